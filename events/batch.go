@@ -1,0 +1,176 @@
+package events
+
+import (
+	"cmp"
+	"slices"
+)
+
+// None in a column of a [Batch] says that the event has no such field.
+const None = ^uint32(0)
+
+// Conversation is a group or a single chat of one app. For the kinds that name no conversation
+// only App is set.
+type Conversation struct {
+	App string
+	// Group is the group id; empty for a single chat.
+	Group string
+	// A and B are the two users of a single chat, A < B; empty for a group.
+	A, B string
+}
+
+// MessageRef is a message of a conversation of the same batch.
+type MessageRef struct {
+	// Conversation is an index into [Batch.Conversations].
+	Conversation uint32
+	ID           string
+}
+
+// Batch is one decoded log entry, laid out in columns so that a fold resolves each conversation,
+// message and user once per entry rather than once per event: the columns hold indices into the
+// tables, and a reader keeps what it looked up in a slice beside the table.
+//
+// All slices and strings belong to the batch and are overwritten by the next decode.
+type Batch struct {
+	// Tables.
+	Conversations []Conversation
+	Messages      []MessageRef
+	Users         []string
+	Contents      []string
+
+	// Columns, one value per event, all of the same length.
+	Kinds []Kind
+	Flags []Flags
+	Conv  []uint32 // index into Conversations, never None
+	Msg   []uint32 // index into Messages, or None
+	User  []uint32 // index into Users, or None
+	// Times (client times, Unix ms, 0 = not given) and Content (index into Contents, or None) are
+	// empty when no event of the batch has one.
+	Times   []int64
+	Content []uint32
+
+	// Extras are the fields of the rare kinds, in the order of their events.
+	Extras []Extra
+
+	scratch scratch
+}
+
+// Flags are the boolean fields of an event.
+type Flags uint8
+
+// The flags.
+const (
+	FlagReceipt Flags = 1 << iota
+	FlagStrict
+)
+
+// Extra holds what only rare kinds carry: group.created, group.role, app.configured, statistic.seen.
+type Extra struct {
+	// Event is the index of the event in the columns.
+	Event    uint32
+	Role     Role
+	Members  []string
+	Admins   []string
+	Settings *Settings
+	Revision uint64
+	Upto     uint64
+}
+
+// Len is the number of events.
+func (b *Batch) Len() int { return len(b.Kinds) }
+
+// Event sets e to the i-th event. Its strings and slices belong to the batch.
+func (b *Batch) Event(i int, e *Event) {
+	c := &b.Conversations[b.Conv[i]]
+	flags := b.Flags[i]
+	*e = Event{
+		App:     c.App,
+		Kind:    b.Kinds[i],
+		Group:   c.Group,
+		Receipt: flags&FlagReceipt != 0,
+		Strict:  flags&FlagStrict != 0,
+	}
+	if user := b.User[i]; user != None {
+		e.User = b.Users[user]
+	}
+	if c.A != "" {
+		e.Peer = c.A
+		if e.User == c.A {
+			e.Peer = c.B
+		}
+	}
+	if message := b.Msg[i]; message != None {
+		e.Message = b.Messages[message].ID
+	}
+	if len(b.Times) > 0 {
+		e.Time = b.Times[i]
+	}
+	if len(b.Content) > 0 && b.Content[i] != None {
+		e.Content = b.Contents[b.Content[i]]
+	}
+	if x := b.Extra(i); x != nil {
+		e.Role, e.Members, e.Admins = x.Role, x.Members, x.Admins
+		e.Settings, e.Revision, e.Upto = x.Settings, x.Revision, x.Upto
+	}
+}
+
+// Extra returns the rare fields of the i-th event, or nil if its kind has none.
+func (b *Batch) Extra(i int) *Extra {
+	if !forms[b.Kinds[i]].extra {
+		return nil
+	}
+	n, ok := slices.BinarySearchFunc(b.Extras, uint32(i), func(x Extra, i uint32) int {
+		return cmp.Compare(x.Event, i)
+	})
+	if !ok {
+		return nil
+	}
+	return &b.Extras[n]
+}
+
+func (b *Batch) reset() {
+	b.Conversations = b.Conversations[:0]
+	b.Messages = b.Messages[:0]
+	b.Users = b.Users[:0]
+	b.Contents = b.Contents[:0]
+	b.Kinds = b.Kinds[:0]
+	b.Flags = b.Flags[:0]
+	b.Conv = b.Conv[:0]
+	b.Msg = b.Msg[:0]
+	b.User = b.User[:0]
+	b.Times = b.Times[:0]
+	b.Content = b.Content[:0]
+	clear(b.Extras) // lets go of settings
+	b.Extras = b.Extras[:0]
+	b.scratch.reset()
+}
+
+// scratch is what a [Batch] keeps beside its public part: the memory its strings live in, the
+// relations between its tables, and what filling it needs on the way.
+type scratch struct {
+	arena   arena
+	strings []string // of the extras; see Batch.allocStrings
+
+	apps  []string
+	links []link // beside Batch.Conversations
+
+	raw     []byte // the decompressed payload
+	columns columns
+
+	index *index // made by SetEvents
+}
+
+func (s *scratch) reset() {
+	s.arena.reset()
+	s.strings = s.strings[:0]
+	s.apps = s.apps[:0]
+	s.links = s.links[:0]
+	clear(s.columns.extras) // lets go of the entry
+	s.columns.extras = s.columns.extras[:0]
+}
+
+// link says what a conversation refers to.
+type link struct {
+	app  uint32 // index into scratch.apps
+	typ  convType
+	a, b uint32 // indices into Batch.Users of the users of a single chat, in this order
+}

@@ -1,0 +1,281 @@
+package events
+
+// Builder collects the events of one partition for one log entry. The zero Builder is empty and
+// ready for use; a Builder is not safe for concurrent use.
+type Builder struct {
+	batch   Batch
+	index   index
+	encoder encoder
+}
+
+// Add appends an event, which must be valid ([Event.Validate]) and have its App. The builder keeps
+// copies: e and its strings are free when Add returns.
+//
+// The caller sends the entry before [Builder.Len] exceeds [MaxBatchEvents] or [Builder.Size] exceeds
+// [MaxBatchBytes]. Add panics at one event more than MaxBatchEvents, since nobody could read
+// the entry, and if the kind is unknown.
+func (b *Builder) Add(e *Event) {
+	if b.Len() == MaxBatchEvents {
+		panic("events: more than MaxBatchEvents in a Builder")
+	}
+	b.batch.add(&b.index, e)
+}
+
+// Len is the number of events added since the last Reset.
+func (b *Builder) Len() int { return b.batch.Len() }
+
+// Size is an upper bound, in bytes, of what Encode appends; of usual events it is two or three times
+// that.
+func (b *Builder) Size() int {
+	size := entryOverhead + b.index.size + eventSize*b.Len()
+	if len(b.batch.Times) > 0 {
+		size += b.Len()
+	}
+	return size
+}
+
+// Encode appends the log entry of the events to dst and returns the extended slice. The builder is
+// unchanged: what Encode appends depends on the added events alone.
+func (b *Builder) Encode(dst []byte) []byte { return b.encoder.entry(dst, &b.batch) }
+
+// Reset empties the builder and keeps its memory.
+func (b *Builder) Reset() {
+	b.batch.reset()
+	b.index.reset()
+}
+
+// What the parts of an entry take at most, in bytes; see [Builder.Size].
+const (
+	entryOverhead = 256   // field headers of the entry and of every column and table
+	eventSize     = 3 + 8 // a run of one event; references to message, conversation, user
+	timeSize      = 10    // beyond the byte for "not given"
+	contentSize   = 6     // reference and gap
+	idSize        = 6     // beyond its bytes: run, shape or length, bits of the reference
+	tableSize     = 12    // a conversation: its type, references to its users
+)
+
+// index finds the table entries of a batch that is being filled.
+type index struct {
+	apps, users, conversations, messages, contents dict
+
+	// The last app and conversation, if started.
+	app, conv uint32
+	started   bool
+
+	// recent are messages by the end of their ids: the receipts of a message come close together,
+	// mixed with those of other messages, and finding the message here finds its conversation too.
+	// Entries may be wrong or of an earlier batch.
+	recent [256]uint32
+
+	size int // bytes beyond those each event takes
+}
+
+func (x *index) reset() {
+	for _, d := range []*dict{&x.apps, &x.users, &x.conversations, &x.messages, &x.contents} {
+		d.reset()
+	}
+	x.started = false
+	x.size = 0
+}
+
+// Scopes of conversations: single chats have the numbers of their users, less than 1<<32 each.
+const (
+	groupScope = 1 << 63
+	appScope   = 1 << 62
+)
+
+// SetEvents fills the batch with events, which must be valid and have their App, as if they had been
+// encoded and decoded. It copies what it keeps.
+func (b *Batch) SetEvents(events []Event) {
+	b.reset()
+	if b.scratch.index == nil {
+		b.scratch.index = new(index)
+	}
+	b.scratch.index.reset()
+	for i := range events {
+		b.add(b.scratch.index, &events[i])
+	}
+}
+
+// add appends an event to a batch that was filled with the same index from the start.
+func (b *Batch) add(x *index, e *Event) {
+	if !e.Kind.Valid() {
+		panic("events: event of unknown kind in a batch")
+	}
+	f := &forms[e.Kind]
+	conv, msg, user := uint32(0), uint32(None), uint32(None)
+	if f.message {
+		conv, msg = x.message(b, f, e)
+	} else {
+		conv = x.conversation(b, f, e)
+	}
+	if l := &b.scratch.links[conv]; l.typ == convSingle {
+		if user = l.a; b.Conversations[conv].A != e.User {
+			user = l.b
+		}
+	} else if f.user {
+		user = x.user(b, e.User)
+	}
+	var flags Flags
+	if e.Receipt {
+		flags |= FlagReceipt
+	}
+	if e.Strict {
+		flags |= FlagStrict
+	}
+	b.Kinds = append(b.Kinds, e.Kind)
+	b.Flags = append(b.Flags, flags)
+	b.Conv = append(b.Conv, conv)
+	b.Msg = append(b.Msg, msg)
+	b.User = append(b.User, user)
+	if f.extra {
+		b.setExtra(uint32(b.Len()-1), e)
+		x.size += extraSize(e)
+	}
+	x.optional(b, f, e)
+}
+
+// optional keeps what only some events have. A column begins with the first event that needs it.
+func (x *index) optional(b *Batch, f *form, e *Event) {
+	if e.Time != 0 || len(b.Times) > 0 {
+		b.Times = pad(b.Times, b.Len()-1, 0)
+		b.Times = append(b.Times, e.Time)
+		if e.Time != 0 {
+			x.size += timeSize
+		}
+	}
+	content := uint32(None)
+	if f.content && e.Content != "" {
+		content = x.content(b, e.Content)
+		x.size += contentSize
+	}
+	if content != None || len(b.Content) > 0 {
+		b.Content = pad(b.Content, b.Len()-1, None)
+		b.Content = append(b.Content, content)
+	}
+}
+
+// pad extends s to n values.
+func pad[T any](s []T, n int, v T) []T {
+	for len(s) < n {
+		s = append(s, v)
+	}
+	return s
+}
+
+// of reports whether c is the conversation of e, which has the same app.
+func (c *Conversation) of(e *Event) bool {
+	if e.Group != "" {
+		return c.Group == e.Group
+	}
+	return e.Peer != "" && (c.A == e.User && c.B == e.Peer || c.A == e.Peer && c.B == e.User)
+}
+
+// conversation returns the index of the conversation of e, new or not.
+func (x *index) conversation(b *Batch, f *form, e *Event) uint32 {
+	if x.started && b.Conversations[x.conv].App == e.App {
+		if b.Conversations[x.conv].of(e) {
+			return x.conv
+		}
+	} else {
+		x.app = x.appOf(b, e.App)
+	}
+	l := link{app: x.app, a: None, b: None}
+	c := Conversation{}
+	var scope uint64
+	var id string
+	switch {
+	case f.conversations == inApp:
+		l.typ, scope = convApp, appScope|uint64(l.app)
+	case e.Group != "":
+		l.typ, scope, id = convGroup, groupScope|uint64(l.app), e.Group
+	default:
+		lower, upper := e.User, e.Peer
+		if upper < lower {
+			lower, upper = upper, lower
+		}
+		l.typ, l.a, l.b = convSingle, x.user(b, lower), x.user(b, upper)
+		scope, id = uint64(l.a)<<32|uint64(l.b), b.scratch.apps[l.app]
+		c.A, c.B = b.Users[l.a], b.Users[l.b]
+	}
+	conv, hash, ok := x.conversations.find(scope, id)
+	if !ok {
+		c.App = b.scratch.apps[l.app]
+		if l.typ == convGroup {
+			c.Group = b.scratch.arena.copyString(id)
+			id = c.Group
+		}
+		conv = x.conversations.insert(scope, id, hash)
+		b.Conversations = append(b.Conversations, c)
+		b.scratch.links = append(b.scratch.links, l)
+		x.size += tableSize + idSize + len(c.Group)
+	}
+	x.conv, x.started = conv, true
+	return conv
+}
+
+func (x *index) appOf(b *Batch, app string) uint32 {
+	n, hash, ok := x.apps.find(0, app)
+	if !ok {
+		app = b.scratch.arena.copyString(app)
+		n = x.apps.insert(0, app, hash)
+		b.scratch.apps = append(b.scratch.apps, app)
+		x.size += idSize + len(app)
+	}
+	return n
+}
+
+func (x *index) user(b *Batch, id string) uint32 {
+	n, hash, ok := x.users.find(0, id)
+	if !ok {
+		id = b.scratch.arena.copyString(id)
+		n = x.users.insert(0, id, hash)
+		b.Users = append(b.Users, id)
+		x.size += idSize + len(id)
+	}
+	return n
+}
+
+func (x *index) content(b *Batch, content string) uint32 {
+	n, hash, ok := x.contents.find(0, content)
+	if !ok {
+		content = b.scratch.arena.copyString(content)
+		n = x.contents.insert(0, content, hash)
+		b.Contents = append(b.Contents, content)
+		x.size += idSize + len(content)
+	}
+	return n
+}
+
+// message returns the indices of the conversation and the message of e, new or not.
+func (x *index) message(b *Batch, f *form, e *Event) (conv, msg uint32) {
+	recent := &x.recent[recentSlot(e.Message)]
+	if int(*recent) < len(b.Messages) {
+		m := &b.Messages[*recent]
+		if c := &b.Conversations[m.Conversation]; m.ID == e.Message && c.of(e) && c.App == e.App {
+			return m.Conversation, *recent
+		}
+	}
+	conv = x.conversation(b, f, e)
+	scope := uint64(conv) + 1
+	msg, hash, ok := x.messages.find(scope, e.Message)
+	if !ok {
+		id := b.scratch.arena.copyString(e.Message)
+		msg = x.messages.insert(scope, id, hash)
+		b.Messages = append(b.Messages, MessageRef{Conversation: conv, ID: id})
+		x.size += idSize + len(id)
+	}
+	*recent = msg
+	return conv, msg
+}
+
+// recentSlot mixes the last eight bytes of an id.
+func recentSlot(id string) uint8 {
+	var w uint64
+	if n := len(id); n >= 8 {
+		t := id[n-8:]
+		w = uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 |
+			uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
+	}
+	return uint8(w * 0x9e3779b97f4a7c15 >> 56)
+}

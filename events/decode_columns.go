@@ -1,0 +1,158 @@
+package events
+
+import (
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// userReader resolves the references to users.
+type userReader struct {
+	refs []uint32
+	at   int // in refs
+	next uint32
+	has  uint32 // users in the table
+}
+
+// user resolves the next reference; ok is false if there is none or it leads nowhere.
+func (r *userReader) user() (user uint32, ok bool) {
+	if r.at >= len(r.refs) {
+		return 0, false
+	}
+	ref := r.refs[r.at]
+	r.at++
+	if ref == 0 {
+		r.next++
+		return r.next - 1, r.next <= r.has
+	}
+	return r.next - ref, ref <= r.next
+}
+
+func (r *userReader) malformed() error {
+	return malformed("user_refs: bad value or none after %d, at user %d of %d", r.at, r.next, r.has)
+}
+
+// readParticipants decodes the users of the single chats and who acted in each event.
+func (b *Batch) readParticipants(sides []byte) error {
+	links := b.scratch.links
+	r := userReader{refs: b.scratch.columns.userRefs, has: uint32(len(b.Users))}
+	known, side := uint32(0), 0
+	users := b.User[:len(b.Conv)]
+	kinds := b.Kinds[:len(b.Conv)]
+	for i, conv := range b.Conv {
+		l := &links[conv]
+		if conv == known {
+			known++
+			if l.typ == convSingle {
+				if err := b.readPair(conv, &r); err != nil {
+					return err
+				}
+			}
+		}
+		switch {
+		case l.typ == convSingle:
+			if side>>3 >= len(sides) {
+				return malformed("sides: cut short after %d", side)
+			}
+			if users[i] = l.a; sides[side>>3]>>(side&7)&1 != 0 {
+				users[i] = l.b
+			}
+			side++
+		case forms[kinds[i]].user:
+			user, ok := r.user()
+			if !ok {
+				return r.malformed()
+			}
+			users[i] = user
+		default:
+			users[i] = None
+		}
+	}
+	switch {
+	case len(sides) != (side+7)/8:
+		return malformed("sides: %d bytes for %d events", len(sides), side)
+	case r.at != len(r.refs):
+		return malformed("user_refs: %d of %d used", r.at, len(r.refs))
+	case r.next != r.has:
+		return malformed("users: %d of %d used", r.next, r.has)
+	}
+	return nil
+}
+
+// readPair sets the users of a single chat.
+func (b *Batch) readPair(conv uint32, r *userReader) error {
+	l, c := &b.scratch.links[conv], &b.Conversations[conv]
+	var ok1, ok2 bool
+	l.a, ok1 = r.user()
+	l.b, ok2 = r.user()
+	if !ok1 || !ok2 {
+		return r.malformed()
+	}
+	c.A, c.B = b.Users[l.a], b.Users[l.b]
+	if strings.Compare(c.A, c.B) >= 0 {
+		return malformed("conversation %d: its users are not in order", conv)
+	}
+	return nil
+}
+
+// readOptional decodes the columns that only some batches have.
+func (b *Batch) readOptional(times []byte) error {
+	if len(times) > 0 {
+		if err := b.readTimes(times); err != nil {
+			return within(batchNames[batchTimes], err)
+		}
+	}
+	return b.readContents()
+}
+
+func (b *Batch) readTimes(data []byte) error {
+	b.Times = resize(b.Times, b.Len())
+	last, given := int64(0), false
+	for i := range b.Times {
+		v, used := varint(data)
+		if used <= 0 {
+			return malformed("cut short after %d", i)
+		}
+		data = data[used:]
+		if v == 0 {
+			b.Times[i] = 0
+			continue
+		}
+		last += protowire.DecodeZigZag(v - 1)
+		b.Times[i] = last
+		given = true
+	}
+	if len(data) > 0 || !given {
+		return malformed("%d bytes too many, or no time at all", len(data))
+	}
+	return nil
+}
+
+func (b *Batch) readContents() error {
+	c := &b.scratch.columns
+	if len(c.contentGaps) != len(c.contentRefs) {
+		return malformed("%d content_gaps, %d content_refs", len(c.contentGaps), len(c.contentRefs))
+	}
+	if len(c.contentRefs) > 0 {
+		b.Content = resize(b.Content, b.Len())
+		fill(b.Content, None)
+	}
+	next, event := uint32(0), -1
+	for i, ref := range c.contentRefs {
+		event += int(c.contentGaps[i]) + 1
+		if event >= b.Len() || !forms[b.Kinds[event]].content {
+			return malformed("content_gaps: %d leads to event %d", c.contentGaps[i], event)
+		}
+		if ref > next || ref == 0 && int(next) == len(b.Contents) {
+			return malformed("content_refs: %d after %d contents of %d", ref, next, len(b.Contents))
+		}
+		b.Content[event] = next - ref
+		if ref == 0 {
+			next++
+		}
+	}
+	if int(next) != len(b.Contents) {
+		return malformed("contents: %d of %d used", next, len(b.Contents))
+	}
+	return nil
+}

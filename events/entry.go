@@ -1,0 +1,56 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+)
+
+// DecodeEntry fills b with the events of a log entry, whatever its subject says it is: a batch, or
+// one event of a hand-made producer, in JSON or as an EventList of one event. Such an event comes
+// from outside, so it is validated, and must be of the kind its subject says and in the partition it
+// belongs to among so many partitions; its App is the subject's. b keeps nothing of data.
+//
+// An error wraps [ErrMalformed], or [ErrVersion] as that of [Batch.Decode] does, and leaves b empty.
+func DecodeEntry(subject string, data []byte, partitions int, b *Batch) error {
+	b.reset()
+	s, err := ParseEntrySubject(subject)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if s.Batch() {
+		return b.Decode(data)
+	}
+	event, err := decodeSingle(data)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	event.App = s.App
+	if event.Kind != s.Kind {
+		return malformed("a %s event on the subject of %s", event.Kind, s.Kind)
+	}
+	if p := Partition(&event, partitions); p != s.Partition {
+		return malformed("an event of partition %d of %d on a subject of partition %d", p, partitions, s.Partition)
+	}
+	b.SetEvents([]Event{event})
+	return nil
+}
+
+var errNotSingle = errors.New("more than one event")
+
+// decodeSingle decodes one event, whose strings share data's memory. An EventList cannot begin with
+// the byte of '{', so that tells the two forms apart.
+func decodeSingle(data []byte) (event Event, err error) {
+	keep := func(i int, e *Event) error {
+		if i > 0 {
+			return errNotSingle
+		}
+		event = *e
+		return nil
+	}
+	if len(data) > 0 && data[0] == '{' {
+		err = new(Decoder).Decode(data, FormJSON, keep)
+	} else {
+		err = DecodeEventList(data, keep)
+	}
+	return event, err
+}

@@ -1,0 +1,214 @@
+package events
+
+import "time"
+
+// Event is one thing that happened, of any kind. It is a flat value so that millions of them
+// can be decoded without allocating; which fields a kind uses is said by [Kind] and held by
+// [Event.Validate].
+//
+// Strings of an event that came out of a [Batch] share the batch's memory and are valid only
+// until the batch is decoded into again; keep one with [strings.Clone].
+type Event struct {
+	// App is the tenant, "org#app". It comes from the path, subject or token, never from a payload.
+	App string
+	// Kind says what happened.
+	Kind Kind
+	// Group names a group conversation. Exactly one of Group and Peer is set for an event of
+	// a conversation.
+	Group string
+	// Peer names the other user of a single chat, seen from User.
+	Peer string
+	// User is who acted: the sender of a message, the reader, the member, the owner of a new group.
+	User string
+	// Message is the id of the message that was sent, delivered, read or recalled.
+	Message string
+	// Content is the reader's own text that travels with a read receipt ("ackContent" of the
+	// requirement document). Empty and absent are the same.
+	Content string
+	// Receipt says that the sender of a group message asks for read receipts.
+	Receipt bool
+	// Strict has a receipt for an unknown message rejected where it would be parked.
+	Strict bool
+	// Role is the new role in a group.role event.
+	Role Role
+	// Members and Admins are the first members of a new group; the owner need not be among them.
+	Members, Admins []string
+	// Time is when it happened at the client, in Unix milliseconds; 0 when the client did not
+	// say. No rule looks at it: every decision is made from the broker's time.
+	Time int64
+	// Settings and Revision are those of an app.configured event.
+	Settings *Settings
+	Revision uint64
+	// Upto is, in a statistic.seen event, the log sequence up to which the author has seen the
+	// read counts of his messages.
+	Upto uint64
+}
+
+// Kind is the type of an event.
+type Kind uint8
+
+// The kinds, with the fields each uses beside App and Time. Their numbers are part of the log's
+// encoding and never change.
+const (
+	KindUnknown Kind = iota
+	// MessageSent: Message, User (the sender), Group or Peer, Receipt (groups only).
+	MessageSent
+	// MessageDelivered: Message, User, Peer, Strict. Single chats only: the requirement document
+	// knows no delivery receipts in groups.
+	MessageDelivered
+	// MessageRead: Message, User, Group or Peer, Content, Strict.
+	MessageRead
+	// ConversationRead: User, Group or Peer. Covers everything sent before it.
+	ConversationRead
+	// MessageRecalled: Message, User, Group or Peer.
+	MessageRecalled
+	// GroupCreated: Group, User (the owner), Members, Admins.
+	GroupCreated
+	// GroupJoined: Group, User.
+	GroupJoined
+	// GroupLeft: Group, User.
+	GroupLeft
+	// GroupRole: Group, User, Role.
+	GroupRole
+	// GroupDissolved: Group.
+	GroupDissolved
+	// AppConfigured: Settings, Revision. Made by receiptd itself, one copy per partition.
+	AppConfigured
+	// StatisticSeen: User, Upto. Made by receiptd itself when an author acknowledges his summary.
+	StatisticSeen
+
+	kindEnd
+)
+
+var kindNames = [kindEnd]string{
+	MessageSent:      "message.sent",
+	MessageDelivered: "message.delivered",
+	MessageRead:      "message.read",
+	ConversationRead: "conversation.read",
+	MessageRecalled:  "message.recalled",
+	GroupCreated:     "group.created",
+	GroupJoined:      "group.joined",
+	GroupLeft:        "group.left",
+	GroupRole:        "group.role",
+	GroupDissolved:   "group.dissolved",
+	AppConfigured:    "app.configured",
+	StatisticSeen:    "statistic.seen",
+}
+
+var kindsByName = func() map[string]Kind {
+	m := make(map[string]Kind, kindEnd)
+	for k := MessageSent; k < kindEnd; k++ {
+		m[kindNames[k]] = k
+	}
+	return m
+}()
+
+// KindByName returns the kind with the public name, for example "message.read".
+func KindByName(name string) (Kind, bool) {
+	k, ok := kindsByName[name]
+	return k, ok
+}
+
+// String is the public name of the kind, as in the "type" field of the JSON form.
+func (k Kind) String() string {
+	if k == KindUnknown || k >= kindEnd {
+		return "unknown"
+	}
+	return kindNames[k]
+}
+
+// Valid reports whether k is a kind of this version.
+func (k Kind) Valid() bool { return k > KindUnknown && k < kindEnd }
+
+// Internal reports whether only receiptd itself makes events of this kind; outside producers
+// are refused them.
+func (k Kind) Internal() bool { return k == AppConfigured || k == StatisticSeen }
+
+// OfConversation reports whether events of this kind name a conversation (Group or Peer), which
+// decides their partition.
+func (k Kind) OfConversation() bool { return k.Valid() && !k.Internal() }
+
+// Role is a member's role in a group.
+type Role uint8
+
+// The roles. Their numbers are part of the log's encoding and of the checkpoint's.
+const (
+	RoleNone Role = iota
+	RoleMember
+	RoleAdmin
+	RoleOwner
+)
+
+// String is the role's public name.
+func (r Role) String() string {
+	switch r {
+	case RoleMember:
+		return "member"
+	case RoleAdmin:
+		return "admin"
+	case RoleOwner:
+		return "owner"
+	}
+	return "none"
+}
+
+// Settings are the receipt rules of one app. The zero value is not the default: see
+// [DefaultSettings].
+type Settings struct {
+	// DeliveryReceipts lets single-chat delivery receipts be recorded.
+	DeliveryReceipts bool `json:"delivery_receipts"`
+	// GroupReceipts are the limits of group read receipts.
+	GroupReceipts GroupReceipts `json:"group_receipts"`
+	// SingleReceipts are the limits of single-chat receipts.
+	SingleReceipts SingleReceipts `json:"single_receipts"`
+	// OpenRegistration lets SDK clients register users without the admin key.
+	OpenRegistration bool `json:"open_registration"`
+}
+
+// GroupReceipts are the limits the requirement document puts on group read receipts.
+type GroupReceipts struct {
+	// Enabled is the feature switch; while off, asking and reading are rejected with
+	// "group ack not open".
+	Enabled bool `json:"enabled"`
+	// WhoMayRequest is WhoMembers or WhoAdmins.
+	WhoMayRequest string `json:"who_may_request"`
+	// Validity is how long after sending a read still counts; 0 = no limit.
+	Validity Duration `json:"validity"`
+	// MaxGroupSize is the largest group, the sender included, whose messages collect receipts;
+	// 0 = no limit.
+	MaxGroupSize int `json:"max_group_size"`
+	// Visibility is VisibleSender or VisibleMembers: who may see counts and readers.
+	Visibility string `json:"visibility"`
+	// MaxRequestsPerGroupPerDay bounds messages that ask for receipts, by UTC day; 0 = no limit.
+	MaxRequestsPerGroupPerDay int `json:"max_requests_per_group_per_day"`
+}
+
+// SingleReceipts are the limits of single-chat receipts.
+type SingleReceipts struct {
+	// Validity is how long a message is kept and may be delivered and read; 0 = no limit.
+	Validity Duration `json:"validity"`
+}
+
+// Values of GroupReceipts.WhoMayRequest and GroupReceipts.Visibility.
+const (
+	WhoMembers = "members"
+	WhoAdmins  = "admins"
+
+	VisibleSender  = "sender"
+	VisibleMembers = "members"
+)
+
+// DefaultSettings are the requirement document's defaults: group receipts off, every member may
+// ask, valid for three days, groups of at most 200, visible to the sender only.
+func DefaultSettings() Settings {
+	return Settings{
+		DeliveryReceipts: true,
+		GroupReceipts: GroupReceipts{
+			WhoMayRequest: WhoMembers,
+			Validity:      Duration(72 * time.Hour),
+			MaxGroupSize:  200,
+			Visibility:    VisibleSender,
+		},
+		SingleReceipts: SingleReceipts{Validity: Duration(168 * time.Hour)},
+	}
+}

@@ -1,0 +1,318 @@
+package events
+
+import (
+	"math"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Fields of the Extra message.
+const (
+	extraRole = iota + 1
+	extraMembers
+	extraAdmins
+	extraSettings
+	extraRevision
+	extraUpto
+)
+
+// Fields of the Settings message.
+const (
+	settingsDeliveryReceipts = iota + 1
+	settingsOpenRegistration
+	settingsGroupReceipts
+	settingsSingleReceipts
+)
+
+// Fields of the GroupReceipts message.
+const (
+	groupEnabled = iota + 1
+	groupWhoMayRequest
+	groupValidity
+	groupMaxGroupSize
+	groupVisibility
+	groupMaxRequests
+)
+
+// Field of the SingleReceipts message.
+const singleValidity = 1
+
+func appendExtra(dst []byte, x *Extra) []byte {
+	dst = appendUint(dst, extraRole, uint64(x.Role))
+	for _, id := range x.Members {
+		dst = appendString(dst, extraMembers, id)
+	}
+	for _, id := range x.Admins {
+		dst = appendString(dst, extraAdmins, id)
+	}
+	if x.Settings != nil {
+		dst = appendBytes(dst, extraSettings, appendSettings(nil, x.Settings))
+	}
+	dst = appendUint(dst, extraRevision, x.Revision)
+	return appendUint(dst, extraUpto, x.Upto)
+}
+
+func appendSettings(dst []byte, s *Settings) []byte {
+	dst = appendBool(dst, settingsDeliveryReceipts, s.DeliveryReceipts)
+	dst = appendBool(dst, settingsOpenRegistration, s.OpenRegistration)
+
+	g := &s.GroupReceipts
+	var group []byte
+	group = appendBool(group, groupEnabled, g.Enabled)
+	group = appendString(group, groupWhoMayRequest, g.WhoMayRequest)
+	group = appendUint(group, groupValidity, uint64(g.Validity))
+	group = appendUint(group, groupMaxGroupSize, uint64(g.MaxGroupSize))
+	group = appendString(group, groupVisibility, g.Visibility)
+	group = appendUint(group, groupMaxRequests, uint64(g.MaxRequestsPerGroupPerDay))
+	dst = appendBytes(dst, settingsGroupReceipts, group)
+
+	single := appendUint(nil, singleValidity, uint64(s.SingleReceipts.Validity))
+	return appendBytes(dst, settingsSingleReceipts, single)
+}
+
+// extraSize is an upper bound of the encoded size of what e has in its Extra.
+func extraSize(e *Event) int {
+	n := 64
+	for _, ids := range [][]string{e.Members, e.Admins} {
+		for _, id := range ids {
+			n += len(id) + 3
+		}
+	}
+	if e.Settings != nil {
+		n += 128 + len(e.Settings.GroupReceipts.WhoMayRequest) + len(e.Settings.GroupReceipts.Visibility)
+	}
+	return n
+}
+
+// nextExtra appends an empty extra for the event.
+func (b *Batch) nextExtra(event uint32) *Extra {
+	b.Extras = append(b.Extras, Extra{Event: event})
+	return &b.Extras[len(b.Extras)-1]
+}
+
+// setExtra keeps a copy of what e carries.
+func (b *Batch) setExtra(event uint32, e *Event) {
+	x := b.nextExtra(event)
+	x.Role, x.Revision, x.Upto = e.Role, e.Revision, e.Upto
+	x.Members = b.copyStrings(e.Members)
+	x.Admins = b.copyStrings(e.Admins)
+	if e.Settings != nil {
+		x.Settings = cloneSettings(e.Settings)
+	}
+}
+
+func (b *Batch) copyStrings(ids []string) []string {
+	if len(ids) == 0 {
+		return nil
+	}
+	out := b.allocStrings(len(ids))
+	for _, id := range ids {
+		out = append(out, b.scratch.arena.copyString(id))
+	}
+	return out
+}
+
+// allocStrings gives out an empty slice with room for n strings, as [arena.alloc] gives out bytes.
+func (b *Batch) allocStrings(n int) []string {
+	pool := &b.scratch.strings
+	if n > cap(*pool)-len(*pool) {
+		*pool = make([]string, 0, max(2*cap(*pool), n))
+	}
+	from := len(*pool)
+	*pool = (*pool)[:from+n]
+	return (*pool)[from : from : from+n]
+}
+
+// cloneSettings makes settings that outlive the batch: they are rare, and whoever folds them keeps
+// them.
+func cloneSettings(s *Settings) *Settings {
+	c := *s
+	c.GroupReceipts.WhoMayRequest = strings.Clone(c.GroupReceipts.WhoMayRequest)
+	c.GroupReceipts.Visibility = strings.Clone(c.GroupReceipts.Visibility)
+	return &c
+}
+
+// readExtra decodes the extra of an event of the kind.
+func (b *Batch) readExtra(event uint32, kind Kind, data []byte) error {
+	x := b.nextExtra(event)
+	if err := b.countIDs(x, data); err != nil {
+		return err
+	}
+	var f wireField
+	for len(data) > 0 {
+		rest, err := f.next(data)
+		if err != nil {
+			return err
+		}
+		data = rest
+		want := protowire.VarintType
+		if f.num == extraMembers || f.num == extraAdmins || f.num == extraSettings {
+			want = protowire.BytesType
+		}
+		if f.num > extraUpto {
+			return unknown("field %d", f.num)
+		}
+		if err := f.is(want); err != nil {
+			return err
+		}
+		switch f.num {
+		case extraRole:
+			if f.value > uint64(RoleOwner) {
+				return unknown("role %d", f.value)
+			}
+			x.Role = Role(f.value)
+		case extraMembers:
+			x.Members = append(x.Members, b.scratch.arena.copyBytes(f.bytes))
+		case extraAdmins:
+			x.Admins = append(x.Admins, b.scratch.arena.copyBytes(f.bytes))
+		case extraSettings:
+			if x.Settings, err = readSettings(f.bytes); err != nil {
+				return err
+			}
+		case extraRevision:
+			x.Revision = f.value
+		case extraUpto:
+			x.Upto = f.value
+		}
+	}
+	if (x.Settings != nil) != (kind == AppConfigured) {
+		return malformed("settings in %s", kind)
+	}
+	if kind == GroupRole && x.Role != RoleMember && x.Role != RoleAdmin {
+		return malformed("role %s in %s", x.Role, kind)
+	}
+	return nil
+}
+
+// countIDs checks the members and admins and makes room for them.
+func (b *Batch) countIDs(x *Extra, data []byte) error {
+	members, admins := 0, 0
+	var f wireField
+	for len(data) > 0 {
+		rest, err := f.next(data)
+		if err != nil {
+			return err
+		}
+		data = rest
+		switch f.num {
+		case extraMembers:
+			members++
+		case extraAdmins:
+			admins++
+		default:
+			continue
+		}
+		if len(f.bytes) == 0 || len(f.bytes) > MaxIDBytes {
+			return malformed("member of %d bytes", len(f.bytes))
+		}
+	}
+	if members+admins > MaxFirstMembers {
+		return malformed("%d members and admins", members+admins)
+	}
+	if members > 0 {
+		x.Members = b.allocStrings(members)
+	}
+	if admins > 0 {
+		x.Admins = b.allocStrings(admins)
+	}
+	return nil
+}
+
+func readSettings(data []byte) (*Settings, error) {
+	s := new(Settings)
+	err := readFields(data, func(f *wireField) error {
+		switch f.num {
+		case settingsDeliveryReceipts:
+			return f.bool(&s.DeliveryReceipts)
+		case settingsOpenRegistration:
+			return f.bool(&s.OpenRegistration)
+		case settingsGroupReceipts:
+			return f.message(func(f *wireField) error { return readGroupReceipts(&s.GroupReceipts, f) })
+		case settingsSingleReceipts:
+			return f.message(func(f *wireField) error {
+				if f.num != singleValidity {
+					return unknown("field %d", f.num)
+				}
+				return f.duration(&s.SingleReceipts.Validity)
+			})
+		}
+		return unknown("field %d", f.num)
+	})
+	if err != nil {
+		return nil, within("settings", err)
+	}
+	return s, nil
+}
+
+func readGroupReceipts(g *GroupReceipts, f *wireField) error {
+	switch f.num {
+	case groupEnabled:
+		return f.bool(&g.Enabled)
+	case groupWhoMayRequest:
+		return f.word(&g.WhoMayRequest)
+	case groupValidity:
+		return f.duration(&g.Validity)
+	case groupMaxGroupSize:
+		return f.int(&g.MaxGroupSize)
+	case groupVisibility:
+		return f.word(&g.Visibility)
+	case groupMaxRequests:
+		return f.int(&g.MaxRequestsPerGroupPerDay)
+	}
+	return unknown("field %d", f.num)
+}
+
+// readFields calls read for each field of a message.
+func readFields(data []byte, read func(*wireField) error) error {
+	var f wireField
+	for len(data) > 0 {
+		rest, err := f.next(data)
+		if err != nil {
+			return err
+		}
+		if err := read(&f); err != nil {
+			return err
+		}
+		data = rest
+	}
+	return nil
+}
+
+func (f *wireField) message(read func(*wireField) error) error {
+	if err := f.is(protowire.BytesType); err != nil {
+		return err
+	}
+	return readFields(f.bytes, read)
+}
+
+func (f *wireField) bool(p *bool) error {
+	*p = f.value != 0
+	return f.is(protowire.VarintType)
+}
+
+// int reads a limit: not negative.
+func (f *wireField) int(p *int) error {
+	if f.value > math.MaxInt {
+		return malformed("field %d: %d", f.num, int64(f.value))
+	}
+	*p = int(f.value)
+	return f.is(protowire.VarintType)
+}
+
+func (f *wireField) duration(p *Duration) error {
+	if f.value > math.MaxInt64 {
+		return malformed("field %d: %d", f.num, int64(f.value))
+	}
+	*p = Duration(f.value)
+	return f.is(protowire.VarintType)
+}
+
+// word reads a short string and copies it.
+func (f *wireField) word(p *string) error {
+	if len(f.bytes) > MaxIDBytes {
+		return malformed("field %d: %d bytes", f.num, len(f.bytes))
+	}
+	*p = string(f.bytes)
+	return f.is(protowire.BytesType)
+}

@@ -1,0 +1,109 @@
+package events
+
+import (
+	"pgregory.net/rapid"
+)
+
+// drawID draws an id: mostly plain, now and then anything that is allowed.
+func drawID(t *rapid.T, label string) string {
+	if rapid.IntRange(0, 3).Draw(t, label+" shape") > 0 {
+		return rapid.StringMatching(`[a-z]{1,3}-[0-9]{1,6}`).Draw(t, label)
+	}
+	odd := rapid.SampledFrom([]rune("abZ09 -_.~%#/\\\"'<>&*+@:é消息😀\u2028\u00a0"))
+	id := string(rapid.SliceOfN(odd, 1, 30).Draw(t, label))
+	return id
+}
+
+func drawIDs(t *rapid.T, label string) []string {
+	n := rapid.IntRange(0, 4).Draw(t, label+" count")
+	var ids []string
+	for range n {
+		ids = append(ids, drawID(t, label))
+	}
+	return ids
+}
+
+// drawEvent draws a valid event of any kind from first to last, with App set.
+func drawEvent(t *rapid.T, first, last Kind) Event {
+	e := Event{
+		App:  rapid.SampledFrom([]string{"acme#chat", "a.b#c-d", "1100#demo_2"}).Draw(t, "app"),
+		Kind: Kind(rapid.IntRange(int(first), int(last)).Draw(t, "kind")),
+	}
+	rule := &kindRules[e.Kind]
+	given := rule.required
+	for f := range fieldEnd {
+		if rule.allowed.has(f) && !eitherFields.has(f) && rapid.Bool().Draw(t, fieldNames[f]+" given") {
+			given |= 1 << f
+		}
+	}
+	if rule.either {
+		given |= 1 << rapid.SampledFrom([]field{fieldGroup, fieldPeer}).Draw(t, "conversation")
+	}
+	if !given.has(fieldGroup) {
+		given &^= 1 << fieldReceipt
+	}
+	drawFields(t, &e, rule, given)
+	return e
+}
+
+func drawFields(t *rapid.T, e *Event, rule *kindRule, given fieldSet) {
+	if given.has(rule.message) {
+		e.Message = drawID(t, "message")
+	}
+	if given.has(rule.user) {
+		e.User = drawID(t, "user")
+	}
+	if given.has(fieldGroup) {
+		e.Group = drawID(t, "group")
+	}
+	if given.has(fieldPeer) {
+		for e.Peer = drawID(t, "peer"); e.Peer == e.User; {
+			e.Peer += "'"
+		}
+	}
+	e.Receipt = given.has(fieldReceipt)
+	e.Strict = given.has(fieldStrict)
+	if given.has(fieldContent) {
+		e.Content = rapid.OneOf(rapid.StringN(1, 40, MaxContentBytes), rapid.Just("seen\n\"ok\"\t\\\x00")).Draw(t, "content")
+	}
+	if given.has(fieldRole) {
+		e.Role = rapid.SampledFrom([]Role{RoleMember, RoleAdmin}).Draw(t, "role")
+	}
+	if given.has(fieldMembers) {
+		e.Members = drawIDs(t, "member")
+	}
+	if given.has(fieldAdmins) {
+		e.Admins = drawIDs(t, "admin")
+	}
+	if given.has(fieldTime) {
+		e.Time = rapid.Int64Range(minTime, maxTime).Draw(t, "time")
+	}
+	if given.has(fieldSettings) {
+		s := drawSettings(t)
+		e.Settings = &s
+	}
+	if given.has(fieldRevision) {
+		e.Revision = rapid.Uint64Min(1).Draw(t, "revision")
+	}
+	if given.has(fieldUpto) {
+		e.Upto = rapid.Uint64Min(1).Draw(t, "upto")
+	}
+}
+
+func drawSettings(t *rapid.T) Settings {
+	validity := rapid.Map(rapid.Int64Range(0, 1<<40), func(ms int64) Duration { return Duration(ms * 1e6) })
+	limit := rapid.IntRange(0, 1<<31)
+	return Settings{
+		DeliveryReceipts: rapid.Bool().Draw(t, "delivery"),
+		OpenRegistration: rapid.Bool().Draw(t, "registration"),
+		GroupReceipts: GroupReceipts{
+			Enabled:                   rapid.Bool().Draw(t, "enabled"),
+			WhoMayRequest:             rapid.SampledFrom([]string{WhoMembers, WhoAdmins}).Draw(t, "who"),
+			Validity:                  validity.Draw(t, "validity"),
+			MaxGroupSize:              limit.Draw(t, "size"),
+			Visibility:                rapid.SampledFrom([]string{VisibleSender, VisibleMembers}).Draw(t, "visibility"),
+			MaxRequestsPerGroupPerDay: limit.Draw(t, "requests"),
+		},
+		SingleReceipts: SingleReceipts{Validity: validity.Draw(t, "single validity")},
+	}
+}

@@ -1,0 +1,190 @@
+package events
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Form is how a body holds events.
+type Form uint8
+
+const (
+	// FormJSON is one JSON object, or an array of objects; the first byte tells which.
+	FormJSON Form = iota
+	// FormNDJSON is one JSON object a line. Blank lines are skipped.
+	FormNDJSON
+)
+
+// ErrNoEvents is returned for a body that holds no event at all.
+var ErrNoEvents = errors.New("events: the body holds no event")
+
+// EventError says which event of a body is wrong, and how.
+type EventError struct {
+	// Index is the place of the event in the body, from 0; blank lines do not count.
+	Index int
+	// Field is the bad field's name; empty if the event is not even a JSON object.
+	Field string
+	// Problem is what is wrong with the field, or with the event if Field is empty.
+	Problem string
+}
+
+func (e *EventError) Error() string {
+	if e.Field == "" {
+		return fmt.Sprintf("event %d: %s", e.Index, e.Problem)
+	}
+	return fmt.Sprintf("event %d: %s: %s", e.Index, e.Field, e.Problem)
+}
+
+// eventError places err, which is a *FieldError, in a body.
+func eventError(index int, err error) error {
+	bad, ok := errors.AsType[*FieldError](err)
+	if !ok {
+		return &EventError{Index: index, Problem: err.Error()}
+	}
+	return &EventError{Index: index, Field: bad.Field, Problem: bad.Problem}
+}
+
+// Decoder reads events from their public JSON form. It is strict: fields that the kind does not
+// have, repeated fields and nulls are refused, and so are the internal kinds. The zero value is
+// ready. A Decoder that is used again allocates nothing for usual events; it is for one goroutine
+// at a time.
+type Decoder struct {
+	event Event
+	// text holds the strings that had escapes, names the lists of members, of all events of a body.
+	text  []byte
+	names []string
+
+	tokens jsontext.Decoder
+	source bytes.Buffer
+}
+
+// Decode calls f for each event of body, in order, with its index. The event is valid; its App is
+// empty. The Event itself is used again for the next one, but its strings and lists hold until
+// body is changed or Decode is called again.
+//
+// Bad input is an [*EventError], or [ErrNoEvents]. The events before a bad one have been handed to f
+// by then. An error of f ends the decoding and is returned as it is.
+func (d *Decoder) Decode(body []byte, form Form, f func(i int, e *Event) error) error {
+	d.reset()
+	if form == FormNDJSON {
+		return d.decodeLines(body, f)
+	}
+	body = skipSpace(body)
+	switch {
+	case len(body) == 0:
+		return ErrNoEvents
+	case body[0] == '[':
+		return d.decodeArray(body, f)
+	}
+	return d.decodeLine(0, body, f)
+}
+
+// reset forgets the strings of the last body, and memory that only an unusual body needed.
+func (d *Decoder) reset() {
+	const keep = 64 << 10
+	d.event = Event{}
+	if cap(d.text) > keep {
+		d.text = nil
+	}
+	if cap(d.names) > keep/16 {
+		d.names = nil
+	}
+	d.text = d.text[:0]
+	clear(d.names)
+	d.names = d.names[:0]
+}
+
+func (d *Decoder) decodeLines(body []byte, f func(i int, e *Event) error) error {
+	n := 0
+	for len(body) > 0 {
+		line := body
+		if end := bytes.IndexByte(body, '\n'); end >= 0 {
+			line, body = body[:end], body[end+1:]
+		} else {
+			body = nil
+		}
+		if line = skipSpace(line); len(line) == 0 {
+			continue
+		}
+		if err := d.decodeLine(n, line, f); err != nil {
+			return err
+		}
+		n++
+	}
+	if n == 0 {
+		return ErrNoEvents
+	}
+	return nil
+}
+
+// decodeLine decodes one event with nothing but space after it.
+func (d *Decoder) decodeLine(i int, line []byte, f func(i int, e *Event) error) error {
+	n, err := d.decodeObject(line)
+	if err != nil {
+		return eventError(i, err)
+	}
+	if rest := skipSpace(line[n:]); len(rest) > 0 {
+		return &EventError{Index: i, Problem: fmt.Sprintf("malformed JSON: %q after the event", rest[0])}
+	}
+	return f(i, &d.event)
+}
+
+func (d *Decoder) decodeArray(body []byte, f func(i int, e *Event) error) error {
+	body = skipSpace(body[1:])
+	if len(body) > 0 && body[0] == ']' {
+		if len(skipSpace(body[1:])) > 0 {
+			return &EventError{Problem: "malformed JSON: data after the array"}
+		}
+		return ErrNoEvents
+	}
+	for i := 0; ; i++ {
+		if len(body) == 0 {
+			return &EventError{Index: i, Problem: "malformed JSON: the array does not end"}
+		}
+		n, err := d.decodeObject(body)
+		if err != nil {
+			return eventError(i, err)
+		}
+		body = skipSpace(body[n:])
+		if len(body) == 0 {
+			return &EventError{Index: i, Problem: "malformed JSON: the array does not end"}
+		}
+		end := body[0] == ']'
+		if !end && body[0] != ',' {
+			return &EventError{Index: i, Problem: fmt.Sprintf("malformed JSON: %q after the event", body[0])}
+		}
+		body = skipSpace(body[1:])
+		if end && len(body) > 0 {
+			return &EventError{Index: i, Problem: "malformed JSON: data after the array"}
+		}
+		if err := f(i, &d.event); err != nil || end {
+			return err
+		}
+	}
+}
+
+// decodeObject decodes the event at the start of data and returns its length. The error is a *FieldError.
+func (d *Decoder) decodeObject(data []byte) (int, error) {
+	d.event = Event{}
+	n, present, err := d.read(data)
+	if err != nil {
+		return 0, err
+	}
+	if !present.has(fieldType) {
+		return 0, &FieldError{"type", "missing"}
+	}
+	return n, d.event.validate(present)
+}
+
+// skipSpace cuts JSON's white space from the front.
+func skipSpace(b []byte) []byte {
+	for len(b) > 0 && isSpace(b[0]) {
+		b = b[1:]
+	}
+	return b
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }

@@ -1,0 +1,92 @@
+package events
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// timeLayout is RFC 3339 with exactly three digits of milliseconds.
+const timeLayout = "2006-01-02T15:04:05.000Z07:00"
+
+// AppendTime appends a time in Unix milliseconds as the public form writes it, RFC 3339 with
+// milliseconds in UTC, without quotes.
+func AppendTime(dst []byte, ms int64) []byte {
+	return time.UnixMilli(ms).UTC().AppendFormat(dst, timeLayout)
+}
+
+// AppendJSON appends the public JSON form of a valid event: the type first, then the fields in the
+// order in which their kind lists them, without those that are empty. App is not part of the form.
+// The internal kinds, which [Decoder] refuses, have a form too, for people to read.
+func AppendJSON(dst []byte, e *Event) []byte {
+	dst = append(dst, `{"type":"`...)
+	dst = append(dst, e.Kind.String()...)
+	dst = append(dst, '"')
+	if e.Kind.Valid() {
+		rule := &kindRules[e.Kind]
+		for present := e.fields(rule) & rule.allowed; present != 0; present &= present - 1 {
+			dst = e.appendField(dst, present.first())
+		}
+	}
+	return append(dst, '}')
+}
+
+// appendField appends one member of the object, with the comma before it.
+func (e *Event) appendField(dst []byte, f field) []byte {
+	dst = append(dst, ',', '"')
+	dst = append(dst, fieldNames[f]...)
+	dst = append(dst, '"', ':')
+	switch f {
+	case fieldID, fieldMessage:
+		return appendQuoted(dst, e.Message)
+	case fieldFrom, fieldUser, fieldOwner:
+		return appendQuoted(dst, e.User)
+	case fieldGroup:
+		return appendQuoted(dst, e.Group)
+	case fieldPeer:
+		return appendQuoted(dst, e.Peer)
+	case fieldContent:
+		return appendQuoted(dst, e.Content)
+	case fieldReceipt, fieldStrict:
+		return append(dst, "true"...)
+	case fieldRole:
+		return appendQuoted(dst, e.Role.String())
+	case fieldMembers:
+		return appendQuotedList(dst, e.Members)
+	case fieldAdmins:
+		return appendQuotedList(dst, e.Admins)
+	case fieldTime:
+		return append(AppendTime(append(dst, '"'), e.Time), '"')
+	case fieldSettings:
+		return appendSettingsJSON(dst, e.Settings)
+	case fieldRevision:
+		return strconv.AppendUint(dst, e.Revision, 10)
+	default: // fieldUpto
+		return strconv.AppendUint(dst, e.Upto, 10)
+	}
+}
+
+func appendQuotedList(dst []byte, list []string) []byte {
+	dst = append(dst, '[')
+	for i, s := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendQuoted(dst, s)
+	}
+	return append(dst, ']')
+}
+
+// appendQuoted writes U+FFFD for what is not UTF-8, as no valid event has.
+func appendQuoted(dst []byte, s string) []byte {
+	dst, _ = jsontext.AppendQuote(dst, s)
+	return dst
+}
+
+func appendSettingsJSON(dst []byte, s *Settings) []byte {
+	// Booleans, numbers and strings alone: there is nothing that could fail.
+	text, _ := json.Marshal(s)
+	return append(dst, text...)
+}

@@ -1,0 +1,29 @@
+package events
+
+import "time"
+
+// Limits on what a producer can make grow. They hold for every edge and for the fold.
+const (
+	// MaxIDBytes bounds every id (user, group, message), in bytes of UTF-8.
+	MaxIDBytes = 128
+	// MaxContentBytes bounds the content of a read receipt.
+	MaxContentBytes = 4096
+	// MaxFirstMembers bounds the members and admins named by one group.created.
+	MaxFirstMembers = 5000
+	// MaxGroupMembers bounds the members a group ever had: each keeps an ordinal for good.
+	MaxGroupMembers = 100_000
+	// MaxBatchEvents bounds the events of one log entry.
+	MaxBatchEvents = 8192
+	// MaxBatchBytes bounds the encoded size of one log entry.
+	MaxBatchBytes = 1 << 20
+
+	// ParkedFor is how long, in broker time, a receipt waits for its message.
+	ParkedFor = 72 * time.Hour
+	// MaxParked bounds the parked receipts of one app in one partition; the oldest gives way.
+	MaxParked = 16_384
+	// MaxPendingStatistic bounds the messages one author has pending in one partition; the
+	// oldest gives way.
+	MaxPendingStatistic = 1000
+	// MaxRejections bounds the rejections kept for one app in one partition.
+	MaxRejections = 200
+)

@@ -1,0 +1,109 @@
+package events
+
+// Outcome is what the fold decided about one event: one byte, so that the outcomes of a batch
+// are a byte slice. Values from [OutcomeRejected] up are rejections, one value per reason.
+// The numbers are part of the checkpoint and never change.
+type Outcome uint8
+
+// The outcomes. The reason texts and codes of the receipt limits are the requirement document's;
+// the other codes are those the SDK maps the same texts to.
+const (
+	// OutcomeApplied: the state changed.
+	OutcomeApplied Outcome = iota
+	// OutcomeDuplicate: a success that left the state as it was.
+	OutcomeDuplicate
+	// OutcomeParked: a receipt that waits for its message.
+	OutcomeParked
+
+	// OutcomeRejected is not an outcome itself but the first value of the rejections.
+	OutcomeRejected
+)
+
+// The rejections.
+const (
+	// RejectedNotOpen: group receipts are off for the app.
+	RejectedNotOpen Outcome = OutcomeRejected + 1 + iota
+	// RejectedPermission: a plain member asked where only owner and admins may.
+	RejectedPermission
+	// RejectedNotFound: a receipt for a message that is unknown, recalled, past its validity,
+	// without receipts, or sent before the reader joined.
+	RejectedNotFound
+	// RejectedDailyLimit: the group used up its messages with receipts of the day.
+	RejectedDailyLimit
+	// RejectedDeliveryOff: delivery receipts are off for the app.
+	RejectedDeliveryOff
+	// RejectedNoApp: the app was never configured.
+	RejectedNoApp
+	// RejectedNoGroup: the group is unknown or dissolved.
+	RejectedNoGroup
+	// RejectedNotMember: the user is not a member of the group.
+	RejectedNotMember
+	// RejectedMessageExists: another sender already used the message id in this conversation.
+	RejectedMessageExists
+	// RejectedGroupExists: the group id is taken.
+	RejectedGroupExists
+	// RejectedNoMessage: a recall of an unknown message.
+	RejectedNoMessage
+	// RejectedNotAllowed: a recall by somebody who may not, or a change of the owner's role.
+	RejectedNotAllowed
+	// RejectedGroupFull: the group has the largest number of members receiptd keeps.
+	RejectedGroupFull
+	// RejectedParkedExpired: a parked receipt whose message did not come within [ParkedFor], or
+	// that was pushed out by newer ones.
+	RejectedParkedExpired
+
+	outcomeEnd
+)
+
+var rejections = [outcomeEnd]struct {
+	code   int
+	reason string
+}{
+	RejectedNotOpen:       {503, "group ack not open"},
+	RejectedPermission:    {503, "group ack msg permission denied"},
+	RejectedNotFound:      {503, "group ack msg not found"},
+	RejectedDailyLimit:    {503, "limit send group ack msg"},
+	RejectedDeliveryOff:   {503, "delivery ack not open"},
+	RejectedNoApp:         {404, "app not found"},
+	RejectedNoGroup:       {605, "group not found"},
+	RejectedNotMember:     {602, "not in group or chatroom"},
+	RejectedMessageExists: {409, "message id already used"},
+	RejectedGroupExists:   {409, "group already exists"},
+	RejectedNoMessage:     {404, "message not found"},
+	RejectedNotAllowed:    {403, "permission denied"},
+	RejectedGroupFull:     {606, "group is full"},
+	RejectedParkedExpired: {503, "group ack msg not found"},
+}
+
+// String is the public name: "applied", "duplicate", "parked" or "rejected".
+func (o Outcome) String() string {
+	switch o {
+	case OutcomeApplied:
+		return "applied"
+	case OutcomeDuplicate:
+		return "duplicate"
+	case OutcomeParked:
+		return "parked"
+	}
+	return "rejected"
+}
+
+// Rejected reports whether the event was rejected.
+func (o Outcome) Rejected() bool { return o > OutcomeRejected && o < outcomeEnd }
+
+// Code is the number the SDK knows a rejection by; 0 for other outcomes.
+func (o Outcome) Code() int {
+	if !o.Rejected() {
+		return 0
+	}
+	return rejections[o].code
+}
+
+// Reason is the text of a rejection, to the letter what the requirement document has the SDK
+// show; empty for other outcomes.
+func (o Outcome) Reason() string {
+	if !o.Rejected() {
+		return ""
+	}
+	return rejections[o].reason
+}

@@ -1,0 +1,434 @@
+package events
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/dynamicpb"
+	"pgregory.net/rapid"
+)
+
+// The codec is written by hand. These tests hold it to schema/events.proto: the protobuf library
+// reads what the codec writes, and a plain interpreter written from the comments of the schema finds
+// the events in it.
+
+var (
+	protoMessage = regexp.MustCompile(`^(message|enum) (\w+) \{$`)
+	protoField   = regexp.MustCompile(`^(repeated )?(\w+) (\w+) = (\d+);$`)
+	protoValue   = regexp.MustCompile(`^(\w+) = (\d+);$`)
+)
+
+// parseProto reads as much of the language as schema/events.proto uses: one declaration a line.
+func parseProto(text string) (*descriptorpb.FileDescriptorProto, error) {
+	file := &descriptorpb.FileDescriptorProto{Name: proto.String("events.proto"), Syntax: proto.String("proto3")}
+	var message *descriptorpb.DescriptorProto
+	var enum *descriptorpb.EnumDescriptorProto
+	for n, line := range strings.Split(text, "\n") {
+		line, _, _ = strings.Cut(line, "//")
+		line = strings.TrimSpace(line)
+		switch m := protoMessage.FindStringSubmatch(line); {
+		case line == "" || line == `syntax = "proto3";`:
+		case strings.HasPrefix(line, "package "):
+			file.Package = proto.String(strings.TrimSuffix(strings.TrimPrefix(line, "package "), ";"))
+		case m != nil && m[1] == "message":
+			message = &descriptorpb.DescriptorProto{Name: &m[2]}
+			file.MessageType = append(file.MessageType, message)
+		case m != nil:
+			enum = &descriptorpb.EnumDescriptorProto{Name: &m[2]}
+			file.EnumType = append(file.EnumType, enum)
+		case line == "}":
+			message, enum = nil, nil
+		case message != nil && protoField.MatchString(line):
+			m := protoField.FindStringSubmatch(line)
+			number, _ := strconv.Atoi(m[4])
+			message.Field = append(message.Field, fieldDescriptor(m[1] != "", m[2], m[3], number))
+		case enum != nil && protoValue.MatchString(line):
+			m := protoValue.FindStringSubmatch(line)
+			number, _ := strconv.Atoi(m[2])
+			enum.Value = append(enum.Value, &descriptorpb.EnumValueDescriptorProto{Name: &m[1], Number: proto.Int32(int32(number))})
+		default:
+			return nil, fmt.Errorf("line %d: %q", n+1, line)
+		}
+	}
+	return file, nil
+}
+
+var scalarTypes = map[string]descriptorpb.FieldDescriptorProto_Type{
+	"bool": descriptorpb.FieldDescriptorProto_TYPE_BOOL, "bytes": descriptorpb.FieldDescriptorProto_TYPE_BYTES,
+	"int64": descriptorpb.FieldDescriptorProto_TYPE_INT64, "sint64": descriptorpb.FieldDescriptorProto_TYPE_SINT64,
+	"string": descriptorpb.FieldDescriptorProto_TYPE_STRING, "uint32": descriptorpb.FieldDescriptorProto_TYPE_UINT32,
+	"uint64": descriptorpb.FieldDescriptorProto_TYPE_UINT64,
+}
+
+func fieldDescriptor(repeated bool, typ, name string, number int) *descriptorpb.FieldDescriptorProto {
+	f := &descriptorpb.FieldDescriptorProto{
+		Name: &name, Number: proto.Int32(int32(number)), Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),
+	}
+	if repeated {
+		f.Label = descriptorpb.FieldDescriptorProto_LABEL_REPEATED.Enum()
+	}
+	if scalar, ok := scalarTypes[typ]; ok {
+		f.Type = scalar.Enum()
+	} else {
+		f.TypeName = proto.String(".receiptd.v1." + typ)
+	}
+	return f
+}
+
+var schema = sync.OnceValues(func() (protoreflect.FileDescriptor, error) {
+	text, err := os.ReadFile("../schema/events.proto")
+	if err != nil {
+		return nil, err
+	}
+	file, err := parseProto(string(text))
+	if err != nil {
+		return nil, err
+	}
+	return protodesc.NewFile(file, nil)
+})
+
+// newMessage makes an empty message of the schema.
+func newMessage(t testing.TB, name protoreflect.Name) *dynamicpb.Message {
+	t.Helper()
+	file, err := schema()
+	if err != nil {
+		t.Fatalf("schema/events.proto: %v", err)
+	}
+	return dynamicpb.NewMessage(file.Messages().ByName(name))
+}
+
+// parseMessage reads a message with the protobuf library, which must know every field of it.
+func parseMessage(t testing.TB, name protoreflect.Name, data []byte) protoMsg {
+	t.Helper()
+	m := newMessage(t, name)
+	if err := proto.Unmarshal(data, m); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	noUnknown(t, m)
+	return protoMsg{m}
+}
+
+func noUnknown(t testing.TB, m protoreflect.Message) {
+	t.Helper()
+	if unknown := m.GetUnknown(); len(unknown) > 0 {
+		t.Fatalf("%s: the schema does not know % x", m.Descriptor().Name(), unknown)
+	}
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Message() == nil:
+		case f.IsList():
+			for i := range v.List().Len() {
+				noUnknown(t, v.List().Get(i).Message())
+			}
+		default:
+			noUnknown(t, v.Message())
+		}
+		return true
+	})
+}
+
+// protoMsg reads the fields of a message by name.
+type protoMsg struct{ protoreflect.Message }
+
+func (m protoMsg) get(name protoreflect.Name) protoreflect.Value {
+	return m.Get(m.Descriptor().Fields().ByName(name))
+}
+func (m protoMsg) sub(name protoreflect.Name) protoMsg { return protoMsg{m.get(name).Message()} }
+func (m protoMsg) str(name protoreflect.Name) string   { return m.get(name).String() }
+func (m protoMsg) uint(name protoreflect.Name) uint64  { return m.get(name).Uint() }
+func (m protoMsg) int(name protoreflect.Name) int64    { return m.get(name).Int() }
+func (m protoMsg) bool(name protoreflect.Name) bool    { return m.get(name).Bool() }
+
+func (m protoMsg) list(name protoreflect.Name) (values []protoreflect.Value) {
+	list := m.get(name).List()
+	for i := range list.Len() {
+		values = append(values, list.Get(i))
+	}
+	return values
+}
+
+func (m protoMsg) strings(name protoreflect.Name) (values []string) {
+	for _, v := range m.list(name) {
+		values = append(values, v.String())
+	}
+	return values
+}
+
+// queue hands out the values of a column one after the other.
+type queue []protoreflect.Value
+
+func (q *queue) next() protoreflect.Value {
+	v := (*q)[0]
+	*q = (*q)[1:]
+	return v
+}
+
+// table resolves references as the schema describes them.
+type table struct{ used int }
+
+func (b *table) resolve(ref uint64) (index int, first bool) {
+	if ref == 0 {
+		b.used++
+		return b.used - 1, true
+	}
+	return b.used - int(ref), false
+}
+
+// interpret is the events of an entry, found as the comments of the schema say.
+func interpret(t testing.TB, data []byte) []Event {
+	entry := parseMessage(t, "Entry", data)
+	payload := entry.get("payload").Bytes()
+	if entry.get("compression").Enum() == compressionZstd {
+		var err error
+		if payload, err = zstdDecoder().DecodeAll(payload, make([]byte, 0, entry.uint("raw_size"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := parseMessage(t, "Batch", payload)
+	p := interpreter{
+		apps: b.strings("apps"), groupIDs: interpretIDs(b.sub("groups")), messageIDs: interpretIDs(b.sub("messages")),
+		userIDs: interpretIDs(b.sub("users")), sideBits: b.get("sides").Bytes(),
+		messageRefs: b.list("message_refs"), messageRuns: b.list("message_runs"), conversationRefs: b.list("conversation_refs"),
+		userRefs: b.list("user_refs"), conversations: b.list("conversations"), extras: b.list("extras"),
+	}
+	flags := b.list("run_flags")
+	for i, kind := range b.list("run_kinds") {
+		for range b.list("run_lengths")[i].Uint() {
+			e := p.event(Kind(kind.Enum()))
+			if len(flags) > 0 {
+				e.Receipt, e.Strict = flags[i].Uint()&1 != 0, flags[i].Uint()&2 != 0
+			}
+			p.events = append(p.events, e)
+		}
+	}
+	p.optional(b)
+	return p.events
+}
+
+type interpreter struct {
+	apps, groupIDs, messageIDs, userIDs []string
+	messageRefs, messageRuns            queue
+	conversationRefs, userRefs          queue
+	conversations, extras               queue
+	sideBits                            []byte
+	sides                               int
+	groupCount, left, message           int
+	messageTable, convTable, userTable  table
+	convs                               []Conversation
+	convOfMessage                       []int
+	events                              []Event
+}
+
+func (p *interpreter) conversation() int {
+	index, first := p.convTable.resolve(p.conversationRefs.next().Uint())
+	if first {
+		v := p.conversations.next().Uint()
+		c := Conversation{App: p.apps[v/4]}
+		switch v % 4 {
+		case 1:
+			c.Group = p.groupIDs[p.groupCount]
+			p.groupCount++
+		case 2:
+			c.A, c.B = p.user(), p.user()
+		}
+		p.convs = append(p.convs, c)
+	}
+	return index
+}
+
+func (p *interpreter) user() string {
+	index, _ := p.userTable.resolve(p.userRefs.next().Uint())
+	return p.userIDs[index]
+}
+
+func (p *interpreter) event(kind Kind) Event {
+	e := Event{Kind: kind}
+	var conv int
+	switch kind {
+	case MessageSent, MessageDelivered, MessageRead, MessageRecalled:
+		if p.left == 0 {
+			index, first := p.messageTable.resolve(p.messageRefs.next().Uint())
+			if first {
+				p.convOfMessage = append(p.convOfMessage, p.conversation())
+			}
+			p.message, p.left = index, 1
+			if len(p.messageRuns) > 0 {
+				p.left = int(p.messageRuns.next().Uint())
+			}
+		}
+		p.left--
+		e.Message = p.messageIDs[p.message]
+		conv = p.convOfMessage[p.message]
+	default:
+		conv = p.conversation()
+	}
+	c := p.convs[conv]
+	e.App, e.Group = c.App, c.Group
+	if c.A != "" {
+		e.User, e.Peer = c.A, c.B
+		if p.sideBits[p.sides/8]>>(p.sides%8)&1 == 1 {
+			e.User, e.Peer = c.B, c.A
+		}
+		p.sides++
+	} else if kind != GroupDissolved && kind != AppConfigured {
+		e.User = p.user()
+	}
+	switch kind {
+	case GroupCreated, GroupRole, AppConfigured, StatisticSeen:
+		interpretExtra(&e, protoMsg{p.extras.next().Message()})
+	}
+	return e
+}
+
+func (p *interpreter) optional(b protoMsg) {
+	last := int64(0)
+	for i, v := range b.list("times") {
+		if v.Uint() != 0 {
+			last += protowire.DecodeZigZag(v.Uint() - 1)
+			p.events[i].Time = last
+		}
+	}
+	contents, refs := table{}, b.list("content_refs")
+	event := -1
+	for i, gap := range b.list("content_gaps") {
+		event += int(gap.Uint()) + 1
+		index, _ := contents.resolve(refs[i].Uint())
+		p.events[event].Content = b.strings("contents")[index]
+	}
+}
+
+func interpretExtra(e *Event, x protoMsg) {
+	e.Role = Role(x.get("role").Enum())
+	e.Members, e.Admins = x.strings("members"), x.strings("admins")
+	e.Revision, e.Upto = x.uint("revision"), x.uint("upto")
+	s := x.sub("settings")
+	if !s.IsValid() {
+		return
+	}
+	g := s.sub("group_receipts")
+	e.Settings = &Settings{
+		DeliveryReceipts: s.bool("delivery_receipts"),
+		OpenRegistration: s.bool("open_registration"),
+		GroupReceipts: GroupReceipts{
+			Enabled: g.bool("enabled"), WhoMayRequest: g.str("who_may_request"), Validity: Duration(g.int("validity")),
+			MaxGroupSize: int(g.int("max_group_size")), Visibility: g.str("visibility"),
+			MaxRequestsPerGroupPerDay: int(g.int("max_requests_per_group_per_day")),
+		},
+		SingleReceipts: SingleReceipts{Validity: Duration(s.sub("single_receipts").int("validity"))},
+	}
+}
+
+func interpretIDs(m protoMsg) (ids []string) {
+	prefixes, digits, text, uuids := m.strings("prefixes"), m.list("digits"), m.str("text"), m.get("uuids").Bytes()
+	numbers, lengths := queue(m.list("numbers")), queue(m.list("lengths"))
+	last := make([]uint64, len(prefixes))
+	for i, shape := range m.list("run_shapes") {
+		for range m.list("run_lengths")[i].Uint() {
+			if shape.Uint() == 0 {
+				n := lengths.next().Uint()
+				ids, text = append(ids, text[:n]), text[n:]
+				continue
+			}
+			s := shape.Uint() - 1
+			if digits[s].Uint() == 32 {
+				u := uuids[:16]
+				uuids = uuids[16:]
+				ids = append(ids, fmt.Sprintf("%s%x-%x-%x-%x-%x", prefixes[s], u[:4], u[4:6], u[6:8], u[8:10], u[10:]))
+				continue
+			}
+			last[s] += uint64(numbers.next().Int())
+			ids = append(ids, fmt.Sprintf("%s%0*d", prefixes[s], digits[s].Uint(), last[s]))
+		}
+	}
+	return ids
+}
+
+func TestEntriesAreWhatTheSchemaSays(t *testing.T) {
+	for name, evs := range goldens() {
+		t.Run(name, func(t *testing.T) { sameEvents(t, interpret(t, golden(t, name)), evs) })
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		evs := drawBatch(rt)
+		if len(evs) > MaxBatchEvents {
+			evs = evs[:MaxBatchEvents]
+		}
+		sameEvents(rt, interpret(t, newBuilder(evs).Encode(nil)), evs)
+	})
+}
+
+// An event list made by any protobuf library is read, and ours is read by it.
+func TestEventListsAreWhatTheSchemaSays(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		evs := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Event {
+			e := drawEvent(t, MessageSent, GroupDissolved)
+			e.App = ""
+			return e
+		}), 1, 10).Draw(rt, "events")
+		list := parseMessage(t, "EventList", AppendEventList(nil, evs))
+		var got []Event
+		for _, v := range list.list("events") {
+			m := protoMsg{v.Message()}
+			got = append(got, Event{
+				Kind: Kind(m.get("kind").Enum()), Message: m.str("message"), User: m.str("user"), Group: m.str("group"),
+				Peer: m.str("peer"), Content: m.str("content"), Receipt: m.bool("receipt"), Strict: m.bool("strict"),
+				Role: Role(m.get("role").Enum()), Members: m.strings("members"), Admins: m.strings("admins"), Time: m.int("time"),
+			})
+		}
+		sameEvents(rt, got, evs)
+
+		theirs, err := proto.Marshal(list.Interface())
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if got, err = decodeEventList(theirs); err != nil {
+			rt.Fatal(err)
+		}
+		sameEvents(rt, got, evs)
+	})
+}
+
+// The names in errors are those of the schema.
+func TestNamesOfTheSchema(t *testing.T) {
+	for message, names := range map[protoreflect.Name][]string{"Batch": batchNames, "Ids": idsNames} {
+		fields := newMessage(t, message).Descriptor().Fields()
+		if fields.Len() != len(names)-1 {
+			t.Errorf("%s: %d fields, %d names", message, fields.Len(), len(names)-1)
+		}
+		for i, name := range names[1:] {
+			f := fields.ByNumber(protowire.Number(i + 1))
+			if name != "" && string(f.Name()) != name {
+				t.Errorf("%s: field %d is %s, not %s", message, i+1, f.Name(), name)
+			}
+			if repeated := f.IsList() && !f.IsPacked(); repeated != (name == "") {
+				t.Errorf("%s: %s repeated: %v", message, f.Name(), repeated)
+			}
+		}
+	}
+	fields := newMessage(t, "Event").Descriptor().Fields()
+	for i, f := range eventFields[1:] {
+		if name := fields.ByNumber(protowire.Number(i + 1)).Name(); string(name) != f.name {
+			t.Errorf("Event: field %d is %s, not %s", i+1, name, f.name)
+		}
+	}
+	file, _ := schema()
+	kinds := file.Enums().ByName("Kind").Values()
+	for k := MessageSent; k < kindEnd; k++ {
+		want := "KIND_" + strings.ToUpper(strings.ReplaceAll(k.String(), ".", "_"))
+		if name := kinds.ByNumber(protoreflect.EnumNumber(k)).Name(); string(name) != want {
+			t.Errorf("Kind: %d is %s, not %s", k, name, want)
+		}
+	}
+	if kinds.Len() != int(kindEnd) {
+		t.Errorf("Kind: %d values, not %d", kinds.Len(), kindEnd)
+	}
+}

@@ -1,0 +1,142 @@
+package events
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// ParseSettings returns current changed by what the JSON object body says: a field that is not in
+// the body keeps its value, and an empty body changes nothing. Unknown and repeated fields, nulls
+// and values that [Settings.Validate] refuses are errors: a [*FieldError] that names the field by
+// its path, such as "group_receipts.validity", or "body" if it is no JSON object at all.
+func ParseSettings(current Settings, body []byte) (Settings, error) {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return current, current.Validate()
+	}
+	if err := refuseNull(body); err != nil {
+		return Settings{}, err
+	}
+	changed := current
+	if err := json.Unmarshal(body, &changed, json.RejectUnknownMembers(true)); err != nil {
+		return Settings{}, settingsError(err)
+	}
+	if err := changed.Validate(); err != nil {
+		return Settings{}, err
+	}
+	return changed, nil
+}
+
+// Validate checks every value. The error is a [*FieldError].
+func (s *Settings) Validate() error {
+	if bad := s.problem(); bad != nil {
+		return bad
+	}
+	return nil
+}
+
+func (s *Settings) problem() *FieldError {
+	group := &s.GroupReceipts
+	switch {
+	case group.WhoMayRequest != WhoMembers && group.WhoMayRequest != WhoAdmins:
+		return &FieldError{"group_receipts.who_may_request", "neither members nor admins"}
+	case group.Visibility != VisibleSender && group.Visibility != VisibleMembers:
+		return &FieldError{"group_receipts.visibility", "neither sender nor members"}
+	case group.MaxGroupSize < 0:
+		return &FieldError{"group_receipts.max_group_size", "negative"}
+	case group.MaxRequestsPerGroupPerDay < 0:
+		return &FieldError{"group_receipts.max_requests_per_group_per_day", "negative"}
+	}
+	if problem := validityProblem(group.Validity); problem != "" {
+		return &FieldError{"group_receipts.validity", problem}
+	}
+	if problem := validityProblem(s.SingleReceipts.Validity); problem != "" {
+		return &FieldError{"single_receipts.validity", problem}
+	}
+	return nil
+}
+
+// validityProblem refuses what the log's clock cannot tell from "no limit".
+func validityProblem(d Duration) string {
+	switch {
+	case d < 0:
+		return "negative"
+	case time.Duration(d)%time.Millisecond != 0:
+		return "not whole milliseconds"
+	}
+	return ""
+}
+
+// refuseNull finds a null anywhere in body. The JSON library reads null as the zero value, which
+// for settings often means "no limit": too much for a client that left a value out.
+func refuseNull(body []byte) error {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(body))
+	for {
+		token, err := dec.ReadToken()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return settingsError(err)
+		}
+		if token.Kind() == 'n' {
+			return &FieldError{settingsPath(dec.StackPointer()), "null"}
+		}
+	}
+}
+
+// settingsError turns the JSON library's errors into ours: they name Go types, which the caller of
+// an HTTP API does not know.
+func settingsError(err error) error {
+	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		if errors.Is(err, jsontext.ErrDuplicateName) {
+			return &FieldError{settingsPath(syntactic.JSONPointer), "repeated"}
+		}
+		return &FieldError{"body", "malformed JSON: " + syntactic.Err.Error()}
+	}
+	semantic, ok := errors.AsType[*json.SemanticError](err)
+	if !ok {
+		return &FieldError{"body", err.Error()}
+	}
+	path := settingsPath(semantic.JSONPointer)
+	switch {
+	case errors.Is(err, json.ErrUnknownName):
+		return &FieldError{path, "unknown field"}
+	case semantic.GoType == reflect.TypeFor[Duration]() && semantic.JSONKind == '"' && semantic.Err != nil:
+		return &FieldError{path, semantic.Err.Error()}
+	}
+	return &FieldError{path, "not " + settingsTypeName(semantic.GoType)}
+}
+
+// settingsPath writes "/group_receipts/validity" as "group_receipts.validity", and the whole as "body".
+func settingsPath(p jsontext.Pointer) string {
+	if p == "" {
+		return "body"
+	}
+	return clip(strings.Join(slices.Collect(p.Tokens()), "."))
+}
+
+func settingsTypeName(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[Duration]():
+		return `a duration like "72h"`
+	case t == nil:
+		return "a value of the right type"
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return "a boolean"
+	case reflect.Int:
+		return "a whole number"
+	case reflect.String:
+		return "a string"
+	}
+	return "an object"
+}

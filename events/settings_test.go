@@ -1,0 +1,108 @@
+package events
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"pgregory.net/rapid"
+)
+
+func TestParseSettingsChangesOnlyWhatIsGiven(t *testing.T) {
+	current := DefaultSettings()
+	current.GroupReceipts.MaxGroupSize = 7
+
+	enabled := current
+	enabled.GroupReceipts.Enabled = true
+	several := current
+	several.DeliveryReceipts = false
+	several.GroupReceipts.Validity = 0
+	several.GroupReceipts.WhoMayRequest = WhoAdmins
+	several.GroupReceipts.MaxRequestsPerGroupPerDay = 3
+	several.SingleReceipts.Validity = Duration(90 * 60 * 1e9)
+	for _, test := range []struct {
+		body string
+		want Settings
+	}{
+		{``, current},
+		{" \n", current},
+		{`{}`, current},
+		{`{"group_receipts":{}}`, current},
+		{`{"group_receipts":{"enabled":true}}`, enabled},
+		{`{"delivery_receipts":false,"group_receipts":{"validity":"0","who_may_request":"admins","max_requests_per_group_per_day":3},"single_receipts":{"validity":"90m"}}`, several},
+	} {
+		got, err := ParseSettings(current, []byte(test.body))
+		if err != nil || got != test.want {
+			t.Errorf("%s:\ngot  %+v, %v\nwant %+v", test.body, got, err, test.want)
+		}
+	}
+}
+
+func TestParseSettingsNamesWhatIsWrong(t *testing.T) {
+	for _, test := range []struct{ body, want string }{
+		{`[]`, "body: not an object"},
+		{`"x"`, "body: not an object"},
+		{`null`, "body: null"},
+		{`{`, "body: malformed JSON: unexpected EOF"},
+		{`{} {}`, "body: malformed JSON: invalid character '{' after top-level value"},
+		{`{"x":1}`, "x: unknown field"},
+		{`{"Delivery_Receipts":true}`, "Delivery_Receipts: unknown field"},
+		{`{"group_receipts":{"validty":"1h"}}`, "group_receipts.validty: unknown field"},
+		{`{"group_receipts":{"a/b~c":"1h"}}`, "group_receipts.a/b~c: unknown field"},
+		{`{"open_registration":true,"open_registration":true}`, "open_registration: repeated"},
+		{`{"group_receipts":{"enabled":true,"enabled":true}}`, "group_receipts.enabled: repeated"},
+		{`{"group_receipts":null}`, "group_receipts: null"},
+		{`{"group_receipts":{"max_group_size":null}}`, "group_receipts.max_group_size: null"},
+		{`{"group_receipts":true}`, "group_receipts: not an object"},
+		{`{"delivery_receipts":"true"}`, "delivery_receipts: not a boolean"},
+		{`{"group_receipts":{"enabled":1}}`, "group_receipts.enabled: not a boolean"},
+		{`{"group_receipts":{"who_may_request":1}}`, "group_receipts.who_may_request: not a string"},
+		{`{"group_receipts":{"who_may_request":"owner"}}`, "group_receipts.who_may_request: neither members nor admins"},
+		{`{"group_receipts":{"who_may_request":""}}`, "group_receipts.who_may_request: neither members nor admins"},
+		{`{"group_receipts":{"visibility":"all"}}`, "group_receipts.visibility: neither sender nor members"},
+		{`{"group_receipts":{"max_group_size":-1}}`, "group_receipts.max_group_size: negative"},
+		{`{"group_receipts":{"max_group_size":1.5}}`, "group_receipts.max_group_size: not a whole number"},
+		{`{"group_receipts":{"max_group_size":"5"}}`, "group_receipts.max_group_size: not a whole number"},
+		{`{"group_receipts":{"max_group_size":99999999999999999999}}`, "group_receipts.max_group_size: not a whole number"},
+		{`{"group_receipts":{"max_requests_per_group_per_day":-5}}`, "group_receipts.max_requests_per_group_per_day: negative"},
+		{`{"group_receipts":{"validity":"3d"}}`, `group_receipts.validity: not a duration like 72h: "3d"`},
+		{`{"group_receipts":{"validity":"-1h"}}`, `group_receipts.validity: negative duration "-1h"`},
+		{`{"group_receipts":{"validity":72}}`, `group_receipts.validity: not a duration like "72h"`},
+		{`{"group_receipts":{"validity":["72h"]}}`, `group_receipts.validity: not a duration like "72h"`},
+		{`{"group_receipts":{"validity":"1ns"}}`, "group_receipts.validity: not whole milliseconds"},
+		{`{"single_receipts":{"validity":"x"}}`, `single_receipts.validity: not a duration like 72h: "x"`},
+		{`{"single_receipts":{"validity":"1500us"}}`, "single_receipts.validity: not whole milliseconds"},
+	} {
+		_, err := ParseSettings(DefaultSettings(), []byte(test.body))
+		if _, ok := errors.AsType[*FieldError](err); !ok || err.Error() != test.want {
+			t.Errorf("%s:\ngot  %v\nwant %s", test.body, err, test.want)
+		}
+	}
+}
+
+func TestSettingsRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want, current := drawSettings(t), drawSettings(t)
+		if err := want.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ParseSettings(current, text)
+		if err != nil || got != want {
+			t.Fatalf("%s:\ngot  %+v, %v\nwant %+v", text, got, err, want)
+		}
+	})
+}
+
+func TestDefaultSettingsAreValid(t *testing.T) {
+	s := DefaultSettings()
+	if err := s.Validate(); err != nil {
+		t.Error(err)
+	}
+	if err := new(Settings).Validate(); err == nil {
+		t.Error("the zero value is no settings, but valid")
+	}
+}

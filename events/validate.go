@@ -1,0 +1,334 @@
+package events
+
+import (
+	"fmt"
+	"math/bits"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// FieldError says what is wrong with one field of an event or of settings.
+type FieldError struct {
+	// Field is the field's name in the public JSON form: "from", "members[3]",
+	// "group_receipts.validity".
+	Field string
+	// Problem completes the sentence the name begins, such as "missing" or "129 bytes, at most 128".
+	Problem string
+}
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
+
+func fieldErrorf(field, format string, args ...any) error {
+	return &FieldError{Field: field, Problem: fmt.Sprintf(format, args...)}
+}
+
+// field is a field of the public JSON form. The same [Event] field has another name in some kinds:
+// Message is "id" in message.sent, and User is "from" there and "owner" in group.created.
+type field uint8
+
+const (
+	fieldType field = iota
+	fieldID
+	fieldMessage
+	fieldFrom
+	fieldUser
+	fieldOwner
+	fieldGroup
+	fieldPeer
+	fieldReceipt
+	fieldStrict
+	fieldContent
+	fieldRole
+	fieldMembers
+	fieldAdmins
+	fieldTime
+	// The fields from here on belong to the internal kinds; producers do not know them.
+	fieldSettings
+	fieldRevision
+	fieldUpto
+
+	fieldEnd
+)
+
+var fieldNames = [fieldEnd]string{
+	"type", "id", "message", "from", "user", "owner", "group", "peer", "receipt", "strict",
+	"content", "role", "members", "admins", "time", "settings", "revision", "upto",
+}
+
+// fieldSet has one bit for each [field].
+type fieldSet uint32
+
+func fieldsOf(fields ...field) (s fieldSet) {
+	for _, f := range fields {
+		s |= 1 << f
+	}
+	return s
+}
+
+func (s fieldSet) has(f field) bool { return s>>f&1 != 0 }
+
+// first is the first field of a set that is not empty.
+func (s fieldSet) first() field { return field(bits.TrailingZeros32(uint32(s))) }
+
+// kindRule says which fields the events of a kind have.
+type kindRule struct {
+	// message and user are the names of Event.Message and Event.User in this kind.
+	message, user field
+	required      fieldSet
+	allowed       fieldSet
+	// either holds for the kinds that have exactly one of group and peer.
+	either bool
+}
+
+var (
+	eitherFields = fieldsOf(fieldGroup, fieldPeer)
+	anyFields    = fieldsOf(fieldType, fieldTime)
+)
+
+func newRule(message, user field, required, optional fieldSet) kindRule {
+	return kindRule{
+		message:  message,
+		user:     user,
+		required: required,
+		allowed:  required | optional | anyFields,
+		either:   optional&eitherFields == eitherFields,
+	}
+}
+
+// kindRules follows the comments of the kinds. A kind that is not in use allows nothing.
+var kindRules = [kindEnd]kindRule{
+	MessageSent:      newRule(fieldID, fieldFrom, fieldsOf(fieldID, fieldFrom), eitherFields|fieldsOf(fieldReceipt)),
+	MessageDelivered: newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser, fieldPeer), fieldsOf(fieldStrict)),
+	MessageRead:      newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser), eitherFields|fieldsOf(fieldContent, fieldStrict)),
+	ConversationRead: newRule(fieldMessage, fieldUser, fieldsOf(fieldUser), eitherFields),
+	MessageRecalled:  newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser), eitherFields),
+	GroupCreated:     newRule(fieldMessage, fieldOwner, fieldsOf(fieldGroup, fieldOwner, fieldMembers), fieldsOf(fieldAdmins)),
+	GroupJoined:      newRule(fieldMessage, fieldUser, fieldsOf(fieldGroup, fieldUser), 0),
+	GroupLeft:        newRule(fieldMessage, fieldUser, fieldsOf(fieldGroup, fieldUser), 0),
+	GroupRole:        newRule(fieldMessage, fieldUser, fieldsOf(fieldGroup, fieldUser, fieldRole), 0),
+	GroupDissolved:   newRule(fieldMessage, fieldUser, fieldsOf(fieldGroup), 0),
+	AppConfigured:    newRule(fieldMessage, fieldUser, fieldsOf(fieldSettings, fieldRevision), 0),
+	StatisticSeen:    newRule(fieldMessage, fieldUser, fieldsOf(fieldUser, fieldUpto), 0),
+}
+
+// Client times are years a calendar of four digits can show; 0 is "not given".
+const (
+	minTime = 1
+	maxTime = 253402300799999 // 9999-12-31T23:59:59.999Z
+)
+
+// Validate checks everything that can be checked about one event alone: the kind has the fields it
+// needs and no others, and every value keeps its limits. Ids are 1 to [MaxIDBytes] bytes of UTF-8
+// without control characters. App is not looked at; see [ValidateApp].
+//
+// The error is a [*FieldError] that names the first bad field. A valid event costs no allocation.
+func (e *Event) Validate() error {
+	if !e.Kind.Valid() {
+		return fieldErrorf("type", "unknown kind %d", uint8(e.Kind))
+	}
+	return e.validate(e.fields(&kindRules[e.Kind]))
+}
+
+// fields is the set of the fields that are not zero. Members counts as given in a kind that
+// requires it, since a group may begin with its owner alone.
+func (e *Event) fields(rule *kindRule) fieldSet {
+	present := rule.required & fieldsOf(fieldMembers)
+	if e.Message != "" {
+		present |= 1 << rule.message
+	}
+	if e.User != "" {
+		present |= 1 << rule.user
+	}
+	if e.Group != "" {
+		present |= 1 << fieldGroup
+	}
+	if e.Peer != "" {
+		present |= 1 << fieldPeer
+	}
+	if e.Receipt {
+		present |= 1 << fieldReceipt
+	}
+	if e.Strict {
+		present |= 1 << fieldStrict
+	}
+	if e.Content != "" {
+		present |= 1 << fieldContent
+	}
+	if e.Time != 0 {
+		present |= 1 << fieldTime
+	}
+	// What follows is rare, and never in the hot kinds.
+	if e.Role != RoleNone {
+		present |= 1 << fieldRole
+	}
+	if len(e.Members) > 0 {
+		present |= 1 << fieldMembers
+	}
+	if len(e.Admins) > 0 {
+		present |= 1 << fieldAdmins
+	}
+	if e.Settings != nil {
+		present |= 1 << fieldSettings
+	}
+	if e.Revision != 0 {
+		present |= 1 << fieldRevision
+	}
+	if e.Upto != 0 {
+		present |= 1 << fieldUpto
+	}
+	return present
+}
+
+// validate checks an event of a valid kind whose given fields are present.
+func (e *Event) validate(present fieldSet) error {
+	rule := &kindRules[e.Kind]
+	if extra := present &^ rule.allowed; extra != 0 {
+		return fieldErrorf(fieldNames[extra.first()], "not allowed in %s", e.Kind)
+	}
+	if missing := rule.required &^ present; missing != 0 {
+		return &FieldError{fieldNames[missing.first()], "missing"}
+	}
+	if rule.either {
+		switch present & eitherFields {
+		case 0:
+			return &FieldError{"group", "missing: name a group or a peer"}
+		case eitherFields:
+			return &FieldError{"peer", "not allowed beside group"}
+		}
+	}
+	if err := e.validateIDs(rule, present); err != nil {
+		return err
+	}
+	if e.Receipt && e.Group == "" {
+		return &FieldError{"receipt", "only for messages to a group"}
+	}
+	if e.Content != "" {
+		if err := validateContent(e.Content); err != nil {
+			return err
+		}
+	}
+	if e.Time != 0 && (e.Time < minTime || e.Time > maxTime) {
+		return &FieldError{"time", "not between the years 1970 and 9999"}
+	}
+	if e.Kind >= GroupCreated {
+		return e.validateRare()
+	}
+	return nil
+}
+
+func (e *Event) validateIDs(rule *kindRule, present fieldSet) error {
+	if present.has(rule.message) && !plainID(e.Message) {
+		if bad := idProblem(e.Message); bad != "" {
+			return &FieldError{fieldNames[rule.message], bad}
+		}
+	}
+	if present.has(rule.user) && !plainID(e.User) {
+		if bad := idProblem(e.User); bad != "" {
+			return &FieldError{fieldNames[rule.user], bad}
+		}
+	}
+	if present.has(fieldGroup) && !plainID(e.Group) {
+		if bad := idProblem(e.Group); bad != "" {
+			return &FieldError{"group", bad}
+		}
+	}
+	if !present.has(fieldPeer) {
+		return nil
+	}
+	if !plainID(e.Peer) {
+		if bad := idProblem(e.Peer); bad != "" {
+			return &FieldError{"peer", bad}
+		}
+	}
+	if e.Peer == e.User {
+		return fieldErrorf("peer", "the same user as %s", fieldNames[rule.user])
+	}
+	return nil
+}
+
+// validateRare checks the fields of the kinds that are not receipts or messages.
+func (e *Event) validateRare() error {
+	switch e.Kind {
+	case GroupCreated:
+		if len(e.Members)+len(e.Admins) > MaxFirstMembers {
+			return fieldErrorf("members", "more than %d members and admins", MaxFirstMembers)
+		}
+		if err := validateIDList("members", e.Members); err != nil {
+			return err
+		}
+		return validateIDList("admins", e.Admins)
+	case GroupRole:
+		if e.Role != RoleMember && e.Role != RoleAdmin {
+			return &FieldError{"role", "neither admin nor member"}
+		}
+	case AppConfigured:
+		if bad := e.Settings.problem(); bad != nil {
+			return &FieldError{"settings." + bad.Field, bad.Problem}
+		}
+	}
+	return nil
+}
+
+func validateIDList(name string, ids []string) error {
+	for i, id := range ids {
+		if plainID(id) {
+			continue
+		}
+		if bad := idProblem(id); bad != "" {
+			return &FieldError{name + "[" + strconv.Itoa(i) + "]", bad}
+		}
+	}
+	return nil
+}
+
+// plainID reports whether id is valid and printable ASCII, as nearly all are.
+func plainID(id string) bool {
+	if uint(len(id)-1) >= MaxIDBytes {
+		return false
+	}
+	for i := 0; i < len(id); i++ {
+		if uint8(id[i]-0x20) >= 0x7f-0x20 {
+			return false
+		}
+	}
+	return true
+}
+
+// idProblem says what is wrong with an id of any script; empty if nothing is.
+func idProblem(id string) string {
+	switch {
+	case id == "":
+		return "empty"
+	case len(id) > MaxIDBytes:
+		return fmt.Sprintf("%d bytes, at most %d", len(id), MaxIDBytes)
+	case !utf8.ValidString(id):
+		return "not valid UTF-8"
+	}
+	for _, r := range id {
+		if unicode.IsControl(r) {
+			return fmt.Sprintf("control character %U", r)
+		}
+	}
+	return ""
+}
+
+func validateContent(content string) error {
+	if len(content) > MaxContentBytes {
+		return fieldErrorf("content", "%d bytes, at most %d", len(content), MaxContentBytes)
+	}
+	if !utf8.ValidString(content) {
+		return &FieldError{"content", "not valid UTF-8"}
+	}
+	return nil
+}
+
+// clip shortens text from outside for an error message.
+func clip(s string) string {
+	const most = 200
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
