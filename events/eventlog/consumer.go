@@ -1,0 +1,143 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// What the server may send ahead of the reader, in entries and bytes. Half of it is asked for
+	// again while the rest is being read.
+	aheadEntries = 500
+	aheadBytes   = 4 << 20
+	// readBuffer are the entries that wait in the reader itself.
+	readBuffer = 64
+	// A consumer that is silent for two heartbeats is gone.
+	readHeartbeat = time.Second
+	// A consumer that nobody reads from is removed by the server.
+	readInactive = 30 * time.Second
+
+	// consumerTimeout bounds the making and the removal of a consumer.
+	consumerTimeout = 10 * time.Second
+	deleteTimeout   = time.Second
+)
+
+// consumer is one JetStream consumer of a reader, in use until it breaks.
+type consumer struct {
+	name    string
+	entries chan Entry
+	broken  chan error    // why the consumer is of no use any more
+	done    chan struct{} // closed to stop
+	fresh   bool          // none of its entries was returned yet
+	flow    jetstream.ConsumeContext
+}
+
+// consume makes a consumer behind the reader's last entry, after a look at whether the log still has
+// that entry and the next.
+func (r *Reader) consume(ctx context.Context) (*consumer, error) {
+	ctx, cancel := r.log.read.during(ctx, consumerTimeout)
+	defer cancel()
+	if err := r.checkPlace(ctx); err != nil {
+		return nil, err
+	}
+	// Ephemeral, in memory and unreplicated: the reader knows its place itself.
+	source, err := r.log.streams[r.partition].CreateConsumer(ctx, jetstream.ConsumerConfig{
+		Description:       "receiptd reader",
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       r.last + 1,
+		AckPolicy:         jetstream.AckNonePolicy,
+		MaxDeliver:        1,
+		MemoryStorage:     true,
+		Replicas:          1,
+		InactiveThreshold: readInactive,
+		HeadersOnly:       r.onlyIDs,
+	})
+	if err != nil {
+		return nil, r.log.readError("make a consumer of partition", r.partition, err)
+	}
+	c := &consumer{
+		name:    source.CachedInfo().Name,
+		entries: make(chan Entry, readBuffer),
+		broken:  make(chan error, 1),
+		done:    make(chan struct{}),
+		fresh:   true,
+	}
+	c.flow, err = source.Consume(func(m jetstream.Msg) { c.push(m, r.onlyIDs) },
+		jetstream.PullMaxMessagesWithBytesLimit(aheadEntries, aheadBytes),
+		jetstream.PullHeartbeat(readHeartbeat),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { c.fail(err) }),
+	)
+	if err != nil {
+		return nil, r.log.readError("consume partition", r.partition, err)
+	}
+	return c, nil
+}
+
+// checkPlace looks whether the log goes on where the reader is.
+func (r *Reader) checkPlace(ctx context.Context) error {
+	first, last, err := r.log.Bounds(ctx, r.partition)
+	switch {
+	case err != nil:
+		return err
+	case r.last > last:
+		return &AheadError{Partition: r.partition, After: r.last, Last: last}
+	case first > r.last+1:
+		return &TrimmedError{Partition: r.partition, After: r.last, First: first}
+	case r.lastTime.IsZero():
+		return nil
+	}
+	// A log that lost its tail may have grown past the reader's place since.
+	e, err := r.log.EntryAt(ctx, r.partition, r.last)
+	switch {
+	case errors.Is(err, ErrNoEntry): // trimmed, and not needed any more
+		return nil
+	case err != nil:
+		return err
+	case !e.Time.Equal(r.lastTime):
+		return fmt.Errorf("%w: partition %d: entry %d is not the one that was read", ErrAhead, r.partition, r.last)
+	}
+	return nil
+}
+
+func (c *consumer) push(m jetstream.Msg, onlyIDs bool) {
+	meta, err := m.Metadata()
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	e := Entry{Sequence: meta.Sequence.Stream, Time: meta.Timestamp, Subject: m.Subject(), Data: m.Data()}
+	if onlyIDs {
+		e.id = m.Headers().Get(jetstream.MsgIDHeader)
+	}
+	select {
+	case c.entries <- e:
+	case <-c.done:
+	}
+}
+
+func (c *consumer) fail(err error) {
+	select {
+	case c.broken <- err:
+	default:
+	}
+}
+
+func (c *consumer) stop() {
+	close(c.done)
+	c.flow.Stop()
+	<-c.flow.Closed()
+}
+
+// deleteConsumer saves the server the wait until it notices that nobody reads any more.
+func (l *Log) deleteConsumer(partition int, name string) {
+	if !l.read.nc.IsConnected() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), deleteTimeout)
+	defer cancel()
+	_ = l.streams[partition].DeleteConsumer(ctx, name)
+}

@@ -1,0 +1,25 @@
+package eventlog
+
+import "time"
+
+// Limits of the queue, for tests that fill it.
+const (
+	MaxQueuedBytes = maxQueuedBytes
+	MaxWaiting     = maxWaiting
+)
+
+// Hooks changes what only tests change.
+type Hooks struct {
+	// DuplicateWindow is that of new streams.
+	DuplicateWindow time.Duration
+	// Trust is how long retries rely on the window; negative means not at all.
+	Trust time.Duration
+	// AckTimeout is how long a try waits.
+	AckTimeout time.Duration
+}
+
+// WithHooks returns the configuration with hooks.
+func WithHooks(cfg Config, h Hooks) Config {
+	cfg.hooks = hooks{dedup: h.DuplicateWindow, trust: h.Trust, ackAfter: h.AckTimeout}
+	return cfg
+}

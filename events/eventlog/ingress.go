@@ -1,0 +1,123 @@
+package eventlog
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+const (
+	// ingressAccount is where outside producers live. It has no JetStream and sees nothing of the
+	// log's account but the one service below.
+	ingressAccount  = "INGRESS"
+	ingressSubjects = "receipts.in.>"
+	// DefaultIngressUser is the user name of outside producers unless [Ingress.User] says otherwise.
+	DefaultIngressUser = "ingress"
+)
+
+// Ingress lets NATS clients outside the process publish single events to the embedded server, on
+// the subjects of [events.IngressSubject]. The server places each into its partition and answers
+// with JetStream's acknowledgement.
+type Ingress struct {
+	// Listen is the TCP address, such as "127.0.0.1:4222". Empty means no listener.
+	Listen string
+	// User and Password are what a client logs in with; a listener without a password, or with one
+	// of more than 72 bytes, is refused.
+	// The user may publish to receipts.in.> and subscribe below _INBOX, nothing else.
+	User, Password string
+}
+
+// apply adds the listener, account and user to the server's options.
+func (in *Ingress) apply(opts *server.Options) error {
+	if in.Listen == "" {
+		return nil
+	}
+	if in.Password == "" {
+		return errors.New("ingress: a password is required to listen")
+	}
+	password, err := hashPassword(in.Password)
+	if err != nil {
+		return fmt.Errorf("ingress: %w", err)
+	}
+	host, port, err := net.SplitHostPort(in.Listen)
+	if err != nil {
+		return fmt.Errorf("ingress: %w", err)
+	}
+	if opts.Port, err = strconv.Atoi(port); err != nil {
+		return fmt.Errorf("ingress: port %q: %w", port, err)
+	}
+	if opts.Port == 0 {
+		opts.Port = server.RANDOM_PORT
+	}
+	opts.Host = host
+	opts.DontListen = false
+
+	account := server.NewAccount(ingressAccount)
+	opts.Accounts = append(opts.Accounts, account)
+	opts.Users = append(opts.Users, &server.User{
+		Username: in.user(), Password: password, Account: account,
+		Permissions: &server.Permissions{
+			Publish:   &server.SubjectPermission{Allow: []string{ingressSubjects}},
+			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+		},
+	})
+	return nil
+}
+
+func (in *Ingress) user() string {
+	if in.User == "" {
+		return DefaultIngressUser
+	}
+	return in.User
+}
+
+// openIngress connects the two accounts. Until then what producers publish has no receiver, and
+// they are told so.
+//
+// A service between accounts rather than one account with permissions: nats-server checks
+// permissions after mapping a subject, so a user who may publish to receipts.in.> of the log's own
+// account would also need the right to write to the partitions directly.
+func (e *embedded) openIngress(partitions int) error {
+	source, destination := events.IngressMapping(partitions)
+	owner, err := e.srv.LookupAccount(logAccount)
+	if err != nil {
+		return err
+	}
+	outside, err := e.srv.LookupAccount(ingressAccount)
+	if err != nil {
+		return err
+	}
+	if err := owner.AddMapping(source, destination); err != nil {
+		return fmt.Errorf("map %s: %w", source, err)
+	}
+	if err := owner.AddServiceExport(ingressSubjects, []*server.Account{outside}); err != nil {
+		return fmt.Errorf("export %s: %w", ingressSubjects, err)
+	}
+	if err := outside.AddServiceImport(owner, ingressSubjects, ingressSubjects); err != nil {
+		return fmt.Errorf("import %s: %w", ingressSubjects, err)
+	}
+	return nil
+}
+
+// IngressAddr is the address the embedded server listens on for outside producers, or nil.
+func (l *Log) IngressAddr() net.Addr {
+	if l.server == nil || l.cfg.Ingress.Listen == "" {
+		return nil
+	}
+	return l.server.srv.Addr()
+}
+
+// IngressMapping is the part of an account's configuration that lets producers publish to
+// receipts.in.> on an outside NATS cluster. Mappings belong to accounts, so it is for the operator
+// to put there; the embedded server has it. The server checks a producer's permissions on the
+// mapped subject: give producers an account of their own that imports receipts.in.> as a service
+// from the log's account, rather than users in it.
+func (l *Log) IngressMapping() string {
+	source, destination := events.IngressMapping(l.Partitions())
+	return fmt.Sprintf("mappings: {\n  %q: %q\n}\n", source, destination)
+}

@@ -1,0 +1,298 @@
+package eventlog
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+// DefaultMinFree is the disk space an embedded log leaves free unless [Config.MinFree] says otherwise.
+const DefaultMinFree = 64 << 20
+
+// Config says where the log is and how it is kept. The zero value of every field but Dir and URL is
+// a sensible default; exactly one of those two is set.
+type Config struct {
+	// Dir is the directory of the embedded server's store.
+	Dir string
+	// URL is an outside NATS server or cluster with JetStream: one or more nats:// URLs separated
+	// by commas, which may hold user and password. Its own fsync setting holds.
+	URL string
+	// Credentials is a .creds file for URL, if it needs one.
+	Credentials string
+
+	// Partitions of a new log; 0 means the number of cores. For a log that exists, 0 or the number
+	// it was created with.
+	Partitions int
+	// Replicas of each stream of an outside cluster, 1 by default.
+	Replicas int
+	// MaxBytes bounds each partition on the disk: beyond it producers get [ErrLogFull]. 0 sets no
+	// limit on a new log and accepts the limit of one that exists.
+	MaxBytes int64
+
+	// Fsync says when the embedded server acknowledges.
+	Fsync Fsync
+	// MinFree is the disk space in bytes that the embedded server leaves free: producers get
+	// [ErrLogFull] before it is used. 0 means [DefaultMinFree].
+	MinFree int64
+	// Ingress opens the embedded server to outside producers.
+	Ingress Ingress
+
+	// Logger takes what happens outside of calls; [slog.Default] if nil.
+	Logger *slog.Logger
+
+	hooks hooks
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	check := func(ok bool, problem string) {
+		if !ok {
+			errs = append(errs, errors.New(problem))
+		}
+	}
+	check((c.Dir == "") != (c.URL == ""), "exactly one of Dir and URL must be set")
+	check(c.Partitions >= 0 && c.Partitions <= events.MaxPartitions, fmt.Sprintf("Partitions must be in 0..%d", events.MaxPartitions))
+	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas must be in 1..5")
+	check(c.Replicas <= 1 || c.URL != "", "Replicas needs an outside cluster")
+	check(c.Ingress.Listen == "" || c.Dir != "", "Ingress is for the embedded server")
+	check(c.Credentials == "" || c.URL != "", "Credentials is for an outside server")
+	check(c.MaxBytes >= 0 && c.MinFree >= 0, "MaxBytes and MinFree must not be negative")
+	if len(errs) > 0 {
+		return fmt.Errorf("eventlog: configuration: %w", errors.Join(errs...))
+	}
+	return nil
+}
+
+// Fsync says when the embedded server has written to the disk what it acknowledges.
+type Fsync int
+
+const (
+	// FsyncAlways: before each acknowledgement. An acknowledged event survives power loss.
+	FsyncAlways Fsync = iota
+	// FsyncInterval: once a second. An acknowledged event survives kill -9, but power loss takes
+	// up to the last second.
+	FsyncInterval
+)
+
+// String is "always" or "interval".
+func (f Fsync) String() string {
+	if f == FsyncInterval {
+		return "interval"
+	}
+	return "always"
+}
+
+// MarshalText writes what String says.
+func (f Fsync) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText reads "always" or "interval".
+func (f *Fsync) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "always":
+		*f = FsyncAlways
+	case "interval":
+		*f = FsyncInterval
+	default:
+		return fmt.Errorf("not always or interval: %q", text)
+	}
+	return nil
+}
+
+// Log is an open log. Its methods may be called from many goroutines.
+type Log struct {
+	cfg    Config
+	logger *slog.Logger
+	server *embedded // nil for an outside server
+
+	// Two connections, so that a replay does not delay acknowledgements.
+	write, read *link
+	streams     []jetstream.Stream // on the read connection
+	partitions  []*partition
+
+	// submits is held for reading while a submit is put into the queues, for writing to close them.
+	submits sync.RWMutex
+	closed  bool
+
+	stopping context.Context // ends when the log closes or fails, with the reason as its cause
+	stop     context.CancelCauseFunc
+
+	flushers  sync.WaitGroup
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open opens the log, and creates it where there is none. It starts the embedded server or connects
+// to the outside one, and fails rather than waits when that is not possible before ctx ends. Only
+// one process can open an embedded log.
+func Open(ctx context.Context, cfg Config) (*Log, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.MinFree == 0 {
+		cfg.MinFree = DefaultMinFree
+	}
+	l := &Log{cfg: cfg, logger: cfg.Logger.With(slog.String("component", "eventlog"))}
+	l.stopping, l.stop = context.WithCancelCause(context.Background())
+	if err := l.open(ctx); err != nil {
+		l.stop(ErrClosed)
+		l.disconnect()
+		return nil, fmt.Errorf("eventlog: open: %w", err)
+	}
+	return l, nil
+}
+
+func (l *Log) open(ctx context.Context) (err error) {
+	if l.cfg.Dir != "" {
+		if l.server, err = startEmbedded(ctx, &l.cfg); err != nil {
+			return err
+		}
+	}
+	if l.write, err = l.connect(ctx, "receiptd publisher"); err != nil {
+		return err
+	}
+	if l.read, err = l.connect(ctx, "receiptd reader"); err != nil {
+		return err
+	}
+	js, err := jetstream.New(l.read.nc)
+	if err != nil {
+		return err
+	}
+	if l.streams, err = openStreams(ctx, js, &l.cfg); err != nil {
+		return err
+	}
+	if l.cfg.Ingress.Listen != "" {
+		if err := l.server.openIngress(len(l.streams)); err != nil {
+			return fmt.Errorf("ingress: %w", err)
+		}
+	}
+	return l.startPublishing(ctx)
+}
+
+// startPublishing makes a publisher for each partition. The epoch tells its entries from those of
+// any other publisher, before and after.
+func (l *Log) startPublishing(ctx context.Context) error {
+	var random [8]byte
+	rand.Read(random[:])
+	epoch := hex.EncodeToString(random[:])
+	for id, stream := range l.streams {
+		p, err := newPartition(l, id, epoch, stream.CachedInfo().State.LastSeq)
+		if err != nil {
+			return fmt.Errorf("publisher of partition %d: %w", id, err)
+		}
+		l.partitions = append(l.partitions, p)
+	}
+	for _, p := range l.partitions {
+		l.flushers.Go(p.run)
+	}
+	return nil
+}
+
+// Partitions is the number of partitions of the log, fixed when it was created.
+func (l *Log) Partitions() int { return len(l.streams) }
+
+// Failed is closed when the log can store nothing any more, until the process is started again: the
+// embedded server met a write error, or the streams lost entries they had acknowledged. [Log.Err]
+// says which. It is closed by [Log.Close] too.
+func (l *Log) Failed() <-chan struct{} { return l.stopping.Done() }
+
+// Err is why the log stores nothing any more, or nil while it is open and well. A connection that is
+// interrupted is no such reason: see [Log.Connected].
+func (l *Log) Err() error { return context.Cause(l.stopping) }
+
+// Connected reports whether the log has its connections to the server. While it has not, submits
+// queue up to their bound and wait.
+func (l *Log) Connected() bool { return l.write.nc.IsConnected() && l.read.nc.IsConnected() }
+
+// fail ends publishing for good.
+func (l *Log) fail(reason error) {
+	if l.stopping.Err() == nil {
+		l.logger.Error("the log stores nothing any more; restart when the cause is mended", slog.Any("error", reason))
+	}
+	l.stop(fmt.Errorf("%w: %w", ErrUnavailable, reason))
+	l.closeQueues()
+}
+
+// closeQueues has every submit from now on refused, and the flushers end when they are through with
+// those before.
+func (l *Log) closeQueues() {
+	l.submits.Lock()
+	l.closed = true
+	l.submits.Unlock()
+	for _, p := range l.partitions {
+		p.close()
+	}
+}
+
+// Close refuses further submits, stores what is queued as long as ctx allows, and closes the
+// connections and the embedded server. What could not be stored in time gets [ErrClosed], or
+// [ErrUnknownOutcome] if it was under way; Close then returns the context's error. Readers end with
+// ErrClosed. Further calls wait for the first and return its result.
+func (l *Log) Close(ctx context.Context) error {
+	l.closeOnce.Do(func() { l.closeErr = l.close(ctx) })
+	return l.closeErr
+}
+
+func (l *Log) close(ctx context.Context) error {
+	l.closeQueues()
+	cut := context.AfterFunc(ctx, func() { l.stop(ErrClosed) })
+	l.flushers.Wait()
+	inTime := cut()
+	l.stop(ErrClosed)
+	l.disconnect()
+	if !inTime {
+		return fmt.Errorf("eventlog: close: queued events were dropped: %w", context.Cause(ctx))
+	}
+	return nil
+}
+
+// disconnect undoes open, in reverse, as far as that got.
+func (l *Log) disconnect() {
+	for _, link := range []*link{l.read, l.write} {
+		if link != nil {
+			link.nc.Close()
+		}
+	}
+	if l.server != nil {
+		l.server.stop()
+	}
+}
+
+// hooks are for tests.
+type hooks struct {
+	dedup    time.Duration // the duplicate window of new streams
+	trust    time.Duration // for how long a retry relies on it; negative: not at all
+	ackAfter time.Duration // how long a try waits for its acknowledgement
+}
+
+func (h *hooks) duplicateWindow() time.Duration {
+	if h.dedup != 0 {
+		return h.dedup
+	}
+	return duplicateWindow
+}
+
+func (h *hooks) trustWindow() time.Duration {
+	if h.trust != 0 {
+		return h.trust
+	}
+	return duplicateWindow / 3
+}
+
+func (h *hooks) ackTimeout() time.Duration {
+	if h.ackAfter != 0 {
+		return h.ackAfter
+	}
+	return ackTimeout
+}

@@ -1,0 +1,195 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// Entry is one entry of the log: a batch of events or, from a hand-made producer, a single one.
+type Entry struct {
+	Sequence uint64
+	// Time is when the broker stored the entry. It is the only clock of the folds.
+	Time    time.Time
+	Subject string
+	// Data is the reader's to keep: nothing writes to it again.
+	Data []byte
+
+	id string // the publisher's, in a search for it
+}
+
+// Reader reads one partition, entry by entry, without a gap. Its methods are for one goroutine.
+//
+// It reads through an ephemeral consumer without acknowledgements, and makes a new one behind the
+// last entry it returned whenever that breaks or skips.
+type Reader struct {
+	log       *Log
+	partition int
+	onlyIDs   bool
+
+	last     uint64    // sequence of the last entry returned
+	lastTime time.Time // its time; zero before the first
+	consumer *consumer // nil while there is none
+	held     *Entry    // taken from the consumer, but not to be returned yet
+	err      error     // final
+}
+
+// Read opens a reader of a partition for the entries after a sequence; 0 means from the first entry
+// there ever was. The error is a [*TrimmedError] when the entry after it has left the log, and an
+// [*AheadError] when the log ends before it. Close the reader when done.
+func (l *Log) Read(ctx context.Context, partition int, after uint64) (*Reader, error) {
+	return l.openReader(ctx, partition, after, false)
+}
+
+func (l *Log) openReader(ctx context.Context, partition int, after uint64, onlyIDs bool) (*Reader, error) {
+	if _, err := l.stream(partition); err != nil {
+		return nil, err
+	}
+	r := &Reader{log: l, partition: partition, onlyIDs: onlyIDs, last: after}
+	var err error
+	if r.consumer, err = r.consume(ctx); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Next returns the next entry, and waits for it to be stored if need be. It survives a lost
+// connection and a restart of the server: while there is none it waits. The error is that of ctx,
+// after which Next may be called again; or a final one: [ErrClosed], or one that says what is
+// missing, which is [ErrGap], [ErrTrimmed] or [ErrAhead].
+func (r *Reader) Next(ctx context.Context) (Entry, error) {
+	for r.err == nil {
+		if r.consumer == nil {
+			if err := r.reopen(ctx); err != nil {
+				return Entry{}, err
+			}
+		}
+		e, err := r.receive(ctx)
+		switch {
+		case err != nil:
+			return Entry{}, err
+		case e == nil:
+			r.drop()
+		case e.Sequence == r.last+1:
+			return r.deliver(e), nil
+		default:
+			r.err = r.skipped(ctx, e)
+		}
+	}
+	return Entry{}, r.err
+}
+
+// TryNext returns the next entry if it is already here. It never waits; false says nothing about the
+// end of the log.
+func (r *Reader) TryNext() (Entry, bool) {
+	if r.err != nil || r.consumer == nil || r.held != nil {
+		return Entry{}, false
+	}
+	select {
+	case e := <-r.consumer.entries:
+		if e.Sequence == r.last+1 {
+			return r.deliver(&e), true
+		}
+		r.held = &e // for Next to judge
+	default:
+	}
+	return Entry{}, false
+}
+
+// Buffered is how many entries are here already, for TryNext.
+func (r *Reader) Buffered() int {
+	if r.consumer == nil {
+		return 0
+	}
+	return len(r.consumer.entries)
+}
+
+// Last is the sequence of the last entry returned or, before the first, that given to [Log.Read].
+func (r *Reader) Last() uint64 { return r.last }
+
+// Close ends the reader. A call of Next fails with [ErrClosed] from then on.
+func (r *Reader) Close() {
+	if r.err == nil {
+		r.err = ErrClosed
+	}
+	if c := r.consumer; c != nil {
+		r.drop()
+		r.log.deleteConsumer(r.partition, c.name)
+	}
+}
+
+func (r *Reader) deliver(e *Entry) Entry {
+	r.last, r.lastTime = e.Sequence, e.Time
+	r.consumer.fresh = false
+	return *e
+}
+
+// receive takes the next entry from the consumer, or nil when that is broken.
+func (r *Reader) receive(ctx context.Context) (*Entry, error) {
+	if e := r.held; e != nil {
+		r.held = nil
+		return e, nil
+	}
+	select {
+	case e := <-r.consumer.entries:
+		return &e, nil
+	default:
+	}
+	select {
+	case e := <-r.consumer.entries:
+		return &e, nil
+	case err := <-r.consumer.broken:
+		r.log.logger.Debug("a reader's consumer broke", slog.Int("partition", r.partition), slog.Any("error", err))
+		return nil, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// skipped judges an entry that does not follow the last one. From a consumer that delivered before,
+// it means that a message was lost on the way, and another consumer will deliver it; from a new one,
+// that the log itself has none.
+func (r *Reader) skipped(ctx context.Context, e *Entry) error {
+	fresh := r.consumer.fresh
+	r.drop()
+	if !fresh || e.Sequence <= r.last {
+		return nil
+	}
+	first, _, err := r.log.Bounds(ctx, r.partition)
+	if err != nil {
+		return nil // the next consumer will skip as well
+	}
+	if first > r.last+1 {
+		return &TrimmedError{Partition: r.partition, After: r.last, First: first}
+	}
+	return &GapError{Partition: r.partition, Want: r.last + 1, Have: e.Sequence}
+}
+
+// reopen makes a consumer, and tries again until that succeeds, ctx ends or the log says why it
+// cannot.
+func (r *Reader) reopen(ctx context.Context) error {
+	retry := newBackOff()
+	for {
+		c, err := r.consume(ctx)
+		switch {
+		case err == nil:
+			r.consumer = c
+			return nil
+		case errors.Is(err, ErrClosed), errors.Is(err, ErrTrimmed), errors.Is(err, ErrAhead):
+			r.err = err
+			return err
+		}
+		r.log.logger.Debug("a reader has no consumer yet", slog.Int("partition", r.partition), slog.Any("error", err))
+		select {
+		case <-time.After(retry.NextBackOff()):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (r *Reader) drop() {
+	r.consumer.stop()
+	r.consumer = nil
+}

@@ -1,0 +1,410 @@
+package eventlog_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/natstest"
+)
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// outside is a log on an outside server behind a proxy.
+type outside struct {
+	server *natstest.Server
+	proxy  *natstest.Proxy
+	js     jetstream.JetStream // past the proxy
+	hooks  eventlog.Hooks
+	log    *eventlog.Log
+}
+
+func openOutside(t *testing.T, cfg eventlog.Config, hooks eventlog.Hooks) *outside {
+	t.Helper()
+	o := &outside{server: natstest.StartServer(t), hooks: hooks}
+	o.proxy = natstest.StartProxy(t, o.server.Addr())
+	o.js = o.server.JetStream()
+	cfg.URL = o.proxy.URL()
+	o.log = natstest.OpenLog(t, eventlog.WithHooks(cfg, hooks))
+	return o
+}
+
+// openOther opens the same log past the proxy.
+func (o *outside) openOther(t *testing.T) *eventlog.Log {
+	return natstest.OpenLog(t, eventlog.WithHooks(eventlog.Config{URL: o.server.URL()}, o.hooks))
+}
+
+// last is the last sequence of partition 0 by the server itself.
+func (o *outside) last(t *testing.T, ctx context.Context) uint64 {
+	t.Helper()
+	s, err := o.js.Stream(ctx, "RECEIPTS_0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.CachedInfo().State.LastSeq
+}
+
+// The ways of a retry: within the duplicate window the server recognises the entry; past it the
+// publisher finds it in the log. In the last case the server has forgotten the entry for certain.
+var retryWays = []struct {
+	name   string
+	hooks  eventlog.Hooks
+	forget time.Duration
+}{
+	{name: "recognised by the server"},
+	{name: "found in the log", hooks: eventlog.Hooks{Trust: -1}},
+	{name: "forgotten by the server", hooks: eventlog.Hooks{Trust: -1, DuplicateWindow: 100 * time.Millisecond}, forget: 300 * time.Millisecond},
+}
+
+// The connection is cut after the entry was stored and before its acknowledgement arrives, again and
+// again, with more events queued behind it.
+func TestLostAcknowledgementsNeitherLoseNorDouble(t *testing.T) {
+	for _, way := range retryWays {
+		t.Run(way.name, func(t *testing.T) {
+			ctx := testContext(t)
+			o := openOutside(t, eventlog.Config{Partitions: 1}, way.hooks)
+			p := &producer{groups: 3}
+			for range 10 {
+				before := o.last(t, ctx)
+				o.proxy.Hold()
+				for range 3 {
+					if err := p.submit(ctx, o.log, 5); err != nil {
+						t.Fatal(err)
+					}
+				}
+				eventually(t, "the entry is stored", func() bool { return o.last(t, ctx) > before })
+				time.Sleep(way.forget)
+				o.proxy.Cut()
+				if err := p.tickets[len(p.tickets)-1].Wait(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			check(t, ctx, o.log, []*producer{p})
+			if s := o.log.Stats()[0]; s.Retries == 0 || s.Failed != 0 {
+				t.Errorf("the fault was not seen: %+v", s)
+			}
+		})
+	}
+}
+
+// The acknowledgement comes late, after the try was given up: it is not taken for that of the next
+// entry.
+func TestLateAcknowledgements(t *testing.T) {
+	for _, way := range retryWays {
+		t.Run(way.name, func(t *testing.T) {
+			ctx := testContext(t)
+			hooks := way.hooks
+			hooks.AckTimeout = 50 * time.Millisecond
+			o := openOutside(t, eventlog.Config{Partitions: 1}, hooks)
+			p := &producer{groups: 3}
+			for range 5 {
+				retries := o.log.Stats()[0].Retries
+				o.proxy.Hold()
+				for range 3 {
+					if err := p.submit(ctx, o.log, 5); err != nil {
+						t.Fatal(err)
+					}
+				}
+				eventually(t, "a retry", func() bool { return o.log.Stats()[0].Retries > retries })
+				time.Sleep(way.forget)
+				o.proxy.Release()
+				if err := p.tickets[len(p.tickets)-1].Wait(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			check(t, ctx, o.log, []*producer{p})
+		})
+	}
+}
+
+// Faults at random moments under load, while somebody else stores entries in the same stream.
+func TestRandomFaultsUnderLoad(t *testing.T) {
+	for _, way := range retryWays {
+		t.Run(way.name, func(t *testing.T) {
+			seed := uint64(time.Now().UnixNano())
+			t.Logf("seed %d", seed)
+			random := rand.New(rand.NewPCG(seed, 0))
+			ctx := testContext(t)
+			hooks := way.hooks
+			hooks.AckTimeout = 200 * time.Millisecond
+			o := openOutside(t, eventlog.Config{Partitions: 2}, hooks)
+			other := o.openOther(t)
+
+			load, stop := context.WithCancel(ctx)
+			defer stop()
+			producers := make([]*producer, 4)
+			var wg sync.WaitGroup
+			for id := range producers {
+				producers[id] = &producer{id: id, groups: 5}
+				l := o.log
+				if id == 3 {
+					l = other
+				}
+				wg.Go(func() {
+					for load.Err() == nil {
+						if err := producers[id].submit(ctx, l, 1+id*7); err != nil {
+							t.Error(err)
+							return
+						}
+						time.Sleep(time.Millisecond)
+					}
+				})
+			}
+			for range 25 {
+				time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond)
+				switch random.IntN(3) {
+				case 0:
+					o.proxy.Cut()
+				case 1:
+					o.proxy.Hold()
+					time.Sleep(time.Duration(random.IntN(30)) * time.Millisecond)
+					o.proxy.Cut()
+				case 2:
+					o.proxy.Hold()
+					time.Sleep(time.Duration(random.IntN(400)) * time.Millisecond)
+					o.proxy.Release()
+				}
+			}
+			stop()
+			wg.Wait()
+			for _, p := range producers {
+				for _, ticket := range p.tickets {
+					if err := ticket.Wait(ctx); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			check(t, ctx, other, producers)
+		})
+	}
+}
+
+func TestServerRestartsWhilePublishing(t *testing.T) {
+	ctx := testContext(t)
+	o := openOutside(t, eventlog.Config{Partitions: 2}, eventlog.Hooks{})
+	load, stop := context.WithCancel(ctx)
+	defer stop()
+	producers := []*producer{{id: 0, groups: 5}, {id: 1, groups: 5}}
+	var wg sync.WaitGroup
+	for _, p := range producers {
+		wg.Go(func() {
+			for load.Err() == nil {
+				if err := p.submit(ctx, o.log, 10); err != nil {
+					t.Error(err)
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	for range 3 {
+		time.Sleep(100 * time.Millisecond)
+		o.server.Stop()
+		eventually(t, "the log sees it", func() bool { return !o.log.Connected() })
+		time.Sleep(50 * time.Millisecond)
+		o.server.Start()
+		eventually(t, "the log is back", o.log.Connected)
+	}
+	stop()
+	wg.Wait()
+	check(t, ctx, o.log, producers)
+	if err := o.log.Err(); err != nil {
+		t.Errorf("the log failed: %v", err)
+	}
+}
+
+// Entries of other publishers lie between the last one acknowledged and the one that is looked for.
+func TestEntryIsFoundAmongOthers(t *testing.T) {
+	ctx := testContext(t)
+	o := openOutside(t, eventlog.Config{Partitions: 1}, eventlog.Hooks{Trust: -1, DuplicateWindow: 100 * time.Millisecond})
+	other := o.openOther(t)
+	mine, theirs := &producer{id: 0, groups: 2}, &producer{id: 1, groups: 2}
+	store := func(p *producer, l *eventlog.Log) {
+		t.Helper()
+		if err := p.submit(ctx, l, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		store(theirs, other)
+		if err := theirs.tickets[len(theirs.tickets)-1].Wait(ctx); err != nil {
+			t.Fatal(err)
+		}
+		before := o.last(t, ctx)
+		o.proxy.Hold()
+		store(mine, o.log)
+		eventually(t, "the entry is stored", func() bool { return o.last(t, ctx) > before })
+		for range 5 {
+			store(theirs, other)
+			if err := theirs.tickets[len(theirs.tickets)-1].Wait(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o.proxy.Cut()
+		if err := mine.tickets[len(mine.tickets)-1].Wait(ctx); err != nil {
+			t.Fatal(err)
+		}
+		// The entry was found where it is, not stored again at the end.
+		if got := mine.tickets[len(mine.tickets)-1].Positions()[0].Sequence; got != before+1 {
+			t.Errorf("found at %d, it is at %d", got, before+1)
+		}
+	}
+	check(t, ctx, other, []*producer{mine, theirs})
+}
+
+// A stream that comes back shorter than what it acknowledged is not written to any more.
+func TestLogThatLostEntriesFails(t *testing.T) {
+	for _, way := range retryWays[:2] {
+		t.Run(way.name, func(t *testing.T) {
+			ctx := testContext(t)
+			o := openOutside(t, eventlog.Config{Partitions: 1}, way.hooks)
+			for n := range 3 {
+				if _, err := o.log.Append(ctx, receipts(5, n)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o.proxy.Hold()
+			s, err := o.js.Stream(ctx, "RECEIPTS_0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := o.js.DeleteStream(ctx, "RECEIPTS_0"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := o.js.CreateStream(ctx, s.CachedInfo().Config); err != nil {
+				t.Fatal(err)
+			}
+			ticket, err := o.log.Submit(ctx, receipts(5, 3))
+			if err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the entry is stored", func() bool { return o.last(t, ctx) > 0 })
+			o.proxy.Cut()
+			if err := ticket.Wait(ctx); !errors.Is(err, eventlog.ErrAhead) || !errors.Is(err, eventlog.ErrUnavailable) {
+				t.Errorf("the ticket says %v", err)
+			}
+			<-o.log.Failed()
+			if _, err := o.log.Submit(ctx, receipts(5, 4)); !errors.Is(err, eventlog.ErrAhead) {
+				t.Errorf("the next submit says %v", err)
+			}
+		})
+	}
+}
+
+// Answers of the server that say what to do next, given by one that answers for the stream.
+func TestAnswers(t *testing.T) {
+	tests := []struct {
+		name    string
+		answers []string // to the tries, in order
+		want    error    // nil: stored, with a try for each answer
+	}{
+		{name: "server busy", answers: []string{`{"error":{"code":503,"err_code":10008,"description":"system temporarily unavailable"}}`}},
+		{name: "too many requests", answers: []string{`{"error":{"code":429,"err_code":10167,"description":"too many requests"}}`}},
+		{name: "store closed", answers: []string{`{"error":{"code":503,"err_code":10077,"description":"store is closed"}}`}},
+		{name: "id in process", answers: []string{`{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}}`}},
+		{name: "overtaken", answers: []string{`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 7"}}`}},
+		{name: "overtaken, replicated", answers: []string{`{"error":{"code":400,"err_code":10164,"description":"wrong last sequence"}}`}},
+		{name: "nonsense", answers: []string{`{`, `{}`}},
+		{name: "bytes", answers: []string{`{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"}}`}, want: eventlog.ErrLogFull},
+		{name: "messages", answers: []string{`{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"}}`}, want: eventlog.ErrLogFull},
+		{name: "storage", answers: []string{`{"error":{"code":500,"err_code":10047,"description":"insufficient storage resources available"}}`}, want: eventlog.ErrLogFull},
+		{name: "server resources", answers: []string{`{"error":{"code":503,"err_code":10023,"description":"insufficient resources"}}`}, want: eventlog.ErrLogFull},
+		{name: "account", answers: []string{`{"error":{"code":400,"err_code":10002,"description":"resource limits exceeded for account"}}`}, want: eventlog.ErrLogFull},
+		{name: "sealed", answers: []string{`{"error":{"code":400,"err_code":10109,"description":"invalid operation on sealed stream"}}`}, want: eventlog.ErrUnavailable},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			ctx := testContext(t)
+			o := openOutside(t, eventlog.Config{Partitions: 1}, eventlog.Hooks{})
+			// With another subject the stream is deaf, and the test answers in its stead.
+			s, err := o.js.Stream(ctx, "RECEIPTS_0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := s.CachedInfo().Config
+			cfg.Subjects = []string{"elsewhere"}
+			if _, err := o.js.UpdateStream(ctx, cfg); err != nil {
+				t.Fatal(err)
+			}
+			ids := answer(t, o, test.answers)
+			_, err = o.log.Append(ctx, receipts(1, 0))
+			if !errors.Is(err, test.want) {
+				t.Errorf("the ticket says %v, want %v", err, test.want)
+			}
+			if errors.Is(err, eventlog.ErrUnknownOutcome) {
+				t.Errorf("the outcome is known: %v", err)
+			}
+			tries := len(test.answers)
+			if test.want == nil {
+				tries++ // the one that stores
+			}
+			if got := ids(); len(got) != tries {
+				t.Errorf("%d tries, want %d", len(got), tries)
+			} else {
+				for _, id := range got {
+					if id == "" || id != got[0] {
+						t.Errorf("the tries have ids %q", got)
+					}
+				}
+			}
+		})
+	}
+}
+
+// answer gives each try the next answer, and stores' acknowledgements after the last. It returns the
+// ids of the tries so far.
+func answer(t *testing.T, o *outside, answers []string) func() []string {
+	t.Helper()
+	nc := o.js.Conn()
+	var mu sync.Mutex
+	var ids []string
+	sub, err := nc.SubscribeSync(events.BatchSubject(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	t.Cleanup(func() { sub.Unsubscribe(); <-done })
+	go func() {
+		defer close(done)
+		for n := 0; ; n++ {
+			m, err := sub.NextMsg(time.Minute)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			ids = append(ids, m.Header.Get("Nats-Msg-Id"))
+			mu.Unlock()
+			data := `{"stream":"RECEIPTS_0","seq":` + strconv.Itoa(n+1) + `}`
+			if n < len(answers) {
+				data = answers[n]
+			}
+			if err := m.Respond([]byte(data)); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return ids
+	}
+}

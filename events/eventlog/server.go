@@ -1,0 +1,206 @@
+package eventlog
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"golang.org/x/crypto/bcrypt"
+)
+
+const (
+	// logAccount owns the streams. Its name is a directory of the store, so it never changes.
+	logAccount = "RECEIPTS"
+	// logUser is receiptd itself. It can log in from inside the process only.
+	logUser = "receiptd"
+
+	embeddedMaxPayload  = 8 << 20
+	embeddedMaxConns    = 1024
+	embeddedMaxMemory   = 64 << 20 // for the readers' consumers, which hold next to nothing
+	embeddedSyncPeriod  = time.Second
+	embeddedStartPeriod = 2 * time.Minute
+)
+
+// embedded is a nats-server inside this process, with its store below one directory.
+type embedded struct {
+	srv      *server.Server
+	logs     *serverLog
+	lock     *flock.Flock
+	dir      string
+	minFree  int64
+	password string
+}
+
+// startEmbedded starts the server and waits until it has recovered its store.
+func startEmbedded(ctx context.Context, cfg *Config) (*embedded, error) {
+	if err := checkWritable(cfg.Dir); err != nil {
+		return nil, err
+	}
+	lock := flock.New(filepath.Join(cfg.Dir, "lock"))
+	if ok, err := lock.TryLock(); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", cfg.Dir, err)
+	} else if !ok {
+		return nil, fmt.Errorf("%w: %s", ErrInUse, cfg.Dir)
+	}
+	e := &embedded{lock: lock, logs: newServerLog(cfg.Logger), dir: cfg.Dir, minFree: cfg.MinFree, password: rand.Text()}
+	opts, err := e.options(cfg)
+	if err == nil {
+		e.srv, err = server.NewServer(opts)
+	}
+	if err != nil {
+		e.stop()
+		return nil, fmt.Errorf("embedded nats-server: %w", err)
+	}
+	e.srv.SetLoggerV2(e.logs, false, false, false)
+	if err := e.start(ctx); err != nil {
+		return nil, fmt.Errorf("embedded nats-server: %w", err)
+	}
+	return e, nil
+}
+
+func (e *embedded) options(cfg *Config) (*server.Options, error) {
+	account := server.NewAccount(logAccount)
+	password, err := hashPassword(e.password)
+	if err != nil {
+		return nil, err
+	}
+	opts := &server.Options{
+		ServerName: "receiptd",
+		DontListen: true, // no TCP unless the ingress asks for it
+		NoSigs:     true, // signals are the process's
+		Accounts:   []*server.Account{account},
+		Users: []*server.User{{
+			Username: logUser, Password: password, Account: account,
+			AllowedConnectionTypes: map[string]struct{}{jwt.ConnectionTypeInProcess: {}},
+		}},
+		MaxPayload: embeddedMaxPayload,
+		MaxConn:    embeddedMaxConns,
+
+		JetStream:              true,
+		DisableJetStreamBanner: true,
+		StoreDir:               cfg.Dir,
+		JetStreamMaxMemory:     embeddedMaxMemory,
+		// The server's own default is a share of what is free when it starts, which a log larger
+		// than the rest of the disk exceeds at once. The publisher watches the free space instead.
+		JetStreamMaxStore: math.MaxInt64 / 2,
+		SyncAlways:        cfg.Fsync == FsyncAlways,
+		SyncInterval:      embeddedSyncPeriod,
+	}
+	return opts, cfg.Ingress.apply(opts)
+}
+
+// hashPassword is for nats-server, which warns of plain passwords. They are never in a file of its,
+// so the cheapest hash will do.
+func hashPassword(password string) (string, error) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	return string(hash), err
+}
+
+// start runs the server until it is ready, or stops it. Recovering a store takes time in proportion
+// to its size and cannot be interrupted: when the context ends first, the server goes down, and its
+// directory is given up, as soon as the recovery is through.
+func (e *embedded) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, embeddedStartPeriod)
+	defer cancel()
+	started := make(chan error, 1)
+	go func() { started <- e.run() }()
+	select {
+	case err := <-started:
+		if err != nil {
+			e.stop()
+		}
+		return err
+	case <-ctx.Done():
+		go func() {
+			<-started
+			e.stop()
+		}()
+		return fmt.Errorf("not ready in time: %w", context.Cause(ctx))
+	}
+}
+
+func (e *embedded) run() error {
+	e.srv.Start()
+	if err := e.logs.fatal(); err != nil {
+		return err
+	}
+	account, err := e.srv.LookupAccount(logAccount)
+	if err != nil {
+		return err
+	}
+	if err := account.EnableJetStream(nil, nil); err != nil {
+		return fmt.Errorf("recover the store: %w", err)
+	}
+	if !e.srv.ReadyForConnections(embeddedStartPeriod) {
+		return errors.New("not ready for connections")
+	}
+	return e.logs.fatal()
+}
+
+// connect opens a connection that does not leave the process.
+func (e *embedded) connect(opts ...nats.Option) (*nats.Conn, error) {
+	return nats.Connect("", append(opts, nats.InProcessServer(e.srv), nats.UserInfo(logUser, e.password))...)
+}
+
+// failure is why the server cannot store anything any more, or nil. nats-server answers nothing to
+// a publisher whose message it failed to write, and refuses all writes to that stream until it is
+// started again, so after a missing answer somebody has to ask.
+func (e *embedded) failure() error {
+	if !e.srv.JetStreamEnabled() {
+		return errors.New("the embedded server turned its store off; see its last error in the log")
+	}
+	health := e.srv.Healthz(&server.HealthzOptions{Account: logAccount})
+	if health.Error != "" {
+		return errors.New(health.Error)
+	}
+	return nil
+}
+
+// checkFree refuses to write n more bytes when that would leave less than the reserve: a full disk
+// is reported before nats-server meets it, because it would have to be started again afterwards.
+func (e *embedded) checkFree(n int64) error {
+	free, err := diskFree(e.dir)
+	if err != nil || free-n >= e.minFree {
+		return nil // what cannot be measured is no reason to stop
+	}
+	return fmt.Errorf("%w: %d MiB are free on the disk of %s, %d MiB are kept in reserve",
+		ErrLogFull, free>>20, e.dir, e.minFree>>20)
+}
+
+// stop shuts the server down and waits for it. It is safe on a half-started one.
+func (e *embedded) stop() {
+	if e.srv != nil {
+		e.srv.Shutdown()
+		e.srv.WaitForShutdown()
+	}
+	if err := e.lock.Unlock(); err != nil {
+		e.logs.logger.Warn("unlock the log's directory", slog.Any("error", err))
+	}
+}
+
+// checkWritable says in plain words what a server would fail with later.
+func checkWritable(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("create the log's directory: %w", err)
+	}
+	f, err := os.CreateTemp(dir, "write-test-*")
+	if err != nil {
+		return fmt.Errorf("the log's directory is not writable: %w", err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(make([]byte, 4096))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("the log's directory is not writable: %w", err)
+	}
+	return nil
+}

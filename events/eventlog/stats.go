@@ -1,0 +1,74 @@
+package eventlog
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// PartitionStats is what the publisher of one partition did since the log was opened, and what it
+// is doing.
+type PartitionStats struct {
+	Partition int
+	// Entries, Events and Bytes were stored; Bytes is the encoded size.
+	Entries, Events, Bytes uint64
+	// Retries are tries to store an entry that were not the last one.
+	Retries uint64
+	// Failed are the entries that were given up; see the errors of [Ticket.Wait].
+	Failed uint64
+	// Queued are the events that are queued or under way, Waiting the producers that wait for room.
+	Queued  int64
+	Waiting int
+	// InFlight is the age of the entry under way, 0 if there is none.
+	InFlight time.Duration
+	// LastAck is how long the last entry took to be stored, AckTime the sum over all Entries.
+	LastAck, AckTime time.Duration
+	// LastSequence is that of the last entry this publisher stored or, before the first, of the
+	// last entry there was when the log was opened.
+	LastSequence uint64
+}
+
+// stats are the counters of one partition. The flusher writes them.
+type stats struct {
+	entries, events, bytes  atomic.Uint64
+	retries, failed, last   atomic.Uint64
+	queued                  atomic.Int64
+	began, lastAck, ackTime atomic.Int64 // nanoseconds; began is Unix time, 0 while idle
+}
+
+func (s *stats) begin() { s.began.Store(time.Now().UnixNano()) }
+
+func (s *stats) end(out *outgoing, sequence uint64, err error) {
+	took := time.Now().UnixNano() - s.began.Swap(0)
+	s.queued.Add(-int64(out.events))
+	if err != nil {
+		s.failed.Add(1)
+		return
+	}
+	s.entries.Add(1)
+	s.events.Add(uint64(out.events))
+	s.bytes.Add(uint64(len(out.payload)))
+	s.last.Store(sequence)
+	s.lastAck.Store(took)
+	s.ackTime.Add(took)
+}
+
+// Stats returns the counters of every partition. Each is exact; together they are of about the same
+// moment.
+func (l *Log) Stats() []PartitionStats {
+	all := make([]PartitionStats, len(l.partitions))
+	for i, p := range l.partitions {
+		s := &p.stats
+		all[i] = PartitionStats{
+			Partition: p.id,
+			Entries:   s.entries.Load(), Events: s.events.Load(), Bytes: s.bytes.Load(),
+			Retries: s.retries.Load(), Failed: s.failed.Load(),
+			Queued: s.queued.Load(), Waiting: int(p.waiting.Load()),
+			LastAck: time.Duration(s.lastAck.Load()), AckTime: time.Duration(s.ackTime.Load()),
+			LastSequence: s.last.Load(),
+		}
+		if began := s.began.Load(); began != 0 {
+			all[i].InFlight = max(0, time.Duration(time.Now().UnixNano()-began))
+		}
+	}
+	return all
+}

@@ -1,0 +1,238 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+const (
+	streamPrefix = "RECEIPTS_"
+
+	// duplicateWindow is how long the server remembers the ids of entries. The publisher relies on a
+	// third of it at most; after that it looks for its entry in the stream itself. The server keeps
+	// about 130 bytes per id, and a partition stores a few thousand entries a second at most, so a
+	// minute costs it tens of megabytes at worst.
+	duplicateWindow = time.Minute
+
+	// maxEntryBytes bounds an entry with its headers. It is what a NATS server with default settings
+	// lets through (max_payload 1 MiB).
+	maxEntryBytes = 1 << 20
+
+	metaPartitions = "receiptd.partitions"
+	metaVersion    = "receiptd.log"
+	logVersion     = "1"
+)
+
+// streamName is the stream of a partition.
+func streamName(partition int) string { return streamPrefix + strconv.Itoa(partition) }
+
+// streamConfig is the configuration of a partition's stream: the one place where it is decided.
+func streamConfig(partition, partitions int, cfg *Config) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        streamName(partition),
+		Description: "receiptd: events of partition " + strconv.Itoa(partition),
+		Subjects:    []string{events.PartitionSubjects(partition)},
+
+		// The log is the truth, whoever has read it: only limits may ever drop an entry.
+		Retention: jetstream.LimitsPolicy,
+		Storage:   jetstream.FileStorage,
+		Replicas:  max(cfg.Replicas, 1),
+
+		// No limit by default. When one is set and reached, producers are refused: an entry that
+		// was acknowledged does not make room for one that was not.
+		MaxMsgs:           -1,
+		MaxMsgsPerSubject: -1,
+		MaxBytes:          unlimited(cfg.MaxBytes),
+		MaxAge:            0,
+		Discard:           jetstream.DiscardNew,
+		MaxMsgSize:        maxEntryBytes,
+		MaxConsumers:      -1,
+
+		Duplicates: cfg.hooks.duplicateWindow(),
+
+		// A deleted entry is a gap, and readers refuse gaps. Purging a prefix stays possible: it is
+		// how archived entries leave, and readers can tell it from a gap. Neither flag could be
+		// taken back.
+		DenyDelete: true,
+		DenyPurge:  false,
+
+		// Batches are compressed already where it pays.
+		Compression: jetstream.NoCompression,
+		// Single entries are read straight from any replica.
+		AllowDirect: true,
+		// Asynchronous persistence would acknowledge before writing.
+		PersistMode: jetstream.DefaultPersistMode,
+
+		// Left off on purpose: whatever removes, rewrites or reorders entries after the fact.
+		NoAck:             false,
+		AllowRollup:       false,
+		AllowMsgTTL:       false,
+		AllowMsgCounter:   false,
+		AllowMsgSchedules: false,
+
+		Metadata: map[string]string{
+			metaVersion:    logVersion,
+			metaPartitions: strconv.Itoa(partitions),
+		},
+	}
+}
+
+func unlimited(limit int64) int64 {
+	if limit <= 0 {
+		return -1
+	}
+	return limit
+}
+
+// A rule says how one field of an existing stream must relate to the table. Fields without a rule
+// are the operator's to change: description, placement, compression, age and count limits.
+type rule struct {
+	field string
+	value func(*jetstream.StreamConfig) any
+	// enough, if set, accepts a value other than the table's.
+	enough func(want, have *jetstream.StreamConfig) bool
+}
+
+var rules = []rule{
+	{field: "subjects", value: func(c *jetstream.StreamConfig) any { return strings.Join(c.Subjects, " ") }},
+	{field: "retention", value: func(c *jetstream.StreamConfig) any { return c.Retention }},
+	{field: "storage", value: func(c *jetstream.StreamConfig) any { return c.Storage }},
+	{field: "discard", value: func(c *jetstream.StreamConfig) any { return c.Discard }},
+	{field: "max_msgs_per_subject", value: func(c *jetstream.StreamConfig) any { return c.MaxMsgsPerSubject }},
+	{field: "no_ack", value: func(c *jetstream.StreamConfig) any { return c.NoAck }},
+	{field: "sealed", value: func(c *jetstream.StreamConfig) any { return c.Sealed }},
+	{field: "deny_delete", value: func(c *jetstream.StreamConfig) any { return c.DenyDelete }},
+	{field: "allow_rollup_hdrs", value: func(c *jetstream.StreamConfig) any { return c.AllowRollup }},
+	{field: "allow_msg_ttl", value: func(c *jetstream.StreamConfig) any { return c.AllowMsgTTL }},
+	{field: "allow_msg_counter", value: func(c *jetstream.StreamConfig) any { return c.AllowMsgCounter }},
+	{field: "allow_msg_schedules", value: func(c *jetstream.StreamConfig) any { return c.AllowMsgSchedules }},
+	{field: "persist_mode", value: func(c *jetstream.StreamConfig) any { return c.PersistMode }},
+	{field: "mirror", value: func(c *jetstream.StreamConfig) any { return c.Mirror != nil }},
+	{field: "sources", value: func(c *jetstream.StreamConfig) any { return len(c.Sources) }},
+	{field: "subject_transform", value: func(c *jetstream.StreamConfig) any { return c.SubjectTransform != nil }},
+	{field: metaVersion, value: func(c *jetstream.StreamConfig) any { return c.Metadata[metaVersion] }},
+	{
+		field: "num_replicas", value: func(c *jetstream.StreamConfig) any { return c.Replicas },
+		enough: func(want, have *jetstream.StreamConfig) bool { return have.Replicas >= want.Replicas },
+	},
+	{
+		field: "max_msg_size", value: func(c *jetstream.StreamConfig) any { return c.MaxMsgSize },
+		enough: func(want, have *jetstream.StreamConfig) bool {
+			return have.MaxMsgSize == -1 || have.MaxMsgSize >= want.MaxMsgSize
+		},
+	},
+	{
+		field: "duplicate_window", value: func(c *jetstream.StreamConfig) any { return c.Duplicates },
+		enough: func(want, have *jetstream.StreamConfig) bool { return have.Duplicates >= want.Duplicates },
+	},
+	{
+		// Without a limit of our own, whatever the stream has is the operator's.
+		field: "max_bytes", value: func(c *jetstream.StreamConfig) any { return c.MaxBytes },
+		enough: func(want, _ *jetstream.StreamConfig) bool { return want.MaxBytes == -1 },
+	},
+}
+
+// checkStream compares an existing stream with the table.
+func checkStream(want, have *jetstream.StreamConfig) error {
+	if w, h := want.Metadata[metaPartitions], have.Metadata[metaPartitions]; w != h && h != "" {
+		return fmt.Errorf("%w: it was created with %s, %s were asked for (stream %s)", ErrPartitions, h, w, have.Name)
+	}
+	for _, r := range rules {
+		if r.value(want) == r.value(have) || r.enough != nil && r.enough(want, have) {
+			continue
+		}
+		return &StreamConfigError{
+			Stream: have.Name, Field: r.field,
+			Want: fmt.Sprintf("%v", r.value(want)), Have: fmt.Sprintf("%v", r.value(have)),
+		}
+	}
+	return nil
+}
+
+// openStreams finds the log's streams, or creates them if there are none. The stream of partition 0
+// is created last: once it is there the log is whole, and a stream that is missing later was deleted.
+func openStreams(ctx context.Context, js jetstream.JetStream, cfg *Config) ([]jetstream.Stream, error) {
+	first, err := js.Stream(ctx, streamName(0))
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return createStreams(ctx, js, cfg)
+	case err != nil:
+		return nil, fmt.Errorf("look up stream %s: %w", streamName(0), err)
+	}
+	partitions, err := recordedPartitions(&first.CachedInfo().Config)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Partitions != 0 && cfg.Partitions != partitions {
+		return nil, fmt.Errorf("%w: it was created with %d, %d were asked for", ErrPartitions, partitions, cfg.Partitions)
+	}
+	streams := make([]jetstream.Stream, partitions)
+	for p := range streams {
+		if streams[p], err = js.Stream(ctx, streamName(p)); errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil, &StreamConfigError{Stream: streamName(p), Field: "stream", Want: "present", Have: "missing"}
+		} else if err != nil {
+			return nil, fmt.Errorf("look up stream %s: %w", streamName(p), err)
+		}
+		want := streamConfig(p, partitions, cfg)
+		if err := checkStream(&want, &streams[p].CachedInfo().Config); err != nil {
+			return nil, err
+		}
+	}
+	return streams, nil
+}
+
+func recordedPartitions(have *jetstream.StreamConfig) (int, error) {
+	recorded := have.Metadata[metaPartitions]
+	n, err := strconv.Atoi(recorded)
+	if err != nil || n < 1 || n > events.MaxPartitions {
+		return 0, &StreamConfigError{
+			Stream: have.Name, Field: "metadata " + metaPartitions, Want: "the number of partitions", Have: strconv.Quote(recorded),
+		}
+	}
+	return n, nil
+}
+
+func createStreams(ctx context.Context, js jetstream.JetStream, cfg *Config) ([]jetstream.Stream, error) {
+	partitions := cfg.Partitions
+	if partitions == 0 {
+		partitions = runtime.NumCPU()
+	}
+	streams := make([]jetstream.Stream, partitions)
+	for p := range slices.Backward(streams) {
+		want := streamConfig(p, partitions, cfg)
+		stream, err := js.CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			// Left by an interrupted creation with other settings, made by somebody else, or just
+			// now by another receiptd.
+			if stream, err = js.Stream(ctx, want.Name); err == nil {
+				if err := checkStream(&want, &stream.CachedInfo().Config); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("create stream %s: %w", want.Name, err)
+		}
+		if last := stream.CachedInfo().State.LastSeq; p != 0 && last != 0 {
+			if _, err := js.Stream(ctx, streamName(0)); err == nil { // another receiptd was faster
+				return openStreams(ctx, js, cfg)
+			}
+			return nil, &StreamConfigError{
+				Stream: streamName(0), Field: "stream", Have: "missing",
+				Want: fmt.Sprintf("present, as stream %s has %d entries", want.Name, last),
+			}
+		}
+		streams[p] = stream
+	}
+	return streams, nil
+}

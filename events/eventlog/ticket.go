@@ -1,0 +1,165 @@
+package eventlog
+
+import (
+	"context"
+	"iter"
+)
+
+// entry is what becomes of one entry under way. Its result is set once, before done is closed.
+type entry struct {
+	done     chan struct{}
+	sequence uint64
+	err      error
+}
+
+// stored is the sequence of the entry, 0 while it is not stored or if it failed.
+func (e *entry) stored() uint64 {
+	select {
+	case <-e.done:
+		return e.sequence
+	default:
+		return 0
+	}
+}
+
+// part is a run of the events of a submit that went into one entry, in their order.
+type part struct {
+	entry     *entry
+	partition int
+	first     int // index of the run's first event in the entry
+	n         int
+}
+
+// Ticket is a submit under way. It is small, and may be dropped when nobody needs the answer.
+type Ticket struct {
+	parts []part
+	// places has the partition of each event, when there is more than one.
+	places []uint16
+	few    [2]part // backs parts
+}
+
+// Wait waits until every event of the submit is stored, or one of its entries failed: the first such
+// error is returned. The others may then still be stored; [Ticket.Positions] and [Ticket.Locate]
+// know which were. When the context ends first, its error is returned and the submit goes on.
+func (t *Ticket) Wait(ctx context.Context) error {
+	var failed error
+	for i := range t.parts {
+		e := t.parts[i].entry
+		select {
+		case <-e.done:
+		default:
+			select {
+			case <-e.done:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		if e.err != nil && failed == nil {
+			failed = e.err
+		}
+	}
+	return failed
+}
+
+// Positions returns, for each partition that events of the submit are stored in, the last entry that
+// has any. It is complete after Wait has returned nil.
+func (t *Ticket) Positions() []Position {
+	positions := make([]Position, 0, 2)
+	for i := range t.parts {
+		p := &t.parts[i]
+		sequence := p.entry.stored()
+		if sequence == 0 {
+			continue
+		}
+		// Parts of one partition follow one another.
+		if last := len(positions) - 1; last >= 0 && positions[last].Partition == p.partition {
+			positions[last].Sequence = sequence
+			continue
+		}
+		positions = append(positions, Position{Partition: p.partition, Sequence: sequence})
+	}
+	return positions
+}
+
+// Locate returns where event i of the submit is. It takes time in proportion to i; see
+// [Ticket.Locations] for all of them.
+func (t *Ticket) Locate(i int) Location {
+	if t.places == nil {
+		return locate(t.parts, i)
+	}
+	place, rank := t.places[i], 0
+	for _, p := range t.places[:i] {
+		if p == place {
+			rank++
+		}
+	}
+	return locate(t.partsOf(int(place)), rank)
+}
+
+// Locations yields where each event of the submit is, in the order of the submit.
+func (t *Ticket) Locations() iter.Seq[Location] {
+	if t.places == nil {
+		return func(yield func(Location) bool) {
+			for i := range t.parts {
+				p := &t.parts[i]
+				for k := range p.n {
+					if !yield(p.location(k)) {
+						return
+					}
+				}
+			}
+		}
+	}
+	return t.scattered
+}
+
+// scattered yields the locations of events of several partitions: one cursor for each.
+func (t *Ticket) scattered(yield func(Location) bool) {
+	type cursor struct {
+		parts []part
+		next  int
+	}
+	cursors := make(map[uint16]*cursor)
+	for _, place := range t.places {
+		c := cursors[place]
+		if c == nil {
+			c = &cursor{parts: t.partsOf(int(place))}
+			cursors[place] = c
+		}
+		for c.next == c.parts[0].n {
+			c.parts, c.next = c.parts[1:], 0
+		}
+		if !yield(c.parts[0].location(c.next)) {
+			return
+		}
+		c.next++
+	}
+}
+
+// partsOf returns the parts of one partition, which follow one another.
+func (t *Ticket) partsOf(partition int) []part {
+	from := 0
+	for t.parts[from].partition != partition {
+		from++
+	}
+	to := from
+	for to < len(t.parts) && t.parts[to].partition == partition {
+		to++
+	}
+	return t.parts[from:to]
+}
+
+// locate finds event i of the events in parts.
+func locate(parts []part, i int) Location {
+	for k := range parts {
+		if i < parts[k].n {
+			return parts[k].location(i)
+		}
+		i -= parts[k].n
+	}
+	panic("eventlog: Locate: index out of range")
+}
+
+func (p *part) location(i int) Location {
+	return Location{Partition: p.partition, Sequence: p.entry.stored(), Index: p.first + i}
+}
