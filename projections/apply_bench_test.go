@@ -1,0 +1,93 @@
+package projections_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// benchEntries makes log entries of 4096 receipts: groups of 50 whose members read each new message, in the
+// order of the members over 20 groups at a time.
+func benchEntries(b *testing.B, entries int) (setup *events.Batch, batches []*events.Batch) {
+	b.Helper()
+	const groups, members = 100, 50
+	app := "acme#chat"
+	settings := events.DefaultSettings()
+	settings.GroupReceipts.Enabled = true
+	first := []events.Event{{Kind: events.AppConfigured, App: app, Settings: &settings, Revision: 1}}
+	users := make([][]string, groups)
+	for g := range groups {
+		for m := range members {
+			users[g] = append(users[g], fmt.Sprintf("user%08d", g*37+m*101))
+		}
+		first = append(first, events.Event{Kind: events.GroupCreated, App: app, Group: fmt.Sprintf("2789000%08d", g), User: users[g][0], Members: users[g]})
+	}
+	setup = new(events.Batch)
+	setup.SetEvents(first)
+	id := uint64(1146853827194029056)
+	var list []events.Event
+	for len(batches) < entries {
+		for base := 0; base < groups; base += 20 {
+			ids := make([]string, 20)
+			for k := range ids {
+				id += 4194304
+				ids[k] = fmt.Sprint(id)
+				g := base + k
+				list = append(list, events.Event{Kind: events.MessageSent, App: app, Group: fmt.Sprintf("2789000%08d", g), User: users[g][0], Message: ids[k], Receipt: true})
+			}
+			for m := 1; m < members; m++ {
+				for k := range ids {
+					g := base + k
+					list = append(list, events.Event{Kind: events.MessageRead, App: app, Group: fmt.Sprintf("2789000%08d", g), User: users[g][m], Message: ids[k]})
+				}
+			}
+		}
+		for len(list) >= 4096 {
+			x := new(events.Batch)
+			x.SetEvents(list[:4096])
+			batches = append(batches, x)
+			list = list[4096:]
+		}
+	}
+	return setup, batches
+}
+
+// BenchmarkApply guards the cost of folding a receipt: one op is an entry of 4096, and every 250 entries the
+// changes are captured, as a checkpoint a second would at a million receipts a second.
+func BenchmarkApply(b *testing.B) {
+	setup, batches := benchEntries(b, 500)
+	var part *projections.Partition
+	seq := uint64(0)
+	reset := func() {
+		state := memory{}
+		var err error
+		if part, err = projections.Open(0, state, projections.Options{CacheBytes: 1 << 30}); err != nil {
+			b.Fatal(err)
+		}
+		seq = 1
+		if _, err := part.Apply(projections.Entry{Sequence: seq, At: 1}, setup); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	i := len(batches)
+	for b.Loop() {
+		if i == len(batches) {
+			b.StopTimer()
+			reset()
+			i = 0
+			b.StartTimer()
+		}
+		seq++
+		if _, err := part.Apply(projections.Entry{Sequence: seq, At: int64(seq)}, batches[i]); err != nil {
+			b.Fatal(err)
+		}
+		i++
+		if i%250 == 0 {
+			part.Committed(part.Capture())
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/4096, "ns/receipt")
+}

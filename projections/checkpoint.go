@@ -1,0 +1,153 @@
+package projections
+
+import "encoding/binary"
+
+// Checkpoint is what changed in a partition up to a position, ready to be written in one piece. It
+// does not change any more while the fold goes on.
+type Checkpoint struct {
+	// Sequence is the log entry the state stands on: everything up to it is in.
+	Sequence uint64
+
+	epoch    uint64
+	writes   writes
+	messages []messageChange
+}
+
+// messageChange is a message as it was: the header is a copy, the log a prefix of what only grows.
+type messageChange struct {
+	app  uint32
+	conv uint64
+	id   string
+	header
+	log []byte
+}
+
+// writes is a list of keys set and removed, in order, in one piece of memory.
+type writes struct {
+	buf []byte
+	ops []write
+}
+
+type write struct {
+	key, value int // lengths
+	del        bool
+}
+
+func (w *writes) reset() { w.buf, w.ops = w.buf[:0], w.ops[:0] }
+
+func (p *Partition) put(key, value []byte) {
+	w := &p.puts
+	w.buf = append(append(w.buf, key...), value...)
+	w.ops = append(w.ops, write{key: len(key), value: len(value)})
+}
+
+func (p *Partition) del(key []byte) {
+	w := &p.puts
+	w.buf = append(w.buf, key...)
+	w.ops = append(w.ops, write{key: len(key), del: true})
+}
+
+// Capture takes what changed since the last capture. The one before has to be committed. The fold is stopped
+// for the time of a copy of each changed message's header, not of its read set.
+func (p *Partition) Capture() *Checkpoint {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.spare
+	if c == nil {
+		c = &Checkpoint{}
+	}
+	p.spare = nil
+	c.Sequence, c.epoch = p.seq, p.epoch
+	p.captureSmall()
+	c.messages = c.messages[:0]
+	for i, m := range p.dirtyMessages {
+		c.messages = append(c.messages, messageChange{
+			app: m.conv.app.num, conv: m.conv.num, id: m.id, header: m.header, log: m.log,
+		})
+		p.dirtyMessages[i] = nil
+	}
+	p.dirtyMessages = p.dirtyMessages[:0]
+	c.writes, p.puts = p.puts, c.writes
+	p.puts.reset()
+	p.epoch++
+	p.flying, p.fresh = p.fresh, p.flying
+	p.fresh.reset()
+	return c
+}
+
+// captureSmall writes everything but the messages.
+func (p *Partition) captureSmall() {
+	var v []byte
+	for i, c := range p.dirtyConvs {
+		v = c.encodeHeader(v[:0])
+		p.put(convKey(p.key(), c.num), v)
+		for _, o := range c.dirty {
+			v = c.members[o].encode(v[:0])
+			p.put(memberKey(p.key(), c.num, o), v)
+		}
+		c.dirty = c.dirty[:0]
+		p.dirtyConvs[i] = nil
+	}
+	p.dirtyConvs = p.dirtyConvs[:0]
+	for i, u := range p.dirtyAuthors {
+		v = binary.AppendUvarint(v[:0], u.next)
+		p.put(authorKey(p.key(), u.app.num, u.user), v)
+		p.dirtyAuthors[i] = nil
+	}
+	p.dirtyAuthors = p.dirtyAuthors[:0]
+	for _, a := range p.appsByNum {
+		p.saveRejections(a)
+	}
+	if p.metaDirty {
+		p.put(append(p.key(), tableMeta), p.encodeMeta(v[:0]))
+		p.metaDirty = false
+	}
+}
+
+// Committed tells the partition that a capture is safe in its backing; the cache may let go of what it held.
+// The checkpoint must not be used any more.
+func (p *Partition) Committed(c *Checkpoint) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.committed = c.epoch
+	clear(c.messages)
+	c.writes.reset()
+	p.flying.reset()
+	p.spare = c
+}
+
+// Changes is the number of objects that changed since the last capture: how large the next one will be.
+func (p *Partition) Changes() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.dirtyMessages) + len(p.dirtyConvs) + len(p.puts.ops)
+}
+
+// Each gives every change to put or del, keys set in the order of the fold. Key and value are valid during
+// the call only.
+func (c *Checkpoint) Each(put func(key, value []byte) error, del func(key []byte) error) error {
+	buf := c.writes.buf
+	for _, w := range c.writes.ops {
+		key, rest := buf[:w.key], buf[w.key:]
+		var err error
+		if w.del {
+			err = del(key)
+		} else {
+			err = put(key, rest[:w.value])
+		}
+		if err != nil {
+			return err
+		}
+		buf = rest[w.value:]
+	}
+	var key, value []byte
+	for i := range c.messages {
+		m := &c.messages[i]
+		key = messageKey(key[:0], m.app, m.id, m.conv)
+		value = m.header.encode(value[:0], m.log)
+		if err := put(key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package projections
+
+import (
+	"strings"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+// Effect is something a user who is online would be told: an applied receipt. Effects are made only
+// while folding live entries, never during a replay.
+type Effect struct {
+	// Kind is events.MessageDelivered, events.MessageRead or events.ConversationRead (single chats only).
+	Kind events.Kind
+	App  string
+	// To is who is told: the author of the message, or the peer of a conversation read.
+	To string
+	// Group, Message, Reader and Content describe the receipt; in a single chat Group is empty.
+	Group, Message, Reader, Content string
+	// At is the time of the receipt, Unix milliseconds.
+	At int64
+	// Count and Eligible are the message's read count after the receipt, and its frozen readers.
+	Count, Eligible int
+	// Sequence is the log entry, in the partition whose fold made the effect.
+	Partition int
+	Sequence  uint64
+}
+
+// tell makes the effect of an applied receipt if the message's sender is online.
+func (p *Partition) tell(m *message, reader, content string, read bool) {
+	c := m.conv
+	to := c.members[m.sender].user
+	if !p.online(c.app.key, to) {
+		return
+	}
+	e := Effect{
+		Kind: events.MessageDelivered, App: c.app.key, To: to, Group: c.name.group, Message: m.id,
+		Reader: strings.Clone(reader), Content: strings.Clone(content), At: p.clock,
+		Eligible: int(m.eligible), Partition: p.id, Sequence: p.seq,
+	}
+	if read {
+		e.Kind, e.Count = events.MessageRead, int(m.readers)
+	}
+	p.effects = append(p.effects, e)
+}
+
+// tellConversation makes the effect of a conversation read in a single chat.
+func (p *Partition) tellConversation(c *conversation, reader string, o uint32) {
+	to := c.members[1-o].user
+	if !p.online(c.app.key, to) {
+		return
+	}
+	p.effects = append(p.effects, Effect{
+		Kind: events.ConversationRead, App: c.app.key, To: to, Reader: strings.Clone(reader),
+		At: p.clock, Partition: p.id, Sequence: p.seq,
+	})
+}
+
+// TakeEffects moves the effects of the entries applied since the last call into dst.
+func (p *Partition) TakeEffects(dst []Effect) []Effect {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	dst = append(dst, p.effects...)
+	clear(p.effects)
+	p.effects = p.effects[:0]
+	return dst
+}

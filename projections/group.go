@@ -1,0 +1,125 @@
+package projections
+
+import (
+	"strings"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+func (p *Partition) groupCreated(a *app, i int) (events.Outcome, error) {
+	e := &p.entry
+	ref := e.b.Conv[i]
+	owner := e.user(i)
+	c, err := p.convOf(a, ref)
+	if err != nil {
+		return 0, err
+	}
+	if c != nil {
+		if !c.dissolved && c.creator == owner {
+			return events.OutcomeDuplicate, nil
+		}
+		return events.RejectedGroupExists, nil
+	}
+	c = p.newConversation(a, nameOf(&e.b.Conversations[ref]))
+	e.convs[ref] = c
+	c.creator = strings.Clone(owner)
+	x := e.extra(i)
+	p.addMember(c, owner, events.RoleOwner)
+	for _, u := range x.Admins {
+		if _, known := c.byUser[u]; !known {
+			p.addMember(c, u, events.RoleAdmin)
+		}
+	}
+	for _, u := range x.Members {
+		if _, known := c.byUser[u]; !known {
+			p.addMember(c, u, events.RoleMember)
+		}
+	}
+	return events.OutcomeApplied, nil
+}
+
+// groupChanged decides joins, leaves, roles and the end of a group.
+func (p *Partition) groupChanged(a *app, i int) (events.Outcome, error) {
+	e := &p.entry
+	kind := e.b.Kinds[i]
+	c, err := p.convOf(a, e.b.Conv[i])
+	if err != nil {
+		return 0, err
+	}
+	if c == nil {
+		return events.RejectedNoGroup, nil
+	}
+	if c.dissolved {
+		if kind == events.GroupDissolved {
+			return events.OutcomeDuplicate, nil
+		}
+		return events.RejectedNoGroup, nil
+	}
+	user := e.user(i)
+	switch kind {
+	case events.GroupJoined:
+		return p.joined(c, user), nil
+	case events.GroupLeft:
+		return p.left(c, user), nil
+	case events.GroupRole:
+		return p.roleChanged(c, user, e.extra(i).Role), nil
+	}
+	c.dissolved = true
+	p.touchConv(c)
+	return events.OutcomeApplied, nil
+}
+
+func (p *Partition) joined(c *conversation, user string) events.Outcome {
+	o, known := c.byUser[user]
+	if !known {
+		if len(c.members) >= p.limits.Members {
+			return events.RejectedGroupFull
+		}
+		p.addMember(c, user, events.RoleMember)
+		return events.OutcomeApplied
+	}
+	m := &c.members[o]
+	if m.active() {
+		return events.OutcomeDuplicate
+	}
+	// A stay during which nothing was sent counts for nothing and is not kept.
+	if m.joined < m.left {
+		m.earlier = append(m.earlier, span{joined: m.joined, left: m.left})
+	}
+	m.role = events.RoleMember
+	m.joined, m.left = c.sent, 0
+	m.seen, m.base = c.sent, c.sent
+	c.active++
+	p.touchMember(c, o)
+	return events.OutcomeApplied
+}
+
+func (p *Partition) left(c *conversation, user string) events.Outcome {
+	o, known := c.byUser[user]
+	if !known || !c.members[o].active() {
+		return events.OutcomeDuplicate
+	}
+	m := &c.members[o]
+	m.role = events.RoleNone
+	m.left = c.sent
+	c.active--
+	p.touchMember(c, o)
+	return events.OutcomeApplied
+}
+
+func (p *Partition) roleChanged(c *conversation, user string, role events.Role) events.Outcome {
+	o, known := c.byUser[user]
+	if !known || !c.members[o].active() {
+		return events.RejectedNotMember
+	}
+	m := &c.members[o]
+	switch m.role {
+	case events.RoleOwner:
+		return events.RejectedNotAllowed
+	case role:
+		return events.OutcomeDuplicate
+	}
+	m.role = role
+	p.touchMember(c, o)
+	return events.OutcomeApplied
+}

@@ -1,0 +1,220 @@
+package projections_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/oracle"
+	"github.com/receiptd/receiptd/internal/sim/history"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// fold is a partition with the power to stop and start again, as the projector does.
+type fold struct {
+	t       *rapid.T
+	state   memory
+	part    *projections.Partition
+	options projections.Options
+	log     []history.Entry // since the last commit
+	batch   events.Batch
+}
+
+func newFold(t *rapid.T, cacheBytes int) *fold {
+	limits := history.SmallLimits()
+	f := &fold{t: t, state: memory{}, options: projections.Options{
+		CacheBytes: cacheBytes,
+		Limits: projections.Limits{
+			Members: limits.MaxGroupMembers, Parked: limits.MaxParked,
+			Pending: limits.MaxPendingStatistic, Rejections: limits.MaxRejections,
+		},
+	}}
+	f.open()
+	return f
+}
+
+func (f *fold) open() {
+	part, err := projections.Open(0, f.state, f.options)
+	if err != nil {
+		f.t.Fatalf("open: %v", err)
+	}
+	f.part = part
+}
+
+// apply folds an entry and remembers it for the case that it has to be folded again.
+func (f *fold) apply(e history.Entry) []events.Outcome {
+	f.log = append(f.log, e)
+	return f.fold(e)
+}
+
+func (f *fold) fold(e history.Entry) []events.Outcome {
+	x := projections.Entry{Sequence: e.Sequence, At: e.At, Fingerprint: e.Sequence * 31}
+	if e.Poison != "" {
+		if err := f.part.ApplyPoison(x, e.Poison); err != nil {
+			f.t.Fatalf("poison %d: %v", e.Sequence, err)
+		}
+		return nil
+	}
+	f.batch.SetEvents(e.Events)
+	out, err := f.part.Apply(x, &f.batch)
+	if err != nil {
+		f.t.Fatalf("apply %d: %v", e.Sequence, err)
+	}
+	return slices.Clone(out)
+}
+
+func (f *fold) commit() {
+	f.state.commit(f.part)
+	f.log = nil
+}
+
+// crash forgets everything that was not committed, and folds it again.
+func (f *fold) crash() {
+	f.open()
+	for _, e := range f.log {
+		f.fold(e)
+	}
+}
+
+// TestHistoriesMatchTheModel folds random histories and compares every outcome and every answer with the
+// model, which was written from the rules alone; one fold goes straight through, another is stopped,
+// restarted and starved of memory at random, and both end with the same bytes.
+func TestHistoriesMatchTheModel(t *testing.T) {
+	logs := history.Logs()
+	rapid.Check(t, func(t *rapid.T) {
+		log := logs.Draw(t, "log")
+		switch rapid.SampledFrom([]string{"as it is", "repeated", "redelivered"}).Draw(t, "variant") {
+		case "repeated":
+			log = history.Repeat(t, log)
+		case "redelivered":
+			log = history.Redeliver(t, log)
+		}
+		disturb := rapid.SliceOfN(rapid.IntRange(0, 5), len(log), len(log)).Draw(t, "disturb")
+
+		model := oracle.NewWithLimits(0, history.SmallLimits())
+		straight := newFold(t, 0)
+		disturbed := newFold(t, 1)
+		for i, e := range log {
+			want := e.Apply(model)
+			for name, f := range map[string]*fold{"straight": straight, "disturbed": disturbed} {
+				got := f.apply(e)
+				if !slices.Equal(got, want) {
+					t.Fatalf("%s fold, entry %d: outcomes\n got  %v\n want %v", name, e.Sequence, describe(got), describe(want))
+				}
+			}
+			switch disturb[i] {
+			case 0:
+				disturbed.commit()
+			case 1:
+				disturbed.crash()
+			case 2:
+				disturbed.commit()
+				disturbed.crash()
+			case 3:
+				// Questions must not change anything.
+				compareWithModel(t, disturbed.part, model)
+			}
+		}
+		compareWithModel(t, straight.part, model)
+		compareWithModel(t, disturbed.part, model)
+		straight.commit()
+		disturbed.commit()
+		if a, b := straight.state.dump(), disturbed.state.dump(); a != b {
+			t.Fatalf("the states differ:\nstraight:\n%s\ndisturbed:\n%s", a, b)
+		}
+		disturbed.crash()
+		compareWithModel(t, disturbed.part, model)
+	})
+}
+
+func describe(list []events.Outcome) []string {
+	out := make([]string, len(list))
+	for i, o := range list {
+		out[i] = fmt.Sprintf("%d:%v %s", i, o, o.Reason())
+	}
+	return out
+}
+
+// compareWithModel asks the fold everything and compares it with the model's answers.
+func compareWithModel(t *rapid.T, p *projections.Partition, model *oracle.Model) {
+	t.Helper()
+	for _, app := range model.Apps() {
+		settings, revision, ok := p.Settings(app)
+		wantSettings, wantRevision, _ := model.Settings(app)
+		if !ok || settings != wantSettings || revision != wantRevision {
+			t.Fatalf("settings of %s: %+v, revision %d; model: %+v, revision %d", app, settings, revision, wantSettings, wantRevision)
+		}
+		compareMessages(t, p, model, app)
+		compareUsers(t, p, model, app)
+		same(t, "rejections of "+app, p.Rejections(app, 1000), model.Rejections(app))
+	}
+	total, _ := p.Poison()
+	if want := len(model.Poisoned()); int(total) != want {
+		t.Fatalf("%d poison entries; model: %d", total, want)
+	}
+}
+
+func compareMessages(t *rapid.T, p *projections.Partition, model *oracle.Model, app string) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, want := range model.AllMessages(app) {
+		if seen[want.ID] {
+			continue // an id in several conversations finds one of them; which is checked below
+		}
+		seen[want.ID] = true
+		got, err := p.Message(app, want.ID)
+		if err != nil {
+			t.Fatalf("message %s: %v", want.ID, err)
+		}
+		candidates := model.Messages(app, want.ID)
+		if !slices.Contains(candidates, got) {
+			t.Fatalf("message %s: %+v; model: %+v", want.ID, got, candidates)
+		}
+		name := oracle.ConversationOf(app, got)
+		readers, err := p.Readers(app, want.ID, 0, 1000)
+		if err != nil {
+			t.Fatalf("readers of %s: %v", want.ID, err)
+		}
+		same(t, "readers of "+want.ID, readers.Readers, model.Readers(name, want.ID))
+		nonReaders, err := p.NonReaders(app, want.ID, 0, 1000)
+		if err != nil {
+			t.Fatalf("nonreaders of %s: %v", want.ID, err)
+		}
+		same(t, "nonreaders of "+want.ID, nonReaders.Users, model.NonReaders(name, want.ID))
+		if nonReaders.Total != len(nonReaders.Users) || readers.Total != len(readers.Readers) {
+			t.Fatalf("message %s: totals %d and %d for %d readers and %d nonreaders", want.ID,
+				readers.Total, nonReaders.Total, len(readers.Readers), len(nonReaders.Users))
+		}
+	}
+	if _, err := p.Message(app, "no such message"); !errors.Is(err, projections.ErrNotFound) {
+		t.Fatalf("unknown message: %v", err)
+	}
+}
+
+func compareUsers(t *rapid.T, p *projections.Partition, model *oracle.Model, app string) {
+	t.Helper()
+	for _, user := range model.Users(app) {
+		got, err := p.Conversations(app, user)
+		if err != nil {
+			t.Fatalf("conversations of %s: %v", user, err)
+		}
+		same(t, "conversations of "+user, got, model.Conversations(app, user))
+		items, _, err := p.Statistics(app, user)
+		if err != nil {
+			t.Fatalf("statistics of %s: %v", user, err)
+		}
+		same(t, "statistics of "+user, items, model.Statistics(app, user))
+	}
+}
+
+// same compares two lists, an absent one being equal to an empty one.
+func same[T any](t *rapid.T, what string, got, want []T) {
+	t.Helper()
+	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) && len(got)+len(want) > 0 {
+		t.Fatalf("%s:\n got   %+v\n model %+v", what, got, want)
+	}
+}

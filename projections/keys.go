@@ -1,0 +1,142 @@
+package projections
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// The tables of a partition's state. Every key starts with its table's tag. Numbers in keys are
+// uvarints, which are self-delimiting, so a number is never a prefix of another; ids end with a
+// zero byte, which no id contains.
+const (
+	tableMeta         = '!' // one key: position, clock, counters
+	tableApp          = 'A' // app key -> number, revision, settings
+	tableConvByName   = 'C' // app, name -> number
+	tableConversation = 'c' // number -> header, and both sides of a single chat
+	tableMember       = 'M' // conversation, ordinal -> member
+	tableUserIndex    = 'U' // app, user, conversation -> nothing
+	tableMessage      = 'm' // app, id, conversation -> message with its read set
+	tableUnreadSingle = 'q' // conversation, seq -> sender's side, id: not yet covered by a conversation read
+	tablePending      = 's' // app, author, number -> conversation, id: the statistic summary
+	tableAuthor       = 'S' // app, author -> first and next number of his pending list
+	tableParked       = 'P' // app, arrival (sequence, index) -> receipt
+	tableRejection    = 'J' // app, slot -> rejection
+	tablePoison       = 'Z' // sequence -> time, reason
+)
+
+func appendID(dst []byte, id string) []byte { return append(append(dst, id...), 0) }
+
+func appKey(dst []byte, app string) []byte { return append(append(dst, tableApp), app...) }
+
+func convNameKey(dst []byte, app uint32, n convName) []byte {
+	dst = binary.AppendUvarint(append(dst, tableConvByName), uint64(app))
+	if n.group != "" {
+		return append(append(dst, 'g'), n.group...)
+	}
+	return append(appendID(append(dst, 's'), n.a), n.b...)
+}
+
+func convKey(dst []byte, num uint64) []byte {
+	return binary.AppendUvarint(append(dst, tableConversation), num)
+}
+
+func memberPrefix(dst []byte, conv uint64) []byte {
+	return binary.AppendUvarint(append(dst, tableMember), conv)
+}
+
+func memberKey(dst []byte, conv uint64, ordinal uint32) []byte {
+	return binary.AppendUvarint(memberPrefix(dst, conv), uint64(ordinal))
+}
+
+func userIndexPrefix(dst []byte, app uint32, user string) []byte {
+	return appendID(binary.AppendUvarint(append(dst, tableUserIndex), uint64(app)), user)
+}
+
+func userIndexKey(dst []byte, app uint32, user string, conv uint64) []byte {
+	return binary.AppendUvarint(userIndexPrefix(dst, app, user), conv)
+}
+
+func messagePrefix(dst []byte, app uint32, id string) []byte {
+	return appendID(binary.AppendUvarint(append(dst, tableMessage), uint64(app)), id)
+}
+
+func messageKey(dst []byte, app uint32, id string, conv uint64) []byte {
+	return binary.AppendUvarint(messagePrefix(dst, app, id), conv)
+}
+
+func unreadPrefix(dst []byte, conv uint64) []byte {
+	return binary.AppendUvarint(append(dst, tableUnreadSingle), conv)
+}
+
+// unreadKey keeps the numbers of a conversation in order, so that a scan gives them ascending.
+func unreadKey(dst []byte, conv, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(unreadPrefix(dst, conv), seq)
+}
+
+func authorKey(dst []byte, app uint32, user string) []byte {
+	return appendID(binary.AppendUvarint(append(dst, tableAuthor), uint64(app)), user)
+}
+
+func pendingPrefix(dst []byte, app uint32, user string) []byte {
+	return appendID(binary.AppendUvarint(append(dst, tablePending), uint64(app)), user)
+}
+
+func pendingKey(dst []byte, app uint32, user string, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(pendingPrefix(dst, app, user), n)
+}
+
+func parkedKey(dst []byte, app uint32, seq uint64, index int) []byte {
+	dst = binary.AppendUvarint(append(dst, tableParked), uint64(app))
+	dst = binary.BigEndian.AppendUint64(dst, seq)
+	return binary.BigEndian.AppendUint32(dst, uint32(index))
+}
+
+func rejectionKey(dst []byte, app uint32, slot int) []byte {
+	dst = binary.AppendUvarint(append(dst, tableRejection), uint64(app))
+	return binary.BigEndian.AppendUint32(dst, uint32(slot))
+}
+
+func poisonKey(dst []byte, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, tablePoison), seq)
+}
+
+// DescribeKey names a key of the state for an operator, for example when verify finds a difference.
+func DescribeKey(key []byte) string {
+	if len(key) == 0 {
+		return "empty key"
+	}
+	names := map[byte]string{
+		tableMeta: "meta", tableApp: "app", tableConvByName: "conversation by name",
+		tableConversation: "conversation", tableMember: "member", tableUserIndex: "user's conversations",
+		tableMessage: "message", tableUnreadSingle: "unread in single chat", tablePending: "pending for summary",
+		tableAuthor: "author of summary", tableParked: "parked receipt", tableRejection: "rejection", tablePoison: "poison entry",
+	}
+	name, ok := names[key[0]]
+	if !ok {
+		name = "unknown table"
+	}
+	return fmt.Sprintf("%s %q", name, key[1:])
+}
+
+// projectionTables are the projections that an operator can rebuild one by one with receiptctl replay.
+var projectionTables = map[string]string{
+	"readset":    string([]byte{tableMessage}),
+	"unread":     string([]byte{tableConversation, tableMember, tableUserIndex, tableUnreadSingle}),
+	"statistic":  string([]byte{tablePending, tableAuthor}),
+	"rejections": string([]byte{tableRejection, tablePoison}),
+}
+
+// ProjectionTables returns the table tags that make up the named projection. A tag is the first byte of its
+// table's keys.
+func ProjectionTables(name string) (tags []byte, ok bool) {
+	s, ok := projectionTables[name]
+	return []byte(s), ok
+}
+
+// ProjectionNames lists the names that ProjectionTables knows.
+func ProjectionNames() string {
+	return strings.Join(slices.Sorted(maps.Keys(projectionTables)), ", ")
+}

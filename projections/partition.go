@@ -1,0 +1,347 @@
+package projections
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+// Partition is the state of one partition: what its log entries, folded in order, come to. It is safe
+// for concurrent use: one goroutine applies, any number ask.
+//
+// An error of Apply means that the backing failed or holds something we never wrote. The state in memory
+// is then undefined, and the partition has to be opened again from its checkpoint.
+type Partition struct {
+	mu   sync.Mutex
+	id   int
+	back Backing
+
+	// The position: the last entry applied, and the fold's clock, which never runs backward.
+	seq         uint64
+	fingerprint uint64
+	clock       int64
+	convs       uint64 // conversations numbered so far
+
+	apps      map[string]*app
+	appsByNum []*app
+	poison    poison
+
+	// The cache. Budget and cacheBytes are rough, see the cost methods.
+	budget      int
+	cacheBytes  int
+	messageRing ring[*message]
+	convRing    ring[*conversation]
+	authorRing  ring[*author]
+
+	// What changed since the last capture. epoch is the checkpoint under way, committed the last one
+	// that is safe in the backing.
+	epoch, committed uint64
+	dirtyMessages    []*message
+	dirtyConvs       []*conversation
+	dirtyAuthors     []*author
+	metaDirty        bool
+	puts             writes
+	spare            *Checkpoint // the last committed one, for its memory
+
+	// What lookups by message id or user alone cannot find in the backing yet: made since the last capture,
+	// and captured but not committed.
+	fresh, flying freshIndex
+	byNum         map[uint64]*conversation // the cached ones
+	limits        Limits
+
+	// Scratch of the entry being applied.
+	entry    entry
+	keyBuf   []byte
+	outcomes []events.Outcome
+	counts   [256]uint64
+
+	// online is asked who would be told; nil during a replay.
+	online  func(app, user string) bool
+	effects []Effect
+}
+
+// entry is the log entry being applied: what its tables were resolved to. Only what exists is
+// remembered: a group may come into being in the middle of an entry.
+type entry struct {
+	seq   uint64
+	b     *events.Batch
+	apps  []*app
+	convs []*conversation
+	msgs  []*message
+	// extras is the next of the batch's extras, which lie in the order of their events.
+	extras int
+}
+
+// Options of a partition.
+type Options struct {
+	// CacheBytes bounds the memory of cached state, roughly. What changed since the last checkpoint
+	// stays in memory above it.
+	CacheBytes int
+	// Online reports whether a user would be told about his receipts; nil makes no effects, as a replay
+	// must.
+	Online func(app, user string) bool
+	// Limits are for tests; zero values mean those of package events.
+	Limits Limits
+}
+
+// Limits on what producers can make grow in one app of a partition.
+type Limits struct {
+	Members, Parked, Pending, Rejections int
+}
+
+func (l Limits) orDefaults() Limits {
+	return Limits{
+		Members:    cmp.Or(l.Members, events.MaxGroupMembers),
+		Parked:     cmp.Or(l.Parked, events.MaxParked),
+		Pending:    cmp.Or(l.Pending, events.MaxPendingStatistic),
+		Rejections: cmp.Or(l.Rejections, events.MaxRejections),
+	}
+}
+
+// Open loads the partition's small tables from its backing; everything else is loaded when it is needed.
+func Open(id int, back Backing, o Options) (*Partition, error) {
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = 64 << 20
+	}
+	p := &Partition{
+		id: id, back: back, budget: o.CacheBytes, online: o.Online,
+		apps: map[string]*app{}, byNum: map[uint64]*conversation{}, epoch: 1, limits: o.Limits.orDefaults(),
+	}
+	if err := p.load(); err != nil {
+		return nil, fmt.Errorf("open partition %d: %w", id, err)
+	}
+	return p, nil
+}
+
+// key returns an empty buffer to build a key in; it is valid until the next key.
+func (p *Partition) key() []byte {
+	if p.keyBuf == nil {
+		p.keyBuf = make([]byte, 0, 512)
+	}
+	return p.keyBuf[:0]
+}
+
+// Live has effects made from now on, for users of whom online is true; nil makes none. It is called when a
+// replayed state becomes the live one.
+func (p *Partition) Live(online func(app, user string) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.online = online
+}
+
+// Position is the last entry applied: its sequence, 0 = none, and its fingerprint.
+func (p *Partition) Position() (sequence, fingerprint uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seq, p.fingerprint
+}
+
+// Entry says which log entry is applied.
+type Entry struct {
+	// Sequence in the partition's stream. Entries come in the order of their sequences.
+	Sequence uint64
+	// At is the broker's timestamp in Unix milliseconds.
+	At int64
+	// Fingerprint tells the entry from another one that takes its sequence after the log lost its tail. A
+	// checkpoint carries that of the last entry it has.
+	Fingerprint uint64
+}
+
+// Apply decides the events of one log entry, in order, and returns an outcome for each; the slice is
+// valid until the next Apply.
+func (p *Partition) Apply(x Entry, b *events.Batch) ([]events.Outcome, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.begin(x); err != nil {
+		return nil, err
+	}
+	p.entry.reset(x.Sequence, b)
+	p.outcomes = p.outcomes[:0]
+	for i := range b.Kinds {
+		o, err := p.decide(i)
+		if err != nil {
+			return nil, fmt.Errorf("apply event %d of entry %d: %w", i, x.Sequence, err)
+		}
+		if o.Rejected() {
+			p.reject(i, o)
+		}
+		p.counts[o]++
+		p.outcomes = append(p.outcomes, o)
+	}
+	p.settle()
+	return p.outcomes, nil
+}
+
+// ApplyPoison keeps an entry that could not be decoded: it has no events, and the fold goes on after it.
+func (p *Partition) ApplyPoison(x Entry, reason string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.begin(x); err != nil {
+		return err
+	}
+	p.keepPoison(x.Sequence, x.At, reason)
+	p.settle()
+	return nil
+}
+
+// begin moves position and clock, and lets go of the receipts that were parked for too long.
+func (p *Partition) begin(x Entry) error {
+	if x.Sequence <= p.seq {
+		return fmt.Errorf("entry %d after entry %d", x.Sequence, p.seq)
+	}
+	p.seq, p.fingerprint = x.Sequence, x.Fingerprint
+	p.clock = max(p.clock, x.At)
+	p.metaDirty = true
+	p.expireParked()
+	return nil
+}
+
+// settle ends an entry: the cache may let go of what the entry's events pointed to.
+func (p *Partition) settle() {
+	if p.cacheBytes <= p.budget {
+		return
+	}
+	want := p.cacheBytes - p.budget + p.budget/16
+	freed := p.messageRing.sweep(p, p.committed, want)
+	if freed < want {
+		freed += p.authorRing.sweep(p, p.committed, want-freed)
+	}
+	if freed < want {
+		freed += p.convRing.sweep(p, p.committed, want-freed)
+	}
+	p.cacheBytes -= freed
+}
+
+func (e *entry) reset(seq uint64, b *events.Batch) {
+	e.seq, e.b, e.extras = seq, b, 0
+	e.apps = resized(e.apps, len(b.Conversations))
+	e.convs = resized(e.convs, len(b.Conversations))
+	e.msgs = resized(e.msgs, len(b.Messages))
+}
+
+func resized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n, n+n/2)
+	}
+	s = s[:n]
+	clear(s)
+	return s
+}
+
+// decide is the switch over the kinds; the rules of each are in the file of its concern.
+func (p *Partition) decide(i int) (events.Outcome, error) {
+	e := &p.entry
+	kind := e.b.Kinds[i]
+	if kind == events.AppConfigured {
+		return p.configure(i)
+	}
+	a := p.appOf(e.b.Conv[i])
+	if a == nil {
+		return events.RejectedNoApp, nil
+	}
+	switch kind {
+	case events.MessageRead, events.MessageDelivered:
+		return p.receipt(a, i)
+	case events.MessageSent:
+		return p.sent(a, i)
+	case events.ConversationRead:
+		return p.conversationRead(a, i)
+	case events.MessageRecalled:
+		return p.recalled(a, i)
+	case events.GroupCreated:
+		return p.groupCreated(a, i)
+	case events.GroupJoined, events.GroupLeft, events.GroupRole, events.GroupDissolved:
+		return p.groupChanged(a, i)
+	case events.StatisticSeen:
+		return p.statisticSeen(a, i)
+	}
+	return 0, fmt.Errorf("kind %d has no rule", kind)
+}
+
+// appOf resolves the app of a conversation of the entry; nil if it was never configured.
+func (p *Partition) appOf(ref uint32) *app {
+	e := &p.entry
+	if a := e.apps[ref]; a != nil {
+		return a
+	}
+	a := p.apps[e.b.Conversations[ref].App]
+	e.apps[ref] = a
+	return a
+}
+
+// convOf resolves a conversation of the entry; nil if there is none.
+func (p *Partition) convOf(a *app, ref uint32) (*conversation, error) {
+	e := &p.entry
+	if c := e.convs[ref]; c != nil {
+		return c, nil
+	}
+	c, err := p.conv(a, nameOf(&e.b.Conversations[ref]))
+	e.convs[ref] = c
+	return c, err
+}
+
+// messageOf resolves a message of the entry; nil if there is none.
+func (p *Partition) messageOf(c *conversation, ref uint32) (*message, error) {
+	e := &p.entry
+	if m := e.msgs[ref]; m != nil {
+		return m, nil
+	}
+	m, err := p.message(c, e.b.Messages[ref].ID)
+	e.msgs[ref] = m
+	return m, err
+}
+
+func (e *entry) user(i int) string {
+	if u := e.b.User[i]; u != events.None {
+		return e.b.Users[u]
+	}
+	return ""
+}
+
+func (e *entry) messageID(i int) string { return e.b.Messages[e.b.Msg[i]].ID }
+
+func (e *entry) content(i int) string {
+	if len(e.b.Content) == 0 || e.b.Content[i] == events.None {
+		return ""
+	}
+	return e.b.Contents[e.b.Content[i]]
+}
+
+var noExtra events.Extra
+
+func (e *entry) extra(i int) *events.Extra {
+	for ; e.extras < len(e.b.Extras); e.extras++ {
+		x := &e.b.Extras[e.extras]
+		if x.Event == uint32(i) {
+			return x
+		}
+		if x.Event > uint32(i) {
+			break
+		}
+	}
+	return &noExtra
+}
+
+func (p *Partition) encodeMeta(dst []byte) []byte {
+	dst = appendInt(dst, p.clock)
+	dst = binary.AppendUvarint(dst, p.convs)
+	dst = binary.AppendUvarint(dst, p.seq)
+	dst = binary.BigEndian.AppendUint64(dst, p.fingerprint)
+	return binary.AppendUvarint(dst, p.poison.total)
+}
+
+func (p *Partition) decodeMeta(v []byte) error {
+	if v == nil {
+		return nil
+	}
+	r := reader{b: v}
+	p.clock = r.varint()
+	p.convs = r.uvarint()
+	p.seq = r.uvarint()
+	p.fingerprint = r.uint64()
+	p.poison.total = r.uvarint()
+	return r.err()
+}

@@ -1,0 +1,123 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/receiptd/receiptd/projections"
+)
+
+// Snapshot is the state as it was at one position; the store goes on.
+type Snapshot struct {
+	snap *pebble.Snapshot
+}
+
+// Snapshot takes the state of the last committed checkpoint.
+func (s *Store) Snapshot() *Snapshot {
+	return &Snapshot{snap: s.db.NewSnapshot()}
+}
+
+// Close lets the snapshot go.
+func (s *Snapshot) Close() error { return s.snap.Close() }
+
+// Digest is a fingerprint of every key and value: equal states have equal digests. Two independent 64-bit
+// hashes make up its 32 hex digits.
+func (s *Snapshot) Digest(ctx context.Context) (digest string, keys int, err error) {
+	a, b := xxhash.New(), xxhash.NewWithSeed(0x9e3779b97f4a7c15)
+	var head []byte
+	err = s.each(ctx, func(key, value []byte) error {
+		// Lengths go first: no two different lists of keys and values give the same bytes.
+		head = binary.AppendUvarint(head[:0], uint64(len(key)))
+		head = binary.AppendUvarint(head, uint64(len(value)))
+		for _, part := range [][]byte{head, key, value} {
+			_, _ = a.Write(part) // a hash never fails
+			_, _ = b.Write(part)
+		}
+		keys++
+		return nil
+	})
+	if err != nil {
+		return "", 0, err
+	}
+	return hex.EncodeToString(b.Sum(a.Sum(nil))), keys, nil
+}
+
+func (s *Snapshot) each(ctx context.Context, f func(key, value []byte) error) error {
+	it, err := s.snap.NewIterWithContext(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("read state: %w", err)
+	}
+	n := 0
+	for ok := it.First(); ok; ok = it.Next() {
+		if n++; n%4096 == 0 && ctx.Err() != nil {
+			return errors.Join(ctx.Err(), it.Close())
+		}
+		if err := f(it.Key(), it.Value()); err != nil {
+			return errors.Join(err, it.Close())
+		}
+	}
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return fmt.Errorf("read state: %w", err)
+	}
+	return nil
+}
+
+// Difference is where two states differ first, in key order.
+type Difference struct {
+	Key string // described for an operator
+	// What is "only live", "only replayed" or "value".
+	What           string
+	Live, Replayed string // hex of the values
+}
+
+// Compare finds the first key at which two states differ; nil if they are equal.
+func Compare(ctx context.Context, live, replayed *Snapshot) (*Difference, error) {
+	a, err := live.snap.NewIterWithContext(ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("read live state: %w", err)
+	}
+	b, err := replayed.snap.NewIterWithContext(ctx, nil)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read replayed state: %w", err), a.Close())
+	}
+	diff := compare(a, b)
+	if err := errors.Join(a.Error(), b.Error(), a.Close(), b.Close()); err != nil {
+		return nil, fmt.Errorf("compare states: %w", err)
+	}
+	return diff, nil
+}
+
+func compare(a, b *pebble.Iterator) *Difference {
+	okA, okB := a.First(), b.First()
+	for okA || okB {
+		order := 0
+		switch {
+		case !okB:
+			order = -1
+		case !okA:
+			order = 1
+		default:
+			order = bytes.Compare(a.Key(), b.Key())
+		}
+		switch {
+		case order < 0:
+			return &Difference{Key: projections.DescribeKey(a.Key()), What: "only live", Live: hex.EncodeToString(a.Value())}
+		case order > 0:
+			return &Difference{Key: projections.DescribeKey(b.Key()), What: "only replayed", Replayed: hex.EncodeToString(b.Value())}
+		case !bytes.Equal(a.Value(), b.Value()):
+			return &Difference{
+				Key: projections.DescribeKey(a.Key()), What: "value",
+				Live: hex.EncodeToString(a.Value()), Replayed: hex.EncodeToString(b.Value()),
+			}
+		}
+		okA, okB = a.Next(), b.Next()
+	}
+	return nil
+}

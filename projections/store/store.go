@@ -1,0 +1,225 @@
+// Package store keeps the checkpoints of a partition's projections in Pebble.
+//
+// A checkpoint's changes and the log position they reflect are one Pebble batch, so the state on disk is
+// always the state at exactly one position. Pebble writes no log of its own: receiptd's log is the
+// write-ahead log of the projections. After a crash the store is at the last checkpoint that reached a table
+// file, and the fold continues from the position it finds there.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/receiptd/receiptd/projections"
+)
+
+// Options of a store. Zero values mean the defaults.
+type Options struct {
+	// Cache is the block cache, which several stores may share; nil = one of 32 MiB.
+	Cache *pebble.Cache
+	// MemTableBytes bounds what is held in memory before it is written to a table file, and with that what is
+	// folded again after a crash; 0 = 32 MiB.
+	MemTableBytes uint64
+	// FS is the file system; nil = the disk's.
+	FS vfs.FS
+	// Logger takes Pebble's errors; nil = slog's default.
+	Logger *slog.Logger
+}
+
+// Store is the checkpointed state of one partition. Get and Scan are for one goroutine at a time, as
+// [projections.Backing] has it; the other methods are safe for concurrent use.
+type Store struct {
+	db    *pebble.DB
+	cache *pebble.Cache // ours, nil if shared
+	buf   []byte        // what Get returned last
+}
+
+// Open opens or makes the store in a directory.
+func Open(dir string, o Options) (*Store, error) {
+	s := &Store{}
+	if o.Cache == nil {
+		s.cache = pebble.NewCache(32 << 20)
+		o.Cache = s.cache
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = 32 << 20
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	opts := &pebble.Options{
+		Cache:              o.Cache,
+		DisableWAL:         true,
+		FS:                 o.FS,
+		FormatMajorVersion: pebble.FormatNewest,
+		MemTableSize:       o.MemTableBytes,
+		// A write stall would stop the checkpoints, not the fold: allow a few tables to queue up.
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       24,
+		MaxOpenFiles:                512,
+		Logger:                      logger{o.Logger},
+	}
+	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
+	for i := range opts.Levels {
+		// Most lookups of the fold are for messages that are not there yet.
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		opts.Levels[i].FilterType = sstable.TableFilter
+	}
+	db, err := pebble.Open(dir, opts)
+	if err != nil {
+		s.unref()
+		return nil, fmt.Errorf("open state %s: %w", dir, err)
+	}
+	s.db = db
+	return s, nil
+}
+
+func (s *Store) unref() {
+	if s.cache != nil {
+		s.cache.Unref()
+		s.cache = nil
+	}
+}
+
+// Get implements [projections.Backing].
+func (s *Store) Get(key []byte) ([]byte, error) {
+	v, closer, err := s.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read state: %w", err)
+	}
+	s.buf = append(s.buf[:0], v...)
+	if err := closer.Close(); err != nil {
+		return nil, fmt.Errorf("read state: %w", err)
+	}
+	if s.buf == nil {
+		return []byte{}, nil
+	}
+	return s.buf, nil
+}
+
+// Scan implements [projections.Backing].
+func (s *Store) Scan(prefix []byte, f func(key, value []byte) error) error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return fmt.Errorf("scan state: %w", err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		if err := f(it.Key(), it.Value()); err != nil {
+			return errors.Join(err, it.Close())
+		}
+	}
+	if err := it.Close(); err != nil {
+		return fmt.Errorf("scan state: %w", err)
+	}
+	return nil
+}
+
+// after is the first key that is larger than every key with the prefix; nil if there is none.
+func after(prefix []byte) []byte {
+	end := slices.Clone(prefix)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+// Commit writes a checkpoint, which holds its position, in one piece. It is visible at once and durable when
+// Pebble writes its memory out, or at the next [Store.Flush].
+func (s *Store) Commit(c *projections.Checkpoint) error {
+	b := s.db.NewBatch()
+	set := func(key, value []byte) error { return b.Set(key, value, nil) }
+	del := func(key []byte) error { return b.Delete(key, nil) }
+	if err := c.Each(set, del); err != nil {
+		return errors.Join(fmt.Errorf("fill checkpoint: %w", err), b.Close())
+	}
+	if err := s.db.Apply(b, pebble.NoSync); err != nil {
+		return errors.Join(fmt.Errorf("commit checkpoint: %w", err), b.Close())
+	}
+	return b.Close()
+}
+
+// Adopt replaces whole tables by those of another store, in one piece. A table is named by the first byte of
+// its keys.
+func (s *Store) Adopt(from *Store, tables []byte) error {
+	b := s.db.NewBatch()
+	for _, t := range tables {
+		prefix := []byte{t}
+		if err := b.DeleteRange(prefix, after(prefix), nil); err != nil {
+			return errors.Join(fmt.Errorf("adopt table: %w", err), b.Close())
+		}
+		err := from.Scan(prefix, func(key, value []byte) error { return b.Set(key, value, nil) })
+		if err != nil {
+			return errors.Join(fmt.Errorf("adopt table: %w", err), b.Close())
+		}
+	}
+	if err := s.db.Apply(b, pebble.NoSync); err != nil {
+		return errors.Join(fmt.Errorf("adopt tables: %w", err), b.Close())
+	}
+	return errors.Join(b.Close(), s.Flush())
+}
+
+// Flush makes every committed checkpoint durable.
+func (s *Store) Flush() error {
+	if err := s.db.Flush(); err != nil {
+		return fmt.Errorf("flush state: %w", err)
+	}
+	return nil
+}
+
+// FlushSoon starts making every committed checkpoint durable, without waiting for it.
+func (s *Store) FlushSoon() error {
+	if _, err := s.db.AsyncFlush(); err != nil {
+		return fmt.Errorf("flush state: %w", err)
+	}
+	return nil
+}
+
+// DiskBytes is the size of the store's files.
+func (s *Store) DiskBytes() uint64 { return s.db.Metrics().DiskSpaceUsage() }
+
+// Compact rewrites the whole state into its smallest form; for measuring and for quiet hours.
+func (s *Store) Compact(ctx context.Context) error {
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	if err := s.db.Compact(ctx, []byte{0}, []byte{0xff}, false); err != nil {
+		return fmt.Errorf("compact state: %w", err)
+	}
+	return nil
+}
+
+// Close flushes and closes the store.
+func (s *Store) Close() error {
+	err := s.db.Flush()
+	err = errors.Join(err, s.db.Close())
+	s.unref()
+	if err != nil {
+		return fmt.Errorf("close state: %w", err)
+	}
+	return nil
+}
+
+// logger passes on what Pebble says: its information is our debugging.
+type logger struct{ l *slog.Logger }
+
+func (l logger) Infof(format string, args ...any)  { l.l.Debug(fmt.Sprintf(format, args...)) }
+func (l logger) Errorf(format string, args ...any) { l.l.Error(fmt.Sprintf(format, args...)) }
+func (l logger) Fatalf(format string, args ...any) {
+	// Pebble calls this when it cannot write its files: going on would lose state silently. The log has
+	// everything, and the next start continues from the last durable checkpoint.
+	panic("state store: " + fmt.Sprintf(format, args...))
+}
