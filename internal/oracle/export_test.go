@@ -1,0 +1,82 @@
+package oracle
+
+import (
+	"fmt"
+	"slices"
+)
+
+// CheckInvariants looks for what the rules say in more than one way.
+func (m *Model) CheckInvariants() error {
+	for name, a := range m.apps {
+		for _, c := range a.conversations {
+			if err := c.check(); err != nil {
+				return fmt.Errorf("%s: %v: %w", name, c.name, err)
+			}
+		}
+		for author, list := range a.pending {
+			for _, msg := range list {
+				if msg.from != author || msg.recalled || len(msg.readers) == 0 || len(list) > m.limits.MaxPendingStatistic {
+					return fmt.Errorf("%s: %s has %s of %s pending", name, author, msg.id, msg.from)
+				}
+			}
+		}
+		if len(a.parked) > m.limits.MaxParked || len(a.rejections) > m.limits.MaxRejections {
+			return fmt.Errorf("%s: %d parked, %d rejections", name, len(a.parked), len(a.rejections))
+		}
+	}
+	return nil
+}
+
+func (c *conversation) check() error {
+	if c.sent != len(c.messages) {
+		return fmt.Errorf("%d sent, %d messages", c.sent, len(c.messages))
+	}
+	for _, u := range c.members {
+		if want := c.unreadOf(u); u.unread != want {
+			return fmt.Errorf("%s counts %d unread, is to count %d", u.user, u.unread, want)
+		}
+	}
+	for _, msg := range c.messages {
+		for i, r := range msg.readers {
+			if !slices.Contains(msg.eligible, r.User) || i > 0 && r.ReadAt < msg.readers[i-1].ReadAt || r.ReadAt < msg.sentAt {
+				return fmt.Errorf("%s: read by %+v", msg.id, r)
+			}
+		}
+		if err := c.checkEligible(msg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unreadOf says in one sentence what the rules say in steps: a current member has the messages unread
+// that others sent since he came and since his last conversation read, and that are not recalled.
+func (c *conversation) unreadOf(u *member) int {
+	n := 0
+	for _, msg := range c.messages {
+		if u.current() && msg.from != u.user && !msg.recalled && msg.seq > u.watermark && u.wasThere(msg) {
+			n++
+		}
+	}
+	return n
+}
+
+func (u *member) wasThere(msg *message) bool {
+	return slices.ContainsFunc(u.spans, func(s span) bool {
+		return s.joined < msg.seq && (!s.ended || msg.seq <= s.left)
+	})
+}
+
+// checkEligible compares the frozen readers with the spans.
+func (c *conversation) checkEligible(msg *message) error {
+	var there []string
+	for _, u := range c.members {
+		if u.user != msg.from && u.wasThere(msg) {
+			there = append(there, u.user)
+		}
+	}
+	if msg.form == tracked && !msg.recalled && !slices.Equal(there, msg.eligible) {
+		return fmt.Errorf("%s: %q are eligible, %q were there", msg.id, msg.eligible, there)
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package oracle
+
+import (
+	"github.com/receiptd/receiptd/events"
+)
+
+// app.configured
+func (m *Model) configured(ev events.Event) events.Outcome {
+	a := m.apps[ev.App]
+	switch {
+	case a == nil && ev.Revision > 0:
+		a = &app{
+			conversations: map[events.Conversation]*conversation{},
+			pending:       map[string][]*message{},
+		}
+		m.apps[ev.App] = a
+	case a == nil || ev.Revision <= a.revision:
+		return events.OutcomeDuplicate
+	}
+	a.settings, a.revision = *ev.Settings, ev.Revision
+	return events.OutcomeApplied
+}
+
+// group.created
+func (a *app) groupCreated(ev events.Event) events.Outcome {
+	name := conversationOf(ev)
+	if g := a.conversations[name]; g != nil { // 1
+		if !g.dissolved && g.creator == ev.User {
+			return events.OutcomeDuplicate
+		}
+		return events.RejectedGroupExists
+	}
+	g := newConversation(name) // 2
+	g.creator = ev.User
+	add := func(user string, role events.Role) {
+		if g.member(user) == nil {
+			g.members = append(g.members, &member{user: user, role: role, spans: []span{{joined: 0}}})
+		}
+	}
+	add(ev.User, events.RoleOwner)
+	for _, user := range ev.Admins {
+		add(user, events.RoleAdmin)
+	}
+	for _, user := range ev.Members {
+		add(user, events.RoleMember)
+	}
+	a.conversations[name] = g
+	return events.OutcomeApplied
+}
+
+// group.joined, group.left, group.role, group.dissolved
+func (m *Model) groupChanged(a *app, ev events.Event) events.Outcome {
+	g := a.conversations[conversationOf(ev)]
+	if g == nil {
+		return events.RejectedNoGroup
+	}
+	if g.dissolved {
+		if ev.Kind == events.GroupDissolved {
+			return events.OutcomeDuplicate
+		}
+		return events.RejectedNoGroup
+	}
+	u := g.member(ev.User)
+	switch ev.Kind {
+	case events.GroupJoined:
+		return m.joined(g, u, ev.User)
+	case events.GroupLeft:
+		if u == nil || !u.current() {
+			return events.OutcomeDuplicate
+		}
+		last := &u.spans[len(u.spans)-1]
+		last.left, last.ended = g.sent, true
+		u.role = events.RoleNone
+		u.unread = 0
+	case events.GroupRole:
+		switch {
+		case u == nil || !u.current():
+			return events.RejectedNotMember
+		case u.role == events.RoleOwner:
+			return events.RejectedNotAllowed
+		case u.role == ev.Role:
+			return events.OutcomeDuplicate
+		}
+		u.role = ev.Role
+	case events.GroupDissolved:
+		g.dissolved = true
+	}
+	return events.OutcomeApplied
+}
+
+func (m *Model) joined(g *conversation, u *member, user string) events.Outcome {
+	if u != nil && u.current() {
+		return events.OutcomeDuplicate
+	}
+	if u == nil {
+		if len(g.members) >= m.limits.MaxGroupMembers {
+			return events.RejectedGroupFull
+		}
+		u = &member{user: user}
+		g.members = append(g.members, u)
+	}
+	u.role = events.RoleMember
+	u.spans = append(u.spans, span{joined: g.sent})
+	u.watermark = g.sent
+	u.unread = 0
+	return events.OutcomeApplied
+}

@@ -1,0 +1,138 @@
+package oracle
+
+import (
+	"time"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+// message.sent
+func (m *Model) messageSent(a *app, ev events.Event) events.Outcome {
+	c := a.conversations[conversationOf(ev)]
+	if ev.Group != "" && (c == nil || c.dissolved) { // 1
+		return events.RejectedNoGroup
+	}
+	if c == nil {
+		c = newSingleChat(ev)
+	}
+	if old := c.byID[ev.Message]; old != nil { // 2
+		if old.from == ev.User {
+			return events.OutcomeDuplicate
+		}
+		return events.RejectedMessageExists
+	}
+	if ev.Group != "" {
+		sender := c.member(ev.User)
+		if sender == nil || !sender.current() { // 3
+			return events.RejectedNotMember
+		}
+		if ev.Receipt { // 4
+			limits := a.settings.GroupReceipts
+			if !limits.Enabled {
+				return events.RejectedNotOpen
+			}
+			if limits.WhoMayRequest == events.WhoAdmins && sender.role == events.RoleMember {
+				return events.RejectedPermission
+			}
+			if limits.MaxRequestsPerGroupPerDay != 0 && m.askedToday(c) >= limits.MaxRequestsPerGroupPerDay {
+				return events.RejectedDailyLimit
+			}
+		}
+	}
+	m.send(a, c, ev) // 5
+	return events.OutcomeApplied
+}
+
+// askedToday counts the group's messages that asked for receipts on the clock's UTC day.
+func (m *Model) askedToday(g *conversation) int {
+	n := 0
+	for _, msg := range g.messages {
+		if msg.asked && day(msg.sentAt) == day(m.clock) {
+			n++
+		}
+	}
+	return n
+}
+
+func day(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.DateOnly) }
+
+// send is "what applied does".
+func (m *Model) send(a *app, c *conversation, ev events.Event) {
+	a.conversations[c.name] = c
+	c.sent++
+	msg := &message{
+		id: ev.Message, from: ev.User, conversation: c, seq: c.sent, sentAt: m.clock, asked: ev.Receipt,
+	}
+	c.messages = append(c.messages, msg)
+	c.byID[msg.id] = msg
+	var others []string
+	for _, u := range c.members {
+		if u.current() && u.user != msg.from {
+			u.unread++
+			others = append(others, u.user)
+		}
+	}
+	size, limit := len(others)+1, a.settings.GroupReceipts.MaxGroupSize
+	switch {
+	case ev.Group == "":
+		msg.form = tracked
+	case !ev.Receipt:
+		msg.form = plain
+	case limit == 0 || size <= limit:
+		msg.form = tracked
+	default:
+		msg.form = oversize
+	}
+	if msg.form == tracked {
+		msg.eligible = others
+	}
+
+	// Then every receipt that is parked for it.
+	var mine, rest []parked
+	for _, p := range a.parked {
+		if conversationOf(p.event) == c.name && p.event.Message == msg.id {
+			mine = append(mine, p)
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	a.parked = rest
+	for _, p := range mine {
+		if outcome := m.receipt(a, p.event, p.at); outcome.Rejected() {
+			m.reject(a, p.event, p.at, outcome)
+		}
+	}
+}
+
+// message.recalled
+func (a *app) messageRecalled(ev events.Event) events.Outcome {
+	c := a.conversations[conversationOf(ev)]
+	if ev.Group != "" && (c == nil || c.dissolved) { // 1
+		return events.RejectedNoGroup
+	}
+	var msg *message
+	if c != nil {
+		msg = c.byID[ev.Message]
+	}
+	if msg == nil { // 2
+		return events.RejectedNoMessage
+	}
+	if msg.recalled { // 3
+		return events.OutcomeDuplicate
+	}
+	if ev.User != msg.from { // 4
+		u := c.member(ev.User)
+		if ev.Group == "" || u == nil || u.role != events.RoleOwner && u.role != events.RoleAdmin {
+			return events.RejectedNotAllowed
+		}
+	}
+	msg.recalled = true // 5
+	msg.readers, msg.eligible, msg.delivered = nil, nil, false
+	a.removePending(msg)
+	for _, u := range c.members {
+		if u.current() && u.user != msg.from && u.spans[len(u.spans)-1].joined < msg.seq && u.watermark < msg.seq {
+			u.unread--
+		}
+	}
+	return events.OutcomeApplied
+}

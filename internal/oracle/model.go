@@ -1,0 +1,240 @@
+package oracle
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// Limits are the bounds of the rules. Tests make them small so that short histories reach them.
+type Limits struct {
+	// MaxGroupMembers bounds the distinct members a group ever had.
+	MaxGroupMembers int
+	// MaxParked bounds the parked receipts of an app.
+	MaxParked int
+	// MaxPendingStatistic bounds the pending messages of an author.
+	MaxPendingStatistic int
+	// MaxRejections bounds the rejections kept for an app.
+	MaxRejections int
+	// ParkedFor is how long a receipt waits for its message; longer is too long.
+	ParkedFor time.Duration
+}
+
+// DefaultLimits are the limits of package events.
+func DefaultLimits() Limits {
+	return Limits{
+		MaxGroupMembers:     events.MaxGroupMembers,
+		MaxParked:           events.MaxParked,
+		MaxPendingStatistic: events.MaxPendingStatistic,
+		MaxRejections:       events.MaxRejections,
+		ParkedFor:           events.ParkedFor,
+	}
+}
+
+// Model is the state of one partition.
+type Model struct {
+	partition int
+	limits    Limits
+	clock     int64  // T
+	sequence  uint64 // of the entry being decided, or of the last one
+	apps      map[string]*app
+	poisoned  []Poisoned
+}
+
+// Poisoned is an entry that could not be decoded.
+type Poisoned struct {
+	Sequence uint64
+	At       int64 // the entry's own time, Unix milliseconds
+	Reason   string
+}
+
+type app struct {
+	settings      events.Settings
+	revision      uint64
+	conversations map[events.Conversation]*conversation
+	parked        []parked              // in the order of arrival
+	pending       map[string][]*message // by author, in list order
+	rejections    []projections.Rejection
+}
+
+type conversation struct {
+	name      events.Conversation
+	creator   string // groups: the owner at creation
+	dissolved bool
+	sent      int
+	messages  []*message // the one with seq n is messages[n-1]
+	byID      map[string]*message
+	members   []*member // everybody who ever was one, in the order they became it; both sides of a single chat
+}
+
+type member struct {
+	user       string
+	role       events.Role // RoleNone for who is not there now
+	spans      []span
+	unread     int
+	watermark  int
+	lastReadAt int64
+}
+
+// span is one stay in a group: there for the messages with joined < seq, and seq <= left once ended.
+type span struct {
+	joined, left int
+	ended        bool
+}
+
+type form int
+
+const (
+	plain form = iota
+	tracked
+	oversize
+)
+
+type message struct {
+	id, from     string
+	conversation *conversation
+	seq          int
+	sentAt       int64
+	asked        bool
+	form         form
+	recalled     bool
+	eligible     []string // frozen when sent
+	delivered    bool     // single chats
+	readers      []projections.Reader
+	lastRead     uint64 // sequence of the entry of the last applied read
+}
+
+type parked struct {
+	event   events.Event
+	at      position
+	arrival int64
+}
+
+type position struct {
+	sequence uint64
+	index    int
+}
+
+// New is the model of a partition with the default limits.
+func New(partition int) *Model { return NewWithLimits(partition, DefaultLimits()) }
+
+// NewWithLimits is the model of a partition with other limits.
+func NewWithLimits(partition int, limits Limits) *Model {
+	return &Model{partition: partition, limits: limits, apps: map[string]*app{}}
+}
+
+// Apply decides the events of one log entry, whose broker time at is in Unix milliseconds, and
+// returns the outcome of each. The model keeps strings of the events. Entries come once each and in
+// order: a sequence that is not larger than the last one panics.
+func (m *Model) Apply(sequence uint64, at int64, evs []events.Event) []events.Outcome {
+	m.begin(sequence, at)
+	outcomes := make([]events.Outcome, len(evs))
+	for i, ev := range evs {
+		outcomes[i] = m.decide(ev, position{sequence, i})
+	}
+	return outcomes
+}
+
+// Poison records an entry that could not be decoded.
+func (m *Model) Poison(sequence uint64, at int64, reason string) {
+	m.begin(sequence, at)
+	m.poisoned = append(m.poisoned, Poisoned{Sequence: sequence, At: at, Reason: reason})
+}
+
+// begin is what happens before the events of an entry are decided.
+func (m *Model) begin(sequence uint64, at int64) {
+	if sequence <= m.sequence {
+		panic(fmt.Sprintf("oracle: entry %d after entry %d", sequence, m.sequence))
+	}
+	m.sequence = sequence
+	m.clock = max(m.clock, at)
+	for _, a := range m.apps {
+		for len(a.parked) > 0 && m.clock-a.parked[0].arrival > m.limits.ParkedFor.Milliseconds() {
+			m.giveUpOldest(a)
+		}
+	}
+}
+
+func (m *Model) decide(ev events.Event, at position) events.Outcome {
+	a := m.apps[ev.App]
+	if ev.Kind == events.AppConfigured {
+		return m.configured(ev)
+	}
+	if a == nil {
+		return events.RejectedNoApp // and nothing is kept
+	}
+	var outcome events.Outcome
+	switch ev.Kind {
+	case events.StatisticSeen:
+		outcome = a.statisticSeen(ev)
+	case events.GroupCreated:
+		outcome = a.groupCreated(ev)
+	case events.GroupJoined, events.GroupLeft, events.GroupRole, events.GroupDissolved:
+		outcome = m.groupChanged(a, ev)
+	case events.MessageSent:
+		outcome = m.messageSent(a, ev)
+	case events.MessageDelivered, events.MessageRead:
+		outcome = m.receipt(a, ev, at)
+	case events.ConversationRead:
+		outcome = m.conversationRead(a, ev)
+	case events.MessageRecalled:
+		outcome = a.messageRecalled(ev)
+	default:
+		panic(fmt.Sprintf("oracle: event of kind %v", ev.Kind))
+	}
+	if outcome.Rejected() {
+		m.reject(a, ev, at, outcome)
+	}
+	return outcome
+}
+
+func (m *Model) reject(a *app, ev events.Event, at position, outcome events.Outcome) {
+	a.rejections = append(a.rejections, projections.Rejection{
+		Partition: m.partition, Sequence: at.sequence, Index: at.index, At: m.clock, Outcome: outcome,
+		Kind: ev.Kind, Group: ev.Group, Peer: ev.Peer, User: ev.User, Message: ev.Message,
+	})
+	if len(a.rejections) > m.limits.MaxRejections {
+		a.rejections = a.rejections[1:]
+	}
+}
+
+// conversationOf names the conversation of an event; the users of a single chat are in order.
+func conversationOf(ev events.Event) events.Conversation {
+	if ev.Group != "" {
+		return events.Conversation{App: ev.App, Group: ev.Group}
+	}
+	return events.Conversation{App: ev.App, A: min(ev.User, ev.Peer), B: max(ev.User, ev.Peer)}
+}
+
+func newConversation(name events.Conversation) *conversation {
+	return &conversation{name: name, byID: map[string]*message{}}
+}
+
+// newSingleChat is a single chat before its first message. Its sides are members who never leave.
+func newSingleChat(ev events.Event) *conversation {
+	name := conversationOf(ev)
+	side := func(user string) *member {
+		return &member{user: user, role: events.RoleMember, spans: []span{{joined: 0}}}
+	}
+	c := newConversation(name)
+	c.members = []*member{side(name.A), side(name.B)}
+	return c
+}
+
+func (c *conversation) member(user string) *member {
+	for _, u := range c.members {
+		if u.user == user {
+			return u
+		}
+	}
+	return nil
+}
+
+func (u *member) current() bool { return u.role != events.RoleNone }
+
+func (msg *message) readBy(user string) bool {
+	return slices.ContainsFunc(msg.readers, func(r projections.Reader) bool { return r.User == user })
+}

@@ -1,0 +1,291 @@
+package oracle
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// Member is a current member of a group.
+type Member struct {
+	User       string
+	Role       events.Role
+	Unread     int
+	LastReadAt int64 // Unix milliseconds, 0 = never
+}
+
+// Partition is the index the model was made with.
+func (m *Model) Partition() int { return m.partition }
+
+// Sequence is the sequence of the last entry, 0 before the first.
+func (m *Model) Sequence() uint64 { return m.sequence }
+
+// Clock is the largest broker time seen, in Unix milliseconds.
+func (m *Model) Clock() int64 { return m.clock }
+
+// Poisoned are the entries that could not be decoded, in log order.
+func (m *Model) Poisoned() []Poisoned { return slices.Clone(m.poisoned) }
+
+// Apps are the keys of the configured apps, sorted.
+func (m *Model) Apps() []string { return slices.Sorted(maps.Keys(m.apps)) }
+
+// Settings are the settings in force and their revision; false if the app has none.
+func (m *Model) Settings(app string) (events.Settings, uint64, bool) {
+	a := m.apps[app]
+	if a == nil {
+		return events.Settings{}, 0, false
+	}
+	return a.settings, a.revision, true
+}
+
+// AllConversations are the groups ever created and the single chats with a message: groups first, by
+// id, then single chats, by their users.
+func (m *Model) AllConversations(app string) []events.Conversation {
+	var names []events.Conversation
+	for _, c := range m.conversations(app) {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+// conversations are the app's, in the order of AllConversations.
+func (m *Model) conversations(app string) []*conversation {
+	a := m.apps[app]
+	if a == nil {
+		return nil
+	}
+	return slices.SortedFunc(maps.Values(a.conversations), func(x, y *conversation) int {
+		if xGroup, yGroup := x.name.Group != "", y.name.Group != ""; xGroup != yGroup {
+			if xGroup {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(x.name.Group, y.name.Group), cmp.Compare(x.name.A, y.name.A), cmp.Compare(x.name.B, y.name.B))
+	})
+}
+
+// Users are everybody who is or was in a conversation, sorted.
+func (m *Model) Users(app string) []string {
+	seen := map[string]bool{}
+	for _, c := range m.conversations(app) {
+		for _, u := range c.members {
+			seen[u.user] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// Authors are the users with a pending summary, sorted.
+func (m *Model) Authors(app string) []string {
+	var authors []string
+	if a := m.apps[app]; a != nil {
+		for author, list := range a.pending {
+			if len(list) > 0 {
+				authors = append(authors, author)
+			}
+		}
+	}
+	slices.Sort(authors)
+	return authors
+}
+
+// Group says who created a group and whether it is dissolved; false if it is unknown.
+func (m *Model) Group(app, group string) (creator string, dissolved, ok bool) {
+	c := m.conversation(events.Conversation{App: app, Group: group})
+	if c == nil {
+		return "", false, false
+	}
+	return c.creator, c.dissolved, true
+}
+
+// Members are the current members of a group, dissolved or not, in the order they first became it.
+func (m *Model) Members(app, group string) []Member {
+	c := m.conversation(events.Conversation{App: app, Group: group})
+	if c == nil {
+		return nil
+	}
+	var members []Member
+	for _, u := range c.members {
+		if u.current() {
+			members = append(members, Member{User: u.user, Role: u.role, Unread: u.unread, LastReadAt: u.lastReadAt})
+		}
+	}
+	return members
+}
+
+// AllMessages are all messages of the app, recalled ones too: by conversation in the order of
+// AllConversations, then in the order they were sent.
+func (m *Model) AllMessages(app string) []projections.Message {
+	var all []projections.Message
+	for _, c := range m.conversations(app) {
+		for _, msg := range c.messages {
+			all = append(all, msg.view())
+		}
+	}
+	return all
+}
+
+// Messages are the messages with the id, at most one from each conversation, in the order of
+// AllConversations.
+func (m *Model) Messages(app, id string) []projections.Message {
+	var found []projections.Message
+	for _, c := range m.conversations(app) {
+		if msg := c.byID[id]; msg != nil {
+			found = append(found, msg.view())
+		}
+	}
+	return found
+}
+
+// Message is the message of a conversation; false if it is unknown.
+func (m *Model) Message(c events.Conversation, id string) (projections.Message, bool) {
+	msg := m.message(c, id)
+	if msg == nil {
+		return projections.Message{}, false
+	}
+	return msg.view(), true
+}
+
+// Counts are the numbers of a message; false if it is unknown.
+func (m *Model) Counts(c events.Conversation, id string) (projections.Counts, bool) {
+	msg, ok := m.Message(c, id)
+	return msg.Counts, ok
+}
+
+// Readers is the read set of a message, in log order.
+func (m *Model) Readers(c events.Conversation, id string) []projections.Reader {
+	msg := m.message(c, id)
+	if msg == nil {
+		return nil
+	}
+	return slices.Clone(msg.readers)
+}
+
+// NonReaders are the eligible readers of a message who have not read it, in the order they became
+// members.
+func (m *Model) NonReaders(c events.Conversation, id string) []string {
+	msg := m.message(c, id)
+	if msg == nil {
+		return nil
+	}
+	var users []string
+	for _, user := range msg.eligible {
+		if !msg.readBy(user) {
+			users = append(users, user)
+		}
+	}
+	return users
+}
+
+// Conversations is a user's conversation list: groups by id, then single chats by peer.
+func (m *Model) Conversations(app, user string) []projections.ConversationView {
+	var list []projections.ConversationView
+	for _, c := range m.conversations(app) {
+		u := c.member(user)
+		if u == nil || !u.current() || c.dissolved {
+			continue
+		}
+		list = append(list, projections.ConversationView{
+			Group: c.name.Group, Peer: c.peerOf(user), Unread: u.unread, LastReadAt: u.lastReadAt,
+		})
+	}
+	sortConversations(list)
+	return list
+}
+
+func sortConversations(list []projections.ConversationView) {
+	slices.SortFunc(list, func(x, y projections.ConversationView) int {
+		if (x.Group != "") != (y.Group != "") {
+			return cmp.Compare(x.Peer, y.Peer) // the group, without a peer, comes first
+		}
+		return cmp.Or(cmp.Compare(x.Group, y.Group), cmp.Compare(x.Peer, y.Peer))
+	})
+}
+
+// Statistics is the author's pending summary in list order.
+func (m *Model) Statistics(app, author string) []projections.StatisticItem {
+	a := m.apps[app]
+	if a == nil {
+		return nil
+	}
+	var items []projections.StatisticItem
+	for _, msg := range a.pending[author] {
+		first, last := msg.readers[0], msg.readers[len(msg.readers)-1]
+		items = append(items, projections.StatisticItem{
+			Message: msg.id, Group: msg.conversation.name.Group, Count: len(msg.readers), LastReader: last.User,
+			FirstReadAt: first.ReadAt, LastReadAt: last.ReadAt,
+		})
+	}
+	return items
+}
+
+// Rejections are the rejections kept for the app, latest first.
+func (m *Model) Rejections(app string) []projections.Rejection {
+	a := m.apps[app]
+	if a == nil {
+		return nil
+	}
+	list := slices.Clone(a.rejections)
+	slices.Reverse(list)
+	return list
+}
+
+// ParkedCount is the number of receipts of the app that wait for their message.
+func (m *Model) ParkedCount(app string) int {
+	if a := m.apps[app]; a != nil {
+		return len(a.parked)
+	}
+	return 0
+}
+
+// ConversationOf names the conversation of a message of the app.
+func ConversationOf(app string, msg projections.Message) events.Conversation {
+	return conversationOf(events.Event{App: app, Group: msg.Group, User: msg.From, Peer: msg.To})
+}
+
+func (m *Model) conversation(name events.Conversation) *conversation {
+	a := m.apps[name.App]
+	if a == nil {
+		return nil
+	}
+	return a.conversations[name]
+}
+
+func (m *Model) message(name events.Conversation, id string) *message {
+	c := m.conversation(name)
+	if c == nil {
+		return nil
+	}
+	return c.byID[id]
+}
+
+// peerOf is the other side of a single chat, empty in a group.
+func (c *conversation) peerOf(user string) string {
+	if c.name.A == user {
+		return c.name.B
+	}
+	return c.name.A
+}
+
+// view is a message as shown.
+func (msg *message) view() projections.Message {
+	v := projections.Message{
+		ID: msg.id, From: msg.from, Group: msg.conversation.name.Group, To: msg.conversation.peerOf(msg.from),
+		SentAt: msg.sentAt, ReceiptRequested: msg.asked, Recalled: msg.recalled,
+	}
+	v.Eligible, v.Read = len(msg.eligible), len(msg.readers)
+	switch {
+	case v.Group != "":
+		v.Delivered = v.Read
+	case msg.delivered:
+		v.Delivered = 1
+	}
+	if len(msg.readers) > 0 {
+		v.FirstReadAt, v.LastReadAt = msg.readers[0].ReadAt, msg.readers[len(msg.readers)-1].ReadAt
+	}
+	return v
+}

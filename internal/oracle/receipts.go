@@ -1,0 +1,159 @@
+package oracle
+
+import (
+	"slices"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// Receipts: message.delivered, message.read
+func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
+	isRead, inGroup := ev.Kind == events.MessageRead, ev.Group != ""
+	if !isRead && !a.settings.DeliveryReceipts {
+		return events.RejectedDeliveryOff
+	}
+	if isRead && inGroup && !a.settings.GroupReceipts.Enabled {
+		return events.RejectedNotOpen
+	}
+	c := a.conversations[conversationOf(ev)]
+	if c != nil && c.dissolved { // 1
+		return events.RejectedNoGroup
+	}
+	var msg *message
+	if c != nil {
+		msg = c.byID[ev.Message]
+	}
+	if msg == nil { // 2
+		if ev.Strict {
+			return events.RejectedNotFound
+		}
+		return m.park(a, ev, at)
+	}
+	if msg.recalled { // 3
+		return events.RejectedNotFound
+	}
+	if msg.from == ev.User { // 4
+		return events.OutcomeDuplicate
+	}
+	if inGroup && msg.form == plain { // 5
+		return events.RejectedNotFound
+	}
+	if inGroup && msg.form == oversize {
+		return events.OutcomeDuplicate
+	}
+	if msg.readBy(ev.User) || !isRead && msg.delivered { // 6
+		return events.OutcomeDuplicate
+	}
+	if inGroup {
+		if u := c.member(ev.User); u == nil || !u.current() { // 7
+			return events.RejectedNotMember
+		}
+		if !slices.Contains(msg.eligible, ev.User) { // 8
+			return events.RejectedNotFound
+		}
+	}
+	if m.past(a, msg) { // 9
+		return events.RejectedNotFound
+	}
+	if !isRead { // 10
+		msg.delivered = true
+		return events.OutcomeApplied
+	}
+	m.read(msg, ev.User, ev.Content)
+	if inGroup {
+		m.makePending(a, msg)
+	}
+	return events.OutcomeApplied
+}
+
+// past reports whether the validity of the message's receipts is over.
+func (m *Model) past(a *app, msg *message) bool {
+	validity := a.settings.SingleReceipts.Validity
+	if msg.conversation.name.Group != "" {
+		validity = a.settings.GroupReceipts.Validity
+	}
+	return validity != 0 && m.clock-msg.sentAt > validity.Milliseconds()
+}
+
+// read puts the user into the message's read set.
+func (m *Model) read(msg *message, user, content string) {
+	msg.readers = append(msg.readers, projections.Reader{User: user, ReadAt: m.clock, Content: content})
+	msg.lastRead = m.sequence
+	msg.delivered = true // reading implies it
+}
+
+func (m *Model) park(a *app, ev events.Event, at position) events.Outcome {
+	for _, p := range a.parked {
+		if p.event.Kind == ev.Kind && conversationOf(p.event) == conversationOf(ev) &&
+			p.event.Message == ev.Message && p.event.User == ev.User {
+			return events.OutcomeDuplicate
+		}
+	}
+	a.parked = append(a.parked, parked{event: ev, at: at, arrival: m.clock})
+	if len(a.parked) > m.limits.MaxParked {
+		m.giveUpOldest(a)
+	}
+	return events.OutcomeParked
+}
+
+func (m *Model) giveUpOldest(a *app) {
+	oldest := a.parked[0]
+	a.parked = a.parked[1:]
+	m.reject(a, oldest.event, oldest.at, events.RejectedParkedExpired)
+}
+
+// conversation.read
+func (m *Model) conversationRead(a *app, ev events.Event) events.Outcome {
+	c := a.conversations[conversationOf(ev)]
+	if ev.Group != "" {
+		if c == nil || c.dissolved { // group 1
+			return events.RejectedNoGroup
+		}
+		if u := c.member(ev.User); u == nil || !u.current() { // group 2
+			return events.RejectedNotMember
+		}
+	} else if c == nil { // single chat 1
+		return events.OutcomeDuplicate
+	}
+	u := c.member(ev.User)
+	if u.watermark == c.sent { // group 3, single chat 2
+		return events.OutcomeDuplicate
+	}
+	if ev.Group == "" { // single chat 3
+		for _, msg := range c.messages {
+			if msg.from != u.user && msg.seq > u.watermark && !msg.recalled && !msg.readBy(u.user) && !m.past(a, msg) {
+				m.read(msg, u.user, "")
+			}
+		}
+	}
+	u.unread, u.watermark, u.lastReadAt = 0, c.sent, m.clock // group 4
+	return events.OutcomeApplied
+}
+
+// The statistic summary: an applied group read makes its message pending.
+func (m *Model) makePending(a *app, msg *message) {
+	list := a.pending[msg.from]
+	if slices.Contains(list, msg) {
+		return
+	}
+	list = append(list, msg)
+	if len(list) > m.limits.MaxPendingStatistic {
+		list = list[1:]
+	}
+	a.pending[msg.from] = list
+}
+
+func (a *app) removePending(msg *message) {
+	a.pending[msg.from] = slices.DeleteFunc(a.pending[msg.from], func(p *message) bool { return p == msg })
+}
+
+// The statistic summary: statistic.seen
+func (a *app) statisticSeen(ev events.Event) events.Outcome {
+	before := len(a.pending[ev.User])
+	a.pending[ev.User] = slices.DeleteFunc(a.pending[ev.User], func(p *message) bool { return p.lastRead <= ev.Upto })
+	if len(a.pending[ev.User]) == before {
+		return events.OutcomeDuplicate
+	}
+	return events.OutcomeApplied
+}

@@ -1,0 +1,138 @@
+package history
+
+import (
+	"slices"
+
+	"pgregory.net/rapid"
+)
+
+// Split cuts the entries of a log into smaller ones at random, at the same broker times and in
+// the same order. Every event has the outcome it had before, and the state is the same but for the
+// sequences in it (positions of rejections and of poison entries): those of the result count from 2
+// without gaps. The upto of a statistic.seen is translated; 1 is before everything.
+func Split(t *rapid.T, l Log) Log {
+	var out Log
+	last := map[uint64]uint64{} // old sequence -> the last new one of that entry
+	for _, e := range l {
+		rest := slices.Clone(e.Events)
+		for first := true; first || len(rest) > 0; first = false {
+			n := len(rest)
+			if n > 1 && often(t, 1+pick(t, 2)) {
+				n = 1 + pick(t, n)
+			}
+			out = append(out, Entry{Sequence: uint64(len(out) + 2), At: e.At, Events: rest[:n:n], Poison: e.Poison})
+			rest = rest[n:]
+		}
+		last[e.Sequence] = uint64(len(out) + 1)
+	}
+	translate(out, l, last)
+	return out
+}
+
+// translate replaces each upto by the last new sequence of the latest old entry up to it.
+func translate(out, l Log, last map[uint64]uint64) {
+	for i := range out {
+		for j := range out[i].Events {
+			ev := &out[i].Events[j]
+			if ev.Upto == 0 {
+				continue
+			}
+			upto := uint64(1)
+			for _, e := range l {
+				if e.Sequence <= ev.Upto {
+					upto = last[e.Sequence]
+				}
+			}
+			if ev.Upto > l[len(l)-1].Sequence {
+				upto = ev.Upto + uint64(len(out)) // beyond all of them, as it was
+			}
+			ev.Upto = upto
+		}
+	}
+}
+
+// Repeat has producers send some events twice, one right after the other. The repetition never has an
+// effect: the state is the same but for the kept rejections and the indexes in them.
+func Repeat(t *rapid.T, l Log) Log {
+	out := slices.Clone(l)
+	for i := range out {
+		var evs = out[i].Events[:0:0]
+		for _, ev := range out[i].Events {
+			evs = append(evs, ev)
+			if seldom(t, 2) {
+				evs = append(evs, ev)
+			}
+		}
+		out[i].Events = evs
+	}
+	return out
+}
+
+// Redeliver has producers send runs of earlier events again, in entries of their own between the others,
+// as after an answer that was lost. That may well change the state; only the model can tell.
+func Redeliver(t *rapid.T, l Log) Log {
+	var out Log
+	for i := range l {
+		out = append(out, l[i])
+		if seldom(t, 3) {
+			from := max(0, i-pick(t, 4))
+			for _, e := range l[from : i+1] {
+				if e.Poison == "" {
+					out = append(out, Entry{At: l[i].At, Events: slices.Clone(e.Events)})
+				}
+			}
+		}
+	}
+	for i := range out {
+		out[i].Events = slices.Clone(out[i].Events)
+		out[i].Sequence = uint64(i + 1)
+	}
+	return out
+}
+
+// OpKind says what an [Op] does.
+type OpKind uint8
+
+// The operations.
+const (
+	// OpApply delivers an entry.
+	OpApply OpKind = iota
+	// OpCheckpoint keeps the state and the position it reflects.
+	OpCheckpoint
+	// OpRestart drops what was not kept; the state is that of the last checkpoint, or empty.
+	OpRestart
+)
+
+// Op is one step of the way of a log through a fold.
+type Op struct {
+	Kind OpKind
+	// Entry is the index of the entry that is delivered.
+	Entry int
+}
+
+// Schedule is a random way through a log with checkpoints and restarts. It delivers every entry
+// in order. After a restart it goes on with the first entry that the checkpoint does not reflect, or
+// with an earlier one, which has to be skipped. It ends with everything delivered after the last
+// restart or kept.
+func Schedule(t *rapid.T, l Log) []Op {
+	var ops []Op
+	kept := 0 // entries in the last checkpoint
+	for next := 0; next < len(l); {
+		ops = append(ops, Op{OpApply, next})
+		next++
+		switch pick(t, 12) {
+		case 10:
+			if next > kept { // a redelivered entry does not move the position back
+				kept = next
+			}
+			ops = append(ops, Op{Kind: OpCheckpoint})
+		case 11:
+			ops = append(ops, Op{Kind: OpRestart})
+			next = kept
+			if seldom(t, 2) {
+				next = max(0, kept-pick(t, 3))
+			}
+		}
+	}
+	return ops
+}

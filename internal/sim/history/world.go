@@ -1,0 +1,175 @@
+package history
+
+import (
+	"math/bits"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+// worldStart is shortly before midnight, so that logs cross the day of the daily limit.
+var worldStart = time.Date(2024, time.March, 1, 23, 59, 30, 0, time.UTC).UnixMilli()
+
+// What logs are made of. The front of a list is what rapid shrinks to.
+var (
+	worldApps   = [...]string{"o#a", "o#b"}
+	worldGroups = [...]string{"g1", "g2", "g3"}
+	worldUsers  = [...]string{"u1", "u2", "u3", "u4", "u5", "u6"}
+)
+
+const manyIDs = 8
+
+// world is what the generator remembers of the log so far, to aim at what is there. It knows
+// nothing of the rules: its groups, members and messages are what was tried, not what was applied.
+type world struct {
+	entries  Log
+	coarse   int // an entry ends after one of 2^coarse steps
+	clock    int64
+	at       int64 // of the open entry
+	revision map[string]uint64
+	settings map[string]events.Settings
+	groups   map[string][]string              // by app
+	members  map[events.Conversation][]string // of groups
+	sent     []sentMessage                    // by somebody who may have been able to
+	read     *events.Event                    // the group message that was read last
+	early    []int64                          // times at which receipts came before their message
+	numbers  map[events.Conversation]int
+}
+
+type sentMessage struct {
+	ev events.Event
+	at int64
+}
+
+// pick draws a number below n, all of them about as often. rapid's own integers prefer small ones far
+// too much for lists of weights, so it is made of coins; it still shrinks to 0.
+func pick(t *rapid.T, n int) int {
+	coins := bits.Len(uint(n-1)) + 2
+	v := 0
+	for range coins {
+		v <<= 1
+		if coin.Draw(t, "") {
+			v++
+		}
+	}
+	return v * n >> coins
+}
+
+var coin = rapid.Bool()
+
+// seldom is true once in 2^n draws.
+func seldom(t *rapid.T, n int) bool {
+	for range n {
+		if !coin.Draw(t, "") {
+			return false
+		}
+	}
+	return true
+}
+
+func often(t *rapid.T, n int) bool { return !seldom(t, n) }
+
+func newWorld(t *rapid.T) *world {
+	w := &world{
+		clock:    worldStart,
+		at:       worldStart,
+		revision: map[string]uint64{},
+		settings: map[string]events.Settings{},
+		groups:   map[string][]string{},
+		members:  map[events.Conversation][]string{},
+		numbers:  map[events.Conversation]int{},
+	}
+	w.coarse = pick(t, 5)
+	w.open(uint64(1 + pick(t, 3)))
+	// Nearly all logs begin with an app and a group, or little else would come of them.
+	if often(t, 4) {
+		w.configure(t, worldApps[0])
+	}
+	if often(t, 3) {
+		w.create(t, worldApps[0], worldGroups[0])
+	}
+	if seldom(t, 1) {
+		w.configure(t, worldApps[1])
+		w.create(t, worldApps[1], worldGroups[0])
+	}
+	return w
+}
+
+func (w *world) open(sequence uint64) {
+	w.clock = max(w.clock, w.at)
+	w.entries = append(w.entries, Entry{Sequence: sequence, At: w.at})
+}
+
+// log is what was made, without the entries that stayed empty.
+func (w *world) log() Log {
+	var l Log
+	for _, e := range w.entries {
+		if len(e.Events) > 0 || e.Poison != "" {
+			l = append(l, e)
+		}
+	}
+	if len(l) == 0 {
+		return Log{{Sequence: 1, At: w.at, Poison: "nothing happened"}}
+	}
+	return l
+}
+
+func (w *world) add(ev events.Event) {
+	e := &w.entries[len(w.entries)-1]
+	e.Events = append(e.Events, ev)
+}
+
+func (w *world) sequence() uint64 { return w.entries[len(w.entries)-1].Sequence }
+
+// nextEntry closes the open entry. Now and then a poison entry comes between.
+func (w *world) nextEntry(t *rapid.T) {
+	next := func() uint64 {
+		if seldom(t, 5) {
+			return w.sequence() + 2 + uint64(pick(t, 5))
+		}
+		return w.sequence() + 1
+	}
+	w.at = w.nextTime(t)
+	if seldom(t, 6) {
+		w.open(next())
+		w.entries[len(w.entries)-1].Poison = "not a batch"
+		w.at = w.nextTime(t)
+	}
+	w.open(next())
+}
+
+// nextTime is the broker time of the next entry. Times count in milliseconds.
+func (w *world) nextTime(t *rapid.T) int64 {
+	const second, day = 1000, 24 * 3600 * 1000
+	switch pick(t, 20) {
+	case 0, 1, 2:
+		return w.clock
+	case 3, 4, 5, 6, 7, 8:
+		return w.clock + 1 + int64(pick(t, 20))
+	case 9, 10, 11:
+		return w.clock + int64(1+pick(t, 20))*100
+	case 12, 13:
+		return w.clock - int64(1+pick(t, 20))*second // a broker whose clock was set back
+	case 14:
+		return w.clock + int64(1+pick(t, 20))*second
+	case 15:
+		return (w.clock/day+1)*day - 1 + int64(pick(t, 2)) // around midnight
+	case 16, 17, 18: // around the end of a message's validity
+		if len(w.sent) > 0 {
+			m := w.sent[len(w.sent)-1-pick(t, min(len(w.sent), 4))]
+			s := w.settings[m.ev.App]
+			validity := s.SingleReceipts.Validity
+			if m.ev.Group != "" {
+				validity = s.GroupReceipts.Validity
+			}
+			return m.at + validity.Milliseconds() + int64(pick(t, 2))
+		}
+	default: // around the end of a parked receipt's time
+		if len(w.early) > 0 {
+			return w.early[len(w.early)-1-pick(t, min(len(w.early), 4))] + events.ParkedFor.Milliseconds() + int64(pick(t, 2))
+		}
+	}
+	return w.clock
+}
