@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"text/tabwriter"
+	"time"
+
+	"github.com/receiptd/receiptd/internal/bench"
+	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/progress"
+	"github.com/receiptd/receiptd/internal/sim"
+)
+
+// benchCommand measures the whole path on this machine.
+type benchCommand struct {
+	JSON       bool          `name:"json" help:"Print the result as one JSON object, and nothing else."`
+	Duration   time.Duration `default:"20s" placeholder:"DURATION" help:"How long to pour at full load; the other phases take about as long again."`
+	Groups     int           `default:"100" placeholder:"N" help:"Groups."`
+	Members    int           `default:"50" placeholder:"N" help:"Members of a group on average; few groups are large, many are small."`
+	Duplicates float64       `default:"0.1" placeholder:"PART" help:"Part of the receipts that repeat an earlier one."`
+	Early      float64       `default:"0.01" placeholder:"PART" help:"Part of the receipts that come before their message."`
+	Fsync      string        `default:"always" enum:"always,interval" placeholder:"WHEN" help:"As for receiptd: always or interval."`
+	Partitions int           `default:"0" placeholder:"N" help:"Partitions of the log. 0: the number of cores."`
+	Load       float64       `default:"0.5" placeholder:"PART" help:"Load of the latency phase, as a part of the end-to-end rate."`
+	HTTP       bool          `name:"http" help:"Measure the HTTP edge too: NDJSON and protobuf bodies of 1000 events on 16 connections."`
+	Dir        string        `default:"." placeholder:"DIR" help:"Where log and state of the run lie; removed at the end. Use the disk that you want to measure."`
+	Seed       uint64        `default:"1" placeholder:"N" help:"Seed of the traffic: the same seed makes the same events."`
+}
+
+// Help is the long description of the command.
+func (benchCommand) Help() string {
+	return `Starts a server in this process on a fresh directory, and measures in one run: a bare JetStream with the same fsync setting, the durable
+rate, the rate until receipts are folded and can be queried, latency at half of that, replay, reading only, bytes and processor
+time. The traffic is that of chat groups of mixed sizes: bursts of reads after each message, duplicates, early receipts, members who come and
+go. Every count is compared with what the traffic must lead to; a wrong one fails the run.`
+}
+
+const benchGenerators = 16
+
+// Run measures and prints.
+func (b benchCommand) Run(ctx context.Context, std streams) error {
+	o := bench.Options{
+		Dir: b.Dir, Duration: b.Duration, Config: config.Default(), Traffic: sim.DefaultConfig(),
+		Generators: benchGenerators, SubmitEvents: 1024, Latency: b.Load, HTTP: b.HTTP,
+		Logger: slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	o.Config.HTTP.Listen = "127.0.0.1:0"
+	o.Config.Log.Fsync = b.Fsync
+	o.Config.Log.Partitions = b.Partitions
+	o.Traffic.Seed, o.Traffic.Groups, o.Traffic.Members = b.Seed, b.Groups, b.Members
+	o.Traffic.Duplicates, o.Traffic.EarlyReads = b.Duplicates, b.Early
+	o.Generators = min(o.Generators, b.Groups)
+	if err := o.Traffic.Validate(); err != nil {
+		return err
+	}
+	if !b.JSON {
+		o.Phase = func(name string) { fmt.Fprintf(std.err, "bench: %s\n", name) }
+	}
+	r, err := bench.Run(ctx, o)
+	if err != nil {
+		return err
+	}
+	if b.JSON {
+		return json.NewEncoder(std.out).Encode(r)
+	}
+	return printBench(std.out, &r)
+}
+
+func printBench(w io.Writer, r *bench.Result) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	rate := func(name string, v, ratio float64, of string) {
+		if ratio > 0 {
+			of = fmt.Sprintf("%.2f of %s", ratio, of)
+		}
+		fmt.Fprintf(t, "%s\t%s/s\t  %s\t\n", name, progress.Count(v), of)
+	}
+	rate("raw JetStream", r.RawJetStream, 0, "same fsync setting")
+	rate("durable", r.Ingest, r.RatioIngest, "raw")
+	rate("end to end", r.EndToEnd, r.RatioEndToEnd, "raw")
+	rate("replay", r.Replay, r.RatioReplay, "raw replay")
+	rate("raw replay", r.RawReplay, 0, "read and decoded only")
+	if r.HTTPNDJSON > 0 {
+		rate("HTTP NDJSON", r.HTTPNDJSON, 0, "durable")
+		rate("HTTP protobuf", r.HTTPProtobuf, 0, "durable")
+	}
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(t, "%s\t%s\t\t\n", name, fmt.Sprintf(format, args...))
+	}
+	row("submit to visible", "p50 %.1f ms, p99 %.1f ms at %s/s", r.P50, r.P99, progress.Count(r.LatencyLoad))
+	row("when idle", "p50 %.1f ms, p99 %.1f ms", r.IdleP50, r.IdleP99)
+	row("log", "%.1f bytes a receipt", r.LogBytes)
+	row("state", "%.1f bytes a receipt", r.StateBytes)
+	row("processor", "%.2f s a million, %.2f of it the load", r.CPU, r.CPULoad)
+	row("memory", "%.0f MiB at most", r.PeakRSS)
+	row("counts", "%d messages right, replayed state equal", r.CountsChecked)
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	_, err := fmt.Fprintf(w, "%d receipts (%d distinct) of %d messages, %s, fsync %s, %d partitions\n",
+		r.Receipts, r.Distinct, r.Messages, time.Duration(r.Seconds*float64(time.Second)).Round(time.Millisecond), r.Fsync, r.Partitions)
+	return err
+}

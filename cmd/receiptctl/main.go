@@ -1,0 +1,76 @@
+// Command receiptctl is the operator's tool: it rebuilds and proves state, follows the log, and measures.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/ctl"
+)
+
+// Exit codes.
+const (
+	exitOK = 0
+	// exitFailed: the command failed, or found what it looks for (verify: a difference).
+	exitFailed = 1
+	// exitUsage: the command line or the configuration is wrong; nothing was done.
+	exitUsage = 2
+)
+
+const description = `Operates receiptd.
+
+Works on a running server, by default the one of this machine, whose admin key it reads from the data directory.
+Flags are also RECEIPTD_ environment variables and keys of the configuration file, as for receiptd itself.`
+
+// cli is the command line. Each command is a file with a type that has a Run method; what Run may ask for
+// is bound in run: a context that a signal ends, the target, and the streams.
+type cli struct {
+	Config string     `placeholder:"FILE" help:"YAML file with any of the flags; may be the server's."`
+	Target ctl.Target `embed:""`
+
+	Replay replayCommand `cmd:"" help:"Rebuild the state from the log and switch to it."`
+	Verify verifyCommand `cmd:"" help:"Rebuild the state beside the live one and compare."`
+	Tail   tailCommand   `cmd:"" help:"Follow events as JSON lines."`
+	Bench  benchCommand  `cmd:"" help:"Measure the whole path on this machine."`
+}
+
+// streams are the standard streams of the process. Results go to out; err is for people.
+type streams struct {
+	out, err io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	code := run(ctx, os.Args[1:], os.Environ(), streams{os.Stdout, os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// run is the program without the process around it. It returns the exit code.
+func run(ctx context.Context, args, environ []string, std streams) int {
+	var c cli
+	program := config.Program{Name: "receiptctl", Description: description, Foreign: config.Names()}
+	command, _, err := program.Parse(&c, args, environ, kong.Writers(std.out, std.err))
+	if err != nil {
+		fmt.Fprintf(std.err, "receiptctl: %v\n", err)
+		if parseError := (*kong.ParseError)(nil); errors.As(err, &parseError) {
+			fmt.Fprintln(std.err, "Run receiptctl --help for the commands and flags.")
+		}
+		return exitUsage
+	}
+	command.BindTo(ctx, (*context.Context)(nil))
+	if err := command.Run(c.Target, std); err != nil {
+		fmt.Fprintf(std.err, "receiptctl: %v\n", err)
+		return exitFailed
+	}
+	return exitOK
+}

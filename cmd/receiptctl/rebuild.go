@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"text/tabwriter"
+	"time"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/ctl"
+	"github.com/receiptd/receiptd/internal/progress"
+	"github.com/receiptd/receiptd/internal/runtime"
+)
+
+// errDifferent ends verify with exit code 1; the report has said where.
+var errDifferent = errors.New("the live state is not what the log says")
+
+// verifyCommand rebuilds the state beside the live one and compares.
+type verifyCommand struct {
+	JSON bool `name:"json" help:"Print the result as one JSON object, and nothing else."`
+}
+
+// Help is the long description of the command.
+func (verifyCommand) Help() string {
+	return `Folds the whole log into fresh state beside the live one, takes both at the same position and compares them, key by key if
+their digests differ. Traffic goes on meanwhile. Exits with 0 if they are equal and with 1 if not, naming the first key that differs.
+Works on a running server, or with --data on a stopped one's data.`
+}
+
+// Run verifies.
+func (v verifyCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
+	result, err := rebuild(ctx, target, "verify", consumers.RebuildOptions{}, v.JSON, std)
+	if err != nil {
+		return err
+	}
+	if err := report(std.out, result, v.JSON); err != nil {
+		return err
+	}
+	if !result.Equal {
+		return errDifferent
+	}
+	return nil
+}
+
+// replayCommand rebuilds the state and switches to it.
+type replayCommand struct {
+	Projection string `default:"all" placeholder:"NAME" help:"What to rebuild: all, readset, unread, statistic or rejections."`
+	From       string `default:"log" enum:"log" placeholder:"WHERE" help:"Where to read events: log."`
+	JSON       bool   `name:"json" help:"Print the result as one JSON object, and nothing else."`
+}
+
+// Help is the long description of the command.
+func (replayCommand) Help() string {
+	return `Folds the whole log into fresh state beside the live one, compares the two, catches up with the traffic that went on, and makes
+the fresh state the live one in one step. Nobody is notified of anything again. A fresh state that differs replaces the live one
+too: the log is the truth. Works on a running server, or with --data on a stopped one's data.`
+}
+
+// Run replays.
+func (r replayCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
+	o := consumers.RebuildOptions{Switch: true, Projection: r.Projection}
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	result, err := rebuild(ctx, target, "replay", o, r.JSON, std)
+	if err != nil {
+		return err
+	}
+	return report(std.out, result, r.JSON)
+}
+
+// rebuild has the running server rebuild, or does it itself on a stopped server's data.
+func rebuild(ctx context.Context, target ctl.Target, name string, o consumers.RebuildOptions, quiet bool, std streams) (consumers.RebuildResult, error) {
+	bar := progress.New(std.err, progress.Options{Label: name, Unit: "entries", Quiet: quiet})
+	defer bar.Close()
+	o.Progress = func(p consumers.Progress) {
+		bar.SetTotal(int64(p.Total))
+		bar.Set(int64(p.Entries))
+	}
+	if target.Stopped() {
+		return rebuildData(ctx, target.Data, o, std.err)
+	}
+	client, err := target.Client()
+	if err != nil {
+		return consumers.RebuildResult{}, err
+	}
+	query := url.Values{}
+	if o.Projection != "" {
+		query.Set("projection", o.Projection)
+	}
+	return client.Rebuild(ctx, name, query, o.Progress)
+}
+
+// rebuildData works on the data directory of a stopped server.
+func rebuildData(ctx context.Context, data string, o consumers.RebuildOptions, stderr io.Writer) (result consumers.RebuildResult, err error) {
+	cfg := config.Default()
+	cfg.Data = data
+	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	core, err := runtime.OpenCore(ctx, cfg, logger)
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, core.Close(context.WithoutCancel(ctx))) }()
+	return core.Projector.Rebuild(ctx, o)
+}
+
+func report(w io.Writer, r consumers.RebuildResult, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(r)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "partition\tposition\tkeys\tlive\treplayed")
+	for _, p := range r.Partitions {
+		fmt.Fprintf(t, "%d\t%d\t%d\t%s\t%s\n", p.Partition, p.Position, p.Keys, p.Live, p.Replayed)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	verdict := "equal"
+	if !r.Equal {
+		verdict = "DIFFERENT"
+	}
+	if r.Switched {
+		verdict += "; the rebuilt state is the live one now"
+	}
+	took := time.Duration(r.Seconds * float64(time.Second)).Round(time.Millisecond)
+	_, err := fmt.Fprintf(w, "%d events in %s, %s events/s: %s\n", r.Events, took, progress.Count(r.EventsPerS), verdict)
+	for _, p := range r.Partitions {
+		if d := p.Difference; d != nil && err == nil {
+			_, err = fmt.Fprintf(w, "partition %d, first difference: %s: %s\n  live     %s\n  replayed %s\n",
+				p.Partition, d.Key, d.What, d.Live, d.Replayed)
+		}
+	}
+	return err
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+
+	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/runtime"
+)
+
+// serveCommand runs the server.
+type serveCommand struct{}
+
+// Run serves until the context ends, and drains.
+func (serveCommand) Run(ctx context.Context, settings config.Config, logger *slog.Logger, stdout io.Writer) error {
+	server, err := runtime.Build(ctx, settings, logger, version())
+	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return nil // told to stop before it was up
+		}
+		return err
+	}
+	announce(stdout, server)
+	err = server.Run(ctx)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.ShutdownTimeout)
+	defer cancel()
+	return errors.Join(err, server.Close(closing))
+}
+
+// announce tells people where the server is.
+func announce(w io.Writer, server *runtime.Server) {
+	url := "http://" + reachable(server.Addr())
+	fmt.Fprintf(w, "receiptd listens\n  page  %s/\n  API   %s/v1\n", url, url)
+	if file := server.AdminKeyFile(); file != "" {
+		fmt.Fprintf(w, "  key   in %s\n", file)
+	}
+}
+
+// reachable is an address as a client on this machine would write it.
+func reachable(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return addr.String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime/debug"
+)
+
+// versionCommand shows the version.
+type versionCommand struct{}
+
+// Run prints the version, and the Go toolchain's.
+func (versionCommand) Run(stdout io.Writer) error {
+	toolchain := "unknown Go"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		toolchain = info.GoVersion
+	}
+	_, err := fmt.Fprintf(stdout, "receiptd %s (%s)\n", version(), toolchain)
+	return err
+}
+
+// version is the module's version as the Go toolchain built it in, with the revision if it knows one.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return info.Main.Version + " " + s.Value
+		}
+	}
+	return info.Main.Version
+}

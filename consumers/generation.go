@@ -1,0 +1,220 @@
+package consumers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/projections"
+	"github.com/receiptd/receiptd/projections/store"
+)
+
+// generation is one build of a partition's state: the fold and the store below it. A rebuild makes a new
+// generation beside the live one and switches; the old one is removed.
+type generation struct {
+	dir   string
+	store *store.Store
+	part  *projections.Partition
+
+	// checkpointing is held from capture to commit: there is one checkpoint under way at a time.
+	checkpointing sync.Mutex
+	saved         uint64 // sequence of the last committed checkpoint
+
+	batch events.Batch // decoded entry, the fold's
+}
+
+// genOptions is what all generations of a partition share.
+type genOptions struct {
+	partition  int
+	partitions int
+	cacheBytes int
+	blocks     *pebble.Cache
+	logger     *slog.Logger
+}
+
+func openGeneration(dir string, o genOptions, online func(app, user string) bool) (*generation, error) {
+	st, err := store.Open(dir, store.Options{Cache: o.blocks, Logger: o.logger})
+	if err != nil {
+		return nil, err
+	}
+	part, err := projections.Open(o.partition, st, projections.Options{CacheBytes: o.cacheBytes, Online: online})
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	g := &generation{dir: dir, store: st, part: part}
+	g.saved, _ = part.Position()
+	return g, nil
+}
+
+// apply folds one log entry. An entry that cannot be decoded is kept as poison.
+func (g *generation) apply(e *eventlog.Entry, partitions int) ([]events.Outcome, error) {
+	x := projections.Entry{
+		Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(*e),
+	}
+	if err := events.DecodeEntry(e.Subject, e.Data, partitions, &g.batch); err != nil {
+		return nil, g.part.ApplyPoison(x, err.Error())
+	}
+	return g.part.Apply(x, &g.batch)
+}
+
+// checkpoint brings everything folded so far into the store.
+func (g *generation) checkpoint() error {
+	g.checkpointing.Lock()
+	defer g.checkpointing.Unlock()
+	return g.checkpointLocked()
+}
+
+func (g *generation) checkpointLocked() error {
+	if seq, _ := g.part.Position(); seq == g.saved {
+		return nil
+	}
+	c := g.part.Capture()
+	if err := g.store.Commit(c); err != nil {
+		return err
+	}
+	g.saved = c.Sequence
+	g.part.Committed(c)
+	return nil
+}
+
+// snapshot checkpoints and returns the state at the position of that checkpoint.
+func (g *generation) snapshot() (snap *store.Snapshot, sequence uint64, err error) {
+	g.checkpointing.Lock()
+	defer g.checkpointing.Unlock()
+	if err := g.checkpointLocked(); err != nil {
+		return nil, 0, err
+	}
+	return g.store.Snapshot(), g.saved, nil
+}
+
+func (g *generation) close() error {
+	err := g.checkpoint()
+	return errors.Join(err, g.store.Close())
+}
+
+// Generations lie in numbered directories beside a file that names the current one.
+const currentFile = "CURRENT"
+
+// currentGeneration returns the directory of the current generation, a first one if there is none yet, and
+// removes what an interrupted rebuild left behind.
+func currentGeneration(root string) (string, error) {
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return "", fmt.Errorf("make state directory: %w", err)
+	}
+	name, err := os.ReadFile(filepath.Join(root, currentFile))
+	if errors.Is(err, os.ErrNotExist) {
+		dir := filepath.Join(root, generationName(1))
+		return dir, setCurrent(root, dir)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read current generation: %w", err)
+	}
+	current := strings.TrimSpace(string(name))
+	numbers, err := generations(root)
+	if err != nil {
+		return "", err
+	}
+	for _, n := range numbers {
+		if other := generationName(n); other != current {
+			if err := os.RemoveAll(filepath.Join(root, other)); err != nil {
+				return "", fmt.Errorf("remove left-over generation: %w", err)
+			}
+		}
+	}
+	return filepath.Join(root, current), nil
+}
+
+// nextGeneration returns a directory that no generation has had.
+func nextGeneration(root string) (string, error) {
+	numbers, err := generations(root)
+	if err != nil {
+		return "", err
+	}
+	n := 1
+	if len(numbers) > 0 {
+		n = slices.Max(numbers) + 1
+	}
+	return filepath.Join(root, generationName(n)), nil
+}
+
+func generationName(n int) string { return fmt.Sprintf("%06d", n) }
+
+func generations(root string) ([]int, error) {
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return nil, fmt.Errorf("list generations: %w", err)
+	}
+	var numbers []int
+	for _, e := range entries {
+		if n, err := strconv.Atoi(e.Name()); err == nil && e.IsDir() {
+			numbers = append(numbers, n)
+		}
+	}
+	return numbers, nil
+}
+
+// setCurrent makes dir the current generation, in one step and for good.
+func setCurrent(root, dir string) error {
+	tmp := filepath.Join(root, currentFile+".tmp")
+	f, err := os.Create(tmp)
+	if err != nil {
+		return fmt.Errorf("switch generation: %w", err)
+	}
+	_, err = fmt.Fprintln(f, filepath.Base(dir))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("switch generation: %w", err)
+	}
+	if err := os.Rename(tmp, filepath.Join(root, currentFile)); err != nil {
+		return fmt.Errorf("switch generation: %w", err)
+	}
+	return syncDir(root)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	return nil
+}
+
+// agrees reports whether the state stands on an entry that the log has. It is false for a log that came
+// back shorter than the state, or with another entry at its position.
+func agrees(ctx context.Context, log Log, partition int, g *generation) (bool, error) {
+	seq, fingerprint := g.part.Position()
+	if seq == 0 {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	first, last, err := log.Bounds(ctx, partition)
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("compare state with log: %w", err)
+	case last < seq:
+		return false, nil
+	case seq < first:
+		// Retention took the entry; what follows is contiguous, or the reader says so.
+		return true, nil
+	}
+	e, err := log.EntryAt(ctx, partition, seq)
+	if err != nil {
+		return false, fmt.Errorf("compare state with log: %w", err)
+	}
+	return eventlog.Fingerprint(e) == fingerprint, nil
+}

@@ -1,0 +1,96 @@
+package consumers
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+// ErrOutcomeGone is returned for the outcomes of an entry that was folded too long ago to be remembered. The
+// events are durable and decided; only the answer is gone.
+var ErrOutcomeGone = errors.New("consumers: the outcomes of that entry are no longer remembered")
+
+// outcomes remembers what was decided about the latest entries of a partition, for those who appended them
+// and wait.
+type outcomes struct {
+	mu      sync.Mutex
+	applied uint64 // last entry decided
+	first   uint64 // first entry remembered
+	kept    [][]events.Outcome
+	bytes   int
+	spare   [][]events.Outcome
+	waiting map[uint64]chan struct{}
+}
+
+// maxOutcomeBytes bounds the memory of remembered outcomes: seconds of full load.
+const (
+	maxOutcomeBytes   = 2 << 20
+	maxOutcomeEntries = 16 << 10
+)
+
+func newOutcomes(applied uint64) *outcomes {
+	return &outcomes{applied: applied, first: applied + 1, waiting: map[uint64]chan struct{}{}}
+}
+
+// decided remembers the outcomes of the next entry and wakes who waits for it.
+func (o *outcomes) decided(seq uint64, list []events.Outcome) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.kept) == 0 {
+		o.first = seq
+	}
+	var buf []events.Outcome
+	if n := len(o.spare); n > 0 {
+		buf, o.spare = o.spare[n-1], o.spare[:n-1]
+	}
+	o.kept = append(o.kept, append(buf[:0], list...))
+	o.bytes += len(list)
+	for (o.bytes > maxOutcomeBytes || len(o.kept) > maxOutcomeEntries) && len(o.kept) > 1 {
+		o.bytes -= len(o.kept[0])
+		if len(o.spare) < 16 {
+			o.spare = append(o.spare, o.kept[0])
+		}
+		o.kept[0] = nil
+		o.kept = o.kept[1:]
+		o.first++
+	}
+	o.applied = seq
+	if ch := o.waiting[seq]; ch != nil {
+		close(ch)
+		delete(o.waiting, seq)
+	}
+}
+
+// wait returns the outcomes of an entry once it is folded.
+func (o *outcomes) wait(ctx context.Context, seq uint64) ([]events.Outcome, error) {
+	for {
+		o.mu.Lock()
+		if seq <= o.applied {
+			defer o.mu.Unlock()
+			if seq < o.first {
+				return nil, ErrOutcomeGone
+			}
+			return slices.Clone(o.kept[seq-o.first]), nil
+		}
+		ch := o.waiting[seq]
+		if ch == nil {
+			ch = make(chan struct{})
+			o.waiting[seq] = ch
+		}
+		o.mu.Unlock()
+		select {
+		case <-ch:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (o *outcomes) last() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.applied
+}

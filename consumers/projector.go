@@ -1,0 +1,349 @@
+package consumers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/cockroachdb/pebble/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// Log is what the consumers read. [eventlog.Log] is one.
+type Log interface {
+	Partitions() int
+	Read(ctx context.Context, partition int, after uint64) (*eventlog.Reader, error)
+	Bounds(ctx context.Context, partition int) (first, last uint64, err error)
+	EntryAt(ctx context.Context, partition int, sequence uint64) (eventlog.Entry, error)
+}
+
+// Audience is who is told about applied receipts. [Notify] is one.
+type Audience interface {
+	// Online reports whether the user would be told. It is asked for each applied receipt.
+	Online(app, user string) bool
+	// Deliver takes effects. It must not hold up the fold.
+	Deliver(effects []projections.Effect)
+}
+
+// Options of the projector. Zero values mean the defaults.
+type Options struct {
+	// Dir is where the state lies, a directory for each partition.
+	Dir string
+	// CacheBytes bounds the cached state of all partitions together; 0 = 256 MiB.
+	CacheBytes int
+	// CheckpointEvery is the time between checkpoints: what has to be folded again after a crash, and how often a
+	// message that is being read is written; 0 = 1 s.
+	CheckpointEvery time.Duration
+	// FlushEvery is the time between writes of the checkpoints to durable files; 0 = 15 s.
+	FlushEvery time.Duration
+	// Audience is told about applied receipts; nil = nobody.
+	Audience Audience
+	// Logger; nil = slog's default.
+	Logger *slog.Logger
+}
+
+// Limits on what a checkpoint may hold back: at the first a checkpoint starts early, at the second the fold
+// waits for it.
+const (
+	manyChanges = 100_000
+	mostChanges = 400_000
+)
+
+// Projector folds the log into state, a goroutine for each partition, and answers questions about it.
+type Projector struct {
+	log     Log
+	o       Options
+	blocks  *pebble.Cache
+	workers []*worker
+
+	rebuilding atomic.Bool
+}
+
+// worker is the projector of one partition.
+type worker struct {
+	p         *Projector
+	partition int
+	root      string
+	logger    *slog.Logger
+	outcomes  *outcomes
+
+	// using is held for reading by whoever uses the generation, the fold among them, and taken to switch to
+	// another one.
+	using sync.RWMutex
+	gen   *generation
+
+	kick    chan struct{} // a checkpoint is wanted now
+	effects []projections.Effect
+	err     atomic.Pointer[error]
+}
+
+// NewProjector opens the state of every partition and compares it with the log. A state that the log does not
+// agree with, because the log came back shorter or different, is set aside and folded again from the start of
+// the log.
+func NewProjector(ctx context.Context, log Log, o Options) (*Projector, error) {
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 256 << 20
+	}
+	if o.CheckpointEvery == 0 {
+		o.CheckpointEvery = time.Second
+	}
+	if o.FlushEvery == 0 {
+		o.FlushEvery = 15 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	p := &Projector{log: log, o: o, blocks: pebble.NewCache(int64(max(o.CacheBytes/4, 8<<20)))}
+	for k := range log.Partitions() {
+		w, err := p.open(ctx, k)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("partition %d: %w", k, err), p.Close())
+		}
+		p.workers = append(p.workers, w)
+	}
+	return p, nil
+}
+
+func (p *Projector) genOptions(partition int) genOptions {
+	n := p.log.Partitions()
+	return genOptions{
+		partition: partition, partitions: n, cacheBytes: p.o.CacheBytes * 3 / 4 / n,
+		blocks: p.blocks, logger: p.o.Logger,
+	}
+}
+
+func (p *Projector) online() func(app, user string) bool {
+	if p.o.Audience == nil {
+		return nil
+	}
+	return p.o.Audience.Online
+}
+
+func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
+	w := &worker{
+		p: p, partition: partition, root: filepath.Join(p.o.Dir, fmt.Sprintf("p%03d", partition)),
+		logger: p.o.Logger.With("partition", partition), kick: make(chan struct{}, 1),
+	}
+	dir, err := currentGeneration(w.root)
+	if err != nil {
+		return nil, err
+	}
+	g, err := openGeneration(dir, p.genOptions(partition), p.online())
+	if err != nil {
+		return nil, err
+	}
+	ok, err := agrees(ctx, p.log, partition, g)
+	if err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	if !ok {
+		if g, err = w.startOver(g); err != nil {
+			return nil, err
+		}
+	}
+	seq, _ := g.part.Position()
+	w.gen = g
+	w.outcomes = newOutcomes(seq)
+	return w, nil
+}
+
+// startOver sets a state aside that the log does not agree with.
+func (w *worker) startOver(g *generation) (*generation, error) {
+	seq, _ := g.part.Position()
+	w.logger.Error("the log is shorter than the state or has another entry at its position; the state is folded again from the start of the log",
+		"state_position", seq)
+	old := g.dir
+	if err := g.close(); err != nil {
+		return nil, err
+	}
+	dir, err := nextGeneration(w.root)
+	if err != nil {
+		return nil, err
+	}
+	if g, err = openGeneration(dir, w.p.genOptions(w.partition), w.p.online()); err != nil {
+		return nil, err
+	}
+	if err := setCurrent(w.root, dir); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	if err := os.RemoveAll(old); err != nil {
+		return nil, errors.Join(fmt.Errorf("remove old generation: %w", err), g.close())
+	}
+	return g, nil
+}
+
+// Run folds until the context ends, then writes a last checkpoint. It returns an error only when a partition
+// cannot go on: our own state is unreadable, or the log has a gap.
+func (p *Projector) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, w := range p.workers {
+		group.Go(func() error {
+			err := w.run(ctx)
+			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+				err = nil
+			}
+			if err != nil {
+				err = fmt.Errorf("project partition %d: %w", w.partition, err)
+				w.err.Store(&err)
+			}
+			return err
+		})
+		group.Go(func() error { return w.checkpoints(ctx) })
+	}
+	return group.Wait()
+}
+
+// run reads the log from the state's position on. A reader that breaks is replaced; what is wrong for good ends
+// the run.
+func (w *worker) run(ctx context.Context) error {
+	b := backoff.NewExponentialBackOff(backoff.WithMaxElapsedTime(0), backoff.WithMaxInterval(5*time.Second))
+	for {
+		err := w.follow(ctx, w.outcomes.last(), b.Reset)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !errors.Is(err, errReader), errors.Is(err, eventlog.ErrGap), errors.Is(err, eventlog.ErrTrimmed),
+			errors.Is(err, eventlog.ErrAhead):
+			return err
+		}
+		delay := b.NextBackOff()
+		w.logger.Warn("reading the log failed; trying again", "error", err, "after", delay)
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// errReader marks failures of the log, as opposed to failures of the state.
+var errReader = errors.New("read log")
+
+func (w *worker) follow(ctx context.Context, after uint64, healthy func()) error {
+	r, err := w.p.log.Read(ctx, w.partition, after)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errReader, err)
+	}
+	defer r.Close()
+	for {
+		e, err := r.Next(ctx)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errReader, err)
+		}
+		healthy()
+		if err := w.apply(&e); err != nil {
+			return err
+		}
+	}
+}
+
+// apply folds one entry, says what was decided and hands over the effects.
+func (w *worker) apply(e *eventlog.Entry) error {
+	w.using.RLock()
+	defer w.using.RUnlock()
+	g := w.gen
+	list, err := g.apply(e, w.p.log.Partitions())
+	if err != nil {
+		return err
+	}
+	w.outcomes.decided(e.Sequence, list)
+	if a := w.p.o.Audience; a != nil {
+		if w.effects = g.part.TakeEffects(w.effects[:0]); len(w.effects) > 0 {
+			a.Deliver(w.effects)
+			clear(w.effects)
+		}
+	}
+	switch n := g.part.Changes(); {
+	case n > mostChanges:
+		return g.checkpoint()
+	case n > manyChanges:
+		select {
+		case w.kick <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// checkpoints writes a checkpoint at each interval, or when one is wanted, and a last one.
+func (w *worker) checkpoints(ctx context.Context) error {
+	tick := time.NewTicker(w.p.o.CheckpointEvery)
+	defer tick.Stop()
+	flushed := time.Now()
+	flushedAt := uint64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-w.kick:
+		}
+		flush := time.Since(flushed) >= w.p.o.FlushEvery && w.outcomes.last() != flushedAt
+		if err := w.checkpoint(flush); err != nil {
+			return fmt.Errorf("checkpoint partition %d: %w", w.partition, err)
+		}
+		if flush {
+			flushed, flushedAt = time.Now(), w.outcomes.last()
+		}
+	}
+}
+
+func (w *worker) checkpoint(flush bool) error {
+	w.using.RLock()
+	defer w.using.RUnlock()
+	if err := w.gen.checkpoint(); err != nil || !flush {
+		return err
+	}
+	return w.gen.store.FlushSoon()
+}
+
+// Close writes a last checkpoint and closes the state. Run has to have returned.
+func (p *Projector) Close() error {
+	var err error
+	for _, w := range p.workers {
+		err = errors.Join(err, w.gen.close())
+	}
+	p.blocks.Unref()
+	return err
+}
+
+// Ready returns nil when every partition has folded what its log held a moment ago.
+func (p *Projector) Ready() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	for _, w := range p.workers {
+		if err := w.err.Load(); err != nil {
+			return *err
+		}
+		_, last, err := p.log.Bounds(ctx, w.partition)
+		if err != nil {
+			return fmt.Errorf("log of partition %d: %w", w.partition, err)
+		}
+		// While events keep coming the fold is always a few entries behind.
+		if at := w.outcomes.last(); last > at+readyLag {
+			return fmt.Errorf("partition %d is %d entries behind", w.partition, last-at)
+		}
+	}
+	return nil
+}
+
+const readyLag = 64
+
+// Outcomes waits until an entry is folded and returns what was decided about its events, in their order.
+func (p *Projector) Outcomes(ctx context.Context, partition int, sequence uint64) ([]events.Outcome, error) {
+	if partition < 0 || partition >= len(p.workers) {
+		return nil, fmt.Errorf("no partition %d", partition)
+	}
+	return p.workers[partition].outcomes.wait(ctx, sequence)
+}

@@ -1,0 +1,325 @@
+package consumers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/receiptd/receiptd/projections"
+	"github.com/receiptd/receiptd/projections/store"
+)
+
+// ErrRebuilding is returned when a rebuild is asked for while one is under way.
+var ErrRebuilding = errors.New("consumers: a rebuild is under way already")
+
+// AllProjections names every projection at once.
+const AllProjections = "all"
+
+// RebuildOptions say what to rebuild.
+type RebuildOptions struct {
+	// Switch makes the rebuilt state the live one; without it the two are compared only.
+	Switch bool
+	// Projection limits a switch to one projection; empty or AllProjections for all.
+	Projection string
+	// Progress is called now and then, from one goroutine at a time; nil for none.
+	Progress func(Progress)
+}
+
+// Validate finds out whether the projection is a known one.
+func (o RebuildOptions) Validate() error {
+	if o.Projection == "" || o.Projection == AllProjections {
+		return nil
+	}
+	if _, ok := projections.ProjectionTables(o.Projection); !ok {
+		return fmt.Errorf("unknown projection %q; there are: all, %s", o.Projection, projections.ProjectionNames())
+	}
+	return nil
+}
+
+// Progress of a rebuild, all partitions together.
+type Progress struct {
+	// Phase is "replay", "compare" or "catch up".
+	Phase string `json:"phase"`
+	// Entries of Total are folded; Events is what was in them.
+	Entries uint64 `json:"entries"`
+	Total   uint64 `json:"total"`
+	Events  uint64 `json:"events"`
+}
+
+// RebuildResult is the outcome of a rebuild. Its JSON form is what receiptctl verify prints.
+type RebuildResult struct {
+	// Equal reports whether the replayed state equals the live one, in every partition.
+	Equal      bool              `json:"equal"`
+	Events     uint64            `json:"events"`
+	Seconds    float64           `json:"seconds"`
+	EventsPerS float64           `json:"events_per_s"`
+	Switched   bool              `json:"switched,omitempty"`
+	Partitions []PartitionResult `json:"partitions"`
+}
+
+// PartitionResult compares the two states of one partition.
+type PartitionResult struct {
+	Partition int `json:"partition"`
+	// Position is the log entry at which both states were taken.
+	Position uint64 `json:"position"`
+	// Live and Replayed are the digests.
+	Live     string `json:"live"`
+	Replayed string `json:"replayed"`
+	// Keys is the number of keys in the replayed state.
+	Keys int `json:"keys"`
+	// Difference is where the states differ first; nil if they are equal.
+	Difference *Difference `json:"difference,omitempty"`
+}
+
+// Difference is where a live state and a replayed one differ first. Live and Replayed are the values in hex.
+type Difference struct {
+	Key      string `json:"key"`
+	What     string `json:"what"`
+	Live     string `json:"live,omitempty"`
+	Replayed string `json:"replayed,omitempty"`
+}
+
+// Rebuild folds the log from its start into fresh state beside the live one, compares the two at one position
+// and, if asked, switches to the fresh one. Live traffic goes on; no effects are made. A rebuilt state that
+// differs is switched to all the same: the log is the truth.
+func (p *Projector) Rebuild(ctx context.Context, o RebuildOptions) (RebuildResult, error) {
+	if err := o.Validate(); err != nil {
+		return RebuildResult{}, err
+	}
+	if !p.rebuilding.CompareAndSwap(false, true) {
+		return RebuildResult{}, ErrRebuilding
+	}
+	defer p.rebuilding.Store(false)
+
+	started := time.Now()
+	t := &tally{report: o.Progress, parts: make([]Progress, len(p.workers))}
+	result := RebuildResult{Equal: true, Switched: o.Switch, Partitions: make([]PartitionResult, len(p.workers))}
+	group, ctx := errgroup.WithContext(ctx)
+	for k, w := range p.workers {
+		group.Go(func() (err error) {
+			if result.Partitions[k], err = w.rebuild(ctx, o, t); err != nil {
+				err = fmt.Errorf("rebuild partition %d: %w", k, err)
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return RebuildResult{}, err
+	}
+	for _, r := range result.Partitions {
+		result.Equal = result.Equal && r.Live == r.Replayed
+	}
+	result.Events = t.sum().Events
+	result.Seconds = time.Since(started).Seconds()
+	result.EventsPerS = float64(result.Events) / result.Seconds
+	return result, nil
+}
+
+// tally adds up the partitions' progress.
+type tally struct {
+	mu     sync.Mutex
+	report func(Progress)
+	parts  []Progress
+}
+
+func (t *tally) set(partition int, x Progress) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.parts[partition] = x
+	if t.report != nil {
+		t.report(t.sumLocked())
+	}
+}
+
+func (t *tally) sum() Progress {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sumLocked()
+}
+
+// sumLocked names the phase of the partition that is furthest behind.
+func (t *tally) sumLocked() Progress {
+	order := map[string]int{"": 0, "replay": 1, "compare": 2, "catch up": 3}
+	s := t.parts[0]
+	s.Entries, s.Total, s.Events = 0, 0, 0
+	for _, x := range t.parts {
+		s.Entries, s.Total, s.Events = s.Entries+x.Entries, s.Total+x.Total, s.Events+x.Events
+		if order[x.Phase] < order[s.Phase] {
+			s.Phase = x.Phase
+		}
+	}
+	return s
+}
+
+// replica is a state being rebuilt.
+type replica struct {
+	w        *worker
+	gen      *generation
+	t        *tally
+	progress Progress
+}
+
+func (w *worker) rebuild(ctx context.Context, o RebuildOptions, t *tally) (res PartitionResult, err error) {
+	res.Partition = w.partition
+	dir, err := nextGeneration(w.root)
+	if err != nil {
+		return res, err
+	}
+	gen, err := openGeneration(dir, w.p.genOptions(w.partition), nil)
+	if err != nil {
+		return res, errors.Join(err, os.RemoveAll(dir))
+	}
+	r := &replica{w: w, gen: gen, t: t}
+	live := false
+	defer func() {
+		if !live {
+			err = errors.Join(err, r.gen.store.Close(), os.RemoveAll(dir))
+		}
+	}()
+	if err := r.compare(ctx, &res); err != nil || !o.Switch {
+		return res, err
+	}
+	live, err = r.takeOver(ctx, o.Projection)
+	return res, err
+}
+
+// compare replays up to a position of the live state and compares the two there.
+func (r *replica) compare(ctx context.Context, res *PartitionResult) error {
+	snap, position, err := r.w.snapshot()
+	if err != nil {
+		return err
+	}
+	defer snap.Close()
+	res.Position = position
+	r.progress = Progress{Phase: "replay", Total: position}
+	if err := r.replay(ctx, position); err != nil {
+		return err
+	}
+	r.progress.Phase = "compare"
+	r.t.set(r.w.partition, r.progress)
+	mine, _, err := r.gen.snapshot()
+	if err != nil {
+		return err
+	}
+	defer mine.Close()
+	if res.Live, _, err = snap.Digest(ctx); err != nil {
+		return err
+	}
+	if res.Replayed, res.Keys, err = mine.Digest(ctx); err != nil {
+		return err
+	}
+	if res.Live == res.Replayed {
+		return nil
+	}
+	diff, err := store.Compare(ctx, snap, mine)
+	if diff != nil {
+		res.Difference = (*Difference)(diff)
+	}
+	return err
+}
+
+func (w *worker) snapshot() (*store.Snapshot, uint64, error) {
+	w.using.RLock()
+	defer w.using.RUnlock()
+	return w.gen.snapshot()
+}
+
+// replay folds the log from where the replica stands up to a position.
+func (r *replica) replay(ctx context.Context, upto uint64) error {
+	at, _ := r.gen.part.Position()
+	if at >= upto {
+		return nil
+	}
+	reader, err := r.w.p.log.Read(ctx, r.w.partition, at)
+	if err != nil {
+		return fmt.Errorf("replay: %w", err)
+	}
+	defer reader.Close()
+	for at < upto {
+		e, err := reader.Next(ctx)
+		if err != nil {
+			return fmt.Errorf("replay: %w", err)
+		}
+		list, err := r.gen.apply(&e, r.w.p.log.Partitions())
+		if err != nil {
+			return fmt.Errorf("replay: %w", err)
+		}
+		at = e.Sequence
+		r.progress.Entries = at
+		r.progress.Events += uint64(len(list))
+		if at%64 == 0 || at == upto {
+			r.t.set(r.w.partition, r.progress)
+		}
+		if r.gen.part.Changes() > manyChanges {
+			if err := r.gen.checkpoint(); err != nil {
+				return fmt.Errorf("replay: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// takeOver catches up with the live fold and makes the replica, or one projection of it, the live state.
+// live is true when the replica's directory is the current one.
+func (r *replica) takeOver(ctx context.Context, projection string) (live bool, err error) {
+	w := r.w
+	r.progress.Phase = "catch up"
+	// The fold goes on meanwhile; each round leaves less to do, and the last one stops it for a moment.
+	for range 4 {
+		upto := w.outcomes.last()
+		r.progress.Total = upto
+		if err := r.replay(ctx, upto); err != nil {
+			return false, err
+		}
+	}
+	if err := r.gen.checkpoint(); err != nil {
+		return false, err
+	}
+	w.using.Lock()
+	defer w.using.Unlock()
+	upto := w.outcomes.last()
+	r.progress.Total = upto
+	if err := r.replay(ctx, upto); err != nil {
+		return false, err
+	}
+	if err := r.gen.checkpoint(); err != nil {
+		return false, err
+	}
+	if projection != "" && projection != AllProjections {
+		return false, w.adopt(r.gen, projection)
+	}
+	if err := r.gen.store.Flush(); err != nil {
+		return false, err
+	}
+	if err := setCurrent(w.root, r.gen.dir); err != nil {
+		return false, err
+	}
+	old := w.gen
+	r.gen.part.Live(w.p.online())
+	w.gen = r.gen
+	return true, errors.Join(old.close(), os.RemoveAll(old.dir))
+}
+
+// adopt replaces the tables of one projection by the replica's. Both states stand at the same position.
+func (w *worker) adopt(from *generation, projection string) error {
+	g := w.gen
+	if err := g.checkpoint(); err != nil {
+		return err
+	}
+	tables, _ := projections.ProjectionTables(projection)
+	if err := g.store.Adopt(from.store, tables); err != nil {
+		return err
+	}
+	o := w.p.genOptions(w.partition)
+	part, err := projections.Open(o.partition, g.store, projections.Options{CacheBytes: o.cacheBytes, Online: w.p.online()})
+	if err != nil {
+		return err
+	}
+	g.part = part
+	return nil
+}

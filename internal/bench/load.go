@@ -1,0 +1,241 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/sim"
+)
+
+// measureGenerator finds out what the load generator costs by itself, with generators of its own that
+// make the same kind of traffic.
+func (r *run) measureGenerator(context.Context) error {
+	traffic, err := sim.New(r.o.Traffic)
+	if err != nil {
+		return err
+	}
+	gens, err := traffic.Generators(1)
+	if err != nil {
+		return err
+	}
+	const n = 2_000_000
+	buf := make([]events.Event, 0, r.o.SubmitEvents)
+	before := cpuSeconds()
+	for made := 0; made < n; made += len(buf) {
+		buf = gens[0].Next(buf[:0], r.o.SubmitEvents)
+	}
+	t := gens[0].Totals()
+	r.result.CPULoad = (cpuSeconds() - before) / float64(t.Receipts) * 1e6
+	return nil
+}
+
+// endToEnd submits as fast as the log takes it for the duration, then waits until everything is folded.
+func (r *run) endToEnd(ctx context.Context) error {
+	before, cpu, start := r.totals(), cpuSeconds(), time.Now()
+	deadline := start.Add(r.o.Duration)
+	group, ctx := errgroup.WithContext(ctx)
+	for _, g := range r.gens {
+		group.Go(func() error { return r.pour(ctx, g, deadline) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	durable := time.Since(start)
+	if err := r.caughtUp(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	visible := time.Since(start)
+	made := r.totals()
+	receipts := float64(made.Receipts - before.Receipts)
+	r.result.Seconds = visible.Seconds()
+	r.result.Ingest = receipts / durable.Seconds()
+	r.result.EndToEnd = receipts / visible.Seconds()
+	r.result.CPU = (cpuSeconds() - cpu) / receipts * 1e6
+	return nil
+}
+
+// pour keeps a bounded number of submits under way until the deadline, and waits for all of them.
+func (r *run) pour(ctx context.Context, g *sim.Generator, deadline time.Time) error {
+	const underWay = 8
+	tickets := make([]*eventlog.Ticket, 0, underWay)
+	buf := make([]events.Event, 0, r.o.SubmitEvents)
+	for time.Now().Before(deadline) {
+		buf = g.Next(buf[:0], r.o.SubmitEvents)
+		t, err := r.core.Log.Submit(ctx, buf)
+		if err != nil {
+			return err
+		}
+		if len(tickets) == underWay {
+			if err := tickets[0].Wait(ctx); err != nil {
+				return err
+			}
+			tickets = append(tickets[:0], tickets[1:]...)
+		}
+		tickets = append(tickets, t)
+	}
+	for _, t := range tickets {
+		if err := t.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// caughtUp waits until the folds have everything that is in the log.
+func (r *run) caughtUp(ctx context.Context) error {
+	for k := range r.core.Log.Partitions() {
+		_, last, err := r.core.Log.Bounds(ctx, k)
+		if err != nil {
+			return err
+		}
+		if err := r.core.Projector.WaitFor(ctx, k, last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// latency submits at a part of the end-to-end rate, on a schedule that does not wait for answers, and measures
+// from the scheduled moment until the receipts can be queried.
+func (r *run) latency(ctx context.Context) error {
+	rate := r.result.EndToEnd * r.o.Latency
+	const perSubmit = 128
+	every := time.Duration(float64(len(r.gens)*perSubmit) / rate * float64(time.Second))
+	var all samples
+	before, start := r.totals(), time.Now()
+	deadline := start.Add(r.o.Duration / 2)
+	group, ctx := errgroup.WithContext(ctx)
+	for i, g := range r.gens {
+		// The generators take turns.
+		first := start.Add(every * time.Duration(i) / time.Duration(len(r.gens)))
+		group.Go(func() error { return r.pace(ctx, g, perSubmit, first, every, deadline, &all) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	made := r.totals()
+	r.result.LatencyLoad = float64(made.Receipts-before.Receipts) / time.Since(start).Seconds()
+	r.result.P50, r.result.P99 = all.quantile(0.5), all.quantile(0.99)
+	return nil
+}
+
+func (r *run) pace(ctx context.Context, g *sim.Generator, n int, at time.Time, every time.Duration, deadline time.Time, all *samples) error {
+	group, ctx := errgroup.WithContext(ctx)
+	buf := make([]events.Event, 0, n)
+	for ; at.Before(deadline) && ctx.Err() == nil; at = at.Add(every) {
+		if wait := time.Until(at); wait > 0 {
+			time.Sleep(wait)
+		}
+		buf = g.Next(buf[:0], n)
+		t, err := r.core.Log.Submit(ctx, buf)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error {
+			if err := t.Wait(ctx); err != nil {
+				return err
+			}
+			if err := r.visible(ctx, t); err != nil {
+				return err
+			}
+			all.add(time.Since(at))
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// idle submits one event at a time.
+func (r *run) idle(ctx context.Context) error {
+	var all samples
+	buf := make([]events.Event, 0, 1)
+	deadline := time.Now().Add(r.o.Duration / 8)
+	for time.Now().Before(deadline) {
+		buf = r.gens[0].Next(buf[:0], 1)
+		start := time.Now()
+		if err := r.append(ctx, buf); err != nil {
+			return err
+		}
+		all.add(time.Since(start))
+	}
+	r.result.IdleP50, r.result.IdleP99 = all.quantile(0.5), all.quantile(0.99)
+	return nil
+}
+
+// samples are durations, gathered by many goroutines.
+type samples struct {
+	mu   sync.Mutex
+	list []time.Duration
+}
+
+func (s *samples) add(d time.Duration) {
+	s.mu.Lock()
+	s.list = append(s.list, d)
+	s.mu.Unlock()
+}
+
+// quantile in milliseconds.
+func (s *samples) quantile(q float64) float64 {
+	if len(s.list) == 0 {
+		return 0
+	}
+	slices.Sort(s.list)
+	i := min(int(q*float64(len(s.list))), len(s.list)-1)
+	return float64(s.list[i].Microseconds()) / 1000
+}
+
+// checkCounts compares the count of every message with what the traffic leads to.
+func (r *run) checkCounts(context.Context) error {
+	wrong := 0
+	var example string
+	for _, g := range r.gens {
+		ids := make([]string, 0, 1000)
+		want := map[string]int{}
+		var app string
+		check := func() error {
+			counts, err := r.core.Projector.Counts(app, ids)
+			if err != nil {
+				return err
+			}
+			for id, readers := range want {
+				r.result.CountsChecked++
+				if c, ok := counts[id]; !ok || c.Read != readers {
+					wrong++
+					example = fmt.Sprintf("message %s of %s has %d readers, not %d", id, app, c.Read, readers)
+				}
+			}
+			ids = ids[:0]
+			clear(want)
+			return nil
+		}
+		var failed error
+		g.Expected(func(a, _, message string, readers int) {
+			if failed == nil && (a != app || len(ids) == cap(ids)) {
+				failed = check()
+			}
+			app = a
+			ids = append(ids, message)
+			want[message] = readers
+		})
+		if failed == nil {
+			failed = check()
+		}
+		if failed != nil {
+			return failed
+		}
+	}
+	if wrong > 0 {
+		return fmt.Errorf("%d of %d counts are wrong, for example: %s", wrong, r.result.CountsChecked, example)
+	}
+	t := r.totals()
+	r.result.Events, r.result.Receipts, r.result.Messages = t.Events, t.Receipts, t.Messages
+	r.result.Distinct, r.result.Duplicates = t.Distinct, t.Duplicates
+	return nil
+}

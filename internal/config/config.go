@@ -1,0 +1,120 @@
+// Package config reads the settings of receiptd's two programs from their defaults, an optional
+// YAML file, the environment and the command line, each stronger than the one before, and reports
+// everything that is wrong with them at once.
+//
+// A setting has one name: --cache-size on the command line is RECEIPTD_CACHE_SIZE in the
+// environment and cache-size in the file. A key or a variable with the prefix RECEIPTD_ that
+// names no setting is an error.
+package config
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// Config is everything an operator can set of a server. Each component has its own struct; the
+// names, defaults and help texts of the settings are in the tags, and nowhere else.
+type Config struct {
+	// Data is the directory that holds the log, the state and the admin key.
+	Data string `default:"./data" placeholder:"DIR" group:"Server:" help:"Directory of the log, the state and the admin key. Made if it is not there; used by one server at a time."`
+	// ShutdownTimeout bounds the drain that SIGTERM starts.
+	ShutdownTimeout time.Duration `default:"20s" placeholder:"DURATION" group:"Server:" help:"How long SIGTERM lets requests finish and state be written before the rest is cut off."`
+
+	HTTP    HTTP    `embed:"" group:"HTTP:"`
+	Log     Log     `embed:"" group:"Receipt log:"`
+	State   State   `embed:"" group:"State:"`
+	Logging Logging `embed:"" group:"Logging:"`
+}
+
+// HTTP are the settings of the HTTP edge.
+type HTTP struct {
+	// Listen is the address of the API and the page; port 0 takes a free one.
+	Listen string `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the API and the page."`
+	// AdminKey authorizes everything. Empty: the key kept in Data/admin.key, made at the first start.
+	AdminKey Secret `placeholder:"KEY" help:"Bearer key that may do everything. Empty: made at the first start and kept in DATA/admin.key, mode 0600."`
+	// MaxBody bounds the body of a request.
+	MaxBody Bytes `default:"8MiB" placeholder:"SIZE" help:"Largest request body; more is refused with 413."`
+	// MaxEventsPerRequest bounds the events of one POST.
+	MaxEventsPerRequest int `default:"10000" placeholder:"N" help:"Most events in one request; more is refused with 413."`
+}
+
+// Log are the settings of the receipt log: the broker that is embedded, or the outside one.
+type Log struct {
+	// Partitions is fixed when the log is created; 0 = the number of cores then.
+	Partitions int `default:"0" placeholder:"N" help:"Partitions of the log. 0: the number of cores for a new log, what it has for an existing one. Fixed once the log is created."`
+	// Fsync is FsyncAlways or FsyncInterval. It is a setting of the embedded broker.
+	Fsync string `default:"always" placeholder:"WHEN" help:"When the embedded NATS server syncs the log to disk: always (before every acknowledgement: what was acknowledged survives a power loss) or interval (once a second: faster, but a power loss takes up to the last second)."`
+	// MinFree is the disk space that the embedded broker leaves free.
+	MinFree Bytes `default:"64MiB" placeholder:"SIZE" help:"Disk space that the embedded NATS server leaves free: events are refused before it is used."`
+	// NATS are the servers of an outside cluster; empty = embedded.
+	NATS ServerURLs `name:"nats" placeholder:"URL" help:"Outside NATS cluster, one URL or several with commas. Empty: a NATS server in this process."`
+	// NATSCredentials is the path of a credentials file for NATS.
+	NATSCredentials string `name:"nats-credentials" placeholder:"FILE" help:"Credentials file for --nats."`
+	// Replicas of each partition in the outside cluster.
+	Replicas int `default:"1" placeholder:"N" help:"Copies of each partition in the cluster of --nats, 1 to 5."`
+	// NATSListen opens the embedded broker to other clients; empty = closed.
+	NATSListen string `name:"nats-listen" placeholder:"ADDR" help:"Address at which the embedded NATS server takes events from NATS clients. Empty: none are let in."`
+	// NATSPassword is what those clients give, as the user that eventlog.DefaultIngressUser names.
+	NATSPassword Secret `name:"nats-password" placeholder:"PASSWORD" help:"Password of NATS clients at --nats-listen, user ingress. Needed with it."`
+}
+
+// State are the settings of the folded state and its checkpoints.
+type State struct {
+	// CacheSize bounds the hot state kept in memory, over all partitions.
+	CacheSize Bytes `default:"256MiB" placeholder:"SIZE" help:"Memory for hot state, over all partitions. The rest is read from disk."`
+	// CheckpointInterval is the time between checkpoints of a partition.
+	CheckpointInterval time.Duration `default:"1s" placeholder:"DURATION" help:"Time between checkpoints. A start after a crash folds what the log holds since the last one."`
+}
+
+// Logging are the settings of the program's own messages.
+type Logging struct {
+	// Level is debug, info, warn or error.
+	Level string `name:"log-level" default:"info" placeholder:"LEVEL" help:"Least important messages that are written: debug, info, warn or error."`
+	// Format is FormatText or FormatJSON.
+	Format string `name:"log-format" default:"text" placeholder:"FORMAT" help:"Form of the messages on standard error: text or json."`
+}
+
+// AdminKeyFile is the file in the data directory that keeps the admin key.
+const AdminKeyFile = "admin.key"
+
+// Values of Log.Fsync.
+const (
+	FsyncAlways   = "always"
+	FsyncInterval = "interval"
+)
+
+// Values of Logging.Format.
+const (
+	FormatText = "text"
+	FormatJSON = "json"
+)
+
+// Default returns the configuration of a server that was told nothing.
+func Default() Config {
+	var c Config
+	if err := kong.ApplyDefaults(&c); err != nil {
+		panic(fmt.Sprintf("config: defaults: %v", err))
+	}
+	return c
+}
+
+// Logger returns a logger that writes to w as l says. l must be valid.
+func (l Logging) Logger(w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: levels[l.Level]}
+	if l.Format == FormatJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// levels are the values of Logging.Level.
+var levels = map[string]slog.Level{
+	"debug": slog.LevelDebug,
+	"info":  slog.LevelInfo,
+	"warn":  slog.LevelWarn,
+	"error": slog.LevelError,
+}

@@ -1,0 +1,125 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Bytes is a size that reads and writes itself as text like "256MiB".
+type Bytes int64
+
+// Units, largest first, so that MarshalText finds the shortest form. Decimal ones are only read.
+var units = []struct {
+	suffix string
+	size   int64
+	write  bool
+}{
+	{"TiB", 1 << 40, true}, {"GiB", 1 << 30, true}, {"MiB", 1 << 20, true}, {"KiB", 1 << 10, true},
+	{"TB", 1e12, false}, {"GB", 1e9, false}, {"MB", 1e6, false}, {"KB", 1e3, false},
+	{"B", 1, false},
+}
+
+// UnmarshalText reads a whole number and a unit (B, KiB, MiB, GiB, TiB, or the decimal KB, MB, GB,
+// TB; in any case). Without a unit it is bytes.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	bad := fmt.Errorf("not a size like 256MiB: %q", text)
+	number, size := strings.TrimSpace(string(text)), int64(1)
+	for _, u := range units {
+		if cut := len(number) - len(u.suffix); cut > 0 && strings.EqualFold(number[cut:], u.suffix) {
+			number, size = strings.TrimSpace(number[:cut]), u.size
+			break
+		}
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 0 || n > (1<<63-1)/size {
+		return bad
+	}
+	*b = Bytes(n * size)
+	return nil
+}
+
+// MarshalText writes the shortest exact form.
+func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
+
+// String is the shortest exact form: "256MiB".
+func (b Bytes) String() string {
+	for _, u := range units {
+		if n := int64(b); u.write && n != 0 && n%u.size == 0 {
+			return strconv.FormatInt(n/u.size, 10) + u.suffix
+		}
+	}
+	return strconv.FormatInt(int64(b), 10)
+}
+
+// Secret is a value that prints as a mask wherever it is formatted, logged or marshalled.
+type Secret string
+
+const mask = "***"
+
+// Reveal returns the value itself.
+func (s Secret) Reveal() string { return string(s) }
+
+// String is a mask, or empty when the secret is.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return mask
+}
+
+// GoString masks the %#v form.
+func (s Secret) GoString() string { return strconv.Quote(s.String()) }
+
+// MarshalText masks the marshalled forms.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// LogValue masks the logged form.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// ServerURLs is one NATS URL or several with commas. Passwords and tokens in it print as a mask.
+type ServerURLs string
+
+// Reveal returns the URLs with their passwords, for the client that connects.
+func (u ServerURLs) Reveal() string { return string(u) }
+
+// String is the URLs without their passwords. What cannot be parsed is masked as a whole.
+func (u ServerURLs) String() string {
+	if u == "" {
+		return ""
+	}
+	parts := strings.Split(string(u), ",")
+	for i, part := range parts {
+		parts[i] = redact(strings.TrimSpace(part))
+	}
+	return strings.Join(parts, ",")
+}
+
+// redact masks the user part of a URL as far as it is secret: with NATS a user without a password
+// is a token.
+func redact(raw string) string {
+	parsed, err := url.Parse(raw)
+	if err != nil || parsed.Host == "" {
+		return mask
+	}
+	if parsed.User == nil {
+		return raw
+	}
+	user := mask
+	if _, ok := parsed.User.Password(); ok {
+		user = url.User(parsed.User.Username()).String() + ":" + mask
+	}
+	parsed.User = nil
+	return strings.Replace(parsed.String(), "://", "://"+user+"@", 1)
+}
+
+// GoString masks the %#v form.
+func (u ServerURLs) GoString() string { return strconv.Quote(u.String()) }
+
+// MarshalText masks the marshalled forms.
+func (u ServerURLs) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// LogValue masks the logged form.
+func (u ServerURLs) LogValue() slog.Value { return slog.StringValue(u.String()) }

@@ -1,0 +1,148 @@
+package config
+
+import (
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Bounds of the settings that have some.
+const (
+	maxPartitions       = 256 // each is a stream, a store and some goroutines
+	maxReplicas         = 5   // JetStream's
+	minBody       Bytes = 1 << 10
+	maxBody       Bytes = 1 << 30
+	maxEvents           = 1_000_000
+	minCache      Bytes = 8 << 20
+	minCheckpoint       = 10 * time.Millisecond
+	maxCheckpoint       = time.Hour
+	maxShutdown         = time.Hour
+)
+
+// Validate returns nil or [Problems] with everything that is wrong.
+func (c Config) Validate() error {
+	var p Problems
+	if strings.TrimSpace(c.Data) == "" {
+		p.add("data", "names no directory")
+	}
+	p.duration("shutdown-timeout", c.ShutdownTimeout, time.Millisecond, maxShutdown)
+	p.join(c.HTTP.Validate())
+	p.join(c.Log.Validate())
+	p.join(c.State.Validate())
+	p.join(c.Logging.Validate())
+	return p.err()
+}
+
+// Validate returns nil or [Problems] with everything that is wrong.
+func (h HTTP) Validate() error {
+	var p Problems
+	p.address("listen", h.Listen)
+	p.secret("admin-key", h.AdminKey)
+	if h.MaxBody < minBody || h.MaxBody > maxBody {
+		p.add("max-body", "%s is not between %s and %s", h.MaxBody, minBody, maxBody)
+	}
+	if h.MaxEventsPerRequest < 1 || h.MaxEventsPerRequest > maxEvents {
+		p.add("max-events-per-request", "%d is not between 1 and %d", h.MaxEventsPerRequest, maxEvents)
+	}
+	return p.err()
+}
+
+// Validate returns nil or [Problems] with everything that is wrong.
+func (l Log) Validate() error {
+	var p Problems
+	if l.Partitions < 0 || l.Partitions > maxPartitions {
+		p.add("partitions", "%d is not between 0 and %d", l.Partitions, maxPartitions)
+	}
+	p.oneOf("fsync", l.Fsync, FsyncAlways, FsyncInterval)
+	if l.NATS != "" {
+		p.natsURLs("nats", l.NATS)
+	}
+	if l.NATS == "" && l.NATSCredentials != "" {
+		p.add("nats-credentials", "is of no use without --nats")
+	}
+	if l.Replicas < 1 || l.Replicas > maxReplicas {
+		p.add("replicas", "%d is not between 1 and %d", l.Replicas, maxReplicas)
+	} else if l.Replicas > 1 && l.NATS == "" {
+		p.add("replicas", "more than one needs the cluster of --nats")
+	}
+	p.secret("nats-password", l.NATSPassword)
+	if l.NATSListen == "" {
+		if l.NATSPassword != "" {
+			p.add("nats-password", "is of no use without --nats-listen")
+		}
+		return p.err()
+	}
+	p.address("nats-listen", l.NATSListen)
+	if l.NATSPassword == "" {
+		p.add("nats-listen", "needs --nats-password")
+	}
+	if l.NATS != "" {
+		p.add("nats-listen", "opens the embedded NATS server, but --nats names an outside one")
+	}
+	return p.err()
+}
+
+// Validate returns nil or [Problems] with everything that is wrong.
+func (s State) Validate() error {
+	var p Problems
+	if s.CacheSize < minCache {
+		p.add("cache-size", "%s is less than %s", s.CacheSize, minCache)
+	}
+	p.duration("checkpoint-interval", s.CheckpointInterval, minCheckpoint, maxCheckpoint)
+	return p.err()
+}
+
+// Validate returns nil or [Problems] with everything that is wrong.
+func (l Logging) Validate() error {
+	var p Problems
+	p.oneOf("log-level", l.Level, "debug", "info", "warn", "error")
+	p.oneOf("log-format", l.Format, FormatText, FormatJSON)
+	return p.err()
+}
+
+func (p *Problems) oneOf(setting, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		p.add(setting, "%q is not one of %s", value, strings.Join(allowed, ", "))
+	}
+}
+
+func (p *Problems) duration(setting string, value, least, most time.Duration) {
+	if value < least || value > most {
+		p.add(setting, "%s is not between %s and %s", value, least, most)
+	}
+}
+
+func (p *Problems) address(setting, value string) {
+	host, port, err := net.SplitHostPort(value)
+	if err != nil || strings.ContainsFunc(host, unicode.IsSpace) {
+		p.add(setting, "%q is not an address like 127.0.0.1:8080", value)
+		return
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		p.add(setting, "%q has no port between 0 and 65535", value)
+	}
+}
+
+// secret refuses what could not travel in a header, and the mask that a printed configuration
+// shows: whoever starts a server from such a printout must not get a key that everybody knows.
+func (p *Problems) secret(setting string, value Secret) {
+	switch text := value.Reveal(); {
+	case text == mask:
+		p.add(setting, "is the mask of a printed configuration, not a secret")
+	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
+		p.add(setting, "has characters other than the visible ones of ASCII")
+	}
+}
+
+func (p *Problems) natsURLs(setting string, value ServerURLs) {
+	for _, raw := range strings.Split(value.Reveal(), ",") {
+		parsed, err := url.Parse(strings.TrimSpace(raw))
+		if err != nil || parsed.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, parsed.Scheme) {
+			p.add(setting, "%q is not a URL like nats://host:4222", redact(strings.TrimSpace(raw)))
+		}
+	}
+}

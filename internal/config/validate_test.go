@@ -1,0 +1,74 @@
+package config
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+func TestValidateNamesTheSetting(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*Config)
+		want   string // empty: valid
+	}{
+		{"no directory", func(c *Config) { c.Data = " " }, "--data: names no directory"},
+		{"address without port", func(c *Config) { c.HTTP.Listen = "localhost" }, `--listen: "localhost" is not an address like 127.0.0.1:8080`},
+		{"port too large", func(c *Config) { c.HTTP.Listen = ":65536" }, `--listen: ":65536" has no port between 0 and 65535`},
+		{"every interface", func(c *Config) { c.HTTP.Listen = ":8080" }, ""},
+		{"IPv6", func(c *Config) { c.HTTP.Listen = "[::1]:8080" }, ""},
+		{"body limit too small", func(c *Config) { c.HTTP.MaxBody = 1023 }, "--max-body: 1023 is not between 1KiB and 1GiB"},
+		{"smallest body limit", func(c *Config) { c.HTTP.MaxBody = 1024 }, ""},
+		{"no events", func(c *Config) { c.HTTP.MaxEventsPerRequest = 0 }, "--max-events-per-request: 0 is not between 1 and 1000000"},
+		{"key with a space", func(c *Config) { c.HTTP.AdminKey = "a b" }, "--admin-key: has characters other than the visible ones of ASCII"},
+		{"key copied from a printout", func(c *Config) { c.HTTP.AdminKey = mask }, "--admin-key: is the mask of a printed configuration, not a secret"},
+		{"negative partitions", func(c *Config) { c.Log.Partitions = -1 }, "--partitions: -1 is not between 0 and 256"},
+		{"too many partitions", func(c *Config) { c.Log.Partitions = 257 }, "--partitions: 257 is not between 0 and 256"},
+		{"unknown fsync", func(c *Config) { c.Log.Fsync = "never" }, `--fsync: "never" is not one of always, interval`},
+		{"two servers", func(c *Config) { c.Log.NATS = "nats://a:4222, tls://b" }, ""},
+		{"wrong scheme", func(c *Config) { c.Log.NATS = "http://me:pw@a" }, `--nats: "http://me:***@a" is not a URL like nats://host:4222`},
+		{"no scheme", func(c *Config) { c.Log.NATS = "host:4222" }, `--nats: "***" is not a URL like nats://host:4222`},
+		{"credentials without a cluster", func(c *Config) { c.Log.NATSCredentials = "f" }, "--nats-credentials: is of no use without --nats"},
+		{"no copy", func(c *Config) { c.Log.NATS, c.Log.Replicas = "nats://a", 0 }, "--replicas: 0 is not between 1 and 5"},
+		{"copies in one process", func(c *Config) { c.Log.Replicas = 3 }, "--replicas: more than one needs the cluster of --nats"},
+		{"copies in a cluster", func(c *Config) { c.Log.NATS, c.Log.Replicas = "nats://a", 3 }, ""},
+		{"password without an address", func(c *Config) { c.Log.NATSPassword = "p" }, "--nats-password: is of no use without --nats-listen"},
+		{"address without password", func(c *Config) { c.Log.NATSListen = ":4222" }, "--nats-listen: needs --nats-password"},
+		{"address with password", func(c *Config) { c.Log.NATSListen, c.Log.NATSPassword = ":4222", "p" }, ""},
+		{"address of an outside cluster", func(c *Config) {
+			c.Log.NATSListen, c.Log.NATSPassword, c.Log.NATS = ":4222", "p", "nats://a"
+		}, "--nats-listen: opens the embedded NATS server, but --nats names an outside one"},
+		{"cache too small", func(c *Config) { c.State.CacheSize = 1 }, "--cache-size: 1 is less than 8MiB"},
+		{"checkpoint too often", func(c *Config) { c.State.CheckpointInterval = time.Millisecond }, "--checkpoint-interval: 1ms is not between 10ms and 1h0m0s"},
+		{"no drain", func(c *Config) { c.ShutdownTimeout = 0 }, "--shutdown-timeout: 0s is not between 1ms and 1h0m0s"},
+		{"unknown level", func(c *Config) { c.Logging.Level = "loud" }, `--log-level: "loud" is not one of debug, info, warn, error`},
+		{"unknown format", func(c *Config) { c.Logging.Format = "" }, `--log-format: "" is not one of text, json`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := Default()
+			test.change(&c)
+			err := c.Validate()
+			if test.want == "" {
+				if err != nil {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			var problems Problems
+			if !errors.As(err, &problems) || len(problems) != 1 || problems[0].Error() != test.want {
+				t.Errorf("got  %v\nwant %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestZeroConfigReportsEveryComponent(t *testing.T) {
+	var problems Problems
+	errors.As(Config{}.Validate(), &problems)
+	for _, setting := range []string{"data", "shutdown-timeout", "listen", "max-body", "fsync", "cache-size", "log-level"} {
+		if !problems.of(setting) {
+			t.Errorf("nothing about %s in %v", setting, problems)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+// Package ctl is receiptctl's side of a running server: its HTTP client, the choice of the server or
+// the data to work on, and the following of the log.
+package ctl
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// dialTimeout bounds connecting. Answers have no bound of their own: a replay or a stream takes what
+// it takes, and the caller's context ends it.
+const dialTimeout = 5 * time.Second
+
+// maxErrorBody bounds how much of a failed answer is read.
+const maxErrorBody = 64 << 10
+
+// Client talks to one server with the admin key. It is safe for concurrent use.
+type Client struct {
+	base *url.URL
+	key  string
+	http *http.Client
+}
+
+// NewClient returns a client of the server at a URL like http://127.0.0.1:8080.
+func NewClient(server, key string) (*Client, error) {
+	base, err := url.Parse(server)
+	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
+		return nil, fmt.Errorf("%q is not a URL like %s", server, DefaultServer)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DialContext = (&net.Dialer{Timeout: dialTimeout}).DialContext
+	return &Client{base: base, key: key, http: &http.Client{Transport: transport}}, nil
+}
+
+// Error is an answer of the server other than a success.
+type Error struct {
+	// Status is the HTTP status.
+	Status int
+	// Code and Message are those of the answer's body; without one, Message is the status in words.
+	Code, Message string
+}
+
+// Error is the message with status and code.
+func (e *Error) Error() string {
+	return "server: " + e.Message + " (" + strings.TrimSpace(strconv.Itoa(e.Status)+" "+e.Code) + ")"
+}
+
+// Temporary reports whether the same request may succeed later: the server is overloaded, starting
+// or draining.
+func (e *Error) Temporary() bool {
+	return e.Status == http.StatusTooManyRequests || e.Status >= 500 && e.Status != http.StatusNotImplemented
+}
+
+// Call sends in as JSON (nothing if nil) to a path like "/v1/admin/verify" and decodes the answer into
+// out (ignored if nil). An answer other than a success is an [*Error].
+func (c *Client) Call(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	answer, err := c.Stream(ctx, method, path, query, in)
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(answer).Decode(out); err != nil {
+		return fmt.Errorf("decode the answer of %s: %w", path, err)
+	}
+	return nil
+}
+
+// Stream sends in as JSON (nothing if nil) and returns the body of the answer, to be read as it comes and
+// closed by the caller. Cancelling ctx ends it. An answer other than a success is an [*Error].
+func (c *Client) Stream(ctx context.Context, method, path string, query url.Values, in any) (io.ReadCloser, error) {
+	var body io.Reader
+	if in != nil {
+		encoded, err := json.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("encode the request of %s: %w", path, err)
+		}
+		body = bytes.NewReader(encoded)
+	}
+	return c.send(ctx, method, path, query, body)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, body io.Reader) (io.ReadCloser, error) {
+	target := c.base.JoinPath(path)
+	target.RawQuery = query.Encode()
+	request, err := http.NewRequestWithContext(ctx, method, target.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("make the request of %s: %w", path, err)
+	}
+	request.Header.Set("Authorization", "Bearer "+c.key)
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	if answer.StatusCode/100 == 2 {
+		return answer.Body, nil
+	}
+	defer answer.Body.Close()
+	return nil, decodeError(answer)
+}
+
+// unreachable says which server did not answer, without the method and path that url.Error adds.
+func (c *Client) unreachable(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	return fmt.Errorf("no answer from %s: %w", c.base.Redacted(), err)
+}
+
+// errorBody is the body of every failed answer.
+type errorBody struct {
+	Error struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"error"`
+}
+
+func decodeError(answer *http.Response) error {
+	var body errorBody
+	text, _ := io.ReadAll(io.LimitReader(answer.Body, maxErrorBody))
+	if json.Unmarshal(text, &body) != nil || body.Error.Message == "" {
+		body.Error.Message = http.StatusText(answer.StatusCode)
+	}
+	return &Error{Status: answer.StatusCode, Code: body.Error.Code, Message: body.Error.Message}
+}

@@ -1,0 +1,46 @@
+package ctl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/receiptd/receiptd/consumers"
+)
+
+// Rebuild has the server rebuild its state: name is "verify" or "replay". The server answers with lines of
+// JSON, progress first and the result last.
+func (c *Client) Rebuild(ctx context.Context, name string, query url.Values, report func(consumers.Progress)) (consumers.RebuildResult, error) {
+	var none consumers.RebuildResult
+	body, err := c.Stream(ctx, http.MethodPost, "/v1/admin/"+name, query, nil)
+	if err != nil {
+		return none, err
+	}
+	defer body.Close()
+	lines := json.NewDecoder(body)
+	for {
+		var line struct {
+			Progress *consumers.Progress      `json:"progress"`
+			Result   *consumers.RebuildResult `json:"result"`
+			Error    *struct {
+				Message string `json:"message"`
+			} `json:"error"`
+		}
+		switch err := lines.Decode(&line); {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return none, fmt.Errorf("%s: the server stopped before it had a result", name)
+		case err != nil:
+			return none, fmt.Errorf("%s: read the answer: %w", name, err)
+		case line.Error != nil:
+			return none, fmt.Errorf("%s: %s", name, line.Error.Message)
+		case line.Result != nil:
+			return *line.Result, nil
+		case line.Progress != nil && report != nil:
+			report(*line.Progress)
+		}
+	}
+}

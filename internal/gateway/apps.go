@@ -1,0 +1,82 @@
+package gateway
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+const maxSettingsBytes = 64 << 10
+
+// putApp creates an app or changes its settings. What the body leaves out keeps its value, or is the default
+// in a new app.
+func (g *Gateway) putApp(c *call) error {
+	body, err := c.readBody(maxSettingsBytes)
+	if err != nil {
+		return err
+	}
+	// One at a time: the new settings are made from the old, and revisions count up.
+	select {
+	case g.configuring <- struct{}{}:
+		defer func() { <-g.configuring }()
+	case <-c.r.Context().Done():
+		return c.r.Context().Err()
+	}
+	current, _, ok := g.State.Settings(c.app)
+	if !ok {
+		current = events.DefaultSettings()
+	}
+	wanted, err := events.ParseSettings(current, body)
+	if err != nil {
+		if bad, ok := errors.AsType[*events.FieldError](err); ok {
+			return invalid(bad.Field, bad.Problem)
+		}
+		return invalid("body", err.Error())
+	}
+	inForce, err := g.Commands.Configure(c.r.Context(), c.app, wanted)
+	if err != nil {
+		return err
+	}
+	writeJSON(c.w, http.StatusOK, inForce)
+	return nil
+}
+
+func (g *Gateway) getApp(c *call) error {
+	writeJSON(c.w, http.StatusOK, c.settings)
+	return nil
+}
+
+type rejectionBody struct {
+	Position
+	Index   int       `json:"index"`
+	At      timestamp `json:"at"`
+	Type    string    `json:"type"`
+	Group   string    `json:"group,omitempty"`
+	Peer    string    `json:"peer,omitempty"`
+	User    string    `json:"user,omitempty"`
+	Message string    `json:"message,omitempty"`
+	Code    int       `json:"code"`
+	Reason  string    `json:"reason"`
+}
+
+func (g *Gateway) getRejections(c *call) error {
+	limit, err := c.limit()
+	if err != nil {
+		return err
+	}
+	rejections, err := g.State.Rejections(c.app, limit)
+	if err != nil {
+		return err
+	}
+	list := make([]rejectionBody, 0, len(rejections))
+	for i := range rejections {
+		r := &rejections[i]
+		list = append(list, rejectionBody{
+			Position: Position{Partition: r.Partition, Sequence: r.Sequence}, Index: r.Index, At: timestamp(r.At), Type: r.Kind.String(),
+			Group: r.Group, Peer: r.Peer, User: r.User, Message: r.Message, Code: r.Outcome.Code(), Reason: r.Outcome.Reason(),
+		})
+	}
+	writeJSON(c.w, http.StatusOK, map[string]any{"rejections": list})
+	return nil
+}

@@ -1,0 +1,163 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/receiptd/receiptd/consumers"
+)
+
+// Config is what a [Gateway] is made of.
+type Config struct {
+	State    State
+	Log      Log
+	Commands Commands
+	Notify   Subscriber
+	// Partitions is the number of partitions of the log.
+	Partitions int
+
+	// AdminKey opens everything.
+	AdminKey string
+	// Tokens checks and makes user tokens.
+	Tokens *Tokens
+
+	// Admin, if set, serves /v1/admin/…; it is called for requests with the admin key only, and without
+	// deadlines.
+	Admin http.Handler
+	// Progress, if set, says how far each partition is, for GET /v1/status.
+	Progress func() []Progress
+	// Version is shown in GET /v1/status.
+	Version string
+
+	// Registry gets the gateway's metrics, and is what GET /metrics shows.
+	Registry *prometheus.Registry
+	Logger   *slog.Logger
+	Limits   Limits
+}
+
+// Limits bound what clients can make grow. Zero values mean the defaults.
+type Limits struct {
+	// BodyBytes bounds the body of POST events, before and after decompression. Default 8 MiB.
+	BodyBytes int64
+	// Events bounds the events of one request. Default 10,000.
+	Events int
+	// InflightBytes bounds the bodies of POST events that are held at one time. Default 256 MiB.
+	InflightBytes int64
+	// Request is how long a request may take, to the last byte of its answer. Default 30 s.
+	Request time.Duration
+	// Submit is how long a request waits for room in the log's queue before it is told to come back. Default 5 s.
+	Submit time.Duration
+	// Apply is how long wait=applied waits for the fold once the events are durable. Default 10 s.
+	Apply time.Duration
+	// Streams bounds the open event streams, StreamsPerUser those of one user. Defaults 20,000 and 8.
+	Streams, StreamsPerUser int
+	// StreamWrite is how long a stream's client may leave its socket full before it is dropped. Default 10 s.
+	StreamWrite time.Duration
+	// Heartbeat is the longest silence of a stream. Default 15 s.
+	Heartbeat time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	orDefault(&l.BodyBytes, 8<<20)
+	orDefault(&l.Events, 10_000)
+	orDefault(&l.InflightBytes, 256<<20)
+	orDefault(&l.Request, 30*time.Second)
+	orDefault(&l.Submit, 5*time.Second)
+	orDefault(&l.Apply, 10*time.Second)
+	orDefault(&l.Streams, 20_000)
+	orDefault(&l.StreamsPerUser, 8)
+	orDefault(&l.StreamWrite, 10*time.Second)
+	orDefault(&l.Heartbeat, 15*time.Second)
+	return l
+}
+
+func orDefault[T int | int64 | time.Duration](v *T, value T) {
+	if *v <= 0 {
+		*v = value
+	}
+}
+
+// Gateway is the HTTP handler. It starts no goroutine of its own.
+type Gateway struct {
+	Config
+	handler   http.Handler
+	adminKey  secret
+	statistic *consumers.Statistic
+	metrics   *metrics
+	started   time.Time
+
+	ingest      *ingestor
+	streams     *streamCount
+	configuring chan struct{} // holds a token while settings change
+
+	// draining ends streams; it is what Drain cancels.
+	draining context.Context
+	drain    context.CancelFunc
+	accepted atomic.Uint64
+}
+
+// New makes a gateway. It fails if the configuration lacks something.
+func New(cfg Config) (*Gateway, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	cfg.Limits = cfg.Limits.withDefaults()
+	g := &Gateway{
+		Config:      cfg,
+		adminKey:    newSecret(cfg.AdminKey),
+		statistic:   &consumers.Statistic{State: cfg.State, Partitions: cfg.Partitions},
+		metrics:     newMetrics(cfg.Registry),
+		started:     time.Now(),
+		ingest:      newIngestor(cfg.Limits),
+		streams:     newStreamCount(cfg.Limits),
+		configuring: make(chan struct{}, 1),
+	}
+	g.draining, g.drain = context.WithCancel(context.Background())
+	g.handler = g.newMux()
+	return g, nil
+}
+
+func (cfg *Config) validate() error {
+	switch {
+	case cfg.State == nil, cfg.Log == nil, cfg.Commands == nil, cfg.Notify == nil:
+		return errors.New("state, log, commands and notify are required")
+	case cfg.Partitions < 1:
+		return errors.New("the number of partitions is required")
+	case cfg.AdminKey == "":
+		return errors.New("an admin key is required") // an empty one would open everything to everybody
+	case cfg.Tokens == nil:
+		return errors.New("tokens are required")
+	case cfg.Registry == nil:
+		return errors.New("a metrics registry is required")
+	case cfg.Logger == nil:
+		return errors.New("a logger is required")
+	}
+	return nil
+}
+
+// Drain ends the open streams and turns readiness off; other requests are still served. It may be called
+// more than once.
+func (g *Gateway) Drain() { g.drain() }
+
+// Server returns a server for the gateway, without an address. Its Shutdown drains the gateway.
+func (g *Gateway) Server() *http.Server {
+	s := &http.Server{
+		Handler: g,
+		// The time to say what is wanted. What follows differs by route, from a lookup to a stream that
+		// stays open for days, so that the deadlines for body and answer are set by route (see serve)
+		// and not here.
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(g.Logger.Handler(), slog.LevelDebug),
+	}
+	s.RegisterOnShutdown(g.Drain)
+	return s
+}

@@ -1,0 +1,285 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+)
+
+// ingestor is what POST events keeps from one request to the next, so that an event costs no allocation.
+type ingestor struct {
+	limits Limits
+	// inflight is the sum of the bodies held: what a request said it would send, from its start until the
+	// log has taken its events.
+	inflight atomic.Int64
+	pool     sync.Pool
+}
+
+// intake is the memory of one request. Strings of events share body or decoder, so that all three
+// are free at the same time: when the log has taken the events.
+type intake struct {
+	body    []byte
+	decoder events.Decoder
+	events  []events.Event
+}
+
+func newIngestor(limits Limits) *ingestor {
+	return &ingestor{limits: limits, pool: sync.Pool{New: func() any { return new(intake) }}}
+}
+
+// keepBody bounds the memory that an unusually large request leaves behind.
+const keepBody = 1 << 20
+
+func (in *ingestor) put(t *intake) {
+	if cap(t.body) > keepBody {
+		t.body = nil
+	}
+	clear(t.events) // they hold on to the body
+	t.events = t.events[:0]
+	in.pool.Put(t)
+}
+
+// reserve takes room for a body of n bytes; -1 stands for the longest.
+func (in *ingestor) reserve(n int64) (release func(), err error) {
+	if n < 0 {
+		n = in.limits.BodyBytes
+	}
+	if in.inflight.Add(n) > in.limits.InflightBytes {
+		in.inflight.Add(-n)
+		return nil, errOverloaded
+	}
+	return func() { in.inflight.Add(-n) }, nil
+}
+
+// format is the form of a body of events.
+type format uint8
+
+const (
+	formatNDJSON format = iota
+	formatJSON
+	formatProtobuf
+)
+
+var formats = map[string]format{
+	"application/x-ndjson":   formatNDJSON,
+	"application/json":       formatJSON,
+	"application/x-protobuf": formatProtobuf,
+}
+
+func formatOf(r *http.Request) (format, error) {
+	contentType := r.Header.Get("Content-Type")
+	f, ok := formats[contentType]
+	if !ok { // most send it bare, and parsing allocates
+		mediaType, _, err := mime.ParseMediaType(contentType)
+		if f, ok = formats[mediaType]; err != nil || !ok {
+			return 0, &apiError{
+				status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", field: "Content-Type",
+				message: "Content-Type: one of application/x-ndjson, application/json and application/x-protobuf is required",
+			}
+		}
+	}
+	return f, nil
+}
+
+// postEvents appends the events of the body and answers when they are durable, or with wait=applied when they are
+// folded.
+func (g *Gateway) postEvents(c *call) error {
+	applied, err := c.waitsForApplied()
+	if err != nil {
+		return err
+	}
+	ticket, n, err := g.submit(c)
+	if err != nil {
+		return err
+	}
+	if err := ticket.Wait(c.r.Context()); err != nil {
+		return notDurable(err)
+	}
+	g.accepted.Add(uint64(n))
+	g.metrics.accepted.Add(float64(n))
+	if applied {
+		return g.answerOutcomes(c, ticket, n)
+	}
+	c.writeAnswer(appendPositions(appendAccepted(nil, n), ticket.Positions()))
+	return nil
+}
+
+func (c *call) waitsForApplied() (bool, error) {
+	if c.r.URL.RawQuery == "" {
+		return false, nil
+	}
+	switch c.r.URL.Query().Get("wait") {
+	case "", "durable":
+		return false, nil
+	case "applied":
+		return true, nil
+	}
+	return false, invalid("wait", "neither durable nor applied")
+}
+
+// submit reads and decodes the whole body before it hands anything to the log: all of it is right, or
+// nothing is appended.
+func (g *Gateway) submit(c *call) (Ticket, int, error) {
+	in := g.ingest
+	f, err := formatOf(c.r)
+	if err != nil {
+		return nil, 0, err
+	}
+	if c.r.ContentLength > in.limits.BodyBytes {
+		return nil, 0, tooLarge(fmt.Sprintf("the body is larger than %d bytes", in.limits.BodyBytes))
+	}
+	size := c.r.ContentLength
+	if c.r.Header.Get("Content-Encoding") != "" {
+		size = -1
+	}
+	release, err := in.reserve(size)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer release()
+	t := in.pool.Get().(*intake)
+	defer in.put(t)
+
+	if err := t.read(c, in.limits.BodyBytes, size); err != nil {
+		return nil, 0, err
+	}
+	g.metrics.bodyBytes.Add(float64(len(t.body)))
+	if err := t.decode(f, c.app, in.limits.Events); err != nil {
+		return nil, 0, err
+	}
+	ctx, cancel := context.WithTimeout(c.r.Context(), in.limits.Submit)
+	defer cancel()
+	ticket, err := g.Log.Submit(ctx, t.events)
+	return ticket, len(t.events), err
+}
+
+func (t *intake) decode(f format, app string, limit int) error {
+	add := func(i int, e *events.Event) error {
+		if i >= limit {
+			return tooManyEvents(limit)
+		}
+		t.events = append(t.events, *e)
+		t.events[i].App = app
+		return nil
+	}
+	var err error
+	switch f {
+	case formatNDJSON:
+		err = t.decoder.Decode(t.body, events.FormNDJSON, add)
+	case formatJSON:
+		err = t.decoder.Decode(t.body, events.FormJSON, add)
+	case formatProtobuf:
+		err = events.DecodeEventList(t.body, add)
+	}
+	if bad, ok := errors.AsType[*events.EventError](err); ok {
+		return invalidEvent(bad.Index, bad.Field, bad.Problem)
+	}
+	if errors.Is(err, events.ErrNoEvents) {
+		return invalid("body", "no event in it")
+	}
+	return err
+}
+
+func tooManyEvents(limit int) *apiError {
+	return &apiError{
+		status: http.StatusRequestEntityTooLarge, code: "too_many_events", message: "more than " + strconv.Itoa(limit) + " events",
+	}
+}
+
+// notDurable is the answer when the log had taken the events and then failed: some of them may be stored.
+func notDurable(err error) error {
+	answer := *errUnknown
+	if errors.Is(err, eventlog.ErrLogFull) {
+		answer = *errLogFull
+	}
+	answer.cause = err
+	return &answer
+}
+
+// answerOutcomes waits until every entry that holds one of the events is folded, and answers what became of each event.
+func (g *Gateway) answerOutcomes(c *call, ticket Ticket, n int) error {
+	ctx, cancel := context.WithTimeout(c.r.Context(), g.Limits.Apply)
+	defer cancel()
+	answer := append(appendAccepted(nil, n), `,"outcomes":[`...)
+	entries := make(map[Position][]events.Outcome)
+	i := 0
+	for at := range ticket.Locations() {
+		entry := Position{Partition: at.Partition, Sequence: at.Sequence}
+		outcomes, known := entries[entry]
+		if !known {
+			var err error
+			if outcomes, err = g.State.Outcomes(ctx, at.Partition, at.Sequence); err != nil {
+				return notApplied(err, ticket, n)
+			}
+			entries[entry] = outcomes
+		}
+		if at.Index >= len(outcomes) {
+			return fmt.Errorf("entry %d of partition %d has %d outcomes, event %d is asked for", at.Sequence, at.Partition, len(outcomes), at.Index)
+		}
+		answer = appendOutcome(answer, i, outcomes[at.Index])
+		i++
+	}
+	c.writeAnswer(append(answer, "]}\n"...))
+	return nil
+}
+
+// notApplied is the answer when the outcomes are not known in time: the events are safe, and sending
+// them again would be of no use.
+func notApplied(err error, ticket Ticket, n int) error {
+	answer := &apiError{
+		status: http.StatusServiceUnavailable, code: "not_applied",
+		message:  "the events are durable and will be applied, but were not in time for this answer",
+		accepted: n, positions: ticket.Positions(), cause: err,
+	}
+	if errors.Is(err, consumers.ErrOutcomeGone) {
+		answer.code = "outcome_gone"
+		answer.message = "the events are durable and were applied, but their outcomes are no longer remembered"
+	}
+	return answer
+}
+
+func appendAccepted(dst []byte, n int) []byte {
+	return strconv.AppendInt(append(dst, `{"accepted":`...), int64(n), 10)
+}
+
+func appendPositions(dst []byte, positions []Position) []byte {
+	dst = append(dst, `,"positions":[`...)
+	for i, p := range positions {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendInt(append(dst, `{"partition":`...), int64(p.Partition), 10)
+		dst = strconv.AppendUint(append(dst, `,"sequence":`...), p.Sequence, 10)
+		dst = append(dst, '}')
+	}
+	return append(dst, "]}\n"...)
+}
+
+// appendOutcome relies on reasons being plain ASCII.
+func appendOutcome(dst []byte, i int, o events.Outcome) []byte {
+	if i > 0 {
+		dst = append(dst, ',')
+	}
+	dst = strconv.AppendInt(append(dst, `{"index":`...), int64(i), 10)
+	dst = append(append(dst, `,"outcome":"`...), o.String()...)
+	dst = append(dst, '"')
+	if o.Rejected() {
+		dst = strconv.AppendInt(append(dst, `,"code":`...), int64(o.Code()), 10)
+		dst = append(append(append(dst, `,"reason":"`...), o.Reason()...), '"')
+	}
+	return append(dst, '}')
+}
+
+func (c *call) writeAnswer(body []byte) {
+	c.w.Header().Set("Content-Type", "application/json")
+	_, _ = c.w.Write(body) // an error means that the client is gone
+}

@@ -1,0 +1,101 @@
+package runtime
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/events"
+)
+
+// admin serves what receiptctl asks of a running server: /v1/admin/verify, replay, tail and poison. The gateway lets in who
+// has the admin key.
+type admin struct{ core *Core }
+
+func newAdmin(core *Core) http.Handler {
+	a := &admin{core}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/admin/verify", a.verify)
+	mux.HandleFunc("POST /v1/admin/replay", a.replay)
+	mux.HandleFunc("GET /v1/admin/tail", a.tail)
+	mux.HandleFunc("GET /v1/admin/poison", a.poison)
+	return mux
+}
+
+func (a *admin) verify(w http.ResponseWriter, r *http.Request) {
+	a.rebuild(w, r, consumers.RebuildOptions{})
+}
+
+func (a *admin) replay(w http.ResponseWriter, r *http.Request) {
+	a.rebuild(w, r, consumers.RebuildOptions{Switch: true, Projection: r.URL.Query().Get("projection")})
+}
+
+// rebuild answers with lines of JSON: {"progress":{…}} now and then, and last {"result":{…}} or {"error":{…}}.
+func (a *admin) rebuild(w http.ResponseWriter, r *http.Request, o consumers.RebuildOptions) {
+	if err := o.Validate(); err != nil {
+		refuse(w, http.StatusBadRequest, "bad_request", err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	lines := &lineWriter{w: w}
+	var last time.Time
+	o.Progress = func(p consumers.Progress) {
+		if time.Since(last) >= progressEvery {
+			last = time.Now()
+			lines.write(map[string]any{"progress": p})
+		}
+	}
+	result, err := a.core.Projector.Rebuild(r.Context(), o)
+	if err != nil {
+		code := "internal"
+		if errors.Is(err, consumers.ErrRebuilding) {
+			code = "busy"
+		}
+		lines.write(map[string]any{"error": map[string]string{"code": code, "message": err.Error()}})
+		return
+	}
+	lines.write(map[string]any{"result": result})
+}
+
+const progressEvery = 200 * time.Millisecond
+
+// lineWriter writes JSON lines that reach the client at once.
+type lineWriter struct {
+	mu sync.Mutex
+	w  http.ResponseWriter
+}
+
+// write does not report errors: a client that is gone ends the request's context.
+func (l *lineWriter) write(v any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = json.NewEncoder(l.w).Encode(v)
+	_ = http.NewResponseController(l.w).Flush()
+}
+
+func refuse(w http.ResponseWriter, status int, code, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]string{"code": code, "message": message}})
+}
+
+// poison lists the log entries that could not be decoded.
+func (a *admin) poison(w http.ResponseWriter, _ *http.Request) {
+	total, latest := a.core.Projector.Poison()
+	list := make([]poisonLine, len(latest))
+	for i, x := range latest {
+		list[i] = poisonLine{x.Partition, x.Sequence, string(events.AppendTime(nil, x.At)), x.Reason}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{"total": total, "latest": list})
+}
+
+type poisonLine struct {
+	Partition int    `json:"partition"`
+	Sequence  uint64 `json:"sequence"`
+	Time      string `json:"time"`
+	Reason    string `json:"reason"`
+}

@@ -1,0 +1,132 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/gateway"
+)
+
+// appender is the log as the gateway sees it.
+type appender struct{ log *eventlog.Log }
+
+// Submit implements [gateway.Log].
+func (a appender) Submit(ctx context.Context, evs []events.Event) (gateway.Ticket, error) {
+	t, err := a.log.Submit(ctx, evs)
+	if err != nil {
+		return nil, err
+	}
+	return ticket{t}, nil
+}
+
+type ticket struct{ *eventlog.Ticket }
+
+// Positions implements [gateway.Ticket].
+func (t ticket) Positions() []gateway.Position {
+	list := t.Ticket.Positions()
+	out := make([]gateway.Position, len(list))
+	for i, p := range list {
+		out[i] = gateway.Position(p)
+	}
+	return out
+}
+
+// Locate implements [gateway.Ticket].
+func (t ticket) Locate(i int) (gateway.Position, int) {
+	l := t.Ticket.Locate(i)
+	return gateway.Position{Partition: l.Partition, Sequence: l.Sequence}, l.Index
+}
+
+// commands are the changes that go to all partitions.
+type commands struct {
+	log       *eventlog.Log
+	projector *consumers.Projector
+}
+
+// Configure implements [gateway.Commands]. Partition 0 has the settings first: after a crash in the middle the
+// others get them from it.
+func (c *commands) Configure(ctx context.Context, app string, s events.Settings) (events.Settings, error) {
+	revision := uint64(1)
+	for _, r := range c.projector.Revisions()[app] {
+		revision = max(revision, r+1)
+	}
+	for k := range c.log.Partitions() {
+		if err := c.configure(ctx, k, app, s, revision); err != nil {
+			return s, err
+		}
+	}
+	inForce, _, _ := c.projector.Settings(app)
+	return inForce, nil
+}
+
+func (c *commands) configure(ctx context.Context, partition int, app string, s events.Settings, revision uint64) error {
+	return c.apply(ctx, partition, events.Event{Kind: events.AppConfigured, App: app, Settings: &s, Revision: revision})
+}
+
+// Seen implements [gateway.Commands].
+func (c *commands) Seen(ctx context.Context, app, user string, upto []uint64) error {
+	for k, sequence := range upto {
+		items, _, err := c.projector.StatisticsAt(k, app, user)
+		if err != nil {
+			return err
+		}
+		if len(items) == 0 {
+			continue // nothing to take from the summary: not worth an event
+		}
+		e := events.Event{Kind: events.StatisticSeen, App: app, User: user, Upto: sequence}
+		if err := c.apply(ctx, k, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply appends an event to a partition and waits until it is folded.
+func (c *commands) apply(ctx context.Context, partition int, e events.Event) error {
+	t, err := c.log.SubmitTo(ctx, partition, []events.Event{e})
+	if err != nil {
+		return err
+	}
+	if err := t.Wait(ctx); err != nil {
+		return err
+	}
+	at := t.Locate(0)
+	if _, err := c.projector.Outcomes(ctx, at.Partition, at.Sequence); err != nil {
+		return fmt.Errorf("wait for %v: %w", e.Kind, err)
+	}
+	return nil
+}
+
+// reconcile waits until the folds have caught up and gives every partition the newest settings of each app.
+func (c *commands) reconcile(ctx context.Context) error {
+	for k := range c.log.Partitions() {
+		_, last, err := c.log.Bounds(ctx, k)
+		if err != nil {
+			return err
+		}
+		if err := c.projector.WaitFor(ctx, k, last); err != nil {
+			return err
+		}
+	}
+	for app, revisions := range c.projector.Revisions() {
+		newest := 0
+		for k, r := range revisions {
+			if r > revisions[newest] {
+				newest = k
+			}
+		}
+		settings, _ := c.projector.SettingsAt(newest, app)
+		for k, r := range revisions {
+			if r == revisions[newest] {
+				continue
+			}
+			if err := c.configure(ctx, k, app, settings, revisions[newest]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

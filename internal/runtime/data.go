@@ -1,0 +1,66 @@
+package runtime
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gofrs/flock"
+)
+
+// What lies in a data directory.
+const (
+	logDir       = "log"       // the embedded NATS server's store
+	stateDir     = "state"     // checkpoints, a directory for each partition
+	adminKeyFile = "admin.key" // the admin key that was made, mode 0600
+	tokenKeyFile = "token.key" // signs user tokens, mode 0600
+	lockFile     = "receiptd.lock"
+)
+
+// ErrInUse is returned when another process works on the data directory.
+var ErrInUse = errors.New("the data directory is in use by another receiptd")
+
+// openData makes the data directory if need be and takes it for this process.
+func openData(dir string) (*flock.Flock, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	lock := flock.New(filepath.Join(dir, lockFile))
+	switch ok, err := lock.TryLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("data directory %s cannot be written: %w", dir, err)
+	case !ok:
+		return nil, fmt.Errorf("%w: %s", ErrInUse, dir)
+	}
+	return lock, nil
+}
+
+// secretFile returns the secret kept in a file, one made now if there is none.
+func secretFile(path string, bytes int) (string, error) {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		if s := strings.TrimSpace(string(text)); s != "" {
+			return s, nil
+		}
+		return "", fmt.Errorf("%s is empty; remove it to have a new secret made", path)
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("read secret: %w", err)
+	}
+	raw := make([]byte, bytes)
+	_, _ = rand.Read(raw) // never fails
+	s := hex.EncodeToString(raw)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return "", fmt.Errorf("keep secret: %w", err)
+	}
+	_, err = fmt.Fprintln(f, s)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return "", fmt.Errorf("keep secret: %w", err)
+	}
+	return s, nil
+}

@@ -1,0 +1,73 @@
+package runtime
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// collector shows the figures of log and folds, read when they are asked for.
+type collector struct{ core *Core }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("receiptd_"+name, help, append([]string{"partition"}, labels...), nil)
+}
+
+var (
+	descLogEntries  = desc("log_entries_total", "Entries appended to the log since the start.")
+	descLogEvents   = desc("log_events_total", "Events appended to the log since the start.")
+	descLogBytes    = desc("log_bytes_total", "Bytes of the entries appended since the start.")
+	descLogRetries  = desc("log_retries_total", "Appends that were tried again.")
+	descLogPending  = desc("log_pending_events", "Events queued for the log.")
+	descLogAge      = desc("log_append_age_seconds", "How long the append under way has been waiting.")
+	descLogAck      = desc("log_ack_seconds", "How long the last append took to be durable.")
+	descLogSequence = desc("log_sequence", "Sequence of the last entry this process appended.")
+	descApplied     = desc("fold_sequence", "Sequence of the last entry folded.")
+	descLag         = desc("fold_lag_entries", "Entries appended by this process and not folded yet.")
+	descClock       = desc("fold_clock_seconds", "The fold's clock: broker time of the last entry.")
+	descOutcomes    = desc("fold_outcomes_total", "Events decided, by outcome and reason.", "outcome", "reason")
+	descCache       = desc("fold_cache_bytes", "Memory of cached state, roughly.")
+	descChanged     = desc("fold_changed_messages", "Messages changed since the last checkpoint.")
+	descParked      = desc("fold_parked_receipts", "Receipts that wait for their message.")
+	descPoison      = desc("fold_poison_entries_total", "Log entries that could not be decoded.")
+	descDisk        = desc("state_disk_bytes", "Size of the checkpoint's files.")
+)
+
+// Describe implements [prometheus.Collector].
+func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// Collect implements [prometheus.Collector].
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	log, states := c.core.Log.Stats(), c.core.Projector.Stats()
+	for k := range states {
+		partition := strconv.Itoa(k)
+		send := func(d *prometheus.Desc, t prometheus.ValueType, v float64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(d, t, v, append([]string{partition}, labels...)...)
+		}
+		l, s := &log[k], &states[k]
+		send(descLogEntries, prometheus.CounterValue, float64(l.Entries))
+		send(descLogEvents, prometheus.CounterValue, float64(l.Events))
+		send(descLogBytes, prometheus.CounterValue, float64(l.Bytes))
+		send(descLogRetries, prometheus.CounterValue, float64(l.Retries))
+		send(descLogPending, prometheus.GaugeValue, float64(l.Queued))
+		send(descLogAge, prometheus.GaugeValue, l.InFlight.Seconds())
+		send(descLogAck, prometheus.GaugeValue, l.LastAck.Seconds())
+		send(descLogSequence, prometheus.GaugeValue, float64(l.LastSequence))
+		send(descApplied, prometheus.GaugeValue, float64(s.Sequence))
+		send(descLag, prometheus.GaugeValue, max(0, float64(l.LastSequence)-float64(s.Sequence)))
+		send(descClock, prometheus.GaugeValue, float64(s.Clock)/float64(time.Second/time.Millisecond))
+		send(descCache, prometheus.GaugeValue, float64(s.CacheBytes))
+		send(descChanged, prometheus.GaugeValue, float64(s.Changed))
+		send(descParked, prometheus.GaugeValue, float64(s.Parked))
+		send(descPoison, prometheus.CounterValue, float64(s.Poison))
+		send(descDisk, prometheus.GaugeValue, float64(s.DiskBytes))
+		byReason := map[[2]string]uint64{} // several outcomes have one reason
+		for o, n := range s.Outcomes {
+			byReason[[2]string{o.String(), o.Reason()}] += n
+		}
+		for labels, n := range byReason {
+			send(descOutcomes, prometheus.CounterValue, float64(n), labels[:]...)
+		}
+	}
+}

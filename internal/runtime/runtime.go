@@ -1,0 +1,273 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/gateway"
+)
+
+// startTimeout bounds the start of the log: the embedded server reads what it holds, an outside one answers.
+const startTimeout = 60 * time.Second
+
+// Core is the log and the state folded from it, without an edge: what a tool opens on a stopped server's data.
+type Core struct {
+	Log       *eventlog.Log
+	Projector *consumers.Projector
+
+	notify *consumers.Notify
+	lock   *flock.Flock
+	logger *slog.Logger
+}
+
+// OpenCore takes the data directory and opens log and state. Nothing is folded yet: see [consumers.Projector.Run].
+func OpenCore(ctx context.Context, cfg config.Config, logger *slog.Logger) (c *Core, err error) {
+	c = &Core{logger: logger}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if c.lock, err = openData(cfg.Data); err != nil {
+		return c, err
+	}
+	opening, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if c.Log, err = eventlog.Open(opening, logConfig(cfg, logger)); err != nil {
+		return c, fmt.Errorf("open log: %w", err)
+	}
+	c.notify = consumers.NewNotify(c.Log.Partitions(), consumers.NotifyOptions{})
+	c.Projector, err = consumers.NewProjector(ctx, c.Log, consumers.Options{
+		Dir:             filepath.Join(cfg.Data, stateDir),
+		CacheBytes:      int(cfg.State.CacheSize),
+		CheckpointEvery: cfg.State.CheckpointInterval,
+		Audience:        c.notify,
+		Logger:          logger,
+	})
+	if err != nil {
+		return c, fmt.Errorf("open state: %w", err)
+	}
+	return c, nil
+}
+
+func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
+	l := eventlog.Config{
+		Partitions: cfg.Log.Partitions,
+		Logger:     logger,
+	}
+	if len(cfg.Log.NATS) > 0 {
+		l.URL = cfg.Log.NATS.Reveal()
+		l.Credentials = cfg.Log.NATSCredentials
+		l.Replicas = cfg.Log.Replicas
+		return l
+	}
+	l.Dir = filepath.Join(cfg.Data, logDir)
+	l.MinFree = int64(cfg.Log.MinFree)
+	if cfg.Log.Fsync == config.FsyncInterval {
+		l.Fsync = eventlog.FsyncInterval
+	}
+	l.Ingress = eventlog.Ingress{Listen: cfg.Log.NATSListen, Password: cfg.Log.NATSPassword.Reveal()}
+	return l
+}
+
+// Close closes what is open, in the order in which one part needs the other. It may be called again.
+func (c *Core) Close(ctx context.Context) error {
+	var err error
+	if c.Projector != nil {
+		err = errors.Join(err, c.Projector.Close())
+		c.Projector = nil
+	}
+	if c.notify != nil {
+		c.notify.Close()
+	}
+	if c.Log != nil {
+		err = errors.Join(err, c.Log.Close(ctx))
+		c.Log = nil
+	}
+	if c.lock != nil {
+		err = errors.Join(err, c.lock.Unlock())
+		c.lock = nil
+	}
+	return err
+}
+
+// Server is a whole receiptd.
+type Server struct {
+	*Core
+	cfg      config.Config
+	logger   *slog.Logger
+	listener net.Listener
+	http     *http.Server
+	adminKey string
+}
+
+// Build opens everything and binds the address, but serves and folds nothing yet.
+func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version string) (s *Server, err error) {
+	core, err := OpenCore(ctx, cfg, logger)
+	if err != nil {
+		return nil, err
+	}
+	s = &Server{Core: core, cfg: cfg, logger: logger}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+			s = nil
+		}
+	}()
+	if s.adminKey = cfg.HTTP.AdminKey.Reveal(); s.adminKey == "" {
+		if s.adminKey, err = secretFile(filepath.Join(cfg.Data, adminKeyFile), 24); err != nil {
+			return s, err
+		}
+	}
+	g, err := s.gateway(version)
+	if err != nil {
+		return s, err
+	}
+	s.http = g.Server()
+	if s.listener, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
+		return s, fmt.Errorf("listen: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Server) gateway(version string) (*gateway.Gateway, error) {
+	key, err := secretFile(filepath.Join(s.cfg.Data, tokenKeyFile), 32)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := gateway.NewTokens([]byte(key), time.Now)
+	if err != nil {
+		return nil, err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&collector{core: s.Core})
+	return gateway.New(gateway.Config{
+		State:      s.Projector,
+		Log:        appender{s.Log},
+		Commands:   &commands{log: s.Log, projector: s.Projector},
+		Notify:     s.notify,
+		Partitions: s.Log.Partitions(),
+		AdminKey:   s.adminKey,
+		Tokens:     tokens,
+		Admin:      newAdmin(s.Core),
+		Progress:   s.progress,
+		Version:    version,
+		Registry:   registry,
+		Logger:     s.logger,
+		Limits: gateway.Limits{
+			BodyBytes: int64(s.cfg.HTTP.MaxBody),
+			Events:    s.cfg.HTTP.MaxEventsPerRequest,
+		},
+	})
+}
+
+// Addr is the address that the server listens at.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// AdminKey is the key that may do everything.
+func (s *Server) AdminKey() string { return s.adminKey }
+
+// AdminKeyFile is where the admin key was made and is kept; empty if it was given.
+func (s *Server) AdminKeyFile() string {
+	if s.cfg.HTTP.AdminKey.Reveal() != "" {
+		return ""
+	}
+	return filepath.Join(s.cfg.Data, adminKeyFile)
+}
+
+// Run serves and folds until the context ends, then drains within the shutdown timeout: no new requests, those
+// under way finish, what was submitted becomes durable, the state is written. It returns early with an error if
+// a part cannot go on.
+func (s *Server) Run(ctx context.Context) error {
+	// The folds stop last: requests that wait for outcomes need them.
+	folding, stopFolding := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopFolding()
+	group, failed := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.Projector.Run(folding) })
+	group.Go(func() error {
+		select {
+		case <-s.Log.Failed():
+			return fmt.Errorf("log: %w", s.Log.Err())
+		case <-failed.Done():
+			return nil
+		}
+	})
+	group.Go(func() error { return s.reconcile(failed) })
+	group.Go(func() error {
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-failed.Done()
+		defer stopFolding()
+		return s.drain(context.WithoutCancel(ctx))
+	})
+	return group.Wait()
+}
+
+func (s *Server) drain(ctx context.Context) error {
+	s.logger.Info("draining")
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.ShutdownTimeout)
+	defer cancel()
+	if err := s.http.Shutdown(ctx); err != nil {
+		s.logger.Warn("requests were cut off", "error", err)
+		return s.http.Close()
+	}
+	return nil
+}
+
+// reconcile completes changes of settings that a crash cut off between two partitions.
+func (s *Server) reconcile(ctx context.Context) error {
+	c := &commands{log: s.Log, projector: s.Projector}
+	if err := c.reconcile(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("complete settings: %w", err)
+	}
+	return nil
+}
+
+// Close closes everything. Run has to have returned.
+func (s *Server) Close(ctx context.Context) error {
+	var err error
+	if s.listener != nil {
+		if e := s.listener.Close(); !errors.Is(e, net.ErrClosed) {
+			err = e
+		}
+		s.listener = nil
+	}
+	return errors.Join(err, s.Core.Close(ctx))
+}
+
+// progress says how far each partition is.
+func (s *Server) progress() []gateway.Progress {
+	var out []gateway.Progress
+	states := s.Projector.Stats()
+	for k, log := range s.Log.Stats() {
+		out = append(out, gateway.Progress{
+			Partition: k, Stored: max(log.LastSequence, states[k].Sequence), Applied: states[k].Sequence,
+		})
+	}
+	return out
+}
+
+// Configure puts settings of an app in force in every partition.
+func (c *Core) Configure(ctx context.Context, app string, s events.Settings) (events.Settings, error) {
+	return (&commands{log: c.Log, projector: c.Projector}).Configure(ctx, app, s)
+}

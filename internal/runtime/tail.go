@@ -1,0 +1,285 @@
+package runtime
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+)
+
+// markEvery is how long a tail is silent before it shows that it is alive.
+const markEvery = 15 * time.Second
+
+// place is where a tail stands in a partition: behind the event with the index of the entry.
+type place struct {
+	sequence uint64
+	index    int
+}
+
+// tail follows the log: a line of JSON for each event, with a cursor to go on behind it. Lines of one partition
+// are in log order.
+type tail struct {
+	core   *Core
+	w      http.ResponseWriter
+	app    string // "org#app", empty for all
+	places []place
+	line   []byte
+}
+
+// tailed is what a partition's reader hands to the writer: an entry, decoded in a batch of its own.
+type tailed struct {
+	partition int
+	entry     eventlog.Entry
+	batch     *events.Batch
+	err       error
+	taken     chan<- struct{}
+}
+
+func (a *admin) tail(w http.ResponseWriter, r *http.Request) {
+	t, err := a.newTail(w, r)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "bad_request", err.Error())
+		return
+	}
+	readers, err := t.open(r.Context())
+	if err != nil {
+		status, code := http.StatusServiceUnavailable, "unavailable"
+		if errors.Is(err, eventlog.ErrTrimmed) || errors.Is(err, eventlog.ErrAhead) {
+			status, code = http.StatusGone, "gone"
+		}
+		refuse(w, status, code, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	// The client is gone or the server stops: there is nobody to tell.
+	_ = t.run(r.Context(), readers)
+}
+
+func (a *admin) newTail(w http.ResponseWriter, r *http.Request) (*tail, error) {
+	t := &tail{core: a.core, w: w}
+	q := r.URL.Query()
+	if app := q.Get("app"); app != "" {
+		org, name, ok := strings.Cut(app, "/")
+		if !ok {
+			return nil, fmt.Errorf("app %q is not ORG/APP", app)
+		}
+		t.app = events.AppKey(org, name)
+	}
+	if cursor := q.Get("cursor"); cursor != "" {
+		var err error
+		t.places, err = parsePlaces(cursor, a.core.Log.Partitions())
+		return t, err
+	}
+	t.places = make([]place, a.core.Log.Partitions())
+	for k := range t.places {
+		first, last, err := a.core.Log.Bounds(r.Context(), k)
+		if err != nil {
+			return nil, err
+		}
+		switch q.Get("from") {
+		case "", "now":
+			t.places[k] = behind(last)
+		case "start":
+			t.places[k] = behind(max(first, 1) - 1)
+		default:
+			return nil, fmt.Errorf("from %q is not one of now, start", q.Get("from"))
+		}
+	}
+	return t, nil
+}
+
+// behind is the place behind all events of an entry.
+func behind(sequence uint64) place { return place{sequence, events.MaxBatchEvents} }
+
+func (t *tail) open(ctx context.Context) (readers []*eventlog.Reader, err error) {
+	for k, p := range t.places {
+		after := p.sequence
+		if p.index < events.MaxBatchEvents && after > 0 {
+			after-- // the entry itself has more
+		}
+		r, err := t.core.Log.Read(ctx, k, after)
+		if err != nil {
+			closeAll(readers)
+			return nil, fmt.Errorf("tail partition %d: %w", k, err)
+		}
+		readers = append(readers, r)
+	}
+	return readers, nil
+}
+
+func closeAll(readers []*eventlog.Reader) {
+	for _, r := range readers {
+		r.Close()
+	}
+}
+
+func (t *tail) run(ctx context.Context, readers []*eventlog.Reader) error {
+	group, ctx := errgroup.WithContext(ctx)
+	entries := make(chan tailed)
+	for k, r := range readers {
+		group.Go(func() error {
+			defer r.Close()
+			return t.read(ctx, k, r, entries)
+		})
+	}
+	group.Go(func() error { return t.write(ctx, entries) })
+	return group.Wait()
+}
+
+func (t *tail) read(ctx context.Context, partition int, r *eventlog.Reader, out chan<- tailed) error {
+	taken := make(chan struct{})
+	batch := new(events.Batch)
+	for {
+		e, err := r.Next(ctx)
+		if err != nil {
+			return err
+		}
+		x := tailed{partition: partition, entry: e, batch: batch, taken: taken}
+		x.err = events.DecodeEntry(e.Subject, e.Data, t.core.Log.Partitions(), batch)
+		select {
+		case out <- x:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select {
+		case <-taken: // the batch is free again
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (t *tail) write(ctx context.Context, entries <-chan tailed) error {
+	flush := http.NewResponseController(t.w).Flush
+	mark := time.NewTicker(markEvery)
+	defer mark.Stop()
+	if err := t.mark(); err != nil {
+		return err
+	}
+	for {
+		if err := flush(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-mark.C:
+			if err := t.mark(); err != nil {
+				return err
+			}
+		case x := <-entries:
+			err := t.entry(&x)
+			x.taken <- struct{}{}
+			if err != nil {
+				return err
+			}
+			mark.Reset(markEvery)
+		}
+	}
+}
+
+func (t *tail) mark() error {
+	_, err := fmt.Fprintf(t.w, "{\"cursor\":%q}\n", t.cursor())
+	return err
+}
+
+func (t *tail) entry(x *tailed) error {
+	at := &t.places[x.partition]
+	if x.err != nil {
+		*at = behind(x.entry.Sequence)
+		if t.app != "" {
+			return nil
+		}
+		line := append(t.head(x, 0), `,"error":`...)
+		line = strconv.AppendQuote(line, x.err.Error())
+		return t.end(line)
+	}
+	var e events.Event
+	for i := range x.batch.Len() {
+		if at.sequence == x.entry.Sequence && i <= at.index {
+			continue // the cursor was in the middle of this entry
+		}
+		if x.batch.Event(i, &e); t.app != "" && e.App != t.app {
+			continue
+		}
+		*at = place{x.entry.Sequence, i}
+		line := append(t.head(x, i), `,"app":`...)
+		line = append(strconv.AppendQuote(line, e.App), ',')
+		body := len(line)
+		line = events.AppendJSON(line, &e)
+		line = append(line[:body], line[body+1:len(line)-1]...) // without its braces
+		if err := t.end(line); err != nil {
+			return err
+		}
+	}
+	*at = behind(x.entry.Sequence)
+	return nil
+}
+
+func (t *tail) head(x *tailed, index int) []byte {
+	line := append(t.line[:0], `{"partition":`...)
+	line = strconv.AppendInt(line, int64(x.partition), 10)
+	line = append(line, `,"sequence":`...)
+	line = strconv.AppendUint(line, x.entry.Sequence, 10)
+	line = append(line, `,"index":`...)
+	line = strconv.AppendInt(line, int64(index), 10)
+	line = append(line, `,"stored":"`...)
+	line = events.AppendTime(line, x.entry.Time.UnixMilli())
+	return append(line, '"')
+}
+
+func (t *tail) end(line []byte) error {
+	line = append(line, `,"cursor":"`...)
+	line = append(line, t.cursor()...)
+	line = append(line, "\"}\n"...)
+	t.line = line
+	_, err := t.w.Write(line)
+	return err
+}
+
+// cursor is all places as text.
+func (t *tail) cursor() string {
+	var b []byte
+	for k, p := range t.places {
+		if k > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, p.sequence, 10)
+		b = append(b, ':')
+		b = strconv.AppendInt(b, int64(p.index), 10)
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+var errBadCursor = errors.New("the cursor is not one of this log")
+
+func parsePlaces(cursor string, partitions int) ([]place, error) {
+	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil {
+		return nil, errBadCursor
+	}
+	parts := strings.Split(string(text), ",")
+	if len(parts) != partitions {
+		return nil, errBadCursor
+	}
+	places := make([]place, partitions)
+	for k, part := range parts {
+		sequence, index, _ := strings.Cut(part, ":")
+		if places[k].sequence, err = strconv.ParseUint(sequence, 10, 63); err != nil {
+			return nil, errBadCursor
+		}
+		if places[k].index, err = strconv.Atoi(index); err != nil || places[k].index < 0 || places[k].index > events.MaxBatchEvents {
+			return nil, errBadCursor
+		}
+	}
+	return places, nil
+}
