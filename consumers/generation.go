@@ -58,12 +58,17 @@ func openGeneration(dir string, o genOptions, online func(app, user string) bool
 	return g, nil
 }
 
-// apply folds one log entry. An entry that cannot be decoded is kept as poison.
+// apply folds one log entry. An entry that cannot be decoded is kept as poison; one that a newer version wrote
+// is an error.
 func (g *generation) apply(e *eventlog.Entry, partitions int) ([]events.Outcome, error) {
 	x := projections.Entry{
 		Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(*e),
 	}
-	if err := events.DecodeEntry(e.Subject, e.Data, partitions, &g.batch); err != nil {
+	switch err := events.DecodeEntry(e.Subject, e.Data, partitions, &g.batch); {
+	case errors.Is(err, events.ErrVersion):
+		// Not poison: a newer receiptd understands it, and would decide otherwise.
+		return nil, fmt.Errorf("entry %d: %w", e.Sequence, err)
+	case err != nil:
 		return nil, g.part.ApplyPoison(x, err.Error())
 	}
 	return g.part.Apply(x, &g.batch)

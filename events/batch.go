@@ -31,7 +31,9 @@ type MessageRef struct {
 //
 // All slices and strings belong to the batch and are overwritten by the next decode.
 type Batch struct {
-	// Tables.
+	// Tables. Users are ids without their app, and not all of them acted: those of the single chats
+	// are among them. No conversation, message, user or content is in its table twice, unless another
+	// program wrote the entry.
 	Conversations []Conversation
 	Messages      []MessageRef
 	Users         []string

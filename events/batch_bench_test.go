@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// trafficShape is a stream of group read receipts of one partition.
+// trafficShape is a stream of group read receipts of one partition; or without groups of single
+// chats, where each message is sent, delivered and read.
 type trafficShape struct {
 	name            string
 	groups, members int
@@ -34,12 +35,16 @@ var trafficShapes = []trafficShape{
 		return fmt.Sprintf("%08x-%04x-4%03x-%04x-%012x", r.Uint32(), r.IntN(1<<16), r.IntN(1<<12), 0x8000|r.IntN(1<<14), r.Uint64N(1<<48))
 	}},
 	{"mixed", 100, 50, 64, decimalUser},
+	{"single", 0, 5000, 64, decimalUser},
 }
 
 // traffic makes n receipts: each message is read by all members of its group, in random order,
 // one in ten twice.
 func (s *trafficShape) traffic(seed uint64, n int) []Event {
 	r := rand.New(rand.NewPCG(seed, 1))
+	if s.groups == 0 {
+		return s.singleChats(r, n)
+	}
 	type group struct {
 		id      string
 		members []string
@@ -78,6 +83,31 @@ func (s *trafficShape) traffic(seed uint64, n int) []Event {
 		}
 		evs[i] = Event{App: "easemob-demo#chatdemoui", Kind: MessageRead, Group: m.group, User: m.readers[0], Message: m.id}
 		m.readers = m.readers[1:]
+	}
+	return evs
+}
+
+func (s *trafficShape) singleChats(r *rand.Rand, n int) []Event {
+	users := make([]string, s.members)
+	for i := range users {
+		users[i] = s.user(r)
+	}
+	open := make([]Event, s.open) // what happens to each message next
+	evs := make([]Event, n)
+	for i := range evs {
+		e := &open[r.IntN(len(open))]
+		switch e.Kind {
+		case MessageSent:
+			e.Kind, e.User, e.Peer = MessageDelivered, e.Peer, e.User
+		case MessageDelivered:
+			e.Kind = MessageRead
+		default:
+			from := r.IntN(len(users))
+			to := (from + 1 + r.IntN(20)) % len(users)
+			id := fmt.Sprint(1_700_000_000_000<<20 + int64(i)*3_000_000 + r.Int64N(1<<20))
+			*e = Event{App: "easemob-demo#chatdemoui", Kind: MessageSent, User: users[from], Peer: users[to], Message: id}
+		}
+		evs[i] = *e
 	}
 	return evs
 }

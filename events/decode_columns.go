@@ -21,15 +21,15 @@ func (r *userReader) user() (user uint32, ok bool) {
 	}
 	ref := r.refs[r.at]
 	r.at++
-	if ref == 0 {
+	if ref == 0 && r.next < r.has {
 		r.next++
-		return r.next - 1, r.next <= r.has
+		return r.next - 1, true
 	}
-	return r.next - ref, ref <= r.next
+	return r.next - ref, ref-1 < r.next
 }
 
 func (r *userReader) malformed() error {
-	return malformed("user_refs: bad value or none after %d, at user %d of %d", r.at, r.next, r.has)
+	return malformed("user_refs: bad value or none with %d of %d users known", r.next, r.has)
 }
 
 // readParticipants decodes the users of the single chats and who acted in each event.

@@ -114,3 +114,28 @@ func TestEventListDecodesWithoutAllocating(t *testing.T) {
 		t.Errorf("%v allocations for 1000 events", n)
 	}
 }
+
+// FuzzEventListDecode has what is not refused encoded again, which leaves the same events.
+func FuzzEventListDecode(f *testing.F) {
+	f.Add(golden(f, "eventlist"))
+	f.Add(AppendEventList(nil, trafficShapes[0].traffic(1, 3)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		evs, err := decodeEventList(data)
+		if err != nil {
+			if _, ok := errors.AsType[*EventError](err); !ok && err != ErrNoEvents {
+				t.Fatalf("%#v", err)
+			}
+			return
+		}
+		for i := range evs {
+			if err := evs[i].Validate(); err != nil || evs[i].Kind.Internal() || evs[i].App != "" {
+				t.Fatalf("event %d: %+v: %v", i, evs[i], err)
+			}
+		}
+		again, err := decodeEventList(AppendEventList(nil, evs))
+		if err != nil {
+			t.Fatalf("encoded again: %v", err)
+		}
+		sameEvents(t, again, evs)
+	})
+}

@@ -121,6 +121,19 @@ func DescribeKey(key []byte) string {
 	return fmt.Sprintf("%s %q", name, key[1:])
 }
 
+// LookedUp reports whether values are found by this very key. Keys of the other tables are only found by
+// scanning.
+func LookedUp(key []byte) bool {
+	if len(key) == 0 {
+		return false
+	}
+	switch key[0] {
+	case tableMember, tableUserIndex, tableUnreadSingle, tablePending, tableParked, tableRejection, tablePoison:
+		return false
+	}
+	return true
+}
+
 // projectionTables are the projections that an operator can rebuild one by one with receiptctl replay.
 var projectionTables = map[string]string{
 	"readset":    string([]byte{tableMessage}),

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"text/tabwriter"
 	"time"
 
@@ -28,6 +30,7 @@ type benchCommand struct {
 	Load       float64       `default:"0.5" placeholder:"PART" help:"Load of the latency phase, as a part of the end-to-end rate."`
 	HTTP       bool          `name:"http" help:"Measure the HTTP edge too: NDJSON and protobuf bodies of 1000 events on 16 connections."`
 	Dir        string        `default:"." placeholder:"DIR" help:"Where log and state of the run lie; removed at the end. Use the disk that you want to measure."`
+	CPUProfile string        `name:"cpu-profile" placeholder:"FILE" help:"Write a processor profile of the end-to-end phase, for go tool pprof."`
 	Seed       uint64        `default:"1" placeholder:"N" help:"Seed of the traffic: the same seed makes the same events."`
 }
 
@@ -42,7 +45,7 @@ go. Every count is compared with what the traffic must lead to; a wrong one fail
 const benchGenerators = 16
 
 // Run measures and prints.
-func (b benchCommand) Run(ctx context.Context, std streams) error {
+func (b benchCommand) Run(ctx context.Context, std streams) (err error) {
 	o := bench.Options{
 		Dir: b.Dir, Duration: b.Duration, Config: config.Default(), Traffic: sim.DefaultConfig(),
 		Generators: benchGenerators, SubmitEvents: 1024, Latency: b.Load, HTTP: b.HTTP,
@@ -59,6 +62,14 @@ func (b benchCommand) Run(ctx context.Context, std streams) error {
 	}
 	if !b.JSON {
 		o.Phase = func(name string) { fmt.Fprintf(std.err, "bench: %s\n", name) }
+	}
+	if b.CPUProfile != "" {
+		f, err := os.Create(b.CPUProfile)
+		if err != nil {
+			return fmt.Errorf("profile: %w", err)
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		o.CPUProfile = f
 	}
 	r, err := bench.Run(ctx, o)
 	if err != nil {

@@ -16,10 +16,12 @@ type Hooks struct {
 	Trust time.Duration
 	// AckTimeout is how long a try waits.
 	AckTimeout time.Duration
+	// DiskFree stands in for the file system.
+	DiskFree func(dir string) (int64, error)
 }
 
 // WithHooks returns the configuration with hooks.
 func WithHooks(cfg Config, h Hooks) Config {
-	cfg.hooks = hooks{dedup: h.DuplicateWindow, trust: h.Trust, ackAfter: h.AckTimeout}
+	cfg.hooks = hooks{dedup: h.DuplicateWindow, trust: h.Trust, ackAfter: h.AckTimeout, diskFree: h.DiskFree}
 	return cfg
 }

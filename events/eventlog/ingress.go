@@ -13,9 +13,8 @@ import (
 
 const (
 	// ingressAccount is where outside producers live. It has no JetStream and sees nothing of the
-	// log's account but the one service below.
-	ingressAccount  = "INGRESS"
-	ingressSubjects = "receipts.in.>"
+	// log's account but one service.
+	ingressAccount = "INGRESS"
 	// DefaultIngressUser is the user name of outside producers unless [Ingress.User] says otherwise.
 	DefaultIngressUser = "ingress"
 )
@@ -62,7 +61,7 @@ func (in *Ingress) apply(opts *server.Options) error {
 	opts.Users = append(opts.Users, &server.User{
 		Username: in.user(), Password: password, Account: account,
 		Permissions: &server.Permissions{
-			Publish:   &server.SubjectPermission{Allow: []string{ingressSubjects}},
+			Publish:   &server.SubjectPermission{Allow: []string{"receipts.in.>"}},
 			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
 		},
 	})
@@ -95,11 +94,11 @@ func (e *embedded) openIngress(partitions int) error {
 	if err := owner.AddMapping(source, destination); err != nil {
 		return fmt.Errorf("map %s: %w", source, err)
 	}
-	if err := owner.AddServiceExport(ingressSubjects, []*server.Account{outside}); err != nil {
-		return fmt.Errorf("export %s: %w", ingressSubjects, err)
+	if err := owner.AddServiceExport(source, []*server.Account{outside}); err != nil {
+		return fmt.Errorf("export %s: %w", source, err)
 	}
-	if err := outside.AddServiceImport(owner, ingressSubjects, ingressSubjects); err != nil {
-		return fmt.Errorf("import %s: %w", ingressSubjects, err)
+	if err := outside.AddServiceImport(owner, source, source); err != nil {
+		return fmt.Errorf("import %s: %w", source, err)
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 
 const (
 	connectTimeout = 5 * time.Second
-	reconnectWait  = 100 * time.Millisecond
+	reconnectWait  = 20 * time.Millisecond
 	reconnectMax   = 2 * time.Second
 	// A connection whose other end went silent is given up after two unanswered pings.
 	pingInterval = 5 * time.Second

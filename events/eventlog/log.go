@@ -169,6 +169,9 @@ func (l *Log) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if _, err := js.AccountInfo(ctx); err != nil {
+		return fmt.Errorf("ask for JetStream: %w", err)
+	}
 	if l.streams, err = openStreams(ctx, js, &l.cfg); err != nil {
 		return err
 	}
@@ -274,6 +277,8 @@ type hooks struct {
 	dedup    time.Duration // the duplicate window of new streams
 	trust    time.Duration // for how long a retry relies on it; negative: not at all
 	ackAfter time.Duration // how long a try waits for its acknowledgement
+
+	diskFree func(dir string) (int64, error)
 }
 
 func (h *hooks) duplicateWindow() time.Duration {

@@ -77,6 +77,7 @@ var retryWays = []struct {
 func TestLostAcknowledgementsNeitherLoseNorDouble(t *testing.T) {
 	for _, way := range retryWays {
 		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
 			ctx := testContext(t)
 			o := openOutside(t, eventlog.Config{Partitions: 1}, way.hooks)
 			p := &producer{groups: 3}
@@ -108,6 +109,7 @@ func TestLostAcknowledgementsNeitherLoseNorDouble(t *testing.T) {
 func TestLateAcknowledgements(t *testing.T) {
 	for _, way := range retryWays {
 		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
 			ctx := testContext(t)
 			hooks := way.hooks
 			hooks.AckTimeout = 50 * time.Millisecond
@@ -137,6 +139,7 @@ func TestLateAcknowledgements(t *testing.T) {
 func TestRandomFaultsUnderLoad(t *testing.T) {
 	for _, way := range retryWays {
 		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
 			seed := uint64(time.Now().UnixNano())
 			t.Logf("seed %d", seed)
 			random := rand.New(rand.NewPCG(seed, 0))
@@ -272,6 +275,7 @@ func TestEntryIsFoundAmongOthers(t *testing.T) {
 func TestLogThatLostEntriesFails(t *testing.T) {
 	for _, way := range retryWays[:2] {
 		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
 			ctx := testContext(t)
 			o := openOutside(t, eventlog.Config{Partitions: 1}, way.hooks)
 			for n := range 3 {

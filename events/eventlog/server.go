@@ -37,6 +37,7 @@ type embedded struct {
 	logs     *serverLog
 	lock     *flock.Flock
 	dir      string
+	diskFree func(dir string) (int64, error)
 	minFree  int64
 	password string
 }
@@ -52,7 +53,13 @@ func startEmbedded(ctx context.Context, cfg *Config) (*embedded, error) {
 	} else if !ok {
 		return nil, fmt.Errorf("%w: %s", ErrInUse, cfg.Dir)
 	}
-	e := &embedded{lock: lock, logs: newServerLog(cfg.Logger), dir: cfg.Dir, minFree: cfg.MinFree, password: rand.Text()}
+	e := &embedded{
+		lock: lock, logs: newServerLog(cfg.Logger), dir: cfg.Dir,
+		diskFree: diskFree, minFree: cfg.MinFree, password: rand.Text(),
+	}
+	if cfg.hooks.diskFree != nil {
+		e.diskFree = cfg.hooks.diskFree
+	}
 	opts, err := e.options(cfg)
 	if err == nil {
 		e.srv, err = server.NewServer(opts)
@@ -169,7 +176,7 @@ func (e *embedded) failure() error {
 // checkFree refuses to write n more bytes when that would leave less than the reserve: a full disk
 // is reported before nats-server meets it, because it would have to be started again afterwards.
 func (e *embedded) checkFree(n int64) error {
-	free, err := diskFree(e.dir)
+	free, err := e.diskFree(e.dir)
 	if err != nil || free-n >= e.minFree {
 		return nil // what cannot be measured is no reason to stop
 	}

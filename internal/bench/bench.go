@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -35,6 +36,8 @@ type Options struct {
 	Latency float64
 	// HTTP has the HTTP edge measured too.
 	HTTP bool
+	// CPUProfile takes a profile of the end-to-end phase; nil for none.
+	CPUProfile io.Writer
 	// Phase is told what begins; nil for nobody.
 	Phase func(name string)
 	// Logger for what goes wrong.

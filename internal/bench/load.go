@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"time"
@@ -38,6 +39,12 @@ func (r *run) measureGenerator(context.Context) error {
 
 // endToEnd submits as fast as the log takes it for the duration, then waits until everything is folded.
 func (r *run) endToEnd(ctx context.Context) error {
+	if r.o.CPUProfile != nil {
+		if err := pprof.StartCPUProfile(r.o.CPUProfile); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	before, cpu, start := r.totals(), cpuSeconds(), time.Now()
 	deadline := start.Add(r.o.Duration)
 	group, ctx := errgroup.WithContext(ctx)
@@ -138,6 +145,7 @@ func (r *run) pace(ctx context.Context, g *sim.Generator, n int, at time.Time, e
 		if err != nil {
 			return err
 		}
+		scheduled := at
 		group.Go(func() error {
 			if err := t.Wait(ctx); err != nil {
 				return err
@@ -145,7 +153,7 @@ func (r *run) pace(ctx context.Context, g *sim.Generator, n int, at time.Time, e
 			if err := r.visible(ctx, t); err != nil {
 				return err
 			}
-			all.add(time.Since(at))
+			all.add(time.Since(scheduled))
 			return nil
 		})
 	}

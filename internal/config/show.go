@@ -58,5 +58,8 @@ func settings(c *Config) []*kong.Flag {
 // ToolNames lists the flags that only receiptctl has. They share the environment and the file with
 // the server's settings, so a server must not take them for mistakes.
 func ToolNames() []string {
-	return []string{"server", "app", "from", "cursor", "count", "projection", "json"}
+	return []string{
+		"server", "app", "from", "cursor", "count", "projection", "json", // tail, replay, verify
+		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", // bench
+	}
 }

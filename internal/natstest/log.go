@@ -2,6 +2,7 @@ package natstest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"testing"
 	"time"
@@ -28,7 +29,11 @@ func OpenLog(t testing.TB, cfg eventlog.Config) *eventlog.Log {
 	if err != nil {
 		t.Fatalf("natstest: %v", err)
 	}
-	t.Cleanup(func() { CloseLog(t, l) })
+	t.Cleanup(func() {
+		if !errors.Is(l.Err(), eventlog.ErrClosed) { // the test may have closed it in its own way
+			CloseLog(t, l)
+		}
+	})
 	return l
 }
 

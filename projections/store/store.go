@@ -40,6 +40,8 @@ type Store struct {
 	db    *pebble.DB
 	cache *pebble.Cache // ours, nil if shared
 	buf   []byte        // what Get returned last
+
+	filter *filter
 }
 
 // Open opens or makes the store in a directory.
@@ -80,7 +82,24 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open state %s: %w", dir, err)
 	}
 	s.db = db
+	empty, err := s.empty()
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	s.filter = newFilter(db, empty, func(err error) { o.Logger.Warn("lookups will be slow", "error", err) })
 	return s, nil
+}
+
+func (s *Store) empty() (bool, error) {
+	it, err := s.db.NewIter(nil)
+	if err != nil {
+		return false, fmt.Errorf("read state: %w", err)
+	}
+	empty := !it.First()
+	if err := it.Close(); err != nil {
+		return false, fmt.Errorf("read state: %w", err)
+	}
+	return empty, nil
 }
 
 func (s *Store) unref() {
@@ -92,6 +111,9 @@ func (s *Store) unref() {
 
 // Get implements [projections.Backing].
 func (s *Store) Get(key []byte) ([]byte, error) {
+	if s.filter.lacks(key) {
+		return nil, nil
+	}
 	v, closer, err := s.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
@@ -141,7 +163,10 @@ func after(prefix []byte) []byte {
 // Pebble writes its memory out, or at the next [Store.Flush].
 func (s *Store) Commit(c *projections.Checkpoint) error {
 	b := s.db.NewBatch()
-	set := func(key, value []byte) error { return b.Set(key, value, nil) }
+	set := func(key, value []byte) error {
+		s.filter.add(key)
+		return b.Set(key, value, nil)
+	}
 	del := func(key []byte) error { return b.Delete(key, nil) }
 	if err := c.Each(set, del); err != nil {
 		return errors.Join(fmt.Errorf("fill checkpoint: %w", err), b.Close())
@@ -149,6 +174,7 @@ func (s *Store) Commit(c *projections.Checkpoint) error {
 	if err := s.db.Apply(b, pebble.NoSync); err != nil {
 		return errors.Join(fmt.Errorf("commit checkpoint: %w", err), b.Close())
 	}
+	s.filter.grow()
 	return b.Close()
 }
 
@@ -161,7 +187,10 @@ func (s *Store) Adopt(from *Store, tables []byte) error {
 		if err := b.DeleteRange(prefix, after(prefix), nil); err != nil {
 			return errors.Join(fmt.Errorf("adopt table: %w", err), b.Close())
 		}
-		err := from.Scan(prefix, func(key, value []byte) error { return b.Set(key, value, nil) })
+		err := from.Scan(prefix, func(key, value []byte) error {
+			s.filter.add(key)
+			return b.Set(key, value, nil)
+		})
 		if err != nil {
 			return errors.Join(fmt.Errorf("adopt table: %w", err), b.Close())
 		}
@@ -204,6 +233,7 @@ func (s *Store) Compact(ctx context.Context) error {
 
 // Close flushes and closes the store.
 func (s *Store) Close() error {
+	s.filter.close()
 	err := s.db.Flush()
 	err = errors.Join(err, s.db.Close())
 	s.unref()

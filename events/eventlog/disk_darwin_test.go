@@ -1,0 +1,3 @@
+package eventlog_test
+
+func asOrdinaryUser(f func() error) error { return f() }

@@ -1,0 +1,207 @@
+package eventlog_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/natstest"
+)
+
+func openIngress(t *testing.T, partitions int) (l *eventlog.Log, url string) {
+	t.Helper()
+	l = natstest.OpenLog(t, eventlog.Config{
+		Partitions: partitions,
+		Ingress:    eventlog.Ingress{Listen: "127.0.0.1:0", Password: "let me in"},
+	})
+	return l, "nats://" + l.IngressAddr().String()
+}
+
+// outsider connects as an outside producer; violations get what the server forbids it.
+func outsider(t *testing.T, url string) (nc *nats.Conn, violations <-chan error) {
+	t.Helper()
+	errs := make(chan error, 16)
+	nc, err := nats.Connect(url, nats.UserInfo(eventlog.DefaultIngressUser, "let me in"), nats.NoReconnect(),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { errs <- err }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc, errs
+}
+
+func TestOutsideProducer(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	l, url := openIngress(t, 5)
+	nc, _ := outsider(t, url)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make(map[int]int)
+	for n := range 40 {
+		e := events.Event{App: "acme#chat", Kind: events.MessageRead, Group: fmt.Sprintf("g%d", n), User: "ann", Message: "m"}
+		if n%4 == 3 {
+			e.Group, e.Peer = "", fmt.Sprintf("müller.%d", n)
+		}
+		subject, err := events.IngressSubject(&e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := fmt.Sprintf(`{"n":%d}`, n)
+		ack, err := js.Publish(ctx, subject, []byte(data), jetstream.WithMsgID(subject))
+		if err != nil {
+			t.Fatalf("%s: %v", subject, err)
+		}
+		p := events.Partition(&e, l.Partitions())
+		want[p]++
+		if ack.Stream != fmt.Sprintf("RECEIPTS_%d", p) {
+			t.Errorf("%s is in %s, its partition is %d", subject, ack.Stream, p)
+		}
+		entry, err := l.EntryAt(ctx, p, ack.Sequence)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantSubject, err := events.EntrySubject(p, e.Kind, e.App)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(entry.Data) != data || entry.Subject != wantSubject {
+			t.Errorf("%s is stored as %s: %s", subject, entry.Subject, entry.Data)
+		}
+		// A retry is recognised.
+		if again, err := js.Publish(ctx, subject, []byte(data), jetstream.WithMsgID(subject)); err != nil || !again.Duplicate {
+			t.Errorf("a retry: %+v, %v", again, err)
+		}
+	}
+	for p, n := range want {
+		if _, last, err := l.Bounds(ctx, p); err != nil || last != uint64(n) {
+			t.Errorf("partition %d ends at %d, want %d, %v", p, last, n, err)
+		}
+	}
+	ack, err := js.Publish(ctx, "receipts.in.acme.chat.g~g1.message-read", []byte(`{}`))
+	if err != nil || !strings.HasPrefix(ack.Stream, "RECEIPTS_") {
+		t.Errorf("%+v, %v", ack, err)
+	}
+}
+
+func TestOutsiderWithoutCredentialsIsRefused(t *testing.T) {
+	t.Parallel()
+	_, url := openIngress(t, 1)
+	for name, opt := range map[string]nats.Option{
+		"none":           nats.Name("nobody"),
+		"wrong password": nats.UserInfo(eventlog.DefaultIngressUser, "guess"),
+		"wrong user":     nats.UserInfo("somebody", "let me in"),
+		"receiptd":       nats.UserInfo("receiptd", "let me in"),
+	} {
+		if nc, err := nats.Connect(url, opt, nats.NoReconnect()); !errors.Is(err, nats.ErrAuthorization) {
+			t.Errorf("%s: %v", name, err)
+			nc.Close()
+		}
+	}
+}
+
+func TestOutsiderMayDoNothingElse(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	l, url := openIngress(t, 1)
+	nc, violations := outsider(t, url)
+	forbidden := func(what string) {
+		t.Helper()
+		select {
+		case err := <-violations:
+			if !errors.Is(err, nats.ErrPermissionViolation) {
+				t.Errorf("%s: %v", what, err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Errorf("%s is allowed", what)
+		}
+	}
+	for _, subject := range []string{
+		events.BatchSubject(0), "receipts.v1.0.message-read.acme.chat", "receipts.v1.0.x", "$JS.API.INFO", "$JS.API.STREAM.PURGE.RECEIPTS_0",
+		"$JS.API.STREAM.MSG.GET.RECEIPTS_0", "$JS.API.DIRECT.GET.RECEIPTS_0", "$SYS.REQ.SERVER.PING", "_INBOX.other", "any",
+	} {
+		if err := nc.PublishRequest(subject, nc.NewInbox(), []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		forbidden("publishing to " + subject)
+	}
+	for _, subject := range []string{">", "receipts.>", "receipts.in.>", "$JS.>", "*.x"} {
+		if _, err := nc.SubscribeSync(subject); err != nil {
+			t.Fatal(err)
+		}
+		forbidden("subscribing to " + subject)
+	}
+
+	// It is an account of its own: the acknowledgements of receiptd itself are not to be seen.
+	sub, err := nc.SubscribeSync("_INBOX.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Append(ctx, receipts(5, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := sub.NextMsg(50 * time.Millisecond); err == nil {
+		t.Errorf("it sees %s: %s", m.Subject, m.Data)
+	}
+
+	// What is no event's subject has no receiver.
+	for _, subject := range []string{"receipts.in.acme.chat.g~g1", "receipts.in.acme.chat.g~g1.message-read.more"} {
+		if m, err := nc.Request(subject, []byte("{}"), time.Second); !errors.Is(err, nats.ErrNoResponders) {
+			t.Errorf("%s: %v, %v", subject, m, err)
+		}
+	}
+	if _, last, err := l.Bounds(ctx, 0); err != nil || last != 1 {
+		t.Errorf("the log ends at %d, %v", last, err)
+	}
+}
+
+func TestNoListenerUnlessAskedFor(t *testing.T) {
+	t.Parallel()
+	l := natstest.OpenLog(t, eventlog.Config{})
+	if addr := l.IngressAddr(); addr != nil {
+		t.Errorf("it listens on %v", addr)
+	}
+}
+
+// The listener can be opened and closed from one start to the next; the log stays.
+func TestIngressLaterOn(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	cfg := eventlog.Config{Dir: t.TempDir(), Partitions: 1}
+	for n := range 4 {
+		cfg.Ingress = eventlog.Ingress{}
+		if n%2 == 1 {
+			cfg.Ingress = eventlog.Ingress{Listen: "127.0.0.1:0", User: "bob", Password: "pw"}
+		}
+		l := natstest.OpenLog(t, cfg)
+		if _, last, err := l.Bounds(ctx, 0); err != nil || last != uint64(n) {
+			t.Errorf("start %d: the log ends at %d, %v", n, last, err)
+		}
+		if _, err := l.Append(ctx, receipts(1, n)); err != nil {
+			t.Fatal(err)
+		}
+		natstest.CloseLog(t, l)
+	}
+}
+
+func TestMappingForOperators(t *testing.T) {
+	t.Parallel()
+	l := natstest.OpenLog(t, eventlog.Config{Partitions: 7})
+	source, destination := events.IngressMapping(7)
+	text := l.IngressMapping()
+	if !strings.Contains(text, source) || !strings.Contains(text, destination) {
+		t.Error(text)
+	}
+}
