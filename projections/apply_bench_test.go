@@ -86,7 +86,11 @@ func BenchmarkApply(b *testing.B) {
 		}
 		i++
 		if i%250 == 0 {
-			part.Committed(part.Capture())
+			c, err := part.Capture()
+			if err != nil {
+				b.Fatal(err)
+			}
+			part.Committed(c)
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/4096, "ns/receipt")

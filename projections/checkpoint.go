@@ -48,10 +48,14 @@ func (p *Partition) del(key []byte) {
 }
 
 // Capture takes what changed since the last capture. The one before has to be committed. The fold is stopped
-// for the time of a copy of each changed message's header, not of its read set.
-func (p *Partition) Capture() *Checkpoint {
+// for the time of a copy of each changed message's header, not of its read set. The error is that of an Apply
+// that failed: what it left behind must not be kept.
+func (p *Partition) Capture() (*Checkpoint, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.failed != nil {
+		return nil, p.failed
+	}
 	c := p.spare
 	if c == nil {
 		c = &Checkpoint{}
@@ -72,7 +76,7 @@ func (p *Partition) Capture() *Checkpoint {
 	p.epoch++
 	p.flying, p.fresh = p.fresh, p.flying
 	p.fresh.reset()
-	return c
+	return c, nil
 }
 
 // captureSmall writes everything but the messages.

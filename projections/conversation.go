@@ -89,12 +89,15 @@ type unreadRef struct {
 func (c *conversation) group() bool      { return c.name.group != "" }
 func (c *conversation) cacheNode() *node { return &c.node }
 
+// memberCost is the memory of one member, his place in byUser included, without his id.
+const memberCost = 136
+
 func (c *conversation) cost() int {
-	n := 400 + 2*len(c.name.group) + 2*len(c.name.a) + 2*len(c.name.b) + len(c.members)*96 + len(c.unread)*unreadCost
+	n := 400 + 2*len(c.name.group) + 2*len(c.name.a) + 2*len(c.name.b) + len(c.members)*memberCost + len(c.unread)*unreadCost
 	for i := range c.members {
 		n += len(c.members[i].user)
 	}
-	return n + len(c.byUser)*40
+	return n
 }
 
 func (c *conversation) forget(p *Partition) {
@@ -146,7 +149,7 @@ func (p *Partition) addMember(c *conversation, user string, role events.Role) ui
 	p.touchMember(c, o)
 	p.put(userIndexKey(p.key(), c.app.num, user, c.num), nil)
 	p.fresh.addUser(userRef{c.app.num, user}, c.num)
-	p.cacheBytes += 136 + len(user)
+	p.cacheBytes += memberCost + len(user)
 	return o
 }
 
@@ -155,6 +158,7 @@ func (p *Partition) newConversation(a *app, n convName) *conversation {
 	p.convs++
 	p.metaDirty = true
 	c := &conversation{app: a, num: p.convs, name: n.clone(), messages: map[string]*message{}}
+	p.keepConv(c)
 	if c.group() {
 		c.byUser = map[string]uint32{}
 	} else {
@@ -163,7 +167,6 @@ func (p *Partition) newConversation(a *app, n convName) *conversation {
 	}
 	p.touchConv(c)
 	p.put(convNameKey(p.key(), a.num, c.name), binary.AppendUvarint(nil, c.num))
-	p.keepConv(c)
 	return c
 }
 

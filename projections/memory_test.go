@@ -35,9 +35,9 @@ func (m memory) Scan(prefix []byte, f func(key, value []byte) error) error {
 	return nil
 }
 
-// commit writes what changed since the last commit.
+// commit writes what changed since the last commit of a partition that is well.
 func (m memory) commit(p *projections.Partition) {
-	c := p.Capture()
+	c, _ := p.Capture()
 	_ = c.Each(func(key, value []byte) error { // neither call fails
 		m[string(key)] = string(value)
 		return nil

@@ -13,11 +13,13 @@ import (
 // for concurrent use: one goroutine applies, any number ask.
 //
 // An error of Apply means that the backing failed or holds something we never wrote. The state in memory
-// is then undefined, and the partition has to be opened again from its checkpoint.
+// is then undefined: nothing more is applied or captured, and the partition has to be opened again from its
+// checkpoint.
 type Partition struct {
-	mu   sync.Mutex
-	id   int
-	back Backing
+	mu     sync.Mutex
+	id     int
+	back   Backing
+	failed error // of the Apply that left the state undefined
 
 	// The position: the last entry applied, and the fold's clock, which never runs backward.
 	seq         uint64
@@ -163,7 +165,8 @@ func (p *Partition) Apply(x Entry, b *events.Batch) ([]events.Outcome, error) {
 	for i := range b.Kinds {
 		o, err := p.decide(i)
 		if err != nil {
-			return nil, fmt.Errorf("apply event %d of entry %d: %w", i, x.Sequence, err)
+			p.failed = fmt.Errorf("apply event %d of entry %d: %w", i, x.Sequence, err)
+			return nil, p.failed
 		}
 		if o.Rejected() {
 			p.reject(i, o)
@@ -189,6 +192,9 @@ func (p *Partition) ApplyPoison(x Entry, reason string) error {
 
 // begin moves position and clock, and lets go of the receipts that were parked for too long.
 func (p *Partition) begin(x Entry) error {
+	if p.failed != nil {
+		return p.failed
+	}
 	if x.Sequence <= p.seq {
 		return fmt.Errorf("entry %d after entry %d", x.Sequence, p.seq)
 	}

@@ -30,7 +30,8 @@ type benchCommand struct {
 	Load       float64       `default:"0.5" placeholder:"PART" help:"Load of the latency phase, as a part of the end-to-end rate."`
 	HTTP       bool          `name:"http" help:"Measure the HTTP edge too: NDJSON and protobuf bodies of 1000 events on 16 connections."`
 	Dir        string        `default:"." placeholder:"DIR" help:"Where log and state of the run lie; removed at the end. Use the disk that you want to measure."`
-	CPUProfile string        `name:"cpu-profile" placeholder:"FILE" help:"Write a processor profile of the end-to-end phase, for go tool pprof."`
+	CPUProfile string        `name:"cpu-profile" placeholder:"FILE" help:"Write a processor profile of the phase --profile-phase, for go tool pprof."`
+	Phase      string        `name:"profile-phase" default:"end to end" placeholder:"NAME" help:"Phase to profile, by the name that the run prints."`
 	Seed       uint64        `default:"1" placeholder:"N" help:"Seed of the traffic: the same seed makes the same events."`
 }
 
@@ -69,7 +70,7 @@ func (b benchCommand) Run(ctx context.Context, std streams) (err error) {
 			return fmt.Errorf("profile: %w", err)
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
-		o.CPUProfile = f
+		o.CPUProfile, o.ProfilePhase = f, b.Phase
 	}
 	r, err := bench.Run(ctx, o)
 	if err != nil {

@@ -41,6 +41,9 @@ func TestFullDisk(t *testing.T) {
 	if err := p.submit(ctx, l, 3); err != nil {
 		t.Fatal(err)
 	}
+	if err := p.tickets[1].Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
 	check(t, ctx, l, []*producer{p})
 	if s := l.Stats()[0]; s.Failed != 2 || s.Entries != 2 {
 		t.Errorf("%+v", s)

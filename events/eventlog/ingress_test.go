@@ -155,6 +155,9 @@ func TestOutsiderMayDoNothingElse(t *testing.T) {
 	if m, err := sub.NextMsg(50 * time.Millisecond); err == nil {
 		t.Errorf("it sees %s: %s", m.Subject, m.Data)
 	}
+	if err := sub.Unsubscribe(); err != nil { // the server would send it the answers below
+		t.Fatal(err)
+	}
 
 	// What is no event's subject has no receiver.
 	for _, subject := range []string{"receipts.in.acme.chat.g~g1", "receipts.in.acme.chat.g~g1.message-read.more"} {

@@ -28,6 +28,8 @@ type link struct {
 	name   string
 	logger *slog.Logger
 
+	closed chan struct{}
+
 	mu      sync.Mutex
 	up      chan struct{}   // closed while connected
 	session context.Context // ends when the connection breaks
@@ -35,7 +37,7 @@ type link struct {
 }
 
 func (l *Log) connect(ctx context.Context, name string) (*link, error) {
-	k := &link{name: name, logger: l.logger, up: make(chan struct{})}
+	k := &link{name: name, logger: l.logger, closed: make(chan struct{}), up: make(chan struct{})}
 	k.session, k.end = context.WithCancel(context.Background())
 	close(k.up)
 	opts := []nats.Option{
@@ -51,6 +53,7 @@ func (l *Log) connect(ctx context.Context, name string) (*link, error) {
 		nats.ReconnectBufSize(-1),
 		nats.DisconnectErrHandler(k.disconnected),
 		nats.ReconnectHandler(k.reconnected),
+		nats.ClosedHandler(func(*nats.Conn) { close(k.closed) }),
 		nats.ErrorHandler(k.failed),
 	}
 	var err error
@@ -118,6 +121,21 @@ func (k *link) connected() <-chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.up
+}
+
+// ready waits for the connection.
+func (k *link) ready(ctx context.Context) error {
+	if k.nc.IsClosed() {
+		return ErrClosed
+	}
+	select {
+	case <-k.connected():
+		return nil
+	case <-k.closed:
+		return ErrClosed
+	case <-ctx.Done():
+		return fmt.Errorf("%w: not connected to NATS: %w", ErrUnavailable, context.Cause(ctx))
+	}
 }
 
 // during bounds a request by time and by the connection: an answer that was under way when it broke

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -26,9 +27,9 @@ type Location struct {
 
 // Bounds returns the sequences of the first and the last entry of a partition. The partition has no
 // entries when first > last; last is then the sequence of the entry that was there last, 0 if there
-// never was one.
+// never was one. While there is no connection, Bounds waits for it, as the other readers' methods do.
 func (l *Log) Bounds(ctx context.Context, partition int) (first, last uint64, err error) {
-	stream, err := l.stream(partition)
+	stream, err := l.stream(ctx, partition)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -44,7 +45,7 @@ func (l *Log) Bounds(ctx context.Context, partition int) (first, last uint64, er
 
 // EntryAt returns one entry. The error is [ErrNoEntry] when the log has none with the sequence.
 func (l *Log) EntryAt(ctx context.Context, partition int, sequence uint64) (Entry, error) {
-	stream, err := l.stream(partition)
+	stream, err := l.stream(ctx, partition)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -75,17 +76,28 @@ func Fingerprint(e Entry) uint64 {
 	return d.Sum64()
 }
 
-func (l *Log) stream(partition int) (jetstream.Stream, error) {
-	if partition < 0 || partition >= len(l.streams) {
-		return nil, fmt.Errorf("eventlog: no partition %d, the log has %d", partition, len(l.streams))
+// stream returns the stream of a partition once there is a connection.
+func (l *Log) stream(ctx context.Context, partition int) (jetstream.Stream, error) {
+	if err := l.checkPartition(partition); err != nil {
+		return nil, err
 	}
-	return l.streams[partition], nil
+	return l.streams[partition], l.read.ready(ctx)
+}
+
+func (l *Log) checkPartition(partition int) error {
+	if partition < 0 || partition >= len(l.streams) {
+		return fmt.Errorf("eventlog: no partition %d, the log has %d", partition, len(l.streams))
+	}
+	return nil
 }
 
 // readError names the step, and the closed log where that is the reason.
 func (l *Log) readError(step string, partition int, err error) error {
-	if l.read.nc.IsClosed() {
+	switch {
+	case l.read.nc.IsClosed():
 		return ErrClosed
+	case errors.Is(err, nats.ErrReconnectBufExceeded):
+		err = fmt.Errorf("%w: not connected to NATS", ErrUnavailable)
 	}
 	return fmt.Errorf("eventlog: %s %d: %w", step, partition, err)
 }

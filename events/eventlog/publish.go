@@ -2,7 +2,6 @@ package eventlog
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/receiptd/receiptd/events"
@@ -39,8 +38,8 @@ func (l *Log) Submit(ctx context.Context, evs []events.Event) (*Ticket, error) {
 // SubmitTo is Submit for events that receiptd addresses to a partition itself, whatever their
 // conversation.
 func (l *Log) SubmitTo(ctx context.Context, partition int, evs []events.Event) (*Ticket, error) {
-	if partition < 0 || partition >= len(l.partitions) {
-		return nil, fmt.Errorf("eventlog: no partition %d, the log has %d", partition, len(l.partitions))
+	if err := l.checkPartition(partition); err != nil {
+		return nil, err
 	}
 	plan := plans.Get().(*plan)
 	defer plans.Put(plan)

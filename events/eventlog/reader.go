@@ -43,7 +43,7 @@ func (l *Log) Read(ctx context.Context, partition int, after uint64) (*Reader, e
 }
 
 func (l *Log) openReader(ctx context.Context, partition int, after uint64, onlyIDs bool) (*Reader, error) {
-	if _, err := l.stream(partition); err != nil {
+	if err := l.checkPartition(partition); err != nil {
 		return nil, err
 	}
 	r := &Reader{log: l, partition: partition, onlyIDs: onlyIDs, last: after}

@@ -1,7 +1,6 @@
 package eventlog
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -31,7 +30,7 @@ func (l *serverLog) Fatalf(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil {
-		l.err = errors.New(fmt.Sprintf(format, args...))
+		l.err = fmt.Errorf(format, args...)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"time"
 
 	"github.com/receiptd/receiptd/events"
@@ -36,8 +37,9 @@ type Options struct {
 	Latency float64
 	// HTTP has the HTTP edge measured too.
 	HTTP bool
-	// CPUProfile takes a profile of the end-to-end phase; nil for none.
-	CPUProfile io.Writer
+	// CPUProfile takes a profile of the phase named ProfilePhase; nil for none.
+	CPUProfile   io.Writer
+	ProfilePhase string
 	// Phase is told what begins; nil for nobody.
 	Phase func(name string)
 	// Logger for what goes wrong.
@@ -138,12 +140,23 @@ func Run(ctx context.Context, o Options) (_ Result, err error) {
 		if o.Phase != nil {
 			o.Phase(p.name)
 		}
-		if err := p.do(ctx); err != nil {
+		if err := r.profiled(ctx, p.name, p.do); err != nil {
 			return r.result, fmt.Errorf("bench: %s: %w", p.name, errors.Join(err, r.close()))
 		}
 	}
 	r.ratios()
 	return r.result, r.close()
+}
+
+// profiled runs a phase, under the profiler if it is the one to profile.
+func (r *run) profiled(ctx context.Context, name string, phase func(context.Context) error) error {
+	if r.o.CPUProfile != nil && name == r.o.ProfilePhase {
+		if err := pprof.StartCPUProfile(r.o.CPUProfile); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	return phase(ctx)
 }
 
 func (r *run) ratios() {

@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"runtime/pprof"
 	"slices"
 	"sync"
 	"time"
@@ -39,12 +38,6 @@ func (r *run) measureGenerator(context.Context) error {
 
 // endToEnd submits as fast as the log takes it for the duration, then waits until everything is folded.
 func (r *run) endToEnd(ctx context.Context) error {
-	if r.o.CPUProfile != nil {
-		if err := pprof.StartCPUProfile(r.o.CPUProfile); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
-	}
 	before, cpu, start := r.totals(), cpuSeconds(), time.Now()
 	deadline := start.Add(r.o.Duration)
 	group, ctx := errgroup.WithContext(ctx)

@@ -23,7 +23,7 @@ func (g *Gateway) putApp(c *call) error {
 	case <-c.r.Context().Done():
 		return c.r.Context().Err()
 	}
-	current, _, ok := g.State.Settings(c.app)
+	current, _, ok := g.cfg.State.Settings(c.app)
 	if !ok {
 		current = events.DefaultSettings()
 	}
@@ -34,7 +34,7 @@ func (g *Gateway) putApp(c *call) error {
 		}
 		return invalid("body", err.Error())
 	}
-	inForce, err := g.Commands.Configure(c.r.Context(), c.app, wanted)
+	inForce, err := g.cfg.Commands.Configure(c.r.Context(), c.app, wanted)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (g *Gateway) getRejections(c *call) error {
 	if err != nil {
 		return err
 	}
-	rejections, err := g.State.Rejections(c.app, limit)
+	rejections, err := g.cfg.State.Rejections(c.app, limit)
 	if err != nil {
 		return err
 	}

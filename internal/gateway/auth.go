@@ -45,7 +45,7 @@ func (g *Gateway) authenticate(r *http.Request, rt route) (caller, error) {
 	case g.adminKey.matches(token):
 		return caller{admin: true}, nil
 	}
-	claims, err := g.Tokens.Verify(token)
+	claims, err := g.cfg.Tokens.Verify(token)
 	switch {
 	case errors.Is(err, ErrTokenExpired):
 		return caller{}, errTokenExpired

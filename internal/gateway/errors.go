@@ -129,7 +129,7 @@ type errorInfo struct {
 func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := asAPIError(err)
 	if e.cause != nil && e.status >= 500 && r.Context().Err() == nil {
-		g.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed",
+		g.cfg.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed",
 			slog.Any("error", e.cause), slog.Int("status", e.status),
 			slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()),
 			slog.String("request_id", w.Header().Get("X-Request-Id")))

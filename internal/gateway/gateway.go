@@ -86,7 +86,7 @@ func orDefault[T int | int64 | time.Duration](v *T, value T) {
 
 // Gateway is the HTTP handler. It starts no goroutine of its own.
 type Gateway struct {
-	Config
+	cfg       Config
 	handler   http.Handler
 	adminKey  secret
 	statistic *consumers.Statistic
@@ -110,7 +110,7 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
 	g := &Gateway{
-		Config:      cfg,
+		cfg:         cfg,
 		adminKey:    newSecret(cfg.AdminKey),
 		statistic:   &consumers.Statistic{State: cfg.State, Partitions: cfg.Partitions},
 		metrics:     newMetrics(cfg.Registry),
@@ -156,7 +156,7 @@ func (g *Gateway) Server() *http.Server {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(g.Logger.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(g.cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	s.RegisterOnShutdown(g.Drain)
 	return s

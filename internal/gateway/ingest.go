@@ -158,7 +158,7 @@ func (g *Gateway) submit(c *call) (Ticket, int, error) {
 	}
 	ctx, cancel := context.WithTimeout(c.r.Context(), in.limits.Submit)
 	defer cancel()
-	ticket, err := g.Log.Submit(ctx, t.events)
+	ticket, err := g.cfg.Log.Submit(ctx, t.events)
 	return ticket, len(t.events), err
 }
 
@@ -207,7 +207,7 @@ func notDurable(err error) error {
 
 // answerOutcomes waits until every entry that holds one of the events is folded, and answers what became of each event.
 func (g *Gateway) answerOutcomes(c *call, ticket Ticket, n int) error {
-	ctx, cancel := context.WithTimeout(c.r.Context(), g.Limits.Apply)
+	ctx, cancel := context.WithTimeout(c.r.Context(), g.cfg.Limits.Apply)
 	defer cancel()
 	answer := append(appendAccepted(nil, n), `,"outcomes":[`...)
 	entries := make(map[Position][]events.Outcome)
@@ -217,7 +217,7 @@ func (g *Gateway) answerOutcomes(c *call, ticket Ticket, n int) error {
 		outcomes, known := entries[entry]
 		if !known {
 			var err error
-			if outcomes, err = g.State.Outcomes(ctx, at.Partition, at.Sequence); err != nil {
+			if outcomes, err = g.cfg.State.Outcomes(ctx, at.Partition, at.Sequence); err != nil {
 				return notApplied(err, ticket, n)
 			}
 			entries[entry] = outcomes

@@ -54,7 +54,7 @@ func (v *visibility) check(m *projections.Message) error {
 	member, known := v.members[m.Group]
 	if !known {
 		var err error
-		if member, err = v.g.State.IsMember(v.c.app, m.Group, v.c.user); err != nil {
+		if member, err = v.g.cfg.State.IsMember(v.c.app, m.Group, v.c.user); err != nil {
 			return fmt.Errorf("membership: %w", err)
 		}
 		if v.members == nil {
@@ -70,7 +70,7 @@ func (v *visibility) check(m *projections.Message) error {
 
 // message looks the message of the path up, for a caller who may see it.
 func (g *Gateway) message(c *call) (projections.Message, error) {
-	m, err := g.State.Message(c.app, c.r.PathValue("id"))
+	m, err := g.cfg.State.Message(c.app, c.r.PathValue("id"))
 	if err != nil {
 		return m, err
 	}
@@ -111,7 +111,7 @@ func (g *Gateway) getReaders(c *call) error {
 	if err := g.mayList(c); err != nil {
 		return err
 	}
-	page, err := g.State.Readers(c.app, c.r.PathValue("id"), offset, limit)
+	page, err := g.cfg.State.Readers(c.app, c.r.PathValue("id"), offset, limit)
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (g *Gateway) getNonReaders(c *call) error {
 	if err := g.mayList(c); err != nil {
 		return err
 	}
-	page, err := g.State.NonReaders(c.app, c.r.PathValue("id"), after, limit)
+	page, err := g.cfg.State.NonReaders(c.app, c.r.PathValue("id"), after, limit)
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func (g *Gateway) postCounts(c *call) error {
 	if err := g.maySeeAll(c, body.IDs); err != nil {
 		return err
 	}
-	counts, err := g.State.Counts(c.app, body.IDs)
+	counts, err := g.cfg.State.Counts(c.app, body.IDs)
 	if err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func (g *Gateway) maySeeAll(c *call, ids []string) error {
 	}
 	v := &visibility{g: g, c: c}
 	for _, id := range ids {
-		m, err := g.State.Message(c.app, id)
+		m, err := g.cfg.State.Message(c.app, id)
 		if errors.Is(err, projections.ErrNotFound) {
 			continue
 		}

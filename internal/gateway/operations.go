@@ -18,7 +18,6 @@ const pagePolicy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'u
 
 func (g *Gateway) getPage(c *call) error {
 	c.w.Header().Set("Content-Security-Policy", pagePolicy)
-	c.w.Header().Set("X-Content-Type-Options", "nosniff")
 	c.w.writeFile("text/html; charset=utf-8", page)
 	return nil
 }
@@ -35,7 +34,7 @@ func (w *response) writeFile(contentType string, body []byte) {
 }
 
 func (g *Gateway) getMetrics() func(*call) error {
-	h := promhttp.HandlerFor(g.Registry, promhttp.HandlerOpts{Registry: g.Registry})
+	h := promhttp.HandlerFor(g.cfg.Registry, promhttp.HandlerOpts{Registry: g.cfg.Registry})
 	return func(c *call) error {
 		h.ServeHTTP(c.w, c.r)
 		return nil
@@ -65,7 +64,7 @@ func (g *Gateway) notReady() string {
 	if g.draining.Err() != nil {
 		return "the server is stopping"
 	}
-	if err := g.State.Ready(); err != nil {
+	if err := g.cfg.State.Ready(); err != nil {
 		return err.Error()
 	}
 	return ""
@@ -85,11 +84,11 @@ type statusBody struct {
 func (g *Gateway) getStatus(c *call) error {
 	problem := g.notReady()
 	body := statusBody{
-		Version: g.Version, UptimeSeconds: int64(time.Since(g.started).Seconds()), Ready: problem == "", Problem: problem,
+		Version: g.cfg.Version, UptimeSeconds: int64(time.Since(g.started).Seconds()), Ready: problem == "", Problem: problem,
 		Accepted: g.accepted.Load(), Streams: g.streams.open(), Partitions: []Progress{},
 	}
-	if g.Progress != nil {
-		body.Partitions = g.Progress()
+	if g.cfg.Progress != nil {
+		body.Partitions = g.cfg.Progress()
 	}
 	writeJSON(c.w, http.StatusOK, body)
 	return nil

@@ -155,7 +155,7 @@ func TestNewRefusesWhatIsMissing(t *testing.T) {
 		"tokens": func(c *Config) { c.Tokens = nil }, "partitions": func(c *Config) { c.Partitions = 0 },
 		"registry": func(c *Config) { c.Registry = nil }, "logger": func(c *Config) { c.Logger = nil },
 	} {
-		cfg := h.gateway.Config
+		cfg := h.gateway.cfg
 		change(&cfg)
 		if _, err := New(cfg); err == nil {
 			t.Errorf("made a gateway without %s", name)

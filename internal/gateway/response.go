@@ -72,7 +72,7 @@ func (g *Gateway) recovered(panicked any, w *response, r *http.Request) (abort b
 	if panicked == http.ErrAbortHandler {
 		return true
 	}
-	g.Logger.LogAttrs(r.Context(), slog.LevelError, "request panicked",
+	g.cfg.Logger.LogAttrs(r.Context(), slog.LevelError, "request panicked",
 		slog.String("panic", fmt.Sprint(panicked)), slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()),
 		slog.String("request_id", w.requestID), slog.String("stack", string(debug.Stack())))
 	if w.status != 0 {
@@ -84,10 +84,10 @@ func (g *Gateway) recovered(panicked any, w *response, r *http.Request) (abort b
 
 // logRequest leaves the query out: it may hold a token.
 func (g *Gateway) logRequest(r *http.Request, w *response, took time.Duration) {
-	if !g.Logger.Enabled(r.Context(), slog.LevelDebug) {
+	if !g.cfg.Logger.Enabled(r.Context(), slog.LevelDebug) {
 		return
 	}
-	g.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request",
+	g.cfg.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request",
 		slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()), slog.Int("status", w.status),
 		slog.Int64("bytes", w.bytes), slog.Duration("took", took), slog.String("request_id", w.requestID))
 }

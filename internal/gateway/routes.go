@@ -80,9 +80,9 @@ func (g *Gateway) newMux() *http.ServeMux {
 		mux.Handle(path, g.refuse(methodNotAllowed(strings.Join(allowed, ", "))))
 	}
 	mux.Handle("/", g.refuse(errNoSuchPath))
-	if g.Admin != nil {
+	if g.cfg.Admin != nil {
 		mux.Handle("/v1/admin/", g.serve(route{access: accessAdmin, endless: true, handle: func(c *call) error {
-			g.Admin.ServeHTTP(c.w, c.r)
+			g.cfg.Admin.ServeHTTP(c.w, c.r)
 			return nil
 		}}))
 	}
@@ -107,7 +107,7 @@ func (g *Gateway) refuse(e *apiError) http.Handler {
 func (g *Gateway) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{w: w.(*response), r: r}
-		deadline := time.Now().Add(g.Limits.Request)
+		deadline := time.Now().Add(g.cfg.Limits.Request)
 		// The sockets get a second more than the handler, so that it is the handler who says that time is up.
 		c.w.setDeadlines(deadline.Add(time.Second))
 		if !rt.endless {
@@ -170,7 +170,7 @@ func (g *Gateway) findApp(c *call, org string, creates bool) error {
 	if !c.admin && c.tokenApp != c.app {
 		return errNoApp
 	}
-	settings, _, ok := g.State.Settings(c.app)
+	settings, _, ok := g.cfg.State.Settings(c.app)
 	if !ok && !creates {
 		return errNoApp
 	}
@@ -183,6 +183,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	res := &response{ResponseWriter: w, requestID: requestID(r)}
 	res.Header().Set("X-Request-Id", res.requestID)
+	res.Header().Set("X-Content-Type-Options", "nosniff")
 	g.metrics.inFlight.Inc()
 	defer func() {
 		g.metrics.inFlight.Dec()

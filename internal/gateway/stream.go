@@ -59,12 +59,12 @@ func (g *Gateway) getStream(c *call) error {
 	ctx, cancel := g.streamContext(c)
 	defer cancel(nil)
 	// First of all, so that what is folded from here on is either in the summary or comes as an event.
-	sub := g.Notify.Subscribe(c.app, user)
+	sub := g.cfg.Notify.Subscribe(c.app, user)
 	defer sub.Close()
 	if seen != nil {
-		seenCtx, done := context.WithTimeout(ctx, g.Limits.Request)
+		seenCtx, done := context.WithTimeout(ctx, g.cfg.Limits.Request)
 		defer done()
-		if err := g.Commands.Seen(seenCtx, c.app, user, seen); err != nil {
+		if err := g.cfg.Commands.Seen(seenCtx, c.app, user, seen); err != nil {
 			return err
 		}
 	}
@@ -146,7 +146,7 @@ func (s *stream) run(ctx context.Context, summary consumers.Summary) (reason err
 
 // next waits for something to send, but no longer than a heartbeat.
 func (s *stream) next(ctx context.Context) (consumers.Push, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.g.Limits.Heartbeat)
+	ctx, cancel := context.WithTimeout(ctx, s.g.cfg.Limits.Heartbeat)
 	defer cancel()
 	return s.sub.Next(ctx)
 }
@@ -172,7 +172,7 @@ func (s *stream) resync() error {
 	s.event("resync", struct{}{}, "")
 	summary, err := s.g.statistic.Pending(s.c.app, s.user)
 	if err != nil {
-		s.g.Logger.ErrorContext(s.c.r.Context(), "stream: resync", "error", err)
+		s.g.cfg.Logger.ErrorContext(s.c.r.Context(), "stream: resync", "error", err)
 		return errStreamGone
 	}
 	s.summary(summary)
@@ -248,7 +248,7 @@ const keepBuffer = 16 << 10
 // flush sends what was written. A client that does not take it in time is dropped; while flush waits,
 // the subscription goes on merging.
 func (s *stream) flush() error {
-	_ = s.control.SetWriteDeadline(time.Now().Add(s.g.Limits.StreamWrite))
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.g.cfg.Limits.StreamWrite))
 	_, err := s.c.w.Write(s.buf.Bytes())
 	if err == nil {
 		err = s.control.Flush()

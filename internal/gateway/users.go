@@ -25,7 +25,7 @@ type conversationBody struct {
 }
 
 func (g *Gateway) getConversations(c *call) error {
-	views, err := g.State.Conversations(c.app, c.r.PathValue("user"))
+	views, err := g.cfg.State.Conversations(c.app, c.r.PathValue("user"))
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (g *Gateway) postStatisticsAck(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := g.Commands.Seen(c.r.Context(), c.app, user, upto); err != nil {
+	if err := g.cfg.Commands.Seen(c.r.Context(), c.app, user, upto); err != nil {
 		return err
 	}
 	writeJSON(c.w, http.StatusOK, struct{}{})
@@ -103,7 +103,7 @@ func (g *Gateway) postToken(c *call) error {
 	if d := time.Duration(ttl); body.TTL == nil || d < time.Second || d > maxTokenTTL {
 		return invalid("ttl", "not a duration from 1s to "+maxTokenTTL.String())
 	}
-	token, expires, err := g.Tokens.Mint(c.app, c.r.PathValue("user"), time.Duration(ttl))
+	token, expires, err := g.cfg.Tokens.Mint(c.app, c.r.PathValue("user"), time.Duration(ttl))
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,140 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/natstest"
+)
+
+// nullLog takes everything and keeps nothing, so that what is left is the cost of the edge.
+type nullLog struct{}
+
+func (nullLog) Submit(_ context.Context, evs []events.Event) (Ticket, error) {
+	return &fakeTicket{sequence: 1, n: len(evs)}, nil
+}
+
+func benchGateway(b *testing.B, log Log) *Gateway {
+	b.Helper()
+	tokens, err := NewTokens(bytes.Repeat([]byte("k"), MinTokenKeyBytes), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	state := newFakeState()
+	g, err := New(Config{
+		State: state, Log: log, Commands: &fakeCommands{state: state}, Notify: consumers.NewNotify(testPartitions, consumers.NotifyOptions{}),
+		Partitions: testPartitions, AdminKey: testAdminKey, Tokens: tokens, Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return g
+}
+
+const benchEvents = 1000
+
+// benchBodies are a thousand receipts in each form, with ids like real ones.
+func benchBodies() map[string]string {
+	var evs []events.Event
+	var lines []string
+	for i := range benchEvents {
+		e := events.Event{
+			Kind: events.MessageRead, Message: fmt.Sprintf("1034958273650%06d", i/40), User: fmt.Sprintf("user-%05d", i*7919%10007),
+			Group: fmt.Sprintf("2394857230948%d", i/100),
+		}
+		evs = append(evs, e)
+		lines = append(lines, string(events.AppendJSON(nil, &e)))
+	}
+	return map[string]string{
+		"application/x-ndjson":   strings.Join(lines, "\n"),
+		"application/json":       "[" + strings.Join(lines, ",") + "]",
+		"application/x-protobuf": string(events.AppendEventList(nil, evs)),
+	}
+}
+
+// nullWriter is a response that goes nowhere.
+type nullWriter struct{ header http.Header }
+
+func (w *nullWriter) Header() http.Header         { return w.header }
+func (w *nullWriter) Write(p []byte) (int, error) { return len(p), nil }
+func (w *nullWriter) WriteHeader(status int) {
+	if status != http.StatusOK {
+		panic(status)
+	}
+}
+
+// BenchmarkPostEvents is the cost of the handler alone, per request of a thousand events. Events must cost
+// no allocation: what a request costs is the same for one.
+func BenchmarkPostEvents(b *testing.B) {
+	for contentType, body := range benchBodies() {
+		b.Run(strings.TrimPrefix(contentType, "application/"), func(b *testing.B) {
+			g := benchGateway(b, nullLog{})
+			r := httptest.NewRequest("POST", eventsPath, nil)
+			r.Header.Set("Authorization", "Bearer "+testAdminKey)
+			r.Header.Set("Content-Type", contentType)
+			r.ContentLength = int64(len(body))
+			reader := strings.NewReader(body)
+			r.Body = io.NopCloser(reader)
+			w := &nullWriter{header: http.Header{}}
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				reader.Reset(body)
+				g.ServeHTTP(w, r)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*benchEvents), "ns/event")
+		})
+	}
+}
+
+// BenchmarkPostEventsOverHTTP adds the network and the client: 16 connections on the loopback, into
+// nothing and into the real log with an fsync before each answer.
+func BenchmarkPostEventsOverHTTP(b *testing.B) {
+	body := benchBodies()["application/x-ndjson"]
+	for _, name := range []string{"null", "durable"} {
+		b.Run(name, func(b *testing.B) {
+			var log Log = nullLog{}
+			if name == "durable" {
+				log = realLog{natstest.OpenLog(b, eventlog.Config{Partitions: testPartitions, Logger: slog.New(slog.DiscardHandler)})}
+			}
+			server := httptest.NewUnstartedServer(nil)
+			server.Config = benchGateway(b, log).Server()
+			server.Start()
+			defer server.Close()
+			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+			b.SetParallelism(8) // times the cores
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					r, _ := http.NewRequest("POST", server.URL+eventsPath, strings.NewReader(body))
+					r.Header.Set("Authorization", "Bearer "+testAdminKey)
+					r.Header.Set("Content-Type", "application/x-ndjson")
+					res, err := client.Do(r)
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					_, _ = io.Copy(io.Discard, res.Body)
+					res.Body.Close()
+					if res.StatusCode != 200 {
+						b.Errorf("status %d", res.StatusCode)
+					}
+				}
+			})
+			b.ReportMetric(float64(b.N*benchEvents)/b.Elapsed().Seconds(), "events/s")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*benchEvents), "ns/event")
+		})
+	}
+}

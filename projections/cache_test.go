@@ -1,0 +1,28 @@
+package projections_test
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/receiptd/receiptd/internal/sim/history"
+)
+
+// TestCacheCountsWhatItHolds guards the bound on memory: a count that drifts from what is cached would, in
+// weeks, make the cache useless or boundless.
+func TestCacheCountsWhatItHolds(t *testing.T) {
+	logs := history.Logs()
+	rapid.Check(t, func(t *rapid.T) {
+		log := logs.Draw(t, "log")
+		f := newFold(t, rapid.SampledFrom([]int{0, 1, 4000}).Draw(t, "cache bytes"))
+		for _, e := range log {
+			f.apply(e)
+			if counted, actual := f.part.CacheSize(); counted != actual {
+				t.Fatalf("after entry %d: counted %d bytes, cached %d", e.Sequence, counted, actual)
+			}
+			if rapid.IntRange(0, 4).Draw(t, "commit") == 0 {
+				f.commit()
+			}
+		}
+	})
+}

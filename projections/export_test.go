@@ -1,0 +1,17 @@
+package projections
+
+// CacheSize is what the partition counts as the memory of its cache, and what its cached objects come to.
+func (p *Partition) CacheSize() (counted, actual int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.messageRing.items {
+		actual += m.cost()
+	}
+	for _, c := range p.convRing.items {
+		actual += c.cost()
+	}
+	for _, u := range p.authorRing.items {
+		actual += u.cost()
+	}
+	return p.cacheBytes, actual
+}
