@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
@@ -31,6 +32,7 @@ type generation struct {
 	// checkpointing is held from capture to commit: there is one checkpoint under way at a time.
 	checkpointing sync.Mutex
 	saved         uint64 // sequence of the last committed checkpoint
+	failed        error  // of a checkpoint that was not committed
 
 	batch events.Batch // decoded entry, the fold's
 }
@@ -41,15 +43,17 @@ type genOptions struct {
 	partitions int
 	cacheBytes int
 	blocks     *pebble.Cache
+	fs         vfs.FS // nil = the disk
 	logger     *slog.Logger
 }
 
-func openGeneration(dir string, o genOptions, online func(app, user string) bool) (*generation, error) {
-	st, err := store.Open(dir, store.Options{Cache: o.blocks, Logger: o.logger})
+// openGeneration opens a state, or makes an empty one. It makes no effects: see [projections.Partition.Live].
+func openGeneration(dir string, o genOptions) (*generation, error) {
+	st, err := store.Open(dir, store.Options{Cache: o.blocks, FS: o.fs, Logger: o.logger})
 	if err != nil {
 		return nil, err
 	}
-	part, err := projections.Open(o.partition, st, projections.Options{CacheBytes: o.cacheBytes, Online: online})
+	part, err := projections.Open(o.partition, st, projections.Options{CacheBytes: o.cacheBytes})
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
@@ -74,7 +78,8 @@ func (g *generation) apply(e *eventlog.Entry, partitions int) ([]events.Outcome,
 	return g.part.Apply(x, &g.batch)
 }
 
-// checkpoint brings everything folded so far into the store.
+// checkpoint brings everything folded so far into the store. After one that failed there is no other: it would
+// lack what that one held. The log still has it.
 func (g *generation) checkpoint() error {
 	g.checkpointing.Lock()
 	defer g.checkpointing.Unlock()
@@ -82,11 +87,18 @@ func (g *generation) checkpoint() error {
 }
 
 func (g *generation) checkpointLocked() error {
+	if g.failed != nil {
+		return g.failed
+	}
 	if seq, _ := g.part.Position(); seq == g.saved {
 		return nil
 	}
-	c := g.part.Capture()
-	if err := g.store.Commit(c); err != nil {
+	c, err := g.part.Capture()
+	if err == nil {
+		err = g.store.Commit(c)
+	}
+	if err != nil {
+		g.failed = err
 		return err
 	}
 	g.saved = c.Sequence
@@ -109,6 +121,15 @@ func (g *generation) close() error {
 	return errors.Join(err, g.store.Close())
 }
 
+// remove closes a generation that is not the current one and removes it.
+func (g *generation) remove() error {
+	err := g.store.Discard()
+	if rm := os.RemoveAll(g.dir); rm != nil {
+		err = errors.Join(err, fmt.Errorf("remove generation: %w", rm))
+	}
+	return err
+}
+
 // Generations lie in numbered directories beside a file that names the current one.
 const currentFile = "CURRENT"
 
@@ -127,6 +148,10 @@ func currentGeneration(root string) (string, error) {
 		return "", fmt.Errorf("read current generation: %w", err)
 	}
 	current := strings.TrimSpace(string(name))
+	if _, err := strconv.Atoi(current); err != nil {
+		// All generations would look left over.
+		return "", fmt.Errorf("read current generation: %q in %s is no generation", current, filepath.Join(root, currentFile))
+	}
 	numbers, err := generations(root)
 	if err != nil {
 		return "", err
@@ -198,8 +223,12 @@ func syncDir(dir string) error {
 	return nil
 }
 
+// errCutOff is for a state that the log neither agrees with nor can replace.
+var errCutOff = errors.New("the log is shorter than the state or has another entry at its position, and no longer reaches back to its start")
+
 // agrees reports whether the state stands on an entry that the log has. It is false for a log that came
-// back shorter than the state, or with another entry at its position.
+// back shorter than the state, or with another entry at its position, and that has all it takes to fold the
+// state again.
 func agrees(ctx context.Context, log Log, partition int, g *generation) (bool, error) {
 	seq, fingerprint := g.part.Position()
 	if seq == 0 {
@@ -208,18 +237,20 @@ func agrees(ctx context.Context, log Log, partition int, g *generation) (bool, e
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	first, last, err := log.Bounds(ctx, partition)
-	switch {
-	case err != nil:
-		return false, fmt.Errorf("compare state with log: %w", err)
-	case last < seq:
-		return false, nil
-	case seq < first:
-		// Retention took the entry; what follows is contiguous, or the reader says so.
-		return true, nil
-	}
-	e, err := log.EntryAt(ctx, partition, seq)
 	if err != nil {
 		return false, fmt.Errorf("compare state with log: %w", err)
 	}
-	return eventlog.Fingerprint(e) == fingerprint, nil
+	// What retention took cannot be compared; what follows is contiguous, or the reader says so.
+	ok := seq < first
+	if first <= seq && seq <= last {
+		e, err := log.EntryAt(ctx, partition, seq)
+		if err != nil {
+			return false, fmt.Errorf("compare state with log: %w", err)
+		}
+		ok = eventlog.Fingerprint(e) == fingerprint
+	}
+	if !ok && first > 1 {
+		return false, fmt.Errorf("%w: position %d, log from %d to %d", errCutOff, seq, first, last)
+	}
+	return ok, nil
 }

@@ -23,6 +23,7 @@ type outcomes struct {
 	bytes   int
 	spare   [][]events.Outcome
 	waiting map[uint64]chan struct{}
+	ended   chan struct{} // closed when nothing more will be decided
 }
 
 // maxOutcomeBytes bounds the memory of remembered outcomes: seconds of full load.
@@ -32,8 +33,11 @@ const (
 )
 
 func newOutcomes(applied uint64) *outcomes {
-	return &outcomes{applied: applied, first: applied + 1, waiting: map[uint64]chan struct{}{}}
+	return &outcomes{applied: applied, first: applied + 1, waiting: map[uint64]chan struct{}{}, ended: make(chan struct{})}
 }
+
+// end has those who wait, now and later, told that they wait in vain.
+func (o *outcomes) end() { close(o.ended) }
 
 // decided remembers the outcomes of the next entry and wakes who waits for it.
 func (o *outcomes) decided(seq uint64, list []events.Outcome) {
@@ -64,7 +68,7 @@ func (o *outcomes) decided(seq uint64, list []events.Outcome) {
 	}
 }
 
-// wait returns the outcomes of an entry once it is folded.
+// wait returns the outcomes of an entry once it is folded. It fails when the context or the fold ends first.
 func (o *outcomes) wait(ctx context.Context, seq uint64) ([]events.Outcome, error) {
 	for {
 		o.mu.Lock()
@@ -83,6 +87,12 @@ func (o *outcomes) wait(ctx context.Context, seq uint64) ([]events.Outcome, erro
 		o.mu.Unlock()
 		select {
 		case <-ch:
+		case <-o.ended:
+			select {
+			case <-ch:
+			default:
+				return nil, ErrStopped
+			}
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/receiptd/receiptd/events"
@@ -51,7 +52,18 @@ type Options struct {
 	Audience Audience
 	// Logger; nil = slog's default.
 	Logger *slog.Logger
+
+	hooks hooks
 }
+
+// hooks are for tests.
+type hooks struct {
+	fs vfs.FS // of the checkpoints; nil = the disk
+}
+
+// ErrStopped is returned for questions to a projector that was closed, and for the outcomes of entries that it
+// will not fold any more.
+var ErrStopped = errors.New("consumers: the projector has stopped")
 
 // Limits on what a checkpoint may hold back: at the first a checkpoint starts early, at the second the fold
 // waits for it.
@@ -67,7 +79,11 @@ type Projector struct {
 	blocks  *pebble.Cache
 	workers []*worker
 
-	rebuilding atomic.Bool
+	rebuilding sync.Mutex      // held by the one rebuild there may be, and to close
+	closing    context.Context // ends with Close
+	close      context.CancelFunc
+	closeOnce  sync.Once
+	closeErr   error
 }
 
 // worker is the projector of one partition.
@@ -77,11 +93,16 @@ type worker struct {
 	root      string
 	logger    *slog.Logger
 	outcomes  *outcomes
+	// held is the last entry of the log when it was opened: what was acknowledged before the start.
+	held uint64
 
 	// using is held for reading by whoever uses the generation, the fold among them, and taken to switch to
-	// another one.
-	using sync.RWMutex
-	gen   *generation
+	// another one or to close it.
+	using  sync.RWMutex
+	gen    *generation
+	closed bool
+	// quiet is set while a state is folded again from the start of the log: what happened long ago is no news.
+	quiet bool
 
 	kick    chan struct{} // a checkpoint is wanted now
 	effects []projections.Effect
@@ -105,6 +126,7 @@ func NewProjector(ctx context.Context, log Log, o Options) (*Projector, error) {
 		o.Logger = slog.Default()
 	}
 	p := &Projector{log: log, o: o, blocks: pebble.NewCache(int64(max(o.CacheBytes/4, 8<<20)))}
+	p.closing, p.close = context.WithCancel(context.Background())
 	for k := range log.Partitions() {
 		w, err := p.open(ctx, k)
 		if err != nil {
@@ -119,15 +141,16 @@ func (p *Projector) genOptions(partition int) genOptions {
 	n := p.log.Partitions()
 	return genOptions{
 		partition: partition, partitions: n, cacheBytes: p.o.CacheBytes * 3 / 4 / n,
-		blocks: p.blocks, logger: p.o.Logger,
+		blocks: p.blocks, fs: p.o.hooks.fs, logger: p.o.Logger,
 	}
 }
 
-func (p *Projector) online() func(app, user string) bool {
-	if p.o.Audience == nil {
+// online is what the live fold asks who would be told; nil for nobody.
+func (w *worker) online() func(app, user string) bool {
+	if w.p.o.Audience == nil || w.quiet {
 		return nil
 	}
-	return p.o.Audience.Online
+	return w.p.o.Audience.Online
 }
 
 func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
@@ -139,7 +162,10 @@ func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := openGeneration(dir, p.genOptions(partition), p.online())
+	if _, w.held, err = p.log.Bounds(ctx, partition); err != nil {
+		return nil, fmt.Errorf("end of the log: %w", err)
+	}
+	g, err := openGeneration(dir, p.genOptions(partition))
 	if err != nil {
 		return nil, err
 	}
@@ -153,43 +179,42 @@ func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 		}
 	}
 	seq, _ := g.part.Position()
-	w.gen = g
+	w.gen, w.quiet = g, seq == 0 && w.held > 0
+	g.part.Live(w.online())
 	w.outcomes = newOutcomes(seq)
 	return w, nil
 }
 
-// startOver sets a state aside that the log does not agree with.
-func (w *worker) startOver(g *generation) (*generation, error) {
-	seq, _ := g.part.Position()
+// startOver replaces a state that the log does not agree with by an empty one.
+func (w *worker) startOver(old *generation) (*generation, error) {
+	seq, _ := old.part.Position()
 	w.logger.Error("the log is shorter than the state or has another entry at its position; the state is folded again from the start of the log",
 		"state_position", seq)
-	old := g.dir
-	if err := g.close(); err != nil {
-		return nil, err
-	}
 	dir, err := nextGeneration(w.root)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, old.close())
 	}
-	if g, err = openGeneration(dir, w.p.genOptions(w.partition), w.p.online()); err != nil {
-		return nil, err
+	g, err := openGeneration(dir, w.p.genOptions(w.partition))
+	if err != nil {
+		return nil, errors.Join(err, old.close())
 	}
 	if err := setCurrent(w.root, dir); err != nil {
-		return nil, errors.Join(err, g.close())
+		return nil, errors.Join(err, g.remove(), old.close())
 	}
-	if err := os.RemoveAll(old); err != nil {
-		return nil, errors.Join(fmt.Errorf("remove old generation: %w", err), g.close())
+	if err := old.remove(); err != nil {
+		return nil, errors.Join(err, g.close())
 	}
 	return g, nil
 }
 
-// Run folds until the context ends, then writes a last checkpoint. It returns an error only when a partition
-// cannot go on: our own state is unreadable, or the log has a gap.
+// Run folds until the context ends. It returns an error only when a partition cannot go on: our own state cannot
+// be read or written, or the log has a gap. It is called once.
 func (p *Projector) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, w := range p.workers {
 		group.Go(func() error {
 			err := w.run(ctx)
+			w.outcomes.end()
 			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 				err = nil
 			}
@@ -258,6 +283,10 @@ func (w *worker) apply(e *eventlog.Entry) error {
 		return err
 	}
 	w.outcomes.decided(e.Sequence, list)
+	if w.quiet && e.Sequence >= w.held {
+		w.quiet = false
+		g.part.Live(w.online())
+	}
 	if a := w.p.o.Audience; a != nil {
 		if w.effects = g.part.TakeEffects(w.effects[:0]); len(w.effects) > 0 {
 			a.Deliver(w.effects)
@@ -276,7 +305,7 @@ func (w *worker) apply(e *eventlog.Entry) error {
 	return nil
 }
 
-// checkpoints writes a checkpoint at each interval, or when one is wanted, and a last one.
+// checkpoints writes a checkpoint at each interval, or when one is wanted; [Projector.Close] writes the last one.
 func (w *worker) checkpoints(ctx context.Context) error {
 	tick := time.NewTicker(w.p.o.CheckpointEvery)
 	defer tick.Stop()
@@ -300,25 +329,47 @@ func (w *worker) checkpoints(ctx context.Context) error {
 }
 
 func (w *worker) checkpoint(flush bool) error {
+	return w.use(func(g *generation) error {
+		if err := g.checkpoint(); err != nil || !flush {
+			return err
+		}
+		return g.store.FlushSoon()
+	})
+}
+
+// use calls f with the generation, which is neither switched nor closed meanwhile.
+func (w *worker) use(f func(*generation) error) error {
 	w.using.RLock()
 	defer w.using.RUnlock()
-	if err := w.gen.checkpoint(); err != nil || !flush {
-		return err
+	if w.closed {
+		return ErrStopped
 	}
-	return w.gen.store.FlushSoon()
+	return f(w.gen)
 }
 
-// Close writes a last checkpoint and closes the state. Run has to have returned.
+// Close ends a rebuild that is under way, writes a last checkpoint and closes the state; from then on questions
+// get ErrStopped. Run has to have returned. Further calls return what the first did.
 func (p *Projector) Close() error {
-	var err error
-	for _, w := range p.workers {
-		err = errors.Join(err, w.gen.close())
-	}
-	p.blocks.Unref()
-	return err
+	p.closeOnce.Do(func() {
+		p.close()
+		p.rebuilding.Lock() // for good
+		for _, w := range p.workers {
+			p.closeErr = errors.Join(p.closeErr, w.close())
+		}
+		p.blocks.Unref()
+	})
+	return p.closeErr
 }
 
-// Ready returns nil when every partition has folded what its log held a moment ago.
+func (w *worker) close() error {
+	w.using.Lock()
+	defer w.using.Unlock()
+	w.closed = true
+	return w.gen.close()
+}
+
+// Ready returns nil when every partition has folded all that its log held at the start, so that answers show
+// everything acknowledged before it, and is not far behind what came since.
 func (p *Projector) Ready() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
@@ -331,7 +382,7 @@ func (p *Projector) Ready() error {
 			return fmt.Errorf("log of partition %d: %w", w.partition, err)
 		}
 		// While events keep coming the fold is always a few entries behind.
-		if at := w.outcomes.last(); last > at+readyLag {
+		if at := w.outcomes.last(); at < w.held || last > at+readyLag {
 			return fmt.Errorf("partition %d is %d entries behind", w.partition, last-at)
 		}
 	}

@@ -91,10 +91,13 @@ func (p *Projector) Rebuild(ctx context.Context, o RebuildOptions) (RebuildResul
 	if err := o.Validate(); err != nil {
 		return RebuildResult{}, err
 	}
-	if !p.rebuilding.CompareAndSwap(false, true) {
+	if !p.rebuilding.TryLock() {
 		return RebuildResult{}, ErrRebuilding
 	}
-	defer p.rebuilding.Store(false)
+	defer p.rebuilding.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.closing, cancel)()
 
 	started := time.Now()
 	t := &tally{report: o.Progress, parts: make([]Progress, len(p.workers))}

@@ -15,9 +15,7 @@ import (
 
 // ask runs a query on a partition's state, which is not switched meanwhile.
 func (w *worker) ask(f func(*projections.Partition) error) error {
-	w.using.RLock()
-	defer w.using.RUnlock()
-	return f(w.gen.part)
+	return w.use(func(g *generation) error { return f(g.part) })
 }
 
 func (p *Projector) each(f func(k int, part *projections.Partition) error) error {
@@ -182,9 +180,10 @@ type PartitionStats struct {
 func (p *Projector) Stats() []PartitionStats {
 	out := make([]PartitionStats, len(p.workers))
 	for k, w := range p.workers {
-		w.using.RLock()
-		out[k] = PartitionStats{Stats: w.gen.part.Stats(), DiskBytes: w.gen.store.DiskBytes()}
-		w.using.RUnlock()
+		_ = w.use(func(g *generation) error { // only fails when closed
+			out[k] = PartitionStats{Stats: g.part.Stats(), DiskBytes: g.store.DiskBytes()}
+			return nil
+		})
 	}
 	return out
 }
@@ -221,12 +220,12 @@ func (p *Projector) WaitFor(ctx context.Context, partition int, sequence uint64)
 // Compact rewrites the state of every partition into its smallest form; for measuring and for quiet hours.
 func (p *Projector) Compact(ctx context.Context) error {
 	for _, w := range p.workers {
-		w.using.RLock()
-		err := w.gen.checkpoint()
-		if err == nil {
-			err = w.gen.store.Compact(ctx)
-		}
-		w.using.RUnlock()
+		err := w.use(func(g *generation) error {
+			if err := g.checkpoint(); err != nil {
+				return err
+			}
+			return g.store.Compact(ctx)
+		})
 		if err != nil {
 			return err
 		}

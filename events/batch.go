@@ -66,6 +66,7 @@ const (
 )
 
 // Extra holds what only rare kinds carry: group.created, group.role, app.configured, statistic.seen.
+// Unlike the rest of a batch its settings are made anew by each decode, so they may be kept.
 type Extra struct {
 	// Event is the index of the event in the columns.
 	Event    uint32

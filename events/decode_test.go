@@ -143,6 +143,20 @@ func TestDecodeNamesWhatIsMalformed(t *testing.T) {
 	}
 }
 
+func TestDecodeBoundsTheMembersOfAGroup(t *testing.T) {
+	members := strings.Repeat(` members: "m"`, MaxFirstMembers)
+	for admins, want := range map[string]string{
+		"":             "<nil>",
+		` admins: "a"`: "batch: extra 0: events: malformed: 5001 members and admins",
+	} {
+		extra := "role: ROLE_ADMIN" + members + admins
+		err := new(Batch).Decode(entryOf(t, strings.Replace(wellFormed, "role: ROLE_ADMIN", extra, 1)))
+		if got := fmt.Sprint(err); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
 func checkRefused(t *testing.T, entry []byte, want string) {
 	t.Helper()
 	b := Batch{Kinds: []Kind{MessageRead}}

@@ -120,7 +120,6 @@ func (w *idWriter) shapeOf(id string, v *value) int {
 	s := &w.shapes[w.count]
 	s.digits = digits
 	s.prefix = id[:len(id)-s.width()]
-	s.last = 0
 	w.count++
 	s.match(id, v)
 	return w.count

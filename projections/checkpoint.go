@@ -113,7 +113,7 @@ func (p *Partition) captureSmall() {
 func (p *Partition) Committed(c *Checkpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.committed = c.epoch
+	p.committed, p.held = c.epoch, 0
 	clear(c.messages)
 	c.writes.reset()
 	p.flying.reset()

@@ -234,7 +234,7 @@ func (p *Partition) loadMembers(c *conversation, n int) error {
 	c.members = make([]member, n)
 	c.byUser = make(map[string]uint32, n)
 	prefix := memberPrefix(p.key(), c.num)
-	return p.back.Scan(prefix, func(key, value []byte) error {
+	err := p.back.Scan(prefix, func(key, value []byte) error {
 		o, k := binary.Uvarint(key[len(prefix):])
 		if k <= 0 || o >= uint64(n) {
 			return errCorrupt
@@ -246,6 +246,10 @@ func (p *Partition) loadMembers(c *conversation, n int) error {
 		c.byUser[m.user] = uint32(o)
 		return nil
 	})
+	if err == nil && len(c.byUser) != n {
+		err = errCorrupt
+	}
+	return err
 }
 
 func (p *Partition) loadUnread(c *conversation) error {

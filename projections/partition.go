@@ -31,9 +31,11 @@ type Partition struct {
 	appsByNum []*app
 	poison    poison
 
-	// The cache. Budget and cacheBytes are rough, see the cost methods.
+	// The cache. Budget and cacheBytes are rough, see the cost methods. held is cacheBytes after a sweep that
+	// found too little to let go of, and a little more; 0 if there was none since the last commit.
 	budget      int
 	cacheBytes  int
+	held        int
 	messageRing ring[*message]
 	convRing    ring[*conversation]
 	authorRing  ring[*author]
@@ -207,7 +209,7 @@ func (p *Partition) begin(x Entry) error {
 
 // settle ends an entry: the cache may let go of what the entry's events pointed to.
 func (p *Partition) settle() {
-	if p.cacheBytes <= p.budget {
+	if p.cacheBytes <= max(p.budget, p.held) {
 		return
 	}
 	want := p.cacheBytes - p.budget + p.budget/16
@@ -219,6 +221,10 @@ func (p *Partition) settle() {
 		freed += p.convRing.sweep(p, p.committed, want-freed)
 	}
 	p.cacheBytes -= freed
+	if freed < want {
+		// The rest waits for its commit: to look at all of it again after each entry and question would be slow.
+		p.held = p.cacheBytes + p.budget/16
+	}
 }
 
 func (e *entry) reset(seq uint64, b *events.Batch) {

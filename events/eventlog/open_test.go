@@ -142,14 +142,14 @@ func TestStreamsOfAnotherConfigurationAreRefused(t *testing.T) {
 			}
 			sealed := cfg.Sealed
 			cfg.Sealed = false // only an existing stream can be sealed
-			made, err := js.CreateStream(ctx, cfg)
-			if err == nil && sealed {
-				cfg = made.CachedInfo().Config
-				cfg.Sealed = true
-				_, err = js.UpdateStream(ctx, cfg)
-			}
-			if err != nil {
-				t.Fatal(err)
+			eventually(t, "the old store is gone", func() bool {
+				_, err := js.CreateStream(ctx, cfg)
+				return err == nil
+			})
+			if cfg.Sealed = sealed; sealed {
+				if _, err := js.UpdateStream(ctx, cfg); err != nil {
+					t.Fatal(err)
+				}
 			}
 			before, err := js.Stream(ctx, "RECEIPTS_0")
 			if err != nil {

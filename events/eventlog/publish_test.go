@@ -44,10 +44,17 @@ func (p *producer) submit(ctx context.Context, l *eventlog.Log, n int) error {
 	return nil
 }
 
-// check compares the log with what the producers submitted: every event once, where its ticket says,
-// and those of a producer in order.
+// check waits for the producers' tickets and compares the log with what they submitted: every event
+// once, where its ticket says, and those of a producer in order.
 func check(t *testing.T, ctx context.Context, l *eventlog.Log, producers []*producer) {
 	t.Helper()
+	for _, p := range producers {
+		for _, ticket := range p.tickets {
+			if err := ticket.Wait(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	logged := make(map[string]eventlog.Location)
 	order := make(map[string]int) // last number of each producer in each partition
 	total := 0
@@ -71,9 +78,6 @@ func check(t *testing.T, ctx context.Context, l *eventlog.Log, producers []*prod
 	}
 	for _, p := range producers {
 		for _, ticket := range p.tickets {
-			if err := ticket.Wait(ctx); err != nil {
-				t.Fatal(err)
-			}
 			total -= ticket.n
 			i := 0
 			for at := range ticket.Locations() {
@@ -121,13 +125,6 @@ func TestEventsAreStoredOnceAndInOrder(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			for _, p := range producers {
-				for _, ticket := range p.tickets {
-					if err := ticket.Wait(ctx); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
 			check(t, ctx, l, producers)
 		})
 	}

@@ -342,16 +342,7 @@ func TestReaderNoticesAnotherLog(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			s, err := o.js.Stream(ctx, "RECEIPTS_0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := o.js.DeleteStream(ctx, "RECEIPTS_0"); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := o.js.CreateStream(ctx, s.CachedInfo().Config); err != nil {
-				t.Fatal(err)
-			}
+			o.empty(t, ctx)
 			for range grown {
 				if _, err := o.js.Publish(ctx, events.BatchSubject(0), []byte("x")); err != nil {
 					t.Fatal(err)
