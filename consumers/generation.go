@@ -47,13 +47,17 @@ type genOptions struct {
 	logger     *slog.Logger
 }
 
+func (o genOptions) partOptions(online func(app, user string) bool) projections.Options {
+	return projections.Options{CacheBytes: o.cacheBytes, Online: online}
+}
+
 // openGeneration opens a state, or makes an empty one. It makes no effects: see [projections.Partition.Live].
 func openGeneration(dir string, o genOptions) (*generation, error) {
 	st, err := store.Open(dir, store.Options{Cache: o.blocks, FS: o.fs, Logger: o.logger})
 	if err != nil {
 		return nil, err
 	}
-	part, err := projections.Open(o.partition, st, projections.Options{CacheBytes: o.cacheBytes})
+	part, err := projections.Open(o.partition, st, o.partOptions(nil))
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
@@ -84,6 +88,16 @@ func (g *generation) checkpoint() error {
 	g.checkpointing.Lock()
 	defer g.checkpointing.Unlock()
 	return g.checkpointLocked()
+}
+
+// fail has every further checkpoint fail: the store and the state in memory have parted.
+func (g *generation) fail(err error) error {
+	g.checkpointing.Lock()
+	defer g.checkpointing.Unlock()
+	if g.failed == nil {
+		g.failed = err
+	}
+	return err
 }
 
 func (g *generation) checkpointLocked() error {

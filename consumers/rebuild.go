@@ -91,6 +91,9 @@ func (p *Projector) Rebuild(ctx context.Context, o RebuildOptions) (RebuildResul
 	if err := o.Validate(); err != nil {
 		return RebuildResult{}, err
 	}
+	if p.closing.Err() != nil {
+		return RebuildResult{}, ErrStopped
+	}
 	if !p.rebuilding.TryLock() {
 		return RebuildResult{}, ErrRebuilding
 	}
@@ -112,6 +115,9 @@ func (p *Projector) Rebuild(ctx context.Context, o RebuildOptions) (RebuildResul
 		})
 	}
 	if err := group.Wait(); err != nil {
+		if p.closing.Err() != nil {
+			err = ErrStopped
+		}
 		return RebuildResult{}, err
 	}
 	for _, r := range result.Partitions {
@@ -165,6 +171,7 @@ type replica struct {
 	gen      *generation
 	t        *tally
 	progress Progress
+	silent   bool
 }
 
 func (w *worker) rebuild(ctx context.Context, o RebuildOptions, t *tally) (res PartitionResult, err error) {
@@ -173,21 +180,22 @@ func (w *worker) rebuild(ctx context.Context, o RebuildOptions, t *tally) (res P
 	if err != nil {
 		return res, err
 	}
-	gen, err := openGeneration(dir, w.p.genOptions(w.partition), nil)
+	gen, err := openGeneration(dir, w.p.genOptions(w.partition))
 	if err != nil {
 		return res, errors.Join(err, os.RemoveAll(dir))
 	}
 	r := &replica{w: w, gen: gen, t: t}
-	live := false
+	unused := gen
 	defer func() {
-		if !live {
-			err = errors.Join(err, r.gen.store.Close(), os.RemoveAll(dir))
+		if rm := unused.remove(); rm != nil {
+			// The next start removes it.
+			w.logger.Warn("a generation that is not used any more stays", "error", rm)
 		}
 	}()
 	if err := r.compare(ctx, &res); err != nil || !o.Switch {
 		return res, err
 	}
-	live, err = r.takeOver(ctx, o.Projection)
+	unused, err = r.takeOver(ctx, o.Projection)
 	return res, err
 }
 
@@ -204,7 +212,7 @@ func (r *replica) compare(ctx context.Context, res *PartitionResult) error {
 		return err
 	}
 	r.progress.Phase = "compare"
-	r.t.set(r.w.partition, r.progress)
+	r.report()
 	mine, _, err := r.gen.snapshot()
 	if err != nil {
 		return err
@@ -226,10 +234,12 @@ func (r *replica) compare(ctx context.Context, res *PartitionResult) error {
 	return err
 }
 
-func (w *worker) snapshot() (*store.Snapshot, uint64, error) {
-	w.using.RLock()
-	defer w.using.RUnlock()
-	return w.gen.snapshot()
+func (w *worker) snapshot() (snap *store.Snapshot, position uint64, err error) {
+	err = w.use(func(g *generation) (err error) {
+		snap, position, err = g.snapshot()
+		return err
+	})
+	return snap, position, err
 }
 
 // replay folds the log from where the replica stands up to a position.
@@ -256,7 +266,7 @@ func (r *replica) replay(ctx context.Context, upto uint64) error {
 		r.progress.Entries = at
 		r.progress.Events += uint64(len(list))
 		if at%64 == 0 || at == upto {
-			r.t.set(r.w.partition, r.progress)
+			r.report()
 		}
 		if r.gen.part.Changes() > manyChanges {
 			if err := r.gen.checkpoint(); err != nil {
@@ -267,45 +277,69 @@ func (r *replica) replay(ctx context.Context, upto uint64) error {
 	return nil
 }
 
-// takeOver catches up with the live fold and makes the replica, or one projection of it, the live state.
-// live is true when the replica's directory is the current one.
-func (r *replica) takeOver(ctx context.Context, projection string) (live bool, err error) {
-	w := r.w
+// report tells how far the replica is, unless the live fold stands still for it: who listens may be slow.
+func (r *replica) report() {
+	if !r.silent {
+		r.t.set(r.w.partition, r.progress)
+	}
+}
+
+// standstillMax bounds how long the fold and the questions of a partition wait for a switch.
+const standstillMax = 5 * time.Second
+
+// takeOver catches up with the live fold and makes the replica, or one projection of it, the live state. It
+// returns the generation that is left over.
+func (r *replica) takeOver(ctx context.Context, projection string) (unused *generation, err error) {
 	r.progress.Phase = "catch up"
 	// The fold goes on meanwhile; each round leaves less to do, and the last one stops it for a moment.
 	for range 4 {
-		upto := w.outcomes.last()
-		r.progress.Total = upto
-		if err := r.replay(ctx, upto); err != nil {
-			return false, err
+		if err := r.catchUp(ctx); err != nil {
+			return r.gen, err
 		}
 	}
-	if err := r.gen.checkpoint(); err != nil {
-		return false, err
+	if err := r.gen.store.Flush(); err != nil {
+		return r.gen, err
 	}
-	w.using.Lock()
-	defer w.using.Unlock()
-	upto := w.outcomes.last()
+	unused, err = r.standIn(ctx, projection)
+	r.report()
+	return unused, err
+}
+
+// catchUp replays up to where the live fold is, and checkpoints.
+func (r *replica) catchUp(ctx context.Context) error {
+	upto := r.w.outcomes.last()
 	r.progress.Total = upto
 	if err := r.replay(ctx, upto); err != nil {
-		return false, err
+		return err
 	}
-	if err := r.gen.checkpoint(); err != nil {
-		return false, err
+	return r.gen.checkpoint()
+}
+
+// standIn does the last round and the switch while the live fold stands still.
+func (r *replica) standIn(ctx context.Context, projection string) (unused *generation, err error) {
+	w := r.w
+	w.using.Lock()
+	defer w.using.Unlock()
+	r.silent = true
+	defer func() { r.silent = false }()
+	ctx, cancel := context.WithTimeout(ctx, standstillMax)
+	defer cancel()
+	if err := r.catchUp(ctx); err != nil {
+		return r.gen, err
 	}
 	if projection != "" && projection != AllProjections {
-		return false, w.adopt(r.gen, projection)
+		return r.gen, w.adopt(r.gen, projection)
 	}
 	if err := r.gen.store.Flush(); err != nil {
-		return false, err
+		return r.gen, err
 	}
 	if err := setCurrent(w.root, r.gen.dir); err != nil {
-		return false, err
+		return r.gen, err
 	}
-	old := w.gen
-	r.gen.part.Live(w.p.online())
+	unused = w.gen
 	w.gen = r.gen
-	return true, errors.Join(old.close(), os.RemoveAll(old.dir))
+	w.gen.part.Live(w.online())
+	return unused, nil
 }
 
 // adopt replaces the tables of one projection by the replica's. Both states stand at the same position.
@@ -316,12 +350,11 @@ func (w *worker) adopt(from *generation, projection string) error {
 	}
 	tables, _ := projections.ProjectionTables(projection)
 	if err := g.store.Adopt(from.store, tables); err != nil {
-		return err
+		return g.fail(err)
 	}
-	o := w.p.genOptions(w.partition)
-	part, err := projections.Open(o.partition, g.store, projections.Options{CacheBytes: o.cacheBytes, Online: w.p.online()})
+	part, err := projections.Open(w.partition, g.store, w.p.genOptions(w.partition).partOptions(w.online()))
 	if err != nil {
-		return err
+		return g.fail(err)
 	}
 	g.part = part
 	return nil

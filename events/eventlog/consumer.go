@@ -21,9 +21,7 @@ const (
 	// A consumer that nobody reads from is removed by the server.
 	readInactive = 30 * time.Second
 
-	// consumerTimeout bounds the making and the removal of a consumer.
-	consumerTimeout = 10 * time.Second
-	deleteTimeout   = time.Second
+	deleteTimeout = time.Second
 )
 
 // consumer is one JetStream consumer of a reader, in use until it breaks.
@@ -39,13 +37,11 @@ type consumer struct {
 // consume makes a consumer behind the reader's last entry, after a look at whether the log still has
 // that entry and the next.
 func (r *Reader) consume(ctx context.Context) (*consumer, error) {
-	ctx, cancel := r.log.read.during(ctx, consumerTimeout)
-	defer cancel()
 	if err := r.checkPlace(ctx); err != nil {
 		return nil, err
 	}
 	// Ephemeral, in memory and unreplicated: the reader knows its place itself.
-	source, err := r.log.streams[r.partition].CreateConsumer(ctx, jetstream.ConsumerConfig{
+	cfg := jetstream.ConsumerConfig{
 		Description:       "receiptd reader",
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       r.last + 1,
@@ -55,9 +51,14 @@ func (r *Reader) consume(ctx context.Context) (*consumer, error) {
 		Replicas:          1,
 		InactiveThreshold: readInactive,
 		HeadersOnly:       r.onlyIDs,
+	}
+	var source jetstream.Consumer
+	err := r.log.request(ctx, func(ctx context.Context) (err error) {
+		source, err = r.log.streams[r.partition].CreateConsumer(ctx, cfg)
+		return err
 	})
 	if err != nil {
-		return nil, r.log.readError("make a consumer of partition", r.partition, err)
+		return nil, fmt.Errorf("eventlog: make a consumer of partition %d: %w", r.partition, err)
 	}
 	c := &consumer{
 		name:    source.CachedInfo().Name,
@@ -72,7 +73,7 @@ func (r *Reader) consume(ctx context.Context) (*consumer, error) {
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { c.fail(err) }),
 	)
 	if err != nil {
-		return nil, r.log.readError("consume partition", r.partition, err)
+		return nil, fmt.Errorf("eventlog: consume partition %d: %w", r.partition, err)
 	}
 	return c, nil
 }

@@ -12,7 +12,7 @@ const findTimeout = 30 * time.Second
 // last entry known to be stored. It returns the sequence of the entry, or 0 and the last sequence of
 // the log at that time. A further search of the same entry goes on where this one ended.
 func (p *partition) find(d *delivery) (sequence, last uint64, err error) {
-	ctx, cancel := p.log.read.during(p.log.stopping, findTimeout)
+	ctx, cancel := context.WithTimeout(p.log.stopping, findTimeout)
 	defer cancel()
 	_, last, err = p.log.Bounds(ctx, p.id)
 	if err != nil {

@@ -190,6 +190,7 @@ func (d *delivery) try() answer {
 
 // abandoned is the error of an entry that is given up because the log stops.
 func (d *delivery) abandoned() error {
+	d.p.log.dropped.Add(int64(d.out.events))
 	reason := context.Cause(d.p.log.stopping)
 	if d.doubt {
 		return fmt.Errorf("%w: %w", ErrUnknownOutcome, reason)

@@ -17,6 +17,8 @@ const (
 	// A connection whose other end went silent is given up after two unanswered pings.
 	pingInterval = 5 * time.Second
 	pingsOut     = 2
+	// A server that takes no more bytes is given up as well.
+	writeTimeout = 5 * time.Second
 
 	// maxPayloadMin is the least max_payload of a server the log can live on.
 	maxPayloadMin = maxEntryBytes
@@ -49,6 +51,7 @@ func (l *Log) connect(ctx context.Context, name string) (*link, error) {
 		nats.IgnoreAuthErrorAbort(),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(pingsOut),
+		nats.FlusherTimeout(writeTimeout),
 		// What is published while disconnected is an error at once, not a surprise later.
 		nats.ReconnectBufSize(-1),
 		nats.DisconnectErrHandler(k.disconnected),

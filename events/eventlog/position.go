@@ -5,11 +5,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
+
+// requestTimeout is how long one request waits for its answer. Some are never answered, when a
+// cluster loses a server at that moment.
+const requestTimeout = 3 * time.Second
 
 // Position is a place in the log: an entry of a partition. Sequence 0 is before the first entry.
 type Position struct {
@@ -27,17 +32,20 @@ type Location struct {
 
 // Bounds returns the sequences of the first and the last entry of a partition. The partition has no
 // entries when first > last; last is then the sequence of the entry that was there last, 0 if there
-// never was one. While there is no connection, Bounds waits for it, as the other readers' methods do.
+// never was one. While there is no connection, Bounds waits for it, as all that reads does.
 func (l *Log) Bounds(ctx context.Context, partition int) (first, last uint64, err error) {
-	stream, err := l.stream(ctx, partition)
-	if err != nil {
+	if err := l.checkPartition(partition); err != nil {
 		return 0, 0, err
 	}
-	info, err := stream.Info(ctx)
-	if err != nil {
-		return 0, 0, l.readError("look up the bounds of partition", partition, err)
-	}
-	if info.State.Msgs == 0 {
+	var info *jetstream.StreamInfo
+	err = l.request(ctx, func(ctx context.Context) (err error) {
+		info, err = l.streams[partition].Info(ctx)
+		return err
+	})
+	switch {
+	case err != nil:
+		return 0, 0, fmt.Errorf("eventlog: look up the bounds of partition %d: %w", partition, err)
+	case info.State.Msgs == 0:
 		return info.State.LastSeq + 1, info.State.LastSeq, nil
 	}
 	return info.State.FirstSeq, info.State.LastSeq, nil
@@ -45,19 +53,22 @@ func (l *Log) Bounds(ctx context.Context, partition int) (first, last uint64, er
 
 // EntryAt returns one entry. The error is [ErrNoEntry] when the log has none with the sequence.
 func (l *Log) EntryAt(ctx context.Context, partition int, sequence uint64) (Entry, error) {
-	stream, err := l.stream(ctx, partition)
-	if err != nil {
+	if err := l.checkPartition(partition); err != nil {
 		return Entry{}, err
 	}
-	if sequence == 0 {
+	if sequence == 0 { // to the server, the last one
 		return Entry{}, fmt.Errorf("%w: partition %d, sequence 0", ErrNoEntry, partition)
 	}
-	m, err := stream.GetMsg(ctx, sequence)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	var m *jetstream.RawStreamMsg
+	err := l.request(ctx, func(ctx context.Context) (err error) {
+		m, err = l.streams[partition].GetMsg(ctx, sequence)
+		return err
+	})
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return Entry{}, fmt.Errorf("%w: partition %d, sequence %d", ErrNoEntry, partition, sequence)
-	}
-	if err != nil {
-		return Entry{}, l.readError("read an entry of partition", partition, err)
+	case err != nil:
+		return Entry{}, fmt.Errorf("eventlog: read entry %d of partition %d: %w", sequence, partition, err)
 	}
 	return Entry{Sequence: m.Sequence, Time: m.Time, Subject: m.Subject, Data: m.Data}, nil
 }
@@ -76,14 +87,6 @@ func Fingerprint(e Entry) uint64 {
 	return d.Sum64()
 }
 
-// stream returns the stream of a partition once there is a connection.
-func (l *Log) stream(ctx context.Context, partition int) (jetstream.Stream, error) {
-	if err := l.checkPartition(partition); err != nil {
-		return nil, err
-	}
-	return l.streams[partition], l.read.ready(ctx)
-}
-
 func (l *Log) checkPartition(partition int) error {
 	if partition < 0 || partition >= len(l.streams) {
 		return fmt.Errorf("eventlog: no partition %d, the log has %d", partition, len(l.streams))
@@ -91,13 +94,26 @@ func (l *Log) checkPartition(partition int) error {
 	return nil
 }
 
-// readError names the step, and the closed log where that is the reason.
-func (l *Log) readError(step string, partition int, err error) error {
-	switch {
-	case l.read.nc.IsClosed():
-		return ErrClosed
-	case errors.Is(err, nats.ErrReconnectBufExceeded):
-		err = fmt.Errorf("%w: not connected to NATS", ErrUnavailable)
+// request makes a request of the server, and makes it again when the connection broke or no answer
+// came, until ctx ends.
+func (l *Log) request(ctx context.Context, f func(context.Context) error) error {
+	for {
+		if err := l.read.ready(ctx); err != nil {
+			return err
+		}
+		try, cancel := l.read.during(ctx, requestTimeout)
+		err := f(try)
+		unanswered := try.Err() != nil
+		cancel()
+		switch {
+		case l.read.nc.IsClosed():
+			return ErrClosed
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, nats.ErrReconnectBufExceeded): // not yet known to be disconnected
+			time.Sleep(time.Millisecond)
+		case err == nil || !unanswered:
+			return err
+		}
 	}
-	return fmt.Errorf("eventlog: %s %d: %w", step, partition, err)
 }

@@ -61,7 +61,7 @@ var layers = map[string]layer{
 
 	"cmd/receiptd": {sees: []string{"internal/runtime", "internal/config"}},
 	"cmd/receiptctl": {sees: []string{
-		"consumers", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/bench"}},
+		"consumers", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/bench", "internal/sim"}},
 }
 
 // forTests are the packages, with those below them, that code in production must not need. A layer that names

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/receiptd/receiptd/consumers"
@@ -49,12 +50,12 @@ type commands struct {
 // Configure implements [gateway.Commands]. Partition 0 has the settings first: after a crash in the middle the
 // others get them from it.
 func (c *commands) Configure(ctx context.Context, app string, s events.Settings) (events.Settings, error) {
-	revision := uint64(1)
-	for _, r := range c.projector.Revisions()[app] {
-		revision = max(revision, r+1)
+	revision, err := c.propose(ctx, app, s)
+	if err != nil {
+		return s, err
 	}
-	for k := range c.log.Partitions() {
-		if err := c.configure(ctx, k, app, s, revision); err != nil {
+	for k := 1; k < c.log.Partitions(); k++ {
+		if _, err := c.configure(ctx, k, app, s, revision); err != nil {
 			return s, err
 		}
 	}
@@ -62,7 +63,22 @@ func (c *commands) Configure(ctx context.Context, app string, s events.Settings)
 	return inForce, nil
 }
 
-func (c *commands) configure(ctx context.Context, partition int, app string, s events.Settings, revision uint64) error {
+// propose puts settings in force in partition 0 and returns their revision. Of several that have the same
+// revision the first in the log is applied, so that a revision stands for the same settings in every partition,
+// whoever else configures the app and whatever became of an earlier try.
+func (c *commands) propose(ctx context.Context, app string, s events.Settings) (revision uint64, err error) {
+	for {
+		revision = 1
+		for _, r := range c.projector.Revisions()[app] {
+			revision = max(revision, r+1)
+		}
+		if o, err := c.configure(ctx, 0, app, s, revision); err != nil || o == events.OutcomeApplied {
+			return revision, err
+		}
+	}
+}
+
+func (c *commands) configure(ctx context.Context, partition int, app string, s events.Settings, revision uint64) (events.Outcome, error) {
 	return c.apply(ctx, partition, events.Event{Kind: events.AppConfigured, App: app, Settings: &s, Revision: revision})
 }
 
@@ -77,27 +93,31 @@ func (c *commands) Seen(ctx context.Context, app, user string, upto []uint64) er
 			continue // nothing to take from the summary: not worth an event
 		}
 		e := events.Event{Kind: events.StatisticSeen, App: app, User: user, Upto: sequence}
-		if err := c.apply(ctx, k, e); err != nil {
+		if _, err := c.apply(ctx, k, e); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// apply appends an event to a partition and waits until it is folded.
-func (c *commands) apply(ctx context.Context, partition int, e events.Event) error {
+// apply appends an event to a partition, waits until it is folded and returns what was decided.
+func (c *commands) apply(ctx context.Context, partition int, e events.Event) (events.Outcome, error) {
 	t, err := c.log.SubmitTo(ctx, partition, []events.Event{e})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := t.Wait(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	at := t.Locate(0)
-	if _, err := c.projector.Outcomes(ctx, at.Partition, at.Sequence); err != nil {
-		return fmt.Errorf("wait for %v: %w", e.Kind, err)
+	list, err := c.projector.Outcomes(ctx, at.Partition, at.Sequence)
+	switch {
+	case errors.Is(err, consumers.ErrOutcomeGone):
+		return events.OutcomeDuplicate, nil // folded; whoever must know more tries again
+	case err != nil:
+		return 0, fmt.Errorf("wait for %v: %w", e.Kind, err)
 	}
-	return nil
+	return list[at.Index], nil
 }
 
 // reconcile waits until the folds have caught up and gives every partition the newest settings of each app.
@@ -123,7 +143,7 @@ func (c *commands) reconcile(ctx context.Context) error {
 			if r == revisions[newest] {
 				continue
 			}
-			if err := c.configure(ctx, k, app, settings, revisions[newest]); err != nil {
+			if _, err := c.configure(ctx, k, app, settings, revisions[newest]); err != nil {
 				return err
 			}
 		}

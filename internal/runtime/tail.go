@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/receiptd/receiptd/events"
@@ -33,6 +34,8 @@ type tail struct {
 	app    string // "org#app", empty for all
 	places []place
 	line   []byte
+
+	fromStart bool // of the log, without a cursor
 }
 
 // tailed is what a partition's reader hands to the writer: an entry, decoded in a batch of its own.
@@ -45,8 +48,8 @@ type tailed struct {
 }
 
 func (a *admin) tail(w http.ResponseWriter, r *http.Request) {
-	t, err := a.newTail(w, r)
-	if err != nil {
+	t := &tail{core: a.core, w: w}
+	if err := t.parse(r); err != nil {
 		refuse(w, http.StatusBadRequest, "bad_request", err.Error())
 		return
 	}
@@ -64,43 +67,54 @@ func (a *admin) tail(w http.ResponseWriter, r *http.Request) {
 	_ = t.run(r.Context(), readers)
 }
 
-func (a *admin) newTail(w http.ResponseWriter, r *http.Request) (*tail, error) {
-	t := &tail{core: a.core, w: w}
+// parse reads what is asked for: one app or all, and from where.
+func (t *tail) parse(r *http.Request) (err error) {
 	q := r.URL.Query()
 	if app := q.Get("app"); app != "" {
 		org, name, ok := strings.Cut(app, "/")
 		if !ok {
-			return nil, fmt.Errorf("app %q is not ORG/APP", app)
+			return fmt.Errorf("app %q is not ORG/APP", app)
 		}
 		t.app = events.AppKey(org, name)
 	}
 	if cursor := q.Get("cursor"); cursor != "" {
-		var err error
-		t.places, err = parsePlaces(cursor, a.core.Log.Partitions())
-		return t, err
+		t.places, err = parsePlaces(cursor, t.core.Log.Partitions())
+		return err
 	}
-	t.places = make([]place, a.core.Log.Partitions())
-	for k := range t.places {
-		first, last, err := a.core.Log.Bounds(r.Context(), k)
+	switch from := q.Get("from"); from {
+	case "", "now":
+	case "start":
+		t.fromStart = true
+	default:
+		return fmt.Errorf("from %q is not one of now, start", from)
+	}
+	return nil
+}
+
+// find sets the places of a tail without a cursor.
+func (t *tail) find(ctx context.Context) error {
+	for k := range t.core.Log.Partitions() {
+		first, last, err := t.core.Log.Bounds(ctx, k)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		switch q.Get("from") {
-		case "", "now":
-			t.places[k] = behind(last)
-		case "start":
-			t.places[k] = behind(max(first, 1) - 1)
-		default:
-			return nil, fmt.Errorf("from %q is not one of now, start", q.Get("from"))
+		if t.fromStart {
+			last = max(first, 1) - 1
 		}
+		t.places = append(t.places, behind(last))
 	}
-	return t, nil
+	return nil
 }
 
 // behind is the place behind all events of an entry.
 func behind(sequence uint64) place { return place{sequence, events.MaxBatchEvents} }
 
 func (t *tail) open(ctx context.Context) (readers []*eventlog.Reader, err error) {
+	if t.places == nil {
+		if err := t.find(ctx); err != nil {
+			return nil, fmt.Errorf("tail: %w", err)
+		}
+	}
 	for k, p := range t.places {
 		after := p.sequence
 		if p.index < events.MaxBatchEvents && after > 0 {
@@ -136,7 +150,7 @@ func (t *tail) run(ctx context.Context, readers []*eventlog.Reader) error {
 }
 
 func (t *tail) read(ctx context.Context, partition int, r *eventlog.Reader, out chan<- tailed) error {
-	taken := make(chan struct{})
+	taken := make(chan struct{}, 1) // nobody waits for it once the tail has ended
 	batch := new(events.Batch)
 	for {
 		e, err := r.Next(ctx)
@@ -200,8 +214,7 @@ func (t *tail) entry(x *tailed) error {
 			return nil
 		}
 		line := append(t.head(x, 0), `,"error":`...)
-		line = strconv.AppendQuote(line, x.err.Error())
-		return t.end(line)
+		return t.end(appendText(line, x.err.Error()))
 	}
 	var e events.Event
 	for i := range x.batch.Len() {
@@ -213,7 +226,7 @@ func (t *tail) entry(x *tailed) error {
 		}
 		*at = place{x.entry.Sequence, i}
 		line := append(t.head(x, i), `,"app":`...)
-		line = append(strconv.AppendQuote(line, e.App), ',')
+		line = append(appendText(line, e.App), ',')
 		body := len(line)
 		line = events.AppendJSON(line, &e)
 		line = append(line[:body], line[body+1:len(line)-1]...) // without its braces
@@ -235,6 +248,12 @@ func (t *tail) head(x *tailed, index int) []byte {
 	line = append(line, `,"stored":"`...)
 	line = events.AppendTime(line, x.entry.Time.UnixMilli())
 	return append(line, '"')
+}
+
+// appendText quotes text as JSON does, which is not as Go does.
+func appendText(dst []byte, text string) []byte {
+	dst, _ = jsontext.AppendQuote(dst, text) // bytes that are no UTF-8 are replaced
+	return dst
 }
 
 func (t *tail) end(line []byte) error {

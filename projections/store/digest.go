@@ -87,16 +87,20 @@ func Compare(ctx context.Context, live, replayed *Snapshot) (*Difference, error)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read replayed state: %w", err), a.Close())
 	}
-	diff := compare(a, b)
-	if err := errors.Join(a.Error(), b.Error(), a.Close(), b.Close()); err != nil {
+	diff, err := compare(ctx, a, b)
+	// An iterator that failed looks as if it were at its end; Close says so.
+	if err := errors.Join(err, a.Close(), b.Close()); err != nil {
 		return nil, fmt.Errorf("compare states: %w", err)
 	}
 	return diff, nil
 }
 
-func compare(a, b *pebble.Iterator) *Difference {
+func compare(ctx context.Context, a, b *pebble.Iterator) (*Difference, error) {
 	okA, okB := a.First(), b.First()
-	for okA || okB {
+	for n := 0; okA || okB; n++ {
+		if n%4096 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		order := 0
 		switch {
 		case !okB:
@@ -108,16 +112,16 @@ func compare(a, b *pebble.Iterator) *Difference {
 		}
 		switch {
 		case order < 0:
-			return &Difference{Key: projections.DescribeKey(a.Key()), What: "only live", Live: hex.EncodeToString(a.Value())}
+			return &Difference{Key: projections.DescribeKey(a.Key()), What: "only live", Live: hex.EncodeToString(a.Value())}, nil
 		case order > 0:
-			return &Difference{Key: projections.DescribeKey(b.Key()), What: "only replayed", Replayed: hex.EncodeToString(b.Value())}
+			return &Difference{Key: projections.DescribeKey(b.Key()), What: "only replayed", Replayed: hex.EncodeToString(b.Value())}, nil
 		case !bytes.Equal(a.Value(), b.Value()):
 			return &Difference{
 				Key: projections.DescribeKey(a.Key()), What: "value",
 				Live: hex.EncodeToString(a.Value()), Replayed: hex.EncodeToString(b.Value()),
-			}
+			}, nil
 		}
 		okA, okB = a.Next(), b.Next()
 	}
-	return nil
+	return nil, nil
 }

@@ -41,12 +41,13 @@ type Store struct {
 	cache *pebble.Cache // ours, nil if shared
 	buf   []byte        // what Get returned last
 
-	filter *filter
+	filter  *filter
+	failure *failure
 }
 
 // Open opens or makes the store in a directory.
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{}
+	s := &Store{failure: newFailure()}
 	if o.Cache == nil {
 		s.cache = pebble.NewCache(32 << 20)
 		o.Cache = s.cache
@@ -69,6 +70,7 @@ func Open(dir string, o Options) (*Store, error) {
 		L0StopWritesThreshold:       24,
 		MaxOpenFiles:                512,
 		Logger:                      logger{o.Logger},
+		EventListener:               s.failure.listener(),
 	}
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
 	for i := range opts.Levels {
@@ -84,7 +86,9 @@ func Open(dir string, o Options) (*Store, error) {
 	s.db = db
 	empty, err := s.empty()
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		err = errors.Join(err, db.Close())
+		s.unref()
+		return nil, err
 	}
 	s.filter = newFilter(db, empty, func(err error) { o.Logger.Warn("lookups will be slow", "error", err) })
 	return s, nil
@@ -160,8 +164,12 @@ func after(prefix []byte) []byte {
 }
 
 // Commit writes a checkpoint, which holds its position, in one piece. It is visible at once and durable when
-// Pebble writes its memory out, or at the next [Store.Flush].
+// Pebble writes its memory out, or at the next [Store.Flush]. It fails once an earlier checkpoint could not be
+// made durable.
 func (s *Store) Commit(c *projections.Checkpoint) error {
+	if err := s.failure.get(); err != nil {
+		return fmt.Errorf("commit checkpoint: %w", err)
+	}
 	b := s.db.NewBatch()
 	set := func(key, value []byte) error {
 		s.filter.add(key)
@@ -203,18 +211,32 @@ func (s *Store) Adopt(from *Store, tables []byte) error {
 
 // Flush makes every committed checkpoint durable.
 func (s *Store) Flush() error {
-	if err := s.db.Flush(); err != nil {
-		return fmt.Errorf("flush state: %w", err)
+	done, err := s.flush()
+	if err != nil {
+		return err
 	}
-	return nil
+	select {
+	case <-done:
+		return nil
+	case <-s.failure.met:
+		return fmt.Errorf("flush state: %w", s.failure.err)
+	}
 }
 
 // FlushSoon starts making every committed checkpoint durable, without waiting for it.
 func (s *Store) FlushSoon() error {
-	if _, err := s.db.AsyncFlush(); err != nil {
-		return fmt.Errorf("flush state: %w", err)
+	_, err := s.flush()
+	return err
+}
+
+func (s *Store) flush() (done <-chan struct{}, err error) {
+	if err = s.failure.get(); err == nil {
+		done, err = s.db.AsyncFlush()
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("flush state: %w", err)
+	}
+	return done, nil
 }
 
 // DiskBytes is the size of the store's files.
@@ -232,10 +254,12 @@ func (s *Store) Compact(ctx context.Context) error {
 }
 
 // Close flushes and closes the store.
-func (s *Store) Close() error {
+func (s *Store) Close() error { return errors.Join(s.Flush(), s.Discard()) }
+
+// Discard closes the store without a flush, for one that nobody will open again.
+func (s *Store) Discard() error {
 	s.filter.close()
-	err := s.db.Flush()
-	err = errors.Join(err, s.db.Close())
+	err := s.db.Close()
 	s.unref()
 	if err != nil {
 		return fmt.Errorf("close state: %w", err)

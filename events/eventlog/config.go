@@ -1,0 +1,133 @@
+package eventlog
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+// DefaultMinFree is the disk space an embedded log leaves free unless [Config.MinFree] says otherwise.
+const DefaultMinFree = 64 << 20
+
+// Config says where the log is and how it is kept. The zero value of every field but Dir and URL is
+// a sensible default; exactly one of those two is set.
+type Config struct {
+	// Dir is the directory of the embedded server's store.
+	Dir string
+	// URL is an outside NATS server or cluster with JetStream: one or more nats:// URLs separated
+	// by commas, which may hold user and password. The user needs receipts.v1.>, $JS.API.> and
+	// _INBOX.>. The server's own fsync setting holds.
+	URL string
+	// Credentials is a .creds file for URL, if it needs one.
+	Credentials string
+
+	// Partitions of a new log; 0 means the number of cores. For a log that exists, 0 or the number
+	// it was created with.
+	Partitions int
+	// Replicas of each stream of an outside cluster, 1 by default.
+	Replicas int
+	// MaxBytes bounds each partition on the disk: beyond it producers get [ErrLogFull]. 0 sets no
+	// limit on a new log and accepts the limit of one that exists.
+	MaxBytes int64
+
+	// Fsync says when the embedded server acknowledges.
+	Fsync Fsync
+	// MinFree is the disk space in bytes that the embedded server leaves free: producers get
+	// [ErrLogFull] before it is used. 0 means [DefaultMinFree].
+	MinFree int64
+	// Ingress opens the embedded server to outside producers.
+	Ingress Ingress
+
+	// Logger takes what happens outside of calls; [slog.Default] if nil.
+	Logger *slog.Logger
+
+	hooks hooks
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	check := func(ok bool, problem string) {
+		if !ok {
+			errs = append(errs, errors.New(problem))
+		}
+	}
+	check((c.Dir == "") != (c.URL == ""), "exactly one of Dir and URL must be set")
+	check(c.Partitions >= 0 && c.Partitions <= events.MaxPartitions, fmt.Sprintf("Partitions must be in 0..%d", events.MaxPartitions))
+	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas must be in 1..5")
+	check(c.Replicas <= 1 || c.URL != "", "Replicas needs an outside cluster")
+	check(c.Ingress.Listen == "" || c.Dir != "", "Ingress is for the embedded server")
+	check(c.Credentials == "" || c.URL != "", "Credentials is for an outside server")
+	check(c.MaxBytes >= 0 && c.MinFree >= 0, "MaxBytes and MinFree must not be negative")
+	if len(errs) > 0 {
+		return fmt.Errorf("eventlog: configuration: %w", errors.Join(errs...))
+	}
+	return nil
+}
+
+// Fsync says when the embedded server has written to the disk what it acknowledges.
+type Fsync int
+
+const (
+	// FsyncAlways: before each acknowledgement. An acknowledged event survives power loss.
+	FsyncAlways Fsync = iota
+	// FsyncInterval: once a second. An acknowledged event survives kill -9, but power loss takes
+	// up to the last second.
+	FsyncInterval
+)
+
+// String is "always" or "interval".
+func (f Fsync) String() string {
+	if f == FsyncInterval {
+		return "interval"
+	}
+	return "always"
+}
+
+// MarshalText writes what String says.
+func (f Fsync) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText reads "always" or "interval".
+func (f *Fsync) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "always":
+		*f = FsyncAlways
+	case "interval":
+		*f = FsyncInterval
+	default:
+		return fmt.Errorf("not always or interval: %q", text)
+	}
+	return nil
+}
+
+// hooks are for tests.
+type hooks struct {
+	dedup    time.Duration // the duplicate window of new streams
+	trust    time.Duration // for how long a retry relies on it; negative: not at all
+	ackAfter time.Duration // how long a try waits for its acknowledgement
+
+	diskFree func(dir string) (int64, error)
+}
+
+func (h *hooks) duplicateWindow() time.Duration {
+	if h.dedup != 0 {
+		return h.dedup
+	}
+	return duplicateWindow
+}
+
+func (h *hooks) trustWindow() time.Duration {
+	if h.trust != 0 {
+		return h.trust
+	}
+	return duplicateWindow / 3
+}
+
+func (h *hooks) ackTimeout() time.Duration {
+	if h.ackAfter != 0 {
+		return h.ackAfter
+	}
+	return ackTimeout
+}

@@ -1,0 +1,73 @@
+package natstest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// StartCluster starts servers that form one JetStream cluster, and waits until it works.
+func StartCluster(t testing.TB, size int) []*Server {
+	t.Helper()
+	routes := make([]*url.URL, size)
+	for i := range routes {
+		routes[i] = &url.URL{Scheme: "nats", Host: freeAddr(t)}
+	}
+	servers := make([]*Server, size)
+	for i := range servers {
+		servers[i] = StartServer(t, func(o *server.Options) {
+			o.ServerName = fmt.Sprintf("s%d", i)
+			host, port, err := net.SplitHostPort(routes[i].Host)
+			if err == nil {
+				_, err = fmt.Sscan(port, &o.Cluster.Port)
+			}
+			if err != nil {
+				t.Fatalf("natstest: %v", err)
+			}
+			o.Cluster.Name, o.Cluster.Host = "test", host
+			o.Routes = routes
+		})
+	}
+	js := servers[0].JetStream()
+	cfg := jetstream.StreamConfig{Name: "probe", Replicas: size}
+	for end := time.Now().Add(stepTimeout); ; time.Sleep(50 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		_, err := js.CreateStream(ctx, cfg)
+		if err == nil {
+			err = js.DeleteStream(ctx, cfg.Name)
+		}
+		cancel()
+		if err == nil {
+			return servers
+		}
+		if time.Now().After(end) {
+			t.Fatalf("natstest: the cluster does not work: %v", err)
+		}
+	}
+}
+
+// ClusterURL names all servers of a cluster.
+func ClusterURL(servers []*Server) string {
+	urls := make([]string, len(servers))
+	for i, s := range servers {
+		urls[i] = s.URL()
+	}
+	return strings.Join(urls, ",")
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("natstest: %v", err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
