@@ -120,6 +120,21 @@ func (g *generation) checkpointLocked() error {
 	return nil
 }
 
+// relieve wants a checkpoint when much has changed since the last one, and makes one itself when too much has:
+// then the fold waits.
+func (g *generation) relieve(kick chan<- struct{}) error {
+	switch n := g.part.Changes(); {
+	case n > mostChanges:
+		return g.checkpoint()
+	case n > manyChanges:
+		select {
+		case kick <- struct{}{}:
+		default: // one is wanted already
+		}
+	}
+	return nil
+}
+
 // snapshot checkpoints and returns the state at the position of that checkpoint.
 func (g *generation) snapshot() (snap *store.Snapshot, sequence uint64, err error) {
 	g.checkpointing.Lock()

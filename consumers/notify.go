@@ -123,20 +123,19 @@ func (s *notifyShard) subscriptions(app, user string) []*Subscription {
 // order of their sequences; different partitions may deliver at the same time.
 func (n *Notify) Deliver(effects []projections.Effect) {
 	n.effects.Add(float64(len(effects)))
-	var last userKey // of this call: receipts of one author come in bursts
-	var subs []*Subscription
-	for i := range effects {
-		e := &effects[i]
-		if i == 0 || e.To != last.user || e.App != last.app {
-			last = userKey{e.App, e.To}
-			subs = nil
-			if s := n.shard(e.To); s.online.Load() != 0 {
-				subs = s.subscriptions(e.App, e.To)
+	for len(effects) > 0 {
+		// Receipts of one author come in bursts: a message is read by many, a chat is opened.
+		app, user := effects[0].App, effects[0].To
+		run := 1
+		for run < len(effects) && effects[run].To == user && effects[run].App == app {
+			run++
+		}
+		if s := n.shard(user); s.online.Load() != 0 {
+			for _, sub := range s.subscriptions(app, user) {
+				sub.add(effects[:run])
 			}
 		}
-		for _, s := range subs {
-			s.add(e)
-		}
+		effects = effects[run:]
 	}
 }
 

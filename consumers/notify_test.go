@@ -94,8 +94,7 @@ func TestAuthorPaysForMessagesNotForReaders(t *testing.T) {
 		if limit := messages * (intervals + 2); entries > limit {
 			t.Errorf("%d entries for %d messages in %d intervals, at most %d", entries, messages, intervals, limit)
 		}
-		// The reader may wake in the middle of the first and the last batch.
-		if limit := intervals + 4; pushes > limit {
+		if limit := intervals + 2; pushes > limit {
 			t.Errorf("%d pushes in %d intervals, at most %d", pushes, intervals, limit)
 		}
 		t.Logf("%d receipts: %d entries in %d pushes", members*messages, entries, pushes)

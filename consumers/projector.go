@@ -67,8 +67,8 @@ var ErrStopped = errors.New("consumers: the projector has stopped")
 // Limits on what a checkpoint may hold back: at the first a checkpoint starts early, at the second the fold
 // waits for it.
 const (
-	manyChanges = 100_000
-	mostChanges = 400_000
+	manyChanges = 50_000
+	mostChanges = 200_000
 )
 
 // Projector folds the log into state, a goroutine for each partition, and answers questions about it.
@@ -292,16 +292,7 @@ func (w *worker) apply(e *eventlog.Entry) error {
 			clear(w.effects)
 		}
 	}
-	switch n := g.part.Changes(); {
-	case n > mostChanges:
-		return g.checkpoint()
-	case n > manyChanges:
-		select {
-		case w.kick <- struct{}{}:
-		default:
-		}
-	}
-	return nil
+	return g.relieve(w.kick)
 }
 
 // checkpoints writes a checkpoint at each interval, or when one is wanted; [Projector.Close] writes the last one.

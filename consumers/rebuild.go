@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/projections"
 	"github.com/receiptd/receiptd/projections/store"
 )
@@ -253,28 +254,49 @@ func (r *replica) replay(ctx context.Context, upto uint64) error {
 		return fmt.Errorf("replay: %w", err)
 	}
 	defer reader.Close()
-	for at < upto {
+	kick := make(chan struct{}, 1)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		for range kick {
+			if err := r.gen.checkpoint(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	group.Go(func() error {
+		defer close(kick)
+		return r.fold(ctx, reader, upto, kick)
+	})
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("replay: %w", err)
+	}
+	return nil
+}
+
+// fold folds what the reader gives, up to a position.
+func (r *replica) fold(ctx context.Context, reader *eventlog.Reader, upto uint64, kick chan<- struct{}) error {
+	for {
 		e, err := reader.Next(ctx)
 		if err != nil {
-			return fmt.Errorf("replay: %w", err)
+			return err
 		}
 		list, err := r.gen.apply(&e, r.w.p.log.Partitions())
 		if err != nil {
-			return fmt.Errorf("replay: %w", err)
+			return err
 		}
-		at = e.Sequence
-		r.progress.Entries = at
+		r.progress.Entries = e.Sequence
 		r.progress.Events += uint64(len(list))
-		if at%64 == 0 || at == upto {
+		if e.Sequence%64 == 0 || e.Sequence == upto {
 			r.report()
 		}
-		if r.gen.part.Changes() > manyChanges {
-			if err := r.gen.checkpoint(); err != nil {
-				return fmt.Errorf("replay: %w", err)
-			}
+		if e.Sequence == upto {
+			return nil
+		}
+		if err := r.gen.relieve(kick); err != nil {
+			return err
 		}
 	}
-	return nil
 }
 
 // report tells how far the replica is, unless the live fold stands still for it: who listens may be slow.

@@ -35,8 +35,8 @@ type Push struct {
 	// Notifications has at most one for each message and kind, in the order in which they began to wait.
 	Notifications []Notification
 	// Upto, when not nil, has for each partition the sequence up to which this subscription has
-	// handed out everything since it began; 0 where it had nothing. It is nil while something older
-	// than these notifications still waits.
+	// handed out everything since it began, or since it last said Resync; 0 where it had nothing. It is
+	// nil while something older than these notifications still waits.
 	Upto []uint64
 	// Resync says that receipts were given up because the subscriber fell behind. The author's summary still
 	// has the group reads among them.
@@ -76,15 +76,24 @@ func (n *Notification) key() receiptKey {
 	return k
 }
 
-// add merges one effect into what waits.
-func (s *Subscription) add(e *projections.Effect) {
+// add merges effects into what waits, and wakes Next once if there is a reason to.
+func (s *Subscription) add(effects []projections.Effect) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.lost {
-		return
+	waited, urgent := len(s.pending), s.urgent
+	for i := range effects {
+		if s.closed || s.lost {
+			break
+		}
+		s.merge(&effects[i])
 	}
-	s.upto[e.Partition] = max(s.upto[e.Partition], e.Sequence)
+	if s.urgent > urgent || s.lost || waited == 0 {
+		s.signal()
+	}
+}
 
+func (s *Subscription) merge(e *projections.Effect) {
+	s.upto[e.Partition] = max(s.upto[e.Partition], e.Sequence)
 	k := receiptKey{kind: e.Kind, group: e.Group, message: e.Message}
 	if e.Group == "" {
 		k.peer = e.Reader
@@ -108,7 +117,6 @@ func (s *Subscription) add(e *projections.Effect) {
 	if !n.urgent && isUrgent(e) {
 		n.urgent = true
 		s.urgent++
-		s.signal()
 	}
 }
 
@@ -132,7 +140,6 @@ func (s *Subscription) begin(e *projections.Effect) *Notification {
 	}
 	if len(s.pending) == 0 {
 		s.since = time.Now()
-		s.signal()
 	}
 	if s.index == nil {
 		s.index = make(map[receiptKey]*Notification)
@@ -154,7 +161,6 @@ func (s *Subscription) overflow() {
 	s.notify.overflows.Inc()
 	s.reset()
 	s.lost = true
-	s.signal()
 }
 
 func (s *Subscription) reset() {

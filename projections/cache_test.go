@@ -14,7 +14,7 @@ func TestCacheCountsWhatItHolds(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {
 		log := logs.Draw(t, "log")
-		f := newFold(t, rapid.SampledFrom([]int{0, 1, 4000}).Draw(t, "cache bytes"))
+		f := newFold(t, memory{}, rapid.SampledFrom([]int{0, 1, 4000}).Draw(t, "cache bytes"))
 		for _, e := range log {
 			f.apply(e)
 			if counted, actual := f.part.CacheSize(); counted != actual {

@@ -14,19 +14,27 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// fold is a partition with the power to stop and start again, as the projector does.
-type fold struct {
-	t       *rapid.T
-	state   memory
-	part    *projections.Partition
-	options projections.Options
-	log     []history.Entry // since the last commit
-	batch   events.Batch
+// state is a backing that checkpoints are committed to.
+type state interface {
+	projections.Backing
+	commit(c *projections.Checkpoint) error
+	dump() string
 }
 
-func newFold(t *rapid.T, cacheBytes int) *fold {
+// fold is a partition with the power to stop and start again, as the projector does.
+type fold struct {
+	t        *rapid.T
+	state    state
+	part     *projections.Partition
+	options  projections.Options
+	log      []history.Entry // folded so far
+	captured *projections.Checkpoint
+	batch    events.Batch
+}
+
+func newFold(t *rapid.T, s state, cacheBytes int) *fold {
 	limits := history.SmallLimits()
-	f := &fold{t: t, state: memory{}, options: projections.Options{
+	f := &fold{t: t, state: s, options: projections.Options{
 		CacheBytes: cacheBytes,
 		Limits: projections.Limits{
 			Members: limits.MaxGroupMembers, Parked: limits.MaxParked,
@@ -37,12 +45,13 @@ func newFold(t *rapid.T, cacheBytes int) *fold {
 	return f
 }
 
+// open opens the state as it was committed last.
 func (f *fold) open() {
 	part, err := projections.Open(0, f.state, f.options)
 	if err != nil {
 		f.t.Fatalf("open: %v", err)
 	}
-	f.part = part
+	f.part, f.captured = part, nil
 }
 
 // apply folds an entry and remembers it for the case that it has to be folded again.
@@ -67,17 +76,70 @@ func (f *fold) fold(e history.Entry) []events.Outcome {
 	return slices.Clone(out)
 }
 
+// capture begins a commit unless one has begun; the fold may go on before it is finished.
+func (f *fold) capture() {
+	if f.captured != nil {
+		return
+	}
+	c, err := f.part.Capture()
+	if err != nil {
+		f.t.Fatalf("capture: %v", err)
+	}
+	f.captured = c
+}
+
+// commit finishes a commit that has begun, or a whole one.
 func (f *fold) commit() {
-	f.state.commit(f.part)
-	f.log = nil
+	f.capture()
+	if err := f.state.commit(f.captured); err != nil {
+		f.t.Fatalf("commit: %v", err)
+	}
+	f.part.Committed(f.captured)
+	f.captured = nil
+}
+
+// commitAll leaves nothing uncommitted.
+func (f *fold) commitAll() {
+	f.commit()
+	f.commit()
 }
 
 // crash forgets everything that was not committed, and folds it again.
 func (f *fold) crash() {
 	f.open()
+	position, _ := f.part.Position()
 	for _, e := range f.log {
-		f.fold(e)
+		if e.Sequence > position {
+			f.fold(e)
+		}
 	}
+}
+
+// disturb stops, restarts and questions the fold.
+func (f *fold) disturb(how int, model *oracle.Model) {
+	switch how {
+	case 0:
+		f.commit()
+	case 1:
+		f.crash()
+	case 2:
+		f.commit()
+		f.crash()
+	case 3:
+		// Questions must not change anything.
+		compareWithModel(f.t, f.part, model)
+	case 4:
+		f.capture()
+	case 5:
+		// Nor find less while a commit is under way.
+		f.capture()
+		compareWithModel(f.t, f.part, model)
+	}
+}
+
+// disturbances are numbers for disturb; half of them do nothing.
+func disturbances(t *rapid.T, n int) []int {
+	return rapid.SliceOfN(rapid.IntRange(0, 11), n, n).Draw(t, "disturb")
 }
 
 // TestHistoriesMatchTheModel folds random histories and compares every outcome and every answer with the
@@ -93,11 +155,11 @@ func TestHistoriesMatchTheModel(t *testing.T) {
 		case "redelivered":
 			log = history.Redeliver(t, log)
 		}
-		disturb := rapid.SliceOfN(rapid.IntRange(0, 5), len(log), len(log)).Draw(t, "disturb")
+		disturb := disturbances(t, len(log))
 
 		model := oracle.NewWithLimits(0, history.SmallLimits())
-		straight := newFold(t, 0)
-		disturbed := newFold(t, 1)
+		straight := newFold(t, memory{}, 0)
+		disturbed := newFold(t, memory{}, 1)
 		for i, e := range log {
 			want := e.Apply(model)
 			for name, f := range map[string]*fold{"straight": straight, "disturbed": disturbed} {
@@ -106,23 +168,12 @@ func TestHistoriesMatchTheModel(t *testing.T) {
 					t.Fatalf("%s fold, entry %d: outcomes\n got  %v\n want %v", name, e.Sequence, describe(got), describe(want))
 				}
 			}
-			switch disturb[i] {
-			case 0:
-				disturbed.commit()
-			case 1:
-				disturbed.crash()
-			case 2:
-				disturbed.commit()
-				disturbed.crash()
-			case 3:
-				// Questions must not change anything.
-				compareWithModel(t, disturbed.part, model)
-			}
+			disturbed.disturb(disturb[i], model)
 		}
 		compareWithModel(t, straight.part, model)
 		compareWithModel(t, disturbed.part, model)
-		straight.commit()
-		disturbed.commit()
+		straight.commitAll()
+		disturbed.commitAll()
 		if a, b := straight.state.dump(), disturbed.state.dump(); a != b {
 			t.Fatalf("the states differ:\nstraight:\n%s\ndisturbed:\n%s", a, b)
 		}

@@ -35,17 +35,15 @@ func (m memory) Scan(prefix []byte, f func(key, value []byte) error) error {
 	return nil
 }
 
-// commit writes what changed since the last commit of a partition that is well.
-func (m memory) commit(p *projections.Partition) {
-	c, _ := p.Capture()
-	_ = c.Each(func(key, value []byte) error { // neither call fails
+// commit writes a checkpoint.
+func (m memory) commit(c *projections.Checkpoint) error {
+	return c.Each(func(key, value []byte) error {
 		m[string(key)] = string(value)
 		return nil
 	}, func(key []byte) error {
 		delete(m, string(key))
 		return nil
 	})
-	p.Committed(c)
 }
 
 // dump lists everything, in key order, for comparing.

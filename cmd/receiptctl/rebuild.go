@@ -84,7 +84,11 @@ func rebuild(ctx context.Context, target ctl.Target, name string, o consumers.Re
 		bar.Set(int64(p.Entries))
 	}
 	if target.Stopped() {
-		return rebuildData(ctx, target.Data, o, std.err)
+		result, err := rebuildData(ctx, target.Data, o, std.err)
+		if !errors.Is(err, runtime.ErrInUse) {
+			return result, err
+		}
+		// A server has the data open: ask it, with the key that lies there.
 	}
 	client, err := target.Client()
 	if err != nil {

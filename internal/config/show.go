@@ -59,7 +59,9 @@ func settings(c *Config) []*kong.Flag {
 // the server's settings, so a server must not take them for mistakes.
 func ToolNames() []string {
 	return []string{
-		"server", "app", "from", "cursor", "count", "projection", "json", // tail, replay, verify
-		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", // bench
+		// tail, replay, verify
+		"server", "app", "from", "cursor", "count", "projection", "json",
+		// bench
+		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", "cpu-profile", "profile-phase",
 	}
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"hash/maphash"
 	"maps"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,7 +26,7 @@ type load struct {
 	clients []*client
 	cancel  context.CancelFunc
 	running sync.WaitGroup
-	again   atomic.Int64 // requests sent again
+	cut     atomic.Int64 // requests that were under way when they failed
 }
 
 // newLoad makes the app and its groups. Nothing runs yet.
@@ -116,6 +118,8 @@ func (c *client) run(ctx context.Context) {
 		}
 		if c.flush() != nil {
 			time.Sleep(10 * time.Millisecond) // the server is down or full
+		} else {
+			time.Sleep(time.Duration(c.random.IntN(30)) * time.Millisecond) // the machine is for the server, too
 		}
 	}
 }
@@ -126,7 +130,9 @@ func (c *client) flush() error {
 		return nil
 	}
 	if _, err := c.load.s.do("POST", appPath(c.load.app)+"/events", ndjson, c.body); err != nil {
-		c.load.again.Add(1)
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			c.load.cut.Add(1)
+		}
 		return err
 	}
 	c.accepted.Add(int64(len(c.events)))

@@ -267,6 +267,8 @@ func (s *server) target(args []string) []string {
 // permanent is an error that does not go away.
 type permanent struct{ error }
 
+func (p permanent) Unwrap() error { return p.error }
+
 // poll tries until something succeeds; it is for what other processes do, of which nothing tells.
 func poll[T any](try func() (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

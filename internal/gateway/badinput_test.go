@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"fmt"
 	"strings"
@@ -95,7 +96,11 @@ func jwtOf(header, claims, key string) string {
 	if key == "" {
 		return signed + "."
 	}
-	mac := hmac.New(sha256.New, []byte(key))
+	hash := sha256.New
+	if strings.Contains(header, "HS384") {
+		hash = sha512.New384
+	}
+	mac := hmac.New(hash, []byte(key))
 	mac.Write([]byte(signed))
 	return signed + "." + encode(mac.Sum(nil))
 }

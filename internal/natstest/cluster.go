@@ -35,17 +35,24 @@ func StartCluster(t testing.TB, size int) []*Server {
 			o.Routes = routes
 		})
 	}
+	AwaitCluster(t, servers)
+	return servers
+}
+
+// AwaitCluster waits until every server of a cluster can be a replica of a stream.
+func AwaitCluster(t testing.TB, servers []*Server) {
+	t.Helper()
 	js := servers[0].JetStream()
-	cfg := jetstream.StreamConfig{Name: "probe", Replicas: size}
-	for end := time.Now().Add(stepTimeout); ; time.Sleep(50 * time.Millisecond) {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	cfg := jetstream.StreamConfig{Name: "probe", Replicas: len(servers)}
+	for end := time.Now().Add(stepTimeout); ; time.Sleep(20 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		_, err := js.CreateStream(ctx, cfg)
 		if err == nil {
 			err = js.DeleteStream(ctx, cfg.Name)
 		}
 		cancel()
 		if err == nil {
-			return servers
+			return
 		}
 		if time.Now().After(end) {
 			t.Fatalf("natstest: the cluster does not work: %v", err)

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -15,14 +16,20 @@ import (
 // has the admin key.
 type admin struct{ core *Core }
 
-func newAdmin(core *Core) http.Handler {
+// Rebuilds and tails, which may take for ever, end with the context.
+func newAdmin(ctx context.Context, core *Core) http.Handler {
 	a := &admin{core}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/admin/verify", a.verify)
 	mux.HandleFunc("POST /v1/admin/replay", a.replay)
 	mux.HandleFunc("GET /v1/admin/tail", a.tail)
 	mux.HandleFunc("GET /v1/admin/poison", a.poison)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		either, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		mux.ServeHTTP(w, r.WithContext(either))
+	})
 }
 
 func (a *admin) verify(w http.ResponseWriter, r *http.Request) {

@@ -12,11 +12,10 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// What lies in a data directory.
+// What lies in a data directory, beside the admin key.
 const (
 	logDir       = "log"       // the embedded NATS server's store
 	stateDir     = "state"     // checkpoints, a directory for each partition
-	adminKeyFile = "admin.key" // the admin key that was made, mode 0600
 	tokenKeyFile = "token.key" // signs user tokens, mode 0600
 	lockFile     = "receiptd.lock"
 )

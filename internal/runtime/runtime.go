@@ -113,7 +113,11 @@ type Server struct {
 	logger   *slog.Logger
 	listener net.Listener
 	http     *http.Server
+	gate     gate
 	adminKey string
+
+	draining      context.Context // ends when draining starts
+	startDraining context.CancelFunc
 }
 
 // Build opens everything and binds the address, but serves and folds nothing yet.
@@ -123,6 +127,7 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 		return nil, err
 	}
 	s = &Server{Core: core, cfg: cfg, logger: logger}
+	s.draining, s.startDraining = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close(context.WithoutCancel(ctx)))
@@ -130,7 +135,7 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 		}
 	}()
 	if s.adminKey = cfg.HTTP.AdminKey.Reveal(); s.adminKey == "" {
-		if s.adminKey, err = secretFile(filepath.Join(cfg.Data, adminKeyFile), 24); err != nil {
+		if s.adminKey, err = secretFile(filepath.Join(cfg.Data, config.AdminKeyFile), 24); err != nil {
 			return s, err
 		}
 	}
@@ -139,6 +144,7 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 		return s, err
 	}
 	s.http = g.Server()
+	s.gate.next, s.http.Handler = s.http.Handler, &s.gate
 	if s.listener, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
 		return s, fmt.Errorf("listen: %w", err)
 	}
@@ -165,7 +171,7 @@ func (s *Server) gateway(version string) (*gateway.Gateway, error) {
 		Partitions: s.Log.Partitions(),
 		AdminKey:   s.adminKey,
 		Tokens:     tokens,
-		Admin:      newAdmin(s.Core),
+		Admin:      newAdmin(s.draining, s.Core),
 		Progress:   s.progress,
 		Version:    version,
 		Registry:   registry,
@@ -188,7 +194,7 @@ func (s *Server) AdminKeyFile() string {
 	if s.cfg.HTTP.AdminKey.Reveal() != "" {
 		return ""
 	}
-	return filepath.Join(s.cfg.Data, adminKeyFile)
+	return filepath.Join(s.cfg.Data, config.AdminKeyFile)
 }
 
 // Run serves and folds until the context ends, then drains within the shutdown timeout: no new requests, those
@@ -225,6 +231,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 func (s *Server) drain(ctx context.Context) error {
 	s.logger.Info("draining")
+	s.startDraining()
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.ShutdownTimeout)
 	defer cancel()
 	if err := s.http.Shutdown(ctx); err != nil {
@@ -234,10 +241,14 @@ func (s *Server) drain(ctx context.Context) error {
 	return nil
 }
 
-// reconcile completes changes of settings that a crash cut off between two partitions.
+// reconcile completes changes of settings that a crash cut off between two partitions, and opens the gate.
 func (s *Server) reconcile(ctx context.Context) error {
 	c := &commands{log: s.Log, projector: s.Projector}
-	if err := c.reconcile(ctx); err != nil && ctx.Err() == nil {
+	err := c.reconcile(ctx)
+	switch {
+	case err == nil:
+		s.gate.open.Store(true)
+	case ctx.Err() == nil:
 		return fmt.Errorf("complete settings: %w", err)
 	}
 	return nil

@@ -1,0 +1,24 @@
+package runtime
+
+import (
+	"net/http"
+	"strings"
+	"sync/atomic"
+)
+
+// gate turns questions and events away until the state has everything that the log held at the start: before that an
+// app that exists looks unknown, and counts look smaller than they were.
+type gate struct {
+	next http.Handler
+	open atomic.Bool
+}
+
+// ServeHTTP passes a request on, or says that the server is not ready.
+func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !g.open.Load() && (r.URL.Path == "/readyz" || strings.HasPrefix(r.URL.Path, "/v1/apps/")) {
+		w.Header().Set("Retry-After", "1")
+		refuse(w, http.StatusServiceUnavailable, "not_ready", "the server is starting: it has not folded all of the log yet")
+		return
+	}
+	g.next.ServeHTTP(w, r)
+}

@@ -1,0 +1,168 @@
+package projections
+
+import (
+	"bytes"
+	"encoding/binary"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// allTables are the tags of every table, each once.
+var allTables = []byte{
+	tableMeta, tableApp, tableConvByName, tableConversation, tableMember, tableUserIndex, tableMessage,
+	tableUnreadSingle, tablePending, tableAuthor, tableParked, tableRejection, tablePoison,
+}
+
+// id draws what may be an id: no control characters, so no zero byte.
+func id() *rapid.Generator[string] {
+	return rapid.StringOfN(rapid.RuneFrom([]rune("ab~é\U0001f600")), 1, 6, 24)
+}
+
+// someKey draws a key, and the fields it was made of.
+func someKey(t *rapid.T) (key []byte, fields []any) {
+	app := rapid.Uint32Max(300).Draw(t, "app")
+	num := rapid.OneOf(rapid.Uint64Max(300), rapid.Uint64()).Draw(t, "num")
+	small := rapid.Uint32Max(300).Draw(t, "small")
+	a, b := id().Draw(t, "a"), id().Draw(t, "b")
+	index := rapid.IntRange(0, 300).Draw(t, "index")
+	tag := rapid.SampledFrom(allTables).Draw(t, "table")
+	switch tag {
+	case tableMeta:
+		return []byte{tableMeta}, []any{tag}
+	case tableApp:
+		return appKey(nil, a), []any{tag, a}
+	case tableConvByName:
+		n := convName{group: a}
+		if rapid.Bool().Draw(t, "single") {
+			n = convName{a: a, b: b}
+		}
+		return convNameKey(nil, app, n), []any{tag, app, n}
+	case tableConversation:
+		return convKey(nil, num), []any{tag, num}
+	case tableMember:
+		return memberKey(nil, num, small), []any{tag, num, small}
+	case tableUserIndex:
+		return userIndexKey(nil, app, a, num), []any{tag, app, a, num}
+	case tableMessage:
+		return messageKey(nil, app, a, num), []any{tag, app, a, num}
+	case tableUnreadSingle:
+		return unreadKey(nil, num, uint64(small)), []any{tag, num, small}
+	case tablePending:
+		return pendingKey(nil, app, a, num), []any{tag, app, a, num}
+	case tableAuthor:
+		return authorKey(nil, app, a), []any{tag, app, a}
+	case tableParked:
+		return parkedKey(nil, app, num, index), []any{tag, app, num, index}
+	case tableRejection:
+		return rejectionKey(nil, app, index), []any{tag, app, index}
+	}
+	return poisonKey(nil, num), []any{tag, num}
+}
+
+func TestDifferentFieldsMakeDifferentKeys(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		x, of := someKey(t)
+		y, other := someKey(t)
+		if same := slices.Equal(of, other); bytes.Equal(x, y) != same {
+			t.Fatalf("%v and %v make %q and %q", of, other, x, y)
+		}
+	})
+}
+
+// A scan of what belongs to one object must not meet what belongs to another whose name is longer.
+func TestPrefixesOfOneObjectFitNoOther(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		app, other := rapid.Uint32Max(70_000).Draw(t, "app"), rapid.Uint32Max(70_000).Draw(t, "other app")
+		num, otherNum := rapid.Uint64Max(70_000).Draw(t, "num"), rapid.Uint64Max(70_000).Draw(t, "other num")
+		a, b := id().Draw(t, "id"), id().Draw(t, "other id")
+		for name, c := range map[string]struct {
+			prefix, key []byte
+			same        bool
+		}{
+			"member":  {memberPrefix(nil, num), memberKey(nil, otherNum, 7), num == otherNum},
+			"unread":  {unreadPrefix(nil, num), unreadKey(nil, otherNum, 7), num == otherNum},
+			"user":    {userIndexPrefix(nil, app, a), userIndexKey(nil, other, b, 7), app == other && a == b},
+			"message": {messagePrefix(nil, app, a), messageKey(nil, other, b, 7), app == other && a == b},
+			"pending": {pendingPrefix(nil, app, a), pendingKey(nil, other, b, 7), app == other && a == b},
+			"parked": {
+				binary.AppendUvarint([]byte{tableParked}, uint64(app)), parkedKey(nil, other, 7, 7), app == other,
+			},
+			"rejection": {
+				binary.AppendUvarint([]byte{tableRejection}, uint64(app)), rejectionKey(nil, other, 7), app == other,
+			},
+		} {
+			if bytes.HasPrefix(c.key, c.prefix) != c.same {
+				t.Fatalf("%s: prefix %q, key %q", name, c.prefix, c.key)
+			}
+		}
+	})
+}
+
+// The lists that a scan loads are in the order in which they grew.
+func TestScansGiveListsInTheirOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		x, y := rapid.Uint64().Draw(t, "x"), rapid.Uint64().Draw(t, "y")
+		i, j := rapid.IntRange(0, 9000).Draw(t, "i"), rapid.IntRange(0, 9000).Draw(t, "j")
+		sign := func(a, b uint64) int { return bytes.Compare(binary.BigEndian.AppendUint64(nil, a), binary.BigEndian.AppendUint64(nil, b)) }
+		for name, got := range map[string]int{
+			"unread":  bytes.Compare(unreadKey(nil, 3, x), unreadKey(nil, 3, y)),
+			"pending": bytes.Compare(pendingKey(nil, 3, "u", x), pendingKey(nil, 3, "u", y)),
+			"poison":  bytes.Compare(poisonKey(nil, x), poisonKey(nil, y)),
+			"parked":  bytes.Compare(parkedKey(nil, 3, x, 0), parkedKey(nil, 3, y, 0)),
+		} {
+			if got != sign(x, y) {
+				t.Fatalf("%s: %d and %d are in order %d", name, x, y, got)
+			}
+		}
+		if got := bytes.Compare(parkedKey(nil, 3, x, i), parkedKey(nil, 3, x, j)); got != sign(uint64(i), uint64(j)) {
+			t.Fatalf("parked: indexes %d and %d are in order %d", i, j, got)
+		}
+		if got := bytes.Compare(rejectionKey(nil, 3, i), rejectionKey(nil, 3, j)); got != sign(uint64(i), uint64(j)) {
+			t.Fatalf("rejections: slots %d and %d are in order %d", i, j, got)
+		}
+	})
+}
+
+func TestEveryTableHasANameForOperators(t *testing.T) {
+	seen := map[string]byte{}
+	for _, tag := range allTables {
+		name, _, _ := strings.Cut(DescribeKey([]byte{tag, 'x'}), ` "`)
+		if other, dup := seen[name]; dup || strings.Contains(name, "unknown") {
+			t.Errorf("table %c is called %q, as %c is", tag, name, other)
+		}
+		seen[name] = tag
+	}
+	if got := DescribeKey([]byte("?x")); !strings.Contains(got, "unknown") {
+		t.Errorf("an unknown table is called %q", got)
+	}
+	if got := DescribeKey(nil); got != "empty key" {
+		t.Errorf("an empty key is called %q", got)
+	}
+}
+
+// What is adopted projection by projection belongs to one of them; the rest is what they all stand on.
+func TestNoTableBelongsToTwoProjections(t *testing.T) {
+	owner := map[byte]string{}
+	for name := range maps.Keys(projectionTables) {
+		tags, ok := ProjectionTables(name)
+		if !ok || len(tags) == 0 {
+			t.Errorf("projection %s has no tables", name)
+		}
+		for _, tag := range tags {
+			if !slices.Contains(allTables, tag) || owner[tag] != "" {
+				t.Errorf("table %c of %s is no table or belongs to %q too", tag, name, owner[tag])
+			}
+			owner[tag] = name
+		}
+		if !strings.Contains(ProjectionNames(), name) {
+			t.Errorf("%s is not in %q", name, ProjectionNames())
+		}
+	}
+	if _, ok := ProjectionTables("none such"); ok {
+		t.Error("an unknown projection has tables")
+	}
+}
