@@ -59,7 +59,7 @@ func parseIDToken(token string) (id, problem string) {
 	if !ok {
 		return "", escapeProblem
 	}
-	return id, idProblem(id)
+	return id, IDProblem(id)
 }
 
 // appendAppTokens appends "<org>.<app>" for a valid app key. The error wraps [ErrBadSubject].

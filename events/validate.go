@@ -220,17 +220,17 @@ func (e *Event) validate(present fieldSet) error {
 
 func (e *Event) validateIDs(rule *kindRule, present fieldSet) error {
 	if present.has(rule.message) && !plainID(e.Message) {
-		if bad := idProblem(e.Message); bad != "" {
+		if bad := IDProblem(e.Message); bad != "" {
 			return &FieldError{fieldNames[rule.message], bad}
 		}
 	}
 	if present.has(rule.user) && !plainID(e.User) {
-		if bad := idProblem(e.User); bad != "" {
+		if bad := IDProblem(e.User); bad != "" {
 			return &FieldError{fieldNames[rule.user], bad}
 		}
 	}
 	if present.has(fieldGroup) && !plainID(e.Group) {
-		if bad := idProblem(e.Group); bad != "" {
+		if bad := IDProblem(e.Group); bad != "" {
 			return &FieldError{"group", bad}
 		}
 	}
@@ -238,7 +238,7 @@ func (e *Event) validateIDs(rule *kindRule, present fieldSet) error {
 		return nil
 	}
 	if !plainID(e.Peer) {
-		if bad := idProblem(e.Peer); bad != "" {
+		if bad := IDProblem(e.Peer); bad != "" {
 			return &FieldError{"peer", bad}
 		}
 	}
@@ -276,7 +276,7 @@ func validateIDList(name string, ids []string) error {
 		if plainID(id) {
 			continue
 		}
-		if bad := idProblem(id); bad != "" {
+		if bad := IDProblem(id); bad != "" {
 			return &FieldError{name + "[" + strconv.Itoa(i) + "]", bad}
 		}
 	}
@@ -296,8 +296,8 @@ func plainID(id string) bool {
 	return true
 }
 
-// idProblem says what is wrong with an id of any script; empty if nothing is.
-func idProblem(id string) string {
+// IDProblem says what is wrong with an id of a user, group or message; empty if nothing is.
+func IDProblem(id string) string {
 	switch {
 	case id == "":
 		return "empty"

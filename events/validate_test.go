@@ -137,8 +137,8 @@ func TestValidateAcceptsEveryDrawnEvent(t *testing.T) {
 func TestPlainIDsAreValidIDs(t *testing.T) {
 	for c := range 256 {
 		for _, id := range []string{string([]byte{byte(c)}), "a" + string([]byte{byte(c)}), string([]byte{byte(c)}) + "a"} {
-			if plainID(id) && idProblem(id) != "" {
-				t.Errorf("%q is plain but %s", id, idProblem(id))
+			if plainID(id) && IDProblem(id) != "" {
+				t.Errorf("%q is plain but %s", id, IDProblem(id))
 			}
 		}
 	}

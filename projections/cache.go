@@ -31,10 +31,10 @@ type ring[T cached] struct {
 
 func (r *ring[T]) add(x T) { r.items = append(r.items, x) }
 
-// sweep moves the hand at most once around and evicts until want bytes are free. Objects changed
+// sweep moves the hand at most twice around and evicts until want bytes are free. Objects changed
 // after the committed epoch stay.
 func (r *ring[T]) sweep(p *Partition, committed uint64, want int) (freed int) {
-	for looked := 0; looked < 2*len(r.items) && freed < want && len(r.items) > 0; looked++ {
+	for left := 2 * len(r.items); left > 0 && freed < want && len(r.items) > 0; left-- {
 		if r.hand >= len(r.items) {
 			r.hand = 0
 		}

@@ -26,3 +26,25 @@ func TestCacheCountsWhatItHolds(t *testing.T) {
 		}
 	})
 }
+
+// What is not in the backing yet must not be let go of, however small the cache; and it must be once it is.
+func TestCacheLetsGoOfWhatIsCommitted(t *testing.T) {
+	logs := history.Logs()
+	rapid.Check(t, func(t *rapid.T) {
+		log := logs.Draw(t, "log")
+		large, small := newFold(t, memory{}, 0), newFold(t, memory{}, 1)
+		for _, e := range log {
+			large.apply(e)
+			small.apply(e)
+		}
+		large.commit()
+		small.commit()
+		if a, b := large.state.dump(), small.state.dump(); a != b {
+			t.Fatalf("a small cache lost changes:\nlarge:\n%s\nsmall:\n%s", a, b)
+		}
+		_, _ = small.part.Message("o#a", "no such message") // lets the cache settle
+		if _, kept := small.part.CacheSize(); kept != 0 {
+			t.Fatalf("%d bytes are cached beyond the budget", kept)
+		}
+	})
+}

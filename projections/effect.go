@@ -1,13 +1,9 @@
 package projections
 
-import (
-	"strings"
-
-	"github.com/receiptd/receiptd/events"
-)
+import "github.com/receiptd/receiptd/events"
 
 // Effect is something a user who is online would be told: an applied receipt. Effects are made only
-// while folding live entries, never during a replay.
+// while folding live entries, never during a replay. Its strings are valid until the next entry is applied.
 type Effect struct {
 	// Kind is events.MessageDelivered, events.MessageRead or events.ConversationRead (single chats only).
 	Kind events.Kind
@@ -34,7 +30,7 @@ func (p *Partition) tell(m *message, reader, content string, read bool) {
 	}
 	e := Effect{
 		Kind: events.MessageDelivered, App: c.app.key, To: to, Group: c.name.group, Message: m.id,
-		Reader: strings.Clone(reader), Content: strings.Clone(content), At: p.clock,
+		Reader: reader, Content: content, At: p.clock,
 		Eligible: int(m.eligible), Partition: p.id, Sequence: p.seq,
 	}
 	if read {
@@ -50,7 +46,7 @@ func (p *Partition) tellConversation(c *conversation, reader string, o uint32) {
 		return
 	}
 	p.effects = append(p.effects, Effect{
-		Kind: events.ConversationRead, App: c.app.key, To: to, Reader: strings.Clone(reader),
+		Kind: events.ConversationRead, App: c.app.key, To: to, Reader: reader,
 		At: p.clock, Partition: p.id, Sequence: p.seq,
 	})
 }

@@ -107,7 +107,9 @@ func TestScansGiveListsInTheirOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x, y := rapid.Uint64().Draw(t, "x"), rapid.Uint64().Draw(t, "y")
 		i, j := rapid.IntRange(0, 9000).Draw(t, "i"), rapid.IntRange(0, 9000).Draw(t, "j")
-		sign := func(a, b uint64) int { return bytes.Compare(binary.BigEndian.AppendUint64(nil, a), binary.BigEndian.AppendUint64(nil, b)) }
+		sign := func(a, b uint64) int {
+			return bytes.Compare(binary.BigEndian.AppendUint64(nil, a), binary.BigEndian.AppendUint64(nil, b))
+		}
 		for name, got := range map[string]int{
 			"unread":  bytes.Compare(unreadKey(nil, 3, x), unreadKey(nil, 3, y)),
 			"pending": bytes.Compare(pendingKey(nil, 3, "u", x), pendingKey(nil, 3, "u", y)),

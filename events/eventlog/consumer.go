@@ -30,7 +30,6 @@ type consumer struct {
 	entries chan Entry
 	broken  chan error    // why the consumer is of no use any more
 	done    chan struct{} // closed to stop
-	fresh   bool          // none of its entries was returned yet
 	flow    jetstream.ConsumeContext
 }
 
@@ -65,7 +64,6 @@ func (r *Reader) consume(ctx context.Context) (*consumer, error) {
 		entries: make(chan Entry, readBuffer),
 		broken:  make(chan error, 1),
 		done:    make(chan struct{}),
-		fresh:   true,
 	}
 	c.flow, err = source.Consume(func(m jetstream.Msg) { c.push(m, r.onlyIDs) },
 		jetstream.PullMaxMessagesWithBytesLimit(aheadEntries, aheadBytes),
@@ -110,7 +108,10 @@ func (c *consumer) push(m jetstream.Msg, onlyIDs bool) {
 		c.fail(err)
 		return
 	}
-	e := Entry{Sequence: meta.Sequence.Stream, Time: meta.Timestamp, Subject: m.Subject(), Data: m.Data()}
+	e := Entry{
+		Sequence: meta.Sequence.Stream, Time: meta.Timestamp, Subject: m.Subject(), Data: m.Data(),
+		delivery: meta.Sequence.Consumer,
+	}
 	if onlyIDs {
 		e.id = m.Headers().Get(jetstream.MsgIDHeader)
 	}

@@ -16,7 +16,8 @@ type Entry struct {
 	// Data is the reader's to keep: nothing writes to it again.
 	Data []byte
 
-	id string // the publisher's, in a search for it
+	id       string // the publisher's, in a search for it
+	delivery uint64 // counts what the consumer sent, from 1
 }
 
 // Reader reads one partition, entry by entry, without a gap. Its methods are for one goroutine.
@@ -121,7 +122,6 @@ func (r *Reader) Close() {
 
 func (r *Reader) deliver(e *Entry) Entry {
 	r.last, r.lastTime = e.Sequence, e.Time
-	r.consumer.fresh = false
 	return *e
 }
 
@@ -147,13 +147,12 @@ func (r *Reader) receive(ctx context.Context) (*Entry, error) {
 	}
 }
 
-// skipped judges an entry that does not follow the last one. From a consumer that delivered before,
-// it means that a message was lost on the way, and another consumer will deliver it; from a new one,
-// that the log itself has none.
+// skipped judges an entry that does not follow the last one. If it is the first that its consumer
+// sent, the log itself has none before it; otherwise messages were lost on the way, and another
+// consumer will send them.
 func (r *Reader) skipped(ctx context.Context, e *Entry) error {
-	fresh := r.consumer.fresh
 	r.drop()
-	if !fresh || e.Sequence <= r.last {
+	if e.delivery != 1 || e.Sequence <= r.last {
 		return nil
 	}
 	first, _, err := r.log.Bounds(ctx, r.partition)

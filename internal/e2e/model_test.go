@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,18 +20,16 @@ import (
 // and then has the model decide what receiptctl tail finds in the log. Every outcome that was answered, and
 // everything that can be asked, is what the model says: the way from HTTP through log and fold to HTTP is right.
 func TestModelUnderKill(t *testing.T) {
-	const historians, each, kills = 4, 10, 8
+	const historians, kills = 4, 8
 	r := random(t)
 	s := startServer(t)
 	answers := &answers{outcomes: map[int64]outcome{}}
 	var writing sync.WaitGroup
+	var enough atomic.Bool
 	for i := range historians {
-		h := &historian{s: s, random: rand.New(rand.NewPCG(r.Uint64(), 0)), answers: answers}
-		for k := range each {
-			h.begin(i*each+k, int(r.Uint32()))
-		}
+		h := &historian{s: s, name: fmt.Sprint(i), random: rand.New(rand.NewPCG(r.Uint64(), 0)), answers: answers}
 		writing.Go(func() {
-			if err := h.write(); err != nil {
+			if err := h.write(&enough); err != nil {
 				t.Errorf("historian %d: %v", i, err)
 			}
 		})
@@ -40,6 +39,7 @@ func TestModelUnderKill(t *testing.T) {
 		s.kill()
 		s.start()
 	}
+	enough.Store(true)
 	writing.Wait()
 	model := s.tailed()
 	answers.check(t, model)
@@ -95,8 +95,10 @@ func (a *answers) check(t *testing.T, m *model) {
 // events of one are long enough for something to expire.
 type historian struct {
 	s         *server
+	name      string
 	random    *rand.Rand
 	answers   *answers
+	begun     int
 	histories []*scroll
 }
 
@@ -108,29 +110,35 @@ type scroll struct {
 	cursors    []string // of earlier summaries
 }
 
-func (h *historian) begin(number, seed int) {
-	s := &scroll{suffix: fmt.Sprint(number), configured: map[string]bool{}}
-	for _, entry := range history.Logs().Example(seed) {
+func (h *historian) begin() {
+	h.begun++
+	s := &scroll{suffix: fmt.Sprintf("-%s-%d", h.name, h.begun), configured: map[string]bool{}}
+	for _, entry := range history.Logs().Example(int(h.random.Uint32())) {
 		s.rest = append(s.rest, entry.Events...)
 	}
 	h.histories = append(h.histories, s)
 }
 
-// write goes on until all histories are written.
-func (h *historian) write() error {
-	for len(h.histories) > 0 {
+// write begins histories until there are enough, and completes them.
+func (h *historian) write(enough *atomic.Bool) error {
+	const atOnce = 8
+	for {
+		for len(h.histories) < atOnce && !enough.Load() {
+			h.begin()
+		}
+		if len(h.histories) == 0 {
+			return nil
+		}
 		i := h.random.IntN(len(h.histories))
-		s := h.histories[i]
-		if len(s.rest) == 0 {
-			h.histories = append(h.histories[:i], h.histories[i+1:]...)
+		if len(h.histories[i].rest) == 0 {
+			h.histories = slices.Delete(h.histories, i, i+1)
 			continue
 		}
-		if err := h.step(s); err != nil {
+		if err := h.step(h.histories[i]); err != nil {
 			return err
 		}
-		time.Sleep(time.Duration(h.random.IntN(4)) * time.Millisecond)
+		time.Sleep(time.Duration(h.random.IntN(5)) * time.Millisecond)
 	}
-	return nil
 }
 
 // step sends the next events of a history in one request.
@@ -218,5 +226,5 @@ func (h *historian) post(s *scroll, app string, evs []events.Event) error {
 	return err
 }
 
-// view is the path of a message.
+// messagePath is the path of a message.
 func messagePath(app, id string) string { return appPath(app) + "/messages/" + url.PathEscape(id) }

@@ -122,6 +122,8 @@ type server struct {
 	t    testing.TB
 	data string
 	args []string // besides --data and --listen
+	// wrapper is a command that executes the server, which follows with its arguments.
+	wrapper []string
 
 	mu   sync.Mutex
 	base string // http://host:port; another one after each start
@@ -168,7 +170,12 @@ var announced = regexp.MustCompile(`page +(http://\S+)/\n`)
 
 // launch starts the process and waits for its address.
 func (s *server) launch() error {
-	p, err := start("receiptd", append([]string{"--data", s.data, "--listen=127.0.0.1:0"}, s.args...), environ())
+	name, args := "receiptd", append([]string{"--data", s.data, "--listen=127.0.0.1:0"}, s.args...)
+	if len(s.wrapper) > 0 {
+		args = slices.Concat(s.wrapper[1:], []string{filepath.Join(programs, name)}, args)
+		name = s.wrapper[0]
+	}
+	p, err := start(name, args, environ())
 	if err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ func (t *Tokens) Verify(token string) (Claims, error) {
 	case err != nil:
 		return Claims{}, errors.Join(ErrBadToken, err)
 	}
-	if _, _, err := events.SplitAppKey(claims.App); err != nil || idProblem(claims.Subject) != "" {
+	if _, _, err := events.SplitAppKey(claims.App); err != nil || events.IDProblem(claims.Subject) != "" {
 		return Claims{}, ErrBadToken
 	}
 	return Claims{App: claims.App, User: claims.Subject, Expires: claims.ExpiresAt.Time}, nil

@@ -186,7 +186,7 @@ func (g *Gateway) postCounts(c *call) error {
 		return invalid("ids", fmt.Sprintf("%d ids, at most %d", len(body.IDs), maxCountIDs))
 	}
 	for i, id := range body.IDs {
-		if problem := idProblem(id); problem != "" {
+		if problem := events.IDProblem(id); problem != "" {
 			return invalid("ids["+strconv.Itoa(i)+"]", problem)
 		}
 	}

@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,21 +21,6 @@ const (
 	defaultLimit = 100
 	maxLimit     = 1000
 )
-
-// idProblem says what is wrong with an id of a path or body; empty if nothing is.
-func idProblem(id string) string {
-	switch {
-	case id == "":
-		return "empty"
-	case len(id) > events.MaxIDBytes:
-		return fmt.Sprintf("%d bytes, at most %d", len(id), events.MaxIDBytes)
-	case !utf8.ValidString(id):
-		return "not valid UTF-8"
-	case strings.ContainsFunc(id, unicode.IsControl):
-		return "has a control character"
-	}
-	return ""
-}
 
 // limit reads the limit parameter.
 func (c *call) limit() (int, error) {

@@ -149,7 +149,7 @@ func (g *Gateway) admit(c *call, rt route) error {
 	}
 	for _, name := range []string{"id", "user"} {
 		if id := c.r.PathValue(name); id != "" {
-			if problem := idProblem(id); problem != "" {
+			if problem := events.IDProblem(id); problem != "" {
 				return invalid(name, problem)
 			}
 		}

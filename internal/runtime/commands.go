@@ -18,27 +18,9 @@ type appender struct{ log *eventlog.Log }
 func (a appender) Submit(ctx context.Context, evs []events.Event) (gateway.Ticket, error) {
 	t, err := a.log.Submit(ctx, evs)
 	if err != nil {
-		return nil, err
+		return nil, err // not a ticket that is nil
 	}
-	return ticket{t}, nil
-}
-
-type ticket struct{ *eventlog.Ticket }
-
-// Positions implements [gateway.Ticket].
-func (t ticket) Positions() []gateway.Position {
-	list := t.Ticket.Positions()
-	out := make([]gateway.Position, len(list))
-	for i, p := range list {
-		out[i] = gateway.Position(p)
-	}
-	return out
-}
-
-// Locate implements [gateway.Ticket].
-func (t ticket) Locate(i int) (gateway.Position, int) {
-	l := t.Ticket.Locate(i)
-	return gateway.Position{Partition: l.Partition, Sequence: l.Sequence}, l.Index
+	return t, nil
 }
 
 // commands are the changes that go to all partitions.

@@ -30,9 +30,10 @@ type Core struct {
 	Log       *eventlog.Log
 	Projector *consumers.Projector
 
-	notify *consumers.Notify
-	lock   *flock.Flock
-	logger *slog.Logger
+	notify   *consumers.Notify
+	registry *prometheus.Registry
+	lock     *flock.Flock
+	logger   *slog.Logger
 }
 
 // OpenCore takes the data directory and opens log and state. Nothing is folded yet: see [consumers.Projector.Run].
@@ -51,7 +52,8 @@ func OpenCore(ctx context.Context, cfg config.Config, logger *slog.Logger) (c *C
 	if c.Log, err = eventlog.Open(opening, logConfig(cfg, logger)); err != nil {
 		return c, fmt.Errorf("open log: %w", err)
 	}
-	c.notify = consumers.NewNotify(c.Log.Partitions(), consumers.NotifyOptions{})
+	c.registry = prometheus.NewRegistry()
+	c.notify = consumers.NewNotify(c.Log.Partitions(), consumers.NotifyOptions{Registerer: c.registry})
 	c.Projector, err = consumers.NewProjector(ctx, c.Log, consumers.Options{
 		Dir:             filepath.Join(cfg.Data, stateDir),
 		CacheBytes:      int(cfg.State.CacheSize),
@@ -160,8 +162,7 @@ func (s *Server) gateway(version string) (*gateway.Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{core: s.Core})
 	return gateway.New(gateway.Config{
 		State:      s.Projector,
@@ -174,7 +175,7 @@ func (s *Server) gateway(version string) (*gateway.Gateway, error) {
 		Admin:      newAdmin(s.draining, s.Core),
 		Progress:   s.progress,
 		Version:    version,
-		Registry:   registry,
+		Registry:   s.registry,
 		Logger:     s.logger,
 		Limits: gateway.Limits{
 			BodyBytes: int64(s.cfg.HTTP.MaxBody),

@@ -1,0 +1,190 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// mount gives a fresh file system of its own to the test, and its path; false where that is not permitted. It
+// lives in the mount namespace of a process that ends with the test, and nobody else sees it.
+func mount(t *testing.T, options string) (dir string, ok bool) {
+	t.Helper()
+	at := t.TempDir()
+	script := `mount --make-rprivate / && mount -t tmpfs -o "$2" tmpfs "$1" && echo mounted && exec cat`
+	holder := exec.Command("sh", "-c", script, "sh", at, options)
+	holder.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if os.Getuid() != 0 {
+		holder.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		holder.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+		holder.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	}
+	hold, err := holder.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Logf("no mounts here: %v", err)
+		return "", false
+	}
+	t.Cleanup(func() {
+		hold.Close() // cat ends
+		_ = holder.Wait()
+	})
+	said := make([]byte, len("mounted\n"))
+	if _, err := out.Read(said); err != nil {
+		t.Logf("no mounts here: %v", err)
+		return "", false
+	}
+	return fmt.Sprintf("/proc/%d/root%s", holder.Process.Pid, at), true
+}
+
+func TestUnwritableDataIsRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused := func(name, data, want string) {
+		t.Helper()
+		if r := run(t, "receiptd", nil, "--data", data, "--listen=127.0.0.1:0"); r.code != 1 || !strings.Contains(r.err, want) ||
+			!strings.Contains(r.err, data) || strings.Contains(r.err, "goroutine ") {
+			t.Errorf("%s: %v", name, r)
+		}
+	}
+	refused("a file", file, "not a directory")
+	refused("below a file", filepath.Join(file, "data"), "not a directory")
+	if dir, ok := mount(t, "ro"); ok {
+		refused("a read-only disk", dir, "read-only file system")
+		refused("on a read-only disk", filepath.Join(dir, "data"), "read-only file system")
+	}
+	if os.Getuid() != 0 { // root may write everywhere
+		dir := t.TempDir()
+		if err := os.Chmod(dir, 0o500); err != nil {
+			t.Fatal(err)
+		}
+		refused("no permission", dir, "permission denied")
+	}
+}
+
+// TestFullDisk fills the disk under load up to the reserve: events are refused as long as there is no room, and
+// taken again when there is, without a restart. What was acknowledged is there, also after kill -9.
+func TestFullDisk(t *testing.T) {
+	dir, ok := mount(t, "size=256m")
+	var ballast string
+	if ok {
+		ballast = filepath.Join(dir, "ballast")
+	}
+	s := newServerAt(t, filepath.Join(dir, "data"), "--min-free=32MiB")
+	if !ok {
+		s = newServer(t)
+	}
+	s.start()
+	l := newLoad(s, random(t).Uint64(), 4)
+	l.start()
+	eventually(t, "events are accepted", func() bool { return l.accepted() > 5000 })
+	if ok {
+		fill(t, ballast, 200<<20)
+	} else {
+		s.restart("--min-free=1000000GiB") // a reserve that no disk has
+	}
+	s.refusesAsFull(l)
+	answered := l.sample(100)
+	l.atLeast(answered) // questions are answered all the same
+	if ok {
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		s.restart()
+	}
+	before := l.accepted()
+	eventually(t, "events are accepted again", func() bool { return l.accepted() > before+5000 })
+	s.kill()
+	s.start()
+	l.atLeast(answered)
+	l.finish()
+	l.exact()
+	s.verify()
+}
+
+// restart stops the server under whatever load there is and starts it with other settings.
+func (s *server) restart(args ...string) {
+	s.t.Helper()
+	s.stop()
+	s.args = args
+	s.start()
+}
+
+// refusesAsFull waits until all events are refused for want of room.
+func (s *server) refusesAsFull(l *load) {
+	s.t.Helper()
+	eventually(s.t, "events are refused", func() bool {
+		err := l.clients[0].probe()
+		r, ok := err.(*refusal)
+		return ok && r.status == 503 && r.Error_.Code == "log_full" && r.retryAfter != ""
+	})
+}
+
+// probe sends an event of no consequence.
+func (c *client) probe() error {
+	_, err := c.load.s.do("POST", appPath(c.load.app)+"/events", ndjson, []byte(`{"type":"conversation.read","user":"nobody","peer":"no one"}`))
+	return err
+}
+
+// fill writes a file of n bytes.
+func fill(t *testing.T, path string, n int) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	chunk := make([]byte, 1<<20)
+	for range n / len(chunk) {
+		if _, err := f.Write(chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestWriteErrors has the system refuse writes under load, where no reserve warned of it: files may not grow beyond
+// some size. The server may end over it, but says why; what it had acknowledged is there when writes work again.
+func TestWriteErrors(t *testing.T) {
+	r := random(t)
+	s := startServer(t)
+	l := newLoad(s, r.Uint64(), 4)
+	s.stop()
+	// The shell's unit is 512 bytes.
+	limit := fmt.Sprintf(`ulimit -f %d && exec "$0" "$@"`, (1+r.IntN(3))<<20/512)
+	s.wrapper = []string{"/bin/sh", "-c", limit}
+	s.start()
+	l.start()
+	eventually(t, "a write fails", func() bool { return !s.process.running() || strings.Contains(s.log(), "level=ERROR") })
+	time.Sleep(200 * time.Millisecond) // under load all the while
+	if s.process.running() {
+		s.process.signal(syscall.SIGTERM)
+	}
+	code, err := s.exit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(s.log(), "file too large") {
+		t.Errorf("exit %d; the log does not say what is wrong", code)
+	}
+	answered := l.sample(100)
+	s.wrapper = nil
+	s.start()
+	l.atLeast(answered)
+	l.finish()
+	l.exact()
+	s.verify()
+}
