@@ -115,7 +115,7 @@ func (s *Store) unref() {
 
 // Get implements [projections.Backing].
 func (s *Store) Get(key []byte) ([]byte, error) {
-	if s.filter.lacks(key) {
+	if projections.LookedUp(key) && s.filter.lacks(key) {
 		return nil, nil
 	}
 	v, closer, err := s.db.Get(key)

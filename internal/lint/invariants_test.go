@@ -1,0 +1,57 @@
+package lint
+
+import (
+	"fmt"
+	"io/fs"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+const invariants = "docs/invariants.md"
+
+func TestInvariantsNameTestsThatExist(t *testing.T) {
+	none(t, checkInvariants(t, repository, tracked(t)))
+}
+
+func TestInvariantWithoutItsTestIsFound(t *testing.T) {
+	tree := fstest.MapFS{
+		invariants:      {Data: []byte("| A | holds | `TestThere`, `FuzzGone` |\n| B | hopes | |\n")},
+		"a/log_test.go": {Data: []byte("func TestThere(t *testing.T) {}\n")},
+	}
+	got := checkInvariants(t, tree, []string{invariants, "a/log_test.go"})
+	if len(got) != 2 || !strings.Contains(got[0], "FuzzGone") || !strings.Contains(got[1], "no test") {
+		t.Errorf("findings: %q", got)
+	}
+}
+
+var (
+	testName = regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`")
+	testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9]+)\(`)
+	tableRow = regexp.MustCompile(`^\| [A-Z]\d* \|`)
+)
+
+// checkInvariants finds invariants without a test, and tests that are not there.
+func checkInvariants(t *testing.T, tree fs.FS, files []string) (findings []string) {
+	there := map[string]bool{}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			for _, m := range testFunc.FindAllStringSubmatch(string(read(t, tree, name)), -1) {
+				there[m[1]] = true
+			}
+		}
+	}
+	for i, line := range strings.Split(string(read(t, tree, invariants)), "\n") {
+		names := testName.FindAllStringSubmatch(line, -1)
+		if tableRow.MatchString(line) && len(names) == 0 {
+			findings = append(findings, fmt.Sprintf("%s:%d: no test", invariants, i+1))
+		}
+		for _, m := range names {
+			if !there[m[1]] {
+				findings = append(findings, fmt.Sprintf("%s:%d: there is no %s", invariants, i+1, m[1]))
+			}
+		}
+	}
+	return findings
+}

@@ -1,0 +1,124 @@
+package store
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// filtered is a database and the filter before it, as a store has them.
+type filtered struct {
+	t *testing.T
+	*filter
+}
+
+func openFiltered(t *testing.T, fs vfs.FS, empty bool) *filtered {
+	t.Helper()
+	db, err := pebble.Open("state", &pebble.Options{FS: fs, DisableWAL: true, Logger: logger{testLogger(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &filtered{t, newFilter(db, empty, func(err error) { t.Error(err) })}
+}
+
+// commit puts numbered messages into the database, in the order of a store.
+func (f *filtered) commit(from, to uint64) {
+	f.t.Helper()
+	b := f.db.NewBatch()
+	for n := from; n < to; n++ {
+		f.add(message(n))
+		if err := b.Set(message(n), nil, nil); err != nil {
+			f.t.Error(err)
+		}
+	}
+	if err := b.Commit(pebble.NoSync); err != nil {
+		f.t.Error(err)
+	}
+	f.grow()
+}
+
+func message(n uint64) []byte { return binary.BigEndian.AppendUint64([]byte("m"), n) }
+
+func (f *filtered) close() {
+	f.t.Helper()
+	f.filter.close()
+	if err := f.db.Flush(); err != nil {
+		f.t.Error(err)
+	}
+	if err := f.db.Close(); err != nil {
+		f.t.Error(err)
+	}
+}
+
+// A key that the filter does not know is taken for one that is not there: a receipt would be lost. So it knows
+// every key, while it learns, while it grows, and after.
+func TestFilterKnowsEveryKeyAtAnyTime(t *testing.T) {
+	const rounds, each = 60, 500
+	disk := vfs.NewMem()
+	f := openFiltered(t, disk, true)
+	for round := range uint64(rounds) {
+		switch {
+		case round%20 == 19: // a restart: it learns from the start while more is committed
+			f.close()
+			f = openFiltered(t, disk, false)
+		case round%5 == 4: // full: it learns a larger one while more is committed
+			f.mu.Lock()
+			if f.serving != nil {
+				f.serving.capacity = min(f.serving.capacity, f.serving.keys)
+			}
+			f.mu.Unlock()
+		}
+		var asking sync.WaitGroup
+		asking.Go(func() {
+			for range 2000 {
+				if n := rand.Uint64N(round*each + 1); n < round*each && f.lacks(message(n)) {
+					t.Errorf("round %d: message %d is committed and lacks", round, n)
+					return
+				}
+			}
+		})
+		f.commit(round*each, (round+1)*each)
+		asking.Wait()
+		for n := range (round + 1) * each {
+			if f.lacks(message(n)) {
+				t.Fatalf("round %d: message %d is committed and lacks", round, n)
+			}
+		}
+	}
+	f.learning.Wait()
+	wrong := 0
+	for n := range uint64(10_000) {
+		if !f.lacks(message(n + 1<<40)) {
+			wrong++
+		}
+	}
+	if wrong > 300 {
+		t.Errorf("%d of 10000 messages that are not there seem to be", wrong)
+	}
+	f.close()
+}
+
+// Learning from a large state must not hold up the end of a process.
+func TestFilterStopsLearning(t *testing.T) {
+	disk := vfs.NewMem()
+	f := openFiltered(t, disk, true)
+	f.commit(0, 50_000)
+	f.close()
+	f = openFiltered(t, disk, false)
+	f.stop()
+	f.learning.Wait()
+	f.mu.Lock()
+	serving, next := f.serving, f.next
+	f.mu.Unlock()
+	if next != nil {
+		t.Error("it goes on learning")
+	}
+	if serving == nil && f.lacks(message(1)) {
+		t.Error("what it did not learn lacks")
+	}
+	f.close()
+}
