@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,6 +43,49 @@ func TestCloseStoresWhatIsQueued(t *testing.T) {
 	}
 	r.Close()
 	check(t, ctx, natstest.OpenLog(t, cfg), []*producer{p})
+}
+
+// A submit that comes while the log closes is refused, or stored like those before.
+func TestSubmitsWhileClosing(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	cfg := eventlog.Config{Dir: t.TempDir(), Partitions: 2}
+	for round := range 5 {
+		l := natstest.OpenLog(t, cfg)
+		_, before, err := l.Bounds(ctx, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		producers := make([]*producer, 4)
+		var wg sync.WaitGroup
+		for i := range producers {
+			p := &producer{id: round*len(producers) + i, groups: 1}
+			producers[i] = p
+			wg.Go(func() {
+				for {
+					if err := p.submit(ctx, l, 3); err != nil {
+						if !errors.Is(err, eventlog.ErrClosed) {
+							t.Error(err)
+						}
+						return
+					}
+				}
+			})
+		}
+		eventually(t, "the log grows", func() bool {
+			stats := l.Stats()
+			return stats[0].LastSequence > before || stats[1].LastSequence > before
+		})
+		natstest.CloseLog(t, l)
+		wg.Wait()
+		for _, p := range producers {
+			for _, ticket := range p.tickets {
+				if err := ticket.Wait(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
 }
 
 // When there is no time to store the queue, each ticket says what is known about its events.

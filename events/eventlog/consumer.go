@@ -26,11 +26,18 @@ const (
 
 // consumer is one JetStream consumer of a reader, in use until it breaks.
 type consumer struct {
-	name    string
-	entries chan Entry
-	broken  chan error    // why the consumer is of no use any more
-	done    chan struct{} // closed to stop
-	flow    jetstream.ConsumeContext
+	name     string
+	messages chan message
+	broken   chan error    // why the consumer is of no use any more
+	done     chan struct{} // closed to stop
+	flow     jetstream.ConsumeContext
+}
+
+// message is an entry as a consumer sends it.
+type message struct {
+	Entry
+	delivery uint64 // counts what the consumer sent, from 1
+	id       string // of the publisher, if only ids are read
 }
 
 // consume makes a consumer behind the reader's last entry, after a look at whether the log still has
@@ -60,10 +67,10 @@ func (r *Reader) consume(ctx context.Context) (*consumer, error) {
 		return nil, fmt.Errorf("eventlog: make a consumer of partition %d: %w", r.partition, err)
 	}
 	c := &consumer{
-		name:    source.CachedInfo().Name,
-		entries: make(chan Entry, readBuffer),
-		broken:  make(chan error, 1),
-		done:    make(chan struct{}),
+		name:     source.CachedInfo().Name,
+		messages: make(chan message, readBuffer),
+		broken:   make(chan error, 1),
+		done:     make(chan struct{}),
 	}
 	c.flow, err = source.Consume(func(m jetstream.Msg) { c.push(m, r.onlyIDs) },
 		jetstream.PullMaxMessagesWithBytesLimit(aheadEntries, aheadBytes),
@@ -102,21 +109,26 @@ func (r *Reader) checkPlace(ctx context.Context) error {
 	return nil
 }
 
-func (c *consumer) push(m jetstream.Msg, onlyIDs bool) {
-	meta, err := m.Metadata()
+func (c *consumer) push(received jetstream.Msg, onlyIDs bool) {
+	meta, err := received.Metadata()
 	if err != nil {
 		c.fail(err)
 		return
 	}
-	e := Entry{
-		Sequence: meta.Sequence.Stream, Time: meta.Timestamp, Subject: m.Subject(), Data: m.Data(),
+	m := message{
+		Entry: Entry{
+			Sequence: meta.Sequence.Stream,
+			Time:     meta.Timestamp,
+			Subject:  received.Subject(),
+			Data:     received.Data(),
+		},
 		delivery: meta.Sequence.Consumer,
 	}
 	if onlyIDs {
-		e.id = m.Headers().Get(jetstream.MsgIDHeader)
+		m.id = received.Headers().Get(jetstream.MsgIDHeader)
 	}
 	select {
-	case c.entries <- e:
+	case c.messages <- m:
 	case <-c.done:
 	}
 }

@@ -32,15 +32,15 @@ func (p *partition) find(d *delivery) (sequence, last uint64, err error) {
 	}
 	defer r.Close()
 	for {
-		e, err := r.Next(ctx)
+		m, err := r.next(ctx)
 		if err != nil {
 			return 0, 0, err
 		}
-		if e.id == d.out.id {
-			return e.Sequence, 0, nil
+		if m.id == d.out.id {
+			return m.Sequence, 0, nil
 		}
-		d.searched = e.Sequence
-		if e.Sequence >= last {
+		d.searched = m.Sequence
+		if m.Sequence >= last {
 			return 0, d.searched, nil
 		}
 	}

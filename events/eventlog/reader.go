@@ -15,9 +15,6 @@ type Entry struct {
 	Subject string
 	// Data is the reader's to keep: nothing writes to it again.
 	Data []byte
-
-	id       string // the publisher's, in a search for it
-	delivery uint64 // counts what the consumer sent, from 1
 }
 
 // Reader reads one partition, entry by entry, without a gap. Its methods are for one goroutine.
@@ -32,7 +29,7 @@ type Reader struct {
 	last     uint64    // sequence of the last entry returned
 	lastTime time.Time // its time; zero before the first
 	consumer *consumer // nil while there is none
-	held     *Entry    // taken from the consumer, but not to be returned yet
+	held     *message  // taken from the consumer, but not to be returned yet
 	err      error     // final
 }
 
@@ -60,25 +57,31 @@ func (l *Log) openReader(ctx context.Context, partition int, after uint64, onlyI
 // after which Next may be called again; or a final one: [ErrClosed], or one that says what is
 // missing, which is [ErrGap], [ErrTrimmed] or [ErrAhead].
 func (r *Reader) Next(ctx context.Context) (Entry, error) {
+	m, err := r.next(ctx)
+	return m.Entry, err
+}
+
+func (r *Reader) next(ctx context.Context) (message, error) {
 	for r.err == nil {
 		if r.consumer == nil {
 			if err := r.reopen(ctx); err != nil {
-				return Entry{}, err
+				return message{}, err
 			}
 		}
-		e, err := r.receive(ctx)
+		m, err := r.receive(ctx)
 		switch {
 		case err != nil:
-			return Entry{}, err
-		case e == nil:
+			return message{}, err
+		case m == nil:
 			r.drop()
-		case e.Sequence == r.last+1:
-			return r.deliver(e), nil
+		case m.Sequence == r.last+1:
+			r.last, r.lastTime = m.Sequence, m.Time
+			return *m, nil
 		default:
-			r.err = r.skipped(ctx, e)
+			r.err = r.skipped(ctx, m)
 		}
 	}
-	return Entry{}, r.err
+	return message{}, r.err
 }
 
 // TryNext returns the next entry if it is already here. It never waits; false says nothing about the
@@ -88,11 +91,12 @@ func (r *Reader) TryNext() (Entry, bool) {
 		return Entry{}, false
 	}
 	select {
-	case e := <-r.consumer.entries:
-		if e.Sequence == r.last+1 {
-			return r.deliver(&e), true
+	case m := <-r.consumer.messages:
+		if m.Sequence == r.last+1 {
+			r.last, r.lastTime = m.Sequence, m.Time
+			return m.Entry, true
 		}
-		r.held = &e // for Next to judge
+		r.held = &m // for Next to judge
 	default:
 	}
 	return Entry{}, false
@@ -103,7 +107,7 @@ func (r *Reader) Buffered() int {
 	if r.consumer == nil {
 		return 0
 	}
-	return len(r.consumer.entries)
+	return len(r.consumer.messages)
 }
 
 // Last is the sequence of the last entry returned or, before the first, that given to [Log.Read].
@@ -120,25 +124,20 @@ func (r *Reader) Close() {
 	}
 }
 
-func (r *Reader) deliver(e *Entry) Entry {
-	r.last, r.lastTime = e.Sequence, e.Time
-	return *e
-}
-
-// receive takes the next entry from the consumer, or nil when that is broken.
-func (r *Reader) receive(ctx context.Context) (*Entry, error) {
-	if e := r.held; e != nil {
+// receive takes the next message from the consumer, or nil when that is broken.
+func (r *Reader) receive(ctx context.Context) (*message, error) {
+	if m := r.held; m != nil {
 		r.held = nil
-		return e, nil
+		return m, nil
 	}
 	select {
-	case e := <-r.consumer.entries:
-		return &e, nil
+	case m := <-r.consumer.messages:
+		return &m, nil
 	default:
 	}
 	select {
-	case e := <-r.consumer.entries:
-		return &e, nil
+	case m := <-r.consumer.messages:
+		return &m, nil
 	case err := <-r.consumer.broken:
 		r.log.logger.Debug("a reader's consumer broke", slog.Int("partition", r.partition), slog.Any("error", err))
 		return nil, nil
@@ -147,12 +146,12 @@ func (r *Reader) receive(ctx context.Context) (*Entry, error) {
 	}
 }
 
-// skipped judges an entry that does not follow the last one. If it is the first that its consumer
-// sent, the log itself has none before it; otherwise messages were lost on the way, and another
+// skipped judges a message that does not follow the last one. If it is the first that its consumer
+// sent, the log itself has nothing before it; otherwise messages were lost on the way, and another
 // consumer will send them.
-func (r *Reader) skipped(ctx context.Context, e *Entry) error {
+func (r *Reader) skipped(ctx context.Context, m *message) error {
 	r.drop()
-	if e.delivery != 1 || e.Sequence <= r.last {
+	if m.delivery != 1 || m.Sequence <= r.last {
 		return nil
 	}
 	first, _, err := r.log.Bounds(ctx, r.partition)
@@ -162,7 +161,7 @@ func (r *Reader) skipped(ctx context.Context, e *Entry) error {
 	if first > r.last+1 {
 		return &TrimmedError{Partition: r.partition, After: r.last, First: first}
 	}
-	return &GapError{Partition: r.partition, Want: r.last + 1, Have: e.Sequence}
+	return &GapError{Partition: r.partition, Want: r.last + 1, Have: m.Sequence}
 }
 
 // reopen makes a consumer, and tries again until that succeeds, ctx ends or the log says why it

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/receiptd/receiptd/events"
@@ -311,6 +312,79 @@ func TestLogThatLostEntriesFails(t *testing.T) {
 	}
 }
 
+// Past the window, a retry stores the entry only if the log has not grown since it was searched: here
+// it grows by another entry at first, and then by an earlier try that was slow.
+func TestRetryPastTheWindowIsConditional(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	o := openOutside(t, eventlog.Config{Partitions: 1}, eventlog.Hooks{Trust: -1, AckTimeout: 50 * time.Millisecond})
+	o.deafen(t, ctx)
+	tries := make(chan *nats.Msg, 1)
+	if _, err := o.js.Conn().ChanSubscribe(events.BatchSubject(0), tries); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.js.Conn().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	try := func(expect string) *nats.Msg {
+		t.Helper()
+		select {
+		case m := <-tries:
+			if got := m.Header.Get(jetstream.ExpectedLastSeqHeader); got != expect {
+				t.Fatalf("the try expects the log to end at %q, it ends at %q", got, expect)
+			}
+			return m
+		case <-ctx.Done():
+			t.Fatal("no try")
+			return nil
+		}
+	}
+	grow := func(id string) {
+		t.Helper()
+		if _, err := o.js.Publish(ctx, "elsewhere", []byte("x"), jetstream.WithMsgID(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	overtaken := []byte(`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence"}}`)
+
+	ticket, err := o.log.Submit(ctx, receipts(1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	try("") // unanswered
+	m := try("0")
+	grow("another")
+	if err := m.Respond(overtaken); err != nil {
+		t.Fatal(err)
+	}
+	m = try("1")
+	grow(m.Header.Get(jetstream.MsgIDHeader))
+	if err := m.Respond(overtaken); err != nil {
+		t.Fatal(err)
+	}
+	if err := ticket.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := ticket.Positions()[0].Sequence; got != 2 {
+		t.Errorf("the entry is at %d, not at %d", 2, got)
+	}
+}
+
+// deafen takes the subjects of partition 0 from its stream, so that a test can answer in its stead.
+// The stream grows by what is published to "elsewhere".
+func (o *outside) deafen(t *testing.T, ctx context.Context) {
+	t.Helper()
+	s, err := o.js.Stream(ctx, "RECEIPTS_0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := s.CachedInfo().Config
+	cfg.Subjects = []string{"elsewhere"}
+	if _, err := o.js.UpdateStream(ctx, cfg); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Answers of the server that say what to do next, given by one that answers for the stream.
 func TestAnswers(t *testing.T) {
 	tests := []struct {
@@ -336,18 +410,9 @@ func TestAnswers(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			ctx := testContext(t)
 			o := openOutside(t, eventlog.Config{Partitions: 1}, eventlog.Hooks{})
-			// With another subject the stream is deaf, and the test answers in its stead.
-			s, err := o.js.Stream(ctx, "RECEIPTS_0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			cfg := s.CachedInfo().Config
-			cfg.Subjects = []string{"elsewhere"}
-			if _, err := o.js.UpdateStream(ctx, cfg); err != nil {
-				t.Fatal(err)
-			}
+			o.deafen(t, ctx)
 			ids := answer(t, o, test.answers)
-			_, err = o.log.Append(ctx, receipts(1, 0))
+			_, err := o.log.Append(ctx, receipts(1, 0))
 			if !errors.Is(err, test.want) {
 				t.Errorf("the ticket says %v, want %v", err, test.want)
 			}

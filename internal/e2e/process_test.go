@@ -142,7 +142,7 @@ func newServerAt(t testing.TB, data string, args ...string) *server {
 	s := &server{t: t, data: data, args: args}
 	t.Cleanup(func() {
 		s.kill()
-		if t.Failed() || os.Getenv("SHOWLOG") != "" {
+		if t.Failed() {
 			t.Logf("receiptd's log:\n%s", s.log())
 		}
 	})

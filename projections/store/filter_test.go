@@ -57,7 +57,7 @@ func (f *filtered) close() {
 // A key that the filter does not know is taken for one that is not there: a receipt would be lost. So it knows
 // every key, while it learns, while it grows, and after.
 func TestFilterKnowsEveryKeyAtAnyTime(t *testing.T) {
-	const rounds, each = 60, 500
+	const rounds, each = 40, 300
 	disk := vfs.NewMem()
 	f := openFiltered(t, disk, true)
 	for round := range uint64(rounds) {
@@ -106,7 +106,7 @@ func TestFilterKnowsEveryKeyAtAnyTime(t *testing.T) {
 func TestFilterStopsLearning(t *testing.T) {
 	disk := vfs.NewMem()
 	f := openFiltered(t, disk, true)
-	f.commit(0, 50_000)
+	f.commit(0, 20_000)
 	f.close()
 	f = openFiltered(t, disk, false)
 	f.stop()

@@ -95,7 +95,7 @@ func TestScanGivesAPrefixInOrderAndNothingElse(t *testing.T) {
 	commit(t, s, p)
 	all := keys(t, s, nil)
 	for _, key := range all {
-		for n := range len(key) + 1 {
+		for n := 1; n <= len(key); n++ {
 			var want []string
 			for _, other := range all {
 				if strings.HasPrefix(other, key[:n]) {

@@ -25,7 +25,7 @@ func open(t testing.TB, fs vfs.FS) *store.Store {
 func closeStore(t testing.TB, s *store.Store) {
 	t.Helper()
 	if err := s.Close(); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 }
 

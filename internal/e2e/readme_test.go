@@ -1,0 +1,77 @@
+package e2e
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestREADMETour pastes the README's tour into a shell, line by line, and holds what it prints against what the
+// README says it does. Only the address and the built programs are replaced.
+func TestREADMETour(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "\n## A tour\n")
+	_, block, _ := strings.Cut(section, "```sh\n")
+	script, _, ok := strings.Cut(block, "```")
+	if !ok {
+		t.Fatal("the README has no tour")
+	}
+	address := freeAddress(t)
+	script = strings.ReplaceAll(script, "127.0.0.1:8080", address)
+	script = strings.Replace(script, "go build -o bin/ ./cmd/...", "mkdir bin && cp "+programs+"/* bin/", 1)
+
+	shell := exec.Command("bash", "-m")
+	shell.Dir = t.TempDir()
+	shell.Env = append(environ(), "RECEIPTD_LISTEN="+address, "RECEIPTD_SERVER=http://"+address)
+	shell.Stdin = strings.NewReader(script)
+	shell.WaitDelay = 10 * time.Second
+	printed, err := shell.CombinedOutput()
+	out := string(printed)
+	if err != nil {
+		t.Fatalf("the tour ended with %v:\n%s", err, out)
+	}
+	state := `"eligible":5,"delivered":3,"read":3`
+	readers := `\{"total":3,"readers":\[\{"user":"cleo",[^}]*\},\{"user":"ben",[^}]*"content":"on it"\},\{"user":"dan",[^}]*\}\]`
+	nonReaders := `\{"total":2,"users":\["eve","finn"\]`
+	steps := []string{
+		`"enabled":true`,
+		`"outcome":"applied"`, // group
+		`"outcome":"applied"`, // message
+		`"outcome":"applied"`, // cleo
+		`"outcome":"applied"`, // ben
+		`"outcome":"applied"`, // dan
+		`"outcome":"duplicate"`,
+		`"validity":"1s"`,
+		`"outcome":"rejected","code":503,"reason":"group ack msg not found"`,
+		state, readers, nonReaders, // before kill -9
+		state, readers, nonReaders, // after it
+		`: equal\n`,
+	}
+	rest := out
+	for i, step := range steps {
+		at := regexp.MustCompile(step).FindStringIndex(rest)
+		if at == nil {
+			t.Fatalf("step %d: no %s in the rest of\n%s", i+1, step, out)
+		}
+		rest = rest[at[1]:]
+	}
+}
+
+// freeAddress is a loopback address that nobody listened at a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
