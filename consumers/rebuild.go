@@ -103,22 +103,36 @@ func (p *Projector) Rebuild(ctx context.Context, o RebuildOptions) (RebuildResul
 	defer cancel()
 	defer context.AfterFunc(p.closing, cancel)()
 
+	result, err := p.rebuild(ctx, o)
+	if err != nil && p.closing.Err() != nil {
+		err = ErrStopped
+	}
+	return result, err
+}
+
+func (p *Projector) rebuild(ctx context.Context, o RebuildOptions) (RebuildResult, error) {
 	started := time.Now()
-	t := &tally{report: o.Progress, parts: make([]Progress, len(p.workers))}
+	t := newTally(len(p.workers), o.Progress)
 	result := RebuildResult{Equal: true, Switched: o.Switch, Partitions: make([]PartitionResult, len(p.workers))}
-	group, ctx := errgroup.WithContext(ctx)
-	for k, w := range p.workers {
-		group.Go(func() (err error) {
-			if result.Partitions[k], err = w.rebuild(ctx, o, t); err != nil {
-				err = fmt.Errorf("rebuild partition %d: %w", k, err)
-			}
+	replicas := make([]*replica, len(p.workers))
+	defer func() {
+		for _, r := range replicas {
+			r.discard()
+		}
+	}()
+	err := p.inParallel(ctx, func(ctx context.Context, k int) (err error) {
+		if replicas[k], err = p.workers[k].newReplica(t); err != nil {
 			return err
+		}
+		return replicas[k].compare(ctx, &result.Partitions[k])
+	})
+	// Only then the first partition switches: what fails or is given up before changes nothing.
+	if err == nil && o.Switch {
+		err = p.inParallel(ctx, func(ctx context.Context, k int) error {
+			return replicas[k].takeOver(ctx, o.Projection)
 		})
 	}
-	if err := group.Wait(); err != nil {
-		if p.closing.Err() != nil {
-			err = ErrStopped
-		}
+	if err != nil {
 		return RebuildResult{}, err
 	}
 	for _, r := range result.Partitions {
@@ -130,11 +144,33 @@ func (p *Projector) Rebuild(ctx context.Context, o RebuildOptions) (RebuildResul
 	return result, nil
 }
 
+// inParallel does one step of a rebuild in every partition.
+func (p *Projector) inParallel(ctx context.Context, step func(ctx context.Context, k int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for k := range p.workers {
+		group.Go(func() error {
+			if err := step(ctx, k); err != nil {
+				return fmt.Errorf("rebuild partition %d: %w", k, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
 // tally adds up the partitions' progress.
 type tally struct {
 	mu     sync.Mutex
 	report func(Progress)
 	parts  []Progress
+}
+
+func newTally(partitions int, report func(Progress)) *tally {
+	t := &tally{report: report, parts: make([]Progress, partitions)}
+	for k := range t.parts {
+		t.parts[k].Phase = "replay"
+	}
+	return t
 }
 
 func (t *tally) set(partition int, x Progress) {
@@ -154,7 +190,7 @@ func (t *tally) sum() Progress {
 
 // sumLocked names the phase of the partition that is furthest behind.
 func (t *tally) sumLocked() Progress {
-	order := map[string]int{"": 0, "replay": 1, "compare": 2, "catch up": 3}
+	order := map[string]int{"replay": 0, "compare": 1, "catch up": 2}
 	s := t.parts[0]
 	s.Entries, s.Total, s.Events = 0, 0, 0
 	for _, x := range t.parts {
@@ -170,34 +206,33 @@ func (t *tally) sumLocked() Progress {
 type replica struct {
 	w        *worker
 	gen      *generation
+	unused   *generation // gen, until it stands in for another one
 	t        *tally
 	progress Progress
 	silent   bool
 }
 
-func (w *worker) rebuild(ctx context.Context, o RebuildOptions, t *tally) (res PartitionResult, err error) {
-	res.Partition = w.partition
+func (w *worker) newReplica(t *tally) (*replica, error) {
 	dir, err := nextGeneration(w.root)
 	if err != nil {
-		return res, err
+		return nil, err
 	}
 	gen, err := openGeneration(dir, w.p.genOptions(w.partition))
 	if err != nil {
-		return res, errors.Join(err, os.RemoveAll(dir))
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	r := &replica{w: w, gen: gen, t: t}
-	unused := gen
-	defer func() {
-		if rm := unused.remove(); rm != nil {
-			// The next start removes it.
-			w.logger.Warn("a generation that is not used any more stays", "error", rm)
-		}
-	}()
-	if err := r.compare(ctx, &res); err != nil || !o.Switch {
-		return res, err
+	return &replica{w: w, gen: gen, unused: gen, t: t}, nil
+}
+
+// discard removes the generation that is left over.
+func (r *replica) discard() {
+	if r == nil {
+		return
 	}
-	unused, err = r.takeOver(ctx, o.Projection)
-	return res, err
+	if err := r.unused.remove(); err != nil {
+		// The next start removes it.
+		r.w.logger.Warn("a generation that is not used any more stays", "error", err)
+	}
 }
 
 // compare replays up to a position of the live state and compares the two there.
@@ -207,7 +242,7 @@ func (r *replica) compare(ctx context.Context, res *PartitionResult) error {
 		return err
 	}
 	defer snap.Close()
-	res.Position = position
+	res.Partition, res.Position = r.w.partition, position
 	r.progress = Progress{Phase: "replay", Total: position}
 	if err := r.replay(ctx, position); err != nil {
 		return err
@@ -309,22 +344,21 @@ func (r *replica) report() {
 // standstillMax bounds how long the fold and the questions of a partition wait for a switch.
 const standstillMax = 5 * time.Second
 
-// takeOver catches up with the live fold and makes the replica, or one projection of it, the live state. It
-// returns the generation that is left over.
-func (r *replica) takeOver(ctx context.Context, projection string) (unused *generation, err error) {
+// takeOver catches up with the live fold and makes the replica, or one projection of it, the live state.
+func (r *replica) takeOver(ctx context.Context, projection string) error {
 	r.progress.Phase = "catch up"
 	// The fold goes on meanwhile; each round leaves less to do, and the last one stops it for a moment.
 	for range 4 {
 		if err := r.catchUp(ctx); err != nil {
-			return r.gen, err
+			return err
 		}
 	}
 	if err := r.gen.store.Flush(); err != nil {
-		return r.gen, err
+		return err
 	}
-	unused, err = r.standIn(ctx, projection)
+	err := r.standIn(ctx, projection)
 	r.report()
-	return unused, err
+	return err
 }
 
 // catchUp replays up to where the live fold is, and checkpoints.
@@ -338,7 +372,7 @@ func (r *replica) catchUp(ctx context.Context) error {
 }
 
 // standIn does the last round and the switch while the live fold stands still.
-func (r *replica) standIn(ctx context.Context, projection string) (unused *generation, err error) {
+func (r *replica) standIn(ctx context.Context, projection string) error {
 	w := r.w
 	w.using.Lock()
 	defer w.using.Unlock()
@@ -347,21 +381,23 @@ func (r *replica) standIn(ctx context.Context, projection string) (unused *gener
 	ctx, cancel := context.WithTimeout(ctx, standstillMax)
 	defer cancel()
 	if err := r.catchUp(ctx); err != nil {
-		return r.gen, err
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	if projection != "" && projection != AllProjections {
-		return r.gen, w.adopt(r.gen, projection)
+		return w.adopt(r.gen, projection)
 	}
 	if err := r.gen.store.Flush(); err != nil {
-		return r.gen, err
+		return err
 	}
 	if err := setCurrent(w.root, r.gen.dir); err != nil {
-		return r.gen, err
+		return err
 	}
-	unused = w.gen
-	w.gen = r.gen
+	r.unused, w.gen = w.gen, r.gen
 	w.gen.part.Live(w.online())
-	return unused, nil
+	return nil
 }
 
 // adopt replaces the tables of one projection by the replica's. Both states stand at the same position.

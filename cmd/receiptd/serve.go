@@ -35,6 +35,9 @@ func (serveCommand) Run(ctx context.Context, settings config.Config, logger *slo
 func announce(w io.Writer, server *runtime.Server) {
 	url := "http://" + reachable(server.Addr())
 	fmt.Fprintf(w, "receiptd listens\n  page  %s/\n  API   %s/v1\n", url, url)
+	if addr := server.Log.IngressAddr(); addr != nil {
+		fmt.Fprintf(w, "  NATS  nats://%s\n", reachable(addr))
+	}
 	if file := server.AdminKeyFile(); file != "" {
 		fmt.Fprintf(w, "  key   in %s\n", file)
 	}

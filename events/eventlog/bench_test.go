@@ -94,6 +94,26 @@ func BenchmarkIdleAppend(b *testing.B) {
 	}
 }
 
+// BenchmarkAppendTogether is the rate of many producers that each wait for one event at a time: what
+// group commit makes of them.
+func BenchmarkAppendTogether(b *testing.B) {
+	l := natstest.OpenLog(b, eventlog.Config{})
+	var producers atomic.Int64
+	b.ReportAllocs()
+	b.SetParallelism(128)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		evs := receipts(1, int(producers.Add(1))*1e4)
+		for pb.Next() {
+			if _, err := l.Append(b.Context(), evs); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "receipts/s")
+}
+
 // BenchmarkRead is a replay of entries of 4096 receipts, without decoding.
 func BenchmarkRead(b *testing.B) {
 	const entries, events = 500, 4096

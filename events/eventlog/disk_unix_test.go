@@ -125,8 +125,13 @@ func TestReadOnlyDirectory(t *testing.T) {
 	if err := os.Chmod(dir, 0o555); err != nil {
 		t.Fatal(err)
 	}
-	open := func() error { return openError(t, eventlog.Config{Dir: dir}) }
-	err := asOrdinaryUser(open)
+	err := asOrdinaryUser(func() error {
+		l, err := eventlog.Open(testContext(t), eventlog.Config{Dir: dir})
+		if err == nil {
+			l.Close(testContext(t))
+		}
+		return err
+	})
 	if !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), dir) {
 		t.Error(err)
 	}

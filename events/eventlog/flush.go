@@ -151,7 +151,6 @@ type delivery struct {
 	p   *partition
 	out *outgoing
 
-	tries int
 	// doubt says that an earlier try may have stored the entry; since is when that began.
 	doubt bool
 	since time.Time
@@ -215,10 +214,9 @@ func (l *Log) hasRoom(n int) error {
 // that grows no more.
 func (d *delivery) send(expect string) answer {
 	p := d.p
-	d.tries++
 	m := &nats.Msg{
 		Subject: p.subject,
-		Reply:   p.inbox + strconv.FormatUint(d.out.n, 36) + "-" + strconv.Itoa(d.tries),
+		Reply:   p.inbox + strconv.FormatUint(d.out.n, 36),
 		Header:  nats.Header{jetstream.MsgIDHeader: {d.out.id}},
 		Data:    d.out.payload,
 	}
@@ -242,20 +240,16 @@ func (d *delivery) send(expect string) answer {
 	return d.receive(m.Reply, lost)
 }
 
-// receive waits for the answer to a try. An answer to an earlier try of the entry counts if it says
-// that the entry is stored; all others are too late.
+// receive waits for the answer. It may be that to an earlier try of the entry, which says as much:
+// if that try did not store the entry either, there is doubt already.
 func (d *delivery) receive(reply string, lost <-chan struct{}) answer {
 	timeout := time.NewTimer(d.p.log.cfg.hooks.ackTimeout())
 	defer timeout.Stop()
-	entryPrefix := reply[:strings.LastIndexByte(reply, '-')+1]
 	for {
 		select {
 		case m := <-d.p.acks:
-			if !strings.HasPrefix(m.Subject, entryPrefix) {
-				continue
-			}
-			if a := judge(m); m.Subject == reply || a.verdict == stored {
-				return a
+			if m.Subject == reply { // rather than late, of an entry that was found in the log
+				return judge(m)
 			}
 		case <-lost:
 			return answer{verdict: unknown, err: errors.New("connection lost before the acknowledgement")}

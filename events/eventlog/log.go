@@ -87,12 +87,12 @@ func (l *Log) open(ctx context.Context) (err error) {
 			return fmt.Errorf("ingress: %w", err)
 		}
 	}
-	return l.startPublishing(ctx)
+	return l.startPublishing()
 }
 
 // startPublishing makes a publisher for each partition. The epoch tells its entries from those of
 // any other publisher, before and after.
-func (l *Log) startPublishing(ctx context.Context) error {
+func (l *Log) startPublishing() error {
 	var random [8]byte
 	rand.Read(random[:])
 	epoch := hex.EncodeToString(random[:])

@@ -186,7 +186,7 @@ func TestRandomFaultsUnderLoad(t *testing.T) {
 					}
 				})
 			}
-			for range 25 {
+			for range 15 {
 				time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond)
 				switch random.IntN(3) {
 				case 0:
@@ -370,6 +370,36 @@ func TestRetryPastTheWindowIsConditional(t *testing.T) {
 	}
 }
 
+// What came after the last known entry has left the log before the entry in doubt was looked for.
+func TestEntryInDoubtIsTrimmed(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	o := openOutside(t, eventlog.Config{Partitions: 1}, eventlog.Hooks{Trust: -1, AckTimeout: 500 * time.Millisecond})
+	if _, err := o.log.Append(ctx, receipts(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	o.deafen(t, ctx)
+	ids := answer(t, o, []string{""})
+	ticket, err := o.log.Submit(ctx, receipts(1, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the try", func() bool { return len(ids()) == 1 })
+	if _, err := o.js.Publish(ctx, "elsewhere", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	purge(t, ctx, o.js)
+	if err := ticket.Wait(ctx); !errors.Is(err, eventlog.ErrUnknownOutcome) || !errors.Is(err, eventlog.ErrTrimmed) {
+		t.Errorf("the ticket says %v", err)
+	}
+	if _, err := o.log.Append(ctx, receipts(1, 2)); err != nil {
+		t.Errorf("the next one says %v", err)
+	}
+	if err := o.log.Err(); err != nil {
+		t.Errorf("the log failed: %v", err)
+	}
+}
+
 // deafen takes the subjects of partition 0 from its stream, so that a test can answer in its stead.
 // The stream grows by what is published to "elsewhere".
 func (o *outside) deafen(t *testing.T, ctx context.Context) {
@@ -387,9 +417,10 @@ func (o *outside) deafen(t *testing.T, ctx context.Context) {
 
 // Answers of the server that say what to do next, given by one that answers for the stream.
 func TestAnswers(t *testing.T) {
+	const full = `{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"}}`
 	tests := []struct {
 		name    string
-		answers []string // to the tries, in order
+		answers []string // to the tries, in order; empty: none
 		want    error    // nil: stored, with a try for each answer
 	}{
 		{name: "server busy", answers: []string{`{"error":{"code":503,"err_code":10008,"description":"system temporarily unavailable"}}`}},
@@ -399,7 +430,9 @@ func TestAnswers(t *testing.T) {
 		{name: "overtaken", answers: []string{`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 7"}}`}},
 		{name: "overtaken, replicated", answers: []string{`{"error":{"code":400,"err_code":10164,"description":"wrong last sequence"}}`}},
 		{name: "nonsense", answers: []string{`{`, `{}`}},
-		{name: "bytes", answers: []string{`{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"}}`}, want: eventlog.ErrLogFull},
+		{name: "full while in doubt", answers: []string{"", full, full}},
+		{name: "sealed while in doubt", answers: []string{"", `{"error":{"code":400,"err_code":10109,"description":"invalid operation on sealed stream"}}`}},
+		{name: "bytes", answers: []string{full}, want: eventlog.ErrLogFull},
 		{name: "messages", answers: []string{`{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"}}`}, want: eventlog.ErrLogFull},
 		{name: "storage", answers: []string{`{"error":{"code":500,"err_code":10047,"description":"insufficient storage resources available"}}`}, want: eventlog.ErrLogFull},
 		{name: "server resources", answers: []string{`{"error":{"code":503,"err_code":10023,"description":"insufficient resources"}}`}, want: eventlog.ErrLogFull},
@@ -409,7 +442,7 @@ func TestAnswers(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			ctx := testContext(t)
-			o := openOutside(t, eventlog.Config{Partitions: 1}, eventlog.Hooks{})
+			o := openOutside(t, eventlog.Config{Partitions: 1}, eventlog.Hooks{AckTimeout: 50 * time.Millisecond})
 			o.deafen(t, ctx)
 			ids := answer(t, o, test.answers)
 			_, err := o.log.Append(ctx, receipts(1, 0))
@@ -465,6 +498,9 @@ func answer(t *testing.T, o *outside, answers []string) func() []string {
 			data := `{"stream":"RECEIPTS_0","seq":` + strconv.Itoa(n+1) + `}`
 			if n < len(answers) {
 				data = answers[n]
+			}
+			if data == "" {
+				continue
 			}
 			if err := m.Respond([]byte(data)); err != nil {
 				t.Error(err)

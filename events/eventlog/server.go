@@ -28,13 +28,15 @@ const (
 	embeddedMaxConns    = 1024
 	embeddedMaxMemory   = 64 << 20 // for the readers' consumers, which hold next to nothing
 	embeddedSyncPeriod  = time.Second
-	embeddedStartPeriod = 2 * time.Minute
+	embeddedStartPeriod = 10 * time.Minute // a large store after a crash, on a slow disk
+	embeddedStartNotice = 5 * time.Second
 )
 
 // embedded is a nats-server inside this process, with its store below one directory.
 type embedded struct {
 	srv      *server.Server
 	logs     *serverLog
+	logger   *slog.Logger
 	lock     *flock.Flock
 	dir      string
 	diskFree func(dir string) (int64, error)
@@ -54,7 +56,7 @@ func startEmbedded(ctx context.Context, cfg *Config) (*embedded, error) {
 		return nil, fmt.Errorf("%w: %s", ErrInUse, cfg.Dir)
 	}
 	e := &embedded{
-		lock: lock, logs: newServerLog(cfg.Logger), dir: cfg.Dir,
+		lock: lock, logs: newServerLog(cfg.Logger), logger: cfg.Logger, dir: cfg.Dir,
 		diskFree: diskFree, minFree: cfg.MinFree, password: rand.Text(),
 	}
 	if cfg.hooks.diskFree != nil {
@@ -106,8 +108,8 @@ func (e *embedded) options(cfg *Config) (*server.Options, error) {
 	return opts, cfg.Ingress.apply(opts)
 }
 
-// hashPassword is for nats-server, which warns of plain passwords. They are never in a file of its,
-// so the cheapest hash will do.
+// hashPassword is for nats-server, which warns of plain passwords. They are in no file of its own, so
+// the cheapest hash will do.
 func hashPassword(password string) (string, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	return string(hash), err
@@ -119,6 +121,10 @@ func hashPassword(password string) (string, error) {
 func (e *embedded) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, embeddedStartPeriod)
 	defer cancel()
+	notice := time.AfterFunc(embeddedStartNotice, func() {
+		e.logger.Info("still recovering the log", slog.String("dir", e.dir))
+	})
+	defer notice.Stop()
 	started := make(chan error, 1)
 	go func() { started <- e.run() }()
 	select {
@@ -191,7 +197,7 @@ func (e *embedded) stop() {
 		e.srv.WaitForShutdown()
 	}
 	if err := e.lock.Unlock(); err != nil {
-		e.logs.logger.Warn("unlock the log's directory", slog.Any("error", err))
+		e.logger.Warn("unlock the log's directory", slog.Any("error", err))
 	}
 }
 

@@ -272,10 +272,10 @@ func (m *model) compareUser(s *server, app, user string) {
 	same(s, "summary of "+user, summary.GroupAck, items)
 }
 
-// same compares an answer with the model; an empty list may be absent.
+// same compares an answer with what it should be; an empty list may be absent.
 func same[T any](s *server, what string, got, want T) {
 	s.t.Helper()
 	if !reflect.DeepEqual(got, want) && fmt.Sprint(got) != fmt.Sprint(want) {
-		s.t.Errorf("%s:\n  server %+v\n  model  %+v", what, got, want)
+		s.t.Errorf("%s:\n  server %+v\n  want   %+v", what, got, want)
 	}
 }

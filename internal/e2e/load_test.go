@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"maps"
 	"math/rand/v2"
@@ -189,12 +190,21 @@ func (l *load) sample(n int) map[string]int {
 // atLeast checks that the server has what it had answered.
 func (l *load) atLeast(sample map[string]int) {
 	l.s.t.Helper()
+	if err := l.missing(sample); err != nil {
+		l.s.t.Fatal(err)
+	}
+}
+
+// missing says what the server lacks of what it had answered.
+func (l *load) missing(sample map[string]int) error {
+	l.s.t.Helper()
 	got := l.s.counts(l.app, slices.Collect(maps.Keys(sample)))
 	for id, want := range sample {
 		if c, known := got[id]; !known || c.Read < want {
-			l.s.t.Fatalf("message %s: known %v, %d readers of %d that were answered", id, known, c.Read, want)
+			return fmt.Errorf("message %s: known %v, %d readers of %d that were answered", id, known, c.Read, want)
 		}
 	}
+	return nil
 }
 
 // exact checks every message, and the readers of some, against the generators. All clients must have finished.

@@ -1,0 +1,95 @@
+package consumers
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// State far larger than the cache: 200,000 messages through a cache of 1 MiB, with receipts that come back to
+// old messages. Every count is right, and the memory is that of the cache, the filter, what waits for its
+// checkpoint and Pebble, not that of the messages.
+func TestStateLargerThanTheCache(t *testing.T) {
+	const messages, groups, each = 200_000, 100, 1000
+	const heapMax = 64 << 20
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	log := openLog(t, 2)
+	settings := events.DefaultSettings()
+	settings.GroupReceipts.Enabled = true
+	log.configure(app, settings, 1)
+	group := func(i int) string { return fmt.Sprint("g", i%groups) }
+	for i := range groups {
+		log.append(1, events.Event{
+			Kind: events.GroupCreated, App: app, Group: group(i), User: "alice",
+			Members: []string{reader(0), reader(1), reader(2), reader(3)},
+		})
+	}
+	before := heap()
+	r := start(t, log, Options{CacheBytes: 1 << 20, CheckpointEvery: 20 * time.Millisecond, FlushEvery: time.Second})
+
+	counts := make([]uint8, messages) // a bit for each reader
+	var list []events.Event
+	read := func(i int) {
+		who := random.IntN(4)
+		counts[i] |= 1 << who
+		list = append(list, events.Event{Kind: events.MessageRead, App: app, Group: group(i), User: reader(who), Message: message(i)})
+	}
+	peak := uint64(0)
+	for i := range messages {
+		list = append(list, events.Event{Kind: events.MessageSent, App: app, Group: group(i), User: "alice", Message: message(i), Receipt: true})
+		read(i)
+		if i%4 == 0 {
+			read(random.IntN(i + 1)) // long ago, mostly
+		}
+		if i%each == each-1 {
+			log.append(each, list...)
+			list = list[:0]
+		}
+		if i%(messages/8) == messages/8-1 {
+			r.caughtUp()
+			peak = max(peak, heap())
+		}
+	}
+	r.caughtUp()
+	t.Logf("heap: %d MiB more at most", (peak-before)>>20)
+	if peak > before+heapMax {
+		t.Errorf("the heap grew by %d MiB, want at most %d", (peak-before)>>20, heapMax>>20)
+	}
+	var ids []string
+	for i := range messages {
+		if ids = append(ids, message(i)); len(ids) < each && i < messages-1 {
+			continue
+		}
+		got := must[map[string]projections.Counts](t)(r.Counts(app, ids))
+		for k, id := range ids {
+			n := 0
+			for bits := counts[i-len(ids)+1+k]; bits != 0; bits &= bits - 1 {
+				n++
+			}
+			if c := got[id]; c.Read != n || c.Eligible != 4 {
+				t.Fatalf("message %s: %+v, want %d readers", id, c, n)
+			}
+		}
+		ids = ids[:0]
+	}
+	for _, s := range r.Stats() {
+		if s.CacheBytes > 4<<20 {
+			t.Errorf("the cache holds %d bytes", s.CacheBytes)
+		}
+	}
+}
+
+// heap is what is in use after a collection.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapInuse
+}

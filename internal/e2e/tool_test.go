@@ -1,0 +1,189 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+func TestHelpTexts(t *testing.T) {
+	for _, test := range []struct {
+		program string
+		args    []string
+		want    []string
+	}{
+		{"receiptd", nil, []string{"--data", "--listen", "--nats", "--fsync", "--partitions", "--admin-key", "serve", "config", "version"}},
+		{"receiptctl", nil, []string{"replay", "verify", "tail", "bench", "--server", "--admin-key", "--data"}},
+		{"receiptctl", []string{"replay"}, []string{"--projection", "--from", "--json", "Nobody is notified"}},
+		{"receiptctl", []string{"verify"}, []string{"--json", "Exits with 0 if they are equal and with 1 if not"}},
+		{"receiptctl", []string{"tail"}, []string{"--app", "--from", "--cursor", "--count"}},
+		{"receiptctl", []string{"bench"}, []string{"--duration", "--groups", "--members", "--duplicates", "--fsync", "--json"}},
+	} {
+		got := run(t, test.program, nil, append(test.args, "--help")...)
+		if got.code != 0 || got.err != "" {
+			t.Errorf("%s %v: %v", test.program, test.args, got)
+		}
+		for _, word := range test.want {
+			if !strings.Contains(strings.Join(strings.Fields(got.out), " "), word) {
+				t.Errorf("%s %v --help does not say %q:\n%s", test.program, test.args, word, got.out)
+			}
+		}
+	}
+}
+
+// TestReplayUnderTraffic replays again and again while clients go on: everything at once and each projection by
+// itself. Every count is right afterwards.
+func TestReplayUnderTraffic(t *testing.T) {
+	s := startServer(t)
+	l := newLoad(s, random(t).Uint64(), 4)
+	l.start()
+	for _, projection := range []string{"all", "readset", "unread", "statistic", "rejections", "all"} {
+		time.Sleep(100 * time.Millisecond)
+		before := l.accepted()
+		if v := equal(t, s.ctl("replay", "--json", "--projection="+projection)); !v.Switched {
+			t.Errorf("%s: not switched", projection)
+		}
+		s.oneGeneration()
+		eventually(t, "the load goes on", func() bool { return l.accepted() > before })
+	}
+	l.finish()
+	l.exact()
+	s.verify()
+	s.kill()
+	s.start()
+	l.exact()
+	s.verify()
+	if got := s.ctl("replay", "--projection=everything"); got.code != 1 || !strings.Contains(got.err, "readset") {
+		t.Errorf("an unknown projection: %v", got)
+	}
+}
+
+// TestToolOnRunningAndStoppedServer asks the same of both.
+func TestToolOnRunningAndStoppedServer(t *testing.T) {
+	s := startServer(t)
+	l := newLoad(s, random(t).Uint64(), 2)
+	l.start()
+	eventually(t, "events are accepted", func() bool { return l.accepted() > 20_000 })
+	l.finish()
+	caughtUp(t, s)
+	running := s.verify()
+	if got := s.ctl("verify"); got.code != 0 || !strings.Contains(got.out, "equal") {
+		t.Errorf("verify: %v", got)
+	}
+	first := s.ctl("tail", "--from=start", "--count=1", "--app="+strings.Replace(l.app, "#", "/", 1))
+	var line tailLine
+	if err := json.Unmarshal([]byte(first.out), &line); err != nil || first.code != 0 || line.App != l.app || line.Type != "app.configured" {
+		t.Errorf("tail: %v, %v", err, first)
+	}
+	s.stop()
+
+	stopped := equal(t, run(t, "receiptctl", nil, "verify", "--json", "--data", s.data))
+	if stopped.Events != running.Events || stopped.Partitions[0].Live != running.Partitions[0].Live {
+		t.Errorf("stopped: %+v, running: %+v", stopped, running)
+	}
+	if v := equal(t, run(t, "receiptctl", nil, "replay", "--json", "--data", s.data)); !v.Switched {
+		t.Error("replay did not switch")
+	}
+	s.oneGeneration()
+	got := run(t, "receiptctl", nil, "tail", "--data", s.data, "--server", "http://127.0.0.1:1")
+	if got.code != 1 || !strings.Contains(got.err, "no answer from http://127.0.0.1:1") {
+		t.Errorf("tail of a stopped server: %v", got)
+	}
+	s.start()
+	l.exact()
+	s.verify()
+}
+
+// TestVerifyFindsAChangedValue gives a message of the stopped server's state the value of another one. Verify names it,
+// on the stopped server and on the running one, and a replay repairs it.
+func TestVerifyFindsAChangedValue(t *testing.T) {
+	for _, projection := range []string{"all", "readset"} {
+		t.Run(projection, func(t *testing.T) {
+			s := startServer(t, "--partitions=1")
+			s.must("PUT", appPath(chatApp), struct{}{}, nil)
+			s.chat("x", 0, 30)
+			want := s.answers(30)
+			s.stop()
+			s.swap("m", "m17", "m20")
+
+			got := run(t, "receiptctl", nil, "verify", "--json", "--data", s.data)
+			s.different(got, "m17")
+			got = run(t, "receiptctl", nil, "verify", "--data", s.data)
+			if got.code != 1 || !strings.Contains(got.out, "DIFFERENT") || !strings.Contains(got.out, "m17") {
+				t.Errorf("verify: %v", got)
+			}
+			s.start()
+			s.different(s.ctl("verify", "--json"), "m17")
+			if got := s.ctl("replay", "--projection="+projection); got.code != 0 || !strings.Contains(got.out, "DIFFERENT; the rebuilt state is the live one now") {
+				t.Errorf("replay: %v", got)
+			}
+			s.verify()
+			same(s, "answers", s.answers(30), want)
+			s.kill()
+			s.start()
+			s.verify()
+			same(s, "answers after kill -9", s.answers(30), want)
+		})
+	}
+}
+
+// different checks that verify found a difference and names the message.
+func (s *server) different(got result, id string) {
+	s.t.Helper()
+	var v verdict
+	if err := json.Unmarshal([]byte(got.out), &v); err != nil || got.code != 1 || v.Equal || len(v.Partitions) != 1 {
+		s.t.Fatalf("verify: %v, %v", err, got)
+	}
+	d := v.Partitions[0].Difference
+	if d == nil || d.What != "value" || !strings.Contains(d.Key, "message") || !strings.Contains(d.Key, id) {
+		s.t.Errorf("difference %+v, want message %s", d, id)
+	}
+}
+
+// swap gives a key of a table in partition 0 of a stopped server's state the value of another key; each is the only one that
+// contains its text.
+func (s *server) swap(table, text, other string) {
+	s.t.Helper()
+	dir := filepath.Join(s.data, "state", "p000")
+	db, err := pebble.Open(filepath.Join(dir, s.generation(dir)), &pebble.Options{FormatMajorVersion: pebble.FormatNewest, Logger: quiet{}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	find := func(text string) (key, value []byte) {
+		it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte(table), UpperBound: []byte{table[0] + 1}})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		defer it.Close()
+		for ok := it.First(); ok; ok = it.Next() {
+			if bytes.Contains(it.Key(), []byte(text)) {
+				return bytes.Clone(it.Key()), bytes.Clone(it.Value())
+			}
+		}
+		s.t.Fatalf("no key of table %s contains %q", table, text)
+		return nil, nil
+	}
+	key, value := find(text)
+	_, wrong := find(other)
+	if bytes.Equal(value, wrong) {
+		s.t.Fatalf("%s and %s have the same value", text, other)
+	}
+	if err := db.Set(key, wrong, pebble.Sync); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// quiet drops what Pebble says.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+func (quiet) Fatalf(string, ...any) {}
