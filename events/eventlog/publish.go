@@ -47,7 +47,8 @@ func (l *Log) SubmitTo(ctx context.Context, partition int, evs []events.Event) (
 	return l.submit(ctx, evs, plan)
 }
 
-// Append submits events and waits until they are stored.
+// Append submits events and waits until they are stored. With an error of the wait it returns the
+// ticket too, which knows what became of each event; without a ticket nothing was queued.
 func (l *Log) Append(ctx context.Context, evs []events.Event) (*Ticket, error) {
 	t, err := l.Submit(ctx, evs)
 	if err != nil {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -49,17 +50,19 @@ func TestAMillionReceiptsForUnknownMessages(t *testing.T) {
 	eventually(t, "events are accepted", func() bool { return l.accepted() > 10_000 })
 	before, legitimate := s.rss(), l.accepted()
 
+	// A request is a copy of one body with other ids.
+	evs := make([]events.Event, perRequest)
+	for i := range evs {
+		evs[i] = events.Event{Kind: events.MessageRead, Group: fmt.Sprint("g", i%1000), Message: fmt.Sprint("nowhere-", i), User: fmt.Sprint("u", i%777)}
+	}
+	body := lines(evs)
 	var sending sync.WaitGroup
 	most := before
 	for k := range senders {
 		sending.Go(func() {
-			evs := make([]events.Event, perRequest)
 			for n := range receipts / perRequest / senders {
-				for i := range evs {
-					id := (n*senders+k)*perRequest + i
-					evs[i] = events.Event{Kind: events.MessageRead, Group: fmt.Sprint("g", id%1000), Message: fmt.Sprint("nowhere", id), User: fmt.Sprint("u", id%777)}
-				}
-				if err := persist(func() error { _, err := s.do("POST", appPath(app)+"/events", ndjson, lines(evs)); return err }); err != nil {
+				other := bytes.ReplaceAll(body, []byte("nowhere"), fmt.Append(nil, "nowhere-", k, "-", n))
+				if err := persist(func() error { _, err := s.do("POST", appPath(app)+"/events", ndjson, other); return err }); err != nil {
 					t.Error(err)
 					return
 				}

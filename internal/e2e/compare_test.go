@@ -20,11 +20,10 @@ import (
 
 // model is the oracle's view of a server's log.
 type model struct {
-	partitions []*oracle.Model
-	cluster    *oracle.Cluster
-	apps       map[string]bool
-	outcomes   map[int64]outcome // by the events' own times
-	events     int
+	cluster  *oracle.Cluster
+	apps     map[string]bool
+	outcomes map[int64]outcome // by the events' own times
+	events   int
 }
 
 // tailLine is a line of receiptctl tail.

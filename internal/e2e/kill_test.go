@@ -3,6 +3,8 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -45,6 +47,34 @@ func TestKill9(t *testing.T) {
 		kills, time.Since(began).Round(time.Second), total.Events, total.Messages, l.cut.Load(), v.Events)
 	if l.cut.Load() == 0 {
 		t.Error("no kill hit a request under way")
+	}
+}
+
+// TestKillWhileStarting kills the server at random moments of its first starts, while it makes its keys, its log and
+// its state. Whatever was made so far is completed by the next start.
+func TestKillWhileStarting(t *testing.T) {
+	r := random(t)
+	for range 8 {
+		s := newServer(t, "--partitions=4")
+		for range 4 {
+			p, err := start("receiptd", []string{"--data", s.data, "--listen=127.0.0.1:0", "--partitions=4"}, environ())
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(r.IntN(120)) * time.Millisecond)
+			p.signal(syscall.SIGKILL)
+			if _, err := p.wait(); err != nil {
+				t.Fatal(err)
+			}
+			if text := p.err.String(); strings.Contains(text, "receiptd: ") {
+				t.Errorf("refused to start: %s", text)
+			}
+		}
+		s.start()
+		s.must("PUT", appPath(chatApp), struct{}{}, nil)
+		s.chat("x", 0, 10)
+		s.verify()
+		s.kill()
 	}
 }
 
