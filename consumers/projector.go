@@ -18,6 +18,7 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/projections"
+	"github.com/receiptd/receiptd/projections/store"
 )
 
 // Log is what the consumers read. [eventlog.Log] is one.
@@ -49,6 +50,9 @@ type Options struct {
 	FlushEvery time.Duration
 	// Audience is told about applied receipts; nil = nobody.
 	Audience Audience
+	// Strict refuses a state that the log does not agree with, with [ErrDisagree]; without it the state is set aside
+	// and folded again.
+	Strict bool
 	// Logger; nil = slog's default.
 	Logger *slog.Logger
 
@@ -63,6 +67,9 @@ type hooks struct {
 // ErrStopped is returned for questions to a projector that was closed, and for the outcomes of entries that it
 // will not fold any more.
 var ErrStopped = errors.New("consumers: the projector has stopped")
+
+// ErrDisagree is returned for a state that stands on an entry which the log does not have.
+var ErrDisagree = errors.New("consumers: the log is shorter than the state or has another entry at its position")
 
 // Limits on what a checkpoint may hold back: at the first a checkpoint starts early, at the second the fold
 // waits for it.
@@ -124,7 +131,8 @@ func NewProjector(ctx context.Context, log Log, o Options) (*Projector, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	p := &Projector{log: log, o: o, blocks: pebble.NewCache(int64(max(o.CacheBytes/4, 8<<20)))}
+	blocks := max(o.CacheBytes/4, 8<<20) + log.Partitions()*store.MemoryBytes
+	p := &Projector{log: log, o: o, blocks: pebble.NewCache(int64(blocks))}
 	p.closing, p.close = context.WithCancel(context.Background())
 	for k := range log.Partitions() {
 		w, err := p.open(ctx, k)
@@ -171,6 +179,9 @@ func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 	ok, err := agrees(ctx, p.log, partition, g)
 	if err != nil {
 		return nil, errors.Join(err, g.close())
+	}
+	if !ok && p.o.Strict {
+		return nil, errors.Join(ErrDisagree, g.close())
 	}
 	if !ok {
 		if g, err = w.startOver(g); err != nil {

@@ -22,7 +22,7 @@ func TestAnswersDoNotDependOnPartitions(t *testing.T) {
 	var want string
 	for _, partitions := range []int{1, 2, 4} {
 		log := openLog(t, partitions)
-		g := log.traffic(config, 20_000)
+		g := log.traffic(config, 12_000)
 		r := start(t, log, Options{})
 		r.caughtUp()
 		checkCounts(t, r.Projector, g)

@@ -13,7 +13,7 @@ const (
 	// MaxGroupMembers bounds the members a group ever had: each keeps an ordinal for good.
 	MaxGroupMembers = 100_000
 	// MaxBatchEvents bounds the events of one log entry.
-	MaxBatchEvents = 8192
+	MaxBatchEvents = 16384
 	// MaxBatchBytes bounds the encoded size of one log entry.
 	MaxBatchBytes = 1 << 20
 

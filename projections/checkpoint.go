@@ -1,6 +1,9 @@
 package projections
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"runtime"
+)
 
 // Checkpoint is what changed in a partition up to a position, ready to be written in one piece. It
 // does not change any more while the fold goes on.
@@ -146,6 +149,11 @@ func (c *Checkpoint) Each(put func(key, value []byte) error, del func(key []byte
 	}
 	var key, value []byte
 	for i := range c.messages {
+		if i%128 == 0 {
+			// A checkpoint is long and in no hurry: let go of the processor before the scheduler takes it away, ten
+			// milliseconds later, from an acknowledgement that waits for it.
+			runtime.Gosched()
+		}
 		m := &c.messages[i]
 		key = messageKey(key[:0], m.app, m.id, m.conv)
 		value = m.header.encode(value[:0], m.log)

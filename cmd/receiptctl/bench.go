@@ -14,6 +14,7 @@ import (
 	"github.com/receiptd/receiptd/internal/bench"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/progress"
+	"github.com/receiptd/receiptd/internal/runtime"
 	"github.com/receiptd/receiptd/internal/sim"
 )
 
@@ -72,6 +73,7 @@ func (b benchCommand) Run(ctx context.Context, std streams) (err error) {
 		defer func() { err = errors.Join(err, f.Close()) }()
 		o.CPUProfile, o.ProfilePhase = f, b.Phase
 	}
+	runtime.TuneMemory()
 	r, err := bench.Run(ctx, o)
 	if err != nil {
 		return err
@@ -104,6 +106,7 @@ func printBench(w io.Writer, r *bench.Result) error {
 	}
 	row("submit to visible", "p50 %.1f ms, p99 %.1f ms at %s/s", r.P50, r.P99, progress.Count(r.LatencyLoad))
 	row("when idle", "p50 %.1f ms, p99 %.1f ms", r.IdleP50, r.IdleP99)
+	row("log entry", "%.0f events, durable in %.1f ms", r.EntryEvents, r.AckMS)
 	row("log", "%.1f bytes a receipt", r.LogBytes)
 	row("state", "%.1f bytes a receipt", r.StateBytes)
 	row("processor", "%.2f s a million, %.2f of it the load", r.CPU, r.CPULoad)

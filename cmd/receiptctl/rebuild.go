@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/consumers"
-	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
 	"github.com/receiptd/receiptd/internal/progress"
 	"github.com/receiptd/receiptd/internal/runtime"
@@ -89,7 +88,17 @@ func rebuild(ctx context.Context, target ctl.Target, name string, o consumers.Re
 			return result, err
 		}
 		// A server has the data open: ask it, with the key that lies there.
+		result, err = rebuildRunning(ctx, target, name, o)
+		if err != nil {
+			err = fmt.Errorf("a server has %s open; if it is another one, --server says where it listens: %w", target.Data, err)
+		}
+		return result, err
 	}
+	return rebuildRunning(ctx, target, name, o)
+}
+
+// rebuildRunning has the running server rebuild.
+func rebuildRunning(ctx context.Context, target ctl.Target, name string, o consumers.RebuildOptions) (consumers.RebuildResult, error) {
 	client, err := target.Client()
 	if err != nil {
 		return consumers.RebuildResult{}, err
@@ -103,10 +112,8 @@ func rebuild(ctx context.Context, target ctl.Target, name string, o consumers.Re
 
 // rebuildData works on the data directory of a stopped server.
 func rebuildData(ctx context.Context, data string, o consumers.RebuildOptions, stderr io.Writer) (result consumers.RebuildResult, err error) {
-	cfg := config.Default()
-	cfg.Data = data
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	core, err := runtime.OpenCore(ctx, cfg, logger)
+	core, err := runtime.OpenStopped(ctx, data, logger)
 	if err != nil {
 		return result, err
 	}

@@ -70,6 +70,10 @@ type Result struct {
 	IdleP50     float64 `json:"idle_p50_ms"`
 	IdleP99     float64 `json:"idle_p99_ms"`
 
+	// EntryEvents is the mean size of a log entry at full load, AckMS how long one took to be durable.
+	EntryEvents float64 `json:"entry_events"`
+	AckMS       float64 `json:"entry_ack_ms"`
+
 	LogBytes   float64 `json:"log_bytes_per_receipt"`
 	StateBytes float64 `json:"state_bytes_per_receipt"`
 	CPU        float64 `json:"cpu_s_per_million"`

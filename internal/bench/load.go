@@ -52,6 +52,7 @@ func (r *run) endToEnd(ctx context.Context) error {
 		return err
 	}
 	visible := time.Since(start)
+	r.entries()
 	made := r.totals()
 	receipts := float64(made.Receipts - before.Receipts)
 	r.result.Seconds = visible.Seconds()
@@ -59,6 +60,17 @@ func (r *run) endToEnd(ctx context.Context) error {
 	r.result.EndToEnd = receipts / visible.Seconds()
 	r.result.CPU = (cpuSeconds() - cpu) / receipts * 1e6
 	return nil
+}
+
+// entries says how large the entries of the log were, and how long the disk took for one.
+func (r *run) entries() {
+	var entries, stored uint64
+	var took time.Duration
+	for _, s := range r.core.Log.Stats() {
+		entries, stored, took = entries+s.Entries, stored+s.Events, took+s.AckTime
+	}
+	r.result.EntryEvents = float64(stored) / float64(entries)
+	r.result.AckMS = took.Seconds() * 1000 / float64(entries)
 }
 
 // pour keeps a bounded number of submits under way until the deadline, and waits for all of them.
@@ -106,7 +118,7 @@ func (r *run) caughtUp(ctx context.Context) error {
 // from the scheduled moment until the receipts can be queried.
 func (r *run) latency(ctx context.Context) error {
 	rate := r.result.EndToEnd * r.o.Latency
-	const perSubmit = 128
+	const perSubmit = 256
 	every := time.Duration(float64(len(r.gens)*perSubmit) / rate * float64(time.Second))
 	var all samples
 	before, start := r.totals(), time.Now()

@@ -144,10 +144,14 @@ func TestLogLosesItsTail(t *testing.T) {
 
 const lossNoticed = "the log is shorter than the state or has another entry at its position"
 
-// startBelow starts the server with another state above its log, and expects it to notice.
+// startBelow starts the server with another state above its log, and expects it to notice. The tool notices too, but
+// changes nothing.
 func (s *server) startBelow(state string) {
 	s.t.Helper()
 	replaceDir(s.t.(*testing.T), filepath.Join(s.data, "state"), state)
+	if got := run(s.t, "receiptctl", nil, "verify", "--data", s.data); got.code != 1 || !strings.Contains(got.err, lossNoticed) {
+		s.t.Errorf("verify: %v", got)
+	}
 	s.start()
 	if n := strings.Count(s.process.err.String(), lossNoticed); n != 2 {
 		s.t.Errorf("the loss was noticed in %d of 2 partitions: %s", n, s.process.err.String())

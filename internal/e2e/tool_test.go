@@ -3,12 +3,15 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/receiptd/receiptd/internal/natstest"
 )
 
 func TestHelpTexts(t *testing.T) {
@@ -97,6 +100,33 @@ func TestToolOnRunningAndStoppedServer(t *testing.T) {
 	s.start()
 	l.exact()
 	s.verify()
+}
+
+func TestToolOnDataItCannotWorkOn(t *testing.T) {
+	refused := func(name, data, want string) {
+		t.Helper()
+		if got := run(t, "receiptctl", nil, "verify", "--data", data); got.code != 1 || got.out != "" || !strings.Contains(got.err, want) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	missing := filepath.Join(t.TempDir(), "data")
+	refused("no data", missing, "holds no log")
+	if _, err := os.Stat(missing); err == nil {
+		t.Error("it made a data directory")
+	}
+	s := startServer(t)
+	refused("a running server's data", s.data, "--server says where it listens") // not where the tool looks
+	s.verify()
+
+	outside := newServer(t, "--nats="+natstest.StartServer(t).URL(), "--partitions=1")
+	outside.start()
+	outside.must("PUT", appPath(chatApp), struct{}{}, nil)
+	outside.chat("x", 0, 10)
+	want := outside.answers(10)
+	outside.stop()
+	refused("the log is elsewhere", outside.data, "holds no log")
+	outside.startQuietly()
+	same(outside, "answers", outside.answers(10), want)
 }
 
 // TestVerifyFindsAChangedValue gives a message of the stopped server's state the value of another one. Verify names it,

@@ -53,13 +53,22 @@ func secretFile(path string, bytes int) (string, error) {
 	raw := make([]byte, bytes)
 	_, _ = rand.Read(raw) // never fails
 	s := hex.EncodeToString(raw)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return "", fmt.Errorf("keep secret: %w", err)
-	}
-	_, err = fmt.Fprintln(f, s)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := writeSecret(path, s); err != nil {
 		return "", fmt.Errorf("keep secret: %w", err)
 	}
 	return s, nil
+}
+
+// writeSecret makes the file in one step: whatever happens meanwhile, it is not there or whole.
+func writeSecret(path, secret string) error {
+	tmp := path + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, secret)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -36,8 +37,19 @@ type Core struct {
 	logger   *slog.Logger
 }
 
-// OpenCore takes the data directory and opens log and state. Nothing is folded yet: see [consumers.Projector.Run].
-func OpenCore(ctx context.Context, cfg config.Config, logger *slog.Logger) (c *Core, err error) {
+// OpenStopped opens log and state of a stopped server for a tool, which makes nothing that is not there: a directory
+// without a log is refused, and so is a state that the log does not agree with.
+func OpenStopped(ctx context.Context, dir string, logger *slog.Logger) (*Core, error) {
+	if _, err := os.Stat(filepath.Join(dir, logDir)); err != nil {
+		return nil, fmt.Errorf("%s holds no log; one in an outside NATS takes a running server: %w", dir, err)
+	}
+	cfg := config.Default()
+	cfg.Data = dir
+	return openCore(ctx, cfg, true, logger)
+}
+
+// openCore takes the data directory and opens log and state. Nothing is folded yet: see [consumers.Projector.Run].
+func openCore(ctx context.Context, cfg config.Config, strict bool, logger *slog.Logger) (c *Core, err error) {
 	c = &Core{logger: logger}
 	defer func() {
 		if err != nil {
@@ -59,6 +71,7 @@ func OpenCore(ctx context.Context, cfg config.Config, logger *slog.Logger) (c *C
 		CacheBytes:      int(cfg.State.CacheSize),
 		CheckpointEvery: cfg.State.CheckpointInterval,
 		Audience:        c.notify,
+		Strict:          strict,
 		Logger:          logger,
 	})
 	if err != nil {
@@ -124,7 +137,7 @@ type Server struct {
 
 // Build opens everything and binds the address, but serves and folds nothing yet.
 func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version string) (s *Server, err error) {
-	core, err := OpenCore(ctx, cfg, logger)
+	core, err := openCore(ctx, cfg, false, logger)
 	if err != nil {
 		return nil, err
 	}

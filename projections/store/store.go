@@ -23,7 +23,8 @@ import (
 
 // Options of a store. Zero values mean the defaults.
 type Options struct {
-	// Cache is the block cache, which several stores may share; nil = one of 32 MiB.
+	// Cache is the block cache, which several stores may share; nil = one of 32 MiB beside MemoryBytes. Pebble
+	// takes from it what it holds back from its files.
 	Cache *pebble.Cache
 	// MemTableBytes bounds what is held in memory before it is written to a table file, and with that what is
 	// folded again after a crash; 0 = 32 MiB.
@@ -33,6 +34,13 @@ type Options struct {
 	// Logger takes Pebble's errors; nil = slog's default.
 	Logger *slog.Logger
 }
+
+const (
+	defaultMemTable = 32 << 20
+	// MemoryBytes is what a store with the default MemTableBytes takes from its cache as a rule: one table is
+	// being filled, another one written. A cache that is not larger than that of its stores caches nothing.
+	MemoryBytes = 2 * defaultMemTable
+)
 
 // Store is the checkpointed state of one partition. Get and Scan are for one goroutine at a time, as
 // [projections.Backing] has it; the other methods are safe for concurrent use.
@@ -49,11 +57,11 @@ type Store struct {
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{failure: newFailure()}
 	if o.Cache == nil {
-		s.cache = pebble.NewCache(32 << 20)
+		s.cache = pebble.NewCache(MemoryBytes + 32<<20)
 		o.Cache = s.cache
 	}
 	if o.MemTableBytes == 0 {
-		o.MemTableBytes = 32 << 20
+		o.MemTableBytes = defaultMemTable
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -72,7 +80,7 @@ func Open(dir string, o Options) (*Store, error) {
 		Logger:                      logger{o.Logger},
 		EventListener:               s.failure.listener(),
 	}
-	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
+	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	for i := range opts.Levels {
 		// Most lookups of the fold are for messages that are not there yet.
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)

@@ -1,0 +1,83 @@
+package runtime
+
+import (
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestSecretIsMadeOnceAndKeptToTheOwner(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "admin.key")
+	first, err := secretFile(path, 24)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raw, err := hex.DecodeString(first); err != nil || len(raw) != 24 {
+		t.Errorf("secret of %d bytes, %v", len(raw), err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if again, err := secretFile(path, 24); again != first || err != nil {
+		t.Errorf("another secret, %v", err)
+	}
+	other, err := secretFile(filepath.Join(t.TempDir(), "admin.key"), 24)
+	if err != nil || other == first {
+		t.Errorf("the same secret for two, %v", err)
+	}
+	files, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(files) != 1 {
+		t.Errorf("%d files are left, %v", len(files), err)
+	}
+}
+
+func TestSecretOfAnOperatorIsTakenAsItIs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "admin.key")
+	if err := os.WriteFile(path, []byte("  my own key\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := secretFile(path, 24); got != "my own key" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestSecretThatCannotBeKeptIsAnError(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "admin.key")
+	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := secretFile(empty, 24); got != "" || err == nil || !strings.Contains(err.Error(), empty) {
+		t.Errorf("an empty file: %q, %v", got, err)
+	}
+	if got, err := secretFile(filepath.Join(t.TempDir(), "none", "admin.key"), 24); got != "" || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no directory: %q, %v", got, err)
+	}
+	if got, err := secretFile(t.TempDir(), 24); got != "" || err == nil {
+		t.Errorf("a directory: %q, %v", got, err)
+	}
+}
+
+func TestDataDirectoryIsForOne(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "data")
+	lock, err := openData(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := openData(dir); second != nil || !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("a second one: %v, %v", second, err)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if lock, err = openData(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+}
