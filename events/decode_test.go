@@ -59,7 +59,7 @@ func TestDecodeNamesWhatIsMalformed(t *testing.T) {
 		{"no kind", `KIND_GROUP_ROLE`, `0`, "batch: malformed: run_kinds: no kind at 1"},
 		{"lengths missing", `run_lengths: [3, 1]`, `run_lengths: [4]`, "batch: malformed: 2 run_kinds, 0 run_flags, 1 run_lengths"},
 		{"run of nothing", `run_lengths: [3, 1]`, `run_lengths: [4, 0]`, "batch: malformed: run_lengths: 0 after 4 events"},
-		{"too many events", `run_lengths: [3, 1]`, `run_lengths: [3, 8190]`, "batch: malformed: run_lengths: 8190 after 3 events"},
+		{"too many events", `run_lengths: [3, 1]`, `run_lengths: [3, 16382]`, "batch: malformed: run_lengths: 16382 after 3 events"},
 		{"one event too many", `run_lengths: [3, 1]`, `run_lengths: [4, 1]`, "batch: malformed: message_refs: cut short after 2"},
 		{"one event too few", `run_lengths: [3, 1]`, `run_lengths: [2, 1]`, "batch: malformed: group.role in a conversation of type 2"},
 		{"flags of a later version", `run_lengths: [3, 1]`, `run_lengths: [3, 1] run_flags: [0, 4]`, "batch: unknown version: flags 0x4"},
@@ -108,7 +108,7 @@ func TestDecodeNamesWhatIsMalformed(t *testing.T) {
 		{"shape of no table", `run_shapes: [1, 2, 0]`, `run_shapes: [1, 3, 0]`, "batch: users: malformed: run_shapes: 3 of 2"},
 		{"shape run missing", `run_shapes: [1, 2, 0]`, `run_shapes: [1, 2]`, "batch: users: malformed: 2 run_shapes, 3 run_lengths"},
 		{"shape run of nothing", `run_lengths: [1, 1, 2]`, `run_lengths: [1, 0, 2]`, "batch: users: malformed: run_lengths: 0 after 1 ids"},
-		{"too many ids", `run_lengths: [1, 1, 2]`, `run_lengths: [1, 1, 16383]`, "batch: users: malformed: run_lengths: 16383 after 2 ids"},
+		{"too many ids", `run_lengths: [1, 1, 2]`, `run_lengths: [1, 1, 32767]`, "batch: users: malformed: run_lengths: 32767 after 2 ids"},
 		{"lengths of ids missing", `lengths: [1, 1] text: "ab"`, `lengths: [2] text: "ab"`, "batch: users: malformed: lengths: 1 for 2 ids"},
 		{"empty id", `lengths: [1, 1] text: "ab"`, `lengths: [2, 0] text: "ab"`, "batch: users: malformed: lengths: 0"},
 		{"text too short", `lengths: [1, 1] text: "ab"`, `lengths: [1, 2] text: "ab"`, "batch: users: malformed: text: -1 bytes too many"},
@@ -200,7 +200,7 @@ func TestDecodeRefusesEntries(t *testing.T) {
 		"a column twice":           {[][]byte{version, payload([]byte{0x0a, 0, 0x0a, 0})}, "batch: malformed: run_kinds: twice"},
 		"a value cut short":        {[][]byte{version, payload([]byte{0x0a, 1, 0x80})}, "batch: run_kinds: malformed: unexpected EOF"},
 		"a value of 64 bits":       {[][]byte{version, payload([]byte{0x0a, 6, 0x80, 0x80, 0x80, 0x80, 0x80, 1})}, "batch: run_kinds: malformed: value 34359738368"},
-		"too many values":          {[][]byte{version, payload(appendBytes(nil, batchUserRefs, make([]byte, maxColumn+1)))}, "batch: user_refs: malformed: more than 16384 values"},
+		"too many values":          {[][]byte{version, payload(appendBytes(nil, batchUserRefs, make([]byte, maxColumn+1)))}, "batch: user_refs: malformed: more than 32768 values"},
 		"too many bytes":           {[][]byte{version, payload(make([]byte, maxRawBytes))}, "entry: malformed: 8388615 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) { checkRefused(t, slices.Concat(c.parts...), c.want) })
