@@ -160,13 +160,13 @@ func (p *Projector) Revisions() map[string][]uint64 {
 	return all
 }
 
-// SettingsAt returns the settings of an app as one partition has them.
-func (p *Projector) SettingsAt(partition int, app string) (s events.Settings, ok bool) {
+// SettingsAt returns the settings of an app as one partition has them, and their revision.
+func (p *Projector) SettingsAt(partition int, app string) (s events.Settings, revision uint64, ok bool) {
 	_ = p.workers[partition].ask(func(part *projections.Partition) error {
-		s, _, ok = part.Settings(app)
+		s, revision, ok = part.Settings(app)
 		return nil
 	})
-	return s, ok
+	return s, revision, ok
 }
 
 // PartitionStats are a partition's figures for metrics.

@@ -62,6 +62,11 @@ func startEmbedded(ctx context.Context, cfg *Config) (*embedded, error) {
 	if cfg.hooks.diskFree != nil {
 		e.diskFree = cfg.hooks.diskFree
 	}
+	err := removeHalfMade(cfg.Dir, cfg.Logger)
+	if err != nil {
+		e.stop()
+		return nil, err
+	}
 	opts, err := e.options(cfg)
 	if err == nil {
 		e.srv, err = server.NewServer(opts)

@@ -120,12 +120,12 @@ func (c *commands) reconcile(ctx context.Context) error {
 				newest = k
 			}
 		}
-		settings, _ := c.projector.SettingsAt(newest, app)
+		settings, revision, _ := c.projector.SettingsAt(newest, app)
 		for k, r := range revisions {
 			if r == revisions[newest] {
 				continue
 			}
-			if _, err := c.configure(ctx, k, app, settings, revisions[newest]); err != nil {
+			if _, err := c.configure(ctx, k, app, settings, revision); err != nil {
 				return err
 			}
 		}

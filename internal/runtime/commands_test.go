@@ -20,10 +20,10 @@ func (r *running) inForce() (events.Settings, uint64) {
 	if len(revisions) != partitions {
 		r.t.Fatalf("revisions %v", revisions)
 	}
-	first, _ := r.Projector.SettingsAt(0, app)
+	first, _, _ := r.Projector.SettingsAt(0, app)
 	for k := range partitions {
-		if s, ok := r.Projector.SettingsAt(k, app); !ok || s != first || revisions[k] != revisions[0] {
-			r.t.Errorf("partition %d has revision %d of %v: %+v, partition 0 %+v", k, revisions[k], revisions, s, first)
+		if s, revision, ok := r.Projector.SettingsAt(k, app); !ok || s != first || revision != revisions[0] || revisions[k] != revision {
+			r.t.Errorf("partition %d has revision %d of %v: %+v, partition 0 %+v", k, revision, revisions, s, first)
 		}
 	}
 	return first, revisions[0]

@@ -1,0 +1,66 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+// A creation that was killed between the two files that describe a stream goes on at the next start, and what is
+// stored then is there at the start after it.
+func TestHalfMadeStreamIsMadeAgain(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *Log {
+		t.Helper()
+		l, err := Open(context.Background(), Config{Dir: dir, Partitions: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	shut := func(l *Log) {
+		t.Helper()
+		if err := l.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shut(open())
+	streams := filepath.Join(dir, server.JetStreamStoreDir, logAccount, "streams")
+	// As it is when the process dies while it makes the second of three: the last is there, the first is not.
+	for _, path := range []string{filepath.Join(streams, "RECEIPTS_1", server.JetStreamMetaFileSum), filepath.Join(streams, "RECEIPTS_0")} {
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := open()
+	ticket, err := l.SubmitTo(context.Background(), 1, []events.Event{{Kind: events.StatisticSeen, App: "o#a", User: "u", Upto: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ticket.Wait(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	shut(l)
+	l = open()
+	if _, last, err := l.Bounds(context.Background(), 1); err != nil || last != 1 {
+		t.Errorf("after the restart partition 1 ends at %d (%v), want 1", last, err)
+	}
+	shut(l)
+
+	// One that has entries is somebody's damage, and not ours to remove.
+	if err := os.Remove(filepath.Join(streams, "RECEIPTS_1", server.JetStreamMetaFileSum)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(context.Background(), Config{Dir: dir}); !errors.Is(err, ErrStreamConfig) {
+		t.Errorf("a stream with entries and no checksum: %v", err)
+	}
+	if blocks, _ := filepath.Glob(filepath.Join(streams, "RECEIPTS_1", "msgs", "*.blk")); len(blocks) == 0 {
+		t.Error("its entries are gone")
+	}
+}

@@ -1,0 +1,110 @@
+package runtime
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/natstest"
+)
+
+// answer is a line of a rebuild.
+type answer struct {
+	Progress *consumers.Progress
+	Result   *consumers.RebuildResult
+	Error    *struct{ Code, Message string }
+}
+
+func post(t *testing.T, url string) (status int, lines []answer) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(testContext(t), http.MethodPost, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body := bufio.NewScanner(response.Body)
+	for body.Scan() {
+		var a answer
+		if err := json.Unmarshal(body.Bytes(), &a); err != nil {
+			t.Fatalf("%s: %v", body.Text(), err)
+		}
+		lines = append(lines, a)
+	}
+	return response.StatusCode, lines
+}
+
+func TestVerifyAndReplayReportAsTheyGo(t *testing.T) {
+	r, base := serveAdmin(t, testConfig(t))
+	if _, err := r.Configure(testContext(t), app, limit(0)); err != nil {
+		t.Fatal(err)
+	}
+	r.append(group("g", 3)...)
+	r.caughtUp()
+	stored := 0
+	for k := range partitions {
+		stored += len(r.read(k))
+	}
+	for path, switched := range map[string]bool{
+		"/v1/admin/verify": false, "/v1/admin/replay": true, "/v1/admin/replay?projection=readset": true,
+	} {
+		status, lines := post(t, base+path)
+		if status != http.StatusOK || len(lines) < 2 {
+			t.Fatalf("%s: status %d, %d lines", path, status, len(lines))
+		}
+		for _, a := range lines[:len(lines)-1] {
+			if a.Progress == nil {
+				t.Errorf("%s: %+v before the last line", path, a)
+			}
+		}
+		last := lines[len(lines)-1].Result
+		if last == nil || !last.Equal || last.Switched != switched || last.Events != uint64(stored) || len(last.Partitions) != partitions {
+			t.Errorf("%s: %+v", path, last)
+		}
+	}
+	if status, lines := post(t, base+"/v1/admin/replay?projection=none"); status != http.StatusBadRequest || lines[0].Error == nil ||
+		!strings.Contains(lines[0].Error.Message, "none") {
+		t.Errorf("an unknown projection: status %d, %+v", status, lines)
+	}
+	m, err := r.Projector.Message(app, "g-a")
+	if err != nil || m.Read != 1 {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+func TestPoisonIsListed(t *testing.T) {
+	server := natstest.StartServer(t)
+	cfg := testConfig(t)
+	cfg.Log.NATS = config.ServerURLs(server.URL())
+	r, base := serveAdmin(t, cfg)
+	ack, err := server.JetStream().Publish(testContext(t), events.BatchSubject(2), []byte("not a batch"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.caughtUp()
+	response, err := http.Get(base + "/v1/admin/poison")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var body struct {
+		Total  int
+		Latest []poisonLine
+	}
+	text, _ := io.ReadAll(response.Body)
+	if err := json.Unmarshal(text, &body); err != nil || body.Total != 1 || len(body.Latest) != 1 {
+		t.Fatalf("%s, %v", text, err)
+	}
+	if x := body.Latest[0]; x.Partition != 2 || x.Sequence != ack.Sequence || x.Reason == "" || x.Time == "" {
+		t.Errorf("%+v", x)
+	}
+}
