@@ -27,8 +27,10 @@ type fold struct {
 	pending  map[string]uint64 // last applied read
 }
 
+// read is called by several goroutines; effects are delivered under the lock, in the order of their sequences.
 func (f *fold) read(message string) {
 	f.lock.Lock()
+	defer f.lock.Unlock()
 	f.sequence++
 	f.counts[message]++
 	f.pending[message] = f.sequence
@@ -36,7 +38,6 @@ func (f *fold) read(message string) {
 	if f.notify.Online(testApp, "alice") {
 		effects = append(effects, read(f.partition, f.sequence, message, "bob", f.counts[message], 1_000_000))
 	}
-	f.lock.Unlock()
 	f.notify.Deliver(effects)
 }
 

@@ -68,7 +68,7 @@ func (c *streamClient) next() (e streamEvent, err error) {
 		case "event":
 			e.name = value
 		case "id":
-			e.id, c.lastID = value, value
+			e.id = value
 		case "data":
 			if err := json.Unmarshal([]byte(value), &e.data); err != nil {
 				return e, fmt.Errorf("data %q: %w", value, err)
@@ -76,9 +76,13 @@ func (c *streamClient) next() (e streamEvent, err error) {
 		case ":":
 			c.heartbeats++
 		case "":
-			if e.name != "" {
-				return e, nil
+			if e.name == "" {
+				continue
 			}
+			if e.id != "" {
+				c.lastID = e.id // only now: an event that was cut off is not one that came
+			}
+			return e, nil
 		}
 	}
 }
