@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/internal/natstest"
 	"github.com/receiptd/receiptd/internal/sim"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -219,16 +218,22 @@ func TestCancelledRebuildLeavesNothing(t *testing.T) {
 	}
 	asked := make(chan struct{})
 	done := make(chan error)
+	var left atomic.Bool
 	go func() {
 		once := sync.Once{}
 		_, err := r.Rebuild(context.Background(), RebuildOptions{Switch: true, Progress: func(Progress) {
 			once.Do(func() { close(asked) })
 			<-r.closing.Done()
+			time.Sleep(20 * time.Millisecond)
+			left.Store(true)
 		}})
 		done <- err
 	}()
 	<-asked
 	r.stop()
+	if !left.Load() {
+		t.Error("Close did not wait for the rebuild")
+	}
 	if err := <-done; !errors.Is(err, ErrStopped) {
 		t.Errorf("a rebuild that a shutdown ended: %v", err)
 	}
@@ -376,46 +381,4 @@ func TestReplayMakesNoEffects(t *testing.T) {
 		}
 		happen()
 	}
-}
-
-// What interrupted rebuilds left is removed at the next start, and a damaged pointer is not taken for an order to
-// remove everything.
-func TestLeftOverGenerationsAreRemoved(t *testing.T) {
-	log := openLog(t, 1)
-	log.group(2)
-	log.append(2, burst(0, 5, 2)...)
-	o := Options{Dir: t.TempDir()}
-	r := start(t, log, o)
-	r.caughtUp()
-	want := r.digests(t)
-	root := r.workers[0].root
-	r.stop()
-
-	left := genOptions{partitions: 1, logger: natstest.Logger(t)}
-	g := must[*generation](t)(openGeneration(must[string](t)(nextGeneration(root)), left))
-	if err := g.close(); err != nil {
-		t.Fatal(err)
-	}
-	p := open(t, log, o)
-	onlyGeneration(t, p, 1)
-	if got := p.digests(t); !slices.Equal(got, want) {
-		t.Errorf("digests %v, want %v", got, want)
-	}
-	p.discard()
-
-	for _, damaged := range []string{"", "..", "1x"} {
-		writeFile(t, root, currentFile, damaged)
-		if p, err := NewProjector(testContext(t), log, o); err == nil || !strings.Contains(err.Error(), currentFile) {
-			t.Errorf("%q: opened %v, %v", damaged, p, err)
-		}
-		if there := must[[]int](t)(generations(root)); !slices.Equal(there, []int{1}) {
-			t.Fatalf("%q: generations %v are left", damaged, there)
-		}
-	}
-	writeFile(t, root, currentFile, generationName(1)+"\n")
-	p = open(t, log, o)
-	if got := p.digests(t); !slices.Equal(got, want) {
-		t.Errorf("digests %v, want %v", got, want)
-	}
-	p.discard()
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
+	"github.com/receiptd/receiptd/projections/store"
 )
 
 // The questions of the edges, answered over all partitions. A message, a group and what is in it lie in one
@@ -217,15 +218,23 @@ func (p *Projector) WaitFor(ctx context.Context, partition int, sequence uint64)
 	return err
 }
 
-// Compact rewrites the state of every partition into its smallest form; for measuring and for quiet hours.
+// Compact rewrites the state of every partition into its smallest form; for measuring and for quiet hours. The
+// error is ErrRebuilding while a rebuild is under way.
 func (p *Projector) Compact(ctx context.Context) error {
+	// It takes long: a switch or Close that waited for it would hold up everything else.
+	if !p.rebuilding.TryLock() {
+		return ErrRebuilding
+	}
+	defer p.rebuilding.Unlock()
 	for _, w := range p.workers {
+		var st *store.Store
 		err := w.use(func(g *generation) error {
-			if err := g.checkpoint(); err != nil {
-				return err
-			}
-			return g.store.Compact(ctx)
+			st = g.store
+			return g.checkpoint()
 		})
+		if err == nil {
+			err = st.Compact(ctx)
+		}
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ var web = &http.Client{
 type refusal struct {
 	status     int
 	retryAfter string
-	Error_     struct {
+	Body       struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	} `json:"error"`
@@ -34,7 +34,7 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string {
-	return fmt.Sprintf("%d %s: %s", r.status, r.Error_.Code, r.Error_.Message)
+	return fmt.Sprintf("%d %s: %s", r.status, r.Body.Code, r.Body.Message)
 }
 
 // do sends a request; an answer other than a success is a *refusal.

@@ -147,7 +147,7 @@ func (s *server) refusesAsFull(l *load) {
 	eventually(s.t, "events are refused", func() bool {
 		err := l.clients[0].probe()
 		r, ok := err.(*refusal)
-		return ok && r.status == 503 && r.Error_.Code == "log_full" && r.retryAfter != ""
+		return ok && r.status == 503 && r.Body.Code == "log_full" && r.retryAfter != ""
 	})
 }
 

@@ -59,7 +59,7 @@ func (s *server) answers(n int) map[string]string {
 		id := fmt.Sprint("m", i)
 		var m message
 		err := s.call("GET", messagePath(chatApp, id), nil, &m)
-		if r := (*refusal)(nil); errors.As(err, &r) && r.Error_.Code == "message_not_found" {
+		if r := (*refusal)(nil); errors.As(err, &r) && r.Body.Code == "message_not_found" {
 			continue
 		}
 		if err != nil {

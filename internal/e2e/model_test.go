@@ -197,7 +197,7 @@ func (h *historian) see(s *scroll, e *events.Event) error {
 		cursor = s.cursors[h.random.IntN(len(s.cursors))]
 	}
 	err := persist(func() error { return h.s.call("POST", path+":ack", map[string]string{"cursor": cursor}, nil) })
-	if r := (*refusal)(nil); errors.As(err, &r) && r.Error_.Code == "invalid_cursor" && cursor != summary.Cursor {
+	if r := (*refusal)(nil); errors.As(err, &r) && r.Body.Code == "invalid_cursor" && cursor != summary.Cursor {
 		return nil
 	}
 	return err
@@ -216,7 +216,7 @@ func (h *historian) post(s *scroll, app string, evs []events.Event) error {
 		}
 		return json.Unmarshal(text, &answer)
 	})
-	if r := (*refusal)(nil); errors.As(err, &r) && r.Error_.Code == "app_not_found" && !s.configured[app] {
+	if r := (*refusal)(nil); errors.As(err, &r) && r.Body.Code == "app_not_found" && !s.configured[app] {
 		return nil
 	}
 	if err == nil && len(answer.Outcomes) != len(evs) {

@@ -1,15 +1,12 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/receiptd/receiptd/internal/natstest"
 )
@@ -174,46 +171,3 @@ func (s *server) different(got result, id string) {
 		s.t.Errorf("difference %+v, want message %s", d, id)
 	}
 }
-
-// swap gives a key of a table in partition 0 of a stopped server's state the value of another key; each is the only one that
-// contains its text.
-func (s *server) swap(table, text, other string) {
-	s.t.Helper()
-	dir := filepath.Join(s.data, "state", "p000")
-	db, err := pebble.Open(filepath.Join(dir, s.generation(dir)), &pebble.Options{FormatMajorVersion: pebble.FormatNewest, Logger: quiet{}})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	find := func(text string) (key, value []byte) {
-		it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte(table), UpperBound: []byte{table[0] + 1}})
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		defer it.Close()
-		for ok := it.First(); ok; ok = it.Next() {
-			if bytes.Contains(it.Key(), []byte(text)) {
-				return bytes.Clone(it.Key()), bytes.Clone(it.Value())
-			}
-		}
-		s.t.Fatalf("no key of table %s contains %q", table, text)
-		return nil, nil
-	}
-	key, value := find(text)
-	_, wrong := find(other)
-	if bytes.Equal(value, wrong) {
-		s.t.Fatalf("%s and %s have the same value", text, other)
-	}
-	if err := db.Set(key, wrong, pebble.Sync); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-// quiet drops what Pebble says.
-type quiet struct{}
-
-func (quiet) Infof(string, ...any)  {}
-func (quiet) Errorf(string, ...any) {}
-func (quiet) Fatalf(string, ...any) {}
