@@ -105,7 +105,8 @@ func (g *generation) checkpointLocked() error {
 		return g.failed
 	}
 	if seq, _ := g.part.Position(); seq == g.saved {
-		return nil
+		// What was committed before may have failed to become durable since.
+		return g.store.Failed()
 	}
 	c, err := g.part.Capture()
 	if err == nil {

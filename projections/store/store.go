@@ -194,6 +194,14 @@ func (s *Store) Commit(c *projections.Checkpoint) error {
 	return b.Close()
 }
 
+// Failed returns why a checkpoint that was committed could not be made durable, or nil. No other is taken then.
+func (s *Store) Failed() error {
+	if err := s.failure.get(); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	return nil
+}
+
 // Adopt replaces whole tables by those of another store, in one piece. A table is named by the first byte of
 // its keys.
 func (s *Store) Adopt(from *Store, tables []byte) error {
