@@ -14,9 +14,9 @@ func (m *Model) CheckInvariants() error {
 			}
 		}
 		for author, list := range a.pending {
-			for _, msg := range list {
-				if msg.from != author || msg.recalled || len(msg.readers) == 0 || len(list) > m.limits.MaxPendingStatistic {
-					return fmt.Errorf("%s: %s has %s of %s pending", name, author, msg.id, msg.from)
+			for _, p := range list {
+				if !p.possible(author) || len(list) > m.limits.MaxPendingStatistic {
+					return fmt.Errorf("%s: %s has %+v pending", name, author, p)
 				}
 			}
 		}
@@ -25,6 +25,15 @@ func (m *Model) CheckInvariants() error {
 		}
 	}
 	return nil
+}
+
+// possible says what holds of an author's item: his message was received or read, or his peer read the chat.
+func (p *pending) possible(author string) bool {
+	if msg := p.message; msg != nil {
+		return msg.from == author && !msg.recalled && (msg.delivered || len(msg.readers) > 0)
+	}
+	peer := p.chat.member(p.chat.peerOf(author))
+	return p.chat.name.Group == "" && p.chat.member(author) != nil && peer.watermark > 0
 }
 
 func (c *conversation) check() error {

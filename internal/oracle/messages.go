@@ -127,8 +127,8 @@ func (a *app) messageRecalled(ev events.Event) events.Outcome {
 		}
 	}
 	msg.recalled = true // 5
-	msg.readers, msg.eligible, msg.delivered = nil, nil, false
-	a.removePending(msg)
+	msg.readers, msg.eligible, msg.delivered, msg.deliveredAt = nil, nil, false, 0
+	a.removePending(msg.from, func(p *pending) bool { return p.message == msg })
 	for _, u := range c.members {
 		if u.current() && u.user != msg.from && u.spans[len(u.spans)-1].joined < msg.seq && u.watermark < msg.seq {
 			u.unread--

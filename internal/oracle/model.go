@@ -15,7 +15,7 @@ type Limits struct {
 	MaxGroupMembers int
 	// MaxParked bounds the parked receipts of an app.
 	MaxParked int
-	// MaxPendingStatistic bounds the pending messages of an author.
+	// MaxPendingStatistic bounds the pending items of an author.
 	MaxPendingStatistic int
 	// MaxRejections bounds the rejections kept for an app.
 	MaxRejections int
@@ -56,7 +56,7 @@ type app struct {
 	revision      uint64
 	conversations map[events.Conversation]*conversation
 	parked        []parked              // in the order of arrival
-	pending       map[string][]*message // by author, in list order
+	pending       map[string][]*pending // by author, in list order
 	rejections    []projections.Rejection
 }
 
@@ -103,8 +103,16 @@ type message struct {
 	recalled     bool
 	eligible     []string // frozen when sent
 	delivered    bool     // single chats
+	deliveredAt  int64    // of the applied message.delivered, 0 if there is none
 	readers      []projections.Reader
-	lastRead     uint64 // sequence of the entry of the last applied read
+}
+
+// pending is an item of an author's summary: a message of his or, if there is none, a single chat that
+// his peer has read.
+type pending struct {
+	message   *message
+	chat      *conversation
+	lastEntry uint64
 }
 
 type parked struct {

@@ -213,14 +213,42 @@ func (m *Model) Statistics(app, author string) []projections.StatisticItem {
 		return nil
 	}
 	var items []projections.StatisticItem
-	for _, msg := range a.pending[author] {
-		first, last := msg.readers[0], msg.readers[len(msg.readers)-1]
-		items = append(items, projections.StatisticItem{
-			Message: msg.id, Group: msg.conversation.name.Group, Count: len(msg.readers), LastReader: last.User,
-			FirstReadAt: first.ReadAt, LastReadAt: last.ReadAt,
-		})
+	for _, p := range a.pending[author] {
+		switch {
+		case p.message == nil:
+			items = append(items, p.chat.item(author))
+		case p.message.conversation.name.Group == "":
+			items = append(items, p.message.singleItem())
+		default:
+			items = append(items, p.message.groupItem())
+		}
 	}
 	return items
+}
+
+func (c *conversation) item(author string) projections.StatisticItem {
+	peer := c.peerOf(author)
+	return projections.StatisticItem{
+		Kind: projections.StatisticConversationRead, Peer: peer, LastReadAt: c.member(peer).lastReadAt,
+	}
+}
+
+func (msg *message) singleItem() projections.StatisticItem {
+	item := projections.StatisticItem{
+		Kind: projections.StatisticDelivered, Message: msg.id, Peer: msg.conversation.peerOf(msg.from), DeliveredAt: msg.deliveredAt,
+	}
+	if len(msg.readers) > 0 {
+		item.Kind, item.LastReadAt = projections.StatisticRead, msg.readers[0].ReadAt
+	}
+	return item
+}
+
+func (msg *message) groupItem() projections.StatisticItem {
+	first, last := msg.readers[0], msg.readers[len(msg.readers)-1]
+	return projections.StatisticItem{
+		Kind: projections.StatisticGroupRead, Message: msg.id, Group: msg.conversation.name.Group,
+		Count: len(msg.readers), LastReader: last.User, FirstReadAt: first.ReadAt, LastReadAt: last.ReadAt,
+	}
 }
 
 // Rejections are the rejections kept for the app, latest first.

@@ -56,14 +56,12 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 	if m.past(a, msg) { // 9
 		return events.RejectedNotFound
 	}
-	if !isRead { // 10
-		msg.delivered = true
-		return events.OutcomeApplied
+	if isRead { // 10
+		m.read(msg, ev.User, ev.Content)
+	} else {
+		msg.delivered, msg.deliveredAt = true, m.clock
 	}
-	m.read(msg, ev.User, ev.Content)
-	if inGroup {
-		m.makePending(a, msg)
-	}
+	m.makePending(a, msg.from, pending{message: msg})
 	return events.OutcomeApplied
 }
 
@@ -79,7 +77,6 @@ func (m *Model) past(a *app, msg *message) bool {
 // read puts the user into the message's read set.
 func (m *Model) read(msg *message, user, content string) {
 	msg.readers = append(msg.readers, projections.Reader{User: user, ReadAt: m.clock, Content: content})
-	msg.lastRead = m.sequence
 	msg.delivered = true // reading implies it
 }
 
@@ -126,34 +123,39 @@ func (m *Model) conversationRead(a *app, ev events.Event) events.Outcome {
 				m.read(msg, u.user, "")
 			}
 		}
+		m.makePending(a, c.peerOf(u.user), pending{chat: c})
 	}
 	u.unread, u.watermark, u.lastReadAt = 0, c.sent, m.clock // group 4
 	return events.OutcomeApplied
 }
 
-// The statistic summary: an applied group read makes its message pending.
-func (m *Model) makePending(a *app, msg *message) {
-	list := a.pending[msg.from]
-	if slices.Contains(list, msg) {
-		return
+// The statistic summary: what becomes pending goes to the end of the list, or keeps its place.
+func (m *Model) makePending(a *app, author string, item pending) {
+	item.lastEntry = m.sequence
+	for _, p := range a.pending[author] {
+		if p.message == item.message && p.chat == item.chat {
+			*p = item
+			return
+		}
 	}
-	list = append(list, msg)
+	list := append(a.pending[author], &item)
 	if len(list) > m.limits.MaxPendingStatistic {
 		list = list[1:]
 	}
-	a.pending[msg.from] = list
+	a.pending[author] = list
 }
 
-func (a *app) removePending(msg *message) {
-	a.pending[msg.from] = slices.DeleteFunc(a.pending[msg.from], func(p *message) bool { return p == msg })
+// removePending removes an author's items that fit and reports whether there were any.
+func (a *app) removePending(author string, fits func(*pending) bool) bool {
+	before := len(a.pending[author])
+	a.pending[author] = slices.DeleteFunc(a.pending[author], fits)
+	return len(a.pending[author]) < before
 }
 
 // The statistic summary: statistic.seen
 func (a *app) statisticSeen(ev events.Event) events.Outcome {
-	before := len(a.pending[ev.User])
-	a.pending[ev.User] = slices.DeleteFunc(a.pending[ev.User], func(p *message) bool { return p.lastRead <= ev.Upto })
-	if len(a.pending[ev.User]) == before {
-		return events.OutcomeDuplicate
+	if a.removePending(ev.User, func(p *pending) bool { return p.lastEntry <= ev.Upto }) {
+		return events.OutcomeApplied
 	}
-	return events.OutcomeApplied
+	return events.OutcomeDuplicate
 }
