@@ -77,6 +77,8 @@ type conversation struct {
 	messages map[string]*message
 	// unread are a single chat's messages not yet covered by a conversation read, in seq order.
 	unread []unreadRef
+	// pending is, for each side of a single chat, the place of its conversation read in the other's summary.
+	pending [2]pendingMark
 }
 
 // unreadRef is a message of a single chat that no conversation read of its receiver has covered.
@@ -285,7 +287,7 @@ func (c *conversation) encodeHeader(dst []byte) []byte {
 	if !c.group() {
 		dst = appendString(appendString(dst, c.name.a), c.name.b)
 		for i := range c.members {
-			dst = c.members[i].encodeRead(dst)
+			dst = c.pending[i].encode(c.members[i].encodeRead(dst))
 		}
 		return dst
 	}
@@ -309,6 +311,7 @@ func (c *conversation) decodeHeader(v []byte) (appNum uint64, members int, err e
 		c.members = []member{{user: c.name.a, role: events.RoleMember}, {user: c.name.b, role: events.RoleMember}}
 		for i := range c.members {
 			c.members[i].decodeRead(&r)
+			c.pending[i].decode(&r)
 		}
 		return appNum, 2, r.err()
 	}

@@ -20,7 +20,7 @@ const (
 	tableUserIndex    = 'U' // app, user, conversation -> nothing
 	tableMessage      = 'm' // app, id, conversation -> message with its read set
 	tableUnreadSingle = 'q' // conversation, seq -> sender's side, id: not yet covered by a conversation read
-	tablePending      = 's' // app, author, number -> conversation, id: the statistic summary
+	tablePending      = 's' // app, author, number -> conversation, id (none: the chat itself): the statistic summary
 	tableAuthor       = 'S' // app, author -> first and next number of his pending list
 	tableParked       = 'P' // app, arrival (sequence, index) -> receipt
 	tableRejection    = 'J' // app, slot -> rejection

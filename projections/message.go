@@ -24,10 +24,9 @@ type header struct {
 	sentAt   int64
 	// deliveredAt is for single chats; 0 = not delivered by a receipt of its own.
 	deliveredAt int64
-	// pending is the message's number in its sender's summary, 0 = never in it. It may be stale: see author.holds.
-	pending uint64
-	// lastSeq is the log entry of the last applied group read, lastAt its time and last its reader.
-	lastSeq uint64
+	// pending is the message's place in its sender's summary.
+	pending pendingMark
+	// lastAt is the time of the last read and last its reader.
 	lastAt  int64
 	last    uint32
 	readers uint32
@@ -168,9 +167,7 @@ func (h *header) encode(dst, log []byte) []byte {
 		delivered = h.deliveredAt - h.sentAt + 1
 	}
 	dst = binary.AppendUvarint(dst, uint64(delivered))
-	dst = binary.AppendUvarint(dst, h.pending)
-	dst = binary.AppendUvarint(dst, h.lastSeq)
-	return append(dst, log...)
+	return append(h.pending.encode(dst), log...)
 }
 
 func (m *message) decode(v []byte) error {
@@ -183,8 +180,7 @@ func (m *message) decode(v []byte) error {
 	if d := r.uvarint(); d != 0 {
 		m.deliveredAt = m.sentAt + int64(d) - 1
 	}
-	m.pending = r.uvarint()
-	m.lastSeq = r.uvarint()
+	m.pending.decode(&r)
 	if r.bad {
 		return errCorrupt
 	}

@@ -282,7 +282,7 @@ func boolInt(b bool) int {
 	return 0
 }
 
-// Statistics returns the author's pending summary in the order the messages became pending, and the entry up to
+// Statistics returns the author's pending summary in the order the items became pending, and the entry up to
 // which it is complete: what statistic.seen names once he has seen it.
 func (p *Partition) Statistics(appKey, user string) (items []StatisticItem, upto uint64, err error) {
 	p.mu.Lock()
@@ -297,14 +297,15 @@ func (p *Partition) Statistics(appKey, user string) (items []StatisticItem, upto
 		return nil, 0, err
 	}
 	for _, x := range u.items {
-		m, err := p.messageByRef(x.conv, x.id)
+		c, m, err := p.pendingItem(x)
 		if err != nil {
 			return nil, 0, err
 		}
-		items = append(items, StatisticItem{
-			Message: m.id, Group: m.conv.name.group, Count: int(m.readers),
-			LastReader: m.conv.members[m.last].user, FirstReadAt: m.firstAt(), LastReadAt: m.lastAt,
-		})
+		if m == nil {
+			items = append(items, c.item(user))
+		} else {
+			items = append(items, m.item())
+		}
 	}
 	return items, p.seq, nil
 }

@@ -169,12 +169,9 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, read
 		m.deliveredAt = p.clock
 	} else {
 		p.addReader(m, reader, content)
-		if group {
-			m.lastSeq = p.seq
-			if err := p.makePending(m); err != nil {
-				return 0, err
-			}
-		}
+	}
+	if err := p.receiptPending(m); err != nil {
+		return 0, err
 	}
 	if p.online != nil {
 		p.tell(m, user, content, read)

@@ -8,22 +8,38 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// author is what a sender of group messages has not seen: the messages that were read since.
+// author is what a user has not seen: his messages that were read or delivered since, and the single chats
+// that his peers have read since.
 type author struct {
 	node
 	app  *app
 	user string
-	// next is the number the next pending message gets.
+	// next is the number the next pending item gets.
 	next uint64
-	// items are the pending messages by number.
+	// items are the pending ones by number.
 	items []pendingRef
 }
 
+// pendingRef is an item: a message or, without an id, a single chat that the author's peer has read.
 type pendingRef struct {
 	n    uint64
 	conv uint64
 	id   string
 }
+
+// pendingMark is an item's place in a summary, kept where the item is.
+type pendingMark struct {
+	// n is its number there, 0 = not in it. It may be stale: see author.holds.
+	n uint64
+	// last is the log entry of the last event that made it pending.
+	last uint64
+}
+
+func (k *pendingMark) encode(dst []byte) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(dst, k.n), k.last)
+}
+
+func (k *pendingMark) decode(r *reader) { k.n, k.last = r.uvarint(), r.uvarint() }
 
 // pendingCost is the memory of one pendingRef, its id included.
 const pendingCost = 64
@@ -34,8 +50,8 @@ func (u *author) forget(*Partition) {
 	delete(u.app.authors, u.user)
 }
 
-// holds reports whether a message that was given number n is still in the list. Whoever takes one out
-// of the middle clears the message's number; only those pushed out at the front keep a stale one.
+// holds reports whether an item that was given number n is still in the list. Whoever takes one out
+// of the middle clears its mark; only those pushed out at the front keep a stale one.
 func (u *author) holds(n uint64) bool { return n != 0 && len(u.items) > 0 && n >= u.items[0].n }
 
 func (p *Partition) author(a *app, user string) (*author, error) {
@@ -101,21 +117,35 @@ func (p *Partition) authorOf(m *message) (*author, error) {
 	return u, nil
 }
 
-// makePending puts a message with a new read into its sender's summary, if it is not in it.
-func (p *Partition) makePending(m *message) error {
+// receiptPending puts a message with a new receipt into its sender's summary.
+func (p *Partition) receiptPending(m *message) error {
 	u, err := p.authorOf(m)
-	if err != nil {
-		return err
+	if err == nil {
+		p.makePending(u, &m.pending, m.conv.num, m.id)
 	}
-	if u.holds(m.pending) {
-		return nil
+	return err
+}
+
+// chatPending puts a single chat that one side has read into the summary of the other.
+func (p *Partition) chatPending(c *conversation, reader uint32) error {
+	u, err := p.author(c.app, c.members[1-reader].user)
+	if err == nil {
+		p.makePending(u, &c.pending[reader], c.num, "")
 	}
-	m.pending = u.next
+	return err
+}
+
+// makePending puts an item at the end of a summary if it is not in it.
+func (p *Partition) makePending(u *author, mark *pendingMark, conv uint64, id string) {
+	mark.last = p.seq
+	if u.holds(mark.n) {
+		return
+	}
+	mark.n = u.next
 	u.next++
-	u.items = append(u.items, pendingRef{n: m.pending, conv: m.conv.num, id: m.id})
+	u.items = append(u.items, pendingRef{n: mark.n, conv: conv, id: id})
 	p.cacheBytes += pendingCost
-	p.put(pendingKey(p.key(), u.app.num, u.user, m.pending),
-		append(binary.AppendUvarint(nil, m.conv.num), m.id...))
+	p.put(pendingKey(p.key(), u.app.num, u.user, mark.n), append(binary.AppendUvarint(nil, conv), id...))
 	if len(u.items) > p.limits.Pending {
 		p.del(pendingKey(p.key(), u.app.num, u.user, u.items[0].n))
 		u.items[0] = pendingRef{}
@@ -123,32 +153,31 @@ func (p *Partition) makePending(m *message) error {
 		p.cacheBytes -= pendingCost
 	}
 	p.touchAuthor(u)
-	return nil
 }
 
 // dropPending takes a message out of its sender's summary.
 func (p *Partition) dropPending(m *message) error {
-	if m.pending == 0 {
+	if m.pending.n == 0 {
 		return nil
 	}
 	u, err := p.authorOf(m)
 	if err != nil {
 		return err
 	}
-	k, found := slices.BinarySearchFunc(u.items, m.pending, func(x pendingRef, n uint64) int {
+	k, found := slices.BinarySearchFunc(u.items, m.pending.n, func(x pendingRef, n uint64) int {
 		return int(int64(x.n) - int64(n))
 	})
 	if found {
-		p.del(pendingKey(p.key(), u.app.num, u.user, m.pending))
+		p.del(pendingKey(p.key(), u.app.num, u.user, m.pending.n))
 		u.items = slices.Delete(u.items, k, k+1)
 		p.cacheBytes -= pendingCost
 		p.touchAuthor(u)
 	}
-	m.pending = 0
+	m.pending = pendingMark{}
 	return nil
 }
 
-// statisticSeen decides statistic.seen: what had no read after the entry is seen.
+// statisticSeen decides statistic.seen: what nothing made pending after the entry is seen.
 func (p *Partition) statisticSeen(a *app, i int) (events.Outcome, error) {
 	upto := p.entry.extra(i).Upto
 	u, err := p.author(a, p.entry.user(i))
@@ -157,16 +186,26 @@ func (p *Partition) statisticSeen(a *app, i int) (events.Outcome, error) {
 	}
 	keep := make([]pendingRef, 0, len(u.items))
 	for _, x := range u.items {
-		m, err := p.messageByRef(x.conv, x.id)
+		c, m, err := p.pendingItem(x)
 		if err != nil {
 			return 0, err
 		}
-		if m.lastSeq > upto {
+		var mark *pendingMark
+		if m != nil {
+			mark = &m.pending
+		} else {
+			mark = &c.pending[c.peerOf(u.user)]
+		}
+		if mark.last > upto {
 			keep = append(keep, x)
 			continue
 		}
-		m.pending = 0
-		p.touchMessage(m)
+		*mark = pendingMark{}
+		if m != nil {
+			p.touchMessage(m)
+		} else {
+			p.touchConv(c)
+		}
 		p.del(pendingKey(p.key(), a.num, u.user, x.n))
 	}
 	if len(keep) == len(u.items) {
@@ -176,6 +215,50 @@ func (p *Partition) statisticSeen(a *app, i int) (events.Outcome, error) {
 	u.items = keep
 	p.touchAuthor(u)
 	return events.OutcomeApplied, nil
+}
+
+// pendingItem returns what an item stands for: a message, or nil and the single chat itself.
+func (p *Partition) pendingItem(x pendingRef) (*conversation, *message, error) {
+	if x.id != "" {
+		m, err := p.messageByRef(x.conv, x.id)
+		return nil, m, err
+	}
+	c, err := p.loadConv(x.conv)
+	if err == nil && c.group() {
+		err = errCorrupt
+	}
+	return c, nil, err
+}
+
+// peerOf is the other side of a single chat.
+func (c *conversation) peerOf(user string) uint32 {
+	o, _ := c.ordinal(user)
+	return 1 - o
+}
+
+// item is the chat as it stands in the summary of one side.
+func (c *conversation) item(user string) StatisticItem {
+	peer := &c.members[c.peerOf(user)]
+	return StatisticItem{Kind: StatisticConversationRead, Peer: peer.user, LastReadAt: peer.lastReadAt}
+}
+
+// item is the message as it stands in its sender's summary.
+func (m *message) item() StatisticItem {
+	c := m.conv
+	if c.group() {
+		return StatisticItem{
+			Kind: StatisticGroupRead, Message: m.id, Group: c.name.group, Count: int(m.readers),
+			LastReader: c.members[m.last].user, FirstReadAt: m.firstAt(), LastReadAt: m.lastAt,
+		}
+	}
+	x := StatisticItem{
+		Kind: StatisticDelivered, Message: m.id, Peer: c.members[1-m.sender].user,
+		DeliveredAt: m.deliveredAt, LastReadAt: m.lastAt,
+	}
+	if m.readers > 0 {
+		x.Kind = StatisticRead
+	}
+	return x
 }
 
 // messageByRef returns a message that has to be there.

@@ -38,6 +38,9 @@ func (p *Partition) conversationRead(a *app, i int) (events.Outcome, error) {
 	if c.group() {
 		return events.OutcomeApplied, nil
 	}
+	if err := p.chatPending(c, o); err != nil {
+		return 0, err
+	}
 	if p.online != nil {
 		p.tellConversation(c, user, o)
 	}
