@@ -197,8 +197,8 @@ func (w *world) aim(t *rapid.T, kind events.Kind, app string) {
 	if m := w.target(t, kind); m != nil && often(t, 3) {
 		ev = events.Event{App: m.App, Kind: kind, Group: m.Group, Message: m.Message}
 		w.side(t, &ev, m)
-		if kind == events.MessageRead && ev.Group != "" {
-			w.read = m
+		if kind != events.MessageRecalled {
+			w.told = author{m.App, m.User}
 		}
 	} else {
 		ev = w.unsent(t, kind, app)
@@ -267,7 +267,9 @@ func (w *world) readAll(t *rapid.T, app string) {
 	ev := events.Event{App: app, Kind: events.ConversationRead}
 	if m := w.target(t, ev.Kind); m != nil && often(t, 3) {
 		ev.App, ev.Group = m.App, m.Group
-		w.side(t, &ev, m)
+		if w.side(t, &ev, m); ev.Peer != "" {
+			w.told = author{ev.App, ev.Peer}
+		}
 	} else if ev.User = w.user(t); seldom(t, 1) {
 		ev.Peer = w.peer(t, ev.User)
 	} else {
@@ -276,11 +278,11 @@ func (w *world) readAll(t *rapid.T, app string) {
 	w.add(ev)
 }
 
-// see has the author of the message that was read last, or anybody, see his summary up to a late entry.
+// see has the author who was sent the last receipt, or anybody, see his summary up to a late entry.
 func (w *world) see(t *rapid.T, app string) {
 	ev := events.Event{App: app, Kind: events.StatisticSeen, User: w.user(t)}
-	if w.read != nil && often(t, 3) {
-		ev.App, ev.User = w.read.App, w.read.User
+	if w.told.user != "" && often(t, 3) {
+		ev.App, ev.User = w.told.app, w.told.user
 	}
 	ev.Upto = max(1, w.sequence()-min(w.sequence(), uint64(pick(t, 4))))
 	if seldom(t, 3) {

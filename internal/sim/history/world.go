@@ -33,10 +33,13 @@ type world struct {
 	groups   map[string][]string              // by app
 	members  map[events.Conversation][]string // of groups
 	sent     []sentMessage                    // by somebody who may have been able to
-	read     *events.Event                    // the group message that was read last
+	told     author                           // who was sent the last receipt
 	early    []int64                          // times at which receipts came before their message
 	numbers  map[events.Conversation]int
 }
+
+// author is a user who has something in his summary; none has no name.
+type author struct{ app, user string }
 
 type sentMessage struct {
 	ev events.Event
