@@ -54,6 +54,9 @@ func (w *world) step(t *rapid.T) events.Kind {
 	if _, configured := w.settings[worldApps[1]]; seldom(t, 2) && (configured || seldom(t, 2)) {
 		app = worldApps[1]
 	}
+	if w.chatty && often(t, 2) {
+		return w.chat(t, app)
+	}
 	switch kind {
 	case events.AppConfigured:
 		w.configure(t, app)
@@ -163,7 +166,7 @@ func (w *world) change(t *rapid.T, kind events.Kind, app string) {
 	w.add(ev)
 }
 
-// send sends a message, mostly with the next id of its conversation, else with one that may be taken.
+// send sends a message.
 func (w *world) send(t *rapid.T, app string) {
 	ev := events.Event{App: app, Kind: events.MessageSent, User: w.user(t)}
 	if seldom(t, 2) || len(w.groups[app]) == 0 && seldom(t, 1) {
@@ -176,6 +179,11 @@ func (w *world) send(t *rapid.T, app string) {
 		}
 		ev.Receipt = often(t, 3)
 	}
+	w.number(t, ev)
+}
+
+// number adds a message with an id, mostly the next of its conversation, else one that may be taken.
+func (w *world) number(t *rapid.T, ev events.Event) {
 	c := conversationOf(&ev)
 	if often(t, 3) {
 		w.numbers[c]++
@@ -284,11 +292,38 @@ func (w *world) see(t *rapid.T, app string) {
 	if w.told.user != "" && often(t, 3) {
 		ev.App, ev.User = w.told.app, w.told.user
 	}
-	ev.Upto = max(1, w.sequence()-min(w.sequence(), uint64(pick(t, 4))))
+	ev.Upto = w.upto(t)
+	w.add(ev)
+}
+
+func (w *world) upto(t *rapid.T) uint64 {
+	upto := max(1, w.sequence()-min(w.sequence(), uint64(pick(t, 4))))
 	if seldom(t, 3) {
-		ev.Upto += 1000
+		upto += 1000
+	}
+	return upto
+}
+
+// chat goes on between one author and two others: what he has seen is soon received or read again, while another
+// of his items is still there.
+func (w *world) chat(t *rapid.T, app string) events.Kind {
+	author, peer := worldUsers[0], worldUsers[1+pick(t, 2)]
+	ev := events.Event{App: app, User: peer, Peer: author}
+	switch pick(t, 4) {
+	case 0:
+		ev.Kind, ev.User, ev.Peer = events.MessageSent, author, peer
+		w.number(t, ev)
+		return ev.Kind
+	case 1:
+		ev.Kind = events.ConversationRead
+	case 2:
+		ev.Kind, ev.User, ev.Peer, ev.Upto = events.StatisticSeen, author, "", w.upto(t)
+	default:
+		ev.Kind = [...]events.Kind{events.MessageDelivered, events.MessageRead}[pick(t, 2)]
+		ev.Message = messageID(max(1, w.numbers[conversationOf(&ev)]-pick(t, 3)))
 	}
 	w.add(ev)
+	return ev.Kind
 }
 
 // conversationOf names the conversation of an event; the users of a single chat are in order.

@@ -25,7 +25,8 @@ const manyIDs = 8
 // nothing of the rules: its groups, members and messages are what was tried, not what was applied.
 type world struct {
 	entries  Log
-	coarse   int // an entry ends after one of 2^coarse steps
+	coarse   int  // an entry ends after one of 2^coarse steps
+	chatty   bool // one author's single chats are read again and again
 	clock    int64
 	at       int64 // of the open entry
 	revision map[string]uint64
@@ -85,6 +86,9 @@ func newWorld(t *rapid.T) *world {
 		numbers:  map[events.Conversation]int{},
 	}
 	w.coarse = pick(t, 5)
+	if w.chatty = seldom(t, 2); w.chatty {
+		w.coarse = pick(t, 2) // what is seen up to an entry is little
+	}
 	w.open(uint64(1 + pick(t, 3)))
 	// Nearly all logs begin with an app and a group, or little else would come of them.
 	if often(t, 4) {
