@@ -237,7 +237,7 @@ func compareUsers(t *testing.T, p *Projector, models *oracle.Cluster, app string
 			t.Fatal(err)
 		}
 		if sorted := slices.IsSortedFunc(items, func(a, b projections.StatisticItem) int {
-			return cmp.Compare(a.LastReadAt, b.LastReadAt)
+			return cmp.Compare(a.At(), b.At())
 		}); !sorted || len(items) != len(models.Statistics(app, user)) {
 			t.Errorf("statistics of %s: %v; the model has %v", user, items, models.Statistics(app, user))
 		}

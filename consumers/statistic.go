@@ -22,8 +22,8 @@ type SummaryState interface {
 	Statistics(app, user string) (items []projections.StatisticItem, upto []uint64, err error)
 }
 
-// Statistic makes the summary an author gets when he logs in: which of his group messages were read while
-// he was away, with the latest count of each.
+// Statistic makes the summary an author gets when he logs in: which of his messages were received and read
+// while he was away, those of groups with the latest count of each, and which single chats.
 type Statistic struct {
 	// State holds what is pending.
 	State SummaryState

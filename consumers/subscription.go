@@ -39,7 +39,7 @@ type Push struct {
 	// nil while something older than these notifications still waits.
 	Upto []uint64
 	// Resync says that receipts were given up because the subscriber fell behind. The author's summary still
-	// has the group reads among them.
+	// has them.
 	Resync bool
 }
 

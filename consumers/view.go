@@ -116,7 +116,7 @@ func (p *Projector) Conversations(app, user string) ([]projections.ConversationV
 	return all, err
 }
 
-// Statistics returns an author's pending summary, oldest read first, and for each partition the entry up to
+// Statistics returns an author's pending summary, oldest receipt first, and for each partition the entry up to
 // which it is complete.
 func (p *Projector) Statistics(app, user string) (items []projections.StatisticItem, upto []uint64, err error) {
 	upto = make([]uint64, len(p.workers))
@@ -127,7 +127,7 @@ func (p *Projector) Statistics(app, user string) (items []projections.StatisticI
 		return err
 	})
 	slices.SortStableFunc(items, func(a, b projections.StatisticItem) int {
-		return cmp.Or(cmp.Compare(a.LastReadAt, b.LastReadAt), cmp.Compare(a.Message, b.Message))
+		return cmp.Or(cmp.Compare(a.At(), b.At()), cmp.Compare(a.Message, b.Message), cmp.Compare(a.Peer, b.Peer))
 	})
 	return items, upto, err
 }

@@ -23,7 +23,7 @@ var (
 )
 
 const (
-	// summaryPage bounds the messages in one statistic event.
+	// summaryPage bounds the messages and chats in one statistic event.
 	summaryPage = 200
 	// retryMillis is how long a browser waits before it connects again.
 	retryMillis = "2000"
@@ -166,8 +166,7 @@ func (s *stream) summary(summary consumers.Summary) {
 	}
 }
 
-// resync tells a client that fell behind, and starts again from the summary. Receipts of single chats are not
-// in it: the client looks at its conversations.
+// resync tells a client that fell behind, and starts again from the summary, which has all that was given up.
 func (s *stream) resync() error {
 	s.event("resync", struct{}{}, "")
 	summary, err := s.g.statistic.Pending(s.c.app, s.user)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
 )
 
 const (
@@ -37,11 +38,13 @@ func (g *Gateway) getConversations(c *call) error {
 	return nil
 }
 
-// summaryBody is the statistic of the requirement document: its field names are those the SDK hands
-// to onStatisticMessage.
+// summaryBody is the statistic of the requirement document: the field names of group_ack are those the SDK
+// hands to onStatisticMessage. It is always there; what single chats add is left out when there is nothing.
 type summaryBody struct {
-	GroupAck []groupAck `json:"group_ack"`
-	Cursor   string     `json:"cursor,omitempty"`
+	GroupAck        []groupAck        `json:"group_ack"`
+	SingleAck       []singleAck       `json:"single_ack,omitempty"`
+	ConversationAck []conversationAck `json:"conversation_ack,omitempty"`
+	Cursor          string            `json:"cursor,omitempty"`
 }
 
 type groupAck struct {
@@ -53,13 +56,34 @@ type groupAck struct {
 	LastReadAt  timestamp `json:"last_read_at"`
 }
 
+type singleAck struct {
+	MID         string    `json:"mid"`
+	Peer        string    `json:"peer"`
+	DeliveredAt timestamp `json:"delivered_at,omitempty"`
+	ReadAt      timestamp `json:"read_at,omitempty"`
+}
+
+type conversationAck struct {
+	Peer   string    `json:"peer"`
+	ReadAt timestamp `json:"read_at"`
+}
+
 func newSummaryBody(s consumers.Summary) summaryBody {
-	body := summaryBody{GroupAck: make([]groupAck, 0, len(s.Items)), Cursor: s.Cursor}
+	body := summaryBody{GroupAck: []groupAck{}, Cursor: s.Cursor}
 	for _, item := range s.Items {
-		body.GroupAck = append(body.GroupAck, groupAck{
-			MID: item.Message, GID: item.Group, Count: item.Count, LastReader: item.LastReader,
-			FirstReadAt: timestamp(item.FirstReadAt), LastReadAt: timestamp(item.LastReadAt),
-		})
+		switch item.Kind {
+		case projections.StatisticGroupRead:
+			body.GroupAck = append(body.GroupAck, groupAck{
+				MID: item.Message, GID: item.Group, Count: item.Count, LastReader: item.LastReader,
+				FirstReadAt: timestamp(item.FirstReadAt), LastReadAt: timestamp(item.LastReadAt),
+			})
+		case projections.StatisticDelivered, projections.StatisticRead:
+			body.SingleAck = append(body.SingleAck, singleAck{
+				MID: item.Message, Peer: item.Peer, DeliveredAt: timestamp(item.DeliveredAt), ReadAt: timestamp(item.LastReadAt),
+			})
+		case projections.StatisticConversationRead:
+			body.ConversationAck = append(body.ConversationAck, conversationAck{item.Peer, timestamp(item.LastReadAt)})
+		}
 	}
 	return body
 }

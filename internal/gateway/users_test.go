@@ -61,6 +61,24 @@ func TestStatisticsAndTheirAcknowledgement(t *testing.T) {
 	}
 }
 
+func TestStatisticsOfSingleChats(t *testing.T) {
+	h := newHarness(t)
+	h.state.setStatistics("alice", []uint64{70, 3},
+		projections.StatisticItem{Kind: projections.StatisticDelivered, Message: "m1", Peer: "bob", DeliveredAt: sentAt},
+		projections.StatisticItem{Kind: projections.StatisticConversationRead, Peer: "carol", LastReadAt: sentAt + 1000},
+		projections.StatisticItem{Kind: projections.StatisticRead, Message: "m2", Peer: "bob", LastReadAt: sentAt + 2000},
+		projections.StatisticItem{Kind: projections.StatisticRead, Message: "m3", Peer: "bob", DeliveredAt: sentAt, LastReadAt: sentAt + 2000},
+	)
+	a := h.want(request{method: "GET", path: base + "/users/alice/statistics"}, 200, "")
+	want := `{"group_ack":[],"single_ack":[{"mid":"m1","peer":"bob","delivered_at":"2026-03-01T12:00:00.123Z"},` +
+		`{"mid":"m2","peer":"bob","read_at":"2026-03-01T12:00:02.123Z"},` +
+		`{"mid":"m3","peer":"bob","delivered_at":"2026-03-01T12:00:00.123Z","read_at":"2026-03-01T12:00:02.123Z"}],` +
+		`"conversation_ack":[{"peer":"carol","read_at":"2026-03-01T12:00:01.123Z"}],"cursor":"` + a.field(t, "cursor").(string) + `"}` + "\n"
+	if string(a.body) != want {
+		t.Errorf("got %s", a.body)
+	}
+}
+
 func TestTokensAreMadeForUsers(t *testing.T) {
 	h := newHarness(t)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
