@@ -257,18 +257,46 @@ func (m *model) compareUser(s *server, app, user string) {
 	}
 	same(s, "conversations of "+user, list.Conversations, conversations)
 
-	var summary struct {
-		GroupAck []pending `json:"group_ack"`
-	}
-	s.must("GET", appPath(app)+"/users/"+user+"/statistics", nil, &summary)
-	items := []pending{}
-	for _, i := range m.cluster.Statistics(app, user) {
-		items = append(items, pending{i.Message, i.Group, i.Count, i.LastReader, instant(i.FirstReadAt), instant(i.LastReadAt)})
-	}
-	slices.SortStableFunc(items, func(a, b pending) int {
-		return cmp.Or(cmp.Compare(a.LastReadAt, b.LastReadAt), cmp.Compare(a.MID, b.MID))
+	var got summary
+	s.must("GET", appPath(app)+"/users/"+user+"/statistics", nil, &got)
+	same(s, "summary of "+user, got, m.summary(app, user))
+}
+
+// summary is what an author has not seen.
+type summary struct {
+	GroupAck        []pending         `json:"group_ack"`
+	SingleAck       []singleAck       `json:"single_ack"`
+	ConversationAck []conversationAck `json:"conversation_ack"`
+}
+
+type singleAck struct {
+	MID, Peer   string
+	DeliveredAt instant `json:"delivered_at"`
+	ReadAt      instant `json:"read_at"`
+}
+
+type conversationAck struct {
+	Peer   string
+	ReadAt instant `json:"read_at"`
+}
+
+func (m *model) summary(app, user string) (want summary) {
+	items := m.cluster.Statistics(app, user)
+	slices.SortStableFunc(items, func(a, b projections.StatisticItem) int {
+		return cmp.Or(cmp.Compare(a.At(), b.At()), cmp.Compare(a.Message, b.Message), cmp.Compare(a.Peer, b.Peer))
 	})
-	same(s, "summary of "+user, summary.GroupAck, items)
+	for _, i := range items {
+		last := instant(i.LastReadAt)
+		switch i.Kind {
+		case projections.StatisticGroupRead:
+			want.GroupAck = append(want.GroupAck, pending{i.Message, i.Group, i.Count, i.LastReader, instant(i.FirstReadAt), last})
+		case projections.StatisticConversationRead:
+			want.ConversationAck = append(want.ConversationAck, conversationAck{i.Peer, last})
+		default:
+			want.SingleAck = append(want.SingleAck, singleAck{i.Message, i.Peer, instant(i.DeliveredAt), last})
+		}
+	}
+	return want
 }
 
 // same compares an answer with what it should be; an empty list may be absent.
