@@ -120,10 +120,15 @@ func (p *Partition) authorOf(m *message) (*author, error) {
 // receiptPending puts a message with a new receipt into its sender's summary.
 func (p *Partition) receiptPending(m *message) error {
 	u, err := p.authorOf(m)
-	if err == nil {
-		p.makePending(u, &m.pending, m.conv.num, m.id)
+	if err != nil {
+		return err
 	}
-	return err
+	if u.holds(m.pending.n) { // as nearly always: the one who reads is not the first
+		m.pending.last = p.seq
+		return nil
+	}
+	p.makePending(u, &m.pending, m.conv.num, m.id)
+	return nil
 }
 
 // chatPending puts a single chat that one side has read into the summary of the other.
