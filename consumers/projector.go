@@ -85,6 +85,10 @@ type Projector struct {
 	blocks  *pebble.Cache
 	workers []*worker
 
+	// committing lets one partition at a time write a checkpoint in the background: on few cores two at once would leave none to
+	// those who wait for an answer.
+	committing sync.Mutex
+
 	rebuilding sync.Mutex      // held by the one rebuild there may be, and to close
 	closing    context.Context // ends with Close
 	close      context.CancelFunc
@@ -330,6 +334,8 @@ func (w *worker) checkpoints(ctx context.Context) error {
 }
 
 func (w *worker) checkpoint(flush bool) error {
+	w.p.committing.Lock()
+	defer w.p.committing.Unlock()
 	return w.use(func(g *generation) error {
 		if err := g.checkpoint(); err != nil || !flush {
 			return err

@@ -27,7 +27,7 @@ type Options struct {
 	// takes from it what it holds back from its files.
 	Cache *pebble.Cache
 	// MemTableBytes bounds what is held in memory before it is written to a table file, and with that what is
-	// folded again after a crash; 0 = 32 MiB.
+	// folded again after a crash; a checkpoint of more than half of it becomes a table file at once. 0 = 8 MiB.
 	MemTableBytes uint64
 	// FS is the file system; nil = the disk's.
 	FS vfs.FS
@@ -36,7 +36,9 @@ type Options struct {
 }
 
 const (
-	defaultMemTable = 32 << 20
+	// At full load a checkpoint is larger than half of this: Pebble then sorts it and writes it out as it is, which costs less
+	// than to sort it into memory first.
+	defaultMemTable = 8 << 20
 	// MemoryBytes is what a store with the default MemTableBytes takes from its cache as a rule: one table is
 	// being filled, another one written. A cache that is not larger than that of its stores caches nothing.
 	MemoryBytes = 2 * defaultMemTable
@@ -63,17 +65,20 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = defaultMemTable
 	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
 	opts := &pebble.Options{
 		Cache:              o.Cache,
 		DisableWAL:         true,
-		FS:                 o.FS,
+		FS:                 yieldingFS{o.FS},
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       o.MemTableBytes,
 		// A write stall would stop the checkpoints, not the fold: allow a few tables to queue up.
-		MemTableStopWritesThreshold: 4,
+		MemTableStopWritesThreshold: 8,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       24,
 		MaxOpenFiles:                512,
