@@ -36,7 +36,7 @@ var layers = map[string]layer{
 	"events": {libraries: []string{
 		"google.golang.org/protobuf", "github.com/klauspost/compress", "github.com/go-json-experiment/json"}},
 	"events/eventlog":   {sees: []string{"events"}},
-	"projections":       {sees: []string{"events"}, libraries: []string{}, without: impure},
+	"projections":       {sees: []string{"events"}, libraries: []string{"github.com/DataDog/sketches-go"}, without: impure},
 	"projections/store": {sees: []string{"events", "projections"}},
 	"consumers":         {sees: []string{"events", "events/eventlog", "projections", "projections/store"}},
 

@@ -1,0 +1,130 @@
+package projections
+
+import (
+	"fmt"
+	"math"
+	"math/bits"
+	"sort"
+
+	"github.com/DataDog/sketches-go/ddsketch"
+	"github.com/DataDog/sketches-go/ddsketch/mapping"
+	"github.com/DataDog/sketches-go/ddsketch/store"
+)
+
+// The time from sending to reading is kept as a DDSketch: a histogram whose bins grow with the time, so that any
+// percentile is right within a fixed part of itself, and histograms add up exactly.
+
+const (
+	// AccuracyPercent is how far a percentile is off, at most.
+	AccuracyPercent = 1
+	// timeBits bounds the times told apart, and with that the bins: longer ones, from four years on, are in the
+	// last bin.
+	timeBits = 37
+)
+
+// Bin 0 is for no time at all, bin k+1 for the mapping's index k.
+var timeMapping = func() *mapping.LogarithmicMapping {
+	m, err := mapping.NewLogarithmicMapping(AccuracyPercent / 100.0)
+	if err != nil {
+		panic(err) // the accuracy is a constant
+	}
+	return m
+}()
+
+// timeBins says where each bin ends. Times are whole milliseconds, so it is kept in these, and which bin a time
+// falls into hangs on no rounding of floating-point numbers: every machine folds to the same state.
+//
+// coarse finds the bin without a search: it is cut finer than the bins are, 64 steps to a power of two, so that a
+// time is in the bin where its step begins, or in the next.
+var timeBins = func() (t struct {
+	last   [NumBins]int64
+	coarse [(timeBits-6)*64 + 64]uint16
+}) {
+	for b := range t.last {
+		t.last[b] = int64(math.Ceil(timeMapping.LowerBound(b))) - 1
+	}
+	t.last[0] = 0
+	t.last[NumBins-1] = math.MaxInt64
+	for i := range t.coarse {
+		first := int64(i)
+		if octave := i>>6 - 1; octave > 0 {
+			first = int64(i&63|64) << octave
+		}
+		t.coarse[i] = uint16(sort.Search(NumBins, func(b int) bool { return t.last[b] >= first }))
+	}
+	return t
+}()
+
+// NumBins is the number of bins of a distribution.
+const NumBins = 1284
+
+// TimeBin is the bin of a time in milliseconds, which is not negative.
+func TimeBin(ms int64) uint16 {
+	v := uint64(ms)
+	if v>>timeBits != 0 {
+		return NumBins - 1
+	}
+	octave := max(bits.Len64(v)-7, 0)
+	b := timeBins.coarse[octave<<6+int(v>>octave)]
+	if ms > timeBins.last[b] {
+		b++
+	}
+	return b
+}
+
+// Distribution adds up times by bin. The zero value is empty.
+type Distribution struct {
+	none  uint64
+	bins  *store.DenseStore
+	total uint64
+}
+
+// Add adds n times of a bin below NumBins.
+func (d *Distribution) Add(bin uint16, n uint64) {
+	d.total += n
+	if bin == 0 {
+		d.none += n
+		return
+	}
+	if d.bins == nil {
+		d.bins = store.NewDenseStore()
+	}
+	d.bins.AddWithCount(int(bin)-1, float64(n))
+}
+
+// Merge adds all times of another distribution.
+func (d *Distribution) Merge(o *Distribution) {
+	d.total += o.total
+	d.none += o.none
+	if o.bins == nil {
+		return
+	}
+	if d.bins == nil {
+		d.bins = store.NewDenseStore()
+	}
+	d.bins.MergeWith(o.bins)
+}
+
+// Total is the number of times.
+func (d *Distribution) Total() uint64 { return d.total }
+
+// Percentiles returns the median, the 90th and the 99th percentile in milliseconds; zeros if there are no times.
+func (d *Distribution) Percentiles() (p50, p90, p99 int64, err error) {
+	if d.total == 0 {
+		return 0, 0, 0, nil
+	}
+	var bins store.Store = d.bins
+	if d.bins == nil {
+		bins = store.NewSparseStore()
+	}
+	sketch := ddsketch.NewDDSketch(timeMapping, bins, store.NewSparseStore())
+	if err := sketch.AddWithCount(0, float64(d.none)); err != nil {
+		return 0, 0, 0, fmt.Errorf("percentiles: %w", err)
+	}
+	v, err := sketch.GetValuesAtQuantiles([]float64{0.5, 0.9, 0.99})
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("percentiles: %w", err)
+	}
+	return int64(math.Round(v[0])), int64(math.Round(v[1])), int64(math.Round(v[2])), nil
+}
+

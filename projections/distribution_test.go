@@ -1,0 +1,78 @@
+package projections
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// The table is a quicker way to the bins of the library's mapping.
+func TestTimeBinIsThatOfTheMapping(t *testing.T) {
+	bin := func(ms int64) uint16 {
+		if ms == 0 {
+			return 0
+		}
+		return uint16(min(timeMapping.Index(float64(ms))+1, NumBins-1))
+	}
+	check := func(ms int64) {
+		t.Helper()
+		if got := TimeBin(ms); got != bin(ms) {
+			t.Fatalf("%d ms are in bin %d; mapping: %d", ms, got, bin(ms))
+		}
+	}
+	for ms := range int64(1 << 20) {
+		check(ms)
+	}
+	for _, last := range timeBins.last {
+		for ms := max(0, last-2); ms < min(last, math.MaxInt64-2)+3; ms++ {
+			check(ms)
+		}
+	}
+	for range 1 << 20 {
+		check(rand.Int64N(1 << (1 + rand.IntN(62))))
+	}
+	check(math.MaxInt64)
+}
+
+// Which bin a time is in must not depend on how a machine rounds: no whole number lies so near to the end of a bin
+// that it could.
+func TestNoTimeIsAtTheEdgeOfABin(t *testing.T) {
+	for b := 2; b < NumBins; b++ {
+		edge := timeMapping.LowerBound(b - 1)
+		if off := math.Abs(edge-math.Round(edge)) / edge; off < 1e-14 {
+			t.Errorf("bin %d begins at %.17g", b, edge)
+		}
+	}
+}
+
+// exact is the percentile that a sketch comes near to.
+func exact(sorted []int64, q float64) int64 { return sorted[int(q*float64(len(sorted)-1))] }
+
+func TestPercentilesAreWithinTheirAccuracy(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		times := rapid.SliceOfN(rapid.OneOf(rapid.Int64Range(0, 100), rapid.Int64Range(0, 1<<timeBits-1)), 1, 200).Draw(t, "times")
+		var a, b Distribution
+		for i, ms := range times {
+			if i%3 == 0 {
+				a.Add(TimeBin(ms), 1)
+			} else {
+				b.Add(TimeBin(ms), 1)
+			}
+		}
+		a.Merge(&b)
+		slices.Sort(times)
+		p50, p90, p99, err := a.Percentiles()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for q, got := range map[float64]int64{0.5: p50, 0.9: p90, 0.99: p99} {
+			want := exact(times, q)
+			if math.Abs(float64(got-want)) > max(0.5, float64(want)*AccuracyPercent/100+0.5) {
+				t.Fatalf("percentile %v of %v is %d, not %d", q, times, got, want)
+			}
+		}
+	})
+}

@@ -1,0 +1,132 @@
+package projections
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"time"
+)
+
+// HourMillis is the width of a cohort: the messages of one UTC hour.
+const HourMillis = 60 * 60 * 1000
+
+// RateBy says what the rows of a read-rate answer stand for.
+type RateBy uint8
+
+// What rows can be made by.
+const (
+	ByHour   RateBy = iota // of sending
+	ByGroup                // single chats are in no row
+	BySender               // in groups and single chats
+)
+
+// RateQuery asks how many of the messages sent in a span of time were read, and how soon. What counts is in
+// docs/rules.md, "Rollups".
+type RateQuery struct {
+	// App is the key of the app.
+	App string
+	// From and To bound the time of sending in Unix milliseconds, To not included. Both are widened to whole UTC
+	// hours: see Hours.
+	From, To int64
+	By       RateBy
+	// Group and Sender keep only the messages of that group or of that sender; empty keeps all.
+	Group, Sender string
+	// Limit is the most rows wanted, at least 1.
+	Limit int
+}
+
+// Hours are the first and the last hour of the query, as Unix milliseconds divided by HourMillis; there is none
+// if the last is smaller.
+func (q *RateQuery) Hours() (first, last int64) {
+	if q.To <= q.From {
+		return 0, -1
+	}
+	return floorHour(q.From), floorHour(q.To - 1)
+}
+
+// floorHour is the hour of a time, which may lie before 1970.
+func floorHour(ms int64) int64 {
+	h := ms / HourMillis
+	if ms%HourMillis < 0 {
+		h--
+	}
+	return h
+}
+
+// HourKey is the key of an hour's row: RFC 3339, in UTC.
+func HourKey(hour int64) string { return time.Unix(hour*3600, 0).UTC().Format(time.RFC3339) }
+
+// RateRow is one row of the answer: numbers of tracked messages that were not recalled.
+type RateRow struct {
+	// Key is the hour as RFC 3339, the group id or the sender.
+	Key string
+	Tally
+	// Percentiles of the time from sending to reading in milliseconds, within AccuracyPercent or half a
+	// millisecond; without meaning if Read is 0.
+	P50, P90, P99 int64
+}
+
+// Tally are the numbers of a cohort of messages.
+type Tally struct {
+	Messages, Eligible, Delivered, Read uint64
+	// Recalled messages are in none of the other numbers.
+	Recalled uint64
+}
+
+// Add adds the numbers of another cohort.
+func (t *Tally) Add(o Tally) {
+	t.Messages += o.Messages
+	t.Eligible += o.Eligible
+	t.Delivered += o.Delivered
+	t.Read += o.Read
+	t.Recalled += o.Recalled
+}
+
+// Rate is the part of the eligible readers who have read; 0 if there are none.
+func (t Tally) Rate() float64 {
+	if t.Eligible == 0 {
+		return 0
+	}
+	return float64(t.Read) / float64(t.Eligible)
+}
+
+// SortRates puts rows in the order of an answer and cuts it to the query's limit: hours by time, groups and
+// senders by the number of messages, most first, then by key.
+func SortRates(q RateQuery, rows []RateRow) []RateRow {
+	slices.SortFunc(rows, func(a, b RateRow) int {
+		if q.By != ByHour {
+			if c := cmp.Compare(b.Messages, a.Messages); c != 0 {
+				return c
+			}
+		}
+		return cmp.Compare(a.Key, b.Key)
+	})
+	return rows[:min(len(rows), q.Limit)]
+}
+
+// ErrTooManyCohorts is returned for a query that would look at more of them than MaxRateCohorts.
+var ErrTooManyCohorts = errors.New("projections: the span of time holds too many cohorts")
+
+// MaxRateCohorts bounds the work of a read-rate query.
+const MaxRateCohorts = 5_000_000
+
+// Cell is what the rollup holds of one cohort: the messages of one sender in one conversation in one hour. All
+// values are absolute.
+type Cell struct {
+	App string
+	// Hour as Unix milliseconds divided by HourMillis.
+	Hour int64
+	// Group is the group; empty for a single chat, where Peer is the receiver.
+	Group, Peer string
+	Sender      string
+	Tally
+	// Bins are the times from sending to reading, by bin, ascending, without empty bins; their counts add up
+	// to Read.
+	Bins []BinCount
+}
+
+// BinCount is the number of reads in one bin of the distribution; see TimeBin.
+type BinCount struct {
+	Bin   uint16
+	Count uint64
+}
