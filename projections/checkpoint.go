@@ -14,6 +14,11 @@ type Checkpoint struct {
 	epoch    uint64
 	writes   writes
 	messages []messageChange
+
+	// The cells as they were, and what their distributions lie in.
+	cells []cell
+	few   []uint16
+	many  []uint32
 }
 
 // messageChange is a message as it was: the header is a copy, the log a prefix of what only grows.
@@ -66,6 +71,7 @@ func (p *Partition) Capture() (*Checkpoint, error) {
 	p.spare = nil
 	c.Sequence, c.epoch = p.seq, p.epoch
 	p.captureSmall()
+	p.captureCells(c)
 	c.messages = c.messages[:0]
 	for i, m := range p.dirtyMessages {
 		c.messages = append(c.messages, messageChange{
@@ -82,7 +88,20 @@ func (p *Partition) Capture() (*Checkpoint, error) {
 	return c, nil
 }
 
-// captureSmall writes everything but the messages.
+// captureCells copies the cells that changed; their stored form is made while the fold goes on.
+func (p *Partition) captureCells(c *Checkpoint) {
+	c.cells, c.few, c.many = c.cells[:0], c.few[:0], c.many[:0]
+	for _, x := range p.dirtyCells {
+		few, many := len(c.few), len(c.many)
+		c.few, c.many = append(c.few, x.few...), append(c.many, x.many...)
+		c.cells = append(c.cells, *x)
+		y := &c.cells[len(c.cells)-1]
+		y.few, y.many, y.total = c.few[few:], c.many[many:], nil
+	}
+	p.dirtyCells, p.flyingCells = p.flyingCells, p.dirtyCells
+}
+
+// captureSmall writes everything but the messages and the cells.
 func (p *Partition) captureSmall() {
 	var v []byte
 	for i, c := range p.dirtyConvs {
@@ -118,6 +137,9 @@ func (p *Partition) Committed(c *Checkpoint) {
 	defer p.mu.Unlock()
 	p.committed, p.held = c.epoch, 0
 	clear(c.messages)
+	clear(c.cells)
+	clear(p.flyingCells)
+	p.flyingCells = p.flyingCells[:0]
 	c.writes.reset()
 	p.flying.reset()
 	p.spare = c
@@ -127,7 +149,7 @@ func (p *Partition) Committed(c *Checkpoint) {
 func (p *Partition) Changes() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.dirtyMessages) + len(p.dirtyConvs) + len(p.puts.ops)
+	return len(p.dirtyMessages) + len(p.dirtyConvs) + len(p.dirtyCells) + len(p.puts.ops)
 }
 
 // Each gives every change to put or del, keys set in the order of the fold. Key and value are valid during
@@ -148,6 +170,14 @@ func (c *Checkpoint) Each(put func(key, value []byte) error, del func(key []byte
 		buf = rest[w.value:]
 	}
 	var key, value []byte
+	for i := range c.cells {
+		x := &c.cells[i]
+		key = cellStateKey(key[:0], x.cellKey)
+		value = x.encode(value[:0])
+		if err := put(key, value); err != nil {
+			return err
+		}
+	}
 	for i := range c.messages {
 		if i%128 == 0 {
 			// A checkpoint is long and in no hurry: let go of the processor before the scheduler takes it away, ten

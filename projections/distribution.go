@@ -127,4 +127,3 @@ func (d *Distribution) Percentiles() (p50, p90, p99 int64, err error) {
 	}
 	return int64(math.Round(v[0])), int64(math.Round(v[1])), int64(math.Round(v[2])), nil
 }
-

@@ -1,5 +1,7 @@
 package projections
 
+import "slices"
+
 // CacheSize is what the partition counts as the memory of its cache, and what its cached objects come to.
 func (p *Partition) CacheSize() (counted, actual int) {
 	p.mu.Lock()
@@ -12,6 +14,9 @@ func (p *Partition) CacheSize() (counted, actual int) {
 	}
 	for _, u := range p.authorRing.items {
 		actual += u.cost()
+	}
+	for _, x := range slices.Concat(p.cellRing.items, p.totalRing.items) {
+		actual += x.cost()
 	}
 	return p.cacheBytes, actual
 }

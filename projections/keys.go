@@ -25,6 +25,8 @@ const (
 	tableParked       = 'P' // app, arrival (sequence, index) -> receipt
 	tableRejection    = 'J' // app, slot -> rejection
 	tablePoison       = 'Z' // sequence -> time, reason
+	tableCohort       = 'h' // app, hour, conversation, sender's ordinal -> rollup cell
+	tableHour         = 'H' // app, hour -> rollup of all its cohorts
 )
 
 func appendID(dst []byte, id string) []byte { return append(append(dst, id...), 0) }
@@ -103,6 +105,20 @@ func poisonKey(dst []byte, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, tablePoison), seq)
 }
 
+// hourKey keeps the hours of a table of the rollup in order, also those before 1970.
+func hourKey(dst []byte, table byte, app uint32, hour int64) []byte {
+	dst = binary.AppendUvarint(append(dst, table), uint64(app))
+	return binary.BigEndian.AppendUint64(dst, uint64(hour)^1<<63)
+}
+
+func cellStateKey(dst []byte, k cellKey) []byte {
+	if k.conv == 0 {
+		return hourKey(dst, tableHour, k.app, k.hour)
+	}
+	dst = binary.AppendUvarint(hourKey(dst, tableCohort, k.app, k.hour), k.conv)
+	return binary.AppendUvarint(dst, uint64(k.sender))
+}
+
 // DescribeKey names a key of the state for an operator, for example when verify finds a difference.
 func DescribeKey(key []byte) string {
 	if len(key) == 0 {
@@ -113,6 +129,7 @@ func DescribeKey(key []byte) string {
 		tableConversation: "conversation", tableMember: "member", tableUserIndex: "user's conversations",
 		tableMessage: "message", tableUnreadSingle: "unread in single chat", tablePending: "pending for summary",
 		tableAuthor: "author of summary", tableParked: "parked receipt", tableRejection: "rejection", tablePoison: "poison entry",
+		tableCohort: "rollup of a cohort", tableHour: "rollup of an hour",
 	}
 	name, ok := names[key[0]]
 	if !ok {
@@ -140,6 +157,7 @@ var projectionTables = map[string]string{
 	"unread":     string([]byte{tableConversation, tableMember, tableUserIndex, tableUnreadSingle}),
 	"statistic":  string([]byte{tablePending, tableAuthor}),
 	"rejections": string([]byte{tableRejection, tablePoison}),
+	"rollup":     string([]byte{tableCohort, tableHour}),
 }
 
 // ProjectionTables returns the table tags that make up the named projection. A tag is the first byte of its

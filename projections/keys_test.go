@@ -14,7 +14,7 @@ import (
 // allTables are the tags of every table, each once.
 var allTables = []byte{
 	tableMeta, tableApp, tableConvByName, tableConversation, tableMember, tableUserIndex, tableMessage,
-	tableUnreadSingle, tablePending, tableAuthor, tableParked, tableRejection, tablePoison,
+	tableUnreadSingle, tablePending, tableAuthor, tableParked, tableRejection, tablePoison, tableCohort, tableHour,
 }
 
 // id draws what may be an id: no control characters, so no zero byte.
@@ -57,6 +57,12 @@ func someKey(t *rapid.T) (key []byte, fields []any) {
 		return authorKey(nil, app, a), []any{tag, app, a}
 	case tableParked:
 		return parkedKey(nil, app, num, index), []any{tag, app, num, index}
+	case tableCohort:
+		k := cellKey{app: app, hour: int64(num), conv: uint64(index) + 1, sender: small}
+		return cellStateKey(nil, k), []any{tag, k}
+	case tableHour:
+		k := cellKey{app: app, hour: int64(num)}
+		return cellStateKey(nil, k), []any{tag, k}
 	case tableRejection:
 		return rejectionKey(nil, app, index), []any{tag, app, index}
 	}
@@ -90,6 +96,10 @@ func TestPrefixesOfOneObjectFitNoOther(t *testing.T) {
 			"pending": {pendingPrefix(nil, app, a), pendingKey(nil, other, b, 7), app == other && a == b},
 			"parked": {
 				binary.AppendUvarint([]byte{tableParked}, uint64(app)), parkedKey(nil, other, 7, 7), app == other,
+			},
+			"rollup of a cohort": {
+				hourKey(nil, tableCohort, app, int64(num)), cellStateKey(nil, cellKey{app: other, hour: int64(otherNum), conv: 7, sender: 7}),
+				app == other && num == otherNum,
 			},
 			"rejection": {
 				binary.AppendUvarint([]byte{tableRejection}, uint64(app)), rejectionKey(nil, other, 7), app == other,

@@ -49,11 +49,12 @@ type message struct {
 	log  []byte
 	bits [2]uint64
 	more []uint64 // ordinals from 128
-	// author is the sender's summary, once it was needed.
+	// author is the sender's summary, and cell the message's place in the rollup, once it was needed.
 	author *author
+	cell   *cell
 }
 
-const messageCost = 280
+const messageCost = 288
 
 func (m *message) cacheNode() *node { return &m.node }
 
@@ -64,6 +65,9 @@ func (m *message) forget(p *Partition) {
 	m.conv.refs--
 	if m.author != nil {
 		m.author.refs--
+	}
+	if m.cell != nil {
+		m.cell.refs--
 	}
 }
 
@@ -110,10 +114,11 @@ func (m *message) addReader(ordinal uint32, at int64, content string) {
 }
 
 // addReader puts a member who has not read the message into its read set, now.
-func (p *Partition) addReader(m *message, ordinal uint32, content string) {
+func (p *Partition) addReader(m *message, ordinal uint32, content string) error {
 	before := m.cost()
 	m.addReader(ordinal, p.clock, content)
 	p.cacheBytes += m.cost() - before
+	return p.rollRead(m)
 }
 
 // eachReader calls f in the order of reading until it returns false.

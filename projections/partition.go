@@ -39,6 +39,8 @@ type Partition struct {
 	messageRing ring[*message]
 	convRing    ring[*conversation]
 	authorRing  ring[*author]
+	cellRing    ring[*cell]
+	totalRing   ring[*cell] // of the cells that are totals
 
 	// What changed since the last capture. epoch is the checkpoint under way, committed the last one
 	// that is safe in the backing.
@@ -46,6 +48,8 @@ type Partition struct {
 	dirtyMessages    []*message
 	dirtyConvs       []*conversation
 	dirtyAuthors     []*author
+	dirtyCells       []*cell
+	flyingCells      []*cell // captured, not committed
 	metaDirty        bool
 	puts             writes
 	spare            *Checkpoint // the last committed one, for its memory
@@ -54,6 +58,7 @@ type Partition struct {
 	// and captured but not committed.
 	fresh, flying freshIndex
 	byNum         map[uint64]*conversation // the cached ones
+	cells         map[cellKey]*cell        // the cached ones
 	limits        Limits
 
 	// Scratch of the entry being applied.
@@ -61,6 +66,10 @@ type Partition struct {
 	keyBuf   []byte
 	outcomes []events.Outcome
 	counts   [256]uint64
+
+	// What TakeCells returns next, if anybody takes.
+	trackCells   bool
+	changedCells []*cell
 
 	// online is asked who would be told; nil during a replay.
 	online  func(app, user string) bool
@@ -87,6 +96,8 @@ type Options struct {
 	// Online reports whether a user would be told about his receipts; nil makes no effects, as a replay
 	// must.
 	Online func(app, user string) bool
+	// TrackCells has TakeCells return what changes in the rollup.
+	TrackCells bool
 	// Limits are for tests; zero values mean those of package events.
 	Limits Limits
 }
@@ -112,7 +123,8 @@ func Open(id int, back Backing, o Options) (*Partition, error) {
 	}
 	p := &Partition{
 		id: id, back: back, budget: o.CacheBytes, online: o.Online,
-		apps: map[string]*app{}, byNum: map[uint64]*conversation{}, epoch: 1, limits: o.Limits.orDefaults(),
+		apps: map[string]*app{}, byNum: map[uint64]*conversation{}, cells: map[cellKey]*cell{},
+		epoch: 1, limits: o.Limits.orDefaults(), trackCells: o.TrackCells,
 	}
 	if err := p.load(); err != nil {
 		return nil, fmt.Errorf("open partition %d: %w", id, err)
@@ -216,6 +228,12 @@ func (p *Partition) settle() {
 	freed := p.messageRing.sweep(p, p.committed, want)
 	if freed < want {
 		freed += p.authorRing.sweep(p, p.committed, want-freed)
+	}
+	if freed < want {
+		freed += p.cellRing.sweep(p, p.committed, want-freed)
+	}
+	if freed < want {
+		freed += p.totalRing.sweep(p, p.committed, want-freed)
 	}
 	if freed < want {
 		freed += p.convRing.sweep(p, p.committed, want-freed)

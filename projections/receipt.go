@@ -47,6 +47,9 @@ func (p *Partition) sent(a *app, i int) (events.Outcome, error) {
 	}
 	m = p.send(a, c, strings.Clone(e.messageID(i)), sender, asks)
 	e.msgs[e.b.Msg[i]] = m
+	if err := p.rollSent(m); err != nil {
+		return 0, err
+	}
 	return events.OutcomeApplied, p.unpark(a, m)
 }
 
@@ -167,8 +170,13 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, read
 	p.touchMessage(m)
 	if !read {
 		m.deliveredAt = p.clock
+		if err := p.rollDelivered(m); err != nil {
+			return 0, err
+		}
 	} else {
-		p.addReader(m, reader, content)
+		if err := p.addReader(m, reader, content); err != nil {
+			return 0, err
+		}
 	}
 	if err := p.receiptPending(m); err != nil {
 		return 0, err
@@ -220,6 +228,9 @@ func (p *Partition) recall(m *message) error {
 		}
 	}
 	if err := p.dropPending(m); err != nil {
+		return err
+	}
+	if err := p.rollRecalled(m); err != nil {
 		return err
 	}
 	before := m.cost()

@@ -66,7 +66,9 @@ func (p *Partition) readSingle(a *app, c *conversation, reader uint32) error {
 		if m.recalled() || m.hasRead(reader) || a.singleValidity > 0 && p.clock-m.sentAt > a.singleValidity {
 			continue
 		}
-		p.addReader(m, reader, "")
+		if err := p.addReader(m, reader, ""); err != nil {
+			return err
+		}
 		p.touchMessage(m)
 	}
 	p.cacheBytes -= unreadCost * (len(c.unread) - len(keep))

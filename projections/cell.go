@@ -1,0 +1,235 @@
+package projections
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+)
+
+// cellKey names a cell: the cohort of the messages of one sender, in one conversation, in one hour. One without a conversation (they are numbered from 1) is the total of its app's hour.
+type cellKey struct {
+	app, sender uint32 // sender is an ordinal
+	conv        uint64
+	hour        int64
+}
+
+// cell is what the rollup holds of one cohort, or of all the cohorts of an app's hour.
+//
+// Of the tracked messages that were not recalled, each reader's time to read is in one bin. How many have read is
+// the number of these times, and so it is how many had it delivered, but for the messages of single chats that were
+// only delivered.
+type cell struct {
+	node
+	cellKey
+	user   string // the sender
+	single bool   // in a single chat
+	// total is that of the hour; nil for a total.
+	total *cell
+	// changed: it is among those that TakeCells returns next.
+	changed bool
+
+	messages, eligible, recalled, onlyDelivered uint64
+
+	// The distribution. A few times are kept as they come, one by one, for most cells never have more; many as the
+	// counts of a window of bins, the first of which is low.
+	few  []uint16
+	many []uint32
+	low  uint16
+}
+
+const (
+	cellCost = 220
+	// maxFew bounds few: from there on a window takes hardly more memory than it and the messages' read sets.
+	maxFew = 256
+	// windowStep is what windows are rounded to.
+	windowStep = 32
+)
+
+func (c *cell) cacheNode() *node { return &c.node }
+func (c *cell) cost() int        { return cellCost + len(c.user) + 2*cap(c.few) + 4*cap(c.many) }
+
+func (c *cell) forget(p *Partition) {
+	delete(p.cells, c.cellKey)
+	if c.total != nil {
+		c.total.refs--
+	}
+}
+
+// add counts a time, unless the cell has to grow for it.
+func (c *cell) add(bin uint16) bool {
+	if i := uint(bin) - uint(c.low); i < uint(len(c.many)) {
+		c.many[i]++
+		return true
+	}
+	if n := len(c.few); n < cap(c.few) {
+		c.few = c.few[:n+1]
+		c.few[n] = bin
+		return true
+	}
+	return false
+}
+
+// grow makes room and counts the time.
+func (c *cell) grow(bin uint16) {
+	if c.many == nil && len(c.few) < maxFew {
+		// There cannot be more times than eligible readers, and often there are nearly as many.
+		more := max(4, len(c.few), min(int(c.eligible), maxFew)-len(c.few))
+		c.few = append(append(make([]uint16, 0, min(len(c.few)+more, maxFew)), c.few...), bin)
+		return
+	}
+	c.widen(bin)
+	for _, b := range c.few {
+		c.widen(b)
+		c.many[b-c.low]++
+	}
+	c.few = nil
+	c.many[bin-c.low]++
+}
+
+// widen has the window take in a bin.
+func (c *cell) widen(bin uint16) {
+	first, end := bin-bin%windowStep, min(bin-bin%windowStep+windowStep, NumBins)
+	if c.many == nil {
+		c.many, c.low = make([]uint32, end-first), first
+		return
+	}
+	low, high := c.low, c.low+uint16(len(c.many))
+	if low <= first && end <= high {
+		return
+	}
+	first, end = min(first, low), max(end, high)
+	many := make([]uint32, end-first)
+	copy(many[low-first:], c.many)
+	c.many, c.low = many, first
+}
+
+// remove takes back a time that was counted.
+func (c *cell) remove(bin uint16) bool {
+	if i := int(bin) - int(c.low); i >= 0 && i < len(c.many) && c.many[i] > 0 {
+		c.many[i]--
+		return true
+	}
+	i := slices.Index(c.few, bin)
+	if i < 0 {
+		return false
+	}
+	last := len(c.few) - 1
+	c.few[i] = c.few[last]
+	c.few = c.few[:last]
+	return true
+}
+
+// eachBin calls f with the bins that are not empty, in order. It may change the order in which few are kept.
+func (c *cell) eachBin(f func(bin uint16, n uint64)) {
+	slices.Sort(c.few)
+	for i, n := 0, 0; i < len(c.few); i += n {
+		for n = 1; i+n < len(c.few) && c.few[i+n] == c.few[i]; n++ {
+		}
+		f(c.few[i], uint64(n))
+	}
+	for i, n := range c.many {
+		if n != 0 {
+			f(c.low+uint16(i), uint64(n))
+		}
+	}
+}
+
+func (c *cell) reads() uint64 {
+	n := uint64(len(c.few))
+	for _, k := range c.many {
+		n += uint64(k)
+	}
+	return n
+}
+
+// encode appends the stored form: the numbers, among them that of the times, so that a query that only counts need
+// not look at them; the sender; then for each bin that is not empty how many lie between it and the one before, and
+// its count unless it is one.
+func (c *cell) encode(dst []byte) []byte {
+	for _, n := range []uint64{c.messages, c.eligible, c.recalled, c.onlyDelivered, c.reads()} {
+		dst = binary.AppendUvarint(dst, n)
+	}
+	if c.conv != 0 {
+		dst = appendString(dst, c.user)
+		dst = append(dst, byte(boolInt(c.single)))
+	}
+	next := uint16(0)
+	c.eachBin(func(bin uint16, n uint64) {
+		tag := uint64(bin-next) << 1
+		if n == 1 {
+			dst = binary.AppendUvarint(dst, tag)
+		} else {
+			dst = binary.AppendUvarint(dst, tag|1)
+			dst = binary.AppendUvarint(dst, n)
+		}
+		next = bin + 1
+	})
+	return dst
+}
+
+// storedCell is a cell's stored form, taken apart as far as its numbers.
+type storedCell struct {
+	messages, eligible, recalled, onlyDelivered, reads uint64
+
+	user   []byte
+	single bool
+	bins   []byte
+}
+
+func readCell(v []byte, total bool) (s storedCell, err error) {
+	r := reader{b: v}
+	for _, n := range []*uint64{&s.messages, &s.eligible, &s.recalled, &s.onlyDelivered, &s.reads} {
+		*n = r.uvarint()
+	}
+	if !total {
+		s.user = r.bytes()
+		s.single = r.byte() == 1
+	}
+	s.bins = r.b
+	return s, r.err()
+}
+
+func (s *storedCell) eachBin(f func(bin uint16, n uint64)) error {
+	r := reader{b: s.bins}
+	for next := uint64(0); len(r.b) > 0; {
+		tag := r.uvarint()
+		bin, n := next+tag>>1, uint64(1)
+		if tag&1 != 0 {
+			n = r.uvarint()
+		}
+		if r.bad || bin >= NumBins || n > math.MaxUint32 {
+			return errCorrupt
+		}
+		f(uint16(bin), n)
+		next = bin + 1
+	}
+	return nil
+}
+
+func (c *cell) decode(v []byte) error {
+	s, err := readCell(v, c.conv == 0)
+	if err != nil {
+		return err
+	}
+	c.messages, c.eligible, c.recalled, c.onlyDelivered = s.messages, s.eligible, s.recalled, s.onlyDelivered
+	c.user, c.single = string(s.user), s.single
+	if s.reads <= maxFew {
+		c.few = make([]uint16, 0, s.reads)
+	}
+	sum := uint64(0)
+	err = s.eachBin(func(bin uint16, n uint64) {
+		sum += n
+		if s.reads > maxFew {
+			c.widen(bin)
+			c.many[bin-c.low] = uint32(n)
+			return
+		}
+		for ; n > 0 && len(c.few) < cap(c.few); n-- {
+			c.few = append(c.few, bin)
+		}
+	})
+	if err == nil && sum != s.reads {
+		err = errCorrupt
+	}
+	return err
+}
