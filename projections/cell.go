@@ -21,8 +21,8 @@ type cellKey struct {
 type cell struct {
 	node
 	cellKey
-	user   string // the sender
-	single bool   // in a single chat
+	// user is the sender, group is where, or in a single chat peer to whom; all empty in a total.
+	user, group, peer string
 	// total is that of the hour; nil for a total.
 	total *cell
 	// changed: it is among those that TakeCells returns next.
@@ -38,7 +38,7 @@ type cell struct {
 }
 
 const (
-	cellCost = 220
+	cellCost = 240
 	// maxFew bounds few: from there on a window takes hardly more memory than it and the messages' read sets.
 	maxFew = 256
 	// windowStep is what windows are rounded to.
@@ -46,7 +46,9 @@ const (
 )
 
 func (c *cell) cacheNode() *node { return &c.node }
-func (c *cell) cost() int        { return cellCost + len(c.user) + 2*cap(c.few) + 4*cap(c.many) }
+func (c *cell) cost() int {
+	return cellCost + len(c.user) + len(c.group) + len(c.peer) + 2*cap(c.few) + 4*cap(c.many)
+}
 
 func (c *cell) forget(p *Partition) {
 	delete(p.cells, c.cellKey)
@@ -143,15 +145,14 @@ func (c *cell) reads() uint64 {
 }
 
 // encode appends the stored form: the numbers, among them that of the times, so that a query that only counts need
-// not look at them; the sender; then for each bin that is not empty how many lie between it and the one before, and
+// not look at them; the names; then for each bin that is not empty how many lie between it and the one before, and
 // its count unless it is one.
 func (c *cell) encode(dst []byte) []byte {
 	for _, n := range []uint64{c.messages, c.eligible, c.recalled, c.onlyDelivered, c.reads()} {
 		dst = binary.AppendUvarint(dst, n)
 	}
 	if c.conv != 0 {
-		dst = appendString(dst, c.user)
-		dst = append(dst, byte(boolInt(c.single)))
+		dst = appendString(appendString(appendString(dst, c.user), c.group), c.peer)
 	}
 	next := uint16(0)
 	c.eachBin(func(bin uint16, n uint64) {
@@ -171,9 +172,9 @@ func (c *cell) encode(dst []byte) []byte {
 type storedCell struct {
 	messages, eligible, recalled, onlyDelivered, reads uint64
 
-	user   []byte
-	single bool
-	bins   []byte
+	user, group, peer []byte
+
+	bins []byte
 }
 
 func readCell(v []byte, total bool) (s storedCell, err error) {
@@ -182,8 +183,7 @@ func readCell(v []byte, total bool) (s storedCell, err error) {
 		*n = r.uvarint()
 	}
 	if !total {
-		s.user = r.bytes()
-		s.single = r.byte() == 1
+		s.user, s.group, s.peer = r.bytes(), r.bytes(), r.bytes()
 	}
 	s.bins = r.b
 	return s, r.err()
@@ -212,7 +212,7 @@ func (c *cell) decode(v []byte) error {
 		return err
 	}
 	c.messages, c.eligible, c.recalled, c.onlyDelivered = s.messages, s.eligible, s.recalled, s.onlyDelivered
-	c.user, c.single = string(s.user), s.single
+	c.user, c.group, c.peer = string(s.user), string(s.group), string(s.peer)
 	if s.reads <= maxFew {
 		c.few = make([]uint16, 0, s.reads)
 	}

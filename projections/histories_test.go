@@ -201,6 +201,7 @@ func compareWithModel(t *rapid.T, p *projections.Partition, model *oracle.Model)
 		}
 		compareMessages(t, p, model, app)
 		compareUsers(t, p, model, app)
+		compareRates(t, p, model, app)
 		same(t, "rejections of "+app, p.Rejections(app, 1000), model.Rejections(app))
 	}
 	total, _ := p.Poison()

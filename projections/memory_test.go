@@ -1,7 +1,6 @@
 package projections_test
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 
@@ -20,9 +19,17 @@ func (m memory) Get(key []byte) ([]byte, error) {
 }
 
 func (m memory) Scan(prefix []byte, f func(key, value []byte) error) error {
+	return m.each(func(k string) bool { return strings.HasPrefix(k, string(prefix)) }, f)
+}
+
+func (m memory) Range(first, end []byte, f func(key, value []byte) error) error {
+	return m.each(func(k string) bool { return string(first) <= k && k < string(end) }, f)
+}
+
+func (m memory) each(in func(key string) bool, f func(key, value []byte) error) error {
 	var keys []string
 	for k := range m {
-		if bytes.HasPrefix([]byte(k), prefix) {
+		if in(k) {
 			keys = append(keys, k)
 		}
 	}

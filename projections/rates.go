@@ -104,7 +104,8 @@ func SortRates(q RateQuery, rows []RateRow) []RateRow {
 	return rows[:min(len(rows), q.Limit)]
 }
 
-// ErrTooManyCohorts is returned for a query that would look at more of them than MaxRateCohorts.
+// ErrTooManyCohorts is returned for a query that would look at more of them than MaxRateCohorts, or find more groups
+// or senders than it can rank.
 var ErrTooManyCohorts = errors.New("projections: the span of time holds too many cohorts")
 
 // MaxRateCohorts bounds the work of a read-rate query.

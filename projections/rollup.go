@@ -1,7 +1,5 @@
 package projections
 
-import "strings"
-
 // The rollup counts, for each cohort of messages, how many were delivered and read, and how soon: docs/rules.md,
 // "Rollups". A message keeps the cell it is counted in, so a receipt costs no look-up.
 
@@ -19,7 +17,10 @@ func (p *Partition) cellOf(m *message) (*cell, error) {
 			return nil, err
 		}
 		if x.user == "" { // a new one
-			x.user, x.single = strings.Clone(c.members[m.sender].user), !c.group()
+			x.user, x.group = c.members[m.sender].user, c.name.group
+			if !c.group() {
+				x.peer = c.members[1-m.sender].user
+			}
 		}
 		if x.total, err = p.totalOf(k); err != nil {
 			return nil, err
@@ -175,31 +176,24 @@ func (p *Partition) rollRecalled(m *message) error {
 }
 
 // TakeCells appends the cells that the entries applied since the last call have changed, with their values now. A
-// cell is in the list once. It is for a partition opened with Options.TrackCells.
-func (p *Partition) TakeCells(dst []Cell) ([]Cell, error) {
+// cell is in the list once. It is for a partition opened with Options.TrackCells. What was not taken before a
+// checkpoint is not told by the partition that is opened from it: take and keep first, then commit.
+func (p *Partition) TakeCells(dst []Cell) []Cell {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, x := range p.changedCells {
-		c, err := p.loadConv(x.conv)
-		if err != nil {
-			p.changedCells = p.changedCells[i:]
-			return dst, err
-		}
-		dst = append(dst, x.view(c))
+		dst = append(dst, x.view(p.appsByNum[x.app].key))
 		x.changed = false
 		x.refs--
 		p.changedCells[i] = nil
 	}
 	p.changedCells = p.changedCells[:0]
 	p.settle()
-	return dst, nil
+	return dst
 }
 
-func (x *cell) view(c *conversation) Cell {
-	v := Cell{App: c.app.key, Hour: x.hour, Group: c.name.group, Sender: x.user, Tally: x.tally()}
-	if !c.group() {
-		v.Peer = c.members[1-x.sender].user
-	}
+func (x *cell) view(app string) Cell {
+	v := Cell{App: app, Hour: x.hour, Group: x.group, Peer: x.peer, Sender: x.user, Tally: x.tally()}
 	x.eachBin(func(bin uint16, n uint64) { v.Bins = append(v.Bins, BinCount{Bin: bin, Count: n}) })
 	return v
 }

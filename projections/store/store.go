@@ -150,7 +150,12 @@ func (s *Store) Get(key []byte) ([]byte, error) {
 
 // Scan implements [projections.Backing].
 func (s *Store) Scan(prefix []byte, f func(key, value []byte) error) error {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	return s.Range(prefix, after(prefix), f)
+}
+
+// Range implements [projections.Backing].
+func (s *Store) Range(first, end []byte, f func(key, value []byte) error) error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: first, UpperBound: end})
 	if err != nil {
 		return fmt.Errorf("scan state: %w", err)
 	}

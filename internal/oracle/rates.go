@@ -1,0 +1,131 @@
+package oracle
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// Rate is a row of a read-rate answer. Where the projections have percentiles, it has every time.
+type Rate struct {
+	Key string
+	projections.Tally
+	Times []int64 // from sending to reading in milliseconds, ascending
+}
+
+// Cohort are the tracked messages of one sender in one conversation in one UTC hour.
+type Cohort struct {
+	Hour         time.Time
+	Conversation events.Conversation
+	Sender       string
+	projections.Tally
+	Times []int64 // from sending to reading in milliseconds, ascending
+}
+
+// Cohorts are all cohorts of the app that have a message, recalled or not, in no order.
+func (m *Model) Cohorts(app string) []Cohort {
+	var all []Cohort
+	for _, c := range m.conversations(app) {
+		for _, msg := range c.messages {
+			if msg.form != tracked {
+				continue
+			}
+			hour := time.UnixMilli(msg.sentAt).UTC().Truncate(time.Hour)
+			i := slices.IndexFunc(all, func(x Cohort) bool {
+				return x.Hour.Equal(hour) && x.Conversation == c.name && x.Sender == msg.from
+			})
+			if i < 0 {
+				i = len(all)
+				all = append(all, Cohort{Hour: hour, Conversation: c.name, Sender: msg.from})
+			}
+			all[i].count(msg)
+		}
+	}
+	return all
+}
+
+func (x *Cohort) count(msg *message) {
+	if msg.recalled {
+		x.Recalled++
+		return
+	}
+	shown := msg.view()
+	x.Messages++
+	x.Eligible += uint64(shown.Eligible)
+	x.Delivered += uint64(shown.Delivered)
+	x.Read += uint64(shown.Read)
+	for _, r := range msg.readers {
+		x.Times = append(x.Times, r.ReadAt-msg.sentAt)
+	}
+	slices.Sort(x.Times)
+}
+
+// Rates answers a read-rate query.
+func (m *Model) Rates(q projections.RateQuery) []Rate { return rates(m.Cohorts(q.App), q) }
+
+// Rates is [Model.Rates] over all partitions.
+func (c *Cluster) Rates(q projections.RateQuery) []Rate {
+	var all []Cohort
+	for _, m := range c.Partitions {
+		all = append(all, m.Cohorts(q.App)...)
+	}
+	return rates(all, q)
+}
+
+func rates(cohorts []Cohort, q projections.RateQuery) []Rate {
+	var rows []Rate
+	for _, x := range cohorts {
+		begins, ends := x.Hour.UnixMilli(), x.Hour.Add(time.Hour).UnixMilli()
+		if q.From >= q.To || ends <= q.From || q.To <= begins {
+			continue
+		}
+		if q.Group != "" && q.Group != x.Conversation.Group || q.Sender != "" && q.Sender != x.Sender {
+			continue
+		}
+		key := x.Hour.Format(time.RFC3339)
+		switch q.By {
+		case projections.ByGroup:
+			if key = x.Conversation.Group; key == "" {
+				continue
+			}
+		case projections.BySender:
+			key = x.Sender
+		}
+		i := slices.IndexFunc(rows, func(r Rate) bool { return r.Key == key })
+		if i < 0 {
+			i = len(rows)
+			rows = append(rows, Rate{Key: key})
+		}
+		rows[i].Add(x.Tally)
+		rows[i].Times = append(rows[i].Times, x.Times...)
+		slices.Sort(rows[i].Times)
+	}
+	slices.SortFunc(rows, func(a, b Rate) int {
+		if q.By == projections.ByHour {
+			return cmp.Compare(a.Key, b.Key)
+		}
+		return cmp.Or(-cmp.Compare(a.Messages, b.Messages), cmp.Compare(a.Key, b.Key))
+	})
+	return rows[:min(len(rows), q.Limit)]
+}
+
+// Differs says how a row of an answer differs from the model's; empty if it does not. A percentile may be off by one
+// hundredth, and by the half of a millisecond that rounding costs.
+func (r *Rate) Differs(got projections.RateRow) string {
+	if got.Key != r.Key || got.Tally != r.Tally {
+		return "the numbers"
+	}
+	for q, p := range map[float64]int64{0.5: got.P50, 0.9: got.P90, 0.99: got.P99} {
+		want := int64(0)
+		if n := len(r.Times); n > 0 {
+			want = r.Times[int(q*float64(n-1))]
+		}
+		if off := float64(max(p, want) - min(p, want)); off > float64(want)/100+0.5 {
+			return "a percentile"
+		}
+	}
+	return ""
+}

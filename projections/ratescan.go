@@ -1,0 +1,298 @@
+package projections
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// RateScan gathers the answer to a RateQuery from the cohorts of one or more partitions, bit by bit, so that neither
+// a fold nor a switch to rebuilt state waits for it:
+//
+//	for s.Next() {
+//		for each partition {
+//			for done := false; !done && err == nil; {
+//				done, err = s.Step(partition)
+//			}
+//		}
+//	}
+//	rows, err := s.Rows()
+//
+// Groups and senders take two rounds: the first finds out whose rows are wanted, the second makes these. What is
+// folded meanwhile may or may not be in the answer.
+type RateScan struct {
+	q           RateQuery
+	first, last int64 // hours
+	table       byte
+
+	round   int
+	rows    map[string]*rateRow
+	visited int
+
+	at cursor
+}
+
+type rateRow struct {
+	Tally
+	times Distribution
+}
+
+// cursor is where the scan is in a partition.
+type cursor struct {
+	app    uint32
+	memory []*cell              // changed cells, still to look at
+	seen   map[cellKey]struct{} // those looked at
+	next   []byte               // the stored key to go on with
+	end    []byte
+	buf    []byte
+
+	// By hours: the one the stored cells are at, and how many they had.
+	hour  int64
+	row   *rateRow
+	hours int
+}
+
+const (
+	// What a step looks at: few enough that its locks are held for milliseconds at most.
+	stepMemory = 256
+	stepStored = 8192
+	// maxRateRows bounds the memory of the first round.
+	maxRateRows = 500_000
+)
+
+// NewRateScan makes a scan that has seen nothing yet.
+func NewRateScan(q RateQuery) *RateScan {
+	s := &RateScan{q: q, table: tableCohort}
+	s.first, s.last = q.Hours()
+	if q.By == ByHour && q.Group == "" && q.Sender == "" {
+		s.table = tableHour
+	}
+	return s
+}
+
+// Next begins the next round, if there is to be one, in which every partition is gone through once.
+func (s *RateScan) Next() bool {
+	s.round++
+	s.visited, s.at = 0, cursor{}
+	switch {
+	case s.round > 2 || s.first > s.last || s.q.By == ByHour && s.round > 1:
+		return false
+	case s.round == 2:
+		wanted := map[string]*rateRow{}
+		for _, r := range SortRates(s.q, s.list()) {
+			wanted[r.Key] = &rateRow{}
+		}
+		s.rows = wanted
+		return len(wanted) > 0
+	}
+	s.rows = map[string]*rateRow{}
+	return true
+}
+
+// Step looks at some more of a partition's cohorts and reports whether that was the last of them in this round. The
+// partition may be another object on the way, if it stands for the same state.
+func (s *RateScan) Step(p *Partition) (done bool, err error) {
+	c := &s.at
+	if c.next == nil {
+		if !s.enter(p) {
+			return true, nil
+		}
+	}
+	if len(c.memory) > 0 {
+		return false, s.stepMemory(p)
+	}
+	if done, err = s.stepStored(p); done || err != nil {
+		s.at = cursor{}
+	}
+	return done, err
+}
+
+// enter begins with a partition; false if it does not know the app.
+//
+// What is not in the backing yet is gathered first. Everything else is in the backing from here on, whatever is
+// committed meanwhile, and what is found there again has been seen.
+func (s *RateScan) enter(p *Partition) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := p.apps[s.q.App]
+	if a == nil {
+		return false
+	}
+	c := &s.at
+	c.app = a.num
+	c.next = hourKey(nil, s.table, a.num, s.first)
+	c.end = hourKey(nil, s.table, a.num, s.last+1)
+	c.seen = map[cellKey]struct{}{}
+	for _, list := range [][]*cell{p.dirtyCells, p.flyingCells} {
+		for _, x := range list {
+			if x.app != a.num || (x.conv == 0) != (s.table == tableHour) || x.hour < s.first || x.hour > s.last {
+				continue
+			}
+			if _, twice := c.seen[x.cellKey]; !twice {
+				c.seen[x.cellKey] = struct{}{}
+				c.memory = append(c.memory, x)
+			}
+		}
+	}
+	return true
+}
+
+// stepMemory looks at some of the changed cells. One that was evicted meanwhile still has the values it was
+// committed with.
+func (s *RateScan) stepMemory(p *Partition) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := &s.at
+	n := min(len(c.memory), stepMemory)
+	for _, x := range c.memory[:n] {
+		c.buf = x.encode(c.buf[:0])
+		if err := s.visit(x.hour, c.buf, false); err != nil {
+			return err
+		}
+	}
+	c.memory = c.memory[n:]
+	return nil
+}
+
+var errStep = errors.New("the step is done")
+
+// stepStored looks at some of the stored cells. The partition is not locked: it goes on folding.
+func (s *RateScan) stepStored(p *Partition) (done bool, err error) {
+	c := &s.at
+	n := 0
+	err = p.back.Range(c.next, c.end, func(key, value []byte) error {
+		if n == stepStored {
+			c.next = append(c.next[:0], key...)
+			return errStep
+		}
+		n++
+		k, err := s.parseKey(key)
+		if err != nil {
+			return err
+		}
+		if _, seen := c.seen[k]; seen {
+			return nil
+		}
+		return s.visit(k.hour, value, true)
+	})
+	switch {
+	case errors.Is(err, errStep):
+		return false, nil
+	case errors.Is(err, errEnough):
+		return true, nil
+	}
+	return true, err
+}
+
+// parseKey takes the key of a cell of the scan's app and table apart.
+func (s *RateScan) parseKey(key []byte) (cellKey, error) {
+	prefix := len(s.at.end) - 8
+	if len(key) < prefix+8 {
+		return cellKey{}, errCorrupt
+	}
+	r := reader{b: key[prefix+8:]}
+	k := cellKey{app: s.at.app, hour: int64(binary.BigEndian.Uint64(key[prefix:]) ^ 1<<63)}
+	if s.table == tableCohort {
+		k.conv, k.sender = r.uvarint(), uint32(r.uvarint())
+	}
+	return k, r.err()
+}
+
+// errEnough ends a partition whose later hours cannot be in the answer.
+var errEnough = errors.New("enough hours")
+
+// visit counts a cell, given in its stored form. Stored ones come in the order of hours.
+func (s *RateScan) visit(hour int64, value []byte, stored bool) error {
+	if s.visited++; s.visited > MaxRateCohorts {
+		return ErrTooManyCohorts
+	}
+	x, err := readCell(value, s.table == tableHour)
+	if err != nil {
+		return err
+	}
+	if s.q.Group != "" && s.q.Group != string(x.group) || s.q.Sender != "" && s.q.Sender != string(x.user) {
+		return nil
+	}
+	var row *rateRow
+	switch s.q.By {
+	case ByHour:
+		return s.visitHour(hour, &x, stored)
+	case ByGroup:
+		if len(x.group) == 0 {
+			return nil
+		}
+		row, err = s.row(x.group)
+	case BySender:
+		row, err = s.row(x.user)
+	default:
+		return fmt.Errorf("rows by %d", s.q.By)
+	}
+	if row == nil || err != nil {
+		return err
+	}
+	return row.add(&x, s.round == 2)
+}
+
+func (s *RateScan) visitHour(hour int64, x *storedCell, stored bool) error {
+	c := &s.at
+	if !stored || c.row == nil || c.hour != hour {
+		if stored {
+			if c.hours == s.q.Limit {
+				return errEnough
+			}
+			c.hours++
+		}
+		row, err := s.row([]byte(HourKey(hour)))
+		if err != nil {
+			return err
+		}
+		c.hour, c.row = hour, row
+	}
+	return c.row.add(x, true)
+}
+
+// row returns the row of a key; nil if it is not wanted in the second round.
+func (s *RateScan) row(key []byte) (*rateRow, error) {
+	row := s.rows[string(key)]
+	if row != nil || s.round == 2 {
+		return row, nil
+	}
+	if len(s.rows) == maxRateRows {
+		return nil, ErrTooManyCohorts
+	}
+	row = &rateRow{}
+	s.rows[string(key)] = row
+	return row, nil
+}
+
+func (r *rateRow) add(x *storedCell, times bool) error {
+	r.Add(Tally{
+		Messages: x.messages, Eligible: x.eligible, Delivered: x.reads + x.onlyDelivered, Read: x.reads, Recalled: x.recalled,
+	})
+	if !times {
+		return nil
+	}
+	return x.eachBin(r.times.Add)
+}
+
+// list is what was counted, in no order and without percentiles.
+func (s *RateScan) list() []RateRow {
+	list := make([]RateRow, 0, len(s.rows))
+	for key, r := range s.rows {
+		list = append(list, RateRow{Key: key, Tally: r.Tally})
+	}
+	return list
+}
+
+// Rows returns the answer, once Next has returned false.
+func (s *RateScan) Rows() ([]RateRow, error) {
+	rows := SortRates(s.q, s.list())
+	for i := range rows {
+		r := &rows[i]
+		var err error
+		if r.P50, r.P90, r.P99, err = s.rows[r.Key].times.Percentiles(); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}

@@ -1,0 +1,189 @@
+package projections_test
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/oracle"
+	"github.com/receiptd/receiptd/internal/sim/history"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// rates scans one or more partitions to the end.
+func rates(q projections.RateQuery, parts ...*projections.Partition) ([]projections.RateRow, error) {
+	s := projections.NewRateScan(q)
+	for s.Next() {
+		for _, p := range parts {
+			for {
+				done, err := s.Step(p)
+				if err != nil {
+					return nil, err
+				}
+				if done {
+					break
+				}
+			}
+		}
+	}
+	return s.Rows()
+}
+
+// rateQueries ask for everything, and for parts of it. The logs of package history begin in the last half minute
+// before a midnight.
+func rateQueries(app string) []projections.RateQuery {
+	const midnight = 1709337600000
+	all := projections.RateQuery{App: app, From: math.MinInt64, To: math.MaxInt64, Limit: 1000}
+	list := []projections.RateQuery{all, all, all, all, all}
+	list[1].By = projections.ByGroup
+	list[2].By = projections.BySender
+	list[3].By, list[3].Group, list[3].Limit = projections.BySender, "g1", 1
+	list[4].Sender, list[4].From, list[4].To, list[4].Limit = "u1", midnight-1, midnight+1, 2
+	return list
+}
+
+func compareRates(t *rapid.T, p *projections.Partition, model *oracle.Model, app string) {
+	t.Helper()
+	for _, q := range rateQueries(app) {
+		got, err := rates(q, p)
+		if err != nil {
+			t.Fatalf("rates %+v: %v", q, err)
+		}
+		want := model.Rates(q)
+		if len(got) != len(want) {
+			t.Fatalf("rates %+v:\n got   %+v\n model %+v", q, got, want)
+		}
+		for i := range got {
+			if what := want[i].Differs(got[i]); what != "" {
+				t.Fatalf("rates %+v, row %d: %s:\n got   %+v\n model %+v", q, i, what, got[i], want[i])
+			}
+		}
+	}
+}
+
+// TestTakenCellsAreTheCohorts follows a fold by what it says has changed, as the sink of an outside store does.
+func TestTakenCellsAreTheCohorts(t *testing.T) {
+	logs := history.Logs()
+	name := func(app string, hour int64, group, peer, sender string) string {
+		return fmt.Sprintf("%q %d %q %q %q", app, hour, group, peer, sender)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		log := logs.Draw(t, "log")
+		model := oracle.NewWithLimits(0, history.SmallLimits())
+		f := newFold(t, memory{}, 1)
+		f.options.TrackCells = true
+		f.open()
+		kept := map[string]projections.Cell{}
+		take := func() {
+			for _, c := range f.part.TakeCells(nil) {
+				kept[name(c.App, c.Hour, c.Group, c.Peer, c.Sender)] = c
+			}
+		}
+		for _, e := range log {
+			e.Apply(model)
+			f.apply(e)
+			switch rapid.IntRange(0, 9).Draw(t, "then") {
+			case 0, 1, 2:
+				take()
+			case 3:
+				take() // what is committed is not folded again
+				f.commit()
+			case 4:
+				f.crash()
+			}
+		}
+		take()
+		n := 0
+		for _, app := range model.Apps() {
+			for _, x := range model.Cohorts(app) {
+				n++
+				peer := ""
+				if x.Conversation.Group == "" {
+					peer = x.Conversation.A
+					if peer == x.Sender {
+						peer = x.Conversation.B
+					}
+				}
+				var bins []projections.BinCount
+				for _, ms := range x.Times {
+					if k := len(bins) - 1; k >= 0 && bins[k].Bin == projections.TimeBin(ms) {
+						bins[k].Count++
+					} else {
+						bins = append(bins, projections.BinCount{Bin: projections.TimeBin(ms), Count: 1})
+					}
+				}
+				id := name(app, x.Hour.UnixMilli()/projections.HourMillis, x.Conversation.Group, peer, x.Sender)
+				if got := kept[id]; got.Tally != x.Tally || !slices.Equal(got.Bins, bins) {
+					t.Fatalf("cohort %s:\n taken %+v\n model %+v", id, got, x)
+				}
+			}
+		}
+		if n != len(kept) {
+			t.Fatalf("%d cohorts were taken; model: %d", len(kept), n)
+		}
+	})
+}
+
+// A cell that outgrows its first form, and whose window then widens both ways, counts on as before, and what a recall
+// takes back is gone from it.
+func TestManyTimesInOneCell(t *testing.T) {
+	const app, members, messages = "o#a", 90, 8
+	settings := events.DefaultSettings()
+	settings.GroupReceipts.Enabled = true
+	group := events.Event{App: app, Kind: events.GroupCreated, Group: "g", User: "sender"}
+	for i := range members {
+		group.Members = append(group.Members, fmt.Sprint("reader", i))
+	}
+	log := []history.Entry{{At: 1, Events: []events.Event{{App: app, Kind: events.AppConfigured, Settings: &settings, Revision: 1}, group}}}
+	add := func(at int64, ev events.Event) {
+		ev.App, ev.Group = app, "g"
+		log = append(log, history.Entry{At: at, Events: []events.Event{ev}})
+	}
+	for i := range messages {
+		add(1000, events.Event{Kind: events.MessageSent, User: "sender", Message: fmt.Sprint("m", i), Receipt: true})
+	}
+	at := int64(1000)
+	for i := range members {
+		at += int64(i * i * 37 % 10_007)
+		for k := range messages {
+			add(at, events.Event{Kind: events.MessageRead, User: fmt.Sprint("reader", (i+k)%members), Message: fmt.Sprint("m", k)})
+		}
+	}
+	late := at
+	add(late, events.Event{Kind: events.MessageSent, User: "sender", Message: "late", Receipt: true})
+	add(late+1, events.Event{Kind: events.MessageRead, User: "reader0", Message: "late"})
+	add(late+2, events.Event{Kind: events.MessageRecalled, User: "sender", Message: "m3"})
+
+	rapid.Check(t, func(t *rapid.T) {
+		model := oracle.New(0)
+		straight, stopped := newFold(t, memory{}, 0), newFold(t, memory{}, 1)
+		for _, f := range []*fold{straight, stopped} {
+			f.options.Limits = projections.Limits{}
+			f.open()
+		}
+		for i, e := range log {
+			e.Sequence = uint64(i) + 1
+			e.Apply(model)
+			straight.apply(e)
+			stopped.apply(e)
+			if rapid.IntRange(0, 60).Draw(t, "stop") == 0 {
+				stopped.commit()
+				stopped.crash()
+			}
+		}
+		compareRates(t, straight.part, model, app)
+		compareRates(t, stopped.part, model, app)
+		straight.commitAll()
+		stopped.commitAll()
+		if a, b := straight.state.dump(), stopped.state.dump(); a != b {
+			t.Fatalf("the states differ:\nstraight:\n%s\nstopped:\n%s", a, b)
+		}
+		if counted, actual := straight.part.CacheSize(); counted != actual {
+			t.Fatalf("counted %d bytes, cached %d", counted, actual)
+		}
+	})
+}
