@@ -94,6 +94,8 @@ type Projector struct {
 	close      context.CancelFunc
 	closeOnce  sync.Once
 	closeErr   error
+
+	scanning chan struct{} // holds a token while read rates are counted
 }
 
 // worker is the projector of one partition.
@@ -136,7 +138,7 @@ func NewProjector(ctx context.Context, log Log, o Options) (*Projector, error) {
 		o.Logger = slog.Default()
 	}
 	blocks := max(o.CacheBytes/4, 8<<20) + log.Partitions()*store.MemoryBytes
-	p := &Projector{log: log, o: o, blocks: pebble.NewCache(int64(blocks))}
+	p := &Projector{log: log, o: o, blocks: pebble.NewCache(int64(blocks)), scanning: make(chan struct{}, 1)}
 	p.closing, p.close = context.WithCancel(context.Background())
 	for k := range log.Partitions() {
 		w, err := p.open(ctx, k)

@@ -147,6 +147,14 @@ func (d *Decoder) readTime() error {
 	return nil
 }
 
+// ParseTime reads a time as events may give it, RFC 3339 or whole Unix milliseconds, as the latter.
+func ParseTime(s string) (ms int64, ok bool) {
+	if ms, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return ms, true
+	}
+	return parseTime(s)
+}
+
 // parseTime reads RFC 3339 as Unix milliseconds; a finer fraction is cut off.
 func parseTime(s string) (int64, bool) {
 	// UnmarshalText holds to the RFC where time.Parse is more generous.

@@ -126,22 +126,32 @@ func (p *Partition) rollDelivered(m *message) error {
 
 // rollRead counts a read at the fold's clock.
 func (p *Partition) rollRead(m *message) error {
-	x, err := p.changing(m)
-	if err != nil {
-		return err
+	x := m.cell
+	if x == nil || x.epoch != p.epoch || p.trackCells {
+		var err error
+		if x, err = p.changing(m); err != nil {
+			return err
+		}
 	}
 	bin := TimeBin(p.clock - m.sentAt)
-	for ; x != nil; x = x.total {
-		if !x.add(bin) {
-			before := x.cost()
-			x.grow(bin)
-			p.cacheBytes += x.cost() - before
-		}
-		if m.deliveredAt != 0 {
-			x.onlyDelivered--
-		}
+	if !x.add(bin) {
+		p.grow(x, bin)
+	}
+	if !x.total.add(bin) {
+		p.grow(x.total, bin)
+	}
+	if m.deliveredAt != 0 {
+		x.onlyDelivered--
+		x.total.onlyDelivered--
 	}
 	return nil
+}
+
+// grow counts a time in a cell that has no room for it yet.
+func (p *Partition) grow(x *cell, bin uint16) {
+	before := x.cost()
+	x.grow(bin)
+	p.cacheBytes += x.cost() - before
 }
 
 // rollRecalled takes a message that is about to be recalled out of all numbers but that of the recalled ones.

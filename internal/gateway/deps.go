@@ -74,3 +74,10 @@ type Progress struct {
 	Stored  uint64 `json:"stored"`
 	Applied uint64 `json:"applied"`
 }
+
+// Analytics answers questions about many messages at once. The projector is one; another store may be.
+type Analytics interface {
+	// ReadRates answers in the order and within the limit of the query. The error is
+	// [projections.ErrTooManyCohorts] for one that is too large to answer.
+	ReadRates(ctx context.Context, q projections.RateQuery) ([]projections.RateRow, error)
+}

@@ -48,6 +48,7 @@ var (
 	errUnavailable  = &apiError{status: http.StatusServiceUnavailable, code: "unavailable", message: "the log cannot store events now; nothing of the request was stored", retryAfter: 2}
 	errUnknown      = &apiError{status: http.StatusServiceUnavailable, code: "unknown_outcome", message: "not known whether the events are stored; send them again, repeated events are harmless", retryAfter: 1}
 	errLogFull      = &apiError{status: http.StatusServiceUnavailable, code: "log_full", message: "the log has no room; send the events again when it has, repeated events are harmless", retryAfter: 30}
+	errRange        = &apiError{status: http.StatusBadRequest, code: "range_too_large", message: "from and to are too far apart to count all that was sent between them; ask for less at a time"}
 	errTimeout      = &apiError{status: http.StatusServiceUnavailable, code: "timeout", message: "not done in time", retryAfter: 1}
 )
 
@@ -90,6 +91,7 @@ func asAPIError(err error) *apiError {
 		answer *apiError
 	}{
 		{projections.ErrNotFound, errNoMessage},
+		{projections.ErrTooManyCohorts, errRange},
 		{consumers.ErrBadCursor, invalidCursor("cursor")},
 		{eventlog.ErrUnknownOutcome, errUnknown}, // before ErrUnavailable, which it may come with
 		{eventlog.ErrOverloaded, errOverloaded},

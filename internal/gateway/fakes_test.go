@@ -241,3 +241,25 @@ func (c *fakeCommands) seenCalls() []seenCall {
 	defer c.mu.Unlock()
 	return slices.Clone(c.seen)
 }
+
+// fakeAnalytics answers with rows of a test, and records what it was asked last.
+type fakeAnalytics struct {
+	rows []projections.RateRow
+	err  error
+
+	mu    sync.Mutex
+	query projections.RateQuery
+}
+
+func (a *fakeAnalytics) ReadRates(_ context.Context, q projections.RateQuery) ([]projections.RateRow, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.query = q
+	return a.rows, a.err
+}
+
+func (a *fakeAnalytics) asked() projections.RateQuery {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.query
+}

@@ -20,6 +20,8 @@ type Config struct {
 	Log      Log
 	Commands Commands
 	Notify   Subscriber
+	// Analytics answers the questions about read rates.
+	Analytics Analytics
 	// Partitions is the number of partitions of the log.
 	Partitions int
 
@@ -128,6 +130,8 @@ func (cfg *Config) validate() error {
 	switch {
 	case cfg.State == nil, cfg.Log == nil, cfg.Commands == nil, cfg.Notify == nil:
 		return errors.New("state, log, commands and notify are required")
+	case cfg.Analytics == nil:
+		return errors.New("analytics are required")
 	case cfg.Partitions < 1:
 		return errors.New("the number of partitions is required")
 	case cfg.AdminKey == "":

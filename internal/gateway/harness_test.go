@@ -31,15 +31,16 @@ const (
 // harness is a gateway on a real listener, over fakes, and a client that holds every request and
 // answer against the OpenAPI description.
 type harness struct {
-	t        *testing.T
-	state    *fakeState
-	log      *fakeLog
-	commands *fakeCommands
-	notify   *consumers.Notify
-	tokens   *Tokens
-	gateway  *Gateway
-	server   *httptest.Server
-	logged   *lockedBuffer
+	t         *testing.T
+	state     *fakeState
+	log       *fakeLog
+	commands  *fakeCommands
+	analytics *fakeAnalytics
+	notify    *consumers.Notify
+	tokens    *Tokens
+	gateway   *Gateway
+	server    *httptest.Server
+	logged    *lockedBuffer
 
 	mu  sync.Mutex
 	now time.Time // zero: the real one
@@ -47,7 +48,7 @@ type harness struct {
 
 func newHarness(t *testing.T, change ...func(*Config)) *harness {
 	t.Helper()
-	h := &harness{t: t, state: newFakeState(), log: &fakeLog{}, logged: new(lockedBuffer)}
+	h := &harness{t: t, state: newFakeState(), log: &fakeLog{}, analytics: &fakeAnalytics{}, logged: new(lockedBuffer)}
 	h.commands = &fakeCommands{state: h.state}
 	h.notify = consumers.NewNotify(testPartitions, consumers.NotifyOptions{FlushInterval: 10 * time.Millisecond})
 	var err error
@@ -55,7 +56,7 @@ func newHarness(t *testing.T, change ...func(*Config)) *harness {
 		t.Fatal(err)
 	}
 	cfg := Config{
-		State: h.state, Log: h.log, Commands: h.commands, Notify: h.notify, Partitions: testPartitions,
+		State: h.state, Log: h.log, Commands: h.commands, Notify: h.notify, Analytics: h.analytics, Partitions: testPartitions,
 		AdminKey: testAdminKey, Tokens: h.tokens, Version: "test",
 		Registry: prometheus.NewRegistry(),
 		Logger:   slog.New(slog.NewTextHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -151,7 +151,7 @@ func TestAdminHandlerIsForTheAdminKey(t *testing.T) {
 func TestNewRefusesWhatIsMissing(t *testing.T) {
 	h := newHarness(t)
 	for name, change := range map[string]func(*Config){
-		"state": func(c *Config) { c.State = nil }, "log": func(c *Config) { c.Log = nil }, "admin key": func(c *Config) { c.AdminKey = "" },
+		"state": func(c *Config) { c.State = nil }, "analytics": func(c *Config) { c.Analytics = nil }, "log": func(c *Config) { c.Log = nil }, "admin key": func(c *Config) { c.AdminKey = "" },
 		"tokens": func(c *Config) { c.Tokens = nil }, "partitions": func(c *Config) { c.Partitions = 0 },
 		"registry": func(c *Config) { c.Registry = nil }, "logger": func(c *Config) { c.Logger = nil },
 	} {

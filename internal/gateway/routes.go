@@ -53,6 +53,7 @@ func (g *Gateway) routes() []route {
 		{method: "POST", path: appPath + "/users/{user}/statistics:ack", access: accessSelf, handle: g.postStatisticsAck},
 		{method: "GET", path: appPath + "/users/{user}/stream", access: accessSelf, endless: true, handle: g.getStream},
 		{method: "POST", path: appPath + "/users/{user}/tokens", access: accessAdmin, handle: g.postToken},
+		{method: "GET", path: appPath + "/analytics/read-rate", access: accessAdmin, handle: g.getReadRate},
 		{method: "GET", path: appPath + "/rejections", access: accessAdmin, handle: g.getRejections},
 
 		{method: "GET", path: "/v1/status", handle: g.getStatus},

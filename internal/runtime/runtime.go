@@ -182,6 +182,7 @@ func (s *Server) gateway(version string) (*gateway.Gateway, error) {
 		Log:        appender{s.Log},
 		Commands:   &commands{log: s.Log, projector: s.Projector},
 		Notify:     s.notify,
+		Analytics:  s.Projector,
 		Partitions: s.Log.Partitions(),
 		AdminKey:   s.adminKey,
 		Tokens:     tokens,
