@@ -72,6 +72,14 @@ func TimeBin(ms int64) uint16 {
 	return b
 }
 
+// BinMillis is where a bin begins: the shortest time in it, in milliseconds.
+func BinMillis(bin uint16) int64 {
+	if bin == 0 {
+		return 0
+	}
+	return timeBins.last[bin-1] + 1
+}
+
 // Distribution adds up times by bin. The zero value is empty.
 type Distribution struct {
 	none  uint64
@@ -107,6 +115,21 @@ func (d *Distribution) Merge(o *Distribution) {
 
 // Total is the number of times.
 func (d *Distribution) Total() uint64 { return d.total }
+
+// Bins lists the bins that are not empty, ascending.
+func (d *Distribution) Bins() []BinCount {
+	var list []BinCount
+	if d.none > 0 {
+		list = append(list, BinCount{Bin: 0, Count: d.none})
+	}
+	if d.bins != nil {
+		d.bins.ForEach(func(index int, count float64) (stop bool) {
+			list = append(list, BinCount{Bin: uint16(index + 1), Count: uint64(count)})
+			return false
+		})
+	}
+	return list
+}
 
 // Percentiles returns the median, the 90th and the 99th percentile in milliseconds; zeros if there are no times.
 func (d *Distribution) Percentiles() (p50, p90, p99 int64, err error) {

@@ -37,6 +37,15 @@ func TestTimeBinIsThatOfTheMapping(t *testing.T) {
 	check(math.MaxInt64)
 }
 
+func TestABinBeginsAtItsShortestTime(t *testing.T) {
+	for ms := range int64(1 << 16) {
+		b := TimeBin(ms)
+		if BinMillis(b) > ms || b+1 < NumBins && ms >= BinMillis(b+1) {
+			t.Fatalf("%d ms are in bin %d, from %d to before %d", ms, b, BinMillis(b), BinMillis(b+1))
+		}
+	}
+}
+
 // Which bin a time is in must not depend on how a machine rounds: no whole number lies so near to the end of a bin
 // that it could.
 func TestNoTimeIsAtTheEdgeOfABin(t *testing.T) {

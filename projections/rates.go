@@ -33,6 +33,8 @@ type RateQuery struct {
 	Group, Sender string
 	// Limit is the most rows wanted, at least 1.
 	Limit int
+	// Bins has the rows carry their distributions.
+	Bins bool
 }
 
 // Hours are the first and the last hour of the query, as Unix milliseconds divided by HourMillis; there is none
@@ -64,6 +66,9 @@ type RateRow struct {
 	// Percentiles of the time from sending to reading in milliseconds, within AccuracyPercent or half a
 	// millisecond; without meaning if Read is 0.
 	P50, P90, P99 int64
+	// Bins are the times behind the percentiles, ascending, without empty bins, if the query asked for them. Their
+	// counts add up to Read.
+	Bins []BinCount
 }
 
 // Tally are the numbers of a cohort of messages.

@@ -293,6 +293,9 @@ func (s *RateScan) Rows() ([]RateRow, error) {
 		if r.P50, r.P90, r.P99, err = s.rows[r.Key].times.Percentiles(); err != nil {
 			return nil, err
 		}
+		if s.q.Bins {
+			r.Bins = s.rows[r.Key].times.Bins()
+		}
 	}
 	return rows, nil
 }

@@ -37,7 +37,7 @@ func rates(q projections.RateQuery, parts ...*projections.Partition) ([]projecti
 // before a midnight.
 func rateQueries(app string) []projections.RateQuery {
 	const midnight = 1709337600000
-	all := projections.RateQuery{App: app, From: math.MinInt64, To: math.MaxInt64, Limit: 1000}
+	all := projections.RateQuery{App: app, From: math.MinInt64, To: math.MaxInt64, Limit: 1000, Bins: true}
 	list := []projections.RateQuery{all, all, all, all, all}
 	list[1].By = projections.ByGroup
 	list[2].By = projections.BySender

@@ -127,5 +127,25 @@ func (r *Rate) Differs(got projections.RateRow) string {
 			return "a percentile"
 		}
 	}
+	return r.binsDiffer(got.Bins)
+}
+
+// binsDiffer is for a query that asked for the bins, where every time is to be in its own.
+func (r *Rate) binsDiffer(got []projections.BinCount) string {
+	times := r.Times
+	for _, b := range got {
+		if b.Count == 0 || b.Count > uint64(len(times)) {
+			return "the bins"
+		}
+		for _, ms := range times[:b.Count] {
+			if projections.TimeBin(ms) != b.Bin {
+				return "the bins"
+			}
+		}
+		times = times[b.Count:]
+	}
+	if got != nil && len(times) > 0 {
+		return "the bins"
+	}
 	return ""
 }
