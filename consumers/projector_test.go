@@ -113,6 +113,7 @@ func TestFoldOfTheLogIsThatOfTheModel(t *testing.T) {
 		messages += compareMessages(t, r.Projector, models, app)
 		compareUsers(t, r.Projector, models, app)
 		compareRejections(t, r.Projector, models, app)
+		compareRates(t, r.Projector, models, app)
 	}
 	if messages < 100 {
 		t.Errorf("only %d messages in all", messages)

@@ -2,6 +2,9 @@ package projections
 
 import "slices"
 
+// SmallSteps has a scan take many steps through little.
+func (s *RateScan) SmallSteps() { s.stepMemory, s.stepStored = 1, 2 }
+
 // CacheSize is what the partition counts as the memory of its cache, and what its cached objects come to.
 func (p *Partition) CacheSize() (counted, actual int) {
 	p.mu.Lock()

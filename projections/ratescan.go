@@ -25,6 +25,9 @@ type RateScan struct {
 	first, last int64 // hours
 	table       byte
 
+	// What a step looks at: few enough that its locks are held for milliseconds at most.
+	stepMemory, stepStored int
+
 	round   int
 	rows    map[string]*rateRow
 	visited int
@@ -53,16 +56,15 @@ type cursor struct {
 }
 
 const (
-	// What a step looks at: few enough that its locks are held for milliseconds at most.
-	stepMemory = 256
-	stepStored = 8192
+	defaultStepMemory = 256
+	defaultStepStored = 8192
 	// maxRateRows bounds the memory of the first round.
 	maxRateRows = 500_000
 )
 
 // NewRateScan makes a scan that has seen nothing yet.
 func NewRateScan(q RateQuery) *RateScan {
-	s := &RateScan{q: q, table: tableCohort}
+	s := &RateScan{q: q, table: tableCohort, stepMemory: defaultStepMemory, stepStored: defaultStepStored}
 	s.first, s.last = q.Hours()
 	if q.By == ByHour && q.Group == "" && q.Sender == "" {
 		s.table = tableHour
@@ -99,9 +101,9 @@ func (s *RateScan) Step(p *Partition) (done bool, err error) {
 		}
 	}
 	if len(c.memory) > 0 {
-		return false, s.stepMemory(p)
+		return false, s.lookAtMemory(p)
 	}
-	if done, err = s.stepStored(p); done || err != nil {
+	if done, err = s.lookAtStored(p); done || err != nil {
 		s.at = cursor{}
 	}
 	return done, err
@@ -137,13 +139,13 @@ func (s *RateScan) enter(p *Partition) bool {
 	return true
 }
 
-// stepMemory looks at some of the changed cells. One that was evicted meanwhile still has the values it was
+// lookAtMemory looks at some of the changed cells. One that was evicted meanwhile still has the values it was
 // committed with.
-func (s *RateScan) stepMemory(p *Partition) error {
+func (s *RateScan) lookAtMemory(p *Partition) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := &s.at
-	n := min(len(c.memory), stepMemory)
+	n := min(len(c.memory), s.stepMemory)
 	for _, x := range c.memory[:n] {
 		c.buf = x.encode(c.buf[:0])
 		if err := s.visit(x.hour, c.buf, false); err != nil {
@@ -156,12 +158,12 @@ func (s *RateScan) stepMemory(p *Partition) error {
 
 var errStep = errors.New("the step is done")
 
-// stepStored looks at some of the stored cells. The partition is not locked: it goes on folding.
-func (s *RateScan) stepStored(p *Partition) (done bool, err error) {
+// lookAtStored looks at some of the stored cells. The partition is not locked: it goes on folding.
+func (s *RateScan) lookAtStored(p *Partition) (done bool, err error) {
 	c := &s.at
 	n := 0
 	err = p.back.Range(c.next, c.end, func(key, value []byte) error {
-		if n == stepStored {
+		if n == s.stepStored {
 			c.next = append(c.next[:0], key...)
 			return errStep
 		}

@@ -17,6 +17,7 @@ import (
 // rates scans one or more partitions to the end.
 func rates(q projections.RateQuery, parts ...*projections.Partition) ([]projections.RateRow, error) {
 	s := projections.NewRateScan(q)
+	s.SmallSteps()
 	for s.Next() {
 		for _, p := range parts {
 			for {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -155,6 +156,7 @@ func (m *model) compare(s *server) {
 	s.t.Helper()
 	for app := range m.apps {
 		m.compareApp(s, app)
+		m.compareRates(s, app)
 		m.compareMessages(s, app)
 		for _, user := range m.cluster.Users(app) {
 			m.compareUser(s, app, user)
@@ -178,6 +180,37 @@ func (m *model) compareApp(s *server, app string) {
 	}
 	slices.SortStableFunc(want, func(a, b rejection) int { return cmp.Compare(b.At, a.At) })
 	same(s, "rejections of "+app, s.rejections(app), want[:min(len(want), 1000)])
+}
+
+// compareRates asks for all read rates, in every grouping.
+func (m *model) compareRates(s *server, app string) {
+	s.t.Helper()
+	for by, name := range []string{"hour", "group", "sender"} {
+		want := m.cluster.Rates(projections.RateQuery{App: app, To: math.MaxInt64, By: projections.RateBy(by), Limit: 1000})
+		var answer struct {
+			Rows []struct {
+				Key                                           string
+				Messages, Eligible, Delivered, Read, Recalled uint64
+				ReadRate                                      float64 `json:"read_rate"`
+				P50                                           int64   `json:"p50_ms"`
+				P90                                           int64   `json:"p90_ms"`
+				P99                                           int64   `json:"p99_ms"`
+			}
+		}
+		s.must("GET", appPath(app)+"/analytics/read-rate?limit=1000&from=0&to=9223372036854775807&group_by="+name, nil, &answer)
+		if len(answer.Rows) != len(want) {
+			s.t.Fatalf("rates of %s by %s: %d rows, want %d", app, name, len(answer.Rows), len(want))
+		}
+		for i, r := range answer.Rows {
+			got := projections.RateRow{
+				Key: r.Key, P50: r.P50, P90: r.P90, P99: r.P99,
+				Tally: projections.Tally{Messages: r.Messages, Eligible: r.Eligible, Delivered: r.Delivered, Read: r.Read, Recalled: r.Recalled},
+			}
+			if what := want[i].Differs(got); what != "" || r.ReadRate != want[i].Rate() {
+				s.t.Fatalf("rates of %s by %s, row %d: %s: %+v; model: %+v", app, name, i, what, r, want[i].Tally)
+			}
+		}
+	}
 }
 
 // message is a message as the server shows it.

@@ -42,7 +42,7 @@ func TestReplayUnderTraffic(t *testing.T) {
 	s := startServer(t)
 	l := newLoad(s, random(t).Uint64(), 4)
 	l.start()
-	for _, projection := range []string{"all", "readset", "unread", "statistic", "rejections", "all"} {
+	for _, projection := range []string{"all", "readset", "unread", "statistic", "rejections", "rollup", "all"} {
 		time.Sleep(100 * time.Millisecond)
 		before := l.accepted()
 		if v := equal(t, s.ctl("replay", "--json", "--projection="+projection)); !v.Switched {

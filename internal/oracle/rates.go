@@ -27,21 +27,26 @@ type Cohort struct {
 
 // Cohorts are all cohorts of the app that have a message, recalled or not, in no order.
 func (m *Model) Cohorts(app string) []Cohort {
+	type name struct {
+		hour   time.Time
+		sender string
+	}
 	var all []Cohort
 	for _, c := range m.conversations(app) {
+		cohorts := map[name]*Cohort{}
 		for _, msg := range c.messages {
 			if msg.form != tracked {
 				continue
 			}
-			hour := time.UnixMilli(msg.sentAt).UTC().Truncate(time.Hour)
-			i := slices.IndexFunc(all, func(x Cohort) bool {
-				return x.Hour.Equal(hour) && x.Conversation == c.name && x.Sender == msg.from
-			})
-			if i < 0 {
-				i = len(all)
-				all = append(all, Cohort{Hour: hour, Conversation: c.name, Sender: msg.from})
+			n := name{time.UnixMilli(msg.sentAt).UTC().Truncate(time.Hour), msg.from}
+			if cohorts[n] == nil {
+				cohorts[n] = &Cohort{Hour: n.hour, Conversation: c.name, Sender: n.sender}
 			}
-			all[i].count(msg)
+			cohorts[n].count(msg)
+		}
+		for _, x := range cohorts {
+			slices.Sort(x.Times)
+			all = append(all, *x)
 		}
 	}
 	return all
@@ -60,7 +65,6 @@ func (x *Cohort) count(msg *message) {
 	for _, r := range msg.readers {
 		x.Times = append(x.Times, r.ReadAt-msg.sentAt)
 	}
-	slices.Sort(x.Times)
 }
 
 // Rates answers a read-rate query.
@@ -76,7 +80,7 @@ func (c *Cluster) Rates(q projections.RateQuery) []Rate {
 }
 
 func rates(cohorts []Cohort, q projections.RateQuery) []Rate {
-	var rows []Rate
+	byKey := map[string]*Rate{}
 	for _, x := range cohorts {
 		begins, ends := x.Hour.UnixMilli(), x.Hour.Add(time.Hour).UnixMilli()
 		if q.From >= q.To || ends <= q.From || q.To <= begins {
@@ -94,14 +98,16 @@ func rates(cohorts []Cohort, q projections.RateQuery) []Rate {
 		case projections.BySender:
 			key = x.Sender
 		}
-		i := slices.IndexFunc(rows, func(r Rate) bool { return r.Key == key })
-		if i < 0 {
-			i = len(rows)
-			rows = append(rows, Rate{Key: key})
+		if byKey[key] == nil {
+			byKey[key] = &Rate{Key: key}
 		}
-		rows[i].Add(x.Tally)
-		rows[i].Times = append(rows[i].Times, x.Times...)
-		slices.Sort(rows[i].Times)
+		byKey[key].Add(x.Tally)
+		byKey[key].Times = append(byKey[key].Times, x.Times...)
+	}
+	var rows []Rate
+	for _, r := range byKey {
+		slices.Sort(r.Times)
+		rows = append(rows, *r)
 	}
 	slices.SortFunc(rows, func(a, b Rate) int {
 		if q.By == projections.ByHour {
