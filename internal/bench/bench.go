@@ -87,6 +87,11 @@ type Result struct {
 	HTTPNDJSON   float64 `json:"http_ndjson_receipts_per_s,omitempty"`
 	HTTPProtobuf float64 `json:"http_protobuf_receipts_per_s,omitempty"`
 
+	// How long a read-rate query over the last day takes, with all rows.
+	RatesByHour   float64 `json:"read_rate_by_hour_ms"`
+	RatesByGroup  float64 `json:"read_rate_by_group_ms"`
+	RatesBySender float64 `json:"read_rate_by_sender_ms"`
+
 	// CountsChecked messages had the read count that the traffic leads to; a wrong one fails the run.
 	CountsChecked int  `json:"counts_checked"`
 	VerifyEqual   bool `json:"verify_equal"`
@@ -130,6 +135,7 @@ func Run(ctx context.Context, o Options) (_ Result, err error) {
 		{"latency when idle", r.idle},
 		{"HTTP", r.http},
 		{"counts", r.checkCounts},
+		{"read rates", r.rates},
 		{"replay and verify", r.replay},
 		{"raw replay", r.rawReplay},
 		{"sizes", r.sizes},
