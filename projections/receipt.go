@@ -168,17 +168,17 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, read
 		return events.RejectedNotFound, nil
 	}
 	p.touchMessage(m)
-	if !read {
-		m.deliveredAt = p.clock
-		if err := p.rollDelivered(m); err != nil {
-			return 0, err
-		}
+	var err error
+	if read {
+		err = p.addReader(m, reader, content)
 	} else {
-		if err := p.addReader(m, reader, content); err != nil {
-			return 0, err
-		}
+		m.deliveredAt = p.clock
+		err = p.rollDelivered(m)
 	}
-	if err := p.receiptPending(m); err != nil {
+	if err == nil {
+		err = p.receiptPending(m)
+	}
+	if err != nil {
 		return 0, err
 	}
 	if p.online != nil {

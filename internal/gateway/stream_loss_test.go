@@ -18,8 +18,9 @@ import (
 // empty is the backing of a fold that never commits.
 type empty struct{}
 
-func (empty) Get([]byte) ([]byte, error)                       { return nil, nil }
-func (empty) Scan([]byte, func(key, value []byte) error) error { return nil }
+func (empty) Get([]byte) ([]byte, error)                         { return nil, nil }
+func (empty) Scan([]byte, func(key, value []byte) error) error   { return nil }
+func (empty) Range(_, _ []byte, _ func(_, _ []byte) error) error { return nil }
 
 // fold is a partition in which others receive and read what alice sends.
 type fold struct {
