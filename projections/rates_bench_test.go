@@ -1,0 +1,58 @@
+package projections_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/receiptd/receiptd/projections"
+	"github.com/receiptd/receiptd/projections/store"
+)
+
+// BenchmarkReadRates guards the cost of a query by sender, the most expensive kind: one op looks at each of 2400
+// stored cohorts of a day, with two million receipts, twice.
+func BenchmarkReadRates(b *testing.B) {
+	setup, batches := benchEntries(b, 500)
+	state, err := store.Open(b.TempDir(), store.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer state.Close()
+	part, err := projections.Open(0, state, projections.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := part.Apply(projections.Entry{Sequence: 1, At: 1}, setup); err != nil {
+		b.Fatal(err)
+	}
+	const day = 24 * projections.HourMillis
+	for i, batch := range batches {
+		at := int64(i) * day / int64(len(batches))
+		if _, err := part.Apply(projections.Entry{Sequence: uint64(i) + 2, At: at}, batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	c, err := part.Capture()
+	if err == nil {
+		err = state.Commit(c)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	part.Committed(c)
+	q := projections.RateQuery{App: "acme#chat", To: math.MaxInt64, By: projections.BySender, Limit: 100}
+	b.ReportAllocs()
+	for b.Loop() {
+		s := projections.NewRateScan(q)
+		for s.Next() {
+			for done := false; !done; {
+				if done, err = s.Step(part); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		rows, err := s.Rows()
+		if err != nil || len(rows) != 100 {
+			b.Fatal(len(rows), err)
+		}
+	}
+}
