@@ -5,6 +5,9 @@ import "slices"
 // SmallSteps has a scan take many steps through little.
 func (s *RateScan) SmallSteps() { s.stepMemory, s.stepStored = 1, 2 }
 
+// Bound has a scan refuse more than this.
+func (s *RateScan) Bound(cohorts, rows int) { s.maxCohorts, s.maxRows = cohorts, rows }
+
 // CacheSize is what the partition counts as the memory of its cache, and what its cached objects come to.
 func (p *Partition) CacheSize() (counted, actual int) {
 	p.mu.Lock()

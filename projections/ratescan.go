@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // RateScan gathers the answer to a RateQuery from the cohorts of one or more partitions, bit by bit, so that neither
@@ -27,6 +28,8 @@ type RateScan struct {
 
 	// What a step looks at: few enough that its locks are held for milliseconds at most.
 	stepMemory, stepStored int
+	// The most cohorts looked at in a round, and the most rows counted.
+	maxCohorts, maxRows int
 
 	round   int
 	rows    map[string]*rateRow
@@ -64,7 +67,10 @@ const (
 
 // NewRateScan makes a scan that has seen nothing yet.
 func NewRateScan(q RateQuery) *RateScan {
-	s := &RateScan{q: q, table: tableCohort, stepMemory: defaultStepMemory, stepStored: defaultStepStored}
+	s := &RateScan{
+		q: q, table: tableCohort, stepMemory: defaultStepMemory, stepStored: defaultStepStored,
+		maxCohorts: MaxRateCohorts, maxRows: maxRateRows,
+	}
 	s.first, s.last = q.Hours()
 	if q.By == ByHour && q.Group == "" && q.Sender == "" {
 		s.table = tableHour
@@ -164,7 +170,7 @@ func (s *RateScan) lookAtStored(p *Partition) (done bool, err error) {
 	n := 0
 	err = p.back.Range(c.next, c.end, func(key, value []byte) error {
 		if n == s.stepStored {
-			c.next = append(c.next[:0], key...)
+			c.next = slices.Clone(key)
 			return errStep
 		}
 		n++
@@ -205,7 +211,7 @@ var errEnough = errors.New("enough hours")
 
 // visit counts a cell, given in its stored form. Stored ones come in the order of hours.
 func (s *RateScan) visit(hour int64, value []byte, stored bool) error {
-	if s.visited++; s.visited > MaxRateCohorts {
+	if s.visited++; s.visited > s.maxCohorts {
 		return ErrTooManyCohorts
 	}
 	x, err := readCell(value, s.table == tableHour)
@@ -259,7 +265,7 @@ func (s *RateScan) row(key []byte) (*rateRow, error) {
 	if row != nil || s.round == 2 {
 		return row, nil
 	}
-	if len(s.rows) == maxRateRows {
+	if len(s.rows) == s.maxRows {
 		return nil, ErrTooManyCohorts
 	}
 	row = &rateRow{}

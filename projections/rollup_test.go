@@ -1,6 +1,7 @@
 package projections_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -16,7 +17,10 @@ import (
 
 // rates scans one or more partitions to the end.
 func rates(q projections.RateQuery, parts ...*projections.Partition) ([]projections.RateRow, error) {
-	s := projections.NewRateScan(q)
+	return scan(projections.NewRateScan(q), parts...)
+}
+
+func scan(s *projections.RateScan, parts ...*projections.Partition) ([]projections.RateRow, error) {
 	s.SmallSteps()
 	for s.Next() {
 		for _, p := range parts {
@@ -187,4 +191,58 @@ func TestManyTimesInOneCell(t *testing.T) {
 			t.Fatalf("counted %d bytes, cached %d", counted, actual)
 		}
 	})
+}
+
+// A query that is too large says so: it neither answers with a part nor goes on.
+func TestRateQueriesAreBounded(t *testing.T) {
+	part, err := projections.Open(0, memory{}, projections.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, list := range fewSenders(3, 4) {
+		var b events.Batch
+		b.SetEvents(list)
+		if _, err := part.Apply(projections.Entry{Sequence: uint64(i) + 1, At: 1}, &b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		cohorts, rows int
+		by            projections.RateBy
+		want          error
+	}{
+		{12, 12, projections.BySender, nil},
+		{11, 12, projections.BySender, projections.ErrTooManyCohorts},
+		{12, 3, projections.ByGroup, nil},
+		{12, 2, projections.ByGroup, projections.ErrTooManyCohorts},
+		{1, 1, projections.ByHour, nil},
+	} {
+		s := projections.NewRateScan(projections.RateQuery{App: "o#a", To: 2, By: test.by, Limit: 1})
+		s.Bound(test.cohorts, test.rows)
+		rows, err := scan(s, part)
+		if !errors.Is(err, test.want) || err == nil && len(rows) != 1 {
+			t.Errorf("%+v: %v, %v", test, rows, err)
+		}
+	}
+}
+
+// fewSenders are groups in which each of some senders sends a message.
+func fewSenders(groups, senders int) (entries [][]events.Event) {
+	settings := events.DefaultSettings()
+	settings.GroupReceipts.Enabled = true
+	entries = append(entries, []events.Event{{App: "o#a", Kind: events.AppConfigured, Settings: &settings, Revision: 1}})
+	for g := range groups {
+		group := fmt.Sprint("g", g)
+		var list []events.Event
+		for s := range senders {
+			user := fmt.Sprint("u", g, s)
+			comes := events.Event{App: "o#a", Kind: events.GroupJoined, Group: group, User: user}
+			if s == 0 {
+				comes.Kind = events.GroupCreated
+			}
+			list = append(list, comes, events.Event{App: "o#a", Kind: events.MessageSent, Group: group, User: user, Message: user, Receipt: true})
+		}
+		entries = append(entries, list)
+	}
+	return entries
 }
