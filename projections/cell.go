@@ -144,6 +144,19 @@ func (c *cell) reads() uint64 {
 	return n
 }
 
+func (c *cell) view(app string) Cell {
+	v := Cell{App: app, Hour: c.hour, Group: c.group, Peer: c.peer, Sender: c.user, Tally: c.tally()}
+	c.eachBin(func(bin uint16, n uint64) { v.Bins = append(v.Bins, BinCount{Bin: bin, Count: n}) })
+	return v
+}
+
+func (c *cell) tally() Tally {
+	reads := c.reads()
+	return Tally{
+		Messages: c.messages, Eligible: c.eligible, Delivered: reads + c.onlyDelivered, Read: reads, Recalled: c.recalled,
+	}
+}
+
 // encode appends the stored form: the numbers, among them that of the times, so that a query that only counts need
 // not look at them; the names; then for each bin that is not empty how many lie between it and the one before, and
 // its count unless it is one.

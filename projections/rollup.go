@@ -201,16 +201,3 @@ func (p *Partition) TakeCells(dst []Cell) []Cell {
 	p.settle()
 	return dst
 }
-
-func (x *cell) view(app string) Cell {
-	v := Cell{App: app, Hour: x.hour, Group: x.group, Peer: x.peer, Sender: x.user, Tally: x.tally()}
-	x.eachBin(func(bin uint16, n uint64) { v.Bins = append(v.Bins, BinCount{Bin: bin, Count: n}) })
-	return v
-}
-
-func (x *cell) tally() Tally {
-	reads := x.reads()
-	return Tally{
-		Messages: x.messages, Eligible: x.eligible, Delivered: reads + x.onlyDelivered, Read: reads, Recalled: x.recalled,
-	}
-}
