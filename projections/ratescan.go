@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -45,9 +46,10 @@ type rateRow struct {
 
 // cursor is where the scan is in a partition.
 type cursor struct {
+	part   *Partition
 	app    uint32
 	memory []*cell              // changed cells, still to look at
-	seen   map[cellKey]struct{} // those looked at
+	seen   map[cellKey]struct{} // those in it, now or before
 	next   []byte               // the stored key to go on with
 	end    []byte
 	buf    []byte
@@ -101,10 +103,8 @@ func (s *RateScan) Next() bool {
 // partition may be another object on the way, if it stands for the same state.
 func (s *RateScan) Step(p *Partition) (done bool, err error) {
 	c := &s.at
-	if c.next == nil {
-		if !s.enter(p) {
-			return true, nil
-		}
+	if c.part != p && !s.enter(p) {
+		return true, nil
 	}
 	if len(c.memory) > 0 {
 		return false, s.lookAtMemory(p)
@@ -115,10 +115,10 @@ func (s *RateScan) Step(p *Partition) (done bool, err error) {
 	return done, err
 }
 
-// enter begins with a partition; false if it does not know the app.
+// enter begins with a partition, or goes on in another object that stands for it; false if it does not know the app.
 //
-// What is not in the backing yet is gathered first. Everything else is in the backing from here on, whatever is
-// committed meanwhile, and what is found there again has been seen.
+// What is not in the backing yet, and still to be looked at, is gathered first. Everything else is in the backing from
+// here on, whatever is committed meanwhile, and what is found there again has been seen.
 func (s *RateScan) enter(p *Partition) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,16 +127,19 @@ func (s *RateScan) enter(p *Partition) bool {
 		return false
 	}
 	c := &s.at
-	c.app = a.num
-	c.next = hourKey(nil, s.table, a.num, s.first)
-	c.end = hourKey(nil, s.table, a.num, s.last+1)
-	c.seen = map[cellKey]struct{}{}
+	if c.part == nil {
+		c.app, c.seen = a.num, map[cellKey]struct{}{}
+		c.next = hourKey(nil, s.table, a.num, s.first)
+		c.end = hourKey(nil, s.table, a.num, s.last+1)
+	}
+	c.part = p
 	for _, list := range [][]*cell{p.dirtyCells, p.flyingCells} {
 		for _, x := range list {
-			if x.app != a.num || (x.conv == 0) != (s.table == tableHour) || x.hour < s.first || x.hour > s.last {
+			c.buf = cellStateKey(c.buf[:0], x.cellKey)
+			if bytes.Compare(c.buf, c.next) < 0 || bytes.Compare(c.buf, c.end) >= 0 {
 				continue
 			}
-			if _, twice := c.seen[x.cellKey]; !twice {
+			if _, seen := c.seen[x.cellKey]; !seen {
 				c.seen[x.cellKey] = struct{}{}
 				c.memory = append(c.memory, x)
 			}
@@ -243,20 +246,21 @@ func (s *RateScan) visit(hour int64, value []byte, stored bool) error {
 
 func (s *RateScan) visitHour(hour int64, x *storedCell, stored bool) error {
 	c := &s.at
-	if !stored || c.row == nil || c.hour != hour {
-		if stored {
-			if c.hours == s.q.Limit {
-				return errEnough
-			}
-			c.hours++
-		}
-		row, err := s.row([]byte(HourKey(hour)))
-		if err != nil {
-			return err
-		}
+	if stored && c.row != nil && c.hour == hour {
+		return c.row.add(x, true)
+	}
+	if stored && c.hours == s.q.Limit {
+		return errEnough
+	}
+	row, err := s.row([]byte(HourKey(hour)))
+	if err != nil {
+		return err
+	}
+	if stored {
+		c.hours++
 		c.hour, c.row = hour, row
 	}
-	return c.row.add(x, true)
+	return row.add(x, true)
 }
 
 // row returns the row of a key; nil if it is not wanted in the second round.

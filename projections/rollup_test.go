@@ -15,11 +15,7 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// rates scans one or more partitions to the end.
-func rates(q projections.RateQuery, parts ...*projections.Partition) ([]projections.RateRow, error) {
-	return scan(projections.NewRateScan(q), parts...)
-}
-
+// scan goes through one or more partitions to the end.
 func scan(s *projections.RateScan, parts ...*projections.Partition) ([]projections.RateRow, error) {
 	s.SmallSteps()
 	for s.Next() {
@@ -54,18 +50,23 @@ func rateQueries(app string) []projections.RateQuery {
 func compareRates(t *rapid.T, p *projections.Partition, model *oracle.Model, app string) {
 	t.Helper()
 	for _, q := range rateQueries(app) {
-		got, err := rates(q, p)
-		if err != nil {
-			t.Fatalf("rates %+v: %v", q, err)
-		}
-		want := model.Rates(q)
-		if len(got) != len(want) {
-			t.Fatalf("rates %+v:\n got   %+v\n model %+v", q, got, want)
-		}
-		for i := range got {
-			if what := want[i].Differs(got[i]); what != "" {
-				t.Fatalf("rates %+v, row %d: %s:\n got   %+v\n model %+v", q, i, what, got[i], want[i])
-			}
+		got, err := scan(projections.NewRateScan(q), p)
+		sameRates(t, q, got, err, model)
+	}
+}
+
+func sameRates(t *rapid.T, q projections.RateQuery, got []projections.RateRow, err error, model *oracle.Model) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("rates %+v: %v", q, err)
+	}
+	want := model.Rates(q)
+	if len(got) != len(want) {
+		t.Fatalf("rates %+v:\n got   %+v\n model %+v", q, got, want)
+	}
+	for i := range got {
+		if what := want[i].Differs(got[i]); what != "" {
+			t.Fatalf("rates %+v, row %d: %s:\n got   %+v\n model %+v", q, i, what, got[i], want[i])
 		}
 	}
 }
@@ -189,6 +190,49 @@ func TestManyTimesInOneCell(t *testing.T) {
 		}
 		if counted, actual := straight.part.CacheSize(); counted != actual {
 			t.Fatalf("counted %d bytes, cached %d", counted, actual)
+		}
+	})
+}
+
+// A scan that was begun in one generation of the state goes on in another, however much of that one is stored.
+func TestScanGoesOnInAnotherGeneration(t *testing.T) {
+	logs := history.Logs()
+	rapid.Check(t, func(t *rapid.T) {
+		log := logs.Draw(t, "log")
+		model := oracle.NewWithLimits(0, history.SmallLimits())
+		a, b := newFold(t, memory{}, 0), newFold(t, memory{}, 0)
+		for _, e := range log {
+			e.Apply(model)
+			for _, f := range []*fold{a, b} {
+				f.apply(e)
+				if rapid.IntRange(0, 4).Draw(t, "commit") == 0 {
+					f.commit()
+				}
+			}
+		}
+		if rapid.Bool().Draw(t, "all of it stored") {
+			a.commitAll()
+		}
+		for _, app := range model.Apps() {
+			for _, q := range rateQueries(app) {
+				s := projections.NewRateScan(q)
+				s.SmallSteps()
+				for s.Next() {
+					before := rapid.IntRange(0, 8).Draw(t, "steps before the switch")
+					for n, done := 0, false; !done; n++ {
+						part := a.part
+						if n >= before {
+							part = b.part
+						}
+						var err error
+						if done, err = s.Step(part); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				got, err := s.Rows()
+				sameRates(t, q, got, err, model)
+			}
 		}
 	})
 }
