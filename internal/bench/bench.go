@@ -13,6 +13,7 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/bench/measure"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/runtime"
 	"github.com/receiptd/receiptd/internal/sim"
@@ -142,7 +143,7 @@ func Run(ctx context.Context, o Options) (_ Result, err error) {
 	}
 	for _, p := range phases {
 		if p.name == "HTTP" {
-			r.result.PeakRSS = peakRSS() // what follows holds the bodies of all requests
+			r.result.PeakRSS = measure.PeakRSS() // what follows holds the bodies of all requests
 			if !o.HTTP {
 				continue
 			}

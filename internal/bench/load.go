@@ -3,14 +3,13 @@ package bench
 import (
 	"context"
 	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/bench/measure"
 	"github.com/receiptd/receiptd/internal/sim"
 )
 
@@ -27,18 +26,18 @@ func (r *run) measureGenerator(context.Context) error {
 	}
 	const n = 2_000_000
 	buf := make([]events.Event, 0, r.o.SubmitEvents)
-	before := cpuSeconds()
+	before := measure.CPUSeconds()
 	for made := 0; made < n; made += len(buf) {
 		buf = gens[0].Next(buf[:0], r.o.SubmitEvents)
 	}
 	t := gens[0].Totals()
-	r.result.CPULoad = (cpuSeconds() - before) / float64(t.Receipts) * 1e6
+	r.result.CPULoad = (measure.CPUSeconds() - before) / float64(t.Receipts) * 1e6
 	return nil
 }
 
 // endToEnd submits as fast as the log takes it for the duration, then waits until everything is folded.
 func (r *run) endToEnd(ctx context.Context) error {
-	before, cpu, start := r.totals(), cpuSeconds(), time.Now()
+	before, cpu, start := r.totals(), measure.CPUSeconds(), time.Now()
 	deadline := start.Add(r.o.Duration)
 	group, ctx := errgroup.WithContext(ctx)
 	for _, g := range r.gens {
@@ -58,7 +57,7 @@ func (r *run) endToEnd(ctx context.Context) error {
 	r.result.Seconds = visible.Seconds()
 	r.result.Ingest = receipts / durable.Seconds()
 	r.result.EndToEnd = receipts / visible.Seconds()
-	r.result.CPU = (cpuSeconds() - cpu) / receipts * 1e6
+	r.result.CPU = (measure.CPUSeconds() - cpu) / receipts * 1e6
 	return nil
 }
 
@@ -120,7 +119,7 @@ func (r *run) latency(ctx context.Context) error {
 	rate := r.result.EndToEnd * r.o.Latency
 	const perSubmit = 256
 	every := time.Duration(float64(len(r.gens)*perSubmit) / rate * float64(time.Second))
-	var all samples
+	var all measure.Samples
 	before, start := r.totals(), time.Now()
 	deadline := start.Add(r.o.Duration / 2)
 	group, ctx := errgroup.WithContext(ctx)
@@ -134,11 +133,11 @@ func (r *run) latency(ctx context.Context) error {
 	}
 	made := r.totals()
 	r.result.LatencyLoad = float64(made.Receipts-before.Receipts) / time.Since(start).Seconds()
-	r.result.P50, r.result.P99 = all.quantile(0.5), all.quantile(0.99)
+	r.result.P50, r.result.P99 = all.Quantile(0.5), all.Quantile(0.99)
 	return nil
 }
 
-func (r *run) pace(ctx context.Context, g *sim.Generator, n int, at time.Time, every time.Duration, deadline time.Time, all *samples) error {
+func (r *run) pace(ctx context.Context, g *sim.Generator, n int, at time.Time, every time.Duration, deadline time.Time, all *measure.Samples) error {
 	group, ctx := errgroup.WithContext(ctx)
 	buf := make([]events.Event, 0, n)
 	for ; at.Before(deadline) && ctx.Err() == nil; at = at.Add(every) {
@@ -158,7 +157,7 @@ func (r *run) pace(ctx context.Context, g *sim.Generator, n int, at time.Time, e
 			if err := r.visible(ctx, t); err != nil {
 				return err
 			}
-			all.add(time.Since(scheduled))
+			all.Add(time.Since(scheduled))
 			return nil
 		})
 	}
@@ -167,7 +166,7 @@ func (r *run) pace(ctx context.Context, g *sim.Generator, n int, at time.Time, e
 
 // idle submits one event at a time.
 func (r *run) idle(ctx context.Context) error {
-	var all samples
+	var all measure.Samples
 	buf := make([]events.Event, 0, 1)
 	deadline := time.Now().Add(r.o.Duration / 8)
 	for time.Now().Before(deadline) {
@@ -176,32 +175,10 @@ func (r *run) idle(ctx context.Context) error {
 		if err := r.append(ctx, buf); err != nil {
 			return err
 		}
-		all.add(time.Since(start))
+		all.Add(time.Since(start))
 	}
-	r.result.IdleP50, r.result.IdleP99 = all.quantile(0.5), all.quantile(0.99)
+	r.result.IdleP50, r.result.IdleP99 = all.Quantile(0.5), all.Quantile(0.99)
 	return nil
-}
-
-// samples are durations, gathered by many goroutines.
-type samples struct {
-	mu   sync.Mutex
-	list []time.Duration
-}
-
-func (s *samples) add(d time.Duration) {
-	s.mu.Lock()
-	s.list = append(s.list, d)
-	s.mu.Unlock()
-}
-
-// quantile in milliseconds.
-func (s *samples) quantile(q float64) float64 {
-	if len(s.list) == 0 {
-		return 0
-	}
-	slices.Sort(s.list)
-	i := min(int(q*float64(len(s.list))), len(s.list)-1)
-	return float64(s.list[i].Microseconds()) / 1000
 }
 
 // checkCounts compares the count of every message with what the traffic leads to.

@@ -53,15 +53,25 @@ var layers = map[string]layer{
 	"internal/lint":     {},
 
 	// For tests and benchmarks.
-	"internal/oracle":      {sees: []string{"events", "projections"}},
-	"internal/sim":         {sees: []string{"events"}},
-	"internal/sim/history": {sees: []string{"events", "internal/oracle"}},
-	"internal/natstest":    {sees: []string{"events", "events/eventlog"}},
-	"internal/bench":       {sees: []string{anything, "internal/sim", "internal/oracle"}},
+	"internal/oracle":        {sees: []string{"events", "projections"}},
+	"internal/sim":           {sees: []string{"events"}},
+	"internal/sim/history":   {sees: []string{"events", "internal/oracle"}},
+	"internal/natstest":      {sees: []string{"events", "events/eventlog"}},
+	"internal/bench":         {sees: []string{anything, "internal/sim", "internal/oracle"}},
+	"internal/bench/peers":   {sees: []string{anything, "internal/sim"}},
+	"internal/bench/measure": {},
 
 	"cmd/receiptd": {sees: []string{"internal/runtime", "internal/config"}},
 	"cmd/receiptctl": {sees: []string{
-		"consumers", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/bench", "internal/sim"}},
+		"consumers", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/bench", "internal/bench/peers",
+		"internal/sim"}},
+}
+
+// confined are libraries that only one package may need, so that no program has them by accident.
+var confined = map[string]string{
+	"github.com/jackc/pgx/v5":      "internal/bench/peers",
+	"github.com/redis/go-redis/v9": "internal/bench/peers",
+	"github.com/ThreeDotsLabs":     "internal/bench/peers",
 }
 
 // forTests are the packages, with those below them, that code in production must not need. A layer that names
@@ -88,7 +98,7 @@ func checkImports(list []source) (findings []string) {
 			case ours:
 				reason = rule.refuses(inside, s.test)
 			case !s.test:
-				reason = rule.refusesOutside(imported)
+				reason = rule.refusesOutside(s.dir, imported)
 			}
 			if reason != "" {
 				findings = append(findings, fmt.Sprintf("%s:%d: imports %s: %s", s.name, s.line(spec), imported, reason))
@@ -121,7 +131,12 @@ func (l layer) refuses(imported string, test bool) string {
 }
 
 // refusesOutside says why a package outside the module may not be imported, or is empty.
-func (l layer) refusesOutside(imported string) string {
+func (l layer) refusesOutside(dir, imported string) string {
+	for library, home := range confined {
+		if below(imported, library) && dir != home {
+			return "only " + home + " may need it"
+		}
+	}
 	if slices.Contains(l.without, imported) {
 		return "a fold does no I/O and takes no chances"
 	}
@@ -182,6 +197,9 @@ func TestWrongImportsAreFound(t *testing.T) {
 		{"internal/runtime/a_test.go", module + "/cmd/receiptd", "nobody imports a command"},
 		{"cmd/receiptctl/a.go", module + "/internal/bench", ""},
 		{"cmd/receiptd/a.go", module + "/internal/sim", "it is for tests"},
+		{"internal/bench/a.go", "github.com/jackc/pgx/v5/pgxpool", "only internal/bench/peers may need it"},
+		{"internal/bench/peers/a.go", "github.com/jackc/pgx/v5/pgxpool", ""},
+		{"cmd/receiptd/a.go", module + "/internal/bench/peers", "not in its layer"},
 		{"internal/other/a.go", "fmt", "has no place in the table"},
 	} {
 		t.Run(test.name+" "+test.imported, func(t *testing.T) {

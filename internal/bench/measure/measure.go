@@ -1,0 +1,101 @@
+// Package measure has what benchmarks measure with: latencies, processor time, memory and disk space.
+package measure
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Samples are durations, gathered by many goroutines.
+type Samples struct {
+	mu   sync.Mutex
+	list []time.Duration
+}
+
+// Add adds one.
+func (s *Samples) Add(d time.Duration) {
+	s.mu.Lock()
+	s.list = append(s.list, d)
+	s.mu.Unlock()
+}
+
+// Len is how many there are.
+func (s *Samples) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.list)
+}
+
+// Quantile is the duration in milliseconds that the part q of the samples does not exceed; 0 without samples.
+func (s *Samples) Quantile(q float64) float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.list) == 0 {
+		return 0
+	}
+	slices.Sort(s.list)
+	i := min(int(q*float64(len(s.list))), len(s.list)-1)
+	return float64(s.list[i].Microseconds()) / 1000
+}
+
+// DiskBytes is the sum of the sizes of all files below a directory.
+func DiskBytes(dir string) (float64, error) {
+	var n int64
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // a server may be deleting what it does not need
+			return nil
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			n += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("measure %s: %w", filepath.Base(dir), err)
+	}
+	return float64(n), nil
+}
+
+// CPUSeconds is the processor time of this process so far.
+func CPUSeconds() float64 {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return float64(u.Utime.Sec+u.Stime.Sec) + float64(u.Utime.Usec+u.Stime.Usec)/1e6
+}
+
+// PeakRSS is the largest resident memory of this process so far, in MiB.
+func PeakRSS() float64 {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if rest, ok := strings.CutPrefix(lines.Text(), "VmHWM:"); ok {
+			var kib float64
+			if _, err := fmt.Sscan(rest, &kib); err == nil {
+				return kib / 1024
+			}
+		}
+	}
+	return 0
+}

@@ -1,0 +1,212 @@
+package peers
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/receiptd/receiptd/internal/bench/measure"
+)
+
+// process is a server. The zero value has not been started.
+type process struct {
+	cmd    *exec.Cmd
+	log    string // file of what it wrote
+	exited chan struct{}
+	ended  error // of cmd.Wait, once exited is closed
+}
+
+// start starts a server that writes its messages to log.
+func (p *process) start(cmd *exec.Cmd, log string) error {
+	f, err := os.Create(log)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if cmd.Stdout == nil {
+		cmd.Stdout = f
+	}
+	cmd.Stderr = f
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.cmd, p.log, p.exited = cmd, log, make(chan struct{})
+	go func() {
+		p.ended = cmd.Wait()
+		close(p.exited)
+	}()
+	return nil
+}
+
+const (
+	startsWithin = 30 * time.Second
+	stopsWithin  = 30 * time.Second
+)
+
+// ready calls probe until it succeeds; not for longer than a start may take, and not longer than the server runs.
+func (p *process) ready(ctx context.Context, probe func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, startsWithin)
+	defer cancel()
+	for {
+		err := probe(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.exited:
+			return fmt.Errorf("%s exited (%w): %s", p.name(), p.ended, p.lastWords())
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not answer: %w: %s", p.name(), err, p.lastWords())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (p *process) name() string { return filepath.Base(p.cmd.Path) }
+
+// lastWords is the end of the server's messages.
+func (p *process) lastWords() string {
+	const most = 2000
+	text, _ := os.ReadFile(p.log) // the error that they explain is reported anyway
+	return string(bytes.TrimSpace(text[max(0, len(text)-most):]))
+}
+
+// cpu is the processor time so far, in seconds.
+func (p *process) cpu() (float64, error) { return measure.TreeCPUSeconds(p.cmd.Process.Pid) }
+
+// stop ends the server with a signal, and kills it if that does not help. A server that is not running is no error.
+func (p *process) stop(signal syscall.Signal) error {
+	if p.cmd == nil {
+		return nil
+	}
+	defer func() { p.cmd = nil }()
+	select {
+	case <-p.exited:
+		return nil
+	default:
+	}
+	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-p.exited:
+		return nil
+	case <-time.After(stopsWithin):
+		err := p.cmd.Process.Kill()
+		<-p.exited
+		return errors.Join(fmt.Errorf("%s did not stop within %s: %s", p.name(), stopsWithin, p.lastWords()), err)
+	}
+}
+
+// find returns the path of a program: on PATH, or else in the places that the patterns name, the last version
+// first. If it is missing, the error says how to install it.
+func find(program, debian string, places ...string) (string, error) {
+	if path, err := exec.LookPath(program); err == nil {
+		return path, nil
+	}
+	for _, pattern := range places {
+		found, err := filepath.Glob(filepath.Join(pattern, program))
+		if err != nil {
+			return "", err
+		}
+		if len(found) > 0 {
+			return slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) }), nil
+		}
+	}
+	return "", fmt.Errorf("there is no %s on PATH or in %s; on Debian: apt-get install %s",
+		program, strings.Join(places, ", "), debian)
+}
+
+// version is the largest number that is a part of a path, as in /usr/lib/postgresql/15/bin.
+func version(path string) int {
+	largest := 0
+	for part := range strings.SplitSeq(path, string(filepath.Separator)) {
+		if n, err := strconv.Atoi(part); err == nil {
+			largest = max(largest, n)
+		}
+	}
+	return largest
+}
+
+// unprivileged has a command run as one of the users, if this process is root's, and gives that user the directory.
+// Some servers refuse to run as root.
+func unprivileged(dir string, users ...string) (*syscall.SysProcAttr, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	for _, name := range users {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err := strconv.Atoi(u.Uid)
+		if err != nil {
+			return nil, err
+		}
+		gid, err := strconv.Atoi(u.Gid)
+		if err != nil {
+			return nil, err
+		}
+		if err := mayEnter(filepath.Dir(dir), uid); err != nil {
+			return nil, fmt.Errorf("user %s: %w", name, err)
+		}
+		if err := os.Chown(dir, uid, gid); err != nil {
+			return nil, err
+		}
+		return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
+	}
+	return nil, fmt.Errorf("this is root, whom the server refuses, and there is no user %s", strings.Join(users, " or "))
+}
+
+// mayEnter says which directory on the way to dir is closed to a user who is neither root nor in its group.
+func mayEnter(dir string, uid int) error {
+	for ; ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return err
+		}
+		owner, ok := info.Sys().(*syscall.Stat_t)
+		if info.Mode()&0o001 == 0 && !(ok && int(owner.Uid) == uid) {
+			return fmt.Errorf("may not enter %s; choose another directory", dir)
+		}
+		if dir == filepath.Dir(dir) {
+			return nil
+		}
+	}
+}
+
+// freePort is a port of the loopback that nobody listens at now.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// listening is a probe of a server at an address.
+func listening(address string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	}
+}
+
+// password is for a server that only this process is to use.
+func password() string { return rand.Text() }

@@ -1,0 +1,118 @@
+package peers
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/runtime"
+)
+
+// Names of the servers that [Serve] runs.
+const (
+	serverReceiptd = "receiptd"
+	serverNATS     = "nats-server"
+)
+
+// Serve runs one of the servers that come as a library, in a process of its own, until the context ends. Its first
+// line on out has an address and a secret.
+func Serve(ctx context.Context, name, dir string, out, messages io.Writer) error {
+	switch name {
+	case serverReceiptd:
+		return serveReceiptd(ctx, dir, out, messages)
+	case serverNATS:
+		return serveNATS(ctx, dir, out)
+	}
+	return fmt.Errorf("peers: no server %q", name)
+}
+
+// serveReceiptd is receiptd with its defaults, at a free port.
+func serveReceiptd(ctx context.Context, dir string, out, messages io.Writer) error {
+	runtime.TuneMemory()
+	s, err := runtime.Build(ctx, receiptdConfig(dir), warnings(messages), "peers")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "http://%s %s\n", s.Addr(), s.AdminKey())
+	if err == nil {
+		err = s.Run(ctx)
+	}
+	return errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+}
+
+func receiptdConfig(dir string) config.Config {
+	c := config.Default()
+	c.Data = filepath.Join(dir, "data")
+	c.HTTP.Listen = "127.0.0.1:0"
+	return c
+}
+
+func warnings(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// serveNATS is a NATS server that syncs every message before it acknowledges it, as receiptd's does.
+func serveNATS(ctx context.Context, dir string, out io.Writer) error {
+	token := password()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, Authorization: token, NoLog: true, NoSigs: true,
+		JetStream: true, StoreDir: dir, SyncAlways: true,
+	})
+	if err != nil {
+		return err
+	}
+	s.Start()
+	defer s.WaitForShutdown()
+	defer s.Shutdown()
+	if !s.ReadyForConnections(startsWithin) {
+		return errors.New("nats-server is not ready")
+	}
+	if _, err := fmt.Fprintf(out, "nats://%s %s\n", s.Addr(), token); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// serve starts a server of [Serve] in a process of its own.
+func (h host) serve(ctx context.Context, p *process, name, dir string) (address, secret string, err error) {
+	if len(h.self) == 0 {
+		return "", "", errors.New("no command line for a server")
+	}
+	in, out, err := os.Pipe()
+	if err != nil {
+		return "", "", err
+	}
+	defer in.Close()
+	args := append(append([]string{}, h.self[1:]...), name, dir)
+	cmd := exec.Command(h.self[0], args...)
+	cmd.Stdout = out
+	err = p.start(cmd, filepath.Join(dir, name+".log"))
+	out.Close() // the server has it
+	if err != nil {
+		return "", "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startsWithin)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = in.SetReadDeadline(time.Now()) })()
+	line, err := bufio.NewReader(in).ReadString('\n')
+	address, secret, ok := strings.Cut(strings.TrimSpace(line), " ")
+	if err == nil && !ok {
+		err = fmt.Errorf("it says %q", line)
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("%s did not start: %w: %s", name, err, p.lastWords())
+	}
+	return address, secret, nil
+}
