@@ -18,22 +18,65 @@ import (
 	"github.com/receiptd/receiptd/internal/sim"
 )
 
+// benchCommands measure.
+type benchCommands struct {
+	All   benchCommand `cmd:"" default:"withargs" help:"The whole path of receiptd, in this process. The default."`
+	Curve curveCommand `cmd:"" help:"How latency grows with load, as a table and a picture."`
+	Peers peersCommand `cmd:"" help:"The same receipts through PostgreSQL, Redis and Watermill on JetStream."`
+	Serve serveCommand `cmd:"" hidden:"" help:"Run a server for bench peers."`
+}
+
+// trafficFlags say what is poured in, and where its data lies.
+type trafficFlags struct {
+	Groups     int     `default:"100" placeholder:"N" help:"Groups."`
+	Members    int     `default:"50" placeholder:"N" help:"Members of a group on average; few groups are large, many are small."`
+	Duplicates float64 `default:"0.1" placeholder:"PART" help:"Part of the receipts that repeat an earlier one."`
+	Early      float64 `default:"0.01" placeholder:"PART" help:"Part of the receipts that come before their message."`
+	Seed       uint64  `default:"1" placeholder:"N" help:"Seed of the traffic: the same seed makes the same events."`
+	Dir        string  `default:"." placeholder:"DIR" help:"Where the data of the run lies; removed at the end. Use the disk that you want to measure."`
+}
+
+func (f trafficFlags) traffic() (sim.Config, error) {
+	c := sim.DefaultConfig()
+	c.Seed, c.Groups, c.Members, c.Duplicates, c.EarlyReads = f.Seed, f.Groups, f.Members, f.Duplicates, f.Early
+	return c, c.Validate()
+}
+
+// serverFlags are settings of the server that is measured in this process.
+type serverFlags struct {
+	Fsync      string `default:"always" enum:"always,interval" placeholder:"WHEN" help:"As for receiptd: always or interval."`
+	Partitions int    `default:"0" placeholder:"N" help:"Partitions of the log. 0: the number of cores."`
+}
+
+const benchGenerators = 16
+
+// options are those of a benchmark in this process. Phases are named on err, if it is not nil.
+func (f serverFlags) options(t trafficFlags, duration time.Duration, std streams, quiet bool) (bench.Options, error) {
+	traffic, err := t.traffic()
+	o := bench.Options{
+		Dir: t.Dir, Duration: duration, Config: config.Default(), Traffic: traffic,
+		Generators: min(benchGenerators, t.Groups), SubmitEvents: 1024,
+		Logger: slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	o.Config.HTTP.Listen = "127.0.0.1:0"
+	o.Config.Log.Fsync, o.Config.Log.Partitions = f.Fsync, f.Partitions
+	if !quiet {
+		o.Phase = func(name string) { fmt.Fprintf(std.err, "bench: %s\n", name) }
+	}
+	return o, err
+}
+
 // benchCommand measures the whole path on this machine.
 type benchCommand struct {
+	trafficFlags `embed:""`
+	serverFlags  `embed:""`
+
 	JSON       bool          `name:"json" help:"Print the result as one JSON object, and nothing else."`
 	Duration   time.Duration `default:"20s" placeholder:"DURATION" help:"How long to pour at full load; the other phases take about as long again."`
-	Groups     int           `default:"100" placeholder:"N" help:"Groups."`
-	Members    int           `default:"50" placeholder:"N" help:"Members of a group on average; few groups are large, many are small."`
-	Duplicates float64       `default:"0.1" placeholder:"PART" help:"Part of the receipts that repeat an earlier one."`
-	Early      float64       `default:"0.01" placeholder:"PART" help:"Part of the receipts that come before their message."`
-	Fsync      string        `default:"always" enum:"always,interval" placeholder:"WHEN" help:"As for receiptd: always or interval."`
-	Partitions int           `default:"0" placeholder:"N" help:"Partitions of the log. 0: the number of cores."`
 	Load       float64       `default:"0.5" placeholder:"PART" help:"Load of the latency phase, as a part of the end-to-end rate."`
 	HTTP       bool          `name:"http" help:"Measure the HTTP edge too: NDJSON and protobuf bodies of 1000 events on 16 connections."`
-	Dir        string        `default:"." placeholder:"DIR" help:"Where log and state of the run lie; removed at the end. Use the disk that you want to measure."`
 	CPUProfile string        `name:"cpu-profile" placeholder:"FILE" help:"Write a processor profile of the phase --profile-phase, for go tool pprof."`
 	Phase      string        `name:"profile-phase" default:"end to end" placeholder:"NAME" help:"Phase to profile, by the name that the run prints."`
-	Seed       uint64        `default:"1" placeholder:"N" help:"Seed of the traffic: the same seed makes the same events."`
 }
 
 // Help is the long description of the command.
@@ -44,27 +87,13 @@ time. The traffic is that of chat groups of mixed sizes: bursts of reads after e
 go. Every count is compared with what the traffic must lead to; a wrong one fails the run.`
 }
 
-const benchGenerators = 16
-
 // Run measures and prints.
 func (b benchCommand) Run(ctx context.Context, std streams) (err error) {
-	o := bench.Options{
-		Dir: b.Dir, Duration: b.Duration, Config: config.Default(), Traffic: sim.DefaultConfig(),
-		Generators: benchGenerators, SubmitEvents: 1024, Latency: b.Load, HTTP: b.HTTP,
-		Logger: slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	}
-	o.Config.HTTP.Listen = "127.0.0.1:0"
-	o.Config.Log.Fsync = b.Fsync
-	o.Config.Log.Partitions = b.Partitions
-	o.Traffic.Seed, o.Traffic.Groups, o.Traffic.Members = b.Seed, b.Groups, b.Members
-	o.Traffic.Duplicates, o.Traffic.EarlyReads = b.Duplicates, b.Early
-	o.Generators = min(o.Generators, b.Groups)
-	if err := o.Traffic.Validate(); err != nil {
+	o, err := b.options(b.trafficFlags, b.Duration, std, b.JSON)
+	if err != nil {
 		return err
 	}
-	if !b.JSON {
-		o.Phase = func(name string) { fmt.Fprintf(std.err, "bench: %s\n", name) }
-	}
+	o.Latency, o.HTTP = b.Load, b.HTTP
 	if b.CPUProfile != "" {
 		f, err := os.Create(b.CPUProfile)
 		if err != nil {

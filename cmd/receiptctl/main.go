@@ -39,7 +39,7 @@ type cli struct {
 	Replay replayCommand `cmd:"" help:"Rebuild the state from the log and switch to it."`
 	Verify verifyCommand `cmd:"" help:"Rebuild the state beside the live one and compare."`
 	Tail   tailCommand   `cmd:"" help:"Follow events as JSON lines."`
-	Bench  benchCommand  `cmd:"" help:"Measure the whole path on this machine."`
+	Bench  benchCommands `cmd:"" help:"Measure the whole path on this machine, or compare it with others."`
 }
 
 // streams are the standard streams of the process. Results go to out; err is for people.

@@ -110,22 +110,39 @@ type run struct {
 }
 
 // Run measures. The context ends it early, with an error.
-func Run(ctx context.Context, o Options) (_ Result, err error) {
+func Run(ctx context.Context, o Options) (result Result, err error) {
+	err = measured(ctx, o, func(r *run, dir string) error {
+		defer func() { result = r.result }()
+		return r.all(ctx, dir)
+	})
+	return result, err
+}
+
+// measured has do measure a server in a fresh directory, and removes both afterwards.
+func measured(ctx context.Context, o Options, do func(r *run, dir string) error) (err error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
-		return Result{}, fmt.Errorf("bench: %w", err)
+		return fmt.Errorf("bench: %w", err)
 	}
 	dir, err := os.MkdirTemp(o.Dir, "receiptd-bench-")
 	if err != nil {
-		return Result{}, fmt.Errorf("bench: %w", err)
+		return fmt.Errorf("bench: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	o.Config.Data = filepath.Join(dir, "data")
 	r := &run{o: o}
-	r.result.Fsync = o.Config.Log.Fsync
+	defer func() { err = errors.Join(err, r.close(), os.RemoveAll(dir)) }()
 	if err := r.open(ctx); err != nil {
-		return r.result, fmt.Errorf("bench: open: %w", errors.Join(err, r.close()))
+		return fmt.Errorf("bench: open: %w", err)
 	}
-	phases := []struct {
+	if err := do(r, dir); err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	return nil
+}
+
+// all goes through the phases.
+func (r *run) all(ctx context.Context, dir string) error {
+	r.result.Fsync, r.result.Partitions = r.o.Config.Log.Fsync, r.core.Log.Partitions()
+	for _, p := range []struct {
 		name string
 		do   func(context.Context) error
 	}{
@@ -140,23 +157,26 @@ func Run(ctx context.Context, o Options) (_ Result, err error) {
 		{"replay and verify", r.replay},
 		{"raw replay", r.rawReplay},
 		{"sizes", r.sizes},
-	}
-	for _, p := range phases {
+	} {
 		if p.name == "HTTP" {
 			r.result.PeakRSS = measure.PeakRSS() // what follows holds the bodies of all requests
-			if !o.HTTP {
+			if !r.o.HTTP {
 				continue
 			}
 		}
-		if o.Phase != nil {
-			o.Phase(p.name)
-		}
+		r.phase(p.name)
 		if err := r.profiled(ctx, p.name, p.do); err != nil {
-			return r.result, fmt.Errorf("bench: %s: %w", p.name, errors.Join(err, r.close()))
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
 	r.ratios()
-	return r.result, r.close()
+	return nil
+}
+
+func (r *run) phase(name string) {
+	if r.o.Phase != nil {
+		r.o.Phase(name)
+	}
 }
 
 // profiled runs a phase, under the profiler if it is the one to profile.
@@ -190,7 +210,6 @@ func (r *run) open(ctx context.Context) error {
 		return err
 	}
 	r.core = r.server.Core
-	r.result.Partitions = r.core.Log.Partitions()
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop, r.ended = stop, make(chan error, 1)
 	go func() { r.ended <- r.server.Run(running) }()

@@ -113,15 +113,21 @@ func (r *run) caughtUp(ctx context.Context) error {
 	return nil
 }
 
-// latency submits at a part of the end-to-end rate, on a schedule that does not wait for answers, and measures
-// from the scheduled moment until the receipts can be queried.
+// latency measures at the part of the end-to-end rate that the options ask for.
 func (r *run) latency(ctx context.Context) error {
-	rate := r.result.EndToEnd * r.o.Latency
+	p, err := r.latencyAt(ctx, r.result.EndToEnd*r.o.Latency, r.o.Duration/2)
+	r.result.LatencyLoad, r.result.P50, r.result.P99 = p.Rate, p.P50, p.P99
+	return err
+}
+
+// latencyAt submits at a rate, on a schedule that does not wait for answers, and measures from the scheduled moment
+// until the receipts can be queried.
+func (r *run) latencyAt(ctx context.Context, rate float64, duration time.Duration) (p Point, err error) {
 	const perSubmit = 256
 	every := time.Duration(float64(len(r.gens)*perSubmit) / rate * float64(time.Second))
 	var all measure.Samples
 	before, start := r.totals(), time.Now()
-	deadline := start.Add(r.o.Duration / 2)
+	deadline := start.Add(duration)
 	group, ctx := errgroup.WithContext(ctx)
 	for i, g := range r.gens {
 		// The generators take turns.
@@ -129,12 +135,12 @@ func (r *run) latency(ctx context.Context) error {
 		group.Go(func() error { return r.pace(ctx, g, perSubmit, first, every, deadline, &all) })
 	}
 	if err := group.Wait(); err != nil {
-		return err
+		return p, err
 	}
 	made := r.totals()
-	r.result.LatencyLoad = float64(made.Receipts-before.Receipts) / time.Since(start).Seconds()
-	r.result.P50, r.result.P99 = all.Quantile(0.5), all.Quantile(0.99)
-	return nil
+	p.Rate = float64(made.Receipts-before.Receipts) / time.Since(start).Seconds()
+	p.P50, p.P99 = all.Quantile(0.5), all.Quantile(0.99)
+	return p, nil
 }
 
 func (r *run) pace(ctx context.Context, g *sim.Generator, n int, at time.Time, every time.Duration, deadline time.Time, all *measure.Samples) error {

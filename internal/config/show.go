@@ -63,5 +63,6 @@ func ToolNames() []string {
 		"server", "app", "from", "cursor", "count", "projection", "json",
 		// bench
 		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", "cpu-profile", "profile-phase",
+		"points", "svg", "runs", "systems",
 	}
 }

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/receiptd/receiptd/internal/bench"
+	"github.com/receiptd/receiptd/internal/progress"
+	"github.com/receiptd/receiptd/internal/runtime"
+)
+
+// curveCommand measures latencies at several loads.
+type curveCommand struct {
+	trafficFlags `embed:""`
+	serverFlags  `embed:""`
+
+	JSON     bool          `name:"json" help:"Print the result as one JSON object, and nothing else."`
+	Duration time.Duration `default:"5s" placeholder:"DURATION" help:"How long to find the end-to-end rate, and how long each load."`
+	Points   int           `default:"10" placeholder:"N" help:"Loads: so many equal steps up to the end-to-end rate."`
+	SVG      string        `name:"svg" placeholder:"FILE" help:"Draw the curve into this file."`
+}
+
+// Help is the long description of the command.
+func (curveCommand) Help() string {
+	return `Starts a server in this process on a fresh directory and finds the rate at which receipts are folded and can be queried. Then it submits
+at parts of that rate, on a schedule that does not wait for answers, and measures from the moment at which receipts were due until they
+could be queried. All loads meet the same log and state, which grow on the way. Every count is checked at the end.`
+}
+
+// Run measures, prints and draws.
+func (c curveCommand) Run(ctx context.Context, std streams) error {
+	o, err := c.options(c.trafficFlags, c.Duration, std, c.JSON)
+	if err != nil {
+		return err
+	}
+	runtime.TuneMemory()
+	curve, err := bench.RunCurve(ctx, o, c.Points)
+	if err != nil {
+		return err
+	}
+	if c.SVG != "" {
+		picture, err := curve.SVG()
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(c.SVG, picture, 0o644); err != nil {
+			return fmt.Errorf("picture: %w", err)
+		}
+	}
+	if c.JSON {
+		return json.NewEncoder(std.out).Encode(curve)
+	}
+	return printCurve(std.out, &curve)
+}
+
+func printCurve(w io.Writer, c *bench.Curve) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "load\treceipts/s\tp50 ms\tp99 ms\t")
+	for _, p := range c.Points {
+		fmt.Fprintf(t, "%.2f\t%s\t%.1f\t%.1f\t\n", p.Load, progress.Count(p.Rate), p.P50, p.P99)
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	_, err := fmt.Fprintf(w, "load 1 is %s/s, fsync %s, %d partitions, counts of %d messages right\n",
+		progress.Count(c.EndToEnd), c.Fsync, c.Partitions, c.CountsChecked)
+	return err
+}

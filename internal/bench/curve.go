@@ -1,0 +1,72 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Curve is how latency grows with load.
+type Curve struct {
+	Fsync      string  `json:"fsync"`
+	Partitions int     `json:"partitions"`
+	EndToEnd   float64 `json:"end_to_end_receipts_per_s"`
+	Points     []Point `json:"points"`
+
+	// CountsChecked messages had the read count that the traffic leads to; a wrong one fails the run.
+	CountsChecked int `json:"counts_checked"`
+}
+
+// Point is a load, and the latencies from the moment at which receipts were to be submitted until they could be
+// queried.
+type Point struct {
+	// Load is the part of the end-to-end rate that was to be submitted, Rate what was.
+	Load float64 `json:"load"`
+	Rate float64 `json:"receipts_per_s"`
+	P50  float64 `json:"p50_ms"`
+	P99  float64 `json:"p99_ms"`
+}
+
+// RunCurve finds the end-to-end rate, and then measures latencies at n loads, equally far apart, the last of them
+// that rate: each for the duration, one after the other, on one log and state that grow on the way. Of the options
+// Latency, HTTP and the profile are not used.
+func RunCurve(ctx context.Context, o Options, n int) (c Curve, err error) {
+	if n < 2 {
+		return c, fmt.Errorf("bench: a curve of %d points", n)
+	}
+	err = measured(ctx, o, func(r *run, _ string) (err error) {
+		c, err = r.curve(ctx, n)
+		return err
+	})
+	return c, err
+}
+
+func (r *run) curve(ctx context.Context, n int) (Curve, error) {
+	c := Curve{Fsync: r.o.Config.Log.Fsync, Partitions: r.core.Log.Partitions()}
+	r.phase("end to end")
+	if err := r.endToEnd(ctx); err != nil {
+		return c, err
+	}
+	c.EndToEnd = r.result.EndToEnd
+	for i := range n {
+		load := float64(i+1) / float64(n)
+		r.phase(fmt.Sprintf("latency at %.0f %% of it", 100*load))
+		p, err := r.latencyAt(ctx, c.EndToEnd*load, r.o.Duration)
+		if err != nil {
+			return c, err
+		}
+		p.Load = load
+		c.Points = append(c.Points, p)
+		if err := r.caughtUp(ctx); err != nil {
+			return c, err
+		}
+		time.Sleep(settleTime)
+	}
+	r.phase("counts")
+	err := r.checkCounts(ctx)
+	c.CountsChecked = r.result.CountsChecked
+	return c, err
+}
+
+// settleTime is between two loads: what the one left to compact is not to be measured with the other.
+const settleTime = 500 * time.Millisecond
