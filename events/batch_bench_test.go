@@ -127,7 +127,7 @@ func forEachShape(b *testing.B, run func(b *testing.B, evs []Event, size int)) {
 func reportReceipts(b *testing.B, receipts, bytes int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(receipts), "ns/receipt")
 	if bytes > 0 {
-		b.ReportMetric(float64(bytes)/float64(receipts), "bytes/receipt")
+		b.ReportMetric(float64(bytes)/float64(receipts), "B/receipt")
 	}
 }
 

@@ -153,8 +153,10 @@ func BenchmarkQueryCounts(b *testing.B) {
 					b.Fatalf("%d counts, %v", len(counts), err)
 				}
 			}
-			for range c.among / len(ids) / 10 {
-				ask()
+			if c.among < messages {
+				for range c.among / len(ids) {
+					ask() // all of them are in memory then
+				}
 			}
 			b.ReportAllocs()
 			for b.Loop() {
@@ -163,6 +165,61 @@ func BenchmarkQueryCounts(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(ids)), "ns/message")
 		})
 	}
+}
+
+// BenchmarkQueryLists guards a page of 100 of who has read a message of a large group, and of who has not.
+func BenchmarkQueryLists(b *testing.B) {
+	const members, limit = 2000, 100
+	x := newBench(b)
+	defer x.close()
+	settings := events.DefaultSettings()
+	settings.GroupReceipts.Enabled, settings.GroupReceipts.MaxGroupSize = true, 0
+	list := []events.Event{
+		{Kind: events.AppConfigured, App: benchApp, Settings: &settings, Revision: 2},
+		{Kind: events.GroupCreated, App: benchApp, Group: "large", User: benchUser(0)},
+	}
+	for m := range members {
+		list[1].Members = append(list[1].Members, benchUser(m))
+	}
+	list = append(list, events.Event{Kind: events.MessageSent, App: benchApp, Group: "large", User: benchUser(0), Message: "m", Receipt: true})
+	for m := 1; m <= members/2; m++ {
+		list = append(list, events.Event{Kind: events.MessageRead, App: benchApp, Group: "large", User: benchUser(m), Message: "m"})
+	}
+	x.apply(list)
+	b.Run("Readers", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if page, err := x.p.Readers(benchApp, "m", members/4, limit); err != nil || len(page.Readers) != limit {
+				b.Fatalf("%d readers, %v", len(page.Readers), err)
+			}
+		}
+	})
+	b.Run("NonReaders", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if page, err := x.p.NonReaders(benchApp, "m", 0, limit); err != nil || len(page.Users) != limit {
+				b.Fatalf("%d users, %v", len(page.Users), err)
+			}
+		}
+	})
+}
+
+// BenchmarkStateSize guards what a receipt takes on the disk once the state is in its smallest form: groups of 20,
+// messages read by half of them.
+func BenchmarkStateSize(b *testing.B) {
+	const messages = 20_000
+	var bytes uint64
+	for b.Loop() {
+		x := newBench(b)
+		x.send(messages)
+		commit(b, x.s, x.p)
+		if err := x.s.Compact(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		bytes = x.s.DiskBytes()
+		x.close()
+	}
+	b.ReportMetric(float64(bytes)/(messages*benchMembers/2), "B/receipt")
 }
 
 // BenchmarkOpen guards the time from the start to the first entry, over the state of 100,000 messages.
