@@ -20,7 +20,8 @@ type Curve struct {
 // Point is a load, and the latencies from the moment at which receipts were to be submitted until they could be
 // queried.
 type Point struct {
-	// Load is the part of the end-to-end rate that was to be submitted, Rate what was.
+	// Load is the part of the end-to-end rate that was to be submitted. Rate is what was, over the time until the
+	// last of it could be queried: less than was to be where the server cannot keep up.
 	Load float64 `json:"load"`
 	Rate float64 `json:"receipts_per_s"`
 	P50  float64 `json:"p50_ms"`

@@ -17,7 +17,7 @@ func (c *Curve) SVG() ([]byte, error) {
 	labels := make([]string, len(c.Points))
 	lowest, highest := math.Inf(1), math.Inf(-1)
 	for i, p := range c.Points {
-		labels[i] = progress.Count(p.Rate)
+		labels[i] = progress.Count(p.Load * c.EndToEnd)
 		for k, ms := range []float64{p.P50, p.P99} {
 			values[k] = append(values[k], math.Log10(ms))
 			lowest, highest = min(lowest, math.Log10(ms)), max(highest, math.Log10(ms))
@@ -27,13 +27,13 @@ func (c *Curve) SVG() ([]byte, error) {
 
 	o := charts.NewLineChartOptionWithData(values)
 	o.Title.Text = "From submit to visible, by load"
-	o.Title.Subtext = fmt.Sprintf("receiptd, fsync %s, %d partitions; the last load is the most it takes", c.Fsync, c.Partitions)
+	o.Title.Subtext = fmt.Sprintf("receiptd, fsync %s, %d partitions; the last load is what it took without a schedule", c.Fsync, c.Partitions)
 	o.Title.FontStyle.FontSize, o.Title.SubtextFontStyle.FontSize = 12, 9
 	o.Title.Offset = charts.OffsetLeft
 	o.Legend.SeriesNames = names
 	o.Legend.Offset = charts.OffsetRight
 	o.XAxis.Labels, o.XAxis.LabelCount, o.XAxis.BoundaryGap = labels, len(labels), charts.Ptr(true)
-	o.XAxis.Title = "receipts a second"
+	o.XAxis.Title = "receipts a second that are submitted"
 	o.XAxis.LabelFontStyle.FontSize, o.XAxis.TitleFontStyle.FontSize = 9, 9
 	o.YAxis[0].LabelFontStyle.FontSize, o.YAxis[0].TitleFontStyle.FontSize = 9, 9
 	// The library draws a linear axis: it gets the logarithms, and labels at whole ones.
