@@ -34,7 +34,8 @@ func benchGateway(b *testing.B, log Log) *Gateway {
 	}
 	state := newFakeState()
 	g, err := New(Config{
-		State: state, Log: log, Commands: &fakeCommands{state: state}, Notify: consumers.NewNotify(testPartitions, consumers.NotifyOptions{}),
+		State: state, Log: log, Commands: &fakeCommands{state: state}, Analytics: &fakeAnalytics{},
+		Notify:     consumers.NewNotify(testPartitions, consumers.NotifyOptions{}),
 		Partitions: testPartitions, AdminKey: testAdminKey, Tokens: tokens, Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
