@@ -59,6 +59,18 @@ func (p *Projector) Settings(app string) (s events.Settings, revision uint64, ok
 	return s, revision, ok
 }
 
+// Apps returns the keys of the apps that have settings in force in every partition, in order.
+func (p *Projector) Apps() []string {
+	var apps []string
+	for app, revisions := range p.Revisions() {
+		if !slices.Contains(revisions, 0) {
+			apps = append(apps, app)
+		}
+	}
+	slices.Sort(apps)
+	return apps
+}
+
 // Message returns what is known about a message; see [projections.Partition.Message].
 func (p *Projector) Message(app, id string) (projections.Message, error) {
 	return first(p, func(part *projections.Partition) (projections.Message, error) { return part.Message(app, id) })

@@ -2,10 +2,33 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/receiptd/receiptd/events"
 )
+
+type appsBody struct {
+	Apps []appBody `json:"apps"`
+}
+
+type appBody struct {
+	Org string `json:"org"`
+	App string `json:"app"`
+}
+
+func (g *Gateway) getApps(c *call) error {
+	body := appsBody{Apps: []appBody{}}
+	for _, key := range g.cfg.State.Apps() {
+		org, app, err := events.SplitAppKey(key)
+		if err != nil {
+			return fmt.Errorf("apps: %w", err)
+		}
+		body.Apps = append(body.Apps, appBody{org, app})
+	}
+	writeJSON(c.w, http.StatusOK, body)
+	return nil
+}
 
 const maxSettingsBytes = 64 << 10
 

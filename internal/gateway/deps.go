@@ -7,6 +7,7 @@ import (
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -16,6 +17,8 @@ import (
 type State interface {
 	consumers.SummaryState
 
+	// Apps are the keys of the apps that have settings, in order.
+	Apps() []string
 	// Settings returns the settings in force; ok is false for an app that was never configured.
 	Settings(app string) (s events.Settings, revision uint64, ok bool)
 	Message(app, id string) (projections.Message, error)
@@ -67,17 +70,12 @@ type Subscriber interface {
 	Subscribe(app, user string) *consumers.Subscription
 }
 
-// Progress is how far one partition is.
-type Progress struct {
-	Partition int `json:"partition"`
-	// Stored and Applied are the last sequence in the log and the last one folded.
-	Stored  uint64 `json:"stored"`
-	Applied uint64 `json:"applied"`
-}
-
 // Analytics answers questions about many messages at once. The projector is one; another store may be.
 type Analytics interface {
 	// ReadRates answers in the order and within the limit of the query. The error is
 	// [projections.ErrTooManyCohorts] for one that is too large to answer.
 	ReadRates(ctx context.Context, q projections.RateQuery) ([]projections.RateRow, error)
 }
+
+// Progress is how far one partition is.
+type Progress = web.Partition

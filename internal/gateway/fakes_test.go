@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -49,6 +50,12 @@ func (s *fakeState) Settings(app string) (events.Settings, uint64, bool) {
 	defer s.mu.Unlock()
 	v, ok := s.settings[app]
 	return v, 1, ok
+}
+
+func (s *fakeState) Apps() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.settings))
 }
 
 func (s *fakeState) Message(app, id string) (projections.Message, error) {

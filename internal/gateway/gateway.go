@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/internal/web"
 )
 
 // Config is what a [Gateway] is made of.
@@ -86,13 +87,14 @@ func orDefault[T int | int64 | time.Duration](v *T, value T) {
 	}
 }
 
-// Gateway is the HTTP handler. It starts no goroutine of its own.
+// Gateway is the HTTP handler. It starts no goroutine of its own; Run is what goes on between the requests.
 type Gateway struct {
 	cfg       Config
 	handler   http.Handler
 	adminKey  secret
 	statistic *consumers.Statistic
 	metrics   *metrics
+	page      *web.Page
 	started   time.Time
 
 	ingest      *ingestor
@@ -122,9 +124,15 @@ func New(cfg Config) (*Gateway, error) {
 		configuring: make(chan struct{}, 1),
 	}
 	g.draining, g.drain = context.WithCancel(context.Background())
+	g.page = web.New(web.Config{
+		State: cfg.State, Rates: cfg.Analytics, Status: g.status, AdminKey: cfg.AdminKey, Logger: cfg.Logger,
+	})
 	g.handler = g.newMux()
 	return g, nil
 }
+
+// Run keeps the history that the page shows, until the context ends.
+func (g *Gateway) Run(ctx context.Context) { g.page.Run(ctx) }
 
 func (cfg *Config) validate() error {
 	switch {

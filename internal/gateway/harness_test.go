@@ -233,7 +233,7 @@ var described = sync.OnceValue(func() (d struct {
 	doc    *openapi3.T
 	router routers.Router
 }) {
-	for _, contentType := range []string{"application/x-ndjson", "text/html", "application/x-protobuf"} {
+	for _, contentType := range []string{"application/x-ndjson", "text/html", "text/css", "application/x-protobuf"} {
 		openapi3filter.RegisterBodyDecoder(contentType, openapi3filter.FileBodyDecoder)
 	}
 	doc, err := openapi3.NewLoader().LoadFromData(schema.OpenAPI)

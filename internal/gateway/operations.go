@@ -1,24 +1,25 @@
 package gateway
 
 import (
-	_ "embed"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/schema"
 )
 
-//go:embed page.html
-var page []byte
+// servePage serves the page at /, which lets in whom it wants by itself: see package web.
+func (g *Gateway) servePage(c *call) error {
+	g.page.ServeHTTP(c.w, c.r)
+	return nil
+}
 
-// pagePolicy lets the page run nothing but what is written in it, and talk to nobody but this server.
-const pagePolicy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
-
-func (g *Gateway) getPage(c *call) error {
-	c.w.Header().Set("Content-Security-Policy", pagePolicy)
-	c.w.writeFile("text/html; charset=utf-8", page)
+func (g *Gateway) getPageFile(c *call) error {
+	if !g.page.File(c.w, c.r.PathValue("file")) {
+		return errNoSuchPath
+	}
 	return nil
 }
 
@@ -72,24 +73,50 @@ func (g *Gateway) notReady() string {
 
 // statusBody holds totals over all apps, for the page: nothing that belongs to one of them.
 type statusBody struct {
-	Version       string     `json:"version"`
-	UptimeSeconds int64      `json:"uptime_seconds"`
-	Ready         bool       `json:"ready"`
-	Problem       string     `json:"problem,omitempty"`
-	Accepted      uint64     `json:"events_accepted"`
-	Streams       int        `json:"streams"`
-	Partitions    []Progress `json:"partitions"`
+	Version       string         `json:"version"`
+	UptimeSeconds int64          `json:"uptime_seconds"`
+	Ready         bool           `json:"ready"`
+	Problem       string         `json:"problem,omitempty"`
+	Accepted      uint64         `json:"events_accepted"`
+	Streams       int            `json:"streams"`
+	Partitions    []progressBody `json:"partitions"`
+}
+
+type progressBody struct {
+	Partition int     `json:"partition"`
+	Stored    uint64  `json:"stored"`
+	Applied   uint64  `json:"applied"`
+	Appended  uint64  `json:"events_appended"`
+	Folded    uint64  `json:"events_folded"`
+	Queued    uint64  `json:"events_queued"`
+	AckMS     float64 `json:"ack_ms"`
 }
 
 func (g *Gateway) getStatus(c *call) error {
-	problem := g.notReady()
+	status := g.status()
 	body := statusBody{
-		Version: g.cfg.Version, UptimeSeconds: int64(time.Since(g.started).Seconds()), Ready: problem == "", Problem: problem,
-		Accepted: g.accepted.Load(), Streams: g.streams.open(), Partitions: []Progress{},
+		Version: status.Version, UptimeSeconds: int64(status.Uptime.Seconds()), Ready: status.Problem == "", Problem: status.Problem,
+		Accepted: status.Accepted, Streams: status.Streams, Partitions: make([]progressBody, 0, len(status.Partitions)),
 	}
-	if g.cfg.Progress != nil {
-		body.Partitions = g.cfg.Progress()
+	for i := range status.Partitions {
+		p := &status.Partitions[i]
+		body.Partitions = append(body.Partitions, progressBody{
+			Partition: p.Partition, Stored: p.Stored, Applied: p.Applied,
+			Appended: p.Appended, Folded: p.Folded, Queued: p.Queued, AckMS: float64(p.Ack) / float64(time.Millisecond),
+		})
 	}
 	writeJSON(c.w, http.StatusOK, body)
 	return nil
+}
+
+// status is what the page and GET /v1/status show.
+func (g *Gateway) status() web.Status {
+	s := web.Status{
+		Version: g.cfg.Version, Uptime: time.Since(g.started), Problem: g.notReady(),
+		Accepted: g.accepted.Load(), Streams: g.streams.open(),
+	}
+	if g.cfg.Progress != nil {
+		s.Partitions = g.cfg.Progress()
+	}
+	return s
 }

@@ -41,6 +41,7 @@ const appPath = "/v1/apps/{org}/{app}"
 // routes is the whole API. schema/openapi.yaml lists the same; a test holds them together.
 func (g *Gateway) routes() []route {
 	return []route{
+		{method: "GET", path: "/v1/apps", access: accessAdmin, handle: g.getApps},
 		{method: "PUT", path: appPath, access: accessAdmin, creates: true, handle: g.putApp},
 		{method: "GET", path: appPath, access: accessAdmin, handle: g.getApp},
 		{method: "POST", path: appPath + "/events", access: accessAdmin, handle: g.postEvents},
@@ -61,7 +62,9 @@ func (g *Gateway) routes() []route {
 		{method: "GET", path: "/readyz", handle: g.getReady},
 		{method: "GET", path: "/metrics", handle: g.getMetrics()},
 		{method: "GET", path: "/openapi.yaml", handle: g.getOpenAPI},
-		{method: "GET", path: "/{$}", handle: g.getPage},
+		{method: "GET", path: "/{$}", handle: g.servePage},
+		{method: "POST", path: "/{$}", handle: g.servePage},
+		{method: "GET", path: "/v1/page/{file}", handle: g.getPageFile},
 	}
 }
 

@@ -45,7 +45,7 @@ var layers = map[string]layer{
 		// It is handed the log; it neither opens nor configures one.
 		not: map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
-	"internal/web":      {},
+	"internal/web":      {sees: []string{"events", "projections"}},
 	"internal/config":   {},
 	"internal/progress": {},
 	"internal/ctl":      {sees: []string{"consumers", "internal/config"}},

@@ -131,6 +131,7 @@ type Server struct {
 	gate     gate
 	adminKey string
 
+	gateway       *gateway.Gateway
 	draining      context.Context // ends when draining starts
 	startDraining context.CancelFunc
 }
@@ -154,11 +155,10 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 			return s, err
 		}
 	}
-	g, err := s.gateway(version)
-	if err != nil {
+	if s.gateway, err = s.newGateway(version); err != nil {
 		return s, err
 	}
-	s.http = g.Server()
+	s.http = s.gateway.Server()
 	s.gate.next, s.http.Handler = s.http.Handler, &s.gate
 	if s.listener, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
 		return s, fmt.Errorf("listen: %w", err)
@@ -166,7 +166,7 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 	return s, nil
 }
 
-func (s *Server) gateway(version string) (*gateway.Gateway, error) {
+func (s *Server) newGateway(version string) (*gateway.Gateway, error) {
 	key, err := secretFile(filepath.Join(s.cfg.Data, tokenKeyFile), 32)
 	if err != nil {
 		return nil, err
@@ -231,6 +231,10 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { return s.reconcile(failed) })
 	group.Go(func() error {
+		s.gateway.Run(failed)
+		return nil
+	})
+	group.Go(func() error {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve: %w", err)
 		}
@@ -286,9 +290,14 @@ func (s *Server) progress() []gateway.Progress {
 	var out []gateway.Progress
 	states := s.Projector.Stats()
 	for k, log := range s.Log.Stats() {
-		out = append(out, gateway.Progress{
+		p := gateway.Progress{
 			Partition: k, Stored: max(log.LastSequence, states[k].Sequence), Applied: states[k].Sequence,
-		})
+			Appended: log.Events, Queued: uint64(log.Queued), Ack: log.LastAck,
+		}
+		for _, n := range states[k].Outcomes {
+			p.Folded += n
+		}
+		out = append(out, p)
 	}
 	return out
 }

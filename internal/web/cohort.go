@@ -1,0 +1,81 @@
+package web
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/receiptd/receiptd/projections"
+)
+
+// cohort is the numbers of the messages that were sent in some span of time.
+type cohort struct {
+	projections.Tally
+	times projections.Distribution
+	// bins are the reads by time to read; nil if the answer had none.
+	bins map[uint16]uint64
+}
+
+func (c *cohort) add(row *projections.RateRow) {
+	c.Tally.Add(row.Tally)
+	if c.bins == nil && len(row.Bins) > 0 {
+		c.bins = map[uint16]uint64{}
+	}
+	for _, b := range row.Bins {
+		c.times.Add(b.Bin, b.Count)
+		c.bins[b.Bin] += b.Count
+	}
+}
+
+// percentiles of the time to read in milliseconds; ok is false if nothing was read.
+func (c *cohort) percentiles() (p [3]float64, ok bool, err error) {
+	if c.times.Total() == 0 {
+		return p, false, nil
+	}
+	p50, p90, p99, err := c.times.Percentiles()
+	return [3]float64{float64(p50), float64(p90), float64(p99)}, true, err
+}
+
+// steps puts rows by hour into the steps of a span, and all of them into a total.
+func (s *span) group(now time.Time, rows []projections.RateRow) (steps []cohort, total cohort, err error) {
+	from, _ := s.bounds(now)
+	steps = make([]cohort, s.steps)
+	for i := range rows {
+		at, err := time.Parse(time.RFC3339, rows[i].Key)
+		if err != nil {
+			return nil, total, fmt.Errorf("rows by hour: %w", err)
+		}
+		if k := (at.Unix()/3600 - from) / s.stepHours; k >= 0 && k < int64(s.steps) {
+			steps[k].add(&rows[i])
+			total.add(&rows[i])
+		}
+	}
+	return steps, total, nil
+}
+
+// timeBounds are the bounds of a histogram of times to read, in milliseconds.
+var timeBounds = []int64{
+	1000, 5000, 15_000, 60_000, 300_000, 900_000, 3_600_000, 4 * 3_600_000, 12 * 3_600_000, 24 * 3_600_000, 3 * 24 * 3_600_000,
+}
+
+// histogram counts the reads up to each of the bounds and above the one before, and last those above all. What a bin
+// of the distribution holds is counted whole where the bin begins.
+func (c *cohort) histogram() []uint64 {
+	out := make([]uint64, len(timeBounds)+1)
+	for bin, n := range c.bins {
+		k := 0
+		for k < len(timeBounds) && projections.BinMillis(bin) > timeBounds[k] {
+			k++
+		}
+		out[k] += n
+	}
+	return out
+}
+
+// histogramLabels name what histogram counts, by the longest time of each.
+func histogramLabels() []string {
+	var list []string
+	for _, ms := range timeBounds {
+		list = append(list, millis(float64(ms)))
+	}
+	return append(list, "more")
+}

@@ -1,0 +1,231 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Status is how the server is, over all apps.
+type Status struct {
+	Version string
+	Uptime  time.Duration
+	// Problem says what keeps the server from being ready; empty if nothing does.
+	Problem string
+	// Accepted counts the events taken over HTTP since the start.
+	Accepted uint64
+	// Streams are the open event streams.
+	Streams    int
+	Partitions []Partition
+}
+
+// Partition is how far one partition is. Events count since the start of the process.
+type Partition struct {
+	Partition int
+	// Stored and Applied are the last sequence in the log and the last one folded.
+	Stored, Applied uint64
+	// Appended are the events this process stored, Folded those it decided, Queued those that wait for the log.
+	Appended, Folded, Queued uint64
+	// Ack is how long the last append took to be durable.
+	Ack time.Duration
+}
+
+// lag is how many entries are stored and not folded yet.
+func (p *Partition) lag() uint64 { return p.Stored - min(p.Stored, p.Applied) }
+
+const (
+	// sampleEvery is how often the status is kept, and how often the page asks for it.
+	sampleEvery = 2 * time.Second
+	// maxSamples go back ten minutes.
+	maxSamples = 300
+)
+
+// sample is the sums over the partitions at one time.
+type sample struct {
+	at                    time.Time
+	appended, folded, lag uint64
+}
+
+// sampler keeps the latest samples.
+type sampler struct {
+	status func() Status
+	now    func() time.Time
+
+	mu   sync.Mutex
+	kept []sample // oldest first
+}
+
+// run takes samples until the context ends.
+func (s *sampler) run(ctx context.Context) {
+	ticker := time.NewTicker(sampleEvery)
+	defer ticker.Stop()
+	for {
+		s.take()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *sampler) take() {
+	x := sample{at: s.now()}
+	status := s.status()
+	for i := range status.Partitions {
+		p := &status.Partitions[i]
+		x.appended += p.Appended
+		x.folded += p.Folded
+		x.lag += p.lag()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.kept) == maxSamples {
+		copy(s.kept, s.kept[1:])
+		s.kept = s.kept[:maxSamples-1]
+	}
+	s.kept = append(s.kept, x)
+}
+
+// history is what happened lately, for as many moments as samples are kept, the last one now. Rates are a
+// second's; what is not known is missing.
+type history struct {
+	labels                []string
+	appended, folded, lag []float64
+}
+
+func (s *sampler) history() history {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var h history
+	for i := range maxSamples {
+		ago := time.Duration(maxSamples-1-i) * sampleEvery
+		label := "now"
+		if ago > 0 {
+			label = fmt.Sprintf("−%d:%02d", int(ago.Minutes()), int(ago.Seconds())%60)
+		}
+		h.labels = append(h.labels, label)
+		k := i - (maxSamples - len(s.kept))
+		if k < 1 {
+			h.appended, h.folded, h.lag = append(h.appended, missing()), append(h.folded, missing()), append(h.lag, missing())
+			continue
+		}
+		before, x := s.kept[k-1], s.kept[k]
+		seconds := x.at.Sub(before.at).Seconds()
+		h.appended = append(h.appended, perSecond(before.appended, x.appended, seconds))
+		h.folded = append(h.folded, perSecond(before.folded, x.folded, seconds))
+		h.lag = append(h.lag, float64(x.lag))
+	}
+	return h
+}
+
+// perSecond is the rate of a counter. A counter begins anew when a replayed state is switched to.
+func perSecond(before, after uint64, seconds float64) float64 {
+	if seconds <= 0 {
+		return 0
+	}
+	return float64(after-min(before, after)) / seconds
+}
+
+// liveView is what the start page shows of the whole server.
+type liveView struct {
+	Status
+	Uptime          string
+	Rate, Lag       string
+	Ack, Queued     string
+	Accepted        string
+	Throughput      figure
+	Behind          figure
+	PartitionsTable table
+}
+
+func (p *Page) live() (*liveView, error) {
+	status, h := p.cfg.Status(), p.samples.history()
+	v := &liveView{Status: status, Uptime: uptime(status.Uptime), Accepted: count(status.Accepted)}
+	v.Rate = "–"
+	if last := h.appended[maxSamples-1]; last != missing() {
+		v.Rate = short(last)
+	}
+	v.PartitionsTable.Head = []string{"Partition", "Entries in the log", "Folded", "Behind", "Queued events", "Last sync"}
+	var lag, queued uint64
+	var slowest time.Duration
+	for i := range status.Partitions {
+		x := &status.Partitions[i]
+		lag += x.lag()
+		queued += x.Queued
+		slowest = max(slowest, x.Ack)
+		v.PartitionsTable.Rows = append(v.PartitionsTable.Rows, []string{
+			count(x.Partition), count(x.Stored), count(x.Applied), count(x.lag()), count(x.Queued), ack(x.Ack),
+		})
+	}
+	v.Lag, v.Queued, v.Ack = count(lag), count(queued), ack(slowest)
+	var err error
+	if v.Throughput, err = throughput(h, v.Rate); err != nil {
+		return nil, err
+	}
+	v.Behind, err = behind(h, v.Lag)
+	return v, err
+}
+
+func ack(d time.Duration) string {
+	if d == 0 {
+		return "–"
+	}
+	return millis(float64(d) / float64(time.Millisecond))
+}
+
+// liveLabelled has a label every two minutes.
+func liveLabelled(_ size, i int) bool {
+	const step = int(2 * time.Minute / sampleEvery)
+	return (maxSamples-1-i)%step == 0
+}
+
+func throughput(h history, now string) (figure, error) {
+	f := figure{
+		ID: "throughput", Title: "Throughput", Note: "Events a second, over the last ten minutes.",
+		Key:   []string{"made durable", "folded"},
+		Table: h.table([]string{"When", "Made durable", "Folded"}, h.appended, h.folded),
+	}
+	var err error
+	f.Drawings, err = lines(fmt.Sprintf("Events a second over the last ten minutes; now %s made durable.", now), plot{
+		labels: h.labels, labelled: liveLabelled, format: short, series: []series{{"made durable", h.appended}, {"folded", h.folded}},
+	})
+	return f, err
+}
+
+func behind(h history, now string) (figure, error) {
+	f := figure{
+		ID: "lag", Title: "Lag", Note: "Log entries stored and not folded yet.",
+		Table: h.table([]string{"When", "Entries behind"}, h.lag),
+	}
+	var err error
+	f.Drawings, err = lines(fmt.Sprintf("Entries not folded yet over the last ten minutes; now %s.", now), plot{
+		labels: h.labels, labelled: liveLabelled, format: short, series: []series{{"behind", h.lag}},
+	})
+	return f, err
+}
+
+// table has the history for reading: every half a minute, the latest first.
+func (h *history) table(head []string, columns ...[]float64) table {
+	t := table{Head: head}
+	for i := maxSamples - 1; i >= 0; i -= int(30 * time.Second / sampleEvery) {
+		if columns[0][i] == missing() {
+			break
+		}
+		row := []string{h.labels[i]}
+		for _, c := range columns {
+			row = append(row, short(c[i]))
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// Health is the word and the sentence on the server's state.
+func (v *liveView) Health() (good bool, word, sentence string) {
+	if v.Problem != "" {
+		return false, "Not ready", v.Problem
+	}
+	return true, "Ready", ""
+}

@@ -1,0 +1,83 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// listed is how many readers or non-readers are on one page.
+const listed = 100
+
+// messageView is one message: who has read it, and who has not.
+type messageView struct {
+	// ID is what was asked for; empty asks for the form alone.
+	ID string
+	// Refused says what is wrong with the id.
+	Refused string
+	Found   bool
+	Message projections.Message
+	Share   string
+	// Width is the length of the bar, from 0 to 100.
+	Width      float64
+	Readers    projections.ReaderPage
+	Took       []string // of each reader
+	First      int      // the rank of the first reader on this page
+	NonReaders projections.NonReaderPage
+	// ReadersAt and NonReadersAt are where the lists begin.
+	ReadersAt, NonReadersAt int
+}
+
+func (p *Page) message(rq *request) (any, error) {
+	v := &messageView{ID: rq.query.Get("id"), ReadersAt: rq.offset("readers"), NonReadersAt: rq.offset("nonreaders")}
+	if v.ID == "" {
+		return v, nil
+	}
+	if reason := events.IDProblem(v.ID); reason != "" {
+		v.Refused = "This cannot be the id of a message: " + reason + "."
+		return v, nil
+	}
+	var err error
+	v.Message, err = p.cfg.State.Message(rq.key, v.ID)
+	if errors.Is(err, projections.ErrNotFound) {
+		v.Refused = "There is no message with this id in the app."
+		return v, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("message: %w", err)
+	}
+	v.Found = true
+	share := ratio(uint64(v.Message.Read), uint64(v.Message.Eligible))
+	v.Share, v.Width = percent(share), 100*share
+	if v.Readers, err = p.cfg.State.Readers(rq.key, v.ID, v.ReadersAt, listed); err != nil {
+		return nil, fmt.Errorf("readers: %w", err)
+	}
+	v.First = v.ReadersAt + 1
+	for _, r := range v.Readers.Readers {
+		v.Took = append(v.Took, millis(float64(max(0, r.ReadAt-v.Message.SentAt))))
+	}
+	if v.NonReaders, err = p.cfg.State.NonReaders(rq.key, v.ID, v.NonReadersAt, listed); err != nil {
+		return nil, fmt.Errorf("non-readers: %w", err)
+	}
+	return v, nil
+}
+
+// Kind says what the message is and whether it collects receipts.
+func (v *messageView) Kind() string {
+	switch m := &v.Message; {
+	case m.Recalled:
+		return "Recalled: its receipts are gone."
+	case m.Group == "":
+		return "Single chat."
+	case !m.ReceiptRequested:
+		return "It did not ask for receipts, so nobody's read counts."
+	case m.Eligible == 0:
+		return "It asked for receipts, but the group was larger than the app allows, or had no other member."
+	}
+	return "Group message that asked for receipts."
+}
+
+// Rank is the place of a reader of this page among all.
+func (v *messageView) Rank(i int) int { return v.First + i }

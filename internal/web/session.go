@@ -1,0 +1,92 @@
+package web
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	cookieName = "receiptd_session"
+	// sessionAge is how long a session lasts, used or not.
+	sessionAge = 12 * time.Hour
+	// maxSessions bounds the memory of sessions; one more ends the oldest. Only who has the key can make them.
+	maxSessions = 1000
+)
+
+// sessions are the browsers that are signed in. They are known by the hash of a random id, which makes finding one
+// tell nothing about ids that are nearly right. They end with the process.
+type sessions struct {
+	now func() time.Time
+
+	mu      sync.Mutex
+	expires map[[sha256.Size]byte]time.Time
+}
+
+func newSessions(now func() time.Time) *sessions {
+	return &sessions{now: now, expires: map[[sha256.Size]byte]time.Time{}}
+}
+
+// start begins a session and puts it into the answer.
+func (s *sessions) start(w http.ResponseWriter, r *http.Request) {
+	id := rand.Text()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.makeRoom()
+	s.expires[sha256.Sum256([]byte(id))] = s.now().Add(sessionAge)
+	http.SetCookie(w, sessionCookie(r, id, int(sessionAge/time.Second)))
+}
+
+// makeRoom forgets what has expired, and the oldest session if there are too many.
+func (s *sessions) makeRoom() {
+	var oldest [sha256.Size]byte
+	var first time.Time
+	for id, at := range s.expires {
+		if !s.now().Before(at) {
+			delete(s.expires, id)
+		} else if first.IsZero() || at.Before(first) {
+			oldest, first = id, at
+		}
+	}
+	if len(s.expires) >= maxSessions {
+		delete(s.expires, oldest)
+	}
+}
+
+// valid reports whether a request comes from a browser that is signed in.
+func (s *sessions) valid(r *http.Request) bool {
+	cookie, err := r.Cookie(cookieName)
+	if err != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, ok := s.expires[sha256.Sum256([]byte(cookie.Value))]
+	return ok && s.now().Before(at)
+}
+
+// end ends the session of a request, here and in the browser.
+func (s *sessions) end(w http.ResponseWriter, r *http.Request) {
+	if cookie, err := r.Cookie(cookieName); err == nil {
+		s.mu.Lock()
+		delete(s.expires, sha256.Sum256([]byte(cookie.Value)))
+		s.mu.Unlock()
+	}
+	http.SetCookie(w, sessionCookie(r, "", -1))
+}
+
+// sessionCookie has no path: a browser then takes that of the page, which only it knows behind a proxy.
+func sessionCookie(r *http.Request, value string, maxAge int) *http.Cookie {
+	return &http.Cookie{
+		Name: cookieName, Value: value, MaxAge: maxAge,
+		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: encrypted(r),
+	}
+}
+
+// encrypted reports whether the browser talks TLS, to us or to a proxy that says so. Who lies about it makes his own
+// cookie stricter.
+func encrypted(r *http.Request) bool {
+	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
+}

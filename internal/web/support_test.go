@@ -1,0 +1,189 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/receiptd/receiptd/projections"
+)
+
+const testKey = "the-admin-key"
+
+// noon is when the tests are.
+var noon = time.Date(2026, 3, 4, 12, 20, 0, 0, time.UTC)
+
+// fakeServer is the server behind a page, from tables that a test fills.
+type fakeServer struct {
+	mu         sync.Mutex
+	now        time.Time
+	apps       []string
+	messages   map[string]projections.Message // by id
+	readers    map[string][]projections.Reader
+	nonReaders map[string][]string
+	rows       map[projections.RateBy][]projections.RateRow
+	queries    []projections.RateQuery
+	failure    error
+	status     Status
+}
+
+func newFakeServer() *fakeServer {
+	return &fakeServer{
+		now: noon, apps: []string{"acme#chat", "acme#support"}, messages: map[string]projections.Message{},
+		readers: map[string][]projections.Reader{}, nonReaders: map[string][]string{},
+		rows: map[projections.RateBy][]projections.RateRow{},
+		status: Status{
+			Version: "v1.2.3", Uptime: 26*time.Hour + 4*time.Minute, Accepted: 1_234_567, Streams: 12,
+			Partitions: []Partition{
+				{Partition: 0, Stored: 48_120, Applied: 48_118, Appended: 9_120_455, Folded: 9_120_400, Queued: 12, Ack: 412 * time.Microsecond},
+				{Partition: 1, Stored: 47_903, Applied: 47_903, Appended: 9_087_311, Folded: 9_087_311, Ack: 388 * time.Microsecond},
+			},
+		},
+	}
+}
+
+func (f *fakeServer) page() *Page {
+	return New(Config{
+		State: f, Rates: f, AdminKey: testKey, Now: f.clock,
+		Status: func() Status { f.mu.Lock(); defer f.mu.Unlock(); return f.status },
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+}
+
+func (f *fakeServer) clock() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now
+}
+
+func (f *fakeServer) advance(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now = f.now.Add(d)
+}
+
+func (f *fakeServer) Apps() []string { return slices.Clone(f.apps) }
+
+func (f *fakeServer) Message(app, id string) (projections.Message, error) {
+	m, ok := f.messages[id]
+	if !ok || app != f.apps[0] {
+		return m, errors.Join(f.failure, projections.ErrNotFound)
+	}
+	return m, f.failure
+}
+
+func (f *fakeServer) Readers(_, id string, offset, limit int) (projections.ReaderPage, error) {
+	all := f.readers[id]
+	page := projections.ReaderPage{Total: len(all), Readers: all[min(offset, len(all)):]}
+	if len(page.Readers) > limit {
+		page.Readers, page.Next = page.Readers[:limit], offset+limit
+	}
+	return page, f.failure
+}
+
+func (f *fakeServer) NonReaders(_, id string, after, limit int) (projections.NonReaderPage, error) {
+	all := f.nonReaders[id]
+	page := projections.NonReaderPage{Total: len(all), Users: all[min(after, len(all)):]}
+	if len(page.Users) > limit {
+		page.Users, page.Next = page.Users[:limit], after+limit
+	}
+	return page, f.failure
+}
+
+func (f *fakeServer) ReadRates(_ context.Context, q projections.RateQuery) ([]projections.RateRow, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queries = append(f.queries, q)
+	if q.App != f.apps[0] || f.failure != nil {
+		return nil, f.failure
+	}
+	return slices.Clone(f.rows[q.By]), nil
+}
+
+// fill makes 30 days of a busy app: days and nights, a weekend, readers that take seconds to days.
+func (f *fakeServer) fill() {
+	random := rand.New(rand.NewPCG(7, 7))
+	last := f.now.Unix() / 3600
+	for h := last - 30*24; h <= last; h++ {
+		at := time.Unix(h*3600, 0).UTC()
+		busy := 0.08 + math.Pow(math.Max(0, math.Sin(math.Pi*(float64(at.Hour())-6)/17)), 1.5)
+		if d := at.Weekday(); d == time.Saturday || d == time.Sunday {
+			busy *= 0.45
+		}
+		messages := uint64(900 * busy * (0.9 + 0.2*random.Float64()))
+		age := float64(last-h) + 0.4
+		row := projections.RateRow{Key: projections.HourKey(h)}
+		row.Messages, row.Eligible = messages, messages*31
+		row.Read = uint64(float64(row.Eligible) * (0.93 - 0.1*busy) * (1 - math.Exp(-age*1.1)))
+		row.Delivered = row.Read + uint64(float64(row.Eligible-row.Read)*0.35)
+		row.Recalled = messages / 90
+		spread(random, &row, 40_000+80_000*(1-busy), math.Min(age*3_600_000, 72*3_600_000))
+		f.rows[projections.ByHour] = append(f.rows[projections.ByHour], row)
+	}
+	for i := range 140 {
+		g := projections.RateRow{Key: fmt.Sprintf("18248%010d", 7_919*(i+3)%100_003*1_009)}
+		g.Messages = uint64(42_000 / math.Pow(float64(i+1), 0.9))
+		g.Eligible = g.Messages * uint64(4+random.IntN(90))
+		g.Read = uint64(float64(g.Eligible) * (0.35 + 0.6*random.Float64()))
+		g.Delivered = g.Read
+		g.P50, g.P90, g.P99 = 30_000+random.Int64N(60_000), 800_000+random.Int64N(4_000_000), 9_000_000+random.Int64N(90_000_000)
+		f.rows[projections.ByGroup] = append(f.rows[projections.ByGroup], g)
+		g.Key = fmt.Sprintf("user%07d", 31*(i+11)%9_973)
+		f.rows[projections.BySender] = append(f.rows[projections.BySender], g)
+	}
+}
+
+// spread gives a row times to read of a log-normal shape around a median.
+func spread(random *rand.Rand, row *projections.RateRow, median, longest float64) {
+	var d projections.Distribution
+	counts := map[uint16]uint64{}
+	const lumps = 400
+	for i := range uint64(lumps) {
+		n := row.Read/lumps + boolInt(i < row.Read%lumps)
+		ms := math.Min(median*math.Exp(1.9*random.NormFloat64()), longest)
+		bin := projections.TimeBin(int64(ms))
+		if n > 0 {
+			counts[bin] += n
+			d.Add(bin, n)
+		}
+	}
+	for bin := range uint16(projections.NumBins) {
+		if n := counts[bin]; n > 0 {
+			row.Bins = append(row.Bins, projections.BinCount{Bin: bin, Count: n})
+		}
+	}
+	row.P50, row.P90, row.P99, _ = d.Percentiles()
+}
+
+func boolInt(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// fillMessage makes a message that some have read.
+func (f *fakeServer) fillMessage(id string, readers, nonReaders int) {
+	m := projections.Message{
+		ID: id, From: "user0004711", Group: "182480000001009", SentAt: noon.Add(-3 * time.Hour).UnixMilli(), ReceiptRequested: true,
+		Counts: projections.Counts{Eligible: readers + nonReaders, Delivered: readers, Read: readers},
+	}
+	for i := range readers {
+		r := projections.Reader{User: fmt.Sprintf("user%07d", i*37+12), ReadAt: m.SentAt + int64(1800*math.Exp(float64(i)/6))%10_000_000}
+		if i == 1 {
+			r.Content = "on it, will be there in ten minutes"
+		}
+		f.readers[id] = append(f.readers[id], r)
+	}
+	for i := range nonReaders {
+		f.nonReaders[id] = append(f.nonReaders[id], fmt.Sprintf("user%07d", i*41+1000))
+	}
+	f.messages[id] = m
+}
