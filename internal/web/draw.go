@@ -66,7 +66,7 @@ var theme = charts.MakeTheme(charts.ThemeOption{
 	AxisStrokeColor: ink(inkAxis), AxisSplitLineColor: ink(inkGrid), BackgroundColor: charts.ColorWhite,
 	TextColor: ink(inkText), TextColorTitle: ink(inkText), TextColorMark: ink(inkText), TextColorLabel: ink(inkText),
 	TextColorLegend: ink(inkText), TextColorXAxis: ink(inkText), TextColorYAxis: ink(inkText),
-	SeriesColors: []charts.Color{ink(inkSeries), ink(inkSeries + 1), ink(inkSeries + 2), ink(inkSeries + 3)},
+	SeriesColors: []charts.Color{ink(inkSeries), ink(inkSeries + 1), ink(inkSeries + 2)},
 })
 
 // draw draws in several sizes. The label says what is to be seen.
@@ -83,7 +83,8 @@ func draw(label string, in []size, render func(p *charts.Painter, s size) error)
 		if err != nil {
 			return nil, fmt.Errorf("draw: %w", err)
 		}
-		drawing, err := restyle(raw, "chart "+s.class, label)
+		width := func(text string) float64 { return float64(p.MeasureText(text, 0, letters).Width()) }
+		drawing, err := restyle(raw, "chart "+s.class, label, width)
 		if err != nil {
 			return nil, err
 		}
@@ -97,8 +98,8 @@ func lines(label string, p plot) ([]template.HTML, error) {
 	return draw(label, usual, func(painter *charts.Painter, s size) error {
 		o := charts.NewLineChartOptionWithData(values(p.series))
 		o.Theme, o.Padding = theme, padding
-		o.XAxis = p.categories(s)
-		o.XAxis.BoundaryGap = charts.Ptr(len(p.labels) == 1)
+		o.XAxis = p.categories(s, anchorUnder)
+		o.XAxis.BoundaryGap = charts.Ptr(false)
 		o.YAxis = []charts.YAxisOption{p.scale()}
 		o.LineStrokeWidth = 2
 		o.Symbol.Shape = charts.SymbolNone
@@ -118,7 +119,8 @@ func bars(label string, p plot) ([]template.HTML, error) {
 	return draw(label, usual, func(painter *charts.Painter, s size) error {
 		o := charts.NewBarChartOptionWithData(values(p.series))
 		o.Theme, o.Padding = theme, padding
-		o.CategoryAxis = p.categories(s)
+		o.CategoryAxis = p.categories(s, anchorMiddle)
+		o.CategoryAxis.BoundaryGap = charts.Ptr(true)
 		o.ValueAxis = []charts.ValueAxisOption{p.scale()}
 		o.BarSize = 0.7
 		o.Legend.Show, o.Title.Show = charts.Ptr(false), charts.Ptr(false)
@@ -134,7 +136,7 @@ func ranks(label string, p plot) ([]template.HTML, error) {
 		o.Theme, o.Padding = theme, charts.Box{Top: 2, Right: 2, Bottom: 2, Left: 2, IsSet: true}
 		o.CategoryAxis = charts.CategoryAxisOption{LabelFontStyle: letters}
 		for _, name := range p.labels {
-			o.CategoryAxis.Labels = append(o.CategoryAxis.Labels, name+space+space+space)
+			o.CategoryAxis.Labels = append(o.CategoryAxis.Labels, anchorEnd+name+space)
 		}
 		o.ValueAxis = []charts.ValueAxisOption{p.scale()}
 		// Room for the label of the longest bar, which the library puts behind it.
@@ -153,18 +155,20 @@ func ranks(label string, p plot) ([]template.HTML, error) {
 
 var padding = charts.Box{Top: 10, Right: 8, Bottom: 2, Left: 2, IsSet: true}
 
-// letters are 12 pixels high; the library takes points. It measures with its own font, and the browser's may be wider:
-// what ends at an axis gets some room behind it.
+// letters are 12 pixels high; the library takes points.
 var letters = charts.FontStyle{FontSize: 9, FontColor: ink(inkText)}
 
 // categories has the labels, and blanks for those left out: the library would choose itself, and have some overlap.
-func (p *plot) categories(s size) charts.CategoryAxisOption {
+func (p *plot) categories(s size, anchor string) charts.CategoryAxisOption {
 	labels := make([]string, len(p.labels))
 	for i := range labels {
 		labels[i] = " "
 		if p.labelled == nil || p.labelled(s, i) {
-			labels[i] = p.labels[i]
+			labels[i] = anchor + p.labels[i]
 		}
+	}
+	if last := len(labels) - 1; anchor == anchorUnder && labels[last] != " " {
+		labels[last] = anchorEnd + p.labels[last] // the library has it end with the axis
 	}
 	return charts.CategoryAxisOption{Labels: labels, LabelFontStyle: letters, LabelCount: len(labels)}
 }
@@ -176,7 +180,7 @@ func (p *plot) scale() charts.ValueAxisOption {
 	}
 	return charts.ValueAxisOption{
 		Min: &lowest, Max: &highest, RangeValuePaddingScale: charts.Ptr(0.0), LabelCount: ticks, LabelFontStyle: letters,
-		SpineLineShow: charts.Ptr(false), SplitLineShow: charts.Ptr(true), ValueFormatter: func(v float64) string { return p.format(v) + space },
+		SpineLineShow: charts.Ptr(false), SplitLineShow: charts.Ptr(true), ValueFormatter: func(v float64) string { return anchorEnd + p.format(v) },
 	}
 }
 

@@ -91,6 +91,7 @@ func (s *sampler) take() {
 // history is what happened lately, for as many moments as samples are kept, the last one now. Rates are a
 // second's; what is not known is missing.
 type history struct {
+	upto                  time.Time // of the last sample
 	labels                []string
 	appended, folded, lag []float64
 }
@@ -99,10 +100,16 @@ func (s *sampler) history() history {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var h history
+	if n := len(s.kept); n > 0 {
+		h.upto = s.kept[n-1].at
+	}
 	for i := range maxSamples {
 		ago := time.Duration(maxSamples-1-i) * sampleEvery
 		label := "now"
-		if ago > 0 {
+		switch {
+		case ago > 0 && ago%time.Minute == 0:
+			label = fmt.Sprintf("−%d%smin", int(ago.Minutes()), space)
+		case ago > 0:
 			label = fmt.Sprintf("−%d:%02d", int(ago.Minutes()), int(ago.Seconds())%60)
 		}
 		h.labels = append(h.labels, label)
@@ -133,7 +140,7 @@ type liveView struct {
 	Status
 	Uptime          string
 	Rate, Lag       string
-	Ack, Queued     string
+	Ack             string
 	Accepted        string
 	Throughput      figure
 	Behind          figure
@@ -141,31 +148,56 @@ type liveView struct {
 }
 
 func (p *Page) live() (*liveView, error) {
-	status, h := p.cfg.Status(), p.samples.history()
+	status := p.cfg.Status()
 	v := &liveView{Status: status, Uptime: uptime(status.Uptime), Accepted: count(status.Accepted)}
-	v.Rate = "–"
-	if last := h.appended[maxSamples-1]; last != missing() {
-		v.Rate = short(last)
-	}
 	v.PartitionsTable.Head = []string{"Partition", "Entries in the log", "Folded", "Behind", "Queued events", "Last sync"}
-	var lag, queued uint64
+	var lag uint64
 	var slowest time.Duration
 	for i := range status.Partitions {
 		x := &status.Partitions[i]
 		lag += x.lag()
-		queued += x.Queued
 		slowest = max(slowest, x.Ack)
 		v.PartitionsTable.Rows = append(v.PartitionsTable.Rows, []string{
 			count(x.Partition), count(x.Stored), count(x.Applied), count(x.lag()), count(x.Queued), ack(x.Ack),
 		})
 	}
-	v.Lag, v.Queued, v.Ack = count(lag), count(queued), ack(slowest)
-	var err error
-	if v.Throughput, err = throughput(h, v.Rate); err != nil {
+	v.Lag, v.Ack = count(lag), ack(slowest)
+	recent, err := p.recent()
+	if err != nil {
 		return nil, err
 	}
-	v.Behind, err = behind(h, v.Lag)
-	return v, err
+	v.Rate, v.Throughput, v.Behind = recent.rate, recent.throughput, recent.behind
+	return v, nil
+}
+
+// recent is the figures of the history. They are drawn once for a sample, however many look on: it is the one view that
+// takes no session.
+type recent struct {
+	upto               time.Time
+	rate               string
+	throughput, behind figure
+}
+
+func (p *Page) recent() (recent, error) {
+	p.drawing.Lock()
+	defer p.drawing.Unlock()
+	h := p.samples.history()
+	if p.drawn.rate != "" && p.drawn.upto.Equal(h.upto) {
+		return p.drawn, nil
+	}
+	r := recent{upto: h.upto, rate: "–"}
+	if last := h.folded[maxSamples-1]; last != missing() {
+		r.rate = short(last)
+	}
+	var err error
+	if r.throughput, err = throughput(h, r.rate); err != nil {
+		return r, err
+	}
+	if r.behind, err = behind(h); err != nil {
+		return r, err
+	}
+	p.drawn = r
+	return r, nil
 }
 
 func ack(d time.Duration) string {
@@ -175,32 +207,35 @@ func ack(d time.Duration) string {
 	return millis(float64(d) / float64(time.Millisecond))
 }
 
-// liveLabelled has a label every two minutes.
-func liveLabelled(_ size, i int) bool {
-	const step = int(2 * time.Minute / sampleEvery)
+// liveLabelled has a label every two minutes, or four.
+func liveLabelled(s size, i int) bool {
+	step := int(2 * time.Minute / sampleEvery)
+	if s == narrow {
+		step *= 2
+	}
 	return (maxSamples-1-i)%step == 0
 }
 
 func throughput(h history, now string) (figure, error) {
 	f := figure{
 		ID: "throughput", Title: "Throughput", Note: "Events a second, over the last ten minutes.",
-		Key:   []string{"made durable", "folded"},
-		Table: h.table([]string{"When", "Made durable", "Folded"}, h.appended, h.folded),
+		Key:   []string{"stored by this process", "folded"},
+		Table: h.table([]string{"When", "Stored", "Folded"}, h.appended, h.folded),
 	}
 	var err error
-	f.Drawings, err = lines(fmt.Sprintf("Events a second over the last ten minutes; now %s made durable.", now), plot{
-		labels: h.labels, labelled: liveLabelled, format: short, series: []series{{"made durable", h.appended}, {"folded", h.folded}},
+	f.Drawings, err = lines(fmt.Sprintf("Events a second over the last ten minutes; now %s folded.", now), plot{
+		labels: h.labels, labelled: liveLabelled, format: short, series: []series{{"stored", h.appended}, {"folded", h.folded}},
 	})
 	return f, err
 }
 
-func behind(h history, now string) (figure, error) {
+func behind(h history) (figure, error) {
 	f := figure{
 		ID: "lag", Title: "Lag", Note: "Log entries stored and not folded yet.",
 		Table: h.table([]string{"When", "Entries behind"}, h.lag),
 	}
 	var err error
-	f.Drawings, err = lines(fmt.Sprintf("Entries not folded yet over the last ten minutes; now %s.", now), plot{
+	f.Drawings, err = lines("Entries not folded yet over the last ten minutes.", plot{
 		labels: h.labels, labelled: liveLabelled, format: short, series: []series{{"behind", h.lag}},
 	})
 	return f, err
@@ -220,12 +255,4 @@ func (h *history) table(head []string, columns ...[]float64) table {
 		t.Rows = append(t.Rows, row)
 	}
 	return t
-}
-
-// Health is the word and the sentence on the server's state.
-func (v *liveView) Health() (good bool, word, sentence string) {
-	if v.Problem != "" {
-		return false, "Not ready", v.Problem
-	}
-	return true, "Ready", ""
 }

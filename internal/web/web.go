@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/receiptd/receiptd/projections"
@@ -52,6 +53,9 @@ type Page struct {
 	attempts *attempts
 	samples  *sampler
 	foreign  *http.CrossOriginProtection
+
+	drawing sync.Mutex
+	drawn   recent
 }
 
 //go:embed templates static

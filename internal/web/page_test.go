@@ -1,0 +1,217 @@
+package web
+
+import (
+	"errors"
+	"html"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/receiptd/receiptd/projections"
+)
+
+// everyView is a request for each view, in each of its states.
+var everyView = []string{
+	"/", "/?app=acme/chat", "/?app=acme/chat&span=7d", "/?app=acme/chat&span=30d", "/?app=acme/chat&group=g&sender=s",
+	"/?app=acme/chat&view=groups", "/?app=acme/chat&view=groups&order=worst&span=30d", "/?app=acme/chat&view=senders&order=best",
+	"/?app=acme/chat&view=message", "/?app=acme/chat&view=message&id=m1", "/?app=acme/chat&view=message&id=m1&readers=100",
+	"/?app=acme/chat&view=message&id=none", "/?app=acme/support", "/?app=acme/support&view=groups", "/?app=acme/support&view=senders",
+	"/?app=acme/none", "/?app=acme/chat&view=none",
+}
+
+var (
+	inline    = regexp.MustCompile(`(?i)<style|<script[^>]*>[^<]|\sstyle=|\son\w+=|javascript:|<base|<iframe|<object|<embed`)
+	reference = regexp.MustCompile(`(?:src|href|action|data-\w*src)="([^"]*)"`)
+	ids       = regexp.MustCompile(`\sid="([^"]*)"`)
+	named     = regexp.MustCompile(`(?:aria-labelledby|aria-describedby|for)="([^"]*)"`)
+)
+
+func TestViewsAreSelfContained(t *testing.T) {
+	b := newBrowser(t, filled())
+	b.signIn()
+	for _, path := range everyView {
+		a := b.get(path, 0)
+		if found := inline.FindString(a.body); found != "" {
+			t.Errorf("%s has %q in it, which the policy forbids", path, found)
+		}
+		for _, match := range reference.FindAllStringSubmatch(a.body, -1) {
+			if target := match[1]; !strings.HasPrefix(target, "./") && !strings.HasPrefix(target, "#") {
+				t.Errorf("%s refers to %q, not relative to itself", path, target)
+			}
+		}
+		h := a.header
+		if h.Get("Content-Security-Policy") != policy || h.Get("Referrer-Policy") != "no-referrer" || h.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: headers %v", path, h)
+		}
+	}
+	if strings.Contains(policy, "unsafe") || strings.Contains(policy, "http") || strings.Contains(policy, "*") || !strings.HasPrefix(policy, "default-src 'none'") {
+		t.Errorf("policy %q", policy)
+	}
+}
+
+// TestViewsAreWellMarkedUp holds what a screen reader goes by; the browser's test has axe look closer.
+func TestViewsAreWellMarkedUp(t *testing.T) {
+	b := newBrowser(t, filled())
+	b.signIn()
+	for _, path := range everyView {
+		body := b.get(path, 0).body
+		if n := strings.Count(body, "<h1"); n != 1 {
+			t.Errorf("%s has %d main headings", path, n)
+		}
+		var all []string
+		for _, match := range ids.FindAllStringSubmatch(body, -1) {
+			if slices.Contains(all, match[1]) {
+				t.Errorf("%s has the id %s twice", path, match[1])
+			}
+			all = append(all, match[1])
+		}
+		for _, match := range named.FindAllStringSubmatch(body, -1) {
+			if !slices.Contains(all, match[1]) {
+				t.Errorf("%s names #%s, which is not there", path, match[1])
+			}
+		}
+		if live := strings.Count(body, "data-live"); live != len(regexp.MustCompile(`id="[^"]+"[^>]* data-live`).FindAllString(body, -1)) {
+			t.Errorf("%s has live parts without an id", path)
+		}
+		if drawings := strings.Count(body, "<figure"); drawings != strings.Count(body, "<details>") {
+			t.Errorf("%s has figures without their numbers", path)
+		}
+	}
+}
+
+func TestHostileIdsAreText(t *testing.T) {
+	hostile := `"><script>alert(1)</script><svg onload=x>'&amp;{{.}}` + "\u202e\uE000\uE001"
+	f := newFakeServer()
+	f.fillMessage(hostile, 3, 2)
+	m := f.messages[hostile]
+	m.From, m.Group = hostile+"f", hostile+"g"
+	f.messages[hostile] = m
+	f.readers[hostile][0] = projections.Reader{User: hostile + "r", ReadAt: m.SentAt, Content: hostile + "c"}
+	f.nonReaders[hostile][0] = hostile + "n"
+	row := projections.RateRow{Key: hostile, Tally: projections.Tally{Messages: 1, Eligible: 2, Delivered: 1, Read: 1}}
+	f.rows[projections.ByGroup] = []projections.RateRow{row}
+	f.rows[projections.BySender] = f.rows[projections.ByGroup]
+	b := newBrowser(t, f)
+	b.signIn()
+	q := url.QueryEscape(hostile)
+	for path, shown := range map[string][]string{
+		"/?app=acme/chat&view=message&id=" + q:              {"", "f", "g", "r", "c", "n"},
+		"/?app=acme/chat&view=message&id=" + q + "none":     {"none"},
+		"/?app=acme/chat&view=groups":                       {""},
+		"/?app=acme/chat&view=senders":                      {""},
+		"/?app=acme/chat&group=" + q + "&sender=" + q + "s": {"", "s"},
+		"/?app=" + q:                {""},
+		"/?app=acme/chat&view=" + q: nil,
+		"/?app=acme/chat&view=groups&order=" + q + "&span=" + q: {""},
+	} {
+		a := b.get(path, 0)
+		for _, dangerous := range []string{"<script>alert", "<svg onload", `"><` + "script"} {
+			if strings.Contains(a.body, dangerous) {
+				t.Errorf("%s: %q came through", path, dangerous)
+			}
+		}
+		for _, end := range shown {
+			if !strings.Contains(html.UnescapeString(a.body), hostile+end) {
+				t.Errorf("%s does not show the id ending in %q", path, end)
+			}
+		}
+	}
+}
+
+func TestHostileLabelsInDrawingsAreText(t *testing.T) {
+	hostile := `</text><script>alert(1)</script>" onload="x` + "\x00\xff"
+	drawings, err := bars(hostile, plot{labels: []string{hostile, "b"}, series: []series{{hostile, []float64{1, 2}}}, format: short})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range drawings {
+		text := string(d)
+		if strings.Contains(text, "<script") || strings.Contains(text, `" onload="`) || strings.Contains(text, "style=") {
+			t.Errorf("drawn %s", text)
+		}
+		if !strings.Contains(text, "&lt;script&gt;alert(1)") {
+			t.Errorf("the label is not shown: %s", text)
+		}
+	}
+	raw := `<svg viewBox="0 0 1 1" onload="x()"><script>x</script><path d="M 0 0" onclick="y" style="fill:url(http://x);stroke:rgb(4,0,0)"/><foreignObject><p>z</p></foreignObject><text x="1" y="2" style="fill:rgb(3,0,0)">hi<a href="w">w</a></text></svg>`
+	got, err := restyle([]byte(raw), "c", "l", func(string) float64 { return 0 })
+	want := `<svg class="c" viewBox="0 0 1 1" role="img" aria-label="l"><path d="M 0 0" fill="url(http://x)" stroke="var(--s1)"></path><text x="1" y="2" fill="var(--soft)">hi</text></svg>`
+	if err != nil || string(got) != want {
+		t.Errorf("restyled\n%s, %v\nwant\n%s", got, err, want)
+	}
+}
+
+func TestEmptyStatesSayWhatToDo(t *testing.T) {
+	f := newFakeServer()
+	f.apps = nil
+	b := newBrowser(t, f)
+	b.signIn()
+	b.get("/", 200).has("There is no app yet", "export URL=http://receipts.example/v1/apps/acme/chat KEY=$(cat data/admin.key)", `api -X PUT $URL -d '{"group_receipts":{"enabled":true}}'`)
+	f.apps = []string{"acme#chat", "acme#support"}
+	for _, view := range []string{"overview", "groups", "senders"} {
+		b.get("/?app=acme/support&view="+view, 200).has("/v1/apps/acme/support KEY=", `"type":"message.sent","id":"m1"`, `"type":"message.read"`)
+	}
+	b.get("/?app=acme/support&group=team", 200).has("Choose a longer span of time")
+	b.get("/?app=acme/chat&view=message", 200).has("Look up", "m1")
+	b.get("/?app=acme/chat&view=message&id=m9", 200).has("There is no message with this id")
+	b.get("/?app=acme/chat&view=message&id="+strings.Repeat("x", 200), 200).has("cannot be the id of a message")
+	b.header.Set("X-Forwarded-Proto", "https")
+	b.get("/?app=acme/support", 200).has("export URL=https://receipts.example/")
+}
+
+func TestErrorsAreToldWithoutWhatIsInside(t *testing.T) {
+	f := filled()
+	b := newBrowser(t, f)
+	b.signIn()
+	f.failure = errors.New("out of cheese")
+	for _, view := range []string{"overview", "groups", "senders", "message&id=m1"} {
+		a := b.get("/?app=acme/chat&view="+view, http.StatusInternalServerError)
+		a.has("The server&#39;s log says why")
+		a.lacks("cheese")
+	}
+	f.failure = projections.ErrTooManyCohorts
+	b.get("/?app=acme/chat&view=senders&span=30d", http.StatusUnprocessableEntity).has("Choose a shorter one")
+	b.get("/?app=acme/chat&group=a%0Ab", http.StatusBadRequest)
+	f.status.Problem = "partition 1 is 500 entries behind"
+	b.get("/", 200).has("Not ready", "500 entries behind")
+}
+
+func TestFilesAreServedAndNothingElse(t *testing.T) {
+	b := newBrowser(t, filled())
+	for name, contentType := range map[string]string{
+		"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml", "../templates/home.html": "", "": "", "none": "",
+	} {
+		w := b.recorder()
+		if ok := b.page.File(w, name); ok != (contentType != "") || w.Header().Get("Content-Type") != contentType {
+			t.Errorf("%q: %v %v", name, ok, w.Header())
+		}
+	}
+	style, _ := embedded.ReadFile("static/style.css")
+	if strings.Contains(string(style), "url(") || strings.Contains(string(style), "@import") {
+		t.Error("the style loads something")
+	}
+}
+
+// TestAViewIsMadeInAMoment guards against a chart that becomes expensive: a view asks once, and draws.
+func TestAViewIsMadeInAMoment(t *testing.T) {
+	b := newBrowser(t, filled())
+	b.signIn()
+	for _, path := range everyView {
+		b.server.queries = nil
+		began := time.Now()
+		a := b.get(path, 0)
+		if took := time.Since(began); took > 2*time.Second { // usually 10 ms
+			t.Errorf("%s took %s", path, took)
+		}
+		if len(b.server.queries) > 1 {
+			t.Errorf("%s asked %d times", path, len(b.server.queries))
+		}
+		if len(a.body) > 200<<10 {
+			t.Errorf("%s is %d bytes", path, len(a.body))
+		}
+	}
+}
