@@ -52,6 +52,9 @@ var (
 	errTimeout      = &apiError{status: http.StatusServiceUnavailable, code: "timeout", message: "not done in time", retryAfter: 1}
 )
 
+// codeNotApplied: the events are durable, and their outcomes are not known in time.
+const codeNotApplied = "not_applied"
+
 // errCanceled is for requests whose client is gone, so that they do not count as failures of ours.
 var errCanceled = &apiError{status: 499, code: "canceled", message: "the client went away"}
 
@@ -136,6 +139,7 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 			slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()),
 			slog.String("request_id", w.Header().Get("X-Request-Id")))
 	}
+	g.metrics.errors.WithLabelValues(e.code).Inc()
 	if res, ok := w.(*response); ok && res.status != 0 {
 		return // too late to say it
 	}

@@ -125,7 +125,7 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g.draining, g.drain = context.WithCancel(context.Background())
 	g.page = web.New(web.Config{
-		State: cfg.State, Rates: cfg.Analytics, Status: g.status, AdminKey: cfg.AdminKey, Logger: cfg.Logger,
+		State: cfg.State, Rates: cfg.Analytics, Status: g.status, AdminKey: cfg.AdminKey, Registry: cfg.Registry, Logger: cfg.Logger,
 	})
 	g.handler = g.newMux()
 	return g, nil

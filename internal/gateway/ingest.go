@@ -236,7 +236,7 @@ func (g *Gateway) answerOutcomes(c *call, ticket Ticket, n int) error {
 // them again would be of no use.
 func notApplied(err error, ticket Ticket, n int) error {
 	answer := &apiError{
-		status: http.StatusServiceUnavailable, code: "not_applied",
+		status: http.StatusServiceUnavailable, code: codeNotApplied,
 		message:  "the events are durable and will be applied, but were not in time for this answer",
 		accepted: n, positions: ticket.Positions(), cause: err,
 	}

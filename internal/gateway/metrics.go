@@ -11,6 +11,7 @@ import (
 // metrics are the gateway's own; those of log, folds and notify are registered by their owners.
 type metrics struct {
 	requests  *prometheus.CounterVec   // by route and status
+	errors    *prometheus.CounterVec   // by code
 	duration  *prometheus.HistogramVec // by route
 	inFlight  prometheus.Gauge
 	accepted  prometheus.Counter
@@ -25,6 +26,9 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "receiptd_http_requests_total", Help: "Requests by route and status.",
 		}, []string{"route", "status"}),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "receiptd_http_errors_total", Help: "Requests that were answered with an error, by its code.",
+		}, []string{"code"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "receiptd_http_request_seconds", Help: "Time from request to the end of the answer; streams are left out.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5, 30},
@@ -48,7 +52,11 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "receiptd_streams_ended_total", Help: "Streams that ended, by reason.",
 		}, []string{"reason"}),
 	}
-	registry.MustRegister(m.requests, m.duration, m.inFlight, m.accepted, m.bodyBytes, m.streams, m.pushed, m.ended)
+	registry.MustRegister(m.requests, m.errors, m.duration, m.inFlight, m.accepted, m.bodyBytes, m.streams, m.pushed, m.ended)
+	// What alerts are about is there from the start: a counter that begins with 1 does not increase.
+	for _, code := range []string{errOverloaded.code, errUnavailable.code, errUnknown.code, errLogFull.code, errTimeout.code, codeNotApplied} {
+		m.errors.WithLabelValues(code)
+	}
 	return m
 }
 

@@ -102,6 +102,7 @@ func TestMetricsCountByRouteNotByPath(t *testing.T) {
 	for _, line := range []string{
 		`receiptd_http_requests_total{route="/v1/apps/{org}/{app}/messages/{id}",status="404"} 3`,
 		`receiptd_http_requests_total{route="/",status="404"} 2`,
+		`receiptd_http_errors_total{code="message_not_found"} 3`,
 		`receiptd_http_events_accepted_total 1`,
 		`receiptd_http_request_seconds_count{route="/v1/apps/{org}/{app}/events"} 1`,
 	} {

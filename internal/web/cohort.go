@@ -54,28 +54,38 @@ func (s *span) group(now time.Time, rows []projections.RateRow) (steps []cohort,
 
 // timeBounds are the bounds of a histogram of times to read, in milliseconds.
 var timeBounds = []int64{
-	1000, 5000, 15_000, 60_000, 300_000, 900_000, 3_600_000, 4 * 3_600_000, 12 * 3_600_000, 24 * 3_600_000, 3 * 24 * 3_600_000,
+	10, 100, 1000, 5000, 15_000, 60_000, 300_000, 900_000, 3_600_000, 4 * 3_600_000, 12 * 3_600_000, 24 * 3_600_000, 3 * 24 * 3_600_000,
 }
 
-// histogram counts the reads up to each of the bounds and above the one before, and last those above all. What a bin
-// of the distribution holds is counted whole where the bin begins.
-func (c *cohort) histogram() []uint64 {
-	out := make([]uint64, len(timeBounds)+1)
+// lap is a part of a histogram: the reads within a time and after that of the lap before.
+type lap struct {
+	label string
+	reads uint64
+}
+
+// fewestLaps are shown even if all reads are in one.
+const fewestLaps = 5
+
+// histogram is the reads by the time they took, without the empty laps at either end. What a bin of the distribution
+// holds is counted whole where the bin begins.
+func (c *cohort) histogram() []lap {
+	laps := make([]lap, len(timeBounds)+1)
+	for i, ms := range timeBounds {
+		laps[i].label = millis(float64(ms))
+	}
+	laps[len(timeBounds)].label = "more"
 	for bin, n := range c.bins {
 		k := 0
 		for k < len(timeBounds) && projections.BinMillis(bin) > timeBounds[k] {
 			k++
 		}
-		out[k] += n
+		laps[k].reads += n
 	}
-	return out
-}
-
-// histogramLabels name what histogram counts, by the longest time of each.
-func histogramLabels() []string {
-	var list []string
-	for _, ms := range timeBounds {
-		list = append(list, millis(float64(ms)))
+	for len(laps) > fewestLaps && laps[len(laps)-1].reads == 0 {
+		laps = laps[:len(laps)-1]
 	}
-	return append(list, "more")
+	for len(laps) > fewestLaps && laps[0].reads == 0 {
+		laps = laps[1:]
+	}
+	return laps
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"slices"
 
 	"github.com/go-analyze/charts"
 )
@@ -33,6 +34,8 @@ type plot struct {
 	format func(float64) string
 	// lowest and highest are the ends of the axis; equal, they follow the values, from 0.
 	lowest, highest float64
+	// shares: the values are shares of one, not amounts.
+	shares bool
 	// ticks is the number of labels on the axis of values, 0 for what fits.
 	ticks int
 	// labelled says which of the things along the bottom have their labels in a drawing; nil is all.
@@ -117,7 +120,7 @@ func lines(label string, p plot) ([]template.HTML, error) {
 // bars draws amounts side by side.
 func bars(label string, p plot) ([]template.HTML, error) {
 	return draw(label, usual, func(painter *charts.Painter, s size) error {
-		o := charts.NewBarChartOptionWithData(values(p.series))
+		o := charts.NewBarChartOptionWithData(drawnBars(p.series))
 		o.Theme, o.Padding = theme, padding
 		o.CategoryAxis = p.categories(s, anchorMiddle)
 		o.CategoryAxis.BoundaryGap = charts.Ptr(true)
@@ -176,7 +179,7 @@ func (p *plot) categories(s size, anchor string) charts.CategoryAxisOption {
 func (p *plot) scale() charts.ValueAxisOption {
 	lowest, highest, ticks := p.lowest, p.highest, p.ticks
 	if lowest == highest {
-		lowest, highest, ticks = 0, ceiling(p.series), 5
+		lowest, highest, ticks = 0, ceiling(p.series, p.shares), 5
 	}
 	return charts.ValueAxisOption{
 		Min: &lowest, Max: &highest, RangeValuePaddingScale: charts.Ptr(0.0), LabelCount: ticks, LabelFontStyle: letters,
@@ -184,8 +187,9 @@ func (p *plot) scale() charts.ValueAxisOption {
 	}
 }
 
-// ceiling is a round number above all values, that four parts divide well.
-func ceiling(list []series) float64 {
+// ceiling is a round number above all values, that four parts divide well: into whole amounts, or into shares of at
+// most one.
+func ceiling(list []series, shares bool) float64 {
 	largest := 0.0
 	for _, s := range list {
 		for _, v := range s.values {
@@ -194,16 +198,34 @@ func ceiling(list []series) float64 {
 			}
 		}
 	}
-	if largest == 0 {
-		return 4
+	least, most := 4.0, math.Inf(1)
+	if shares {
+		least, most = 0.04, 1
+	}
+	if largest <= least {
+		return least
 	}
 	power := math.Pow(10, math.Floor(math.Log10(largest)))
 	for _, step := range []float64{1, 1.2, 1.6, 2, 3.2, 4, 6, 8} {
-		if v := step * power; v >= largest && (v >= 4 || largest < 1) {
-			return v
+		if v := step * power; v >= largest {
+			return min(v, most)
 		}
 	}
-	return max(4, 10*power)
+	return min(10*power, most)
+}
+
+// drawnBars leaves out the amounts of nothing, which would be drawn as lines.
+func drawnBars(list []series) [][]float64 {
+	out := values(list)
+	for i := range out {
+		out[i] = slices.Clone(out[i])
+		for k, v := range out[i] {
+			if v == 0 {
+				out[i][k] = missing()
+			}
+		}
+	}
+	return out
 }
 
 // sparse reports whether a value stands alone, with none beside it that a line could lead to.

@@ -9,7 +9,7 @@ import (
 )
 
 // listed is how many readers or non-readers are on one page.
-const listed = 100
+const listed = 50
 
 // messageView is one message: who has read it, and who has not.
 type messageView struct {

@@ -180,19 +180,20 @@ func timeToRead(total *cohort) (figure, error) {
 	if total.bins == nil {
 		return figure{}, nil
 	}
-	f := figure{ID: "distribution", Title: "Time to read", Note: "How long readers took, from sending to reading."}
-	counts, labels := total.histogram(), histogramLabels()
+	f := figure{ID: "distribution", Title: "Time to read", Note: "How many readers took up to so long, from sending to reading."}
+	laps := total.histogram()
 	f.Table.Head = []string{"Read within", "Readers", "Of all readers", "Together"}
-	shares := make([]float64, len(counts))
+	labels, shares := make([]string, len(laps)), make([]float64, len(laps))
 	var together uint64
-	for i, n := range counts {
-		together += n
-		shares[i] = ratio(n, total.Read)
-		f.Table.Rows = append(f.Table.Rows, []string{labels[i], count(n), percent(shares[i]), percent(ratio(together, total.Read))})
+	for i, l := range laps {
+		together += l.reads
+		labels[i], shares[i] = l.label, ratio(l.reads, total.Read)
+		f.Table.Rows = append(f.Table.Rows, []string{l.label, count(l.reads), percent(shares[i]), percent(ratio(together, total.Read))})
 	}
 	var err error
 	f.Drawings, err = bars("Readers by how long they took, as the table says.", plot{
-		labels: labels, labelled: func(s size, i int) bool { return s != narrow || i%3 == 0 }, series: []series{{"readers", shares}}, format: percent,
+		labels: labels, labelled: func(s size, i int) bool { return s != narrow || len(labels) <= 6 || i%3 == 0 },
+		series: []series{{"readers", shares}}, format: percent, shares: true,
 	})
 	return f, err
 }

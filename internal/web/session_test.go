@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 func TestNumbersOfAppsTakeASession(t *testing.T) {
@@ -125,6 +127,9 @@ func TestGuessingTheKeyIsLimited(t *testing.T) {
 	}
 	b.remote = "198.51.100.1:9"
 	guess("wrong", http.StatusTooManyRequests, "1")
+	if n := testutil.ToFloat64(b.page.signIns.WithLabelValues("ok")); n != 1 {
+		t.Errorf("%v sign-ins counted", n)
+	}
 }
 
 func TestAddressesThatAreRememberedAreBounded(t *testing.T) {

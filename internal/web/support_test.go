@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -57,7 +59,7 @@ func newFakeServer() *fakeServer {
 
 func (f *fakeServer) page() *Page {
 	return New(Config{
-		State: f, Rates: f, AdminKey: testKey, Now: f.clock,
+		State: f, Rates: f, AdminKey: testKey, Registry: prometheus.NewRegistry(), Now: f.clock,
 		Status: func() Status { f.mu.Lock(); defer f.mu.Unlock(); return f.status },
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -40,6 +42,8 @@ type Config struct {
 	Status func() Status
 	// AdminKey opens the numbers of apps.
 	AdminKey string
+	// Registry gets the page's metrics.
+	Registry prometheus.Registerer
 	Logger   *slog.Logger
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
@@ -53,6 +57,7 @@ type Page struct {
 	attempts *attempts
 	samples  *sampler
 	foreign  *http.CrossOriginProtection
+	signIns  *prometheus.CounterVec // by result
 
 	drawing sync.Mutex
 	drawn   recent
@@ -70,8 +75,15 @@ func New(cfg Config) *Page {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	signIns := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "receiptd_page_sign_ins_total", Help: "Attempts to sign in to the page, by result: ok, wrong or limited.",
+	}, []string{"result"})
+	cfg.Registry.MustRegister(signIns)
+	for _, result := range []string{"ok", "wrong", "limited"} {
+		signIns.WithLabelValues(result)
+	}
 	return &Page{
-		cfg: cfg, key: sha256.Sum256([]byte(cfg.AdminKey)),
+		signIns: signIns, cfg: cfg, key: sha256.Sum256([]byte(cfg.AdminKey)),
 		sessions: newSessions(cfg.Now), attempts: newAttempts(cfg.Now),
 		samples: &sampler{status: cfg.Status, now: cfg.Now},
 		foreign: http.NewCrossOriginProtection(),
@@ -194,16 +206,19 @@ func (p *Page) post(w http.ResponseWriter, r *http.Request) {
 	switch r.PostForm.Get("do") {
 	case "sign-in":
 		if wait, ok := p.attempts.allow(r.RemoteAddr); !ok {
+			p.signIns.WithLabelValues("limited").Inc()
 			w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)))
 			p.home(w, rq, http.StatusTooManyRequests, "Too many attempts. Wait a little, then try again.")
 			return
 		}
 		guess := sha256.Sum256([]byte(r.PostForm.Get("key")))
 		if subtle.ConstantTimeCompare(guess[:], p.key[:]) != 1 {
+			p.signIns.WithLabelValues("wrong").Inc()
 			p.cfg.Logger.Warn("sign-in with a wrong key", "address", r.RemoteAddr)
 			p.home(w, rq, http.StatusForbidden, "This is not the admin key of the server.")
 			return
 		}
+		p.signIns.WithLabelValues("ok").Inc()
 		p.attempts.forgive(r.RemoteAddr)
 		p.sessions.start(w, r)
 	case "sign-out":

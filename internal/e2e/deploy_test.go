@@ -1,0 +1,189 @@
+package e2e
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+// expression is a query of Prometheus in one of the files of deploy/.
+type expression struct{ where, text string }
+
+// TestDeployNamesMetricsThatExist holds the dashboard and the alerts against what a server shows: every metric, every
+// label and every value of a label that they name.
+func TestDeployNamesMetricsThatExist(t *testing.T) {
+	all := slices.Concat(dashboardExpressions(t), alertExpressions(t))
+	if len(all) < 40 {
+		t.Fatalf("only %d expressions were found", len(all))
+	}
+	shown := shownMetrics(t)
+	for _, e := range all {
+		for _, problem := range shown.check(e.text) {
+			t.Errorf("%s: %s in %s", e.where, problem, e.text)
+		}
+	}
+	for _, planted := range []string{"rate(receiptd_log_evnts_total[5m])", `receiptd_http_errors_total{code="log_ful"}`, "sum by (partitoin) (receiptd_fold_lag_entries)", `receiptd_streams{code=~"log_full|none"}`} {
+		if shown.check(planted) == nil {
+			t.Errorf("%s passes", planted)
+		}
+	}
+}
+
+func dashboardExpressions(t *testing.T) (all []expression) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "grafana-dashboard.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dashboard struct {
+		Panels []struct {
+			ID          int    `json:"id"`
+			Title, Type string `json:",omitempty"`
+			Targets     []struct {
+				Expr string `json:"expr"`
+			} `json:"targets"`
+		} `json:"panels"`
+	}
+	if err := json.Unmarshal(text, &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	ids := map[int]bool{}
+	for _, p := range dashboard.Panels {
+		if ids[p.ID] || p.Title == "" || p.Type != "row" && len(p.Targets) == 0 {
+			t.Errorf("panel %d %q: the id is taken, or it shows nothing", p.ID, p.Title)
+		}
+		ids[p.ID] = true
+		for _, target := range p.Targets {
+			all = append(all, expression{"panel " + p.Title, target.Expr})
+		}
+	}
+	return all
+}
+
+func alertExpressions(t *testing.T) (all []expression) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "prometheus-rules.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules struct {
+		Groups []struct {
+			Rules []struct {
+				Alert, Expr         string
+				Labels, Annotations map[string]string
+			}
+		}
+	}
+	if err := yaml.Unmarshal(text, &rules); err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range rules.Groups {
+		for _, r := range group.Rules {
+			if r.Alert == "" || !slices.Contains([]string{"page", "ticket"}, r.Labels["severity"]) || r.Annotations["summary"] == "" {
+				t.Errorf("alert %q lacks a name, a severity or a summary", r.Alert)
+			}
+			all = append(all, expression{"alert " + r.Alert, r.Expr})
+		}
+	}
+	return all
+}
+
+// metricsShown are the names of metrics, their labels and the values of these.
+type metricsShown struct{ names, labels, values map[string]bool }
+
+var (
+	sampleLine = regexp.MustCompile(`^(\w+)(?:\{(.*)\})? `)
+	labelPair  = regexp.MustCompile(`(\w+)="((?:[^"\\]|\\.)*)"`)
+	metricName = regexp.MustCompile(`\b(?:receiptd|process|go)_\w+`)
+	selector   = regexp.MustCompile(`(\w+)(=~?)"([^"]*)"`)
+	grouping   = regexp.MustCompile(`\b(?:by|on) \(([\w, ]+)\)`)
+)
+
+// shownMetrics are those of a server after a bit of everything.
+func shownMetrics(t *testing.T) *metricsShown {
+	t.Helper()
+	s := startServer(t)
+	const app = "acme#chat"
+	s.must("PUT", appPath(app), map[string]any{"group_receipts": map[string]any{"enabled": true}}, nil)
+	stream := s.openStream(appPath(app) + "/users/ann/stream")
+	defer stream.Close()
+	s.apply(app, events.Event{App: app, Kind: events.GroupCreated, Group: "g", User: "ann", Members: []string{"ben"}},
+		events.Event{App: app, Kind: events.MessageSent, Group: "g", User: "ann", Message: "m", Receipt: true},
+		events.Event{App: app, Kind: events.MessageRead, Group: "g", User: "ben", Message: "m"},
+		events.Event{App: app, Kind: events.MessageRead, Group: "g", User: "ben", Message: "n", Strict: true})
+	if _, err := stream.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	stream.Close()
+	shown := &metricsShown{map[string]bool{}, map[string]bool{"le": true, "instance": true}, map[string]bool{}}
+	eventually(t, "the stream has ended", func() bool {
+		text, err := s.do("GET", "/metrics", "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.SplitSeq(string(text), "\n") {
+			if match := sampleLine.FindStringSubmatch(line); match != nil {
+				shown.names[match[1]] = true
+				for _, pair := range labelPair.FindAllStringSubmatch(match[2], -1) {
+					shown.labels[pair[1]], shown.values[pair[1]+"="+pair[2]] = true, true
+				}
+			}
+		}
+		return shown.names["receiptd_streams_ended_total"] && shown.names["receiptd_stream_events_total"]
+	})
+	return shown
+}
+
+// openStream opens an answer without an end.
+func (s *server) openStream(path string) io.ReadCloser {
+	s.t.Helper()
+	base, key := s.address()
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, base+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+key)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if res.StatusCode != http.StatusOK {
+		s.t.Fatalf("%s: %s", path, res.Status)
+	}
+	return res.Body
+}
+
+// check says what an expression names that is not shown.
+func (m *metricsShown) check(text string) (problems []string) {
+	for _, name := range metricName.FindAllString(text, -1) {
+		if !m.names[name] {
+			problems = append(problems, "no metric "+name)
+		}
+	}
+	for _, match := range grouping.FindAllStringSubmatch(text, -1) {
+		for label := range strings.SplitSeq(match[1], ",") {
+			if label = strings.TrimSpace(label); !m.labels[label] {
+				problems = append(problems, "no label "+label)
+			}
+		}
+	}
+	for _, match := range selector.FindAllStringSubmatch(text, -1) {
+		if match[3] == "$instance" {
+			continue
+		}
+		for value := range strings.SplitSeq(match[3], "|") {
+			if !m.values[match[1]+"="+value] {
+				problems = append(problems, "no "+match[1]+"="+value)
+			}
+		}
+	}
+	return problems
+}
