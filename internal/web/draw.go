@@ -30,7 +30,7 @@ type table struct {
 // plot is what is drawn.
 type plot struct {
 	labels []string
-	series []series
+	series [][]float64 // missing where there is nothing to say
 	format func(float64) string
 	// lowest and highest are the ends of the axis; equal, they follow the values, from 0.
 	lowest, highest float64
@@ -40,11 +40,6 @@ type plot struct {
 	ticks int
 	// labelled says which of the things along the bottom have their labels in a drawing; nil is all.
 	labelled func(s size, i int) bool
-}
-
-type series struct {
-	name   string
-	values []float64 // missing where there is nothing to say
 }
 
 // missing is a value that is not there: a line has a gap.
@@ -99,7 +94,7 @@ func draw(label string, in []size, render func(p *charts.Painter, s size) error)
 // lines draws values over time.
 func lines(label string, p plot) ([]template.HTML, error) {
 	return draw(label, usual, func(painter *charts.Painter, s size) error {
-		o := charts.NewLineChartOptionWithData(values(p.series))
+		o := charts.NewLineChartOptionWithData(p.series)
 		o.Theme, o.Padding = theme, padding
 		o.XAxis = p.categories(s, anchorUnder)
 		o.XAxis.BoundaryGap = charts.Ptr(false)
@@ -134,7 +129,7 @@ func bars(label string, p plot) ([]template.HTML, error) {
 // ranks draws a few amounts below each other, each with its name and a label made of the amount.
 func ranks(label string, p plot) ([]template.HTML, error) {
 	return draw(label, low, func(painter *charts.Painter, s size) error {
-		o := charts.NewBarChartOptionWithData(values(p.series))
+		o := charts.NewBarChartOptionWithData(p.series)
 		o.Horizontal = true
 		o.Theme, o.Padding = theme, charts.Box{Top: 2, Right: 2, Bottom: 2, Left: 2, IsSet: true}
 		o.CategoryAxis = charts.CategoryAxisOption{LabelFontStyle: letters}
@@ -189,10 +184,10 @@ func (p *plot) scale() charts.ValueAxisOption {
 
 // ceiling is a round number above all values, that four parts divide well: into whole amounts, or into shares of at
 // most one.
-func ceiling(list []series, shares bool) float64 {
+func ceiling(series [][]float64, shares bool) float64 {
 	largest := 0.0
-	for _, s := range list {
-		for _, v := range s.values {
+	for _, values := range series {
+		for _, v := range values {
 			if v != missing() {
 				largest = max(largest, v)
 			}
@@ -215,11 +210,11 @@ func ceiling(list []series, shares bool) float64 {
 }
 
 // drawnBars leaves out the amounts of nothing, which would be drawn as lines.
-func drawnBars(list []series) [][]float64 {
-	out := values(list)
-	for i := range out {
-		out[i] = slices.Clone(out[i])
-		for k, v := range out[i] {
+func drawnBars(series [][]float64) [][]float64 {
+	out := make([][]float64, len(series))
+	for i, values := range series {
+		out[i] = slices.Clone(values)
+		for k, v := range values {
 			if v == 0 {
 				out[i][k] = missing()
 			}
@@ -229,22 +224,14 @@ func drawnBars(list []series) [][]float64 {
 }
 
 // sparse reports whether a value stands alone, with none beside it that a line could lead to.
-func sparse(list []series) bool {
-	for _, s := range list {
-		there := func(i int) bool { return i >= 0 && i < len(s.values) && s.values[i] != missing() }
-		for i := range s.values {
+func sparse(series [][]float64) bool {
+	for _, values := range series {
+		there := func(i int) bool { return i >= 0 && i < len(values) && values[i] != missing() }
+		for i := range values {
 			if there(i) && !there(i-1) && !there(i+1) {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-func values(list []series) [][]float64 {
-	out := make([][]float64, len(list))
-	for i, s := range list {
-		out[i] = s.values
-	}
-	return out
 }

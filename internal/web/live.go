@@ -224,7 +224,7 @@ func throughput(h history, now string) (figure, error) {
 	}
 	var err error
 	f.Drawings, err = lines(fmt.Sprintf("Events a second over the last ten minutes; now %s folded.", now), plot{
-		labels: h.labels, labelled: liveLabelled, format: short, series: []series{{"stored", h.appended}, {"folded", h.folded}},
+		labels: h.labels, labelled: liveLabelled, format: short, series: [][]float64{h.appended, h.folded},
 	})
 	return f, err
 }
@@ -236,7 +236,7 @@ func behind(h history) (figure, error) {
 	}
 	var err error
 	f.Drawings, err = lines("Entries not folded yet over the last ten minutes.", plot{
-		labels: h.labels, labelled: liveLabelled, format: short, series: []series{{"behind", h.lag}},
+		labels: h.labels, labelled: liveLabelled, format: short, series: [][]float64{h.lag},
 	})
 	return f, err
 }

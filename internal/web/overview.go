@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"math"
+	"net/http"
 	"slices"
 	"time"
 
@@ -21,18 +22,17 @@ type overviewView struct {
 	Total         projections.Tally
 	Share         string
 	Delivered     string
-	Median, P90   string
-	P99           string
+	Median, P99   string
 	Figures       []figure
 }
 
-// Single reports whether the numbers are narrowed down.
+// Narrowed reports whether the numbers are narrowed down.
 func (v *overviewView) Narrowed() bool { return v.Group != "" || v.Sender != "" }
 
 func (p *Page) overview(rq *request) (any, error) {
-	v := &overviewView{Group: rq.query.Get("group"), Sender: rq.query.Get("sender"), Median: "–", P90: "–", P99: "–"}
+	v := &overviewView{Group: rq.query.Get("group"), Sender: rq.query.Get("sender"), Median: "–", P99: "–"}
 	if (v.Group != "" && events.IDProblem(v.Group) != "") || (v.Sender != "" && events.IDProblem(v.Sender) != "") {
-		return nil, &problem{400, "No such id", "What the numbers are to be narrowed to is not an id."}
+		return nil, &problem{http.StatusBadRequest, "No such id", "What the numbers are to be narrowed to is not an id."}
 	}
 	now := p.cfg.Now()
 	q := rq.span.query(now, rq.key, projections.ByHour, maxHours)
@@ -55,7 +55,7 @@ func (p *Page) overview(rq *request) (any, error) {
 		return nil, err
 	}
 	if read {
-		v.Median, v.P90, v.P99 = millis(times[0]), millis(times[1]), millis(times[2])
+		v.Median, v.P99 = millis(times[0]), millis(times[2])
 	}
 	v.Figures, err = p.overviewFigures(rq.span, steps, &total)
 	return v, err
@@ -84,14 +84,14 @@ func (p *Page) overviewFigures(s span, steps []cohort, total *cohort) ([]figure,
 		t.labels, t.when = append(t.labels, at.Format(s.format)), append(t.when, at.Format("Jan 2, 15:04"))
 	}
 	var figures []figure
-	for _, make := range []func() (figure, error){
+	for _, show := range []func() (figure, error){
 		func() (figure, error) { return funnel(total) },
 		func() (figure, error) { return readRate(&t, total) },
 		func() (figure, error) { return timeToRead(total) },
 		func() (figure, error) { return percentilesOverTime(&t) },
 		func() (figure, error) { return messagesOverTime(&t, total) },
 	} {
-		f, err := make()
+		f, err := show()
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +130,7 @@ func funnel(total *cohort) (figure, error) {
 	f.Drawings, err = ranks(fmt.Sprintf("Of %s recipients, %s were reached and %s have read.", count(total.Eligible),
 		percent(ratio(total.Delivered, total.Eligible)), percent(total.Rate())),
 		plot{
-			labels: names, series: []series{{"recipients", amounts}}, highest: float64(max(total.Eligible, 1)),
+			labels: names, series: [][]float64{amounts}, highest: float64(max(total.Eligible, 1)),
 			format: func(v float64) string {
 				return count(uint64(v)) + space + "·" + space + percent(ratio(uint64(v), total.Eligible))
 			},
@@ -153,7 +153,7 @@ func readRate(t *timeline, total *cohort) (figure, error) {
 	slices.Reverse(f.Table.Rows)
 	var err error
 	f.Drawings, err = lines("Read rate by the time of sending, "+percent(total.Rate())+" over all.", plot{
-		labels: t.labels, labelled: t.labelled, series: []series{{"read rate", rates}}, format: percent, highest: 1, ticks: 5,
+		labels: t.labels, labelled: t.labelled, series: [][]float64{rates}, format: percent, highest: 1, ticks: 5,
 	})
 	return f, err
 }
@@ -171,7 +171,7 @@ func messagesOverTime(t *timeline, total *cohort) (figure, error) {
 	slices.Reverse(f.Table.Rows)
 	var err error
 	f.Drawings, err = bars(count(total.Messages)+" messages by the time of sending.", plot{
-		labels: t.labels, labelled: t.labelled, series: []series{{"messages", amounts}}, format: short,
+		labels: t.labels, labelled: t.labelled, series: [][]float64{amounts}, format: short,
 	})
 	return f, err
 }
@@ -193,7 +193,7 @@ func timeToRead(total *cohort) (figure, error) {
 	var err error
 	f.Drawings, err = bars("Readers by how long they took, as the table says.", plot{
 		labels: labels, labelled: func(s size, i int) bool { return s != narrow || len(labels) <= 6 || i%3 == 0 },
-		series: []series{{"readers", shares}}, format: percent, shares: true,
+		series: [][]float64{shares}, format: percent, shares: true,
 	})
 	return f, err
 }
@@ -204,7 +204,7 @@ func percentilesOverTime(t *timeline) (figure, error) {
 		Key: []string{"half have read", "9 of 10", "99 of 100"},
 	}
 	f.Table.Head = []string{"Sent from (UTC)", "p50", "p90", "p99"}
-	list := []series{{name: f.Key[0]}, {name: f.Key[1]}, {name: f.Key[2]}}
+	list := make([][]float64, len(f.Key))
 	lowest, highest := math.Inf(1), math.Inf(-1)
 	for i := range t.steps {
 		times, ok, err := t.steps[i].percentiles()
@@ -217,7 +217,7 @@ func percentilesOverTime(t *timeline) (figure, error) {
 				v = math.Log(max(times[k], 1)/1000) / math.Log(60)
 				lowest, highest = min(lowest, v), max(highest, v)
 			}
-			list[k].values = append(list[k].values, v)
+			list[k] = append(list[k], v)
 		}
 		if ok {
 			f.Table.Rows = append(f.Table.Rows, []string{t.when[i], millis(times[0]), millis(times[1]), millis(times[2])})

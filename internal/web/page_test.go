@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -124,7 +125,7 @@ func TestHostileIdsAreText(t *testing.T) {
 
 func TestHostileLabelsInDrawingsAreText(t *testing.T) {
 	hostile := `</text><script>alert(1)</script>" onload="x` + "\x00\xff"
-	drawings, err := bars(hostile, plot{labels: []string{hostile, "b"}, series: []series{{hostile, []float64{1, 2}}}, format: short})
+	drawings, err := bars(hostile, plot{labels: []string{hostile, "b"}, series: [][]float64{{1, 2}}, format: short})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,4 +215,20 @@ func TestAViewIsMadeInAMoment(t *testing.T) {
 			t.Errorf("%s is %d bytes", path, len(a.body))
 		}
 	}
+}
+
+func TestViewsAreMadeSideBySide(t *testing.T) {
+	b := newBrowser(t, filled())
+	b.signIn()
+	var running sync.WaitGroup
+	for range 4 {
+		own := *b
+		running.Go(func() {
+			for _, path := range everyView {
+				own.get(path, 0)
+				own.page.samples.take()
+			}
+		})
+	}
+	running.Wait()
 }

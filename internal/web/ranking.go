@@ -45,9 +45,8 @@ type rankedRow struct {
 	ID   string
 	projections.Tally
 	// Volume and Share are lengths of bars, from 0 to 100.
-	Volume, Share    float64
-	Rate             string
-	Median, P90, P99 string
+	Volume, Share     float64
+	Rate, Median, P99 string
 }
 
 func (p *Page) groups(rq *request) (any, error) { return p.ranking(rq, "group", projections.ByGroup) }
@@ -81,10 +80,10 @@ func (p *Page) ranking(rq *request, what string, by projections.RateBy) (any, er
 		r := &rows[i]
 		row := rankedRow{
 			Rank: i + 1, ID: r.Key, Tally: r.Tally, Volume: 100 * ratio(r.Messages, most), Share: 100 * r.Rate(),
-			Rate: percent(r.Rate()), Median: "–", P90: "–", P99: "–",
+			Rate: percent(r.Rate()), Median: "–", P99: "–",
 		}
 		if r.Read > 0 {
-			row.Median, row.P90, row.P99 = millis(float64(r.P50)), millis(float64(r.P90)), millis(float64(r.P99))
+			row.Median, row.P99 = millis(float64(r.P50)), millis(float64(r.P99))
 		}
 		v.Rows = append(v.Rows, row)
 	}

@@ -151,7 +151,7 @@ func TestNumbersForPeople(t *testing.T) {
 		}
 	}
 	for values, want := range map[[2]float64]float64{{0, 0}: 4, {1, 3}: 4, {0, 4}: 4, {5, 9}: 10, {0, 101}: 120, {0, 7_300_000}: 8_000_000, {0.1, 0.3}: 0.32} {
-		if got := ceiling([]series{{values: values[:]}}, values[1] < 1 && values[0] > 0); got < want*0.999 || got > want*1.001 {
+		if got := ceiling([][]float64{values[:]}, values[1] < 1 && values[0] > 0); got < want*0.999 || got > want*1.001 {
 			t.Errorf("the axis for %v ends at %v, want %v", values, got, want)
 		}
 	}
