@@ -29,6 +29,8 @@ type overviewView struct {
 // Narrowed reports whether the numbers are narrowed down.
 func (v *overviewView) Narrowed() bool { return v.Group != "" || v.Sender != "" }
 
+func (v *overviewView) nothing() bool { return v.Empty }
+
 func (p *Page) overview(rq *request) (any, error) {
 	v := &overviewView{Group: rq.query.Get("group"), Sender: rq.query.Get("sender"), Median: "–", P99: "–"}
 	if (v.Group != "" && events.IDProblem(v.Group) != "") || (v.Sender != "" && events.IDProblem(v.Sender) != "") {

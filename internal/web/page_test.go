@@ -156,6 +156,8 @@ func TestEmptyStatesSayWhatToDo(t *testing.T) {
 	for _, view := range []string{"overview", "groups", "senders"} {
 		b.get("/?app=acme/support&view="+view, 200).has("/v1/apps/acme/support KEY=", `"type":"message.sent","id":"m1"`, `"type":"message.read"`)
 	}
+	b.get("/?app=acme/support", 200).has(`data-every="2000"`)
+	b.get("/?app=acme/none", 404).lacks(`aria-label="Views"`)
 	b.get("/?app=acme/support&group=team", 200).has("Choose a longer span of time")
 	b.get("/?app=acme/chat&view=message", 200).has("Look up", "m1")
 	b.get("/?app=acme/chat&view=message&id=m9", 200).has("There is no message with this id")

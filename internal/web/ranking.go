@@ -90,6 +90,8 @@ func (p *Page) ranking(rq *request, what string, by projections.RateBy) (any, er
 	return v, nil
 }
 
+func (v *rankingView) nothing() bool { return len(v.Rows) == 0 }
+
 // Plural is what is listed, as a title says it.
 func (v *rankingView) Plural() string {
 	if v.What == "group" {

@@ -150,11 +150,12 @@ func (p *Page) get(w http.ResponseWriter, r *http.Request) {
 		p.home(w, rq, http.StatusUnauthorized, "")
 		return
 	}
-	rq.key = strings.Replace(rq.app, "/", "#", 1)
-	if !slices.Contains(p.cfg.State.Apps(), rq.key) {
+	key := strings.Replace(rq.app, "/", "#", 1)
+	if !slices.Contains(p.cfg.State.Apps(), key) {
 		p.fail(w, rq, &problem{http.StatusNotFound, "No such app", "There is no app " + rq.app + " on this server."})
 		return
 	}
+	rq.key = key
 	for _, v := range appViews {
 		if v.Name == rq.view {
 			p.show(w, rq, v)
@@ -170,7 +171,11 @@ func (p *Page) show(w http.ResponseWriter, rq *request, v view) {
 		p.fail(w, rq, err)
 		return
 	}
-	p.render(w, rq, http.StatusOK, v.Name, data, v.every)
+	every := v.every
+	if d, ok := data.(interface{ nothing() bool }); ok && d.nothing() {
+		every = sampleEvery // somebody is about to change that, and waits for it
+	}
+	p.render(w, rq, http.StatusOK, v.Name, data, every)
 }
 
 // home is the start page.
