@@ -46,6 +46,7 @@ async function visit(name, options, body) {
 // scheme at the same time, so two of the four kinds of screen show all there is to it.
 async function look(page, name, heading) {
   await page.getByRole("heading", { level: 1, name: heading }).waitFor();
+  await page.waitForLoadState(); // a heading may be there before the style is
   const { over, tall } = await page.evaluate(() => ({
     over: document.documentElement.scrollWidth - innerWidth,
     tall: [...document.querySelectorAll("svg.chart")].filter(c => c.checkVisibility()).length,
