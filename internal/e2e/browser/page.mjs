@@ -6,11 +6,11 @@ import { chromium } from "playwright-core";
 
 const { BASE, KEY, APP, EMPTY_APP, MESSAGE, GROUP, CHROMIUM, SHOTS } = process.env;
 const axe = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
-const patience = 30_000;
+const patience = 120_000; // the machine may be busy with the other tests
 if (SHOTS) mkdirSync(SHOTS, { recursive: true });
 
 const browser = await chromium.launch({
-  executablePath: CHROMIUM,
+  executablePath: CHROMIUM, timeout: patience,
   args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync"],
 });
