@@ -43,7 +43,7 @@ type Push struct {
 	Resync bool
 }
 
-// Subscription is one connection of a user who is online. Next is for one goroutine; Close may be
+// Subscription is one connection of a user who is online. Next and Poll are for one goroutine; Close may be
 // called from any.
 type Subscription struct {
 	notify *Notify
@@ -176,11 +176,14 @@ func (s *Subscription) signal() {
 	}
 }
 
+// Wake has a token when [Subscription.Poll] may have something, for who waits for more than one thing.
+func (s *Subscription) Wake() <-chan struct{} { return s.wake }
+
 // Next waits until there is something to tell and returns it. The error is the context's or
 // [ErrNotifyClosed].
 func (s *Subscription) Next(ctx context.Context) (Push, error) {
 	for {
-		push, wait, err := s.take()
+		push, wait, err := s.Poll()
 		if err != nil || push.Resync || len(push.Notifications) > 0 {
 			return push, err
 		}
@@ -207,9 +210,9 @@ func (s *Subscription) sleep(ctx context.Context, wait time.Duration) error {
 	return nil
 }
 
-// take returns what is ready to go. If nothing is, wait is the time until the flush interval is over; 0 means
-// that nothing waits at all.
-func (s *Subscription) take() (push Push, wait time.Duration, err error) {
+// Poll is Next without waiting: it returns what is ready to go. If nothing is, wait is the time until the flush
+// interval is over; 0 means that nothing waits at all.
+func (s *Subscription) Poll() (push Push, wait time.Duration, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -116,6 +116,17 @@ func (p *Projector) IsMember(app, group, user string) (bool, error) {
 	return member, err
 }
 
+// Group returns a group and its members; see [projections.Partition.Group].
+func (p *Projector) Group(app, group string) (projections.Group, error) {
+	k := events.Partition(&events.Event{App: app, Group: group}, len(p.workers))
+	var g projections.Group
+	err := p.workers[k].ask(func(part *projections.Partition) (err error) {
+		g, err = part.Group(app, group)
+		return err
+	})
+	return g, err
+}
+
 // Conversations returns a user's conversations, groups by id before single chats by peer.
 func (p *Projector) Conversations(app, user string) ([]projections.ConversationView, error) {
 	var all []projections.ConversationView

@@ -228,6 +228,33 @@ func (p *Partition) IsMember(appKey, group, user string) (bool, error) {
 	})
 }
 
+// Group returns a group and its members. The error is ErrNotFound for a group that is unknown or dissolved.
+func (p *Partition) Group(appKey, group string) (Group, error) {
+	return ask(p, func() (Group, error) {
+		a := p.apps[appKey]
+		if a == nil {
+			return Group{}, ErrNotFound
+		}
+		c, err := p.conv(a, convName{group: group})
+		if err != nil {
+			return Group{}, err
+		}
+		if c == nil || c.dissolved {
+			return Group{}, ErrNotFound
+		}
+		g := Group{Members: make([]GroupMember, 0, c.active)}
+		for i := range c.members {
+			if m := &c.members[i]; m.active() {
+				g.Members = append(g.Members, GroupMember{m.user, m.role})
+				if m.role == events.RoleOwner {
+					g.Owner = m.user
+				}
+			}
+		}
+		return g, nil
+	})
+}
+
 // Conversations returns the user's conversations of this partition, groups by id before single chats by peer.
 func (p *Partition) Conversations(appKey, user string) ([]ConversationView, error) {
 	return ask(p, func() ([]ConversationView, error) {

@@ -107,3 +107,27 @@ type Rejection struct {
 	User      string
 	Message   string
 }
+
+// Group is a group as it is now.
+type Group struct {
+	// Owner is who made it, as long as he is a member.
+	Owner string
+	// Members are those who are in it now, in the order in which they first came.
+	Members []GroupMember
+}
+
+// GroupMember is one member of a group.
+type GroupMember struct {
+	User string
+	Role events.Role
+}
+
+// Role is the role of a user, RoleNone if he is not a member.
+func (g *Group) Role(user string) events.Role {
+	for i := range g.Members {
+		if g.Members[i].User == user {
+			return g.Members[i].Role
+		}
+	}
+	return events.RoleNone
+}

@@ -18,7 +18,7 @@ type Config struct {
 	// Dir is the directory of the embedded server's store.
 	Dir string
 	// URL is an outside NATS server or cluster with JetStream: one or more nats:// URLs separated
-	// by commas, which may hold user and password. The user needs receipts.v1.>, $JS.API.> and
+	// by commas, which may hold user and password. The user needs receipts.>, $JS.API.> and
 	// _INBOX.>. The server's own fsync setting holds.
 	URL string
 	// Credentials is a .creds file for URL, if it needs one.

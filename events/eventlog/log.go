@@ -20,6 +20,7 @@ type Log struct {
 
 	// Two connections, so that a replay does not delay acknowledgements.
 	write, read *link
+	others      []*link            // those of Connect, guarded by submits
 	streams     []jetstream.Stream // on the read connection
 	partitions  []*partition
 
@@ -171,7 +172,10 @@ func (l *Log) close(ctx context.Context) error {
 
 // disconnect undoes open, in reverse, as far as that got.
 func (l *Log) disconnect() {
-	for _, link := range []*link{l.read, l.write} {
+	l.submits.Lock()
+	others := l.others
+	l.submits.Unlock()
+	for _, link := range append(others, l.read, l.write) {
 		if link != nil {
 			link.nc.Close()
 		}

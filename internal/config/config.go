@@ -27,6 +27,7 @@ type Config struct {
 	HTTP    HTTP    `embed:"" group:"HTTP:"`
 	Log     Log     `embed:"" group:"Receipt log:"`
 	State   State   `embed:"" group:"State:"`
+	SDK     SDK     `embed:"" group:"SDK gateway:"`
 	Logging Logging `embed:"" group:"Logging:"`
 }
 
@@ -68,6 +69,19 @@ type State struct {
 	CacheSize Bytes `default:"256MiB" placeholder:"SIZE" help:"Memory for hot state, over all partitions. The rest is read from disk."`
 	// CheckpointInterval is the time between checkpoints of a partition.
 	CheckpointInterval time.Duration `default:"1s" placeholder:"DURATION" help:"Time between checkpoints. A start after a crash folds what the log holds since the last one."`
+}
+
+// SDK are the settings of the edge for the Easemob SDK.
+type SDK struct {
+	// MaxConnections bounds the open connections, MaxConnectionsPerUser those of one user.
+	MaxConnections        int `default:"20000" placeholder:"N" help:"Most SDK connections at one time; more are refused."`
+	MaxConnectionsPerUser int `default:"16" placeholder:"N" help:"Most SDK connections of one user at one time; a login beyond is refused."`
+	// MaxUsers bounds the registered users of an app.
+	MaxUsers int `default:"1000000" placeholder:"N" help:"Most users registered in an app."`
+	// InboxMessages, InboxAge and InboxSize bound what is kept for devices that have not taken it.
+	InboxMessages int           `default:"1000" placeholder:"N" help:"Most messages kept for a user whose devices have not taken them; the oldest gives way."`
+	InboxAge      time.Duration `default:"168h" placeholder:"DURATION" help:"How long a message is kept for devices that have not taken it."`
+	InboxSize     Bytes         `default:"1GiB" placeholder:"SIZE" help:"Disk space for all such messages; the oldest give way."`
 }
 
 // Logging are the settings of the program's own messages.

@@ -12,15 +12,21 @@ import (
 
 // Bounds of the settings that have some.
 const (
-	maxPartitions       = 256 // each is a stream, a store and some goroutines
-	maxReplicas         = 5   // JetStream's
-	minBody       Bytes = 1 << 10
-	maxBody       Bytes = 1 << 30
-	maxEvents           = 1_000_000
-	minCache      Bytes = 8 << 20
-	minCheckpoint       = 10 * time.Millisecond
-	maxCheckpoint       = time.Hour
-	maxShutdown         = time.Hour
+	maxPartitions        = 256 // each is a stream, a store and some goroutines
+	maxReplicas          = 5   // JetStream's
+	minBody        Bytes = 1 << 10
+	maxBody        Bytes = 1 << 30
+	maxEvents            = 1_000_000
+	minCache       Bytes = 8 << 20
+	minCheckpoint        = 10 * time.Millisecond
+	maxCheckpoint        = time.Hour
+	maxShutdown          = time.Hour
+	maxConnections       = 1_000_000
+	maxUsers             = 100_000_000
+	maxInbox             = 100_000
+	minInboxAge          = time.Minute
+	maxInboxAge          = 365 * 24 * time.Hour
+	minInboxSize   Bytes = 16 << 20
 )
 
 // Validate returns nil or [Problems] with everything that is wrong.
@@ -33,6 +39,7 @@ func (c Config) Validate() error {
 	p.join(c.HTTP.Validate())
 	p.join(c.Log.Validate())
 	p.join(c.State.Validate())
+	p.join(c.SDK.Validate())
 	p.join(c.Logging.Validate())
 	return p.err()
 }
@@ -94,6 +101,26 @@ func (s State) Validate() error {
 	}
 	p.duration("checkpoint-interval", s.CheckpointInterval, minCheckpoint, maxCheckpoint)
 	return p.err()
+}
+
+// Validate returns nil or [Problems] with everything that is wrong.
+func (s SDK) Validate() error {
+	var p Problems
+	p.count("max-connections", s.MaxConnections, maxConnections)
+	p.count("max-connections-per-user", s.MaxConnectionsPerUser, maxConnections)
+	p.count("max-users", s.MaxUsers, maxUsers)
+	p.count("inbox-messages", s.InboxMessages, maxInbox)
+	p.duration("inbox-age", s.InboxAge, minInboxAge, maxInboxAge)
+	if s.InboxSize < minInboxSize {
+		p.add("inbox-size", "%s is less than %s", s.InboxSize, minInboxSize)
+	}
+	return p.err()
+}
+
+func (p *Problems) count(setting string, value, most int) {
+	if value < 1 || value > most {
+		p.add(setting, "%d is not between 1 and %d", value, most)
+	}
 }
 
 // Validate returns nil or [Problems] with everything that is wrong.

@@ -21,12 +21,14 @@ type caller struct {
 	expires        time.Time
 }
 
-// secret is compared in constant time: hashes have one length, whatever is guessed.
-type secret [sha256.Size]byte
+// Secret is compared in constant time: hashes have one length, whatever is guessed.
+type Secret [sha256.Size]byte
 
-func newSecret(s string) secret { return sha256.Sum256([]byte(s)) }
+// NewSecret makes a Secret of its text.
+func NewSecret(s string) Secret { return sha256.Sum256([]byte(s)) }
 
-func (s secret) matches(guess string) bool {
+// Matches reports whether the guess is the secret's text.
+func (s Secret) Matches(guess string) bool {
 	sum := sha256.Sum256([]byte(guess))
 	return subtle.ConstantTimeCompare(s[:], sum[:]) == 1
 }
@@ -42,7 +44,7 @@ func (g *Gateway) authenticate(r *http.Request, rt route) (caller, error) {
 	switch {
 	case !ok:
 		return caller{}, errUnauthorized
-	case g.adminKey.matches(token):
+	case g.adminKey.Matches(token):
 		return caller{admin: true}, nil
 	}
 	claims, err := g.cfg.Tokens.Verify(token)

@@ -34,6 +34,9 @@ type Config struct {
 	// Admin, if set, serves /v1/admin/…; it is called for requests with the admin key only, and without
 	// deadlines.
 	Admin http.Handler
+	// Sessions, if set, serves the SDK's WebSocket at /websocket, and REST the SDK's calls at the root: all paths that are none of
+	// the API's.
+	Sessions, REST http.Handler
 	// Progress, if set, says how far each partition is, for GET /v1/status.
 	Progress func() []Progress
 	// Version is shown in GET /v1/status.
@@ -91,7 +94,7 @@ func orDefault[T int | int64 | time.Duration](v *T, value T) {
 type Gateway struct {
 	cfg       Config
 	handler   http.Handler
-	adminKey  secret
+	adminKey  Secret
 	statistic *consumers.Statistic
 	metrics   *metrics
 	page      *web.Page
@@ -115,7 +118,7 @@ func New(cfg Config) (*Gateway, error) {
 	cfg.Limits = cfg.Limits.withDefaults()
 	g := &Gateway{
 		cfg:         cfg,
-		adminKey:    newSecret(cfg.AdminKey),
+		adminKey:    NewSecret(cfg.AdminKey),
 		statistic:   &consumers.Statistic{State: cfg.State, Partitions: cfg.Partitions},
 		metrics:     newMetrics(cfg.Registry),
 		started:     time.Now(),

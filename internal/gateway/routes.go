@@ -83,7 +83,14 @@ func (g *Gateway) newMux() *http.ServeMux {
 		slices.Sort(allowed)
 		mux.Handle(path, g.refuse(methodNotAllowed(strings.Join(allowed, ", "))))
 	}
-	mux.Handle("/", g.refuse(errNoSuchPath))
+	mux.Handle("/v1/", g.refuse(errNoSuchPath))
+	mux.Handle("/", g.elsewhere())
+	if g.cfg.Sessions != nil {
+		mux.Handle(WebSocketPath, g.serve(route{endless: true, handle: func(c *call) error {
+			g.cfg.Sessions.ServeHTTP(c.w, c.r)
+			return nil
+		}}))
+	}
 	if g.cfg.Admin != nil {
 		mux.Handle("/v1/admin/", g.serve(route{access: accessAdmin, endless: true, handle: func(c *call) error {
 			g.cfg.Admin.ServeHTTP(c.w, c.r)
@@ -91,6 +98,20 @@ func (g *Gateway) newMux() *http.ServeMux {
 		}}))
 	}
 	return mux
+}
+
+// WebSocketPath is where the SDK connects to.
+const WebSocketPath = "/websocket"
+
+// elsewhere serves the paths that are none of the API's: the SDK's, if there are any.
+func (g *Gateway) elsewhere() http.Handler {
+	if g.cfg.REST == nil {
+		return g.refuse(errNoSuchPath)
+	}
+	return g.serve(route{handle: func(c *call) error {
+		g.cfg.REST.ServeHTTP(c.w, c.r)
+		return nil
+	}})
 }
 
 // call is one request to a route, after it was let in.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -86,6 +87,15 @@ func newSummaryBody(s consumers.Summary) summaryBody {
 		}
 	}
 	return body
+}
+
+// SummaryJSON is the group reads of a summary as every client sees them: {"group_ack":[…]}.
+func SummaryJSON(items []projections.StatisticItem) []byte {
+	text, err := json.Marshal(newSummaryBody(consumers.Summary{Items: items}))
+	if err != nil {
+		panic(err) // a type of ours that cannot be JSON
+	}
+	return text
 }
 
 func (g *Gateway) getStatistics(c *call) error {

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+
+	"github.com/receiptd/receiptd/internal/gateway"
 )
 
 // gate turns questions and events away until the state has everything that the log held at the start: before that an
@@ -15,10 +17,16 @@ type gate struct {
 
 // ServeHTTP passes a request on, or says that the server is not ready.
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !g.open.Load() && (r.URL.Path == "/readyz" || strings.HasPrefix(r.URL.Path, "/v1/apps/")) {
+	if !g.open.Load() && needsState(r.URL.Path) {
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusServiceUnavailable, "not_ready", "the server is starting: it has not folded all of the log yet")
 		return
 	}
 	g.next.ServeHTTP(w, r)
+}
+
+// needsState reports whether a path is one of the API's or the SDK's calls, whose paths are /{org}/{app}/….
+func needsState(path string) bool {
+	return path == "/readyz" || path == gateway.WebSocketPath || strings.HasPrefix(path, "/v1/apps/") ||
+		!strings.HasPrefix(path, "/v1/") && strings.Count(path, "/") > 2
 }

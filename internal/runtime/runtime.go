@@ -128,6 +128,7 @@ type Server struct {
 	logger   *slog.Logger
 	listener net.Listener
 	http     *http.Server
+	sdk      *sdk
 	gate     gate
 	adminKey string
 
@@ -155,10 +156,11 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 			return s, err
 		}
 	}
-	if s.gateway, err = s.newGateway(version); err != nil {
+	if s.gateway, err = s.newGateway(ctx, version); err != nil {
 		return s, err
 	}
 	s.http = s.gateway.Server()
+	s.http.RegisterOnShutdown(s.sdk.sessions.Drain)
 	s.gate.next, s.http.Handler = s.http.Handler, &s.gate
 	if s.listener, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
 		return s, fmt.Errorf("listen: %w", err)
@@ -166,7 +168,7 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 	return s, nil
 }
 
-func (s *Server) newGateway(version string) (*gateway.Gateway, error) {
+func (s *Server) newGateway(ctx context.Context, version string) (*gateway.Gateway, error) {
 	key, err := secretFile(filepath.Join(s.cfg.Data, tokenKeyFile), 32)
 	if err != nil {
 		return nil, err
@@ -177,7 +179,12 @@ func (s *Server) newGateway(version string) (*gateway.Gateway, error) {
 	}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{core: s.Core})
+	if s.sdk, err = openSDK(ctx, s.Core, s.cfg, tokens, s.adminKey); err != nil {
+		return nil, err
+	}
 	return gateway.New(gateway.Config{
+		Sessions:   s.sdk.sessions,
+		REST:       s.sdk.rest,
 		State:      s.Projector,
 		Log:        appender{s.Log},
 		Commands:   &commands{log: s.Log, projector: s.Projector},
@@ -240,6 +247,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return nil
 	})
+	group.Go(func() error { s.sdk.sessions.Run(folding); return nil })
 	group.Go(func() error {
 		<-failed.Done()
 		defer stopFolding()
@@ -253,11 +261,16 @@ func (s *Server) drain(ctx context.Context) error {
 	s.startDraining()
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.ShutdownTimeout)
 	defer cancel()
-	if err := s.http.Shutdown(ctx); err != nil {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
 		s.logger.Warn("requests were cut off", "error", err)
-		return s.http.Close()
+		err = s.http.Close()
 	}
-	return nil
+	// Shutdown began it, and does not wait for it: these connections are no longer the HTTP server's.
+	if e := s.sdk.sessions.Close(ctx); e != nil {
+		s.logger.Warn("SDK sessions were cut off", "error", e)
+	}
+	return err
 }
 
 // reconcile completes changes of settings that a crash cut off between two partitions, and opens the gate.
@@ -281,6 +294,10 @@ func (s *Server) Close(ctx context.Context) error {
 			err = e
 		}
 		s.listener = nil
+	}
+	if s.sdk != nil {
+		err = errors.Join(err, s.sdk.close(ctx))
+		s.sdk = nil
 	}
 	return errors.Join(err, s.Core.Close(ctx))
 }

@@ -1,0 +1,220 @@
+// Package accounts keeps what the SDK's REST calls know of users and groups and the log does not: password hashes, and the
+// names and rules of groups. It lies in a JetStream key-value bucket, apart for each app. Users of a backend that makes tokens itself need no
+// account.
+package accounts
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	bucket  = "receiptd_accounts"
+	timeout = 5 * time.Second
+
+	// MaxPasswordBytes bounds a password.
+	MaxPasswordBytes = 256
+	// maxAccountBytes bounds an account as it is stored.
+	maxAccountBytes = 4 << 10
+)
+
+var (
+	// ErrExists: the app has a user of that name.
+	ErrExists = errors.New("accounts: user already exists")
+	// ErrNotFound: the app has no user of that name.
+	ErrNotFound = errors.New("accounts: user not found")
+	// ErrWrongPassword: the password is another one.
+	ErrWrongPassword = errors.New("accounts: wrong password")
+	// ErrFull: the app has as many users as it may.
+	ErrFull = errors.New("accounts: the app has the most users it may have")
+	// ErrBusy: too many passwords are being hashed.
+	ErrBusy = errors.New("accounts: busy")
+	// ErrBadPassword: the password is empty or longer than [MaxPasswordBytes].
+	ErrBadPassword = errors.New("accounts: a password has 1 to 256 bytes")
+	// ErrBucketConfig: the bucket exists with another configuration. Nothing is changed then.
+	ErrBucketConfig = errors.New("accounts: bucket configuration differs")
+)
+
+// Config says what accounts may cost. All fields but Room and Registerer are required.
+type Config struct {
+	// MaxUsers bounds the users of an app.
+	MaxUsers int
+	// Replicas of the bucket in an outside cluster.
+	Replicas int
+	// Room, if set, refuses n more bytes that the disk has no room for.
+	Room       func(n int64) error
+	Registerer prometheus.Registerer
+}
+
+// Accounts are all users of all apps. Its methods may be called from many goroutines.
+type Accounts struct {
+	cfg    Config
+	kv     jetstream.KeyValue
+	stream jetstream.Stream
+	hasher *hasher
+
+	mu     sync.Mutex
+	counts map[string]int // users by app, once they were counted
+}
+
+// account is what is stored of a user.
+type account struct {
+	Hash     string    `json:"hash"`
+	Nickname string    `json:"nickname,omitempty"`
+	Created  time.Time `json:"created"`
+}
+
+// Open finds or makes the bucket. The connection is the caller's.
+func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Accounts, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("accounts: %w", err)
+	}
+	kv, err := js.KeyValue(ctx, bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket: bucket, Description: "receiptd: users and password hashes", History: 1, Storage: jetstream.FileStorage,
+			Replicas: max(cfg.Replicas, 1), MaxValueSize: maxAccountBytes,
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("accounts: bucket %s: %w", bucket, err)
+	}
+	stream, err := js.Stream(ctx, "KV_"+bucket)
+	if err != nil {
+		return nil, fmt.Errorf("accounts: bucket %s: %w", bucket, err)
+	}
+	have := stream.CachedInfo().Config
+	for field, problem := range map[string]bool{
+		"storage":      have.Storage != jetstream.FileStorage,
+		"max_age":      have.MaxAge != 0, // users would vanish
+		"discard":      have.Discard != jetstream.DiscardNew,
+		"num_replicas": have.Replicas < cfg.Replicas,
+	} {
+		if problem {
+			return nil, fmt.Errorf("%w: bucket %s: %s", ErrBucketConfig, bucket, field)
+		}
+	}
+	return &Accounts{cfg: cfg, kv: kv, stream: stream, hasher: newHasher(cfg.Registerer), counts: make(map[string]int)}, nil
+}
+
+func encode(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+
+func userKey(app, user string) string { return "users." + encode(app) + "." + encode(user) }
+
+func groupKey(app, group string) string { return "groups." + encode(app) + "." + encode(group) }
+
+// Register makes a user. The errors are [ErrExists], [ErrFull], [ErrBusy], [ErrBadPassword] and those of the store.
+func (a *Accounts) Register(ctx context.Context, app, user, password, nickname string) error {
+	if password == "" || len(password) > MaxPasswordBytes {
+		return ErrBadPassword
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	// Before the costly part, and again by Create in the end.
+	if _, err := a.kv.Get(ctx, userKey(app, user)); err == nil {
+		return ErrExists
+	} else if !errors.Is(err, jetstream.ErrKeyNotFound) {
+		return fmt.Errorf("accounts: register: %w", err)
+	}
+	if a.cfg.Room != nil {
+		if err := a.cfg.Room(maxAccountBytes); err != nil {
+			return fmt.Errorf("accounts: register: %w", err)
+		}
+	}
+	if err := a.reserve(ctx, app); err != nil {
+		return err
+	}
+	err := a.create(ctx, app, user, password, nickname)
+	if err != nil {
+		a.mu.Lock()
+		a.counts[app]--
+		a.mu.Unlock()
+	}
+	return err
+}
+
+func (a *Accounts) create(ctx context.Context, app, user, password, nickname string) error {
+	hash, err := a.hasher.hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	value, err := json.Marshal(account{hash, nickname, time.Now().UTC().Truncate(time.Second)})
+	if err != nil {
+		return fmt.Errorf("accounts: register: %w", err)
+	}
+	switch _, err = a.kv.Create(ctx, userKey(app, user), value); {
+	case errors.Is(err, jetstream.ErrKeyExists):
+		return ErrExists
+	case err != nil:
+		return fmt.Errorf("accounts: register: %w", err)
+	}
+	return nil
+}
+
+// reserve counts one more user of the app. What other processes register meanwhile is not in the count: the limit is for this one
+// to within what they do.
+func (a *Accounts) reserve(ctx context.Context, app string) error {
+	a.mu.Lock()
+	_, counted := a.counts[app]
+	a.mu.Unlock()
+	n := 0
+	if !counted {
+		info, err := a.stream.Info(ctx, jetstream.WithSubjectFilter("$KV."+bucket+".users."+encode(app)+".*"))
+		if err != nil {
+			return fmt.Errorf("accounts: count: %w", err)
+		}
+		n = len(info.State.Subjects)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, counted := a.counts[app]; !counted {
+		a.counts[app] = n
+	}
+	if a.counts[app] >= a.cfg.MaxUsers {
+		return ErrFull
+	}
+	a.counts[app]++
+	return nil
+}
+
+// Check returns nil if the password is the user's. The errors are [ErrNotFound], [ErrWrongPassword], [ErrBusy] and those of the store. An
+// unknown user takes as long as a wrong password.
+func (a *Accounts) Check(ctx context.Context, app, user, password string) error {
+	if password == "" || len(password) > MaxPasswordBytes {
+		return ErrWrongPassword
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	entry, err := a.kv.Get(ctx, userKey(app, user))
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		if _, err := a.hasher.matches(ctx, nobody, password); err != nil {
+			return err
+		}
+		return ErrNotFound
+	case err != nil:
+		return fmt.Errorf("accounts: check: %w", err)
+	}
+	var stored account
+	if err := json.Unmarshal(entry.Value(), &stored); err != nil {
+		return fmt.Errorf("accounts: check: %w", err)
+	}
+	ok, err := a.hasher.matches(ctx, stored.Hash, password)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return ErrWrongPassword
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package accounts
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/crypto/argon2"
+)
+
+// Argon2id with one of the sets that OWASP lists as equal; of these the one with the least memory, since many clients may log
+// in at one time. A stored hash names its own.
+const (
+	hashTime      = 5
+	hashMemoryKiB = 7 << 10
+	hashThreads   = 1
+	hashBytes     = 32
+	saltBytes     = 16
+
+	// maxHashMemoryKiB and maxHashTime bound what a stored hash may ask for.
+	maxHashMemoryKiB = 1 << 20
+	maxHashTime      = 100
+)
+
+// maxHashWaiting bounds those who wait for their turn to hash.
+const maxHashWaiting = 4096
+
+var errBadHash = errors.New("accounts: a stored hash is malformed")
+
+// nobody is a hash that no password has: it is compared with when there is no user.
+var nobody = encodeHash(make([]byte, saltBytes), make([]byte, hashBytes))
+
+// hasher bounds how many passwords are hashed at one time: each takes a processor for some hundredths of a second.
+type hasher struct {
+	turn    chan struct{}
+	waiting chan struct{}
+	busy    prometheus.Counter
+}
+
+func newHasher(r prometheus.Registerer) *hasher {
+	h := &hasher{
+		turn: make(chan struct{}, max(runtime.GOMAXPROCS(0)/2, 1)), waiting: make(chan struct{}, maxHashWaiting),
+		busy: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "receiptd_accounts_busy_total", Help: "Logins and registrations refused because too many passwords were being hashed.",
+		}),
+	}
+	if r != nil {
+		r.MustRegister(h.busy)
+	}
+	return h
+}
+
+// enter waits for a turn.
+func (h *hasher) enter(ctx context.Context) error {
+	select {
+	case h.waiting <- struct{}{}:
+		defer func() { <-h.waiting }()
+	default:
+		h.busy.Inc()
+		return ErrBusy
+	}
+	select {
+	case h.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		h.busy.Inc()
+		return ErrBusy
+	}
+}
+
+func (h *hasher) leave() { <-h.turn }
+
+func (h *hasher) hash(ctx context.Context, password string) (string, error) {
+	if err := h.enter(ctx); err != nil {
+		return "", err
+	}
+	defer h.leave()
+	salt := make([]byte, saltBytes)
+	_, _ = rand.Read(salt) // never fails
+	return encodeHash(salt, argon2.IDKey([]byte(password), salt, hashTime, hashMemoryKiB, hashThreads, hashBytes)), nil
+}
+
+// encodeHash writes the usual text form of an Argon2 hash.
+func encodeHash(salt, sum []byte) string {
+	b64 := base64.RawStdEncoding
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s",
+		argon2.Version, hashMemoryKiB, hashTime, hashThreads, b64.EncodeToString(salt), b64.EncodeToString(sum))
+}
+
+// matches reports whether the hash is that of the password.
+func (h *hasher) matches(ctx context.Context, encoded, password string) (bool, error) {
+	parts := strings.Split(encoded, "$")
+	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" {
+		return false, errBadHash
+	}
+	var version int
+	var memory, passes uint32
+	var threads uint8
+	if _, err := fmt.Sscanf(parts[2], "v=%d", &version); err != nil || version != argon2.Version {
+		return false, errBadHash
+	}
+	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &memory, &passes, &threads); err != nil ||
+		passes < 1 || passes > maxHashTime || threads < 1 || memory > maxHashMemoryKiB {
+		return false, errBadHash
+	}
+	salt, saltErr := base64.RawStdEncoding.DecodeString(parts[4])
+	sum, sumErr := base64.RawStdEncoding.DecodeString(parts[5])
+	if saltErr != nil || sumErr != nil || len(sum) == 0 {
+		return false, errBadHash
+	}
+	if err := h.enter(ctx); err != nil {
+		return false, err
+	}
+	defer h.leave()
+	guess := argon2.IDKey([]byte(password), salt, passes, memory, threads, uint32(len(sum)))
+	return subtle.ConstantTimeCompare(guess, sum) == 1, nil
+}

@@ -1,0 +1,63 @@
+package easemob
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// maxReaders bounds a page of readers; it is what the SDK asks for.
+const maxReaders = 500
+
+// getReaders lists who has read a group message, for its sender, and for members where the app shows receipts to them. The SDK sends
+// the text "undefined" for a key it does not have.
+func (h *REST) getReaders(c *call) (any, error) {
+	if !c.settings.GroupReceipts.Enabled {
+		return nil, errNotOpen
+	}
+	id, group := c.r.PathValue("message"), c.r.PathValue("group")
+	m, err := h.cfg.State.Message(c.app, id)
+	switch {
+	case errors.Is(err, projections.ErrNotFound), err == nil && (m.Group != group || !m.ReceiptRequested || m.Recalled):
+		return nil, errNoMessage
+	case err != nil:
+		return nil, err
+	}
+	if !c.admin && m.From != c.user {
+		if c.settings.GroupReceipts.Visibility != events.VisibleMembers {
+			return nil, errForbidden
+		}
+		if _, _, _, err := h.group(c, events.RoleMember); err != nil {
+			return nil, err
+		}
+	}
+	query := c.r.URL.Query()
+	limit, err := strconv.Atoi(query.Get("limit"))
+	if err != nil || limit < 1 || limit > maxReaders {
+		limit = maxReaders
+	}
+	offset := 0
+	if key := query.Get("key"); key != "" && key != "undefined" {
+		if offset, err = strconv.Atoi(key); err != nil || offset < 0 {
+			return nil, invalid("key: not one that was given for this list")
+		}
+	}
+	p, err := h.cfg.State.Readers(c.app, id, offset, limit)
+	if err != nil {
+		return nil, err
+	}
+	users := make([]string, len(p.Readers))
+	for i := range p.Readers {
+		users[i] = p.Readers[i].User
+	}
+	next := ""
+	if p.Next > 0 {
+		next = strconv.Itoa(p.Next)
+	}
+	return data(map[string]any{
+		"ackmid": id, "total": p.Total, "userlist": users, "is_last": p.Next == 0, "next_key": next, "timestamp": time.Now().UnixMilli(),
+	}), nil
+}

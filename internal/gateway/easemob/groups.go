@@ -1,0 +1,318 @@
+package easemob
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/accounts"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// maxProfileText bounds the texts of a group's profile, together.
+const maxProfileText = 3 << 10
+
+// postGroup makes a group. Its members are in it at once: nobody is asked.
+func (h *REST) postGroup(c *call) (any, error) {
+	var body struct {
+		Owner        string   `json:"owner"`
+		Name         string   `json:"groupname"`
+		Description  string   `json:"desc"`
+		Custom       string   `json:"custom"`
+		Members      []string `json:"members"`
+		Public       bool     `json:"public"`
+		Approval     bool     `json:"approval"`
+		AllowInvites bool     `json:"allowinvites"`
+		MaxUsers     int      `json:"maxusers"`
+	}
+	if err := c.read(&body); err != nil {
+		return nil, err
+	}
+	owner := c.user
+	if c.admin {
+		owner = body.Owner
+	}
+	if len(body.Name)+len(body.Description)+len(body.Custom) > maxProfileText {
+		return nil, invalid("name, description and custom are too long")
+	}
+	group := strconv.FormatUint(h.cfg.IDs.Next(), 10)
+	err := h.must(c, events.Event{Kind: events.GroupCreated, Group: group, User: owner, Members: body.Members})
+	if err != nil {
+		return nil, err
+	}
+	// After the group: a crash in between leaves a group without a name that nobody joins by himself.
+	err = h.cfg.Accounts.PutGroup(c.ctx, c.app, group, accounts.GroupProfile{
+		Name: body.Name, Description: body.Description, Custom: body.Custom,
+		Public: body.Public, Approval: body.Approval, AllowInvites: body.AllowInvites, MaxUsers: body.MaxUsers,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return data(map[string]any{"groupid": group}), nil
+}
+
+func data(v any) map[string]any { return map[string]any{"data": v} }
+
+// group is the group of the path, for a caller whose role in it is at least least. The admin key may do what the owner may.
+func (h *REST) group(c *call, least events.Role) (id string, g projections.Group, role events.Role, err error) {
+	id = c.r.PathValue("group")
+	if g, err = h.cfg.State.Group(c.app, id); err != nil {
+		return id, g, role, err
+	}
+	if role = g.Role(c.user); c.admin {
+		role = events.RoleOwner
+	}
+	switch {
+	case role >= least:
+		return id, g, role, nil
+	case role == events.RoleNone:
+		return id, g, role, errNotMember
+	}
+	return id, g, role, errForbidden
+}
+
+func (h *REST) getGroup(c *call) (any, error) {
+	id, g, role, err := h.group(c, events.RoleNone)
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.cfg.Accounts.Group(c.ctx, c.app, id)
+	if err != nil {
+		return nil, err
+	}
+	if role == events.RoleNone && !p.Public {
+		return nil, errNotMember
+	}
+	return data([]any{map[string]any{
+		"id": id, "name": p.Name, "description": p.Description, "custom": p.Custom, "public": p.Public, "membersonly": p.Approval,
+		"allowinvites": p.AllowInvites, "maxusers": p.MaxUsers, "owner": g.Owner, "affiliations_count": len(g.Members),
+	}}), nil
+}
+
+func (h *REST) deleteGroup(c *call) (any, error) {
+	id, _, _, err := h.group(c, events.RoleOwner)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.must(c, events.Event{Kind: events.GroupDissolved, Group: id}); err != nil {
+		return nil, err
+	}
+	if err := h.cfg.Accounts.DropGroup(c.ctx, c.app, id); err != nil {
+		h.cfg.Logger.Warn("sdk: a dissolved group's profile stays", "error", err)
+	}
+	return data(map[string]any{"success": true, "groupid": id}), nil
+}
+
+// getMembers lists the members, the owner by another key than the others, as the SDK has it.
+func (h *REST) getMembers(c *call) (any, error) {
+	_, g, _, err := h.group(c, events.RoleMember)
+	if err != nil {
+		return nil, err
+	}
+	from, size := page(c)
+	members := []any{}
+	for _, m := range slice(g.Members, from, size) {
+		key := "member"
+		if m.Role == events.RoleOwner {
+			key = "owner"
+		}
+		members = append(members, map[string]string{key: m.User})
+	}
+	answer := data(members)
+	answer["count"] = len(members)
+	return answer, nil
+}
+
+// page reads pagenum, from 1, and pagesize. What is malformed is left out.
+func page(c *call) (from, size int) {
+	query := c.r.URL.Query()
+	number, _ := strconv.Atoi(query.Get("pagenum"))
+	size, err := strconv.Atoi(query.Get("pagesize"))
+	if err != nil || size < 1 || size > maxPage {
+		size = maxPage
+	}
+	return (min(max(number, 1), maxPages) - 1) * size, size
+}
+
+const (
+	maxPage  = 1000
+	maxPages = 1 << 20
+)
+
+func slice[T any](list []T, from, size int) []T {
+	from = min(from, len(list))
+	return list[from:min(from+size, len(list))]
+}
+
+// postInvite adds members, by the owner, an admin, or whoever the group's profile allows.
+func (h *REST) postInvite(c *call) (any, error) {
+	id, _, role, err := h.group(c, events.RoleMember)
+	if err != nil {
+		return nil, err
+	}
+	if role < events.RoleAdmin {
+		if p, err := h.cfg.Accounts.Group(c.ctx, c.app, id); err != nil || !p.AllowInvites {
+			return nil, orForbidden(err)
+		}
+	}
+	var body struct {
+		Users []string `json:"usernames"`
+	}
+	if err := c.read(&body); err != nil {
+		return nil, err
+	}
+	return h.each(c, events.Event{Kind: events.GroupJoined, Group: id}, body.Users, "add_member")
+}
+
+func orForbidden(err error) error {
+	if err != nil {
+		return err
+	}
+	return errForbidden
+}
+
+// maxUsersPerCall bounds the users of one call.
+const maxUsersPerCall = 1000
+
+// each does the same to several users, and tells of each what became of it.
+func (h *REST) each(c *call, e events.Event, users []string, action string) (any, error) {
+	if len(users) == 0 || len(users) > maxUsersPerCall {
+		return nil, invalid("no users, or too many")
+	}
+	list := make([]events.Event, len(users))
+	for i, user := range users {
+		list[i] = e
+		list[i].User = user
+	}
+	outcomes, err := h.decide(c, list...)
+	if err != nil {
+		return nil, err
+	}
+	answer := make([]any, len(users))
+	for i, user := range users {
+		one := map[string]any{"result": !outcomes[i].Rejected(), "action": action, "user": user, "id": user, "groupid": e.Group}
+		if outcomes[i].Rejected() {
+			one["reason"] = outcomes[i].Reason()
+		}
+		answer[i] = one
+	}
+	return data(answer), nil
+}
+
+// postApply joins a group that is open to everybody. Nobody can be asked, so that a group with approval takes no one this way.
+func (h *REST) postApply(c *call) (any, error) {
+	id, g, _, err := h.group(c, events.RoleNone)
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.cfg.Accounts.Group(c.ctx, c.app, id)
+	if err != nil || c.admin || !p.Public || p.Approval {
+		return nil, orForbidden(err)
+	}
+	if p.MaxUsers > 0 && len(g.Members) >= p.MaxUsers {
+		return nil, rejected(events.RejectedGroupFull)
+	}
+	if err := h.must(c, events.Event{Kind: events.GroupJoined, Group: id, User: c.user}); err != nil {
+		return nil, err
+	}
+	return data(map[string]any{"result": true, "action": "add_member", "user": c.user, "id": id}), nil
+}
+
+func (h *REST) deleteQuit(c *call) (any, error) {
+	id, _, role, err := h.group(c, events.RoleMember)
+	if err != nil {
+		return nil, err
+	}
+	if role == events.RoleOwner {
+		return nil, errForbidden // a group without an owner could not be dissolved
+	}
+	if err := h.must(c, events.Event{Kind: events.GroupLeft, Group: id, User: c.user}); err != nil {
+		return nil, err
+	}
+	return data(map[string]any{"result": true, "action": "remove_member", "user": c.user, "groupid": id}), nil
+}
+
+// deleteMembers removes members, by name with commas in between. Admins can only be removed by the owner, who cannot be removed.
+func (h *REST) deleteMembers(c *call) (any, error) {
+	id, g, role, err := h.group(c, events.RoleAdmin)
+	if err != nil {
+		return nil, err
+	}
+	users := strings.Split(c.r.PathValue("users"), ",")
+	if slices.ContainsFunc(users, func(user string) bool { return g.Role(user) >= role }) {
+		return nil, errForbidden
+	}
+	answer, err := h.each(c, events.Event{Kind: events.GroupLeft, Group: id}, users, "remove_member")
+	if list, ok := answer.(map[string]any); ok && len(users) == 1 { // the SDK has a call of its own for one
+		return data(list["data"].([]any)[0]), err
+	}
+	return answer, err
+}
+
+func (h *REST) getAdmins(c *call) (any, error) {
+	_, g, _, err := h.group(c, events.RoleMember)
+	if err != nil {
+		return nil, err
+	}
+	admins := []string{}
+	for _, m := range g.Members {
+		if m.Role == events.RoleAdmin {
+			admins = append(admins, m.User)
+		}
+	}
+	return data(admins), nil
+}
+
+func (h *REST) postAdmin(c *call) (any, error) {
+	var body struct {
+		User string `json:"newadmin"`
+	}
+	if err := c.read(&body); err != nil {
+		return nil, err
+	}
+	return h.setRole(c, body.User, events.RoleAdmin, "newadmin")
+}
+
+func (h *REST) deleteAdmin(c *call) (any, error) {
+	return h.setRole(c, c.r.PathValue("user"), events.RoleMember, "oldadmin")
+}
+
+func (h *REST) setRole(c *call, user string, role events.Role, key string) (any, error) {
+	id, _, _, err := h.group(c, events.RoleOwner)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.must(c, events.Event{Kind: events.GroupRole, Group: id, User: user, Role: role}); err != nil {
+		return nil, err
+	}
+	return data(map[string]any{"result": "success", key: user}), nil
+}
+
+// getJoinedGroups lists the caller's groups.
+func (h *REST) getJoinedGroups(c *call) (any, error) {
+	user := c.r.PathValue("user")
+	if !c.admin && user != c.user {
+		return nil, errForbidden
+	}
+	conversations, err := h.cfg.State.Conversations(c.app, user)
+	if err != nil {
+		return nil, err
+	}
+	conversations = slices.DeleteFunc(conversations, func(v projections.ConversationView) bool { return v.Group == "" })
+	from, size := page(c)
+	groups := []any{}
+	for _, v := range slice(conversations, from, min(size, maxNames)) {
+		p, err := h.cfg.Accounts.Group(c.ctx, c.app, v.Group)
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, map[string]any{"id": v.Group, "name": p.Name, "groupid": v.Group, "groupname": p.Name})
+	}
+	answer := data(groups)
+	answer["uri"], answer["entities"], answer["count"] = c.r.URL.Path, []any{}, len(groups)
+	return answer, nil
+}
+
+// maxNames bounds the groups of one page, each of which is looked up.
+const maxNames = 100

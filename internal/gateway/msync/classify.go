@@ -1,0 +1,73 @@
+package msync
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
+)
+
+// classify finds out which event a Meta is, and what its recipients get.
+func (c *session) classify(x *sending, meta *msyncpb.Meta) *refusal {
+	if meta.GetNs() != int32(msyncpb.Meta_CHAT) {
+		return &sendUnsupported
+	}
+	if len(meta.GetPayload()) > c.srv.cfg.Limits.BodyBytes {
+		return &sendTooLarge
+	}
+	body := new(msyncpb.Body)
+	if proto.Unmarshal(meta.GetPayload(), body) != nil {
+		return &sendMalformed
+	}
+	e := &x.event
+	*e = events.Event{App: c.app, User: c.user, Time: x.at.UnixMilli()}
+	group := meta.GetTo().GetDomain() == domainGroup
+	if group {
+		e.Group = meta.GetTo().GetName()
+	} else {
+		e.Peer = meta.GetTo().GetName()
+	}
+	switch t := msyncpb.Body_Type(body.GetType()); t {
+	case msyncpb.Body_NORMAL, msyncpb.Body_CHAT, msyncpb.Body_GROUPCHAT:
+		if len(body.GetContents()) == 0 {
+			return &sendMalformed // the SDK shows no message without one
+		}
+		x.body, x.route, x.directed = body, meta.GetRoute(), meta.GetDirectedUsers()
+		if body.Contents[0].GetType() == int32(msyncpb.Body_Content_COMMAND) {
+			return c.checkCommand(e)
+		}
+		e.Kind, e.Message = events.MessageSent, decimal(x.id)
+		e.Receipt = group && body.GetConfig().GetAllowGroupAck()
+	case msyncpb.Body_READ_ACK:
+		e.Kind, e.Strict, e.Content = events.MessageRead, true, body.GetAckContent()
+		return about(e, body)
+	case msyncpb.Body_DELIVER_ACK:
+		e.Kind, e.Strict = events.MessageDelivered, true
+		return about(e, body)
+	case msyncpb.Body_CHANNEL_ACK:
+		e.Kind = events.ConversationRead
+	case msyncpb.Body_RECALL:
+		e.Kind, x.body = events.MessageRecalled, body
+		return about(e, body)
+	default:
+		return &sendUnsupported
+	}
+	return nil
+}
+
+// about fills in the message that a receipt or a recall is about. The SDK sends 0 for an id that is no number.
+func about(e *events.Event, body *msyncpb.Body) *refusal {
+	if body.GetAckMessageId() == 0 {
+		return &sendNotFound
+	}
+	e.Message = decimal(body.GetAckMessageId())
+	return nil
+}
+
+// checkCommand checks what the log will not: a command is no event.
+func (c *session) checkCommand(e *events.Event) *refusal {
+	if to := e.Group + e.Peer; events.IDProblem(to) != "" {
+		return &sendMalformed
+	}
+	return nil
+}

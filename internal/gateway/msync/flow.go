@@ -1,0 +1,284 @@
+package msync
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
+	"github.com/receiptd/receiptd/internal/inbox"
+)
+
+const (
+	domainUser  = "easemob.com"
+	domainGroup = "conference.easemob.com"
+
+	// repeatAfter is how long a page may be under way before a heartbeat has it sent again.
+	repeatAfter = 5 * time.Second
+	// retryAfter is how long a session waits after the inbox could not be read.
+	retryAfter = time.Second
+)
+
+// flow is what the pusher knows: what was handed to the client, and what was acknowledged.
+type flow struct {
+	// started: the client has asked for what is unread, and may be pushed to.
+	started bool
+	// out is the page that the client has not acknowledged; nothing else is pushed meanwhile.
+	out *page
+	// backlog are receipts that were taken from the subscription or the summary and are in no page yet. uptoBacklog is what is seen
+	// when the last of them is.
+	backlog     []*msyncpb.Meta
+	uptoBacklog []uint64
+	// resync: the backlog begins with the summary.
+	resync bool
+	// upto has for each partition what was handed out; more is how many items the inbox has beyond the last page.
+	upto []uint64
+	more int
+}
+
+// page is a part of the queue.
+type page struct {
+	metas []*msyncpb.Meta
+	// keys it was sent with: one, unless it was repeated.
+	keys []uint64
+	at   time.Time
+	// position in the inbox after it; 0 if it has nothing of it. upto are the positions of the receipts, nil while older ones wait.
+	position uint64
+	upto     []uint64
+}
+
+// push sends pages until the session ends, and returns why it ended.
+func (c *session) push() error {
+	c.flow.resync = true
+	for {
+		wait, err := c.advance()
+		if err != nil {
+			return err
+		}
+		var due <-chan time.Time
+		if wait > 0 {
+			due = time.After(wait)
+		}
+		select {
+		case a := <-c.asks:
+			err = c.answerAsk(a)
+		case <-c.box.Wake():
+		case <-c.sub.Wake():
+		case <-due:
+		case <-c.ended:
+			return c.why()
+		case <-c.srv.draining.Done():
+			c.outbox.refuse()
+			c.outbox.wait()
+			return errShutdown
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// advance sends the next page if none is under way. wait is when it is worth trying again, 0 if something will wake the session.
+func (c *session) advance() (wait time.Duration, err error) {
+	f := &c.flow
+	if !f.started || f.out != nil {
+		return 0, nil
+	}
+	if f.out, wait, err = c.nextPage(); err != nil || f.out == nil {
+		return wait, err
+	}
+	return 0, c.sendPage()
+}
+
+func (c *session) answerAsk(a ask) error {
+	if a.unread {
+		return c.answerUnread()
+	}
+	f := &c.flow
+	switch out := f.out; {
+	case out != nil && a.key != 0 && slices.Contains(out.keys, a.key):
+		c.acknowledge(out)
+		f.out = nil
+	case out != nil && a.key != 0:
+		// The acknowledgement of a page that is long acknowledged, or of an earlier connection.
+		return c.write(c.lastPage())
+	}
+	var err error
+	if f.out == nil {
+		f.out, _, err = c.nextPage()
+	}
+	if err != nil {
+		return err
+	}
+	if f.out == nil {
+		return c.write(c.lastPage())
+	}
+	return c.sendPage()
+}
+
+// answerUnread says what waits. The client pulls the queue if anything does.
+func (c *session) answerUnread() error {
+	f := &c.flow
+	f.started = true
+	answer := &msyncpb.UnreadDown{Status: ok(), Timestamp: proto.Uint64(uint64(time.Now().UnixMilli()))}
+	if f.out == nil {
+		c.box.Refresh() // finds what a follower that fell behind has not offered
+		var err error
+		if f.out, _, err = c.nextPage(); err != nil {
+			return err
+		}
+	}
+	if f.out != nil && (f.out.at.IsZero() || time.Since(f.out.at) > repeatAfter) {
+		n := uint32(len(f.out.metas) + len(f.backlog) + f.more)
+		answer.Unread = []*msyncpb.UnreadDown_Queue{{Queue: c.queue(), N: &n}}
+	}
+	return c.write(encode(msyncpb.Frame_UNREAD, answer))
+}
+
+// nextPage makes a page of what waits: receipts first, then messages; nil if nothing does.
+func (c *session) nextPage() (p *page, wait time.Duration, err error) {
+	limits := &c.srv.cfg.Limits
+	p = new(page)
+	if wait, err = c.fillBacklog(); err != nil {
+		return nil, 0, err
+	}
+	f := &c.flow
+	n := min(len(f.backlog), max(limits.Page/2, 1))
+	p.metas = append(p.metas, f.backlog[:n]...)
+	if f.backlog = f.backlog[n:]; len(f.backlog) == 0 {
+		f.backlog, p.upto, f.uptoBacklog = nil, f.uptoBacklog, nil
+	}
+	if err := c.addMessages(p, limits.Page-n); err != nil {
+		c.srv.cfg.Logger.Warn("sdk: read inbox", "error", err)
+		wait = retryAfter
+	}
+	if len(p.metas) == 0 {
+		c.acknowledge(p) // there may be something in it that is not worth a page
+		return nil, wait, nil
+	}
+	return p, 0, nil
+}
+
+// readTime bounds one look into the inbox.
+const readTime = 5 * time.Second
+
+// addMessages adds up to n messages from the inbox to a page. What this very device has sent is left out.
+func (c *session) addMessages(p *page, n int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), readTime)
+	defer cancel()
+	for start := len(p.metas); len(p.metas) == start; {
+		items, more, err := c.box.Next(ctx, n, c.srv.cfg.Limits.PageBytes)
+		c.flow.more = more
+		if err != nil || len(items) == 0 {
+			return err
+		}
+		for _, item := range items {
+			p.position = item.Sequence
+			c.addMessage(p, item)
+		}
+	}
+	return nil
+}
+
+func (c *session) addMessage(p *page, item inbox.Item) {
+	meta := new(msyncpb.Meta)
+	if err := proto.Unmarshal(item.Data, meta); err != nil || meta.From == nil {
+		c.srv.cfg.Logger.Error("sdk: an inbox holds what is no message", "sequence", item.Sequence, "error", err)
+		return
+	}
+	if meta.From.GetName() == c.user && meta.From.GetResource() == c.device {
+		return
+	}
+	p.metas = append(p.metas, meta)
+	c.srv.metrics.pushed.WithLabelValues("message").Inc()
+}
+
+// fillBacklog takes receipts if none are left. wait is when more are due.
+func (c *session) fillBacklog() (wait time.Duration, err error) {
+	f := &c.flow
+	if len(f.backlog) > 0 {
+		return 0, nil
+	}
+	if f.resync {
+		return 0, c.takeSummary()
+	}
+	push, wait, err := c.sub.Poll()
+	switch {
+	case errors.Is(err, consumers.ErrNotifyClosed):
+		return 0, errShutdown
+	case err != nil:
+		return 0, err
+	case push.Resync:
+		return 0, c.takeSummary()
+	}
+	for i := range push.Notifications {
+		f.backlog = c.appendReceipt(f.backlog, &push.Notifications[i])
+	}
+	if push.Upto != nil {
+		for k, sequence := range push.Upto {
+			f.upto[k] = max(f.upto[k], sequence)
+		}
+		f.uptoBacklog = slices.Clone(f.upto)
+	}
+	return wait, nil
+}
+
+// takeSummary puts what the author has pending into the backlog.
+func (c *session) takeSummary() error {
+	f := &c.flow
+	summary, err := c.srv.statistic.Pending(c.app, c.user)
+	if err != nil {
+		c.srv.cfg.Logger.Error("sdk: summary", "error", err)
+		return errInternal
+	}
+	f.resync, f.upto = false, summary.Upto
+	if f.backlog = c.appendSummary(f.backlog, &summary); len(f.backlog) > 0 {
+		f.uptoBacklog = slices.Clone(f.upto)
+	}
+	return nil
+}
+
+// acknowledge notes that the client has a page.
+func (c *session) acknowledge(p *page) {
+	if p.position > 0 {
+		c.box.Acknowledge(p.position)
+	}
+	if p.upto != nil {
+		c.srv.seen.mark(c.app, c.user, p.upto)
+	}
+}
+
+// sendPage sends the page under way, again if it was sent before.
+func (c *session) sendPage() error {
+	p := c.flow.out
+	key := c.srv.cfg.IDs.Next()
+	if len(p.keys) > 0 {
+		c.srv.metrics.repeated.Inc()
+	}
+	if len(p.keys) == maxKeys {
+		p.keys = p.keys[1:]
+	}
+	p.keys = append(p.keys, key)
+	p.at = time.Now()
+	c.srv.metrics.pages.Inc()
+	return c.write(encode(msyncpb.Frame_SYNC, &msyncpb.SyncDown{
+		Status: ok(), Queue: c.queue(), Metas: p.metas, NextKey: &key, IsLast: proto.Bool(false), Timestamp: proto.Uint64(uint64(p.at.UnixMilli())),
+	}))
+}
+
+// maxKeys is how many keys of a page that was repeated are remembered.
+const maxKeys = 4
+
+// queue names the client's only queue.
+func (c *session) queue() *msyncpb.Name {
+	return &msyncpb.Name{Name: proto.String("inbox:" + c.user), Domain: proto.String(domainUser)}
+}
+
+// lastPage is the page that ends a pull.
+func (c *session) lastPage() []byte {
+	return encode(msyncpb.Frame_SYNC, &msyncpb.SyncDown{Status: ok(), Queue: c.queue(), IsLast: proto.Bool(true)})
+}

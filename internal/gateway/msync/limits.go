@@ -1,0 +1,144 @@
+package msync
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Limits bound what clients can make grow. Zero values mean the defaults.
+type Limits struct {
+	// Connections bounds the open connections, PerUser those of one user. Defaults 20,000 and 16.
+	Connections, PerUser int
+	// FrameBytes bounds a frame. Default 256 KiB.
+	FrameBytes int64
+	// BodyBytes bounds a message or receipt. Default 64 KiB.
+	BodyBytes int
+	// FramesPerSecond bounds the frames of a connection, after a burst of ten times as many. Default 200.
+	FramesPerSecond int
+	// SendsPerSecond bounds the messages and receipts of a user, after a burst of ten times as many. Default 100.
+	SendsPerSecond int
+	// Provision is how long a connection may take to say who it is. Default 10 s.
+	Provision time.Duration
+	// Idle is the longest silence of a client, which sends a heartbeat every 60 s. Default 120 s.
+	Idle time.Duration
+	// Write is how long a client may leave its socket full before it is dropped. Default 10 s.
+	Write time.Duration
+	// Answer bounds the time from a send to its answer; the SDK gives up after 15 s. Default 12 s.
+	Answer time.Duration
+	// Page bounds the metas of a page, PageBytes their bytes, more or less. Defaults 50 and 64 KiB.
+	Page, PageBytes int
+}
+
+// maxSending bounds the sends of a connection that are not answered yet. Beyond it no more frames are read.
+const maxSending = 64
+
+func (l Limits) withDefaults() Limits {
+	orDefault(&l.Connections, 20_000)
+	orDefault(&l.PerUser, 16)
+	orDefault(&l.FrameBytes, 256<<10)
+	orDefault(&l.BodyBytes, 64<<10)
+	orDefault(&l.FramesPerSecond, 200)
+	orDefault(&l.SendsPerSecond, 100)
+	orDefault(&l.Provision, 10*time.Second)
+	orDefault(&l.Idle, 120*time.Second)
+	orDefault(&l.Write, 10*time.Second)
+	orDefault(&l.Answer, 12*time.Second)
+	orDefault(&l.Page, 50)
+	orDefault(&l.PageBytes, 64<<10)
+	return l
+}
+
+func orDefault[T int | int64 | time.Duration](v *T, value T) {
+	if *v <= 0 {
+		*v = value
+	}
+}
+
+// Why connections are refused: labels of the metric.
+const (
+	refusedDraining = "shutdown"
+	refusedTotal    = "too_many_connections"
+	refusedUser     = "too_many_connections_of_user"
+	refusedUpgrade  = "no_websocket"
+	refusedLogin    = "login"
+)
+
+type userKey struct{ app, user string }
+
+// crowd counts connections, and keeps who is logged in.
+type crowd struct {
+	limits Limits
+	mu     sync.Mutex
+	total  int
+	users  map[userKey]*present
+}
+
+// present is a user with open sessions, and what they share.
+type present struct {
+	sessions map[*session]struct{}
+	sends    *rate.Limiter
+}
+
+func newCrowd(limits Limits) *crowd { return &crowd{limits: limits, users: make(map[userKey]*present)} }
+
+// enter counts a connection until leave, or returns why there may be no more.
+func (c *crowd) enter(draining bool) (refused string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case draining:
+		return refusedDraining
+	case c.total >= c.limits.Connections:
+		return refusedTotal
+	}
+	c.total++
+	return ""
+}
+
+func (c *crowd) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.total--
+}
+
+// join adds a session to those of its user until part; ok is false if he has too many.
+func (c *crowd) join(s *session) (ok bool) {
+	key := userKey{s.app, s.user}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.users[key]
+	if p == nil {
+		n := c.limits.SendsPerSecond
+		p = &present{sessions: make(map[*session]struct{}), sends: rate.NewLimiter(rate.Limit(n), 10*n)}
+		c.users[key] = p
+	}
+	if len(p.sessions) >= c.limits.PerUser {
+		return false
+	}
+	p.sessions[s] = struct{}{}
+	s.sends = p.sends
+	return true
+}
+
+func (c *crowd) part(s *session) {
+	key := userKey{s.app, s.user}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.users[key]
+	delete(p.sessions, s)
+	if len(p.sessions) == 0 {
+		delete(c.users, key)
+	}
+}
+
+func (c *crowd) renew(app, user string, expires time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.users[userKey{app, user}]; p != nil {
+		for s := range p.sessions {
+			s.renew(expires)
+		}
+	}
+}

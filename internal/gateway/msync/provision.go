@@ -1,0 +1,133 @@
+package msync
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
+)
+
+// What PROVISION is refused with: the texts that the SDK knows, by which it tells its user what is wrong.
+var (
+	loginBadToken = refusal{msyncpb.Status_FAIL, "Sorry, token or password does not match login info"}
+	loginExpired  = refusal{msyncpb.Status_FAIL, "Sorry, token expired"}
+	loginNoApp    = refusal{msyncpb.Status_WRONG_PARAMETER, "app not found"}
+	loginDevice   = refusal{msyncpb.Status_WRONG_PARAMETER, "resource is not an id"}
+	loginTooMany  = refusal{msyncpb.Status_TOO_MANY_DEVICES, "the user has too many connections"}
+)
+
+// refusal is a Status other than OK.
+type refusal struct {
+	code   msyncpb.Status_Code
+	reason string
+}
+
+func (r refusal) status() *msyncpb.Status {
+	return &msyncpb.Status{Code: r.code.Enum(), Reason: proto.String(r.reason)}
+}
+
+func ok() *msyncpb.Status { return &msyncpb.Status{Code: msyncpb.Status_OK.Enum()} }
+
+// maxTimer is the longest time that the SDK is told to count: its timers hold 31 bits of milliseconds.
+const maxTimer = 20 * 24 * time.Hour
+
+// provision reads the first frame and lets its sender in, or answers why not.
+func (s *Server) provision(ctx context.Context, conn *websocket.Conn) (*session, error) {
+	rq, err := s.receive(ctx, conn, s.cfg.Limits.Provision, errProvision)
+	if err != nil {
+		return nil, err
+	}
+	if rq.login == nil {
+		return nil, errProvision
+	}
+	expires, refused := s.check(rq.login)
+	var c *session
+	if refused == nil {
+		c = s.newSession(conn, rq.login, expires)
+		if !s.crowd.join(c) {
+			s.metrics.refused.WithLabelValues(refusedUser).Inc()
+			refused = &loginTooMany
+		}
+	} else {
+		s.metrics.refused.WithLabelValues(refusedLogin).Inc()
+	}
+	if refused != nil {
+		_ = s.write(conn, encode(msyncpb.Frame_PROVISION, &msyncpb.Provision{Status: refused.status()}))
+		return nil, errRefused
+	}
+	if err := c.begin(ctx); err != nil {
+		s.crowd.part(c)
+		return nil, err
+	}
+	return c, nil
+}
+
+// check finds out whether a login is allowed, and until when.
+func (s *Server) check(l *login) (expires time.Time, refused *refusal) {
+	token := strings.TrimPrefix(l.token, tokenPrefix)
+	claims, err := s.cfg.Tokens.Verify(token)
+	switch {
+	case errors.Is(err, gateway.ErrTokenExpired):
+		return expires, &loginExpired
+	case err != nil, claims.App != l.app, claims.User != l.user:
+		return expires, &loginBadToken
+	}
+	if _, _, ok := s.cfg.State.Settings(l.app); !ok {
+		return expires, &loginNoApp
+	}
+	if events.IDProblem(l.device) != "" {
+		return expires, &loginDevice
+	}
+	return claims.Expires, nil
+}
+
+func (s *Server) newSession(conn *websocket.Conn, l *login, expires time.Time) *session {
+	n := s.cfg.Limits.FramesPerSecond
+	c := &session{
+		srv: s, conn: conn, app: l.app, user: l.user, device: l.device,
+		frames: rate.NewLimiter(rate.Limit(n), 10*n),
+		asks:   make(chan ask, 8), ended: make(chan struct{}), expires: expires,
+	}
+	c.outbox.init()
+	c.expiry = time.AfterFunc(time.Until(expires), func() { c.fail(errExpired) })
+	return c
+}
+
+// begin makes the user online and answers his login.
+func (c *session) begin(ctx context.Context) (err error) {
+	s := c.srv
+	// First of all, so that what is folded from here on is either in the summary or is pushed.
+	c.sub = s.cfg.Notify.Subscribe(c.app, c.user)
+	defer func() {
+		if err != nil {
+			c.expiry.Stop()
+			c.sub.Close()
+		}
+	}()
+	if c.box, err = s.cfg.Inbox.Open(ctx, c.app, c.user, c.device); err != nil {
+		s.cfg.Logger.ErrorContext(ctx, "sdk: open inbox", "error", err)
+		return errInternal // the SDK comes again
+	}
+	answer := &msyncpb.Provision{Status: ok(), Resource: &c.device}
+	if left := time.Until(c.expires); left < maxTimer {
+		text, _ := json.Marshal(map[string]int64{"expires_in": c.expires.UnixMilli()})
+		answer.AuthToken = proto.String(string(text))
+	}
+	err = c.write(encode(msyncpb.Frame_PROVISION, answer))
+	if err == nil {
+		err = c.write(c.lastPage())
+	}
+	if err != nil {
+		c.box.Close()
+	}
+	return err
+}

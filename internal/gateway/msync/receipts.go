@@ -1,0 +1,127 @@
+package msync
+
+import (
+	"hash/fnv"
+	"io"
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// receiptID is the id of a receipt: made from what it says, so that the same receipt told twice has the same id. The highest
+// bit tells it from all ids of messages.
+func receiptID(parts ...string) uint64 {
+	h := fnv.New64a()
+	for _, p := range parts {
+		_, _ = io.WriteString(h, p)
+		_, _ = h.Write([]byte{0}) // ids have no control characters
+	}
+	return h.Sum64() | 1<<63
+}
+
+// appendReceipt appends what tells the author of a receipt.
+func (c *session) appendReceipt(dst []*msyncpb.Meta, n *consumers.Notification) []*msyncpb.Meta {
+	message, err := strconv.ParseUint(n.Message, 10, 64)
+	numbered := err == nil && strconv.FormatUint(message, 10) == n.Message
+	switch {
+	case n.Kind == events.ConversationRead:
+		return append(dst, c.conversationRead(n.Reader, n.At))
+	case n.Group != "" && !numbered:
+		// A message of a backend with ids of its own, which only the summary has room for.
+		return append(dst, c.summaryMeta([]projections.StatisticItem{{
+			Message: n.Message, Group: n.Group, Count: n.Count, LastReader: n.Reader, LastReadAt: n.At,
+		}}))
+	case n.Group != "":
+		return append(dst, c.groupRead(message, n))
+	case !numbered:
+		return dst // the SDK cannot name it
+	case n.Kind == events.MessageDelivered:
+		return append(dst, c.delivered(message, n.Reader, n.At))
+	default:
+		return append(dst, c.singleRead(message, n.Reader, n.At))
+	}
+}
+
+func (c *session) delivered(message uint64, reader string, at int64) *msyncpb.Meta {
+	c.srv.metrics.pushed.WithLabelValues("delivered").Inc()
+	return c.receipt(receiptID("delivered", strconv.FormatUint(message, 10), reader), reader, c.user, at,
+		&msyncpb.Body{Type: bodyType(msyncpb.Body_DELIVER_ACK), AckMessageId: &message})
+}
+
+func (c *session) singleRead(message uint64, reader string, at int64) *msyncpb.Meta {
+	c.srv.metrics.pushed.WithLabelValues("read").Inc()
+	return c.receipt(receiptID("read", strconv.FormatUint(message, 10), reader), reader, c.user, at,
+		&msyncpb.Body{Type: bodyType(msyncpb.Body_READ_ACK), AckMessageId: &message})
+}
+
+func (c *session) conversationRead(reader string, at int64) *msyncpb.Meta {
+	c.srv.metrics.pushed.WithLabelValues("conversation_read").Inc()
+	return c.receipt(receiptID("conversation", reader, strconv.FormatInt(at, 10)), reader, c.user, at,
+		&msyncpb.Body{Type: bodyType(msyncpb.Body_CHANNEL_ACK)})
+}
+
+// groupRead has the count in the first ext, where the SDK looks for it.
+func (c *session) groupRead(message uint64, n *consumers.Notification) *msyncpb.Meta {
+	c.srv.metrics.pushed.WithLabelValues("group_read").Inc()
+	count := strconv.Itoa(n.Count)
+	m := c.receipt(receiptID("group", n.Group, n.Message, count), n.Reader, n.Group, n.At, &msyncpb.Body{
+		Type: bodyType(msyncpb.Body_READ_ACK), AckMessageId: &message,
+		Config:     &msyncpb.Body_Config{AllowGroupAck: proto.Bool(true)},
+		AckContent: &n.Content,
+		Ext: []*msyncpb.KeyValue{{
+			Key: proto.String("group_read_count"), Type: proto.Int32(int32(msyncpb.KeyValue_JSON)),
+			StringValue: proto.String(`{"` + n.Message + `":` + count + `}`),
+		}},
+	})
+	m.To.Domain = proto.String(domainGroup)
+	return m
+}
+
+// receipt completes a receipt's body and wraps it.
+func (c *session) receipt(id uint64, reader, to string, at int64, body *msyncpb.Body) *msyncpb.Meta {
+	body.From, body.To = &msyncpb.Name{Name: &reader}, &msyncpb.Name{Name: &to}
+	body.Contents = []*msyncpb.Body_Content{{}} // without one the SDK fails on a repeated receipt
+	return &msyncpb.Meta{
+		Id: &id, From: c.name(reader, domainUser), To: c.name(to, domainUser), Timestamp: proto.Uint64(uint64(at)),
+		Ns: proto.Int32(int32(msyncpb.Meta_CHAT)), Payload: marshal(body),
+	}
+}
+
+func (c *session) name(name, domain string) *msyncpb.Name {
+	return &msyncpb.Name{AppKey: &c.app, Name: &name, Domain: &domain}
+}
+
+// appendSummary appends what tells the author what he missed: all group reads in one.
+func (c *session) appendSummary(dst []*msyncpb.Meta, s *consumers.Summary) []*msyncpb.Meta {
+	if len(s.Items) == 0 {
+		return dst
+	}
+	return append(dst, c.summaryMeta(s.Items))
+}
+
+func (c *session) summaryMeta(items []projections.StatisticItem) *msyncpb.Meta {
+	c.srv.metrics.pushed.WithLabelValues("statistic").Inc()
+	location := string(gateway.SummaryJSON(items))
+	id := receiptID("statistic", location)
+	return &msyncpb.Meta{
+		Id: &id, To: c.name(c.user, domainUser), Ns: proto.Int32(int32(msyncpb.Meta_STATISTIC)), Timestamp: proto.Uint64(uint64(items[len(items)-1].LastReadAt)),
+		Payload: marshal(&msyncpb.Statistics{Operation: msyncpb.Statistics_INFORMATION.Enum(), Location: &location}),
+	}
+}
+
+func bodyType(t msyncpb.Body_Type) *int32 { return proto.Int32(int32(t)) }
+
+// marshal encodes a message of ours, which always works.
+func marshal(m proto.Message) []byte {
+	data, err := proto.Marshal(m)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}

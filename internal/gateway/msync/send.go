@@ -1,0 +1,205 @@
+package msync
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
+	"github.com/receiptd/receiptd/internal/inbox"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// Answers other than those of the folds. Reasons that the SDK has an error of its own for are the vendor's texts.
+var (
+	sendTooFast     = refusal{msyncpb.Status_PERMISSION_DENIED, "traffic limit"}
+	sendTooLarge    = refusal{msyncpb.Status_PERMISSION_DENIED, "Sorry, data is too large"}
+	sendMalformed   = refusal{msyncpb.Status_FAIL, "malformed message"}
+	sendUnsupported = refusal{msyncpb.Status_FAIL, "not supported"}
+	sendBusy        = refusal{msyncpb.Status_FAIL, "server is busy"}
+	sendUnknown     = refusal{msyncpb.Status_FAIL, "not known whether it was stored"}
+	sendUndelivered = refusal{msyncpb.Status_FAIL, "could not be delivered"}
+	sendNotFound    = refusal{msyncpb.Status_FAIL, events.RejectedNotFound.Reason()}
+	sendNoGroup     = refusal{msyncpb.Status_FAIL, events.RejectedNoGroup.Reason()}
+	sendNotMember   = refusal{msyncpb.Status_FAIL, events.RejectedNotMember.Reason()}
+)
+
+// sending is one Meta of a client on its way to an answer.
+type sending struct {
+	metaID uint64
+	id     uint64 // the server's
+	at     time.Time
+	event  events.Event // Kind is KindUnknown for a command, which is none
+	ticket gateway.Ticket
+	// body is what recipients get; nil for receipts.
+	body     *msyncpb.Body
+	route    msyncpb.Meta_Route
+	directed []string
+	refused  *refusal
+}
+
+// send begins what a client sent. The answer comes from complete, in the order of the sends.
+func (c *session) send(meta *msyncpb.Meta) error {
+	if !c.outbox.admit(c.ended) {
+		// No answer: the SDK reports that the connection broke.
+		return nil
+	}
+	x := &sending{metaID: meta.GetId(), id: c.srv.cfg.IDs.Next(), at: time.Now()}
+	if x.refused = c.classify(x, meta); x.refused == nil {
+		c.submit(x)
+	}
+	c.outbox.add(x, c.complete)
+	return nil
+}
+
+// submit queues the event for the log; complete waits for it.
+func (c *session) submit(x *sending) {
+	quiet := x.event.Kind == events.MessageDelivered // the SDK sends it unasked, and must get no error
+	switch {
+	case quiet:
+		ctx, cancel := context.WithTimeout(context.Background(), c.srv.cfg.Limits.Answer)
+		_ = c.sends.Wait(ctx) // who sends too many waits
+		cancel()
+	case !c.sends.Allow():
+		x.refused = &sendTooFast
+		return
+	}
+	if x.event.Kind == events.KindUnknown {
+		return
+	}
+	if bad, ok := errors.AsType[*events.FieldError](x.event.Validate()); ok {
+		x.refused = &refusal{msyncpb.Status_FAIL, bad.Field + ": " + bad.Problem}
+		if bad.Field == "content" {
+			x.refused = &sendTooLarge
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.srv.cfg.Limits.Answer)
+	defer cancel()
+	var err error
+	if x.ticket, err = c.srv.cfg.Log.Submit(ctx, []events.Event{x.event}); err != nil {
+		c.srv.cfg.Logger.Warn("sdk: submit", "kind", x.event.Kind, "error", err)
+		x.refused = &sendBusy
+	}
+}
+
+// complete waits for the decision, delivers, and answers.
+func (c *session) complete(x *sending) {
+	ctx, cancel := context.WithDeadline(context.Background(), x.at.Add(c.srv.cfg.Limits.Answer))
+	defer cancel()
+	if x.refused == nil && x.ticket != nil {
+		x.refused = c.decision(ctx, x)
+	}
+	if x.refused == nil && x.body != nil {
+		x.refused = c.deliver(ctx, x)
+	}
+	c.answer(x)
+}
+
+// decision waits until the event is durable and folded.
+func (c *session) decision(ctx context.Context, x *sending) *refusal {
+	outcomes, err := gateway.Decided(ctx, x.ticket, c.srv.cfg.State)
+	switch {
+	case errors.Is(err, consumers.ErrOutcomeGone):
+		return nil // durable and decided, too long ago to tell
+	case err != nil:
+		c.srv.cfg.Logger.Warn("sdk: store", "kind", x.event.Kind, "error", err)
+		if errors.Is(err, eventlog.ErrUnavailable) && !errors.Is(err, eventlog.ErrUnknownOutcome) {
+			return &sendBusy
+		}
+		return &sendUnknown
+	case outcomes[0].Rejected():
+		return &refusal{msyncpb.Status_FAIL, outcomes[0].Reason()}
+	case outcomes[0] == events.OutcomeDuplicate:
+		x.body = nil // a message that was recalled before
+	}
+	return nil
+}
+
+// deliver puts a message into the inboxes of its recipients, and of its sender for his other devices.
+func (c *session) deliver(ctx context.Context, x *sending) *refusal {
+	to, refused := c.recipients(x)
+	if refused != nil {
+		return refused
+	}
+	domain, name := domainUser, x.event.Peer
+	if x.event.Group != "" {
+		domain, name = domainGroup, x.event.Group
+	}
+	x.body.From, x.body.To = &msyncpb.Name{Name: &c.user}, &msyncpb.Name{Name: &name}
+	from := c.name(c.user, domainUser)
+	from.Resource = &c.device
+	data := marshal(&msyncpb.Meta{
+		Id: &x.id, From: from, To: c.name(name, domain), Timestamp: proto.Uint64(uint64(x.at.UnixMilli())),
+		Ns: proto.Int32(int32(msyncpb.Meta_CHAT)), Payload: marshal(x.body),
+	})
+	err := c.srv.cfg.Inbox.Append(ctx, c.app, to, data)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, inbox.ErrTooLarge):
+		return &sendTooLarge
+	}
+	c.srv.cfg.Logger.Error("sdk: a message is in the log and not in all inboxes", "message", x.id, "error", err)
+	return &sendUndelivered
+}
+
+func (c *session) recipients(x *sending) ([]string, *refusal) {
+	to := []string{x.event.Peer, c.user}
+	if x.event.Group != "" {
+		group, err := c.srv.cfg.State.Group(c.app, x.event.Group)
+		switch {
+		case errors.Is(err, projections.ErrNotFound):
+			return nil, &sendNoGroup
+		case err != nil:
+			c.srv.cfg.Logger.Error("sdk: members", "error", err)
+			return nil, &sendUndelivered
+		case group.Role(c.user) == events.RoleNone:
+			return nil, &sendNotMember
+		}
+		to = make([]string, len(group.Members))
+		for i := range group.Members {
+			to[i] = group.Members[i].User
+		}
+	}
+	return slices.DeleteFunc(to, func(user string) bool {
+		return user != c.user && x.route == msyncpb.Meta_DIRECTED && !slices.Contains(x.directed, user) ||
+			x.route == msyncpb.Meta_ONLINE && !c.srv.cfg.Inbox.Online(c.app, user)
+	}), nil
+}
+
+// answer tells the client what became of a send.
+func (c *session) answer(x *sending) {
+	status, reason := ok(), "ok"
+	if x.refused != nil {
+		status, reason = x.refused.status(), x.refused.reason
+		if x.event.Kind == events.MessageDelivered {
+			if x.refused.reason == sendBusy.reason || x.refused.reason == sendUnknown.reason {
+				c.srv.metrics.lost.Inc()
+			}
+			status = ok()
+		}
+	}
+	c.srv.metrics.answers.WithLabelValues(x.event.Kind.String(), answerLabel(reason)).Inc()
+	_ = c.write(encode(msyncpb.Frame_SYNC, &msyncpb.SyncDown{
+		Status: status, MetaId: &x.metaID, ServerId: &x.id, Timestamp: proto.Uint64(uint64(x.at.UnixMilli())),
+	})) // an error has ended the session
+}
+
+// answerLabel keeps what clients wrote out of the metric: of a problem with a field only the field's name counts.
+func answerLabel(reason string) string {
+	field, _, _ := strings.Cut(reason, ":")
+	return field
+}
+
+// decimal is an id as the log has it.
+func decimal(id uint64) string { return strconv.FormatUint(id, 10) }

@@ -1,0 +1,164 @@
+package msync
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/internal/gateway"
+)
+
+// Config is what a [Server] is made of. All fields but Limits are required.
+type Config struct {
+	State    State
+	Log      Log
+	Commands Commands
+	Notify   gateway.Subscriber
+	Inbox    Inbox
+	IDs      IDs
+	Tokens   *gateway.Tokens
+	// Partitions is the number of partitions of the log.
+	Partitions int
+
+	Registerer prometheus.Registerer
+	Logger     *slog.Logger
+	Limits     Limits
+}
+
+// Server is the WebSocket endpoint, and all sessions.
+type Server struct {
+	cfg       Config
+	statistic *consumers.Statistic
+	metrics   *metrics
+	crowd     *crowd
+	seen      *seen
+
+	sessions sync.WaitGroup
+	draining context.Context // what Drain ends
+	drain    context.CancelFunc
+}
+
+// New makes a server. Its Run has to run for what clients acknowledge to be kept.
+func New(cfg Config) *Server {
+	cfg.Limits = cfg.Limits.withDefaults()
+	s := &Server{
+		cfg:       cfg,
+		statistic: &consumers.Statistic{State: cfg.State, Partitions: cfg.Partitions},
+		metrics:   newMetrics(cfg.Registerer),
+		crowd:     newCrowd(cfg.Limits),
+		seen:      newSeen(cfg.Commands, cfg.Logger),
+	}
+	s.draining, s.drain = context.WithCancel(context.Background())
+	return s
+}
+
+// Run writes down what clients have acknowledged until the context ends.
+func (s *Server) Run(ctx context.Context) { s.seen.run(ctx) }
+
+// Drain refuses new connections and closes those that are open, once what they sent is answered. It may be called more than once.
+func (s *Server) Drain() { s.drain() }
+
+// Close drains, waits until all sessions are over and writes down what their clients acknowledged, as far as ctx allows.
+func (s *Server) Close(ctx context.Context) error {
+	s.drain()
+	over := make(chan struct{})
+	go func() {
+		s.sessions.Wait()
+		close(over)
+	}()
+	select {
+	case <-over:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return s.seen.flush(ctx)
+}
+
+// Renew has the open sessions of a user go on until a later time than their tokens said: he has shown a newer one.
+func (s *Server) Renew(app, user string, expires time.Time) { s.crowd.renew(app, user, expires) }
+
+// ServeHTTP serves one connection until it ends.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if reason := s.crowd.enter(s.draining.Err() != nil); reason != "" {
+		s.metrics.refused.WithLabelValues(reason).Inc()
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, "no more connections: "+reason, http.StatusServiceUnavailable)
+		return
+	}
+	defer s.crowd.leave()
+	s.sessions.Add(1)
+	defer s.sessions.Done()
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		// A page may be from anywhere: what proves who it is comes in PROVISION, and no cookie does.
+		InsecureSkipVerify: true,
+		CompressionMode:    websocket.CompressionDisabled,
+	})
+	if err != nil {
+		s.metrics.refused.WithLabelValues(refusedUpgrade).Inc()
+		return // Accept has answered
+	}
+	s.metrics.connections.Inc()
+	defer s.metrics.connections.Dec()
+	conn.SetReadLimit(s.cfg.Limits.FrameBytes)
+	code, reason := s.converse(r.Context(), conn)
+	s.metrics.closed.WithLabelValues(reason).Inc()
+	s.hangUp(conn, code, reason)
+}
+
+// goodbyeTime is how long a client has to answer the end of its connection.
+const goodbyeTime = time.Second
+
+// hangUp closes a connection. The SDK does not look at the code; whoever debugs it does.
+func (s *Server) hangUp(conn *websocket.Conn, code websocket.StatusCode, reason string) {
+	if code == closedByPeer {
+		_ = conn.CloseNow()
+		return
+	}
+	cut := time.AfterFunc(goodbyeTime, func() { _ = conn.CloseNow() })
+	defer cut.Stop()
+	_ = conn.Close(code, reason)
+}
+
+// closedByPeer is no code: there is nobody to tell.
+const closedByPeer websocket.StatusCode = -1
+
+// Why connections end: the reasons in the close frame and in the metric.
+var (
+	errLogout    = errors.New("logout")
+	errGone      = errors.New("gone")
+	errIdle      = errors.New("idle")
+	errSlow      = errors.New("slow")
+	errShutdown  = errors.New("shutdown")
+	errExpired   = errors.New("token_expired")
+	errRate      = errors.New("too_many_frames")
+	errTooLarge  = errors.New("frame_too_large")
+	errBadFrame  = errors.New("malformed_frame")
+	errProvision = errors.New("not_provisioned")
+	errRefused   = errors.New("login_refused")
+	errInternal  = errors.New("internal")
+)
+
+// closing says how a connection ends for a reason.
+func closing(reason error) (websocket.StatusCode, string) {
+	code := websocket.StatusPolicyViolation
+	switch {
+	case errors.Is(reason, errGone), errors.Is(reason, errLogout), errors.Is(reason, errSlow):
+		code = closedByPeer
+	case errors.Is(reason, errShutdown):
+		code = websocket.StatusServiceRestart
+	case errors.Is(reason, errTooLarge):
+		code = websocket.StatusMessageTooBig
+	case errors.Is(reason, errBadFrame):
+		code = websocket.StatusProtocolError
+	case errors.Is(reason, errInternal):
+		code = websocket.StatusInternalError
+	}
+	return code, reason.Error()
+}

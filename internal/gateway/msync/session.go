@@ -1,0 +1,220 @@
+package msync
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
+	"github.com/receiptd/receiptd/internal/inbox"
+)
+
+// session is one connection that is logged in. Two goroutines belong to it for as long as it lasts: the reader, and the one that
+// pushes pages. A third completes sends while there are any.
+type session struct {
+	srv               *Server
+	conn              *websocket.Conn
+	app, user, device string
+
+	sub    *consumers.Subscription
+	box    *inbox.Mailbox
+	sends  *rate.Limiter // the user's
+	frames *rate.Limiter
+	flow   flow
+
+	asks   chan ask      // from the reader to the pusher
+	ended  chan struct{} // closed by fail
+	expiry *time.Timer
+
+	mu      sync.Mutex
+	reason  error // why it ended: the first reason given
+	expires time.Time
+
+	outbox outbox
+}
+
+// ask is what a client wants of its queue.
+type ask struct {
+	unread bool
+	key    uint64 // of a pull
+}
+
+// converse serves a connection until it ends, and returns how to close it.
+func (s *Server) converse(ctx context.Context, conn *websocket.Conn) (websocket.StatusCode, string) {
+	c, err := s.provision(ctx, conn)
+	if err != nil {
+		return closing(err)
+	}
+	s.metrics.sessions.Inc()
+	defer s.metrics.sessions.Dec()
+	defer c.release()
+	var pushing sync.WaitGroup
+	pushing.Go(func() {
+		c.fail(c.push())
+		code, reason := closing(c.why())
+		s.hangUp(conn, code, reason) // which ends the reader
+	})
+	c.fail(c.read())
+	pushing.Wait()
+	c.outbox.wait()
+	return closing(c.why())
+}
+
+// release gives back what the session holds.
+func (c *session) release() {
+	c.expiry.Stop()
+	c.sub.Close()
+	c.box.Close()
+	c.srv.crowd.part(c)
+}
+
+// fail ends the session for a reason; the first counts.
+func (c *session) fail(reason error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reason == nil {
+		c.reason = reason
+		close(c.ended)
+	}
+}
+
+func (c *session) why() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reason
+}
+
+// renew moves the end of the session to a later time.
+func (c *session) renew(expires time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if expires.After(c.expires) {
+		c.expires = expires
+		c.expiry.Reset(time.Until(expires))
+	}
+}
+
+// frameBuffers are for one frame each while it is decoded.
+var frameBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// receive reads one frame, waiting no longer than that.
+func (s *Server) receive(ctx context.Context, conn *websocket.Conn, wait time.Duration, tooLate error) (request, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	kind, r, err := conn.Reader(ctx)
+	if err != nil {
+		return request{}, received(ctx, err, tooLate)
+	}
+	buf := frameBuffers.Get().(*bytes.Buffer)
+	defer frameBuffers.Put(buf)
+	buf.Reset()
+	if _, err := io.Copy(buf, r); err != nil {
+		return request{}, received(ctx, err, tooLate)
+	}
+	if kind != websocket.MessageBinary {
+		return request{}, errBadFrame
+	}
+	rq, err := decode(buf.Bytes())
+	if err != nil {
+		return rq, errors.Join(errBadFrame, err)
+	}
+	s.metrics.frames.WithLabelValues(commandName(rq)).Inc()
+	return rq, nil
+}
+
+// received is why nothing was received.
+func received(ctx context.Context, err, tooLate error) error {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return tooLate
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		return errTooLarge
+	}
+	return errGone
+}
+
+func commandName(rq request) string {
+	switch {
+	case rq.login != nil:
+		return "provision"
+	case rq.unread:
+		return "unread"
+	case rq.pull != nil:
+		return "pull"
+	case rq.meta != nil:
+		return "send"
+	case rq.command == msyncpb.Frame_LOGOUT:
+		return "logout"
+	case rq.command == msyncpb.Frame_SYNC:
+		return "statistic"
+	}
+	return "other"
+}
+
+// read takes frames until the connection or the session ends.
+func (c *session) read() error {
+	limits := &c.srv.cfg.Limits
+	for {
+		rq, err := c.srv.receive(context.Background(), c.conn, limits.Idle, errIdle)
+		if err != nil {
+			return err
+		}
+		if !c.frames.Allow() {
+			return errRate
+		}
+		switch {
+		case rq.unread:
+			err = c.ask(ask{unread: true})
+		case rq.pull != nil:
+			err = c.ask(ask{key: rq.pull.key})
+		case rq.meta != nil:
+			err = c.send(rq.meta)
+		case rq.command == msyncpb.Frame_LOGOUT:
+			return errLogout
+		case rq.login != nil:
+			return errBadFrame // a second time
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// ask hands something to the pusher. While that one waits for the socket, no more is read.
+func (c *session) ask(a ask) error {
+	select {
+	case c.asks <- a:
+		return nil
+	case <-c.ended:
+		return c.why()
+	}
+}
+
+// write sends a frame. Who does not take it in time is dropped; all who have something to write wait for that.
+func (c *session) write(frame []byte) error {
+	err := c.srv.write(c.conn, frame)
+	if err != nil {
+		c.fail(err)
+	}
+	return err
+}
+
+func (s *Server) write(conn *websocket.Conn, frame []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Limits.Write)
+	defer cancel()
+	err := conn.Write(ctx, websocket.MessageBinary, frame)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return errSlow
+	}
+	return errGone
+}

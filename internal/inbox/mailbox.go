@@ -1,0 +1,178 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/synadia-io/orbit.go/jetstreamext"
+)
+
+// Item is a message in an inbox.
+type Item struct {
+	// Sequence is its place in the stream. It grows from item to item, with gaps.
+	Sequence uint64
+	// Data is shared between mailboxes and must not be changed.
+	Data []byte
+}
+
+// maxLive bounds what waits in memory for one connected device; what is beyond is read from the stream.
+const maxLive = 64
+
+// Mailbox is one connected device's view of its user's inbox. Next, Rewind and Acknowledge are for one goroutine.
+type Mailbox struct {
+	inbox  *Inbox
+	key    string
+	device string
+	wake   chan struct{}
+
+	acknowledged uint64 // up to here the device has everything
+	cursor       uint64 // up to here Next has handed out
+
+	mu     sync.Mutex
+	live   []Item
+	behind bool // there may be items after the cursor that are not in live
+	closed bool
+}
+
+// Open opens a device's mailbox. It begins with what the device has not acknowledged. The caller must Close it.
+func (b *Inbox) Open(ctx context.Context, app, user, device string) (*Mailbox, error) {
+	m := &Mailbox{inbox: b, key: userKey(app, user), device: device, wake: make(chan struct{}, 1), behind: true}
+	// Before the position is looked up, so that what comes meanwhile is either read or offered.
+	b.hub.add(m)
+	at, err := b.ledger.open(ctx, b, m.key, device)
+	if err != nil {
+		b.hub.remove(m)
+		return nil, err
+	}
+	m.acknowledged, m.cursor = at, at
+	b.metrics.open.Inc()
+	return m, nil
+}
+
+// Wake has a token when Next may have something.
+func (m *Mailbox) Wake() <-chan struct{} { return m.wake }
+
+// offer takes what the follower read. It never waits.
+func (m *Mailbox) offer(item Item) {
+	m.mu.Lock()
+	if !m.behind {
+		if len(m.live) < maxLive {
+			m.live = append(m.live, item)
+		} else {
+			m.live, m.behind = nil, true
+			m.inbox.metrics.missed.Inc()
+		}
+	}
+	m.mu.Unlock()
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Next returns items after those it returned before, without waiting for any: up to limit, and none that would begin beyond
+// so many bytes. more is how many there are besides, at least.
+func (m *Mailbox) Next(ctx context.Context, limit, bytes int) (items []Item, more int, err error) {
+	m.mu.Lock()
+	behind := m.behind
+	if behind {
+		// What is offered from here on is kept: the read either has it or came before it.
+		m.live, m.behind = nil, false
+	} else {
+		items, more = m.takeLive(limit, bytes)
+	}
+	m.mu.Unlock()
+	if behind {
+		if items, more, err = m.inbox.read(ctx, m.key, m.cursor+1, limit, bytes); err != nil || more > 0 {
+			m.mu.Lock()
+			m.live, m.behind = nil, true
+			m.mu.Unlock()
+		}
+	}
+	if n := len(items); n > 0 {
+		m.cursor = items[n-1].Sequence
+	}
+	return items, more, err
+}
+
+func (m *Mailbox) takeLive(limit, bytes int) (items []Item, more int) {
+	live := m.live
+	for len(live) > 0 && live[0].Sequence <= m.cursor { // a read had it already
+		live = live[1:]
+	}
+	n := 0
+	for ; n < min(limit, len(live)) && bytes > 0; n++ {
+		bytes -= len(live[n].Data)
+	}
+	items = live[:n:n]
+	if m.live = live[n:]; len(m.live) == 0 {
+		m.live = nil
+	}
+	return items, len(live) - n
+}
+
+// Acknowledge says that the device has everything up to a sequence that Next returned. It is written to the disk within about a second.
+func (m *Mailbox) Acknowledge(sequence uint64) {
+	if sequence <= m.acknowledged || sequence > m.cursor {
+		return
+	}
+	m.acknowledged = sequence
+	m.inbox.ledger.acknowledge(m.key, m.device, sequence)
+}
+
+// Rewind has Next begin again with what is not acknowledged.
+func (m *Mailbox) Rewind() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cursor = m.acknowledged
+	m.live, m.behind = nil, true
+}
+
+// Refresh has the next call of Next look into the stream, whatever was offered.
+func (m *Mailbox) Refresh() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.live, m.behind = nil, true
+}
+
+// Close ends it. It may be called again.
+func (m *Mailbox) Close() {
+	m.mu.Lock()
+	closed := m.closed
+	m.closed = true
+	m.mu.Unlock()
+	if closed {
+		return
+	}
+	m.inbox.hub.remove(m)
+	m.inbox.ledger.close(m.key)
+	m.inbox.metrics.open.Dec()
+}
+
+// read returns up to limit items of a user from a sequence on, and how many there are after them.
+func (b *Inbox) read(ctx context.Context, key string, from uint64, limit, bytes int) (items []Item, more int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	got, err := jetstreamext.GetBatch(ctx, b.js, messageStream, limit, jetstreamext.GetBatchSeq(from),
+		jetstreamext.GetBatchSubject(messagePrefix+key), jetstreamext.GetBatchMaxBytes(bytes))
+	if err != nil {
+		return nil, 0, fmt.Errorf("inbox: read: %w", err)
+	}
+	for msg, err := range got {
+		if errors.Is(err, jetstreamext.ErrNoMessages) {
+			return nil, 0, nil
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("inbox: read: %w", err)
+		}
+		items = append(items, Item{msg.Sequence, msg.Data})
+		if more, err = strconv.Atoi(msg.Header.Get("Nats-Num-Pending")); err != nil {
+			return nil, 0, fmt.Errorf("inbox: read: pending: %w", err)
+		}
+	}
+	b.metrics.read.Add(float64(len(items)))
+	return items, more, nil
+}

@@ -1,0 +1,124 @@
+package inbox
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	messageStream  = "RECEIPTD_INBOX"
+	positionStream = "RECEIPTD_INBOX_POSITIONS"
+
+	messagePrefix  = "receipts.inbox.v1."
+	positionPrefix = "receipts.position.v1."
+
+	// positionSlack is how much longer than a message a position is kept: a position that went before the messages it
+	// covers would show them again.
+	positionSlack = 24 * time.Hour
+)
+
+// ErrStreamConfig is wrapped by the error for a stream that exists with another configuration. Nothing is changed then:
+// the operator decides.
+var ErrStreamConfig = errors.New("inbox: stream configuration differs")
+
+// userKey is the part of the subjects that names a user. It is plain text for the server: no dots, no wildcards.
+func userKey(app, user string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(app)) + "." + base64.RawURLEncoding.EncodeToString([]byte(user))
+}
+
+// streams is the one place where the configuration of both streams is decided.
+func (c *Config) streams() (messages, positions jetstream.StreamConfig) {
+	messages = jetstream.StreamConfig{
+		Name:        messageStream,
+		Description: "receiptd: messages that devices have not taken yet",
+		Subjects:    []string{messagePrefix + "*.*"},
+
+		// Nobody consumes: devices read what is theirs, and limits make room.
+		Retention: jetstream.LimitsPolicy,
+		Storage:   jetstream.FileStorage,
+		Replicas:  max(c.Replicas, 1),
+		Discard:   jetstream.DiscardOld,
+
+		MaxMsgsPerSubject: int64(c.MaxMessages),
+		MaxAge:            c.MaxAge,
+		MaxBytes:          c.MaxBytes,
+		MaxMsgSize:        MaxMessageBytes + 1024, // headers
+		MaxMsgs:           -1,
+		MaxConsumers:      -1,
+
+		// A message to a whole group is one atomic batch, which costs one sync.
+		AllowAtomicPublish: true,
+		AllowDirect:        true,
+	}
+	positions = messages
+	positions.Name = positionStream
+	positions.Description = "receiptd: up to where each device has taken its messages"
+	positions.Subjects = []string{positionPrefix + "*.*"}
+	positions.MaxMsgsPerSubject = 1
+	positions.MaxAge = c.MaxAge + positionSlack
+	positions.MaxBytes = -1
+	return messages, positions
+}
+
+// openStream finds a stream, or makes it. The limits of one that exists follow the settings; everything else has to be as decided.
+func openStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	stream, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = js.CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster, with other settings
+			stream, err = js.Stream(ctx, want.Name)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("inbox: stream %s: %w", want.Name, err)
+	}
+	have := stream.CachedInfo().Config
+	if err := checkStream(&want, &have); err != nil {
+		return nil, err
+	}
+	if have.MaxMsgsPerSubject == want.MaxMsgsPerSubject && have.MaxAge == want.MaxAge && have.MaxBytes == want.MaxBytes {
+		return stream, nil
+	}
+	changed := have
+	changed.MaxMsgsPerSubject, changed.MaxAge, changed.MaxBytes = want.MaxMsgsPerSubject, want.MaxAge, want.MaxBytes
+	if stream, err = js.UpdateStream(ctx, changed); err != nil {
+		return nil, fmt.Errorf("inbox: limits of stream %s: %w", want.Name, err)
+	}
+	return stream, nil
+}
+
+func checkStream(want, have *jetstream.StreamConfig) error {
+	for _, field := range []struct {
+		name       string
+		want, have any
+	}{
+		{"subjects", strings.Join(want.Subjects, " "), strings.Join(have.Subjects, " ")},
+		{"retention", want.Retention, have.Retention},
+		{"storage", want.Storage, have.Storage},
+		{"discard", want.Discard, have.Discard},
+		{"allow_atomic", want.AllowAtomicPublish, have.AllowAtomicPublish},
+		{"allow_direct", want.AllowDirect, have.AllowDirect},
+		{"no_ack", want.NoAck, have.NoAck},
+		{"deny_purge", want.DenyPurge, have.DenyPurge},
+		{"mirror", want.Mirror != nil, have.Mirror != nil},
+		{"sources", len(want.Sources), len(have.Sources)},
+		{"subject_transform", want.SubjectTransform != nil, have.SubjectTransform != nil},
+	} {
+		if field.want != field.have {
+			return fmt.Errorf("%w: stream %s: %s is %v, must be %v", ErrStreamConfig, have.Name, field.name, field.have, field.want)
+		}
+	}
+	if have.Replicas < want.Replicas {
+		return fmt.Errorf("%w: stream %s: num_replicas is %d, must be %d", ErrStreamConfig, have.Name, have.Replicas, want.Replicas)
+	}
+	if have.MaxMsgSize != -1 && have.MaxMsgSize < want.MaxMsgSize {
+		return fmt.Errorf("%w: stream %s: max_msg_size is %d, must be %d", ErrStreamConfig, have.Name, have.MaxMsgSize, want.MaxMsgSize)
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+)
+
+const (
+	// maxBatch is what JetStream takes in one atomic batch.
+	maxBatch = 1000
+	// maxBatchBytes bounds what one batch holds up.
+	maxBatchBytes = 8 << 20
+	// maxQueuedBytes bounds the messages that wait, by what they take on the disk.
+	maxQueuedBytes = 64 << 20
+	// overhead is what a message costs beside its bytes, roughly.
+	overhead = 256
+
+	publishTimeout = 5 * time.Second
+	publishTries   = 3
+)
+
+// writer gathers what many senders append. While one batch is being stored, the next one gathers.
+type writer struct {
+	mu     sync.Mutex
+	queue  []delivery
+	bytes  int
+	closed bool
+	wake   chan struct{}
+}
+
+// delivery is a message to one recipient.
+type delivery struct {
+	subject string
+	data    []byte
+	order   *order
+}
+
+// order is one Append.
+type order struct {
+	left int // deliveries not stored yet; the writer's
+	err  error
+	done chan struct{}
+}
+
+func (w *writer) init() { w.wake = make(chan struct{}, 1) }
+
+func (w *writer) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *writer) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.signal()
+}
+
+// Append stores a message in the inboxes of the users, and returns when it is durable in all of them. With an error it
+// may be in some: at most in those of whole batches of 1000. The bytes must not be changed afterwards.
+func (b *Inbox) Append(ctx context.Context, app string, users []string, message []byte) error {
+	if len(users) == 0 {
+		return nil
+	}
+	if len(message) > MaxMessageBytes {
+		return ErrTooLarge
+	}
+	cost := len(users) * (len(message) + overhead)
+	if b.cfg.Room != nil {
+		if err := b.cfg.Room(int64(cost)); err != nil {
+			return fmt.Errorf("inbox: %w", err)
+		}
+	}
+	o := &order{left: len(users), done: make(chan struct{})}
+	w := &b.writer
+	w.mu.Lock()
+	switch {
+	case w.closed:
+		w.mu.Unlock()
+		return ErrClosed
+	case w.bytes > 0 && w.bytes+cost > maxQueuedBytes:
+		w.mu.Unlock()
+		return ErrOverloaded
+	}
+	w.bytes += cost
+	for _, user := range users {
+		w.queue = append(w.queue, delivery{messagePrefix + userKey(app, user), message, o})
+	}
+	b.metrics.queued.Set(float64(w.bytes))
+	w.mu.Unlock()
+	w.signal()
+	select {
+	case <-o.done:
+		return o.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// write is the writer's goroutine.
+func (b *Inbox) write() {
+	for {
+		batch := b.writer.take()
+		if len(batch) == 0 {
+			if b.ctx.Err() != nil {
+				return
+			}
+			select {
+			case <-b.writer.wake:
+			case <-b.ctx.Done():
+			}
+			continue
+		}
+		err := b.store(batch)
+		b.writer.finish(batch, err)
+		b.metrics.queued.Set(float64(b.writer.queued()))
+	}
+}
+
+func (w *writer) take() []delivery {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n, bytes := 0, 0
+	for n < len(w.queue) && n < maxBatch && (n == 0 || bytes+len(w.queue[n].data) <= maxBatchBytes) {
+		bytes += len(w.queue[n].data)
+		n++
+	}
+	batch := w.queue[:n:n]
+	if w.queue = w.queue[n:]; len(w.queue) == 0 {
+		w.queue = nil
+	}
+	return batch
+}
+
+func (w *writer) queued() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.bytes
+}
+
+// finish tells those whose messages are all stored, or failed.
+func (w *writer) finish(batch []delivery, err error) {
+	freed := 0
+	for i := range batch {
+		d := &batch[i]
+		freed += len(d.data) + overhead
+		if err != nil {
+			d.order.err = err
+		}
+		if d.order.left--; d.order.left == 0 {
+			close(d.order.done)
+		}
+	}
+	w.mu.Lock()
+	w.bytes -= freed
+	w.mu.Unlock()
+}
+
+// store puts a batch into the stream: all of it, or with an error nothing that anybody may rely on. A try whose answer was
+// lost is repeated, which may store a message twice; its id is the same, and clients drop what they have seen.
+func (b *Inbox) store(batch []delivery) error {
+	msgs := make([]*nats.Msg, len(batch))
+	for i := range batch {
+		msgs[i] = &nats.Msg{Subject: batch[i].subject, Data: batch[i].data, Header: nats.Header{}}
+	}
+	err := b.publish(b.ctx, msgs)
+	if err != nil {
+		b.metrics.failed.Inc()
+		if b.ctx.Err() != nil {
+			return ErrClosed
+		}
+		b.logger.Error("messages could not be stored", "messages", len(msgs), "error", err)
+		return fmt.Errorf("inbox: store: %w", err)
+	}
+	b.metrics.batches.Inc()
+	b.metrics.stored.Add(float64(len(msgs)))
+	return nil
+}
+
+// publish stores messages together, with one sync.
+func (b *Inbox) publish(ctx context.Context, msgs []*nats.Msg) error {
+	policy := backoff.WithContext(backoff.WithMaxRetries(backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(20*time.Millisecond), backoff.WithMaxInterval(time.Second)), publishTries-1), ctx)
+	return backoff.Retry(func() error {
+		// A try under way is not cut off: its outcome would not be known.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
+		defer cancel()
+		if len(msgs) == 1 {
+			_, err := b.js.PublishMsg(ctx, msgs[0])
+			return err
+		}
+		_, err := jetstreamext.PublishMsgBatch(ctx, b.js, msgs, jetstreamext.BatchFlowControl{})
+		return err
+	}, policy)
+}

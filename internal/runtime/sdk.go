@@ -1,0 +1,62 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/receiptd/receiptd/internal/accounts"
+	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/easemob"
+	"github.com/receiptd/receiptd/internal/gateway/msync"
+	"github.com/receiptd/receiptd/internal/ids"
+	"github.com/receiptd/receiptd/internal/inbox"
+)
+
+// sdk is what clients with the Easemob SDK talk to, and what it keeps.
+type sdk struct {
+	inbox    *inbox.Inbox
+	sessions *msync.Server
+	rest     *easemob.REST
+}
+
+// openSDK opens the inboxes and accounts, which lie in the log's own server, and makes the edges over them.
+func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway.Tokens, adminKey string) (*sdk, error) {
+	opening, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	nc, err := core.Log.Connect(opening, "receiptd sdk")
+	if err != nil {
+		return nil, fmt.Errorf("connect for inboxes and accounts: %w", err)
+	}
+	users, err := accounts.Open(opening, nc, accounts.Config{
+		MaxUsers: cfg.SDK.MaxUsers, Replicas: cfg.Log.Replicas, Room: core.Log.Room, Registerer: core.registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := new(sdk)
+	if s.inbox, err = inbox.Open(opening, nc, inbox.Config{
+		MaxMessages: cfg.SDK.InboxMessages, MaxAge: cfg.SDK.InboxAge, MaxBytes: int64(cfg.SDK.InboxSize),
+		Replicas: cfg.Log.Replicas, Room: core.Log.Room, Registerer: core.registry, Logger: core.logger,
+	}); err != nil {
+		return nil, err
+	}
+	makeID := new(ids.Source)
+	s.sessions = msync.New(msync.Config{
+		State: core.Projector, Log: appender{core.Log}, Commands: &commands{log: core.Log, projector: core.Projector},
+		Notify: core.notify, Inbox: s.inbox, IDs: makeID, Tokens: tokens, Partitions: core.Log.Partitions(),
+		Registerer: core.registry, Logger: core.logger,
+		Limits: msync.Limits{Connections: cfg.SDK.MaxConnections, PerUser: cfg.SDK.MaxConnectionsPerUser},
+	})
+	s.rest = easemob.New(easemob.Config{
+		State: core.Projector, Log: appender{core.Log}, Accounts: users, Sessions: s.sessions, IDs: makeID,
+		Tokens: tokens, AdminKey: adminKey, Logger: core.logger,
+	})
+	return s, nil
+}
+
+// close ends what Run has left: sessions whose drain was cut off, and the inboxes, which write down the devices' positions.
+func (s *sdk) close(ctx context.Context) error {
+	return errors.Join(s.sessions.Close(ctx), s.inbox.Close(ctx))
+}
