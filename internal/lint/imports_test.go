@@ -45,6 +45,18 @@ var layers = map[string]layer{
 		// It is handed the log; it neither opens nor configures one.
 		not: map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
+	"internal/gateway/msync/msyncpb": {},
+	"internal/gateway/msync": {
+		sees: []string{"events", "events/eventlog", "projections", "consumers", "internal/gateway", "internal/gateway/msync/msyncpb", "internal/inbox"},
+		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/inbox": {"Open", "Config"}},
+	},
+	"internal/gateway/easemob": {
+		sees: []string{"events", "events/eventlog", "projections", "internal/gateway", "internal/accounts"},
+		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/accounts": {"Open", "Config"}},
+	},
+	"internal/inbox":    {},
+	"internal/accounts": {},
+	"internal/ids":      {},
 	"internal/web":      {sees: []string{"events", "projections"}},
 	"internal/config":   {},
 	"internal/progress": {},
