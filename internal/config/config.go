@@ -76,6 +76,13 @@ type SDK struct {
 	// MaxConnections bounds the open connections, MaxConnectionsPerUser those of one user.
 	MaxConnections        int `default:"20000" placeholder:"N" help:"Most SDK connections at one time; more are refused."`
 	MaxConnectionsPerUser int `default:"16" placeholder:"N" help:"Most SDK connections of one user at one time; a login beyond is refused."`
+	// ProvisionTimeout, IdleTimeout and WriteTimeout bound the silence of a client: before its login, after it, and in taking what it is sent.
+	ProvisionTimeout time.Duration `default:"10s" placeholder:"DURATION" help:"How long an SDK connection may take to log in."`
+	IdleTimeout      time.Duration `default:"2m" placeholder:"DURATION" help:"Silence after which an SDK connection is dropped. The SDK sends a heartbeat every minute at least."`
+	WriteTimeout     time.Duration `default:"10s" placeholder:"DURATION" help:"How long an SDK client may leave its socket full before it is dropped."`
+	// FramesPerSecond bounds what comes in by one connection, SendsPerSecond what a user sends.
+	FramesPerSecond int `default:"200" placeholder:"N" help:"Frames a second of an SDK connection, after a burst of ten times as many; beyond, it is dropped."`
+	SendsPerSecond  int `default:"100" placeholder:"N" help:"Messages and receipts a second of an SDK user, after a burst of ten times as many; beyond, they are refused."`
 	// MaxUsers bounds the registered users of an app.
 	MaxUsers int `default:"1000000" placeholder:"N" help:"Most users registered in an app."`
 	// InboxMessages, InboxAge and InboxSize bound what is kept for devices that have not taken it.

@@ -23,6 +23,9 @@ const (
 	maxShutdown          = time.Hour
 	maxConnections       = 1_000_000
 	maxUsers             = 100_000_000
+	maxRate              = 1_000_000
+	maxSilence           = time.Hour
+	minIdle              = 90 * time.Second // the SDK is silent for a minute
 	maxInbox             = 100_000
 	minInboxAge          = time.Minute
 	maxInboxAge          = 365 * 24 * time.Hour
@@ -108,6 +111,11 @@ func (s SDK) Validate() error {
 	var p Problems
 	p.count("max-connections", s.MaxConnections, maxConnections)
 	p.count("max-connections-per-user", s.MaxConnectionsPerUser, maxConnections)
+	p.duration("provision-timeout", s.ProvisionTimeout, time.Second, maxSilence)
+	p.duration("idle-timeout", s.IdleTimeout, minIdle, maxSilence)
+	p.duration("write-timeout", s.WriteTimeout, time.Second, maxSilence)
+	p.count("frames-per-second", s.FramesPerSecond, maxRate)
+	p.count("sends-per-second", s.SendsPerSecond, maxRate)
 	p.count("max-users", s.MaxUsers, maxUsers)
 	p.count("inbox-messages", s.InboxMessages, maxInbox)
 	p.duration("inbox-age", s.InboxAge, minInboxAge, maxInboxAge)

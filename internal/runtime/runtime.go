@@ -65,7 +65,11 @@ func openCore(ctx context.Context, cfg config.Config, strict bool, logger *slog.
 		return c, fmt.Errorf("open log: %w", err)
 	}
 	c.registry = prometheus.NewRegistry()
-	c.notify = consumers.NewNotify(c.Log.Partitions(), consumers.NotifyOptions{Registerer: c.registry})
+	c.notify = consumers.NewNotify(c.Log.Partitions(), consumers.NotifyOptions{
+		// Half of the 50 ms in which an author hears of a reader in the middle: the other half is for the way there.
+		FlushInterval: 25 * time.Millisecond,
+		Registerer:    c.registry,
+	})
 	c.Projector, err = consumers.NewProjector(ctx, c.Log, consumers.Options{
 		Dir:             filepath.Join(cfg.Data, stateDir),
 		CacheBytes:      int(cfg.State.CacheSize),

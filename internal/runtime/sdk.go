@@ -47,7 +47,11 @@ func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway
 		State: core.Projector, Log: appender{core.Log}, Commands: &commands{log: core.Log, projector: core.Projector},
 		Notify: core.notify, Inbox: s.inbox, IDs: makeID, Tokens: tokens, Partitions: core.Log.Partitions(),
 		Registerer: core.registry, Logger: core.logger,
-		Limits: msync.Limits{Connections: cfg.SDK.MaxConnections, PerUser: cfg.SDK.MaxConnectionsPerUser},
+		Limits: msync.Limits{
+			Connections: cfg.SDK.MaxConnections, PerUser: cfg.SDK.MaxConnectionsPerUser,
+			Provision: cfg.SDK.ProvisionTimeout, Idle: cfg.SDK.IdleTimeout, Write: cfg.SDK.WriteTimeout,
+			FramesPerSecond: cfg.SDK.FramesPerSecond, SendsPerSecond: cfg.SDK.SendsPerSecond,
+		},
 	})
 	s.rest = easemob.New(easemob.Config{
 		State: core.Projector, Log: appender{core.Log}, Accounts: users, Sessions: s.sessions, IDs: makeID,

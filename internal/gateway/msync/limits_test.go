@@ -1,0 +1,331 @@
+package msync_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
+)
+
+// closes waits until the server has closed the connection, and checks what it says.
+func (c *client) closes(code websocket.StatusCode, reason string) {
+	c.t.Helper()
+	select {
+	case <-c.done:
+	case <-time.After(patience):
+		c.t.Fatalf("%s is still connected", c.user)
+	}
+	var e websocket.CloseError
+	if c.mu.Lock(); !asCloseError(c.err, &e) || e.Code != code || e.Reason != reason {
+		c.t.Errorf("closed with %v, want %v %q", c.err, code, reason)
+	}
+	c.mu.Unlock()
+}
+
+func asCloseError(err error, e *websocket.CloseError) bool {
+	code := websocket.CloseStatus(err)
+	if code < 0 {
+		return false
+	}
+	e.Code = code
+	if _, rest, ok := strings.Cut(err.Error(), `reason = "`); ok {
+		e.Reason, _, _ = strings.Cut(rest, `"`)
+	}
+	return true
+}
+
+func TestLoginsAreRefusedForAReason(t *testing.T) {
+	s := startServer(t, open)
+	other := s.token("bob")
+	expired := expiredToken(t, s)
+	for _, test := range []struct {
+		name, app, user, device, token string
+		code                           msyncpb.Status_Code
+		reason                         string
+	}{
+		{"no token", app, "ann", "web", "", msyncpb.Status_FAIL, "Sorry, token or password does not match login info"},
+		{"another's token", app, "ann", "web", other, msyncpb.Status_FAIL, "Sorry, token or password does not match login info"},
+		{"another app", "acme#other", "bob", "web", other, msyncpb.Status_FAIL, "Sorry, token or password does not match login info"},
+		{"expired", app, "ann", "web", expired, msyncpb.Status_FAIL, "Sorry, token expired"},
+		{"no device", app, "bob", "", other, msyncpb.Status_WRONG_PARAMETER, "resource is not an id"},
+		{"a long device", app, "bob", strings.Repeat("x", 129), other, msyncpb.Status_WRONG_PARAMETER, "resource is not an id"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, answer := dial(t, s.url(), test.app, test.user, test.device, test.token)
+			if answer.Status.GetCode() != test.code || answer.Status.GetReason() != test.reason {
+				t.Errorf("answered with %v", answer.Status)
+			}
+			go c.read()
+			c.closes(websocket.StatusPolicyViolation, "login_refused")
+		})
+	}
+	if n := s.metric(`receiptd_sdk_refused_total{reason="login"}`); n != 6 {
+		t.Errorf("%v refusals are counted", n)
+	}
+}
+
+// expiredToken is a token of a server's key that has expired.
+func expiredToken(t *testing.T, s *server) string {
+	t.Helper()
+	token, _ := s.api("POST", appPath+"/users/ann/tokens", `{"ttl":"1s"}`).field("token").(string)
+	time.Sleep(2100 * time.Millisecond)
+	return token
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	s := startServer(t, open, func(c *config.Config) { c.SDK.MaxConnections, c.SDK.MaxConnectionsPerUser = 3, 2 })
+	one, two := s.login("ann", "1"), s.login("ann", "2")
+	third, answer := dial(t, s.url(), app, "ann", "3", s.token("ann"))
+	if answer.Status.GetCode() != msyncpb.Status_TOO_MANY_DEVICES {
+		t.Errorf("a third connection of a user is answered with %v", answer.Status)
+	}
+	go third.read()
+	third.closes(websocket.StatusPolicyViolation, "login_refused")
+
+	bob := s.login("bob", "1")
+	_, res, err := websocket.Dial(context.Background(), s.url(), nil)
+	if err == nil || res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a fourth connection: %v", err)
+	}
+	for _, reason := range []string{"too_many_connections", "too_many_connections_of_user"} {
+		if n := s.metric(fmt.Sprintf("receiptd_sdk_refused_total{reason=%q}", reason)); n != 1 {
+			t.Errorf("%s is counted %v times", reason, n)
+		}
+	}
+	for _, c := range []*client{one, two, bob} {
+		c.logout()
+	}
+	eventually(t, "room for others", func() bool { return s.metric("receiptd_sdk_connections") == 0 })
+	s.login("ann", "3").settle()
+}
+
+func TestFramesOfStrangers(t *testing.T) {
+	s := startServer(t, open)
+	provision := encode(&msyncpb.Frame{Command: msyncpb.Frame_PROVISION.Enum(), Payload: []byte{0xff, 0xff}})
+	for _, test := range []struct {
+		name   string
+		kind   websocket.MessageType
+		data   []byte
+		code   websocket.StatusCode
+		reason string
+	}{
+		{"text", websocket.MessageText, []byte("hello"), websocket.StatusProtocolError, "malformed_frame"},
+		{"no protobuf", websocket.MessageBinary, []byte{0xff}, websocket.StatusProtocolError, "malformed_frame"},
+		{"malformed login", websocket.MessageBinary, provision, websocket.StatusProtocolError, "malformed_frame"},
+		{"no login", websocket.MessageBinary, encode(&msyncpb.Frame{Command: msyncpb.Frame_UNREAD.Enum()}), websocket.StatusPolicyViolation, "not_provisioned"},
+		{"too large", websocket.MessageBinary, make([]byte, 300<<10), websocket.StatusMessageTooBig, "read limited at 262145 bytes"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			conn, _, err := websocket.Dial(context.Background(), s.url(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := &client{t: t, conn: conn, changed: make(chan struct{}), done: make(chan struct{})}
+			t.Cleanup(c.cut)
+			go c.read()
+			_ = conn.Write(context.Background(), test.kind, test.data)
+			c.closes(test.code, test.reason)
+		})
+	}
+	// The same from one who is logged in: his connection ends, nobody else's.
+	bob := s.login("bob", "web")
+	for _, data := range [][]byte{{0xff}, encode(&msyncpb.Frame{Payload: []byte{0xff}}), encode(&msyncpb.Frame{}), provision} {
+		ann := s.login("ann", "web")
+		ann.writeRaw(data)
+		ann.closes(websocket.StatusProtocolError, "malformed_frame")
+	}
+	bob.settle()
+	if n := s.metric(`receiptd_sdk_closed_total{reason="malformed_frame"}`); n != 7 {
+		t.Errorf("%v malformed frames are counted", n)
+	}
+}
+
+func TestFramesAreBoundedByRate(t *testing.T) {
+	s := startServer(t, open)
+	ann, bob := s.login("ann", "web"), s.login("bob", "web")
+	go func() {
+		for range 3000 {
+			ann.heartbeat()
+		}
+	}()
+	ann.closes(websocket.StatusPolicyViolation, "too_many_frames")
+
+	// Sends are bounded for a user, whatever the number of his connections, and refused with a reason that the SDK knows.
+	phone := s.login("bob", "phone")
+	var ids [2][]uint64
+	for range 600 {
+		ids[0] = append(ids[0], bob.sendBody("ann", false, text("x")))
+		ids[1] = append(ids[1], phone.sendBody("ann", false, text("x")))
+	}
+	refused := 0
+	for i, c := range []*client{bob, phone} {
+		for _, id := range ids[i] {
+			if a := c.answer(id); a.Status.GetCode() == msyncpb.Status_PERMISSION_DENIED {
+				refused++
+				if a.Status.GetReason() != "traffic limit" {
+					t.Errorf("refused with %v", a.Status)
+				}
+			}
+		}
+	}
+	if refused == 0 || refused > 300 {
+		t.Errorf("%d of 1200 sends were refused", refused)
+	}
+	if n := s.metric(`receiptd_sdk_answers_total{kind="message.sent",reason="traffic limit"}`); int(n) != refused {
+		t.Errorf("%v refusals are counted, %d were seen", n, refused)
+	}
+}
+
+func TestSilentConnectionsAreDropped(t *testing.T) {
+	s := startServer(t, open, func(c *config.Config) {
+		c.SDK.ProvisionTimeout, c.SDK.IdleTimeout = 100*time.Millisecond, 300*time.Millisecond
+	})
+	conn, _, err := websocket.Dial(context.Background(), s.url(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &client{t: t, conn: conn, changed: make(chan struct{}), done: make(chan struct{})}
+	t.Cleanup(c.cut)
+	go c.read()
+	<-c.done
+
+	ann := s.login("ann", "web")
+	for range 4 { // as long as it says something it stays
+		time.Sleep(150 * time.Millisecond)
+		ann.heartbeat()
+	}
+	select {
+	case <-ann.done:
+		t.Fatal("dropped in the middle of a conversation")
+	default:
+	}
+	<-ann.done
+	for _, reason := range []string{"not_provisioned", "idle"} {
+		eventually(t, reason+" is counted", func() bool { return s.metric(fmt.Sprintf("receiptd_sdk_closed_total{reason=%q}", reason)) == 1 })
+	}
+}
+
+// TestSlowClientsAreDropped: who does not read costs neither memory nor other clients' time.
+func TestSlowClientsAreDropped(t *testing.T) {
+	s := startServer(t, open, func(c *config.Config) {
+		c.SDK.WriteTimeout, c.SDK.SendsPerSecond, c.SDK.FramesPerSecond = 300*time.Millisecond, 1<<20, 1<<20
+	})
+	slow := s.dial("slow", "web")
+	slow.heartbeat()
+	fast := s.login("fast", "web")
+	done := make(chan struct{})
+	go func() { // he sends and takes no answer
+		defer close(done)
+		large := groupText(strings.Repeat("x", 60<<10), false)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		for i := uint64(1); ; i++ {
+			frame := encode(&msyncpb.Frame{Payload: encode(&msyncpb.SyncUp{Meta: &msyncpb.Meta{
+				Id: &i, To: &msyncpb.Name{Name: proto.String("slow2")}, Ns: proto.Int32(1), Payload: encode(large),
+			}})})
+			if slow.conn.Write(ctx, websocket.MessageBinary, frame) != nil {
+				return
+			}
+			if i%20 == 0 {
+				for range 2000 {
+					if slow.conn.Write(ctx, websocket.MessageBinary, encode(&msyncpb.Frame{Command: msyncpb.Frame_UNREAD.Enum()})) != nil {
+						return
+					}
+				}
+			}
+		}
+	}()
+	bob := s.login("bob", "web")
+	for i := range 20 {
+		bob.ok(bob.sendBody("fast", false, text(fmt.Sprint(i))))
+		fast.hears(fmt.Sprintf("text %d from bob", i))
+	}
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("a client that reads nothing is still served")
+	}
+	eventually(t, "slow is counted", func() bool { return s.metric(`receiptd_sdk_closed_total{reason="slow"}`) == 1 })
+}
+
+func TestSessionsEndWithTheirToken(t *testing.T) {
+	s := startServer(t, open)
+	brief := func(user, ttl string) string {
+		token, _ := s.api("POST", appPath+"/users/"+user+"/tokens", `{"ttl":"`+ttl+`"}`).field("token").(string)
+		return token
+	}
+	ann, answer := dial(t, s.url(), app, "ann", "web", brief("ann", "2s"))
+	if !strings.Contains(answer.GetAuthToken(), `"expires_in":1`) {
+		t.Errorf("the SDK is not told when the token expires: %v", answer)
+	}
+	ann.start()
+	bob, _ := dial(t, s.url(), app, "bob", "web", brief("bob", "2s"))
+	bob.start()
+	// Who has shown a newer token over REST goes on.
+	if a := s.call("GET", "/acme/chat/sdk/users/bob/token/expires", brief("bob", "1h"), ""); a.status != http.StatusOK || a.field("expire_timestamp") == nil {
+		t.Fatalf("renew: %d %s", a.status, a.body)
+	}
+	ann.closes(websocket.StatusPolicyViolation, "token_expired")
+	time.Sleep(500 * time.Millisecond)
+	bob.settle()
+
+	// A timer of the SDK has 31 bits: it is not told of a later end.
+	long, answer := dial(t, s.url(), app, "cleo", "web", brief("cleo", "2000h"))
+	if answer.AuthToken != nil {
+		t.Errorf("told %q", answer.GetAuthToken())
+	}
+	long.start()
+}
+
+func TestDrainAnswersWhatWasSent(t *testing.T) {
+	s := startServer(t, open)
+	ann := s.login("ann", "web")
+	ann.settle()
+	var ids []uint64
+	for i := range 40 {
+		ids = append(ids, ann.sendBody("ben", false, text(fmt.Sprint(i))))
+	}
+	ann.ok(ids[0]) // so that the server has begun to read them
+	s.stop()
+	<-ann.done
+	ann.mu.Lock()
+	answered, code := len(ann.answers), websocket.CloseStatus(ann.err)
+	ann.mu.Unlock()
+	if code != websocket.StatusServiceRestart {
+		t.Errorf("closed with %v", code)
+	}
+	// What was not answered was not stored: none of it is there afterwards.
+	s.start()
+	ben := s.login("ben", "web")
+	ben.settle()
+	if got := len(ben.describe()); got != answered {
+		t.Errorf("%d sends were answered, %d messages are there", answered, got)
+	}
+}
+
+// TestTokensOfTheGatewayOpenBothEdges: there is one kind of token.
+func TestTokensOfTheGatewayOpenBothEdges(t *testing.T) {
+	s := startServer(t, open)
+	if a := s.call("POST", "/acme/chat/users", "", `{"username":"ann","password":"secret"}`); a.status != http.StatusOK {
+		t.Fatalf("register: %d %s", a.status, a.body)
+	}
+	token, _ := s.call("POST", "/acme/chat/token", "", `{"grant_type":"password","username":"ann","password":"secret"}`).field("access_token").(string)
+	if a := s.call("GET", appPath+"/users/ann/statistics", token, ""); a.status != http.StatusOK {
+		t.Errorf("the HTTP API answers %d", a.status)
+	}
+	if _, answer := dial(t, s.url(), app, "ann", "web", token); answer.Status.GetCode() != msyncpb.Status_OK {
+		t.Errorf("MSYNC answers %v", answer.Status)
+	}
+	if _, err := gateway.NewTokens(nil, time.Now); err == nil {
+		t.Error("a token key of no length is accepted")
+	}
+}
