@@ -38,14 +38,24 @@ type writer struct {
 type delivery struct {
 	subject string
 	data    []byte
-	order   *order
+	order   *Order
 }
 
-// order is one Append.
-type order struct {
+// Order is one Append.
+type Order struct {
 	left int // deliveries not stored yet; the writer's
 	err  error
 	done chan struct{}
+}
+
+// Wait returns nil once the message is durable in all inboxes. With an error it may be in some of them.
+func (o *Order) Wait(ctx context.Context) error {
+	select {
+	case <-o.done:
+		return o.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (w *writer) init() { w.wake = make(chan struct{}, 1) }
@@ -64,45 +74,39 @@ func (w *writer) close() {
 	w.signal()
 }
 
-// Append stores a message in the inboxes of the users, and returns when it is durable in all of them. With an error it
-// may be in some: at most in those of whole batches of 1000. The bytes must not be changed afterwards.
-func (b *Inbox) Append(ctx context.Context, app string, users []string, message []byte) error {
-	if len(users) == 0 {
-		return nil
-	}
+// Append queues a message for the inboxes of the users, and does not wait until it is stored: the order does. With an error nothing is
+// queued: [ErrTooLarge], [ErrOverloaded], [ErrClosed], or that the disk has no room. The bytes must not be changed afterwards.
+func (b *Inbox) Append(app string, users []string, message []byte) (*Order, error) {
 	if len(message) > MaxMessageBytes {
-		return ErrTooLarge
+		return nil, ErrTooLarge
 	}
 	cost := len(users) * (len(message) + overhead)
 	if b.cfg.Room != nil {
 		if err := b.cfg.Room(int64(cost)); err != nil {
-			return fmt.Errorf("inbox: %w", err)
+			return nil, fmt.Errorf("inbox: %w", err)
 		}
 	}
-	o := &order{left: len(users), done: make(chan struct{})}
+	o := &Order{left: len(users), done: make(chan struct{})}
+	if len(users) == 0 {
+		close(o.done)
+		return o, nil
+	}
 	w := &b.writer
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	switch {
 	case w.closed:
-		w.mu.Unlock()
-		return ErrClosed
+		return nil, ErrClosed
 	case w.bytes > 0 && w.bytes+cost > maxQueuedBytes:
-		w.mu.Unlock()
-		return ErrOverloaded
+		return nil, ErrOverloaded
 	}
 	w.bytes += cost
 	for _, user := range users {
 		w.queue = append(w.queue, delivery{messagePrefix + userKey(app, user), message, o})
 	}
 	b.metrics.queued.Set(float64(w.bytes))
-	w.mu.Unlock()
 	w.signal()
-	select {
-	case <-o.done:
-		return o.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return o, nil
 }
 
 // write is the writer's goroutine.

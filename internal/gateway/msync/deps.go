@@ -35,7 +35,8 @@ type Commands interface {
 
 // Inbox keeps messages for devices. [inbox.Inbox] is one.
 type Inbox interface {
-	Append(ctx context.Context, app string, users []string, message []byte) error
+	// Append begins to store a message in the inboxes of users; the order knows when it is durable.
+	Append(app string, users []string, message []byte) (*inbox.Order, error)
 	Open(ctx context.Context, app, user, device string) (*inbox.Mailbox, error)
 	Online(app, user string) bool
 }

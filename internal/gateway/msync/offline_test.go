@@ -180,3 +180,45 @@ func TestAHeartbeatHealsAPageThatWasLost(t *testing.T) {
 	}
 	t.Error("no heartbeat found what is not acknowledged")
 }
+
+// TestSingleChatReceiptsAreToldAtTheNextLogin, once, and again as long as they are not acknowledged.
+func TestSingleChatReceiptsAreToldAtTheNextLogin(t *testing.T) {
+	s := startServer(t, open)
+	ann, ben := s.login("ann", "web"), s.login("ben", "web")
+	m1 := ann.ok(ann.sendBody("ben", false, text("one")))
+	m2 := ann.ok(ann.sendBody("ben", false, text("two")))
+	ann.logout()
+	ben.ok(ben.sendBody("ann", false, receipt(msyncpb.Body_DELIVER_ACK, m1)))
+	ben.ok(ben.sendBody("ann", false, receipt(msyncpb.Body_DELIVER_ACK, m2)))
+	ben.ok(ben.sendBody("ann", false, readReceipt(m1)))
+	ben.ok(ben.sendBody("ann", false, conversationRead()))
+
+	want := []string{
+		"conversation read by ben", fmt.Sprintf("delivered %d to ben", m1), fmt.Sprintf("delivered %d to ben", m2),
+		fmt.Sprintf("read %d by ben", m1), fmt.Sprintf("read %d by ben", m2),
+	}
+	var ids []uint64
+	for range 2 {
+		ann = s.manual("ann", "web")
+		ann.pull(0)
+		page := ann.nextPage()
+		got := ann.tellAll(page)
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Fatalf("told %q, want %q", got, want)
+		}
+		for _, m := range page.Metas {
+			ids = append(ids, m.GetId())
+		}
+		ann.cut()
+	}
+	slices.Sort(ids)
+	if n := len(slices.Compact(ids)); n != len(want) {
+		t.Errorf("%d ids of %d receipts told twice: the SDK would not drop the repeats", n, len(want))
+	}
+	ann = s.login("ann", "web")
+	ann.hears(want...)
+	ann.logout()
+	s.restart()
+	s.login("ann", "web").heardOnly()
+}

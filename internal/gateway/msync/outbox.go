@@ -1,11 +1,9 @@
 package msync
 
-import (
-	"sync"
-)
+import "sync"
 
 // outbox are the sends of a session that are not answered yet, in the order in which they came. They are completed by one goroutine, which
-// is there while there are any.
+// is there while there are any: what comes while it waits is the next group.
 type outbox struct {
 	room    chan struct{} // a token for each send
 	pending sync.WaitGroup
@@ -35,8 +33,8 @@ func (o *outbox) admit(ended <-chan struct{}) bool {
 	return true
 }
 
-// add completes an admitted send after those before it.
-func (o *outbox) add(x *sending, complete func(*sending)) {
+// add has admitted sends completed, together with what else came meanwhile.
+func (o *outbox) add(x *sending, complete func([]*sending)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.queue = append(o.queue, x)
@@ -46,21 +44,21 @@ func (o *outbox) add(x *sending, complete func(*sending)) {
 	}
 }
 
-func (o *outbox) run(complete func(*sending)) {
+func (o *outbox) run(complete func([]*sending)) {
 	for {
 		o.mu.Lock()
-		if len(o.queue) == 0 {
-			o.queue, o.busy = nil, false
+		list := o.queue
+		o.queue = nil
+		if o.busy = len(list) > 0; !o.busy {
 			o.mu.Unlock()
 			return
 		}
-		x := o.queue[0]
-		o.queue[0] = nil
-		o.queue = o.queue[1:]
 		o.mu.Unlock()
-		complete(x)
-		<-o.room
-		o.pending.Done()
+		complete(list)
+		for range list {
+			<-o.room
+			o.pending.Done()
+		}
 	}
 }
 

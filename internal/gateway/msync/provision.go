@@ -42,7 +42,12 @@ const maxTimer = 20 * 24 * time.Hour
 
 // provision reads the first frame and lets its sender in, or answers why not.
 func (s *Server) provision(ctx context.Context, conn *websocket.Conn) (*session, error) {
-	rq, err := s.receive(ctx, conn, s.cfg.Limits.Provision, errProvision)
+	waiting, cancel := context.WithTimeout(ctx, s.cfg.Limits.Provision)
+	defer cancel()
+	rq, err := s.receive(waiting, conn)
+	if waiting.Err() != nil {
+		return nil, errProvision
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +66,10 @@ func (s *Server) provision(ctx context.Context, conn *websocket.Conn) (*session,
 		s.metrics.refused.WithLabelValues(refusedLogin).Inc()
 	}
 	if refused != nil {
-		_ = s.write(conn, encode(msyncpb.Frame_PROVISION, &msyncpb.Provision{Status: refused.status()}))
+		if c != nil {
+			c.stopTimers()
+		}
+		_ = conn.Write(waiting, websocket.MessageBinary, encode(msyncpb.Frame_PROVISION, &msyncpb.Provision{Status: refused.status()}))
 		return nil, errRefused
 	}
 	if err := c.begin(ctx); err != nil {
@@ -99,6 +107,7 @@ func (s *Server) newSession(conn *websocket.Conn, l *login, expires time.Time) *
 	}
 	c.outbox.init()
 	c.expiry = time.AfterFunc(time.Until(expires), func() { c.fail(errExpired) })
+	c.idle = time.AfterFunc(s.cfg.Limits.Idle, func() { c.fail(errIdle) })
 	return c
 }
 
@@ -109,7 +118,7 @@ func (c *session) begin(ctx context.Context) (err error) {
 	c.sub = s.cfg.Notify.Subscribe(c.app, c.user)
 	defer func() {
 		if err != nil {
-			c.expiry.Stop()
+			c.stopTimers()
 			c.sub.Close()
 		}
 	}()

@@ -27,8 +27,7 @@ func receiptID(parts ...string) uint64 {
 
 // appendReceipt appends what tells the author of a receipt.
 func (c *session) appendReceipt(dst []*msyncpb.Meta, n *consumers.Notification) []*msyncpb.Meta {
-	message, err := strconv.ParseUint(n.Message, 10, 64)
-	numbered := err == nil && strconv.FormatUint(message, 10) == n.Message
+	message, numbered := number(n.Message)
 	switch {
 	case n.Kind == events.ConversationRead:
 		return append(dst, c.conversationRead(n.Reader, n.At))
@@ -40,7 +39,7 @@ func (c *session) appendReceipt(dst []*msyncpb.Meta, n *consumers.Notification) 
 	case n.Group != "":
 		return append(dst, c.groupRead(message, n))
 	case !numbered:
-		return dst // the SDK cannot name it
+		return dst // the SDK has no way to name it
 	case n.Kind == events.MessageDelivered:
 		return append(dst, c.delivered(message, n.Reader, n.At))
 	default:
@@ -50,13 +49,13 @@ func (c *session) appendReceipt(dst []*msyncpb.Meta, n *consumers.Notification) 
 
 func (c *session) delivered(message uint64, reader string, at int64) *msyncpb.Meta {
 	c.srv.metrics.pushed.WithLabelValues("delivered").Inc()
-	return c.receipt(receiptID("delivered", strconv.FormatUint(message, 10), reader), reader, c.user, at,
+	return c.receipt(receiptID("delivered", decimal(message), reader), reader, c.user, at,
 		&msyncpb.Body{Type: bodyType(msyncpb.Body_DELIVER_ACK), AckMessageId: &message})
 }
 
 func (c *session) singleRead(message uint64, reader string, at int64) *msyncpb.Meta {
 	c.srv.metrics.pushed.WithLabelValues("read").Inc()
-	return c.receipt(receiptID("read", strconv.FormatUint(message, 10), reader), reader, c.user, at,
+	return c.receipt(receiptID("read", decimal(message), reader), reader, c.user, at,
 		&msyncpb.Body{Type: bodyType(msyncpb.Body_READ_ACK), AckMessageId: &message})
 }
 
@@ -97,12 +96,44 @@ func (c *session) name(name, domain string) *msyncpb.Name {
 	return &msyncpb.Name{AppKey: &c.app, Name: &name, Domain: &domain}
 }
 
-// appendSummary appends what tells the author what he missed: all group reads in one.
+// appendSummary appends what tells the author what he missed: all group reads in one, and of single chats what he would have been told.
 func (c *session) appendSummary(dst []*msyncpb.Meta, s *consumers.Summary) []*msyncpb.Meta {
-	if len(s.Items) == 0 {
+	var groups []projections.StatisticItem
+	for i := range s.Items {
+		switch item := &s.Items[i]; item.Kind {
+		case projections.StatisticGroupRead:
+			groups = append(groups, *item)
+		case projections.StatisticConversationRead:
+			dst = append(dst, c.conversationRead(item.Peer, item.LastReadAt))
+		default:
+			dst = c.appendSingle(dst, item)
+		}
+	}
+	if len(groups) > 0 {
+		dst = append(dst, c.summaryMeta(groups))
+	}
+	return dst
+}
+
+// appendSingle appends the receipts of a single-chat message, as far as they are known.
+func (c *session) appendSingle(dst []*msyncpb.Meta, item *projections.StatisticItem) []*msyncpb.Meta {
+	message, ok := number(item.Message)
+	if !ok {
 		return dst
 	}
-	return append(dst, c.summaryMeta(s.Items))
+	if item.DeliveredAt != 0 {
+		dst = append(dst, c.delivered(message, item.Peer, item.DeliveredAt))
+	}
+	if item.Kind == projections.StatisticRead {
+		dst = append(dst, c.singleRead(message, item.Peer, item.LastReadAt))
+	}
+	return dst
+}
+
+// number is a message's id as the SDK has it: a decimal number in its shortest form.
+func number(id string) (n uint64, ok bool) {
+	n, err := strconv.ParseUint(id, 10, 64)
+	return n, err == nil && n != 0 && decimal(n) == id
 }
 
 func (c *session) summaryMeta(items []projections.StatisticItem) *msyncpb.Meta {

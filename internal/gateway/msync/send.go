@@ -45,6 +45,7 @@ type sending struct {
 	route    msyncpb.Meta_Route
 	directed []string
 	refused  *refusal
+	order    *inbox.Order // the delivery under way
 }
 
 // send begins what a client sent. The answer comes from complete, in the order of the sends.
@@ -92,17 +93,31 @@ func (c *session) submit(x *sending) {
 	}
 }
 
-// complete waits for the decision, delivers, and answers.
-func (c *session) complete(x *sending) {
-	ctx, cancel := context.WithDeadline(context.Background(), x.at.Add(c.srv.cfg.Limits.Answer))
+// complete waits for the decisions, delivers, and answers. What goes to inboxes is stored together, so that a group of sends waits for two syncs
+// and not for two each.
+func (c *session) complete(list []*sending) {
+	ctx, cancel := context.WithDeadline(context.Background(), list[len(list)-1].at.Add(c.srv.cfg.Limits.Answer))
 	defer cancel()
-	if x.refused == nil && x.ticket != nil {
-		x.refused = c.decision(ctx, x)
+	for _, x := range list {
+		if x.refused == nil && x.ticket != nil {
+			x.refused = c.decision(ctx, x)
+		}
+		if x.refused == nil && x.body != nil {
+			x.refused = c.deliver(x)
+		}
+		if x.order == nil {
+			c.answer(x)
+		}
 	}
-	if x.refused == nil && x.body != nil {
-		x.refused = c.deliver(ctx, x)
+	for _, x := range list {
+		if x.order == nil {
+			continue
+		}
+		if err := x.order.Wait(ctx); err != nil {
+			x.refused = c.undelivered(x, err)
+		}
+		c.answer(x)
 	}
-	c.answer(x)
 }
 
 // decision waits until the event is durable and folded.
@@ -125,8 +140,8 @@ func (c *session) decision(ctx context.Context, x *sending) *refusal {
 	return nil
 }
 
-// deliver puts a message into the inboxes of its recipients, and of its sender for his other devices.
-func (c *session) deliver(ctx context.Context, x *sending) *refusal {
+// deliver begins to put a message into the inboxes of its recipients, and of its sender for his other devices.
+func (c *session) deliver(x *sending) *refusal {
 	to, refused := c.recipients(x)
 	if refused != nil {
 		return refused
@@ -142,11 +157,16 @@ func (c *session) deliver(ctx context.Context, x *sending) *refusal {
 		Id: &x.id, From: from, To: c.name(name, domain), Timestamp: proto.Uint64(uint64(x.at.UnixMilli())),
 		Ns: proto.Int32(int32(msyncpb.Meta_CHAT)), Payload: marshal(x.body),
 	})
-	err := c.srv.cfg.Inbox.Append(ctx, c.app, to, data)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, inbox.ErrTooLarge):
+	var err error
+	if x.order, err = c.srv.cfg.Inbox.Append(c.app, to, data); err != nil {
+		return c.undelivered(x, err)
+	}
+	return nil
+}
+
+// undelivered is the answer for a message that is in the log and not in all inboxes.
+func (c *session) undelivered(x *sending, err error) *refusal {
+	if errors.Is(err, inbox.ErrTooLarge) {
 		return &sendTooLarge
 	}
 	c.srv.cfg.Logger.Error("sdk: a message is in the log and not in all inboxes", "message", x.id, "error", err)

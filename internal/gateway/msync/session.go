@@ -31,7 +31,8 @@ type session struct {
 
 	asks   chan ask      // from the reader to the pusher
 	ended  chan struct{} // closed by fail
-	expiry *time.Timer
+	expiry *time.Timer   // when the token ends
+	idle   *time.Timer   // when the client was silent for too long
 
 	mu      sync.Mutex
 	reason  error // why it ended: the first reason given
@@ -69,10 +70,15 @@ func (s *Server) converse(ctx context.Context, conn *websocket.Conn) (websocket.
 
 // release gives back what the session holds.
 func (c *session) release() {
-	c.expiry.Stop()
+	c.stopTimers()
 	c.sub.Close()
 	c.box.Close()
 	c.srv.crowd.part(c)
+}
+
+func (c *session) stopTimers() {
+	c.expiry.Stop()
+	c.idle.Stop()
 }
 
 // fail ends the session for a reason; the first counts.
@@ -104,37 +110,33 @@ func (c *session) renew(expires time.Time) {
 // frameBuffers are for one frame each while it is decoded.
 var frameBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// receive reads one frame, waiting no longer than that.
-func (s *Server) receive(ctx context.Context, conn *websocket.Conn, wait time.Duration, tooLate error) (request, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
+// receive reads one frame.
+func (s *Server) receive(ctx context.Context, conn *websocket.Conn) (request, error) {
 	kind, r, err := conn.Reader(ctx)
 	if err != nil {
-		return request{}, received(ctx, err, tooLate)
+		return request{}, received(err)
 	}
 	buf := frameBuffers.Get().(*bytes.Buffer)
 	defer frameBuffers.Put(buf)
 	buf.Reset()
 	if _, err := io.Copy(buf, r); err != nil {
-		return request{}, received(ctx, err, tooLate)
+		return request{}, received(err)
 	}
 	if kind != websocket.MessageBinary {
 		return request{}, errBadFrame
 	}
 	rq, err := decode(buf.Bytes())
 	if err != nil {
-		return rq, errors.Join(errBadFrame, err)
+		s.cfg.Logger.Debug("sdk: frame", "error", err)
+		return rq, errBadFrame
 	}
 	s.metrics.frames.WithLabelValues(commandName(rq)).Inc()
 	return rq, nil
 }
 
 // received is why nothing was received.
-func received(ctx context.Context, err, tooLate error) error {
-	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return tooLate
-	case errors.Is(err, websocket.ErrMessageTooBig):
+func received(err error) error {
+	if errors.Is(err, websocket.ErrMessageTooBig) {
 		return errTooLarge
 	}
 	return errGone
@@ -160,12 +162,12 @@ func commandName(rq request) string {
 
 // read takes frames until the connection or the session ends.
 func (c *session) read() error {
-	limits := &c.srv.cfg.Limits
 	for {
-		rq, err := c.srv.receive(context.Background(), c.conn, limits.Idle, errIdle)
+		rq, err := c.srv.receive(context.Background(), c.conn)
 		if err != nil {
 			return err
 		}
+		c.idle.Reset(c.srv.cfg.Limits.Idle)
 		if !c.frames.Allow() {
 			return errRate
 		}
@@ -199,22 +201,14 @@ func (c *session) ask(a ask) error {
 
 // write sends a frame. Who does not take it in time is dropped; all who have something to write wait for that.
 func (c *session) write(frame []byte) error {
-	err := c.srv.write(c.conn, frame)
-	if err != nil {
-		c.fail(err)
+	late := time.AfterFunc(c.srv.cfg.Limits.Write, func() {
+		c.fail(errSlow)
+		_ = c.conn.CloseNow() // which ends the write
+	})
+	defer late.Stop()
+	if c.conn.Write(context.Background(), websocket.MessageBinary, frame) != nil {
+		c.fail(errGone)
+		return c.why()
 	}
-	return err
-}
-
-func (s *Server) write(conn *websocket.Conn, frame []byte) error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Limits.Write)
-	defer cancel()
-	err := conn.Write(ctx, websocket.MessageBinary, frame)
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return errSlow
-	}
-	return errGone
+	return nil
 }
