@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,9 +46,14 @@ type client struct {
 // dial opens a socket and says who it is. The answer may be a refusal.
 func dial(t testing.TB, url, app, user, device, token string) (*client, *msyncpb.Provision) {
 	t.Helper()
+	return dialWith(t, nil, url, app, user, device, token)
+}
+
+func dialWith(t testing.TB, by *http.Client, url, app, user, device, token string) (*client, *msyncpb.Provision) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, url, nil)
+	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: by})
 	if err != nil {
 		t.Fatal(err)
 	}
