@@ -8,12 +8,16 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 )
 
 const (
 	// maxBatch is what JetStream takes in one atomic batch.
 	maxBatch = 1000
+	// minBatch is from how many messages on an atomic batch is cheaper than a sync for each: a batch of any size costs several, since the
+	// server keeps it apart until it is whole.
+	minBatch = 24
 	// maxBatchBytes bounds what one batch holds up.
 	maxBatchBytes = 8 << 20
 	// maxQueuedBytes bounds the messages that wait, by what they take on the disk.
@@ -189,7 +193,7 @@ func (b *Inbox) store(batch []delivery) error {
 	return nil
 }
 
-// publish stores messages together, with one sync.
+// publish stores messages: few of them each with a sync of its own, many as one atomic batch.
 func (b *Inbox) publish(ctx context.Context, msgs []*nats.Msg) error {
 	policy := backoff.WithContext(backoff.WithMaxRetries(backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(20*time.Millisecond), backoff.WithMaxInterval(time.Second)), publishTries-1), ctx)
@@ -197,11 +201,31 @@ func (b *Inbox) publish(ctx context.Context, msgs []*nats.Msg) error {
 		// A try under way is not cut off: its outcome would not be known.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 		defer cancel()
-		if len(msgs) == 1 {
-			_, err := b.js.PublishMsg(ctx, msgs[0])
-			return err
+		if len(msgs) < minBatch {
+			return b.publishEach(ctx, msgs)
 		}
 		_, err := jetstreamext.PublishMsgBatch(ctx, b.js, msgs, jetstreamext.BatchFlowControl{})
 		return err
 	}, policy)
+}
+
+// publishEach has all messages under way at one time.
+func (b *Inbox) publishEach(ctx context.Context, msgs []*nats.Msg) error {
+	futures := make([]jetstream.PubAckFuture, len(msgs))
+	for i, msg := range msgs {
+		var err error
+		if futures[i], err = b.js.PublishMsgAsync(&nats.Msg{Subject: msg.Subject, Data: msg.Data}, jetstream.WithRetryAttempts(0)); err != nil {
+			return err
+		}
+	}
+	for _, f := range futures {
+		select {
+		case <-f.Ok():
+		case err := <-f.Err():
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
