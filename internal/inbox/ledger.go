@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +19,8 @@ const (
 	maxDevices = 16
 	// positionEvery is how often positions are written.
 	positionEvery = time.Second
+	// positionTurns spreads the users over that time: all at once they would hold up what else the server stores.
+	positionTurns = 20
 	// purgeAfter is how many acknowledgements of a user make it worth removing his messages from the stream.
 	purgeAfter = 128
 )
@@ -26,7 +29,8 @@ const (
 type ledger struct {
 	mu    sync.Mutex
 	users map[string]*account // by userKey
-	dirty map[string]*account
+	dirty [positionTurns]map[string]*account
+	seed  maphash.Seed // of the turns
 }
 
 // account is the positions of one user's devices.
@@ -46,7 +50,15 @@ type position struct {
 }
 
 func (l *ledger) init() {
-	l.users, l.dirty = make(map[string]*account), make(map[string]*account)
+	l.users, l.seed = make(map[string]*account), maphash.MakeSeed()
+	for k := range l.dirty {
+		l.dirty[k] = make(map[string]*account)
+	}
+}
+
+// changed has the accounts that are to be written in the turn of a user.
+func (l *ledger) changed(key string) map[string]*account {
+	return l.dirty[maphash.String(l.seed, key)%positionTurns]
 }
 
 // open returns where the device is, and keeps the user's positions until close. The first mailbox of a user loads them.
@@ -116,7 +128,7 @@ func (l *ledger) acknowledge(key, device string, sequence uint64) {
 		a.devices[oldest] = position{device, sequence, now}
 	}
 	a.acks++
-	l.dirty[key] = a
+	l.changed(key)[key] = a
 }
 
 func (l *ledger) close(key string) {
@@ -127,7 +139,7 @@ func (l *ledger) close(key string) {
 
 // release lets go of an account that nobody has open and that is written. The lock is held.
 func (l *ledger) release(key string, a *account) {
-	if a.boxes--; a.boxes == 0 && l.dirty[key] == nil {
+	if a.boxes--; a.boxes == 0 && l.changed(key)[key] == nil {
 		delete(l.users, key)
 	}
 }
@@ -152,12 +164,13 @@ type change struct {
 	purge   bool
 }
 
-// changes takes what is to be written. Devices that were quiet for longer than any message is kept are forgotten.
-func (l *ledger) changes(quiet time.Time) []change {
+// changes takes what is to be written in a turn. Devices that were quiet for longer than any message is kept are forgotten.
+func (l *ledger) changes(turn int, quiet time.Time) []change {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	list := make([]change, 0, len(l.dirty))
-	for key, a := range l.dirty {
+	dirty := l.dirty[turn]
+	list := make([]change, 0, len(dirty))
+	for key, a := range dirty {
 		a.devices = slices.DeleteFunc(a.devices, func(p position) bool { return p.At < quiet.Unix() })
 		c := change{key: key, account: a, devices: slices.Clone(a.devices), purge: a.acks >= purgeAfter}
 		if c.purge {
@@ -165,7 +178,7 @@ func (l *ledger) changes(quiet time.Time) []change {
 		}
 		list = append(list, c)
 	}
-	clear(l.dirty)
+	clear(dirty)
 	return list
 }
 
@@ -175,8 +188,8 @@ func (l *ledger) written(list []change, err error) {
 	defer l.mu.Unlock()
 	for _, c := range list {
 		if err != nil {
-			l.dirty[c.key] = c.account
-		} else if c.account.boxes == 0 && l.dirty[c.key] == nil && l.users[c.key] == c.account {
+			l.changed(c.key)[c.key] = c.account
+		} else if c.account.boxes == 0 && l.changed(c.key)[c.key] == nil && l.users[c.key] == c.account {
 			delete(l.users, c.key)
 		}
 	}
@@ -184,12 +197,12 @@ func (l *ledger) written(list []change, err error) {
 
 // keepPositions writes positions until the inbox is closed.
 func (b *Inbox) keepPositions() {
-	ticker := time.NewTicker(positionEvery)
+	ticker := time.NewTicker(positionEvery / positionTurns)
 	defer ticker.Stop()
-	for {
+	for turn := 0; ; turn = (turn + 1) % positionTurns {
 		select {
 		case <-ticker.C:
-			if err := b.flushPositions(b.ctx); err != nil && b.ctx.Err() == nil {
+			if err := b.flushTurn(b.ctx, turn); err != nil && b.ctx.Err() == nil {
 				b.logger.Warn("positions could not be written, trying again", "error", err)
 			}
 		case <-b.ctx.Done():
@@ -198,9 +211,17 @@ func (b *Inbox) keepPositions() {
 	}
 }
 
-// flushPositions writes what changed, many users with one sync, and removes what all devices have.
-func (b *Inbox) flushPositions(ctx context.Context) error {
-	list := b.ledger.changes(time.Now().Add(-b.cfg.MaxAge))
+// flushPositions writes all that changed.
+func (b *Inbox) flushPositions(ctx context.Context) (err error) {
+	for turn := range positionTurns {
+		err = errors.Join(err, b.flushTurn(ctx, turn))
+	}
+	return err
+}
+
+// flushTurn writes what changed, many users with one sync, and removes what all devices have.
+func (b *Inbox) flushTurn(ctx context.Context, turn int) error {
+	list := b.ledger.changes(turn, time.Now().Add(-b.cfg.MaxAge))
 	var failed error
 	for part := range slices.Chunk(list, maxBatch) {
 		err := failed

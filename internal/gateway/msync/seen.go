@@ -2,6 +2,8 @@ package msync
 
 import (
 	"context"
+	"errors"
+	"hash/maphash"
 	"log/slog"
 	"sync"
 	"time"
@@ -12,6 +14,8 @@ import (
 const (
 	// seenEvery is how often what clients acknowledged is written: an event a second for each author at most.
 	seenEvery = time.Second
+	// seenTurns spreads the authors over that time: all at once they would hold up everything else in the log.
+	seenTurns = 20
 	// seenAtOnce bounds the events under way.
 	seenAtOnce = 32
 )
@@ -22,12 +26,17 @@ type seen struct {
 	logger   *slog.Logger
 	flushing sync.Mutex
 
+	seed  maphash.Seed
 	mu    sync.Mutex
-	dirty map[userKey][]uint64
+	dirty [seenTurns]map[userKey][]uint64 // by the turn of the user
 }
 
 func newSeen(commands Commands, logger *slog.Logger) *seen {
-	return &seen{commands: commands, logger: logger, dirty: make(map[userKey][]uint64)}
+	s := &seen{commands: commands, logger: logger, seed: maphash.MakeSeed()}
+	for k := range s.dirty {
+		s.dirty[k] = make(map[userKey][]uint64)
+	}
+	return s
 }
 
 // mark notes that a user has seen his receipts up to these sequences. The slice is seen's from here on.
@@ -35,20 +44,21 @@ func (s *seen) mark(app, user string, upto []uint64) {
 	key := userKey{app, user}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old := s.dirty[key]
+	dirty := s.dirty[maphash.Comparable(s.seed, key)%seenTurns]
+	old := dirty[key]
 	for k := range old {
 		upto[k] = max(upto[k], old[k])
 	}
-	s.dirty[key] = upto
+	dirty[key] = upto
 }
 
 func (s *seen) run(ctx context.Context) {
-	ticker := time.NewTicker(seenEvery)
+	ticker := time.NewTicker(seenEvery / seenTurns)
 	defer ticker.Stop()
-	for {
+	for turn := 0; ; turn = (turn + 1) % seenTurns {
 		select {
 		case <-ticker.C:
-			if err := s.flush(ctx); err != nil && ctx.Err() == nil {
+			if err := s.flushTurn(ctx, turn); err != nil && ctx.Err() == nil {
 				s.logger.Warn("sdk: what authors have seen could not be stored, trying again", "error", err)
 			}
 		case <-ctx.Done():
@@ -57,13 +67,20 @@ func (s *seen) run(ctx context.Context) {
 	}
 }
 
-// flush writes what was gathered. What fails is kept for the next time.
-func (s *seen) flush(ctx context.Context) error {
+// flush writes all that was gathered. What fails is kept for the next time.
+func (s *seen) flush(ctx context.Context) (err error) {
+	for turn := range seenTurns {
+		err = errors.Join(err, s.flushTurn(ctx, turn))
+	}
+	return err
+}
+
+func (s *seen) flushTurn(ctx context.Context, turn int) error {
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
 	s.mu.Lock()
-	dirty := s.dirty
-	s.dirty = make(map[userKey][]uint64)
+	dirty := s.dirty[turn]
+	s.dirty[turn] = make(map[userKey][]uint64)
 	s.mu.Unlock()
 	var group errgroup.Group
 	group.SetLimit(seenAtOnce)
