@@ -233,13 +233,13 @@ func TestReadersOverREST(t *testing.T) {
 		{"type":"message.read","message":"7","user":"ben","group":"g"},{"type":"message.read","message":"7","user":"cleo","group":"g"}]`)
 	const acks = "/acme/chat/chatgroups/g/acks/"
 	a := s.want(200, "", "GET", acks+"7?limit=500&key=undefined&limit=500&_v=1", ann, "")
-	if got := fmt.Sprint(a.field("data", "userlist"), a.field("data", "total"), a.field("data", "is_last"), a.field("data", "ackmid")); got != "[ben cleo] 2 true 7" {
+	if got := fmt.Sprintf("%v %v %v %v", a.field("data", "userlist"), a.field("data", "total"), a.field("data", "is_last"), a.field("data", "ackmid")); got != "[ben cleo] 2 true 7" {
 		t.Errorf("readers: %s", a.body)
 	}
 	a = s.want(200, "", "GET", acks+"7?limit=1", ann, "")
 	next, _ := a.field("data", "next_key").(string)
 	a2 := s.want(200, "", "GET", acks+"7?limit=1&key="+next, ann, "")
-	if got := fmt.Sprint(a.field("data", "userlist"), a.field("data", "is_last"), a2.field("data", "userlist"), a2.field("data", "is_last")); got != "[ben] false [cleo] true" {
+	if got := fmt.Sprintf("%v %v %v %v", a.field("data", "userlist"), a.field("data", "is_last"), a2.field("data", "userlist"), a2.field("data", "is_last")); got != "[ben] false [cleo] true" {
 		t.Errorf("pages: %s %s", a.body, a2.body)
 	}
 	s.want(400, "", "GET", acks+"7?key=x", ann, "")
