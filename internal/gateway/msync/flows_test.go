@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 )
 
@@ -171,4 +172,27 @@ func TestRoutes(t *testing.T) {
 	}))
 	ben.hears("text who is here from ann")
 	s.login("cleo", "web").heardOnly()
+}
+
+// TestReplayAfterSDKTraffic: what the SDK did is in the log, all of it.
+func TestReplayAfterSDKTraffic(t *testing.T) {
+	s := startServer(t, open)
+	s.group("g1", "ann", "ben", "cleo")
+	ann, ben := s.login("ann", "web"), s.login("ben", "web")
+	ben.deliver = true
+	for i := range 20 {
+		m := ann.ok(ann.sendBody("g1", true, groupText(fmt.Sprint(i), true)))
+		ben.ok(ben.sendBody("g1", true, groupRead(m, "")))
+		d := ann.ok(ann.sendBody("ben", false, text(fmt.Sprint(i))))
+		ben.ok(ben.sendBody("ann", false, readReceipt(d)))
+	}
+	ben.ok(ben.sendBody("ann", false, conversationRead()))
+	ann.settle()
+	result, err := s.Projector.Rebuild(t.Context(), consumers.RebuildOptions{Switch: true})
+	if err != nil || !result.Equal {
+		t.Fatalf("replay: %+v, %v", result, err)
+	}
+	m := ann.ok(ann.sendBody("g1", true, groupText("after", true)))
+	ben.ok(ben.sendBody("g1", true, groupRead(m, "")))
+	ann.hears(fmt.Sprintf("group read %d=1 by ben: ", m))
 }
