@@ -7,7 +7,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
+	"github.com/receiptd/receiptd/internal/natstest"
 )
 
 func TestSingleChat(t *testing.T) {
@@ -195,4 +197,22 @@ func TestReplayAfterSDKTraffic(t *testing.T) {
 	m := ann.ok(ann.sendBody("g1", true, groupText("after", true)))
 	ben.ok(ben.sendBody("g1", true, groupRead(m, "")))
 	ann.hears(fmt.Sprintf("group read %d=1 by ben: ", m))
+}
+
+// TestOutsideNATS: with a server of its own, receiptd keeps log, inboxes and accounts there.
+func TestOutsideNATS(t *testing.T) {
+	nats := natstest.StartServer(t)
+	s := startServer(t, open, func(c *config.Config) { c.Log.NATS = config.ServerURLs(nats.URL()) })
+	s.call("POST", "/acme/chat/users", "", `{"username":"ann","password":"secret"}`)
+	ann, ben := s.login("ann", "web"), s.login("ben", "web")
+	m := ann.ok(ann.sendBody("ben", false, text("x")))
+	ben.hears("text x from ann")
+	ann.logout()
+	ben.ok(ben.sendBody("ann", false, readReceipt(m)))
+	ben.ok(ben.sendBody("ann", false, text("y")))
+	s.restart()
+	s.login("ann", "web").hears("text y from ben", fmt.Sprintf("read %d by ben", m))
+	if a := s.call("POST", "/acme/chat/token", "", `{"grant_type":"password","username":"ann","password":"secret"}`); a.status != 200 {
+		t.Errorf("login after a restart: %d %s", a.status, a.body)
+	}
 }

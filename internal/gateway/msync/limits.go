@@ -71,8 +71,11 @@ type userKey struct{ app, user string }
 type crowd struct {
 	limits Limits
 	mu     sync.Mutex
+	closed bool
 	total  int
 	users  map[userKey]*present
+
+	connections sync.WaitGroup
 }
 
 // present is a user with open sessions, and what they share.
@@ -84,23 +87,32 @@ type present struct {
 func newCrowd(limits Limits) *crowd { return &crowd{limits: limits, users: make(map[userKey]*present)} }
 
 // enter counts a connection until leave, or returns why there may be no more.
-func (c *crowd) enter(draining bool) (refused string) {
+func (c *crowd) enter() (refused string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case draining:
+	case c.closed:
 		return refusedDraining
 	case c.total >= c.limits.Connections:
 		return refusedTotal
 	}
 	c.total++
+	c.connections.Add(1)
 	return ""
 }
 
 func (c *crowd) leave() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.total--
+	c.mu.Unlock()
+	c.connections.Done()
+}
+
+// close refuses all connections from here on.
+func (c *crowd) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
 }
 
 // join adds a session to those of its user until part; ok is false if he has too many.

@@ -13,6 +13,7 @@ type metrics struct {
 	pushed      *prometheus.CounterVec // by kind
 	repeated    prometheus.Counter
 	lost        prometheus.Counter
+	panics      prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -33,9 +34,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		pushed:      prometheus.NewCounterVec(counter("pushed_total", "Metas in pages, by kind."), []string{"kind"}),
 		repeated:    prometheus.NewCounter(counter("pages_repeated_total", "Pages sent again because they were not acknowledged.")),
 		lost:        prometheus.NewCounter(counter("delivery_receipts_lost_total", "Delivery receipts that could not be stored; the SDK cannot be told.")),
+		panics:      prometheus.NewCounter(counter("panics_total", "Sessions that ended by a defect of the server; its log has the stack.")),
 	}
 	if r != nil {
-		r.MustRegister(m.connections, m.sessions, m.refused, m.closed, m.frames, m.answers, m.pages, m.pushed, m.repeated, m.lost)
+		r.MustRegister(m.connections, m.sessions, m.refused, m.closed, m.frames, m.answers, m.pages, m.pushed, m.repeated, m.lost, m.panics)
 	}
 	return m
 }

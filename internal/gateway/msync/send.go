@@ -58,7 +58,9 @@ func (c *session) send(meta *msyncpb.Meta) error {
 	if x.refused = c.classify(x, meta); x.refused == nil {
 		c.submit(x)
 	}
-	c.outbox.add(x, c.complete)
+	c.outbox.add(x, func(list []*sending) {
+		c.srv.guard(func() { c.complete(list) })
+	})
 	return nil
 }
 

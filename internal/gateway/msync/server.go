@@ -3,9 +3,10 @@ package msync
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
-	"sync"
+	"runtime/debug"
 	"time"
 
 	"github.com/coder/websocket"
@@ -40,7 +41,6 @@ type Server struct {
 	crowd     *crowd
 	seen      *seen
 
-	sessions sync.WaitGroup
 	draining context.Context // what Drain ends
 	drain    context.CancelFunc
 }
@@ -63,14 +63,17 @@ func New(cfg Config) *Server {
 func (s *Server) Run(ctx context.Context) { s.seen.run(ctx) }
 
 // Drain refuses new connections and closes those that are open, once what they sent is answered. It may be called more than once.
-func (s *Server) Drain() { s.drain() }
+func (s *Server) Drain() {
+	s.crowd.close()
+	s.drain()
+}
 
 // Close drains, waits until all sessions are over and writes down what their clients acknowledged, as far as ctx allows.
 func (s *Server) Close(ctx context.Context) error {
-	s.drain()
+	s.Drain()
 	over := make(chan struct{})
 	go func() {
-		s.sessions.Wait()
+		s.crowd.connections.Wait()
 		close(over)
 	}()
 	select {
@@ -84,17 +87,15 @@ func (s *Server) Close(ctx context.Context) error {
 // Renew has the open sessions of a user go on until a later time than their tokens said: he has shown a newer one.
 func (s *Server) Renew(app, user string, expires time.Time) { s.crowd.renew(app, user, expires) }
 
-// ServeHTTP serves one connection until it ends.
+// ServeHTTP takes one connection over. It returns at once: what the HTTP server needs for a request is not kept for as long as the session
+// lasts.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if reason := s.crowd.enter(s.draining.Err() != nil); reason != "" {
+	if reason := s.crowd.enter(); reason != "" {
 		s.metrics.refused.WithLabelValues(reason).Inc()
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, "no more connections: "+reason, http.StatusServiceUnavailable)
 		return
 	}
-	defer s.crowd.leave()
-	s.sessions.Add(1)
-	defer s.sessions.Done()
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		// A page may be from anywhere: what proves who it is comes in PROVISION, and no cookie does.
 		InsecureSkipVerify: true,
@@ -102,14 +103,33 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 	if err != nil {
 		s.metrics.refused.WithLabelValues(refusedUpgrade).Inc()
+		s.crowd.leave()
 		return // Accept has answered
 	}
+	go s.serve(conn)
+}
+
+// serve serves a connection until it ends.
+func (s *Server) serve(conn *websocket.Conn) {
+	defer s.crowd.leave()
 	s.metrics.connections.Inc()
 	defer s.metrics.connections.Dec()
 	conn.SetReadLimit(s.cfg.Limits.FrameBytes)
-	code, reason := s.converse(r.Context(), conn)
+	code, reason := websocket.StatusInternalError, errInternal.Error()
+	s.guard(func() { code, reason = s.converse(conn) })
 	s.metrics.closed.WithLabelValues(reason).Inc()
 	s.hangUp(conn, code, reason)
+}
+
+// guard keeps a panic to the session that it happens in: the goroutines of sessions are their own, and one that nobody recovers ends the process.
+func (s *Server) guard(f func()) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			s.metrics.panics.Inc()
+			s.cfg.Logger.Error("sdk: session panicked", "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
+		}
+	}()
+	f()
 }
 
 // goodbyeTime is how long a client has to answer the end of its connection.

@@ -48,8 +48,8 @@ type ask struct {
 }
 
 // converse serves a connection until it ends, and returns how to close it.
-func (s *Server) converse(ctx context.Context, conn *websocket.Conn) (websocket.StatusCode, string) {
-	c, err := s.provision(ctx, conn)
+func (s *Server) converse(conn *websocket.Conn) (websocket.StatusCode, string) {
+	c, err := s.provision(context.Background(), conn)
 	if err != nil {
 		return closing(err)
 	}
@@ -58,11 +58,13 @@ func (s *Server) converse(ctx context.Context, conn *websocket.Conn) (websocket.
 	defer c.release()
 	var pushing sync.WaitGroup
 	pushing.Go(func() {
-		c.fail(c.push())
+		s.guard(func() { c.fail(c.push()) })
+		c.fail(errInternal) // after a panic
 		code, reason := closing(c.why())
 		s.hangUp(conn, code, reason) // which ends the reader
 	})
-	c.fail(c.read())
+	s.guard(func() { c.fail(c.read()) })
+	c.fail(errInternal) // after a panic
 	pushing.Wait()
 	c.outbox.wait()
 	return closing(c.why())
