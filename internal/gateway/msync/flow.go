@@ -163,7 +163,7 @@ func (c *session) nextPage() (p *page, wait time.Duration, err error) {
 	return p, 0, nil
 }
 
-// readTime bounds one look into the inbox.
+// readTime bounds one look into the inbox, and what a summary waits for.
 const readTime = 5 * time.Second
 
 // addMessages adds up to n messages from the inbox to a page. What this very device has sent is left out.
@@ -230,6 +230,9 @@ func (c *session) fillBacklog() (wait time.Duration, err error) {
 // takeSummary puts what the author has pending into the backlog.
 func (c *session) takeSummary() error {
 	f := &c.flow
+	ctx, cancel := context.WithTimeout(context.Background(), readTime)
+	defer cancel()
+	c.srv.seen.settle(ctx, c.app, c.user)
 	summary, err := c.srv.statistic.Pending(c.app, c.user)
 	if err != nil {
 		c.srv.cfg.Logger.Error("sdk: summary", "error", err)

@@ -222,3 +222,31 @@ func TestSingleChatReceiptsAreToldAtTheNextLogin(t *testing.T) {
 	s.restart()
 	s.login("ann", "web").heardOnly()
 }
+
+// TestAQuickReturnIsNotToldAgain: what was acknowledged a moment ago is gathered, and counts all the same.
+func TestAQuickReturnIsNotToldAgain(t *testing.T) {
+	s := startServer(t, open)
+	s.group("g1", "ann", "ben", "cleo")
+	ben := s.login("ben", "web")
+	for range 5 {
+		ann := s.manual("ann", "web")
+		m := ann.ok(ann.sendBody("g1", true, groupText("x", true)))
+		d := ann.ok(ann.sendBody("ben", false, text("x")))
+		ben.ok(ben.sendBody("g1", true, groupRead(m, "")))
+		ben.ok(ben.sendBody("ann", false, readReceipt(d)))
+		for told := 0; told < 2; {
+			p := ann.nextPage()
+			told += len(p.Metas)
+			if !p.GetIsLast() {
+				ann.pull(p.GetNextKey())
+			}
+		}
+		if p := ann.nextPage(); !p.GetIsLast() {
+			t.Fatalf("told %q", ann.tellAll(p))
+		}
+		ann.cut()
+		ann = s.login("ann", "web")
+		ann.heardOnly()
+		ann.logout()
+	}
+}

@@ -24,7 +24,8 @@ const (
 type seen struct {
 	commands Commands
 	logger   *slog.Logger
-	flushing sync.Mutex
+	// flushing is held while a turn is written.
+	flushing [seenTurns]sync.Mutex
 
 	seed  maphash.Seed
 	mu    sync.Mutex
@@ -39,12 +40,15 @@ func newSeen(commands Commands, logger *slog.Logger) *seen {
 	return s
 }
 
+// turn is when a user is written.
+func (s *seen) turn(key userKey) uint64 { return maphash.Comparable(s.seed, key) % seenTurns }
+
 // mark notes that a user has seen his receipts up to these sequences. The slice is seen's from here on.
 func (s *seen) mark(app, user string, upto []uint64) {
 	key := userKey{app, user}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	dirty := s.dirty[maphash.Comparable(s.seed, key)%seenTurns]
+	dirty := s.dirty[s.turn(key)]
 	old := dirty[key]
 	for k := range old {
 		upto[k] = max(upto[k], old[k])
@@ -76,8 +80,8 @@ func (s *seen) flush(ctx context.Context) (err error) {
 }
 
 func (s *seen) flushTurn(ctx context.Context, turn int) error {
-	s.flushing.Lock()
-	defer s.flushing.Unlock()
+	s.flushing[turn].Lock()
+	defer s.flushing[turn].Unlock()
 	s.mu.Lock()
 	dirty := s.dirty[turn]
 	s.dirty[turn] = make(map[userKey][]uint64)
@@ -94,4 +98,24 @@ func (s *seen) flushTurn(ctx context.Context, turn int) error {
 		})
 	}
 	return group.Wait()
+}
+
+// settle writes what a user has acknowledged, and waits for what is being written: his summary has none of it afterwards. Who comes back within
+// the second would be told again.
+func (s *seen) settle(ctx context.Context, app, user string) {
+	key := userKey{app, user}
+	turn := s.turn(key)
+	s.flushing[turn].Lock()
+	defer s.flushing[turn].Unlock()
+	s.mu.Lock()
+	upto := s.dirty[turn][key]
+	delete(s.dirty[turn], key)
+	s.mu.Unlock()
+	if upto == nil {
+		return
+	}
+	if err := s.commands.Seen(ctx, app, user, upto); err != nil {
+		s.logger.Warn("sdk: what an author has seen could not be stored, trying again", "error", err)
+		s.mark(app, user, upto)
+	}
 }
