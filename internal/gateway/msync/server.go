@@ -111,9 +111,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve serves a connection until it ends.
 func (s *Server) serve(conn *websocket.Conn) {
-	defer s.crowd.leave()
 	s.metrics.connections.Inc()
-	defer s.metrics.connections.Dec()
+	defer s.metrics.connections.Dec() // last, so that it shows no room before there is
+	defer s.crowd.leave()
 	conn.SetReadLimit(s.cfg.Limits.FrameBytes)
 	code, reason := websocket.StatusInternalError, errInternal.Error()
 	s.guard(func() { code, reason = s.converse(conn) })
