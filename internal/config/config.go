@@ -28,6 +28,8 @@ type Config struct {
 	Log     Log     `embed:"" group:"Receipt log:"`
 	State   State   `embed:"" group:"State:"`
 	Logging Logging `embed:"" group:"Logging:"`
+
+	Analytics Analytics `embed:"" group:"Analytics:"`
 }
 
 // HTTP are the settings of the HTTP edge.
@@ -68,6 +70,16 @@ type State struct {
 	CacheSize Bytes `default:"256MiB" placeholder:"SIZE" help:"Memory for hot state, over all partitions. The rest is read from disk."`
 	// CheckpointInterval is the time between checkpoints of a partition.
 	CheckpointInterval time.Duration `default:"1s" placeholder:"DURATION" help:"Time between checkpoints. A start after a crash folds what the log holds since the last one."`
+}
+
+// Analytics are the settings of ClickHouse and of what may leave the log once it is there.
+type Analytics struct {
+	// ClickHouse is the database that takes every event; empty = none.
+	ClickHouse DSN `name:"clickhouse" placeholder:"DSN" help:"ClickHouse that takes every event and answers analytics: clickhouse://user:password@host:9000/database, or http://host:8123/database. Empty: none, analytics come from the state."`
+	// RetainAge is how long entries stay in the log once they are in ClickHouse; 0 = for ever.
+	RetainAge time.Duration `default:"0s" placeholder:"DURATION" help:"Entries older than this leave the log once ClickHouse has them. 0s: they stay."`
+	// RetainSize bounds the log by letting entries that are in ClickHouse go; 0 = no bound.
+	RetainSize Bytes `default:"0" placeholder:"SIZE" help:"While the log is larger than this, its oldest entries leave it once ClickHouse has them. 0: they stay."`
 }
 
 // Logging are the settings of the program's own messages.
