@@ -196,7 +196,7 @@ func (s *Server) newGateway(version string) (*gateway.Gateway, error) {
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{core: s.Core})
 	if s.analytics != nil {
-		s.registry.MustRegister(&analyticsCollector{log: s.Log, analytics: s.analytics})
+		s.registry.MustRegister(&analyticsCollector{core: s.Core, analytics: s.analytics})
 	}
 	return gateway.New(gateway.Config{
 		State:      s.Projector,
