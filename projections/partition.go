@@ -74,6 +74,10 @@ type Partition struct {
 	// online is asked who would be told; nil during a replay.
 	online  func(app, user string) bool
 	effects []Effect
+
+	// keepFacts is set for a fold whose facts somebody takes.
+	keepFacts bool
+	facts     []Fact
 }
 
 // entry is the log entry being applied: what its tables were resolved to. Only what exists is

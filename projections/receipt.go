@@ -50,6 +50,9 @@ func (p *Partition) sent(a *app, i int) (events.Outcome, error) {
 	if err := p.rollSent(m); err != nil {
 		return 0, err
 	}
+	if p.keepFacts {
+		p.fact(events.MessageSent, m, c.members[sender].user, "")
+	}
 	return events.OutcomeApplied, p.unpark(a, m)
 }
 
@@ -184,6 +187,13 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, read
 	if p.online != nil {
 		p.tell(m, user, content, read)
 	}
+	if p.keepFacts {
+		kind := events.MessageDelivered
+		if read {
+			kind = events.MessageRead
+		}
+		p.fact(kind, m, c.members[reader].user, strings.Clone(content))
+	}
 	return events.OutcomeApplied, nil
 }
 
@@ -239,5 +249,8 @@ func (p *Partition) recall(m *message) error {
 	p.cacheBytes += m.cost() - before
 	p.touchMessage(m)
 	p.dropUnread(c, m.seq)
+	if p.keepFacts {
+		p.fact(events.MessageRecalled, m, "", "")
+	}
 	return nil
 }

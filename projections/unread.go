@@ -70,6 +70,9 @@ func (p *Partition) readSingle(a *app, c *conversation, reader uint32) error {
 			return err
 		}
 		p.touchMessage(m)
+		if p.keepFacts {
+			p.fact(events.MessageRead, m, c.members[reader].user, "")
+		}
 	}
 	p.cacheBytes -= unreadCost * (len(c.unread) - len(keep))
 	clear(c.unread[len(keep):])
