@@ -1,0 +1,96 @@
+package clickhouse
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// Position is an entry of the log in its partition: its sequence and fingerprint. Zero is before the first.
+type Position struct {
+	Sequence, Fingerprint uint64
+}
+
+// Position returns the last entry of a partition that the table events has; zero if it has none.
+func (s *Store) Position(ctx context.Context, partition int) (Position, error) {
+	return s.edge(ctx, partition, "DESC")
+}
+
+// edge is the first or the last entry. The table is in this order: one granule of each part is read.
+func (s *Store) edge(ctx context.Context, partition int, order string) (p Position, err error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	if s.replicated {
+		// What another replica acknowledged may not be here yet.
+		if err := s.conn.Exec(ctx, "SYSTEM SYNC REPLICA events"); err != nil {
+			return p, fmt.Errorf("wait for the replica: %w", err)
+		}
+	}
+	row := s.conn.QueryRow(ctx, fmt.Sprintf(
+		"SELECT sequence, fingerprint FROM events WHERE partition = %d ORDER BY partition %s, sequence %s LIMIT 1",
+		partition, order, order))
+	switch err := row.Scan(&p.Sequence, &p.Fingerprint); {
+	case errors.Is(err, sql.ErrNoRows):
+		return Position{}, nil
+	case err != nil:
+		return p, fmt.Errorf("ask for the position: %w", err)
+	}
+	return p, nil
+}
+
+// Insert stores a block, in one insert that ClickHouse makes one part of: all of it is there, or nothing. A block that
+// was stored with the same token lately is not stored again, and that is no error. An error does not say that
+// nothing was stored: the answer may have been lost.
+func (s *Store) Insert(ctx context.Context, b *Block, token string) error {
+	return s.send(ctx, &eventsTable, b.values(), clickhouse.Settings{
+		"insert_deduplication_token": token, "insert_deduplicate": 1,
+		// One insert, one part: what would make more is an error.
+		"max_partitions_per_insert_block": 1, "throw_on_max_partitions_per_insert_block": 1,
+	})
+}
+
+// InsertMessages stores the latest state of messages. To store it again does no harm.
+func (s *Store) InsertMessages(ctx context.Context, rows []MessageRow) error {
+	return s.send(ctx, &messagesTable, messageValues(rows), clickhouse.Settings{})
+}
+
+// InsertCohorts stores the latest state of cohorts. To store it again does no harm.
+func (s *Store) InsertCohorts(ctx context.Context, rows []CohortRow) error {
+	return s.send(ctx, &cohortsTable, cohortValues(rows), clickhouse.Settings{})
+}
+
+func (s *Store) send(ctx context.Context, t *table, values []any, settings clickhouse.Settings) error {
+	// The server may be set to collect inserts in memory; the answer has to mean that it has them.
+	settings["async_insert"] = 0
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(settings), clickhouse.WithColumnNamesAndTypes(t.columns))
+	batch, err := s.conn.PrepareBatch(ctx, t.insert())
+	if err != nil {
+		return fmt.Errorf("insert into %s: %w", t.name, err)
+	}
+	for i, v := range values {
+		if err := batch.Column(i).Append(v); err != nil {
+			return errors.Join(fmt.Errorf("insert into %s, column %s: %w", t.name, t.columns[i].Name, err), batch.Abort())
+		}
+	}
+	if err := batch.Send(); err != nil {
+		return fmt.Errorf("insert into %s: %w", t.name, err)
+	}
+	return nil
+}
+
+// Token names a block for deduplication. attempt is 0 but after inserts that ClickHouse remembered and did not keep.
+func (b *Block) Token(attempt int) string {
+	token := fmt.Sprintf("p%d:%d-%d", b.Partition, b.First, b.Last)
+	if attempt > 0 {
+		token += fmt.Sprintf("/%d", attempt)
+	}
+	return token
+}
+
+// Position is the last entry of the block.
+func (b *Block) Position() Position { return Position{Sequence: b.Last, Fingerprint: b.lastHash} }

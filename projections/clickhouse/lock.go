@@ -1,0 +1,71 @@
+package clickhouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// ClickHouse has no locks, but of several who make the same table one succeeds. The lock is a table; one that its
+// holder left behind is followed by another one with the next number, and the last holds.
+const (
+	lockPrefix = "migrating_"
+	// lockStale is how old a lock is whose holder must have died: migrations take seconds.
+	lockStale = 5 * time.Minute
+	lockRetry = 200 * time.Millisecond
+
+	codeTableExists = 57
+)
+
+// lock waits for the lock, and passes over those that are as old as stale. release gives it back.
+func (s *Store) lock(ctx context.Context, stale time.Duration) (release func() error, err error) {
+	for {
+		last, fresh, err := s.locks(ctx, stale)
+		if err != nil {
+			return nil, err
+		}
+		if !fresh {
+			err := s.conn.Exec(ctx, fmt.Sprintf("CREATE TABLE %s%d (nothing UInt8) ENGINE = Memory", lockPrefix, last+1))
+			if err == nil {
+				return func() error { return s.unlock(ctx, last+1) }, nil
+			}
+			if e, ok := errors.AsType[*clickhouse.Exception](err); !ok || e.Code != codeTableExists {
+				return nil, err
+			}
+		}
+		select {
+		case <-time.After(lockRetry):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("another receiptd migrates the tables: %w", ctx.Err())
+		}
+	}
+}
+
+// locks returns the largest number of a lock, -1 if there is none, and whether its holder may be alive.
+func (s *Store) locks(ctx context.Context, stale time.Duration) (last int32, fresh bool, err error) {
+	var young uint8
+	row := s.conn.QueryRow(ctx, fmt.Sprintf(`SELECT number, toUInt8(age < %d) FROM
+		(SELECT toInt32OrZero(substring(name, %d)) AS number, toInt64(now() - metadata_modification_time) AS age
+			FROM system.tables WHERE database = currentDatabase() AND startsWith(name, '%s')
+		UNION ALL SELECT toInt32(-1), toInt64(%[1]d))
+		ORDER BY number DESC LIMIT 1`, int(stale.Seconds()), len(lockPrefix)+1, lockPrefix))
+	if err := row.Scan(&last, &young); err != nil {
+		return 0, false, fmt.Errorf("look for locks: %w", err)
+	}
+	return last, young == 1, nil
+}
+
+// unlock drops the lock, after those before it, which nobody holds.
+func (s *Store) unlock(ctx context.Context, number int32) error {
+	ctx, cancel := s.bounded(context.WithoutCancel(ctx))
+	defer cancel()
+	for n := range number + 1 {
+		if err := s.conn.Exec(ctx, fmt.Sprintf("DROP TABLE IF EXISTS %s%d SYNC", lockPrefix, n)); err != nil {
+			return fmt.Errorf("unlock: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/receiptd/receiptd/projections"
+)
+
+// ReadRates answers from the table cohorts, with the rows that the embedded rollup gives, in the order and with the
+// limit of the query.
+func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) ([]projections.RateRow, error) {
+	first, last := q.Hours()
+	if first > last {
+		return nil, nil
+	}
+	key, order := "hour", "hour"
+	switch q.By {
+	case projections.ByGroup:
+		key, order = "`group`", "sum(messages) DESC, `group`"
+	case projections.BySender:
+		key, order = "sender", "sum(messages) DESC, sender"
+	}
+	where := []string{"app = {app:String}", "hour >= {first:DateTime('UTC')}", "hour <= {last:DateTime('UTC')}"}
+	if q.Group != "" {
+		where = append(where, "`group` = {group:String}")
+	}
+	if q.Sender != "" {
+		where = append(where, "sender = {sender:String}")
+	}
+	if q.By == projections.ByGroup {
+		where = append(where, "`group` != ''")
+	}
+	// A cohort never moves from one month to another, so the months need not be merged with each other.
+	sql := fmt.Sprintf(`SELECT toString(%s), any(hour), sum(messages), sum(eligible), sum(delivered), sum(read), sum(recalled),
+			(sumMap(bins, counts) AS times).1, times.2
+		FROM cohorts FINAL WHERE %s GROUP BY %[1]s ORDER BY %[3]s LIMIT %[4]d
+		SETTINGS do_not_merge_across_partitions_select_final = 1`, key, strings.Join(where, " AND "), order, q.Limit)
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{
+		"app": q.App, "group": q.Group, "sender": q.Sender,
+		"first": hourTime(first).Format(time.DateTime), "last": hourTime(last).Format(time.DateTime),
+	}))
+	found, err := s.conn.Query(ctx, sql)
+	if err != nil {
+		return nil, fmt.Errorf("ask for read rates: %w", err)
+	}
+	defer found.Close()
+	var rows []projections.RateRow
+	for found.Next() {
+		var (
+			r      projections.RateRow
+			hour   time.Time
+			bins   []uint16
+			counts []uint64
+		)
+		if err := found.Scan(&r.Key, &hour, &r.Messages, &r.Eligible, &r.Delivered, &r.Read, &r.Recalled, &bins, &counts); err != nil {
+			return nil, fmt.Errorf("read read rates: %w", err)
+		}
+		if q.By == projections.ByHour {
+			r.Key = projections.HourKey(hourOf(hour))
+		}
+		if r.P50, r.P90, r.P99, err = percentiles(bins, counts); err != nil {
+			return nil, fmt.Errorf("read read rates: %w", err)
+		}
+		rows = append(rows, r)
+	}
+	if err := found.Err(); err != nil {
+		return nil, fmt.Errorf("read read rates: %w", err)
+	}
+	return projections.SortRates(q, rows), nil
+}
+
+func percentiles(bins []uint16, counts []uint64) (p50, p90, p99 int64, err error) {
+	if len(bins) != len(counts) {
+		return 0, 0, 0, fmt.Errorf("%d bins with %d counts", len(bins), len(counts))
+	}
+	var d projections.Distribution
+	for i, bin := range bins {
+		if bin >= projections.NumBins {
+			return 0, 0, 0, fmt.Errorf("there is no bin %d", bin)
+		}
+		d.Add(bin, counts[i])
+	}
+	return d.Percentiles()
+}

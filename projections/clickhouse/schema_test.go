@@ -1,0 +1,168 @@
+package clickhouse
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/receiptd/receiptd/internal/chtest"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+const goldenSchema = "testdata/schema.golden.sql"
+
+// TestSchemaIsGolden shows in review what the migrations come to.
+func TestSchemaIsGolden(t *testing.T) {
+	s := openStore(t)
+	var got strings.Builder
+	for _, name := range []string{"events", "messages", "cohorts", "migrations"} {
+		var ddl string
+		must(t, s.conn.QueryRow(context.Background(), "SHOW CREATE TABLE "+name).Scan(&ddl))
+		fmt.Fprintf(&got, "%s;\n\n", ddl)
+	}
+	if *update {
+		must(t, os.WriteFile(goldenSchema, []byte(got.String()), 0o644))
+	}
+	want, err := os.ReadFile(goldenSchema)
+	must(t, err)
+	if got.String() != string(want) {
+		t.Errorf("the schema is not the golden one; -update writes it. It is\n%s", got.String())
+	}
+}
+
+// TestColumnsAreThoseOfTheTables compares what inserts name with what the migrations make.
+func TestColumnsAreThoseOfTheTables(t *testing.T) {
+	s := openStore(t)
+	for _, table := range []*table{&eventsTable, &messagesTable, &cohortsTable} {
+		rows, err := s.conn.Query(context.Background(), "SELECT name, type FROM system.columns "+
+			"WHERE database = currentDatabase() AND default_kind != 'ALIAS' AND table = "+literal(table.name)+" ORDER BY position")
+		must(t, err)
+		var got []string
+		for rows.Next() {
+			var name, typ string
+			must(t, rows.Scan(&name, &typ))
+			got = append(got, name+" "+typ)
+		}
+		must(t, rows.Err())
+		var want []string
+		for _, c := range table.columns {
+			want = append(want, c.Name+" "+c.Type)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s has\n%s\ninserts name\n%s", table.name, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
+// TestMigrationsAreAppliedOnce opens a database from many sides at once, and after somebody died in the middle.
+func TestMigrationsAreAppliedOnce(t *testing.T) {
+	ctx := context.Background()
+	dsn := chtest.Start(t).DSN("receiptd")
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			s, err := Open(ctx, Options{DSN: dsn})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	s := openAt(t, dsn)
+	list, err := Migrations()
+	must(t, err)
+	applied := func() (n uint64) {
+		must(t, s.conn.QueryRow(ctx, "SELECT count() FROM migrations").Scan(&n))
+		return n
+	}
+	if n := applied(); n != uint64(len(list)) {
+		t.Errorf("%d migrations were recorded, there are %d", n, len(list))
+	}
+	// Died between applying and recording.
+	must(t, s.conn.Exec(ctx, "ALTER TABLE migrations DELETE WHERE version = 2 SETTINGS mutations_sync = 1"))
+	must(t, s.migrate(ctx))
+	if n := applied(); n != uint64(len(list)) {
+		t.Errorf("%d migrations were recorded, there are %d", n, len(list))
+	}
+	var locks uint64
+	must(t, s.conn.QueryRow(ctx, "SELECT count() FROM system.tables WHERE startsWith(name, '"+lockPrefix+"')").Scan(&locks))
+	if locks != 0 {
+		t.Errorf("%d locks stay", locks)
+	}
+}
+
+// TestForeignMigrationsAreRefused: a newer receiptd, and a file that changed after it was applied.
+func TestForeignMigrationsAreRefused(t *testing.T) {
+	ctx := context.Background()
+	s := openStore(t)
+	must(t, s.conn.Exec(ctx, "INSERT INTO migrations (version, name, checksum) SELECT 1, 'events', 'another'"))
+	if err := s.migrate(ctx); !errors.Is(err, ErrSchema) {
+		t.Errorf("changed migration: %v", err)
+	}
+	must(t, s.conn.Exec(ctx, "TRUNCATE TABLE migrations"))
+	must(t, s.conn.Exec(ctx, "INSERT INTO migrations (version, name, checksum) SELECT 1000, 'later', ''"))
+	if err := s.migrate(ctx); !errors.Is(err, ErrSchema) {
+		t.Errorf("newer migration: %v", err)
+	}
+}
+
+// TestLockOfTheDeadIsPassedOver: a lock holds, unless it is too old.
+func TestLockOfTheDeadIsPassedOver(t *testing.T) {
+	ctx := context.Background()
+	s := openStore(t)
+	lost, err := s.lock(ctx, lockStale)
+	must(t, err)
+	waiting, cancel := context.WithTimeout(ctx, 3*lockRetry)
+	defer cancel()
+	if _, err := s.lock(waiting, lockStale); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a second lock: %v", err)
+	}
+	release, err := s.lock(ctx, 0) // the first one is too old for that
+	must(t, err)
+	waiting, cancel = context.WithTimeout(ctx, 3*lockRetry)
+	defer cancel()
+	if _, err := s.lock(waiting, lockStale); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a third lock: %v", err)
+	}
+	must(t, release())
+	if last, _, err := s.locks(ctx, lockStale); err != nil || last != -1 {
+		t.Errorf("lock %d stays, %v", last, err)
+	}
+	must(t, lost())
+}
+
+// TestReplicatedSchema checks that the variant for a cluster is complete.
+func TestReplicatedSchema(t *testing.T) {
+	text, err := ReplicatedSchema("receipts", "main")
+	must(t, err)
+	for _, want := range []string{
+		"CREATE DATABASE IF NOT EXISTS `receipts` ON CLUSTER 'main'",
+		"CREATE TABLE IF NOT EXISTS `receipts`.events ON CLUSTER 'main'",
+		"CREATE TABLE IF NOT EXISTS `receipts`.messages ON CLUSTER 'main'",
+		"CREATE TABLE IF NOT EXISTS `receipts`.cohorts ON CLUSTER 'main'",
+		"CREATE TABLE IF NOT EXISTS `receipts`.migrations ON CLUSTER 'main'",
+		"ENGINE = ReplicatedReplacingMergeTree(version)", "ENGINE = ReplicatedMergeTree\n",
+		"\nSETTINGS replicated_deduplication_window = 10000",
+		"INSERT INTO `receipts`.migrations",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %q in\n%s", want, text)
+		}
+	}
+	for _, gone := range []string{"= MergeTree", "= ReplacingMergeTree", "non_replicated"} {
+		if strings.Contains(text, gone) {
+			t.Errorf("%q stays in\n%s", gone, text)
+		}
+	}
+}

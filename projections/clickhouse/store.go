@@ -1,0 +1,137 @@
+package clickhouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/proto"
+)
+
+// DefaultDatabase holds the tables if the DSN names none.
+const DefaultDatabase = "receiptd"
+
+// ErrVersion is returned for a server that is older than what this package is written for.
+var ErrVersion = errors.New("clickhouse: the server is too old")
+
+var oldest = proto.Version{Major: 25, Minor: 8}
+
+// Options of a store.
+type Options struct {
+	// DSN says where ClickHouse is, as clickhouse-go takes it: clickhouse://user:password@host:9000/database, also with
+	// several hosts, or http://host:8123/database.
+	DSN string
+	// Timeout bounds an insert and a question; 0 = 1 min. An insert that took longer is tried again.
+	Timeout time.Duration
+}
+
+// Store is the tables of one database. Its methods may be called from many goroutines.
+type Store struct {
+	conn    driver.Conn
+	timeout time.Duration
+	// replicated tables are on several servers, which may lag behind each other.
+	replicated bool
+}
+
+// ParseDSN checks a DSN. It makes no connection.
+func ParseDSN(dsn string) error {
+	_, err := parse(dsn)
+	return err
+}
+
+func parse(dsn string) (*clickhouse.Options, error) {
+	o, err := clickhouse.ParseDSN(dsn)
+	if err != nil {
+		// The driver's error may quote the password.
+		return nil, errors.New("not a DSN like clickhouse://user:password@host:9000/database")
+	}
+	if u, err := url.Parse(dsn); err != nil || u.Host == "" {
+		return nil, errors.New("names no host")
+	}
+	if o.Auth.Database == "" {
+		o.Auth.Database = DefaultDatabase
+	}
+	return o, nil
+}
+
+// Open connects, makes the database and the tables that are missing, and brings them up to date.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	options, err := parse(o.DSN)
+	if err != nil {
+		return nil, fmt.Errorf("clickhouse: %w", err)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = time.Minute
+	}
+	if err := makeDatabase(ctx, *options); err != nil {
+		return nil, fmt.Errorf("clickhouse: make the database: %w", err)
+	}
+	s := &Store{timeout: o.Timeout}
+	if s.conn, err = clickhouse.Open(options); err != nil {
+		return nil, fmt.Errorf("clickhouse: connect: %w", err)
+	}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("clickhouse: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context) error {
+	v, err := s.conn.ServerVersion()
+	if err != nil {
+		return fmt.Errorf("ask for the version: %w", err)
+	}
+	if !proto.CheckMinVersion(oldest, v.Version) {
+		return fmt.Errorf("%w: %s, needs %s", ErrVersion, v.Version, oldest)
+	}
+	if err := s.migrate(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	var engine string
+	row := s.conn.QueryRow(ctx, "SELECT engine FROM system.tables WHERE database = currentDatabase() AND name = 'events'")
+	if err := row.Scan(&engine); err != nil {
+		return fmt.Errorf("look up the table events: %w", err)
+	}
+	s.replicated = strings.HasPrefix(engine, "Replicated") || strings.HasPrefix(engine, "Shared")
+	return nil
+}
+
+// makeDatabase needs a connection of its own: one to a database that is not there fails.
+func makeDatabase(ctx context.Context, o clickhouse.Options) (err error) {
+	name := o.Auth.Database
+	o.Auth.Database = "default"
+	conn, err := clickhouse.Open(&o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	var there uint8
+	row := conn.QueryRow(ctx, "SELECT count() > 0 FROM system.databases WHERE name = "+literal(name))
+	if err := row.Scan(&there); err != nil || there == 1 {
+		return err // who may not make databases is given one
+	}
+	return conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+identifier(name))
+}
+
+// Close ends the connections.
+func (s *Store) Close() error { return s.conn.Close() }
+
+// literal is a string in SQL.
+func literal(text string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
+}
+
+// identifier is a name in SQL.
+func identifier(name string) string {
+	return "`" + strings.NewReplacer(`\`, `\\`, "`", "\\`").Replace(name) + "`"
+}
+
+// bounded is a context for one request.
+func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.timeout)
+}

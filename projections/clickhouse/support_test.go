@@ -1,0 +1,86 @@
+package clickhouse
+
+import (
+	"context"
+	"testing"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/chtest"
+	"github.com/receiptd/receiptd/internal/sim"
+	"github.com/receiptd/receiptd/projections"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// openStore is a store in a database of an engine of its own.
+func openStore(t testing.TB) *Store {
+	t.Helper()
+	return openAt(t, chtest.Start(t).DSN("receiptd"))
+}
+
+func openAt(t testing.TB, dsn string) *Store {
+	t.Helper()
+	s, err := Open(context.Background(), Options{DSN: dsn})
+	must(t, err)
+	t.Cleanup(func() { must(t, s.Close()) })
+	return s
+}
+
+// nothing is a backing without anything in it, for folds that stay in memory.
+type nothing struct{}
+
+func (nothing) Get([]byte) ([]byte, error)                       { return nil, nil }
+func (nothing) Scan([]byte, func(key, value []byte) error) error { return nil }
+
+// folder folds entries of traffic and gives what a block takes.
+type folder struct {
+	t     testing.TB
+	part  *projections.Partition
+	batch events.Batch
+	facts []projections.Fact
+	x     projections.Entry
+}
+
+func newFolder(t testing.TB) *folder {
+	part, err := projections.Open(3, nothing{}, projections.Options{CacheBytes: 1 << 40})
+	must(t, err)
+	part.KeepFacts()
+	return &folder{t: t, part: part, x: projections.Entry{At: 1_700_000_000_000}}
+}
+
+// add folds events as the next entry, some time after the one before, and adds it to a block.
+func (f *folder) add(b *Block, after int64, evs ...events.Event) {
+	f.t.Helper()
+	f.x.Sequence++
+	f.x.At += after
+	f.x.Fingerprint = f.x.Sequence * 0x9e3779b97f4a7c15
+	f.batch.SetEvents(evs)
+	outcomes, err := f.part.Apply(f.x, &f.batch)
+	must(f.t, err)
+	f.facts = f.part.TakeFacts(f.facts[:0])
+	must(f.t, b.Add(f.x, &f.batch, outcomes, f.facts))
+}
+
+// traffic is a generator whose apps and groups are in the block already.
+func (f *folder) traffic(b *Block, seed uint64) *sim.Generator {
+	f.t.Helper()
+	config := sim.DefaultConfig()
+	config.Seed = seed
+	traffic, err := sim.New(config)
+	must(f.t, err)
+	generators, err := traffic.Generators(1)
+	must(f.t, err)
+	settings := traffic.Settings()
+	for _, app := range traffic.Apps() {
+		f.add(b, 1, events.Event{Kind: events.AppConfigured, App: app, Settings: &settings, Revision: 1})
+	}
+	for _, e := range traffic.Setup() {
+		f.add(b, 1, e)
+	}
+	return generators[0]
+}
