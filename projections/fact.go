@@ -20,13 +20,6 @@ type Fact struct {
 	DeliveredAt int64
 }
 
-// KeepFacts has the partition make facts from now on, for [Partition.TakeFacts].
-func (p *Partition) KeepFacts() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.keepFacts = true
-}
-
 // fact notes what the event at hand did to a message. Callers ask p.keepFacts first.
 func (p *Partition) fact(kind events.Kind, m *message, user, content string) {
 	p.facts = append(p.facts, Fact{
@@ -35,7 +28,8 @@ func (p *Partition) fact(kind events.Kind, m *message, user, content string) {
 	})
 }
 
-// TakeFacts moves the facts of the entries applied since the last call into dst, in the order in which they came to be.
+// TakeFacts moves the facts of the entries applied since the last call into dst, in the order in which they came to
+// be. It is for a partition opened with Options.KeepFacts.
 func (p *Partition) TakeFacts(dst []Fact) []Fact {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -75,7 +75,7 @@ type Partition struct {
 	online  func(app, user string) bool
 	effects []Effect
 
-	// keepFacts is set for a fold whose facts somebody takes.
+	// What TakeFacts returns next, if anybody takes.
 	keepFacts bool
 	facts     []Fact
 }
@@ -102,6 +102,8 @@ type Options struct {
 	Online func(app, user string) bool
 	// TrackCells has TakeCells return what changes in the rollup.
 	TrackCells bool
+	// KeepFacts has TakeFacts return what events do to messages.
+	KeepFacts bool
 	// Limits are for tests; zero values mean those of package events.
 	Limits Limits
 }
@@ -128,7 +130,7 @@ func Open(id int, back Backing, o Options) (*Partition, error) {
 	p := &Partition{
 		id: id, back: back, budget: o.CacheBytes, online: o.Online,
 		apps: map[string]*app{}, byNum: map[uint64]*conversation{}, cells: map[cellKey]*cell{},
-		epoch: 1, limits: o.Limits.orDefaults(), trackCells: o.TrackCells,
+		epoch: 1, limits: o.Limits.orDefaults(), trackCells: o.TrackCells, keepFacts: o.KeepFacts,
 	}
 	if err := p.load(); err != nil {
 		return nil, fmt.Errorf("open partition %d: %w", id, err)

@@ -47,9 +47,8 @@ type folder struct {
 }
 
 func newFolder(t testing.TB) *folder {
-	part, err := projections.Open(3, nothing{}, projections.Options{CacheBytes: 1 << 40})
+	part, err := projections.Open(3, nothing{}, projections.Options{CacheBytes: 1 << 40, KeepFacts: true, TrackCells: true})
 	must(t, err)
-	part.KeepFacts()
 	return &folder{t: t, part: part, x: projections.Entry{At: 1_700_000_000_000}}
 }
 
