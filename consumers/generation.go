@@ -34,7 +34,8 @@ type generation struct {
 	saved         uint64 // sequence of the last committed checkpoint
 	failed        error  // of a checkpoint that was not committed
 
-	batch events.Batch // decoded entry, the fold's
+	batch  events.Batch // decoded entry, the fold's
+	poison string       // why it could not be decoded; empty if it could
 }
 
 // genOptions is what all generations of a partition share.
@@ -45,10 +46,14 @@ type genOptions struct {
 	blocks     *pebble.Cache
 	fs         vfs.FS // nil = the disk
 	logger     *slog.Logger
+	// analytics is set for the fold of [Analytics], which takes facts and cells.
+	analytics bool
 }
 
 func (o genOptions) partOptions(online func(app, user string) bool) projections.Options {
-	return projections.Options{CacheBytes: o.cacheBytes, Online: online}
+	return projections.Options{
+		CacheBytes: o.cacheBytes, Online: online, KeepFacts: o.analytics, TrackCells: o.analytics,
+	}
 }
 
 // openGeneration opens a state, or makes an empty one. It makes no effects: see [projections.Partition.Live].
@@ -66,20 +71,31 @@ func openGeneration(dir string, o genOptions) (*generation, error) {
 	return g, nil
 }
 
+func entryOf(e *eventlog.Entry) projections.Entry {
+	return projections.Entry{Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(*e)}
+}
+
 // apply folds one log entry. An entry that cannot be decoded is kept as poison; one that a newer version wrote
 // is an error.
 func (g *generation) apply(e *eventlog.Entry, partitions int) ([]events.Outcome, error) {
-	x := projections.Entry{
-		Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(*e),
-	}
 	switch err := events.DecodeEntry(e.Subject, e.Data, partitions, &g.batch); {
 	case errors.Is(err, events.ErrVersion):
 		// Not poison: a newer receiptd understands it, and would decide otherwise.
 		return nil, fmt.Errorf("entry %d: %w", e.Sequence, err)
 	case err != nil:
-		return nil, g.part.ApplyPoison(x, err.Error())
+		g.poison = err.Error()
+	default:
+		g.poison = ""
 	}
-	return g.part.Apply(x, &g.batch)
+	return g.applyDecoded(entryOf(e), &g.batch, g.poison)
+}
+
+// applyDecoded folds an entry that is decoded already, or why it could not be.
+func (g *generation) applyDecoded(x projections.Entry, b *events.Batch, poison string) ([]events.Outcome, error) {
+	if poison != "" {
+		return nil, g.part.ApplyPoison(x, poison)
+	}
+	return g.part.Apply(x, b)
 }
 
 // checkpoint brings everything folded so far into the store. After one that failed there is no other: it would
@@ -149,6 +165,25 @@ func (g *generation) snapshot() (snap *store.Snapshot, sequence uint64, err erro
 func (g *generation) close() error {
 	err := g.checkpoint()
 	return errors.Join(err, g.store.Close())
+}
+
+// replaceGeneration puts an empty generation in the place of the current one.
+func replaceGeneration(root string, old *generation, o genOptions) (*generation, error) {
+	dir, err := nextGeneration(root)
+	if err != nil {
+		return nil, errors.Join(err, old.close())
+	}
+	g, err := openGeneration(dir, o)
+	if err != nil {
+		return nil, errors.Join(err, old.close())
+	}
+	if err := setCurrent(root, dir); err != nil {
+		return nil, errors.Join(err, g.remove(), old.close())
+	}
+	if err := old.remove(); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	return g, nil
 }
 
 // remove closes a generation that is not the current one and removes it.
@@ -227,19 +262,26 @@ func generations(root string) ([]int, error) {
 
 // setCurrent makes dir the current generation, in one step and for good.
 func setCurrent(root, dir string) error {
-	tmp := filepath.Join(root, currentFile+".tmp")
-	f, err := os.Create(tmp)
+	if err := replaceFile(filepath.Join(root, currentFile), []byte(filepath.Base(dir)+"\n")); err != nil {
+		return fmt.Errorf("switch generation: %w", err)
+	}
+	return nil
+}
+
+// replaceFile writes a file in one step and for good: whatever happens, it has the old content or the new.
+func replaceFile(path string, content []byte) error {
+	f, err := os.Create(path + ".tmp")
 	if err != nil {
-		return fmt.Errorf("switch generation: %w", err)
+		return err
 	}
-	_, err = fmt.Fprintln(f, filepath.Base(dir))
+	_, err = f.Write(content)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("switch generation: %w", err)
+		return err
 	}
-	if err := os.Rename(tmp, filepath.Join(root, currentFile)); err != nil {
-		return fmt.Errorf("switch generation: %w", err)
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return err
 	}
-	return syncDir(root)
+	return syncDir(filepath.Dir(path))
 }
 
 func syncDir(dir string) error {

@@ -206,21 +206,7 @@ func (w *worker) startOver(old *generation) (*generation, error) {
 	seq, _ := old.part.Position()
 	w.logger.Error("the log is shorter than the state or has another entry at its position; the state is folded again from the start of the log",
 		"state_position", seq)
-	dir, err := nextGeneration(w.root)
-	if err != nil {
-		return nil, errors.Join(err, old.close())
-	}
-	g, err := openGeneration(dir, w.p.genOptions(w.partition))
-	if err != nil {
-		return nil, errors.Join(err, old.close())
-	}
-	if err := setCurrent(w.root, dir); err != nil {
-		return nil, errors.Join(err, g.remove(), old.close())
-	}
-	if err := old.remove(); err != nil {
-		return nil, errors.Join(err, g.close())
-	}
-	return g, nil
+	return replaceGeneration(w.root, old, w.p.genOptions(w.partition))
 }
 
 // Run folds until the context ends. It returns an error only when a partition cannot go on: our own state cannot

@@ -32,10 +32,11 @@ const (
 )
 
 // Replay calls f with every entry of a partition behind after, up to and with upto, in order, as the log had it: with the events
-// in it, or why they could not be decoded. What f is given is valid during the call. An entry that is missing is an
+// in it, or why they could not be decoded. partitions is how many the log has. What f is given is valid during the call. An entry that is missing is an
 // [ErrArchive].
-func (s *Store) Replay(ctx context.Context, partition int, after, upto uint64, f func(x projections.Entry, b *events.Batch, poison string) error) error {
-	r := archiveReader{last: after, f: f}
+func (s *Store) Replay(ctx context.Context, partition, partitions int, after, upto uint64,
+	f func(x projections.Entry, b *events.Batch, poison string) error) error {
+	r := archiveReader{partitions: partitions, last: after, f: f}
 	for entries := uint64(archiveEntries); r.last < upto; {
 		to := min(r.last+entries, upto)
 		from, rows := r.last, r.rows
@@ -73,7 +74,9 @@ func (s *Store) replay(ctx context.Context, r *archiveReader, partition int, upt
 
 // archiveReader puts entries together from their rows.
 type archiveReader struct {
-	f    func(x projections.Entry, b *events.Batch, poison string) error
+	f          func(x projections.Entry, b *events.Batch, poison string) error
+	partitions int
+
 	last uint64 // the last entry that was given to f
 	rows uint64
 
@@ -81,6 +84,7 @@ type archiveReader struct {
 	x      projections.Entry
 	events []events.Event
 	poison string
+	bytes  *bytesExtra // nil for an entry that is kept as rows
 	batch  events.Batch
 }
 
@@ -107,10 +111,16 @@ func (r *archiveReader) row(rows driver.Rows) error {
 	switch want := uint32(len(r.events)); {
 	case x != r.x:
 		return fmt.Errorf("%w: entry %d differs from itself", ErrArchive, x.Sequence)
-	case index != want || r.poison != "":
+	case index != want || r.poison != "" || r.bytes != nil:
 		return fmt.Errorf("%w: event %d of entry %d follows event %d", ErrArchive, index, x.Sequence, int(want)-1)
 	case outcome == outcomePoison:
 		r.poison = e.Content
+		return nil
+	case outcome == outcomeBytes:
+		r.bytes = &bytesExtra{}
+		if err := json.Unmarshal([]byte(extra), r.bytes); err != nil {
+			return fmt.Errorf("%w: entry %d: %w", ErrArchive, x.Sequence, err)
+		}
 		return nil
 	case outcome == outcomeEmpty:
 		return nil
@@ -146,12 +156,29 @@ func (r *archiveReader) flush() error {
 	if r.x.Sequence != r.last+1 {
 		return fmt.Errorf("%w: entry %d follows entry %d", ErrArchive, r.x.Sequence, r.last)
 	}
-	r.batch.SetEvents(r.events)
+	if err := r.fill(); err != nil {
+		return err
+	}
 	if err := r.f(r.x, &r.batch, r.poison); err != nil {
 		return err
 	}
 	r.last = r.x.Sequence
-	r.x, r.events, r.poison = projections.Entry{}, r.events[:0], ""
+	r.x, r.events, r.poison, r.bytes = projections.Entry{}, r.events[:0], "", nil
+	return nil
+}
+
+// fill fills the batch with the events of the entry.
+func (r *archiveReader) fill() error {
+	if r.bytes == nil {
+		r.batch.SetEvents(r.events)
+		return nil
+	}
+	switch err := events.DecodeEntry(r.bytes.Subject, r.bytes.Data, r.partitions, &r.batch); {
+	case errors.Is(err, events.ErrVersion):
+		return fmt.Errorf("entry %d: %w", r.x.Sequence, err)
+	case err != nil:
+		r.poison = err.Error()
+	}
 	return nil
 }
 

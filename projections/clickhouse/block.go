@@ -50,6 +50,8 @@ type kept struct {
 const (
 	outcomePoison = 100 // an entry that could not be decoded
 	outcomeEmpty  = 101 // an entry without events
+	// outcomeBytes is an entry that ClickHouse did not take as rows.
+	outcomeBytes = 102
 )
 
 // values are the columns, in the order of eventsTable.
@@ -98,20 +100,60 @@ func (b *Block) Add(x projections.Entry, batch *events.Batch, outcomes []events.
 
 // AddPoison adds an entry that could not be decoded, with its bytes and why.
 func (b *Block) AddPoison(x projections.Entry, subject string, data []byte, reason string) error {
-	extra, err := json.Marshal(poisonExtra{Subject: subject, Data: data})
+	return b.addBytes(x, outcomePoison, subject, data, reason)
+}
+
+// AddRefused adds an entry as its bytes, because ClickHouse did not take the rows.
+func (b *Block) AddRefused(x projections.Entry, subject string, data []byte, reason string) error {
+	return b.addBytes(x, outcomeBytes, subject, data, reason)
+}
+
+func (b *Block) addBytes(x projections.Entry, outcome int8, subject string, data []byte, reason string) error {
+	extra, err := json.Marshal(bytesExtra{Subject: subject, Data: data})
 	if err != nil {
-		return fmt.Errorf("encode poison entry: %w", err)
+		return fmt.Errorf("encode entry: %w", err)
 	}
 	b.begin(x)
-	b.row(x, 0, 0, events.KindUnknown, outcomePoison)
+	b.row(x, 0, 0, events.KindUnknown, outcome)
 	b.set(&b.content, b.keep(reason))
 	b.set(&b.extra, string(extra))
 	return nil
 }
 
-type poisonExtra struct {
+// bytesExtra is an entry that is not kept as rows, as it stands in the column extra.
+type bytesExtra struct {
 	Subject string `json:"subject"`
 	Data    []byte `json:"data"`
+}
+
+// Split cuts a block between two entries, near its middle. ok is false if there is only one.
+func (b *Block) Split() (head, tail *Block, ok bool) {
+	at := b.Rows() / 2
+	for at > 0 && b.sequence[at-1] == b.sequence[at] {
+		at--
+	}
+	if at == 0 { // the first entry has the middle
+		for at < b.Rows() && b.sequence[at] == b.First {
+			at++
+		}
+	}
+	if at == b.Rows() {
+		return nil, nil, false
+	}
+	return b.slice(0, at), b.slice(at, b.Rows()), true
+}
+
+// slice is some rows of a block, whole entries.
+func (b *Block) slice(from, to int) *Block {
+	return &Block{
+		Partition: b.Partition, First: b.sequence[from], Last: b.sequence[to-1], lastHash: b.fingerprint[to-1],
+		month: b.month, partition: b.partition[from:to], sequence: b.sequence[from:to], fingerprint: b.fingerprint[from:to],
+		index: b.index[from:to], fact: b.fact[from:to], at: b.at[from:to], sentAt: b.sentAt[from:to],
+		kind: b.kind[from:to], outcome: b.outcome[from:to], app: b.app[from:to], group: b.group[from:to],
+		user: b.user[from:to], peer: b.peer[from:to], message: b.message[from:to], content: b.content[from:to],
+		extra: b.extra[from:to], sender: b.sender[from:to], receipt: b.receipt[from:to], strict: b.strict[from:to],
+		clientMS: b.clientMS[from:to], eligible: b.eligible[from:to], readers: b.readers[from:to],
+	}
 }
 
 func (b *Block) begin(x projections.Entry) {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 )
@@ -23,7 +24,7 @@ func (s *Store) Position(ctx context.Context, partition int) (Position, error) {
 func (s *Store) edge(ctx context.Context, partition int, order string) (p Position, err error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	if s.replicated {
+	if s.replicated.Load() {
 		// What another replica acknowledged may not be here yet.
 		if err := s.conn.Exec(ctx, "SYSTEM SYNC REPLICA events"); err != nil {
 			return p, fmt.Errorf("wait for the replica: %w", err)
@@ -74,7 +75,8 @@ func (s *Store) send(ctx context.Context, t *table, values []any, settings click
 	}
 	for i, v := range values {
 		if err := batch.Column(i).Append(v); err != nil {
-			return errors.Join(fmt.Errorf("insert into %s, column %s: %w", t.name, t.columns[i].Name, err), batch.Abort())
+			err = fmt.Errorf("insert into %s, column %s: %w: %w", t.name, t.columns[i].Name, errValue, err)
+			return errors.Join(err, batch.Abort())
 		}
 	}
 	if err := batch.Send(); err != nil {
@@ -85,7 +87,7 @@ func (s *Store) send(ctx context.Context, t *table, values []any, settings click
 
 // Token names a block for deduplication. attempt is 0 but after inserts that ClickHouse remembered and did not keep.
 func (b *Block) Token(attempt int) string {
-	token := fmt.Sprintf("p%d:%d-%d", b.Partition, b.First, b.Last)
+	token := fmt.Sprintf("RECEIPTS_%d:%d-%d", b.Partition, b.First, b.Last)
 	if attempt > 0 {
 		token += fmt.Sprintf("/%d", attempt)
 	}
@@ -94,3 +96,22 @@ func (b *Block) Token(attempt int) string {
 
 // Position is the last entry of the block.
 func (b *Block) Position() Position { return Position{Sequence: b.Last, Fingerprint: b.lastHash} }
+
+// errValue marks a value that cannot be encoded.
+var errValue = errors.New("value")
+
+// refusals are the exceptions of ClickHouse that are about the rows, so that they come again with them.
+var refusals = []int32{
+	6, 25, 26, 27, 38, 41, 72, // cannot parse …
+	33, // cannot read all data
+	53, 69, 70, 131, 321, 691,
+}
+
+// Refused reports whether an insert failed because of its rows: to repeat it would be of no use.
+func Refused(err error) bool {
+	if errors.Is(err, errValue) {
+		return true
+	}
+	e, ok := errors.AsType[*clickhouse.Exception](err)
+	return ok && slices.Contains(refusals, e.Code)
+}

@@ -68,12 +68,12 @@ func TestMigrationsAreAppliedOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
-			s, err := Open(ctx, Options{DSN: dsn})
+			s, err := New(Options{DSN: dsn})
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			if err := s.Close(); err != nil {
+			if err := errors.Join(s.Ready(ctx), s.Close()); err != nil {
 				t.Error(err)
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -32,10 +33,11 @@ type Options struct {
 
 // Store is the tables of one database. Its methods may be called from many goroutines.
 type Store struct {
+	options clickhouse.Options
 	conn    driver.Conn
 	timeout time.Duration
 	// replicated tables are on several servers, which may lag behind each other.
-	replicated bool
+	replicated atomic.Bool
 }
 
 // ParseDSN checks a DSN. It makes no connection.
@@ -59,8 +61,8 @@ func parse(dsn string) (*clickhouse.Options, error) {
 	return o, nil
 }
 
-// Open connects, makes the database and the tables that are missing, and brings them up to date.
-func Open(ctx context.Context, o Options) (*Store, error) {
+// New returns a store that has not connected yet: see [Store.Ready].
+func New(o Options) (*Store, error) {
 	options, err := parse(o.DSN)
 	if err != nil {
 		return nil, fmt.Errorf("clickhouse: %w", err)
@@ -68,17 +70,23 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Timeout == 0 {
 		o.Timeout = time.Minute
 	}
-	if err := makeDatabase(ctx, *options); err != nil {
-		return nil, fmt.Errorf("clickhouse: make the database: %w", err)
+	conn, err := clickhouse.Open(options)
+	if err != nil {
+		return nil, fmt.Errorf("clickhouse: %w", err)
 	}
-	s := &Store{timeout: o.Timeout}
-	if s.conn, err = clickhouse.Open(options); err != nil {
-		return nil, fmt.Errorf("clickhouse: connect: %w", err)
+	return &Store{options: *options, conn: conn, timeout: o.Timeout}, nil
+}
+
+// Ready connects, makes the database and the tables that are missing, and brings them up to date. It is called before
+// anything else, and again if it fails; [ErrVersion] and [ErrSchema] do not go away.
+func (s *Store) Ready(ctx context.Context) error {
+	if err := makeDatabase(ctx, s.options); err != nil {
+		return fmt.Errorf("clickhouse: make the database: %w", err)
 	}
 	if err := s.open(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("clickhouse: %w", err), s.Close())
+		return fmt.Errorf("clickhouse: %w", err)
 	}
-	return s, nil
+	return nil
 }
 
 func (s *Store) open(ctx context.Context) error {
@@ -97,7 +105,7 @@ func (s *Store) open(ctx context.Context) error {
 	if err := row.Scan(&engine); err != nil {
 		return fmt.Errorf("look up the table events: %w", err)
 	}
-	s.replicated = strings.HasPrefix(engine, "Replicated") || strings.HasPrefix(engine, "Shared")
+	s.replicated.Store(strings.HasPrefix(engine, "Replicated") || strings.HasPrefix(engine, "Shared"))
 	return nil
 }
 

@@ -25,8 +25,9 @@ func openStore(t testing.TB) *Store {
 
 func openAt(t testing.TB, dsn string) *Store {
 	t.Helper()
-	s, err := Open(context.Background(), Options{DSN: dsn})
+	s, err := New(Options{DSN: dsn})
 	must(t, err)
+	must(t, s.Ready(context.Background()))
 	t.Cleanup(func() { must(t, s.Close()) })
 	return s
 }

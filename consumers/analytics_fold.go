@@ -1,0 +1,323 @@
+package consumers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/projections"
+	"github.com/receiptd/receiptd/projections/clickhouse"
+)
+
+// folding is the first goroutine of an archivist: it reads, folds, and hands over what is to be written.
+type folding struct {
+	w *archivist
+	// stored is what the sink had at the start: up to it there is nothing to add to the table of events.
+	stored clickhouse.Position
+	// again is the block that was being inserted when the process ended, if the sink does not have it; zero for none.
+	again intent
+
+	block *clickhouse.Block
+	since time.Time // when the block's first entry was folded
+	facts []projections.Fact
+	cells []projections.Cell
+	// touched are the messages that changed since their latest state was handed over.
+	touched                 map[messageKey]clickhouse.MessageRow
+	refreshed, checkpointed time.Time
+}
+
+// messageKey names a message. In a single chat one user may send what the other one sent, too.
+type messageKey struct{ app, group, from, to, id string }
+
+// resume finds out where to go on: behind what the sink has, with a state that the log agrees with.
+func (f *folding) resume(ctx context.Context) (err error) {
+	w := f.w
+	if f.stored, err = w.a.sink.Position(ctx, w.partition); err != nil {
+		return err
+	}
+	_, last, err := w.a.log.Bounds(ctx, w.partition)
+	if err != nil {
+		return fmt.Errorf("end of the log: %w", err)
+	}
+	if err := f.sameLog(ctx, last); err != nil {
+		return err
+	}
+	w.stored.Store(f.stored.Sequence)
+	ok, err := agrees(ctx, w.a.log, w.partition, w.gen)
+	if err != nil && !errors.Is(err, errCutOff) {
+		return err
+	}
+	// A state ahead of the sink would not say again what the sink lacks.
+	if at, _ := w.gen.part.Position(); !ok || at > f.stored.Sequence {
+		w.logger.Warn("the state for analytics is folded again: it is not behind ClickHouse, or of another log",
+			"state_position", at, "clickhouse_position", f.stored.Sequence)
+		if w.gen, err = replaceGeneration(w.root, w.gen, w.a.genOptions(w.partition)); err != nil {
+			return backoff.Permanent(err)
+		}
+		w.saved.Store(0)
+		w.durable.Store(0)
+	}
+	if f.again, err = readIntent(w.root); err != nil {
+		return backoff.Permanent(err)
+	}
+	if f.again.First != f.stored.Sequence+1 || f.again.Last > last {
+		f.again = intent{}
+	}
+	f.block = &clickhouse.Block{Partition: w.partition}
+	return nil
+}
+
+// sameLog compares the last entry that the sink has with the log's.
+func (f *folding) sameLog(ctx context.Context, last uint64) error {
+	at := f.stored.Sequence
+	if at > last {
+		return fmt.Errorf("%w: it has entry %d, the log ends with %d", ErrSinkDisagrees, at, last)
+	}
+	if at == 0 {
+		return nil
+	}
+	e, err := f.w.a.log.EntryAt(ctx, f.w.partition, at)
+	switch {
+	case errors.Is(err, eventlog.ErrNoEntry): // trimmed; the reader sees whether what follows is there
+		return nil
+	case err != nil:
+		return fmt.Errorf("compare with the log: %w", err)
+	case eventlog.Fingerprint(e) != f.stored.Fingerprint:
+		return fmt.Errorf("%w: entry %d is another one", ErrSinkDisagrees, at)
+	}
+	return nil
+}
+
+// run folds what the sink has in silence, and what it lacks into blocks.
+func (f *folding) run(ctx context.Context) error {
+	f.refreshed, f.checkpointed = time.Now(), time.Now()
+	if err := f.fromArchive(ctx); err != nil {
+		return err
+	}
+	b := backoff.NewExponentialBackOff(backoff.WithMaxElapsedTime(0), backoff.WithMaxInterval(5*time.Second))
+	for {
+		err := f.follow(ctx, b.Reset)
+		if ctx.Err() != nil || !mayReadAgain(err) {
+			return err
+		}
+		delay := b.NextBackOff()
+		f.w.logger.Warn("reading the log failed; trying again", "error", err, "after", delay)
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// fromArchive folds what the state needs and the log no longer holds.
+func (f *folding) fromArchive(ctx context.Context) error {
+	w := f.w
+	at, _ := w.gen.part.Position()
+	first, _, err := w.a.log.Bounds(ctx, w.partition)
+	if err != nil {
+		return fmt.Errorf("begin of the log: %w", err)
+	}
+	if first <= at+1 {
+		return nil
+	}
+	if first-1 > f.stored.Sequence {
+		return fmt.Errorf("%w: and ClickHouse has it only up to %d",
+			&eventlog.TrimmedError{Partition: w.partition, After: at, First: first}, f.stored.Sequence)
+	}
+	return w.a.sink.Replay(ctx, w.partition, w.a.log.Partitions(), at, first-1,
+		func(x projections.Entry, b *events.Batch, poison string) error {
+			if _, err := w.gen.applyDecoded(x, b, poison); err != nil {
+				return err
+			}
+			f.note(x.Sequence)
+			return f.maybeHandOver(ctx)
+		})
+}
+
+func (f *folding) follow(ctx context.Context, healthy func()) error {
+	at, _ := f.w.gen.part.Position()
+	r, err := f.w.a.log.Read(ctx, f.w.partition, at)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errReader, err)
+	}
+	defer r.Close()
+	for {
+		e, here := r.TryNext()
+		if !here {
+			if e, here, err = f.wait(ctx, r); err != nil {
+				return fmt.Errorf("%w: %w", errReader, err)
+			}
+		}
+		if here {
+			healthy()
+			if err := f.fold(ctx, &e); err != nil {
+				return err
+			}
+		}
+		if err := f.maybeHandOver(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// wait waits for an entry until something else is due; here is false then.
+func (f *folding) wait(ctx context.Context, r *eventlog.Reader) (e eventlog.Entry, here bool, err error) {
+	due, any := f.due()
+	if !any {
+		e, err = r.Next(ctx)
+		return e, err == nil, err
+	}
+	waiting, cancel := context.WithDeadline(ctx, due)
+	defer cancel()
+	e, err = r.Next(waiting)
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+		return e, false, nil
+	}
+	return e, err == nil, err
+}
+
+// fold folds an entry and adds it to the block if the sink lacks it.
+func (f *folding) fold(ctx context.Context, e *eventlog.Entry) error {
+	w := f.w
+	x := entryOf(e)
+	if !f.block.Fits(x.At) {
+		if err := f.handOver(ctx); err != nil {
+			return err
+		}
+	}
+	outcomes, err := w.gen.apply(e, w.a.log.Partitions())
+	if err != nil {
+		return err
+	}
+	f.note(x.Sequence)
+	if x.Sequence <= f.stored.Sequence {
+		return nil
+	}
+	if f.block.Rows() == 0 {
+		f.since = time.Now()
+	}
+	if w.gen.poison != "" {
+		return f.block.AddPoison(x, e.Subject, e.Data, w.gen.poison)
+	}
+	return f.block.Add(x, &w.gen.batch, outcomes, f.facts)
+}
+
+// note takes the facts of the entry just folded.
+func (f *folding) note(sequence uint64) {
+	f.facts = f.w.gen.part.TakeFacts(f.facts[:0])
+	for i := range f.facts {
+		x := &f.facts[i]
+		k := messageKey{app: x.App, group: x.Message.Group, id: x.Message.ID}
+		if k.group == "" {
+			k.from, k.to = x.Message.From, x.Message.To
+		}
+		f.touched[k] = clickhouse.MessageRow{App: x.App, Message: x.Message, Version: sequence}
+	}
+}
+
+// due is when something is to be handed over although nothing more happens.
+func (f *folding) due() (at time.Time, any bool) {
+	sooner := func(t time.Time) {
+		if !any || t.Before(at) {
+			at, any = t, true
+		}
+	}
+	o := &f.w.a.o
+	if f.block.Rows() > 0 && f.again.Last == 0 {
+		sooner(f.since.Add(o.BlockAge))
+	}
+	if len(f.touched) > 0 {
+		sooner(f.refreshed.Add(o.RefreshEvery))
+	}
+	if at, _ := f.w.gen.part.Position(); at != f.w.saved.Load() {
+		sooner(f.checkpointed.Add(o.CheckpointEvery))
+	}
+	return at, any
+}
+
+// maybeHandOver hands over what is due. While the writer is busy only a full block or much that changed makes the
+// fold wait for it.
+func (f *folding) maybeHandOver(ctx context.Context) error {
+	o := &f.w.a.o
+	b := f.block
+	if f.again.Last != 0 { // the block has to become what it was
+		if b.Last != f.again.Last {
+			return nil
+		}
+		return f.handOver(ctx)
+	}
+	full := b.Rows() >= o.BlockRows || b.Bytes >= o.BlockBytes || len(f.touched) >= manyChanges
+	if at, any := f.due(); full || any && !f.w.busy.Load() && !time.Now().Before(at) {
+		return f.handOver(ctx)
+	}
+	return nil
+}
+
+// handOver gives the writer the block and, at their times, the latest state of what changed and a capture of the own
+// state.
+func (f *folding) handOver(ctx context.Context) error {
+	w, now := f.w, time.Now()
+	d := &delivery{block: f.block, again: f.again}
+	if now.Sub(f.refreshed) >= w.a.o.RefreshEvery || len(f.touched) >= manyChanges || w.gen.part.Changes() > mostChanges {
+		if err := f.refresh(d); err != nil {
+			return err
+		}
+		f.refreshed = now
+		if now.Sub(f.checkpointed) >= w.a.o.CheckpointEvery || w.gen.part.Changes() > manyChanges {
+			if err := f.capture(ctx, d); err != nil {
+				return err
+			}
+			f.checkpointed = now
+		}
+	}
+	select {
+	case w.work <- d:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	f.block, f.again = &clickhouse.Block{Partition: w.partition}, intent{}
+	return nil
+}
+
+// refresh adds the latest state of all messages and cohorts that changed.
+func (f *folding) refresh(d *delivery) (err error) {
+	at, _ := f.w.gen.part.Position()
+	d.messages = make([]clickhouse.MessageRow, 0, len(f.touched))
+	for _, row := range f.touched {
+		d.messages = append(d.messages, row)
+	}
+	clear(f.touched)
+	if f.cells, err = f.w.gen.part.TakeCells(f.cells[:0]); err != nil {
+		return err
+	}
+	d.cohorts = make([]clickhouse.CohortRow, len(f.cells))
+	for i, c := range f.cells {
+		d.cohorts[i] = clickhouse.CohortRow{Cell: c, Version: at}
+	}
+	clear(f.cells)
+	return nil
+}
+
+// capture adds a capture of the own state: everything up to it is in this delivery or in one before. The one before has
+// to be committed.
+func (f *folding) capture(ctx context.Context, d *delivery) (err error) {
+	select {
+	case f.w.free <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	d.capture, err = f.w.gen.part.Capture()
+	return err
+}
+
+// mayReadAgain reports whether reading the log again may help.
+func mayReadAgain(err error) bool {
+	return errors.Is(err, errReader) && !errors.Is(err, eventlog.ErrGap) && !errors.Is(err, eventlog.ErrTrimmed) &&
+		!errors.Is(err, eventlog.ErrAhead)
+}
