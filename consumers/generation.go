@@ -296,7 +296,8 @@ func syncDir(dir string) error {
 }
 
 // errCutOff is for a state that the log neither agrees with nor can replace.
-var errCutOff = errors.New("the log is shorter than the state or has another entry at its position, and no longer reaches back to its start")
+var errCutOff = errors.New("the log is shorter than the state or has another entry at its position, and no longer reaches back to its start; " +
+	"if ClickHouse has what is missing, move the directory of the state away and run receiptctl replay --from archive")
 
 // agrees reports whether the state stands on an entry that the log has. It is false for a log that came
 // back shorter than the state, or with another entry at its position, and that has all it takes to fold the

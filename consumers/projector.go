@@ -221,7 +221,7 @@ func (p *Projector) Run(ctx context.Context) error {
 				err = nil
 			}
 			if err != nil {
-				err = fmt.Errorf("project partition %d: %w", w.partition, err)
+				err = fmt.Errorf("project partition %d: %w", w.partition, needsArchive(err))
 				w.err.Store(&err)
 			}
 			return err
@@ -385,6 +385,25 @@ func (p *Projector) Ready() error {
 }
 
 const readyLag = 64
+
+// Durable makes what a partition has folded durable and returns its last entry: nothing before it is needed again. The
+// error is ErrRebuilding while a rebuild reads the log.
+func (p *Projector) Durable(partition int) (sequence uint64, err error) {
+	if !p.rebuilding.TryLock() {
+		return 0, ErrRebuilding
+	}
+	defer p.rebuilding.Unlock()
+	err = p.workers[partition].use(func(g *generation) error {
+		if err := g.checkpoint(); err != nil {
+			return err
+		}
+		g.checkpointing.Lock()
+		sequence = g.saved
+		g.checkpointing.Unlock()
+		return g.store.Flush()
+	})
+	return sequence, err
+}
 
 // Outcomes waits until an entry is folded and returns what was decided about its events, in their order.
 func (p *Projector) Outcomes(ctx context.Context, partition int, sequence uint64) ([]events.Outcome, error) {

@@ -27,6 +27,8 @@ type RebuildOptions struct {
 	Switch bool
 	// Projection limits a switch to one projection; empty or AllProjections for all.
 	Projection string
+	// Archive gives the entries it has, and the log those that follow; nil: the log gives all.
+	Archive Archive
 	// Progress is called now and then, from one goroutine at a time; nil for none.
 	Progress func(Progress)
 }
@@ -68,7 +70,8 @@ type PartitionResult struct {
 	Partition int `json:"partition"`
 	// Position is the log entry at which both states were taken.
 	Position uint64 `json:"position"`
-	// Live and Replayed are the digests.
+	// Live and Replayed are the digests. Live is empty if the live state stands at an earlier position, because the log
+	// does not hold what follows it: there is nothing to compare then.
 	Live     string `json:"live"`
 	Replayed string `json:"replayed"`
 	// Keys is the number of keys in the replayed state.
@@ -121,7 +124,7 @@ func (p *Projector) rebuild(ctx context.Context, o RebuildOptions) (RebuildResul
 		}
 	}()
 	err := p.inParallel(ctx, func(ctx context.Context, k int) (err error) {
-		if replicas[k], err = p.workers[k].newReplica(t); err != nil {
+		if replicas[k], err = p.workers[k].newReplica(t, o.Archive); err != nil {
 			return err
 		}
 		return replicas[k].compare(ctx, &result.Partitions[k])
@@ -207,12 +210,13 @@ type replica struct {
 	w        *worker
 	gen      *generation
 	unused   *generation // gen, until it stands in for another one
+	archive  Archive     // nil for none
 	t        *tally
 	progress Progress
 	silent   bool
 }
 
-func (w *worker) newReplica(t *tally) (*replica, error) {
+func (w *worker) newReplica(t *tally, archive Archive) (*replica, error) {
 	dir, err := nextGeneration(w.root)
 	if err != nil {
 		return nil, err
@@ -221,7 +225,7 @@ func (w *worker) newReplica(t *tally) (*replica, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	return &replica{w: w, gen: gen, unused: gen, t: t}, nil
+	return &replica{w: w, gen: gen, unused: gen, archive: archive, t: t}, nil
 }
 
 // discard removes the generation that is left over.
@@ -242,7 +246,14 @@ func (r *replica) compare(ctx context.Context, res *PartitionResult) error {
 		return err
 	}
 	defer snap.Close()
-	res.Partition, res.Position = r.w.partition, position
+	res.Partition = r.w.partition
+	comparable := true
+	if r.archive != nil {
+		if position, comparable, err = r.meet(ctx, position); err != nil {
+			return err
+		}
+	}
+	res.Position = position
 	r.progress = Progress{Phase: "replay", Total: position}
 	if err := r.replay(ctx, position); err != nil {
 		return err
@@ -254,10 +265,10 @@ func (r *replica) compare(ctx context.Context, res *PartitionResult) error {
 		return err
 	}
 	defer mine.Close()
-	if res.Live, _, err = snap.Digest(ctx); err != nil {
+	if res.Replayed, res.Keys, err = mine.Digest(ctx); err != nil || !comparable {
 		return err
 	}
-	if res.Replayed, res.Keys, err = mine.Digest(ctx); err != nil {
+	if res.Live, _, err = snap.Digest(ctx); err != nil {
 		return err
 	}
 	if res.Live == res.Replayed {
@@ -280,30 +291,24 @@ func (w *worker) snapshot() (snap *store.Snapshot, position uint64, err error) {
 
 // replay folds the log from where the replica stands up to a position.
 func (r *replica) replay(ctx context.Context, upto uint64) error {
+	if r.archive != nil {
+		if err := r.replayArchive(ctx, upto); err != nil {
+			return fmt.Errorf("replay: %w", err)
+		}
+	}
 	at, _ := r.gen.part.Position()
 	if at >= upto {
 		return nil
 	}
 	reader, err := r.w.p.log.Read(ctx, r.w.partition, at)
 	if err != nil {
-		return fmt.Errorf("replay: %w", err)
+		return fmt.Errorf("replay: %w", needsArchive(err))
 	}
 	defer reader.Close()
-	kick := make(chan struct{}, 1)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		for range kick {
-			if err := r.gen.checkpoint(); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	group.Go(func() error {
-		defer close(kick)
+	err = r.whileCheckpointing(ctx, func(ctx context.Context, kick chan<- struct{}) error {
 		return r.fold(ctx, reader, upto, kick)
 	})
-	if err := group.Wait(); err != nil {
+	if err != nil {
 		return fmt.Errorf("replay: %w", err)
 	}
 	return nil
@@ -314,21 +319,13 @@ func (r *replica) fold(ctx context.Context, reader *eventlog.Reader, upto uint64
 	for {
 		e, err := reader.Next(ctx)
 		if err != nil {
-			return err
+			return needsArchive(err)
 		}
 		list, err := r.gen.apply(&e, r.w.p.log.Partitions())
 		if err != nil {
 			return err
 		}
-		r.progress.Entries = e.Sequence
-		r.progress.Events += uint64(len(list))
-		if e.Sequence%64 == 0 || e.Sequence == upto {
-			r.report()
-		}
-		if e.Sequence == upto {
-			return nil
-		}
-		if err := r.gen.relieve(kick); err != nil {
+		if err := r.folded(e.Sequence, len(list), upto, kick); err != nil || e.Sequence == upto {
 			return err
 		}
 	}
@@ -377,6 +374,7 @@ func (r *replica) standIn(ctx context.Context, projection string) error {
 	w.using.Lock()
 	defer w.using.Unlock()
 	r.silent = true
+	r.archive = nil // the log has what is left; a question to another server has no place here
 	defer func() { r.silent = false }()
 	ctx, cancel := context.WithTimeout(ctx, standstillMax)
 	defer cancel()

@@ -1,0 +1,42 @@
+package eventlog
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Size returns how many entries a partition holds and how many bytes they take in the log's files.
+func (l *Log) Size(ctx context.Context, partition int) (entries, bytes uint64, err error) {
+	if err := l.checkPartition(partition); err != nil {
+		return 0, 0, err
+	}
+	var info *jetstream.StreamInfo
+	err = l.request(ctx, func(ctx context.Context) (err error) {
+		info, err = l.streams[partition].Info(ctx)
+		return err
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("eventlog: look up the size of partition %d: %w", partition, err)
+	}
+	return info.State.Msgs, info.State.Bytes, nil
+}
+
+// Trim removes the entries of a partition before one of its entries, for good. It is for the caller to know that they
+// are kept elsewhere. Readers that need them get [ErrTrimmed].
+func (l *Log) Trim(ctx context.Context, partition int, before uint64) error {
+	if err := l.checkPartition(partition); err != nil {
+		return err
+	}
+	if before <= 1 { // to the server, 0 is everything
+		return nil
+	}
+	err := l.request(ctx, func(ctx context.Context) error {
+		return l.streams[partition].Purge(ctx, jetstream.WithPurgeSequence(before))
+	})
+	if err != nil {
+		return fmt.Errorf("eventlog: trim partition %d before entry %d: %w", partition, before, err)
+	}
+	return nil
+}
