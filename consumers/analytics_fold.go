@@ -265,9 +265,7 @@ func (f *folding) handOver(ctx context.Context) error {
 	w, now := f.w, time.Now()
 	d := &delivery{block: f.block, again: f.again}
 	if now.Sub(f.refreshed) >= w.a.o.RefreshEvery || len(f.touched) >= manyChanges || w.gen.part.Changes() > mostChanges {
-		if err := f.refresh(d); err != nil {
-			return err
-		}
+		f.refresh(d)
 		f.refreshed = now
 		if now.Sub(f.checkpointed) >= w.a.o.CheckpointEvery || w.gen.part.Changes() > manyChanges {
 			if err := f.capture(ctx, d); err != nil {
@@ -286,22 +284,19 @@ func (f *folding) handOver(ctx context.Context) error {
 }
 
 // refresh adds the latest state of all messages and cohorts that changed.
-func (f *folding) refresh(d *delivery) (err error) {
+func (f *folding) refresh(d *delivery) {
 	at, _ := f.w.gen.part.Position()
 	d.messages = make([]clickhouse.MessageRow, 0, len(f.touched))
 	for _, row := range f.touched {
 		d.messages = append(d.messages, row)
 	}
 	clear(f.touched)
-	if f.cells, err = f.w.gen.part.TakeCells(f.cells[:0]); err != nil {
-		return err
-	}
+	f.cells = f.w.gen.part.TakeCells(f.cells[:0])
 	d.cohorts = make([]clickhouse.CohortRow, len(f.cells))
 	for i, c := range f.cells {
 		d.cohorts[i] = clickhouse.CohortRow{Cell: c, Version: at}
 	}
 	clear(f.cells)
-	return nil
 }
 
 // capture adds a capture of the own state: everything up to it is in this delivery or in one before. The one before has

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
 	"github.com/receiptd/receiptd/internal/progress"
 	"github.com/receiptd/receiptd/internal/runtime"
@@ -20,8 +21,15 @@ import (
 // errDifferent ends verify with exit code 1; the report has said where.
 var errDifferent = errors.New("the live state is not what the log says")
 
+// source says where a rebuild reads events.
+type source struct {
+	From       string     `default:"log" enum:"log,archive" placeholder:"WHERE" help:"Where to read events: log, or archive for those that ClickHouse has, and the log for what follows."`
+	ClickHouse config.DSN `name:"clickhouse" placeholder:"DSN" help:"The archive, for a stopped server's data; a running server has its own."`
+}
+
 // verifyCommand rebuilds the state beside the live one and compares.
 type verifyCommand struct {
+	source
 	JSON bool `name:"json" help:"Print the result as one JSON object, and nothing else."`
 }
 
@@ -34,7 +42,7 @@ Works on a running server, or with --data on a stopped one's data.`
 
 // Run verifies.
 func (v verifyCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
-	result, err := rebuild(ctx, target, "verify", consumers.RebuildOptions{}, v.JSON, std)
+	result, err := rebuild(ctx, target, "verify", v.source, consumers.RebuildOptions{}, v.JSON, std)
 	if err != nil {
 		return err
 	}
@@ -49,8 +57,8 @@ func (v verifyCommand) Run(ctx context.Context, target ctl.Target, std streams) 
 
 // replayCommand rebuilds the state and switches to it.
 type replayCommand struct {
+	source
 	Projection string `default:"all" placeholder:"NAME" help:"What to rebuild: all, readset, unread, statistic or rejections."`
-	From       string `default:"log" enum:"log" placeholder:"WHERE" help:"Where to read events: log."`
 	JSON       bool   `name:"json" help:"Print the result as one JSON object, and nothing else."`
 }
 
@@ -58,7 +66,11 @@ type replayCommand struct {
 func (replayCommand) Help() string {
 	return `Folds the whole log into fresh state beside the live one, compares the two, catches up with the traffic that went on, and makes
 the fresh state the live one in one step. Nobody is notified of anything again. A fresh state that differs replaces the live one
-too: the log is the truth. Works on a running server, or with --data on a stopped one's data.`
+too: the log is the truth. Works on a running server, or with --data on a stopped one's data.
+
+With --from archive the events that ClickHouse has are read from there: for a state that needs more than the log still holds. A
+running server uses the ClickHouse it was started with; with --data, --clickhouse names it. A live state that the log cannot bring
+up to date is not compared, only replaced.`
 }
 
 // Run replays.
@@ -67,7 +79,7 @@ func (r replayCommand) Run(ctx context.Context, target ctl.Target, std streams) 
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	result, err := rebuild(ctx, target, "replay", o, r.JSON, std)
+	result, err := rebuild(ctx, target, "replay", r.source, o, r.JSON, std)
 	if err != nil {
 		return err
 	}
@@ -75,7 +87,7 @@ func (r replayCommand) Run(ctx context.Context, target ctl.Target, std streams) 
 }
 
 // rebuild has the running server rebuild, or does it itself on a stopped server's data.
-func rebuild(ctx context.Context, target ctl.Target, name string, o consumers.RebuildOptions, quiet bool, std streams) (consumers.RebuildResult, error) {
+func rebuild(ctx context.Context, target ctl.Target, name string, from source, o consumers.RebuildOptions, quiet bool, std streams) (consumers.RebuildResult, error) {
 	bar := progress.New(std.err, progress.Options{Label: name, Unit: "entries", Quiet: quiet})
 	defer bar.Close()
 	o.Progress = func(p consumers.Progress) {
@@ -83,27 +95,27 @@ func rebuild(ctx context.Context, target ctl.Target, name string, o consumers.Re
 		bar.Set(int64(p.Entries))
 	}
 	if target.Stopped() {
-		result, err := rebuildData(ctx, target.Data, o, std.err)
+		result, err := rebuildData(ctx, target.Data, from, o, std.err)
 		if !errors.Is(err, runtime.ErrInUse) {
 			return result, err
 		}
 		// A server has the data open: ask it, with the key that lies there.
-		result, err = rebuildRunning(ctx, target, name, o)
+		result, err = rebuildRunning(ctx, target, name, from, o)
 		if err != nil {
 			err = fmt.Errorf("a server has %s open; if it is another one, --server says where it listens: %w", target.Data, err)
 		}
 		return result, err
 	}
-	return rebuildRunning(ctx, target, name, o)
+	return rebuildRunning(ctx, target, name, from, o)
 }
 
 // rebuildRunning has the running server rebuild.
-func rebuildRunning(ctx context.Context, target ctl.Target, name string, o consumers.RebuildOptions) (consumers.RebuildResult, error) {
+func rebuildRunning(ctx context.Context, target ctl.Target, name string, from source, o consumers.RebuildOptions) (consumers.RebuildResult, error) {
 	client, err := target.Client()
 	if err != nil {
 		return consumers.RebuildResult{}, err
 	}
-	query := url.Values{}
+	query := url.Values{"from": {from.From}}
 	if o.Projection != "" {
 		query.Set("projection", o.Projection)
 	}
@@ -111,13 +123,19 @@ func rebuildRunning(ctx context.Context, target ctl.Target, name string, o consu
 }
 
 // rebuildData works on the data directory of a stopped server.
-func rebuildData(ctx context.Context, data string, o consumers.RebuildOptions, stderr io.Writer) (result consumers.RebuildResult, err error) {
+func rebuildData(ctx context.Context, data string, from source, o consumers.RebuildOptions, stderr io.Writer) (result consumers.RebuildResult, err error) {
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	core, err := runtime.OpenStopped(ctx, data, logger)
+	core, err := runtime.OpenStopped(ctx, data, from.ClickHouse, logger)
 	if err != nil {
 		return result, err
 	}
 	defer func() { err = errors.Join(err, core.Close(context.WithoutCancel(ctx))) }()
+	if from.From == "archive" {
+		if core.Archive == nil {
+			return result, errors.New("--from archive on a stopped server's data needs --clickhouse")
+		}
+		o.Archive = core.Archive
+	}
 	return core.Projector.Rebuild(ctx, o)
 }
 
@@ -128,6 +146,9 @@ func report(w io.Writer, r consumers.RebuildResult, asJSON bool) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "partition\tposition\tkeys\tlive\treplayed")
 	for _, p := range r.Partitions {
+		if p.Live == "" {
+			p.Live = "cut off from the log"
+		}
 		fmt.Fprintf(t, "%d\t%d\t%d\t%s\t%s\n", p.Partition, p.Position, p.Keys, p.Live, p.Replayed)
 	}
 	if err := t.Flush(); err != nil {

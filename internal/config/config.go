@@ -29,6 +29,8 @@ type Config struct {
 	State   State   `embed:"" group:"State:"`
 	SDK     SDK     `embed:"" group:"SDK gateway:"`
 	Logging Logging `embed:"" group:"Logging:"`
+
+	Analytics Analytics `embed:"" group:"Analytics:"`
 }
 
 // HTTP are the settings of the HTTP edge.
@@ -89,6 +91,16 @@ type SDK struct {
 	InboxMessages int           `default:"1000" placeholder:"N" help:"Most messages kept for a user whose devices have not taken them; the oldest gives way."`
 	InboxAge      time.Duration `default:"168h" placeholder:"DURATION" help:"How long a message is kept for devices that have not taken it."`
 	InboxSize     Bytes         `default:"1GiB" placeholder:"SIZE" help:"Disk space for all such messages; the oldest give way."`
+}
+
+// Analytics are the settings of ClickHouse and of what may leave the log once it is there.
+type Analytics struct {
+	// ClickHouse is the database that takes every event; empty = none.
+	ClickHouse DSN `name:"clickhouse" placeholder:"DSN" help:"ClickHouse that takes every event and answers analytics: clickhouse://user:password@host:9000/database, or http://host:8123/database. Empty: none, analytics come from the state."`
+	// RetainAge is how long entries stay in the log once they are in ClickHouse; 0 = for ever.
+	RetainAge time.Duration `default:"0s" placeholder:"DURATION" help:"Entries older than this leave the log once ClickHouse has them. 0s: they stay."`
+	// RetainSize bounds the log by letting entries that are in ClickHouse go; 0 = no bound.
+	RetainSize Bytes `default:"0" placeholder:"SIZE" help:"While the log is larger than this, its oldest entries leave it once ClickHouse has them. 0: they stay."`
 }
 
 // Logging are the settings of the program's own messages.

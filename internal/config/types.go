@@ -123,3 +123,34 @@ func (u ServerURLs) MarshalText() ([]byte, error) { return []byte(u.String()), n
 
 // LogValue masks the logged form.
 func (u ServerURLs) LogValue() slog.Value { return slog.StringValue(u.String()) }
+
+// DSN is the address of a database. Its password prints as a mask.
+type DSN string
+
+// Reveal returns the DSN with its password, for the client that connects.
+func (d DSN) Reveal() string { return string(d) }
+
+// String is the DSN without its password. What cannot be parsed is masked as a whole.
+func (d DSN) String() string {
+	if d == "" {
+		return ""
+	}
+	parsed, err := url.Parse(string(d))
+	if err != nil || parsed.Host == "" {
+		return mask
+	}
+	text := redact(string(d))
+	if query := parsed.Query(); query.Has("password") {
+		text = strings.Replace(text, "?"+parsed.RawQuery, "?"+mask, 1)
+	}
+	return text
+}
+
+// GoString masks the %#v form.
+func (d DSN) GoString() string { return strconv.Quote(d.String()) }
+
+// MarshalText masks the marshalled forms.
+func (d DSN) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// LogValue masks the logged form.
+func (d DSN) LogValue() slog.Value { return slog.StringValue(d.String()) }

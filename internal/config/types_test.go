@@ -35,11 +35,13 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	c := Default()
 	c.HTTP.AdminKey = "swordfish"
 	c.Log.NATS = "nats://me:swordfish@a:4222,nats://swordfish@b:4222"
+	c.Analytics.ClickHouse = "clickhouse://me:swordfish@a:9000/b?password=swordfish"
 	var out bytes.Buffer
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
 		fmt.Fprintf(&out, format+"\n", c)
 		fmt.Fprintf(&out, format+"\n", c.HTTP.AdminKey)
 		fmt.Fprintf(&out, format+"\n", c.Log.NATS)
+		fmt.Fprintf(&out, format+"\n", c.Analytics.ClickHouse)
 	}
 	for _, format := range []string{FormatText, FormatJSON} {
 		logger := Logging{Level: "info", Format: format}.Logger(&out)
@@ -56,6 +58,17 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	}
 	if c.HTTP.AdminKey.Reveal() != "swordfish" || !strings.Contains(c.Log.NATS.Reveal(), "swordfish@a") {
 		t.Error("Reveal does not")
+	}
+}
+
+func TestDSNKeepsWhatIsNotSecret(t *testing.T) {
+	for dsn, want := range map[DSN]string{
+		"": "", "http://a:8123/b": "http://a:8123/b", "clickhouse://me:pw@a:9000,c:9000/b?x=1": "clickhouse://me:***@a:9000,c:9000/b?x=1",
+		"clickhouse://a/b?username=me&password=pw": "clickhouse://a/b?***", "pw": "***",
+	} {
+		if got := dsn.String(); got != want {
+			t.Errorf("%q prints as %q, want %q", dsn.Reveal(), got, want)
+		}
 	}
 }
 

@@ -44,6 +44,7 @@ func (c Config) Validate() error {
 	p.join(c.State.Validate())
 	p.join(c.SDK.Validate())
 	p.join(c.Logging.Validate())
+	p.join(c.Analytics.Validate())
 	return p.err()
 }
 
@@ -137,6 +138,33 @@ func (l Logging) Validate() error {
 	p.oneOf("log-level", l.Level, "debug", "info", "warn", "error")
 	p.oneOf("log-format", l.Format, FormatText, FormatJSON)
 	return p.err()
+}
+
+// Validate returns nil or [Problems] with everything that is wrong.
+func (a Analytics) Validate() error {
+	var p Problems
+	if a.ClickHouse != "" {
+		p.dsn("clickhouse", a.ClickHouse)
+	}
+	if a.RetainAge < 0 {
+		p.add("retain-age", "%s is negative", a.RetainAge)
+	}
+	const unarchived = "needs --clickhouse: entries only leave the log when they are kept there"
+	if a.RetainAge > 0 && a.ClickHouse == "" {
+		p.add("retain-age", unarchived)
+	}
+	if a.RetainSize > 0 && a.ClickHouse == "" {
+		p.add("retain-size", unarchived)
+	}
+	return p.err()
+}
+
+// dsn refuses what clickhouse-go would take for something else.
+func (p *Problems) dsn(setting string, value DSN) {
+	parsed, err := url.Parse(value.Reveal())
+	if err != nil || parsed.Host == "" || !slices.Contains([]string{"clickhouse", "tcp", "http", "https"}, parsed.Scheme) {
+		p.add(setting, "%q is not a DSN like clickhouse://user:password@host:9000/database", value.String())
+	}
 }
 
 func (p *Problems) oneOf(setting, value string, allowed ...string) {

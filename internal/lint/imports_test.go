@@ -35,10 +35,11 @@ var layers = map[string]layer{
 	"schema": {},
 	"events": {libraries: []string{
 		"google.golang.org/protobuf", "github.com/klauspost/compress", "github.com/go-json-experiment/json"}},
-	"events/eventlog":   {sees: []string{"events"}},
-	"projections":       {sees: []string{"events"}, libraries: []string{"github.com/DataDog/sketches-go"}, without: impure},
-	"projections/store": {sees: []string{"events", "projections"}},
-	"consumers":         {sees: []string{"events", "events/eventlog", "projections", "projections/store"}},
+	"events/eventlog":        {sees: []string{"events"}},
+	"projections":            {sees: []string{"events"}, libraries: []string{"github.com/DataDog/sketches-go"}, without: impure},
+	"projections/store":      {sees: []string{"events", "projections"}},
+	"projections/clickhouse": {sees: []string{"events", "projections", "schema"}},
+	"consumers":              {sees: []string{"events", "events/eventlog", "projections", "projections/store", "projections/clickhouse"}},
 
 	"internal/gateway": {
 		sees: []string{"events", "events/eventlog", "projections", "consumers", "schema", "internal/web"},
@@ -65,13 +66,16 @@ var layers = map[string]layer{
 	"internal/lint":     {},
 
 	// For tests and benchmarks.
-	"internal/oracle":        {sees: []string{"events", "projections"}},
-	"internal/sim":           {sees: []string{"events"}},
-	"internal/sim/history":   {sees: []string{"events", "internal/oracle"}},
-	"internal/natstest":      {sees: []string{"events", "events/eventlog"}},
-	"internal/bench":         {sees: []string{anything, "internal/sim", "internal/oracle"}},
-	"internal/bench/peers":   {sees: []string{anything, "internal/sim"}},
-	"internal/bench/measure": {},
+	"internal/oracle":                {sees: []string{"events", "projections"}},
+	"internal/sim":                   {sees: []string{"events"}},
+	"internal/sim/history":           {sees: []string{"events", "internal/oracle"}},
+	"internal/natstest":              {sees: []string{"events", "events/eventlog"}},
+	"internal/bench":                 {sees: []string{anything, "internal/sim", "internal/oracle"}},
+	"internal/bench/peers":           {sees: []string{anything, "internal/sim"}},
+	"internal/bench/measure":         {},
+	"internal/chtest":                {},
+	"internal/chtest/engine":         {},
+	"internal/chtest/cmd/clickhouse": {sees: []string{"internal/chtest", "internal/chtest/engine"}},
 
 	"cmd/receiptd": {sees: []string{"internal/runtime", "internal/config"}},
 	"cmd/receiptctl": {sees: []string{
@@ -88,7 +92,7 @@ var confined = map[string]string{
 
 // forTests are the packages, with those below them, that code in production must not need. A layer that names
 // one is an exception.
-var forTests = []string{"internal/oracle", "internal/sim", "internal/natstest"}
+var forTests = []string{"internal/oracle", "internal/sim", "internal/natstest", "internal/chtest"}
 
 func TestImportsPointOneWay(t *testing.T) {
 	none(t, checkImports(sources(t, repository, tracked(t))))

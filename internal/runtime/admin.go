@@ -40,9 +40,23 @@ func (a *admin) replay(w http.ResponseWriter, r *http.Request) {
 	a.rebuild(w, r, consumers.RebuildOptions{Switch: true, Projection: r.URL.Query().Get("projection")})
 }
 
+// from sets where a rebuild reads events, as the request says: log or archive.
+func (a *admin) from(r *http.Request, o *consumers.RebuildOptions) error {
+	switch from := r.URL.Query().Get("from"); {
+	case from == "" || from == "log":
+	case from != "archive":
+		return errors.New("from is neither log nor archive")
+	case a.core.Archive == nil:
+		return errors.New("the server has no archive: it was started without --clickhouse")
+	default:
+		o.Archive = a.core.Archive
+	}
+	return nil
+}
+
 // rebuild answers with lines of JSON: {"progress":{…}} now and then, and last {"result":{…}} or {"error":{…}}.
 func (a *admin) rebuild(w http.ResponseWriter, r *http.Request, o consumers.RebuildOptions) {
-	if err := o.Validate(); err != nil {
+	if err := errors.Join(a.from(r, &o), o.Validate()); err != nil {
 		refuse(w, http.StatusBadRequest, "bad_request", err.Error())
 		return
 	}

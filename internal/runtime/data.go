@@ -16,6 +16,7 @@ import (
 const (
 	logDir       = "log"       // the embedded NATS server's store
 	stateDir     = "state"     // checkpoints, a directory for each partition
+	analyticsDir = "analytics" // the same of the fold that fills ClickHouse
 	tokenKeyFile = "token.key" // signs user tokens, mode 0600
 	lockFile     = "receiptd.lock"
 )

@@ -21,6 +21,7 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/projections/clickhouse"
 )
 
 // startTimeout bounds the start of the log: the embedded server reads what it holds, an outside one answers.
@@ -30,6 +31,8 @@ const startTimeout = 60 * time.Second
 type Core struct {
 	Log       *eventlog.Log
 	Projector *consumers.Projector
+	// Archive is ClickHouse; nil if there is none.
+	Archive *clickhouse.Store
 
 	notify   *consumers.Notify
 	registry *prometheus.Registry
@@ -38,13 +41,14 @@ type Core struct {
 }
 
 // OpenStopped opens log and state of a stopped server for a tool, which makes nothing that is not there: a directory
-// without a log is refused, and so is a state that the log does not agree with.
-func OpenStopped(ctx context.Context, dir string, logger *slog.Logger) (*Core, error) {
+// without a log is refused, and so is a state that the log does not agree with. dsn is the ClickHouse that has the
+// archive; empty for none.
+func OpenStopped(ctx context.Context, dir string, dsn config.DSN, logger *slog.Logger) (*Core, error) {
 	if _, err := os.Stat(filepath.Join(dir, logDir)); err != nil {
 		return nil, fmt.Errorf("%s holds no log; one in an outside NATS takes a running server: %w", dir, err)
 	}
 	cfg := config.Default()
-	cfg.Data = dir
+	cfg.Data, cfg.Analytics.ClickHouse = dir, dsn
 	return openCore(ctx, cfg, true, logger)
 }
 
@@ -63,6 +67,11 @@ func openCore(ctx context.Context, cfg config.Config, strict bool, logger *slog.
 	defer cancel()
 	if c.Log, err = eventlog.Open(opening, logConfig(cfg, logger)); err != nil {
 		return c, fmt.Errorf("open log: %w", err)
+	}
+	if dsn := cfg.Analytics.ClickHouse; dsn != "" {
+		if c.Archive, err = clickhouse.New(clickhouse.Options{DSN: dsn.Reveal()}); err != nil {
+			return c, err
+		}
 	}
 	c.registry = prometheus.NewRegistry()
 	c.notify = consumers.NewNotify(c.Log.Partitions(), consumers.NotifyOptions{
@@ -111,6 +120,10 @@ func (c *Core) Close(ctx context.Context) error {
 		err = errors.Join(err, c.Projector.Close())
 		c.Projector = nil
 	}
+	if c.Archive != nil {
+		err = errors.Join(err, c.Archive.Close())
+		c.Archive = nil
+	}
 	if c.notify != nil {
 		c.notify.Close()
 	}
@@ -136,7 +149,9 @@ type Server struct {
 	gate     gate
 	adminKey string
 
-	gateway       *gateway.Gateway
+	gateway   *gateway.Gateway
+	analytics *consumers.Analytics // nil without ClickHouse
+
 	draining      context.Context // ends when draining starts
 	startDraining context.CancelFunc
 }
@@ -159,6 +174,9 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 		if s.adminKey, err = secretFile(filepath.Join(cfg.Data, config.AdminKeyFile), 24); err != nil {
 			return s, err
 		}
+	}
+	if err := s.openAnalytics(); err != nil {
+		return s, err
 	}
 	if s.gateway, err = s.newGateway(ctx, version); err != nil {
 		return s, err
@@ -186,6 +204,9 @@ func (s *Server) newGateway(ctx context.Context, version string) (*gateway.Gatew
 	if s.sdk, err = openSDK(ctx, s.Core, s.cfg, tokens, s.adminKey); err != nil {
 		return nil, err
 	}
+	if s.analytics != nil {
+		s.registry.MustRegister(&analyticsCollector{log: s.Log, analytics: s.analytics})
+	}
 	return gateway.New(gateway.Config{
 		Sessions:   s.sdk.sessions,
 		REST:       s.sdk.rest,
@@ -193,7 +214,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*gateway.Gatew
 		Log:        appender{s.Log},
 		Commands:   &commands{log: s.Log, projector: s.Projector},
 		Notify:     s.notify,
-		Analytics:  s.Projector,
+		Analytics:  s.rates(),
 		Partitions: s.Log.Partitions(),
 		AdminKey:   s.adminKey,
 		Tokens:     tokens,
@@ -241,6 +262,10 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})
 	group.Go(func() error { return s.reconcile(failed) })
+	if s.analytics != nil {
+		group.Go(func() error { s.runAnalytics(failed); return nil })
+		group.Go(func() error { return s.runRetention(failed) })
+	}
 	group.Go(func() error {
 		s.gateway.Run(failed)
 		return nil
@@ -302,6 +327,9 @@ func (s *Server) Close(ctx context.Context) error {
 	if s.sdk != nil {
 		err = errors.Join(err, s.sdk.close(ctx))
 		s.sdk = nil
+	}
+	if s.analytics != nil {
+		err = errors.Join(err, s.analytics.Close())
 	}
 	return errors.Join(err, s.Core.Close(ctx))
 }

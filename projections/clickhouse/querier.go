@@ -68,6 +68,12 @@ func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) ([]proje
 		if r.P50, r.P90, r.P99, err = percentiles(bins, counts); err != nil {
 			return nil, fmt.Errorf("read read rates: %w", err)
 		}
+		if q.Bins {
+			r.Bins = make([]projections.BinCount, len(bins))
+			for i, bin := range bins {
+				r.Bins[i] = projections.BinCount{Bin: bin, Count: counts[i]}
+			}
+		}
 		rows = append(rows, r)
 	}
 	if err := found.Err(); err != nil {
