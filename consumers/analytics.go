@@ -28,9 +28,10 @@ type Sink interface {
 	Position(ctx context.Context, partition int) (clickhouse.Position, error)
 	// Insert stores a block as a whole or not at all, and once for a token. An error says nothing about which.
 	Insert(ctx context.Context, b *clickhouse.Block, token string) error
-	// InsertMessages and InsertCohorts store the latest state of messages and cohorts; repeating it changes nothing.
+	// The others store the latest state of messages, cohorts and hours; repeating that changes nothing.
 	InsertMessages(ctx context.Context, rows []clickhouse.MessageRow) error
 	InsertCohorts(ctx context.Context, rows []clickhouse.CohortRow) error
+	InsertHours(ctx context.Context, partition int, rows []clickhouse.CohortRow) error
 }
 
 // Archive gives back the entries that a sink took. [clickhouse.Store] is one.
@@ -192,9 +193,9 @@ func (a *Analytics) Close() error {
 
 // AnalyticsStats are the figures of one partition.
 type AnalyticsStats struct {
-	// Stored is the last entry that the sink has confirmed, Durable the last one that the own state would go on from
-	// after a crash.
-	Stored, Durable uint64
+	// Stored is the last entry that the sink has confirmed, Refreshed the one as of which it has the latest state of
+	// messages and cohorts, Durable the one that the own state would go on from after a crash.
+	Stored, Refreshed, Durable uint64
 	// Rows and Blocks were inserted since the start, Failures are inserts that had to be repeated, Refused are entries that
 	// ClickHouse did not take as they are.
 	Rows, Blocks, Failures, Refused uint64
@@ -205,7 +206,7 @@ func (a *Analytics) Stats() []AnalyticsStats {
 	out := make([]AnalyticsStats, len(a.workers))
 	for k, w := range a.workers {
 		out[k] = AnalyticsStats{
-			Stored: w.stored.Load(), Durable: w.durable.Load(),
+			Stored: w.stored.Load(), Refreshed: w.refreshed.Load(), Durable: w.durable.Load(),
 			Rows: w.rows.Load(), Blocks: w.blocks.Load(), Failures: w.failures.Load(), Refused: w.refused.Load(),
 		}
 	}
@@ -230,7 +231,8 @@ type archivist struct {
 	free chan struct{}  // has a token while a capture is under way
 
 	busy                            atomic.Bool // the writer is
-	stored, saved, durable          atomic.Uint64
+	stored, refreshed               atomic.Uint64
+	saved, durable                  atomic.Uint64
 	rows, blocks, failures, refused atomic.Uint64
 }
 
@@ -242,8 +244,9 @@ func (w *archivist) open() error {
 	if w.gen, err = openGeneration(dir, w.a.genOptions(w.partition)); err != nil {
 		return err
 	}
-	w.saved.Store(w.gen.saved)
-	w.durable.Store(w.gen.saved)
+	for _, at := range []*atomic.Uint64{&w.refreshed, &w.saved, &w.durable} {
+		at.Store(w.gen.saved)
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -59,8 +60,9 @@ func (f *folding) resume(ctx context.Context) (err error) {
 		if w.gen, err = replaceGeneration(w.root, w.gen, w.a.genOptions(w.partition)); err != nil {
 			return backoff.Permanent(err)
 		}
-		w.saved.Store(0)
-		w.durable.Store(0)
+		for _, at := range []*atomic.Uint64{&w.refreshed, &w.saved, &w.durable} {
+			at.Store(0)
+		}
 	}
 	if f.again, err = readIntent(w.root); err != nil {
 		return backoff.Permanent(err)
@@ -102,7 +104,10 @@ func (f *folding) run(ctx context.Context) error {
 	b := backoff.NewExponentialBackOff(backoff.WithMaxElapsedTime(0), backoff.WithMaxInterval(5*time.Second))
 	for {
 		err := f.follow(ctx, b.Reset)
-		if ctx.Err() != nil || !mayReadAgain(err) {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !mayReadAgain(err):
 			return err
 		}
 		delay := b.NextBackOff()
@@ -286,15 +291,19 @@ func (f *folding) handOver(ctx context.Context) error {
 // refresh adds the latest state of all messages and cohorts that changed.
 func (f *folding) refresh(d *delivery) {
 	at, _ := f.w.gen.part.Position()
+	d.refreshed = at
 	d.messages = make([]clickhouse.MessageRow, 0, len(f.touched))
 	for _, row := range f.touched {
 		d.messages = append(d.messages, row)
 	}
 	clear(f.touched)
 	f.cells = f.w.gen.part.TakeCells(f.cells[:0])
-	d.cohorts = make([]clickhouse.CohortRow, len(f.cells))
-	for i, c := range f.cells {
-		d.cohorts[i] = clickhouse.CohortRow{Cell: c, Version: at}
+	for _, c := range f.cells {
+		list := &d.cohorts
+		if c.Sender == "" {
+			list = &d.hours
+		}
+		*list = append(*list, clickhouse.CohortRow{Cell: c, Version: at})
 	}
 	clear(f.cells)
 }

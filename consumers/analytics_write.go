@@ -19,6 +19,10 @@ type delivery struct {
 	again    intent
 	messages []clickhouse.MessageRow
 	cohorts  []clickhouse.CohortRow
+	hours    []clickhouse.CohortRow
+	// refreshed is the entry at which all messages and cohorts are as this and earlier deliveries say; 0 if this one
+	// says nothing.
+	refreshed uint64
 	// capture is of the own state, at the end of the block; nil for none. It is committed when all before it is
 	// confirmed.
 	capture *projections.Checkpoint
@@ -49,25 +53,29 @@ func (w *archivist) deliver(ctx context.Context, d *delivery) error {
 			return err
 		}
 	}
-	err := inChunks(d.messages, func(rows []clickhouse.MessageRow) error {
-		return w.a.retry(ctx, "insert messages", func(ctx context.Context) error { return w.a.sink.InsertMessages(ctx, rows) })
-	})
-	if err != nil {
+	sink := w.a.sink
+	if err := errors.Join(
+		inChunks(ctx, w.a, "insert messages", d.messages, sink.InsertMessages),
+		inChunks(ctx, w.a, "insert cohorts", d.cohorts, sink.InsertCohorts),
+		inChunks(ctx, w.a, "insert hours", d.hours, func(ctx context.Context, rows []clickhouse.CohortRow) error {
+			return sink.InsertHours(ctx, w.partition, rows)
+		}),
+	); err != nil {
 		return err
 	}
-	err = inChunks(d.cohorts, func(rows []clickhouse.CohortRow) error {
-		return w.a.retry(ctx, "insert cohorts", func(ctx context.Context) error { return w.a.sink.InsertCohorts(ctx, rows) })
-	})
-	if err != nil || d.capture == nil {
-		return err
+	if d.refreshed != 0 {
+		w.refreshed.Store(d.refreshed)
+	}
+	if d.capture == nil {
+		return nil
 	}
 	return w.commit(d.capture)
 }
 
-func inChunks[T any](rows []T, f func([]T) error) error {
+func inChunks[T any](ctx context.Context, a *Analytics, what string, rows []T, insert func(context.Context, []T) error) error {
 	for len(rows) > 0 {
 		n := min(len(rows), refreshRows)
-		if err := f(rows[:n]); err != nil {
+		if err := a.retry(ctx, what, func(ctx context.Context) error { return insert(ctx, rows[:n]) }); err != nil {
 			return err
 		}
 		rows = rows[n:]

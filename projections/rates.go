@@ -122,7 +122,8 @@ type Cell struct {
 	App string
 	// Hour as Unix milliseconds divided by HourMillis.
 	Hour int64
-	// Group is the group; empty for a single chat, where Peer is the receiver.
+	// Group is the group; empty for a single chat, where Peer is the receiver. The total of an hour has none of these,
+	// nor a sender.
 	Group, Peer string
 	Sender      string
 	Tally

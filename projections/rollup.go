@@ -88,10 +88,12 @@ func (p *Partition) changing(m *message) (*cell, error) {
 		return nil, err
 	}
 	p.touchCell(x)
-	if p.trackCells && !x.changed {
-		x.changed = true
-		x.refs++
-		p.changedCells = append(p.changedCells, x)
+	if p.trackCells {
+		for y := x; y != nil && !y.changed; y = y.total {
+			y.changed = true
+			y.refs++
+			p.changedCells = append(p.changedCells, y)
+		}
 	}
 	return x, nil
 }
@@ -185,8 +187,8 @@ func (p *Partition) rollRecalled(m *message) error {
 	return nil
 }
 
-// TakeCells appends the cells that the entries applied since the last call have changed, with their values now. A
-// cell is in the list once. It is for a partition opened with Options.TrackCells. What was not taken before a
+// TakeCells appends the cells that the entries applied since the last call have changed, with their values now, and the
+// totals of their hours, which have no sender. Each is in the list once. It is for a partition opened with Options.TrackCells. What was not taken before a
 // checkpoint is not told by the partition that is opened from it: take and keep first, then commit.
 func (p *Partition) TakeCells(dst []Cell) []Cell {
 	p.mu.Lock()

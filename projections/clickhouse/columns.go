@@ -49,6 +49,13 @@ var cohortsTable = table{"cohorts", []clickhouse.ColumnNameAndType{
 	{Name: "version", Type: "UInt64"},
 }}
 
+var hoursTable = table{"hours", []clickhouse.ColumnNameAndType{
+	{Name: "app", Type: lowType}, {Name: "hour", Type: "DateTime('UTC')"}, {Name: "partition", Type: "UInt16"},
+	{Name: "messages", Type: "UInt64"}, {Name: "eligible", Type: "UInt64"}, {Name: "delivered", Type: "UInt64"},
+	{Name: "read", Type: "UInt64"}, {Name: "recalled", Type: "UInt64"}, {Name: "bins", Type: "Array(UInt16)"},
+	{Name: "counts", Type: "Array(UInt64)"}, {Name: "version", Type: "UInt64"},
+}}
+
 // insert is the statement, without its values.
 func (t *table) insert() string {
 	var s strings.Builder

@@ -63,6 +63,11 @@ func (s *Store) InsertCohorts(ctx context.Context, rows []CohortRow) error {
 	return s.send(ctx, &cohortsTable, cohortValues(rows), clickhouse.Settings{})
 }
 
+// InsertHours stores the latest totals of hours in one partition. To store them again does no harm.
+func (s *Store) InsertHours(ctx context.Context, partition int, rows []CohortRow) error {
+	return s.send(ctx, &hoursTable, hourValues(partition, rows), clickhouse.Settings{})
+}
+
 func (s *Store) send(ctx context.Context, t *table, values []any, settings clickhouse.Settings) error {
 	// The server may be set to collect inserts in memory; the answer has to mean that it has them.
 	settings["async_insert"] = 0
@@ -105,6 +110,7 @@ var refusals = []int32{
 	6, 25, 26, 27, 38, 41, 72, // cannot parse …
 	33, // cannot read all data
 	53, 69, 70, 131, 321, 691,
+	469, // a constraint of the table
 }
 
 // Refused reports whether an insert failed because of its rows: to repeat it would be of no use.

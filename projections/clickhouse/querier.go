@@ -11,8 +11,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// ReadRates answers from the table cohorts, with the rows that the embedded rollup gives, in the order and with the
-// limit of the query.
+// ReadRates answers from the table cohorts, or hours where that is enough, with the rows that the embedded rollup gives,
+// in the order and with the limit of the query.
 func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) ([]projections.RateRow, error) {
 	first, last := q.Hours()
 	if first > last {
@@ -35,11 +35,15 @@ func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) ([]proje
 	if q.By == projections.ByGroup {
 		where = append(where, "`group` != ''")
 	}
+	table := cohortsTable.name
+	if q.By == projections.ByHour && q.Group == "" && q.Sender == "" {
+		table = hoursTable.name
+	}
 	// A cohort never moves from one month to another, so the months need not be merged with each other.
 	sql := fmt.Sprintf(`SELECT toString(%s), any(hour), sum(messages), sum(eligible), sum(delivered), sum(read), sum(recalled),
 			(sumMap(bins, counts) AS times).1, times.2
-		FROM cohorts FINAL WHERE %s GROUP BY %[1]s ORDER BY %[3]s LIMIT %[4]d
-		SETTINGS do_not_merge_across_partitions_select_final = 1`, key, strings.Join(where, " AND "), order, q.Limit)
+		FROM %s FINAL WHERE %s GROUP BY %[1]s ORDER BY %[4]s LIMIT %[5]d
+		SETTINGS do_not_merge_across_partitions_select_final = 1`, key, table, strings.Join(where, " AND "), order, q.Limit)
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{

@@ -34,7 +34,8 @@ func messageValues(rows []MessageRow) []any {
 	return []any{app, group, peer, id, sender, sentAt, receipt, recalled, eligible, delivered, read, firstAt, lastAt, version}
 }
 
-// CohortRow is the latest state of a cohort, and the log position at which it was so.
+// CohortRow is the latest state of a cohort, or of the total of an hour in one partition, and the log position at which it
+// was so.
 type CohortRow struct {
 	projections.Cell
 	Version uint64
@@ -42,27 +43,41 @@ type CohortRow struct {
 
 // cohortValues are the columns, in the order of cohortsTable.
 func cohortValues(rows []CohortRow) []any {
+	group, peer, sender := make([]string, len(rows)), make([]string, len(rows)), make([]string, len(rows))
+	for i := range rows {
+		group[i], peer[i], sender[i] = rows[i].Group, rows[i].Peer, rows[i].Sender
+	}
+	app, hour, numbers := tallyValues(rows)
+	return append([]any{app, hour, group, peer, sender}, numbers...)
+}
+
+// hourValues are the columns, in the order of hoursTable.
+func hourValues(partition int, rows []CohortRow) []any {
+	partitions := make([]uint16, len(rows))
+	for i := range rows {
+		partitions[i] = uint16(partition)
+	}
+	app, hour, numbers := tallyValues(rows)
+	return append([]any{app, hour, partitions}, numbers...)
+}
+
+// tallyValues are what both tables have in common: the beginning of the key, and all that is counted.
+func tallyValues(rows []CohortRow) (app []string, hour []time.Time, numbers []any) {
 	n := len(rows)
-	var (
-		app, group, peer, sender                       = make([]string, n), make([]string, n), make([]string, n), make([]string, n)
-		hour                                           = make([]time.Time, n)
-		messages, eligible, delivered, reads, recalled = make([]uint64, n), make([]uint64, n), make([]uint64, n), make([]uint64, n), make([]uint64, n)
-		bins                                           = make([][]uint16, n)
-		counts                                         = make([][]uint64, n)
-		version                                        = make([]uint64, n)
-	)
+	app, hour = make([]string, n), make([]time.Time, n)
+	messages, eligible, version := make([]uint64, n), make([]uint64, n), make([]uint64, n)
+	delivered, reads, recalled := make([]uint64, n), make([]uint64, n), make([]uint64, n)
+	bins, counts := make([][]uint16, n), make([][]uint64, n)
 	for i := range rows {
 		c := &rows[i]
-		app[i], group[i], peer[i], sender[i] = c.App, c.Group, c.Peer, c.Sender
-		hour[i] = hourTime(c.Hour)
+		app[i], hour[i], version[i] = c.App, hourTime(c.Hour), c.Version
 		messages[i], eligible[i], delivered[i], reads[i], recalled[i] = c.Messages, c.Eligible, c.Delivered, c.Read, c.Recalled
 		bins[i], counts[i] = make([]uint16, len(c.Bins)), make([]uint64, len(c.Bins))
 		for k, b := range c.Bins {
 			bins[i][k], counts[i][k] = b.Bin, b.Count
 		}
-		version[i] = c.Version
 	}
-	return []any{app, hour, group, peer, sender, messages, eligible, delivered, reads, recalled, bins, counts, version}
+	return app, hour, []any{messages, eligible, delivered, reads, recalled, bins, counts, version}
 }
 
 // hourTime is the beginning of an hour, bounded to what a DateTime holds.

@@ -38,6 +38,8 @@ type nothing struct{}
 func (nothing) Get([]byte) ([]byte, error)                       { return nil, nil }
 func (nothing) Scan([]byte, func(key, value []byte) error) error { return nil }
 
+func (nothing) Range(_, _ []byte, _ func(key, value []byte) error) error { return nil }
+
 // folder folds entries of traffic and gives what a block takes.
 type folder struct {
 	t     testing.TB

@@ -6,18 +6,18 @@ CREATE TABLE receiptd.events
     `fact` UInt32 COMMENT '0 = the event itself' CODEC(Delta(4), ZSTD(1)),
     `at` DateTime64(3, 'UTC') COMMENT 'when the broker took the entry' CODEC(Delta(8), ZSTD(1)),
     `fingerprint` UInt64 COMMENT 'of the entry' CODEC(ZSTD(1)),
-    `kind` Enum8('none' = 0, 'message.sent' = 1, 'message.delivered' = 2, 'message.read' = 3, 'conversation.read' = 4, 'message.recalled' = 5, 'group.created' = 6, 'group.joined' = 7, 'group.left' = 8, 'group.role' = 9, 'group.dissolved' = 10, 'app.configured' = 11, 'statistic.seen' = 12) COMMENT 'what happened; none for a poison or empty entry' CODEC(ZSTD(1)),
-    `outcome` Enum8('applied' = 0, 'duplicate' = 1, 'parked' = 2, 'receipts off' = 4, 'may not ask' = 5, 'receipt not found' = 6, 'daily limit' = 7, 'delivery receipts off' = 8, 'no app' = 9, 'no group' = 10, 'not a member' = 11, 'message id taken' = 12, 'group id taken' = 13, 'no message' = 14, 'not allowed' = 15, 'group full' = 16, 'parked too long' = 17, 'poison' = 100, 'empty' = 101) COMMENT 'what was decided' CODEC(ZSTD(1)),
+    `kind` Enum8('none' = 0, 'message.sent' = 1, 'message.delivered' = 2, 'message.read' = 3, 'conversation.read' = 4, 'message.recalled' = 5, 'group.created' = 6, 'group.joined' = 7, 'group.left' = 8, 'group.role' = 9, 'group.dissolved' = 10, 'app.configured' = 11, 'statistic.seen' = 12) COMMENT 'what happened; none where there is no event' CODEC(ZSTD(1)),
+    `outcome` Enum8('applied' = 0, 'duplicate' = 1, 'parked' = 2, 'receipts off' = 4, 'may not ask' = 5, 'receipt not found' = 6, 'daily limit' = 7, 'delivery receipts off' = 8, 'no app' = 9, 'no group' = 10, 'not a member' = 11, 'message id taken' = 12, 'group id taken' = 13, 'no message' = 14, 'not allowed' = 15, 'group full' = 16, 'parked too long' = 17, 'poison' = 100, 'empty' = 101, 'kept as bytes' = 102) COMMENT 'what was decided' CODEC(ZSTD(1)),
     `app` LowCardinality(String) COMMENT 'org#app' CODEC(ZSTD(1)),
     `group` LowCardinality(String) COMMENT 'empty for a single chat' CODEC(ZSTD(1)),
     `user` LowCardinality(String) COMMENT 'who acted' CODEC(ZSTD(1)),
     `peer` LowCardinality(String) COMMENT 'the other user of a single chat' CODEC(ZSTD(1)),
     `message` LowCardinality(String) CODEC(ZSTD(1)),
-    `content` String COMMENT 'text of a receipt; the reason of a poison entry' CODEC(ZSTD(1)),
+    `content` String COMMENT 'text of a receipt; the reason of an entry kept as bytes' CODEC(ZSTD(1)),
     `receipt` Bool COMMENT 'the sender asked for receipts' CODEC(ZSTD(1)),
     `strict` Bool CODEC(ZSTD(1)),
     `client_ms` Int64 COMMENT 'when it happened at the client, Unix ms, 0 = not given' CODEC(Delta(8), ZSTD(1)),
-    `extra` String COMMENT 'JSON: what only rare kinds have; subject and bytes of a poison entry' CODEC(ZSTD(1)),
+    `extra` String COMMENT 'JSON: what only rare kinds have; subject and bytes of an entry kept as such' CODEC(ZSTD(1)),
     `sender` LowCardinality(String) COMMENT 'of the message; this and what follows: of applied events only' CODEC(ZSTD(1)),
     `sent_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `took_ms` Int64 ALIAS if(sent_at = 0, 0, greatest(0, dateDiff('ms', sent_at, at))) COMMENT 'from sending to delivery or reading',
@@ -76,6 +76,26 @@ PARTITION BY toYYYYMM(hour)
 ORDER BY (app, hour, group, peer, sender)
 SETTINGS index_granularity = 8192
 COMMENT 'receiptd: messages by sender, conversation and hour';
+
+CREATE TABLE receiptd.hours
+(
+    `app` LowCardinality(String) CODEC(ZSTD(1)),
+    `hour` DateTime('UTC') COMMENT 'of sending' CODEC(Delta(4), ZSTD(1)),
+    `partition` UInt16 COMMENT 'of the log' CODEC(ZSTD(1)),
+    `messages` UInt64 CODEC(ZSTD(1)),
+    `eligible` UInt64 CODEC(ZSTD(1)),
+    `delivered` UInt64 CODEC(ZSTD(1)),
+    `read` UInt64 CODEC(ZSTD(1)),
+    `recalled` UInt64 CODEC(ZSTD(1)),
+    `bins` Array(UInt16) COMMENT 'bin numbers, ascending' CODEC(ZSTD(1)),
+    `counts` Array(UInt64) COMMENT 'reads in each bin' CODEC(ZSTD(1)),
+    `version` UInt64 COMMENT 'log position in the partition' CODEC(Delta(8), ZSTD(1))
+)
+ENGINE = ReplacingMergeTree(version)
+PARTITION BY toYYYYMM(hour)
+ORDER BY (app, hour, partition)
+SETTINGS index_granularity = 8192
+COMMENT 'receiptd: messages by hour';
 
 CREATE TABLE receiptd.migrations
 (
