@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/receiptd/receiptd/internal/chtest/engine"
 )
 
 // startMax bounds the start of the engine on a busy machine.
@@ -109,8 +112,19 @@ func (s *Server) start() error {
 // DSN is what receiptd and clickhouse-go take to connect to a database of the server.
 func (s *Server) DSN(database string) string { return "http://" + s.address + "/" + database }
 
-// Dir is the data directory.
-func (s *Server) Dir() string { return s.dir }
+// RowsRead is how many rows of tables all statements have read since the process was started.
+func (s *Server) RowsRead() (rows uint64) {
+	s.t.Helper()
+	response, err := http.Get("http://" + s.address + engine.RowsReadPath)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if _, err := fmt.Fscan(response.Body, &rows); err != nil {
+		s.t.Fatal(err)
+	}
+	return rows
+}
 
 // Kill ends the process as kill -9 does, if it runs.
 func (s *Server) Kill() {
