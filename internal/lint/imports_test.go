@@ -75,6 +75,7 @@ var layers = map[string]layer{
 	"internal/bench/measure":         {},
 	"internal/chtest":                {},
 	"internal/chtest/engine":         {},
+	"internal/chtest/cmd/chbench":    {sees: []string{anything, "internal/chtest", "internal/sim"}},
 	"internal/chtest/cmd/clickhouse": {sees: []string{"internal/chtest", "internal/chtest/engine"}},
 
 	"cmd/receiptd": {sees: []string{"internal/runtime", "internal/config"}},

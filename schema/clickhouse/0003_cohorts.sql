@@ -20,4 +20,5 @@ CREATE TABLE IF NOT EXISTS cohorts
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(hour)
 ORDER BY (app, hour, `group`, peer, sender)
+SETTINGS index_granularity = 1024
 COMMENT 'receiptd: messages by sender, conversation and hour';

@@ -26,8 +26,8 @@ type Handler struct {
 	rowsRead atomic.Uint64
 }
 
-// RowsReadPath is where the handler says how many rows of tables all statements have read so far.
-const RowsReadPath = "/rows-read"
+// rowsReadPath is where the handler says how many rows of tables all statements have read so far.
+const rowsReadPath = "/rows-read"
 
 // hello is what clickhouse-go asks first, and the only answer it reads with a protocol version of its own. From
 // then on it reads with the revision that it was told: the library's, 0.
@@ -38,7 +38,7 @@ const paramRevision = "client_protocol_version"
 
 // ServeHTTP runs one statement.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == RowsReadPath {
+	if r.URL.Path == rowsReadPath {
 		fmt.Fprintln(w, h.rowsRead.Load())
 		return
 	}

@@ -74,7 +74,7 @@ CREATE TABLE receiptd.cohorts
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(hour)
 ORDER BY (app, hour, group, peer, sender)
-SETTINGS index_granularity = 8192
+SETTINGS index_granularity = 1024
 COMMENT 'receiptd: messages by sender, conversation and hour';
 
 CREATE TABLE receiptd.hours

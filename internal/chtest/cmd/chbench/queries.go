@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/chtest"
+	"github.com/receiptd/receiptd/internal/sim"
+	"github.com/receiptd/receiptd/projections"
+	ch "github.com/receiptd/receiptd/projections/clickhouse"
+)
+
+type queryResult struct {
+	Rows        uint64       `json:"rows"`
+	FillRowsS   float64      `json:"fill_rows_per_s"`
+	BytesPerRow float64      `json:"bytes_per_row_on_disk"`
+	Cohorts     uint64       `json:"cohorts"`
+	Kinds       []queryTimes `json:"kinds"`
+}
+
+// queryTimes are those of questions of one kind.
+type queryTimes struct {
+	Kind  string  `json:"kind"`
+	P50MS float64 `json:"p50_ms"`
+	P95MS float64 `json:"p95_ms"`
+	// RowsRead is the most that one of them read, Percent that of the rows of events.
+	RowsRead uint64  `json:"rows_read"`
+	Percent  float64 `json:"rows_read_percent"`
+}
+
+func openStore(ctx context.Context, server *chtest.Process, database string) (*ch.Store, error) {
+	s, err := ch.New(ch.Options{DSN: server.DSN(database)})
+	if err != nil {
+		return nil, err
+	}
+	return s, s.Ready(ctx)
+}
+
+func openConn(server *chtest.Process, database string) (driver.Conn, error) {
+	o, err := clickhouse.ParseDSN(server.DSN(database))
+	if err != nil {
+		return nil, err
+	}
+	return clickhouse.Open(o)
+}
+
+// sizes are the bytes of a row of events, and of an event in all tables, with the parts merged.
+func sizes(ctx context.Context, server *chtest.Process, database string, n int) (perRow, perEvent float64, err error) {
+	conn, err := openConn(server, database)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer conn.Close()
+	for _, table := range []string{"events", "messages", "cohorts", "hours"} {
+		if err := conn.Exec(ctx, "OPTIMIZE TABLE "+table+" FINAL"); err != nil {
+			return 0, 0, err
+		}
+	}
+	const where = " FROM system.parts WHERE active AND database = currentDatabase()"
+	row := conn.QueryRow(ctx, "SELECT sumIf(bytes_on_disk, table = 'events') / sumIf(rows, table = 'events'), sum(bytes_on_disk) / "+fmt.Sprint(n)+where)
+	err = row.Scan(&perRow, &perEvent)
+	return perRow, perEvent, err
+}
+
+// first is when the rows for the questions begin.
+var first = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+
+// measureQueries makes rows over many days and asks for read rates.
+func measureQueries(ctx context.Context, server *chtest.Process, c *cli) (*queryResult, error) {
+	store, err := openStore(ctx, server, "queries")
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	r := &queryResult{}
+	started := time.Now()
+	if r.Rows, err = fill(ctx, store, c); err != nil {
+		return nil, fmt.Errorf("fill: %w", err)
+	}
+	r.FillRowsS = float64(r.Rows) / time.Since(started).Seconds()
+	if r.BytesPerRow, _, err = sizes(ctx, server, "queries", 1); err != nil {
+		return nil, err
+	}
+	conn, err := openConn(server, "queries")
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if err := conn.QueryRow(ctx, "SELECT count() FROM cohorts").Scan(&r.Cohorts); err != nil {
+		return nil, err
+	}
+	all := int64(c.Days) * 24
+	for _, kind := range []struct {
+		name  string
+		by    projections.RateBy
+		hours int64
+		group bool
+	}{
+		{"hours of all days", projections.ByHour, all, false}, {"hours of one day", projections.ByHour, 24, false},
+		{"groups of all days", projections.ByGroup, all, false}, {"groups of one day", projections.ByGroup, 24, false},
+		{"senders of one day", projections.BySender, 24, false}, {"hours of a week of one group", projections.ByHour, 7 * 24, true},
+	} {
+		t := queryTimes{Kind: kind.name}
+		var took []float64
+		for range c.Queries {
+			q := projections.RateQuery{App: "bench#app1", By: kind.by, Limit: 100}
+			q.From = first + rand.Int64N(max(1, all-kind.hours+1))*projections.HourMillis
+			q.To = q.From + kind.hours*projections.HourMillis
+			if kind.group {
+				q.Group = groups[rand.IntN(len(groups))]
+			}
+			before, err := server.RowsRead()
+			if err != nil {
+				return nil, err
+			}
+			asked := time.Now()
+			if _, err := store.ReadRates(ctx, q); err != nil {
+				return nil, err
+			}
+			took = append(took, float64(time.Since(asked).Microseconds())/1000)
+			after, err := server.RowsRead()
+			if err != nil {
+				return nil, err
+			}
+			t.RowsRead = max(t.RowsRead, after-before)
+		}
+		slices.Sort(took)
+		t.P50MS, t.P95MS = took[len(took)/2], took[len(took)*95/100]
+		t.Percent = 100 * float64(t.RowsRead) / float64(r.Rows)
+		r.Kinds = append(r.Kinds, t)
+	}
+	return r, nil
+}
+
+// groups are those of the traffic.
+var groups []string
+
+// nothing is a backing without anything in it: the state stays in memory.
+type nothing struct{}
+
+func (nothing) Get([]byte) ([]byte, error)                               { return nil, nil }
+func (nothing) Scan([]byte, func(key, value []byte) error) error         { return nil }
+func (nothing) Range(_, _ []byte, _ func(key, value []byte) error) error { return nil }
+
+// fill folds traffic at times of its own, without a log, and stores what comes of it.
+func fill(ctx context.Context, store *ch.Store, c *cli) (rows uint64, err error) {
+	traffic, err := sim.New(sim.DefaultConfig())
+	if err != nil {
+		return 0, err
+	}
+	generators, err := traffic.Generators(1)
+	if err != nil {
+		return 0, err
+	}
+	part, err := projections.Open(0, nothing{}, projections.Options{CacheBytes: 1 << 40, KeepFacts: true, TrackCells: true})
+	if err != nil {
+		return 0, err
+	}
+	f := &filler{store: store, part: part, block: &ch.Block{}, x: projections.Entry{At: first}, latest: map[[2]string]ch.MessageRow{}}
+	settings := traffic.Settings()
+	for _, app := range traffic.Apps() {
+		if err := f.add(ctx, []events.Event{{Kind: events.AppConfigured, App: app, Settings: &settings, Revision: 1}}); err != nil {
+			return 0, err
+		}
+	}
+	for _, e := range traffic.Setup() {
+		groups = append(groups, e.Group)
+		if err := f.add(ctx, []events.Event{e}); err != nil {
+			return 0, err
+		}
+	}
+	const entry = 1000
+	f.step = int64(c.Days) * 24 * projections.HourMillis * entry / int64(c.Rows)
+	var evs []events.Event
+	for f.rows < uint64(c.Rows) && err == nil {
+		evs = generators[0].Next(evs[:0], entry)
+		err = f.add(ctx, evs)
+	}
+	if err == nil {
+		err = f.flush(ctx)
+	}
+	return f.rows, err
+}
+
+type filler struct {
+	store  *ch.Store
+	part   *projections.Partition
+	block  *ch.Block
+	x      projections.Entry
+	step   int64 // between entries, ms
+	batch  events.Batch
+	facts  []projections.Fact
+	latest map[[2]string]ch.MessageRow // by app and id
+	rows   uint64
+}
+
+func (f *filler) add(ctx context.Context, evs []events.Event) error {
+	f.x.Sequence++
+	f.x.At += f.step
+	f.x.Fingerprint = f.x.Sequence
+	if f.block.Rows() > 1<<17 || !f.block.Fits(f.x.At) {
+		if err := f.flush(ctx); err != nil {
+			return err
+		}
+	}
+	f.batch.SetEvents(evs)
+	outcomes, err := f.part.Apply(f.x, &f.batch)
+	if err != nil {
+		return err
+	}
+	f.facts = f.part.TakeFacts(f.facts[:0])
+	for i := range f.facts {
+		x := &f.facts[i]
+		f.latest[[2]string{x.App, x.Message.ID}] = ch.MessageRow{App: x.App, Message: x.Message, Version: f.x.Sequence}
+	}
+	return f.block.Add(f.x, &f.batch, outcomes, f.facts)
+}
+
+func (f *filler) flush(ctx context.Context) error {
+	if err := f.store.Insert(ctx, f.block, f.block.Token(0)); err != nil {
+		return err
+	}
+	f.rows += uint64(f.block.Rows())
+	f.block = &ch.Block{}
+	var messages []ch.MessageRow
+	for _, m := range f.latest {
+		messages = append(messages, m)
+	}
+	clear(f.latest)
+	if err := f.store.InsertMessages(ctx, messages); err != nil {
+		return err
+	}
+	var cohorts, hours []ch.CohortRow
+	for _, c := range f.part.TakeCells(nil) {
+		if c.Sender == "" {
+			hours = append(hours, ch.CohortRow{Cell: c, Version: f.x.Sequence})
+		} else {
+			cohorts = append(cohorts, ch.CohortRow{Cell: c, Version: f.x.Sequence})
+		}
+	}
+	if err := f.store.InsertCohorts(ctx, cohorts); err != nil {
+		return err
+	}
+	return f.store.InsertHours(ctx, 0, hours)
+}

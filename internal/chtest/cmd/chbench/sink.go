@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/chtest"
+	"github.com/receiptd/receiptd/internal/sim"
+	"github.com/receiptd/receiptd/projections/clickhouse"
+)
+
+type sinkResult struct {
+	Events         int     `json:"events"`
+	Rows           uint64  `json:"rows"`
+	Blocks         int     `json:"blocks"`
+	RowsPerS       float64 `json:"rows_per_s"`
+	DirectRowsPerS float64 `json:"direct_rows_per_s"`
+	Ratio          float64 `json:"ratio_sink_to_direct"`
+	BytesPerRow    float64 `json:"bytes_per_row_on_disk"`
+	BytesPerEvent  float64 `json:"bytes_per_event_all_tables"`
+}
+
+const partitions = 2
+
+// measureSink fills a log, then ClickHouse from it, and then inserts the blocks that came of it into other tables.
+func measureSink(ctx context.Context, server *chtest.Process, dir string, n int) (*sinkResult, error) {
+	log, err := eventlog.Open(ctx, eventlog.Config{Dir: filepath.Join(dir, "log"), Partitions: partitions, Fsync: eventlog.FsyncInterval})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = log.Close(context.WithoutCancel(ctx)) }() // thrown away
+	if err := fillLog(ctx, log, n); err != nil {
+		return nil, fmt.Errorf("fill the log: %w", err)
+	}
+	sink := &collecting{}
+	if sink.Store, err = openStore(ctx, server, "sink"); err != nil {
+		return nil, err
+	}
+	defer sink.Close()
+	r := &sinkResult{Events: n}
+	took, err := fillFrom(ctx, log, sink, filepath.Join(dir, "state"))
+	if err != nil {
+		return nil, err
+	}
+	r.Rows, r.Blocks = uint64(sink.rows), len(sink.blocks)
+	r.RowsPerS = float64(sink.rows) / took.Seconds()
+	direct, err := openStore(ctx, server, "direct")
+	if err != nil {
+		return nil, err
+	}
+	defer direct.Close()
+	if took, err = insertDirectly(ctx, direct, sink.blocks); err != nil {
+		return nil, err
+	}
+	r.DirectRowsPerS = float64(sink.rows) / took.Seconds()
+	r.Ratio = r.RowsPerS / r.DirectRowsPerS
+	r.BytesPerRow, r.BytesPerEvent, err = sizes(ctx, server, "sink", n)
+	return r, err
+}
+
+// fillLog puts traffic into the log, as much as n events.
+func fillLog(ctx context.Context, log *eventlog.Log, n int) error {
+	traffic, err := sim.New(sim.DefaultConfig())
+	if err != nil {
+		return err
+	}
+	settings := traffic.Settings()
+	for k := range log.Partitions() {
+		for _, app := range traffic.Apps() {
+			t, err := log.SubmitTo(ctx, k, []events.Event{{Kind: events.AppConfigured, App: app, Settings: &settings, Revision: 1}})
+			if err == nil {
+				err = t.Wait(ctx)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if _, err := log.Append(ctx, traffic.Setup()); err != nil {
+		return err
+	}
+	generators, err := traffic.Generators(1)
+	if err != nil {
+		return err
+	}
+	var last *eventlog.Ticket
+	var evs []events.Event
+	for left := n; left > 0; left -= len(evs) {
+		evs = generators[0].Next(evs[:0], min(left, 1000))
+		if last, err = log.Submit(ctx, evs); err != nil {
+			return err
+		}
+	}
+	return last.Wait(ctx)
+}
+
+// collecting is a sink that keeps the blocks it was given.
+type collecting struct {
+	*clickhouse.Store
+	mu     sync.Mutex
+	blocks []*clickhouse.Block
+	rows   int
+}
+
+// Insert stores the block.
+func (c *collecting) Insert(ctx context.Context, b *clickhouse.Block, token string) error {
+	err := c.Store.Insert(ctx, b, token)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.blocks = append(c.blocks, b)
+	c.rows += b.Rows()
+	return err
+}
+
+// fillFrom has the analytics fill the sink with all that is in the log, and says how long that takes.
+func fillFrom(ctx context.Context, log *eventlog.Log, sink consumers.SinkArchive, dir string) (time.Duration, error) {
+	a, err := consumers.NewAnalytics(log, sink, consumers.AnalyticsOptions{Dir: dir})
+	if err != nil {
+		return 0, err
+	}
+	running, cancel := context.WithCancel(ctx)
+	var group errgroup.Group
+	group.Go(func() error { return a.Run(running) })
+	started := time.Now()
+	for k := range log.Partitions() {
+		_, last, err := log.Bounds(ctx, k)
+		for err == nil && a.Stats()[k].Stored < last {
+			time.Sleep(time.Millisecond)
+			err = ctx.Err()
+		}
+		if err != nil {
+			cancel()
+			return 0, errors.Join(err, group.Wait(), a.Close())
+		}
+	}
+	took := time.Since(started)
+	for k := range log.Partitions() { // the latest state of messages, for the sizes
+		_, last, err := log.Bounds(ctx, k)
+		for err == nil && a.Stats()[k].Refreshed < last {
+			time.Sleep(10 * time.Millisecond)
+			err = ctx.Err()
+		}
+	}
+	cancel()
+	return took, errors.Join(group.Wait(), a.Close())
+}
+
+// insertDirectly inserts blocks, those of each partition after each other.
+func insertDirectly(ctx context.Context, store *clickhouse.Store, blocks []*clickhouse.Block) (time.Duration, error) {
+	started := time.Now()
+	group, ctx := errgroup.WithContext(ctx)
+	for k := range partitions {
+		group.Go(func() error {
+			for _, b := range blocks {
+				if b.Partition != k {
+					continue
+				}
+				if err := store.Insert(ctx, b, b.Token(0)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	return time.Since(started), err
+}
