@@ -39,6 +39,7 @@ type cli struct {
 	Replay replayCommand `cmd:"" help:"Rebuild the state from the log and switch to it."`
 	Verify verifyCommand `cmd:"" help:"Rebuild the state beside the live one and compare."`
 	Tail   tailCommand   `cmd:"" help:"Follow events as JSON lines."`
+	Schema schemaCommand `cmd:"" help:"Print the ClickHouse tables for a cluster."`
 	Bench  benchCommands `cmd:"" help:"Measure the whole path on this machine, or compare it with others."`
 }
 

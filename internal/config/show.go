@@ -61,6 +61,8 @@ func ToolNames() []string {
 	return []string{
 		// tail, replay, verify
 		"server", "app", "from", "cursor", "count", "projection", "json",
+		// schema
+		"cluster", "database",
 		// bench
 		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", "cpu-profile", "profile-phase",
 		"points", "svg", "runs", "systems",

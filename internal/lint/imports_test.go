@@ -80,7 +80,7 @@ var layers = map[string]layer{
 
 	"cmd/receiptd": {sees: []string{"internal/runtime", "internal/config"}},
 	"cmd/receiptctl": {sees: []string{
-		"consumers", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/bench", "internal/bench/peers",
+		"consumers", "projections/clickhouse", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/bench", "internal/bench/peers",
 		"internal/sim"}},
 }
 
@@ -89,6 +89,7 @@ var confined = map[string]string{
 	"github.com/jackc/pgx/v5":      "internal/bench/peers",
 	"github.com/redis/go-redis/v9": "internal/bench/peers",
 	"github.com/ThreeDotsLabs":     "internal/bench/peers",
+	"github.com/ebitengine/purego": "internal/chtest/engine",
 }
 
 // forTests are the packages, with those below them, that code in production must not need. A layer that names

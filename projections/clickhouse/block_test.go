@@ -1,0 +1,179 @@
+package clickhouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
+)
+
+const testApp = "acme#chat"
+
+// talk is a group and a single chat in which every kind of fact comes to be.
+func (f *folder) talk(b *Block) {
+	f.t.Helper()
+	settings := events.DefaultSettings()
+	settings.GroupReceipts.Enabled = true
+	f.add(b, 0, events.Event{Kind: events.AppConfigured, App: testApp, Settings: &settings, Revision: 1})
+	in := func(kind events.Kind, user, message string) events.Event {
+		return events.Event{Kind: kind, App: testApp, Group: "g", User: user, Message: message, Receipt: kind == events.MessageSent}
+	}
+	single := func(kind events.Kind, user, peer, message string) events.Event {
+		return events.Event{Kind: kind, App: testApp, User: user, Peer: peer, Message: message}
+	}
+	f.add(b, 10, events.Event{Kind: events.GroupCreated, App: testApp, Group: "g", User: "ann", Members: []string{"ben", "cleo"}, Admins: []string{"dan"}})
+	early := in(events.MessageRead, "ben", "m1")
+	early.Content, early.Time = "so early", 42
+	f.add(b, 10, early, in(events.MessageSent, "ann", "m1"), in(events.MessageRead, "cleo", "m1"), in(events.MessageRead, "cleo", "m1"))
+	f.add(b, 10, single(events.MessageSent, "ann", "ben", "s1"), single(events.MessageSent, "ann", "ben", "s2"), single(events.MessageSent, "ben", "ann", "s3"))
+	f.add(b, 10, single(events.MessageDelivered, "ben", "ann", "s1"))
+	f.add(b, 10, single(events.ConversationRead, "ben", "ann", ""))
+	f.add(b, 10, in(events.MessageRecalled, "ann", "m1"), in(events.MessageRead, "dan", "m1"))
+}
+
+// TestEveryFactIsARow folds a small talk and looks at every row that a question would count.
+func TestEveryFactIsARow(t *testing.T) {
+	ctx := context.Background()
+	s := openStore(t)
+	f := newFolder(t)
+	b := &Block{Partition: 3}
+	f.talk(b)
+	must(t, b.AddPoison(projections.Entry{Sequence: 8, At: f.x.At, Fingerprint: 8}, "some.subject", []byte{0, 255}, "it is broken"))
+	must(t, b.Add(projections.Entry{Sequence: 9, At: f.x.At, Fingerprint: 9}, &events.Batch{}, nil, nil))
+	must(t, s.Insert(ctx, b, b.Token(0)))
+	rows, err := s.conn.Query(ctx, "SELECT concat(sequence, '.', `index`, '.', fact, ' ', toString(kind), ' ', toString(outcome), ' ', `group`, ' ', "+
+		"user, '/', peer, ' ', message, ' ', content, ' | ', sender, ' ', took_ms, ' ', eligible, ' ', readers) FROM events ORDER BY sequence, `index`, fact")
+	must(t, err)
+	defer rows.Close()
+	var got []string
+	for rows.Next() {
+		var line string
+		must(t, rows.Scan(&line))
+		got = append(got, line)
+	}
+	must(t, rows.Err())
+	want := []string{
+		"1.0.0 app.configured applied  /   |  0 0 0",
+		"2.0.0 group.created applied g ann/   |  0 0 0",
+		"3.0.0 message.read parked g ben/ m1 so early |  0 0 0",
+		"3.1.0 message.sent applied g ann/ m1  | ann 0 3 0",
+		"3.1.1 message.read applied g ben/ m1 so early | ann 0 3 1",
+		"3.2.0 message.read applied g cleo/ m1  | ann 0 3 2",
+		"3.3.0 message.read duplicate g cleo/ m1  |  0 0 0",
+		"4.0.0 message.sent applied  ann/ben s1  | ann 0 1 0",
+		"4.1.0 message.sent applied  ann/ben s2  | ann 0 1 0",
+		"4.2.0 message.sent applied  ben/ann s3  | ben 0 1 0",
+		"5.0.0 message.delivered applied  ben/ann s1  | ann 10 1 0",
+		"6.0.0 conversation.read applied  ben/ann   |  0 0 0",
+		"6.0.1 message.read applied  ben/ann s1  | ann 20 1 1",
+		"6.0.2 message.read applied  ben/ann s2  | ann 20 1 1",
+		"7.0.0 message.recalled applied g ann/ m1  | ann 40 0 0",
+		"7.1.0 message.read receipt not found g dan/ m1  |  0 0 0",
+		"8.0.0 none poison  /  it is broken |  0 0 0",
+		"9.0.0 none empty  /   |  0 0 0",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestOneBlockIsOnePart: what is inserted is there as a whole; a block of two months is refused by ClickHouse, and never made.
+func TestOneBlockIsOnePart(t *testing.T) {
+	ctx := context.Background()
+	s := openStore(t)
+	f := newFolder(t)
+	b := &Block{Partition: 3}
+	g := f.traffic(b, 1)
+	for b.Rows() < 200_000 {
+		f.add(b, 1, g.Next(nil, 5000)...)
+	}
+	must(t, s.Insert(ctx, b, b.Token(0)))
+	must(t, s.Insert(ctx, b, b.Token(0)))
+	var parts, rows uint64
+	must(t, s.conn.QueryRow(ctx, "SELECT uniqExact(_part), count() FROM events").Scan(&parts, &rows))
+	if parts != 1 || rows != uint64(b.Rows()) {
+		t.Errorf("%d rows of %d in %d parts", rows, b.Rows(), parts)
+	}
+	if position, err := s.Position(ctx, 3); err != nil || position != b.Position() {
+		t.Errorf("position %+v, %v; want %+v", position, err, b.Position())
+	}
+	if position, err := s.Position(ctx, 2); err != nil || position != (Position{}) {
+		t.Errorf("position of an empty partition: %+v, %v", position, err)
+	}
+	const month = 31 * 24 * 60 * 60 * 1000
+	if b.Fits(f.x.At+month) || !b.Fits(f.x.At) {
+		t.Error("a block takes entries of two months")
+	}
+	f.add(b, month, g.Next(nil, 10)...)
+	if err := s.Insert(ctx, b, "two months"); err == nil {
+		t.Error("a block of two months was stored")
+	}
+}
+
+// TestSplitCutsBetweenEntries halves a block down to its entries.
+func TestSplitCutsBetweenEntries(t *testing.T) {
+	f := newFolder(t)
+	b := &Block{Partition: 3}
+	f.talk(b)
+	var whole func(b *Block) []uint64
+	whole = func(b *Block) []uint64 {
+		head, tail, ok := b.Split()
+		if !ok {
+			if b.First != b.Last || b.Position().Fingerprint != b.First*0x9e3779b97f4a7c15 {
+				t.Errorf("%d to %d cannot be split", b.First, b.Last)
+			}
+			return []uint64{b.First}
+		}
+		if head.Last+1 != tail.First || head.Rows()+tail.Rows() != b.Rows() {
+			t.Errorf("%d to %d was split into %d to %d and %d to %d", b.First, b.Last, head.First, head.Last, tail.First, tail.Last)
+		}
+		return append(whole(head), whole(tail)...)
+	}
+	if got := whole(b); !slices.Equal(got, []uint64{1, 2, 3, 4, 5, 6, 7}) {
+		t.Errorf("entries %v", got)
+	}
+}
+
+// TestArchiveGivesBackTheEvents compares what is read with what was stored.
+func TestArchiveGivesBackTheEvents(t *testing.T) {
+	ctx := context.Background()
+	s := openStore(t)
+	f := newFolder(t)
+	b := &Block{Partition: 3}
+	f.talk(b)
+	must(t, b.AddPoison(projections.Entry{Sequence: 8, At: f.x.At, Fingerprint: 8}, "some.subject", []byte{0, 255}, "it is broken"))
+	must(t, s.Insert(ctx, b, b.Token(0)))
+	again := newFolder(t)
+	c := &Block{Partition: 3}
+	var poison string
+	read := func(after, upto uint64) error {
+		return s.Replay(ctx, 3, 4, after, upto, func(x projections.Entry, b *events.Batch, p string) error {
+			if poison = p; p != "" {
+				return c.AddPoison(x, "some.subject", []byte{0, 255}, p)
+			}
+			outcomes, err := again.part.Apply(x, b)
+			must(t, err)
+			return c.Add(x, b, outcomes, again.part.TakeFacts(nil))
+		})
+	}
+	must(t, read(0, 3))
+	must(t, read(3, 8))
+	if poison != "it is broken" {
+		t.Errorf("poison %q", poison)
+	}
+	if got, want := fmt.Sprintf("%+v", c.values()), fmt.Sprintf("%+v", b.values()); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if err := read(8, 9); !errors.Is(err, ErrArchive) {
+		t.Errorf("an entry that is missing: %v", err)
+	}
+	must(t, s.conn.Exec(ctx, "ALTER TABLE events DELETE WHERE sequence = 3 AND `index` = 1 SETTINGS mutations_sync = 1"))
+	if err := read(2, 3); !errors.Is(err, ErrArchive) {
+		t.Errorf("an event that is missing: %v", err)
+	}
+}
