@@ -188,8 +188,9 @@ func (p *Partition) rollRecalled(m *message) error {
 }
 
 // TakeCells appends the cells that the entries applied since the last call have changed, with their values now, and the
-// totals of their hours, which have no sender. Each is in the list once. It is for a partition opened with Options.TrackCells. What was not taken before a
-// checkpoint is not told by the partition that is opened from it: take and keep first, then commit.
+// totals of their hours, which have no sender. Each is in the list once. It is for a partition opened with
+// Options.TrackCells. What was not taken before a checkpoint is not told by the partition that is opened from it: take
+// and keep first, then commit.
 func (p *Partition) TakeCells(dst []Cell) []Cell {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -104,6 +104,7 @@ func TestTakenCellsAreTheCohorts(t *testing.T) {
 		}
 		take()
 		n := 0
+		totals := map[string]projections.Tally{}
 		for _, app := range model.Apps() {
 			for _, x := range model.Cohorts(app) {
 				n++
@@ -126,10 +127,19 @@ func TestTakenCellsAreTheCohorts(t *testing.T) {
 				if got := kept[id]; got.Tally != x.Tally || !slices.Equal(got.Bins, bins) {
 					t.Fatalf("cohort %s:\n taken %+v\n model %+v", id, got, x)
 				}
+				id = name(app, x.Hour.UnixMilli()/projections.HourMillis, "", "", "")
+				total := totals[id]
+				total.Add(x.Tally)
+				totals[id] = total
 			}
 		}
-		if n != len(kept) {
-			t.Fatalf("%d cohorts were taken; model: %d", len(kept), n)
+		for id, want := range totals {
+			if got := kept[id]; got.Tally != want {
+				t.Fatalf("total %s: taken %+v; model: %+v", id, got.Tally, want)
+			}
+		}
+		if n += len(totals); n != len(kept) {
+			t.Fatalf("%d cohorts and totals were taken; model: %d", len(kept), n)
 		}
 	})
 }
