@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/consumers"
-	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/gateway"
 )
 
@@ -55,13 +54,13 @@ func (s *Server) runRetention(ctx context.Context) error {
 
 // analyticsCollector shows the figures of the sink.
 type analyticsCollector struct {
-	log       *eventlog.Log
+	core      *Core
 	analytics *consumers.Analytics
 }
 
 var (
 	descStored   = desc("analytics_sequence", "Last log entry that ClickHouse has confirmed.")
-	descSinkLag  = desc("analytics_lag_entries", "Entries appended by this process and not confirmed by ClickHouse yet.")
+	descSinkLag  = desc("analytics_lag_entries", "Entries in the log and not confirmed by ClickHouse yet.")
 	descRows     = desc("analytics_rows_total", "Rows stored in the table events since the start.")
 	descBlocks   = desc("analytics_blocks_total", "Blocks stored in the table events since the start.")
 	descFailures = desc("analytics_insert_failures_total", "Inserts of blocks that failed and were repeated.")
@@ -75,13 +74,13 @@ func (c *analyticsCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c *analyticsCollector) Collect(ch chan<- prometheus.Metric) {
-	log := c.log.Stats()
+	log, states := c.core.Log.Stats(), c.core.Projector.Stats()
 	for k, s := range c.analytics.Stats() {
 		send := func(d *prometheus.Desc, t prometheus.ValueType, v float64) {
 			ch <- prometheus.MustNewConstMetric(d, t, v, strconv.Itoa(k))
 		}
 		send(descStored, prometheus.GaugeValue, float64(s.Stored))
-		send(descSinkLag, prometheus.GaugeValue, max(0, float64(log[k].LastSequence)-float64(s.Stored)))
+		send(descSinkLag, prometheus.GaugeValue, max(0, float64(max(log[k].LastSequence, states[k].Sequence))-float64(s.Stored)))
 		send(descRows, prometheus.CounterValue, float64(s.Rows))
 		send(descBlocks, prometheus.CounterValue, float64(s.Blocks))
 		send(descFailures, prometheus.CounterValue, float64(s.Failures))

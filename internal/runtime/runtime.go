@@ -205,7 +205,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*gateway.Gatew
 		return nil, err
 	}
 	if s.analytics != nil {
-		s.registry.MustRegister(&analyticsCollector{log: s.Log, analytics: s.analytics})
+		s.registry.MustRegister(&analyticsCollector{core: s.Core, analytics: s.analytics})
 	}
 	return gateway.New(gateway.Config{
 		Sessions:   s.sdk.sessions,
