@@ -101,7 +101,7 @@ func (s *sinkTest) stop(f *filling) {
 // filled waits until the sink has everything.
 func (s *sinkTest) filled(f *filling) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute+time.Duration(*streamEvents)*100*time.Microsecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute+time.Duration(*streamEvents)*100*time.Microsecond)
 	defer cancel()
 	for k := range s.log.Partitions() {
 		for last := s.log.last(k); f.Stats()[k].Refreshed < last; {

@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -13,8 +14,9 @@ import (
 // holder left behind is followed by another one with the next number, and the last holds.
 const (
 	lockPrefix = "migrating_"
-	// lockStale is how old a lock is whose holder must have died: migrations take seconds.
-	lockStale = 5 * time.Minute
+	// lockStale is how old a lock is whose holder must have died: migrations take seconds. If it has not, two apply the
+	// same statements, which does no harm.
+	lockStale = time.Minute
 	lockRetry = 200 * time.Millisecond
 
 	codeTableExists = 57
@@ -22,18 +24,21 @@ const (
 
 // lock waits for the lock, and passes over those that are as old as stale. release gives it back.
 func (s *Store) lock(ctx context.Context, stale time.Duration) (release func() error, err error) {
+	mine := rand.Text()
 	for {
 		last, fresh, err := s.locks(ctx, stale)
 		if err != nil {
 			return nil, err
 		}
 		if !fresh {
-			err := s.conn.Exec(ctx, fmt.Sprintf("CREATE TABLE %s%d (nothing UInt8) ENGINE = Memory", lockPrefix, last+1))
+			number := last + 1
+			err := s.conn.Exec(ctx, fmt.Sprintf("CREATE TABLE %s%d (nothing UInt8) ENGINE = Memory COMMENT '%s'", lockPrefix, number, mine))
 			if err == nil {
-				return func() error { return s.unlock(ctx, last+1) }, nil
+				return func() error { return s.unlock(ctx, number) }, nil
 			}
 			if e, ok := errors.AsType[*clickhouse.Exception](err); !ok || e.Code != codeTableExists {
-				return nil, err
+				// It may have been made all the same, and would keep everybody waiting.
+				return nil, errors.Join(err, s.unlockIfMine(ctx, number, mine))
 			}
 		}
 		select {
@@ -42,6 +47,19 @@ func (s *Store) lock(ctx context.Context, stale time.Duration) (release func() e
 			return nil, fmt.Errorf("another receiptd migrates the tables: %w", ctx.Err())
 		}
 	}
+}
+
+// unlockIfMine drops a lock that nobody else holds.
+func (s *Store) unlockIfMine(ctx context.Context, number int32, mine string) error {
+	looking, cancel := s.bounded(context.WithoutCancel(ctx))
+	defer cancel()
+	var made uint8
+	row := s.conn.QueryRow(looking, fmt.Sprintf("SELECT count() > 0 FROM system.tables WHERE database = currentDatabase() AND name = '%s%d' AND comment = '%s'",
+		lockPrefix, number, mine))
+	if err := row.Scan(&made); err != nil || made == 0 {
+		return err
+	}
+	return s.unlock(ctx, number)
 }
 
 // locks returns the largest number of a lock, -1 if there is none, and whether its holder may be alive.
