@@ -70,7 +70,7 @@ type filling struct {
 func (s *sinkTest) fill(sink SinkArchive) *filling {
 	s.t.Helper()
 	a := must[*Analytics](s.t)(NewAnalytics(s.log, sink, AnalyticsOptions{
-		Dir: s.dir, BlockRows: 500, BlockAge: 20 * time.Millisecond, RefreshEvery: 30 * time.Millisecond,
+		Dir: s.dir, BlockRows: max(500, *streamEvents/40), BlockAge: 20 * time.Millisecond, RefreshEvery: 30 * time.Millisecond,
 		CheckpointEvery: 50 * time.Millisecond, Logger: natstest.Logger(s.t),
 	}))
 	f := &filling{Analytics: a, done: make(chan struct{})}
