@@ -110,12 +110,15 @@ var errNotKept = errors.New("ClickHouse remembers the block and does not have it
 // The position tells that too, and the token gets another number.
 func (w *archivist) insert(ctx context.Context, b *clickhouse.Block, again intent) error {
 	doubt, attempt := again.Last != 0, again.Attempt
+	intended := false
 	started := time.Now()
-	err := w.intend(b, attempt)
-	if err != nil {
-		return err
-	}
-	err = w.a.retry(ctx, "insert events", func(ctx context.Context) error {
+	err := w.a.retry(ctx, "insert events", func(ctx context.Context) error {
+		if !intended {
+			if err := writeIntent(w.root, intent{First: b.First, Last: b.Last, Attempt: attempt}); err != nil {
+				return err
+			}
+			intended = true
+		}
 		if doubt {
 			if there, err := w.has(ctx, b); there || err != nil {
 				return err
@@ -135,10 +138,7 @@ func (w *archivist) insert(ctx context.Context, b *clickhouse.Block, again inten
 		if there, err := w.has(ctx, b); there || err != nil {
 			return err
 		}
-		attempt++
-		if err := w.intend(b, attempt); err != nil {
-			return backoff.Permanent(err)
-		}
+		attempt, intended = attempt+1, false
 		return errNotKept
 	})
 	if refused, ok := errors.AsType[*refusedError](err); ok {
@@ -152,10 +152,6 @@ func (w *archivist) insert(ctx context.Context, b *clickhouse.Block, again inten
 	w.rows.Add(uint64(b.Rows()))
 	w.blocks.Add(1)
 	return nil
-}
-
-func (w *archivist) intend(b *clickhouse.Block, attempt int) error {
-	return writeIntent(w.root, intent{First: b.First, Last: b.Last, Attempt: attempt})
 }
 
 // has reports whether the sink has the block. The error is [ErrSinkDisagrees] if it has something else in its place.

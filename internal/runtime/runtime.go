@@ -264,6 +264,8 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { return s.reconcile(failed) })
 	if s.analytics != nil {
 		group.Go(func() error { s.runAnalytics(failed); return nil })
+	}
+	if s.cfg.Analytics.RetainAge > 0 || s.cfg.Analytics.RetainSize > 0 {
 		group.Go(func() error { return s.runRetention(failed) })
 	}
 	group.Go(func() error {

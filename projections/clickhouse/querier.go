@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
-
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -25,12 +23,17 @@ func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) ([]proje
 	case projections.BySender:
 		key, order = "sender", "sum(messages) DESC, sender"
 	}
-	where := []string{"app = {app:String}", "hour >= {first:DateTime('UTC')}", "hour <= {last:DateTime('UTC')}"}
+	// Literals rather than parameters: those are escaped differently by each protocol.
+	where := []string{
+		"app = " + literal(q.App),
+		"hour >= toDateTime(" + literal(hourTime(first).Format(time.DateTime)) + ", 'UTC')",
+		"hour <= toDateTime(" + literal(hourTime(last).Format(time.DateTime)) + ", 'UTC')",
+	}
 	if q.Group != "" {
-		where = append(where, "`group` = {group:String}")
+		where = append(where, "`group` = "+literal(q.Group))
 	}
 	if q.Sender != "" {
-		where = append(where, "sender = {sender:String}")
+		where = append(where, "sender = "+literal(q.Sender))
 	}
 	if q.By == projections.ByGroup {
 		where = append(where, "`group` != ''")
@@ -46,10 +49,6 @@ func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) ([]proje
 		SETTINGS do_not_merge_across_partitions_select_final = 1`, key, table, strings.Join(where, " AND "), order, q.Limit)
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{
-		"app": q.App, "group": q.Group, "sender": q.Sender,
-		"first": hourTime(first).Format(time.DateTime), "last": hourTime(last).Format(time.DateTime),
-	}))
 	found, err := s.conn.Query(ctx, sql)
 	if err != nil {
 		return nil, fmt.Errorf("ask for read rates: %w", err)
