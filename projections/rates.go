@@ -113,6 +113,9 @@ func SortRates(q RateQuery, rows []RateRow) []RateRow {
 // or senders than it can rank.
 var ErrTooManyCohorts = errors.New("projections: the span of time holds too many cohorts")
 
+// ErrRatesUnavailable is returned for a query that the store of the cohorts does not answer now.
+var ErrRatesUnavailable = errors.New("projections: read rates are not available now")
+
 // MaxRateCohorts bounds the work of a read-rate query.
 const MaxRateCohorts = 5_000_000
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -158,6 +159,11 @@ func TestKillAnalytics(t *testing.T) {
 		time.Sleep(2500 * time.Millisecond) // longer than they take
 		return slices.Equal(before, with)
 	})
+	c.Kill()
+	if err := s.call("GET", path, nil, &without); err == nil || !strings.Contains(err.Error(), "analytics_unavailable") {
+		t.Errorf("read rates without ClickHouse: %v", err)
+	}
+	c.Restart()
 	s.stop()
 	equal(t, run(t, "receiptctl", nil, "replay", "--json", "--from=archive", "--data="+s.data, "--clickhouse="+c.DSN(receiptsDB)))
 	s.args = []string{"--partitions=2"}

@@ -49,6 +49,7 @@ var (
 	errUnknown      = &apiError{status: http.StatusServiceUnavailable, code: "unknown_outcome", message: "not known whether the events are stored; send them again, repeated events are harmless", retryAfter: 1}
 	errLogFull      = &apiError{status: http.StatusServiceUnavailable, code: "log_full", message: "the log has no room; send the events again when it has, repeated events are harmless", retryAfter: 30}
 	errRange        = &apiError{status: http.StatusBadRequest, code: "range_too_large", message: "from and to are too far apart to count all that was sent between them; ask for less at a time"}
+	errNoAnalytics  = &apiError{status: http.StatusServiceUnavailable, code: "analytics_unavailable", message: "ClickHouse does not answer now", retryAfter: 5}
 	errTimeout      = &apiError{status: http.StatusServiceUnavailable, code: "timeout", message: "not done in time", retryAfter: 1}
 )
 
@@ -103,6 +104,7 @@ func asAPIError(err error) *apiError {
 		{eventlog.ErrClosed, errUnavailable},
 		{context.DeadlineExceeded, errTimeout},
 		{context.Canceled, errCanceled},
+		{projections.ErrRatesUnavailable, errNoAnalytics},
 	} {
 		if errors.Is(err, known.err) {
 			e := *known.answer

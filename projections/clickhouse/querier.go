@@ -51,7 +51,7 @@ func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) ([]proje
 	defer cancel()
 	found, err := s.conn.Query(ctx, sql)
 	if err != nil {
-		return nil, fmt.Errorf("ask for read rates: %w", err)
+		return nil, fmt.Errorf("%w: %w", projections.ErrRatesUnavailable, err)
 	}
 	defer found.Close()
 	var rows []projections.RateRow
@@ -80,7 +80,7 @@ func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) ([]proje
 		rows = append(rows, r)
 	}
 	if err := found.Err(); err != nil {
-		return nil, fmt.Errorf("read read rates: %w", err)
+		return nil, fmt.Errorf("%w: %w", projections.ErrRatesUnavailable, err)
 	}
 	return projections.SortRates(q, rows), nil
 }
