@@ -110,7 +110,7 @@ var (
 // shownMetrics are those of a server after a bit of everything.
 func shownMetrics(t *testing.T) *metricsShown {
 	t.Helper()
-	s := startServer(t)
+	s := startServer(t, "--clickhouse=http://127.0.0.1:1/receiptd") // its figures are there when it is not
 	const app = "acme#chat"
 	s.must("PUT", appPath(app), map[string]any{"group_receipts": map[string]any{"enabled": true}}, nil)
 	stream := s.openStream(appPath(app) + "/users/ann/stream")
