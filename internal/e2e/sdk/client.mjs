@@ -81,10 +81,16 @@ export class Client {
   constructor (user, options = {}) {
     this.user = user
     this.conn = new sdk.Connection({
-      appKey, isHttpDNS: false, url: server.replace('http', 'ws') + '/websocket', apiUrl: server, delivery: true, ...options
+      appKey,
+      isHttpDNS: false,
+      url: server.replace('http', 'ws') + '/websocket',
+      apiUrl: server,
+      delivery: true,
+      isFixedDeviceId: !options.deviceId, // without a deviceId all connections share one, as the tabs of a browser do
+      ...options
     })
     this.got = Object.fromEntries(callbacks.map(name => [name, []]))
-    this.conn.addEventHandler('recorder', Object.fromEntries(callbacks.map(name => [name, arg => this.got[name].push(arg)])))
+    this.conn.addEventHandler('recorder', Object.fromEntries(callbacks.map(name => [name, arg => this.got[name].push(arg ?? {})])))
   }
 
   // open logs in with a token.
