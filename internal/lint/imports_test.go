@@ -59,6 +59,7 @@ var layers = map[string]layer{
 	"internal/accounts": {},
 	"internal/ids":      {},
 	"internal/web":      {sees: []string{"events", "projections"}},
+	"internal/web/demo": {},
 	"internal/config":   {},
 	"internal/progress": {},
 	"internal/ctl":      {sees: []string{"consumers", "internal/config"}},
