@@ -8,7 +8,8 @@ export class Traffic {
   mids = []
   cut = 0 // sends that failed
   #on = true
-  #running = []
+  #writers = []
+  #readers = []
 
   constructor (group, authors, readers) { Object.assign(this, { group, authors, readers }) }
 
@@ -19,8 +20,8 @@ export class Traffic {
   }
 
   start () {
-    for (const author of this.authors) this.#running.push(this.#write(author))
-    for (const reader of this.readers) this.#running.push(this.#readAll(reader))
+    for (const author of this.authors) this.#writers.push(this.#write(author))
+    for (const reader of this.readers) this.#readers.push(this.#readAll(reader))
   }
 
   async #write (author) {
@@ -34,8 +35,8 @@ export class Traffic {
   // #readAll reads what comes, until every message that was answered has come.
   async #readAll (reader) {
     const read = new Set()
-    const done = () => !this.#on && this.mids.every(({ mid }) => read.has(mid))
-    const deadline = () => !this.#on && Date.now() > this.ended + 60_000
+    const done = () => this.ended && this.mids.every(({ mid }) => read.has(mid))
+    const deadline = () => this.ended && Date.now() > this.ended + 60_000
     while (!done() && !deadline()) {
       for (const { id } of reader.got.onTextMessage) {
         if (read.has(id)) continue
@@ -62,8 +63,9 @@ export class Traffic {
   // finish ends the writing and waits until everything that was answered is read.
   async finish () {
     this.#on = false
+    await Promise.all(this.#writers)
     this.ended = Date.now()
-    await Promise.all(this.#running)
+    await Promise.all(this.#readers)
   }
 
   // exact checks that the server has every receipt once, and that the authors saw in the end what the server says.
