@@ -4,11 +4,9 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 const sdkBundle = "sdk/node_modules/easemob-websdk/Easemob-chat.js"
@@ -17,20 +15,9 @@ const sdkBundle = "sdk/node_modules/easemob-websdk/Easemob-chat.js"
 // read there is in the log like everything else. SHOTS=DIR keeps pictures.
 func TestDemoInABrowser(t *testing.T) {
 	npmInstalled(t, "sdk", "easemob-websdk")
-	npmInstalled(t, "browser", "playwright-core")
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := startServer(t, "--demo", "--demo-sdk="+sdkBundle)
 	base, _ := s.address()
-	cmd := exec.Command("node", "demo.mjs")
-	cmd.Dir = "browser"
-	cmd.Env = environ("BASE="+base, "CHROMIUM="+chromium)
-	timer := time.AfterFunc(scriptTime, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	cmd.WaitDelay = 10 * time.Second
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := browserScript(t, "demo.mjs", "BASE="+base).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	caughtUp(t, s)

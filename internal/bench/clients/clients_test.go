@@ -36,6 +36,12 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for server.Call(ctx, "GET", "/readyz", nil, nil, nil) != nil {
+		if ctx.Err() != nil {
+			t.Fatal("never ready")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	o := clients.Options{Server: server, Clients: 24, Members: 6, Rate: 200, Duration: time.Second}
 	r, err := clients.Run(ctx, o)
 	if err != nil {
