@@ -23,7 +23,9 @@ type benchCommands struct {
 	All   benchCommand `cmd:"" default:"withargs" help:"The whole path of receiptd, in this process. The default."`
 	Curve curveCommand `cmd:"" help:"How latency grows with load, as a table and a picture."`
 	Peers peersCommand `cmd:"" help:"The same receipts through PostgreSQL, Redis and Watermill on JetStream."`
-	Serve serveCommand `cmd:"" hidden:"" help:"Run a server for bench peers."`
+
+	Clients clientsCommand `cmd:"" help:"Many clients with the SDK's protocol on a running server."`
+	Serve   serveCommand   `cmd:"" hidden:"" help:"Run a server for bench peers."`
 }
 
 // trafficFlags say what is poured in, and where its data lies.

@@ -25,7 +25,7 @@ func (serveCommand) Run(ctx context.Context, settings config.Config, logger *slo
 		}
 		return err
 	}
-	announce(stdout, server)
+	announce(stdout, server, settings.Demo.On)
 	err = server.Run(ctx)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.ShutdownTimeout)
 	defer cancel()
@@ -33,9 +33,12 @@ func (serveCommand) Run(ctx context.Context, settings config.Config, logger *slo
 }
 
 // announce tells people where the server is.
-func announce(w io.Writer, server *runtime.Server) {
+func announce(w io.Writer, server *runtime.Server, demo bool) {
 	url := "http://" + reachable(server.Addr())
 	fmt.Fprintf(w, "receiptd listens\n  page  %s/\n  API   %s/v1\n", url, url)
+	if demo {
+		fmt.Fprintf(w, "  demo  %s/demo\n", url)
+	}
 	if addr := server.Log.IngressAddr(); addr != nil {
 		fmt.Fprintf(w, "  NATS  nats://%s\n", reachable(addr))
 	}

@@ -28,6 +28,7 @@ type Config struct {
 	Log     Log     `embed:"" group:"Receipt log:"`
 	State   State   `embed:"" group:"State:"`
 	SDK     SDK     `embed:"" group:"SDK gateway:"`
+	Demo    Demo    `embed:"" group:"Demo:"`
 	Logging Logging `embed:"" group:"Logging:"`
 
 	Analytics Analytics `embed:"" group:"Analytics:"`
@@ -101,6 +102,14 @@ type Analytics struct {
 	RetainAge time.Duration `default:"0s" placeholder:"DURATION" help:"Entries older than this leave the log once ClickHouse has them. 0s: they stay."`
 	// RetainSize bounds the log by letting entries that are in ClickHouse go; 0 = no bound.
 	RetainSize Bytes `default:"0" placeholder:"SIZE" help:"While the log is larger than this, its oldest entries leave it once ClickHouse has them. 0: they stay."`
+}
+
+// Demo are the settings of the page at /demo.
+type Demo struct {
+	// On serves it.
+	On bool `name:"demo" help:"Serve a page at /demo on which people chat with the Easemob SDK. For trying receiptd: everybody who reaches the server may use it."`
+	// SDK is the file of the SDK's main bundle.
+	SDK string `name:"demo-sdk" default:"node_modules/easemob-websdk/Easemob-chat.js" placeholder:"FILE" help:"The SDK for --demo, from the npm package easemob-websdk; receiptd does not contain it."`
 }
 
 // Logging are the settings of the program's own messages.

@@ -66,5 +66,7 @@ func ToolNames() []string {
 		// bench
 		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", "cpu-profile", "profile-phase",
 		"points", "svg", "runs", "systems",
+		// bench clients
+		"clients", "rate",
 	}
 }

@@ -42,6 +42,9 @@ func NewClient(server, key string) (*Client, error) {
 	return &Client{base: base, key: key, http: &http.Client{Transport: transport}}, nil
 }
 
+// URL is that of a path on the server.
+func (c *Client) URL(path string) *url.URL { return c.base.JoinPath(path) }
+
 // Error is an answer of the server other than a success.
 type Error struct {
 	// Status is the HTTP status.

@@ -37,6 +37,8 @@ type Config struct {
 	// Sessions, if set, serves the SDK's WebSocket at /websocket, and REST the SDK's calls at the root: all paths that are none of
 	// the API's.
 	Sessions, REST http.Handler
+	// Demo, if set, serves /demo and the files below it.
+	Demo http.Handler
 	// Progress, if set, says how far each partition is, for GET /v1/status.
 	Progress func() []Progress
 	// Version is shown in GET /v1/status.

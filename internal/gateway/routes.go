@@ -91,6 +91,15 @@ func (g *Gateway) newMux() *http.ServeMux {
 			return nil
 		}}))
 	}
+	if g.cfg.Demo != nil {
+		// Not all of /demo/: an org may have that name, and its paths are longer.
+		for _, path := range []string{"/demo", "/demo/{file}"} {
+			mux.Handle(path, g.serve(route{handle: func(c *call) error {
+				g.cfg.Demo.ServeHTTP(c.w, c.r)
+				return nil
+			}}))
+		}
+	}
 	if g.cfg.Admin != nil {
 		mux.Handle("/v1/admin/", g.serve(route{access: accessAdmin, endless: true, handle: func(c *call) error {
 			g.cfg.Admin.ServeHTTP(c.w, c.r)

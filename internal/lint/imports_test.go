@@ -59,6 +59,7 @@ var layers = map[string]layer{
 	"internal/accounts": {},
 	"internal/ids":      {},
 	"internal/web":      {sees: []string{"events", "projections"}},
+	"internal/web/demo": {},
 	"internal/config":   {},
 	"internal/progress": {},
 	"internal/ctl":      {sees: []string{"consumers", "internal/config"}},
@@ -73,6 +74,7 @@ var layers = map[string]layer{
 	"internal/bench":                 {sees: []string{anything, "internal/sim", "internal/oracle"}},
 	"internal/bench/peers":           {sees: []string{anything, "internal/sim"}},
 	"internal/bench/measure":         {},
+	"internal/bench/clients":         {sees: []string{"internal/ctl", "internal/gateway/msync/msyncpb"}},
 	"internal/chtest":                {},
 	"internal/chtest/engine":         {},
 	"internal/chtest/cmd/chbench":    {sees: []string{anything, "internal/chtest", "internal/sim"}},
@@ -81,7 +83,7 @@ var layers = map[string]layer{
 	"cmd/receiptd": {sees: []string{"internal/runtime", "internal/config"}},
 	"cmd/receiptctl": {sees: []string{
 		"consumers", "projections/clickhouse", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/bench", "internal/bench/peers",
-		"internal/sim"}},
+		"internal/bench/clients", "internal/sim"}},
 }
 
 // confined are libraries that only one package may need, so that no program has them by accident.

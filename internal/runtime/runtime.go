@@ -21,6 +21,7 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/web/demo"
 	"github.com/receiptd/receiptd/projections/clickhouse"
 )
 
@@ -213,6 +214,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*gateway.Gatew
 	return gateway.New(gateway.Config{
 		Sessions:   s.sdk.sessions,
 		REST:       s.sdk.rest,
+		Demo:       s.demo(tokens),
 		State:      s.Projector,
 		Log:        appender{s.Log},
 		Commands:   &commands{log: s.Log, projector: s.Projector},
@@ -230,6 +232,16 @@ func (s *Server) newGateway(ctx context.Context, version string) (*gateway.Gatew
 			BodyBytes: int64(s.cfg.HTTP.MaxBody),
 			Events:    s.cfg.HTTP.MaxEventsPerRequest,
 		},
+	})
+}
+
+// demo is the demo page, nil unless it is asked for.
+func (s *Server) demo(tokens *gateway.Tokens) http.Handler {
+	if !s.cfg.Demo.On {
+		return nil
+	}
+	return demo.New(demo.Config{
+		Host: &demoHost{s.Core, tokens, s.sdk.ids}, SDK: s.cfg.Demo.SDK, Logger: s.logger,
 	})
 }
 

@@ -19,6 +19,7 @@ type sdk struct {
 	inbox    *inbox.Inbox
 	sessions *msync.Server
 	rest     *easemob.REST
+	ids      *ids.Source
 }
 
 // openSDK opens the inboxes and accounts, which lie in the log's own server, and makes the edges over them.
@@ -35,17 +36,16 @@ func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway
 	if err != nil {
 		return nil, err
 	}
-	s := new(sdk)
+	s := &sdk{ids: new(ids.Source)}
 	if s.inbox, err = inbox.Open(opening, nc, inbox.Config{
 		MaxMessages: cfg.SDK.InboxMessages, MaxAge: cfg.SDK.InboxAge, MaxBytes: int64(cfg.SDK.InboxSize),
 		Replicas: cfg.Log.Replicas, Room: core.Log.Room, Registerer: core.registry, Logger: core.logger,
 	}); err != nil {
 		return nil, err
 	}
-	makeID := new(ids.Source)
 	s.sessions = msync.New(msync.Config{
 		State: core.Projector, Log: appender{core.Log}, Commands: &commands{log: core.Log, projector: core.Projector},
-		Notify: core.notify, Inbox: s.inbox, IDs: makeID, Tokens: tokens, Partitions: core.Log.Partitions(),
+		Notify: core.notify, Inbox: s.inbox, IDs: s.ids, Tokens: tokens, Partitions: core.Log.Partitions(),
 		Registerer: core.registry, Logger: core.logger,
 		Limits: msync.Limits{
 			Connections: cfg.SDK.MaxConnections, PerUser: cfg.SDK.MaxConnectionsPerUser,
@@ -54,7 +54,7 @@ func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway
 		},
 	})
 	s.rest = easemob.New(easemob.Config{
-		State: core.Projector, Log: appender{core.Log}, Accounts: users, Sessions: s.sessions, IDs: makeID,
+		State: core.Projector, Log: appender{core.Log}, Accounts: users, Sessions: s.sessions, IDs: s.ids,
 		Tokens: tokens, AdminKey: adminKey, Logger: core.logger,
 	})
 	return s, nil

@@ -1,0 +1,71 @@
+// One user on several devices and in several tabs.
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { api, Client, closeAll, sleep, until } from './client.mjs'
+
+before(() => api.configure({ group_receipts: { enabled: true } }))
+after(closeAll)
+
+test('every device of a recipient gets a message, and its author one delivery', async () => {
+  const author = await Client.open('ann')
+  const phone = await Client.open('ben', { deviceId: 'phone' })
+  const laptop = await Client.open('ben', { deviceId: 'laptop' })
+  const { serverMsgId: mid } = await author.text('ben', 'hello')
+  for (const device of [phone, laptop]) await device.next('onTextMessage', m => m.id === mid)
+  await author.next('onDeliveredMessage', m => m.mid === mid)
+  await phone.read('ann', mid)
+  await laptop.read('ann', mid)
+  await author.next('onReadMessage', m => m.mid === mid)
+  await sleep(300)
+  assert.equal(author.got.onDeliveredMessage.length, 1)
+  assert.equal(author.got.onReadMessage.length, 1)
+  const { delivered, read } = await api.message(mid)
+  assert.deepEqual([delivered, read], [1, 1])
+})
+
+test('every device of an author is told of a read, and gets what he sent with another one', async () => {
+  const phone = await Client.open('cleo', { deviceId: 'phone' })
+  const laptop = await Client.open('cleo', { deviceId: 'laptop' })
+  const reader = await Client.open('dan')
+  const group = await api.group('g-devices', 'cleo', ['dan', 'eve'])
+  const { serverMsgId: mid } = await phone.groupText(group, 'hello')
+  const copy = await laptop.next('onTextMessage', m => m.id === mid)
+  assert.equal(copy.from, 'cleo')
+  await reader.next('onTextMessage', m => m.id === mid)
+  for (let n = 0; n < 5; n++) await reader.groupRead(group, mid) // the repeats are successes without effect
+  for (const device of [phone, laptop]) {
+    await until('the device is told of the count', () => device.groupCount(mid) === 1)
+  }
+  await sleep(300)
+  for (const device of [phone, laptop]) assert.equal(device.got.onReadMessage.filter(m => m.mid === mid).length, 1)
+  assert.equal((await api.message(mid)).read, 1)
+  assert.deepEqual((await api.readers(mid)).map(r => r.user), ['dan'])
+  assert.equal(phone.texts.length, 0) // not its own
+})
+
+test('two tabs of one browser share a device, and both get everything', async () => {
+  const author = await Client.open('fay')
+  const tabs = [await Client.open('gus'), await Client.open('gus')]
+  const sent = []
+  for (let n = 0; n < 10; n++) sent.push((await author.text('gus', `text ${n}`)).serverMsgId)
+  for (const tab of tabs) await until('the tab has all texts', () => tab.texts.length === 10)
+  for (const tab of tabs) assert.deepEqual(tab.got.onTextMessage.map(m => m.id), sent)
+  await until('all are delivered', () => author.got.onDeliveredMessage.length === 10)
+  await sleep(300)
+  assert.equal(author.got.onDeliveredMessage.length, 10)
+})
+
+test('a device that was away gets what another one has taken', async () => {
+  const author = await Client.open('hal')
+  const phone = await Client.open('ida', { deviceId: 'phone' })
+  const laptop = await Client.open('ida', { deviceId: 'laptop' })
+  await author.text('ida', 'both')
+  for (const device of [phone, laptop]) await until('the device has it', () => device.texts.length === 1)
+  await sleep(200)
+  laptop.close()
+  await author.text('ida', 'one')
+  await until('the phone has it', () => phone.texts.length === 2)
+  const back = await Client.open('ida', { deviceId: 'laptop' })
+  await until('the laptop has it too', () => back.texts.length)
+  assert.deepEqual(back.texts, ['one'])
+})
