@@ -44,9 +44,9 @@ func TestFlushLetsOthersRun(t *testing.T) {
 	took := time.Since(begin)
 	close(stop)
 	<-stopped
-	// By itself the scheduler changes over every ten milliseconds.
-	if least := 5 * int(took/(10*time.Millisecond)); turns < max(least, 100) {
-		t.Errorf("%d turns in a flush of %v, want %d", turns, took, least)
+	// A flush of this size writes about 390 pieces; by itself the scheduler changes over every ten milliseconds.
+	if turns < 250 {
+		t.Errorf("%d turns in a flush of %v", turns, took)
 	}
 }
 
