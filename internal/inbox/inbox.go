@@ -53,6 +53,8 @@ type Inbox struct {
 	writer writer
 	hub    hub
 	ledger ledger
+	// saveNow has the turns in which positions are to be written before their time.
+	saveNow chan int
 
 	running sync.WaitGroup
 	ctx     context.Context // ends with Close
@@ -85,6 +87,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 	b.writer.init()
 	b.hub.init(info.State.LastSeq)
 	b.ledger.init()
+	b.saveNow = make(chan int, positionTurns)
 	b.running.Go(b.write)
 	b.running.Go(b.follow)
 	b.running.Go(b.keepPositions)

@@ -204,7 +204,7 @@ func TestDevicesAreBounded(t *testing.T) {
 		if i == 0 {
 			m.Acknowledge(m.wants(t, "x"))
 		}
-		b.ledger.acknowledge(m.key, m.device, 1)
+		b.ledger.acknowledge(m.key, m.device, 1, 1)
 	}
 	b.ledger.mu.Lock()
 	defer b.ledger.mu.Unlock()

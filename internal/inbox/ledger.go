@@ -21,6 +21,11 @@ const (
 	positionEvery = time.Second
 	// positionTurns spreads the users over that time: all at once they would hold up what else the server stores.
 	positionTurns = 20
+	// saveSoon is how many acknowledged messages make a user's position worth writing at once, maxUnsaved how many may be
+	// without it: then what is next waits for it. A client is shown these again after a crash, and drops what it still knows:
+	// the SDK's memory is the last 100 ids, of what it sends too.
+	saveSoon   = 8
+	maxUnsaved = 24
 	// purgeAfter is how many acknowledgements of a user make it worth removing his messages from the stream.
 	purgeAfter = 128
 )
@@ -39,7 +44,9 @@ type account struct {
 	loaded  chan struct{}
 	err     error
 	devices []position
-	acks    int // since the last purge
+	acks    int           // since the last purge
+	unsaved int           // messages acknowledged since the last position that was written
+	saved   chan struct{} // if not nil: closed by the next write
 }
 
 // position is up to where one device has everything, and when it last said so (Unix seconds).
@@ -58,8 +65,10 @@ func (l *ledger) init() {
 
 // changed has the accounts that are to be written in the turn of a user.
 func (l *ledger) changed(key string) map[string]*account {
-	return l.dirty[maphash.String(l.seed, key)%positionTurns]
+	return l.dirty[l.turn(key)]
 }
+
+func (l *ledger) turn(key string) int { return int(maphash.String(l.seed, key) % positionTurns) }
 
 // open returns where the device is, and keeps the user's positions until close. The first mailbox of a user loads them.
 func (l *ledger) open(ctx context.Context, b *Inbox, key, device string) (uint64, error) {
@@ -106,7 +115,9 @@ func (a *account) at(device string) (sequence uint64) {
 	return sequence
 }
 
-func (l *ledger) acknowledge(key, device string, sequence uint64) {
+// acknowledge notes that a device has everything up to a sequence, n messages more than before. It returns how many are not
+// written yet, and the user's turn.
+func (l *ledger) acknowledge(key, device string, sequence uint64, n int) (unsaved, turn int) {
 	now := time.Now().Unix()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -128,7 +139,31 @@ func (l *ledger) acknowledge(key, device string, sequence uint64) {
 		a.devices[oldest] = position{device, sequence, now}
 	}
 	a.acks++
+	a.unsaved += n
 	l.changed(key)[key] = a
+	return a.unsaved, l.turn(key)
+}
+
+// settle waits while too many of the user's acknowledgements are not written.
+func (l *ledger) settle(ctx context.Context, key string) error {
+	for {
+		l.mu.Lock()
+		a := l.users[key]
+		if a == nil || a.unsaved < maxUnsaved {
+			l.mu.Unlock()
+			return nil
+		}
+		if a.saved == nil {
+			a.saved = make(chan struct{})
+		}
+		saved := a.saved
+		l.mu.Unlock()
+		select {
+		case <-saved:
+		case <-ctx.Done():
+			return fmt.Errorf("inbox: positions are not written: %w", ctx.Err())
+		}
+	}
 }
 
 func (l *ledger) close(key string) {
@@ -162,6 +197,7 @@ type change struct {
 	account *account
 	devices []position
 	purge   bool
+	unsaved int // messages that this saves
 }
 
 // changes takes what is to be written in a turn. Devices that were quiet for longer than any message is kept are forgotten.
@@ -172,7 +208,7 @@ func (l *ledger) changes(turn int, quiet time.Time) []change {
 	list := make([]change, 0, len(dirty))
 	for key, a := range dirty {
 		a.devices = slices.DeleteFunc(a.devices, func(p position) bool { return p.At < quiet.Unix() })
-		c := change{key: key, account: a, devices: slices.Clone(a.devices), purge: a.acks >= purgeAfter}
+		c := change{key: key, account: a, devices: slices.Clone(a.devices), purge: a.acks >= purgeAfter, unsaved: a.unsaved}
 		if c.purge {
 			a.acks = 0
 		}
@@ -189,7 +225,14 @@ func (l *ledger) written(list []change, err error) {
 	for _, c := range list {
 		if err != nil {
 			l.changed(c.key)[c.key] = c.account
-		} else if c.account.boxes == 0 && l.changed(c.key)[c.key] == nil && l.users[c.key] == c.account {
+			continue
+		}
+		c.account.unsaved -= c.unsaved
+		if c.account.saved != nil {
+			close(c.account.saved)
+			c.account.saved = nil
+		}
+		if c.account.boxes == 0 && l.changed(c.key)[c.key] == nil && l.users[c.key] == c.account {
 			delete(l.users, c.key)
 		}
 	}
@@ -199,14 +242,17 @@ func (l *ledger) written(list []change, err error) {
 func (b *Inbox) keepPositions() {
 	ticker := time.NewTicker(positionEvery / positionTurns)
 	defer ticker.Stop()
-	for turn := 0; ; turn = (turn + 1) % positionTurns {
+	for next := 0; ; {
+		turn := next
 		select {
 		case <-ticker.C:
-			if err := b.flushTurn(b.ctx, turn); err != nil && b.ctx.Err() == nil {
-				b.logger.Warn("positions could not be written, trying again", "error", err)
-			}
+			next = (next + 1) % positionTurns
+		case turn = <-b.saveNow:
 		case <-b.ctx.Done():
 			return
+		}
+		if err := b.flushTurn(b.ctx, turn); err != nil && b.ctx.Err() == nil {
+			b.logger.Warn("positions could not be written, trying again", "error", err)
 		}
 	}
 }

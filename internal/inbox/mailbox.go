@@ -28,8 +28,9 @@ type Mailbox struct {
 	device string
 	wake   chan struct{}
 
-	acknowledged uint64 // up to here the device has everything
-	cursor       uint64 // up to here Next has handed out
+	acknowledged uint64   // up to here the device has everything
+	cursor       uint64   // up to here Next has handed out
+	out          []uint64 // what was handed out and not acknowledged
 
 	mu     sync.Mutex
 	live   []Item
@@ -74,8 +75,12 @@ func (m *Mailbox) offer(item Item) {
 }
 
 // Next returns items after those it returned before, without waiting for any: up to limit, and none that would begin beyond
-// so many bytes. more is how many there are besides, at least.
+// so many bytes. more is how many there are besides, at least. Only while many acknowledgements are not written it
+// waits, for the disk.
 func (m *Mailbox) Next(ctx context.Context, limit, bytes int) (items []Item, more int, err error) {
+	if err := m.inbox.ledger.settle(ctx, m.key); err != nil {
+		return nil, 0, err
+	}
 	m.mu.Lock()
 	behind := m.behind
 	if behind {
@@ -94,6 +99,9 @@ func (m *Mailbox) Next(ctx context.Context, limit, bytes int) (items []Item, mor
 	}
 	if n := len(items); n > 0 {
 		m.cursor = items[n-1].Sequence
+		for _, item := range items {
+			m.out = append(m.out, item.Sequence)
+		}
 	}
 	return items, more, err
 }
@@ -114,20 +122,31 @@ func (m *Mailbox) takeLive(limit, bytes int) (items []Item, more int) {
 	return items, len(live) - n
 }
 
-// Acknowledge says that the device has everything up to a sequence that Next returned. It is written to the disk within about a second.
+// Acknowledge says that the device has everything up to a sequence that Next returned. It is written to the disk within about a second,
+// sooner when much is acknowledged.
 func (m *Mailbox) Acknowledge(sequence uint64) {
 	if sequence <= m.acknowledged || sequence > m.cursor {
 		return
 	}
 	m.acknowledged = sequence
-	m.inbox.ledger.acknowledge(m.key, m.device, sequence)
+	n := 0
+	for n < len(m.out) && m.out[n] <= sequence {
+		n++
+	}
+	m.out = append(m.out[:0], m.out[n:]...)
+	if unsaved, turn := m.inbox.ledger.acknowledge(m.key, m.device, sequence, n); unsaved >= saveSoon {
+		select {
+		case m.inbox.saveNow <- turn:
+		default: // enough is wanted already; a turn comes within a second anyway
+		}
+	}
 }
 
 // Rewind has Next begin again with what is not acknowledged.
 func (m *Mailbox) Rewind() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.cursor = m.acknowledged
+	m.cursor, m.out = m.acknowledged, m.out[:0]
 	m.live, m.behind = nil, true
 }
 

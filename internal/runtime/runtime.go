@@ -208,9 +208,6 @@ func (s *Server) newGateway(ctx context.Context, version string) (*gateway.Gatew
 	if s.sdk, err = openSDK(ctx, s.Core, s.cfg, tokens, s.adminKey); err != nil {
 		return nil, err
 	}
-	if s.analytics != nil {
-		s.registry.MustRegister(&analyticsCollector{core: s.Core, analytics: s.analytics})
-	}
 	return gateway.New(gateway.Config{
 		Sessions:   s.sdk.sessions,
 		REST:       s.sdk.rest,

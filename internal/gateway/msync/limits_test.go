@@ -226,19 +226,19 @@ func TestSlowClientsAreDropped(t *testing.T) {
 	}}
 	narrow := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}
 	slow, _ := dialWith(t, narrow, s.url(), app, "slow", "web", s.token("slow"))
+	fast, bob := s.login("fast", "web"), s.login("bob", "web")
+	for range 60 {
+		bob.ok(bob.sendBody("slow", false, text(strings.Repeat("long", 256))))
+	}
+	pull := encode(&msyncpb.Frame{Payload: encode(&msyncpb.SyncUp{Queue: &msyncpb.Name{Name: proto.String("inbox:slow")}})})
 	done := make(chan struct{})
-	go func() { // it sends, and reads no answer
+	go func() { // it asks for the same page again and again, and reads no answer
 		defer close(done)
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		for i := uint64(1); ctx.Err() == nil; i++ {
-			frame := encode(&msyncpb.Frame{Payload: encode(&msyncpb.SyncUp{Meta: &msyncpb.Meta{Id: &i, Ns: proto.Int32(3)}})})
-			if slow.conn.Write(ctx, websocket.MessageBinary, frame) != nil {
-				return
-			}
+		for ctx.Err() == nil && slow.conn.Write(ctx, websocket.MessageBinary, pull) == nil {
 		}
 	}()
-	fast, bob := s.login("fast", "web"), s.login("bob", "web")
 	for i := range 20 {
 		bob.ok(bob.sendBody("fast", false, text(fmt.Sprint(i))))
 		fast.hears(fmt.Sprintf("text %d from bob", i))
