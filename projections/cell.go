@@ -6,14 +6,23 @@ import (
 	"slices"
 )
 
-// cellKey names a cell: the cohort of the messages of one sender, in one conversation, in one hour. One without a conversation (they are numbered from 1) is the total of its app's hour.
+// cellKey names a cohort: the messages of one sender, in one conversation, in one hour. One without a conversation (they
+// are numbered from 1) names the total of its app's hour.
 type cellKey struct {
 	app, sender uint32 // sender is an ordinal
 	conv        uint64
 	hour        int64
 }
 
-// cell is what the rollup holds of one cohort, or of all the cohorts of an app's hour.
+// dayKey names the total of a day, by its first hour: that of a group has no user, that of a sender no conversation.
+type dayKey struct {
+	app  uint32
+	hour int64
+	conv uint64
+	user string
+}
+
+// cell is what the rollup holds of one cohort, or of all the cohorts of an app's hour or of the day of a group or sender.
 //
 // Of the tracked messages that were not recalled, each reader's time to read is in one bin. How many have read is
 // the number of these times, and so it is how many had it delivered, but for the messages of single chats that were
@@ -21,12 +30,11 @@ type cellKey struct {
 type cell struct {
 	node
 	cellKey
-	// user is the sender, group is where, or in a single chat peer to whom; all empty in a total.
+	// user is the sender, group is where, or in a single chat peer to whom; a total has what it is of.
 	user, group, peer string
-	// total is that of the hour; nil for a total.
+	// total is that of the hour; nil for a total. days are those of the group and of the sender, if they are kept.
 	total *cell
-	// changed: it is among those that TakeCells returns next.
-	changed bool
+	days  []*cell
 
 	messages, eligible, recalled, onlyDelivered uint64
 
@@ -35,10 +43,14 @@ type cell struct {
 	few  []uint16
 	many []uint32
 	low  uint16
+
+	kind CellKind
+	// changed: it is among those that TakeCells returns next.
+	changed bool
 }
 
 const (
-	cellCost = 240
+	cellCost = 256
 	// maxFew bounds few: from there on a window takes hardly more memory than it and the messages' read sets.
 	maxFew = 256
 	// windowStep is what windows are rounded to.
@@ -47,13 +59,41 @@ const (
 
 func (c *cell) cacheNode() *node { return &c.node }
 func (c *cell) cost() int {
-	return cellCost + len(c.user) + len(c.group) + len(c.peer) + 2*cap(c.few) + 4*cap(c.many)
+	return cellCost + len(c.user) + len(c.group) + len(c.peer) + 8*cap(c.days) + 2*cap(c.few) + 4*cap(c.many)
 }
 
+func (c *cell) dayKey() dayKey { return dayKey{app: c.app, hour: c.hour, conv: c.conv, user: c.user} }
+
 func (c *cell) forget(p *Partition) {
+	switch c.kind {
+	case GroupDay, SenderDay:
+		delete(p.days, c.dayKey())
+		return
+	}
 	delete(p.cells, c.cellKey)
-	if c.total != nil {
-		c.total.refs--
+	if c.kind == Cohort {
+		for x := range c.totals {
+			x.refs--
+		}
+	}
+}
+
+// totals are those that a cohort is part of.
+func (c *cell) totals(yield func(*cell) bool) {
+	if !yield(c.total) {
+		return
+	}
+	for _, x := range c.days {
+		if !yield(x) {
+			return
+		}
+	}
+}
+
+// counted are the cells that a message of the cohort is counted in: its own, and its totals.
+func (c *cell) counted(yield func(*cell) bool) {
+	if yield(c) {
+		c.totals(yield)
 	}
 }
 
@@ -145,7 +185,7 @@ func (c *cell) reads() uint64 {
 }
 
 func (c *cell) view(app string) Cell {
-	v := Cell{App: app, Hour: c.hour, Group: c.group, Peer: c.peer, Sender: c.user, Tally: c.tally()}
+	v := Cell{Kind: c.kind, App: app, Hour: c.hour, Group: c.group, Peer: c.peer, Sender: c.user, Tally: c.tally()}
 	c.eachBin(func(bin uint16, n uint64) { v.Bins = append(v.Bins, BinCount{Bin: bin, Count: n}) })
 	return v
 }
@@ -158,13 +198,13 @@ func (c *cell) tally() Tally {
 }
 
 // encode appends the stored form: the numbers, among them that of the times, so that a query that only counts need
-// not look at them; the names; then for each bin that is not empty how many lie between it and the one before, and
+// not look at them; a cohort's names; then for each bin that is not empty how many lie between it and the one before, and
 // its count unless it is one.
 func (c *cell) encode(dst []byte) []byte {
 	for _, n := range []uint64{c.messages, c.eligible, c.recalled, c.onlyDelivered, c.reads()} {
 		dst = binary.AppendUvarint(dst, n)
 	}
-	if c.conv != 0 {
+	if c.kind == Cohort {
 		dst = appendString(appendString(appendString(dst, c.user), c.group), c.peer)
 	}
 	next := uint16(0)
@@ -190,12 +230,12 @@ type storedCell struct {
 	bins []byte
 }
 
-func readCell(v []byte, total bool) (s storedCell, err error) {
+func readCell(v []byte, kind CellKind) (s storedCell, err error) {
 	r := reader{b: v}
 	for _, n := range []*uint64{&s.messages, &s.eligible, &s.recalled, &s.onlyDelivered, &s.reads} {
 		*n = r.uvarint()
 	}
-	if !total {
+	if kind == Cohort {
 		s.user, s.group, s.peer = r.bytes(), r.bytes(), r.bytes()
 	}
 	s.bins = r.b
@@ -219,13 +259,13 @@ func (s *storedCell) eachBin(f func(bin uint16, n uint64)) error {
 	return nil
 }
 
+// decode takes over a stored form, but for the names.
 func (c *cell) decode(v []byte) error {
-	s, err := readCell(v, c.conv == 0)
+	s, err := readCell(v, c.kind)
 	if err != nil {
 		return err
 	}
 	c.messages, c.eligible, c.recalled, c.onlyDelivered = s.messages, s.eligible, s.recalled, s.onlyDelivered
-	c.user, c.group, c.peer = string(s.user), string(s.group), string(s.peer)
 	if s.reads <= maxFew {
 		c.few = make([]uint16, 0, s.reads)
 	}

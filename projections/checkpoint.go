@@ -96,7 +96,7 @@ func (p *Partition) captureCells(c *Checkpoint) {
 		c.few, c.many = append(c.few, x.few...), append(c.many, x.many...)
 		c.cells = append(c.cells, *x)
 		y := &c.cells[len(c.cells)-1]
-		y.few, y.many, y.total = c.few[few:], c.many[many:], nil
+		y.few, y.many, y.total, y.days = c.few[few:], c.many[many:], nil, nil
 	}
 	p.dirtyCells, p.flyingCells = p.flyingCells, p.dirtyCells
 }
@@ -172,7 +172,7 @@ func (c *Checkpoint) Each(put func(key, value []byte) error, del func(key []byte
 	var key, value []byte
 	for i := range c.cells {
 		x := &c.cells[i]
-		key = cellStateKey(key[:0], x.cellKey)
+		key = x.stateKey(key[:0])
 		value = x.encode(value[:0])
 		if err := put(key, value); err != nil {
 			return err

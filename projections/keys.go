@@ -27,6 +27,10 @@ const (
 	tablePoison       = 'Z' // sequence -> time, reason
 	tableCohort       = 'h' // app, hour, conversation, sender's ordinal -> rollup cell
 	tableHour         = 'H' // app, hour -> rollup of all its cohorts
+
+	// Only a partition opened with Options.TrackCells has these. Days are named by their first hour.
+	tableGroupDay  = 'd' // app, day, conversation -> rollup of a group's day
+	tableSenderDay = 'D' // app, day, sender -> rollup of a sender's day
 )
 
 func appendID(dst []byte, id string) []byte { return append(append(dst, id...), 0) }
@@ -111,12 +115,17 @@ func hourKey(dst []byte, table byte, app uint32, hour int64) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(hour)^1<<63)
 }
 
-func cellStateKey(dst []byte, k cellKey) []byte {
-	if k.conv == 0 {
-		return hourKey(dst, tableHour, k.app, k.hour)
+func (c *cell) stateKey(dst []byte) []byte {
+	switch c.kind {
+	case HourTotal:
+		return hourKey(dst, tableHour, c.app, c.hour)
+	case GroupDay:
+		return binary.AppendUvarint(hourKey(dst, tableGroupDay, c.app, c.hour), c.conv)
+	case SenderDay:
+		return appendID(hourKey(dst, tableSenderDay, c.app, c.hour), c.user)
 	}
-	dst = binary.AppendUvarint(hourKey(dst, tableCohort, k.app, k.hour), k.conv)
-	return binary.AppendUvarint(dst, uint64(k.sender))
+	dst = binary.AppendUvarint(hourKey(dst, tableCohort, c.app, c.hour), c.conv)
+	return binary.AppendUvarint(dst, uint64(c.sender))
 }
 
 // DescribeKey names a key of the state for an operator, for example when verify finds a difference.
@@ -130,6 +139,7 @@ func DescribeKey(key []byte) string {
 		tableMessage: "message", tableUnreadSingle: "unread in single chat", tablePending: "pending for summary",
 		tableAuthor: "author of summary", tableParked: "parked receipt", tableRejection: "rejection", tablePoison: "poison entry",
 		tableCohort: "rollup of a cohort", tableHour: "rollup of an hour",
+		tableGroupDay: "rollup of a group's day", tableSenderDay: "rollup of a sender's day",
 	}
 	name, ok := names[key[0]]
 	if !ok {
@@ -157,7 +167,7 @@ var projectionTables = map[string]string{
 	"unread":     string([]byte{tableConversation, tableMember, tableUserIndex, tableUnreadSingle}),
 	"statistic":  string([]byte{tablePending, tableAuthor}),
 	"rejections": string([]byte{tableRejection, tablePoison}),
-	"rollup":     string([]byte{tableCohort, tableHour}),
+	"rollup":     string([]byte{tableCohort, tableHour, tableGroupDay, tableSenderDay}),
 }
 
 // ProjectionTables returns the table tags that make up the named projection. A tag is the first byte of its

@@ -15,6 +15,7 @@ import (
 var allTables = []byte{
 	tableMeta, tableApp, tableConvByName, tableConversation, tableMember, tableUserIndex, tableMessage,
 	tableUnreadSingle, tablePending, tableAuthor, tableParked, tableRejection, tablePoison, tableCohort, tableHour,
+	tableGroupDay, tableSenderDay,
 }
 
 // id draws what may be an id: no control characters, so no zero byte.
@@ -58,11 +59,17 @@ func someKey(t *rapid.T) (key []byte, fields []any) {
 	case tableParked:
 		return parkedKey(nil, app, num, index), []any{tag, app, num, index}
 	case tableCohort:
-		k := cellKey{app: app, hour: int64(num), conv: uint64(index) + 1, sender: small}
-		return cellStateKey(nil, k), []any{tag, k}
+		x := cell{cellKey: cellKey{app: app, hour: int64(num), conv: uint64(index) + 1, sender: small}}
+		return x.stateKey(nil), []any{tag, x.cellKey}
 	case tableHour:
-		k := cellKey{app: app, hour: int64(num)}
-		return cellStateKey(nil, k), []any{tag, k}
+		x := cell{kind: HourTotal, cellKey: cellKey{app: app, hour: int64(num)}}
+		return x.stateKey(nil), []any{tag, x.cellKey}
+	case tableGroupDay:
+		x := cell{kind: GroupDay, cellKey: cellKey{app: app, hour: int64(num), conv: uint64(index) + 1}, group: a}
+		return x.stateKey(nil), []any{tag, x.dayKey()}
+	case tableSenderDay:
+		x := cell{kind: SenderDay, cellKey: cellKey{app: app, hour: int64(num)}, user: a}
+		return x.stateKey(nil), []any{tag, x.dayKey()}
 	case tableRejection:
 		return rejectionKey(nil, app, index), []any{tag, app, index}
 	}
@@ -98,7 +105,7 @@ func TestPrefixesOfOneObjectFitNoOther(t *testing.T) {
 				binary.AppendUvarint([]byte{tableParked}, uint64(app)), parkedKey(nil, other, 7, 7), app == other,
 			},
 			"rollup of a cohort": {
-				hourKey(nil, tableCohort, app, int64(num)), cellStateKey(nil, cellKey{app: other, hour: int64(otherNum), conv: 7, sender: 7}),
+				hourKey(nil, tableCohort, app, int64(num)), (&cell{cellKey: cellKey{app: other, hour: int64(otherNum), conv: 7, sender: 7}}).stateKey(nil),
 				app == other && num == otherNum,
 			},
 			"rejection": {

@@ -58,7 +58,8 @@ type Partition struct {
 	// and captured but not committed.
 	fresh, flying freshIndex
 	byNum         map[uint64]*conversation // the cached ones
-	cells         map[cellKey]*cell        // the cached ones
+	cells         map[cellKey]*cell        // the cached ones that are cohorts and totals of hours
+	days          map[dayKey]*cell         // the cached ones that are totals of days
 	limits        Limits
 
 	// Scratch of the entry being applied.
@@ -67,9 +68,10 @@ type Partition struct {
 	outcomes []events.Outcome
 	counts   [256]uint64
 
-	// What TakeCells returns next, if anybody takes.
+	// What TakeCells returns next, if anybody takes, and with which cells the whole state was folded.
 	trackCells   bool
 	changedCells []*cell
+	cellForm     uint64
 
 	// online is asked who would be told; nil during a replay.
 	online  func(app, user string) bool
@@ -100,7 +102,7 @@ type Options struct {
 	// Online reports whether a user would be told about his receipts; nil makes no effects, as a replay
 	// must.
 	Online func(app, user string) bool
-	// TrackCells has TakeCells return what changes in the rollup.
+	// TrackCells has TakeCells return what changes in the rollup, which has totals of days then, too.
 	TrackCells bool
 	// KeepFacts has TakeFacts return what events do to messages.
 	KeepFacts bool
@@ -131,6 +133,9 @@ func Open(id int, back Backing, o Options) (*Partition, error) {
 		id: id, back: back, budget: o.CacheBytes, online: o.Online,
 		apps: map[string]*app{}, byNum: map[uint64]*conversation{}, cells: map[cellKey]*cell{},
 		epoch: 1, limits: o.Limits.orDefaults(), trackCells: o.TrackCells, keepFacts: o.KeepFacts,
+	}
+	if p.trackCells {
+		p.days, p.cellForm = map[dayKey]*cell{}, cellForm
 	}
 	if err := p.load(); err != nil {
 		return nil, fmt.Errorf("open partition %d: %w", id, err)
@@ -366,7 +371,11 @@ func (p *Partition) encodeMeta(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, p.convs)
 	dst = binary.AppendUvarint(dst, p.seq)
 	dst = binary.BigEndian.AppendUint64(dst, p.fingerprint)
-	return binary.AppendUvarint(dst, p.poison.total)
+	dst = binary.AppendUvarint(dst, p.poison.total)
+	if p.trackCells {
+		dst = binary.AppendUvarint(dst, p.cellForm)
+	}
+	return dst
 }
 
 func (p *Partition) decodeMeta(v []byte) error {
@@ -379,5 +388,9 @@ func (p *Partition) decodeMeta(v []byte) error {
 	p.seq = r.uvarint()
 	p.fingerprint = r.uint64()
 	p.poison.total = r.uvarint()
+	p.cellForm = 0
+	if len(r.b) > 0 {
+		p.cellForm = r.uvarint()
+	}
 	return r.err()
 }

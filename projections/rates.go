@@ -55,6 +55,9 @@ func floorHour(ms int64) int64 {
 	return h
 }
 
+// dayOf is the first hour of the UTC day of an hour.
+func dayOf(hour int64) int64 { return hour - (hour%24+24)%24 }
+
 // HourKey is the key of an hour's row: RFC 3339, in UTC.
 func HourKey(hour int64) string { return time.Unix(hour*3600, 0).UTC().Format(time.RFC3339) }
 
@@ -119,14 +122,25 @@ var ErrRatesUnavailable = errors.New("projections: read rates are not available 
 // MaxRateCohorts bounds the work of a read-rate query.
 const MaxRateCohorts = 5_000_000
 
-// Cell is what the rollup holds of one cohort: the messages of one sender in one conversation in one hour. All
-// values are absolute.
+// CellKind says which messages of an app a [Cell] counts.
+type CellKind uint8
+
+// What cells there are.
+const (
+	Cohort    CellKind = iota // of one sender in one conversation in one hour
+	HourTotal                 // of one hour
+	GroupDay                  // of one group on one UTC day
+	SenderDay                 // of one sender on one UTC day, in groups and single chats
+)
+
+// Cell is what the rollup of a partition holds of some messages. All values are absolute.
 type Cell struct {
-	App string
-	// Hour as Unix milliseconds divided by HourMillis.
+	Kind CellKind
+	App  string
+	// Hour as Unix milliseconds divided by HourMillis; of a day the first.
 	Hour int64
-	// Group is the group; empty for a single chat, where Peer is the receiver. The total of an hour has none of these,
-	// nor a sender.
+	// Group is the group; empty for a single chat, where Peer is the receiver. A total has of these and of the sender
+	// only what it is of.
 	Group, Peer string
 	Sender      string
 	Tally

@@ -26,6 +26,7 @@ type RateScan struct {
 	q           RateQuery
 	first, last int64 // hours
 	table       byte
+	kind        CellKind // of the table's cells
 
 	// What a step looks at: few enough that its locks are held for milliseconds at most.
 	stepMemory, stepStored int
@@ -75,7 +76,7 @@ func NewRateScan(q RateQuery) *RateScan {
 	}
 	s.first, s.last = q.Hours()
 	if q.By == ByHour && q.Group == "" && q.Sender == "" {
-		s.table = tableHour
+		s.table, s.kind = tableHour, HourTotal
 	}
 	return s
 }
@@ -135,7 +136,7 @@ func (s *RateScan) enter(p *Partition) bool {
 	c.part = p
 	for _, list := range [][]*cell{p.dirtyCells, p.flyingCells} {
 		for _, x := range list {
-			c.buf = cellStateKey(c.buf[:0], x.cellKey)
+			c.buf = x.stateKey(c.buf[:0])
 			if bytes.Compare(c.buf, c.next) < 0 || bytes.Compare(c.buf, c.end) >= 0 {
 				continue
 			}
@@ -203,7 +204,7 @@ func (s *RateScan) parseKey(key []byte) (cellKey, error) {
 	}
 	r := reader{b: key[prefix+8:]}
 	k := cellKey{app: s.at.app, hour: int64(binary.BigEndian.Uint64(key[prefix:]) ^ 1<<63)}
-	if s.table == tableCohort {
+	if s.kind == Cohort {
 		k.conv, k.sender = r.uvarint(), uint32(r.uvarint())
 	}
 	return k, r.err()
@@ -217,7 +218,7 @@ func (s *RateScan) visit(hour int64, value []byte, stored bool) error {
 	if s.visited++; s.visited > s.maxCohorts {
 		return ErrTooManyCohorts
 	}
-	x, err := readCell(value, s.table == tableHour)
+	x, err := readCell(value, s.kind)
 	if err != nil {
 		return err
 	}

@@ -12,20 +12,16 @@ func (p *Partition) cellOf(m *message) (*cell, error) {
 	k := cellKey{app: c.app.num, sender: m.sender, conv: c.num, hour: floorHour(m.sentAt)}
 	x := p.cells[k]
 	if x == nil {
-		var err error
-		if x, err = p.loadCell(k); err != nil {
+		x = &cell{cellKey: k, user: c.members[m.sender].user, group: c.name.group}
+		if !c.group() {
+			x.peer = c.members[1-m.sender].user
+		}
+		if err := p.loadCell(x); err != nil {
 			return nil, err
 		}
-		if x.user == "" { // a new one
-			x.user, x.group = c.members[m.sender].user, c.name.group
-			if !c.group() {
-				x.peer = c.members[1-m.sender].user
-			}
-		}
-		if x.total, err = p.totalOf(k); err != nil {
+		if err := p.findTotals(x); err != nil {
 			return nil, err
 		}
-		x.total.refs++
 		p.keepCell(x)
 	}
 	x.used = true
@@ -34,34 +30,58 @@ func (p *Partition) cellOf(m *message) (*cell, error) {
 	return x, nil
 }
 
-// totalOf returns the total of the hour of a cell.
-func (p *Partition) totalOf(k cellKey) (*cell, error) {
-	k = cellKey{app: k.app, hour: k.hour}
-	if x := p.cells[k]; x != nil {
-		x.used = true
-		return x, nil
+// findTotals has a cohort point to its totals.
+func (p *Partition) findTotals(x *cell) (err error) {
+	hour := &cell{kind: HourTotal, cellKey: cellKey{app: x.app, hour: x.hour}}
+	if x.total, err = p.total(p.cells[hour.cellKey], hour); err != nil || !p.trackCells {
+		return err
 	}
-	x, err := p.loadCell(k)
-	if err == nil {
-		p.keepCell(x)
+	day := dayOf(x.hour)
+	days := []*cell{{kind: SenderDay, cellKey: cellKey{app: x.app, hour: day}, user: x.user}}
+	if x.group != "" { // rows by group have no single chats
+		days = append(days, &cell{kind: GroupDay, cellKey: cellKey{app: x.app, hour: day, conv: x.conv}, group: x.group})
 	}
-	return x, err
+	for i, y := range days {
+		if days[i], err = p.total(p.days[y.dayKey()], y); err != nil {
+			return err
+		}
+	}
+	x.days = days
+	return nil
 }
 
-// loadCell reads a cell; it is an empty one if there is none.
-func (p *Partition) loadCell(k cellKey) (*cell, error) {
-	x := &cell{cellKey: k}
-	v, err := p.back.Get(cellStateKey(p.key(), k))
-	if v == nil || err != nil {
-		return x, err
+// total returns a total for a cohort to point to: the cached one or, if that is nil, y, which is loaded.
+func (p *Partition) total(cached, y *cell) (*cell, error) {
+	if cached == nil {
+		if err := p.loadCell(y); err != nil {
+			return nil, err
+		}
+		p.keepCell(y)
+		cached = y
 	}
-	return x, x.decode(v)
+	cached.used = true
+	cached.refs++
+	return cached, nil
+}
+
+// loadCell fills a cell with what is stored of it; it stays empty if nothing is.
+func (p *Partition) loadCell(x *cell) error {
+	v, err := p.back.Get(x.stateKey(p.key()))
+	if v == nil || err != nil {
+		return err
+	}
+	return x.decode(v)
 }
 
 func (p *Partition) keepCell(x *cell) {
 	x.used = true
-	p.cells[x.cellKey] = x
-	if x.total != nil {
+	switch x.kind {
+	case GroupDay, SenderDay:
+		p.days[x.dayKey()] = x
+	default:
+		p.cells[x.cellKey] = x
+	}
+	if x.kind == Cohort {
 		p.cellRing.add(x)
 	} else {
 		p.totalRing.add(x)
@@ -69,15 +89,16 @@ func (p *Partition) keepCell(x *cell) {
 	p.cacheBytes += x.cost()
 }
 
-// touchCell marks a cell, and the total it is part of, for the next checkpoint.
+// touchCell marks a cohort, and the totals it is part of, for the next checkpoint.
 func (p *Partition) touchCell(x *cell) {
 	if x.epoch == p.epoch {
 		return
 	}
-	x.epoch = p.epoch
-	p.dirtyCells = append(p.dirtyCells, x)
-	if x.total != nil {
-		p.touchCell(x.total)
+	for y := range x.counted {
+		if y.epoch != p.epoch {
+			y.epoch = p.epoch
+			p.dirtyCells = append(p.dirtyCells, y)
+		}
 	}
 }
 
@@ -88,11 +109,13 @@ func (p *Partition) changing(m *message) (*cell, error) {
 		return nil, err
 	}
 	p.touchCell(x)
-	if p.trackCells {
-		for y := x; y != nil && !y.changed; y = y.total {
-			y.changed = true
-			y.refs++
-			p.changedCells = append(p.changedCells, y)
+	if p.trackCells && !x.changed {
+		for y := range x.counted {
+			if !y.changed {
+				y.changed = true
+				y.refs++
+				p.changedCells = append(p.changedCells, y)
+			}
 		}
 	}
 	return x, nil
@@ -107,9 +130,9 @@ func (p *Partition) rollSent(m *message) error {
 	if err != nil {
 		return err
 	}
-	for ; x != nil; x = x.total {
-		x.messages++
-		x.eligible += uint64(m.eligible)
+	for y := range x.counted {
+		y.messages++
+		y.eligible += uint64(m.eligible)
 	}
 	return nil
 }
@@ -120,8 +143,8 @@ func (p *Partition) rollDelivered(m *message) error {
 	if err != nil {
 		return err
 	}
-	for ; x != nil; x = x.total {
-		x.onlyDelivered++
+	for y := range x.counted {
+		y.onlyDelivered++
 	}
 	return nil
 }
@@ -142,9 +165,15 @@ func (p *Partition) rollRead(m *message) error {
 	if !x.total.add(bin) {
 		p.grow(x.total, bin)
 	}
+	for _, day := range x.days {
+		if !day.add(bin) {
+			p.grow(day, bin)
+		}
+	}
 	if m.deliveredAt != 0 {
-		x.onlyDelivered--
-		x.total.onlyDelivered--
+		for y := range x.counted {
+			y.onlyDelivered--
+		}
 	}
 	return nil
 }
@@ -161,11 +190,11 @@ func (p *Partition) rollRecalled(m *message) error {
 	if m.kind != msgTracked {
 		return nil
 	}
-	first, err := p.changing(m)
+	cohort, err := p.changing(m)
 	if err != nil {
 		return err
 	}
-	for x := first; x != nil; x = x.total {
+	for x := range cohort.counted {
 		x.messages--
 		x.eligible -= uint64(m.eligible)
 		x.recalled++
@@ -187,10 +216,10 @@ func (p *Partition) rollRecalled(m *message) error {
 	return nil
 }
 
-// TakeCells appends the cells that the entries applied since the last call have changed, with their values now, and the
-// totals of their hours, which have no sender. Each is in the list once. It is for a partition opened with
-// Options.TrackCells. What was not taken before a checkpoint is not told by the partition that is opened from it: take
-// and keep first, then commit.
+// TakeCells appends the cells that the entries applied since the last call have changed, cohorts and totals, with their
+// values now. Each is in the list once. It is for a partition opened with Options.TrackCells, and tells the whole rollup
+// if the state is [Partition.CellsWhole]. What was not taken before a checkpoint is not told by the partition that is
+// opened from it: take and keep first, then commit.
 func (p *Partition) TakeCells(dst []Cell) []Cell {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -203,4 +232,16 @@ func (p *Partition) TakeCells(dst []Cell) []Cell {
 	p.changedCells = p.changedCells[:0]
 	p.settle()
 	return dst
+}
+
+// cellForm says which cells TakeCells tells. It is another number whenever there are others.
+const cellForm = 1
+
+// CellsWhole reports whether every entry of the state was folded with what TakeCells tells now. It is false for a state
+// that an older version made, or a partition without Options.TrackCells: totals in it lack what was folded then, and
+// it has to be folded again from the start.
+func (p *Partition) CellsWhole() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cellForm == cellForm
 }

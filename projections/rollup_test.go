@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -71,26 +72,26 @@ func sameRates(t *rapid.T, q projections.RateQuery, got []projections.RateRow, e
 	}
 }
 
-// TestTakenCellsAreTheCohorts follows a fold by what it says has changed, as the sink of an outside store does.
-func TestTakenCellsAreTheCohorts(t *testing.T) {
+// TestTakenCellsAreTheRollup follows a fold by what it says has changed, as the sink of an outside store does.
+func TestTakenCellsAreTheRollup(t *testing.T) {
 	logs := history.Logs()
-	name := func(app string, hour int64, group, peer, sender string) string {
-		return fmt.Sprintf("%q %d %q %q %q", app, hour, group, peer, sender)
-	}
 	rapid.Check(t, func(t *rapid.T) {
 		log := logs.Draw(t, "log")
 		model := oracle.NewWithLimits(0, history.SmallLimits())
-		f := newFold(t, memory{}, 1)
-		f.options.TrackCells = true
-		f.open()
+		straight, f := newFold(t, memory{}, 0), newFold(t, memory{}, 1)
+		for _, x := range []*fold{straight, f} {
+			x.options.TrackCells = true
+			x.open()
+		}
 		kept := map[string]projections.Cell{}
 		take := func() {
 			for _, c := range f.part.TakeCells(nil) {
-				kept[name(c.App, c.Hour, c.Group, c.Peer, c.Sender)] = c
+				kept[nameOf(c)] = c
 			}
 		}
 		for _, e := range log {
 			e.Apply(model)
+			straight.apply(e)
 			f.apply(e)
 			switch rapid.IntRange(0, 9).Draw(t, "then") {
 			case 0, 1, 2:
@@ -103,45 +104,103 @@ func TestTakenCellsAreTheCohorts(t *testing.T) {
 			}
 		}
 		take()
-		n := 0
-		totals := map[string]projections.Tally{}
+		want := map[string]projections.Cell{}
 		for _, app := range model.Apps() {
 			for _, x := range model.Cohorts(app) {
-				n++
-				peer := ""
-				if x.Conversation.Group == "" {
-					peer = x.Conversation.A
-					if peer == x.Sender {
-						peer = x.Conversation.B
-					}
-				}
-				var bins []projections.BinCount
-				for _, ms := range x.Times {
-					if k := len(bins) - 1; k >= 0 && bins[k].Bin == projections.TimeBin(ms) {
-						bins[k].Count++
-					} else {
-						bins = append(bins, projections.BinCount{Bin: projections.TimeBin(ms), Count: 1})
-					}
-				}
-				id := name(app, x.Hour.UnixMilli()/projections.HourMillis, x.Conversation.Group, peer, x.Sender)
-				if got := kept[id]; got.Tally != x.Tally || !slices.Equal(got.Bins, bins) {
-					t.Fatalf("cohort %s:\n taken %+v\n model %+v", id, got, x)
-				}
-				id = name(app, x.Hour.UnixMilli()/projections.HourMillis, "", "", "")
-				total := totals[id]
-				total.Add(x.Tally)
-				totals[id] = total
+				addCohort(want, app, x)
 			}
 		}
-		for id, want := range totals {
-			if got := kept[id]; got.Tally != want {
-				t.Fatalf("total %s: taken %+v; model: %+v", id, got.Tally, want)
+		for name, c := range want {
+			if got := kept[name]; got.Tally != c.Tally || !slices.Equal(got.Bins, c.Bins) {
+				t.Fatalf("%s:\n taken %+v\n model %+v", name, got, c)
 			}
 		}
-		if n += len(totals); n != len(kept) {
-			t.Fatalf("%d cohorts and totals were taken; model: %d", len(kept), n)
+		if len(kept) != len(want) {
+			t.Fatalf("%d cells were taken; model: %d", len(kept), len(want))
+		}
+		straight.commitAll()
+		f.commitAll()
+		if a, b := straight.state.dump(), f.state.dump(); a != b {
+			t.Fatalf("the states differ:\nstraight:\n%s\nstopped:\n%s", a, b)
+		}
+		if counted, actual := f.part.CacheSize(); counted != actual {
+			t.Fatalf("counted %d bytes, cached %d", counted, actual)
 		}
 	})
+}
+
+// nameOf says which messages a cell counts.
+func nameOf(c projections.Cell) string {
+	return fmt.Sprintf("%d %q %d %q %q %q", c.Kind, c.App, c.Hour, c.Group, c.Peer, c.Sender)
+}
+
+// addCohort adds a cohort of the model to all cells that it is part of.
+func addCohort(cells map[string]projections.Cell, app string, x oracle.Cohort) {
+	c := x.Conversation
+	peer := ""
+	if c.Group == "" {
+		if peer = c.A; peer == x.Sender {
+			peer = c.B
+		}
+	}
+	hour, day := x.Hour.UnixMilli()/projections.HourMillis, x.Hour.Truncate(24*time.Hour).UnixMilli()/projections.HourMillis
+	names := []projections.Cell{
+		{Kind: projections.Cohort, Hour: hour, Group: c.Group, Peer: peer, Sender: x.Sender},
+		{Kind: projections.HourTotal, Hour: hour},
+		{Kind: projections.SenderDay, Hour: day, Sender: x.Sender},
+	}
+	if c.Group != "" {
+		names = append(names, projections.Cell{Kind: projections.GroupDay, Hour: day, Group: c.Group})
+	}
+	for _, name := range names {
+		name.App = app
+		sum, there := cells[nameOf(name)]
+		if !there {
+			sum = name
+		}
+		sum.Add(x.Tally)
+		var times projections.Distribution
+		for _, b := range sum.Bins {
+			times.Add(b.Bin, b.Count)
+		}
+		for _, ms := range x.Times {
+			times.Add(projections.TimeBin(ms), 1)
+		}
+		sum.Bins = times.Bins()
+		cells[nameOf(name)] = sum
+	}
+}
+
+// TestStateKnowsWhetherItsCellsAreWhole: what was folded without totals of days is not taken for a state that has them.
+func TestStateKnowsWhetherItsCellsAreWhole(t *testing.T) {
+	state := memory{}
+	seq := uint64(0)
+	fold := func(tracked bool) (whole bool) {
+		part, err := projections.Open(0, state, projections.Options{TrackCells: tracked})
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole = part.CellsWhole()
+		seq++
+		if err := part.ApplyPoison(projections.Entry{Sequence: seq, At: 1}, "no batch"); err != nil {
+			t.Fatal(err)
+		}
+		c, err := part.Capture()
+		if err == nil {
+			err = state.commit(c)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return whole
+	}
+	for i, step := range []struct{ tracked, whole bool }{
+		{true, true}, {true, true}, {false, false}, {true, false}, {true, false},
+	} {
+		if whole := fold(step.tracked); whole != step.whole && step.tracked {
+			t.Errorf("step %d: whole: %v", i, whole)
+		}
+	}
 }
 
 // A cell that outgrows its first form, and whose window then widens both ways, counts on as before, and what a recall
