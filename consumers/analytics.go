@@ -28,10 +28,12 @@ type Sink interface {
 	Position(ctx context.Context, partition int) (clickhouse.Position, error)
 	// Insert stores a block as a whole or not at all, and once for a token. An error says nothing about which.
 	Insert(ctx context.Context, b *clickhouse.Block, token string) error
-	// The others store the latest state of messages, cohorts and hours; repeating that changes nothing.
+	// The others store the latest state of messages and of the rollup; repeating that changes nothing.
 	InsertMessages(ctx context.Context, rows []clickhouse.MessageRow) error
-	InsertCohorts(ctx context.Context, rows []clickhouse.CohortRow) error
-	InsertHours(ctx context.Context, partition int, rows []clickhouse.CohortRow) error
+	InsertCells(ctx context.Context, partition int, rows []clickhouse.CellRow) error
+	// UseDays says that the totals of days are complete. What was stored before Position is in them only from then on, if
+	// a version without them stored it.
+	UseDays()
 }
 
 // Archive gives back the entries that a sink took. [clickhouse.Store] is one.
@@ -104,6 +106,8 @@ type Analytics struct {
 	o       AnalyticsOptions
 	blocks  *pebble.Cache
 	workers []*archivist
+	// behind is how many of them have not stored again yet what ClickHouse may have had before it had totals of days.
+	behind atomic.Int32
 
 	closeOnce sync.Once
 	closeErr  error
@@ -126,6 +130,7 @@ func NewAnalytics(log Log, sink SinkArchive, o AnalyticsOptions) (*Analytics, er
 		}
 		a.workers = append(a.workers, w)
 	}
+	a.behind.Store(int32(len(a.workers)))
 	return a, nil
 }
 
@@ -234,6 +239,10 @@ type archivist struct {
 	stored, refreshed               atomic.Uint64
 	saved, durable                  atomic.Uint64
 	rows, blocks, failures, refused atomic.Uint64
+
+	// goal is where ClickHouse was at the start, and reached that the latest state was stored as of there.
+	goal    uint64
+	reached bool
 }
 
 func (w *archivist) open() error {
@@ -248,6 +257,18 @@ func (w *archivist) open() error {
 		at.Store(w.gen.saved)
 	}
 	return nil
+}
+
+// refreshedTo notes that the sink has the latest state as of an entry.
+func (w *archivist) refreshedTo(at uint64) {
+	w.refreshed.Store(at)
+	if w.reached || at < w.goal {
+		return
+	}
+	w.reached = true
+	if w.a.behind.Add(-1) == 0 {
+		w.a.sink.UseDays()
+	}
 }
 
 // close does not checkpoint: what was folded may be ahead of the sink.

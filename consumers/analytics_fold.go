@@ -1,9 +1,11 @@
 package consumers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -53,9 +55,9 @@ func (f *folding) resume(ctx context.Context) (err error) {
 	if err != nil && !errors.Is(err, errCutOff) {
 		return err
 	}
-	// A state ahead of the sink would not say again what the sink lacks.
-	if at, _ := w.gen.part.Position(); !ok || at > f.stored.Sequence {
-		w.logger.Warn("the state for analytics is folded again: it is not behind ClickHouse, or of another log",
+	// A state ahead of the sink would not say again what the sink lacks, one of an older version not all there is to say.
+	if at, _ := w.gen.part.Position(); !ok || at > f.stored.Sequence || !w.gen.part.CellsWhole() {
+		w.logger.Warn("the state for analytics is folded again: it is not behind ClickHouse, of another log, or of an older version",
 			"state_position", at, "clickhouse_position", f.stored.Sequence)
 		if w.gen, err = replaceGeneration(w.root, w.gen, w.a.genOptions(w.partition)); err != nil {
 			return backoff.Permanent(err)
@@ -71,6 +73,8 @@ func (f *folding) resume(ctx context.Context) (err error) {
 		f.again = intent{}
 	}
 	f.block = &clickhouse.Block{Partition: w.partition}
+	w.goal = f.stored.Sequence
+	w.refreshedTo(w.refreshed.Load())
 	return nil
 }
 
@@ -288,7 +292,7 @@ func (f *folding) handOver(ctx context.Context) error {
 	return nil
 }
 
-// refresh adds the latest state of all messages and cohorts that changed.
+// refresh adds the latest state of all messages and cells of the rollup that changed.
 func (f *folding) refresh(d *delivery) {
 	at, _ := f.w.gen.part.Position()
 	d.refreshed = at
@@ -298,13 +302,12 @@ func (f *folding) refresh(d *delivery) {
 	}
 	clear(f.touched)
 	f.cells = f.w.gen.part.TakeCells(f.cells[:0])
+	d.cells = make([]clickhouse.CellRow, 0, len(f.cells))
 	for _, c := range f.cells {
-		list := &d.cohorts
-		if c.Sender == "" {
-			list = &d.hours
-		}
-		*list = append(*list, clickhouse.CohortRow{Cell: c, Version: at})
+		d.cells = append(d.cells, clickhouse.CellRow{Cell: c, Version: at})
 	}
+	// An insert for each kind in a chunk: so few chunks have several.
+	slices.SortStableFunc(d.cells, func(a, b clickhouse.CellRow) int { return cmp.Compare(a.Kind, b.Kind) })
 	clear(f.cells)
 }
 

@@ -18,9 +18,8 @@ type delivery struct {
 	// again is set if the block was being inserted when an earlier process ended.
 	again    intent
 	messages []clickhouse.MessageRow
-	cohorts  []clickhouse.CohortRow
-	hours    []clickhouse.CohortRow
-	// refreshed is the entry at which all messages and cohorts are as this and earlier deliveries say; 0 if this one
+	cells    []clickhouse.CellRow
+	// refreshed is the entry at which all messages and cells are as this and earlier deliveries say; 0 if this one
 	// says nothing.
 	refreshed uint64
 	// capture is of the own state, at the end of the block; nil for none. It is committed when all before it is
@@ -28,7 +27,7 @@ type delivery struct {
 	capture *projections.Checkpoint
 }
 
-// refreshRows bounds an insert of the latest state of messages or cohorts.
+// refreshRows bounds an insert of the latest state of messages or cells.
 const refreshRows = 50_000
 
 // write writes what is handed over, one thing after another.
@@ -56,15 +55,14 @@ func (w *archivist) deliver(ctx context.Context, d *delivery) error {
 	sink := w.a.sink
 	if err := errors.Join(
 		inChunks(ctx, w.a, "insert messages", d.messages, sink.InsertMessages),
-		inChunks(ctx, w.a, "insert cohorts", d.cohorts, sink.InsertCohorts),
-		inChunks(ctx, w.a, "insert hours", d.hours, func(ctx context.Context, rows []clickhouse.CohortRow) error {
-			return sink.InsertHours(ctx, w.partition, rows)
+		inChunks(ctx, w.a, "insert cells", d.cells, func(ctx context.Context, rows []clickhouse.CellRow) error {
+			return sink.InsertCells(ctx, w.partition, rows)
 		}),
 	); err != nil {
 		return err
 	}
 	if d.refreshed != 0 {
-		w.refreshed.Store(d.refreshed)
+		w.refreshedTo(d.refreshed)
 	}
 	if d.capture == nil {
 		return nil

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
@@ -181,6 +180,3 @@ func (r *archiveReader) fill() error {
 	}
 	return nil
 }
-
-// hourOf is the hour of a DateTime, as cells have it.
-func hourOf(t time.Time) int64 { return t.Unix() / 3600 }

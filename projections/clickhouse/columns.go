@@ -19,6 +19,7 @@ const (
 	stringType = "String"
 	lowType    = "LowCardinality(String)"
 	millisType = "DateTime64(3, 'UTC')"
+	hourType   = "DateTime('UTC')"
 	boolType   = "Bool"
 )
 
@@ -41,20 +42,32 @@ var messagesTable = table{"messages", []clickhouse.ColumnNameAndType{
 	{Name: "last_read_at", Type: millisType}, {Name: "version", Type: "UInt64"},
 }}
 
-var cohortsTable = table{"cohorts", []clickhouse.ColumnNameAndType{
-	{Name: "app", Type: lowType}, {Name: "hour", Type: "DateTime('UTC')"}, {Name: "group", Type: stringType},
-	{Name: "peer", Type: stringType}, {Name: "sender", Type: stringType}, {Name: "messages", Type: "UInt64"},
-	{Name: "eligible", Type: "UInt64"}, {Name: "delivered", Type: "UInt64"}, {Name: "read", Type: "UInt64"},
-	{Name: "recalled", Type: "UInt64"}, {Name: "bins", Type: "Array(UInt16)"}, {Name: "counts", Type: "Array(UInt64)"},
-	{Name: "version", Type: "UInt64"},
-}}
+var cohortsTable = table{"cohorts", withTally([]clickhouse.ColumnNameAndType{
+	{Name: "app", Type: lowType}, {Name: "hour", Type: hourType}, {Name: "group", Type: stringType},
+	{Name: "peer", Type: stringType}, {Name: "sender", Type: stringType},
+})}
 
-var hoursTable = table{"hours", []clickhouse.ColumnNameAndType{
-	{Name: "app", Type: lowType}, {Name: "hour", Type: "DateTime('UTC')"}, {Name: "partition", Type: "UInt16"},
-	{Name: "messages", Type: "UInt64"}, {Name: "eligible", Type: "UInt64"}, {Name: "delivered", Type: "UInt64"},
-	{Name: "read", Type: "UInt64"}, {Name: "recalled", Type: "UInt64"}, {Name: "bins", Type: "Array(UInt16)"},
-	{Name: "counts", Type: "Array(UInt64)"}, {Name: "version", Type: "UInt64"},
-}}
+var hoursTable = table{"hours", withTally([]clickhouse.ColumnNameAndType{
+	{Name: "app", Type: lowType}, {Name: "hour", Type: hourType}, {Name: "partition", Type: "UInt16"},
+})}
+
+var groupDaysTable = table{"group_days", withTally([]clickhouse.ColumnNameAndType{
+	{Name: "app", Type: lowType}, {Name: "day", Type: hourType}, {Name: "group", Type: stringType},
+})}
+
+var senderDaysTable = table{"sender_days", withTally([]clickhouse.ColumnNameAndType{
+	{Name: "app", Type: lowType}, {Name: "day", Type: hourType}, {Name: "sender", Type: stringType},
+	{Name: "partition", Type: "UInt16"},
+})}
+
+// withTally appends what all the tables of cells have after their keys.
+func withTally(key []clickhouse.ColumnNameAndType) []clickhouse.ColumnNameAndType {
+	return append(key, []clickhouse.ColumnNameAndType{
+		{Name: "messages", Type: "UInt64"}, {Name: "eligible", Type: "UInt64"}, {Name: "delivered", Type: "UInt64"},
+		{Name: "read", Type: "UInt64"}, {Name: "recalled", Type: "UInt64"}, {Name: "bins", Type: "Array(UInt16)"},
+		{Name: "counts", Type: "Array(UInt64)"}, {Name: "version", Type: "UInt64"},
+	}...)
+}
 
 // insert is the statement, without its values.
 func (t *table) insert() string {

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/receiptd/receiptd/projections"
 )
 
 // Position is an entry of the log in its partition: its sequence and fingerprint. Zero is before the first.
@@ -58,14 +60,24 @@ func (s *Store) InsertMessages(ctx context.Context, rows []MessageRow) error {
 	return s.send(ctx, &messagesTable, messageValues(rows), clickhouse.Settings{})
 }
 
-// InsertCohorts stores the latest state of cohorts. To store it again does no harm.
-func (s *Store) InsertCohorts(ctx context.Context, rows []CohortRow) error {
-	return s.send(ctx, &cohortsTable, cohortValues(rows), clickhouse.Settings{})
-}
-
-// InsertHours stores the latest totals of hours in one partition. To store them again does no harm.
-func (s *Store) InsertHours(ctx context.Context, partition int, rows []CohortRow) error {
-	return s.send(ctx, &hoursTable, hourValues(partition, rows), clickhouse.Settings{})
+// InsertCells stores the latest state of cells of one partition's rollup, in an insert for each kind among them. To store it
+// again does no harm.
+func (s *Store) InsertCells(ctx context.Context, partition int, rows []CellRow) error {
+	var kinds [len(cellTables)][]*CellRow
+	for i := range rows {
+		kind := rows[i].Kind
+		kinds[kind] = append(kinds[kind], &rows[i])
+	}
+	for kind, rows := range kinds {
+		if len(rows) == 0 {
+			continue
+		}
+		values := cellValues(projections.CellKind(kind), partition, rows)
+		if err := s.send(ctx, cellTables[kind], values, clickhouse.Settings{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) send(ctx context.Context, t *table, values []any, settings clickhouse.Settings) error {

@@ -9,47 +9,17 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// ReadRates answers from the table cohorts, or hours where that is enough, with the rows that the embedded rollup gives,
-// in the order and with the limit of the query.
+// ReadRates answers from the tables of cells, with the rows that the embedded rollup gives, in the order and with the limit
+// of the query. It reads hours where that is enough, totals of days for the whole days of the span once they are
+// there (see [Store.UseDays]), and cohorts for the rest.
 func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) ([]projections.RateRow, error) {
-	first, last := q.Hours()
-	if first > last {
+	sources := s.sources(&q)
+	if len(sources) == 0 {
 		return nil, nil
 	}
-	key, order := "hour", "hour"
-	switch q.By {
-	case projections.ByGroup:
-		key, order = "`group`", "sum(messages) DESC, `group`"
-	case projections.BySender:
-		key, order = "sender", "sum(messages) DESC, sender"
-	}
-	// Literals rather than parameters: those are escaped differently by each protocol.
-	where := []string{
-		"app = " + literal(q.App),
-		"hour >= toDateTime(" + literal(hourTime(first).Format(time.DateTime)) + ", 'UTC')",
-		"hour <= toDateTime(" + literal(hourTime(last).Format(time.DateTime)) + ", 'UTC')",
-	}
-	if q.Group != "" {
-		where = append(where, "`group` = "+literal(q.Group))
-	}
-	if q.Sender != "" {
-		where = append(where, "sender = "+literal(q.Sender))
-	}
-	if q.By == projections.ByGroup {
-		where = append(where, "`group` != ''")
-	}
-	table := cohortsTable.name
-	if q.By == projections.ByHour && q.Group == "" && q.Sender == "" {
-		table = hoursTable.name
-	}
-	// A cohort never moves from one month to another, so the months need not be merged with each other.
-	sql := fmt.Sprintf(`SELECT toString(%s), any(hour), sum(messages), sum(eligible), sum(delivered), sum(read), sum(recalled),
-			(sumMap(bins, counts) AS times).1, times.2
-		FROM %s FINAL WHERE %s GROUP BY %[1]s ORDER BY %[4]s LIMIT %[5]d
-		SETTINGS do_not_merge_across_partitions_select_final = 1`, key, table, strings.Join(where, " AND "), order, q.Limit)
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	found, err := s.conn.Query(ctx, sql)
+	found, err := s.conn.Query(ctx, ratesSQL(&q, sources))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", projections.ErrRatesUnavailable, err)
 	}
@@ -58,15 +28,11 @@ func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) ([]proje
 	for found.Next() {
 		var (
 			r      projections.RateRow
-			hour   time.Time
 			bins   []uint16
 			counts []uint64
 		)
-		if err := found.Scan(&r.Key, &hour, &r.Messages, &r.Eligible, &r.Delivered, &r.Read, &r.Recalled, &bins, &counts); err != nil {
+		if err := found.Scan(&r.Key, &r.Messages, &r.Eligible, &r.Delivered, &r.Read, &r.Recalled, &bins, &counts); err != nil {
 			return nil, fmt.Errorf("read read rates: %w", err)
-		}
-		if q.By == projections.ByHour {
-			r.Key = projections.HourKey(hourOf(hour))
 		}
 		if r.P50, r.P90, r.P99, err = percentiles(bins, counts); err != nil {
 			return nil, fmt.Errorf("read read rates: %w", err)
@@ -83,6 +49,93 @@ func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) ([]proje
 		return nil, fmt.Errorf("%w: %w", projections.ErrRatesUnavailable, err)
 	}
 	return projections.SortRates(q, rows), nil
+}
+
+// source is a part of the answer: the cells of a table from one time to another, both of them in.
+type source struct {
+	table       *table
+	column      string // with the time
+	first, last int64  // hours
+}
+
+// sources are the parts of the answer, no cohort in two of them; none for a span without hours.
+func (s *Store) sources(q *projections.RateQuery) []source {
+	first, last := q.Hours()
+	if first > last {
+		return nil
+	}
+	// As the hours are stored.
+	first, last = min(max(first, 0), lastHour), min(max(last, 0), lastHour)
+	days := &groupDaysTable
+	switch {
+	case q.By == projections.ByHour && q.Group == "" && q.Sender == "":
+		return []source{{&hoursTable, "hour", first, last}}
+	case q.By == projections.ByGroup && q.Sender == "":
+	case q.By == projections.BySender && q.Group == "":
+		days = &senderDaysTable
+	default:
+		return []source{{&cohortsTable, "hour", first, last}}
+	}
+	// From the first beginning of a day in the span to the last.
+	begin, end := (first+23)/24*24, (last+1)/24*24
+	if begin >= end || !s.days.Load() {
+		return []source{{&cohortsTable, "hour", first, last}}
+	}
+	sources := []source{{days, "day", begin, end - 24}}
+	if first < begin {
+		sources = append(sources, source{&cohortsTable, "hour", first, begin - 1})
+	}
+	if end <= last {
+		sources = append(sources, source{&cohortsTable, "hour", end, last})
+	}
+	return sources
+}
+
+// UseDays has questions answered from the totals of days, too. It is called when these are as complete as everything
+// else; before, for one that was filled by a version without them, they would be too little.
+func (s *Store) UseDays() { s.days.Store(true) }
+
+// ratesSQL asks for the rows of the answer.
+func ratesSQL(q *projections.RateQuery, sources []source) string {
+	column, show, order := "hour", "formatDateTime(key, '%FT%TZ', 'UTC')", "key" // as projections.HourKey
+	switch q.By {
+	case projections.ByGroup:
+		column = "`group`"
+	case projections.BySender:
+		column = "sender"
+	}
+	if q.By != projections.ByHour {
+		show, order = "key", "sum(messages) DESC, key"
+	}
+	var parts []string
+	for _, from := range sources {
+		parts = append(parts, fmt.Sprintf("SELECT %s AS key, messages, eligible, delivered, read, recalled, bins, counts FROM %s FINAL WHERE %s",
+			column, from.table.name, from.where(q)))
+	}
+	// A cell never moves from one month to another, so the months need not be merged with each other.
+	return fmt.Sprintf(`SELECT %s, sum(messages), sum(eligible), sum(delivered), sum(read), sum(recalled),
+			(sumMap(bins, counts) AS times).1, times.2
+		FROM (%s) GROUP BY key ORDER BY %s LIMIT %d
+		SETTINGS do_not_merge_across_partitions_select_final = 1`, show, strings.Join(parts, " UNION ALL "), order, q.Limit)
+}
+
+// where keeps the cells that are in the answer.
+func (f *source) where(q *projections.RateQuery) string {
+	// Literals rather than parameters: those are escaped differently by each protocol.
+	at := func(hour int64) string {
+		return "toDateTime(" + literal(hourTime(hour).Format(time.DateTime)) + ", 'UTC')"
+	}
+	where := []string{"app = " + literal(q.App), f.column + " >= " + at(f.first), f.column + " <= " + at(f.last)}
+	if q.Group != "" {
+		where = append(where, "`group` = "+literal(q.Group))
+	}
+	if q.Sender != "" {
+		where = append(where, "sender = "+literal(q.Sender))
+	}
+	if q.By == projections.ByGroup {
+		where = append(where, "`group` != ''")
+	}
+	return strings.Join(where, " AND ")
 }
 
 func percentiles(bins []uint16, counts []uint64) (p50, p90, p99 int64, err error) {

@@ -34,54 +34,62 @@ func messageValues(rows []MessageRow) []any {
 	return []any{app, group, peer, id, sender, sentAt, receipt, recalled, eligible, delivered, read, firstAt, lastAt, version}
 }
 
-// CohortRow is the latest state of a cohort, or of the total of an hour in one partition, and the log position at which it
-// was so.
-type CohortRow struct {
+// CellRow is the latest state of a cell of the rollup of one partition, and the log position at which it was so.
+type CellRow struct {
 	projections.Cell
 	Version uint64
 }
 
-// cohortValues are the columns, in the order of cohortsTable.
-func cohortValues(rows []CohortRow) []any {
-	group, peer, sender := make([]string, len(rows)), make([]string, len(rows)), make([]string, len(rows))
-	for i := range rows {
-		group[i], peer[i], sender[i] = rows[i].Group, rows[i].Peer, rows[i].Sender
-	}
-	app, hour, numbers := tallyValues(rows)
-	return append([]any{app, hour, group, peer, sender}, numbers...)
+// cellTables are where the kinds of cells are stored.
+var cellTables = [...]*table{
+	projections.Cohort: &cohortsTable, projections.HourTotal: &hoursTable,
+	projections.GroupDay: &groupDaysTable, projections.SenderDay: &senderDaysTable,
 }
 
-// hourValues are the columns, in the order of hoursTable.
-func hourValues(partition int, rows []CohortRow) []any {
-	partitions := make([]uint16, len(rows))
-	for i := range rows {
-		partitions[i] = uint16(partition)
-	}
-	app, hour, numbers := tallyValues(rows)
-	return append([]any{app, hour, partitions}, numbers...)
-}
-
-// tallyValues are what both tables have in common: the beginning of the key, and all that is counted.
-func tallyValues(rows []CohortRow) (app []string, hour []time.Time, numbers []any) {
+// cellValues are the columns of cells of one kind, in the order of its table.
+func cellValues(kind projections.CellKind, partition int, rows []*CellRow) []any {
 	n := len(rows)
-	app, hour = make([]string, n), make([]time.Time, n)
+	app, hour, partitions := make([]string, n), make([]time.Time, n), make([]uint16, n)
+	group, peer, sender := make([]string, n), make([]string, n), make([]string, n)
+	for i, c := range rows {
+		app[i], hour[i], partitions[i] = c.App, hourTime(c.Hour), uint16(partition)
+		group[i], peer[i], sender[i] = c.Group, c.Peer, c.Sender
+	}
+	key := []any{app, hour}
+	switch kind {
+	case projections.Cohort:
+		key = append(key, group, peer, sender)
+	case projections.HourTotal:
+		key = append(key, partitions)
+	case projections.GroupDay:
+		key = append(key, group)
+	case projections.SenderDay:
+		key = append(key, sender, partitions)
+	}
+	return append(key, tallyValues(rows)...)
+}
+
+// tallyValues are what all tables of cells have after their keys.
+func tallyValues(rows []*CellRow) []any {
+	n := len(rows)
 	messages, eligible, version := make([]uint64, n), make([]uint64, n), make([]uint64, n)
 	delivered, reads, recalled := make([]uint64, n), make([]uint64, n), make([]uint64, n)
 	bins, counts := make([][]uint16, n), make([][]uint64, n)
-	for i := range rows {
-		c := &rows[i]
-		app[i], hour[i], version[i] = c.App, hourTime(c.Hour), c.Version
-		messages[i], eligible[i], delivered[i], reads[i], recalled[i] = c.Messages, c.Eligible, c.Delivered, c.Read, c.Recalled
+	for i, c := range rows {
+		messages[i], eligible[i], version[i] = c.Messages, c.Eligible, c.Version
+		delivered[i], reads[i], recalled[i] = c.Delivered, c.Read, c.Recalled
 		bins[i], counts[i] = make([]uint16, len(c.Bins)), make([]uint64, len(c.Bins))
 		for k, b := range c.Bins {
 			bins[i][k], counts[i][k] = b.Bin, b.Count
 		}
 	}
-	return app, hour, []any{messages, eligible, delivered, reads, recalled, bins, counts, version}
+	return []any{messages, eligible, delivered, reads, recalled, bins, counts, version}
 }
+
+// lastHour is the last one that a DateTime holds.
+const lastHour = (1<<32 - 1) / 3600
 
 // hourTime is the beginning of an hour, bounded to what a DateTime holds.
 func hourTime(hour int64) time.Time {
-	const last = (1<<32 - 1) / 3600
-	return time.Unix(min(max(hour, 0), last)*3600, 0).UTC()
+	return time.Unix(min(max(hour, 0), lastHour)*3600, 0).UTC()
 }

@@ -22,7 +22,7 @@ const goldenSchema = "testdata/schema.golden.sql"
 func TestSchemaIsGolden(t *testing.T) {
 	s := openStore(t)
 	var got strings.Builder
-	for _, name := range []string{"events", "messages", "cohorts", "hours", "migrations"} {
+	for _, name := range []string{"events", "messages", "cohorts", "hours", "group_days", "sender_days", "migrations"} {
 		var ddl string
 		must(t, s.conn.QueryRow(context.Background(), "SHOW CREATE TABLE "+name).Scan(&ddl))
 		fmt.Fprintf(&got, "%s;\n\n", ddl)
@@ -40,7 +40,7 @@ func TestSchemaIsGolden(t *testing.T) {
 // TestColumnsAreThoseOfTheTables compares what inserts name with what the migrations make.
 func TestColumnsAreThoseOfTheTables(t *testing.T) {
 	s := openStore(t)
-	for _, table := range []*table{&eventsTable, &messagesTable, &cohortsTable, &hoursTable} {
+	for _, table := range []*table{&eventsTable, &messagesTable, &cohortsTable, &hoursTable, &groupDaysTable, &senderDaysTable} {
 		rows, err := s.conn.Query(context.Background(), "SELECT name, type FROM system.columns "+
 			"WHERE database = currentDatabase() AND default_kind != 'ALIAS' AND table = "+literal(table.name)+" ORDER BY position")
 		must(t, err)
@@ -152,6 +152,8 @@ func TestReplicatedSchema(t *testing.T) {
 		"CREATE TABLE IF NOT EXISTS `receipts`.events ON CLUSTER 'main'",
 		"CREATE TABLE IF NOT EXISTS `receipts`.messages ON CLUSTER 'main'",
 		"CREATE TABLE IF NOT EXISTS `receipts`.cohorts ON CLUSTER 'main'",
+		"CREATE TABLE IF NOT EXISTS `receipts`.group_days ON CLUSTER 'main'",
+		"CREATE TABLE IF NOT EXISTS `receipts`.sender_days ON CLUSTER 'main'",
 		"CREATE TABLE IF NOT EXISTS `receipts`.migrations ON CLUSTER 'main'",
 		"ENGINE = ReplicatedReplacingMergeTree(version)", "ENGINE = ReplicatedMergeTree\n",
 		"\nSETTINGS replicated_deduplication_window = 10000",

@@ -38,6 +38,8 @@ type Store struct {
 	timeout time.Duration
 	// replicated tables are on several servers, which may lag behind each other.
 	replicated atomic.Bool
+	// days may be asked: see UseDays.
+	days atomic.Bool
 }
 
 // ParseDSN checks a DSN. It makes no connection.

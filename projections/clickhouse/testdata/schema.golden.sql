@@ -97,6 +97,47 @@ ORDER BY (app, hour, partition)
 SETTINGS index_granularity = 8192
 COMMENT 'receiptd: messages by hour';
 
+CREATE TABLE receiptd.group_days
+(
+    `app` LowCardinality(String) CODEC(ZSTD(1)),
+    `day` DateTime('UTC') COMMENT 'of sending, its first second' CODEC(Delta(4), ZSTD(1)),
+    `group` String CODEC(ZSTD(1)),
+    `messages` UInt64 CODEC(ZSTD(1)),
+    `eligible` UInt64 CODEC(ZSTD(1)),
+    `delivered` UInt64 CODEC(ZSTD(1)),
+    `read` UInt64 CODEC(ZSTD(1)),
+    `recalled` UInt64 CODEC(ZSTD(1)),
+    `bins` Array(UInt16) COMMENT 'bin numbers, ascending' CODEC(ZSTD(1)),
+    `counts` Array(UInt64) COMMENT 'reads in each bin' CODEC(ZSTD(1)),
+    `version` UInt64 COMMENT 'log position in the partition of the group' CODEC(Delta(8), ZSTD(1))
+)
+ENGINE = ReplacingMergeTree(version)
+PARTITION BY toYYYYMM(day)
+ORDER BY (app, day, group)
+SETTINGS index_granularity = 1024
+COMMENT 'receiptd: messages by group and day';
+
+CREATE TABLE receiptd.sender_days
+(
+    `app` LowCardinality(String) CODEC(ZSTD(1)),
+    `day` DateTime('UTC') COMMENT 'of sending, its first second' CODEC(Delta(4), ZSTD(1)),
+    `sender` String CODEC(ZSTD(1)),
+    `partition` UInt16 COMMENT 'of the log' CODEC(ZSTD(1)),
+    `messages` UInt64 CODEC(ZSTD(1)),
+    `eligible` UInt64 CODEC(ZSTD(1)),
+    `delivered` UInt64 CODEC(ZSTD(1)),
+    `read` UInt64 CODEC(ZSTD(1)),
+    `recalled` UInt64 CODEC(ZSTD(1)),
+    `bins` Array(UInt16) COMMENT 'bin numbers, ascending' CODEC(ZSTD(1)),
+    `counts` Array(UInt64) COMMENT 'reads in each bin' CODEC(ZSTD(1)),
+    `version` UInt64 COMMENT 'log position in the partition' CODEC(Delta(8), ZSTD(1))
+)
+ENGINE = ReplacingMergeTree(version)
+PARTITION BY toYYYYMM(day)
+ORDER BY (app, day, sender, partition)
+SETTINGS index_granularity = 1024
+COMMENT 'receiptd: messages by sender and day';
+
 CREATE TABLE receiptd.migrations
 (
     `version` UInt32,

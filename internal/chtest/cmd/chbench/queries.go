@@ -22,6 +22,8 @@ type queryResult struct {
 	FillRowsS   float64      `json:"fill_rows_per_s"`
 	BytesPerRow float64      `json:"bytes_per_row_on_disk"`
 	Cohorts     uint64       `json:"cohorts"`
+	GroupDays   uint64       `json:"group_days"`
+	SenderDays  uint64       `json:"sender_days"`
 	Kinds       []queryTimes `json:"kinds"`
 }
 
@@ -58,7 +60,7 @@ func sizes(ctx context.Context, server *chtest.Process, database string, n int) 
 		return 0, 0, err
 	}
 	defer conn.Close()
-	for _, table := range []string{"events", "messages", "cohorts", "hours"} {
+	for _, table := range []string{"events", "messages", "cohorts", "hours", "group_days", "sender_days"} {
 		if err := conn.Exec(ctx, "OPTIMIZE TABLE "+table+" FINAL"); err != nil {
 			return 0, 0, err
 		}
@@ -71,6 +73,15 @@ func sizes(ctx context.Context, server *chtest.Process, database string, n int) 
 
 // first is when the rows for the questions begin.
 var first = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+
+// filter is what a question is narrowed to.
+type filter int
+
+const (
+	noFilter filter = iota
+	oneGroup
+	oneSender
+)
 
 // measureQueries makes rows over many days and asks for read rates.
 func measureQueries(ctx context.Context, server *chtest.Process, c *cli) (*queryResult, error) {
@@ -93,19 +104,30 @@ func measureQueries(ctx context.Context, server *chtest.Process, c *cli) (*query
 		return nil, err
 	}
 	defer conn.Close()
-	if err := conn.QueryRow(ctx, "SELECT count() FROM cohorts").Scan(&r.Cohorts); err != nil {
+	for table, n := range map[string]*uint64{"cohorts": &r.Cohorts, "group_days": &r.GroupDays, "sender_days": &r.SenderDays} {
+		if err := conn.QueryRow(ctx, "SELECT count() FROM "+table).Scan(n); err != nil {
+			return nil, err
+		}
+	}
+	store.UseDays()
+	all := int64(c.Days) * 24
+	senders, err := store.ReadRates(ctx, projections.RateQuery{App: "bench#app1", By: projections.BySender, From: first, To: first + all*projections.HourMillis, Limit: 1000})
+	if err != nil {
 		return nil, err
 	}
-	all := int64(c.Days) * 24
 	for _, kind := range []struct {
 		name  string
 		by    projections.RateBy
 		hours int64
-		group bool
+		of    filter
 	}{
-		{"hours of all days", projections.ByHour, all, false}, {"hours of one day", projections.ByHour, 24, false},
-		{"groups of all days", projections.ByGroup, all, false}, {"groups of one day", projections.ByGroup, 24, false},
-		{"senders of one day", projections.BySender, 24, false}, {"hours of a week of one group", projections.ByHour, 7 * 24, true},
+		{"hours of all days", projections.ByHour, all, noFilter}, {"hours of one day", projections.ByHour, 24, noFilter},
+		{"groups of all days", projections.ByGroup, all, noFilter}, {"groups of all days but 30 hours", projections.ByGroup, all - 30, noFilter},
+		{"groups of one day", projections.ByGroup, 24, noFilter},
+		{"senders of all days", projections.BySender, all, noFilter}, {"senders of all days but 30 hours", projections.BySender, all - 30, noFilter},
+		{"senders of one day", projections.BySender, 24, noFilter},
+		{"hours of a week of one group", projections.ByHour, 7 * 24, oneGroup}, {"hours of all days of one group", projections.ByHour, all, oneGroup},
+		{"hours of all days of one sender", projections.ByHour, all, oneSender},
 	} {
 		t := queryTimes{Kind: kind.name}
 		var took []float64
@@ -113,8 +135,11 @@ func measureQueries(ctx context.Context, server *chtest.Process, c *cli) (*query
 			q := projections.RateQuery{App: "bench#app1", By: kind.by, Limit: 100}
 			q.From = first + rand.Int64N(max(1, all-kind.hours+1))*projections.HourMillis
 			q.To = q.From + kind.hours*projections.HourMillis
-			if kind.group {
+			switch kind.of {
+			case oneGroup:
 				q.Group = groups[rand.IntN(len(groups))]
+			case oneSender:
+				q.Sender = senders[rand.IntN(len(senders))].Key
 			}
 			before, err := server.RowsRead()
 			if err != nil {
@@ -237,16 +262,9 @@ func (f *filler) flush(ctx context.Context) error {
 	if err := f.store.InsertMessages(ctx, messages); err != nil {
 		return err
 	}
-	var cohorts, hours []ch.CohortRow
+	var cells []ch.CellRow
 	for _, c := range f.part.TakeCells(nil) {
-		if c.Sender == "" {
-			hours = append(hours, ch.CohortRow{Cell: c, Version: f.x.Sequence})
-		} else {
-			cohorts = append(cohorts, ch.CohortRow{Cell: c, Version: f.x.Sequence})
-		}
+		cells = append(cells, ch.CellRow{Cell: c, Version: f.x.Sequence})
 	}
-	if err := f.store.InsertCohorts(ctx, cohorts); err != nil {
-		return err
-	}
-	return f.store.InsertHours(ctx, 0, hours)
+	return f.store.InsertCells(ctx, 0, cells)
 }
