@@ -198,10 +198,16 @@ func (s *sinkTest) sameRates(p *Projector) {
 	s.t.Helper()
 	ctx := testContext(s.t)
 	for app := range p.Revisions() {
-		all := projections.RateQuery{App: app, From: time.Now().Add(-100 * time.Hour).UnixMilli(), To: time.Now().Add(time.Hour).UnixMilli(), Limit: 1000, Bins: true}
+		// To the end of this hour, and to the end of a day.
+		all := projections.RateQuery{App: app, From: time.Now().Add(-100 * time.Hour).UnixMilli(), To: time.Now().UnixMilli() + 1, Limit: 1000, Bins: true}
+		days := all
+		days.To = time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 2).UnixMilli()
 		queries := []projections.RateQuery{all}
 		for _, by := range []projections.RateBy{projections.ByGroup, projections.BySender} {
-			q := all
+			q := days
+			q.By = by
+			queries = append(queries, q)
+			q = all
 			q.By = by
 			rows := must[[]projections.RateRow](s.t)(p.ReadRates(ctx, q))
 			queries = append(queries, q)
@@ -220,9 +226,14 @@ func (s *sinkTest) sameRates(p *Projector) {
 		for _, q := range queries {
 			want := must[[]projections.RateRow](s.t)(p.ReadRates(ctx, q))
 			got := must[[]projections.RateRow](s.t)(s.store.ReadRates(ctx, q))
-			if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
-				s.t.Errorf("%+v:\nClickHouse %.2000s\nstate      %.2000s", q, fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want))
-			}
+			sameRows(s.t, q, got, want)
 		}
+	}
+}
+
+func sameRows(t testing.TB, q projections.RateQuery, got, want []projections.RateRow) {
+	t.Helper()
+	if got, want := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); got != want {
+		t.Errorf("%+v:\nClickHouse %.2000s\nstate      %.2000s", q, got, want)
 	}
 }

@@ -189,20 +189,23 @@ func TestReadRatesTouchFewRows(t *testing.T) {
 	f := s.fill(s.store)
 	s.filled(f)
 	s.stop(f)
-	for _, table := range []string{"cohorts", "hours"} { // as the server does by itself in time
+	for _, table := range []string{"cohorts", "hours", "group_days", "sender_days"} { // as the server does by itself in time
 		if err := s.conn.Exec(testContext(t), "OPTIMIZE TABLE "+table+" FINAL"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	total := s.number("SELECT count() FROM events")
 	for _, by := range []projections.RateBy{projections.ByHour, projections.ByGroup, projections.BySender} {
-		q := projections.RateQuery{App: "bench#app1", To: time.Now().Add(time.Hour).UnixMilli(), By: by, Limit: 10}
-		before := s.server.RowsRead()
-		if rows, err := s.store.ReadRates(testContext(t), q); err != nil || len(rows) == 0 {
-			t.Fatalf("%d rows, %v", len(rows), err)
-		}
-		if read := s.server.RowsRead() - before; read == 0 || read*100 > total {
-			t.Errorf("%+v: %d rows of %d were read", q, read, total)
+		// To the end of this hour, and to the end of a day.
+		for _, to := range []time.Time{time.Now(), time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 2)} {
+			q := projections.RateQuery{App: "bench#app1", To: to.UnixMilli() + 1, By: by, Limit: 10}
+			before := s.server.RowsRead()
+			if rows, err := s.store.ReadRates(testContext(t), q); err != nil || len(rows) == 0 {
+				t.Fatalf("%d rows, %v", len(rows), err)
+			}
+			if read := s.server.RowsRead() - before; read == 0 || read*100 > total {
+				t.Errorf("%+v: %d rows of %d were read", q, read, total)
+			}
 		}
 	}
 }
