@@ -31,37 +31,43 @@ func (p *Partition) cellOf(m *message) (*cell, error) {
 }
 
 // findTotals has a cohort point to its totals.
-func (p *Partition) findTotals(x *cell) (err error) {
-	hour := &cell{kind: HourTotal, cellKey: cellKey{app: x.app, hour: x.hour}}
-	if x.total, err = p.total(p.cells[hour.cellKey], hour); err != nil || !p.trackCells {
-		return err
-	}
-	day := dayOf(x.hour)
-	days := []*cell{{kind: SenderDay, cellKey: cellKey{app: x.app, hour: day}, user: x.user}}
-	if x.group != "" { // rows by group have no single chats
-		days = append(days, &cell{kind: GroupDay, cellKey: cellKey{app: x.app, hour: day, conv: x.conv}, group: x.group})
-	}
-	for i, y := range days {
-		if days[i], err = p.total(p.days[y.dayKey()], y); err != nil {
+func (p *Partition) findTotals(x *cell) error {
+	k := cellKey{app: x.app, hour: x.hour}
+	if x.total = p.cells[k]; x.total == nil {
+		x.total = &cell{kind: HourTotal, cellKey: k}
+		if err := p.loadTotal(x.total); err != nil {
 			return err
 		}
 	}
-	x.days = days
+	if p.trackCells {
+		k.hour = dayOf(x.hour)
+		x.days = []*cell{{kind: SenderDay, cellKey: k, user: x.user}}
+		if x.group != "" { // rows by group have no single chats
+			k.conv = x.conv
+			x.days = append(x.days, &cell{kind: GroupDay, cellKey: k, group: x.group})
+		}
+	}
+	for i, y := range x.days {
+		if cached := p.days[y.dayKey()]; cached != nil {
+			x.days[i] = cached
+		} else if err := p.loadTotal(y); err != nil {
+			return err
+		}
+	}
+	for y := range x.totals {
+		y.used = true
+		y.refs++
+	}
 	return nil
 }
 
-// total returns a total for a cohort to point to: the cached one or, if that is nil, y, which is loaded.
-func (p *Partition) total(cached, y *cell) (*cell, error) {
-	if cached == nil {
-		if err := p.loadCell(y); err != nil {
-			return nil, err
-		}
-		p.keepCell(y)
-		cached = y
+// loadTotal fills a total that is not cached, and keeps it.
+func (p *Partition) loadTotal(x *cell) error {
+	err := p.loadCell(x)
+	if err == nil {
+		p.keepCell(x)
 	}
-	cached.used = true
-	cached.refs++
-	return cached, nil
+	return err
 }
 
 // loadCell fills a cell with what is stored of it; it stays empty if nothing is.
