@@ -29,17 +29,10 @@ type dayKey struct {
 // only delivered.
 type cell struct {
 	node
-	cellKey
-	// user is the sender, group is where, or in a single chat peer to whom; a total has what it is of.
-	user, group, peer string
-	// total is that of the hour; nil for a total. days are those of the group and of the sender, if they are kept.
-	total *cell
-	days  []*cell
-
-	messages, eligible, recalled, onlyDelivered uint64
 
 	// The distribution. A few times are kept as they come, one by one, for most cells never have more; many as the
-	// counts of a window of bins, the first of which is low.
+	// counts of a window of bins, the first of which is low. It comes first, beside the epoch and the total, because a
+	// receipt needs no more of a cell.
 	few  []uint16
 	many []uint32
 	low  uint16
@@ -47,6 +40,16 @@ type cell struct {
 	kind CellKind
 	// changed: it is among those that TakeCells returns next.
 	changed bool
+
+	// total is that of the hour; nil for a total. days are those of the group and of the sender, if they are kept.
+	total *cell
+	days  []*cell
+
+	messages, eligible, recalled, onlyDelivered uint64
+
+	cellKey
+	// user is the sender, group is where, or in a single chat peer to whom; a total has what it is of.
+	user, group, peer string
 }
 
 const (

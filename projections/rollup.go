@@ -171,6 +171,15 @@ func (p *Partition) rollRead(m *message) error {
 	if !x.total.add(bin) {
 		p.grow(x.total, bin)
 	}
+	if len(x.days) > 0 || m.deliveredAt != 0 {
+		p.rollReadFurther(m, x, bin)
+	}
+	return nil
+}
+
+// rollReadFurther does what few reads need: counts them in totals of days, and takes a message that was delivered before out
+// of those that are only delivered.
+func (p *Partition) rollReadFurther(m *message, x *cell, bin uint16) {
 	for _, day := range x.days {
 		if !day.add(bin) {
 			p.grow(day, bin)
@@ -181,7 +190,6 @@ func (p *Partition) rollRead(m *message) error {
 			y.onlyDelivered--
 		}
 	}
-	return nil
 }
 
 // grow counts a time in a cell that has no room for it yet.
