@@ -18,7 +18,11 @@ const (
 	ByHour   RateBy = iota // of sending
 	ByGroup                // single chats are in no row
 	BySender               // in groups and single chats
+	ByDay                  // of sending, UTC
 )
+
+// InTime reports whether rows stand for times.
+func (b RateBy) InTime() bool { return b == ByHour || b == ByDay }
 
 // RateQuery asks how many of the messages sent in a span of time were read, and how soon. What counts is in
 // docs/rules.md, "Rollups".
@@ -63,7 +67,7 @@ func HourKey(hour int64) string { return time.Unix(hour*3600, 0).UTC().Format(ti
 
 // RateRow is one row of the answer: numbers of tracked messages that were not recalled.
 type RateRow struct {
-	// Key is the hour as RFC 3339, the group id or the sender.
+	// Key is the beginning of the hour or day as RFC 3339, the group id or the sender.
 	Key string
 	Tally
 	// Percentiles of the time from sending to reading in milliseconds, within AccuracyPercent or half a
@@ -98,11 +102,11 @@ func (t Tally) Rate() float64 {
 	return float64(t.Read) / float64(t.Eligible)
 }
 
-// SortRates puts rows in the order of an answer and cuts it to the query's limit: hours by time, groups and
+// SortRates puts rows in the order of an answer and cuts it to the query's limit: hours and days by time, groups and
 // senders by the number of messages, most first, then by key.
 func SortRates(q RateQuery, rows []RateRow) []RateRow {
 	slices.SortFunc(rows, func(a, b RateRow) int {
-		if q.By != ByHour {
+		if !q.By.InTime() {
 			if c := cmp.Compare(b.Messages, a.Messages); c != 0 {
 				return c
 			}

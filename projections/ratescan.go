@@ -55,10 +55,10 @@ type cursor struct {
 	end    []byte
 	buf    []byte
 
-	// By hours: the one the stored cells are at, and how many they had.
-	hour  int64
-	row   *rateRow
-	hours int
+	// By hours or days: the one the stored cells are at, by its first hour, and how many they had.
+	begin  int64
+	row    *rateRow
+	begins int
 }
 
 const (
@@ -75,7 +75,7 @@ func NewRateScan(q RateQuery) *RateScan {
 		maxCohorts: MaxRateCohorts, maxRows: maxRateRows,
 	}
 	s.first, s.last = q.Hours()
-	if q.By == ByHour && q.Group == "" && q.Sender == "" {
+	if q.By.InTime() && q.Group == "" && q.Sender == "" {
 		s.table, s.kind = tableHour, HourTotal
 	}
 	return s
@@ -86,7 +86,7 @@ func (s *RateScan) Next() bool {
 	s.round++
 	s.visited, s.at = 0, cursor{}
 	switch {
-	case s.round > 2 || s.first > s.last || s.q.By == ByHour && s.round > 1:
+	case s.round > 2 || s.first > s.last || s.q.By.InTime() && s.round > 1:
 		return false
 	case s.round == 2:
 		wanted := map[string]*rateRow{}
@@ -211,7 +211,7 @@ func (s *RateScan) parseKey(key []byte) (cellKey, error) {
 }
 
 // errEnough ends a partition whose later hours cannot be in the answer.
-var errEnough = errors.New("enough hours")
+var errEnough = errors.New("enough rows")
 
 // visit counts a cell, given in its stored form. Stored ones come in the order of hours.
 func (s *RateScan) visit(hour int64, value []byte, stored bool) error {
@@ -228,7 +228,9 @@ func (s *RateScan) visit(hour int64, value []byte, stored bool) error {
 	var row *rateRow
 	switch s.q.By {
 	case ByHour:
-		return s.visitHour(hour, &x, stored)
+		return s.visitTime(hour, &x, stored)
+	case ByDay:
+		return s.visitTime(dayOf(hour), &x, stored)
 	case ByGroup:
 		if len(x.group) == 0 {
 			return nil
@@ -245,21 +247,22 @@ func (s *RateScan) visit(hour int64, value []byte, stored bool) error {
 	return row.add(&x, s.round == 2)
 }
 
-func (s *RateScan) visitHour(hour int64, x *storedCell, stored bool) error {
+// visitTime counts a cell in the row of the hour or day that begins with an hour.
+func (s *RateScan) visitTime(begin int64, x *storedCell, stored bool) error {
 	c := &s.at
-	if stored && c.row != nil && c.hour == hour {
+	if stored && c.row != nil && c.begin == begin {
 		return c.row.add(x, true)
 	}
-	if stored && c.hours == s.q.Limit {
+	if stored && c.begins == s.q.Limit {
 		return errEnough
 	}
-	row, err := s.row([]byte(HourKey(hour)))
+	row, err := s.row([]byte(HourKey(begin)))
 	if err != nil {
 		return err
 	}
 	if stored {
-		c.hours++
-		c.hour, c.row = hour, row
+		c.begins++
+		c.begin, c.row = begin, row
 	}
 	return row.add(x, true)
 }

@@ -40,11 +40,13 @@ func scan(s *projections.RateScan, parts ...*projections.Partition) ([]projectio
 func rateQueries(app string) []projections.RateQuery {
 	const midnight = 1709337600000
 	all := projections.RateQuery{App: app, From: math.MinInt64, To: math.MaxInt64, Limit: 1000, Bins: true}
-	list := []projections.RateQuery{all, all, all, all, all}
+	list := []projections.RateQuery{all, all, all, all, all, all, all}
 	list[1].By = projections.ByGroup
 	list[2].By = projections.BySender
 	list[3].By, list[3].Group, list[3].Limit = projections.BySender, "g1", 1
 	list[4].Sender, list[4].From, list[4].To, list[4].Limit = "u1", midnight-1, midnight+1, 2
+	list[5].By, list[5].Limit = projections.ByDay, 2
+	list[6].By, list[6].Group = projections.ByDay, "g1"
 	return list
 }
 

@@ -14,7 +14,7 @@ import (
 const defaultRateSpan = 24 * time.Hour
 
 var rateGroupings = map[string]projections.RateBy{
-	"": projections.ByHour, "hour": projections.ByHour, "group": projections.ByGroup, "sender": projections.BySender,
+	"": projections.ByHour, "hour": projections.ByHour, "day": projections.ByDay, "group": projections.ByGroup, "sender": projections.BySender,
 }
 
 type rateBody struct {
@@ -68,7 +68,7 @@ func (c *call) rateQuery(now time.Time) (q projections.RateQuery, err error) {
 	}
 	var known bool
 	if q.By, known = rateGroupings[params.Get("group_by")]; !known {
-		return q, invalid("group_by", "not hour, group or sender")
+		return q, invalid("group_by", "not hour, day, group or sender")
 	}
 	if q.To, err = timeParam(params, "to", now.UnixMilli()); err != nil {
 		return q, err

@@ -91,6 +91,8 @@ func rates(cohorts []Cohort, q projections.RateQuery) []Rate {
 		}
 		key := x.Hour.Format(time.RFC3339)
 		switch q.By {
+		case projections.ByDay:
+			key = x.Hour.Truncate(24 * time.Hour).Format(time.RFC3339)
 		case projections.ByGroup:
 			if key = x.Conversation.Group; key == "" {
 				continue
@@ -110,7 +112,7 @@ func rates(cohorts []Cohort, q projections.RateQuery) []Rate {
 		rows = append(rows, *r)
 	}
 	slices.SortFunc(rows, func(a, b Rate) int {
-		if q.By == projections.ByHour {
+		if q.By == projections.ByHour || q.By == projections.ByDay {
 			return cmp.Compare(a.Key, b.Key)
 		}
 		return cmp.Or(-cmp.Compare(a.Messages, b.Messages), cmp.Compare(a.Key, b.Key))

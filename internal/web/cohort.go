@@ -35,14 +35,14 @@ func (c *cohort) percentiles() (p [3]float64, ok bool, err error) {
 	return [3]float64{float64(p50), float64(p90), float64(p99)}, true, err
 }
 
-// steps puts rows by hour into the steps of a span, and all of them into a total.
+// group puts rows by hour or by day into the steps of a span, and all of them into a total.
 func (s *span) group(now time.Time, rows []projections.RateRow) (steps []cohort, total cohort, err error) {
 	from, _ := s.bounds(now)
 	steps = make([]cohort, s.steps)
 	for i := range rows {
 		at, err := time.Parse(time.RFC3339, rows[i].Key)
 		if err != nil {
-			return nil, total, fmt.Errorf("rows by hour: %w", err)
+			return nil, total, fmt.Errorf("rows by time: %w", err)
 		}
 		if k := (at.Unix()/3600 - from) / s.stepHours; k >= 0 && k < int64(s.steps) {
 			steps[k].add(&rows[i])

@@ -37,7 +37,7 @@ func (p *Page) overview(rq *request) (any, error) {
 		return nil, &problem{http.StatusBadRequest, "No such id", "What the numbers are to be narrowed to is not an id."}
 	}
 	now := p.cfg.Now()
-	q := rq.span.query(now, rq.key, projections.ByHour, maxHours)
+	q := rq.span.query(now, rq.key, rq.span.by(), maxHours)
 	q.Group, q.Sender, q.Bins = v.Group, v.Sender, true
 	rows, err := p.cfg.Rates.ReadRates(rq.Context(), q)
 	if err != nil {

@@ -40,6 +40,14 @@ func (s *span) bounds(now time.Time) (from, to int64) {
 	return to - int64(s.steps)*s.stepHours, to
 }
 
+// by is what rows can be made by to be added up to steps.
+func (s *span) by() projections.RateBy {
+	if s.stepHours%24 == 0 {
+		return projections.ByDay
+	}
+	return projections.ByHour
+}
+
 // query asks for the span's rows.
 func (s *span) query(now time.Time, app string, by projections.RateBy, limit int) projections.RateQuery {
 	from, to := s.bounds(now)

@@ -7,6 +7,7 @@ import (
 	"html"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -112,7 +113,31 @@ func (f *fakeServer) ReadRates(_ context.Context, q projections.RateQuery) ([]pr
 	if q.App != f.apps[0] || f.failure != nil {
 		return nil, f.failure
 	}
+	if q.By == projections.ByDay {
+		return byDay(f.rows[projections.ByHour]), nil
+	}
 	return slices.Clone(f.rows[q.By]), nil
+}
+
+// byDay adds up hours; the page takes percentiles from the bins.
+func byDay(hours []projections.RateRow) (days []projections.RateRow) {
+	for _, h := range hours {
+		key := h.Key[:len("2006-01-02")] + "T00:00:00Z"
+		if n := len(days); n == 0 || days[n-1].Key != key {
+			days = append(days, projections.RateRow{Key: key})
+		}
+		day := &days[len(days)-1]
+		day.Add(h.Tally)
+		counts := map[uint16]uint64{}
+		for _, b := range slices.Concat(day.Bins, h.Bins) {
+			counts[b.Bin] += b.Count
+		}
+		day.Bins = nil
+		for _, bin := range slices.Sorted(maps.Keys(counts)) {
+			day.Bins = append(day.Bins, projections.BinCount{Bin: bin, Count: counts[bin]})
+		}
+	}
+	return days
 }
 
 // fill makes 30 days of a busy app: days and nights, a weekend, readers that take seconds to days.

@@ -39,6 +39,10 @@ func TestOverviewAddsUpTheHours(t *testing.T) {
 	if q.App != "acme#chat" || !q.Bins || q.By != projections.ByHour || to.Sub(from) != 7*24*time.Hour || to.Before(noon) || to.Sub(noon) > 6*time.Hour || to.Hour()%6 != 0 {
 		t.Errorf("asked for %+v, from %s to %s", q, from, to)
 	}
+	b.get("/?app=acme/chat&span=30d", 200).has("<dt>Messages</dt><dd>1\u202f000\u202f015</dd>")
+	if q := f.queries[len(f.queries)-1]; q.By != projections.ByDay || q.To-q.From != 30*24*projections.HourMillis || q.From%(24*projections.HourMillis) != 0 {
+		t.Errorf("asked for %+v", q)
+	}
 	b.get("/?app=acme/chat&group=team&sender=ann", 200).has("Group <b>team</b>", "Sender <b>ann</b>")
 	if q := f.queries[len(f.queries)-1]; q.Group != "team" || q.Sender != "ann" {
 		t.Errorf("asked for %+v", q)

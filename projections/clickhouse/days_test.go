@@ -42,6 +42,10 @@ func TestSpansAreCutAtDays(t *testing.T) {
 		{0, day - 1, projections.RateQuery{By: projections.BySender, Group: "g", Sender: "s"}, "cohorts 0-23 "},
 		{0, day - 1, projections.RateQuery{}, "hours 0-23 "},
 		{0, day - 1, projections.RateQuery{Group: "g"}, "cohorts 0-23 "},
+		{0, day, projections.RateQuery{By: projections.ByDay}, "hours 0-24 "},
+		{0, day, projections.RateQuery{By: projections.ByDay, Group: "g"}, "group_days 0-0 cohorts 24-24 "},
+		{1, 2*day - 1, projections.RateQuery{By: projections.ByDay, Sender: "s"}, "sender_days 24-24 cohorts 1-23 "},
+		{0, day - 1, projections.RateQuery{By: projections.ByDay, Group: "g", Sender: "s"}, "cohorts 0-23 "},
 		{-5, day, projections.RateQuery{By: projections.ByGroup}, "group_days 0-0 cohorts 24-24 "},
 		{5, 4, projections.RateQuery{By: projections.ByGroup}, ""},
 		{
@@ -235,7 +239,7 @@ func (d *daysTest) compare() (rows int, sum projections.Tally) {
 	d.t.Helper()
 	filters := []struct{ group, sender string }{{}, {"g0.1", ""}, {"", "ann"}, {"", "ben1"}, {"g1.2", "cleo"}}
 	for _, span := range d.spans() {
-		for _, by := range []projections.RateBy{projections.ByHour, projections.ByGroup, projections.BySender} {
+		for _, by := range []projections.RateBy{projections.ByHour, projections.ByDay, projections.ByGroup, projections.BySender} {
 			for _, f := range filters {
 				q := projections.RateQuery{
 					App: testApp, From: span[0], To: span[1], By: by, Group: f.group, Sender: f.sender, Limit: 1 + d.random.IntN(12), Bins: true,

@@ -66,19 +66,13 @@ func (s *Store) sources(q *projections.RateQuery) []source {
 	}
 	// As the hours are stored.
 	first, last = min(max(first, 0), lastHour), min(max(last, 0), lastHour)
-	days := &groupDaysTable
-	switch {
-	case q.By == projections.ByHour && q.Group == "" && q.Sender == "":
+	if q.By.InTime() && q.Group == "" && q.Sender == "" {
 		return []source{{&hoursTable, "hour", first, last}}
-	case q.By == projections.ByGroup && q.Sender == "":
-	case q.By == projections.BySender && q.Group == "":
-		days = &senderDaysTable
-	default:
-		return []source{{&cohortsTable, "hour", first, last}}
 	}
+	days := daysFor(q)
 	// From the first beginning of a day in the span to the last.
 	begin, end := (first+23)/24*24, (last+1)/24*24
-	if begin >= end || !s.days.Load() {
+	if days == nil || begin >= end || !s.days.Load() {
 		return []source{{&cohortsTable, "hour", first, last}}
 	}
 	sources := []source{{days, "day", begin, end - 24}}
@@ -91,32 +85,51 @@ func (s *Store) sources(q *projections.RateQuery) []source {
 	return sources
 }
 
+// daysFor is the table of days that can tell the rows of a question about groups or senders; nil if none can.
+func daysFor(q *projections.RateQuery) *table {
+	switch {
+	case q.By == projections.ByHour:
+	case q.By != projections.BySender && q.Sender == "":
+		return &groupDaysTable
+	case q.By != projections.ByGroup && q.Group == "":
+		return &senderDaysTable
+	}
+	return nil
+}
+
 // UseDays has questions answered from the totals of days, too. It is called when these are as complete as everything
 // else; before, for one that was filled by a version without them, they would be too little.
 func (s *Store) UseDays() { s.days.Store(true) }
 
 // ratesSQL asks for the rows of the answer.
 func ratesSQL(q *projections.RateQuery, sources []source) string {
-	column, show, order := "hour", "formatDateTime(key, '%FT%TZ', 'UTC')", "key" // as projections.HourKey
-	switch q.By {
-	case projections.ByGroup:
-		column = "`group`"
-	case projections.BySender:
-		column = "sender"
-	}
-	if q.By != projections.ByHour {
-		show, order = "key", "sum(messages) DESC, key"
+	show, order := "key", "sum(messages) DESC, key"
+	if q.By.InTime() {
+		show, order = "formatDateTime(key, '%FT%TZ', 'UTC')", "key" // as projections.HourKey
 	}
 	var parts []string
 	for _, from := range sources {
 		parts = append(parts, fmt.Sprintf("SELECT %s AS key, messages, eligible, delivered, read, recalled, bins, counts FROM %s FINAL WHERE %s",
-			column, from.table.name, from.where(q)))
+			from.key(q), from.table.name, from.where(q)))
 	}
 	// A cell never moves from one month to another, so the months need not be merged with each other.
 	return fmt.Sprintf(`SELECT %s, sum(messages), sum(eligible), sum(delivered), sum(read), sum(recalled),
 			(sumMap(bins, counts) AS times).1, times.2
 		FROM (%s) GROUP BY key ORDER BY %s LIMIT %d
 		SETTINGS do_not_merge_across_partitions_select_final = 1`, show, strings.Join(parts, " UNION ALL "), order, q.Limit)
+}
+
+// key is what the rows of the answer stand for.
+func (f *source) key(q *projections.RateQuery) string {
+	switch q.By {
+	case projections.ByGroup:
+		return "`group`"
+	case projections.BySender:
+		return "sender"
+	case projections.ByDay:
+		return "toStartOfDay(" + f.column + ")"
+	}
+	return f.column
 }
 
 // where keeps the cells that are in the answer.

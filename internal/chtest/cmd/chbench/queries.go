@@ -126,8 +126,8 @@ func measureQueries(ctx context.Context, server *chtest.Process, c *cli) (*query
 		{"groups of one day", projections.ByGroup, 24, noFilter},
 		{"senders of all days", projections.BySender, all, noFilter}, {"senders of all days but 30 hours", projections.BySender, all - 30, noFilter},
 		{"senders of one day", projections.BySender, 24, noFilter},
-		{"hours of a week of one group", projections.ByHour, 7 * 24, oneGroup}, {"hours of all days of one group", projections.ByHour, all, oneGroup},
-		{"hours of all days of one sender", projections.ByHour, all, oneSender},
+		{"hours of a week of one group", projections.ByHour, 7 * 24, oneGroup}, {"days of all days of one group", projections.ByDay, all, oneGroup},
+		{"hours of a week of one sender", projections.ByHour, 7 * 24, oneSender}, {"days of all days of one sender", projections.ByDay, all, oneSender},
 	} {
 		t := queryTimes{Kind: kind.name}
 		var took []float64
