@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/receiptd/receiptd/internal/bench/child"
 	"github.com/receiptd/receiptd/internal/bench/peers"
 	"github.com/receiptd/receiptd/internal/progress"
 )
@@ -87,5 +88,5 @@ type serveCommand struct {
 
 // Run serves until a signal.
 func (s serveCommand) Run(ctx context.Context, std streams) error {
-	return peers.Serve(ctx, s.Name, s.Data, std.out, std.err)
+	return child.Serve(ctx, s.Name, s.Data, std.out, std.err)
 }
