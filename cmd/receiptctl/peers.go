@@ -80,7 +80,7 @@ func printPeers(w io.Writer, rows []peers.Row) error {
 	return err
 }
 
-// serveCommand is a server that bench peers starts.
+// serveCommand is a server that bench peers and bench grow start.
 type serveCommand struct {
 	Name string `arg:"" help:"receiptd or nats-server."`
 	Data string `arg:"" help:"Directory of its data."`

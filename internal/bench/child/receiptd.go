@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -139,27 +140,55 @@ func (r *Receiptd) Get(ctx context.Context, path string, result any) error {
 	return r.call(ctx, http.MethodGet, path, "", nil, result)
 }
 
+// Metrics are the server's figures by name, added up over their labels.
+func (r *Receiptd) Metrics(ctx context.Context) (map[string]float64, error) {
+	text, err := r.ask(ctx, http.MethodGet, "/metrics", "", nil)
+	if err != nil {
+		return nil, err
+	}
+	sums := map[string]float64{}
+	for line := range strings.Lines(string(text)) {
+		at := strings.LastIndexByte(line, ' ') // a label may have spaces
+		if at < 0 || line[0] == '#' {
+			continue
+		}
+		name, _, _ := strings.Cut(line[:at], "{")
+		v, err := strconv.ParseFloat(strings.TrimSpace(line[at+1:]), 64)
+		if err != nil {
+			return nil, fmt.Errorf("metric %s: %w", name, err)
+		}
+		sums[name] += v
+	}
+	return sums, nil
+}
+
 // call sends a request and decodes the answer into result, if there is one to decode.
 func (r *Receiptd) call(ctx context.Context, method, path, contentType string, body []byte, result any) error {
+	answer, err := r.ask(ctx, method, path, contentType, body)
+	if err == nil && result != nil {
+		err = json.Unmarshal(answer, result)
+	}
+	return err
+}
+
+// ask sends a request and returns the answer. Only 200 is none of an error.
+func (r *Receiptd) ask(ctx context.Context, method, path, contentType string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, r.url+path, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("Authorization", "Bearer "+r.key)
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s", resp.Status, answer)
 	}
-	if err == nil && result != nil {
-		err = json.Unmarshal(answer, result)
-	}
-	return err
+	return answer, err
 }
 
 // Dir is where the server's directories are.
