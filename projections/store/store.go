@@ -200,7 +200,6 @@ func (s *Store) Commit(c *projections.Checkpoint) error {
 	if err := s.db.Apply(b, pebble.NoSync); err != nil {
 		return errors.Join(fmt.Errorf("commit checkpoint: %w", err), b.Close())
 	}
-	s.filter.grow()
 	return b.Close()
 }
 
