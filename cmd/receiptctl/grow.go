@@ -93,10 +93,10 @@ func printGrow(w io.Writer, r *grow.Result) error {
 	}
 	m, s := &r.Memory, &r.Restart
 	_, err := fmt.Fprintf(w, `memory: %.0f MiB at most, %.0f then: Go's heap %.0f (cached state %.0f), idle %.0f, stacks %.0f; pages of files %.0f
-restart after kill -9 with %s receipts: serving in %.2f s; %d events sent again
+restart after kill -9 with %s receipts: open in %.2f s, serving in %.2f s, %s events folded; %d sent again
 disk: log %.2f and state %.2f bytes a receipt
 %d receipts of %d messages: totals right, and %d counts
 `, m.Peak, m.Resident, m.Heap, m.Cache, m.HeapIdle, m.Stacks, m.File,
-		progress.Count(float64(s.Receipts)), s.Serving, s.Unanswered, r.LogBytes, r.StateBytes, r.Receipts, r.Messages, r.CountsChecked)
+		progress.Count(float64(s.Receipts)), s.Open, s.Serving, progress.Count(float64(s.Folded)), s.Unanswered, r.LogBytes, r.StateBytes, r.Receipts, r.Messages, r.CountsChecked)
 	return err
 }

@@ -73,16 +73,12 @@ func newFilter(db *pebble.DB, empty bool, failed func(error)) *filter {
 func (f *filter) lacks(key []byte) bool {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return f.complete && !f.has(key)
-}
-
-func (f *filter) has(key []byte) bool {
 	for _, s := range f.sets {
 		if s.bloom.Test(key) {
-			return true
+			return false
 		}
 	}
-	return false
+	return f.complete
 }
 
 // add makes a key known; it has to be before the key is committed.
@@ -96,15 +92,19 @@ func (f *filter) add(key []byte) {
 }
 
 func (f *filter) addLocked(key []byte) {
-	if f.has(key) {
-		return
+	last := len(f.sets) - 1
+	for _, s := range f.sets[:last] {
+		if s.bloom.Test(key) {
+			return
+		}
 	}
-	s := f.sets[len(f.sets)-1]
-	if s.keys >= s.capacity {
+	s := f.sets[last]
+	if s.keys >= s.capacity && !s.bloom.Test(key) {
 		s = f.grow()
 	}
-	s.bloom.Add(key)
-	s.keys++
+	if !s.bloom.TestOrAdd(key) {
+		s.keys++
+	}
 }
 
 // grow returns the set to add to when the last one is full: twice as large as all before, within the bound.

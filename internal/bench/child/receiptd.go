@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/sim"
@@ -27,6 +28,7 @@ type Receiptd struct {
 	dir    string
 	url    string // of the server
 	key    string
+	opened time.Time
 }
 
 // Form is how events are written in a request's body.
@@ -52,6 +54,7 @@ func (r *Receiptd) Start(ctx context.Context, dir string) (err error) {
 	if r.url, r.key, err = r.self.Start(ctx, &r.server, ServerReceiptd, dir); err != nil {
 		return err
 	}
+	r.opened = time.Now()
 	return r.server.Ready(ctx, func(ctx context.Context) error { return r.Get(ctx, "/readyz", nil) })
 }
 
@@ -193,6 +196,9 @@ func (r *Receiptd) ask(ctx context.Context, method, path, contentType string, bo
 
 // Dir is where the server's directories are.
 func (r *Receiptd) Dir() string { return r.dir }
+
+// Opened is when the server had opened its log and its state, and listened.
+func (r *Receiptd) Opened() time.Time { return r.opened }
 
 // PID is the server's process id while it runs.
 func (r *Receiptd) PID() int { return r.server.cmd.Process.Pid }

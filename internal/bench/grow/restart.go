@@ -20,9 +20,11 @@ import (
 type Restart struct {
 	// Receipts were in the state.
 	Receipts int `json:"receipts"`
-	// Serving is the time from the start of the process until it was ready and had answered a question about counts right,
-	// in seconds.
+	// Open is the time from the start of the process until log and state were open, Serving until it was ready and had answered a
+	// question about counts right, in seconds. In between it folded the events that its state lacked.
+	Open    float64 `json:"open_s"`
 	Serving float64 `json:"serving_s"`
+	Folded  int     `json:"events_folded"`
 	// Unanswered is how many events were under way at the kill. They were sent again.
 	Unanswered int `json:"events_unanswered"`
 }
@@ -65,7 +67,14 @@ func (r *run) restart(ctx context.Context) error {
 			}
 		}
 	}
-	r.result.Restart = Restart{Receipts: r.load(1).Totals().Receipts, Serving: time.Since(start).Seconds()}
+	r.result.Restart = Restart{
+		Receipts: r.load(1).Totals().Receipts, Open: r.server.Opened().Sub(start).Seconds(), Serving: time.Since(start).Seconds(),
+	}
+	metrics, err := r.server.Metrics(ctx)
+	if err != nil {
+		return err
+	}
+	r.result.Restart.Folded = int(metrics["receiptd_fold_outcomes_total"])
 	for _, evs := range r.unanswered.requests {
 		r.result.Restart.Unanswered += len(evs)
 		if err := r.server.Load(ctx, evs); err != nil {
