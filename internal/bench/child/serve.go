@@ -41,8 +41,9 @@ func Serve(ctx context.Context, name, dir string, out, messages io.Writer) error
 
 // serveReceiptd is receiptd with its defaults, at a free port.
 func serveReceiptd(ctx context.Context, dir string, out, messages io.Writer) error {
-	runtime.TuneMemory()
-	s, err := runtime.Build(ctx, ReceiptdConfig(dir), Warnings(messages), "bench")
+	cfg := ReceiptdConfig(dir)
+	runtime.TuneMemory(cfg.State)
+	s, err := runtime.Build(ctx, cfg, Warnings(messages), "bench")
 	if err != nil {
 		return err
 	}

@@ -43,8 +43,8 @@ type embedded struct {
 
 // Start opens log and state and makes apps and groups.
 func (e *embedded) Start(ctx context.Context, dir string, traffic *sim.Traffic) (err error) {
-	runtime.TuneMemory()
 	cfg := child.ReceiptdConfig(dir)
+	runtime.TuneMemory(cfg.State)
 	e.data = cfg.Data
 	if e.server, err = runtime.Build(ctx, cfg, child.Warnings(os.Stderr), "peers"); err != nil {
 		return err
