@@ -28,8 +28,8 @@ type growCommand struct {
 // Help is the long description of the command.
 func (growCommand) Help() string {
 	return `Starts receiptd with its defaults as a process of its own and pours receipts into it over HTTP, each request answered when all of it is
-durable, folded and queryable. Measures rate, processor time, latency at a fixed load and questions about random messages of all times, with
-the first receipts in the state and again with all of them. Then it kills the process under load and starts it again. Totals, and counts of many
+durable, folded and queryable. Measures latency at a fixed load and questions about random messages of all times, then rate and processor time at full load, with
+the first receipts in the state and again with all of them, each time when the server has come to rest. Then it kills the process under load and starts it again. Totals, and counts of many
 messages, are compared with what the traffic must lead to; a wrong one fails the run. 100 million receipts take about a gigabyte on the disk.`
 }
 
@@ -92,11 +92,12 @@ func printGrow(w io.Writer, r *grow.Result) error {
 		return fmt.Errorf("print: %w", err)
 	}
 	m, s := &r.Memory, &r.Restart
-	_, err := fmt.Fprintf(w, `memory: %.0f MiB at most, %.0f then: Go's heap %.0f (cached state %.0f), idle %.0f, stacks %.0f; pages of files %.0f
+	_, err := fmt.Fprintf(w, `growing: %s receipts/s, %s to %s from second to second
+memory: %.0f MiB at most, %.0f then: Go's heap %.0f (cached state %.0f), idle %.0f, stacks %.0f; pages of files %.0f
 restart after kill -9 with %s receipts: open in %.2f s, serving in %.2f s, %s events folded; %d sent again
 disk: log %.2f and state %.2f bytes a receipt
 %d receipts of %d messages: totals right, and %d counts
-`, m.Peak, m.Resident, m.Heap, m.Cache, m.HeapIdle, m.Stacks, m.File,
+`, count(r.Pour.Median), count(r.Pour.Least), count(r.Pour.Most), m.Peak, m.Resident, m.Heap, m.Cache, m.HeapIdle, m.Stacks, m.File,
 		progress.Count(float64(s.Receipts)), s.Open, s.Serving, progress.Count(float64(s.Folded)), s.Unanswered, r.LogBytes, r.StateBytes, r.Receipts, r.Messages, r.CountsChecked)
 	return err
 }

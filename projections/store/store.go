@@ -79,7 +79,7 @@ func Open(dir string, o Options) (*Store, error) {
 		MemTableSize:       o.MemTableBytes,
 		// A write stall would stop the checkpoints, not the fold: allow a few tables to queue up.
 		MemTableStopWritesThreshold: 8,
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       10,
 		L0StopWritesThreshold:       24,
 		MaxOpenFiles:                512,
 		Logger:                      logger{o.Logger},

@@ -53,49 +53,96 @@ func (f *Figure) add(v float64) {
 // askEvery is the time between two questions of each kind.
 const askEvery = 5 * time.Millisecond
 
-// measure measures the state as it is.
+// measure measures the state as it is, once the server has put in order what it was given before.
 func (r *run) measure(f *Figures) func(context.Context) error {
 	return func(ctx context.Context) error {
-		full, steady := r.load(pourBatch), r.load(steadyBatch)
-		f.From = full.Totals().Receipts
-		for range r.o.Runs {
-			before, err := r.server.CPU()
-			if err != nil {
-				return err
-			}
-			done, err := full.Phase(ctx, r.o.Duration, 0, new(measure.Samples))
-			if err != nil {
-				return err
-			}
-			after, err := r.server.CPU()
-			if err != nil {
-				return err
-			}
-			f.Rate.add(done.Rate())
-			f.CPU.add((after - before) / float64(done.Receipts) * 1e6)
+		if err := r.settle(ctx); err != nil {
+			return err
 		}
-		// Events are more than receipts.
-		t := full.Totals()
-		rate := r.o.Rate * float64(t.Events) / float64(t.Receipts)
-		old := r.sample(10_000)
-		for range r.o.Runs {
-			var submits, counts, readers measure.Samples
-			if err := r.askDuring(ctx, old, &counts, &readers, func(ctx context.Context) error {
-				_, err := steady.Phase(ctx, r.o.Duration, rate, &submits)
-				return err
-			}); err != nil {
-				return err
-			}
-			f.P50.add(submits.Quantile(0.5))
-			f.P99.add(submits.Quantile(0.99))
-			f.CountP50.add(counts.Quantile(0.5))
-			f.CountP99.add(counts.Quantile(0.99))
-			f.ReadersP50.add(readers.Quantile(0.5))
-			f.ReadersP99.add(readers.Quantile(0.99))
+		f.From = r.totals().Receipts
+		if err := r.latencies(ctx, f); err != nil {
+			return err
 		}
-		f.To = full.Totals().Receipts
-		return nil
+		err := r.rates(ctx, f)
+		f.To = r.totals().Receipts
+		return err
 	}
+}
+
+const (
+	settleWithin = time.Minute
+	settleStep   = time.Second
+	// restingCPU is the part of a processor that a server may use that is at rest.
+	restingCPU = 0.1
+)
+
+// settle waits until the server is at rest: until it has compacted what was poured into it.
+func (r *run) settle(ctx context.Context) error {
+	before, err := r.server.CPU()
+	for deadline := time.Now().Add(settleWithin); err == nil && time.Now().Before(deadline); {
+		select {
+		case <-time.After(settleStep):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		var after float64
+		if after, err = r.server.CPU(); after-before < restingCPU*settleStep.Seconds() {
+			return err
+		}
+		before = after
+	}
+	return err
+}
+
+// rates measures at full load.
+func (r *run) rates(ctx context.Context, f *Figures) error {
+	for range r.o.Runs {
+		rate, cpu, err := r.fullLoad(ctx, r.o.Duration)
+		if err != nil {
+			return err
+		}
+		f.Rate.add(rate)
+		f.CPU.add(cpu)
+	}
+	return nil
+}
+
+// fullLoad pours for a time, and returns how many receipts a second were counted and the server's processor time for a million.
+func (r *run) fullLoad(ctx context.Context, duration time.Duration) (rate, cpu float64, err error) {
+	before, err := r.server.CPU()
+	if err != nil {
+		return 0, 0, err
+	}
+	done, err := r.load(pourBatch).Phase(ctx, duration, 0, new(measure.Samples))
+	if err != nil {
+		return 0, 0, err
+	}
+	after, err := r.server.CPU()
+	return done.Rate(), (after - before) / float64(done.Receipts) * 1e6, err
+}
+
+// latencies measures at the fixed load, with questions beside it.
+func (r *run) latencies(ctx context.Context, f *Figures) error {
+	t := r.totals()
+	rate := r.o.Rate * float64(t.Events) / float64(t.Receipts) // events are more than receipts
+	steady, old := r.load(steadyBatch), r.sample(10_000)
+	for range r.o.Runs {
+		var submits, counts, readers measure.Samples
+		if err := r.askDuring(ctx, old, &counts, &readers, func(ctx context.Context) error {
+			_, err := steady.Phase(ctx, r.o.Duration, rate, &submits)
+			return err
+		}); err != nil {
+			return err
+		}
+		for _, x := range []struct {
+			of       *measure.Samples
+			p50, p99 *Figure
+		}{{&submits, &f.P50, &f.P99}, {&counts, &f.CountP50, &f.CountP99}, {&readers, &f.ReadersP50, &f.ReadersP99}} {
+			x.p50.add(x.of.Quantile(0.5))
+			x.p99.add(x.of.Quantile(0.99))
+		}
+	}
+	return nil
 }
 
 // askDuring asks about messages, in random order, for as long as do takes.
@@ -142,7 +189,7 @@ func (m message) path() string { return child.App(m.app) + "/messages/" + url.Pa
 
 // sample is about n of the messages sent so far, and no more, at equal distances.
 func (r *run) sample(n int) []message {
-	nth := r.load(1).Totals().Messages/n + 1
+	nth := r.totals().Messages/n + 1
 	var list []message
 	i := 0
 	for _, g := range r.streams {

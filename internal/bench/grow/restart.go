@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/bench/child"
 	"github.com/receiptd/receiptd/internal/bench/load"
@@ -68,7 +66,7 @@ func (r *run) restart(ctx context.Context) error {
 		}
 	}
 	r.result.Restart = Restart{
-		Receipts: r.load(1).Totals().Receipts, Open: r.server.Opened().Sub(start).Seconds(), Serving: time.Since(start).Seconds(),
+		Receipts: r.totals().Receipts, Open: r.server.Opened().Sub(start).Seconds(), Serving: time.Since(start).Seconds(),
 	}
 	metrics, err := r.server.Metrics(ctx)
 	if err != nil {
@@ -84,30 +82,26 @@ func (r *run) restart(ctx context.Context) error {
 	return nil
 }
 
-// killUnderLoad pours for the time of a run and kills the server before the end of it.
+// killUnderLoad pours, and kills the server after the time of a run, in the middle of it.
 func (r *run) killUnderLoad(ctx context.Context) error {
 	var poured error
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
+	var pouring sync.WaitGroup
+	pouring.Go(func() {
 		_, poured = r.load(pourBatch).Phase(ctx, r.o.Duration+time.Minute, 0, new(measure.Samples))
-		return nil
 	})
-	group.Go(func() error {
-		select {
-		case <-time.After(r.o.Duration):
-		case <-ctx.Done():
-		}
-		return r.server.Kill()
-	})
-	switch err := group.Wait(); {
-	case err != nil:
-		return err
-	case ctx.Err() != nil && context.Cause(ctx) != nil && errors.Is(poured, context.Canceled):
-		return poured
-	case poured == nil:
+	select {
+	case <-time.After(r.o.Duration):
+	case <-ctx.Done():
+	}
+	err := r.server.Kill()
+	pouring.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err == nil && poured == nil:
 		return errors.New("the load did not notice that the server was killed")
 	}
-	return nil
+	return err
 }
 
 // byApp are the ids of messages by their apps.

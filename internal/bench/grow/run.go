@@ -39,6 +39,8 @@ type Options struct {
 type Result struct {
 	Small Figures `json:"small"`
 	Large Figures `json:"large"`
+	// Pour is at how many receipts a second the one grew to the other, second by second.
+	Pour Figure `json:"pour_receipts_per_s"`
 	// Ratios are those of the large state's figures to the small one's. For the rate more is better, for the others less.
 	Ratios Ratios `json:"ratios"`
 
@@ -99,9 +101,9 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 		do   func(context.Context) error
 	}{
 		{"start", r.start},
-		{fmt.Sprintf("grow to %d receipts", o.First), r.pour(o.First)},
+		{fmt.Sprintf("grow to %d receipts", o.First), r.pour(o.First, new(Figure))},
 		{"measure", r.measure(&r.result.Small)},
-		{fmt.Sprintf("grow to %d receipts", o.Receipts), r.pour(o.Receipts)},
+		{fmt.Sprintf("grow to %d receipts", o.Receipts), r.pour(o.Receipts, &r.result.Pour)},
 		{"measure", r.measure(&r.result.Large)},
 		{"memory", r.memory},
 		{"kill -9 under load, and start", r.restart},
@@ -154,17 +156,23 @@ func (r *run) Counts(ctx context.Context, app string, messages []string) (map[st
 	return r.server.Counts(ctx, app, messages)
 }
 
+// totals are what the streams have made so far.
+func (r *run) totals() sim.Totals { return r.load(1).Totals() }
+
 // pour has the state grow to a number of receipts.
-func (r *run) pour(receipts int) func(context.Context) error {
+func (r *run) pour(receipts int, pour *Figure) func(context.Context) error {
 	return func(ctx context.Context) error {
-		l := r.load(pourBatch)
-		for n := l.Totals().Receipts; n < receipts; n = l.Totals().Receipts {
+		for n := r.totals().Receipts; n < receipts; n = r.totals().Receipts {
 			step := pourStep
 			if left := receipts - n; left < 1_000_000 {
 				step = pourStep / 10 // not far beyond the goal
 			}
-			if _, err := l.Phase(ctx, step, 0, new(measure.Samples)); err != nil {
+			rate, _, err := r.fullLoad(ctx, step)
+			if err != nil {
 				return err
+			}
+			if step == pourStep {
+				pour.add(rate)
 			}
 		}
 		return nil
