@@ -94,8 +94,8 @@ func serveNATS(ctx context.Context, dir string, out io.Writer) error {
 type Self []string
 
 // Start starts a server of [Serve] in a process of its own, and returns what its first line says.
-func (self Self) Start(ctx context.Context, p *Process, name, dir string) (address, secret string, err error) {
-	if len(self) == 0 {
+func (s Self) Start(ctx context.Context, p *Process, name, dir string) (address, secret string, err error) {
+	if len(s) == 0 {
 		return "", "", errors.New("no command line for a server")
 	}
 	in, out, err := os.Pipe()
@@ -103,7 +103,7 @@ func (self Self) Start(ctx context.Context, p *Process, name, dir string) (addre
 		return "", "", err
 	}
 	defer in.Close()
-	cmd := exec.Command(self[0], append(slices.Clone(self[1:]), name, dir)...)
+	cmd := exec.Command(s[0], append(slices.Clone(s[1:]), name, dir)...)
 	cmd.Stdout = out
 	err = p.Start(cmd, filepath.Join(dir, name+".log"))
 	out.Close() // the server has it
