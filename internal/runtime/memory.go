@@ -13,8 +13,8 @@ const (
 	gcPercent = 300
 	// heapLimit is the memory beside that for the cached state at which collections become more frequent. With the cache's
 	// default a process stays below a gibibyte: what Go does not count are the block cache and the memory tables of the state, some
-	// 170 MiB, and the program's own pages, 55.
-	heapLimit = 256 << 20
+	// 100 MiB, and the program's own pages, 55. A replay beside the live state would like more.
+	heapLimit = 320 << 20
 )
 
 // TuneMemory sets the garbage collector for a server, unless the environment has set it (GOGC, GOMEMLIMIT).
