@@ -57,11 +57,13 @@ type Progress struct {
 // RebuildResult is the outcome of a rebuild. Its JSON form is what receiptctl verify prints.
 type RebuildResult struct {
 	// Equal reports whether the replayed state equals the live one, in every partition.
-	Equal      bool              `json:"equal"`
-	Events     uint64            `json:"events"`
-	Seconds    float64           `json:"seconds"`
-	EventsPerS float64           `json:"events_per_s"`
-	Switched   bool              `json:"switched,omitempty"`
+	Equal      bool    `json:"equal"`
+	Events     uint64  `json:"events"`
+	Seconds    float64 `json:"seconds"`
+	EventsPerS float64 `json:"events_per_s"`
+	Switched   bool    `json:"switched,omitempty"`
+	// CaughtUp is how many events of the log a stopped server's state lacked, and were folded into it before.
+	CaughtUp   uint64            `json:"events_caught_up,omitempty"`
 	Partitions []PartitionResult `json:"partitions"`
 }
 

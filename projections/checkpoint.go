@@ -1,9 +1,6 @@
 package projections
 
-import (
-	"encoding/binary"
-	"runtime"
-)
+import "runtime"
 
 // Checkpoint is what changed in a partition up to a position, ready to be written in one piece. It
 // does not change any more while the fold goes on.
@@ -116,7 +113,7 @@ func (p *Partition) captureSmall() {
 	}
 	p.dirtyConvs = p.dirtyConvs[:0]
 	for i, u := range p.dirtyAuthors {
-		v = binary.AppendUvarint(v[:0], u.next)
+		v = u.encode(v[:0])
 		p.put(authorKey(p.key(), u.app.num, u.user), v)
 		p.dirtyAuthors[i] = nil
 	}

@@ -75,15 +75,14 @@ type conversation struct {
 
 	// messages are the cached ones.
 	messages map[string]*message
-	// unread are a single chat's messages not yet covered by a conversation read, in seq order.
-	unread []unreadRef
+	// unread are the latest of a single chat's messages not yet covered by a conversation read, by seq.
+	unread tail[unreadRef]
 	// pending is, for each side of a single chat, the place of its conversation read in the other's summary.
 	pending [2]pendingMark
 }
 
 // unreadRef is a message of a single chat that no conversation read of its receiver has covered.
 type unreadRef struct {
-	seq    uint64
 	sender uint32 // ordinal
 	id     string
 }
@@ -95,7 +94,7 @@ func (c *conversation) cacheNode() *node { return &c.node }
 const memberCost = 136
 
 func (c *conversation) cost() int {
-	n := 400 + 2*len(c.name.group) + 2*len(c.name.a) + 2*len(c.name.b) + len(c.members)*memberCost + len(c.unread)*unreadCost
+	n := 400 + 2*len(c.name.group) + 2*len(c.name.a) + 2*len(c.name.b) + len(c.members)*memberCost + len(c.unread.items)*unreadCost
 	for i := range c.members {
 		n += len(c.members[i].user)
 	}
@@ -218,12 +217,11 @@ func (p *Partition) loadConv(num uint64) (*conversation, error) {
 	}
 	c.app = p.appsByNum[appNum]
 	if c.group() {
-		err = p.loadMembers(c, members)
+		if err := p.loadMembers(c, members); err != nil {
+			return nil, err
+		}
 	} else {
-		err = p.loadUnread(c)
-	}
-	if err != nil {
-		return nil, err
+		c.unread.cut = c.sent
 	}
 	p.keepConv(c)
 	return c, nil
@@ -252,20 +250,6 @@ func (p *Partition) loadMembers(c *conversation, n int) error {
 		err = errCorrupt
 	}
 	return err
-}
-
-func (p *Partition) loadUnread(c *conversation) error {
-	prefix := unreadPrefix(p.key(), c.num)
-	return p.back.Scan(prefix, func(key, value []byte) error {
-		rest := key[len(prefix):]
-		if len(rest) != 8 || len(value) < 1 {
-			return errCorrupt
-		}
-		c.unread = append(c.unread, unreadRef{
-			seq: binary.BigEndian.Uint64(rest), sender: uint32(value[0]), id: string(value[1:]),
-		})
-		return nil
-	})
 }
 
 const (

@@ -38,7 +38,7 @@ func newFold(t *rapid.T, s state, cacheBytes int) *fold {
 		CacheBytes: cacheBytes,
 		Limits: projections.Limits{
 			Members: limits.MaxGroupMembers, Parked: limits.MaxParked,
-			Pending: limits.MaxPendingStatistic, Rejections: limits.MaxRejections,
+			Pending: limits.MaxPendingStatistic, Rejections: limits.MaxRejections, Kept: 1,
 		},
 	}}
 	f.open()

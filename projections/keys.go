@@ -21,7 +21,7 @@ const (
 	tableMessage      = 'm' // app, id, conversation -> message with its read set
 	tableUnreadSingle = 'q' // conversation, seq -> sender's side, id: not yet covered by a conversation read
 	tablePending      = 's' // app, author, number -> conversation, id (none: the chat itself): the statistic summary
-	tableAuthor       = 'S' // app, author -> first and next number of his pending list
+	tableAuthor       = 'S' // app, author -> next number of his pending list, and those in it
 	tableParked       = 'P' // app, arrival (sequence, index) -> receipt
 	tableRejection    = 'J' // app, slot -> rejection
 	tablePoison       = 'Z' // sequence -> time, reason

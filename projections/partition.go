@@ -110,9 +110,12 @@ type Options struct {
 	Limits Limits
 }
 
-// Limits on what producers can make grow in one app of a partition.
+// Limits on what producers can make grow in one app of a partition, and Kept, which is how many items of a list stay in
+// memory when they are in the backing.
 type Limits struct {
 	Members, Parked, Pending, Rejections int
+
+	Kept int
 }
 
 func (l Limits) orDefaults() Limits {
@@ -121,6 +124,7 @@ func (l Limits) orDefaults() Limits {
 		Parked:     cmp.Or(l.Parked, events.MaxParked),
 		Pending:    cmp.Or(l.Pending, events.MaxPendingStatistic),
 		Rejections: cmp.Or(l.Rejections, events.MaxRejections),
+		Kept:       cmp.Or(l.Kept, tailKept),
 	}
 }
 

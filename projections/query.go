@@ -323,8 +323,12 @@ func (p *Partition) Statistics(appKey, user string) (items []StatisticItem, upto
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, x := range u.items {
-		c, m, err := p.pendingItem(x)
+	pending, err := p.pendingItems(u)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, x := range pending {
+		c, m, err := p.pendingItem(x.value)
 		if err != nil {
 			return nil, 0, err
 		}

@@ -79,7 +79,7 @@ func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks
 	switch limit := a.settings.GroupReceipts.MaxGroupSize; {
 	case !c.group():
 		h.kind, h.eligible = msgTracked, 1
-		p.addUnread(c, unreadRef{seq: c.sent, sender: sender, id: id})
+		p.addUnread(c, c.sent, unreadRef{sender: sender, id: id})
 	case !asks:
 		h.kind = msgPlain
 	case limit > 0 && c.active > limit:
@@ -248,7 +248,9 @@ func (p *Partition) recall(m *message) error {
 	m.log, m.bits, m.more = nil, [2]uint64{}, nil
 	p.cacheBytes += m.cost() - before
 	p.touchMessage(m)
-	p.dropUnread(c, m.seq)
+	if !c.group() {
+		p.dropUnread(c, m.seq)
+	}
 	if p.keepFacts {
 		p.fact(events.MessageRecalled, m, "", "")
 	}

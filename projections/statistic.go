@@ -2,7 +2,6 @@ package projections
 
 import (
 	"encoding/binary"
-	"slices"
 	"strings"
 
 	"github.com/receiptd/receiptd/events"
@@ -16,13 +15,13 @@ type author struct {
 	user string
 	// next is the number the next pending item gets.
 	next uint64
-	// items are the pending ones by number.
-	items []pendingRef
+	// held are the numbers of the pending ones, latest the last of the items.
+	held   numbers
+	latest tail[pendingRef]
 }
 
 // pendingRef is an item: a message or, without an id, a single chat that the author's peer has read.
 type pendingRef struct {
-	n    uint64
 	conv uint64
 	id   string
 }
@@ -41,18 +40,23 @@ func (k *pendingMark) encode(dst []byte) []byte {
 
 func (k *pendingMark) decode(r *reader) { k.n, k.last = r.uvarint(), r.uvarint() }
 
-// pendingCost is the memory of one pendingRef, its id included.
-const pendingCost = 64
+// pendingCost is the memory of one pendingRef, its id included, stretchCost that of a stretch of numbers.
+const (
+	pendingCost = 72
+	stretchCost = 16
+)
 
 func (u *author) cacheNode() *node { return &u.node }
-func (u *author) cost() int        { return 200 + 2*len(u.user) + len(u.items)*pendingCost }
+func (u *author) cost() int {
+	return 240 + 2*len(u.user) + len(u.held.stretches)*stretchCost + len(u.latest.items)*pendingCost
+}
 func (u *author) forget(*Partition) {
 	delete(u.app.authors, u.user)
 }
 
 // holds reports whether an item that was given number n is still in the list. Whoever takes one out
 // of the middle clears its mark; only those pushed out at the front keep a stale one.
-func (u *author) holds(n uint64) bool { return n != 0 && len(u.items) > 0 && n >= u.items[0].n }
+func (u *author) holds(n uint64) bool { return n != 0 && u.held.count > 0 && n >= u.held.first() }
 
 func (p *Partition) author(a *app, user string) (*author, error) {
 	if u := a.authors[user]; u != nil {
@@ -65,12 +69,7 @@ func (p *Partition) author(a *app, user string) (*author, error) {
 		return nil, err
 	}
 	if v != nil {
-		r := reader{b: v}
-		u.next = r.uvarint()
-		if r.bad {
-			return nil, errCorrupt
-		}
-		if err := p.loadPending(u); err != nil {
+		if err := p.loadAuthor(u, v); err != nil {
 			return nil, err
 		}
 	}
@@ -81,18 +80,63 @@ func (p *Partition) author(a *app, user string) (*author, error) {
 	return u, nil
 }
 
-func (p *Partition) loadPending(u *author) error {
-	prefix := pendingPrefix(p.key(), u.app.num, u.user)
-	return p.back.Scan(prefix, func(key, value []byte) error {
-		key = key[len(prefix):]
-		r := reader{b: value}
-		conv := r.uvarint()
-		if len(key) != 8 || r.bad {
+// encode appends the stored form: the next number and those of the pending items. What the items are lies under their
+// own keys.
+func (u *author) encode(dst []byte) []byte {
+	return u.held.encode(binary.AppendUvarint(dst, u.next))
+}
+
+func (p *Partition) loadAuthor(u *author, v []byte) error {
+	r := reader{b: v}
+	u.next = r.uvarint()
+	u.latest.cut = u.next - 1 // all are in the backing
+	if len(r.b) > 0 || r.bad {
+		u.held.decode(&r)
+		return r.err()
+	}
+	// Written by a version that kept the numbers in the keys only.
+	prefix := pendingPrefix(nil, u.app.num, u.user)
+	return p.back.Scan(prefix, func(key, _ []byte) error {
+		if len(key) != len(prefix)+8 {
 			return errCorrupt
 		}
-		u.items = append(u.items, pendingRef{n: binary.BigEndian.Uint64(key), conv: conv, id: string(r.b)})
+		u.held.add(binary.BigEndian.Uint64(key[len(prefix):]))
 		return nil
 	})
+}
+
+// pendingItems are the items of a summary in the order in which they became pending.
+func (p *Partition) pendingItems(u *author) ([]tailItem[pendingRef], error) {
+	list := make([]tailItem[pendingRef], 0, u.held.count)
+	if first := u.held.first(); first != 0 && first <= u.latest.cut {
+		from, end := pendingKey(nil, u.app.num, u.user, first), pendingKey(nil, u.app.num, u.user, u.latest.cut+1)
+		err := p.back.Range(from, end, func(key, value []byte) error {
+			r := reader{b: value}
+			conv := r.uvarint()
+			if len(key) != len(from) || r.bad {
+				return errCorrupt
+			}
+			// What was taken out since the last checkpoint is still there.
+			if n := binary.BigEndian.Uint64(key[len(key)-8:]); u.held.has(n) {
+				list = append(list, tailItem[pendingRef]{n: n, value: pendingRef{conv: conv, id: string(r.b)}})
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return append(list, u.latest.items...), nil
+}
+
+// takeOut removes an item from a summary.
+func (p *Partition) takeOut(u *author, n uint64) {
+	before := u.cost()
+	p.del(pendingKey(p.key(), u.app.num, u.user, n))
+	u.held.remove(n)
+	u.latest.remove(n)
+	p.cacheBytes += u.cost() - before
+	p.touchAuthor(u)
 }
 
 func (p *Partition) touchAuthor(u *author) {
@@ -148,16 +192,15 @@ func (p *Partition) makePending(u *author, mark *pendingMark, conv uint64, id st
 	}
 	mark.n = u.next
 	u.next++
-	u.items = append(u.items, pendingRef{n: mark.n, conv: conv, id: id})
-	p.cacheBytes += pendingCost
+	before := u.cost()
+	u.held.add(mark.n)
+	u.latest.add(p, mark.n, pendingRef{conv: conv, id: id})
+	p.cacheBytes += u.cost() - before
 	p.put(pendingKey(p.key(), u.app.num, u.user, mark.n), append(binary.AppendUvarint(nil, conv), id...))
-	if len(u.items) > p.limits.Pending {
-		p.del(pendingKey(p.key(), u.app.num, u.user, u.items[0].n))
-		u.items[0] = pendingRef{}
-		u.items = u.items[1:]
-		p.cacheBytes -= pendingCost
-	}
 	p.touchAuthor(u)
+	if u.held.count > p.limits.Pending {
+		p.takeOut(u, u.held.first())
+	}
 }
 
 // dropPending takes a message out of its sender's summary.
@@ -169,14 +212,8 @@ func (p *Partition) dropPending(m *message) error {
 	if err != nil {
 		return err
 	}
-	k, found := slices.BinarySearchFunc(u.items, m.pending.n, func(x pendingRef, n uint64) int {
-		return int(int64(x.n) - int64(n))
-	})
-	if found {
-		p.del(pendingKey(p.key(), u.app.num, u.user, m.pending.n))
-		u.items = slices.Delete(u.items, k, k+1)
-		p.cacheBytes -= pendingCost
-		p.touchAuthor(u)
+	if u.held.has(m.pending.n) {
+		p.takeOut(u, m.pending.n)
 	}
 	m.pending = pendingMark{}
 	return nil
@@ -189,9 +226,13 @@ func (p *Partition) statisticSeen(a *app, i int) (events.Outcome, error) {
 	if err != nil {
 		return 0, err
 	}
-	keep := make([]pendingRef, 0, len(u.items))
-	for _, x := range u.items {
-		c, m, err := p.pendingItem(x)
+	items, err := p.pendingItems(u)
+	if err != nil {
+		return 0, err
+	}
+	outcome := events.OutcomeDuplicate
+	for _, x := range items {
+		c, m, err := p.pendingItem(x.value)
 		if err != nil {
 			return 0, err
 		}
@@ -202,7 +243,6 @@ func (p *Partition) statisticSeen(a *app, i int) (events.Outcome, error) {
 			mark = &c.pending[c.peerOf(u.user)]
 		}
 		if mark.last > upto {
-			keep = append(keep, x)
 			continue
 		}
 		*mark = pendingMark{}
@@ -211,15 +251,10 @@ func (p *Partition) statisticSeen(a *app, i int) (events.Outcome, error) {
 		} else {
 			p.touchConv(c)
 		}
-		p.del(pendingKey(p.key(), a.num, u.user, x.n))
+		p.takeOut(u, x.n)
+		outcome = events.OutcomeApplied
 	}
-	if len(keep) == len(u.items) {
-		return events.OutcomeDuplicate, nil
-	}
-	p.cacheBytes -= pendingCost * (len(u.items) - len(keep))
-	u.items = keep
-	p.touchAuthor(u)
-	return events.OutcomeApplied, nil
+	return outcome, nil
 }
 
 // pendingItem returns what an item stands for: a message, or nil and the single chat itself.

@@ -24,8 +24,9 @@ type benchCommands struct {
 	Curve curveCommand `cmd:"" help:"How latency grows with load, as a table and a picture."`
 	Peers peersCommand `cmd:"" help:"The same receipts through PostgreSQL, Redis and Watermill on JetStream."`
 
+	Grow    growCommand    `cmd:"" help:"What 100 million receipts in the state cost."`
 	Clients clientsCommand `cmd:"" help:"Many clients with the SDK's protocol on a running server."`
-	Serve   serveCommand   `cmd:"" hidden:"" help:"Run a server for bench peers."`
+	Serve   serveCommand   `cmd:"" hidden:"" help:"Run a server for bench peers and bench grow."`
 }
 
 // trafficFlags say what is poured in, and where its data lies.
@@ -104,7 +105,7 @@ func (b benchCommand) Run(ctx context.Context, std streams) (err error) {
 		defer func() { err = errors.Join(err, f.Close()) }()
 		o.CPUProfile, o.ProfilePhase = f, b.Phase
 	}
-	runtime.TuneMemory()
+	runtime.TuneMemory(o.Config.State)
 	r, err := bench.Run(ctx, o)
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func (c curveCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	runtime.TuneMemory()
+	runtime.TuneMemory(o.Config.State)
 	curve, err := bench.RunCurve(ctx, o, c.Points)
 	if err != nil {
 		return err

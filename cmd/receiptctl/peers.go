@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/receiptd/receiptd/internal/bench/child"
 	"github.com/receiptd/receiptd/internal/bench/peers"
 	"github.com/receiptd/receiptd/internal/progress"
 )
@@ -79,7 +80,7 @@ func printPeers(w io.Writer, rows []peers.Row) error {
 	return err
 }
 
-// serveCommand is a server that bench peers starts.
+// serveCommand is a server that bench peers and bench grow start.
 type serveCommand struct {
 	Name string `arg:"" help:"receiptd or nats-server."`
 	Data string `arg:"" help:"Directory of its data."`
@@ -87,5 +88,5 @@ type serveCommand struct {
 
 // Run serves until a signal.
 func (s serveCommand) Run(ctx context.Context, std streams) error {
-	return peers.Serve(ctx, s.Name, s.Data, std.out, std.err)
+	return child.Serve(ctx, s.Name, s.Data, std.out, std.err)
 }

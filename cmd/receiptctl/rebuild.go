@@ -37,7 +37,8 @@ type verifyCommand struct {
 func (verifyCommand) Help() string {
 	return `Folds the whole log into fresh state beside the live one, takes both at the same position and compares them, key by key if
 their digests differ. Traffic goes on meanwhile. Exits with 0 if they are equal and with 1 if not, naming the first key that differs.
-Works on a running server, or with --data on a stopped one's data.`
+Works on a running server, or with --data on a stopped one's data; if that one was killed, its state is brought to the end of the log
+first, as a start would do it.`
 }
 
 // Run verifies.
@@ -136,7 +137,14 @@ func rebuildData(ctx context.Context, data string, from source, o consumers.Rebu
 		}
 		o.Archive = core.Archive
 	}
-	return core.Projector.Rebuild(ctx, o)
+	// After a crash the state is older than the log. What is compared is what a start would come to.
+	caughtUp, err := core.Projector.CatchUp(ctx)
+	if err != nil && !(o.Archive != nil && errors.Is(err, consumers.ErrNeedsArchive)) {
+		return result, err
+	}
+	result, err = core.Projector.Rebuild(ctx, o)
+	result.CaughtUp = caughtUp
+	return result, err
 }
 
 func report(w io.Writer, r consumers.RebuildResult, asJSON bool) error {
@@ -160,6 +168,11 @@ func report(w io.Writer, r consumers.RebuildResult, asJSON bool) error {
 	}
 	if r.Switched {
 		verdict += "; the rebuilt state is the live one now"
+	}
+	if r.CaughtUp > 0 {
+		if _, err := fmt.Fprintf(w, "%d events that the state lacked were folded into it first\n", r.CaughtUp); err != nil {
+			return err
+		}
 	}
 	took := time.Duration(r.Seconds * float64(time.Second)).Round(time.Millisecond)
 	_, err := fmt.Fprintf(w, "%d events in %s, %s events/s: %s\n", r.Events, took, progress.Count(r.EventsPerS), verdict)

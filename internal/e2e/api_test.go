@@ -263,6 +263,7 @@ type verdict struct {
 	Equal      bool
 	Events     uint64
 	Switched   bool
+	CaughtUp   uint64 `json:"events_caught_up"`
 	Partitions []struct {
 		Partition      int
 		Position       uint64

@@ -25,6 +25,7 @@ func TestHelpTexts(t *testing.T) {
 		{"receiptctl", []string{"bench"}, []string{"bench all", "bench curve", "bench peers", "The default."}},
 		{"receiptctl", []string{"bench", "all"}, []string{"--duration", "--groups", "--members", "--duplicates", "--fsync", "--json"}},
 		{"receiptctl", []string{"bench", "curve"}, []string{"--svg", "--points", "--duration", "--groups", "--fsync", "--json"}},
+		{"receiptctl", []string{"bench", "grow"}, []string{"--receipts", "--first", "--rate", "--runs", "--groups", "--json"}},
 		{"receiptctl", []string{"bench", "peers"}, []string{"--systems", "--runs", "--duration", "--groups", "--json", "apt-get install"}},
 	} {
 		got := run(t, test.program, nil, append(test.args, "--help")...)
@@ -100,6 +101,29 @@ func TestToolOnRunningAndStoppedServer(t *testing.T) {
 	s.start()
 	l.exact()
 	s.verify()
+}
+
+// TestKilledDataIsVerifiedToItsEnd kills the server under load. Its state is older than its log then; verify compares all that was
+// answered, not what the state happened to have, and leaves data on which the server goes on.
+func TestKilledDataIsVerifiedToItsEnd(t *testing.T) {
+	s := startServer(t, "--checkpoint-interval=1h")
+	l := newLoad(s, random(t).Uint64(), 4)
+	l.start()
+	eventually(t, "events are accepted", func() bool { return l.accepted() > 20_000 })
+	s.kill()
+	answered := l.accepted()
+	for n, command := range []string{"verify", "verify", "replay"} {
+		v := equal(t, run(t, "receiptctl", nil, command, "--json", "--data", s.data))
+		if v.Events < uint64(answered) {
+			t.Errorf("%s: %d events are compared, %d were answered", command, v.Events, answered)
+		}
+		if first := n == 0; first != (v.CaughtUp > 0) {
+			t.Errorf("%s, the %dth time: %d events were folded first", command, n+1, v.CaughtUp)
+		}
+	}
+	s.start()
+	l.finish()
+	l.exact()
 }
 
 func TestToolOnDataItCannotWorkOn(t *testing.T) {

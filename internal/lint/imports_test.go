@@ -73,6 +73,9 @@ var layers = map[string]layer{
 	"internal/natstest":              {sees: []string{"events", "events/eventlog"}},
 	"internal/bench":                 {sees: []string{anything, "internal/sim", "internal/oracle"}},
 	"internal/bench/peers":           {sees: []string{anything, "internal/sim"}},
+	"internal/bench/child":           {sees: []string{anything, "internal/sim"}},
+	"internal/bench/load":            {sees: []string{anything, "internal/sim"}},
+	"internal/bench/grow":            {sees: []string{anything, "internal/sim"}},
 	"internal/bench/measure":         {},
 	"internal/bench/clients":         {sees: []string{"internal/ctl", "internal/gateway/msync/msyncpb"}},
 	"internal/chtest":                {},
@@ -83,7 +86,7 @@ var layers = map[string]layer{
 	"cmd/receiptd": {sees: []string{"internal/runtime", "internal/config"}},
 	"cmd/receiptctl": {sees: []string{
 		"consumers", "projections/clickhouse", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/bench", "internal/bench/peers",
-		"internal/bench/clients", "internal/sim"}},
+		"internal/bench/clients", "internal/bench/child", "internal/bench/grow", "internal/sim"}},
 }
 
 // confined are libraries that only one package may need, so that no program has them by accident.

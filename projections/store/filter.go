@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -15,17 +16,16 @@ import (
 // that are new: without it each would cost a search through every level of the tree, ten microseconds.
 //
 // It says nothing until it has learned what was in the store when it was opened, which happens beside the
-// fold. Keys committed meanwhile go into it as they come. When it is full, a larger one learns everything while
-// this one still serves.
+// fold. Keys committed meanwhile go into it as they come. When it is full, the keys that follow go into a further,
+// larger set: nothing is learned again, however large the store gets.
 type filter struct {
-	db     *pebble.DB
-	failed func(error)
-	ctx    context.Context // ends the learning
-	stop   context.CancelFunc
+	db   *pebble.DB
+	ctx  context.Context // ends the learning
+	stop context.CancelFunc
 
 	mu       sync.RWMutex
-	serving  *keySet // complete; nil at first
-	next     *keySet // learning; nil if none is
+	sets     []*keySet // a key is in one of them
+	complete bool      // they have every key of the store
 	learning sync.WaitGroup
 }
 
@@ -36,32 +36,36 @@ type keySet struct {
 }
 
 const (
-	// minFilterKeys is the capacity of a first filter: 1.4 MB.
+	// minFilterKeys is the capacity of a first set: 1.4 MB.
 	minFilterKeys = 1 << 20
 	// maxFilterKeys bounds the memory of a filter to 90 MB; beyond it lookups get dearer, slowly.
 	maxFilterKeys = 64 << 20
 	filterRate    = 0.005
+	// bytesPerKey is about what a key that is looked up takes on the disk, values and other tables included.
+	bytesPerKey = 40
+	// learnAtOnce keys are learned at once, so that commits and lookups wait for a moment only.
+	learnAtOnce = 256
 )
 
 func newKeySet(capacity uint) *keySet {
-	capacity = min(max(capacity, minFilterKeys), maxFilterKeys)
 	return &keySet{capacity: capacity, bloom: bloom.NewWithEstimates(capacity, filterRate)}
 }
 
-func (s *keySet) add(key []byte) {
-	if s != nil && !s.bloom.TestOrAdd(key) {
-		s.keys++
-	}
-}
-
 func newFilter(db *pebble.DB, empty bool, failed func(error)) *filter {
-	f := &filter{db: db, failed: failed}
+	f := &filter{db: db, complete: empty}
 	f.ctx, f.stop = context.WithCancel(context.Background())
+	stored := uint(db.Metrics().DiskSpaceUsage() / bytesPerKey)
+	f.sets = []*keySet{newKeySet(min(max(stored, minFilterKeys), maxFilterKeys))}
 	if empty {
-		f.serving = newKeySet(0)
-	} else {
-		f.learn(newKeySet(0))
+		return f
 	}
+	snap := db.NewSnapshot()
+	f.learning.Go(func() {
+		// Lookups stay right without it, only slower.
+		if err := errors.Join(f.learn(snap), snap.Close()); err != nil && f.ctx.Err() == nil {
+			failed(fmt.Errorf("learn the keys of the state: %w", err))
+		}
+	})
 	return f
 }
 
@@ -69,7 +73,12 @@ func newFilter(db *pebble.DB, empty bool, failed func(error)) *filter {
 func (f *filter) lacks(key []byte) bool {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return f.serving != nil && !f.serving.bloom.Test(key)
+	for _, s := range f.sets {
+		if s.bloom.Test(key) {
+			return false
+		}
+	}
+	return f.complete
 }
 
 // add makes a key known; it has to be before the key is committed.
@@ -78,48 +87,81 @@ func (f *filter) add(key []byte) {
 		return
 	}
 	f.mu.Lock()
-	f.serving.add(key)
-	f.next.add(key)
+	f.addLocked(key)
 	f.mu.Unlock()
 }
 
-// grow begins to learn a larger filter if the one that serves is full. It is called between commits.
-func (f *filter) grow() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s := f.serving
-	if s != nil && f.next == nil && s.keys > s.capacity && s.capacity < maxFilterKeys && f.ctx.Err() == nil {
-		f.learn(newKeySet(4 * s.keys))
+func (f *filter) addLocked(key []byte) {
+	last := len(f.sets) - 1
+	for _, s := range f.sets[:last] {
+		if s.bloom.Test(key) {
+			return
+		}
+	}
+	s := f.sets[last]
+	if s.keys >= s.capacity && !s.bloom.Test(key) {
+		s = f.grow()
+	}
+	if !s.bloom.TestOrAdd(key) {
+		s.keys++
 	}
 }
 
-// learn fills a set with the keys of the store as it is now, and then lets it serve.
-func (f *filter) learn(set *keySet) {
-	f.next = set
-	snap := &Snapshot{snap: f.db.NewSnapshot()}
-	f.learning.Go(func() {
-		err := snap.each(f.ctx, func(key, _ []byte) error {
-			if projections.LookedUp(key) {
-				f.mu.Lock()
-				set.add(key)
-				f.mu.Unlock()
-			}
-			return nil
-		})
-		if closed := snap.Close(); err == nil {
-			err = closed
-		}
+// grow returns the set to add to when the last one is full: twice as large as all before, within the bound.
+func (f *filter) grow() *keySet {
+	var total uint
+	for _, s := range f.sets {
+		total += s.capacity
+	}
+	if total < maxFilterKeys {
+		f.sets = append(f.sets, newKeySet(min(2*total, maxFilterKeys-total)))
+	}
+	return f.sets[len(f.sets)-1]
+}
+
+// learn adds the keys of a snapshot, after which the filter is complete.
+func (f *filter) learn(snap *pebble.Snapshot) error {
+	it, err := snap.NewIterWithContext(f.ctx, nil)
+	if err != nil {
+		return err
+	}
+	var keys []byte // one after the other
+	var lengths []int
+	flush := func() {
 		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.next = nil
-		switch {
-		case err == nil:
-			f.serving = set
-		case f.ctx.Err() == nil:
-			// Lookups stay right without it, only slower.
-			f.failed(fmt.Errorf("learn the keys of the state: %w", err))
+		rest := keys
+		for _, n := range lengths {
+			f.addLocked(rest[:n])
+			rest = rest[n:]
 		}
-	})
+		f.mu.Unlock()
+		keys, lengths = keys[:0], lengths[:0]
+	}
+	for ok := it.First(); ok; {
+		key := it.Key()
+		if !projections.LookedUp(key) {
+			if key[0] == 0xff {
+				break
+			}
+			ok = it.SeekGE([]byte{key[0] + 1}) // the next table
+			continue
+		}
+		keys, lengths = append(keys, key...), append(lengths, len(key))
+		if len(lengths) == learnAtOnce {
+			if flush(); f.ctx.Err() != nil {
+				return errors.Join(f.ctx.Err(), it.Close())
+			}
+		}
+		ok = it.Next()
+	}
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return err
+	}
+	flush()
+	f.mu.Lock()
+	f.complete = true
+	f.mu.Unlock()
+	return nil
 }
 
 func (f *filter) close() {

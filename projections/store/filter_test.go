@@ -38,7 +38,6 @@ func (f *filtered) commit(from, to uint64) {
 	if err := b.Commit(pebble.NoSync); err != nil {
 		f.t.Error(err)
 	}
-	f.grow()
 }
 
 func message(n uint64) []byte { return binary.BigEndian.AppendUint64([]byte("m"), n) }
@@ -65,11 +64,10 @@ func TestFilterKnowsEveryKeyAtAnyTime(t *testing.T) {
 		case round%20 == 19: // a restart: it learns from the start while more is committed
 			f.close()
 			f = openFiltered(t, disk, false)
-		case round%5 == 4: // full: it learns a larger one while more is committed
+		case round%5 == 4: // full: a further set takes what is committed now
 			f.mu.Lock()
-			if f.serving != nil {
-				f.serving.capacity = min(f.serving.capacity, f.serving.keys)
-			}
+			last := f.sets[len(f.sets)-1]
+			last.capacity = min(last.capacity, last.keys)
 			f.mu.Unlock()
 		}
 		var asking sync.WaitGroup
@@ -112,13 +110,28 @@ func TestFilterStopsLearning(t *testing.T) {
 	f.stop()
 	f.learning.Wait()
 	f.mu.Lock()
-	serving, next := f.serving, f.next
+	complete := f.complete
 	f.mu.Unlock()
-	if next != nil {
-		t.Error("it goes on learning")
-	}
-	if serving == nil && f.lacks(message(1)) {
+	if !complete && f.lacks(message(1)) {
 		t.Error("what it did not learn lacks")
+	}
+	f.close()
+}
+
+// Memory is bounded, and so is the number of sets that each lookup asks.
+func TestFilterGrowsToItsBound(t *testing.T) {
+	f := openFiltered(t, vfs.NewMem(), true)
+	for range 10 {
+		last := f.sets[len(f.sets)-1]
+		last.keys = last.capacity
+		f.add(message(uint64(len(f.sets))))
+	}
+	var total uint
+	for _, s := range f.sets {
+		total += s.capacity
+	}
+	if total != maxFilterKeys || len(f.sets) > 6 {
+		t.Errorf("%d sets for %d keys", len(f.sets), total)
 	}
 	f.close()
 }

@@ -79,12 +79,17 @@ func Open(dir string, o Options) (*Store, error) {
 		MemTableSize:       o.MemTableBytes,
 		// A write stall would stop the checkpoints, not the fold: allow a few tables to queue up.
 		MemTableStopWritesThreshold: 8,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       24,
-		MaxOpenFiles:                512,
-		Logger:                      logger{o.Logger},
-		EventListener:               s.failure.listener(),
+		// Every checkpoint spans the whole range of keys: merging one rewrites much of what is there, so many are merged at once. A
+		// lookup pays with a look at the filter of each.
+		L0CompactionThreshold: 16,
+		L0StopWritesThreshold: 48,
+		MaxOpenFiles:          512,
+		Logger:                logger{o.Logger},
+		EventListener:         s.failure.listener(),
 	}
+	// Summaries are queues, whose front is deleted, so that every table is dense with deletions. Nobody scans across them, and to
+	// compact for their sake doubled the work.
+	opts.Experimental.TombstoneDenseCompactionThreshold = -1
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	for i := range opts.Levels {
 		// Most lookups of the fold are for messages that are not there yet.
@@ -200,7 +205,6 @@ func (s *Store) Commit(c *projections.Checkpoint) error {
 	if err := s.db.Apply(b, pebble.NoSync); err != nil {
 		return errors.Join(fmt.Errorf("commit checkpoint: %w", err), b.Close())
 	}
-	s.filter.grow()
 	return b.Close()
 }
 

@@ -2,14 +2,11 @@
 package measure
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -80,22 +77,4 @@ func CPUSeconds() float64 {
 		return 0
 	}
 	return float64(u.Utime.Sec+u.Stime.Sec) + float64(u.Utime.Usec+u.Stime.Usec)/1e6
-}
-
-// PeakRSS is the largest resident memory of this process so far, in MiB.
-func PeakRSS() float64 {
-	f, err := os.Open("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if rest, ok := strings.CutPrefix(lines.Text(), "VmHWM:"); ok {
-			var kib float64
-			if _, err := fmt.Sscan(rest, &kib); err == nil {
-				return kib / 1024
-			}
-		}
-	}
-	return 0
 }

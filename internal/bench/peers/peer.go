@@ -6,20 +6,16 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/bench/child"
+	"github.com/receiptd/receiptd/internal/bench/load"
 	"github.com/receiptd/receiptd/internal/sim"
 )
 
-// Peer is a system that keeps receipts. Load may be called from many goroutines; the other methods are not called
-// while it is.
+// Peer is a system that keeps receipts. While Load is called, no other method is.
 type Peer interface {
 	// Start starts the servers, with their data in an empty directory, and creates what the traffic needs.
 	Start(ctx context.Context, dir string, traffic *sim.Traffic) error
-	// Load stores events and returns when they are as durable as the system makes them, and counted.
-	Load(ctx context.Context, evs []events.Event) error
-	// Counts returns how many users have read each of at most countsAtOnce messages. A message without readers
-	// may be missing.
-	Counts(ctx context.Context, app string, messages []string) (map[string]int, error)
+	load.System
 	// CPU is the processor time of the servers so far, in seconds.
 	CPU() (float64, error)
 	// Bytes is the space on the disk of what was loaded. It is the last thing a peer is asked, and it may stop
@@ -38,13 +34,7 @@ type System struct {
 	// Connections load at the same time, each with requests of Batch events, one after the other.
 	Connections, Batch int
 
-	open func(host) Peer
-}
-
-// host is what peers need of the process they run beside.
-type host struct {
-	// self is a command line that ends up in [Serve], to be followed by a server's name and its directory.
-	self []string
+	open func(child.Self) Peer
 }
 
 const (
@@ -56,25 +46,25 @@ const (
 func Systems() []System {
 	return []System{
 		{"embedded", "receiptd in the program, 1000 a submit", synced, 64, 1000,
-			func(host) Peer { return new(embedded) }},
+			func(child.Self) Peer { return new(embedded) }},
 		{"http", "receiptd over HTTP, NDJSON, 1000 a request", synced, 16, 1000,
-			func(h host) Peer { return &remote{host: h} }},
+			func(self child.Self) Peer { return &remote{child.NewReceiptd(self, child.NDJSON, load.Streams)} }},
 		{"http-single", "receiptd over HTTP, JSON, 1 a request", synced, 64, 1,
-			func(h host) Peer { return &remote{host: h} }},
+			func(self child.Self) Peer { return &remote{child.NewReceiptd(self, child.NDJSON, load.Streams)} }},
 		{"postgres", "PostgreSQL, a row and a transaction a receipt", synced, 16, 1,
-			func(host) Peer { return &postgres{connections: 16} }},
+			func(child.Self) Peer { return &postgres{connections: 16} }},
 		{"postgres-batch", "PostgreSQL, a row a receipt, 500 a transaction", synced, 4, 500,
-			func(host) Peer { return &postgres{connections: 4} }},
+			func(child.Self) Peer { return &postgres{connections: 4} }},
 		{"redis", "Redis, XADD + SADD, 1 a round trip", synced, 64, 1,
-			func(host) Peer { return &cache{fsync: "always", connections: 64} }},
+			func(child.Self) Peer { return &cache{fsync: "always", connections: 64} }},
 		{"redis-batch", "Redis, XADD + SADD, 500 a round trip", synced, 4, 500,
-			func(host) Peer { return &cache{fsync: "always", connections: 4} }},
+			func(child.Self) Peer { return &cache{fsync: "always", connections: 4} }},
 		{"redis-everysec", "Redis, XADD + SADD, 1 a round trip", everySec, 64, 1,
-			func(host) Peer { return &cache{fsync: "everysec", connections: 64} }},
+			func(child.Self) Peer { return &cache{fsync: "everysec", connections: 64} }},
 		{"redis-everysec-batch", "Redis, XADD + SADD, 500 a round trip", everySec, 4, 500,
-			func(host) Peer { return &cache{fsync: "everysec", connections: 4} }},
+			func(child.Self) Peer { return &cache{fsync: "everysec", connections: 4} }},
 		{"watermill", "Watermill on JetStream, projected into PostgreSQL, a message a receipt", synced, 64, 1,
-			func(h host) Peer { return &watermillPeer{host: h} }},
+			func(self child.Self) Peer { return &watermillPeer{self: self} }},
 	}
 }
 
@@ -95,6 +85,3 @@ func Select(names []string) ([]System, error) {
 	}
 	return slices.DeleteFunc(all, func(s System) bool { return !slices.Contains(names, s.Name) }), nil
 }
-
-// countsAtOnce is the most messages of one call of Counts: the limit of receiptd's API.
-const countsAtOnce = 1000

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/receiptd/receiptd/internal/bench/child"
 	"github.com/receiptd/receiptd/internal/bench/peers"
 	"github.com/receiptd/receiptd/internal/sim"
 )
@@ -21,7 +22,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == asServer {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
-		if err := peers.Serve(ctx, os.Args[2], os.Args[3], os.Stdout, os.Stderr); err != nil {
+		if err := child.Serve(ctx, os.Args[2], os.Args[3], os.Stdout, os.Stderr); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/bench/child"
 	"github.com/receiptd/receiptd/internal/sim"
 )
 
@@ -21,7 +22,7 @@ import (
 type postgres struct {
 	connections int
 
-	server process
+	server child.Process
 	pool   *pgxpool.Pool
 }
 
@@ -73,7 +74,7 @@ func (p *postgres) Start(ctx context.Context, dir string, _ *sim.Traffic) error 
 	if p.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return err
 	}
-	if err := p.server.ready(ctx, p.pool.Ping); err != nil {
+	if err := p.server.Ready(ctx, p.pool.Ping); err != nil {
 		return err
 	}
 	_, err = p.pool.Exec(ctx, postgresSchema)
@@ -81,7 +82,7 @@ func (p *postgres) Start(ctx context.Context, dir string, _ *sim.Traffic) error 
 }
 
 // startPostgres starts a server with fresh data and returns how to connect to it.
-func startPostgres(ctx context.Context, p *process, dir string) (connect string, err error) {
+func startPostgres(ctx context.Context, p *child.Process, dir string) (connect string, err error) {
 	const debian, places = "postgresql", "/usr/lib/postgresql/*/bin"
 	binary, err := find("postgres", debian, places)
 	if err != nil {
@@ -125,7 +126,7 @@ func startPostgres(ctx context.Context, p *process, dir string) (connect string,
 	server := run(binary, "-D", data, "-p", fmt.Sprint(port), "-h", "127.0.0.1", "-c", "unix_socket_directories=",
 		"-c", "shared_buffers=512MB", "-c", "max_wal_size=8GB", "-c", "wal_buffers=64MB", "-c", "jit=off")
 	server.Cancel = func() error { return nil } // Stop ends it
-	if err := p.start(server, filepath.Join(dir, "postgres.log")); err != nil {
+	if err := p.Start(server, filepath.Join(dir, "postgres.log")); err != nil {
 		return "", err
 	}
 	u := url.URL{Scheme: "postgres", User: url.UserPassword("bench", secret), Host: fmt.Sprintf("127.0.0.1:%d", port), Path: "postgres"}
@@ -214,7 +215,7 @@ func (p *postgres) Counts(ctx context.Context, _ string, messages []string) (map
 }
 
 // CPU is that of the server and of its processes for the connections.
-func (p *postgres) CPU() (float64, error) { return p.server.cpu() }
+func (p *postgres) CPU() (float64, error) { return p.server.CPU() }
 
 // Bytes are those of the tables and their indexes. The write-ahead log comes on top, as does what a full server
 // keeps of it.
@@ -229,7 +230,7 @@ func (p *postgres) Stop() error {
 		p.pool.Close()
 		p.pool = nil
 	}
-	if err := p.server.stop(syscall.SIGINT); err != nil { // "fast": connections are cut, data is written
+	if err := p.server.Stop(syscall.SIGINT); err != nil { // "fast": connections are cut, data is written
 		return errors.Join(errors.New("postgres"), err)
 	}
 	return nil

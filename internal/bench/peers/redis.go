@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/bench/child"
 	"github.com/receiptd/receiptd/internal/bench/measure"
 	"github.com/receiptd/receiptd/internal/sim"
 )
@@ -23,7 +24,7 @@ type cache struct {
 	fsync       string
 	connections int
 
-	server process
+	server child.Process
 	client *redis.Client
 	data   string
 }
@@ -46,17 +47,17 @@ func (c *cache) Start(ctx context.Context, dir string, _ *sim.Traffic) error {
 	cmd := exec.Command(binary, "-") // the settings come on standard input, so that nobody sees the password
 	cmd.Stdin = strings.NewReader(fmt.Sprintf(
 		"bind 127.0.0.1\nport %d\nrequirepass %s\ndir %s\nsave \"\"\nappendonly yes\nappendfsync %s\n", port, secret, c.data, c.fsync))
-	if err := c.server.start(cmd, filepath.Join(dir, "redis.log")); err != nil {
+	if err := c.server.Start(cmd, filepath.Join(dir, "redis.log")); err != nil {
 		return err
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
-	if err := c.server.ready(ctx, listening(address)); err != nil { // the client writes to standard error if it cannot connect
+	if err := c.server.Ready(ctx, listening(address)); err != nil { // the client writes to standard error if it cannot connect
 		return err
 	}
 	c.client = redis.NewClient(&redis.Options{
 		Addr: address, Password: secret, PoolSize: c.connections, MaxRetries: -1,
 	})
-	return c.server.ready(ctx, func(ctx context.Context) error { return c.client.Ping(ctx).Err() })
+	return c.server.Ready(ctx, func(ctx context.Context) error { return c.client.Ping(ctx).Err() })
 }
 
 const receiptStream = "receipts"
@@ -102,7 +103,7 @@ func (c *cache) Counts(ctx context.Context, _ string, messages []string) (map[st
 }
 
 // CPU is that of the server.
-func (c *cache) CPU() (float64, error) { return c.server.cpu() }
+func (c *cache) CPU() (float64, error) { return c.server.CPU() }
 
 // Bytes are those of the append-only file, as Redis has rewritten it by itself so far.
 func (c *cache) Bytes(context.Context) (float64, error) { return measure.DiskBytes(c.data) }
@@ -113,5 +114,5 @@ func (c *cache) Stop() error {
 		_ = c.client.Close() // the server is about to go
 		c.client = nil
 	}
-	return c.server.stop(syscall.SIGTERM)
+	return c.server.Stop(syscall.SIGTERM)
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/receiptd/receiptd/internal/bench/child"
+	"github.com/receiptd/receiptd/internal/bench/load"
 	"github.com/receiptd/receiptd/internal/bench/measure"
 	"github.com/receiptd/receiptd/internal/sim"
 )
@@ -26,8 +28,8 @@ type Options struct {
 	Traffic sim.Config
 	// Systems to run.
 	Systems []System
-	// Self is a command line of this program that calls [Serve] with the two arguments that follow it.
-	Self []string
+	// Self is a command line of this program that calls [child.Serve] with the two arguments that follow it.
+	Self child.Self
 	// Progress is told what begins; nil for nobody.
 	Progress func(system string, run int)
 }
@@ -102,8 +104,9 @@ func runSystem(ctx context.Context, o *Options, s *System) (row Row, err error) 
 	if err != nil {
 		return row, err
 	}
-	x := &load{peer: s.open(host{self: o.Self}), system: s}
-	if x.streams, err = traffic.Generators(min(streams, o.Traffic.Groups)); err != nil {
+	x := &loaded{system: s, peer: s.open(o.Self)}
+	x.Load = load.Load{System: x.peer, Connections: s.Connections, Batch: s.Batch}
+	if x.Streams, err = traffic.Generators(min(load.Streams, o.Traffic.Groups)); err != nil {
 		return row, err
 	}
 	defer func() { err = errors.Join(err, x.peer.Stop()) }()
@@ -113,8 +116,15 @@ func runSystem(ctx context.Context, o *Options, s *System) (row Row, err error) 
 	return x.measure(ctx, o.Duration)
 }
 
+// loaded is a system under load.
+type loaded struct {
+	load.Load
+	system *System
+	peer   Peer
+}
+
 // measure runs the phases on a system that has been started.
-func (x *load) measure(ctx context.Context, duration time.Duration) (row Row, err error) {
+func (x *loaded) measure(ctx context.Context, duration time.Duration) (row Row, err error) {
 	row = Row{
 		System: x.system.Name, Title: x.system.Title, Durability: x.system.Durability,
 		Connections: x.system.Connections, Batch: x.system.Batch, Runs: 1,
@@ -124,7 +134,7 @@ func (x *load) measure(ctx context.Context, duration time.Duration) (row Row, er
 		return row, err
 	}
 	var full, half measure.Samples
-	events, receipts, took, err := x.phase(ctx, duration, 0, &full)
+	done, err := x.Phase(ctx, duration, 0, &full)
 	if err != nil {
 		return row, fmt.Errorf("full load: %w", err)
 	}
@@ -132,19 +142,19 @@ func (x *load) measure(ctx context.Context, duration time.Duration) (row Row, er
 	if err != nil {
 		return row, err
 	}
-	row.Rate = float64(receipts) / took.Seconds()
+	row.Rate = done.Rate()
 	row.P50, row.P99 = full.Quantile(0.5), full.Quantile(0.99)
-	row.CPU = (after - before) / float64(receipts) * 1e6
-	_, receipts, took, err = x.phase(ctx, duration/2, float64(events)/took.Seconds()/2, &half)
+	row.CPU = (after - before) / float64(done.Receipts) * 1e6
+	done, err = x.Phase(ctx, duration/2, float64(done.Events)/done.Took.Seconds()/2, &half)
 	if err != nil {
 		return row, fmt.Errorf("half load: %w", err)
 	}
-	row.HalfRate = float64(receipts) / took.Seconds()
+	row.HalfRate = done.Rate()
 	row.HalfP50, row.HalfP99 = half.Quantile(0.5), half.Quantile(0.99)
-	if row.CountsChecked, err = x.check(ctx); err != nil {
+	if row.CountsChecked, err = x.Check(ctx, 1); err != nil {
 		return row, fmt.Errorf("counts: %w", err)
 	}
-	row.Receipts = x.totals().Receipts
+	row.Receipts = x.Totals().Receipts
 	bytes, err := x.peer.Bytes(ctx)
 	if err != nil {
 		return row, fmt.Errorf("size: %w", err)

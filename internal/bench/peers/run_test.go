@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/bench/child"
+	"github.com/receiptd/receiptd/internal/bench/load"
 	"github.com/receiptd/receiptd/internal/sim"
 )
 
@@ -45,7 +47,7 @@ func (p *tally) Load(_ context.Context, evs []events.Event) error {
 }
 
 func (p *tally) Counts(_ context.Context, _ string, messages []string) (map[string]int, error) {
-	if len(messages) > countsAtOnce {
+	if len(messages) > load.CountsAtOnce {
 		panic("too many messages at once")
 	}
 	return p.counts, nil
@@ -58,7 +60,7 @@ func (p *tally) Stop() error                            { return nil }
 func TestWrongCountsFailTheRun(t *testing.T) {
 	for name, looks := range map[string]bool{"right": true, "wrong": false} {
 		t.Run(name, func(t *testing.T) {
-			system := System{Name: name, Connections: 4, Batch: 10, open: func(host) Peer { return &tally{looks: looks} }}
+			system := System{Name: name, Connections: 4, Batch: 10, open: func(child.Self) Peer { return &tally{looks: looks} }}
 			rows, err := Run(t.Context(), Options{
 				Dir: t.TempDir(), Duration: 200 * time.Millisecond, Runs: 2, Traffic: sim.DefaultConfig(), Systems: []System{system},
 			})
@@ -73,7 +75,7 @@ func TestWrongCountsFailTheRun(t *testing.T) {
 }
 
 func TestHalfLoadIsHalf(t *testing.T) {
-	system := System{Name: "t", Connections: 4, Batch: 10, open: func(host) Peer { return &tally{looks: true} }}
+	system := System{Name: "t", Connections: 4, Batch: 10, open: func(child.Self) Peer { return &tally{looks: true} }}
 	rows, err := Run(t.Context(), Options{
 		Dir: t.TempDir(), Duration: 500 * time.Millisecond, Runs: 1, Traffic: sim.DefaultConfig(), Systems: []System{system},
 	})

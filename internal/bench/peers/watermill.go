@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/bench/child"
 	"github.com/receiptd/receiptd/internal/bench/measure"
 	"github.com/receiptd/receiptd/internal/sim"
 )
@@ -21,9 +22,9 @@ import (
 // watermillPeer is the usual event-driven service: a message for each receipt in JetStream, a handler that projects
 // it into PostgreSQL. The handler runs in this process, as it would in the service; its processor time is not counted.
 type watermillPeer struct {
-	host host
+	self child.Self
 
-	broker    process
+	broker    child.Process
 	database  postgres
 	publisher *wmnats.Publisher
 	router    *message.Router
@@ -45,7 +46,7 @@ func (w *watermillPeer) Start(ctx context.Context, dir string, traffic *sim.Traf
 	if err := w.database.Start(ctx, dir, traffic); err != nil {
 		return err
 	}
-	address, token, err := w.host.serve(ctx, &w.broker, serverNATS, dir)
+	address, token, err := w.self.Start(ctx, &w.broker, child.ServerNATS, dir)
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func (w *watermillPeer) Start(ctx context.Context, dir string, traffic *sim.Traf
 	if err != nil {
 		return err
 	}
-	if w.router, err = message.NewRouter(message.RouterConfig{CloseTimeout: stopsWithin}, watermill.NopLogger{}); err != nil {
+	if w.router, err = message.NewRouter(message.RouterConfig{CloseTimeout: child.StopsWithin}, watermill.NopLogger{}); err != nil {
 		return err
 	}
 	w.router.AddConsumerHandler("projection", watermillTopic, subscriber, w.project)
@@ -125,7 +126,7 @@ func (w *watermillPeer) Counts(ctx context.Context, app string, messages []strin
 
 // CPU is that of broker and database.
 func (w *watermillPeer) CPU() (float64, error) {
-	broker, err := w.broker.cpu()
+	broker, err := w.broker.CPU()
 	if err != nil {
 		return 0, err
 	}
@@ -154,5 +155,5 @@ func (w *watermillPeer) Stop() error {
 		err = errors.Join(err, w.router.Close(), <-w.ended)
 		w.router = nil
 	}
-	return errors.Join(err, w.broker.stop(syscall.SIGTERM), w.database.Stop())
+	return errors.Join(err, w.broker.Stop(syscall.SIGTERM), w.database.Stop())
 }

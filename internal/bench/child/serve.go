@@ -1,8 +1,9 @@
-package peers
+package child
 
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,26 +23,27 @@ import (
 
 // Names of the servers that [Serve] runs.
 const (
-	serverReceiptd = "receiptd"
-	serverNATS     = "nats-server"
+	ServerReceiptd = "receiptd"
+	ServerNATS     = "nats-server"
 )
 
 // Serve runs one of the servers that come as a library, in a process of its own, until the context ends. Its first
 // line on out has an address and a secret.
 func Serve(ctx context.Context, name, dir string, out, messages io.Writer) error {
 	switch name {
-	case serverReceiptd:
+	case ServerReceiptd:
 		return serveReceiptd(ctx, dir, out, messages)
-	case serverNATS:
+	case ServerNATS:
 		return serveNATS(ctx, dir, out)
 	}
-	return fmt.Errorf("peers: no server %q", name)
+	return fmt.Errorf("bench: no server %q", name)
 }
 
 // serveReceiptd is receiptd with its defaults, at a free port.
 func serveReceiptd(ctx context.Context, dir string, out, messages io.Writer) error {
-	runtime.TuneMemory()
-	s, err := runtime.Build(ctx, receiptdConfig(dir), warnings(messages), "peers")
+	cfg := ReceiptdConfig(dir)
+	runtime.TuneMemory(cfg.State)
+	s, err := runtime.Build(ctx, cfg, Warnings(messages), "bench")
 	if err != nil {
 		return err
 	}
@@ -51,20 +54,22 @@ func serveReceiptd(ctx context.Context, dir string, out, messages io.Writer) err
 	return errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 }
 
-func receiptdConfig(dir string) config.Config {
+// ReceiptdConfig is the default, with the data in a directory and a free port of the loopback.
+func ReceiptdConfig(dir string) config.Config {
 	c := config.Default()
 	c.Data = filepath.Join(dir, "data")
 	c.HTTP.Listen = "127.0.0.1:0"
 	return c
 }
 
-func warnings(w io.Writer) *slog.Logger {
+// Warnings is a logger for what goes wrong.
+func Warnings(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
 // serveNATS is a NATS server that syncs every message before it acknowledges it, as receiptd's does.
 func serveNATS(ctx context.Context, dir string, out io.Writer) error {
-	token := password()
+	token := rand.Text() // for a server that only this program is to use
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, Authorization: token, NoLog: true, NoSigs: true,
 		JetStream: true, StoreDir: dir, SyncAlways: true,
@@ -85,9 +90,12 @@ func serveNATS(ctx context.Context, dir string, out io.Writer) error {
 	return nil
 }
 
-// serve starts a server of [Serve] in a process of its own.
-func (h host) serve(ctx context.Context, p *process, name, dir string) (address, secret string, err error) {
-	if len(h.self) == 0 {
+// Self is a command line of this program that ends up in [Serve], to be followed by a server's name and its directory.
+type Self []string
+
+// Start starts a server of [Serve] in a process of its own, and returns what its first line says.
+func (s Self) Start(ctx context.Context, p *Process, name, dir string) (address, secret string, err error) {
+	if len(s) == 0 {
 		return "", "", errors.New("no command line for a server")
 	}
 	in, out, err := os.Pipe()
@@ -95,10 +103,9 @@ func (h host) serve(ctx context.Context, p *process, name, dir string) (address,
 		return "", "", err
 	}
 	defer in.Close()
-	args := append(append([]string{}, h.self[1:]...), name, dir)
-	cmd := exec.Command(h.self[0], args...)
+	cmd := exec.Command(s[0], append(slices.Clone(s[1:]), name, dir)...)
 	cmd.Stdout = out
-	err = p.start(cmd, filepath.Join(dir, name+".log"))
+	err = p.Start(cmd, filepath.Join(dir, name+".log"))
 	out.Close() // the server has it
 	if err != nil {
 		return "", "", err
@@ -112,7 +119,7 @@ func (h host) serve(ctx context.Context, p *process, name, dir string) (address,
 		err = fmt.Errorf("it says %q", line)
 	}
 	if err != nil {
-		return "", "", fmt.Errorf("%s did not start: %w: %s", name, err, p.lastWords())
+		return "", "", fmt.Errorf("%s did not start: %w: %s", name, err, p.LastWords())
 	}
 	return address, secret, nil
 }

@@ -1,0 +1,43 @@
+package projections
+
+import "slices"
+
+// tail is the end of a list whose items lie in the backing, each under its number: what may not be there yet, and a few more, so
+// that a short list takes no question to the backing. However long the list is, the memory it takes stays small.
+type tail[T any] struct {
+	items []tailItem[T] // by number
+	// cut is the number up to which items are in the backing only; 0 = all are here.
+	cut uint64
+}
+
+type tailItem[T any] struct {
+	n     uint64
+	epoch uint64 // the checkpoint that captures, or captured, it
+	value T
+}
+
+// tailKept is how many items stay that are in the backing already, as a rule.
+const tailKept = 8
+
+// add puts an item at the end, and lets go of some that were committed.
+func (t *tail[T]) add(p *Partition, n uint64, value T) {
+	gone := 0
+	for len(t.items)-gone >= p.limits.Kept && t.items[gone].epoch <= p.committed {
+		gone++
+	}
+	if gone > 0 {
+		t.cut = t.items[gone-1].n
+		t.items = slices.Delete(t.items, 0, gone)
+	}
+	t.items = append(t.items, tailItem[T]{n, p.epoch, value})
+}
+
+// remove takes an item out, if it is here.
+func (t *tail[T]) remove(n uint64) {
+	k, found := slices.BinarySearchFunc(t.items, n, func(x tailItem[T], n uint64) int {
+		return int(int64(x.n) - int64(n))
+	})
+	if found {
+		t.items = slices.Delete(t.items, k, k+1)
+	}
+}
