@@ -1,7 +1,5 @@
 package projections
 
-import "runtime"
-
 // Checkpoint is what changed in a partition up to a position, ready to be written in one piece. It
 // does not change any more while the fold goes on.
 type Checkpoint struct {
@@ -36,6 +34,7 @@ type writes struct {
 type write struct {
 	key, value int // lengths
 	del        bool
+	undone     bool
 }
 
 func (w *writes) reset() { w.buf, w.ops = w.buf[:0], w.ops[:0] }
@@ -50,6 +49,26 @@ func (p *Partition) del(key []byte) {
 	w := &p.puts
 	w.buf = append(w.buf, key...)
 	w.ops = append(w.ops, write{key: len(key), del: true})
+}
+
+// firstPut is a put of a key that was never set before, while epoch is the checkpoint under way.
+type firstPut struct {
+	epoch uint64
+	index int // in the writes
+}
+
+func (p *Partition) putFirst(key, value []byte) firstPut {
+	p.put(key, value)
+	return firstPut{p.epoch, len(p.puts.ops) - 1}
+}
+
+// undo removes the key of a first put: if no checkpoint has it yet, as if it had never been.
+func (p *Partition) undo(f firstPut, key []byte) {
+	if f.epoch == p.epoch {
+		p.puts.ops[f.index].undone = true
+		return
+	}
+	p.del(key)
 }
 
 // Capture takes what changed since the last capture. The one before has to be committed. The fold is stopped
@@ -156,9 +175,11 @@ func (c *Checkpoint) Each(put func(key, value []byte) error, del func(key []byte
 	for _, w := range c.writes.ops {
 		key, rest := buf[:w.key], buf[w.key:]
 		var err error
-		if w.del {
+		switch {
+		case w.undone:
+		case w.del:
 			err = del(key)
-		} else {
+		default:
 			err = put(key, rest[:w.value])
 		}
 		if err != nil {
@@ -176,11 +197,6 @@ func (c *Checkpoint) Each(put func(key, value []byte) error, del func(key []byte
 		}
 	}
 	for i := range c.messages {
-		if i%128 == 0 {
-			// A checkpoint is long and in no hurry: let go of the processor before the scheduler takes it away, ten
-			// milliseconds later, from an acknowledgement that waits for it.
-			runtime.Gosched()
-		}
 		m := &c.messages[i]
 		key = messageKey(key[:0], m.app, m.id, m.conv)
 		value = m.header.encode(value[:0], m.log)

@@ -18,6 +18,7 @@ type parked struct {
 	user    string
 	content string
 	gone    bool
+	put     firstPut // where the next checkpoint may have it
 }
 
 type parkedRef struct {
@@ -101,7 +102,7 @@ func (p *Partition) park(a *app, i int) events.Outcome {
 		message: strings.Clone(id), user: strings.Clone(user), content: strings.Clone(e.content(i)),
 	}
 	a.parked.add(r)
-	p.put(parkedKey(p.key(), a.num, r.seq, r.index), r.encode(nil))
+	r.put = p.putFirst(parkedKey(p.key(), a.num, r.seq, r.index), r.encode(nil))
 	if a.parked.count > p.limits.Parked {
 		p.expire(a, a.parked.oldest())
 	}
@@ -121,7 +122,7 @@ func (p *Partition) unpark(a *app, m *message) error {
 	delete(a.parked.byMessage, ref)
 	for _, r := range list {
 		a.parked.leave(r)
-		p.del(parkedKey(p.key(), a.num, r.seq, r.index))
+		p.undo(r.put, parkedKey(p.key(), a.num, r.seq, r.index))
 		o := a.takes(r.read, m.conv.group())
 		if o == events.OutcomeApplied {
 			var err error
@@ -151,7 +152,7 @@ func (p *Partition) expireParked() {
 
 func (p *Partition) expire(a *app, r *parked) {
 	a.parked.remove(r)
-	p.del(parkedKey(p.key(), a.num, r.seq, r.index))
+	p.undo(r.put, parkedKey(p.key(), a.num, r.seq, r.index))
 	p.rejectParked(a, r, events.RejectedParkedExpired)
 }
 

@@ -21,16 +21,18 @@ type stored struct {
 	t     *rapid.T
 	disk  *vfs.MemFS
 	cache *pebble.Cache
+	// tableBytes is the size from which on a checkpoint becomes table files.
+	tableBytes int
 }
 
 func newStored(t *rapid.T, cache *pebble.Cache) *stored {
-	s := &stored{t: t, disk: vfs.NewCrashableMem(), cache: cache}
+	s := &stored{t: t, disk: vfs.NewCrashableMem(), cache: cache, tableBytes: rapid.SampledFrom([]int{1, 2000, 0}).Draw(t, "table bytes")}
 	s.open()
 	return s
 }
 
 func (s *stored) open() {
-	st, err := store.Open("state", store.Options{FS: s.disk, Cache: s.cache, MemTableBytes: 256 << 10})
+	st, err := store.Open("state", store.Options{FS: s.disk, Cache: s.cache, TableBytes: s.tableBytes})
 	if err != nil {
 		s.t.Fatalf("open store: %v", err)
 	}

@@ -54,13 +54,38 @@ func (p *partition) run() {
 		out := p.next
 		p.next = nil
 		if out == nil {
+			p.pace()
 			b := p.await()
 			if b == nil {
 				return
 			}
 			out = p.encode(b)
 		}
+		p.begun, p.size = time.Now(), out.events
 		p.store(out)
+	}
+}
+
+// Under load an entry follows the one before no sooner than entryEvery. Each costs the same dozen of switches between goroutines and
+// names its conversations and users again, on the way in and in every fold: at half of the full load, entries that come as fast as the
+// disk takes them cost a fifth more processor time, which those who wait then miss. What comes alone never waits.
+const (
+	entryEvery     = 2 * time.Millisecond
+	paceFromEvents = 256
+)
+
+// pace waits until the next entry may begin.
+func (p *partition) pace() {
+	if p.size < paceFromEvents {
+		return
+	}
+	if wait := entryEvery - time.Since(p.begun); wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-p.log.stopping.Done():
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/semaphore"
@@ -23,7 +24,7 @@ const maxBatchBytes = maxEntryBytes - 4<<10 - 2*events.MaxBatchEvents
 //
 // There is never more than one entry under way, which keeps the order whatever fails. Everything
 // that arrives meanwhile becomes the next entry, so entries grow with the load, up to the limits of
-// a batch, and there is no timer: an event that comes alone is stored at once.
+// a batch. An event that comes alone is stored at once; under load entries keep a distance, see pace.
 type partition struct {
 	log     *Log
 	id      int
@@ -48,6 +49,8 @@ type partition struct {
 	next     *outgoing // encoded while another was under way
 	payloads [2][]byte // memory of the two
 	last     uint64    // sequence of the last entry known to be stored
+	begun    time.Time // when the last entry began, and how many events it has
+	size     int
 }
 
 // batch is an entry that is being filled.

@@ -7,8 +7,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// failure is the first error that Pebble met in the background, mostly because it cannot write its files. It
-// tries again for ever and tells nobody who commits, so the store does.
+// failure is the first error of a write: that of a commit, or one that Pebble met in the background, mostly because it cannot
+// write its files. It tries again for ever and tells nobody who commits, so the store does.
 type failure struct {
 	once sync.Once
 	err  error
@@ -18,12 +18,15 @@ type failure struct {
 func newFailure() *failure { return &failure{met: make(chan struct{})} }
 
 func (f *failure) listener() *pebble.EventListener {
-	return &pebble.EventListener{BackgroundError: func(err error) {
-		f.once.Do(func() {
-			f.err = fmt.Errorf("keep state: %w", err)
-			close(f.met)
-		})
-	}}
+	return &pebble.EventListener{BackgroundError: func(err error) { f.meet(fmt.Errorf("keep state: %w", err)) }}
+}
+
+// meet notes an error, if it is the first.
+func (f *failure) meet(err error) {
+	f.once.Do(func() {
+		f.err = err
+		close(f.met)
+	})
 }
 
 // get returns the error, nil while all is well.

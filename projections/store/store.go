@@ -7,11 +7,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -26,9 +28,8 @@ type Options struct {
 	// Cache is the block cache, which several stores may share; nil = one of 32 MiB beside MemoryBytes. Pebble
 	// takes from it what it holds back from its files.
 	Cache *pebble.Cache
-	// MemTableBytes bounds what is held in memory before it is written to a table file, and with that what is
-	// folded again after a crash; a checkpoint of more than half of it becomes a table file at once. 0 = 8 MiB.
-	MemTableBytes uint64
+	// TableBytes is the size from which on a checkpoint is written to table files at once; 0 = 128 KiB.
+	TableBytes int
 	// FS is the file system; nil = the disk's.
 	FS vfs.FS
 	// Logger takes Pebble's errors; nil = slog's default.
@@ -36,34 +37,36 @@ type Options struct {
 }
 
 const (
-	// At full load a checkpoint is larger than half of this: Pebble then sorts it and writes it out as it is, which costs less
-	// than to sort it into memory first.
-	defaultMemTable = 8 << 20
-	// MemoryBytes is what a store with the default MemTableBytes takes from its cache as a rule: one table is
-	// being filled, another one written. A cache that is not larger than that of its stores caches nothing.
-	MemoryBytes = 2 * defaultMemTable
+	// memTable is the size of the memory in which small checkpoints wait.
+	memTable = 1 << 20
+	// MemoryBytes is what a store takes from its cache as a rule: one table is being filled, another one written. A
+	// cache that is not larger than that of its stores caches nothing.
+	MemoryBytes = 2 * memTable
 )
 
 // Store is the checkpointed state of one partition. Get and Scan are for one goroutine at a time, as
 // [projections.Backing] has it; the other methods are safe for concurrent use.
 type Store struct {
 	db    *pebble.DB
+	opts  *pebble.Options
+	dir   string
 	cache *pebble.Cache // ours, nil if shared
 	buf   []byte        // what Get returned last
 
 	filter  *filter
 	failure *failure
+
+	committing sync.Mutex
+	changes    changes // of the checkpoint being committed
+	tableBytes int
 }
 
 // Open opens or makes the store in a directory.
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{failure: newFailure()}
+	s := &Store{failure: newFailure(), dir: dir, tableBytes: cmp.Or(o.TableBytes, defaultTableBytes)}
 	if o.Cache == nil {
 		s.cache = pebble.NewCache(MemoryBytes + 32<<20)
 		o.Cache = s.cache
-	}
-	if o.MemTableBytes == 0 {
-		o.MemTableBytes = defaultMemTable
 	}
 	if o.FS == nil {
 		o.FS = vfs.Default
@@ -76,7 +79,7 @@ func Open(dir string, o Options) (*Store, error) {
 		DisableWAL:         true,
 		FS:                 yieldingFS{o.FS},
 		FormatMajorVersion: pebble.FormatNewest,
-		MemTableSize:       o.MemTableBytes,
+		MemTableSize:       memTable,
 		// A write stall would stop the checkpoints, not the fold: allow a few tables to queue up.
 		MemTableStopWritesThreshold: 8,
 		// Every checkpoint spans the whole range of keys: merging one rewrites much of what is there, so many are merged at once. A
@@ -96,12 +99,18 @@ func Open(dir string, o Options) (*Store, error) {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		opts.Levels[i].FilterType = sstable.TableFilter
 	}
+	opts.EnsureDefaults()
 	db, err := pebble.Open(dir, opts)
 	if err != nil {
 		s.unref()
 		return nil, fmt.Errorf("open state %s: %w", dir, err)
 	}
-	s.db = db
+	s.db, s.opts = db, opts
+	if err := removeTables(opts.FS, dir); err != nil {
+		err = errors.Join(fmt.Errorf("open state %s: %w", dir, err), db.Close())
+		s.unref()
+		return nil, err
+	}
 	empty, err := s.empty()
 	if err != nil {
 		err = errors.Join(err, db.Close())
@@ -184,28 +193,6 @@ func after(prefix []byte) []byte {
 		}
 	}
 	return nil
-}
-
-// Commit writes a checkpoint, which holds its position, in one piece. It is visible at once and durable when
-// Pebble writes its memory out, or at the next [Store.Flush]. It fails once an earlier checkpoint could not be
-// made durable.
-func (s *Store) Commit(c *projections.Checkpoint) error {
-	if err := s.failure.get(); err != nil {
-		return fmt.Errorf("commit checkpoint: %w", err)
-	}
-	b := s.db.NewBatch()
-	set := func(key, value []byte) error {
-		s.filter.add(key)
-		return b.Set(key, value, nil)
-	}
-	del := func(key []byte) error { return b.Delete(key, nil) }
-	if err := c.Each(set, del); err != nil {
-		return errors.Join(fmt.Errorf("fill checkpoint: %w", err), b.Close())
-	}
-	if err := s.db.Apply(b, pebble.NoSync); err != nil {
-		return errors.Join(fmt.Errorf("commit checkpoint: %w", err), b.Close())
-	}
-	return b.Close()
 }
 
 // Failed returns why a checkpoint that was committed could not be made durable, or nil. No other is taken then.

@@ -15,7 +15,18 @@ const dir = "state"
 
 func open(t testing.TB, fs vfs.FS) *store.Store {
 	t.Helper()
-	s, err := store.Open(dir, store.Options{FS: fs, MemTableBytes: 256 << 10})
+	return openWith(t, store.Options{FS: fs})
+}
+
+// openTables opens a store that makes tables of every checkpoint, however small.
+func openTables(t testing.TB, fs vfs.FS) *store.Store {
+	t.Helper()
+	return openWith(t, store.Options{FS: fs, TableBytes: 1})
+}
+
+func openWith(t testing.TB, o store.Options) *store.Store {
+	t.Helper()
+	s, err := store.Open(dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}

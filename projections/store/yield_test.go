@@ -11,19 +11,34 @@ import (
 	"github.com/receiptd/receiptd/projections/store"
 )
 
-// On a machine of one processor a flush must not hold up those who have little to do, again and again.
-func TestFlushLetsOthersRun(t *testing.T) {
+// On a machine of one processor neither a commit nor a compaction must hold up those who have little to do, again and again.
+func TestCommitAndCompactionLetOthersRun(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	s, err := store.Open(t.TempDir(), store.Options{MemTableBytes: 64 << 20})
+	s, err := store.Open(t.TempDir(), store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closeStore(t, s)
 	p := part(t, s)
-	fold(t, p, manyMessages(100_000))
-	commit(t, s, p)
+	log := manyMessages(100_000)
+	// By itself the scheduler changes over every ten milliseconds, a few dozen times.
+	for n := range 4 {
+		fold(t, p, log[:(n+1)*len(log)/4])
+		if turns, took := turnsDuring(func() { commit(t, s, p) }); turns < 300 {
+			t.Errorf("%d turns in a commit of %v", turns, took)
+		}
+	}
+	if turns, took := turnsDuring(func() {
+		if err := s.Compact(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}); turns < 250 {
+		t.Errorf("%d turns in a compaction of %v", turns, took)
+	}
+}
 
-	turns := 0
+// turnsDuring counts how often a goroutine that always lets go of the processor gets it while f runs.
+func turnsDuring(f func()) (turns int, took time.Duration) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -38,16 +53,11 @@ func TestFlushLetsOthersRun(t *testing.T) {
 		}
 	}()
 	begin := time.Now()
-	if err := s.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	took := time.Since(begin)
+	f()
+	took = time.Since(begin)
 	close(stop)
 	<-stopped
-	// A flush of this size writes about 390 pieces; by itself the scheduler changes over every ten milliseconds.
-	if turns < 250 {
-		t.Errorf("%d turns in a flush of %v", turns, took)
-	}
+	return turns, took
 }
 
 // manyMessages is a log of that many messages of one group.
