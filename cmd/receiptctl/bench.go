@@ -105,7 +105,7 @@ func (b benchCommand) Run(ctx context.Context, std streams) (err error) {
 		defer func() { err = errors.Join(err, f.Close()) }()
 		o.CPUProfile, o.ProfilePhase = f, b.Phase
 	}
-	runtime.TuneMemory(o.Config.State)
+	runtime.TuneMemory(o.Config.State, sim.LedgerBytes)
 	r, err := bench.Run(ctx, o)
 	if err != nil {
 		return err

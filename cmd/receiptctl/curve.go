@@ -12,6 +12,7 @@ import (
 	"github.com/receiptd/receiptd/internal/bench"
 	"github.com/receiptd/receiptd/internal/progress"
 	"github.com/receiptd/receiptd/internal/runtime"
+	"github.com/receiptd/receiptd/internal/sim"
 )
 
 // curveCommand measures latencies at several loads.
@@ -38,7 +39,7 @@ func (c curveCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	runtime.TuneMemory(o.Config.State)
+	runtime.TuneMemory(o.Config.State, sim.LedgerBytes)
 	curve, err := bench.RunCurve(ctx, o, c.Points)
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ type serveCommand struct{}
 
 // Run serves until the context ends, and drains.
 func (serveCommand) Run(ctx context.Context, settings config.Config, logger *slog.Logger, stdout io.Writer) error {
-	runtime.TuneMemory(settings.State)
+	runtime.TuneMemory(settings.State, 0)
 	server, err := runtime.Build(ctx, settings, logger, version())
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {

@@ -17,13 +17,14 @@ const (
 	heapLimit = 320 << 20
 )
 
-// TuneMemory sets the garbage collector for a server, unless the environment has set it (GOGC, GOMEMLIMIT).
-func TuneMemory(state config.State) {
+// TuneMemory sets the garbage collector for a server, unless the environment has set it (GOGC, GOMEMLIMIT). What else the process
+// needs, in bytes, comes on top.
+func TuneMemory(state config.State, beside int64) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		// Cached state takes more than it counts, and needs room to be collected in.
-		debug.SetMemoryLimit(2*int64(state.CacheSize) + heapLimit)
+		debug.SetMemoryLimit(2*int64(state.CacheSize) + heapLimit + beside)
 	}
 }

@@ -67,6 +67,9 @@ func (g *Generator) Readers(yield func(app, group, message string, readers []str
 	}
 }
 
+// LedgerBytes is room for the ledgers of a benchmark of seconds, in the process whose speed is measured.
+const LedgerBytes = 512 << 20
+
 // ledger has for every message the set of seats that have read it, one bit each.
 type ledger struct {
 	records []record

@@ -42,7 +42,7 @@ func Serve(ctx context.Context, name, dir string, out, messages io.Writer) error
 // serveReceiptd is receiptd with its defaults, at a free port.
 func serveReceiptd(ctx context.Context, dir string, out, messages io.Writer) error {
 	cfg := ReceiptdConfig(dir)
-	runtime.TuneMemory(cfg.State)
+	runtime.TuneMemory(cfg.State, 0)
 	s, err := runtime.Build(ctx, cfg, Warnings(messages), "bench")
 	if err != nil {
 		return err

@@ -44,7 +44,7 @@ type embedded struct {
 // Start opens log and state and makes apps and groups.
 func (e *embedded) Start(ctx context.Context, dir string, traffic *sim.Traffic) (err error) {
 	cfg := child.ReceiptdConfig(dir)
-	runtime.TuneMemory(cfg.State)
+	runtime.TuneMemory(cfg.State, sim.LedgerBytes)
 	e.data = cfg.Data
 	if e.server, err = runtime.Build(ctx, cfg, child.Warnings(os.Stderr), "peers"); err != nil {
 		return err
