@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"time"
 )
 
 // Curve is how latency grows with load.
@@ -49,6 +48,9 @@ func (r *run) curve(ctx context.Context, n int) (Curve, error) {
 		return c, err
 	}
 	c.EndToEnd = r.result.EndToEnd
+	if err := r.rest(ctx); err != nil {
+		return c, err
+	}
 	for i := range n {
 		load := float64(i+1) / float64(n)
 		r.phase(fmt.Sprintf("latency at %.0f %% of it", 100*load))
@@ -61,13 +63,12 @@ func (r *run) curve(ctx context.Context, n int) (Curve, error) {
 		if err := r.caughtUp(ctx); err != nil {
 			return c, err
 		}
-		time.Sleep(settleTime)
+		if err := r.rest(ctx); err != nil {
+			return c, err
+		}
 	}
 	r.phase("counts")
 	err := r.checkCounts(ctx)
 	c.CountsChecked = r.result.CountsChecked
 	return c, err
 }
-
-// settleTime is between two loads: what the one left to compact is not to be measured with the other.
-const settleTime = 500 * time.Millisecond

@@ -115,15 +115,23 @@ func (r *run) caughtUp(ctx context.Context) error {
 
 // latency measures at the part of the end-to-end rate that the options ask for.
 func (r *run) latency(ctx context.Context) error {
+	if err := r.rest(ctx); err != nil {
+		return err
+	}
 	p, err := r.latencyAt(ctx, r.result.EndToEnd*r.o.Latency, r.o.Duration/2)
 	r.result.LatencyLoad, r.result.P50, r.result.P99 = p.Rate, p.P50, p.P99
 	return err
 }
 
-// latencyAt submits at a rate, on a schedule that does not wait for answers, and measures from the scheduled moment
-// until the receipts can be queried.
+// rest waits until what full load left to compact is done: load that comes and stays does not bring that along.
+func (r *run) rest(ctx context.Context) error {
+	return measure.Rest(ctx, func() (float64, error) { return measure.CPUSeconds(), nil })
+}
+
+// latencyAt submits as much at once as endToEnd does, at a rate, on a schedule that does not wait for answers, and measures
+// from the scheduled moment until the receipts can be queried.
 func (r *run) latencyAt(ctx context.Context, rate float64, duration time.Duration) (p Point, err error) {
-	const perSubmit = 256
+	perSubmit := r.o.SubmitEvents
 	every := time.Duration(float64(len(r.gens)*perSubmit) / rate * float64(time.Second))
 	var all measure.Samples
 	before, start := r.totals(), time.Now()
@@ -172,6 +180,9 @@ func (r *run) pace(ctx context.Context, g *sim.Generator, n int, at time.Time, e
 
 // idle submits one event at a time.
 func (r *run) idle(ctx context.Context) error {
+	if err := r.rest(ctx); err != nil {
+		return err
+	}
 	var all measure.Samples
 	buf := make([]events.Event, 0, 1)
 	deadline := time.Now().Add(r.o.Duration / 8)

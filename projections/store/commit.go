@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -25,8 +24,8 @@ const (
 	minFileBytes = 32 << 10
 	// maxKeptBytes is the memory kept from one checkpoint to the next.
 	maxKeptBytes = 16 << 20
-	// yieldEvery is after how many changes a commit lets others run: it is in no hurry, see yieldingFS.
-	yieldEvery = 128
+	// asideEvery is after how many changes a commit stands aside: it is in no hurry.
+	asideEvery = 128
 )
 
 // Commit writes a checkpoint in one piece. It is visible at once. A large one is durable too; a small one is when Pebble
@@ -124,6 +123,7 @@ func (s *Store) writeTable(path string, x *changes, from, end int) error {
 
 // changes are those of a checkpoint: what comes of each key, in the order of the keys.
 type changes struct {
+	background
 	buf  []byte
 	list []change
 }
@@ -151,8 +151,8 @@ func (x *changes) gather(c *projections.Checkpoint) error {
 	}
 	x.buf, x.list = x.buf[:0], x.list[:0]
 	add := func(key, value []byte, del bool) error {
-		if len(x.list)%yieldEvery == 0 {
-			runtime.Gosched()
+		if len(x.list)%asideEvery == 0 {
+			x.standAside()
 		}
 		x.list = append(x.list, change{at: len(x.buf), keyLen: uint32(len(key)), valueLen: uint32(len(value)), del: del})
 		x.buf = append(append(x.buf, key...), value...)
@@ -167,8 +167,8 @@ func (x *changes) gather(c *projections.Checkpoint) error {
 func (x *changes) sort() {
 	n := 0
 	slices.SortFunc(x.list, func(a, b change) int {
-		if n++; n%(8*yieldEvery) == 0 {
-			runtime.Gosched()
+		if n++; n%(8*asideEvery) == 0 {
+			x.standAside()
 		}
 		if order := bytes.Compare(x.keyOf(&a), x.keyOf(&b)); order != 0 {
 			return order
@@ -200,8 +200,8 @@ func (x *changes) fileEnd(from int) int {
 // each gives the changes of a range, in order.
 func (x *changes) each(from, end int, set func(key, value []byte) error, del func(key []byte) error) error {
 	for i := from; i < end; i++ {
-		if i%yieldEvery == 0 {
-			runtime.Gosched()
+		if i%asideEvery == 0 {
+			x.standAside()
 		}
 		var err error
 		if x.list[i].del {

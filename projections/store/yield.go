@@ -2,25 +2,41 @@ package store
 
 import (
 	"runtime"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// yieldingFS is a file system whose files let go of the processor after each write and read.
+// background is work that is in no hurry.
 //
-// Flushes and compactions compute for hundreds of milliseconds, and Go takes the processor from a goroutine only every ten. On a
-// machine of few cores an acknowledgement, which passes through a dozen goroutines, would wait that long at each of them. Pebble
-// writes a table in pieces of some kilobytes, so that a goroutine that yields at each piece holds up others for less than a millisecond.
+// Checkpoints and compactions compute for hundreds of milliseconds, and Go takes the processor from a goroutine only every ten. On
+// a machine of few cores an acknowledgement, which passes through a dozen goroutines, would wait that long at each of them. So they
+// yield often. That is not enough: where nothing waits in its own queue, a processor goes on with the goroutine that yielded, and
+// leaves alone what waits in the queues of others; one whose goroutine sleeps looks there. The shortest sleep takes a millisecond.
+type background struct{ since time.Time }
+
+const (
+	// workFor is how long background work may go on without a sleep.
+	workFor  = time.Millisecond
+	sleepFor = 50 * time.Microsecond
+)
+
+// standAside lets those run who wait for a processor.
+func (b *background) standAside() {
+	runtime.Gosched()
+	if time.Since(b.since) > workFor {
+		time.Sleep(sleepFor)
+		b.since = time.Now()
+	}
+}
+
+// yieldingFS is a file system whose files stand aside after each write. Pebble writes a table in pieces of some kilobytes, so that a
+// flush or a compaction holds up others for a millisecond at most.
 type yieldingFS struct{ vfs.FS }
 
 // Create implements [vfs.FS].
 func (fs yieldingFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	return yielding(fs.FS.Create(name, category))
-}
-
-// Open implements [vfs.FS].
-func (fs yieldingFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
-	return yielding(fs.FS.Open(name, opts...))
 }
 
 // ReuseForWrite implements [vfs.FS].
@@ -31,25 +47,21 @@ func (fs yieldingFS) ReuseForWrite(oldname, newname string, category vfs.DiskWri
 // Unwrap implements [vfs.FS].
 func (fs yieldingFS) Unwrap() vfs.FS { return fs.FS }
 
-type yieldingFile struct{ vfs.File }
+type yieldingFile struct {
+	vfs.File
+	background
+}
 
 func yielding(f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return yieldingFile{f}, nil
+	return &yieldingFile{File: f}, nil
 }
 
 // Write implements [vfs.File].
-func (f yieldingFile) Write(p []byte) (int, error) {
+func (f *yieldingFile) Write(p []byte) (int, error) {
 	n, err := f.File.Write(p)
-	runtime.Gosched()
-	return n, err
-}
-
-// ReadAt implements [vfs.File].
-func (f yieldingFile) ReadAt(p []byte, off int64) (int, error) {
-	n, err := f.File.ReadAt(p, off)
-	runtime.Gosched()
+	f.standAside()
 	return n, err
 }

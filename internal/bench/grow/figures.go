@@ -56,7 +56,7 @@ const askEvery = 5 * time.Millisecond
 // measure measures the state as it is, once the server has put in order what it was given before.
 func (r *run) measure(f *Figures) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if err := r.settle(ctx); err != nil {
+		if err := measure.Rest(ctx, r.server.CPU); err != nil {
 			return err
 		}
 		f.From = r.totals().Receipts
@@ -67,31 +67,6 @@ func (r *run) measure(f *Figures) func(context.Context) error {
 		f.To = r.totals().Receipts
 		return err
 	}
-}
-
-const (
-	settleWithin = time.Minute
-	settleStep   = time.Second
-	// restingCPU is the part of a processor that a server may use that is at rest.
-	restingCPU = 0.1
-)
-
-// settle waits until the server is at rest: until it has compacted what was poured into it.
-func (r *run) settle(ctx context.Context) error {
-	before, err := r.server.CPU()
-	for deadline := time.Now().Add(settleWithin); err == nil && time.Now().Before(deadline); {
-		select {
-		case <-time.After(settleStep):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		var after float64
-		if after, err = r.server.CPU(); after-before < restingCPU*settleStep.Seconds() {
-			return err
-		}
-		before = after
-	}
-	return err
 }
 
 // rates measures at full load.

@@ -1,0 +1,32 @@
+package measure
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	restWithin = time.Minute
+	restStep   = time.Second
+	// restingCPU is the part of a processor that a server may use that is at rest.
+	restingCPU = 0.1
+)
+
+// Rest waits until a server is at rest, for a minute at most: until it has compacted what was poured into it, so that what one phase
+// left to do is not measured with the next. It is told by the server's processor time, in seconds.
+func Rest(ctx context.Context, cpu func() (float64, error)) error {
+	before, err := cpu()
+	for deadline := time.Now().Add(restWithin); err == nil && time.Now().Before(deadline); {
+		select {
+		case <-time.After(restStep):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		var after float64
+		if after, err = cpu(); after-before < restingCPU*restStep.Seconds() {
+			return err
+		}
+		before = after
+	}
+	return err
+}
