@@ -288,7 +288,7 @@ func (f *folding) handOver(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	f.block, f.again = &clickhouse.Block{Partition: w.partition}, intent{}
+	f.block, f.again = f.block.Next(), intent{}
 	return nil
 }
 
