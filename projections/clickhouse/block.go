@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ClickHouse/ch-go/proto"
+
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -22,17 +24,17 @@ type Block struct {
 	month    int // of the entries: year*12 + month
 	lastHash uint64
 
-	partition             []uint16
-	sequence, fingerprint []uint64
-	index, fact           []uint32
-	at, sentAt            millis
+	partition             proto.ColUInt16
+	sequence, fingerprint proto.ColUInt64
+	index, fact           proto.ColUInt32
+	at, sentAt            proto.ColInt64 // Unix ms
 	kind, outcome         []int8
 	app, group, user      words
 	peer, message, sender words
 	content, extra        words
-	receipt, strict       []bool
-	clientMS              []int64
-	eligible, readers     []uint32
+	receipt, strict       proto.ColBool
+	clientMS              proto.ColInt64
+	eligible, readers     proto.ColUInt32
 
 	kept kept
 }
@@ -55,12 +57,12 @@ const (
 	outcomeBytes = 102
 )
 
-// values are the columns, in the order of eventsTable.
+// values are the columns, in the order of eventsTable. The driver checks those of an enumeration.
 func (b *Block) values() []any {
 	return []any{
-		b.partition, b.sequence, b.index, b.fact, b.at, b.fingerprint, b.kind, b.outcome, &b.app, &b.group, &b.user,
-		&b.peer, &b.message, b.content.strings(), b.receipt, b.strict, b.clientMS, b.extra.strings(), &b.sender, b.sentAt,
-		b.eligible, b.readers,
+		&b.partition, &b.sequence, &b.index, &b.fact, &b.at, &b.fingerprint, b.kind, b.outcome, &b.app, &b.group, &b.user,
+		&b.peer, &b.message, plain{&b.content}, &b.receipt, &b.strict, &b.clientMS, plain{&b.extra}, &b.sender, &b.sentAt,
+		&b.eligible, &b.readers,
 	}
 }
 
@@ -69,7 +71,7 @@ func (b *Block) Next() *Block {
 	n := b.Rows() + b.Rows()/16
 	return &Block{
 		Partition: b.Partition, partition: make([]uint16, 0, n), sequence: make([]uint64, 0, n), fingerprint: make([]uint64, 0, n),
-		index: make([]uint32, 0, n), fact: make([]uint32, 0, n), at: make(millis, 0, n), sentAt: make(millis, 0, n),
+		index: make([]uint32, 0, n), fact: make([]uint32, 0, n), at: make([]int64, 0, n), sentAt: make([]int64, 0, n),
 		kind: make([]int8, 0, n), outcome: make([]int8, 0, n), app: b.app.sized(n), group: b.group.sized(n), user: b.user.sized(n),
 		peer: b.peer.sized(n), message: b.message.sized(n), sender: b.sender.sized(n), content: b.content.sized(n),
 		extra: b.extra.sized(n), receipt: make([]bool, 0, n), strict: make([]bool, 0, n), clientMS: make([]int64, 0, n),

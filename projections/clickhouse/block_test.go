@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -182,8 +183,13 @@ func TestArchiveGivesBackTheEvents(t *testing.T) {
 func shown(b *Block) string {
 	columns := b.values()
 	for i, c := range columns {
-		if w, ok := c.(*words); ok {
-			columns[i] = w.strings()
+		switch c := c.(type) {
+		case *words:
+			columns[i] = c.strings()
+		case plain:
+			columns[i] = c.strings()
+		default:
+			columns[i] = reflect.Indirect(reflect.ValueOf(c))
 		}
 	}
 	return fmt.Sprintf("%+v", columns)

@@ -90,10 +90,10 @@ func (s *Store) send(ctx context.Context, t *table, values []any, settings click
 	if err != nil {
 		return fmt.Errorf("insert into %s: %w", t.name, err)
 	}
-	columns := batch.Columns()
+	columns, filling := batch.Columns(), newFilling()
 	for i, v := range values {
 		if e, ok := v.(encoded); ok {
-			err = fill(columns[i], e)
+			err = filling.fill(columns[i], e)
 		} else {
 			err = batch.Column(i).Append(v)
 		}

@@ -1,12 +1,10 @@
 package clickhouse
 
 import (
-	"bytes"
 	"math"
 	"unsafe"
 
 	"github.com/ClickHouse/ch-go/proto"
-	"github.com/ClickHouse/clickhouse-go/v2/lib/column"
 )
 
 // words is a column of strings of which the same come again and again: each of them once, and for each row which one it
@@ -81,7 +79,7 @@ func (w *words) slice(from, to int) words {
 	return out
 }
 
-// strings are the rows, for a column that has no dictionary in the table.
+// strings are the rows.
 func (w *words) strings() []string {
 	rows := make([]string, len(w.keys))
 	for i, key := range w.keys {
@@ -90,20 +88,6 @@ func (w *words) strings() []string {
 		}
 	}
 	return rows
-}
-
-// encoded is a column that writes itself as the server has it.
-type encoded interface {
-	Rows() int
-	EncodeColumn(*proto.Buffer)
-}
-
-// fill gives the driver a column's rows. What the driver is given by Append it takes row by row, and looks each string
-// of a LowCardinality up in a map; what it decodes it sends again as it is.
-func fill(to column.Interface, from encoded) error {
-	var buf proto.Buffer
-	from.EncodeColumn(&buf)
-	return to.Decode(proto.NewReader(bytes.NewReader(buf.Buf)), from.Rows())
 }
 
 // Rows is the number of rows.
@@ -136,11 +120,16 @@ func narrowed[T uint8 | uint16](keys []uint32) []T {
 	return out
 }
 
-// millis is a column of times, Unix ms.
-type millis []int64
+// plain is a column that has no dictionary in the table.
+type plain struct{ *words }
 
-// Rows is the number of rows.
-func (m millis) Rows() int { return len(m) }
-
-// EncodeColumn writes the column as a DateTime64(3).
-func (m millis) EncodeColumn(buf *proto.Buffer) { proto.ColInt64(m).EncodeColumn(buf) }
+// EncodeColumn writes the column as a String.
+func (p plain) EncodeColumn(buf *proto.Buffer) {
+	for _, key := range p.keys {
+		if key == 0 {
+			buf.PutByte(0)
+		} else {
+			buf.PutString(p.values[key])
+		}
+	}
+}
