@@ -232,7 +232,7 @@ type archivist struct {
 	logger    *slog.Logger
 	gen       *generation
 
-	work chan *delivery // what is folded, to be written
+	work chan *delivery // what is folded, to be written; one waits while another is written
 	free chan struct{}  // has a token while a capture is under way
 
 	busy                            atomic.Bool // the writer is

@@ -29,7 +29,8 @@ func (p *Partition) fact(kind events.Kind, m *message, user, content string) {
 }
 
 // TakeFacts returns the facts of the entries applied since the last call, in the order in which they came to be, behind
-// those in dst. The slice that it returns is the caller's, and dst is the partition's from now on. It is for a partition opened with Options.KeepFacts.
+// those in dst. The slice that it returns is the caller's, and the memory of an empty dst the partition's from now on. It is for
+// a partition opened with Options.KeepFacts.
 func (p *Partition) TakeFacts(dst []Fact) []Fact {
 	p.mu.Lock()
 	defer p.mu.Unlock()
