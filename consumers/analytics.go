@@ -123,7 +123,7 @@ func NewAnalytics(log Log, sink SinkArchive, o AnalyticsOptions) (*Analytics, er
 	for k := range log.Partitions() {
 		w := &archivist{
 			a: a, partition: k, root: filepath.Join(o.Dir, fmt.Sprintf("p%03d", k)), logger: o.Logger.With("analytics", k),
-			work: make(chan *delivery), free: make(chan struct{}, 1),
+			work: make(chan *delivery, 1), free: make(chan struct{}, 1),
 		}
 		if err := w.open(); err != nil {
 			return nil, errors.Join(fmt.Errorf("partition %d: %w", k, err), a.Close())
@@ -232,7 +232,7 @@ type archivist struct {
 	logger    *slog.Logger
 	gen       *generation
 
-	work chan *delivery // what is folded, to be written
+	work chan *delivery // what is folded, to be written; one waits while another is written
 	free chan struct{}  // has a token while a capture is under way
 
 	busy                            atomic.Bool // the writer is

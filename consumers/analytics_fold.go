@@ -28,6 +28,7 @@ type folding struct {
 	block *clickhouse.Block
 	since time.Time // when the block's first entry was folded
 	facts []projections.Fact
+	last  []*projections.Fact // of each message in the table of the entry at hand
 	cells []projections.Cell
 	// touched are the messages that changed since their latest state was handed over.
 	touched                 map[messageKey]clickhouse.MessageRow
@@ -144,7 +145,7 @@ func (f *folding) fromArchive(ctx context.Context) error {
 			if _, err := w.gen.applyDecoded(x, b, poison); err != nil {
 				return err
 			}
-			f.note(x.Sequence)
+			f.note(x.Sequence, b)
 			return f.maybeHandOver(ctx)
 		})
 }
@@ -156,10 +157,12 @@ func (f *folding) follow(ctx context.Context, healthy func()) error {
 		return fmt.Errorf("%w: %w", errReader, err)
 	}
 	defer r.Close()
+	p := patience{end: func() {}}
+	defer func() { p.end() }()
 	for {
 		e, here := r.TryNext()
 		if !here {
-			if e, here, err = f.wait(ctx, r); err != nil {
+			if e, here, err = f.wait(ctx, r, &p); err != nil {
 				return fmt.Errorf("%w: %w", errReader, err)
 			}
 		}
@@ -175,15 +178,37 @@ func (f *folding) follow(ctx context.Context, healthy func()) error {
 	}
 }
 
+// patience is how long a wait for an entry may last. It stays the same for many waits.
+type patience struct {
+	until   time.Time
+	waiting context.Context
+	end     context.CancelFunc
+}
+
+// last has the waits last until a time.
+func (p *patience) last(ctx context.Context, until time.Time) context.Context {
+	if !until.Equal(p.until) {
+		p.end()
+		p.until = until
+		p.waiting, p.end = context.WithDeadline(ctx, until)
+	}
+	return p.waiting
+}
+
+// writerCheck is the time between looks at whether a writer that was busy when something was due still is.
+const writerCheck = 5 * time.Millisecond
+
 // wait waits for an entry until something else is due; here is false then.
-func (f *folding) wait(ctx context.Context, r *eventlog.Reader) (e eventlog.Entry, here bool, err error) {
+func (f *folding) wait(ctx context.Context, r *eventlog.Reader, p *patience) (e eventlog.Entry, here bool, err error) {
 	due, any := f.due()
 	if !any {
 		e, err = r.Next(ctx)
 		return e, err == nil, err
 	}
-	waiting, cancel := context.WithDeadline(ctx, due)
-	defer cancel()
+	if now := time.Now(); !now.Before(due) { // the writer is busy
+		due = now.Add(writerCheck)
+	}
+	waiting := p.last(ctx, due)
 	e, err = r.Next(waiting)
 	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
 		return e, false, nil
@@ -204,7 +229,7 @@ func (f *folding) fold(ctx context.Context, e *eventlog.Entry) error {
 	if err != nil {
 		return err
 	}
-	f.note(x.Sequence)
+	f.note(x.Sequence, &w.gen.batch)
 	if x.Sequence <= f.stored.Sequence {
 		return nil
 	}
@@ -217,17 +242,32 @@ func (f *folding) fold(ctx context.Context, e *eventlog.Entry) error {
 	return f.block.Add(x, &w.gen.batch, outcomes, f.facts)
 }
 
-// note takes the facts of the entry just folded.
-func (f *folding) note(sequence uint64) {
+// note takes the facts of the entry just folded. Only the last one of a message is of interest: what it says is how the
+// message is now.
+func (f *folding) note(sequence uint64, b *events.Batch) {
 	f.facts = f.w.gen.part.TakeFacts(f.facts[:0])
-	for i := range f.facts {
+	f.last = append(f.last[:0], make([]*projections.Fact, len(b.Messages))...)
+	for i := len(f.facts) - 1; i >= 0; i-- {
 		x := &f.facts[i]
-		k := messageKey{app: x.App, group: x.Message.Group, id: x.Message.ID}
-		if k.group == "" {
-			k.from, k.to = x.Message.From, x.Message.To
+		if m := b.Msg[x.Index]; m != events.None {
+			if later := f.last[m]; later != nil && keyOf(later) == keyOf(x) {
+				continue
+			}
+			f.last[m] = x
 		}
-		f.touched[k] = clickhouse.MessageRow{App: x.App, Message: x.Message, Version: sequence}
+		k := keyOf(x)
+		if later, ok := f.touched[k]; !ok || later.Version < sequence {
+			f.touched[k] = clickhouse.MessageRow{App: x.App, Message: x.Message, Version: sequence}
+		}
 	}
+}
+
+func keyOf(x *projections.Fact) messageKey {
+	k := messageKey{app: x.App, group: x.Message.Group, id: x.Message.ID}
+	if k.group == "" {
+		k.from, k.to = x.Message.From, x.Message.To
+	}
+	return k
 }
 
 // due is when something is to be handed over although nothing more happens.
@@ -288,7 +328,7 @@ func (f *folding) handOver(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	f.block, f.again = &clickhouse.Block{Partition: w.partition}, intent{}
+	f.block, f.again = f.block.Next(), intent{}
 	return nil
 }
 

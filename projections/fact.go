@@ -28,13 +28,18 @@ func (p *Partition) fact(kind events.Kind, m *message, user, content string) {
 	})
 }
 
-// TakeFacts moves the facts of the entries applied since the last call into dst, in the order in which they came to
-// be. It is for a partition opened with Options.KeepFacts.
+// TakeFacts returns the facts of the entries applied since the last call, in the order in which they came to be, behind
+// those in dst. The slice that it returns is the caller's, and the memory of an empty dst the partition's from now on. It is for
+// a partition opened with Options.KeepFacts.
 func (p *Partition) TakeFacts(dst []Fact) []Fact {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	dst = append(dst, p.facts...)
-	clear(p.facts)
-	p.facts = p.facts[:0]
-	return dst
+	if len(dst) > 0 {
+		dst = append(dst, p.facts...)
+		p.facts = p.facts[:0]
+		return dst
+	}
+	facts := p.facts
+	p.facts = dst
+	return facts
 }

@@ -4,7 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
-	"unsafe"
+
+	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
@@ -17,34 +18,36 @@ type Block struct {
 	Partition int
 	// First and Last are the entries in it; 0 if it is empty.
 	First, Last uint64
-	// Bytes is the size of its strings, roughly.
+	// Bytes is the size of its strings, roughly; those that come again and again count once.
 	Bytes int
 
 	month    int // of the entries: year*12 + month
 	lastHash uint64
 
-	partition             []uint16
-	sequence, fingerprint []uint64
-	index, fact           []uint32
-	at, sentAt            []int64 // Unix ms
+	partition             proto.ColUInt16
+	sequence, fingerprint proto.ColUInt64
+	index, fact           proto.ColUInt32
+	at, sentAt            proto.ColInt64 // Unix ms
 	kind, outcome         []int8
-	app, group, user      []string
-	peer, message         []string
-	content, extra        []string
-	sender                []string
-	receipt, strict       []bool
-	clientMS              []int64
-	eligible, readers     []uint32
+	app, group, user      words
+	peer, message, sender words
+	content, extra        words
+	receipt, strict       proto.ColBool
+	clientMS              proto.ColInt64
+	eligible, readers     proto.ColUInt32
 
-	arena []byte
-	kept  kept
+	kept kept
 }
 
-// kept are the strings of the entry being added, once they are copied.
+// kept are the keys of what is in the tables of the entry being added, once they are looked up; 0 before.
 type kept struct {
-	users, messages, contents []string
-	conversations             []events.Conversation
+	users, messages, contents []uint32
+	senders                   []uint32 // of the messages
+	conversations             []keptConversation
 }
+
+// keptConversation are the keys of a conversation; a and b are those of its users in the column peer.
+type keptConversation struct{ app, group, a, b uint32 }
 
 // Outcomes that only this table knows.
 const (
@@ -54,12 +57,25 @@ const (
 	outcomeBytes = 102
 )
 
-// values are the columns, in the order of eventsTable.
+// values are the columns, in the order of eventsTable. The driver checks those of an enumeration.
 func (b *Block) values() []any {
 	return []any{
-		b.partition, b.sequence, b.index, b.fact, b.at, b.fingerprint, b.kind, b.outcome, b.app, b.group, b.user,
-		b.peer, b.message, b.content, b.receipt, b.strict, b.clientMS, b.extra, b.sender, b.sentAt,
-		b.eligible, b.readers,
+		&b.partition, &b.sequence, &b.index, &b.fact, &b.at, &b.fingerprint, b.kind, b.outcome, &b.app, &b.group, &b.user,
+		&b.peer, &b.message, plain{&b.content}, &b.receipt, &b.strict, &b.clientMS, plain{&b.extra}, &b.sender, &b.sentAt,
+		&b.eligible, &b.readers,
+	}
+}
+
+// Next is an empty block of the same partition, with room for as much as this one has.
+func (b *Block) Next() *Block {
+	n := b.Rows() + b.Rows()/16
+	return &Block{
+		Partition: b.Partition, partition: make([]uint16, 0, n), sequence: make([]uint64, 0, n), fingerprint: make([]uint64, 0, n),
+		index: make([]uint32, 0, n), fact: make([]uint32, 0, n), at: make([]int64, 0, n), sentAt: make([]int64, 0, n),
+		kind: make([]int8, 0, n), outcome: make([]int8, 0, n), app: b.app.sized(n), group: b.group.sized(n), user: b.user.sized(n),
+		peer: b.peer.sized(n), message: b.message.sized(n), sender: b.sender.sized(n), content: b.content.sized(n),
+		extra: b.extra.sized(n), receipt: make([]bool, 0, n), strict: make([]bool, 0, n), clientMS: make([]int64, 0, n),
+		eligible: make([]uint32, 0, n), readers: make([]uint32, 0, n), kept: b.kept,
 	}
 }
 
@@ -89,7 +105,7 @@ func (b *Block) Add(x projections.Entry, batch *events.Batch, outcomes []events.
 		for n := 0; len(facts) > 0 && facts[0].Index == i; n++ {
 			f := &facts[0]
 			if facts = facts[1:]; n == 0 && f.Kind == batch.Kinds[i] {
-				b.did(f) // the event's own
+				b.did(f, b.senderOf(f, batch.Msg[i])) // the event's own
 				continue
 			}
 			b.further(x, i, f)
@@ -115,8 +131,8 @@ func (b *Block) addBytes(x projections.Entry, outcome int8, subject string, data
 	}
 	b.begin(x)
 	b.row(x, 0, 0, events.KindUnknown, outcome)
-	b.set(&b.content, b.keep(reason))
-	b.set(&b.extra, string(extra))
+	b.content.set(b.add(&b.content, reason))
+	b.extra.set(b.add(&b.extra, string(extra)))
 	return nil
 }
 
@@ -149,9 +165,9 @@ func (b *Block) slice(from, to int) *Block {
 		Partition: b.Partition, First: b.sequence[from], Last: b.sequence[to-1], lastHash: b.fingerprint[to-1],
 		month: b.month, partition: b.partition[from:to], sequence: b.sequence[from:to], fingerprint: b.fingerprint[from:to],
 		index: b.index[from:to], fact: b.fact[from:to], at: b.at[from:to], sentAt: b.sentAt[from:to],
-		kind: b.kind[from:to], outcome: b.outcome[from:to], app: b.app[from:to], group: b.group[from:to],
-		user: b.user[from:to], peer: b.peer[from:to], message: b.message[from:to], content: b.content[from:to],
-		extra: b.extra[from:to], sender: b.sender[from:to], receipt: b.receipt[from:to], strict: b.strict[from:to],
+		kind: b.kind[from:to], outcome: b.outcome[from:to], app: b.app.slice(from, to), group: b.group.slice(from, to),
+		user: b.user.slice(from, to), peer: b.peer.slice(from, to), message: b.message.slice(from, to), content: b.content.slice(from, to),
+		extra: b.extra.slice(from, to), sender: b.sender.slice(from, to), receipt: b.receipt[from:to], strict: b.strict[from:to],
 		clientMS: b.clientMS[from:to], eligible: b.eligible[from:to], readers: b.readers[from:to],
 	}
 }
@@ -173,48 +189,59 @@ func (b *Block) row(x projections.Entry, index, fact uint32, kind events.Kind, o
 	b.at = append(b.at, storable(x.At))
 	b.kind = append(b.kind, int8(kind))
 	b.outcome = append(b.outcome, outcome)
-	for _, column := range []*[]string{&b.app, &b.group, &b.user, &b.peer, &b.message, &b.content, &b.extra, &b.sender} {
-		*column = append(*column, "")
-	}
+	b.app.row()
+	b.group.row()
+	b.user.row()
+	b.peer.row()
+	b.message.row()
+	b.content.row()
+	b.extra.row()
+	b.sender.row()
 	b.receipt = append(b.receipt, false)
 	b.strict = append(b.strict, false)
-	for _, column := range []*[]int64{&b.clientMS, &b.sentAt} {
-		*column = append(*column, 0)
-	}
+	b.clientMS = append(b.clientMS, 0)
+	b.sentAt = append(b.sentAt, 0)
 	b.eligible = append(b.eligible, 0)
 	b.readers = append(b.readers, 0)
 }
 
-// set sets a value of the last row.
-func (b *Block) set(column *[]string, s string) {
-	(*column)[len(*column)-1] = s
+// key is that of a string that may have come before.
+func (b *Block) key(column *words, s string) uint32 {
+	key, fresh := column.key(s)
+	b.Bytes += fresh
+	return key
+}
+
+// add is the key of a string that comes once.
+func (b *Block) add(column *words, s string) uint32 {
 	b.Bytes += len(s)
+	return column.append(s)
 }
 
 func (b *Block) event(x projections.Entry, batch *events.Batch, i int, outcome events.Outcome) error {
 	b.row(x, uint32(i), 0, batch.Kinds[i], int8(outcome))
 	n := b.Rows() - 1
-	c := b.conversation(batch, batch.Conv[i])
-	b.set(&b.app, c.App)
-	b.set(&b.group, c.Group)
+	c, k := &batch.Conversations[batch.Conv[i]], b.conversation(batch, batch.Conv[i])
+	b.app.set(k.app)
+	b.group.set(k.group)
 	if u := batch.User[i]; u != events.None {
-		b.set(&b.user, b.once(b.kept.users, batch.Users, u))
+		b.user.set(b.once(b.kept.users, u, &b.user, batch.Users[u]))
 		switch {
 		case c.A == "":
-		case b.user[n] == c.A:
-			b.set(&b.peer, c.B)
+		case batch.Users[u] == c.A:
+			b.peer.set(k.b)
 		default:
-			b.set(&b.peer, c.A)
+			b.peer.set(k.a)
 		}
 	}
 	if m := batch.Msg[i]; m != events.None {
-		if b.kept.messages[m] == "" {
-			b.kept.messages[m] = b.keep(batch.Messages[m].ID)
-		}
-		b.set(&b.message, b.kept.messages[m])
+		b.message.set(b.once(b.kept.messages, m, &b.message, batch.Messages[m].ID))
 	}
 	if len(batch.Content) > 0 && batch.Content[i] != events.None {
-		b.set(&b.content, b.once(b.kept.contents, batch.Contents, batch.Content[i]))
+		if c := batch.Content[i]; b.kept.contents[c] == 0 {
+			b.kept.contents[c] = b.add(&b.content, batch.Contents[c])
+		}
+		b.content.set(b.kept.contents[batch.Content[i]])
 	}
 	if len(batch.Times) > 0 {
 		b.clientMS[n] = batch.Times[i]
@@ -229,7 +256,7 @@ func (b *Block) event(x projections.Entry, batch *events.Batch, i int, outcome e
 		if err != nil {
 			return fmt.Errorf("encode %v: %w", batch.Kinds[i], err)
 		}
-		b.set(&b.extra, string(text))
+		b.extra.set(b.add(&b.extra, string(text)))
 	}
 	return nil
 }
@@ -251,21 +278,36 @@ func (b *Block) further(x projections.Entry, i int, f *projections.Fact) {
 		fact = b.fact[n] + 1
 	}
 	b.row(x, uint32(i), fact, f.Kind, int8(events.OutcomeApplied))
-	b.set(&b.app, f.App)
-	b.set(&b.group, f.Message.Group)
-	b.set(&b.user, f.User)
+	b.app.set(b.key(&b.app, f.App))
+	b.group.set(b.key(&b.group, f.Message.Group))
+	b.user.set(b.key(&b.user, f.User))
 	if f.Message.Group == "" {
-		b.set(&b.peer, f.Message.From)
+		b.peer.set(b.key(&b.peer, f.Message.From))
 	}
-	b.set(&b.message, f.Message.ID)
-	b.set(&b.content, f.Content)
-	b.did(f)
+	b.message.set(b.key(&b.message, f.Message.ID))
+	if f.Content != "" {
+		b.content.set(b.add(&b.content, f.Content))
+	}
+	b.did(f, b.key(&b.sender, f.Message.From))
+}
+
+// senderOf is the key of the sender of a message, by its index in the entry's table. Two users of a single chat may send
+// the same one.
+func (b *Block) senderOf(f *projections.Fact, m uint32) uint32 {
+	if m == events.None {
+		return b.key(&b.sender, f.Message.From)
+	}
+	if k := b.kept.senders[m]; k != 0 && b.sender.values[k] == f.Message.From {
+		return k
+	}
+	b.kept.senders[m] = b.key(&b.sender, f.Message.From)
+	return b.kept.senders[m]
 }
 
 // did says in the last row what was done to the message.
-func (b *Block) did(f *projections.Fact) {
+func (b *Block) did(f *projections.Fact, sender uint32) {
 	n := b.Rows() - 1
-	b.set(&b.sender, f.Message.From)
+	b.sender.set(sender)
 	b.sentAt[n] = storable(f.Message.SentAt)
 	b.eligible[n] = uint32(f.Message.Eligible)
 	b.readers[n] = uint32(f.Message.Read)
@@ -280,6 +322,7 @@ func storable(ms int64) int64 {
 func (k *kept) reset(batch *events.Batch) {
 	k.users = resized(k.users, len(batch.Users))
 	k.messages = resized(k.messages, len(batch.Messages))
+	k.senders = resized(k.senders, len(batch.Messages))
 	k.contents = resized(k.contents, len(batch.Contents))
 	k.conversations = resized(k.conversations, len(batch.Conversations))
 }
@@ -293,30 +336,21 @@ func resized[T any](s []T, n int) []T {
 	return s
 }
 
-// once copies a string of a table of the batch the first time it is needed.
-func (b *Block) once(kept, table []string, i uint32) string {
-	if kept[i] == "" {
-		kept[i] = b.keep(table[i])
+// once looks a string of a table of the batch up the first time it is needed.
+func (b *Block) once(kept []uint32, i uint32, column *words, s string) uint32 {
+	if kept[i] == 0 {
+		kept[i] = b.key(column, s)
 	}
 	return kept[i]
 }
 
-func (b *Block) conversation(batch *events.Batch, i uint32) *events.Conversation {
+func (b *Block) conversation(batch *events.Batch, i uint32) *keptConversation {
 	k := &b.kept.conversations[i]
-	if k.App == "" {
+	if k.app == 0 {
 		c := &batch.Conversations[i]
-		*k = events.Conversation{App: b.keep(c.App), Group: b.keep(c.Group), A: b.keep(c.A), B: b.keep(c.B)}
+		*k = keptConversation{
+			app: b.key(&b.app, c.App), group: b.key(&b.group, c.Group), a: b.key(&b.peer, c.A), b: b.key(&b.peer, c.B),
+		}
 	}
 	return k
-}
-
-// keep copies a string into memory of the block.
-func (b *Block) keep(s string) string {
-	if len(s) > cap(b.arena)-len(b.arena) {
-		b.arena = make([]byte, 0, max(64<<10, len(s)))
-	}
-	from := len(b.arena)
-	b.arena = append(b.arena, s...)
-	kept := b.arena[from:len(b.arena):len(b.arena)]
-	return unsafe.String(unsafe.SliceData(kept), len(kept))
 }

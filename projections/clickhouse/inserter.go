@@ -90,8 +90,14 @@ func (s *Store) send(ctx context.Context, t *table, values []any, settings click
 	if err != nil {
 		return fmt.Errorf("insert into %s: %w", t.name, err)
 	}
+	columns, filling := batch.Columns(), newFilling()
 	for i, v := range values {
-		if err := batch.Column(i).Append(v); err != nil {
+		if e, ok := v.(encoded); ok {
+			err = filling.fill(columns[i], e)
+		} else {
+			err = batch.Column(i).Append(v)
+		}
+		if err != nil {
 			err = fmt.Errorf("insert into %s, column %s: %w: %w", t.name, t.columns[i].Name, errValue, err)
 			return errors.Join(err, batch.Abort())
 		}

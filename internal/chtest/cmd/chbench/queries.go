@@ -253,7 +253,7 @@ func (f *filler) flush(ctx context.Context) error {
 		return err
 	}
 	f.rows += uint64(f.block.Rows())
-	f.block = &ch.Block{}
+	f.block = f.block.Next()
 	var messages []ch.MessageRow
 	for _, m := range f.latest {
 		messages = append(messages, m)

@@ -31,7 +31,8 @@ type sinkResult struct {
 
 const partitions = 2
 
-// measureSink fills a log, then ClickHouse from it, and then inserts the blocks that came of it into other tables.
+// measureSink fills a log, then ClickHouse from it, and then inserts what came of it, all of it made already, into the tables of
+// another database, by the same calls.
 func measureSink(ctx context.Context, server *chtest.Process, dir string, n int) (*sinkResult, error) {
 	log, err := eventlog.Open(ctx, eventlog.Config{Dir: filepath.Join(dir, "log"), Partitions: partitions, Fsync: eventlog.FsyncInterval})
 	if err != nil {
@@ -51,14 +52,14 @@ func measureSink(ctx context.Context, server *chtest.Process, dir string, n int)
 	if err != nil {
 		return nil, err
 	}
-	r.Rows, r.Blocks = uint64(sink.rows), len(sink.blocks)
+	r.Rows, r.Blocks = uint64(sink.rows), sink.blocks
 	r.RowsPerS = float64(sink.rows) / took.Seconds()
 	direct, err := openStore(ctx, server, "direct")
 	if err != nil {
 		return nil, err
 	}
 	defer direct.Close()
-	if took, err = insertDirectly(ctx, direct, sink.blocks); err != nil {
+	if took, err = insertDirectly(ctx, direct, sink.inserts); err != nil {
 		return nil, err
 	}
 	r.DirectRowsPerS = float64(sink.rows) / took.Seconds()
@@ -103,27 +104,57 @@ func fillLog(ctx context.Context, log *eventlog.Log, n int) error {
 	return last.Wait(ctx)
 }
 
-// collecting is a sink that keeps the blocks it was given.
+// collecting is a sink that keeps what it was given until everything is stored.
 type collecting struct {
 	*clickhouse.Store
-	mu     sync.Mutex
-	blocks []*clickhouse.Block
-	rows   int
+	mu           sync.Mutex
+	inserts      []insert
+	rows, blocks int // of events
+	whole        bool
 }
 
-// Insert stores the block.
-func (c *collecting) Insert(ctx context.Context, b *clickhouse.Block, token string) error {
-	err := c.Store.Insert(ctx, b, token)
+// insert repeats an insert in another store.
+type insert func(context.Context, *clickhouse.Store) error
+
+func (c *collecting) keep(i insert, rows, blocks int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.blocks = append(c.blocks, b)
-	c.rows += b.Rows()
+	if !c.whole {
+		c.inserts = append(c.inserts, i)
+		c.rows, c.blocks = c.rows+rows, c.blocks+blocks
+	}
+}
+
+func (c *collecting) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.whole = true
+}
+
+// Insert stores a block.
+func (c *collecting) Insert(ctx context.Context, b *clickhouse.Block, token string) error {
+	c.keep(func(ctx context.Context, s *clickhouse.Store) error { return s.Insert(ctx, b, token) }, b.Rows(), 1)
+	return c.Store.Insert(ctx, b, token)
+}
+
+// InsertMessages stores the latest state of messages.
+func (c *collecting) InsertMessages(ctx context.Context, rows []clickhouse.MessageRow) error {
+	err := c.Store.InsertMessages(ctx, rows)
+	c.keep(func(ctx context.Context, s *clickhouse.Store) error { return s.InsertMessages(ctx, rows) }, 0, 0)
+	return err
+}
+
+// InsertCells stores the latest state of cells.
+func (c *collecting) InsertCells(ctx context.Context, partition int, rows []clickhouse.CellRow) error {
+	err := c.Store.InsertCells(ctx, partition, rows)
+	c.keep(func(ctx context.Context, s *clickhouse.Store) error { return s.InsertCells(ctx, partition, rows) }, 0, 0)
 	return err
 }
 
 // fillFrom has the analytics fill the sink with all that is in the log, and says how long that takes.
-func fillFrom(ctx context.Context, log *eventlog.Log, sink consumers.SinkArchive, dir string) (time.Duration, error) {
-	a, err := consumers.NewAnalytics(log, sink, consumers.AnalyticsOptions{Dir: dir})
+func fillFrom(ctx context.Context, log *eventlog.Log, sink *collecting, dir string) (time.Duration, error) {
+	// The last block, which is not full, is not to wait for a second: that would be a third of the time.
+	a, err := consumers.NewAnalytics(log, sink, consumers.AnalyticsOptions{Dir: dir, BlockAge: 100 * time.Millisecond})
 	if err != nil {
 		return 0, err
 	}
@@ -143,6 +174,7 @@ func fillFrom(ctx context.Context, log *eventlog.Log, sink consumers.SinkArchive
 		}
 	}
 	took := time.Since(started)
+	sink.end()
 	for k := range log.Partitions() { // the latest state of messages, for the sizes
 		_, last, err := log.Bounds(ctx, k)
 		for err == nil && a.Stats()[k].Refreshed < last {
@@ -154,22 +186,13 @@ func fillFrom(ctx context.Context, log *eventlog.Log, sink consumers.SinkArchive
 	return took, errors.Join(group.Wait(), a.Close())
 }
 
-// insertDirectly inserts blocks, those of each partition after each other.
-func insertDirectly(ctx context.Context, store *clickhouse.Store, blocks []*clickhouse.Block) (time.Duration, error) {
+// insertDirectly repeats inserts in their order, as many at a time as the sink has writers.
+func insertDirectly(ctx context.Context, store *clickhouse.Store, inserts []insert) (time.Duration, error) {
 	started := time.Now()
 	group, ctx := errgroup.WithContext(ctx)
-	for k := range partitions {
-		group.Go(func() error {
-			for _, b := range blocks {
-				if b.Partition != k {
-					continue
-				}
-				if err := store.Insert(ctx, b, b.Token(0)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+	group.SetLimit(partitions)
+	for _, insert := range inserts {
+		group.Go(func() error { return insert(ctx, store) })
 	}
 	err := group.Wait()
 	return time.Since(started), err
