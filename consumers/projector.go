@@ -46,7 +46,7 @@ type Options struct {
 	// CheckpointEvery is the time between checkpoints: what has to be folded again after a crash, and how often a
 	// message that is being read is written; 0 = 1 s.
 	CheckpointEvery time.Duration
-	// FlushEvery is the time between writes of the checkpoints to durable files; 0 = 15 s.
+	// FlushEvery is the time after which checkpoints too small for a file of their own are made durable; 0 = 15 s.
 	FlushEvery time.Duration
 	// Audience is told about applied receipts; nil = nobody.
 	Audience Audience

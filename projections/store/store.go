@@ -1,9 +1,9 @@
 // Package store keeps the checkpoints of a partition's projections in Pebble.
 //
-// A checkpoint's changes and the log position they reflect are one Pebble batch, so the state on disk is
-// always the state at exactly one position. Pebble writes no log of its own: receiptd's log is the
-// write-ahead log of the projections. After a crash the store is at the last checkpoint that reached a table
-// file, and the fold continues from the position it finds there.
+// A checkpoint's changes and the log position they reflect get into Pebble in one step, as a batch or as table files, so
+// the state on disk is always the state at exactly one position. Pebble writes no log of its own: receiptd's
+// log is the write-ahead log of the projections. After a crash the store is at the last checkpoint that reached a
+// table file, and the fold continues from the position it finds there.
 package store
 
 import (
