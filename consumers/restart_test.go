@@ -46,6 +46,9 @@ func TestRestartsLeadToTheSameState(t *testing.T) {
 		if stop == 0 || random.IntN(3) == 0 {
 			o.FlushEvery = time.Hour // a crash goes far back
 		}
+		if stop == 0 {
+			o.CheckpointEvery = time.Hour // and to the start, even where checkpoints are durable at once
+		}
 		r := start(t, log, o)
 		for k := range partitions {
 			from, last := r.workers[k].outcomes.last(), log.last(k)
