@@ -17,7 +17,7 @@ type background struct{ since time.Time }
 
 const (
 	// workFor is how long background work may go on without a sleep.
-	workFor  = time.Millisecond
+	workFor  = 600 * time.Microsecond
 	sleepFor = 50 * time.Microsecond
 )
 
