@@ -70,7 +70,7 @@ func (p *partition) run() {
 // names its conversations and users again, on the way in and in every fold: at half of the full load, entries that come as fast as the
 // disk takes them cost a fifth more processor time, which those who wait then miss. What comes alone never waits.
 const (
-	entryEvery = time.Millisecond
+	entryEvery     = time.Millisecond
 	paceFromEvents = 256
 )
 
