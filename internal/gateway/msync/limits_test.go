@@ -93,6 +93,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	go third.read()
 	third.closes(websocket.StatusPolicyViolation, "login_refused")
 
+	// The client knows of the end a little before it is counted.
+	eventually(t, "room for bob", func() bool { return s.metric("receiptd_sdk_connections") == 2 })
 	bob := s.login("bob", "1")
 	_, res, err := websocket.Dial(context.Background(), s.url(), nil)
 	if err == nil || res.StatusCode != http.StatusServiceUnavailable {
