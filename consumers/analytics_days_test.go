@@ -76,7 +76,7 @@ func TestStateOfAnOlderVersionIsFoldedAgain(t *testing.T) {
 	s.store = openStore(t, s.server, 5*time.Second)
 	sink := &held{Store: s.store}
 	f = s.fill(sink)
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(200 * time.Millisecond) // for what must not happen: totals that pass the closed sink, or are asked
 	s.sameRates(r.Projector)
 	if n := s.number("SELECT count() FROM sender_days"); n != 0 {
 		t.Fatalf("%d totals came through a closed sink", n)

@@ -98,9 +98,15 @@ func (g *generation) applyDecoded(x projections.Entry, b *events.Batch, poison s
 	return g.part.Apply(x, b)
 }
 
-// checkpoint brings everything folded so far into the store. After one that failed there is no other: it would
-// lack what that one held. The log still has it.
+// checkpoint brings everything folded so far into the store, for somebody who waits. After one that failed there is no
+// other: it would lack what that one held. The log still has it.
 func (g *generation) checkpoint() error {
+	defer g.store.Hurry()()
+	return g.checkpointBeside()
+}
+
+// checkpointBeside is a checkpoint that nobody waits for: it lets others run.
+func (g *generation) checkpointBeside() error {
 	g.checkpointing.Lock()
 	defer g.checkpointing.Unlock()
 	return g.checkpointLocked()
@@ -154,6 +160,7 @@ func (g *generation) relieve(kick chan<- struct{}) error {
 
 // snapshot checkpoints and returns the state at the position of that checkpoint.
 func (g *generation) snapshot() (snap *store.Snapshot, sequence uint64, err error) {
+	defer g.store.Hurry()()
 	g.checkpointing.Lock()
 	defer g.checkpointing.Unlock()
 	if err := g.checkpointLocked(); err != nil {

@@ -325,7 +325,7 @@ func (w *worker) checkpoint(flush bool) error {
 	w.p.committing.Lock()
 	defer w.p.committing.Unlock()
 	return w.use(func(g *generation) error {
-		if err := g.checkpoint(); err != nil || !flush {
+		if err := g.checkpointBeside(); err != nil || !flush {
 			return err
 		}
 		return g.store.FlushSoon()

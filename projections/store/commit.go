@@ -57,6 +57,12 @@ func (s *Store) Commit(c *projections.Checkpoint) error {
 	return nil
 }
 
+// Hurry has commits, those under way too, let nobody else run until done is called: somebody waits for one.
+func (s *Store) Hurry() (done func()) {
+	s.waiting.Add(1)
+	return func() { s.waiting.Add(-1) }
+}
+
 // writeBatch gives the changes to Pebble's memory.
 func (s *Store) writeBatch(x *changes) error {
 	b := s.db.NewBatch()
@@ -159,7 +165,9 @@ func (x *changes) gather(c *projections.Checkpoint) error {
 		return nil
 	}
 	err := c.Each(func(key, value []byte) error { return add(key, value, false) }, func(key []byte) error { return add(key, nil, true) })
-	x.sort()
+	if err == nil {
+		x.sort()
+	}
 	return err
 }
 
@@ -187,12 +195,12 @@ func (x *changes) sort() {
 // fileEnd is the index behind the changes that go into a file: it ends where a table of the state ends, unless it would be
 // very small.
 func (x *changes) fileEnd(from int) int {
-	bytes := 0
+	size := 0
 	for i := from; i < len(x.list); i++ {
-		if i > from && x.key(i)[0] != x.key(i - 1)[0] && bytes >= minFileBytes {
+		if i > from && x.key(i)[0] != x.key(i - 1)[0] && size >= minFileBytes {
 			return i
 		}
-		bytes += int(x.list[i].keyLen + x.list[i].valueLen)
+		size += int(x.list[i].keyLen + x.list[i].valueLen)
 	}
 	return len(x.list)
 }

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -59,11 +60,13 @@ type Store struct {
 	committing sync.Mutex
 	changes    changes // of the checkpoint being committed
 	tableBytes int
+	waiting    atomic.Int32 // those who wait for a commit
 }
 
 // Open opens or makes the store in a directory.
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{failure: newFailure(), dir: dir, tableBytes: cmp.Or(o.TableBytes, defaultTableBytes)}
+	s.changes.waiting = &s.waiting
 	if o.Cache == nil {
 		s.cache = pebble.NewCache(MemoryBytes + 32<<20)
 		o.Cache = s.cache
@@ -77,13 +80,13 @@ func Open(dir string, o Options) (*Store, error) {
 	opts := &pebble.Options{
 		Cache:              o.Cache,
 		DisableWAL:         true,
-		FS:                 yieldingFS{o.FS},
+		FS:                 yieldingFS{o.FS, &s.waiting},
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       memTable,
 		// A write stall would stop the checkpoints, not the fold: allow a few tables to queue up.
 		MemTableStopWritesThreshold: 8,
-		// Every checkpoint spans the whole range of keys: merging one rewrites much of what is there, so many are merged at once. A
-		// lookup pays with a look at the filter of each.
+		// But for its messages a checkpoint spans the range of keys: merging one rewrites much of what is there, so many are merged
+		// at once. A lookup pays with a look at the filter of each.
 		L0CompactionThreshold: 16,
 		L0StopWritesThreshold: 48,
 		MaxOpenFiles:          512,

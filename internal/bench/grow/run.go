@@ -70,7 +70,7 @@ type Ratios struct {
 const (
 	connections = 16
 	pourBatch   = 1000 // events of a request at full load
-	steadyBatch = 256  // and at the fixed one, as in the main benchmark
+	steadyBatch = 256  // and at the fixed one
 	// pourStep is for how long is poured before it is looked how far it went.
 	pourStep = time.Second
 	// checkedMost is of how many messages counts are compared.
