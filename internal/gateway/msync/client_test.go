@@ -180,6 +180,10 @@ func (c *client) take(down *msyncpb.SyncDown) {
 		c.pages <- down
 		return
 	}
+	// Acknowledged before it is noted: who has heard of it may log out at once.
+	if !down.GetIsLast() {
+		c.pull(down.GetNextKey())
+	}
 	c.note(func() {
 		if c.onMeta == nil {
 			c.metas = append(c.metas, down.Metas...)
@@ -192,10 +196,6 @@ func (c *client) take(down *msyncpb.SyncDown) {
 			c.last++
 		}
 	})
-	if down.GetIsLast() {
-		return
-	}
-	c.pull(down.GetNextKey())
 	for _, meta := range down.Metas {
 		if !c.deliver || meta.GetNs() != int32(msyncpb.Meta_CHAT) {
 			continue

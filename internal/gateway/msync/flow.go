@@ -53,6 +53,7 @@ type page struct {
 
 // push sends pages until the session ends, and returns why it ended.
 func (c *session) push() error {
+	defer c.acknowledgeRest()
 	c.flow.resync = true
 	for {
 		wait, err := c.advance()
@@ -100,7 +101,7 @@ func (c *session) answerAsk(a ask) error {
 	}
 	f := &c.flow
 	switch out := f.out; {
-	case out != nil && a.key != 0 && slices.Contains(out.keys, a.key):
+	case c.acknowledges(a):
 		c.acknowledge(out)
 		f.out = nil
 	case out != nil && a.key != 0:
@@ -118,6 +119,27 @@ func (c *session) answerAsk(a ask) error {
 		return c.write(c.lastPage())
 	}
 	return c.sendPage()
+}
+
+// acknowledges reports whether the client says that it has the page under way.
+func (c *session) acknowledges(a ask) bool {
+	out := c.flow.out
+	return out != nil && a.key != 0 && slices.Contains(out.keys, a.key)
+}
+
+// acknowledgeRest takes what came before the end of the session and was not answered: a client that acknowledges and leaves is not told again.
+func (c *session) acknowledgeRest() {
+	for {
+		select {
+		case a := <-c.asks:
+			if c.acknowledges(a) {
+				c.acknowledge(c.flow.out)
+				c.flow.out = nil
+			}
+		default:
+			return
+		}
+	}
 }
 
 // answerUnread says what waits. The client pulls the queue if anything does.

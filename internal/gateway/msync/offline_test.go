@@ -223,6 +223,25 @@ func TestSingleChatReceiptsAreToldAtTheNextLogin(t *testing.T) {
 	s.login("ann", "web").heardOnly()
 }
 
+// TestAcknowledgedAndGone: an acknowledgement counts although the client logs out right behind it.
+func TestAcknowledgedAndGone(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, open)
+	ben := s.login("ben", "web")
+	for k := range 40 {
+		ben.ok(ben.sendBody("ann", false, text(fmt.Sprint(k))))
+		ann := s.manual("ann", "web")
+		ann.pull(0)
+		page := ann.nextPage()
+		if got, want := ann.tellAll(page), []string{fmt.Sprintf("text %d from ben", k)}; !slices.Equal(got, want) {
+			t.Fatalf("told %q, want %q", got, want)
+		}
+		ann.pull(page.GetNextKey())
+		ann.logout()
+	}
+	s.login("ann", "web").heardOnly()
+}
+
 // TestAQuickReturnIsNotToldAgain: what was acknowledged a moment ago is gathered, and counts all the same.
 func TestAQuickReturnIsNotToldAgain(t *testing.T) {
 	s := startServer(t, open)
