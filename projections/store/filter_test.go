@@ -126,7 +126,7 @@ func TestFilterGrowsToItsBound(t *testing.T) {
 		last.keys = last.capacity
 		f.add(message(uint64(len(f.sets))))
 	}
-	var total uint
+	var total uint64
 	for _, s := range f.sets {
 		total += s.capacity
 	}
