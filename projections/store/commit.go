@@ -2,12 +2,15 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/cockroachdb/crlib/crbytes"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
@@ -132,6 +135,9 @@ type changes struct {
 	background
 	buf  []byte
 	list []change
+	// common is how long a beginning the keys of each table have in common, and first one of these keys.
+	common [256]int
+	first  [256]change
 }
 
 // change is a key that is set or removed. It lies in the buffer, the key first.
@@ -140,6 +146,8 @@ type change struct {
 	keyLen   uint32
 	valueLen uint32
 	del      bool
+	table    byte   // the key's first
+	head     uint64 // the bytes of the key behind what is common
 }
 
 func (x *changes) key(i int) []byte { return x.keyOf(&x.list[i]) }
@@ -156,12 +164,12 @@ func (x *changes) gather(c *projections.Checkpoint) error {
 		x.buf, x.list = nil, nil
 	}
 	x.buf, x.list = x.buf[:0], x.list[:0]
+	x.first = [256]change{}
 	add := func(key, value []byte, del bool) error {
 		if len(x.list)%asideEvery == 0 {
 			x.standAside()
 		}
-		x.list = append(x.list, change{at: len(x.buf), keyLen: uint32(len(key)), valueLen: uint32(len(value)), del: del})
-		x.buf = append(append(x.buf, key...), value...)
+		x.add(key, value, del)
 		return nil
 	}
 	err := c.Each(func(key, value []byte) error { return add(key, value, false) }, func(key []byte) error { return add(key, nil, true) })
@@ -171,17 +179,38 @@ func (x *changes) gather(c *projections.Checkpoint) error {
 	return err
 }
 
-// sort puts the changes into the order of their keys and leaves the last one of each.
+func (x *changes) add(key, value []byte, del bool) {
+	c := change{at: len(x.buf), keyLen: uint32(len(key)), valueLen: uint32(len(value)), del: del, table: key[0]}
+	x.list = append(x.list, c)
+	x.buf = append(append(x.buf, key...), value...)
+	if first := &x.first[c.table]; first.keyLen == 0 {
+		*first, x.common[c.table] = c, len(key)
+	} else {
+		x.common[c.table] = crbytes.CommonPrefix(x.keyOf(first)[:x.common[c.table]], key)
+	}
+}
+
+// sort puts the changes into the order of their keys and leaves the last one of each. It looks at the keys themselves where their
+// heads are equal only: they lie all over the buffer.
 func (x *changes) sort() {
+	for i := range x.list {
+		c := &x.list[i]
+		var head [8]byte
+		copy(head[:], x.keyOf(c)[x.common[c.table]:])
+		c.head = binary.BigEndian.Uint64(head[:])
+	}
 	n := 0
 	slices.SortFunc(x.list, func(a, b change) int {
 		if n++; n%(8*asideEvery) == 0 {
 			x.standAside()
 		}
-		if order := bytes.Compare(x.keyOf(&a), x.keyOf(&b)); order != 0 {
-			return order
+		switch {
+		case a.table != b.table:
+			return cmp.Compare(a.table, b.table)
+		case a.head != b.head:
+			return cmp.Compare(a.head, b.head)
 		}
-		return a.at - b.at
+		return cmp.Or(bytes.Compare(x.keyOf(&a), x.keyOf(&b)), a.at-b.at)
 	})
 	last := x.list[:0]
 	for i := range x.list {
