@@ -31,8 +31,9 @@ type generation struct {
 
 	// checkpointing is held from capture to commit: there is one checkpoint under way at a time.
 	checkpointing sync.Mutex
-	saved         uint64 // sequence of the last committed checkpoint
-	failed        error  // of a checkpoint that was not committed
+	saved         uint64         // sequence of the last committed checkpoint
+	failed        error          // of a checkpoint that was not committed
+	behind        sync.WaitGroup // a commit that the fold does not wait for
 
 	batch  events.Batch // decoded entry, the fold's
 	poison string       // why it could not be decoded; empty if it could
@@ -123,32 +124,59 @@ func (g *generation) fail(err error) error {
 }
 
 func (g *generation) checkpointLocked() error {
+	c, err := g.captureLocked()
+	if err != nil || c == nil {
+		return err
+	}
+	return g.commitLocked(c)
+}
+
+// captureLocked takes what changed since the last checkpoint; nil if nothing did.
+func (g *generation) captureLocked() (*projections.Checkpoint, error) {
 	if g.failed != nil {
-		return g.failed
+		return nil, g.failed
 	}
 	if seq, _ := g.part.Position(); seq == g.saved {
 		// What was committed before may have failed to become durable since.
-		return g.store.Failed()
+		return nil, g.store.Failed()
 	}
 	c, err := g.part.Capture()
-	if err == nil {
-		err = g.store.Commit(c)
-	}
-	if err != nil {
-		g.failed = err
-		return err
+	g.failed = err
+	return c, err
+}
+
+func (g *generation) commitLocked(c *projections.Checkpoint) error {
+	if g.failed = g.store.Commit(c); g.failed != nil {
+		return g.failed
 	}
 	g.saved = c.Sequence
 	g.part.Committed(c)
 	return nil
 }
 
-// relieve wants a checkpoint when much has changed since the last one, and makes one itself when too much has:
-// then the fold waits.
+// checkpointBehind waits for the checkpoint that is under way, if there is one, and has the next one written while the fold goes on.
+// Its error is that of the one after it.
+func (g *generation) checkpointBehind() error {
+	done := g.store.Hurry()
+	g.checkpointing.Lock()
+	done()
+	c, err := g.captureLocked()
+	if err != nil || c == nil {
+		g.checkpointing.Unlock()
+		return err
+	}
+	g.behind.Go(func() {
+		defer g.checkpointing.Unlock()
+		_ = g.commitLocked(c)
+	})
+	return nil
+}
+
+// relieve wants a checkpoint when much has changed since the last one. When too much has, the fold waits until that is captured.
 func (g *generation) relieve(kick chan<- struct{}) error {
 	switch n := g.part.Changes(); {
 	case n > mostChanges:
-		return g.checkpoint()
+		return g.checkpointBehind()
 	case n > manyChanges:
 		select {
 		case kick <- struct{}{}:
@@ -195,6 +223,7 @@ func replaceGeneration(root string, old *generation, o genOptions) (*generation,
 
 // remove closes a generation that is not the current one and removes it.
 func (g *generation) remove() error {
+	g.behind.Wait()
 	err := g.store.Discard()
 	if rm := os.RemoveAll(g.dir); rm != nil {
 		err = errors.Join(err, fmt.Errorf("remove generation: %w", rm))

@@ -72,10 +72,10 @@ var ErrStopped = errors.New("consumers: the projector has stopped")
 var ErrDisagree = errors.New("consumers: the log is shorter than the state or has another entry at its position")
 
 // Limits on what a checkpoint may hold back: at the first a checkpoint starts early, at the second the fold
-// waits for it.
+// waits for the one under way.
 const (
-	manyChanges = 50_000
-	mostChanges = 200_000
+	manyChanges = 100_000
+	mostChanges = 250_000
 )
 
 // Projector folds the log into state, a goroutine for each partition, and answers questions about it.
