@@ -94,7 +94,7 @@ func (o *outcomes) wait(ctx context.Context, seq uint64) ([]events.Outcome, erro
 				return nil, ErrStopped
 			}
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, context.Cause(ctx)
 		}
 	}
 }

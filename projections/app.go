@@ -11,10 +11,9 @@ import (
 
 // app is a tenant. All apps of a partition are in memory: only the admin makes them.
 type app struct {
-	num      uint32
-	key      string
-	settings events.Settings
-	revision uint64
+	num uint32
+	key string
+	*configuration
 
 	// In milliseconds of the fold's clock, 0 = no limit.
 	groupValidity, singleValidity int64
@@ -25,12 +24,20 @@ type app struct {
 	rejected rejectionRing
 }
 
-func newApp(num uint32, key string) *app {
-	return &app{num: num, key: key, convs: map[convName]*conversation{}, authors: map[string]*author{}, parked: newParkingLot()}
+// configuration are settings that are or were in force. It does not change.
+type configuration struct {
+	settings events.Settings
+	revision uint64
 }
 
-func (a *app) use(s events.Settings, revision uint64) {
-	a.settings, a.revision = s, revision
+func newApp(num uint32, key string) *app {
+	return &app{num: num, key: key, configuration: new(configuration), convs: map[convName]*conversation{}, authors: map[string]*author{}, parked: newParkingLot()}
+}
+
+// use puts settings in force.
+func (p *Partition) use(a *app, s events.Settings, revision uint64) {
+	a.configuration = &configuration{s, revision}
+	p.configured.Store(a.key, a.configuration)
 	a.groupValidity = s.GroupReceipts.Validity.Milliseconds()
 	a.singleValidity = s.SingleReceipts.Validity.Milliseconds()
 }
@@ -57,7 +64,7 @@ func (p *Partition) configure(i int) (events.Outcome, error) {
 	s := *x.Settings
 	s.GroupReceipts.WhoMayRequest = strings.Clone(s.GroupReceipts.WhoMayRequest)
 	s.GroupReceipts.Visibility = strings.Clone(s.GroupReceipts.Visibility)
-	a.use(s, x.Revision)
+	p.use(a, s, x.Revision)
 	v, err := a.encode()
 	if err != nil {
 		return 0, err
@@ -108,7 +115,7 @@ func (p *Partition) loadApps() error {
 		if r.bad || json.Unmarshal(r.b, &s) != nil {
 			return errCorrupt
 		}
-		a.use(s, revision)
+		p.use(a, s, revision)
 		p.apps[a.key] = a
 		return nil
 	})

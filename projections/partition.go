@@ -30,6 +30,8 @@ type Partition struct {
 	apps      map[string]*app
 	appsByNum []*app
 	poison    poison
+	// configured has the *configuration in force by app key, outside of mu: every request of the edge asks for it.
+	configured sync.Map
 
 	// The cache. Budget and cacheBytes are rough, see the cost methods. held is cacheBytes after a sweep that
 	// found too little to let go of, and a little more; 0 if there was none since the last commit.

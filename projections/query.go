@@ -89,15 +89,15 @@ func ask[T any](p *Partition, f func() (T, error)) (T, error) {
 	return v, err
 }
 
-// Settings returns the settings in force and their revision; ok is false for an app that was never configured.
+// Settings returns the settings in force and their revision; ok is false for an app that was never configured. It does not wait for
+// the entry that is being applied.
 func (p *Partition) Settings(appKey string) (s events.Settings, revision uint64, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	a := p.apps[appKey]
-	if a == nil {
+	v, ok := p.configured.Load(appKey)
+	if !ok {
 		return s, 0, false
 	}
-	return a.settings, a.revision, true
+	c := v.(*configuration)
+	return c.settings, c.revision, true
 }
 
 // Apps returns the keys and revisions of all apps.

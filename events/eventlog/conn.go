@@ -30,5 +30,5 @@ func (l *Log) Room(n int64) error {
 	if l.server == nil {
 		return nil
 	}
-	return l.server.checkFree(n)
+	return l.server.space.take(n)
 }

@@ -16,7 +16,7 @@ func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
 	var free atomic.Int64
-	free.Store(1 << 40)
+	free.Store(1<<30 + 1<<29) // not plenty
 	l := natstest.OpenLog(t, eventlog.WithHooks(eventlog.Config{Partitions: 1, MinFree: 1 << 30}, eventlog.Hooks{
 		DiskFree: func(string) (int64, error) { return free.Load(), nil },
 	}))

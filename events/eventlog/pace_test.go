@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/receiptd/receiptd/events"
 )
 
 // Entries keep their distance under load, what comes alone does not wait for anything, and the end of the log ends a wait.
@@ -15,22 +17,50 @@ func TestEntriesKeepADistanceUnderLoad(t *testing.T) {
 		p.pace()
 		return time.Since(start)
 	}
-	p.begun, p.size = time.Now(), paceFromEvents
-	if p.pace(); time.Since(p.begun) < entryEvery {
-		t.Errorf("the next entry begins %v after one of %d events", time.Since(p.begun), p.size)
+	for _, load := range []struct{ events, submits int }{{paceFromEvents, 1}, {paceFromSubmits, paceFromSubmits}} {
+		p.begun, p.events, p.submits = time.Now(), load.events, load.submits
+		if p.pace(); time.Since(p.begun) < entryEvery {
+			t.Errorf("the next entry begins %v after one of %d events of %d submits", time.Since(p.begun), p.events, p.submits)
+		}
 	}
 	// An entry that began in an hour would make the next one wait for that long.
-	p.begun, p.size = time.Now().Add(time.Hour), paceFromEvents-1
+	p.begun, p.events, p.submits = time.Now().Add(time.Hour), paceFromEvents-1, paceFromSubmits-1
 	if d := took(); d > time.Minute {
-		t.Errorf("after an entry of %d events the next one waits %v", p.size, d)
+		t.Errorf("after an entry of %d events of %d submits the next one waits %v", p.events, p.submits, d)
 	}
-	p.begun, p.size = time.Now().Add(-entryEvery), paceFromEvents
+	p.begun, p.events = time.Now().Add(-entryEvery), paceFromEvents
 	if d := took(); d > time.Minute {
 		t.Errorf("an entry that comes later waits %v", d)
 	}
 	time.AfterFunc(10*time.Millisecond, stop)
-	p.begun, p.size = time.Now().Add(time.Hour), paceFromEvents
+	p.begun, p.events = time.Now().Add(time.Hour), paceFromEvents
 	if d := took(); d > time.Minute {
 		t.Errorf("a log that ends waits %v", d)
+	}
+}
+
+// An entry knows how many submits have events in it: one that fills several entries is in each of them, and none is in an entry of others.
+func TestEntriesCountTheirSubmits(t *testing.T) {
+	p := &partition{wake: make(chan struct{}, 1)}
+	submit := func(n int) {
+		evs := make([]events.Event, n)
+		for i := range evs {
+			evs[i] = events.Event{App: "acme#chat", Kind: events.GroupJoined, Group: "g", User: "u"}
+		}
+		p.add(evs, share{weight: 1}, new(Ticket))
+	}
+	submit(1)
+	submit(2)
+	submit(events.MaxBatchEvents)
+	submit(1)
+	for i, want := range []struct{ events, submits int }{{events.MaxBatchEvents, 3}, {4, 2}} {
+		out := p.encode(p.take(false))
+		if out.events != want.events || out.submits != want.submits {
+			t.Errorf("entry %d has %d events of %d submits, not %d of %d", i, out.events, out.submits, want.events, want.submits)
+		}
+	}
+	submit(1) // into a batch that was used before
+	if out := p.encode(p.take(false)); out.submits != 1 {
+		t.Errorf("an entry of one submit counts %d", out.submits)
 	}
 }

@@ -3,6 +3,7 @@ package eventlog
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -49,14 +50,16 @@ type partition struct {
 	next     *outgoing // encoded while another was under way
 	payloads [2][]byte // memory of the two
 	last     uint64    // sequence of the last entry known to be stored
-	begun    time.Time // when the last entry began, and how many events it has
-	size     int
+	begun    time.Time // when the last entry began
+	events   int       // of that entry
+	submits  int       // that have events in it
 }
 
 // batch is an entry that is being filled.
 type batch struct {
 	builder events.Builder
 	entry   *entry
+	submits int   // that have events in it
 	room    int64 // taken from the queue by its events
 }
 
@@ -110,6 +113,7 @@ func (p *partition) add(evs []events.Event, s share, t *Ticket) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := p.open()
+	b.submits++
 	run := part{entry: b.entry, partition: p.id, first: b.builder.Len()}
 	room := s.room
 	for k := range n {
@@ -123,6 +127,7 @@ func (p *partition) add(evs []events.Event, s share, t *Ticket) {
 				t.parts = append(t.parts, run)
 			}
 			b = p.extend()
+			b.submits++
 			run = part{entry: b.entry, partition: p.id}
 		}
 		b.builder.Add(e)
@@ -175,9 +180,11 @@ func (p *partition) take(settled bool) *batch {
 	return b
 }
 
-// await takes the first batch of the queue as soon as there is one, or nil when there will be none.
+// await takes the first batch of the queue as soon as there is one, or nil when there will be none. Producers that are ready to run go
+// first: one that submits wakes this goroutine, which would run next and find that producer's events alone.
 func (p *partition) await() *batch {
 	for {
+		runtime.Gosched()
 		if b := p.take(false); b != nil {
 			return b
 		}
@@ -194,7 +201,7 @@ func (p *partition) await() *batch {
 // recycle empties a batch that was encoded, for reuse.
 func (p *partition) recycle(b *batch) {
 	b.builder.Reset()
-	b.entry, b.room = nil, 0
+	b.entry, b.submits, b.room = nil, 0, 0
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.spares = append(p.spares, b)
@@ -222,6 +229,7 @@ type outgoing struct {
 	id      string // the same for the server, as Nats-Msg-Id
 	payload []byte
 	events  int
+	submits int
 	room    int64
 }
 
@@ -236,6 +244,7 @@ func (p *partition) encode(b *batch) *outgoing {
 		id:      p.epoch + "-" + strconv.Itoa(p.id) + "-" + strconv.FormatUint(p.entries, 10),
 		payload: *buf,
 		events:  b.builder.Len(),
+		submits: b.submits,
 		room:    b.room,
 	}
 	p.recycle(b)

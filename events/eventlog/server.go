@@ -39,8 +39,7 @@ type embedded struct {
 	logger   *slog.Logger
 	lock     *flock.Flock
 	dir      string
-	diskFree func(dir string) (int64, error)
-	minFree  int64
+	space    space
 	password string
 }
 
@@ -57,10 +56,10 @@ func startEmbedded(ctx context.Context, cfg *Config) (*embedded, error) {
 	}
 	e := &embedded{
 		lock: lock, logs: newServerLog(cfg.Logger), logger: cfg.Logger, dir: cfg.Dir,
-		diskFree: diskFree, minFree: cfg.MinFree, password: rand.Text(),
+		space: space{dir: cfg.Dir, free: diskFree, reserve: cfg.MinFree}, password: rand.Text(),
 	}
 	if cfg.hooks.diskFree != nil {
-		e.diskFree = cfg.hooks.diskFree
+		e.space.free = cfg.hooks.diskFree
 	}
 	err := removeHalfMade(cfg.Dir, cfg.Logger)
 	if err != nil {
@@ -182,17 +181,6 @@ func (e *embedded) failure() error {
 		return errors.New(health.Error)
 	}
 	return nil
-}
-
-// checkFree refuses to write n more bytes when that would leave less than the reserve: a full disk
-// is reported before nats-server meets it, because it would have to be started again afterwards.
-func (e *embedded) checkFree(n int64) error {
-	free, err := e.diskFree(e.dir)
-	if err != nil || free-n >= e.minFree {
-		return nil // what cannot be measured is no reason to stop
-	}
-	return fmt.Errorf("%w: %d MiB are free on the disk of %s, %d MiB are kept in reserve",
-		ErrLogFull, free>>20, e.dir, e.minFree>>20)
 }
 
 // stop shuts the server down and waits for it. It is safe on a half-started one.

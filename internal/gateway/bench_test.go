@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -68,8 +69,10 @@ func benchBodies() map[string]string {
 // nullWriter is a response that goes nowhere.
 type nullWriter struct{ header http.Header }
 
-func (w *nullWriter) Header() http.Header         { return w.header }
-func (w *nullWriter) Write(p []byte) (int, error) { return len(p), nil }
+func (w *nullWriter) Header() http.Header              { return w.header }
+func (w *nullWriter) Write(p []byte) (int, error)      { return len(p), nil }
+func (w *nullWriter) SetReadDeadline(time.Time) error  { return nil }
+func (w *nullWriter) SetWriteDeadline(time.Time) error { return nil }
 func (w *nullWriter) WriteHeader(status int) {
 	if status != http.StatusOK {
 		panic(status)
@@ -97,6 +100,32 @@ func BenchmarkPostEvents(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*benchEvents), "ns/event")
 		})
+	}
+}
+
+// BenchmarkPostEvent is the cost of the handler for a request of one event that waits until it is applied: what a backend pays
+// that posts each receipt as it comes. The contexts are those that net/http makes.
+func BenchmarkPostEvent(b *testing.B) {
+	g := benchGateway(b, nullLog{})
+	g.cfg.State.(*fakeState).outcomes = func(context.Context, int, uint64) ([]events.Outcome, error) {
+		return []events.Outcome{0, 0, 0, events.OutcomeApplied}, nil
+	}
+	body := `{"type":"message.read","message":"1034958273650000001","user":"user-07919","group":"23948572309480"}`
+	r := httptest.NewRequest("POST", eventsPath+"?wait=applied", nil)
+	r.Header.Set("Authorization", "Bearer "+testAdminKey)
+	r.Header.Set("Content-Type", "application/json")
+	r.ContentLength = int64(len(body))
+	reader := strings.NewReader(body)
+	connection, end := context.WithCancel(connectionContext(context.Background(), nil))
+	defer end()
+	b.ReportAllocs()
+	for b.Loop() {
+		ctx, cancel := context.WithCancel(connection)
+		r := r.WithContext(ctx)
+		r.Body = io.NopCloser(reader)
+		reader.Reset(body)
+		g.ServeHTTP(&nullWriter{header: http.Header{}}, r)
+		cancel()
 	}
 }
 

@@ -13,9 +13,12 @@ import (
 )
 
 // read fills the body, decompressed if it says it is compressed. limit bounds both forms; size is the length if
-// it is known, or -1.
+// it is known and within the limit, or -1.
 func (t *intake) read(c *call, limit, size int64) (err error) {
-	var r io.Reader = http.MaxBytesReader(c.w, c.r.Body, limit)
+	var r io.Reader = c.r.Body
+	if size < 0 { // else net/http reads no more than it
+		r = http.MaxBytesReader(c.w, c.r.Body, limit)
+	}
 	switch encoding := c.r.Header.Get("Content-Encoding"); encoding {
 	case "", "identity":
 	case "gzip", "zstd":

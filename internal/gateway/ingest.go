@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"mime"
@@ -48,16 +47,16 @@ func (in *ingestor) put(t *intake) {
 	in.pool.Put(t)
 }
 
-// reserve takes room for a body of n bytes; -1 stands for the longest.
-func (in *ingestor) reserve(n int64) (release func(), err error) {
+// reserve takes room in flight for a body of n bytes; -1 stands for the longest. It returns how much that is.
+func (in *ingestor) reserve(n int64) (room int64, err error) {
 	if n < 0 {
 		n = in.limits.BodyBytes
 	}
 	if in.inflight.Add(n) > in.limits.InflightBytes {
 		in.inflight.Add(-n)
-		return nil, errOverloaded
+		return 0, errOverloaded
 	}
-	return func() { in.inflight.Add(-n) }, nil
+	return n, nil
 }
 
 // format is the form of a body of events.
@@ -109,13 +108,16 @@ func (g *Gateway) postEvents(c *call) error {
 	if applied {
 		return g.answerOutcomes(c, ticket, n)
 	}
-	c.writeAnswer(appendPositions(appendAccepted(nil, n), ticket.Positions()))
+	c.writeAnswer(appendPositions(appendAccepted(make([]byte, 0, smallAnswer), n), ticket.Positions()))
 	return nil
 }
 
 func (c *call) waitsForApplied() (bool, error) {
-	if c.r.URL.RawQuery == "" {
+	switch c.r.URL.RawQuery { // most say it bare, and parsing allocates
+	case "":
 		return false, nil
+	case "wait=applied":
+		return true, nil
 	}
 	switch c.r.URL.Query().Get("wait") {
 	case "", "durable":
@@ -141,11 +143,11 @@ func (g *Gateway) submit(c *call) (Ticket, int, error) {
 	if c.r.Header.Get("Content-Encoding") != "" {
 		size = -1
 	}
-	release, err := in.reserve(size)
+	room, err := in.reserve(size)
 	if err != nil {
 		return nil, 0, err
 	}
-	defer release()
+	defer in.inflight.Add(-room)
 	t := in.pool.Get().(*intake)
 	defer in.put(t)
 
@@ -156,9 +158,9 @@ func (g *Gateway) submit(c *call) (Ticket, int, error) {
 	if err := t.decode(f, c.app, in.limits.Events); err != nil {
 		return nil, 0, err
 	}
-	ctx, cancel := context.WithTimeout(c.r.Context(), in.limits.Submit)
-	defer cancel()
-	ticket, err := g.cfg.Log.Submit(ctx, t.events)
+	wait := &patience{Context: c.r.Context(), limit: in.limits.Submit}
+	defer wait.stop()
+	ticket, err := g.cfg.Log.Submit(wait, t.events)
 	return ticket, len(t.events), err
 }
 
@@ -207,25 +209,20 @@ func notDurable(err error) error {
 
 // answerOutcomes waits until every entry that holds one of the events is folded, and answers what became of each event.
 func (g *Gateway) answerOutcomes(c *call, ticket Ticket, n int) error {
-	ctx, cancel := context.WithTimeout(c.r.Context(), g.cfg.Limits.Apply)
-	defer cancel()
-	answer := append(appendAccepted(nil, n), `,"outcomes":[`...)
-	entries := make(map[Position][]events.Outcome)
+	ctx, done := c.within(g.cfg.Limits.Apply)
+	defer done()
+	answer := append(appendAccepted(make([]byte, 0, smallAnswer+n*outcomeBytes), n), `,"outcomes":[`...)
+	d := decisions{state: g.cfg.State}
 	i := 0
 	for at := range ticket.Locations() {
-		entry := Position{Partition: at.Partition, Sequence: at.Sequence}
-		outcomes, known := entries[entry]
-		if !known {
-			var err error
-			if outcomes, err = g.cfg.State.Outcomes(ctx, at.Partition, at.Sequence); err != nil {
-				return notApplied(err, ticket, n)
-			}
-			entries[entry] = outcomes
+		outcome, err := d.of(ctx, at)
+		switch {
+		case errors.Is(err, errFewOutcomes):
+			return err
+		case err != nil:
+			return notApplied(err, ticket, n)
 		}
-		if at.Index >= len(outcomes) {
-			return fmt.Errorf("entry %d of partition %d has %d outcomes, event %d is asked for", at.Sequence, at.Partition, len(outcomes), at.Index)
-		}
-		answer = appendOutcome(answer, i, outcomes[at.Index])
+		answer = appendOutcome(answer, i, outcome)
 		i++
 	}
 	c.writeAnswer(append(answer, "]}\n"...))
@@ -246,6 +243,12 @@ func notApplied(err error, ticket Ticket, n int) error {
 	}
 	return answer
 }
+
+// What answers take, in bytes: one for an event, or for all events of an entry; and beside that for an event's outcome.
+const (
+	smallAnswer  = 96
+	outcomeBytes = 40
+)
 
 func appendAccepted(dst []byte, n int) []byte {
 	return strconv.AppendInt(append(dst, `{"accepted":`...), int64(n), 10)
@@ -280,6 +283,6 @@ func appendOutcome(dst []byte, i int, o events.Outcome) []byte {
 }
 
 func (c *call) writeAnswer(body []byte) {
-	c.w.Header().Set("Content-Type", "application/json")
+	c.w.Header()["Content-Type"] = isJSON
 	_, _ = c.w.Write(body) // an error means that the client is gone
 }

@@ -18,6 +18,12 @@ type response struct {
 	bytes     int64
 }
 
+// Values of headers that are the same in every answer.
+var (
+	noSniff = []string{"nosniff"}
+	isJSON  = []string{"application/json"}
+)
+
 // Unwrap is for http.ResponseController.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 

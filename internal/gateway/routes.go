@@ -33,7 +33,9 @@ type route struct {
 	creates bool
 	// endless: the answer has no end, and the handler sets its deadlines itself.
 	endless bool
-	handle  func(*call) error
+	// waits: what takes the handler's time is waiting, for what tells why it ended (context.Cause).
+	waits  bool
+	handle func(*call) error
 }
 
 const appPath = "/v1/apps/{org}/{app}"
@@ -44,7 +46,7 @@ func (g *Gateway) routes() []route {
 		{method: "GET", path: "/v1/apps", access: accessAdmin, handle: g.getApps},
 		{method: "PUT", path: appPath, access: accessAdmin, creates: true, handle: g.putApp},
 		{method: "GET", path: appPath, access: accessAdmin, handle: g.getApp},
-		{method: "POST", path: appPath + "/events", access: accessAdmin, handle: g.postEvents},
+		{method: "POST", path: appPath + "/events", access: accessAdmin, waits: true, handle: g.postEvents},
 		{method: "GET", path: appPath + "/messages/{id}", access: accessApp, handle: g.getMessage},
 		{method: "GET", path: appPath + "/messages/{id}/readers", access: accessApp, handle: g.getReaders},
 		{method: "GET", path: appPath + "/messages/{id}/nonreaders", access: accessApp, handle: g.getNonReaders},
@@ -128,6 +130,10 @@ type call struct {
 	w *response
 	r *http.Request
 	caller
+	// What ends the call: the connection or, without one, cancel.
+	deadline   time.Time
+	connection *connection
+	cancel     context.CancelFunc
 	// app is the key of the app in the path, settings are those in force; both empty for routes of no app.
 	app      string
 	settings events.Settings
@@ -140,14 +146,12 @@ func (g *Gateway) refuse(e *apiError) http.Handler {
 // serve wraps the handler of a route: deadlines, who may call, errors.
 func (g *Gateway) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{w: w.(*response), r: r}
-		deadline := time.Now().Add(g.cfg.Limits.Request)
+		c := &call{w: w.(*response), r: r, deadline: time.Now().Add(g.cfg.Limits.Request)}
 		// The sockets get a second more than the handler, so that it is the handler who says that time is up.
-		c.w.setDeadlines(deadline.Add(time.Second))
+		c.w.setDeadlines(c.deadline.Add(time.Second))
 		if !rt.endless {
-			ctx, cancel := context.WithDeadline(r.Context(), deadline)
-			defer cancel()
-			c.r = r.WithContext(ctx)
+			c.bound(rt)
+			defer c.unbound()
 		}
 		err := g.admit(c, rt)
 		if err == nil {
@@ -156,9 +160,13 @@ func (g *Gateway) serve(rt route) http.Handler {
 			}
 			err = rt.handle(c)
 		}
-		if err != nil {
-			g.fail(w, r, err)
+		if err == nil {
+			return
 		}
+		if c.timeUp() {
+			w.Header().Set("Connection", "close")
+		}
+		g.fail(w, r, err)
 	})
 }
 
@@ -216,15 +224,17 @@ func (g *Gateway) findApp(c *call, org string, creates bool) error {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	res := &response{ResponseWriter: w, requestID: requestID(r)}
-	res.Header().Set("X-Request-Id", res.requestID)
-	res.Header().Set("X-Content-Type-Options", "nosniff")
+	h := res.Header()
+	h["X-Request-Id"] = []string{res.requestID}
+	h["X-Content-Type-Options"] = noSniff
 	g.metrics.inFlight.Inc()
 	defer func() {
 		g.metrics.inFlight.Dec()
 		panicked := recover()
 		aborted := panicked != nil && g.recovered(panicked, res, r)
-		g.metrics.observe(r.Pattern, res.status, time.Since(began))
-		g.logRequest(r, res, time.Since(began))
+		took := time.Since(began)
+		g.metrics.observe(r.Pattern, res.status, took)
+		g.logRequest(r, res, took)
 		if aborted {
 			panic(http.ErrAbortHandler)
 		}

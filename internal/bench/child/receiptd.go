@@ -1,11 +1,9 @@
 package child
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -20,15 +18,14 @@ import (
 // Receiptd is receiptd with its defaults as a process of its own, used over HTTP as any backend would. Load, Counts and
 // Get may be called from many goroutines.
 type Receiptd struct {
-	self   Self
-	form   Form
-	client *http.Client
+	self Self
+	form Form
 
-	server Process
-	dir    string
-	url    string // of the server
-	key    string
-	opened time.Time
+	server      Process
+	dir         string
+	key         string
+	connections *connections // nil before the first start
+	opened      time.Time
 }
 
 // Form is how events are written in a request's body.
@@ -40,20 +37,18 @@ const (
 	Protobuf
 )
 
-// NewReceiptd is one that is not started yet, for at most so many requests at the same time.
-func NewReceiptd(self Self, form Form, connections int) *Receiptd {
-	return &Receiptd{self: self, form: form, client: &http.Client{
-		Transport: &http.Transport{MaxIdleConnsPerHost: connections, DisableCompression: true},
-	}}
-}
+// NewReceiptd is one that is not started yet.
+func NewReceiptd(self Self, form Form) *Receiptd { return &Receiptd{self: self, form: form} }
 
 // Start starts the server, whose data is in the directory "data" of dir, and waits until it is ready. After [Receiptd.Kill] or
 // [Receiptd.Stop] it may be called again.
 func (r *Receiptd) Start(ctx context.Context, dir string) (err error) {
 	r.dir = dir
-	if r.url, r.key, err = r.self.Start(ctx, &r.server, ServerReceiptd, dir); err != nil {
+	url, key, err := r.self.Start(ctx, &r.server, ServerReceiptd, dir)
+	if err != nil {
 		return err
 	}
+	r.key, r.connections = key, &connections{address: strings.TrimPrefix(url, "http://")}
 	r.opened = time.Now()
 	return r.server.Ready(ctx, func(ctx context.Context) error { return r.Get(ctx, "/readyz", nil) })
 }
@@ -176,20 +171,10 @@ func (r *Receiptd) call(ctx context.Context, method, path, contentType string, b
 
 // ask sends a request and returns the answer. Only 200 is none of an error.
 func (r *Receiptd) ask(ctx context.Context, method, path, contentType string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, r.url+path, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", contentType)
-	req.Header.Set("Authorization", "Bearer "+r.key)
-	resp, err := r.client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", resp.Status, answer)
+	headers := "Authorization: Bearer " + r.key + "\r\nContent-Type: " + contentType + "\r\n"
+	status, answer, err := r.connections.ask(ctx, method, path, headers, body)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%d %s: %s", status, http.StatusText(status), answer)
 	}
 	return answer, err
 }
@@ -207,10 +192,14 @@ func (r *Receiptd) PID() int { return r.server.cmd.Process.Pid }
 func (r *Receiptd) CPU() (float64, error) { return r.server.CPU() }
 
 // Stop drains the server. It may be called again, and after a failed start.
-func (r *Receiptd) Stop() error {
-	r.client.CloseIdleConnections()
-	return r.server.Stop(syscall.SIGTERM)
-}
+func (r *Receiptd) Stop() error { return r.end(syscall.SIGTERM) }
 
 // Kill ends the server as a crash does.
-func (r *Receiptd) Kill() error { return r.server.Stop(syscall.SIGKILL) }
+func (r *Receiptd) Kill() error { return r.end(syscall.SIGKILL) }
+
+func (r *Receiptd) end(signal syscall.Signal) error {
+	if r.connections != nil {
+		r.connections.close()
+	}
+	return r.server.Stop(signal)
+}

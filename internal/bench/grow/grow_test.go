@@ -82,7 +82,7 @@ func TestEverythingIsMeasured(t *testing.T) {
 // What was not answered and is not sent again is missing, and the run says so.
 func TestMissingEventsFailTheRun(t *testing.T) {
 	o := options(t)
-	r := &run{o: o, dir: o.Dir, server: child.NewReceiptd(o.Self, child.Protobuf, 2*connections)}
+	r := &run{o: o, dir: o.Dir, server: child.NewReceiptd(o.Self, child.Protobuf)}
 	defer func() {
 		if err := r.server.Stop(); err != nil {
 			t.Error(err)

@@ -94,7 +94,7 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 	if err != nil {
 		return result, fmt.Errorf("grow: %w", err)
 	}
-	r := &run{o: o, dir: dir, server: child.NewReceiptd(o.Self, child.Protobuf, 2*connections)}
+	r := &run{o: o, dir: dir, server: child.NewReceiptd(o.Self, child.Protobuf)}
 	defer func() { err = errors.Join(err, r.server.Stop(), os.RemoveAll(dir)) }()
 	for _, step := range []struct {
 		name string

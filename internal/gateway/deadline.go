@@ -1,0 +1,104 @@
+package gateway
+
+import (
+	"context"
+	"math"
+	"net"
+	"net/http"
+	"time"
+)
+
+// connection bounds the requests of a connection, one after the other, by a timer that ends the connection's context: that of each
+// request on it. A context with a deadline for every request takes a timer, and a table of children in the context above: with one for
+// each of the waits, a third of what the edge did for a small request. A connection on which time was up is closed.
+type connection struct{ timer *time.Timer }
+
+type connectionKey struct{}
+
+// connectionContext is for [http.Server.ConnContext].
+func connectionContext(ctx context.Context, _ net.Conn) context.Context {
+	ctx, end := context.WithCancelCause(ctx)
+	k := &connection{time.AfterFunc(math.MaxInt64, func() { end(context.DeadlineExceeded) })}
+	k.timer.Stop()
+	return context.WithValue(ctx, connectionKey{}, k)
+}
+
+// connectionOf returns what bounds the request; nil if its connection may have several at a time, or is none of ours.
+func connectionOf(r *http.Request) *connection {
+	if r.ProtoMajor != 1 {
+		return nil
+	}
+	k, _ := r.Context().Value(connectionKey{}).(*connection)
+	return k
+}
+
+// bound ends the context of the call at its deadline, until unbound is called.
+func (c *call) bound(rt route) {
+	if rt.waits {
+		c.connection = connectionOf(c.r)
+	}
+	if c.connection != nil {
+		c.connection.timer.Reset(time.Until(c.deadline))
+		return
+	}
+	var ctx context.Context
+	ctx, c.cancel = context.WithDeadline(c.r.Context(), c.deadline)
+	c.r = c.r.WithContext(ctx)
+}
+
+func (c *call) unbound() {
+	if c.connection != nil {
+		c.connection.timer.Stop()
+		return
+	}
+	c.cancel()
+}
+
+// within returns a context that ends after d too. It is for the last that a call waits for.
+func (c *call) within(d time.Duration) (ctx context.Context, done func()) {
+	if c.connection == nil {
+		return context.WithTimeout(c.r.Context(), d)
+	}
+	c.connection.timer.Reset(min(d, time.Until(c.deadline)))
+	return c.r.Context(), func() {}
+}
+
+// timeUp reports whether the deadline has ended the connection's context.
+func (c *call) timeUp() bool { return c.connection != nil && c.r.Context().Err() != nil }
+
+// patience is a context that ends some time after somebody has begun to wait for its end. Where there is room at once nobody does,
+// and there is no timer. It is for one goroutine at a time.
+type patience struct {
+	context.Context
+	limit time.Duration
+	timed context.Context // nil before somebody waits
+	end   context.CancelFunc
+}
+
+func (p *patience) Done() <-chan struct{} {
+	if p.timed == nil {
+		p.timed, p.end = context.WithTimeout(p.Context, p.limit)
+	}
+	return p.timed.Done()
+}
+
+func (p *patience) Err() error {
+	if p.timed == nil {
+		return p.Context.Err()
+	}
+	return p.timed.Err()
+}
+
+func (p *patience) Value(key any) any {
+	if p.timed == nil {
+		return p.Context.Value(key)
+	}
+	return p.timed.Value(key)
+}
+
+// stop frees what the wait took.
+func (p *patience) stop() {
+	if p.end != nil {
+		p.end()
+	}
+}
