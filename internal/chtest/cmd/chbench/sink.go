@@ -26,7 +26,10 @@ type sinkResult struct {
 	DirectRowsPerS float64 `json:"direct_rows_per_s"`
 	Ratio          float64 `json:"ratio_sink_to_direct"`
 	BytesPerRow    float64 `json:"bytes_per_row_on_disk"`
-	BytesPerEvent  float64 `json:"bytes_per_event_all_tables"`
+	// Sink and Direct are the times that both took.
+	Sink          times   `json:"sink"`
+	Direct        times   `json:"direct"`
+	BytesPerEvent float64 `json:"bytes_per_event_all_tables"`
 }
 
 const partitions = 2
@@ -48,21 +51,20 @@ func measureSink(ctx context.Context, server *chtest.Process, dir string, n int)
 	}
 	defer sink.Close()
 	r := &sinkResult{Events: n}
-	took, err := fillFrom(ctx, log, sink, filepath.Join(dir, "state"))
-	if err != nil {
+	if r.Sink, err = fillFrom(ctx, log, sink, filepath.Join(dir, "state"), server); err != nil {
 		return nil, err
 	}
 	r.Rows, r.Blocks = uint64(sink.rows), sink.blocks
-	r.RowsPerS = float64(sink.rows) / took.Seconds()
+	r.RowsPerS = float64(sink.rows) / r.Sink.Wall
 	direct, err := openStore(ctx, server, "direct")
 	if err != nil {
 		return nil, err
 	}
 	defer direct.Close()
-	if took, err = insertDirectly(ctx, direct, sink.inserts); err != nil {
+	if r.Direct, err = insertDirectly(ctx, direct, sink.inserts, server); err != nil {
 		return nil, err
 	}
-	r.DirectRowsPerS = float64(sink.rows) / took.Seconds()
+	r.DirectRowsPerS = float64(sink.rows) / r.Direct.Wall
 	r.Ratio = r.RowsPerS / r.DirectRowsPerS
 	r.BytesPerRow, r.BytesPerEvent, err = sizes(ctx, server, "sink", n)
 	return r, err
@@ -152,48 +154,59 @@ func (c *collecting) InsertCells(ctx context.Context, partition int, rows []clic
 }
 
 // fillFrom has the analytics fill the sink with all that is in the log, and says how long that takes.
-func fillFrom(ctx context.Context, log *eventlog.Log, sink *collecting, dir string) (time.Duration, error) {
+func fillFrom(ctx context.Context, log *eventlog.Log, sink *collecting, dir string, server *chtest.Process) (took times, err error) {
 	// The last block, which is not full, is not to wait for a second: that would be a third of the time.
 	a, err := consumers.NewAnalytics(log, sink, consumers.AnalyticsOptions{Dir: dir, BlockAge: 100 * time.Millisecond})
 	if err != nil {
-		return 0, err
+		return took, err
+	}
+	timer, err := startTimer(server)
+	if err != nil {
+		return took, errors.Join(err, a.Close())
 	}
 	running, cancel := context.WithCancel(ctx)
 	var group errgroup.Group
 	group.Go(func() error { return a.Run(running) })
-	started := time.Now()
+	err = reached(ctx, log, time.Millisecond, func(k int) uint64 { return a.Stats()[k].Stored })
+	if err == nil {
+		took, err = timer.end()
+	}
+	sink.end()
+	if err == nil { // the latest state of messages, for the sizes
+		err = reached(ctx, log, 10*time.Millisecond, func(k int) uint64 { return a.Stats()[k].Refreshed })
+	}
+	cancel()
+	return took, errors.Join(err, group.Wait(), a.Close())
+}
+
+// reached waits until every partition is where its log ends.
+func reached(ctx context.Context, log *eventlog.Log, every time.Duration, at func(partition int) uint64) error {
 	for k := range log.Partitions() {
 		_, last, err := log.Bounds(ctx, k)
-		for err == nil && a.Stats()[k].Stored < last {
-			time.Sleep(time.Millisecond)
+		for err == nil && at(k) < last {
+			time.Sleep(every)
 			err = ctx.Err()
 		}
 		if err != nil {
-			cancel()
-			return 0, errors.Join(err, group.Wait(), a.Close())
+			return err
 		}
 	}
-	took := time.Since(started)
-	sink.end()
-	for k := range log.Partitions() { // the latest state of messages, for the sizes
-		_, last, err := log.Bounds(ctx, k)
-		for err == nil && a.Stats()[k].Refreshed < last {
-			time.Sleep(10 * time.Millisecond)
-			err = ctx.Err()
-		}
-	}
-	cancel()
-	return took, errors.Join(group.Wait(), a.Close())
+	return nil
 }
 
 // insertDirectly repeats inserts in their order, as many at a time as the sink has writers.
-func insertDirectly(ctx context.Context, store *clickhouse.Store, inserts []insert) (time.Duration, error) {
-	started := time.Now()
+func insertDirectly(ctx context.Context, store *clickhouse.Store, inserts []insert, server *chtest.Process) (took times, err error) {
+	timer, err := startTimer(server)
+	if err != nil {
+		return took, err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(partitions)
 	for _, insert := range inserts {
 		group.Go(func() error { return insert(ctx, store) })
 	}
-	err := group.Wait()
-	return time.Since(started), err
+	if err := group.Wait(); err != nil {
+		return took, err
+	}
+	return timer.end()
 }
