@@ -16,6 +16,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/receiptd/receiptd/internal/chtest"
+	"github.com/receiptd/receiptd/internal/config"
+	receiptd "github.com/receiptd/receiptd/internal/runtime"
 )
 
 type cli struct {
@@ -46,6 +48,8 @@ func (c *cli) run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(dir)
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	// As receiptd does, with room for the blocks that are inserted directly.
+	receiptd.TuneMemory(config.State{CacheSize: 256 << 20}, 512*int64(max(c.Events, c.Rows)))
 	server := chtest.NewProcess(filepath.Join(dir, "clickhouse"))
 	if err := server.Start(); err != nil {
 		return err
