@@ -51,6 +51,10 @@ func (w *archivist) deliver(ctx context.Context, d *delivery) error {
 		if err := w.insert(ctx, d.block, d.again); err != nil {
 			return err
 		}
+		select {
+		case w.spent <- d.block:
+		default:
+		}
 	}
 	sink := w.a.sink
 	if err := errors.Join(

@@ -84,7 +84,7 @@ func makeBlocks(ctx context.Context, log *eventlog.Log, partition int, blocks []
 		if token := f.block.Token(0); token != i.token {
 			return fmt.Errorf("%s came out as %s", i.token, token)
 		}
-		i.block, f.block = f.block, f.block.Next()
+		i.block, f.block = f.block, f.block.Next(nil)
 	}
 	return nil
 }

@@ -177,7 +177,7 @@ func fill(ctx context.Context, store *ch.Store, c *cli) (rows uint64, err error)
 	if err != nil {
 		return 0, err
 	}
-	f := &filler{store: store, x: projections.Entry{At: first}, latest: map[[2]string]ch.MessageRow{}}
+	f := &filler{store: store, x: projections.Entry{At: first}}
 	if err := f.open(0); err != nil {
 		return 0, err
 	}
@@ -208,11 +208,10 @@ func fill(ctx context.Context, store *ch.Store, c *cli) (rows uint64, err error)
 
 type filler struct {
 	folder
-	store  *ch.Store
-	x      projections.Entry
-	step   int64                       // between entries, ms
-	latest map[[2]string]ch.MessageRow // by app and id
-	rows   uint64
+	store *ch.Store
+	x     projections.Entry
+	step  int64 // between entries, ms
+	rows  uint64
 }
 
 func (f *filler) add(ctx context.Context, evs []events.Event) error {
@@ -225,14 +224,7 @@ func (f *filler) add(ctx context.Context, evs []events.Event) error {
 		}
 	}
 	f.batch.SetEvents(evs)
-	if err := f.fold(f.x); err != nil {
-		return err
-	}
-	for i := range f.facts {
-		x := &f.facts[i]
-		f.latest[[2]string{x.App, x.Message.ID}] = ch.MessageRow{App: x.App, Message: x.Message, Version: f.x.Sequence}
-	}
-	return nil
+	return f.fold(f.x)
 }
 
 func (f *filler) flush(ctx context.Context) error {
@@ -240,12 +232,11 @@ func (f *filler) flush(ctx context.Context) error {
 		return err
 	}
 	f.rows += uint64(f.block.Rows())
-	f.block = f.block.Next()
+	f.block = f.block.Next(f.block)
 	var messages []ch.MessageRow
-	for _, m := range f.latest {
-		messages = append(messages, m)
+	for _, m := range f.part.TakeMessages(nil) {
+		messages = append(messages, ch.MessageRow{AppMessage: m, Version: f.x.Sequence})
 	}
-	clear(f.latest)
 	if err := f.store.InsertMessages(ctx, messages); err != nil {
 		return err
 	}
