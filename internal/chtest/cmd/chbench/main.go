@@ -22,6 +22,7 @@ import (
 
 type cli struct {
 	Events  int `default:"2000000" help:"Events that go through the sink from a log."`
+	Rounds  int `default:"5" help:"How often they do, and are inserted directly."`
 	Rows    int `default:"5000000" help:"Rows for the questions; they are made without a log, over so many days."`
 	Days    int `default:"30" help:"Days over which they are spread."`
 	Queries int `default:"200" help:"Questions of each kind."`
@@ -49,7 +50,7 @@ func (c *cli) run(ctx context.Context) error {
 	defer os.RemoveAll(dir)
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	// As receiptd does, with room for the blocks that are inserted directly.
-	receiptd.TuneMemory(config.State{CacheSize: 256 << 20}, 512*int64(max(c.Events, c.Rows)))
+	receiptd.TuneMemory(config.State{CacheSize: 256 << 20}, 128*int64(c.Events))
 	server := chtest.NewProcess(filepath.Join(dir, "clickhouse"))
 	if err := server.Start(); err != nil {
 		return err
@@ -57,7 +58,7 @@ func (c *cli) run(ctx context.Context) error {
 	defer server.Kill()
 	var r result
 	if c.Events > 0 {
-		if r.Sink, err = measureSink(ctx, server, filepath.Join(dir, "sink"), c.Events); err != nil {
+		if r.Sink, err = measureSink(ctx, server, filepath.Join(dir, "sink"), c.Events, max(c.Rounds, 1)); err != nil {
 			return fmt.Errorf("sink: %w", err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,25 +19,42 @@ import (
 	"github.com/receiptd/receiptd/projections/clickhouse"
 )
 
+// sinkResult has the medians of the rounds; the ratio is that of each round's.
 type sinkResult struct {
 	Events         int     `json:"events"`
 	Rows           uint64  `json:"rows"`
-	Blocks         int     `json:"blocks"`
 	RowsPerS       float64 `json:"rows_per_s"`
 	DirectRowsPerS float64 `json:"direct_rows_per_s"`
 	Ratio          float64 `json:"ratio_sink_to_direct"`
+	Rounds         []round `json:"rounds"`
 	BytesPerRow    float64 `json:"bytes_per_row_on_disk"`
-	// Sink and Direct are the times that both took.
-	Sink          times   `json:"sink"`
-	Direct        times   `json:"direct"`
-	BytesPerEvent float64 `json:"bytes_per_event_all_tables"`
+	BytesPerEvent  float64 `json:"bytes_per_event_all_tables"`
+}
+
+// round is the sink once, and what it inserted once more.
+type round struct {
+	Ratio   float64 `json:"ratio"`
+	Blocks  int     `json:"blocks"`
+	Inserts int     `json:"inserts"`
+	Sink    times   `json:"sink"`
+	Direct  times   `json:"direct"`
+}
+
+func median(rounds []round, of func(*round) float64) float64 {
+	var values []float64
+	for i := range rounds {
+		values = append(values, of(&rounds[i]))
+	}
+	slices.Sort(values)
+	n := len(values)
+	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
 const partitions = 2
 
-// measureSink fills a log, then ClickHouse from it, and then inserts what came of it, all of it made already, into the tables of
-// another database, by the same calls.
-func measureSink(ctx context.Context, server *chtest.Process, dir string, n int) (*sinkResult, error) {
+// measureSink fills a log, and then in each round ClickHouse from it, and the tables of another database with what came of it, all of
+// it made already, by the same calls. One round before those that count has what follows find memory that was used before.
+func measureSink(ctx context.Context, server *chtest.Process, dir string, n, rounds int) (*sinkResult, error) {
 	log, err := eventlog.Open(ctx, eventlog.Config{Dir: filepath.Join(dir, "log"), Partitions: partitions, Fsync: eventlog.FsyncInterval})
 	if err != nil {
 		return nil, err
@@ -45,32 +63,44 @@ func measureSink(ctx context.Context, server *chtest.Process, dir string, n int)
 	if err := fillLog(ctx, log, n); err != nil {
 		return nil, fmt.Errorf("fill the log: %w", err)
 	}
+	r := &sinkResult{Events: n}
+	for i := range rounds + 1 {
+		one, rows, err := measureRound(ctx, server, log, filepath.Join(dir, fmt.Sprint("state", i)), i)
+		if err != nil {
+			return nil, fmt.Errorf("round %d: %w", i, err)
+		}
+		if r.Rows = uint64(rows); i > 0 {
+			r.Rounds = append(r.Rounds, one)
+		}
+	}
+	r.RowsPerS = float64(r.Rows) / median(r.Rounds, func(r *round) float64 { return r.Sink.Wall })
+	r.DirectRowsPerS = float64(r.Rows) / median(r.Rounds, func(r *round) float64 { return r.Direct.Wall })
+	r.Ratio = median(r.Rounds, func(r *round) float64 { return r.Ratio })
+	r.BytesPerRow, r.BytesPerEvent, err = sizes(ctx, server, fmt.Sprint("sink", rounds), n)
+	return r, err
+}
+
+func measureRound(ctx context.Context, server *chtest.Process, log *eventlog.Log, dir string, n int) (r round, rows int, err error) {
 	sink := &collecting{}
-	if sink.Store, err = openStore(ctx, server, "sink"); err != nil {
-		return nil, err
+	if sink.Store, err = openStore(ctx, server, fmt.Sprint("sink", n)); err != nil {
+		return r, 0, err
 	}
 	defer sink.Close()
-	r := &sinkResult{Events: n}
-	if r.Sink, err = fillFrom(ctx, log, sink, filepath.Join(dir, "state"), server); err != nil {
-		return nil, err
+	if r.Sink, err = fillFrom(ctx, log, sink, dir, server); err != nil {
+		return r, 0, err
 	}
-	r.Rows, r.Blocks = uint64(sink.rows), sink.blocks
-	r.RowsPerS = float64(sink.rows) / r.Sink.Wall
+	r.Blocks, r.Inserts = sink.blocks, len(sink.inserts)
 	if err := makeAgain(ctx, log, sink.inserts); err != nil {
-		return nil, fmt.Errorf("make the blocks again: %w", err)
+		return r, 0, fmt.Errorf("make the blocks again: %w", err)
 	}
-	direct, err := openStore(ctx, server, "direct")
+	direct, err := openStore(ctx, server, fmt.Sprint("direct", n))
 	if err != nil {
-		return nil, err
+		return r, 0, err
 	}
 	defer direct.Close()
-	if r.Direct, err = insertDirectly(ctx, direct, sink.inserts, server); err != nil {
-		return nil, err
-	}
-	r.DirectRowsPerS = float64(sink.rows) / r.Direct.Wall
-	r.Ratio = r.RowsPerS / r.DirectRowsPerS
-	r.BytesPerRow, r.BytesPerEvent, err = sizes(ctx, server, "sink", n)
-	return r, err
+	r.Direct, err = insertDirectly(ctx, direct, sink.inserts, server)
+	r.Ratio = r.Direct.Wall / r.Sink.Wall
+	return r, sink.rows, err
 }
 
 // fillLog puts traffic into the log, as much as n events.
@@ -183,7 +213,7 @@ func fillFrom(ctx context.Context, log *eventlog.Log, sink *collecting, dir stri
 	if err != nil {
 		return took, err
 	}
-	timer, err := startTimer(server)
+	timer, err := startTimer(ctx, server)
 	if err != nil {
 		return took, errors.Join(err, a.Close())
 	}
@@ -219,7 +249,7 @@ func reached(ctx context.Context, log *eventlog.Log, every time.Duration, at fun
 
 // insertDirectly repeats inserts in their order, as many at a time as the sink has writers.
 func insertDirectly(ctx context.Context, store *clickhouse.Store, inserts []*insert, server *chtest.Process) (took times, err error) {
-	timer, err := startTimer(server)
+	timer, err := startTimer(ctx, server)
 	if err != nil {
 		return took, err
 	}

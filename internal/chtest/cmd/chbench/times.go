@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"runtime"
 	"time"
 
@@ -22,8 +23,11 @@ type timer struct {
 	from    times
 }
 
-// startTimer begins behind a collection, so that nobody pays for what was before.
-func startTimer(server *chtest.Process) (*timer, error) {
+// startTimer begins when the engine has merged what was inserted before, and behind a collection.
+func startTimer(ctx context.Context, server *chtest.Process) (*timer, error) {
+	if err := measure.Rest(ctx, func() (float64, error) { return measure.TreeCPUSeconds(server.PID()) }); err != nil {
+		return nil, err
+	}
 	runtime.GC()
 	t := &timer{server: server, started: time.Now(), from: times{Client: measure.CPUSeconds()}}
 	var err error
