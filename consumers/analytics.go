@@ -124,7 +124,7 @@ func NewAnalytics(log Log, sink SinkArchive, o AnalyticsOptions) (*Analytics, er
 	for k := range log.Partitions() {
 		w := &archivist{
 			a: a, partition: k, root: filepath.Join(o.Dir, fmt.Sprintf("p%03d", k)), logger: o.Logger.With("analytics", k),
-			work: make(chan *delivery, 1), spent: make(chan *clickhouse.Block, 1), free: make(chan struct{}, 1),
+			work: make(chan *delivery), encoded: make(chan *delivery), spent: make(chan *clickhouse.Block, 1), free: make(chan struct{}, 1),
 		}
 		if err := w.open(); err != nil {
 			return nil, errors.Join(fmt.Errorf("partition %d: %w", k, err), a.Close())
@@ -225,7 +225,8 @@ func (a *Analytics) Safe(partition int) uint64 {
 	return min(w.stored.Load(), w.durable.Load())
 }
 
-// archivist is the analytics of one partition: one goroutine folds, another one writes what the first hands over.
+// archivist is the analytics of one partition: one goroutine folds, another one encodes what the first hands over while
+// what came before is on its way, a third one writes it.
 type archivist struct {
 	a         *Analytics
 	partition int
@@ -233,12 +234,13 @@ type archivist struct {
 	logger    *slog.Logger
 	gen       *generation
 
-	work chan *delivery // what is folded, to be written; one waits while another is written
+	work    chan *delivery // what is folded, to be encoded
+	encoded chan *delivery // what is to be written
 	// spent is a block that the sink has, for its memory.
 	spent chan *clickhouse.Block
 	free  chan struct{} // has a token while a capture is under way
 
-	busy                            atomic.Bool // the writer is
+	pending                         atomic.Int32 // deliveries that are not written yet
 	stored, refreshed               atomic.Uint64
 	saved, durable                  atomic.Uint64
 	rows, blocks, failures, refused atomic.Uint64
@@ -288,6 +290,7 @@ func (w *archivist) run(ctx context.Context) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return w.encode(ctx) })
 	group.Go(func() error { return w.write(ctx) })
 	group.Go(func() error { return f.run(ctx) })
 	return group.Wait()

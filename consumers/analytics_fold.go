@@ -215,7 +215,7 @@ func (f *folding) maybeHandOver(ctx context.Context) error {
 		return f.handOver(ctx)
 	}
 	full := b.Rows() >= o.BlockRows || b.Bytes >= o.BlockBytes || f.w.gen.part.ChangedMessages() >= manyChanges
-	if at, any := f.due(); full || any && !f.w.busy.Load() && !time.Now().Before(at) {
+	if at, any := f.due(); full || any && f.w.pending.Load() == 0 && !time.Now().Before(at) {
 		return f.handOver(ctx)
 	}
 	return nil
@@ -236,6 +236,7 @@ func (f *folding) handOver(ctx context.Context) error {
 			f.checkpointed = now
 		}
 	}
+	w.pending.Add(1)
 	select {
 	case w.work <- d:
 	case <-ctx.Done():

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/column"
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
@@ -38,6 +39,8 @@ type Block struct {
 	eligible, readers     proto.ColUInt32
 
 	kept kept
+	// ready is the block as the driver sends it, once it is encoded.
+	ready []column.Interface
 }
 
 // Outcomes that only this table knows.
@@ -77,7 +80,7 @@ func (b *Block) Next(spent *Block) *Block {
 }
 
 func (b *Block) reset() {
-	b.First, b.Last, b.Bytes, b.month, b.lastHash = 0, 0, 0, 0, 0
+	b.First, b.Last, b.Bytes, b.month, b.lastHash, b.ready = 0, 0, 0, 0, 0, nil
 	b.partition, b.sequence, b.fingerprint = b.partition[:0], b.sequence[:0], b.fingerprint[:0]
 	b.index, b.fact, b.at, b.sentAt = b.index[:0], b.fact[:0], b.at[:0], b.sentAt[:0]
 	b.kind, b.outcome, b.receipt, b.strict = b.kind[:0], b.outcome[:0], b.receipt[:0], b.strict[:0]
@@ -214,6 +217,7 @@ func (b *Block) begin(x projections.Entry) {
 // rows adds rows with everything empty but where, and returns the first one.
 func (b *Block) rows(x projections.Entry, n int) int {
 	from := b.Rows()
+	b.ready = nil
 	b.partition = repeated(b.partition, n, uint16(b.Partition))
 	b.sequence = repeated(b.sequence, n, x.Sequence)
 	b.fingerprint = repeated(b.fingerprint, n, x.Fingerprint)
