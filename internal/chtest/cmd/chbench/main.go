@@ -8,9 +8,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -49,8 +51,6 @@ func (c *cli) run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(dir)
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	// As receiptd does, with room for the blocks that are inserted directly.
-	receiptd.TuneMemory(config.State{CacheSize: 256 << 20}, 128*int64(c.Events))
 	server := chtest.NewProcess(filepath.Join(dir, "clickhouse"))
 	if err := server.Start(); err != nil {
 		return err
@@ -58,11 +58,14 @@ func (c *cli) run(ctx context.Context) error {
 	defer server.Kill()
 	var r result
 	if c.Events > 0 {
+		// As receiptd does, with room for the blocks that are inserted directly.
+		receiptd.TuneMemory(config.State{CacheSize: 256 << 20}, 128*int64(c.Events))
 		if r.Sink, err = measureSink(ctx, server, filepath.Join(dir, "sink"), c.Events, max(c.Rounds, 1)); err != nil {
 			return fmt.Errorf("sink: %w", err)
 		}
 	}
 	if c.Rows > 0 {
+		debug.SetMemoryLimit(math.MaxInt64) // the state of so many rows is all in memory
 		if r.Queries, err = measureQueries(ctx, server, c); err != nil {
 			return fmt.Errorf("queries: %w", err)
 		}
