@@ -26,7 +26,8 @@ type Sink interface {
 	Ready(ctx context.Context) error
 	// Position is the last entry of a partition that the sink has.
 	Position(ctx context.Context, partition int) (clickhouse.Position, error)
-	// Insert stores a block as a whole or not at all, and once for a token. An error says nothing about which.
+	// Insert stores a block as a whole or not at all, and once for a token. An error says nothing about which. The block is
+	// not looked at any more when it returns.
 	Insert(ctx context.Context, b *clickhouse.Block, token string) error
 	// The others store the latest state of messages and of the rollup; repeating that changes nothing.
 	InsertMessages(ctx context.Context, rows []clickhouse.MessageRow) error
@@ -123,7 +124,7 @@ func NewAnalytics(log Log, sink SinkArchive, o AnalyticsOptions) (*Analytics, er
 	for k := range log.Partitions() {
 		w := &archivist{
 			a: a, partition: k, root: filepath.Join(o.Dir, fmt.Sprintf("p%03d", k)), logger: o.Logger.With("analytics", k),
-			work: make(chan *delivery, 1), free: make(chan struct{}, 1),
+			work: make(chan *delivery), encoded: make(chan *delivery), spent: make(chan *clickhouse.Block, 1), free: make(chan struct{}, 1),
 		}
 		if err := w.open(); err != nil {
 			return nil, errors.Join(fmt.Errorf("partition %d: %w", k, err), a.Close())
@@ -224,7 +225,8 @@ func (a *Analytics) Safe(partition int) uint64 {
 	return min(w.stored.Load(), w.durable.Load())
 }
 
-// archivist is the analytics of one partition: one goroutine folds, another one writes what the first hands over.
+// archivist is the analytics of one partition: one goroutine folds, another one encodes what the first hands over while
+// what came before is on its way, a third one writes it.
 type archivist struct {
 	a         *Analytics
 	partition int
@@ -232,10 +234,13 @@ type archivist struct {
 	logger    *slog.Logger
 	gen       *generation
 
-	work chan *delivery // what is folded, to be written; one waits while another is written
-	free chan struct{}  // has a token while a capture is under way
+	work    chan *delivery // what is folded, to be encoded
+	encoded chan *delivery // what is to be written
+	// spent is a block that the sink has, for its memory.
+	spent chan *clickhouse.Block
+	free  chan struct{} // has a token while a capture is under way
 
-	busy                            atomic.Bool // the writer is
+	pending                         atomic.Int32 // deliveries that are not written yet
 	stored, refreshed               atomic.Uint64
 	saved, durable                  atomic.Uint64
 	rows, blocks, failures, refused atomic.Uint64
@@ -280,11 +285,12 @@ func (w *archivist) close() error {
 }
 
 func (w *archivist) run(ctx context.Context) error {
-	f := &folding{w: w, touched: map[messageKey]clickhouse.MessageRow{}}
+	f := &folding{w: w}
 	if err := w.a.retry(ctx, "compare with the log", f.resume); err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return w.encode(ctx) })
 	group.Go(func() error { return w.write(ctx) })
 	group.Go(func() error { return f.run(ctx) })
 	return group.Wait()

@@ -18,7 +18,7 @@ func (f *folding) due() (at time.Time, any bool) {
 	if f.block.Rows() > 0 && f.again.Last == 0 {
 		sooner(f.since.Add(o.BlockAge))
 	}
-	if len(f.touched) > 0 {
+	if f.w.gen.part.ChangedMessages() > 0 {
 		sooner(f.refreshed.Add(o.RefreshEvery))
 	}
 	if at, _ := f.w.gen.part.Position(); at != f.w.saved.Load() {

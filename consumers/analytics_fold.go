@@ -28,15 +28,11 @@ type folding struct {
 	block *clickhouse.Block
 	since time.Time // when the block's first entry was folded
 	facts []projections.Fact
-	last  []*projections.Fact // of each message in the table of the entry at hand
-	cells []projections.Cell
-	// touched are the messages that changed since their latest state was handed over.
-	touched                 map[messageKey]clickhouse.MessageRow
+
+	messages                []projections.AppMessage
+	cells                   []projections.Cell
 	refreshed, checkpointed time.Time
 }
-
-// messageKey names a message. In a single chat one user may send what the other one sent, too.
-type messageKey struct{ app, group, from, to, id string }
 
 // resume finds out where to go on: behind what the sink has, with a state that the log agrees with.
 func (f *folding) resume(ctx context.Context) (err error) {
@@ -145,7 +141,7 @@ func (f *folding) fromArchive(ctx context.Context) error {
 			if _, err := w.gen.applyDecoded(x, b, poison); err != nil {
 				return err
 			}
-			f.note(x.Sequence, b)
+			f.takeFacts()
 			return f.maybeHandOver(ctx)
 		})
 }
@@ -191,7 +187,7 @@ func (f *folding) fold(ctx context.Context, e *eventlog.Entry) error {
 	if err != nil {
 		return err
 	}
-	f.note(x.Sequence, &w.gen.batch)
+	f.takeFacts()
 	if x.Sequence <= f.stored.Sequence {
 		return nil
 	}
@@ -204,33 +200,8 @@ func (f *folding) fold(ctx context.Context, e *eventlog.Entry) error {
 	return f.block.Add(x, &w.gen.batch, outcomes, f.facts)
 }
 
-// note takes the facts of the entry just folded. Only the last one of a message is of interest: what it says is how the
-// message is now.
-func (f *folding) note(sequence uint64, b *events.Batch) {
-	f.facts = f.w.gen.part.TakeFacts(f.facts[:0])
-	f.last = append(f.last[:0], make([]*projections.Fact, len(b.Messages))...)
-	for i := len(f.facts) - 1; i >= 0; i-- {
-		x := &f.facts[i]
-		if m := b.Msg[x.Index]; m != events.None {
-			if later := f.last[m]; later != nil && keyOf(later) == keyOf(x) {
-				continue
-			}
-			f.last[m] = x
-		}
-		k := keyOf(x)
-		if later, ok := f.touched[k]; !ok || later.Version < sequence {
-			f.touched[k] = clickhouse.MessageRow{App: x.App, Message: x.Message, Version: sequence}
-		}
-	}
-}
-
-func keyOf(x *projections.Fact) messageKey {
-	k := messageKey{app: x.App, group: x.Message.Group, id: x.Message.ID}
-	if k.group == "" {
-		k.from, k.to = x.Message.From, x.Message.To
-	}
-	return k
-}
+// takeFacts takes what the entry just folded did.
+func (f *folding) takeFacts() { f.facts = f.w.gen.part.TakeFacts(f.facts[:0]) }
 
 // maybeHandOver hands over what is due. While the writer is busy only a full block or much that changed makes the
 // fold wait for it.
@@ -243,8 +214,8 @@ func (f *folding) maybeHandOver(ctx context.Context) error {
 		}
 		return f.handOver(ctx)
 	}
-	full := b.Rows() >= o.BlockRows || b.Bytes >= o.BlockBytes || len(f.touched) >= manyChanges
-	if at, any := f.due(); full || any && !f.w.busy.Load() && !time.Now().Before(at) {
+	full := b.Rows() >= o.BlockRows || b.Bytes >= o.BlockBytes || f.w.gen.part.ChangedMessages() >= manyChanges
+	if at, any := f.due(); full || any && f.w.pending.Load() == 0 && !time.Now().Before(at) {
 		return f.handOver(ctx)
 	}
 	return nil
@@ -255,7 +226,7 @@ func (f *folding) maybeHandOver(ctx context.Context) error {
 func (f *folding) handOver(ctx context.Context) error {
 	w, now := f.w, time.Now()
 	d := &delivery{block: f.block, again: f.again}
-	if now.Sub(f.refreshed) >= w.a.o.RefreshEvery || len(f.touched) >= manyChanges || w.gen.part.Changes() > mostChanges {
+	if now.Sub(f.refreshed) >= w.a.o.RefreshEvery || w.gen.part.ChangedMessages() >= manyChanges || w.gen.part.Changes() > mostChanges {
 		f.refresh(d)
 		f.refreshed = now
 		if now.Sub(f.checkpointed) >= w.a.o.CheckpointEvery || w.gen.part.Changes() > manyChanges {
@@ -265,12 +236,18 @@ func (f *folding) handOver(ctx context.Context) error {
 			f.checkpointed = now
 		}
 	}
+	w.pending.Add(1)
 	select {
 	case w.work <- d:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	f.block, f.again = f.block.Next(), intent{}
+	var spent *clickhouse.Block
+	select {
+	case spent = <-w.spent:
+	default:
+	}
+	f.block, f.again = f.block.Next(spent), intent{}
 	return nil
 }
 
@@ -278,11 +255,12 @@ func (f *folding) handOver(ctx context.Context) error {
 func (f *folding) refresh(d *delivery) {
 	at, _ := f.w.gen.part.Position()
 	d.refreshed = at
-	d.messages = make([]clickhouse.MessageRow, 0, len(f.touched))
-	for _, row := range f.touched {
-		d.messages = append(d.messages, row)
+	f.messages = f.w.gen.part.TakeMessages(f.messages[:0])
+	d.messages = make([]clickhouse.MessageRow, 0, len(f.messages))
+	for _, m := range f.messages {
+		d.messages = append(d.messages, clickhouse.MessageRow{AppMessage: m, Version: at})
 	}
-	clear(f.touched)
+	clear(f.messages)
 	f.cells = f.w.gen.part.TakeCells(f.cells[:0])
 	d.cells = make([]clickhouse.CellRow, 0, len(f.cells))
 	for _, c := range f.cells {

@@ -30,16 +30,34 @@ type delivery struct {
 // refreshRows bounds an insert of the latest state of messages or cells.
 const refreshRows = 50_000
 
+// encode makes ready what is to be written next.
+func (w *archivist) encode(ctx context.Context) error {
+	for {
+		select {
+		case d := <-w.work:
+			if d.block.Rows() > 0 {
+				d.block.Encode()
+			}
+			select {
+			case w.encoded <- d:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // write writes what is handed over, one thing after another.
 func (w *archivist) write(ctx context.Context) error {
 	for {
 		select {
-		case d := <-w.work:
-			w.busy.Store(true)
+		case d := <-w.encoded:
 			if err := w.deliver(ctx, d); err != nil {
 				return err
 			}
-			w.busy.Store(false)
+			w.pending.Add(-1)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -50,6 +68,10 @@ func (w *archivist) deliver(ctx context.Context, d *delivery) error {
 	if d.block.Rows() > 0 {
 		if err := w.insert(ctx, d.block, d.again); err != nil {
 			return err
+		}
+		select {
+		case w.spent <- d.block:
+		default:
 		}
 	}
 	sink := w.a.sink

@@ -79,9 +79,10 @@ type Partition struct {
 	online  func(app, user string) bool
 	effects []Effect
 
-	// What TakeFacts returns next, if anybody takes.
-	keepFacts bool
-	facts     []Fact
+	// What TakeFacts and TakeMessages return next, if anybody takes.
+	keepFacts       bool
+	facts           []Fact
+	changedMessages []*message // the cache keeps them: each counts this as a reference to it
 }
 
 // entry is the log entry being applied: what its tables were resolved to. Only what exists is
@@ -106,7 +107,7 @@ type Options struct {
 	Online func(app, user string) bool
 	// TrackCells has TakeCells return what changes in the rollup, which has totals of days then, too.
 	TrackCells bool
-	// KeepFacts has TakeFacts return what events do to messages.
+	// KeepFacts has TakeFacts return what events do to messages, and TakeMessages those messages.
 	KeepFacts bool
 	// Limits are for tests; zero values mean those of package events.
 	Limits Limits

@@ -107,6 +107,9 @@ func (p *Process) Kill() {
 // Signal sends a signal to the running process.
 func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
 
+// PID is that of the running process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // RowsRead is how many rows of tables all statements have read since the process was started.
 func (p *Process) RowsRead() (rows uint64, err error) {
 	response, err := http.Get("http://" + p.address + rowsReadPath)

@@ -3,9 +3,11 @@ package clickhouse
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/column"
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
@@ -37,6 +39,8 @@ type Block struct {
 	eligible, readers     proto.ColUInt32
 
 	kept kept
+	// ready is the block as the driver sends it, once it is encoded.
+	ready []column.Interface
 }
 
 // Outcomes that only this table knows.
@@ -56,9 +60,15 @@ func (b *Block) values() []any {
 	}
 }
 
-// Next is an empty block of the same partition, with room for as much as this one has.
-func (b *Block) Next() *Block {
+// Next is an empty block of the same partition, with room for as much as this one has. It takes the memory of a block that is not
+// needed any more, if that is not far too much; nil is none.
+func (b *Block) Next(spent *Block) *Block {
 	n := b.Rows() + b.Rows()/16
+	if spent != nil && cap(spent.sequence) >= b.Rows() && cap(spent.sequence) <= 4*n {
+		spent.reset()
+		spent.Partition, spent.kept = b.Partition, b.kept
+		return spent
+	}
 	return &Block{
 		Partition: b.Partition, partition: make([]uint16, 0, n), sequence: make([]uint64, 0, n), fingerprint: make([]uint64, 0, n),
 		index: make([]uint32, 0, n), fact: make([]uint32, 0, n), at: make([]int64, 0, n), sentAt: make([]int64, 0, n),
@@ -67,6 +77,21 @@ func (b *Block) Next() *Block {
 		extra: b.extra.sized(n), receipt: make([]bool, 0, n), strict: make([]bool, 0, n), clientMS: make([]int64, 0, n),
 		eligible: make([]uint32, 0, n), readers: make([]uint32, 0, n), kept: b.kept,
 	}
+}
+
+func (b *Block) reset() {
+	b.First, b.Last, b.Bytes, b.month, b.lastHash, b.ready = 0, 0, 0, 0, 0, nil
+	b.partition, b.sequence, b.fingerprint = b.partition[:0], b.sequence[:0], b.fingerprint[:0]
+	b.index, b.fact, b.at, b.sentAt = b.index[:0], b.fact[:0], b.at[:0], b.sentAt[:0]
+	b.kind, b.outcome, b.receipt, b.strict = b.kind[:0], b.outcome[:0], b.receipt[:0], b.strict[:0]
+	b.clientMS, b.eligible, b.readers = b.clientMS[:0], b.eligible[:0], b.readers[:0]
+	for _, w := range b.words() {
+		w.reset()
+	}
+}
+
+func (b *Block) words() [8]*words {
+	return [...]*words{&b.app, &b.group, &b.user, &b.peer, &b.message, &b.content, &b.extra, &b.sender}
 }
 
 // Rows is the number of rows.
@@ -86,22 +111,41 @@ func (b *Block) Add(x projections.Entry, batch *events.Batch, outcomes []events.
 	b.begin(x)
 	b.kept.reset(batch)
 	if batch.Len() == 0 {
-		b.row(x, 0, 0, events.KindUnknown, outcomeEmpty)
+		b.outcome[b.rows(x, 1)] = outcomeEmpty
+		return nil
 	}
+	n := b.rows(x, batch.Len()+further(batch, facts))
 	for i := range batch.Len() {
-		if err := b.event(x, batch, i, outcomes[i]); err != nil {
+		if err := b.event(n, batch, i, outcomes[i]); err != nil {
 			return err
 		}
-		for n := 0; len(facts) > 0 && facts[0].Index == i; n++ {
-			f := &facts[0]
-			if facts = facts[1:]; n == 0 && f.Kind == batch.Kinds[i] {
-				b.did(f, b.senderOf(f, batch.Msg[i])) // the event's own
-				continue
-			}
-			b.further(x, i, f)
+		if len(facts) > 0 && facts[0].Index == i && own(batch, &facts[0]) {
+			b.did(n, &facts[0], b.senderOf(&facts[0], batch.Msg[i]))
+			facts = facts[1:]
+		}
+		n++
+		for fact := uint32(1); len(facts) > 0 && facts[0].Index == i; fact++ {
+			b.further(n, fact, batch, &facts[0])
+			facts = facts[1:]
+			n++
 		}
 	}
 	return nil
+}
+
+// own reports whether an event's first fact is what the event itself says.
+func own(batch *events.Batch, f *projections.Fact) bool { return f.Kind == batch.Kinds[f.Index] }
+
+// further counts the facts that take a row of their own.
+func further(batch *events.Batch, facts []projections.Fact) (n int) {
+	last := -1
+	for i := range facts {
+		if facts[i].Index == last || !own(batch, &facts[i]) {
+			n++
+		}
+		last = facts[i].Index
+	}
+	return n
 }
 
 // AddPoison adds an entry that could not be decoded, with its bytes and why.
@@ -120,9 +164,10 @@ func (b *Block) addBytes(x projections.Entry, outcome int8, subject string, data
 		return fmt.Errorf("encode entry: %w", err)
 	}
 	b.begin(x)
-	b.row(x, 0, 0, events.KindUnknown, outcome)
-	b.content.set(b.add(&b.content, reason))
-	b.extra.set(b.add(&b.extra, string(extra)))
+	n := b.rows(x, 1)
+	b.outcome[n] = outcome
+	b.content.keys[n] = b.add(&b.content, reason)
+	b.extra.keys[n] = b.add(&b.extra, string(extra))
 	return nil
 }
 
@@ -169,30 +214,41 @@ func (b *Block) begin(x projections.Entry) {
 	b.Last, b.lastHash = x.Sequence, x.Fingerprint
 }
 
-// row adds a row with everything empty but where and what.
-func (b *Block) row(x projections.Entry, index, fact uint32, kind events.Kind, outcome int8) {
-	b.partition = append(b.partition, uint16(b.Partition))
-	b.sequence = append(b.sequence, x.Sequence)
-	b.fingerprint = append(b.fingerprint, x.Fingerprint)
-	b.index = append(b.index, index)
-	b.fact = append(b.fact, fact)
-	b.at = append(b.at, storable(x.At))
-	b.kind = append(b.kind, int8(kind))
-	b.outcome = append(b.outcome, outcome)
-	b.app.row()
-	b.group.row()
-	b.user.row()
-	b.peer.row()
-	b.message.row()
-	b.content.row()
-	b.extra.row()
-	b.sender.row()
-	b.receipt = append(b.receipt, false)
-	b.strict = append(b.strict, false)
-	b.clientMS = append(b.clientMS, 0)
-	b.sentAt = append(b.sentAt, 0)
-	b.eligible = append(b.eligible, 0)
-	b.readers = append(b.readers, 0)
+// rows adds rows with everything empty but where, and returns the first one.
+func (b *Block) rows(x projections.Entry, n int) int {
+	from := b.Rows()
+	b.ready = nil
+	b.partition = repeated(b.partition, n, uint16(b.Partition))
+	b.sequence = repeated(b.sequence, n, x.Sequence)
+	b.fingerprint = repeated(b.fingerprint, n, x.Fingerprint)
+	b.at = repeated(b.at, n, storable(x.At))
+	b.index, b.fact = longer(b.index, n), longer(b.fact, n)
+	b.kind, b.outcome = longer(b.kind, n), longer(b.outcome, n)
+	b.receipt, b.strict = longer(b.receipt, n), longer(b.strict, n)
+	b.clientMS, b.sentAt = longer(b.clientMS, n), longer(b.sentAt, n)
+	b.eligible, b.readers = longer(b.eligible, n), longer(b.readers, n)
+	for _, w := range b.words() {
+		w.keys = longer(w.keys, n)
+	}
+	return from
+}
+
+// longer adds zeros to a column.
+func longer[S ~[]T, T any](s S, n int) S {
+	from := len(s)
+	s = slices.Grow(s, n)[:from+n]
+	clear(s[from:])
+	return s
+}
+
+func repeated[S ~[]T, T any](s S, n int, v T) S {
+	from := len(s)
+	s = slices.Grow(s, n)[:from+n]
+	added := s[from:]
+	for i := range added {
+		added[i] = v
+	}
+	return s
 }
 
 // key is that of a string that may have come before.
@@ -208,30 +264,24 @@ func (b *Block) add(column *words, s string) uint32 {
 	return column.append(s)
 }
 
-func (b *Block) event(x projections.Entry, batch *events.Batch, i int, outcome events.Outcome) error {
-	b.row(x, uint32(i), 0, batch.Kinds[i], int8(outcome))
-	n := b.Rows() - 1
-	c, k := &batch.Conversations[batch.Conv[i]], b.conversation(batch, batch.Conv[i])
-	b.app.set(k.app)
-	b.group.set(k.group)
+// event fills the row of an event with what it says.
+func (b *Block) event(n int, batch *events.Batch, i int, outcome events.Outcome) error {
+	b.index[n], b.kind[n], b.outcome[n] = uint32(i), int8(batch.Kinds[i]), int8(outcome)
+	c := b.conversation(batch, batch.Conv[i])
+	b.app.keys[n], b.group.keys[n] = c.app, c.group
 	if u := batch.User[i]; u != events.None {
-		b.user.set(b.once(b.kept.users, u, &b.user, batch.Users[u]))
-		switch {
-		case c.A == "":
-		case batch.Users[u] == c.A:
-			b.peer.set(k.b)
-		default:
-			b.peer.set(k.a)
-		}
+		b.user.keys[n] = b.once(b.kept.users, u, &b.user, batch.Users[u])
+		b.peer.keys[n] = c.peer(batch.Users[u])
 	}
 	if m := batch.Msg[i]; m != events.None {
-		b.message.set(b.once(b.kept.messages, m, &b.message, batch.Messages[m].ID))
+		b.message.keys[n] = b.once(b.kept.messages, m, &b.message, batch.Messages[m].ID)
 	}
 	if len(batch.Content) > 0 && batch.Content[i] != events.None {
-		if c := batch.Content[i]; b.kept.contents[c] == 0 {
+		c := batch.Content[i]
+		if b.kept.contents[c] == 0 {
 			b.kept.contents[c] = b.add(&b.content, batch.Contents[c])
 		}
-		b.content.set(b.kept.contents[batch.Content[i]])
+		b.content.keys[n] = b.kept.contents[c]
 	}
 	if len(batch.Times) > 0 {
 		b.clientMS[n] = batch.Times[i]
@@ -246,7 +296,7 @@ func (b *Block) event(x projections.Entry, batch *events.Batch, i int, outcome e
 		if err != nil {
 			return fmt.Errorf("encode %v: %w", batch.Kinds[i], err)
 		}
-		b.extra.set(b.add(&b.extra, string(text)))
+		b.extra.keys[n] = b.add(&b.extra, string(text))
 	}
 	return nil
 }
@@ -261,33 +311,25 @@ type eventExtra struct {
 	Upto     uint64           `json:"upto,omitzero"`
 }
 
-// further adds a row for what an event did beside what it says.
-func (b *Block) further(x projections.Entry, i int, f *projections.Fact) {
-	var fact uint32 = 1
-	if n := b.Rows() - 1; b.index[n] == uint32(i) {
-		fact = b.fact[n] + 1
-	}
-	b.row(x, uint32(i), fact, f.Kind, int8(events.OutcomeApplied))
-	b.app.set(b.key(&b.app, f.App))
-	b.group.set(b.key(&b.group, f.Message.Group))
-	b.user.set(b.key(&b.user, f.User))
-	if f.Message.Group == "" {
-		b.peer.set(b.key(&b.peer, f.Message.From))
-	}
-	b.message.set(b.key(&b.message, f.Message.ID))
+// further fills a row for what an event did beside what it says.
+func (b *Block) further(n int, fact uint32, batch *events.Batch, f *projections.Fact) {
+	b.index[n], b.fact[n], b.kind[n], b.outcome[n] = uint32(f.Index), fact, int8(f.Kind), int8(events.OutcomeApplied)
+	c := b.conversation(batch, batch.Conv[f.Index])
+	b.app.keys[n], b.group.keys[n] = c.app, c.group
+	b.user.keys[n], b.peer.keys[n] = b.key(&b.user, f.User), c.peer(f.User)
+	b.message.keys[n] = b.key(&b.message, f.Message)
 	if f.Content != "" {
-		b.content.set(b.add(&b.content, f.Content))
+		b.content.keys[n] = b.add(&b.content, f.Content)
 	}
-	b.did(f, b.key(&b.sender, f.Message.From))
+	b.did(n, f, b.key(&b.sender, f.Sender))
 }
 
-// did says in the last row what was done to the message.
-func (b *Block) did(f *projections.Fact, sender uint32) {
-	n := b.Rows() - 1
-	b.sender.set(sender)
-	b.sentAt[n] = storable(f.Message.SentAt)
-	b.eligible[n] = uint32(f.Message.Eligible)
-	b.readers[n] = uint32(f.Message.Read)
+// did says in a row what was done to the message.
+func (b *Block) did(n int, f *projections.Fact, sender uint32) {
+	b.sender.keys[n] = sender
+	b.sentAt[n] = storable(f.SentAt)
+	b.eligible[n] = f.Eligible
+	b.readers[n] = f.Read
 }
 
 // storable bounds a time to what a DateTime64 holds: a broken clock must not stop the sink.

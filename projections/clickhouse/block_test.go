@@ -140,6 +140,58 @@ func TestSplitCutsBetweenEntries(t *testing.T) {
 	}
 }
 
+// TestBlocksUseMemoryAgain makes blocks in the memory of others, larger and smaller ones, some of them encoded ahead, and compares what is
+// stored with blocks of their own.
+func TestBlocksUseMemoryAgain(t *testing.T) {
+	ctx := context.Background()
+	s := openStore(t)
+	f, alone := newFolder(t), newFolder(t)
+	b := &Block{Partition: 3}
+	g := f.traffic(b, 5)
+	alone.traffic(&Block{Partition: 3}, 5)
+	var spent *Block
+	reused := 0
+	for n, size := range []int{4000, 3000, 5000, 1500, 4000, 200, 3000, 3000} {
+		next := b.Next(spent)
+		if next == spent && next != nil {
+			reused++
+		}
+		spent, b = b, next
+		if b.Rows() != 0 || b.First != 0 || b.Bytes != 0 || b.Partition != 3 {
+			t.Fatalf("block %d begins with %d rows, %d bytes, from %d on, of partition %d", n, b.Rows(), b.Bytes, b.First, b.Partition)
+		}
+		own := &Block{Partition: 3}
+		for range 3 {
+			evs := g.Next(nil, size/3)
+			if n%3 == 1 {
+				b.Encode() // and then more comes
+			}
+			f.add(b, 1, evs...)
+			alone.add(own, 1, evs...)
+		}
+		if got, want := shown(b), shown(own); got != want || b.Bytes != own.Bytes || b.Position() != own.Position() {
+			t.Fatalf("block %d, of %d bytes:\ngot  %.3000s\nwant %.3000s", n, b.Bytes, got, want)
+		}
+		if n%3 == 2 {
+			b.Encode()
+		}
+		must(t, s.Insert(ctx, b, b.Token(0)))
+		must(t, s.Insert(ctx, b, b.Token(1)))
+		var rows, readers uint64
+		must(t, s.conn.QueryRow(ctx, "SELECT count(), sum(readers) FROM events WHERE sequence >= ? AND sequence <= ?", b.First, b.Last).Scan(&rows, &readers))
+		want := uint64(0)
+		for _, n := range own.readers {
+			want += uint64(n)
+		}
+		if rows != 2*uint64(own.Rows()) || readers != 2*want {
+			t.Errorf("block %d: %d rows with %d readers were stored, twice %d with %d were to be", n, rows, readers, own.Rows(), want)
+		}
+	}
+	if reused < 3 {
+		t.Errorf("%d blocks were made in the memory of another", reused)
+	}
+}
+
 // TestArchiveGivesBackTheEvents compares what is read with what was stored.
 func TestArchiveGivesBackTheEvents(t *testing.T) {
 	ctx := context.Background()

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/column"
 
 	"github.com/receiptd/receiptd/projections"
 )
@@ -48,7 +49,11 @@ func (s *Store) edge(ctx context.Context, partition int, order string) (p Positi
 // was stored with the same token lately is not stored again, and that is no error. An error does not say that
 // nothing was stored: the answer may have been lost.
 func (s *Store) Insert(ctx context.Context, b *Block, token string) error {
-	return s.send(ctx, &eventsTable, b.values(), clickhouse.Settings{
+	columns, err := b.take()
+	if err != nil {
+		return fmt.Errorf("insert into %s: %w", eventsTable.name, err)
+	}
+	return s.send(ctx, &eventsTable, columns, clickhouse.Settings{
 		"insert_deduplication_token": token, "insert_deduplicate": 1,
 		// One insert, one part: what would make more is an error.
 		"max_partitions_per_insert_block": 1, "throw_on_max_partitions_per_insert_block": 1,
@@ -57,7 +62,7 @@ func (s *Store) Insert(ctx context.Context, b *Block, token string) error {
 
 // InsertMessages stores the latest state of messages. To store it again does no harm.
 func (s *Store) InsertMessages(ctx context.Context, rows []MessageRow) error {
-	return s.send(ctx, &messagesTable, messageValues(rows), clickhouse.Settings{})
+	return s.sendLatest(ctx, &messagesTable, messageValues(rows))
 }
 
 // InsertCells stores the latest state of cells of one partition's rollup, in an insert for each kind among them. To store it
@@ -73,14 +78,22 @@ func (s *Store) InsertCells(ctx context.Context, partition int, rows []CellRow) 
 			continue
 		}
 		values := cellValues(projections.CellKind(kind), partition, rows)
-		if err := s.send(ctx, cellTables[kind], values, clickhouse.Settings{}); err != nil {
+		if err := s.sendLatest(ctx, cellTables[kind], values); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Store) send(ctx context.Context, t *table, values []any, settings clickhouse.Settings) error {
+func (s *Store) sendLatest(ctx context.Context, t *table, values []any) error {
+	columns, err := t.columnsOf(values)
+	if err != nil {
+		return fmt.Errorf("insert into %s: %w", t.name, err)
+	}
+	return s.send(ctx, t, columns, clickhouse.Settings{})
+}
+
+func (s *Store) send(ctx context.Context, t *table, columns []column.Interface, settings clickhouse.Settings) error {
 	// The server may be set to collect inserts in memory; the answer has to mean that it has them.
 	settings["async_insert"] = 0
 	ctx, cancel := s.bounded(ctx)
@@ -90,17 +103,8 @@ func (s *Store) send(ctx context.Context, t *table, values []any, settings click
 	if err != nil {
 		return fmt.Errorf("insert into %s: %w", t.name, err)
 	}
-	columns, filling := batch.Columns(), newFilling()
-	for i, v := range values {
-		if e, ok := v.(encoded); ok {
-			err = filling.fill(columns[i], e)
-		} else {
-			err = batch.Column(i).Append(v)
-		}
-		if err != nil {
-			err = fmt.Errorf("insert into %s, column %s: %w: %w", t.name, t.columns[i].Name, errValue, err)
-			return errors.Join(err, batch.Abort())
-		}
+	for i, to := range batch.Columns() {
+		move(to, columns[i])
 	}
 	if err := batch.Send(); err != nil {
 		return fmt.Errorf("insert into %s: %w", t.name, err)

@@ -12,8 +12,19 @@ type kept struct {
 	conversations             []keptConversation
 }
 
-// keptConversation are the keys of a conversation; a and b are those of its users in the column peer.
-type keptConversation struct{ app, group, a, b uint32 }
+// keptConversation are the keys of a conversation; a and b are those of its users in the column peer, 0 for a group.
+type keptConversation struct {
+	app, group, a, b uint32
+	userA            string
+}
+
+// peer is the key of the other user of a single chat.
+func (k *keptConversation) peer(user string) uint32 {
+	if k.a == 0 || user == k.userA {
+		return k.b
+	}
+	return k.a
+}
 
 func (k *kept) reset(batch *events.Batch) {
 	k.users = resized(k.users, len(batch.Users))
@@ -45,7 +56,7 @@ func (b *Block) conversation(batch *events.Batch, i uint32) *keptConversation {
 	if k.app == 0 {
 		c := &batch.Conversations[i]
 		*k = keptConversation{
-			app: b.key(&b.app, c.App), group: b.key(&b.group, c.Group), a: b.key(&b.peer, c.A), b: b.key(&b.peer, c.B),
+			app: b.key(&b.app, c.App), group: b.key(&b.group, c.Group), a: b.key(&b.peer, c.A), b: b.key(&b.peer, c.B), userA: c.A,
 		}
 	}
 	return k
@@ -55,11 +66,11 @@ func (b *Block) conversation(batch *events.Batch, i uint32) *keptConversation {
 // the same one.
 func (b *Block) senderOf(f *projections.Fact, m uint32) uint32 {
 	if m == events.None {
-		return b.key(&b.sender, f.Message.From)
+		return b.key(&b.sender, f.Sender)
 	}
-	if k := b.kept.senders[m]; k != 0 && b.sender.values[k] == f.Message.From {
+	if k := b.kept.senders[m]; k != 0 && b.sender.values[k] == f.Sender {
 		return k
 	}
-	b.kept.senders[m] = b.key(&b.sender, f.Message.From)
+	b.kept.senders[m] = b.key(&b.sender, f.Sender)
 	return b.kept.senders[m]
 }

@@ -8,8 +8,7 @@ import (
 
 // MessageRow is the latest state of a message, and the log position at which it was so.
 type MessageRow struct {
-	App     string
-	Message projections.Message
+	projections.AppMessage
 	Version uint64
 }
 

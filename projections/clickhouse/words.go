@@ -24,6 +24,13 @@ func (w *words) sized(rows int) words {
 	}
 }
 
+// reset empties the column and keeps its memory.
+func (w *words) reset() {
+	clear(w.values)
+	w.values, w.keys, w.arena = w.values[:0], w.keys[:0], w.arena[:0]
+	clear(w.known)
+}
+
 // key is that of a string, of which it keeps a copy if it is new. fresh is the size of that copy.
 func (w *words) key(s string) (key uint32, fresh int) {
 	if s == "" {
@@ -51,20 +58,14 @@ func (w *words) append(s string) uint32 {
 
 // keep copies a string.
 func (w *words) keep(s string) string {
-	if len(s) > cap(w.arena)-len(w.arena) {
-		w.arena = make([]byte, 0, max(64<<10, len(s)))
+	if len(s) > cap(w.arena)-len(w.arena) { // what is in the old one stays there
+		w.arena = make([]byte, 0, max(64<<10, min(2*cap(w.arena), 1<<20), len(s)))
 	}
 	from := len(w.arena)
 	w.arena = append(w.arena, s...)
 	kept := w.arena[from:len(w.arena):len(w.arena)]
 	return unsafe.String(unsafe.SliceData(kept), len(kept))
 }
-
-// row adds an empty row.
-func (w *words) row() { w.keys = append(w.keys, 0) }
-
-// set sets the value of the last row.
-func (w *words) set(key uint32) { w.keys[len(w.keys)-1] = key }
 
 // slice is some rows of the column, with the strings of these rows only.
 func (w *words) slice(from, to int) words {

@@ -8,18 +8,23 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/receiptd/receiptd/internal/chtest"
+	"github.com/receiptd/receiptd/internal/config"
+	receiptd "github.com/receiptd/receiptd/internal/runtime"
 )
 
 type cli struct {
 	Events  int `default:"2000000" help:"Events that go through the sink from a log."`
+	Rounds  int `default:"5" help:"How often they do, and are inserted directly."`
 	Rows    int `default:"5000000" help:"Rows for the questions; they are made without a log, over so many days."`
 	Days    int `default:"30" help:"Days over which they are spread."`
 	Queries int `default:"200" help:"Questions of each kind."`
@@ -53,11 +58,14 @@ func (c *cli) run(ctx context.Context) error {
 	defer server.Kill()
 	var r result
 	if c.Events > 0 {
-		if r.Sink, err = measureSink(ctx, server, filepath.Join(dir, "sink"), c.Events); err != nil {
+		// As receiptd does, with room for the blocks that are inserted directly.
+		receiptd.TuneMemory(config.State{CacheSize: 256 << 20}, 128*int64(c.Events))
+		if r.Sink, err = measureSink(ctx, server, filepath.Join(dir, "sink"), c.Events, max(c.Rounds, 1)); err != nil {
 			return fmt.Errorf("sink: %w", err)
 		}
 	}
 	if c.Rows > 0 {
+		debug.SetMemoryLimit(math.MaxInt64) // the state of so many rows is all in memory
 		if r.Queries, err = measureQueries(ctx, server, c); err != nil {
 			return fmt.Errorf("queries: %w", err)
 		}

@@ -167,13 +167,6 @@ func measureQueries(ctx context.Context, server *chtest.Process, c *cli) (*query
 // groups are those of the traffic.
 var groups []string
 
-// nothing is a backing without anything in it: the state stays in memory.
-type nothing struct{}
-
-func (nothing) Get([]byte) ([]byte, error)                               { return nil, nil }
-func (nothing) Scan([]byte, func(key, value []byte) error) error         { return nil }
-func (nothing) Range(_, _ []byte, _ func(key, value []byte) error) error { return nil }
-
 // fill folds traffic at times of its own, without a log, and stores what comes of it.
 func fill(ctx context.Context, store *ch.Store, c *cli) (rows uint64, err error) {
 	traffic, err := sim.New(sim.DefaultConfig())
@@ -184,11 +177,10 @@ func fill(ctx context.Context, store *ch.Store, c *cli) (rows uint64, err error)
 	if err != nil {
 		return 0, err
 	}
-	part, err := projections.Open(0, nothing{}, projections.Options{CacheBytes: 1 << 40, KeepFacts: true, TrackCells: true})
-	if err != nil {
+	f := &filler{store: store, x: projections.Entry{At: first}}
+	if err := f.open(0); err != nil {
 		return 0, err
 	}
-	f := &filler{store: store, part: part, block: &ch.Block{}, x: projections.Entry{At: first}, latest: map[[2]string]ch.MessageRow{}}
 	settings := traffic.Settings()
 	for _, app := range traffic.Apps() {
 		if err := f.add(ctx, []events.Event{{Kind: events.AppConfigured, App: app, Settings: &settings, Revision: 1}}); err != nil {
@@ -215,15 +207,11 @@ func fill(ctx context.Context, store *ch.Store, c *cli) (rows uint64, err error)
 }
 
 type filler struct {
-	store  *ch.Store
-	part   *projections.Partition
-	block  *ch.Block
-	x      projections.Entry
-	step   int64 // between entries, ms
-	batch  events.Batch
-	facts  []projections.Fact
-	latest map[[2]string]ch.MessageRow // by app and id
-	rows   uint64
+	folder
+	store *ch.Store
+	x     projections.Entry
+	step  int64 // between entries, ms
+	rows  uint64
 }
 
 func (f *filler) add(ctx context.Context, evs []events.Event) error {
@@ -236,16 +224,7 @@ func (f *filler) add(ctx context.Context, evs []events.Event) error {
 		}
 	}
 	f.batch.SetEvents(evs)
-	outcomes, err := f.part.Apply(f.x, &f.batch)
-	if err != nil {
-		return err
-	}
-	f.facts = f.part.TakeFacts(f.facts[:0])
-	for i := range f.facts {
-		x := &f.facts[i]
-		f.latest[[2]string{x.App, x.Message.ID}] = ch.MessageRow{App: x.App, Message: x.Message, Version: f.x.Sequence}
-	}
-	return f.block.Add(f.x, &f.batch, outcomes, f.facts)
+	return f.fold(f.x)
 }
 
 func (f *filler) flush(ctx context.Context) error {
@@ -253,12 +232,11 @@ func (f *filler) flush(ctx context.Context) error {
 		return err
 	}
 	f.rows += uint64(f.block.Rows())
-	f.block = f.block.Next()
+	f.block = f.block.Next(f.block)
 	var messages []ch.MessageRow
-	for _, m := range f.latest {
-		messages = append(messages, m)
+	for _, m := range f.part.TakeMessages(nil) {
+		messages = append(messages, ch.MessageRow{AppMessage: m, Version: f.x.Sequence})
 	}
-	clear(f.latest)
 	if err := f.store.InsertMessages(ctx, messages); err != nil {
 		return err
 	}
