@@ -152,7 +152,7 @@ func TestReaderSurvivesFaults(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
 	o := openOutside(t, eventlog.Config{Partitions: 1}, eventlog.Hooks{})
-	const rounds, perRound = 6, 300
+	const rounds, perRound = 6, 150
 	r, err := o.log.Read(ctx, 0, 0)
 	if err != nil {
 		t.Fatal(err)
