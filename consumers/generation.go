@@ -155,7 +155,7 @@ func (g *generation) commitLocked(c *projections.Checkpoint) error {
 }
 
 // checkpointBehind waits for the checkpoint that is under way, if there is one, and has the next one written while the fold goes on.
-// Its error is that of the one after it.
+// What writing it fails with, the checkpoint after it returns.
 func (g *generation) checkpointBehind() error {
 	done := g.store.Hurry()
 	g.checkpointing.Lock()

@@ -16,13 +16,8 @@ func TestTakenMessagesAreTheState(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {
 		log := logs.Draw(t, "log")
-		straight, f := newFold(t, memory{}, 0), newFold(t, memory{}, rapid.IntRange(1, 6000).Draw(t, "cache"))
-		for _, x := range []*fold{straight, f} {
-			x.options.KeepFacts = true
-			x.open()
-		}
 		kept := map[string]projections.AppMessage{}
-		take := func() {
+		straight, f := followed(t, log, func(o *projections.Options) { o.KeepFacts = true }, func(f *fold) {
 			n := f.part.ChangedMessages()
 			taken := f.part.TakeMessages(nil)
 			if len(taken) != n || f.part.ChangedMessages() != 0 {
@@ -31,21 +26,7 @@ func TestTakenMessagesAreTheState(t *testing.T) {
 			for _, m := range taken {
 				kept[messageName(m)] = m
 			}
-		}
-		for _, e := range log {
-			straight.apply(e)
-			f.apply(e)
-			switch rapid.IntRange(0, 9).Draw(t, "then") {
-			case 0, 1, 2:
-				take()
-			case 3:
-				take() // what is committed is not folded again
-				f.commit()
-			case 4:
-				f.crash()
-			}
-		}
-		take()
+		})
 		want := straight.part.TakeMessages(nil)
 		for _, m := range want {
 			if got := kept[messageName(m)]; got != m {
@@ -57,9 +38,7 @@ func TestTakenMessagesAreTheState(t *testing.T) {
 		}
 		f.commitAll()
 		_, _ = f.part.Message("o#a", "no such message") // lets go of what is committed
-		if counted, actual := f.part.CacheSize(); counted != actual || actual > f.options.CacheBytes {
-			t.Fatalf("counted %d bytes, cached %d, of %d", counted, actual, f.options.CacheBytes)
-		}
+		f.cacheHolds()
 	})
 }
 

@@ -45,6 +45,39 @@ func newFold(t *rapid.T, s state, cacheBytes int) *fold {
 	return f
 }
 
+// followed folds a log straight, and again with next to no cache, with commits and crashes in between, as the fold of an outside store's
+// sink does: take is called before each commit, since what is committed is not folded again, and at the end.
+func followed(t *rapid.T, log history.Log, option func(*projections.Options), take func(f *fold)) (straight, f *fold) {
+	straight, f = newFold(t, memory{}, 0), newFold(t, memory{}, rapid.IntRange(1, 6000).Draw(t, "cache"))
+	for _, x := range []*fold{straight, f} {
+		option(&x.options)
+		x.open()
+	}
+	for _, e := range log {
+		straight.apply(e)
+		f.apply(e)
+		switch rapid.IntRange(0, 9).Draw(t, "then") {
+		case 0, 1, 2:
+			take(f)
+		case 3:
+			take(f)
+			f.commit()
+		case 4:
+			f.crash()
+		}
+	}
+	take(f)
+	return straight, f
+}
+
+// cacheHolds checks that the cache counts what it holds, and holds no more than it may once all is committed.
+func (f *fold) cacheHolds() {
+	f.t.Helper()
+	if counted, actual := f.part.CacheSize(); counted != actual || actual > f.options.CacheBytes {
+		f.t.Fatalf("counted %d bytes, cached %d, of %d", counted, actual, f.options.CacheBytes)
+	}
+}
+
 // open opens the state as it was committed last.
 func (f *fold) open() {
 	part, err := projections.Open(0, f.state, f.options)

@@ -80,32 +80,13 @@ func TestTakenCellsAreTheRollup(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		log := logs.Draw(t, "log")
 		model := oracle.NewWithLimits(0, history.SmallLimits())
-		straight, f := newFold(t, memory{}, 0), newFold(t, memory{}, rapid.IntRange(1, 6000).Draw(t, "cache"))
-		for _, x := range []*fold{straight, f} {
-			x.options.TrackCells = true
-			x.open()
-		}
+		log.Apply(model)
 		kept := map[string]projections.Cell{}
-		take := func() {
+		straight, f := followed(t, log, func(o *projections.Options) { o.TrackCells = true }, func(f *fold) {
 			for _, c := range f.part.TakeCells(nil) {
 				kept[nameOf(c)] = c
 			}
-		}
-		for _, e := range log {
-			e.Apply(model)
-			straight.apply(e)
-			f.apply(e)
-			switch rapid.IntRange(0, 9).Draw(t, "then") {
-			case 0, 1, 2:
-				take()
-			case 3:
-				take() // what is committed is not folded again
-				f.commit()
-			case 4:
-				f.crash()
-			}
-		}
-		take()
+		})
 		want := map[string]projections.Cell{}
 		for _, app := range model.Apps() {
 			for _, x := range model.Cohorts(app) {
@@ -126,9 +107,7 @@ func TestTakenCellsAreTheRollup(t *testing.T) {
 			t.Fatalf("the states differ:\nstraight:\n%s\nstopped:\n%s", a, b)
 		}
 		f.part.TakeCells(nil) // lets go of what is committed
-		if counted, actual := f.part.CacheSize(); counted != actual || actual > f.options.CacheBytes {
-			t.Fatalf("counted %d bytes, cached %d, of %d", counted, actual, f.options.CacheBytes)
-		}
+		f.cacheHolds()
 	})
 }
 
