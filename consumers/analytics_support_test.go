@@ -13,8 +13,8 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/chtest"
-	"github.com/receiptd/receiptd/internal/natstest"
+	"github.com/receiptd/receiptd/internal/lab/chtest"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 	"github.com/receiptd/receiptd/projections"
 	ch "github.com/receiptd/receiptd/projections/clickhouse"
 )

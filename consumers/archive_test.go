@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/internal/sim/history"
+	"github.com/receiptd/receiptd/internal/lab/sim/history"
 )
 
 // everything puts random histories of all kinds of events, and entries that nobody can decode, into a log.

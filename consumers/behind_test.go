@@ -9,8 +9,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/internal/natstest"
-	"github.com/receiptd/receiptd/internal/sim/history"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
+	"github.com/receiptd/receiptd/internal/lab/sim/history"
 	"github.com/receiptd/receiptd/projections"
 )
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/receiptd/receiptd/internal/natstest"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 // Ready is for who balances load: not before everything is folded that was acknowledged before the start.

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/receiptd/receiptd/internal/oracle"
-	"github.com/receiptd/receiptd/internal/sim"
+	"github.com/receiptd/receiptd/internal/lab/oracle"
+	"github.com/receiptd/receiptd/internal/lab/sim"
 	"github.com/receiptd/receiptd/projections"
 )
 

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/internal/sim"
+	"github.com/receiptd/receiptd/internal/lab/sim"
 	"github.com/receiptd/receiptd/projections"
 )
 

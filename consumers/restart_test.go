@@ -13,7 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/internal/sim"
+	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
 // smallTraffic has many conversations for few events.

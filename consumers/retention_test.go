@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/receiptd/receiptd/internal/natstest"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 // TestEntriesLeaveOnlyWhenEverybodyHasThem: whatever age and size want, what is not safe stays.

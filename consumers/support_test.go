@@ -15,8 +15,8 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/natstest"
-	"github.com/receiptd/receiptd/internal/sim"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
+	"github.com/receiptd/receiptd/internal/lab/sim"
 	"github.com/receiptd/receiptd/projections"
 )
 

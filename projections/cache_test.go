@@ -5,7 +5,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/receiptd/receiptd/internal/sim/history"
+	"github.com/receiptd/receiptd/internal/lab/sim/history"
 )
 
 // TestCacheCountsWhatItHolds guards the bound on memory: a count that drifts from what is cached would, in

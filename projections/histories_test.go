@@ -9,8 +9,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/internal/oracle"
-	"github.com/receiptd/receiptd/internal/sim/history"
+	"github.com/receiptd/receiptd/internal/lab/oracle"
+	"github.com/receiptd/receiptd/internal/lab/sim/history"
 	"github.com/receiptd/receiptd/projections"
 )
 

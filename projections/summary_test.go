@@ -7,7 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/receiptd/receiptd/internal/sim/history"
+	"github.com/receiptd/receiptd/internal/lab/sim/history"
 )
 
 // A summary written by a version that kept the numbers of its items in their keys only is still there.

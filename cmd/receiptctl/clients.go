@@ -8,8 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/receiptd/receiptd/internal/bench/clients"
 	"github.com/receiptd/receiptd/internal/ctl"
+	"github.com/receiptd/receiptd/internal/lab/bench/clients"
 )
 
 // clientsCommand measures a running server with many SDK clients.

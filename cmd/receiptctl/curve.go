@@ -9,10 +9,10 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/receiptd/receiptd/internal/bench"
+	"github.com/receiptd/receiptd/internal/lab/bench"
+	"github.com/receiptd/receiptd/internal/lab/sim"
 	"github.com/receiptd/receiptd/internal/progress"
 	"github.com/receiptd/receiptd/internal/runtime"
-	"github.com/receiptd/receiptd/internal/sim"
 )
 
 // curveCommand measures latencies at several loads.

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/receiptd/receiptd/internal/bench/grow"
+	"github.com/receiptd/receiptd/internal/lab/bench/grow"
 	"github.com/receiptd/receiptd/internal/progress"
 )
 

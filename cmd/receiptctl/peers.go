@@ -9,8 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/receiptd/receiptd/internal/bench/child"
-	"github.com/receiptd/receiptd/internal/bench/peers"
+	"github.com/receiptd/receiptd/internal/lab/bench/child"
+	"github.com/receiptd/receiptd/internal/lab/bench/peers"
 	"github.com/receiptd/receiptd/internal/progress"
 )
 

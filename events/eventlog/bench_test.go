@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/natstest"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 // BenchmarkPublish is the whole way of events into the log, with an fsync before every

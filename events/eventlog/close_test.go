@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/natstest"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 func TestCloseStoresWhatIsQueued(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/natstest"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 // On a replicated log, one server after the other goes away under load and comes back. One publisher

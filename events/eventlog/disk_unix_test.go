@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/natstest"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 func init() { children["write error"] = publishIntoWriteError }

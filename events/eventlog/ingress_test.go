@@ -12,7 +12,7 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/natstest"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 func openIngress(t *testing.T, partitions int) (l *eventlog.Log, url string) {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/natstest"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 // producer submits numbered events, so that what is missing, doubled or out of order shows.

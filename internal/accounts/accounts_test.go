@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/natstest"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 const app = "acme#chat"

@@ -17,7 +17,7 @@ import (
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/natstest"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 // nullLog takes everything and keeps nothing, so that what is left is the cost of the edge.

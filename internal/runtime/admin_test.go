@@ -11,7 +11,7 @@ import (
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/config"
-	"github.com/receiptd/receiptd/internal/natstest"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 // answer is a line of a rebuild.

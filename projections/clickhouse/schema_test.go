@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/receiptd/receiptd/internal/chtest"
+	"github.com/receiptd/receiptd/internal/lab/chtest"
 )
 
 var update = flag.Bool("update", false, "write the golden files")

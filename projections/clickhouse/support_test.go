@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/internal/chtest"
-	"github.com/receiptd/receiptd/internal/sim"
+	"github.com/receiptd/receiptd/internal/lab/chtest"
+	"github.com/receiptd/receiptd/internal/lab/sim"
 	"github.com/receiptd/receiptd/projections"
 )
 

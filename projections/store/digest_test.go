@@ -7,7 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/receiptd/receiptd/internal/sim/history"
+	"github.com/receiptd/receiptd/internal/lab/sim/history"
 	"github.com/receiptd/receiptd/projections"
 	"github.com/receiptd/receiptd/projections/store"
 )

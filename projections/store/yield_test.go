@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/internal/sim/history"
+	"github.com/receiptd/receiptd/internal/lab/sim/history"
 	"github.com/receiptd/receiptd/projections/store"
 )
 

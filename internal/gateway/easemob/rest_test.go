@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/receiptd/receiptd/internal/config"
-	"github.com/receiptd/receiptd/internal/natstest"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 	"github.com/receiptd/receiptd/internal/runtime"
 )
 

@@ -1,0 +1,62 @@
+package clients_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/ctl"
+	"github.com/receiptd/receiptd/internal/lab/bench/clients"
+	"github.com/receiptd/receiptd/internal/runtime"
+)
+
+// TestRun measures a little. That every read reached its author, and that the counts are right, is what the run checks itself.
+func TestRun(t *testing.T) {
+	cfg := config.Default()
+	cfg.Data, cfg.HTTP.Listen = t.TempDir(), "127.0.0.1:0"
+	s, err := runtime.Build(t.Context(), cfg, slog.New(slog.DiscardHandler), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	server, err := ctl.NewClient("http://"+s.Addr().String(), s.AdminKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for server.Call(ctx, "GET", "/readyz", nil, nil, nil) != nil {
+		if ctx.Err() != nil {
+			t.Fatal("never ready")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	o := clients.Options{Server: server, Clients: 24, Members: 6, Rate: 200, Duration: time.Second}
+	r, err := clients.Run(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, phase := range map[string]clients.Traffic{"single": r.Single, "group": r.Group} {
+		if phase.Receipts < 100 || phase.P50 <= 0 || phase.P99 < phase.P50 || phase.Max < phase.P99 {
+			t.Errorf("%s: %+v", name, phase)
+		}
+	}
+	if r.Clients != 24 {
+		t.Errorf("%+v", r)
+	}
+	o.Clients = 6
+	if _, err := clients.Run(ctx, o); err == nil {
+		t.Error("fewer clients than two groups")
+	}
+}

@@ -1,0 +1,148 @@
+package grow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/lab/bench/child"
+	"github.com/receiptd/receiptd/internal/lab/bench/load"
+	"github.com/receiptd/receiptd/internal/lab/bench/measure"
+)
+
+// Restart is what a kill -9 under full load and the start after it took.
+type Restart struct {
+	// Receipts were in the state.
+	Receipts int `json:"receipts"`
+	// Open is the time from the start of the process until log and state were open, Serving until it was ready and had answered a
+	// question about counts right, in seconds. In between it folded the events that its state lacked.
+	Open    float64 `json:"open_s"`
+	Serving float64 `json:"serving_s"`
+	Folded  int     `json:"events_folded"`
+	// Unanswered is how many events were under way at the kill. They were sent again.
+	Unanswered int `json:"events_unanswered"`
+}
+
+// unanswered are events whose requests failed: they may be in the log, or not.
+type unanswered struct {
+	mu       sync.Mutex
+	requests [][]events.Event
+}
+
+func (u *unanswered) add(evs []events.Event) {
+	u.mu.Lock()
+	u.requests = append(u.requests, slices.Clone(evs))
+	u.mu.Unlock()
+}
+
+// restart kills the server in the middle of full load, starts it again, and sends again what was not answered.
+func (r *run) restart(ctx context.Context) error {
+	// What was answered has to be there at once. What is being answered may be.
+	before := r.sample(load.CountsAtOnce)
+	if err := r.killUnderLoad(ctx); err != nil {
+		return err
+	}
+	most := map[string]int{}
+	for _, g := range r.streams {
+		g.Expected(func(_, _, id string, readers int) { most[id] = readers })
+	}
+	start := time.Now()
+	if err := r.server.Start(ctx, r.dir); err != nil {
+		return err
+	}
+	for app, ids := range byApp(before) {
+		counts, err := r.server.Counts(ctx, app, ids)
+		if err != nil {
+			return err
+		}
+		for _, m := range before {
+			if n := counts[m.id]; m.app == app && (n < m.readers || n > most[m.id]) {
+				return fmt.Errorf("message %s has %d readers after the start, not %d to %d", m.id, n, m.readers, most[m.id])
+			}
+		}
+	}
+	r.result.Restart = Restart{
+		Receipts: r.totals().Receipts, Open: r.server.Opened().Sub(start).Seconds(), Serving: time.Since(start).Seconds(),
+	}
+	metrics, err := r.server.Metrics(ctx)
+	if err != nil {
+		return err
+	}
+	r.result.Restart.Folded = int(metrics["receiptd_fold_outcomes_total"])
+	for _, evs := range r.unanswered.requests {
+		r.result.Restart.Unanswered += len(evs)
+		if err := r.server.Load(ctx, evs); err != nil {
+			return fmt.Errorf("send again: %w", err)
+		}
+	}
+	return nil
+}
+
+// killUnderLoad pours, and kills the server after the time of a run, in the middle of it.
+func (r *run) killUnderLoad(ctx context.Context) error {
+	var poured error
+	var pouring sync.WaitGroup
+	pouring.Go(func() {
+		_, poured = r.load(pourBatch).Phase(ctx, r.o.Duration+time.Minute, 0, new(measure.Samples))
+	})
+	select {
+	case <-time.After(r.o.Duration):
+	case <-ctx.Done():
+	}
+	err := r.server.Kill()
+	pouring.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err == nil && poured == nil:
+		return errors.New("the load did not notice that the server was killed")
+	}
+	return err
+}
+
+// byApp are the ids of messages by their apps.
+func byApp(list []message) map[string][]string {
+	ids := map[string][]string{}
+	for _, m := range list {
+		ids[m.app] = append(ids[m.app], m.id)
+	}
+	return ids
+}
+
+// check compares the totals of all messages and the counts of many with what the traffic leads to: nothing that was
+// answered is lost, nothing that was sent again is doubled.
+func (r *run) check(ctx context.Context) error {
+	type totals struct{ messages, read int }
+	want := map[string]totals{}
+	for _, g := range r.streams {
+		g.Expected(func(app, _, _ string, readers int) {
+			t := want[app]
+			want[app] = totals{t.messages + 1, t.read + readers}
+		})
+	}
+	for app, w := range want {
+		var answer struct {
+			Rows []struct{ Messages, Read int }
+		}
+		if err := r.server.Get(ctx, child.App(app)+"/analytics/read-rate?group_by=hour", &answer); err != nil {
+			return err
+		}
+		var got totals
+		for _, row := range answer.Rows {
+			got = totals{got.messages + row.Messages, got.read + row.Read}
+		}
+		if got != w {
+			return fmt.Errorf("%s has %d messages and %d reads, not %d and %d", app, got.messages, got.read, w.messages, w.read)
+		}
+	}
+	l := r.load(1)
+	made := l.Totals()
+	r.result.Receipts, r.result.Messages = made.Receipts, made.Messages
+	checked, err := l.Check(ctx, max(1, made.Messages/checkedMost))
+	r.result.CountsChecked = checked
+	return err
+}

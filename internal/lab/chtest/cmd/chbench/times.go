@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"github.com/receiptd/receiptd/internal/lab/bench/measure"
+	"github.com/receiptd/receiptd/internal/lab/chtest"
+)
+
+// times are seconds: on the clock, and of processors, by process.
+type times struct {
+	Wall   float64 `json:"wall_s"`
+	Client float64 `json:"client_processor_s"` // this process
+	Engine float64 `json:"engine_processor_s"`
+}
+
+// timer measures from its start to its end.
+type timer struct {
+	server  *chtest.Process
+	started time.Time
+	from    times
+}
+
+// startTimer begins when the engine has merged what was inserted before, and behind a collection.
+func startTimer(ctx context.Context, server *chtest.Process) (*timer, error) {
+	if err := measure.Rest(ctx, func() (float64, error) { return measure.TreeCPUSeconds(server.PID()) }); err != nil {
+		return nil, err
+	}
+	runtime.GC()
+	t := &timer{server: server, started: time.Now(), from: times{Client: measure.CPUSeconds()}}
+	var err error
+	t.from.Engine, err = measure.TreeCPUSeconds(server.PID())
+	return t, err
+}
+
+func (t *timer) end() (times, error) {
+	engine, err := measure.TreeCPUSeconds(t.server.PID())
+	return times{
+		Wall: time.Since(t.started).Seconds(), Client: measure.CPUSeconds() - t.from.Client, Engine: engine - t.from.Engine,
+	}, err
+}

@@ -1,0 +1,125 @@
+package chtest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// startMax bounds the start of the engine on a busy machine.
+const startMax = 2 * time.Minute
+
+// Process is a ClickHouse of its own. It ends when the process that started it does.
+type Process struct {
+	dir     string
+	address string // host:port; the same after each start
+
+	cmd   *exec.Cmd
+	stdin io.Closer
+}
+
+// NewProcess is a ClickHouse on a data directory, not started yet.
+func NewProcess(dir string) *Process { return &Process{dir: dir, address: "127.0.0.1:0"} }
+
+var program struct {
+	once sync.Once
+	path string
+	err  error
+}
+
+// build builds the program of the engine, once in a process; the go command caches it.
+func build(ctx context.Context) (string, error) {
+	program.once.Do(func() {
+		if _, program.err = Library(ctx); program.err != nil {
+			return
+		}
+		dir, err := os.MkdirTemp("", "chtest-")
+		if err != nil {
+			program.err = err
+			return
+		}
+		program.path = filepath.Join(dir, "clickhouse")
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", program.path, "github.com/receiptd/receiptd/internal/lab/chtest/cmd/clickhouse")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			program.err = fmt.Errorf("build the engine's program: %w\n%s", err, out)
+		}
+	})
+	return program.path, program.err
+}
+
+// Start starts the process, also again after Kill: on the same data and at the same address.
+func (p *Process) Start() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startMax)
+	defer cancel()
+	path, err := build(ctx)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(path, "serve", "--data", p.dir, "--listen", p.address, "--stdin")
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.cmd, p.stdin = cmd, stdin
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+	defer stop()
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		p.cmd = nil
+		return errors.Join(fmt.Errorf("it said no address: %w", err), cmd.Wait())
+	}
+	_, p.address, _ = strings.Cut(strings.TrimSpace(line), "http://")
+	return nil
+}
+
+// DSN is what receiptd and clickhouse-go take to connect to a database of the server.
+func (p *Process) DSN(database string) string { return "http://" + p.address + "/" + database }
+
+// Kill ends the process as kill -9 does, if it runs.
+func (p *Process) Kill() {
+	if p.cmd == nil {
+		return
+	}
+	_ = p.Signal(syscall.SIGKILL) // fails for one that is gone
+	_ = p.stdin.Close()
+	_ = p.cmd.Wait() // says that it was killed
+	p.cmd = nil
+}
+
+// Signal sends a signal to the running process.
+func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
+
+// PID is that of the running process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// RowsRead is how many rows of tables all statements have read since the process was started.
+func (p *Process) RowsRead() (rows uint64, err error) {
+	response, err := http.Get("http://" + p.address + rowsReadPath)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	_, err = fmt.Fscan(response.Body, &rows)
+	return rows, err
+}
+
+// rowsReadPath is that of package engine, which is not for the process of the tests.
+const rowsReadPath = "/rows-read"

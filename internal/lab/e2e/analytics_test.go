@@ -1,0 +1,185 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/receiptd/receiptd/internal/lab/chtest"
+)
+
+const receiptsDB = "receipts"
+
+// tables is a ClickHouse that a server fills.
+type tables struct {
+	*chtest.Server
+	t    testing.TB
+	conn driver.Conn
+}
+
+func startTables(t testing.TB) *tables {
+	t.Helper()
+	c := &tables{Server: chtest.Start(t), t: t}
+	o, err := clickhouse.ParseDSN(c.DSN(receiptsDB))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.conn, err = clickhouse.Open(o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.conn.Close() })
+	return c
+}
+
+func (c *tables) number(sql string) (n uint64) {
+	c.t.Helper()
+	if err := c.conn.QueryRow(context.Background(), sql).Scan(&n); err != nil {
+		c.t.Fatalf("%s: %v", sql, err)
+	}
+	return n
+}
+
+// has waits until the tables have everything that is in the server's log.
+func (c *tables) has(s *server) {
+	c.t.Helper()
+	for k, last := range s.positions() {
+		eventually(c.t, fmt.Sprintf("ClickHouse has partition %d up to %d", k, last), func() bool {
+			var at uint64
+			err := c.conn.QueryRow(context.Background(), fmt.Sprintf("SELECT max(sequence) FROM events WHERE partition = %d", k)).Scan(&at)
+			return err == nil && at == last
+		})
+	}
+}
+
+// positions are the last entries of the partitions of the log.
+func (s *server) positions() (list []uint64) {
+	s.t.Helper()
+	var status struct{ Partitions []struct{ Stored uint64 } }
+	s.must("GET", "/v1/status", nil, &status)
+	for _, p := range status.Partitions {
+		list = append(list, p.Stored)
+	}
+	return list
+}
+
+// exact compares the tables with the log and with the traffic: no event is missing, none is there twice, and the
+// readers of every message are counted right.
+func (c *tables) exact(l *load, eventsInLog uint64) {
+	c.t.Helper()
+	if n := c.number("SELECT count() FROM events WHERE fact = 0"); n != eventsInLog {
+		c.t.Errorf("ClickHouse has %d events, the log %d", n, eventsInLog)
+	}
+	for k, last := range l.s.positions() {
+		if n := c.number(fmt.Sprintf("SELECT uniqExact(sequence) FROM events WHERE partition = %d", k)); n != last {
+			c.t.Errorf("partition %d: ClickHouse has %d entries, the log %d", k, n, last)
+		}
+	}
+	rows, err := c.conn.Query(context.Background(), "SELECT message, countIf(kind = 'message.read') FROM events WHERE outcome = 'applied' GROUP BY message")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer rows.Close()
+	got := map[string]uint64{}
+	for rows.Next() {
+		var message string
+		var n uint64
+		if err := rows.Scan(&message, &n); err != nil {
+			c.t.Fatal(err)
+		}
+		got[message] = n
+	}
+	if err := rows.Err(); err != nil {
+		c.t.Fatal(err)
+	}
+	wrong := 0
+	for _, client := range l.clients {
+		client.generator.Expected(func(_, _, message string, readers int) {
+			if got[message] != uint64(readers) {
+				wrong++
+			}
+		})
+	}
+	if wrong > 0 || len(got) == 0 {
+		c.t.Errorf("the readers of %d messages of %d are counted wrong", wrong, len(got))
+	}
+}
+
+// TestKillAnalytics kills server and ClickHouse in turn and at random moments under load, and pauses ClickHouse now and
+// then. In the end every event of the log is in ClickHouse once, and the state folded from there is the live one.
+func TestKillAnalytics(t *testing.T) {
+	kills := 30
+	if testing.Short() {
+		kills = 6
+	}
+	r := random(t)
+	c := startTables(t)
+	s := startServer(t, "--partitions=2", "--clickhouse="+c.DSN(receiptsDB))
+	l := newLoad(s, r.Uint64(), 2)
+	l.start()
+	for range kills {
+		time.Sleep(time.Duration(50+r.IntN(700)) * time.Millisecond)
+		paused := r.IntN(4) == 0 // an insert that nobody answers is under way when the kill comes
+		if paused {
+			c.Pause()
+			time.Sleep(time.Duration(r.IntN(500)) * time.Millisecond)
+		}
+		if r.IntN(2) == 0 {
+			l.atLeast(s.crash(l))
+		} else {
+			c.Kill()
+			time.Sleep(time.Duration(r.IntN(300)) * time.Millisecond)
+			c.Restart()
+			paused = false
+		}
+		if paused {
+			c.Resume()
+		}
+	}
+	l.finish()
+	l.exact()
+	c.has(s)
+	v := s.verify()
+	c.exact(l, v.Events)
+	equal(t, s.ctl("verify", "--json", "--from=archive"))
+	t.Logf("%d kills, %d events", kills, v.Events)
+
+	// The same questions have the same answers with ClickHouse and without.
+	var with, without json.RawMessage
+	path := appPath(l.app) + "/analytics/read-rate?group_by=sender&limit=1000"
+	eventually(t, "ClickHouse has the latest numbers", func() bool {
+		before := with
+		s.must("GET", path, nil, &with)
+		time.Sleep(2500 * time.Millisecond) // longer than they take
+		return slices.Equal(before, with)
+	})
+	c.Kill()
+	if err := s.call("GET", path, nil, &without); err == nil || !strings.Contains(err.Error(), "analytics_unavailable") {
+		t.Errorf("read rates without ClickHouse: %v", err)
+	}
+	c.Restart()
+	s.stop()
+	equal(t, run(t, "receiptctl", nil, "replay", "--json", "--from=archive", "--data="+s.data, "--clickhouse="+c.DSN(receiptsDB)))
+	s.args = []string{"--partitions=2"}
+	s.start()
+	if s.must("GET", path, nil, &without); !slices.Equal(with, without) {
+		t.Errorf("with ClickHouse\n%s\nwithout\n%s", with, without)
+	}
+	l.exact()
+	s.verify()
+}
+
+// TestClickHouseSettingsAreChecked: what cannot work is said at the start.
+func TestClickHouseSettingsAreChecked(t *testing.T) {
+	for _, args := range [][]string{{"--clickhouse=nonsense"}, {"--retain-age=1h"}, {"--retain-size=1GiB"}} {
+		if r := run(t, "receiptd", nil, append(args, "--data="+t.TempDir())...); r.code != 2 {
+			t.Errorf("%v: %s", args, r)
+		}
+	}
+}

@@ -1,0 +1,341 @@
+package e2e
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"syscall"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/lab/oracle"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// model is the oracle's view of a server's log.
+type model struct {
+	cluster  *oracle.Cluster
+	apps     map[string]bool
+	outcomes map[int64]outcome // by the events' own times
+	events   int
+}
+
+// tailLine is a line of receiptctl tail.
+type tailLine struct {
+	Partition int
+	Sequence  uint64
+	Index     int
+	Stored    instant
+	App       string
+	Error     string
+
+	Type, ID, From, User, Owner, Group, Peer, Message, Content, Role string
+	Receipt, Strict                                                  bool
+	Members, Admins                                                  []string
+	Time                                                             instant
+	Settings                                                         *events.Settings
+	Revision, Upto                                                   uint64
+}
+
+// event is the event of the line.
+func (l *tailLine) event() (events.Event, error) {
+	kind, ok := events.KindByName(l.Type)
+	if !ok {
+		return events.Event{}, fmt.Errorf("unknown type %q", l.Type)
+	}
+	roles := map[string]events.Role{"": events.RoleNone, "member": events.RoleMember, "admin": events.RoleAdmin}
+	return events.Event{
+		App: l.App, Kind: kind, Group: l.Group, Peer: l.Peer, Message: cmp.Or(l.ID, l.Message), User: cmp.Or(l.From, l.User, l.Owner),
+		Content: l.Content, Role: roles[l.Role], Receipt: l.Receipt, Strict: l.Strict, Members: l.Members, Admins: l.Admins,
+		Time: int64(l.Time), Settings: l.Settings, Revision: l.Revision, Upto: l.Upto,
+	}, nil
+}
+
+// tailed has the model decide the whole log, as receiptctl tail tells it.
+func (s *server) tailed() *model {
+	s.t.Helper()
+	var status struct{ Partitions []struct{ Partition int } }
+	s.must("GET", "/v1/status", nil, &status)
+	m := &model{
+		cluster: oracle.NewCluster(len(status.Partitions), oracle.DefaultLimits()), apps: map[string]bool{}, outcomes: map[int64]outcome{},
+	}
+	// A tail has no end. An app that is made now is the last entry of every partition.
+	const last = "end#end"
+	s.must("PUT", appPath(last), struct{}{}, nil)
+	ended := 0
+	var entry []tailLine
+	err := s.tail(func(l tailLine) (bool, error) {
+		if len(entry) > 0 && (l.Partition != entry[0].Partition || l.Sequence != entry[0].Sequence) {
+			if err := m.apply(entry); err != nil {
+				return false, err
+			}
+			entry = entry[:0]
+		}
+		entry = append(entry, l)
+		if l.App == last {
+			ended++
+		}
+		return ended < len(status.Partitions), nil
+	})
+	if err == nil {
+		err = m.apply(entry)
+	}
+	if err != nil {
+		s.t.Fatalf("tail: %v", err)
+	}
+	return m
+}
+
+// tail hands out the events of the log from its start until take has enough.
+func (s *server) tail(take func(tailLine) (more bool, err error)) error {
+	command := exec.Command(filepath.Join(programs, "receiptctl"), s.target([]string{"tail", "--from=start"})...)
+	command.Env, command.Stderr = environ(), os.Stderr
+	pipe, err := command.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := command.Start(); err != nil {
+		return err
+	}
+	lines := bufio.NewReaderSize(pipe, 1<<20)
+	for more := true; more && err == nil; {
+		var text []byte
+		if text, err = lines.ReadBytes('\n'); err != nil {
+			break
+		}
+		var l tailLine
+		if err = json.Unmarshal(text, &l); err == nil {
+			more, err = take(l)
+		}
+	}
+	_ = command.Process.Signal(syscall.SIGTERM)
+	_, _ = io.Copy(io.Discard, lines)
+	if ended := command.Wait(); err == nil && ended != nil {
+		err = fmt.Errorf("receiptctl: %w", ended)
+	}
+	return err
+}
+
+// apply decides the events of an entry.
+func (m *model) apply(entry []tailLine) error {
+	first := &entry[0]
+	if first.Error != "" {
+		m.cluster.Poison(first.Partition, first.Sequence, int64(first.Stored), first.Error)
+		return nil
+	}
+	evs := make([]events.Event, len(entry))
+	for i := range entry {
+		l := &entry[i]
+		if l.Index != i || l.Stored != first.Stored {
+			return fmt.Errorf("entry %d of partition %d: line %d is event %d", l.Sequence, l.Partition, i, l.Index)
+		}
+		var err error
+		if evs[i], err = l.event(); err != nil {
+			return err
+		}
+		m.apps[l.App] = true
+	}
+	m.events += len(evs)
+	for i, o := range m.cluster.Apply(first.Partition, first.Sequence, int64(first.Stored), evs) {
+		if evs[i].Time != 0 {
+			m.outcomes[evs[i].Time] = outcome{Outcome: o.String(), Code: o.Code(), Reason: o.Reason()}
+		}
+	}
+	return nil
+}
+
+// compare asks the server everything and compares it with the model.
+func (m *model) compare(s *server) {
+	s.t.Helper()
+	for app := range m.apps {
+		m.compareApp(s, app)
+		m.compareRates(s, app)
+		m.compareMessages(s, app)
+		for _, user := range m.cluster.Users(app) {
+			m.compareUser(s, app, user)
+		}
+	}
+}
+
+func (m *model) compareApp(s *server, app string) {
+	s.t.Helper()
+	var settings events.Settings
+	s.must("GET", appPath(app), nil, &settings)
+	var want []rejection
+	for _, p := range m.cluster.Partitions {
+		inForce, _, _ := p.Settings(app)
+		same(s, "settings of "+app, settings, inForce)
+		for _, r := range p.Rejections(app) {
+			want = append(want, rejection{
+				r.Partition, r.Sequence, r.Index, instant(r.At), r.Kind.String(), r.Group, r.Peer, r.User, r.Message, r.Outcome.Code(), r.Outcome.Reason(),
+			})
+		}
+	}
+	slices.SortStableFunc(want, func(a, b rejection) int { return cmp.Compare(b.At, a.At) })
+	same(s, "rejections of "+app, s.rejections(app), want[:min(len(want), 1000)])
+}
+
+// compareRates asks for all read rates, in every grouping.
+func (m *model) compareRates(s *server, app string) {
+	s.t.Helper()
+	for by, name := range []string{"hour", "group", "sender"} {
+		want := m.cluster.Rates(projections.RateQuery{App: app, To: math.MaxInt64, By: projections.RateBy(by), Limit: 1000})
+		var answer struct {
+			Rows []struct {
+				Key                                           string
+				Messages, Eligible, Delivered, Read, Recalled uint64
+				ReadRate                                      float64 `json:"read_rate"`
+				P50                                           int64   `json:"p50_ms"`
+				P90                                           int64   `json:"p90_ms"`
+				P99                                           int64   `json:"p99_ms"`
+			}
+		}
+		s.must("GET", appPath(app)+"/analytics/read-rate?limit=1000&from=0&to=9223372036854775807&group_by="+name, nil, &answer)
+		if len(answer.Rows) != len(want) {
+			s.t.Fatalf("rates of %s by %s: %d rows, want %d", app, name, len(answer.Rows), len(want))
+		}
+		for i, r := range answer.Rows {
+			got := projections.RateRow{
+				Key: r.Key, P50: r.P50, P90: r.P90, P99: r.P99,
+				Tally: projections.Tally{Messages: r.Messages, Eligible: r.Eligible, Delivered: r.Delivered, Read: r.Read, Recalled: r.Recalled},
+			}
+			if what := want[i].Differs(got); what != "" || r.ReadRate != want[i].Rate() {
+				s.t.Fatalf("rates of %s by %s, row %d: %s: %+v; model: %+v", app, name, i, what, r, want[i].Tally)
+			}
+		}
+	}
+}
+
+// message is a message as the server shows it.
+type message struct {
+	ID, From, Group, To       string
+	SentAt                    instant `json:"sent_at"`
+	ReceiptRequested          bool    `json:"receipt_requested"`
+	Recalled                  bool
+	Eligible, Delivered, Read int
+	FirstReadAt               instant `json:"first_read_at"`
+	LastReadAt                instant `json:"last_read_at"`
+}
+
+func shown(m *projections.Message) message {
+	return message{
+		m.ID, m.From, m.Group, m.To, instant(m.SentAt), m.ReceiptRequested, m.Recalled, m.Eligible, m.Delivered, m.Read,
+		instant(m.FirstReadAt), instant(m.LastReadAt),
+	}
+}
+
+func (m *model) compareMessages(s *server, app string) {
+	s.t.Helper()
+	var ids []string
+	for _, p := range m.cluster.Partitions {
+		for _, msg := range p.AllMessages(app) {
+			ids = append(ids, msg.ID)
+		}
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	all := s.counts(app, ids)
+	for _, id := range ids {
+		var got message
+		s.must("GET", messagePath(app, id), nil, &got)
+		// An id that several conversations use finds one of them.
+		candidates := m.cluster.Messages(app, id)
+		i := slices.IndexFunc(candidates, func(c projections.Message) bool { return shown(&c) == got })
+		if i < 0 {
+			s.t.Errorf("message %s of %s: %+v, the model has %+v", id, app, got, candidates)
+			continue
+		}
+		same(s, "counts of "+id, all[id], counts{got.Eligible, got.Delivered, got.Read})
+		name := oracle.ConversationOf(app, candidates[i])
+		of := m.cluster.Of(name)
+		want := []reader{}
+		for _, r := range of.Readers(name, id) {
+			want = append(want, reader{r.User, instant(r.ReadAt), r.Content})
+		}
+		same(s, "readers of "+id, s.readers(app, id, 2), want)
+		same(s, "nonreaders of "+id, s.nonReaders(app, id, 2), append([]string{}, of.NonReaders(name, id)...))
+	}
+}
+
+// conversation is one of a user's list.
+type conversation struct {
+	Group, Peer string
+	Unread      int
+	LastReadAt  instant `json:"last_read_at"`
+}
+
+// pending is a message of an author's summary.
+type pending struct {
+	MID, GID    string
+	Count       int
+	LastReader  string  `json:"last_reader"`
+	FirstReadAt instant `json:"first_read_at"`
+	LastReadAt  instant `json:"last_read_at"`
+}
+
+func (m *model) compareUser(s *server, app, user string) {
+	s.t.Helper()
+	var list struct{ Conversations []conversation }
+	s.must("GET", appPath(app)+"/users/"+user+"/conversations", nil, &list)
+	conversations := []conversation{}
+	for _, c := range m.cluster.Conversations(app, user) {
+		conversations = append(conversations, conversation{c.Group, c.Peer, c.Unread, instant(c.LastReadAt)})
+	}
+	same(s, "conversations of "+user, list.Conversations, conversations)
+
+	var got summary
+	s.must("GET", appPath(app)+"/users/"+user+"/statistics", nil, &got)
+	same(s, "summary of "+user, got, m.summary(app, user))
+}
+
+// summary is what an author has not seen.
+type summary struct {
+	GroupAck        []pending         `json:"group_ack"`
+	SingleAck       []singleAck       `json:"single_ack"`
+	ConversationAck []conversationAck `json:"conversation_ack"`
+}
+
+type singleAck struct {
+	MID, Peer   string
+	DeliveredAt instant `json:"delivered_at"`
+	ReadAt      instant `json:"read_at"`
+}
+
+type conversationAck struct {
+	Peer   string
+	ReadAt instant `json:"read_at"`
+}
+
+func (m *model) summary(app, user string) (want summary) {
+	items := m.cluster.Statistics(app, user)
+	slices.SortStableFunc(items, func(a, b projections.StatisticItem) int {
+		return cmp.Or(cmp.Compare(a.At(), b.At()), cmp.Compare(a.Message, b.Message), cmp.Compare(a.Peer, b.Peer))
+	})
+	for _, i := range items {
+		last := instant(i.LastReadAt)
+		switch i.Kind {
+		case projections.StatisticGroupRead:
+			want.GroupAck = append(want.GroupAck, pending{i.Message, i.Group, i.Count, i.LastReader, instant(i.FirstReadAt), last})
+		case projections.StatisticConversationRead:
+			want.ConversationAck = append(want.ConversationAck, conversationAck{i.Peer, last})
+		default:
+			want.SingleAck = append(want.SingleAck, singleAck{i.Message, i.Peer, instant(i.DeliveredAt), last})
+		}
+	}
+	return want
+}
+
+// same compares an answer with what it should be; an empty list may be absent.
+func same[T any](s *server, what string, got, want T) {
+	s.t.Helper()
+	if !reflect.DeepEqual(got, want) && fmt.Sprint(got) != fmt.Sprint(want) {
+		s.t.Errorf("%s:\n  server %+v\n  want   %+v", what, got, want)
+	}
+}

@@ -1,0 +1,134 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// sdkScripts are the scenarios of the SDK in Node: sdk/NAME.test.mjs, and the builds of the SDK that run it.
+var sdkScripts = []struct {
+	name   string
+	builds []string
+	// events are the kinds that the log must have got from it.
+	events []string
+}{
+	{"document", []string{"main", "mini", "agora"}, []string{
+		"app.configured", "group.created", "message.sent", "message.delivered", "message.read", "conversation.read", "statistic.seen"}},
+	{"devices", []string{"main", "mini"}, []string{"message.sent", "message.delivered", "message.read"}},
+	{"rules", []string{"main"}, []string{"message.sent", "message.read", "message.recalled"}},
+	{"offline", []string{"main"}, []string{"message.sent", "message.read", "statistic.seen"}},
+	{"conversation", []string{"main", "agora"}, []string{"message.sent", "conversation.read"}},
+	{"backend", []string{"main"}, []string{"message.sent", "message.read"}},
+	{"restart", []string{"main", "mini"}, []string{"message.sent", "message.read"}},
+	{"kill", []string{"main"}, []string{"message.sent", "message.read"}},
+}
+
+// TestSDK runs the unmodified npm packages against the real server: every scenario with a server of its own. What they did is in the
+// log, and a replay comes to the same state.
+func TestSDK(t *testing.T) {
+	npmInstalled(t, "sdk", "easemob-websdk")
+	for _, script := range sdkScripts {
+		for _, build := range script.builds {
+			t.Run(script.name+"/"+build, func(t *testing.T) {
+				t.Parallel()
+				s := startServer(t, "--listen="+freeAddress(t)) // the same after a restart
+				control := s.remote()
+				t.Logf("%s", s.node("sdk", script.name+".test.mjs", "SDK_BUILD="+build, "RECEIPTD_CONTROL="+control))
+				caughtUp(t, s)
+				s.tells(s.verify(), script.events)
+			})
+		}
+	}
+}
+
+// npmInstalled fails the test unless what package.json in a directory lists is installed: a test that is left out proves nothing.
+func npmInstalled(t testing.TB, dir, module string) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", module)); err != nil {
+		t.Fatalf("%v; npm ci --prefix internal/lab/e2e/%s installs it", err, dir)
+	}
+}
+
+// scriptTime bounds a script.
+const scriptTime = 4 * time.Minute
+
+// node runs a script of a directory with Node's test runner, which must succeed, and returns what it printed.
+func (s *server) node(dir, script string, env ...string) string {
+	s.t.Helper()
+	base, key := s.address()
+	cmd := exec.Command("node", "--test", "--test-force-exit", "--test-reporter=spec", script)
+	cmd.Dir = dir
+	// A test that is run by Node's test runner must not take part in Go's.
+	cmd.Env = append(environ(), append(env, "RECEIPTD_URL="+base, "RECEIPTD_KEY="+key)...)
+	timer := time.AfterFunc(scriptTime, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	cmd.WaitDelay = 10 * time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+	return string(out)
+}
+
+// remote serves what a script cannot do itself: POST /restart?signal=TERM|KILL ends the server that way and starts it again. It
+// returns the URL.
+func (s *server) remote() string {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /restart", func(w http.ResponseWriter, r *http.Request) {
+		if err := s.comeBack(r.FormValue("signal")); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
+	h := httptest.NewServer(mux)
+	s.t.Cleanup(h.Close)
+	return h.URL
+}
+
+// comeBack ends the server by a signal and starts it again.
+func (s *server) comeBack(name string) error {
+	if name == "KILL" {
+		s.kill()
+	} else {
+		s.process.signal(syscall.SIGTERM)
+		if code, err := s.exit(); err != nil || code != 0 {
+			return fmt.Errorf("stopped with exit code %d, %w", code, err)
+		}
+	}
+	if err := s.launch(); err != nil {
+		return err
+	}
+	_, err := poll(func() (struct{}, error) { return struct{}{}, s.call("GET", "/readyz", nil, nil) })
+	return err
+}
+
+// tells checks that receiptctl tail shows as many events as verify has folded, and of each kind at least one.
+func (s *server) tells(v verdict, kinds []string) {
+	s.t.Helper()
+	got := s.ctl("tail", "--from=start", "--count="+strconv.FormatUint(v.Events, 10))
+	if got.code != 0 {
+		s.t.Fatalf("tail: %v", got)
+	}
+	seen := map[string]int{}
+	for line := range strings.Lines(got.out) {
+		var l tailLine
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			s.t.Fatalf("tail: %q: %v", line, err)
+		}
+		seen[l.Type]++
+	}
+	for _, kind := range kinds {
+		if seen[kind] == 0 {
+			s.t.Errorf("tail shows no %s: %v", kind, seen)
+		}
+	}
+}

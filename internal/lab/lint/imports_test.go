@@ -1,0 +1,239 @@
+package lint
+
+import (
+	"fmt"
+	"go/ast"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/receiptd/receiptd"
+
+// layer says what the code of a package (its tests aside) may import.
+type layer struct {
+	// sees are the packages of the module it may import; anything stands for all that nobody restricts.
+	sees []string
+	// libraries, if not nil, are all the modules it may import beside the standard library.
+	libraries []string
+	// without are packages of the standard library it may not import.
+	without []string
+	// not lists names that it may not use of a package that it sees.
+	not map[string][]string
+}
+
+const anything = "..."
+
+// impure are what a fold must not look at: the outside world and chance.
+var impure = []string{"net", "net/http", "os", "os/exec", "io/fs", "math/rand", "math/rand/v2", "crypto/rand", "log/slog"}
+
+// layers is the direction of imports, leaf first. A new package gets its line here.
+var layers = map[string]layer{
+	"schema": {},
+	"events": {libraries: []string{
+		"google.golang.org/protobuf", "github.com/klauspost/compress", "github.com/go-json-experiment/json"}},
+	"events/eventlog":        {sees: []string{"events"}},
+	"projections":            {sees: []string{"events"}, libraries: []string{"github.com/DataDog/sketches-go"}, without: impure},
+	"projections/store":      {sees: []string{"events", "projections"}},
+	"projections/clickhouse": {sees: []string{"events", "projections", "schema"}},
+	"consumers":              {sees: []string{"events", "events/eventlog", "projections", "projections/store", "projections/clickhouse"}},
+
+	"internal/gateway": {
+		sees: []string{"events", "events/eventlog", "projections", "consumers", "schema", "internal/web"},
+		// It is handed the log; it neither opens nor configures one.
+		not: map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
+	},
+	"internal/gateway/msync/msyncpb": {},
+	"internal/gateway/msync": {
+		sees: []string{"events", "events/eventlog", "projections", "consumers", "internal/gateway", "internal/gateway/msync/msyncpb", "internal/inbox"},
+		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/inbox": {"Open", "Config"}},
+	},
+	"internal/gateway/easemob": {
+		sees: []string{"events", "events/eventlog", "projections", "internal/gateway", "internal/accounts"},
+		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/accounts": {"Open", "Config"}},
+	},
+	"internal/inbox":    {},
+	"internal/accounts": {},
+	"internal/ids":      {},
+	"internal/web":      {sees: []string{"events", "projections"}},
+	"internal/web/demo": {},
+	"internal/config":   {},
+	"internal/progress": {},
+	"internal/ctl":      {sees: []string{"consumers", "internal/config"}},
+	"internal/runtime":  {sees: []string{anything}},
+	"internal/lab/lint": {},
+
+	// For tests and benchmarks.
+	"internal/lab/oracle":                {sees: []string{"events", "projections"}},
+	"internal/lab/sim":                   {sees: []string{"events"}},
+	"internal/lab/sim/history":           {sees: []string{"events", "internal/lab/oracle"}},
+	"internal/lab/natstest":              {sees: []string{"events", "events/eventlog"}},
+	"internal/lab/bench":                 {sees: []string{anything, "internal/lab/sim", "internal/lab/oracle"}},
+	"internal/lab/bench/peers":           {sees: []string{anything, "internal/lab/sim"}},
+	"internal/lab/bench/child":           {sees: []string{anything, "internal/lab/sim"}},
+	"internal/lab/bench/load":            {sees: []string{anything, "internal/lab/sim"}},
+	"internal/lab/bench/grow":            {sees: []string{anything, "internal/lab/sim"}},
+	"internal/lab/bench/measure":         {},
+	"internal/lab/bench/clients":         {sees: []string{"internal/ctl", "internal/gateway/msync/msyncpb"}},
+	"internal/lab/chtest":                {},
+	"internal/lab/chtest/engine":         {},
+	"internal/lab/chtest/cmd/chbench":    {sees: []string{anything, "internal/lab/chtest", "internal/lab/sim"}},
+	"internal/lab/chtest/cmd/clickhouse": {sees: []string{"internal/lab/chtest", "internal/lab/chtest/engine"}},
+
+	"cmd/receiptd": {sees: []string{"internal/runtime", "internal/config"}},
+	"cmd/receiptctl": {sees: []string{
+		"consumers", "projections/clickhouse", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench", "internal/lab/bench/peers",
+		"internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/sim"}},
+}
+
+// confined are libraries that only one package may need, so that no program has them by accident.
+var confined = map[string]string{
+	"github.com/jackc/pgx/v5":      "internal/lab/bench/peers",
+	"github.com/redis/go-redis/v9": "internal/lab/bench/peers",
+	"github.com/ThreeDotsLabs":     "internal/lab/bench/peers",
+	"github.com/ebitengine/purego": "internal/lab/chtest/engine",
+}
+
+// forTests are the packages, with those below them, that code in production must not need. A layer that names
+// one is an exception.
+var forTests = []string{"internal/lab/oracle", "internal/lab/sim", "internal/lab/natstest", "internal/lab/chtest"}
+
+func TestImportsPointOneWay(t *testing.T) {
+	none(t, checkImports(sources(t, repository, tracked(t))))
+}
+
+// checkImports returns what the imports of the sources break.
+func checkImports(list []source) (findings []string) {
+	unplaced := map[string]bool{}
+	for _, s := range list {
+		rule, placed := layers[s.dir]
+		if !placed && !s.test {
+			unplaced[s.dir] = true
+		}
+		for _, spec := range s.file.Imports {
+			imported, _ := strconv.Unquote(spec.Path.Value)
+			inside, ours := strings.CutPrefix(imported, module+"/")
+			var reason string
+			switch {
+			case ours:
+				reason = rule.refuses(inside, s.test)
+			case !s.test:
+				reason = rule.refusesOutside(s.dir, imported)
+			}
+			if reason != "" {
+				findings = append(findings, fmt.Sprintf("%s:%d: imports %s: %s", s.name, s.line(spec), imported, reason))
+			}
+			if names := rule.not[inside]; ours && names != nil && !s.test {
+				findings = append(findings, s.uses(spec, inside, names)...)
+			}
+		}
+	}
+	for _, dir := range slices.Sorted(maps.Keys(unplaced)) {
+		findings = append(findings, dir+": has no place in the table of layers")
+	}
+	return findings
+}
+
+// refuses says why a package of the module may not be imported, or is empty. Tests may import all but
+// commands: what they need beyond the layer is real servers and the model.
+func (l layer) refuses(imported string, test bool) string {
+	switch {
+	case strings.HasPrefix(imported, "cmd/"):
+		return "nobody imports a command"
+	case test || slices.Contains(l.sees, imported):
+		return ""
+	case slices.ContainsFunc(forTests, func(dir string) bool { return below(imported, dir) }):
+		return "it is for tests"
+	case slices.Contains(l.sees, anything):
+		return ""
+	}
+	return "not in its layer"
+}
+
+// refusesOutside says why a package outside the module may not be imported, or is empty.
+func (l layer) refusesOutside(dir, imported string) string {
+	for library, home := range confined {
+		if below(imported, library) && dir != home {
+			return "only " + home + " may need it"
+		}
+	}
+	if slices.Contains(l.without, imported) {
+		return "a fold does no I/O and takes no chances"
+	}
+	standard := !strings.Contains(strings.Split(imported, "/")[0], ".")
+	if standard || l.libraries == nil {
+		return ""
+	}
+	for _, library := range l.libraries {
+		if below(imported, library) {
+			return ""
+		}
+	}
+	return "not one of its libraries"
+}
+
+// below reports whether an import path is that of dir or of a package in it.
+func below(imported, dir string) bool { return imported == dir || strings.HasPrefix(imported, dir+"/") }
+
+// uses finds names of an imported package.
+func (s source) uses(spec *ast.ImportSpec, imported string, names []string) (findings []string) {
+	local := path.Base(imported)
+	if spec.Name != nil {
+		local = spec.Name.Name
+	}
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		selector, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if x, ok := selector.X.(*ast.Ident); ok && x.Name == local && slices.Contains(names, selector.Sel.Name) {
+			findings = append(findings, fmt.Sprintf("%s:%d: uses %s.%s: not in its layer",
+				s.name, s.line(selector), imported, selector.Sel.Name))
+		}
+		return true
+	})
+	return findings
+}
+
+func TestWrongImportsAreFound(t *testing.T) {
+	file := func(name, imported, body string) []source {
+		tree := plant(name, "package p\n\nimport _ \""+imported+"\"\n"+body)
+		return sources(t, tree, []string{name})
+	}
+	for _, test := range []struct{ name, imported, want string }{
+		{"events/a.go", module + "/projections", "not in its layer"},
+		{"events/a.go", "github.com/nats-io/nats.go", "not one of its libraries"},
+		{"events/a.go", "google.golang.org/protobuf/proto", ""},
+		{"events/a.go", "encoding/binary", ""},
+		{"events/a_test.go", "pgregory.net/rapid", ""},
+		{"events/eventlog/a.go", module + "/projections", "not in its layer"},
+		{"projections/a.go", "os", "a fold does no I/O"},
+		{"projections/a_test.go", "os", ""},
+		{"consumers/a.go", module + "/projections/store", ""},
+		{"internal/gateway/a.go", module + "/internal/runtime", "not in its layer"},
+		{"internal/runtime/a.go", module + "/internal/gateway", ""},
+		{"internal/runtime/a.go", module + "/internal/lab/natstest", "it is for tests"},
+		{"internal/runtime/a_test.go", module + "/internal/lab/natstest", ""},
+		{"internal/runtime/a_test.go", module + "/cmd/receiptd", "nobody imports a command"},
+		{"cmd/receiptctl/a.go", module + "/internal/lab/bench", ""},
+		{"cmd/receiptd/a.go", module + "/internal/lab/sim", "it is for tests"},
+		{"internal/lab/bench/a.go", "github.com/jackc/pgx/v5/pgxpool", "only internal/lab/bench/peers may need it"},
+		{"internal/lab/bench/peers/a.go", "github.com/jackc/pgx/v5/pgxpool", ""},
+		{"cmd/receiptd/a.go", module + "/internal/lab/bench/peers", "not in its layer"},
+		{"internal/other/a.go", "fmt", "has no place in the table"},
+	} {
+		t.Run(test.name+" "+test.imported, func(t *testing.T) {
+			findings := checkImports(file(test.name, test.imported, ""))
+			if test.want == "" {
+				none(t, findings)
+				return
+			}
+			exactly(t, findings, test.want)
+		})
+	}
+	tree := plant("internal/gateway/a.go", "package gateway\n\nimport \""+module+"/events/eventlog\"\n\nvar a, b = eventlog.ErrClosed, eventlog.Open\n")
+	exactly(t, checkImports(sources(t, tree, []string{"internal/gateway/a.go"})), "uses events/eventlog.Open")
+}
