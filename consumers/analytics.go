@@ -14,7 +14,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
 	"github.com/receiptd/receiptd/projections/clickhouse"
 	"github.com/receiptd/receiptd/projections/store"
@@ -43,7 +42,7 @@ type Archive interface {
 	Archived(ctx context.Context, partition int) (first, last clickhouse.Position, err error)
 	// Replay calls f with every entry behind after, up to and with upto, in order; see [clickhouse.Store.Replay].
 	Replay(ctx context.Context, partition, partitions int, after, upto uint64,
-		f func(x projections.Entry, b *events.Batch, poison string) error) error
+		f func(*projections.Decoded) error) error
 }
 
 // SinkArchive is a sink that gives back what it took.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
-	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/projections"
 	"github.com/receiptd/receiptd/projections/clickhouse"
@@ -137,8 +136,8 @@ func (f *folding) fromArchive(ctx context.Context) error {
 			&eventlog.TrimmedError{Partition: w.partition, After: at, First: first}, f.stored.Sequence)
 	}
 	return w.a.sink.Replay(ctx, w.partition, w.a.log.Partitions(), at, first-1,
-		func(x projections.Entry, b *events.Batch, poison string) error {
-			if _, err := w.gen.applyDecoded(x, b, poison); err != nil {
+		func(x *projections.Decoded) error {
+			if _, err := w.gen.part.Apply(*x); err != nil {
 				return err
 			}
 			f.takeFacts()
@@ -177,8 +176,7 @@ func (f *folding) follow(ctx context.Context, healthy func()) error {
 // fold folds an entry and adds it to the block if the sink lacks it.
 func (f *folding) fold(ctx context.Context, e *eventlog.Entry) error {
 	w := f.w
-	x := entryOf(e)
-	if !f.block.Fits(x.At) {
+	if !f.block.Fits(e.Time.UnixMilli()) {
 		if err := f.handOver(ctx); err != nil {
 			return err
 		}
@@ -187,6 +185,7 @@ func (f *folding) fold(ctx context.Context, e *eventlog.Entry) error {
 	if err != nil {
 		return err
 	}
+	x := &w.gen.decoded
 	f.takeFacts()
 	if x.Sequence <= f.stored.Sequence {
 		return nil
@@ -194,10 +193,10 @@ func (f *folding) fold(ctx context.Context, e *eventlog.Entry) error {
 	if f.block.Rows() == 0 {
 		f.since = time.Now()
 	}
-	if w.gen.poison != "" {
-		return f.block.AddPoison(x, e.Subject, e.Data, w.gen.poison)
+	if x.Poison != "" {
+		return f.block.AddPoison(x, e.Subject, e.Data)
 	}
-	return f.block.Add(x, &w.gen.batch, outcomes, f.facts)
+	return f.block.Add(x, outcomes, f.facts)
 }
 
 // takeFacts takes what the entry just folded did.

@@ -208,7 +208,8 @@ func (w *archivist) insertRefused(ctx context.Context, b *clickhouse.Block, reas
 		return fmt.Errorf("read the entry that ClickHouse refuses: %w", err)
 	}
 	bytes := &clickhouse.Block{Partition: w.partition}
-	if err := bytes.AddRefused(entryOf(&e), e.Subject, e.Data, reason.Error()); err != nil {
+	x := placeOf(&e)
+	if err := bytes.AddRefused(&x, e.Subject, e.Data, reason.Error()); err != nil {
 		return err
 	}
 	if b.Position() != bytes.Position() {

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -69,11 +68,11 @@ func (r *replica) replayArchive(ctx context.Context, upto uint64) error {
 	}
 	return r.whileCheckpointing(ctx, func(ctx context.Context, kick chan<- struct{}) error {
 		return r.archive.Replay(ctx, r.w.partition, r.w.p.log.Partitions(), at, upto,
-			func(x projections.Entry, b *events.Batch, poison string) error {
-				if _, err := r.gen.applyDecoded(x, b, poison); err != nil {
+			func(x *projections.Decoded) error {
+				if _, err := r.gen.part.Apply(*x); err != nil {
 					return err
 				}
-				return r.folded(x.Sequence, b.Len(), upto, kick)
+				return r.folded(x.Sequence, x.Batch.Len(), upto, kick)
 			})
 	})
 }

@@ -26,8 +26,8 @@ func foldAll(t *testing.T, g *generation, log history.Log, between func() error)
 	var batch events.Batch
 	for _, e := range log {
 		batch.SetEvents(e.Events)
-		x := projections.Entry{Sequence: e.Sequence, At: e.At, Fingerprint: e.Sequence}
-		if _, err := g.applyDecoded(x, &batch, e.Poison); err != nil {
+		x := projections.Decoded{Sequence: e.Sequence, At: e.At, Fingerprint: e.Sequence, Batch: &batch, Poison: e.Poison}
+		if _, err := g.part.Apply(x); err != nil {
 			t.Fatal(err)
 		}
 		if err := between(); err != nil {

@@ -35,8 +35,8 @@ type generation struct {
 	failed        error          // of a checkpoint that was not committed
 	behind        sync.WaitGroup // a commit that the fold does not wait for
 
-	batch  events.Batch // decoded entry, the fold's
-	poison string       // why it could not be decoded; empty if it could
+	batch   events.Batch        // of decoded, for its memory
+	decoded projections.Decoded // the entry that was folded last
 }
 
 // genOptions is what all generations of a partition share.
@@ -72,31 +72,24 @@ func openGeneration(dir string, o genOptions) (*generation, error) {
 	return g, nil
 }
 
-func entryOf(e *eventlog.Entry) projections.Entry {
-	return projections.Entry{Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(*e)}
+// placeOf is an entry's place in the log, without its events.
+func placeOf(e *eventlog.Entry) projections.Decoded {
+	return projections.Decoded{Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(*e)}
 }
 
 // apply folds one log entry. An entry that cannot be decoded is kept as poison; one that a newer version wrote
 // is an error.
 func (g *generation) apply(e *eventlog.Entry, partitions int) ([]events.Outcome, error) {
+	g.decoded = placeOf(e)
+	g.decoded.Batch = &g.batch
 	switch err := events.DecodeEntry(e.Subject, e.Data, partitions, &g.batch); {
 	case errors.Is(err, events.ErrVersion):
 		// Not poison: a newer receiptd understands it, and would decide otherwise.
 		return nil, fmt.Errorf("entry %d: %w", e.Sequence, err)
 	case err != nil:
-		g.poison = err.Error()
-	default:
-		g.poison = ""
+		g.decoded.Poison = err.Error()
 	}
-	return g.applyDecoded(entryOf(e), &g.batch, g.poison)
-}
-
-// applyDecoded folds an entry that is decoded already, or why it could not be.
-func (g *generation) applyDecoded(x projections.Entry, b *events.Batch, poison string) ([]events.Outcome, error) {
-	if poison != "" {
-		return nil, g.part.ApplyPoison(x, poison)
-	}
-	return g.part.Apply(x, b)
+	return g.part.Apply(g.decoded)
 }
 
 // checkpoint brings everything folded so far into the store, for somebody who waits. After one that failed there is no

@@ -283,7 +283,7 @@ func (r *running) plant(t *testing.T, id string) {
 			}
 		}
 		batch.SetEvents(list)
-		if _, err := from.part.Apply(projections.Entry{Sequence: e.Sequence, At: e.Time.UnixMilli()}, &batch); err != nil {
+		if _, err := from.part.Apply(projections.Decoded{Sequence: e.Sequence, At: e.Time.UnixMilli(), Batch: &batch}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -67,7 +67,7 @@ func BenchmarkApply(b *testing.B) {
 			b.Fatal(err)
 		}
 		seq = 1
-		if _, err := part.Apply(projections.Entry{Sequence: seq, At: 1}, setup); err != nil {
+		if _, err := part.Apply(projections.Decoded{Sequence: seq, At: 1, Batch: setup}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -81,7 +81,7 @@ func BenchmarkApply(b *testing.B) {
 			b.StartTimer()
 		}
 		seq++
-		if _, err := part.Apply(projections.Entry{Sequence: seq, At: int64(seq)}, batches[i]); err != nil {
+		if _, err := part.Apply(projections.Decoded{Sequence: seq, At: int64(seq), Batch: batches[i]}); err != nil {
 			b.Fatal(err)
 		}
 		i++

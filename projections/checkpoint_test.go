@@ -50,8 +50,8 @@ func TestFailedApplyLeavesNothingBehind(t *testing.T) {
 			}
 			f.log = append(f.log, e)
 			f.batch.SetEvents(e.Events)
-			x := projections.Entry{Sequence: e.Sequence, At: e.At, Fingerprint: e.Sequence * 31}
-			if _, err := f.part.Apply(x, &f.batch); err == nil {
+			x := projections.Decoded{Sequence: e.Sequence, At: e.At, Fingerprint: e.Sequence * 31, Batch: &f.batch}
+			if _, err := f.part.Apply(x); err == nil {
 				f.commit()
 				continue
 			} else if !errors.Is(err, errDisk) {
@@ -62,7 +62,7 @@ func TestFailedApplyLeavesNothingBehind(t *testing.T) {
 				t.Fatalf("captured %v after a failure, error %v", c, err)
 			}
 			x.Sequence++
-			if _, err := f.part.Apply(x, &f.batch); !errors.Is(err, errDisk) {
+			if _, err := f.part.Apply(x); !errors.Is(err, errDisk) {
 				t.Fatalf("applied another entry after a failure: %v", err)
 			}
 			disk.calls = 1 << 30
@@ -120,7 +120,7 @@ func TestEntriesComeInOrder(t *testing.T) {
 			f.apply(e)
 			again := log[rapid.IntRange(0, slices.Index(sequences(log), e.Sequence)).Draw(t, "again")]
 			f.batch.SetEvents(again.Events)
-			if _, err := f.part.Apply(projections.Entry{Sequence: again.Sequence, At: again.At}, &f.batch); err == nil {
+			if _, err := f.part.Apply(projections.Decoded{Sequence: again.Sequence, At: again.At, Batch: &f.batch}); err == nil {
 				t.Fatalf("entry %d was applied after %d", again.Sequence, e.Sequence)
 			}
 		}

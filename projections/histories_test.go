@@ -94,15 +94,10 @@ func (f *fold) apply(e history.Entry) []events.Outcome {
 }
 
 func (f *fold) fold(e history.Entry) []events.Outcome {
-	x := projections.Entry{Sequence: e.Sequence, At: e.At, Fingerprint: e.Sequence * 31}
-	if e.Poison != "" {
-		if err := f.part.ApplyPoison(x, e.Poison); err != nil {
-			f.t.Fatalf("poison %d: %v", e.Sequence, err)
-		}
-		return nil
-	}
 	f.batch.SetEvents(e.Events)
-	out, err := f.part.Apply(x, &f.batch)
+	out, err := f.part.Apply(projections.Decoded{
+		Sequence: e.Sequence, At: e.At, Fingerprint: e.Sequence * 31, Batch: &f.batch, Poison: e.Poison,
+	})
 	if err != nil {
 		f.t.Fatalf("apply %d: %v", e.Sequence, err)
 	}

@@ -25,7 +25,7 @@ func TestParkedReceiptsOfAMomentAreNotWritten(t *testing.T) {
 			seq++
 			var b events.Batch
 			b.SetEvents(list)
-			outcomes, err := part.Apply(projections.Entry{Sequence: seq, At: 1}, &b)
+			outcomes, err := part.Apply(projections.Decoded{Sequence: seq, At: 1, Batch: &b})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -173,8 +173,8 @@ func (p *Partition) Position() (sequence, fingerprint uint64) {
 	return p.seq, p.fingerprint
 }
 
-// Entry says which log entry is applied.
-type Entry struct {
+// Decoded is a log entry as a fold takes it: its place in the log, and the events in it or why there are none.
+type Decoded struct {
 	// Sequence in the partition's stream. Entries come in the order of their sequences.
 	Sequence uint64
 	// At is the broker's timestamp in Unix milliseconds.
@@ -182,16 +182,26 @@ type Entry struct {
 	// Fingerprint tells the entry from another one that takes its sequence after the log lost its tail. A
 	// checkpoint carries that of the last entry it has.
 	Fingerprint uint64
+	// Batch has the events. It is not looked at in a poison entry, and not kept.
+	Batch *events.Batch
+	// Poison says why the entry could not be decoded; empty if it could.
+	Poison string
 }
 
 // Apply decides the events of one log entry, in order, and returns an outcome for each; the slice is
-// valid until the next Apply.
-func (p *Partition) Apply(x Entry, b *events.Batch) ([]events.Outcome, error) {
+// valid until the next Apply. A poison entry is kept: it has no events, and the fold goes on after it.
+func (p *Partition) Apply(x Decoded) ([]events.Outcome, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.begin(x); err != nil {
+	if err := p.begin(&x); err != nil {
 		return nil, err
 	}
+	if x.Poison != "" {
+		p.keepPoison(x.Sequence, x.At, x.Poison)
+		p.settle()
+		return nil, nil
+	}
+	b := x.Batch
 	p.entry.reset(x.Sequence, b)
 	p.outcomes = p.outcomes[:0]
 	for i := range b.Kinds {
@@ -210,20 +220,8 @@ func (p *Partition) Apply(x Entry, b *events.Batch) ([]events.Outcome, error) {
 	return p.outcomes, nil
 }
 
-// ApplyPoison keeps an entry that could not be decoded: it has no events, and the fold goes on after it.
-func (p *Partition) ApplyPoison(x Entry, reason string) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := p.begin(x); err != nil {
-		return err
-	}
-	p.keepPoison(x.Sequence, x.At, reason)
-	p.settle()
-	return nil
-}
-
 // begin moves position and clock, and lets go of the receipts that were parked for too long.
-func (p *Partition) begin(x Entry) error {
+func (p *Partition) begin(x *Decoded) error {
 	if p.failed != nil {
 		return p.failed
 	}

@@ -21,13 +21,13 @@ func BenchmarkReadRates(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if _, err := part.Apply(projections.Entry{Sequence: 1, At: 1}, setup); err != nil {
+	if _, err := part.Apply(projections.Decoded{Sequence: 1, At: 1, Batch: setup}); err != nil {
 		b.Fatal(err)
 	}
 	const day = 24 * projections.HourMillis
 	for i, batch := range batches {
 		at := int64(i) * day / int64(len(batches))
-		if _, err := part.Apply(projections.Entry{Sequence: uint64(i) + 2, At: at}, batch); err != nil {
+		if _, err := part.Apply(projections.Decoded{Sequence: uint64(i) + 2, At: at, Batch: batch}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -164,7 +164,7 @@ func TestStateKnowsWhetherItsCellsAreWhole(t *testing.T) {
 		}
 		whole = part.CellsWhole()
 		seq++
-		if err := part.ApplyPoison(projections.Entry{Sequence: seq, At: 1}, "no batch"); err != nil {
+		if _, err := part.Apply(projections.Decoded{Sequence: seq, At: 1, Poison: "no batch"}); err != nil {
 			t.Fatal(err)
 		}
 		c, err := part.Capture()
@@ -297,7 +297,7 @@ func TestRateQueriesAreBounded(t *testing.T) {
 	for i, list := range fewSenders(3, 4) {
 		var b events.Batch
 		b.SetEvents(list)
-		if _, err := part.Apply(projections.Entry{Sequence: uint64(i) + 1, At: 1}, &b); err != nil {
+		if _, err := part.Apply(projections.Decoded{Sequence: uint64(i) + 1, At: 1, Batch: &b}); err != nil {
 			t.Fatal(err)
 		}
 	}

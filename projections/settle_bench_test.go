@@ -14,11 +14,11 @@ func BenchmarkQueryBesideDirtyState(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if _, err := part.Apply(projections.Entry{Sequence: 1, At: 1}, setup); err != nil {
+	if _, err := part.Apply(projections.Decoded{Sequence: 1, At: 1, Batch: setup}); err != nil {
 		b.Fatal(err)
 	}
 	for i, batch := range batches {
-		if _, err := part.Apply(projections.Entry{Sequence: uint64(i) + 2, At: 2}, batch); err != nil {
+		if _, err := part.Apply(projections.Decoded{Sequence: uint64(i) + 2, At: 2, Batch: batch}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -66,7 +66,7 @@ func (f *fold) apply(evs ...events.Event) {
 		evs[i].App = testApp
 	}
 	f.batch.SetEvents(evs)
-	outcomes, err := f.part.Apply(projections.Entry{Sequence: f.sequence, At: int64(f.sequence)}, &f.batch)
+	outcomes, err := f.part.Apply(projections.Decoded{Sequence: f.sequence, At: int64(f.sequence), Batch: &f.batch})
 	if err != nil {
 		f.failure = err
 		return

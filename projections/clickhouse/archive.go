@@ -34,7 +34,7 @@ const (
 // in it, or why they could not be decoded. partitions is how many the log has. What f is given is valid during the call. An entry that is missing is an
 // [ErrArchive].
 func (s *Store) Replay(ctx context.Context, partition, partitions int, after, upto uint64,
-	f func(x projections.Entry, b *events.Batch, poison string) error) error {
+	f func(*projections.Decoded) error) error {
 	r := archiveReader{partitions: partitions, last: after, f: f}
 	for entries := uint64(archiveEntries); r.last < upto; {
 		to := min(r.last+entries, upto)
@@ -73,23 +73,22 @@ func (s *Store) replay(ctx context.Context, r *archiveReader, partition int, upt
 
 // archiveReader puts entries together from their rows.
 type archiveReader struct {
-	f          func(x projections.Entry, b *events.Batch, poison string) error
+	f          func(*projections.Decoded) error
 	partitions int
 
 	last uint64 // the last entry that was given to f
 	rows uint64
 
 	// The entry being read.
-	x      projections.Entry
+	x      projections.Decoded
 	events []events.Event
-	poison string
 	bytes  *bytesExtra // nil for an entry that is kept as rows
 	batch  events.Batch
 }
 
 func (r *archiveReader) row(rows driver.Rows) error {
 	var (
-		x             projections.Entry
+		x             projections.Decoded
 		e             events.Event
 		index         uint32
 		kind, outcome uint8
@@ -108,12 +107,12 @@ func (r *archiveReader) row(rows driver.Rows) error {
 		r.x = x
 	}
 	switch want := uint32(len(r.events)); {
-	case x != r.x:
+	case x.At != r.x.At || x.Fingerprint != r.x.Fingerprint:
 		return fmt.Errorf("%w: entry %d differs from itself", ErrArchive, x.Sequence)
-	case index != want || r.poison != "" || r.bytes != nil:
+	case index != want || r.x.Poison != "" || r.bytes != nil:
 		return fmt.Errorf("%w: event %d of entry %d follows event %d", ErrArchive, index, x.Sequence, int(want)-1)
 	case outcome == outcomePoison:
-		r.poison = e.Content
+		r.x.Poison = e.Content
 		return nil
 	case outcome == outcomeBytes:
 		r.bytes = &bytesExtra{}
@@ -158,11 +157,12 @@ func (r *archiveReader) flush() error {
 	if err := r.fill(); err != nil {
 		return err
 	}
-	if err := r.f(r.x, &r.batch, r.poison); err != nil {
+	r.x.Batch = &r.batch
+	if err := r.f(&r.x); err != nil {
 		return err
 	}
 	r.last = r.x.Sequence
-	r.x, r.events, r.poison, r.bytes = projections.Entry{}, r.events[:0], "", nil
+	r.x, r.events, r.bytes = projections.Decoded{}, r.events[:0], nil
 	return nil
 }
 
@@ -176,7 +176,7 @@ func (r *archiveReader) fill() error {
 	case errors.Is(err, events.ErrVersion):
 		return fmt.Errorf("entry %d: %w", r.x.Sequence, err)
 	case err != nil:
-		r.poison = err.Error()
+		r.x.Poison = err.Error()
 	}
 	return nil
 }

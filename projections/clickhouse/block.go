@@ -107,7 +107,8 @@ func monthOf(ms int64) int {
 
 // Add adds an entry that was folded: its events, what was decided about each, and what they did. It copies what it
 // keeps of the batch; the strings of facts stay valid anyway.
-func (b *Block) Add(x projections.Entry, batch *events.Batch, outcomes []events.Outcome, facts []projections.Fact) error {
+func (b *Block) Add(x *projections.Decoded, outcomes []events.Outcome, facts []projections.Fact) error {
+	batch := x.Batch
 	b.begin(x)
 	b.kept.reset(batch)
 	if batch.Len() == 0 {
@@ -149,16 +150,16 @@ func further(batch *events.Batch, facts []projections.Fact) (n int) {
 }
 
 // AddPoison adds an entry that could not be decoded, with its bytes and why.
-func (b *Block) AddPoison(x projections.Entry, subject string, data []byte, reason string) error {
-	return b.addBytes(x, outcomePoison, subject, data, reason)
+func (b *Block) AddPoison(x *projections.Decoded, subject string, data []byte) error {
+	return b.addBytes(x, outcomePoison, subject, data, x.Poison)
 }
 
 // AddRefused adds an entry as its bytes, because ClickHouse did not take the rows.
-func (b *Block) AddRefused(x projections.Entry, subject string, data []byte, reason string) error {
+func (b *Block) AddRefused(x *projections.Decoded, subject string, data []byte, reason string) error {
 	return b.addBytes(x, outcomeBytes, subject, data, reason)
 }
 
-func (b *Block) addBytes(x projections.Entry, outcome int8, subject string, data []byte, reason string) error {
+func (b *Block) addBytes(x *projections.Decoded, outcome int8, subject string, data []byte, reason string) error {
 	extra, err := json.Marshal(bytesExtra{Subject: subject, Data: data})
 	if err != nil {
 		return fmt.Errorf("encode entry: %w", err)
@@ -207,7 +208,7 @@ func (b *Block) slice(from, to int) *Block {
 	}
 }
 
-func (b *Block) begin(x projections.Entry) {
+func (b *Block) begin(x *projections.Decoded) {
 	if b.First == 0 {
 		b.First, b.month = x.Sequence, monthOf(x.At)
 	}
@@ -215,7 +216,7 @@ func (b *Block) begin(x projections.Entry) {
 }
 
 // rows adds rows with everything empty but where, and returns the first one.
-func (b *Block) rows(x projections.Entry, n int) int {
+func (b *Block) rows(x *projections.Decoded, n int) int {
 	from := b.Rows()
 	b.ready = nil
 	b.partition = repeated(b.partition, n, uint16(b.Partition))

@@ -44,8 +44,8 @@ func TestEveryFactIsARow(t *testing.T) {
 	f := newFolder(t)
 	b := &Block{Partition: 3}
 	f.talk(b)
-	must(t, b.AddPoison(projections.Entry{Sequence: 8, At: f.x.At, Fingerprint: 8}, "some.subject", []byte{0, 255}, "it is broken"))
-	must(t, b.Add(projections.Entry{Sequence: 9, At: f.x.At, Fingerprint: 9}, &events.Batch{}, nil, nil))
+	must(t, b.AddPoison(&projections.Decoded{Sequence: 8, At: f.x.At, Fingerprint: 8, Poison: "it is broken"}, "some.subject", []byte{0, 255}))
+	must(t, b.Add(&projections.Decoded{Sequence: 9, At: f.x.At, Fingerprint: 9, Batch: &events.Batch{}}, nil, nil))
 	must(t, s.Insert(ctx, b, b.Token(0)))
 	rows, err := s.conn.Query(ctx, "SELECT concat(sequence, '.', `index`, '.', fact, ' ', toString(kind), ' ', toString(outcome), ' ', `group`, ' ', "+
 		"user, '/', peer, ' ', message, ' ', content, ' | ', sender, ' ', took_ms, ' ', eligible, ' ', readers) FROM events ORDER BY sequence, `index`, fact")
@@ -199,19 +199,19 @@ func TestArchiveGivesBackTheEvents(t *testing.T) {
 	f := newFolder(t)
 	b := &Block{Partition: 3}
 	f.talk(b)
-	must(t, b.AddPoison(projections.Entry{Sequence: 8, At: f.x.At, Fingerprint: 8}, "some.subject", []byte{0, 255}, "it is broken"))
+	must(t, b.AddPoison(&projections.Decoded{Sequence: 8, At: f.x.At, Fingerprint: 8, Poison: "it is broken"}, "some.subject", []byte{0, 255}))
 	must(t, s.Insert(ctx, b, b.Token(0)))
 	again := newFolder(t)
 	c := &Block{Partition: 3}
 	var poison string
 	read := func(after, upto uint64) error {
-		return s.Replay(ctx, 3, 4, after, upto, func(x projections.Entry, b *events.Batch, p string) error {
-			if poison = p; p != "" {
-				return c.AddPoison(x, "some.subject", []byte{0, 255}, p)
+		return s.Replay(ctx, 3, 4, after, upto, func(x *projections.Decoded) error {
+			if poison = x.Poison; poison != "" {
+				return c.AddPoison(x, "some.subject", []byte{0, 255})
 			}
-			outcomes, err := again.part.Apply(x, b)
+			outcomes, err := again.part.Apply(*x)
 			must(t, err)
-			return c.Add(x, b, outcomes, again.part.TakeFacts(nil))
+			return c.Add(x, outcomes, again.part.TakeFacts(nil))
 		})
 	}
 	must(t, read(0, 3))

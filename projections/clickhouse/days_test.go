@@ -195,13 +195,10 @@ func (d *daysTest) step(k int) {
 }
 
 func (d *daysTest) fold(f *tracked, e *history.Entry) {
-	x := projections.Entry{Sequence: e.Sequence, At: e.At, Fingerprint: e.Sequence}
-	if e.Poison != "" {
-		must(d.t, f.part.ApplyPoison(x, e.Poison))
-		return
-	}
 	f.batch.SetEvents(e.Events)
-	_, err := f.part.Apply(x, &f.batch)
+	_, err := f.part.Apply(projections.Decoded{
+		Sequence: e.Sequence, At: e.At, Fingerprint: e.Sequence, Batch: &f.batch, Poison: e.Poison,
+	})
 	must(d.t, err)
 }
 

@@ -46,13 +46,13 @@ type folder struct {
 	part  *projections.Partition
 	batch events.Batch
 	facts []projections.Fact
-	x     projections.Entry
+	x     projections.Decoded
 }
 
 func newFolder(t testing.TB) *folder {
 	part, err := projections.Open(3, nothing{}, projections.Options{CacheBytes: 1 << 40, KeepFacts: true, TrackCells: true})
 	must(t, err)
-	return &folder{t: t, part: part, x: projections.Entry{At: 1_700_000_000_000}}
+	return &folder{t: t, part: part, x: projections.Decoded{At: 1_700_000_000_000}}
 }
 
 // add folds events as the next entry, some time after the one before, and adds it to a block.
@@ -62,10 +62,11 @@ func (f *folder) add(b *Block, after int64, evs ...events.Event) {
 	f.x.At += after
 	f.x.Fingerprint = f.x.Sequence * 0x9e3779b97f4a7c15
 	f.batch.SetEvents(evs)
-	outcomes, err := f.part.Apply(f.x, &f.batch)
+	f.x.Batch = &f.batch
+	outcomes, err := f.part.Apply(f.x)
 	must(f.t, err)
 	f.facts = f.part.TakeFacts(f.facts[:0])
-	must(f.t, b.Add(f.x, &f.batch, outcomes, f.facts))
+	must(f.t, b.Add(&f.x, outcomes, f.facts))
 }
 
 // traffic is a generator whose apps and groups are in the block already.

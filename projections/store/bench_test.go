@@ -70,7 +70,7 @@ func (x *bench) apply(list []events.Event) {
 	x.b.Helper()
 	x.seq++
 	x.batch.SetEvents(list)
-	if _, err := x.p.Apply(projections.Entry{Sequence: x.seq, At: int64(x.seq)}, &x.batch); err != nil {
+	if _, err := x.p.Apply(projections.Decoded{Sequence: x.seq, At: int64(x.seq), Batch: &x.batch}); err != nil {
 		x.b.Fatal(err)
 	}
 }

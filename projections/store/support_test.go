@@ -66,15 +66,9 @@ func fold(t testing.TB, p *projections.Partition, log history.Log) {
 		if e.Sequence <= at {
 			continue
 		}
-		x := projections.Entry{Sequence: e.Sequence, At: e.At, Fingerprint: e.Sequence}
-		var err error
-		if e.Poison != "" {
-			err = p.ApplyPoison(x, e.Poison)
-		} else {
-			batch.SetEvents(e.Events)
-			_, err = p.Apply(x, &batch)
-		}
-		if err != nil {
+		batch.SetEvents(e.Events)
+		x := projections.Decoded{Sequence: e.Sequence, At: e.At, Fingerprint: e.Sequence, Batch: &batch, Poison: e.Poison}
+		if _, err := p.Apply(x); err != nil {
 			t.Fatal(err)
 		}
 	}

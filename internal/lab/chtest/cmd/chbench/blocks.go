@@ -34,13 +34,14 @@ func (f *folder) open(partition int) (err error) {
 }
 
 // fold folds the batch and adds it to the block.
-func (f *folder) fold(x projections.Entry) error {
-	outcomes, err := f.part.Apply(x, &f.batch)
+func (f *folder) fold(x projections.Decoded) error {
+	x.Batch = &f.batch
+	outcomes, err := f.part.Apply(x)
 	if err != nil {
 		return err
 	}
 	f.facts = f.part.TakeFacts(f.facts[:0])
-	return f.block.Add(x, &f.batch, outcomes, f.facts)
+	return f.block.Add(&x, outcomes, f.facts)
 }
 
 // makeAgain folds the log once more, into the blocks of inserts.
@@ -75,7 +76,7 @@ func makeBlocks(ctx context.Context, log *eventlog.Log, partition int, blocks []
 				err = events.DecodeEntry(e.Subject, e.Data, log.Partitions(), &f.batch)
 			}
 			if err == nil {
-				err = f.fold(projections.Entry{Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(e)})
+				err = f.fold(projections.Decoded{Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(e)})
 			}
 			if err != nil {
 				return err

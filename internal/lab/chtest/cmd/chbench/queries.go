@@ -177,7 +177,7 @@ func fill(ctx context.Context, store *ch.Store, c *cli) (rows uint64, err error)
 	if err != nil {
 		return 0, err
 	}
-	f := &filler{store: store, x: projections.Entry{At: first}}
+	f := &filler{store: store, x: projections.Decoded{At: first}}
 	if err := f.open(0); err != nil {
 		return 0, err
 	}
@@ -209,7 +209,7 @@ func fill(ctx context.Context, store *ch.Store, c *cli) (rows uint64, err error)
 type filler struct {
 	folder
 	store *ch.Store
-	x     projections.Entry
+	x     projections.Decoded
 	step  int64 // between entries, ms
 	rows  uint64
 }
