@@ -50,8 +50,8 @@ type Batch struct {
 	Times   []int64
 	Content []uint32
 
-	// Extras are the fields of the rare kinds, in the order of their events.
-	Extras []Extra
+	// Attributes are the fields of the rare kinds, in the order of their events.
+	Attributes []Attributes
 
 	scratch scratch
 }
@@ -65,9 +65,9 @@ const (
 	FlagStrict
 )
 
-// Extra holds what only rare kinds carry: group.created, group.role, app.configured, statistic.seen.
+// Attributes are the fields that only rare kinds carry: group.created, group.role, app.configured, statistic.seen.
 // Unlike the rest of a batch its settings are made anew by each decode, so they may be kept.
-type Extra struct {
+type Attributes struct {
 	// Event is the index of the event in the columns.
 	Event    uint32
 	Role     Role
@@ -110,24 +110,24 @@ func (b *Batch) Event(i int, e *Event) {
 	if len(b.Content) > 0 && b.Content[i] != None {
 		e.Content = b.Contents[b.Content[i]]
 	}
-	if x := b.Extra(i); x != nil {
+	if x := b.AttributesOf(i); x != nil {
 		e.Role, e.Members, e.Admins = x.Role, x.Members, x.Admins
 		e.Settings, e.Revision, e.Upto = x.Settings, x.Revision, x.Upto
 	}
 }
 
-// Extra returns the rare fields of the i-th event, or nil if its kind has none.
-func (b *Batch) Extra(i int) *Extra {
-	if !forms[b.Kinds[i]].extra {
+// AttributesOf returns the rare fields of the i-th event, or nil if its kind has none.
+func (b *Batch) AttributesOf(i int) *Attributes {
+	if !layouts[b.Kinds[i]].attributes {
 		return nil
 	}
-	n, ok := slices.BinarySearchFunc(b.Extras, uint32(i), func(x Extra, i uint32) int {
+	n, ok := slices.BinarySearchFunc(b.Attributes, uint32(i), func(x Attributes, i uint32) int {
 		return cmp.Compare(x.Event, i)
 	})
 	if !ok {
 		return nil
 	}
-	return &b.Extras[n]
+	return &b.Attributes[n]
 }
 
 func (b *Batch) reset() {
@@ -142,8 +142,8 @@ func (b *Batch) reset() {
 	b.User = b.User[:0]
 	b.Times = b.Times[:0]
 	b.Content = b.Content[:0]
-	clear(b.Extras) // lets go of settings
-	b.Extras = b.Extras[:0]
+	clear(b.Attributes) // lets go of settings
+	b.Attributes = b.Attributes[:0]
 	b.scratch.reset()
 }
 
@@ -151,10 +151,10 @@ func (b *Batch) reset() {
 // relations between its tables, and what filling it needs on the way.
 type scratch struct {
 	arena   arena
-	strings []string // of the extras; see Batch.allocStrings
+	strings []string // of the attributes; see Batch.allocStrings
 
-	apps  []string
-	links []link // beside Batch.Conversations
+	apps     []string
+	convKeys []convKey // beside Batch.Conversations
 
 	raw     []byte // the decompressed payload
 	columns columns
@@ -166,13 +166,13 @@ func (s *scratch) reset() {
 	s.arena.reset()
 	s.strings = s.strings[:0]
 	s.apps = s.apps[:0]
-	s.links = s.links[:0]
-	clear(s.columns.extras) // lets go of the entry
-	s.columns.extras = s.columns.extras[:0]
+	s.convKeys = s.convKeys[:0]
+	clear(s.columns.attributes) // lets go of the entry
+	s.columns.attributes = s.columns.attributes[:0]
 }
 
-// link says what a conversation refers to.
-type link struct {
+// convKey identifies a conversation by its type and the indices of what it is made of.
+type convKey struct {
 	app  uint32 // index into scratch.apps
 	typ  convType
 	a, b uint32 // indices into Batch.Users of the users of a single chat, in this order

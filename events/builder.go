@@ -102,14 +102,14 @@ func (b *Batch) add(x *index, e *Event) {
 	if !e.Kind.Valid() {
 		panic("events: event of unknown kind in a batch")
 	}
-	f := &forms[e.Kind]
+	f := &layouts[e.Kind]
 	conv, msg, user := uint32(0), uint32(None), uint32(None)
 	if f.message {
 		conv, msg = x.message(b, f, e)
 	} else {
 		conv = x.conversation(b, f, e)
 	}
-	if l := &b.scratch.links[conv]; l.typ == convSingle {
+	if l := &b.scratch.convKeys[conv]; l.typ == convSingle {
 		if user = l.a; b.Conversations[conv].A != e.User {
 			user = l.b
 		}
@@ -128,15 +128,15 @@ func (b *Batch) add(x *index, e *Event) {
 	b.Conv = append(b.Conv, conv)
 	b.Msg = append(b.Msg, msg)
 	b.User = append(b.User, user)
-	if f.extra {
-		b.setExtra(uint32(b.Len()-1), e)
-		x.size += extraSize(e)
+	if f.attributes {
+		b.setAttributes(uint32(b.Len()-1), e)
+		x.size += attributesSize(e)
 	}
 	x.optional(b, f, e)
 }
 
 // optional keeps what only some events have. A column begins with the first event that needs it.
-func (x *index) optional(b *Batch, f *form, e *Event) {
+func (x *index) optional(b *Batch, f *layout, e *Event) {
 	if e.Time != 0 || len(b.Times) > 0 {
 		b.Times = pad(b.Times, b.Len()-1, 0)
 		b.Times = append(b.Times, e.Time)
@@ -172,7 +172,7 @@ func (c *Conversation) of(e *Event) bool {
 }
 
 // conversation returns the index of the conversation of e, new or not.
-func (x *index) conversation(b *Batch, f *form, e *Event) uint32 {
+func (x *index) conversation(b *Batch, f *layout, e *Event) uint32 {
 	if x.started && b.Conversations[x.conv].App == e.App {
 		if b.Conversations[x.conv].of(e) {
 			return x.conv
@@ -180,7 +180,7 @@ func (x *index) conversation(b *Batch, f *form, e *Event) uint32 {
 	} else {
 		x.app = x.appOf(b, e.App)
 	}
-	l := link{app: x.app, a: None, b: None}
+	l := convKey{app: x.app, a: None, b: None}
 	c := Conversation{}
 	var scope uint64
 	var id string
@@ -207,7 +207,7 @@ func (x *index) conversation(b *Batch, f *form, e *Event) uint32 {
 		}
 		conv = x.conversations.insert(scope, id, hash)
 		b.Conversations = append(b.Conversations, c)
-		b.scratch.links = append(b.scratch.links, l)
+		b.scratch.convKeys = append(b.scratch.convKeys, l)
 		x.size += tableSize + idSize + len(c.Group)
 	}
 	x.conv, x.started = conv, true
@@ -248,7 +248,7 @@ func (x *index) content(b *Batch, content string) uint32 {
 }
 
 // message returns the indices of the conversation and the message of e, new or not.
-func (x *index) message(b *Batch, f *form, e *Event) (conv, msg uint32) {
+func (x *index) message(b *Batch, f *layout, e *Event) (conv, msg uint32) {
 	recent := &x.recent[recentSlot(e.Message)]
 	if int(*recent) < len(b.Messages) {
 		m := &b.Messages[*recent]

@@ -26,7 +26,7 @@ func (b *Batch) decode(data []byte) error {
 	if err != nil {
 		return within("entry", err)
 	}
-	var fields [batchExtras + 1][]byte
+	var fields [batchAttributes + 1][]byte
 	if err := b.split(payload, fields[:]); err != nil {
 		return within("batch", err)
 	}
@@ -124,18 +124,18 @@ func (b *Batch) split(payload []byte, fields [][]byte) error {
 				return malformed("contents: %d bytes after %d contents", len(value), len(b.Contents))
 			}
 			b.Contents = append(b.Contents, s.arena.copyBytes(value))
-		case batchExtras:
-			if len(s.columns.extras) == MaxBatchEvents {
-				return malformed("extras: more than %d", MaxBatchEvents)
+		case batchAttributes:
+			if len(s.columns.attributes) == MaxBatchEvents {
+				return malformed("attributes: more than %d", MaxBatchEvents)
 			}
-			s.columns.extras = append(s.columns.extras, value)
+			s.columns.attributes = append(s.columns.attributes, value)
 		}
 		return nil
 	})
 }
 
 // maxAppBytes bounds an app key, "org#app".
-const maxAppBytes = 2*MaxAppNameBytes + 1
+const maxAppBytes = 2*maxAppNameBytes + 1
 
 // columns are the columns that hold references, and tables the batch does not show, while a batch is
 // decoded.
@@ -146,7 +146,7 @@ type columns struct {
 	conversations                  []uint32
 	contentGaps, contentRefs       []uint32
 	groups, messages               []string
-	extras                         [][]byte
+	attributes                     [][]byte
 	ids                            idReader
 }
 

@@ -109,7 +109,7 @@ const (
 // uuidPairs are where the pairs of digits of a UUID begin.
 var uuidPairs = [16]uint8{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34}
 
-// parseUUID reads a UUID in its canonical form, in lower case; s is as long as one.
+// parseUUID reads a UUID in its canonical notation, in lower case; s is as long as one.
 func parseUUID(dst *[16]byte, s string) bool {
 	if len(s) != uuidSize || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return false

@@ -9,7 +9,7 @@ import (
 // Duration is a time.Duration that reads and writes itself as text like "72h" or "30m".
 type Duration time.Duration
 
-// MarshalText writes the shortest form: "72h", not "72h0m0s".
+// MarshalText writes the shortest notation: "72h", not "72h0m0s".
 func (d Duration) MarshalText() ([]byte, error) {
 	s := time.Duration(d).String()
 	if strings.HasSuffix(s, "m0s") {

@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// The wire form is described in schema/events.proto; this file writes it and decode.go reads it.
+// The wire format is described in schema/events.proto; this file writes it and decode.go reads it.
 
 const (
 	entryVersion = 1
@@ -49,7 +49,7 @@ const (
 	batchContents
 	batchContentGaps
 	batchContentRefs
-	batchExtras
+	batchAttributes
 )
 
 // batchNames are the fields by number; repeated strings and messages have no name here.
@@ -156,13 +156,13 @@ func (w *encoder) batch(b *Batch) (text int) {
 	}
 	raw = appendColumn(raw, batchContentGaps, w.contentGaps)
 	raw = appendColumn(raw, batchContentRefs, w.contentRefs)
-	extras := len(raw)
-	for i := range b.Extras {
-		w.scratch = appendExtra(w.scratch[:0], &b.Extras[i])
-		raw = appendBytes(raw, batchExtras, w.scratch)
+	attributes := len(raw)
+	for i := range b.Attributes {
+		w.scratch = appendAttributes(w.scratch[:0], &b.Attributes[i])
+		raw = appendBytes(raw, batchAttributes, w.scratch)
 	}
 	w.raw = raw
-	return text + len(raw) - extras
+	return text + len(raw) - attributes
 }
 
 // runs writes what the events are and their messages and conversations.
@@ -182,7 +182,7 @@ func (w *encoder) runs(b *Batch) {
 		if flags != 0 {
 			w.runFlags.add(uint64(b.Flags[i]))
 		}
-		if forms[b.Kinds[i]].message {
+		if layouts[b.Kinds[i]].message {
 			w.messageRefsOf(b, i, end, &messages)
 		} else {
 			for _, conv := range b.Conv[i:end] {
@@ -258,7 +258,7 @@ func (w *encoder) conversation(b *Batch, conv uint32) {
 func (w *encoder) participants(b *Batch) {
 	known := uint32(0) // conversations
 	for i, conv := range b.Conv {
-		l := &b.scratch.links[conv]
+		l := &b.scratch.convKeys[conv]
 		if conv == known {
 			known++
 			if l.typ == convSingle {
@@ -290,7 +290,7 @@ func (w *encoder) user(user uint32) {
 
 func (w *encoder) tables(b *Batch) {
 	for i := range b.Conversations {
-		l := &b.scratch.links[i]
+		l := &b.scratch.convKeys[i]
 		w.conversations.add(uint64(l.app)<<2 | uint64(l.typ))
 		if l.typ == convGroup {
 			w.groups.add(b.Conversations[i].Group)

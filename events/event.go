@@ -103,13 +103,13 @@ var kindsByName = func() map[string]Kind {
 	return m
 }()
 
-// KindByName returns the kind with the public name, for example "message.read".
-func KindByName(name string) (Kind, bool) {
+// kindByName returns the kind with the public name, for example "message.read".
+func kindByName(name string) (Kind, bool) {
 	k, ok := kindsByName[name]
 	return k, ok
 }
 
-// String is the public name of the kind, as in the "type" field of the JSON form.
+// String is the public name of the kind, as in the "type" field of the JSON format.
 func (k Kind) String() string {
 	if k == KindUnknown || k >= kindEnd {
 		return "unknown"
@@ -124,9 +124,9 @@ func (k Kind) Valid() bool { return k > KindUnknown && k < kindEnd }
 // are refused them.
 func (k Kind) Internal() bool { return k == AppConfigured || k == StatisticSeen }
 
-// OfConversation reports whether events of this kind name a conversation (Group or Peer), which
+// namesConversation reports whether events of this kind name a conversation (Group or Peer), which
 // decides their partition.
-func (k Kind) OfConversation() bool { return k.Valid() && !k.Internal() }
+func (k Kind) namesConversation() bool { return k.Valid() && !k.Internal() }
 
 // Role is a member's role in a group.
 type Role uint8

@@ -45,7 +45,7 @@ var eventFields = [...]struct {
 	eventTime:    {"time", protowire.VarintType},
 }
 
-// AppendEventList appends events in the public protobuf form, the message EventList of
+// AppendEventList appends events in the public protobuf format, the message EventList of
 // schema/events.proto, to dst. App is not part of it, and neither is what only internal kinds have.
 func AppendEventList(dst []byte, events []Event) []byte {
 	var buf []byte
@@ -86,7 +86,7 @@ func appendEvent(dst []byte, e *Event) []byte {
 // but its strings and lists hold until data is changed.
 //
 // It is strict: unknown fields and fields that occur twice are refused. Bad input is an
-// [*EventError], with the fields' names of the protobuf form, or [ErrNoEvents]. The events before a
+// [*EventError], with the fields' names of the protobuf format, or [ErrNoEvents]. The events before a
 // bad one have been handed to f by then. An error of f ends the decoding and is returned as it is.
 // Usual events are decoded without allocating.
 func DecodeEventList(data []byte, f func(i int, e *Event) error) error {
@@ -154,7 +154,7 @@ func (e *Event) decode(data []byte) *FieldError {
 func (e *Event) set(f *wireField) *FieldError {
 	switch f.num {
 	case eventKind:
-		if e.Kind = Kind(f.value); f.value >= uint64(kindEnd) || !e.Kind.OfConversation() {
+		if e.Kind = Kind(f.value); f.value >= uint64(kindEnd) || !e.Kind.namesConversation() {
 			return &FieldError{"kind", fmt.Sprintf("%d is not a kind that producers may send", f.value)}
 		}
 	case eventMessage:
@@ -197,7 +197,7 @@ func (e *Event) addID(f *wireField) *FieldError {
 	return nil
 }
 
-// protobufNames gives an [*EventError] about the JSON form the names of the protobuf form.
+// protobufNames gives an [*EventError] about the JSON format the field names of the protobuf format.
 func protobufNames(err error) error {
 	bad, ok := err.(*EventError)
 	if !ok {

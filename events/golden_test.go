@@ -67,7 +67,7 @@ func goldens() map[string][]Event {
 	}
 }
 
-// goldenIDs are ids of every form a table keeps.
+// goldenIDs are ids of every shape a table keeps.
 func goldenIDs(app string) []Event {
 	var evs []Event
 	for _, user := range []string{

@@ -8,14 +8,14 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Form is how a body holds events.
-type Form uint8
+// Format is how a body holds events.
+type Format uint8
 
 const (
-	// FormJSON is one JSON object, or an array of objects; the first byte tells which.
-	FormJSON Form = iota
-	// FormNDJSON is one JSON object a line. Blank lines are skipped.
-	FormNDJSON
+	// FormatJSON is one JSON object, or an array of objects; the first byte tells which.
+	FormatJSON Format = iota
+	// FormatNDJSON is one JSON object a line. Blank lines are skipped.
+	FormatNDJSON
 )
 
 // ErrNoEvents is returned for a body that holds no event at all.
@@ -47,7 +47,7 @@ func eventError(index int, err error) error {
 	return &EventError{Index: index, Field: bad.Field, Problem: bad.Problem}
 }
 
-// Decoder reads events from their public JSON form. It is strict: fields that the kind does not
+// Decoder reads events from their public JSON format. It is strict: fields that the kind does not
 // have, repeated fields and nulls are refused, and so are the internal kinds. The zero value is
 // ready. A Decoder that is used again allocates nothing for usual events; it is for one goroutine
 // at a time.
@@ -67,9 +67,9 @@ type Decoder struct {
 //
 // Bad input is an [*EventError], or [ErrNoEvents]. The events before a bad one have been handed to f
 // by then. An error of f ends the decoding and is returned as it is.
-func (d *Decoder) Decode(body []byte, form Form, f func(i int, e *Event) error) error {
+func (d *Decoder) Decode(body []byte, format Format, f func(i int, e *Event) error) error {
 	d.reset()
-	if form == FormNDJSON {
+	if format == FormatNDJSON {
 		return d.decodeLines(body, f)
 	}
 	body = skipSpace(body)

@@ -11,15 +11,15 @@ import (
 // timeLayout is RFC 3339 with exactly three digits of milliseconds.
 const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 
-// AppendTime appends a time in Unix milliseconds as the public form writes it, RFC 3339 with
+// AppendTime appends a time in Unix milliseconds as the public format has it, RFC 3339 with
 // milliseconds in UTC, without quotes.
 func AppendTime(dst []byte, ms int64) []byte {
 	return time.UnixMilli(ms).UTC().AppendFormat(dst, timeLayout)
 }
 
-// AppendJSON appends the public JSON form of a valid event: the type first, then the fields in the
-// order in which their kind lists them, without those that are empty. App is not part of the form.
-// The internal kinds, which [Decoder] refuses, have a form too, for people to read.
+// AppendJSON appends the public JSON format of a valid event: the type first, then the fields in the
+// order in which their kind lists them, without those that are empty. App is not part of the format.
+// The internal kinds, which [Decoder] refuses, are written too, for people to read.
 func AppendJSON(dst []byte, e *Event) []byte {
 	dst = append(dst, `{"type":"`...)
 	dst = append(dst, e.Kind.String()...)

@@ -90,7 +90,7 @@ func (d *Decoder) readType() error {
 	if err != nil {
 		return err
 	}
-	kind, ok := KindByName(name)
+	kind, ok := kindByName(name)
 	switch {
 	case !ok:
 		return fieldErrorf("type", "unknown type %q", clip(name))

@@ -199,7 +199,7 @@ func interpret(t testing.TB, data []byte) []Event {
 		apps: b.strings("apps"), groupIDs: interpretIDs(b.sub("groups")), messageIDs: interpretIDs(b.sub("messages")),
 		userIDs: interpretIDs(b.sub("users")), sideBits: b.get("sides").Bytes(),
 		messageRefs: b.list("message_refs"), messageRuns: b.list("message_runs"), conversationRefs: b.list("conversation_refs"),
-		userRefs: b.list("user_refs"), conversations: b.list("conversations"), extras: b.list("extras"),
+		userRefs: b.list("user_refs"), conversations: b.list("conversations"), attributes: b.list("attributes"),
 	}
 	flags := b.list("run_flags")
 	for i, kind := range b.list("run_kinds") {
@@ -219,7 +219,7 @@ type interpreter struct {
 	apps, groupIDs, messageIDs, userIDs []string
 	messageRefs, messageRuns            queue
 	conversationRefs, userRefs          queue
-	conversations, extras               queue
+	conversations, attributes           queue
 	sideBits                            []byte
 	sides                               int
 	groupCount, left, message           int
@@ -285,7 +285,7 @@ func (p *interpreter) event(kind Kind) Event {
 	}
 	switch kind {
 	case GroupCreated, GroupRole, AppConfigured, StatisticSeen:
-		interpretExtra(&e, protoMsg{p.extras.next().Message()})
+		interpretAttributes(&e, protoMsg{p.attributes.next().Message()})
 	}
 	return e
 }
@@ -307,7 +307,7 @@ func (p *interpreter) optional(b protoMsg) {
 	}
 }
 
-func interpretExtra(e *Event, x protoMsg) {
+func interpretAttributes(e *Event, x protoMsg) {
 	e.Role = Role(x.get("role").Enum())
 	e.Members, e.Admins = x.strings("members"), x.strings("admins")
 	e.Revision, e.Upto = x.uint("revision"), x.uint("upto")

@@ -53,15 +53,6 @@ func unescape(token string) (text string, ok bool) {
 	return string(b), true
 }
 
-// parseIDToken unescapes and checks an id.
-func parseIDToken(token string) (id, problem string) {
-	id, ok := unescape(token)
-	if !ok {
-		return "", escapeProblem
-	}
-	return id, IDProblem(id)
-}
-
 // appendAppTokens appends "<org>.<app>" for a valid app key. The error wraps [ErrBadSubject].
 func appendAppTokens(dst []byte, key string) ([]byte, error) {
 	org, app, ok := strings.Cut(key, "#")

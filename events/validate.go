@@ -11,7 +11,7 @@ import (
 
 // FieldError says what is wrong with one field of an event or of settings.
 type FieldError struct {
-	// Field is the field's name in the public JSON form: "from", "members[3]",
+	// Field is the field's name in the public JSON format: "from", "members[3]",
 	// "group_receipts.validity".
 	Field string
 	// Problem completes the sentence the name begins, such as "missing" or "129 bytes, at most 128".
@@ -24,7 +24,7 @@ func fieldErrorf(field, format string, args ...any) error {
 	return &FieldError{Field: field, Problem: fmt.Sprintf(format, args...)}
 }
 
-// field is a field of the public JSON form. The same [Event] field has another name in some kinds:
+// field is a field of the public JSON format. The same [Event] field has another name in some kinds:
 // Message is "id" in message.sent, and User is "from" there and "owner" in group.created.
 type field uint8
 
@@ -184,8 +184,8 @@ func (e *Event) fields(rule *kindRule) fieldSet {
 // validate checks an event of a valid kind whose given fields are present.
 func (e *Event) validate(present fieldSet) error {
 	rule := &kindRules[e.Kind]
-	if extra := present &^ rule.allowed; extra != 0 {
-		return fieldErrorf(fieldNames[extra.first()], "not allowed in %s", e.Kind)
+	if surplus := present &^ rule.allowed; surplus != 0 {
+		return fieldErrorf(fieldNames[surplus.first()], "not allowed in %s", e.Kind)
 	}
 	if missing := rule.required &^ present; missing != 0 {
 		return &FieldError{fieldNames[missing.first()], "missing"}

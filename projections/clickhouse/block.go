@@ -289,7 +289,7 @@ func (b *Block) event(n int, batch *events.Batch, i int, outcome events.Outcome)
 	}
 	b.receipt[n] = batch.Flags[i]&events.FlagReceipt != 0
 	b.strict[n] = batch.Flags[i]&events.FlagStrict != 0
-	if extra := batch.Extra(i); extra != nil {
+	if extra := batch.AttributesOf(i); extra != nil {
 		text, err := json.Marshal(eventExtra{
 			Role: extra.Role, Members: extra.Members, Admins: extra.Admins,
 			Settings: extra.Settings, Revision: extra.Revision, Upto: extra.Upto,

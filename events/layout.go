@@ -10,10 +10,10 @@ const (
 	convTypeEnd
 )
 
-// form says what the log keeps of an event of a kind, beside the columns every event has. It is part
+// layout says what the log keeps of an event of a kind, beside the columns every event has. It is part
 // of the log's encoding and never changes for a kind in use.
-type form struct {
-	message, user, content, extra bool
+type layout struct {
+	message, user, content, attributes bool
 	// conversations has bit 1<<t set for each convType t the kind is allowed.
 	conversations uint8
 }
@@ -24,20 +24,20 @@ const (
 	inSingle = 1 << convSingle
 )
 
-// forms is as long as a byte has values, so that indexing it with a Kind needs no check.
-var forms = [256]form{
+// layouts is as long as a byte has values, so that indexing it with a Kind needs no check.
+var layouts = [256]layout{
 	MessageSent:      {message: true, user: true, conversations: inGroup | inSingle},
 	MessageDelivered: {message: true, user: true, conversations: inSingle},
 	MessageRead:      {message: true, user: true, content: true, conversations: inGroup | inSingle},
 	ConversationRead: {user: true, conversations: inGroup | inSingle},
 	MessageRecalled:  {message: true, user: true, conversations: inGroup | inSingle},
-	GroupCreated:     {user: true, extra: true, conversations: inGroup},
+	GroupCreated:     {user: true, attributes: true, conversations: inGroup},
 	GroupJoined:      {user: true, conversations: inGroup},
 	GroupLeft:        {user: true, conversations: inGroup},
-	GroupRole:        {user: true, extra: true, conversations: inGroup},
+	GroupRole:        {user: true, attributes: true, conversations: inGroup},
 	GroupDissolved:   {conversations: inGroup},
-	AppConfigured:    {extra: true, conversations: inApp},
-	StatisticSeen:    {user: true, extra: true, conversations: inApp},
+	AppConfigured:    {attributes: true, conversations: inApp},
+	StatisticSeen:    {user: true, attributes: true, conversations: inApp},
 }
 
-func (f *form) allows(t convType) bool { return f.conversations>>t&1 != 0 }
+func (f *layout) allows(t convType) bool { return f.conversations>>t&1 != 0 }
