@@ -118,12 +118,7 @@ func IngressSubject(e *Event) (string, error) {
 }
 
 // IngressMapping is the subject mapping by which nats-server routes ingress subjects to the
-// partitions of a log, as [Partition] does. The embedded server has it. On an outside cluster
-// the operator adds it to the log's account, as an entry of its "mappings".
-//
-// The server checks a producer's permissions on the mapped subject. So give producers an account of
-// their own that imports receipts.in.> as a service from the log's account, rather than making them
-// users of the log's account.
+// partitions of a log, as [Partition] does.
 func IngressMapping(partitions int) (source, destination string) {
 	return ingressPrefix + "*.*.*.*",
 		fmt.Sprintf("%s{{partition(%d,1,2,3)}}.{{wildcard(4)}}.{{wildcard(1)}}.{{wildcard(2)}}", logPrefix, partitions)

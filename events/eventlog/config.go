@@ -9,8 +9,9 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// DefaultMinFree is the disk space an embedded log leaves free unless [Config.MinFree] says otherwise.
-const DefaultMinFree = 64 << 20
+// defaultMinFree is the disk space that an embedded log leaves free unless [Config.MinFree] says
+// otherwise.
+const defaultMinFree = 64 << 20
 
 // Config says where the log is and how it is kept. The zero value of every field but Dir and URL is
 // a sensible default; exactly one of those two is set.
@@ -36,7 +37,7 @@ type Config struct {
 	// Fsync says when the embedded server acknowledges.
 	Fsync Fsync
 	// MinFree is the disk space in bytes that the embedded server leaves free: producers get
-	// [ErrLogFull] before it is used. 0 means [DefaultMinFree].
+	// [ErrLogFull] before it is used. 0 means 64 MiB.
 	MinFree int64
 	// Ingress opens the embedded server to outside producers.
 	Ingress Ingress

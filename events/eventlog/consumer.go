@@ -36,14 +36,14 @@ type consumer struct {
 // message is an entry as a consumer sends it.
 type message struct {
 	Entry
-	delivery uint64 // counts what the consumer sent, from 1
-	id       string // of the publisher, if only ids are read
+	number uint64 // among what the consumer sent, from 1
+	id     string // of the publisher, if only ids are read
 }
 
 // consume makes a consumer behind the reader's last entry, after a look at whether the log still has
 // that entry and the next.
 func (r *Reader) consume(ctx context.Context) (*consumer, error) {
-	if err := r.checkPlace(ctx); err != nil {
+	if err := r.checkPosition(ctx); err != nil {
 		return nil, err
 	}
 	// Ephemeral, in memory and unreplicated: the reader knows its place itself.
@@ -83,8 +83,8 @@ func (r *Reader) consume(ctx context.Context) (*consumer, error) {
 	return c, nil
 }
 
-// checkPlace looks whether the log goes on where the reader is.
-func (r *Reader) checkPlace(ctx context.Context) error {
+// checkPosition looks whether the log goes on from where the reader is.
+func (r *Reader) checkPosition(ctx context.Context) error {
 	first, last, err := r.log.Bounds(ctx, r.partition)
 	switch {
 	case err != nil:
@@ -122,7 +122,7 @@ func (c *consumer) push(received jetstream.Msg, onlyIDs bool) {
 			Subject:  received.Subject(),
 			Data:     received.Data(),
 		},
-		delivery: meta.Sequence.Consumer,
+		number: meta.Sequence.Consumer,
 	}
 	if onlyIDs {
 		m.id = received.Headers().Get(jetstream.MsgIDHeader)

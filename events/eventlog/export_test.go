@@ -25,3 +25,7 @@ func WithHooks(cfg Config, h Hooks) Config {
 	cfg.hooks = hooks{dedup: h.DuplicateWindow, trust: h.Trust, ackAfter: h.AckTimeout, diskFree: h.DiskFree}
 	return cfg
 }
+
+// Connected reports whether the log has its connections to the server. While it has not, submits
+// queue up to their bound and wait.
+func (l *Log) Connected() bool { return l.write.nc.IsConnected() && l.read.nc.IsConnected() }

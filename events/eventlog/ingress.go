@@ -111,11 +111,13 @@ func (l *Log) IngressAddr() net.Addr {
 	return l.server.srv.Addr()
 }
 
-// IngressMapping is the part of an account's configuration that lets producers publish to
-// receipts.in.> on an outside NATS cluster. Mappings belong to accounts, so it is for the operator
-// to put there; the embedded server has it. The server checks a producer's permissions on the
-// mapped subject: give producers an account of their own that imports receipts.in.> as a service
-// from the log's account, rather than users in it.
+// IngressMapping is the part of the configuration of the log's account that lets producers publish
+// to receipts.in.> on an outside NATS cluster. The embedded server has it; on a cluster it is for
+// the operator to add.
+//
+// The server checks the permissions of a producer on the mapped subject. So give producers an
+// account of their own that imports receipts.in.> as a service from the log's account, rather than
+// making them users of the log's account.
 func (l *Log) IngressMapping() string {
 	source, destination := events.IngressMapping(l.Partitions())
 	return fmt.Sprintf("mappings: {\n  %q: %q\n}\n", source, destination)

@@ -19,10 +19,10 @@ type Log struct {
 	server *embedded // nil for an outside server
 
 	// Two connections, so that a replay does not delay acknowledgements.
-	write, read *link
-	others      []*link            // those of Connect, guarded by submits
+	write, read *connection
+	others      []*connection      // those of Connect, guarded by submits
 	streams     []jetstream.Stream // on the read connection
-	partitions  []*partition
+	publishers  []*publisher       // one for each partition
 
 	// submits is held for reading while a submit is put into the queues, for writing to close them.
 	submits sync.RWMutex
@@ -31,8 +31,8 @@ type Log struct {
 	stopping context.Context // ends when the log closes or fails, with the reason as its cause
 	stop     context.CancelCauseFunc
 
-	dropped  atomic.Int64 // events given up because the log stopped
-	flushers sync.WaitGroup
+	dropped atomic.Int64 // events given up because the log stopped
+	running sync.WaitGroup
 
 	closeOnce sync.Once
 	closeErr  error
@@ -49,7 +49,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		cfg.Logger = slog.Default()
 	}
 	if cfg.MinFree == 0 {
-		cfg.MinFree = DefaultMinFree
+		cfg.MinFree = defaultMinFree
 	}
 	l := &Log{cfg: cfg, logger: cfg.Logger.With(slog.String("component", "eventlog"))}
 	l.stopping, l.stop = context.WithCancelCause(context.Background())
@@ -98,14 +98,14 @@ func (l *Log) startPublishing() error {
 	rand.Read(random[:])
 	epoch := hex.EncodeToString(random[:])
 	for id, stream := range l.streams {
-		p, err := newPartition(l, id, epoch, stream.CachedInfo().State.LastSeq)
+		p, err := newPublisher(l, id, epoch, stream.CachedInfo().State.LastSeq)
 		if err != nil {
 			return fmt.Errorf("publisher of partition %d: %w", id, err)
 		}
-		l.partitions = append(l.partitions, p)
+		l.publishers = append(l.publishers, p)
 	}
-	for _, p := range l.partitions {
-		l.flushers.Go(p.run)
+	for _, p := range l.publishers {
+		l.running.Go(p.run)
 	}
 	return nil
 }
@@ -119,12 +119,8 @@ func (l *Log) Partitions() int { return len(l.streams) }
 func (l *Log) Failed() <-chan struct{} { return l.stopping.Done() }
 
 // Err is why the log stores nothing any more, or nil while it is open and well. A connection that is
-// interrupted is no such reason: see [Log.Connected].
+// interrupted is no such reason.
 func (l *Log) Err() error { return context.Cause(l.stopping) }
-
-// Connected reports whether the log has its connections to the server. While it has not, submits
-// queue up to their bound and wait.
-func (l *Log) Connected() bool { return l.write.nc.IsConnected() && l.read.nc.IsConnected() }
 
 // fail ends publishing for good.
 func (l *Log) fail(reason error) {
@@ -135,13 +131,13 @@ func (l *Log) fail(reason error) {
 	l.closeQueues()
 }
 
-// closeQueues has every submit from now on refused, and the flushers end when they are through with
+// closeQueues has every submit from now on refused, and the publishers end when they are through with
 // those before.
 func (l *Log) closeQueues() {
 	l.submits.Lock()
 	l.closed = true
 	l.submits.Unlock()
-	for _, p := range l.partitions {
+	for _, p := range l.publishers {
 		p.close()
 	}
 }
@@ -160,7 +156,7 @@ func (l *Log) close(ctx context.Context) error {
 	healthy := l.stopping.Err() == nil
 	cut := context.AfterFunc(ctx, func() { l.stop(ErrClosed) })
 	defer cut()
-	l.flushers.Wait()
+	l.running.Wait()
 	dropped := l.dropped.Load()
 	l.stop(ErrClosed)
 	l.disconnect()
@@ -175,9 +171,9 @@ func (l *Log) disconnect() {
 	l.submits.Lock()
 	others := l.others
 	l.submits.Unlock()
-	for _, link := range append(others, l.read, l.write) {
-		if link != nil {
-			link.nc.Close()
+	for _, c := range append(others, l.read, l.write) {
+		if c != nil {
+			c.nc.Close()
 		}
 	}
 	if l.server != nil {

@@ -101,7 +101,7 @@ func (l *Log) request(ctx context.Context, f func(context.Context) error) error 
 		if err := l.read.ready(ctx); err != nil {
 			return err
 		}
-		try, cancel := l.read.during(ctx, requestTimeout)
+		try, cancel := l.read.requestContext(ctx, requestTimeout)
 		err := f(try)
 		unanswered := try.Err() != nil
 		cancel()

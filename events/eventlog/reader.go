@@ -29,7 +29,7 @@ type Reader struct {
 	last     uint64    // sequence of the last entry returned
 	lastTime time.Time // its time; zero before the first
 	consumer *consumer // nil while there is none
-	held     *message  // taken from the consumer, but not to be returned yet
+	putBack  *message  // taken from the consumer and not returned yet
 	err      error     // final
 }
 
@@ -87,7 +87,7 @@ func (r *Reader) next(ctx context.Context) (message, error) {
 // TryNext returns the next entry if it is already here. It never waits; false says nothing about the
 // end of the log.
 func (r *Reader) TryNext() (Entry, bool) {
-	if r.err != nil || r.consumer == nil || r.held != nil {
+	if r.err != nil || r.consumer == nil || r.putBack != nil {
 		return Entry{}, false
 	}
 	select {
@@ -96,7 +96,7 @@ func (r *Reader) TryNext() (Entry, bool) {
 			r.last, r.lastTime = m.Sequence, m.Time
 			return m.Entry, true
 		}
-		r.held = &m // for Next to judge
+		r.putBack = &m // for Next to judge
 	default:
 	}
 	return Entry{}, false
@@ -126,8 +126,8 @@ func (r *Reader) Close() {
 
 // receive takes the next message from the consumer, or nil when that is broken.
 func (r *Reader) receive(ctx context.Context) (*message, error) {
-	if m := r.held; m != nil {
-		r.held = nil
+	if m := r.putBack; m != nil {
+		r.putBack = nil
 		return m, nil
 	}
 	select {
@@ -151,7 +151,7 @@ func (r *Reader) receive(ctx context.Context) (*message, error) {
 // consumer will send them.
 func (r *Reader) skipped(ctx context.Context, m *message) error {
 	r.drop()
-	if m.delivery != 1 || m.Sequence <= r.last {
+	if m.number != 1 || m.Sequence <= r.last {
 		return nil
 	}
 	first, _, err := r.log.Bounds(ctx, r.partition)

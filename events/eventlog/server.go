@@ -39,7 +39,7 @@ type embedded struct {
 	logger   *slog.Logger
 	lock     *flock.Flock
 	dir      string
-	space    space
+	space    diskSpace
 	password string
 }
 
@@ -56,12 +56,12 @@ func startEmbedded(ctx context.Context, cfg *Config) (*embedded, error) {
 	}
 	e := &embedded{
 		lock: lock, logs: newServerLog(cfg.Logger), logger: cfg.Logger, dir: cfg.Dir,
-		space: space{dir: cfg.Dir, free: diskFree, reserve: cfg.MinFree}, password: rand.Text(),
+		space: diskSpace{dir: cfg.Dir, measure: diskFree, minFree: cfg.MinFree}, password: rand.Text(),
 	}
 	if cfg.hooks.diskFree != nil {
-		e.space.free = cfg.hooks.diskFree
+		e.space.measure = cfg.hooks.diskFree
 	}
-	err := removeHalfMade(cfg.Dir, cfg.Logger)
+	err := removeIncompleteStreams(cfg.Dir, cfg.Logger)
 	if err != nil {
 		e.stop()
 		return nil, err
@@ -183,7 +183,7 @@ func (e *embedded) failure() error {
 	return nil
 }
 
-// stop shuts the server down and waits for it. It is safe on a half-started one.
+// stop shuts the server down and waits for it. It may be called on a server that did not start completely.
 func (e *embedded) stop() {
 	if e.srv != nil {
 		e.srv.Shutdown()

@@ -27,7 +27,7 @@ type PartitionStats struct {
 	LastSequence uint64
 }
 
-// stats are the counters of one partition. The flusher writes them.
+// stats are the counters of one partition. The publisher's goroutine writes them.
 type stats struct {
 	entries, events, bytes  atomic.Uint64
 	retries, failed, last   atomic.Uint64
@@ -55,11 +55,11 @@ func (s *stats) end(out *outgoing, sequence uint64, err error) {
 // Stats returns the counters of every partition. Each is exact; together they are of about the same
 // moment.
 func (l *Log) Stats() []PartitionStats {
-	all := make([]PartitionStats, len(l.partitions))
-	for i, p := range l.partitions {
+	all := make([]PartitionStats, len(l.publishers))
+	for i, p := range l.publishers {
 		s := &p.stats
 		all[i] = PartitionStats{
-			Partition: p.id,
+			Partition: p.partition,
 			Entries:   s.entries.Load(), Events: s.events.Load(), Bytes: s.bytes.Load(),
 			Retries: s.retries.Load(), Failed: s.failed.Load(),
 			Queued: s.queued.Load(), Waiting: int(p.waiting.Load()),

@@ -12,9 +12,9 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// A creation that was killed between the two files that describe a stream goes on at the next start, and what is
-// stored then is there at the start after it.
-func TestHalfMadeStreamIsMadeAgain(t *testing.T) {
+// A creation that was killed between the two files that describe a stream goes on at the next start,
+// and what is stored then is there at the start after it.
+func TestIncompleteStreamIsMadeAgain(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *Log {
 		t.Helper()
