@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// maxAppNameBytes bounds the org and the app of an app key, each.
+// maxAppNameBytes bounds the org and the app of an app key, each, in bytes.
 const maxAppNameBytes = 64
 
 // ErrBadApp is wrapped by the errors of [ValidateApp] and [SplitAppKey].
 var ErrBadApp = errors.New("events: bad app")
 
-// ValidateApp checks the two names of an app. Each has 1 to [maxAppNameBytes] bytes: ASCII letters,
-// digits, '-', '_' and '.', beginning with a letter or digit, so that both are plain segments of a
-// URL path and '#' can stand between them. The org may not be "v1": that path is the API's own.
-// The error wraps [ErrBadApp] and names the org or the app.
+// ValidateApp checks the two names of an app. Each has 1 to 64 bytes: ASCII letters, digits, '-',
+// '_' and '.', beginning with a letter or digit, so that both are plain segments of a URL path and
+// '#' can stand between them. The org must not be "v1": that path is the API's own. The error wraps
+// [ErrBadApp] and says whether it is the org or the app.
 func ValidateApp(org, app string) error {
 	if problem := appProblem(org, app); problem != "" {
 		return fmt.Errorf("%w: %s", ErrBadApp, problem)

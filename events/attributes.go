@@ -91,7 +91,7 @@ func (b *Batch) nextAttributes(event uint32) *Attributes {
 	return &b.Attributes[len(b.Attributes)-1]
 }
 
-// setAttributes keeps a copy of what e carries.
+// setAttributes copies the attributes of e.
 func (b *Batch) setAttributes(event uint32, e *Event) {
 	x := b.nextAttributes(event)
 	x.Role, x.Revision, x.Upto = e.Role, e.Revision, e.Upto
@@ -113,7 +113,7 @@ func (b *Batch) copyStrings(ids []string) []string {
 	return out
 }
 
-// allocStrings gives out an empty slice with room for n strings, as [arena.alloc] gives out bytes.
+// allocStrings returns an empty slice with room for n strings, as [arena.alloc] returns bytes.
 func (b *Batch) allocStrings(n int) []string {
 	pool := &b.scratch.strings
 	if n > cap(*pool)-len(*pool) {
@@ -124,8 +124,7 @@ func (b *Batch) allocStrings(n int) []string {
 	return (*pool)[from : from : from+n]
 }
 
-// cloneSettings makes settings that outlive the batch: they are rare, and whoever folds them keeps
-// them.
+// cloneSettings copies settings so that they outlive the batch: they are rare, and folds keep them.
 func cloneSettings(s *Settings) *Settings {
 	c := *s
 	c.GroupReceipts.WhoMayRequest = strings.Clone(c.GroupReceipts.WhoMayRequest)

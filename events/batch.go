@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// None in a column of a [Batch] says that the event has no such field.
+// None in a column of a [Batch] means that the event has no such field.
 const None = ^uint32(0)
 
-// Conversation is a group or a single chat of one app. For the kinds that name no conversation
+// Conversation is a group or a single chat of one app. For the kinds that have no conversation,
 // only App is set.
 type Conversation struct {
 	App string
@@ -25,15 +25,16 @@ type MessageRef struct {
 	ID           string
 }
 
-// Batch is one decoded log entry, laid out in columns so that a fold resolves each conversation,
-// message and user once per entry rather than once per event: the columns hold indices into the
-// tables, and a reader keeps what it looked up in a slice beside the table.
+// Batch holds the events of one log entry. They are laid out in columns, so that a fold resolves
+// each conversation, message and user once per entry rather than once per event: the columns hold
+// indices into the tables, and a reader keeps what it has looked up in a slice parallel to the
+// table.
 //
 // All slices and strings belong to the batch and are overwritten by the next decode.
 type Batch struct {
-	// Tables. Users are ids without their app, and not all of them acted: those of the single chats
-	// are among them. No conversation, message, user or content is in its table twice, unless another
-	// program wrote the entry.
+	// Tables. Users are ids without their app; not all of them acted, since both users of each
+	// single chat are among them. No conversation, message, user or content is in its table twice,
+	// unless another program wrote the entry.
 	Conversations []Conversation
 	Messages      []MessageRef
 	Users         []string
@@ -50,7 +51,7 @@ type Batch struct {
 	Times   []int64
 	Content []uint32
 
-	// Attributes are the fields of the rare kinds, in the order of their events.
+	// Attributes has an element for each event of a kind that has any, in the order of the events.
 	Attributes []Attributes
 
 	scratch scratch
@@ -65,8 +66,9 @@ const (
 	FlagStrict
 )
 
-// Attributes are the fields that only rare kinds carry: group.created, group.role, app.configured, statistic.seen.
-// Unlike the rest of a batch its settings are made anew by each decode, so they may be kept.
+// Attributes are the fields that only rare kinds have: group.created, group.role, app.configured
+// and statistic.seen. Each decode allocates its settings anew, so that these, unlike the rest of a
+// batch, may be kept.
 type Attributes struct {
 	// Event is the index of the event in the columns.
 	Event    uint32
@@ -116,7 +118,7 @@ func (b *Batch) Event(i int, e *Event) {
 	}
 }
 
-// AttributesOf returns the rare fields of the i-th event, or nil if its kind has none.
+// AttributesOf returns the attributes of the i-th event, or nil if its kind has none.
 func (b *Batch) AttributesOf(i int) *Attributes {
 	if !layouts[b.Kinds[i]].attributes {
 		return nil
@@ -142,19 +144,19 @@ func (b *Batch) reset() {
 	b.User = b.User[:0]
 	b.Times = b.Times[:0]
 	b.Content = b.Content[:0]
-	clear(b.Attributes) // lets go of settings
+	clear(b.Attributes) // releases the settings
 	b.Attributes = b.Attributes[:0]
 	b.scratch.reset()
 }
 
-// scratch is what a [Batch] keeps beside its public part: the memory its strings live in, the
-// relations between its tables, and what filling it needs on the way.
+// scratch is what a [Batch] has besides its public part: the memory of its strings, the relations
+// between its tables, and what is needed while it is filled.
 type scratch struct {
 	arena   arena
 	strings []string // of the attributes; see Batch.allocStrings
 
 	apps     []string
-	convKeys []convKey // beside Batch.Conversations
+	convKeys []convKey // parallel to Batch.Conversations
 
 	raw     []byte // the decompressed payload
 	columns columns
@@ -167,7 +169,7 @@ func (s *scratch) reset() {
 	s.strings = s.strings[:0]
 	s.apps = s.apps[:0]
 	s.convKeys = s.convKeys[:0]
-	clear(s.columns.attributes) // lets go of the entry
+	clear(s.columns.attributes) // releases the entry
 	s.columns.attributes = s.columns.attributes[:0]
 }
 

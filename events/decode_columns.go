@@ -14,7 +14,7 @@ type userReader struct {
 	has  uint32 // users in the table
 }
 
-// user resolves the next reference; ok is false if there is none or it leads nowhere.
+// user resolves the next reference; ok is false if there is none or it is out of range.
 func (r *userReader) user() (user uint32, ok bool) {
 	if r.at >= len(r.refs) {
 		return 0, false
@@ -32,7 +32,7 @@ func (r *userReader) malformed() error {
 	return malformed("user_refs: bad value or none with %d of %d users known", r.next, r.has)
 }
 
-// readParticipants decodes the users of the single chats and who acted in each event.
+// readParticipants decodes the users of the single chats and the user who acted in each event.
 func (b *Batch) readParticipants(sides []byte) error {
 	keys := b.scratch.convKeys
 	r := userReader{refs: b.scratch.columns.userRefs, has: uint32(len(b.Users))}

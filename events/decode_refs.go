@@ -2,7 +2,7 @@ package events
 
 import "fmt"
 
-// readRuns decodes what the events are, and their messages and conversations.
+// readRuns decodes kinds, flags, messages and conversations of the events.
 func (b *Batch) readRuns() error {
 	c := &b.scratch.columns
 	n, err := c.events()
@@ -76,11 +76,11 @@ type refReader struct {
 	b *Batch
 	c *columns
 
-	// What was read of each column.
+	// How much was read of each column.
 	messageRefs, conversationRefs, conversations, groups, attributes int
 
-	message uint32 // that of the run
-	left    int    // events left in the run of the message
+	message uint32 // of the current run
+	left    int    // events left in the run
 }
 
 func (r *refReader) readRun(from, to int, kind Kind) error {

@@ -21,8 +21,8 @@ func (d Duration) MarshalText() ([]byte, error) {
 	return []byte(s), nil
 }
 
-// UnmarshalText reads what [time.ParseDuration] reads, and "0" for no limit. Negative durations
-// are refused.
+// UnmarshalText reads what [time.ParseDuration] reads; "0" is among it. Negative durations are
+// refused.
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
 	if err != nil {

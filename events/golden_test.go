@@ -81,7 +81,8 @@ func goldenIDs(app string) []Event {
 	return evs
 }
 
-// goldenReceipts are 40 messages of 5 groups, three at a time, read by 20 members and by some twice.
+// goldenReceipts are 40 messages of 5 groups, three at a time, read by 20 members and by some
+// twice.
 func goldenReceipts(app string, user func(i int) string) []Event {
 	var evs []Event
 	for i := range 400 {

@@ -241,8 +241,8 @@ func TestDecodeReturnsTheErrorOfItsCallback(t *testing.T) {
 	}
 }
 
-// What AppendJSON writes, Decode reads: as one body of many events, so that strings and lists of the
-// earlier ones are seen to survive the later ones.
+// What AppendJSON writes, Decode reads: as one body of many events, so that strings and lists of
+// the earlier ones are seen to survive the later ones.
 func TestJSONRoundTrip(t *testing.T) {
 	var d Decoder
 	rapid.Check(t, func(t *rapid.T) {

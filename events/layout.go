@@ -1,6 +1,6 @@
 package events
 
-// convType is the type of a conversation in the log's encoding.
+// convType is the type of a conversation in the encoding of the log.
 type convType uint8
 
 const (
@@ -10,11 +10,11 @@ const (
 	convTypeEnd
 )
 
-// layout says what the log keeps of an event of a kind, beside the columns every event has. It is part
-// of the log's encoding and never changes for a kind in use.
+// layout says what the encoding of the log has for an event of a kind, besides the columns that
+// every event has. It never changes for a kind in use.
 type layout struct {
 	message, user, content, attributes bool
-	// conversations has bit 1<<t set for each convType t the kind is allowed.
+	// conversations has bit 1<<t set for each convType t in which the kind is allowed.
 	conversations uint8
 }
 
@@ -24,7 +24,8 @@ const (
 	inSingle = 1 << convSingle
 )
 
-// layouts is as long as a byte has values, so that indexing it with a Kind needs no check.
+// layouts has as many elements as a byte has values, so that indexing it with a Kind needs no
+// check.
 var layouts = [256]layout{
 	MessageSent:      {message: true, user: true, conversations: inGroup | inSingle},
 	MessageDelivered: {message: true, user: true, conversations: inSingle},

@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The server's own mapping must place an ingress subject where Partition says, and under the subject
-// singleSubject builds.
+// The server's own mapping must place an ingress subject where Partition says, and under the
+// subject singleSubject builds.
 func TestPartitionEqualsNATS(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		partitions := rapid.OneOf(rapid.IntRange(1, 64), rapid.IntRange(1, MaxPartitions)).Draw(t, "partitions")

@@ -19,8 +19,8 @@ import (
 )
 
 // The codec is written by hand. These tests hold it to schema/events.proto: the protobuf library
-// reads what the codec writes, and a plain interpreter written from the comments of the schema finds
-// the events in it.
+// reads what the codec writes, and a plain interpreter written from the comments of the schema
+// finds the events in it.
 
 var (
 	protoMessage = regexp.MustCompile(`^(message|enum) (\w+) \{$`)

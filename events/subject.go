@@ -14,8 +14,8 @@ import (
 //	receipts.in.<org>.<app>.<conversation>.<kind>  where an outside producer publishes
 //
 // NATS itself maps the third to the second; see [IngressMapping]. Names and ids are escaped so that
-// each is a single token: every byte other than an ASCII letter, a digit, '-' or '_' is written %XX.
-// The conversation is g~<group>, or s~<a>~<b> for a single chat of a and b, with a < b.
+// each is a single token: every byte other than an ASCII letter, a digit, '-' or '_' is written
+// %XX. The conversation is g~<group>, or s~<a>~<b> for a single chat of a and b, with a < b.
 const (
 	logPrefix     = "receipts.v1."
 	ingressPrefix = "receipts.in."
@@ -25,7 +25,7 @@ const (
 	singleToken = "s~"
 )
 
-// MaxPartitions bounds the partitions of a log.
+// MaxPartitions bounds the number of partitions of a log.
 const MaxPartitions = 1 << 16
 
 // ErrBadSubject is wrapped by the errors of the functions that parse or build subjects.
@@ -72,7 +72,8 @@ type entrySubject struct {
 func (s entrySubject) batch() bool { return s.kind == KindUnknown }
 
 // parseEntrySubject parses the first two subjects above. It takes one spelling of each: the one
-// that [BatchSubject], or the server by [IngressMapping], gives it. The error wraps [ErrBadSubject].
+// that [BatchSubject], or the server by [IngressMapping], gives it. The error wraps
+// [ErrBadSubject].
 func parseEntrySubject(subject string) (entrySubject, error) {
 	rest, ok := strings.CutPrefix(subject, logPrefix)
 	if !ok {
@@ -99,8 +100,8 @@ func parseEntrySubject(subject string) (entrySubject, error) {
 	return s, nil
 }
 
-// IngressSubject is the subject on which a producer that knows nothing of partitions publishes e. It
-// follows from App, Kind and the conversation; nothing else of e is looked at. The error wraps
+// IngressSubject is the subject on which a producer that knows nothing of partitions publishes e.
+// It follows from App, Kind and the conversation; nothing else of e is looked at. The error wraps
 // [ErrBadSubject].
 func IngressSubject(e *Event) (string, error) {
 	if !e.Kind.namesConversation() {
