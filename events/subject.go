@@ -25,6 +25,9 @@ const (
 	singleToken = "s~"
 )
 
+// IngressSubjects is the wildcard that matches every subject on which outside producers publish.
+const IngressSubjects = ingressPrefix + ">"
+
 // MaxPartitions bounds the number of partitions of a log.
 const MaxPartitions = 1 << 16
 

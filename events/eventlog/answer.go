@@ -46,7 +46,7 @@ const (
 	codeWrongLastReplicated = 10164
 )
 
-// judge reads the server's answer to a try.
+// judge reads the answer of the server to a try.
 func judge(m *nats.Msg) answer {
 	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
 		return answer{verdict: retryable, err: nats.ErrNoResponders}
@@ -77,7 +77,7 @@ func judge(m *nats.Msg) answer {
 		}
 		return answer{verdict: retryable, err: err}
 	case codeIDInProcess:
-		return answer{verdict: unknown, err: err} // an earlier try is on its way through the cluster
+		return answer{verdict: unknown, err: err} // an earlier try is still on its way through the cluster
 	}
 	if err.Code == 429 || err.Code >= 500 {
 		return answer{verdict: retryable, err: err}

@@ -14,13 +14,13 @@ const (
 	connectTimeout = 5 * time.Second
 	reconnectWait  = 20 * time.Millisecond
 	reconnectMax   = 2 * time.Second
-	// A connection whose other end went silent is given up after two unanswered pings.
+	// A connection whose other end has gone silent is given up after two unanswered pings.
 	pingInterval = 5 * time.Second
 	pingsOut     = 2
 	// A server that takes no more bytes is given up as well.
 	writeTimeout = 5 * time.Second
 
-	// maxPayloadMin is the least max_payload of a server the log can live on.
+	// maxPayloadMin is the smallest max_payload that a server for the log may have.
 	maxPayloadMin = maxEntryBytes
 )
 
@@ -65,12 +65,12 @@ func (l *Log) connect(ctx context.Context, name string) (*connection, error) {
 		nats.Timeout(connectTimeout),
 		nats.MaxReconnects(-1),
 		nats.CustomReconnectDelay(reconnectDelay),
-		// A server that refuses the credentials for a moment, in a rotation, is no reason to stop.
+		// That a server refuses the credentials for a moment, in a rotation, is no reason to stop.
 		nats.IgnoreAuthErrorAbort(),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(pingsOut),
 		nats.FlusherTimeout(writeTimeout),
-		// What is published while disconnected is an error at once, not a surprise later.
+		// Publishing while disconnected is an error at once, rather than a surprise later.
 		nats.ReconnectBufSize(-1),
 		nats.DisconnectErrHandler(c.disconnected),
 		nats.ReconnectHandler(c.reconnected),
@@ -130,14 +130,14 @@ func (c *connection) failed(_ *nats.Conn, _ *nats.Subscription, err error) {
 	c.logger.Warn("NATS connection", slog.String("connection", c.name), slog.Any("error", err))
 }
 
-// lost is closed when the connection breaks.
+// lost returns a channel that is closed when the connection breaks.
 func (c *connection) lost() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.session.Done()
 }
 
-// connected is closed while the connection stands.
+// connected returns a channel that is closed while the connection is up, or once it is up again.
 func (c *connection) connected() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -159,8 +159,8 @@ func (c *connection) ready(ctx context.Context) error {
 	}
 }
 
-// requestContext bounds a request by time and by the life of the connection: an answer that was under
-// way when the connection broke never comes.
+// requestContext bounds a request by time and by the life of the connection: an answer that was
+// under way when the connection broke never comes.
 func (c *connection) requestContext(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	c.mu.Lock()
 	session := c.session

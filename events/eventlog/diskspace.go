@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// diskSpace watches the free space of a disk, so that a full one is reported before nats-server meets
-// it: after that the server would have to be started again.
+// diskSpace watches the free space of a disk, so that a full one is reported before nats-server
+// meets it: after that the server would have to be started again.
 type diskSpace struct {
 	dir     string
 	measure func(dir string) (int64, error)

@@ -8,11 +8,11 @@ const (
 	MaxWaiting     = maxWaiting
 )
 
-// Hooks changes what only tests change.
+// Hooks are the settings that only tests change.
 type Hooks struct {
 	// DuplicateWindow is that of new streams.
 	DuplicateWindow time.Duration
-	// Trust is how long retries rely on the window; negative means not at all.
+	// Trust is how long retries rely on that window; negative means not at all.
 	Trust time.Duration
 	// AckTimeout is how long a try waits.
 	AckTimeout time.Duration

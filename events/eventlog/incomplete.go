@@ -11,12 +11,12 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// removeIncompleteStreams removes what is left of a stream whose creation was killed between the two
-// files that describe it. nats-server leaves such a stream out when it starts. When the stream is
-// created again, the server keeps the first file and never writes the second, so that the stream
-// would be left out at the start after that, with everything that was stored meanwhile. Nothing
-// can have been stored in a stream that is not complete: one that has entries all the same is an
-// error, and is not removed.
+// removeIncompleteStreams removes what is left of a stream whose creation was killed between the
+// two files that describe it. nats-server leaves such a stream out when it starts. When the stream
+// is created again, the server keeps the first file and never writes the second, so that the stream
+// would be left out at the start after that, with everything that was stored meanwhile. Nothing can
+// have been stored in a stream that is not complete: one that has entries all the same is an error,
+// and is not removed.
 func removeIncompleteStreams(dir string, logger *slog.Logger) error {
 	descriptions, err := filepath.Glob(filepath.Join(dir, server.JetStreamStoreDir, "*", "streams", "*", server.JetStreamMetaFile))
 	if err != nil {

@@ -144,8 +144,8 @@ func (d *publication) abandon() error {
 	return reason
 }
 
-// elapsed is the time since t by the clock that says more: the monotonic clock stands still while the
-// machine sleeps, and the wall clock may be set back.
+// elapsed is the time since t by the clock that says more: the monotonic clock stands still while
+// the machine sleeps, and the wall clock may be set back.
 func elapsed(t time.Time) time.Duration {
 	return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0)))
 }
@@ -180,8 +180,8 @@ func (d *publication) send(expect string) answer {
 	return d.receive(m.Reply, lost)
 }
 
-// receive waits for the answer. It may be the answer to an earlier try of the entry, which says just
-// as much: if that try did not store the entry either, the entry is in doubt already.
+// receive waits for the answer. It may be the answer to an earlier try of the entry, which says
+// just as much: if that try did not store the entry either, the entry is in doubt already.
 func (d *publication) receive(reply string, lost <-chan struct{}) answer {
 	timeout := time.NewTimer(d.p.log.cfg.hooks.ackTimeout())
 	defer timeout.Stop()

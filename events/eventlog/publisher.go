@@ -12,8 +12,8 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// publisher appends to one partition: a queue of batches, which producers fill, and a goroutine that
-// stores them one after the other.
+// publisher appends to one partition: a queue of batches, which producers fill, and a goroutine
+// that stores them one after the other.
 //
 // There is never more than one entry under way, which keeps the order whatever fails. Everything
 // that arrives meanwhile goes into the next entry, so entries grow with the load, up to the limits
@@ -83,11 +83,11 @@ func (p *publisher) run() {
 	}
 }
 
-// Under load an entry begins no sooner than entryInterval after the one before. Each entry costs the
-// same dozen switches between goroutines and one sync, and names its conversations and users
+// Under load an entry begins no sooner than entryInterval after the one before. Each entry costs
+// the same dozen switches between goroutines and one sync, and names its conversations and users
 // again, which is paid for on the way in and in every fold. At half of the full load, entries as
-// frequent as the disk allows take a fifth more processor time, which those who wait then lack; with
-// single receipts of many producers it is a third.
+// frequent as the disk allows take a fifth more processor time, which those who wait then lack;
+// with single receipts of many producers it is a third.
 //
 // Load means many events, or events of many submits at the same time. A producer that submits one
 // event after the other, alone, never waits.

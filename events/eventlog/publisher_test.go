@@ -8,8 +8,8 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// Entries keep their distance under load, what comes alone does not wait for anything, and the end of
-// the log ends a wait.
+// Entries keep their distance under load, what comes alone does not wait for anything, and the end
+// of the log ends a wait.
 func TestEntriesKeepADistanceUnderLoad(t *testing.T) {
 	stopping, stop := context.WithCancel(context.Background())
 	p := &publisher{log: &Log{stopping: stopping}}
@@ -40,8 +40,8 @@ func TestEntriesKeepADistanceUnderLoad(t *testing.T) {
 	}
 }
 
-// An entry knows how many submits have events in it: one that fills several entries is counted in each
-// of them, and none is counted in an entry of others.
+// An entry knows how many submits have events in it: one that fills several entries is counted in
+// each of them, and none is counted in an entry of others.
 func TestEntriesCountTheirSubmits(t *testing.T) {
 	p := &publisher{wake: make(chan struct{}, 1)}
 	submit := func(n int) {

@@ -132,9 +132,9 @@ func (p *publisher) take(closedOnly bool) *batch {
 	return b
 }
 
-// await takes the first batch of the queue as soon as there is one; nil says that there will be none.
-// Producers that are ready to run go first: a producer that submits wakes this goroutine, which
-// would run next and find the events of that producer alone.
+// await takes the first batch of the queue as soon as there is one; nil says that there will be
+// none. Producers that are ready to run go first: a producer that submits wakes this goroutine,
+// which would run next and find the events of that producer alone.
 func (p *publisher) await() *batch {
 	for {
 		runtime.Gosched()

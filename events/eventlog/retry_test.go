@@ -61,7 +61,7 @@ func (o *outside) last(t *testing.T, ctx context.Context) uint64 {
 	return s.CachedInfo().State.LastSeq
 }
 
-// empty puts a new stream in the place of partition 0.
+// empty replaces the stream of partition 0 by a new one.
 func (o *outside) empty(t *testing.T, ctx context.Context) {
 	t.Helper()
 	s, err := o.js.Stream(ctx, "RECEIPTS_0")
@@ -89,8 +89,8 @@ var retryWays = []struct {
 	{name: "forgotten by the server", hooks: eventlog.Hooks{Trust: -1, DuplicateWindow: 100 * time.Millisecond}, forget: 300 * time.Millisecond},
 }
 
-// The connection is cut after the entry was stored and before its acknowledgement arrives, again and
-// again, with more events queued behind it.
+// The connection is cut after the entry was stored and before its acknowledgement arrives, again
+// and again, with more events queued behind it.
 func TestLostAcknowledgementsNeitherLoseNorDouble(t *testing.T) {
 	for _, way := range retryWays {
 		t.Run(way.name, func(t *testing.T) {
@@ -312,8 +312,8 @@ func TestLogThatLostEntriesFails(t *testing.T) {
 	}
 }
 
-// Past the window, a retry stores the entry only if the log has not grown since it was searched: here
-// it grows by another entry at first, and then by an earlier try that was slow.
+// Past the window, a retry stores the entry only if the log has not grown since it was searched:
+// here it grows by another entry at first, and then by an earlier try that was slow.
 func TestRetryPastTheWindowIsConditional(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
@@ -415,7 +415,7 @@ func (o *outside) deafen(t *testing.T, ctx context.Context) {
 	}
 }
 
-// Answers of the server that say what to do next, given by one that answers for the stream.
+// Answers of the server that decide what happens next, given by a client in place of the stream.
 func TestAnswers(t *testing.T) {
 	const full = `{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"}}`
 	tests := []struct {
@@ -469,8 +469,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// answer gives each try the next answer, and stores' acknowledgements after the last. It returns the
-// ids of the tries so far.
+// answer gives each try the next answer, and stores' acknowledgements after the last. It returns
+// the ids of the tries so far.
 func answer(t *testing.T, o *outside, answers []string) func() []string {
 	t.Helper()
 	nc := o.js.Conn()

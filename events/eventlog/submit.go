@@ -7,9 +7,9 @@ import (
 )
 
 // Submit queues events, each for the partition of its conversation, and returns at once when there
-// is room; it does not wait until they are stored, the ticket does. Either all events are queued or,
-// with an error, none. Events of the same partition are stored in the order given, after those of
-// submits that returned before. The slice and its strings may be reused when Submit returns.
+// is room; it does not wait until they are stored, the ticket does. Either all events are queued
+// or, with an error, none. Events of the same partition are stored in the order given, after those
+// of submits that returned before. The slice and its strings may be reused when Submit returns.
 //
 // The events must be valid ([events.Event.Validate]) and of a conversation. When the queue is full,
 // Submit waits for room; the error is [ErrOverloaded] when ctx ends first or too many are waiting
@@ -61,8 +61,8 @@ func (l *Log) submit(ctx context.Context, evs []events.Event, r *routing) (*Tick
 	return t, nil
 }
 
-// admit acquires room in the queue of every partition that the events go to, or in none. All submits
-// go through the partitions in the same order, so that none waits for another in a circle.
+// admit acquires room in the queue of every partition that the events go to, or in none. All
+// submits go through the partitions in the same order, so that none waits for another in a circle.
 func (l *Log) admit(ctx context.Context, r *routing) error {
 	for i := range r.shares {
 		s := &r.shares[i]

@@ -30,7 +30,8 @@ type part struct {
 	n         int
 }
 
-// Ticket stands for a submit under way. It is small, and may be dropped when nobody needs the answer.
+// Ticket stands for a submit under way. It is small, and may be dropped when nobody needs the
+// answer.
 type Ticket struct {
 	parts []part
 	// partitionOf has the partition of each event, if there is more than one.
@@ -38,9 +39,10 @@ type Ticket struct {
 	inline      [2]part // memory of parts while they are few
 }
 
-// Wait waits until every event of the submit is stored, or one of its entries failed: the first such
-// error is returned. The others may then still be stored; [Ticket.Positions] and [Ticket.Locate]
-// know which were. When the context ends first, its error is returned and the submit goes on.
+// Wait waits until every event of the submit is stored, or one of its entries failed: the first
+// such error is returned. The others may then still be stored; [Ticket.Positions] and
+// [Ticket.Locate] know which were. When the context ends first, its error is returned and the
+// submit goes on.
 func (t *Ticket) Wait(ctx context.Context) error {
 	var failed error
 	for i := range t.parts {
@@ -61,8 +63,8 @@ func (t *Ticket) Wait(ctx context.Context) error {
 	return failed
 }
 
-// Positions returns, for each partition that events of the submit are stored in, the last entry that
-// has any. It is complete after Wait has returned nil.
+// Positions returns, for each partition that events of the submit are stored in, the last entry
+// that has any. It is complete after Wait has returned nil.
 func (t *Ticket) Positions() []Position {
 	positions := make([]Position, 0, 2)
 	for i := range t.parts {
