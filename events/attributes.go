@@ -249,13 +249,13 @@ func readGroupReceipts(g *GroupReceipts, f *wireField) error {
 	case groupEnabled:
 		return f.bool(&g.Enabled)
 	case groupWhoMayRequest:
-		return f.word(&g.WhoMayRequest)
+		return f.shortString(&g.WhoMayRequest)
 	case groupValidity:
 		return f.duration(&g.Validity)
 	case groupMaxGroupSize:
 		return f.int(&g.MaxGroupSize)
 	case groupVisibility:
-		return f.word(&g.Visibility)
+		return f.shortString(&g.Visibility)
 	case groupMaxRequests:
 		return f.int(&g.MaxRequestsPerGroupPerDay)
 	}
@@ -307,8 +307,8 @@ func (f *wireField) duration(p *Duration) error {
 	return f.is(protowire.VarintType)
 }
 
-// word reads a short string and copies it.
-func (f *wireField) word(p *string) error {
+// shortString reads a short string and copies it.
+func (f *wireField) shortString(p *string) error {
 	if len(f.bytes) > MaxIDBytes {
 		return malformed("field %d: %d bytes", f.num, len(f.bytes))
 	}
