@@ -80,6 +80,30 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	opts := s.pebbleOptions(o)
+	db, err := pebble.Open(dir, opts)
+	if err != nil {
+		s.unref()
+		return nil, fmt.Errorf("open state %s: %w", dir, err)
+	}
+	s.db, s.opts = db, opts
+	if err := removeTables(opts.FS, dir); err != nil {
+		err = errors.Join(fmt.Errorf("open state %s: %w", dir, err), db.Close())
+		s.unref()
+		return nil, err
+	}
+	empty, err := s.empty()
+	if err != nil {
+		err = errors.Join(err, db.Close())
+		s.unref()
+		return nil, err
+	}
+	s.filter = newFilter(db, empty, func(err error) { o.Logger.Warn("lookups in the state will be slow", "error", err) })
+	return s, nil
+}
+
+// pebbleOptions are the options of the database.
+func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	opts := &pebble.Options{
 		Cache:              o.Cache,
 		DisableWAL:         true,
@@ -107,27 +131,10 @@ func Open(dir string, o Options) (*Store, error) {
 		opts.Levels[i].FilterType = sstable.TableFilter
 	}
 	opts.EnsureDefaults()
-	db, err := pebble.Open(dir, opts)
-	if err != nil {
-		s.unref()
-		return nil, fmt.Errorf("open state %s: %w", dir, err)
-	}
-	s.db, s.opts = db, opts
-	if err := removeTables(opts.FS, dir); err != nil {
-		err = errors.Join(fmt.Errorf("open state %s: %w", dir, err), db.Close())
-		s.unref()
-		return nil, err
-	}
-	empty, err := s.empty()
-	if err != nil {
-		err = errors.Join(err, db.Close())
-		s.unref()
-		return nil, err
-	}
-	s.filter = newFilter(db, empty, func(err error) { o.Logger.Warn("lookups in the state will be slow", "error", err) })
-	return s, nil
+	return opts
 }
 
+// empty reports whether nothing is stored.
 func (s *Store) empty() (bool, error) {
 	it, err := s.db.NewIter(nil)
 	if err != nil {
