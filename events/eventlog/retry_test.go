@@ -15,6 +15,16 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog"
 )
 
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
 // The ways of a retry: within the duplicate window the server recognises the entry; past it the
 // publisher finds it in the log. In the last case the server has forgotten the entry for certain.
 var retryWays = []struct {
