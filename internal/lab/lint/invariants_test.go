@@ -31,7 +31,8 @@ var (
 	tableRow = regexp.MustCompile(`^\| [A-Z]\d* \|`)
 )
 
-// checkInvariants finds invariants without a test, and tests that a document names and that are not there.
+// checkInvariants finds invariants without a test, and tests that a document names and that are
+// not there.
 func checkInvariants(t *testing.T, tree fs.FS, files []string) (findings []string) {
 	there := map[string]bool{}
 	for _, name := range files {
