@@ -15,7 +15,7 @@ func TestREADMEListsTheTree(t *testing.T) {
 
 // checkTree returns the folders at the top, and the packages of the product, that the README's
 // table of the tree does not name. Let off are the packages of cmd and internal/lab, which are told
-// of as a whole, those that are only generated, and those that are made for tests.
+// of as a whole, those that are generated, and those that are made for tests.
 func checkTree(readme []byte, files []string, list []source) (findings []string) {
 	_, section, _ := strings.Cut("\n"+string(readme), "\n## The tree\n")
 	section, _, _ = strings.Cut(section, "\n## ")
