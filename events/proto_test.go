@@ -16,8 +16,8 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// What the tests of the schema need of the protobuf library: schema/events.proto as descriptors, and
-// messages of it.
+// What the tests of the schema need of the protobuf library: schema/events.proto as descriptors,
+// and messages of it.
 
 var (
 	protoMessage = regexp.MustCompile(`^(message|enum) (\w+) \{$`)

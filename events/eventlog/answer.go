@@ -77,7 +77,7 @@ func judge(m *nats.Msg) answer {
 		}
 		return answer{verdict: retryable, err: err}
 	case codeIDInProcess:
-		return answer{verdict: unknown, err: err} // an earlier try is still under way in the cluster
+		return answer{verdict: unknown, err: err} // an earlier try is under way
 	}
 	if err.Code == 429 || err.Code >= 500 {
 		return answer{verdict: retryable, err: err}

@@ -48,8 +48,8 @@ const (
 	MemoryBytes = 2 * memTable
 )
 
-// Store is the checkpointed state of one partition. Get and Scan are for one goroutine at a time, as
-// [projections.Backing] demands; the other methods are safe for concurrent use.
+// Store is the checkpointed state of one partition. Get and Scan are for one goroutine at a time,
+// as [projections.Backing] demands; the other methods are safe for concurrent use.
 type Store struct {
 	db    *pebble.DB
 	opts  *pebble.Options
