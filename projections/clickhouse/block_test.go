@@ -83,7 +83,8 @@ func TestEveryFactIsARow(t *testing.T) {
 	}
 }
 
-// TestOneBlockIsOnePart: what is inserted is there as a whole; a block of two months is refused by ClickHouse, and never made.
+// TestOneBlockIsOnePart: what is inserted is there as a whole; a block of two months is refused by
+// ClickHouse, and never made.
 func TestOneBlockIsOnePart(t *testing.T) {
 	ctx := context.Background()
 	s := openStore(t)
@@ -140,8 +141,8 @@ func TestSplitCutsBetweenEntries(t *testing.T) {
 	}
 }
 
-// TestBlocksUseMemoryAgain makes blocks in the memory of others, larger and smaller ones, some of them encoded ahead, and compares what is
-// stored with blocks of their own.
+// TestBlocksUseMemoryAgain makes blocks in the memory of others, larger and smaller ones, some of
+// them encoded ahead, and compares what is stored with blocks of their own.
 func TestBlocksUseMemoryAgain(t *testing.T) {
 	ctx := context.Background()
 	s := openStore(t)
@@ -180,7 +181,7 @@ func TestBlocksUseMemoryAgain(t *testing.T) {
 		var rows, readers uint64
 		must(t, s.conn.QueryRow(ctx, "SELECT count(), sum(readers) FROM events WHERE sequence >= ? AND sequence <= ?", b.First, b.Last).Scan(&rows, &readers))
 		want := uint64(0)
-		for _, n := range own.readers {
+		for _, n := range own.columns.Readers.values {
 			want += uint64(n)
 		}
 		if rows != 2*uint64(own.Rows()) || readers != 2*want {
@@ -233,16 +234,23 @@ func TestArchiveGivesBackTheEvents(t *testing.T) {
 
 // shown is a block, column by column.
 func shown(b *Block) string {
-	columns := b.values()
-	for i, c := range columns {
+	var columns []any
+	for _, c := range b.all() {
 		switch c := c.(type) {
-		case *words:
-			columns[i] = c.strings()
-		case plain:
-			columns[i] = c.strings()
+		case dictionaryColumn:
+			columns = append(columns, stringsOf(c.dict()))
 		default:
-			columns[i] = reflect.Indirect(reflect.ValueOf(c))
+			columns = append(columns, reflect.ValueOf(c).Elem())
 		}
 	}
 	return fmt.Sprintf("%+v", columns)
+}
+
+// stringsOf are the strings of a dictionary, by row.
+func stringsOf(d *dictionary) []string {
+	rows := make([]string, d.Rows())
+	for i := range rows {
+		rows[i] = d.value(i)
+	}
+	return rows
 }

@@ -18,7 +18,8 @@ import (
 	"github.com/receiptd/receiptd/projections/store"
 )
 
-// TestSpansAreCutAtDays: whole days are taken from the totals of days, the hours before and behind them from the cohorts.
+// TestSpansAreCutAtDays: whole days are taken from the totals of days, the hours before and behind
+// them from the cohorts.
 func TestSpansAreCutAtDays(t *testing.T) {
 	s := &Store{}
 	const day = 24
@@ -74,8 +75,8 @@ func TestSpansAreCutAtDays(t *testing.T) {
 	}
 }
 
-// daysTest is a log of some weeks in two partitions: folded by a fold that tells its cells to ClickHouse, is starved of
-// memory and crashes now and then, and by the model.
+// daysTest is a log of some weeks in two partitions: folded by a fold that tells its cells to
+// ClickHouse, is starved of memory and crashes now and then, and by the model.
 type daysTest struct {
 	t      *testing.T
 	random *rand.Rand
@@ -107,8 +108,9 @@ func newDaysTest(t *testing.T, seed uint64) *daysTest {
 	return d
 }
 
-// weeks are the log of a partition: messages in groups and single chats that are read, some of them days later, and
-// recalled, from the middle of February on. The same users send in the groups of both partitions.
+// weeks are the log of a partition: messages in groups and single chats that are read, some of them
+// days later, and recalled, from the middle of February on. The same users send in the groups of
+// both partitions.
 func (d *daysTest) weeks(partition int) (log history.Log) {
 	at := time.Date(2024, time.February, 17, 7, 0, 0, 0, time.UTC).UnixMilli()
 	add := func(evs ...events.Event) {
@@ -204,11 +206,11 @@ func (d *daysTest) fold(f *tracked, e *history.Entry) {
 
 func (d *daysTest) tell(k int) {
 	at, _ := d.parts[k].part.Position()
-	var rows []CellRow
+	var rows []CohortRow
 	for _, c := range d.parts[k].part.TakeCells(nil) {
-		rows = append(rows, CellRow{Cell: c, Version: at})
+		rows = append(rows, CohortRow{Cell: c, Version: at})
 	}
-	must(d.t, d.store.InsertCells(context.Background(), k, rows))
+	must(d.t, d.store.InsertCohorts(context.Background(), k, rows))
 }
 
 // spans begin and end within days, at their ends, across the end of February, and anywhere.
@@ -231,7 +233,8 @@ func (d *daysTest) spans() (list [][2]int64) {
 	return list
 }
 
-// compare asks ClickHouse, the folds and the model for read rates in every way, and adds up what the rows have.
+// compare asks ClickHouse, the folds and the model for read rates in every way, and adds up what
+// the rows have.
 func (d *daysTest) compare() (rows int, sum projections.Tally) {
 	d.t.Helper()
 	filters := []struct{ group, sender string }{{}, {"g0.1", ""}, {"", "ann"}, {"", "ben1"}, {"g1.2", "cleo"}}
@@ -279,8 +282,8 @@ func (d *daysTest) embedded(q projections.RateQuery) []projections.RateRow {
 	return rows
 }
 
-// TestDaysCountWhatHoursCount: whatever span and filter, answers that are made of totals of days are those of the embedded
-// rollup and of the model; and they were made of them.
+// TestDaysCountWhatHoursCount: whatever span and filter, answers that are made of totals of days
+// are those of the embedded rollup and of the model; and they were made of them.
 func TestDaysCountWhatHoursCount(t *testing.T) {
 	d := newDaysTest(t, 1)
 	d.store.UseDays()

@@ -40,7 +40,7 @@ func TestSchemaIsGolden(t *testing.T) {
 // TestColumnsAreThoseOfTheTables compares what inserts name with what the migrations make.
 func TestColumnsAreThoseOfTheTables(t *testing.T) {
 	s := openStore(t)
-	for _, table := range []*table{&eventsTable, &messagesTable, &cohortsTable, &hoursTable, &groupDaysTable, &senderDaysTable} {
+	for _, table := range []*table{eventsTable, messagesTable, cohortsTable, hoursTable, groupDaysTable, senderDaysTable} {
 		rows, err := s.conn.Query(context.Background(), "SELECT name, type FROM system.columns "+
 			"WHERE database = currentDatabase() AND default_kind != 'ALIAS' AND table = "+literal(table.name)+" ORDER BY position")
 		must(t, err)
@@ -61,7 +61,8 @@ func TestColumnsAreThoseOfTheTables(t *testing.T) {
 	}
 }
 
-// TestMigrationsAreAppliedOnce opens a database from many sides at once, and after somebody died in the middle.
+// TestMigrationsAreAppliedOnce opens a database from many sides at once, and after somebody died in
+// the middle.
 func TestMigrationsAreAppliedOnce(t *testing.T) {
 	ctx := context.Background()
 	dsn := chtest.Start(t).DSN("receiptd")

@@ -8,8 +8,8 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// The keys of a dictionary get wider with its size: at each size the rows in the table, and those of a block that is split, are the
-// ones that were added.
+// The keys of a dictionary get wider with its size: at each size the rows in the table, and those
+// of a block that is split, are the ones that were added.
 func TestDictionariesOfEverySize(t *testing.T) {
 	ctx := context.Background()
 	s := openStore(t)
