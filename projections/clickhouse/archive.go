@@ -75,7 +75,7 @@ type archiveReader struct {
 	last uint64 // the sequence of the last entry that was given to f
 	rows uint64 // how many were read
 
-	// The row being read, as SELECT of the expressions gives it.
+	// The row being read, and what is selected and scanned for it.
 	columns     eventColumns
 	expressions string
 	targets     []any

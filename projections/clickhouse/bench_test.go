@@ -18,7 +18,7 @@ type foldedEntry struct {
 	facts    []projections.Fact
 }
 
-// benchEntries folds traffic until it makes as many rows as a block of the sink has.
+// benchEntries folds traffic until it makes as many rows as a block of the sink has by default.
 func benchEntries(b *testing.B) (entries []foldedEntry) {
 	f := newFolder(b)
 	filled := &Block{Partition: 3}
@@ -61,8 +61,8 @@ func BenchmarkFill(b *testing.B) {
 	}
 }
 
-// BenchmarkEncode has the driver take a block as it is encoded here, or as a program does that leaves
-// its LowCardinality columns to the driver; and makes the bytes that are sent.
+// BenchmarkEncode makes the bytes that are sent of a block: as Insert does, and with all strings
+// given to the driver by Append. docs/adr/0010-columns-past-the-driver.md has the results.
 func BenchmarkEncode(b *testing.B) {
 	block := &Block{Partition: 3}
 	fillBlock(b, block, benchEntries(b))
@@ -87,7 +87,7 @@ func BenchmarkEncode(b *testing.B) {
 
 func encodeHere(b *Block) ([]chcolumn.Interface, error) { return encode(eventsTable, b.all()) }
 
-// appended is a column that the driver takes value by value.
+// appended is a column whose strings are given to the driver by Append.
 type appended struct {
 	column
 	rows []string

@@ -9,22 +9,22 @@ import (
 
 // Block is what goes into the table events in one insert: a contiguous range of the entries of one
 // partition, all of one month, so that ClickHouse makes one part of it, which is there as a whole
-// or not at all. The zero Block with its Partition set is empty. A block can be inserted any number
-// of times. It must not be copied.
+// or not at all. The zero Block with its Partition set is an empty one. A block can be inserted any
+// number of times. It must not be copied.
 type Block struct {
 	Partition int
 	// First and Last are the sequences of its first and last entry; 0 if it is empty.
 	First, Last uint64
-	// Bytes is the size of its strings, roughly; those that come again and again count once.
+	// Bytes is roughly the size of its strings. Those that come again and again count once.
 	Bytes int
 
 	month           int // of the entries: year*12 + month
 	lastFingerprint uint64
 
 	columns  eventColumns
-	list     []blockColumn // of columns; see all
+	list     []blockColumn // the fields of columns; see all
 	interned interned
-	// encoded is the block as the driver sends it, if it was encoded ahead.
+	// encoded is the block as the driver sends it, if it was encoded in advance.
 	encoded []chcolumn.Interface
 }
 
@@ -37,8 +37,8 @@ func (b *Block) all() []blockColumn {
 }
 
 // Next returns an empty block of the same partition, with room for as much as this one has. It
-// takes the memory of spent, a block that is not needed any more, if that is neither too little nor
-// far too much; spent may be nil, and may be this block.
+// reuses the memory of spent, a block that is no longer needed, unless that is too little or far
+// too much. spent may be nil.
 func (b *Block) Next(spent *Block) *Block {
 	n := b.Rows() + b.Rows()/16
 	if spent != nil {
@@ -67,8 +67,8 @@ func (b *Block) reset() {
 // Rows is the number of rows.
 func (b *Block) Rows() int { return b.columns.Sequence.Rows() }
 
-// Fits reports whether an entry of that time, in Unix milliseconds, may follow: it is of the same
-// month. Anything fits an empty block.
+// Fits reports whether an entry of a time, in Unix milliseconds, may be added: it has to be of the
+// same month as the others. Anything fits an empty block.
 func (b *Block) Fits(at int64) bool { return b.First == 0 || b.month == monthOf(at) }
 
 func monthOf(ms int64) int {
@@ -76,8 +76,8 @@ func monthOf(ms int64) int {
 	return t.Year()*12 + int(t.Month())
 }
 
-// Token names a block for deduplication. attempt is 0 but after inserts that ClickHouse remembered
-// and did not keep.
+// Token names the block for deduplication. attempt is 0, unless ClickHouse remembered the token of
+// an insert and did not keep its rows: then the block needs another token.
 func (b *Block) Token(attempt int) string {
 	token := fmt.Sprintf("RECEIPTS_%d:%d-%d", b.Partition, b.First, b.Last)
 	if attempt > 0 {
@@ -91,8 +91,8 @@ func (b *Block) Position() Position {
 	return Position{Sequence: b.Last, Fingerprint: b.lastFingerprint}
 }
 
-// Split cuts a block between two entries, near its middle. ok is false if there is only one. The
-// two share memory with the block, which must not be changed while they are in use.
+// Split cuts the block between two entries, near its middle. ok is false if it has only one. The
+// two share memory with the block, to which nothing may be added while they are in use.
 func (b *Block) Split() (head, tail *Block, ok bool) {
 	sequence := b.columns.Sequence.values
 	at := b.Rows() / 2
@@ -110,7 +110,7 @@ func (b *Block) Split() (head, tail *Block, ok bool) {
 	return b.cut(0, at), b.cut(at, b.Rows()), true
 }
 
-// cut returns some rows of a block, which are whole entries.
+// cut returns the rows [begin, end) of the block, which are whole entries.
 func (b *Block) cut(begin, end int) *Block {
 	out := &Block{
 		Partition: b.Partition, month: b.month,

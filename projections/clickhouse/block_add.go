@@ -8,8 +8,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// Add adds an entry that was folded: its events, what was decided about each of them, and what they
-// did, in the order of the events. It keeps nothing of what it is given.
+// Add adds an entry that was folded: its events, what was decided about each of them, and the facts
+// that followed, in the order of the events. It copies what it keeps.
 func (b *Block) Add(x *projections.Decoded, outcomes []events.Outcome, facts []projections.Fact) error {
 	batch := x.Batch
 	b.begin(x)
@@ -38,7 +38,8 @@ func (b *Block) Add(x *projections.Decoded, outcomes []events.Outcome, facts []p
 	return nil
 }
 
-// saidByEvent reports whether the first fact of an event is what the event itself says.
+// saidByEvent reports whether the first fact of an event is just what the event says itself. It
+// shares the row of the event then.
 func saidByEvent(batch *events.Batch, f *projections.Fact) bool {
 	return f.Kind == batch.Kinds[f.Index]
 }
@@ -60,7 +61,7 @@ func (b *Block) AddPoison(x *projections.Decoded, subject string, data []byte) e
 	return b.addBytes(x, outcomePoison, subject, data, x.Poison)
 }
 
-// AddRefused adds an entry as its bytes, because ClickHouse did not take its rows, and the reason.
+// AddRefused adds an entry whose rows ClickHouse did not take, as its bytes and the reason.
 func (b *Block) AddRefused(x *projections.Decoded, subject string, data []byte, reason string) error {
 	return b.addBytes(x, outcomeBytes, subject, data, reason)
 }
@@ -80,7 +81,7 @@ func (b *Block) addBytes(
 	return nil
 }
 
-// begin notes that an entry follows.
+// begin notes that an entry is added.
 func (b *Block) begin(x *projections.Decoded) {
 	if b.First == 0 {
 		b.First, b.month = x.Sequence, monthOf(x.At)
@@ -89,7 +90,8 @@ func (b *Block) begin(x *projections.Decoded) {
 	b.encoded = nil
 }
 
-// extend adds rows that say nothing but of which entry they are, and returns the first one.
+// extend adds rows for an entry, which are empty but for its position and time, and returns the
+// first one.
 func (b *Block) extend(x *projections.Decoded, rows int) (first int) {
 	first = b.Rows()
 	for _, c := range b.all() {
@@ -103,7 +105,7 @@ func (b *Block) extend(x *projections.Decoded, rows int) (first int) {
 	return first
 }
 
-// setEvent says in a row what an event says, and what was decided about it.
+// setEvent fills a row with an event and what was decided about it.
 func (b *Block) setEvent(n int, batch *events.Batch, i int, outcome events.Outcome) error {
 	c := &b.columns
 	c.Index.values[n] = uint32(i)
@@ -144,7 +146,7 @@ func (b *Block) setEvent(n int, batch *events.Batch, i int, outcome events.Outco
 	return nil
 }
 
-// setFact says in a row what an event did beside what it says.
+// setFact fills a row with a fact that is not what its event says itself.
 func (b *Block) setFact(n int, fact uint32, batch *events.Batch, f *projections.Fact) {
 	c := &b.columns
 	c.Index.values[n] = uint32(f.Index)
@@ -163,7 +165,7 @@ func (b *Block) setFact(n int, fact uint32, batch *events.Batch, f *projections.
 	b.setEffect(n, f, b.key(&c.Sender.dictionary, f.Sender))
 }
 
-// setEffect says in a row what was done to the message.
+// setEffect fills the columns of what became of the message.
 func (b *Block) setEffect(n int, f *projections.Fact, sender uint32) {
 	c := &b.columns
 	c.Sender.keys[n] = sender

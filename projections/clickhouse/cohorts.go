@@ -6,10 +6,10 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// CohortRow is the latest numbers of a cohort, or of a total of cohorts, of one partition.
+// CohortRow is the latest numbers of a cohort or of a total, of one partition.
 type CohortRow struct {
 	projections.Cell
-	// Version is the sequence of the entry as of which the numbers are these.
+	// Version is the sequence of the entry as of which these are the numbers.
 	Version uint64
 }
 
@@ -21,7 +21,7 @@ var (
 	senderDaysTable = tableOf[senderDayColumns]("sender_days")
 )
 
-// rollupTables says by kind where cohorts and totals are stored.
+// rollupTables are where cohorts and totals are stored, by kind.
 var rollupTables = [...]struct {
 	table   *table
 	columns func() rollupColumns
@@ -99,10 +99,10 @@ func (c *senderDayColumns) set(i, partition int, r *CohortRow) {
 	c.setCounts(i, r)
 }
 
-// summed is the option of the columns that are added up for read rates: see [Store.ReadRates].
+// summed is the group of columns that [Store.ReadRates] adds up.
 const summed = "sum"
 
-// countColumns are what all these tables have after their keys.
+// countColumns are the columns that all these tables have after their keys.
 type countColumns struct {
 	Messages  numbers[uint64] `ch:"messages,sum"`
 	Eligible  numbers[uint64] `ch:"eligible,sum"`
@@ -130,7 +130,7 @@ func (c *countColumns) setCounts(i int, r *CohortRow) {
 }
 
 // InsertCohorts stores the latest numbers of cohorts and totals of one partition, in one insert for
-// each kind among them. To store them again does no harm.
+// each kind among them. Storing them again does no harm.
 func (s *Store) InsertCohorts(ctx context.Context, partition int, rows []CohortRow) error {
 	var kinds [len(rollupTables)][]*CohortRow
 	for i := range rows {

@@ -13,11 +13,11 @@ import (
 // column is the values of one column of a table, row by row. The zero value of each type below is
 // an empty column.
 type column interface {
-	// chType is its type in ClickHouse. An enumeration only says enumType: its names are in the
-	// schema.
+	// chType is the column's type in ClickHouse, or enumType for an enumeration, whose names only
+	// the schema has.
 	chType() string
 	Rows() int
-	// extend adds rows with zeros or empty strings.
+	// extend adds rows of zeros or empty strings.
 	extend(rows int)
 	// sendTo has a column of the driver take all rows.
 	sendTo(to chcolumn.Interface) error
@@ -28,23 +28,23 @@ type blockColumn interface {
 	column
 	// reset removes all rows and keeps their memory.
 	reset()
-	// reserve makes room for rows in an empty column, and for as many different strings as like
-	// has, which is a column of the same type.
+	// reserve makes room in an empty column: for a number of rows, and for as many different
+	// strings as like, a column of the same type, has.
 	reserve(like blockColumn, rows int)
-	// cut makes it the rows from begin up to end of another column of its type. The two may share
-	// memory.
+	// cut makes the column the rows [begin, end) of another column of the same type, with which it
+	// may share memory.
 	cut(of blockColumn, begin, end int)
 	scanner
 }
 
-// scanner is a column that the answer to a question can be read into, a row at a time.
+// scanner is a column that the result of a query can be read into, one row at a time.
 type scanner interface {
-	// scan makes it a column of one row. It returns where to scan that row to, which stays valid,
-	// and what a SELECT has to ask for in place of the column's name.
+	// scan makes the column one of a single row, and returns a pointer for the driver to scan that
+	// row into, as often as needed, and the expression to SELECT for it. name is the quoted name.
 	scan(name string) (expression string, target any)
 }
 
-// fixed is a column of values of a fixed width.
+// fixed is a column of values of fixed width.
 type fixed[T any] struct{ values []T }
 
 func (c *fixed[T]) Rows() int { return len(c.values) }
@@ -95,7 +95,7 @@ func (*numbers[T]) chType() string {
 
 func (c *numbers[T]) sendTo(to chcolumn.Interface) error { return decodeInto(to, c) }
 
-// EncodeColumn writes the column as the server has it.
+// EncodeColumn writes the column in the server's format.
 func (c *numbers[T]) EncodeColumn(buf *proto.Buffer) {
 	switch values := any(c.values).(type) {
 	case []uint16:
@@ -126,18 +126,18 @@ func storable(ms int64) int64 {
 	return min(max(ms, first), last)
 }
 
-// hours is a column of times that begin an hour, as Unix seconds.
+// hours is a column of full hours, as Unix seconds.
 type hours struct{ numbers[uint32] }
 
 func (*hours) chType() string { return "DateTime('UTC')" }
 
-// lastHour is the last hour since 1970 that a DateTime holds.
+// lastHour is the last hour that a DateTime holds, in hours since 1970.
 const lastHour = (1<<32 - 1) / 3600
 
-// set sets a row to the beginning of an hour, which is counted from 1970.
+// set sets a row to an hour, which is in hours since 1970.
 func (c *hours) set(row int, hour int64) { c.values[row] = uint32(hourTime(hour).Unix()) }
 
-// hourTime is the beginning of an hour, bounded to what a DateTime holds.
+// hourTime is the time at which an hour begins, bounded to what a DateTime holds.
 func hourTime(hour int64) time.Time {
 	return time.Unix(min(max(hour, 0), lastHour)*3600, 0).UTC()
 }
@@ -149,7 +149,7 @@ func (*bools) chType() string { return "Bool" }
 
 func (c *bools) sendTo(to chcolumn.Interface) error { return decodeInto(to, c) }
 
-// EncodeColumn writes the column as the server has it.
+// EncodeColumn writes the column in the server's format.
 func (c *bools) EncodeColumn(buf *proto.Buffer) { proto.ColBool(c.values).EncodeColumn(buf) }
 
 // enums is a column of an Enum8, by number.
@@ -160,8 +160,8 @@ const enumType = "Enum8"
 
 func (*enums) chType() string { return enumType }
 
-// sendTo appends value by value: the driver refuses a number that has no name, and the server would
-// not.
+// sendTo appends the values one by one: that way the driver refuses a number that has no name,
+// which the server would not.
 func (c *enums) sendTo(to chcolumn.Interface) error { return appendTo(to, c.values) }
 
 func (c *enums) scan(name string) (expression string, target any) {
@@ -181,21 +181,21 @@ func (c *arrays[T]) Rows() int { return len(c.ends) }
 
 func (c *arrays[T]) extend(rows int) { c.ends = extended(c.ends, rows) }
 
-// add adds an element to the row that the next end is for.
+// add adds an element to the row that is completed next.
 func (c *arrays[T]) add(elem T) { c.elems.values = append(c.elems.values, elem) }
 
-// end completes a row. It is called for every row, in their order.
+// end completes a row. It is called for every row, in order.
 func (c *arrays[T]) end(row int) { c.ends[row] = uint64(c.elems.Rows()) }
 
 func (c *arrays[T]) sendTo(to chcolumn.Interface) error { return decodeInto(to, c) }
 
-// EncodeColumn writes the column as the server has it.
+// EncodeColumn writes the column in the server's format.
 func (c *arrays[T]) EncodeColumn(buf *proto.Buffer) {
 	proto.ColUInt64(c.ends).EncodeColumn(buf)
 	c.elems.EncodeColumn(buf)
 }
 
-// texts is a column of String that refers to the strings of others.
+// texts is a column of String. It does not copy the strings.
 type texts struct{ values []string }
 
 func (*texts) chType() string { return "String" }

@@ -10,11 +10,12 @@ import (
 	chcolumn "github.com/ClickHouse/clickhouse-go/v2/lib/column"
 )
 
-// What the driver is given by Append it takes value by value, and looks each string of a
-// LowCardinality up in a map. What it decoded, as if a server had sent it, it sends as it is. So
-// columns are encoded here, and decoded by the driver: docs/adr/0010-columns-past-the-driver.md.
+// The driver takes what it is given by Append value by value, and looks up each string of a
+// LowCardinality column in a map. What it has decoded, on the other hand, it sends as it is. So the
+// columns are encoded here as a server would send them, and decoded by the driver: see
+// docs/adr/0010-columns-past-the-driver.md.
 
-// transfer is what it takes to have the driver decode a column.
+// transfer is the memory for handing a column to the driver.
 type transfer struct {
 	buf    proto.Buffer
 	bytes  bytes.Reader
@@ -27,7 +28,7 @@ var transfers = sync.Pool{New: func() any {
 	return t
 }}
 
-// encoder is a column that writes itself as the server has it.
+// encoder is a column that can be written in the server's format.
 type encoder interface {
 	Rows() int
 	EncodeColumn(*proto.Buffer)
@@ -40,7 +41,7 @@ func decodeInto(to chcolumn.Interface, from encoder) error {
 	from.EncodeColumn(&t.buf)
 	t.bytes.Reset(t.buf.Buf)
 	if err := to.Decode(t.reader, from.Rows()); err != nil {
-		return err // t may have something left to read
+		return err // t is not used again: it may have unread bytes
 	}
 	transfers.Put(t)
 	return nil
@@ -52,7 +53,7 @@ func appendTo[T any](to chcolumn.Interface, values []T) error {
 	return err
 }
 
-// encode returns columns of the driver that have the rows of a table's columns.
+// encode returns columns of the driver with the rows of the columns of a table.
 func encode[C column](t *table, columns []C) ([]chcolumn.Interface, error) {
 	out := make([]chcolumn.Interface, len(columns))
 	for i, from := range columns {
@@ -69,19 +70,19 @@ func encode[C column](t *table, columns []C) ([]chcolumn.Interface, error) {
 	return out, nil
 }
 
-// move gives a column of a batch what another one of the same type has, which is not to be used any
-// more.
+// move gives to a column of a batch what another column of the same type has, which must not be
+// used after that.
 func move(to, from chcolumn.Interface) {
 	reflect.ValueOf(to).Elem().Set(reflect.ValueOf(from).Elem())
 }
 
-// Encode does ahead what [Store.Insert] does before it sends. A block that cannot be encoded is one
-// for Insert to refuse.
+// Encode does in advance what [Store.Insert] would do before it sends the block. If the block
+// cannot be encoded, Insert will return the error.
 func (b *Block) Encode() {
 	b.encoded, _ = encode(eventsTable, b.all())
 }
 
-// takeEncoded returns the encoded columns, and forgets them: they can be sent once.
+// takeEncoded returns the encoded columns and forgets them, because they can be sent only once.
 func (b *Block) takeEncoded() (columns []chcolumn.Interface, err error) {
 	if b.encoded == nil {
 		return encode(eventsTable, b.all())

@@ -4,7 +4,7 @@ import "github.com/receiptd/receiptd/events"
 
 var eventsTable = tableOf[eventColumns]("events")
 
-// archived is the option of the columns that the archive reads: see [Store.Replay].
+// archived is the group of columns that [Store.Replay] reads.
 const archived = "archive"
 
 // eventColumns are the columns of the table events.

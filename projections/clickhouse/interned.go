@@ -5,17 +5,17 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// interned are the keys, in the dictionaries of a block, of the strings in the tables of the entry
-// being added: each of them is looked up once, however many events have it. 0 is one that was not
-// looked up yet.
+// interned has, for the strings in the tables of the entry being added, their keys in the
+// dictionaries of the block: each string is looked up once, however many events have it. 0 means
+// that it was not looked up yet.
 type interned struct {
 	users, messages, contents []uint32
 	senders                   []uint32 // of the messages
 	conversations             []internedConversation
 }
 
-// internedConversation are the keys of a conversation; a and b are those of its users in the column
-// peer, 0 for a group.
+// internedConversation has the keys of a conversation; a and b are those of its two users in the
+// column peer, 0 for a group.
 type internedConversation struct {
 	app, group, a, b uint32
 	userA            string
@@ -54,13 +54,13 @@ func (b *Block) key(column *dictionary, s string) uint32 {
 	return key
 }
 
-// addOnce is the key of a string that does not come again.
+// addOnce adds a string that does not come again, and returns its key.
 func (b *Block) addOnce(column *dictionary, s string) uint32 {
 	b.Bytes += len(s)
 	return column.append(s)
 }
 
-// intern is the key of string i of a table of the batch, which is looked up the first time.
+// intern is the key of string i of a table of the batch, whose keys so far are in keys.
 func (b *Block) intern(keys []uint32, i uint32, column *dictionary, s string) uint32 {
 	if keys[i] == 0 {
 		keys[i] = b.key(column, s)
@@ -68,7 +68,7 @@ func (b *Block) intern(keys []uint32, i uint32, column *dictionary, s string) ui
 	return keys[i]
 }
 
-// internConversation are the keys of conversation i of the batch.
+// internConversation returns the keys of conversation i of the batch.
 func (b *Block) internConversation(batch *events.Batch, i uint32) *internedConversation {
 	k := &b.interned.conversations[i]
 	if k.app == 0 {
@@ -81,8 +81,8 @@ func (b *Block) internConversation(batch *events.Batch, i uint32) *internedConve
 	return k
 }
 
-// internSender is the key of the sender of message m of the batch. A message has more than one
-// sender only if both users of a single chat sent one with its id.
+// internSender is the key of the sender of message m of the batch. It is the same for all facts
+// about m, except when both users of a single chat have sent a message with that id.
 func (b *Block) internSender(f *projections.Fact, m uint32) uint32 {
 	sender := &b.columns.Sender.dictionary
 	if m == events.None {

@@ -8,8 +8,9 @@ import (
 	chcolumn "github.com/ClickHouse/clickhouse-go/v2/lib/column"
 )
 
-// dictionary is a column of strings of which the same ones come again and again: each string once,
-// and the key of its string for each row. It copies the strings. The zero value is an empty column.
+// dictionary is a column of strings in which the same ones come again and again: it has each string
+// once, and for each row the key of its string. It copies the strings. The zero value is an empty
+// column.
 type dictionary struct {
 	values []string // by key; key 0 is the empty string
 	keys   []uint32 // by row
@@ -23,8 +24,8 @@ type lowCardinality struct{ dictionary }
 // repeatedTexts is a column of String whose rows mostly are empty, or the same as others.
 type repeatedTexts struct{ dictionary }
 
-// key is the key of a string, which is added if it is new. added is the number of bytes that this
-// took.
+// key returns the key of a string, which is added if it is new. added is the number of bytes that
+// this takes.
 func (d *dictionary) key(s string) (key uint32, added int) {
 	if s == "" {
 		return 0, 0
@@ -40,7 +41,7 @@ func (d *dictionary) key(s string) (key uint32, added int) {
 	return key, len(s)
 }
 
-// append adds a string without looking for it, for those that do not come again.
+// append adds a string without looking it up, for strings that do not come again.
 func (d *dictionary) append(s string) (key uint32) {
 	if len(d.values) == 0 {
 		d.values = append(d.values, "")
@@ -86,7 +87,7 @@ func (d *dictionary) reserve(like blockColumn, rows int) {
 
 func (d *dictionary) extend(rows int) { d.keys = extended(d.keys, rows) }
 
-// cut takes the strings of its rows only.
+// cut copies the strings that its rows have, and no others.
 func (d *dictionary) cut(of blockColumn, begin, end int) {
 	from := of.(dictionaryColumn).dict()
 	keys := make(map[uint32]uint32)
@@ -103,7 +104,7 @@ func (d *dictionary) scan(name string) (expression string, target any) {
 	return name, &d.values[1]
 }
 
-// dictionaryColumn is a column that is a dictionary.
+// dictionaryColumn is a column with a dictionary.
 type dictionaryColumn interface{ dict() *dictionary }
 
 func (d *dictionary) dict() *dictionary { return d }
@@ -112,8 +113,8 @@ func (*lowCardinality) chType() string { return "LowCardinality(String)" }
 
 func (c *lowCardinality) sendTo(to chcolumn.Interface) error { return decodeInto(to, c) }
 
-// EncodeColumn writes the column as the server has it: the strings, and keys that are as narrow as
-// their number allows.
+// EncodeColumn writes the column in the server's format: the strings, and keys that are as narrow
+// as their number allows.
 func (c *lowCardinality) EncodeColumn(buf *proto.Buffer) {
 	var values proto.ColStr
 	if len(c.values) == 0 {
@@ -144,7 +145,7 @@ func (*repeatedTexts) chType() string { return "String" }
 
 func (c *repeatedTexts) sendTo(to chcolumn.Interface) error { return decodeInto(to, c) }
 
-// EncodeColumn writes the column as the server has it.
+// EncodeColumn writes the column in the server's format.
 func (c *repeatedTexts) EncodeColumn(buf *proto.Buffer) {
 	for _, key := range c.keys {
 		if key == 0 {

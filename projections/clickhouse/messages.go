@@ -9,7 +9,7 @@ import (
 // MessageRow is the latest state of a message.
 type MessageRow struct {
 	projections.AppMessage
-	// Version is the sequence of the entry as of which the message is in that state.
+	// Version is the sequence of the entry as of which this is the state.
 	Version uint64
 }
 
@@ -51,7 +51,7 @@ func (c *messageColumns) set(i int, r *MessageRow) {
 	c.Version.values[i] = r.Version
 }
 
-// InsertMessages stores the latest state of messages. To store it again does no harm.
+// InsertMessages stores the latest state of messages. Storing it again does no harm.
 func (s *Store) InsertMessages(ctx context.Context, rows []MessageRow) error {
 	var c messageColumns
 	columns := messagesTable.extended(&c, len(rows))

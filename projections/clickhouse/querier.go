@@ -97,9 +97,9 @@ func daysFor(q *projections.RateQuery) *table {
 // not before.
 func (s *Store) UseDays() { s.days.Store(true) }
 
-// rateSums is the question for the rows of an answer, and the row of it being read.
+// rateSums asks for the rows of an answer, and has the one being read.
 type rateSums struct {
-	columns countColumns // of which the first row is a sum
+	columns countColumns // of one row, the sums
 	summed  []string     // the names of the columns that are added up
 	targets []any
 
@@ -118,7 +118,7 @@ func newRateSums() *rateSums {
 	return r
 }
 
-// sql asks for the rows of the answer.
+// sql is the SELECT for the rows of the answer.
 func (r *rateSums) sql(q *projections.RateQuery, sources []source) string {
 	show, order := "key", "sum(messages) DESC, key"
 	if q.By.InTime() {
@@ -138,7 +138,7 @@ func (r *rateSums) sql(q *projections.RateQuery, sources []source) string {
 		show, strings.Join(r.summed, "), sum("), strings.Join(parts, " UNION ALL "), order, q.Limit)
 }
 
-// row is the row that was read, with its bins if they are wanted.
+// row returns the row that was read, with its bins if they are wanted.
 func (r *rateSums) row(bins bool) (row projections.RateRow, err error) {
 	row.Key = r.key
 	row.Messages = r.columns.Messages.values[0]

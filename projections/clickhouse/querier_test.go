@@ -14,7 +14,7 @@ func TestLatestVersionCounts(t *testing.T) {
 	ctx := context.Background()
 	s := openStore(t)
 	const group, sender = `it's \ a "group" {x:String} ?`, "@sender $1"
-	cell := func(hour int64, group, sender string, reads uint64, version uint64) CohortRow {
+	cohort := func(hour int64, group, sender string, reads uint64, version uint64) CohortRow {
 		return CohortRow{Version: version, Cell: projections.Cell{
 			App: testApp, Hour: hour, Group: group, Sender: sender,
 			Tally: projections.Tally{Messages: 1, Eligible: 4, Delivered: reads, Read: reads, Recalled: 1},
@@ -22,14 +22,14 @@ func TestLatestVersionCounts(t *testing.T) {
 		}}
 	}
 	total := func(hour int64, reads uint64) CohortRow {
-		c := cell(hour, "", "", reads, 7)
+		c := cohort(hour, "", "", reads, 7)
 		c.Kind = projections.HourTotal
 		return c
 	}
 	insert := func(partition int, rows ...CohortRow) { must(t, s.InsertCohorts(ctx, partition, rows)) }
-	insert(0, cell(10, group, sender, 2, 7), cell(11, "g", sender, 1, 7), cell(12, "", sender, 1, 3), cell(900, "g", "b", 1, 1))
-	insert(0, cell(10, group, sender, 3, 9), total(10, 3), total(11, 1))
-	insert(0, cell(10, group, sender, 1, 5)) // late, and too old
+	insert(0, cohort(10, group, sender, 2, 7), cohort(11, "g", sender, 1, 7), cohort(12, "", sender, 1, 3), cohort(900, "g", "b", 1, 1))
+	insert(0, cohort(10, group, sender, 3, 9), total(10, 3), total(11, 1))
+	insert(0, cohort(10, group, sender, 1, 5)) // late, and too old
 	insert(1, total(11, 2))
 	const hour = projections.HourMillis
 	all := projections.RateQuery{App: testApp, From: 0, To: 1000 * hour, Limit: 10}

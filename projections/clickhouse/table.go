@@ -9,14 +9,14 @@ import (
 	"github.com/receiptd/receiptd/schema"
 )
 
-// table is a table of ClickHouse as inserts and questions name it. Its columns are the fields of a
-// struct that have a tag ch, in their order: the name of a column, and maybe an option after a
-// comma, by which questions pick columns. A test compares them with what the migrations make.
+// table describes a table of ClickHouse. Its columns are the fields of a struct that have a tag ch,
+// in order. The tag is the name of the column, and optionally, after a comma, the group of columns
+// that a SELECT reads together. A test compares the columns with what the migrations make.
 type table struct {
 	name    string
 	columns []clickhouse.ColumnNameAndType
-	fields  [][]int  // of the struct, by column
-	options []string // by column
+	fields  [][]int  // by column: where the struct has it
+	groups  []string // by column
 }
 
 // tableOf describes a table whose columns are the fields of C.
@@ -27,21 +27,21 @@ func tableOf[C any](name string) *table {
 		if !ok {
 			continue
 		}
-		column, option, _ := strings.Cut(tag, ",")
+		column, group, _ := strings.Cut(tag, ",")
 		chType := newColumn(field.Type).chType()
 		if chType == enumType {
 			chType = enumDefinition(column)
 		}
 		t.columns = append(t.columns, clickhouse.ColumnNameAndType{Name: column, Type: chType})
-		t.fields, t.options = append(t.fields, field.Index), append(t.options, option)
+		t.fields, t.groups = append(t.fields, field.Index), append(t.groups, group)
 	}
 	return t
 }
 
 func newColumn(t reflect.Type) column { return reflect.New(t).Interface().(column) }
 
-// of returns the columns in a struct like the one that the table was described by. C is column or
-// an interface that all of them have.
+// of returns the columns of the table in values, which points to a struct of the type that the
+// table was described with. C is an interface that all of them implement.
 func of[C column](t *table, values any) []C {
 	columns, v := make([]C, len(t.fields)), reflect.ValueOf(values).Elem()
 	for i, field := range t.fields {
@@ -50,7 +50,7 @@ func of[C column](t *table, values any) []C {
 	return columns
 }
 
-// extended returns the columns in such a struct, after rows were added to each of them.
+// extended adds rows to every column in values, and returns the columns: see of.
 func (t *table) extended(values any, rows int) []column {
 	columns := of[column](t, values)
 	for _, c := range columns {
@@ -59,12 +59,12 @@ func (t *table) extended(values any, rows int) []column {
 	return columns
 }
 
-// scan returns what a SELECT has to ask for to get the columns that have an option, and where to
-// scan its rows to: the first row of these columns in such a struct.
-func (t *table) scan(values any, option string) (expressions []string, targets []any) {
+// scan returns the expressions to SELECT for a group of columns, and the pointers to scan its rows
+// into: those of the only row that these columns have in values (see of) from now on.
+func (t *table) scan(values any, group string) (expressions []string, targets []any) {
 	v := reflect.ValueOf(values).Elem()
 	for i, field := range t.fields {
-		if t.options[i] == option {
+		if t.groups[i] == group {
 			c := v.FieldByIndex(field).Addr().Interface().(scanner)
 			expression, target := c.scan(identifier(t.columns[i].Name))
 			expressions, targets = append(expressions, expression), append(targets, target)
@@ -73,7 +73,7 @@ func (t *table) scan(values any, option string) (expressions []string, targets [
 	return expressions, targets
 }
 
-// insert is the statement, without its values.
+// insert is the INSERT statement, without the values.
 func (t *table) insert() string {
 	names := make([]string, len(t.columns))
 	for i, c := range t.columns {
@@ -82,8 +82,8 @@ func (t *table) insert() string {
 	return "INSERT INTO " + t.name + " (" + strings.Join(names, ", ") + ")"
 }
 
-// enumDefinition takes the type of an enumeration of the table events from its migration, which has
-// the names.
+// enumDefinition is the type of an enumeration of the table events, taken from the migration that
+// makes the table: the names are only there.
 func enumDefinition(column string) string {
 	text, err := schema.ClickHouse.ReadFile("clickhouse/0001_events.sql")
 	if err != nil {
