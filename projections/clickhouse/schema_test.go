@@ -171,3 +171,12 @@ func TestReplicatedSchema(t *testing.T) {
 		}
 	}
 }
+
+// TestColumnsAreAddedOnAllServers: a migration that alters a table is for all servers of a cluster.
+func TestColumnsAreAddedOnAllServers(t *testing.T) {
+	got := replicated("-- Why.\nALTER TABLE events ADD COLUMN IF NOT EXISTS n UInt8\n", "`d$1`", " ON CLUSTER 'main'")
+	const want = "-- Why.\nALTER TABLE `d$1`.events ON CLUSTER 'main' ADD COLUMN IF NOT EXISTS n UInt8\n"
+	if got != want {
+		t.Errorf("got %q", got)
+	}
+}
