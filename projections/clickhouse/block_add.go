@@ -133,7 +133,7 @@ func (b *Block) setEvent(n int, batch *events.Batch, i int, outcome events.Outco
 	}
 	c.Receipt.values[n] = batch.Flags[i]&events.FlagReceipt != 0
 	c.Strict.values[n] = batch.Flags[i]&events.FlagStrict != 0
-	if extra := batch.Extra(i); extra != nil {
+	if extra := batch.AttributesOf(i); extra != nil {
 		text, err := json.Marshal(eventExtra{
 			Role: extra.Role, Members: extra.Members, Admins: extra.Admins,
 			Settings: extra.Settings, Revision: extra.Revision, Upto: extra.Upto,
