@@ -1,6 +1,6 @@
 package projections
 
-// The cache of a partition holds what the fold touched lately: messages, conversations, authors, cells.
+// The cache of a partition holds what the fold touched lately: messages, conversations, authors, cohorts.
 // What is dirty (changed since the last checkpoint was captured) or in flight (captured, not yet
 // committed) stays; the rest goes by second chance when the budget is exceeded. Only a settled fold,
 // between two log entries, evicts.

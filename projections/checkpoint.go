@@ -10,10 +10,10 @@ type Checkpoint struct {
 	writes   writes
 	messages []messageChange
 
-	// The cells as they were, and what their distributions lie in.
-	cells []cell
-	few   []uint16
-	many  []uint32
+	// The cohorts as they were, and what their distributions lie in.
+	cohorts []cohort
+	few     []uint16
+	many    []uint32
 }
 
 // messageChange is a message as it was: the header is a copy, the log a prefix of what only grows.
@@ -87,7 +87,7 @@ func (p *Partition) Capture() (*Checkpoint, error) {
 	p.spare = nil
 	c.Sequence, c.epoch = p.seq, p.epoch
 	p.captureSmall()
-	p.captureCells(c)
+	p.captureCohorts(c)
 	c.messages = c.messages[:0]
 	for i, m := range p.dirtyMessages {
 		c.messages = append(c.messages, messageChange{
@@ -99,25 +99,25 @@ func (p *Partition) Capture() (*Checkpoint, error) {
 	c.writes, p.puts = p.puts, c.writes
 	p.puts.reset()
 	p.epoch++
-	p.flying, p.fresh = p.fresh, p.flying
-	p.fresh.reset()
+	p.captured, p.dirty = p.dirty, p.captured
+	p.dirty.reset()
 	return c, nil
 }
 
-// captureCells copies the cells that changed; their stored form is made while the fold goes on.
-func (p *Partition) captureCells(c *Checkpoint) {
-	c.cells, c.few, c.many = c.cells[:0], c.few[:0], c.many[:0]
-	for _, x := range p.dirtyCells {
+// captureCohorts copies the cohorts that changed; their stored form is made while the fold goes on.
+func (p *Partition) captureCohorts(c *Checkpoint) {
+	c.cohorts, c.few, c.many = c.cohorts[:0], c.few[:0], c.many[:0]
+	for _, x := range p.dirtyCohorts {
 		few, many := len(c.few), len(c.many)
 		c.few, c.many = append(c.few, x.few...), append(c.many, x.many...)
-		c.cells = append(c.cells, *x)
-		y := &c.cells[len(c.cells)-1]
+		c.cohorts = append(c.cohorts, *x)
+		y := &c.cohorts[len(c.cohorts)-1]
 		y.few, y.many, y.total, y.days = c.few[few:], c.many[many:], nil, nil
 	}
-	p.dirtyCells, p.flyingCells = p.flyingCells, p.dirtyCells
+	p.dirtyCohorts, p.capturedCohorts = p.capturedCohorts, p.dirtyCohorts
 }
 
-// captureSmall writes everything but the messages and the cells.
+// captureSmall writes everything but the messages and the cohorts.
 func (p *Partition) captureSmall() {
 	var v []byte
 	for i, c := range p.dirtyConvs {
@@ -153,11 +153,11 @@ func (p *Partition) Committed(c *Checkpoint) {
 	defer p.mu.Unlock()
 	p.committed, p.held = c.epoch, 0
 	clear(c.messages)
-	clear(c.cells)
-	clear(p.flyingCells)
-	p.flyingCells = p.flyingCells[:0]
+	clear(c.cohorts)
+	clear(p.capturedCohorts)
+	p.capturedCohorts = p.capturedCohorts[:0]
 	c.writes.reset()
-	p.flying.reset()
+	p.captured.reset()
 	p.spare = c
 }
 
@@ -165,7 +165,7 @@ func (p *Partition) Committed(c *Checkpoint) {
 func (p *Partition) Changes() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.dirtyMessages) + len(p.dirtyConvs) + len(p.dirtyCells) + len(p.puts.ops)
+	return len(p.dirtyMessages) + len(p.dirtyConvs) + len(p.dirtyCohorts) + len(p.puts.ops)
 }
 
 // Each gives every change to put or del, keys set in the order of the fold. Key and value are valid during
@@ -188,8 +188,8 @@ func (c *Checkpoint) Each(put func(key, value []byte) error, del func(key []byte
 		buf = rest[w.value:]
 	}
 	var key, value []byte
-	for i := range c.cells {
-		x := &c.cells[i]
+	for i := range c.cohorts {
+		x := &c.cohorts[i]
 		key = x.stateKey(key[:0])
 		value = x.encode(value[:0])
 		if err := put(key, value); err != nil {

@@ -78,7 +78,7 @@ type conversation struct {
 	// unread are the latest of a single chat's messages not yet covered by a conversation read, by seq.
 	unread tail[unreadRef]
 	// pending is, for each side of a single chat, the place of its conversation read in the other's summary.
-	pending [2]pendingMark
+	places [2]summaryPlace
 }
 
 // unreadRef is a message of a single chat that no conversation read of its receiver has covered.
@@ -149,7 +149,7 @@ func (p *Partition) addMember(c *conversation, user string, role events.Role) ui
 	}
 	p.touchMember(c, o)
 	p.put(userIndexKey(p.key(), c.app.num, user, c.num), nil)
-	p.fresh.addUser(userRef{c.app.num, user}, c.num)
+	p.dirty.addUser(userRef{c.app.num, user}, c.num)
 	p.cacheBytes += memberCost + len(user)
 	return o
 }
@@ -271,7 +271,7 @@ func (c *conversation) encodeHeader(dst []byte) []byte {
 	if !c.group() {
 		dst = appendString(appendString(dst, c.name.a), c.name.b)
 		for i := range c.members {
-			dst = c.pending[i].encode(c.members[i].encodeRead(dst))
+			dst = c.places[i].encode(c.members[i].encodeRead(dst))
 		}
 		return dst
 	}
@@ -295,7 +295,7 @@ func (c *conversation) decodeHeader(v []byte) (appNum uint64, members int, err e
 		c.members = []member{{user: c.name.a, role: events.RoleMember}, {user: c.name.b, role: events.RoleMember}}
 		for i := range c.members {
 			c.members[i].decodeRead(&r)
-			c.pending[i].decode(&r)
+			c.places[i].decode(&r)
 		}
 		return appNum, 2, r.err()
 	}

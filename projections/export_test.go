@@ -21,7 +21,7 @@ func (p *Partition) CacheSize() (counted, actual int) {
 	for _, u := range p.authorRing.items {
 		actual += u.cost()
 	}
-	for _, x := range slices.Concat(p.cellRing.items, p.totalRing.items) {
+	for _, x := range slices.Concat(p.cohortRing.items, p.totalRing.items) {
 		actual += x.cost()
 	}
 	return p.cacheBytes, actual

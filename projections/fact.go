@@ -20,7 +20,7 @@ type Fact struct {
 	User, Content string
 }
 
-// fact notes what the event at hand did to a message, which changed. Callers ask p.keepFacts first.
+// fact notes what the event at hand did to a message, which changed. Callers ask p.trackFacts first.
 func (p *Partition) fact(kind events.Kind, m *message, user, content string) {
 	p.facts = append(p.facts, Fact{
 		Index: len(p.outcomes), Kind: kind, Eligible: m.eligible, Read: m.readers,
@@ -34,7 +34,7 @@ func (p *Partition) fact(kind events.Kind, m *message, user, content string) {
 
 // TakeFacts returns the facts of the entries applied since the last call, in the order in which they came to be, behind
 // those in dst. The slice that it returns is the caller's, and the memory of an empty dst the partition's from now on. It is for
-// a partition opened with Options.KeepFacts.
+// a partition opened with Options.TrackFacts.
 func (p *Partition) TakeFacts(dst []Fact) []Fact {
 	p.mu.Lock()
 	defer p.mu.Unlock()

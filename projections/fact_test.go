@@ -17,7 +17,7 @@ func TestTakenMessagesAreTheState(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		log := logs.Draw(t, "log")
 		kept := map[string]projections.AppMessage{}
-		straight, f := followed(t, log, func(o *projections.Options) { o.KeepFacts = true }, func(f *fold) {
+		straight, f := followed(t, log, func(o *projections.Options) { o.TrackFacts = true }, func(f *fold) {
 			n := f.part.ChangedMessages()
 			taken := f.part.TakeMessages(nil)
 			if len(taken) != n || f.part.ChangedMessages() != 0 {

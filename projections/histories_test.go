@@ -38,7 +38,7 @@ func newFold(t *rapid.T, s state, cacheBytes int) *fold {
 		CacheBytes: cacheBytes,
 		Limits: projections.Limits{
 			Members: limits.MaxGroupMembers, Parked: limits.MaxParked,
-			Pending: limits.MaxPendingStatistic, Rejections: limits.MaxRejections, Kept: 1,
+			SummaryItems: limits.MaxSummaryItems, Rejections: limits.MaxRejections, CachedItems: 1,
 		},
 	}}
 	f.open()
@@ -283,11 +283,11 @@ func compareUsers(t *rapid.T, p *projections.Partition, model *oracle.Model, app
 			t.Fatalf("conversations of %s: %v", user, err)
 		}
 		same(t, "conversations of "+user, got, model.Conversations(app, user))
-		items, _, err := p.Statistics(app, user)
+		items, _, err := p.Summary(app, user)
 		if err != nil {
 			t.Fatalf("statistics of %s: %v", user, err)
 		}
-		same(t, "statistics of "+user, items, model.Statistics(app, user))
+		same(t, "statistics of "+user, items, model.Summary(app, user))
 	}
 }
 

@@ -20,15 +20,15 @@ const (
 	tableUserIndex    = 'U' // app, user, conversation -> nothing
 	tableMessage      = 'm' // app, id, conversation -> message with its read set
 	tableUnreadSingle = 'q' // conversation, seq -> sender's side, id: not yet covered by a conversation read
-	tablePending      = 's' // app, author, number -> conversation, id (none: the chat itself): the statistic summary
+	tableSummary      = 's' // app, author, number -> conversation, id (none: the chat itself): the statistic summary
 	tableAuthor       = 'S' // app, author -> next number of his pending list, and those in it
 	tableParked       = 'P' // app, arrival (sequence, index) -> receipt
 	tableRejection    = 'J' // app, slot -> rejection
 	tablePoison       = 'Z' // sequence -> time, reason
-	tableCohort       = 'h' // app, hour, conversation, sender's ordinal -> rollup cell
+	tableCohort       = 'h' // app, hour, conversation, sender's ordinal -> rollup cohort
 	tableHour         = 'H' // app, hour -> rollup of all its cohorts
 
-	// Only a partition opened with Options.TrackCells has these. Days are named by their first hour.
+	// Only a partition opened with Options.TrackCohorts has these. Days are named by their first hour.
 	tableGroupDay  = 'd' // app, day, conversation -> rollup of a group's day
 	tableSenderDay = 'D' // app, day, sender -> rollup of a sender's day
 )
@@ -86,12 +86,12 @@ func authorKey(dst []byte, app uint32, user string) []byte {
 	return appendID(binary.AppendUvarint(append(dst, tableAuthor), uint64(app)), user)
 }
 
-func pendingPrefix(dst []byte, app uint32, user string) []byte {
-	return appendID(binary.AppendUvarint(append(dst, tablePending), uint64(app)), user)
+func summaryPrefix(dst []byte, app uint32, user string) []byte {
+	return appendID(binary.AppendUvarint(append(dst, tableSummary), uint64(app)), user)
 }
 
-func pendingKey(dst []byte, app uint32, user string, n uint64) []byte {
-	return binary.BigEndian.AppendUint64(pendingPrefix(dst, app, user), n)
+func summaryKey(dst []byte, app uint32, user string, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(summaryPrefix(dst, app, user), n)
 }
 
 func parkedKey(dst []byte, app uint32, seq uint64, index int) []byte {
@@ -115,7 +115,7 @@ func hourKey(dst []byte, table byte, app uint32, hour int64) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(hour)^1<<63)
 }
 
-func (c *cell) stateKey(dst []byte) []byte {
+func (c *cohort) stateKey(dst []byte) []byte {
 	switch c.kind {
 	case HourTotal:
 		return hourKey(dst, tableHour, c.app, c.hour)
@@ -136,7 +136,7 @@ func DescribeKey(key []byte) string {
 	names := map[byte]string{
 		tableMeta: "meta", tableApp: "app", tableConvByName: "conversation by name",
 		tableConversation: "conversation", tableMember: "member", tableUserIndex: "user's conversations",
-		tableMessage: "message", tableUnreadSingle: "unread in single chat", tablePending: "pending for summary",
+		tableMessage: "message", tableUnreadSingle: "unread in single chat", tableSummary: "pending for summary",
 		tableAuthor: "author of summary", tableParked: "parked receipt", tableRejection: "rejection", tablePoison: "poison entry",
 		tableCohort: "rollup of a cohort", tableHour: "rollup of an hour",
 		tableGroupDay: "rollup of a group's day", tableSenderDay: "rollup of a sender's day",
@@ -155,7 +155,7 @@ func LookedUp(key []byte) bool {
 		return false
 	}
 	switch key[0] {
-	case tableMember, tableUserIndex, tableUnreadSingle, tablePending, tableParked, tableRejection, tablePoison:
+	case tableMember, tableUserIndex, tableUnreadSingle, tableSummary, tableParked, tableRejection, tablePoison:
 		return false
 	}
 	return true
@@ -165,7 +165,7 @@ func LookedUp(key []byte) bool {
 var projectionTables = map[string]string{
 	"readset":    string([]byte{tableMessage}),
 	"unread":     string([]byte{tableConversation, tableMember, tableUserIndex, tableUnreadSingle}),
-	"statistic":  string([]byte{tablePending, tableAuthor}),
+	"statistic":  string([]byte{tableSummary, tableAuthor}),
 	"rejections": string([]byte{tableRejection, tablePoison}),
 	"rollup":     string([]byte{tableCohort, tableHour, tableGroupDay, tableSenderDay}),
 }

@@ -25,7 +25,7 @@ type header struct {
 	// deliveredAt is for single chats; 0 = not delivered by a receipt of its own.
 	deliveredAt int64
 	// pending is the message's place in its sender's summary.
-	pending pendingMark
+	place summaryPlace
 	// lastAt is the time of the last read and last its reader.
 	lastAt  int64
 	last    uint32
@@ -49,9 +49,9 @@ type message struct {
 	log  []byte
 	bits [2]uint64
 	more []uint64 // ordinals from 128
-	// author is the sender's summary, and cell the message's place in the rollup, once it was needed.
+	// author is the sender's summary, and cohort the message's place in the rollup, once it was needed.
 	author *author
-	cell   *cell
+	cohort *cohort
 }
 
 const messageCost = 288
@@ -66,8 +66,8 @@ func (m *message) forget(p *Partition) {
 	if m.author != nil {
 		m.author.refs--
 	}
-	if m.cell != nil {
-		m.cell.refs--
+	if m.cohort != nil {
+		m.cohort.refs--
 	}
 }
 
@@ -172,7 +172,7 @@ func (h *header) encode(dst, log []byte) []byte {
 		delivered = h.deliveredAt - h.sentAt + 1
 	}
 	dst = binary.AppendUvarint(dst, uint64(delivered))
-	return append(h.pending.encode(dst), log...)
+	return append(h.place.encode(dst), log...)
 }
 
 func (m *message) decode(v []byte) error {
@@ -185,7 +185,7 @@ func (m *message) decode(v []byte) error {
 	if d := r.uvarint(); d != 0 {
 		m.deliveredAt = m.sentAt + int64(d) - 1
 	}
-	m.pending.decode(&r)
+	m.place.decode(&r)
 	if r.bad {
 		return errCorrupt
 	}
@@ -210,7 +210,7 @@ func (p *Partition) newMessage(c *conversation, id string, h header) *message {
 	m := &message{header: h, conv: c, id: id}
 	p.keepMessage(m)
 	p.touchMessage(m)
-	p.fresh.addMessage(idRef{c.app.num, id}, c.num)
+	p.dirty.addMessage(idRef{c.app.num, id}, c.num)
 	return m
 }
 

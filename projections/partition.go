@@ -41,8 +41,8 @@ type Partition struct {
 	messageRing ring[*message]
 	convRing    ring[*conversation]
 	authorRing  ring[*author]
-	cellRing    ring[*cell]
-	totalRing   ring[*cell] // of the cells that are totals
+	cohortRing  ring[*cohort]
+	totalRing   ring[*cohort] // of the cohorts that are totals
 
 	// What changed since the last capture. epoch is the checkpoint under way, committed the last one
 	// that is safe in the backing.
@@ -50,19 +50,19 @@ type Partition struct {
 	dirtyMessages    []*message
 	dirtyConvs       []*conversation
 	dirtyAuthors     []*author
-	dirtyCells       []*cell
-	flyingCells      []*cell // captured, not committed
+	dirtyCohorts     []*cohort
+	capturedCohorts  []*cohort // captured, not committed
 	metaDirty        bool
 	puts             writes
 	spare            *Checkpoint // the last committed one, for its memory
 
 	// What lookups by message id or user alone cannot find in the backing yet: made since the last capture,
 	// and captured but not committed.
-	fresh, flying freshIndex
-	byNum         map[uint64]*conversation // the cached ones
-	cells         map[cellKey]*cell        // the cached ones that are cohorts and totals of hours
-	days          map[dayKey]*cell         // the cached ones that are totals of days
-	limits        Limits
+	dirty, captured index
+	byNum           map[uint64]*conversation // the cached ones
+	cohorts         map[cohortKey]*cohort    // the cached ones that are cohorts and totals of hours
+	days            map[dayKey]*cohort       // the cached ones that are totals of days
+	limits          Limits
 
 	// Scratch of the entry being applied.
 	entry    entry
@@ -70,17 +70,17 @@ type Partition struct {
 	outcomes []events.Outcome
 	counts   [256]uint64
 
-	// What TakeCells returns next, if anybody takes, and with which cells the whole state was folded.
-	trackCells   bool
-	changedCells []*cell
-	cellForm     uint64
+	// What TakeCohorts returns next, if anybody takes, and with which cohorts the whole state was folded.
+	trackCohorts   bool
+	changedCohorts []*cohort
+	cohortLayout   uint64
 
 	// online is asked who would be told; nil during a replay.
 	online  func(app, user string) bool
 	effects []Effect
 
 	// What TakeFacts and TakeMessages return next, if anybody takes.
-	keepFacts       bool
+	trackFacts      bool
 	facts           []Fact
 	changedMessages []*message // the cache keeps them: each counts this as a reference to it
 }
@@ -105,10 +105,10 @@ type Options struct {
 	// Online reports whether a user would be told about his receipts; nil makes no effects, as a replay
 	// must.
 	Online func(app, user string) bool
-	// TrackCells has TakeCells return what changes in the rollup, which has totals of days then, too.
-	TrackCells bool
-	// KeepFacts has TakeFacts return what events do to messages, and TakeMessages those messages.
-	KeepFacts bool
+	// TrackCohorts has TakeCohorts return what changes in the rollup, which has totals of days then, too.
+	TrackCohorts bool
+	// TrackFacts has TakeFacts return what events do to messages, and TakeMessages those messages.
+	TrackFacts bool
 	// Limits are for tests; zero values mean those of package events.
 	Limits Limits
 }
@@ -116,18 +116,18 @@ type Options struct {
 // Limits on what producers can make grow in one app of a partition, and Kept, which is how many items of a list stay in
 // memory when they are in the backing.
 type Limits struct {
-	Members, Parked, Pending, Rejections int
+	Members, Parked, SummaryItems, Rejections int
 
-	Kept int
+	CachedItems int
 }
 
 func (l Limits) orDefaults() Limits {
 	return Limits{
-		Members:    cmp.Or(l.Members, events.MaxGroupMembers),
-		Parked:     cmp.Or(l.Parked, events.MaxParked),
-		Pending:    cmp.Or(l.Pending, events.MaxPendingStatistic),
-		Rejections: cmp.Or(l.Rejections, events.MaxRejections),
-		Kept:       cmp.Or(l.Kept, tailKept),
+		Members:      cmp.Or(l.Members, events.MaxGroupMembers),
+		Parked:       cmp.Or(l.Parked, events.MaxParked),
+		SummaryItems: cmp.Or(l.SummaryItems, events.MaxSummaryItems),
+		Rejections:   cmp.Or(l.Rejections, events.MaxRejections),
+		CachedItems:  cmp.Or(l.CachedItems, tailCached),
 	}
 }
 
@@ -138,11 +138,11 @@ func Open(id int, back Backing, o Options) (*Partition, error) {
 	}
 	p := &Partition{
 		id: id, back: back, budget: o.CacheBytes, online: o.Online,
-		apps: map[string]*app{}, byNum: map[uint64]*conversation{}, cells: map[cellKey]*cell{},
-		epoch: 1, limits: o.Limits.orDefaults(), trackCells: o.TrackCells, keepFacts: o.KeepFacts,
+		apps: map[string]*app{}, byNum: map[uint64]*conversation{}, cohorts: map[cohortKey]*cohort{},
+		epoch: 1, limits: o.Limits.orDefaults(), trackCohorts: o.TrackCohorts, trackFacts: o.TrackFacts,
 	}
-	if p.trackCells {
-		p.days, p.cellForm = map[dayKey]*cell{}, cellForm
+	if p.trackCohorts {
+		p.days, p.cohortLayout = map[dayKey]*cohort{}, cohortLayout
 	}
 	if err := p.load(); err != nil {
 		return nil, fmt.Errorf("open partition %d: %w", id, err)
@@ -246,7 +246,7 @@ func (p *Partition) settle() {
 		freed += p.authorRing.sweep(p, p.committed, want-freed)
 	}
 	if freed < want {
-		freed += p.cellRing.sweep(p, p.committed, want-freed)
+		freed += p.cohortRing.sweep(p, p.committed, want-freed)
 	}
 	if freed < want {
 		freed += p.totalRing.sweep(p, p.committed, want-freed)
@@ -377,8 +377,8 @@ func (p *Partition) encodeMeta(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, p.seq)
 	dst = binary.BigEndian.AppendUint64(dst, p.fingerprint)
 	dst = binary.AppendUvarint(dst, p.poison.total)
-	if p.trackCells {
-		dst = binary.AppendUvarint(dst, p.cellForm)
+	if p.trackCohorts {
+		dst = binary.AppendUvarint(dst, p.cohortLayout)
 	}
 	return dst
 }
@@ -393,9 +393,9 @@ func (p *Partition) decodeMeta(v []byte) error {
 	p.seq = r.uvarint()
 	p.fingerprint = r.uint64()
 	p.poison.total = r.uvarint()
-	p.cellForm = 0
+	p.cohortLayout = 0
 	if len(r.b) > 0 {
-		p.cellForm = r.uvarint()
+		p.cohortLayout = r.uvarint()
 	}
 	return r.err()
 }

@@ -19,34 +19,34 @@ type userRef struct {
 	user string
 }
 
-// freshIndex finds by message id or user what no committed index has yet.
-type freshIndex struct {
+// index finds by message id or user what no committed index has yet.
+type index struct {
 	messages map[idRef][]uint64
 	users    map[userRef][]uint64
 }
 
-func (x *freshIndex) addMessage(r idRef, conv uint64) {
+func (x *index) addMessage(r idRef, conv uint64) {
 	if x.messages == nil {
 		x.messages = map[idRef][]uint64{}
 	}
 	x.messages[r] = append(x.messages[r], conv)
 }
 
-func (x *freshIndex) addUser(r userRef, conv uint64) {
+func (x *index) addUser(r userRef, conv uint64) {
 	if x.users == nil {
 		x.users = map[userRef][]uint64{}
 	}
 	x.users[r] = append(x.users[r], conv)
 }
 
-func (x *freshIndex) reset() {
+func (x *index) reset() {
 	clear(x.messages)
 	clear(x.users)
 }
 
-// conversations scans an index whose keys end with a conversation's number, adds the fresh ones and
+// conversations scans an index whose keys end with a conversation's number, adds the dirty ones and
 // returns the numbers in order, each once.
-func (p *Partition) conversations(prefix []byte, fresh ...[]uint64) ([]uint64, error) {
+func (p *Partition) conversations(prefix []byte, dirty ...[]uint64) ([]uint64, error) {
 	var nums []uint64
 	err := p.back.Scan(prefix, func(key, _ []byte) error {
 		n, k := binary.Uvarint(key[len(prefix):])
@@ -56,7 +56,7 @@ func (p *Partition) conversations(prefix []byte, fresh ...[]uint64) ([]uint64, e
 		nums = append(nums, n)
 		return nil
 	})
-	for _, f := range fresh {
+	for _, f := range dirty {
 		nums = append(nums, f...)
 	}
 	slices.Sort(nums)
@@ -70,7 +70,7 @@ func (p *Partition) find(appKey, id string) (*message, error) {
 		return nil, ErrNotFound
 	}
 	ref := idRef{a.num, id}
-	nums, err := p.conversations(messagePrefix(p.key(), a.num, id), p.fresh.messages[ref], p.flying.messages[ref])
+	nums, err := p.conversations(messagePrefix(p.key(), a.num, id), p.dirty.messages[ref], p.captured.messages[ref])
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +263,7 @@ func (p *Partition) Conversations(appKey, user string) ([]ConversationView, erro
 			return nil, nil
 		}
 		ref := userRef{a.num, user}
-		nums, err := p.conversations(userIndexPrefix(p.key(), a.num, user), p.fresh.users[ref], p.flying.users[ref])
+		nums, err := p.conversations(userIndexPrefix(p.key(), a.num, user), p.dirty.users[ref], p.captured.users[ref])
 		if err != nil {
 			return nil, err
 		}
@@ -309,9 +309,9 @@ func boolInt(b bool) int {
 	return 0
 }
 
-// Statistics returns the author's pending summary in the order the items became pending, and the entry up to
+// Summary returns the author's pending summary in the order the items became pending, and the entry up to
 // which it is complete: what statistic.seen names once he has seen it.
-func (p *Partition) Statistics(appKey, user string) (items []StatisticItem, upto uint64, err error) {
+func (p *Partition) Summary(appKey, user string) (items []SummaryItem, upto uint64, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.settle()
@@ -323,12 +323,12 @@ func (p *Partition) Statistics(appKey, user string) (items []StatisticItem, upto
 	if err != nil {
 		return nil, 0, err
 	}
-	pending, err := p.pendingItems(u)
+	pending, err := p.summaryItems(u)
 	if err != nil {
 		return nil, 0, err
 	}
 	for _, x := range pending {
-		c, m, err := p.pendingItem(x.value)
+		c, m, err := p.summarized(x.value)
 		if err != nil {
 			return nil, 0, err
 		}

@@ -69,7 +69,7 @@ func HourKey(hour int64) string { return time.Unix(hour*3600, 0).UTC().Format(ti
 type RateRow struct {
 	// Key is the beginning of the hour or day as RFC 3339, the group id or the sender.
 	Key string
-	Tally
+	CohortCounts
 	// Percentiles of the time from sending to reading in milliseconds, within AccuracyPercent or half a
 	// millisecond; without meaning if Read is 0.
 	P50, P90, P99 int64
@@ -78,15 +78,15 @@ type RateRow struct {
 	Bins []BinCount
 }
 
-// Tally are the numbers of a cohort of messages.
-type Tally struct {
+// CohortCounts are the numbers of a cohort of messages.
+type CohortCounts struct {
 	Messages, Eligible, Delivered, Read uint64
 	// Recalled messages are in none of the other numbers.
 	Recalled uint64
 }
 
 // Add adds the numbers of another cohort.
-func (t *Tally) Add(o Tally) {
+func (t *CohortCounts) Add(o CohortCounts) {
 	t.Messages += o.Messages
 	t.Eligible += o.Eligible
 	t.Delivered += o.Delivered
@@ -95,7 +95,7 @@ func (t *Tally) Add(o Tally) {
 }
 
 // Rate is the part of the eligible readers who have read; 0 if there are none.
-func (t Tally) Rate() float64 {
+func (t CohortCounts) Rate() float64 {
 	if t.Eligible == 0 {
 		return 0
 	}
@@ -126,20 +126,20 @@ var ErrRatesUnavailable = errors.New("projections: read rates are not available 
 // MaxRateCohorts bounds the work of a read-rate query.
 const MaxRateCohorts = 5_000_000
 
-// CellKind says which messages of an app a [Cell] counts.
-type CellKind uint8
+// CohortKind says which messages of an app a [Cohort] counts.
+type CohortKind uint8
 
-// What cells there are.
+// What cohorts there are.
 const (
-	Cohort    CellKind = iota // of one sender in one conversation in one hour
-	HourTotal                 // of one hour
-	GroupDay                  // of one group on one UTC day
-	SenderDay                 // of one sender on one UTC day, in groups and single chats
+	OneCohort CohortKind = iota // of one sender in one conversation in one hour
+	HourTotal                   // of one hour
+	GroupDay                    // of one group on one UTC day
+	SenderDay                   // of one sender on one UTC day, in groups and single chats
 )
 
 // Cell is what the rollup of a partition holds of some messages. All values are absolute.
-type Cell struct {
-	Kind CellKind
+type Cohort struct {
+	Kind CohortKind
 	App  string
 	// Hour as Unix milliseconds divided by HourMillis; of a day the first.
 	Hour int64
@@ -147,7 +147,7 @@ type Cell struct {
 	// only what it is of.
 	Group, Peer string
 	Sender      string
-	Tally
+	CohortCounts
 	// Bins are the times from sending to reading, by bin, ascending, without empty bins; their counts add up
 	// to Read.
 	Bins []BinCount

@@ -26,7 +26,7 @@ type RateScan struct {
 	q           RateQuery
 	first, last int64 // hours
 	table       byte
-	kind        CellKind // of the table's cells
+	kind        CohortKind // of the table's cohorts
 
 	// What a step looks at: few enough that its locks are held for milliseconds at most.
 	stepMemory, stepStored int
@@ -41,7 +41,7 @@ type RateScan struct {
 }
 
 type rateRow struct {
-	Tally
+	CohortCounts
 	times Distribution
 }
 
@@ -49,13 +49,13 @@ type rateRow struct {
 type cursor struct {
 	part   *Partition
 	app    uint32
-	memory []*cell              // changed cells, still to look at
-	seen   map[cellKey]struct{} // those in it, now or before
-	next   []byte               // the stored key to go on with
+	memory []*cohort              // changed cohorts, still to look at
+	seen   map[cohortKey]struct{} // those in it, now or before
+	next   []byte                 // the stored key to go on with
 	end    []byte
 	buf    []byte
 
-	// By hours or days: the one the stored cells are at, by its first hour, and how many they had.
+	// By hours or days: the one the stored cohorts are at, by its first hour, and how many they had.
 	begin  int64
 	row    *rateRow
 	begins int
@@ -129,19 +129,19 @@ func (s *RateScan) enter(p *Partition) bool {
 	}
 	c := &s.at
 	if c.part == nil {
-		c.app, c.seen = a.num, map[cellKey]struct{}{}
+		c.app, c.seen = a.num, map[cohortKey]struct{}{}
 		c.next = hourKey(nil, s.table, a.num, s.first)
 		c.end = hourKey(nil, s.table, a.num, s.last+1)
 	}
 	c.part = p
-	for _, list := range [][]*cell{p.dirtyCells, p.flyingCells} {
+	for _, list := range [][]*cohort{p.dirtyCohorts, p.capturedCohorts} {
 		for _, x := range list {
 			c.buf = x.stateKey(c.buf[:0])
 			if bytes.Compare(c.buf, c.next) < 0 || bytes.Compare(c.buf, c.end) >= 0 {
 				continue
 			}
-			if _, seen := c.seen[x.cellKey]; !seen {
-				c.seen[x.cellKey] = struct{}{}
+			if _, seen := c.seen[x.cohortKey]; !seen {
+				c.seen[x.cohortKey] = struct{}{}
 				c.memory = append(c.memory, x)
 			}
 		}
@@ -149,7 +149,7 @@ func (s *RateScan) enter(p *Partition) bool {
 	return true
 }
 
-// lookAtMemory looks at some of the changed cells. One that was evicted meanwhile still has the values it was
+// lookAtMemory looks at some of the changed cohorts. One that was evicted meanwhile still has the values it was
 // committed with.
 func (s *RateScan) lookAtMemory(p *Partition) error {
 	p.mu.Lock()
@@ -168,7 +168,7 @@ func (s *RateScan) lookAtMemory(p *Partition) error {
 
 var errStep = errors.New("the step is done")
 
-// lookAtStored looks at some of the stored cells. The partition is not locked: it goes on folding.
+// lookAtStored looks at some of the stored cohorts. The partition is not locked: it goes on folding.
 func (s *RateScan) lookAtStored(p *Partition) (done bool, err error) {
 	c := &s.at
 	n := 0
@@ -196,15 +196,15 @@ func (s *RateScan) lookAtStored(p *Partition) (done bool, err error) {
 	return true, err
 }
 
-// parseKey takes the key of a cell of the scan's app and table apart.
-func (s *RateScan) parseKey(key []byte) (cellKey, error) {
+// parseKey takes the key of a cohort of the scan's app and table apart.
+func (s *RateScan) parseKey(key []byte) (cohortKey, error) {
 	prefix := len(s.at.end) - 8
 	if len(key) < prefix+8 {
-		return cellKey{}, errCorrupt
+		return cohortKey{}, errCorrupt
 	}
 	r := reader{b: key[prefix+8:]}
-	k := cellKey{app: s.at.app, hour: int64(binary.BigEndian.Uint64(key[prefix:]) ^ 1<<63)}
-	if s.kind == Cohort {
+	k := cohortKey{app: s.at.app, hour: int64(binary.BigEndian.Uint64(key[prefix:]) ^ 1<<63)}
+	if s.kind == OneCohort {
 		k.conv, k.sender = r.uvarint(), uint32(r.uvarint())
 	}
 	return k, r.err()
@@ -213,12 +213,12 @@ func (s *RateScan) parseKey(key []byte) (cellKey, error) {
 // errEnough ends a partition whose later hours cannot be in the answer.
 var errEnough = errors.New("enough rows")
 
-// visit counts a cell, given in its stored form. Stored ones come in the order of hours.
+// visit counts a cohort, given in its stored form. Stored ones come in the order of hours.
 func (s *RateScan) visit(hour int64, value []byte, stored bool) error {
 	if s.visited++; s.visited > s.maxCohorts {
 		return ErrTooManyCohorts
 	}
-	x, err := readCell(value, s.kind)
+	x, err := readCohort(value, s.kind)
 	if err != nil {
 		return err
 	}
@@ -247,8 +247,8 @@ func (s *RateScan) visit(hour int64, value []byte, stored bool) error {
 	return row.add(&x, s.round == 2)
 }
 
-// visitTime counts a cell in the row of the hour or day that begins with an hour.
-func (s *RateScan) visitTime(begin int64, x *storedCell, stored bool) error {
+// visitTime counts a cohort in the row of the hour or day that begins with an hour.
+func (s *RateScan) visitTime(begin int64, x *storedCohort, stored bool) error {
 	c := &s.at
 	if stored && c.row != nil && c.begin == begin {
 		return c.row.add(x, true)
@@ -281,8 +281,8 @@ func (s *RateScan) row(key []byte) (*rateRow, error) {
 	return row, nil
 }
 
-func (r *rateRow) add(x *storedCell, times bool) error {
-	r.Add(Tally{
+func (r *rateRow) add(x *storedCohort, times bool) error {
+	r.Add(CohortCounts{
 		Messages: x.messages, Eligible: x.eligible, Delivered: x.reads + x.onlyDelivered, Read: x.reads, Recalled: x.recalled,
 	})
 	if !times {
@@ -295,7 +295,7 @@ func (r *rateRow) add(x *storedCell, times bool) error {
 func (s *RateScan) list() []RateRow {
 	list := make([]RateRow, 0, len(s.rows))
 	for key, r := range s.rows {
-		list = append(list, RateRow{Key: key, Tally: r.Tally})
+		list = append(list, RateRow{Key: key, CohortCounts: r.CohortCounts})
 	}
 	return list
 }

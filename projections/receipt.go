@@ -50,7 +50,7 @@ func (p *Partition) sent(a *app, i int) (events.Outcome, error) {
 	if err := p.rollSent(m); err != nil {
 		return 0, err
 	}
-	if p.keepFacts {
+	if p.trackFacts {
 		p.fact(events.MessageSent, m, c.members[sender].user, "")
 	}
 	return events.OutcomeApplied, p.unpark(a, m)
@@ -179,7 +179,7 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, read
 		err = p.rollDelivered(m)
 	}
 	if err == nil {
-		err = p.receiptPending(m)
+		err = p.summarizeReceipt(m)
 	}
 	if err != nil {
 		return 0, err
@@ -187,7 +187,7 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, read
 	if p.online != nil {
 		p.tell(m, user, content, read)
 	}
-	if p.keepFacts {
+	if p.trackFacts {
 		kind := events.MessageDelivered
 		if read {
 			kind = events.MessageRead
@@ -237,7 +237,7 @@ func (p *Partition) recall(m *message) error {
 			p.touchMember(c, uint32(o))
 		}
 	}
-	if err := p.dropPending(m); err != nil {
+	if err := p.unsummarize(m); err != nil {
 		return err
 	}
 	if err := p.rollRecalled(m); err != nil {
@@ -251,7 +251,7 @@ func (p *Partition) recall(m *message) error {
 	if !c.group() {
 		p.dropUnread(c, m.seq)
 	}
-	if p.keepFacts {
+	if p.trackFacts {
 		p.fact(events.MessageRecalled, m, "", "")
 	}
 	return nil

@@ -1,50 +1,50 @@
 package projections
 
 // The rollup counts, for each cohort of messages, how many were delivered and read, and how soon: docs/rules.md,
-// "Rollups". A message keeps the cell it is counted in, so a receipt costs no look-up.
+// "Rollups". A message keeps the cohort it is counted in, so a receipt costs no look-up.
 
-// cellOf returns the cell that the tracked message is counted in.
-func (p *Partition) cellOf(m *message) (*cell, error) {
-	if m.cell != nil {
-		return m.cell, nil
+// cohortOf returns the cohort that the tracked message is counted in.
+func (p *Partition) cohortOf(m *message) (*cohort, error) {
+	if m.cohort != nil {
+		return m.cohort, nil
 	}
 	c := m.conv
-	k := cellKey{app: c.app.num, sender: m.sender, conv: c.num, hour: floorHour(m.sentAt)}
-	x := p.cells[k]
+	k := cohortKey{app: c.app.num, sender: m.sender, conv: c.num, hour: floorHour(m.sentAt)}
+	x := p.cohorts[k]
 	if x == nil {
-		x = &cell{cellKey: k, user: c.members[m.sender].user, group: c.name.group}
+		x = &cohort{cohortKey: k, user: c.members[m.sender].user, group: c.name.group}
 		if !c.group() {
 			x.peer = c.members[1-m.sender].user
 		}
-		if err := p.loadCell(x); err != nil {
+		if err := p.loadCohort(x); err != nil {
 			return nil, err
 		}
 		if err := p.findTotals(x); err != nil {
 			return nil, err
 		}
-		p.keepCell(x)
+		p.keepCohort(x)
 	}
 	x.used = true
 	x.refs++
-	m.cell = x
+	m.cohort = x
 	return x, nil
 }
 
 // findTotals has a cohort point to its totals.
-func (p *Partition) findTotals(x *cell) error {
-	k := cellKey{app: x.app, hour: x.hour}
-	if x.total = p.cells[k]; x.total == nil {
-		x.total = &cell{kind: HourTotal, cellKey: k}
+func (p *Partition) findTotals(x *cohort) error {
+	k := cohortKey{app: x.app, hour: x.hour}
+	if x.total = p.cohorts[k]; x.total == nil {
+		x.total = &cohort{kind: HourTotal, cohortKey: k}
 		if err := p.loadTotal(x.total); err != nil {
 			return err
 		}
 	}
-	if p.trackCells {
+	if p.trackCohorts {
 		k.hour = dayOf(x.hour)
-		x.days = []*cell{{kind: SenderDay, cellKey: k, user: x.user}}
+		x.days = []*cohort{{kind: SenderDay, cohortKey: k, user: x.user}}
 		if x.group != "" { // rows by group have no single chats
 			k.conv = x.conv
-			x.days = append(x.days, &cell{kind: GroupDay, cellKey: k, group: x.group})
+			x.days = append(x.days, &cohort{kind: GroupDay, cohortKey: k, group: x.group})
 		}
 	}
 	for i, y := range x.days {
@@ -62,16 +62,16 @@ func (p *Partition) findTotals(x *cell) error {
 }
 
 // loadTotal fills a total that is not cached, and keeps it.
-func (p *Partition) loadTotal(x *cell) error {
-	err := p.loadCell(x)
+func (p *Partition) loadTotal(x *cohort) error {
+	err := p.loadCohort(x)
 	if err == nil {
-		p.keepCell(x)
+		p.keepCohort(x)
 	}
 	return err
 }
 
-// loadCell fills a cell with what is stored of it; it stays empty if nothing is.
-func (p *Partition) loadCell(x *cell) error {
+// loadCohort fills a cohort with what is stored of it; it stays empty if nothing is.
+func (p *Partition) loadCohort(x *cohort) error {
 	v, err := p.back.Get(x.stateKey(p.key()))
 	if v == nil || err != nil {
 		return err
@@ -79,48 +79,48 @@ func (p *Partition) loadCell(x *cell) error {
 	return x.decode(v)
 }
 
-func (p *Partition) keepCell(x *cell) {
+func (p *Partition) keepCohort(x *cohort) {
 	x.used = true
 	switch x.kind {
 	case GroupDay, SenderDay:
 		p.days[x.dayKey()] = x
 	default:
-		p.cells[x.cellKey] = x
+		p.cohorts[x.cohortKey] = x
 	}
-	if x.kind == Cohort {
-		p.cellRing.add(x)
+	if x.kind == OneCohort {
+		p.cohortRing.add(x)
 	} else {
 		p.totalRing.add(x)
 	}
 	p.cacheBytes += x.cost()
 }
 
-// touchCell marks a cohort, and the totals it is part of, for the next checkpoint.
-func (p *Partition) touchCell(x *cell) {
+// touchCohort marks a cohort, and the totals it is part of, for the next checkpoint.
+func (p *Partition) touchCohort(x *cohort) {
 	if x.epoch == p.epoch {
 		return
 	}
 	for y := range x.counted {
 		if y.epoch != p.epoch {
 			y.epoch = p.epoch
-			p.dirtyCells = append(p.dirtyCells, y)
+			p.dirtyCohorts = append(p.dirtyCohorts, y)
 		}
 	}
 }
 
-// changing returns the cell of a message whose numbers are about to change.
-func (p *Partition) changing(m *message) (*cell, error) {
-	x, err := p.cellOf(m)
+// changing returns the cohort of a message whose numbers are about to change.
+func (p *Partition) changing(m *message) (*cohort, error) {
+	x, err := p.cohortOf(m)
 	if err != nil {
 		return nil, err
 	}
-	p.touchCell(x)
-	if p.trackCells && !x.changed {
+	p.touchCohort(x)
+	if p.trackCohorts && !x.changed {
 		for y := range x.counted {
 			if !y.changed {
 				y.changed = true
 				y.refs++
-				p.changedCells = append(p.changedCells, y)
+				p.changedCohorts = append(p.changedCohorts, y)
 			}
 		}
 	}
@@ -157,8 +157,8 @@ func (p *Partition) rollDelivered(m *message) error {
 
 // rollRead counts a read at the fold's clock.
 func (p *Partition) rollRead(m *message) error {
-	x := m.cell
-	if x == nil || x.epoch != p.epoch || p.trackCells {
+	x := m.cohort
+	if x == nil || x.epoch != p.epoch || p.trackCohorts {
 		var err error
 		if x, err = p.changing(m); err != nil {
 			return err
@@ -179,7 +179,7 @@ func (p *Partition) rollRead(m *message) error {
 
 // rollReadFurther does what few reads need: counts them in totals of days, and takes a message that was delivered before out
 // of those that are only delivered.
-func (p *Partition) rollReadFurther(m *message, x *cell, bin uint16) {
+func (p *Partition) rollReadFurther(m *message, x *cohort, bin uint16) {
 	for _, day := range x.days {
 		if !day.add(bin) {
 			p.grow(day, bin)
@@ -192,8 +192,8 @@ func (p *Partition) rollReadFurther(m *message, x *cell, bin uint16) {
 	}
 }
 
-// grow counts a time in a cell that has no room for it yet.
-func (p *Partition) grow(x *cell, bin uint16) {
+// grow counts a time in a cohort that has no room for it yet.
+func (p *Partition) grow(x *cohort, bin uint16) {
 	before := x.cost()
 	x.grow(bin)
 	p.cacheBytes += x.cost() - before
@@ -230,32 +230,32 @@ func (p *Partition) rollRecalled(m *message) error {
 	return nil
 }
 
-// TakeCells appends the cells that the entries applied since the last call have changed, cohorts and totals, with their
-// values now. Each is in the list once. It is for a partition opened with Options.TrackCells, and tells the whole rollup
-// if the state is [Partition.CellsWhole]. What was not taken before a checkpoint is not told by the partition that is
+// TakeCohorts appends the cohorts that the entries applied since the last call have changed, cohorts and totals, with their
+// values now. Each is in the list once. It is for a partition opened with Options.TrackCohorts, and tells the whole rollup
+// if the state is [Partition.CohortsComplete]. What was not taken before a checkpoint is not told by the partition that is
 // opened from it: take and keep first, then commit.
-func (p *Partition) TakeCells(dst []Cell) []Cell {
+func (p *Partition) TakeCohorts(dst []Cohort) []Cohort {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i, x := range p.changedCells {
+	for i, x := range p.changedCohorts {
 		dst = append(dst, x.view(p.appsByNum[x.app].key))
 		x.changed = false
 		x.refs--
-		p.changedCells[i] = nil
+		p.changedCohorts[i] = nil
 	}
-	p.changedCells = p.changedCells[:0]
+	p.changedCohorts = p.changedCohorts[:0]
 	p.settle()
 	return dst
 }
 
-// cellForm says which cells TakeCells tells. It is another number whenever there are others.
-const cellForm = 1
+// cohortLayout says which cohorts TakeCohorts tells. It is another number whenever there are others.
+const cohortLayout = 1
 
-// CellsWhole reports whether every entry of the state was folded with what TakeCells tells now. It is false for a state
-// that an older version made, or a partition without Options.TrackCells: totals in it lack what was folded then, and
+// CohortsComplete reports whether every entry of the state was folded with what TakeCohorts tells now. It is false for a state
+// that an older version made, or a partition without Options.TrackCohorts: totals in it lack what was folded then, and
 // it has to be folded again from the start.
-func (p *Partition) CellsWhole() bool {
+func (p *Partition) CohortsComplete() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.cellForm == cellForm
+	return p.cohortLayout == cohortLayout
 }

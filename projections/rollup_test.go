@@ -74,50 +74,50 @@ func sameRates(t *rapid.T, q projections.RateQuery, got []projections.RateRow, e
 	}
 }
 
-// TestTakenCellsAreTheRollup follows a fold by what it says has changed, as the sink of an outside store does.
-func TestTakenCellsAreTheRollup(t *testing.T) {
+// TestTakenCohortsAreTheRollup follows a fold by what it says has changed, as the sink of an outside store does.
+func TestTakenCohortsAreTheRollup(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {
 		log := logs.Draw(t, "log")
 		model := oracle.NewWithLimits(0, history.SmallLimits())
 		log.Apply(model)
-		kept := map[string]projections.Cell{}
-		straight, f := followed(t, log, func(o *projections.Options) { o.TrackCells = true }, func(f *fold) {
-			for _, c := range f.part.TakeCells(nil) {
+		kept := map[string]projections.Cohort{}
+		straight, f := followed(t, log, func(o *projections.Options) { o.TrackCohorts = true }, func(f *fold) {
+			for _, c := range f.part.TakeCohorts(nil) {
 				kept[nameOf(c)] = c
 			}
 		})
-		want := map[string]projections.Cell{}
+		want := map[string]projections.Cohort{}
 		for _, app := range model.Apps() {
 			for _, x := range model.Cohorts(app) {
 				addCohort(want, app, x)
 			}
 		}
 		for name, c := range want {
-			if got := kept[name]; got.Tally != c.Tally || !slices.Equal(got.Bins, c.Bins) {
+			if got := kept[name]; got.CohortCounts != c.CohortCounts || !slices.Equal(got.Bins, c.Bins) {
 				t.Fatalf("%s:\n taken %+v\n model %+v", name, got, c)
 			}
 		}
 		if len(kept) != len(want) {
-			t.Fatalf("%d cells were taken; model: %d", len(kept), len(want))
+			t.Fatalf("%d cohorts were taken; model: %d", len(kept), len(want))
 		}
 		straight.commitAll()
 		f.commitAll()
 		if a, b := straight.state.dump(), f.state.dump(); a != b {
 			t.Fatalf("the states differ:\nstraight:\n%s\nstopped:\n%s", a, b)
 		}
-		f.part.TakeCells(nil) // lets go of what is committed
+		f.part.TakeCohorts(nil) // lets go of what is committed
 		f.cacheHolds()
 	})
 }
 
-// nameOf says which messages a cell counts.
-func nameOf(c projections.Cell) string {
+// nameOf says which messages a cohort counts.
+func nameOf(c projections.Cohort) string {
 	return fmt.Sprintf("%d %q %d %q %q %q", c.Kind, c.App, c.Hour, c.Group, c.Peer, c.Sender)
 }
 
-// addCohort adds a cohort of the model to all cells that it is part of.
-func addCohort(cells map[string]projections.Cell, app string, x oracle.Cohort) {
+// addCohort adds a cohort of the model to all cohorts that it is part of.
+func addCohort(cohorts map[string]projections.Cohort, app string, x oracle.Cohort) {
 	c := x.Conversation
 	peer := ""
 	if c.Group == "" {
@@ -126,21 +126,21 @@ func addCohort(cells map[string]projections.Cell, app string, x oracle.Cohort) {
 		}
 	}
 	hour, day := x.Hour.UnixMilli()/projections.HourMillis, x.Hour.Truncate(24*time.Hour).UnixMilli()/projections.HourMillis
-	names := []projections.Cell{
-		{Kind: projections.Cohort, Hour: hour, Group: c.Group, Peer: peer, Sender: x.Sender},
+	names := []projections.Cohort{
+		{Kind: projections.OneCohort, Hour: hour, Group: c.Group, Peer: peer, Sender: x.Sender},
 		{Kind: projections.HourTotal, Hour: hour},
 		{Kind: projections.SenderDay, Hour: day, Sender: x.Sender},
 	}
 	if c.Group != "" {
-		names = append(names, projections.Cell{Kind: projections.GroupDay, Hour: day, Group: c.Group})
+		names = append(names, projections.Cohort{Kind: projections.GroupDay, Hour: day, Group: c.Group})
 	}
 	for _, name := range names {
 		name.App = app
-		sum, there := cells[nameOf(name)]
+		sum, there := cohorts[nameOf(name)]
 		if !there {
 			sum = name
 		}
-		sum.Add(x.Tally)
+		sum.Add(x.CohortCounts)
 		var times projections.Distribution
 		for _, b := range sum.Bins {
 			times.Add(b.Bin, b.Count)
@@ -149,20 +149,20 @@ func addCohort(cells map[string]projections.Cell, app string, x oracle.Cohort) {
 			times.Add(projections.TimeBin(ms), 1)
 		}
 		sum.Bins = times.Bins()
-		cells[nameOf(name)] = sum
+		cohorts[nameOf(name)] = sum
 	}
 }
 
-// TestStateKnowsWhetherItsCellsAreWhole: what was folded without totals of days is not taken for a state that has them.
-func TestStateKnowsWhetherItsCellsAreWhole(t *testing.T) {
+// TestStateKnowsWhetherItsCohortsAreComplete: what was folded without totals of days is not taken for a state that has them.
+func TestStateKnowsWhetherItsCohortsAreComplete(t *testing.T) {
 	state := memory{}
 	seq := uint64(0)
 	fold := func(tracked bool) (whole bool) {
-		part, err := projections.Open(0, state, projections.Options{TrackCells: tracked})
+		part, err := projections.Open(0, state, projections.Options{TrackCohorts: tracked})
 		if err != nil {
 			t.Fatal(err)
 		}
-		whole = part.CellsWhole()
+		whole = part.CohortsComplete()
 		seq++
 		if _, err := part.Apply(projections.Decoded{Sequence: seq, At: 1, Poison: "no batch"}); err != nil {
 			t.Fatal(err)
@@ -185,9 +185,9 @@ func TestStateKnowsWhetherItsCellsAreWhole(t *testing.T) {
 	}
 }
 
-// A cell that outgrows its first form, and whose window then widens both ways, counts on as before, and what a recall
+// A cohort that outgrows its first form, and whose window then widens both ways, counts on as before, and what a recall
 // takes back is gone from it.
-func TestManyTimesInOneCell(t *testing.T) {
+func TestManyTimesInOneCohort(t *testing.T) {
 	const app, members, messages = "o#a", 90, 8
 	settings := events.DefaultSettings()
 	settings.GroupReceipts.Enabled = true

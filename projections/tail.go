@@ -16,13 +16,13 @@ type tailItem[T any] struct {
 	value T
 }
 
-// tailKept is how many items stay that are in the backing already, as a rule.
-const tailKept = 8
+// tailCached is how many items stay that are in the backing already, as a rule.
+const tailCached = 8
 
 // add puts an item at the end, and lets go of some that were committed.
 func (t *tail[T]) add(p *Partition, n uint64, value T) {
 	gone := 0
-	for len(t.items)-gone >= p.limits.Kept && t.items[gone].epoch <= p.committed {
+	for len(t.items)-gone >= p.limits.CachedItems && t.items[gone].epoch <= p.committed {
 		gone++
 	}
 	if gone > 0 {

@@ -39,7 +39,7 @@ func (p *Partition) conversationRead(a *app, i int) (events.Outcome, error) {
 	if c.group() {
 		return events.OutcomeApplied, nil
 	}
-	if err := p.chatPending(c, o); err != nil {
+	if err := p.summarizeChat(c, o); err != nil {
 		return 0, err
 	}
 	if p.online != nil {
@@ -73,7 +73,7 @@ func (p *Partition) readSingle(a *app, c *conversation, reader uint32, covered u
 			return err
 		}
 		p.touchMessage(m)
-		if p.keepFacts {
+		if p.trackFacts {
 			p.fact(events.MessageRead, m, c.members[reader].user, "")
 		}
 	}

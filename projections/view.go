@@ -58,25 +58,25 @@ type ConversationView struct {
 	LastReadAt  int64 // Unix milliseconds, 0 = never
 }
 
-// StatisticKind says what an item of a pending summary tells.
-type StatisticKind uint8
+// SummaryKind says what an item of a pending summary tells.
+type SummaryKind uint8
 
 // The kinds of items.
 const (
-	// StatisticGroupRead is a group message that was read.
-	StatisticGroupRead StatisticKind = iota
-	// StatisticDelivered is a single-chat message that was delivered, and is not read yet.
-	StatisticDelivered
-	// StatisticRead is a single-chat message that was read.
-	StatisticRead
-	// StatisticConversationRead is a single chat that the peer has read.
-	StatisticConversationRead
+	// SummaryGroupRead is a group message that was read.
+	SummaryGroupRead SummaryKind = iota
+	// SummaryDelivered is a single-chat message that was delivered, and is not read yet.
+	SummaryDelivered
+	// SummaryRead is a single-chat message that was read.
+	SummaryRead
+	// SummaryConversationRead is a single chat that the peer has read.
+	SummaryConversationRead
 )
 
-// StatisticItem is one message or single chat of an author's pending summary: latest values, never deltas.
+// SummaryItem is one message or single chat of an author's pending summary: latest values, never deltas.
 // Times are Unix milliseconds.
-type StatisticItem struct {
-	Kind StatisticKind
+type SummaryItem struct {
+	Kind SummaryKind
 	// Message is empty for a conversation read.
 	Message string
 	// Group is set for a group message, Peer for all others: who received or read.
@@ -87,12 +87,12 @@ type StatisticItem struct {
 	FirstReadAt int64
 	// DeliveredAt is when a single-chat message was delivered, 0 if that was not said before it was read.
 	DeliveredAt int64
-	// LastReadAt is when the message or the chat was read, by the last reader; 0 for StatisticDelivered.
+	// LastReadAt is when the message or the chat was read, by the last reader; 0 for SummaryDelivered.
 	LastReadAt int64
 }
 
 // At is the time of the latest receipt the item tells of, in Unix milliseconds.
-func (i *StatisticItem) At() int64 { return max(i.DeliveredAt, i.LastReadAt) }
+func (i *SummaryItem) At() int64 { return max(i.DeliveredAt, i.LastReadAt) }
 
 // Rejection is one rejected event.
 type Rejection struct {

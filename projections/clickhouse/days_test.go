@@ -163,7 +163,7 @@ func (d *daysTest) weeks(partition int) (log history.Log) {
 
 func (d *daysTest) open(f *tracked) {
 	var err error
-	f.part, err = projections.Open(0, f.state, projections.Options{CacheBytes: 1, TrackCells: true})
+	f.part, err = projections.Open(0, f.state, projections.Options{CacheBytes: 1, TrackCohorts: true})
 	must(d.t, err)
 }
 
@@ -205,8 +205,8 @@ func (d *daysTest) fold(f *tracked, e *history.Entry) {
 func (d *daysTest) tell(k int) {
 	at, _ := d.parts[k].part.Position()
 	var rows []CellRow
-	for _, c := range d.parts[k].part.TakeCells(nil) {
-		rows = append(rows, CellRow{Cell: c, Version: at})
+	for _, c := range d.parts[k].part.TakeCohorts(nil) {
+		rows = append(rows, CellRow{Cohort: c, Version: at})
 	}
 	must(d.t, d.store.InsertCells(context.Background(), k, rows))
 }
@@ -232,7 +232,7 @@ func (d *daysTest) spans() (list [][2]int64) {
 }
 
 // compare asks ClickHouse, the folds and the model for read rates in every way, and adds up what the rows have.
-func (d *daysTest) compare() (rows int, sum projections.Tally) {
+func (d *daysTest) compare() (rows int, sum projections.CohortCounts) {
 	d.t.Helper()
 	filters := []struct{ group, sender string }{{}, {"g0.1", ""}, {"", "ann"}, {"", "ben1"}, {"g1.2", "cleo"}}
 	for _, span := range d.spans() {
@@ -254,7 +254,7 @@ func (d *daysTest) compare() (rows int, sum projections.Tally) {
 					if what := want[i].Differs(got[i]); what != "" {
 						d.t.Fatalf("%+v, row %d: %s:\nClickHouse %+v\nmodel      %+v", q, i, what, got[i], want[i])
 					}
-					sum.Add(got[i].Tally)
+					sum.Add(got[i].CohortCounts)
 				}
 				rows += len(got)
 			}

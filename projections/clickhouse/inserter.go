@@ -77,7 +77,7 @@ func (s *Store) InsertCells(ctx context.Context, partition int, rows []CellRow) 
 		if len(rows) == 0 {
 			continue
 		}
-		values := cellValues(projections.CellKind(kind), partition, rows)
+		values := cellValues(projections.CohortKind(kind), partition, rows)
 		if err := s.sendLatest(ctx, cellTables[kind], values); err != nil {
 			return err
 		}

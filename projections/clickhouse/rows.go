@@ -35,18 +35,18 @@ func messageValues(rows []MessageRow) []any {
 
 // CellRow is the latest state of a cell of the rollup of one partition, and the log position at which it was so.
 type CellRow struct {
-	projections.Cell
+	projections.Cohort
 	Version uint64
 }
 
 // cellTables are where the kinds of cells are stored.
 var cellTables = [...]*table{
-	projections.Cohort: &cohortsTable, projections.HourTotal: &hoursTable,
+	projections.OneCohort: &cohortsTable, projections.HourTotal: &hoursTable,
 	projections.GroupDay: &groupDaysTable, projections.SenderDay: &senderDaysTable,
 }
 
 // cellValues are the columns of cells of one kind, in the order of its table.
-func cellValues(kind projections.CellKind, partition int, rows []*CellRow) []any {
+func cellValues(kind projections.CohortKind, partition int, rows []*CellRow) []any {
 	n := len(rows)
 	app, hour, partitions := make([]string, n), make([]time.Time, n), make([]uint16, n)
 	group, peer, sender := make([]string, n), make([]string, n), make([]string, n)
@@ -56,7 +56,7 @@ func cellValues(kind projections.CellKind, partition int, rows []*CellRow) []any
 	}
 	key := []any{app, hour}
 	switch kind {
-	case projections.Cohort:
+	case projections.OneCohort:
 		key = append(key, group, peer, sender)
 	case projections.HourTotal:
 		key = append(key, partitions)

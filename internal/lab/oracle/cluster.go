@@ -61,11 +61,11 @@ func (c *Cluster) Conversations(app, user string) []projections.ConversationView
 	return list
 }
 
-// Statistics is the author's pending summary, by partition and then in list order.
-func (c *Cluster) Statistics(app, author string) []projections.StatisticItem {
-	var items []projections.StatisticItem
+// Summary is the author's pending summary, by partition and then in list order.
+func (c *Cluster) Summary(app, author string) []projections.SummaryItem {
+	var items []projections.SummaryItem
 	for _, m := range c.Partitions {
-		items = append(items, m.Statistics(app, author)...)
+		items = append(items, m.Summary(app, author)...)
 	}
 	return items
 }

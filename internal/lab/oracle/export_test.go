@@ -15,7 +15,7 @@ func (m *Model) CheckInvariants() error {
 		}
 		for author, list := range a.pending {
 			for _, p := range list {
-				if !p.possible(author) || len(list) > m.limits.MaxPendingStatistic {
+				if !p.possible(author) || len(list) > m.limits.MaxSummaryItems {
 					return fmt.Errorf("%s: %s has %+v pending", name, author, p)
 				}
 			}

@@ -15,8 +15,8 @@ type Limits struct {
 	MaxGroupMembers int
 	// MaxParked bounds the parked receipts of an app.
 	MaxParked int
-	// MaxPendingStatistic bounds the pending items of an author.
-	MaxPendingStatistic int
+	// MaxSummaryItems bounds the pending items of an author.
+	MaxSummaryItems int
 	// MaxRejections bounds the rejections kept for an app.
 	MaxRejections int
 	// ParkedFor is how long a receipt waits for its message; longer is too long.
@@ -26,11 +26,11 @@ type Limits struct {
 // DefaultLimits are the limits of package events.
 func DefaultLimits() Limits {
 	return Limits{
-		MaxGroupMembers:     events.MaxGroupMembers,
-		MaxParked:           events.MaxParked,
-		MaxPendingStatistic: events.MaxPendingStatistic,
-		MaxRejections:       events.MaxRejections,
-		ParkedFor:           events.ParkedFor,
+		MaxGroupMembers: events.MaxGroupMembers,
+		MaxParked:       events.MaxParked,
+		MaxSummaryItems: events.MaxSummaryItems,
+		MaxRejections:   events.MaxRejections,
+		ParkedFor:       events.ParkedFor,
 	}
 }
 

@@ -386,7 +386,7 @@ func TestRecallDropsReceiptsAndUnread(t *testing.T) {
 	if msg, _ := m.Message(chat("a", "b"), "s1"); msg.Counts != (projections.Counts{}) || !msg.Recalled {
 		t.Errorf("%+v, want no counts", msg)
 	}
-	if list := m.Statistics(theApp, "b"); list != nil {
+	if list := m.Summary(theApp, "b"); list != nil {
 		t.Errorf("summary %+v of recalled messages", list)
 	}
 	unread := map[string]int{}

@@ -206,13 +206,13 @@ func sortConversations(list []projections.ConversationView) {
 	})
 }
 
-// Statistics is the author's pending summary in list order.
-func (m *Model) Statistics(app, author string) []projections.StatisticItem {
+// Summary is the author's pending summary in list order.
+func (m *Model) Summary(app, author string) []projections.SummaryItem {
 	a := m.apps[app]
 	if a == nil {
 		return nil
 	}
-	var items []projections.StatisticItem
+	var items []projections.SummaryItem
 	for _, p := range a.pending[author] {
 		switch {
 		case p.message == nil:
@@ -226,27 +226,27 @@ func (m *Model) Statistics(app, author string) []projections.StatisticItem {
 	return items
 }
 
-func (c *conversation) item(author string) projections.StatisticItem {
+func (c *conversation) item(author string) projections.SummaryItem {
 	peer := c.peerOf(author)
-	return projections.StatisticItem{
-		Kind: projections.StatisticConversationRead, Peer: peer, LastReadAt: c.member(peer).lastReadAt,
+	return projections.SummaryItem{
+		Kind: projections.SummaryConversationRead, Peer: peer, LastReadAt: c.member(peer).lastReadAt,
 	}
 }
 
-func (msg *message) singleItem() projections.StatisticItem {
-	item := projections.StatisticItem{
-		Kind: projections.StatisticDelivered, Message: msg.id, Peer: msg.conversation.peerOf(msg.from), DeliveredAt: msg.deliveredAt,
+func (msg *message) singleItem() projections.SummaryItem {
+	item := projections.SummaryItem{
+		Kind: projections.SummaryDelivered, Message: msg.id, Peer: msg.conversation.peerOf(msg.from), DeliveredAt: msg.deliveredAt,
 	}
 	if len(msg.readers) > 0 {
-		item.Kind, item.LastReadAt = projections.StatisticRead, msg.readers[0].ReadAt
+		item.Kind, item.LastReadAt = projections.SummaryRead, msg.readers[0].ReadAt
 	}
 	return item
 }
 
-func (msg *message) groupItem() projections.StatisticItem {
+func (msg *message) groupItem() projections.SummaryItem {
 	first, last := msg.readers[0], msg.readers[len(msg.readers)-1]
-	return projections.StatisticItem{
-		Kind: projections.StatisticGroupRead, Message: msg.id, Group: msg.conversation.name.Group,
+	return projections.SummaryItem{
+		Kind: projections.SummaryGroupRead, Message: msg.id, Group: msg.conversation.name.Group,
 		Count: len(msg.readers), LastReader: last.User, FirstReadAt: first.ReadAt, LastReadAt: last.ReadAt,
 	}
 }

@@ -139,7 +139,7 @@ func (m *Model) makePending(a *app, author string, item pending) {
 		}
 	}
 	list := append(a.pending[author], &item)
-	if len(list) > m.limits.MaxPendingStatistic {
+	if len(list) > m.limits.MaxSummaryItems {
 		list = list[1:]
 	}
 	a.pending[author] = list

@@ -27,7 +27,7 @@ func SmallLimits() oracle.Limits {
 	limits := oracle.DefaultLimits()
 	limits.MaxGroupMembers = 4
 	limits.MaxParked = 3
-	limits.MaxPendingStatistic = 3
+	limits.MaxSummaryItems = 3
 	limits.MaxRejections = 10
 	return limits
 }

@@ -201,7 +201,7 @@ func state(m *oracle.Model, rejections bool) string {
 			fmt.Fprintln(&b, msg, m.Readers(c, msg.ID), m.NonReaders(c, msg.ID))
 		}
 		for _, user := range m.Users(app) {
-			fmt.Fprintln(&b, user, m.Conversations(app, user), m.Statistics(app, user))
+			fmt.Fprintln(&b, user, m.Conversations(app, user), m.Summary(app, user))
 		}
 		if rejections {
 			for _, r := range m.Rejections(app) {

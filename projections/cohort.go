@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// cellKey names a cohort: the messages of one sender, in one conversation, in one hour. One without a conversation (they
+// cohortKey names a cohort: the messages of one sender, in one conversation, in one hour. One without a conversation (they
 // are numbered from 1) names the total of its app's hour.
-type cellKey struct {
+type cohortKey struct {
 	app, sender uint32 // sender is an ordinal
 	conv        uint64
 	hour        int64
@@ -22,59 +22,59 @@ type dayKey struct {
 	user string
 }
 
-// cell is what the rollup holds of one cohort, or of all the cohorts of an app's hour or of the day of a group or sender.
+// cohort is what the rollup holds of one cohort, or of all the cohorts of an app's hour or of the day of a group or sender.
 //
 // Of the tracked messages that were not recalled, each reader's time to read is in one bin. How many have read is
 // the number of these times, and so it is how many had it delivered, but for the messages of single chats that were
 // only delivered.
-type cell struct {
+type cohort struct {
 	node
 
-	// The distribution. A few times are kept as they come, one by one, for most cells never have more; many as the
+	// The distribution. A few times are kept as they come, one by one, for most cohorts never have more; many as the
 	// counts of a window of bins, the first of which is low. It comes first, beside the epoch and the total, because a
-	// receipt needs no more of a cell.
+	// receipt needs no more of a cohort.
 	few  []uint16
 	many []uint32
 	low  uint16
 
-	kind CellKind
-	// changed: it is among those that TakeCells returns next.
+	kind CohortKind
+	// changed: it is among those that TakeCohorts returns next.
 	changed bool
 
 	// total is that of the hour; nil for a total. days are those of the group and of the sender, if they are kept.
-	total *cell
-	days  []*cell
+	total *cohort
+	days  []*cohort
 
 	messages, eligible, recalled, onlyDelivered uint64
 
-	cellKey
+	cohortKey
 	// user is the sender, group is where, or in a single chat peer to whom; a total has what it is of.
 	user, group, peer string
 }
 
 const (
-	cellCost = 256
+	cohortCost = 256
 	// maxFew bounds few: from there on a window takes hardly more memory than it and the messages' read sets.
 	maxFew = 256
 	// windowStep is what windows are rounded to.
 	windowStep = 32
 )
 
-func (c *cell) cacheNode() *node { return &c.node }
-func (c *cell) cost() int {
-	return cellCost + len(c.user) + len(c.group) + len(c.peer) + 8*cap(c.days) + 2*cap(c.few) + 4*cap(c.many)
+func (c *cohort) cacheNode() *node { return &c.node }
+func (c *cohort) cost() int {
+	return cohortCost + len(c.user) + len(c.group) + len(c.peer) + 8*cap(c.days) + 2*cap(c.few) + 4*cap(c.many)
 }
 
-func (c *cell) dayKey() dayKey { return dayKey{app: c.app, hour: c.hour, conv: c.conv, user: c.user} }
+func (c *cohort) dayKey() dayKey { return dayKey{app: c.app, hour: c.hour, conv: c.conv, user: c.user} }
 
-func (c *cell) forget(p *Partition) {
+func (c *cohort) forget(p *Partition) {
 	switch c.kind {
 	case GroupDay, SenderDay:
 		delete(p.days, c.dayKey())
 		return
 	}
-	delete(p.cells, c.cellKey)
-	if c.kind == Cohort {
+	delete(p.cohorts, c.cohortKey)
+	if c.kind == OneCohort {
 		for x := range c.totals {
 			x.refs--
 		}
@@ -82,7 +82,7 @@ func (c *cell) forget(p *Partition) {
 }
 
 // totals are those that a cohort is part of.
-func (c *cell) totals(yield func(*cell) bool) {
+func (c *cohort) totals(yield func(*cohort) bool) {
 	if !yield(c.total) {
 		return
 	}
@@ -93,15 +93,15 @@ func (c *cell) totals(yield func(*cell) bool) {
 	}
 }
 
-// counted are the cells that a message of the cohort is counted in: its own, and its totals.
-func (c *cell) counted(yield func(*cell) bool) {
+// counted are the cohorts that a message of the cohort is counted in: its own, and its totals.
+func (c *cohort) counted(yield func(*cohort) bool) {
 	if yield(c) {
 		c.totals(yield)
 	}
 }
 
-// add counts a time, unless the cell has to grow for it.
-func (c *cell) add(bin uint16) bool {
+// add counts a time, unless the cohort has to grow for it.
+func (c *cohort) add(bin uint16) bool {
 	if i := uint(bin) - uint(c.low); i < uint(len(c.many)) {
 		c.many[i]++
 		return true
@@ -115,7 +115,7 @@ func (c *cell) add(bin uint16) bool {
 }
 
 // grow makes room and counts the time.
-func (c *cell) grow(bin uint16) {
+func (c *cohort) grow(bin uint16) {
 	if c.many == nil && len(c.few) < maxFew {
 		// There cannot be more times than eligible readers, and often there are nearly as many.
 		more := max(4, len(c.few), min(int(c.eligible), maxFew)-len(c.few))
@@ -132,7 +132,7 @@ func (c *cell) grow(bin uint16) {
 }
 
 // widen has the window take in a bin.
-func (c *cell) widen(bin uint16) {
+func (c *cohort) widen(bin uint16) {
 	first, end := bin-bin%windowStep, min(bin-bin%windowStep+windowStep, NumBins)
 	if c.many == nil {
 		c.many, c.low = make([]uint32, end-first), first
@@ -149,7 +149,7 @@ func (c *cell) widen(bin uint16) {
 }
 
 // remove takes back a time that was counted.
-func (c *cell) remove(bin uint16) bool {
+func (c *cohort) remove(bin uint16) bool {
 	if i := int(bin) - int(c.low); i >= 0 && i < len(c.many) && c.many[i] > 0 {
 		c.many[i]--
 		return true
@@ -165,7 +165,7 @@ func (c *cell) remove(bin uint16) bool {
 }
 
 // eachBin calls f with the bins that are not empty, in order. It may change the order in which few are kept.
-func (c *cell) eachBin(f func(bin uint16, n uint64)) {
+func (c *cohort) eachBin(f func(bin uint16, n uint64)) {
 	slices.Sort(c.few)
 	for i, n := 0, 0; i < len(c.few); i += n {
 		for n = 1; i+n < len(c.few) && c.few[i+n] == c.few[i]; n++ {
@@ -179,7 +179,7 @@ func (c *cell) eachBin(f func(bin uint16, n uint64)) {
 	}
 }
 
-func (c *cell) reads() uint64 {
+func (c *cohort) reads() uint64 {
 	n := uint64(len(c.few))
 	for _, k := range c.many {
 		n += uint64(k)
@@ -187,15 +187,15 @@ func (c *cell) reads() uint64 {
 	return n
 }
 
-func (c *cell) view(app string) Cell {
-	v := Cell{Kind: c.kind, App: app, Hour: c.hour, Group: c.group, Peer: c.peer, Sender: c.user, Tally: c.tally()}
+func (c *cohort) view(app string) Cohort {
+	v := Cohort{Kind: c.kind, App: app, Hour: c.hour, Group: c.group, Peer: c.peer, Sender: c.user, CohortCounts: c.tally()}
 	c.eachBin(func(bin uint16, n uint64) { v.Bins = append(v.Bins, BinCount{Bin: bin, Count: n}) })
 	return v
 }
 
-func (c *cell) tally() Tally {
+func (c *cohort) tally() CohortCounts {
 	reads := c.reads()
-	return Tally{
+	return CohortCounts{
 		Messages: c.messages, Eligible: c.eligible, Delivered: reads + c.onlyDelivered, Read: reads, Recalled: c.recalled,
 	}
 }
@@ -203,11 +203,11 @@ func (c *cell) tally() Tally {
 // encode appends the stored form: the numbers, among them that of the times, so that a query that only counts need
 // not look at them; a cohort's names; then for each bin that is not empty how many lie between it and the one before, and
 // its count unless it is one.
-func (c *cell) encode(dst []byte) []byte {
+func (c *cohort) encode(dst []byte) []byte {
 	for _, n := range []uint64{c.messages, c.eligible, c.recalled, c.onlyDelivered, c.reads()} {
 		dst = binary.AppendUvarint(dst, n)
 	}
-	if c.kind == Cohort {
+	if c.kind == OneCohort {
 		dst = appendString(appendString(appendString(dst, c.user), c.group), c.peer)
 	}
 	next := uint16(0)
@@ -224,8 +224,8 @@ func (c *cell) encode(dst []byte) []byte {
 	return dst
 }
 
-// storedCell is a cell's stored form, taken apart as far as its numbers.
-type storedCell struct {
+// storedCohort is a cohort's stored form, taken apart as far as its numbers.
+type storedCohort struct {
 	messages, eligible, recalled, onlyDelivered, reads uint64
 
 	user, group, peer []byte
@@ -233,19 +233,19 @@ type storedCell struct {
 	bins []byte
 }
 
-func readCell(v []byte, kind CellKind) (s storedCell, err error) {
+func readCohort(v []byte, kind CohortKind) (s storedCohort, err error) {
 	r := reader{b: v}
 	for _, n := range []*uint64{&s.messages, &s.eligible, &s.recalled, &s.onlyDelivered, &s.reads} {
 		*n = r.uvarint()
 	}
-	if kind == Cohort {
+	if kind == OneCohort {
 		s.user, s.group, s.peer = r.bytes(), r.bytes(), r.bytes()
 	}
 	s.bins = r.b
 	return s, r.err()
 }
 
-func (s *storedCell) eachBin(f func(bin uint16, n uint64)) error {
+func (s *storedCohort) eachBin(f func(bin uint16, n uint64)) error {
 	r := reader{b: s.bins}
 	for next := uint64(0); len(r.b) > 0; {
 		tag := r.uvarint()
@@ -263,8 +263,8 @@ func (s *storedCell) eachBin(f func(bin uint16, n uint64)) error {
 }
 
 // decode takes over a stored form, but for the names.
-func (c *cell) decode(v []byte) error {
-	s, err := readCell(v, c.kind)
+func (c *cohort) decode(v []byte) error {
+	s, err := readCohort(v, c.kind)
 	if err != nil {
 		return err
 	}
