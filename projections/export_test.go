@@ -12,17 +12,17 @@ func (s *RateScan) Bound(cohorts, rows int) { s.maxCohorts, s.maxRows = cohorts,
 func (p *Partition) CacheSize() (counted, actual int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, m := range p.messageRing.items {
+	for _, m := range p.cache.messages.items {
 		actual += m.cost()
 	}
-	for _, c := range p.convRing.items {
+	for _, c := range p.cache.conversations.items {
 		actual += c.cost()
 	}
-	for _, u := range p.authorRing.items {
+	for _, u := range p.cache.authors.items {
 		actual += u.cost()
 	}
-	for _, x := range slices.Concat(p.cohortRing.items, p.totalRing.items) {
+	for _, x := range slices.Concat(p.cache.cohorts.items, p.cache.totals.items) {
 		actual += x.cost()
 	}
-	return p.cacheBytes, actual
+	return p.cache.bytes, actual
 }

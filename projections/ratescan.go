@@ -123,7 +123,7 @@ func (s *RateScan) Step(p *Partition) (done bool, err error) {
 func (s *RateScan) enter(p *Partition) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := p.apps[s.q.App]
+	a := p.apps.byKey[s.q.App]
 	if a == nil {
 		return false
 	}
@@ -134,7 +134,7 @@ func (s *RateScan) enter(p *Partition) bool {
 		c.end = hourKey(nil, s.table, a.num, s.last+1)
 	}
 	c.part = p
-	for _, list := range [][]*cohort{p.dirtyCohorts, p.capturedCohorts} {
+	for _, list := range [][]*cohort{p.changes.cohorts, p.changes.capturedCohorts} {
 		for _, x := range list {
 			c.buf = x.stateKey(c.buf[:0])
 			if bytes.Compare(c.buf, c.next) < 0 || bytes.Compare(c.buf, c.end) >= 0 {
