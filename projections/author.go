@@ -17,8 +17,8 @@ type author struct {
 	items   tail[summaryRef]
 }
 
-// summaryItemCost is the memory of one summaryRef, its id included, intervalCost that of an interval
-// of numbers.
+// summaryItemCost is the memory of one summaryRef, its id included, intervalCost that of an
+// interval of numbers.
 const (
 	summaryItemCost = 72
 	intervalCost    = 16

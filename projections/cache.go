@@ -8,8 +8,8 @@ package projections
 type cache struct {
 	// budget and bytes are rough: see the cost methods.
 	budget, bytes int
-	// floor is bytes after a sweep that found too little to evict, and a little more; 0 if there was
-	// none since the last commit.
+	// floor is bytes after a sweep that found too little to evict, and a little more; 0 if there
+	// was none since the last commit.
 	floor int
 
 	messages      ring[*message]
@@ -92,8 +92,8 @@ func (c *cache) evict(committed uint64) {
 	}
 	c.bytes -= freed
 	if freed < want {
-		// The rest waits for its commit: to look at all of it again after each entry and query would
-		// be slow.
+		// The rest waits for its commit: to look at all of it again after each entry and query
+		// would be slow.
 		c.floor = c.bytes + c.budget/16
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim/history"
 )
 
-// TestCacheCountsWhatItHolds guards the bound on memory: a count that drifts from what is cached would, in
-// weeks, make the cache useless or boundless.
+// TestCacheCountsWhatItHolds guards the bound on memory: a count that drifts from what is cached
+// would, in weeks, make the cache useless or boundless.
 func TestCacheCountsWhatItHolds(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {
@@ -27,7 +27,8 @@ func TestCacheCountsWhatItHolds(t *testing.T) {
 	})
 }
 
-// What is not in the backing yet must not be let go of, however small the cache; and it must be once it is.
+// What is not in the backing yet must not be let go of, however small the cache; and it must be
+// once it is.
 func TestCacheLetsGoOfWhatIsCommitted(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {

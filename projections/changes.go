@@ -1,7 +1,7 @@
 package projections
 
-// changes are what the next checkpoint has to write: the objects that changed since the last capture,
-// each once, and the keys of lists, which are written as they change.
+// changes are what the next checkpoint has to write: the objects that changed since the last
+// capture, each once, and the keys of lists, which are written as they change.
 type changes struct {
 	// epoch numbers the checkpoint that the changes go into, committed the last one that is safe in
 	// the backing. An object whose own epoch is this one is in its list already.

@@ -27,8 +27,8 @@ type messageChange struct {
 }
 
 // Capture takes what changed since the last capture, which must have been committed. The fold is
-// stopped for the time of a copy of each changed message's header, not of its read set. The error is
-// that of an Apply that failed: what it left behind must not be stored.
+// stopped for the time of a copy of each changed message's header, not of its read set. The error
+// is that of an Apply that failed: what it left behind must not be stored.
 func (p *Partition) Capture() (*Checkpoint, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

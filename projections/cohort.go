@@ -2,8 +2,8 @@ package projections
 
 import "slices"
 
-// cohortKey names a cohort: the messages of one sender, in one conversation, in one hour. One without
-// a conversation (they are numbered from 1) names the total of its app's hour.
+// cohortKey names a cohort: the messages of one sender, in one conversation, in one hour. One
+// without a conversation (they are numbered from 1) names the total of its app's hour.
 type cohortKey struct {
 	app, sender uint32 // sender is an ordinal
 	conv        uint64
@@ -22,16 +22,16 @@ type dayKey struct {
 // cohort is what the rollup holds of one cohort, or of a total: all cohorts of an app's hour, or of
 // the day of a group or sender.
 //
-// Of the tracked messages that were not recalled, each reader's time to read is in one bin. How many
-// have read is the number of these times, and so is how many had the message delivered, but for the
-// messages of single chats that were only delivered.
+// Of the tracked messages that were not recalled, each reader's time to read is in one bin. How
+// many have read is the number of these times, and so is how many had the message delivered, but
+// for the messages of single chats that were only delivered.
 type cohort struct {
 	node
 
 	// The distribution of the times. Up to maxSparse are listed one by one, for most cohorts never
-	// have more; beyond that they are the counts of a window of bins that begins with denseFrom. The
-	// distribution comes first, beside the epoch and the total, because a receipt needs no more of a
-	// cohort.
+	// have more; beyond that they are the counts of a window of bins that begins with denseFrom.
+	// The distribution comes first, beside the epoch and the total, because a receipt needs no more
+	// of a cohort.
 	sparse    []uint16
 	dense     []uint32
 	denseFrom uint16
@@ -55,8 +55,8 @@ type cohort struct {
 
 const (
 	cohortCost = 256
-	// maxSparse bounds the times that are listed: from there on a window of counts takes hardly more
-	// memory than they and the messages' read sets.
+	// maxSparse bounds the times that are listed: from there on a window of counts takes hardly
+	// more memory than they and the messages' read sets.
 	maxSparse = 256
 	// denseStep is what windows are rounded to.
 	denseStep = 32
@@ -168,8 +168,8 @@ func (c *cohort) remove(bin uint16) bool {
 	return true
 }
 
-// eachBin calls f with the bins that are not empty, in order. It may change the order in which times
-// are listed.
+// eachBin calls f with the bins that are not empty, in order. It may change the order in which
+// times are listed.
 func (c *cohort) eachBin(f func(bin uint16, n uint64)) {
 	slices.Sort(c.sparse)
 	for i, n := 0, 0; i < len(c.sparse); i += n {

@@ -47,7 +47,8 @@ type conversation struct {
 
 	// messages are the cached ones.
 	messages map[string]*message
-	// unread are the last of a single chat's messages that no conversation read has covered, by seq.
+	// unread are the last of a single chat's messages that no conversation read has covered, by
+	// seq.
 	unread tail[unreadRef]
 	// places are, for each side of a single chat, the place of its conversation read in the summary
 	// of the other.

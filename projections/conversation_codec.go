@@ -12,8 +12,8 @@ const (
 	convDissolved = 1 << 1
 )
 
-// encodeHeader appends what is stored under the conversation's own key: both sides of a single chat,
-// too, but not the members of a group.
+// encodeHeader appends what is stored under the conversation's own key: both sides of a single
+// chat, too, but not the members of a group.
 func (c *conversation) encodeHeader(dst []byte) []byte {
 	var flags byte
 	if c.group() {

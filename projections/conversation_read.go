@@ -41,8 +41,8 @@ func (p *Partition) conversationRead(a *app, i int) (events.Outcome, error) {
 	return events.OutcomeApplied, p.readChat(a, c, o, before)
 }
 
-// readChat marks as read what the peer sent in a single chat and the reader had not read. Messages up
-// to the reader's watermark before need no look.
+// readChat marks as read what the peer sent in a single chat and the reader had not read. Messages
+// up to the reader's watermark before need no look.
 func (p *Partition) readChat(a *app, c *conversation, reader uint32, before uint64) error {
 	unread, err := p.unreadAfter(c, before)
 	if err != nil {

@@ -46,8 +46,8 @@ func TestABinBeginsAtItsShortestTime(t *testing.T) {
 	}
 }
 
-// Which bin a time is in must not depend on how a machine rounds: no whole number lies so near to the end of a bin
-// that it could.
+// Which bin a time is in must not depend on how a machine rounds: no whole number lies so near to
+// the end of a bin that it could.
 func TestNoTimeIsAtTheEdgeOfABin(t *testing.T) {
 	for b := 2; b < NumBins; b++ {
 		edge := timeMapping.LowerBound(b - 1)
@@ -79,7 +79,7 @@ func TestPercentilesAreWithinTheirAccuracy(t *testing.T) {
 		}
 		for q, got := range map[float64]int64{0.5: p50, 0.9: p90, 0.99: p99} {
 			want := exact(times, q)
-			if math.Abs(float64(got-want)) > max(0.5, float64(want)*AccuracyPercent/100+0.5) {
+			if math.Abs(float64(got-want)) > max(0.5, float64(want)*accuracyPercent/100+0.5) {
 				t.Fatalf("percentile %v of %v is %d, not %d", q, times, got, want)
 			}
 		}

@@ -3,8 +3,8 @@ package projections
 import "github.com/receiptd/receiptd/events"
 
 // Effect is something that a user who is online would be told: an applied receipt. Effects are made
-// only while folding live entries, never during a replay. Its strings are valid until the next entry
-// is applied.
+// only while folding live entries, never during a replay. Its strings are valid until the next
+// entry is applied.
 type Effect struct {
 	// Kind is events.MessageDelivered, events.MessageRead or events.ConversationRead (single chats
 	// only).

@@ -1,14 +1,32 @@
 package projections
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/DataDog/sketches-go/ddsketch/store"
+)
+
+// Merge adds all times of another distribution.
+func (d *Distribution) Merge(o *Distribution) {
+	d.total += o.total
+	d.zero += o.zero
+	if o.bins == nil {
+		return
+	}
+	if d.bins == nil {
+		d.bins = store.NewDenseStore()
+	}
+	d.bins.MergeWith(o.bins)
+}
 
 // SmallSteps has a scan take many steps through little.
-func (s *RateScan) SmallSteps() { s.stepMemory, s.stepStored = 1, 2 }
+func (s *RateScan) SmallSteps() { s.stepChanged, s.stepStored = 1, 2 }
 
 // Bound has a scan refuse more than this.
 func (s *RateScan) Bound(cohorts, rows int) { s.maxCohorts, s.maxRows = cohorts, rows }
 
-// CacheSize is what the partition counts as the memory of its cache, and what its cached objects come to.
+// CacheSize is what the partition counts as the memory of its cache, and what its cached objects
+// come to.
 func (p *Partition) CacheSize() (counted, actual int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

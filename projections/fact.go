@@ -31,8 +31,8 @@ func (p *Partition) addFact(kind events.Kind, m *message, user, content string) 
 }
 
 // TakeFacts returns the facts of the entries applied since the last call, in the order of the fold,
-// behind those in dst. The slice that it returns is the caller's, and the memory of an empty dst the
-// partition's from now on. It is for a partition opened with Options.TrackFacts.
+// behind those in dst. The slice that it returns is the caller's, and the memory of an empty dst
+// the partition's from now on. It is for a partition opened with Options.TrackFacts.
 func (p *Partition) TakeFacts(dst []Fact) []Fact {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// TestTakenMessagesAreTheState follows a fold with next to no cache by what it says has changed, as the sink of an outside store does,
-// and compares with one that is asked once, at the end.
+// TestTakenMessagesAreTheState follows a fold with next to no cache by what it says has changed, as
+// the sink of an outside store does, and compares with one that is asked once, at the end.
 func TestTakenMessagesAreTheState(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {

@@ -45,8 +45,9 @@ func newFold(t *rapid.T, s state, cacheBytes int) *fold {
 	return f
 }
 
-// followed folds a log straight, and again with next to no cache, with commits and crashes in between, as the fold of an outside store's
-// sink does: take is called before each commit, since what is committed is not folded again, and at the end.
+// followed folds a log straight, and again with next to no cache, with commits and crashes in
+// between, as the fold of an outside store's sink does: take is called before each commit, since
+// what is committed is not folded again, and at the end.
 func followed(t *rapid.T, log history.Log, option func(*projections.Options), take func(f *fold)) (straight, f *fold) {
 	straight, f = newFold(t, memory{}, 0), newFold(t, memory{}, rapid.IntRange(1, 6000).Draw(t, "cache"))
 	for _, x := range []*fold{straight, f} {
@@ -70,7 +71,8 @@ func followed(t *rapid.T, log history.Log, option func(*projections.Options), ta
 	return straight, f
 }
 
-// cacheHolds checks that the cache counts what it holds, and holds no more than it may once all is committed.
+// cacheHolds checks that the cache counts what it holds, and holds no more than it may once all is
+// committed.
 func (f *fold) cacheHolds() {
 	f.t.Helper()
 	if counted, actual := f.part.CacheSize(); counted != actual || actual > f.options.CacheBytes {
@@ -170,9 +172,9 @@ func disturbances(t *rapid.T, n int) []int {
 	return rapid.SliceOfN(rapid.IntRange(0, 11), n, n).Draw(t, "disturb")
 }
 
-// TestHistoriesMatchTheModel folds random histories and compares every outcome and every answer with the
-// model, which was written from the rules alone; one fold goes straight through, another is stopped,
-// restarted and starved of memory at random, and both end with the same bytes.
+// TestHistoriesMatchTheModel folds random histories and compares every outcome and every answer
+// with the model, which was written from the rules alone; one fold goes straight through, another
+// is stopped, restarted and starved of memory at random, and both end with the same bytes.
 func TestHistoriesMatchTheModel(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {

@@ -15,8 +15,8 @@ type userRef struct {
 	user string
 }
 
-// index finds the conversations of a message id or a user that the index tables of the backing do not
-// have yet.
+// index finds the conversations of a message id or a user that the index tables of the backing do
+// not have yet.
 type index struct {
 	messages map[messageRef][]uint64
 	users    map[userRef][]uint64

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// intervals is a set of numbers that are added in ascending order and mostly removed in that order: a
-// few intervals, whatever their length. There is a gap between any two.
+// intervals is a set of numbers that are added in ascending order and mostly removed in that order:
+// a few intervals, whatever their length. There is a gap between any two.
 type intervals struct {
 	list  []interval
 	count int // of the numbers
@@ -73,8 +73,8 @@ func (s *intervals) remove(n uint64) bool {
 	return true
 }
 
-// encode appends the stored layout: how many intervals there are, and for each the distance from the
-// one before, and its length.
+// encode appends the stored layout: how many intervals there are, and for each the distance from
+// the one before, and its length.
 func (s *intervals) encode(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(s.list)))
 	at := uint64(0)

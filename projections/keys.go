@@ -9,7 +9,7 @@ import (
 )
 
 // The tables of a partition's state. Every key starts with its table's tag. Numbers in keys are
-// uvarints, which are self-delimiting, so a number is never a prefix of another; ids end with a
+// uvarints, which are self-delimiting, so a number is never a prefix of another. Ids end with a
 // zero byte, which no id contains.
 const (
 	tableMeta         = '!' // one key: position, clock, counters
@@ -20,17 +20,18 @@ const (
 	tableUserIndex    = 'U' // app, user, conversation -> nothing
 	tableMessage      = 'm' // app, id, conversation -> message with its read set
 	tableUnreadSingle = 'q' // conversation, seq -> sender's side, id: not yet covered by a conversation read
-	tableSummary      = 's' // app, author, number -> conversation, id (none: the chat itself): the statistic summary
-	tableAuthor       = 'S' // app, author -> next number of his pending list, and those in it
+	tableSummary      = 's' // app, author, number -> conversation, id (none: the chat itself): item of a summary
+	tableAuthor       = 'S' // app, author -> next number in their summary, and those in it
 	tableParked       = 'P' // app, arrival (sequence, index) -> receipt
 	tableRejection    = 'J' // app, slot -> rejection
 	tablePoison       = 'Z' // sequence -> time, reason
-	tableCohort       = 'h' // app, hour, conversation, sender's ordinal -> rollup cohort
-	tableHour         = 'H' // app, hour -> rollup of all its cohorts
+	tableCohort       = 'h' // app, hour, conversation, sender's ordinal -> cohort
+	tableHour         = 'H' // app, hour -> total of its cohorts
 
-	// Only a partition opened with Options.TrackCohorts has these. Days are named by their first hour.
-	tableGroupDay  = 'd' // app, day, conversation -> rollup of a group's day
-	tableSenderDay = 'D' // app, day, sender -> rollup of a sender's day
+	// Only a partition opened with Options.TrackCohorts has these. Days are named by their first
+	// hour.
+	tableGroupDay  = 'd' // app, day, conversation -> total of a group's day
+	tableSenderDay = 'D' // app, day, sender -> total of a sender's day
 )
 
 func appendID(dst []byte, id string) []byte { return append(append(dst, id...), 0) }
@@ -109,23 +110,10 @@ func poisonKey(dst []byte, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, tablePoison), seq)
 }
 
-// hourKey keeps the hours of a table of the rollup in order, also those before 1970.
+// hourKey keeps the hours of a table of the rollup in order, those before 1970 included.
 func hourKey(dst []byte, table byte, app uint32, hour int64) []byte {
 	dst = binary.AppendUvarint(append(dst, table), uint64(app))
 	return binary.BigEndian.AppendUint64(dst, uint64(hour)^1<<63)
-}
-
-func (c *cohort) stateKey(dst []byte) []byte {
-	switch c.kind {
-	case HourTotal:
-		return hourKey(dst, tableHour, c.app, c.hour)
-	case GroupDay:
-		return binary.AppendUvarint(hourKey(dst, tableGroupDay, c.app, c.hour), c.conv)
-	case SenderDay:
-		return appendID(hourKey(dst, tableSenderDay, c.app, c.hour), c.user)
-	}
-	dst = binary.AppendUvarint(hourKey(dst, tableCohort, c.app, c.hour), c.conv)
-	return binary.AppendUvarint(dst, uint64(c.sender))
 }
 
 // DescribeKey names a key of the state for an operator, for example when verify finds a difference.
@@ -136,7 +124,7 @@ func DescribeKey(key []byte) string {
 	names := map[byte]string{
 		tableMeta: "meta", tableApp: "app", tableConvByName: "conversation by name",
 		tableConversation: "conversation", tableMember: "member", tableUserIndex: "user's conversations",
-		tableMessage: "message", tableUnreadSingle: "unread in single chat", tableSummary: "pending for summary",
+		tableMessage: "message", tableUnreadSingle: "unread in single chat", tableSummary: "item of summary",
 		tableAuthor: "author of summary", tableParked: "parked receipt", tableRejection: "rejection", tablePoison: "poison entry",
 		tableCohort: "rollup of a cohort", tableHour: "rollup of an hour",
 		tableGroupDay: "rollup of a group's day", tableSenderDay: "rollup of a sender's day",
@@ -148,8 +136,8 @@ func DescribeKey(key []byte) string {
 	return fmt.Sprintf("%s %q", name, key[1:])
 }
 
-// LookedUp reports whether values are found by this very key. Keys of the other tables are only found by
-// scanning.
+// LookedUp reports whether values are found by this very key. Keys of the other tables are only
+// found by scanning.
 func LookedUp(key []byte) bool {
 	if len(key) == 0 {
 		return false
@@ -161,7 +149,8 @@ func LookedUp(key []byte) bool {
 	return true
 }
 
-// projectionTables are the projections that an operator can rebuild one by one with receiptctl replay.
+// projectionTables are the projections that an operator can rebuild one by one with receiptctl
+// replay.
 var projectionTables = map[string]string{
 	"readset":    string([]byte{tableMessage}),
 	"unread":     string([]byte{tableConversation, tableMember, tableUserIndex, tableUnreadSingle}),
@@ -170,8 +159,8 @@ var projectionTables = map[string]string{
 	"rollup":     string([]byte{tableCohort, tableHour, tableGroupDay, tableSenderDay}),
 }
 
-// ProjectionTables returns the table tags that make up the named projection. A tag is the first byte of its
-// table's keys.
+// ProjectionTables returns the table tags that make up the named projection. A tag is the first
+// byte of its table's keys.
 func ProjectionTables(name string) (tags []byte, ok bool) {
 	s, ok := projectionTables[name]
 	return []byte(s), ok

@@ -60,16 +60,16 @@ func someKey(t *rapid.T) (key []byte, fields []any) {
 		return parkedKey(nil, app, num, index), []any{tag, app, num, index}
 	case tableCohort:
 		x := cohort{cohortKey: cohortKey{app: app, hour: int64(num), conv: uint64(index) + 1, sender: small}}
-		return x.stateKey(nil), []any{tag, x.cohortKey}
+		return x.key(nil), []any{tag, x.cohortKey}
 	case tableHour:
 		x := cohort{kind: HourTotal, cohortKey: cohortKey{app: app, hour: int64(num)}}
-		return x.stateKey(nil), []any{tag, x.cohortKey}
+		return x.key(nil), []any{tag, x.cohortKey}
 	case tableGroupDay:
 		x := cohort{kind: GroupDay, cohortKey: cohortKey{app: app, hour: int64(num), conv: uint64(index) + 1}, group: a}
-		return x.stateKey(nil), []any{tag, x.dayKey()}
+		return x.key(nil), []any{tag, x.dayKey()}
 	case tableSenderDay:
 		x := cohort{kind: SenderDay, cohortKey: cohortKey{app: app, hour: int64(num)}, user: a}
-		return x.stateKey(nil), []any{tag, x.dayKey()}
+		return x.key(nil), []any{tag, x.dayKey()}
 	case tableRejection:
 		return rejectionKey(nil, app, index), []any{tag, app, index}
 	}
@@ -105,7 +105,7 @@ func TestPrefixesOfOneObjectFitNoOther(t *testing.T) {
 				binary.AppendUvarint([]byte{tableParked}, uint64(app)), parkedKey(nil, other, 7, 7), app == other,
 			},
 			"rollup of a cohort": {
-				hourKey(nil, tableCohort, app, int64(num)), (&cohort{cohortKey: cohortKey{app: other, hour: int64(otherNum), conv: 7, sender: 7}}).stateKey(nil),
+				hourKey(nil, tableCohort, app, int64(num)), (&cohort{cohortKey: cohortKey{app: other, hour: int64(otherNum), conv: 7, sender: 7}}).key(nil),
 				app == other && num == otherNum,
 			},
 			"rejection": {
@@ -163,7 +163,8 @@ func TestEveryTableHasANameForOperators(t *testing.T) {
 	}
 }
 
-// What is adopted projection by projection belongs to one of them; the rest is what they all stand on.
+// What is adopted projection by projection belongs to one of them; the rest is what they all stand
+// on.
 func TestNoTableBelongsToTwoProjections(t *testing.T) {
 	owner := map[byte]string{}
 	for name := range maps.Keys(projectionTables) {

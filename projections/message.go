@@ -158,8 +158,8 @@ func (m *message) setRead(ordinal uint32) {
 	m.more[i] |= 1 << (ordinal & 63)
 }
 
-// addReader appends to the read set. The caller has seen that the member is not in it, and at is not
-// before the last reader's time nor before sending.
+// addReader appends to the read set. The caller has seen that the member is not in it, and at is
+// not before the last reader's time nor before sending.
 func (m *message) addReader(ordinal uint32, at int64, content string) {
 	before := m.lastAt
 	if m.readers == 0 {

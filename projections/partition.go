@@ -113,8 +113,8 @@ func (p *Partition) load() error {
 	return p.loadPoison()
 }
 
-// Apply decides the events of one log entry, in order, and returns the outcome of each. The slice is
-// valid until the next Apply. A poison entry has no events: it is recorded, and the fold goes on
+// Apply decides the events of one log entry, in order, and returns the outcome of each. The slice
+// is valid until the next Apply. A poison entry has no events: it is recorded, and the fold goes on
 // after it.
 func (p *Partition) Apply(x Decoded) ([]events.Outcome, error) {
 	p.mu.Lock()

@@ -6,8 +6,8 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// Decoded is a log entry as a fold takes it: its place in the log, and the events in it or why there
-// are none.
+// Decoded is a log entry as a fold takes it: its place in the log, and the events in it or why
+// there are none.
 type Decoded struct {
 	// Sequence in the partition's stream. Entries come in the order of their sequences.
 	Sequence uint64

@@ -148,8 +148,8 @@ func (p *Partition) Group(appKey, group string) (Group, error) {
 	})
 }
 
-// Conversations returns the user's conversations of this partition, groups by id before single chats
-// by peer.
+// Conversations returns the user's conversations of this partition, groups by id before single
+// chats by peer.
 func (p *Partition) Conversations(appKey, user string) ([]ConversationView, error) {
 	return query(p, func() ([]ConversationView, error) {
 		a := p.apps.byKey[appKey]

@@ -6,9 +6,9 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// receipt decides message.delivered and message.read: docs/rules.md, "Receipts". The numbers are its
-// steps. Steps 3 to 10 are in decideReceipt, because a parked receipt goes through them once its
-// message is there.
+// receipt decides message.delivered and message.read: docs/rules.md, "Receipts". The numbers are
+// its steps. Steps 3 to 10 are in decideReceipt, because a parked receipt goes through them once
+// its message is there.
 func (p *Partition) receipt(a *app, i int) (events.Outcome, error) {
 	e := &p.scratch
 	ref := e.batch.Conv[i]

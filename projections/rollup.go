@@ -211,8 +211,8 @@ func (p *Partition) CohortsComplete() bool {
 	return p.taps.cohortLayout == cohortLayout
 }
 
-// TakeCohorts appends to dst the cohorts and totals that the entries applied since the last call have
-// changed, with their values now, each once. It is for a partition opened with
+// TakeCohorts appends to dst the cohorts and totals that the entries applied since the last call
+// have changed, with their values now, each once. It is for a partition opened with
 // Options.TrackCohorts. If the state is [Partition.CohortsComplete], all that was ever taken is the
 // whole rollup. What was not taken before a checkpoint is not returned by the partition that is
 // opened from it: take and store first, then commit.

@@ -35,8 +35,8 @@ func scan(s *projections.RateScan, parts ...*projections.Partition) ([]projectio
 	return s.Rows()
 }
 
-// rateQueries ask for everything, and for parts of it. The logs of package history begin in the last half minute
-// before a midnight.
+// rateQueries ask for everything, and for parts of it. The logs of package history begin in the
+// last half minute before a midnight.
 func rateQueries(app string) []projections.RateQuery {
 	const midnight = 1709337600000
 	all := projections.RateQuery{App: app, From: math.MinInt64, To: math.MaxInt64, Limit: 1000, Bins: true}
@@ -74,7 +74,8 @@ func sameRates(t *rapid.T, q projections.RateQuery, got []projections.RateRow, e
 	}
 }
 
-// TestTakenCohortsAreTheRollup follows a fold by what it says has changed, as the sink of an outside store does.
+// TestTakenCohortsAreTheRollup follows a fold by what it says has changed, as the sink of an
+// outside store does.
 func TestTakenCohortsAreTheRollup(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {
@@ -153,7 +154,8 @@ func addCohort(cohorts map[string]projections.Cohort, app string, x oracle.Cohor
 	}
 }
 
-// TestStateKnowsWhetherItsCohortsAreComplete: what was folded without totals of days is not taken for a state that has them.
+// TestStateKnowsWhetherItsCohortsAreComplete: what was folded without totals of days is not taken
+// for a state that has them.
 func TestStateKnowsWhetherItsCohortsAreComplete(t *testing.T) {
 	state := memory{}
 	seq := uint64(0)
@@ -185,8 +187,8 @@ func TestStateKnowsWhetherItsCohortsAreComplete(t *testing.T) {
 	}
 }
 
-// A cohort that outgrows its first form, and whose window then widens both ways, counts on as before, and what a recall
-// takes back is gone from it.
+// A cohort that outgrows its first form, and whose window then widens both ways, counts on as
+// before, and what a recall takes back is gone from it.
 func TestManyTimesInOneCohort(t *testing.T) {
 	const app, members, messages = "o#a", 90, 8
 	settings := events.DefaultSettings()
@@ -245,7 +247,8 @@ func TestManyTimesInOneCohort(t *testing.T) {
 	})
 }
 
-// A scan that was begun in one generation of the state goes on in another, however much of that one is stored.
+// A scan that was begun in one generation of the state goes on in another, however much of that one
+// is stored.
 func TestScanGoesOnInAnotherGeneration(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {

@@ -71,9 +71,9 @@ func (s *stored) powerLoss(random *rand.Rand) {
 	s.open()
 }
 
-// TestStoredStateSurvivesPowerLoss folds random histories over Pebble and stops at any point, in any way. The
-// store has to come back at some checkpoint, and the fold of the rest has to end with the state of a fold that
-// nothing happened to.
+// TestStoredStateSurvivesPowerLoss folds random histories over Pebble and stops at any point, in
+// any way. The store has to come back at some checkpoint, and the fold of the rest has to end with
+// the state of a fold that nothing happened to.
 func TestStoredStateSurvivesPowerLoss(t *testing.T) {
 	logs := history.Logs()
 	cache := pebble.NewCache(8 << 20)

@@ -115,8 +115,8 @@ func (p *Partition) summaryItems(u *author) ([]tailItem[summaryRef], error) {
 	return append(list, u.items.items...), nil
 }
 
-// resolve returns the conversation of an item, and its message, which is nil if the item is the chat
-// itself.
+// resolve returns the conversation of an item, and its message, which is nil if the item is the
+// chat itself.
 func (p *Partition) resolve(x summaryRef) (*conversation, *message, error) {
 	if x.id != "" {
 		m, err := p.messageIn(x.conv, x.id)

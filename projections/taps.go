@@ -1,14 +1,14 @@
 package projections
 
-// taps are what consumers take from a fold beside its state. Each is filled only if somebody takes it,
-// and lies in memory until it is taken.
+// taps are what consumers take from a fold beside its state. Each is filled only if somebody takes
+// it, and lies in memory until it is taken.
 type taps struct {
 	// online is asked who would be told; nil during a replay. TakeEffects takes what they are told.
 	online  func(app, user string) bool
 	effects []Effect
 
-	// What TakeFacts and TakeMessages take. The cache does not evict the messages: being in the list
-	// counts as a reference.
+	// What TakeFacts and TakeMessages take. The cache does not evict the messages: being in the
+	// list counts as a reference.
 	trackFacts bool
 	facts      []Fact
 	messages   []*message

@@ -6,7 +6,8 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// ErrNotFound is returned by queries for an app, message, group or user that the state does not know.
+// ErrNotFound is returned by queries for an app, message, group or user that the state does not
+// know.
 var ErrNotFound = errors.New("projections: not found")
 
 // Message is what the state knows about one message. Times are Unix milliseconds, 0 = none.
@@ -27,23 +28,23 @@ type Counts struct {
 	Eligible, Delivered, Read int
 }
 
-// Reader is one entry of a message's read set.
+// Reader is one member of a message's read set.
 type Reader struct {
 	User    string
 	ReadAt  int64 // Unix milliseconds
 	Content string
 }
 
-// ReaderPage is a page of readers in the order of reading. Next is the offset of the next page, or 0
-// when this is the last one.
+// ReaderPage is a page of readers in the order of reading. Next is the offset of the next page, or
+// 0 if this is the last one.
 type ReaderPage struct {
 	Total   int
 	Readers []Reader
 	Next    int
 }
 
-// NonReaderPage is a page of the eligible members who have not read. Next is the value of after for the
-// next page, or 0 when this is the last one.
+// NonReaderPage is a page of the eligible readers who have not read. Next is the value of after for
+// the next page, or 0 if this is the last one.
 type NonReaderPage struct {
 	Total int
 	Users []string
@@ -58,7 +59,7 @@ type ConversationView struct {
 	LastReadAt  int64 // Unix milliseconds, 0 = never
 }
 
-// SummaryKind says what an item of a pending summary tells.
+// SummaryKind says what an item of a summary tells.
 type SummaryKind uint8
 
 // The kinds of items.
@@ -73,7 +74,7 @@ const (
 	SummaryConversationRead
 )
 
-// SummaryItem is one message or single chat of an author's pending summary: latest values, never deltas.
+// SummaryItem is one message or single chat of an author's summary: latest values, never deltas.
 // Times are Unix milliseconds.
 type SummaryItem struct {
 	Kind SummaryKind
@@ -85,21 +86,23 @@ type SummaryItem struct {
 	Count       int
 	LastReader  string
 	FirstReadAt int64
-	// DeliveredAt is when a single-chat message was delivered, 0 if that was not said before it was read.
+	// DeliveredAt is when a single-chat message was delivered, 0 if that was not reported before it
+	// was read.
 	DeliveredAt int64
-	// LastReadAt is when the message or the chat was read, by the last reader; 0 for SummaryDelivered.
+	// LastReadAt is when the message or the chat was read, by the last reader; 0 for
+	// SummaryDelivered.
 	LastReadAt int64
 }
 
-// At is the time of the latest receipt the item tells of, in Unix milliseconds.
+// At is the time of the latest receipt that the item tells of, in Unix milliseconds.
 func (i *SummaryItem) At() int64 { return max(i.DeliveredAt, i.LastReadAt) }
 
 // Rejection is one rejected event.
 type Rejection struct {
 	Partition int
 	Sequence  uint64
-	Index     int // of the event in its log entry
-	At        int64
+	Index     int   // of the event in its log entry
+	At        int64 // when it was decided, Unix milliseconds
 	Outcome   events.Outcome
 	Kind      events.Kind
 	Group     string
@@ -110,9 +113,9 @@ type Rejection struct {
 
 // Group is a group as it is now.
 type Group struct {
-	// Owner is who made it, as long as he is a member.
+	// Owner is who created it, as long as they are a member.
 	Owner string
-	// Members are those who are in it now, in the order in which they first came.
+	// Members are the current ones, in the order in which they first joined.
 	Members []GroupMember
 }
 
@@ -122,7 +125,7 @@ type GroupMember struct {
 	Role events.Role
 }
 
-// Role is the role of a user, RoleNone if he is not a member.
+// Role is the role of a user, RoleNone for one who is not a member.
 func (g *Group) Role(user string) events.Role {
 	for i := range g.Members {
 		if g.Members[i].User == user {
