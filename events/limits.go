@@ -21,7 +21,7 @@ const (
 	ParkedFor = 72 * time.Hour
 	// MaxParked bounds the parked receipts of one app in one partition; the oldest gives way.
 	MaxParked = 16_384
-	// MaxSummaryItems bounds the messages and single chats one author has pending in one
+	// MaxSummaryItems bounds the messages and single chats in the summary of one author in one
 	// partition; the oldest gives way.
 	MaxSummaryItems = 1000
 	// MaxRejections bounds the rejections kept for one app in one partition.

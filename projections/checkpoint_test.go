@@ -14,10 +14,10 @@ import (
 
 var errDisk = errors.New("the disk is gone")
 
-// faulty is a backing that fails for good after some calls.
+// faulty is a backing that fails for good after a number of calls.
 type faulty struct {
 	memory
-	calls int // that still succeed
+	calls int // that will still succeed
 }
 
 func (f *faulty) Get(key []byte) ([]byte, error) {

@@ -19,14 +19,14 @@ func (d *Distribution) Merge(o *Distribution) {
 	d.bins.MergeWith(o.bins)
 }
 
-// SmallSteps has a scan take many steps through little.
+// SmallSteps makes a scan take many small steps.
 func (s *RateScan) SmallSteps() { s.stepChanged, s.stepStored = 1, 2 }
 
-// Bound has a scan refuse more than this.
+// Bound makes a scan refuse more than this.
 func (s *RateScan) Bound(cohorts, rows int) { s.maxCohorts, s.maxRows = cohorts, rows }
 
 // CacheSize is what the partition counts as the memory of its cache, and what its cached objects
-// come to.
+// add up to.
 func (p *Partition) CacheSize() (counted, actual int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// TestTakenMessagesAreTheState follows a fold with next to no cache by what it says has changed, as
-// the sink of an outside store does, and compares with one that is asked once, at the end.
+// TestTakenMessagesAreTheState follows a fold with next to no cache by the changes it reports, as
+// the sink of an external store does, and compares with one that is asked once, at the end.
 func TestTakenMessagesAreTheState(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {
@@ -37,12 +37,12 @@ func TestTakenMessagesAreTheState(t *testing.T) {
 			t.Fatalf("%d messages were taken; %d there are", len(kept), len(want))
 		}
 		f.commitAll()
-		_, _ = f.part.Message("o#a", "no such message") // lets go of what is committed
-		f.cacheHolds()
+		_, _ = f.part.Message("o#a", "no such message") // evicts what is committed
+		f.cacheIsBounded()
 	})
 }
 
-// messageName names a message: in a single chat one user may send what the other one sent, too.
+// messageName names a message within all apps.
 func messageName(m projections.AppMessage) string {
 	return fmt.Sprintf("%q %q %q %q %q", m.App, m.Group, m.From, m.To, m.ID)
 }

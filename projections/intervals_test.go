@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A set of numbers is what a list of them would be, and comes back from its stored form.
-func TestIntervalsAreASetOfNumbers(t *testing.T) {
+// A set of numbers is what a list of them would be, and is the same after it was stored and loaded.
+func TestNumbersAreASet(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var s intervals
 		var list []uint64

@@ -100,11 +100,11 @@ func TestPrefixesOfOneObjectFitNoOther(t *testing.T) {
 			"unread":  {unreadPrefix(nil, num), unreadKey(nil, otherNum, 7), num == otherNum},
 			"user":    {userIndexPrefix(nil, app, a), userIndexKey(nil, other, b, 7), app == other && a == b},
 			"message": {messagePrefix(nil, app, a), messageKey(nil, other, b, 7), app == other && a == b},
-			"pending": {summaryPrefix(nil, app, a), summaryKey(nil, other, b, 7), app == other && a == b},
+			"summary": {summaryPrefix(nil, app, a), summaryKey(nil, other, b, 7), app == other && a == b},
 			"parked": {
 				binary.AppendUvarint([]byte{tableParked}, uint64(app)), parkedKey(nil, other, 7, 7), app == other,
 			},
-			"rollup of a cohort": {
+			"cohort": {
 				hourKey(nil, tableCohort, app, int64(num)), (&cohort{cohortKey: cohortKey{app: other, hour: int64(otherNum), conv: 7, sender: 7}}).key(nil),
 				app == other && num == otherNum,
 			},
@@ -119,7 +119,7 @@ func TestPrefixesOfOneObjectFitNoOther(t *testing.T) {
 	})
 }
 
-// The lists that a scan loads are in the order in which they grew.
+// A scan returns a list in the order in which it grew.
 func TestScansGiveListsInTheirOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x, y := rapid.Uint64().Draw(t, "x"), rapid.Uint64().Draw(t, "y")
@@ -129,7 +129,7 @@ func TestScansGiveListsInTheirOrder(t *testing.T) {
 		}
 		for name, got := range map[string]int{
 			"unread":  bytes.Compare(unreadKey(nil, 3, x), unreadKey(nil, 3, y)),
-			"pending": bytes.Compare(summaryKey(nil, 3, "u", x), summaryKey(nil, 3, "u", y)),
+			"summary": bytes.Compare(summaryKey(nil, 3, "u", x), summaryKey(nil, 3, "u", y)),
 			"poison":  bytes.Compare(poisonKey(nil, x), poisonKey(nil, y)),
 			"parked":  bytes.Compare(parkedKey(nil, 3, x, 0), parkedKey(nil, 3, y, 0)),
 		} {
@@ -163,8 +163,8 @@ func TestEveryTableHasANameForOperators(t *testing.T) {
 	}
 }
 
-// What is adopted projection by projection belongs to one of them; the rest is what they all stand
-// on.
+// What a rebuild adopts projection by projection belongs to one of them; all of them depend on the
+// rest.
 func TestNoTableBelongsToTwoProjections(t *testing.T) {
 	owner := map[byte]string{}
 	for name := range maps.Keys(projectionTables) {

@@ -36,7 +36,7 @@ func scan(s *projections.RateScan, parts ...*projections.Partition) ([]projectio
 }
 
 // rateQueries ask for everything, and for parts of it. The logs of package history begin in the
-// last half minute before a midnight.
+// last half minute before midnight.
 func rateQueries(app string) []projections.RateQuery {
 	const midnight = 1709337600000
 	all := projections.RateQuery{App: app, From: math.MinInt64, To: math.MaxInt64, Limit: 1000, Bins: true}
@@ -74,8 +74,8 @@ func sameRates(t *rapid.T, q projections.RateQuery, got []projections.RateRow, e
 	}
 }
 
-// TestTakenCohortsAreTheRollup follows a fold by what it says has changed, as the sink of an
-// outside store does.
+// TestTakenCohortsAreTheRollup follows a fold by the changes it reports, as the sink of an
+// external store does.
 func TestTakenCohortsAreTheRollup(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {
@@ -100,24 +100,24 @@ func TestTakenCohortsAreTheRollup(t *testing.T) {
 			}
 		}
 		if len(kept) != len(want) {
-			t.Fatalf("%d cohorts were taken; model: %d", len(kept), len(want))
+			t.Fatalf("%d cohorts and totals were taken; model: %d", len(kept), len(want))
 		}
 		straight.commitAll()
 		f.commitAll()
 		if a, b := straight.state.dump(), f.state.dump(); a != b {
 			t.Fatalf("the states differ:\nstraight:\n%s\nstopped:\n%s", a, b)
 		}
-		f.part.TakeCohorts(nil) // lets go of what is committed
-		f.cacheHolds()
+		f.part.TakeCohorts(nil) // evicts what is committed
+		f.cacheIsBounded()
 	})
 }
 
-// nameOf says which messages a cohort counts.
+// nameOf says which messages a cohort or total counts.
 func nameOf(c projections.Cohort) string {
 	return fmt.Sprintf("%d %q %d %q %q %q", c.Kind, c.App, c.Hour, c.Group, c.Peer, c.Sender)
 }
 
-// addCohort adds a cohort of the model to all cohorts that it is part of.
+// addCohort adds a cohort of the model, and adds it to the totals that it is part of.
 func addCohort(cohorts map[string]projections.Cohort, app string, x oracle.Cohort) {
 	c := x.Conversation
 	peer := ""
@@ -154,17 +154,17 @@ func addCohort(cohorts map[string]projections.Cohort, app string, x oracle.Cohor
 	}
 }
 
-// TestStateKnowsWhetherItsCohortsAreComplete: what was folded without totals of days is not taken
-// for a state that has them.
+// TestStateKnowsWhetherItsCohortsAreComplete: what was folded without totals of days does not
+// pass for a state that has them.
 func TestStateKnowsWhetherItsCohortsAreComplete(t *testing.T) {
 	state := memory{}
 	seq := uint64(0)
-	fold := func(tracked bool) (whole bool) {
+	fold := func(tracked bool) (complete bool) {
 		part, err := projections.Open(0, state, projections.Options{TrackCohorts: tracked})
 		if err != nil {
 			t.Fatal(err)
 		}
-		whole = part.CohortsComplete()
+		complete = part.CohortsComplete()
 		seq++
 		if _, err := part.Apply(projections.Decoded{Sequence: seq, At: 1, Poison: "no batch"}); err != nil {
 			t.Fatal(err)
@@ -176,19 +176,19 @@ func TestStateKnowsWhetherItsCohortsAreComplete(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return whole
+		return complete
 	}
-	for i, step := range []struct{ tracked, whole bool }{
+	for i, step := range []struct{ tracked, complete bool }{
 		{true, true}, {true, true}, {false, false}, {true, false}, {true, false},
 	} {
-		if whole := fold(step.tracked); whole != step.whole && step.tracked {
-			t.Errorf("step %d: whole: %v", i, whole)
+		if complete := fold(step.tracked); complete != step.complete && step.tracked {
+			t.Errorf("step %d: complete: %v", i, complete)
 		}
 	}
 }
 
-// A cohort that outgrows its first form, and whose window then widens both ways, counts on as
-// before, and what a recall takes back is gone from it.
+// A cohort that outgrows its list of times, and whose window then widens both ways, goes on
+// counting as before, and what a recall takes back is gone from it.
 func TestManyTimesInOneCohort(t *testing.T) {
 	const app, members, messages = "o#a", 90, 8
 	settings := events.DefaultSettings()
@@ -291,7 +291,7 @@ func TestScanGoesOnInAnotherGeneration(t *testing.T) {
 	})
 }
 
-// A query that is too large says so: it neither answers with a part nor goes on.
+// A query that is too large is refused: it neither answers in part nor goes on.
 func TestRateQueriesAreBounded(t *testing.T) {
 	part, err := projections.Open(0, memory{}, projections.Options{})
 	if err != nil {

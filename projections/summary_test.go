@@ -10,8 +10,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim/history"
 )
 
-// A summary written by a version that kept the numbers of its items in their keys only is still
-// there.
+// A summary written by a version that had the numbers of its items only in their keys can still be
+// read.
 func TestSummariesOfOlderStatesAreThere(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {

@@ -65,7 +65,7 @@ func TestGroups(t *testing.T) {
 		{0, leave("g", "f"), dup}, // never there
 		{0, leave("g", "e"), ok},
 		{0, leave("g", "e"), dup},
-		{0, join("g", "f"), events.RejectedGroupFull}, // e keeps his place
+		{0, join("g", "f"), events.RejectedGroupFull}, // e still counts
 		{0, join("g", "e"), ok},
 		{0, role("g", "f", events.RoleAdmin), events.RejectedNotMember},
 		{0, role("g", "a", events.RoleMember), events.RejectedNotAllowed},
@@ -215,7 +215,7 @@ func TestSpansOfAMemberWhoComesAndGoes(t *testing.T) {
 		{4, read("g", "m2", "d"), events.RejectedNotFound},
 		{5, read("g", "m3", "d"), ok},
 		{6, leave("g", "d"), ok},
-		{6, read("g", "m3", "d"), dup}, // he has read it: before the membership
+		{6, read("g", "m3", "d"), dup}, // d has read it: that comes before the membership
 		{6, read("g", "m2", "d"), events.RejectedNotMember},
 		{6, read("g", "m3", "x"), events.RejectedNotMember},
 	})
@@ -244,7 +244,7 @@ func TestNonReadersAreInTheOrderTheyBecameMembers(t *testing.T) {
 		{0, withAdmins(create("g", "o", "m2", "m1"), "a2", "a1"), ok},
 		{0, join("g", "j"), ok},
 		{0, leave("g", "m2"), ok},
-		{0, join("g", "m2"), ok}, // keeps his first place
+		{0, join("g", "m2"), ok}, // keeps the first place
 		{0, ask("g", "m", "a1"), ok},
 	})
 	if got, want := m.NonReaders(group("g"), "m"), []string{"o", "a2", "m2", "m1", "j"}; !slices.Equal(got, want) {

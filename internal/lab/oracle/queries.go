@@ -41,8 +41,8 @@ func (m *Model) Settings(app string) (events.Settings, uint64, bool) {
 	return a.settings, a.revision, true
 }
 
-// AllConversations are the groups ever created and the single chats with a message: groups first, by
-// id, then single chats, by their users.
+// AllConversations are the groups ever created and the single chats with a message: groups first,
+// by id, then single chats, by their users.
 func (m *Model) AllConversations(app string) []events.Conversation {
 	var names []events.Conversation
 	for _, c := range m.conversations(app) {
@@ -68,7 +68,7 @@ func (m *Model) conversations(app string) []*conversation {
 	})
 }
 
-// Users are everybody who is or was in a conversation, sorted.
+// Users are all who are or were in a conversation, sorted.
 func (m *Model) Users(app string) []string {
 	seen := map[string]bool{}
 	for _, c := range m.conversations(app) {
@@ -79,11 +79,11 @@ func (m *Model) Users(app string) []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// Authors are the users with a pending summary, sorted.
+// Authors are the users whose summary has items, sorted.
 func (m *Model) Authors(app string) []string {
 	var authors []string
 	if a := m.apps[app]; a != nil {
-		for author, list := range a.pending {
+		for author, list := range a.summaries {
 			if len(list) > 0 {
 				authors = append(authors, author)
 			}
@@ -102,7 +102,8 @@ func (m *Model) Group(app, group string) (creator string, dissolved, ok bool) {
 	return c.creator, c.dissolved, true
 }
 
-// Members are the current members of a group, dissolved or not, in the order they first became it.
+// Members are the current members of a group, dissolved or not, in the order in which they first
+// joined.
 func (m *Model) Members(app, group string) []Member {
 	c := m.conversation(events.Conversation{App: app, Group: group})
 	if c == nil {
@@ -206,21 +207,21 @@ func sortConversations(list []projections.ConversationView) {
 	})
 }
 
-// Summary is the author's pending summary in list order.
+// Summary is the author's summary in list order.
 func (m *Model) Summary(app, author string) []projections.SummaryItem {
 	a := m.apps[app]
 	if a == nil {
 		return nil
 	}
 	var items []projections.SummaryItem
-	for _, p := range a.pending[author] {
+	for _, x := range a.summaries[author] {
 		switch {
-		case p.message == nil:
-			items = append(items, p.chat.item(author))
-		case p.message.conversation.name.Group == "":
-			items = append(items, p.message.singleItem())
+		case x.message == nil:
+			items = append(items, x.chat.item(author))
+		case x.message.conversation.name.Group == "":
+			items = append(items, x.message.singleItem())
 		default:
-			items = append(items, p.message.groupItem())
+			items = append(items, x.message.groupItem())
 		}
 	}
 	return items
@@ -251,7 +252,7 @@ func (msg *message) groupItem() projections.SummaryItem {
 	}
 }
 
-// Rejections are the rejections kept for the app, latest first.
+// Rejections are the latest rejections of the app, newest first.
 func (m *Model) Rejections(app string) []projections.Rejection {
 	a := m.apps[app]
 	if a == nil {

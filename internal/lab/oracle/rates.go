@@ -35,7 +35,7 @@ func (m *Model) Cohorts(app string) []Cohort {
 	for _, c := range m.conversations(app) {
 		cohorts := map[name]*Cohort{}
 		for _, msg := range c.messages {
-			if msg.form != tracked {
+			if msg.kind != tracked {
 				continue
 			}
 			n := name{time.UnixMilli(msg.sentAt).UTC().Truncate(time.Hour), msg.from}
@@ -120,8 +120,8 @@ func rates(cohorts []Cohort, q projections.RateQuery) []Rate {
 	return rows[:min(len(rows), q.Limit)]
 }
 
-// Differs says how a row of an answer differs from the model's; empty if it does not. A percentile may be off by one
-// hundredth, and by the half of a millisecond that rounding costs.
+// Differs says how a row of an answer differs from the model's; empty if it does not. A percentile
+// may be off by 1 %, and by the half of a millisecond that rounding costs.
 func (r *Rate) Differs(got projections.RateRow) string {
 	if got.Key != r.Key || got.CohortCounts != r.CohortCounts {
 		return "the numbers"

@@ -93,10 +93,10 @@ func TestRepeatedEventsChangeNothing(t *testing.T) {
 	})
 }
 
-func TestRedeliverKeepsTheOriginalOrder(t *testing.T) {
+func TestResendKeepsTheOriginalOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := Logs().Draw(t, "log")
-		again := Redeliver(t, l)
+		again := Resend(t, l)
 		again.Apply(oracle.NewWithLimits(0, SmallLimits())) // sequences grow, or it panics
 		checkValid(t, again)
 		next := 0

@@ -8,7 +8,7 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-func TestStatisticSummary(t *testing.T) {
+func TestSummary(t *testing.T) {
 	limits := DefaultLimits()
 	limits.MaxSummaryItems = 2
 	m := play(t, limits, []line{
@@ -47,7 +47,7 @@ func TestStatisticSummary(t *testing.T) {
 	}
 }
 
-func TestStatisticSummaryOfSingleChats(t *testing.T) {
+func TestSummaryOfSingleChats(t *testing.T) {
 	m := play(t, DefaultLimits(), []line{
 		/*  1 */ {0, single("b", say("", "m1", "a")), ok},
 		/*  2 */ {0, single("b", say("", "m2", "a")), ok},
@@ -57,7 +57,7 @@ func TestStatisticSummaryOfSingleChats(t *testing.T) {
 		/*  6 */ {2, deliver("a", "m2", "b"), ok},
 		/*  7 */ {3, single("a", read("", "m3", "b")), ok},
 		/*  8 */ {4, single("a", read("", "m1", "b")), ok}, // m1 stays first
-		/*  9 */ {5, single("a", readAll("", "b")), ok}, // reads m2 and m4, and makes neither pending
+		/*  9 */ {5, single("a", readAll("", "b")), ok}, // reads m2 and m4, and makes neither an item
 		/* 10 */ {6, deliver("a", "m4", "b"), dup},
 	})
 	chatItem := projections.SummaryItem{Kind: projections.SummaryConversationRead, Peer: "b", LastReadAt: start + 5}
@@ -88,7 +88,7 @@ func TestConversationReadIsOneItemOfEachSide(t *testing.T) {
 	m := play(t, limits, []line{
 		/*  1 */ {0, single("b", say("", "m1", "a")), ok},
 		/*  2 */ {1, single("a", readAll("", "b")), ok},
-		/*  3 */ {2, single("b", readAll("", "a")), ok}, // reads nothing: only he has sent
+		/*  3 */ {2, single("b", readAll("", "a")), ok}, // reads nothing: only b has sent
 		/*  4 */ {3, single("a", readAll("", "b")), dup},
 		/*  5 */ {3, single("b", say("", "m2", "a")), ok},
 		/*  6 */ {4, deliver("a", "m2", "b"), ok},
@@ -111,7 +111,8 @@ func TestConversationReadIsOneItemOfEachSide(t *testing.T) {
 			t.Errorf("summary of %s\n%+v, want\n%+v", user, got, want)
 		}
 	}
-	// One more pushes out the first, whatever kinds they are; what was pushed out comes back at the end.
+	// One more pushes out the first, whatever kinds they are; what was pushed out comes back at the
+	// end.
 	m.Apply(16, start+12, []events.Event{
 		single("b", say("", "m5", "a")), deliver("a", "m5", "b"), single("a", readAll("", "b")),
 	})
@@ -121,7 +122,7 @@ func TestConversationReadIsOneItemOfEachSide(t *testing.T) {
 	}
 }
 
-func TestParkedReceiptsArePendingFromTheEntryOfTheirMessage(t *testing.T) {
+func TestParkedReceiptsAreItemsFromTheEntryOfTheirMessage(t *testing.T) {
 	m := play(t, DefaultLimits(), []line{
 		/* 1 */ {0, deliver("a", "m", "b"), parks},
 		/* 2 */ {1, single("b", say("", "m", "a")), ok},
