@@ -44,8 +44,8 @@ func TestCacheLetsGoOfWhatIsCommitted(t *testing.T) {
 			t.Fatalf("a small cache lost changes:\nlarge:\n%s\nsmall:\n%s", a, b)
 		}
 		_, _ = small.part.Message("o#a", "no such message") // makes the cache evict
-		if _, kept := small.part.CacheSize(); kept != 0 {
-			t.Fatalf("%d bytes are cached beyond the budget", kept)
+		if _, left := small.part.CacheSize(); left != 0 {
+			t.Fatalf("%d bytes are cached beyond the budget", left)
 		}
 	})
 }

@@ -16,7 +16,7 @@ func TestTakenMessagesAreTheState(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {
 		log := logs.Draw(t, "log")
-		kept := map[string]projections.AppMessage{}
+		latest := map[string]projections.AppMessage{}
 		straight, f := followed(t, log, func(o *projections.Options) { o.TrackFacts = true }, func(f *fold) {
 			n := f.part.ChangedMessages()
 			taken := f.part.TakeMessages(nil)
@@ -24,17 +24,17 @@ func TestTakenMessagesAreTheState(t *testing.T) {
 				t.Fatalf("%d messages changed, %d were taken, %d are left", n, len(taken), f.part.ChangedMessages())
 			}
 			for _, m := range taken {
-				kept[messageName(m)] = m
+				latest[messageName(m)] = m
 			}
 		})
 		want := straight.part.TakeMessages(nil)
 		for _, m := range want {
-			if got := kept[messageName(m)]; got != m {
+			if got := latest[messageName(m)]; got != m {
 				t.Fatalf("taken %+v\nstate %+v", got, m)
 			}
 		}
-		if len(kept) != len(want) {
-			t.Fatalf("%d messages were taken; %d there are", len(kept), len(want))
+		if len(latest) != len(want) {
+			t.Fatalf("%d messages were taken; %d there are", len(latest), len(want))
 		}
 		f.commitAll()
 		_, _ = f.part.Message("o#a", "no such message") // evicts what is committed

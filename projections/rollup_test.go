@@ -82,10 +82,10 @@ func TestTakenCohortsAreTheRollup(t *testing.T) {
 		log := logs.Draw(t, "log")
 		model := oracle.NewWithLimits(0, history.SmallLimits())
 		log.Apply(model)
-		kept := map[string]projections.Cohort{}
+		latest := map[string]projections.Cohort{}
 		straight, f := followed(t, log, func(o *projections.Options) { o.TrackCohorts = true }, func(f *fold) {
 			for _, c := range f.part.TakeCohorts(nil) {
-				kept[nameOf(c)] = c
+				latest[nameOf(c)] = c
 			}
 		})
 		want := map[string]projections.Cohort{}
@@ -95,12 +95,12 @@ func TestTakenCohortsAreTheRollup(t *testing.T) {
 			}
 		}
 		for name, c := range want {
-			if got := kept[name]; got.CohortCounts != c.CohortCounts || !slices.Equal(got.Bins, c.Bins) {
+			if got := latest[name]; got.CohortCounts != c.CohortCounts || !slices.Equal(got.Bins, c.Bins) {
 				t.Fatalf("%s:\n taken %+v\n model %+v", name, got, c)
 			}
 		}
-		if len(kept) != len(want) {
-			t.Fatalf("%d cohorts and totals were taken; model: %d", len(kept), len(want))
+		if len(latest) != len(want) {
+			t.Fatalf("%d cohorts and totals were taken; model: %d", len(latest), len(want))
 		}
 		straight.commitAll()
 		f.commitAll()
