@@ -19,9 +19,9 @@ const (
 	tableMember       = 'M' // conversation, ordinal -> member
 	tableUserIndex    = 'U' // app, user, conversation -> nothing
 	tableMessage      = 'm' // app, id, conversation -> message with its read set
-	tableUnreadSingle = 'q' // conversation, seq -> sender's side, id: not yet covered by a conversation read
-	tableSummary      = 's' // app, author, number -> conversation, id (none: the chat itself): item of a summary
-	tableAuthor       = 'S' // app, author -> next number in their summary, and those in it
+	tableUnreadSingle = 'q' // conversation, seq -> sender's side, id: covered by no conversation read
+	tableSummary      = 's' // app, author, number -> conversation, id (none: the chat itself)
+	tableAuthor       = 'S' // app, author -> numbers of the items of their summary
 	tableParked       = 'P' // app, arrival (sequence, index) -> receipt
 	tableRejection    = 'J' // app, slot -> rejection
 	tablePoison       = 'Z' // sequence -> time, reason

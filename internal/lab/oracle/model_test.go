@@ -51,7 +51,8 @@ func TestClockNeverRunsBackward(t *testing.T) {
 
 func TestGroups(t *testing.T) {
 	m := play(t, Limits{MaxGroupMembers: 5, MaxRejections: 100}, []line{
-		{0, withAdmins(create("g", "a", "b", "c", "a", "b"), "a", "c"), ok}, // a owner, c admin, b member
+		// a is owner, c admin, b member.
+		{0, withAdmins(create("g", "a", "b", "c", "a", "b"), "a", "c"), ok},
 		{0, create("g", "a"), dup},
 		{0, create("g", "b", "a"), events.RejectedGroupExists},
 		{0, join("h", "a"), events.RejectedNoGroup},
@@ -334,8 +335,10 @@ func TestValidityCountsUpToItsLastMillisecond(t *testing.T) {
 		{2 * hour, deliver("a", "m", "b"), ok},
 		{2*hour + 1, deliver("a", "m2", "b"), events.RejectedNotFound},
 		{2*hour + 1, single("a", read("", "m2", "b")), events.RejectedNotFound},
-		{2*hour + 1, single("a", read("", "m", "b")), events.RejectedNotFound}, // delivered is not read
-		{2*hour + 1, configure(2, validity(3*hour)), ok},                       // the settings in force decide
+		// That it was delivered does not make it read.
+		{2*hour + 1, single("a", read("", "m", "b")), events.RejectedNotFound},
+		// The settings in force decide.
+		{2*hour + 1, configure(2, validity(3*hour)), ok},
 		{2*hour + 1, read("g", "m", "c"), ok},
 		{2*hour + 1, single("a", read("", "m2", "b")), ok},
 		{400 * days, configure(3, validity(0)), ok},
