@@ -57,7 +57,7 @@ func TestSummaryOfSingleChats(t *testing.T) {
 		/*  6 */ {2, deliver("a", "m2", "b"), ok},
 		/*  7 */ {3, single("a", read("", "m3", "b")), ok},
 		/*  8 */ {4, single("a", read("", "m1", "b")), ok}, // m1 stays first
-		/*  9 */ {5, single("a", readAll("", "b")), ok}, // makes no item of m2 and m4
+		/*  9 */ {5, single("a", readAll("", "b")), ok}, // reads m2, m4: neither is an item
 		/* 10 */ {6, deliver("a", "m4", "b"), dup},
 	})
 	chatItem := projections.SummaryItem{Kind: projections.SummaryConversationRead, Peer: "b", LastReadAt: start + 5}
