@@ -9,7 +9,7 @@ import (
 
 // appConfigured decides app.configured: docs/rules.md, "app.configured".
 func (p *Partition) appConfigured(i int) (events.Outcome, error) {
-	x := p.scratch.extra(i)
+	x := p.scratch.attributes(i)
 	if x.Settings == nil {
 		return 0, fmt.Errorf("app.configured without settings")
 	}

@@ -24,7 +24,7 @@ func (p *Partition) groupCreated(a *app, i int) (events.Outcome, error) {
 	c = p.newConversation(a, nameOf(e.conversation(i))) // 2
 	e.convs[ref] = c
 	c.creator = strings.Clone(owner)
-	x := e.extra(i)
+	x := e.attributes(i)
 	p.addMember(c, owner, events.RoleOwner)
 	for _, u := range x.Admins {
 		if _, known := c.byUser[u]; !known {
@@ -64,7 +64,7 @@ func (p *Partition) groupChanged(a *app, i int) (events.Outcome, error) {
 	case events.GroupLeft:
 		return p.groupLeft(c, user), nil
 	case events.GroupRole:
-		return p.groupRole(c, user, e.extra(i).Role), nil
+		return p.groupRole(c, user, e.attributes(i).Role), nil
 	}
 	c.dissolved = true
 	p.changes.touchConv(c)

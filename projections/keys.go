@@ -19,7 +19,7 @@ const (
 	tableMember       = 'M' // conversation, ordinal -> member
 	tableUserIndex    = 'U' // app, user, conversation -> nothing
 	tableMessage      = 'm' // app, id, conversation -> message with its read set
-	tableUnreadSingle = 'q' // conversation, seq -> sender's side, id: no conversation read covers it
+	tableUnreadSingle = 'q' // conversation, seq -> sender's side, id: no read covers it
 	tableSummary      = 's' // app, author, number -> conversation, id (none: the chat itself)
 	tableAuthor       = 'S' // app, author -> numbers of the items of their summary
 	tableParked       = 'P' // app, arrival (sequence, index) -> receipt

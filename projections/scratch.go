@@ -10,16 +10,16 @@ type scratch struct {
 	apps     []*app
 	convs    []*conversation
 	messages []*message
-	// nextExtra is the next of the batch's extras, which lie in the order of their events.
-	nextExtra int
-	outcomes  []events.Outcome
+	// nextAttributes is the next of those of the batch, which are in the order of their events.
+	nextAttributes int
+	outcomes       []events.Outcome
 
 	keyBuf []byte
 }
 
 // reset begins an entry.
 func (s *scratch) reset(b *events.Batch) {
-	s.batch, s.nextExtra = b, 0
+	s.batch, s.nextAttributes = b, 0
 	s.apps = resized(s.apps, len(b.Conversations))
 	s.convs = resized(s.convs, len(b.Conversations))
 	s.messages = resized(s.messages, len(b.Messages))
@@ -66,12 +66,12 @@ func (s *scratch) content(i int) string {
 	return s.batch.Contents[s.batch.Content[i]]
 }
 
-var noExtra events.Extra
+var noAttributes events.Extra
 
-// extra has the fields of the rarer kinds. It is asked in the order of the events.
-func (s *scratch) extra(i int) *events.Extra {
-	for ; s.nextExtra < len(s.batch.Extras); s.nextExtra++ {
-		x := &s.batch.Extras[s.nextExtra]
+// attributes are the fields of the rarer kinds. They are asked for in the order of the events.
+func (s *scratch) attributes(i int) *events.Extra {
+	for ; s.nextAttributes < len(s.batch.Extras); s.nextAttributes++ {
+		x := &s.batch.Extras[s.nextAttributes]
 		if x.Event == uint32(i) {
 			return x
 		}
@@ -79,7 +79,7 @@ func (s *scratch) extra(i int) *events.Extra {
 			break
 		}
 	}
-	return &noExtra
+	return &noAttributes
 }
 
 // appOf resolves the app of a conversation of the entry; nil if it was never configured.

@@ -5,7 +5,7 @@ import "github.com/receiptd/receiptd/events"
 // statisticSeen decides statistic.seen: docs/rules.md, "The statistic summary". Items that no event
 // after the entry named has concerned are seen, and leave the summary.
 func (p *Partition) statisticSeen(a *app, i int) (events.Outcome, error) {
-	upto := p.scratch.extra(i).Upto
+	upto := p.scratch.attributes(i).Upto
 	u, err := p.author(a, p.scratch.user(i))
 	if err != nil {
 		return 0, err
