@@ -29,7 +29,7 @@ type folding struct {
 	facts []projections.Fact
 
 	messages                []projections.AppMessage
-	cells                   []projections.Cell
+	cells                   []projections.Cohort
 	refreshed, checkpointed time.Time
 }
 
@@ -52,7 +52,7 @@ func (f *folding) resume(ctx context.Context) (err error) {
 		return err
 	}
 	// A state ahead of the sink would not say again what the sink lacks, one of an older version not all there is to say.
-	if at, _ := w.gen.part.Position(); !ok || at > f.stored.Sequence || !w.gen.part.CellsWhole() {
+	if at, _ := w.gen.part.Position(); !ok || at > f.stored.Sequence || !w.gen.part.CohortsComplete() {
 		w.logger.Warn("the state for analytics is folded again: it is not behind ClickHouse, of another log, or of an older version",
 			"state_position", at, "clickhouse_position", f.stored.Sequence)
 		if w.gen, err = replaceGeneration(w.root, w.gen, w.a.genOptions(w.partition)); err != nil {
@@ -260,10 +260,10 @@ func (f *folding) refresh(d *delivery) {
 		d.messages = append(d.messages, clickhouse.MessageRow{AppMessage: m, Version: at})
 	}
 	clear(f.messages)
-	f.cells = f.w.gen.part.TakeCells(f.cells[:0])
+	f.cells = f.w.gen.part.TakeCohorts(f.cells[:0])
 	d.cells = make([]clickhouse.CohortRow, 0, len(f.cells))
 	for _, c := range f.cells {
-		d.cells = append(d.cells, clickhouse.CohortRow{Cell: c, Version: at})
+		d.cells = append(d.cells, clickhouse.CohortRow{Cohort: c, Version: at})
 	}
 	// An insert for each kind in a chunk: so few chunks have several.
 	slices.SortStableFunc(d.cells, func(a, b clickhouse.CohortRow) int { return cmp.Compare(a.Kind, b.Kind) })

@@ -53,7 +53,7 @@ type genOptions struct {
 
 func (o genOptions) partOptions(online func(app, user string) bool) projections.Options {
 	return projections.Options{
-		CacheBytes: o.cacheBytes, Online: online, KeepFacts: o.analytics, TrackCells: o.analytics,
+		CacheBytes: o.cacheBytes, Online: online, TrackFacts: o.analytics, TrackCohorts: o.analytics,
 	}
 }
 

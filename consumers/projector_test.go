@@ -231,16 +231,16 @@ func compareUsers(t *testing.T, p *Projector, models *oracle.Cluster, app string
 			if err != nil {
 				t.Fatal(err)
 			}
-			same(t, "statistics of "+user, items, model.Statistics(app, user))
+			same(t, "statistics of "+user, items, model.Summary(app, user))
 		}
 		items, upto, err := p.Statistics(app, user)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if sorted := slices.IsSortedFunc(items, func(a, b projections.StatisticItem) int {
+		if sorted := slices.IsSortedFunc(items, func(a, b projections.SummaryItem) int {
 			return cmp.Compare(a.At(), b.At())
-		}); !sorted || len(items) != len(models.Statistics(app, user)) {
-			t.Errorf("statistics of %s: %v; the model has %v", user, items, models.Statistics(app, user))
+		}); !sorted || len(items) != len(models.Summary(app, user)) {
+			t.Errorf("statistics of %s: %v; the model has %v", user, items, models.Summary(app, user))
 		}
 		for k := range upto {
 			if want := models.Partitions[k].Sequence(); upto[k] != want {

@@ -35,11 +35,11 @@ func compareRates(t *testing.T, p *Projector, models *oracle.Cluster, app string
 }
 
 // sum adds up the rows of an answer.
-func sum(t testing.TB, p *Projector, app string, by projections.RateBy) (s projections.Tally) {
+func sum(t testing.TB, p *Projector, app string, by projections.RateBy) (s projections.CohortCounts) {
 	t.Helper()
 	rows := must[[]projections.RateRow](t)(p.ReadRates(testContext(t), everything(app, by)))
 	for _, r := range rows {
-		s.Add(r.Tally)
+		s.Add(r.CohortCounts)
 	}
 	return s
 }
@@ -54,7 +54,7 @@ func TestRatesBesideEverythingElse(t *testing.T) {
 	done := make(chan *sim.Generator)
 	go func() { done <- log.traffic(config, 60_000) }()
 	var g *sim.Generator
-	before := map[projections.RateBy]projections.Tally{}
+	before := map[projections.RateBy]projections.CohortCounts{}
 	rebuilt := make(chan error, 1)
 	go func() {
 		time.Sleep(20 * time.Millisecond)

@@ -19,7 +19,7 @@ type SummaryState interface {
 	// Statistics returns what an author has pending, and for each partition the sequence of the
 	// last entry that is in it. Each partition must answer between two entries, never in the middle of one:
 	// then every receipt is either in the summary or delivered to who subscribed before asking.
-	Statistics(app, user string) (items []projections.StatisticItem, upto []uint64, err error)
+	Statistics(app, user string) (items []projections.SummaryItem, upto []uint64, err error)
 }
 
 // Statistic makes the summary an author gets when he logs in: which of his messages were received and read
@@ -33,7 +33,7 @@ type Statistic struct {
 
 // Summary is what an author has not seen yet.
 type Summary struct {
-	Items []projections.StatisticItem
+	Items []projections.SummaryItem
 	// Upto has for each partition the sequence the items stand at, and Cursor is the same as text
 	// for the client. Both are empty on all [Summary.Pages] but the last.
 	Upto   []uint64

@@ -12,12 +12,12 @@ import (
 )
 
 type summaryState struct {
-	items []projections.StatisticItem
+	items []projections.SummaryItem
 	upto  []uint64
 	err   error
 }
 
-func (s summaryState) Statistics(app, user string) ([]projections.StatisticItem, []uint64, error) {
+func (s summaryState) Statistics(app, user string) ([]projections.SummaryItem, []uint64, error) {
 	return s.items, s.upto, s.err
 }
 
@@ -67,7 +67,7 @@ func FuzzCursor(f *testing.F) {
 func TestPagesAcknowledgeOnlyTogether(t *testing.T) {
 	var state summaryState
 	for i := range 7 {
-		state.items = append(state.items, projections.StatisticItem{Message: fmt.Sprint("m", i)})
+		state.items = append(state.items, projections.SummaryItem{Message: fmt.Sprint("m", i)})
 	}
 	state.upto = []uint64{9, 8}
 	s := &Statistic{State: state, Partitions: 2}
@@ -76,7 +76,7 @@ func TestPagesAcknowledgeOnlyTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	var sizes []int
-	var all []projections.StatisticItem
+	var all []projections.SummaryItem
 	var cursors []string
 	for page := range sum.Pages(3) {
 		sizes = append(sizes, len(page.Items))

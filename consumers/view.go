@@ -141,15 +141,15 @@ func (p *Projector) Conversations(app, user string) ([]projections.ConversationV
 
 // Statistics returns an author's pending summary, oldest receipt first, and for each partition the entry up to
 // which it is complete.
-func (p *Projector) Statistics(app, user string) (items []projections.StatisticItem, upto []uint64, err error) {
+func (p *Projector) Statistics(app, user string) (items []projections.SummaryItem, upto []uint64, err error) {
 	upto = make([]uint64, len(p.workers))
 	err = p.each(func(k int, part *projections.Partition) error {
-		some, at, err := part.Statistics(app, user)
+		some, at, err := part.Summary(app, user)
 		items = append(items, some...)
 		upto[k] = at
 		return err
 	})
-	slices.SortStableFunc(items, func(a, b projections.StatisticItem) int {
+	slices.SortStableFunc(items, func(a, b projections.SummaryItem) int {
 		return cmp.Or(cmp.Compare(a.At(), b.At()), cmp.Compare(a.Message, b.Message), cmp.Compare(a.Peer, b.Peer))
 	})
 	return items, upto, err
@@ -224,9 +224,9 @@ func (p *Projector) Poison() (total uint64, latest []projections.PoisonEntry) {
 }
 
 // StatisticsAt is Statistics of one partition.
-func (p *Projector) StatisticsAt(partition int, app, user string) (items []projections.StatisticItem, upto uint64, err error) {
+func (p *Projector) StatisticsAt(partition int, app, user string) (items []projections.SummaryItem, upto uint64, err error) {
 	err = p.workers[partition].ask(func(part *projections.Partition) (err error) {
-		items, upto, err = part.Statistics(app, user)
+		items, upto, err = part.Summary(app, user)
 		return err
 	})
 	return items, upto, err

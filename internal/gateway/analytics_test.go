@@ -14,8 +14,8 @@ const readRate = base + "/analytics/read-rate"
 func TestReadRate(t *testing.T) {
 	h := newHarness(t)
 	h.analytics.rows = []projections.RateRow{
-		{Key: "g1", Tally: projections.Tally{Messages: 4, Eligible: 16, Delivered: 12, Read: 12, Recalled: 1}, P50: 0, P90: 1500, P99: 60_000},
-		{Key: "g2", Tally: projections.Tally{Messages: 1}},
+		{Key: "g1", CohortCounts: projections.CohortCounts{Messages: 4, Eligible: 16, Delivered: 12, Read: 12, Recalled: 1}, P50: 0, P90: 1500, P99: 60_000},
+		{Key: "g2", CohortCounts: projections.CohortCounts{Messages: 1}},
 	}
 	a := h.want(request{method: "GET", path: readRate + "?group_by=group"}, 200, "")
 	want := `{"rows":[` +

@@ -42,7 +42,7 @@ type receipts map[string]int64
 
 func newFold(t *testing.T, partition int, notify *consumers.Notify) *fold {
 	part, err := projections.Open(partition, empty{}, projections.Options{
-		Online: notify.Online, Limits: projections.Limits{Pending: 1 << 20},
+		Online: notify.Online, Limits: projections.Limits{SummaryItems: 1 << 20},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -128,9 +128,9 @@ type folds struct {
 }
 
 // Statistics has receipts come in just after the summary was made, where they are lost if nobody listens yet.
-func (f *folds) Statistics(app, user string) (items []projections.StatisticItem, upto []uint64, err error) {
+func (f *folds) Statistics(app, user string) (items []projections.SummaryItem, upto []uint64, err error) {
 	for _, part := range f.parts {
-		some, at, err := part.part.Statistics(app, user)
+		some, at, err := part.part.Summary(app, user)
 		if err != nil {
 			return nil, nil, err
 		}

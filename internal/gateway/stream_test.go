@@ -113,7 +113,7 @@ func read(partition int, sequence uint64, message, reader string, count, eligibl
 
 func TestStreamBeginsWithWhatIsPending(t *testing.T) {
 	h := newHarness(t)
-	h.state.setStatistics("alice", []uint64{70, 3}, projections.StatisticItem{
+	h.state.setStatistics("alice", []uint64{70, 3}, projections.SummaryItem{
 		Message: "m1", Group: "g1", Count: 3, LastReader: "dave", FirstReadAt: sentAt, LastReadAt: sentAt,
 	})
 	c := h.openStream("alice", "")
@@ -131,9 +131,9 @@ func TestStreamBeginsWithWhatIsPending(t *testing.T) {
 
 func TestLargeSummaryIsAcknowledgedOnlyWhole(t *testing.T) {
 	h := newHarness(t)
-	var items []projections.StatisticItem
+	var items []projections.SummaryItem
 	for i := range summaryPage + 1 {
-		items = append(items, projections.StatisticItem{Message: fmt.Sprint("m", i), Group: "g1", Count: 1, LastReader: "bob", FirstReadAt: sentAt, LastReadAt: sentAt})
+		items = append(items, projections.SummaryItem{Message: fmt.Sprint("m", i), Group: "g1", Count: 1, LastReader: "bob", FirstReadAt: sentAt, LastReadAt: sentAt})
 	}
 	h.state.setStatistics("alice", []uint64{1, 1}, items...)
 	c := h.openStream("alice", "")
@@ -205,7 +205,7 @@ func TestStreamHeartbeats(t *testing.T) {
 func TestStreamSendsTheSummaryAfterAnOverflow(t *testing.T) {
 	h := newHarness(t)
 	c := h.openStream("alice", "")
-	h.state.setStatistics("alice", []uint64{5000, 9}, projections.StatisticItem{
+	h.state.setStatistics("alice", []uint64{5000, 9}, projections.SummaryItem{
 		Message: "m1", Group: "g1", Count: 3, LastReader: "dave", FirstReadAt: sentAt, LastReadAt: sentAt,
 	})
 	var effects []projections.Effect

@@ -73,16 +73,16 @@ func newSummaryBody(s consumers.Summary) summaryBody {
 	body := summaryBody{GroupAck: []groupAck{}, Cursor: s.Cursor}
 	for _, item := range s.Items {
 		switch item.Kind {
-		case projections.StatisticGroupRead:
+		case projections.SummaryGroupRead:
 			body.GroupAck = append(body.GroupAck, groupAck{
 				MID: item.Message, GID: item.Group, Count: item.Count, LastReader: item.LastReader,
 				FirstReadAt: timestamp(item.FirstReadAt), LastReadAt: timestamp(item.LastReadAt),
 			})
-		case projections.StatisticDelivered, projections.StatisticRead:
+		case projections.SummaryDelivered, projections.SummaryRead:
 			body.SingleAck = append(body.SingleAck, singleAck{
 				MID: item.Message, Peer: item.Peer, DeliveredAt: timestamp(item.DeliveredAt), ReadAt: timestamp(item.LastReadAt),
 			})
-		case projections.StatisticConversationRead:
+		case projections.SummaryConversationRead:
 			body.ConversationAck = append(body.ConversationAck, conversationAck{item.Peer, timestamp(item.LastReadAt)})
 		}
 	}
@@ -90,7 +90,7 @@ func newSummaryBody(s consumers.Summary) summaryBody {
 }
 
 // SummaryJSON is the group reads of a summary as every client sees them: {"group_ack":[…]}.
-func SummaryJSON(items []projections.StatisticItem) []byte {
+func SummaryJSON(items []projections.SummaryItem) []byte {
 	text, err := json.Marshal(newSummaryBody(consumers.Summary{Items: items}))
 	if err != nil {
 		panic(err) // a type of ours that cannot be JSON

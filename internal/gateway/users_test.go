@@ -27,7 +27,7 @@ func TestConversations(t *testing.T) {
 
 func TestStatisticsAndTheirAcknowledgement(t *testing.T) {
 	h := newHarness(t)
-	h.state.setStatistics("alice", []uint64{70, 3}, projections.StatisticItem{
+	h.state.setStatistics("alice", []uint64{70, 3}, projections.SummaryItem{
 		Message: "m1", Group: "g1", Count: 3, LastReader: "dave", FirstReadAt: sentAt, LastReadAt: sentAt + 1000,
 	})
 	token := h.token("alice")
@@ -64,10 +64,10 @@ func TestStatisticsAndTheirAcknowledgement(t *testing.T) {
 func TestStatisticsOfSingleChats(t *testing.T) {
 	h := newHarness(t)
 	h.state.setStatistics("alice", []uint64{70, 3},
-		projections.StatisticItem{Kind: projections.StatisticDelivered, Message: "m1", Peer: "bob", DeliveredAt: sentAt},
-		projections.StatisticItem{Kind: projections.StatisticConversationRead, Peer: "carol", LastReadAt: sentAt + 1000},
-		projections.StatisticItem{Kind: projections.StatisticRead, Message: "m2", Peer: "bob", LastReadAt: sentAt + 2000},
-		projections.StatisticItem{Kind: projections.StatisticRead, Message: "m3", Peer: "bob", DeliveredAt: sentAt, LastReadAt: sentAt + 2000},
+		projections.SummaryItem{Kind: projections.SummaryDelivered, Message: "m1", Peer: "bob", DeliveredAt: sentAt},
+		projections.SummaryItem{Kind: projections.SummaryConversationRead, Peer: "carol", LastReadAt: sentAt + 1000},
+		projections.SummaryItem{Kind: projections.SummaryRead, Message: "m2", Peer: "bob", LastReadAt: sentAt + 2000},
+		projections.SummaryItem{Kind: projections.SummaryRead, Message: "m3", Peer: "bob", DeliveredAt: sentAt, LastReadAt: sentAt + 2000},
 	)
 	a := h.want(request{method: "GET", path: base + "/users/alice/statistics"}, 200, "")
 	want := `{"group_ack":[],"single_ack":[{"mid":"m1","peer":"bob","delivered_at":"2026-03-01T12:00:00.123Z"},` +

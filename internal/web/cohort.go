@@ -9,14 +9,14 @@ import (
 
 // cohort is the numbers of the messages that were sent in some span of time.
 type cohort struct {
-	projections.Tally
+	projections.CohortCounts
 	times projections.Distribution
 	// bins are the reads by time to read; nil if the answer had none.
 	bins map[uint16]uint64
 }
 
 func (c *cohort) add(row *projections.RateRow) {
-	c.Tally.Add(row.Tally)
+	c.CohortCounts.Add(row.CohortCounts)
 	if c.bins == nil && len(row.Bins) > 0 {
 		c.bins = map[uint16]uint64{}
 	}

@@ -19,7 +19,7 @@ type overviewView struct {
 	// Group and Sender are what it is narrowed to, if it is.
 	Group, Sender string
 	Empty         bool
-	Total         projections.Tally
+	Total         projections.CohortCounts
 	Share         string
 	Delivered     string
 	Median, P99   string
@@ -47,7 +47,7 @@ func (p *Page) overview(rq *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.Total, v.Empty = total.Tally, total.Messages == 0
+	v.Total, v.Empty = total.CohortCounts, total.Messages == 0
 	if v.Empty {
 		return v, nil
 	}

@@ -93,7 +93,7 @@ func TestHostileIdsAreText(t *testing.T) {
 	f.messages[hostile] = m
 	f.readers[hostile][0] = projections.Reader{User: hostile + "r", ReadAt: m.SentAt, Content: hostile + "c"}
 	f.nonReaders[hostile][0] = hostile + "n"
-	row := projections.RateRow{Key: hostile, Tally: projections.Tally{Messages: 1, Eligible: 2, Delivered: 1, Read: 1}}
+	row := projections.RateRow{Key: hostile, CohortCounts: projections.CohortCounts{Messages: 1, Eligible: 2, Delivered: 1, Read: 1}}
 	f.rows[projections.ByGroup] = []projections.RateRow{row}
 	f.rows[projections.BySender] = f.rows[projections.ByGroup]
 	b := newBrowser(t, f)

@@ -43,7 +43,7 @@ type rankingView struct {
 type rankedRow struct {
 	Rank int
 	ID   string
-	projections.Tally
+	projections.CohortCounts
 	// Volume and Share are lengths of bars, from 0 to 100.
 	Volume, Share     float64
 	Rate, Median, P99 string
@@ -79,7 +79,7 @@ func (p *Page) ranking(rq *request, what string, by projections.RateBy) (any, er
 	for i := range rows {
 		r := &rows[i]
 		row := rankedRow{
-			Rank: i + 1, ID: r.Key, Tally: r.Tally, Volume: 100 * ratio(r.Messages, most), Share: 100 * r.Rate(),
+			Rank: i + 1, ID: r.Key, CohortCounts: r.CohortCounts, Volume: 100 * ratio(r.Messages, most), Share: 100 * r.Rate(),
 			Rate: percent(r.Rate()), Median: "–", P99: "–",
 		}
 		if r.Read > 0 {

@@ -165,7 +165,7 @@ func (d *daysTest) weeks(partition int) (log history.Log) {
 
 func (d *daysTest) open(f *tracked) {
 	var err error
-	f.part, err = projections.Open(0, f.state, projections.Options{CacheBytes: 1, TrackCells: true})
+	f.part, err = projections.Open(0, f.state, projections.Options{CacheBytes: 1, TrackCohorts: true})
 	must(d.t, err)
 }
 
@@ -208,8 +208,8 @@ func (d *daysTest) fold(f *tracked, e *history.Entry) {
 func (d *daysTest) save(k int) {
 	at, _ := d.parts[k].part.Position()
 	var rows []CohortRow
-	for _, c := range d.parts[k].part.TakeCells(nil) {
-		rows = append(rows, CohortRow{Cell: c, Version: at})
+	for _, c := range d.parts[k].part.TakeCohorts(nil) {
+		rows = append(rows, CohortRow{Cohort: c, Version: at})
 	}
 	must(d.t, d.store.InsertCohorts(context.Background(), k, rows))
 }
@@ -236,7 +236,7 @@ func (d *daysTest) spans() (list [][2]int64) {
 
 // compare asks ClickHouse, the folds and the model for read rates in every way, and returns how
 // many rows it saw, and their sum.
-func (d *daysTest) compare() (rows int, sum projections.Tally) {
+func (d *daysTest) compare() (rows int, sum projections.CohortCounts) {
 	d.t.Helper()
 	filters := []struct{ group, sender string }{{}, {"g0.1", ""}, {"", "ann"}, {"", "ben1"}, {"g1.2", "cleo"}}
 	for _, span := range d.spans() {
@@ -258,7 +258,7 @@ func (d *daysTest) compare() (rows int, sum projections.Tally) {
 					if what := want[i].Differs(got[i]); what != "" {
 						d.t.Fatalf("%+v, row %d: %s:\nClickHouse %+v\nmodel      %+v", q, i, what, got[i], want[i])
 					}
-					sum.Add(got[i].Tally)
+					sum.Add(got[i].CohortCounts)
 				}
 				rows += len(got)
 			}

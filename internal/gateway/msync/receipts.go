@@ -33,7 +33,7 @@ func (c *session) appendReceipt(dst []*msyncpb.Meta, n *consumers.Notification) 
 		return append(dst, c.conversationRead(n.Reader, n.At))
 	case n.Group != "" && !numbered:
 		// A message of a backend with ids of its own, which only the summary has room for.
-		return append(dst, c.summaryMeta([]projections.StatisticItem{{
+		return append(dst, c.summaryMeta([]projections.SummaryItem{{
 			Message: n.Message, Group: n.Group, Count: n.Count, LastReader: n.Reader, LastReadAt: n.At,
 		}}))
 	case n.Group != "":
@@ -98,12 +98,12 @@ func (c *session) name(name, domain string) *msyncpb.Name {
 
 // appendSummary appends what tells the author what he missed: all group reads in one, and of single chats what he would have been told.
 func (c *session) appendSummary(dst []*msyncpb.Meta, s *consumers.Summary) []*msyncpb.Meta {
-	var groups []projections.StatisticItem
+	var groups []projections.SummaryItem
 	for i := range s.Items {
 		switch item := &s.Items[i]; item.Kind {
-		case projections.StatisticGroupRead:
+		case projections.SummaryGroupRead:
 			groups = append(groups, *item)
-		case projections.StatisticConversationRead:
+		case projections.SummaryConversationRead:
 			dst = append(dst, c.conversationRead(item.Peer, item.LastReadAt))
 		default:
 			dst = c.appendSingle(dst, item)
@@ -116,7 +116,7 @@ func (c *session) appendSummary(dst []*msyncpb.Meta, s *consumers.Summary) []*ms
 }
 
 // appendSingle appends the receipts of a single-chat message, as far as they are known.
-func (c *session) appendSingle(dst []*msyncpb.Meta, item *projections.StatisticItem) []*msyncpb.Meta {
+func (c *session) appendSingle(dst []*msyncpb.Meta, item *projections.SummaryItem) []*msyncpb.Meta {
 	message, ok := number(item.Message)
 	if !ok {
 		return dst
@@ -124,7 +124,7 @@ func (c *session) appendSingle(dst []*msyncpb.Meta, item *projections.StatisticI
 	if item.DeliveredAt != 0 {
 		dst = append(dst, c.delivered(message, item.Peer, item.DeliveredAt))
 	}
-	if item.Kind == projections.StatisticRead {
+	if item.Kind == projections.SummaryRead {
 		dst = append(dst, c.singleRead(message, item.Peer, item.LastReadAt))
 	}
 	return dst
@@ -136,7 +136,7 @@ func number(id string) (n uint64, ok bool) {
 	return n, err == nil && n != 0 && decimal(n) == id
 }
 
-func (c *session) summaryMeta(items []projections.StatisticItem) *msyncpb.Meta {
+func (c *session) summaryMeta(items []projections.SummaryItem) *msyncpb.Meta {
 	c.srv.metrics.pushed.WithLabelValues("statistic").Inc()
 	location := string(gateway.SummaryJSON(items))
 	id := receiptID("statistic", location)

@@ -29,7 +29,7 @@ type folder struct {
 
 func (f *folder) open(partition int) (err error) {
 	f.block = &clickhouse.Block{Partition: partition}
-	f.part, err = projections.Open(partition, nothing{}, projections.Options{CacheBytes: 1 << 40, KeepFacts: true, TrackCells: true})
+	f.part, err = projections.Open(partition, nothing{}, projections.Options{CacheBytes: 1 << 40, TrackFacts: true, TrackCohorts: true})
 	return err
 }
 

@@ -241,8 +241,8 @@ func (f *filler) flush(ctx context.Context) error {
 		return err
 	}
 	var cells []ch.CohortRow
-	for _, c := range f.part.TakeCells(nil) {
-		cells = append(cells, ch.CohortRow{Cell: c, Version: f.x.Sequence})
+	for _, c := range f.part.TakeCohorts(nil) {
+		cells = append(cells, ch.CohortRow{Cohort: c, Version: f.x.Sequence})
 	}
 	return f.store.InsertCohorts(ctx, 0, cells)
 }

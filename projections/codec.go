@@ -5,11 +5,12 @@ import (
 	"errors"
 )
 
-// errCorrupt is returned when a stored value is not what this version writes. It is our own state that
-// is bad, so it stops the fold.
+// errCorrupt is returned for a stored value that this version does not write. It is our own state
+// that is bad, so it stops the fold.
 var errCorrupt = errors.New("projections: corrupt value in the checkpoint")
 
-// reader takes a stored value apart. The first thing missing sets bad, after which everything reads as zero.
+// reader takes a stored value apart. The first thing missing sets bad, after which everything reads
+// as zero.
 type reader struct {
 	b   []byte
 	bad bool
@@ -81,5 +82,5 @@ func appendString(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
-// appendInt is for times, which may lie before 1970 on a broker with a broken clock.
+// appendInt is for times, which may be before 1970 on a broker with a broken clock.
 func appendInt(dst []byte, v int64) []byte { return binary.AppendVarint(dst, v) }

@@ -36,7 +36,7 @@ func TestReaderReportsWhatIsCutShort(t *testing.T) {
 	} {
 		for _, b := range [][]byte{nil, {0x80}, {0x80, 0x80}, {5, 'a'}} {
 			r := reader{b: b}
-			for range 9 { // everything after the first error reads as nothing
+			for range 9 { // everything after the first error reads as zero
 				read(&r)
 			}
 			if !errors.Is(r.err(), errCorrupt) {

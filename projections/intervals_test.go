@@ -7,10 +7,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A set of numbers is what a list of them would be, and comes back from its stored form.
+// A set of numbers is what a list of them would be, and is the same after it was stored and loaded.
 func TestNumbersAreASet(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var s numbers
+		var s intervals
 		var list []uint64
 		next := uint64(1)
 		for range rapid.IntRange(0, 60).Draw(t, "steps") {
@@ -29,9 +29,9 @@ func TestNumbersAreASet(t *testing.T) {
 				t.Fatalf("remove(%d) of %v is not %v", n, s, found)
 			}
 		}
-		var stored numbers
+		var stored intervals
 		stored.decode(&reader{b: s.encode(nil)})
-		for _, x := range []*numbers{&s, &stored} {
+		for _, x := range []*intervals{&s, &stored} {
 			for n := range next + 1 {
 				if _, found := slices.BinarySearch(list, n); x.has(n) != found {
 					t.Fatalf("has(%d) of %v is not %v", n, *x, found)
@@ -40,8 +40,8 @@ func TestNumbersAreASet(t *testing.T) {
 			if x.count != len(list) || len(list) > 0 && x.first() != list[0] || len(list) == 0 && x.first() != 0 {
 				t.Fatalf("%v is not %v", *x, list)
 			}
-			for k := 1; k < len(x.stretches); k++ {
-				if x.stretches[k-1].end >= x.stretches[k].first {
+			for k := 1; k < len(x.list); k++ {
+				if x.list[k-1].end >= x.list[k].first {
 					t.Fatalf("no gap in %v", *x)
 				}
 			}

@@ -6,8 +6,9 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// BenchmarkQueryBesideDirtyState guards the cost of a question while what is not yet committed takes more than
-// the cache may: none of it can go, so looking for what can must not cost time again and again.
+// BenchmarkQueryBesideDirtyState guards the cost of a query while uncommitted changes take more
+// memory than the cache may: none of them can be evicted, so looking for what can must not cost
+// time again and again.
 func BenchmarkQueryBesideDirtyState(b *testing.B) {
 	setup, batches := benchEntries(b, 100)
 	part, err := projections.Open(0, memory{}, projections.Options{CacheBytes: 1 << 20})
