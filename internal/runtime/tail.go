@@ -26,8 +26,8 @@ type place struct {
 	index    int
 }
 
-// tail follows the log: a line of JSON for each event, with a cursor to go on behind it. Lines of one partition
-// are in log order.
+// tail follows the log: a line of JSON for each event, with a cursor to go on behind it. Lines of
+// one partition are in log order.
 type tail struct {
 	core   *Core
 	w      http.ResponseWriter
