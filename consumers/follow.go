@@ -72,12 +72,7 @@ const retryMax = 5 * time.Second
 // version wrote ([events.ErrVersion]), and whatever the handler returns, which Follow returns as it
 // is.
 func Follow(ctx context.Context, log Log, o Options, h Handler) error {
-	l := &loop{log: log, o: o, after: o.After, handler: h}
-	l.timed, _ = h.(TimedHandler)
-	if l.o.Logger == nil {
-		l.o.Logger = slog.Default()
-	}
-	l.retry = backoff.NewExponentialBackOff(backoff.WithMaxElapsedTime(0), backoff.WithMaxInterval(retryMax))
+	l := newLoop(log, o, h)
 	for !l.done() {
 		err := l.read(ctx)
 		switch {
@@ -125,6 +120,16 @@ type loop struct {
 	stored  eventlog.Entry
 	batch   events.Batch
 	decoded projections.Decoded
+}
+
+func newLoop(log Log, o Options, h Handler) *loop {
+	l := &loop{log: log, o: o, after: o.After, handler: h}
+	l.timed, _ = h.(TimedHandler)
+	if l.o.Logger == nil {
+		l.o.Logger = slog.Default()
+	}
+	l.retry = backoff.NewExponentialBackOff(backoff.WithMaxElapsedTime(0), backoff.WithMaxInterval(retryMax))
+	return l
 }
 
 func (l *loop) done() bool { return l.o.Upto != 0 && l.after >= l.o.Upto }

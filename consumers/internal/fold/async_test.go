@@ -42,7 +42,7 @@ func foldAll(t *testing.T, g *Generation, log history.Log, between func() error)
 
 // A fold that does not wait for its checkpoints comes to the state of one that makes a single
 // checkpoint at the end.
-func TestFoldGoesOnDuringItsCheckpoint(t *testing.T) {
+func TestFoldGoesOnBesideItsCheckpoint(t *testing.T) {
 	for seed := range 20 {
 		log := history.Logs().Example(seed)
 		var digests [2]string
