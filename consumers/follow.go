@@ -41,8 +41,8 @@ func (f HandlerFunc) Handle(ctx context.Context, x *projections.Decoded, stored 
 // TimedHandler is a [Handler] that also has something to do when no entry comes.
 type TimedHandler interface {
 	Handler
-	// Deadline is when Expire is to be called unless an entry comes first; any is false if nothing
-	// waits. It is asked whenever there is no entry to be had at once.
+	// Deadline is when Expire is to be called unless an entry comes first; any is false if
+	// nothing waits. It is asked whenever there is no entry to be had at once.
 	Deadline() (at time.Time, any bool)
 	// Expire is called when the deadline has passed. An error ends [Follow].
 	Expire(ctx context.Context) error
@@ -51,8 +51,8 @@ type TimedHandler interface {
 // Options say what [Follow] reads.
 type Options struct {
 	Partition int
-	// After is the sequence of the entry before the first that is wanted; 0 = from the start of the
-	// log.
+	// After is the sequence of the entry before the first that is wanted; 0 = from the start of
+	// the log.
 	After uint64
 	// Upto is the sequence of the last entry that is wanted; 0 = there is no last one.
 	Upto uint64
@@ -66,11 +66,11 @@ const retryMax = 5 * time.Second
 // Follow hands a handler the entries of a partition until Upto has been handled, which is nil, or
 // until ctx ends, whose error it returns.
 //
-// A reader that fails is replaced by one behind the last entry that was handled, after a pause that
-// grows until an entry has been read again. It goes on for ever, but for what no other reader would
-// mend: [eventlog.ErrGap], [eventlog.ErrTrimmed], [eventlog.ErrAhead], an entry that a newer
-// version wrote ([events.ErrVersion]), and whatever the handler returns, which Follow returns as it
-// is.
+// A reader that fails is replaced by one that starts after the last entry handled, after a pause
+// that grows until an entry has been read again. There is no limit to the attempts, except for what
+// no other reader would mend: [eventlog.ErrGap], [eventlog.ErrTrimmed], [eventlog.ErrAhead], an
+// entry that a newer version wrote ([events.ErrVersion]), and whatever the handler returns, which
+// Follow returns as it is.
 func Follow(ctx context.Context, log Log, o Options, h Handler) error {
 	l := newLoop(log, o, h)
 	for !l.done() {

@@ -72,8 +72,8 @@ func sequences(first, last uint64) (list []uint64) {
 	return list
 }
 
-// Whenever a reader breaks, another one goes on behind the last entry that was handled: each is handled
-// once, in order, up to the last one that is wanted and no further.
+// Whenever a reader breaks, another one goes on behind the last entry that was handled: each is
+// handled once, in order, up to the last one that is wanted and no further.
 func TestEveryEntryIsHandledOnceWhateverBreaks(t *testing.T) {
 	log := newLog(t, 30)
 	refused := 0
@@ -105,7 +105,8 @@ func TestEveryEntryIsHandledOnceWhateverBreaks(t *testing.T) {
 	}
 }
 
-// What no other reader mends is returned at once, and so is what the handler returns, whatever it is.
+// What no other reader mends is returned at once, and so is what the handler returns, whatever it
+// is.
 func TestFinalErrorsAreNotTriedAgain(t *testing.T) {
 	own := fmt.Errorf("of the handler: %w", errors.New("no answer"))
 	log := newLog(t, 1)
@@ -180,8 +181,8 @@ func TestAnEntryMakesPausesShortAgain(t *testing.T) {
 	}
 }
 
-// What cannot be decoded is handed over with the reason; what a newer version wrote ends the loop before
-// it reaches the handler.
+// What cannot be decoded is handed over with the reason; what a newer version wrote ends the loop
+// before it reaches the handler.
 func TestPoisonIsHandledAndANewerVersionIsNot(t *testing.T) {
 	var poison []string
 	l := tiredLoop(t, HandlerFunc(func(_ context.Context, x *projections.Decoded, stored *eventlog.Entry) error {

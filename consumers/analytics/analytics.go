@@ -34,15 +34,15 @@ type Sink interface {
 	Ready(ctx context.Context) error
 	// Position is the last entry of a partition that the sink has.
 	Position(ctx context.Context, partition int) (clickhouse.Position, error)
-	// Insert stores a block as a whole or not at all, and once for a token. An error says nothing
-	// about which. The block is not looked at any more when it returns.
+	// Insert stores a block as a whole or not at all, and once for a token. An error says
+	// nothing about which. The block is not looked at any more when it returns.
 	Insert(ctx context.Context, b *clickhouse.Block, token string) error
 	// The others store the latest state of messages and of the rollup; repeating that changes
 	// nothing.
 	InsertMessages(ctx context.Context, rows []clickhouse.MessageRow) error
 	InsertCells(ctx context.Context, partition int, rows []clickhouse.CellRow) error
-	// UseDays says that the totals of days are complete. What was stored before Position is in them
-	// only from then on, if a version without them stored it.
+	// UseDays says that the totals of days are complete. What was stored before Position is in
+	// them only from then on, if a version without them stored it.
 	UseDays()
 	// Replay gives back the entries of a span, in order; see [clickhouse.Store.Replay].
 	Replay(ctx context.Context, span clickhouse.Span, f func(*projections.Decoded) error) error
@@ -54,15 +54,15 @@ type Options struct {
 	Dir string
 	// CacheBytes bounds the cached state of all partitions together; 0 = 64 MiB.
 	CacheBytes int
-	// BlockRows and BlockBytes end a block: it is sent when it has so many rows, or strings of so
-	// many bytes; 0 = 131,072 rows and 32 MiB. An entry is never split, whatever it holds.
+	// BlockRows and BlockBytes end a block: it is sent when it has so many rows, or strings of
+	// so many bytes; 0 = 131,072 rows and 32 MiB. An entry is never split, whatever it holds.
 	BlockRows, BlockBytes int
 	// BlockAge is how long a block waits for more; 0 = 1 s.
 	BlockAge time.Duration
-	// RefreshEvery is the time between inserts of the latest state of messages and cohorts; 0 = 2
-	// s.
+	// RefreshEvery is the time between inserts of the latest state of messages and cohorts; 0 =
+	// 2 s.
 	RefreshEvery time.Duration
-	// CheckpointEvery is the time between checkpoints of the own state; 0 = 15 s.
+	// CheckpointEvery is the time between checkpoints of the state kept here; 0 = 15 s.
 	CheckpointEvery time.Duration
 	// Logger; nil = slog's default.
 	Logger *slog.Logger
@@ -91,16 +91,16 @@ type Consumer struct {
 	o       Options
 	blocks  *pebble.Cache
 	workers []*worker
-	// catchingUp is how many of them have not stored again yet what ClickHouse may have had before
-	// it had totals of days.
+	// catchingUp is how many of them have not yet stored once more what ClickHouse may have had
+	// before it had totals of days.
 	catchingUp atomic.Int32
 
 	closeOnce sync.Once
 	closeErr  error
 }
 
-// New opens the own state of every partition. It does not ask the sink for anything yet. The caller
-// must Close the consumer.
+// New opens the state kept for every partition. It does not ask the sink for anything yet. The
+// caller must Close the consumer.
 func New(log Log, sink Sink, o Options) (*Consumer, error) {
 	o = o.withDefaults()
 	c := &Consumer{
@@ -127,7 +127,7 @@ func (c *Consumer) foldOptions(partition int) fold.Options {
 
 // Run folds and writes until the context ends. It returns an error only when it cannot go on: the
 // sink and the log are not of the same events, the sink's tables are those of another version, or
-// the own state cannot be read or written. It is called once.
+// the state kept here cannot be read or written. It is called once.
 func (c *Consumer) Run(ctx context.Context) error {
 	err := c.retry(ctx, "prepare ClickHouse", c.sink.Ready)
 	if err == nil {
@@ -168,8 +168,8 @@ func (c *Consumer) retry(ctx context.Context, what string, f func(context.Contex
 	})
 }
 
-// Close closes the own state, without a last checkpoint: the sink knows how far it is. Run has to
-// have returned. Further calls return what the first did.
+// Close closes the state kept here, without a last checkpoint: the sink knows how far it is. Run
+// must have returned. Further calls return what the first did.
 func (c *Consumer) Close() error {
 	c.closeOnce.Do(func() {
 		for _, w := range c.workers {
@@ -182,12 +182,12 @@ func (c *Consumer) Close() error {
 
 // Stats are the figures of one partition.
 type Stats struct {
-	// Stored is the last entry that the sink has confirmed, Refreshed the one as of which it has
-	// the latest state of messages and cohorts, Durable the one that the own state would go on from
-	// after a crash.
+	// Stored is the last entry that the sink has confirmed, Refreshed the one as of which it
+	// has the latest state of messages and cohorts, Durable the one after which the fold would
+	// go on after a crash.
 	Stored, Refreshed, Durable uint64
-	// Rows and Blocks were inserted since the start, Failures are inserts that had to be repeated,
-	// Refused are entries that ClickHouse did not take as they are.
+	// Rows and Blocks were inserted since the start, Failures are inserts that had to be
+	// repeated, Refused are entries that ClickHouse did not take as they are.
 	Rows, Blocks, Failures, Refused uint64
 }
 
@@ -203,8 +203,8 @@ func (c *Consumer) Stats() []Stats {
 	return out
 }
 
-// Safe is the last entry of a partition that the sink has and that the own state does not need
-// again.
+// Safe is the last entry of a partition that the sink has and that a fold after a crash does not
+// need again.
 func (c *Consumer) Safe(partition int) uint64 {
 	w := c.workers[partition]
 	return min(w.stored.Load(), w.durable.Load())

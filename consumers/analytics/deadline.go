@@ -11,7 +11,7 @@ const writerCheck = 5 * time.Millisecond
 
 // Deadline implements [consumers.TimedHandler].
 func (f *foldStage) Deadline() (at time.Time, any bool) {
-	if at, any = f.due(); !any {
+	if at, any = f.nextHandOver(); !any {
 		return at, false
 	}
 	if now := time.Now(); !now.Before(at) { // the writer is busy
@@ -23,8 +23,8 @@ func (f *foldStage) Deadline() (at time.Time, any bool) {
 // Expire implements [consumers.TimedHandler].
 func (f *foldStage) Expire(ctx context.Context) error { return f.maybeHandOver(ctx) }
 
-// due is when something is to be handed over although nothing more happens.
-func (f *foldStage) due() (at time.Time, any bool) {
+// nextHandOver is when something is to be handed over although nothing more happens.
+func (f *foldStage) nextHandOver() (at time.Time, any bool) {
 	sooner := func(t time.Time) {
 		if !any || t.Before(at) {
 			at, any = t, true

@@ -21,11 +21,11 @@ import (
 // It is a [consumers.TimedHandler].
 type foldStage struct {
 	w *worker
-	// stored is what the sink had at the start: up to it there is nothing to add to the table of
-	// events.
+	// stored is what the sink had at the start: up to it there is nothing to add to the table
+	// of events.
 	stored clickhouse.Position
-	// interrupted is the block that was being inserted when the process ended, if the sink does not
-	// have it; zero for none.
+	// interrupted is the block that was being inserted when the process ended, if the sink does
+	// not have it; zero for none.
 	interrupted intent
 
 	block      *clickhouse.Block
@@ -37,7 +37,7 @@ type foldStage struct {
 	refreshed, checkpointed time.Time
 }
 
-// resume finds out where to go on: behind what the sink has, with a state that the log agrees with.
+// resume finds out where to go on: after what the sink has, with a state that the log agrees with.
 func (f *foldStage) resume(ctx context.Context) (err error) {
 	w := f.w
 	if f.stored, err = w.c.sink.Position(ctx, w.partition); err != nil {
@@ -55,8 +55,8 @@ func (f *foldStage) resume(ctx context.Context) (err error) {
 	if err != nil && !errors.Is(err, fold.ErrCutOff) {
 		return err
 	}
-	// A state ahead of the sink would not say again what the sink lacks, one of an older version
-	// not all there is to say.
+	// A state ahead of the sink would not repeat what the sink lacks, and one of an older
+	// version does not hold everything that the sink is to get.
 	if at, _ := w.gen.Part.Position(); !ok || at > f.stored.Sequence || !w.gen.Part.CellsWhole() {
 		w.logger.Warn("the state for analytics is folded again: it is not behind ClickHouse, of another log, or of an older version",
 			"state_position", at, "clickhouse_position", f.stored.Sequence)
@@ -184,7 +184,7 @@ func (f *foldStage) maybeHandOver(ctx context.Context) error {
 		return f.handOver(ctx)
 	}
 	full := b.Rows() >= o.BlockRows || b.Bytes >= o.BlockBytes || f.w.gen.Part.ChangedMessages() >= fold.ManyChanges
-	if at, any := f.due(); full || any && f.w.unfinished.Load() == 0 && !time.Now().Before(at) {
+	if at, any := f.nextHandOver(); full || any && f.w.unfinished.Load() == 0 && !time.Now().Before(at) {
 		return f.handOver(ctx)
 	}
 	return nil

@@ -11,8 +11,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
-// streamEvents is how long the stream of TestClickHouseCountsWhatTheStateCounts is. A long one is for
-// now and then.
+// streamEvents is how long the stream of TestClickHouseCountsWhatTheStateCounts is. A long one is
+// for now and then.
 var streamEvents = flag.Int("analytics.events", 20_000, "events of the stream that ClickHouse, state and books must count alike")
 
 // The names of the shared test log that most tests use.
@@ -26,8 +26,8 @@ var (
 // must is for steps that are not what the test is about.
 func must[T any](t testing.TB) func(v T, err error) T { return consumertest.Must[T](t) }
 
-// foldAll runs a projector until the end of the test, and returns it when it has folded what is in the
-// log.
+// foldAll runs a projector until the end of the test, and returns it when it has folded what is in
+// the log.
 func foldAll(t testing.TB, log *consumertest.Log) *projector.Projector {
 	t.Helper()
 	p := must[*projector.Projector](t)(projector.New(testContext(t), log, projector.Options{

@@ -33,8 +33,8 @@ type worker struct {
 	saved, durable                  atomic.Uint64
 	rows, blocks, failures, refused atomic.Uint64
 
-	// sinkAtStart is the entry that the sink had at the start, and caughtUp that the latest state
-	// was stored as of there.
+	// sinkAtStart is the entry that the sink had at the start, and caughtUp that the latest
+	// state was stored as of there.
 	sinkAtStart uint64
 	caughtUp    bool
 }

@@ -20,11 +20,11 @@ type job struct {
 	interrupted intent
 	messages    []clickhouse.MessageRow
 	cohorts     []clickhouse.CellRow
-	// refreshed is the entry at which all messages and cohorts are as this and earlier jobs say; 0
-	// if this one says nothing.
+	// refreshed is the entry at which all messages and cohorts are as this and earlier jobs
+	// say; 0 if this one says nothing.
 	refreshed uint64
-	// capture is of the own state, at the end of the block; nil for none. It is committed when all
-	// before it is confirmed.
+	// capture is of the own state, at the end of the block; nil for none. It is committed when
+	// all before it is confirmed.
 	capture *projections.Checkpoint
 }
 

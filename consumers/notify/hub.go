@@ -51,8 +51,8 @@ func (o Options) withDefaults() Options {
 // message and the last one are passed on at once, what lies between within the flush interval.
 //
 // There is no goroutine in it: the subscriber's own goroutine waits, and while it is busy sending
-// receipts keep merging. What cannot be merged within the bounds is given up, and the subscriber
-// is told to look at the summary ([Push.Resync]); the fold never waits for a subscriber.
+// receipts keep merging. What cannot be merged within the bounds is given up, and the subscriber is
+// told to look at the summary ([Push.Resync]); the fold never waits for a subscriber.
 type Hub struct {
 	o          Options
 	partitions int
@@ -71,7 +71,8 @@ type shard struct {
 	// online counts the keys of users: it answers for an empty shard without the lock.
 	online atomic.Int32
 	mu     sync.RWMutex
-	// users holds slices that are replaced and never changed, so that they can be read unlocked.
+	// users holds slices that are replaced and never changed, so that they can be read
+	// unlocked.
 	users map[userKey][]*Subscription
 }
 
@@ -118,13 +119,14 @@ func (s *shard) subscriptions(app, user string) []*Subscription {
 	return s.users[userKey{app, user}]
 }
 
-// Push merges effects into what waits for the users concerned. It never waits for a subscriber,
-// and keeps neither the slice nor the strings in it. Effects of one partition must come in the
-// order of their sequences; different partitions may push at the same time.
+// Push merges effects into what waits for the users concerned. It never waits for a subscriber, and
+// keeps neither the slice nor the strings in it. Effects of one partition must come in the order of
+// their sequences; different partitions may push at the same time.
 func (h *Hub) Push(effects []projections.Effect) {
 	h.effects.Add(float64(len(effects)))
 	for len(effects) > 0 {
-		// Receipts of one author come in bursts: a message is read by many, a chat is opened.
+		// Receipts of one author come in bursts: a message is read by many, a chat is
+		// opened.
 		app, user := effects[0].App, effects[0].To
 		run := 1
 		for run < len(effects) && effects[run].To == user && effects[run].App == app {

@@ -32,12 +32,12 @@ type Notification struct {
 
 // Push is what [Subscription.Next] hands out at one time.
 type Push struct {
-	// Notifications has at most one for each message and kind, in the order in which they began to
-	// wait.
+	// Notifications has at most one for each message and kind, in the order in which they began
+	// to wait.
 	Notifications []Notification
 	// Upto, when not nil, has for each partition the sequence up to which this subscription has
-	// handed out everything since it began, or since it last said Resync; 0 where it had nothing.
-	// It is nil while something older than these notifications still waits.
+	// handed out everything since it began, or since it last said Resync; 0 where it had
+	// nothing. It is nil while something older than these notifications still waits.
 	Upto []uint64
 	// Resync says that receipts were given up because the subscriber fell behind. The author's
 	// summary still has them.

@@ -16,10 +16,10 @@ var ErrBadCursor = errors.New("notify: bad cursor")
 
 // State is what [Summaries] asks of the state.
 type State interface {
-	// Summary returns what an author has not acknowledged, and for each partition the sequence of
-	// the last entry that is in it. Each partition must answer between two entries, never in the
-	// middle of one: then every receipt is either in the summary or pushed to those who subscribed
-	// before they asked.
+	// Summary returns what an author has not acknowledged, and for each partition the sequence
+	// of the last entry that is in it. Each partition must answer between two entries, never in
+	// the middle of one: then every receipt is either in the summary or pushed to those who
+	// subscribed before they asked.
 	Summary(app, user string) (items []projections.StatisticItem, upto []uint64, err error)
 }
 
@@ -36,8 +36,8 @@ type Summaries struct {
 // Summary is what an author has not acknowledged yet.
 type Summary struct {
 	Items []projections.StatisticItem
-	// Upto has for each partition the sequence the items stand at, and Cursor is the same as text
-	// for the client. Both are empty on all [Summary.Pages] but the last.
+	// Upto has for each partition the sequence the items stand at, and Cursor is the same as
+	// text for the client. Both are empty on all [Summary.Pages] but the last.
 	Upto   []uint64
 	Cursor string
 }

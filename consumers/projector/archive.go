@@ -57,7 +57,7 @@ func (r *replica) comparePosition(ctx context.Context, position uint64) (upto ui
 }
 
 // replayArchive folds what the archive has, up to a position. The log gives what follows, so the
-// archive has to fit to it: its last entry is the log's, if the log still has that.
+// archive has to fit it: its last entry is the log's, if the log still has that.
 func (r *replica) replayArchive(ctx context.Context, upto uint64) error {
 	at, _ := r.gen.Part.Position()
 	first, last, err := r.archive.Archived(ctx, r.w.partition)
@@ -69,7 +69,7 @@ func (r *replica) replayArchive(ctx context.Context, upto uint64) error {
 		return nil
 	}
 	if first.Sequence > at+1 {
-		return fmt.Errorf("the archive begins with entry %d, needed are those behind %d", first.Sequence, at)
+		return fmt.Errorf("the archive begins with entry %d, those after %d are needed", first.Sequence, at)
 	}
 	switch e, err := r.w.p.log.EntryAt(ctx, r.w.partition, last.Sequence); {
 	case errors.Is(err, eventlog.ErrNoEntry):

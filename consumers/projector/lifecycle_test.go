@@ -11,7 +11,7 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
-// Ready is for who balances load: not before everything is folded that was acknowledged before the
+// Ready is for load balancers: not before everything is folded that was acknowledged before the
 // start.
 func TestReadyWhenTheLogIsFolded(t *testing.T) {
 	log := openLog(t, 2)
@@ -47,7 +47,7 @@ func TestStrictRefusesAStateAheadOfItsLog(t *testing.T) {
 	want := r.digests(t)
 	r.stop()
 	o.Strict = true
-	if p, err := New(testContext(t), other, o); !errors.Is(err, ErrDisagree) {
+	if p, err := New(testContext(t), other, o); !errors.Is(err, errDisagree) {
 		t.Errorf("opened %v, %v", p, err)
 	}
 	r = start(t, log, o)

@@ -29,8 +29,8 @@ type Log interface {
 type Audience interface {
 	// Online reports whether the user would be told. It is asked for each applied receipt.
 	Online(app, user string) bool
-	// Push takes effects, and keeps neither the slice nor the strings in it. It must not hold up
-	// the fold.
+	// Push takes effects, and keeps neither the slice nor the strings in it. It must not hold
+	// up the fold.
 	Push(effects []projections.Effect)
 }
 
@@ -40,15 +40,15 @@ type Options struct {
 	Dir string
 	// CacheBytes bounds the cached state of all partitions together; 0 = 256 MiB.
 	CacheBytes int
-	// CheckpointEvery is the time between checkpoints: what has to be folded again after a crash,
-	// and how often a message that is being read is written; 0 = 1 s.
+	// CheckpointEvery is the time between checkpoints: what has to be folded again after a
+	// crash, and how often a message that is being read is written; 0 = 1 s.
 	CheckpointEvery time.Duration
 	// FlushEvery is the time after which checkpoints too small for a file of their own are made
 	// durable; 0 = 15 s.
 	FlushEvery time.Duration
 	// Audience is told about applied receipts; nil = nobody.
 	Audience Audience
-	// Strict refuses a state that the log does not agree with, with [ErrDisagree]; without it the
+	// Strict refuses a state that the log does not agree with, with an error; without it the
 	// state is set aside and folded again.
 	Strict bool
 	// Logger; nil = slog's default.
@@ -66,8 +66,8 @@ type hooks struct {
 // entries that it will not fold any more.
 var ErrStopped = errors.New("projector: stopped")
 
-// ErrDisagree is returned for a state that stands on an entry which the log does not have.
-var ErrDisagree = errors.New("projector: the log is shorter than the state or has another entry at its position")
+// errDisagree is returned for a state that stands on an entry which the log does not have.
+var errDisagree = errors.New("projector: the log is shorter than the state or has another entry at its position")
 
 // Projector folds the log into state, a goroutine for each partition, and answers questions about
 // it.
@@ -77,8 +77,8 @@ type Projector struct {
 	blocks  *pebble.Cache
 	workers []*worker
 
-	// committing lets one partition at a time write a checkpoint in the background: on few cores
-	// two at once would leave none to those who wait for an answer.
+	// committing lets one partition at a time write a checkpoint in the background: on few
+	// cores two at once would leave none to those who wait for an answer.
 	committing sync.Mutex
 
 	rebuilding sync.Mutex      // held by the one rebuild there may be, and to close
@@ -149,7 +149,7 @@ func (p *Projector) Run(ctx context.Context) error {
 }
 
 // Close ends a rebuild that is under way, writes a last checkpoint and closes the state; from then
-// on questions get [ErrStopped]. Run has to have returned. Further calls return what the first did.
+// on questions get [ErrStopped]. Run must have returned. Further calls return what the first did.
 func (p *Projector) Close() error {
 	p.closeOnce.Do(func() {
 		p.close()
@@ -163,7 +163,7 @@ func (p *Projector) Close() error {
 }
 
 // Ready returns nil when every partition has folded all that its log held at the start, so that
-// answers show everything acknowledged before it, and is not far behind what came since.
+// answers show everything acknowledged before it, and is not far behind what has come since.
 func (p *Projector) Ready() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

@@ -14,14 +14,14 @@ import (
 // ErrRebuilding is returned when a rebuild is asked for while one is under way.
 var ErrRebuilding = errors.New("projector: a rebuild is under way already")
 
-// AllProjections names every projection at once.
-const AllProjections = "all"
+// allProjections names every projection at once, as an empty name does.
+const allProjections = "all"
 
 // RebuildOptions say what to rebuild.
 type RebuildOptions struct {
 	// Switch makes the rebuilt state the live one; without it the two are compared only.
 	Switch bool
-	// Projection limits a switch to one projection; empty or AllProjections for all.
+	// Projection limits a switch to one projection; empty or "all" for all.
 	Projection string
 	// Archive gives the entries it has, and the log those that follow; nil: the log gives all.
 	Archive Archive
@@ -29,9 +29,9 @@ type RebuildOptions struct {
 	Progress func(Progress)
 }
 
-// Validate finds out whether the projection is a known one.
+// Validate returns an error, for the operator, if there is no such projection.
 func (o RebuildOptions) Validate() error {
-	if o.Projection == "" || o.Projection == AllProjections {
+	if o.Projection == "" || o.Projection == allProjections {
 		return nil
 	}
 	if _, ok := projections.ProjectionTables(o.Projection); !ok {

@@ -24,7 +24,7 @@ func TestRebuildOfHealthyStateIsEqual(t *testing.T) {
 	r := start(t, log, Options{})
 	r.caughtUp()
 	before := r.digests(t)
-	for _, o := range []RebuildOptions{{}, {Switch: true}, {Switch: true, Projection: AllProjections}, {Switch: true, Projection: "readset"}} {
+	for _, o := range []RebuildOptions{{}, {Switch: true}, {Switch: true, Projection: allProjections}, {Switch: true, Projection: "readset"}} {
 		var last Progress
 		o.Progress = func(p Progress) {
 			if p.Entries < last.Entries || p.Events < last.Events || p.Entries > p.Total {
@@ -307,7 +307,7 @@ func TestRebuildFindsAndMendsADifference(t *testing.T) {
 	for _, c := range []struct {
 		projection string
 		mends      bool
-	}{{"", true}, {AllProjections, true}, {"readset", true}, {"rejections", false}} {
+	}{{"", true}, {allProjections, true}, {"readset", true}, {"rejections", false}} {
 		t.Run("projection "+c.projection, func(t *testing.T) {
 			o := Options{Dir: t.TempDir()}
 			r := start(t, log, o)

@@ -200,7 +200,7 @@ func (r *replica) switchOver(ctx context.Context, projection string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if projection != "" && projection != AllProjections {
+	if projection != "" && projection != allProjections {
 		return w.adopt(r.gen, projection)
 	}
 	if err := r.gen.Store.Flush(); err != nil {

@@ -8,8 +8,8 @@ type RebuildResult struct {
 	Seconds    float64 `json:"seconds"`
 	EventsPerS float64 `json:"events_per_s"`
 	Switched   bool    `json:"switched,omitempty"`
-	// CaughtUp is how many events of the log a stopped server's state lacked, and were folded into
-	// it before.
+	// CaughtUp is how many events of the log a stopped server's state lacked, and were folded
+	// into it before.
 	CaughtUp   uint64            `json:"events_caught_up,omitempty"`
 	Partitions []PartitionResult `json:"partitions"`
 }
@@ -20,7 +20,8 @@ type PartitionResult struct {
 	// Position is the log entry at which both states were taken.
 	Position uint64 `json:"position"`
 	// Live and Replayed are the digests. Live is empty if the live state stands at an earlier
-	// position, because the log does not hold what follows it: there is nothing to compare then.
+	// position, because the log does not hold what follows it: there is nothing to compare
+	// then.
 	Live     string `json:"live"`
 	Replayed string `json:"replayed"`
 	// Keys is the number of keys in the replayed state.

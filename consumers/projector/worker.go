@@ -22,17 +22,17 @@ type worker struct {
 	root      string
 	logger    *slog.Logger
 	outcomes  *outcomes
-	// endAtOpen is the last entry of the log when it was opened: what was acknowledged before the
-	// start.
+	// endAtOpen is the last entry of the log when it was opened: what was acknowledged before
+	// the start.
 	endAtOpen uint64
 
-	// mu is held for reading by whoever uses the generation, the fold among them, and for writing
-	// to switch to another one or to close it.
+	// mu is held for reading by whoever uses the generation, the fold among them, and for
+	// writing to switch to another one or to close it.
 	mu     sync.RWMutex
 	gen    *fold.Generation
 	closed bool
-	// replaying is set while a state is folded again from the start of the log: what happened long
-	// ago is no news.
+	// replaying is set while a state is folded again from the start of the log: what happened
+	// long ago is no news.
 	replaying bool
 
 	checkpointWanted chan struct{}
@@ -65,7 +65,7 @@ func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 		return nil, errors.Join(err, g.Close())
 	}
 	if !ok && p.o.Strict {
-		return nil, errors.Join(ErrDisagree, g.Close())
+		return nil, errors.Join(errDisagree, g.Close())
 	}
 	if !ok {
 		if g, err = w.startOver(g); err != nil {

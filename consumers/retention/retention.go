@@ -22,13 +22,13 @@ type Log interface {
 	Trim(ctx context.Context, partition int, before uint64) error
 }
 
-// Trimmer lets old entries leave the log once nobody needs them there: they are in the archive,
-// and every fold has a durable checkpoint behind them. The zero values of Age and Bytes are no
+// Trimmer lets old entries leave the log once nobody needs them there: they are in the archive, and
+// every fold has a durable checkpoint that covers them. The zero values of Age and Bytes are no
 // limit.
 type Trimmer struct {
 	Log Log
-	// Safe is the last entry of a partition that everybody has: it and what follows stay. 0 says
-	// that nothing may leave now.
+	// Safe is the last entry of a partition that everybody has: it and what follows stay. 0
+	// says that nothing may leave now.
 	Safe func(ctx context.Context, partition int) (sequence uint64, err error)
 	// Age is how old an entry is that may leave; Bytes is the size of the log, all partitions
 	// together, above which the oldest leave. Either is enough.
@@ -41,7 +41,7 @@ type Trimmer struct {
 	Logger *slog.Logger
 }
 
-// Run trims until the context ends. What fails is tried again at the next look.
+// Run trims until the context ends. What fails is logged, and tried again at the next look.
 func (t *Trimmer) Run(ctx context.Context) error {
 	every := t.Every
 	if every == 0 {
@@ -97,7 +97,7 @@ func (t *Trimmer) Trim(ctx context.Context, partition int) error {
 	return nil
 }
 
-// old is the first entry that is not too old.
+// old returns the first entry that is not too old.
 func (t *Trimmer) old(ctx context.Context, partition int, first, last uint64) (uint64, error) {
 	if t.Age <= 0 {
 		return first, nil
@@ -124,7 +124,7 @@ func (t *Trimmer) old(ctx context.Context, partition int, first, last uint64) (u
 	return first + uint64(n), failed
 }
 
-// tooMuch is the first entry that fits into the size, by the average size of an entry.
+// tooMuch returns the first entry that fits into the size, judged by the average size of an entry.
 func (t *Trimmer) tooMuch(ctx context.Context, partition int, first, last uint64) (uint64, error) {
 	if t.Bytes <= 0 {
 		return first, nil

@@ -12,8 +12,8 @@ import (
 	"github.com/receiptd/receiptd/consumers/projector"
 )
 
-// Rebuild has the server rebuild its state: name is "verify" or "replay". The server answers with lines of
-// JSON, progress first and the result last.
+// Rebuild has the server rebuild its state: name is "verify" or "replay". The server answers with
+// lines of JSON, progress first and the result last.
 func (c *Client) Rebuild(ctx context.Context, name string, query url.Values, report func(projector.Progress)) (projector.RebuildResult, error) {
 	var none projector.RebuildResult
 	body, err := c.Stream(ctx, http.MethodPost, "/v1/admin/"+name, query, nil)

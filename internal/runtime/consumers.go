@@ -27,11 +27,11 @@ func (f runFunc) Run(ctx context.Context) error { return f(ctx) }
 // consumer is a line in the table of consumers.
 type consumer struct {
 	name string
-	// open makes it, and asks no other server for anything: that may be down. A nil runner is one
-	// that is not configured.
+	// open makes it, and asks no other server for anything: that may be down. A nil runner is
+	// one that is not configured.
 	open func() (runner, error)
-	// optional is logged if it cannot go on, and everything else does; empty for a consumer without
-	// which the server must not go on.
+	// optional is logged if it cannot go on, and everything else does; empty for a consumer
+	// without which the server must not go on.
 	optional string
 	// last has it run until all requests have been answered: they wait for what it does.
 	last bool

@@ -12,9 +12,9 @@ const (
 	// today's machines, and on few cores a collection competes with what answers.
 	gcPercent = 300
 	// heapLimit is the memory beside that for the cached state at which collections become more
-	// frequent. With the cache's default a process stays below a gibibyte: what Go does not count
-	// are the block cache and the memory tables of the state, some 100 MiB, and the program's own
-	// pages, 55. A replay beside the live state would like more.
+	// frequent. With the cache's default a process stays below a gibibyte: what Go does not
+	// count are the block cache and the memory tables of the state, some 100 MiB, and the
+	// program's own pages, 55. A replay beside the live state would like more.
 	heapLimit = 320 << 20
 )
 

@@ -81,8 +81,8 @@ func openCore(ctx context.Context, cfg config.Config, strict bool, logger *slog.
 	}
 	c.registry = prometheus.NewRegistry()
 	c.hub = notify.New(c.Log.Partitions(), notify.Options{
-		// Half of the 50 ms in which an author hears of a reader in the middle: the other half is
-		// for the way there.
+		// Half of the 50 ms in which an author hears of a reader in the middle: the other
+		// half is for the way there.
 		FlushInterval: 25 * time.Millisecond,
 		Registerer:    c.registry,
 	})

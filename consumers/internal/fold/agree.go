@@ -36,7 +36,8 @@ func (g *Generation) Agrees(ctx context.Context, log Log, partition int) (bool, 
 	if err != nil {
 		return false, fmt.Errorf("compare state with log: %w", err)
 	}
-	// What retention took cannot be compared; what follows is contiguous, or the reader says so.
+	// What retention took cannot be compared; what follows is contiguous, or the reader says
+	// so.
 	ok := seq < first
 	if first <= seq && seq <= last {
 		e, err := log.EntryAt(ctx, partition, seq)

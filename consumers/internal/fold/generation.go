@@ -24,14 +24,15 @@ const (
 // Generation is one build of a partition's state: the fold and the store below it. A rebuild makes
 // a new generation beside the live one and switches; the old one is removed.
 type Generation struct {
-	// Store and Part are the generation's own. Whoever checkpoints past the methods below must not
-	// use those.
+	// Store and Part are the generation's own. Whoever checkpoints past the methods below must
+	// not use those.
 	Store *store.Store
 	Part  *projections.Partition
 
 	dir string
 
-	// checkpointing is held from capture to commit: there is one checkpoint under way at a time.
+	// checkpointing is held from capture to commit: there is one checkpoint under way at a
+	// time.
 	checkpointing sync.Mutex
 	saved         uint64         // sequence of the last committed checkpoint
 	failed        error          // of a checkpoint that was not committed
