@@ -13,7 +13,7 @@ import (
 )
 
 // admin serves what receiptctl asks of a running server: /v1/admin/verify, replay, tail and poison.
-// The gateway lets in who has the admin key.
+// The gateway only lets in those who have the admin key.
 type admin struct{ core *Core }
 
 // Rebuilds and tails, which may take for ever, end with the context.

@@ -332,7 +332,7 @@ func (s *Server) reconcile(ctx context.Context) error {
 	return nil
 }
 
-// Close closes everything. Run has to have returned.
+// Close closes everything. Run must have returned.
 func (s *Server) Close(ctx context.Context) error {
 	var err error
 	if s.listener != nil {
