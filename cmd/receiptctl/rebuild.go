@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
 	"github.com/receiptd/receiptd/internal/progress"
@@ -43,7 +43,7 @@ first, as a start would do it.`
 
 // Run verifies.
 func (v verifyCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
-	result, err := rebuild(ctx, target, "verify", v.source, consumers.RebuildOptions{}, v.JSON, std)
+	result, err := rebuild(ctx, target, "verify", v.source, projector.RebuildOptions{}, v.JSON, std)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ up to date is not compared, only replaced.`
 
 // Run replays.
 func (r replayCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
-	o := consumers.RebuildOptions{Switch: true, Projection: r.Projection}
+	o := projector.RebuildOptions{Switch: true, Projection: r.Projection}
 	if err := o.Validate(); err != nil {
 		return err
 	}
@@ -88,10 +88,10 @@ func (r replayCommand) Run(ctx context.Context, target ctl.Target, std streams) 
 }
 
 // rebuild has the running server rebuild, or does it itself on a stopped server's data.
-func rebuild(ctx context.Context, target ctl.Target, name string, from source, o consumers.RebuildOptions, quiet bool, std streams) (consumers.RebuildResult, error) {
+func rebuild(ctx context.Context, target ctl.Target, name string, from source, o projector.RebuildOptions, quiet bool, std streams) (projector.RebuildResult, error) {
 	bar := progress.New(std.err, progress.Options{Label: name, Unit: "entries", Quiet: quiet})
 	defer bar.Close()
-	o.Progress = func(p consumers.Progress) {
+	o.Progress = func(p projector.Progress) {
 		bar.SetTotal(int64(p.Total))
 		bar.Set(int64(p.Entries))
 	}
@@ -111,10 +111,10 @@ func rebuild(ctx context.Context, target ctl.Target, name string, from source, o
 }
 
 // rebuildRunning has the running server rebuild.
-func rebuildRunning(ctx context.Context, target ctl.Target, name string, from source, o consumers.RebuildOptions) (consumers.RebuildResult, error) {
+func rebuildRunning(ctx context.Context, target ctl.Target, name string, from source, o projector.RebuildOptions) (projector.RebuildResult, error) {
 	client, err := target.Client()
 	if err != nil {
-		return consumers.RebuildResult{}, err
+		return projector.RebuildResult{}, err
 	}
 	query := url.Values{"from": {from.From}}
 	if o.Projection != "" {
@@ -124,7 +124,7 @@ func rebuildRunning(ctx context.Context, target ctl.Target, name string, from so
 }
 
 // rebuildData works on the data directory of a stopped server.
-func rebuildData(ctx context.Context, data string, from source, o consumers.RebuildOptions, stderr io.Writer) (result consumers.RebuildResult, err error) {
+func rebuildData(ctx context.Context, data string, from source, o projector.RebuildOptions, stderr io.Writer) (result projector.RebuildResult, err error) {
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	core, err := runtime.OpenStopped(ctx, data, from.ClickHouse, logger)
 	if err != nil {
@@ -139,7 +139,7 @@ func rebuildData(ctx context.Context, data string, from source, o consumers.Rebu
 	}
 	// After a crash the state is older than the log. What is compared is what a start would come to.
 	caughtUp, err := core.Projector.CatchUp(ctx)
-	if err != nil && !(o.Archive != nil && errors.Is(err, consumers.ErrNeedsArchive)) {
+	if err != nil && !(o.Archive != nil && errors.Is(err, projector.ErrNeedsArchive)) {
 		return result, err
 	}
 	result, err = core.Projector.Rebuild(ctx, o)
@@ -147,7 +147,7 @@ func rebuildData(ctx context.Context, data string, from source, o consumers.Rebu
 	return result, err
 }
 
-func report(w io.Writer, r consumers.RebuildResult, asJSON bool) error {
+func report(w io.Writer, r projector.RebuildResult, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(r)
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
@@ -36,7 +36,7 @@ func benchGateway(b *testing.B, log Log) *Gateway {
 	state := newFakeState()
 	g, err := New(Config{
 		State: state, Log: log, Commands: &fakeCommands{state: state}, Analytics: &fakeAnalytics{},
-		Notify:     consumers.NewNotify(testPartitions, consumers.NotifyOptions{}),
+		Notify:     notify.New(testPartitions, notify.Options{}),
 		Partitions: testPartitions, AdminKey: testAdminKey, Tokens: tokens, Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

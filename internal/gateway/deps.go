@@ -4,7 +4,7 @@ import (
 	"context"
 	"iter"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/web"
@@ -15,7 +15,7 @@ import (
 // concurrent use, and what they return belongs to the caller. Methods with an error return
 // [projections.ErrNotFound] for a message that the app does not have.
 type State interface {
-	consumers.SummaryState
+	notify.State
 
 	// Apps are the keys of the apps that have settings, in order.
 	Apps() []string
@@ -65,9 +65,9 @@ type Commands interface {
 	Seen(ctx context.Context, app, user string, upto []uint64) error
 }
 
-// Subscriber makes users online. [consumers.Notify] is one.
+// Subscriber makes users online. [notify.Hub] is one.
 type Subscriber interface {
-	Subscribe(app, user string) *consumers.Subscription
+	Subscribe(app, user string) *notify.Subscription
 }
 
 // Analytics answers questions about many messages at once. The projector is one; another store may be.

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/projections"
@@ -96,7 +96,7 @@ func asAPIError(err error) *apiError {
 	}{
 		{projections.ErrNotFound, errNoMessage},
 		{projections.ErrTooManyCohorts, errRange},
-		{consumers.ErrBadCursor, invalidCursor("cursor")},
+		{notify.ErrBadCursor, invalidCursor("cursor")},
 		{eventlog.ErrUnknownOutcome, errUnknown}, // before ErrUnavailable, which it may come with
 		{eventlog.ErrOverloaded, errOverloaded},
 		{eventlog.ErrLogFull, errLogFull}, // this too

@@ -108,7 +108,7 @@ func (s *fakeState) Conversations(app, user string) ([]projections.ConversationV
 	return s.conversations[in(app, user)], s.failure
 }
 
-func (s *fakeState) Statistics(app, user string) ([]projections.SummaryItem, []uint64, error) {
+func (s *fakeState) Summary(app, user string) ([]projections.SummaryItem, []uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.statistics[in(app, user)]), slices.Clone(s.upto), s.failure

@@ -11,7 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/web"
 )
 
@@ -97,7 +97,7 @@ type Gateway struct {
 	cfg       Config
 	handler   http.Handler
 	adminKey  Secret
-	statistic *consumers.Statistic
+	statistic *notify.Summaries
 	metrics   *metrics
 	page      *web.Page
 	started   time.Time
@@ -121,7 +121,7 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		cfg:         cfg,
 		adminKey:    NewSecret(cfg.AdminKey),
-		statistic:   &consumers.Statistic{State: cfg.State, Partitions: cfg.Partitions},
+		statistic:   &notify.Summaries{State: cfg.State, Partitions: cfg.Partitions},
 		metrics:     newMetrics(cfg.Registry),
 		started:     time.Now(),
 		ingest:      newIngestor(cfg.Limits),

@@ -18,7 +18,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/legacy"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/schema"
 )
 
@@ -36,7 +36,7 @@ type harness struct {
 	log       *fakeLog
 	commands  *fakeCommands
 	analytics *fakeAnalytics
-	notify    *consumers.Notify
+	notify    *notify.Hub
 	tokens    *Tokens
 	gateway   *Gateway
 	server    *httptest.Server
@@ -50,7 +50,7 @@ func newHarness(t *testing.T, change ...func(*Config)) *harness {
 	t.Helper()
 	h := &harness{t: t, state: newFakeState(), log: &fakeLog{}, analytics: &fakeAnalytics{}, logged: new(lockedBuffer)}
 	h.commands = &fakeCommands{state: h.state}
-	h.notify = consumers.NewNotify(testPartitions, consumers.NotifyOptions{FlushInterval: 10 * time.Millisecond})
+	h.notify = notify.New(testPartitions, notify.Options{FlushInterval: 10 * time.Millisecond})
 	var err error
 	if h.tokens, err = NewTokens(bytes.Repeat([]byte("k"), MinTokenKeyBytes), h.clock); err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 )
@@ -237,7 +237,7 @@ func notApplied(err error, ticket Ticket, n int) error {
 		message:  "the events are durable and will be applied, but were not in time for this answer",
 		accepted: n, positions: ticket.Positions(), cause: err,
 	}
-	if errors.Is(err, consumers.ErrOutcomeGone) {
+	if errors.Is(err, projector.ErrOutcomeGone) {
 		answer.code = "outcome_gone"
 		answer.message = "the events are durable and were applied, but their outcomes are no longer remembered"
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 )
@@ -163,7 +163,7 @@ func TestNotAppliedInTimeIsStillDurable(t *testing.T) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}, "not_applied"},
-		"gone": {func(context.Context, int, uint64) ([]events.Outcome, error) { return nil, consumers.ErrOutcomeGone }, "outcome_gone"},
+		"gone": {func(context.Context, int, uint64) ([]events.Outcome, error) { return nil, projector.ErrOutcomeGone }, "outcome_gone"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t, func(cfg *Config) { cfg.Limits.Apply = 20 * time.Millisecond })

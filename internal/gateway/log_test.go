@@ -7,7 +7,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
@@ -15,8 +16,8 @@ import (
 
 // What the gateway is run with does what it asks for.
 var (
-	_ State      = (*consumers.Projector)(nil)
-	_ Subscriber = (*consumers.Notify)(nil)
+	_ State      = (*projector.Projector)(nil)
+	_ Subscriber = (*notify.Hub)(nil)
 	_ Ticket     = (*eventlog.Ticket)(nil)
 )
 

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/events"
 )
 
@@ -68,7 +68,7 @@ func (g *Gateway) getStream(c *call) error {
 			return err
 		}
 	}
-	summary, err := g.statistic.Pending(c.app, user)
+	summary, err := g.statistic.Summary(c.app, user)
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ type stream struct {
 	g       *Gateway
 	c       *call
 	user    string
-	sub     *consumers.Subscription
+	sub     *notify.Subscription
 	control *http.ResponseController
 	// upto has for each partition what the client was sent; its text is the cursor.
 	upto []uint64
@@ -115,7 +115,7 @@ func startStream(w http.ResponseWriter) {
 }
 
 // run sends until something ends the stream, and returns what did.
-func (s *stream) run(ctx context.Context, summary consumers.Summary) (reason error) {
+func (s *stream) run(ctx context.Context, summary notify.Summary) (reason error) {
 	startStream(s.c.w)
 	s.buf.WriteString("retry: " + retryMillis + "\n\n")
 	s.summary(summary)
@@ -145,7 +145,7 @@ func (s *stream) run(ctx context.Context, summary consumers.Summary) (reason err
 }
 
 // next waits for something to send, but no longer than a heartbeat.
-func (s *stream) next(ctx context.Context) (consumers.Push, error) {
+func (s *stream) next(ctx context.Context) (notify.Push, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.g.cfg.Limits.Heartbeat)
 	defer cancel()
 	return s.sub.Next(ctx)
@@ -159,7 +159,7 @@ func (s *stream) cause(ctx context.Context) error {
 }
 
 // summary writes the statistic, if anything is pending, and sets the cursor to it.
-func (s *stream) summary(summary consumers.Summary) {
+func (s *stream) summary(summary notify.Summary) {
 	s.upto = summary.Upto
 	for page := range summary.Pages(summaryPage) {
 		s.event("statistic", newSummaryBody(page), page.Cursor)
@@ -169,7 +169,7 @@ func (s *stream) summary(summary consumers.Summary) {
 // resync tells a client that fell behind, and starts again from the summary, which has all that was given up.
 func (s *stream) resync() error {
 	s.event("resync", struct{}{}, "")
-	summary, err := s.g.statistic.Pending(s.c.app, s.user)
+	summary, err := s.g.statistic.Summary(s.c.app, s.user)
 	if err != nil {
 		s.g.cfg.Logger.ErrorContext(s.c.r.Context(), "stream: resync", "error", err)
 		return errStreamGone
@@ -201,7 +201,7 @@ type conversationReadBody struct {
 }
 
 // push writes one event for each message. Only the last has the cursor: it stands for all of them.
-func (s *stream) push(push consumers.Push) {
+func (s *stream) push(push notify.Push) {
 	cursor := ""
 	if push.Upto != nil {
 		for p, sequence := range push.Upto {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -25,7 +25,7 @@ func (empty) Range(_, _ []byte, _ func(_, _ []byte) error) error { return nil }
 // fold is a partition in which others receive and read what alice sends.
 type fold struct {
 	partition int
-	notify    *consumers.Notify
+	notify    *notify.Hub
 	part      *projections.Partition
 
 	lock     sync.Mutex
@@ -40,7 +40,7 @@ type fold struct {
 // receipts has the read count of a message, 1 for one that was delivered, and the time of a chat's conversation read.
 type receipts map[string]int64
 
-func newFold(t *testing.T, partition int, notify *consumers.Notify) *fold {
+func newFold(t *testing.T, partition int, notify *notify.Hub) *fold {
 	part, err := projections.Open(partition, empty{}, projections.Options{
 		Online: notify.Online, Limits: projections.Limits{SummaryItems: 1 << 20},
 	})
@@ -76,7 +76,7 @@ func (f *fold) apply(evs ...events.Event) {
 			f.happened.add(&evs[i], int64(f.sequence))
 		}
 	}
-	f.notify.Deliver(f.part.TakeEffects(nil))
+	f.notify.Push(f.part.TakeEffects(nil))
 }
 
 func (r receipts) add(ev *events.Event, at int64) {
@@ -128,7 +128,7 @@ type folds struct {
 }
 
 // Statistics has receipts come in just after the summary was made, where they are lost if nobody listens yet.
-func (f *folds) Statistics(app, user string) (items []projections.SummaryItem, upto []uint64, err error) {
+func (f *folds) Summary(app, user string) (items []projections.SummaryItem, upto []uint64, err error) {
 	for _, part := range f.parts {
 		some, at, err := part.part.Summary(app, user)
 		if err != nil {

@@ -146,7 +146,7 @@ func TestLargeSummaryIsAcknowledgedOnlyWhole(t *testing.T) {
 func TestStreamTellsEachKind(t *testing.T) {
 	h := newHarness(t)
 	c := h.openStream("alice", "")
-	h.notify.Deliver([]projections.Effect{
+	h.notify.Push([]projections.Effect{
 		read(0, 8, "m1", "bob", 1, 4),
 		{Kind: events.ConversationRead, App: testApp, To: "alice", Reader: "bob", At: sentAt, Partition: 1, Sequence: 10},
 		{Kind: events.MessageDelivered, App: testApp, To: "alice", Message: "s1", Reader: "bob", At: sentAt, Eligible: 1, Partition: 1, Sequence: 11},
@@ -165,7 +165,7 @@ func TestStreamTellsEachKind(t *testing.T) {
 	}
 	single := read(0, 12, "s1", "bob", 1, 1)
 	single.Group, single.Content = "", "a\nb"
-	h.notify.Deliver([]projections.Effect{single})
+	h.notify.Push([]projections.Effect{single})
 	if e := c.want("read", "StreamRead"); e.data["content"] != "a\nb" || e.data["group"] != nil {
 		t.Errorf("read in a single chat %+v", e)
 	}
@@ -175,7 +175,7 @@ func TestStreamTellsEachKind(t *testing.T) {
 func TestComingBackAcknowledges(t *testing.T) {
 	h := newHarness(t) // the state stands at 7 and 9
 	c := h.openStream("alice", "")
-	h.notify.Deliver([]projections.Effect{read(1, 12, "m1", "bob", 1, 1)})
+	h.notify.Push([]projections.Effect{read(1, 12, "m1", "bob", 1, 1)})
 	e := c.want("read", "")
 	c.close()
 	h.openStream("alice", e.id)
@@ -194,7 +194,7 @@ func TestComingBackAcknowledges(t *testing.T) {
 func TestStreamHeartbeats(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.Limits.Heartbeat = 5 * time.Millisecond })
 	c := h.openStream("alice", "")
-	time.AfterFunc(100*time.Millisecond, func() { h.notify.Deliver([]projections.Effect{read(0, 1, "m1", "bob", 1, 1)}) })
+	time.AfterFunc(100*time.Millisecond, func() { h.notify.Push([]projections.Effect{read(0, 1, "m1", "bob", 1, 1)}) })
 	c.want("read", "")
 	if c.heartbeats < 3 {
 		t.Errorf("%d heartbeats in 100ms, every 5ms", c.heartbeats)
@@ -212,7 +212,7 @@ func TestStreamSendsTheSummaryAfterAnOverflow(t *testing.T) {
 	for i := range uint64(2000) {
 		effects = append(effects, read(0, i+8, fmt.Sprint("m", i), "bob", 2, 9))
 	}
-	h.notify.Deliver(effects)
+	h.notify.Push(effects)
 	for e := (streamEvent{}); e.name != "resync"; { // what was sent before the bound was reached
 		var err error
 		if e, err = c.next(); err != nil || e.name != "read" && e.name != "resync" {
@@ -223,7 +223,7 @@ func TestStreamSendsTheSummaryAfterAnOverflow(t *testing.T) {
 	if upto, err := h.gateway.statistic.Upto(testApp, "alice", e.id); err != nil || !slices.Equal(upto, []uint64{5000, 9}) {
 		t.Errorf("cursor stands at %v, %v", upto, err)
 	}
-	h.notify.Deliver([]projections.Effect{read(0, 5001, "m1", "erin", 4, 4)})
+	h.notify.Push([]projections.Effect{read(0, 5001, "m1", "erin", 4, 4)})
 	c.want("read", "StreamRead")
 }
 
@@ -255,7 +255,7 @@ func TestSlowReaderIsDroppedAndHarmsNobody(t *testing.T) {
 		toSlow, toQuick := read(0, i, fmt.Sprint("m", i), "bob", 1, 9), read(0, i, fmt.Sprint("m", i), "carol", 1, 9)
 		toSlow.Content, toQuick.To = content, "bob"
 		began := time.Now()
-		h.notify.Deliver([]projections.Effect{toSlow, toQuick})
+		h.notify.Push([]projections.Effect{toSlow, toQuick})
 		slowest = max(slowest, time.Since(began))
 		if i%16 == 0 {
 			time.Sleep(time.Millisecond)

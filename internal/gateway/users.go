@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -69,7 +69,7 @@ type conversationAck struct {
 	ReadAt timestamp `json:"read_at"`
 }
 
-func newSummaryBody(s consumers.Summary) summaryBody {
+func newSummaryBody(s notify.Summary) summaryBody {
 	body := summaryBody{GroupAck: []groupAck{}, Cursor: s.Cursor}
 	for _, item := range s.Items {
 		switch item.Kind {
@@ -91,7 +91,7 @@ func newSummaryBody(s consumers.Summary) summaryBody {
 
 // SummaryJSON is the group reads of a summary as every client sees them: {"group_ack":[…]}.
 func SummaryJSON(items []projections.SummaryItem) []byte {
-	text, err := json.Marshal(newSummaryBody(consumers.Summary{Items: items}))
+	text, err := json.Marshal(newSummaryBody(notify.Summary{Items: items}))
 	if err != nil {
 		panic(err) // a type of ours that cannot be JSON
 	}
@@ -99,7 +99,7 @@ func SummaryJSON(items []projections.SummaryItem) []byte {
 }
 
 func (g *Gateway) getStatistics(c *call) error {
-	summary, err := g.statistic.Pending(c.app, c.r.PathValue("user"))
+	summary, err := g.statistic.Summary(c.app, c.r.PathValue("user"))
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,10 @@ package web
 
 import (
 	"errors"
+	"fmt"
 	"html"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
@@ -219,15 +221,31 @@ func TestAViewIsMadeInAMoment(t *testing.T) {
 	}
 }
 
+// A view that is made beside others, and beside the sampling, is the one that is made alone; but for the
+// numbers, for the time goes on.
 func TestViewsAreMadeSideBySide(t *testing.T) {
 	b := newBrowser(t, filled())
 	b.signIn()
+	numbers := regexp.MustCompile(`[0-9]+`)
+	view := func(b *browser, path string) string {
+		w := b.send(httptest.NewRequest(http.MethodGet, path, nil))
+		return fmt.Sprint(w.Code, "\n", numbers.ReplaceAllString(w.Body.String(), "0"))
+	}
+	alone := map[string]string{}
+	for range 2 { // rates of the sampling are shown from the second sample on
+		b.page.samples.take()
+	}
+	for _, path := range everyView {
+		alone[path] = view(b, path)
+	}
 	var running sync.WaitGroup
 	for range 4 {
 		own := *b
 		running.Go(func() {
 			for _, path := range everyView {
-				own.get(path, 0)
+				if got := view(&own, path); got != alone[path] {
+					t.Errorf("%s is\n%s\nand alone\n%s", path, got, alone[path])
+				}
 				own.page.samples.take()
 			}
 		})

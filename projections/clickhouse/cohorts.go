@@ -26,7 +26,7 @@ var rollupTables = [...]struct {
 	table   *table
 	columns func() rollupColumns
 }{
-	projections.OneCohort:    {cohortsTable, func() rollupColumns { return &cohortColumns{} }},
+	projections.OneCohort: {cohortsTable, func() rollupColumns { return &cohortColumns{} }},
 	projections.HourTotal: {hoursTable, func() rollupColumns { return &hourColumns{} }},
 	projections.GroupDay:  {groupDaysTable, func() rollupColumns { return &groupDayColumns{} }},
 	projections.SenderDay: {senderDaysTable, func() rollupColumns { return &senderDayColumns{} }},

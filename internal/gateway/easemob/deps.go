@@ -10,7 +10,7 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// State answers questions from the folds. [consumers.Projector] is one.
+// State answers questions from the folds. [projector.Projector] is one.
 type State interface {
 	gateway.Outcomer
 

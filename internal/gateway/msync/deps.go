@@ -3,16 +3,16 @@ package msync
 import (
 	"context"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/inbox"
 	"github.com/receiptd/receiptd/projections"
 )
 
-// State answers what a session has to know of the folds. [consumers.Projector] is one.
+// State answers what a session has to know of the folds. [projector.Projector] is one.
 type State interface {
-	consumers.SummaryState
+	notify.State
 	gateway.Outcomer
 
 	// Settings returns the settings in force; ok is false for an app that was never configured.

@@ -45,7 +45,7 @@
 //
 // # Receipts
 //
-// A receipt for an author who is connected comes from his [consumers.Subscription] and is pushed as a Meta of its own. What he has not acknowledged is
+// A receipt for an author who is connected comes from his [notify.Subscription] and is pushed as a Meta of its own. What he has not acknowledged is
 // state of the folds: at login it is read from there, group reads as one statistic. Acknowledging a page appends statistic.seen with the
 // positions the page stood for, gathered for about a second. So a receipt may be shown twice and is never lost. The id of a receipt is made from what it says, and the SDK
 // drops an id that it saw not long ago.

@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 	"github.com/receiptd/receiptd/internal/inbox"
 )
@@ -230,7 +230,7 @@ func (c *session) fillBacklog() (wait time.Duration, err error) {
 	}
 	push, wait, err := c.sub.Poll()
 	switch {
-	case errors.Is(err, consumers.ErrNotifyClosed):
+	case errors.Is(err, notify.ErrClosed):
 		return 0, errShutdown
 	case err != nil:
 		return 0, err
@@ -255,7 +255,7 @@ func (c *session) takeSummary() error {
 	ctx, cancel := context.WithTimeout(context.Background(), readTime)
 	defer cancel()
 	c.srv.seen.settle(ctx, c.app, c.user)
-	summary, err := c.srv.statistic.Pending(c.app, c.user)
+	summary, err := c.srv.statistic.Summary(c.app, c.user)
 	if err != nil {
 		c.srv.cfg.Logger.Error("sdk: summary", "error", err)
 		return errInternal

@@ -6,7 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
@@ -190,7 +190,7 @@ func TestReplayAfterSDKTraffic(t *testing.T) {
 	}
 	ben.ok(ben.sendBody("ann", false, conversationRead()))
 	ann.settle()
-	result, err := s.Projector.Rebuild(t.Context(), consumers.RebuildOptions{Switch: true})
+	result, err := s.Projector.Rebuild(t.Context(), projector.RebuildOptions{Switch: true})
 	if err != nil || !result.Equal {
 		t.Fatalf("replay: %+v, %v", result, err)
 	}

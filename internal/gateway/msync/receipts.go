@@ -7,7 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
@@ -26,7 +26,7 @@ func receiptID(parts ...string) uint64 {
 }
 
 // appendReceipt appends what tells the author of a receipt.
-func (c *session) appendReceipt(dst []*msyncpb.Meta, n *consumers.Notification) []*msyncpb.Meta {
+func (c *session) appendReceipt(dst []*msyncpb.Meta, n *notify.Notification) []*msyncpb.Meta {
 	message, numbered := number(n.Message)
 	switch {
 	case n.Kind == events.ConversationRead:
@@ -66,7 +66,7 @@ func (c *session) conversationRead(reader string, at int64) *msyncpb.Meta {
 }
 
 // groupRead has the count in the first ext, where the SDK looks for it.
-func (c *session) groupRead(message uint64, n *consumers.Notification) *msyncpb.Meta {
+func (c *session) groupRead(message uint64, n *notify.Notification) *msyncpb.Meta {
 	c.srv.metrics.pushed.WithLabelValues("group_read").Inc()
 	count := strconv.Itoa(n.Count)
 	m := c.receipt(receiptID("group", n.Group, n.Message, count), n.Reader, n.Group, n.At, &msyncpb.Body{
@@ -97,7 +97,7 @@ func (c *session) name(name, domain string) *msyncpb.Name {
 }
 
 // appendSummary appends what tells the author what he missed: all group reads in one, and of single chats what he would have been told.
-func (c *session) appendSummary(dst []*msyncpb.Meta, s *consumers.Summary) []*msyncpb.Meta {
+func (c *session) appendSummary(dst []*msyncpb.Meta, s *notify.Summary) []*msyncpb.Meta {
 	var groups []projections.SummaryItem
 	for i := range s.Items {
 		switch item := &s.Items[i]; item.Kind {

@@ -10,7 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/gateway"
@@ -126,7 +126,7 @@ func (c *session) complete(list []*sending) {
 func (c *session) decision(ctx context.Context, x *sending) *refusal {
 	outcomes, err := gateway.Decided(ctx, x.ticket, c.srv.cfg.State)
 	switch {
-	case errors.Is(err, consumers.ErrOutcomeGone):
+	case errors.Is(err, projector.ErrOutcomeGone):
 		return nil // durable and decided, too long ago to tell
 	case err != nil:
 		c.srv.cfg.Logger.Warn("sdk: store", "kind", x.event.Kind, "error", err)

@@ -12,7 +12,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/gateway"
 )
 
@@ -36,7 +36,7 @@ type Config struct {
 // Server is the WebSocket endpoint, and all sessions.
 type Server struct {
 	cfg       Config
-	statistic *consumers.Statistic
+	statistic *notify.Summaries
 	metrics   *metrics
 	crowd     *crowd
 	seen      *seen
@@ -50,7 +50,7 @@ func New(cfg Config) *Server {
 	cfg.Limits = cfg.Limits.withDefaults()
 	s := &Server{
 		cfg:       cfg,
-		statistic: &consumers.Statistic{State: cfg.State, Partitions: cfg.Partitions},
+		statistic: &notify.Summaries{State: cfg.State, Partitions: cfg.Partitions},
 		metrics:   newMetrics(cfg.Registerer),
 		crowd:     newCrowd(cfg.Limits),
 		seen:      newSeen(cfg.Commands, cfg.Logger),

@@ -11,7 +11,7 @@ import (
 	"github.com/coder/websocket"
 	"golang.org/x/time/rate"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 	"github.com/receiptd/receiptd/internal/inbox"
 )
@@ -23,7 +23,7 @@ type session struct {
 	conn              *websocket.Conn
 	app, user, device string
 
-	sub    *consumers.Subscription
+	sub    *notify.Subscription
 	box    *inbox.Mailbox
 	sends  *rate.Limiter // the user's
 	frames *rate.Limiter

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/config"
@@ -138,7 +138,7 @@ const rawEntryEvents = 4096
 func (r *run) replay(ctx context.Context) error {
 	start := time.Now()
 	var folded time.Duration
-	result, err := r.core.Projector.Rebuild(ctx, consumers.RebuildOptions{Progress: func(p consumers.Progress) {
+	result, err := r.core.Projector.Rebuild(ctx, projector.RebuildOptions{Progress: func(p projector.Progress) {
 		if p.Phase == "replay" {
 			folded = time.Since(start)
 		}

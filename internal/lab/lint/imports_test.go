@@ -39,16 +39,25 @@ var layers = map[string]layer{
 	"projections":            {sees: []string{"events"}, libraries: []string{"github.com/DataDog/sketches-go"}, without: impure},
 	"projections/store":      {sees: []string{"events", "projections"}},
 	"projections/clickhouse": {sees: []string{"events", "projections", "schema"}},
-	"consumers":              {sees: []string{"events", "events/eventlog", "projections", "projections/store", "projections/clickhouse"}},
+	"consumers":              {sees: []string{"events", "events/eventlog", "projections"}},
+
+	// No consumer sees another one. What several need is in consumers/internal.
+	"consumers/internal/fold": {sees: []string{"events/eventlog", "projections", "projections/store", "internal/atomicfile"}},
+	"consumers/projector": {sees: []string{"events", "events/eventlog", "projections", "projections/store", "projections/clickhouse",
+		"consumers", "consumers/internal/fold"}},
+	"consumers/analytics": {sees: []string{"events/eventlog", "projections", "projections/store", "projections/clickhouse",
+		"consumers", "consumers/internal/fold", "internal/atomicfile"}},
+	"consumers/notify":    {sees: []string{"events", "projections"}},
+	"consumers/retention": {sees: []string{"events/eventlog"}},
 
 	"internal/gateway": {
-		sees: []string{"events", "events/eventlog", "projections", "consumers", "schema", "internal/web"},
+		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify", "schema", "internal/web"},
 		// It is handed the log; it neither opens nor configures one.
 		not: map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
 	"internal/gateway/msync/msyncpb": {},
 	"internal/gateway/msync": {
-		sees: []string{"events", "events/eventlog", "projections", "consumers", "internal/gateway", "internal/gateway/msync/msyncpb", "internal/inbox"},
+		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify", "internal/gateway", "internal/gateway/msync/msyncpb", "internal/inbox"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/inbox": {"Open", "Config"}},
 	},
 	"internal/gateway/easemob": {
@@ -62,11 +71,14 @@ var layers = map[string]layer{
 	"internal/web/demo": {},
 	"internal/config":   {},
 	"internal/progress": {},
-	"internal/ctl":      {sees: []string{"consumers", "internal/config"}},
+	"internal/ctl":      {sees: []string{"consumers/projector", "internal/config"}},
 	"internal/runtime":  {sees: []string{anything}},
 	"internal/lab/lint": {},
 
+	"internal/atomicfile": {},
+
 	// For tests and benchmarks.
+	"consumers/internal/consumertest":    {sees: []string{anything, "internal/lab/natstest", "internal/lab/chtest", "internal/lab/sim"}},
 	"internal/lab/oracle":                {sees: []string{"events", "projections"}},
 	"internal/lab/sim":                   {sees: []string{"events"}},
 	"internal/lab/sim/history":           {sees: []string{"events", "internal/lab/oracle"}},
@@ -85,7 +97,7 @@ var layers = map[string]layer{
 
 	"cmd/receiptd": {sees: []string{"internal/runtime", "internal/config"}},
 	"cmd/receiptctl": {sees: []string{
-		"consumers", "projections/clickhouse", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench", "internal/lab/bench/peers",
+		"consumers/projector", "projections/clickhouse", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench", "internal/lab/bench/peers",
 		"internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/sim"}},
 }
 
@@ -99,7 +111,7 @@ var confined = map[string]string{
 
 // forTests are the packages, with those below them, that code in production must not need. A layer that names
 // one is an exception.
-var forTests = []string{"internal/lab/oracle", "internal/lab/sim", "internal/lab/natstest", "internal/lab/chtest"}
+var forTests = []string{"consumers/internal/consumertest", "internal/lab/oracle", "internal/lab/sim", "internal/lab/natstest", "internal/lab/chtest"}
 
 func TestImportsPointOneWay(t *testing.T) {
 	none(t, checkImports(sources(t, repository, tracked(t))))
@@ -212,7 +224,16 @@ func TestWrongImportsAreFound(t *testing.T) {
 		{"events/eventlog/a.go", module + "/projections", "not in its layer"},
 		{"projections/a.go", "os", "a fold does no I/O"},
 		{"projections/a_test.go", "os", ""},
-		{"consumers/a.go", module + "/projections/store", ""},
+		{"consumers/a.go", module + "/projections", ""},
+		{"consumers/a.go", module + "/consumers/projector", "not in its layer"},
+		{"consumers/internal/fold/a.go", module + "/consumers", "not in its layer"},
+		{"consumers/projector/a.go", module + "/consumers/internal/fold", ""},
+		{"consumers/projector/a.go", module + "/consumers/notify", "not in its layer"},
+		{"consumers/projector/a_test.go", module + "/consumers/retention", ""},
+		{"consumers/analytics/a.go", module + "/consumers/projector", "not in its layer"},
+		{"consumers/retention/a.go", module + "/consumers/projector", "not in its layer"},
+		{"consumers/analytics/a.go", module + "/consumers/internal/consumertest", "it is for tests"},
+		{"consumers/webhooks/a.go", "fmt", "has no place in the table"},
 		{"internal/gateway/a.go", module + "/internal/runtime", "not in its layer"},
 		{"internal/runtime/a.go", module + "/internal/gateway", ""},
 		{"internal/runtime/a.go", module + "/internal/lab/natstest", "it is for tests"},

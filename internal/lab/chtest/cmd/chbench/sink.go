@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/analytics"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/lab/chtest"
@@ -209,7 +209,7 @@ func (c *collecting) InsertCohorts(ctx context.Context, partition int, rows []cl
 // fillFrom has the analytics fill the sink with all that is in the log, and says how long that takes.
 func fillFrom(ctx context.Context, log *eventlog.Log, sink *collecting, dir string, server *chtest.Process) (took times, err error) {
 	// The last block, which is not full, is not to wait for a second: that would be a third of the time.
-	a, err := consumers.NewAnalytics(log, sink, consumers.AnalyticsOptions{Dir: dir, BlockAge: 100 * time.Millisecond})
+	a, err := analytics.New(log, sink, analytics.Options{Dir: dir, BlockAge: 100 * time.Millisecond})
 	if err != nil {
 		return took, err
 	}
