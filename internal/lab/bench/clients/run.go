@@ -67,7 +67,7 @@ type run struct {
 	app     string // "org#app"
 	path    string // of the app in the API
 	clients []*client
-	books   *books
+	books   *books // the same for all phases
 	result  Result
 }
 
@@ -77,7 +77,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		return Result{}, fmt.Errorf("bench clients: %d clients are less than two groups of %d, or a group less than two", o.Clients, o.Members)
 	}
 	name := "clients-" + strconv.FormatInt(time.Now().UnixMilli(), 36)
-	r := &run{o: o, app: "bench#" + name, path: "/v1/apps/bench/" + name}
+	r := &run{o: o, app: "bench#" + name, path: "/v1/apps/bench/" + name, books: newBooks()}
 	ctx, stop := context.WithCancel(ctx)
 	connections, ctx := errgroup.WithContext(ctx)
 	err := r.phases(ctx, connections)
@@ -161,10 +161,8 @@ func (r *run) login(ctx context.Context, connections *errgroup.Group) error {
 	r.result.Clients, r.result.Logins = r.o.Clients, float64(r.o.Clients)/time.Since(began).Seconds()
 	for _, c := range r.clients {
 		c.onText = func(c *client, id uint64, body *msyncpb.Body) { r.reads(ctx, c, id, body) }
-		c.onReceipt = func(body *msyncpb.Body) { r.books.notice(body) }
-		c.onRefusal = func(reason string) { r.books.refusal(reason) }
+		c.onReceipt, c.onRefusal = r.books.notice, r.books.refusal
 	}
-	r.books = newBooks()
 	for _, c := range r.clients {
 		connections.Go(func() error { return c.run(ctx) })
 	}
@@ -219,7 +217,7 @@ func (r *run) reads(ctx context.Context, c *client, id uint64, body *msyncpb.Bod
 
 // traffic sends messages at an even rate, so that their receipts are what was asked for, and waits for the last.
 func (r *run) traffic(ctx context.Context, t *Traffic, group bool) error {
-	r.books = newBooks()
+	r.books.begin()
 	perMessage := 2
 	if group {
 		perMessage = r.o.Members - 1
@@ -239,7 +237,7 @@ func (r *run) traffic(ctx context.Context, t *Traffic, group bool) error {
 	if err := r.arrived(ctx, messages, group); err != nil {
 		return err
 	}
-	t.Receipts, t.Latency = r.books.receipts, r.books.latency()
+	t.Receipts, t.Latency = r.books.sent(), r.books.latency()
 	t.ReceiptsPerS, t.MessagesPerS = float64(t.Receipts)/took.Seconds(), float64(messages)/took.Seconds()
 	return r.check(ctx)
 }
@@ -267,7 +265,7 @@ func (r *run) arrived(ctx context.Context, messages int, group bool) error {
 			return nil
 		}
 		if time.Now().After(late) {
-			return fmt.Errorf("of %d reads %d were sent and %d told to their authors; refused: %v", want, sent, told, r.books.refused)
+			return fmt.Errorf("of %d reads %d were sent and %d told to their authors; refused: %v", want, sent, told, r.books.refusals())
 		}
 		if err := sleep(ctx, 10*time.Millisecond); err != nil {
 			return err

@@ -2,6 +2,7 @@ package clients
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -10,7 +11,9 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 )
 
-// books have every message that was read, and how long it took until its author knew.
+// books record, for the phase under way, every message that was read and how long it took until its
+// author was told. The connections write to them while the phases come and go: everything is read
+// and written under the mutex, by methods.
 type books struct {
 	mu       sync.Mutex
 	messages map[uint64]*message
@@ -26,23 +29,28 @@ type message struct {
 }
 
 func newBooks() *books {
-	return &books{messages: make(map[uint64]*message), refused: make(map[string]int)}
+	b := new(books)
+	b.begin()
+	return b
 }
 
-func (b *books) message(id uint64) *message {
-	m := b.messages[id]
-	if m == nil {
-		m = new(message)
-		b.messages[id] = m
-	}
-	return m
+// begin forgets the phase before.
+func (b *books) begin() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.messages, b.refused = make(map[uint64]*message), make(map[string]int)
+	b.took, b.receipts, b.told = nil, 0, 0
 }
 
 // read notes that a receipt is being sent.
 func (b *books) read(id uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	m := b.message(id)
+	m := b.messages[id]
+	if m == nil {
+		m = new(message)
+		b.messages[id] = m
+	}
 	m.reads = append(m.reads, time.Now())
 	b.receipts++
 }
@@ -73,14 +81,17 @@ func (b *books) notice(body *msyncpb.Body) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	m := b.message(id)
+	m := b.messages[id]
+	if m == nil { // of the phase before, and counted there
+		return
+	}
 	for ; m.told < min(count, len(m.reads)); m.told++ {
 		b.took = append(b.took, now.Sub(m.reads[m.told]))
 		b.told++
 	}
 }
 
-// sums are how many reads were sent, and how many their authors know of.
+// sums are how many reads were sent, and how many their authors were told of.
 func (b *books) sums() (sent, told int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -88,6 +99,20 @@ func (b *books) sums() (sent, told int) {
 		sent += len(m.reads)
 	}
 	return sent, b.told
+}
+
+// sent is how many receipts were sent, delivered and read.
+func (b *books) sent() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.receipts
+}
+
+// refusals are the reasons for which the server refused a send, and how often it gave each.
+func (b *books) refusals() map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.refused)
 }
 
 // reads lists the messages with how often each was read.
