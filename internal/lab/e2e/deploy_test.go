@@ -40,7 +40,7 @@ func TestDeployNamesMetricsThatExist(t *testing.T) {
 }
 
 func dashboardExpressions(t *testing.T) (all []expression) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "grafana-dashboard.json"))
+	text, err := os.ReadFile(filepath.Join(root, "deploy", "grafana-dashboard.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func dashboardExpressions(t *testing.T) (all []expression) {
 }
 
 func alertExpressions(t *testing.T) (all []expression) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "prometheus-rules.yaml"))
+	text, err := os.ReadFile(filepath.Join(root, "deploy", "prometheus-rules.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,9 @@ import (
 	"testing"
 )
 
+// root is the module's directory, seen from this one.
+const root = "../../.."
+
 // programs is the directory of the programs under test.
 var programs string
 
@@ -31,7 +34,7 @@ func runTests(m *testing.M) (code int, err error) {
 	}
 	defer os.RemoveAll(programs)
 	build := exec.Command("go", "build", "-o", programs+string(filepath.Separator), "./cmd/receiptd", "./cmd/receiptctl")
-	build.Dir = filepath.Join("..", "..")
+	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build the programs: %w\n%s", err, out)
 	}

@@ -14,7 +14,7 @@ import (
 // TestREADMETour pastes the README's tour into a shell, line by line, and holds what it prints against what the
 // README says it does. Only the address and the built programs are replaced.
 func TestREADMETour(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
