@@ -14,6 +14,7 @@ import (
 
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
+	"github.com/receiptd/receiptd/internal/lab/bench/child"
 )
 
 // Exit codes.
@@ -40,7 +41,7 @@ type cli struct {
 	Verify verifyCommand `cmd:"" help:"Rebuild the state beside the live one and compare."`
 	Tail   tailCommand   `cmd:"" help:"Follow events as JSON lines."`
 	Schema schemaCommand `cmd:"" help:"Print the ClickHouse tables for a cluster."`
-	Bench  benchCommands `cmd:"" help:"Measure the whole path on this machine, or compare it with others."`
+	Bench  benchCommands `cmd:"" help:"Measure the whole path on this machine."`
 }
 
 // streams are the standard streams of the process. Results go to out; err is for people.
@@ -49,6 +50,7 @@ type streams struct {
 }
 
 func main() {
+	child.ServeIfAsked() // bench grow starts this program once more
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := run(ctx, os.Args[1:], os.Environ(), streams{os.Stdout, os.Stderr})

@@ -65,7 +65,7 @@ func ToolNames() []string {
 		"cluster", "database",
 		// bench
 		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", "cpu-profile", "profile-phase",
-		"points", "svg", "runs", "systems", "first", "receipts",
+		"points", "svg", "runs", "first", "receipts",
 		// bench clients
 		"clients", "rate",
 	}

@@ -3,17 +3,15 @@ package bench_test
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
-
-	"golang.org/x/perf/benchfmt"
 )
 
 var update = flag.Bool("update", false, "write docs/benchmarks/figures.txt anew")
@@ -93,25 +91,29 @@ func benchmarks(t *testing.T, pkg string, names []string, operations int) []byte
 // collect reads the figures of the units from the output of benchmarks, the least of each.
 func collect(t *testing.T, into map[figure]float64, units []string, text []byte) {
 	t.Helper()
-	reader := benchfmt.NewReader(bytes.NewReader(text), figuresFile)
-	for reader.Scan() {
-		switch r := reader.Result().(type) {
-		case *benchfmt.SyntaxError:
-			t.Fatal(r)
-		case *benchfmt.Result:
-			for _, v := range r.Values {
-				if !slices.Contains(units, v.Unit) {
-					continue
-				}
-				f := figure{r.GetConfig("pkg"), r.Name.String(), v.Unit}
-				if least, ok := into[f]; !ok || v.Value < least {
-					into[f] = v.Value
-				}
+	pkg := ""
+	for line := range strings.Lines(string(text)) {
+		if name, ok := strings.CutPrefix(line, "pkg:"); ok {
+			pkg = strings.TrimSpace(name)
+		}
+		line, ok := strings.CutPrefix(line, "Benchmark")
+		if !ok {
+			continue
+		}
+		fields := strings.Fields(line) // name, operations, and then values with their units
+		if len(fields) < 4 || len(fields)%2 != 0 {
+			t.Fatalf("not the result of a benchmark: %q", line)
+		}
+		for i := 2; i < len(fields); i += 2 {
+			value, err := strconv.ParseFloat(fields[i], 64)
+			if err != nil {
+				t.Fatalf("not the result of a benchmark: %q: %v", line, err)
+			}
+			f := figure{pkg, fields[0], fields[i+1]}
+			if least, ok := into[f]; slices.Contains(units, f.unit) && (!ok || value < least) {
+				into[f] = value
 			}
 		}
-	}
-	if err := reader.Err(); err != nil && !errors.Is(err, io.EOF) {
-		t.Fatal(err)
 	}
 }
 
@@ -168,6 +170,16 @@ func writeFigures(t *testing.T, now map[figure]float64) {
 	text.WriteString("\n")
 	if err := os.WriteFile(figuresFile, []byte(text.String()), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestFiguresAreTheLeastOfAnyRun(t *testing.T) {
+	got := map[figure]float64{}
+	collect(t, got, []string{allocs, size}, []byte("goos: linux\npkg: p/a\nBenchmarkX/1 20 5.5 ns/op 3 allocs/op\n"+
+		"BenchmarkX/1 20 4 ns/op 2 allocs/op 1.25 B/receipt\npkg: p/b\nBenchmarkX/1 \t 20\t 7 allocs/op\nPASS\n"))
+	want := map[figure]float64{{"p/a", "X/1", allocs}: 2, {"p/a", "X/1", size}: 1.25, {"p/b", "X/1", allocs}: 7}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v", got)
 	}
 }
 

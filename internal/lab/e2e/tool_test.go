@@ -22,11 +22,10 @@ func TestHelpTexts(t *testing.T) {
 		{"receiptctl", []string{"replay"}, []string{"--projection", "--from", "--json", "Nobody is notified"}},
 		{"receiptctl", []string{"verify"}, []string{"--json", "Exits with 0 if they are equal and with 1 if not"}},
 		{"receiptctl", []string{"tail"}, []string{"--app", "--from", "--cursor", "--count"}},
-		{"receiptctl", []string{"bench"}, []string{"bench all", "bench curve", "bench peers", "The default."}},
+		{"receiptctl", []string{"bench"}, []string{"bench all", "bench curve", "bench grow", "The default."}},
 		{"receiptctl", []string{"bench", "all"}, []string{"--duration", "--groups", "--members", "--duplicates", "--fsync", "--json"}},
 		{"receiptctl", []string{"bench", "curve"}, []string{"--svg", "--points", "--duration", "--groups", "--fsync", "--json"}},
 		{"receiptctl", []string{"bench", "grow"}, []string{"--receipts", "--first", "--rate", "--runs", "--groups", "--json"}},
-		{"receiptctl", []string{"bench", "peers"}, []string{"--systems", "--runs", "--duration", "--groups", "--json", "apt-get install"}},
 	} {
 		got := run(t, test.program, nil, append(test.args, "--help")...)
 		if got.code != 0 || got.err != "" {
