@@ -23,9 +23,10 @@ type benchCommands struct {
 	All   benchCommand `cmd:"" default:"withargs" help:"The whole path of receiptd, in this process. The default."`
 	Curve curveCommand `cmd:"" help:"How latency grows with load, as a table and a picture."`
 
-	Grow    growCommand    `cmd:"" help:"What 100 million receipts in the state cost."`
-	Clients clientsCommand `cmd:"" help:"Many clients with the SDK's protocol on a running server."`
-	Peers   peersCommand   `cmd:"" hidden:"" help:"Now a program of its own: says how to run it."`
+	Grow       growCommand       `cmd:"" help:"What 100 million receipts in the state cost."`
+	Clients    clientsCommand    `cmd:"" help:"Many clients with the SDK's protocol on a running server."`
+	ClickHouse clickHouseCommand `cmd:"" name:"clickhouse" help:"The sink into ClickHouse, and the questions there."`
+	Peers      peersCommand      `cmd:"" hidden:"" help:"Now a program of its own: says how to run it."`
 }
 
 // peersCommand stands where the comparison with other systems was.

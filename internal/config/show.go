@@ -68,5 +68,7 @@ func ToolNames() []string {
 		"points", "svg", "runs", "first", "receipts",
 		// bench clients
 		"clients", "rate",
+		// bench clickhouse
+		"events", "rounds", "rows", "days", "queries",
 	}
 }

@@ -1,3 +1,2 @@
-// Package chtest runs a real ClickHouse for tests, in a process of its own that a test can kill, pause and start again
-// on the same data. The engine is that of libchdb; package engine puts ClickHouse's HTTP protocol before it.
+// Package chtest gives tests a real ClickHouse that ends with them: a process of package chserver.
 package chtest

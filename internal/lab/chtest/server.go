@@ -4,18 +4,20 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/receiptd/receiptd/internal/lab/chserver"
 )
 
-// Server is a [Process] of a test, and ends with it.
+// Server is a [chserver.Process] of a test, and ends with it.
 type Server struct {
-	*Process
+	*chserver.Process
 	t testing.TB
 }
 
 // Start starts a ClickHouse with an empty data directory. A test that cannot have one fails.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{Process: NewProcess(filepath.Join(t.TempDir(), "clickhouse")), t: t}
+	s := &Server{Process: chserver.NewProcess(filepath.Join(t.TempDir(), "clickhouse")), t: t}
 	t.Cleanup(s.Kill)
 	s.Restart()
 	return s

@@ -78,15 +78,16 @@ var layers = map[string]layer{
 	"internal/lab/bench/measure":         {},
 	"internal/lab/peers":                 {sees: []string{anything, "internal/lab/sim"}}, // a module of its own
 	"internal/lab/bench/clients":         {sees: []string{"internal/ctl", "internal/gateway/msync/msyncpb"}},
-	"internal/lab/chtest":                {},
+	"internal/lab/bench/analytics":       {sees: []string{anything, "internal/lab/chserver", "internal/lab/sim"}},
+	"internal/lab/chserver":              {},
+	"internal/lab/chtest":                {sees: []string{"internal/lab/chserver"}},
 	"internal/lab/chtest/engine":         {},
-	"internal/lab/chtest/cmd/chbench":    {sees: []string{anything, "internal/lab/chtest", "internal/lab/sim"}},
-	"internal/lab/chtest/cmd/clickhouse": {sees: []string{"internal/lab/chtest", "internal/lab/chtest/engine"}},
+	"internal/lab/chtest/cmd/clickhouse": {sees: []string{"internal/lab/chserver", "internal/lab/chtest/engine"}},
 
 	"cmd/receiptd": {sees: []string{"internal/runtime", "internal/config"}},
 	"cmd/receiptctl": {sees: []string{
 		"consumers", "projections/clickhouse", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
-		"internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/sim"}},
+		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/sim"}},
 }
 
 // confined are libraries that only one package may need, so that no program has them by accident. Those
@@ -100,7 +101,7 @@ var confined = map[string]string{
 
 // forTests are the packages, with those below them, that code in production must not need. A layer that names
 // one is an exception.
-var forTests = []string{"internal/lab/oracle", "internal/lab/sim", "internal/lab/natstest", "internal/lab/chtest"}
+var forTests = []string{"internal/lab/oracle", "internal/lab/sim", "internal/lab/natstest", "internal/lab/chtest", "internal/lab/chserver"}
 
 func TestImportsPointOneWay(t *testing.T) {
 	none(t, checkImports(sources(t, repository, tracked(t))))

@@ -1,4 +1,4 @@
-package chtest
+package chserver
 
 import (
 	"bufio"
@@ -43,7 +43,7 @@ func build(ctx context.Context) (string, error) {
 		if _, program.err = Library(ctx); program.err != nil {
 			return
 		}
-		dir, err := os.MkdirTemp("", "chtest-")
+		dir, err := os.MkdirTemp("", "chserver-")
 		if err != nil {
 			program.err = err
 			return

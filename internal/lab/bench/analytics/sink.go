@@ -1,4 +1,4 @@
-package main
+package analytics
 
 import (
 	"context"
@@ -14,33 +14,33 @@ import (
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/lab/chtest"
+	"github.com/receiptd/receiptd/internal/lab/chserver"
 	"github.com/receiptd/receiptd/internal/lab/sim"
 	"github.com/receiptd/receiptd/projections/clickhouse"
 )
 
-// sinkResult has the medians of the rounds; the ratio is that of each round's.
-type sinkResult struct {
+// SinkResult has the medians of the rounds; the ratio is that of each round's.
+type SinkResult struct {
 	Events         int     `json:"events"`
 	Rows           uint64  `json:"rows"`
 	RowsPerS       float64 `json:"rows_per_s"`
 	DirectRowsPerS float64 `json:"direct_rows_per_s"`
 	Ratio          float64 `json:"ratio_sink_to_direct"`
-	Rounds         []round `json:"rounds"`
+	Rounds         []Round `json:"rounds"`
 	BytesPerRow    float64 `json:"bytes_per_row_on_disk"`
 	BytesPerEvent  float64 `json:"bytes_per_event_all_tables"`
 }
 
-// round is the sink once, and what it inserted once more.
-type round struct {
+// Round is the sink once, and what it inserted once more.
+type Round struct {
 	Ratio   float64 `json:"ratio"`
 	Blocks  int     `json:"blocks"`
 	Inserts int     `json:"inserts"`
-	Sink    times   `json:"sink"`
-	Direct  times   `json:"direct"`
+	Sink    Times   `json:"sink"`
+	Direct  Times   `json:"direct"`
 }
 
-func median(rounds []round, of func(*round) float64) float64 {
+func median(rounds []Round, of func(*Round) float64) float64 {
 	var values []float64
 	for i := range rounds {
 		values = append(values, of(&rounds[i]))
@@ -54,16 +54,17 @@ const partitions = 2
 
 // measureSink fills a log, and then in each round ClickHouse from it, and the tables of another database with what came of it, all of
 // it made already, by the same calls. One round before those that count has what follows find memory that was used before.
-func measureSink(ctx context.Context, server *chtest.Process, dir string, n, rounds int) (*sinkResult, error) {
-	log, err := eventlog.Open(ctx, eventlog.Config{Dir: filepath.Join(dir, "log"), Partitions: partitions, Fsync: eventlog.FsyncInterval})
+func measureSink(ctx context.Context, server *chserver.Process, dir string, o *Options) (*SinkResult, error) {
+	rounds := max(o.Rounds, 1)
+	log, err := eventlog.Open(ctx, eventlog.Config{Dir: filepath.Join(dir, "log"), Partitions: partitions, Fsync: eventlog.FsyncInterval, Logger: o.Logger})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = log.Close(context.WithoutCancel(ctx)) }() // thrown away
-	if err := fillLog(ctx, log, n); err != nil {
+	if err := fillLog(ctx, log, o.Events); err != nil {
 		return nil, fmt.Errorf("fill the log: %w", err)
 	}
-	r := &sinkResult{Events: n}
+	r := &SinkResult{Events: o.Events}
 	for i := range rounds + 1 {
 		one, rows, err := measureRound(ctx, server, log, filepath.Join(dir, fmt.Sprint("state", i)), i)
 		if err != nil {
@@ -73,14 +74,14 @@ func measureSink(ctx context.Context, server *chtest.Process, dir string, n, rou
 			r.Rounds = append(r.Rounds, one)
 		}
 	}
-	r.RowsPerS = float64(r.Rows) / median(r.Rounds, func(r *round) float64 { return r.Sink.Wall })
-	r.DirectRowsPerS = float64(r.Rows) / median(r.Rounds, func(r *round) float64 { return r.Direct.Wall })
-	r.Ratio = median(r.Rounds, func(r *round) float64 { return r.Ratio })
-	r.BytesPerRow, r.BytesPerEvent, err = sizes(ctx, server, fmt.Sprint("sink", rounds), n)
+	r.RowsPerS = float64(r.Rows) / median(r.Rounds, func(r *Round) float64 { return r.Sink.Wall })
+	r.DirectRowsPerS = float64(r.Rows) / median(r.Rounds, func(r *Round) float64 { return r.Direct.Wall })
+	r.Ratio = median(r.Rounds, func(r *Round) float64 { return r.Ratio })
+	r.BytesPerRow, r.BytesPerEvent, err = sizes(ctx, server, fmt.Sprint("sink", rounds), o.Events)
 	return r, err
 }
 
-func measureRound(ctx context.Context, server *chtest.Process, log *eventlog.Log, dir string, n int) (r round, rows int, err error) {
+func measureRound(ctx context.Context, server *chserver.Process, log *eventlog.Log, dir string, n int) (r Round, rows int, err error) {
 	sink := &collecting{}
 	if sink.Store, err = openStore(ctx, server, fmt.Sprint("sink", n)); err != nil {
 		return r, 0, err
@@ -207,7 +208,7 @@ func (c *collecting) InsertCells(ctx context.Context, partition int, rows []clic
 }
 
 // fillFrom has the analytics fill the sink with all that is in the log, and says how long that takes.
-func fillFrom(ctx context.Context, log *eventlog.Log, sink *collecting, dir string, server *chtest.Process) (took times, err error) {
+func fillFrom(ctx context.Context, log *eventlog.Log, sink *collecting, dir string, server *chserver.Process) (took Times, err error) {
 	// The last block, which is not full, is not to wait for a second: that would be a third of the time.
 	a, err := consumers.NewAnalytics(log, sink, consumers.AnalyticsOptions{Dir: dir, BlockAge: 100 * time.Millisecond})
 	if err != nil {
@@ -248,7 +249,7 @@ func reached(ctx context.Context, log *eventlog.Log, every time.Duration, at fun
 }
 
 // insertDirectly repeats inserts in their order, as many at a time as the sink has writers.
-func insertDirectly(ctx context.Context, store *clickhouse.Store, inserts []*insert, server *chtest.Process) (took times, err error) {
+func insertDirectly(ctx context.Context, store *clickhouse.Store, inserts []*insert, server *chserver.Process) (took Times, err error) {
 	timer, err := startTimer(ctx, server)
 	if err != nil {
 		return took, err
