@@ -11,12 +11,10 @@ import (
 	"runtime/pprof"
 	"time"
 
-	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/lab/bench/embedded"
 	"github.com/receiptd/receiptd/internal/lab/bench/measure"
 	"github.com/receiptd/receiptd/internal/lab/sim"
-	"github.com/receiptd/receiptd/internal/runtime"
 )
 
 // Options of a benchmark.
@@ -101,12 +99,9 @@ type Result struct {
 // run is one benchmark under way.
 type run struct {
 	o      Options
-	server *runtime.Server
-	core   *runtime.Core // the server's
+	server *embedded.Server // nil before it is started
 	gens   []*sim.Generator
 	result Result
-	stop   context.CancelFunc // ends the server
-	ended  chan error         // what its end was
 }
 
 // Run measures. The context ends it early, with an error.
@@ -141,7 +136,7 @@ func measured(ctx context.Context, o Options, do func(r *run, dir string) error)
 
 // all goes through the phases.
 func (r *run) all(ctx context.Context, dir string) error {
-	r.result.Fsync, r.result.Partitions = r.o.Config.Log.Fsync, r.core.Log.Partitions()
+	r.result.Fsync, r.result.Partitions = r.o.Config.Log.Fsync, r.server.Log.Partitions()
 	for _, p := range []struct {
 		name string
 		do   func(context.Context) error
@@ -206,68 +201,18 @@ func (r *run) open(ctx context.Context) error {
 	if r.gens, err = traffic.Generators(r.o.Generators); err != nil {
 		return err
 	}
-	if r.server, err = runtime.Build(ctx, r.o.Config, r.o.Logger, "bench"); err != nil {
+	if r.server, err = embedded.Start(ctx, r.o.Config, r.o.Logger); err != nil {
 		return err
 	}
-	r.core = r.server.Core
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	r.stop, r.ended = stop, make(chan error, 1)
-	go func() { r.ended <- r.server.Run(running) }()
-	for _, app := range traffic.Apps() {
-		if _, err := r.core.Configure(ctx, app, traffic.Settings()); err != nil {
-			return err
-		}
-	}
-	for setup := traffic.Setup(); len(setup) > 0; {
-		n := min(len(setup), 100)
-		if err := r.append(ctx, setup[:n]); err != nil {
-			return err
-		}
-		setup = setup[n:]
-	}
-	return nil
-}
-
-func (r *run) append(ctx context.Context, evs []events.Event) error {
-	t, err := r.core.Log.Submit(ctx, evs)
-	if err != nil {
-		return err
-	}
-	if err := t.Wait(ctx); err != nil {
-		return err
-	}
-	return r.visible(ctx, t)
-}
-
-// visible waits until everything of a ticket is folded and can be queried.
-func (r *run) visible(ctx context.Context, t *eventlog.Ticket) error {
-	for _, p := range t.Positions() {
-		if err := r.core.Projector.WaitFor(ctx, p.Partition, p.Sequence); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.server.Prepare(ctx, traffic)
 }
 
 func (r *run) close() error {
-	var err error
-	if r.stop != nil {
-		r.stop()
-		err = <-r.ended
-		r.stop = nil
+	if r.server == nil {
+		return nil
 	}
-	if r.server != nil {
-		err = errors.Join(err, r.server.Close(context.Background()))
-		r.server = nil
-	}
-	return err
+	return r.server.Stop()
 }
 
 // totals adds up what the generators have made.
-func (r *run) totals() sim.Totals {
-	var t sim.Totals
-	for _, g := range r.gens {
-		t.Add(g.Totals())
-	}
-	return t
-}
+func (r *run) totals() sim.Totals { return r.load(r.server).Totals() }

@@ -42,7 +42,7 @@ func RunCurve(ctx context.Context, o Options, n int) (c Curve, err error) {
 }
 
 func (r *run) curve(ctx context.Context, n int) (Curve, error) {
-	c := Curve{Fsync: r.o.Config.Log.Fsync, Partitions: r.core.Log.Partitions()}
+	c := Curve{Fsync: r.o.Config.Log.Fsync, Partitions: r.server.Log.Partitions()}
 	r.phase("end to end")
 	if err := r.endToEnd(ctx); err != nil {
 		return c, err
@@ -60,7 +60,7 @@ func (r *run) curve(ctx context.Context, n int) (Curve, error) {
 		}
 		p.Load = load
 		c.Points = append(c.Points, p)
-		if err := r.caughtUp(ctx); err != nil {
+		if err := r.server.CaughtUp(ctx); err != nil {
 			return c, err
 		}
 		if err := r.rest(ctx); err != nil {

@@ -75,7 +75,7 @@ func (r *run) post(ctx context.Context, contentType string, encode func([]events
 	if err := group.Wait(); err != nil {
 		return 0, err
 	}
-	return float64(receipts) / time.Since(start).Seconds(), r.caughtUp(context.WithoutCancel(ctx))
+	return float64(receipts) / time.Since(start).Seconds(), r.server.CaughtUp(context.WithoutCancel(ctx))
 }
 
 // requestsOf makes the bodies for the next events of a generator, one for each app that is in them.

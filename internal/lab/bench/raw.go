@@ -44,7 +44,7 @@ func (r *run) rawJetStream(ctx context.Context, dir string) error {
 	start := time.Now()
 	deadline := start.Add(r.o.Duration / 4)
 	group, ctx := errgroup.WithContext(ctx)
-	for k := range r.core.Log.Partitions() {
+	for k := range r.server.Log.Partitions() {
 		group.Go(func() error {
 			return publishRaw(ctx, srv, k, deadline, func(js jetstream.JetStream, subject string) error {
 				// A few under way, so that the stream never waits for the publisher.
@@ -138,7 +138,7 @@ const rawEntryEvents = 4096
 func (r *run) replay(ctx context.Context) error {
 	start := time.Now()
 	var folded time.Duration
-	result, err := r.core.Projector.Rebuild(ctx, consumers.RebuildOptions{Progress: func(p consumers.Progress) {
+	result, err := r.server.Projector.Rebuild(ctx, consumers.RebuildOptions{Progress: func(p consumers.Progress) {
 		if p.Phase == "replay" {
 			folded = time.Since(start)
 		}
@@ -158,7 +158,7 @@ func (r *run) replay(ctx context.Context) error {
 func (r *run) rawReplay(ctx context.Context) error {
 	start := time.Now()
 	group, ctx := errgroup.WithContext(ctx)
-	for k := range r.core.Log.Partitions() {
+	for k := range r.server.Log.Partitions() {
 		group.Go(func() error { return r.readAll(ctx, k) })
 	}
 	if err := group.Wait(); err != nil {
@@ -169,11 +169,11 @@ func (r *run) rawReplay(ctx context.Context) error {
 }
 
 func (r *run) readAll(ctx context.Context, partition int) error {
-	_, last, err := r.core.Log.Bounds(ctx, partition)
+	_, last, err := r.server.Log.Bounds(ctx, partition)
 	if err != nil {
 		return err
 	}
-	reader, err := r.core.Log.Read(ctx, partition, 0)
+	reader, err := r.server.Log.Read(ctx, partition, 0)
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func (r *run) readAll(ctx context.Context, partition int) error {
 		if e, err = reader.Next(ctx); err != nil {
 			return err
 		}
-		if err := events.DecodeEntry(e.Subject, e.Data, r.core.Log.Partitions(), &b); err != nil {
+		if err := events.DecodeEntry(e.Subject, e.Data, r.server.Log.Partitions(), &b); err != nil {
 			return err
 		}
 		if e.Sequence == last {

@@ -10,7 +10,7 @@ import (
 // sizes closes everything, so that what is on the disk is all there is, and measures it. The state is compacted
 // first: it is what stays of the receipts, not what is being rewritten.
 func (r *run) sizes(ctx context.Context) error {
-	if err := r.core.Projector.Compact(ctx); err != nil {
+	if err := r.server.Projector.Compact(ctx); err != nil {
 		return err
 	}
 	if err := r.close(); err != nil {

@@ -74,6 +74,7 @@ var layers = map[string]layer{
 	"internal/lab/bench":                 {sees: []string{anything, "internal/lab/sim", "internal/lab/oracle"}},
 	"internal/lab/bench/child":           {sees: []string{anything, "internal/lab/sim"}},
 	"internal/lab/bench/load":            {sees: []string{anything, "internal/lab/sim"}},
+	"internal/lab/bench/embedded":        {sees: []string{anything, "internal/lab/sim"}},
 	"internal/lab/bench/grow":            {sees: []string{anything, "internal/lab/sim"}},
 	"internal/lab/bench/measure":         {},
 	"internal/lab/peers":                 {sees: []string{anything, "internal/lab/sim"}}, // a module of its own

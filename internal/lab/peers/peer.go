@@ -46,7 +46,7 @@ const (
 func Systems() []System {
 	return []System{
 		{"embedded", "receiptd in the program, 1000 a submit", synced, 64, 1000,
-			func(child.Self) Peer { return new(embedded) }},
+			func(child.Self) Peer { return new(builtIn) }},
 		{"http", "receiptd over HTTP, NDJSON, 1000 a request", synced, 16, 1000,
 			func(self child.Self) Peer { return &remote{child.NewReceiptd(self, child.NDJSON)} }},
 		{"http-single", "receiptd over HTTP, JSON, 1 a request", synced, 64, 1,

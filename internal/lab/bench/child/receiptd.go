@@ -53,6 +53,9 @@ func (r *Receiptd) Start(ctx context.Context, dir string) (err error) {
 	return r.server.Ready(ctx, func(ctx context.Context) error { return r.Get(ctx, "/readyz", nil) })
 }
 
+// setupAtOnce is how many of the events that make groups go into one request.
+const setupAtOnce = 100
+
 // Prepare makes the apps and groups of the traffic.
 func (r *Receiptd) Prepare(ctx context.Context, traffic *sim.Traffic) error {
 	settings, err := json.Marshal(map[string]any{"group_receipts": map[string]any{"enabled": true, "max_group_size": 0}})
@@ -64,17 +67,10 @@ func (r *Receiptd) Prepare(ctx context.Context, traffic *sim.Traffic) error {
 			return err
 		}
 	}
-	return InPieces(traffic.Setup(), 100, func(evs []events.Event) error { return r.Load(ctx, evs) })
-}
-
-// InPieces calls do with at most n events at a time.
-func InPieces(evs []events.Event, n int, do func([]events.Event) error) error {
-	for len(evs) > 0 {
-		piece := evs[:min(n, len(evs))]
-		if err := do(piece); err != nil {
+	for evs := range slices.Chunk(traffic.Setup(), setupAtOnce) {
+		if err := r.Load(ctx, evs); err != nil {
 			return err
 		}
-		evs = evs[len(piece):]
 	}
 	return nil
 }

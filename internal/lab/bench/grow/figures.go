@@ -88,7 +88,7 @@ func (r *run) fullLoad(ctx context.Context, duration time.Duration) (rate, cpu f
 	if err != nil {
 		return 0, 0, err
 	}
-	done, err := r.load(pourBatch).Phase(ctx, duration, 0, new(measure.Samples))
+	done, err := r.load(pourBatch).Phase(ctx, duration, 0, nil)
 	if err != nil {
 		return 0, 0, err
 	}

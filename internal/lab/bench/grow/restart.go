@@ -11,7 +11,6 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/lab/bench/child"
 	"github.com/receiptd/receiptd/internal/lab/bench/load"
-	"github.com/receiptd/receiptd/internal/lab/bench/measure"
 )
 
 // Restart is what a kill -9 under full load and the start after it took.
@@ -87,7 +86,7 @@ func (r *run) killUnderLoad(ctx context.Context) error {
 	var poured error
 	var pouring sync.WaitGroup
 	pouring.Go(func() {
-		_, poured = r.load(pourBatch).Phase(ctx, r.o.Duration+time.Minute, 0, new(measure.Samples))
+		_, poured = r.load(pourBatch).Phase(ctx, r.o.Duration+time.Minute, 0, nil)
 	})
 	select {
 	case <-time.After(r.o.Duration):
@@ -116,14 +115,8 @@ func byApp(list []message) map[string][]string {
 // check compares the totals of all messages and the counts of many with what the traffic leads to: nothing that was
 // answered is lost, nothing that was sent again is doubled.
 func (r *run) check(ctx context.Context) error {
-	type totals struct{ messages, read int }
-	want := map[string]totals{}
-	for _, g := range r.streams {
-		g.Expected(func(app, _, _ string, readers int) {
-			t := want[app]
-			want[app] = totals{t.messages + 1, t.read + readers}
-		})
-	}
+	l := r.load(1)
+	want := l.Reads()
 	for app, w := range want {
 		var answer struct {
 			Rows []struct{ Messages, Read int }
@@ -131,15 +124,14 @@ func (r *run) check(ctx context.Context) error {
 		if err := r.server.Get(ctx, child.App(app)+"/analytics/read-rate?group_by=hour", &answer); err != nil {
 			return err
 		}
-		var got totals
+		var got load.Reads
 		for _, row := range answer.Rows {
-			got = totals{got.messages + row.Messages, got.read + row.Read}
+			got = load.Reads{Messages: got.Messages + row.Messages, Read: got.Read + row.Read}
 		}
 		if got != w {
-			return fmt.Errorf("%s has %d messages and %d reads, not %d and %d", app, got.messages, got.read, w.messages, w.read)
+			return fmt.Errorf("%s has %d messages and %d reads, not %d and %d", app, got.Messages, got.Read, w.Messages, w.Read)
 		}
 	}
-	l := r.load(1)
 	made := l.Totals()
 	r.result.Receipts, r.result.Messages = made.Receipts, made.Messages
 	checked, err := l.Check(ctx, max(1, made.Messages/checkedMost))
