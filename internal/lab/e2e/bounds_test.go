@@ -140,7 +140,7 @@ func TestSlowReaderOfAStream(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("the client that reads: %v", err)
 	}
-	if took := time.Since(sent); took > 5*time.Second {
+	if took := time.Since(sent); took > 20*time.Second { // a moment, on a machine with nothing else to do
 		t.Errorf("the client that reads was told of the last message after %s", took)
 	}
 	eventually(t, "the slow client is dropped", func() bool { return s.metric("receiptd_streams") == 1 })

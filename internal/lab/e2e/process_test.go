@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// patience bounds every step that takes a moment on an idle machine.
-const patience = 60 * time.Second
+// patience bounds every step that takes a moment on an idle machine; it is for a machine with much else to do.
+const patience = 2 * time.Minute
 
 // environ is the environment of the programs: that of the test, without settings of ours.
 func environ(more ...string) []string {

@@ -11,7 +11,7 @@ import (
 )
 
 // stepTimeout bounds opening and closing a log.
-const stepTimeout = 30 * time.Second
+const stepTimeout = 2 * time.Minute
 
 // OpenLog opens a log that is closed with the test. Without Dir and URL it is an embedded one in a
 // fresh directory. Its messages go to the test's output unless cfg has a logger.

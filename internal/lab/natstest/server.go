@@ -48,7 +48,7 @@ func (s *Server) Start() {
 		s.t.Fatalf("natstest: %v", err)
 	}
 	srv.Start()
-	if !srv.ReadyForConnections(20 * time.Second) {
+	if !srv.ReadyForConnections(time.Minute) {
 		srv.Shutdown()
 		s.t.Fatal("natstest: the server is not ready")
 	}

@@ -45,9 +45,9 @@ func (p *Process) Start(cmd *exec.Cmd, log string) error {
 }
 
 const (
-	startsWithin = 30 * time.Second
+	startsWithin = time.Minute
 	// StopsWithin is how long a server may take to stop before it is killed.
-	StopsWithin = 30 * time.Second
+	StopsWithin = time.Minute
 )
 
 // Ready calls probe until it succeeds; not for longer than a start may take, and not longer than the server runs.
