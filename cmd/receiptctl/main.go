@@ -1,4 +1,5 @@
-// Command receiptctl is the operator's tool: it rebuilds and proves state, follows the log, and measures.
+// Command receiptctl is the operator's tool: it rebuilds and proves state, follows the log, and
+// measures.
 package main
 
 import (
@@ -31,8 +32,8 @@ const description = `Operates receiptd.
 Works on a running server, by default the one of this machine, whose admin key it reads from the data directory.
 Flags are also RECEIPTD_ environment variables and keys of the configuration file, as for receiptd itself.`
 
-// cli is the command line. Each command is a file with a type that has a Run method; what Run may ask for
-// is bound in run: a context that a signal ends, the target, and the streams.
+// cli is the command line. Each command is a file with a type that has a Run method; what Run may
+// ask for is bound in run: a context that a signal ends, the target, and the streams.
 type cli struct {
 	Config string     `placeholder:"FILE" help:"YAML file with any of the flags; may be the server's."`
 	Target ctl.Target `embed:""`

@@ -137,7 +137,8 @@ func rebuildData(ctx context.Context, data string, from source, o consumers.Rebu
 		}
 		o.Archive = core.Archive
 	}
-	// After a crash the state is older than the log. What is compared is what a start would come to.
+	// After a crash the state is older than the log. What is compared is what a start would
+	// come to.
 	caughtUp, err := core.Projector.CatchUp(ctx)
 	if err != nil && !(o.Archive != nil && errors.Is(err, consumers.ErrNeedsArchive)) {
 		return result, err

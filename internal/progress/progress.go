@@ -1,5 +1,5 @@
-// Package progress shows how far a long job is, how fast it goes and how long it will take: as a bar on
-// a terminal, as a plain line now and then elsewhere.
+// Package progress shows how far a long job is, how fast it goes and how long it will take: as a
+// bar on a terminal, as a plain line now and then elsewhere.
 package progress
 
 import (

@@ -19,8 +19,8 @@ import (
 
 // Options of a benchmark.
 type Options struct {
-	// Dir is where log and state of the run lie; they are removed at the end. It should be on the disk to
-	// measure.
+	// Dir is where log and state of the run lie; they are removed at the end. It should be on
+	// the disk to measure.
 	Dir string
 	// Duration of the load, and of each of the shorter phases a quarter of it.
 	Duration time.Duration
@@ -45,7 +45,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Result is what receiptctl bench --json prints. Rates are receipts (delivered and read events) a second.
+// Result is what receiptctl bench --json prints. Rates are receipts (delivered and read events) a
+// second.
 type Result struct {
 	Fsync      string  `json:"fsync"`
 	Seconds    float64 `json:"seconds"`
@@ -69,7 +70,8 @@ type Result struct {
 	IdleP50     float64 `json:"idle_p50_ms"`
 	IdleP99     float64 `json:"idle_p99_ms"`
 
-	// EntryEvents is the mean size of a log entry at full load, AckMS how long one took to be durable.
+	// EntryEvents is the mean size of a log entry at full load, AckMS how long one took to be
+	// durable.
 	EntryEvents float64 `json:"entry_events"`
 	AckMS       float64 `json:"entry_ack_ms"`
 
@@ -91,7 +93,8 @@ type Result struct {
 	RatesByGroup  float64 `json:"read_rate_by_group_ms"`
 	RatesBySender float64 `json:"read_rate_by_sender_ms"`
 
-	// CountsChecked messages had the read count that the traffic leads to; a wrong one fails the run.
+	// CountsChecked messages had the read count that the traffic leads to; a wrong one fails
+	// the run.
 	CountsChecked int  `json:"counts_checked"`
 	VerifyEqual   bool `json:"verify_equal"`
 }

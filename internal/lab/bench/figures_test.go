@@ -18,13 +18,14 @@ var update = flag.Bool("update", false, "write docs/benchmarks/figures.txt anew"
 
 const (
 	figuresFile = "../../../docs/benchmarks/figures.txt"
-	// mayGrow is how much larger a figure may be than in the baseline. Allocations of an operation are a mean without
-	// its fraction, so they may be one more, but for those that the baseline has none of.
+	// mayGrow is how much larger a figure may be than in the baseline. Allocations of an
+	// operation are a mean without its fraction, so they may be one more, but for those that
+	// the baseline has none of.
 	mayGrow = 1.10
 )
 
-// guarded are the benchmarks whose figures of the units are the same in every run of the same code, at a fixed
-// number of operations on one processor.
+// guarded are the benchmarks whose figures of the units are the same in every run of the same code,
+// at a fixed number of operations on one processor.
 var guarded = []struct {
 	pkg        string
 	benchmarks []string
@@ -51,8 +52,9 @@ type figure struct {
 	pkg, benchmark, unit string
 }
 
-// Times depend on the machine and on what else it does; allocations and encoded sizes do not. None of them may grow
-// by more than a tenth unnoticed: -update, and a look at the difference, is how it is noticed.
+// Times depend on the machine and on what else it does; allocations and encoded sizes do not. None
+// of them may grow by more than a tenth unnoticed: -update, and a look at the difference, is how it
+// is noticed.
 func TestFiguresAreNotWorseThanTheBaseline(t *testing.T) {
 	now := map[figure]float64{}
 	for _, g := range guarded {
@@ -73,8 +75,8 @@ func TestFiguresAreNotWorseThanTheBaseline(t *testing.T) {
 	}
 }
 
-// benchmarks runs benchmarks of a package. What else the process does in the meantime only adds to a figure, so
-// each is taken several times.
+// benchmarks runs benchmarks of a package. What else the process does in the meantime only adds to
+// a figure, so each is taken several times.
 func benchmarks(t *testing.T, pkg string, names []string, operations int) []byte {
 	t.Helper()
 	var out, messages bytes.Buffer

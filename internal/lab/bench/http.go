@@ -21,8 +21,8 @@ const (
 	httpRequests = 60
 )
 
-// http measures the HTTP edge, a connection for each generator. The bodies are made before: the edge is measured, not
-// its client.
+// http measures the HTTP edge, a connection for each generator. The bodies are made before: the
+// edge is measured, not its client.
 func (r *run) http(ctx context.Context) (err error) {
 	r.result.HTTPNDJSON, err = r.post(ctx, "application/x-ndjson", func(evs []events.Event) []byte {
 		var body []byte

@@ -11,8 +11,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// measureGenerator finds out what the load generator costs by itself, with generators of its own that
-// make the same kind of traffic.
+// measureGenerator finds out what the load generator costs by itself, with generators of its own
+// that make the same kind of traffic.
 func (r *run) measureGenerator(context.Context) error {
 	traffic, err := sim.New(r.o.Traffic)
 	if err != nil {
@@ -41,7 +41,8 @@ func (r *run) load(into load.System) *load.Load {
 	return &load.Load{System: into, Connections: len(r.gens), Batch: r.o.SubmitEvents, UnderWay: underWay, Streams: r.gens}
 }
 
-// endToEnd submits as fast as the log takes it for the duration, then waits until everything is folded.
+// endToEnd submits as fast as the log takes it for the duration, then waits until everything is
+// folded.
 func (r *run) endToEnd(ctx context.Context) error {
 	cpu, start := measure.CPUSeconds(), time.Now()
 	durable, err := r.load(embedded.Durable{Server: r.server}).Phase(ctx, r.o.Duration, 0, nil)
@@ -82,13 +83,14 @@ func (r *run) latency(ctx context.Context) error {
 	return err
 }
 
-// rest waits until what full load left to compact is done: load that comes and stays does not bring that along.
+// rest waits until what full load left to compact is done: load that comes and stays does not bring
+// that along.
 func (r *run) rest(ctx context.Context) error {
 	return measure.Rest(ctx, func() (float64, error) { return measure.CPUSeconds(), nil })
 }
 
-// latencyAt submits as much at once as endToEnd does, at a rate, on a schedule that does not wait for
-// answers, and measures from the scheduled moment until the receipts can be queried.
+// latencyAt submits as much at once as endToEnd does, at a rate, on a schedule that does not wait
+// for answers, and measures from the scheduled moment until the receipts can be queried.
 func (r *run) latencyAt(ctx context.Context, rate float64, duration time.Duration) (p Point, err error) {
 	var latencies measure.Samples
 	done, err := r.load(r.server).Phase(ctx, duration, rate, &latencies)

@@ -18,8 +18,9 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// rawJetStream publishes batches like those of the log to bare streams, as many as the log has partitions, with the
-// same fsync setting, and nothing else: no fold, and the same few batches over and over, encoded before.
+// rawJetStream publishes batches like those of the log to bare streams, as many as the log has
+// partitions, with the same fsync setting, and nothing else: no fold, and the same few batches over
+// and over, encoded before.
 func (r *run) rawJetStream(ctx context.Context, dir string) error {
 	batches, receipts, err := r.encoded(16)
 	if err != nil {
@@ -47,7 +48,8 @@ func (r *run) rawJetStream(ctx context.Context, dir string) error {
 	for k := range r.server.Log.Partitions() {
 		group.Go(func() error {
 			return publishRaw(ctx, srv, k, deadline, func(js jetstream.JetStream, subject string) error {
-				// A few under way, so that the stream never waits for the publisher.
+				// A few under way, so that the stream never waits for the
+				// publisher.
 				var acks []jetstream.PubAckFuture
 				for i := 0; time.Now().Before(deadline); i++ {
 					f, err := js.PublishAsync(subject, batches[i%len(batches)])
@@ -102,8 +104,8 @@ func await(ctx context.Context, f jetstream.PubAckFuture) error {
 	}
 }
 
-// encoded makes n log entries of the benchmark's own traffic, of the size that the log has under full load, and says
-// how many receipts each has.
+// encoded makes n log entries of the benchmark's own traffic, of the size that the log has under
+// full load, and says how many receipts each has.
 func (r *run) encoded(n int) (entries [][]byte, receipts []int, err error) {
 	traffic, err := sim.New(r.o.Traffic)
 	if err != nil {

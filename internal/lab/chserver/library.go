@@ -25,8 +25,8 @@ const (
 	libraryFile    = "node_modules/@chdb/lib-linux-x64-gnu/libchdb.so"
 )
 
-// Library returns the path of the engine's library, and has npm fetch it into the user's cache directory if it is not there
-// (about 120 MB, 570 MB unpacked). It works on linux/amd64 with glibc.
+// Library returns the path of the engine's library, and has npm fetch it into the user's cache
+// directory if it is not there (about 120 MB, 570 MB unpacked). It works on linux/amd64 with glibc.
 func Library(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -33,8 +33,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestServerIsClickHouse goes through what receiptd needs of a ClickHouse: tables of a database, blocks, settings,
-// parameters, errors with their numbers, and rows that survive kill -9.
+// TestServerIsClickHouse goes through what receiptd needs of a ClickHouse: tables of a database,
+// blocks, settings, parameters, errors with their numbers, and rows that survive kill -9.
 func TestServerIsClickHouse(t *testing.T) {
 	ctx := context.Background()
 	s := chtest.Start(t)

@@ -69,8 +69,8 @@ func (s *server) positions() (list []uint64) {
 	return list
 }
 
-// exact compares the tables with the log and with the traffic: no event is missing, none is there twice, and the
-// readers of every message are counted right.
+// exact compares the tables with the log and with the traffic: no event is missing, none is there
+// twice, and the readers of every message are counted right.
 func (c *tables) exact(l *load, eventsInLog uint64) {
 	c.t.Helper()
 	if n := c.number("SELECT count() FROM events WHERE fact = 0"); n != eventsInLog {
@@ -111,8 +111,9 @@ func (c *tables) exact(l *load, eventsInLog uint64) {
 	}
 }
 
-// TestKillAnalytics kills server and ClickHouse in turn and at random moments under load, and pauses ClickHouse now and
-// then. In the end every event of the log is in ClickHouse once, and the state folded from there is the live one.
+// TestKillAnalytics kills server and ClickHouse in turn and at random moments under load, and
+// pauses ClickHouse now and then. In the end every event of the log is in ClickHouse once, and the
+// state folded from there is the live one.
 func TestKillAnalytics(t *testing.T) {
 	kills := 30
 	if testing.Short() {

@@ -33,13 +33,15 @@ func (s *server) rss() int {
 	return kib >> 10
 }
 
-// TestAMillionReceiptsForUnknownMessages sends them as fast as they are taken. The server parks as many as its bound
-// lets it and gives up the oldest; its memory stays what its cache and queues need, and other traffic goes on.
+// TestAMillionReceiptsForUnknownMessages sends them as fast as they are taken. The server parks as
+// many as its bound lets it and gives up the oldest; its memory stays what its cache and queues
+// need, and other traffic goes on.
 func TestAMillionReceiptsForUnknownMessages(t *testing.T) {
 	const (
 		receipts, perRequest, senders = 1_000_000, 5000, 4
-		// Bound of the process in MiB, most of it what the collector lets pile up below its limit of 1 GiB: its cache, the memory tables of the state, requests and batches under
-		// way, and as much garbage. It stays below however many there are.
+		// Bound of the process in MiB, most of it what the collector lets pile up below its
+		// limit of 1 GiB: its cache, the memory tables of the state, requests and batches
+		// under way, and as much garbage. It stays below however many there are.
 		bound = 800
 	)
 	s := startServer(t, "--cache-size=32MiB", "--partitions=2")
@@ -97,8 +99,9 @@ func TestAMillionReceiptsForUnknownMessages(t *testing.T) {
 	t.Logf("%d MiB before, %d MiB at most, %v parked", before, most, parked)
 }
 
-// TestSlowReaderOfAStream has an author listen twice: one client reads, the other never does. The second costs
-// nobody anything: memory stays bounded, the first client hears of everything soon, and the server gets rid of him.
+// TestSlowReaderOfAStream has an author listen twice: one client reads, the other never does. The
+// second costs nobody anything: memory stays bounded, the first client hears of everything soon,
+// and the server gets rid of him.
 func TestSlowReaderOfAStream(t *testing.T) {
 	const (
 		app                        = "o#a"
@@ -169,8 +172,8 @@ func (s *server) neverRead(app, user string) net.Conn {
 	return conn
 }
 
-// untilRead reads a stream until a message is said to have so many readers: in a receipt or, for a client that fell
-// behind for a moment, in the summary.
+// untilRead reads a stream until a message is said to have so many readers: in a receipt or, for a
+// client that fell behind for a moment, in the summary.
 func (s *stream) untilRead(message string, readers int) error {
 	for {
 		name, data, err := s.next()

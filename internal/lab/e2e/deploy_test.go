@@ -19,8 +19,8 @@ import (
 // expression is a query of Prometheus in one of the files of deploy/.
 type expression struct{ where, text string }
 
-// TestDeployNamesMetricsThatExist holds the dashboard and the alerts against what a server shows: every metric, every
-// label and every value of a label that they name.
+// TestDeployNamesMetricsThatExist holds the dashboard and the alerts against what a server shows:
+// every metric, every label and every value of a label that they name.
 func TestDeployNamesMetricsThatExist(t *testing.T) {
 	all := slices.Concat(dashboardExpressions(t), alertExpressions(t))
 	if len(all) < 40 {

@@ -1,5 +1,5 @@
-// Package e2e drives the programs as their users do: receiptd as a process that is stopped, killed and
-// starved, over HTTP on loopback, and receiptctl by its command line. It is all tests.
+// Package e2e drives the programs as their users do: receiptd as a process that is stopped, killed
+// and starved, over HTTP on loopback, and receiptctl by its command line. It is all tests.
 //
 // Seeds of random runs are printed; SEED=N repeats one, as far as the timing of processes lets it.
 package e2e

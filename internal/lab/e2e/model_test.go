@@ -16,9 +16,10 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim/history"
 )
 
-// TestModelUnderKill sends random histories of every kind of event while the server is killed again and again,
-// and then has the model decide what receiptctl tail finds in the log. Every outcome that was answered, and
-// everything that can be asked, is what the model says: the way from HTTP through log and fold to HTTP is right.
+// TestModelUnderKill sends random histories of every kind of event while the server is killed again
+// and again, and then has the model decide what receiptctl tail finds in the log. Every outcome
+// that was answered, and everything that can be asked, is what the model says: the way from HTTP
+// through log and fold to HTTP is right.
 func TestModelUnderKill(t *testing.T) {
 	const historians, kills = 4, 8
 	r := random(t)
@@ -48,8 +49,8 @@ func TestModelUnderKill(t *testing.T) {
 	t.Logf("%d kills, %d events in the log, %d outcomes answered: %v", kills, model.events, len(answers.outcomes), answers.tally())
 }
 
-// answers are the outcomes that the server has answered, by the time that the event was given by its sender:
-// no two sendings have the same one.
+// answers are the outcomes that the server has answered, by the time that the event was given by
+// its sender: no two sendings have the same one.
 type answers struct {
 	clock    atomic.Int64
 	mu       sync.Mutex
@@ -91,8 +92,8 @@ func (a *answers) check(t *testing.T, m *model) {
 	}
 }
 
-// historian writes several histories at the same time, each in apps of its own, so that the times between the
-// events of one are long enough for something to expire.
+// historian writes several histories at the same time, each in apps of its own, so that the times
+// between the events of one are long enough for something to expire.
 type historian struct {
 	s         *server
 	name      string
@@ -181,7 +182,8 @@ func (h *historian) configure(s *scroll, e *events.Event) error {
 	return err
 }
 
-// see acknowledges a summary of the user, or now and then an earlier one of anybody, which is refused if it is not his.
+// see acknowledges a summary of the user, or now and then an earlier one of anybody, which is
+// refused if it is not his.
 func (h *historian) see(s *scroll, e *events.Event) error {
 	if !s.configured[e.App] {
 		return nil

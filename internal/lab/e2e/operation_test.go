@@ -24,7 +24,8 @@ func TestSecondInstanceIsRefused(t *testing.T) {
 	s.start()
 }
 
-// TestSIGTERMDrains stops the server under load, with streams and a tail open, which never end by themselves.
+// TestSIGTERMDrains stops the server under load, with streams and a tail open, which never end by
+// themselves.
 func TestSIGTERMDrains(t *testing.T) {
 	r := random(t)
 	s := startServer(t)

@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// patience bounds every step that takes a moment on an idle machine; it is for a machine with much else to do.
+// patience bounds every step that takes a moment on an idle machine; it is for a machine with much
+// else to do.
 const patience = 2 * time.Minute
 
 // environ is the environment of the programs: that of the test, without settings of ours.

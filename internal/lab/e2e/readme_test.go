@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestREADMETour pastes the README's tour into a shell, line by line, and holds what it prints against what the
-// README says it does. Only the address and the built programs are replaced.
+// TestREADMETour pastes the README's tour into a shell, line by line, and holds what it prints
+// against what the README says it does. Only the address and the built programs are replaced.
 func TestREADMETour(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {

@@ -40,8 +40,8 @@ func TestHelpTexts(t *testing.T) {
 	}
 }
 
-// TestReplayUnderTraffic replays again and again while clients go on: everything at once and each projection by
-// itself. Every count is right afterwards.
+// TestReplayUnderTraffic replays again and again while clients go on: everything at once and each
+// projection by itself. Every count is right afterwards.
 func TestReplayUnderTraffic(t *testing.T) {
 	s := startServer(t)
 	l := newLoad(s, random(t).Uint64(), 4)
@@ -103,8 +103,9 @@ func TestToolOnRunningAndStoppedServer(t *testing.T) {
 	s.verify()
 }
 
-// TestKilledDataIsVerifiedToItsEnd kills the server under load. Its state is older than its log then; verify compares all that was
-// answered, not what the state happened to have, and leaves data on which the server goes on.
+// TestKilledDataIsVerifiedToItsEnd kills the server under load. Its state is older than its log
+// then; verify compares all that was answered, not what the state happened to have, and leaves data
+// on which the server goes on.
 func TestKilledDataIsVerifiedToItsEnd(t *testing.T) {
 	s := startServer(t, "--checkpoint-interval=1h")
 	l := newLoad(s, random(t).Uint64(), 4)
@@ -153,8 +154,8 @@ func TestToolOnDataItCannotWorkOn(t *testing.T) {
 	same(outside, "answers", outside.answers(10), want)
 }
 
-// TestVerifyFindsAChangedValue gives a message of the stopped server's state the value of another one. Verify names it,
-// on the stopped server and on the running one, and a replay repairs it.
+// TestVerifyFindsAChangedValue gives a message of the stopped server's state the value of another
+// one. Verify names it, on the stopped server and on the running one, and a replay repairs it.
 func TestVerifyFindsAChangedValue(t *testing.T) {
 	for _, projection := range []string{"all", "readset"} {
 		t.Run(projection, func(t *testing.T) {

@@ -21,7 +21,8 @@ type Proxy struct {
 	down  bool
 }
 
-// StartProxy starts a proxy on loopback in front of the server at an address. It ends with the test.
+// StartProxy starts a proxy on loopback in front of the server at an address. It ends with the
+// test.
 func StartProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -1,13 +1,14 @@
-// Command peers runs the same receipts through receiptd and through what one would build instead from
-// a database, a cache or a message broker, each as a server of its own on the loopback, with temporary
-// data. Every count is compared with what the traffic must lead to; a wrong one fails the run.
+// Command peers runs the same receipts through receiptd and through what one would build instead
+// from a database, a cache or a message broker, each as a server of its own on the loopback, with
+// temporary data. Every count is compared with what the traffic must lead to; a wrong one fails the
+// run.
 //
 // The peers store receipts and count them. They check nothing: not who is a member, not whether a
-// receipt is still valid, not whether its message exists; and they tell no author. That is what they
-// save beside receiptd.
+// receipt is still valid, not whether its message exists; and they tell no author. That is what
+// they save beside receiptd.
 //
-// It is a module of its own, so that the clients of those systems are none of receiptd's dependencies.
-// From the root of the repository:
+// It is a module of its own, so that the clients of those systems are none of receiptd's
+// dependencies. From the root of the repository:
 //
 //	go run -C internal/lab/peers . --duration 1500ms
 package main

@@ -36,7 +36,8 @@ func options(t *testing.T, names ...string) Options {
 	}
 }
 
-// Every system gets the same traffic, and ends with the counts that it leads to: Run fails otherwise.
+// Every system gets the same traffic, and ends with the counts that it leads to: Run fails
+// otherwise.
 func TestEverySystemCountsRight(t *testing.T) {
 	for _, s := range Systems() {
 		t.Run(s.Name, func(t *testing.T) {

@@ -121,8 +121,8 @@ func startPostgres(ctx context.Context, p *child.Process, dir string) (connect s
 		"--no-locale", "--no-instructions").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	// What synchronizes is the default: fsync, full_page_writes and synchronous_commit are on. More memory than the
-	// default, and no checkpoint because of a full log.
+	// What synchronizes is the default: fsync, full_page_writes and synchronous_commit are on.
+	// More memory than the default, and no checkpoint because of a full log.
 	server := run(binary, "-D", data, "-p", fmt.Sprint(port), "-h", "127.0.0.1", "-c", "unix_socket_directories=",
 		"-c", "shared_buffers=512MB", "-c", "max_wal_size=8GB", "-c", "wal_buffers=64MB", "-c", "jit=off")
 	server.Cancel = func() error { return nil } // Stop ends it
@@ -133,8 +133,8 @@ func startPostgres(ctx context.Context, p *child.Process, dir string) (connect s
 	return u.String() + "?sslmode=disable", nil
 }
 
-// Load stores a single event in a statement of its own, which is a transaction, and several with unnest in one
-// transaction.
+// Load stores a single event in a statement of its own, which is a transaction, and several with
+// unnest in one transaction.
 func (p *postgres) Load(ctx context.Context, evs []events.Event) error {
 	if len(evs) > 1 {
 		return p.loadBatch(ctx, evs)
@@ -154,7 +154,8 @@ func loadRow(ctx context.Context, pool *pgxpool.Pool, e *events.Event) (err erro
 	return err
 }
 
-// conversation is what tells the conversation of an event from others: its group, or who else is in the chat.
+// conversation is what tells the conversation of an event from others: its group, or who else is in
+// the chat.
 func conversation(e *events.Event) string {
 	if e.Group != "" {
 		return e.Group
@@ -217,8 +218,8 @@ func (p *postgres) Counts(ctx context.Context, _ string, messages []string) (map
 // CPU is that of the server and of its processes for the connections.
 func (p *postgres) CPU() (float64, error) { return p.server.CPU() }
 
-// Bytes are those of the tables and their indexes. The write-ahead log comes on top, as does what a full server
-// keeps of it.
+// Bytes are those of the tables and their indexes. The write-ahead log comes on top, as does what a
+// full server keeps of it.
 func (p *postgres) Bytes(ctx context.Context) (n float64, err error) {
 	err = p.pool.QueryRow(ctx, postgresBytes).Scan(&n)
 	return n, err

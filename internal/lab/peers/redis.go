@@ -17,8 +17,9 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// cache keeps receipts in Redis: a stream as the log, and for each message the set of its readers, whose size is the
-// count. All of it is in memory; the append-only file is what is read after a crash.
+// cache keeps receipts in Redis: a stream as the log, and for each message the set of its readers,
+// whose size is the count. All of it is in memory; the append-only file is what is read after a
+// crash.
 type cache struct {
 	// fsync is Redis's appendfsync: always, before the answer, or everysec.
 	fsync       string
@@ -62,7 +63,8 @@ func (c *cache) Start(ctx context.Context, dir string, _ *sim.Traffic) error {
 
 const receiptStream = "receipts"
 
-// Load sends the commands of all events in one round trip. They are not a transaction: all of them may be sent again.
+// Load sends the commands of all events in one round trip. They are not a transaction: all of them
+// may be sent again.
 func (c *cache) Load(ctx context.Context, evs []events.Event) error {
 	pipe := c.client.Pipeline()
 	for i := range evs {

@@ -15,7 +15,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// tally is a peer in memory that counts every read it is told, duplicates or not, unless it looks first.
+// tally is a peer in memory that counts every read it is told, duplicates or not, unless it looks
+// first.
 type tally struct {
 	looks bool
 

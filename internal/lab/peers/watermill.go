@@ -19,8 +19,9 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// watermillPeer is the usual event-driven service: a message for each receipt in JetStream, a handler that projects
-// it into PostgreSQL. The handler runs in this process, as it would in the service; its processor time is not counted.
+// watermillPeer is the usual event-driven service: a message for each receipt in JetStream, a
+// handler that projects it into PostgreSQL. The handler runs in this process, as it would in the
+// service; its processor time is not counted.
 type watermillPeer struct {
 	self child.Self
 
@@ -80,8 +81,8 @@ func (w *watermillPeer) Start(ctx context.Context, dir string, traffic *sim.Traf
 	return err
 }
 
-// Load publishes each event as a message, which the broker has synced when Publish returns, and waits until the
-// handler has projected it.
+// Load publishes each event as a message, which the broker has synced when Publish returns, and
+// waits until the handler has projected it.
 func (w *watermillPeer) Load(ctx context.Context, evs []events.Event) error {
 	for i := range evs {
 		switch evs[i].Kind {
@@ -104,7 +105,8 @@ func (w *watermillPeer) Load(ctx context.Context, evs []events.Event) error {
 	return nil
 }
 
-// project is the handler: a transaction for each message. A message that comes again changes nothing.
+// project is the handler: a transaction for each message. A message that comes again changes
+// nothing.
 func (w *watermillPeer) project(m *message.Message) error {
 	var decoder events.Decoder
 	err := decoder.Decode(m.Payload, events.FormJSON, func(_ int, e *events.Event) error {

@@ -9,11 +9,11 @@ import (
 type Totals struct {
 	Events   int // all of them
 	Messages int // sent
-	// Receipts are Distinct + Duplicates: delivered and read. The distinct ones are applied, sooner or
-	// later.
+	// Receipts are Distinct + Duplicates: delivered and read. The distinct ones are applied,
+	// sooner or later.
 	Receipts, Distinct, Duplicates int
-	// Early is how many of the distinct ones came before their message, Waiting how many of those
-	// still wait for it.
+	// Early is how many of the distinct ones came before their message, Waiting how many of
+	// those still wait for it.
 	Early, Waiting int
 	Joined, Left   int
 }
@@ -67,7 +67,8 @@ func (g *Generator) Readers(yield func(app, group, message string, readers []str
 	}
 }
 
-// LedgerBytes is room for the ledgers of a benchmark of seconds, in the process whose speed is measured.
+// LedgerBytes is room for the ledgers of a benchmark of seconds, in the process whose speed is
+// measured.
 const LedgerBytes = 512 << 20
 
 // ledger has for every message the set of seats that have read it, one bit each.

@@ -1,7 +1,7 @@
-// Package analytics measures receiptd's part of the way into ClickHouse, and its questions, against the
-// engine of package chserver: how fast the sink is beside inserting the same blocks and nothing else,
-// what a row takes on the disk, and how long read rates take with many rows, and how many of them they
-// look at.
+// Package analytics measures receiptd's part of the way into ClickHouse, and its questions, against
+// the engine of package chserver: how fast the sink is beside inserting the same blocks and nothing
+// else, what a row takes on the disk, and how long read rates take with many rows, and how many of
+// them they look at.
 package analytics
 
 import (
@@ -21,9 +21,11 @@ import (
 
 // Options of a run.
 type Options struct {
-	// Events go through the sink from a log, 0 for none, in each of Rounds, and are inserted directly.
+	// Events go through the sink from a log, 0 for none, in each of Rounds, and are inserted
+	// directly.
 	Events, Rounds int
-	// Rows for the questions, 0 for none. They are made without a log, spread over so many Days.
+	// Rows for the questions, 0 for none. They are made without a log, spread over so many
+	// Days.
 	Rows, Days int
 	// Queries of each kind are asked.
 	Queries int
@@ -37,8 +39,8 @@ type Result struct {
 	Queries *QueryResult `json:"queries,omitempty"`
 }
 
-// Run measures. What it stores lies in the directory for temporary files, and is removed. The limit of
-// this process's memory is changed.
+// Run measures. What it stores lies in the directory for temporary files, and is removed. The limit
+// of this process's memory is changed.
 func Run(ctx context.Context, o Options) (r Result, err error) {
 	dir, err := os.MkdirTemp("", "receiptd-analytics-")
 	if err != nil {

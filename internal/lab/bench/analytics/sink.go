@@ -52,8 +52,9 @@ func median(rounds []Round, of func(*Round) float64) float64 {
 
 const partitions = 2
 
-// measureSink fills a log, and then in each round ClickHouse from it, and the tables of another database with what came of it, all of
-// it made already, by the same calls. One round before those that count has what follows find memory that was used before.
+// measureSink fills a log, and then in each round ClickHouse from it, and the tables of another
+// database with what came of it, all of it made already, by the same calls. One round before those
+// that count has what follows find memory that was used before.
 func measureSink(ctx context.Context, server *chserver.Process, dir string, o *Options) (*SinkResult, error) {
 	rounds := max(o.Rounds, 1)
 	log, err := eventlog.Open(ctx, eventlog.Config{Dir: filepath.Join(dir, "log"), Partitions: partitions, Fsync: eventlog.FsyncInterval, Logger: o.Logger})
@@ -142,8 +143,9 @@ func fillLog(ctx context.Context, log *eventlog.Log, n int) error {
 
 // insert is one that a sink was given.
 type insert struct {
-	// A block is made again for the direct inserts: to keep them all would have the sink take memory that was never used before for each of
-	// them, which costs it a quarter of its time. partition, last and token are those of a block.
+	// A block is made again for the direct inserts: to keep them all would have the sink take
+	// memory that was never used before for each of them, which costs it a quarter of its time.
+	// partition, last and token are those of a block.
 	partition int
 	last      uint64
 	token     string
@@ -207,9 +209,11 @@ func (c *collecting) InsertCells(ctx context.Context, partition int, rows []clic
 	return err
 }
 
-// fillFrom has the analytics fill the sink with all that is in the log, and says how long that takes.
+// fillFrom has the analytics fill the sink with all that is in the log, and says how long that
+// takes.
 func fillFrom(ctx context.Context, log *eventlog.Log, sink *collecting, dir string, server *chserver.Process) (took Times, err error) {
-	// The last block, which is not full, is not to wait for a second: that would be a third of the time.
+	// The last block, which is not full, is not to wait for a second: that would be a third of
+	// the time.
 	a, err := consumers.NewAnalytics(log, sink, consumers.AnalyticsOptions{Dir: dir, BlockAge: 100 * time.Millisecond})
 	if err != nil {
 		return took, err

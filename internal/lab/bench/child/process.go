@@ -50,7 +50,8 @@ const (
 	StopsWithin = time.Minute
 )
 
-// Ready calls probe until it succeeds; not for longer than a start may take, and not longer than the server runs.
+// Ready calls probe until it succeeds; not for longer than a start may take, and not longer than
+// the server runs.
 func (p *Process) Ready(ctx context.Context, probe func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startsWithin)
 	defer cancel()
@@ -81,7 +82,8 @@ func (p *Process) LastWords() string {
 // CPU is the processor time so far, in seconds.
 func (p *Process) CPU() (float64, error) { return measure.TreeCPUSeconds(p.cmd.Process.Pid) }
 
-// Stop ends the server with a signal, and kills it if that does not help. A server that is not running is no error.
+// Stop ends the server with a signal, and kills it if that does not help. A server that is not
+// running is no error.
 func (p *Process) Stop(signal syscall.Signal) error {
 	if p.cmd == nil {
 		return nil

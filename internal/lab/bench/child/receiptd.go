@@ -15,8 +15,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// Receiptd is receiptd with its defaults as a process of its own, used over HTTP as any backend would. Load, Counts and
-// Get may be called from many goroutines.
+// Receiptd is receiptd with its defaults as a process of its own, used over HTTP as any backend
+// would. Load, Counts and Get may be called from many goroutines.
 type Receiptd struct {
 	self Self
 	form Form
@@ -40,8 +40,8 @@ const (
 // NewReceiptd is one that is not started yet.
 func NewReceiptd(self Self, form Form) *Receiptd { return &Receiptd{self: self, form: form} }
 
-// Start starts the server, whose data is in the directory "data" of dir, and waits until it is ready. After [Receiptd.Kill] or
-// [Receiptd.Stop] it may be called again.
+// Start starts the server, whose data is in the directory "data" of dir, and waits until it is
+// ready. After [Receiptd.Kill] or [Receiptd.Stop] it may be called again.
 func (r *Receiptd) Start(ctx context.Context, dir string) (err error) {
 	r.dir = dir
 	url, key, err := r.self.Start(ctx, &r.server, ServerReceiptd, dir)
@@ -78,8 +78,8 @@ func (r *Receiptd) Prepare(ctx context.Context, traffic *sim.Traffic) error {
 // App is the path of an app.
 func App(key string) string { return "/v1/apps/" + strings.Replace(key, "#", "/", 1) }
 
-// Load posts events, those of one app in a row in one request, and waits until all are folded. Every one has to be applied,
-// repeat another, or wait for its message.
+// Load posts events, those of one app in a row in one request, and waits until all are folded.
+// Every one has to be applied, repeat another, or wait for its message.
 func (r *Receiptd) Load(ctx context.Context, evs []events.Event) error {
 	for len(evs) > 0 {
 		app := evs[0].App
@@ -110,7 +110,8 @@ func (r *Receiptd) body(evs []events.Event) (contentType string, body []byte) {
 	return "application/x-ndjson", body
 }
 
-// Counts returns how many users have read each message, of at most 1000. All are asked for in one request.
+// Counts returns how many users have read each message, of at most 1000. All are asked for in one
+// request.
 func (r *Receiptd) Counts(ctx context.Context, app string, messages []string) (map[string]int, error) {
 	body, err := json.Marshal(map[string][]string{"ids": messages})
 	if err != nil {

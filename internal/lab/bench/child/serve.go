@@ -27,8 +27,8 @@ const (
 	ServerNATS     = "nats-server"
 )
 
-// Serve runs one of the servers that come as a library, in a process of its own, until the context ends. Its first
-// line on out has an address and a secret.
+// Serve runs one of the servers that come as a library, in a process of its own, until the context
+// ends. Its first line on out has an address and a secret.
 func Serve(ctx context.Context, name, dir string, out, messages io.Writer) error {
 	switch name {
 	case ServerReceiptd:
@@ -67,7 +67,8 @@ func Warnings(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// serveNATS is a NATS server that syncs every message before it acknowledges it, as receiptd's does.
+// serveNATS is a NATS server that syncs every message before it acknowledges it, as receiptd's
+// does.
 func serveNATS(ctx context.Context, dir string, out io.Writer) error {
 	token := rand.Text() // for a server that only this program is to use
 	s, err := server.NewServer(&server.Options{
@@ -90,7 +91,8 @@ func serveNATS(ctx context.Context, dir string, out io.Writer) error {
 	return nil
 }
 
-// Self is a command line of this program that ends up in [Serve], to be followed by a server's name and its directory.
+// Self is a command line of this program that ends up in [Serve], to be followed by a server's name
+// and its directory.
 type Self []string
 
 // Start starts a server of [Serve] in a process of its own, and returns what its first line says.

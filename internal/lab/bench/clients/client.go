@@ -25,7 +25,8 @@ type client struct {
 	user   string
 	conn   *websocket.Conn
 	nextID atomic.Uint64
-	// Called by the reading goroutine: a text of somebody else, a receipt, the refusal of a send.
+	// Called by the reading goroutine: a text of somebody else, a receipt, the refusal of a
+	// send.
 	onText    func(c *client, id uint64, body *msyncpb.Body)
 	onReceipt func(body *msyncpb.Body)
 	onRefusal func(reason string)
@@ -68,7 +69,8 @@ func (c *client) lost(err error) error {
 	return err
 }
 
-// run asks for what is unread, and takes what comes until the connection ends; an end by the context is nil.
+// run asks for what is unread, and takes what comes until the connection ends; an end by the
+// context is nil.
 func (c *client) run(ctx context.Context) error {
 	defer c.conn.CloseNow()
 	if err := c.write(ctx, msyncpb.Frame_UNREAD, nil); err != nil {

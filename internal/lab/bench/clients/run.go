@@ -40,12 +40,14 @@ type Result struct {
 	Logins  float64 `json:"logins_per_s"`
 	// IdleKiB is what a connection that does nothing adds to the server's resident memory.
 	IdleKiB float64 `json:"idle_kib_per_connection"`
-	// Single is traffic of single chats, each message delivered and read; Group that of groups, each message read by all members.
+	// Single is traffic of single chats, each message delivered and read; Group that of groups,
+	// each message read by all members.
 	Single Traffic `json:"single"`
 	Group  Traffic `json:"group"`
 }
 
-// Traffic is what a phase was like. Latency is from the sending of a read to the author's notification of it.
+// Traffic is what a phase was like. Latency is from the sending of a read to the author's
+// notification of it.
 type Traffic struct {
 	Receipts     int     `json:"receipts"`
 	ReceiptsPerS float64 `json:"receipts_per_s"`
@@ -199,7 +201,8 @@ func (r *run) resident(ctx context.Context) (float64, error) {
 	return 0, errors.New("the server does not say how much memory it uses")
 }
 
-// reads has a client answer a text as the SDK and its user do: delivered, in a single chat, and read at once.
+// reads has a client answer a text as the SDK and its user do: delivered, in a single chat, and
+// read at once.
 func (r *run) reads(ctx context.Context, c *client, id uint64, body *msyncpb.Body) {
 	to, group := body.GetFrom().GetName(), body.GetType() == int32(msyncpb.Body_GROUPCHAT)
 	if to == c.user {
@@ -215,8 +218,8 @@ func (r *run) reads(ctx context.Context, c *client, id uint64, body *msyncpb.Bod
 	_ = c.receipt(ctx, msyncpb.Body_READ_ACK, to, group, id)
 }
 
-// traffic sends messages at an even rate, so that their receipts are what was asked for, and waits for
-// the last. A machine that is too busy for the rate sends them all, later.
+// traffic sends messages at an even rate, so that their receipts are what was asked for, and waits
+// for the last. A machine that is too busy for the rate sends them all, later.
 func (r *run) traffic(ctx context.Context, t *Traffic, group bool) error {
 	r.books.begin()
 	perMessage := 2

@@ -67,7 +67,8 @@ func (b *books) refusal(reason string) {
 	b.refused[reason]++
 }
 
-// notice notes what an author was told. Of a group read that is a count: it tells of as many of the earliest reads.
+// notice notes what an author was told. Of a group read that is a count: it tells of as many of the
+// earliest reads.
 func (b *books) notice(body *msyncpb.Body) {
 	if body.GetType() != int32(msyncpb.Body_READ_ACK) {
 		return

@@ -1,4 +1,5 @@
-// Package embedded runs receiptd in the process of a benchmark, as a Go program has it that builds it in.
+// Package embedded runs receiptd in the process of a benchmark, as a Go program has it that builds
+// it in.
 package embedded
 
 import (
@@ -27,7 +28,8 @@ type Server struct {
 	ended chan error         // what Run returned
 }
 
-// Start opens log and state and runs the server, until [Server.Stop]: the end of the context is not its end.
+// Start opens log and state and runs the server, until [Server.Stop]: the end of the context is not
+// its end.
 func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (*Server, error) {
 	built, err := runtime.Build(ctx, cfg, logger, "bench")
 	if err != nil {
@@ -133,7 +135,8 @@ func (s *Server) Stop() error {
 	return errors.Join(<-s.ended, s.Close(context.Background()))
 }
 
-// Durable is a server of which is waited only until the log has synced what was submitted, not until it is folded.
+// Durable is a server of which is waited only until the log has synced what was submitted, not
+// until it is folded.
 type Durable struct{ *Server }
 
 // Submit implements [load.Pipelined].

@@ -19,15 +19,17 @@ type Figures struct {
 	From int `json:"receipts_from"`
 	To   int `json:"receipts_to"`
 
-	// Rate is how many receipts a second were durable, folded and queryable at full load, CPU the server's processor
-	// time for a million of them, in seconds.
+	// Rate is how many receipts a second were durable, folded and queryable at full load, CPU
+	// the server's processor time for a million of them, in seconds.
 	Rate Figure `json:"receipts_per_s"`
 	CPU  Figure `json:"server_cpu_s_per_million"`
 
-	// P50 and P99 are at the fixed load, from the moment at which a request was due until its receipts were queryable.
+	// P50 and P99 are at the fixed load, from the moment at which a request was due until its
+	// receipts were queryable.
 	P50 Figure `json:"p50_ms"`
 	P99 Figure `json:"p99_ms"`
-	// The questions are about random messages of all that there are, and come beside the fixed load.
+	// The questions are about random messages of all that there are, and come beside the fixed
+	// load.
 	CountP50   Figure `json:"count_p50_ms"`
 	CountP99   Figure `json:"count_p99_ms"`
 	ReadersP50 Figure `json:"readers_p50_ms"`
@@ -82,7 +84,8 @@ func (r *run) rates(ctx context.Context, f *Figures) error {
 	return nil
 }
 
-// fullLoad pours for a time, and returns how many receipts a second were counted and the server's processor time for a million.
+// fullLoad pours for a time, and returns how many receipts a second were counted and the server's
+// processor time for a million.
 func (r *run) fullLoad(ctx context.Context, duration time.Duration) (rate, cpu float64, err error) {
 	before, err := r.server.CPU()
 	if err != nil {

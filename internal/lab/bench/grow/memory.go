@@ -8,13 +8,14 @@ import (
 
 // Memory is what the server takes with all receipts in its state, in MiB.
 type Memory struct {
-	// Peak is the most that was resident so far, Resident what is now: Anonymous, of which the heap is the larger part, and
-	// File, pages of the program.
+	// Peak is the most that was resident so far, Resident what is now: Anonymous, of which the
+	// heap is the larger part, and File, pages of the program.
 	Peak      float64 `json:"peak_mib"`
 	Resident  float64 `json:"resident_mib"`
 	Anonymous float64 `json:"anonymous_mib"`
 	File      float64 `json:"file_mib"`
-	// Heap is what Go uses of the memory it has, HeapIdle what it keeps for later, and Stacks those of goroutines.
+	// Heap is what Go uses of the memory it has, HeapIdle what it keeps for later, and Stacks
+	// those of goroutines.
 	Heap     float64 `json:"go_heap_mib"`
 	HeapIdle float64 `json:"go_heap_idle_mib"`
 	Stacks   float64 `json:"go_stacks_mib"`

@@ -17,8 +17,9 @@ import (
 type Restart struct {
 	// Receipts were in the state.
 	Receipts int `json:"receipts"`
-	// Open is the time from the start of the process until log and state were open, Serving until it was ready and had answered a
-	// question about counts right, in seconds. In between it folded the events that its state lacked.
+	// Open is the time from the start of the process until log and state were open, Serving
+	// until it was ready and had answered a question about counts right, in seconds. In between
+	// it folded the events that its state lacked.
 	Open    float64 `json:"open_s"`
 	Serving float64 `json:"serving_s"`
 	Folded  int     `json:"events_folded"`
@@ -38,7 +39,8 @@ func (u *unanswered) add(evs []events.Event) {
 	u.mu.Unlock()
 }
 
-// restart kills the server in the middle of full load, starts it again, and sends again what was not answered.
+// restart kills the server in the middle of full load, starts it again, and sends again what was
+// not answered.
 func (r *run) restart(ctx context.Context) error {
 	// What was answered has to be there at once. What is being answered may be.
 	before := r.sample(load.CountsAtOnce)
@@ -112,8 +114,8 @@ func byApp(list []message) map[string][]string {
 	return ids
 }
 
-// check compares the totals of all messages and the counts of many with what the traffic leads to: nothing that was
-// answered is lost, nothing that was sent again is doubled.
+// check compares the totals of all messages and the counts of many with what the traffic leads to:
+// nothing that was answered is lost, nothing that was sent again is doubled.
 func (r *run) check(ctx context.Context) error {
 	l := r.load(1)
 	want := l.Reads()

@@ -19,7 +19,8 @@ import (
 type Options struct {
 	// Dir is where the data of the run lies; it is removed at the end.
 	Dir string
-	// First receipts are in the state when it is measured the first time, Receipts the second time.
+	// First receipts are in the state when it is measured the first time, Receipts the second
+	// time.
 	First, Receipts int
 	// Runs is how often each figure is measured, for Duration each; it is the median.
 	Runs     int
@@ -28,9 +29,11 @@ type Options struct {
 	Rate float64
 	// Traffic to make.
 	Traffic sim.Config
-	// Self is a command line of this program that calls [child.Serve] with the two arguments that follow it.
+	// Self is a command line of this program that calls [child.Serve] with the two arguments
+	// that follow it.
 	Self child.Self
-	// Phase is told what begins, Poured, from many goroutines, how many more events are in the state; nil for nobody.
+	// Phase is told what begins, Poured, from many goroutines, how many more events are in the
+	// state; nil for nobody.
 	Phase  func(name string)
 	Poured func(events int)
 }
@@ -41,7 +44,8 @@ type Result struct {
 	Large Figures `json:"large"`
 	// Pour is at how many receipts a second the one grew to the other, second by second.
 	Pour Figure `json:"pour_receipts_per_s"`
-	// Ratios are those of the large state's figures to the small one's. For the rate more is better, for the others less.
+	// Ratios are those of the large state's figures to the small one's. For the rate more is
+	// better, for the others less.
 	Ratios Ratios `json:"ratios"`
 
 	Memory  Memory  `json:"memory"`
@@ -50,8 +54,8 @@ type Result struct {
 	LogBytes   float64 `json:"log_bytes_per_receipt"`
 	StateBytes float64 `json:"state_bytes_per_receipt"`
 
-	// Receipts were loaded in all, and Messages sent. Every total was compared with what the traffic leads to, and
-	// the counts of CountsChecked messages; a wrong one fails the run.
+	// Receipts were loaded in all, and Messages sent. Every total was compared with what the
+	// traffic leads to, and the counts of CountsChecked messages; a wrong one fails the run.
 	Receipts      int `json:"receipts"`
 	Messages      int `json:"messages"`
 	CountsChecked int `json:"counts_checked"`

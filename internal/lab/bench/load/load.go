@@ -1,6 +1,6 @@
-// Package load pours the traffic of package sim into a system, on a schedule or as fast as the system
-// takes it, and compares the system's counts with what the traffic must lead to. It is the one load
-// generator of all benchmarks.
+// Package load pours the traffic of package sim into a system, on a schedule or as fast as the
+// system takes it, and compares the system's counts with what the traffic must lead to. It is the
+// one load generator of all benchmarks.
 package load
 
 import (
@@ -21,11 +21,11 @@ const Streams = 64
 
 // System is what is loaded.
 type System interface {
-	// Load stores events and returns when they are as durable as the system makes them, and counted.
-	// It is called from many goroutines.
+	// Load stores events and returns when they are as durable as the system makes them, and
+	// counted. It is called from many goroutines.
 	Load(ctx context.Context, evs []events.Event) error
-	// Counts returns how many users have read each of at most CountsAtOnce messages. A message without
-	// readers may be missing.
+	// Counts returns how many users have read each of at most CountsAtOnce messages. A message
+	// without readers may be missing.
 	Counts(ctx context.Context, app string, messages []string) (map[string]int, error)
 }
 
@@ -35,8 +35,8 @@ const CountsAtOnce = 1000
 // Pipelined is a system that takes a request before it has answered those before.
 type Pipelined interface {
 	System
-	// Submit hands events over, which may be overwritten when it returns. They are stored when the
-	// ticket says so.
+	// Submit hands events over, which may be overwritten when it returns. They are stored when
+	// the ticket says so.
 	Submit(ctx context.Context, evs []events.Event) (Ticket, error)
 }
 
@@ -51,8 +51,9 @@ type Load struct {
 	System System
 	// Connections load at the same time, each with requests of Batch events.
 	Connections, Batch int
-	// UnderWay is 0 for requests one after the other. Otherwise the system is [Pipelined], and a connection
-	// waits for its oldest request when so many are under way; on a schedule it waits for none.
+	// UnderWay is 0 for requests one after the other. Otherwise the system is [Pipelined], and
+	// a connection waits for its oldest request when so many are under way; on a schedule it
+	// waits for none.
 	UnderWay int
 	Streams  []*sim.Generator
 }
@@ -66,9 +67,9 @@ type Done struct {
 // Rate is how many receipts were answered in a second.
 func (d Done) Rate() float64 { return float64(d.Receipts) / d.Took.Seconds() }
 
-// Phase loads at a rate of events a second, 0 for as fast as the system takes them, and waits for the
-// end of every request. The latencies of requests are added to latencies, if that is not nil: on a
-// schedule from the moment at which a request was due.
+// Phase loads at a rate of events a second, 0 for as fast as the system takes them, and waits for
+// the end of every request. The latencies of requests are added to latencies, if that is not nil:
+// on a schedule from the moment at which a request was due.
 func (x *Load) Phase(ctx context.Context, duration time.Duration, rate float64, latencies *measure.Samples) (Done, error) {
 	before, start := x.Totals(), time.Now()
 	connections := min(x.Connections, len(x.Streams))
@@ -164,7 +165,8 @@ func (c *connection) ended(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// submit submits a request. Without a schedule it waits for the oldest one if too many are under way.
+// submit submits a request. Without a schedule it waits for the oldest one if too many are under
+// way.
 func (c *connection) submit(ctx context.Context, system Pipelined, evs []events.Event) error {
 	ticket, err := system.Submit(ctx, evs)
 	if err != nil {
@@ -223,8 +225,8 @@ func (x *Load) Reads() map[string]Reads {
 	return all
 }
 
-// Check compares the count of every nth message with what the traffic leads to, and returns how many
-// it compared. Wrong counts are an error that says how many there are, and names one.
+// Check compares the count of every nth message with what the traffic leads to, and returns how
+// many it compared. Wrong counts are an error that says how many there are, and names one.
 func (x *Load) Check(ctx context.Context, nth int) (checked int, err error) {
 	c := check{system: x.System, want: map[string]int{}}
 	i := 0

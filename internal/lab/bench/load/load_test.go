@@ -87,7 +87,8 @@ func newLoad(t *testing.T) (*system, *Load) {
 	return s, &Load{System: s, Connections: 4, Batch: 10, Streams: streams}
 }
 
-// Every request is waited for, no more are under way than were asked for, and the counts are the traffic's.
+// Every request is waited for, no more are under way than were asked for, and the counts are the
+// traffic's.
 func TestRequestsUnderWay(t *testing.T) {
 	for name, test := range map[string]struct {
 		underWay, most int

@@ -1,4 +1,5 @@
-// Package measure has what benchmarks measure with: latencies, processor time, memory and disk space.
+// Package measure has what benchmarks measure with: latencies, processor time, memory and disk
+// space.
 package measure
 
 import (
@@ -33,7 +34,8 @@ func (s *Samples) Len() int {
 	return len(s.list)
 }
 
-// Quantile is the duration in milliseconds that the part q of the samples does not exceed; 0 without samples.
+// Quantile is the duration in milliseconds that the part q of the samples does not exceed; 0
+// without samples.
 func (s *Samples) Quantile(q float64) float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,7 +9,8 @@ import (
 
 // Memory is what a process takes, in MiB.
 type Memory struct {
-	// Peak is the largest resident memory so far, Resident that of now: Anonymous and File, pages of files.
+	// Peak is the largest resident memory so far, Resident that of now: Anonymous and File,
+	// pages of files.
 	Peak, Resident, Anonymous, File float64
 }
 
@@ -42,7 +43,8 @@ func MemoryOf(pid int) (Memory, error) {
 	return m, nil
 }
 
-// PeakRSS is the largest resident memory of this process so far, in MiB; 0 where it cannot be measured.
+// PeakRSS is the largest resident memory of this process so far, in MiB; 0 where it cannot be
+// measured.
 func PeakRSS() float64 {
 	m, _ := MemoryOf(os.Getpid())
 	return m.Peak

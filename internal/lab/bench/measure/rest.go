@@ -12,8 +12,9 @@ const (
 	restingCPU = 0.1
 )
 
-// Rest waits until a server is at rest, for a minute at most: until it has compacted what was poured into it, so that what one phase
-// left to do is not measured with the next. It is told by the server's processor time, in seconds.
+// Rest waits until a server is at rest, for a minute at most: until it has compacted what was
+// poured into it, so that what one phase left to do is not measured with the next. It is told by
+// the server's processor time, in seconds.
 func Rest(ctx context.Context, cpu func() (float64, error)) error {
 	before, err := cpu()
 	for deadline := time.Now().Add(restWithin); err == nil && time.Now().Before(deadline); {

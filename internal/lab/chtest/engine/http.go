@@ -16,8 +16,9 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/proto"
 )
 
-// Handler speaks ClickHouse's HTTP protocol as far as clickhouse-go needs it: statements in the body, inserts in the
-// parameter query with blocks in the body, settings in further parameters. No compression, no authorization.
+// Handler speaks ClickHouse's HTTP protocol as far as clickhouse-go needs it: statements in the
+// body, inserts in the parameter query with blocks in the body, settings in further parameters. No
+// compression, no authorization.
 //
 // Statements that come at the same time wait for each other.
 type Handler struct {
@@ -29,8 +30,8 @@ type Handler struct {
 // rowsReadPath is where the handler says how many rows of tables all statements have read so far.
 const rowsReadPath = "/rows-read"
 
-// hello is what clickhouse-go asks first, and the only answer it reads with a protocol version of its own. From
-// then on it reads with the revision that it was told: the library's, 0.
+// hello is what clickhouse-go asks first, and the only answer it reads with a protocol version of
+// its own. From then on it reads with the revision that it was told: the library's, 0.
 const hello = "SELECT displayName(), version(), revision(), timezone()"
 
 // paramRevision is the parameter with the protocol version that the answer to hello is to be in.
@@ -86,7 +87,8 @@ var transport = []string{
 	"compress", "decompress", "network_compression_method", "wait_end_of_query", "buffer_size", "database",
 }
 
-// settings are the statements that put what the parameters say in force, and those that take it back.
+// settings are the statements that put what the parameters say in force, and those that take it
+// back.
 func settings(params url.Values) (before, after []string) {
 	if db := params.Get("database"); db != "" {
 		before = append(before, "USE "+quoteName(db))

@@ -10,7 +10,8 @@ import (
 	"github.com/ebitengine/purego"
 )
 
-// library are the functions of libchdb that we call. Handles and results are pointers that only it looks into.
+// library are the functions of libchdb that we call. Handles and results are pointers that only it
+// looks into.
 type library struct {
 	signals       func(enabled int32)
 	connect       func(argc int32, argv **byte) *uintptr
@@ -105,8 +106,8 @@ type Result struct {
 
 const native = "Native"
 
-// Query runs a statement; its result is in ClickHouse's Native format of revision 0. before are statements that
-// are run first, with nothing of another caller in between.
+// Query runs a statement; its result is in ClickHouse's Native format of revision 0. before are
+// statements that are run first, with nothing of another caller in between.
 func (e *Engine) Query(sql string, before ...string) (Result, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

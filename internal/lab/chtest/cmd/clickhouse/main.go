@@ -1,5 +1,5 @@
-// Command clickhouse runs the ClickHouse engine of the tests by itself, for trying receiptd --clickhouse on a machine
-// without a ClickHouse server. It is not for production.
+// Command clickhouse runs the ClickHouse engine of the tests by itself, for trying receiptd
+// --clickhouse on a machine without a ClickHouse server. It is not for production.
 package main
 
 import (
