@@ -29,12 +29,12 @@ type benchCommands struct {
 	Peers      peersCommand      `cmd:"" hidden:"" help:"Now a program of its own: says how to run it."`
 }
 
-// peersCommand stands where the comparison with other systems was.
+// peersCommand is where the comparison with other systems used to be.
 type peersCommand struct {
 	Arguments []string `arg:"" optional:"" passthrough:""`
 }
 
-// Run says where the comparison is.
+// Run says where the comparison is now.
 func (peersCommand) Run() error {
 	return errors.New("the comparison with PostgreSQL, Redis and Watermill is a program of its own: " +
 		"run go run -C internal/lab/peers . in a clone of the repository; it takes the same flags")
@@ -48,7 +48,8 @@ type serverFlags struct {
 
 const benchGenerators = 16
 
-// options are those of a benchmark in this process. Phases are named on err, if it is not nil.
+// options returns the options of a benchmark in this process. Unless quiet, phases are announced on
+// standard error.
 func (f serverFlags) options(t sim.Flags, duration time.Duration, std streams, quiet bool) (bench.Options, error) {
 	traffic, err := t.Config()
 	o := bench.Options{

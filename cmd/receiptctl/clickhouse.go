@@ -8,7 +8,7 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/bench/analytics"
 )
 
-// clickHouseCommand measures the way into ClickHouse and the questions there.
+// clickHouseCommand measures the sink into ClickHouse and the queries there.
 type clickHouseCommand struct {
 	Events  int `default:"2000000" placeholder:"N" help:"Events that go through the sink from a log; 0 leaves the sink out."`
 	Rounds  int `default:"5" placeholder:"N" help:"How often they do, and are inserted directly."`

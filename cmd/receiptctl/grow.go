@@ -14,7 +14,7 @@ import (
 	"github.com/receiptd/receiptd/internal/progress"
 )
 
-// growCommand measures what size costs.
+// growCommand measures what the size of the state costs.
 type growCommand struct {
 	sim.Flags `embed:""`
 

@@ -18,7 +18,7 @@ import (
 	"github.com/receiptd/receiptd/internal/runtime"
 )
 
-// errDifferent ends verify with exit code 1; the report has said where.
+// errDifferent ends verify with exit code 1; the report has already said where the difference is.
 var errDifferent = errors.New("the live state is not what the log says")
 
 // source says where a rebuild reads events.
@@ -100,7 +100,7 @@ func rebuild(ctx context.Context, target ctl.Target, name string, from source, o
 		if !errors.Is(err, runtime.ErrInUse) {
 			return result, err
 		}
-		// A server has the data open: ask it, with the key that lies there.
+		// A server has the data open: ask it, with the key that is stored there.
 		result, err = rebuildRunning(ctx, target, name, from, o)
 		if err != nil {
 			err = fmt.Errorf("a server has %s open; if it is another one, --server says where it listens: %w", target.Data, err)
@@ -137,8 +137,8 @@ func rebuildData(ctx context.Context, data string, from source, o consumers.Rebu
 		}
 		o.Archive = core.Archive
 	}
-	// After a crash the state is older than the log. What is compared is what a start would
-	// come to.
+	// After a crash the state is older than the log. What is compared is the state that a start
+	// would reach.
 	caughtUp, err := core.Projector.CatchUp(ctx)
 	if err != nil && !(o.Archive != nil && errors.Is(err, consumers.ErrNeedsArchive)) {
 		return result, err

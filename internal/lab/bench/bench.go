@@ -19,8 +19,8 @@ import (
 
 // Options of a benchmark.
 type Options struct {
-	// Dir is where log and state of the run lie; they are removed at the end. It should be on
-	// the disk to measure.
+	// Dir is where the log and the state of the run are kept until its end. It should be on the
+	// disk that is to be measured.
 	Dir string
 	// Duration of the load, and of each of the shorter phases a quarter of it.
 	Duration time.Duration
@@ -32,16 +32,16 @@ type Options struct {
 	Generators int
 	// SubmitEvents is the number of events a generator submits at once.
 	SubmitEvents int
-	// Latency is the load of the latency phase as a part of the end-to-end rate.
+	// Latency is the load of the latency phase as a fraction of the end-to-end rate.
 	Latency float64
-	// HTTP has the HTTP edge measured too.
+	// HTTP measures the HTTP edge too.
 	HTTP bool
 	// CPUProfile takes a profile of the phase named ProfilePhase; nil for none.
 	CPUProfile   io.Writer
 	ProfilePhase string
-	// Phase is told what begins; nil for nobody.
+	// Phase, if not nil, is called with the name of each phase as it begins.
 	Phase func(name string)
-	// Logger for what goes wrong.
+	// Logger receives warnings and errors.
 	Logger *slog.Logger
 }
 
@@ -99,7 +99,7 @@ type Result struct {
 	VerifyEqual   bool `json:"verify_equal"`
 }
 
-// run is one benchmark under way.
+// run is a benchmark in progress.
 type run struct {
 	o      Options
 	server *embedded.Server // nil before it is started
@@ -116,7 +116,7 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 	return result, err
 }
 
-// measured has do measure a server in a fresh directory, and removes both afterwards.
+// measured calls do with a server in a fresh directory, and removes both afterwards.
 func measured(ctx context.Context, o Options, do func(r *run, dir string) error) (err error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return fmt.Errorf("bench: %w", err)

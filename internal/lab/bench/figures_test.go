@@ -18,14 +18,14 @@ var update = flag.Bool("update", false, "write docs/benchmarks/figures.txt anew"
 
 const (
 	figuresFile = "../../../docs/benchmarks/figures.txt"
-	// mayGrow is how much larger a figure may be than in the baseline. Allocations of an
-	// operation are a mean without its fraction, so they may be one more, but for those that
-	// the baseline has none of.
+	// mayGrow is how much larger a figure may be than in the baseline. Allocations per
+	// operation are a mean without its fraction, so they may be one more, unless the baseline
+	// has none.
 	mayGrow = 1.10
 )
 
-// guarded are the benchmarks whose figures of the units are the same in every run of the same code,
-// at a fixed number of operations on one processor.
+// guarded are benchmarks whose figures, in the given units, are the same in every run of the same
+// code with a fixed number of operations on one processor.
 var guarded = []struct {
 	pkg        string
 	benchmarks []string
@@ -75,8 +75,8 @@ func TestFiguresAreNotWorseThanTheBaseline(t *testing.T) {
 	}
 }
 
-// benchmarks runs benchmarks of a package. What else the process does in the meantime only adds to
-// a figure, so each is taken several times.
+// benchmarks runs benchmarks of a package. Whatever else the process does in the meantime only adds
+// to a figure, so each is taken several times.
 func benchmarks(t *testing.T, pkg string, names []string, operations int) []byte {
 	t.Helper()
 	var out, messages bytes.Buffer
@@ -90,7 +90,8 @@ func benchmarks(t *testing.T, pkg string, names []string, operations int) []byte
 	return out.Bytes()
 }
 
-// collect reads the figures of the units from the output of benchmarks, the least of each.
+// collect reads the figures in the given units from the output of benchmarks, and keeps the least
+// of each.
 func collect(t *testing.T, into map[figure]float64, units []string, text []byte) {
 	t.Helper()
 	pkg := ""

@@ -11,8 +11,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// measureGenerator finds out what the load generator costs by itself, with generators of its own
-// that make the same kind of traffic.
+// measureGenerator measures what the load generator costs by itself, with a generator of its own
+// that makes the same kind of traffic.
 func (r *run) measureGenerator(context.Context) error {
 	traffic, err := sim.New(r.o.Traffic)
 	if err != nil {
@@ -33,10 +33,10 @@ func (r *run) measureGenerator(context.Context) error {
 	return nil
 }
 
-// underWay is how many submits each generator has under way at full load.
+// underWay is how many submits of each generator are in flight at full load.
 const underWay = 8
 
-// load is the benchmark's traffic, into the server or one of its views.
+// load returns the benchmark's traffic, directed at a system.
 func (r *run) load(into load.System) *load.Load {
 	return &load.Load{System: into, Connections: len(r.gens), Batch: r.o.SubmitEvents, UnderWay: underWay, Streams: r.gens}
 }
@@ -62,7 +62,7 @@ func (r *run) endToEnd(ctx context.Context) error {
 	return nil
 }
 
-// entries says how large the entries of the log were, and how long the disk took for one.
+// entries computes how large the log's entries were, and how long the disk took for one.
 func (r *run) entries() {
 	var entries, stored uint64
 	var took time.Duration
@@ -73,7 +73,7 @@ func (r *run) entries() {
 	r.result.AckMS = took.Seconds() * 1000 / float64(entries)
 }
 
-// latency measures at the part of the end-to-end rate that the options ask for.
+// latency measures at the fraction of the end-to-end rate that the options ask for.
 func (r *run) latency(ctx context.Context) error {
 	if err := r.rest(ctx); err != nil {
 		return err
@@ -83,14 +83,14 @@ func (r *run) latency(ctx context.Context) error {
 	return err
 }
 
-// rest waits until what full load left to compact is done: load that comes and stays does not bring
-// that along.
+// rest waits until the compactions that full load left behind are done: steady load would not cause
+// them.
 func (r *run) rest(ctx context.Context) error {
 	return measure.Rest(ctx, func() (float64, error) { return measure.CPUSeconds(), nil })
 }
 
-// latencyAt submits as much at once as endToEnd does, at a rate, on a schedule that does not wait
-// for answers, and measures from the scheduled moment until the receipts can be queried.
+// latencyAt submits batches of the same size as endToEnd does, at a rate, on a schedule that does
+// not wait for answers, and measures from the scheduled moment until the receipts can be queried.
 func (r *run) latencyAt(ctx context.Context, rate float64, duration time.Duration) (p Point, err error) {
 	var latencies measure.Samples
 	done, err := r.load(r.server).Phase(ctx, duration, rate, &latencies)

@@ -10,8 +10,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// rates measures the read-rate queries over the last day, and compares what they add up to with
-// what the traffic leads to.
+// rates measures the read-rate queries over the last day, and compares their sums with what the
+// traffic leads to.
 func (r *run) rates(ctx context.Context) error {
 	want := r.load(r.server).Reads()
 	for app, w := range want {

@@ -18,9 +18,9 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// rawJetStream publishes batches like those of the log to bare streams, as many as the log has
-// partitions, with the same fsync setting, and nothing else: no fold, and the same few batches over
-// and over, encoded before.
+// rawJetStream publishes batches like those of the log to bare streams, one for each partition of
+// the log, with the same fsync setting, and does nothing else: there is no fold, and the same few
+// batches, encoded beforehand, are sent over and over.
 func (r *run) rawJetStream(ctx context.Context, dir string) error {
 	batches, receipts, err := r.encoded(16)
 	if err != nil {
@@ -48,7 +48,7 @@ func (r *run) rawJetStream(ctx context.Context, dir string) error {
 	for k := range r.server.Log.Partitions() {
 		group.Go(func() error {
 			return publishRaw(ctx, srv, k, deadline, func(js jetstream.JetStream, subject string) error {
-				// A few under way, so that the stream never waits for the
+				// A few are in flight, so that the stream never waits for the
 				// publisher.
 				var acks []jetstream.PubAckFuture
 				for i := 0; time.Now().Before(deadline); i++ {
@@ -104,8 +104,8 @@ func await(ctx context.Context, f jetstream.PubAckFuture) error {
 	}
 }
 
-// encoded makes n log entries of the benchmark's own traffic, of the size that the log has under
-// full load, and says how many receipts each has.
+// encoded makes n log entries of the benchmark's own traffic, of the size that entries have at full
+// load, and returns how many receipts each holds.
 func (r *run) encoded(n int) (entries [][]byte, receipts []int, err error) {
 	traffic, err := sim.New(r.o.Traffic)
 	if err != nil {
@@ -133,7 +133,7 @@ func (r *run) encoded(n int) (entries [][]byte, receipts []int, err error) {
 	return entries, receipts, nil
 }
 
-// rawEntryEvents is the number of events of an entry of the raw measurement.
+// rawEntryEvents is the number of events in an entry of the raw measurement.
 const rawEntryEvents = 4096
 
 // replay rebuilds the state beside the live one and compares the two.

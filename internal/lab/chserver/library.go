@@ -12,7 +12,7 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// What to install: one package of a fixed version. npm checks it against the hash in the lock file.
+// What to install: one package at a fixed version. npm checks it against the hash in the lock file.
 var (
 	//go:embed package.json
 	packageJSON []byte
@@ -55,7 +55,7 @@ func Library(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// install makes dir in one step, so that it is whole or not there.
+// install creates dir in one step, so that it is either complete or absent.
 func install(ctx context.Context, dir string) (err error) {
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), "install-")
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 // startMax bounds the start of the engine on a busy machine.
 const startMax = 2 * time.Minute
 
-// Process is a ClickHouse of its own. It ends when the process that started it does.
+// Process is a ClickHouse in a process of its own. It ends when the process that started it does.
 type Process struct {
 	dir     string
 	address string // host:port; the same after each start
@@ -28,7 +28,7 @@ type Process struct {
 	stdin io.Closer
 }
 
-// NewProcess is a ClickHouse on a data directory, not started yet.
+// NewProcess returns a ClickHouse on a data directory, not started yet.
 func NewProcess(dir string) *Process { return &Process{dir: dir, address: "127.0.0.1:0"} }
 
 var program struct {
@@ -90,7 +90,7 @@ func (p *Process) Start() error {
 	return nil
 }
 
-// DSN is what receiptd and clickhouse-go take to connect to a database of the server.
+// DSN returns what receiptd and clickhouse-go need to connect to a database of the server.
 func (p *Process) DSN(database string) string { return "http://" + p.address + "/" + database }
 
 // Kill ends the process as kill -9 does, if it runs.
@@ -107,10 +107,10 @@ func (p *Process) Kill() {
 // Signal sends a signal to the running process.
 func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
 
-// PID is that of the running process.
+// PID returns the id of the running process.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// RowsRead is how many rows of tables all statements have read since the process was started.
+// RowsRead returns how many rows of tables all statements have read since the process was started.
 func (p *Process) RowsRead() (rows uint64, err error) {
 	response, err := http.Get("http://" + p.address + rowsReadPath)
 	if err != nil {
@@ -121,5 +121,5 @@ func (p *Process) RowsRead() (rows uint64, err error) {
 	return rows, err
 }
 
-// rowsReadPath is that of package engine, which is not for the process of the tests.
+// rowsReadPath is the same as in package engine, which must not be linked into this process.
 const rowsReadPath = "/rows-read"

@@ -8,7 +8,7 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/chserver"
 )
 
-// Server is a [chserver.Process] of a test, and ends with it.
+// Server is a [chserver.Process] that ends with its test.
 type Server struct {
 	*chserver.Process
 	t testing.TB
@@ -34,7 +34,7 @@ func (s *Server) Restart() {
 // Pause stops the process in the middle of what it does; its connections stay open.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
-// Resume lets a paused process go on.
+// Resume lets a paused process continue.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(sig syscall.Signal) {
@@ -44,7 +44,7 @@ func (s *Server) signal(sig syscall.Signal) {
 	}
 }
 
-// RowsRead is how many rows of tables all statements have read since the process was started.
+// RowsRead returns how many rows of tables all statements have read since the process was started.
 func (s *Server) RowsRead() uint64 {
 	s.t.Helper()
 	rows, err := s.Process.RowsRead()

@@ -76,7 +76,7 @@ func TestServerIsClickHouse(t *testing.T) {
 	}
 }
 
-// TestServerPauses stops the process while a question is under way.
+// TestServerPauses stops the process while a query is in progress.
 func TestServerPauses(t *testing.T) {
 	s := chtest.Start(t)
 	conn := connect(t, s, "default")

@@ -199,7 +199,7 @@ func (l *load) summedUp() bool {
 	return got == want
 }
 
-// TestClickHouseSettingsAreChecked: what cannot work is said at the start.
+// TestClickHouseSettingsAreChecked: settings that cannot work are refused at the start.
 func TestClickHouseSettingsAreChecked(t *testing.T) {
 	for _, args := range [][]string{{"--clickhouse=nonsense"}, {"--retain-age=1h"}, {"--retain-size=1GiB"}} {
 		if r := run(t, "receiptd", nil, append(args, "--data="+t.TempDir())...); r.code != 2 {

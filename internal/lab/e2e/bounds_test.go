@@ -100,8 +100,8 @@ func TestAMillionReceiptsForUnknownMessages(t *testing.T) {
 }
 
 // TestSlowReaderOfAStream has an author listen twice: one client reads, the other never does. The
-// second costs nobody anything: memory stays bounded, the first client hears of everything soon,
-// and the server gets rid of him.
+// second does no harm: memory stays bounded, the first client soon hears of everything, and the
+// server drops the second.
 func TestSlowReaderOfAStream(t *testing.T) {
 	const (
 		app                        = "o#a"
@@ -153,7 +153,7 @@ func TestSlowReaderOfAStream(t *testing.T) {
 	t.Logf("%d MiB at most", most)
 }
 
-// neverRead opens a stream on a connection with little room, and does not read from it.
+// neverRead opens a stream on a connection with small buffers, and does not read from it.
 func (s *server) neverRead(app, user string) net.Conn {
 	s.t.Helper()
 	base, key := s.address()
@@ -183,7 +183,7 @@ func (s *stream) untilRead(message string, readers int) error {
 		var told struct {
 			Message  string
 			Count    int
-			GroupAck []pending `json:"group_ack"`
+			GroupAck []summaryItem `json:"group_ack"`
 		}
 		if err := json.Unmarshal([]byte(data), &told); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -193,7 +193,7 @@ func (s *stream) untilRead(message string, readers int) error {
 			return fmt.Errorf("the server closes the stream: %s", data)
 		case name == "read" && told.Message == message && told.Count == readers:
 			return nil
-		case slices.ContainsFunc(told.GroupAck, func(p pending) bool { return p.MID == message && p.Count == readers }):
+		case slices.ContainsFunc(told.GroupAck, func(p summaryItem) bool { return p.MID == message && p.Count == readers }):
 			return nil
 		}
 	}

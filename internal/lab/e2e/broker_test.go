@@ -43,7 +43,7 @@ func TestOutsideNATS(t *testing.T) {
 	s.verify()
 }
 
-// A server whose NATS cannot be reached says so and ends; it does not wait for ever.
+// A server that cannot reach its NATS says so and exits; it does not wait forever.
 func TestUnreachableNATSIsRefused(t *testing.T) {
 	broker := natstest.StartServer(t)
 	url := broker.URL()

@@ -24,7 +24,8 @@ func TestDemoInABrowser(t *testing.T) {
 	s.tells(s.verify(), []string{"app.configured", "group.created", "message.sent", "message.delivered", "message.read", "conversation.read", "statistic.seen"})
 }
 
-// TestDemoWithoutTheSDK: the page says what to do, and works without a restart once that is done.
+// TestDemoWithoutTheSDK: the page says how to install the SDK, and works without a restart once
+// that is done.
 func TestDemoWithoutTheSDK(t *testing.T) {
 	npmInstalled(t, "sdk", "easemob-websdk")
 	file := filepath.Join(t.TempDir(), "sdk.js")

@@ -161,7 +161,7 @@ func (s *server) openStream(path string) io.ReadCloser {
 	return res.Body
 }
 
-// check says what an expression names that is not shown.
+// check returns what an expression names that the server does not expose.
 func (m *metricsShown) check(text string) (problems []string) {
 	for _, name := range metricName.FindAllString(text, -1) {
 		if !m.names[name] {

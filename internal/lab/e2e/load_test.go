@@ -19,9 +19,9 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// load is traffic of several clients, each with conversations of its own. A client sends one
-// request after another. One that was not answered with success is sent again, as it is, until it
-// is; one that was is never.
+// load is the traffic of several clients, each with conversations of its own. A client sends one
+// request after another. A request that failed is sent again unchanged until it succeeds; one that
+// succeeded is never sent again.
 type load struct {
 	s       *server
 	app     string
@@ -72,7 +72,7 @@ func (l *load) stop() {
 	l.running.Wait()
 }
 
-// finish stops, and sends what was not answered until it is.
+// finish stops the clients, and sends again what was not answered until it is.
 func (l *load) finish() {
 	l.s.t.Helper()
 	l.stop()

@@ -46,7 +46,7 @@ func TestModelUnderKill(t *testing.T) {
 	answers.check(t, model)
 	model.compare(s)
 	s.verify()
-	t.Logf("%d kills, %d events in the log, %d outcomes answered: %v", kills, model.events, len(answers.outcomes), answers.tally())
+	t.Logf("%d kills, %d events in the log, %d outcomes answered: %v", kills, model.events, len(answers.outcomes), answers.byReason())
 }
 
 // answers are the outcomes that the server has answered, by the time that the event was given by
@@ -69,8 +69,8 @@ func (a *answers) add(evs []events.Event, list []outcome) {
 	}
 }
 
-// tally is the number of answers of each outcome and reason.
-func (a *answers) tally() map[string]int {
+// byReason is the number of answers of each outcome and reason.
+func (a *answers) byReason() map[string]int {
 	n := map[string]int{}
 	for _, o := range a.outcomes {
 		n[o.Outcome+" "+o.Reason]++
@@ -100,11 +100,11 @@ type historian struct {
 	random    *rand.Rand
 	answers   *answers
 	begun     int
-	histories []*scroll
+	histories []*script
 }
 
-// scroll is a history being written.
-type scroll struct {
+// script is a history that is being written.
+type script struct {
 	suffix     string // of the names of its apps
 	rest       []events.Event
 	configured map[string]bool
@@ -113,7 +113,7 @@ type scroll struct {
 
 func (h *historian) begin() {
 	h.begun++
-	s := &scroll{suffix: fmt.Sprintf("-%s-%d", h.name, h.begun), configured: map[string]bool{}}
+	s := &script{suffix: fmt.Sprintf("-%s-%d", h.name, h.begun), configured: map[string]bool{}}
 	for _, entry := range history.Logs().Example(int(h.random.Uint32())) {
 		s.rest = append(s.rest, entry.Events...)
 	}
@@ -143,7 +143,7 @@ func (h *historian) write(enough *atomic.Bool) error {
 }
 
 // step sends the next events of a history in one request.
-func (h *historian) step(s *scroll) error {
+func (h *historian) step(s *script) error {
 	first := s.rest[0]
 	switch first.Kind {
 	case events.AppConfigured:
@@ -176,15 +176,15 @@ func persist(send func() error) error {
 	return err
 }
 
-func (h *historian) configure(s *scroll, e *events.Event) error {
+func (h *historian) configure(s *script, e *events.Event) error {
 	err := persist(func() error { return h.s.call("PUT", appPath(e.App+s.suffix), e.Settings, nil) })
 	s.configured[e.App] = err == nil
 	return err
 }
 
-// see acknowledges a summary of the user, or now and then an earlier one of anybody, which is
-// refused if it is not his.
-func (h *historian) see(s *scroll, e *events.Event) error {
+// see acknowledges a summary of the user, or now and then an earlier one of any user, which is
+// refused if it is somebody else's.
+func (h *historian) see(s *script, e *events.Event) error {
 	if !s.configured[e.App] {
 		return nil
 	}
@@ -206,7 +206,7 @@ func (h *historian) see(s *scroll, e *events.Event) error {
 }
 
 // post sends events until they are answered, at new times each time.
-func (h *historian) post(s *scroll, app string, evs []events.Event) error {
+func (h *historian) post(s *script, app string, evs []events.Event) error {
 	var answer struct{ Outcomes []outcome }
 	err := persist(func() error {
 		for i := range evs {

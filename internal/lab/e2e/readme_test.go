@@ -65,7 +65,7 @@ func TestREADMETour(t *testing.T) {
 	}
 }
 
-// freeAddress is a loopback address that nobody listened at a moment ago.
+// freeAddress returns a loopback address that was not in use a moment ago.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -8,7 +8,7 @@ import (
 )
 
 // Proxy is a network between clients and a server that can be cut, and that can hold back what the
-// server says: an acknowledgement that is held and then cut off was given, and never arrives.
+// server sends: an acknowledgement that is held back and then cut off was given, but never arrives.
 type Proxy struct {
 	listener net.Listener
 	target   string
@@ -39,10 +39,10 @@ func StartProxy(t testing.TB, target string) *Proxy {
 // URL is what a client connects to.
 func (p *Proxy) URL() string { return "nats://" + p.listener.Addr().String() }
 
-// Hold holds back everything the server says from now on. What clients say goes through.
+// Hold holds back everything the server sends from now on. What clients send goes through.
 func (p *Proxy) Hold() { p.setHeld(true) }
 
-// Release lets the server's words through again, late.
+// Release lets through what the server sent, late, and what it sends from now on.
 func (p *Proxy) Release() { p.setHeld(false) }
 
 // Cut breaks all connections; what is held back is lost, and new connections are not held. Clients
@@ -120,7 +120,7 @@ func (p *Proxy) forward(to, from net.Conn, holdable bool) {
 	}
 }
 
-// pass waits while words to a connection are held back. It reports false for one that was cut.
+// pass waits while data for a connection is held back. It reports false if the connection was cut.
 func (p *Proxy) pass(to net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -5,7 +5,7 @@
 //
 // The peers store receipts and count them. They check nothing: not who is a member, not whether a
 // receipt is still valid, not whether its message exists; and they tell no author. That is what
-// they save beside receiptd.
+// they save compared with receiptd.
 //
 // It is a module of its own, so that the clients of those systems are none of receiptd's
 // dependencies. From the root of the repository:

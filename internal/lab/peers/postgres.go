@@ -31,7 +31,7 @@ CREATE TABLE messages (id text PRIMARY KEY, author text, conversation text, read
 CREATE TABLE receipts (message text, kind smallint, reader text, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (message, kind, reader));
 `
 
-// Kinds of rows.
+// Values of the column kind.
 const (
 	rowRead      = 1
 	rowDelivered = 2
@@ -60,7 +60,7 @@ FROM messages WHERE id = ANY($1)`
 	postgresBytes = `SELECT pg_total_relation_size('messages') + pg_total_relation_size('receipts')`
 )
 
-// Start makes a cluster and starts it, as the user postgres if this is root.
+// Start creates a database cluster and starts it, as the user postgres if this process is root's.
 func (p *postgres) Start(ctx context.Context, dir string, _ *sim.Traffic) error {
 	connect, err := startPostgres(ctx, &p.server, dir)
 	if err != nil {
@@ -121,8 +121,8 @@ func startPostgres(ctx context.Context, p *child.Process, dir string) (connect s
 		"--no-locale", "--no-instructions").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	// What synchronizes is the default: fsync, full_page_writes and synchronous_commit are on.
-	// More memory than the default, and no checkpoint because of a full log.
+	// Durability is the default: fsync, full_page_writes and synchronous_commit are on. More
+	// memory than the default, and no checkpoint because of a full log.
 	server := run(binary, "-D", data, "-p", fmt.Sprint(port), "-h", "127.0.0.1", "-c", "unix_socket_directories=",
 		"-c", "shared_buffers=512MB", "-c", "max_wal_size=8GB", "-c", "wal_buffers=64MB", "-c", "jit=off")
 	server.Cancel = func() error { return nil } // Stop ends it
@@ -154,8 +154,7 @@ func loadRow(ctx context.Context, pool *pgxpool.Pool, e *events.Event) (err erro
 	return err
 }
 
-// conversation is what tells the conversation of an event from others: its group, or who else is in
-// the chat.
+// conversation identifies the conversation of an event: its group, or the peer in a single chat.
 func conversation(e *events.Event) string {
 	if e.Group != "" {
 		return e.Group

@@ -75,8 +75,8 @@ func unprivileged(dir string, users ...string) (*syscall.SysProcAttr, error) {
 	return nil, fmt.Errorf("this is root, whom the server refuses, and there is no user %s", strings.Join(users, " or "))
 }
 
-// mayEnter says which directory on the way to dir is closed to a user who is neither root nor in
-// its group.
+// mayEnter returns an error that names the directory on the way to dir that is closed to a user who
+// is neither root nor in its group.
 func mayEnter(dir string, uid int) error {
 	for ; ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
@@ -93,7 +93,7 @@ func mayEnter(dir string, uid int) error {
 	}
 }
 
-// freePort is a port of the loopback that nobody listens at now.
+// freePort returns a port on the loopback that is not in use.
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -114,5 +114,5 @@ func listening(address string) func(context.Context) error {
 	}
 }
 
-// password is for a server that only this process is to use.
+// password returns a password for a server that only this process uses.
 func password() string { return rand.Text() }

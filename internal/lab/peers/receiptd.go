@@ -31,8 +31,8 @@ func (r *remote) Bytes(context.Context) (float64, error) {
 	return measure.DiskBytes(filepath.Join(r.Dir(), "data"))
 }
 
-// builtIn is receiptd in this process, used as a Go program would that has it built in. Its
-// processor time is that of the whole process, the traffic's making included.
+// builtIn is receiptd in this process, used as by a Go program that embeds it. Its processor time
+// is that of the whole process, including the load generator.
 type builtIn struct {
 	*embedded.Server // nil before Start
 	data             string

@@ -107,10 +107,10 @@ func (c *cache) Counts(ctx context.Context, _ string, messages []string) (map[st
 // CPU is that of the server.
 func (c *cache) CPU() (float64, error) { return c.server.CPU() }
 
-// Bytes are those of the append-only file, as Redis has rewritten it by itself so far.
+// Bytes are those of the append-only file, in whatever state Redis has rewritten it by itself.
 func (c *cache) Bytes(context.Context) (float64, error) { return measure.DiskBytes(c.data) }
 
-// Stop ends the server. Nothing is saved: the data goes.
+// Stop ends the server. Nothing is saved: the data is discarded.
 func (c *cache) Stop() error {
 	if c.client != nil {
 		_ = c.client.Close() // the server is about to go

@@ -20,19 +20,18 @@ type Options struct {
 	// Dir is where the data of the systems lies, one after the other; it is removed. Servers
 	// that do not run as root must be able to enter it.
 	Dir string
-	// Duration of the full load of each system; the part load takes half of it.
+	// Duration is how long each system is loaded fully; half load lasts half as long.
 	Duration time.Duration
-	// Runs of each system. Figures are medians.
+	// Runs is how often each system is measured. Figures are medians.
 	Runs int
 	// Traffic is the same for all systems, event by event, as far as each of them gets in the
 	// time.
 	Traffic sim.Config
-	// Systems to run.
+	// Systems are measured.
 	Systems []System
-	// Self is a command line of this program that calls [child.Serve] with the two arguments
-	// that follow it.
+	// Self is the command line that starts a server: that of [child.ThisProgram].
 	Self child.Self
-	// Progress is told what begins; nil for nobody.
+	// Progress, if not nil, is called as each run of a system begins.
 	Progress func(system string, run int)
 }
 
@@ -70,7 +69,7 @@ type Row struct {
 }
 
 // Run measures all systems, run by run: each run goes through all of them, so that a slow spell of
-// the machine meets all alike.
+// the machine affects them alike.
 func Run(ctx context.Context, o Options) ([]Row, error) {
 	runs := make([][]Row, len(o.Systems))
 	for n := range o.Runs {
@@ -168,7 +167,7 @@ func (x *loaded) measure(ctx context.Context, duration time.Duration) (row Row, 
 	return row, nil
 }
 
-// medians makes one row of those of several runs, each figure by itself.
+// medians combines the rows of several runs, each figure by itself.
 func medians(rows []Row) Row {
 	m := rows[0]
 	for _, figure := range []func(*Row) *float64{

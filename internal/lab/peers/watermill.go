@@ -32,7 +32,8 @@ type watermillPeer struct {
 	ended     chan error // of the router
 	store     string
 
-	// waiting has for each message that is under way what is closed once it is projected.
+	// waiting maps the id of each message in flight to a channel that is closed once it is
+	// projected.
 	waiting sync.Map
 }
 

@@ -1,7 +1,7 @@
 package sim
 
-// Flags are the settings of the traffic that a benchmark has on its command line, as the tags of
-// package kong describe them. What they do not set is that of [DefaultConfig].
+// Flags are the settings of the traffic on a benchmark's command line, described by the tags of
+// package kong. Everything else is as in [DefaultConfig].
 type Flags struct {
 	Groups     int     `default:"100" placeholder:"N" help:"Groups."`
 	Members    int     `default:"50" placeholder:"N" help:"Members of a group on average; few groups are large, many are small."`
@@ -11,7 +11,8 @@ type Flags struct {
 	Dir        string  `default:"." placeholder:"DIR" help:"Where the data of the run lies; removed at the end. Use the disk that you want to measure."`
 }
 
-// Config is the configuration that the flags make. It fails if one of them is out of range.
+// Config returns the configuration that the flags describe. It fails if one of them is out of
+// range.
 func (f *Flags) Config() (Config, error) {
 	c := DefaultConfig()
 	c.Seed, c.Groups, c.Members, c.Duplicates, c.EarlyReads = f.Seed, f.Groups, f.Members, f.Duplicates, f.Early

@@ -83,8 +83,8 @@ type Traffic struct {
 	chats  []place
 }
 
-// place is a conversation and who may ever be in it. The first present of a group's users are its
-// members at first; the others join later. A single chat has no group id and two users.
+// place is a conversation and everyone who may ever be in it. The first present of a group's users
+// are its members at first; the others join later. A single chat has no group id and two users.
 type place struct {
 	app, group string
 	users      []string
@@ -132,8 +132,8 @@ func New(config Config) (*Traffic, error) {
 	return t, nil
 }
 
-// groupSizes are n sizes of about the mean, smallest first: the quantiles of a log-normal
-// distribution.
+// groupSizes returns n sizes with about the given mean, smallest first: the quantiles of a
+// log-normal distribution.
 func groupSizes(n, mean int) []int {
 	const sigma = 1.2
 	raw := make([]float64, n)
@@ -149,7 +149,7 @@ func groupSizes(n, mean int) []int {
 	return sizes
 }
 
-// sample is n different users, at most half of them all.
+// sample returns n different users, at most half of all.
 func sample(random *rand.Rand, users []string, n int) []string {
 	taken := make(map[int]bool, n)
 	picked := make([]string, 0, n)
@@ -165,7 +165,7 @@ func sample(random *rand.Rand, users []string, n int) []string {
 // Apps are the keys of the apps, to be configured with [Traffic.Settings] before [Traffic.Setup].
 func (t *Traffic) Apps() []string { return t.apps }
 
-// Settings are those the expected counts are made for: everything on, no limit.
+// Settings are the ones that the expected counts hold for: everything on, no limit.
 func (t *Traffic) Settings() events.Settings {
 	s := events.DefaultSettings()
 	s.GroupReceipts.Enabled = true

@@ -290,7 +290,7 @@ func mustNew(t *testing.T, config Config) *Traffic {
 	return traffic
 }
 
-// BenchmarkTraffic guards that the load generator takes little of the machine it loads.
+// BenchmarkTraffic guards that the load generator uses little of the machine it loads.
 func BenchmarkTraffic(b *testing.B) {
 	traffic, err := New(DefaultConfig())
 	if err != nil {

@@ -1,7 +1,7 @@
-// Package analytics measures receiptd's part of the way into ClickHouse, and its questions, against
-// the engine of package chserver: how fast the sink is beside inserting the same blocks and nothing
-// else, what a row takes on the disk, and how long read rates take with many rows, and how many of
-// them they look at.
+// Package analytics measures receiptd's path into ClickHouse, and its queries there, against the
+// engine of package chserver: how fast the sink is compared with inserting the same blocks and
+// nothing else, how much space a row takes on disk, how long read-rate queries take with many rows,
+// and how many rows they read.
 package analytics
 
 import (
@@ -21,15 +21,15 @@ import (
 
 // Options of a run.
 type Options struct {
-	// Events go through the sink from a log, 0 for none, in each of Rounds, and are inserted
-	// directly.
+	// Events is how many go from a log through the sink in each of Rounds, and are then
+	// inserted directly. 0 leaves the sink out.
 	Events, Rounds int
-	// Rows for the questions, 0 for none. They are made without a log, spread over so many
-	// Days.
+	// Rows is how many the queries are run against. They are made without a log and spread over
+	// Days. 0 leaves the queries out.
 	Rows, Days int
-	// Queries of each kind are asked.
+	// Queries is how many of each kind are run.
 	Queries int
-	// Logger for what goes wrong.
+	// Logger receives warnings and errors.
 	Logger *slog.Logger
 }
 
@@ -39,8 +39,8 @@ type Result struct {
 	Queries *QueryResult `json:"queries,omitempty"`
 }
 
-// Run measures. What it stores lies in the directory for temporary files, and is removed. The limit
-// of this process's memory is changed.
+// Run measures. It stores its data in the directory for temporary files and removes it at the end.
+// It changes this process's memory limit.
 func Run(ctx context.Context, o Options) (r Result, err error) {
 	dir, err := os.MkdirTemp("", "receiptd-analytics-")
 	if err != nil {

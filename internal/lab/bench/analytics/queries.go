@@ -17,7 +17,7 @@ import (
 	ch "github.com/receiptd/receiptd/projections/clickhouse"
 )
 
-// QueryResult is what the read-rate questions took, and what they were asked of.
+// QueryResult says how long the read-rate queries took, and how much data they ran against.
 type QueryResult struct {
 	Rows        uint64       `json:"rows"`
 	FillRowsS   float64      `json:"fill_rows_per_s"`
@@ -28,12 +28,13 @@ type QueryResult struct {
 	Kinds       []QueryTimes `json:"kinds"`
 }
 
-// QueryTimes are those of questions of one kind.
+// QueryTimes are the latencies of queries of one kind.
 type QueryTimes struct {
 	Kind  string  `json:"kind"`
 	P50MS float64 `json:"p50_ms"`
 	P95MS float64 `json:"p95_ms"`
-	// RowsRead is the most that one of them read, Percent that of the rows of events.
+	// RowsRead is the most rows that one of them read, Percent the same as a share of the rows
+	// of events.
 	RowsRead uint64  `json:"rows_read"`
 	Percent  float64 `json:"rows_read_percent"`
 }
@@ -54,7 +55,8 @@ func openConn(server *chserver.Process, database string) (driver.Conn, error) {
 	return clickhouse.Open(o)
 }
 
-// sizes are the bytes of a row of events, and of an event in all tables, with the parts merged.
+// sizes returns the bytes of a row of events, and of an event in all tables, once all parts are
+// merged.
 func sizes(ctx context.Context, server *chserver.Process, database string, n int) (perRow, perEvent float64, err error) {
 	conn, err := openConn(server, database)
 	if err != nil {
@@ -72,10 +74,10 @@ func sizes(ctx context.Context, server *chserver.Process, database string, n int
 	return perRow, perEvent, err
 }
 
-// first is when the rows for the questions begin.
+// first is the time of the earliest row that is queried.
 var first = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 
-// filter is what a question is narrowed to.
+// filter is what a query is restricted to.
 type filter int
 
 const (
@@ -84,7 +86,7 @@ const (
 	oneSender
 )
 
-// measureQueries makes rows over many days and asks for read rates.
+// measureQueries makes rows over many days and queries read rates.
 func measureQueries(ctx context.Context, server *chserver.Process, o *Options) (*QueryResult, error) {
 	store, err := openStore(ctx, server, "queries")
 	if err != nil {
@@ -165,10 +167,10 @@ func measureQueries(ctx context.Context, server *chserver.Process, o *Options) (
 	return r, nil
 }
 
-// groups are those of the traffic.
+// groups are the ids of the traffic's groups.
 var groups []string
 
-// fill folds traffic at times of its own, without a log, and stores what comes of it.
+// fill folds traffic with timestamps of its own, without a log, and stores the result.
 func fill(ctx context.Context, store *ch.Store, o *Options) (rows uint64, err error) {
 	traffic, err := sim.New(sim.DefaultConfig())
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/receiptd/receiptd/projections/clickhouse"
 )
 
-// SinkResult has the medians of the rounds; the ratio is that of each round's.
+// SinkResult has the medians of the rounds; Ratio is the median of their ratios.
 type SinkResult struct {
 	Events         int     `json:"events"`
 	Rows           uint64  `json:"rows"`
@@ -31,7 +31,7 @@ type SinkResult struct {
 	BytesPerEvent  float64 `json:"bytes_per_event_all_tables"`
 }
 
-// Round is the sink once, and what it inserted once more.
+// Round is one run of the sink, and one of the same inserts made directly.
 type Round struct {
 	Ratio   float64 `json:"ratio"`
 	Blocks  int     `json:"blocks"`
@@ -52,9 +52,9 @@ func median(rounds []Round, of func(*Round) float64) float64 {
 
 const partitions = 2
 
-// measureSink fills a log, and then in each round ClickHouse from it, and the tables of another
-// database with what came of it, all of it made already, by the same calls. One round before those
-// that count has what follows find memory that was used before.
+// measureSink fills a log. In each round it then fills ClickHouse from that log, and afterwards the
+// tables of another database with the same inserts, prepared beforehand and made by the same calls.
+// A first round that does not count warms the memory up.
 func measureSink(ctx context.Context, server *chserver.Process, dir string, o *Options) (*SinkResult, error) {
 	rounds := max(o.Rounds, 1)
 	log, err := eventlog.Open(ctx, eventlog.Config{Dir: filepath.Join(dir, "log"), Partitions: partitions, Fsync: eventlog.FsyncInterval, Logger: o.Logger})
@@ -105,7 +105,7 @@ func measureRound(ctx context.Context, server *chserver.Process, log *eventlog.L
 	return r, sink.rows, err
 }
 
-// fillLog puts traffic into the log, as much as n events.
+// fillLog puts n events of traffic into the log.
 func fillLog(ctx context.Context, log *eventlog.Log, n int) error {
 	traffic, err := sim.New(sim.DefaultConfig())
 	if err != nil {
@@ -141,11 +141,11 @@ func fillLog(ctx context.Context, log *eventlog.Log, n int) error {
 	return last.Wait(ctx)
 }
 
-// insert is one that a sink was given.
+// insert is one insert that the sink was given.
 type insert struct {
-	// A block is made again for the direct inserts: to keep them all would have the sink take
-	// memory that was never used before for each of them, which costs it a quarter of its time.
-	// partition, last and token are those of a block.
+	// A block is rebuilt for the direct inserts. Keeping all of them would make the sink
+	// allocate fresh memory for each, which costs it a quarter of its time. partition, last and
+	// token belong to a block.
 	partition int
 	last      uint64
 	token     string
@@ -165,7 +165,7 @@ func (i *insert) into(ctx context.Context, s *clickhouse.Store) error {
 	return s.InsertCells(ctx, i.partition, i.cells)
 }
 
-// collecting is a sink that notes what it was given until everything is stored.
+// collecting is a sink that records what it is given until everything is stored.
 type collecting struct {
 	*clickhouse.Store
 	mu           sync.Mutex
@@ -209,11 +209,9 @@ func (c *collecting) InsertCells(ctx context.Context, partition int, rows []clic
 	return err
 }
 
-// fillFrom has the analytics fill the sink with all that is in the log, and says how long that
-// takes.
+// fillFrom has the analytics fill the sink from the whole log, and returns how long that takes.
 func fillFrom(ctx context.Context, log *eventlog.Log, sink *collecting, dir string, server *chserver.Process) (took Times, err error) {
-	// The last block, which is not full, is not to wait for a second: that would be a third of
-	// the time.
+	// The last block is not full. Waiting a second for it would be a third of the time.
 	a, err := consumers.NewAnalytics(log, sink, consumers.AnalyticsOptions{Dir: dir, BlockAge: 100 * time.Millisecond})
 	if err != nil {
 		return took, err
@@ -237,7 +235,7 @@ func fillFrom(ctx context.Context, log *eventlog.Log, sink *collecting, dir stri
 	return took, errors.Join(err, group.Wait(), a.Close())
 }
 
-// reached waits until every partition is where its log ends.
+// reached waits until every partition has reached the end of its log.
 func reached(ctx context.Context, log *eventlog.Log, every time.Duration, at func(partition int) uint64) error {
 	for k := range log.Partitions() {
 		_, last, err := log.Bounds(ctx, k)

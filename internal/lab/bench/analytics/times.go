@@ -9,21 +9,22 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/chserver"
 )
 
-// Times are seconds: on the clock, and of processors, by process.
+// Times are seconds: wall-clock time, and processor time by process.
 type Times struct {
 	Wall   float64 `json:"wall_s"`
 	Client float64 `json:"client_processor_s"` // this process
 	Engine float64 `json:"engine_processor_s"`
 }
 
-// timer measures from its start to its end.
+// timer measures one span.
 type timer struct {
 	server  *chserver.Process
 	started time.Time
 	from    Times
 }
 
-// startTimer begins when the engine has merged what was inserted before, and behind a collection.
+// startTimer starts a timer once the engine has merged what was inserted before, and after a
+// garbage collection.
 func startTimer(ctx context.Context, server *chserver.Process) (*timer, error) {
 	if err := measure.Rest(ctx, func() (float64, error) { return measure.TreeCPUSeconds(server.PID()) }); err != nil {
 		return nil, err

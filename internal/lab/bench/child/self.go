@@ -8,11 +8,12 @@ import (
 	"syscall"
 )
 
-// asServer is the first argument with which a program that calls [ServeIfAsked] is a server.
+// asServer is the first argument that makes a program that calls [ServeIfAsked] a server.
 const asServer = "serve-for-benchmark"
 
-// ServeIfAsked makes the program one of the servers of [Serve], and ends it afterwards, if it was
-// started by what [ThisProgram] returns. It is to be the first that main, or TestMain, does.
+// ServeIfAsked runs one of the servers of [Serve] and exits, if the program was started with the
+// command line that [ThisProgram] returns. Otherwise it does nothing. Call it first in main or
+// TestMain.
 func ServeIfAsked() {
 	if len(os.Args) != 4 || os.Args[1] != asServer {
 		return
@@ -27,7 +28,7 @@ func ServeIfAsked() {
 	os.Exit(0)
 }
 
-// ThisProgram is the command line that has this program run a server, by [ServeIfAsked].
+// ThisProgram returns the command line that makes this program run a server in [ServeIfAsked].
 func ThisProgram() (Self, error) {
 	path, err := os.Executable()
 	if err != nil {

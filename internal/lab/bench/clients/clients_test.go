@@ -11,8 +11,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/bench/embedded"
 )
 
-// TestRun measures a little. That every read reached its author, and that the counts are right, is
-// what the run checks itself.
+// TestRun measures briefly. The run itself checks that every read reached its author and that the
+// counts are right.
 func TestRun(t *testing.T) {
 	cfg := config.Default()
 	cfg.Data, cfg.HTTP.Listen = t.TempDir(), "127.0.0.1:0"

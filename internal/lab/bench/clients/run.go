@@ -20,7 +20,7 @@ import (
 
 // Options of a run.
 type Options struct {
-	// Server is what is measured. An app of the run's own is made on it, and stays.
+	// Server is measured. The run creates an app of its own on it, which stays.
 	Server *ctl.Client
 	// Clients are the users, each with a connection.
 	Clients int
@@ -30,7 +30,7 @@ type Options struct {
 	Rate float64
 	// Duration of each of the two phases with traffic.
 	Duration time.Duration
-	// Phase is told what begins; nil for nobody.
+	// Phase, if not nil, is called with the name of each phase as it begins.
 	Phase func(name string)
 }
 
@@ -46,8 +46,8 @@ type Result struct {
 	Group  Traffic `json:"group"`
 }
 
-// Traffic is what a phase was like. Latency is from the sending of a read to the author's
-// notification of it.
+// Traffic describes a phase. Latency is the time from the sending of a read to its author's
+// notification.
 type Traffic struct {
 	Receipts     int     `json:"receipts"`
 	ReceiptsPerS float64 `json:"receipts_per_s"`
@@ -63,7 +63,7 @@ const (
 	countsAtOnce = 1000
 )
 
-// run is one measurement under way.
+// run is a measurement in progress.
 type run struct {
 	o       Options
 	app     string // "org#app"
@@ -135,7 +135,7 @@ func (r *run) setUp(ctx context.Context) error {
 	return r.o.Server.Call(ctx, "POST", r.path+"/events", url.Values{"wait": {"applied"}}, groups, nil)
 }
 
-// login connects everybody, and finds out what that costs.
+// login connects all users and measures what that costs.
 func (r *run) login(ctx context.Context, connections *errgroup.Group) error {
 	tokens := make([]string, r.o.Clients)
 	if err := r.each(ctx, func(ctx context.Context, i int) error {
@@ -176,7 +176,7 @@ func (r *run) login(ctx context.Context, connections *errgroup.Group) error {
 	return err
 }
 
-// each does something for each client, for some at a time.
+// each calls do for each client, for several at a time.
 func (r *run) each(ctx context.Context, do func(ctx context.Context, i int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(loginsAtOnce)
@@ -186,7 +186,7 @@ func (r *run) each(ctx context.Context, do func(ctx context.Context, i int) erro
 	return group.Wait()
 }
 
-// resident is the server's resident memory in bytes.
+// resident returns the server's resident memory in bytes.
 func (r *run) resident(ctx context.Context) (float64, error) {
 	text, err := r.o.Server.Stream(ctx, "GET", "/metrics", nil, nil)
 	if err != nil {
@@ -218,8 +218,9 @@ func (r *run) reads(ctx context.Context, c *client, id uint64, body *msyncpb.Bod
 	_ = c.receipt(ctx, msyncpb.Body_READ_ACK, to, group, id)
 }
 
-// traffic sends messages at an even rate, so that their receipts are what was asked for, and waits
-// for the last. A machine that is too busy for the rate sends them all, later.
+// traffic sends messages at an even rate, which yields receipts at the rate that was asked for, and
+// waits for the last receipt. On a machine that is too busy for the rate all messages are sent too,
+// only later.
 func (r *run) traffic(ctx context.Context, t *Traffic, group bool) error {
 	r.books.begin()
 	perMessage := 2
@@ -246,7 +247,7 @@ func (r *run) traffic(ctx context.Context, t *Traffic, group bool) error {
 	return r.check(ctx)
 }
 
-// write sends the n-th message: everybody in turn, to their neighbour or to their group.
+// write sends the n-th message. Users take turns, and write to their neighbour or to their group.
 func (r *run) write(ctx context.Context, n int, group bool) error {
 	if !group {
 		i := (n * 7) % r.o.Clients
@@ -257,7 +258,7 @@ func (r *run) write(ctx context.Context, n int, group bool) error {
 	return r.clients[i].text(ctx, r.group(i), true)
 }
 
-// arrived waits until the authors know of every read.
+// arrived waits until every read has been told to its author.
 func (r *run) arrived(ctx context.Context, messages int, group bool) error {
 	want := messages
 	if group {
@@ -277,7 +278,7 @@ func (r *run) arrived(ctx context.Context, messages int, group bool) error {
 	}
 }
 
-// check asks the server for the counts.
+// check compares the server's counts with the reads that were sent.
 func (r *run) check(ctx context.Context) error {
 	reads := r.books.reads()
 	for ids := range slices.Chunk(slices.Collect(maps.Keys(reads)), countsAtOnce) {

@@ -67,8 +67,8 @@ func (b *books) refusal(reason string) {
 	b.refused[reason]++
 }
 
-// notice notes what an author was told. Of a group read that is a count: it tells of as many of the
-// earliest reads.
+// notice records what an author was told. For reads in a group that is a count, which stands for as
+// many of the earliest reads.
 func (b *books) notice(body *msyncpb.Body) {
 	if body.GetType() != int32(msyncpb.Body_READ_ACK) {
 		return
@@ -92,7 +92,7 @@ func (b *books) notice(body *msyncpb.Body) {
 	}
 }
 
-// sums are how many reads were sent, and how many their authors were told of.
+// sums returns how many reads were sent, and of how many their authors were told.
 func (b *books) sums() (sent, told int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -102,21 +102,22 @@ func (b *books) sums() (sent, told int) {
 	return sent, b.told
 }
 
-// sent is how many receipts were sent, delivered and read.
+// sent returns how many receipts were sent, delivered and read together.
 func (b *books) sent() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.receipts
 }
 
-// refusals are the reasons for which the server refused a send, and how often it gave each.
+// refusals returns the reasons that the server gave for refusing messages, and how often it gave
+// each.
 func (b *books) refusals() map[string]int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return maps.Clone(b.refused)
 }
 
-// reads lists the messages with how often each was read.
+// reads returns how often each message was read.
 func (b *books) reads() map[string]int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package embedded runs receiptd in the process of a benchmark, as a Go program has it that builds
-// it in.
+// Package embedded runs receiptd inside the process of a benchmark, as a Go program that embeds it
+// would.
 package embedded
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/receiptd/receiptd/internal/runtime"
 )
 
-// setupAtOnce is how many of the events that make groups are stored together.
+// setupAtOnce is how many of the events that create groups are stored together.
 const setupAtOnce = 100
 
 // Server is receiptd in this process, running.
@@ -28,8 +28,8 @@ type Server struct {
 	ended chan error         // what Run returned
 }
 
-// Start opens log and state and runs the server, until [Server.Stop]: the end of the context is not
-// its end.
+// Start opens log and state and runs the server until [Server.Stop]. The context bounds the start
+// only.
 func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (*Server, error) {
 	built, err := runtime.Build(ctx, cfg, logger, "bench")
 	if err != nil {
@@ -42,7 +42,7 @@ func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (*Server
 	return s, nil
 }
 
-// Prepare makes the apps and groups of the traffic.
+// Prepare creates the apps and groups of the traffic.
 func (s *Server) Prepare(ctx context.Context, traffic *sim.Traffic) error {
 	for _, app := range traffic.Apps() {
 		if _, err := s.Configure(ctx, app, traffic.Settings()); err != nil {
@@ -75,7 +75,7 @@ func (s *Server) Submit(ctx context.Context, evs []events.Event) (load.Ticket, e
 	return visible{t, s}, nil
 }
 
-// visible is a ticket that waits until everything of a submit is folded and can be queried.
+// visible is a ticket that waits until all events of a submit are folded and can be queried.
 type visible struct {
 	stored *eventlog.Ticket
 	server *Server
@@ -108,7 +108,7 @@ func (s *Server) CaughtUp(ctx context.Context) error {
 	return nil
 }
 
-// Counts implements [load.System]. A message that is not known is an error.
+// Counts implements [load.System]. An unknown message is an error.
 func (s *Server) Counts(_ context.Context, app string, messages []string) (map[string]int, error) {
 	answer, err := s.Projector.Counts(app, messages)
 	if err != nil {
@@ -135,8 +135,8 @@ func (s *Server) Stop() error {
 	return errors.Join(<-s.ended, s.Close(context.Background()))
 }
 
-// Durable is a server of which is waited only until the log has synced what was submitted, not
-// until it is folded.
+// Durable is a server whose tickets wait only until the log has synced the events, not until they
+// are folded.
 type Durable struct{ *Server }
 
 // Submit implements [load.Pipelined].

@@ -27,7 +27,7 @@ func options(t *testing.T) Options {
 	}
 }
 
-// All steps are gone through, with a real server that is really killed, and every figure is one.
+// All steps are taken, with a real server that is really killed, and every figure is plausible.
 func TestEverythingIsMeasured(t *testing.T) {
 	o := options(t)
 	var phases []string
@@ -64,7 +64,7 @@ func TestEverythingIsMeasured(t *testing.T) {
 	}
 }
 
-// What was not answered and is not sent again is missing, and the run says so.
+// Events that were not answered and are not sent again are missing, and fail the run.
 func TestMissingEventsFailTheRun(t *testing.T) {
 	o := options(t)
 	r := &run{o: o, dir: o.Dir, server: child.NewReceiptd(o.Self, child.Protobuf)}

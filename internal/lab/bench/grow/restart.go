@@ -13,21 +13,21 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/bench/load"
 )
 
-// Restart is what a kill -9 under full load and the start after it took.
+// Restart describes a kill -9 under full load and the start after it.
 type Restart struct {
 	// Receipts were in the state.
 	Receipts int `json:"receipts"`
-	// Open is the time from the start of the process until log and state were open, Serving
-	// until it was ready and had answered a question about counts right, in seconds. In between
-	// it folded the events that its state lacked.
+	// Open is the time in seconds from the start of the process until log and state were open,
+	// Serving the time until it was ready and had answered a query for counts correctly. In
+	// between it folded the events that its state lacked.
 	Open    float64 `json:"open_s"`
 	Serving float64 `json:"serving_s"`
 	Folded  int     `json:"events_folded"`
-	// Unanswered is how many events were under way at the kill. They were sent again.
+	// Unanswered is how many events were in flight when it was killed. They were sent again.
 	Unanswered int `json:"events_unanswered"`
 }
 
-// unanswered are events whose requests failed: they may be in the log, or not.
+// unanswered holds events whose requests failed: they may or may not be in the log.
 type unanswered struct {
 	mu       sync.Mutex
 	requests [][]events.Event
@@ -42,7 +42,7 @@ func (u *unanswered) add(evs []events.Event) {
 // restart kills the server in the middle of full load, starts it again, and sends again what was
 // not answered.
 func (r *run) restart(ctx context.Context) error {
-	// What was answered has to be there at once. What is being answered may be.
+	// What was answered must be there at once. What is in flight may be.
 	before := r.sample(load.CountsAtOnce)
 	if err := r.killUnderLoad(ctx); err != nil {
 		return err
@@ -83,7 +83,7 @@ func (r *run) restart(ctx context.Context) error {
 	return nil
 }
 
-// killUnderLoad pours, and kills the server after the time of a run, in the middle of it.
+// killUnderLoad loads the server, and kills it in the middle, after the time of a run.
 func (r *run) killUnderLoad(ctx context.Context) error {
 	var poured error
 	var pouring sync.WaitGroup
@@ -105,7 +105,7 @@ func (r *run) killUnderLoad(ctx context.Context) error {
 	return err
 }
 
-// byApp are the ids of messages by their apps.
+// byApp groups the ids of messages by app.
 func byApp(list []message) map[string][]string {
 	ids := map[string][]string{}
 	for _, m := range list {

@@ -20,14 +20,14 @@ import (
 // body, inserts in the parameter query with blocks in the body, settings in further parameters. No
 // compression, no authorization.
 //
-// Statements that come at the same time wait for each other.
+// Concurrent statements wait for each other.
 type Handler struct {
 	Engine *Engine
 
 	rowsRead atomic.Uint64
 }
 
-// rowsReadPath is where the handler says how many rows of tables all statements have read so far.
+// rowsReadPath is where the handler reports how many rows of tables all statements have read.
 const rowsReadPath = "/rows-read"
 
 // hello is what clickhouse-go asks first, and the only answer it reads with a protocol version of
@@ -87,8 +87,7 @@ var transport = []string{
 	"compress", "decompress", "network_compression_method", "wait_end_of_query", "buffer_size", "database",
 }
 
-// settings are the statements that put what the parameters say in force, and those that take it
-// back.
+// settings returns the statements that put the parameters into effect, and those that undo it.
 func settings(params url.Values) (before, after []string) {
 	if db := params.Get("database"); db != "" {
 		before = append(before, "USE "+quoteName(db))
@@ -124,7 +123,7 @@ func fail(w http.ResponseWriter, err error) {
 	http.Error(w, err.Error(), http.StatusInternalServerError)
 }
 
-// hello answers with the engine's own names, but for the revision.
+// hello answers with the engine's own values, except for the revision.
 func (h *Handler) hello(w http.ResponseWriter, revision string) {
 	result, err := h.Engine.Query("SELECT displayName(), version(), 0::UInt32, timezone()")
 	if err != nil {

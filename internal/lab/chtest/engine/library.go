@@ -96,11 +96,11 @@ func (e *Engine) Close() {
 	e.lib.closeConn(e.conn)
 }
 
-// Result of a statement.
+// Result is the result of a statement.
 type Result struct {
 	// Data is in the format that was asked for.
 	Data []byte
-	// RowsRead are the rows of tables that were read for it.
+	// RowsRead is the number of table rows that were read for it.
 	RowsRead uint64
 }
 
