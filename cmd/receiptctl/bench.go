@@ -80,10 +80,12 @@ type benchCommand struct {
 
 // Help is the long description of the command.
 func (benchCommand) Help() string {
-	return `Starts a server in this process on a fresh directory, and measures in one run: a bare JetStream with the same fsync setting, the durable
-rate, the rate until receipts are folded and can be queried, latency at half of that, replay, reading only, bytes and processor
-time. The traffic is that of chat groups of mixed sizes: bursts of reads after each message, duplicates, early receipts, members who come and
-go. Every count is compared with what the traffic must lead to; a wrong one fails the run.`
+	return `Starts a server in this process on a fresh directory, and measures in one run: a
+bare JetStream with the same fsync setting, the durable rate, the rate until receipts are folded and
+can be queried, latency at half of that, replay, reading only, bytes and processor time. The traffic
+is that of chat groups of mixed sizes: bursts of reads after each message, duplicates, early
+receipts, members who come and go. Every count is compared with what the traffic must lead to; a
+wrong one fails the run.`
 }
 
 // Run measures and prints.

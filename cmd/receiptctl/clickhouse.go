@@ -19,9 +19,11 @@ type clickHouseCommand struct {
 
 // Help is the long description of the command.
 func (clickHouseCommand) Help() string {
-	return `Starts the ClickHouse engine of the tests in a process of its own, and measures how fast the sink is beside inserting the same
-blocks and nothing else, what a row takes on the disk, and how long read-rate questions take with many rows. Prints one JSON object. It needs a
-clone of the repository, from which it builds the engine's program, and on the first run npm, which fetches the engine (linux/amd64).`
+	return `Starts the ClickHouse engine of the tests in a process of its own, and measures how
+fast the sink is beside inserting the same blocks and nothing else, what a row takes on the disk,
+and how long read-rate questions take with many rows. Prints one JSON object. It needs a clone of
+the repository, from which it builds the engine's program, and on the first run npm, which fetches
+the engine (linux/amd64).`
 }
 
 // Run measures and prints.

@@ -28,9 +28,11 @@ type curveCommand struct {
 
 // Help is the long description of the command.
 func (curveCommand) Help() string {
-	return `Starts a server in this process on a fresh directory and finds the rate at which receipts are folded and can be queried. Then it submits
-at parts of that rate, on a schedule that does not wait for answers, and measures from the moment at which receipts were due until they
-could be queried. All loads meet the same log and state, which grow on the way. Every count is checked at the end.`
+	return `Starts a server in this process on a fresh directory and finds the rate at which
+receipts are folded and can be queried. Then it submits at parts of that rate, on a schedule that
+does not wait for answers, and measures from the moment at which receipts were due until they could
+be queried. All loads meet the same log and state, which grow on the way. Every count is checked at
+the end.`
 }
 
 // Run measures, prints and draws.

@@ -28,10 +28,13 @@ type growCommand struct {
 
 // Help is the long description of the command.
 func (growCommand) Help() string {
-	return `Starts receiptd with its defaults as a process of its own and pours receipts into it over HTTP, each request answered when all of it is
-durable, folded and queryable. Measures latency at a fixed load and questions about random messages of all times, then rate and processor time at full load, with
-the first receipts in the state and again with all of them, each time when the server has come to rest. Then it kills the process under load and starts it again. Totals, and counts of many
-messages, are compared with what the traffic must lead to; a wrong one fails the run. 100 million receipts take about a gigabyte on the disk.`
+	return `Starts receiptd with its defaults as a process of its own and pours receipts into it
+over HTTP, each request answered when all of it is durable, folded and queryable. Measures latency
+at a fixed load and questions about random messages of all times, then rate and processor time at
+full load, with the first receipts in the state and again with all of them, each time when the
+server has come to rest. Then it kills the process under load and starts it again. Totals, and
+counts of many messages, are compared with what the traffic must lead to; a wrong one fails the run.
+100 million receipts take about a gigabyte on the disk.`
 }
 
 // Run measures and prints.
