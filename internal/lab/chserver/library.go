@@ -46,7 +46,7 @@ func Library(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("lock the cache directory: %w", err)
 	}
 	defer func() { _ = lock.Unlock() }()
-	if _, err := os.Stat(path); err == nil { // by another process meanwhile
+	if _, err := os.Stat(path); err == nil { // another process has installed it meanwhile
 		return path, nil
 	}
 	if err := install(ctx, dir); err != nil {

@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// startMax bounds the start of the engine on a busy machine.
+// startMax bounds the time that the engine takes to start, on a busy machine.
 const startMax = 2 * time.Minute
 
 // Process is a ClickHouse in a process of its own. It ends when the process that started it does.
 type Process struct {
 	dir     string
-	address string // host:port; the same after each start
+	address string // host:port; stays the same when the process is started again
 
 	cmd   *exec.Cmd
 	stdin io.Closer
@@ -37,7 +37,7 @@ var program struct {
 	err  error
 }
 
-// build builds the program of the engine, once in a process; the go command caches it.
+// build builds the engine's program, once in the life of this process; the go command caches it.
 func build(ctx context.Context) (string, error) {
 	program.once.Do(func() {
 		if _, program.err = Library(ctx); program.err != nil {
@@ -49,7 +49,8 @@ func build(ctx context.Context) (string, error) {
 			return
 		}
 		program.path = filepath.Join(dir, "clickhouse")
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", program.path, "github.com/receiptd/receiptd/internal/lab/chtest/cmd/clickhouse")
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", program.path,
+			"github.com/receiptd/receiptd/internal/lab/chtest/cmd/clickhouse")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			program.err = fmt.Errorf("build the engine's program: %w\n%s", err, out)
 		}
@@ -57,7 +58,8 @@ func build(ctx context.Context) (string, error) {
 	return program.path, program.err
 }
 
-// Start starts the process, also again after Kill: on the same data and at the same address.
+// Start starts the process. After Kill it starts it again, on the same data and at the same
+// address.
 func (p *Process) Start() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startMax)
 	defer cancel()
@@ -84,7 +86,7 @@ func (p *Process) Start() error {
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
 		p.cmd = nil
-		return errors.Join(fmt.Errorf("it said no address: %w", err), cmd.Wait())
+		return errors.Join(fmt.Errorf("the engine did not print its address: %w", err), cmd.Wait())
 	}
 	_, p.address, _ = strings.Cut(strings.TrimSpace(line), "http://")
 	return nil
@@ -93,14 +95,14 @@ func (p *Process) Start() error {
 // DSN returns what receiptd and clickhouse-go need to connect to a database of the server.
 func (p *Process) DSN(database string) string { return "http://" + p.address + "/" + database }
 
-// Kill ends the process as kill -9 does, if it runs.
+// Kill ends the process as kill -9 does, if it is running.
 func (p *Process) Kill() {
 	if p.cmd == nil {
 		return
 	}
-	_ = p.Signal(syscall.SIGKILL) // fails for one that is gone
+	_ = p.Signal(syscall.SIGKILL) // fails if the process is gone
 	_ = p.stdin.Close()
-	_ = p.cmd.Wait() // says that it was killed
+	_ = p.cmd.Wait() // reports that it was killed
 	p.cmd = nil
 }
 

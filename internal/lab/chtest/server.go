@@ -14,7 +14,7 @@ type Server struct {
 	t testing.TB
 }
 
-// Start starts a ClickHouse with an empty data directory. A test that cannot have one fails.
+// Start starts a ClickHouse with an empty data directory. The test fails if that is not possible.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	s := &Server{Process: chserver.NewProcess(filepath.Join(t.TempDir(), "clickhouse")), t: t}
@@ -31,7 +31,7 @@ func (s *Server) Restart() {
 	}
 }
 
-// Pause stops the process in the middle of what it does; its connections stay open.
+// Pause stops the process in the middle of what it is doing. Its connections stay open.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
 // Resume lets a paused process continue.

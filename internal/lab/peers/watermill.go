@@ -110,7 +110,7 @@ func (w *watermillPeer) Load(ctx context.Context, evs []events.Event) error {
 // nothing.
 func (w *watermillPeer) project(m *message.Message) error {
 	var decoder events.Decoder
-	err := decoder.Decode(m.Payload, events.FormJSON, func(_ int, e *events.Event) error {
+	err := decoder.Decode(m.Payload, events.FormatJSON, func(_ int, e *events.Event) error {
 		return loadRow(m.Context(), w.database.pool, e)
 	})
 	if err != nil {
