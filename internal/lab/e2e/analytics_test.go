@@ -160,7 +160,8 @@ func TestKillAnalytics(t *testing.T) {
 		}
 		before := with
 		s.must("GET", path, nil, &with)
-		time.Sleep(2500 * time.Millisecond) // for what is no part of these sums: longer than it takes by itself
+		// For what is no part of these sums: longer than it takes by itself.
+		time.Sleep(2500 * time.Millisecond)
 		return slices.Equal(before, with)
 	})
 	c.Kill()

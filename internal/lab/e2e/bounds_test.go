@@ -143,7 +143,8 @@ func TestSlowReaderOfAStream(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("the client that reads: %v", err)
 	}
-	if took := time.Since(sent); took > 20*time.Second { // a moment, on a machine with nothing else to do
+	// A moment, on a machine with nothing else to do.
+	if took := time.Since(sent); took > 20*time.Second {
 		t.Errorf("the client that reads was told of the last message after %s", took)
 	}
 	eventually(t, "the slow client is dropped", func() bool { return s.metric("receiptd_streams") == 1 })

@@ -110,7 +110,8 @@ var (
 // shownMetrics are those of a server after a bit of everything.
 func shownMetrics(t *testing.T) *metricsShown {
 	t.Helper()
-	s := startServer(t, "--clickhouse=http://127.0.0.1:1/receiptd") // its figures are there when it is not
+	// The metrics of the sink are exposed even when there is no ClickHouse.
+	s := startServer(t, "--clickhouse=http://127.0.0.1:1/receiptd")
 	const app = "acme#chat"
 	s.must("PUT", appPath(app), map[string]any{"group_receipts": map[string]any{"enabled": true}}, nil)
 	stream := s.openStream(appPath(app) + "/users/ann/stream")

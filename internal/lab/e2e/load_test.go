@@ -123,7 +123,8 @@ func (c *client) run(ctx context.Context) {
 		if c.flush() != nil {
 			time.Sleep(10 * time.Millisecond) // the server is down or full
 		} else {
-			time.Sleep(time.Duration(c.random.IntN(30)) * time.Millisecond) // the machine is for the server, too
+			// Leaves processor time to the server.
+			time.Sleep(time.Duration(c.random.IntN(30)) * time.Millisecond)
 		}
 	}
 }

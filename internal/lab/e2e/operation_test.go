@@ -39,8 +39,9 @@ func TestSIGTERMDrains(t *testing.T) {
 		}
 		time.Sleep(time.Duration(200+r.IntN(300)) * time.Millisecond)
 		asked := time.Now()
-		s.stop()                                              // exit code 0
-		if took := time.Since(asked); took > 20*time.Second { // --shutdown-timeout, after which it would be cut off
+		s.stop() // exit code 0
+		// Draining is cut off after --shutdown-timeout.
+		if took := time.Since(asked); took > 20*time.Second {
 			t.Errorf("stopping took %s", took)
 		}
 		if reason := stream.last(t, "closing"); !strings.Contains(reason, "shutdown") {

@@ -140,7 +140,8 @@ func TestToolOnDataItCannotWorkOn(t *testing.T) {
 		t.Error("it made a data directory")
 	}
 	s := startServer(t)
-	refused("a running server's data", s.data, "--server says where it listens") // not where the tool looks
+	// This is not the server that the tool looks for by default.
+	refused("a running server's data", s.data, "--server says where it listens")
 	s.verify()
 
 	outside := newServer(t, "--nats="+natstest.StartServer(t).URL(), "--partitions=1")

@@ -14,11 +14,11 @@ type Proxy struct {
 	target   string
 	wait     sync.WaitGroup
 
-	mu    sync.Mutex
-	held  bool
-	free  sync.Cond // signalled when held or conns change
-	conns []net.Conn
-	down  bool
+	mu      sync.Mutex
+	holding bool
+	changed sync.Cond // signalled when holding or conns change
+	conns   []net.Conn
+	down    bool
 }
 
 // StartProxy starts a proxy on loopback in front of the server at an address. It ends with the
@@ -30,7 +30,7 @@ func StartProxy(t testing.TB, target string) *Proxy {
 		t.Fatalf("natstest: %v", err)
 	}
 	p := &Proxy{listener: listener, target: target}
-	p.free.L = &p.mu
+	p.changed.L = &p.mu
 	p.wait.Go(p.accept)
 	t.Cleanup(p.stop)
 	return p
@@ -40,12 +40,12 @@ func StartProxy(t testing.TB, target string) *Proxy {
 func (p *Proxy) URL() string { return "nats://" + p.listener.Addr().String() }
 
 // Hold holds back everything the server sends from now on. What clients send goes through.
-func (p *Proxy) Hold() { p.setHeld(true) }
+func (p *Proxy) Hold() { p.setHolding(true) }
 
 // Release lets through what the server sent, late, and what it sends from now on.
-func (p *Proxy) Release() { p.setHeld(false) }
+func (p *Proxy) Release() { p.setHolding(false) }
 
-// Cut breaks all connections; what is held back is lost, and new connections are not held. Clients
+// Cut breaks all connections; what is held back is lost, and new connections are not held back. Clients
 // may connect again at once.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
@@ -53,15 +53,15 @@ func (p *Proxy) Cut() {
 	for _, c := range p.conns {
 		c.Close()
 	}
-	p.conns, p.held = nil, false
-	p.free.Broadcast()
+	p.conns, p.holding = nil, false
+	p.changed.Broadcast()
 }
 
-func (p *Proxy) setHeld(held bool) {
+func (p *Proxy) setHolding(holding bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.held = held
-	p.free.Broadcast()
+	p.holding = holding
+	p.changed.Broadcast()
 }
 
 func (p *Proxy) stop() {
@@ -124,8 +124,8 @@ func (p *Proxy) forward(to, from net.Conn, holdable bool) {
 func (p *Proxy) pass(to net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.held && slices.Contains(p.conns, to) {
-		p.free.Wait()
+	for p.holding && slices.Contains(p.conns, to) {
+		p.changed.Wait()
 	}
 	return slices.Contains(p.conns, to)
 }

@@ -101,7 +101,8 @@ func startPostgres(ctx context.Context, p *child.Process, dir string) (connect s
 	}
 	secret, data := password(), filepath.Join(home, "data")
 	secretFile := filepath.Join(home, "password")
-	if err := os.WriteFile(secretFile, []byte(secret), 0o644); err != nil { // in a directory of its user alone
+	// In a directory of its user alone.
+	if err := os.WriteFile(secretFile, []byte(secret), 0o644); err != nil {
 		return "", err
 	}
 	user, err := unprivileged(home, "postgres", "nobody")
@@ -230,7 +231,8 @@ func (p *postgres) Stop() error {
 		p.pool.Close()
 		p.pool = nil
 	}
-	if err := p.server.Stop(syscall.SIGINT); err != nil { // "fast": connections are cut, data is written
+	// "fast": connections are cut, data is written.
+	if err := p.server.Stop(syscall.SIGINT); err != nil {
 		return errors.Join(errors.New("postgres"), err)
 	}
 	return nil

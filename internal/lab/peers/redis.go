@@ -45,14 +45,16 @@ func (c *cache) Start(ctx context.Context, dir string, _ *sim.Traffic) error {
 		return err
 	}
 	secret := password()
-	cmd := exec.Command(binary, "-") // the settings come on standard input, so that nobody sees the password
+	// The settings come on standard input, so that nobody sees the password.
+	cmd := exec.Command(binary, "-")
 	cmd.Stdin = strings.NewReader(fmt.Sprintf(
 		"bind 127.0.0.1\nport %d\nrequirepass %s\ndir %s\nsave \"\"\nappendonly yes\nappendfsync %s\n", port, secret, c.data, c.fsync))
 	if err := c.server.Start(cmd, filepath.Join(dir, "redis.log")); err != nil {
 		return err
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
-	if err := c.server.Ready(ctx, listening(address)); err != nil { // the client writes to standard error if it cannot connect
+	// The client writes to standard error if it cannot connect.
+	if err := c.server.Ready(ctx, listening(address)); err != nil {
 		return err
 	}
 	c.client = redis.NewClient(&redis.Options{

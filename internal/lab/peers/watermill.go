@@ -77,7 +77,8 @@ func (w *watermillPeer) Start(ctx context.Context, dir string, traffic *sim.Traf
 		w.router = nil
 		return errors.Join(errors.New("the router ended"), err)
 	}
-	stream.AutoProvision = false // the subscriber has; a publisher would ask the broker before every message
+	// The subscriber has; a publisher would ask the broker before every message.
+	stream.AutoProvision = false
 	w.publisher, err = wmnats.NewPublisher(wmnats.PublisherConfig{URL: address, NatsOptions: options, JetStream: stream}, watermill.NopLogger{})
 	return err
 }

@@ -95,8 +95,9 @@ func TestRequestsUnderWay(t *testing.T) {
 		rate           float64
 	}{
 		"one after the other": {0, 4, 0},
-		"pipelined":           {8, 4 * 9, 0},   // the oldest is waited for once another was submitted
-		"scheduled":           {8, 100, 80000}, // in time, not in what is under way
+		// The oldest is waited for once another was submitted.
+		"pipelined": {8, 4 * 9, 0},
+		"scheduled": {8, 100, 80000}, // in time, not in what is under way
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
