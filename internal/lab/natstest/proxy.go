@@ -45,8 +45,8 @@ func (p *Proxy) Hold() { p.setHolding(true) }
 // Release lets through what the server sent, late, and what it sends from now on.
 func (p *Proxy) Release() { p.setHolding(false) }
 
-// Cut breaks all connections; what is held back is lost, and new connections are not held back. Clients
-// may connect again at once.
+// Cut breaks all connections; what is held back is lost, and new connections are not held back.
+// Clients may connect again at once.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
