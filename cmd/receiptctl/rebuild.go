@@ -18,7 +18,7 @@ import (
 	"github.com/receiptd/receiptd/internal/runtime"
 )
 
-// errDifferent ends verify with exit code 1; the report has said where.
+// errDifferent ends verify with exit code 1; the report has already said where the difference is.
 var errDifferent = errors.New("the live state is not what the log says")
 
 // source says where a rebuild reads events.
@@ -35,15 +35,16 @@ type verifyCommand struct {
 
 // Help is the long description of the command.
 func (verifyCommand) Help() string {
-	return `Folds the whole log into fresh state beside the live one, takes both at the same position and compares them, key by key if
-their digests differ. Traffic goes on meanwhile. Exits with 0 if they are equal and with 1 if not, naming the first key that differs.
-Works on a running server, or with --data on a stopped one's data; if that one was killed, its state is brought to the end of the log
-first, as a start would do it.`
+	return `Folds the whole log into fresh state beside the live one, takes both at the same
+position and compares them, key by key if their digests differ. Traffic goes on meanwhile. Exits
+with 0 if they are equal and with 1 if not, naming the first key that differs. Works on a running
+server, or with --data on a stopped one's data; if that one was killed, its state is brought to the
+end of the log first, as a start would do it.`
 }
 
 // Run verifies.
 func (v verifyCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
-	result, err := rebuild(ctx, target, "verify", v.source, projector.RebuildOptions{}, v.JSON, std)
+	result, err := rebuilding{name: "verify", from: v.source, quiet: v.JSON}.run(ctx, target, std)
 	if err != nil {
 		return err
 	}
@@ -65,13 +66,15 @@ type replayCommand struct {
 
 // Help is the long description of the command.
 func (replayCommand) Help() string {
-	return `Folds the whole log into fresh state beside the live one, compares the two, catches up with the traffic that went on, and makes
-the fresh state the live one in one step. Nobody is notified of anything again. A fresh state that differs replaces the live one
-too: the log is the truth. Works on a running server, or with --data on a stopped one's data.
+	return `Folds the whole log into fresh state beside the live one, compares the two, catches
+up with the traffic that went on, and makes the fresh state the live one in one step. Nobody is
+notified of anything again. A fresh state that differs replaces the live one too: the log is the
+truth. Works on a running server, or with --data on a stopped one's data.
 
-With --from archive the events that ClickHouse has are read from there: for a state that needs more than the log still holds. A
-running server uses the ClickHouse it was started with; with --data, --clickhouse names it. A live state that the log cannot bring
-up to date is not compared, only replaced.`
+With --from archive the events that ClickHouse has are read from there: for a state that needs more
+than the log still holds. A running server uses the ClickHouse it was started with; with --data,
+--clickhouse names it. A live state that the log cannot bring up to date is not compared, only
+replaced.`
 }
 
 // Run replays.
@@ -80,34 +83,43 @@ func (r replayCommand) Run(ctx context.Context, target ctl.Target, std streams) 
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	result, err := rebuild(ctx, target, "replay", r.source, o, r.JSON, std)
+	result, err := rebuilding{name: "replay", from: r.source, options: o, quiet: r.JSON}.run(ctx, target, std)
 	if err != nil {
 		return err
 	}
 	return report(std.out, result, r.JSON)
 }
 
-// rebuild has the running server rebuild, or does it itself on a stopped server's data.
-func rebuild(ctx context.Context, target ctl.Target, name string, from source, o projector.RebuildOptions, quiet bool, std streams) (projector.RebuildResult, error) {
-	bar := progress.New(std.err, progress.Options{Label: name, Unit: "entries", Quiet: quiet})
+// rebuilding is a rebuild to be done.
+type rebuilding struct {
+	name    string // of the command, and of the server's call
+	from    source
+	options projector.RebuildOptions
+	quiet   bool // no progress is shown
+}
+
+// run has the running server rebuild, or does it itself on a stopped server's data.
+func (r rebuilding) run(ctx context.Context, target ctl.Target, std streams) (projector.RebuildResult, error) {
+	bar := progress.New(std.err, progress.Options{Label: r.name, Unit: "entries", Quiet: r.quiet})
 	defer bar.Close()
+	o := r.options
 	o.Progress = func(p projector.Progress) {
 		bar.SetTotal(int64(p.Total))
 		bar.Set(int64(p.Entries))
 	}
 	if target.Stopped() {
-		result, err := rebuildData(ctx, target.Data, from, o, std.err)
+		result, err := rebuildData(ctx, target.Data, r.from, o, std.err)
 		if !errors.Is(err, runtime.ErrInUse) {
 			return result, err
 		}
-		// A server has the data open: ask it, with the key that lies there.
-		result, err = rebuildRunning(ctx, target, name, from, o)
+		// A server has the data open: ask it, with the key that is stored there.
+		result, err = rebuildRunning(ctx, target, r.name, r.from, o)
 		if err != nil {
 			err = fmt.Errorf("a server has %s open; if it is another one, --server says where it listens: %w", target.Data, err)
 		}
 		return result, err
 	}
-	return rebuildRunning(ctx, target, name, from, o)
+	return rebuildRunning(ctx, target, r.name, r.from, o)
 }
 
 // rebuildRunning has the running server rebuild.
@@ -137,7 +149,8 @@ func rebuildData(ctx context.Context, data string, from source, o projector.Rebu
 		}
 		o.Archive = core.Archive
 	}
-	// After a crash the state is older than the log. What is compared is what a start would come to.
+	// After a crash the state is older than the log. What is compared is the state that a start
+	// would reach.
 	caughtUp, err := core.Projector.CatchUp(ctx)
 	if err != nil && !(o.Archive != nil && errors.Is(err, projector.ErrNeedsArchive)) {
 		return result, err

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/consumers/analytics"
-	"github.com/receiptd/receiptd/consumers/internal/consumertest"
 	"github.com/receiptd/receiptd/consumers/projector"
+	"github.com/receiptd/receiptd/internal/lab/consumertest"
 	"github.com/receiptd/receiptd/projections"
 	ch "github.com/receiptd/receiptd/projections/clickhouse"
 )

@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/consumers"
-	"github.com/receiptd/receiptd/consumers/internal/consumertest"
 	"github.com/receiptd/receiptd/consumers/internal/fold"
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/lab/consumertest"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 	"github.com/receiptd/receiptd/projections"
 	ch "github.com/receiptd/receiptd/projections/clickhouse"

@@ -6,8 +6,8 @@ import (
 	"flag"
 	"testing"
 
-	"github.com/receiptd/receiptd/consumers/internal/consumertest"
 	"github.com/receiptd/receiptd/consumers/projector"
+	"github.com/receiptd/receiptd/internal/lab/consumertest"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/receiptd/receiptd/consumers/internal/consumertest"
 	"github.com/receiptd/receiptd/consumers/retention"
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/lab/consumertest"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 	"github.com/receiptd/receiptd/internal/lab/sim/history"
 )

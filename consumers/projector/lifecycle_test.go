@@ -80,7 +80,7 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 		cycle()
 	}
 	now := 0
-	for range 200 {
+	for range 3000 {
 		if now = runtime.NumGoroutine(); now <= before {
 			return
 		}

@@ -183,7 +183,7 @@ func TestTrimmedLogIsAnErrorUnlessTheStateIsPastIt(t *testing.T) {
 		r = start(t, log, Options{Dir: dir})
 		select {
 		case <-r.done:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("%s: Run waits for entries that left the log", name)
 		}
 		if !errors.Is(r.err, eventlog.ErrTrimmed) || r.Ready() == nil {

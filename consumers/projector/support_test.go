@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/receiptd/receiptd/consumers/internal/consumertest"
+	"github.com/receiptd/receiptd/internal/lab/consumertest"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 	"github.com/receiptd/receiptd/projections"
 )

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/receiptd/receiptd/consumers/internal/consumertest"
 	"github.com/receiptd/receiptd/consumers/retention"
+	"github.com/receiptd/receiptd/internal/lab/consumertest"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 

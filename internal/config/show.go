@@ -65,8 +65,10 @@ func ToolNames() []string {
 		"cluster", "database",
 		// bench
 		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", "cpu-profile", "profile-phase",
-		"points", "svg", "runs", "systems", "first", "receipts",
+		"points", "svg", "runs", "first", "receipts",
 		// bench clients
 		"clients", "rate",
+		// bench clickhouse
+		"events", "rounds", "rows", "days", "queries",
 	}
 }

@@ -274,8 +274,8 @@ type conversation struct {
 	LastReadAt  instant `json:"last_read_at"`
 }
 
-// pending is a message of an author's summary.
-type pending struct {
+// summaryItem is a message of an author's summary.
+type summaryItem struct {
 	MID, GID    string
 	Count       int
 	LastReader  string  `json:"last_reader"`
@@ -300,7 +300,7 @@ func (m *model) compareUser(s *server, app, user string) {
 
 // summary is what an author has not seen.
 type summary struct {
-	GroupAck        []pending         `json:"group_ack"`
+	GroupAck        []summaryItem     `json:"group_ack"`
 	SingleAck       []singleAck       `json:"single_ack"`
 	ConversationAck []conversationAck `json:"conversation_ack"`
 }
@@ -325,7 +325,7 @@ func (m *model) summary(app, user string) (want summary) {
 		last := instant(i.LastReadAt)
 		switch i.Kind {
 		case projections.SummaryGroupRead:
-			want.GroupAck = append(want.GroupAck, pending{i.Message, i.Group, i.Count, i.LastReader, instant(i.FirstReadAt), last})
+			want.GroupAck = append(want.GroupAck, summaryItem{i.Message, i.Group, i.Count, i.LastReader, instant(i.FirstReadAt), last})
 		case projections.SummaryConversationRead:
 			want.ConversationAck = append(want.ConversationAck, conversationAck{i.Peer, last})
 		default:

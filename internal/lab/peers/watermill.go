@@ -1,4 +1,4 @@
-package peers
+package main
 
 import (
 	"context"
@@ -19,8 +19,9 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// watermillPeer is the usual event-driven service: a message for each receipt in JetStream, a handler that projects
-// it into PostgreSQL. The handler runs in this process, as it would in the service; its processor time is not counted.
+// watermillPeer is the usual event-driven service: a message for each receipt in JetStream, a
+// handler that projects it into PostgreSQL. The handler runs in this process, as it would in the
+// service; its processor time is not counted.
 type watermillPeer struct {
 	self child.Self
 
@@ -31,7 +32,8 @@ type watermillPeer struct {
 	ended     chan error // of the router
 	store     string
 
-	// waiting has for each message that is under way what is closed once it is projected.
+	// waiting maps the id of each message in flight to a channel that is closed once it is
+	// projected.
 	waiting sync.Map
 }
 
@@ -75,13 +77,14 @@ func (w *watermillPeer) Start(ctx context.Context, dir string, traffic *sim.Traf
 		w.router = nil
 		return errors.Join(errors.New("the router ended"), err)
 	}
-	stream.AutoProvision = false // the subscriber has; a publisher would ask the broker before every message
+	// The subscriber has; a publisher would ask the broker before every message.
+	stream.AutoProvision = false
 	w.publisher, err = wmnats.NewPublisher(wmnats.PublisherConfig{URL: address, NatsOptions: options, JetStream: stream}, watermill.NopLogger{})
 	return err
 }
 
-// Load publishes each event as a message, which the broker has synced when Publish returns, and waits until the
-// handler has projected it.
+// Load publishes each event as a message, which the broker has synced when Publish returns, and
+// waits until the handler has projected it.
 func (w *watermillPeer) Load(ctx context.Context, evs []events.Event) error {
 	for i := range evs {
 		switch evs[i].Kind {
@@ -104,7 +107,8 @@ func (w *watermillPeer) Load(ctx context.Context, evs []events.Event) error {
 	return nil
 }
 
-// project is the handler: a transaction for each message. A message that comes again changes nothing.
+// project is the handler: a transaction for each message. A message that comes again changes
+// nothing.
 func (w *watermillPeer) project(m *message.Message) error {
 	var decoder events.Decoder
 	err := decoder.Decode(m.Payload, events.FormatJSON, func(_ int, e *events.Event) error {

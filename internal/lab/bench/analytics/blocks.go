@@ -1,4 +1,4 @@
-package main
+package analytics
 
 import (
 	"context"
@@ -12,14 +12,14 @@ import (
 	"github.com/receiptd/receiptd/projections/clickhouse"
 )
 
-// nothing is a backing without anything in it: the state stays in memory.
+// nothing is a backing that is always empty: the state stays in memory.
 type nothing struct{}
 
 func (nothing) Get([]byte) ([]byte, error)                               { return nil, nil }
 func (nothing) Scan([]byte, func(key, value []byte) error) error         { return nil }
 func (nothing) Range(_, _ []byte, _ func(key, value []byte) error) error { return nil }
 
-// folder makes blocks without a sink.
+// folder folds events into blocks, without a sink.
 type folder struct {
 	part  *projections.Partition
 	block *clickhouse.Block
@@ -44,7 +44,7 @@ func (f *folder) fold(x projections.Decoded) error {
 	return f.block.Add(&x, outcomes, f.facts)
 }
 
-// makeAgain folds the log once more, into the blocks of inserts.
+// makeAgain folds the log once more to rebuild the blocks of the inserts.
 func makeAgain(ctx context.Context, log *eventlog.Log, inserts []*insert) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for k := range log.Partitions() {

@@ -1,4 +1,4 @@
-package peers
+package main
 
 import (
 	"context"
@@ -17,20 +17,21 @@ import (
 
 // Options of a comparison.
 type Options struct {
-	// Dir is where the data of the systems lies, one after the other; it is removed. Servers that do not run as
-	// root must be able to enter it.
+	// Dir is where the data of the systems lies, one after the other; it is removed. Servers
+	// that do not run as root must be able to enter it.
 	Dir string
-	// Duration of the full load of each system; the part load takes half of it.
+	// Duration is how long each system is loaded fully; half load lasts half as long.
 	Duration time.Duration
-	// Runs of each system. Figures are medians.
+	// Runs is how often each system is measured. Figures are medians.
 	Runs int
-	// Traffic is the same for all systems, event by event, as far as each of them gets in the time.
+	// Traffic is the same for all systems, event by event, as far as each of them gets in the
+	// time.
 	Traffic sim.Config
-	// Systems to run.
+	// Systems are measured.
 	Systems []System
-	// Self is a command line of this program that calls [child.Serve] with the two arguments that follow it.
+	// Self is the command line that starts a server: that of [child.ThisProgram].
 	Self child.Self
-	// Progress is told what begins; nil for nobody.
+	// Progress, if not nil, is called as each run of a system begins.
 	Progress func(system string, run int)
 }
 
@@ -45,11 +46,13 @@ type Row struct {
 
 	// Rate is that of full load, until the last receipt was stored and counted.
 	Rate float64 `json:"receipts_per_s"`
-	// P50 and P99 are from the start of a request until all of it is stored and counted, at full load.
+	// P50 and P99 are from the start of a request until all of it is stored and counted, at
+	// full load.
 	P50 float64 `json:"p50_ms"`
 	P99 float64 `json:"p99_ms"`
-	// HalfRate is the load of the second phase, about half of Rate, and HalfP50 and HalfP99 are the latencies at
-	// it from the moment at which a request was due, whether or not it was late.
+	// HalfRate is the load of the second phase, about half of Rate, and HalfP50 and HalfP99 are
+	// the latencies at it from the moment at which a request was due, whether or not it was
+	// late.
 	HalfRate float64 `json:"half_load_receipts_per_s"`
 	HalfP50  float64 `json:"half_load_p50_ms"`
 	HalfP99  float64 `json:"half_load_p99_ms"`
@@ -58,14 +61,15 @@ type Row struct {
 	// Bytes on the disk of a receipt.
 	Bytes float64 `json:"disk_bytes_per_receipt"`
 
-	// Receipts were loaded and CountsChecked messages had the right number of readers, in all runs together.
+	// Receipts were loaded and CountsChecked messages had the right number of readers, in all
+	// runs together.
 	Receipts      int `json:"receipts"`
 	CountsChecked int `json:"counts_checked"`
 	Runs          int `json:"runs"`
 }
 
-// Run measures all systems, run by run: each run goes through all of them, so that a slow spell of the machine
-// meets all alike.
+// Run measures all systems, run by run: each run goes through all of them, so that a slow spell of
+// the machine affects them alike.
 func Run(ctx context.Context, o Options) ([]Row, error) {
 	runs := make([][]Row, len(o.Systems))
 	for n := range o.Runs {
@@ -163,7 +167,7 @@ func (x *loaded) measure(ctx context.Context, duration time.Duration) (row Row, 
 	return row, nil
 }
 
-// medians makes one row of those of several runs, each figure by itself.
+// medians combines the rows of several runs, each figure by itself.
 func medians(rows []Row) Row {
 	m := rows[0]
 	for _, figure := range []func(*Row) *float64{

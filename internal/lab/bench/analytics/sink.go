@@ -1,4 +1,4 @@
-package main
+package analytics
 
 import (
 	"context"
@@ -14,33 +14,33 @@ import (
 	"github.com/receiptd/receiptd/consumers/analytics"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/lab/chtest"
+	"github.com/receiptd/receiptd/internal/lab/chserver"
 	"github.com/receiptd/receiptd/internal/lab/sim"
 	"github.com/receiptd/receiptd/projections/clickhouse"
 )
 
-// sinkResult has the medians of the rounds; the ratio is that of each round's.
-type sinkResult struct {
+// SinkResult has the medians of the rounds; Ratio is the median of their ratios.
+type SinkResult struct {
 	Events         int     `json:"events"`
 	Rows           uint64  `json:"rows"`
 	RowsPerS       float64 `json:"rows_per_s"`
 	DirectRowsPerS float64 `json:"direct_rows_per_s"`
 	Ratio          float64 `json:"ratio_sink_to_direct"`
-	Rounds         []round `json:"rounds"`
+	Rounds         []Round `json:"rounds"`
 	BytesPerRow    float64 `json:"bytes_per_row_on_disk"`
 	BytesPerEvent  float64 `json:"bytes_per_event_all_tables"`
 }
 
-// round is the sink once, and what it inserted once more.
-type round struct {
+// Round is one run of the sink, and one of the same inserts made directly.
+type Round struct {
 	Ratio   float64 `json:"ratio"`
 	Blocks  int     `json:"blocks"`
 	Inserts int     `json:"inserts"`
-	Sink    times   `json:"sink"`
-	Direct  times   `json:"direct"`
+	Sink    Times   `json:"sink"`
+	Direct  Times   `json:"direct"`
 }
 
-func median(rounds []round, of func(*round) float64) float64 {
+func median(rounds []Round, of func(*Round) float64) float64 {
 	var values []float64
 	for i := range rounds {
 		values = append(values, of(&rounds[i]))
@@ -52,18 +52,20 @@ func median(rounds []round, of func(*round) float64) float64 {
 
 const partitions = 2
 
-// measureSink fills a log, and then in each round ClickHouse from it, and the tables of another database with what came of it, all of
-// it made already, by the same calls. One round before those that count has what follows find memory that was used before.
-func measureSink(ctx context.Context, server *chtest.Process, dir string, n, rounds int) (*sinkResult, error) {
-	log, err := eventlog.Open(ctx, eventlog.Config{Dir: filepath.Join(dir, "log"), Partitions: partitions, Fsync: eventlog.FsyncInterval})
+// measureSink fills a log. In each round it then fills ClickHouse from that log, and afterwards the
+// tables of another database with the same inserts, prepared beforehand and made by the same calls.
+// A first round that does not count warms the memory up.
+func measureSink(ctx context.Context, server *chserver.Process, dir string, o *Options) (*SinkResult, error) {
+	rounds := max(o.Rounds, 1)
+	log, err := eventlog.Open(ctx, eventlog.Config{Dir: filepath.Join(dir, "log"), Partitions: partitions, Fsync: eventlog.FsyncInterval, Logger: o.Logger})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = log.Close(context.WithoutCancel(ctx)) }() // thrown away
-	if err := fillLog(ctx, log, n); err != nil {
+	if err := fillLog(ctx, log, o.Events); err != nil {
 		return nil, fmt.Errorf("fill the log: %w", err)
 	}
-	r := &sinkResult{Events: n}
+	r := &SinkResult{Events: o.Events}
 	for i := range rounds + 1 {
 		one, rows, err := measureRound(ctx, server, log, filepath.Join(dir, fmt.Sprint("state", i)), i)
 		if err != nil {
@@ -73,14 +75,14 @@ func measureSink(ctx context.Context, server *chtest.Process, dir string, n, rou
 			r.Rounds = append(r.Rounds, one)
 		}
 	}
-	r.RowsPerS = float64(r.Rows) / median(r.Rounds, func(r *round) float64 { return r.Sink.Wall })
-	r.DirectRowsPerS = float64(r.Rows) / median(r.Rounds, func(r *round) float64 { return r.Direct.Wall })
-	r.Ratio = median(r.Rounds, func(r *round) float64 { return r.Ratio })
-	r.BytesPerRow, r.BytesPerEvent, err = sizes(ctx, server, fmt.Sprint("sink", rounds), n)
+	r.RowsPerS = float64(r.Rows) / median(r.Rounds, func(r *Round) float64 { return r.Sink.Wall })
+	r.DirectRowsPerS = float64(r.Rows) / median(r.Rounds, func(r *Round) float64 { return r.Direct.Wall })
+	r.Ratio = median(r.Rounds, func(r *Round) float64 { return r.Ratio })
+	r.BytesPerRow, r.BytesPerEvent, err = sizes(ctx, server, fmt.Sprint("sink", rounds), o.Events)
 	return r, err
 }
 
-func measureRound(ctx context.Context, server *chtest.Process, log *eventlog.Log, dir string, n int) (r round, rows int, err error) {
+func measureRound(ctx context.Context, server *chserver.Process, log *eventlog.Log, dir string, n int) (r Round, rows int, err error) {
 	sink := &collecting{}
 	if sink.Store, err = openStore(ctx, server, fmt.Sprint("sink", n)); err != nil {
 		return r, 0, err
@@ -103,7 +105,7 @@ func measureRound(ctx context.Context, server *chtest.Process, log *eventlog.Log
 	return r, sink.rows, err
 }
 
-// fillLog puts traffic into the log, as much as n events.
+// fillLog puts n events of traffic into the log.
 func fillLog(ctx context.Context, log *eventlog.Log, n int) error {
 	traffic, err := sim.New(sim.DefaultConfig())
 	if err != nil {
@@ -139,10 +141,11 @@ func fillLog(ctx context.Context, log *eventlog.Log, n int) error {
 	return last.Wait(ctx)
 }
 
-// insert is one that a sink was given.
+// insert is one insert that the sink was given.
 type insert struct {
-	// A block is made again for the direct inserts: to keep them all would have the sink take memory that was never used before for each of
-	// them, which costs it a quarter of its time. partition, last and token are those of a block.
+	// A block is rebuilt for the direct inserts. Keeping all of them would make the sink
+	// allocate fresh memory for each, which costs it a quarter of its time. partition, last and
+	// token belong to a block.
 	partition int
 	last      uint64
 	token     string
@@ -162,7 +165,7 @@ func (i *insert) into(ctx context.Context, s *clickhouse.Store) error {
 	return s.InsertCohorts(ctx, i.partition, i.cells)
 }
 
-// collecting is a sink that notes what it was given until everything is stored.
+// collecting is a sink that records what it is given until everything is stored.
 type collecting struct {
 	*clickhouse.Store
 	mu           sync.Mutex
@@ -206,9 +209,9 @@ func (c *collecting) InsertCohorts(ctx context.Context, partition int, rows []cl
 	return err
 }
 
-// fillFrom has the analytics fill the sink with all that is in the log, and says how long that takes.
-func fillFrom(ctx context.Context, log *eventlog.Log, sink *collecting, dir string, server *chtest.Process) (took times, err error) {
-	// The last block, which is not full, is not to wait for a second: that would be a third of the time.
+// fillFrom has the analytics fill the sink from the whole log, and returns how long that takes.
+func fillFrom(ctx context.Context, log *eventlog.Log, sink *collecting, dir string, server *chserver.Process) (took Times, err error) {
+	// The last block is not full. Waiting a second for it would be a third of the time.
 	a, err := analytics.New(log, sink, analytics.Options{Dir: dir, BlockAge: 100 * time.Millisecond})
 	if err != nil {
 		return took, err
@@ -232,7 +235,7 @@ func fillFrom(ctx context.Context, log *eventlog.Log, sink *collecting, dir stri
 	return took, errors.Join(err, group.Wait(), a.Close())
 }
 
-// reached waits until every partition is where its log ends.
+// reached waits until every partition has reached the end of its log.
 func reached(ctx context.Context, log *eventlog.Log, every time.Duration, at func(partition int) uint64) error {
 	for k := range log.Partitions() {
 		_, last, err := log.Bounds(ctx, k)
@@ -248,7 +251,7 @@ func reached(ctx context.Context, log *eventlog.Log, every time.Duration, at fun
 }
 
 // insertDirectly repeats inserts in their order, as many at a time as the sink has writers.
-func insertDirectly(ctx context.Context, store *clickhouse.Store, inserts []*insert, server *chtest.Process) (took times, err error) {
+func insertDirectly(ctx context.Context, store *clickhouse.Store, inserts []*insert, server *chserver.Process) (took Times, err error) {
 	timer, err := startTimer(ctx, server)
 	if err != nil {
 		return took, err

@@ -1,4 +1,4 @@
-package chtest
+package chserver
 
 import (
 	"bufio"
@@ -28,7 +28,7 @@ type Process struct {
 	stdin io.Closer
 }
 
-// NewProcess returns a ClickHouse for a data directory, which is not started yet.
+// NewProcess returns a ClickHouse on a data directory, not started yet.
 func NewProcess(dir string) *Process { return &Process{dir: dir, address: "127.0.0.1:0"} }
 
 var program struct {
@@ -43,7 +43,7 @@ func build(ctx context.Context) (string, error) {
 		if _, program.err = Library(ctx); program.err != nil {
 			return
 		}
-		dir, err := os.MkdirTemp("", "chtest-")
+		dir, err := os.MkdirTemp("", "chserver-")
 		if err != nil {
 			program.err = err
 			return
@@ -92,7 +92,7 @@ func (p *Process) Start() error {
 	return nil
 }
 
-// DSN is what receiptd and clickhouse-go need to connect to a database of the server.
+// DSN returns what receiptd and clickhouse-go need to connect to a database of the server.
 func (p *Process) DSN(database string) string { return "http://" + p.address + "/" + database }
 
 // Kill ends the process as kill -9 does, if it is running.
@@ -109,7 +109,7 @@ func (p *Process) Kill() {
 // Signal sends a signal to the running process.
 func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
 
-// PID is the id of the running process.
+// PID returns the id of the running process.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // RowsRead returns how many rows of tables all statements have read since the process was started.
@@ -123,5 +123,5 @@ func (p *Process) RowsRead() (rows uint64, err error) {
 	return rows, err
 }
 
-// rowsReadPath is the one of package engine, which the process of the tests does not import.
+// rowsReadPath is the same as in package engine, which must not be linked into this process.
 const rowsReadPath = "/rows-read"

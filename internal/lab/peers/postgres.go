@@ -1,4 +1,4 @@
-package peers
+package main
 
 import (
 	"context"
@@ -31,7 +31,7 @@ CREATE TABLE messages (id text PRIMARY KEY, author text, conversation text, read
 CREATE TABLE receipts (message text, kind smallint, reader text, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (message, kind, reader));
 `
 
-// Kinds of rows.
+// Values of the column kind.
 const (
 	rowRead      = 1
 	rowDelivered = 2
@@ -60,7 +60,7 @@ FROM messages WHERE id = ANY($1)`
 	postgresBytes = `SELECT pg_total_relation_size('messages') + pg_total_relation_size('receipts')`
 )
 
-// Start makes a cluster and starts it, as the user postgres if this is root.
+// Start creates a database cluster and starts it, as the user postgres if this process is root's.
 func (p *postgres) Start(ctx context.Context, dir string, _ *sim.Traffic) error {
 	connect, err := startPostgres(ctx, &p.server, dir)
 	if err != nil {
@@ -101,7 +101,8 @@ func startPostgres(ctx context.Context, p *child.Process, dir string) (connect s
 	}
 	secret, data := password(), filepath.Join(home, "data")
 	secretFile := filepath.Join(home, "password")
-	if err := os.WriteFile(secretFile, []byte(secret), 0o644); err != nil { // in a directory of its user alone
+	// In a directory of its user alone.
+	if err := os.WriteFile(secretFile, []byte(secret), 0o644); err != nil {
 		return "", err
 	}
 	user, err := unprivileged(home, "postgres", "nobody")
@@ -121,8 +122,8 @@ func startPostgres(ctx context.Context, p *child.Process, dir string) (connect s
 		"--no-locale", "--no-instructions").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	// What synchronizes is the default: fsync, full_page_writes and synchronous_commit are on. More memory than the
-	// default, and no checkpoint because of a full log.
+	// Durability is the default: fsync, full_page_writes and synchronous_commit are on. More
+	// memory than the default, and no checkpoint because of a full log.
 	server := run(binary, "-D", data, "-p", fmt.Sprint(port), "-h", "127.0.0.1", "-c", "unix_socket_directories=",
 		"-c", "shared_buffers=512MB", "-c", "max_wal_size=8GB", "-c", "wal_buffers=64MB", "-c", "jit=off")
 	server.Cancel = func() error { return nil } // Stop ends it
@@ -133,8 +134,8 @@ func startPostgres(ctx context.Context, p *child.Process, dir string) (connect s
 	return u.String() + "?sslmode=disable", nil
 }
 
-// Load stores a single event in a statement of its own, which is a transaction, and several with unnest in one
-// transaction.
+// Load stores a single event in a statement of its own, which is a transaction, and several with
+// unnest in one transaction.
 func (p *postgres) Load(ctx context.Context, evs []events.Event) error {
 	if len(evs) > 1 {
 		return p.loadBatch(ctx, evs)
@@ -154,7 +155,7 @@ func loadRow(ctx context.Context, pool *pgxpool.Pool, e *events.Event) (err erro
 	return err
 }
 
-// conversation is what tells the conversation of an event from others: its group, or who else is in the chat.
+// conversation identifies the conversation of an event: its group, or the peer in a single chat.
 func conversation(e *events.Event) string {
 	if e.Group != "" {
 		return e.Group
@@ -217,8 +218,8 @@ func (p *postgres) Counts(ctx context.Context, _ string, messages []string) (map
 // CPU is that of the server and of its processes for the connections.
 func (p *postgres) CPU() (float64, error) { return p.server.CPU() }
 
-// Bytes are those of the tables and their indexes. The write-ahead log comes on top, as does what a full server
-// keeps of it.
+// Bytes are those of the tables and their indexes. The write-ahead log comes on top, as does what a
+// full server keeps of it.
 func (p *postgres) Bytes(ctx context.Context) (n float64, err error) {
 	err = p.pool.QueryRow(ctx, postgresBytes).Scan(&n)
 	return n, err
@@ -230,7 +231,8 @@ func (p *postgres) Stop() error {
 		p.pool.Close()
 		p.pool = nil
 	}
-	if err := p.server.Stop(syscall.SIGINT); err != nil { // "fast": connections are cut, data is written
+	// "fast": connections are cut, data is written.
+	if err := p.server.Stop(syscall.SIGINT); err != nil {
 		return errors.Join(errors.New("postgres"), err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package peers
+package main
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 	"syscall"
 )
 
-// find returns the path of a program: on PATH, or else in the places that the patterns name, the last version
-// first. If it is missing, the error says how to install it.
+// find returns the path of a program: on PATH, or else in the places that the patterns name, the
+// last version first. If it is missing, the error says how to install it.
 func find(program, debian string, places ...string) (string, error) {
 	if path, err := exec.LookPath(program); err == nil {
 		return path, nil
@@ -45,8 +45,8 @@ func version(path string) int {
 	return largest
 }
 
-// unprivileged has a command run as one of the users, if this process is root's, and gives that user the directory.
-// Some servers refuse to run as root.
+// unprivileged has a command run as one of the users, if this process is root's, and gives that
+// user the directory. Some servers refuse to run as root.
 func unprivileged(dir string, users ...string) (*syscall.SysProcAttr, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -75,7 +75,8 @@ func unprivileged(dir string, users ...string) (*syscall.SysProcAttr, error) {
 	return nil, fmt.Errorf("this is root, whom the server refuses, and there is no user %s", strings.Join(users, " or "))
 }
 
-// mayEnter says which directory on the way to dir is closed to a user who is neither root nor in its group.
+// mayEnter returns an error that names the directory on the way to dir that is closed to a user who
+// is neither root nor in its group.
 func mayEnter(dir string, uid int) error {
 	for ; ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
@@ -92,7 +93,7 @@ func mayEnter(dir string, uid int) error {
 	}
 }
 
-// freePort is a port of the loopback that nobody listens at now.
+// freePort returns a port on the loopback that is not in use.
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -113,5 +114,5 @@ func listening(address string) func(context.Context) error {
 	}
 }
 
-// password is for a server that only this process is to use.
+// password returns a password for a server that only this process uses.
 func password() string { return rand.Text() }

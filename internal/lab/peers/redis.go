@@ -1,4 +1,4 @@
-package peers
+package main
 
 import (
 	"context"
@@ -17,8 +17,9 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// cache keeps receipts in Redis: a stream as the log, and for each message the set of its readers, whose size is the
-// count. All of it is in memory; the append-only file is what is read after a crash.
+// cache keeps receipts in Redis: a stream as the log, and for each message the set of its readers,
+// whose size is the count. All of it is in memory; the append-only file is what is read after a
+// crash.
 type cache struct {
 	// fsync is Redis's appendfsync: always, before the answer, or everysec.
 	fsync       string
@@ -44,14 +45,16 @@ func (c *cache) Start(ctx context.Context, dir string, _ *sim.Traffic) error {
 		return err
 	}
 	secret := password()
-	cmd := exec.Command(binary, "-") // the settings come on standard input, so that nobody sees the password
+	// The settings come on standard input, so that nobody sees the password.
+	cmd := exec.Command(binary, "-")
 	cmd.Stdin = strings.NewReader(fmt.Sprintf(
 		"bind 127.0.0.1\nport %d\nrequirepass %s\ndir %s\nsave \"\"\nappendonly yes\nappendfsync %s\n", port, secret, c.data, c.fsync))
 	if err := c.server.Start(cmd, filepath.Join(dir, "redis.log")); err != nil {
 		return err
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
-	if err := c.server.Ready(ctx, listening(address)); err != nil { // the client writes to standard error if it cannot connect
+	// The client writes to standard error if it cannot connect.
+	if err := c.server.Ready(ctx, listening(address)); err != nil {
 		return err
 	}
 	c.client = redis.NewClient(&redis.Options{
@@ -62,7 +65,8 @@ func (c *cache) Start(ctx context.Context, dir string, _ *sim.Traffic) error {
 
 const receiptStream = "receipts"
 
-// Load sends the commands of all events in one round trip. They are not a transaction: all of them may be sent again.
+// Load sends the commands of all events in one round trip. They are not a transaction: all of them
+// may be sent again.
 func (c *cache) Load(ctx context.Context, evs []events.Event) error {
 	pipe := c.client.Pipeline()
 	for i := range evs {
@@ -105,10 +109,10 @@ func (c *cache) Counts(ctx context.Context, _ string, messages []string) (map[st
 // CPU is that of the server.
 func (c *cache) CPU() (float64, error) { return c.server.CPU() }
 
-// Bytes are those of the append-only file, as Redis has rewritten it by itself so far.
+// Bytes are those of the append-only file, in whatever state Redis has rewritten it by itself.
 func (c *cache) Bytes(context.Context) (float64, error) { return measure.DiskBytes(c.data) }
 
-// Stop ends the server. Nothing is saved: the data goes.
+// Stop ends the server. Nothing is saved: the data is discarded.
 func (c *cache) Stop() error {
 	if c.client != nil {
 		_ = c.client.Close() // the server is about to go

@@ -1,43 +1,27 @@
-package peers_test
+package main
 
 import (
-	"context"
-	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/receiptd/receiptd/internal/lab/bench/child"
-	"github.com/receiptd/receiptd/internal/lab/bench/peers"
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// asServer has the test's program run one of the servers instead of the tests.
-const asServer = "serve"
-
 func TestMain(m *testing.M) {
-	if len(os.Args) == 4 && os.Args[1] == asServer {
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-		defer stop()
-		if err := child.Serve(ctx, os.Args[2], os.Args[3], os.Stdout, os.Stderr); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	child.ServeIfAsked()
 	os.Exit(m.Run())
 }
 
-func options(t *testing.T, names ...string) peers.Options {
+func options(t *testing.T, names ...string) Options {
 	t.Helper()
-	self, err := os.Executable()
+	self, err := child.ThisProgram()
 	if err != nil {
 		t.Fatal(err)
 	}
-	systems, err := peers.Select(names)
+	systems, err := Select(names)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,17 +31,18 @@ func options(t *testing.T, names ...string) peers.Options {
 			t.Fatal(err)
 		}
 	}
-	return peers.Options{
-		Dir: dir, Duration: time.Second, Runs: 1, Traffic: sim.DefaultConfig(), Systems: systems, Self: []string{self, asServer},
+	return Options{
+		Dir: dir, Duration: time.Second, Runs: 1, Traffic: sim.DefaultConfig(), Systems: systems, Self: self,
 	}
 }
 
-// Every system gets the same traffic, and ends with the counts that it leads to: Run fails otherwise.
+// Every system gets the same traffic, and ends with the counts that it leads to: Run fails
+// otherwise.
 func TestEverySystemCountsRight(t *testing.T) {
-	for _, s := range peers.Systems() {
+	for _, s := range Systems() {
 		t.Run(s.Name, func(t *testing.T) {
 			o := options(t, s.Name)
-			rows, err := peers.Run(t.Context(), o)
+			rows, err := Run(t.Context(), o)
 			if err != nil {
 				t.Fatal(err)
 			}

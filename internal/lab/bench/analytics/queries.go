@@ -1,4 +1,4 @@
-package main
+package analytics
 
 import (
 	"context"
@@ -11,33 +11,35 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/internal/lab/chtest"
+	"github.com/receiptd/receiptd/internal/lab/chserver"
 	"github.com/receiptd/receiptd/internal/lab/sim"
 	"github.com/receiptd/receiptd/projections"
 	ch "github.com/receiptd/receiptd/projections/clickhouse"
 )
 
-type queryResult struct {
+// QueryResult says how long the read-rate queries took, and how much data they ran against.
+type QueryResult struct {
 	Rows        uint64       `json:"rows"`
 	FillRowsS   float64      `json:"fill_rows_per_s"`
 	BytesPerRow float64      `json:"bytes_per_row_on_disk"`
 	Cohorts     uint64       `json:"cohorts"`
 	GroupDays   uint64       `json:"group_days"`
 	SenderDays  uint64       `json:"sender_days"`
-	Kinds       []queryTimes `json:"kinds"`
+	Kinds       []QueryTimes `json:"kinds"`
 }
 
-// queryTimes are those of questions of one kind.
-type queryTimes struct {
+// QueryTimes are the latencies of queries of one kind.
+type QueryTimes struct {
 	Kind  string  `json:"kind"`
 	P50MS float64 `json:"p50_ms"`
 	P95MS float64 `json:"p95_ms"`
-	// RowsRead is the most that one of them read, Percent that of the rows of events.
+	// RowsRead is the most rows that one of them read, Percent the same as a share of the rows
+	// of events.
 	RowsRead uint64  `json:"rows_read"`
 	Percent  float64 `json:"rows_read_percent"`
 }
 
-func openStore(ctx context.Context, server *chtest.Process, database string) (*ch.Store, error) {
+func openStore(ctx context.Context, server *chserver.Process, database string) (*ch.Store, error) {
 	s, err := ch.New(ch.Options{DSN: server.DSN(database)})
 	if err != nil {
 		return nil, err
@@ -45,7 +47,7 @@ func openStore(ctx context.Context, server *chtest.Process, database string) (*c
 	return s, s.Ready(ctx)
 }
 
-func openConn(server *chtest.Process, database string) (driver.Conn, error) {
+func openConn(server *chserver.Process, database string) (driver.Conn, error) {
 	o, err := clickhouse.ParseDSN(server.DSN(database))
 	if err != nil {
 		return nil, err
@@ -53,8 +55,9 @@ func openConn(server *chtest.Process, database string) (driver.Conn, error) {
 	return clickhouse.Open(o)
 }
 
-// sizes are the bytes of a row of events, and of an event in all tables, with the parts merged.
-func sizes(ctx context.Context, server *chtest.Process, database string, n int) (perRow, perEvent float64, err error) {
+// sizes returns the bytes of a row of events, and of an event in all tables, once all parts are
+// merged.
+func sizes(ctx context.Context, server *chserver.Process, database string, n int) (perRow, perEvent float64, err error) {
 	conn, err := openConn(server, database)
 	if err != nil {
 		return 0, 0, err
@@ -71,10 +74,10 @@ func sizes(ctx context.Context, server *chtest.Process, database string, n int) 
 	return perRow, perEvent, err
 }
 
-// first is when the rows for the questions begin.
+// first is the time of the earliest row that is queried.
 var first = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 
-// filter is what a question is narrowed to.
+// filter is what a query is restricted to.
 type filter int
 
 const (
@@ -83,16 +86,16 @@ const (
 	oneSender
 )
 
-// measureQueries makes rows over many days and asks for read rates.
-func measureQueries(ctx context.Context, server *chtest.Process, c *cli) (*queryResult, error) {
+// measureQueries makes rows over many days and queries read rates.
+func measureQueries(ctx context.Context, server *chserver.Process, o *Options) (*QueryResult, error) {
 	store, err := openStore(ctx, server, "queries")
 	if err != nil {
 		return nil, err
 	}
 	defer store.Close()
-	r := &queryResult{}
+	r := &QueryResult{}
 	started := time.Now()
-	if r.Rows, err = fill(ctx, store, c); err != nil {
+	if r.Rows, err = fill(ctx, store, o); err != nil {
 		return nil, fmt.Errorf("fill: %w", err)
 	}
 	r.FillRowsS = float64(r.Rows) / time.Since(started).Seconds()
@@ -110,7 +113,7 @@ func measureQueries(ctx context.Context, server *chtest.Process, c *cli) (*query
 		}
 	}
 	store.UseDays()
-	all := int64(c.Days) * 24
+	all := int64(o.Days) * 24
 	senders, err := store.ReadRates(ctx, projections.RateQuery{App: "bench#app1", By: projections.BySender, From: first, To: first + all*projections.HourMillis, Limit: 1000})
 	if err != nil {
 		return nil, err
@@ -129,9 +132,9 @@ func measureQueries(ctx context.Context, server *chtest.Process, c *cli) (*query
 		{"hours of a week of one group", projections.ByHour, 7 * 24, oneGroup}, {"days of all days of one group", projections.ByDay, all, oneGroup},
 		{"hours of a week of one sender", projections.ByHour, 7 * 24, oneSender}, {"days of all days of one sender", projections.ByDay, all, oneSender},
 	} {
-		t := queryTimes{Kind: kind.name}
+		t := QueryTimes{Kind: kind.name}
 		var took []float64
-		for range c.Queries {
+		for range o.Queries {
 			q := projections.RateQuery{App: "bench#app1", By: kind.by, Limit: 100}
 			q.From = first + rand.Int64N(max(1, all-kind.hours+1))*projections.HourMillis
 			q.To = q.From + kind.hours*projections.HourMillis
@@ -164,11 +167,11 @@ func measureQueries(ctx context.Context, server *chtest.Process, c *cli) (*query
 	return r, nil
 }
 
-// groups are those of the traffic.
+// groups are the ids of the traffic's groups.
 var groups []string
 
-// fill folds traffic at times of its own, without a log, and stores what comes of it.
-func fill(ctx context.Context, store *ch.Store, c *cli) (rows uint64, err error) {
+// fill folds traffic with timestamps of its own, without a log, and stores the result.
+func fill(ctx context.Context, store *ch.Store, o *Options) (rows uint64, err error) {
 	traffic, err := sim.New(sim.DefaultConfig())
 	if err != nil {
 		return 0, err
@@ -194,9 +197,9 @@ func fill(ctx context.Context, store *ch.Store, c *cli) (rows uint64, err error)
 		}
 	}
 	const entry = 1000
-	f.step = int64(c.Days) * 24 * projections.HourMillis * entry / int64(c.Rows)
+	f.step = int64(o.Days) * 24 * projections.HourMillis * entry / int64(o.Rows)
 	var evs []events.Event
-	for f.rows < uint64(c.Rows) && err == nil {
+	for f.rows < uint64(o.Rows) && err == nil {
 		evs = generators[0].Next(evs[:0], entry)
 		err = f.add(ctx, evs)
 	}

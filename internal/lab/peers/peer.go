@@ -1,4 +1,4 @@
-package peers
+package main
 
 import (
 	"context"
@@ -13,13 +13,14 @@ import (
 
 // Peer is a system that keeps receipts. While Load is called, no other method is.
 type Peer interface {
-	// Start starts the servers, with their data in an empty directory, and creates what the traffic needs.
+	// Start starts the servers, with their data in an empty directory, and creates what the
+	// traffic needs.
 	Start(ctx context.Context, dir string, traffic *sim.Traffic) error
 	load.System
 	// CPU is the processor time of the servers so far, in seconds.
 	CPU() (float64, error)
-	// Bytes is the space on the disk of what was loaded. It is the last thing a peer is asked, and it may stop
-	// for it.
+	// Bytes is the space on the disk of what was loaded. It is the last thing a peer is asked,
+	// and it may stop for it.
 	Bytes(ctx context.Context) (float64, error)
 	// Stop ends the servers. It may be called again, and after a failed Start.
 	Stop() error
@@ -31,7 +32,8 @@ type System struct {
 	Name, Title string
 	// Durability says what of an answered receipt survives a power loss.
 	Durability string
-	// Connections load at the same time, each with requests of Batch events, one after the other.
+	// Connections load at the same time, each with requests of Batch events, one after the
+	// other.
 	Connections, Batch int
 
 	open func(child.Self) Peer
@@ -46,7 +48,7 @@ const (
 func Systems() []System {
 	return []System{
 		{"embedded", "receiptd in the program, 1000 a submit", synced, 64, 1000,
-			func(child.Self) Peer { return new(embedded) }},
+			func(child.Self) Peer { return new(builtIn) }},
 		{"http", "receiptd over HTTP, NDJSON, 1000 a request", synced, 16, 1000,
 			func(self child.Self) Peer { return &remote{child.NewReceiptd(self, child.NDJSON)} }},
 		{"http-single", "receiptd over HTTP, JSON, 1 a request", synced, 64, 1,

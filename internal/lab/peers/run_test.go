@@ -1,4 +1,4 @@
-package peers
+package main
 
 import (
 	"context"
@@ -15,8 +15,9 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// tally is a peer in memory that counts every read it is told, duplicates or not, unless it looks first.
-type tally struct {
+// counter is a peer in memory that counts every read it is given, duplicate or not, unless it
+// checks first.
+type counter struct {
 	looks bool
 
 	mu      sync.Mutex
@@ -24,12 +25,12 @@ type tally struct {
 	counts  map[string]int
 }
 
-func (p *tally) Start(context.Context, string, *sim.Traffic) error {
+func (p *counter) Start(context.Context, string, *sim.Traffic) error {
 	p.readers, p.counts = map[string]map[string]bool{}, map[string]int{}
 	return nil
 }
 
-func (p *tally) Load(_ context.Context, evs []events.Event) error {
+func (p *counter) Load(_ context.Context, evs []events.Event) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range evs {
@@ -46,21 +47,21 @@ func (p *tally) Load(_ context.Context, evs []events.Event) error {
 	return nil
 }
 
-func (p *tally) Counts(_ context.Context, _ string, messages []string) (map[string]int, error) {
+func (p *counter) Counts(_ context.Context, _ string, messages []string) (map[string]int, error) {
 	if len(messages) > load.CountsAtOnce {
 		panic("too many messages at once")
 	}
 	return p.counts, nil
 }
 
-func (p *tally) CPU() (float64, error)                  { return 1, nil }
-func (p *tally) Bytes(context.Context) (float64, error) { return 1, nil }
-func (p *tally) Stop() error                            { return nil }
+func (p *counter) CPU() (float64, error)                  { return 1, nil }
+func (p *counter) Bytes(context.Context) (float64, error) { return 1, nil }
+func (p *counter) Stop() error                            { return nil }
 
 func TestWrongCountsFailTheRun(t *testing.T) {
 	for name, looks := range map[string]bool{"right": true, "wrong": false} {
 		t.Run(name, func(t *testing.T) {
-			system := System{Name: name, Connections: 4, Batch: 10, open: func(child.Self) Peer { return &tally{looks: looks} }}
+			system := System{Name: name, Connections: 4, Batch: 10, open: func(child.Self) Peer { return &counter{looks: looks} }}
 			rows, err := Run(t.Context(), Options{
 				Dir: t.TempDir(), Duration: 200 * time.Millisecond, Runs: 2, Traffic: sim.DefaultConfig(), Systems: []System{system},
 			})
@@ -75,7 +76,7 @@ func TestWrongCountsFailTheRun(t *testing.T) {
 }
 
 func TestHalfLoadIsHalf(t *testing.T) {
-	system := System{Name: "t", Connections: 4, Batch: 10, open: func(child.Self) Peer { return &tally{looks: true} }}
+	system := System{Name: "t", Connections: 4, Batch: 10, open: func(child.Self) Peer { return &counter{looks: true} }}
 	rows, err := Run(t.Context(), Options{
 		Dir: t.TempDir(), Duration: 500 * time.Millisecond, Runs: 1, Traffic: sim.DefaultConfig(), Systems: []System{system},
 	})
@@ -112,7 +113,7 @@ func TestSystemsAreSelectedByName(t *testing.T) {
 	}
 }
 
-// Who lacks a server is told how to get it.
+// The error says how to install a server that is missing.
 func TestMissingProgramsAreNamed(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)

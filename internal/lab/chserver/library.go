@@ -1,4 +1,4 @@
-package chtest
+package chserver
 
 import (
 	"context"
@@ -12,8 +12,7 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// What is installed: one package in a fixed version, which npm checks against the hash in the lock
-// file.
+// What to install: one package at a fixed version. npm checks it against the hash in the lock file.
 var (
 	//go:embed package.json
 	packageJSON []byte
@@ -26,8 +25,8 @@ const (
 	libraryFile    = "node_modules/@chdb/lib-linux-x64-gnu/libchdb.so"
 )
 
-// Library returns the path of the engine's library, and has npm install it in the user's cache
-// directory if it is missing (about 120 MB, 570 MB unpacked). It works on linux/amd64 with glibc.
+// Library returns the path of the engine's library, and has npm fetch it into the user's cache
+// directory if it is not there (about 120 MB, 570 MB unpacked). It works on linux/amd64 with glibc.
 func Library(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -56,7 +55,7 @@ func Library(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// install makes dir in one step: it is complete or missing.
+// install creates dir in one step, so that it is either complete or absent.
 func install(ctx context.Context, dir string) (err error) {
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), "install-")
 	if err != nil {
