@@ -53,8 +53,6 @@ type Inbox struct {
 	writer writer
 	hub    hub
 	ledger ledger
-	// saveNow has the turns in which positions are to be written before their time.
-	saveNow chan int
 
 	running sync.WaitGroup
 	ctx     context.Context // ends with Close
@@ -86,8 +84,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	b.writer.init()
 	b.hub.init(info.State.LastSeq)
-	b.ledger.init()
-	b.saveNow = make(chan int, positionTurns)
+	b.ledger.init(b.writePositions)
 	b.running.Go(b.write)
 	b.running.Go(b.follow)
 	b.running.Go(b.keepPositions)
@@ -102,7 +99,7 @@ func (b *Inbox) Close(ctx context.Context) error {
 		b.writer.close()
 		b.stop()
 		b.running.Wait()
-		err = b.flushPositions(ctx)
+		err = b.ledger.changed.Flush(ctx)
 	})
 	return err
 }

@@ -179,9 +179,10 @@ func TestPositionsAreKept(t *testing.T) {
 		b.append(t, s, "ann")
 	}
 	web := b.mailbox(t, "ann", "web")
-	at := web.wants(t, numbers(0, 5)...)
-	web.Rewind()
-	web.wants(t, numbers(0, 5)...) // nothing is acknowledged
+	web.wants(t, numbers(0, 5)...)
+	web.Close()
+	web = b.mailbox(t, "ann", "web")
+	at := web.wants(t, numbers(0, 5)...) // nothing was acknowledged
 	web.Acknowledge(at - 2)
 	web.Acknowledge(at - 3) // never backward
 	web.Acknowledge(at + 9) // nor beyond what was handed out
@@ -281,7 +282,7 @@ func TestAcknowledgedMessagesAreRemoved(t *testing.T) {
 			m.Acknowledge(at)
 		}
 	}
-	if err := b.flushPositions(testContext(t)); err != nil {
+	if err := b.ledger.changed.Flush(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
 	info, err := b.messages.Info(testContext(t))

@@ -21,7 +21,7 @@ type Item struct {
 // maxLive bounds what waits in memory for one connected device; what is beyond is read from the stream.
 const maxLive = 64
 
-// Mailbox is one connected device's view of its user's inbox. Next, Rewind and Acknowledge are for one goroutine.
+// Mailbox is one connected device's view of its user's inbox. Next and Acknowledge are for one goroutine.
 type Mailbox struct {
 	inbox  *Inbox
 	key    string
@@ -134,20 +134,7 @@ func (m *Mailbox) Acknowledge(sequence uint64) {
 		n++
 	}
 	m.out = append(m.out[:0], m.out[n:]...)
-	if unsaved, turn := m.inbox.ledger.acknowledge(m.key, m.device, sequence, n); unsaved >= saveSoon {
-		select {
-		case m.inbox.saveNow <- turn:
-		default: // enough is wanted already; a turn comes within a second anyway
-		}
-	}
-}
-
-// Rewind has Next begin again with what is not acknowledged.
-func (m *Mailbox) Rewind() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.cursor, m.out = m.acknowledged, m.out[:0]
-	m.live, m.behind = nil, true
+	m.inbox.ledger.acknowledge(m.key, m.device, sequence, n)
 }
 
 // Refresh has the next call of Next look into the stream, whatever was offered.

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/consumers"
-	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 )
 
 // openAnalytics makes what fills ClickHouse, if there is one. It asks ClickHouse for nothing: that may be down.
@@ -25,7 +25,7 @@ func (s *Server) openAnalytics() (err error) {
 }
 
 // rates is who answers for read rates: ClickHouse if there is one.
-func (s *Server) rates() gateway.Analytics {
+func (s *Server) rates() httpapi.Analytics {
 	if s.Archive != nil {
 		return s.Archive
 	}

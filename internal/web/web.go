@@ -2,8 +2,6 @@ package web
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"embed"
 	"io/fs"
 	"log/slog"
@@ -16,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -52,7 +51,7 @@ type Config struct {
 // Page serves / and the files it needs. It is safe for concurrent use.
 type Page struct {
 	cfg      Config
-	key      [sha256.Size]byte
+	key      gateway.Secret
 	sessions *sessions
 	attempts *attempts
 	samples  *sampler
@@ -83,7 +82,7 @@ func New(cfg Config) *Page {
 		signIns.WithLabelValues(result)
 	}
 	return &Page{
-		signIns: signIns, cfg: cfg, key: sha256.Sum256([]byte(cfg.AdminKey)),
+		signIns: signIns, cfg: cfg, key: gateway.NewSecret(cfg.AdminKey),
 		sessions: newSessions(cfg.Now), attempts: newAttempts(cfg.Now),
 		samples: &sampler{status: cfg.Status, now: cfg.Now},
 		foreign: http.NewCrossOriginProtection(),
@@ -216,8 +215,7 @@ func (p *Page) post(w http.ResponseWriter, r *http.Request) {
 			p.home(w, rq, http.StatusTooManyRequests, "Too many attempts. Wait a little, then try again.")
 			return
 		}
-		guess := sha256.Sum256([]byte(r.PostForm.Get("key")))
-		if subtle.ConstantTimeCompare(guess[:], p.key[:]) != 1 {
+		if !p.key.Matches(r.PostForm.Get("key")) {
 			p.signIns.WithLabelValues("wrong").Inc()
 			p.cfg.Logger.Warn("sign-in with a wrong key", "address", r.RemoteAddr)
 			p.home(w, rq, http.StatusForbidden, "This is not the admin key of the server.")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/accounts"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
@@ -12,10 +11,9 @@ import (
 
 // State answers questions from the folds. [consumers.Projector] is one.
 type State interface {
+	gateway.Settings
 	gateway.Outcomer
 
-	// Settings returns the settings in force; ok is false for an app that was never configured.
-	Settings(app string) (s events.Settings, revision uint64, ok bool)
 	Group(app, group string) (projections.Group, error)
 	Message(app, id string) (projections.Message, error)
 	Readers(app, id string, offset, limit int) (projections.ReaderPage, error)
@@ -36,6 +34,3 @@ type Sessions interface {
 	// Renew has a user's sessions go on until a later time than their tokens said.
 	Renew(app, user string, expires time.Time)
 }
-
-// IDs makes the ids of groups.
-type IDs interface{ Next() uint64 }

@@ -10,6 +10,7 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/accounts"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -74,6 +75,8 @@ func (h *REST) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		answer *restError
 	}{
 		{projections.ErrNotFound, errNoGroup},
+		{gateway.ErrDenied, errForbidden},
+		{gateway.ErrNotMember, errNotMember},
 		{accounts.ErrExists, errUserExists},
 		{accounts.ErrFull, errUsersFull},
 		{accounts.ErrBadPassword, invalid(accounts.ErrBadPassword.Error())},
@@ -107,5 +110,5 @@ func fail(w http.ResponseWriter, e *restError) {
 	if e.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
-	writeJSON(w, e.status, body)
+	gateway.WriteJSON(w, e.status, body)
 }

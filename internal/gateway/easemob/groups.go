@@ -29,8 +29,8 @@ func (h *REST) postGroup(c *call) (any, error) {
 	if err := c.read(&body); err != nil {
 		return nil, err
 	}
-	owner := c.user
-	if c.admin {
+	owner := c.User
+	if c.Admin {
 		owner = body.Owner
 	}
 	if len(body.Name)+len(body.Description)+len(body.Custom) > maxProfileText {
@@ -54,22 +54,20 @@ func (h *REST) postGroup(c *call) (any, error) {
 
 func data(v any) map[string]any { return map[string]any{"data": v} }
 
-// group is the group of the path, for a caller whose role in it is at least least. The admin key may do what the owner may.
+// group is the group of the path, for a caller whose role in it is at least least.
 func (h *REST) group(c *call, least events.Role) (id string, g projections.Group, role events.Role, err error) {
 	id = c.r.PathValue("group")
 	if g, err = h.cfg.State.Group(c.app, id); err != nil {
 		return id, g, role, err
 	}
-	if role = g.Role(c.user); c.admin {
-		role = events.RoleOwner
-	}
-	switch {
-	case role >= least:
-		return id, g, role, nil
-	case role == events.RoleNone:
-		return id, g, role, errNotMember
-	}
-	return id, g, role, errForbidden
+	role, err = c.MayActIn(&g, least)
+	return id, g, role, err
+}
+
+// isMember reports whether the caller is in the group of the path.
+func (h *REST) isMember(c *call) (bool, error) {
+	g, err := h.cfg.State.Group(c.app, c.r.PathValue("group"))
+	return err == nil && c.RoleIn(&g) != events.RoleNone, err
 }
 
 func (h *REST) getGroup(c *call) (any, error) {
@@ -207,16 +205,16 @@ func (h *REST) postApply(c *call) (any, error) {
 		return nil, err
 	}
 	p, err := h.cfg.Accounts.Group(c.ctx, c.app, id)
-	if err != nil || c.admin || !p.Public || p.Approval {
+	if err != nil || c.Admin || !p.Public || p.Approval {
 		return nil, orForbidden(err)
 	}
 	if p.MaxUsers > 0 && len(g.Members) >= p.MaxUsers {
 		return nil, rejected(events.RejectedGroupFull)
 	}
-	if err := h.must(c, events.Event{Kind: events.GroupJoined, Group: id, User: c.user}); err != nil {
+	if err := h.must(c, events.Event{Kind: events.GroupJoined, Group: id, User: c.User}); err != nil {
 		return nil, err
 	}
-	return data(map[string]any{"result": true, "action": "add_member", "user": c.user, "id": id}), nil
+	return data(map[string]any{"result": true, "action": "add_member", "user": c.User, "id": id}), nil
 }
 
 func (h *REST) deleteQuit(c *call) (any, error) {
@@ -227,10 +225,10 @@ func (h *REST) deleteQuit(c *call) (any, error) {
 	if role == events.RoleOwner {
 		return nil, errForbidden // a group without an owner could not be dissolved
 	}
-	if err := h.must(c, events.Event{Kind: events.GroupLeft, Group: id, User: c.user}); err != nil {
+	if err := h.must(c, events.Event{Kind: events.GroupLeft, Group: id, User: c.User}); err != nil {
 		return nil, err
 	}
-	return data(map[string]any{"result": true, "action": "remove_member", "user": c.user, "groupid": id}), nil
+	return data(map[string]any{"result": true, "action": "remove_member", "user": c.User, "groupid": id}), nil
 }
 
 // deleteMembers removes members, by name with commas in between. Admins can only be removed by the owner, who cannot be removed.
@@ -292,7 +290,7 @@ func (h *REST) setRole(c *call, user string, role events.Role, key string) (any,
 // getJoinedGroups lists the caller's groups.
 func (h *REST) getJoinedGroups(c *call) (any, error) {
 	user := c.r.PathValue("user")
-	if !c.admin && user != c.user {
+	if !c.MayActFor(user) {
 		return nil, errForbidden
 	}
 	conversations, err := h.cfg.State.Conversations(c.app, user)

@@ -50,7 +50,7 @@ func (h *REST) postToken(c *call) (any, error) {
 
 // postUsers registers a user: where the app lets everybody do so, or with the admin key.
 func (h *REST) postUsers(c *call) (any, error) {
-	if !c.admin && !c.settings.OpenRegistration {
+	if !c.Admin && !c.settings.OpenRegistration {
 		return nil, errClosed
 	}
 	var body struct {
@@ -79,9 +79,9 @@ func (h *REST) postUsers(c *call) (any, error) {
 
 // getTokenExpires is how the SDK shows a new token: the user's sessions hold as long as that one does.
 func (h *REST) getTokenExpires(c *call) (any, error) {
-	if c.admin || c.r.PathValue("user") != c.user {
+	if !c.Is(c.r.PathValue("user")) {
 		return nil, errForbidden
 	}
-	h.cfg.Sessions.Renew(c.app, c.user, c.expires)
-	return map[string]any{"expire_timestamp": c.expires.UnixMilli()}, nil
+	h.cfg.Sessions.Renew(c.app, c.User, c.Expires)
+	return map[string]any{"expire_timestamp": c.Expires.UnixMilli()}, nil
 }

@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"net/http"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -31,12 +32,12 @@ type rateBody struct {
 	P99 *int64 `json:"p99_ms"`
 }
 
-func (g *Gateway) getReadRate(c *call) error {
+func (a *API) getReadRate(c *call) error {
 	q, err := c.rateQuery(time.Now())
 	if err != nil {
 		return err
 	}
-	rates, err := g.cfg.Analytics.ReadRates(c.r.Context(), q)
+	rates, err := a.cfg.Analytics.ReadRates(c.r.Context(), q)
 	if err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func (g *Gateway) getReadRate(c *call) error {
 			rows[i].P50, rows[i].P90, rows[i].P99 = &r.P50, &r.P90, &r.P99
 		}
 	}
-	writeJSON(c.w, http.StatusOK, map[string]any{"rows": rows})
+	gateway.WriteJSON(c.w, http.StatusOK, map[string]any{"rows": rows})
 	return nil
 }
 

@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 	"net/http"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/gateway"
 )
 
 type appsBody struct {
@@ -17,16 +19,16 @@ type appBody struct {
 	App string `json:"app"`
 }
 
-func (g *Gateway) getApps(c *call) error {
+func (a *API) getApps(c *call) error {
 	body := appsBody{Apps: []appBody{}}
-	for _, key := range g.cfg.State.Apps() {
+	for _, key := range a.cfg.State.Apps() {
 		org, app, err := events.SplitAppKey(key)
 		if err != nil {
 			return fmt.Errorf("apps: %w", err)
 		}
 		body.Apps = append(body.Apps, appBody{org, app})
 	}
-	writeJSON(c.w, http.StatusOK, body)
+	gateway.WriteJSON(c.w, http.StatusOK, body)
 	return nil
 }
 
@@ -34,19 +36,19 @@ const maxSettingsBytes = 64 << 10
 
 // putApp creates an app or changes its settings. What the body leaves out keeps its value, or is the default
 // in a new app.
-func (g *Gateway) putApp(c *call) error {
+func (a *API) putApp(c *call) error {
 	body, err := c.readBody(maxSettingsBytes)
 	if err != nil {
 		return err
 	}
 	// One at a time: the new settings are made from the old, and revisions count up.
 	select {
-	case g.configuring <- struct{}{}:
-		defer func() { <-g.configuring }()
+	case a.configuring <- struct{}{}:
+		defer func() { <-a.configuring }()
 	case <-c.r.Context().Done():
 		return c.r.Context().Err()
 	}
-	current, _, ok := g.cfg.State.Settings(c.app)
+	current, _, ok := a.cfg.State.Settings(c.app)
 	if !ok {
 		current = events.DefaultSettings()
 	}
@@ -57,21 +59,21 @@ func (g *Gateway) putApp(c *call) error {
 		}
 		return invalid("body", err.Error())
 	}
-	inForce, err := g.cfg.Commands.Configure(c.r.Context(), c.app, wanted)
+	inForce, err := a.cfg.Commands.Configure(c.r.Context(), c.app, wanted)
 	if err != nil {
 		return err
 	}
-	writeJSON(c.w, http.StatusOK, inForce)
+	gateway.WriteJSON(c.w, http.StatusOK, inForce)
 	return nil
 }
 
-func (g *Gateway) getApp(c *call) error {
-	writeJSON(c.w, http.StatusOK, c.settings)
+func (a *API) getApp(c *call) error {
+	gateway.WriteJSON(c.w, http.StatusOK, c.settings)
 	return nil
 }
 
 type rejectionBody struct {
-	Position
+	eventlog.Position
 	Index   int       `json:"index"`
 	At      timestamp `json:"at"`
 	Type    string    `json:"type"`
@@ -83,12 +85,12 @@ type rejectionBody struct {
 	Reason  string    `json:"reason"`
 }
 
-func (g *Gateway) getRejections(c *call) error {
+func (a *API) getRejections(c *call) error {
 	limit, err := c.limit()
 	if err != nil {
 		return err
 	}
-	rejections, err := g.cfg.State.Rejections(c.app, limit)
+	rejections, err := a.cfg.State.Rejections(c.app, limit)
 	if err != nil {
 		return err
 	}
@@ -96,10 +98,10 @@ func (g *Gateway) getRejections(c *call) error {
 	for i := range rejections {
 		r := &rejections[i]
 		list = append(list, rejectionBody{
-			Position: Position{Partition: r.Partition, Sequence: r.Sequence}, Index: r.Index, At: timestamp(r.At), Type: r.Kind.String(),
+			Position: eventlog.Position{Partition: r.Partition, Sequence: r.Sequence}, Index: r.Index, At: timestamp(r.At), Type: r.Kind.String(),
 			Group: r.Group, Peer: r.Peer, User: r.User, Message: r.Message, Code: r.Outcome.Code(), Reason: r.Outcome.Reason(),
 		})
 	}
-	writeJSON(c.w, http.StatusOK, map[string]any{"rejections": list})
+	gateway.WriteJSON(c.w, http.StatusOK, map[string]any{"rejections": list})
 	return nil
 }

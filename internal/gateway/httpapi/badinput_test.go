@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway"
 )
 
 // TestBadEvents is what producers get wrong. All of it is 400 with the event and the field named, and
@@ -108,7 +109,7 @@ func jwtOf(header, claims, key string) string {
 // TestBadTokens goes through what must not open a door: always 401, wherever it is tried.
 func TestBadTokens(t *testing.T) {
 	h := newHarness(t)
-	key := string(bytes.Repeat([]byte("k"), MinTokenKeyBytes))
+	key := string(bytes.Repeat([]byte("k"), gateway.MinTokenKeyBytes))
 	hs256 := `{"alg":"HS256","typ":"JWT"}`
 	claims := func(app, sub string, exp time.Duration) string {
 		return fmt.Sprintf(`{"app":%q,"sub":%q,"exp":%d}`, app, sub, time.Now().Add(exp).Unix())
@@ -176,7 +177,7 @@ func TestUsersMayOnlyCallWhatIsTheirs(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill := strings.NewReplacer("{org}", "acme", "{app}", "chat", "{id}", "m1", "{user}", "alice")
-	for _, rt := range h.gateway.routes() {
+	for _, rt := range h.api.routes() {
 		if rt.access == accessOpen {
 			continue
 		}

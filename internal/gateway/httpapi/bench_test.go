@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"bytes"
@@ -17,19 +17,28 @@ import (
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
-// nullLog takes everything and keeps nothing, so that what is left is the cost of the edge.
-type nullLog struct{}
+// nullLog takes everything and keeps nothing, so that what is left is the cost of the edge. Its tickets
+// are made before.
+type nullLog struct{ one, thousand *eventlog.Ticket }
 
-func (nullLog) Submit(_ context.Context, evs []events.Event) (Ticket, error) {
-	return &fakeTicket{sequence: 1, n: len(evs)}, nil
+func newNullLog() nullLog {
+	return nullLog{one: fakeTicket(1, 1, nil), thousand: fakeTicket(1, benchEvents, nil)}
 }
 
-func benchGateway(b *testing.B, log Log) *Gateway {
+func (l nullLog) Submit(_ context.Context, evs []events.Event) (*eventlog.Ticket, error) {
+	if len(evs) == 1 {
+		return l.one, nil
+	}
+	return l.thousand, nil
+}
+
+func benchAPI(b *testing.B, log gateway.Log) *API {
 	b.Helper()
-	tokens, err := NewTokens(bytes.Repeat([]byte("k"), MinTokenKeyBytes), nil)
+	tokens, err := gateway.NewTokens(bytes.Repeat([]byte("k"), gateway.MinTokenKeyBytes), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -84,7 +93,7 @@ func (w *nullWriter) WriteHeader(status int) {
 func BenchmarkPostEvents(b *testing.B) {
 	for contentType, body := range benchBodies() {
 		b.Run(strings.TrimPrefix(contentType, "application/"), func(b *testing.B) {
-			g := benchGateway(b, nullLog{})
+			api := benchAPI(b, newNullLog())
 			r := httptest.NewRequest("POST", eventsPath, nil)
 			r.Header.Set("Authorization", "Bearer "+testAdminKey)
 			r.Header.Set("Content-Type", contentType)
@@ -96,7 +105,7 @@ func BenchmarkPostEvents(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				reader.Reset(body)
-				g.ServeHTTP(w, r)
+				api.ServeHTTP(w, r)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*benchEvents), "ns/event")
 		})
@@ -106,8 +115,8 @@ func BenchmarkPostEvents(b *testing.B) {
 // BenchmarkPostEvent is the cost of the handler for a request of one event that waits until it is applied: what a backend pays
 // that posts each receipt as it comes. The contexts are those that net/http makes.
 func BenchmarkPostEvent(b *testing.B) {
-	g := benchGateway(b, nullLog{})
-	g.cfg.State.(*fakeState).outcomes = func(context.Context, int, uint64) ([]events.Outcome, error) {
+	api := benchAPI(b, newNullLog())
+	api.cfg.State.(*fakeState).outcomes = func(context.Context, int, uint64) ([]events.Outcome, error) {
 		return []events.Outcome{0, 0, 0, events.OutcomeApplied}, nil
 	}
 	body := `{"type":"message.read","message":"1034958273650000001","user":"user-07919","group":"23948572309480"}`
@@ -124,7 +133,7 @@ func BenchmarkPostEvent(b *testing.B) {
 		r := r.WithContext(ctx)
 		r.Body = io.NopCloser(reader)
 		reader.Reset(body)
-		g.ServeHTTP(&nullWriter{header: http.Header{}}, r)
+		api.ServeHTTP(&nullWriter{header: http.Header{}}, r)
 		cancel()
 	}
 }
@@ -135,12 +144,12 @@ func BenchmarkPostEventsOverHTTP(b *testing.B) {
 	body := benchBodies()["application/x-ndjson"]
 	for _, name := range []string{"null", "durable"} {
 		b.Run(name, func(b *testing.B) {
-			var log Log = nullLog{}
+			var log gateway.Log = newNullLog()
 			if name == "durable" {
-				log = realLog{natstest.OpenLog(b, eventlog.Config{Partitions: testPartitions, Logger: slog.New(slog.DiscardHandler)})}
+				log = natstest.OpenLog(b, eventlog.Config{Partitions: testPartitions, Logger: slog.New(slog.DiscardHandler)})
 			}
 			server := httptest.NewUnstartedServer(nil)
-			server.Config = benchGateway(b, log).Server()
+			server.Config = benchAPI(b, log).Server()
 			server.Start()
 			defer server.Close()
 			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}

@@ -1,8 +1,7 @@
-package gateway
+package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -27,7 +27,7 @@ type apiError struct {
 	retryAfter int
 	// positions of events that are durable although the request failed.
 	accepted  int
-	positions []Position
+	positions []eventlog.Position
 	// allow lists the methods of a path.
 	allow string
 	cause error
@@ -121,8 +121,8 @@ func asAPIError(err error) *apiError {
 type errorBody struct {
 	Error errorInfo `json:"error"`
 	// Accepted and Positions are there when the events are durable all the same.
-	Accepted  int        `json:"accepted,omitempty"`
-	Positions []Position `json:"positions,omitempty"`
+	Accepted  int                 `json:"accepted,omitempty"`
+	Positions []eventlog.Position `json:"positions,omitempty"`
 }
 
 type errorInfo struct {
@@ -133,15 +133,15 @@ type errorInfo struct {
 }
 
 // fail answers with an error. Errors of ours are logged, those of clients are theirs.
-func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := asAPIError(err)
 	if e.cause != nil && e.status >= 500 && r.Context().Err() == nil {
-		g.cfg.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed",
+		a.cfg.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed",
 			slog.Any("error", e.cause), slog.Int("status", e.status),
 			slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()),
 			slog.String("request_id", w.Header().Get("X-Request-Id")))
 	}
-	g.metrics.errors.WithLabelValues(e.code).Inc()
+	a.metrics.errors.WithLabelValues(e.code).Inc()
 	if res, ok := w.(*response); ok && res.status != 0 {
 		return // too late to say it
 	}
@@ -155,21 +155,8 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if e.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(e.retryAfter))
 	}
-	writeJSON(w, e.status, errorBody{
+	gateway.WriteJSON(w, e.status, errorBody{
 		Error:    errorInfo{Code: e.code, Message: e.message, Index: e.index, Field: e.field},
 		Accepted: e.accepted, Positions: e.positions,
 	})
-}
-
-// writeJSON answers with a value that always encodes.
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // a type of ours that cannot be JSON
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // an error means that the client is gone
 }

@@ -1,8 +1,8 @@
-package gateway
+package httpapi
 
 import (
 	"context"
-	"iter"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -141,7 +141,7 @@ type fakeLog struct {
 	block     chan struct{} // if set, Submit waits for it or for its context
 }
 
-func (l *fakeLog) Submit(ctx context.Context, evs []events.Event) (Ticket, error) {
+func (l *fakeLog) Submit(ctx context.Context, evs []events.Event) (*eventlog.Ticket, error) {
 	if l.block != nil {
 		select {
 		case <-l.block:
@@ -163,7 +163,7 @@ func (l *fakeLog) Submit(ctx context.Context, evs []events.Event) (Ticket, error
 		l.events = append(l.events, e)
 	}
 	l.sequence++
-	return &fakeTicket{sequence: l.sequence, n: len(evs), err: l.waitErr}, nil
+	return fakeTicket(l.sequence, len(evs), l.waitErr), nil
 }
 
 func cloneAll(list []string) []string {
@@ -182,34 +182,18 @@ func (l *fakeLog) taken() []events.Event {
 	return taken
 }
 
-type fakeTicket struct {
-	sequence uint64
-	n        int
-	err      error
-}
-
-func (t *fakeTicket) Wait(ctx context.Context) error {
-	if t.err == context.DeadlineExceeded { // never stored
-		<-ctx.Done()
-		return context.Cause(ctx)
+// fakeTicket is that of n events, which alternate between two partitions. With
+// context.DeadlineExceeded they are never stored.
+func fakeTicket(sequence uint64, n int, err error) *eventlog.Ticket {
+	if errors.Is(err, context.DeadlineExceeded) {
+		sequence, err = 0, nil
 	}
-	return t.err
-}
-
-func (t *fakeTicket) Positions() []Position {
-	p := []Position{{Partition: 0, Sequence: t.sequence}, {Partition: 1, Sequence: t.sequence}}
-	return p[:min(t.n, 2)]
-}
-
-func (t *fakeTicket) Locations() iter.Seq[eventlog.Location] {
-	return func(yield func(eventlog.Location) bool) {
-		for i := range t.n {
-			// Other requests' events come first in the entry.
-			if !yield(eventlog.Location{Partition: i % 2, Sequence: t.sequence, Index: i/2 + 3}) {
-				return
-			}
-		}
+	locations := make([]eventlog.Location, n)
+	for i := range locations {
+		// Other requests' events come first in the entry.
+		locations[i] = eventlog.Location{Partition: i % 2, Sequence: sequence, Index: i/2 + 3}
 	}
+	return eventlog.NewTicket(locations, err)
 }
 
 // fakeCommands puts settings in force at once, and records what was seen.

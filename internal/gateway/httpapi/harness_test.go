@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"bytes"
@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/schema"
 )
 
@@ -37,8 +38,8 @@ type harness struct {
 	commands  *fakeCommands
 	analytics *fakeAnalytics
 	notify    *consumers.Notify
-	tokens    *Tokens
-	gateway   *Gateway
+	tokens    *gateway.Tokens
+	api       *API
 	server    *httptest.Server
 	logged    *lockedBuffer
 
@@ -52,7 +53,7 @@ func newHarness(t *testing.T, change ...func(*Config)) *harness {
 	h.commands = &fakeCommands{state: h.state}
 	h.notify = consumers.NewNotify(testPartitions, consumers.NotifyOptions{FlushInterval: 10 * time.Millisecond})
 	var err error
-	if h.tokens, err = NewTokens(bytes.Repeat([]byte("k"), MinTokenKeyBytes), h.clock); err != nil {
+	if h.tokens, err = gateway.NewTokens(bytes.Repeat([]byte("k"), gateway.MinTokenKeyBytes), h.clock); err != nil {
 		t.Fatal(err)
 	}
 	cfg := Config{
@@ -64,14 +65,14 @@ func newHarness(t *testing.T, change ...func(*Config)) *harness {
 	for _, f := range change {
 		f(&cfg)
 	}
-	if h.gateway, err = New(cfg); err != nil {
+	if h.api, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	h.server = httptest.NewUnstartedServer(h.gateway)
-	h.server.Config = h.gateway.Server()
+	h.server = httptest.NewUnstartedServer(h.api)
+	h.server.Config = h.api.Server()
 	h.server.Start()
 	t.Cleanup(func() {
-		h.gateway.Drain() // so that no stream keeps the server from closing
+		h.api.Drain() // so that no stream keeps the server from closing
 		h.server.Close()
 	})
 	return h

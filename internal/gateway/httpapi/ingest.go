@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"errors"
@@ -12,6 +12,7 @@ import (
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/gateway"
 )
 
 // ingestor is what POST events keeps from one request to the next, so that an event costs no allocation.
@@ -91,22 +92,22 @@ func formatOf(r *http.Request) (format, error) {
 
 // postEvents appends the events of the body and answers when they are durable, or with wait=applied when they are
 // folded.
-func (g *Gateway) postEvents(c *call) error {
+func (a *API) postEvents(c *call) error {
 	applied, err := c.waitsForApplied()
 	if err != nil {
 		return err
 	}
-	ticket, n, err := g.submit(c)
+	ticket, n, err := a.submit(c)
 	if err != nil {
 		return err
 	}
 	if err := ticket.Wait(c.r.Context()); err != nil {
 		return notDurable(err)
 	}
-	g.accepted.Add(uint64(n))
-	g.metrics.accepted.Add(float64(n))
+	a.accepted.Add(uint64(n))
+	a.metrics.accepted.Add(float64(n))
 	if applied {
-		return g.answerOutcomes(c, ticket, n)
+		return a.answerOutcomes(c, ticket, n)
 	}
 	c.writeAnswer(appendPositions(appendAccepted(make([]byte, 0, smallAnswer), n), ticket.Positions()))
 	return nil
@@ -130,8 +131,8 @@ func (c *call) waitsForApplied() (bool, error) {
 
 // submit reads and decodes the whole body before it hands anything to the log: all of it is right, or
 // nothing is appended.
-func (g *Gateway) submit(c *call) (Ticket, int, error) {
-	in := g.ingest
+func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
+	in := a.ingest
 	f, err := formatOf(c.r)
 	if err != nil {
 		return nil, 0, err
@@ -154,13 +155,13 @@ func (g *Gateway) submit(c *call) (Ticket, int, error) {
 	if err := t.read(c, in.limits.BodyBytes, size); err != nil {
 		return nil, 0, err
 	}
-	g.metrics.bodyBytes.Add(float64(len(t.body)))
+	a.metrics.bodyBytes.Add(float64(len(t.body)))
 	if err := t.decode(f, c.app, in.limits.Events); err != nil {
 		return nil, 0, err
 	}
 	wait := &patience{Context: c.r.Context(), limit: in.limits.Submit}
 	defer wait.stop()
-	ticket, err := g.cfg.Log.Submit(wait, t.events)
+	ticket, err := a.cfg.Log.Submit(wait, t.events)
 	return ticket, len(t.events), err
 }
 
@@ -208,16 +209,16 @@ func notDurable(err error) error {
 }
 
 // answerOutcomes waits until every entry that holds one of the events is folded, and answers what became of each event.
-func (g *Gateway) answerOutcomes(c *call, ticket Ticket, n int) error {
-	ctx, done := c.within(g.cfg.Limits.Apply)
+func (a *API) answerOutcomes(c *call, ticket *eventlog.Ticket, n int) error {
+	ctx, done := c.within(a.cfg.Limits.Apply)
 	defer done()
 	answer := append(appendAccepted(make([]byte, 0, smallAnswer+n*outcomeBytes), n), `,"outcomes":[`...)
-	d := decisions{state: g.cfg.State}
+	d := gateway.Decisions{State: a.cfg.State}
 	i := 0
 	for at := range ticket.Locations() {
-		outcome, err := d.of(ctx, at)
+		outcome, err := d.Of(ctx, at)
 		switch {
-		case errors.Is(err, errFewOutcomes):
+		case errors.Is(err, gateway.ErrFewOutcomes):
 			return err
 		case err != nil:
 			return notApplied(err, ticket, n)
@@ -231,7 +232,7 @@ func (g *Gateway) answerOutcomes(c *call, ticket Ticket, n int) error {
 
 // notApplied is the answer when the outcomes are not known in time: the events are safe, and sending
 // them again would be of no use.
-func notApplied(err error, ticket Ticket, n int) error {
+func notApplied(err error, ticket *eventlog.Ticket, n int) error {
 	answer := &apiError{
 		status: http.StatusServiceUnavailable, code: codeNotApplied,
 		message:  "the events are durable and will be applied, but were not in time for this answer",
@@ -254,7 +255,7 @@ func appendAccepted(dst []byte, n int) []byte {
 	return strconv.AppendInt(append(dst, `{"accepted":`...), int64(n), 10)
 }
 
-func appendPositions(dst []byte, positions []Position) []byte {
+func appendPositions(dst []byte, positions []eventlog.Position) []byte {
 	dst = append(dst, `,"positions":[`...)
 	for i, p := range positions {
 		if i > 0 {

@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"bytes"
@@ -215,14 +215,14 @@ func TestBodiesHeldAreBounded(t *testing.T) {
 	h.log.block = make(chan struct{})
 	var first sync.WaitGroup
 	first.Go(func() { h.want(ndjson(readLine), 200, "") })
-	for h.gateway.ingest.inflight.Load() == 0 {
+	for h.api.ingest.inflight.Load() == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	h.want(ndjson(readLine), 503, "overloaded")
 	close(h.log.block)
 	first.Wait()
 	h.want(ndjson(readLine), 200, "")
-	if left := h.gateway.ingest.inflight.Load(); left != 0 {
+	if left := h.api.ingest.inflight.Load(); left != 0 {
 		t.Errorf("%d bytes still counted", left)
 	}
 }
@@ -288,7 +288,7 @@ func TestBodyThatStallsIsCutOff(t *testing.T) {
 	if _, err := io.ReadAll(conn); err != nil {
 		t.Errorf("the server keeps waiting: %v", err)
 	}
-	if n := h.gateway.ingest.inflight.Load(); n != 0 {
+	if n := h.api.ingest.inflight.Load(); n != 0 {
 		t.Errorf("%d bytes still counted", n)
 	}
 }

@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"context"
@@ -10,32 +10,22 @@ import (
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
-// What the gateway is run with does what it asks for.
+// What the API is run with does what it asks for.
 var (
-	_ State      = (*consumers.Projector)(nil)
-	_ Subscriber = (*consumers.Notify)(nil)
-	_ Ticket     = (*eventlog.Ticket)(nil)
+	_ State              = (*consumers.Projector)(nil)
+	_ gateway.Log        = (*eventlog.Log)(nil)
+	_ gateway.Subscriber = (*consumers.Notify)(nil)
 )
-
-// realLog is a log with a broker.
-type realLog struct{ *eventlog.Log }
-
-func (l realLog) Submit(ctx context.Context, evs []events.Event) (Ticket, error) {
-	t, err := l.Log.Submit(ctx, evs)
-	if err != nil {
-		return nil, err
-	}
-	return t, nil
-}
 
 // TestEventsAreInTheRealLogWhenAnswered reads back what was answered: positions are true, and
 // outcomes are those of each event's own place in its entry.
 func TestEventsAreInTheRealLogWhenAnswered(t *testing.T) {
 	log := natstest.OpenLog(t, eventlog.Config{Partitions: testPartitions})
-	h := newHarness(t, func(c *Config) { c.Log = realLog{log} })
+	h := newHarness(t, func(c *Config) { c.Log = log })
 	// The outcome of an event tells which it is: odd members were there already.
 	h.state.outcomes = func(ctx context.Context, partition int, sequence uint64) ([]events.Outcome, error) {
 		var outcomes []events.Outcome
@@ -55,7 +45,7 @@ func TestEventsAreInTheRealLogWhenAnswered(t *testing.T) {
 	}
 	rq := ndjson(lines...)
 	var answered struct {
-		Positions []Position
+		Positions []eventlog.Position
 		Outcomes  []struct {
 			Index   int
 			Outcome string

@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"errors"
@@ -7,19 +7,11 @@ import (
 	"strconv"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
-// timestamp is Unix milliseconds, written as RFC 3339; 0 is null.
-type timestamp int64
-
-// MarshalJSON writes the public form of a time.
-func (t timestamp) MarshalJSON() ([]byte, error) {
-	if t == 0 {
-		return []byte("null"), nil
-	}
-	return append(events.AppendTime([]byte{'"'}, int64(t)), '"'), nil
-}
+type timestamp = gateway.Timestamp
 
 type messageBody struct {
 	ID               string    `json:"id"`
@@ -36,53 +28,52 @@ type messageBody struct {
 	LastReadAt       timestamp `json:"last_read_at"`
 }
 
-// visibility decides which messages a caller may see: all for the admin key; for a user his own, and those of
-// groups he is in where the app shows receipts to members. It remembers memberships for one request.
+// visibility decides which messages the caller may see. It remembers the caller's memberships for one
+// request.
 type visibility struct {
-	g       *Gateway
+	a       *API
 	c       *call
 	members map[string]bool
 }
 
 func (v *visibility) check(m *projections.Message) error {
-	if v.c.admin || m.From == v.c.user {
-		return nil
-	}
-	if m.Group == "" || v.c.settings.GroupReceipts.Visibility != events.VisibleMembers {
+	err := v.c.MaySee(m, &v.c.settings, v.isMember)
+	if errors.Is(err, gateway.ErrDenied) || errors.Is(err, gateway.ErrNotMember) {
 		return errForbidden
 	}
-	member, known := v.members[m.Group]
-	if !known {
-		var err error
-		if member, err = v.g.cfg.State.IsMember(v.c.app, m.Group, v.c.user); err != nil {
-			return fmt.Errorf("membership: %w", err)
-		}
-		if v.members == nil {
-			v.members = make(map[string]bool)
-		}
-		v.members[m.Group] = member
+	return err
+}
+
+func (v *visibility) isMember(group string) (bool, error) {
+	if member, known := v.members[group]; known {
+		return member, nil
 	}
-	if !member {
-		return errForbidden
+	member, err := v.a.cfg.State.IsMember(v.c.app, group, v.c.User)
+	if err != nil {
+		return false, fmt.Errorf("membership: %w", err)
 	}
-	return nil
+	if v.members == nil {
+		v.members = make(map[string]bool)
+	}
+	v.members[group] = member
+	return member, nil
 }
 
 // message looks the message of the path up, for a caller who may see it.
-func (g *Gateway) message(c *call) (projections.Message, error) {
-	m, err := g.cfg.State.Message(c.app, c.r.PathValue("id"))
+func (a *API) message(c *call) (projections.Message, error) {
+	m, err := a.cfg.State.Message(c.app, c.r.PathValue("id"))
 	if err != nil {
 		return m, err
 	}
-	return m, (&visibility{g: g, c: c}).check(&m)
+	return m, (&visibility{a: a, c: c}).check(&m)
 }
 
-func (g *Gateway) getMessage(c *call) error {
-	m, err := g.message(c)
+func (a *API) getMessage(c *call) error {
+	m, err := a.message(c)
 	if err != nil {
 		return err
 	}
-	writeJSON(c.w, http.StatusOK, messageBody{
+	gateway.WriteJSON(c.w, http.StatusOK, messageBody{
 		ID: m.ID, From: m.From, Group: m.Group, To: m.To,
 		SentAt: timestamp(m.SentAt), ReceiptRequested: m.ReceiptRequested, Recalled: m.Recalled,
 		Eligible: m.Eligible, Delivered: m.Delivered, Read: m.Read,
@@ -103,15 +94,15 @@ type readerBody struct {
 	Content string    `json:"content,omitempty"`
 }
 
-func (g *Gateway) getReaders(c *call) error {
+func (a *API) getReaders(c *call) error {
 	offset, limit, err := c.page(listReaders)
 	if err != nil {
 		return err
 	}
-	if err := g.mayList(c); err != nil {
+	if err := a.mayList(c); err != nil {
 		return err
 	}
-	page, err := g.cfg.State.Readers(c.app, c.r.PathValue("id"), offset, limit)
+	page, err := a.cfg.State.Readers(c.app, c.r.PathValue("id"), offset, limit)
 	if err != nil {
 		return err
 	}
@@ -119,7 +110,7 @@ func (g *Gateway) getReaders(c *call) error {
 	for _, r := range page.Readers {
 		body.Readers = append(body.Readers, readerBody{r.User, timestamp(r.ReadAt), r.Content})
 	}
-	writeJSON(c.w, http.StatusOK, body)
+	gateway.WriteJSON(c.w, http.StatusOK, body)
 	return nil
 }
 
@@ -129,15 +120,15 @@ type nonReadersBody struct {
 	NextCursor string   `json:"next_cursor"`
 }
 
-func (g *Gateway) getNonReaders(c *call) error {
+func (a *API) getNonReaders(c *call) error {
 	after, limit, err := c.page(listNonReaders)
 	if err != nil {
 		return err
 	}
-	if err := g.mayList(c); err != nil {
+	if err := a.mayList(c); err != nil {
 		return err
 	}
-	page, err := g.cfg.State.NonReaders(c.app, c.r.PathValue("id"), after, limit)
+	page, err := a.cfg.State.NonReaders(c.app, c.r.PathValue("id"), after, limit)
 	if err != nil {
 		return err
 	}
@@ -145,16 +136,16 @@ func (g *Gateway) getNonReaders(c *call) error {
 	if body.Users == nil {
 		body.Users = []string{}
 	}
-	writeJSON(c.w, http.StatusOK, body)
+	gateway.WriteJSON(c.w, http.StatusOK, body)
 	return nil
 }
 
 // mayList checks that the caller may see the message of the path; the admin key needs no lookup for that.
-func (g *Gateway) mayList(c *call) error {
-	if c.admin {
+func (a *API) mayList(c *call) error {
+	if c.Admin {
 		return nil
 	}
-	_, err := g.message(c)
+	_, err := a.message(c)
 	return err
 }
 
@@ -172,7 +163,7 @@ type countsBody struct {
 
 // postCounts answers for many messages at once. Ids that the app does not have are left out; one that the caller may
 // not see refuses the request.
-func (g *Gateway) postCounts(c *call) error {
+func (a *API) postCounts(c *call) error {
 	var body struct {
 		IDs []string `json:"ids"`
 	}
@@ -190,10 +181,10 @@ func (g *Gateway) postCounts(c *call) error {
 			return invalid("ids["+strconv.Itoa(i)+"]", problem)
 		}
 	}
-	if err := g.maySeeAll(c, body.IDs); err != nil {
+	if err := a.maySeeAll(c, body.IDs); err != nil {
 		return err
 	}
-	counts, err := g.cfg.State.Counts(c.app, body.IDs)
+	counts, err := a.cfg.State.Counts(c.app, body.IDs)
 	if err != nil {
 		return err
 	}
@@ -201,17 +192,17 @@ func (g *Gateway) postCounts(c *call) error {
 	for id, n := range counts {
 		answer[id] = countsBody{n.Eligible, n.Delivered, n.Read}
 	}
-	writeJSON(c.w, http.StatusOK, map[string]any{"counts": answer})
+	gateway.WriteJSON(c.w, http.StatusOK, map[string]any{"counts": answer})
 	return nil
 }
 
-func (g *Gateway) maySeeAll(c *call, ids []string) error {
-	if c.admin {
+func (a *API) maySeeAll(c *call, ids []string) error {
+	if c.Admin {
 		return nil
 	}
-	v := &visibility{g: g, c: c}
+	v := &visibility{a: a, c: c}
 	for _, id := range ids {
-		m, err := g.cfg.State.Message(c.app, id)
+		m, err := a.cfg.State.Message(c.app, id)
 		if errors.Is(err, projections.ErrNotFound) {
 			continue
 		}

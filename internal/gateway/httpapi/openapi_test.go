@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"slices"
@@ -18,7 +18,7 @@ func TestDescriptionIsValidWithItsExamples(t *testing.T) {
 func TestDescriptionListsEveryRouteAndNoOther(t *testing.T) {
 	h := newHarness(t)
 	var served, written []string
-	for _, rt := range h.gateway.routes() {
+	for _, rt := range h.api.routes() {
 		served = append(served, rt.method+" "+strings.TrimSuffix(rt.path, "{$}"))
 	}
 	open := make(map[string]bool)
@@ -36,7 +36,7 @@ func TestDescriptionListsEveryRouteAndNoOther(t *testing.T) {
 	if !slices.Equal(served, written) {
 		t.Errorf("served\n%s\ndescribed\n%s", strings.Join(served, "\n"), strings.Join(written, "\n"))
 	}
-	for _, rt := range h.gateway.routes() {
+	for _, rt := range h.api.routes() {
 		call := rt.method + " " + strings.TrimSuffix(rt.path, "{$}")
 		if open[call] != (rt.access == accessOpen) {
 			t.Errorf("%s: described as open %v, served as open %v", call, open[call], rt.access == accessOpen)

@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"net/http"
@@ -6,24 +6,25 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/schema"
 )
 
 // servePage serves the page at /, which lets in whom it wants by itself: see package web.
-func (g *Gateway) servePage(c *call) error {
-	g.page.ServeHTTP(c.w, c.r)
+func (a *API) servePage(c *call) error {
+	a.page.ServeHTTP(c.w, c.r)
 	return nil
 }
 
-func (g *Gateway) getPageFile(c *call) error {
-	if !g.page.File(c.w, c.r.PathValue("file")) {
+func (a *API) getPageFile(c *call) error {
+	if !a.page.File(c.w, c.r.PathValue("file")) {
 		return errNoSuchPath
 	}
 	return nil
 }
 
-func (g *Gateway) getOpenAPI(c *call) error {
+func (a *API) getOpenAPI(c *call) error {
 	c.w.writeFile("application/yaml", schema.OpenAPI)
 	return nil
 }
@@ -34,8 +35,8 @@ func (w *response) writeFile(contentType string, body []byte) {
 	_, _ = w.Write(body)
 }
 
-func (g *Gateway) getMetrics() func(*call) error {
-	h := promhttp.HandlerFor(g.cfg.Registry, promhttp.HandlerOpts{Registry: g.cfg.Registry})
+func (a *API) getMetrics() func(*call) error {
+	h := promhttp.HandlerFor(a.cfg.Registry, promhttp.HandlerOpts{Registry: a.cfg.Registry})
 	return func(c *call) error {
 		h.ServeHTTP(c.w, c.r)
 		return nil
@@ -47,25 +48,25 @@ type stateBody struct {
 }
 
 // getHealth says that the process serves requests, and nothing more.
-func (g *Gateway) getHealth(c *call) error {
-	writeJSON(c.w, http.StatusOK, stateBody{"ok"})
+func (a *API) getHealth(c *call) error {
+	gateway.WriteJSON(c.w, http.StatusOK, stateBody{"ok"})
 	return nil
 }
 
-func (g *Gateway) getReady(c *call) error {
-	if problem := g.notReady(); problem != "" {
+func (a *API) getReady(c *call) error {
+	if problem := a.notReady(); problem != "" {
 		return &apiError{status: http.StatusServiceUnavailable, code: "not_ready", message: problem, retryAfter: 1}
 	}
-	writeJSON(c.w, http.StatusOK, stateBody{"ready"})
+	gateway.WriteJSON(c.w, http.StatusOK, stateBody{"ready"})
 	return nil
 }
 
 // notReady says what keeps the server from being ready; empty if nothing does.
-func (g *Gateway) notReady() string {
-	if g.draining.Err() != nil {
+func (a *API) notReady() string {
+	if a.draining.Err() != nil {
 		return "the server is stopping"
 	}
-	if err := g.cfg.State.Ready(); err != nil {
+	if err := a.cfg.State.Ready(); err != nil {
 		return err.Error()
 	}
 	return ""
@@ -92,8 +93,8 @@ type progressBody struct {
 	AckMS     float64 `json:"ack_ms"`
 }
 
-func (g *Gateway) getStatus(c *call) error {
-	status := g.status()
+func (a *API) getStatus(c *call) error {
+	status := a.status()
 	body := statusBody{
 		Version: status.Version, UptimeSeconds: int64(status.Uptime.Seconds()), Ready: status.Problem == "", Problem: status.Problem,
 		Accepted: status.Accepted, Streams: status.Streams, Partitions: make([]progressBody, 0, len(status.Partitions)),
@@ -105,18 +106,18 @@ func (g *Gateway) getStatus(c *call) error {
 			Appended: p.Appended, Folded: p.Folded, Queued: p.Queued, AckMS: float64(p.Ack) / float64(time.Millisecond),
 		})
 	}
-	writeJSON(c.w, http.StatusOK, body)
+	gateway.WriteJSON(c.w, http.StatusOK, body)
 	return nil
 }
 
 // status is what the page and GET /v1/status show.
-func (g *Gateway) status() web.Status {
+func (a *API) status() web.Status {
 	s := web.Status{
-		Version: g.cfg.Version, Uptime: time.Since(g.started), Problem: g.notReady(),
-		Accepted: g.accepted.Load(), Streams: g.streams.open(),
+		Version: a.cfg.Version, Uptime: time.Since(a.started), Problem: a.notReady(),
+		Accepted: a.accepted.Load(), Streams: a.streams.open(),
 	}
-	if g.cfg.Progress != nil {
-		s.Partitions = g.cfg.Progress()
+	if a.cfg.Progress != nil {
+		s.Partitions = a.cfg.Progress()
 	}
 	return s
 }

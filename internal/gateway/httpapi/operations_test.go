@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -25,7 +26,7 @@ func TestHealthAndReadiness(t *testing.T) {
 	}
 	h.want(request{method: "GET", path: "/healthz", token: "-"}, 200, "")
 	h.state.notReady = nil
-	h.gateway.Drain()
+	h.api.Drain()
 	h.want(request{method: "GET", path: "/readyz", token: "-"}, 503, "not_ready")
 	h.want(request{method: "GET", path: base}, 200, "") // still served
 }
@@ -191,13 +192,13 @@ func TestNewRefusesWhatIsMissing(t *testing.T) {
 		"tokens": func(c *Config) { c.Tokens = nil }, "partitions": func(c *Config) { c.Partitions = 0 },
 		"registry": func(c *Config) { c.Registry = nil }, "logger": func(c *Config) { c.Logger = nil },
 	} {
-		cfg := h.gateway.cfg
+		cfg := h.api.cfg
 		change(&cfg)
 		if _, err := New(cfg); err == nil {
 			t.Errorf("made a gateway without %s", name)
 		}
 	}
-	if _, err := NewTokens([]byte("short"), h.clock); err == nil {
+	if _, err := gateway.NewTokens([]byte("short"), h.clock); err == nil {
 		t.Error("made tokens with a short key")
 	}
 }
@@ -222,7 +223,7 @@ func TestServesWithoutDeadlines(t *testing.T) {
 	h := newHarness(t)
 	h.state.settings[testApp] = events.DefaultSettings()
 	w := httptest.NewRecorder() // knows no deadlines
-	h.gateway.ServeHTTP(w, request{method: "GET", path: base}.build(t, "http://receiptd"))
+	h.api.ServeHTTP(w, request{method: "GET", path: base}.build(t, "http://receiptd"))
 	if w.Code != 200 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}

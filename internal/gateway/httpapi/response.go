@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"fmt"
@@ -74,26 +74,26 @@ func newRequestID() string { return strconv.FormatUint(rand.Uint64(), 36) }
 
 // recovered answers a request whose handler panicked, and reports whether the connection has to be
 // cut because an answer is already under way.
-func (g *Gateway) recovered(panicked any, w *response, r *http.Request) (abort bool) {
+func (a *API) recovered(panicked any, w *response, r *http.Request) (abort bool) {
 	if panicked == http.ErrAbortHandler {
 		return true
 	}
-	g.cfg.Logger.LogAttrs(r.Context(), slog.LevelError, "request panicked",
+	a.cfg.Logger.LogAttrs(r.Context(), slog.LevelError, "request panicked",
 		slog.String("panic", fmt.Sprint(panicked)), slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()),
 		slog.String("request_id", w.requestID), slog.String("stack", string(debug.Stack())))
 	if w.status != 0 {
 		return true
 	}
-	g.fail(w, r, errInternal)
+	a.fail(w, r, errInternal)
 	return false
 }
 
 // logRequest leaves the query out: it may hold a token.
-func (g *Gateway) logRequest(r *http.Request, w *response, took time.Duration) {
-	if !g.cfg.Logger.Enabled(r.Context(), slog.LevelDebug) {
+func (a *API) logRequest(r *http.Request, w *response, took time.Duration) {
+	if !a.cfg.Logger.Enabled(r.Context(), slog.LevelDebug) {
 		return
 	}
-	g.cfg.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request",
+	a.cfg.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request",
 		slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()), slog.Int("status", w.status),
 		slog.Int64("bytes", w.bytes), slog.Duration("took", took), slog.String("request_id", w.requestID))
 }

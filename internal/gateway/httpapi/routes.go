@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway"
 )
 
 // access says who may call a route.
@@ -24,6 +25,17 @@ const (
 	// accessApp is for the admin key and every user of the app; the handler looks closer.
 	accessApp
 )
+
+// allows reports whether the caller may call the route. That the app is theirs was checked before.
+func (a access) allows(c *call) bool {
+	switch a {
+	case accessAdmin:
+		return c.Admin
+	case accessSelf:
+		return c.MayActFor(c.r.PathValue("user"))
+	}
+	return true
+}
 
 // route is one call of the API.
 type route struct {
@@ -41,40 +53,40 @@ type route struct {
 const appPath = "/v1/apps/{org}/{app}"
 
 // routes is the whole API. schema/openapi.yaml lists the same; a test holds them together.
-func (g *Gateway) routes() []route {
+func (a *API) routes() []route {
 	return []route{
-		{method: "GET", path: "/v1/apps", access: accessAdmin, handle: g.getApps},
-		{method: "PUT", path: appPath, access: accessAdmin, creates: true, handle: g.putApp},
-		{method: "GET", path: appPath, access: accessAdmin, handle: g.getApp},
-		{method: "POST", path: appPath + "/events", access: accessAdmin, waits: true, handle: g.postEvents},
-		{method: "GET", path: appPath + "/messages/{id}", access: accessApp, handle: g.getMessage},
-		{method: "GET", path: appPath + "/messages/{id}/readers", access: accessApp, handle: g.getReaders},
-		{method: "GET", path: appPath + "/messages/{id}/nonreaders", access: accessApp, handle: g.getNonReaders},
-		{method: "POST", path: appPath + "/messages:counts", access: accessApp, handle: g.postCounts},
-		{method: "GET", path: appPath + "/users/{user}/conversations", access: accessSelf, handle: g.getConversations},
-		{method: "GET", path: appPath + "/users/{user}/statistics", access: accessSelf, handle: g.getStatistics},
-		{method: "POST", path: appPath + "/users/{user}/statistics:ack", access: accessSelf, handle: g.postStatisticsAck},
-		{method: "GET", path: appPath + "/users/{user}/stream", access: accessSelf, endless: true, handle: g.getStream},
-		{method: "POST", path: appPath + "/users/{user}/tokens", access: accessAdmin, handle: g.postToken},
-		{method: "GET", path: appPath + "/analytics/read-rate", access: accessAdmin, handle: g.getReadRate},
-		{method: "GET", path: appPath + "/rejections", access: accessAdmin, handle: g.getRejections},
+		{method: "GET", path: "/v1/apps", access: accessAdmin, handle: a.getApps},
+		{method: "PUT", path: appPath, access: accessAdmin, creates: true, handle: a.putApp},
+		{method: "GET", path: appPath, access: accessAdmin, handle: a.getApp},
+		{method: "POST", path: appPath + "/events", access: accessAdmin, waits: true, handle: a.postEvents},
+		{method: "GET", path: appPath + "/messages/{id}", access: accessApp, handle: a.getMessage},
+		{method: "GET", path: appPath + "/messages/{id}/readers", access: accessApp, handle: a.getReaders},
+		{method: "GET", path: appPath + "/messages/{id}/nonreaders", access: accessApp, handle: a.getNonReaders},
+		{method: "POST", path: appPath + "/messages:counts", access: accessApp, handle: a.postCounts},
+		{method: "GET", path: appPath + "/users/{user}/conversations", access: accessSelf, handle: a.getConversations},
+		{method: "GET", path: appPath + "/users/{user}/statistics", access: accessSelf, handle: a.getStatistics},
+		{method: "POST", path: appPath + "/users/{user}/statistics:ack", access: accessSelf, handle: a.postStatisticsAck},
+		{method: "GET", path: appPath + "/users/{user}/stream", access: accessSelf, endless: true, handle: a.getStream},
+		{method: "POST", path: appPath + "/users/{user}/tokens", access: accessAdmin, handle: a.postToken},
+		{method: "GET", path: appPath + "/analytics/read-rate", access: accessAdmin, handle: a.getReadRate},
+		{method: "GET", path: appPath + "/rejections", access: accessAdmin, handle: a.getRejections},
 
-		{method: "GET", path: "/v1/status", handle: g.getStatus},
-		{method: "GET", path: "/healthz", handle: g.getHealth},
-		{method: "GET", path: "/readyz", handle: g.getReady},
-		{method: "GET", path: "/metrics", handle: g.getMetrics()},
-		{method: "GET", path: "/openapi.yaml", handle: g.getOpenAPI},
-		{method: "GET", path: "/{$}", handle: g.servePage},
-		{method: "POST", path: "/{$}", handle: g.servePage},
-		{method: "GET", path: "/v1/page/{file}", handle: g.getPageFile},
+		{method: "GET", path: "/v1/status", handle: a.getStatus},
+		{method: "GET", path: "/healthz", handle: a.getHealth},
+		{method: "GET", path: "/readyz", handle: a.getReady},
+		{method: "GET", path: "/metrics", handle: a.getMetrics()},
+		{method: "GET", path: "/openapi.yaml", handle: a.getOpenAPI},
+		{method: "GET", path: "/{$}", handle: a.servePage},
+		{method: "POST", path: "/{$}", handle: a.servePage},
+		{method: "GET", path: "/v1/page/{file}", handle: a.getPageFile},
 	}
 }
 
-func (g *Gateway) newMux() *http.ServeMux {
+func (a *API) newMux() *http.ServeMux {
 	mux := http.NewServeMux()
 	methods := make(map[string][]string)
-	for _, rt := range g.routes() {
-		mux.Handle(rt.method+" "+rt.path, g.serve(rt))
+	for _, rt := range a.routes() {
+		mux.Handle(rt.method+" "+rt.path, a.serve(rt))
 		methods[rt.path] = append(methods[rt.path], rt.method)
 		if rt.method == http.MethodGet {
 			methods[rt.path] = append(methods[rt.path], http.MethodHead)
@@ -83,28 +95,28 @@ func (g *Gateway) newMux() *http.ServeMux {
 	// The mux answers a wrong method or path in plain text; these patterns do it in our form.
 	for path, allowed := range methods {
 		slices.Sort(allowed)
-		mux.Handle(path, g.refuse(methodNotAllowed(strings.Join(allowed, ", "))))
+		mux.Handle(path, a.refuse(methodNotAllowed(strings.Join(allowed, ", "))))
 	}
-	mux.Handle("/v1/", g.refuse(errNoSuchPath))
-	mux.Handle("/", g.elsewhere())
-	if g.cfg.Sessions != nil {
-		mux.Handle(WebSocketPath, g.serve(route{endless: true, handle: func(c *call) error {
-			g.cfg.Sessions.ServeHTTP(c.w, c.r)
+	mux.Handle("/v1/", a.refuse(errNoSuchPath))
+	mux.Handle("/", a.elsewhere())
+	if a.cfg.Sessions != nil {
+		mux.Handle(WebSocketPath, a.serve(route{endless: true, handle: func(c *call) error {
+			a.cfg.Sessions.ServeHTTP(c.w, c.r)
 			return nil
 		}}))
 	}
-	if g.cfg.Demo != nil {
+	if a.cfg.Demo != nil {
 		// Not all of /demo/: an org may have that name, and its paths are longer.
 		for _, path := range []string{"/demo", "/demo/{file}"} {
-			mux.Handle(path, g.serve(route{handle: func(c *call) error {
-				g.cfg.Demo.ServeHTTP(c.w, c.r)
+			mux.Handle(path, a.serve(route{handle: func(c *call) error {
+				a.cfg.Demo.ServeHTTP(c.w, c.r)
 				return nil
 			}}))
 		}
 	}
-	if g.cfg.Admin != nil {
-		mux.Handle("/v1/admin/", g.serve(route{access: accessAdmin, endless: true, handle: func(c *call) error {
-			g.cfg.Admin.ServeHTTP(c.w, c.r)
+	if a.cfg.Admin != nil {
+		mux.Handle("/v1/admin/", a.serve(route{access: accessAdmin, endless: true, handle: func(c *call) error {
+			a.cfg.Admin.ServeHTTP(c.w, c.r)
 			return nil
 		}}))
 	}
@@ -115,12 +127,12 @@ func (g *Gateway) newMux() *http.ServeMux {
 const WebSocketPath = "/websocket"
 
 // elsewhere serves the paths that are none of the API's: the SDK's, if there are any.
-func (g *Gateway) elsewhere() http.Handler {
-	if g.cfg.REST == nil {
-		return g.refuse(errNoSuchPath)
+func (a *API) elsewhere() http.Handler {
+	if a.cfg.REST == nil {
+		return a.refuse(errNoSuchPath)
 	}
-	return g.serve(route{handle: func(c *call) error {
-		g.cfg.REST.ServeHTTP(c.w, c.r)
+	return a.serve(route{handle: func(c *call) error {
+		a.cfg.REST.ServeHTTP(c.w, c.r)
 		return nil
 	}})
 }
@@ -129,7 +141,7 @@ func (g *Gateway) elsewhere() http.Handler {
 type call struct {
 	w *response
 	r *http.Request
-	caller
+	gateway.Caller
 	// What ends the call: the connection or, without one, cancel.
 	deadline   time.Time
 	connection *connection
@@ -139,21 +151,21 @@ type call struct {
 	settings events.Settings
 }
 
-func (g *Gateway) refuse(e *apiError) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.fail(w, r, e) })
+func (a *API) refuse(e *apiError) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.fail(w, r, e) })
 }
 
 // serve wraps the handler of a route: deadlines, who may call, errors.
-func (g *Gateway) serve(rt route) http.Handler {
+func (a *API) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{w: w.(*response), r: r, deadline: time.Now().Add(g.cfg.Limits.Request)}
+		c := &call{w: w.(*response), r: r, deadline: time.Now().Add(a.cfg.Limits.Request)}
 		// The sockets get a second more than the handler, so that it is the handler who says that time is up.
 		c.w.setDeadlines(c.deadline.Add(time.Second))
 		if !rt.endless {
 			c.bound(rt)
 			defer c.unbound()
 		}
-		err := g.admit(c, rt)
+		err := a.admit(c, rt)
 		if err == nil {
 			if rt.endless {
 				c.w.setDeadlines(time.Time{})
@@ -166,27 +178,26 @@ func (g *Gateway) serve(rt route) http.Handler {
 		if c.timeUp() {
 			w.Header().Set("Connection", "close")
 		}
-		g.fail(w, r, err)
+		a.fail(w, r, err)
 	})
 }
 
 // admit checks who calls before anything is told about what exists: first the token, then the app, then
 // the right.
-func (g *Gateway) admit(c *call, rt route) error {
+func (a *API) admit(c *call, rt route) error {
 	if rt.access == accessOpen {
 		return nil
 	}
 	var err error
-	if c.caller, err = g.authenticate(c.r, rt); err != nil {
+	if c.Caller, err = a.authenticate(c.r, rt); err != nil {
 		return err
 	}
 	if org := c.r.PathValue("org"); org != "" {
-		if err := g.findApp(c, org, rt.creates); err != nil {
+		if err := a.findApp(c, org, rt.creates); err != nil {
 			return err
 		}
 	}
-	user := c.r.PathValue("user")
-	if !c.admin && (rt.access == accessAdmin || rt.access == accessSelf && c.user != user) {
+	if !rt.access.allows(c) {
 		return errForbidden
 	}
 	for _, name := range []string{"id", "user"} {
@@ -200,7 +211,7 @@ func (g *Gateway) admit(c *call, rt route) error {
 }
 
 // findApp fills in the app of the path. Another app than the token's answers as one that does not exist.
-func (g *Gateway) findApp(c *call, org string, creates bool) error {
+func (a *API) findApp(c *call, org string, creates bool) error {
 	app := c.r.PathValue("app")
 	if err := events.ValidateApp(org, app); err != nil {
 		if creates {
@@ -209,10 +220,10 @@ func (g *Gateway) findApp(c *call, org string, creates bool) error {
 		return errNoApp
 	}
 	c.app = events.AppKey(org, app)
-	if !c.admin && c.tokenApp != c.app {
+	if !c.MayUse(c.app) {
 		return errNoApp
 	}
-	settings, _, ok := g.cfg.State.Settings(c.app)
+	settings, _, ok := a.cfg.State.Settings(c.app)
 	if !ok && !creates {
 		return errNoApp
 	}
@@ -221,20 +232,20 @@ func (g *Gateway) findApp(c *call, org string, creates bool) error {
 }
 
 // ServeHTTP serves one request: request id, metrics, log line, and what is left of a panic.
-func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	res := &response{ResponseWriter: w, requestID: requestID(r)}
 	h := res.Header()
 	h["X-Request-Id"] = []string{res.requestID}
 	h["X-Content-Type-Options"] = noSniff
-	g.metrics.inFlight.Inc()
+	a.metrics.inFlight.Inc()
 	defer func() {
-		g.metrics.inFlight.Dec()
+		a.metrics.inFlight.Dec()
 		panicked := recover()
-		aborted := panicked != nil && g.recovered(panicked, res, r)
+		aborted := panicked != nil && a.recovered(panicked, res, r)
 		took := time.Since(began)
-		g.metrics.observe(r.Pattern, res.status, took)
-		g.logRequest(r, res, took)
+		a.metrics.observe(r.Pattern, res.status, took)
+		a.logRequest(r, res, took)
 		if aborted {
 			panic(http.ErrAbortHandler)
 		}
@@ -242,8 +253,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// The mux redirects a path with empty or dot segments to another one, which for an id that
 	// was left out is another call. Nobody means that.
 	if p := r.URL.EscapedPath(); p != path.Clean(p) && !strings.HasPrefix(p, "/v1/admin/") {
-		g.fail(res, r, errNoSuchPath)
+		a.fail(res, r, errNoSuchPath)
 		return
 	}
-	g.handler.ServeHTTP(res, r)
+	a.handler.ServeHTTP(res, r)
 }

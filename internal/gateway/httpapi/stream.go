@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway"
 )
 
 // Why a stream ends: the reasons of the closing event and of the metric.
@@ -35,12 +36,12 @@ const (
 // that comes back with the last id it got has thereby seen all of that, and is sent the rest as a summary, so that a
 // connection may break anywhere without a receipt being lost. Events without an id leave the cursor
 // where it was.
-func (g *Gateway) getStream(c *call) error {
+func (a *API) getStream(c *call) error {
 	user := c.r.PathValue("user")
 	var seen []uint64
 	if id := c.r.Header.Get("Last-Event-ID"); id != "" {
 		var err error
-		if seen, err = g.statistic.Upto(c.app, user, id); err != nil {
+		if seen, err = a.summaries.Upto(c.app, user, id); err != nil {
 			return invalidCursor("Last-Event-ID")
 		}
 	}
@@ -48,44 +49,44 @@ func (g *Gateway) getStream(c *call) error {
 		startStream(c.w)
 		return nil
 	}
-	release, err := g.streams.admit(c.app, user)
+	release, err := a.streams.admit(c.app, user)
 	if err != nil {
 		return err
 	}
 	defer release()
-	g.metrics.streams.Inc()
-	defer g.metrics.streams.Dec()
+	a.metrics.streams.Inc()
+	defer a.metrics.streams.Dec()
 
-	ctx, cancel := g.streamContext(c)
+	ctx, cancel := a.streamContext(c)
 	defer cancel(nil)
 	// First of all, so that what is folded from here on is either in the summary or comes as an event.
-	sub := g.cfg.Notify.Subscribe(c.app, user)
+	sub := a.cfg.Notify.Subscribe(c.app, user)
 	defer sub.Close()
 	if seen != nil {
-		seenCtx, done := context.WithTimeout(ctx, g.cfg.Limits.Request)
+		seenCtx, done := context.WithTimeout(ctx, a.cfg.Limits.Request)
 		defer done()
-		if err := g.cfg.Commands.Seen(seenCtx, c.app, user, seen); err != nil {
+		if err := a.cfg.Commands.Seen(seenCtx, c.app, user, seen); err != nil {
 			return err
 		}
 	}
-	summary, err := g.statistic.Pending(c.app, user)
+	summary, err := a.summaries.Pending(c.app, user)
 	if err != nil {
 		return err
 	}
-	s := &stream{g: g, c: c, user: user, sub: sub, control: http.NewResponseController(c.w)}
+	s := &stream{a: a, c: c, user: user, sub: sub, control: http.NewResponseController(c.w)}
 	reason := s.run(ctx, summary)
 	s.close(reason)
-	g.metrics.ended.WithLabelValues(reason.Error()).Inc()
+	a.metrics.ended.WithLabelValues(reason.Error()).Inc()
 	return nil
 }
 
 // streamContext ends with the connection, with the token, and when the gateway drains; its cause says which.
-func (g *Gateway) streamContext(c *call) (context.Context, context.CancelCauseFunc) {
+func (a *API) streamContext(c *call) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(c.r.Context())
-	undrain := context.AfterFunc(g.draining, func() { cancel(errStreamShutdown) })
+	undrain := context.AfterFunc(a.draining, func() { cancel(errStreamShutdown) })
 	expiry := func() bool { return true }
-	if !c.expires.IsZero() {
-		expiry = time.AfterFunc(time.Until(c.expires), func() { cancel(errStreamExpired) }).Stop
+	if !c.Expires.IsZero() {
+		expiry = time.AfterFunc(time.Until(c.Expires), func() { cancel(errStreamExpired) }).Stop
 	}
 	return ctx, func(cause error) {
 		undrain()
@@ -96,7 +97,7 @@ func (g *Gateway) streamContext(c *call) (context.Context, context.CancelCauseFu
 
 // stream is one open connection.
 type stream struct {
-	g       *Gateway
+	a       *API
 	c       *call
 	user    string
 	sub     *consumers.Subscription
@@ -146,7 +147,7 @@ func (s *stream) run(ctx context.Context, summary consumers.Summary) (reason err
 
 // next waits for something to send, but no longer than a heartbeat.
 func (s *stream) next(ctx context.Context) (consumers.Push, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.g.cfg.Limits.Heartbeat)
+	ctx, cancel := context.WithTimeout(ctx, s.a.cfg.Limits.Heartbeat)
 	defer cancel()
 	return s.sub.Next(ctx)
 }
@@ -162,16 +163,16 @@ func (s *stream) cause(ctx context.Context) error {
 func (s *stream) summary(summary consumers.Summary) {
 	s.upto = summary.Upto
 	for page := range summary.Pages(summaryPage) {
-		s.event("statistic", newSummaryBody(page), page.Cursor)
+		s.event("statistic", gateway.NewSummaryBody(page), page.Cursor)
 	}
 }
 
 // resync tells a client that fell behind, and starts again from the summary, which has all that was given up.
 func (s *stream) resync() error {
 	s.event("resync", struct{}{}, "")
-	summary, err := s.g.statistic.Pending(s.c.app, s.user)
+	summary, err := s.a.summaries.Pending(s.c.app, s.user)
 	if err != nil {
-		s.g.cfg.Logger.ErrorContext(s.c.r.Context(), "stream: resync", "error", err)
+		s.a.cfg.Logger.ErrorContext(s.c.r.Context(), "stream: resync", "error", err)
 		return errStreamGone
 	}
 	s.summary(summary)
@@ -207,7 +208,7 @@ func (s *stream) push(push consumers.Push) {
 		for p, sequence := range push.Upto {
 			s.upto[p] = max(s.upto[p], sequence)
 		}
-		cursor = s.g.statistic.Cursor(s.c.app, s.user, s.upto)
+		cursor = s.a.summaries.Cursor(s.c.app, s.user, s.upto)
 	}
 	for i, n := range push.Notifications {
 		id := ""
@@ -238,7 +239,7 @@ func (s *stream) event(name string, data any, id string) {
 	s.buf.WriteString("data: ")
 	s.buf.Write(body)
 	s.buf.WriteString("\n\n")
-	s.g.metrics.pushed.WithLabelValues(name).Inc()
+	s.a.metrics.pushed.WithLabelValues(name).Inc()
 }
 
 // keepBuffer bounds the memory a stream keeps after a burst.
@@ -247,7 +248,7 @@ const keepBuffer = 16 << 10
 // flush sends what was written. A client that does not take it in time is dropped; while flush waits,
 // the subscription goes on merging.
 func (s *stream) flush() error {
-	_ = s.control.SetWriteDeadline(time.Now().Add(s.g.cfg.Limits.StreamWrite))
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.a.cfg.Limits.StreamWrite))
 	_, err := s.c.w.Write(s.buf.Bytes())
 	if err == nil {
 		err = s.control.Flush()

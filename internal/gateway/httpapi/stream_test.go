@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"bufio"
@@ -121,7 +121,7 @@ func TestStreamBeginsWithWhatIsPending(t *testing.T) {
 	if e.id == "" || e.id != e.data["cursor"] || len(e.data["group_ack"].([]any)) != 1 {
 		t.Errorf("statistic %+v", e)
 	}
-	if upto, err := h.gateway.statistic.Upto(testApp, "alice", e.id); err != nil || !slices.Equal(upto, []uint64{70, 3}) {
+	if upto, err := h.api.summaries.Upto(testApp, "alice", e.id); err != nil || !slices.Equal(upto, []uint64{70, 3}) {
 		t.Errorf("cursor stands at %v, %v", upto, err)
 	}
 	if len(h.commands.seenCalls()) > 0 {
@@ -160,7 +160,7 @@ func TestStreamTellsEachKind(t *testing.T) {
 	if e.id == "" {
 		t.Error("no cursor although nothing waits any more")
 	}
-	if upto, err := h.gateway.statistic.Upto(testApp, "alice", e.id); err != nil || !slices.Equal(upto, []uint64{8, 11}) {
+	if upto, err := h.api.summaries.Upto(testApp, "alice", e.id); err != nil || !slices.Equal(upto, []uint64{8, 11}) {
 		t.Errorf("cursor stands at %v, %v", upto, err)
 	}
 	single := read(0, 12, "s1", "bob", 1, 1)
@@ -183,7 +183,7 @@ func TestComingBackAcknowledges(t *testing.T) {
 	if len(calls) != 1 || calls[0].user != "alice" || !slices.Equal(calls[0].upto, []uint64{7, 12}) {
 		t.Errorf("seen %+v", calls)
 	}
-	for _, id := range []string{"garbage", h.gateway.statistic.Cursor(testApp, "bob", []uint64{7, 12}), strings.Repeat("A", 2000)} {
+	for _, id := range []string{"garbage", h.api.summaries.Cursor(testApp, "bob", []uint64{7, 12}), strings.Repeat("A", 2000)} {
 		a := h.want(request{method: "GET", path: base + "/users/alice/stream", header: map[string]string{"Last-Event-ID": id}}, 400, "invalid_cursor")
 		if a.field(t, "error", "field") != "Last-Event-ID" {
 			t.Errorf("got %s", a.body)
@@ -220,7 +220,7 @@ func TestStreamSendsTheSummaryAfterAnOverflow(t *testing.T) {
 		}
 	}
 	e := c.want("statistic", "Statistic")
-	if upto, err := h.gateway.statistic.Upto(testApp, "alice", e.id); err != nil || !slices.Equal(upto, []uint64{5000, 9}) {
+	if upto, err := h.api.summaries.Upto(testApp, "alice", e.id); err != nil || !slices.Equal(upto, []uint64{5000, 9}) {
 		t.Errorf("cursor stands at %v, %v", upto, err)
 	}
 	h.notify.Deliver([]projections.Effect{read(0, 5001, "m1", "erin", 4, 4)})
@@ -291,7 +291,7 @@ func TestStreamsAreBounded(t *testing.T) {
 
 	first.close() // makes room again
 	deadline := time.Now().Add(10 * time.Second)
-	for h.gateway.streams.open() == 3 && time.Now().Before(deadline) {
+	for h.api.streams.open() == 3 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
 	h.openStream("carol", "")
@@ -340,7 +340,7 @@ func TestStreamOfAClosedConnectionEnds(t *testing.T) {
 	c := h.openStream("alice", "")
 	c.close()
 	deadline := time.Now().Add(10 * time.Second)
-	for h.notify.Online(testApp, "alice") || h.gateway.streams.open() > 0 {
+	for h.notify.Online(testApp, "alice") || h.api.streams.open() > 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("still online")
 		}

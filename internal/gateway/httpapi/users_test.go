@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"slices"
@@ -49,7 +49,7 @@ func TestStatisticsAndTheirAcknowledgement(t *testing.T) {
 
 	for name, body := range map[string]string{
 		"garbage": `{"cursor":"garbage"}`, "empty": `{"cursor":""}`, "missing": `{}`,
-		"of another user": `{"cursor":"` + h.gateway.statistic.Cursor(testApp, "bob", []uint64{70, 3}) + `"}`,
+		"of another user": `{"cursor":"` + h.api.summaries.Cursor(testApp, "bob", []uint64{70, 3}) + `"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			h.want(request{method: "POST", path: base + "/users/alice/statistics:ack", token: token, body: body, wrong: true}, 400, "invalid_cursor")

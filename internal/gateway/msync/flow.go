@@ -255,7 +255,7 @@ func (c *session) takeSummary() error {
 	ctx, cancel := context.WithTimeout(context.Background(), readTime)
 	defer cancel()
 	c.srv.seen.settle(ctx, c.app, c.user)
-	summary, err := c.srv.statistic.Pending(c.app, c.user)
+	summary, err := c.srv.summaries.Pending(c.app, c.user)
 	if err != nil {
 		c.srv.cfg.Logger.Error("sdk: summary", "error", err)
 		return errInternal

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/receiptd/receiptd/internal/gateway"
 )
 
 // Limits bound what clients can make grow. Zero values mean the defaults.
@@ -35,25 +37,19 @@ type Limits struct {
 const maxSending = 64
 
 func (l Limits) withDefaults() Limits {
-	orDefault(&l.Connections, 20_000)
-	orDefault(&l.PerUser, 16)
-	orDefault(&l.FrameBytes, 256<<10)
-	orDefault(&l.BodyBytes, 64<<10)
-	orDefault(&l.FramesPerSecond, 200)
-	orDefault(&l.SendsPerSecond, 100)
-	orDefault(&l.Provision, 10*time.Second)
-	orDefault(&l.Idle, 120*time.Second)
-	orDefault(&l.Write, 10*time.Second)
-	orDefault(&l.Answer, 12*time.Second)
-	orDefault(&l.Page, 50)
-	orDefault(&l.PageBytes, 64<<10)
+	gateway.OrDefault(&l.Connections, 20_000)
+	gateway.OrDefault(&l.PerUser, 16)
+	gateway.OrDefault(&l.FrameBytes, 256<<10)
+	gateway.OrDefault(&l.BodyBytes, 64<<10)
+	gateway.OrDefault(&l.FramesPerSecond, 200)
+	gateway.OrDefault(&l.SendsPerSecond, 100)
+	gateway.OrDefault(&l.Provision, 10*time.Second)
+	gateway.OrDefault(&l.Idle, 120*time.Second)
+	gateway.OrDefault(&l.Write, 10*time.Second)
+	gateway.OrDefault(&l.Answer, 12*time.Second)
+	gateway.OrDefault(&l.Page, 50)
+	gateway.OrDefault(&l.PageBytes, 64<<10)
 	return l
-}
-
-func orDefault[T int | int64 | time.Duration](v *T, value T) {
-	if *v <= 0 {
-		*v = value
-	}
 }
 
 // Why connections are refused: labels of the metric.

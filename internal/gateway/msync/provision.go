@@ -82,11 +82,11 @@ func (s *Server) provision(ctx context.Context, conn *websocket.Conn) (*session,
 // check finds out whether a login is allowed, and until when.
 func (s *Server) check(l *login) (expires time.Time, refused *refusal) {
 	token := strings.TrimPrefix(l.token, tokenPrefix)
-	claims, err := s.cfg.Tokens.Verify(token)
+	caller, err := s.cfg.Tokens.Verify(token)
 	switch {
 	case errors.Is(err, gateway.ErrTokenExpired):
 		return expires, &loginExpired
-	case err != nil, claims.App != l.app, claims.User != l.user:
+	case err != nil, !caller.MayUse(l.app), !caller.Is(l.user):
 		return expires, &loginBadToken
 	}
 	if _, _, ok := s.cfg.State.Settings(l.app); !ok {
@@ -95,7 +95,7 @@ func (s *Server) check(l *login) (expires time.Time, refused *refusal) {
 	if events.IDProblem(l.device) != "" {
 		return expires, &loginDevice
 	}
-	return claims.Expires, nil
+	return caller.Expires, nil
 }
 
 func (s *Server) newSession(conn *websocket.Conn, l *login, expires time.Time) *session {

@@ -39,7 +39,7 @@ type sending struct {
 	id     uint64 // the server's
 	at     time.Time
 	event  events.Event // Kind is KindUnknown for a command, which is none
-	ticket gateway.Ticket
+	ticket *eventlog.Ticket
 	// body is what recipients get; nil for receipts.
 	body     *msyncpb.Body
 	route    msyncpb.Meta_Route

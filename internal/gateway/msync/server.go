@@ -19,11 +19,11 @@ import (
 // Config is what a [Server] is made of. All fields but Limits are required.
 type Config struct {
 	State    State
-	Log      Log
-	Commands Commands
+	Log      gateway.Log
+	Commands gateway.Acknowledger
 	Notify   gateway.Subscriber
 	Inbox    Inbox
-	IDs      IDs
+	IDs      gateway.IDs
 	Tokens   *gateway.Tokens
 	// Partitions is the number of partitions of the log.
 	Partitions int
@@ -36,7 +36,7 @@ type Config struct {
 // Server is the WebSocket endpoint, and all sessions.
 type Server struct {
 	cfg       Config
-	statistic *consumers.Statistic
+	summaries *consumers.Statistic
 	metrics   *metrics
 	crowd     *crowd
 	seen      *seen
@@ -50,7 +50,7 @@ func New(cfg Config) *Server {
 	cfg.Limits = cfg.Limits.withDefaults()
 	s := &Server{
 		cfg:       cfg,
-		statistic: &consumers.Statistic{State: cfg.State, Partitions: cfg.Partitions},
+		summaries: &consumers.Statistic{State: cfg.State, Partitions: cfg.Partitions},
 		metrics:   newMetrics(cfg.Registerer),
 		crowd:     newCrowd(cfg.Limits),
 		seen:      newSeen(cfg.Commands, cfg.Logger),

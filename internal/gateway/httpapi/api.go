@@ -1,4 +1,4 @@
-package gateway
+package httpapi
 
 import (
 	"context"
@@ -12,15 +12,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/web"
 )
 
-// Config is what a [Gateway] is made of.
+// Config is what an [API] is made of.
 type Config struct {
 	State    State
-	Log      Log
+	Log      gateway.Log
 	Commands Commands
-	Notify   Subscriber
+	Notify   gateway.Subscriber
 	// Analytics answers the questions about read rates.
 	Analytics Analytics
 	// Partitions is the number of partitions of the log.
@@ -29,13 +30,13 @@ type Config struct {
 	// AdminKey opens everything.
 	AdminKey string
 	// Tokens checks and makes user tokens.
-	Tokens *Tokens
+	Tokens *gateway.Tokens
 
 	// Admin, if set, serves /v1/admin/…; it is called for requests with the admin key only, and without
 	// deadlines.
 	Admin http.Handler
-	// Sessions, if set, serves the SDK's WebSocket at /websocket, and REST the SDK's calls at the root: all paths that are none of
-	// the API's.
+	// Sessions, if set, serves the SDK's WebSocket at /websocket, and REST the SDK's calls at the root:
+	// all paths that are none of the API's.
 	Sessions, REST http.Handler
 	// Demo, if set, serves /demo and the files below it.
 	Demo http.Handler
@@ -44,7 +45,7 @@ type Config struct {
 	// Version is shown in GET /v1/status.
 	Version string
 
-	// Registry gets the gateway's metrics, and is what GET /metrics shows.
+	// Registry gets the API's metrics, and is what GET /metrics shows.
 	Registry *prometheus.Registry
 	Logger   *slog.Logger
 	Limits   Limits
@@ -60,11 +61,13 @@ type Limits struct {
 	InflightBytes int64
 	// Request is how long a request may take, to the last byte of its answer. Default 30 s.
 	Request time.Duration
-	// Submit is how long a request waits for room in the log's queue before it is told to come back. Default 5 s.
+	// Submit is how long a request waits for room in the log's queue before it is told to come back.
+	// Default 5 s.
 	Submit time.Duration
 	// Apply is how long wait=applied waits for the fold once the events are durable. Default 10 s.
 	Apply time.Duration
-	// Streams bounds the open event streams, StreamsPerUser those of one user. Defaults 20,000 and 8.
+	// Streams bounds the open event streams, StreamsPerUser those of one user. Defaults 20,000 and
+	// 8.
 	Streams, StreamsPerUser int
 	// StreamWrite is how long a stream's client may leave its socket full before it is dropped. Default 10 s.
 	StreamWrite time.Duration
@@ -73,31 +76,26 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	orDefault(&l.BodyBytes, 8<<20)
-	orDefault(&l.Events, 10_000)
-	orDefault(&l.InflightBytes, 256<<20)
-	orDefault(&l.Request, 30*time.Second)
-	orDefault(&l.Submit, 5*time.Second)
-	orDefault(&l.Apply, 10*time.Second)
-	orDefault(&l.Streams, 20_000)
-	orDefault(&l.StreamsPerUser, 8)
-	orDefault(&l.StreamWrite, 10*time.Second)
-	orDefault(&l.Heartbeat, 15*time.Second)
+	gateway.OrDefault(&l.BodyBytes, 8<<20)
+	gateway.OrDefault(&l.Events, 10_000)
+	gateway.OrDefault(&l.InflightBytes, 256<<20)
+	gateway.OrDefault(&l.Request, 30*time.Second)
+	gateway.OrDefault(&l.Submit, 5*time.Second)
+	gateway.OrDefault(&l.Apply, 10*time.Second)
+	gateway.OrDefault(&l.Streams, 20_000)
+	gateway.OrDefault(&l.StreamsPerUser, 8)
+	gateway.OrDefault(&l.StreamWrite, 10*time.Second)
+	gateway.OrDefault(&l.Heartbeat, 15*time.Second)
 	return l
 }
 
-func orDefault[T int | int64 | time.Duration](v *T, value T) {
-	if *v <= 0 {
-		*v = value
-	}
-}
-
-// Gateway is the HTTP handler. It starts no goroutine of its own; Run is what goes on between the requests.
-type Gateway struct {
+// API is the HTTP handler. It starts no goroutine of its own; Run is what goes on between the
+// requests.
+type API struct {
 	cfg       Config
 	handler   http.Handler
-	adminKey  Secret
-	statistic *consumers.Statistic
+	callers   *gateway.Authenticator
+	summaries *consumers.Statistic
 	metrics   *metrics
 	page      *web.Page
 	started   time.Time
@@ -112,32 +110,32 @@ type Gateway struct {
 	accepted atomic.Uint64
 }
 
-// New makes a gateway. It fails if the configuration lacks something.
-func New(cfg Config) (*Gateway, error) {
+// New makes an API. It fails if the configuration lacks something.
+func New(cfg Config) (*API, error) {
 	if err := cfg.validate(); err != nil {
-		return nil, fmt.Errorf("gateway: %w", err)
+		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
-	g := &Gateway{
+	a := &API{
 		cfg:         cfg,
-		adminKey:    NewSecret(cfg.AdminKey),
-		statistic:   &consumers.Statistic{State: cfg.State, Partitions: cfg.Partitions},
+		callers:     gateway.NewAuthenticator(cfg.AdminKey, cfg.Tokens),
+		summaries:   &consumers.Statistic{State: cfg.State, Partitions: cfg.Partitions},
 		metrics:     newMetrics(cfg.Registry),
 		started:     time.Now(),
 		ingest:      newIngestor(cfg.Limits),
 		streams:     newStreamCount(cfg.Limits),
 		configuring: make(chan struct{}, 1),
 	}
-	g.draining, g.drain = context.WithCancel(context.Background())
-	g.page = web.New(web.Config{
-		State: cfg.State, Rates: cfg.Analytics, Status: g.status, AdminKey: cfg.AdminKey, Registry: cfg.Registry, Logger: cfg.Logger,
+	a.draining, a.drain = context.WithCancel(context.Background())
+	a.page = web.New(web.Config{
+		State: cfg.State, Rates: cfg.Analytics, Status: a.status, AdminKey: cfg.AdminKey, Registry: cfg.Registry, Logger: cfg.Logger,
 	})
-	g.handler = g.newMux()
-	return g, nil
+	a.handler = a.newMux()
+	return a, nil
 }
 
 // Run keeps the history that the page shows, until the context ends.
-func (g *Gateway) Run(ctx context.Context) { g.page.Run(ctx) }
+func (a *API) Run(ctx context.Context) { a.page.Run(ctx) }
 
 func (cfg *Config) validate() error {
 	switch {
@@ -161,12 +159,12 @@ func (cfg *Config) validate() error {
 
 // Drain ends the open streams and turns readiness off; other requests are still served. It may be called
 // more than once.
-func (g *Gateway) Drain() { g.drain() }
+func (a *API) Drain() { a.drain() }
 
-// Server returns a server for the gateway, without an address. Its Shutdown drains the gateway.
-func (g *Gateway) Server() *http.Server {
+// Server returns a server for the API, without an address. Its Shutdown drains the API.
+func (a *API) Server() *http.Server {
 	s := &http.Server{
-		Handler: g,
+		Handler: a,
 		// The time to say what is wanted. What follows differs by route, from a lookup to a stream that
 		// stays open for days, so that the deadlines for body and answer are set by route (see serve)
 		// and not here.
@@ -174,8 +172,8 @@ func (g *Gateway) Server() *http.Server {
 		IdleTimeout:       2 * time.Minute,
 		ConnContext:       connectionContext,
 		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(g.cfg.Logger.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(a.cfg.Logger.Handler(), slog.LevelDebug),
 	}
-	s.RegisterOnShutdown(g.Drain)
+	s.RegisterOnShutdown(a.Drain)
 	return s
 }
