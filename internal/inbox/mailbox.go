@@ -28,19 +28,19 @@ type Mailbox struct {
 	device string
 	wake   chan struct{}
 
-	acknowledged uint64   // up to here the device has everything
-	cursor       uint64   // up to here Next has handed out
-	out          []uint64 // what was handed out and not acknowledged
+	acknowledged   uint64   // up to here the device has everything
+	cursor         uint64   // up to here Next has handed out
+	unacknowledged []uint64 // what was handed out and not acknowledged
 
-	mu     sync.Mutex
-	live   []Item
-	behind bool // there may be items after the cursor that are not in live
-	closed bool
+	mu      sync.Mutex
+	live    []Item
+	lagging bool // there may be items after the cursor that are not in live
+	closed  bool
 }
 
 // Open opens a device's mailbox. It begins with what the device has not acknowledged. The caller must Close it.
 func (b *Inbox) Open(ctx context.Context, app, user, device string) (*Mailbox, error) {
-	m := &Mailbox{inbox: b, key: userKey(app, user), device: device, wake: make(chan struct{}, 1), behind: true}
+	m := &Mailbox{inbox: b, key: userKey(app, user), device: device, wake: make(chan struct{}, 1), lagging: true}
 	// Before the position is looked up, so that what comes meanwhile is either read or offered.
 	b.hub.add(m)
 	at, err := b.ledger.open(ctx, b, m.key, device)
@@ -59,11 +59,11 @@ func (m *Mailbox) Wake() <-chan struct{} { return m.wake }
 // offer takes what the follower read. It never waits.
 func (m *Mailbox) offer(item Item) {
 	m.mu.Lock()
-	if !m.behind {
+	if !m.lagging {
 		if len(m.live) < maxLive {
 			m.live = append(m.live, item)
 		} else {
-			m.live, m.behind = nil, true
+			m.live, m.lagging = nil, true
 			m.inbox.metrics.missed.Inc()
 		}
 	}
@@ -82,25 +82,25 @@ func (m *Mailbox) Next(ctx context.Context, limit, bytes int) (items []Item, mor
 		return nil, 0, err
 	}
 	m.mu.Lock()
-	behind := m.behind
-	if behind {
+	lagging := m.lagging
+	if lagging {
 		// What is offered from here on is kept: the read either has it or came before it.
-		m.live, m.behind = nil, false
+		m.live, m.lagging = nil, false
 	} else {
 		items, more = m.takeLive(limit, bytes)
 	}
 	m.mu.Unlock()
-	if behind {
+	if lagging {
 		if items, more, err = m.inbox.read(ctx, m.key, m.cursor+1, limit, bytes); err != nil || more > 0 {
 			m.mu.Lock()
-			m.live, m.behind = nil, true
+			m.live, m.lagging = nil, true
 			m.mu.Unlock()
 		}
 	}
 	if n := len(items); n > 0 {
 		m.cursor = items[n-1].Sequence
 		for _, item := range items {
-			m.out = append(m.out, item.Sequence)
+			m.unacknowledged = append(m.unacknowledged, item.Sequence)
 		}
 	}
 	return items, more, err
@@ -130,10 +130,10 @@ func (m *Mailbox) Acknowledge(sequence uint64) {
 	}
 	m.acknowledged = sequence
 	n := 0
-	for n < len(m.out) && m.out[n] <= sequence {
+	for n < len(m.unacknowledged) && m.unacknowledged[n] <= sequence {
 		n++
 	}
-	m.out = append(m.out[:0], m.out[n:]...)
+	m.unacknowledged = append(m.unacknowledged[:0], m.unacknowledged[n:]...)
 	m.inbox.ledger.acknowledge(m.key, m.device, sequence, n)
 }
 
@@ -141,7 +141,7 @@ func (m *Mailbox) Acknowledge(sequence uint64) {
 func (m *Mailbox) Refresh() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.live, m.behind = nil, true
+	m.live, m.lagging = nil, true
 }
 
 // Close ends it. It may be called again.

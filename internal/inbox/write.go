@@ -32,14 +32,14 @@ const (
 // writer gathers what many senders append. While one batch is being stored, the next one gathers.
 type writer struct {
 	mu     sync.Mutex
-	queue  []delivery
+	queue  []envelope
 	bytes  int
 	closed bool
 	wake   chan struct{}
 }
 
-// delivery is a message to one recipient.
-type delivery struct {
+// envelope is a message to one recipient.
+type envelope struct {
 	subject string
 	data    []byte
 	order   *Order
@@ -47,7 +47,7 @@ type delivery struct {
 
 // Order is one Append.
 type Order struct {
-	left int // deliveries not stored yet; the writer's
+	left int // envelopes not stored yet; the writer's
 	err  error
 	done chan struct{}
 }
@@ -106,7 +106,7 @@ func (b *Inbox) Append(app string, users []string, message []byte) (*Order, erro
 	}
 	w.bytes += cost
 	for _, user := range users {
-		w.queue = append(w.queue, delivery{messagePrefix + userKey(app, user), message, o})
+		w.queue = append(w.queue, envelope{messagePrefix + userKey(app, user), message, o})
 	}
 	b.metrics.queued.Set(float64(w.bytes))
 	w.signal()
@@ -133,7 +133,7 @@ func (b *Inbox) write() {
 	}
 }
 
-func (w *writer) take() []delivery {
+func (w *writer) take() []envelope {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n, bytes := 0, 0
@@ -155,7 +155,7 @@ func (w *writer) queued() int {
 }
 
 // finish tells those whose messages are all stored, or failed.
-func (w *writer) finish(batch []delivery, err error) {
+func (w *writer) finish(batch []envelope, err error) {
 	freed := 0
 	for i := range batch {
 		d := &batch[i]
@@ -174,7 +174,7 @@ func (w *writer) finish(batch []delivery, err error) {
 
 // store puts a batch into the stream: all of it, or with an error nothing that anybody may rely on. A try whose answer was
 // lost is repeated, which may store a message twice; its id is the same, and clients drop what they have seen.
-func (b *Inbox) store(batch []delivery) error {
+func (b *Inbox) store(batch []envelope) error {
 	msgs := make([]*nats.Msg, len(batch))
 	for i := range batch {
 		msgs[i] = &nats.Msg{Subject: batch[i].subject, Data: batch[i].data, Header: nats.Header{}}

@@ -52,8 +52,8 @@ type sampler struct {
 	status func() Status
 	now    func() time.Time
 
-	mu   sync.Mutex
-	kept []sample // oldest first
+	mu      sync.Mutex
+	samples []sample // oldest first
 }
 
 // run takes samples until the context ends.
@@ -81,11 +81,11 @@ func (s *sampler) take() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.kept) == maxSamples {
-		copy(s.kept, s.kept[1:])
-		s.kept = s.kept[:maxSamples-1]
+	if len(s.samples) == maxSamples {
+		copy(s.samples, s.samples[1:])
+		s.samples = s.samples[:maxSamples-1]
 	}
-	s.kept = append(s.kept, x)
+	s.samples = append(s.samples, x)
 }
 
 // history is what happened lately, for as many moments as samples are kept, the last one now. Rates are a
@@ -100,8 +100,8 @@ func (s *sampler) history() history {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var h history
-	if n := len(s.kept); n > 0 {
-		h.upto = s.kept[n-1].at
+	if n := len(s.samples); n > 0 {
+		h.upto = s.samples[n-1].at
 	}
 	for i := range maxSamples {
 		ago := time.Duration(maxSamples-1-i) * sampleEvery
@@ -113,12 +113,12 @@ func (s *sampler) history() history {
 			label = fmt.Sprintf("−%d:%02d", int(ago.Minutes()), int(ago.Seconds())%60)
 		}
 		h.labels = append(h.labels, label)
-		k := i - (maxSamples - len(s.kept))
+		k := i - (maxSamples - len(s.samples))
 		if k < 1 {
 			h.appended, h.folded, h.lag = append(h.appended, missing()), append(h.folded, missing()), append(h.lag, missing())
 			continue
 		}
-		before, x := s.kept[k-1], s.kept[k]
+		before, x := s.samples[k-1], s.samples[k]
 		seconds := x.at.Sub(before.at).Seconds()
 		h.appended = append(h.appended, perSecond(before.appended, x.appended, seconds))
 		h.folded = append(h.folded, perSecond(before.folded, x.folded, seconds))
@@ -143,7 +143,7 @@ type liveView struct {
 	Ack             string
 	Accepted        string
 	Throughput      figure
-	Behind          figure
+	LagFigure       figure
 	PartitionsTable table
 }
 
@@ -166,16 +166,16 @@ func (p *Page) live() (*liveView, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.Rate, v.Throughput, v.Behind = recent.rate, recent.throughput, recent.behind
+	v.Rate, v.Throughput, v.LagFigure = recent.rate, recent.throughput, recent.lag
 	return v, nil
 }
 
 // recent is the figures of the history. They are drawn once for a sample, however many look on: it is the one view that
 // takes no session.
 type recent struct {
-	upto               time.Time
-	rate               string
-	throughput, behind figure
+	upto            time.Time
+	rate            string
+	throughput, lag figure
 }
 
 func (p *Page) recent() (recent, error) {
@@ -193,7 +193,7 @@ func (p *Page) recent() (recent, error) {
 	if r.throughput, err = throughput(h, r.rate); err != nil {
 		return r, err
 	}
-	if r.behind, err = behind(h); err != nil {
+	if r.lag, err = lagFigure(h); err != nil {
 		return r, err
 	}
 	p.drawn = r
@@ -229,7 +229,7 @@ func throughput(h history, now string) (figure, error) {
 	return f, err
 }
 
-func behind(h history) (figure, error) {
+func lagFigure(h history) (figure, error) {
 	f := figure{
 		ID: "lag", Title: "Lag", Note: "Log entries stored and not folded yet.",
 		Table: h.table([]string{"When", "Entries behind"}, h.lag),

@@ -50,13 +50,13 @@ type Config struct {
 
 // Page serves / and the files it needs. It is safe for concurrent use.
 type Page struct {
-	cfg      Config
-	key      gateway.Secret
-	sessions *sessions
-	attempts *attempts
-	samples  *sampler
-	foreign  *http.CrossOriginProtection
-	signIns  *prometheus.CounterVec // by result
+	cfg         Config
+	key         gateway.Secret
+	sessions    *sessions
+	attempts    *attempts
+	samples     *sampler
+	crossOrigin *http.CrossOriginProtection
+	signIns     *prometheus.CounterVec // by result
 
 	drawing sync.Mutex
 	drawn   recent
@@ -84,8 +84,8 @@ func New(cfg Config) *Page {
 	return &Page{
 		signIns: signIns, cfg: cfg, key: gateway.NewSecret(cfg.AdminKey),
 		sessions: newSessions(cfg.Now), attempts: newAttempts(cfg.Now),
-		samples: &sampler{status: cfg.Status, now: cfg.Now},
-		foreign: http.NewCrossOriginProtection(),
+		samples:     &sampler{status: cfg.Status, now: cfg.Now},
+		crossOrigin: http.NewCrossOriginProtection(),
 	}
 }
 
@@ -194,7 +194,7 @@ func (p *Page) home(w http.ResponseWriter, rq *request, status int, refused stri
 // post signs in or out. The answer leads back to the view that the form was on.
 func (p *Page) post(w http.ResponseWriter, r *http.Request) {
 	rq := p.request(r)
-	if err := p.foreign.Check(r); err != nil {
+	if err := p.crossOrigin.Check(r); err != nil {
 		p.fail(w, rq, &problem{http.StatusForbidden, "Refused", "The form was sent from another site."})
 		return
 	}

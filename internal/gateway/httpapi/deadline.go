@@ -66,30 +66,30 @@ func (c *call) within(d time.Duration) (ctx context.Context, done func()) {
 // timeUp reports whether the deadline has ended the connection's context.
 func (c *call) timeUp() bool { return c.connection != nil && c.r.Context().Err() != nil }
 
-// patience is a context that ends some time after somebody has begun to wait for its end. Where there is room at once nobody does,
+// lazyTimeout is a context that ends some time after somebody has begun to wait for its end. Where there is room at once nobody does,
 // and there is no timer. It is for one goroutine at a time.
-type patience struct {
+type lazyTimeout struct {
 	context.Context
 	limit time.Duration
 	timed context.Context // nil before somebody waits
 	end   context.CancelFunc
 }
 
-func (p *patience) Done() <-chan struct{} {
+func (p *lazyTimeout) Done() <-chan struct{} {
 	if p.timed == nil {
 		p.timed, p.end = context.WithTimeout(p.Context, p.limit)
 	}
 	return p.timed.Done()
 }
 
-func (p *patience) Err() error {
+func (p *lazyTimeout) Err() error {
 	if p.timed == nil {
 		return p.Context.Err()
 	}
 	return p.timed.Err()
 }
 
-func (p *patience) Value(key any) any {
+func (p *lazyTimeout) Value(key any) any {
 	if p.timed == nil {
 		return p.Context.Value(key)
 	}
@@ -97,7 +97,7 @@ func (p *patience) Value(key any) any {
 }
 
 // stop frees what the wait took.
-func (p *patience) stop() {
+func (p *lazyTimeout) stop() {
 	if p.end != nil {
 		p.end()
 	}

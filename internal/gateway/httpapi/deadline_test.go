@@ -84,10 +84,10 @@ func TestAClientThatGoesAwayEndsItsRequest(t *testing.T) {
 }
 
 // A context whose end nobody waits for has no timer, and is otherwise that above it; one that is waited for ends in time.
-func TestPatience(t *testing.T) {
+func TestLazyTimeout(t *testing.T) {
 	type key struct{}
 	above, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, 1))
-	p := &patience{Context: above, limit: time.Millisecond}
+	p := &lazyTimeout{Context: above, limit: time.Millisecond}
 	if time.Sleep(2 * time.Millisecond); p.Err() != nil || p.Value(key{}) != 1 || p.timed != nil {
 		t.Errorf("%v, %v, %v", p.Err(), p.Value(key{}), p.timed)
 	}
@@ -99,7 +99,7 @@ func TestPatience(t *testing.T) {
 		t.Errorf("%v, %v, %v", context.Cause(child), p.Err(), p.Value(key{}))
 	}
 	p.stop()
-	p = &patience{Context: above, limit: time.Hour}
+	p = &lazyTimeout{Context: above, limit: time.Hour}
 	time.AfterFunc(time.Millisecond, cancel)
 	if <-p.Done(); !errors.Is(p.Err(), context.Canceled) {
 		t.Errorf("%v", p.Err())

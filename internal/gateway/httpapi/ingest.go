@@ -36,11 +36,11 @@ func newIngestor(limits Limits) *ingestor {
 	return &ingestor{limits: limits, pool: sync.Pool{New: func() any { return new(intake) }}}
 }
 
-// keepBody bounds the memory that an unusually large request leaves behind.
-const keepBody = 1 << 20
+// maxPooledBody bounds the memory that an unusually large request leaves behind.
+const maxPooledBody = 1 << 20
 
 func (in *ingestor) put(t *intake) {
-	if cap(t.body) > keepBody {
+	if cap(t.body) > maxPooledBody {
 		t.body = nil
 	}
 	clear(t.events) // they hold on to the body
@@ -159,7 +159,7 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 	if err := t.decode(f, c.app, in.limits.Events); err != nil {
 		return nil, 0, err
 	}
-	wait := &patience{Context: c.r.Context(), limit: in.limits.Submit}
+	wait := &lazyTimeout{Context: c.r.Context(), limit: in.limits.Submit}
 	defer wait.stop()
 	ticket, err := a.cfg.Log.Submit(wait, t.events)
 	return ticket, len(t.events), err

@@ -179,7 +179,7 @@ func (s *stream) resync() error {
 	return nil
 }
 
-type receiptBody struct {
+type readBody struct {
 	Message string `json:"message"`
 	Group   string `json:"group,omitempty"`
 	// User is who read it, or to whom it was delivered: the last one if these are several.
@@ -190,7 +190,7 @@ type receiptBody struct {
 	Eligible int       `json:"eligible"`
 }
 
-type deliveryBody struct {
+type deliveredBody struct {
 	Message     string    `json:"message"`
 	User        string    `json:"user"`
 	DeliveredAt timestamp `json:"delivered_at"`
@@ -217,9 +217,9 @@ func (s *stream) push(push consumers.Push) {
 		}
 		switch n.Kind {
 		case events.MessageDelivered:
-			s.event("delivered", deliveryBody{n.Message, n.Reader, timestamp(n.At)}, id)
+			s.event("delivered", deliveredBody{n.Message, n.Reader, timestamp(n.At)}, id)
 		case events.MessageRead:
-			s.event("read", receiptBody{n.Message, n.Group, n.Reader, timestamp(n.At), n.Content, n.Count, n.Eligible}, id)
+			s.event("read", readBody{n.Message, n.Group, n.Reader, timestamp(n.At), n.Content, n.Count, n.Eligible}, id)
 		case events.ConversationRead:
 			s.event("conversation_read", conversationReadBody{n.Reader, timestamp(n.At)}, id)
 		}
@@ -242,8 +242,8 @@ func (s *stream) event(name string, data any, id string) {
 	s.a.metrics.pushed.WithLabelValues(name).Inc()
 }
 
-// keepBuffer bounds the memory a stream keeps after a burst.
-const keepBuffer = 16 << 10
+// maxIdleBuffer bounds the memory a stream keeps after a burst.
+const maxIdleBuffer = 16 << 10
 
 // flush sends what was written. A client that does not take it in time is dropped; while flush waits,
 // the subscription goes on merging.
@@ -254,7 +254,7 @@ func (s *stream) flush() error {
 		err = s.control.Flush()
 	}
 	s.buf.Reset()
-	if s.buf.Cap() > keepBuffer {
+	if s.buf.Cap() > maxIdleBuffer {
 		s.buf = bytes.Buffer{}
 	}
 	switch {

@@ -63,27 +63,29 @@ const (
 
 type userKey struct{ app, user string }
 
-// crowd counts connections, and keeps who is logged in.
-type crowd struct {
+// clients counts connections, and keeps who is logged in.
+type clients struct {
 	limits Limits
 	mu     sync.Mutex
 	closed bool
 	total  int
-	users  map[userKey]*present
+	users  map[userKey]*userSessions
 
 	connections sync.WaitGroup
 }
 
-// present is a user with open sessions, and what they share.
-type present struct {
+// userSessions is a user with open sessions, and what they share.
+type userSessions struct {
 	sessions map[*session]struct{}
 	sends    *rate.Limiter
 }
 
-func newCrowd(limits Limits) *crowd { return &crowd{limits: limits, users: make(map[userKey]*present)} }
+func newClients(limits Limits) *clients {
+	return &clients{limits: limits, users: make(map[userKey]*userSessions)}
+}
 
 // enter counts a connection until leave, or returns why there may be no more.
-func (c *crowd) enter() (refused string) {
+func (c *clients) enter() (refused string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -97,7 +99,7 @@ func (c *crowd) enter() (refused string) {
 	return ""
 }
 
-func (c *crowd) leave() {
+func (c *clients) leave() {
 	c.mu.Lock()
 	c.total--
 	c.mu.Unlock()
@@ -105,21 +107,21 @@ func (c *crowd) leave() {
 }
 
 // close refuses all connections from here on.
-func (c *crowd) close() {
+func (c *clients) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
 }
 
 // join adds a session to those of its user until part; ok is false if he has too many.
-func (c *crowd) join(s *session) (ok bool) {
+func (c *clients) join(s *session) (ok bool) {
 	key := userKey{s.app, s.user}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.users[key]
 	if p == nil {
 		n := c.limits.SendsPerSecond
-		p = &present{sessions: make(map[*session]struct{}), sends: rate.NewLimiter(rate.Limit(n), 10*n)}
+		p = &userSessions{sessions: make(map[*session]struct{}), sends: rate.NewLimiter(rate.Limit(n), 10*n)}
 		c.users[key] = p
 	}
 	if len(p.sessions) >= c.limits.PerUser {
@@ -130,7 +132,7 @@ func (c *crowd) join(s *session) (ok bool) {
 	return true
 }
 
-func (c *crowd) part(s *session) {
+func (c *clients) part(s *session) {
 	key := userKey{s.app, s.user}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,7 +143,7 @@ func (c *crowd) part(s *session) {
 	}
 }
 
-func (c *crowd) renew(app, user string, expires time.Time) {
+func (c *clients) renew(app, user string, expires time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if p := c.users[userKey{app, user}]; p != nil {

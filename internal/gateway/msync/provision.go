@@ -58,7 +58,7 @@ func (s *Server) provision(ctx context.Context, conn *websocket.Conn) (*session,
 	var c *session
 	if refused == nil {
 		c = s.newSession(conn, rq.login, expires)
-		if !s.crowd.join(c) {
+		if !s.clients.join(c) {
 			s.metrics.refused.WithLabelValues(refusedUser).Inc()
 			refused = &loginTooMany
 		}
@@ -73,7 +73,7 @@ func (s *Server) provision(ctx context.Context, conn *websocket.Conn) (*session,
 		return nil, errRefused
 	}
 	if err := c.begin(ctx); err != nil {
-		s.crowd.part(c)
+		s.clients.part(c)
 		return nil, err
 	}
 	return c, nil

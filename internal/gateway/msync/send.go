@@ -105,7 +105,7 @@ func (c *session) complete(list []*sending) {
 			x.refused = c.decision(ctx, x)
 		}
 		if x.refused == nil && x.body != nil {
-			x.refused = c.deliver(x)
+			x.refused = c.distribute(x)
 		}
 		if x.order == nil {
 			c.answer(x)
@@ -116,7 +116,7 @@ func (c *session) complete(list []*sending) {
 			continue
 		}
 		if err := x.order.Wait(ctx); err != nil {
-			x.refused = c.undelivered(x, err)
+			x.refused = c.notDistributed(x, err)
 		}
 		c.answer(x)
 	}
@@ -142,8 +142,8 @@ func (c *session) decision(ctx context.Context, x *sending) *refusal {
 	return nil
 }
 
-// deliver begins to put a message into the inboxes of its recipients, and of its sender for his other devices.
-func (c *session) deliver(x *sending) *refusal {
+// distribute begins to put a message into the inboxes of its recipients, and of its sender for his other devices.
+func (c *session) distribute(x *sending) *refusal {
 	to, refused := c.recipients(x)
 	if refused != nil {
 		return refused
@@ -161,13 +161,13 @@ func (c *session) deliver(x *sending) *refusal {
 	})
 	var err error
 	if x.order, err = c.srv.cfg.Inbox.Append(c.app, to, data); err != nil {
-		return c.undelivered(x, err)
+		return c.notDistributed(x, err)
 	}
 	return nil
 }
 
-// undelivered is the answer for a message that is in the log and not in all inboxes.
-func (c *session) undelivered(x *sending, err error) *refusal {
+// notDistributed is the answer for a message that is in the log and not in all inboxes.
+func (c *session) notDistributed(x *sending, err error) *refusal {
 	if errors.Is(err, inbox.ErrTooLarge) {
 		return &sendTooLarge
 	}

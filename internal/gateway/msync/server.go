@@ -38,7 +38,7 @@ type Server struct {
 	cfg       Config
 	summaries *consumers.Statistic
 	metrics   *metrics
-	crowd     *crowd
+	clients   *clients
 	seen      *seen
 
 	draining context.Context // what Drain ends
@@ -52,7 +52,7 @@ func New(cfg Config) *Server {
 		cfg:       cfg,
 		summaries: &consumers.Statistic{State: cfg.State, Partitions: cfg.Partitions},
 		metrics:   newMetrics(cfg.Registerer),
-		crowd:     newCrowd(cfg.Limits),
+		clients:   newClients(cfg.Limits),
 		seen:      newSeen(cfg.Commands, cfg.Logger),
 	}
 	s.draining, s.drain = context.WithCancel(context.Background())
@@ -64,7 +64,7 @@ func (s *Server) Run(ctx context.Context) { s.seen.run(ctx) }
 
 // Drain refuses new connections and closes those that are open, once what they sent is answered. It may be called more than once.
 func (s *Server) Drain() {
-	s.crowd.close()
+	s.clients.close()
 	s.drain()
 }
 
@@ -73,7 +73,7 @@ func (s *Server) Close(ctx context.Context) error {
 	s.Drain()
 	over := make(chan struct{})
 	go func() {
-		s.crowd.connections.Wait()
+		s.clients.connections.Wait()
 		close(over)
 	}()
 	select {
@@ -85,12 +85,12 @@ func (s *Server) Close(ctx context.Context) error {
 }
 
 // Renew has the open sessions of a user go on until a later time than their tokens said: he has shown a newer one.
-func (s *Server) Renew(app, user string, expires time.Time) { s.crowd.renew(app, user, expires) }
+func (s *Server) Renew(app, user string, expires time.Time) { s.clients.renew(app, user, expires) }
 
 // ServeHTTP takes one connection over. It returns at once: what the HTTP server needs for a request is not kept for as long as the session
 // lasts.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if reason := s.crowd.enter(); reason != "" {
+	if reason := s.clients.enter(); reason != "" {
 		s.metrics.refused.WithLabelValues(reason).Inc()
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, "no more connections: "+reason, http.StatusServiceUnavailable)
@@ -103,7 +103,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 	if err != nil {
 		s.metrics.refused.WithLabelValues(refusedUpgrade).Inc()
-		s.crowd.leave()
+		s.clients.leave()
 		return // Accept has answered
 	}
 	go s.serve(conn)
@@ -113,7 +113,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) serve(conn *websocket.Conn) {
 	s.metrics.connections.Inc()
 	defer s.metrics.connections.Dec() // last, so that it shows no room before there is
-	defer s.crowd.leave()
+	defer s.clients.leave()
 	conn.SetReadLimit(s.cfg.Limits.FrameBytes)
 	code, reason := websocket.StatusInternalError, errInternal.Error()
 	s.guard(func() { code, reason = s.converse(conn) })

@@ -75,7 +75,7 @@ func (c *session) release() {
 	c.stopTimers()
 	c.sub.Close()
 	c.box.Close()
-	c.srv.crowd.part(c)
+	c.srv.clients.part(c)
 }
 
 func (c *session) stopTimers() {

@@ -7,15 +7,15 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// cohort is the numbers of the messages that were sent in some span of time.
-type cohort struct {
+// totals is the numbers of the messages that were sent in some span of time.
+type totals struct {
 	projections.Tally
 	times projections.Distribution
 	// bins are the reads by time to read; nil if the answer had none.
 	bins map[uint16]uint64
 }
 
-func (c *cohort) add(row *projections.RateRow) {
+func (c *totals) add(row *projections.RateRow) {
 	c.Tally.Add(row.Tally)
 	if c.bins == nil && len(row.Bins) > 0 {
 		c.bins = map[uint16]uint64{}
@@ -27,7 +27,7 @@ func (c *cohort) add(row *projections.RateRow) {
 }
 
 // percentiles of the time to read in milliseconds; ok is false if nothing was read.
-func (c *cohort) percentiles() (p [3]float64, ok bool, err error) {
+func (c *totals) percentiles() (p [3]float64, ok bool, err error) {
 	if c.times.Total() == 0 {
 		return p, false, nil
 	}
@@ -36,9 +36,9 @@ func (c *cohort) percentiles() (p [3]float64, ok bool, err error) {
 }
 
 // group puts rows by hour or by day into the steps of a span, and all of them into a total.
-func (s *span) group(now time.Time, rows []projections.RateRow) (steps []cohort, total cohort, err error) {
+func (s *span) group(now time.Time, rows []projections.RateRow) (steps []totals, total totals, err error) {
 	from, _ := s.bounds(now)
-	steps = make([]cohort, s.steps)
+	steps = make([]totals, s.steps)
 	for i := range rows {
 		at, err := time.Parse(time.RFC3339, rows[i].Key)
 		if err != nil {
@@ -57,35 +57,35 @@ var timeBounds = []int64{
 	10, 100, 1000, 5000, 15_000, 60_000, 300_000, 900_000, 3_600_000, 4 * 3_600_000, 12 * 3_600_000, 24 * 3_600_000, 3 * 24 * 3_600_000,
 }
 
-// lap is a part of a histogram: the reads within a time and after that of the lap before.
-type lap struct {
+// bucket is a part of a histogram: the reads within a time and after that of the bucket before.
+type bucket struct {
 	label string
 	reads uint64
 }
 
-// fewestLaps are shown even if all reads are in one.
-const fewestLaps = 5
+// minBuckets are shown even if all reads are in one.
+const minBuckets = 5
 
-// histogram is the reads by the time they took, without the empty laps at either end. What a bin of the distribution
+// histogram is the reads by the time they took, without the empty buckets at either end. What a bin of the distribution
 // holds is counted whole where the bin begins.
-func (c *cohort) histogram() []lap {
-	laps := make([]lap, len(timeBounds)+1)
+func (c *totals) histogram() []bucket {
+	buckets := make([]bucket, len(timeBounds)+1)
 	for i, ms := range timeBounds {
-		laps[i].label = millis(float64(ms))
+		buckets[i].label = millis(float64(ms))
 	}
-	laps[len(timeBounds)].label = "more"
+	buckets[len(timeBounds)].label = "more"
 	for bin, n := range c.bins {
 		k := 0
 		for k < len(timeBounds) && projections.BinMillis(bin) > timeBounds[k] {
 			k++
 		}
-		laps[k].reads += n
+		buckets[k].reads += n
 	}
-	for len(laps) > fewestLaps && laps[len(laps)-1].reads == 0 {
-		laps = laps[:len(laps)-1]
+	for len(buckets) > minBuckets && buckets[len(buckets)-1].reads == 0 {
+		buckets = buckets[:len(buckets)-1]
 	}
-	for len(laps) > fewestLaps && laps[0].reads == 0 {
-		laps = laps[1:]
+	for len(buckets) > minBuckets && buckets[0].reads == 0 {
+		buckets = buckets[1:]
 	}
-	return laps
+	return buckets
 }
