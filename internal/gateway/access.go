@@ -37,8 +37,8 @@ func (c Caller) MayActFor(user string) bool { return c.Admin || c.Is(user) }
 func (c Caller) Is(user string) bool { return !c.Admin && c.User == user && user != "" }
 
 // MaySee returns nil if the caller may see a message's counts and readers. member tells whether the
-// caller belongs to a group; it is only called where that decides, and its errors are passed on. The
-// other errors are [ErrDenied] and [ErrNotMember].
+// caller belongs to a group; it is only called where that decides, and its errors are passed on.
+// The other errors are [ErrDenied] and [ErrNotMember].
 func (c Caller) MaySee(m *projections.Message, s *events.Settings, member func(group string) (bool, error)) error {
 	if c.Admin || c.Is(m.From) {
 		return nil
@@ -63,8 +63,8 @@ func (c Caller) RoleIn(g *projections.Group) events.Role {
 	return g.Role(c.User)
 }
 
-// MayActIn returns the caller's role in a group, and nil if it is at least the one given. The errors
-// are [ErrNotMember] and [ErrDenied].
+// MayActIn returns the caller's role in a group, and nil if it is at least the one given. The
+// errors are [ErrNotMember] and [ErrDenied].
 func (c Caller) MayActIn(g *projections.Group, least events.Role) (events.Role, error) {
 	switch role := c.RoleIn(g); {
 	case role >= least:

@@ -33,8 +33,8 @@ type Authenticator struct {
 	tokens   *Tokens
 }
 
-// NewAuthenticator makes an Authenticator. The admin key must not be empty, since an empty one would
-// open everything to everybody.
+// NewAuthenticator makes an Authenticator. The admin key must not be empty, since an empty one
+// would open everything to everybody.
 func NewAuthenticator(adminKey string, tokens *Tokens) *Authenticator {
 	return &Authenticator{adminKey: NewSecret(adminKey), tokens: tokens}
 }

@@ -27,8 +27,8 @@ func Decided(ctx context.Context, t *eventlog.Ticket, state Outcomer) ([]events.
 	return decided, nil
 }
 
-// Decisions finds the outcomes of events, asked for one after the other in the order of a ticket. It
-// asks the state for an entry's outcomes once.
+// Decisions finds the outcomes of events, asked for one after the other in the order of a ticket.
+// It asks the state for an entry's outcomes once.
 type Decisions struct {
 	// State knows the outcomes.
 	State Outcomer
@@ -40,12 +40,12 @@ type Decisions struct {
 	known map[eventlog.Position][]events.Outcome
 }
 
-// ErrFewOutcomes is wrapped by the error for an entry whose state knows fewer outcomes than the entry
-// has events, which is a defect.
+// ErrFewOutcomes is wrapped by the error for an entry whose state knows fewer outcomes than the
+// entry has events, which is a defect.
 var ErrFewOutcomes = errors.New("an entry has fewer outcomes than events")
 
-// Of waits until the event's entry is folded, and returns its outcome. Errors are those of the state,
-// or wrap [ErrFewOutcomes].
+// Of waits until the event's entry is folded, and returns its outcome. Errors are those of the
+// state, or wrap [ErrFewOutcomes].
 func (d *Decisions) Of(ctx context.Context, at eventlog.Location) (events.Outcome, error) {
 	entry := eventlog.Position{Partition: at.Partition, Sequence: at.Sequence}
 	if d.outcomes == nil || entry != d.entry {

@@ -1,12 +1,14 @@
-// Package gateway is what the edges have in common: the HTTP API (httpapi), the protocol of the Easemob
-// SDK (msync), its REST calls (easemob) and the page (internal/web). They import this package and never
-// each other, and each finds here who calls, what that caller may do, how events reach the log and what
-// was decided about them, and the form in which all clients see a summary.
+// Package gateway is what the edges have in common: the HTTP API (httpapi), the protocol of the
+// Easemob SDK (msync), its REST calls (easemob) and the page (internal/web). They import this
+// package and never each other, and each finds here who calls, what that caller may do, how events
+// reach the log and what was decided about them, and the JSON of a summary, which is the same for
+// all clients.
 //
 // # Who may do what
 //
-// A caller is the admin, by the admin key, or a user of one app, by a token (see [Authenticator]). An
-// edge decides nothing of its own about access; it asks the rule and has its own words for a refusal.
+// A caller is the admin, by the admin key, or a user of one app, by a token (see [Authenticator]).
+// An edge decides nothing of its own about access; it asks the rule and has its own words for a
+// refusal.
 //
 //	what                                     admin  user                          rule
 //	an app, and everything in it             yes    the token's app               Caller.MayUse
@@ -22,6 +24,6 @@
 //	tokens, read rates, rejections, the
 //	page's views of an app
 //
-// The admin counts as the owner of every group. Whether somebody may send, read or recall a message is
-// none of this: the fold decides it, in log order (docs/rules.md).
+// The admin counts as the owner of every group. Whether somebody may send, read or recall a message
+// is none of this: the fold decides it, in log order (docs/rules.md).
 package gateway

@@ -29,7 +29,7 @@ func mustJSON(v any) []byte {
 // Timestamp is a time in Unix milliseconds, written as RFC 3339 with milliseconds; 0 is null.
 type Timestamp int64
 
-// MarshalJSON writes the public form of a time.
+// MarshalJSON writes the time as the API shows it.
 func (t Timestamp) MarshalJSON() ([]byte, error) {
 	if t == 0 {
 		return []byte("null"), nil

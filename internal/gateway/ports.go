@@ -10,9 +10,9 @@ import (
 
 // Log stores events. [eventlog.Log] is one.
 type Log interface {
-	// Submit queues all events for the log, or with an error none of them; the ticket knows when they
-	// are durable. It keeps nothing of evs, or of the strings in it, after it has returned. Errors are
-	// those of package eventlog.
+	// Submit queues all events for the log, or with an error none of them; the ticket knows when
+	// they are durable. It keeps nothing of evs, or of the strings in it, after it has returned.
+	// Errors are those of package eventlog.
 	Submit(ctx context.Context, evs []events.Event) (*eventlog.Ticket, error)
 }
 
@@ -30,8 +30,8 @@ type Outcomer interface {
 
 // Acknowledger takes from summaries what their authors have seen.
 type Acknowledger interface {
-	// Seen takes from the user's summary what it held at these sequences, one for each partition, and
-	// returns once every partition concerned has folded it.
+	// Seen takes from the user's summary what it held at these sequences, one for each partition,
+	// and returns once every partition concerned has folded it.
 	Seen(ctx context.Context, app, user string, upto []uint64) error
 }
 

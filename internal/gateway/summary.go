@@ -6,8 +6,8 @@ import (
 )
 
 // SummaryBody is a summary as clients see it: the statistic of the requirement document. The fields
-// of group_ack have the names that the SDK hands to onStatisticMessage. group_ack is always there; what
-// single chats add is left out when there is nothing.
+// of group_ack have the names that the SDK hands to onStatisticMessage. group_ack is always there;
+// what single chats add is left out when there is nothing.
 type SummaryBody struct {
 	GroupAck        []groupAck        `json:"group_ack"`
 	SingleAck       []singleAck       `json:"single_ack,omitempty"`
@@ -36,7 +36,7 @@ type conversationAck struct {
 	ReadAt Timestamp `json:"read_at"`
 }
 
-// NewSummaryBody puts a summary into the form that clients see.
+// NewSummaryBody makes what clients see of a summary.
 func NewSummaryBody(s consumers.Summary) SummaryBody {
 	body := SummaryBody{GroupAck: []groupAck{}, Cursor: s.Cursor}
 	for _, item := range s.Items {

@@ -15,11 +15,13 @@ var (
 	ErrBadToken     = errors.New("gateway: bad token")
 )
 
-// MinTokenKeyBytes is the least length of a key for user tokens: the output size of the hash it keys.
+// MinTokenKeyBytes is the least length of a key for user tokens: the output size of the hash it
+// keys.
 const MinTokenKeyBytes = 32
 
-// Tokens makes and checks user tokens: JWTs signed with HMAC-SHA-256. A token says which user of which
-// app its bearer is, and until when. It is stored nowhere, and cannot be revoked before it expires.
+// Tokens makes and checks user tokens: JWTs signed with HMAC-SHA-256. A token says which user of
+// which app its bearer is, and until when. It is stored nowhere, and cannot be revoked before it
+// expires.
 type Tokens struct {
 	key    []byte
 	now    func() time.Time

@@ -124,7 +124,8 @@ func numbers(from, to int) (list []string) {
 	return list
 }
 
-// TestEveryItemComesOnceInOrder, while a mailbox changes between reading the stream and being offered its end.
+// TestEveryItemComesOnceInOrder, while a mailbox changes between reading the stream and being
+// offered its end.
 func TestEveryItemComesOnceInOrder(t *testing.T) {
 	b := openInbox(t, connection(t), testConfig(t))
 	for _, s := range numbers(0, 30) {
@@ -144,7 +145,7 @@ func TestEveryItemComesOnceInOrder(t *testing.T) {
 		t.Fatalf("%d items, or out of order", len(got))
 	}
 	m.isEmpty(t)
-	// One who takes nothing meanwhile falls behind, and misses nothing.
+	// A device that takes nothing meanwhile falls behind, and misses nothing.
 	late := b.mailbox(t, "ben", "web")
 	if _, _, err := late.Next(testContext(t), 1, 1<<20); err != nil {
 		t.Fatal(err)
@@ -321,7 +322,8 @@ func TestStreamsOfAnotherConfigurationAreRefused(t *testing.T) {
 	b.mailbox(t, "ann", "web").wants(t, "x")
 }
 
-// TestInterruptedConnections: what was stored comes, through an outside server whose connections break.
+// TestInterruptedConnections: what was stored comes, through an outside server whose connections
+// break.
 func TestInterruptedConnections(t *testing.T) {
 	server := natstest.StartServer(t)
 	proxy := natstest.StartProxy(t, server.Addr())

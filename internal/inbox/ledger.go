@@ -11,16 +11,17 @@ import (
 )
 
 const (
-	// maxDevices bounds the devices of a user that have a position of their own; the one that was quiet longest gives way.
+	// maxDevices bounds the devices of a user that have a position; the one that was quiet for the
+	// longest time gives way.
 	maxDevices = 16
 	// saveSoon is how many acknowledged messages make a user's position worth writing at once, and
-	// maxUnsaved how many may be without it: then what comes next waits for it. A client is shown these
-	// again after a crash, and drops what it still remembers: the SDK knows the last 100 ids, those of
-	// what it sends included.
+	// maxUnsaved how many may be without it: then what comes next waits for it. A client is shown
+	// these again after a crash, and drops what it still remembers: the SDK knows the last 100 ids,
+	// those of what it sends included.
 	saveSoon   = 8
 	maxUnsaved = 24
-	// purgeAfter is how many acknowledgements of a user make it worth removing their messages from the
-	// stream.
+	// purgeAfter is how many acknowledgements of a user make it worth removing their messages from
+	// the stream.
 	purgeAfter = 128
 )
 
@@ -56,7 +57,8 @@ func (l *ledger) init(write func(context.Context, map[string]*account) error) {
 	l.changed = writebehind.New(write, func(_, newer *account) *account { return newer })
 }
 
-// open returns where the device is, and keeps the user's positions until close. The first mailbox of a user loads them.
+// open returns the position of a device, and keeps the user's positions in memory until close. The
+// first mailbox of a user loads them.
 func (l *ledger) open(ctx context.Context, b *Inbox, key, device string) (uint64, error) {
 	l.mu.Lock()
 	a := l.users[key]
@@ -90,7 +92,7 @@ func (l *ledger) open(ctx context.Context, b *Inbox, key, device string) (uint64
 	return a.at(device), nil
 }
 
-// at is where a device is; one that is not known starts where the user's most advanced device is.
+// at is the position of a device; an unknown one starts where the user's most advanced device is.
 func (a *account) at(device string) (sequence uint64) {
 	for _, p := range a.devices {
 		if p.Device == device {
@@ -166,7 +168,7 @@ func (l *ledger) release(key string, a *account) {
 	}
 }
 
-// floor is the position that every known device has reached.
+// floor is the sequence that every known device has reached.
 func floor(devices []position) uint64 {
 	if len(devices) == 0 {
 		return 0
@@ -178,7 +180,7 @@ func floor(devices []position) uint64 {
 	return low
 }
 
-// change is what is to be written of one user.
+// change is what has to be written of one user.
 type change struct {
 	key     string
 	account *account
@@ -187,7 +189,7 @@ type change struct {
 	unsaved int // messages that this saves
 }
 
-// snapshot is what is to be written of these accounts. Devices that were quiet for longer than any
+// snapshot is what has to be written of these accounts. Devices that were quiet for longer than any
 // message is kept are forgotten.
 func (l *ledger) snapshot(accounts map[string]*account, quiet time.Time) []change {
 	l.mu.Lock()

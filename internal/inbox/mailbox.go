@@ -18,10 +18,12 @@ type Item struct {
 	Data []byte
 }
 
-// maxLive bounds what waits in memory for one connected device; what is beyond is read from the stream.
+// maxLive bounds what waits in memory for one connected device; what exceeds it is read from the
+// stream.
 const maxLive = 64
 
-// Mailbox is one connected device's view of its user's inbox. Next and Acknowledge are for one goroutine.
+// Mailbox is one connected device's view of its user's inbox. Next and Acknowledge are for one
+// goroutine.
 type Mailbox struct {
 	inbox  *Inbox
 	key    string
@@ -38,7 +40,8 @@ type Mailbox struct {
 	closed  bool
 }
 
-// Open opens a device's mailbox. It begins with what the device has not acknowledged. The caller must Close it.
+// Open opens a device's mailbox. It begins with what the device has not acknowledged. The caller
+// must Close it.
 func (b *Inbox) Open(ctx context.Context, app, user, device string) (*Mailbox, error) {
 	m := &Mailbox{inbox: b, key: userKey(app, user), device: device, wake: make(chan struct{}, 1), lagging: true}
 	// Before the position is looked up, so that what comes meanwhile is either read or offered.
@@ -74,9 +77,9 @@ func (m *Mailbox) offer(item Item) {
 	}
 }
 
-// Next returns items after those it returned before, without waiting for any: up to limit, and none that would begin beyond
-// so many bytes. more is how many there are besides, at least. Only while many acknowledgements are not written it
-// waits, for the disk.
+// Next returns the items after those it returned before, without waiting for new ones: up to limit
+// of them, and none that would begin beyond so many bytes. more is a lower bound on how many there
+// are besides. It waits only while many acknowledgements are not written, for the disk.
 func (m *Mailbox) Next(ctx context.Context, limit, bytes int) (items []Item, more int, err error) {
 	if err := m.inbox.ledger.settle(ctx, m.key); err != nil {
 		return nil, 0, err
@@ -122,8 +125,8 @@ func (m *Mailbox) takeLive(limit, bytes int) (items []Item, more int) {
 	return items, len(live) - n
 }
 
-// Acknowledge says that the device has everything up to a sequence that Next returned. It is written to the disk within about a second,
-// sooner when much is acknowledged.
+// Acknowledge notes that the device has everything up to a sequence that Next returned. It is on
+// the disk within about a second, sooner when much is acknowledged.
 func (m *Mailbox) Acknowledge(sequence uint64) {
 	if sequence <= m.acknowledged || sequence > m.cursor {
 		return
@@ -137,14 +140,14 @@ func (m *Mailbox) Acknowledge(sequence uint64) {
 	m.inbox.ledger.acknowledge(m.key, m.device, sequence, n)
 }
 
-// Refresh has the next call of Next look into the stream, whatever was offered.
+// Refresh makes the next call of Next read the stream, whatever is in memory.
 func (m *Mailbox) Refresh() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.live, m.lagging = nil, true
 }
 
-// Close ends it. It may be called again.
+// Close ends the mailbox. It may be called again.
 func (m *Mailbox) Close() {
 	m.mu.Lock()
 	closed := m.closed

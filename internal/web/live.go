@@ -20,12 +20,13 @@ type Status struct {
 	Partitions []Partition
 }
 
-// Partition is how far one partition is. Events count since the start of the process.
+// Partition is the progress of one partition. Events count since the start of the process.
 type Partition struct {
 	Partition int
 	// Stored and Applied are the last sequence in the log and the last one folded.
 	Stored, Applied uint64
-	// Appended are the events this process stored, Folded those it decided, Queued those that wait for the log.
+	// Appended are the events this process stored, Folded those it decided, Queued those that wait
+	// for the log.
 	Appended, Folded, Queued uint64
 	// Ack is how long the last append took to be durable.
 	Ack time.Duration
@@ -35,7 +36,7 @@ type Partition struct {
 func (p *Partition) lag() uint64 { return p.Stored - min(p.Stored, p.Applied) }
 
 const (
-	// sampleEvery is how often the status is kept, and how often the page asks for it.
+	// sampleEvery is how often a sample of the status is taken, and how often the page asks for it.
 	sampleEvery = 2 * time.Second
 	// maxSamples go back ten minutes.
 	maxSamples = 300
@@ -88,8 +89,8 @@ func (s *sampler) take() {
 	s.samples = append(s.samples, x)
 }
 
-// history is what happened lately, for as many moments as samples are kept, the last one now. Rates are a
-// second's; what is not known is missing.
+// history is what happened lately, at as many moments as there are samples, the last one now. Rates
+// are per second; unknown values are missing().
 type history struct {
 	upto                  time.Time // of the last sample
 	labels                []string
@@ -127,7 +128,8 @@ func (s *sampler) history() history {
 	return h
 }
 
-// perSecond is the rate of a counter. A counter begins anew when a replayed state is switched to.
+// perSecond is the rate of a counter. A counter starts again from zero when a replayed state takes
+// over.
 func perSecond(before, after uint64, seconds float64) float64 {
 	if seconds <= 0 {
 		return 0
@@ -170,8 +172,8 @@ func (p *Page) live() (*liveView, error) {
 	return v, nil
 }
 
-// recent is the figures of the history. They are drawn once for a sample, however many look on: it is the one view that
-// takes no session.
+// recent are the figures of the history. They are drawn once per sample, however many people look:
+// this is the one view that takes no session.
 type recent struct {
 	upto            time.Time
 	rate            string
@@ -241,7 +243,7 @@ func lagFigure(h history) (figure, error) {
 	return f, err
 }
 
-// table has the history for reading: every half a minute, the latest first.
+// table has the history as text: every half minute, the latest first.
 func (h *history) table(head []string, columns ...[]float64) table {
 	t := table{Head: head}
 	for i := maxSamples - 1; i >= 0; i -= int(30 * time.Second / sampleEvery) {

@@ -71,7 +71,8 @@ type timeline struct {
 	labels, when []string
 }
 
-// labelled has labels at round times, and none at the very end, which would stand over the one before.
+// labelled has labels at round times, and none at the very end, which would stand over the one
+// before.
 func (t *timeline) labelled(s size, i int) bool {
 	every := t.labelHours
 	if s == narrow {

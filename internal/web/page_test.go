@@ -54,7 +54,8 @@ func TestViewsAreSelfContained(t *testing.T) {
 	}
 }
 
-// TestViewsAreWellMarkedUp holds what a screen reader goes by; the browser's test has axe look closer.
+// TestViewsAreWellMarkedUp holds what a screen reader goes by; the browser's test has axe look
+// closer.
 func TestViewsAreWellMarkedUp(t *testing.T) {
 	b := newBrowser(t, filled())
 	b.signIn()
@@ -199,7 +200,8 @@ func TestFilesAreServedAndNothingElse(t *testing.T) {
 	}
 }
 
-// TestAViewIsMadeInAMoment guards against a chart that becomes expensive: a view asks once, and draws.
+// TestAViewIsMadeInAMoment guards against a chart that becomes expensive: a view asks once, and
+// draws.
 func TestAViewIsMadeInAMoment(t *testing.T) {
 	b := newBrowser(t, filled())
 	b.signIn()

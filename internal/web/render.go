@@ -35,7 +35,7 @@ func (p *Page) request(r *http.Request) *request {
 	return rq
 }
 
-// frame is what every template gets: what is around a view, and the view's own data.
+// frame is what every template gets: what surrounds a view, and the view's own data.
 type frame struct {
 	*request
 	Title string
@@ -61,7 +61,7 @@ func parsePages(names ...string) map[string]*template.Template {
 	return all
 }
 
-// render writes a view whole, or an error: nothing is sent before all of it is there.
+// render writes a complete view, or an error: nothing is sent before all of it is rendered.
 func (p *Page) render(w http.ResponseWriter, rq *request, status int, name string, data any, every time.Duration) {
 	var b bytes.Buffer
 	f := &frame{request: rq, Title: titles[name], View: name, Every: every.Milliseconds(), Data: data, page: p}
@@ -77,7 +77,7 @@ func (p *Page) render(w http.ResponseWriter, rq *request, status int, name strin
 
 var titles = map[string]string{"home": "Live", "overview": "Overview", "groups": "Groups", "senders": "Senders", "message": "Message", "problem": "Not shown"}
 
-// problem is an error that is told to people.
+// problem is an error that is shown to people.
 type problem struct {
 	status          int
 	title, sentence string
@@ -151,8 +151,8 @@ func (f *frame) Address() string {
 	return scheme + f.Host
 }
 
-// Link is the address of a view: that of this request's app and span of time, with other parameters given by name and
-// value. An empty value leaves one out.
+// Link is the address of a view: that of this request's app and span of time, with other parameters
+// given by name and value. An empty value leaves one out.
 func (f *frame) Link(pairs ...string) string {
 	q := url.Values{}
 	if f.key != "" {
@@ -178,7 +178,8 @@ func (f *frame) Link(pairs ...string) string {
 	return "./?" + q.Encode()
 }
 
-// Here is the address of this view with all its parameters but those given, which are replaced as in Link.
+// Here is the address of this view with all its parameters but those given, which are replaced as
+// in Link.
 func (f *frame) Here(pairs ...string) string {
 	var all []string
 	for name := range f.query {
@@ -187,7 +188,7 @@ func (f *frame) Here(pairs ...string) string {
 	return f.Link(append(all, pairs...)...)
 }
 
-// offset reads a parameter that says where a list goes on; what is none is the start.
+// offset reads a parameter that says where a list continues; anything malformed is the start.
 func (rq *request) offset(name string) int {
 	n, err := strconv.Atoi(rq.query.Get(name))
 	if err != nil || n < 0 {

@@ -7,7 +7,7 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// totals is the numbers of the messages that were sent in some span of time.
+// totals are the sums over the cohorts of some span of time.
 type totals struct {
 	projections.Tally
 	times projections.Distribution
@@ -57,17 +57,18 @@ var timeBounds = []int64{
 	10, 100, 1000, 5000, 15_000, 60_000, 300_000, 900_000, 3_600_000, 4 * 3_600_000, 12 * 3_600_000, 24 * 3_600_000, 3 * 24 * 3_600_000,
 }
 
-// bucket is a part of a histogram: the reads within a time and after that of the bucket before.
+// bucket is a part of a histogram: the reads that took up to a time, and longer than those of the
+// bucket before.
 type bucket struct {
 	label string
 	reads uint64
 }
 
-// minBuckets are shown even if all reads are in one.
+// minBuckets are shown at least, even if all reads are in one.
 const minBuckets = 5
 
-// histogram is the reads by the time they took, without the empty buckets at either end. What a bin of the distribution
-// holds is counted whole where the bin begins.
+// histogram has the reads by the time they took, without the empty buckets at either end. A bin of
+// the distribution counts as a whole where it begins.
 func (c *totals) histogram() []bucket {
 	buckets := make([]bucket, len(timeBounds)+1)
 	for i, ms := range timeBounds {

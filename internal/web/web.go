@@ -18,8 +18,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// State answers about apps and messages. Methods with an error return [projections.ErrNotFound] for a message that the
-// app does not have.
+// State answers about apps and messages. Methods with an error return [projections.ErrNotFound] for
+// a message that the app does not have.
 type State interface {
 	// Apps are the keys of the apps, in order.
 	Apps() []string
@@ -65,7 +65,8 @@ type Page struct {
 //go:embed templates static
 var embedded embed.FS
 
-// policy lets the page load nothing but its own files, run no code written into it, and be framed by nobody.
+// policy lets the page load nothing but its own files, run no code written into it, and be framed
+// by nobody.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
@@ -102,7 +103,7 @@ func (p *Page) File(w http.ResponseWriter, name string) bool {
 		return false
 	}
 	w.Header().Set("Content-Type", types[name])
-	// The name does not change with the content: a browser asks again, which costs a comparison of hashes.
+	// The name does not change with the content, so a browser has to ask again each time.
 	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Set("Content-Security-Policy", policy)
 	_, _ = w.Write(content)

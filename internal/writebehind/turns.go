@@ -1,6 +1,6 @@
-// Package writebehind gathers changes and writes them a little later, in turns: a key that changes a
-// hundred times a second is written once, and keys that change together are not all written at one
-// moment, which would hold up everything else that the disk is asked for.
+// Package writebehind gathers changes and writes them a little later, in turns: a key that changes
+// a hundred times a second is written once, and keys that change together are not all written at
+// one moment, which would hold up everything else that the disk is asked for.
 package writebehind
 
 import (
@@ -18,8 +18,9 @@ const (
 	turns = 20
 )
 
-// Turns gathers values by key. What has changed is written about a second later, and with [Turns.Flush]
-// at once; what a crash takes before that is lost. Its methods may be called from many goroutines.
+// Turns gathers values by key. What has changed is written about a second later, and with
+// [Turns.Flush] at once; what a crash takes before that is lost. Its methods may be called from
+// many goroutines.
 type Turns[K comparable, V any] struct {
 	write func(ctx context.Context, changes map[K]V) error
 	merge func(older, newer V) V
@@ -37,8 +38,9 @@ type turn[K comparable, V any] struct {
 
 // New makes Turns.
 //
-// write stores changes, never two lots of the same key at a time. It deletes from the map what it has
-// stored; what is left in it with an error is written again in the next turn. It may call [Turns.Put].
+// write stores changes, never two lots of the same key at a time. It deletes from the map what it
+// has stored; what is left in it with an error is written again in the next turn. It may call
+// [Turns.Put].
 //
 // merge makes one value of two for the same key. It may change and return either.
 func New[K comparable, V any](write func(ctx context.Context, changes map[K]V) error, merge func(older, newer V) V) *Turns[K, V] {
@@ -58,8 +60,8 @@ func (t *Turns[K, V]) Put(key K, value V) {
 	x.put(key, value)
 }
 
-// Waiting reports whether a change of the key waits for its turn. One that is just being written does
-// not.
+// Waiting reports whether a change of the key waits for its turn. One that is just being written
+// does not.
 func (t *Turns[K, V]) Waiting(key K) bool {
 	x := &t.turns[t.of(key)]
 	x.mu.Lock()
@@ -76,8 +78,8 @@ func (t *Turns[K, V]) Hurry(key K) {
 	}
 }
 
-// Run writes the turns one after the other until the context ends. failed is called with the errors of
-// write, but for those of the context.
+// Run writes the turns one after the other until the context ends. failed is called with the errors
+// of write, but for those of the context.
 func (t *Turns[K, V]) Run(ctx context.Context, failed func(error)) {
 	ticker := time.NewTicker(every / turns)
 	defer ticker.Stop()
@@ -96,8 +98,8 @@ func (t *Turns[K, V]) Run(ctx context.Context, failed func(error)) {
 	}
 }
 
-// Flush writes all that waits, and waits for what is just being written. What fails is kept for the next
-// turn.
+// Flush writes all that waits, and waits for what is just being written. What fails is kept for the
+// next turn.
 func (t *Turns[K, V]) Flush(ctx context.Context) (err error) {
 	for k := range t.turns {
 		err = errors.Join(err, t.flush(ctx, k))

@@ -20,7 +20,8 @@ type State interface {
 	Conversations(app, user string) ([]projections.ConversationView, error)
 }
 
-// Accounts keeps users, and what is known of groups beside their members. [accounts.Accounts] is one.
+// Accounts keeps users, and what there is to know of groups besides their members.
+// [accounts.Accounts] is one.
 type Accounts interface {
 	Register(ctx context.Context, app, user, password, nickname string) error
 	Check(ctx context.Context, app, user, password string) error

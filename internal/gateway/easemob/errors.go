@@ -24,7 +24,7 @@ type restError struct {
 
 func (e *restError) Error() string { return e.description }
 
-// The codes and texts are those by which the SDK tells one error from another.
+// The SDK tells one error from another by these codes and texts.
 var (
 	errNoPath       = &restError{http.StatusNotFound, "not_found", "no such call", 0}
 	errNoApp        = &restError{http.StatusNotFound, "organization_application_not_found", "could not find the application", 0}

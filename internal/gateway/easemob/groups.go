@@ -13,7 +13,7 @@ import (
 // maxProfileText bounds the texts of a group's profile, together.
 const maxProfileText = 3 << 10
 
-// postGroup makes a group. Its members are in it at once: nobody is asked.
+// postGroup makes a group. Its members are in it at once, without being asked.
 func (h *REST) postGroup(c *call) (any, error) {
 	var body struct {
 		Owner        string   `json:"owner"`
@@ -41,7 +41,8 @@ func (h *REST) postGroup(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	// After the group: a crash in between leaves a group without a name that nobody joins by himself.
+	// After the group: a crash in between leaves a group without a name, which nobody can join
+	// without being added.
 	err = h.cfg.Accounts.PutGroup(c.ctx, c.app, group, accounts.GroupProfile{
 		Name: body.Name, Description: body.Description, Custom: body.Custom,
 		Public: body.Public, Approval: body.Approval, AllowInvites: body.AllowInvites, MaxUsers: body.MaxUsers,
@@ -54,7 +55,7 @@ func (h *REST) postGroup(c *call) (any, error) {
 
 func data(v any) map[string]any { return map[string]any{"data": v} }
 
-// group is the group of the path, for a caller whose role in it is at least least.
+// group returns the group of the path, for a caller whose role in it is at least the one given.
 func (h *REST) group(c *call, least events.Role) (id string, g projections.Group, role events.Role, err error) {
 	id = c.r.PathValue("group")
 	if g, err = h.cfg.State.Group(c.app, id); err != nil {
@@ -102,7 +103,7 @@ func (h *REST) deleteGroup(c *call) (any, error) {
 	return data(map[string]any{"success": true, "groupid": id}), nil
 }
 
-// getMembers lists the members, the owner by another key than the others, as the SDK has it.
+// getMembers lists the members. The owner has a key of its own, as the SDK wants it.
 func (h *REST) getMembers(c *call) (any, error) {
 	_, g, _, err := h.group(c, events.RoleMember)
 	if err != nil {
@@ -122,7 +123,7 @@ func (h *REST) getMembers(c *call) (any, error) {
 	return answer, nil
 }
 
-// page reads pagenum, from 1, and pagesize. What is malformed is left out.
+// page reads pagenum, which begins with 1, and pagesize. Malformed values count as missing.
 func page(c *call) (from, size int) {
 	query := c.r.URL.Query()
 	number, _ := strconv.Atoi(query.Get("pagenum"))
@@ -173,7 +174,7 @@ func orForbidden(err error) error {
 // maxUsersPerCall bounds the users of one call.
 const maxUsersPerCall = 1000
 
-// each does the same to several users, and tells of each what became of it.
+// each appends the same event for several users, and answers for each what became of it.
 func (h *REST) each(c *call, e events.Event, users []string, action string) (any, error) {
 	if len(users) == 0 || len(users) > maxUsersPerCall {
 		return nil, invalid("no users, or too many")
@@ -198,7 +199,8 @@ func (h *REST) each(c *call, e events.Event, users []string, action string) (any
 	return data(answer), nil
 }
 
-// postApply joins a group that is open to everybody. Nobody can be asked, so that a group with approval takes no one this way.
+// postApply joins a group that is open to everybody. There is no way to ask anybody, so a group
+// that wants approval admits no one this way.
 func (h *REST) postApply(c *call) (any, error) {
 	id, g, _, err := h.group(c, events.RoleNone)
 	if err != nil {
@@ -231,7 +233,8 @@ func (h *REST) deleteQuit(c *call) (any, error) {
 	return data(map[string]any{"result": true, "action": "remove_member", "user": c.User, "groupid": id}), nil
 }
 
-// deleteMembers removes members, by name with commas in between. Admins can only be removed by the owner, who cannot be removed.
+// deleteMembers removes members, by names with commas between them. Only the owner, who cannot be
+// removed, can remove admins.
 func (h *REST) deleteMembers(c *call) (any, error) {
 	id, g, role, err := h.group(c, events.RoleAdmin)
 	if err != nil {

@@ -74,7 +74,7 @@ func New(cfg Config) *REST {
 	return h
 }
 
-// ServeHTTP answers a call, or a browser's question whether it may make one.
+// ServeHTTP answers a call, or a browser's preflight request.
 func (h *REST) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	if r.Method == http.MethodOptions {
@@ -87,7 +87,7 @@ func (h *REST) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mux.ServeHTTP(w, r)
 }
 
-// call is one request, after it was let in.
+// call is one request that was admitted.
 type call struct {
 	r   *http.Request
 	ctx context.Context
@@ -139,7 +139,7 @@ func (h *REST) admit(c *call, open bool) error {
 	return nil
 }
 
-// read reads a JSON body. Fields that are not asked for are the SDK's business.
+// read reads a JSON body. Unknown fields are ignored: the SDK sends more than is needed here.
 func (c *call) read(v any) error {
 	body, err := io.ReadAll(c.r.Body)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {

@@ -32,11 +32,11 @@ type Config struct {
 	// Tokens checks and makes user tokens.
 	Tokens *gateway.Tokens
 
-	// Admin, if set, serves /v1/admin/…; it is called for requests with the admin key only, and without
-	// deadlines.
+	// Admin, if set, serves /v1/admin/…. It is only called for requests with the admin key, and
+	// without deadlines.
 	Admin http.Handler
-	// Sessions, if set, serves the SDK's WebSocket at /websocket, and REST the SDK's calls at the root:
-	// all paths that are none of the API's.
+	// Sessions, if set, serves the SDK's WebSocket at /websocket, and REST the SDK's calls at the
+	// root: all paths that are none of the API's.
 	Sessions, REST http.Handler
 	// Demo, if set, serves /demo and the files below it.
 	Demo http.Handler
@@ -61,15 +61,16 @@ type Limits struct {
 	InflightBytes int64
 	// Request is how long a request may take, to the last byte of its answer. Default 30 s.
 	Request time.Duration
-	// Submit is how long a request waits for room in the log's queue before it is told to come back.
-	// Default 5 s.
+	// Submit is how long a request waits for room in the log's queue before it is told to come
+	// back. Default 5 s.
 	Submit time.Duration
 	// Apply is how long wait=applied waits for the fold once the events are durable. Default 10 s.
 	Apply time.Duration
 	// Streams bounds the open event streams, StreamsPerUser those of one user. Defaults 20,000 and
 	// 8.
 	Streams, StreamsPerUser int
-	// StreamWrite is how long a stream's client may leave its socket full before it is dropped. Default 10 s.
+	// StreamWrite is how long a stream's client may leave its socket full before it is dropped.
+	// Default 10 s.
 	StreamWrite time.Duration
 	// Heartbeat is the longest silence of a stream. Default 15 s.
 	Heartbeat time.Duration
@@ -157,17 +158,16 @@ func (cfg *Config) validate() error {
 	return nil
 }
 
-// Drain ends the open streams and turns readiness off; other requests are still served. It may be called
-// more than once.
+// Drain ends the open streams and turns readiness off; other requests are still served. It may be
+// called more than once.
 func (a *API) Drain() { a.drain() }
 
 // Server returns a server for the API, without an address. Its Shutdown drains the API.
 func (a *API) Server() *http.Server {
 	s := &http.Server{
 		Handler: a,
-		// The time to say what is wanted. What follows differs by route, from a lookup to a stream that
-		// stays open for days, so that the deadlines for body and answer are set by route (see serve)
-		// and not here.
+		// This bounds the header alone. Bodies and answers differ by route, from a lookup to a
+		// stream that stays open for days, so their deadlines are set by route (see serve).
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ConnContext:       connectionContext,

@@ -34,8 +34,8 @@ func (a *API) getApps(c *call) error {
 
 const maxSettingsBytes = 64 << 10
 
-// putApp creates an app or changes its settings. What the body leaves out keeps its value, or is the default
-// in a new app.
+// putApp creates an app or changes its settings. Settings that the body leaves out keep their
+// values; in a new app they have the defaults.
 func (a *API) putApp(c *call) error {
 	body, err := c.readBody(maxSettingsBytes)
 	if err != nil {

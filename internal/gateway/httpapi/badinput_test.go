@@ -15,8 +15,8 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway"
 )
 
-// TestBadEvents is what producers get wrong. All of it is 400 with the event and the field named, and
-// nothing of the request is appended, although a good event comes before and after.
+// TestBadEvents is what producers get wrong. All of it is 400 with the event and the field named,
+// and nothing of the request is appended, although a good event comes before and after.
 func TestBadEvents(t *testing.T) {
 	h := newHarness(t)
 	long := strings.Repeat("x", events.MaxIDBytes+1)
@@ -77,7 +77,8 @@ func TestBadEvents(t *testing.T) {
 	}
 }
 
-// TestClientClocksAreTakenAsTheyAre: a time that is years off is no error, and changes nothing that the log orders by.
+// TestClientClocksAreTakenAsTheyAre: a time that is years off is no error, and changes nothing that
+// the log orders by.
 func TestClientClocksAreTakenAsTheyAre(t *testing.T) {
 	h := newHarness(t)
 	for text, ms := range map[string]int64{
@@ -162,8 +163,8 @@ func changeClaims(token, claims string) string {
 	return strings.Join(parts, ".")
 }
 
-// TestUsersMayOnlyCallWhatIsTheirs tries every route with a user token: of the app, of another app, and
-// of an app that is gone.
+// TestUsersMayOnlyCallWhatIsTheirs tries every route with a user token: of the app, of another app,
+// and of an app that is gone.
 func TestUsersMayOnlyCallWhatIsTheirs(t *testing.T) {
 	h := newHarness(t)
 	withMessages(h)

@@ -21,8 +21,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
-// nullLog takes everything and keeps nothing, so that what is left is the cost of the edge. Its tickets
-// are made before.
+// nullLog takes everything and keeps nothing, so that what is left is the cost of the edge. Its
+// tickets are made before.
 type nullLog struct{ one, thousand *eventlog.Ticket }
 
 func newNullLog() nullLog {
@@ -56,7 +56,7 @@ func benchAPI(b *testing.B, log gateway.Log) *API {
 
 const benchEvents = 1000
 
-// benchBodies are a thousand receipts in each form, with ids like real ones.
+// benchBodies are a thousand receipts in each format, with ids like real ones.
 func benchBodies() map[string]string {
 	var evs []events.Event
 	var lines []string
@@ -88,8 +88,8 @@ func (w *nullWriter) WriteHeader(status int) {
 	}
 }
 
-// BenchmarkPostEvents is the cost of the handler alone, per request of a thousand events. Events must cost
-// no allocation: what a request costs is the same for one.
+// BenchmarkPostEvents is the cost of the handler alone, per request of a thousand events. Events
+// must cost no allocation: what a request costs is the same for one.
 func BenchmarkPostEvents(b *testing.B) {
 	for contentType, body := range benchBodies() {
 		b.Run(strings.TrimPrefix(contentType, "application/"), func(b *testing.B) {
@@ -112,8 +112,9 @@ func BenchmarkPostEvents(b *testing.B) {
 	}
 }
 
-// BenchmarkPostEvent is the cost of the handler for a request of one event that waits until it is applied: what a backend pays
-// that posts each receipt as it comes. The contexts are those that net/http makes.
+// BenchmarkPostEvent is the cost of the handler for a request of one event that waits until it is
+// applied: what a backend pays that posts each receipt as it comes. The contexts are those that
+// net/http makes.
 func BenchmarkPostEvent(b *testing.B) {
 	api := benchAPI(b, newNullLog())
 	api.cfg.State.(*fakeState).outcomes = func(context.Context, int, uint64) ([]events.Outcome, error) {

@@ -12,8 +12,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// read fills the body, decompressed if it says it is compressed. limit bounds both forms; size is the length if
-// it is known and within the limit, or -1.
+// read fills the body, decompressing it if Content-Encoding says so. limit bounds it before and
+// after; size is its length if that is known and within the limit, or -1.
 func (t *intake) read(c *call, limit, size int64) (err error) {
 	var r io.Reader = c.r.Body
 	if size < 0 { // else net/http reads no more than it
@@ -63,7 +63,8 @@ type decompressor interface {
 	Reset(io.Reader) error
 }
 
-// maxWindow bounds the memory of a zstd decoder, which the sender chooses: the window of the library's highest level.
+// maxWindow bounds the memory of a zstd decoder, which the sender chooses: the window of the
+// library's highest level.
 const maxWindow = 8 << 20
 
 // decompressors keeps decoders, which are expensive to make, by Content-Encoding.

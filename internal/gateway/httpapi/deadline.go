@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// connection bounds the requests of a connection, one after the other, by a timer that ends the connection's context: that of each
-// request on it. A context with a deadline for every request takes a timer, and a table of children in the context above: with one for
-// each of the waits, a third of what the edge did for a small request. A connection on which time was up is closed.
+// connection bounds the requests of a connection, one after the other, by a timer that ends the
+// connection's context, from which those of its requests derive. A deadline for each request would
+// take a timer and a table of children in the context above it, for each of the waits: a third of
+// what the edge did for a small request. A connection whose time was up is closed.
 type connection struct{ timer *time.Timer }
 
 type connectionKey struct{}
@@ -23,7 +24,8 @@ func connectionContext(ctx context.Context, _ net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, k)
 }
 
-// connectionOf returns what bounds the request; nil if its connection may have several at a time, or is none of ours.
+// connectionOf returns what bounds the request; nil if its connection may carry several at a time,
+// or was not accepted by [API.Server].
 func connectionOf(r *http.Request) *connection {
 	if r.ProtoMajor != 1 {
 		return nil
@@ -54,7 +56,7 @@ func (c *call) unbound() {
 	c.cancel()
 }
 
-// within returns a context that ends after d too. It is for the last that a call waits for.
+// within returns a context that also ends after d. It is for the last thing that a call waits for.
 func (c *call) within(d time.Duration) (ctx context.Context, done func()) {
 	if c.connection == nil {
 		return context.WithTimeout(c.r.Context(), d)
@@ -66,8 +68,8 @@ func (c *call) within(d time.Duration) (ctx context.Context, done func()) {
 // timeUp reports whether the deadline has ended the connection's context.
 func (c *call) timeUp() bool { return c.connection != nil && c.r.Context().Err() != nil }
 
-// lazyTimeout is a context that ends some time after somebody has begun to wait for its end. Where there is room at once nobody does,
-// and there is no timer. It is for one goroutine at a time.
+// lazyTimeout is a context that ends some time after somebody has begun to wait for its end. Where
+// there is room at once nobody waits, and no timer is started. It is for one goroutine at a time.
 type lazyTimeout struct {
 	context.Context
 	limit time.Duration
@@ -96,7 +98,7 @@ func (p *lazyTimeout) Value(key any) any {
 	return p.timed.Value(key)
 }
 
-// stop frees what the wait took.
+// stop releases the timer, if one was started.
 func (p *lazyTimeout) stop() {
 	if p.end != nil {
 		p.end()

@@ -39,7 +39,8 @@ func (l *fakeLog) setWaitErr(err error) {
 	l.waitErr = err
 }
 
-// Time that is up ends one request and its connection; the time of requests that were answered does not.
+// Time that is up ends one request and its connection; the time of requests that were answered does
+// not.
 func TestTimeIsUpForOneRequest(t *testing.T) {
 	const limit = 60 * time.Millisecond
 	h := newHarness(t, func(c *Config) { c.Limits.Request = limit })
@@ -83,7 +84,8 @@ func TestAClientThatGoesAwayEndsItsRequest(t *testing.T) {
 	}
 }
 
-// A context whose end nobody waits for has no timer, and is otherwise that above it; one that is waited for ends in time.
+// A context whose end nobody waits for has no timer, and is otherwise that above it; one that is
+// waited for ends in time.
 func TestLazyTimeout(t *testing.T) {
 	type key struct{}
 	above, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, 1))

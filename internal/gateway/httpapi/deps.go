@@ -10,8 +10,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// State answers questions from the projections, as far as the log is folded. All methods are safe for
-// concurrent use, and what they return belongs to the caller. Methods with an error return
+// State answers questions from the projections, as far as the log is folded. All methods are safe
+// for concurrent use, and what they return belongs to the caller. Methods with an error return
 // [projections.ErrNotFound] for a message that the app does not have.
 type State interface {
 	consumers.SummaryState
@@ -42,7 +42,8 @@ type Commands interface {
 	Configure(ctx context.Context, app string, s events.Settings) (events.Settings, error)
 }
 
-// Analytics answers questions about many messages at once. The projector is one; another store may be.
+// Analytics answers questions about many messages at once. The projector is one; another store may
+// be.
 type Analytics interface {
 	// ReadRates answers in the order and within the limit of the query. The error is
 	// [projections.ErrTooManyCohorts] for one that is too large to answer.

@@ -14,7 +14,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// apiError is an answer other than a success. The codes are part of the API: clients choose by them.
+// apiError is an answer other than a success. The codes are part of the API: clients choose by
+// them.
 type apiError struct {
 	status  int
 	code    string
@@ -53,7 +54,7 @@ var (
 	errTimeout      = &apiError{status: http.StatusServiceUnavailable, code: "timeout", message: "not done in time", retryAfter: 1}
 )
 
-// codeNotApplied: the events are durable, and their outcomes are not known in time.
+// codeNotApplied: the events are durable, but their outcomes were not known in time.
 const codeNotApplied = "not_applied"
 
 // errCanceled is for requests whose client is gone, so that they do not count as failures of ours.

@@ -15,17 +15,18 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway"
 )
 
-// ingestor is what POST events keeps from one request to the next, so that an event costs no allocation.
+// ingestor is what POST events keeps from one request to the next, so that an event costs no
+// allocation.
 type ingestor struct {
 	limits Limits
-	// inflight is the sum of the bodies held: what a request said it would send, from its start until the
-	// log has taken its events.
+	// inflight is the bytes of all bodies in memory: what each request said it would send, from its
+	// start until the log has taken its events.
 	inflight atomic.Int64
 	pool     sync.Pool
 }
 
-// intake is the memory of one request. Strings of events share body or decoder, so that all three
-// are free at the same time: when the log has taken the events.
+// intake is the memory of one request. The strings of events share body or decoder, so all three
+// can be used again at the same time: when the log has taken the events.
 type intake struct {
 	body    []byte
 	decoder events.Decoder
@@ -48,7 +49,8 @@ func (in *ingestor) put(t *intake) {
 	in.pool.Put(t)
 }
 
-// reserve takes room in flight for a body of n bytes; -1 stands for the longest. It returns how much that is.
+// reserve takes room in flight for a body of n bytes, -1 standing for the largest allowed, and
+// returns how much that is.
 func (in *ingestor) reserve(n int64) (room int64, err error) {
 	if n < 0 {
 		n = in.limits.BodyBytes
@@ -60,7 +62,7 @@ func (in *ingestor) reserve(n int64) (room int64, err error) {
 	return n, nil
 }
 
-// format is the form of a body of events.
+// format is the encoding of a body of events.
 type format uint8
 
 const (
@@ -90,8 +92,8 @@ func formatOf(r *http.Request) (format, error) {
 	return f, nil
 }
 
-// postEvents appends the events of the body and answers when they are durable, or with wait=applied when they are
-// folded.
+// postEvents appends the events of the body and answers when they are durable, or with wait=applied
+// when they are folded.
 func (a *API) postEvents(c *call) error {
 	applied, err := c.waitsForApplied()
 	if err != nil {
@@ -129,8 +131,8 @@ func (c *call) waitsForApplied() (bool, error) {
 	return false, invalid("wait", "neither durable nor applied")
 }
 
-// submit reads and decodes the whole body before it hands anything to the log: all of it is right, or
-// nothing is appended.
+// submit reads and decodes the whole body before it hands anything to the log: if any of it is
+// malformed, nothing is appended.
 func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 	in := a.ingest
 	f, err := formatOf(c.r)
@@ -198,7 +200,8 @@ func tooManyEvents(limit int) *apiError {
 	}
 }
 
-// notDurable is the answer when the log had taken the events and then failed: some of them may be stored.
+// notDurable is the answer when the log had accepted the events and then failed: some of them may
+// be stored.
 func notDurable(err error) error {
 	answer := *errUnknown
 	if errors.Is(err, eventlog.ErrLogFull) {
@@ -208,7 +211,8 @@ func notDurable(err error) error {
 	return &answer
 }
 
-// answerOutcomes waits until every entry that holds one of the events is folded, and answers what became of each event.
+// answerOutcomes waits until every entry that holds one of the events is folded, and answers what
+// became of each event.
 func (a *API) answerOutcomes(c *call, ticket *eventlog.Ticket, n int) error {
 	ctx, done := c.within(a.cfg.Limits.Apply)
 	defer done()
@@ -230,8 +234,8 @@ func (a *API) answerOutcomes(c *call, ticket *eventlog.Ticket, n int) error {
 	return nil
 }
 
-// notApplied is the answer when the outcomes are not known in time: the events are safe, and sending
-// them again would be of no use.
+// notApplied is the answer when the outcomes are not known in time: the events are safe, and
+// sending them again would be of no use.
 func notApplied(err error, ticket *eventlog.Ticket, n int) error {
 	answer := &apiError{
 		status: http.StatusServiceUnavailable, code: codeNotApplied,
@@ -245,7 +249,8 @@ func notApplied(err error, ticket *eventlog.Ticket, n int) error {
 	return answer
 }
 
-// What answers take, in bytes: one for an event, or for all events of an entry; and beside that for an event's outcome.
+// Sizes of answers, in bytes: one to a single event or about positions, and what each event's
+// outcome adds.
 const (
 	smallAnswer  = 96
 	outcomeBytes = 40

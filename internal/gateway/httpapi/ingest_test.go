@@ -24,7 +24,7 @@ import (
 
 const eventsPath = base + "/events"
 
-// post is a request with events in a form.
+// post is a request with events in one of the formats.
 func post(contentType, body string) request {
 	return request{method: "POST", path: eventsPath, contentType: contentType, body: body}
 }
@@ -153,7 +153,8 @@ func TestWaitAppliedAnswersEachOutcome(t *testing.T) {
 	}
 }
 
-// TestNotAppliedInTimeIsStillDurable tells a client whose answer is late that he need not send again.
+// TestNotAppliedInTimeIsStillDurable tells a client whose answer is late that it need not send
+// again.
 func TestNotAppliedInTimeIsStillDurable(t *testing.T) {
 	for name, c := range map[string]struct {
 		outcomes func(context.Context, int, uint64) ([]events.Outcome, error)

@@ -28,8 +28,8 @@ type messageBody struct {
 	LastReadAt       timestamp `json:"last_read_at"`
 }
 
-// visibility decides which messages the caller may see. It remembers the caller's memberships for one
-// request.
+// visibility decides which messages the caller may see. It remembers the caller's memberships for
+// one request.
 type visibility struct {
 	a       *API
 	c       *call
@@ -140,7 +140,8 @@ func (a *API) getNonReaders(c *call) error {
 	return nil
 }
 
-// mayList checks that the caller may see the message of the path; the admin key needs no lookup for that.
+// mayList checks that the caller may see the message of the path; the admin key needs no lookup for
+// that.
 func (a *API) mayList(c *call) error {
 	if c.Admin {
 		return nil
@@ -161,8 +162,8 @@ type countsBody struct {
 	Read      int `json:"read"`
 }
 
-// postCounts answers for many messages at once. Ids that the app does not have are left out; one that the caller may
-// not see refuses the request.
+// postCounts answers for many messages at once. Ids that the app does not have are left out; one
+// that the caller may not see refuses the request.
 func (a *API) postCounts(c *call) error {
 	var body struct {
 		IDs []string `json:"ids"`

@@ -14,7 +14,8 @@ import (
 
 const sentAt = 1772366400123 // 2026-03-01T12:00:00.123Z
 
-// withMessages fills the state: alice sent m1 to a group of four, of whom two read it, and s1 to bob.
+// withMessages fills the state: alice sent m1 to a group of four, of whom two read it, and s1 to
+// bob.
 func withMessages(h *harness) {
 	h.state.messages[in(testApp, "m1")] = projections.Message{
 		ID: "m1", From: "alice", Group: "g1", SentAt: sentAt, ReceiptRequested: true,

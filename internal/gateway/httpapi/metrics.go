@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are the gateway's own; those of log, folds and notify are registered by their owners.
+// metrics are the API's own; those of the log, the folds and notify are registered by their owners.
 type metrics struct {
 	requests  *prometheus.CounterVec   // by route and status
 	errors    *prometheus.CounterVec   // by code
@@ -53,7 +53,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}, []string{"reason"}),
 	}
 	registry.MustRegister(m.requests, m.errors, m.duration, m.inFlight, m.accepted, m.bodyBytes, m.streams, m.pushed, m.ended)
-	// What alerts are about is there from the start: a counter that begins with 1 does not increase.
+	// Counters that alerts watch exist from the start: one that begins with 1 shows no increase.
 	for _, code := range []string{errOverloaded.code, errUnavailable.code, errUnknown.code, errLogFull.code, errTimeout.code, codeNotApplied} {
 		m.errors.WithLabelValues(code)
 	}

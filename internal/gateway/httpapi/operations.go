@@ -11,7 +11,7 @@ import (
 	"github.com/receiptd/receiptd/schema"
 )
 
-// servePage serves the page at /, which lets in whom it wants by itself: see package web.
+// servePage serves the page at /, which has its own way to sign in: see package web.
 func (a *API) servePage(c *call) error {
 	a.page.ServeHTTP(c.w, c.r)
 	return nil

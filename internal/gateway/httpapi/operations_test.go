@@ -58,7 +58,8 @@ func TestStatusAndPage(t *testing.T) {
 	h.want(request{method: "GET", path: "/v1/page/web.go", token: "-"}, 404, "not_found")
 }
 
-// TestPageSessionOpensThePageAndNothingElse: a browser sends its cookie wherever a page of another site tells it to.
+// TestPageSessionOpensThePageAndNothingElse: a browser sends its cookie wherever a page of another
+// site tells it to.
 func TestPageSessionOpensThePageAndNothingElse(t *testing.T) {
 	h := newHarness(t)
 	h.want(request{method: "GET", path: "/?app=acme/chat", token: "-"}, 401, "")

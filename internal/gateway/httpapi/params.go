@@ -43,7 +43,8 @@ const (
 	listNonReaders list = 'n'
 )
 
-// pageCursor is where the next page of a list begins, as text for the client; empty after the last page.
+// pageCursor is where the next page of a list begins, as text for the client; empty after the last
+// page.
 func pageCursor(l list, next int) string {
 	if next == 0 {
 		return ""
@@ -88,8 +89,8 @@ func bodyError(err error) error {
 	return &apiError{status: http.StatusBadRequest, code: "invalid_request", message: "the body could not be read: " + err.Error(), field: "body"}
 }
 
-// readJSON reads a small JSON object into v, strictly: an unknown field is a mistake of the caller that he wants
-// to hear of.
+// readJSON reads a small JSON object into v, strictly: an unknown field is a mistake that its
+// caller wants to hear of.
 func (c *call) readJSON(limit int64, v any) error {
 	body, err := c.readBody(limit)
 	if err != nil {
@@ -104,7 +105,7 @@ func (c *call) readJSON(limit int64, v any) error {
 	return nil
 }
 
-// jsonError says what is wrong in the words of the API, where the library's are about Go.
+// jsonError says what is wrong in terms of the API, where the library's words are about Go.
 func jsonError(err error) error {
 	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		return invalid("body", "malformed JSON: "+syntactic.Err.Error())

@@ -45,8 +45,8 @@ func (w *response) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// setDeadlines bounds reading the request and writing the answer; the zero time is no bound. A writer that
-// knows no deadlines, as in tests, has none.
+// setDeadlines bounds reading the request and writing the answer; the zero time is no bound. A
+// writer without deadlines, as in tests, stays without.
 func (w *response) setDeadlines(t time.Time) {
 	control := http.NewResponseController(w.ResponseWriter)
 	_ = control.SetReadDeadline(t)
@@ -56,7 +56,7 @@ func (w *response) setDeadlines(t time.Time) {
 // maxRequestID bounds the request ids that are taken over from a client.
 const maxRequestID = 64
 
-// requestID is the client's X-Request-Id if it is a plain one, or a new one.
+// requestID is the client's X-Request-Id if it is visible ASCII of reasonable length, or a new one.
 func requestID(r *http.Request) string {
 	id := r.Header.Get("X-Request-Id")
 	if id == "" || len(id) > maxRequestID {

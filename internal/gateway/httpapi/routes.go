@@ -45,7 +45,8 @@ type route struct {
 	creates bool
 	// endless: the answer has no end, and the handler sets its deadlines itself.
 	endless bool
-	// waits: what takes the handler's time is waiting, for what tells why it ended (context.Cause).
+	// waits: the handler spends its time waiting, for something that tells why a wait ended
+	// (context.Cause).
 	waits  bool
 	handle func(*call) error
 }
@@ -92,7 +93,7 @@ func (a *API) newMux() *http.ServeMux {
 			methods[rt.path] = append(methods[rt.path], http.MethodHead)
 		}
 	}
-	// The mux answers a wrong method or path in plain text; these patterns do it in our form.
+	// The mux answers a wrong method or path in plain text; these patterns answer as the API does.
 	for path, allowed := range methods {
 		slices.Sort(allowed)
 		mux.Handle(path, a.refuse(methodNotAllowed(strings.Join(allowed, ", "))))
@@ -106,7 +107,7 @@ func (a *API) newMux() *http.ServeMux {
 		}}))
 	}
 	if a.cfg.Demo != nil {
-		// Not all of /demo/: an org may have that name, and its paths are longer.
+		// Not all of /demo/: an org may have that name, but its paths are longer.
 		for _, path := range []string{"/demo", "/demo/{file}"} {
 			mux.Handle(path, a.serve(route{handle: func(c *call) error {
 				a.cfg.Demo.ServeHTTP(c.w, c.r)
@@ -137,7 +138,7 @@ func (a *API) elsewhere() http.Handler {
 	}})
 }
 
-// call is one request to a route, after it was let in.
+// call is one request to a route, once it is admitted.
 type call struct {
 	w *response
 	r *http.Request
@@ -146,7 +147,8 @@ type call struct {
 	deadline   time.Time
 	connection *connection
 	cancel     context.CancelFunc
-	// app is the key of the app in the path, settings are those in force; both empty for routes of no app.
+	// app is the key of the app in the path, settings are those in force; both empty for routes of
+	// no app.
 	app      string
 	settings events.Settings
 }
@@ -159,7 +161,8 @@ func (a *API) refuse(e *apiError) http.Handler {
 func (a *API) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{w: w.(*response), r: r, deadline: time.Now().Add(a.cfg.Limits.Request)}
-		// The sockets get a second more than the handler, so that it is the handler who says that time is up.
+		// The sockets get a second more than the handler, so that it is the handler that says that
+		// time is up.
 		c.w.setDeadlines(c.deadline.Add(time.Second))
 		if !rt.endless {
 			c.bound(rt)
@@ -182,8 +185,8 @@ func (a *API) serve(rt route) http.Handler {
 	})
 }
 
-// admit checks who calls before anything is told about what exists: first the token, then the app, then
-// the right.
+// admit checks who calls before it tells anything about what exists: first the token, then the app,
+// then the right.
 func (a *API) admit(c *call, rt route) error {
 	if rt.access == accessOpen {
 		return nil
@@ -210,7 +213,8 @@ func (a *API) admit(c *call, rt route) error {
 	return nil
 }
 
-// findApp fills in the app of the path. Another app than the token's answers as one that does not exist.
+// findApp fills in the app of the path. An app other than the token's is answered like one that
+// does not exist.
 func (a *API) findApp(c *call, org string, creates bool) error {
 	app := c.r.PathValue("app")
 	if err := events.ValidateApp(org, app); err != nil {
@@ -231,7 +235,7 @@ func (a *API) findApp(c *call, org string, creates bool) error {
 	return nil
 }
 
-// ServeHTTP serves one request: request id, metrics, log line, and what is left of a panic.
+// ServeHTTP serves one request, with its request id, metrics and log line, and recovers panics.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	res := &response{ResponseWriter: w, requestID: requestID(r)}
@@ -250,8 +254,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}()
-	// The mux redirects a path with empty or dot segments to another one, which for an id that
-	// was left out is another call. Nobody means that.
+	// The mux redirects a path with empty or dot segments to another path, which, for an id that
+	// was left out, is another call. Nobody means that.
 	if p := r.URL.EscapedPath(); p != path.Clean(p) && !strings.HasPrefix(p, "/v1/admin/") {
 		a.fail(res, r, errNoSuchPath)
 		return

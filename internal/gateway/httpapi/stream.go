@@ -24,18 +24,18 @@ var (
 )
 
 const (
-	// summaryPage bounds the messages and chats in one statistic event.
+	// summaryPage bounds the summary items in one statistic event.
 	summaryPage = 200
 	// retryMillis is how long a browser waits before it connects again.
 	retryMillis = "2000"
 )
 
-// getStream sends a user what happens to his messages, as Server-Sent Events.
+// getStream sends a user what happens to their messages, as Server-Sent Events.
 //
-// The id of an event is a cursor of the user's summary: it stands for all the stream has sent so far. A client
-// that comes back with the last id it got has thereby seen all of that, and is sent the rest as a summary, so that a
-// connection may break anywhere without a receipt being lost. Events without an id leave the cursor
-// where it was.
+// The id of an event is a cursor of the user's summary: it stands for all that the stream has sent
+// so far. A client that comes back with the last id it got acknowledges all of that, and is sent
+// the rest as a summary, so a connection may break anywhere without a receipt being lost. Events
+// without an id leave the cursor where it was.
 func (a *API) getStream(c *call) error {
 	user := c.r.PathValue("user")
 	var seen []uint64
@@ -59,7 +59,8 @@ func (a *API) getStream(c *call) error {
 
 	ctx, cancel := a.streamContext(c)
 	defer cancel(nil)
-	// First of all, so that what is folded from here on is either in the summary or comes as an event.
+	// Before anything else, so that what is folded from here on is either in the summary or comes
+	// as an event.
 	sub := a.cfg.Notify.Subscribe(c.app, user)
 	defer sub.Close()
 	if seen != nil {
@@ -80,7 +81,8 @@ func (a *API) getStream(c *call) error {
 	return nil
 }
 
-// streamContext ends with the connection, with the token, and when the gateway drains; its cause says which.
+// streamContext ends with the connection, with the token, and when the gateway drains; its cause
+// says which.
 func (a *API) streamContext(c *call) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(c.r.Context())
 	undrain := context.AfterFunc(a.draining, func() { cancel(errStreamShutdown) })
@@ -102,7 +104,7 @@ type stream struct {
 	user    string
 	sub     *consumers.Subscription
 	control *http.ResponseController
-	// upto has for each partition what the client was sent; its text is the cursor.
+	// upto is how far the client was sent each partition; its text is the cursor.
 	upto []uint64
 	buf  bytes.Buffer
 }
@@ -159,7 +161,8 @@ func (s *stream) cause(ctx context.Context) error {
 	return errStreamGone
 }
 
-// summary writes the statistic, if anything is pending, and sets the cursor to it.
+// summary writes the summary as statistic events, if there is anything in it, and sets the cursor
+// to it.
 func (s *stream) summary(summary consumers.Summary) {
 	s.upto = summary.Upto
 	for page := range summary.Pages(summaryPage) {
@@ -167,7 +170,8 @@ func (s *stream) summary(summary consumers.Summary) {
 	}
 }
 
-// resync tells a client that fell behind, and starts again from the summary, which has all that was given up.
+// resync tells a client that it fell behind, and starts again from the summary, which has all that
+// was dropped.
 func (s *stream) resync() error {
 	s.event("resync", struct{}{}, "")
 	summary, err := s.a.summaries.Pending(s.c.app, s.user)
@@ -182,7 +186,7 @@ func (s *stream) resync() error {
 type readBody struct {
 	Message string `json:"message"`
 	Group   string `json:"group,omitempty"`
-	// User is who read it, or to whom it was delivered: the last one if these are several.
+	// User is who read it: the last one if there are several.
 	User     string    `json:"user"`
 	ReadAt   timestamp `json:"read_at"`
 	Content  string    `json:"content,omitempty"`
@@ -245,8 +249,8 @@ func (s *stream) event(name string, data any, id string) {
 // maxIdleBuffer bounds the memory a stream keeps after a burst.
 const maxIdleBuffer = 16 << 10
 
-// flush sends what was written. A client that does not take it in time is dropped; while flush waits,
-// the subscription goes on merging.
+// flush sends what was written. A client that does not take it in time is dropped; while flush
+// waits, the subscription goes on merging.
 func (s *stream) flush() error {
 	_ = s.control.SetWriteDeadline(time.Now().Add(s.a.cfg.Limits.StreamWrite))
 	_, err := s.c.w.Write(s.buf.Bytes())
@@ -266,7 +270,7 @@ func (s *stream) flush() error {
 	return nil
 }
 
-// close tells the client why, where it can still hear it.
+// close tells the client why, where it can still be told.
 func (s *stream) close(reason error) {
 	if errors.Is(reason, errStreamSlow) || errors.Is(reason, errStreamGone) {
 		return

@@ -37,7 +37,8 @@ type fold struct {
 	failure  error
 }
 
-// receipts has the read count of a message, 1 for one that was delivered, and the time of a chat's conversation read.
+// receipts has the read count of a message, 1 for one that was delivered, and the time of a chat's
+// conversation read.
 type receipts map[string]int64
 
 func newFold(t *testing.T, partition int, notify *consumers.Notify) *fold {
@@ -58,8 +59,8 @@ func newFold(t *testing.T, partition int, notify *consumers.Notify) *fold {
 	return f
 }
 
-// apply folds the events as one entry. The caller holds the lock, or is alone; so effects are delivered in the
-// order of their sequences.
+// apply folds the events as one entry. The caller holds the lock, or is alone; so effects are
+// delivered in the order of their sequences.
 func (f *fold) apply(evs ...events.Event) {
 	f.sequence++
 	for i := range evs {
@@ -127,7 +128,8 @@ type folds struct {
 	asked atomic.Int64
 }
 
-// Statistics has receipts come in just after the summary was made, where they are lost if nobody listens yet.
+// Statistics has receipts come in just after the summary was made, where they are lost if nobody
+// listens yet.
 func (f *folds) Statistics(app, user string) (items []projections.StatisticItem, upto []uint64, err error) {
 	for _, part := range f.parts {
 		some, at, err := part.part.Statistics(app, user)
@@ -206,9 +208,9 @@ func (r receipts) hear(e streamEvent) {
 	}
 }
 
-// TestNothingIsLostHoweverOftenTheConnectionBreaks has receipts of groups and single chats come in while the
-// author's connection breaks at random. A client that remembers the last id must end with all of them, although what
-// it has acknowledged is never sent again.
+// TestNothingIsLostHoweverOftenTheConnectionBreaks has receipts of groups and single chats come in
+// while the author's connection breaks at random. A client that remembers the last id must end with
+// all of them, although what it has acknowledged is never sent again.
 func TestNothingIsLostHoweverOftenTheConnectionBreaks(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -224,7 +226,8 @@ func TestNothingIsLostHoweverOftenTheConnectionBreaks(t *testing.T) {
 		source := rand.New(rand.NewPCG(seed, uint64(p+1)))
 		reading.Go(func() {
 			for i := range 3000 {
-				// A message or chat is read a few times and then never again, so that nothing makes up for a loss.
+				// A message or chat is read a few times and then never again, so that nothing makes
+				// up for a loss.
 				n := (i + source.IntN(16)) / 4
 				peer, message := fmt.Sprintf("p%dpeer%d", p, n/4), fmt.Sprintf("p%ds%d", p, n)
 				switch source.IntN(5) {

@@ -87,7 +87,7 @@ func (c *streamClient) next() (e streamEvent, err error) {
 	}
 }
 
-// want returns the next event, which has to have that name and the form of the schema.
+// want returns the next event, which has to have that name and be as the schema says.
 func (c *streamClient) want(name, schemaName string) streamEvent {
 	c.t.Helper()
 	e, err := c.next()
@@ -171,7 +171,8 @@ func TestStreamTellsEachKind(t *testing.T) {
 	}
 }
 
-// TestComingBackAcknowledges covers both halves: what was pending at the connect, and what came live.
+// TestComingBackAcknowledges covers both halves: what was pending at the connect, and what came
+// live.
 func TestComingBackAcknowledges(t *testing.T) {
 	h := newHarness(t) // the state stands at 7 and 9
 	c := h.openStream("alice", "")

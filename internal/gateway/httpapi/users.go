@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	// smallBody bounds the bodies that hold one value.
+	// smallBody bounds bodies that hold one value.
 	smallBody = 16 << 10
 
 	defaultTokenTTL = 24 * time.Hour
-	// maxTokenTTL bounds how long a token that got into wrong hands is of use.
+	// maxTokenTTL bounds how long a stolen token is of use.
 	maxTokenTTL = 90 * 24 * time.Hour
 )
 

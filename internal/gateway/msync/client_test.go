@@ -21,7 +21,8 @@ import (
 // patience bounds every wait for something that should come.
 const patience = 20 * time.Second
 
-// client speaks MSYNC as the SDK does. Unless it is manual it acknowledges each page and answers messages with delivery receipts.
+// client speaks MSYNC as the SDK does. Unless it is manual it acknowledges each page and answers
+// messages with delivery receipts.
 type client struct {
 	t            testing.TB
 	user, device string
@@ -180,7 +181,7 @@ func (c *client) take(down *msyncpb.SyncDown) {
 		c.pages <- down
 		return
 	}
-	// Acknowledged before it is noted: who has heard of it may log out at once.
+	// Acknowledged before it is noted: a client that has heard of it may log out at once.
 	if !down.GetIsLast() {
 		c.pull(down.GetNextKey())
 	}
@@ -314,7 +315,8 @@ func (c *client) hears(want ...string) {
 	}
 }
 
-// heardOnly checks what the client was told from first to last, after everything that was under way has come.
+// heardOnly checks what the client was told from first to last, after everything that was under way
+// has come.
 func (c *client) heardOnly(want ...string) {
 	c.t.Helper()
 	c.settle()

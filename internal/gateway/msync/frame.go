@@ -9,11 +9,11 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 )
 
-// errMalformed is wrapped by the error for a frame that is none of the protocol's.
+// errMalformed is wrapped by the error for a frame that does not follow the protocol.
 var errMalformed = errors.New("malformed frame")
 
-// request is a frame of a client, decoded: exactly one of its parts is set, or none for a frame that
-// needs no answer, as a client's own statistic.
+// request is a frame of a client, decoded: exactly one of its parts is set, or none for a frame
+// that needs no answer, as a client's own statistic.
 type request struct {
 	command msyncpb.Frame_Command
 	login   *login
@@ -22,7 +22,7 @@ type request struct {
 	meta    *msyncpb.Meta
 }
 
-// login is what a client says of itself in PROVISION.
+// login is what a client says about itself in PROVISION.
 type login struct {
 	app, user, device string
 	token             string

@@ -17,9 +17,11 @@ type Limits struct {
 	FrameBytes int64
 	// BodyBytes bounds a message or receipt. Default 64 KiB.
 	BodyBytes int
-	// FramesPerSecond bounds the frames of a connection, after a burst of ten times as many. Default 200.
+	// FramesPerSecond bounds the frames of a connection, after a burst of ten times as many.
+	// Default 200.
 	FramesPerSecond int
-	// SendsPerSecond bounds the messages and receipts of a user, after a burst of ten times as many. Default 100.
+	// SendsPerSecond bounds the messages and receipts of a user, after a burst of ten times as
+	// many. Default 100.
 	SendsPerSecond int
 	// Provision is how long a connection may take to say who it is. Default 10 s.
 	Provision time.Duration
@@ -33,7 +35,8 @@ type Limits struct {
 	Page, PageBytes int
 }
 
-// maxSending bounds the sends of a connection that are not answered yet. Beyond it no more frames are read.
+// maxSending bounds the sends of a connection that are not answered yet. Beyond it no more frames
+// are read.
 const maxSending = 64
 
 func (l Limits) withDefaults() Limits {
@@ -63,7 +66,7 @@ const (
 
 type userKey struct{ app, user string }
 
-// clients counts connections, and keeps who is logged in.
+// clients counts the connections, and knows who is logged in.
 type clients struct {
 	limits Limits
 	mu     sync.Mutex
@@ -74,7 +77,7 @@ type clients struct {
 	connections sync.WaitGroup
 }
 
-// userSessions is a user with open sessions, and what they share.
+// userSessions are the open sessions of one user, and what they share.
 type userSessions struct {
 	sessions map[*session]struct{}
 	sends    *rate.Limiter
@@ -84,7 +87,7 @@ func newClients(limits Limits) *clients {
 	return &clients{limits: limits, users: make(map[userKey]*userSessions)}
 }
 
-// enter counts a connection until leave, or returns why there may be no more.
+// enter counts a connection until leave, or returns why it is refused.
 func (c *clients) enter() (refused string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -106,14 +109,14 @@ func (c *clients) leave() {
 	c.connections.Done()
 }
 
-// close refuses all connections from here on.
+// close refuses all further connections.
 func (c *clients) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
 }
 
-// join adds a session to those of its user until part; ok is false if he has too many.
+// join adds a session to those of its user until part; ok is false if they have too many.
 func (c *clients) join(s *session) (ok bool) {
 	key := userKey{s.app, s.user}
 	c.mu.Lock()

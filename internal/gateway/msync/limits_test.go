@@ -140,7 +140,7 @@ func TestFramesOfStrangers(t *testing.T) {
 			c.closes(test.code, test.reason)
 		})
 	}
-	// The same from one who is logged in: his connection ends, nobody else's.
+	// The same from a client that is logged in: its connection ends, nobody else's.
 	bob := s.login("bob", "web")
 	for _, data := range [][]byte{{0xff}, encode(&msyncpb.Frame{Payload: []byte{0xff}}), encode(&msyncpb.Frame{}), provision} {
 		ann := s.login("ann", "web")
@@ -163,7 +163,8 @@ func TestFramesAreBoundedByRate(t *testing.T) {
 	}()
 	ann.closes(websocket.StatusPolicyViolation, "too_many_frames")
 
-	// Sends are bounded for a user, whatever the number of his connections, and refused with a reason that the SDK knows.
+	// Sends are bounded per user, however many connections they have, and refused with a reason
+	// that the SDK knows.
 	phone := s.login("bob", "phone")
 	var ids [2][]uint64
 	for range 100 {
@@ -218,7 +219,8 @@ func TestSilentConnectionsAreDropped(t *testing.T) {
 	}
 }
 
-// TestSlowClientsAreDropped: who does not read what he is sent is dropped, and holds up nobody else.
+// TestSlowClientsAreDropped: a client that does not read what it is sent is dropped, and holds up
+// nobody else.
 func TestSlowClientsAreDropped(t *testing.T) {
 	s := startServer(t, open, func(c *config.Config) {
 		c.SDK.WriteTimeout, c.SDK.SendsPerSecond, c.SDK.FramesPerSecond = 300*time.Millisecond, 1<<20, 1<<20
@@ -263,7 +265,7 @@ func TestSessionsEndWithTheirToken(t *testing.T) {
 	ann.start()
 	bob, _ := dial(t, s.url(), app, "bob", "web", brief("bob", "2s"))
 	bob.start()
-	// Who has shown a newer token over REST goes on.
+	// A user who presents a newer token over REST stays connected.
 	if a := s.call("GET", "/acme/chat/sdk/users/bob/token/expires", brief("bob", "1h"), ""); a.status != http.StatusOK || a.field("expire_timestamp") == nil {
 		t.Fatalf("renew: %d %s", a.status, a.body)
 	}

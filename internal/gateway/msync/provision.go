@@ -16,7 +16,7 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 )
 
-// What PROVISION is refused with: the texts that the SDK knows, by which it tells its user what is wrong.
+// Refusals of PROVISION. The texts are those by which the SDK knows what to tell its user.
 var (
 	loginBadToken = refusal{msyncpb.Status_FAIL, "Sorry, token or password does not match login info"}
 	loginExpired  = refusal{msyncpb.Status_FAIL, "Sorry, token expired"}
@@ -37,10 +37,11 @@ func (r refusal) status() *msyncpb.Status {
 
 func ok() *msyncpb.Status { return &msyncpb.Status{Code: msyncpb.Status_OK.Enum()} }
 
-// maxTimer is the longest time that the SDK is told to count: its timers hold 31 bits of milliseconds.
+// maxTimer is the longest time that the SDK is told to count down: its timers hold 31 bits of
+// milliseconds.
 const maxTimer = 20 * 24 * time.Hour
 
-// provision reads the first frame and lets its sender in, or answers why not.
+// provision reads the first frame and admits its sender, or answers why not.
 func (s *Server) provision(ctx context.Context, conn *websocket.Conn) (*session, error) {
 	waiting, cancel := context.WithTimeout(ctx, s.cfg.Limits.Provision)
 	defer cancel()
@@ -111,10 +112,10 @@ func (s *Server) newSession(conn *websocket.Conn, l *login, expires time.Time) *
 	return c
 }
 
-// begin makes the user online and answers his login.
+// begin makes the user online and answers their login.
 func (c *session) begin(ctx context.Context) (err error) {
 	s := c.srv
-	// First of all, so that what is folded from here on is either in the summary or is pushed.
+	// Before anything else, so that what is folded from here on is either in the summary or pushed.
 	c.sub = s.cfg.Notify.Subscribe(c.app, c.user)
 	defer func() {
 		if err != nil {

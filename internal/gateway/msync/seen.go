@@ -10,11 +10,11 @@ import (
 	"github.com/receiptd/receiptd/internal/writebehind"
 )
 
-// seenAtOnce bounds the statistic.seen events under way.
+// seenAtOnce bounds the statistic.seen events that are under way.
 const seenAtOnce = 32
 
-// seen gathers what authors have acknowledged of their receipts, as a watermark for each partition. It is
-// written behind: an event a second for each author at most.
+// seen gathers what authors have acknowledged of their receipts, as a watermark for each partition.
+// It is written behind: an event a second for each author at most.
 type seen struct {
 	turns  *writebehind.Turns[userKey, []uint64]
 	log    gateway.Acknowledger
@@ -35,8 +35,8 @@ func higher(older, newer []uint64) []uint64 {
 	return newer
 }
 
-// mark notes that a user has seen their receipts up to these sequences. The slice is seen's from here
-// on.
+// mark notes that a user has seen their receipts up to these sequences. The slice is seen's from
+// here on.
 func (s *seen) mark(app, user string, upto []uint64) { s.turns.Put(userKey{app, user}, upto) }
 
 // write appends the events. It removes from changes what is in the log.
@@ -77,8 +77,8 @@ func (s *seen) run(ctx context.Context) {
 // flush writes all that was gathered. What fails is kept for the next time.
 func (s *seen) flush(ctx context.Context) error { return s.turns.Flush(ctx) }
 
-// settle writes what a user has acknowledged, and waits for what is being written, so that their summary
-// has none of it: a user who comes back within the second would be told again.
+// settle writes what a user has acknowledged, and waits for what is being written, so that their
+// summary has none of it: a user who comes back within the second would be told again.
 func (s *seen) settle(ctx context.Context, app, user string) {
 	if err := s.turns.FlushKey(ctx, userKey{app, user}); err != nil {
 		s.logger.Warn("sdk: what an author has seen could not be stored, trying again", "error", err)

@@ -19,7 +19,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// Answers other than those of the folds. Reasons that the SDK has an error of its own for are the vendor's texts.
+// Answers other than those of the folds. Where the SDK has an error of its own for a reason, the
+// text is the vendor's.
 var (
 	sendTooFast     = refusal{msyncpb.Status_PERMISSION_DENIED, "traffic limit"}
 	sendTooLarge    = refusal{msyncpb.Status_PERMISSION_DENIED, "Sorry, data is too large"}
@@ -95,8 +96,8 @@ func (c *session) submit(x *sending) {
 	}
 }
 
-// complete waits for the decisions, delivers, and answers. What goes to inboxes is stored together, so that a group of sends waits for two syncs
-// and not for two each.
+// complete waits for the decisions, stores messages in inboxes, and answers. A group of sends is
+// stored together, so that it waits for two syncs and not for two each.
 func (c *session) complete(list []*sending) {
 	ctx, cancel := context.WithDeadline(context.Background(), list[len(list)-1].at.Add(c.srv.cfg.Limits.Answer))
 	defer cancel()
@@ -142,7 +143,8 @@ func (c *session) decision(ctx context.Context, x *sending) *refusal {
 	return nil
 }
 
-// distribute begins to put a message into the inboxes of its recipients, and of its sender for his other devices.
+// distribute begins to put a message into the inboxes of its recipients, and into that of its
+// sender for their other devices.
 func (c *session) distribute(x *sending) *refusal {
 	to, refused := c.recipients(x)
 	if refused != nil {
@@ -166,7 +168,7 @@ func (c *session) distribute(x *sending) *refusal {
 	return nil
 }
 
-// notDistributed is the answer for a message that is in the log and not in all inboxes.
+// notDistributed is the answer for a message that is in the log but not in all inboxes.
 func (c *session) notDistributed(x *sending, err error) *refusal {
 	if errors.Is(err, inbox.ErrTooLarge) {
 		return &sendTooLarge
@@ -217,7 +219,8 @@ func (c *session) answer(x *sending) {
 	})) // an error has ended the session
 }
 
-// answerLabel keeps what clients wrote out of the metric: of a problem with a field only the field's name counts.
+// answerLabel keeps what clients wrote out of the metric: of a problem with a field it has only the
+// field's name.
 func answerLabel(reason string) string {
 	field, _, _ := strings.Cut(reason, ":")
 	return field
