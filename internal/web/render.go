@@ -61,17 +61,26 @@ func parsePages(names ...string) map[string]*template.Template {
 	return all
 }
 
+// rendering is a view on its way to a browser.
+type rendering struct {
+	status int
+	name   string
+	data   any
+	// every is how often the browser asks again; 0 is never.
+	every time.Duration
+}
+
 // render writes a complete view, or an error: nothing is sent before all of it is rendered.
-func (p *Page) render(w http.ResponseWriter, rq *request, status int, name string, data any, every time.Duration) {
+func (p *Page) render(w http.ResponseWriter, rq *request, v rendering) {
 	var b bytes.Buffer
-	f := &frame{request: rq, Title: titles[name], View: name, Every: every.Milliseconds(), Data: data, page: p}
-	if err := pages[name].ExecuteTemplate(&b, "page", f); err != nil {
-		p.cfg.Logger.LogAttrs(rq.Context(), slog.LevelError, "page could not be rendered", slog.String("view", name), slog.Any("error", err))
+	f := &frame{request: rq, Title: titles[v.name], View: v.name, Every: v.every.Milliseconds(), Data: v.data, page: p}
+	if err := pages[v.name].ExecuteTemplate(&b, "page", f); err != nil {
+		p.cfg.Logger.LogAttrs(rq.Context(), slog.LevelError, "page could not be rendered", slog.String("view", v.name), slog.Any("error", err))
 		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
+	w.WriteHeader(v.status)
 	_, _ = w.Write(b.Bytes())
 }
 
@@ -104,7 +113,7 @@ func (p *Page) fail(w http.ResponseWriter, rq *request, err error) {
 		}
 		known = &problem{http.StatusInternalServerError, "This did not work", "The numbers could not be had. The server's log says why."}
 	}
-	p.render(w, rq, known.status, "problem", known, 0)
+	p.render(w, rq, rendering{status: known.status, name: "problem", data: known})
 }
 
 // SignedIn reports whether the numbers of apps may be shown.

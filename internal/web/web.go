@@ -175,7 +175,7 @@ func (p *Page) show(w http.ResponseWriter, rq *request, v view) {
 	if d, ok := data.(interface{ nothing() bool }); ok && d.nothing() {
 		every = sampleEvery // somebody is about to change that, and waits for it
 	}
-	p.render(w, rq, http.StatusOK, v.Name, data, every)
+	p.render(w, rq, rendering{http.StatusOK, v.Name, data, every})
 }
 
 // home is the start page.
@@ -189,7 +189,8 @@ func (p *Page) home(w http.ResponseWriter, rq *request, status int, refused stri
 	if rq.app != "" {
 		every = 0 // asking again would be refused until the form is sent
 	}
-	p.render(w, rq, status, "home", map[string]any{"Live": live, "Refused": refused, "Wanted": rq.app}, every)
+	data := map[string]any{"Live": live, "Refused": refused, "Wanted": rq.app}
+	p.render(w, rq, rendering{status, "home", data, every})
 }
 
 // post signs in or out. The answer leads back to the view that the form was on.
