@@ -4,6 +4,7 @@ import (
 	"errors"
 	"html"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
@@ -221,15 +222,37 @@ func TestAViewIsMadeInAMoment(t *testing.T) {
 	}
 }
 
+// TestViewsAreMadeSideBySide: what a browser gets does not depend on what others ask for meanwhile. The
+// start page changes with every sample, so that of it only status and end are compared.
 func TestViewsAreMadeSideBySide(t *testing.T) {
 	b := newBrowser(t, filled())
 	b.signIn()
+	ask := func(b *browser, path string) (status int, body string) {
+		w := b.send(httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Code, w.Body.String()
+	}
+	type answer struct {
+		status int
+		body   string
+	}
+	alone := map[string]answer{}
+	for _, path := range everyView {
+		status, body := ask(b, path)
+		alone[path] = answer{status, body}
+	}
 	var running sync.WaitGroup
 	for range 4 {
 		own := *b
 		running.Go(func() {
 			for _, path := range everyView {
-				own.get(path, 0)
+				status, body := ask(&own, path)
+				want := alone[path]
+				if status != want.status {
+					t.Errorf("%s: %d, alone %d", path, status, want.status)
+				}
+				if !strings.HasSuffix(strings.TrimSpace(body), "</html>") || path != "/" && body != want.body {
+					t.Errorf("%s: another body than alone: %d bytes, %d", path, len(body), len(want.body))
+				}
 				own.page.samples.take()
 			}
 		})

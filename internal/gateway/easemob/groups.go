@@ -98,7 +98,7 @@ func (h *REST) deleteGroup(c *call) (any, error) {
 		return nil, err
 	}
 	if err := h.cfg.Accounts.DropGroup(c.ctx, c.app, id); err != nil {
-		h.cfg.Logger.Warn("sdk: a dissolved group's profile stays", "error", err)
+		h.cfg.Logger.Warn("sdk: the profile of a dissolved group was not removed", "error", err)
 	}
 	return data(map[string]any{"success": true, "groupid": id}), nil
 }

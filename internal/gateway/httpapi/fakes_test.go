@@ -24,7 +24,7 @@ type fakeState struct {
 	nonReaders    map[string][]string
 	members       map[string]bool // by app, group and user
 	conversations map[string][]projections.ConversationView
-	statistics    map[string][]projections.StatisticItem // by app and user
+	summaries     map[string][]projections.StatisticItem // by app and user
 	upto          []uint64
 	rejections    []projections.Rejection
 	outcomes      func(ctx context.Context, partition int, sequence uint64) ([]events.Outcome, error)
@@ -38,7 +38,7 @@ func newFakeState() *fakeState {
 		messages: map[string]projections.Message{}, readers: map[string][]projections.Reader{},
 		nonReaders: map[string][]string{}, members: map[string]bool{},
 		conversations: map[string][]projections.ConversationView{},
-		statistics:    map[string][]projections.StatisticItem{},
+		summaries:     map[string][]projections.StatisticItem{},
 		upto:          []uint64{7, 9},
 	}
 }
@@ -111,13 +111,13 @@ func (s *fakeState) Conversations(app, user string) ([]projections.ConversationV
 func (s *fakeState) Statistics(app, user string) ([]projections.StatisticItem, []uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.statistics[in(app, user)]), slices.Clone(s.upto), s.failure
+	return slices.Clone(s.summaries[in(app, user)]), slices.Clone(s.upto), s.failure
 }
 
-func (s *fakeState) setStatistics(user string, upto []uint64, items ...projections.StatisticItem) {
+func (s *fakeState) setSummary(user string, upto []uint64, items ...projections.StatisticItem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.statistics[in(testApp, user)], s.upto = items, upto
+	s.summaries[in(testApp, user)], s.upto = items, upto
 }
 
 func (s *fakeState) Rejections(_ string, limit int) ([]projections.Rejection, error) {

@@ -35,7 +35,7 @@ func ndjson(lines ...string) request {
 
 const readLine = `{"type":"message.read","message":"m1","user":"bob","group":"g1"}`
 
-func TestEventsInEveryForm(t *testing.T) {
+func TestEventsInEveryFormat(t *testing.T) {
 	want := []events.Event{
 		{App: testApp, Kind: events.MessageSent, Message: "m1", User: "alice", Group: "g1", Receipt: true},
 		{App: testApp, Kind: events.MessageRead, Message: "m1", User: "bob", Group: "g1", Content: "seen", Strict: true, Time: 1772366400123},

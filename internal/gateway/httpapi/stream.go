@@ -176,7 +176,7 @@ func (s *stream) resync() error {
 	s.event("resync", struct{}{}, "")
 	summary, err := s.a.summaries.Pending(s.c.app, s.user)
 	if err != nil {
-		s.a.cfg.Logger.ErrorContext(s.c.r.Context(), "stream: resync", "error", err)
+		s.a.cfg.Logger.ErrorContext(s.c.r.Context(), "stream: the summary could not be read", "error", err)
 		return errStreamGone
 	}
 	s.summary(summary)

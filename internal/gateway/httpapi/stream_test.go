@@ -111,9 +111,9 @@ func read(partition int, sequence uint64, message, reader string, count, eligibl
 	}
 }
 
-func TestStreamBeginsWithWhatIsPending(t *testing.T) {
+func TestStreamBeginsWithTheSummary(t *testing.T) {
 	h := newHarness(t)
-	h.state.setStatistics("alice", []uint64{70, 3}, projections.StatisticItem{
+	h.state.setSummary("alice", []uint64{70, 3}, projections.StatisticItem{
 		Message: "m1", Group: "g1", Count: 3, LastReader: "dave", FirstReadAt: sentAt, LastReadAt: sentAt,
 	})
 	c := h.openStream("alice", "")
@@ -135,7 +135,7 @@ func TestLargeSummaryIsAcknowledgedOnlyWhole(t *testing.T) {
 	for i := range summaryPage + 1 {
 		items = append(items, projections.StatisticItem{Message: fmt.Sprint("m", i), Group: "g1", Count: 1, LastReader: "bob", FirstReadAt: sentAt, LastReadAt: sentAt})
 	}
-	h.state.setStatistics("alice", []uint64{1, 1}, items...)
+	h.state.setSummary("alice", []uint64{1, 1}, items...)
 	c := h.openStream("alice", "")
 	first, second := c.want("statistic", "Statistic"), c.want("statistic", "Statistic")
 	if first.id != "" || len(first.data["group_ack"].([]any)) != summaryPage || second.id == "" || len(second.data["group_ack"].([]any)) != 1 {
@@ -206,7 +206,7 @@ func TestStreamHeartbeats(t *testing.T) {
 func TestStreamSendsTheSummaryAfterAnOverflow(t *testing.T) {
 	h := newHarness(t)
 	c := h.openStream("alice", "")
-	h.state.setStatistics("alice", []uint64{5000, 9}, projections.StatisticItem{
+	h.state.setSummary("alice", []uint64{5000, 9}, projections.StatisticItem{
 		Message: "m1", Group: "g1", Count: 3, LastReader: "dave", FirstReadAt: sentAt, LastReadAt: sentAt,
 	})
 	var effects []projections.Effect

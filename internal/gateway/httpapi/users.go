@@ -37,7 +37,7 @@ func (a *API) getConversations(c *call) error {
 	return nil
 }
 
-func (a *API) getStatistics(c *call) error {
+func (a *API) getSummary(c *call) error {
 	summary, err := a.summaries.Pending(c.app, c.r.PathValue("user"))
 	if err != nil {
 		return err
@@ -46,7 +46,7 @@ func (a *API) getStatistics(c *call) error {
 	return nil
 }
 
-func (a *API) postStatisticsAck(c *call) error {
+func (a *API) postSummaryAck(c *call) error {
 	var body struct {
 		Cursor string `json:"cursor"`
 	}

@@ -25,9 +25,9 @@ func TestConversations(t *testing.T) {
 	}
 }
 
-func TestStatisticsAndTheirAcknowledgement(t *testing.T) {
+func TestSummaryAndItsAcknowledgement(t *testing.T) {
 	h := newHarness(t)
-	h.state.setStatistics("alice", []uint64{70, 3}, projections.StatisticItem{
+	h.state.setSummary("alice", []uint64{70, 3}, projections.StatisticItem{
 		Message: "m1", Group: "g1", Count: 3, LastReader: "dave", FirstReadAt: sentAt, LastReadAt: sentAt + 1000,
 	})
 	token := h.token("alice")
@@ -61,9 +61,9 @@ func TestStatisticsAndTheirAcknowledgement(t *testing.T) {
 	}
 }
 
-func TestStatisticsOfSingleChats(t *testing.T) {
+func TestSummaryOfSingleChats(t *testing.T) {
 	h := newHarness(t)
-	h.state.setStatistics("alice", []uint64{70, 3},
+	h.state.setSummary("alice", []uint64{70, 3},
 		projections.StatisticItem{Kind: projections.StatisticDelivered, Message: "m1", Peer: "bob", DeliveredAt: sentAt},
 		projections.StatisticItem{Kind: projections.StatisticConversationRead, Peer: "carol", LastReadAt: sentAt + 1000},
 		projections.StatisticItem{Kind: projections.StatisticRead, Message: "m2", Peer: "bob", LastReadAt: sentAt + 2000},

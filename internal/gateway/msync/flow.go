@@ -179,7 +179,7 @@ func (c *session) nextPage() (p *page, wait time.Duration, err error) {
 		f.backlog, p.upto, f.uptoBacklog = nil, f.uptoBacklog, nil
 	}
 	if err := c.addMessages(p, limits.Page-n); err != nil {
-		c.srv.cfg.Logger.Warn("sdk: read inbox", "error", err)
+		c.srv.cfg.Logger.Warn("sdk: an inbox could not be read", "error", err)
 		wait = retryAfter
 	}
 	if len(p.metas) == 0 {
@@ -214,7 +214,7 @@ func (c *session) addMessages(p *page, n int) error {
 func (c *session) addMessage(p *page, item inbox.Item) {
 	meta := new(msyncpb.Meta)
 	if err := proto.Unmarshal(item.Data, meta); err != nil || meta.From == nil {
-		c.srv.cfg.Logger.Error("sdk: an inbox holds what is no message", "sequence", item.Sequence, "error", err)
+		c.srv.cfg.Logger.Error("sdk: an inbox holds something that is not a message", "sequence", item.Sequence, "error", err)
 		return
 	}
 	if meta.From.GetName() == c.user && meta.From.GetResource() == c.device {
@@ -262,7 +262,7 @@ func (c *session) takeSummary() error {
 	c.srv.seen.settle(ctx, c.app, c.user)
 	summary, err := c.srv.summaries.Pending(c.app, c.user)
 	if err != nil {
-		c.srv.cfg.Logger.Error("sdk: summary", "error", err)
+		c.srv.cfg.Logger.Error("sdk: a summary could not be read", "error", err)
 		return errInternal
 	}
 	f.resync, f.upto = false, summary.Upto

@@ -124,7 +124,7 @@ func (c *session) begin(ctx context.Context) (err error) {
 		}
 	}()
 	if c.box, err = s.cfg.Inbox.Open(ctx, c.app, c.user, c.device); err != nil {
-		s.cfg.Logger.ErrorContext(ctx, "sdk: open inbox", "error", err)
+		s.cfg.Logger.ErrorContext(ctx, "sdk: an inbox could not be opened", "error", err)
 		return errInternal // the SDK comes again
 	}
 	answer := &msyncpb.Provision{Status: ok(), Resource: &c.device}

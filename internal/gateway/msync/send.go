@@ -91,7 +91,7 @@ func (c *session) submit(x *sending) {
 	defer cancel()
 	var err error
 	if x.ticket, err = c.srv.cfg.Log.Submit(ctx, []events.Event{x.event}); err != nil {
-		c.srv.cfg.Logger.Warn("sdk: submit", "kind", x.event.Kind, "error", err)
+		c.srv.cfg.Logger.Warn("sdk: an event was refused by the log", "kind", x.event.Kind, "error", err)
 		x.refused = &sendBusy
 	}
 }
@@ -130,7 +130,7 @@ func (c *session) decision(ctx context.Context, x *sending) *refusal {
 	case errors.Is(err, consumers.ErrOutcomeGone):
 		return nil // durable and decided, too long ago to tell
 	case err != nil:
-		c.srv.cfg.Logger.Warn("sdk: store", "kind", x.event.Kind, "error", err)
+		c.srv.cfg.Logger.Warn("sdk: an event was not stored", "kind", x.event.Kind, "error", err)
 		if errors.Is(err, eventlog.ErrUnavailable) && !errors.Is(err, eventlog.ErrUnknownOutcome) {
 			return &sendBusy
 		}
@@ -173,7 +173,7 @@ func (c *session) notDistributed(x *sending, err error) *refusal {
 	if errors.Is(err, inbox.ErrTooLarge) {
 		return &sendTooLarge
 	}
-	c.srv.cfg.Logger.Error("sdk: a message is in the log and not in all inboxes", "message", x.id, "error", err)
+	c.srv.cfg.Logger.Error("sdk: a message is in the log but not in all inboxes", "message", x.id, "error", err)
 	return &sendUndelivered
 }
 
@@ -185,7 +185,7 @@ func (c *session) recipients(x *sending) ([]string, *refusal) {
 		case errors.Is(err, projections.ErrNotFound):
 			return nil, &sendNoGroup
 		case err != nil:
-			c.srv.cfg.Logger.Error("sdk: members", "error", err)
+			c.srv.cfg.Logger.Error("sdk: the members of a group could not be read", "error", err)
 			return nil, &sendUndelivered
 		case group.Role(c.user) == events.RoleNone:
 			return nil, &sendNotMember

@@ -129,7 +129,7 @@ func (s *Server) receive(ctx context.Context, conn *websocket.Conn) (request, er
 	}
 	rq, err := decode(buf.Bytes())
 	if err != nil {
-		s.cfg.Logger.Debug("sdk: frame", "error", err)
+		s.cfg.Logger.Debug("sdk: malformed frame", "error", err)
 		return rq, errBadFrame
 	}
 	s.metrics.frames.WithLabelValues(commandName(rq)).Inc()

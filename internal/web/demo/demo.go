@@ -107,7 +107,7 @@ func (p *Page) getPage(w http.ResponseWriter, r *http.Request) {
 	}
 	err = pages.ExecuteTemplate(w, name, map[string]string{"File": file, "Setting": p.cfg.SDK, "Version": SDKVersion})
 	if err != nil {
-		p.cfg.Logger.WarnContext(r.Context(), "demo: page", "error", err)
+		p.cfg.Logger.WarnContext(r.Context(), "demo: the page could not be made", "error", err)
 	}
 }
 
@@ -151,7 +151,7 @@ func (p *Page) postVisit(w http.ResponseWriter, r *http.Request) {
 	}
 	group, tokens, err := p.cfg.Host.Begin(ctx, users)
 	if err != nil {
-		p.cfg.Logger.ErrorContext(ctx, "demo: begin", "error", err)
+		p.cfg.Logger.ErrorContext(ctx, "demo: a visit could not begin", "error", err)
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
