@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -142,7 +143,9 @@ func TestWhatFailsIsWrittenAgainWithWhatCameLater(t *testing.T) {
 func TestRunTellsFailuresAndGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore()
-		s.refuse = func(string) bool { return true }
+		var broken atomic.Bool
+		broken.Store(true)
+		s.refuse = func(string) bool { return broken.Load() }
 		turns := New(s.write, larger)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -154,7 +157,7 @@ func TestRunTellsFailuresAndGoesOn(t *testing.T) {
 		if failures != 2 {
 			t.Errorf("%d failures in two rounds", failures)
 		}
-		s.refuse = nil
+		broken.Store(false)
 		time.Sleep(every)
 		synctest.Wait()
 		if s.got["a"] != 1 {
