@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// Secret is a text that guesses are compared with in constant time: the comparison is of hashes,
+// KeyHash is a key with which guesses are compared in constant time: what is compared are hashes,
 // which have one length whatever is guessed.
-type Secret [sha256.Size]byte
+type KeyHash [sha256.Size]byte
 
-// NewSecret makes a Secret of its text.
-func NewSecret(s string) Secret { return sha256.Sum256([]byte(s)) }
+// HashKey makes the KeyHash of a key.
+func HashKey(key string) KeyHash { return sha256.Sum256([]byte(key)) }
 
-// Matches reports whether the guess is the secret's text.
-func (s Secret) Matches(guess string) bool {
-	sum := sha256.Sum256([]byte(guess))
-	return subtle.ConstantTimeCompare(s[:], sum[:]) == 1
+// Matches reports whether the guess is the key.
+func (h KeyHash) Matches(guess string) bool {
+	sum := HashKey(guess)
+	return subtle.ConstantTimeCompare(h[:], sum[:]) == 1
 }
 
 // Bearer returns the token of the Authorization header; ok is false if there is none.
@@ -29,14 +29,14 @@ func Bearer(r *http.Request) (token string, ok bool) {
 
 // Authenticator finds out who presents a bearer: the admin key or a user token.
 type Authenticator struct {
-	adminKey Secret
+	adminKey KeyHash
 	tokens   *Tokens
 }
 
 // NewAuthenticator makes an Authenticator. The admin key must not be empty, since an empty one
 // would open everything to everybody.
 func NewAuthenticator(adminKey string, tokens *Tokens) *Authenticator {
-	return &Authenticator{adminKey: NewSecret(adminKey), tokens: tokens}
+	return &Authenticator{adminKey: HashKey(adminKey), tokens: tokens}
 }
 
 // Authenticate returns the caller that the bearer proves. The errors are those of [Tokens.Verify].

@@ -8,6 +8,15 @@ import (
 	"time"
 )
 
+func TestKeysAreMatchedWhole(t *testing.T) {
+	h := HashKey("the-key")
+	for guess, want := range map[string]bool{"the-key": true, "the-ke": false, "the-keyy": false, "The-key": false, "": false} {
+		if h.Matches(guess) != want {
+			t.Errorf("%q: %v", guess, !want)
+		}
+	}
+}
+
 func TestBearer(t *testing.T) {
 	for header, want := range map[string]string{
 		"Bearer abc": "abc", "bearer abc": "abc", "Bearer   abc ": "abc",

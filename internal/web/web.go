@@ -51,7 +51,7 @@ type Config struct {
 // Page serves / and the files it needs. It is safe for concurrent use.
 type Page struct {
 	cfg         Config
-	key         gateway.Secret
+	key         gateway.KeyHash
 	sessions    *sessions
 	attempts    *attempts
 	samples     *sampler
@@ -83,7 +83,7 @@ func New(cfg Config) *Page {
 		signIns.WithLabelValues(result)
 	}
 	return &Page{
-		signIns: signIns, cfg: cfg, key: gateway.NewSecret(cfg.AdminKey),
+		signIns: signIns, cfg: cfg, key: gateway.HashKey(cfg.AdminKey),
 		sessions: newSessions(cfg.Now), attempts: newAttempts(cfg.Now),
 		samples:     &sampler{status: cfg.Status, now: cfg.Now},
 		crossOrigin: http.NewCrossOriginProtection(),
