@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// NewTicket makes the ticket of events that are stored at these locations, in the order of a submit; or,
-// with an error, of events that could not be stored. An event at sequence 0 is never stored: a wait for
-// it ends with the context. NewTicket is for programs that put something else in the place of a [Log],
-// as their tests do.
+// NewTicket makes the ticket of events that are stored at these locations, in the order of a
+// submit; or, with an error, of events that could not be stored. An event at sequence 0 is
+// never stored: a wait for it ends with the context. NewTicket is for programs that put
+// something else in the place of a [Log], as their tests do.
 func NewTicket(locations []Location, err error) *Ticket {
 	t := &Ticket{parts: make([]part, len(locations)), places: make([]uint16, len(locations))}
 	for i, at := range locations {

@@ -222,8 +222,9 @@ func TestAViewIsMadeInAMoment(t *testing.T) {
 	}
 }
 
-// TestViewsAreMadeSideBySide: what a browser gets does not depend on what others ask for meanwhile. The
-// start page changes with every sample, so that of it only status and end are compared.
+// TestViewsAreMadeSideBySide: what a browser gets does not depend on what others ask for
+// meanwhile. The start page changes with every sample, so that of it only status and end are
+// compared.
 func TestViewsAreMadeSideBySide(t *testing.T) {
 	b := newBrowser(t, filled())
 	b.signIn()

@@ -245,7 +245,8 @@ func (h *REST) deleteMembers(c *call) (any, error) {
 		return nil, errForbidden
 	}
 	answer, err := h.each(c, events.Event{Kind: events.GroupLeft, Group: id}, users, "remove_member")
-	if list, ok := answer.(map[string]any); ok && len(users) == 1 { // the SDK has a call of its own for one
+	// The SDK has a call of its own for one.
+	if list, ok := answer.(map[string]any); ok && len(users) == 1 {
 		return data(list["data"].([]any)[0]), err
 	}
 	return answer, err

@@ -147,7 +147,8 @@ func (cfg *Config) validate() error {
 	case cfg.Partitions < 1:
 		return errors.New("the number of partitions is required")
 	case cfg.AdminKey == "":
-		return errors.New("an admin key is required") // an empty one would open everything to everybody
+		// An empty one would open everything to everybody.
+		return errors.New("an admin key is required")
 	case cfg.Tokens == nil:
 		return errors.New("tokens are required")
 	case cfg.Registry == nil:

@@ -34,7 +34,8 @@ func (t *intake) read(c *call, limit, size int64) (err error) {
 			message: "Content-Encoding: gzip, zstd or none",
 		}
 	}
-	t.body = slices.Grow(t.body[:0], int(max(size+1, 4<<10))) // one more, to meet the end without growing
+	// One more, to meet the end without growing.
+	t.body = slices.Grow(t.body[:0], int(max(size+1, 4<<10)))
 	t.body, err = readAll(t.body, r, int(limit))
 	return err
 }

@@ -29,7 +29,8 @@ type client struct {
 	conn         *websocket.Conn
 	manual       bool                // takes pages with nextPage, and acknowledges by pull
 	deliver      bool                // sends delivery receipts
-	onMeta       func(*msyncpb.Meta) // set, it gets what would be kept in metas; called with the lock held
+	// onMeta, if set, gets what would go to metas. It is called with the lock held.
+	onMeta       func(*msyncpb.Meta)
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when anything came
@@ -118,7 +119,8 @@ func (c *client) write(f *msyncpb.Frame) { c.writeRaw(encode(f)) }
 func (c *client) writeRaw(data []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_ = c.conn.Write(ctx, websocket.MessageBinary, data) // a broken connection shows in what does not come
+	// A broken connection shows in what does not come.
+	_ = c.conn.Write(ctx, websocket.MessageBinary, data)
 }
 
 func (c *client) sync(up *msyncpb.SyncUp) { c.write(&msyncpb.Frame{Payload: encode(up)}) }

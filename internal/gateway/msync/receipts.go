@@ -142,7 +142,8 @@ func (c *session) summaryMeta(items []projections.StatisticItem) *msyncpb.Meta {
 	location := string(gateway.SummaryJSON(items))
 	id := receiptID("statistic", location)
 	return &msyncpb.Meta{
-		Id: &id, From: c.name("", domainUser), To: c.name(c.user, domainUser), // agora-chat fails without from
+		// The SDK named agora-chat fails without From.
+		Id: &id, From: c.name("", domainUser), To: c.name(c.user, domainUser),
 		Ns: proto.Int32(int32(msyncpb.Meta_STATISTIC)), Timestamp: proto.Uint64(uint64(items[len(items)-1].LastReadAt)),
 		Payload: marshal(&msyncpb.Statistics{Operation: msyncpb.Statistics_INFORMATION.Enum(), Location: &location}),
 	}

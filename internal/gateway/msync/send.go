@@ -67,7 +67,8 @@ func (c *session) send(meta *msyncpb.Meta) error {
 
 // submit queues the event for the log; complete waits for it.
 func (c *session) submit(x *sending) {
-	quiet := x.event.Kind == events.MessageDelivered // the SDK sends it unasked, and must get no error
+	// The SDK sends it unasked, and must get no error.
+	quiet := x.event.Kind == events.MessageDelivered
 	switch {
 	case quiet:
 		ctx, cancel := context.WithTimeout(context.Background(), c.srv.cfg.Limits.Answer)
