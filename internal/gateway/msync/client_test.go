@@ -27,10 +27,10 @@ type client struct {
 	t            testing.TB
 	user, device string
 	conn         *websocket.Conn
-	manual       bool                // takes pages with nextPage, and acknowledges by pull
-	deliver      bool                // sends delivery receipts
+	manual       bool // takes pages with nextPage, and acknowledges by pull
+	deliver      bool // sends delivery receipts
 	// onMeta, if set, gets what would go to metas. It is called with the lock held.
-	onMeta       func(*msyncpb.Meta)
+	onMeta func(*msyncpb.Meta)
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when anything came
