@@ -193,7 +193,8 @@ func TestPoisonIsHandledAndANewerVersionIsNot(t *testing.T) {
 	if err := l.handle(t.Context()); err != nil || len(poison) != 1 || len(poison[0]) <= len(" not a batch") {
 		t.Errorf("%v, handled %q", err, poison)
 	}
-	l.stored = eventlog.Entry{Sequence: 2, Subject: events.BatchSubject(0), Data: []byte{0x08, 0x7f}} // version 127
+	// Version 127
+	l.stored = eventlog.Entry{Sequence: 2, Subject: events.BatchSubject(0), Data: []byte{0x08, 0x7f}}
 	if err := l.handle(t.Context()); !errors.Is(err, events.ErrVersion) || len(poison) != 1 || l.after != 1 {
 		t.Errorf("%v, handled %q, after %d", err, poison, l.after)
 	}

@@ -195,7 +195,8 @@ func TestReadRatesTouchFewRows(t *testing.T) {
 	f := s.Fill(s.Store)
 	s.Filled(f)
 	s.Stop(f)
-	for _, table := range []string{"cohorts", "hours", "group_days", "sender_days"} { // as the server does by itself in time
+	// As the server does by itself in time
+	for _, table := range []string{"cohorts", "hours", "group_days", "sender_days"} {
 		if err := s.Conn.Exec(testContext(t), "OPTIMIZE TABLE "+table+" FINAL"); err != nil {
 			t.Fatal(err)
 		}

@@ -72,7 +72,8 @@ func TestStateOfAnOlderVersionIsFoldedAgain(t *testing.T) {
 	s.Store = consumertest.OpenStore(t, s.Server, 5*time.Second)
 	sink := &gated{Store: s.Store}
 	f = s.Fill(sink)
-	time.Sleep(200 * time.Millisecond) // for what must not happen: totals that pass the closed sink, or are asked
+	// For what must not happen: totals that pass the closed sink, or are asked
+	time.Sleep(200 * time.Millisecond)
 	s.SameRates(p)
 	if n := s.Number("SELECT count() FROM sender_days"); n != 0 {
 		t.Fatalf("%d totals came through a closed sink", n)

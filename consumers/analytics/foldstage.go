@@ -88,7 +88,8 @@ func (f *foldStage) sameLog(ctx context.Context, last uint64) error {
 	}
 	e, err := f.w.c.log.EntryAt(ctx, f.w.partition, at)
 	switch {
-	case errors.Is(err, eventlog.ErrNoEntry): // trimmed; the reader sees whether what follows is there
+	// Trimmed; the reader sees whether what follows is there
+	case errors.Is(err, eventlog.ErrNoEntry):
 		return nil
 	case err != nil:
 		return fmt.Errorf("compare with the log: %w", err)

@@ -39,7 +39,8 @@ func TestRestartsLeadToTheSameState(t *testing.T) {
 			o.FlushEvery = time.Hour // a crash goes far back
 		}
 		if stop == 0 {
-			o.CheckpointEvery = time.Hour // and to the start, even where checkpoints are durable at once
+			// And to the start, even where checkpoints are durable at once
+			o.CheckpointEvery = time.Hour
 		}
 		r := start(t, log, o)
 		for k := range partitions {

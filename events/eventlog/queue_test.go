@@ -41,7 +41,8 @@ func TestQueueIsBoundedAndRefusesWhole(t *testing.T) {
 	var tickets []*eventlog.Ticket
 	submitted := 0
 	for {
-		brief, cancel := context.WithTimeout(ctx, 500*time.Millisecond) // not over while there is room, however busy the machine
+		// Not over while there is room, however busy the machine
+		brief, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 		ticket, err := o.log.Submit(brief, heavy(100, fmt.Sprintf("p0-%d", submitted), g1))
 		cancel()
 		if errors.Is(err, eventlog.ErrOverloaded) && errors.Is(err, context.DeadlineExceeded) {

@@ -6,11 +6,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/consumers/analytics"
-	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 )
 
 // rates answers queries for read rates: ClickHouse if there is one.
-func (s *Server) rates() gateway.Analytics {
+func (s *Server) rates() httpapi.Analytics {
 	if s.Archive != nil {
 		return s.Archive
 	}

@@ -8,20 +8,7 @@ import (
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/gateway"
 )
-
-// appender is the log as the gateway sees it.
-type appender struct{ log *eventlog.Log }
-
-// Submit implements [gateway.Log].
-func (a appender) Submit(ctx context.Context, evs []events.Event) (gateway.Ticket, error) {
-	t, err := a.log.Submit(ctx, evs)
-	if err != nil {
-		return nil, err // not a ticket that is nil
-	}
-	return t, nil
-}
 
 // commands are the changes that go to all partitions.
 type commands struct {
@@ -29,7 +16,7 @@ type commands struct {
 	projector *projector.Projector
 }
 
-// Configure implements [gateway.Commands]. Partition 0 has the settings first: after a crash in the
+// Configure implements [httpapi.Commands]. Partition 0 has the settings first: after a crash in the
 // middle the others get them from it.
 func (c *commands) Configure(ctx context.Context, app string, s events.Settings) (events.Settings, error) {
 	revision, err := c.propose(ctx, app, s)
@@ -65,7 +52,7 @@ func (c *commands) configure(ctx context.Context, partition int, app string, s e
 	return c.apply(ctx, partition, events.Event{Kind: events.AppConfigured, App: app, Settings: &s, Revision: revision})
 }
 
-// Seen implements [gateway.Commands].
+// Seen implements [gateway.Acknowledger].
 func (c *commands) Seen(ctx context.Context, app, user string, upto []uint64) error {
 	for k, sequence := range upto {
 		items, _, err := c.projector.SummaryAt(k, app, user)

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 )
 
 // gate turns questions and events away until the state has everything that the log held at the
@@ -28,6 +28,6 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // needsState reports whether a path is one of the API's or the SDK's calls, whose paths are
 // /{org}/{app}/….
 func needsState(path string) bool {
-	return path == "/readyz" || path == gateway.WebSocketPath || strings.HasPrefix(path, "/v1/apps/") ||
+	return path == "/readyz" || path == httpapi.WebSocketPath || strings.HasPrefix(path, "/v1/apps/") ||
 		!strings.HasPrefix(path, "/v1/") && strings.Count(path, "/") > 2
 }

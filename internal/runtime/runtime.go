@@ -23,6 +23,7 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 	"github.com/receiptd/receiptd/internal/web/demo"
 	"github.com/receiptd/receiptd/projections/clickhouse"
 )
@@ -157,7 +158,7 @@ type Server struct {
 	gate     gate
 	adminKey string
 
-	gateway   *gateway.Gateway
+	gateway   *httpapi.API
 	opened    []consumer          // of the table of consumers
 	analytics *analytics.Consumer // one of them; nil without ClickHouse
 
@@ -199,7 +200,7 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 	return s, nil
 }
 
-func (s *Server) newGateway(ctx context.Context, version string) (*gateway.Gateway, error) {
+func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, error) {
 	key, err := secretFile(filepath.Join(s.cfg.Data, tokenKeyFile), 32)
 	if err != nil {
 		return nil, err
@@ -213,12 +214,12 @@ func (s *Server) newGateway(ctx context.Context, version string) (*gateway.Gatew
 	if s.sdk, err = openSDK(ctx, s.Core, s.cfg, tokens, s.adminKey); err != nil {
 		return nil, err
 	}
-	return gateway.New(gateway.Config{
+	return httpapi.New(httpapi.Config{
 		Sessions:   s.sdk.sessions,
 		REST:       s.sdk.rest,
 		Demo:       s.demo(tokens),
 		State:      s.Projector,
-		Log:        appender{s.Log},
+		Log:        s.Log,
 		Commands:   &commands{log: s.Log, projector: s.Projector},
 		Notify:     s.hub,
 		Analytics:  s.rates(),
@@ -230,7 +231,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*gateway.Gatew
 		Version:    version,
 		Registry:   s.registry,
 		Logger:     s.logger,
-		Limits: gateway.Limits{
+		Limits: httpapi.Limits{
 			BodyBytes: int64(s.cfg.HTTP.MaxBody),
 			Events:    s.cfg.HTTP.MaxEventsPerRequest,
 		},
@@ -349,11 +350,11 @@ func (s *Server) Close(ctx context.Context) error {
 }
 
 // progress says how far each partition is.
-func (s *Server) progress() []gateway.Progress {
-	var out []gateway.Progress
+func (s *Server) progress() []httpapi.Progress {
+	var out []httpapi.Progress
 	states := s.Projector.Stats()
 	for k, log := range s.Log.Stats() {
-		p := gateway.Progress{
+		p := httpapi.Progress{
 			Partition: k, Stored: max(log.LastSequence, states[k].Sequence), Applied: states[k].Sequence,
 			Appended: log.Events, Queued: uint64(log.Queued), Ack: log.LastAck,
 		}

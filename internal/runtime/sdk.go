@@ -45,7 +45,7 @@ func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway
 		return nil, err
 	}
 	s.sessions = msync.New(msync.Config{
-		State: core.Projector, Log: appender{core.Log}, Commands: &commands{log: core.Log, projector: core.Projector},
+		State: core.Projector, Log: core.Log, Commands: &commands{log: core.Log, projector: core.Projector},
 		Notify: core.hub, Inbox: s.inbox, IDs: s.ids, Tokens: tokens, Partitions: core.Log.Partitions(),
 		Registerer: core.registry, Logger: core.logger,
 		Limits: msync.Limits{
@@ -55,7 +55,7 @@ func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway
 		},
 	})
 	s.rest = easemob.New(easemob.Config{
-		State: core.Projector, Log: appender{core.Log}, Accounts: users, Sessions: s.sessions, IDs: s.ids,
+		State: core.Projector, Log: core.Log, Accounts: users, Sessions: s.sessions, IDs: s.ids,
 		Tokens: tokens, AdminKey: adminKey, Logger: core.logger,
 	})
 	return s, nil

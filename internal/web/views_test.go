@@ -55,7 +55,8 @@ func TestOverviewOfOneHourAndOfAnswersWithoutBins(t *testing.T) {
 	b := newBrowser(t, f)
 	b.signIn()
 	a := b.get("/?app=acme/chat", 200)
-	a.has("<dt>Half have read within</dt><dd>–</dd>", `id="rate"`, `<circle`) // a line of one point is a dot
+	// A line of one point is a dot.
+	a.has("<dt>Half have read within</dt><dd>–</dd>", `id="rate"`, `<circle`)
 	a.lacks(`id="distribution"`, `id="percentiles"`)
 }
 

@@ -34,9 +34,9 @@ type Span struct {
 	After, Upto uint64
 }
 
-// Replay calls f with every entry of a span, in order, as the log had it: with the events in it, or why
-// they could not be decoded. What f is given is valid during the call. An entry that is missing is an
-// [ErrArchive].
+// Replay calls f with every entry of a span, in order, as the log had it: with the events in it, or
+// why they could not be decoded. What f is given is valid during the call. An entry that is missing
+// is an [ErrArchive].
 func (s *Store) Replay(ctx context.Context, span Span, f func(*projections.Decoded) error) error {
 	r := newArchiveReader(span.Partitions, span.After, f)
 	for entries := uint64(archiveEntries); r.last < span.Upto; {

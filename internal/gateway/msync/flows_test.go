@@ -25,7 +25,8 @@ func TestSingleChat(t *testing.T) {
 	bob.ok(bob.sendBody("alice", false, readReceipt(m)))
 	read := fmt.Sprintf("read %d by bob", m)
 	alice.hears(read)
-	bob.ok(bob.sendBody("alice", false, readReceipt(m))) // a repeat is a success that nobody is told of
+	// A repeat is a success that nobody is told of.
+	bob.ok(bob.sendBody("alice", false, readReceipt(m)))
 
 	m2 := alice.ok(alice.sendBody("bob", false, text("and")))
 	delivered2 := fmt.Sprintf("delivered %d to bob", m2)

@@ -14,8 +14,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// receiptID is the id of a receipt: made from what it says, so that the same receipt told twice has the same id. The highest
-// bit tells it from all ids of messages.
+// receiptID is the id of a receipt. It is made of what the receipt says, so that the same receipt
+// told twice has the same id. The highest bit sets it apart from the ids of messages.
 func receiptID(parts ...string) uint64 {
 	h := fnv.New64a()
 	for _, p := range parts {
@@ -25,7 +25,7 @@ func receiptID(parts ...string) uint64 {
 	return h.Sum64() | 1<<63
 }
 
-// appendReceipt appends what tells the author of a receipt.
+// appendReceipt appends the Meta that tells the author of a receipt.
 func (c *session) appendReceipt(dst []*msyncpb.Meta, n *notify.Notification) []*msyncpb.Meta {
 	message, numbered := number(n.Message)
 	switch {
@@ -96,7 +96,8 @@ func (c *session) name(name, domain string) *msyncpb.Name {
 	return &msyncpb.Name{AppKey: &c.app, Name: &name, Domain: &domain}
 }
 
-// appendSummary appends what tells the author what he missed: all group reads in one, and of single chats what he would have been told.
+// appendSummary appends what tells authors what they missed: all group reads in one Meta, and of
+// single chats what they would have been told live.
 func (c *session) appendSummary(dst []*msyncpb.Meta, s *notify.Summary) []*msyncpb.Meta {
 	var groups []projections.SummaryItem
 	for i := range s.Items {
@@ -130,7 +131,7 @@ func (c *session) appendSingle(dst []*msyncpb.Meta, item *projections.SummaryIte
 	return dst
 }
 
-// number is a message's id as the SDK has it: a decimal number in its shortest form.
+// number is a message's id as the SDK knows it: a decimal number in its shortest form.
 func number(id string) (n uint64, ok bool) {
 	n, err := strconv.ParseUint(id, 10, 64)
 	return n, err == nil && n != 0 && decimal(n) == id
@@ -141,7 +142,8 @@ func (c *session) summaryMeta(items []projections.SummaryItem) *msyncpb.Meta {
 	location := string(gateway.SummaryJSON(items))
 	id := receiptID("statistic", location)
 	return &msyncpb.Meta{
-		Id: &id, From: c.name("", domainUser), To: c.name(c.user, domainUser), // agora-chat fails without from
+		// The SDK named agora-chat fails without From.
+		Id: &id, From: c.name("", domainUser), To: c.name(c.user, domainUser),
 		Ns: proto.Int32(int32(msyncpb.Meta_STATISTIC)), Timestamp: proto.Uint64(uint64(items[len(items)-1].LastReadAt)),
 		Payload: marshal(&msyncpb.Statistics{Operation: msyncpb.Statistics_INFORMATION.Enum(), Location: &location}),
 	}

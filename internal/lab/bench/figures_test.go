@@ -38,7 +38,7 @@ var guarded = []struct {
 	{"projections/store", []string{"QueryCounts", "QueryLists"}, 20, []string{allocs}},
 	{"projections/store", []string{"StateSize"}, 1, []string{size}},
 	{"consumers/notify", []string{"Push"}, 20, []string{allocs}},
-	{"internal/gateway", []string{"PostEvents", "PostEvent"}, 20, []string{allocs}},
+	{"internal/gateway/httpapi", []string{"PostEvents", "PostEvent"}, 20, []string{allocs}},
 }
 
 // Units of figures.

@@ -51,30 +51,37 @@ var layers = map[string]layer{
 	"consumers/notify":    {sees: []string{"events", "projections"}},
 	"consumers/retention": {sees: []string{"events/eventlog"}},
 
+	// The floor of the edges, which are siblings: they see it and never each other. They are handed
+	// the log; they neither open nor configure one.
 	"internal/gateway": {
-		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify", "schema", "internal/web"},
-		// It is handed the log; it neither opens nor configures one.
-		not: map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
+		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify"},
+		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
+	},
+	"internal/gateway/httpapi": {
+		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify", "schema", "internal/gateway", "internal/web"},
+		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
 	"internal/gateway/msync/msyncpb": {},
 	"internal/gateway/msync": {
-		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify", "internal/gateway", "internal/gateway/msync/msyncpb", "internal/inbox"},
-		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/inbox": {"Open", "Config"}},
+		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify", "internal/gateway", "internal/gateway/msync/msyncpb",
+			"internal/inbox", "internal/writebehind"},
+		not: map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/inbox": {"Open", "Config"}},
 	},
 	"internal/gateway/easemob": {
 		sees: []string{"events", "events/eventlog", "projections", "internal/gateway", "internal/accounts"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/accounts": {"Open", "Config"}},
 	},
-	"internal/inbox":    {},
-	"internal/accounts": {},
-	"internal/ids":      {},
-	"internal/web":      {sees: []string{"events", "projections"}},
-	"internal/web/demo": {},
-	"internal/config":   {},
-	"internal/progress": {},
-	"internal/ctl":      {sees: []string{"consumers/projector", "internal/config"}},
-	"internal/runtime":  {sees: []string{anything}},
-	"internal/lab/lint": {},
+	"internal/inbox":       {sees: []string{"internal/writebehind"}},
+	"internal/writebehind": {},
+	"internal/accounts":    {},
+	"internal/ids":         {},
+	"internal/web":         {sees: []string{"events", "projections", "internal/gateway"}},
+	"internal/web/demo":    {},
+	"internal/config":      {},
+	"internal/progress":    {},
+	"internal/ctl":         {sees: []string{"consumers/projector", "internal/config"}},
+	"internal/runtime":     {sees: []string{anything}},
+	"internal/lab/lint":    {},
 
 	"internal/atomicfile": {},
 
@@ -242,6 +249,25 @@ func TestWrongImportsAreFound(t *testing.T) {
 		{"consumers/analytics/a.go", module + "/internal/lab/consumertest", "it is an instrument"},
 		{"consumers/webhooks/a.go", "fmt", "has no place in the table"},
 		{"internal/gateway/a.go", module + "/internal/runtime", "not in its layer"},
+		{"internal/gateway/a.go", module + "/internal/gateway/httpapi", "not in its layer"},
+		{"internal/gateway/a.go", module + "/internal/gateway/msync", "not in its layer"},
+		{"internal/gateway/a.go", module + "/internal/gateway/easemob", "not in its layer"},
+		{"internal/gateway/a.go", module + "/internal/web", "not in its layer"},
+		{"internal/gateway/httpapi/a.go", module + "/internal/gateway", ""},
+		{"internal/gateway/httpapi/a.go", module + "/internal/gateway/msync", "not in its layer"},
+		{"internal/gateway/httpapi/a.go", module + "/internal/gateway/easemob", "not in its layer"},
+		{"internal/gateway/msync/a.go", module + "/internal/gateway", ""},
+		{"internal/gateway/msync/a.go", module + "/internal/gateway/httpapi", "not in its layer"},
+		{"internal/gateway/msync/a.go", module + "/internal/gateway/easemob", "not in its layer"},
+		{"internal/gateway/easemob/a.go", module + "/internal/gateway", ""},
+		{"internal/gateway/easemob/a.go", module + "/internal/gateway/httpapi", "not in its layer"},
+		{"internal/gateway/easemob/a.go", module + "/internal/gateway/msync", "not in its layer"},
+		{"internal/gateway/easemob/a.go", module + "/internal/gateway/msync/msyncpb", "not in its layer"},
+		{"internal/web/a.go", module + "/internal/gateway", ""},
+		{"internal/web/a.go", module + "/internal/gateway/httpapi", "not in its layer"},
+		{"internal/inbox/a.go", module + "/internal/writebehind", ""},
+		{"internal/inbox/a.go", module + "/internal/gateway", "not in its layer"},
+		{"internal/writebehind/a.go", module + "/internal/inbox", "not in its layer"},
 		{"internal/runtime/a.go", module + "/internal/gateway", ""},
 		{"internal/runtime/a.go", module + "/internal/lab/natstest", "it is an instrument"},
 		{"internal/runtime/a_test.go", module + "/internal/lab/natstest", ""},
@@ -265,6 +291,6 @@ func TestWrongImportsAreFound(t *testing.T) {
 			exactly(t, findings, test.want)
 		})
 	}
-	tree := plant("internal/gateway/a.go", "package gateway\n\nimport \""+module+"/events/eventlog\"\n\nvar a, b = eventlog.ErrClosed, eventlog.Open\n")
-	exactly(t, checkImports(sources(t, tree, []string{"internal/gateway/a.go"})), "uses events/eventlog.Open")
+	tree := plant("internal/gateway/httpapi/a.go", "package httpapi\n\nimport \""+module+"/events/eventlog\"\n\nvar a, b = eventlog.ErrClosed, eventlog.Open\n")
+	exactly(t, checkImports(sources(t, tree, []string{"internal/gateway/httpapi/a.go"})), "uses events/eventlog.Open")
 }
