@@ -43,12 +43,6 @@ type Store struct {
 	days atomic.Bool
 }
 
-// ParseDSN checks a DSN. It makes no connection.
-func ParseDSN(dsn string) error {
-	_, err := parse(dsn)
-	return err
-}
-
 func parse(dsn string) (*clickhouse.Options, error) {
 	o, err := clickhouse.ParseDSN(dsn)
 	if err != nil {
