@@ -117,7 +117,7 @@ func TestLostStateComesBackFromTheArchive(t *testing.T) {
 	s.Filled(s.Fill(s.Store))
 }
 
-// TestTrimmedLogKeepsWorking: behind what ClickHouse and all folds have, entries leave; everything
+// TestTrimmedLogKeepsWorking: entries that ClickHouse and all folds have leave the log; everything
 // goes on, also after a restart, and is the same when it is folded again from the archive.
 func TestTrimmedLogKeepsWorking(t *testing.T) {
 	ctx := testContext(t)
