@@ -19,7 +19,7 @@ import (
 )
 
 // TestClickHouseCountsWhatTheStateCounts: the same stream gives the same counts in ClickHouse, in
-// the state, in the rollup and in the books of the traffic.
+// the state, in the rollup and in the ledger of the traffic.
 func TestClickHouseCountsWhatTheStateCounts(t *testing.T) {
 	s := consumertest.NewSink(t, 2)
 	s.Events = *streamEvents

@@ -109,7 +109,7 @@ func TestLostStateComesBackFromTheArchive(t *testing.T) {
 	if got := r.digests(t); !slices.Equal(got, want) {
 		t.Errorf("digests %q, want %q", got, want)
 	}
-	// Its own state, too, the sink brings back.
+	// The sink brings back its own state, too.
 	if err := os.RemoveAll(s.Dir); err != nil {
 		t.Fatal(err)
 	}

@@ -169,7 +169,7 @@ func TestTailGoesOnBehindItsCursor(t *testing.T) {
 			t.Fatalf("after %d events, with cursor %s: %q, want %q", seen+1, last.Cursor, rest, all[seen+1:])
 		}
 	}
-	// Behind the last one there is nothing yet; the mark's cursor is as good.
+	// After the last one there is nothing yet; the mark's cursor is as good.
 	x := openTail(t, base, "from=start")
 	_, last := x.take(entries * each)
 	after := openTail(t, base, "cursor="+last.Cursor)

@@ -202,7 +202,7 @@ func TestStreamHeartbeats(t *testing.T) {
 	}
 }
 
-// TestStreamSendsTheSummaryAfterAnOverflow delivers more at once than a subscription holds.
+// TestStreamSendsTheSummaryAfterAnOverflow pushes more at once than a subscription holds.
 func TestStreamSendsTheSummaryAfterAnOverflow(t *testing.T) {
 	h := newHarness(t)
 	c := h.openStream("alice", "")
