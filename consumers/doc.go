@@ -9,6 +9,6 @@
 //     those who were not;
 //   - retention lets entries leave the log once everybody has them.
 //
-// No consumer imports another one; what several of them need is in internal/fold. How to add one is
-// told in docs/DESIGN.md.
+// No consumer imports another one; what several of them need is in internal/fold. docs/DESIGN.md
+// says how to add one.
 package consumers

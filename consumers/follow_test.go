@@ -72,7 +72,7 @@ func sequences(first, last uint64) (list []uint64) {
 	return list
 }
 
-// Whenever a reader breaks, another one goes on behind the last entry that was handled: each is
+// Whenever a reader breaks, another one goes on after the last entry that was handled: each is
 // handled once, in order, up to the last one that is wanted and no further.
 func TestEveryEntryIsHandledOnceWhateverBreaks(t *testing.T) {
 	log := newLog(t, 30)
@@ -193,7 +193,7 @@ func TestPoisonIsHandledAndANewerVersionIsNot(t *testing.T) {
 	if err := l.handle(t.Context()); err != nil || len(poison) != 1 || len(poison[0]) <= len(" not a batch") {
 		t.Errorf("%v, handled %q", err, poison)
 	}
-	// Version 127
+	// Field 1 of an entry is its version: 127 is one that nobody has written yet.
 	l.stored = eventlog.Entry{Sequence: 2, Subject: events.BatchSubject(0), Data: []byte{0x08, 0x7f}}
 	if err := l.handle(t.Context()); !errors.Is(err, events.ErrVersion) || len(poison) != 1 || l.after != 1 {
 		t.Errorf("%v, handled %q, after %d", err, poison, l.after)

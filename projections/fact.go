@@ -31,7 +31,7 @@ func (p *Partition) addFact(kind events.Kind, m *message, user, content string) 
 }
 
 // TakeFacts returns the facts of the entries applied since the last call, in the order of the fold,
-// behind those in dst. The slice that it returns is the caller's, and the memory of an empty dst
+// after those in dst. The slice that it returns is the caller's, and the memory of an empty dst
 // the partition's from now on. It is for a partition opened with Options.TrackFacts.
 func (p *Partition) TakeFacts(dst []Fact) []Fact {
 	p.mu.Lock()

@@ -2,7 +2,7 @@ package projections
 
 import "github.com/receiptd/receiptd/events"
 
-// statisticSeen decides statistic.seen: docs/rules.md, "The statistic summary". Items that no event
+// statisticSeen decides statistic.seen: docs/rules.md, "The summary". Items that no event
 // after the entry named has concerned are seen, and leave the summary.
 func (p *Partition) statisticSeen(a *app, i int) (events.Outcome, error) {
 	upto := p.scratch.attributes(i).Upto

@@ -13,7 +13,7 @@ import (
 type tailCommand struct {
 	App    string `placeholder:"ORG/APP" help:"Only events of this app."`
 	From   string `default:"now" placeholder:"WHERE" help:"Where to begin: now, or start for everything the log still has."`
-	Cursor string `placeholder:"CURSOR" help:"Go on behind the line that had this cursor, instead of --from."`
+	Cursor string `placeholder:"CURSOR" help:"Go on after the line that had this cursor, instead of --from."`
 	Count  int    `default:"0" placeholder:"N" help:"End after N events; 0 goes on until a signal."`
 }
 
@@ -21,7 +21,7 @@ type tailCommand struct {
 func (tailCommand) Help() string {
 	return `Writes one JSON object a line, in log order for each partition: partition, sequence
 and index tell the position, stored when the log took the event, cursor where to go on after it. A
-lost connection is made again behind the last line, without a gap or a repeat; what is said about
+lost connection is made again after the last line, without a gap or a repeat; what is said about
 that goes to standard error.`
 }
 

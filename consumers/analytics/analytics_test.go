@@ -19,7 +19,7 @@ import (
 )
 
 // TestClickHouseCountsWhatTheStateCounts: the same stream gives the same counts in ClickHouse, in
-// the state, in the rollup and in the books of the traffic.
+// the state, in the rollup and in the ledger of the traffic.
 func TestClickHouseCountsWhatTheStateCounts(t *testing.T) {
 	s := consumertest.NewSink(t, 2)
 	s.Events = *streamEvents
@@ -67,13 +67,13 @@ func TestLostAnswersNeitherLoseNorDouble(t *testing.T) {
 		case 5:
 			late = func() error { return s.Store.Insert(context.Background(), b, token) }
 			return errLost
-		case 6: // the repeated one, and only then the first
+		case 6: // the repeated insert arrives before the first one
 			return cmp.Or(insert(), late())
 		case 7:
 			if err := insert(); err != nil {
 				return err
 			}
-			// What a server does that dies between the two.
+			// As if the server had died after it remembered the token, before it kept the rows.
 			err := s.Conn.Exec(context.Background(), fmt.Sprintf("ALTER TABLE events DELETE WHERE sequence >= %d SETTINGS mutations_sync = 1", b.First))
 			return cmp.Or(err, errLost)
 		}
@@ -195,7 +195,7 @@ func TestReadRatesTouchFewRows(t *testing.T) {
 	f := s.Fill(s.Store)
 	s.Filled(f)
 	s.Stop(f)
-	// As the server does by itself in time
+	// The server merges parts by itself sooner or later; the bound is for tables that are merged.
 	for _, table := range []string{"cohorts", "hours", "group_days", "sender_days"} {
 		if err := s.Conn.Exec(testContext(t), "OPTIMIZE TABLE "+table+" FINAL"); err != nil {
 			t.Fatal(err)

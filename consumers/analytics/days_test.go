@@ -72,7 +72,7 @@ func TestStateOfAnOlderVersionIsFoldedAgain(t *testing.T) {
 	s.Store = consumertest.OpenStore(t, s.Server, 5*time.Second)
 	sink := &gated{Store: s.Store}
 	f = s.Fill(sink)
-	// For what must not happen: totals that pass the closed sink, or are asked
+	// Time for what must not happen: totals get past the closed sink, or answers come from them.
 	time.Sleep(200 * time.Millisecond)
 	s.SameRates(p)
 	if n := s.Number("SELECT count() FROM sender_days"); n != 0 {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// writerCheck is the time between looks at whether a writer that was busy when something was due
-// still is.
+// writerCheck is how often to look whether a writer that was busy when something was due is still
+// busy.
 const writerCheck = 5 * time.Millisecond
 
 // Deadline implements [consumers.TimedHandler].

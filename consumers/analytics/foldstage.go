@@ -88,8 +88,8 @@ func (f *foldStage) sameLog(ctx context.Context, last uint64) error {
 	}
 	e, err := f.w.c.log.EntryAt(ctx, f.w.partition, at)
 	switch {
-	// Trimmed; the reader sees whether what follows is there
 	case errors.Is(err, eventlog.ErrNoEntry):
+		// The entry has left the log. If what follows it has left as well, the reader will say so.
 		return nil
 	case err != nil:
 		return fmt.Errorf("compare with the log: %w", err)
@@ -191,8 +191,8 @@ func (f *foldStage) maybeHandOver(ctx context.Context) error {
 	return nil
 }
 
-// handOver gives the next stage the block and, at their times, the latest state of what changed and
-// a capture of the own state.
+// handOver gives the next stage the block and, when they are due, the latest state of what changed
+// and a capture of the fold's state.
 func (f *foldStage) handOver(ctx context.Context) error {
 	w, now := f.w, time.Now()
 	j := &job{block: f.block, interrupted: f.interrupted}
@@ -242,8 +242,8 @@ func (f *foldStage) refresh(j *job) {
 	clear(f.cohorts)
 }
 
-// capture adds a capture of the own state: everything up to it is in this job or in one before. The
-// capture before has to be committed.
+// capture adds a capture of the fold's state: everything up to it is in this job or an earlier one.
+// The capture before it has to be committed.
 func (f *foldStage) capture(ctx context.Context, j *job) (err error) {
 	select {
 	case f.w.capturing <- struct{}{}:

@@ -33,8 +33,8 @@ type worker struct {
 	saved, durable                  atomic.Uint64
 	rows, blocks, failures, refused atomic.Uint64
 
-	// sinkAtStart is the entry that the sink had at the start, and caughtUp that the latest
-	// state was stored as of there.
+	// sinkAtStart is the last entry that the sink had at the start. caughtUp says that the latest
+	// state as of that entry has been stored again.
 	sinkAtStart uint64
 	caughtUp    bool
 }
@@ -54,7 +54,7 @@ func (c *Consumer) open(partition int) (*worker, error) {
 	return w, nil
 }
 
-// standAt says which entry the own state, as it was opened, stands on.
+// standAt notes which entry the state kept here stood on when it was opened.
 func (w *worker) standAt(sequence uint64) {
 	for _, at := range []*atomic.Uint64{&w.refreshed, &w.saved, &w.durable} {
 		at.Store(sequence)

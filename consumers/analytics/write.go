@@ -23,8 +23,8 @@ type job struct {
 	// refreshed is the entry at which all messages and cohorts are as this and earlier jobs
 	// say; 0 if this one says nothing.
 	refreshed uint64
-	// capture is of the own state, at the end of the block; nil for none. It is committed when
-	// all before it is confirmed.
+	// capture is that of the fold's state at the end of the block; nil for none. It is committed
+	// once everything before it is confirmed.
 	capture *projections.Checkpoint
 }
 
@@ -120,7 +120,8 @@ func (w *worker) commit(c *projections.Checkpoint) error {
 	return nil
 }
 
-// errNotStored: the sink took a block's token for that of a block it has, and does not have it.
+// errNotStored means that the sink took a block for one that it has stored, by its token, and does
+// not have it.
 var errNotStored = errors.New("ClickHouse remembers the block and does not have it")
 
 // insert stores a block exactly once. After an insert without a good answer it is the sink's

@@ -73,12 +73,12 @@ func TestAuthorPaysForMessagesNotForReaders(t *testing.T) {
 			}
 		})
 
-		began, pushes, entries := time.Now(), 0, 0
+		began, pushes, notifications := time.Now(), 0, 0
 		complete := make(map[string]bool)
 		for len(complete) < messages {
 			push := next(t, s)
 			pushes++
-			entries += len(push.Notifications)
+			notifications += len(push.Notifications)
 			seen := make(map[string]bool)
 			for _, r := range push.Notifications {
 				if seen[r.Message] {
@@ -91,14 +91,14 @@ func TestAuthorPaysForMessagesNotForReaders(t *testing.T) {
 			}
 		}
 		intervals := int(time.Since(began)/interval) + 1
-		// First and last at once, and one entry per message and interval between.
-		if limit := messages * (intervals + 2); entries > limit {
-			t.Errorf("%d entries for %d messages in %d intervals, at most %d", entries, messages, intervals, limit)
+		// First and last at once, and one notification per message and interval between.
+		if limit := messages * (intervals + 2); notifications > limit {
+			t.Errorf("%d notifications for %d messages in %d intervals, at most %d", notifications, messages, intervals, limit)
 		}
 		if limit := intervals + 2; pushes > limit {
 			t.Errorf("%d pushes in %d intervals, at most %d", pushes, intervals, limit)
 		}
-		t.Logf("%d receipts: %d entries in %d pushes", members*messages, entries, pushes)
+		t.Logf("%d receipts: %d notifications in %d pushes", members*messages, notifications, pushes)
 	})
 }
 

@@ -20,8 +20,8 @@ type Notification struct {
 	Group string
 	// Message is empty for a conversation read.
 	Message string
-	// Reader is the last who read or was delivered to, At when that was (Unix milliseconds) and
-	// Content what they sent along.
+	// Reader is the latest user who read the message or had it delivered, At is when that was
+	// (Unix milliseconds), and Content is what they sent along.
 	Reader, Content string
 	At              int64
 	// Count is the message's read count, Eligible its frozen readers.

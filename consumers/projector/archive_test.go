@@ -109,7 +109,7 @@ func TestLostStateComesBackFromTheArchive(t *testing.T) {
 	if got := r.digests(t); !slices.Equal(got, want) {
 		t.Errorf("digests %q, want %q", got, want)
 	}
-	// Its own state, too, the sink brings back.
+	// The sink brings back its own state, too.
 	if err := os.RemoveAll(s.Dir); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestLostStateComesBackFromTheArchive(t *testing.T) {
 	s.Filled(s.Fill(s.Store))
 }
 
-// TestTrimmedLogKeepsWorking: behind what ClickHouse and all folds have, entries leave; everything
+// TestTrimmedLogKeepsWorking: entries that ClickHouse and all folds have leave the log; everything
 // goes on, also after a restart, and is the same when it is folded again from the archive.
 func TestTrimmedLogKeepsWorking(t *testing.T) {
 	ctx := testContext(t)

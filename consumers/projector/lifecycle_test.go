@@ -11,8 +11,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
-// Ready is for load balancers: not before everything is folded that was acknowledged before the
-// start.
+// Ready is for load balancers: it is nil only once everything that was acknowledged before the
+// start is folded.
 func TestReadyWhenTheLogIsFolded(t *testing.T) {
 	log := openLog(t, 2)
 	log.Group(2)

@@ -6,7 +6,7 @@ import "sync"
 type Progress struct {
 	// Phase is "replay", "compare" or "catch up".
 	Phase string `json:"phase"`
-	// Entries of Total are folded; Events is what was in them.
+	// Entries is how many entries of Total are folded, Events how many events were in them.
 	Entries uint64 `json:"entries"`
 	Total   uint64 `json:"total"`
 	Events  uint64 `json:"events"`

@@ -365,7 +365,7 @@ func TestReplayMakesNoEffects(t *testing.T) {
 		log.Put(2, burst(next, 3, 2)...)
 		r.caughtUp()
 		var list []projections.Effect
-		// An entry's outcomes are told before its effects
+		// The outcomes of an entry, which caughtUp waits for, are told before its effects.
 		eventually(t, "all effects are told", func() bool {
 			list = append(list, heard.take()...)
 			return len(list) >= 6

@@ -39,7 +39,8 @@ func TestRestartsLeadToTheSameState(t *testing.T) {
 			o.FlushEvery = time.Hour // a crash goes far back
 		}
 		if stop == 0 {
-			// And to the start, even where checkpoints are durable at once
+			// The first crash goes back to the start of the log. A large checkpoint is durable at
+			// once, whatever FlushEvery says, so there must be none.
 			o.CheckpointEvery = time.Hour
 		}
 		r := start(t, log, o)

@@ -1,6 +1,6 @@
 package projector
 
-// RebuildResult is the outcome of a rebuild. Its JSON form is what receiptctl verify prints.
+// RebuildResult is the outcome of a rebuild. As JSON it is what receiptctl verify prints.
 type RebuildResult struct {
 	// Equal reports whether the replayed state equals the live one, in every partition.
 	Equal      bool    `json:"equal"`

@@ -244,8 +244,8 @@ func (p *Projector) WaitFor(ctx context.Context, partition int, sequence uint64)
 	return err
 }
 
-// Compact rewrites the state of every partition into its smallest form; for measuring and for quiet
-// hours. The error is ErrRebuilding while a rebuild is under way.
+// Compact rewrites the state of every partition so that it is as small as it gets; it is for
+// measuring and for quiet hours. The error is ErrRebuilding while a rebuild is under way.
 func (p *Projector) Compact(ctx context.Context) error {
 	// It takes long: a switch or Close that waited for it would hold up everything else.
 	if !p.rebuilding.TryLock() {

@@ -87,7 +87,7 @@ func (w *worker) startOver(old *fold.Generation) (*fold.Generation, error) {
 	return fold.Replace(w.root, old, w.p.foldOptions(w.partition))
 }
 
-// run folds from the state's position on, for ever.
+// run folds everything after the state's position, until the context ends.
 func (w *worker) run(ctx context.Context) error {
 	return consumers.Follow(ctx, w.p.log, consumers.Options{
 		Partition: w.partition, After: w.outcomes.last(), Logger: w.logger,

@@ -99,7 +99,7 @@ func TestCloseWithoutTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the first entry is stored", func() bool { return o.last(t, ctx) == 1 })
-	behind, err := o.log.Submit(ctx, receipts(5, 5))
+	next, err := o.log.Submit(ctx, receipts(5, 5))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,8 +112,8 @@ func TestCloseWithoutTime(t *testing.T) {
 	if err := under.Wait(ctx); !errors.Is(err, eventlog.ErrUnknownOutcome) {
 		t.Errorf("the entry under way says %v", err)
 	}
-	if err := behind.Wait(ctx); !errors.Is(err, eventlog.ErrClosed) || errors.Is(err, eventlog.ErrUnknownOutcome) {
-		t.Errorf("the entry behind it says %v", err)
+	if err := next.Wait(ctx); !errors.Is(err, eventlog.ErrClosed) || errors.Is(err, eventlog.ErrUnknownOutcome) {
+		t.Errorf("the entry after it says %v", err)
 	}
 	if last := o.last(t, ctx); last != 1 {
 		t.Errorf("the log ends at %d, 1 entry was tried", last)

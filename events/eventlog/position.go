@@ -34,21 +34,39 @@ type Location struct {
 // there are no entries; last is then the sequence of the last entry that was there, 0 if there
 // never was one. While there is no connection Bounds waits for it, like everything that reads.
 func (l *Log) Bounds(ctx context.Context, partition int) (first, last uint64, err error) {
-	if err := l.checkPartition(partition); err != nil {
-		return 0, 0, err
-	}
-	var info *jetstream.StreamInfo
-	err = l.request(ctx, func(ctx context.Context) (err error) {
-		info, err = l.streams[partition].Info(ctx)
-		return err
-	})
+	state, err := l.streamState(ctx, partition)
 	switch {
 	case err != nil:
-		return 0, 0, fmt.Errorf("eventlog: look up the bounds of partition %d: %w", partition, err)
-	case info.State.Msgs == 0:
-		return info.State.LastSeq + 1, info.State.LastSeq, nil
+		return 0, 0, err
+	case state.Msgs == 0:
+		return state.LastSeq + 1, state.LastSeq, nil
 	}
-	return info.State.FirstSeq, info.State.LastSeq, nil
+	return state.FirstSeq, state.LastSeq, nil
+}
+
+// Size returns how many entries a partition holds and how many bytes they take in the files of the
+// log.
+func (l *Log) Size(ctx context.Context, partition int) (entries, bytes uint64, err error) {
+	state, err := l.streamState(ctx, partition)
+	return state.Msgs, state.Bytes, err
+}
+
+// streamState asks the server for the state of a partition's stream.
+func (l *Log) streamState(ctx context.Context, partition int) (state jetstream.StreamState, err error) {
+	if err := l.checkPartition(partition); err != nil {
+		return state, err
+	}
+	err = l.request(ctx, func(ctx context.Context) error {
+		info, err := l.streams[partition].Info(ctx)
+		if err == nil {
+			state = info.State
+		}
+		return err
+	})
+	if err != nil {
+		return jetstream.StreamState{}, fmt.Errorf("eventlog: look up the state of partition %d: %w", partition, err)
+	}
+	return state, nil
 }
 
 // EntryAt returns the entry with a sequence. The error wraps [ErrNoEntry] if the log has none.

@@ -41,7 +41,7 @@ func TestQueueIsBoundedAndRefusesWhole(t *testing.T) {
 	var tickets []*eventlog.Ticket
 	submitted := 0
 	for {
-		// Not over while there is room, however busy the machine
+		// Long enough that a submit for which there is room succeeds, however busy the machine is.
 		brief, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 		ticket, err := o.log.Submit(brief, heavy(100, fmt.Sprintf("p0-%d", submitted), g1))
 		cancel()

@@ -302,7 +302,7 @@ func TestGapIsNamed(t *testing.T) {
 			t.Errorf("the reader says %v", err)
 		}
 		if _, ok := r.TryNext(); ok {
-			t.Error("TryNext goes on behind the gap")
+			t.Error("TryNext goes on after the gap")
 		}
 	}
 	readEntries(t, ctx, o.log, 5, 2)

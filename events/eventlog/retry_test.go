@@ -38,7 +38,7 @@ var retryWays = []struct {
 }
 
 // The connection is cut after the entry was stored and before its acknowledgement arrives, again
-// and again, with more events queued behind it.
+// and again, with more events queued after it.
 func TestLostAcknowledgementsNeitherLoseNorDouble(t *testing.T) {
 	for _, way := range retryWays {
 		t.Run(way.name, func(t *testing.T) {

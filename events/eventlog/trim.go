@@ -7,23 +7,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Size returns how many entries a partition holds and how many bytes they take in the files of the
-// log.
-func (l *Log) Size(ctx context.Context, partition int) (entries, bytes uint64, err error) {
-	if err := l.checkPartition(partition); err != nil {
-		return 0, 0, err
-	}
-	var info *jetstream.StreamInfo
-	err = l.request(ctx, func(ctx context.Context) (err error) {
-		info, err = l.streams[partition].Info(ctx)
-		return err
-	})
-	if err != nil {
-		return 0, 0, fmt.Errorf("eventlog: look up the size of partition %d: %w", partition, err)
-	}
-	return info.State.Msgs, info.State.Bytes, nil
-}
-
 // Trim removes the entries of a partition before a sequence, for good. It is for the caller to know
 // that they are kept elsewhere. Readers that need them get [ErrTrimmed]. To trim again changes
 // nothing.

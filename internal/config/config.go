@@ -119,7 +119,7 @@ type Logging struct {
 	// Level is debug, info, warn or error.
 	Level string `name:"log-level" default:"info" placeholder:"LEVEL" help:"Least important messages that are written: debug, info, warn or error."`
 	// Format is FormatText or FormatJSON.
-	Format string `name:"log-format" default:"text" placeholder:"FORMAT" help:"Form of the messages on standard error: text or json."`
+	Format string `name:"log-format" default:"text" placeholder:"FORMAT" help:"Format of the messages on standard error: text or json."`
 }
 
 // AdminKeyFile is the file in the data directory that keeps the admin key.

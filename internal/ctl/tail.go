@@ -19,7 +19,7 @@ import (
 //
 // GET /v1/admin/tail?app=ORG/APP&from=now|start&cursor=CURSOR answers with lines of JSON, for as
 // long as the client listens. A line with "partition" is an event:
-// {"partition","sequence","index","stored","app", ...the event in its public form,"cursor"}. A line
+// {"partition","sequence","index","stored","app", ...the event as JSON,"cursor"}. A line
 // with only "cursor" is a mark: the server sends one first, and again whenever nothing else was
 // sent for 15 seconds. The cursor of a line stands for every event, of all partitions, up to and
 // including that line; a request with it continues after them, and from is then ignored. A cursor

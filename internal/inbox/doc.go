@@ -9,8 +9,8 @@
 // says "up to here this device has everything". Each device has its own, so that every device of a
 // user sees every message. A device that was never seen before starts where the user's most
 // advanced device is: what one of them has acknowledged is no news to the user. Positions are
-// written behind, about once a second and at Close: a crash in between shows some messages again,
-// and loses none.
+// written in the background, about once a second and at Close: a crash in between shows some
+// messages again, and loses none.
 //
 // A connected device gets new messages from one reader, which follows the end of the stream for the
 // whole process; only what the device missed is read from the stream for it alone.

@@ -34,7 +34,7 @@ func (b *Inbox) writePositions(ctx context.Context, accounts map[string]*account
 	}
 	for _, c := range list {
 		if low := floor(c.devices); c.purge && low > 0 {
-			// What stays behind for an error here leaves by age.
+			// What stays because of an error here leaves by age.
 			if b.messages.Purge(ctx, jetstream.WithPurgeSubject(messagePrefix+c.key), jetstream.WithPurgeSequence(low+1)) == nil {
 				b.metrics.purged.Inc()
 			}

@@ -31,8 +31,8 @@ type Options struct {
 	Quiet bool
 }
 
-// Progress shows one job. Its methods may be called from several goroutines.
-type Progress struct {
+// Meter shows one job. Its methods may be called from several goroutines.
+type Meter struct {
 	done, total atomic.Int64
 	display     display
 	stop        chan struct{}
@@ -49,7 +49,7 @@ type display interface {
 }
 
 // New starts to show a job on w, usually os.Stderr. Close must be called.
-func New(w io.Writer, o Options) *Progress {
+func New(w io.Writer, o Options) *Meter {
 	switch {
 	case o.Quiet:
 		return start(nil, 0, o.Total)
@@ -64,43 +64,43 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-func start(d display, interval time.Duration, total int64) *Progress {
-	p := &Progress{display: d, stop: make(chan struct{})}
-	p.total.Store(total)
+func start(d display, interval time.Duration, total int64) *Meter {
+	m := &Meter{display: d, stop: make(chan struct{})}
+	m.total.Store(total)
 	if d == nil {
-		return p
+		return m
 	}
-	p.stopped.Go(func() {
+	m.stopped.Go(func() {
 		ticker := time.NewTicker(interval)
 		defer ticker.Stop()
 		for {
 			select {
 			case <-ticker.C:
-				d.show(p.done.Load(), p.total.Load())
-			case <-p.stop:
+				d.show(m.done.Load(), m.total.Load())
+			case <-m.stop:
 				return
 			}
 		}
 	})
-	return p
+	return m
 }
 
 // Add counts n more. It costs one atomic addition.
-func (p *Progress) Add(n int64) { p.done.Add(n) }
+func (m *Meter) Add(n int64) { m.done.Add(n) }
 
 // Set says how many are done, for a job that reports a position.
-func (p *Progress) Set(done int64) { p.done.Store(done) }
+func (m *Meter) Set(done int64) { m.done.Store(done) }
 
 // SetTotal says how many there will be, for a job whose end moves or is not known at the start.
-func (p *Progress) SetTotal(n int64) { p.total.Store(n) }
+func (m *Meter) SetTotal(n int64) { m.total.Store(n) }
 
 // Close shows the end and waits until nothing is written any more. It may be called again.
-func (p *Progress) Close() {
-	p.closed.Do(func() {
-		close(p.stop)
-		p.stopped.Wait()
-		if p.display != nil {
-			p.display.finish(p.done.Load(), p.total.Load())
+func (m *Meter) Close() {
+	m.closed.Do(func() {
+		close(m.stop)
+		m.stopped.Wait()
+		if m.display != nil {
+			m.display.finish(m.done.Load(), m.total.Load())
 		}
 	})
 }

@@ -16,7 +16,7 @@ import (
 // The gateway only lets in those who have the admin key.
 type admin struct{ core *Core }
 
-// Rebuilds and tails, which may take for ever, end with the context.
+// newAdmin serves them. Rebuilds and tails, which may take for ever, end with the context.
 func newAdmin(ctx context.Context, core *Core) http.Handler {
 	a := &admin{core}
 	mux := http.NewServeMux()

@@ -24,6 +24,7 @@ import (
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
+	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/internal/web/demo"
 	"github.com/receiptd/receiptd/projections/clickhouse"
 )
@@ -215,22 +216,22 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		return nil, err
 	}
 	return httpapi.New(httpapi.Config{
-		Sessions:   s.sdk.sessions,
-		REST:       s.sdk.rest,
-		Demo:       s.demo(tokens),
-		State:      s.Projector,
-		Log:        s.Log,
-		Commands:   &commands{log: s.Log, projector: s.Projector},
-		Notify:     s.hub,
-		Analytics:  s.rates(),
-		Partitions: s.Log.Partitions(),
-		AdminKey:   s.adminKey,
-		Tokens:     tokens,
-		Admin:      newAdmin(s.draining, s.Core),
-		Progress:   s.progress,
-		Version:    version,
-		Registry:   s.registry,
-		Logger:     s.logger,
+		Sessions:        s.sdk.sessions,
+		REST:            s.sdk.rest,
+		Demo:            s.demo(tokens),
+		State:           s.Projector,
+		Log:             s.Log,
+		Commands:        &commands{log: s.Log, projector: s.Projector},
+		Notify:          s.hub,
+		Analytics:       s.rates(),
+		Partitions:      s.Log.Partitions(),
+		AdminKey:        s.adminKey,
+		Tokens:          tokens,
+		Admin:           newAdmin(s.draining, s.Core),
+		PartitionStatus: s.partitionStatus,
+		Version:         version,
+		Registry:        s.registry,
+		Logger:          s.logger,
 		Limits: httpapi.Limits{
 			BodyBytes: int64(s.cfg.HTTP.MaxBody),
 			Events:    s.cfg.HTTP.MaxEventsPerRequest,
@@ -349,12 +350,12 @@ func (s *Server) Close(ctx context.Context) error {
 	return errors.Join(err, s.closeConsumers(), s.Core.Close(ctx))
 }
 
-// progress says how far each partition is.
-func (s *Server) progress() []httpapi.Progress {
-	var out []httpapi.Progress
+// partitionStatus says how far each partition is.
+func (s *Server) partitionStatus() []web.PartitionStatus {
+	var out []web.PartitionStatus
 	states := s.Projector.Stats()
 	for k, log := range s.Log.Stats() {
-		p := httpapi.Progress{
+		p := web.PartitionStatus{
 			Partition: k, Stored: max(log.LastSequence, states[k].Sequence), Applied: states[k].Sequence,
 			Appended: log.Events, Queued: uint64(log.Queued), Ack: log.LastAck,
 		}

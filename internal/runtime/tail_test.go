@@ -152,7 +152,7 @@ func TestTailShowsTheLogFromTheStartAndGoesOn(t *testing.T) {
 	}
 }
 
-// A cursor goes on behind the very event it came with, be that in the middle of an entry.
+// A cursor goes on after the very event it came with, be that in the middle of an entry.
 func TestTailGoesOnBehindItsCursor(t *testing.T) {
 	r, base := serveAdmin(t, testConfig(t))
 	const entries, each = 3, 5
@@ -169,13 +169,13 @@ func TestTailGoesOnBehindItsCursor(t *testing.T) {
 			t.Fatalf("after %d events, with cursor %s: %q, want %q", seen+1, last.Cursor, rest, all[seen+1:])
 		}
 	}
-	// Behind the last one there is nothing yet; the mark's cursor is as good.
+	// After the last one there is nothing yet; the mark's cursor is as good.
 	x := openTail(t, base, "from=start")
 	_, last := x.take(entries * each)
-	behind := openTail(t, base, "cursor="+last.Cursor)
-	mark := behind.next()
+	after := openTail(t, base, "cursor="+last.Cursor)
+	mark := after.next()
 	r.append(sends(app, "h", 1)...)
-	for _, y := range []*tailing{behind, openTail(t, base, "cursor="+mark.Cursor)} {
+	for _, y := range []*tailing{after, openTail(t, base, "cursor="+mark.Cursor)} {
 		if l := y.event(); l.ID != "h-0" {
 			t.Errorf("%+v", l)
 		}
@@ -202,7 +202,7 @@ func TestTailOfOneAppShowsNothingElse(t *testing.T) {
 		if len(got) == 2 {
 			y := openTail(t, base, "app=acme/chat&cursor="+l.Cursor)
 			if again := y.event(); again.App != app || slices.Contains(got, again.Group) {
-				t.Errorf("behind %+v comes %+v", l, again)
+				t.Errorf("after %+v comes %+v", l, again)
 			}
 		}
 	}
@@ -317,7 +317,7 @@ func TestTextIsQuotedAsJSON(t *testing.T) {
 	}
 }
 
-// A client that goes away, at whatever moment, ends its tail: nothing stays behind.
+// A client that goes away, at whatever moment, ends its tail: nothing is left.
 func TestTailEndsWithItsClient(t *testing.T) {
 	r := start(t, testConfig(t))
 	var open sync.WaitGroup

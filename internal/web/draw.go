@@ -10,7 +10,7 @@ import (
 )
 
 // figure is a drawing with its title, its key and the numbers it was drawn from, which say the same
-// to who cannot see it.
+// to people who cannot see it.
 type figure struct {
 	ID, Title string
 	// Note is a sentence under the title.

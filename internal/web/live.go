@@ -17,11 +17,11 @@ type Status struct {
 	Accepted uint64
 	// Streams are the open event streams.
 	Streams    int
-	Partitions []Partition
+	Partitions []PartitionStatus
 }
 
-// Partition is the progress of one partition. Events count since the start of the process.
-type Partition struct {
+// PartitionStatus is how far one partition is. Events count since the start of the process.
+type PartitionStatus struct {
 	Partition int
 	// Stored and Applied are the last sequence in the log and the last one folded.
 	Stored, Applied uint64
@@ -33,7 +33,7 @@ type Partition struct {
 }
 
 // lag is how many entries are stored and not folded yet.
-func (p *Partition) lag() uint64 { return p.Stored - min(p.Stored, p.Applied) }
+func (p *PartitionStatus) lag() uint64 { return p.Stored - min(p.Stored, p.Applied) }
 
 const (
 	// sampleEvery is how often a sample of the status is taken, and how often the page asks for it.

@@ -50,7 +50,7 @@ func newFakeServer() *fakeServer {
 		rows: map[projections.RateBy][]projections.RateRow{},
 		status: Status{
 			Version: "v1.2.3", Uptime: 26*time.Hour + 4*time.Minute, Accepted: 1_234_567, Streams: 12,
-			Partitions: []Partition{
+			Partitions: []PartitionStatus{
 				{Partition: 0, Stored: 48_120, Applied: 48_118, Appended: 9_120_455, Folded: 9_120_400, Queued: 12, Ack: 412 * time.Microsecond},
 				{Partition: 1, Stored: 47_903, Applied: 47_903, Appended: 9_087_311, Folded: 9_087_311, Ack: 388 * time.Microsecond},
 			},

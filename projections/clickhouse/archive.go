@@ -20,8 +20,8 @@ var ErrArchive = errors.New("clickhouse: the archive is damaged")
 const (
 	// archiveRows is about how many rows Replay reads with one SELECT.
 	archiveRows = 100_000
-	// archiveEntries is of how many entries the first SELECT reads them, and archiveEntriesMax of
-	// how many any other does at most.
+	// archiveEntries is the number of entries that the first SELECT asks for, and archiveEntriesMax
+	// the most that any other one asks for.
 	archiveEntries    = 64
 	archiveEntriesMax = 1 << 16
 )

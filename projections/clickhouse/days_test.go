@@ -137,7 +137,7 @@ func (d *daysTest) weeks(partition int) (log history.Log) {
 		}
 		at += d.random.Int64N(3000)
 		ev := events.Event{Kind: events.MessageSent, User: anybody(), Message: fmt.Sprint("m", len(sent)), Receipt: true}
-		// A single chat is in one partition
+		// A single chat lives in one partition, so its users' names carry the partition's number.
 		if ev.Group = groups[d.random.IntN(len(groups))]; d.random.IntN(3) == 0 {
 			ev.Group, ev.Receipt = "", false
 			ev.User, ev.Peer = fmt.Sprint(ev.User, partition), fmt.Sprint("peer", partition)

@@ -17,26 +17,26 @@ import (
 // made them, or a migration that was applied to them reads differently now.
 var ErrSchema = errors.New("clickhouse: the tables are those of another version")
 
-// Migration is one step of the schema. There is no way back.
-type Migration struct {
+// migration is one step of the schema. There is no way back.
+type migration struct {
 	Version uint32
 	Name    string
 	SQL     string
 }
 
-// Checksum identifies the text of a migration.
-func (m *Migration) Checksum() string {
+// checksum identifies the text of a migration.
+func (m *migration) checksum() string {
 	sum := sha256.Sum256([]byte(m.SQL))
 	return hex.EncodeToString(sum[:8])
 }
 
-// Migrations returns all migrations, in the order of their versions: 1, 2, 3 …
-func Migrations() ([]Migration, error) {
+// migrations returns all migrations, in the order of their versions: 1, 2, 3 …
+func migrations() ([]migration, error) {
 	names, err := fs.Glob(schema.ClickHouse, "clickhouse/*.sql")
 	if err != nil {
 		return nil, err
 	}
-	var list []Migration
+	var list []migration
 	for i, path := range names { // sorted
 		text, err := schema.ClickHouse.ReadFile(path)
 		if err != nil {
@@ -46,7 +46,7 @@ func Migrations() ([]Migration, error) {
 		if version, err := strconv.Atoi(number); err != nil || version != i+1 {
 			return nil, fmt.Errorf("migration %s does not have number %d", path, i+1)
 		}
-		list = append(list, Migration{Version: uint32(i + 1), Name: name, SQL: string(text)})
+		list = append(list, migration{Version: uint32(i + 1), Name: name, SQL: string(text)})
 	}
 	return list, nil
 }
@@ -68,7 +68,7 @@ COMMENT 'receiptd: the migrations that were applied'`
 
 // migrate applies the migrations that were not applied yet. One receiptd does so at a time.
 func (s *Store) migrate(ctx context.Context) error {
-	list, err := Migrations()
+	list, err := migrations()
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	return errors.Join(s.apply(ctx, list), release())
 }
 
-func (s *Store) apply(ctx context.Context, list []Migration) error {
+func (s *Store) apply(ctx context.Context, list []migration) error {
 	todo, err := s.unapplied(ctx, list) // another receiptd may have been faster
 	if err != nil {
 		return err
@@ -104,13 +104,13 @@ func (s *Store) apply(ctx context.Context, list []Migration) error {
 }
 
 // record is the statement that remembers a migration.
-func (m *Migration) record() string {
+func (m *migration) record() string {
 	return fmt.Sprintf("INSERT INTO %s (version, name, checksum) SELECT %d, %s, %s",
-		migrationsTable, m.Version, literal(m.Name), literal(m.Checksum()))
+		migrationsTable, m.Version, literal(m.Name), literal(m.checksum()))
 }
 
 // unapplied are the migrations that were not applied yet. The error is [ErrSchema] if others were.
-func (s *Store) unapplied(ctx context.Context, list []Migration) ([]Migration, error) {
+func (s *Store) unapplied(ctx context.Context, list []migration) ([]migration, error) {
 	rows, err := s.conn.Query(ctx, "SELECT DISTINCT version, checksum FROM "+migrationsTable+" ORDER BY version")
 	if err != nil {
 		return nil, fmt.Errorf("read the applied migrations: %w", err)
@@ -126,7 +126,7 @@ func (s *Store) unapplied(ctx context.Context, list []Migration) ([]Migration, e
 		if version == 0 || int(version) > len(list) {
 			return nil, fmt.Errorf("%w: migration %d was applied, this receiptd knows %d", ErrSchema, version, len(list))
 		}
-		if m := list[version-1]; m.Checksum() != checksum {
+		if m := list[version-1]; m.checksum() != checksum {
 			return nil, fmt.Errorf("%w: migration %04d_%s was another one when it was applied", ErrSchema, m.Version, m.Name)
 		}
 		applied[version] = true
@@ -134,7 +134,7 @@ func (s *Store) unapplied(ctx context.Context, list []Migration) ([]Migration, e
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read the applied migrations: %w", err)
 	}
-	var todo []Migration
+	var todo []migration
 	for _, m := range list {
 		if !applied[m.Version] {
 			todo = append(todo, m)

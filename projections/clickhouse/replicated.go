@@ -16,7 +16,7 @@ var (
 // migrations: every statement is for all servers, and the tables are replicated. An operator
 // applies it; receiptd then finds everything applied.
 func ReplicatedSchema(database, cluster string) (string, error) {
-	list, err := Migrations()
+	list, err := migrations()
 	if err != nil {
 		return "", err
 	}

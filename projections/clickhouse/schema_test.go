@@ -81,7 +81,7 @@ func TestMigrationsAreAppliedOnce(t *testing.T) {
 	}
 	all.Wait()
 	s := openAt(t, dsn)
-	list, err := Migrations()
+	list, err := migrations()
 	must(t, err)
 	applied := func() (n uint64) {
 		must(t, s.conn.QueryRow(ctx, "SELECT count() FROM migrations").Scan(&n))

@@ -14,8 +14,8 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/proto"
 )
 
-// DefaultDatabase holds the tables if the DSN names none.
-const DefaultDatabase = "receiptd"
+// defaultDatabase holds the tables if the DSN names none.
+const defaultDatabase = "receiptd"
 
 // ErrVersion is returned for a server that is older than what this package is written for.
 var ErrVersion = errors.New("clickhouse: the server is too old")
@@ -43,12 +43,6 @@ type Store struct {
 	days atomic.Bool
 }
 
-// ParseDSN checks a DSN. It makes no connection.
-func ParseDSN(dsn string) error {
-	_, err := parse(dsn)
-	return err
-}
-
 func parse(dsn string) (*clickhouse.Options, error) {
 	o, err := clickhouse.ParseDSN(dsn)
 	if err != nil {
@@ -59,7 +53,7 @@ func parse(dsn string) (*clickhouse.Options, error) {
 		return nil, errors.New("names no host")
 	}
 	if o.Auth.Database == "" {
-		o.Auth.Database = DefaultDatabase
+		o.Auth.Database = defaultDatabase
 	}
 	return o, nil
 }

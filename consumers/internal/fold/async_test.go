@@ -75,8 +75,8 @@ func TestFoldGoesOnBesideItsCheckpoint(t *testing.T) {
 	}
 }
 
-// What a commit that nobody waited for has failed with, the next checkpoint says, and nothing is
-// written after it.
+// The next checkpoint returns the error of a commit that nobody waited for, and nothing is written
+// after it.
 func TestCheckpointThatNobodyWaitedForFails(t *testing.T) {
 	disk := vfs.NewMem()
 	broken := &errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {

@@ -85,8 +85,9 @@ func (g *Generation) Saved() uint64 {
 	return g.saved
 }
 
-// Checkpoint brings everything folded so far into the store, for somebody who waits. After one that
-// failed there is no other: it would lack what that one had. The log still has it.
+// Checkpoint writes everything folded so far to the store, for a caller that waits for it. After a
+// failed checkpoint there is no further one: it would lack what the failed one had. The log still
+// has all of it.
 func (g *Generation) Checkpoint() error {
 	defer g.Store.Hurry()()
 	return g.CheckpointUnhurried()
@@ -99,7 +100,7 @@ func (g *Generation) CheckpointUnhurried() error {
 	return g.checkpointLocked()
 }
 
-// fail has every further checkpoint fail: the store and the state in memory have parted.
+// fail has every further checkpoint fail: the store and the state in memory no longer agree.
 func (g *Generation) fail(err error) error {
 	g.checkpointing.Lock()
 	defer g.checkpointing.Unlock()

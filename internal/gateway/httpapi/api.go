@@ -40,8 +40,8 @@ type Config struct {
 	Sessions, REST http.Handler
 	// Demo, if set, serves /demo and the files below it.
 	Demo http.Handler
-	// Progress, if set, says how far each partition is, for GET /v1/status.
-	Progress func() []Progress
+	// PartitionStatus, if set, says how far each partition is, for GET /v1/status.
+	PartitionStatus func() []web.PartitionStatus
 	// Version is shown in GET /v1/status.
 	Version string
 

@@ -6,7 +6,6 @@ import (
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
-	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -49,6 +48,3 @@ type Analytics interface {
 	// [projections.ErrTooManyCohorts] for one that is too large to answer.
 	ReadRates(ctx context.Context, q projections.RateQuery) ([]projections.RateRow, error)
 }
-
-// Progress is how far one partition is.
-type Progress = web.Partition

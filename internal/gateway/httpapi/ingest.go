@@ -80,7 +80,7 @@ var formats = map[string]format{
 func formatOf(r *http.Request) (format, error) {
 	contentType := r.Header.Get("Content-Type")
 	f, ok := formats[contentType]
-	if !ok { // most send it bare, and parsing allocates
+	if !ok { // nearly all come without parameters, and parsing allocates
 		mediaType, _, err := mime.ParseMediaType(contentType)
 		if f, ok = formats[mediaType]; err != nil || !ok {
 			return 0, &apiError{
@@ -116,7 +116,7 @@ func (a *API) postEvents(c *call) error {
 }
 
 func (c *call) waitsForApplied() (bool, error) {
-	switch c.r.URL.RawQuery { // most say it bare, and parsing allocates
+	switch c.r.URL.RawQuery { // nearly all are one of these, and parsing allocates
 	case "":
 		return false, nil
 	case "wait=applied":

@@ -74,16 +74,16 @@ func (a *API) notReady() string {
 
 // statusBody holds totals over all apps, for the page: nothing that belongs to one of them.
 type statusBody struct {
-	Version       string         `json:"version"`
-	UptimeSeconds int64          `json:"uptime_seconds"`
-	Ready         bool           `json:"ready"`
-	Problem       string         `json:"problem,omitempty"`
-	Accepted      uint64         `json:"events_accepted"`
-	Streams       int            `json:"streams"`
-	Partitions    []progressBody `json:"partitions"`
+	Version       string          `json:"version"`
+	UptimeSeconds int64           `json:"uptime_seconds"`
+	Ready         bool            `json:"ready"`
+	Problem       string          `json:"problem,omitempty"`
+	Accepted      uint64          `json:"events_accepted"`
+	Streams       int             `json:"streams"`
+	Partitions    []partitionBody `json:"partitions"`
 }
 
-type progressBody struct {
+type partitionBody struct {
 	Partition int     `json:"partition"`
 	Stored    uint64  `json:"stored"`
 	Applied   uint64  `json:"applied"`
@@ -97,11 +97,11 @@ func (a *API) getStatus(c *call) error {
 	status := a.status()
 	body := statusBody{
 		Version: status.Version, UptimeSeconds: int64(status.Uptime.Seconds()), Ready: status.Problem == "", Problem: status.Problem,
-		Accepted: status.Accepted, Streams: status.Streams, Partitions: make([]progressBody, 0, len(status.Partitions)),
+		Accepted: status.Accepted, Streams: status.Streams, Partitions: make([]partitionBody, 0, len(status.Partitions)),
 	}
 	for i := range status.Partitions {
 		p := &status.Partitions[i]
-		body.Partitions = append(body.Partitions, progressBody{
+		body.Partitions = append(body.Partitions, partitionBody{
 			Partition: p.Partition, Stored: p.Stored, Applied: p.Applied,
 			Appended: p.Appended, Folded: p.Folded, Queued: p.Queued, AckMS: float64(p.Ack) / float64(time.Millisecond),
 		})
@@ -116,8 +116,8 @@ func (a *API) status() web.Status {
 		Version: a.cfg.Version, Uptime: time.Since(a.started), Problem: a.notReady(),
 		Accepted: a.accepted.Load(), Streams: a.streams.open(),
 	}
-	if a.cfg.Progress != nil {
-		s.Partitions = a.cfg.Progress()
+	if a.cfg.PartitionStatus != nil {
+		s.Partitions = a.cfg.PartitionStatus()
 	}
 	return s
 }

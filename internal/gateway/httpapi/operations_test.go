@@ -12,6 +12,7 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -33,8 +34,8 @@ func TestHealthAndReadiness(t *testing.T) {
 
 func TestStatusAndPage(t *testing.T) {
 	h := newHarness(t, func(c *Config) {
-		c.Progress = func() []Progress {
-			return []Progress{{Partition: 0, Stored: 12, Applied: 11, Appended: 90, Folded: 80, Queued: 10, Ack: 500 * time.Microsecond}}
+		c.PartitionStatus = func() []web.PartitionStatus {
+			return []web.PartitionStatus{{Partition: 0, Stored: 12, Applied: 11, Appended: 90, Folded: 80, Queued: 10, Ack: 500 * time.Microsecond}}
 		}
 	})
 	h.want(ndjson(readLine, readLine), 200, "")

@@ -60,7 +60,7 @@ func newFold(t *testing.T, partition int, notify *notify.Hub) *fold {
 }
 
 // apply folds the events as one entry. The caller holds the lock, or is alone; so effects are
-// delivered in the order of their sequences.
+// pushed in the order of their sequences.
 func (f *fold) apply(evs ...events.Event) {
 	f.sequence++
 	for i := range evs {
@@ -128,7 +128,7 @@ type folds struct {
 	asked atomic.Int64
 }
 
-// Statistics has receipts come in just after the summary was made, where they are lost if nobody
+// Summary has receipts come in just after the summary was made, where they are lost if nobody
 // listens yet.
 func (f *folds) Summary(app, user string) (items []projections.SummaryItem, upto []uint64, err error) {
 	for _, part := range f.parts {

@@ -171,7 +171,7 @@ func TestStreamTellsEachKind(t *testing.T) {
 	}
 }
 
-// TestComingBackAcknowledges covers both halves: what was pending at the connect, and what came
+// TestComingBackAcknowledges covers both halves: what the summary had at the connect, and what came
 // live.
 func TestComingBackAcknowledges(t *testing.T) {
 	h := newHarness(t) // the state stands at 7 and 9
@@ -202,7 +202,7 @@ func TestStreamHeartbeats(t *testing.T) {
 	}
 }
 
-// TestStreamSendsTheSummaryAfterAnOverflow delivers more at once than a subscription holds.
+// TestStreamSendsTheSummaryAfterAnOverflow pushes more at once than a subscription holds.
 func TestStreamSendsTheSummaryAfterAnOverflow(t *testing.T) {
 	h := newHarness(t)
 	c := h.openStream("alice", "")
@@ -265,7 +265,7 @@ func TestSlowReaderIsDroppedAndHarmsNobody(t *testing.T) {
 			quick.want("read", "")
 		}
 	}
-	t.Logf("slowest delivery %v", slowest)
+	t.Logf("slowest push %v", slowest)
 	if slowest > patience/2 { // far more than it takes, far less than a write that waits
 		t.Errorf("the fold waited %v for a slow reader", slowest)
 	}

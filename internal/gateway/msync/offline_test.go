@@ -225,7 +225,7 @@ func TestSingleChatReceiptsAreToldAtTheNextLogin(t *testing.T) {
 	s.login("ann", "web").heardOnly()
 }
 
-// TestAcknowledgedAndGone: an acknowledgement counts although the client logs out right behind it.
+// TestAcknowledgedAndGone: an acknowledgement counts although the client logs out right after it.
 func TestAcknowledgedAndGone(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, open)

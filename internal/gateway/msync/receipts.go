@@ -131,7 +131,7 @@ func (c *session) appendSingle(dst []*msyncpb.Meta, item *projections.SummaryIte
 	return dst
 }
 
-// number is a message's id as the SDK knows it: a decimal number in its shortest form.
+// number is a message's id as the SDK knows it: a decimal number without leading zeros.
 func number(id string) (n uint64, ok bool) {
 	n, err := strconv.ParseUint(id, 10, 64)
 	return n, err == nil && n != 0 && decimal(n) == id

@@ -14,7 +14,7 @@ import (
 const seenAtOnce = 32
 
 // seen gathers what authors have acknowledged of their receipts, as a watermark for each partition.
-// It is written behind: an event a second for each author at most.
+// It is written in the background: an event a second for each author at most.
 type seen struct {
 	turns  *writebehind.Turns[userKey, []uint64]
 	log    gateway.Acknowledger

@@ -46,7 +46,7 @@ type sending struct {
 	route    msyncpb.Meta_Route
 	directed []string
 	refused  *refusal
-	order    *inbox.Order // the delivery under way
+	order    *inbox.Order // of the message to the inboxes; nil before that
 }
 
 // send begins what a client sent. The answer comes from complete, in the order of the sends.
@@ -72,7 +72,7 @@ func (c *session) submit(x *sending) {
 	switch {
 	case quiet:
 		ctx, cancel := context.WithTimeout(context.Background(), c.srv.cfg.Limits.Answer)
-		_ = c.sends.Wait(ctx) // who sends too many waits
+		_ = c.sends.Wait(ctx) // a user who sends too many waits
 		cancel()
 	case !c.sends.Allow():
 		x.refused = &sendTooFast

@@ -154,7 +154,7 @@ func sorted(m map[figure]float64) []figure {
 	return list
 }
 
-// writeFigures writes the baseline in the form that benchstat reads.
+// writeFigures writes the baseline in the format that benchstat reads.
 func writeFigures(t *testing.T, now map[figure]float64) {
 	t.Helper()
 	var text strings.Builder

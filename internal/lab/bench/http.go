@@ -22,7 +22,7 @@ const (
 )
 
 // http measures the HTTP edge, with a connection for each generator. The bodies are made
-// beforehandhand: the edge is measured, not its client.
+// beforehand: the edge is measured, not its client.
 func (r *run) http(ctx context.Context) (err error) {
 	r.result.HTTPNDJSON, err = r.post(ctx, "application/x-ndjson", func(evs []events.Event) []byte {
 		var body []byte

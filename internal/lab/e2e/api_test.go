@@ -219,7 +219,7 @@ func (s *server) rejections(app string) []rejection {
 	return answer.Rejections
 }
 
-// instant is Unix milliseconds, read from the public form of a time; 0 is null.
+// instant is Unix milliseconds, read from a time as the API writes it; 0 is null.
 type instant int64
 
 func (i *instant) UnmarshalJSON(text []byte) error {

@@ -138,7 +138,7 @@ func TestPoisonStopsNothing(t *testing.T) {
 			t.Errorf("reason %q", poison.Latest[0].Reason)
 		}
 		if got := s.counts(app, []string{"m"})["m"]; got.Read != 1 {
-			t.Errorf("counts behind the poison: %+v", got)
+			t.Errorf("counts after the poison: %+v", got)
 		}
 	}
 	check()

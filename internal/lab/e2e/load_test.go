@@ -254,7 +254,7 @@ func (l *load) sameReaders(message string, want []string) {
 	last := instant(0)
 	for _, r := range l.s.readers(l.app, message, 7) {
 		if got = append(got, r.User); r.ReadAt < last {
-			l.s.t.Errorf("message %s: %s has read before the reader listed before him", message, r.User)
+			l.s.t.Errorf("message %s: %s has an earlier time than the reader listed before them", message, r.User)
 		}
 		last = r.ReadAt
 	}

@@ -80,7 +80,7 @@ func prose(text string) []string {
 			lines[i] = ""
 		default:
 			indented = false
-			// What is indented behind an item is the item's text.
+			// What is indented below an item is the item's text.
 			list = listItem.MatchString(line) || list && strings.HasPrefix(line, " ")
 		}
 		blank = trimmed == ""

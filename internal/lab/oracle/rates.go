@@ -121,7 +121,7 @@ func rates(cohorts []Cohort, q projections.RateQuery) []Rate {
 }
 
 // Differs says how a row of an answer differs from the model's; empty if it does not. A percentile
-// may be off by 1 %, and by the half of a millisecond that rounding costs.
+// may be off by 1 %, and by half a millisecond that rounding costs.
 func (r *Rate) Differs(got projections.RateRow) string {
 	if got.Key != r.Key || got.CohortCounts != r.CohortCounts {
 		return "the numbers"

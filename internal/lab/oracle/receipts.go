@@ -129,7 +129,7 @@ func (m *Model) conversationRead(a *app, ev events.Event) events.Outcome {
 	return events.OutcomeApplied
 }
 
-// The statistic summary: what becomes an item goes to the end of the list, or keeps its place.
+// The summary: what becomes an item goes to the end of the list, or keeps its place.
 func (m *Model) summarize(a *app, author string, it item) {
 	it.lastEntry = m.sequence
 	for _, x := range a.summaries[author] {
@@ -152,7 +152,7 @@ func (a *app) removeItems(author string, fits func(*item) bool) bool {
 	return len(a.summaries[author]) < before
 }
 
-// The statistic summary: statistic.seen
+// The summary: statistic.seen
 func (a *app) statisticSeen(ev events.Event) events.Outcome {
 	if a.removeItems(ev.User, func(x *item) bool { return x.lastEntry <= ev.Upto }) {
 		return events.OutcomeApplied

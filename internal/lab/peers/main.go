@@ -76,7 +76,7 @@ func (c *cli) run(ctx context.Context, out, messages io.Writer) error {
 	}
 	o := Options{Dir: c.Dir, Duration: c.Duration, Runs: max(1, c.Runs), Traffic: traffic, Systems: systems, Self: self}
 	if !c.JSON {
-		o.Progress = func(system string, run int) { fmt.Fprintf(messages, "peers: %s, run %d\n", system, run) }
+		o.Began = func(system string, run int) { fmt.Fprintf(messages, "peers: %s, run %d\n", system, run) }
 	}
 	rows, err := Run(ctx, o)
 	if err != nil {

@@ -31,8 +31,8 @@ type Options struct {
 	Systems []System
 	// Self is the command line that starts a server: that of [child.ThisProgram].
 	Self child.Self
-	// Progress, if not nil, is called as each run of a system begins.
-	Progress func(system string, run int)
+	// Began, if not nil, is called as each run of a system begins.
+	Began func(system string, run int)
 }
 
 // Row is what was measured of a system. Rates are receipts (delivered and read events) a second.
@@ -74,8 +74,8 @@ func Run(ctx context.Context, o Options) ([]Row, error) {
 	runs := make([][]Row, len(o.Systems))
 	for n := range o.Runs {
 		for i := range o.Systems {
-			if o.Progress != nil {
-				o.Progress(o.Systems[i].Name, n+1)
+			if o.Began != nil {
+				o.Began(o.Systems[i].Name, n+1)
 			}
 			row, err := runSystem(ctx, &o, &o.Systems[i])
 			if err != nil {

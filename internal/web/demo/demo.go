@@ -71,7 +71,7 @@ var embedded embed.FS
 var pages = template.Must(template.ParseFS(embedded, "*.html"))
 
 // policy lets the page load nothing but its own files and connect nowhere but home. The SDK's
-// protobuf library makes its decoders from text, for which there is no other word than unsafe-eval.
+// protobuf library makes its decoders from text, which only unsafe-eval allows.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self' 'unsafe-eval'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 

@@ -243,9 +243,9 @@ func (f *filler) flush(ctx context.Context) error {
 	if err := f.store.InsertMessages(ctx, messages); err != nil {
 		return err
 	}
-	var cells []ch.CohortRow
+	var cohorts []ch.CohortRow
 	for _, c := range f.part.TakeCohorts(nil) {
-		cells = append(cells, ch.CohortRow{Cohort: c, Version: f.x.Sequence})
+		cohorts = append(cohorts, ch.CohortRow{Cohort: c, Version: f.x.Sequence})
 	}
-	return f.store.InsertCohorts(ctx, 0, cells)
+	return f.store.InsertCohorts(ctx, 0, cohorts)
 }

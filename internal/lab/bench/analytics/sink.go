@@ -152,7 +152,7 @@ type insert struct {
 	block     *clickhouse.Block
 
 	messages []clickhouse.MessageRow
-	cells    []clickhouse.CohortRow
+	cohorts  []clickhouse.CohortRow
 }
 
 func (i *insert) into(ctx context.Context, s *clickhouse.Store) error {
@@ -162,7 +162,7 @@ func (i *insert) into(ctx context.Context, s *clickhouse.Store) error {
 	case i.messages != nil:
 		return s.InsertMessages(ctx, i.messages)
 	}
-	return s.InsertCohorts(ctx, i.partition, i.cells)
+	return s.InsertCohorts(ctx, i.partition, i.cohorts)
 }
 
 // collecting is a sink that records what it is given until everything is stored.
@@ -202,10 +202,10 @@ func (c *collecting) InsertMessages(ctx context.Context, rows []clickhouse.Messa
 	return err
 }
 
-// InsertCohorts stores the latest state of cells.
+// InsertCohorts stores the latest state of cohorts and totals.
 func (c *collecting) InsertCohorts(ctx context.Context, partition int, rows []clickhouse.CohortRow) error {
 	err := c.Store.InsertCohorts(ctx, partition, rows)
-	c.keep(&insert{partition: partition, cells: rows}, 0, 0)
+	c.keep(&insert{partition: partition, cohorts: rows}, 0, 0)
 	return err
 }
 

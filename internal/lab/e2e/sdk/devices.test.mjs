@@ -23,7 +23,7 @@ test('every device of a recipient gets a message, and its author one delivery', 
   assert.deepEqual([delivered, read], [1, 1])
 })
 
-test('every device of an author is told of a read, and gets what he sent with another one', async () => {
+test('every device of an author is told of a read, and gets what they sent with another one', async () => {
   const phone = await Client.open('cleo', { deviceId: 'phone' })
   const laptop = await Client.open('cleo', { deviceId: 'laptop' })
   const reader = await Client.open('dan')

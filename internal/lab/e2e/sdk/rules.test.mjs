@@ -72,7 +72,7 @@ test('with the feature off there are no receipts, and nothing else changes', asy
   await assert.rejects(ann.groups.getGroupMsgReadUser({ groupId: group, msgId: mid }), err => err.type === 505)
 })
 
-test('unknown messages and the author himself', async () => {
+test('unknown messages, and authors who read their own', async () => {
   await refused(ben.groupRead(group, '987654321'), 'group ack msg not found')
   await refused(ben.groupRead(group, 'no number'), 'group ack msg not found')
   const { serverMsgId: mid } = await ann.groupText(group, 'mine')

@@ -1,4 +1,4 @@
-// A person: a connection of the SDK, and what it has told him. Tells 'change' when there is something new to see.
+// A person: a connection of the SDK, and what it has told them. Tells 'change' when there is something new to see.
 
 const sdk = window.websdk?.default ?? window.websdk
 sdk?.logger?.disableAll()
