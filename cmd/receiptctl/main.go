@@ -16,6 +16,7 @@ import (
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
 	"github.com/receiptd/receiptd/internal/lab/bench/child"
+	"github.com/receiptd/receiptd/projections"
 )
 
 // Exit codes.
@@ -45,6 +46,9 @@ type cli struct {
 	Bench  benchCommands `cmd:"" help:"Measure the whole path on this machine."`
 }
 
+// helpVars are what the help texts of the flags name in ${…}.
+var helpVars = kong.Vars{"projections": projections.ProjectionNames()}
+
 // streams are the standard streams of the process. Results go to out; err is for people.
 type streams struct {
 	out, err io.Writer
@@ -63,7 +67,7 @@ func main() {
 func run(ctx context.Context, args, environ []string, std streams) int {
 	var c cli
 	program := config.Program{Name: "receiptctl", Description: description, Foreign: config.Names()}
-	command, _, err := program.Parse(&c, args, environ, kong.Writers(std.out, std.err))
+	command, _, err := program.Parse(&c, args, environ, kong.Writers(std.out, std.err), helpVars)
 	if err != nil {
 		fmt.Fprintf(std.err, "receiptctl: %v\n", err)
 		if parseError := (*kong.ParseError)(nil); errors.As(err, &parseError) {

@@ -25,7 +25,7 @@ func runForTest(t *testing.T, args ...string) (code int, out, err string) {
 // The server must not reject a key or a variable of this program as unknown, so it knows their
 // names.
 func TestServerKnowsTheFlags(t *testing.T) {
-	parser, err := kong.New(&cli{})
+	parser, err := kong.New(&cli{}, helpVars)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func (v verifyCommand) Run(ctx context.Context, target ctl.Target, std streams) 
 // replayCommand rebuilds the state and switches to it.
 type replayCommand struct {
 	source
-	Projection string `default:"all" placeholder:"NAME" help:"What to rebuild: all, readset, unread, statistic or rejections."`
+	Projection string `default:"all" placeholder:"NAME" help:"What to rebuild: all, or one of ${projections}."`
 	JSON       bool   `name:"json" help:"Print the result as one JSON object, and nothing else."`
 }
 
