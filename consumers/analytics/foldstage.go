@@ -118,7 +118,7 @@ func (f *foldStage) fromArchive(ctx context.Context) error {
 	at, _ := w.gen.Part.Position()
 	first, _, err := w.c.log.Bounds(ctx, w.partition)
 	if err != nil {
-		return fmt.Errorf("begin of the log: %w", err)
+		return fmt.Errorf("start of the log: %w", err)
 	}
 	if first <= at+1 {
 		return nil
