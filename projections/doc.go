@@ -3,12 +3,12 @@
 // A fold is deterministic and does no I/O of its own: the state before, the entry and the broker's
 // time decide everything, so the same log always gives the same state, byte for byte, however it
 // was batched, cached, stopped and continued. The rules are in docs/rules.md; each is decided in
-// the file named after its event:
+// one of these files:
 //
 //	app.configured                     app_configured.go
 //	conversation.read                  conversation_read.go
 //	group.created, …, group.dissolved  group.go
-//	message.delivered, message.read    receipt.go, and parked.go for those that come too early
+//	message.delivered, message.read    message_receipt.go, and parked.go for those that come too early
 //	message.recalled                   message_recalled.go
 //	message.sent                       message_sent.go
 //	statistic.seen                     statistic_seen.go

@@ -125,7 +125,7 @@ func (p *Partition) unpark(a *app, m *message) error {
 	for _, r := range list {
 		a.parked.leave(r)
 		p.changes.undo(r.put, parkedKey(p.scratch.key(), a.num, r.seq, r.index))
-		o := a.records(r.kind, m.conv.group())
+		o := a.checkRecording(r.kind, m.conv.group())
 		if o == events.OutcomeApplied {
 			var err error
 			if o, err = p.decideReceipt(a, m, r.user, r.content, r.kind); err != nil {

@@ -149,7 +149,8 @@ func (p *Partition) Apply(x Decoded) ([]events.Outcome, error) {
 	return p.scratch.outcomes, nil
 }
 
-// decide is the switch over the kinds of events. The rule of each is in the file named after it.
+// decide is the switch over the kinds of events. The package comment says which file has the rule
+// of each.
 func (p *Partition) decide(i int) (events.Outcome, error) {
 	e := &p.scratch
 	kind := e.batch.Kinds[i]

@@ -46,7 +46,7 @@ type cli struct {
 	Bench  benchCommands `cmd:"" help:"Measure the whole path on this machine."`
 }
 
-// helpVars are what the help texts of flags take from elsewhere.
+// helpVars are what the help texts of the flags name in ${…}.
 var helpVars = kong.Vars{"projections": projections.ProjectionNames()}
 
 // streams are the standard streams of the process. Results go to out; err is for people.

@@ -3,6 +3,7 @@
 // state kept here is only ever a checkpoint of the fold, and never ahead of the sink.
 //
 // In each partition entries pass through three stages, a goroutine each: foldstage.go folds them
-// into blocks, which are then encoded and at last inserted (write.go). The block being inserted is
-// on the disk as an intent (intent.go), so that whoever continues after a crash sends the same one.
+// into blocks, which are then encoded and at last inserted (write.go). The range and the attempt
+// number of the block being inserted are on the disk (intent.go), so that whoever continues after
+// a crash forms the same block from the log again and sends it with the same token.
 package analytics

@@ -26,7 +26,7 @@ type foldStage struct {
 	stored clickhouse.Position
 	// interrupted is the block that was being inserted when the process ended, if the sink does
 	// not have it; zero for none.
-	interrupted intent
+	interrupted insertIntent
 
 	block      *clickhouse.Block
 	blockBegan time.Time // when the block's first entry was folded
@@ -69,7 +69,7 @@ func (f *foldStage) resume(ctx context.Context) (err error) {
 		return backoff.Permanent(err)
 	}
 	if f.interrupted.First != f.stored.Sequence+1 || f.interrupted.Last > last {
-		f.interrupted = intent{}
+		f.interrupted = insertIntent{}
 	}
 	f.block = &clickhouse.Block{Partition: w.partition}
 	w.sinkAtStart = f.stored.Sequence
@@ -118,7 +118,7 @@ func (f *foldStage) fromArchive(ctx context.Context) error {
 	at, _ := w.gen.Part.Position()
 	first, _, err := w.c.log.Bounds(ctx, w.partition)
 	if err != nil {
-		return fmt.Errorf("begin of the log: %w", err)
+		return fmt.Errorf("start of the log: %w", err)
 	}
 	if first <= at+1 {
 		return nil
@@ -218,7 +218,7 @@ func (f *foldStage) handOver(ctx context.Context) error {
 	case recycled = <-w.recycled:
 	default:
 	}
-	f.block, f.interrupted = f.block.Next(recycled), intent{}
+	f.block, f.interrupted = f.block.Next(recycled), insertIntent{}
 	return nil
 }
 

@@ -10,10 +10,11 @@ import (
 	"github.com/receiptd/receiptd/internal/atomicfile"
 )
 
-// intent is the block that is being inserted. It is on the disk before the insert is sent: whoever
-// continues after a crash sends the very same block with the very same token, so that an insert
-// that is still under way somewhere and the repeated one are one.
-type intent struct {
+// insertIntent is the range of the block that is being inserted, and the number of the attempt.
+// Both are on the disk before the insert is sent; the rows are not. Whoever continues after a crash
+// forms the block again from the same entries of the log and sends it with the same token, so that
+// an insert that is still under way somewhere and the repeated one count as one.
+type insertIntent struct {
 	First   uint64 `json:"first"`
 	Last    uint64 `json:"last"`
 	Attempt int    `json:"attempt"`
@@ -21,8 +22,8 @@ type intent struct {
 
 const intentFile = "INTENT"
 
-// readIntent returns the last one that was written; zero if there is none.
-func readIntent(dir string) (i intent, err error) {
+// readIntent returns the last intent that was written; zero if there is none.
+func readIntent(dir string) (i insertIntent, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, intentFile))
 	if errors.Is(err, os.ErrNotExist) {
 		return i, nil
@@ -37,7 +38,7 @@ func readIntent(dir string) (i intent, err error) {
 }
 
 // writeIntent makes an intent durable, in one step.
-func writeIntent(dir string, i intent) error {
+func writeIntent(dir string, i insertIntent) error {
 	text, err := json.Marshal(i)
 	if err != nil {
 		return fmt.Errorf("write intent: %w", err)

@@ -41,7 +41,7 @@ func needsArchive(err error) error {
 func (r *replica) comparePosition(ctx context.Context, position uint64) (upto uint64, comparable bool, err error) {
 	first, _, err := r.w.p.log.Bounds(ctx, r.w.partition)
 	if err != nil {
-		return 0, false, fmt.Errorf("begin of the log: %w", err)
+		return 0, false, fmt.Errorf("start of the log: %w", err)
 	}
 	if first <= position+1 {
 		return position, true, nil

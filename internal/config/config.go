@@ -53,8 +53,9 @@ type Log struct {
 	Partitions int `default:"0" placeholder:"N" help:"Partitions of the log. 0: the number of cores for a new log, what it has for an existing one. Fixed once the log is created."`
 	// Fsync is FsyncAlways or FsyncInterval. It is a setting of the embedded broker.
 	Fsync string `default:"always" placeholder:"WHEN" help:"When the embedded NATS server syncs the log to disk: always (before every acknowledgement: what was acknowledged survives a power loss) or interval (once a second: faster, but a power loss takes up to the last second)."`
-	// MinFree is the disk space that the embedded broker leaves free.
-	MinFree Bytes `default:"64MiB" placeholder:"SIZE" help:"Disk space that the embedded NATS server leaves free: events are refused before it is used."`
+	// MinFree is the disk space that the embedded broker leaves free. What receiptd itself stores
+	// is refused before it is used; events that NATS clients publish are not.
+	MinFree Bytes `default:"64MiB" placeholder:"SIZE" help:"Disk space that the embedded NATS server leaves free: events are refused before it is used, but not those that NATS clients publish at --nats-listen."`
 	// NATS are the servers of an outside cluster; empty = embedded.
 	NATS ServerURLs `name:"nats" placeholder:"URL" help:"Outside NATS cluster, one URL or several with commas. Empty: a NATS server in this process."`
 	// NATSCredentials is the path of a credentials file for NATS.

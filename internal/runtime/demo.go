@@ -38,7 +38,7 @@ func (h *demoHost) Begin(ctx context.Context, users []string) (group string, tok
 	if err != nil {
 		return "", nil, fmt.Errorf("make the demo's group: %w", err)
 	}
-	outcomes, err := gateway.Decided(ctx, ticket, h.core.Projector)
+	outcomes, err := gateway.AwaitOutcomes(ctx, ticket, h.core.Projector)
 	if err != nil {
 		return "", nil, fmt.Errorf("make the demo's group: %w", err)
 	}

@@ -173,7 +173,7 @@ func (p *Page) live() (*liveView, error) {
 }
 
 // recent are the figures of the history. They are drawn once per sample, however many people look:
-// this is the one view that takes no session.
+// this is the one view that requires no session.
 type recent struct {
 	upto            time.Time
 	rate            string

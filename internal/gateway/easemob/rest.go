@@ -163,7 +163,7 @@ func (h *REST) decide(c *call, list ...events.Event) ([]events.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	return gateway.Decided(c.ctx, ticket, h.cfg.State)
+	return gateway.AwaitOutcomes(c.ctx, ticket, h.cfg.State)
 }
 
 // must is decide for events that may not be rejected.

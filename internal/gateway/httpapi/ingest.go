@@ -217,10 +217,10 @@ func (a *API) answerOutcomes(c *call, ticket *eventlog.Ticket, n int) error {
 	ctx, done := c.within(a.cfg.Limits.Apply)
 	defer done()
 	answer := append(appendAccepted(make([]byte, 0, smallAnswer+n*outcomeBytes), n), `,"outcomes":[`...)
-	d := gateway.Decisions{State: a.cfg.State}
+	reader := gateway.OutcomeReader{State: a.cfg.State}
 	i := 0
 	for at := range ticket.Locations() {
-		outcome, err := d.Of(ctx, at)
+		outcome, err := reader.Await(ctx, at)
 		switch {
 		case errors.Is(err, gateway.ErrFewOutcomes):
 			return err

@@ -15,17 +15,22 @@
 // FAIL and the reason. A Meta becomes an event of the log, and the answer is what the fold decided:
 //
 //	Body.type      event               OK means
-//	CHAT           message.sent        durable, decided, and in the inboxes of the recipients
-//	GROUPCHAT      message.sent        the same; config.allow_group_ack asks for receipts
-//	READ_ACK       message.read        durable and decided (strict: an unknown message is not waited for)
+//	NORMAL         message.sent        durable, decided, and in the inboxes of the recipients
+//	CHAT           message.sent        the same
+//	GROUPCHAT      message.sent        the same
+//	READ_ACK       message.read        durable and decided
 //	DELIVER_ACK    message.delivered   durable; a rejection is not told, since the SDK sends these unasked and handles no error
 //	CHANNEL_ACK    conversation.read   durable and decided
 //	RECALL         message.recalled    durable, decided, and in the inboxes
 //
+// Whether the conversation is a group or a single chat is decided by the domain of Meta.to, for
+// every type, and not by the type. In a group config.allow_group_ack asks for receipts. READ_ACK
+// and DELIVER_ACK are strict: a receipt for an unknown message is rejected, not kept until the
+// message is there.
+//
 // A crash after the event was stored and before the inboxes were leaves a message that is known but
 // never arrives; its sender got no answer, and sends it again as a new one. A command, which is a
-// CHAT or GROUPCHAT with content of type COMMAND, is no event: it is never read, and only passed
-// on.
+// message with content of type COMMAND, is no event: it is never read, and only passed on.
 //
 // The SDK turns FAIL into error 503 with the reason, or into another error by the text of the
 // reason. PERMISSION_DENIED is only used with the two reasons that the SDK knows; with any other it

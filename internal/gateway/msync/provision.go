@@ -106,7 +106,7 @@ func (s *Server) newSession(conn *websocket.Conn, l *login, expires time.Time) *
 		frames: rate.NewLimiter(rate.Limit(n), 10*n),
 		asks:   make(chan ask, 8), ended: make(chan struct{}), expires: expires,
 	}
-	c.outbox.init()
+	c.pending.init()
 	c.expiry = time.AfterFunc(time.Until(expires), func() { c.fail(errExpired) })
 	c.idle = time.AfterFunc(s.cfg.Limits.Idle, func() { c.fail(errIdle) })
 	return c

@@ -51,7 +51,7 @@ type sending struct {
 
 // send begins what a client sent. The answer comes from complete, in the order of the sends.
 func (c *session) send(meta *msyncpb.Meta) error {
-	if !c.outbox.admit(c.ended) {
+	if !c.pending.admit(c.ended) {
 		// No answer: the SDK reports that the connection broke.
 		return nil
 	}
@@ -59,7 +59,7 @@ func (c *session) send(meta *msyncpb.Meta) error {
 	if x.refused = c.classify(x, meta); x.refused == nil {
 		c.submit(x)
 	}
-	c.outbox.add(x, func(list []*sending) {
+	c.pending.add(x, func(list []*sending) {
 		c.srv.guard(func() { c.complete(list) })
 	})
 	return nil
@@ -126,7 +126,7 @@ func (c *session) complete(list []*sending) {
 
 // decision waits until the event is durable and folded.
 func (c *session) decision(ctx context.Context, x *sending) *refusal {
-	outcomes, err := gateway.Decided(ctx, x.ticket, c.srv.cfg.State)
+	outcomes, err := gateway.AwaitOutcomes(ctx, x.ticket, c.srv.cfg.State)
 	switch {
 	case errors.Is(err, projector.ErrOutcomeGone):
 		return nil // durable and decided, too long ago to tell

@@ -27,7 +27,7 @@ type session struct {
 	box    *inbox.Mailbox
 	sends  *rate.Limiter // the user's
 	frames *rate.Limiter
-	flow   flow
+	pager  pager
 
 	asks   chan ask      // from the reader to the pusher
 	ended  chan struct{} // closed by fail
@@ -38,7 +38,7 @@ type session struct {
 	reason  error // why it ended: the first reason given
 	expires time.Time
 
-	outbox outbox
+	pending pendingSends
 }
 
 // ask is what a client wants of its queue.
@@ -66,7 +66,7 @@ func (s *Server) converse(conn *websocket.Conn) (websocket.StatusCode, string) {
 	s.guard(func() { c.fail(c.read()) })
 	c.fail(errInternal) // after a panic
 	pushing.Wait()
-	c.outbox.wait()
+	c.pending.wait()
 	return closing(c.why())
 }
 

@@ -23,8 +23,9 @@ const (
 	retryAfter = time.Second
 )
 
-// flow is the pusher's state: what was handed to the client, and what was acknowledged.
-type flow struct {
+// pager is the state of the goroutine that pushes pages: what was handed to the client, and what
+// was acknowledged.
+type pager struct {
 	// started: the client has asked for what is unread, and may be pushed to.
 	started bool
 	// out is the page that the client has not acknowledged; nothing else is pushed meanwhile.
@@ -56,7 +57,7 @@ type page struct {
 // push sends pages until the session ends, and returns why it ended.
 func (c *session) push() error {
 	defer c.acknowledgeRest()
-	c.flow.resync = true
+	c.pager.resync = true
 	for {
 		wait, err := c.advance()
 		if err != nil {
@@ -75,8 +76,8 @@ func (c *session) push() error {
 		case <-c.ended:
 			return c.why()
 		case <-c.srv.draining.Done():
-			c.outbox.refuse()
-			c.outbox.wait()
+			c.pending.refuse()
+			c.pending.wait()
 			return errShutdown
 		}
 		if err != nil {
@@ -88,11 +89,11 @@ func (c *session) push() error {
 // advance sends the next page if none is under way. wait is how soon it is worth trying again, 0 if
 // something will wake the session.
 func (c *session) advance() (wait time.Duration, err error) {
-	f := &c.flow
-	if !f.started || f.out != nil {
+	pg := &c.pager
+	if !pg.started || pg.out != nil {
 		return 0, nil
 	}
-	if f.out, wait, err = c.nextPage(); err != nil || f.out == nil {
+	if pg.out, wait, err = c.nextPage(); err != nil || pg.out == nil {
 		return wait, err
 	}
 	return 0, c.sendPage()
@@ -102,23 +103,23 @@ func (c *session) answerAsk(a ask) error {
 	if a.unread {
 		return c.answerUnread()
 	}
-	f := &c.flow
-	switch out := f.out; {
+	pg := &c.pager
+	switch out := pg.out; {
 	case c.acknowledges(a):
 		c.acknowledge(out)
-		f.out = nil
+		pg.out = nil
 	case out != nil && a.key != 0:
 		// The acknowledgement of a page that is long acknowledged, or of an earlier connection.
 		return c.write(c.lastPage())
 	}
 	var err error
-	if f.out == nil {
-		f.out, _, err = c.nextPage()
+	if pg.out == nil {
+		pg.out, _, err = c.nextPage()
 	}
 	if err != nil {
 		return err
 	}
-	if f.out == nil {
+	if pg.out == nil {
 		return c.write(c.lastPage())
 	}
 	return c.sendPage()
@@ -126,7 +127,7 @@ func (c *session) answerAsk(a ask) error {
 
 // acknowledges reports whether the client says that it has the page under way.
 func (c *session) acknowledges(a ask) bool {
-	out := c.flow.out
+	out := c.pager.out
 	return out != nil && a.key != 0 && slices.Contains(out.keys, a.key)
 }
 
@@ -137,8 +138,8 @@ func (c *session) acknowledgeRest() {
 		select {
 		case a := <-c.asks:
 			if c.acknowledges(a) {
-				c.acknowledge(c.flow.out)
-				c.flow.out = nil
+				c.acknowledge(c.pager.out)
+				c.pager.out = nil
 			}
 		default:
 			return
@@ -148,18 +149,18 @@ func (c *session) acknowledgeRest() {
 
 // answerUnread says what waits. The client pulls the queue if anything does.
 func (c *session) answerUnread() error {
-	f := &c.flow
-	f.started = true
+	pg := &c.pager
+	pg.started = true
 	answer := &msyncpb.UnreadDown{Status: ok(), Timestamp: proto.Uint64(uint64(time.Now().UnixMilli()))}
-	if f.out == nil {
+	if pg.out == nil {
 		c.box.Refresh() // finds what a follower that fell behind has not offered
 		var err error
-		if f.out, _, err = c.nextPage(); err != nil {
+		if pg.out, _, err = c.nextPage(); err != nil {
 			return err
 		}
 	}
-	if f.out != nil && (f.out.at.IsZero() || time.Since(f.out.at) > repeatAfter) {
-		n := uint32(len(f.out.metas) + len(f.backlog) + f.more)
+	if pg.out != nil && (pg.out.at.IsZero() || time.Since(pg.out.at) > repeatAfter) {
+		n := uint32(len(pg.out.metas) + len(pg.backlog) + pg.more)
 		answer.Unread = []*msyncpb.UnreadDown_Queue{{Queue: c.queue(), N: &n}}
 	}
 	return c.write(encode(msyncpb.Frame_UNREAD, answer))
@@ -172,11 +173,11 @@ func (c *session) nextPage() (p *page, wait time.Duration, err error) {
 	if wait, err = c.fillBacklog(); err != nil {
 		return nil, 0, err
 	}
-	f := &c.flow
-	n := min(len(f.backlog), max(limits.Page/2, 1))
-	p.metas = append(p.metas, f.backlog[:n]...)
-	if f.backlog = f.backlog[n:]; len(f.backlog) == 0 {
-		f.backlog, p.upto, f.uptoBacklog = nil, f.uptoBacklog, nil
+	pg := &c.pager
+	n := min(len(pg.backlog), max(limits.Page/2, 1))
+	p.metas = append(p.metas, pg.backlog[:n]...)
+	if pg.backlog = pg.backlog[n:]; len(pg.backlog) == 0 {
+		pg.backlog, p.upto, pg.uptoBacklog = nil, pg.uptoBacklog, nil
 	}
 	if err := c.addMessages(p, limits.Page-n); err != nil {
 		c.srv.cfg.Logger.Warn("sdk: an inbox could not be read", "error", err)
@@ -199,7 +200,7 @@ func (c *session) addMessages(p *page, n int) error {
 	defer cancel()
 	for start := len(p.metas); len(p.metas) == start; {
 		items, more, err := c.box.Next(ctx, n, c.srv.cfg.Limits.PageBytes)
-		c.flow.more = more
+		c.pager.more = more
 		if err != nil || len(items) == 0 {
 			return err
 		}
@@ -226,11 +227,11 @@ func (c *session) addMessage(p *page, item inbox.Item) {
 
 // fillBacklog takes receipts if none are left. wait is how soon more are due.
 func (c *session) fillBacklog() (wait time.Duration, err error) {
-	f := &c.flow
-	if len(f.backlog) > 0 {
+	pg := &c.pager
+	if len(pg.backlog) > 0 {
 		return 0, nil
 	}
-	if f.resync {
+	if pg.resync {
 		return 0, c.takeSummary()
 	}
 	push, wait, err := c.sub.Poll()
@@ -243,20 +244,20 @@ func (c *session) fillBacklog() (wait time.Duration, err error) {
 		return 0, c.takeSummary()
 	}
 	for i := range push.Notifications {
-		f.backlog = c.appendReceipt(f.backlog, &push.Notifications[i])
+		pg.backlog = c.appendReceipt(pg.backlog, &push.Notifications[i])
 	}
 	if push.Upto != nil {
 		for k, sequence := range push.Upto {
-			f.upto[k] = max(f.upto[k], sequence)
+			pg.upto[k] = max(pg.upto[k], sequence)
 		}
-		f.uptoBacklog = slices.Clone(f.upto)
+		pg.uptoBacklog = slices.Clone(pg.upto)
 	}
 	return wait, nil
 }
 
 // takeSummary puts the author's summary into the backlog.
 func (c *session) takeSummary() error {
-	f := &c.flow
+	pg := &c.pager
 	ctx, cancel := context.WithTimeout(context.Background(), readTime)
 	defer cancel()
 	c.srv.seen.settle(ctx, c.app, c.user)
@@ -265,9 +266,9 @@ func (c *session) takeSummary() error {
 		c.srv.cfg.Logger.Error("sdk: a summary could not be read", "error", err)
 		return errInternal
 	}
-	f.resync, f.upto = false, summary.Upto
-	if f.backlog = c.appendSummary(f.backlog, &summary); len(f.backlog) > 0 {
-		f.uptoBacklog = slices.Clone(f.upto)
+	pg.resync, pg.upto = false, summary.Upto
+	if pg.backlog = c.appendSummary(pg.backlog, &summary); len(pg.backlog) > 0 {
+		pg.uptoBacklog = slices.Clone(pg.upto)
 	}
 	return nil
 }
@@ -284,7 +285,7 @@ func (c *session) acknowledge(p *page) {
 
 // sendPage sends the page under way, again if it was sent before.
 func (c *session) sendPage() error {
-	p := c.flow.out
+	p := c.pager.out
 	key := c.srv.cfg.IDs.Next()
 	if len(p.keys) > 0 {
 		c.srv.metrics.repeated.Inc()

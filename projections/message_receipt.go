@@ -13,7 +13,7 @@ func (p *Partition) receipt(a *app, i int) (events.Outcome, error) {
 	e := &p.scratch
 	ref := e.batch.Conv[i]
 	kind := e.batch.Kinds[i]
-	if o := a.records(kind, e.batch.Conversations[ref].Group != ""); o != events.OutcomeApplied {
+	if o := a.checkRecording(kind, e.batch.Conversations[ref].Group != ""); o != events.OutcomeApplied {
 		return o, nil
 	}
 	c, err := p.convOf(a, ref)
@@ -38,9 +38,9 @@ func (p *Partition) receipt(a *app, i int) (events.Outcome, error) {
 	return p.decideReceipt(a, m, e.user(i), e.content(i), kind)
 }
 
-// records is what the rules decide before step 1: whether the app records receipts of the kind at
-// all.
-func (a *app) records(kind events.Kind, group bool) events.Outcome {
+// checkRecording decides what the rules decide before step 1: whether the app records receipts of
+// the kind at all. It returns OutcomeApplied if it does, else the rejection.
+func (a *app) checkRecording(kind events.Kind, group bool) events.Outcome {
 	switch {
 	case kind == events.MessageDelivered && !a.settings.DeliveryReceipts:
 		return events.RejectedDeliveryOff
