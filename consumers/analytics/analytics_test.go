@@ -114,7 +114,8 @@ func TestKilledFillingGoesOnWhereClickHouseIs(t *testing.T) {
 func TestClickHouseMayBeAway(t *testing.T) {
 	s := consumertest.NewSink(t, 2)
 	s.Server.Kill()
-	store := consumertest.OpenStore(t, s.Server, 300*time.Millisecond) // it is not there yet
+	const timeout = 2 * time.Second                       // which an insert keeps on a machine with much else to do
+	store := consumertest.OpenStore(t, s.Server, timeout) // it is not there yet
 	f := s.Fill(store)
 	s.Log.Traffic(smallTraffic(17), 5000)
 	s.Server.Restart()
@@ -122,7 +123,7 @@ func TestClickHouseMayBeAway(t *testing.T) {
 		s.Log.Traffic(smallTraffic(uint64(18+n)), 2000)
 		if n%2 == 0 {
 			s.Server.Pause()
-			time.Sleep(500 * time.Millisecond)
+			time.Sleep(timeout * 3 / 2)
 			s.Server.Resume()
 		} else {
 			s.Server.Kill()

@@ -69,7 +69,7 @@ func TestStateOfAnOlderVersionIsFoldedAgain(t *testing.T) {
 	s.Stop(f)
 	olderVersion(s)
 
-	s.Store = consumertest.OpenStore(t, s.Server, 5*time.Second)
+	s.Store = consumertest.OpenStore(t, s.Server, time.Minute)
 	sink := &gated{Store: s.Store}
 	f = s.Fill(sink)
 	// Time for what must not happen: totals get past the closed sink, or answers come from them.

@@ -24,7 +24,7 @@ func init() { children["write error"] = publishIntoWriteError }
 // publishIntoWriteError publishes until the system refuses to write: files may not grow beyond a
 // limit. It prints the acknowledged events, and fails unless everything else is as promised.
 func publishIntoWriteError(dir string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	l, err := eventlog.Open(ctx, eventlog.WithHooks(
 		eventlog.Config{Dir: dir, Partitions: 1, Logger: slog.New(slog.DiscardHandler)},

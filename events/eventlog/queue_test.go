@@ -123,7 +123,7 @@ func TestTooManyWaitingProducersAreRefused(t *testing.T) {
 	if _, err := o.log.Submit(ctx, one); !errors.Is(err, eventlog.ErrOverloaded) {
 		t.Errorf("one more was told %v", err)
 	}
-	if took := time.Since(begin); took > 5*time.Second {
+	if took := time.Since(begin); took > time.Minute { // not with its context
 		t.Errorf("it was told after %v", took)
 	}
 	cancel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,34 +148,49 @@ func TestReaderFollowsTheLog(t *testing.T) {
 	}
 }
 
-// A reader that is interrupted in every way still returns every entry once.
+// A reader that is interrupted in every way still returns every entry once: in the middle of each
+// round something breaks, while entries go on coming. A round has as many entries as the disk takes
+// in its time, but enough for both halves.
 func TestReaderSurvivesFaults(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
 	o := openOutside(t, eventlog.Config{Partitions: 1}, eventlog.Hooks{})
-	const rounds, perRound = 6, 150
+	const rounds, halfMin, halfMax, halfTime = 6, 15, 75, 2 * time.Second
 	r, err := o.log.Read(ctx, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
 	writer := o.openOther(t)
+	var enough atomic.Bool
+	defer enough.Store(true)
+	appended := make(chan int, 1)
 	go func() {
-		for n := range rounds * perRound {
+		n := 0
+		defer func() { appended <- n }()
+		for ; !enough.Load(); n++ {
 			if _, err := writer.Append(ctx, receipts(1, n)); err != nil {
 				t.Error(err)
 				return
 			}
 		}
 	}()
-	for n := range rounds * perRound {
-		if e, err := r.Next(ctx); err != nil || e.Sequence != uint64(n+1) {
-			t.Fatalf("entry %d: %+v, %v", n+1, e, err)
+	read := 0
+	next := func() {
+		read++
+		if e, err := r.Next(ctx); err != nil || e.Sequence != uint64(read) {
+			t.Fatalf("entry %d: %+v, %v", read, e, err)
 		}
-		if n%perRound != perRound/2 {
-			continue
+	}
+	half := func() {
+		end := time.Now().Add(halfTime)
+		for n := 0; n < halfMin || n < halfMax && time.Now().Before(end); n++ {
+			next()
 		}
-		switch n / perRound {
+	}
+	for round := range rounds {
+		half()
+		switch round {
 		case 0, 3:
 			o.proxy.Cut()
 		case 1, 4:
@@ -187,7 +203,13 @@ func TestReaderSurvivesFaults(t *testing.T) {
 		case 5:
 			deleteConsumers(t, ctx, o.js)
 		}
+		half()
 	}
+	enough.Store(true)
+	for all := <-appended; read < all; {
+		next()
+	}
+	t.Logf("%d entries", read)
 }
 
 func deleteConsumers(t *testing.T, ctx context.Context, js jetstream.JetStream) {

@@ -265,7 +265,8 @@ func TestLogThatLostEntriesFails(t *testing.T) {
 func TestRetryPastTheWindowIsConditional(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
-	o := openOutside(t, eventlog.Config{Partitions: 1}, eventlog.Hooks{Trust: -1, AckTimeout: 50 * time.Millisecond})
+	// The test must answer within the time, in which it looks at a try and stores an entry.
+	o := openOutside(t, eventlog.Config{Partitions: 1}, eventlog.Hooks{Trust: -1, AckTimeout: 3 * time.Second})
 	o.deafen(t, ctx)
 	tries := make(chan *nats.Msg, 1)
 	if _, err := o.js.Conn().ChanSubscribe(events.BatchSubject(0), tries); err != nil {
@@ -322,7 +323,8 @@ func TestRetryPastTheWindowIsConditional(t *testing.T) {
 func TestEntryInDoubtIsTrimmed(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
-	o := openOutside(t, eventlog.Config{Partitions: 1}, eventlog.Hooks{Trust: -1, AckTimeout: 500 * time.Millisecond})
+	// Long enough for the test to trim the log before the entry is looked for.
+	o := openOutside(t, eventlog.Config{Partitions: 1}, eventlog.Hooks{Trust: -1, AckTimeout: 3 * time.Second})
 	if _, err := o.log.Append(ctx, receipts(1, 0)); err != nil {
 		t.Fatal(err)
 	}

@@ -43,6 +43,9 @@ type account struct {
 	acks    int           // since the last purge
 	unsaved int           // messages acknowledged since the last position that was written
 	saved   chan struct{} // if not nil: closed by the next write
+	// unstored: the devices' positions are not all in the stream. They wait for their turn to be
+	// written, or are just being written.
+	unstored bool
 }
 
 // position is up to where one device has everything, and when it last said so, in Unix seconds.
@@ -127,6 +130,7 @@ func (l *ledger) acknowledge(key, device string, sequence uint64, n int) {
 	}
 	a.acks++
 	a.unsaved += n
+	a.unstored = true
 	l.changed.Put(key, a)
 	if a.unsaved >= saveSoon {
 		l.changed.Hurry(key)
@@ -161,9 +165,11 @@ func (l *ledger) close(key string) {
 	l.release(key, l.users[key])
 }
 
-// release lets go of an account that nobody has open and that is written. The lock is held.
+// release lets go of an account that nobody has open and that is written: one that is only being
+// written would be read from the stream as it was before by a device that comes back at once. The
+// lock is held.
 func (l *ledger) release(key string, a *account) {
-	if a.boxes--; a.boxes == 0 && !l.changed.Waiting(key) {
+	if a.boxes--; a.boxes == 0 && !a.unstored {
 		delete(l.users, key)
 	}
 }
@@ -216,7 +222,8 @@ func (l *ledger) written(list []change) {
 			close(c.account.saved)
 			c.account.saved = nil
 		}
-		if c.account.boxes == 0 && !l.changed.Waiting(c.key) && l.users[c.key] == c.account {
+		c.account.unstored = l.changed.Waiting(c.key) // something came since the snapshot
+		if c.account.boxes == 0 && !c.account.unstored {
 			delete(l.users, c.key)
 		}
 	}

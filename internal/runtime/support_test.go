@@ -17,9 +17,12 @@ const (
 	app        = "acme#chat"
 )
 
+// patience bounds what comes in a moment by itself; it is for a machine with much else to do.
+const patience = time.Minute
+
 // testContext bounds a test that waits for something that never comes.
 func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -30,7 +33,7 @@ func testConfig(t testing.TB) config.Config {
 	cfg.HTTP.Listen = "127.0.0.1:0"
 	cfg.Log.Partitions = partitions
 	cfg.Log.Fsync = config.FsyncInterval
-	cfg.ShutdownTimeout = 10 * time.Second
+	cfg.ShutdownTimeout = patience
 	return cfg
 }
 
@@ -96,7 +99,7 @@ func (r *running) caughtUp() {
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain: %s", what)
 		}

@@ -202,15 +202,21 @@ func TestFilesAreServedAndNothingElse(t *testing.T) {
 }
 
 // TestAViewIsMadeInAMoment guards against a chart that becomes expensive: a view asks once, and
-// draws.
+// draws. On a machine with much else to do the time of the best of some tries counts.
 func TestAViewIsMadeInAMoment(t *testing.T) {
 	b := newBrowser(t, filled())
 	b.signIn()
 	for _, path := range everyView {
-		b.server.queries = nil
-		began := time.Now()
-		a := b.get(path, 0)
-		if took := time.Since(began); took > 2*time.Second { // usually 10 ms
+		const most = 2 * time.Second // usually 10 ms
+		var a viewed
+		took := time.Hour
+		for try := 0; try < 5 && took > most; try++ {
+			b.server.queries = nil
+			began := time.Now()
+			a = b.get(path, 0)
+			took = min(took, time.Since(began))
+		}
+		if took > most {
 			t.Errorf("%s took %s", path, took)
 		}
 		if len(b.server.queries) > 1 {

@@ -42,7 +42,8 @@ func (l *fakeLog) setWaitErr(err error) {
 // Time that is up ends one request and its connection; the time of requests that were answered does
 // not.
 func TestTimeIsUpForOneRequest(t *testing.T) {
-	const limit = 60 * time.Millisecond
+	t.Parallel()
+	const limit = time.Second // which a request of nothing keeps on a machine with much else to do
 	h := newHarness(t, func(c *Config) { c.Limits.Request = limit })
 	c := newClient(h)
 	defer c.http.CloseIdleConnections()
@@ -79,7 +80,7 @@ func TestAClientThatGoesAwayEndsItsRequest(t *testing.T) {
 	go func() { h.server.Close(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("the request goes on")
 	}
 }

@@ -29,6 +29,9 @@ const (
 	base           = "/v1/apps/acme/chat"
 )
 
+// patience bounds what comes in a moment by itself; it is for a machine with much else to do.
+const patience = time.Minute
+
 // harness is a gateway on a real listener, over fakes, and a client that holds every request and
 // answer against the OpenAPI description.
 type harness struct {

@@ -158,16 +158,19 @@ func TestWaitAppliedAnswersEachOutcome(t *testing.T) {
 func TestNotAppliedInTimeIsStillDurable(t *testing.T) {
 	for name, c := range map[string]struct {
 		outcomes func(context.Context, int, uint64) ([]events.Outcome, error)
+		limit    time.Duration
 		code     string
 	}{
 		"late": {func(ctx context.Context, _ int, _ uint64) ([]events.Outcome, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
-		}, "not_applied"},
-		"gone": {func(context.Context, int, uint64) ([]events.Outcome, error) { return nil, projector.ErrOutcomeGone }, "outcome_gone"},
+		}, 20 * time.Millisecond, "not_applied"},
+		"gone": {func(context.Context, int, uint64) ([]events.Outcome, error) {
+			return nil, projector.ErrOutcomeGone
+		}, patience, "outcome_gone"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHarness(t, func(cfg *Config) { cfg.Limits.Apply = 20 * time.Millisecond })
+			h := newHarness(t, func(cfg *Config) { cfg.Limits.Apply = c.limit })
 			h.state.outcomes = c.outcomes
 			rq := ndjson(readLine)
 			rq.path += "?wait=applied"
@@ -195,7 +198,11 @@ func TestLogFailuresSayWhetherToSendAgain(t *testing.T) {
 		{"late", nil, context.DeadlineExceeded, "unknown_outcome", "1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := newHarness(t, func(cfg *Config) { cfg.Limits.Request = 100 * time.Millisecond })
+			h := newHarness(t, func(cfg *Config) {
+				if c.name == "late" { // the others are not to be
+					cfg.Limits.Request = time.Second
+				}
+			})
 			h.log.submitErr, h.log.waitErr = c.submit, c.wait
 			a := h.want(ndjson(readLine), 503, c.code)
 			if got := a.header.Get("Retry-After"); got != c.retry {
@@ -285,7 +292,7 @@ func TestBodyThatStallsIsCutOff(t *testing.T) {
 	}
 	defer conn.Close()
 	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/x-ndjson\r\nContent-Length: 1000\r\n\r\n{", eventsPath, testAdminKey)
-	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.ReadAll(conn); err != nil {
 		t.Errorf("the server keeps waiting: %v", err)
 	}

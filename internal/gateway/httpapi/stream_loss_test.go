@@ -276,7 +276,7 @@ func TestNothingIsLostHoweverOftenTheConnectionBreaks(t *testing.T) {
 	}
 	// Everything has happened: one last connection that stays until nothing is missing.
 	c := h.openStream("alice", lastID)
-	time.AfterFunc(10*time.Second, c.close)
+	time.AfterFunc(patience, c.close)
 	for len(all.missing(told)) > 0 {
 		if err := take(c, 1); err != nil {
 			break

@@ -34,6 +34,8 @@ type streamClient struct {
 	// lastID is what a browser would send as Last-Event-ID.
 	lastID     string
 	heartbeats int
+	// onHeartbeat, if set, is called after each.
+	onHeartbeat func(n int)
 }
 
 // openStream connects and checks that the stream begins.
@@ -75,6 +77,9 @@ func (c *streamClient) next() (e streamEvent, err error) {
 			}
 		case ":":
 			c.heartbeats++
+			if c.onHeartbeat != nil {
+				c.onHeartbeat(c.heartbeats)
+			}
 		case "":
 			if e.name == "" {
 				continue
@@ -195,11 +200,13 @@ func TestComingBackAcknowledges(t *testing.T) {
 func TestStreamHeartbeats(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.Limits.Heartbeat = 5 * time.Millisecond })
 	c := h.openStream("alice", "")
-	time.AfterFunc(100*time.Millisecond, func() { h.notify.Push([]projections.Effect{read(0, 1, "m1", "bob", 1, 1)}) })
-	c.want("read", "")
-	if c.heartbeats < 3 {
-		t.Errorf("%d heartbeats in 100ms, every 5ms", c.heartbeats)
+	c.onHeartbeat = func(n int) {
+		if n == 3 {
+			h.notify.Push([]projections.Effect{read(0, 1, "m1", "bob", 1, 1)})
+		}
 	}
+	defer time.AfterFunc(patience, c.close).Stop()
+	c.want("read", "")
 }
 
 // TestStreamSendsTheSummaryAfterAnOverflow pushes more at once than a subscription holds.
@@ -230,8 +237,9 @@ func TestStreamSendsTheSummaryAfterAnOverflow(t *testing.T) {
 
 // TestSlowReaderIsDroppedAndHarmsNobody has one client that never reads, and another that does.
 func TestSlowReaderIsDroppedAndHarmsNobody(t *testing.T) {
-	const patience = 2 * time.Second
-	h := newHarness(t, func(c *Config) { c.Limits.StreamWrite = patience })
+	t.Parallel()
+	const writeTime = 4 * time.Second
+	h := newHarness(t, func(c *Config) { c.Limits.StreamWrite = writeTime })
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", h.server.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -248,7 +256,7 @@ func TestSlowReaderIsDroppedAndHarmsNobody(t *testing.T) {
 
 	content := strings.Repeat("x", events.MaxContentBytes)
 	slowest := time.Duration(0)
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	for i := uint64(1); h.notify.Online(testApp, "alice"); i++ {
 		if time.Now().After(deadline) {
 			t.Fatal("the slow reader is still connected")
@@ -266,7 +274,7 @@ func TestSlowReaderIsDroppedAndHarmsNobody(t *testing.T) {
 		}
 	}
 	t.Logf("slowest push %v", slowest)
-	if slowest > patience/2 { // far more than it takes, far less than a write that waits
+	if slowest > writeTime*3/4 { // far more than it takes, less than a write that waits
 		t.Errorf("the fold waited %v for a slow reader", slowest)
 	}
 	metrics := request{method: "GET", path: "/metrics", token: "-"}
@@ -291,7 +299,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	h.want(request{method: "GET", path: base + "/users/carol/stream"}, 503, "too_many_streams")
 
 	first.close() // makes room again
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for h.api.streams.open() == 3 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
@@ -315,9 +323,10 @@ func TestShutdownTellsStreamsAndEndsThem(t *testing.T) {
 }
 
 func TestStreamEndsWithItsToken(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
-	// Whole seconds, so between one and two from now.
-	token, _, err := h.tokens.Mint(testApp, "alice", 2*time.Second)
+	// Whole seconds, so between three and four from now: time enough to connect.
+	token, _, err := h.tokens.Mint(testApp, "alice", 4*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +349,7 @@ func TestStreamOfAClosedConnectionEnds(t *testing.T) {
 	h := newHarness(t)
 	c := h.openStream("alice", "")
 	c.close()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for h.notify.Online(testApp, "alice") || h.api.streams.open() > 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("still online")

@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds every wait for something that should come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // client speaks MSYNC as the SDK does. Unless it is manual it acknowledges each page and answers
 // messages with delivery receipts.

@@ -41,7 +41,7 @@ func startServer(t testing.TB, settings string, change ...func(*config.Config)) 
 	cfg.HTTP.Listen = "127.0.0.1:0"
 	cfg.HTTP.AdminKey = "admin-key"
 	cfg.Log.Partitions = 2
-	cfg.ShutdownTimeout = 10 * time.Second
+	cfg.ShutdownTimeout = patience
 	for _, f := range change {
 		f(&cfg)
 	}

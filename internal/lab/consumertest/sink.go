@@ -38,7 +38,7 @@ func NewSink(t testing.TB, partitions int) *Sink {
 	server := chtest.Start(t)
 	return &Sink{
 		T: t, Log: Open(t, partitions), Server: server, Dir: t.TempDir(), Events: 20_000,
-		Store: OpenStore(t, server, 5*time.Second), Conn: connect(t, server),
+		Store: OpenStore(t, server, time.Minute), Conn: connect(t, server),
 	}
 }
 

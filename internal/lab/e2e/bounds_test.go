@@ -144,7 +144,7 @@ func TestSlowReaderOfAStream(t *testing.T) {
 		t.Errorf("the client that reads: %v", err)
 	}
 	// A moment, on a machine with nothing else to do.
-	if took := time.Since(sent); took > 20*time.Second {
+	if took := time.Since(sent); took > time.Minute {
 		t.Errorf("the client that reads was told of the last message after %s", took)
 	}
 	eventually(t, "the slow client is dropped", func() bool { return s.metric("receiptd_streams") == 1 })

@@ -28,7 +28,8 @@ func TestSecondInstanceIsRefused(t *testing.T) {
 // themselves.
 func TestSIGTERMDrains(t *testing.T) {
 	r := random(t)
-	s := startServer(t)
+	const cutOff = 90 * time.Second
+	s := startServer(t, "--shutdown-timeout="+cutOff.String())
 	l := newLoad(s, r.Uint64(), 4)
 	l.start()
 	for range 3 {
@@ -39,9 +40,8 @@ func TestSIGTERMDrains(t *testing.T) {
 		}
 		time.Sleep(time.Duration(200+r.IntN(300)) * time.Millisecond)
 		asked := time.Now()
-		s.stop() // exit code 0
-		// Draining is cut off after --shutdown-timeout.
-		if took := time.Since(asked); took > 20*time.Second {
+		s.stop()                                        // exit code 0
+		if took := time.Since(asked); took > cutOff/2 { // it was not waited for what never ends
 			t.Errorf("stopping took %s", took)
 		}
 		if reason := stream.last(t, "closing"); !strings.Contains(reason, "shutdown") {
