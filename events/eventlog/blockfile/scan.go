@@ -17,6 +17,9 @@ import (
 // ErrDamaged is what every damage is, as opposed to a file that cannot be read now.
 var ErrDamaged = errors.New("blockfile: the files are damaged")
 
+// Missing is what a [Damage] says where messages are missing between two blocks or records that are good.
+const Missing = "messages are missing"
+
 // Damage is a place where a stream is not what the server wrote.
 type Damage struct {
 	// File and Offset are where it is.
@@ -187,7 +190,7 @@ func (c *scan) record(r *Record, path string, at int64) error {
 		// It says that a message before it is gone.
 	case r.Sequence > c.report.Top+1 && c.o.Contiguous && c.report.Messages > 0 && !r.Tombstone:
 		if !c.open() {
-			c.damaged(Damage{File: path, Offset: at, First: c.report.Top + 1, Last: r.Sequence - 1, What: "messages are missing"})
+			c.damaged(Damage{File: path, Offset: at, First: c.report.Top + 1, Last: r.Sequence - 1, What: Missing})
 		}
 	}
 	c.report.Top = max(c.report.Top, r.Sequence)

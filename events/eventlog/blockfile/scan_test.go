@@ -199,7 +199,7 @@ func TestMissingBlockIsFound(t *testing.T) {
 	}
 	must(t, os.Remove(s.blocks[1]))
 	r := s.scan(whole)
-	if len(r.Damage) != 1 || r.Damage[0].What != "messages are missing" || r.Last != 200 {
+	if len(r.Damage) != 1 || r.Damage[0].What != blockfile.Missing || r.Last != 200 {
 		t.Errorf("report: %+v", r)
 	}
 }
