@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -18,7 +19,42 @@ type failure struct {
 func newFailure() *failure { return &failure{met: make(chan struct{})} }
 
 func (f *failure) listener() *pebble.EventListener {
-	return &pebble.EventListener{BackgroundError: func(err error) { f.meet(fmt.Errorf("keep state: %w", err)) }}
+	return &pebble.EventListener{
+		BackgroundError: func(err error) { f.meet(fmt.Errorf("keep state: %w", known(err))) },
+		// Without this Pebble ends the process, whoever asked.
+		DataCorruption: func(info pebble.DataCorruptionInfo) { f.meet(&CorruptError{Path: info.Path, Err: info.Details}) },
+	}
+}
+
+// ErrCorrupt: what the store reads is not what it wrote. The state can be folded again from the log.
+var ErrCorrupt = errors.New("store: the state's files are corrupt")
+
+// CorruptError names the file. It wraps [ErrCorrupt].
+type CorruptError struct {
+	Path string // empty if that is not known
+	Err  error
+}
+
+func (e *CorruptError) Error() string {
+	if e.Path == "" {
+		return fmt.Sprintf("%v: %v", ErrCorrupt, e.Err)
+	}
+	return fmt.Sprintf("%v: %s: %v", ErrCorrupt, e.Path, e.Err)
+}
+
+// Unwrap is [ErrCorrupt] and what Pebble says.
+func (e *CorruptError) Unwrap() []error { return []error{ErrCorrupt, e.Err} }
+
+// known gives an error of Pebble that means corruption the name that this package has for it.
+func known(err error) error {
+	if err == nil || errors.Is(err, ErrCorrupt) || !pebble.IsCorruptionError(err) {
+		return err
+	}
+	c := &CorruptError{Err: err}
+	if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
+		c.Path = info.Path
+	}
+	return c
 }
 
 // meet notes an error, if it is the first.

@@ -106,7 +106,7 @@ func Open(dir string, o Options) (*Store, error) {
 	db, err := pebble.Open(dir, opts)
 	if err != nil {
 		s.unref()
-		return nil, fmt.Errorf("open state %s: %w", dir, err)
+		return nil, fmt.Errorf("open state %s: %w", dir, known(err))
 	}
 	s.db, s.opts = db, opts
 	if err := removeTables(opts.FS, dir); err != nil {
@@ -131,7 +131,7 @@ func (s *Store) empty() (bool, error) {
 	}
 	empty := !it.First()
 	if err := it.Close(); err != nil {
-		return false, fmt.Errorf("read state: %w", err)
+		return false, fmt.Errorf("read state: %w", known(err))
 	}
 	return empty, nil
 }
@@ -153,7 +153,7 @@ func (s *Store) Get(key []byte) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read state: %w", err)
+		return nil, fmt.Errorf("read state: %w", known(err))
 	}
 	s.buf = append(s.buf[:0], v...)
 	if err := closer.Close(); err != nil {
@@ -174,7 +174,7 @@ func (s *Store) Scan(prefix []byte, f func(key, value []byte) error) error {
 func (s *Store) Range(first, end []byte, f func(key, value []byte) error) error {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: first, UpperBound: end})
 	if err != nil {
-		return fmt.Errorf("scan state: %w", err)
+		return fmt.Errorf("scan state: %w", known(err))
 	}
 	for ok := it.First(); ok; ok = it.Next() {
 		if err := f(it.Key(), it.Value()); err != nil {
@@ -182,7 +182,7 @@ func (s *Store) Range(first, end []byte, f func(key, value []byte) error) error 
 		}
 	}
 	if err := it.Close(); err != nil {
-		return fmt.Errorf("scan state: %w", err)
+		return fmt.Errorf("scan state: %w", known(err))
 	}
 	return nil
 }
