@@ -94,9 +94,9 @@ func isHeader(b []byte) bool {
 }
 
 // resync looks for the next valid record in b, from its second byte on. Only one with a sequence behind
-// after and not further than the bytes could hold is worth the hash.
+// after, and not implausibly far, is worth the hash.
 func resync(h hash.Hash64, b []byte, after uint64) (offset int, found bool) {
-	limit := after + uint64(len(b)/recordMinSize) + 1
+	limit := after + 1<<32
 	for i := 1; i+recordMinSize <= len(b); i++ {
 		length := binary.LittleEndian.Uint32(b[i:]) &^ headerBit
 		if length < recordMinSize || int64(length) > int64(len(b)-i) {
