@@ -30,7 +30,7 @@ type Sink interface {
 	Insert(ctx context.Context, b *clickhouse.Block, token string) error
 	// The others store the latest state of messages and of the rollup; repeating that changes nothing.
 	InsertMessages(ctx context.Context, rows []clickhouse.MessageRow) error
-	InsertCells(ctx context.Context, partition int, rows []clickhouse.CellRow) error
+	InsertCohorts(ctx context.Context, partition int, rows []clickhouse.CohortRow) error
 	// UseDays says that the totals of days are complete. What was stored before Position is in them only from then on, if
 	// a version without them stored it.
 	UseDays()

@@ -19,11 +19,11 @@ type held struct {
 	open atomic.Bool
 }
 
-func (h *held) InsertCells(ctx context.Context, partition int, rows []ch.CellRow) error {
+func (h *held) InsertCohorts(ctx context.Context, partition int, rows []ch.CohortRow) error {
 	if !h.open.Load() {
 		return errors.New("closed")
 	}
-	return h.Store.InsertCells(ctx, partition, rows)
+	return h.Store.InsertCohorts(ctx, partition, rows)
 }
 
 // olderVersion leaves what a version without totals of days would have: empty tables of them, and a state folded without.

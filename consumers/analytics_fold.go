@@ -261,12 +261,12 @@ func (f *folding) refresh(d *delivery) {
 	}
 	clear(f.messages)
 	f.cells = f.w.gen.part.TakeCells(f.cells[:0])
-	d.cells = make([]clickhouse.CellRow, 0, len(f.cells))
+	d.cells = make([]clickhouse.CohortRow, 0, len(f.cells))
 	for _, c := range f.cells {
-		d.cells = append(d.cells, clickhouse.CellRow{Cell: c, Version: at})
+		d.cells = append(d.cells, clickhouse.CohortRow{Cell: c, Version: at})
 	}
 	// An insert for each kind in a chunk: so few chunks have several.
-	slices.SortStableFunc(d.cells, func(a, b clickhouse.CellRow) int { return cmp.Compare(a.Kind, b.Kind) })
+	slices.SortStableFunc(d.cells, func(a, b clickhouse.CohortRow) int { return cmp.Compare(a.Kind, b.Kind) })
 	clear(f.cells)
 }
 

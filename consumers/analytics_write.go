@@ -18,7 +18,7 @@ type delivery struct {
 	// again is set if the block was being inserted when an earlier process ended.
 	again    intent
 	messages []clickhouse.MessageRow
-	cells    []clickhouse.CellRow
+	cells    []clickhouse.CohortRow
 	// refreshed is the entry at which all messages and cells are as this and earlier deliveries say; 0 if this one
 	// says nothing.
 	refreshed uint64
@@ -77,8 +77,8 @@ func (w *archivist) deliver(ctx context.Context, d *delivery) error {
 	sink := w.a.sink
 	if err := errors.Join(
 		inChunks(ctx, w.a, "insert messages", d.messages, sink.InsertMessages),
-		inChunks(ctx, w.a, "insert cells", d.cells, func(ctx context.Context, rows []clickhouse.CellRow) error {
-			return sink.InsertCells(ctx, w.partition, rows)
+		inChunks(ctx, w.a, "insert cells", d.cells, func(ctx context.Context, rows []clickhouse.CohortRow) error {
+			return sink.InsertCohorts(ctx, w.partition, rows)
 		}),
 	); err != nil {
 		return err

@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// MaxAppNameBytes bounds the org and the app of an app key, each.
-const MaxAppNameBytes = 64
+// maxAppNameBytes bounds the org and the app of an app key, each, in bytes.
+const maxAppNameBytes = 64
 
 // ErrBadApp is wrapped by the errors of [ValidateApp] and [SplitAppKey].
 var ErrBadApp = errors.New("events: bad app")
 
-// ValidateApp checks the two names of an app. Each has 1 to [MaxAppNameBytes] bytes: ASCII letters,
-// digits, '-', '_' and '.', beginning with a letter or digit, so that both are plain segments of a
-// URL path and '#' can stand between them. The org may not be "v1": that path is the API's own.
-// The error wraps [ErrBadApp] and names the org or the app.
+// ValidateApp checks the two names of an app. Each has 1 to 64 bytes: ASCII letters, digits, '-',
+// '_' and '.', beginning with a letter or digit, so that both are plain segments of a URL path and
+// '#' can stand between them. The org must not be "v1": that path is the API's own. The error wraps
+// [ErrBadApp] and says whether it is the org or the app.
 func ValidateApp(org, app string) error {
 	if problem := appProblem(org, app); problem != "" {
 		return fmt.Errorf("%w: %s", ErrBadApp, problem)
@@ -42,8 +42,8 @@ func appNameProblem(name string) string {
 	switch {
 	case name == "":
 		return "empty"
-	case len(name) > MaxAppNameBytes:
-		return fmt.Sprintf("%d bytes, at most %d", len(name), MaxAppNameBytes)
+	case len(name) > maxAppNameBytes:
+		return fmt.Sprintf("%d bytes, at most %d", len(name), maxAppNameBytes)
 	case strings.IndexByte("-_.", name[0]) >= 0:
 		return fmt.Sprintf("%q does not begin with a letter or digit", name)
 	}

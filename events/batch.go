@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// None in a column of a [Batch] says that the event has no such field.
+// None in a column of a [Batch] means that the event has no such field.
 const None = ^uint32(0)
 
-// Conversation is a group or a single chat of one app. For the kinds that name no conversation
+// Conversation is a group or a single chat of one app. For the kinds that have no conversation,
 // only App is set.
 type Conversation struct {
 	App string
@@ -25,15 +25,16 @@ type MessageRef struct {
 	ID           string
 }
 
-// Batch is one decoded log entry, laid out in columns so that a fold resolves each conversation,
-// message and user once per entry rather than once per event: the columns hold indices into the
-// tables, and a reader keeps what it looked up in a slice beside the table.
+// Batch holds the events of one log entry. They are laid out in columns, so that a fold resolves
+// each conversation, message and user once per entry rather than once per event: the columns hold
+// indices into the tables, and a reader keeps what it has looked up in a slice parallel to the
+// table.
 //
 // All slices and strings belong to the batch and are overwritten by the next decode.
 type Batch struct {
-	// Tables. Users are ids without their app, and not all of them acted: those of the single chats
-	// are among them. No conversation, message, user or content is in its table twice, unless another
-	// program wrote the entry.
+	// Tables. Users are ids without their app; not all of them acted, since both users of each
+	// single chat are among them. No conversation, message, user or content is in its table twice,
+	// unless another program wrote the entry.
 	Conversations []Conversation
 	Messages      []MessageRef
 	Users         []string
@@ -50,8 +51,8 @@ type Batch struct {
 	Times   []int64
 	Content []uint32
 
-	// Extras are the fields of the rare kinds, in the order of their events.
-	Extras []Extra
+	// Attributes has an element for each event of a kind that has any, in the order of the events.
+	Attributes []Attributes
 
 	scratch scratch
 }
@@ -65,9 +66,10 @@ const (
 	FlagStrict
 )
 
-// Extra holds what only rare kinds carry: group.created, group.role, app.configured, statistic.seen.
-// Unlike the rest of a batch its settings are made anew by each decode, so they may be kept.
-type Extra struct {
+// Attributes are the fields that only rare kinds have: group.created, group.role, app.configured
+// and statistic.seen. Each decode allocates its settings anew, so that these, unlike the rest of a
+// batch, may be kept.
+type Attributes struct {
 	// Event is the index of the event in the columns.
 	Event    uint32
 	Role     Role
@@ -110,24 +112,24 @@ func (b *Batch) Event(i int, e *Event) {
 	if len(b.Content) > 0 && b.Content[i] != None {
 		e.Content = b.Contents[b.Content[i]]
 	}
-	if x := b.Extra(i); x != nil {
+	if x := b.AttributesOf(i); x != nil {
 		e.Role, e.Members, e.Admins = x.Role, x.Members, x.Admins
 		e.Settings, e.Revision, e.Upto = x.Settings, x.Revision, x.Upto
 	}
 }
 
-// Extra returns the rare fields of the i-th event, or nil if its kind has none.
-func (b *Batch) Extra(i int) *Extra {
-	if !forms[b.Kinds[i]].extra {
+// AttributesOf returns the attributes of the i-th event, or nil if its kind has none.
+func (b *Batch) AttributesOf(i int) *Attributes {
+	if !layouts[b.Kinds[i]].attributes {
 		return nil
 	}
-	n, ok := slices.BinarySearchFunc(b.Extras, uint32(i), func(x Extra, i uint32) int {
+	n, ok := slices.BinarySearchFunc(b.Attributes, uint32(i), func(x Attributes, i uint32) int {
 		return cmp.Compare(x.Event, i)
 	})
 	if !ok {
 		return nil
 	}
-	return &b.Extras[n]
+	return &b.Attributes[n]
 }
 
 func (b *Batch) reset() {
@@ -142,19 +144,19 @@ func (b *Batch) reset() {
 	b.User = b.User[:0]
 	b.Times = b.Times[:0]
 	b.Content = b.Content[:0]
-	clear(b.Extras) // lets go of settings
-	b.Extras = b.Extras[:0]
+	clear(b.Attributes) // releases the settings
+	b.Attributes = b.Attributes[:0]
 	b.scratch.reset()
 }
 
-// scratch is what a [Batch] keeps beside its public part: the memory its strings live in, the
-// relations between its tables, and what filling it needs on the way.
+// scratch is what a [Batch] has besides its public part: the memory of its strings, the relations
+// between its tables, and what is needed while it is filled.
 type scratch struct {
 	arena   arena
-	strings []string // of the extras; see Batch.allocStrings
+	strings []string // of the attributes; see Batch.allocStrings
 
-	apps  []string
-	links []link // beside Batch.Conversations
+	apps     []string
+	convKeys []convKey // parallel to Batch.Conversations
 
 	raw     []byte // the decompressed payload
 	columns columns
@@ -166,13 +168,13 @@ func (s *scratch) reset() {
 	s.arena.reset()
 	s.strings = s.strings[:0]
 	s.apps = s.apps[:0]
-	s.links = s.links[:0]
-	clear(s.columns.extras) // lets go of the entry
-	s.columns.extras = s.columns.extras[:0]
+	s.convKeys = s.convKeys[:0]
+	clear(s.columns.attributes) // releases the entry
+	s.columns.attributes = s.columns.attributes[:0]
 }
 
-// link says what a conversation refers to.
-type link struct {
+// convKey identifies a conversation by its type and the indices of what it is made of.
+type convKey struct {
 	app  uint32 // index into scratch.apps
 	typ  convType
 	a, b uint32 // indices into Batch.Users of the users of a single chat, in this order

@@ -9,11 +9,11 @@ type Builder struct {
 }
 
 // Add appends an event, which must be valid ([Event.Validate]) and have its App. The builder keeps
-// copies: e and its strings are free when Add returns.
+// copies: e and its strings may be reused when Add returns.
 //
-// The caller sends the entry before [Builder.Len] exceeds [MaxBatchEvents] or [Builder.Size] exceeds
-// [MaxBatchBytes]. Add panics at one event more than MaxBatchEvents, since nobody could read
-// the entry, and if the kind is unknown.
+// It is for the caller to encode the entry before [Builder.Len] exceeds [MaxBatchEvents] or
+// [Builder.Size] exceeds [MaxBatchBytes]. Add panics at one event more than MaxBatchEvents, since
+// nobody could read the entry, and on an unknown kind.
 func (b *Builder) Add(e *Event) {
 	if b.Len() == MaxBatchEvents {
 		panic("events: more than MaxBatchEvents in a Builder")
@@ -24,8 +24,8 @@ func (b *Builder) Add(e *Event) {
 // Len is the number of events added since the last Reset.
 func (b *Builder) Len() int { return b.batch.Len() }
 
-// Size is an upper bound, in bytes, of what Encode appends; of usual events it is two or three times
-// that.
+// Size is an upper bound, in bytes, of what Encode appends. For usual events it is two or three
+// times as much.
 func (b *Builder) Size() int {
 	size := entryOverhead + b.index.size + eventSize*b.Len()
 	if len(b.batch.Times) > 0 {
@@ -35,7 +35,7 @@ func (b *Builder) Size() int {
 }
 
 // Encode appends the log entry of the events to dst and returns the extended slice. The builder is
-// unchanged: what Encode appends depends on the added events alone.
+// unchanged; what Encode appends depends only on the events that were added.
 func (b *Builder) Encode(dst []byte) []byte { return b.encoder.entry(dst, &b.batch) }
 
 // Reset empties the builder and keeps its memory.
@@ -44,7 +44,7 @@ func (b *Builder) Reset() {
 	b.index.reset()
 }
 
-// What the parts of an entry take at most, in bytes; see [Builder.Size].
+// What the parts of an entry take at most, in bytes, see [Builder.Size].
 const (
 	entryOverhead = 256   // field headers of the entry and of every column and table
 	eventSize     = 3 + 8 // a run of one event; references to message, conversation, user
@@ -54,7 +54,7 @@ const (
 	tableSize     = 12    // a conversation: its type, references to its users
 )
 
-// index finds the table entries of a batch that is being filled.
+// index finds what is in the tables of a batch that is being filled.
 type index struct {
 	apps, users, conversations, messages, contents dict
 
@@ -62,12 +62,12 @@ type index struct {
 	app, conv uint32
 	started   bool
 
-	// recent are messages by the end of their ids: the receipts of a message come close together,
-	// mixed with those of other messages, and finding the message here finds its conversation too.
-	// Entries may be wrong or of an earlier batch.
+	// recent has messages by the end of their ids: the receipts of a message come close together,
+	// mixed with those of other messages, and a message that is found here brings its conversation
+	// along. An element may be wrong or of an earlier batch.
 	recent [256]uint32
 
-	size int // bytes beyond those each event takes
+	size int // bytes beyond those that every event takes
 }
 
 func (x *index) reset() {
@@ -78,14 +78,15 @@ func (x *index) reset() {
 	x.size = 0
 }
 
-// Scopes of conversations: single chats have the numbers of their users, less than 1<<32 each.
+// Scopes of conversations. That of a single chat is made of the numbers of its users, each of which
+// is less than 1<<32.
 const (
 	groupScope = 1 << 63
 	appScope   = 1 << 62
 )
 
-// SetEvents fills the batch with events, which must be valid and have their App, as if they had been
-// encoded and decoded. It copies what it keeps.
+// SetEvents fills the batch with events, which must be valid and have their App, as if they had
+// been encoded and decoded. It keeps copies.
 func (b *Batch) SetEvents(events []Event) {
 	b.reset()
 	if b.scratch.index == nil {
@@ -102,14 +103,14 @@ func (b *Batch) add(x *index, e *Event) {
 	if !e.Kind.Valid() {
 		panic("events: event of unknown kind in a batch")
 	}
-	f := &forms[e.Kind]
+	f := &layouts[e.Kind]
 	conv, msg, user := uint32(0), uint32(None), uint32(None)
 	if f.message {
 		conv, msg = x.message(b, f, e)
 	} else {
 		conv = x.conversation(b, f, e)
 	}
-	if l := &b.scratch.links[conv]; l.typ == convSingle {
+	if l := &b.scratch.convKeys[conv]; l.typ == convSingle {
 		if user = l.a; b.Conversations[conv].A != e.User {
 			user = l.b
 		}
@@ -128,15 +129,15 @@ func (b *Batch) add(x *index, e *Event) {
 	b.Conv = append(b.Conv, conv)
 	b.Msg = append(b.Msg, msg)
 	b.User = append(b.User, user)
-	if f.extra {
-		b.setExtra(uint32(b.Len()-1), e)
-		x.size += extraSize(e)
+	if f.attributes {
+		b.setAttributes(uint32(b.Len()-1), e)
+		x.size += attributesSize(e)
 	}
 	x.optional(b, f, e)
 }
 
-// optional keeps what only some events have. A column begins with the first event that needs it.
-func (x *index) optional(b *Batch, f *form, e *Event) {
+// optional adds what only some events have. A column begins with the first event that needs it.
+func (x *index) optional(b *Batch, f *layout, e *Event) {
 	if e.Time != 0 || len(b.Times) > 0 {
 		b.Times = pad(b.Times, b.Len()-1, 0)
 		b.Times = append(b.Times, e.Time)
@@ -171,8 +172,8 @@ func (c *Conversation) of(e *Event) bool {
 	return e.Peer != "" && (c.A == e.User && c.B == e.Peer || c.A == e.Peer && c.B == e.User)
 }
 
-// conversation returns the index of the conversation of e, new or not.
-func (x *index) conversation(b *Batch, f *form, e *Event) uint32 {
+// conversation returns the index of the conversation of e, and adds it if it is new.
+func (x *index) conversation(b *Batch, f *layout, e *Event) uint32 {
 	if x.started && b.Conversations[x.conv].App == e.App {
 		if b.Conversations[x.conv].of(e) {
 			return x.conv
@@ -180,7 +181,7 @@ func (x *index) conversation(b *Batch, f *form, e *Event) uint32 {
 	} else {
 		x.app = x.appOf(b, e.App)
 	}
-	l := link{app: x.app, a: None, b: None}
+	l := convKey{app: x.app, a: None, b: None}
 	c := Conversation{}
 	var scope uint64
 	var id string
@@ -207,7 +208,7 @@ func (x *index) conversation(b *Batch, f *form, e *Event) uint32 {
 		}
 		conv = x.conversations.insert(scope, id, hash)
 		b.Conversations = append(b.Conversations, c)
-		b.scratch.links = append(b.scratch.links, l)
+		b.scratch.convKeys = append(b.scratch.convKeys, l)
 		x.size += tableSize + idSize + len(c.Group)
 	}
 	x.conv, x.started = conv, true
@@ -247,8 +248,9 @@ func (x *index) content(b *Batch, content string) uint32 {
 	return n
 }
 
-// message returns the indices of the conversation and the message of e, new or not.
-func (x *index) message(b *Batch, f *form, e *Event) (conv, msg uint32) {
+// message returns the indices of the conversation and the message of e, and adds them if they are
+// new.
+func (x *index) message(b *Batch, f *layout, e *Event) (conv, msg uint32) {
 	recent := &x.recent[recentSlot(e.Message)]
 	if int(*recent) < len(b.Messages) {
 		m := &b.Messages[*recent]

@@ -9,9 +9,9 @@ import (
 // Decode fills the batch with a log entry that [Builder.Encode] made, in the memory it already has.
 // It keeps nothing of data.
 //
-// Whatever data holds, Decode returns: with every index of the batch within its table and every
-// size within its limit; or with an error that wraps [ErrMalformed] or [ErrVersion], and an empty
-// batch. The characters of ids are not checked again: nothing gets into the log unvalidated.
+// Whatever data is, Decode returns: either with every index of the batch within its table and every
+// size within its limit, or with an empty batch and an error that wraps [ErrMalformed] or
+// [ErrVersion]. The characters of ids are not checked again: nothing gets into the log unvalidated.
 func (b *Batch) Decode(data []byte) error {
 	b.reset()
 	err := b.decode(data)
@@ -26,7 +26,7 @@ func (b *Batch) decode(data []byte) error {
 	if err != nil {
 		return within("entry", err)
 	}
-	var fields [batchExtras + 1][]byte
+	var fields [batchAttributes + 1][]byte
 	if err := b.split(payload, fields[:]); err != nil {
 		return within("batch", err)
 	}
@@ -98,7 +98,7 @@ func (b *Batch) decompress(payload []byte, size int) ([]byte, error) {
 	if cap(b.scratch.raw) < size {
 		b.scratch.raw = make([]byte, 0, size)
 	}
-	// The decoder goes by the capacity; it never makes more than that.
+	// The decoder never writes beyond the capacity.
 	raw, err := zstdDecoder().DecodeAll(payload, b.scratch.raw[:0:size])
 	if err != nil {
 		return nil, malformed("payload: %v", err)
@@ -109,7 +109,7 @@ func (b *Batch) decompress(payload []byte, size int) ([]byte, error) {
 	return raw, nil
 }
 
-// split sorts the fields of the payload; what is repeated goes to where it belongs.
+// split separates the fields of the payload; repeated ones go straight to where they belong.
 func (b *Batch) split(payload []byte, fields [][]byte) error {
 	s := &b.scratch
 	return splitFields(payload, batchNames, fields, func(num int, value []byte) error {
@@ -124,21 +124,20 @@ func (b *Batch) split(payload []byte, fields [][]byte) error {
 				return malformed("contents: %d bytes after %d contents", len(value), len(b.Contents))
 			}
 			b.Contents = append(b.Contents, s.arena.copyBytes(value))
-		case batchExtras:
-			if len(s.columns.extras) == MaxBatchEvents {
-				return malformed("extras: more than %d", MaxBatchEvents)
+		case batchAttributes:
+			if len(s.columns.attributes) == MaxBatchEvents {
+				return malformed("attributes: more than %d", MaxBatchEvents)
 			}
-			s.columns.extras = append(s.columns.extras, value)
+			s.columns.attributes = append(s.columns.attributes, value)
 		}
 		return nil
 	})
 }
 
 // maxAppBytes bounds an app key, "org#app".
-const maxAppBytes = 2*MaxAppNameBytes + 1
+const maxAppBytes = 2*maxAppNameBytes + 1
 
-// columns are the columns that hold references, and tables the batch does not show, while a batch is
-// decoded.
+// columns are what a batch does not show, while it is decoded: columns of references, and tables.
 type columns struct {
 	runKinds, runFlags, runLengths []uint32
 	messageRefs, messageRuns       []uint32
@@ -146,11 +145,11 @@ type columns struct {
 	conversations                  []uint32
 	contentGaps, contentRefs       []uint32
 	groups, messages               []string
-	extras                         [][]byte
+	attributes                     [][]byte
 	ids                            idReader
 }
 
-// readTables decodes everything that can be without looking at the events.
+// readTables decodes everything that can be decoded without looking at the events.
 func (b *Batch) readTables(fields [][]byte) error {
 	c := &b.scratch.columns
 	for _, column := range [...]struct {

@@ -14,7 +14,7 @@ type userReader struct {
 	has  uint32 // users in the table
 }
 
-// user resolves the next reference; ok is false if there is none or it leads nowhere.
+// user resolves the next reference; ok is false if there is none or it is out of range.
 func (r *userReader) user() (user uint32, ok bool) {
 	if r.at >= len(r.refs) {
 		return 0, false
@@ -32,15 +32,15 @@ func (r *userReader) malformed() error {
 	return malformed("user_refs: bad value or none with %d of %d users known", r.next, r.has)
 }
 
-// readParticipants decodes the users of the single chats and who acted in each event.
+// readParticipants decodes the users of the single chats and the user who acted in each event.
 func (b *Batch) readParticipants(sides []byte) error {
-	links := b.scratch.links
+	keys := b.scratch.convKeys
 	r := userReader{refs: b.scratch.columns.userRefs, has: uint32(len(b.Users))}
 	known, side := uint32(0), 0
 	users := b.User[:len(b.Conv)]
 	kinds := b.Kinds[:len(b.Conv)]
 	for i, conv := range b.Conv {
-		l := &links[conv]
+		l := &keys[conv]
 		if conv == known {
 			known++
 			if l.typ == convSingle {
@@ -58,7 +58,7 @@ func (b *Batch) readParticipants(sides []byte) error {
 				users[i] = l.b
 			}
 			side++
-		case forms[kinds[i]].user:
+		case layouts[kinds[i]].user:
 			user, ok := r.user()
 			if !ok {
 				return r.malformed()
@@ -81,7 +81,7 @@ func (b *Batch) readParticipants(sides []byte) error {
 
 // readPair sets the users of a single chat.
 func (b *Batch) readPair(conv uint32, r *userReader) error {
-	l, c := &b.scratch.links[conv], &b.Conversations[conv]
+	l, c := &b.scratch.convKeys[conv], &b.Conversations[conv]
 	var ok1, ok2 bool
 	l.a, ok1 = r.user()
 	l.b, ok2 = r.user()
@@ -140,7 +140,7 @@ func (b *Batch) readContents() error {
 	next, event := uint32(0), -1
 	for i, ref := range c.contentRefs {
 		event += int(c.contentGaps[i]) + 1
-		if event >= b.Len() || !forms[b.Kinds[event]].content {
+		if event >= b.Len() || !layouts[b.Kinds[event]].content {
 			return malformed("content_gaps: %d leads to event %d", c.contentGaps[i], event)
 		}
 		if ref > next || ref == 0 && int(next) == len(b.Contents) {

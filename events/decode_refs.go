@@ -2,7 +2,7 @@ package events
 
 import "fmt"
 
-// readRuns decodes what the events are, and their messages and conversations.
+// readRuns decodes kinds, flags, messages and conversations of the events.
 func (b *Batch) readRuns() error {
 	c := &b.scratch.columns
 	n, err := c.events()
@@ -76,27 +76,27 @@ type refReader struct {
 	b *Batch
 	c *columns
 
-	// What was read of each column.
-	messageRefs, conversationRefs, conversations, groups, extras int
+	// How much was read of each column.
+	messageRefs, conversationRefs, conversations, groups, attributes int
 
-	message uint32 // that of the run
-	left    int    // events left in the run of the message
+	message uint32 // of the current run
+	left    int    // events left in the run
 }
 
 func (r *refReader) readRun(from, to int, kind Kind) error {
-	f := &forms[kind]
+	f := &layouts[kind]
 	switch {
 	case f.message:
 		return r.readMessages(from, to, kind)
-	case f.extra:
+	case f.attributes:
 		for i := from; i < to; i++ {
-			if r.extras == len(r.c.extras) {
-				return malformed("extras: none for event %d", i)
+			if r.attributes == len(r.c.attributes) {
+				return malformed("attributes: none for event %d", i)
 			}
-			if err := r.b.readExtra(uint32(i), kind, r.c.extras[r.extras]); err != nil {
-				return within(fmt.Sprintf("extra %d", r.extras), err)
+			if err := r.b.readAttributes(uint32(i), kind, r.c.attributes[r.attributes]); err != nil {
+				return within(fmt.Sprintf("attributes %d", r.attributes), err)
 			}
-			r.extras++
+			r.attributes++
 		}
 	}
 	for i := from; i < to; i++ {
@@ -120,7 +120,7 @@ func (r *refReader) readMessages(from, to int, kind Kind) error {
 		}
 		n := min(r.left, to-from)
 		conv := b.Messages[r.message].Conversation
-		if typ := b.scratch.links[conv].typ; !forms[kind].allows(typ) {
+		if typ := b.scratch.convKeys[conv].typ; !layouts[kind].allows(typ) {
 			return malformed("event %d: %s in a conversation of type %d", from, kind, typ)
 		}
 		fill(b.Msg[from:from+n], r.message)
@@ -180,7 +180,7 @@ func (r *refReader) conversation(kind Kind) (uint32, error) {
 			return 0, err
 		}
 	}
-	if typ := r.b.scratch.links[conv].typ; !forms[kind].allows(typ) {
+	if typ := r.b.scratch.convKeys[conv].typ; !layouts[kind].allows(typ) {
 		return 0, malformed("%s in a conversation of type %d", kind, typ)
 	}
 	return conv, nil
@@ -195,7 +195,7 @@ func (r *refReader) newConversation() error {
 	}
 	v := r.c.conversations[r.conversations]
 	r.conversations++
-	l := link{app: v >> 2, typ: convType(v & 3), a: None, b: None}
+	l := convKey{app: v >> 2, typ: convType(v & 3), a: None, b: None}
 	if int(l.app) >= len(s.apps) || l.typ >= convTypeEnd {
 		return malformed("conversations: %d with %d apps", v, len(s.apps))
 	}
@@ -208,7 +208,7 @@ func (r *refReader) newConversation() error {
 		r.groups++
 	}
 	r.b.Conversations = append(r.b.Conversations, conv)
-	s.links = append(s.links, l)
+	s.convKeys = append(s.convKeys, l)
 	return nil
 }
 
@@ -232,8 +232,8 @@ func (r *refReader) finish() error {
 	if n := len(c.messageRuns); n > 0 && n != len(c.messageRefs) || r.left != 0 {
 		return malformed("message_runs: %d for %d message_refs, %d events too many", n, r.messageRefs, r.left)
 	}
-	if r.extras != len(c.extras) {
-		return malformed("extras: %d of %d used", r.extras, len(c.extras))
+	if r.attributes != len(c.attributes) {
+		return malformed("attributes: %d of %d used", r.attributes, len(c.attributes))
 	}
 	return nil
 }

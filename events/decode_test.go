@@ -14,7 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// wellFormed is a payload in the text form of protobuf: two reads of a group message, one of a
+// wellFormed is a payload in protobuf's text format: two reads of a group message, one of a
 // single-chat message with a content, a member's new role. The table below breaks it.
 const wellFormed = `
 run_kinds: [KIND_MESSAGE_READ, KIND_GROUP_ROLE] run_lengths: [3, 1]
@@ -24,9 +24,9 @@ groups { prefixes: "" digits: [3] run_shapes: [1] run_lengths: [1] numbers: [7] 
 messages { run_shapes: [0] run_lengths: [2] lengths: [1, 2] text: "mnn" }
 users { prefixes: ["u", ""] digits: [4, 32] run_shapes: [1, 2, 0] run_lengths: [1, 1, 2] numbers: [17] lengths: [1, 1] text: "ab" uuids: "0123456789abcdef" }
 times: [0, 3, 0, 5] contents: "ok" content_gaps: [2] content_refs: [0]
-extras { role: ROLE_ADMIN }`
+attributes { role: ROLE_ADMIN }`
 
-// entryOf makes an entry of a payload in text form.
+// entryOf makes an entry of a payload in text format.
 func entryOf(t testing.TB, payload string) []byte {
 	t.Helper()
 	batch := newMessage(t, "Batch")
@@ -125,12 +125,12 @@ func TestDecodeNamesWhatIsMalformed(t *testing.T) {
 		{"content beyond the table", `content_gaps: [2] content_refs: [0]`, `content_gaps: [0, 0] content_refs: [0, 0]`, "batch: malformed: content_refs: 0 after 1 contents of 1"},
 		{"content never used", `contents: "ok"`, `contents: ["ok", "ok"]`, "batch: malformed: contents: 1 of 2 used"},
 		{"empty content", `contents: "ok"`, `contents: ""`, "batch: malformed: contents: 0 bytes after 0 contents"},
-		{"extra missing", `extras { role: ROLE_ADMIN }`, ``, "batch: malformed: extras: none for event 3"},
-		{"extra left over", `extras { role: ROLE_ADMIN }`, `extras { role: ROLE_ADMIN } extras {}`, "batch: malformed: extras: 1 of 2 used"},
-		{"role of a later version", `role: ROLE_ADMIN`, `role: 4`, "batch: extra 0: unknown version: role 4"},
-		{"new role owner", `role: ROLE_ADMIN`, `role: ROLE_OWNER`, "batch: extra 0: malformed: role owner in group.role"},
-		{"empty member", `role: ROLE_ADMIN`, `role: ROLE_ADMIN members: ""`, "batch: extra 0: malformed: member of 0 bytes"},
-		{"settings of a group", `role: ROLE_ADMIN`, `role: ROLE_ADMIN settings {}`, "batch: extra 0: malformed: settings in group.role"},
+		{"attributes missing", `attributes { role: ROLE_ADMIN }`, ``, "batch: malformed: attributes: none for event 3"},
+		{"attributes left over", `attributes { role: ROLE_ADMIN }`, `attributes { role: ROLE_ADMIN } attributes {}`, "batch: malformed: attributes: 1 of 2 used"},
+		{"role of a later version", `role: ROLE_ADMIN`, `role: 4`, "batch: attributes 0: unknown version: role 4"},
+		{"new role owner", `role: ROLE_ADMIN`, `role: ROLE_OWNER`, "batch: attributes 0: malformed: role owner in group.role"},
+		{"empty member", `role: ROLE_ADMIN`, `role: ROLE_ADMIN members: ""`, "batch: attributes 0: malformed: member of 0 bytes"},
+		{"settings of a group", `role: ROLE_ADMIN`, `role: ROLE_ADMIN settings {}`, "batch: attributes 0: malformed: settings in group.role"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// LONG stands for more bytes than an id or app may have.
@@ -147,10 +147,10 @@ func TestDecodeBoundsTheMembersOfAGroup(t *testing.T) {
 	members := strings.Repeat(` members: "m"`, MaxFirstMembers)
 	for admins, want := range map[string]string{
 		"":             "<nil>",
-		` admins: "a"`: "batch: extra 0: events: malformed: 5001 members and admins",
+		` admins: "a"`: "batch: attributes 0: events: malformed: 5001 members and admins",
 	} {
-		extra := "role: ROLE_ADMIN" + members + admins
-		err := new(Batch).Decode(entryOf(t, strings.Replace(wellFormed, "role: ROLE_ADMIN", extra, 1)))
+		attributes := "role: ROLE_ADMIN" + members + admins
+		err := new(Batch).Decode(entryOf(t, strings.Replace(wellFormed, "role: ROLE_ADMIN", attributes, 1)))
 		if got := fmt.Sprint(err); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
@@ -236,9 +236,9 @@ func checkDecoded(t interface{ Fatalf(string, ...any) }, b *Batch) {
 			t.Fatalf("message %+v in %+v", m, c)
 		}
 	}
-	extras := 0
+	attributes := 0
 	for i, kind := range b.Kinds {
-		f, c := &forms[kind], b.Conversations[b.Conv[i]]
+		f, c := &layouts[kind], b.Conversations[b.Conv[i]]
 		single := c.A != "" && c.A < c.B && c.Group == ""
 		group := c.Group != "" && c.A == "" && c.B == ""
 		app := c == Conversation{App: c.App}
@@ -251,11 +251,11 @@ func checkDecoded(t interface{ Fatalf(string, ...any) }, b *Batch) {
 		if f.user != (b.User[i] != None) || f.user && b.Users[b.User[i]] == "" {
 			t.Fatalf("event %d: %s of user %d", i, kind, b.User[i])
 		}
-		if f.extra {
-			if b.Extras[extras].Event != uint32(i) || b.Extra(i) != &b.Extras[extras] {
-				t.Fatalf("event %d: %s with extra of %d", i, kind, b.Extras[extras].Event)
+		if f.attributes {
+			if b.Attributes[attributes].Event != uint32(i) || b.AttributesOf(i) != &b.Attributes[attributes] {
+				t.Fatalf("event %d: %s with attributes of %d", i, kind, b.Attributes[attributes].Event)
 			}
-			extras++
+			attributes++
 		}
 		var e Event
 		b.Event(i, &e)
@@ -263,8 +263,8 @@ func checkDecoded(t interface{ Fatalf(string, ...any) }, b *Batch) {
 			t.Fatalf("event %d: %q to %q in %+v", i, e.User, e.Peer, c)
 		}
 	}
-	if extras != len(b.Extras) {
-		t.Fatalf("%d extras for %d events", len(b.Extras), extras)
+	if attributes != len(b.Attributes) {
+		t.Fatalf("%d attributes for %d events", len(b.Attributes), attributes)
 	}
 }
 

@@ -6,10 +6,10 @@ import "hash/maphash"
 // message id in two conversations is two keys.
 //
 // It is an open-addressing table rather than a map because a batch fills and empties it thousands
-// of times a second: emptying is one increment, and a key that is new is hashed once.
+// of times a second: here emptying is one increment, and a new key is hashed only once.
 type dict struct {
-	// slots hold, from the top: 16 bits of the key's hash, 16 bits generation, 32 bits key number.
-	// A slot of another generation is empty. Their number is a power of two.
+	// A slot has, from the top, 16 bits of the key's hash, 16 bits of generation and 32 bits of key
+	// number. A slot of another generation is empty. The number of slots is a power of two.
 	slots      []uint64
 	generation uint16
 	keys       []dictKey
@@ -47,7 +47,7 @@ func dictHash(scope uint64, id string) uint64 {
 	return h
 }
 
-// find returns the number of the key, or the hash to [dict.insert] it with.
+// find returns the number of the key, or, if it is not there, the hash to [dict.insert] it with.
 func (d *dict) find(scope uint64, id string) (number uint32, hash uint64, ok bool) {
 	hash = dictHash(scope, id)
 	if len(d.slots) == 0 {
@@ -69,7 +69,7 @@ func (d *dict) find(scope uint64, id string) (number uint32, hash uint64, ok boo
 	}
 }
 
-// insert adds a key that find did not find. The dict keeps id.
+// insert adds a key that find did not find, and returns its number. The dict keeps id.
 func (d *dict) insert(scope uint64, id string, hash uint64) uint32 {
 	if len(d.keys) >= len(d.slots)/2 {
 		d.grow()

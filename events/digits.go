@@ -6,9 +6,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// The numbers in ids, and varints: the innermost loops of the codec.
+// Numbers in ids, and varints: the innermost loops of the codec.
 
-// varint is [protowire.ConsumeVarint] with the common sizes first; used <= 0 says malformed.
+// varint is [protowire.ConsumeVarint] with the common sizes first; used <= 0 means malformed.
 func varint(data []byte) (v uint64, used int) {
 	if len(data) >= 8 {
 		w := binary.LittleEndian.Uint64(data)
@@ -58,8 +58,8 @@ func parseDigits(s string) (v uint64, ok bool) {
 	return v, true
 }
 
-// parse8 parses eight digits at once: pairs of digits, then of pairs, then of those are joined by
-// one multiplication each.
+// parse8 parses eight digits at once: digits, then pairs of digits, then pairs of these are joined
+// by one multiplication each.
 func parse8(s string) (v uint64, ok bool) {
 	_ = s[7]
 	w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
@@ -87,8 +87,8 @@ func putDigits(dst []byte, v uint64) {
 	}
 }
 
-// put8 is the inverse of parse8: it divides both halves by 100 at once, then all four quarters by 10.
-// The multiplications are exact divisions for numbers of this size.
+// put8 is the inverse of parse8: it divides both halves by 100 at once, then all four quarters by
+// 10. The multiplications are exact divisions for numbers of this size.
 func put8(dst []byte, v uint64) {
 	const zeros = 0x3030303030303030
 	w := v/1e4 | v%1e4<<32
@@ -109,7 +109,7 @@ const (
 // uuidPairs are where the pairs of digits of a UUID begin.
 var uuidPairs = [16]uint8{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34}
 
-// parseUUID reads a UUID in its canonical form, in lower case; s is as long as one.
+// parseUUID reads a UUID in canonical notation with lower-case digits; s is as long as one.
 func parseUUID(dst *[16]byte, s string) bool {
 	if len(s) != uuidSize || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return false

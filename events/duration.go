@@ -9,7 +9,7 @@ import (
 // Duration is a time.Duration that reads and writes itself as text like "72h" or "30m".
 type Duration time.Duration
 
-// MarshalText writes the shortest form: "72h", not "72h0m0s".
+// MarshalText writes the shortest notation: "72h", not "72h0m0s".
 func (d Duration) MarshalText() ([]byte, error) {
 	s := time.Duration(d).String()
 	if strings.HasSuffix(s, "m0s") {
@@ -21,8 +21,8 @@ func (d Duration) MarshalText() ([]byte, error) {
 	return []byte(s), nil
 }
 
-// UnmarshalText reads what [time.ParseDuration] reads, and "0" for no limit. Negative durations
-// are refused.
+// UnmarshalText reads what [time.ParseDuration] reads; "0" is among it. Negative durations are
+// refused.
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// The wire form is described in schema/events.proto; this file writes it and decode.go reads it.
+// The wire format is described in schema/events.proto; this file writes it and decode.go reads it.
 
 const (
 	entryVersion = 1
@@ -49,7 +49,7 @@ const (
 	batchContents
 	batchContentGaps
 	batchContentRefs
-	batchExtras
+	batchAttributes
 )
 
 // batchNames are the fields by number; repeated strings and messages have no name here.
@@ -57,7 +57,7 @@ var batchNames = []string{"", "run_kinds", "run_flags", "run_lengths", "message_
 	"conversation_refs", "user_refs", "sides", "", "conversations", "groups", "messages", "users",
 	"times", "", "content_gaps", "content_refs", ""}
 
-// encoder writes batches. Its memory is kept from one to the next.
+// encoder writes batches. It reuses its memory from one to the next.
 type encoder struct {
 	runKinds, runFlags, runLengths column
 	messageRefs, messageRuns       column
@@ -69,7 +69,7 @@ type encoder struct {
 
 	groups, messages, users idWriter
 
-	// What of each table was used so far.
+	// How much of each table was used so far.
 	nextConversation, nextMessage, nextUser uint32
 
 	raw, scratch []byte
@@ -120,8 +120,8 @@ func (w *encoder) entry(dst []byte, b *Batch) []byte {
 	return appendBytes(dst, entryFieldPayload, payload)
 }
 
-// worthCompressing reports whether compression may pay: references and numbers are as dense as they
-// get, only text shrinks, and not when there is little of it.
+// worthCompressing reports whether compression may pay off. References and numbers are as dense as
+// they get; only text shrinks, and only if there is enough of it.
 func worthCompressing(text, raw int) bool { return text >= 512 && text >= raw/4 }
 
 // batch writes the payload into w.raw and returns how many bytes of it are text.
@@ -156,16 +156,16 @@ func (w *encoder) batch(b *Batch) (text int) {
 	}
 	raw = appendColumn(raw, batchContentGaps, w.contentGaps)
 	raw = appendColumn(raw, batchContentRefs, w.contentRefs)
-	extras := len(raw)
-	for i := range b.Extras {
-		w.scratch = appendExtra(w.scratch[:0], &b.Extras[i])
-		raw = appendBytes(raw, batchExtras, w.scratch)
+	attributes := len(raw)
+	for i := range b.Attributes {
+		w.scratch = appendAttributes(w.scratch[:0], &b.Attributes[i])
+		raw = appendBytes(raw, batchAttributes, w.scratch)
 	}
 	w.raw = raw
-	return text + len(raw) - extras
+	return text + len(raw) - attributes
 }
 
-// runs writes what the events are and their messages and conversations.
+// runs writes kinds, flags, messages and conversations of the events.
 func (w *encoder) runs(b *Batch) {
 	var flags Flags
 	for _, f := range b.Flags {
@@ -182,7 +182,7 @@ func (w *encoder) runs(b *Batch) {
 		if flags != 0 {
 			w.runFlags.add(uint64(b.Flags[i]))
 		}
-		if forms[b.Kinds[i]].message {
+		if layouts[b.Kinds[i]].message {
 			w.messageRefsOf(b, i, end, &messages)
 		} else {
 			for _, conv := range b.Conv[i:end] {
@@ -194,7 +194,7 @@ func (w *encoder) runs(b *Batch) {
 	messages.end(w)
 }
 
-// messageRuns joins events of the same message that follow one another.
+// messageRuns joins consecutive events of the same message.
 type messageRuns struct {
 	long    bool // use runs
 	message uint32
@@ -209,7 +209,7 @@ func (r *messageRuns) end(w *encoder) {
 }
 
 // messagesRepeat reports whether events of the same message follow one another so often that runs
-// are shorter than a reference for each event.
+// take less than a reference for each event.
 func (b *Batch) messagesRepeat() bool {
 	events, runs, last := 0, 0, uint32(None)
 	for _, message := range b.Msg {
@@ -253,12 +253,12 @@ func (w *encoder) conversation(b *Batch, conv uint32) {
 	w.nextConversation++
 }
 
-// participants writes the users: the two of each single chat where it is used first, and who acted
-// in each event.
+// participants writes references to users: to the two of each single chat, where it is used first,
+// and to the user who acted in each event.
 func (w *encoder) participants(b *Batch) {
 	known := uint32(0) // conversations
 	for i, conv := range b.Conv {
-		l := &b.scratch.links[conv]
+		l := &b.scratch.convKeys[conv]
 		if conv == known {
 			known++
 			if l.typ == convSingle {
@@ -290,7 +290,7 @@ func (w *encoder) user(user uint32) {
 
 func (w *encoder) tables(b *Batch) {
 	for i := range b.Conversations {
-		l := &b.scratch.links[i]
+		l := &b.scratch.convKeys[i]
 		w.conversations.add(uint64(l.app)<<2 | uint64(l.typ))
 		if l.typ == convGroup {
 			w.groups.add(b.Conversations[i].Group)

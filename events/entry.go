@@ -5,31 +5,33 @@ import (
 	"fmt"
 )
 
-// DecodeEntry fills b with the events of a log entry, whatever its subject says it is: a batch, or
-// one event of a hand-made producer, in JSON or as an EventList of one event. Such an event comes
-// from outside, so it is validated, and must be of the kind its subject says and in the partition it
-// belongs to among so many partitions; its App is the subject's. b keeps nothing of data.
+// DecodeEntry fills b with the events of a log entry. The subject says what the entry is: a batch,
+// or one event of an outside producer, in JSON or as an EventList of one event. Such an event is
+// validated; it must be of the kind that the subject names, and the subject's partition must be the
+// one that it belongs to in a log of so many partitions. Its App is the subject's. b keeps nothing
+// of data.
 //
-// An error wraps [ErrMalformed], or [ErrVersion] as that of [Batch.Decode] does, and leaves b empty.
+// An error wraps [ErrMalformed] or [ErrVersion], as that of [Batch.Decode] does, and leaves b
+// empty.
 func DecodeEntry(subject string, data []byte, partitions int, b *Batch) error {
 	b.reset()
-	s, err := ParseEntrySubject(subject)
+	s, err := parseEntrySubject(subject)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if s.Batch() {
+	if s.batch() {
 		return b.Decode(data)
 	}
 	event, err := decodeSingle(data)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	event.App = s.App
-	if event.Kind != s.Kind {
-		return malformed("a %s event on the subject of %s", event.Kind, s.Kind)
+	event.App = s.app
+	if event.Kind != s.kind {
+		return malformed("a %s event on the subject of %s", event.Kind, s.kind)
 	}
-	if p := Partition(&event, partitions); p != s.Partition {
-		return malformed("an event of partition %d of %d on a subject of partition %d", p, partitions, s.Partition)
+	if p := Partition(&event, partitions); p != s.partition {
+		return malformed("an event of partition %d of %d on a subject of partition %d", p, partitions, s.partition)
 	}
 	b.SetEvents([]Event{event})
 	return nil
@@ -37,8 +39,8 @@ func DecodeEntry(subject string, data []byte, partitions int, b *Batch) error {
 
 var errNotSingle = errors.New("more than one event")
 
-// decodeSingle decodes one event, whose strings share data's memory. An EventList cannot begin with
-// the byte of '{', so that tells the two forms apart.
+// decodeSingle decodes one event, whose strings share the memory of data. An EventList cannot begin
+// with the byte '{', which tells the two formats apart.
 func decodeSingle(data []byte) (event Event, err error) {
 	keep := func(i int, e *Event) error {
 		if i > 0 {
@@ -48,7 +50,7 @@ func decodeSingle(data []byte) (event Event, err error) {
 		return nil
 	}
 	if len(data) > 0 && data[0] == '{' {
-		err = new(Decoder).Decode(data, FormJSON, keep)
+		err = new(Decoder).Decode(data, FormatJSON, keep)
 	} else {
 		err = DecodeEventList(data, keep)
 	}

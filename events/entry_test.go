@@ -14,7 +14,7 @@ func TestDecodeEntryReadsSingleEvents(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		partitions := rapid.IntRange(1, 16).Draw(t, "partitions")
 		want := drawEvent(t, MessageSent, GroupDissolved)
-		subject, err := EntrySubject(Partition(&want, partitions), want.Kind, want.App)
+		subject, err := singleSubject(Partition(&want, partitions), want.Kind, want.App)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,11 +62,11 @@ func TestDecodeEntrySaysWhatIsWrong(t *testing.T) {
 	const partitions = 4
 	read := Event{App: "acme#chat", Kind: MessageRead, Message: "m", User: "u", Group: "g"}
 	place := Partition(&read, partitions)
-	subject, err := EntrySubject(place, MessageRead, "acme#chat")
+	subject, err := singleSubject(place, MessageRead, "acme#chat")
 	if err != nil {
 		t.Fatal(err)
 	}
-	elsewhere, err := EntrySubject((place+1)%partitions, MessageRead, "acme#chat")
+	elsewhere, err := singleSubject((place+1)%partitions, MessageRead, "acme#chat")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestDecodeEntrySaysWhatIsWrong(t *testing.T) {
 
 func BenchmarkDecodeEntrySingle(b *testing.B) {
 	e := Event{App: "acme#chat", Kind: MessageRead, Message: "m-000123", User: "u-00042", Group: "g-007"}
-	subject, err := EntrySubject(Partition(&e, 4), e.Kind, e.App)
+	subject, err := singleSubject(Partition(&e, 4), e.Kind, e.App)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -2,12 +2,12 @@ package events
 
 import "time"
 
-// Event is one thing that happened, of any kind. It is a flat value so that millions of them
-// can be decoded without allocating; which fields a kind uses is said by [Kind] and held by
+// Event is one thing that happened, of any kind. It is a flat value, so that millions of events can
+// be decoded without allocating. Which fields a kind uses is documented with [Kind] and checked by
 // [Event.Validate].
 //
-// Strings of an event that came out of a [Batch] share the batch's memory and are valid only
-// until the batch is decoded into again; keep one with [strings.Clone].
+// Strings of an event that came out of a [Batch] share the memory of the batch and are valid only
+// until the batch is filled again; keep one with [strings.Clone].
 type Event struct {
 	// App is the tenant, "org#app". It comes from the path, subject or token, never from a payload.
 	App string
@@ -18,7 +18,8 @@ type Event struct {
 	Group string
 	// Peer names the other user of a single chat, seen from User.
 	Peer string
-	// User is who acted: the sender of a message, the reader, the member, the owner of a new group.
+	// User is the user who acted: the sender of a message, the reader, the member, or the owner of
+	// a new group.
 	User string
 	// Message is the id of the message that was sent, delivered, read or recalled.
 	Message string
@@ -27,7 +28,7 @@ type Event struct {
 	Content string
 	// Receipt says that the sender of a group message asks for read receipts.
 	Receipt bool
-	// Strict has a receipt for an unknown message rejected where it would be parked.
+	// Strict has a receipt for an unknown message rejected; otherwise it is parked.
 	Strict bool
 	// Role is the new role in a group.role event.
 	Role Role
@@ -39,8 +40,8 @@ type Event struct {
 	// Settings and Revision are those of an app.configured event.
 	Settings *Settings
 	Revision uint64
-	// Upto is, in a statistic.seen event, the log sequence up to which the author has seen the
-	// read counts of his messages.
+	// Upto is, in a statistic.seen event, the log sequence up to which the author has seen what
+	// became of their messages.
 	Upto uint64
 }
 
@@ -74,7 +75,7 @@ const (
 	GroupDissolved
 	// AppConfigured: Settings, Revision. Made by receiptd itself, one copy per partition.
 	AppConfigured
-	// StatisticSeen: User, Upto. Made by receiptd itself when an author acknowledges his summary.
+	// StatisticSeen: User, Upto. Made by receiptd itself when an author acknowledges their summary.
 	StatisticSeen
 
 	kindEnd
@@ -103,13 +104,13 @@ var kindsByName = func() map[string]Kind {
 	return m
 }()
 
-// KindByName returns the kind with the public name, for example "message.read".
-func KindByName(name string) (Kind, bool) {
+// kindByName returns the kind with the public name, for example "message.read".
+func kindByName(name string) (Kind, bool) {
 	k, ok := kindsByName[name]
 	return k, ok
 }
 
-// String is the public name of the kind, as in the "type" field of the JSON form.
+// String is the public name of the kind, which the JSON format has in the field "type".
 func (k Kind) String() string {
 	if k == KindUnknown || k >= kindEnd {
 		return "unknown"
@@ -120,13 +121,13 @@ func (k Kind) String() string {
 // Valid reports whether k is a kind of this version.
 func (k Kind) Valid() bool { return k > KindUnknown && k < kindEnd }
 
-// Internal reports whether only receiptd itself makes events of this kind; outside producers
-// are refused them.
+// Internal reports whether only receiptd itself makes events of this kind. They are refused from
+// anybody else.
 func (k Kind) Internal() bool { return k == AppConfigured || k == StatisticSeen }
 
-// OfConversation reports whether events of this kind name a conversation (Group or Peer), which
+// namesConversation reports whether events of this kind have a conversation (Group or Peer), which
 // decides their partition.
-func (k Kind) OfConversation() bool { return k.Valid() && !k.Internal() }
+func (k Kind) namesConversation() bool { return k.Valid() && !k.Internal() }
 
 // Role is a member's role in a group.
 type Role uint8
@@ -167,8 +168,8 @@ type Settings struct {
 
 // GroupReceipts are the limits the requirement document puts on group read receipts.
 type GroupReceipts struct {
-	// Enabled is the feature switch; while off, asking and reading are rejected with
-	// "group ack not open".
+	// Enabled switches group receipts on; while they are off, asking for them and reading are
+	// rejected with "group ack not open".
 	Enabled bool `json:"enabled"`
 	// WhoMayRequest is WhoMembers or WhoAdmins.
 	WhoMayRequest string `json:"who_may_request"`

@@ -45,8 +45,8 @@ var eventFields = [...]struct {
 	eventTime:    {"time", protowire.VarintType},
 }
 
-// AppendEventList appends events in the public protobuf form, the message EventList of
-// schema/events.proto, to dst. App is not part of it, and neither is what only internal kinds have.
+// AppendEventList appends events to dst in the public protobuf format, the message EventList of
+// schema/events.proto. App is not part of it, nor are fields that only internal kinds have.
 func AppendEventList(dst []byte, events []Event) []byte {
 	var buf []byte
 	for i := range events {
@@ -82,13 +82,13 @@ func appendEvent(dst []byte, e *Event) []byte {
 }
 
 // DecodeEventList calls f for each event of an EventList, in order, with its index. The event is
-// valid and of no internal kind; its App is empty. The Event itself is used again for the next one,
-// but its strings and lists hold until data is changed.
+// valid and of no internal kind; its App is empty. The Event itself is reused for the next one, but
+// its strings and lists stay valid until data is changed.
 //
-// It is strict: unknown fields and fields that occur twice are refused. Bad input is an
-// [*EventError], with the fields' names of the protobuf form, or [ErrNoEvents]. The events before a
-// bad one have been handed to f by then. An error of f ends the decoding and is returned as it is.
-// Usual events are decoded without allocating.
+// It is strict: unknown fields and fields that occur twice are refused. The error for bad input is
+// an [*EventError], which names fields as the protobuf format does, or [ErrNoEvents]. By then the
+// events before the bad one have been handed to f. An error of f ends the decoding and is returned
+// as it is. Usual events are decoded without allocating.
 func DecodeEventList(data []byte, f func(i int, e *Event) error) error {
 	if len(data) == 0 {
 		return ErrNoEvents
@@ -117,7 +117,7 @@ func DecodeEventList(data []byte, f func(i int, e *Event) error) error {
 	return nil
 }
 
-// problem is what is wrong with the encoding, for a client: without the name of this package.
+// problem is what is wrong with the encoding, without the name of this package, for a client.
 func problem(err error) string { return strings.TrimPrefix(err.Error(), "events: ") }
 
 // decode sets e to an encoded Event message.
@@ -154,7 +154,7 @@ func (e *Event) decode(data []byte) *FieldError {
 func (e *Event) set(f *wireField) *FieldError {
 	switch f.num {
 	case eventKind:
-		if e.Kind = Kind(f.value); f.value >= uint64(kindEnd) || !e.Kind.OfConversation() {
+		if e.Kind = Kind(f.value); f.value >= uint64(kindEnd) || !e.Kind.namesConversation() {
 			return &FieldError{"kind", fmt.Sprintf("%d is not a kind that producers may send", f.value)}
 		}
 	case eventMessage:
@@ -197,7 +197,8 @@ func (e *Event) addID(f *wireField) *FieldError {
 	return nil
 }
 
-// protobufNames gives an [*EventError] about the JSON form the names of the protobuf form.
+// protobufNames gives an [*EventError] about the JSON format the field names of the protobuf
+// format.
 func protobufNames(err error) error {
 	bad, ok := err.(*EventError)
 	if !ok {

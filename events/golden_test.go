@@ -67,7 +67,7 @@ func goldens() map[string][]Event {
 	}
 }
 
-// goldenIDs are ids of every form a table keeps.
+// goldenIDs are ids of every shape a table keeps.
 func goldenIDs(app string) []Event {
 	var evs []Event
 	for _, user := range []string{
@@ -81,7 +81,8 @@ func goldenIDs(app string) []Event {
 	return evs
 }
 
-// goldenReceipts are 40 messages of 5 groups, three at a time, read by 20 members and by some twice.
+// goldenReceipts are 40 messages of 5 groups, three at a time, read by 20 members and by some
+// twice.
 func goldenReceipts(app string, user func(i int) string) []Event {
 	var evs []Event
 	for i := range 400 {

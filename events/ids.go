@@ -4,16 +4,16 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Ids of one table resemble each other: most systems make them of a constant prefix and a number of
-// constant width, or a UUID. Such ids are kept as numbers, four bytes instead of twelve, or 16 bytes
-// instead of 36; the rest stay text and are left to the compression.
+// The ids in one table resemble each other: most systems make them of a constant prefix and either
+// a number of constant width or a UUID. Such ids are encoded as numbers, with four bytes instead of
+// twelve or 16 instead of 36; the rest stay text and are left to the compression.
 
 const (
-	// maxShapes keeps random ids that happen to end in digits from making a shape each.
+	// maxShapes keeps random ids that happen to end in digits from each making a shape.
 	maxShapes = 15
 	// minDigits is where a number begins to be shorter than its text.
 	minDigits = 3
-	// maxDigits is what always fits into 64 bits.
+	// maxDigits is the number of digits that always fits into 64 bits.
 	maxDigits = 19
 )
 
@@ -21,7 +21,7 @@ const (
 type shape struct {
 	prefix string
 	digits int
-	last   uint64 // the number the next difference is taken from
+	last   uint64 // the number from which the next difference is taken
 }
 
 // value is what follows the prefix of an id.
@@ -57,7 +57,7 @@ type idWriter struct {
 }
 
 func (w *idWriter) reset() {
-	clear(w.shapes[:w.count]) // lets go of the prefixes
+	clear(w.shapes[:w.count]) // releases the prefixes
 	w.count, w.current, w.run = 0, 0, 0
 	w.runShapes = w.runShapes[:0]
 	w.runLengths = w.runLengths[:0]
@@ -97,8 +97,8 @@ func (w *idWriter) endRun() {
 	}
 }
 
-// shapeOf returns the number of the id's shape, which may be a new one, and sets v; or returns 0 for
-// text.
+// shapeOf returns the number of the id's shape, which may be a new one, and sets v; or returns 0
+// for text.
 func (w *idWriter) shapeOf(id string, v *value) int {
 	if w.current > 0 && w.shapes[w.current-1].match(id, v) {
 		return w.current
@@ -225,10 +225,10 @@ func (r *idReader) read(dst []string, a *arena, data []byte) ([]string, error) {
 	if err != nil {
 		return dst, err
 	}
-	return r.fill(dst, a.alloc(bytes), fields[:])
+	return r.expand(dst, a.alloc(bytes), fields[:])
 }
 
-// measure checks the runs and returns the bytes of all ids.
+// measure checks the runs and returns how many bytes all ids take.
 func (r *idReader) measure(shapes, text int) (int, error) {
 	if len(r.runShapes) != len(r.runLengths) {
 		return 0, malformed("%d run_shapes, %d run_lengths", len(r.runShapes), len(r.runLengths))
@@ -264,8 +264,8 @@ func (r *idReader) measure(shapes, text int) (int, error) {
 	return bytes, nil
 }
 
-// fill makes the ids in buf, which has exactly the bytes they need.
-func (r *idReader) fill(dst []string, buf []byte, fields [][]byte) (_ []string, err error) {
+// expand writes the ids into buf, which has exactly the bytes that they need.
+func (r *idReader) expand(dst []string, buf []byte, fields [][]byte) (_ []string, err error) {
 	lengths := r.lengths
 	text, numbers, uuids := fields[idsText], fields[idsNumbers], fields[idsUUIDs]
 	for i, n := range r.runShapes {
@@ -283,10 +283,10 @@ func (r *idReader) fill(dst []string, buf []byte, fields [][]byte) (_ []string, 
 		ids := buf[:run*s.size]
 		buf = buf[len(ids):]
 		if s.digits == uuidDigits {
-			if uuids, err = s.fillUUIDs(ids, uuids); err != nil {
+			if uuids, err = s.expandUUIDs(ids, uuids); err != nil {
 				return dst, err
 			}
-		} else if numbers, err = s.fillNumbers(ids, numbers); err != nil {
+		} else if numbers, err = s.expandNumbers(ids, numbers); err != nil {
 			return dst, err
 		}
 		for ; len(ids) > 0; ids = ids[s.size:] {
@@ -299,8 +299,8 @@ func (r *idReader) fill(dst []string, buf []byte, fields [][]byte) (_ []string, 
 	return dst, nil
 }
 
-// fillNumbers makes the ids of one run and returns the numbers that are left.
-func (s *readShape) fillNumbers(ids, numbers []byte) ([]byte, error) {
+// expandNumbers writes the ids of one run and returns the numbers that are left.
+func (s *readShape) expandNumbers(ids, numbers []byte) ([]byte, error) {
 	end := powersOf10[s.digits]
 	at := len(s.prefix)
 	for ; len(ids) > 0; ids = ids[s.size:] {
@@ -320,8 +320,8 @@ func (s *readShape) fillNumbers(ids, numbers []byte) ([]byte, error) {
 	return numbers, nil
 }
 
-// fillUUIDs makes the ids of one run and returns the UUIDs that are left.
-func (s *readShape) fillUUIDs(ids, uuids []byte) ([]byte, error) {
+// expandUUIDs writes the ids of one run and returns the UUIDs that are left.
+func (s *readShape) expandUUIDs(ids, uuids []byte) ([]byte, error) {
 	for ; len(ids) > 0; ids = ids[s.size:] {
 		if len(uuids) < 16 {
 			return nil, malformed("uuids: cut short")

@@ -8,17 +8,17 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Form is how a body holds events.
-type Form uint8
+// Format is the format of a body of events in JSON.
+type Format uint8
 
 const (
-	// FormJSON is one JSON object, or an array of objects; the first byte tells which.
-	FormJSON Form = iota
-	// FormNDJSON is one JSON object a line. Blank lines are skipped.
-	FormNDJSON
+	// FormatJSON is a JSON object, or an array of objects; the first byte tells which.
+	FormatJSON Format = iota
+	// FormatNDJSON has one JSON object on each line. Blank lines are skipped.
+	FormatNDJSON
 )
 
-// ErrNoEvents is returned for a body that holds no event at all.
+// ErrNoEvents is returned for a body without any event.
 var ErrNoEvents = errors.New("events: the body holds no event")
 
 // EventError says which event of a body is wrong, and how.
@@ -47,13 +47,14 @@ func eventError(index int, err error) error {
 	return &EventError{Index: index, Field: bad.Field, Problem: bad.Problem}
 }
 
-// Decoder reads events from their public JSON form. It is strict: fields that the kind does not
+// Decoder reads events in their public JSON format. It is strict: fields that the kind does not
 // have, repeated fields and nulls are refused, and so are the internal kinds. The zero value is
-// ready. A Decoder that is used again allocates nothing for usual events; it is for one goroutine
-// at a time.
+// ready for use. A Decoder that is reused allocates nothing for usual events. It is for one
+// goroutine at a time.
 type Decoder struct {
 	event Event
-	// text holds the strings that had escapes, names the lists of members, of all events of a body.
+	// text holds the strings that had escapes, and names the lists of members, of all events of a
+	// body.
 	text  []byte
 	names []string
 
@@ -62,14 +63,14 @@ type Decoder struct {
 }
 
 // Decode calls f for each event of body, in order, with its index. The event is valid; its App is
-// empty. The Event itself is used again for the next one, but its strings and lists hold until
+// empty. The Event itself is reused for the next one, but its strings and lists stay valid until
 // body is changed or Decode is called again.
 //
-// Bad input is an [*EventError], or [ErrNoEvents]. The events before a bad one have been handed to f
-// by then. An error of f ends the decoding and is returned as it is.
-func (d *Decoder) Decode(body []byte, form Form, f func(i int, e *Event) error) error {
+// The error for bad input is an [*EventError] or [ErrNoEvents]. By then the events before the bad
+// one have been handed to f. An error of f ends the decoding and is returned as it is.
+func (d *Decoder) Decode(body []byte, format Format, f func(i int, e *Event) error) error {
 	d.reset()
-	if form == FormNDJSON {
+	if format == FormatNDJSON {
 		return d.decodeLines(body, f)
 	}
 	body = skipSpace(body)
@@ -82,7 +83,7 @@ func (d *Decoder) Decode(body []byte, form Form, f func(i int, e *Event) error) 
 	return d.decodeLine(0, body, f)
 }
 
-// reset forgets the strings of the last body, and memory that only an unusual body needed.
+// reset forgets the strings of the last body, and releases memory that only an unusual body needed.
 func (d *Decoder) reset() {
 	const keep = 64 << 10
 	d.event = Event{}
@@ -166,7 +167,8 @@ func (d *Decoder) decodeArray(body []byte, f func(i int, e *Event) error) error 
 	}
 }
 
-// decodeObject decodes the event at the start of data and returns its length. The error is a *FieldError.
+// decodeObject decodes the event at the start of data and returns its length. The error is a
+// *FieldError.
 func (d *Decoder) decodeObject(data []byte) (int, error) {
 	d.event = Event{}
 	n, present, err := d.read(data)
@@ -179,7 +181,7 @@ func (d *Decoder) decodeObject(data []byte) (int, error) {
 	return n, d.event.validate(present)
 }
 
-// skipSpace cuts JSON's white space from the front.
+// skipSpace cuts JSON white space off the front.
 func skipSpace(b []byte) []byte {
 	for len(b) > 0 && isSpace(b[0]) {
 		b = b[1:]

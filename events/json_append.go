@@ -11,15 +11,15 @@ import (
 // timeLayout is RFC 3339 with exactly three digits of milliseconds.
 const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 
-// AppendTime appends a time in Unix milliseconds as the public form writes it, RFC 3339 with
+// AppendTime appends a time in Unix milliseconds as the public format has it, RFC 3339 with
 // milliseconds in UTC, without quotes.
 func AppendTime(dst []byte, ms int64) []byte {
 	return time.UnixMilli(ms).UTC().AppendFormat(dst, timeLayout)
 }
 
-// AppendJSON appends the public JSON form of a valid event: the type first, then the fields in the
-// order in which their kind lists them, without those that are empty. App is not part of the form.
-// The internal kinds, which [Decoder] refuses, have a form too, for people to read.
+// AppendJSON appends a valid event in the public JSON format: the type first, then the other fields
+// in a fixed order, without those that are empty. App is not part of the format. The internal
+// kinds, which [Decoder] refuses, are written too, for people to read.
 func AppendJSON(dst []byte, e *Event) []byte {
 	dst = append(dst, `{"type":"`...)
 	dst = append(dst, e.Kind.String()...)
@@ -79,14 +79,14 @@ func appendQuotedList(dst []byte, list []string) []byte {
 	return append(dst, ']')
 }
 
-// appendQuoted writes U+FFFD for what is not UTF-8, as no valid event has.
+// appendQuoted writes U+FFFD in place of what is not UTF-8, which no valid event has.
 func appendQuoted(dst []byte, s string) []byte {
 	dst, _ = jsontext.AppendQuote(dst, s)
 	return dst
 }
 
 func appendSettingsJSON(dst []byte, s *Settings) []byte {
-	// Booleans, numbers and strings alone: there is nothing that could fail.
+	// There are only booleans, numbers and strings, so that nothing can fail.
 	text, _ := json.Marshal(s)
 	return append(dst, text...)
 }

@@ -20,12 +20,12 @@ func BenchmarkDecode(b *testing.B) {
 	lines := receiptLines(events)
 	array := append(append([]byte{'['}, bytes.ReplaceAll(bytes.TrimSpace(lines), []byte("\n"), []byte(","))...), ']')
 	for _, bench := range []struct {
-		name string
-		form Form
-		body []byte
+		name   string
+		format Format
+		body   []byte
 	}{
-		{"ndjson", FormNDJSON, lines},
-		{"array", FormJSON, array},
+		{"ndjson", FormatNDJSON, lines},
+		{"array", FormatJSON, array},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			b.SetBytes(int64(len(bench.body)))
@@ -33,7 +33,7 @@ func BenchmarkDecode(b *testing.B) {
 			var d Decoder
 			n := 0
 			for b.Loop() {
-				if err := d.Decode(bench.body, bench.form, func(int, *Event) error { n++; return nil }); err != nil {
+				if err := d.Decode(bench.body, bench.format, func(int, *Event) error { n++; return nil }); err != nil {
 					b.Fatal(err)
 				}
 			}

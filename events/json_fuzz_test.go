@@ -28,20 +28,20 @@ type plainEvent struct {
 }
 
 // checkAccepted holds for any body: events that Decode accepts are valid, come back from their own
-// JSON form, and hold nothing the JSON library reads in another way.
-func checkAccepted(t interface{ Fatalf(string, ...any) }, body string, form Form) {
-	got, err := decodeAll(&Decoder{}, body, form)
+// JSON format, and hold nothing the JSON library reads in another way.
+func checkAccepted(t interface{ Fatalf(string, ...any) }, body string, format Format) {
+	got, err := decodeAll(&Decoder{}, body, format)
 	for i := range got {
 		if err := got[i].Validate(); err != nil {
 			t.Fatalf("%q: event %d: %v", body, i, err)
 		}
 		text := string(AppendJSON(nil, &got[i]))
-		again, err := decodeAll(&Decoder{}, text, FormJSON)
+		again, err := decodeAll(&Decoder{}, text, FormatJSON)
 		if err != nil || !reflect.DeepEqual(again[0], got[i]) {
 			t.Fatalf("%q: event %d written as %s: %v", body, i, text, err)
 		}
 	}
-	if err != nil || len(got) != 1 || form == FormJSON && skipSpace([]byte(body))[0] == '[' {
+	if err != nil || len(got) != 1 || format == FormatJSON && skipSpace([]byte(body))[0] == '[' {
 		return
 	}
 	var plain plainEvent
@@ -79,8 +79,8 @@ func FuzzJSON(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		checkAccepted(t, body, FormJSON)
-		checkAccepted(t, body, FormNDJSON)
+		checkAccepted(t, body, FormatJSON)
+		checkAccepted(t, body, FormatNDJSON)
 	})
 }
 
@@ -110,9 +110,9 @@ func TestDecodeAcceptsOnlyWhatIsStrictlyRight(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		for range 20 {
 			body := body.Draw(t, "body")
-			checkAccepted(t, body, FormNDJSON)
-			checkAccepted(t, body, FormJSON)
-			checkAccepted(t, "["+body+","+body+"]", FormJSON)
+			checkAccepted(t, body, FormatNDJSON)
+			checkAccepted(t, body, FormatJSON)
+			checkAccepted(t, "["+body+","+body+"]", FormatJSON)
 		}
 	})
 }

@@ -13,12 +13,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Repeated names are found by the decoder's own field set, at less cost.
+// Repeated names are found by the set of fields that were read, which costs less.
 var tokenOptions = jsontext.AllowDuplicateNames(true)
 
-// read reads the object at the start of data into d.event by way of jsontext: whatever JSON allows,
-// with every error. It goes no deeper than a list of members, so nesting costs nothing. The error is
-// a *FieldError; its Field is empty if the JSON itself is bad.
+// read reads the object at the start of data into d.event by means of jsontext, which accepts
+// whatever JSON allows and nothing else. It goes no deeper than a list of members, so that nesting
+// costs nothing. The error is a *FieldError; its Field is empty if the JSON itself is malformed.
 func (d *Decoder) read(data []byte) (n int, present fieldSet, err error) {
 	d.source = *bytes.NewBuffer(data)
 	d.tokens.Reset(&d.source, tokenOptions)
@@ -90,7 +90,7 @@ func (d *Decoder) readType() error {
 	if err != nil {
 		return err
 	}
-	kind, ok := KindByName(name)
+	kind, ok := kindByName(name)
 	switch {
 	case !ok:
 		return fieldErrorf("type", "unknown type %q", clip(name))
@@ -147,7 +147,8 @@ func (d *Decoder) readTime() error {
 	return nil
 }
 
-// ParseTime reads a time as events may give it, RFC 3339 or whole Unix milliseconds, as the latter.
+// ParseTime reads a time as events may give it, in RFC 3339 or whole Unix milliseconds, and returns
+// it in Unix milliseconds.
 func ParseTime(s string) (ms int64, ok bool) {
 	if ms, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return ms, true
@@ -157,7 +158,7 @@ func ParseTime(s string) (ms int64, ok bool) {
 
 // parseTime reads RFC 3339 as Unix milliseconds; a finer fraction is cut off.
 func parseTime(s string) (int64, bool) {
-	// UnmarshalText holds to the RFC where time.Parse is more generous.
+	// UnmarshalText keeps to the RFC, while time.Parse is more generous.
 	var t time.Time
 	err := t.UnmarshalText(unsafe.Slice(unsafe.StringData(s), len(s)))
 	return t.UnixMilli(), err == nil
@@ -215,8 +216,9 @@ func (d *Decoder) readStrings(name string) ([]string, error) {
 	return d.names[start:len(d.names):len(d.names)], nil
 }
 
-// unquote returns the text of a JSON string that jsontext has accepted. It shares the body's memory
-// if there is no escape in it, else d.text's: what is appended there is never changed before reset.
+// unquote returns the text of a JSON string that jsontext has accepted. The text shares the memory
+// of the body if there is no escape in it, and that of d.text otherwise, where nothing is changed
+// before reset.
 func (d *Decoder) unquote(raw jsontext.Value) string {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return aliasString(raw[1 : len(raw)-1])

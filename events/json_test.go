@@ -12,9 +12,9 @@ import (
 )
 
 // decodeAll decodes a body and keeps copies of its events.
-func decodeAll(d *Decoder, body string, form Form) ([]Event, error) {
+func decodeAll(d *Decoder, body string, format Format) ([]Event, error) {
 	var all []Event
-	err := d.Decode([]byte(body), form, func(i int, e *Event) error {
+	err := d.Decode([]byte(body), format, func(i int, e *Event) error {
 		if i != len(all) {
 			return fmt.Errorf("index %d for event %d", i, len(all))
 		}
@@ -67,8 +67,8 @@ func TestDecodeReadsEveryKind(t *testing.T) {
 			Event{Kind: GroupDissolved, Group: `g"\😀`}},
 	}
 	for _, test := range tests {
-		for _, form := range []Form{FormJSON, FormNDJSON} {
-			got, err := decodeAll(&Decoder{}, test.json, form)
+		for _, format := range []Format{FormatJSON, FormatNDJSON} {
+			got, err := decodeAll(&Decoder{}, test.json, format)
 			if err != nil {
 				t.Errorf("%s: %v", test.json, err)
 			} else if !reflect.DeepEqual(got, []Event{test.want}) {
@@ -82,15 +82,15 @@ func TestDecodeReadsEveryForm(t *testing.T) {
 	const g, h = `{"type":"group.dissolved","group":"g"}`, `{"type":"group.dissolved","group":"h"}`
 	for _, test := range []struct {
 		name, body string
-		form       Form
+		format     Format
 	}{
-		{"array", "[" + g + "," + h + "]", FormJSON},
-		{"array with space", " [\n" + g + " ,\n\n" + h + "\n]\n", FormJSON},
-		{"lines", g + "\n" + h + "\n", FormNDJSON},
-		{"no last newline", g + "\n" + h, FormNDJSON},
-		{"blank lines and CR", "\n\r\n" + g + "\r\n \t\n" + h + "\r\n\n", FormNDJSON},
+		{"array", "[" + g + "," + h + "]", FormatJSON},
+		{"array with space", " [\n" + g + " ,\n\n" + h + "\n]\n", FormatJSON},
+		{"lines", g + "\n" + h + "\n", FormatNDJSON},
+		{"no last newline", g + "\n" + h, FormatNDJSON},
+		{"blank lines and CR", "\n\r\n" + g + "\r\n \t\n" + h + "\r\n\n", FormatNDJSON},
 	} {
-		got, err := decodeAll(&Decoder{}, test.body, test.form)
+		got, err := decodeAll(&Decoder{}, test.body, test.format)
 		if err != nil || len(got) != 2 || got[0].Group != "g" || got[1].Group != "h" {
 			t.Errorf("%s: %+v, %v", test.name, got, err)
 		}
@@ -100,126 +100,126 @@ func TestDecodeReadsEveryForm(t *testing.T) {
 func TestDecodeNamesWhatIsWrong(t *testing.T) {
 	const good = `{"type":"group.dissolved","group":"g"}`
 	tests := []struct {
-		form Form
-		body string
-		want string
+		format Format
+		body   string
+		want   string
 	}{
-		{FormJSON, ``, "events: the body holds no event"},
-		{FormJSON, " \n", "events: the body holds no event"},
-		{FormJSON, `[]`, "events: the body holds no event"},
-		{FormNDJSON, ``, "events: the body holds no event"},
-		{FormNDJSON, "\r\n\n ", "events: the body holds no event"},
+		{FormatJSON, ``, "events: the body holds no event"},
+		{FormatJSON, " \n", "events: the body holds no event"},
+		{FormatJSON, `[]`, "events: the body holds no event"},
+		{FormatNDJSON, ``, "events: the body holds no event"},
+		{FormatNDJSON, "\r\n\n ", "events: the body holds no event"},
 
-		{FormJSON, `{`, "event 0: malformed JSON at byte 1: unexpected end"},
-		{FormJSON, `{"type"`, "event 0: malformed JSON at byte 7: unexpected end"},
-		{FormJSON, `{"type":`, "event 0: malformed JSON at byte 8: unexpected end"},
-		{FormJSON, `{"type":"group.dissolved"`, "event 0: malformed JSON at byte 25: unexpected end"},
-		{FormJSON, `{"type":"group.dissolved",}`, "event 0: malformed JSON at byte 25: invalid character ',' at start of value"},
-		{FormJSON, `{"type" "group.dissolved"}`, "event 0: malformed JSON at byte 8: invalid character '\"' after object name (expecting ':')"},
-		{FormJSON, `{type:"group.dissolved"}`, "event 0: malformed JSON at byte 2: invalid character 'y' in literal true (expecting 'r')"},
-		{FormJSON, `{"type":"group.dissolved" "group":"g"}`, "event 0: malformed JSON at byte 26: invalid character '\"' after object value (expecting ',' or '}')"},
-		{FormJSON, `{'type':1}`, "event 0: malformed JSON at byte 1: invalid character '\\'' at start of value"},
-		{FormJSON, `{1:2}`, "event 0: malformed JSON at byte 1: object member name must be a string"},
-		{FormJSON, "{\"type\":\"a\nb\"}", "event 0: malformed JSON at byte 10: invalid character '\\n' in string (expecting non-control character)"},
-		{FormJSON, "{\"type\":\"group.dissolved\",\"group\":\"a\tb\"}", "event 0: malformed JSON at byte 36: invalid character '\\t' in string (expecting non-control character)"},
-		{FormJSON, "{\"type\":\"message.read\",\"message\":\"m\",\"user\":\"b\",\"group\":\"g\",\"content\":\"\t\"}", "event 0: malformed JSON at byte 71: invalid character '\\t' in string (expecting non-control character)"},
-		{FormJSON, `{"type":"group.dissolved","group":"\x"}`, "event 0: malformed JSON at byte 35: invalid escape sequence `\\x` in string"},
-		{FormJSON, `{"type":"group.dissolved","group":"\ud800"}`, "event 0: malformed JSON at byte 35: invalid surrogate pair `\\ud800\"}` in string"},
-		{FormJSON, "{\"type\":\"group.dissolved\",\"group\":\"\xff\"}", "event 0: malformed JSON at byte 35: invalid UTF-8"},
-		{FormJSON, `{"type":"message.sent","receipt":truth}`, "event 0: malformed JSON at byte 36: invalid character 't' in literal true (expecting 'e')"},
-		{FormJSON, "\ufeff" + good, "event 0: malformed JSON at byte 0: invalid character '\\ufeff' at start of value"},
-		{FormJSON, `null`, "event 0: not a JSON object but null"},
-		{FormJSON, `"x"`, "event 0: not a JSON object but a string"},
-		{FormJSON, `[1]`, "event 0: not a JSON object but a number"},
-		{FormJSON, `[[` + good + `]]`, "event 0: not a JSON object but an array"},
-		{FormJSON, strings.Repeat("[", 1<<20), "event 0: not a JSON object but an array"},
-		{FormNDJSON, strings.Repeat("[", 1<<20), "event 0: not a JSON object but an array"},
-		{FormNDJSON, `[` + good + `]`, "event 0: not a JSON object but an array"},
-		{FormJSON, `{"type":` + strings.Repeat("[", 1<<20), "event 0: type: an array, not a string"},
-		{FormJSON, `{"members":` + strings.Repeat("[", 1<<20), "event 0: members[0]: an array, not a string"},
+		{FormatJSON, `{`, "event 0: malformed JSON at byte 1: unexpected end"},
+		{FormatJSON, `{"type"`, "event 0: malformed JSON at byte 7: unexpected end"},
+		{FormatJSON, `{"type":`, "event 0: malformed JSON at byte 8: unexpected end"},
+		{FormatJSON, `{"type":"group.dissolved"`, "event 0: malformed JSON at byte 25: unexpected end"},
+		{FormatJSON, `{"type":"group.dissolved",}`, "event 0: malformed JSON at byte 25: invalid character ',' at start of value"},
+		{FormatJSON, `{"type" "group.dissolved"}`, "event 0: malformed JSON at byte 8: invalid character '\"' after object name (expecting ':')"},
+		{FormatJSON, `{type:"group.dissolved"}`, "event 0: malformed JSON at byte 2: invalid character 'y' in literal true (expecting 'r')"},
+		{FormatJSON, `{"type":"group.dissolved" "group":"g"}`, "event 0: malformed JSON at byte 26: invalid character '\"' after object value (expecting ',' or '}')"},
+		{FormatJSON, `{'type':1}`, "event 0: malformed JSON at byte 1: invalid character '\\'' at start of value"},
+		{FormatJSON, `{1:2}`, "event 0: malformed JSON at byte 1: object member name must be a string"},
+		{FormatJSON, "{\"type\":\"a\nb\"}", "event 0: malformed JSON at byte 10: invalid character '\\n' in string (expecting non-control character)"},
+		{FormatJSON, "{\"type\":\"group.dissolved\",\"group\":\"a\tb\"}", "event 0: malformed JSON at byte 36: invalid character '\\t' in string (expecting non-control character)"},
+		{FormatJSON, "{\"type\":\"message.read\",\"message\":\"m\",\"user\":\"b\",\"group\":\"g\",\"content\":\"\t\"}", "event 0: malformed JSON at byte 71: invalid character '\\t' in string (expecting non-control character)"},
+		{FormatJSON, `{"type":"group.dissolved","group":"\x"}`, "event 0: malformed JSON at byte 35: invalid escape sequence `\\x` in string"},
+		{FormatJSON, `{"type":"group.dissolved","group":"\ud800"}`, "event 0: malformed JSON at byte 35: invalid surrogate pair `\\ud800\"}` in string"},
+		{FormatJSON, "{\"type\":\"group.dissolved\",\"group\":\"\xff\"}", "event 0: malformed JSON at byte 35: invalid UTF-8"},
+		{FormatJSON, `{"type":"message.sent","receipt":truth}`, "event 0: malformed JSON at byte 36: invalid character 't' in literal true (expecting 'e')"},
+		{FormatJSON, "\ufeff" + good, "event 0: malformed JSON at byte 0: invalid character '\\ufeff' at start of value"},
+		{FormatJSON, `null`, "event 0: not a JSON object but null"},
+		{FormatJSON, `"x"`, "event 0: not a JSON object but a string"},
+		{FormatJSON, `[1]`, "event 0: not a JSON object but a number"},
+		{FormatJSON, `[[` + good + `]]`, "event 0: not a JSON object but an array"},
+		{FormatJSON, strings.Repeat("[", 1<<20), "event 0: not a JSON object but an array"},
+		{FormatNDJSON, strings.Repeat("[", 1<<20), "event 0: not a JSON object but an array"},
+		{FormatNDJSON, `[` + good + `]`, "event 0: not a JSON object but an array"},
+		{FormatJSON, `{"type":` + strings.Repeat("[", 1<<20), "event 0: type: an array, not a string"},
+		{FormatJSON, `{"members":` + strings.Repeat("[", 1<<20), "event 0: members[0]: an array, not a string"},
 
-		{FormJSON, good + good, "event 0: malformed JSON: '{' after the event"},
-		{FormJSON, good + "\n" + good, "event 0: malformed JSON: '{' after the event"},
-		{FormNDJSON, good + "\n" + good + "," + good, "event 1: malformed JSON: ',' after the event"},
-		{FormNDJSON, good + "\n" + "x", "event 1: malformed JSON at byte 0: invalid character 'x' at start of value"},
-		{FormNDJSON, "{\"type\":\"group.dissolved\",\n\"group\":\"g\"}", "event 0: malformed JSON at byte 26: unexpected end"},
-		{FormJSON, "[" + good, "event 0: malformed JSON: the array does not end"},
-		{FormJSON, "[" + good + ",", "event 1: malformed JSON: the array does not end"},
-		{FormJSON, "[", "event 0: malformed JSON: the array does not end"},
-		{FormJSON, "[" + good + good + "]", "event 0: malformed JSON: '{' after the event"},
-		{FormJSON, "[" + good + ",]", "event 1: malformed JSON at byte 0: invalid character ']' at start of value"},
-		{FormJSON, "[" + good + "]x", "event 0: malformed JSON: data after the array"},
-		{FormJSON, "[]x", "event 0: malformed JSON: data after the array"},
+		{FormatJSON, good + good, "event 0: malformed JSON: '{' after the event"},
+		{FormatJSON, good + "\n" + good, "event 0: malformed JSON: '{' after the event"},
+		{FormatNDJSON, good + "\n" + good + "," + good, "event 1: malformed JSON: ',' after the event"},
+		{FormatNDJSON, good + "\n" + "x", "event 1: malformed JSON at byte 0: invalid character 'x' at start of value"},
+		{FormatNDJSON, "{\"type\":\"group.dissolved\",\n\"group\":\"g\"}", "event 0: malformed JSON at byte 26: unexpected end"},
+		{FormatJSON, "[" + good, "event 0: malformed JSON: the array does not end"},
+		{FormatJSON, "[" + good + ",", "event 1: malformed JSON: the array does not end"},
+		{FormatJSON, "[", "event 0: malformed JSON: the array does not end"},
+		{FormatJSON, "[" + good + good + "]", "event 0: malformed JSON: '{' after the event"},
+		{FormatJSON, "[" + good + ",]", "event 1: malformed JSON at byte 0: invalid character ']' at start of value"},
+		{FormatJSON, "[" + good + "]x", "event 0: malformed JSON: data after the array"},
+		{FormatJSON, "[]x", "event 0: malformed JSON: data after the array"},
 
-		{FormJSON, `{}`, "event 0: type: missing"},
-		{FormJSON, `{"group":"g"}`, "event 0: type: missing"},
-		{FormJSON, `{"type":""}`, `event 0: type: unknown type ""`},
-		{FormJSON, `{"type":"message.reed"}`, `event 0: type: unknown type "message.reed"`},
-		{FormJSON, `{"type":"Message.Read"}`, `event 0: type: unknown type "Message.Read"`},
-		{FormJSON, `{"type":null}`, "event 0: type: null, not a string"},
-		{FormJSON, `{"type":2}`, "event 0: type: a number, not a string"},
-		{FormJSON, `{"type":"app.configured","settings":{},"revision":1}`, "event 0: type: app.configured events are made by receiptd itself"},
-		{FormJSON, `{"type":"statistic.seen","user":"a","upto":1}`, "event 0: type: statistic.seen events are made by receiptd itself"},
+		{FormatJSON, `{}`, "event 0: type: missing"},
+		{FormatJSON, `{"group":"g"}`, "event 0: type: missing"},
+		{FormatJSON, `{"type":""}`, `event 0: type: unknown type ""`},
+		{FormatJSON, `{"type":"message.reed"}`, `event 0: type: unknown type "message.reed"`},
+		{FormatJSON, `{"type":"Message.Read"}`, `event 0: type: unknown type "Message.Read"`},
+		{FormatJSON, `{"type":null}`, "event 0: type: null, not a string"},
+		{FormatJSON, `{"type":2}`, "event 0: type: a number, not a string"},
+		{FormatJSON, `{"type":"app.configured","settings":{},"revision":1}`, "event 0: type: app.configured events are made by receiptd itself"},
+		{FormatJSON, `{"type":"statistic.seen","user":"a","upto":1}`, "event 0: type: statistic.seen events are made by receiptd itself"},
 
-		{FormNDJSON, good + "\n\n" + `{"type":"message.read","user":"b","group":"g"}`, "event 1: message: missing"},
-		{FormJSON, `[` + good + `,{"type":"message.sent","message":"m","from":"a","group":"g"}]`, "event 1: message: not allowed in message.sent"},
-		{FormJSON, `{"type":"message.read","message":"m","id":"m","user":"b","group":"g"}`, "event 0: id: not allowed in message.read"},
-		{FormJSON, `{"type":"message.read","message":"m","from":"b","group":"g"}`, "event 0: from: not allowed in message.read"},
-		{FormJSON, `{"type":"message.read","message":"m","user":"b"}`, "event 0: group: missing: name a group or a peer"},
-		{FormJSON, `{"type":"message.read","message":"m","user":"b","group":"g","peer":"a"}`, "event 0: peer: not allowed beside group"},
-		{FormJSON, `{"type":"message.read","message":"m","user":"b","group":"g","peer":""}`, "event 0: peer: not allowed beside group"},
-		{FormJSON, `{"type":"message.read","message":"m","user":"b","group":""}`, "event 0: group: empty"},
-		{FormJSON, `{"type":"message.read","message":"","user":"b","group":"g"}`, "event 0: message: empty"},
-		{FormJSON, `{"type":"message.read","message":"m","user":"b","peer":"b"}`, "event 0: peer: the same user as user"},
-		{FormJSON, `{"type":"message.delivered","message":"m","user":"b","group":"g"}`, "event 0: group: not allowed in message.delivered"},
-		{FormJSON, `{"type":"message.sent","id":"m","from":"a","peer":"b","receipt":true}`, "event 0: receipt: only for messages to a group"},
-		{FormJSON, `{"type":"message.sent","id":"m","from":"a","group":"g","strict":false}`, "event 0: strict: not allowed in message.sent"},
-		{FormJSON, `{"type":"group.created","group":"g","owner":"o"}`, "event 0: members: missing"},
-		{FormJSON, `{"type":"group.created","group":"g","owner":"o","members":["a",""]}`, "event 0: members[1]: empty"},
+		{FormatNDJSON, good + "\n\n" + `{"type":"message.read","user":"b","group":"g"}`, "event 1: message: missing"},
+		{FormatJSON, `[` + good + `,{"type":"message.sent","message":"m","from":"a","group":"g"}]`, "event 1: message: not allowed in message.sent"},
+		{FormatJSON, `{"type":"message.read","message":"m","id":"m","user":"b","group":"g"}`, "event 0: id: not allowed in message.read"},
+		{FormatJSON, `{"type":"message.read","message":"m","from":"b","group":"g"}`, "event 0: from: not allowed in message.read"},
+		{FormatJSON, `{"type":"message.read","message":"m","user":"b"}`, "event 0: group: missing: name a group or a peer"},
+		{FormatJSON, `{"type":"message.read","message":"m","user":"b","group":"g","peer":"a"}`, "event 0: peer: not allowed beside group"},
+		{FormatJSON, `{"type":"message.read","message":"m","user":"b","group":"g","peer":""}`, "event 0: peer: not allowed beside group"},
+		{FormatJSON, `{"type":"message.read","message":"m","user":"b","group":""}`, "event 0: group: empty"},
+		{FormatJSON, `{"type":"message.read","message":"","user":"b","group":"g"}`, "event 0: message: empty"},
+		{FormatJSON, `{"type":"message.read","message":"m","user":"b","peer":"b"}`, "event 0: peer: the same user as user"},
+		{FormatJSON, `{"type":"message.delivered","message":"m","user":"b","group":"g"}`, "event 0: group: not allowed in message.delivered"},
+		{FormatJSON, `{"type":"message.sent","id":"m","from":"a","peer":"b","receipt":true}`, "event 0: receipt: only for messages to a group"},
+		{FormatJSON, `{"type":"message.sent","id":"m","from":"a","group":"g","strict":false}`, "event 0: strict: not allowed in message.sent"},
+		{FormatJSON, `{"type":"group.created","group":"g","owner":"o"}`, "event 0: members: missing"},
+		{FormatJSON, `{"type":"group.created","group":"g","owner":"o","members":["a",""]}`, "event 0: members[1]: empty"},
 
-		{FormJSON, `{"type":"group.dissolved","group":"g","app":"x"}`, "event 0: app: unknown field"},
-		{FormJSON, `{"type":"group.dissolved","Group":"g"}`, "event 0: Group: unknown field"},
-		{FormJSON, `{"type":"group.dissolved","":"g"}`, `event 0: "": unknown field`},
-		{FormJSON, `{"type":"message.read","upto":1}`, "event 0: upto: unknown field"},
-		{FormJSON, `{"type":"group.dissolved","` + strings.Repeat("x", 300) + `":1}`, "event 0: " + strings.Repeat("x", 200) + "…: unknown field"},
-		{FormJSON, `{"type":"group.dissolved","group":"g","group":"g"}`, "event 0: group: repeated"},
-		{FormJSON, `{"type":"group.dissolved","type":"group.dissolved","group":"g"}`, "event 0: type: repeated"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","app":"x"}`, "event 0: app: unknown field"},
+		{FormatJSON, `{"type":"group.dissolved","Group":"g"}`, "event 0: Group: unknown field"},
+		{FormatJSON, `{"type":"group.dissolved","":"g"}`, `event 0: "": unknown field`},
+		{FormatJSON, `{"type":"message.read","upto":1}`, "event 0: upto: unknown field"},
+		{FormatJSON, `{"type":"group.dissolved","` + strings.Repeat("x", 300) + `":1}`, "event 0: " + strings.Repeat("x", 200) + "…: unknown field"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","group":"g"}`, "event 0: group: repeated"},
+		{FormatJSON, `{"type":"group.dissolved","type":"group.dissolved","group":"g"}`, "event 0: type: repeated"},
 
-		{FormJSON, `{"type":"group.dissolved","group":7}`, "event 0: group: a number, not a string"},
-		{FormJSON, `{"type":"group.dissolved","group":null}`, "event 0: group: null, not a string"},
-		{FormJSON, `{"type":"group.dissolved","group":["g"]}`, "event 0: group: an array, not a string"},
-		{FormJSON, `{"type":"group.dissolved","group":{"id":"g"}}`, "event 0: group: an object, not a string"},
-		{FormJSON, `{"type":"group.dissolved","group":true}`, "event 0: group: a boolean, not a string"},
-		{FormJSON, `{"type":"message.sent","receipt":"true"}`, "event 0: receipt: a string, not true or false"},
-		{FormJSON, `{"type":"message.sent","receipt":1}`, "event 0: receipt: a number, not true or false"},
-		{FormJSON, `{"type":"message.read","strict":null}`, "event 0: strict: null, not true or false"},
-		{FormJSON, `{"type":"group.created","members":"a"}`, "event 0: members: a string, not an array of strings"},
-		{FormJSON, `{"type":"group.created","members":["a",1]}`, "event 0: members[1]: a number, not a string"},
-		{FormJSON, `{"type":"group.created","members":["` + strings.Repeat(`a","`, MaxFirstMembers) + `a"]}`, "event 0: members: more than 5000 members and admins"},
-		{FormJSON, `{"type":"group.created","admins":[null]}`, "event 0: admins[0]: null, not a string"},
-		{FormJSON, `{"type":"group.role","group":"g","user":"a","role":"owner"}`, "event 0: role: neither admin nor member"},
-		{FormJSON, `{"type":"group.role","group":"g","user":"a","role":2}`, "event 0: role: a number, not a string"},
+		{FormatJSON, `{"type":"group.dissolved","group":7}`, "event 0: group: a number, not a string"},
+		{FormatJSON, `{"type":"group.dissolved","group":null}`, "event 0: group: null, not a string"},
+		{FormatJSON, `{"type":"group.dissolved","group":["g"]}`, "event 0: group: an array, not a string"},
+		{FormatJSON, `{"type":"group.dissolved","group":{"id":"g"}}`, "event 0: group: an object, not a string"},
+		{FormatJSON, `{"type":"group.dissolved","group":true}`, "event 0: group: a boolean, not a string"},
+		{FormatJSON, `{"type":"message.sent","receipt":"true"}`, "event 0: receipt: a string, not true or false"},
+		{FormatJSON, `{"type":"message.sent","receipt":1}`, "event 0: receipt: a number, not true or false"},
+		{FormatJSON, `{"type":"message.read","strict":null}`, "event 0: strict: null, not true or false"},
+		{FormatJSON, `{"type":"group.created","members":"a"}`, "event 0: members: a string, not an array of strings"},
+		{FormatJSON, `{"type":"group.created","members":["a",1]}`, "event 0: members[1]: a number, not a string"},
+		{FormatJSON, `{"type":"group.created","members":["` + strings.Repeat(`a","`, MaxFirstMembers) + `a"]}`, "event 0: members: more than 5000 members and admins"},
+		{FormatJSON, `{"type":"group.created","admins":[null]}`, "event 0: admins[0]: null, not a string"},
+		{FormatJSON, `{"type":"group.role","group":"g","user":"a","role":"owner"}`, "event 0: role: neither admin nor member"},
+		{FormatJSON, `{"type":"group.role","group":"g","user":"a","role":2}`, "event 0: role: a number, not a string"},
 
-		{FormJSON, `{"type":"group.dissolved","group":"g","time":true}`, "event 0: time: a boolean, not a string or number"},
-		{FormJSON, `{"type":"group.dissolved","group":"g","time":"yesterday"}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
-		{FormJSON, `{"type":"group.dissolved","group":"g","time":"2023-11-14 22:13:20Z"}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
-		{FormJSON, `{"type":"group.dissolved","group":"g","time":""}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
-		{FormJSON, `{"type":"group.dissolved","group":"g","time":1700000000123.5}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
-		{FormJSON, `{"type":"group.dissolved","group":"g","time":1e12}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
-		{FormJSON, `{"type":"group.dissolved","group":"g","time":99999999999999999999}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
-		{FormJSON, `{"type":"group.dissolved","group":"g","time":-1}`, "event 0: time: not between the years 1970 and 9999"},
-		{FormJSON, `{"type":"group.dissolved","group":"g","time":"1969-12-31T23:59:59Z"}`, "event 0: time: not between the years 1970 and 9999"},
-		{FormJSON, `{"type":"group.dissolved","group":"g","time":253402300800000}`, "event 0: time: not between the years 1970 and 9999"},
-		{FormJSON, `{"type":"group.dissolved","group":"g","time":01}`, "event 0: malformed JSON at byte 46: invalid character '1' after object value (expecting ',' or '}')"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","time":true}`, "event 0: time: a boolean, not a string or number"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","time":"yesterday"}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","time":"2023-11-14 22:13:20Z"}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","time":""}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","time":1700000000123.5}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","time":1e12}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","time":99999999999999999999}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","time":-1}`, "event 0: time: not between the years 1970 and 9999"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","time":"1969-12-31T23:59:59Z"}`, "event 0: time: not between the years 1970 and 9999"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","time":253402300800000}`, "event 0: time: not between the years 1970 and 9999"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","time":01}`, "event 0: malformed JSON at byte 46: invalid character '1' after object value (expecting ',' or '}')"},
 
-		{FormJSON, `{"type":"group.dissolved","group":"` + strings.Repeat("x", 129) + `"}`, "event 0: group: 129 bytes, at most 128"},
-		{FormJSON, `{"type":"group.dissolved","group":"a\u0000b"}`, "event 0: group: control character U+0000"},
-		{FormJSON, "{\"type\":\"group.dissolved\",\"group\":\"a\x7f\"}", "event 0: group: control character U+007F"},
-		{FormJSON, `{"type":"message.read","message":"m","user":"b","group":"g","content":"` + strings.Repeat("c", 4097) + `"}`, "event 0: content: 4097 bytes, at most 4096"},
+		{FormatJSON, `{"type":"group.dissolved","group":"` + strings.Repeat("x", 129) + `"}`, "event 0: group: 129 bytes, at most 128"},
+		{FormatJSON, `{"type":"group.dissolved","group":"a\u0000b"}`, "event 0: group: control character U+0000"},
+		{FormatJSON, "{\"type\":\"group.dissolved\",\"group\":\"a\x7f\"}", "event 0: group: control character U+007F"},
+		{FormatJSON, `{"type":"message.read","message":"m","user":"b","group":"g","content":"` + strings.Repeat("c", 4097) + `"}`, "event 0: content: 4097 bytes, at most 4096"},
 	}
 	var d Decoder // one for all: no failure leaves anything behind
 	for _, test := range tests {
-		_, err := decodeAll(&d, test.body, test.form)
+		_, err := decodeAll(&d, test.body, test.format)
 		if got := errorText(err); got != test.want {
 			t.Errorf("%.100s:\ngot  %s\nwant %s", test.body, got, test.want)
 		}
@@ -234,20 +234,20 @@ func TestDecodeReturnsTheErrorOfItsCallback(t *testing.T) {
 	const g = `{"type":"group.dissolved","group":"g"}`
 	for _, body := range []string{g, "[" + g + "," + g + "]"} {
 		calls := 0
-		err := new(Decoder).Decode([]byte(body), FormJSON, func(int, *Event) error { calls++; return stop })
+		err := new(Decoder).Decode([]byte(body), FormatJSON, func(int, *Event) error { calls++; return stop })
 		if err != stop || calls != 1 {
 			t.Errorf("%v after %d calls", err, calls)
 		}
 	}
 }
 
-// What AppendJSON writes, Decode reads: as one body of many events, so that strings and lists of the
-// earlier ones are seen to survive the later ones.
+// What AppendJSON writes, Decode reads: as one body of many events, so that strings and lists of
+// the earlier ones are seen to survive the later ones.
 func TestJSONRoundTrip(t *testing.T) {
 	var d Decoder
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 8).Draw(t, "events")
-		form := rapid.SampledFrom([]Form{FormJSON, FormNDJSON}).Draw(t, "form")
+		format := rapid.SampledFrom([]Format{FormatJSON, FormatNDJSON}).Draw(t, "format")
 		want := make([]Event, n)
 		var parts []string
 		for i := range want {
@@ -256,10 +256,10 @@ func TestJSONRoundTrip(t *testing.T) {
 			want[i].App = ""
 		}
 		body := strings.Join(parts, "\n")
-		if form == FormJSON {
+		if format == FormatJSON {
 			body = "[" + strings.Join(parts, ",") + "]"
 		}
-		got, err := decodeAll(&d, body, form)
+		got, err := decodeAll(&d, body, format)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, body)
 		}
@@ -287,7 +287,7 @@ func TestAppendJSONOfInternalKinds(t *testing.T) {
 			t.Fatalf("%v\n%s", err, text)
 		}
 		back := Event{App: e.App, User: got.User, Settings: got.Settings, Revision: got.Revision, Upto: got.Upto}
-		back.Kind, _ = KindByName(got.Type)
+		back.Kind, _ = kindByName(got.Type)
 		if got.Time != "" {
 			back.Time, _ = parseTime(got.Time)
 		}
@@ -330,7 +330,7 @@ func TestDecodeDoesNotAllocate(t *testing.T) {
 		`{"type":"group.created","group":"g","owner":"o","members":["a","b"]}` + "\n"
 	var d Decoder
 	if n := testing.AllocsPerRun(20, func() {
-		if err := d.Decode([]byte(lines), FormNDJSON, func(int, *Event) error { return nil }); err != nil {
+		if err := d.Decode([]byte(lines), FormatNDJSON, func(int, *Event) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}); n > 1 { // the body itself

@@ -2,7 +2,7 @@ package events
 
 import "time"
 
-// Limits on what a producer can make grow. They hold for every edge and for the fold.
+// Limits on what a producer can make grow. They hold at every edge and in the folds.
 const (
 	// MaxIDBytes bounds every id (user, group, message), in bytes of UTF-8.
 	MaxIDBytes = 128
@@ -10,7 +10,8 @@ const (
 	MaxContentBytes = 4096
 	// MaxFirstMembers bounds the members and admins named by one group.created.
 	MaxFirstMembers = 5000
-	// MaxGroupMembers bounds the members a group ever had: each keeps an ordinal for good.
+	// MaxGroupMembers bounds the users that were ever members of a group: each keeps an ordinal for
+	// good.
 	MaxGroupMembers = 100_000
 	// MaxBatchEvents bounds the events of one log entry.
 	MaxBatchEvents = 16384

@@ -1,21 +1,21 @@
 package events
 
-// Outcome is what the fold decided about one event: one byte, so that the outcomes of a batch
-// are a byte slice. Values from [OutcomeRejected] up are rejections, one value per reason.
-// The numbers are part of the checkpoint and never change.
+// Outcome is what the fold decided about one event. It is one byte, so that the outcomes of a batch
+// are a byte slice. Values above [OutcomeRejected] are rejections, one for each reason. The numbers
+// are part of checkpoints and never change.
 type Outcome uint8
 
-// The outcomes. The reason texts and codes of the receipt limits are the requirement document's;
-// the other codes are those the SDK maps the same texts to.
+// The outcomes. The texts and codes of the receipt limits are those of the requirement document;
+// the other codes are those that the SDK maps the same texts to.
 const (
 	// OutcomeApplied: the state changed.
 	OutcomeApplied Outcome = iota
-	// OutcomeDuplicate: a success that left the state as it was.
+	// OutcomeDuplicate: the state had it already; a success that changed nothing.
 	OutcomeDuplicate
 	// OutcomeParked: a receipt that waits for its message.
 	OutcomeParked
 
-	// OutcomeRejected is not an outcome itself but the first value of the rejections.
+	// OutcomeRejected is no outcome itself: the rejections are the values above it.
 	OutcomeRejected
 )
 
@@ -28,7 +28,7 @@ const (
 	// RejectedNotFound: a receipt for a message that is unknown, recalled, past its validity,
 	// without receipts, or sent before the reader joined.
 	RejectedNotFound
-	// RejectedDailyLimit: the group used up its messages with receipts of the day.
+	// RejectedDailyLimit: the group has used up the day's messages with receipts.
 	RejectedDailyLimit
 	// RejectedDeliveryOff: delivery receipts are off for the app.
 	RejectedDeliveryOff
@@ -44,9 +44,9 @@ const (
 	RejectedGroupExists
 	// RejectedNoMessage: a recall of an unknown message.
 	RejectedNoMessage
-	// RejectedNotAllowed: a recall by somebody who may not, or a change of the owner's role.
+	// RejectedNotAllowed: a recall by a user who may not do that, or a change of the owner's role.
 	RejectedNotAllowed
-	// RejectedGroupFull: the group has the largest number of members receiptd keeps.
+	// RejectedGroupFull: the group has had [MaxGroupMembers] members.
 	RejectedGroupFull
 	// RejectedParkedExpired: a parked receipt whose message did not come within [ParkedFor], or
 	// that was pushed out by newer ones.
@@ -91,7 +91,7 @@ func (o Outcome) String() string {
 // Rejected reports whether the event was rejected.
 func (o Outcome) Rejected() bool { return o > OutcomeRejected && o < outcomeEnd }
 
-// Code is the number the SDK knows a rejection by; 0 for other outcomes.
+// Code is the number by which the SDK knows a rejection; 0 for other outcomes.
 func (o Outcome) Code() int {
 	if !o.Rejected() {
 		return 0
@@ -99,8 +99,8 @@ func (o Outcome) Code() int {
 	return rejections[o].code
 }
 
-// Reason is the text of a rejection, to the letter what the requirement document has the SDK
-// show; empty for other outcomes.
+// Reason is the text of a rejection, exactly as the requirement document has the SDK show it; empty
+// for other outcomes.
 func (o Outcome) Reason() string {
 	if !o.Rejected() {
 		return ""

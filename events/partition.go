@@ -1,14 +1,15 @@
 package events
 
-// FNV-1a with 32 bits, the hash of NATS's partition() mapping.
+// FNV-1a with 32 bits, which is the hash of the partition() mapping of NATS.
 const (
 	fnvOffset uint32 = 2166136261
 	fnvPrime  uint32 = 16777619
 )
 
-// Partition is the partition of the conversation of e in a log of so many partitions. It equals what
-// nats-server computes for the subject of e by [IngressMapping], so an event comes to the same place
-// whichever way it is published. Internal kinds name no conversation; receiptd addresses them itself.
+// Partition is the partition of the conversation of e in a log of so many partitions. It equals
+// what nats-server computes from the subject of e by [IngressMapping], so that an event gets to the
+// same partition whichever way it is published. Internal kinds have no conversation; receiptd
+// addresses them itself.
 func Partition(e *Event, partitions int) int {
 	if partitions <= 1 {
 		return 0
@@ -27,8 +28,8 @@ func Partition(e *Event, partitions int) int {
 	return int(h % uint32(partitions))
 }
 
-// hashApp hashes the tokens of org and app. NATS joins the tokens it hashes without a separator, so
-// the '#' of the key is left out.
+// hashApp hashes the tokens of org and app. NATS joins the tokens that it hashes without a
+// separator, so that the '#' of the key is left out.
 func hashApp(h uint32, key string) uint32 {
 	for i := 0; i < len(key); i++ {
 		if key[i] == '#' {

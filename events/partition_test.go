@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The server's own mapping must place an ingress subject where Partition says, and under the subject
-// EntrySubject builds.
+// The server's own mapping must place an ingress subject where Partition says, and under the
+// subject singleSubject builds.
 func TestPartitionEqualsNATS(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		partitions := rapid.OneOf(rapid.IntRange(1, 64), rapid.IntRange(1, MaxPartitions)).Draw(t, "partitions")
@@ -27,7 +27,7 @@ func TestPartitionEqualsNATS(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", subject, err)
 			}
-			want, err := EntrySubject(Partition(&e, partitions), e.Kind, e.App)
+			want, err := singleSubject(Partition(&e, partitions), e.Kind, e.App)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,10 +13,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// ParseSettings returns current changed by what the JSON object body says: a field that is not in
-// the body keeps its value, and an empty body changes nothing. Unknown and repeated fields, nulls
-// and values that [Settings.Validate] refuses are errors: a [*FieldError] that names the field by
-// its path, such as "group_receipts.validity", or "body" if it is no JSON object at all.
+// ParseSettings returns current with the changes of the JSON object in body: a field that is not in
+// the body keeps its value, and an empty body changes nothing. Unknown fields, repeated fields,
+// nulls and values that [Settings.Validate] refuses are errors. The error is a [*FieldError] that
+// names the field by its path, such as "group_receipts.validity", or "body" if that is no JSON
+// object.
 func ParseSettings(current Settings, body []byte) (Settings, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return current, current.Validate()
@@ -74,8 +75,8 @@ func validityProblem(d Duration) string {
 	return ""
 }
 
-// refuseNull finds a null anywhere in body. The JSON library reads null as the zero value, which
-// for settings often means "no limit": too much for a client that left a value out.
+// refuseNull refuses a null anywhere in body. The JSON library reads null as the zero value, which
+// in settings often means "no limit": hardly what a client wants that has no value for a field.
 func refuseNull(body []byte) error {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(body))
 	for {
@@ -92,8 +93,8 @@ func refuseNull(body []byte) error {
 	}
 }
 
-// settingsError turns the JSON library's errors into ours: they name Go types, which the caller of
-// an HTTP API does not know.
+// settingsError turns errors of the JSON library into ours. Theirs name Go types, which callers of
+// an HTTP API do not know.
 func settingsError(err error) error {
 	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		if errors.Is(err, jsontext.ErrDuplicateName) {
@@ -115,7 +116,8 @@ func settingsError(err error) error {
 	return &FieldError{path, "not " + settingsTypeName(semantic.GoType)}
 }
 
-// settingsPath writes "/group_receipts/validity" as "group_receipts.validity", and the whole as "body".
+// settingsPath writes "/group_receipts/validity" as "group_receipts.validity", and the root as
+// "body".
 func settingsPath(p jsontext.Pointer) string {
 	if p == "" {
 		return "body"

@@ -10,12 +10,12 @@ import (
 // The subjects of version 1.
 //
 //	receipts.v1.<partition>.batch                  a batch of events, from receiptd's own publisher
-//	receipts.v1.<partition>.<kind>.<org>.<app>     one event, from a hand-made producer
-//	receipts.in.<org>.<app>.<conversation>.<kind>  where a hand-made producer publishes
+//	receipts.v1.<partition>.<kind>.<org>.<app>     one event, from an outside producer
+//	receipts.in.<org>.<app>.<conversation>.<kind>  where an outside producer publishes
 //
-// NATS itself maps the third form to the second; see [IngressMapping]. Names and ids are escaped to
-// be one token each: every byte but ASCII letters, digits, '-' and '_' is written %XX. The
-// conversation is g~<group>, or s~<a>~<b> for a single chat of a and b, a < b.
+// NATS itself maps the third to the second; see [IngressMapping]. Names and ids are escaped so that
+// each is a single token: every byte other than an ASCII letter, a digit, '-' or '_' is written
+// %XX. The conversation is g~<group>, or s~<a>~<b> for a single chat of a and b, with a < b.
 const (
 	logPrefix     = "receipts.v1."
 	ingressPrefix = "receipts.in."
@@ -25,17 +25,20 @@ const (
 	singleToken = "s~"
 )
 
-// MaxPartitions bounds the partitions of a log.
+// IngressSubjects is the wildcard that matches every subject on which outside producers publish.
+const IngressSubjects = ingressPrefix + ">"
+
+// MaxPartitions bounds the number of partitions of a log.
 const MaxPartitions = 1 << 16
 
 // ErrBadSubject is wrapped by the errors of the functions that parse or build subjects.
 var ErrBadSubject = errors.New("events: bad subject")
 
-// kindTokens are the kinds' names on subjects, where '.' would begin another token. Internal kinds
-// have none: they come in batches only.
+// kindTokens are the names of the kinds in subjects, where '.' would begin another token. Internal
+// kinds have none: they only come in batches.
 var kindTokens = func() (tokens [kindEnd]string) {
 	for k := range kindEnd {
-		if k.OfConversation() {
+		if k.namesConversation() {
 			tokens[k] = strings.ReplaceAll(k.String(), ".", "-")
 		}
 	}
@@ -55,65 +58,63 @@ var kindsByToken = func() map[string]Kind {
 // BatchSubject is the subject of the batches of a partition.
 func BatchSubject(partition int) string { return partitionPrefix(partition) + batchToken }
 
-// PartitionSubjects is the wildcard that matches every subject of a partition: what its stream listens to.
+// PartitionSubjects is the wildcard that matches every subject of a partition, which is what its
+// stream listens to.
 func PartitionSubjects(partition int) string { return partitionPrefix(partition) + ">" }
 
 func partitionPrefix(partition int) string { return logPrefix + strconv.Itoa(partition) + "." }
 
-// EntrySubject is the subject in the log of one event that is not in a batch. app is a valid app
-// key. Internal kinds have no such subject; the error wraps [ErrBadSubject].
-func EntrySubject(partition int, kind Kind, app string) (string, error) {
-	if !kind.OfConversation() {
-		return "", fmt.Errorf("%w: %s events have no subject of their own", ErrBadSubject, kind)
-	}
-	b := append([]byte(partitionPrefix(partition)), kindTokens[kind]...)
-	b, err := appendAppTokens(append(b, '.'), app)
-	return string(b), err
+// entrySubject is a parsed subject of the log.
+type entrySubject struct {
+	partition int
+	// kind and app are those of the only event of the entry; both are zero for a batch.
+	kind Kind
+	app  string
 }
 
-// Subject is a parsed subject of the log.
-type Subject struct {
-	Partition int
-	// Kind and App say what the one event of the entry is; both are zero for a batch.
-	Kind Kind
-	App  string
+func (s entrySubject) batch() bool { return s.kind == KindUnknown }
+
+// IsEntrySubject reports whether an entry of a partition can have a subject: that of a batch, or one
+// that the server made of what an outside producer chose, which need not be of a kind there is.
+func IsEntrySubject(subject string, partition int) bool {
+	rest, ok := strings.CutPrefix(subject, partitionPrefix(partition))
+	return ok && (rest == batchToken || strings.Contains(rest, ".")) && !strings.ContainsAny(rest, " \t\r\n{\x00")
 }
 
-// Batch reports whether the subject is that of batches.
-func (s Subject) Batch() bool { return s.Kind == KindUnknown }
-
-// ParseEntrySubject parses what [BatchSubject] and [EntrySubject] build and nothing else: every
-// subject has one spelling. The error wraps [ErrBadSubject].
-func ParseEntrySubject(subject string) (Subject, error) {
+// parseEntrySubject parses the first two subjects above. It takes one spelling of each: the one
+// that [BatchSubject], or the server by [IngressMapping], gives it. The error wraps
+// [ErrBadSubject].
+func parseEntrySubject(subject string) (entrySubject, error) {
 	rest, ok := strings.CutPrefix(subject, logPrefix)
 	if !ok {
-		return Subject{}, subjectError(subject, "does not begin with "+logPrefix)
+		return entrySubject{}, subjectError(subject, "does not begin with "+logPrefix)
 	}
 	partition, rest, _ := strings.Cut(rest, ".")
 	p, err := strconv.ParseUint(partition, 10, 31)
 	if err != nil || p >= MaxPartitions || strconv.Itoa(int(p)) != partition {
-		return Subject{}, subjectError(subject, "no partition number")
+		return entrySubject{}, subjectError(subject, "no partition number")
 	}
-	s := Subject{Partition: int(p)}
+	s := entrySubject{partition: int(p)}
 	if rest == batchToken {
 		return s, nil
 	}
 	kind, app, _ := strings.Cut(rest, ".")
-	if s.Kind, ok = kindsByToken[kind]; !ok {
-		return Subject{}, subjectError(subject, "unknown kind")
+	if s.kind, ok = kindsByToken[kind]; !ok {
+		return entrySubject{}, subjectError(subject, "unknown kind")
 	}
 	app, problem := parseAppTokens(app)
 	if problem != "" {
-		return Subject{}, subjectError(subject, problem)
+		return entrySubject{}, subjectError(subject, problem)
 	}
-	s.App = app
+	s.app = app
 	return s, nil
 }
 
-// IngressSubject is where a producer that knows no partitions publishes e: App, Kind and the
-// conversation decide, nothing else of e is looked at. The error wraps [ErrBadSubject].
+// IngressSubject is the subject on which a producer that knows nothing of partitions publishes e.
+// It follows from App, Kind and the conversation; nothing else of e is looked at. The error wraps
+// [ErrBadSubject].
 func IngressSubject(e *Event) (string, error) {
-	if !e.Kind.OfConversation() {
+	if !e.Kind.namesConversation() {
 		return "", fmt.Errorf("%w: %s events have no conversation", ErrBadSubject, e.Kind)
 	}
 	b, err := appendAppTokens([]byte(ingressPrefix), e.App)
@@ -127,43 +128,11 @@ func IngressSubject(e *Event) (string, error) {
 	return string(append(append(b, '.'), kindTokens[e.Kind]...)), nil
 }
 
-// ParseIngressSubject parses what [IngressSubject] builds and nothing else. The error wraps [ErrBadSubject].
-func ParseIngressSubject(subject string) (Conversation, Kind, error) {
-	rest, ok := strings.CutPrefix(subject, ingressPrefix)
-	if !ok {
-		return Conversation{}, 0, subjectError(subject, "does not begin with "+ingressPrefix)
-	}
-	tokens := strings.Split(rest, ".")
-	if len(tokens) != 4 {
-		return Conversation{}, 0, subjectError(subject, "not receipts.in.<org>.<app>.<conversation>.<kind>")
-	}
-	kind, ok := kindsByToken[tokens[3]]
-	if !ok {
-		return Conversation{}, 0, subjectError(subject, "unknown kind")
-	}
-	app, problem := parseAppTokens(tokens[0] + "." + tokens[1])
-	if problem != "" {
-		return Conversation{}, 0, subjectError(subject, problem)
-	}
-	c, err := ParseConversationToken(tokens[2])
-	if err != nil {
-		return Conversation{}, 0, err
-	}
-	c.App = app
-	return c, kind, nil
-}
-
-// IngressMapping is the nats-server subject mapping that places ingress subjects into the
+// IngressMapping is the subject mapping by which nats-server routes ingress subjects to the
 // partitions of a log, as [Partition] does.
 func IngressMapping(partitions int) (source, destination string) {
 	return ingressPrefix + "*.*.*.*",
 		fmt.Sprintf("%s{{partition(%d,1,2,3)}}.{{wildcard(4)}}.{{wildcard(1)}}.{{wildcard(2)}}", logPrefix, partitions)
-}
-
-// ConversationToken is the subject token of the conversation of e. The error wraps [ErrBadSubject].
-func ConversationToken(e *Event) (string, error) {
-	b, err := appendConversationToken(nil, e)
-	return string(b), err
 }
 
 func appendConversationToken(dst []byte, e *Event) ([]byte, error) {
@@ -176,38 +145,6 @@ func appendConversationToken(dst []byte, e *Event) ([]byte, error) {
 	}
 	dst = appendEscaped(append(dst, singleToken...), a)
 	return appendEscaped(append(dst, '~'), b), nil
-}
-
-// ParseConversationToken parses what [ConversationToken] builds and nothing else; App stays empty.
-// The error wraps [ErrBadSubject].
-func ParseConversationToken(token string) (Conversation, error) {
-	if id, ok := strings.CutPrefix(token, groupToken); ok {
-		group, problem := parseIDToken(id)
-		if problem != "" {
-			return Conversation{}, subjectError(token, "group: "+problem)
-		}
-		return Conversation{Group: group}, nil
-	}
-	users, ok := strings.CutPrefix(token, singleToken)
-	if !ok {
-		return Conversation{}, subjectError(token, "a conversation begins with g~ or s~")
-	}
-	first, second, ok := strings.Cut(users, "~")
-	if !ok {
-		return Conversation{}, subjectError(token, "a single chat has two users")
-	}
-	a, problem := parseIDToken(first)
-	if problem != "" {
-		return Conversation{}, subjectError(token, "first user: "+problem)
-	}
-	b, problem := parseIDToken(second)
-	if problem != "" {
-		return Conversation{}, subjectError(token, "second user: "+problem)
-	}
-	if a >= b {
-		return Conversation{}, subjectError(token, "the users are not in order")
-	}
-	return Conversation{A: a, B: b}, nil
 }
 
 func subjectError(subject, problem string) error {

@@ -11,7 +11,7 @@ import (
 
 func TestSubjectsAreStable(t *testing.T) {
 	entry := func(partition int, kind Kind, app string) string {
-		subject, err := EntrySubject(partition, kind, app)
+		subject, err := singleSubject(partition, kind, app)
 		if err != nil {
 			t.Error(err)
 		}
@@ -56,13 +56,13 @@ func TestSubjectsThatCannotBeBuilt(t *testing.T) {
 		err  error
 		want string
 	}{
-		{build(EntrySubject(0, AppConfigured, "acme#chat")), "events: bad subject: app.configured events have no subject of their own"},
-		{build(EntrySubject(0, KindUnknown, "acme#chat")), "events: bad subject: unknown events have no subject of their own"},
-		{build(EntrySubject(0, MessageRead, "acme")), `events: bad subject: not org#app: "acme"`},
+		{build(singleSubject(0, AppConfigured, "acme#chat")), "events: bad subject: app.configured events have no subject of their own"},
+		{build(singleSubject(0, KindUnknown, "acme#chat")), "events: bad subject: unknown events have no subject of their own"},
+		{build(singleSubject(0, MessageRead, "acme")), `events: bad subject: not org#app: "acme"`},
 		{build(IngressSubject(&Event{Kind: StatisticSeen, App: "acme#chat"})), "events: bad subject: statistic.seen events have no conversation"},
 		{build(IngressSubject(&Event{Kind: MessageRead, App: "v1#chat", Group: "g"})), `events: bad subject: org: "v1" is reserved`},
 		{build(IngressSubject(&Event{Kind: MessageRead, App: "acme#chat", User: "u"})), "events: bad subject: neither a group nor two users"},
-		{build(ConversationToken(&Event{User: "u", Peer: "u"})), "events: bad subject: neither a group nor two users"},
+		{build(conversationToken(&Event{User: "u", Peer: "u"})), "events: bad subject: neither a group nor two users"},
 	} {
 		if errorText(test.err) != test.want || !errors.Is(test.err, ErrBadSubject) {
 			t.Errorf("\ngot  %v\nwant %s", test.err, test.want)
@@ -97,7 +97,7 @@ func TestParseEntrySubjectSaysWhatIsWrong(t *testing.T) {
 		{"receipts.v1.0.message-read.acme.chat%", "app: not escaped as %XX where needed and only there"},
 		{"receipts.v1.0.message-read.acme%23x.chat", `org: "acme#x" has more than letters, digits, '-', '_' and '.'`},
 	} {
-		_, err := ParseEntrySubject(test.subject)
+		_, err := parseEntrySubject(test.subject)
 		if !errors.Is(err, ErrBadSubject) || !strings.HasSuffix(errorText(err), ": "+test.want) {
 			t.Errorf("%s:\ngot  %v\nwant … %s", test.subject, err, test.want)
 		}
@@ -124,7 +124,7 @@ func TestParseIngressSubjectSaysWhatIsWrong(t *testing.T) {
 		{"receipts.in.acme.chat.s~b~a.message-read", "the users are not in order"},
 		{"receipts.in.acme.chat.s~a~a.message-read", "the users are not in order"},
 	} {
-		_, _, err := ParseIngressSubject(test.subject)
+		_, _, err := parseIngressSubject(test.subject)
 		if !errors.Is(err, ErrBadSubject) || !strings.HasSuffix(errorText(err), ": "+test.want) {
 			t.Errorf("%s:\ngot  %v\nwant … %s", test.subject, err, test.want)
 		}
@@ -135,23 +135,23 @@ func TestSubjectRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := drawEvent(t, MessageSent, GroupDissolved)
 		partition := rapid.IntRange(0, MaxPartitions-1).Draw(t, "partition")
-		subject, err := EntrySubject(partition, e.Kind, e.App)
+		subject, err := singleSubject(partition, e.Kind, e.App)
 		if err != nil || !server.IsValidPublishSubject(subject) {
 			t.Fatalf("%q: %v", subject, err)
 		}
-		parsed, err := ParseEntrySubject(subject)
-		if want := (Subject{partition, e.Kind, e.App}); err != nil || parsed != want || parsed.Batch() {
+		parsed, err := parseEntrySubject(subject)
+		if want := (entrySubject{partition, e.Kind, e.App}); err != nil || parsed != want || parsed.batch() {
 			t.Fatalf("%s: %+v, %v, want %+v", subject, parsed, err, want)
 		}
-		parsed, err = ParseEntrySubject(BatchSubject(partition))
-		if err != nil || parsed != (Subject{Partition: partition}) || !parsed.Batch() {
+		parsed, err = parseEntrySubject(BatchSubject(partition))
+		if err != nil || parsed != (entrySubject{partition: partition}) || !parsed.batch() {
 			t.Fatalf("%s: %+v, %v", BatchSubject(partition), parsed, err)
 		}
 		subject, err = IngressSubject(&e)
 		if err != nil || !server.IsValidPublishSubject(subject) {
 			t.Fatalf("%q: %v", subject, err)
 		}
-		c, kind, err := ParseIngressSubject(subject)
+		c, kind, err := parseIngressSubject(subject)
 		want := Conversation{App: e.App, Group: e.Group}
 		if e.Group == "" {
 			want.A, want.B = min(e.User, e.Peer), max(e.User, e.Peer)
@@ -174,10 +174,10 @@ func FuzzSubject(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, subject string) {
-		if s, err := ParseEntrySubject(subject); err == nil {
-			again := BatchSubject(s.Partition)
-			if !s.Batch() {
-				if again, err = EntrySubject(s.Partition, s.Kind, s.App); err != nil {
+		if s, err := parseEntrySubject(subject); err == nil {
+			again := BatchSubject(s.partition)
+			if !s.batch() {
+				if again, err = singleSubject(s.partition, s.kind, s.app); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -185,7 +185,7 @@ func FuzzSubject(f *testing.F) {
 				t.Fatalf("%q is written as %q", subject, again)
 			}
 		}
-		if c, kind, err := ParseIngressSubject(subject); err == nil {
+		if c, kind, err := parseIngressSubject(subject); err == nil {
 			again, err := IngressSubject(&Event{App: c.App, Kind: kind, Group: c.Group, User: c.A, Peer: c.B})
 			if err != nil || again != subject {
 				t.Fatalf("%q is written as %q: %v", subject, again, err)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// plainTokenByte marks the bytes that stand for themselves in a subject token.
+// plainTokenByte marks the bytes that are not escaped in a subject token.
 var plainTokenByte = func() (plain [256]bool) {
 	for c := range 256 {
 		b := byte(c)
@@ -16,7 +16,7 @@ var plainTokenByte = func() (plain [256]bool) {
 
 const upperHex = "0123456789ABCDEF"
 
-// appendEscaped appends s as a part of a subject token.
+// appendEscaped appends s, escaped, as a part of a subject token.
 func appendEscaped(dst []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; plainTokenByte[c] {
@@ -30,7 +30,8 @@ func appendEscaped(dst []byte, s string) []byte {
 
 const escapeProblem = "not escaped as %XX where needed and only there"
 
-// unescape undoes appendEscaped. It refuses every other spelling, so that a name has one token.
+// unescape undoes appendEscaped. It refuses every other spelling, so that each name has one token
+// only.
 func unescape(token string) (text string, ok bool) {
 	b := make([]byte, 0, len(token))
 	for i := 0; i < len(token); i++ {
@@ -51,15 +52,6 @@ func unescape(token string) (text string, ok bool) {
 		i += 2
 	}
 	return string(b), true
-}
-
-// parseIDToken unescapes and checks an id.
-func parseIDToken(token string) (id, problem string) {
-	id, ok := unescape(token)
-	if !ok {
-		return "", escapeProblem
-	}
-	return id, IDProblem(id)
 }
 
 // appendAppTokens appends "<org>.<app>" for a valid app key. The error wraps [ErrBadSubject].

@@ -11,10 +11,10 @@ import (
 
 // FieldError says what is wrong with one field of an event or of settings.
 type FieldError struct {
-	// Field is the field's name in the public JSON form: "from", "members[3]",
+	// Field is the field's name in the public JSON format: "from", "members[3]",
 	// "group_receipts.validity".
 	Field string
-	// Problem completes the sentence the name begins, such as "missing" or "129 bytes, at most 128".
+	// Problem says what is wrong with it, such as "missing" or "129 bytes, at most 128".
 	Problem string
 }
 
@@ -24,8 +24,8 @@ func fieldErrorf(field, format string, args ...any) error {
 	return &FieldError{Field: field, Problem: fmt.Sprintf(format, args...)}
 }
 
-// field is a field of the public JSON form. The same [Event] field has another name in some kinds:
-// Message is "id" in message.sent, and User is "from" there and "owner" in group.created.
+// field is a field of the public JSON format. The same [Event] field has another name in some
+// kinds: Message is "id" in message.sent, and User is "from" there and "owner" in group.created.
 type field uint8
 
 const (
@@ -44,7 +44,7 @@ const (
 	fieldMembers
 	fieldAdmins
 	fieldTime
-	// The fields from here on belong to the internal kinds; producers do not know them.
+	// The fields from here on belong to the internal kinds; producers may not use them.
 	fieldSettings
 	fieldRevision
 	fieldUpto
@@ -69,7 +69,7 @@ func fieldsOf(fields ...field) (s fieldSet) {
 
 func (s fieldSet) has(f field) bool { return s>>f&1 != 0 }
 
-// first is the first field of a set that is not empty.
+// first is the first field of a set, which must not be empty.
 func (s fieldSet) first() field { return field(bits.TrailingZeros32(uint32(s))) }
 
 // kindRule says which fields the events of a kind have.
@@ -97,7 +97,7 @@ func newRule(message, user field, required, optional fieldSet) kindRule {
 	}
 }
 
-// kindRules follows the comments of the kinds. A kind that is not in use allows nothing.
+// kindRules says the same as the comments of the kinds. A kind that is not in use allows nothing.
 var kindRules = [kindEnd]kindRule{
 	MessageSent:      newRule(fieldID, fieldFrom, fieldsOf(fieldID, fieldFrom), eitherFields|fieldsOf(fieldReceipt)),
 	MessageDelivered: newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser, fieldPeer), fieldsOf(fieldStrict)),
@@ -113,15 +113,15 @@ var kindRules = [kindEnd]kindRule{
 	StatisticSeen:    newRule(fieldMessage, fieldUser, fieldsOf(fieldUser, fieldUpto), 0),
 }
 
-// Client times are years a calendar of four digits can show; 0 is "not given".
+// Client times lie in years of four digits; 0 means "not given".
 const (
 	minTime = 1
 	maxTime = 253402300799999 // 9999-12-31T23:59:59.999Z
 )
 
-// Validate checks everything that can be checked about one event alone: the kind has the fields it
-// needs and no others, and every value keeps its limits. Ids are 1 to [MaxIDBytes] bytes of UTF-8
-// without control characters. App is not looked at; see [ValidateApp].
+// Validate checks all that can be checked about an event by itself: it has the fields that its kind
+// needs and no others, and every value keeps to its limits. Ids have 1 to [MaxIDBytes] bytes of
+// UTF-8 without control characters. App is not looked at, see [ValidateApp].
 //
 // The error is a [*FieldError] that names the first bad field. A valid event costs no allocation.
 func (e *Event) Validate() error {
@@ -159,7 +159,7 @@ func (e *Event) fields(rule *kindRule) fieldSet {
 	if e.Time != 0 {
 		present |= 1 << fieldTime
 	}
-	// What follows is rare, and never in the hot kinds.
+	// What follows is rare, and never occurs in the frequent kinds.
 	if e.Role != RoleNone {
 		present |= 1 << fieldRole
 	}
@@ -181,11 +181,11 @@ func (e *Event) fields(rule *kindRule) fieldSet {
 	return present
 }
 
-// validate checks an event of a valid kind whose given fields are present.
+// validate checks an event of a valid kind, of which the given fields are present.
 func (e *Event) validate(present fieldSet) error {
 	rule := &kindRules[e.Kind]
-	if extra := present &^ rule.allowed; extra != 0 {
-		return fieldErrorf(fieldNames[extra.first()], "not allowed in %s", e.Kind)
+	if surplus := present &^ rule.allowed; surplus != 0 {
+		return fieldErrorf(fieldNames[surplus.first()], "not allowed in %s", e.Kind)
 	}
 	if missing := rule.required &^ present; missing != 0 {
 		return &FieldError{fieldNames[missing.first()], "missing"}
@@ -213,7 +213,7 @@ func (e *Event) validate(present fieldSet) error {
 		return &FieldError{"time", "not between the years 1970 and 9999"}
 	}
 	if e.Kind >= GroupCreated {
-		return e.validateRare()
+		return e.validateAttributes()
 	}
 	return nil
 }
@@ -248,8 +248,8 @@ func (e *Event) validateIDs(rule *kindRule, present fieldSet) error {
 	return nil
 }
 
-// validateRare checks the fields of the kinds that are not receipts or messages.
-func (e *Event) validateRare() error {
+// validateAttributes checks the fields that only rare kinds have.
+func (e *Event) validateAttributes() error {
 	switch e.Kind {
 	case GroupCreated:
 		if len(e.Members)+len(e.Admins) > MaxFirstMembers {

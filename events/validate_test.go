@@ -159,10 +159,10 @@ func TestValidateDoesNotAllocate(t *testing.T) {
 }
 
 func TestValidateApp(t *testing.T) {
-	long := strings.Repeat("x", MaxAppNameBytes+1)
+	long := strings.Repeat("x", maxAppNameBytes+1)
 	for _, test := range []struct{ org, app, want string }{
 		{"acme", "chat", ""},
-		{"1100-2.x_y", strings.Repeat("x", MaxAppNameBytes), ""},
+		{"1100-2.x_y", strings.Repeat("x", maxAppNameBytes), ""},
 		{"v2", "v1", ""},
 		{"", "chat", "events: bad app: org: empty"},
 		{"acme", "", "events: bad app: app: empty"},

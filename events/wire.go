@@ -10,11 +10,11 @@ import (
 )
 
 var (
-	// ErrMalformed is wrapped by the errors of decoding what no encoder of ours wrote: an entry of
-	// the log, or an EventList.
+	// ErrMalformed is wrapped by the error for an entry of the log, or an EventList, that none of
+	// our encoders wrote.
 	ErrMalformed = errors.New("events: malformed")
-	// ErrVersion is wrapped by the errors of decoding a log entry that a newer receiptd wrote: its
-	// version, or a compression, kind, flag or field of it, is not known here.
+	// ErrVersion is wrapped by the error for an entry of the log that a newer receiptd wrote: its
+	// version, or a compression, kind, flag or field in it, is not known here.
 	ErrVersion = errors.New("events: unknown version")
 )
 
@@ -81,8 +81,8 @@ type wireField struct {
 	bytes []byte
 }
 
-// next splits the first field off a message and sets f to it. Only the two wire types above are used
-// by our schema.
+// next splits the first field off a message and sets f to it. Our schema uses only the two wire
+// types above.
 func (f *wireField) next(data []byte) (rest []byte, err error) {
 	// Nearly all fields have a tag and a value or length of one byte each.
 	if len(data) >= 2 && data[0]>>3-1 < 15 && data[1] < 0x80 {
@@ -122,7 +122,7 @@ func (f *wireField) nextOfAny(data []byte) (rest []byte, err error) {
 	return data[n:], nil
 }
 
-// is reports whether the field has the wire type its definition says, as an error if not.
+// is returns an error unless the field has the wire type that its definition says.
 func (f *wireField) is(typ protowire.Type) error {
 	if f.typ != typ {
 		return malformed("field %d: wire type %d instead of %d", f.num, f.typ, typ)
@@ -130,8 +130,8 @@ func (f *wireField) is(typ protowire.Type) error {
 	return nil
 }
 
-// splitFields sorts the fields of a message that has only length-delimited ones: fields[n] gets the
-// value of field n, and repeated gets those that names has no name for.
+// splitFields separates the fields of a message that has only length-delimited ones: fields[n] gets
+// the value of field n, and repeated is called for each of those that have no name in names.
 func splitFields(data []byte, names []string, fields [][]byte, repeated func(num int, value []byte) error) error {
 	var f wireField
 	for len(data) > 0 {
@@ -160,8 +160,8 @@ func splitFields(data []byte, names []string, fields [][]byte, repeated func(num
 	return nil
 }
 
-// maxColumn bounds the values of a column and the entries of a table: two users per event, those of
-// its single chat, are the most a batch can have of anything.
+// maxColumn bounds the values of a column and the rows of a table: a batch cannot have more of
+// anything than two users for each event, those of its single chat.
 const maxColumn = 2 * MaxBatchEvents
 
 // unpack appends the values of a packed column to dst.
@@ -169,7 +169,7 @@ func unpack(dst []uint32, data []byte) ([]uint32, error) {
 	if len(data) > maxColumn*binary.MaxVarintLen32 {
 		return dst, malformed("%d bytes", len(data))
 	}
-	// A value takes a byte at least.
+	// A value takes at least one byte.
 	need := min(len(data), maxColumn)
 	if cap(dst) < need {
 		dst = make([]uint32, 0, need)

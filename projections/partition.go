@@ -356,11 +356,11 @@ func (e *entry) content(i int) string {
 	return e.b.Contents[e.b.Content[i]]
 }
 
-var noExtra events.Extra
+var noExtra events.Attributes
 
-func (e *entry) extra(i int) *events.Extra {
-	for ; e.extras < len(e.b.Extras); e.extras++ {
-		x := &e.b.Extras[e.extras]
+func (e *entry) extra(i int) *events.Attributes {
+	for ; e.extras < len(e.b.Attributes); e.extras++ {
+		x := &e.b.Attributes[e.extras]
 		if x.Event == uint32(i) {
 			return x
 		}

@@ -98,7 +98,7 @@ func (a *attester) run() {
 
 // entriesStored counts what the publishers stored.
 func (l *Log) entriesStored() (n uint64) {
-	for _, p := range l.partitions {
+	for _, p := range l.publishers {
 		n += p.stats.entries.Load()
 	}
 	return n

@@ -94,8 +94,8 @@ func BenchmarkIdleAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkAppendTogether is the rate of many producers that each wait for one event at a time: what
-// group commit makes of them.
+// BenchmarkAppendTogether is the rate of many producers that each wait for one event at a time:
+// what group commit makes of them.
 func BenchmarkAppendTogether(b *testing.B) {
 	l := natstest.OpenLog(b, eventlog.Config{})
 	var producers atomic.Int64

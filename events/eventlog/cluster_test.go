@@ -10,8 +10,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
-// On a replicated log, one server after the other goes away under load and comes back. One publisher
-// relies on the server to recognise retries, the other one on what it finds.
+// On a replicated log, one server after the other goes away under load and comes back. One
+// publisher relies on the server to recognise retries, the other one on what it finds.
 func TestServersOfAClusterRestart(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)

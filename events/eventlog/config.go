@@ -10,11 +10,12 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// DefaultMinFree is the disk space an embedded log leaves free unless [Config.MinFree] says otherwise.
-const DefaultMinFree = 64 << 20
+// defaultMinFree is the disk space that an embedded log leaves free unless [Config.MinFree] says
+// otherwise.
+const defaultMinFree = 64 << 20
 
-// Config says where the log is and how it is kept. The zero value of every field but Dir and URL is
-// a sensible default; exactly one of those two is set.
+// Config says where the log is and how it is kept. Exactly one of Dir and URL is set; the zero
+// value of every other field is a sensible default.
 type Config struct {
 	// Dir is the directory of the embedded server's store.
 	Dir string
@@ -23,31 +24,31 @@ type Config struct {
 	WitnessDir string
 	// InspectBytes bounds how much of each stream's files is read before the embedded server starts, from the end; 0 = all.
 	InspectBytes int64
-	// URL is an outside NATS server or cluster with JetStream: one or more nats:// URLs separated
-	// by commas, which may hold user and password. The user needs receipts.>, $JS.API.> and
-	// _INBOX.>. The server's own fsync setting holds.
+	// URL is an outside NATS server or cluster with JetStream: one or more nats:// URLs, separated
+	// by commas, which may contain user and password. The user needs receipts.>, $JS.API.> and
+	// _INBOX.>. When that server syncs is its own setting.
 	URL string
 	// Credentials is a .creds file for URL, if it needs one.
 	Credentials string
 
-	// Partitions of a new log; 0 means the number of cores. For a log that exists, 0 or the number
-	// it was created with.
+	// Partitions is the number of partitions of a new log; 0 means the number of cores. For a log
+	// that exists it is 0, or the number that the log was created with.
 	Partitions int
-	// Replicas of each stream of an outside cluster, 1 by default.
+	// Replicas is the number of replicas of each stream in an outside cluster; 0 means 1.
 	Replicas int
 	// MaxBytes bounds each partition on the disk: beyond it producers get [ErrLogFull]. 0 sets no
-	// limit on a new log and accepts the limit of one that exists.
+	// limit on a new log, and accepts whatever limit a log that exists has.
 	MaxBytes int64
 
-	// Fsync says when the embedded server acknowledges.
+	// Fsync says when the embedded server syncs what it stores.
 	Fsync Fsync
 	// MinFree is the disk space in bytes that the embedded server leaves free: producers get
-	// [ErrLogFull] before it is used. 0 means [DefaultMinFree].
+	// [ErrLogFull] before it is used. 0 means 64 MiB.
 	MinFree int64
 	// Ingress opens the embedded server to outside producers.
 	Ingress Ingress
 
-	// Logger takes what happens outside of calls; [slog.Default] if nil.
+	// Logger is told what happens outside of calls; [slog.Default] if nil.
 	Logger *slog.Logger
 
 	hooks hooks
@@ -73,18 +74,18 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// Fsync says when the embedded server has written to the disk what it acknowledges.
+// Fsync says when the embedded server syncs entries to the disk.
 type Fsync int
 
 const (
-	// FsyncAlways: before each acknowledgement. An acknowledged event survives power loss.
+	// FsyncAlways: before the acknowledgement. An acknowledged event survives power loss.
 	FsyncAlways Fsync = iota
-	// FsyncInterval: once a second. An acknowledged event survives kill -9, but power loss takes
-	// up to the last second.
+	// FsyncInterval: once a second. An acknowledged event survives kill -9, but a power loss takes
+	// up to the last second of them.
 	FsyncInterval
 )
 
-// String is "always" or "interval".
+// String returns "always" or "interval".
 func (f Fsync) String() string {
 	if f == FsyncInterval {
 		return "interval"
@@ -92,7 +93,7 @@ func (f Fsync) String() string {
 	return "always"
 }
 
-// MarshalText writes what String says.
+// MarshalText writes what String returns.
 func (f Fsync) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
 // UnmarshalText reads "always" or "interval".

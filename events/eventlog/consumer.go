@@ -10,25 +10,25 @@ import (
 )
 
 const (
-	// What the server may send ahead of the reader, in entries and bytes. Half of it is asked for
-	// again while the rest is being read.
+	// How far ahead of the reader the server may send, in entries and bytes. When half of it was
+	// read, more is asked for.
 	aheadEntries = 500
 	aheadBytes   = 4 << 20
-	// readBuffer are the entries that wait in the reader itself.
+	// readBuffer is the number of entries that wait in the reader itself.
 	readBuffer = 64
-	// A consumer that is silent for two heartbeats is gone.
+	// A consumer that is silent for two heartbeats is taken for gone.
 	readHeartbeat = time.Second
-	// A consumer that nobody reads from is removed by the server.
+	// The server removes a consumer that nobody has read from for so long.
 	readInactive = 30 * time.Second
 
 	deleteTimeout = time.Second
 )
 
-// consumer is one JetStream consumer of a reader, in use until it breaks.
+// consumer is a JetStream consumer of a reader, which uses it until it breaks.
 type consumer struct {
 	name     string
 	messages chan message
-	broken   chan error    // why the consumer is of no use any more
+	broken   chan error    // why the consumer cannot be used any more
 	done     chan struct{} // closed to stop
 	flow     jetstream.ConsumeContext
 }
@@ -36,17 +36,17 @@ type consumer struct {
 // message is an entry as a consumer sends it.
 type message struct {
 	Entry
-	delivery uint64 // counts what the consumer sent, from 1
-	id       string // of the publisher, if only ids are read
+	number uint64 // among what the consumer sent, from 1
+	id     string // of the publisher, if only ids are read
 }
 
-// consume makes a consumer behind the reader's last entry, after a look at whether the log still has
-// that entry and the next.
+// consume makes a consumer that begins after the reader's last entry, having checked that the log
+// still has that entry and the next.
 func (r *Reader) consume(ctx context.Context) (*consumer, error) {
-	if err := r.checkPlace(ctx); err != nil {
+	if err := r.checkPosition(ctx); err != nil {
 		return nil, err
 	}
-	// Ephemeral, in memory and unreplicated: the reader knows its place itself.
+	// Ephemeral, in memory and without replicas: the reader itself knows its position.
 	cfg := jetstream.ConsumerConfig{
 		Description:       "receiptd reader",
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
@@ -83,8 +83,8 @@ func (r *Reader) consume(ctx context.Context) (*consumer, error) {
 	return c, nil
 }
 
-// checkPlace looks whether the log goes on where the reader is.
-func (r *Reader) checkPlace(ctx context.Context) error {
+// checkPosition looks whether the log goes on from where the reader is.
+func (r *Reader) checkPosition(ctx context.Context) error {
 	first, last, err := r.log.Bounds(ctx, r.partition)
 	switch {
 	case err != nil:
@@ -96,7 +96,7 @@ func (r *Reader) checkPlace(ctx context.Context) error {
 	case r.lastTime.IsZero():
 		return nil
 	}
-	// A log that lost its tail may have grown past the reader's place since.
+	// A log that lost its tail may have grown past the reader's position since.
 	e, err := r.log.EntryAt(ctx, r.partition, r.last)
 	switch {
 	case errors.Is(err, ErrNoEntry): // trimmed, and not needed any more
@@ -122,7 +122,7 @@ func (c *consumer) push(received jetstream.Msg, onlyIDs bool) {
 			Subject:  received.Subject(),
 			Data:     received.Data(),
 		},
-		delivery: meta.Sequence.Consumer,
+		number: meta.Sequence.Consumer,
 	}
 	if onlyIDs {
 		m.id = received.Headers().Get(jetstream.MsgIDHeader)
@@ -146,7 +146,8 @@ func (c *consumer) stop() {
 	<-c.flow.Closed()
 }
 
-// deleteConsumer saves the server the wait until it notices that nobody reads any more.
+// deleteConsumer removes a consumer at once, rather than leave it until the server notices that
+// nobody reads from it.
 func (l *Log) deleteConsumer(partition int, name string) {
 	if !l.read.nc.IsConnected() {
 		return

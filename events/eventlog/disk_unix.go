@@ -4,7 +4,7 @@ package eventlog
 
 import "syscall"
 
-// diskFree is how many bytes an ordinary user may still write to the file system of dir.
+// diskFree returns how many bytes an ordinary user may still write to the file system of dir.
 func diskFree(dir string) (int64, error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {

@@ -119,7 +119,7 @@ func TestWriteErrorFailsTheLog(t *testing.T) {
 	}
 }
 
-// Not parallel: it changes who the thread is for the file system.
+// Not parallel: it changes the user that the thread is for the file system.
 func TestReadOnlyDirectory(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o555); err != nil {

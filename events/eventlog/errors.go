@@ -6,8 +6,9 @@ import (
 )
 
 var (
-	// ErrPartitions: the log exists with another number of partitions than was asked for. The
-	// number is fixed when a log is created, because it decides where each conversation lives.
+	// ErrPartitions: the log exists with a number of partitions other than what was asked for. The
+	// number is fixed when a log is created, because it decides which partition a conversation is
+	// in.
 	ErrPartitions = errors.New("eventlog: the log has another number of partitions")
 	// ErrStreamConfig: a stream exists with another configuration, or one of the log's streams is
 	// missing. The error is a [*StreamConfigError]; the operator decides what to do about it.
@@ -15,28 +16,28 @@ var (
 	// ErrInUse: another process has the embedded log open.
 	ErrInUse = errors.New("eventlog: the log's directory is in use by another process")
 
-	// ErrOverloaded: the queue had no room before the context ended, or too many producers wait
-	// already. Nothing of the submit was queued.
+	// ErrOverloaded: the queue had no room before the context ended, or too many producers were
+	// waiting already. Nothing of the submit was queued.
 	ErrOverloaded = errors.New("eventlog: overloaded")
 	// ErrUnavailable: the log cannot store events now. Unless the error also says
 	// [ErrUnknownOutcome], nothing of the submit was stored.
 	ErrUnavailable = errors.New("eventlog: unavailable")
-	// ErrLogFull: the disk, or the limit of the stream or the account, has no room. It is an
+	// ErrLogFull: the disk is full, or the limit of the stream or the account is reached. It wraps
 	// ErrUnavailable, and nothing of the entry was stored.
 	ErrLogFull = fmt.Errorf("%w: the log is full", ErrUnavailable)
-	// ErrUnknownOutcome: the log was closed or failed while an entry was under way, so that it is
-	// not known whether the entry was stored. Submitting its events again is safe: the fold takes
-	// them as duplicates.
+	// ErrUnknownOutcome: the log was closed or failed while an entry was under way, and it is not
+	// known whether the entry was stored. It is safe to submit its events again: if they are in the
+	// log already, the fold decides that they are duplicates.
 	ErrUnknownOutcome = errors.New("eventlog: not known whether the events were stored")
-	// ErrClosed: the log was closed. A ticket with this error has nothing stored.
+	// ErrClosed: the log was closed. Of a ticket with this error nothing was stored.
 	ErrClosed = errors.New("eventlog: closed")
 
 	// ErrGap: entries are missing between two others. The error is a [*GapError].
 	ErrGap = errors.New("eventlog: gap in the log")
 	// ErrTrimmed: the entries asked for have left the log. The error is a [*TrimmedError].
 	ErrTrimmed = errors.New("eventlog: entries were trimmed from the log")
-	// ErrAhead: the position asked for is beyond the end of the log, so the log lost its tail or is
-	// another one. The error is an [*AheadError].
+	// ErrAhead: the position asked for is beyond the end of the log, or has another entry: the log
+	// lost its tail, or is another one. In the first case the error is an [*AheadError].
 	ErrAhead = errors.New("eventlog: position is beyond the end of the log")
 	// ErrNoEntry: there is no entry with the sequence.
 	ErrNoEntry = errors.New("eventlog: no such entry")
@@ -54,7 +55,7 @@ func (e *StreamConfigError) Error() string {
 
 func (e *StreamConfigError) Unwrap() error { return ErrStreamConfig }
 
-// GapError says that the entry after Want-1 is Have. It wraps [ErrGap].
+// GapError says that entry Want is missing and that the next one is Have. It wraps [ErrGap].
 type GapError struct {
 	Partition  int
 	Want, Have uint64
@@ -66,8 +67,8 @@ func (e *GapError) Error() string {
 
 func (e *GapError) Unwrap() error { return ErrGap }
 
-// TrimmedError says that the log begins at First, later than the entry after After. It wraps
-// [ErrTrimmed].
+// TrimmedError says that the entries after After were asked for and that the log begins later, with
+// First. It wraps [ErrTrimmed].
 type TrimmedError struct {
 	Partition    int
 	After, First uint64
@@ -79,7 +80,8 @@ func (e *TrimmedError) Error() string {
 
 func (e *TrimmedError) Unwrap() error { return ErrTrimmed }
 
-// AheadError says that After was asked for and the log ends at Last. It wraps [ErrAhead].
+// AheadError says that the entries after After were asked for and that the log ends before, with
+// Last. It wraps [ErrAhead].
 type AheadError struct {
 	Partition   int
 	After, Last uint64

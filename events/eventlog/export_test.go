@@ -8,11 +8,11 @@ const (
 	MaxWaiting     = maxWaiting
 )
 
-// Hooks changes what only tests change.
+// Hooks are the settings that only tests change.
 type Hooks struct {
 	// DuplicateWindow is that of new streams.
 	DuplicateWindow time.Duration
-	// Trust is how long retries rely on the window; negative means not at all.
+	// Trust is how long retries rely on that window; negative means not at all.
 	Trust time.Duration
 	// AckTimeout is how long a try waits.
 	AckTimeout time.Duration
@@ -27,3 +27,7 @@ func WithHooks(cfg Config, h Hooks) Config {
 	cfg.hooks = hooks{dedup: h.DuplicateWindow, trust: h.Trust, ackAfter: h.AckTimeout, diskFree: h.DiskFree, starting: h.Starting}
 	return cfg
 }
+
+// Connected reports whether the log has its connections to the server. While it has not, submits
+// queue up to their bound and wait.
+func (l *Log) Connected() bool { return l.write.nc.IsConnected() && l.read.nc.IsConnected() }

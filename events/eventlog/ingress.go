@@ -12,22 +12,23 @@ import (
 )
 
 const (
-	// ingressAccount is where outside producers live. It has no JetStream and sees nothing of the
-	// log's account but one service.
+	// ingressAccount is the account of outside producers. It has no JetStream, and sees nothing of
+	// the log's account but one service.
 	ingressAccount = "INGRESS"
-	// DefaultIngressUser is the user name of outside producers unless [Ingress.User] says otherwise.
+	// DefaultIngressUser is the user name of outside producers unless [Ingress.User] says
+	// otherwise.
 	DefaultIngressUser = "ingress"
 )
 
-// Ingress lets NATS clients outside the process publish single events to the embedded server, on
-// the subjects of [events.IngressSubject]. The server places each into its partition and answers
-// with JetStream's acknowledgement.
+// Ingress lets NATS clients outside of the process publish single events to the embedded server, on
+// the subjects of [events.IngressSubject]. The server routes each event to its partition and
+// answers with JetStream's acknowledgement.
 type Ingress struct {
 	// Listen is the TCP address, such as "127.0.0.1:4222". Empty means no listener.
 	Listen string
-	// User and Password are what a client logs in with; a listener without a password, or with one
-	// of more than 72 bytes, is refused.
-	// The user may publish to receipts.in.> and subscribe below _INBOX, nothing else.
+	// User and Password are what clients log in with. User is [DefaultIngressUser] if empty; a
+	// listener without a password, or with one of more than 72 bytes, is refused. Clients may
+	// publish to receipts.in.> and subscribe to _INBOX.>, and nothing else.
 	User, Password string
 }
 
@@ -61,7 +62,7 @@ func (in *Ingress) apply(opts *server.Options) error {
 	opts.Users = append(opts.Users, &server.User{
 		Username: in.user(), Password: password, Account: account,
 		Permissions: &server.Permissions{
-			Publish:   &server.SubjectPermission{Allow: []string{"receipts.in.>"}},
+			Publish:   &server.SubjectPermission{Allow: []string{events.IngressSubjects}},
 			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
 		},
 	})
@@ -75,12 +76,12 @@ func (in *Ingress) user() string {
 	return in.User
 }
 
-// openIngress connects the two accounts. Until then what producers publish has no receiver, and
+// openIngress connects the two accounts. Until then nobody receives what producers publish, and
 // they are told so.
 //
-// A service between accounts rather than one account with permissions: nats-server checks
-// permissions after mapping a subject, so a user who may publish to receipts.in.> of the log's own
-// account would also need the right to write to the partitions directly.
+// There is a service between two accounts, rather than one account with permissions, because
+// nats-server checks permissions after it has mapped the subject: a user of the log's own account
+// could publish to receipts.in.> only with the permission to write to the partitions directly.
 func (e *embedded) openIngress(partitions int) error {
 	source, destination := events.IngressMapping(partitions)
 	owner, err := e.srv.LookupAccount(logAccount)
@@ -103,7 +104,7 @@ func (e *embedded) openIngress(partitions int) error {
 	return nil
 }
 
-// IngressAddr is the address the embedded server listens on for outside producers, or nil.
+// IngressAddr is the address on which the embedded server listens for outside producers, or nil.
 func (l *Log) IngressAddr() net.Addr {
 	if l.server == nil || l.cfg.Ingress.Listen == "" {
 		return nil
@@ -111,11 +112,13 @@ func (l *Log) IngressAddr() net.Addr {
 	return l.server.srv.Addr()
 }
 
-// IngressMapping is the part of an account's configuration that lets producers publish to
-// receipts.in.> on an outside NATS cluster. Mappings belong to accounts, so it is for the operator
-// to put there; the embedded server has it. The server checks a producer's permissions on the
-// mapped subject: give producers an account of their own that imports receipts.in.> as a service
-// from the log's account, rather than users in it.
+// IngressMapping is the part of the configuration of the log's account that lets producers publish
+// to receipts.in.> on an outside NATS cluster. The embedded server has it; on a cluster it is for
+// the operator to add.
+//
+// The server checks the permissions of a producer on the mapped subject. So give producers an
+// account of their own that imports receipts.in.> as a service from the log's account, rather than
+// making them users of the log's account.
 func (l *Log) IngressMapping() string {
 	source, destination := events.IngressMapping(l.Partitions())
 	return fmt.Sprintf("mappings: {\n  %q: %q\n}\n", source, destination)

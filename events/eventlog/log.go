@@ -19,21 +19,22 @@ type Log struct {
 	logger *slog.Logger
 	server *embedded // nil for an outside server
 
-	// Two connections, so that a replay does not delay acknowledgements.
-	write, read *link
-	others      []*link            // those of Connect, guarded by submits
+	// There are two connections, so that a replay does not delay acknowledgements.
+	write, read *connection
+	others      []*connection      // those of Connect, guarded by submits
 	streams     []jetstream.Stream // on the read connection
-	partitions  []*partition
+	publishers  []*publisher       // one for each partition
 
-	// submits is held for reading while a submit is put into the queues, for writing to close them.
+	// submits is held for reading while a submit is put into the queues, and for writing to close
+	// them.
 	submits sync.RWMutex
 	closed  bool
 
 	stopping context.Context // ends when the log closes or fails, with the reason as its cause
 	stop     context.CancelCauseFunc
 
-	dropped  atomic.Int64 // events given up because the log stopped
-	flushers sync.WaitGroup
+	dropped atomic.Int64 // events given up because the log stopped
+	running sync.WaitGroup
 
 	attester  *attester // nil for an outside server
 	attesting sync.WaitGroup
@@ -42,9 +43,9 @@ type Log struct {
 	closeErr  error
 }
 
-// Open opens the log, and creates it where there is none. It starts the embedded server or connects
-// to the outside one, and fails rather than waits when that is not possible before ctx ends. Only
-// one process can open an embedded log.
+// Open opens the log, and creates it if there is none. It starts the embedded server or connects to
+// the outside one, and fails if that is not possible before ctx ends. Only one process at a time
+// can have an embedded log open: the error for another one is [ErrInUse].
 func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		cfg.Logger = slog.Default()
 	}
 	if cfg.MinFree == 0 {
-		cfg.MinFree = DefaultMinFree
+		cfg.MinFree = defaultMinFree
 	}
 	l := &Log{cfg: cfg, logger: cfg.Logger.With(slog.String("component", "eventlog"))}
 	l.stopping, l.stop = context.WithCancelCause(context.Background())
@@ -106,65 +107,61 @@ func (l *Log) open(ctx context.Context) (err error) {
 	return l.startAttesting(ctx, js)
 }
 
-// startPublishing makes a publisher for each partition. The epoch tells its entries from those of
-// any other publisher, before and after.
+// startPublishing starts a publisher for each partition. The epoch tells their entries from those
+// of any publisher before and after.
 func (l *Log) startPublishing() error {
 	var random [8]byte
 	rand.Read(random[:])
 	epoch := hex.EncodeToString(random[:])
 	for id, stream := range l.streams {
-		p, err := newPartition(l, id, epoch, stream.CachedInfo().State.LastSeq)
+		p, err := newPublisher(l, id, epoch, stream.CachedInfo().State.LastSeq)
 		if err != nil {
 			return fmt.Errorf("publisher of partition %d: %w", id, err)
 		}
-		l.partitions = append(l.partitions, p)
+		l.publishers = append(l.publishers, p)
 	}
-	for _, p := range l.partitions {
-		l.flushers.Go(p.run)
+	for _, p := range l.publishers {
+		l.running.Go(p.run)
 	}
 	return nil
 }
 
-// Partitions is the number of partitions of the log, fixed when it was created.
+// Partitions is the number of partitions of the log, which was fixed when the log was created.
 func (l *Log) Partitions() int { return len(l.streams) }
 
-// Failed is closed when the log can store nothing any more, until the process is started again: the
-// embedded server met a write error, or the streams lost entries they had acknowledged. [Log.Err]
-// says which. It is closed by [Log.Close] too.
+// Failed returns a channel that is closed when the log can store nothing any more until the process
+// is started again: the embedded server met a write error, or the streams lost entries that they
+// had acknowledged. [Log.Err] says which. [Log.Close] closes the channel, too.
 func (l *Log) Failed() <-chan struct{} { return l.stopping.Done() }
 
-// Err is why the log stores nothing any more, or nil while it is open and well. A connection that is
-// interrupted is no such reason: see [Log.Connected].
+// Err is why the log stores nothing any more, or nil while it is open and healthy. An interrupted
+// connection is no such reason: submits queue up to their bound, and then wait.
 func (l *Log) Err() error { return context.Cause(l.stopping) }
-
-// Connected reports whether the log has its connections to the server. While it has not, submits
-// queue up to their bound and wait.
-func (l *Log) Connected() bool { return l.write.nc.IsConnected() && l.read.nc.IsConnected() }
 
 // fail ends publishing for good.
 func (l *Log) fail(reason error) {
 	if l.stopping.Err() == nil {
-		l.logger.Error("the log stores nothing any more; restart when the cause is mended", slog.Any("error", reason))
+		l.logger.Error("the log stores nothing any more; restart once the cause is removed", slog.Any("error", reason))
 	}
 	l.stop(fmt.Errorf("%w: %w", ErrUnavailable, reason))
 	l.closeQueues()
 }
 
-// closeQueues has every submit from now on refused, and the flushers end when they are through with
-// those before.
+// closeQueues has every submit from now on refused, and the publishers end when they are through
+// with those before.
 func (l *Log) closeQueues() {
 	l.submits.Lock()
 	l.closed = true
 	l.submits.Unlock()
-	for _, p := range l.partitions {
+	for _, p := range l.publishers {
 		p.close()
 	}
 }
 
 // Close refuses further submits, stores what is queued as long as ctx allows, and closes the
-// connections and the embedded server. What could not be stored in time gets [ErrClosed], or
-// [ErrUnknownOutcome] if it was under way; Close then returns the context's error. Readers end with
-// ErrClosed. Further calls wait for the first and return its result.
+// connections and the embedded server. Events that could not be stored in time get [ErrClosed], or
+// [ErrUnknownOutcome] if they were under way, and Close returns an error that wraps that of the
+// context. Readers end with ErrClosed. Further calls wait for the first and return its result.
 func (l *Log) Close(ctx context.Context) error {
 	l.closeOnce.Do(func() { l.closeErr = l.close(ctx) })
 	return l.closeErr
@@ -175,7 +172,7 @@ func (l *Log) close(ctx context.Context) error {
 	healthy := l.stopping.Err() == nil
 	cut := context.AfterFunc(ctx, func() { l.stop(ErrClosed) })
 	defer cut()
-	l.flushers.Wait()
+	l.running.Wait()
 	dropped := l.dropped.Load()
 	l.stop(ErrClosed)
 	l.attesting.Wait()
@@ -189,14 +186,14 @@ func (l *Log) close(ctx context.Context) error {
 	return nil
 }
 
-// disconnect undoes open, in reverse, as far as that got.
+// disconnect undoes open, in reverse order, as far as open got.
 func (l *Log) disconnect() {
 	l.submits.Lock()
 	others := l.others
 	l.submits.Unlock()
-	for _, link := range append(others, l.read, l.write) {
-		if link != nil {
-			link.nc.Close()
+	for _, c := range append(others, l.read, l.write) {
+		if c != nil {
+			c.nc.Close()
 		}
 	}
 	if l.server != nil {

@@ -12,27 +12,27 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// requestTimeout is how long one request waits for its answer. Some are never answered, when a
+// requestTimeout is how long one request waits for its answer. A request is never answered if the
 // cluster loses a server at that moment.
 const requestTimeout = 3 * time.Second
 
-// Position is a place in the log: an entry of a partition. Sequence 0 is before the first entry.
+// Position is an entry of a partition. Sequence 0 is before the first entry.
 type Position struct {
 	Partition int    `json:"partition"`
 	Sequence  uint64 `json:"sequence"`
 }
 
-// Location is where one event is: the entry, and the event's index in it. A zero Sequence means
-// that the event is not stored.
+// Location is where one event is: its entry, and its index in that. A zero Sequence means that the
+// event is not stored.
 type Location struct {
 	Partition int
 	Sequence  uint64
 	Index     int
 }
 
-// Bounds returns the sequences of the first and the last entry of a partition. The partition has no
-// entries when first > last; last is then the sequence of the entry that was there last, 0 if there
-// never was one. While there is no connection, Bounds waits for it, as all that reads does.
+// Bounds returns the sequences of the first and the last entry of a partition. If first > last,
+// there are no entries; last is then the sequence of the last entry that was there, 0 if there
+// never was one. While there is no connection Bounds waits for it, like everything that reads.
 func (l *Log) Bounds(ctx context.Context, partition int) (first, last uint64, err error) {
 	if err := l.checkPartition(partition); err != nil {
 		return 0, 0, err
@@ -51,12 +51,12 @@ func (l *Log) Bounds(ctx context.Context, partition int) (first, last uint64, er
 	return info.State.FirstSeq, info.State.LastSeq, nil
 }
 
-// EntryAt returns one entry. The error is [ErrNoEntry] when the log has none with the sequence.
+// EntryAt returns the entry with a sequence. The error wraps [ErrNoEntry] if the log has none.
 func (l *Log) EntryAt(ctx context.Context, partition int, sequence uint64) (Entry, error) {
 	if err := l.checkPartition(partition); err != nil {
 		return Entry{}, err
 	}
-	if sequence == 0 { // to the server, the last one
+	if sequence == 0 { // which the server would take for the last one
 		return Entry{}, fmt.Errorf("%w: partition %d, sequence 0", ErrNoEntry, partition)
 	}
 	var m *jetstream.RawStreamMsg
@@ -73,9 +73,9 @@ func (l *Log) EntryAt(ctx context.Context, partition int, sequence uint64) (Entr
 	return Entry{Sequence: m.Sequence, Time: m.Time, Subject: m.Subject, Data: m.Data}, nil
 }
 
-// Fingerprint tells an entry from any other that might have its sequence, in a log that lost its
+// Fingerprint tells an entry from any other one that might get its sequence in a log that lost its
 // tail and grew again: it covers the sequence, the broker's time to the nanosecond, and the data. A
-// checkpoint keeps the fingerprint of the entry it stands on.
+// checkpoint has the fingerprint of the entry that it stands on.
 func Fingerprint(e Entry) uint64 {
 	var head [16]byte
 	var d xxhash.Digest
@@ -94,14 +94,14 @@ func (l *Log) checkPartition(partition int) error {
 	return nil
 }
 
-// request makes a request of the server, and makes it again when the connection broke or no answer
+// request sends a request to the server, and sends it again if the connection broke or no answer
 // came, until ctx ends.
 func (l *Log) request(ctx context.Context, f func(context.Context) error) error {
 	for {
 		if err := l.read.ready(ctx); err != nil {
 			return err
 		}
-		try, cancel := l.read.during(ctx, requestTimeout)
+		try, cancel := l.read.requestContext(ctx, requestTimeout)
 		err := f(try)
 		unanswered := try.Err() != nil
 		cancel()

@@ -60,8 +60,8 @@ func TestQueueIsBoundedAndRefusesWhole(t *testing.T) {
 		t.Errorf("%d events are queued, the counters say %+v", submitted, s)
 	}
 
-	// A submit for both partitions, of which one has room, is refused as a whole, and gives back the
-	// room it had taken: three of them want more than there is.
+	// A submit for both partitions, of which one has room, is refused as a whole, and gives back
+	// the room it had taken: three of them want more than there is.
 	mixed := append(heavy(900, "p1-0", g0), heavy(100, "p1-1", g1)...)
 	for range 3 {
 		brief, cancel := context.WithTimeout(ctx, 50*time.Millisecond)

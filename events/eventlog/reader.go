@@ -7,20 +7,21 @@ import (
 	"time"
 )
 
-// Entry is one entry of the log: a batch of events or, from a hand-made producer, a single one.
+// Entry is what the log stores at one sequence of a partition: a batch of events or, from an
+// outside producer, a single one.
 type Entry struct {
 	Sequence uint64
-	// Time is when the broker stored the entry. It is the only clock of the folds.
+	// Time is when the broker stored the entry. Folds know no other clock.
 	Time    time.Time
 	Subject string
-	// Data is the reader's to keep: nothing writes to it again.
+	// Data may be kept: nothing writes to it again.
 	Data []byte
 }
 
 // Reader reads one partition, entry by entry, without a gap. Its methods are for one goroutine.
 //
-// It reads through an ephemeral consumer without acknowledgements, and makes a new one behind the
-// last entry it returned whenever that breaks or skips.
+// It reads from an ephemeral consumer without acknowledgements. Whenever that breaks or skips
+// something, the reader makes another one that begins after the last entry it returned.
 type Reader struct {
 	log       *Log
 	partition int
@@ -29,13 +30,13 @@ type Reader struct {
 	last     uint64    // sequence of the last entry returned
 	lastTime time.Time // its time; zero before the first
 	consumer *consumer // nil while there is none
-	held     *message  // taken from the consumer, but not to be returned yet
+	putBack  *message  // taken from the consumer and not returned yet
 	err      error     // final
 }
 
-// Read opens a reader of a partition for the entries after a sequence; 0 means from the first entry
-// there ever was. The error is a [*TrimmedError] when the entry after it has left the log, and an
-// [*AheadError] when the log ends before it. Close the reader when done.
+// Read opens a reader of a partition for the entries after a sequence; 0 means from the very first
+// entry. The error is a [*TrimmedError] if the entry after that sequence has left the log, and an
+// [*AheadError] if the log ends before it. Close the reader when it is not needed any more.
 func (l *Log) Read(ctx context.Context, partition int, after uint64) (*Reader, error) {
 	return l.openReader(ctx, partition, after, false)
 }
@@ -52,10 +53,10 @@ func (l *Log) openReader(ctx context.Context, partition int, after uint64, onlyI
 	return r, nil
 }
 
-// Next returns the next entry, and waits for it to be stored if need be. It survives a lost
-// connection and a restart of the server: while there is none it waits. The error is that of ctx,
-// after which Next may be called again; or a final one: [ErrClosed], or one that says what is
-// missing, which is [ErrGap], [ErrTrimmed] or [ErrAhead].
+// Next returns the next entry, and waits for it to be stored if need be. It survives the loss of
+// the connection and restarts of the server, and waits meanwhile. The error is either that of ctx,
+// after which Next may be called again, or a final one: [ErrClosed], or one that says what is
+// missing and wraps [ErrGap], [ErrTrimmed] or [ErrAhead].
 func (r *Reader) Next(ctx context.Context) (Entry, error) {
 	m, err := r.next(ctx)
 	return m.Entry, err
@@ -84,10 +85,10 @@ func (r *Reader) next(ctx context.Context) (message, error) {
 	return message{}, r.err
 }
 
-// TryNext returns the next entry if it is already here. It never waits; false says nothing about the
-// end of the log.
+// TryNext returns the next entry if that is here already. It never waits; false does not mean that
+// the log ends.
 func (r *Reader) TryNext() (Entry, bool) {
-	if r.err != nil || r.consumer == nil || r.held != nil {
+	if r.err != nil || r.consumer == nil || r.putBack != nil {
 		return Entry{}, false
 	}
 	select {
@@ -96,13 +97,13 @@ func (r *Reader) TryNext() (Entry, bool) {
 			r.last, r.lastTime = m.Sequence, m.Time
 			return m.Entry, true
 		}
-		r.held = &m // for Next to judge
+		r.putBack = &m // for Next to judge
 	default:
 	}
 	return Entry{}, false
 }
 
-// Buffered is how many entries are here already, for TryNext.
+// Buffered is the number of entries that are here already, for TryNext.
 func (r *Reader) Buffered() int {
 	if r.consumer == nil {
 		return 0
@@ -110,10 +111,11 @@ func (r *Reader) Buffered() int {
 	return len(r.consumer.messages)
 }
 
-// Last is the sequence of the last entry returned or, before the first, that given to [Log.Read].
+// Last is the sequence of the last entry returned or, before the first one, the sequence that was
+// given to [Log.Read].
 func (r *Reader) Last() uint64 { return r.last }
 
-// Close ends the reader. A call of Next fails with [ErrClosed] from then on.
+// Close ends the reader. From then on Next fails with [ErrClosed].
 func (r *Reader) Close() {
 	if r.err == nil {
 		r.err = ErrClosed
@@ -124,10 +126,10 @@ func (r *Reader) Close() {
 	}
 }
 
-// receive takes the next message from the consumer, or nil when that is broken.
+// receive takes the next message from the consumer; nil means that the consumer is broken.
 func (r *Reader) receive(ctx context.Context) (*message, error) {
-	if m := r.held; m != nil {
-		r.held = nil
+	if m := r.putBack; m != nil {
+		r.putBack = nil
 		return m, nil
 	}
 	select {
@@ -146,12 +148,12 @@ func (r *Reader) receive(ctx context.Context) (*message, error) {
 	}
 }
 
-// skipped judges a message that does not follow the last one. If it is the first that its consumer
-// sent, the log itself has nothing before it; otherwise messages were lost on the way, and another
-// consumer will send them.
+// skipped judges a message that does not follow the last one. If it is the first one that its
+// consumer sent, the log itself has nothing in between; otherwise messages were lost on the way,
+// and another consumer will send them.
 func (r *Reader) skipped(ctx context.Context, m *message) error {
 	r.drop()
-	if m.delivery != 1 || m.Sequence <= r.last {
+	if m.number != 1 || m.Sequence <= r.last {
 		return nil
 	}
 	first, _, err := r.log.Bounds(ctx, r.partition)
@@ -164,8 +166,8 @@ func (r *Reader) skipped(ctx context.Context, m *message) error {
 	return &GapError{Partition: r.partition, Want: r.last + 1, Have: m.Sequence}
 }
 
-// reopen makes a consumer, and tries again until that succeeds, ctx ends or the log says why it
-// cannot.
+// reopen makes a consumer, and tries again until that succeeds, ctx ends, or the log says why it
+// never will.
 func (r *Reader) reopen(ctx context.Context) error {
 	retry := newBackOff()
 	for {

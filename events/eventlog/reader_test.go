@@ -273,10 +273,7 @@ func TestGapIsNamed(t *testing.T) {
 	ctx := testContext(t)
 	o := openOutside(t, eventlog.Config{Partitions: 1}, eventlog.Hooks{})
 	fill(t, ctx, o.log, 3)
-	subject, err := events.EntrySubject(0, events.MessageRead, "acme#chat")
-	if err != nil {
-		t.Fatal(err)
-	}
+	const subject = "receipts.v1.0.message-read.acme.chat"
 	for range 2 {
 		if _, err := o.js.Publish(ctx, subject, []byte("{}")); err != nil {
 			t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 // eventually waits for a condition.
@@ -25,56 +23,6 @@ func eventually(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("waited in vain: %s", what)
 		}
 	}
-}
-
-// outside is a log on an outside server behind a proxy.
-type outside struct {
-	server *natstest.Server
-	proxy  *natstest.Proxy
-	js     jetstream.JetStream // past the proxy
-	hooks  eventlog.Hooks
-	log    *eventlog.Log
-}
-
-func openOutside(t *testing.T, cfg eventlog.Config, hooks eventlog.Hooks) *outside {
-	t.Helper()
-	o := &outside{server: natstest.StartServer(t), hooks: hooks}
-	o.proxy = natstest.StartProxy(t, o.server.Addr())
-	o.js = o.server.JetStream()
-	cfg.URL = o.proxy.URL()
-	o.log = natstest.OpenLog(t, eventlog.WithHooks(cfg, hooks))
-	return o
-}
-
-// openOther opens the same log past the proxy.
-func (o *outside) openOther(t *testing.T) *eventlog.Log {
-	return natstest.OpenLog(t, eventlog.WithHooks(eventlog.Config{URL: o.server.URL()}, o.hooks))
-}
-
-// last is the last sequence of partition 0 by the server itself.
-func (o *outside) last(t *testing.T, ctx context.Context) uint64 {
-	t.Helper()
-	s, err := o.js.Stream(ctx, "RECEIPTS_0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.CachedInfo().State.LastSeq
-}
-
-// empty puts a new stream in the place of partition 0.
-func (o *outside) empty(t *testing.T, ctx context.Context) {
-	t.Helper()
-	s, err := o.js.Stream(ctx, "RECEIPTS_0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := o.js.DeleteStream(ctx, "RECEIPTS_0"); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the old store is gone", func() bool {
-		_, err = o.js.CreateStream(ctx, s.CachedInfo().Config)
-		return err == nil
-	})
 }
 
 // The ways of a retry: within the duplicate window the server recognises the entry; past it the
@@ -89,8 +37,8 @@ var retryWays = []struct {
 	{name: "forgotten by the server", hooks: eventlog.Hooks{Trust: -1, DuplicateWindow: 100 * time.Millisecond}, forget: 300 * time.Millisecond},
 }
 
-// The connection is cut after the entry was stored and before its acknowledgement arrives, again and
-// again, with more events queued behind it.
+// The connection is cut after the entry was stored and before its acknowledgement arrives, again
+// and again, with more events queued behind it.
 func TestLostAcknowledgementsNeitherLoseNorDouble(t *testing.T) {
 	for _, way := range retryWays {
 		t.Run(way.name, func(t *testing.T) {
@@ -312,8 +260,8 @@ func TestLogThatLostEntriesFails(t *testing.T) {
 	}
 }
 
-// Past the window, a retry stores the entry only if the log has not grown since it was searched: here
-// it grows by another entry at first, and then by an earlier try that was slow.
+// Past the window, a retry stores the entry only if the log has not grown since it was searched:
+// here it grows by another entry at first, and then by an earlier try that was slow.
 func TestRetryPastTheWindowIsConditional(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
@@ -397,119 +345,5 @@ func TestEntryInDoubtIsTrimmed(t *testing.T) {
 	}
 	if err := o.log.Err(); err != nil {
 		t.Errorf("the log failed: %v", err)
-	}
-}
-
-// deafen takes the subjects of partition 0 from its stream, so that a test can answer in its stead.
-// The stream grows by what is published to "elsewhere".
-func (o *outside) deafen(t *testing.T, ctx context.Context) {
-	t.Helper()
-	s, err := o.js.Stream(ctx, "RECEIPTS_0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := s.CachedInfo().Config
-	cfg.Subjects = []string{"elsewhere"}
-	if _, err := o.js.UpdateStream(ctx, cfg); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Answers of the server that say what to do next, given by one that answers for the stream.
-func TestAnswers(t *testing.T) {
-	const full = `{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"}}`
-	tests := []struct {
-		name    string
-		answers []string // to the tries, in order; empty: none
-		want    error    // nil: stored, with a try for each answer
-	}{
-		{name: "server busy", answers: []string{`{"error":{"code":503,"err_code":10008,"description":"system temporarily unavailable"}}`}},
-		{name: "too many requests", answers: []string{`{"error":{"code":429,"err_code":10167,"description":"too many requests"}}`}},
-		{name: "store closed", answers: []string{`{"error":{"code":503,"err_code":10077,"description":"store is closed"}}`}},
-		{name: "id in process", answers: []string{`{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}}`}},
-		{name: "overtaken", answers: []string{`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 7"}}`}},
-		{name: "overtaken, replicated", answers: []string{`{"error":{"code":400,"err_code":10164,"description":"wrong last sequence"}}`}},
-		{name: "nonsense", answers: []string{`{`, `{}`}},
-		{name: "full while in doubt", answers: []string{"", full, full}},
-		{name: "sealed while in doubt", answers: []string{"", `{"error":{"code":400,"err_code":10109,"description":"invalid operation on sealed stream"}}`}},
-		{name: "bytes", answers: []string{full}, want: eventlog.ErrLogFull},
-		{name: "messages", answers: []string{`{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"}}`}, want: eventlog.ErrLogFull},
-		{name: "storage", answers: []string{`{"error":{"code":500,"err_code":10047,"description":"insufficient storage resources available"}}`}, want: eventlog.ErrLogFull},
-		{name: "server resources", answers: []string{`{"error":{"code":503,"err_code":10023,"description":"insufficient resources"}}`}, want: eventlog.ErrLogFull},
-		{name: "account", answers: []string{`{"error":{"code":400,"err_code":10002,"description":"resource limits exceeded for account"}}`}, want: eventlog.ErrLogFull},
-		{name: "sealed", answers: []string{`{"error":{"code":400,"err_code":10109,"description":"invalid operation on sealed stream"}}`}, want: eventlog.ErrUnavailable},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			ctx := testContext(t)
-			o := openOutside(t, eventlog.Config{Partitions: 1}, eventlog.Hooks{AckTimeout: 50 * time.Millisecond})
-			o.deafen(t, ctx)
-			ids := answer(t, o, test.answers)
-			_, err := o.log.Append(ctx, receipts(1, 0))
-			if !errors.Is(err, test.want) {
-				t.Errorf("the ticket says %v, want %v", err, test.want)
-			}
-			if errors.Is(err, eventlog.ErrUnknownOutcome) {
-				t.Errorf("the outcome is known: %v", err)
-			}
-			tries := len(test.answers)
-			if test.want == nil {
-				tries++ // the one that stores
-			}
-			if got := ids(); len(got) != tries {
-				t.Errorf("%d tries, want %d", len(got), tries)
-			} else {
-				for _, id := range got {
-					if id == "" || id != got[0] {
-						t.Errorf("the tries have ids %q", got)
-					}
-				}
-			}
-		})
-	}
-}
-
-// answer gives each try the next answer, and stores' acknowledgements after the last. It returns the
-// ids of the tries so far.
-func answer(t *testing.T, o *outside, answers []string) func() []string {
-	t.Helper()
-	nc := o.js.Conn()
-	var mu sync.Mutex
-	var ids []string
-	sub, err := nc.SubscribeSync(events.BatchSubject(0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	t.Cleanup(func() { sub.Unsubscribe(); <-done })
-	go func() {
-		defer close(done)
-		for n := 0; ; n++ {
-			m, err := sub.NextMsg(time.Minute)
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			ids = append(ids, m.Header.Get("Nats-Msg-Id"))
-			mu.Unlock()
-			data := `{"stream":"RECEIPTS_0","seq":` + strconv.Itoa(n+1) + `}`
-			if n < len(answers) {
-				data = answers[n]
-			}
-			if data == "" {
-				continue
-			}
-			if err := m.Respond([]byte(data)); err != nil {
-				t.Error(err)
-			}
-		}
-	}()
-	return func() []string {
-		mu.Lock()
-		defer mu.Unlock()
-		return ids
 	}
 }

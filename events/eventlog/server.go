@@ -21,12 +21,12 @@ import (
 const (
 	// logAccount owns the streams. Its name is a directory of the store, so it never changes.
 	logAccount = "RECEIPTS"
-	// logUser is receiptd itself. It can log in from inside the process only.
+	// logUser is receiptd itself. It can only log in from inside the process.
 	logUser = "receiptd"
 
 	embeddedMaxPayload  = 8 << 20
 	embeddedMaxConns    = 1024
-	embeddedMaxMemory   = 64 << 20 // for the readers' consumers, which hold next to nothing
+	embeddedMaxMemory   = 64 << 20 // for the consumers of readers, which need hardly any
 	embeddedSyncPeriod  = time.Second
 	embeddedStartPeriod = 10 * time.Minute // a large store after a crash, on a slow disk
 	embeddedStartNotice = 5 * time.Second
@@ -39,7 +39,7 @@ type embedded struct {
 	logger   *slog.Logger
 	lock     *flock.Flock
 	dir      string
-	space    space
+	space    diskSpace
 	password string
 	guard    guard
 }
@@ -57,10 +57,10 @@ func startEmbedded(ctx context.Context, cfg *Config) (*embedded, error) {
 	}
 	e := &embedded{
 		lock: lock, logs: newServerLog(cfg.Logger), logger: cfg.Logger, dir: cfg.Dir,
-		space: space{dir: cfg.Dir, free: diskFree, reserve: cfg.MinFree}, password: rand.Text(),
+		space: diskSpace{dir: cfg.Dir, measure: diskFree, minFree: cfg.MinFree}, password: rand.Text(),
 	}
 	if cfg.hooks.diskFree != nil {
-		e.space.free = cfg.hooks.diskFree
+		e.space.measure = cfg.hooks.diskFree
 	}
 	if err := e.prepare(ctx, cfg); err != nil {
 		e.stop()
@@ -89,7 +89,7 @@ func (e *embedded) prepare(ctx context.Context, cfg *Config) error {
 	if err := restoreGuarded(cfg.Dir, streamsDir(cfg.Dir), cfg.Logger); err != nil {
 		return err
 	}
-	if err := removeHalfMade(cfg.Dir, cfg.Logger); err != nil {
+	if err := removeIncompleteStreams(cfg.Dir, cfg.Logger); err != nil {
 		return err
 	}
 	i, err := Inspect(ctx, cfg.Dir, cfg.witnessDir(), cfg.InspectBytes, nil)
@@ -131,8 +131,8 @@ func (e *embedded) options(cfg *Config) (*server.Options, error) {
 		DisableJetStreamBanner: true,
 		StoreDir:               cfg.Dir,
 		JetStreamMaxMemory:     embeddedMaxMemory,
-		// The server's own default is a share of what is free when it starts, which a log larger
-		// than the rest of the disk exceeds at once. The publisher watches the free space instead.
+		// The server's own default is a share of what is free when it starts, which a log that is
+		// larger than the rest of the disk exceeds at once. We watch the free space instead.
 		JetStreamMaxStore: math.MaxInt64 / 2,
 		SyncAlways:        cfg.Fsync == FsyncAlways,
 		SyncInterval:      embeddedSyncPeriod,
@@ -140,16 +140,16 @@ func (e *embedded) options(cfg *Config) (*server.Options, error) {
 	return opts, cfg.Ingress.apply(opts)
 }
 
-// hashPassword is for nats-server, which warns of plain passwords. They are in no file of its own, so
-// the cheapest hash will do.
+// hashPassword is for nats-server, which warns of plain passwords. It keeps them in memory only, so
+// that the cheapest hash will do.
 func hashPassword(password string) (string, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	return string(hash), err
 }
 
-// start runs the server until it is ready, or stops it. Recovering a store takes time in proportion
-// to its size and cannot be interrupted: when the context ends first, the server goes down, and its
-// directory is given up, as soon as the recovery is through.
+// start runs the server and waits until it is ready, or else stops it. To recover a store takes
+// time in proportion to its size and cannot be interrupted: if the context ends first, the server
+// stops, and gives up its directory, as soon as the recovery is done.
 func (e *embedded) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, embeddedStartPeriod)
 	defer cancel()
@@ -197,9 +197,9 @@ func (e *embedded) connect(opts ...nats.Option) (*nats.Conn, error) {
 	return nats.Connect("", append(opts, nats.InProcessServer(e.srv), nats.UserInfo(logUser, e.password))...)
 }
 
-// failure is why the server cannot store anything any more, or nil. nats-server answers nothing to
+// failure is why the server cannot store anything any more, or nil. nats-server gives no answer to
 // a publisher whose message it failed to write, and refuses all writes to that stream until it is
-// started again, so after a missing answer somebody has to ask.
+// started again. So when an answer is missing, somebody has to ask.
 func (e *embedded) failure() error {
 	if !e.srv.JetStreamEnabled() {
 		return errors.New("the embedded server turned its store off; see its last error in the log")
@@ -211,7 +211,8 @@ func (e *embedded) failure() error {
 	return nil
 }
 
-// stop shuts the server down and waits for it. It is safe on a half-started one.
+// stop shuts the server down and waits for that. It may be called on a server that did not start
+// completely.
 func (e *embedded) stop() {
 	if e.srv != nil {
 		e.srv.Shutdown()
@@ -222,7 +223,7 @@ func (e *embedded) stop() {
 	}
 }
 
-// checkWritable says in plain words what a server would fail with later.
+// checkWritable returns a plain error for what the server would fail with later.
 func checkWritable(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("create the log's directory: %w", err)

@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// serverLog hands nats-server's warnings and errors to slog and drops its chatter. A fatal message,
-// after which the server would have ended the process, is kept for who started it.
+// serverLog passes warnings and errors of nats-server on to slog and drops everything else. It
+// keeps a fatal message, after which the server would have ended the process, for the caller that
+// started the server.
 type serverLog struct {
 	logger *slog.Logger
 

@@ -5,29 +5,30 @@ import (
 	"time"
 )
 
-// PartitionStats is what the publisher of one partition did since the log was opened, and what it
-// is doing.
+// PartitionStats says what the publisher of one partition has done since the log was opened, and
+// what it is doing.
 type PartitionStats struct {
 	Partition int
-	// Entries, Events and Bytes were stored; Bytes is the encoded size.
+	// Entries, Events and Bytes are what was stored; Bytes is the encoded size.
 	Entries, Events, Bytes uint64
-	// Retries are tries to store an entry that were not the last one.
+	// Retries is the number of tries to store an entry that had to be repeated.
 	Retries uint64
-	// Failed are the entries that were given up; see the errors of [Ticket.Wait].
+	// Failed is the number of entries that were given up; see the errors of [Ticket.Wait].
 	Failed uint64
-	// Queued are the events that are queued or under way, Waiting the producers that wait for room.
+	// Queued is the number of events that are queued or under way, and Waiting that of the
+	// producers that wait for room in the queue.
 	Queued  int64
 	Waiting int
 	// InFlight is the age of the entry under way, 0 if there is none.
 	InFlight time.Duration
-	// LastAck is how long the last entry took to be stored, AckTime the sum over all Entries.
+	// LastAck is how long the last entry took to be stored, and AckTime the sum over all Entries.
 	LastAck, AckTime time.Duration
-	// LastSequence is that of the last entry this publisher stored or, before the first, of the
-	// last entry there was when the log was opened.
+	// LastSequence is the sequence of the last entry that this publisher stored or, before the
+	// first one, of the last entry that there was when the log was opened.
 	LastSequence uint64
 }
 
-// stats are the counters of one partition. The flusher writes them.
+// stats are the counters of one partition. The publisher's goroutine writes them.
 type stats struct {
 	entries, events, bytes  atomic.Uint64
 	retries, failed, last   atomic.Uint64
@@ -52,14 +53,14 @@ func (s *stats) end(out *outgoing, sequence uint64, err error) {
 	s.ackTime.Add(took)
 }
 
-// Stats returns the counters of every partition. Each is exact; together they are of about the same
-// moment.
+// Stats returns the counters of every partition. Each counter is exact; together they are of about
+// the same moment.
 func (l *Log) Stats() []PartitionStats {
-	all := make([]PartitionStats, len(l.partitions))
-	for i, p := range l.partitions {
+	all := make([]PartitionStats, len(l.publishers))
+	for i, p := range l.publishers {
 		s := &p.stats
 		all[i] = PartitionStats{
-			Partition: p.id,
+			Partition: p.partition,
 			Entries:   s.entries.Load(), Events: s.events.Load(), Bytes: s.bytes.Load(),
 			Retries: s.retries.Load(), Failed: s.failed.Load(),
 			Queued: s.queued.Load(), Waiting: int(p.waiting.Load()),

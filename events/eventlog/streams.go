@@ -18,14 +18,14 @@ import (
 const (
 	streamPrefix = "RECEIPTS_"
 
-	// duplicateWindow is how long the server remembers the ids of entries. The publisher relies on a
-	// third of it at most; after that it looks for its entry in the stream itself. The server keeps
-	// about 130 bytes per id, and a partition stores a few thousand entries a second at most, so a
-	// minute costs it tens of megabytes at worst.
+	// duplicateWindow is how long the server remembers the ids of entries. The publisher relies on
+	// a third of it at most; after that it looks for its entry in the stream itself. The server
+	// needs about 130 bytes for an id, and a partition stores a few thousand entries a second at
+	// most, so that a minute costs it tens of megabytes at worst.
 	duplicateWindow = time.Minute
 
-	// maxEntryBytes bounds an entry with its headers. It is what a NATS server with default settings
-	// lets through (max_payload 1 MiB).
+	// maxEntryBytes bounds an entry with its headers. A NATS server with default settings lets so
+	// much through (max_payload is 1 MiB).
 	maxEntryBytes = 1 << 20
 
 	metaPartitions = "receiptd.partitions"
@@ -43,13 +43,13 @@ func streamConfig(partition, partitions int, cfg *Config) jetstream.StreamConfig
 		Description: "receiptd: events of partition " + strconv.Itoa(partition),
 		Subjects:    []string{events.PartitionSubjects(partition)},
 
-		// The log is the truth, whoever has read it: only limits may ever drop an entry.
+		// The log is the truth, whoever has read it: an entry does not leave because it was read.
 		Retention: jetstream.LimitsPolicy,
 		Storage:   jetstream.FileStorage,
 		Replicas:  max(cfg.Replicas, 1),
 
-		// No limit by default. When one is set and reached, producers are refused: an entry that
-		// was acknowledged does not make room for one that was not.
+		// There is no limit by default. When one is set and reached, producers are refused: an
+		// entry that was acknowledged does not make room for one that was not.
 		MaxMsgs:           -1,
 		MaxMsgsPerSubject: -1,
 		MaxBytes:          unlimited(cfg.MaxBytes),
@@ -60,20 +60,20 @@ func streamConfig(partition, partitions int, cfg *Config) jetstream.StreamConfig
 
 		Duplicates: cfg.hooks.duplicateWindow(),
 
-		// A deleted entry is a gap, and readers refuse gaps. Purging a prefix stays possible: it is
-		// how archived entries leave, and readers can tell it from a gap. Neither flag could be
-		// taken back.
+		// A deleted entry is a gap, and readers refuse gaps. Purging the beginning stays possible:
+		// archived entries leave by it, and readers can tell it from a gap. Neither flag could be
+		// changed later.
 		DenyDelete: true,
 		DenyPurge:  false,
 
-		// Batches are compressed already where it pays.
+		// Batches are compressed already where that pays off.
 		Compression: jetstream.NoCompression,
-		// Single entries are read straight from any replica.
+		// Single entries are read from any replica directly.
 		AllowDirect: true,
 		// Asynchronous persistence would acknowledge before writing.
 		PersistMode: jetstream.DefaultPersistMode,
 
-		// Left off on purpose: whatever removes, rewrites or reorders entries after the fact.
+		// Off on purpose: everything that removes, rewrites or reorders entries after the fact.
 		NoAck:             false,
 		AllowRollup:       false,
 		AllowMsgTTL:       false,
@@ -94,12 +94,13 @@ func unlimited(limit int64) int64 {
 	return limit
 }
 
-// A rule says how one field of an existing stream must relate to the table. Fields without a rule
-// are the operator's to change: description, placement, compression, age and count limits.
+// A rule says how one field of an existing stream must relate to that of streamConfig. Fields
+// without a rule are for the operator to change: description, placement, compression, limits of age
+// and count.
 type rule struct {
 	field string
 	value func(*jetstream.StreamConfig) any
-	// enough, if set, accepts a value other than the table's.
+	// enough, if set, accepts another value than that of streamConfig.
 	enough func(want, have *jetstream.StreamConfig) bool
 }
 
@@ -142,7 +143,7 @@ var rules = []rule{
 	},
 }
 
-// checkStream compares an existing stream with the table.
+// checkStream compares an existing stream with the configuration that it should have.
 func checkStream(want, have *jetstream.StreamConfig) error {
 	if w, h := want.Metadata[metaPartitions], have.Metadata[metaPartitions]; w != h && h != "" {
 		return fmt.Errorf("%w: it was created with %s, %s were asked for (stream %s)", ErrPartitions, h, w, have.Name)
@@ -159,8 +160,9 @@ func checkStream(want, have *jetstream.StreamConfig) error {
 	return nil
 }
 
-// openStreams finds the log's streams, or creates them if there are none. The stream of partition 0
-// is created last: once it is there the log is whole, and a stream that is missing later was deleted.
+// openStreams finds the streams of the log, or creates them if there are none. The stream of
+// partition 0 is created last: once it is there the log is complete, and a stream that is missing
+// after that was deleted.
 func openStreams(ctx context.Context, js jetstream.JetStream, cfg *Config) ([]jetstream.Stream, error) {
 	first, err := js.Stream(ctx, streamName(0))
 	switch {

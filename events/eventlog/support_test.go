@@ -17,7 +17,7 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
-// read is a group read whose user says who submitted it and as what.
+// read is a group read, whose user names the producer and the event.
 func read(group, user string) events.Event {
 	return events.Event{
 		App: "acme#chat", Kind: events.MessageRead, Group: group, User: user, Message: "m1",

@@ -5,18 +5,18 @@ import (
 	"iter"
 )
 
-// entry is what becomes of one entry under way. Its result is set once, before done is closed.
-type entry struct {
+// result is what becomes of one entry under way. It is set once, before done is closed.
+type result struct {
 	done     chan struct{}
 	sequence uint64
 	err      error
 }
 
 // stored is the sequence of the entry, 0 while it is not stored or if it failed.
-func (e *entry) stored() uint64 {
+func (r *result) stored() uint64 {
 	select {
-	case <-e.done:
-		return e.sequence
+	case <-r.done:
+		return r.sequence
 	default:
 		return 0
 	}
@@ -24,50 +24,52 @@ func (e *entry) stored() uint64 {
 
 // part is a run of the events of a submit that went into one entry, in their order.
 type part struct {
-	entry     *entry
+	result    *result
 	partition int
 	first     int // index of the run's first event in the entry
 	n         int
 }
 
-// Ticket is a submit under way. It is small, and may be dropped when nobody needs the answer.
+// Ticket stands for a submit under way. It is small, and may be dropped when nobody needs the
+// answer.
 type Ticket struct {
 	parts []part
-	// places has the partition of each event, when there is more than one.
-	places []uint16
-	few    [2]part // backs parts
+	// partitionOf has the partition of each event, if there is more than one.
+	partitionOf []uint16
+	inline      [2]part // memory of parts while they are few
 }
 
-// Wait waits until every event of the submit is stored, or one of its entries failed: the first such
-// error is returned. The others may then still be stored; [Ticket.Positions] and [Ticket.Locate]
-// know which were. When the context ends first, its error is returned and the submit goes on.
+// Wait waits until every event of the submit is stored, or one of its entries failed: the first
+// such error is returned. The others may then still be stored; [Ticket.Positions] and
+// [Ticket.Locate] know which were. When the context ends first, its error is returned and the
+// submit goes on.
 func (t *Ticket) Wait(ctx context.Context) error {
 	var failed error
 	for i := range t.parts {
-		e := t.parts[i].entry
+		r := t.parts[i].result
 		select {
-		case <-e.done:
+		case <-r.done:
 		default:
 			select {
-			case <-e.done:
+			case <-r.done:
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
 		}
-		if e.err != nil && failed == nil {
-			failed = e.err
+		if r.err != nil && failed == nil {
+			failed = r.err
 		}
 	}
 	return failed
 }
 
-// Positions returns, for each partition that events of the submit are stored in, the last entry that
-// has any. It is complete after Wait has returned nil.
+// Positions returns, for each partition that events of the submit are stored in, the last entry
+// that has any. It is complete after Wait has returned nil.
 func (t *Ticket) Positions() []Position {
 	positions := make([]Position, 0, 2)
 	for i := range t.parts {
 		p := &t.parts[i]
-		sequence := p.entry.stored()
+		sequence := p.result.stored()
 		if sequence == 0 {
 			continue
 		}
@@ -84,21 +86,21 @@ func (t *Ticket) Positions() []Position {
 // Locate returns where event i of the submit is. It takes time in proportion to i; see
 // [Ticket.Locations] for all of them.
 func (t *Ticket) Locate(i int) Location {
-	if t.places == nil {
+	if t.partitionOf == nil {
 		return locate(t.parts, i)
 	}
-	place, rank := t.places[i], 0
-	for _, p := range t.places[:i] {
-		if p == place {
+	partition, rank := t.partitionOf[i], 0
+	for _, p := range t.partitionOf[:i] {
+		if p == partition {
 			rank++
 		}
 	}
-	return locate(t.partsOf(int(place)), rank)
+	return locate(t.partsOf(int(partition)), rank)
 }
 
 // Locations yields where each event of the submit is, in the order of the submit.
 func (t *Ticket) Locations() iter.Seq[Location] {
-	if t.places == nil {
+	if t.partitionOf == nil {
 		return func(yield func(Location) bool) {
 			for i := range t.parts {
 				p := &t.parts[i]
@@ -113,18 +115,18 @@ func (t *Ticket) Locations() iter.Seq[Location] {
 	return t.scattered
 }
 
-// scattered yields the locations of events of several partitions: one cursor for each.
+// scattered yields the locations of events of several partitions, with a cursor for each of them.
 func (t *Ticket) scattered(yield func(Location) bool) {
 	type cursor struct {
 		parts []part
 		next  int
 	}
 	cursors := make(map[uint16]*cursor)
-	for _, place := range t.places {
-		c := cursors[place]
+	for _, partition := range t.partitionOf {
+		c := cursors[partition]
 		if c == nil {
-			c = &cursor{parts: t.partsOf(int(place))}
-			cursors[place] = c
+			c = &cursor{parts: t.partsOf(int(partition))}
+			cursors[partition] = c
 		}
 		for c.next == c.parts[0].n {
 			c.parts, c.next = c.parts[1:], 0
@@ -161,5 +163,5 @@ func locate(parts []part, i int) Location {
 }
 
 func (p *part) location(i int) Location {
-	return Location{Partition: p.partition, Sequence: p.entry.stored(), Index: p.first + i}
+	return Location{Partition: p.partition, Sequence: p.result.stored(), Index: p.first + i}
 }

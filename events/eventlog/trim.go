@@ -7,7 +7,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Size returns how many entries a partition holds and how many bytes they take in the log's files.
+// Size returns how many entries a partition holds and how many bytes they take in the files of the
+// log.
 func (l *Log) Size(ctx context.Context, partition int) (entries, bytes uint64, err error) {
 	if err := l.checkPartition(partition); err != nil {
 		return 0, 0, err
@@ -23,13 +24,14 @@ func (l *Log) Size(ctx context.Context, partition int) (entries, bytes uint64, e
 	return info.State.Msgs, info.State.Bytes, nil
 }
 
-// Trim removes the entries of a partition before one of its entries, for good. It is for the caller to know that they
-// are kept elsewhere. Readers that need them get [ErrTrimmed].
+// Trim removes the entries of a partition before a sequence, for good. It is for the caller to know
+// that they are kept elsewhere. Readers that need them get [ErrTrimmed]. To trim again changes
+// nothing.
 func (l *Log) Trim(ctx context.Context, partition int, before uint64) error {
 	if err := l.checkPartition(partition); err != nil {
 		return err
 	}
-	if before <= 1 { // to the server, 0 is everything
+	if before <= 1 { // which the server would take for everything
 		return nil
 	}
 	if l.attester != nil {

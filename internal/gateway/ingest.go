@@ -176,9 +176,9 @@ func (t *intake) decode(f format, app string, limit int) error {
 	var err error
 	switch f {
 	case formatNDJSON:
-		err = t.decoder.Decode(t.body, events.FormNDJSON, add)
+		err = t.decoder.Decode(t.body, events.FormatNDJSON, add)
 	case formatJSON:
-		err = t.decoder.Decode(t.body, events.FormJSON, add)
+		err = t.decoder.Decode(t.body, events.FormatJSON, add)
 	case formatProtobuf:
 		err = events.DecodeEventList(t.body, add)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
@@ -12,34 +13,30 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// ErrArchive is returned when the table events is not what the log was: an entry is missing or is not whole.
+// ErrArchive is returned when the table events is not what the log was: an entry is missing or is
+// not whole.
 var ErrArchive = errors.New("clickhouse: the archive is damaged")
 
-// Archived returns the first and the last entry of a partition that the table events has; zeros if it has none.
-func (s *Store) Archived(ctx context.Context, partition int) (first, last Position, err error) {
-	if first, err = s.edge(ctx, partition, "ASC"); err == nil {
-		last, err = s.edge(ctx, partition, "DESC")
-	}
-	return first, last, err
-}
-
-// A question of Replay is for so many entries that it gives about so many rows.
 const (
-	archiveRows       = 100_000
+	// archiveRows is about how many rows Replay reads with one SELECT.
+	archiveRows = 100_000
+	// archiveEntries is of how many entries the first SELECT reads them, and archiveEntriesMax of
+	// how many any other does at most.
 	archiveEntries    = 64
 	archiveEntriesMax = 1 << 16
 )
 
-// Replay calls f with every entry of a partition behind after, up to and with upto, in order, as the log had it: with the events
-// in it, or why they could not be decoded. partitions is how many the log has. What f is given is valid during the call. An entry that is missing is an
-// [ErrArchive].
+// Replay calls f with every entry of a partition after the sequence after, up to and including
+// upto, in order and as the log had it: with its events, or the reason why they could not be
+// decoded. partitions is how many the log has. What f is given is valid during the call. The error
+// is an [ErrArchive] if an entry is missing.
 func (s *Store) Replay(ctx context.Context, partition, partitions int, after, upto uint64,
 	f func(*projections.Decoded) error) error {
-	r := archiveReader{partitions: partitions, last: after, f: f}
+	r := newArchiveReader(partitions, after, f)
 	for entries := uint64(archiveEntries); r.last < upto; {
 		to := min(r.last+entries, upto)
 		from, rows := r.last, r.rows
-		if err := s.replay(ctx, &r, partition, to); err != nil {
+		if err := s.replay(ctx, r, partition, to); err != nil {
 			return fmt.Errorf("replay partition %d from the archive: %w", partition, err)
 		}
 		if r.last < to {
@@ -52,10 +49,9 @@ func (s *Store) Replay(ctx context.Context, partition, partitions int, after, up
 }
 
 func (s *Store) replay(ctx context.Context, r *archiveReader, partition int, upto uint64) error {
-	rows, err := s.conn.Query(ctx, fmt.Sprintf("SELECT sequence, `index`, toUnixTimestamp64Milli(at), fingerprint, toUInt8(kind), "+
-		"toUInt8(outcome), app, `group`, user, peer, message, content, receipt, strict, client_ms, extra FROM events "+
+	rows, err := s.conn.Query(ctx, fmt.Sprintf("SELECT %s FROM %s "+
 		"WHERE partition = %d AND sequence > %d AND sequence <= %d AND fact = 0 ORDER BY partition, sequence, `index`",
-		partition, r.last, upto))
+		r.expressions, eventsTable.name, partition, r.last, upto))
 	if err != nil {
 		return err
 	}
@@ -76,8 +72,13 @@ type archiveReader struct {
 	f          func(*projections.Decoded) error
 	partitions int
 
-	last uint64 // the last entry that was given to f
-	rows uint64
+	last uint64 // the sequence of the last entry that was given to f
+	rows uint64 // how many were read
+
+	// The row being read, and what is selected and scanned for it.
+	columns     eventColumns
+	expressions string
+	targets     []any
 
 	// The entry being read.
 	x      projections.Decoded
@@ -86,20 +87,40 @@ type archiveReader struct {
 	batch  events.Batch
 }
 
+func newArchiveReader(
+	partitions int, after uint64, f func(*projections.Decoded) error,
+) *archiveReader {
+	r := &archiveReader{partitions: partitions, last: after, f: f}
+	var expressions []string
+	expressions, r.targets = eventsTable.scan(&r.columns, archived)
+	r.expressions = strings.Join(expressions, ", ")
+	return r
+}
+
+// entry is the entry of the row that was read, without its events.
+func (c *eventColumns) entry() projections.Decoded {
+	return projections.Decoded{
+		Sequence: c.Sequence.values[0], At: c.At.values[0], Fingerprint: c.Fingerprint.values[0],
+	}
+}
+
+// event is the event of the row that was read, without what is in the column extra.
+func (c *eventColumns) event() events.Event {
+	return events.Event{
+		Kind: events.Kind(c.Kind.values[0]),
+		App:  c.App.value(0), Group: c.Group.value(0), User: c.User.value(0), Peer: c.Peer.value(0),
+		Message: c.Message.value(0), Content: c.Content.value(0),
+		Receipt: c.Receipt.values[0], Strict: c.Strict.values[0], Time: c.ClientMS.values[0],
+	}
+}
+
 func (r *archiveReader) row(rows driver.Rows) error {
-	var (
-		x             projections.Decoded
-		e             events.Event
-		index         uint32
-		kind, outcome uint8
-		extra         string
-	)
-	err := rows.Scan(&x.Sequence, &index, &x.At, &x.Fingerprint, &kind, &outcome, &e.App, &e.Group, &e.User, &e.Peer,
-		&e.Message, &e.Content, &e.Receipt, &e.Strict, &e.Time, &extra)
-	if err != nil {
+	if err := rows.Scan(r.targets...); err != nil {
 		return err
 	}
 	r.rows++
+	c := &r.columns
+	x, index, outcome := c.entry(), c.Index.values[0], c.Outcome.values[0]
 	if x.Sequence != r.x.Sequence {
 		if err := r.flush(); err != nil {
 			return err
@@ -112,27 +133,29 @@ func (r *archiveReader) row(rows driver.Rows) error {
 	case index != want || r.x.Poison != "" || r.bytes != nil:
 		return fmt.Errorf("%w: event %d of entry %d follows event %d", ErrArchive, index, x.Sequence, int(want)-1)
 	case outcome == outcomePoison:
-		r.x.Poison = e.Content
+		r.x.Poison = c.Content.value(0)
 		return nil
 	case outcome == outcomeBytes:
 		r.bytes = &bytesExtra{}
-		if err := json.Unmarshal([]byte(extra), r.bytes); err != nil {
+		if err := json.Unmarshal([]byte(c.Extra.value(0)), r.bytes); err != nil {
 			return fmt.Errorf("%w: entry %d: %w", ErrArchive, x.Sequence, err)
 		}
 		return nil
 	case outcome == outcomeEmpty:
 		return nil
 	}
-	if e.Kind = events.Kind(kind); !e.Kind.Valid() {
-		return fmt.Errorf("%w: event %d of entry %d is of unknown kind %d", ErrArchive, index, x.Sequence, kind)
+	e := c.event()
+	if !e.Kind.Valid() {
+		return fmt.Errorf("%w: event %d of entry %d is of unknown kind %d", ErrArchive, index, x.Sequence, e.Kind)
 	}
-	if err := addExtra(&e, extra); err != nil {
+	if err := addExtra(&e, c.Extra.value(0)); err != nil {
 		return fmt.Errorf("%w: event %d of entry %d: %w", ErrArchive, index, x.Sequence, err)
 	}
 	r.events = append(r.events, e)
 	return nil
 }
 
+// addExtra sets what is in the column extra.
 func addExtra(e *events.Event, text string) error {
 	if text == "" {
 		return nil
@@ -154,7 +177,7 @@ func (r *archiveReader) flush() error {
 	if r.x.Sequence != r.last+1 {
 		return fmt.Errorf("%w: entry %d follows entry %d", ErrArchive, r.x.Sequence, r.last)
 	}
-	if err := r.fill(); err != nil {
+	if err := r.fillBatch(); err != nil {
 		return err
 	}
 	r.x.Batch = &r.batch
@@ -166,8 +189,8 @@ func (r *archiveReader) flush() error {
 	return nil
 }
 
-// fill fills the batch with the events of the entry.
-func (r *archiveReader) fill() error {
+// fillBatch fills the batch with the events of the entry.
+func (r *archiveReader) fillBatch() error {
 	if r.bytes == nil {
 		r.batch.SetEvents(r.events)
 		return nil

@@ -15,7 +15,7 @@ import (
 
 const testApp = "acme#chat"
 
-// talk is a group and a single chat in which every kind of fact comes to be.
+// talk adds a group and a single chat in which every kind of fact occurs.
 func (f *folder) talk(b *Block) {
 	f.t.Helper()
 	settings := events.DefaultSettings()
@@ -37,7 +37,7 @@ func (f *folder) talk(b *Block) {
 	f.add(b, 10, in(events.MessageRecalled, "ann", "m1"), in(events.MessageRead, "dan", "m1"))
 }
 
-// TestEveryFactIsARow folds a small talk and looks at every row that a question would count.
+// TestEveryFactIsARow folds a small talk and looks at every row that a query would count.
 func TestEveryFactIsARow(t *testing.T) {
 	ctx := context.Background()
 	s := openStore(t)
@@ -83,7 +83,8 @@ func TestEveryFactIsARow(t *testing.T) {
 	}
 }
 
-// TestOneBlockIsOnePart: what is inserted is there as a whole; a block of two months is refused by ClickHouse, and never made.
+// TestOneBlockIsOnePart: what is inserted is there as a whole. A block of two months would be
+// refused by ClickHouse, and is never made.
 func TestOneBlockIsOnePart(t *testing.T) {
 	ctx := context.Background()
 	s := openStore(t)
@@ -140,8 +141,8 @@ func TestSplitCutsBetweenEntries(t *testing.T) {
 	}
 }
 
-// TestBlocksUseMemoryAgain makes blocks in the memory of others, larger and smaller ones, some of them encoded ahead, and compares what is
-// stored with blocks of their own.
+// TestBlocksUseMemoryAgain makes blocks in the memory of others, larger and smaller ones, some of
+// them encoded in advance, and compares them with blocks in memory of their own.
 func TestBlocksUseMemoryAgain(t *testing.T) {
 	ctx := context.Background()
 	s := openStore(t)
@@ -164,7 +165,7 @@ func TestBlocksUseMemoryAgain(t *testing.T) {
 		for range 3 {
 			evs := g.Next(nil, size/3)
 			if n%3 == 1 {
-				b.Encode() // and then more comes
+				b.Encode() // and then more is added
 			}
 			f.add(b, 1, evs...)
 			alone.add(own, 1, evs...)
@@ -180,7 +181,7 @@ func TestBlocksUseMemoryAgain(t *testing.T) {
 		var rows, readers uint64
 		must(t, s.conn.QueryRow(ctx, "SELECT count(), sum(readers) FROM events WHERE sequence >= ? AND sequence <= ?", b.First, b.Last).Scan(&rows, &readers))
 		want := uint64(0)
-		for _, n := range own.readers {
+		for _, n := range own.columns.Readers.values {
 			want += uint64(n)
 		}
 		if rows != 2*uint64(own.Rows()) || readers != 2*want {
@@ -231,18 +232,25 @@ func TestArchiveGivesBackTheEvents(t *testing.T) {
 	}
 }
 
-// shown is a block, column by column.
+// shown prints a block, column by column.
 func shown(b *Block) string {
-	columns := b.values()
-	for i, c := range columns {
+	var columns []any
+	for _, c := range b.all() {
 		switch c := c.(type) {
-		case *words:
-			columns[i] = c.strings()
-		case plain:
-			columns[i] = c.strings()
+		case dictionaryColumn:
+			columns = append(columns, stringsOf(c.dict()))
 		default:
-			columns[i] = reflect.Indirect(reflect.ValueOf(c))
+			columns = append(columns, reflect.ValueOf(c).Elem())
 		}
 	}
 	return fmt.Sprintf("%+v", columns)
+}
+
+// stringsOf are the strings of a dictionary, by row.
+func stringsOf(d *dictionary) []string {
+	rows := make([]string, d.Rows())
+	for i := range rows {
+		rows[i] = d.value(i)
+	}
+	return rows
 }

@@ -18,7 +18,8 @@ import (
 	"github.com/receiptd/receiptd/projections/store"
 )
 
-// TestSpansAreCutAtDays: whole days are taken from the totals of days, the hours before and behind them from the cohorts.
+// TestSpansAreCutAtDays: whole days are taken from the totals of days, the hours before and after
+// them from the cohorts.
 func TestSpansAreCutAtDays(t *testing.T) {
 	s := &Store{}
 	const day = 24
@@ -74,8 +75,8 @@ func TestSpansAreCutAtDays(t *testing.T) {
 	}
 }
 
-// daysTest is a log of some weeks in two partitions: folded by a fold that tells its cells to ClickHouse, is starved of
-// memory and crashes now and then, and by the model.
+// daysTest is a log of some weeks in two partitions. It is folded by the model, and by a fold that
+// stores its cohorts and totals in ClickHouse, has next to no cache, and crashes now and then.
 type daysTest struct {
 	t      *testing.T
 	random *rand.Rand
@@ -107,8 +108,9 @@ func newDaysTest(t *testing.T, seed uint64) *daysTest {
 	return d
 }
 
-// weeks are the log of a partition: messages in groups and single chats that are read, some of them days later, and
-// recalled, from the middle of February on. The same users send in the groups of both partitions.
+// weeks makes the log of a partition, from the middle of February on: messages in groups and single
+// chats that are read, some of them days later, or recalled. The same users send in the groups of
+// both partitions.
 func (d *daysTest) weeks(partition int) (log history.Log) {
 	at := time.Date(2024, time.February, 17, 7, 0, 0, 0, time.UTC).UnixMilli()
 	add := func(evs ...events.Event) {
@@ -167,7 +169,8 @@ func (d *daysTest) open(f *tracked) {
 	must(d.t, err)
 }
 
-// step folds an entry, and then may tell what changed, go on from a checkpoint, or crash.
+// step folds an entry, and then may store what changed, make a checkpoint, or crash and go on from
+// the last one.
 func (d *daysTest) step(k int) {
 	f := d.parts[k]
 	e := &f.log[f.done]
@@ -176,9 +179,9 @@ func (d *daysTest) step(k int) {
 	d.fold(f, e)
 	switch d.random.IntN(60) {
 	case 0:
-		d.tell(k)
+		d.save(k)
 	case 1, 2:
-		d.tell(k) // what is committed is not told again
+		d.save(k) // what a checkpoint has is not stored again
 		c, err := f.part.Capture()
 		must(d.t, err)
 		must(d.t, f.state.Commit(c))
@@ -202,13 +205,13 @@ func (d *daysTest) fold(f *tracked, e *history.Entry) {
 	must(d.t, err)
 }
 
-func (d *daysTest) tell(k int) {
+func (d *daysTest) save(k int) {
 	at, _ := d.parts[k].part.Position()
-	var rows []CellRow
+	var rows []CohortRow
 	for _, c := range d.parts[k].part.TakeCells(nil) {
-		rows = append(rows, CellRow{Cell: c, Version: at})
+		rows = append(rows, CohortRow{Cell: c, Version: at})
 	}
-	must(d.t, d.store.InsertCells(context.Background(), k, rows))
+	must(d.t, d.store.InsertCohorts(context.Background(), k, rows))
 }
 
 // spans begin and end within days, at their ends, across the end of February, and anywhere.
@@ -231,7 +234,8 @@ func (d *daysTest) spans() (list [][2]int64) {
 	return list
 }
 
-// compare asks ClickHouse, the folds and the model for read rates in every way, and adds up what the rows have.
+// compare asks ClickHouse, the folds and the model for read rates in every way, and returns how
+// many rows it saw, and their sum.
 func (d *daysTest) compare() (rows int, sum projections.Tally) {
 	d.t.Helper()
 	filters := []struct{ group, sender string }{{}, {"g0.1", ""}, {"", "ann"}, {"", "ben1"}, {"g1.2", "cleo"}}
@@ -279,8 +283,8 @@ func (d *daysTest) embedded(q projections.RateQuery) []projections.RateRow {
 	return rows
 }
 
-// TestDaysCountWhatHoursCount: whatever span and filter, answers that are made of totals of days are those of the embedded
-// rollup and of the model; and they were made of them.
+// TestDaysCountWhatHoursCount: for any span and filter, the answers from totals of days are those
+// of the embedded rollup and of the model; and the totals of days were used for them.
 func TestDaysCountWhatHoursCount(t *testing.T) {
 	d := newDaysTest(t, 1)
 	d.store.UseDays()
@@ -294,7 +298,7 @@ func TestDaysCountWhatHoursCount(t *testing.T) {
 		}
 	}
 	for k := range d.parts {
-		d.tell(k)
+		d.save(k)
 	}
 	if rows, sum := d.compare(); rows < 400 || sum.Read < 1000 || sum.Recalled < 100 {
 		t.Errorf("%d rows were compared, with %+v: there is too little in the logs", rows, sum)

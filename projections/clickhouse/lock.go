@@ -10,19 +10,21 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
-// ClickHouse has no locks, but of several who make the same table one succeeds. The lock is a table; one that its
-// holder left behind is followed by another one with the next number, and the last holds.
+// ClickHouse has no locks, but if several clients make the same table, only one of them succeeds.
+// So the lock is a table. One that its holder left behind is followed by another with the next
+// number; the last one holds.
 const (
 	lockPrefix = "migrating_"
-	// lockStale is how old a lock is whose holder must have died: migrations take seconds. If it has not, two apply the
-	// same statements, which does no harm.
+	// lockStale is the age of a lock whose holder must have died: migrations take seconds. If it
+	// has not, two of them apply the same statements, which does no harm.
 	lockStale = time.Minute
 	lockRetry = 200 * time.Millisecond
 
 	codeTableExists = 57
 )
 
-// lock waits for the lock, and passes over those that are as old as stale. release gives it back.
+// lock waits until it holds the lock, and passes over locks that are as old as stale. release gives
+// it back.
 func (s *Store) lock(ctx context.Context, stale time.Duration) (release func() error, err error) {
 	mine := rand.Text()
 	for {
@@ -32,12 +34,13 @@ func (s *Store) lock(ctx context.Context, stale time.Duration) (release func() e
 		}
 		if !fresh {
 			number := last + 1
-			err := s.conn.Exec(ctx, fmt.Sprintf("CREATE TABLE %s%d (nothing UInt8) ENGINE = Memory COMMENT '%s'", lockPrefix, number, mine))
+			err := s.conn.Exec(ctx, fmt.Sprintf(
+				"CREATE TABLE %s%d (nothing UInt8) ENGINE = Memory COMMENT '%s'", lockPrefix, number, mine))
 			if err == nil {
 				return func() error { return s.unlock(ctx, number) }, nil
 			}
 			if e, ok := errors.AsType[*clickhouse.Exception](err); !ok || e.Code != codeTableExists {
-				// It may have been made all the same, and would keep everybody waiting.
+				// The table may have been made all the same, and would keep everybody waiting.
 				return nil, errors.Join(err, s.unlockIfMine(ctx, number, mine))
 			}
 		}
@@ -54,20 +57,21 @@ func (s *Store) unlockIfMine(ctx context.Context, number int32, mine string) err
 	looking, cancel := s.bounded(context.WithoutCancel(ctx))
 	defer cancel()
 	var made uint8
-	row := s.conn.QueryRow(looking, fmt.Sprintf("SELECT count() > 0 FROM system.tables WHERE database = currentDatabase() AND name = '%s%d' AND comment = '%s'",
-		lockPrefix, number, mine))
+	row := s.conn.QueryRow(looking, fmt.Sprintf("SELECT count() > 0 FROM system.tables WHERE "+hereAnd+
+		"name = '%s%d' AND comment = '%s'", lockPrefix, number, mine))
 	if err := row.Scan(&made); err != nil || made == 0 {
 		return err
 	}
 	return s.unlock(ctx, number)
 }
 
-// locks returns the largest number of a lock, -1 if there is none, and whether its holder may be alive.
+// locks returns the largest number of a lock, -1 if there is none, and whether its holder may be
+// alive.
 func (s *Store) locks(ctx context.Context, stale time.Duration) (last int32, fresh bool, err error) {
 	var young uint8
 	row := s.conn.QueryRow(ctx, fmt.Sprintf(`SELECT number, toUInt8(age < %d) FROM
 		(SELECT toInt32OrZero(substring(name, %d)) AS number, toInt64(now() - metadata_modification_time) AS age
-			FROM system.tables WHERE database = currentDatabase() AND startsWith(name, '%s')
+			FROM system.tables WHERE `+hereAnd+`startsWith(name, '%s')
 		UNION ALL SELECT toInt32(-1), toInt64(%[1]d))
 		ORDER BY number DESC LIMIT 1`, int(stale.Seconds()), len(lockPrefix)+1, lockPrefix))
 	if err := row.Scan(&last, &young); err != nil {
@@ -76,7 +80,7 @@ func (s *Store) locks(ctx context.Context, stale time.Duration) (last int32, fre
 	return last, young == 1, nil
 }
 
-// unlock drops the lock, after those before it, which nobody holds.
+// unlock drops the lock, after the ones before it, which nobody holds.
 func (s *Store) unlock(ctx context.Context, number int32) error {
 	ctx, cancel := s.bounded(context.WithoutCancel(ctx))
 	defer cancel()

@@ -13,11 +13,11 @@ import (
 	"github.com/receiptd/receiptd/schema"
 )
 
-// ErrSchema is returned for a database whose tables this version does not know: a newer receiptd made them, or a
-// migration that was applied reads differently now.
+// ErrSchema is returned for a database whose tables this version does not know: a newer receiptd
+// made them, or a migration that was applied to them reads differently now.
 var ErrSchema = errors.New("clickhouse: the tables are those of another version")
 
-// Migration is one step of the schema, forward only.
+// Migration is one step of the schema. There is no way back.
 type Migration struct {
 	Version uint32
 	Name    string
@@ -30,7 +30,7 @@ func (m *Migration) Checksum() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Migrations are all there are, in the order of their versions: 1, 2, 3 …
+// Migrations returns all migrations, in the order of their versions: 1, 2, 3 …
 func Migrations() ([]Migration, error) {
 	names, err := fs.Glob(schema.ClickHouse, "clickhouse/*.sql")
 	if err != nil {
@@ -51,8 +51,11 @@ func Migrations() ([]Migration, error) {
 	return list, nil
 }
 
-// recordTable remembers what was applied. It is part of how migrations work, so it is none itself.
-const recordTable = `CREATE TABLE IF NOT EXISTS migrations
+// migrationsTable is the table of the migrations that were applied.
+const migrationsTable = "migrations"
+
+// createMigrations makes that table. It is how migrations work, so it is not one of them.
+const createMigrations = `CREATE TABLE IF NOT EXISTS ` + migrationsTable + `
 (
     version    UInt32,
     name       String,
@@ -63,16 +66,16 @@ ENGINE = MergeTree
 ORDER BY version
 COMMENT 'receiptd: the migrations that were applied'`
 
-// migrate applies what was not applied yet, one receiptd at a time.
+// migrate applies the migrations that were not applied yet. One receiptd does so at a time.
 func (s *Store) migrate(ctx context.Context) error {
 	list, err := Migrations()
 	if err != nil {
 		return err
 	}
-	if err := s.conn.Exec(ctx, recordTable); err != nil {
+	if err := s.conn.Exec(ctx, createMigrations); err != nil {
 		return fmt.Errorf("make the table of migrations: %w", err)
 	}
-	if todo, err := s.pending(ctx, list); err != nil || len(todo) == 0 {
+	if todo, err := s.unapplied(ctx, list); err != nil || len(todo) == 0 {
 		return err
 	}
 	release, err := s.lock(ctx, lockStale)
@@ -83,12 +86,13 @@ func (s *Store) migrate(ctx context.Context) error {
 }
 
 func (s *Store) apply(ctx context.Context, list []Migration) error {
-	todo, err := s.pending(ctx, list) // another receiptd may have been faster
+	todo, err := s.unapplied(ctx, list) // another receiptd may have been faster
 	if err != nil {
 		return err
 	}
 	for _, m := range todo {
-		// A statement is applied and not recorded if we end here; applying it again changes nothing.
+		// A crash after this leaves a statement that is applied and not recorded. To apply it again
+		// changes nothing.
 		if err := s.conn.Exec(ctx, m.SQL); err != nil {
 			return fmt.Errorf("apply %04d_%s: %w", m.Version, m.Name, err)
 		}
@@ -101,13 +105,13 @@ func (s *Store) apply(ctx context.Context, list []Migration) error {
 
 // record is the statement that remembers a migration.
 func (m *Migration) record() string {
-	return fmt.Sprintf("INSERT INTO migrations (version, name, checksum) SELECT %d, %s, %s",
-		m.Version, literal(m.Name), literal(m.Checksum()))
+	return fmt.Sprintf("INSERT INTO %s (version, name, checksum) SELECT %d, %s, %s",
+		migrationsTable, m.Version, literal(m.Name), literal(m.Checksum()))
 }
 
-// pending are the migrations that were not applied. The error is [ErrSchema] if others were.
-func (s *Store) pending(ctx context.Context, list []Migration) ([]Migration, error) {
-	rows, err := s.conn.Query(ctx, "SELECT DISTINCT version, checksum FROM migrations ORDER BY version")
+// unapplied are the migrations that were not applied yet. The error is [ErrSchema] if others were.
+func (s *Store) unapplied(ctx context.Context, list []Migration) ([]Migration, error) {
+	rows, err := s.conn.Query(ctx, "SELECT DISTINCT version, checksum FROM "+migrationsTable+" ORDER BY version")
 	if err != nil {
 		return nil, fmt.Errorf("read the applied migrations: %w", err)
 	}

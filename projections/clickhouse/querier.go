@@ -9,9 +9,10 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// ReadRates answers from the tables of cells, with the rows that the embedded rollup gives, in the order and with the limit
-// of the query. It reads hours where that is enough, totals of days for the whole days of the span once they are
-// there (see [Store.UseDays]), and cohorts for the rest.
+// ReadRates answers a query with the rows that the embedded rollup gives, in the order and with the
+// limit of the query. It reads totals of hours where that is enough, totals of days for the whole
+// days of the span once they are complete (see [Store.UseDays]), and cohorts for the rest. The
+// error is a [projections.ErrRatesUnavailable] if ClickHouse does not answer.
 func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) ([]projections.RateRow, error) {
 	sources := s.sources(&q)
 	if len(sources) == 0 {
@@ -19,29 +20,20 @@ func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) ([]proje
 	}
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	found, err := s.conn.Query(ctx, ratesSQL(&q, sources))
+	sums := newRateSums()
+	found, err := s.conn.Query(ctx, sums.sql(&q, sources))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", projections.ErrRatesUnavailable, err)
 	}
 	defer found.Close()
 	var rows []projections.RateRow
 	for found.Next() {
-		var (
-			r      projections.RateRow
-			bins   []uint16
-			counts []uint64
-		)
-		if err := found.Scan(&r.Key, &r.Messages, &r.Eligible, &r.Delivered, &r.Read, &r.Recalled, &bins, &counts); err != nil {
+		if err := found.Scan(sums.targets...); err != nil {
 			return nil, fmt.Errorf("read read rates: %w", err)
 		}
-		if r.P50, r.P90, r.P99, err = percentiles(bins, counts); err != nil {
+		r, err := sums.row(q.Bins)
+		if err != nil {
 			return nil, fmt.Errorf("read read rates: %w", err)
-		}
-		if q.Bins {
-			r.Bins = make([]projections.BinCount, len(bins))
-			for i, bin := range bins {
-				r.Bins[i] = projections.BinCount{Bin: bin, Count: counts[i]}
-			}
 		}
 		rows = append(rows, r)
 	}
@@ -51,14 +43,16 @@ func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) ([]proje
 	return projections.SortRates(q, rows), nil
 }
 
-// source is a part of the answer: the cells of a table from one time to another, both of them in.
+// source is where a part of the answer comes from: the rows of a table from one hour to another,
+// both included.
 type source struct {
 	table       *table
-	column      string // with the time
-	first, last int64  // hours
+	column      string // has the time
+	first, last int64  // hours since 1970
 }
 
-// sources are the parts of the answer, no cohort in two of them; none for a span without hours.
+// sources are the parts of the answer; no cohort is in two of them. There are none for a span
+// without hours.
 func (s *Store) sources(q *projections.RateQuery) []source {
 	first, last := q.Hours()
 	if first > last {
@@ -67,59 +61,104 @@ func (s *Store) sources(q *projections.RateQuery) []source {
 	// As the hours are stored.
 	first, last = min(max(first, 0), lastHour), min(max(last, 0), lastHour)
 	if q.By.InTime() && q.Group == "" && q.Sender == "" {
-		return []source{{&hoursTable, "hour", first, last}}
+		return []source{{hoursTable, "hour", first, last}}
 	}
 	days := daysFor(q)
 	// From the first beginning of a day in the span to the last.
 	begin, end := (first+23)/24*24, (last+1)/24*24
 	if days == nil || begin >= end || !s.days.Load() {
-		return []source{{&cohortsTable, "hour", first, last}}
+		return []source{{cohortsTable, "hour", first, last}}
 	}
 	sources := []source{{days, "day", begin, end - 24}}
 	if first < begin {
-		sources = append(sources, source{&cohortsTable, "hour", first, begin - 1})
+		sources = append(sources, source{cohortsTable, "hour", first, begin - 1})
 	}
 	if end <= last {
-		sources = append(sources, source{&cohortsTable, "hour", end, last})
+		sources = append(sources, source{cohortsTable, "hour", end, last})
 	}
 	return sources
 }
 
-// daysFor is the table of days that can tell the rows of a question about groups or senders; nil if none can.
+// daysFor is the table of days that has what a query about groups or senders asks for; nil if none
+// has.
 func daysFor(q *projections.RateQuery) *table {
 	switch {
 	case q.By == projections.ByHour:
 	case q.By != projections.BySender && q.Sender == "":
-		return &groupDaysTable
+		return groupDaysTable
 	case q.By != projections.ByGroup && q.Group == "":
-		return &senderDaysTable
+		return senderDaysTable
 	}
 	return nil
 }
 
-// UseDays has questions answered from the totals of days, too. It is called when these are as complete as everything
-// else; before, for one that was filled by a version without them, they would be too little.
+// UseDays has queries answered from the totals of days, too. It is called when these are as
+// complete as everything else: in a ClickHouse that was filled by a version without them, they are
+// not before.
 func (s *Store) UseDays() { s.days.Store(true) }
 
-// ratesSQL asks for the rows of the answer.
-func ratesSQL(q *projections.RateQuery, sources []source) string {
+// rateSums asks for the rows of an answer, and has the one being read.
+type rateSums struct {
+	columns countColumns // of one row, the sums
+	summed  []string     // the names of the columns that are added up
+	targets []any
+
+	key    string
+	bins   []uint16
+	counts []uint64
+}
+
+var countsTable = tableOf[countColumns]("")
+
+func newRateSums() *rateSums {
+	r := &rateSums{}
+	names, targets := countsTable.scan(&r.columns, summed)
+	r.summed = names
+	r.targets = append(append([]any{&r.key}, targets...), &r.bins, &r.counts)
+	return r
+}
+
+// sql is the SELECT for the rows of the answer.
+func (r *rateSums) sql(q *projections.RateQuery, sources []source) string {
 	show, order := "key", "sum(messages) DESC, key"
 	if q.By.InTime() {
 		show, order = "formatDateTime(key, '%FT%TZ', 'UTC')", "key" // as projections.HourKey
 	}
+	names := strings.Join(r.summed, ", ")
 	var parts []string
 	for _, from := range sources {
-		parts = append(parts, fmt.Sprintf("SELECT %s AS key, messages, eligible, delivered, read, recalled, bins, counts FROM %s FINAL WHERE %s",
-			from.key(q), from.table.name, from.where(q)))
+		parts = append(parts, fmt.Sprintf("SELECT %s AS key, %s, bins, counts FROM %s FINAL WHERE %s",
+			from.key(q), names, from.table.name, from.where(q)))
 	}
-	// A cell never moves from one month to another, so the months need not be merged with each other.
-	return fmt.Sprintf(`SELECT %s, sum(messages), sum(eligible), sum(delivered), sum(read), sum(recalled),
-			(sumMap(bins, counts) AS times).1, times.2
+	// No row ever moves from one month to another, so the months need not be merged with each
+	// other.
+	return fmt.Sprintf(`SELECT %s, sum(%s), (sumMap(bins, counts) AS times).1, times.2
 		FROM (%s) GROUP BY key ORDER BY %s LIMIT %d
-		SETTINGS do_not_merge_across_partitions_select_final = 1`, show, strings.Join(parts, " UNION ALL "), order, q.Limit)
+		SETTINGS do_not_merge_across_partitions_select_final = 1`,
+		show, strings.Join(r.summed, "), sum("), strings.Join(parts, " UNION ALL "), order, q.Limit)
 }
 
-// key is what the rows of the answer stand for.
+// row returns the row that was read, with its bins if they are wanted.
+func (r *rateSums) row(bins bool) (row projections.RateRow, err error) {
+	row.Key = r.key
+	row.Messages = r.columns.Messages.values[0]
+	row.Eligible = r.columns.Eligible.values[0]
+	row.Delivered = r.columns.Delivered.values[0]
+	row.Read = r.columns.Read.values[0]
+	row.Recalled = r.columns.Recalled.values[0]
+	if row.P50, row.P90, row.P99, err = percentiles(r.bins, r.counts); err != nil {
+		return row, err
+	}
+	if bins {
+		row.Bins = make([]projections.BinCount, len(r.bins))
+		for i, bin := range r.bins {
+			row.Bins[i] = projections.BinCount{Bin: bin, Count: r.counts[i]}
+		}
+	}
+	return row, nil
+}
+
+// key is the expression for what a row of the answer stands for.
 func (f *source) key(q *projections.RateQuery) string {
 	switch q.By {
 	case projections.ByGroup:
@@ -132,7 +171,7 @@ func (f *source) key(q *projections.RateQuery) string {
 	return f.column
 }
 
-// where keeps the cells that are in the answer.
+// where is the condition of the rows that are in the answer.
 func (f *source) where(q *projections.RateQuery) string {
 	// Literals rather than parameters: those are escaped differently by each protocol.
 	at := func(hour int64) string {
@@ -151,6 +190,7 @@ func (f *source) where(q *projections.RateQuery) string {
 	return strings.Join(where, " AND ")
 }
 
+// percentiles are the percentiles of the times to read, from the counts of their bins.
 func percentiles(bins []uint16, counts []uint64) (p50, p90, p99 int64, err error) {
 	if len(bins) != len(counts) {
 		return 0, 0, 0, fmt.Errorf("%d bins with %d counts", len(bins), len(counts))

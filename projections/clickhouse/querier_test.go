@@ -8,27 +8,28 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// TestLatestVersionCounts stores cohorts more than once and in any order, with names that have to be quoted.
+// TestLatestVersionCounts stores cohorts more than once and in any order, with names that have to
+// be quoted.
 func TestLatestVersionCounts(t *testing.T) {
 	ctx := context.Background()
 	s := openStore(t)
 	const group, sender = `it's \ a "group" {x:String} ?`, "@sender $1"
-	cell := func(hour int64, group, sender string, reads uint64, version uint64) CellRow {
-		return CellRow{Version: version, Cell: projections.Cell{
+	cohort := func(hour int64, group, sender string, reads uint64, version uint64) CohortRow {
+		return CohortRow{Version: version, Cell: projections.Cell{
 			App: testApp, Hour: hour, Group: group, Sender: sender,
 			Tally: projections.Tally{Messages: 1, Eligible: 4, Delivered: reads, Read: reads, Recalled: 1},
 			Bins:  []projections.BinCount{{Bin: projections.TimeBin(1000), Count: reads}},
 		}}
 	}
-	total := func(hour int64, reads uint64) CellRow {
-		c := cell(hour, "", "", reads, 7)
+	total := func(hour int64, reads uint64) CohortRow {
+		c := cohort(hour, "", "", reads, 7)
 		c.Kind = projections.HourTotal
 		return c
 	}
-	insert := func(partition int, rows ...CellRow) { must(t, s.InsertCells(ctx, partition, rows)) }
-	insert(0, cell(10, group, sender, 2, 7), cell(11, "g", sender, 1, 7), cell(12, "", sender, 1, 3), cell(900, "g", "b", 1, 1))
-	insert(0, cell(10, group, sender, 3, 9), total(10, 3), total(11, 1))
-	insert(0, cell(10, group, sender, 1, 5)) // late, and too old
+	insert := func(partition int, rows ...CohortRow) { must(t, s.InsertCohorts(ctx, partition, rows)) }
+	insert(0, cohort(10, group, sender, 2, 7), cohort(11, "g", sender, 1, 7), cohort(12, "", sender, 1, 3), cohort(900, "g", "b", 1, 1))
+	insert(0, cohort(10, group, sender, 3, 9), total(10, 3), total(11, 1))
+	insert(0, cohort(10, group, sender, 1, 5)) // late, and too old
 	insert(1, total(11, 2))
 	const hour = projections.HourMillis
 	all := projections.RateQuery{App: testApp, From: 0, To: 1000 * hour, Limit: 10}

@@ -6,14 +6,15 @@ import (
 	"strings"
 )
 
-// What a table of a cluster has in another form.
+// What is different in the statements for a cluster.
 var (
-	createTable = regexp.MustCompile(`(?m)^CREATE TABLE IF NOT EXISTS (\w+)$`)
-	mergeTree   = regexp.MustCompile(`(?m)^ENGINE = (\w*MergeTree)`)
+	tableStatement = regexp.MustCompile(`(?m)^(CREATE TABLE IF NOT EXISTS|ALTER TABLE) (\w+)`)
+	mergeTree      = regexp.MustCompile(`(?m)^ENGINE = (\w*MergeTree)`)
 )
 
-// ReplicatedSchema is the schema for a cluster of ClickHouse servers, from the same migrations: every statement on all of them, the
-// tables replicated. It is for an operator to apply; receiptd finds everything applied then.
+// ReplicatedSchema returns the schema for a cluster of ClickHouse servers, made from the same
+// migrations: every statement is for all servers, and the tables are replicated. An operator
+// applies it; receiptd then finds everything applied.
 func ReplicatedSchema(database, cluster string) (string, error) {
 	list, err := Migrations()
 	if err != nil {
@@ -23,15 +24,21 @@ func ReplicatedSchema(database, cluster string) (string, error) {
 	var out strings.Builder
 	fmt.Fprintf(&out, "CREATE DATABASE IF NOT EXISTS %s%s;\n\n", db, on)
 	statement := func(sql string) {
-		sql = createTable.ReplaceAllString(sql, "CREATE TABLE IF NOT EXISTS "+strings.ReplaceAll(db, "$", "$$")+".$1"+strings.ReplaceAll(on, "$", "$$"))
-		sql = mergeTree.ReplaceAllString(sql, "ENGINE = Replicated$1")
-		sql = strings.ReplaceAll(sql, "non_replicated_deduplication_window", "replicated_deduplication_window")
-		fmt.Fprintf(&out, "%s;\n\n", strings.TrimSpace(sql))
+		fmt.Fprintf(&out, "%s;\n\n", strings.TrimSpace(replicated(sql, db, on)))
 	}
-	statement(recordTable)
+	statement(createMigrations)
 	for _, m := range list {
 		statement(m.SQL)
-		statement(strings.Replace(m.record(), "INTO migrations", "INTO "+db+".migrations", 1))
+		statement(strings.Replace(m.record(), "INTO "+migrationsTable, "INTO "+db+"."+migrationsTable, 1))
 	}
 	return out.String(), nil
+}
+
+// replicated is the statement that makes or alters a table, for all servers of a cluster.
+func replicated(sql, database, onCluster string) string {
+	dollars := strings.NewReplacer("$", "$$")
+	sql = tableStatement.ReplaceAllString(sql,
+		"${1} "+dollars.Replace(database)+".${2}"+dollars.Replace(onCluster))
+	sql = mergeTree.ReplaceAllString(sql, "ENGINE = Replicated${1}")
+	return strings.ReplaceAll(sql, "non_replicated_deduplication_window", "replicated_deduplication_window")
 }

@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the golden files")
 
 const goldenSchema = "testdata/schema.golden.sql"
 
-// TestSchemaIsGolden shows in review what the migrations come to.
+// TestSchemaIsGolden shows reviewers what the migrations come to.
 func TestSchemaIsGolden(t *testing.T) {
 	s := openStore(t)
 	var got strings.Builder
@@ -37,10 +37,10 @@ func TestSchemaIsGolden(t *testing.T) {
 	}
 }
 
-// TestColumnsAreThoseOfTheTables compares what inserts name with what the migrations make.
+// TestColumnsAreThoseOfTheTables compares the columns declared in Go with what the migrations make.
 func TestColumnsAreThoseOfTheTables(t *testing.T) {
 	s := openStore(t)
-	for _, table := range []*table{&eventsTable, &messagesTable, &cohortsTable, &hoursTable, &groupDaysTable, &senderDaysTable} {
+	for _, table := range []*table{eventsTable, messagesTable, cohortsTable, hoursTable, groupDaysTable, senderDaysTable} {
 		rows, err := s.conn.Query(context.Background(), "SELECT name, type FROM system.columns "+
 			"WHERE database = currentDatabase() AND default_kind != 'ALIAS' AND table = "+literal(table.name)+" ORDER BY position")
 		must(t, err)
@@ -61,7 +61,8 @@ func TestColumnsAreThoseOfTheTables(t *testing.T) {
 	}
 }
 
-// TestMigrationsAreAppliedOnce opens a database from many sides at once, and after somebody died in the middle.
+// TestMigrationsAreAppliedOnce opens a database from several sides at once, and after a crash in
+// the middle.
 func TestMigrationsAreAppliedOnce(t *testing.T) {
 	ctx := context.Background()
 	dsn := chtest.Start(t).DSN("receiptd")
@@ -89,7 +90,7 @@ func TestMigrationsAreAppliedOnce(t *testing.T) {
 	if n := applied(); n != uint64(len(list)) {
 		t.Errorf("%d migrations were recorded, there are %d", n, len(list))
 	}
-	// Died between applying and recording.
+	// A crash between applying and recording.
 	must(t, s.conn.Exec(ctx, "ALTER TABLE migrations DELETE WHERE version = 2 SETTINGS mutations_sync = 1"))
 	must(t, s.migrate(ctx))
 	if n := applied(); n != uint64(len(list)) {
@@ -102,7 +103,8 @@ func TestMigrationsAreAppliedOnce(t *testing.T) {
 	}
 }
 
-// TestForeignMigrationsAreRefused: a newer receiptd, and a file that changed after it was applied.
+// TestForeignMigrationsAreRefused: those of a newer receiptd, and a file that changed after it was
+// applied.
 func TestForeignMigrationsAreRefused(t *testing.T) {
 	ctx := context.Background()
 	s := openStore(t)
@@ -117,7 +119,7 @@ func TestForeignMigrationsAreRefused(t *testing.T) {
 	}
 }
 
-// TestLockOfTheDeadIsPassedOver: a lock holds, unless it is too old.
+// TestLockOfTheDeadIsPassedOver: a lock holds until it is too old.
 func TestLockOfTheDeadIsPassedOver(t *testing.T) {
 	ctx := context.Background()
 	s := openStore(t)
@@ -167,5 +169,14 @@ func TestReplicatedSchema(t *testing.T) {
 		if strings.Contains(text, gone) {
 			t.Errorf("%q stays in\n%s", gone, text)
 		}
+	}
+}
+
+// TestColumnsAreAddedOnAllServers: a migration that alters a table is for all servers of a cluster.
+func TestColumnsAreAddedOnAllServers(t *testing.T) {
+	got := replicated("-- Why.\nALTER TABLE events ADD COLUMN IF NOT EXISTS n UInt8\n", "`d$1`", " ON CLUSTER 'main'")
+	const want = "-- Why.\nALTER TABLE `d$1`.events ON CLUSTER 'main' ADD COLUMN IF NOT EXISTS n UInt8\n"
+	if got != want {
+		t.Errorf("got %q", got)
 	}
 }

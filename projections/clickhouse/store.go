@@ -24,21 +24,22 @@ var oldest = proto.Version{Major: 25, Minor: 8}
 
 // Options of a store.
 type Options struct {
-	// DSN says where ClickHouse is, as clickhouse-go takes it: clickhouse://user:password@host:9000/database, also with
-	// several hosts, or http://host:8123/database.
+	// DSN says where ClickHouse is, as clickhouse-go takes it:
+	// clickhouse://user:password@host:9000/database, also with several hosts, or
+	// http://host:8123/database.
 	DSN string
-	// Timeout bounds an insert and a question; 0 = 1 min. An insert that took longer is tried again.
+	// Timeout bounds an insert or a query; 0 = 1 min.
 	Timeout time.Duration
 }
 
-// Store is the tables of one database. Its methods may be called from many goroutines.
+// Store is the tables of one database. Its methods may be called from many goroutines at a time.
 type Store struct {
 	options clickhouse.Options
 	conn    driver.Conn
 	timeout time.Duration
 	// replicated tables are on several servers, which may lag behind each other.
 	replicated atomic.Bool
-	// days may be asked: see UseDays.
+	// days says that the totals of days are complete: see UseDays.
 	days atomic.Bool
 }
 
@@ -79,8 +80,9 @@ func New(o Options) (*Store, error) {
 	return &Store{options: *options, conn: conn, timeout: o.Timeout}, nil
 }
 
-// Ready connects, makes the database and the tables that are missing, and brings them up to date. It is called before
-// anything else, and again if it fails; [ErrVersion] and [ErrSchema] do not go away.
+// Ready connects, makes the database and the tables that are missing, and brings them up to date.
+// It is called before anything else, and again if it fails; [ErrVersion] and [ErrSchema] do not go
+// away.
 func (s *Store) Ready(ctx context.Context) error {
 	if err := makeDatabase(ctx, s.options); err != nil {
 		return fmt.Errorf("clickhouse: make the database: %w", err)
@@ -103,15 +105,19 @@ func (s *Store) open(ctx context.Context) error {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	var engine string
-	row := s.conn.QueryRow(ctx, "SELECT engine FROM system.tables WHERE database = currentDatabase() AND name = 'events'")
+	row := s.conn.QueryRow(ctx, "SELECT engine FROM system.tables WHERE "+hereAnd+"name = "+literal(eventsTable.name))
 	if err := row.Scan(&engine); err != nil {
-		return fmt.Errorf("look up the table events: %w", err)
+		return fmt.Errorf("look up the table %s: %w", eventsTable.name, err)
 	}
 	s.replicated.Store(strings.HasPrefix(engine, "Replicated") || strings.HasPrefix(engine, "Shared"))
 	return nil
 }
 
-// makeDatabase needs a connection of its own: one to a database that is not there fails.
+// hereAnd begins a condition for rows of the system tables about this database.
+const hereAnd = "database = currentDatabase() AND "
+
+// makeDatabase makes the database if it is missing. It needs a connection of its own: one to a
+// database that is missing fails.
 func makeDatabase(ctx context.Context, o clickhouse.Options) (err error) {
 	name := o.Auth.Database
 	o.Auth.Database = "default"
@@ -123,7 +129,7 @@ func makeDatabase(ctx context.Context, o clickhouse.Options) (err error) {
 	var there uint8
 	row := conn.QueryRow(ctx, "SELECT count() > 0 FROM system.databases WHERE name = "+literal(name))
 	if err := row.Scan(&there); err != nil || there == 1 {
-		return err // who may not make databases is given one
+		return err // a user who may not make databases has been given one
 	}
 	return conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+identifier(name))
 }
@@ -131,12 +137,12 @@ func makeDatabase(ctx context.Context, o clickhouse.Options) (err error) {
 // Close ends the connections.
 func (s *Store) Close() error { return s.conn.Close() }
 
-// literal is a string in SQL.
+// literal is a string as SQL has it.
 func literal(text string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
 }
 
-// identifier is a name in SQL.
+// identifier is a name as SQL has it.
 func identifier(name string) string {
 	return "`" + strings.NewReplacer(`\`, `\\`, "`", "\\`").Replace(name) + "`"
 }

@@ -17,7 +17,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// openStore is a store in a database of an engine of its own.
+// openStore returns a store with a ClickHouse of its own.
 func openStore(t testing.TB) *Store {
 	t.Helper()
 	return openAt(t, chtest.Start(t).DSN("receiptd"))
@@ -32,7 +32,7 @@ func openAt(t testing.TB, dsn string) *Store {
 	return s
 }
 
-// nothing is a backing without anything in it, for folds that stay in memory.
+// nothing is an empty backing, for folds that stay in memory.
 type nothing struct{}
 
 func (nothing) Get([]byte) ([]byte, error)                       { return nil, nil }
@@ -40,7 +40,7 @@ func (nothing) Scan([]byte, func(key, value []byte) error) error { return nil }
 
 func (nothing) Range(_, _ []byte, _ func(key, value []byte) error) error { return nil }
 
-// folder folds entries of traffic and gives what a block takes.
+// folder folds entries and adds them to blocks.
 type folder struct {
 	t     testing.TB
 	part  *projections.Partition
@@ -55,7 +55,8 @@ func newFolder(t testing.TB) *folder {
 	return &folder{t: t, part: part, x: projections.Decoded{At: 1_700_000_000_000}}
 }
 
-// add folds events as the next entry, some time after the one before, and adds it to a block.
+// add folds events as the next entry, some milliseconds after the one before, and adds it to a
+// block.
 func (f *folder) add(b *Block, after int64, evs ...events.Event) {
 	f.t.Helper()
 	f.x.Sequence++
@@ -69,7 +70,7 @@ func (f *folder) add(b *Block, after int64, evs ...events.Event) {
 	must(f.t, b.Add(&f.x, outcomes, f.facts))
 }
 
-// traffic is a generator whose apps and groups are in the block already.
+// traffic returns a generator, after adding its apps and groups to a block.
 func (f *folder) traffic(b *Block, seed uint64) *sim.Generator {
 	f.t.Helper()
 	config := sim.DefaultConfig()

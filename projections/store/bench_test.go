@@ -96,8 +96,8 @@ func (x *bench) send(n int) {
 	}
 }
 
-// BenchmarkCheckpoint guards what a checkpoint costs: one op is one of 20,000 changed messages. The pause is the
-// part during which the fold stands still.
+// BenchmarkCheckpoint guards what a checkpoint costs: one op is one of 20,000 changed messages. The
+// pause is the part during which the fold stands still.
 func BenchmarkCheckpoint(b *testing.B) {
 	const messages = 20_000
 	x := newBench(b)
@@ -123,7 +123,8 @@ func BenchmarkCheckpoint(b *testing.B) {
 	b.ReportMetric(float64(pause.Microseconds())/float64(b.N), "µs-pause")
 }
 
-// BenchmarkQueryCounts guards the answer for 100 messages, from the cache and from the disk's files.
+// BenchmarkQueryCounts guards the answer for 100 messages, from the cache and from the disk's
+// files.
 func BenchmarkQueryCounts(b *testing.B) {
 	const messages = 100_000
 	x := newBench(b)
@@ -167,7 +168,8 @@ func BenchmarkQueryCounts(b *testing.B) {
 	}
 }
 
-// BenchmarkQueryLists guards a page of 100 of who has read a message of a large group, and of who has not.
+// BenchmarkQueryLists guards a page of 100 readers of a message of a large group, and one of 100
+// members who have not read it.
 func BenchmarkQueryLists(b *testing.B) {
 	const members, limit = 2000, 100
 	x := newBench(b)
@@ -204,8 +206,8 @@ func BenchmarkQueryLists(b *testing.B) {
 	})
 }
 
-// BenchmarkStateSize guards what a receipt takes on the disk once the state is in its smallest form: groups of 20,
-// messages read by half of them.
+// BenchmarkStateSize guards what a receipt takes on the disk once the state is compacted: groups of
+// 20, messages read by half of them.
 func BenchmarkStateSize(b *testing.B) {
 	const messages = 20_000
 	var bytes uint64
@@ -222,7 +224,8 @@ func BenchmarkStateSize(b *testing.B) {
 	b.ReportMetric(float64(bytes)/(messages*benchMembers/2), "B/receipt")
 }
 
-// BenchmarkOpen guards the time from the start to the first entry, over the state of 100,000 messages.
+// BenchmarkOpen guards the time from the start to the first entry, over the state of 100,000
+// messages.
 func BenchmarkOpen(b *testing.B) {
 	x := newBench(b)
 	for range 10 {

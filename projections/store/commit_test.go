@@ -9,8 +9,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
-// Checkpoints that wait in memory and such as become tables follow each other in any order; a large one is durable at once, with
-// all before it.
+// Checkpoints that wait in memory and checkpoints that become tables may follow each other in any
+// order; a large one is durable at once, with all before it.
 func TestTablesAreDurableAtOnce(t *testing.T) {
 	disk := vfs.NewCrashableMem()
 	log := example(3)
@@ -76,7 +76,8 @@ func TestTablesHoldWhatMemoryHolds(t *testing.T) {
 	}
 }
 
-// A table that cannot be written fails the commit, leaves nothing behind, and the store takes no other.
+// A table that cannot be written fails the commit, leaves nothing behind, and the store takes no
+// other.
 func TestFailedTableEndsTheStore(t *testing.T) {
 	disk := vfs.NewMem()
 	broken := &errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
@@ -115,7 +116,7 @@ func TestFailedTableEndsTheStore(t *testing.T) {
 	}
 }
 
-// What a crash leaves of a checkpoint that was being written goes at the next start.
+// What a crash has left of a checkpoint that was being written is removed at the next start.
 func TestLeftOverTablesAreRemoved(t *testing.T) {
 	disk := vfs.NewMem()
 	closeStore(t, open(t, disk))

@@ -14,7 +14,7 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// Snapshot is the state as it was at one position; the store goes on.
+// Snapshot is the state as it was at one position, while the store goes on. It has to be closed.
 type Snapshot struct {
 	snap *pebble.Snapshot
 }
@@ -24,16 +24,17 @@ func (s *Store) Snapshot() *Snapshot {
 	return &Snapshot{snap: s.db.NewSnapshot()}
 }
 
-// Close lets the snapshot go.
+// Close releases the snapshot.
 func (s *Snapshot) Close() error { return s.snap.Close() }
 
-// Digest is a fingerprint of every key and value: equal states have equal digests. Two independent 64-bit
-// hashes make up its 32 hex digits.
+// Digest returns a fingerprint of all keys and values, and the number of keys. Equal states have
+// equal digests. The 32 hexadecimal digits are two independent 64-bit hashes.
 func (s *Snapshot) Digest(ctx context.Context) (digest string, keys int, err error) {
 	a, b := xxhash.New(), xxhash.NewWithSeed(0x9e3779b97f4a7c15)
 	var head []byte
 	err = s.each(ctx, func(key, value []byte) error {
-		// Lengths go first: no two different lists of keys and values give the same bytes.
+		// Lengths come first, so that no two different lists of keys and values give the same
+		// bytes.
 		head = binary.AppendUvarint(head[:0], uint64(len(key)))
 		head = binary.AppendUvarint(head, uint64(len(value)))
 		for _, part := range [][]byte{head, key, value} {
@@ -69,12 +70,12 @@ func (s *Snapshot) each(ctx context.Context, f func(key, value []byte) error) er
 	return nil
 }
 
-// Difference is where two states differ first, in key order.
+// Difference is the first place, in key order, at which two states differ.
 type Difference struct {
 	Key string // described for an operator
 	// What is "only live", "only replayed" or "value".
 	What           string
-	Live, Replayed string // hex of the values
+	Live, Replayed string // the values in hexadecimal
 }
 
 // Compare finds the first key at which two states differ; nil if they are equal.
@@ -88,7 +89,7 @@ func Compare(ctx context.Context, live, replayed *Snapshot) (*Difference, error)
 		return nil, errors.Join(fmt.Errorf("read replayed state: %w", err), a.Close())
 	}
 	diff, err := compare(ctx, a, b)
-	// An iterator that failed looks as if it were at its end; Close says so.
+	// An iterator that failed looks as if it were at its end; Close returns the error.
 	if err := errors.Join(err, a.Close(), b.Close()); err != nil {
 		return nil, fmt.Errorf("compare states: %w", err)
 	}

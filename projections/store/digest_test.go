@@ -12,7 +12,8 @@ import (
 	"github.com/receiptd/receiptd/projections/store"
 )
 
-// The same log gives the same digest, however often it was committed, flushed and compacted on the way.
+// The same log gives the same digest, however often it was committed, flushed and compacted on the
+// way.
 func TestDigestIsThatOfTheLog(t *testing.T) {
 	for seed := range 10 {
 		log := example(seed)

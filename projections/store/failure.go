@@ -8,21 +8,22 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// failure is the first error of a write: that of a commit, or one that Pebble met in the background, mostly because it cannot
-// write its files. It tries again for ever and tells nobody who commits, so the store does.
+// failure is the first error of a write: that of a commit, or one that Pebble met in the
+// background, usually because it cannot write its files. Pebble itself tries again for ever and
+// reports nothing to those who commit, so the store does.
 type failure struct {
-	once sync.Once
-	err  error
-	met  chan struct{} // closed when there is one
+	once     sync.Once
+	err      error
+	occurred chan struct{} // closed when there is one
 }
 
-func newFailure() *failure { return &failure{met: make(chan struct{})} }
+func newFailure() *failure { return &failure{occurred: make(chan struct{})} }
 
 func (f *failure) listener() *pebble.EventListener {
 	return &pebble.EventListener{
-		BackgroundError: func(err error) { f.meet(fmt.Errorf("keep state: %w", known(err))) },
+		BackgroundError: func(err error) { f.record(fmt.Errorf("keep state: %w", known(err))) },
 		// Without this Pebble ends the process, whoever asked.
-		DataCorruption: func(info pebble.DataCorruptionInfo) { f.meet(&CorruptError{Path: info.Path, Err: info.Details}) },
+		DataCorruption: func(info pebble.DataCorruptionInfo) { f.record(&CorruptError{Path: info.Path, Err: info.Details}) },
 	}
 }
 
@@ -57,18 +58,18 @@ func known(err error) error {
 	return c
 }
 
-// meet notes an error, if it is the first.
-func (f *failure) meet(err error) {
+// record notes an error if it is the first one.
+func (f *failure) record(err error) {
 	f.once.Do(func() {
 		f.err = err
-		close(f.met)
+		close(f.occurred)
 	})
 }
 
-// get returns the error, nil while all is well.
+// get returns the error, or nil while there is none.
 func (f *failure) get() error {
 	select {
-	case <-f.met:
+	case <-f.occurred:
 		return f.err
 	default:
 		return nil

@@ -13,12 +13,14 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// filter tells in one look at memory that a key is not in the store. Most lookups of a fold are for messages
-// that are new: without it each would cost a search through every level of the tree, ten microseconds.
+// filter tells with one access to memory that a key is not in the store. Most lookups of a fold are
+// for messages that are new; without the filter each would search every level of the tree, which
+// takes ten microseconds.
 //
-// It says nothing until it has learned what was in the store when it was opened, which happens beside the
-// fold. Keys committed meanwhile go into it as they come. When it is full, the keys that follow go into a further,
-// larger set: nothing is learned again, however large the store gets.
+// It rules nothing out until it has learned what was in the store when that was opened, which
+// happens in the background. Keys that are committed meanwhile are added as they come. When it is
+// full, further keys go into another, larger set: nothing is learned again, however large the store
+// gets.
 type filter struct {
 	db   *pebble.DB
 	ctx  context.Context // ends the learning
@@ -26,12 +28,13 @@ type filter struct {
 
 	mu       sync.RWMutex
 	sets     []*keySet // a key is in one of them
-	complete bool      // they have every key of the store
+	complete bool      // every key of the store is in one of them
 	learning sync.WaitGroup
 }
 
-// keySet is a Bloom filter, and how many keys it holds and is made for. The bits of a key lie in one line of the processor's cache: in a
-// set of many megabytes each further one would cost a hundred nanoseconds.
+// keySet is a Bloom filter with the number of keys that it holds and that it is made for. All bits
+// of a key lie in one cache line of the processor: in a set of many megabytes each further line
+// would cost a hundred nanoseconds.
 type keySet struct {
 	bloom          *blobloom.Filter
 	keys, capacity uint64
@@ -40,13 +43,16 @@ type keySet struct {
 const (
 	// minFilterKeys is the capacity of a first set: 1.7 MB.
 	minFilterKeys = 1 << 20
-	// maxFilterKeys bounds the memory of a filter to 110 MB; beyond it lookups get dearer, slowly.
+	// maxFilterKeys bounds the memory of a filter to 110 MB; beyond that lookups slowly get more
+	// expensive.
 	maxFilterKeys = 64 << 20
 	filterRate    = 0.005
-	// bytesPerKey is about what a key that is looked up takes on the disk, values and other tables included.
+	// bytesPerKey is about what a key that is looked up takes on the disk, with its value and its
+	// share of the other tables.
 	bytesPerKey = 40
-	// learnAtOnce keys are learned at once, so that commits and lookups wait for a moment only.
-	learnAtOnce = 256
+	// learnBatch is the number of keys that are added under one lock, so that commits and lookups
+	// wait only for a moment.
+	learnBatch = 256
 )
 
 func newKeySet(capacity uint64) *keySet {
@@ -63,7 +69,7 @@ func newFilter(db *pebble.DB, empty bool, failed func(error)) *filter {
 	}
 	snap := db.NewSnapshot()
 	f.learning.Go(func() {
-		// Lookups stay right without it, only slower.
+		// Without the filter lookups are slower, and just as right.
 		if err := errors.Join(f.learn(snap), snap.Close()); err != nil && f.ctx.Err() == nil {
 			failed(fmt.Errorf("learn the keys of the state: %w", err))
 		}
@@ -71,7 +77,7 @@ func newFilter(db *pebble.DB, empty bool, failed func(error)) *filter {
 	return f
 }
 
-// lacks reports that a key is certainly not in the store.
+// lacks reports whether a key is certainly not in the store. False says nothing.
 func (f *filter) lacks(key []byte) bool {
 	h := xxhash.Sum64(key)
 	f.mu.RLock()
@@ -84,7 +90,7 @@ func (f *filter) lacks(key []byte) bool {
 	return f.complete
 }
 
-// add makes a key known; it has to be before the key is committed.
+// add makes a key known. It is called before the key is committed.
 func (f *filter) add(key []byte) {
 	if !projections.LookedUp(key) {
 		return
@@ -109,7 +115,8 @@ func (f *filter) addLocked(h uint64) {
 	s.keys++
 }
 
-// grow returns the set to add to when the last one is full: twice as large as all before, within the bound.
+// grow returns the set to add to when the last one is full: a new one, twice as large as all before
+// it together, or the last one if the bound is reached.
 func (f *filter) grow() *keySet {
 	var total uint64
 	for _, s := range f.sets {
@@ -121,13 +128,13 @@ func (f *filter) grow() *keySet {
 	return f.sets[len(f.sets)-1]
 }
 
-// learn adds the keys of a snapshot, after which the filter is complete.
+// learn adds the keys of a snapshot. After that the filter is complete.
 func (f *filter) learn(snap *pebble.Snapshot) error {
 	it, err := snap.NewIterWithContext(f.ctx, nil)
 	if err != nil {
 		return err
 	}
-	hashes := make([]uint64, 0, learnAtOnce)
+	hashes := make([]uint64, 0, learnBatch)
 	flush := func() {
 		f.mu.Lock()
 		for _, h := range hashes {
@@ -145,7 +152,7 @@ func (f *filter) learn(snap *pebble.Snapshot) error {
 			ok = it.SeekGE([]byte{key[0] + 1}) // the next table
 			continue
 		}
-		if hashes = append(hashes, xxhash.Sum64(key)); len(hashes) == learnAtOnce {
+		if hashes = append(hashes, xxhash.Sum64(key)); len(hashes) == learnBatch {
 			if flush(); f.ctx.Err() != nil {
 				return errors.Join(f.ctx.Err(), it.Close())
 			}

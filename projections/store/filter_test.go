@@ -53,8 +53,8 @@ func (f *filtered) close() {
 	}
 }
 
-// A key that the filter does not know is taken for one that is not there: a receipt would be lost. So it knows
-// every key, while it learns, while it grows, and after.
+// A key that the filter does not know is taken for one that is not there: a receipt would be lost.
+// So it knows every key, while it learns, while it grows, and after.
 func TestFilterKnowsEveryKeyAtAnyTime(t *testing.T) {
 	const rounds, each = 40, 300
 	disk := vfs.NewMem()

@@ -7,11 +7,11 @@ func TestNobodyWaitsForSleepers(t *testing.T) {
 	var s Store
 	s.changes.waiting = &s.waiting
 	done := s.Hurry()
-	if s.changes.standAside(); !s.changes.since.IsZero() {
+	if s.changes.yield(); !s.changes.since.IsZero() {
 		t.Error("it slept while somebody waited")
 	}
 	done()
-	if s.changes.standAside(); s.changes.since.IsZero() {
+	if s.changes.yield(); s.changes.since.IsZero() {
 		t.Error("it did not sleep")
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The changes of a checkpoint lie in the order of their keys, each with what came last, whatever the keys have in common.
+// The changes of a checkpoint are in the order of their keys, the last one of each, whatever
+// prefixes the keys share.
 func TestChangesAreSorted(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x := changes{background: background{waiting: new(atomic.Int32)}}

@@ -1,9 +1,10 @@
 // Package store keeps the checkpoints of a partition's projections in Pebble.
 //
-// A checkpoint's changes and the log position they reflect get into Pebble in one step, as a batch or as table files, so
-// the state on disk is always the state at exactly one position. Pebble writes no log of its own: receiptd's
-// log is the write-ahead log of the projections. After a crash the store is at the last checkpoint that reached a
-// table file, and the fold continues from the position it finds there.
+// The changes of a checkpoint and the log position that they lead to get into Pebble in one step,
+// as a batch or as table files, so that the state on disk is always the state at exactly one
+// position. Pebble writes no log of its own: receiptd's log is the write-ahead log of the
+// projections. After a crash the store is at the last checkpoint that reached a table file, and the
+// fold goes on from the position that it finds there.
 package store
 
 import (
@@ -26,10 +27,11 @@ import (
 
 // Options of a store. Zero values mean the defaults.
 type Options struct {
-	// Cache is the block cache, which several stores may share; nil = one of 32 MiB beside MemoryBytes. Pebble
-	// takes from it what it holds back from its files.
+	// Cache is the block cache, which several stores may share; nil = one of 32 MiB beside
+	// MemoryBytes. Pebble takes the memory for what is not in its files yet from it, too.
 	Cache *pebble.Cache
-	// TableBytes is the size from which on a checkpoint is written to table files at once; 0 = 128 KiB.
+	// TableBytes is the size in bytes from which a checkpoint is written to table files at once;
+	// 0 = 128 KiB.
 	TableBytes int
 	// FS is the file system; nil = the disk's.
 	FS vfs.FS
@@ -38,15 +40,16 @@ type Options struct {
 }
 
 const (
-	// memTable is the size of the memory in which small checkpoints wait.
+	// memTable is the size of the memory in which small checkpoints wait, in bytes.
 	memTable = 1 << 20
-	// MemoryBytes is what a store takes from its cache as a rule: one table is being filled, another one written. A
-	// cache that is not larger than that of its stores caches nothing.
+	// MemoryBytes is what a store usually takes from its cache: while one memory table is being
+	// filled, another one is being written. A cache that is not larger than this, summed over the
+	// stores that share it, caches nothing.
 	MemoryBytes = 2 * memTable
 )
 
-// Store is the checkpointed state of one partition. Get and Scan are for one goroutine at a time, as
-// [projections.Backing] has it; the other methods are safe for concurrent use.
+// Store is the checkpointed state of one partition. Get and Scan are for one goroutine at a time,
+// as [projections.Backing] demands; the other methods are safe for concurrent use.
 type Store struct {
 	db    *pebble.DB
 	opts  *pebble.Options
@@ -60,10 +63,10 @@ type Store struct {
 	committing sync.Mutex
 	changes    changes // of the checkpoint being committed
 	tableBytes int
-	waiting    atomic.Int32 // those who wait for a commit
+	waiting    atomic.Int32 // callers that wait for a commit
 }
 
-// Open opens or makes the store in a directory.
+// Open opens the store in a directory, and makes it if there is none.
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{failure: newFailure(), dir: dir, tableBytes: cmp.Or(o.TableBytes, defaultTableBytes)}
 	s.changes.waiting = &s.waiting
@@ -77,32 +80,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	opts := &pebble.Options{
-		Cache:              o.Cache,
-		DisableWAL:         true,
-		FS:                 yieldingFS{o.FS, &s.waiting},
-		FormatMajorVersion: pebble.FormatNewest,
-		MemTableSize:       memTable,
-		// A write stall would stop the checkpoints, not the fold: allow a few tables to queue up.
-		MemTableStopWritesThreshold: 8,
-		// But for its messages a checkpoint spans the range of keys: merging one rewrites much of what is there, so many are merged
-		// at once. A lookup pays with a look at the filter of each.
-		L0CompactionThreshold: 16,
-		L0StopWritesThreshold: 48,
-		MaxOpenFiles:          512,
-		Logger:                logger{o.Logger},
-		EventListener:         s.failure.listener(),
-	}
-	// Summaries are queues, whose front is deleted, so that every table is dense with deletions. Nobody scans across them, and to
-	// compact for their sake doubled the work.
-	opts.Experimental.TombstoneDenseCompactionThreshold = -1
-	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
-	for i := range opts.Levels {
-		// Most lookups of the fold are for messages that are not there yet.
-		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		opts.Levels[i].FilterType = sstable.TableFilter
-	}
-	opts.EnsureDefaults()
+	opts := s.pebbleOptions(o)
 	db, err := pebble.Open(dir, opts)
 	if err != nil {
 		s.unref()
@@ -120,10 +98,43 @@ func Open(dir string, o Options) (*Store, error) {
 		s.unref()
 		return nil, err
 	}
-	s.filter = newFilter(db, empty, func(err error) { o.Logger.Warn("lookups will be slow", "error", err) })
+	s.filter = newFilter(db, empty, func(err error) { o.Logger.Warn("lookups in the state will be slow", "error", err) })
 	return s, nil
 }
 
+// pebbleOptions are the options of the database.
+func (s *Store) pebbleOptions(o Options) *pebble.Options {
+	opts := &pebble.Options{
+		Cache:              o.Cache,
+		DisableWAL:         true,
+		FS:                 yieldingFS{o.FS, &s.waiting},
+		FormatMajorVersion: pebble.FormatNewest,
+		MemTableSize:       memTable,
+		// A write stall would stop the checkpoints, not the fold: let a few tables queue up.
+		MemTableStopWritesThreshold: 8,
+		// Except for its messages, a checkpoint spans the whole range of keys. Merging it rewrites
+		// much of what is there, so that many are merged at once. A lookup pays for this with a
+		// look at the filter of each.
+		L0CompactionThreshold: 16,
+		L0StopWritesThreshold: 48,
+		MaxOpenFiles:          512,
+		Logger:                logger{o.Logger},
+		EventListener:         s.failure.listener(),
+	}
+	// Summaries are queues that are deleted from at the front, so that every table is dense with
+	// deletions. Nobody scans across them, and compacting for their sake doubled the work.
+	opts.Experimental.TombstoneDenseCompactionThreshold = -1
+	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
+	for i := range opts.Levels {
+		// Most lookups of the fold are for messages that are not there yet.
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		opts.Levels[i].FilterType = sstable.TableFilter
+	}
+	opts.EnsureDefaults()
+	return opts
+}
+
+// empty reports whether nothing is stored.
 func (s *Store) empty() (bool, error) {
 	it, err := s.db.NewIter(nil)
 	if err != nil {
@@ -187,7 +198,7 @@ func (s *Store) Range(first, end []byte, f func(key, value []byte) error) error 
 	return nil
 }
 
-// after is the first key that is larger than every key with the prefix; nil if there is none.
+// after is the first key larger than every key with the prefix; nil if there is none.
 func after(prefix []byte) []byte {
 	end := slices.Clone(prefix)
 	for i := len(end) - 1; i >= 0; i-- {
@@ -198,7 +209,8 @@ func after(prefix []byte) []byte {
 	return nil
 }
 
-// Failed returns why a checkpoint that was committed could not be made durable, or nil. No other is taken then.
+// Failed returns why a checkpoint could not be written or made durable, or nil. After a failure no
+// further checkpoint is taken.
 func (s *Store) Failed() error {
 	if err := s.failure.get(); err != nil {
 		return fmt.Errorf("write state: %w", err)
@@ -206,8 +218,8 @@ func (s *Store) Failed() error {
 	return nil
 }
 
-// Adopt replaces whole tables by those of another store, in one piece. A table is named by the first byte of
-// its keys.
+// Adopt replaces whole tables by those of another store, in one step, and makes that durable. A
+// table is named by the first byte of its keys.
 func (s *Store) Adopt(from *Store, tables []byte) error {
 	b := s.db.NewBatch()
 	for _, t := range tables {
@@ -238,12 +250,12 @@ func (s *Store) Flush() error {
 	select {
 	case <-done:
 		return nil
-	case <-s.failure.met:
+	case <-s.failure.occurred:
 		return fmt.Errorf("flush state: %w", s.failure.err)
 	}
 }
 
-// FlushSoon starts making every committed checkpoint durable, without waiting for it.
+// FlushSoon starts to make every committed checkpoint durable, and does not wait for it.
 func (s *Store) FlushSoon() error {
 	_, err := s.flush()
 	return err
@@ -259,10 +271,11 @@ func (s *Store) flush() (done <-chan struct{}, err error) {
 	return done, nil
 }
 
-// DiskBytes is the size of the store's files.
+// DiskBytes is the size of the store's files in bytes.
 func (s *Store) DiskBytes() uint64 { return s.db.Metrics().DiskSpaceUsage() }
 
-// Compact rewrites the whole state into its smallest form; for measuring and for quiet hours.
+// Compact rewrites the whole state so that it is as small as it gets. It takes long, and is meant
+// for measuring and for times of little load.
 func (s *Store) Compact(ctx context.Context) error {
 	if err := s.Flush(); err != nil {
 		return err
@@ -276,7 +289,7 @@ func (s *Store) Compact(ctx context.Context) error {
 // Close flushes and closes the store.
 func (s *Store) Close() error { return errors.Join(s.Flush(), s.Discard()) }
 
-// Discard closes the store without a flush, for one that nobody will open again.
+// Discard closes the store without a flush: checkpoints that are not durable yet are lost.
 func (s *Store) Discard() error {
 	s.filter.close()
 	err := s.db.Close()
@@ -287,13 +300,13 @@ func (s *Store) Discard() error {
 	return nil
 }
 
-// logger passes on what Pebble says: its information is our debugging.
+// logger passes on what Pebble logs. What is information there is a debug message here.
 type logger struct{ l *slog.Logger }
 
 func (l logger) Infof(format string, args ...any)  { l.l.Debug(fmt.Sprintf(format, args...)) }
 func (l logger) Errorf(format string, args ...any) { l.l.Error(fmt.Sprintf(format, args...)) }
 func (l logger) Fatalf(format string, args ...any) {
-	// Pebble calls this when it cannot write its files: going on would lose state silently. The log has
-	// everything, and the next start continues from the last durable checkpoint.
+	// Pebble calls this when it cannot write its files: to go on would lose state silently. The log
+	// has everything, and the next start goes on from the last durable checkpoint.
 	panic("state store: " + fmt.Sprintf(format, args...))
 }

@@ -116,7 +116,8 @@ func TestScanGivesAPrefixInOrderAndNothingElse(t *testing.T) {
 	}
 }
 
-// A value that Get or Scan hands out is used before the next call; what was made of it must not change after.
+// A value that Get or Scan hands out is used before the next call; what was made of it must not
+// change after.
 func TestAnswersDoNotShareMemoryWithTheStore(t *testing.T) {
 	s := open(t, vfs.NewMem())
 	defer closeStore(t, s)
@@ -202,7 +203,8 @@ func contents(t testing.TB, s *store.Store) map[string]string {
 	return all
 }
 
-// Pebble tries a write that failed again and again, without a word to who commits; the store says so, at once.
+// Pebble repeats a write that failed again and again, without a word to those who commit; the store
+// reports it at once.
 func TestFailedWriteEndsTheStore(t *testing.T) {
 	disk := vfs.NewMem()
 	broken := &errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {

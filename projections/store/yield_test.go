@@ -11,7 +11,8 @@ import (
 	"github.com/receiptd/receiptd/projections/store"
 )
 
-// On a machine of one processor neither a commit nor a compaction must hold up those who have little to do, again and again.
+// On a machine of one processor neither a commit nor a compaction holds up goroutines that have
+// little to do each time.
 func TestCommitAndCompactionLetOthersRun(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	s, err := store.Open(t.TempDir(), store.Options{})
@@ -21,7 +22,7 @@ func TestCommitAndCompactionLetOthersRun(t *testing.T) {
 	defer closeStore(t, s)
 	p := part(t, s)
 	log := manyMessages(100_000)
-	// By itself the scheduler changes over every ten milliseconds, a few dozen times.
+	// The scheduler by itself would switch every ten milliseconds, a few dozen times.
 	for n := range 4 {
 		fold(t, p, log[:(n+1)*len(log)/4])
 		if turns, took := turnsDuring(func() { commit(t, s, p) }); turns < 300 {
@@ -37,7 +38,7 @@ func TestCommitAndCompactionLetOthersRun(t *testing.T) {
 	}
 }
 
-// turnsDuring counts how often a goroutine that always lets go of the processor gets it while f runs.
+// turnsDuring counts how often a goroutine that always yields gets to run while f does.
 func turnsDuring(f func()) (turns int, took time.Duration) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {

@@ -12,7 +12,8 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// What to install: one package of a fixed version. npm checks it against the hash in the lock file.
+// What is installed: one package in a fixed version, which npm checks against the hash in the lock
+// file.
 var (
 	//go:embed package.json
 	packageJSON []byte
@@ -25,8 +26,8 @@ const (
 	libraryFile    = "node_modules/@chdb/lib-linux-x64-gnu/libchdb.so"
 )
 
-// Library returns the path of the engine's library, and has npm fetch it into the user's cache directory if it is not there
-// (about 120 MB, 570 MB unpacked). It works on linux/amd64 with glibc.
+// Library returns the path of the engine's library, and has npm install it in the user's cache
+// directory if it is missing (about 120 MB, 570 MB unpacked). It works on linux/amd64 with glibc.
 func Library(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -46,7 +47,7 @@ func Library(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("lock the cache directory: %w", err)
 	}
 	defer func() { _ = lock.Unlock() }()
-	if _, err := os.Stat(path); err == nil { // by another process meanwhile
+	if _, err := os.Stat(path); err == nil { // another process has installed it meanwhile
 		return path, nil
 	}
 	if err := install(ctx, dir); err != nil {
@@ -55,7 +56,7 @@ func Library(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// install makes dir in one step, so that it is whole or not there.
+// install makes dir in one step: it is complete or missing.
 func install(ctx context.Context, dir string) (err error) {
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), "install-")
 	if err != nil {

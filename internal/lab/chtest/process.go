@@ -16,19 +16,19 @@ import (
 	"time"
 )
 
-// startMax bounds the start of the engine on a busy machine.
+// startMax bounds the time that the engine takes to start, on a busy machine.
 const startMax = 2 * time.Minute
 
-// Process is a ClickHouse of its own. It ends when the process that started it does.
+// Process is a ClickHouse in a process of its own. It ends when the process that started it does.
 type Process struct {
 	dir     string
-	address string // host:port; the same after each start
+	address string // host:port; stays the same when the process is started again
 
 	cmd   *exec.Cmd
 	stdin io.Closer
 }
 
-// NewProcess is a ClickHouse on a data directory, not started yet.
+// NewProcess returns a ClickHouse for a data directory, which is not started yet.
 func NewProcess(dir string) *Process { return &Process{dir: dir, address: "127.0.0.1:0"} }
 
 var program struct {
@@ -37,7 +37,7 @@ var program struct {
 	err  error
 }
 
-// build builds the program of the engine, once in a process; the go command caches it.
+// build builds the engine's program, once in the life of this process; the go command caches it.
 func build(ctx context.Context) (string, error) {
 	program.once.Do(func() {
 		if _, program.err = Library(ctx); program.err != nil {
@@ -49,7 +49,8 @@ func build(ctx context.Context) (string, error) {
 			return
 		}
 		program.path = filepath.Join(dir, "clickhouse")
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", program.path, "github.com/receiptd/receiptd/internal/lab/chtest/cmd/clickhouse")
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", program.path,
+			"github.com/receiptd/receiptd/internal/lab/chtest/cmd/clickhouse")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			program.err = fmt.Errorf("build the engine's program: %w\n%s", err, out)
 		}
@@ -57,7 +58,8 @@ func build(ctx context.Context) (string, error) {
 	return program.path, program.err
 }
 
-// Start starts the process, also again after Kill: on the same data and at the same address.
+// Start starts the process. After Kill it starts it again, on the same data and at the same
+// address.
 func (p *Process) Start() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startMax)
 	defer cancel()
@@ -84,33 +86,33 @@ func (p *Process) Start() error {
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
 		p.cmd = nil
-		return errors.Join(fmt.Errorf("it said no address: %w", err), cmd.Wait())
+		return errors.Join(fmt.Errorf("the engine did not print its address: %w", err), cmd.Wait())
 	}
 	_, p.address, _ = strings.Cut(strings.TrimSpace(line), "http://")
 	return nil
 }
 
-// DSN is what receiptd and clickhouse-go take to connect to a database of the server.
+// DSN is what receiptd and clickhouse-go need to connect to a database of the server.
 func (p *Process) DSN(database string) string { return "http://" + p.address + "/" + database }
 
-// Kill ends the process as kill -9 does, if it runs.
+// Kill ends the process as kill -9 does, if it is running.
 func (p *Process) Kill() {
 	if p.cmd == nil {
 		return
 	}
-	_ = p.Signal(syscall.SIGKILL) // fails for one that is gone
+	_ = p.Signal(syscall.SIGKILL) // fails if the process is gone
 	_ = p.stdin.Close()
-	_ = p.cmd.Wait() // says that it was killed
+	_ = p.cmd.Wait() // reports that it was killed
 	p.cmd = nil
 }
 
 // Signal sends a signal to the running process.
 func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
 
-// PID is that of the running process.
+// PID is the id of the running process.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// RowsRead is how many rows of tables all statements have read since the process was started.
+// RowsRead returns how many rows of tables all statements have read since the process was started.
 func (p *Process) RowsRead() (rows uint64, err error) {
 	response, err := http.Get("http://" + p.address + rowsReadPath)
 	if err != nil {
@@ -121,5 +123,5 @@ func (p *Process) RowsRead() (rows uint64, err error) {
 	return rows, err
 }
 
-// rowsReadPath is that of package engine, which is not for the process of the tests.
+// rowsReadPath is the one of package engine, which the process of the tests does not import.
 const rowsReadPath = "/rows-read"

@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-// Server is a [Process] of a test, and ends with it.
+// Server is the [Process] of a test. It ends with the test.
 type Server struct {
 	*Process
 	t testing.TB
 }
 
-// Start starts a ClickHouse with an empty data directory. A test that cannot have one fails.
+// Start starts a ClickHouse with an empty data directory. The test fails if that is not possible.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	s := &Server{Process: NewProcess(filepath.Join(t.TempDir(), "clickhouse")), t: t}
@@ -29,10 +29,10 @@ func (s *Server) Restart() {
 	}
 }
 
-// Pause stops the process in the middle of what it does; its connections stay open.
+// Pause stops the process in the middle of what it is doing. Its connections stay open.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
-// Resume lets a paused process go on.
+// Resume lets a paused process continue.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(sig syscall.Signal) {
@@ -42,7 +42,7 @@ func (s *Server) signal(sig syscall.Signal) {
 	}
 }
 
-// RowsRead is how many rows of tables all statements have read since the process was started.
+// RowsRead returns how many rows of tables all statements have read since the process was started.
 func (s *Server) RowsRead() uint64 {
 	s.t.Helper()
 	rows, err := s.Process.RowsRead()

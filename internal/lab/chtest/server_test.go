@@ -33,8 +33,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestServerIsClickHouse goes through what receiptd needs of a ClickHouse: tables of a database, blocks, settings,
-// parameters, errors with their numbers, and rows that survive kill -9.
+// TestServerIsClickHouse goes through what receiptd needs of a ClickHouse: tables of a database,
+// blocks, settings, parameters, errors with their codes, and rows that survive kill -9.
 func TestServerIsClickHouse(t *testing.T) {
 	ctx := context.Background()
 	s := chtest.Start(t)
@@ -54,7 +54,7 @@ func TestServerIsClickHouse(t *testing.T) {
 		must(t, b.Send())
 	}
 	insert("a", 100_000)
-	insert("a", 100_000) // no second time
+	insert("a", 100_000) // is not stored again
 	s.Kill()
 	s.Restart()
 	var count, parts uint64
@@ -76,7 +76,7 @@ func TestServerIsClickHouse(t *testing.T) {
 	}
 }
 
-// TestServerPauses stops the process while a question is under way.
+// TestServerPauses stops the process while a query is under way.
 func TestServerPauses(t *testing.T) {
 	s := chtest.Start(t)
 	conn := connect(t, s, "default")

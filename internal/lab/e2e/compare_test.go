@@ -46,8 +46,11 @@ type tailLine struct {
 
 // event is the event of the line.
 func (l *tailLine) event() (events.Event, error) {
-	kind, ok := events.KindByName(l.Type)
-	if !ok {
+	kind := events.MessageSent
+	for kind.Valid() && kind.String() != l.Type {
+		kind++
+	}
+	if !kind.Valid() {
 		return events.Event{}, fmt.Errorf("unknown type %q", l.Type)
 	}
 	roles := map[string]events.Role{"": events.RoleNone, "member": events.RoleMember, "admin": events.RoleAdmin}

@@ -10,9 +10,9 @@ func TestExportedNamesAreDocumented(t *testing.T) {
 	none(t, checkComments(sources(t, repository, tracked(t))))
 }
 
-// checkComments returns the exported types, functions, methods, variables and constants without a comment.
-// Let off are tests, generated files, methods of types that nobody outside can name, and the methods of errors,
-// which say nothing that package errors does not.
+// checkComments returns the exported types, functions, methods, variables and constants without a
+// comment. Let off are tests, generated files, methods of types that nobody outside can name, and
+// the methods of errors, which say nothing that package errors does not.
 func checkComments(list []source) (findings []string) {
 	for _, s := range list {
 		if s.test || ast.IsGenerated(s.file) {

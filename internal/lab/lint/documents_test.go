@@ -15,7 +15,7 @@ import (
 // documents lists the Markdown files that readers are sent to.
 func documents(files []string) []string {
 	return slices.DeleteFunc(slices.Clone(files), func(name string) bool {
-		return path.Ext(name) != ".md" || name != "README.md" && !strings.HasPrefix(name, "docs/")
+		return path.Ext(name) != ".md" || name != "README.md" && !strings.HasPrefix(name, "docs/") && !strings.HasPrefix(name, "deploy/")
 	})
 }
 
@@ -33,6 +33,22 @@ func TestREADMEHasTwoSetUpCommands(t *testing.T) {
 	none(t, checkSetUp(read(t, repository, "README.md")))
 }
 
+// maxWords is what a newcomer is asked to read in the README before its appendix.
+const maxWords = 1300
+
+func TestREADMEIsShort(t *testing.T) {
+	none(t, checkWords(read(t, repository, "README.md")))
+}
+
+// checkWords returns whether the README has too many words before its appendix, counted as wc does.
+func checkWords(readme []byte) []string {
+	text, _, _ := strings.Cut("\n"+string(readme), "\n## Appendix")
+	if n := len(strings.Fields(text)); n > maxWords {
+		return []string{fmt.Sprintf("README.md: %d words before the appendix, at most %d", n, maxWords)}
+	}
+	return nil
+}
+
 // code is a piece of code in a Markdown text.
 type code struct {
 	line   int
@@ -42,8 +58,8 @@ type code struct {
 
 var inlineCode = regexp.MustCompile("`([^`]+)`")
 
-// codeIn lists the inline code and the lines of the fenced blocks of a text. A line that ends with a backslash
-// goes on in the next.
+// codeIn lists the inline code and the lines of the fenced blocks of a text. A line that ends with
+// a backslash goes on in the next.
 func codeIn(text string) (list []code) {
 	fenced, joined := false, ""
 	for i, line := range strings.Split(text, "\n") {
@@ -70,8 +86,9 @@ func codeIn(text string) (list []code) {
 // pathLike matches what could only be a path; not one with a wildcard or a part left out.
 var pathLike = regexp.MustCompile(`^(\./)?[\w.-]+(/[\w.-]+)*/?$`)
 
-// checkPaths returns the paths in the documents' code that do not exist: inline code whose first part is a
-// directory of the repository or that is the name of a file at its top, and "./…" in a command.
+// checkPaths returns the paths in the documents' code that do not exist: inline code whose first
+// part is a directory of the repository or that is the name of a file at its top, and "./…" in
+// a command.
 func checkPaths(t *testing.T, tree fs.FS, files, documents []string) (findings []string) {
 	top := map[string]bool{}
 	for _, name := range files {
@@ -113,8 +130,9 @@ var flagLike = regexp.MustCompile(`(^|[\s\[(|])--([a-z][\w-]*)`)
 // ourCommand matches a command line of one of the two programs.
 var ourCommand = regexp.MustCompile(`(^|[\s/;&|(])receipt(d|ctl)(\s|$)`)
 
-// checkFlags returns the flags in the documents that no program of ours has. Flags of other programs, such as
-// curl's, are seen by the command they stand with: inline code that begins with a flag is ours.
+// checkFlags returns the flags in the documents that no program of ours has. Flags of other
+// programs, such as curl's, are seen by the command they stand with: inline code that begins with a
+// flag is ours.
 func checkFlags(t *testing.T, tree fs.FS, documents, flags []string) (findings []string) {
 	for _, document := range documents {
 		for _, c := range codeIn(string(read(t, tree, document))) {
@@ -135,8 +153,8 @@ func checkFlags(t *testing.T, tree fs.FS, documents, flags []string) (findings [
 	return findings
 }
 
-// firstCommand cuts a shell line at the first thing that ends a command: a pipe, a list, a comment. What is
-// before a command has been cut already.
+// firstCommand cuts a shell line at the first thing that ends a command: a pipe, a list, a comment.
+// What is before a command has been cut already.
 func firstCommand(line string) string {
 	line = strings.TrimLeft(line, " \t/;&|(")
 	if i := regexp.MustCompile(`\s(\||&&?|;|#)\s`).FindStringIndex(line); i != nil {
@@ -145,7 +163,8 @@ func firstCommand(line string) string {
 	return line
 }
 
-// checkSetUp returns what is wrong with the README's section "Set up": it has one block of exactly two commands.
+// checkSetUp returns what is wrong with the README's section "Set up": it has one block of exactly
+// two commands.
 func checkSetUp(readme []byte) []string {
 	_, section, found := strings.Cut("\n"+string(readme), "\n## Set up\n")
 	if !found {
@@ -193,4 +212,11 @@ func TestSetUpWithOtherThanTwoCommandsIsFound(t *testing.T) {
 	} {
 		exactly(t, checkSetUp([]byte(text)), want)
 	}
+}
+
+func TestLongREADMEIsFound(t *testing.T) {
+	words := strings.Repeat("word ", maxWords-1)
+	none(t, checkWords([]byte("x\n"+words)))
+	none(t, checkWords([]byte("x\n"+words+"\n\n## Appendix: more\n\n"+words)))
+	exactly(t, checkWords([]byte("x y\n"+words)), "1301 words")
 }

@@ -11,19 +11,18 @@ import (
 
 const invariants = "docs/invariants.md"
 
-func TestInvariantsNameTestsThatExist(t *testing.T) {
+func TestDocumentsNameTestsThatExist(t *testing.T) {
 	none(t, checkInvariants(t, repository, tracked(t)))
 }
 
 func TestInvariantWithoutItsTestIsFound(t *testing.T) {
 	tree := fstest.MapFS{
 		invariants:      {Data: []byte("| A | holds | `TestThere`, `FuzzGone` |\n| B | hopes | |\n")},
+		"docs/a.md":     {Data: []byte("| a crash | loses nothing | `TestThere`, `TestGone` |\n| another | not shown | |\n")},
 		"a/log_test.go": {Data: []byte("func TestThere(t *testing.T) {}\n")},
 	}
-	got := checkInvariants(t, tree, []string{invariants, "a/log_test.go"})
-	if len(got) != 2 || !strings.Contains(got[0], "FuzzGone") || !strings.Contains(got[1], "no test") {
-		t.Errorf("findings: %q", got)
-	}
+	exactly(t, checkInvariants(t, tree, []string{invariants, "docs/a.md", "a/log_test.go"}),
+		"FuzzGone", "invariants.md:2: no test", "docs/a.md:1: there is no TestGone")
 }
 
 var (
@@ -32,7 +31,8 @@ var (
 	tableRow = regexp.MustCompile(`^\| [A-Z]\d* \|`)
 )
 
-// checkInvariants finds invariants without a test, and tests that are not there.
+// checkInvariants finds invariants without a test, and tests that a document names and that are
+// not there.
 func checkInvariants(t *testing.T, tree fs.FS, files []string) (findings []string) {
 	there := map[string]bool{}
 	for _, name := range files {
@@ -42,14 +42,16 @@ func checkInvariants(t *testing.T, tree fs.FS, files []string) (findings []strin
 			}
 		}
 	}
-	for i, line := range strings.Split(string(read(t, tree, invariants)), "\n") {
-		names := testName.FindAllStringSubmatch(line, -1)
-		if tableRow.MatchString(line) && len(names) == 0 {
-			findings = append(findings, fmt.Sprintf("%s:%d: no test", invariants, i+1))
-		}
-		for _, m := range names {
-			if !there[m[1]] {
-				findings = append(findings, fmt.Sprintf("%s:%d: there is no %s", invariants, i+1, m[1]))
+	for _, document := range documents(files) {
+		for i, line := range strings.Split(string(read(t, tree, document)), "\n") {
+			names := testName.FindAllStringSubmatch(line, -1)
+			if document == invariants && tableRow.MatchString(line) && len(names) == 0 {
+				findings = append(findings, fmt.Sprintf("%s:%d: no test", document, i+1))
+			}
+			for _, m := range names {
+				if !there[m[1]] {
+					findings = append(findings, fmt.Sprintf("%s:%d: there is no %s", document, i+1, m[1]))
+				}
 			}
 		}
 	}

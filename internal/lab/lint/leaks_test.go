@@ -48,8 +48,8 @@ func checkLeaks(t *testing.T, tree fs.FS, files, hosts []string) (findings []str
 // host finds the host, with its port, in a URL.
 var host = regexp.MustCompile(`https?://(?:[^/@\s"']*@)?([^/\s"',|]+)`)
 
-// packageHosts lists the hosts that this machine is set up to take packages from. Public or not, a committed file
-// names none: what is installed, and from where, is the machine's business.
+// packageHosts lists the hosts that this machine is set up to take packages from. Public or not, a
+// committed file names none: what is installed, and from where, is the machine's business.
 func packageHosts(t *testing.T) []string {
 	t.Helper()
 	settings, err := exec.Command("go", "env", "GOPROXY").Output()

@@ -20,8 +20,8 @@ const root = "../../.."
 // repository is the tree under test.
 var repository = os.DirFS(root)
 
-// tracked lists the files of the repository that are in version control or about to be. A tree without
-// version control, such as an unpacked archive, has only what belongs to it.
+// tracked lists the files of the repository that are in version control or about to be. A tree
+// without version control, such as an unpacked archive, has only what belongs to it.
 func tracked(t *testing.T) []string {
 	t.Helper()
 	git := exec.Command("git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard")

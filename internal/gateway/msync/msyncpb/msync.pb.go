@@ -1,8 +1,9 @@
-// The wire schema of MSYNC, the protocol of the Easemob web SDK, as far as receiptd speaks it: login, chat messages,
-// receipts, the summary, and the queue a client takes them from. Made from what is seen on the wire. Fields that are
-// only passed on are not named here; their bytes are kept.
+// The wire schema of MSYNC, the protocol of the Easemob web SDK, as far as receiptd speaks it:
+// login, chat messages, receipts, the summary, and the queue that a client takes them from. It was
+// made from what can be seen on the wire. Fields that are only passed on are not named here; their
+// bytes are kept.
 //
-// Go code: internal/gateway/msync/msyncpb, made by
+// The Go code in internal/gateway/msync/msyncpb is made by
 //
 //   go generate ./internal/gateway/msync/msyncpb
 
@@ -222,7 +223,7 @@ type Meta_Route int32
 
 const (
 	Meta_ALL      Meta_Route = 0
-	Meta_ONLINE   Meta_Route = 1 // only to who is online
+	Meta_ONLINE   Meta_Route = 1 // only to users who are online
 	Meta_DIRECTED Meta_Route = 2 // only to directed_users
 )
 
@@ -534,7 +535,7 @@ func (Statistics_Operation) EnumDescriptor() ([]byte, []int) {
 // One binary WebSocket message is one Frame, in both directions.
 type Frame struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Guid          *Name                  `protobuf:"bytes,2,opt,name=guid" json:"guid,omitempty"` // of PROVISION: who logs in
+	Guid          *Name                  `protobuf:"bytes,2,opt,name=guid" json:"guid,omitempty"` // of PROVISION: the user who logs in
 	Auth          *string                `protobuf:"bytes,3,opt,name=auth" json:"auth,omitempty"` // of PROVISION: "$t$" and the token
 	Command       *Frame_Command         `protobuf:"varint,8,opt,name=command,enum=receiptd.msync.Frame_Command" json:"command,omitempty"`
 	Payload       []byte                 `protobuf:"bytes,9,opt,name=payload" json:"payload,omitempty"`

@@ -107,7 +107,7 @@ func (w *watermillPeer) Load(ctx context.Context, evs []events.Event) error {
 // project is the handler: a transaction for each message. A message that comes again changes nothing.
 func (w *watermillPeer) project(m *message.Message) error {
 	var decoder events.Decoder
-	err := decoder.Decode(m.Payload, events.FormJSON, func(_ int, e *events.Event) error {
+	err := decoder.Decode(m.Payload, events.FormatJSON, func(_ int, e *events.Event) error {
 		return loadRow(m.Context(), w.database.pool, e)
 	})
 	if err != nil {

@@ -16,24 +16,24 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/proto"
 )
 
-// Handler speaks ClickHouse's HTTP protocol as far as clickhouse-go needs it: statements in the body, inserts in the
-// parameter query with blocks in the body, settings in further parameters. No compression, no authorization.
-//
-// Statements that come at the same time wait for each other.
+// Handler speaks ClickHouse's HTTP protocol as far as clickhouse-go needs it: statements in the
+// body; inserts in the parameter query, with blocks in the body; settings in further parameters.
+// There is no compression and no authorization. One statement runs at a time.
 type Handler struct {
 	Engine *Engine
 
 	rowsRead atomic.Uint64
 }
 
-// rowsReadPath is where the handler says how many rows of tables all statements have read so far.
+// rowsReadPath answers with the number of rows of tables that all statements have read so far.
 const rowsReadPath = "/rows-read"
 
-// hello is what clickhouse-go asks first, and the only answer it reads with a protocol version of its own. From
-// then on it reads with the revision that it was told: the library's, 0.
+// hello is the first query of clickhouse-go, and the only one whose answer it reads in the protocol
+// revision that it asks for. It reads all others in the revision that this answer names, which is
+// the library's: 0.
 const hello = "SELECT displayName(), version(), revision(), timezone()"
 
-// paramRevision is the parameter with the protocol version that the answer to hello is to be in.
+// paramRevision is the parameter with the protocol revision for the answer to hello.
 const paramRevision = "client_protocol_version"
 
 // ServeHTTP runs one statement.
@@ -72,21 +72,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("X-ClickHouse-Format", native)
 	h.rowsRead.Add(result.RowsRead)
-	_, _ = w.Write(result.Data) // a client that is gone needs no answer
+	_, _ = w.Write(result.Data) // if the client is gone, it needs no answer
 }
 
-// format is the end of an insert as clickhouse-go sends it.
+// format is how inserts of clickhouse-go end.
 var format = regexp.MustCompile(`(?i)\s+FORMAT\s+Native\s*$`)
 
 func withoutFormat(sql string) string { return format.ReplaceAllString(sql, "") }
 
-// transport are the parameters that are not settings.
+// transport has the parameters that are not settings.
 var transport = []string{
 	"query", "query_id", "quota_key", "default_format", "user", "password", "session_id", paramRevision,
 	"compress", "decompress", "network_compression_method", "wait_end_of_query", "buffer_size", "database",
 }
 
-// settings are the statements that put what the parameters say in force, and those that take it back.
+// settings returns the statements that set what the parameters say, and those that undo it.
 func settings(params url.Values) (before, after []string) {
 	if db := params.Get("database"); db != "" {
 		before = append(before, "USE "+quoteName(db))
@@ -112,7 +112,7 @@ func quoteName(s string) string {
 	return "`" + strings.NewReplacer(`\`, `\\`, "`", "\\`").Replace(s) + "`"
 }
 
-// exception finds the number in an error text of ClickHouse.
+// exception finds the code in an error of ClickHouse.
 var exception = regexp.MustCompile(`Code: (\d+)\.`)
 
 func fail(w http.ResponseWriter, err error) {
@@ -122,7 +122,7 @@ func fail(w http.ResponseWriter, err error) {
 	http.Error(w, err.Error(), http.StatusInternalServerError)
 }
 
-// hello answers with the engine's own names, but for the revision.
+// hello answers hello with what the engine says, except for the revision.
 func (h *Handler) hello(w http.ResponseWriter, revision string) {
 	result, err := h.Engine.Query("SELECT displayName(), version(), 0::UInt32, timezone()")
 	if err != nil {

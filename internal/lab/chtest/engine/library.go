@@ -10,7 +10,8 @@ import (
 	"github.com/ebitengine/purego"
 )
 
-// library are the functions of libchdb that we call. Handles and results are pointers that only it looks into.
+// library has the functions of libchdb that are called. Handles and results are pointers which are
+// opaque to us.
 type library struct {
 	signals       func(enabled int32)
 	connect       func(argc int32, argv **byte) *uintptr
@@ -59,20 +60,21 @@ func load(path string) (*library, error) {
 	return l, nil
 }
 
-// Engine is an open data directory. There is one in a process; it does one statement after another.
+// Engine is an open data directory, of which a process can have one. It runs one statement at a
+// time.
 type Engine struct {
 	mu   sync.Mutex
 	lib  *library
 	conn *uintptr
 }
 
-// Open loads the library and opens the data directory, which is made if it is not there.
+// Open loads the library and opens the data directory, which it makes if it is missing.
 func Open(library, dir string) (*Engine, error) {
 	l, err := load(library)
 	if err != nil {
 		return nil, err
 	}
-	l.signals(0) // its handlers would take Go's signals away
+	l.signals(0) // its handlers would take signals away from Go
 	args := [][]byte{[]byte("clickhouse\x00"), []byte("--path=" + dir + "\x00")}
 	argv := make([]*byte, len(args))
 	var pinned runtime.Pinner
@@ -83,7 +85,7 @@ func Open(library, dir string) (*Engine, error) {
 	}
 	conn := l.connect(int32(len(argv)), &argv[0])
 	if conn == nil || *conn == 0 {
-		return nil, fmt.Errorf("open %s: the library says no more than that it failed", dir)
+		return nil, fmt.Errorf("open %s: the library failed and gave no reason", dir)
 	}
 	return &Engine{lib: l, conn: conn}, nil
 }
@@ -99,14 +101,14 @@ func (e *Engine) Close() {
 type Result struct {
 	// Data is in the format that was asked for.
 	Data []byte
-	// RowsRead are the rows of tables that were read for it.
+	// RowsRead is the number of rows of tables that were read for it.
 	RowsRead uint64
 }
 
 const native = "Native"
 
-// Query runs a statement; its result is in ClickHouse's Native format of revision 0. before are statements that
-// are run first, with nothing of another caller in between.
+// Query runs a statement. Its result is in ClickHouse's Native format, revision 0. The statements
+// before are run first, with those of no other caller in between.
 func (e *Engine) Query(sql string, before ...string) (Result, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -116,7 +118,8 @@ func (e *Engine) Query(sql string, before ...string) (Result, error) {
 	return e.query(sql)
 }
 
-// Insert runs an INSERT statement without its FORMAT with blocks in Native format of revision 0.
+// Insert runs an INSERT statement, given without its FORMAT, with blocks in Native format, revision
+// 0. For before see Query.
 func (e *Engine) Insert(sql string, data []byte, before ...string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

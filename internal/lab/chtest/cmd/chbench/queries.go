@@ -240,9 +240,9 @@ func (f *filler) flush(ctx context.Context) error {
 	if err := f.store.InsertMessages(ctx, messages); err != nil {
 		return err
 	}
-	var cells []ch.CellRow
+	var cells []ch.CohortRow
 	for _, c := range f.part.TakeCells(nil) {
-		cells = append(cells, ch.CellRow{Cell: c, Version: f.x.Sequence})
+		cells = append(cells, ch.CohortRow{Cell: c, Version: f.x.Sequence})
 	}
-	return f.store.InsertCells(ctx, 0, cells)
+	return f.store.InsertCohorts(ctx, 0, cells)
 }

@@ -149,7 +149,7 @@ type insert struct {
 	block     *clickhouse.Block
 
 	messages []clickhouse.MessageRow
-	cells    []clickhouse.CellRow
+	cells    []clickhouse.CohortRow
 }
 
 func (i *insert) into(ctx context.Context, s *clickhouse.Store) error {
@@ -159,7 +159,7 @@ func (i *insert) into(ctx context.Context, s *clickhouse.Store) error {
 	case i.messages != nil:
 		return s.InsertMessages(ctx, i.messages)
 	}
-	return s.InsertCells(ctx, i.partition, i.cells)
+	return s.InsertCohorts(ctx, i.partition, i.cells)
 }
 
 // collecting is a sink that notes what it was given until everything is stored.
@@ -199,9 +199,9 @@ func (c *collecting) InsertMessages(ctx context.Context, rows []clickhouse.Messa
 	return err
 }
 
-// InsertCells stores the latest state of cells.
-func (c *collecting) InsertCells(ctx context.Context, partition int, rows []clickhouse.CellRow) error {
-	err := c.Store.InsertCells(ctx, partition, rows)
+// InsertCohorts stores the latest state of cells.
+func (c *collecting) InsertCohorts(ctx context.Context, partition int, rows []clickhouse.CohortRow) error {
+	err := c.Store.InsertCohorts(ctx, partition, rows)
 	c.keep(&insert{partition: partition, cells: rows}, 0, 0)
 	return err
 }

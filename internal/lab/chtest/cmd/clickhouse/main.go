@@ -1,5 +1,5 @@
-// Command clickhouse runs the ClickHouse engine of the tests by itself, for trying receiptd --clickhouse on a machine
-// without a ClickHouse server. It is not for production.
+// Command clickhouse runs the ClickHouse engine of the tests on its own, to try receiptd
+// --clickhouse on a machine without a ClickHouse server. It is not for production.
 package main
 
 import (
@@ -21,13 +21,13 @@ import (
 )
 
 type cli struct {
-	Install installCommand `cmd:"" help:"Fetch the engine with npm, if it is not there yet."`
+	Install installCommand `cmd:"" help:"Install the engine with npm, if it is missing."`
 	Serve   serveCommand   `cmd:"" default:"withargs" help:"Serve a data directory over HTTP."`
 }
 
 type installCommand struct{}
 
-// Run fetches the engine.
+// Run installs the engine.
 func (installCommand) Run(ctx context.Context) error {
 	path, err := chtest.Library(ctx)
 	if err == nil {
@@ -38,11 +38,11 @@ func (installCommand) Run(ctx context.Context) error {
 
 type serveCommand struct {
 	Data   string `default:"./clickhouse-data" placeholder:"DIR" help:"Directory of the tables."`
-	Listen string `default:"127.0.0.1:8123" placeholder:"ADDR" help:"Address to listen at."`
-	Stdin  bool   `help:"End when standard input does: for a parent that may be killed."`
+	Listen string `default:"127.0.0.1:8123" placeholder:"ADDR" help:"Address to listen on."`
+	Stdin  bool   `help:"Exit at the end of standard input, for a parent that may be killed."`
 }
 
-// Run serves until a signal.
+// Run serves until it gets a signal.
 func (s serveCommand) Run(ctx context.Context) error {
 	library, err := chtest.Library(ctx)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// A creation that was killed between the two files that describe a stream goes on at the next start, and what is
-// stored then is there at the start after it.
-func TestHalfMadeStreamIsMadeAgain(t *testing.T) {
+// A creation that was killed between the two files that describe a stream goes on at the next
+// start, and what is stored then is there at the start after it.
+func TestIncompleteStreamIsMadeAgain(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *Log {
 		t.Helper()
@@ -32,7 +32,8 @@ func TestHalfMadeStreamIsMadeAgain(t *testing.T) {
 	}
 	shut(open())
 	streams := filepath.Join(dir, server.JetStreamStoreDir, logAccount, "streams")
-	// As it is when the process dies while it makes the second of three: the last is there, the first is not.
+	// As it is when the process dies while it makes the second of three: the last is there, the
+	// first is not.
 	for _, path := range []string{filepath.Join(streams, "RECEIPTS_1", server.JetStreamMetaFileSum), filepath.Join(streams, "RECEIPTS_0")} {
 		if err := os.RemoveAll(path); err != nil {
 			t.Fatal(err)

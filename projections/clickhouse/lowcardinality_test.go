@@ -8,8 +8,8 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// The keys of a dictionary get wider with its size: at each size the rows in the table, and those of a block that is split, are the
-// ones that were added.
+// TestDictionariesOfEverySize: the keys of a dictionary get wider with its size. At each width the
+// rows in the table are the ones that were added, also if the block was split.
 func TestDictionariesOfEverySize(t *testing.T) {
 	ctx := context.Background()
 	s := openStore(t)

@@ -8,40 +8,42 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// Entries keep their distance under load, what comes alone does not wait for anything, and the end of the log ends a wait.
+// Entries keep their distance under load, what comes alone does not wait for anything, and the end
+// of the log ends a wait.
 func TestEntriesKeepADistanceUnderLoad(t *testing.T) {
 	stopping, stop := context.WithCancel(context.Background())
-	p := &partition{log: &Log{stopping: stopping}}
+	p := &publisher{log: &Log{stopping: stopping}}
 	took := func() time.Duration {
 		start := time.Now()
 		p.pace()
 		return time.Since(start)
 	}
-	for _, load := range []struct{ events, submits int }{{paceFromEvents, 1}, {paceFromSubmits, paceFromSubmits}} {
-		p.begun, p.events, p.submits = time.Now(), load.events, load.submits
-		if p.pace(); time.Since(p.begun) < entryEvery {
-			t.Errorf("the next entry begins %v after one of %d events of %d submits", time.Since(p.begun), p.events, p.submits)
+	for _, test := range []struct{ events, submits int }{{paceFromEvents, 1}, {paceFromSubmits, paceFromSubmits}} {
+		p.latest = load{time.Now(), test.events, test.submits}
+		if p.pace(); time.Since(p.latest.began) < entryInterval {
+			t.Errorf("the next entry begins %v after one of %d events of %d submits", time.Since(p.latest.began), p.latest.events, p.latest.submits)
 		}
 	}
 	// An entry that began in an hour would make the next one wait for that long.
-	p.begun, p.events, p.submits = time.Now().Add(time.Hour), paceFromEvents-1, paceFromSubmits-1
+	p.latest = load{time.Now().Add(time.Hour), paceFromEvents - 1, paceFromSubmits - 1}
 	if d := took(); d > time.Minute {
-		t.Errorf("after an entry of %d events of %d submits the next one waits %v", p.events, p.submits, d)
+		t.Errorf("after an entry of %d events of %d submits the next one waits %v", p.latest.events, p.latest.submits, d)
 	}
-	p.begun, p.events = time.Now().Add(-entryEvery), paceFromEvents
+	p.latest.began, p.latest.events = time.Now().Add(-entryInterval), paceFromEvents
 	if d := took(); d > time.Minute {
 		t.Errorf("an entry that comes later waits %v", d)
 	}
 	time.AfterFunc(10*time.Millisecond, stop)
-	p.begun, p.events = time.Now().Add(time.Hour), paceFromEvents
+	p.latest.began, p.latest.events = time.Now().Add(time.Hour), paceFromEvents
 	if d := took(); d > time.Minute {
 		t.Errorf("a log that ends waits %v", d)
 	}
 }
 
-// An entry knows how many submits have events in it: one that fills several entries is in each of them, and none is in an entry of others.
+// An entry knows how many submits have events in it: one that fills several entries is counted in
+// each of them, and none is counted in an entry of others.
 func TestEntriesCountTheirSubmits(t *testing.T) {
-	p := &partition{wake: make(chan struct{}, 1)}
+	p := &publisher{wake: make(chan struct{}, 1)}
 	submit := func(n int) {
 		evs := make([]events.Event, n)
 		for i := range evs {

@@ -1,6 +1,6 @@
 package events
 
-// convType is the type of a conversation in the log's encoding.
+// convType is the type of a conversation in the encoding of the log.
 type convType uint8
 
 const (
@@ -10,11 +10,11 @@ const (
 	convTypeEnd
 )
 
-// form says what the log keeps of an event of a kind, beside the columns every event has. It is part
-// of the log's encoding and never changes for a kind in use.
-type form struct {
-	message, user, content, extra bool
-	// conversations has bit 1<<t set for each convType t the kind is allowed.
+// layout says what the encoding of the log has for an event of a kind, besides the columns that
+// every event has. It never changes for a kind in use.
+type layout struct {
+	message, user, content, attributes bool
+	// conversations has bit 1<<t set for each convType t in which the kind is allowed.
 	conversations uint8
 }
 
@@ -24,20 +24,21 @@ const (
 	inSingle = 1 << convSingle
 )
 
-// forms is as long as a byte has values, so that indexing it with a Kind needs no check.
-var forms = [256]form{
+// layouts has as many elements as a byte has values, so that indexing it with a Kind needs no
+// check.
+var layouts = [256]layout{
 	MessageSent:      {message: true, user: true, conversations: inGroup | inSingle},
 	MessageDelivered: {message: true, user: true, conversations: inSingle},
 	MessageRead:      {message: true, user: true, content: true, conversations: inGroup | inSingle},
 	ConversationRead: {user: true, conversations: inGroup | inSingle},
 	MessageRecalled:  {message: true, user: true, conversations: inGroup | inSingle},
-	GroupCreated:     {user: true, extra: true, conversations: inGroup},
+	GroupCreated:     {user: true, attributes: true, conversations: inGroup},
 	GroupJoined:      {user: true, conversations: inGroup},
 	GroupLeft:        {user: true, conversations: inGroup},
-	GroupRole:        {user: true, extra: true, conversations: inGroup},
+	GroupRole:        {user: true, attributes: true, conversations: inGroup},
 	GroupDissolved:   {conversations: inGroup},
-	AppConfigured:    {extra: true, conversations: inApp},
-	StatisticSeen:    {user: true, extra: true, conversations: inApp},
+	AppConfigured:    {attributes: true, conversations: inApp},
+	StatisticSeen:    {user: true, attributes: true, conversations: inApp},
 }
 
-func (f *form) allows(t convType) bool { return f.conversations>>t&1 != 0 }
+func (f *layout) allows(t convType) bool { return f.conversations>>t&1 != 0 }

@@ -7,14 +7,14 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Fields of the Extra message.
+// Fields of the Attributes message.
 const (
-	extraRole = iota + 1
-	extraMembers
-	extraAdmins
-	extraSettings
-	extraRevision
-	extraUpto
+	attributesRole = iota + 1
+	attributesMembers
+	attributesAdmins
+	attributesSettings
+	attributesRevision
+	attributesUpto
 )
 
 // Fields of the Settings message.
@@ -38,19 +38,19 @@ const (
 // Field of the SingleReceipts message.
 const singleValidity = 1
 
-func appendExtra(dst []byte, x *Extra) []byte {
-	dst = appendUint(dst, extraRole, uint64(x.Role))
+func appendAttributes(dst []byte, x *Attributes) []byte {
+	dst = appendUint(dst, attributesRole, uint64(x.Role))
 	for _, id := range x.Members {
-		dst = appendString(dst, extraMembers, id)
+		dst = appendString(dst, attributesMembers, id)
 	}
 	for _, id := range x.Admins {
-		dst = appendString(dst, extraAdmins, id)
+		dst = appendString(dst, attributesAdmins, id)
 	}
 	if x.Settings != nil {
-		dst = appendBytes(dst, extraSettings, appendSettings(nil, x.Settings))
+		dst = appendBytes(dst, attributesSettings, appendSettings(nil, x.Settings))
 	}
-	dst = appendUint(dst, extraRevision, x.Revision)
-	return appendUint(dst, extraUpto, x.Upto)
+	dst = appendUint(dst, attributesRevision, x.Revision)
+	return appendUint(dst, attributesUpto, x.Upto)
 }
 
 func appendSettings(dst []byte, s *Settings) []byte {
@@ -71,8 +71,8 @@ func appendSettings(dst []byte, s *Settings) []byte {
 	return appendBytes(dst, settingsSingleReceipts, single)
 }
 
-// extraSize is an upper bound of the encoded size of what e has in its Extra.
-func extraSize(e *Event) int {
+// attributesSize is an upper bound of the encoded size of the attributes of e.
+func attributesSize(e *Event) int {
 	n := 64
 	for _, ids := range [][]string{e.Members, e.Admins} {
 		for _, id := range ids {
@@ -85,15 +85,15 @@ func extraSize(e *Event) int {
 	return n
 }
 
-// nextExtra appends an empty extra for the event.
-func (b *Batch) nextExtra(event uint32) *Extra {
-	b.Extras = append(b.Extras, Extra{Event: event})
-	return &b.Extras[len(b.Extras)-1]
+// nextAttributes appends empty attributes for the event.
+func (b *Batch) nextAttributes(event uint32) *Attributes {
+	b.Attributes = append(b.Attributes, Attributes{Event: event})
+	return &b.Attributes[len(b.Attributes)-1]
 }
 
-// setExtra keeps a copy of what e carries.
-func (b *Batch) setExtra(event uint32, e *Event) {
-	x := b.nextExtra(event)
+// setAttributes copies the attributes of e.
+func (b *Batch) setAttributes(event uint32, e *Event) {
+	x := b.nextAttributes(event)
 	x.Role, x.Revision, x.Upto = e.Role, e.Revision, e.Upto
 	x.Members = b.copyStrings(e.Members)
 	x.Admins = b.copyStrings(e.Admins)
@@ -113,7 +113,7 @@ func (b *Batch) copyStrings(ids []string) []string {
 	return out
 }
 
-// allocStrings gives out an empty slice with room for n strings, as [arena.alloc] gives out bytes.
+// allocStrings returns an empty slice with room for n strings, as [arena.alloc] returns bytes.
 func (b *Batch) allocStrings(n int) []string {
 	pool := &b.scratch.strings
 	if n > cap(*pool)-len(*pool) {
@@ -124,8 +124,7 @@ func (b *Batch) allocStrings(n int) []string {
 	return (*pool)[from : from : from+n]
 }
 
-// cloneSettings makes settings that outlive the batch: they are rare, and whoever folds them keeps
-// them.
+// cloneSettings copies settings so that they outlive the batch: they are rare, and folds keep them.
 func cloneSettings(s *Settings) *Settings {
 	c := *s
 	c.GroupReceipts.WhoMayRequest = strings.Clone(c.GroupReceipts.WhoMayRequest)
@@ -133,9 +132,9 @@ func cloneSettings(s *Settings) *Settings {
 	return &c
 }
 
-// readExtra decodes the extra of an event of the kind.
-func (b *Batch) readExtra(event uint32, kind Kind, data []byte) error {
-	x := b.nextExtra(event)
+// readAttributes decodes the attributes of an event of the kind.
+func (b *Batch) readAttributes(event uint32, kind Kind, data []byte) error {
+	x := b.nextAttributes(event)
 	if err := b.countIDs(x, data); err != nil {
 		return err
 	}
@@ -147,32 +146,32 @@ func (b *Batch) readExtra(event uint32, kind Kind, data []byte) error {
 		}
 		data = rest
 		want := protowire.VarintType
-		if f.num == extraMembers || f.num == extraAdmins || f.num == extraSettings {
+		if f.num == attributesMembers || f.num == attributesAdmins || f.num == attributesSettings {
 			want = protowire.BytesType
 		}
-		if f.num > extraUpto {
+		if f.num > attributesUpto {
 			return unknown("field %d", f.num)
 		}
 		if err := f.is(want); err != nil {
 			return err
 		}
 		switch f.num {
-		case extraRole:
+		case attributesRole:
 			if f.value > uint64(RoleOwner) {
 				return unknown("role %d", f.value)
 			}
 			x.Role = Role(f.value)
-		case extraMembers:
+		case attributesMembers:
 			x.Members = append(x.Members, b.scratch.arena.copyBytes(f.bytes))
-		case extraAdmins:
+		case attributesAdmins:
 			x.Admins = append(x.Admins, b.scratch.arena.copyBytes(f.bytes))
-		case extraSettings:
+		case attributesSettings:
 			if x.Settings, err = readSettings(f.bytes); err != nil {
 				return err
 			}
-		case extraRevision:
+		case attributesRevision:
 			x.Revision = f.value
-		case extraUpto:
+		case attributesUpto:
 			x.Upto = f.value
 		}
 	}
@@ -186,7 +185,7 @@ func (b *Batch) readExtra(event uint32, kind Kind, data []byte) error {
 }
 
 // countIDs checks the members and admins and makes room for them.
-func (b *Batch) countIDs(x *Extra, data []byte) error {
+func (b *Batch) countIDs(x *Attributes, data []byte) error {
 	members, admins := 0, 0
 	var f wireField
 	for len(data) > 0 {
@@ -196,9 +195,9 @@ func (b *Batch) countIDs(x *Extra, data []byte) error {
 		}
 		data = rest
 		switch f.num {
-		case extraMembers:
+		case attributesMembers:
 			members++
-		case extraAdmins:
+		case attributesAdmins:
 			admins++
 		default:
 			continue
@@ -250,13 +249,13 @@ func readGroupReceipts(g *GroupReceipts, f *wireField) error {
 	case groupEnabled:
 		return f.bool(&g.Enabled)
 	case groupWhoMayRequest:
-		return f.word(&g.WhoMayRequest)
+		return f.shortString(&g.WhoMayRequest)
 	case groupValidity:
 		return f.duration(&g.Validity)
 	case groupMaxGroupSize:
 		return f.int(&g.MaxGroupSize)
 	case groupVisibility:
-		return f.word(&g.Visibility)
+		return f.shortString(&g.Visibility)
 	case groupMaxRequests:
 		return f.int(&g.MaxRequestsPerGroupPerDay)
 	}
@@ -308,8 +307,8 @@ func (f *wireField) duration(p *Duration) error {
 	return f.is(protowire.VarintType)
 }
 
-// word reads a short string and copies it.
-func (f *wireField) word(p *string) error {
+// shortString reads a short string and copies it.
+func (f *wireField) shortString(p *string) error {
 	if len(f.bytes) > MaxIDBytes {
 		return malformed("field %d: %d bytes", f.num, len(f.bytes))
 	}
