@@ -22,9 +22,9 @@ const (
 	ParkedFor = 72 * time.Hour
 	// MaxParked bounds the parked receipts of one app in one partition; the oldest gives way.
 	MaxParked = 16_384
-	// MaxPendingStatistic bounds the messages and single chats one author has pending in one
+	// MaxSummaryItems bounds the messages and single chats in the summary of one author in one
 	// partition; the oldest gives way.
-	MaxPendingStatistic = 1000
+	MaxSummaryItems = 1000
 	// MaxRejections bounds the rejections kept for one app in one partition.
 	MaxRejections = 200
 )

@@ -4,12 +4,12 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"strings"
+	"sync"
 
 	"github.com/receiptd/receiptd/events"
 )
 
-// app is a tenant. All apps of a partition are in memory: only the admin makes them.
+// app is a tenant.
 type app struct {
 	num uint32
 	key string
@@ -24,53 +24,42 @@ type app struct {
 	rejected rejectionRing
 }
 
-// configuration are settings that are or were in force. It does not change.
+// configuration is settings that are or were in force. It does not change.
 type configuration struct {
 	settings events.Settings
 	revision uint64
 }
 
-func newApp(num uint32, key string) *app {
-	return &app{num: num, key: key, configuration: new(configuration), convs: map[convName]*conversation{}, authors: map[string]*author{}, parked: newParkingLot()}
+// apps are all apps of a partition. They stay in memory: only the admin makes them.
+type apps struct {
+	byKey map[string]*app
+	byNum []*app
+	// configured has the *configuration in force by app key. It is read without the partition's
+	// lock: every request at the edge asks for it.
+	configured sync.Map
 }
 
-// use puts settings in force.
-func (p *Partition) use(a *app, s events.Settings, revision uint64) {
+func newApps() apps { return apps{byKey: map[string]*app{}} }
+
+func newApp(num uint32, key string) *app {
+	return &app{
+		num: num, key: key, configuration: new(configuration),
+		convs: map[convName]*conversation{}, authors: map[string]*author{}, parked: newParkingLot(),
+	}
+}
+
+// add adds an app that has the next number.
+func (l *apps) add(a *app) {
+	l.byKey[a.key] = a
+	l.byNum = append(l.byNum, a)
+}
+
+// configure puts settings in force.
+func (l *apps) configure(a *app, s events.Settings, revision uint64) {
 	a.configuration = &configuration{s, revision}
-	p.configured.Store(a.key, a.configuration)
+	l.configured.Store(a.key, a.configuration)
 	a.groupValidity = s.GroupReceipts.Validity.Milliseconds()
 	a.singleValidity = s.SingleReceipts.Validity.Milliseconds()
-}
-
-// configure puts settings in force that are newer than those the app has.
-func (p *Partition) configure(i int) (events.Outcome, error) {
-	x := p.entry.extra(i)
-	if x.Settings == nil {
-		return 0, fmt.Errorf("app.configured without settings")
-	}
-	key := p.entry.b.Conversations[p.entry.b.Conv[i]].App
-	a := p.apps[key]
-	if a == nil {
-		if x.Revision == 0 {
-			return events.OutcomeDuplicate, nil
-		}
-		a = newApp(uint32(len(p.appsByNum)), strings.Clone(key))
-		p.apps[a.key] = a
-		p.appsByNum = append(p.appsByNum, a)
-	}
-	if x.Revision <= a.revision {
-		return events.OutcomeDuplicate, nil
-	}
-	s := *x.Settings
-	s.GroupReceipts.WhoMayRequest = strings.Clone(s.GroupReceipts.WhoMayRequest)
-	s.GroupReceipts.Visibility = strings.Clone(s.GroupReceipts.Visibility)
-	p.use(a, s, x.Revision)
-	v, err := a.encode()
-	if err != nil {
-		return 0, err
-	}
-	p.put(appKey(p.key(), a.key), v)
-	return events.OutcomeApplied, nil
 }
 
 func (a *app) encode() ([]byte, error) {
@@ -83,30 +72,8 @@ func (a *app) encode() ([]byte, error) {
 	return append(dst, s...), nil
 }
 
-// load reads the tables that are always in memory.
-func (p *Partition) load() error {
-	v, err := p.back.Get(append(p.key(), tableMeta))
-	if err != nil {
-		return err
-	}
-	if err := p.decodeMeta(v); err != nil {
-		return err
-	}
-	if err := p.loadApps(); err != nil {
-		return err
-	}
-	for _, a := range p.appsByNum {
-		if err := p.loadParked(a); err != nil {
-			return err
-		}
-		if err := p.loadRejections(a); err != nil {
-			return err
-		}
-	}
-	return p.loadPoison()
-}
-
 func (p *Partition) loadApps() error {
+	l := &p.apps
 	err := p.back.Scan([]byte{tableApp}, func(key, value []byte) error {
 		r := reader{b: value}
 		a := newApp(uint32(r.uvarint()), string(key[1:]))
@@ -115,19 +82,41 @@ func (p *Partition) loadApps() error {
 		if r.bad || json.Unmarshal(r.b, &s) != nil {
 			return errCorrupt
 		}
-		p.use(a, s, revision)
-		p.apps[a.key] = a
+		l.configure(a, s, revision)
+		l.byKey[a.key] = a
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	p.appsByNum = make([]*app, len(p.apps))
-	for _, a := range p.apps {
-		if int(a.num) >= len(p.appsByNum) || p.appsByNum[a.num] != nil {
+	l.byNum = make([]*app, len(l.byKey))
+	for _, a := range l.byKey {
+		if int(a.num) >= len(l.byNum) || l.byNum[a.num] != nil {
 			return errCorrupt
 		}
-		p.appsByNum[a.num] = a
+		l.byNum[a.num] = a
 	}
 	return nil
+}
+
+// Settings returns the settings in force and their revision; ok is false for an app that was never
+// configured. It does not wait for the entry that is being applied.
+func (p *Partition) Settings(appKey string) (s events.Settings, revision uint64, ok bool) {
+	v, ok := p.apps.configured.Load(appKey)
+	if !ok {
+		return s, 0, false
+	}
+	c := v.(*configuration)
+	return c.settings, c.revision, true
+}
+
+// Apps returns the keys and revisions of all apps.
+func (p *Partition) Apps() map[string]uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := make(map[string]uint64, len(p.apps.byKey))
+	for k, a := range p.apps.byKey {
+		m[k] = a.revision
+	}
+	return m
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// benchEntries makes log entries of 4096 receipts: groups of 50 whose members read each new message, in the
-// order of the members over 20 groups at a time.
+// benchEntries makes log entries of 4096 receipts: groups of 50 whose members read each new
+// message, in the order of the members over 20 groups at a time.
 func benchEntries(b *testing.B, entries int) (setup *events.Batch, batches []*events.Batch) {
 	b.Helper()
 	const groups, members = 100, 50
@@ -54,8 +54,8 @@ func benchEntries(b *testing.B, entries int) (setup *events.Batch, batches []*ev
 	return setup, batches
 }
 
-// BenchmarkApply guards the cost of folding a receipt: one op is an entry of 4096, and every 250 entries the
-// changes are captured, as a checkpoint a second would at a million receipts a second.
+// BenchmarkApply guards the cost of folding a receipt: one op is an entry of 4096, and every 250
+// entries the changes are captured, as a checkpoint a second would at a million receipts a second.
 func BenchmarkApply(b *testing.B) {
 	setup, batches := benchEntries(b, 500)
 	var part *projections.Partition

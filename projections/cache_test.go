@@ -8,8 +8,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim/history"
 )
 
-// TestCacheCountsWhatItHolds guards the bound on memory: a count that drifts from what is cached would, in
-// weeks, make the cache useless or boundless.
+// TestCacheCountsWhatItHolds guards the bound on memory: a count that drifts from what is cached
+// would, over weeks, make the cache useless or unbounded.
 func TestCacheCountsWhatItHolds(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {
@@ -27,7 +27,8 @@ func TestCacheCountsWhatItHolds(t *testing.T) {
 	})
 }
 
-// What is not in the backing yet must not be let go of, however small the cache; and it must be once it is.
+// What is not in the backing yet must not be evicted, however small the cache; and it must be once
+// it is.
 func TestCacheLetsGoOfWhatIsCommitted(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {
@@ -42,9 +43,9 @@ func TestCacheLetsGoOfWhatIsCommitted(t *testing.T) {
 		if a, b := large.state.dump(), small.state.dump(); a != b {
 			t.Fatalf("a small cache lost changes:\nlarge:\n%s\nsmall:\n%s", a, b)
 		}
-		_, _ = small.part.Message("o#a", "no such message") // lets the cache settle
-		if _, kept := small.part.CacheSize(); kept != 0 {
-			t.Fatalf("%d bytes are cached beyond the budget", kept)
+		_, _ = small.part.Message("o#a", "no such message") // makes the cache evict
+		if _, left := small.part.CacheSize(); left != 0 {
+			t.Fatalf("%d bytes are cached beyond the budget", left)
 		}
 	})
 }

@@ -1,22 +1,23 @@
 package projections
 
 // Checkpoint is what changed in a partition up to a position, ready to be written in one piece. It
-// does not change any more while the fold goes on.
+// does not change while the fold goes on.
 type Checkpoint struct {
-	// Sequence is the log entry the state stands on: everything up to it is in.
+	// Sequence is that of the log entry the state stands on: everything up to it is in.
 	Sequence uint64
 
 	epoch    uint64
 	writes   writes
 	messages []messageChange
 
-	// The cells as they were, and what their distributions lie in.
-	cells []cell
-	few   []uint16
-	many  []uint32
+	// The cohorts and totals as they were, and the memory of their distributions.
+	cohorts []cohort
+	sparse  []uint16
+	dense   []uint32
 }
 
-// messageChange is a message as it was: the header is a copy, the log a prefix of what only grows.
+// messageChange is a message as it was: a copy of the header, and a prefix of the log, which only
+// grows.
 type messageChange struct {
 	app  uint32
 	conv uint64
@@ -25,172 +26,120 @@ type messageChange struct {
 	log []byte
 }
 
-// writes is a list of keys set and removed, in order, in one piece of memory.
-type writes struct {
-	buf []byte
-	ops []write
-}
-
-type write struct {
-	key, value int // lengths
-	del        bool
-	undone     bool
-}
-
-func (w *writes) reset() { w.buf, w.ops = w.buf[:0], w.ops[:0] }
-
-func (p *Partition) put(key, value []byte) {
-	w := &p.puts
-	w.buf = append(append(w.buf, key...), value...)
-	w.ops = append(w.ops, write{key: len(key), value: len(value)})
-}
-
-func (p *Partition) del(key []byte) {
-	w := &p.puts
-	w.buf = append(w.buf, key...)
-	w.ops = append(w.ops, write{key: len(key), del: true})
-}
-
-// firstPut is a put of a key that was never set before, while epoch is the checkpoint under way.
-type firstPut struct {
-	epoch uint64
-	index int // in the writes
-}
-
-func (p *Partition) putFirst(key, value []byte) firstPut {
-	p.put(key, value)
-	return firstPut{p.epoch, len(p.puts.ops) - 1}
-}
-
-// undo removes the key of a first put: if no checkpoint has it yet, as if it had never been.
-func (p *Partition) undo(f firstPut, key []byte) {
-	if f.epoch == p.epoch {
-		p.puts.ops[f.index].undone = true
-		return
-	}
-	p.del(key)
-}
-
-// Capture takes what changed since the last capture. The one before has to be committed. The fold is stopped
-// for the time of a copy of each changed message's header, not of its read set. The error is that of an Apply
-// that failed: what it left behind must not be kept.
+// Capture takes what changed since the last capture, which must have been committed. The fold is
+// stopped for the time of a copy of each changed message's header, not of its read set. The error
+// is that of an Apply that failed: what it left behind must not be stored.
 func (p *Partition) Capture() (*Checkpoint, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.failed != nil {
 		return nil, p.failed
 	}
-	c := p.spare
+	x := &p.changes
+	c := x.spare
 	if c == nil {
 		c = &Checkpoint{}
 	}
-	p.spare = nil
-	c.Sequence, c.epoch = p.seq, p.epoch
+	x.spare = nil
+	c.Sequence, c.epoch = p.position.seq, x.epoch
 	p.captureSmall()
-	p.captureCells(c)
-	c.messages = c.messages[:0]
-	for i, m := range p.dirtyMessages {
-		c.messages = append(c.messages, messageChange{
-			app: m.conv.app.num, conv: m.conv.num, id: m.id, header: m.header, log: m.log,
-		})
-		p.dirtyMessages[i] = nil
-	}
-	p.dirtyMessages = p.dirtyMessages[:0]
-	c.writes, p.puts = p.puts, c.writes
-	p.puts.reset()
-	p.epoch++
-	p.flying, p.fresh = p.fresh, p.flying
-	p.fresh.reset()
+	x.captureCohorts(c)
+	x.captureMessages(c)
+	c.writes, x.writes = x.writes, c.writes
+	x.writes.reset()
+	x.epoch++
+	p.indexes.capture()
 	return c, nil
 }
 
-// captureCells copies the cells that changed; their stored form is made while the fold goes on.
-func (p *Partition) captureCells(c *Checkpoint) {
-	c.cells, c.few, c.many = c.cells[:0], c.few[:0], c.many[:0]
-	for _, x := range p.dirtyCells {
-		few, many := len(c.few), len(c.many)
-		c.few, c.many = append(c.few, x.few...), append(c.many, x.many...)
-		c.cells = append(c.cells, *x)
-		y := &c.cells[len(c.cells)-1]
-		y.few, y.many, y.total, y.days = c.few[few:], c.many[many:], nil, nil
-	}
-	p.dirtyCells, p.flyingCells = p.flyingCells, p.dirtyCells
-}
-
-// captureSmall writes everything but the messages and the cells.
+// captureSmall writes everything except the messages and the cohorts.
 func (p *Partition) captureSmall() {
+	x := &p.changes
 	var v []byte
-	for i, c := range p.dirtyConvs {
+	for i, c := range x.conversations {
 		v = c.encodeHeader(v[:0])
-		p.put(convKey(p.key(), c.num), v)
-		for _, o := range c.dirty {
+		x.put(convKey(p.scratch.key(), c.num), v)
+		for _, o := range c.changed {
 			v = c.members[o].encode(v[:0])
-			p.put(memberKey(p.key(), c.num, o), v)
+			x.put(memberKey(p.scratch.key(), c.num, o), v)
 		}
-		c.dirty = c.dirty[:0]
-		p.dirtyConvs[i] = nil
+		c.changed = c.changed[:0]
+		x.conversations[i] = nil
 	}
-	p.dirtyConvs = p.dirtyConvs[:0]
-	for i, u := range p.dirtyAuthors {
+	x.conversations = x.conversations[:0]
+	for i, u := range x.authors {
 		v = u.encode(v[:0])
-		p.put(authorKey(p.key(), u.app.num, u.user), v)
-		p.dirtyAuthors[i] = nil
+		x.put(authorKey(p.scratch.key(), u.app.num, u.user), v)
+		x.authors[i] = nil
 	}
-	p.dirtyAuthors = p.dirtyAuthors[:0]
-	for _, a := range p.appsByNum {
+	x.authors = x.authors[:0]
+	for _, a := range p.apps.byNum {
 		p.saveRejections(a)
 	}
-	if p.metaDirty {
-		p.put(append(p.key(), tableMeta), p.encodeMeta(v[:0]))
-		p.metaDirty = false
+	if x.meta {
+		x.put(append(p.scratch.key(), tableMeta), p.encodeMeta(v[:0]))
+		x.meta = false
 	}
 }
 
-// Committed tells the partition that a capture is safe in its backing; the cache may let go of what it held.
-// The checkpoint must not be used any more.
+// captureCohorts copies the cohorts that changed. They are encoded while the fold goes on.
+func (x *changes) captureCohorts(c *Checkpoint) {
+	c.cohorts, c.sparse, c.dense = c.cohorts[:0], c.sparse[:0], c.dense[:0]
+	for _, y := range x.cohorts {
+		sparse, dense := len(c.sparse), len(c.dense)
+		c.sparse, c.dense = append(c.sparse, y.sparse...), append(c.dense, y.dense...)
+		c.cohorts = append(c.cohorts, *y)
+		z := &c.cohorts[len(c.cohorts)-1]
+		z.sparse, z.dense, z.total, z.days = c.sparse[sparse:], c.dense[dense:], nil, nil
+	}
+	x.cohorts, x.capturedCohorts = x.capturedCohorts, x.cohorts
+}
+
+func (x *changes) captureMessages(c *Checkpoint) {
+	c.messages = c.messages[:0]
+	for i, m := range x.messages {
+		c.messages = append(c.messages, messageChange{
+			app: m.conv.app.num, conv: m.conv.num, id: m.id, header: m.header, log: m.log,
+		})
+		x.messages[i] = nil
+	}
+	x.messages = x.messages[:0]
+}
+
+// Committed tells the partition that a capture is safe in its backing; the cache may now evict what
+// it contains. The checkpoint must not be used any more.
 func (p *Partition) Committed(c *Checkpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.committed, p.held = c.epoch, 0
+	x := &p.changes
+	x.committed, p.cache.floor = c.epoch, 0
 	clear(c.messages)
-	clear(c.cells)
-	clear(p.flyingCells)
-	p.flyingCells = p.flyingCells[:0]
+	clear(c.cohorts)
+	clear(x.capturedCohorts)
+	x.capturedCohorts = x.capturedCohorts[:0]
 	c.writes.reset()
-	p.flying.reset()
-	p.spare = c
+	p.indexes.commit()
+	x.spare = c
 }
 
-// Changes is the number of objects that changed since the last capture: how large the next one will be.
+// Changes is the number of objects that changed since the last capture: how large the next one will
+// be.
 func (p *Partition) Changes() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.dirtyMessages) + len(p.dirtyConvs) + len(p.dirtyCells) + len(p.puts.ops)
+	return p.changes.count()
 }
 
-// Each gives every change to put or del, keys set in the order of the fold. Key and value are valid during
+// Each passes every change to put or del, in the order of the fold. Key and value are valid during
 // the call only.
 func (c *Checkpoint) Each(put func(key, value []byte) error, del func(key []byte) error) error {
-	buf := c.writes.buf
-	for _, w := range c.writes.ops {
-		key, rest := buf[:w.key], buf[w.key:]
-		var err error
-		switch {
-		case w.undone:
-		case w.del:
-			err = del(key)
-		default:
-			err = put(key, rest[:w.value])
-		}
-		if err != nil {
-			return err
-		}
-		buf = rest[w.value:]
+	if err := c.writes.each(put, del); err != nil {
+		return err
 	}
 	var key, value []byte
-	for i := range c.cells {
-		x := &c.cells[i]
-		key = x.stateKey(key[:0])
+	for i := range c.cohorts {
+		x := &c.cohorts[i]
+		key = x.key(key[:0])
 		value = x.encode(value[:0])
 		if err := put(key, value); err != nil {
 			return err

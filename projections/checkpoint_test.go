@@ -14,10 +14,10 @@ import (
 
 var errDisk = errors.New("the disk is gone")
 
-// faulty is a backing that fails for good after some calls.
+// faulty is a backing that fails for good after a number of calls.
 type faulty struct {
 	memory
-	calls int // that still succeed
+	calls int // that will still succeed
 }
 
 func (f *faulty) Get(key []byte) ([]byte, error) {
@@ -34,8 +34,8 @@ func (f *faulty) Scan(prefix []byte, each func(key, value []byte) error) error {
 	return f.memory.Scan(prefix, each)
 }
 
-// TestFailedApplyLeavesNothingBehind: an entry that was applied in part must not get into a checkpoint, or the
-// rest of its events would be lost.
+// TestFailedApplyLeavesNothingBehind: an entry that was applied in part must not get into a
+// checkpoint, or the rest of its events would be lost.
 func TestFailedApplyLeavesNothingBehind(t *testing.T) {
 	logs := history.Logs()
 	failed := 0
@@ -111,7 +111,8 @@ func TestCheckpointIsTheStateAtItsSequence(t *testing.T) {
 	})
 }
 
-// TestEntriesComeInOrder: an entry that was applied before, or an older one, is refused and changes nothing.
+// TestEntriesComeInOrder: an entry that was applied before, or an older one, is refused and changes
+// nothing.
 func TestEntriesComeInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		log := history.Logs().Draw(t, "log")

@@ -11,31 +11,33 @@ import (
 	"github.com/DataDog/sketches-go/ddsketch/store"
 )
 
-// The time from sending to reading is kept as a DDSketch: a histogram whose bins grow with the time, so that any
-// percentile is right within a fixed part of itself, and histograms add up exactly.
+// The time from sending to reading is kept as a DDSketch: a histogram whose bins grow with the
+// time, so that any percentile is accurate to a fixed fraction of itself, and histograms add up
+// exactly.
 
 const (
-	// AccuracyPercent is how far a percentile is off, at most.
-	AccuracyPercent = 1
-	// timeBits bounds the times told apart, and with that the bins: longer ones, from four years on, are in the
-	// last bin.
+	// accuracyPercent is how far a percentile is off, at most.
+	accuracyPercent = 1
+	// timeBits bounds the times told apart, and with that the number of bins: longer times, from
+	// four years on, are in the last bin.
 	timeBits = 37
 )
 
 // Bin 0 is for no time at all, bin k+1 for the mapping's index k.
 var timeMapping = func() *mapping.LogarithmicMapping {
-	m, err := mapping.NewLogarithmicMapping(AccuracyPercent / 100.0)
+	m, err := mapping.NewLogarithmicMapping(accuracyPercent / 100.0)
 	if err != nil {
 		panic(err) // the accuracy is a constant
 	}
 	return m
 }()
 
-// timeBins says where each bin ends. Times are whole milliseconds, so it is kept in these, and which bin a time
-// falls into hangs on no rounding of floating-point numbers: every machine folds to the same state.
+// timeBins says where each bin ends. Times are whole milliseconds, and so are the ends: which bin a
+// time falls into does not depend on the rounding of floating-point numbers, and every machine
+// folds to the same state.
 //
-// coarse finds the bin without a search: it is cut finer than the bins are, 64 steps to a power of two, so that a
-// time is in the bin where its step begins, or in the next.
+// coarse finds the bin without a search: it is cut finer than the bins are, 64 steps to a power of
+// two, so that a time is in the bin where its step begins, or in the next.
 var timeBins = func() (t struct {
 	last   [NumBins]int64
 	coarse [(timeBits-6)*64 + 64]uint16
@@ -82,7 +84,7 @@ func BinMillis(bin uint16) int64 {
 
 // Distribution adds up times by bin. The zero value is empty.
 type Distribution struct {
-	none  uint64
+	zero  uint64 // in bin 0
 	bins  *store.DenseStore
 	total uint64
 }
@@ -91,7 +93,7 @@ type Distribution struct {
 func (d *Distribution) Add(bin uint16, n uint64) {
 	d.total += n
 	if bin == 0 {
-		d.none += n
+		d.zero += n
 		return
 	}
 	if d.bins == nil {
@@ -100,27 +102,14 @@ func (d *Distribution) Add(bin uint16, n uint64) {
 	d.bins.AddWithCount(int(bin)-1, float64(n))
 }
 
-// Merge adds all times of another distribution.
-func (d *Distribution) Merge(o *Distribution) {
-	d.total += o.total
-	d.none += o.none
-	if o.bins == nil {
-		return
-	}
-	if d.bins == nil {
-		d.bins = store.NewDenseStore()
-	}
-	d.bins.MergeWith(o.bins)
-}
-
 // Total is the number of times.
 func (d *Distribution) Total() uint64 { return d.total }
 
 // Bins lists the bins that are not empty, ascending.
 func (d *Distribution) Bins() []BinCount {
 	var list []BinCount
-	if d.none > 0 {
-		list = append(list, BinCount{Bin: 0, Count: d.none})
+	if d.zero > 0 {
+		list = append(list, BinCount{Bin: 0, Count: d.zero})
 	}
 	if d.bins != nil {
 		d.bins.ForEach(func(index int, count float64) (stop bool) {
@@ -131,7 +120,8 @@ func (d *Distribution) Bins() []BinCount {
 	return list
 }
 
-// Percentiles returns the median, the 90th and the 99th percentile in milliseconds; zeros if there are no times.
+// Percentiles returns the median, the 90th and the 99th percentile in milliseconds; zeros if there
+// are no times.
 func (d *Distribution) Percentiles() (p50, p90, p99 int64, err error) {
 	if d.total == 0 {
 		return 0, 0, 0, nil
@@ -141,7 +131,7 @@ func (d *Distribution) Percentiles() (p50, p90, p99 int64, err error) {
 		bins = store.NewSparseStore()
 	}
 	sketch := ddsketch.NewDDSketch(timeMapping, bins, store.NewSparseStore())
-	if err := sketch.AddWithCount(0, float64(d.none)); err != nil {
+	if err := sketch.AddWithCount(0, float64(d.zero)); err != nil {
 		return 0, 0, 0, fmt.Errorf("percentiles: %w", err)
 	}
 	v, err := sketch.GetValuesAtQuantiles([]float64{0.5, 0.9, 0.99})

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The table is a quicker way to the bins of the library's mapping.
+// The table is a faster way to the bins of the library's mapping.
 func TestTimeBinIsThatOfTheMapping(t *testing.T) {
 	bin := func(ms int64) uint16 {
 		if ms == 0 {
@@ -46,8 +46,8 @@ func TestABinBeginsAtItsShortestTime(t *testing.T) {
 	}
 }
 
-// Which bin a time is in must not depend on how a machine rounds: no whole number lies so near to the end of a bin
-// that it could.
+// Which bin a time is in must not depend on how a machine rounds: no whole number is so close
+// to the end of a bin that it could.
 func TestNoTimeIsAtTheEdgeOfABin(t *testing.T) {
 	for b := 2; b < NumBins; b++ {
 		edge := timeMapping.LowerBound(b - 1)
@@ -57,7 +57,7 @@ func TestNoTimeIsAtTheEdgeOfABin(t *testing.T) {
 	}
 }
 
-// exact is the percentile that a sketch comes near to.
+// exact is the percentile that a sketch approximates.
 func exact(sorted []int64, q float64) int64 { return sorted[int(q*float64(len(sorted)-1))] }
 
 func TestPercentilesAreWithinTheirAccuracy(t *testing.T) {
@@ -79,7 +79,7 @@ func TestPercentilesAreWithinTheirAccuracy(t *testing.T) {
 		}
 		for q, got := range map[float64]int64{0.5: p50, 0.9: p90, 0.99: p99} {
 			want := exact(times, q)
-			if math.Abs(float64(got-want)) > max(0.5, float64(want)*AccuracyPercent/100+0.5) {
+			if math.Abs(float64(got-want)) > max(0.5, float64(want)*accuracyPercent/100+0.5) {
 				t.Fatalf("percentile %v of %v is %d, not %d", q, times, got, want)
 			}
 		}

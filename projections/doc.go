@@ -2,6 +2,17 @@
 //
 // A fold is deterministic and does no I/O of its own: the state before, the entry and the broker's
 // time decide everything, so the same log always gives the same state, byte for byte, however it
-// was batched, cached, stopped and continued. The rules are in docs/rules.md. Values that are not
-// in memory come from a [Backing]; what changed is handed over as a [Checkpoint].
+// was batched, cached, stopped and continued. The rules are in docs/rules.md; each is decided in
+// the file named after its event:
+//
+//	app.configured                     app_configured.go
+//	conversation.read                  conversation_read.go
+//	group.created, …, group.dissolved  group.go
+//	message.delivered, message.read    receipt.go, and parked.go for those that come too early
+//	message.recalled                   message_recalled.go
+//	message.sent                       message_sent.go
+//	statistic.seen                     statistic_seen.go
+//
+// Values that are not in memory come from a [Backing]. What changed is handed over as a
+// [Checkpoint], and what consumers follow is taken with the Take methods of [Partition].
 package projections

@@ -2,70 +2,71 @@ package projections
 
 import "github.com/receiptd/receiptd/events"
 
-// Fact is what an event did to a message: it was sent, delivered, read or recalled. Where an event does more than
-// one thing, or does it to other messages than it names, there is a fact for each: a conversation read reads many
-// messages, a message that is sent meets the receipts that waited for it. All of them are in the event's own
-// conversation. Its strings stay valid.
+// Fact is what an event did to a message: it was sent, delivered, read or recalled. Where an event
+// does more than one thing, or does it to other messages than it names, there is a fact for each: a
+// conversation read reads many messages, a message that is sent meets the receipts that waited for
+// it. All of them are in the event's own conversation. Its strings stay valid.
 type Fact struct {
 	// Index of the event in the entry being applied.
 	Index int
 	// Kind is events.MessageSent, MessageDelivered, MessageRead or MessageRecalled.
 	Kind events.Kind
-	// Eligible and Read are counts of the message, as they are now.
+	// Eligible and Read are counts of the message, as they are after the event.
 	Eligible, Read uint32
-	// Message is its id, Sender who sent it, SentAt when, Unix milliseconds.
+	// Message is its id, Sender who sent it, SentAt when, in Unix milliseconds.
 	Message, Sender string
 	SentAt          int64
 	// User is who did it: the sender, the receiver, the reader; empty for a recall.
 	User, Content string
 }
 
-// fact notes what the event at hand did to a message, which changed. Callers ask p.keepFacts first.
-func (p *Partition) fact(kind events.Kind, m *message, user, content string) {
-	p.facts = append(p.facts, Fact{
-		Index: len(p.outcomes), Kind: kind, Eligible: m.eligible, Read: m.readers,
+// addFact records what the current event did to a message, which changed. Callers ask
+// p.taps.trackFacts first.
+func (p *Partition) addFact(kind events.Kind, m *message, user, content string) {
+	p.taps.facts = append(p.taps.facts, Fact{
+		Index: len(p.scratch.outcomes), Kind: kind, Eligible: m.eligible, Read: m.readers,
 		Message: m.id, Sender: m.conv.members[m.sender].user, SentAt: m.sentAt, User: user, Content: content,
 	})
-	if m.refs == 0 { // only from the list
-		m.refs = 1
-		p.changedMessages = append(p.changedMessages, m)
-	}
+	p.taps.addMessage(m)
 }
 
-// TakeFacts returns the facts of the entries applied since the last call, in the order in which they came to be, behind
-// those in dst. The slice that it returns is the caller's, and the memory of an empty dst the partition's from now on. It is for
-// a partition opened with Options.KeepFacts.
+// TakeFacts returns the facts of the entries applied since the last call, in the order of the fold,
+// behind those in dst. The slice that it returns is the caller's, and the memory of an empty dst
+// the partition's from now on. It is for a partition opened with Options.TrackFacts.
 func (p *Partition) TakeFacts(dst []Fact) []Fact {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	t := &p.taps
 	if len(dst) > 0 {
-		dst = append(dst, p.facts...)
-		p.facts = p.facts[:0]
+		dst = append(dst, t.facts...)
+		t.facts = t.facts[:0]
 		return dst
 	}
-	facts := p.facts
-	p.facts = dst
+	facts := t.facts
+	t.facts = dst
 	return facts
 }
 
-// AppMessage is a message with the app that it is of.
+// AppMessage is a message and its app.
 type AppMessage struct {
 	App string
 	Message
 }
 
-// TakeMessages appends the messages that facts since the last call were about, as they are now. Each is in the list once. What was
-// not taken before a checkpoint is not told by the partition that is opened from it: take and keep first, then commit.
+// TakeMessages appends to dst the messages that facts since the last call were about, as they are
+// now, each once. What was not taken before a checkpoint is not returned by the partition that is
+// opened from it: take and store first, then commit.
 func (p *Partition) TakeMessages(dst []AppMessage) []AppMessage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, m := range p.changedMessages {
+	t := &p.taps
+	for _, m := range t.messages {
 		dst = append(dst, AppMessage{App: m.conv.app.key, Message: m.view()})
 		m.refs = 0
 	}
-	clear(p.changedMessages)
-	p.changedMessages = p.changedMessages[:0]
-	p.settle()
+	clear(t.messages)
+	t.messages = t.messages[:0]
+	p.evict()
 	return dst
 }
 
@@ -73,5 +74,5 @@ func (p *Partition) TakeMessages(dst []AppMessage) []AppMessage {
 func (p *Partition) ChangedMessages() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.changedMessages)
+	return len(p.taps.messages)
 }

@@ -10,39 +10,39 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// TestTakenMessagesAreTheState follows a fold with next to no cache by what it says has changed, as the sink of an outside store does,
-// and compares with one that is asked once, at the end.
+// TestTakenMessagesAreTheState follows a fold with next to no cache by the changes it reports, as
+// the sink of an external store does, and compares with one that is asked once, at the end.
 func TestTakenMessagesAreTheState(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {
 		log := logs.Draw(t, "log")
-		kept := map[string]projections.AppMessage{}
-		straight, f := followed(t, log, func(o *projections.Options) { o.KeepFacts = true }, func(f *fold) {
+		latest := map[string]projections.AppMessage{}
+		straight, f := followed(t, log, func(o *projections.Options) { o.TrackFacts = true }, func(f *fold) {
 			n := f.part.ChangedMessages()
 			taken := f.part.TakeMessages(nil)
 			if len(taken) != n || f.part.ChangedMessages() != 0 {
 				t.Fatalf("%d messages changed, %d were taken, %d are left", n, len(taken), f.part.ChangedMessages())
 			}
 			for _, m := range taken {
-				kept[messageName(m)] = m
+				latest[messageName(m)] = m
 			}
 		})
 		want := straight.part.TakeMessages(nil)
 		for _, m := range want {
-			if got := kept[messageName(m)]; got != m {
+			if got := latest[messageName(m)]; got != m {
 				t.Fatalf("taken %+v\nstate %+v", got, m)
 			}
 		}
-		if len(kept) != len(want) {
-			t.Fatalf("%d messages were taken; %d there are", len(kept), len(want))
+		if len(latest) != len(want) {
+			t.Fatalf("%d messages were taken; %d there are", len(latest), len(want))
 		}
 		f.commitAll()
-		_, _ = f.part.Message("o#a", "no such message") // lets go of what is committed
-		f.cacheHolds()
+		_, _ = f.part.Message("o#a", "no such message") // evicts what is committed
+		f.cacheIsBounded()
 	})
 }
 
-// messageName names a message: in a single chat one user may send what the other one sent, too.
+// messageName names a message within all apps.
 func messageName(m projections.AppMessage) string {
 	return fmt.Sprintf("%q %q %q %q %q", m.App, m.Group, m.From, m.To, m.ID)
 }

@@ -6,24 +6,25 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
+// groupCreated decides group.created: docs/rules.md, "group.created". The numbers are its steps.
 func (p *Partition) groupCreated(a *app, i int) (events.Outcome, error) {
-	e := &p.entry
-	ref := e.b.Conv[i]
+	e := &p.scratch
+	ref := e.batch.Conv[i]
 	owner := e.user(i)
 	c, err := p.convOf(a, ref)
 	if err != nil {
 		return 0, err
 	}
-	if c != nil {
+	if c != nil { // 1
 		if !c.dissolved && c.creator == owner {
 			return events.OutcomeDuplicate, nil
 		}
 		return events.RejectedGroupExists, nil
 	}
-	c = p.newConversation(a, nameOf(&e.b.Conversations[ref]))
+	c = p.newConversation(a, nameOf(e.conversation(i))) // 2
 	e.convs[ref] = c
 	c.creator = strings.Clone(owner)
-	x := e.extra(i)
+	x := e.attributes(i)
 	p.addMember(c, owner, events.RoleOwner)
 	for _, u := range x.Admins {
 		if _, known := c.byUser[u]; !known {
@@ -38,11 +39,12 @@ func (p *Partition) groupCreated(a *app, i int) (events.Outcome, error) {
 	return events.OutcomeApplied, nil
 }
 
-// groupChanged decides joins, leaves, roles and the end of a group.
+// groupChanged decides group.joined, group.left, group.role and group.dissolved: docs/rules.md, the
+// section of that name. What is common to the four comes first.
 func (p *Partition) groupChanged(a *app, i int) (events.Outcome, error) {
-	e := &p.entry
-	kind := e.b.Kinds[i]
-	c, err := p.convOf(a, e.b.Conv[i])
+	e := &p.scratch
+	kind := e.batch.Kinds[i]
+	c, err := p.convOf(a, e.batch.Conv[i])
 	if err != nil {
 		return 0, err
 	}
@@ -58,18 +60,18 @@ func (p *Partition) groupChanged(a *app, i int) (events.Outcome, error) {
 	user := e.user(i)
 	switch kind {
 	case events.GroupJoined:
-		return p.joined(c, user), nil
+		return p.groupJoined(c, user), nil
 	case events.GroupLeft:
-		return p.left(c, user), nil
+		return p.groupLeft(c, user), nil
 	case events.GroupRole:
-		return p.roleChanged(c, user, e.extra(i).Role), nil
+		return p.groupRole(c, user, e.attributes(i).Role), nil
 	}
 	c.dissolved = true
-	p.touchConv(c)
+	p.changes.touchConv(c)
 	return events.OutcomeApplied, nil
 }
 
-func (p *Partition) joined(c *conversation, user string) events.Outcome {
+func (p *Partition) groupJoined(c *conversation, user string) events.Outcome {
 	o, known := c.byUser[user]
 	if !known {
 		if len(c.members) >= p.limits.Members {
@@ -82,19 +84,19 @@ func (p *Partition) joined(c *conversation, user string) events.Outcome {
 	if m.active() {
 		return events.OutcomeDuplicate
 	}
-	// A stay during which nothing was sent counts for nothing and is not kept.
+	// A stay during which nothing was sent makes no difference and is not kept.
 	if m.joined < m.left {
 		m.earlier = append(m.earlier, span{joined: m.joined, left: m.left})
 	}
 	m.role = events.RoleMember
 	m.joined, m.left = c.sent, 0
-	m.seen, m.base = c.sent, c.sent
+	m.watermark, m.base = c.sent, c.sent
 	c.active++
-	p.touchMember(c, o)
+	p.changes.touchMember(c, o)
 	return events.OutcomeApplied
 }
 
-func (p *Partition) left(c *conversation, user string) events.Outcome {
+func (p *Partition) groupLeft(c *conversation, user string) events.Outcome {
 	o, known := c.byUser[user]
 	if !known || !c.members[o].active() {
 		return events.OutcomeDuplicate
@@ -103,11 +105,11 @@ func (p *Partition) left(c *conversation, user string) events.Outcome {
 	m.role = events.RoleNone
 	m.left = c.sent
 	c.active--
-	p.touchMember(c, o)
+	p.changes.touchMember(c, o)
 	return events.OutcomeApplied
 }
 
-func (p *Partition) roleChanged(c *conversation, user string, role events.Role) events.Outcome {
+func (p *Partition) groupRole(c *conversation, user string, role events.Role) events.Outcome {
 	o, known := c.byUser[user]
 	if !known || !c.members[o].active() {
 		return events.RejectedNotMember
@@ -120,6 +122,6 @@ func (p *Partition) roleChanged(c *conversation, user string, role events.Role) 
 		return events.OutcomeDuplicate
 	}
 	m.role = role
-	p.touchMember(c, o)
+	p.changes.touchMember(c, o)
 	return events.OutcomeApplied
 }

@@ -21,13 +21,13 @@ type state interface {
 	dump() string
 }
 
-// fold is a partition with the power to stop and start again, as the projector does.
+// fold is a partition that can be stopped and started again, as the projector does it.
 type fold struct {
 	t        *rapid.T
 	state    state
 	part     *projections.Partition
 	options  projections.Options
-	log      []history.Entry // folded so far
+	log      []history.Entry // that were folded
 	captured *projections.Checkpoint
 	batch    events.Batch
 }
@@ -38,15 +38,16 @@ func newFold(t *rapid.T, s state, cacheBytes int) *fold {
 		CacheBytes: cacheBytes,
 		Limits: projections.Limits{
 			Members: limits.MaxGroupMembers, Parked: limits.MaxParked,
-			Pending: limits.MaxPendingStatistic, Rejections: limits.MaxRejections, Kept: 1,
+			SummaryItems: limits.MaxSummaryItems, Rejections: limits.MaxRejections, CachedItems: 1,
 		},
 	}}
 	f.open()
 	return f
 }
 
-// followed folds a log straight, and again with next to no cache, with commits and crashes in between, as the fold of an outside store's
-// sink does: take is called before each commit, since what is committed is not folded again, and at the end.
+// followed folds a log without interruption, and again with next to no cache and with commits and
+// crashes in between, as the fold of an external store's sink does: take is called before each
+// commit, since what is committed is not folded again, and at the end.
 func followed(t *rapid.T, log history.Log, option func(*projections.Options), take func(f *fold)) (straight, f *fold) {
 	straight, f = newFold(t, memory{}, 0), newFold(t, memory{}, rapid.IntRange(1, 6000).Draw(t, "cache"))
 	for _, x := range []*fold{straight, f} {
@@ -70,8 +71,9 @@ func followed(t *rapid.T, log history.Log, option func(*projections.Options), ta
 	return straight, f
 }
 
-// cacheHolds checks that the cache counts what it holds, and holds no more than it may once all is committed.
-func (f *fold) cacheHolds() {
+// cacheIsBounded checks that the cache counts what it contains, and contains no more than it may
+// once all is committed.
+func (f *fold) cacheIsBounded() {
 	f.t.Helper()
 	if counted, actual := f.part.CacheSize(); counted != actual || actual > f.options.CacheBytes {
 		f.t.Fatalf("counted %d bytes, cached %d, of %d", counted, actual, f.options.CacheBytes)
@@ -87,7 +89,7 @@ func (f *fold) open() {
 	f.part, f.captured = part, nil
 }
 
-// apply folds an entry and remembers it for the case that it has to be folded again.
+// apply folds an entry and remembers it in case it has to be folded again.
 func (f *fold) apply(e history.Entry) []events.Outcome {
 	f.log = append(f.log, e)
 	return f.fold(e)
@@ -143,7 +145,7 @@ func (f *fold) crash() {
 	}
 }
 
-// disturb stops, restarts and questions the fold.
+// disturb stops, restarts and queries the fold.
 func (f *fold) disturb(how int, model *oracle.Model) {
 	switch how {
 	case 0:
@@ -154,7 +156,7 @@ func (f *fold) disturb(how int, model *oracle.Model) {
 		f.commit()
 		f.crash()
 	case 3:
-		// Questions must not change anything.
+		// Queries must not change anything.
 		compareWithModel(f.t, f.part, model)
 	case 4:
 		f.capture()
@@ -170,18 +172,18 @@ func disturbances(t *rapid.T, n int) []int {
 	return rapid.SliceOfN(rapid.IntRange(0, 11), n, n).Draw(t, "disturb")
 }
 
-// TestHistoriesMatchTheModel folds random histories and compares every outcome and every answer with the
-// model, which was written from the rules alone; one fold goes straight through, another is stopped,
-// restarted and starved of memory at random, and both end with the same bytes.
+// TestHistoriesMatchTheModel folds random histories and compares every outcome and every answer
+// with the model, which was written from the rules alone; one fold goes straight through, another
+// is stopped, restarted and starved of memory at random, and both end with the same bytes.
 func TestHistoriesMatchTheModel(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {
 		log := logs.Draw(t, "log")
-		switch rapid.SampledFrom([]string{"as it is", "repeated", "redelivered"}).Draw(t, "variant") {
+		switch rapid.SampledFrom([]string{"as it is", "repeated", "sent again"}).Draw(t, "variant") {
 		case "repeated":
 			log = history.Repeat(t, log)
-		case "redelivered":
-			log = history.Redeliver(t, log)
+		case "sent again":
+			log = history.Resend(t, log)
 		}
 		disturb := disturbances(t, len(log))
 
@@ -218,7 +220,7 @@ func describe(list []events.Outcome) []string {
 	return out
 }
 
-// compareWithModel asks the fold everything and compares it with the model's answers.
+// compareWithModel makes every query of the fold and compares the answers with the model's.
 func compareWithModel(t *rapid.T, p *projections.Partition, model *oracle.Model) {
 	t.Helper()
 	for _, app := range model.Apps() {
@@ -243,7 +245,7 @@ func compareMessages(t *rapid.T, p *projections.Partition, model *oracle.Model, 
 	seen := map[string]bool{}
 	for _, want := range model.AllMessages(app) {
 		if seen[want.ID] {
-			continue // an id in several conversations finds one of them; which is checked below
+			continue // an id used in several conversations finds one of them, as is checked below
 		}
 		seen[want.ID] = true
 		got, err := p.Message(app, want.ID)
@@ -283,15 +285,15 @@ func compareUsers(t *rapid.T, p *projections.Partition, model *oracle.Model, app
 			t.Fatalf("conversations of %s: %v", user, err)
 		}
 		same(t, "conversations of "+user, got, model.Conversations(app, user))
-		items, _, err := p.Statistics(app, user)
+		items, _, err := p.Summary(app, user)
 		if err != nil {
-			t.Fatalf("statistics of %s: %v", user, err)
+			t.Fatalf("summary of %s: %v", user, err)
 		}
-		same(t, "statistics of "+user, items, model.Statistics(app, user))
+		same(t, "summary of "+user, items, model.Summary(app, user))
 	}
 }
 
-// same compares two lists, an absent one being equal to an empty one.
+// same compares two lists; a nil one is equal to an empty one.
 func same[T any](t *rapid.T, what string, got, want []T) {
 	t.Helper()
 	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) && len(got)+len(want) > 0 {

@@ -9,7 +9,7 @@ import (
 )
 
 // The tables of a partition's state. Every key starts with its table's tag. Numbers in keys are
-// uvarints, which are self-delimiting, so a number is never a prefix of another; ids end with a
+// uvarints, which are self-delimiting, so a number is never a prefix of another. Ids end with a
 // zero byte, which no id contains.
 const (
 	tableMeta         = '!' // one key: position, clock, counters
@@ -19,18 +19,19 @@ const (
 	tableMember       = 'M' // conversation, ordinal -> member
 	tableUserIndex    = 'U' // app, user, conversation -> nothing
 	tableMessage      = 'm' // app, id, conversation -> message with its read set
-	tableUnreadSingle = 'q' // conversation, seq -> sender's side, id: not yet covered by a conversation read
-	tablePending      = 's' // app, author, number -> conversation, id (none: the chat itself): the statistic summary
-	tableAuthor       = 'S' // app, author -> next number of his pending list, and those in it
+	tableUnreadSingle = 'q' // conversation, seq -> sender's side, id: no read covers it
+	tableSummary      = 's' // app, author, number -> conversation, id (none: the chat itself)
+	tableAuthor       = 'S' // app, author -> numbers of the items of their summary
 	tableParked       = 'P' // app, arrival (sequence, index) -> receipt
 	tableRejection    = 'J' // app, slot -> rejection
 	tablePoison       = 'Z' // sequence -> time, reason
-	tableCohort       = 'h' // app, hour, conversation, sender's ordinal -> rollup cell
-	tableHour         = 'H' // app, hour -> rollup of all its cohorts
+	tableCohort       = 'h' // app, hour, conversation, sender's ordinal -> cohort
+	tableHour         = 'H' // app, hour -> total of its cohorts
 
-	// Only a partition opened with Options.TrackCells has these. Days are named by their first hour.
-	tableGroupDay  = 'd' // app, day, conversation -> rollup of a group's day
-	tableSenderDay = 'D' // app, day, sender -> rollup of a sender's day
+	// Only a partition opened with Options.TrackCohorts has these. Days are named by their first
+	// hour.
+	tableGroupDay  = 'd' // app, day, conversation -> total of a group's day
+	tableSenderDay = 'D' // app, day, sender -> total of a sender's day
 )
 
 func appendID(dst []byte, id string) []byte { return append(append(dst, id...), 0) }
@@ -86,12 +87,12 @@ func authorKey(dst []byte, app uint32, user string) []byte {
 	return appendID(binary.AppendUvarint(append(dst, tableAuthor), uint64(app)), user)
 }
 
-func pendingPrefix(dst []byte, app uint32, user string) []byte {
-	return appendID(binary.AppendUvarint(append(dst, tablePending), uint64(app)), user)
+func summaryPrefix(dst []byte, app uint32, user string) []byte {
+	return appendID(binary.AppendUvarint(append(dst, tableSummary), uint64(app)), user)
 }
 
-func pendingKey(dst []byte, app uint32, user string, n uint64) []byte {
-	return binary.BigEndian.AppendUint64(pendingPrefix(dst, app, user), n)
+func summaryKey(dst []byte, app uint32, user string, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(summaryPrefix(dst, app, user), n)
 }
 
 func parkedKey(dst []byte, app uint32, seq uint64, index int) []byte {
@@ -109,23 +110,10 @@ func poisonKey(dst []byte, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, tablePoison), seq)
 }
 
-// hourKey keeps the hours of a table of the rollup in order, also those before 1970.
+// hourKey keeps the hours of a table of the rollup in order, those before 1970 included.
 func hourKey(dst []byte, table byte, app uint32, hour int64) []byte {
 	dst = binary.AppendUvarint(append(dst, table), uint64(app))
 	return binary.BigEndian.AppendUint64(dst, uint64(hour)^1<<63)
-}
-
-func (c *cell) stateKey(dst []byte) []byte {
-	switch c.kind {
-	case HourTotal:
-		return hourKey(dst, tableHour, c.app, c.hour)
-	case GroupDay:
-		return binary.AppendUvarint(hourKey(dst, tableGroupDay, c.app, c.hour), c.conv)
-	case SenderDay:
-		return appendID(hourKey(dst, tableSenderDay, c.app, c.hour), c.user)
-	}
-	dst = binary.AppendUvarint(hourKey(dst, tableCohort, c.app, c.hour), c.conv)
-	return binary.AppendUvarint(dst, uint64(c.sender))
 }
 
 // DescribeKey names a key of the state for an operator, for example when verify finds a difference.
@@ -136,7 +124,7 @@ func DescribeKey(key []byte) string {
 	names := map[byte]string{
 		tableMeta: "meta", tableApp: "app", tableConvByName: "conversation by name",
 		tableConversation: "conversation", tableMember: "member", tableUserIndex: "user's conversations",
-		tableMessage: "message", tableUnreadSingle: "unread in single chat", tablePending: "pending for summary",
+		tableMessage: "message", tableUnreadSingle: "unread in single chat", tableSummary: "item of summary",
 		tableAuthor: "author of summary", tableParked: "parked receipt", tableRejection: "rejection", tablePoison: "poison entry",
 		tableCohort: "rollup of a cohort", tableHour: "rollup of an hour",
 		tableGroupDay: "rollup of a group's day", tableSenderDay: "rollup of a sender's day",
@@ -148,30 +136,31 @@ func DescribeKey(key []byte) string {
 	return fmt.Sprintf("%s %q", name, key[1:])
 }
 
-// LookedUp reports whether values are found by this very key. Keys of the other tables are only found by
-// scanning.
+// LookedUp reports whether values are found by this very key. Keys of the other tables are only
+// found by scanning.
 func LookedUp(key []byte) bool {
 	if len(key) == 0 {
 		return false
 	}
 	switch key[0] {
-	case tableMember, tableUserIndex, tableUnreadSingle, tablePending, tableParked, tableRejection, tablePoison:
+	case tableMember, tableUserIndex, tableUnreadSingle, tableSummary, tableParked, tableRejection, tablePoison:
 		return false
 	}
 	return true
 }
 
-// projectionTables are the projections that an operator can rebuild one by one with receiptctl replay.
+// projectionTables are the projections that an operator can rebuild one by one with receiptctl
+// replay.
 var projectionTables = map[string]string{
 	"readset":    string([]byte{tableMessage}),
 	"unread":     string([]byte{tableConversation, tableMember, tableUserIndex, tableUnreadSingle}),
-	"statistic":  string([]byte{tablePending, tableAuthor}),
+	"statistic":  string([]byte{tableSummary, tableAuthor}),
 	"rejections": string([]byte{tableRejection, tablePoison}),
 	"rollup":     string([]byte{tableCohort, tableHour, tableGroupDay, tableSenderDay}),
 }
 
-// ProjectionTables returns the table tags that make up the named projection. A tag is the first byte of its
-// table's keys.
+// ProjectionTables returns the table tags that make up the named projection. A tag is the first
+// byte of its table's keys.
 func ProjectionTables(name string) (tags []byte, ok bool) {
 	s, ok := projectionTables[name]
 	return []byte(s), ok

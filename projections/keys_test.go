@@ -14,7 +14,7 @@ import (
 // allTables are the tags of every table, each once.
 var allTables = []byte{
 	tableMeta, tableApp, tableConvByName, tableConversation, tableMember, tableUserIndex, tableMessage,
-	tableUnreadSingle, tablePending, tableAuthor, tableParked, tableRejection, tablePoison, tableCohort, tableHour,
+	tableUnreadSingle, tableSummary, tableAuthor, tableParked, tableRejection, tablePoison, tableCohort, tableHour,
 	tableGroupDay, tableSenderDay,
 }
 
@@ -52,24 +52,24 @@ func someKey(t *rapid.T) (key []byte, fields []any) {
 		return messageKey(nil, app, a, num), []any{tag, app, a, num}
 	case tableUnreadSingle:
 		return unreadKey(nil, num, uint64(small)), []any{tag, num, small}
-	case tablePending:
-		return pendingKey(nil, app, a, num), []any{tag, app, a, num}
+	case tableSummary:
+		return summaryKey(nil, app, a, num), []any{tag, app, a, num}
 	case tableAuthor:
 		return authorKey(nil, app, a), []any{tag, app, a}
 	case tableParked:
 		return parkedKey(nil, app, num, index), []any{tag, app, num, index}
 	case tableCohort:
-		x := cell{cellKey: cellKey{app: app, hour: int64(num), conv: uint64(index) + 1, sender: small}}
-		return x.stateKey(nil), []any{tag, x.cellKey}
+		x := cohort{cohortKey: cohortKey{app: app, hour: int64(num), conv: uint64(index) + 1, sender: small}}
+		return x.key(nil), []any{tag, x.cohortKey}
 	case tableHour:
-		x := cell{kind: HourTotal, cellKey: cellKey{app: app, hour: int64(num)}}
-		return x.stateKey(nil), []any{tag, x.cellKey}
+		x := cohort{kind: HourTotal, cohortKey: cohortKey{app: app, hour: int64(num)}}
+		return x.key(nil), []any{tag, x.cohortKey}
 	case tableGroupDay:
-		x := cell{kind: GroupDay, cellKey: cellKey{app: app, hour: int64(num), conv: uint64(index) + 1}, group: a}
-		return x.stateKey(nil), []any{tag, x.dayKey()}
+		x := cohort{kind: GroupDay, cohortKey: cohortKey{app: app, hour: int64(num), conv: uint64(index) + 1}, group: a}
+		return x.key(nil), []any{tag, x.dayKey()}
 	case tableSenderDay:
-		x := cell{kind: SenderDay, cellKey: cellKey{app: app, hour: int64(num)}, user: a}
-		return x.stateKey(nil), []any{tag, x.dayKey()}
+		x := cohort{kind: SenderDay, cohortKey: cohortKey{app: app, hour: int64(num)}, user: a}
+		return x.key(nil), []any{tag, x.dayKey()}
 	case tableRejection:
 		return rejectionKey(nil, app, index), []any{tag, app, index}
 	}
@@ -100,12 +100,12 @@ func TestPrefixesOfOneObjectFitNoOther(t *testing.T) {
 			"unread":  {unreadPrefix(nil, num), unreadKey(nil, otherNum, 7), num == otherNum},
 			"user":    {userIndexPrefix(nil, app, a), userIndexKey(nil, other, b, 7), app == other && a == b},
 			"message": {messagePrefix(nil, app, a), messageKey(nil, other, b, 7), app == other && a == b},
-			"pending": {pendingPrefix(nil, app, a), pendingKey(nil, other, b, 7), app == other && a == b},
+			"summary": {summaryPrefix(nil, app, a), summaryKey(nil, other, b, 7), app == other && a == b},
 			"parked": {
 				binary.AppendUvarint([]byte{tableParked}, uint64(app)), parkedKey(nil, other, 7, 7), app == other,
 			},
-			"rollup of a cohort": {
-				hourKey(nil, tableCohort, app, int64(num)), (&cell{cellKey: cellKey{app: other, hour: int64(otherNum), conv: 7, sender: 7}}).stateKey(nil),
+			"cohort": {
+				hourKey(nil, tableCohort, app, int64(num)), (&cohort{cohortKey: cohortKey{app: other, hour: int64(otherNum), conv: 7, sender: 7}}).key(nil),
 				app == other && num == otherNum,
 			},
 			"rejection": {
@@ -119,7 +119,7 @@ func TestPrefixesOfOneObjectFitNoOther(t *testing.T) {
 	})
 }
 
-// The lists that a scan loads are in the order in which they grew.
+// A scan returns a list in the order in which it grew.
 func TestScansGiveListsInTheirOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x, y := rapid.Uint64().Draw(t, "x"), rapid.Uint64().Draw(t, "y")
@@ -129,7 +129,7 @@ func TestScansGiveListsInTheirOrder(t *testing.T) {
 		}
 		for name, got := range map[string]int{
 			"unread":  bytes.Compare(unreadKey(nil, 3, x), unreadKey(nil, 3, y)),
-			"pending": bytes.Compare(pendingKey(nil, 3, "u", x), pendingKey(nil, 3, "u", y)),
+			"summary": bytes.Compare(summaryKey(nil, 3, "u", x), summaryKey(nil, 3, "u", y)),
 			"poison":  bytes.Compare(poisonKey(nil, x), poisonKey(nil, y)),
 			"parked":  bytes.Compare(parkedKey(nil, 3, x, 0), parkedKey(nil, 3, y, 0)),
 		} {
@@ -163,7 +163,8 @@ func TestEveryTableHasANameForOperators(t *testing.T) {
 	}
 }
 
-// What is adopted projection by projection belongs to one of them; the rest is what they all stand on.
+// What a rebuild adopts projection by projection belongs to one of them; all of them depend on the
+// rest.
 func TestNoTableBelongsToTwoProjections(t *testing.T) {
 	owner := map[byte]string{}
 	for name := range maps.Keys(projectionTables) {

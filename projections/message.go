@@ -15,7 +15,7 @@ const (
 	msgRecalled uint8 = 1 << 7
 )
 
-// header is the fixed part of a message. A checkpoint copies it.
+// header is the part of a message that has a fixed size. A checkpoint copies it.
 type header struct {
 	kind     uint8 // msgPlain, msgTracked or msgOversize, with msgRecalled
 	sender   uint32
@@ -24,8 +24,8 @@ type header struct {
 	sentAt   int64
 	// deliveredAt is for single chats; 0 = not delivered by a receipt of its own.
 	deliveredAt int64
-	// pending is the message's place in its sender's summary.
-	pending pendingMark
+	// place is the message's place in its sender's summary.
+	place summaryPlace
 	// lastAt is the time of the last read and last its reader.
 	lastAt  int64
 	last    uint32
@@ -40,7 +40,7 @@ func (h *header) state() uint8   { return h.kind &^ msgRecalled }
 // The read set is the log of its readers as it is stored: for each, in the order of reading, the
 // ordinal and the time since the reader before (the first: since sending), as uvarints, and the
 // content if there is one. It only grows, so a checkpoint can write a prefix of it while the fold
-// goes on appending. The bits tell in one look whether a member is in it.
+// goes on appending. The bits tell at once whether a member is in it.
 type message struct {
 	node
 	header
@@ -49,9 +49,10 @@ type message struct {
 	log  []byte
 	bits [2]uint64
 	more []uint64 // ordinals from 128
-	// author is the sender's summary, and cell the message's place in the rollup, once it was needed.
+	// author is the sender's summary, and cohort what the message is counted in, once they were
+	// needed.
 	author *author
-	cell   *cell
+	cohort *cohort
 }
 
 const messageCost = 288
@@ -60,15 +61,80 @@ func (m *message) cacheNode() *node { return &m.node }
 
 func (m *message) cost() int { return messageCost + 2*len(m.id) + cap(m.log) + 8*cap(m.more) }
 
-func (m *message) forget(p *Partition) {
+func (m *message) forget(*cache) {
 	delete(m.conv.messages, m.id)
 	m.conv.refs--
 	if m.author != nil {
 		m.author.refs--
 	}
-	if m.cell != nil {
-		m.cell.refs--
+	if m.cohort != nil {
+		m.cohort.refs--
 	}
+}
+
+// newMessage makes a message that the state does not know yet.
+func (p *Partition) newMessage(c *conversation, id string, h header) *message {
+	m := &message{header: h, conv: c, id: id}
+	p.cache.addMessage(m)
+	p.changes.touchMessage(m)
+	p.indexes.added.addMessage(messageRef{c.app.num, id}, c.num)
+	return m
+}
+
+// message returns the message with the id in the conversation, or nil if there is none.
+func (p *Partition) message(c *conversation, id string) (*message, error) {
+	if m := c.messages[id]; m != nil {
+		m.used = true
+		return m, nil
+	}
+	v, err := p.back.Get(messageKey(p.scratch.key(), c.app.num, id, c.num))
+	if v == nil || err != nil {
+		return nil, err
+	}
+	m := &message{conv: c, id: strings.Clone(id)}
+	if err := m.decode(v); err != nil {
+		return nil, err
+	}
+	p.cache.addMessage(m)
+	return m, nil
+}
+
+// messageIn returns a message that has to be there.
+func (p *Partition) messageIn(conv uint64, id string) (*message, error) {
+	c, err := p.convByNum(conv)
+	if err != nil {
+		return nil, err
+	}
+	m, err := p.message(c, id)
+	if err == nil && m == nil {
+		err = errCorrupt
+	}
+	return m, err
+}
+
+// find returns the message with the id, wherever in the app it was sent; of several that of the
+// oldest conversation.
+func (p *Partition) find(appKey, id string) (*message, error) {
+	a := p.apps.byKey[appKey]
+	if a == nil {
+		return nil, ErrNotFound
+	}
+	nums, err := p.conversationsOfMessage(a, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(nums) == 0 {
+		return nil, ErrNotFound
+	}
+	return p.messageIn(nums[0], id)
+}
+
+// addReader puts a member who has not read the message into its read set, now.
+func (p *Partition) addReader(m *message, ordinal uint32, content string) error {
+	before := m.cost()
+	m.addReader(ordinal, p.position.clock, content)
+	p.cache.bytes += m.cost() - before
+	return p.countRead(m)
 }
 
 // hasRead reports whether the member is in the read set.
@@ -92,8 +158,8 @@ func (m *message) setRead(ordinal uint32) {
 	m.more[i] |= 1 << (ordinal & 63)
 }
 
-// addReader appends to the read set. The caller has seen that the member is not in it, and at is not
-// before the last reader's time nor before sending.
+// addReader appends to the read set. The caller has seen that the member is not in it, and at is
+// not before the last reader's time nor before sending.
 func (m *message) addReader(ordinal uint32, at int64, content string) {
 	before := m.lastAt
 	if m.readers == 0 {
@@ -111,14 +177,6 @@ func (m *message) addReader(ordinal uint32, at int64, content string) {
 	m.setRead(ordinal)
 	m.readers++
 	m.last, m.lastAt = ordinal, at
-}
-
-// addReader puts a member who has not read the message into its read set, now.
-func (p *Partition) addReader(m *message, ordinal uint32, content string) error {
-	before := m.cost()
-	m.addReader(ordinal, p.clock, content)
-	p.cacheBytes += m.cost() - before
-	return p.rollRead(m)
 }
 
 // eachReader calls f in the order of reading until it returns false.
@@ -160,82 +218,22 @@ func (m *message) delivered() int {
 	return int(m.readers)
 }
 
-// encode appends the stored form: the header's numbers, small ones in a byte each, then the read set.
-func (h *header) encode(dst, log []byte) []byte {
-	dst = append(dst, h.kind)
-	dst = binary.AppendUvarint(dst, uint64(h.sender))
-	dst = binary.AppendUvarint(dst, uint64(h.eligible))
-	dst = binary.AppendUvarint(dst, h.seq)
-	dst = appendInt(dst, h.sentAt)
-	delivered := int64(0) // 0 = none, else 1 + time since sending
-	if h.deliveredAt != 0 {
-		delivered = h.deliveredAt - h.sentAt + 1
-	}
-	dst = binary.AppendUvarint(dst, uint64(delivered))
-	return append(h.pending.encode(dst), log...)
+func (m *message) counts() Counts {
+	return Counts{Eligible: int(m.eligible), Delivered: m.delivered(), Read: int(m.readers)}
 }
 
-func (m *message) decode(v []byte) error {
-	r := reader{b: v}
-	m.kind = r.byte()
-	m.sender = uint32(r.uvarint())
-	m.eligible = uint32(r.uvarint())
-	m.seq = r.uvarint()
-	m.sentAt = r.varint()
-	if d := r.uvarint(); d != 0 {
-		m.deliveredAt = m.sentAt + int64(d) - 1
+func (m *message) view() Message {
+	c := m.conv
+	v := Message{
+		ID: m.id, From: c.members[m.sender].user, Group: c.name.group, SentAt: m.sentAt,
+		ReceiptRequested: c.group() && m.state() != msgPlain,
+		Recalled:         m.recalled(),
+		Counts:           m.counts(),
+		FirstReadAt:      m.firstAt(),
+		LastReadAt:       m.lastAt,
 	}
-	m.pending.decode(&r)
-	if r.bad {
-		return errCorrupt
+	if !c.group() {
+		v.To = c.members[1-m.sender].user
 	}
-	m.log = append(make([]byte, 0, len(r.b)+len(r.b)/4+8), r.b...)
-	return m.eachReader(func(o uint32, at int64, _ []byte) bool {
-		m.setRead(o)
-		m.readers++
-		m.last, m.lastAt = o, at
-		return true
-	})
-}
-
-func (p *Partition) touchMessage(m *message) {
-	if m.epoch != p.epoch {
-		m.epoch = p.epoch
-		p.dirtyMessages = append(p.dirtyMessages, m)
-	}
-}
-
-// newMessage makes a message that the state does not know yet.
-func (p *Partition) newMessage(c *conversation, id string, h header) *message {
-	m := &message{header: h, conv: c, id: id}
-	p.keepMessage(m)
-	p.touchMessage(m)
-	p.fresh.addMessage(idRef{c.app.num, id}, c.num)
-	return m
-}
-
-func (p *Partition) keepMessage(m *message) {
-	m.used = true
-	m.conv.messages[m.id] = m
-	m.conv.refs++
-	p.messageRing.add(m)
-	p.cacheBytes += m.cost()
-}
-
-// message returns the message with the id in the conversation, or nil if there is none.
-func (p *Partition) message(c *conversation, id string) (*message, error) {
-	if m := c.messages[id]; m != nil {
-		m.used = true
-		return m, nil
-	}
-	v, err := p.back.Get(messageKey(p.key(), c.app.num, id, c.num))
-	if v == nil || err != nil {
-		return nil, err
-	}
-	m := &message{conv: c, id: strings.Clone(id)}
-	if err := m.decode(v); err != nil {
-		return nil, err
-	}
-	p.keepMessage(m)
-	return m, nil
+	return v
 }

@@ -24,7 +24,7 @@ func someMessage(t *rapid.T) (*message, []read) {
 		eligible: rapid.Uint32Max(events.MaxGroupMembers).Draw(t, "eligible"),
 		seq:      rapid.Uint64().Draw(t, "seq"),
 		sentAt:   rapid.Int64Range(-1<<40, 1<<42).Draw(t, "sent at"),
-		pending:  pendingMark{n: rapid.Uint64().Draw(t, "pending"), last: rapid.Uint64().Draw(t, "last entry")},
+		place:    summaryPlace{n: rapid.Uint64().Draw(t, "place"), last: rapid.Uint64().Draw(t, "last entry")},
 	}}
 	at := m.sentAt
 	if d := rapid.Int64Range(0, 3).Draw(t, "delivered"); d > 0 {

@@ -9,15 +9,15 @@ import (
 
 // parked is a receipt that came before its message.
 type parked struct {
-	seq     uint64 // position of its arrival
-	index   int
+	seq     uint64 // of the entry it came in
+	index   int    // in that entry
 	at      int64
-	read    bool // message.read, else message.delivered
+	kind    events.Kind
 	name    convName
 	message string
 	user    string
 	content string
-	gone    bool
+	left    bool     // the lot
 	put     firstPut // where the next checkpoint may have it
 }
 
@@ -29,7 +29,7 @@ type parkedRef struct {
 // parkingLot holds the parked receipts of one app, all in memory.
 type parkingLot struct {
 	byMessage map[parkedRef][]*parked
-	arrivals  []*parked // oldest first; gone ones are skipped
+	arrivals  []*parked // oldest first; those that left are skipped
 	count     int
 }
 
@@ -42,10 +42,10 @@ func (l *parkingLot) add(r *parked) {
 	l.count++
 }
 
-// oldest is the receipt that waits longest, nil if none does.
+// oldest is the receipt that has waited longest, nil if none waits.
 func (l *parkingLot) oldest() *parked {
 	for len(l.arrivals) > 0 {
-		if r := l.arrivals[0]; !r.gone {
+		if r := l.arrivals[0]; !r.left {
 			return r
 		}
 		l.arrivals[0] = nil
@@ -73,43 +73,45 @@ func (l *parkingLot) remove(r *parked) {
 }
 
 func (l *parkingLot) leave(r *parked) {
-	r.gone = true
+	r.left = true
 	l.count--
-	// Receipts mostly leave in another order than they came: drop the holes once they are the larger part.
+	// Receipts mostly leave in another order than they came in: drop the holes once there are more
+	// of them than of receipts.
 	if len(l.arrivals) > 64 && len(l.arrivals) > 2*l.count {
-		keep := make([]*parked, 0, l.count)
+		waiting := make([]*parked, 0, l.count)
 		for _, x := range l.arrivals {
-			if !x.gone {
-				keep = append(keep, x)
+			if !x.left {
+				waiting = append(waiting, x)
 			}
 		}
-		l.arrivals = keep
+		l.arrivals = waiting
 	}
 }
 
-// park keeps a receipt until its message comes.
+// park keeps a receipt until its message comes: step 2 of docs/rules.md, "Receipts".
 func (p *Partition) park(a *app, i int) events.Outcome {
-	e := &p.entry
-	name := nameOf(&e.b.Conversations[e.b.Conv[i]])
-	id, user, read := e.messageID(i), e.user(i), e.b.Kinds[i] == events.MessageRead
+	e := &p.scratch
+	name := nameOf(e.conversation(i))
+	id, user, kind := e.messageID(i), e.user(i), e.batch.Kinds[i]
 	for _, r := range a.parked.byMessage[parkedRef{name, id}] {
-		if r.read == read && r.user == user {
+		if r.kind == kind && r.user == user {
 			return events.OutcomeDuplicate
 		}
 	}
 	r := &parked{
-		seq: e.seq, index: i, at: p.clock, read: read, name: name.clone(),
+		seq: p.position.seq, index: i, at: p.position.clock, kind: kind, name: name.clone(),
 		message: strings.Clone(id), user: strings.Clone(user), content: strings.Clone(e.content(i)),
 	}
 	a.parked.add(r)
-	r.put = p.putFirst(parkedKey(p.key(), a.num, r.seq, r.index), r.encode(nil))
+	r.put = p.changes.putFirst(parkedKey(p.scratch.key(), a.num, r.seq, r.index), r.encode(nil))
 	if a.parked.count > p.limits.Parked {
 		p.expire(a, a.parked.oldest())
 	}
 	return events.OutcomeParked
 }
 
-// unpark decides the receipts that waited for a message, in the order of their arrival.
+// unpark decides the receipts that waited for a message, in the order of their arrival: the end of
+// docs/rules.md, "message.sent".
 func (p *Partition) unpark(a *app, m *message) error {
 	if a.parked.count == 0 {
 		return nil
@@ -122,11 +124,11 @@ func (p *Partition) unpark(a *app, m *message) error {
 	delete(a.parked.byMessage, ref)
 	for _, r := range list {
 		a.parked.leave(r)
-		p.undo(r.put, parkedKey(p.key(), a.num, r.seq, r.index))
-		o := a.takes(r.read, m.conv.group())
+		p.changes.undo(r.put, parkedKey(p.scratch.key(), a.num, r.seq, r.index))
+		o := a.records(r.kind, m.conv.group())
 		if o == events.OutcomeApplied {
 			var err error
-			if o, err = p.decideReceipt(a, m, r.user, r.content, r.read); err != nil {
+			if o, err = p.decideReceipt(a, m, r.user, r.content, r.kind); err != nil {
 				return err
 			}
 		}
@@ -137,14 +139,14 @@ func (p *Partition) unpark(a *app, m *message) error {
 	return nil
 }
 
-// expireParked lets go of receipts whose message did not come in time.
+// expireParked rejects the receipts whose message did not come in time.
 func (p *Partition) expireParked() {
 	limit := events.ParkedFor.Milliseconds()
-	for _, a := range p.appsByNum {
+	for _, a := range p.apps.byNum {
 		if a.parked.count == 0 {
 			continue
 		}
-		for r := a.parked.oldest(); r != nil && p.clock-r.at > limit; r = a.parked.oldest() {
+		for r := a.parked.oldest(); r != nil && p.position.clock-r.at > limit; r = a.parked.oldest() {
 			p.expire(a, r)
 		}
 	}
@@ -152,36 +154,31 @@ func (p *Partition) expireParked() {
 
 func (p *Partition) expire(a *app, r *parked) {
 	a.parked.remove(r)
-	p.undo(r.put, parkedKey(p.key(), a.num, r.seq, r.index))
+	p.changes.undo(r.put, parkedKey(p.scratch.key(), a.num, r.seq, r.index))
 	p.rejectParked(a, r, events.RejectedParkedExpired)
 }
 
 func (p *Partition) rejectParked(a *app, r *parked, o events.Outcome) {
-	kind := events.MessageDelivered
-	if r.read {
-		kind = events.MessageRead
-	}
 	x := Rejection{
-		Partition: p.id, Sequence: r.seq, Index: r.index, At: p.clock, Outcome: o, Kind: kind,
+		Partition: p.id, Sequence: r.seq, Index: r.index, At: p.position.clock, Outcome: o, Kind: r.kind,
 		Group: r.name.group, User: r.user, Message: r.message,
 	}
 	if r.name.group == "" {
-		x.Peer = peerOf(r.name, r.user)
+		x.Peer = r.name.peerOf(r.user)
 	}
 	a.rejected.add(x, p.limits.Rejections)
 }
 
-func peerOf(n convName, user string) string {
-	if n.a == user {
-		return n.b
-	}
-	return n.a
-}
+// The kinds of stored parked receipts.
+const (
+	parkedDelivered = iota
+	parkedRead
+)
 
 func (r *parked) encode(dst []byte) []byte {
-	kind := byte(0)
-	if r.read {
-		kind = 1
+	kind := byte(parkedDelivered)
+	if r.kind == events.MessageRead {
+		kind = parkedRead
 	}
 	dst = append(dst, kind)
 	dst = appendInt(dst, r.at)
@@ -200,7 +197,10 @@ func (p *Partition) loadParked(a *app) error {
 		}
 		v := reader{b: value}
 		r := &parked{seq: binary.BigEndian.Uint64(key), index: int(binary.BigEndian.Uint32(key[8:]))}
-		r.read = v.byte() == 1
+		r.kind = events.MessageDelivered
+		if v.byte() == parkedRead {
+			r.kind = events.MessageRead
+		}
 		r.at = v.varint()
 		for _, s := range []*string{&r.name.group, &r.name.a, &r.name.b, &r.message, &r.user, &r.content} {
 			*s = v.string()

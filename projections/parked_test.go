@@ -7,8 +7,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// A receipt that is parked and decided between two checkpoints is written by none; one that a checkpoint has is removed by the
-// next.
+// A receipt that is parked and decided between two checkpoints is written by none; one that a
+// checkpoint has is removed by the next.
 func TestParkedReceiptsOfAMomentAreNotWritten(t *testing.T) {
 	const app, parked = "acme#chat", 'P'
 	settings := events.DefaultSettings()

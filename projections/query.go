@@ -2,119 +2,25 @@ package projections
 
 import (
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"slices"
 
 	"github.com/receiptd/receiptd/events"
 )
 
-type idRef struct {
-	app uint32
-	id  string
-}
-
-type userRef struct {
-	app  uint32
-	user string
-}
-
-// freshIndex finds by message id or user what no committed index has yet.
-type freshIndex struct {
-	messages map[idRef][]uint64
-	users    map[userRef][]uint64
-}
-
-func (x *freshIndex) addMessage(r idRef, conv uint64) {
-	if x.messages == nil {
-		x.messages = map[idRef][]uint64{}
-	}
-	x.messages[r] = append(x.messages[r], conv)
-}
-
-func (x *freshIndex) addUser(r userRef, conv uint64) {
-	if x.users == nil {
-		x.users = map[userRef][]uint64{}
-	}
-	x.users[r] = append(x.users[r], conv)
-}
-
-func (x *freshIndex) reset() {
-	clear(x.messages)
-	clear(x.users)
-}
-
-// conversations scans an index whose keys end with a conversation's number, adds the fresh ones and
-// returns the numbers in order, each once.
-func (p *Partition) conversations(prefix []byte, fresh ...[]uint64) ([]uint64, error) {
-	var nums []uint64
-	err := p.back.Scan(prefix, func(key, _ []byte) error {
-		n, k := binary.Uvarint(key[len(prefix):])
-		if k <= 0 {
-			return errCorrupt
-		}
-		nums = append(nums, n)
-		return nil
-	})
-	for _, f := range fresh {
-		nums = append(nums, f...)
-	}
-	slices.Sort(nums)
-	return slices.Compact(nums), err
-}
-
-// find returns the message with the id, wherever in the app it was sent; of several that of the oldest conversation.
-func (p *Partition) find(appKey, id string) (*message, error) {
-	a := p.apps[appKey]
-	if a == nil {
-		return nil, ErrNotFound
-	}
-	ref := idRef{a.num, id}
-	nums, err := p.conversations(messagePrefix(p.key(), a.num, id), p.fresh.messages[ref], p.flying.messages[ref])
-	if err != nil {
-		return nil, err
-	}
-	if len(nums) == 0 {
-		return nil, ErrNotFound
-	}
-	return p.messageByRef(nums[0], id)
-}
-
-// ask runs a query with the partition locked, and keeps the cache in its bounds.
-func ask[T any](p *Partition, f func() (T, error)) (T, error) {
+// query answers a question with the partition locked, and keeps the cache within its bounds.
+func query[T any](p *Partition, f func() (T, error)) (T, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	v, err := f()
-	p.settle()
+	p.evict()
 	return v, err
 }
 
-// Settings returns the settings in force and their revision; ok is false for an app that was never configured. It does not wait for
-// the entry that is being applied.
-func (p *Partition) Settings(appKey string) (s events.Settings, revision uint64, ok bool) {
-	v, ok := p.configured.Load(appKey)
-	if !ok {
-		return s, 0, false
-	}
-	c := v.(*configuration)
-	return c.settings, c.revision, true
-}
-
-// Apps returns the keys and revisions of all apps.
-func (p *Partition) Apps() map[string]uint64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	m := make(map[string]uint64, len(p.apps))
-	for k, a := range p.apps {
-		m[k] = a.revision
-	}
-	return m
-}
-
-// Message returns the message with the id. An id used in several conversations of the partition finds the
-// message of the oldest one. The error is ErrNotFound if there is none.
+// Message returns the message with the id. Of an id used in several conversations of the partition,
+// it is the message of the oldest one. The error is ErrNotFound if there is none.
 func (p *Partition) Message(appKey, id string) (Message, error) {
-	return ask(p, func() (Message, error) {
+	return query(p, func() (Message, error) {
 		m, err := p.find(appKey, id)
 		if err != nil {
 			return Message{}, err
@@ -123,29 +29,9 @@ func (p *Partition) Message(appKey, id string) (Message, error) {
 	})
 }
 
-func (m *message) view() Message {
-	c := m.conv
-	v := Message{
-		ID: m.id, From: c.members[m.sender].user, Group: c.name.group, SentAt: m.sentAt,
-		ReceiptRequested: c.group() && m.state() != msgPlain,
-		Recalled:         m.recalled(),
-		Counts:           m.tally(),
-		FirstReadAt:      m.firstAt(),
-		LastReadAt:       m.lastAt,
-	}
-	if !c.group() {
-		v.To = c.members[1-m.sender].user
-	}
-	return v
-}
-
-func (m *message) tally() Counts {
-	return Counts{Eligible: int(m.eligible), Delivered: m.delivered(), Read: int(m.readers)}
-}
-
-// Counts returns the numbers of those of the messages that there are.
+// Counts returns the numbers of those of the messages that exist.
 func (p *Partition) Counts(appKey string, ids []string) (map[string]Counts, error) {
-	return ask(p, func() (map[string]Counts, error) {
+	return query(p, func() (map[string]Counts, error) {
 		out := make(map[string]Counts, len(ids))
 		for _, id := range ids {
 			m, err := p.find(appKey, id)
@@ -155,15 +41,16 @@ func (p *Partition) Counts(appKey string, ids []string) (map[string]Counts, erro
 			if err != nil {
 				return nil, err
 			}
-			out[id] = m.tally()
+			out[id] = m.counts()
 		}
 		return out, nil
 	})
 }
 
-// Readers returns the readers of a message from offset on, in the order of reading.
+// Readers returns the readers of a message from offset on, in the order of reading. The error is
+// ErrNotFound if there is no such message.
 func (p *Partition) Readers(appKey, id string, offset, limit int) (ReaderPage, error) {
-	return ask(p, func() (ReaderPage, error) {
+	return query(p, func() (ReaderPage, error) {
 		m, err := p.find(appKey, id)
 		if err != nil {
 			return ReaderPage{}, err
@@ -185,10 +72,10 @@ func (p *Partition) Readers(appKey, id string, offset, limit int) (ReaderPage, e
 	})
 }
 
-// NonReaders returns the eligible readers who have not read, in the order they became members, from those with
-// an ordinal of at least after.
+// NonReaders returns the eligible readers who have not read, in the order they became members, from
+// those with an ordinal of at least after. The error is ErrNotFound if there is no such message.
 func (p *Partition) NonReaders(appKey, id string, after, limit int) (NonReaderPage, error) {
-	return ask(p, func() (NonReaderPage, error) {
+	return query(p, func() (NonReaderPage, error) {
 		m, err := p.find(appKey, id)
 		if err != nil {
 			return NonReaderPage{}, err
@@ -212,34 +99,40 @@ func (p *Partition) NonReaders(appKey, id string, after, limit int) (NonReaderPa
 	})
 }
 
+// group returns a group, or nil if it is unknown or dissolved.
+func (p *Partition) group(appKey, group string) (*conversation, error) {
+	a := p.apps.byKey[appKey]
+	if a == nil {
+		return nil, nil
+	}
+	c, err := p.conv(a, convName{group: group})
+	if err != nil || c == nil || c.dissolved {
+		return nil, err
+	}
+	return c, nil
+}
+
 // IsMember reports whether the user is a member of the group now.
 func (p *Partition) IsMember(appKey, group, user string) (bool, error) {
-	return ask(p, func() (bool, error) {
-		a := p.apps[appKey]
-		if a == nil {
-			return false, nil
-		}
-		c, err := p.conv(a, convName{group: group})
+	return query(p, func() (bool, error) {
+		c, err := p.group(appKey, group)
 		if c == nil || err != nil {
 			return false, err
 		}
 		o, ok := c.ordinal(user)
-		return ok && !c.dissolved && c.members[o].active(), nil
+		return ok && c.members[o].active(), nil
 	})
 }
 
-// Group returns a group and its members. The error is ErrNotFound for a group that is unknown or dissolved.
+// Group returns a group and its members. The error is ErrNotFound for a group that is unknown or
+// dissolved.
 func (p *Partition) Group(appKey, group string) (Group, error) {
-	return ask(p, func() (Group, error) {
-		a := p.apps[appKey]
-		if a == nil {
-			return Group{}, ErrNotFound
-		}
-		c, err := p.conv(a, convName{group: group})
+	return query(p, func() (Group, error) {
+		c, err := p.group(appKey, group)
 		if err != nil {
 			return Group{}, err
 		}
-		if c == nil || c.dissolved {
+		if c == nil {
 			return Group{}, ErrNotFound
 		}
 		g := Group{Members: make([]GroupMember, 0, c.active)}
@@ -255,21 +148,21 @@ func (p *Partition) Group(appKey, group string) (Group, error) {
 	})
 }
 
-// Conversations returns the user's conversations of this partition, groups by id before single chats by peer.
+// Conversations returns the user's conversations of this partition, groups by id before single
+// chats by peer.
 func (p *Partition) Conversations(appKey, user string) ([]ConversationView, error) {
-	return ask(p, func() ([]ConversationView, error) {
-		a := p.apps[appKey]
+	return query(p, func() ([]ConversationView, error) {
+		a := p.apps.byKey[appKey]
 		if a == nil {
 			return nil, nil
 		}
-		ref := userRef{a.num, user}
-		nums, err := p.conversations(userIndexPrefix(p.key(), a.num, user), p.fresh.users[ref], p.flying.users[ref])
+		nums, err := p.conversationsOfUser(a, user)
 		if err != nil {
 			return nil, err
 		}
 		var out []ConversationView
 		for _, num := range nums {
-			c, err := p.loadConv(num)
+			c, err := p.convByNum(num)
 			if err != nil {
 				return nil, err
 			}
@@ -277,119 +170,35 @@ func (p *Partition) Conversations(appKey, user string) ([]ConversationView, erro
 			if !ok {
 				return nil, errCorrupt
 			}
-			u := &c.members[o]
-			if c.dissolved || !u.active() {
+			if c.dissolved || !c.members[o].active() {
 				continue
 			}
-			v := ConversationView{Group: c.name.group, Unread: int(c.sent - u.base), LastReadAt: u.lastReadAt}
-			if !c.group() {
-				v.Peer = c.members[1-o].user
-			}
-			out = append(out, v)
+			out = append(out, c.view(o))
 		}
 		SortConversations(out)
 		return out, nil
 	})
 }
 
+// view is the conversation as it stands in a member's list.
+func (c *conversation) view(o uint32) ConversationView {
+	u := &c.members[o]
+	v := ConversationView{Group: c.name.group, Unread: int(c.sent - u.base), LastReadAt: u.lastReadAt}
+	if !c.group() {
+		v.Peer = c.members[1-o].user
+	}
+	return v
+}
+
 // SortConversations puts groups by id before single chats by peer.
 func SortConversations(list []ConversationView) {
 	slices.SortFunc(list, func(x, y ConversationView) int {
-		if c := cmp.Compare(boolInt(x.Group == ""), boolInt(y.Group == "")); c != 0 {
-			return c
+		if single := x.Group == ""; single != (y.Group == "") {
+			if single {
+				return 1
+			}
+			return -1
 		}
 		return cmp.Or(cmp.Compare(x.Group, y.Group), cmp.Compare(x.Peer, y.Peer))
 	})
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// Statistics returns the author's pending summary in the order the items became pending, and the entry up to
-// which it is complete: what statistic.seen names once he has seen it.
-func (p *Partition) Statistics(appKey, user string) (items []StatisticItem, upto uint64, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	defer p.settle()
-	a := p.apps[appKey]
-	if a == nil {
-		return nil, p.seq, nil
-	}
-	u, err := p.author(a, user)
-	if err != nil {
-		return nil, 0, err
-	}
-	pending, err := p.pendingItems(u)
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, x := range pending {
-		c, m, err := p.pendingItem(x.value)
-		if err != nil {
-			return nil, 0, err
-		}
-		if m == nil {
-			items = append(items, c.item(user))
-		} else {
-			items = append(items, m.item())
-		}
-	}
-	return items, p.seq, nil
-}
-
-// Rejections returns the latest rejections of the app, newest first.
-func (p *Partition) Rejections(appKey string, limit int) []Rejection {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	a := p.apps[appKey]
-	if a == nil {
-		return nil
-	}
-	r := &a.rejected
-	var out []Rejection
-	for n := r.next; n > 0 && len(out) < min(limit, len(r.slots)); n-- {
-		out = append(out, r.slots[(n-1)%uint64(p.limits.Rejections)])
-	}
-	return out
-}
-
-// Poison returns how many entries could not be decoded, and the latest of them, oldest first.
-func (p *Partition) Poison() (total uint64, latest []PoisonEntry) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.poison.total, slices.Clone(p.poison.kept)
-}
-
-// Stats are figures of a partition for metrics. Outcomes count since the partition was opened.
-type Stats struct {
-	Sequence   uint64
-	Clock      int64 // Unix milliseconds
-	CacheBytes int
-	Changed    int // messages changed since the last capture
-	Parked     int
-	Poison     uint64
-	Outcomes   map[events.Outcome]uint64
-}
-
-// Stats returns the partition's figures.
-func (p *Partition) Stats() Stats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := Stats{
-		Sequence: p.seq, Clock: p.clock, CacheBytes: p.cacheBytes, Changed: len(p.dirtyMessages),
-		Poison: p.poison.total, Outcomes: map[events.Outcome]uint64{},
-	}
-	for _, a := range p.appsByNum {
-		s.Parked += a.parked.count
-	}
-	for o, n := range p.counts {
-		if n != 0 {
-			s.Outcomes[events.Outcome(o)] = n
-		}
-	}
-	return s
 }

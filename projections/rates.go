@@ -24,25 +24,25 @@ const (
 // InTime reports whether rows stand for times.
 func (b RateBy) InTime() bool { return b == ByHour || b == ByDay }
 
-// RateQuery asks how many of the messages sent in a span of time were read, and how soon. What counts is in
-// docs/rules.md, "Rollups".
+// RateQuery asks how many of the messages sent in a span of time were read, and how soon. What
+// counts is in docs/rules.md, "Rollups".
 type RateQuery struct {
 	// App is the key of the app.
 	App string
-	// From and To bound the time of sending in Unix milliseconds, To not included. Both are widened to whole UTC
-	// hours: see Hours.
+	// From and To bound the time of sending in Unix milliseconds, To not included. Both are widened
+	// to whole UTC hours: see Hours.
 	From, To int64
 	By       RateBy
 	// Group and Sender keep only the messages of that group or of that sender; empty keeps all.
 	Group, Sender string
 	// Limit is the most rows wanted, at least 1.
 	Limit int
-	// Bins has the rows carry their distributions.
+	// Bins makes the rows carry their distributions.
 	Bins bool
 }
 
-// Hours are the first and the last hour of the query, as Unix milliseconds divided by HourMillis; there is none
-// if the last is smaller.
+// Hours are the first and the last hour of the query, as Unix milliseconds divided by HourMillis;
+// there is none if the last is smaller.
 func (q *RateQuery) Hours() (first, last int64) {
 	if q.To <= q.From {
 		return 0, -1
@@ -50,7 +50,7 @@ func (q *RateQuery) Hours() (first, last int64) {
 	return floorHour(q.From), floorHour(q.To - 1)
 }
 
-// floorHour is the hour of a time, which may lie before 1970.
+// floorHour is the hour of a time, which may be before 1970.
 func floorHour(ms int64) int64 {
 	h := ms / HourMillis
 	if ms%HourMillis < 0 {
@@ -69,41 +69,17 @@ func HourKey(hour int64) string { return time.Unix(hour*3600, 0).UTC().Format(ti
 type RateRow struct {
 	// Key is the beginning of the hour or day as RFC 3339, the group id or the sender.
 	Key string
-	Tally
-	// Percentiles of the time from sending to reading in milliseconds, within AccuracyPercent or half a
-	// millisecond; without meaning if Read is 0.
+	CohortCounts
+	// Percentiles of the time from sending to reading in milliseconds, accurate to 1 % or half a
+	// millisecond; meaningless if Read is 0.
 	P50, P90, P99 int64
-	// Bins are the times behind the percentiles, ascending, without empty bins, if the query asked for them. Their
-	// counts add up to Read.
+	// Bins are the times behind the percentiles, ascending, without empty bins, if the query asked
+	// for them. Their counts add up to Read.
 	Bins []BinCount
 }
 
-// Tally are the numbers of a cohort of messages.
-type Tally struct {
-	Messages, Eligible, Delivered, Read uint64
-	// Recalled messages are in none of the other numbers.
-	Recalled uint64
-}
-
-// Add adds the numbers of another cohort.
-func (t *Tally) Add(o Tally) {
-	t.Messages += o.Messages
-	t.Eligible += o.Eligible
-	t.Delivered += o.Delivered
-	t.Read += o.Read
-	t.Recalled += o.Recalled
-}
-
-// Rate is the part of the eligible readers who have read; 0 if there are none.
-func (t Tally) Rate() float64 {
-	if t.Eligible == 0 {
-		return 0
-	}
-	return float64(t.Read) / float64(t.Eligible)
-}
-
-// SortRates puts rows in the order of an answer and cuts it to the query's limit: hours and days by time, groups and
-// senders by the number of messages, most first, then by key.
+// SortRates puts rows in the order of an answer and cuts it to the query's limit: hours and days by
+// time, groups and senders by the number of messages, most first, then by key.
 func SortRates(q RateQuery, rows []RateRow) []RateRow {
 	slices.SortFunc(rows, func(a, b RateRow) int {
 		if !q.By.InTime() {
@@ -116,45 +92,12 @@ func SortRates(q RateQuery, rows []RateRow) []RateRow {
 	return rows[:min(len(rows), q.Limit)]
 }
 
-// ErrTooManyCohorts is returned for a query that would look at more of them than MaxRateCohorts, or find more groups
-// or senders than it can rank.
+// ErrTooManyCohorts is returned for a query that would look at more cohorts than a query may, or
+// find more groups or senders than it can rank.
 var ErrTooManyCohorts = errors.New("projections: the span of time holds too many cohorts")
 
-// ErrRatesUnavailable is returned for a query that the store of the cohorts does not answer now.
+// ErrRatesUnavailable is returned for a query that the store of the cohorts cannot answer now.
 var ErrRatesUnavailable = errors.New("projections: read rates are not available now")
 
-// MaxRateCohorts bounds the work of a read-rate query.
-const MaxRateCohorts = 5_000_000
-
-// CellKind says which messages of an app a [Cell] counts.
-type CellKind uint8
-
-// What cells there are.
-const (
-	Cohort    CellKind = iota // of one sender in one conversation in one hour
-	HourTotal                 // of one hour
-	GroupDay                  // of one group on one UTC day
-	SenderDay                 // of one sender on one UTC day, in groups and single chats
-)
-
-// Cell is what the rollup of a partition holds of some messages. All values are absolute.
-type Cell struct {
-	Kind CellKind
-	App  string
-	// Hour as Unix milliseconds divided by HourMillis; of a day the first.
-	Hour int64
-	// Group is the group; empty for a single chat, where Peer is the receiver. A total has of these and of the sender
-	// only what it is of.
-	Group, Peer string
-	Sender      string
-	Tally
-	// Bins are the times from sending to reading, by bin, ascending, without empty bins; their counts add up
-	// to Read.
-	Bins []BinCount
-}
-
-// BinCount is the number of reads in one bin of the distribution; see TimeBin.
-type BinCount struct {
-	Bin   uint16
-	Count uint64
-}
+// maxRateCohorts bounds the work of a read-rate query.
+const maxRateCohorts = 5_000_000

@@ -8,8 +8,8 @@ import (
 	"github.com/receiptd/receiptd/projections/store"
 )
 
-// BenchmarkReadRates guards the cost of a query by sender, the most expensive kind: one op looks at each of 2400
-// stored cohorts of a day, with two million receipts, twice.
+// BenchmarkReadRates guards the cost of a query by sender, the most expensive kind: one op looks at
+// each of 2400 stored cohorts of a day, with two million receipts, twice.
 func BenchmarkReadRates(b *testing.B) {
 	setup, batches := benchEntries(b, 500)
 	state, err := store.Open(b.TempDir(), store.Options{})

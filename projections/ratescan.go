@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// RateScan gathers the answer to a RateQuery from the cohorts of one or more partitions, bit by bit, so that neither
-// a fold nor a switch to rebuilt state waits for it:
+// RateScan gathers the answer to a RateQuery from the cohorts of one or more partitions, step by
+// step, so that neither a fold nor a switch to rebuilt state waits for it:
 //
 //	for s.Next() {
 //		for each partition {
@@ -20,50 +20,51 @@ import (
 //	}
 //	rows, err := s.Rows()
 //
-// Groups and senders take two rounds: the first finds out whose rows are wanted, the second makes these. What is
-// folded meanwhile may or may not be in the answer.
+// Rows by group and by sender take two rounds: the first finds out which rows are wanted, the
+// second makes these. What is folded meanwhile may or may not be in the answer.
 type RateScan struct {
 	q           RateQuery
 	first, last int64 // hours
 	table       byte
-	kind        CellKind // of the table's cells
+	kind        CohortKind // of what the table has
 
-	// What a step looks at: few enough that its locks are held for milliseconds at most.
-	stepMemory, stepStored int
-	// The most cohorts looked at in a round, and the most rows counted.
+	// How many cohorts a step visits: few enough that it holds its locks for milliseconds at most.
+	stepChanged, stepStored int
+	// The most cohorts visited in a round, and the most rows counted.
 	maxCohorts, maxRows int
 
 	round   int
 	rows    map[string]*rateRow
 	visited int
 
-	at cursor
+	at scanCursor
 }
 
 type rateRow struct {
-	Tally
+	CohortCounts
 	times Distribution
 }
 
-// cursor is where the scan is in a partition.
-type cursor struct {
-	part   *Partition
-	app    uint32
-	memory []*cell              // changed cells, still to look at
-	seen   map[cellKey]struct{} // those in it, now or before
-	next   []byte               // the stored key to go on with
-	end    []byte
-	buf    []byte
+// scanCursor is where the scan is in a partition.
+type scanCursor struct {
+	part    *Partition
+	app     uint32
+	changed []*cohort              // those that changed and are still to be visited
+	seen    map[cohortKey]struct{} // those in it, now or before
+	next    []byte                 // the stored key to go on with
+	end     []byte
+	buf     []byte
 
-	// By hours or days: the one the stored cells are at, by its first hour, and how many they had.
-	begin  int64
-	row    *rateRow
-	begins int
+	// By hours or days: the row of the last stored cohort, where it begins, and how many rows the
+	// stored cohorts have made.
+	row   *rateRow
+	begin int64
+	rows  int
 }
 
 const (
-	defaultStepMemory = 256
-	defaultStepStored = 8192
+	defaultStepChanged = 256
+	defaultStepStored  = 8192
 	// maxRateRows bounds the memory of the first round.
 	maxRateRows = 500_000
 )
@@ -71,8 +72,8 @@ const (
 // NewRateScan makes a scan that has seen nothing yet.
 func NewRateScan(q RateQuery) *RateScan {
 	s := &RateScan{
-		q: q, table: tableCohort, stepMemory: defaultStepMemory, stepStored: defaultStepStored,
-		maxCohorts: MaxRateCohorts, maxRows: maxRateRows,
+		q: q, table: tableCohort, stepChanged: defaultStepChanged, stepStored: defaultStepStored,
+		maxCohorts: maxRateCohorts, maxRows: maxRateRows,
 	}
 	s.first, s.last = q.Hours()
 	if q.By.InTime() && q.Group == "" && q.Sender == "" {
@@ -84,7 +85,7 @@ func NewRateScan(q RateQuery) *RateScan {
 // Next begins the next round, if there is to be one, in which every partition is gone through once.
 func (s *RateScan) Next() bool {
 	s.round++
-	s.visited, s.at = 0, cursor{}
+	s.visited, s.at = 0, scanCursor{}
 	switch {
 	case s.round > 2 || s.first > s.last || s.q.By.InTime() && s.round > 1:
 		return false
@@ -100,76 +101,80 @@ func (s *RateScan) Next() bool {
 	return true
 }
 
-// Step looks at some more of a partition's cohorts and reports whether that was the last of them in this round. The
-// partition may be another object on the way, if it stands for the same state.
+// Step visits some more of a partition's cohorts and reports whether those were the last of them in
+// this round. The partition may become another object on the way, if that stands for the same
+// state.
 func (s *RateScan) Step(p *Partition) (done bool, err error) {
 	c := &s.at
 	if c.part != p && !s.enter(p) {
 		return true, nil
 	}
-	if len(c.memory) > 0 {
-		return false, s.lookAtMemory(p)
+	if len(c.changed) > 0 {
+		return false, s.visitChanged(p)
 	}
-	if done, err = s.lookAtStored(p); done || err != nil {
-		s.at = cursor{}
+	if done, err = s.visitStored(p); done || err != nil {
+		s.at = scanCursor{}
 	}
 	return done, err
 }
 
-// enter begins with a partition, or goes on in another object that stands for it; false if it does not know the app.
+// enter begins with a partition, or goes on in another object that stands for it; false if it does
+// not know the app.
 //
-// What is not in the backing yet, and still to be looked at, is gathered first. Everything else is in the backing from
-// here on, whatever is committed meanwhile, and what is found there again has been seen.
+// What is not in the backing yet, and still to be visited, is gathered first. Everything else is in
+// the backing from here on, whatever is committed meanwhile, and what is found there again has been
+// seen.
 func (s *RateScan) enter(p *Partition) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := p.apps[s.q.App]
+	a := p.apps.byKey[s.q.App]
 	if a == nil {
 		return false
 	}
 	c := &s.at
 	if c.part == nil {
-		c.app, c.seen = a.num, map[cellKey]struct{}{}
+		c.app, c.seen = a.num, map[cohortKey]struct{}{}
 		c.next = hourKey(nil, s.table, a.num, s.first)
 		c.end = hourKey(nil, s.table, a.num, s.last+1)
 	}
 	c.part = p
-	for _, list := range [][]*cell{p.dirtyCells, p.flyingCells} {
+	for _, list := range [][]*cohort{p.changes.cohorts, p.changes.capturedCohorts} {
 		for _, x := range list {
-			c.buf = x.stateKey(c.buf[:0])
+			c.buf = x.key(c.buf[:0])
 			if bytes.Compare(c.buf, c.next) < 0 || bytes.Compare(c.buf, c.end) >= 0 {
 				continue
 			}
-			if _, seen := c.seen[x.cellKey]; !seen {
-				c.seen[x.cellKey] = struct{}{}
-				c.memory = append(c.memory, x)
+			if _, seen := c.seen[x.cohortKey]; !seen {
+				c.seen[x.cohortKey] = struct{}{}
+				c.changed = append(c.changed, x)
 			}
 		}
 	}
 	return true
 }
 
-// lookAtMemory looks at some of the changed cells. One that was evicted meanwhile still has the values it was
-// committed with.
-func (s *RateScan) lookAtMemory(p *Partition) error {
+// visitChanged visits some of the changed cohorts. One that was evicted meanwhile still has the
+// values it was committed with.
+func (s *RateScan) visitChanged(p *Partition) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := &s.at
-	n := min(len(c.memory), s.stepMemory)
-	for _, x := range c.memory[:n] {
+	n := min(len(c.changed), s.stepChanged)
+	for _, x := range c.changed[:n] {
 		c.buf = x.encode(c.buf[:0])
 		if err := s.visit(x.hour, c.buf, false); err != nil {
 			return err
 		}
 	}
-	c.memory = c.memory[n:]
+	c.changed = c.changed[n:]
 	return nil
 }
 
+// errStep ends a step.
 var errStep = errors.New("the step is done")
 
-// lookAtStored looks at some of the stored cells. The partition is not locked: it goes on folding.
-func (s *RateScan) lookAtStored(p *Partition) (done bool, err error) {
+// visitStored visits some of the stored cohorts. The partition is not locked: it goes on folding.
+func (s *RateScan) visitStored(p *Partition) (done bool, err error) {
 	c := &s.at
 	n := 0
 	err = p.back.Range(c.next, c.end, func(key, value []byte) error {
@@ -190,35 +195,35 @@ func (s *RateScan) lookAtStored(p *Partition) (done bool, err error) {
 	switch {
 	case errors.Is(err, errStep):
 		return false, nil
-	case errors.Is(err, errEnough):
+	case errors.Is(err, errRowsFull):
 		return true, nil
 	}
 	return true, err
 }
 
-// parseKey takes the key of a cell of the scan's app and table apart.
-func (s *RateScan) parseKey(key []byte) (cellKey, error) {
+// parseKey takes apart the key of a cohort of the scan's app and table.
+func (s *RateScan) parseKey(key []byte) (cohortKey, error) {
 	prefix := len(s.at.end) - 8
 	if len(key) < prefix+8 {
-		return cellKey{}, errCorrupt
+		return cohortKey{}, errCorrupt
 	}
 	r := reader{b: key[prefix+8:]}
-	k := cellKey{app: s.at.app, hour: int64(binary.BigEndian.Uint64(key[prefix:]) ^ 1<<63)}
-	if s.kind == Cohort {
+	k := cohortKey{app: s.at.app, hour: int64(binary.BigEndian.Uint64(key[prefix:]) ^ 1<<63)}
+	if s.kind == OneCohort {
 		k.conv, k.sender = r.uvarint(), uint32(r.uvarint())
 	}
 	return k, r.err()
 }
 
-// errEnough ends a partition whose later hours cannot be in the answer.
-var errEnough = errors.New("enough rows")
+// errRowsFull ends a partition whose later hours cannot be in the answer.
+var errRowsFull = errors.New("enough rows")
 
-// visit counts a cell, given in its stored form. Stored ones come in the order of hours.
+// visit counts a cohort, given as it is stored. Stored ones come in the order of hours.
 func (s *RateScan) visit(hour int64, value []byte, stored bool) error {
 	if s.visited++; s.visited > s.maxCohorts {
 		return ErrTooManyCohorts
 	}
-	x, err := readCell(value, s.kind)
+	x, err := readCohort(value, s.kind)
 	if err != nil {
 		return err
 	}
@@ -247,21 +252,21 @@ func (s *RateScan) visit(hour int64, value []byte, stored bool) error {
 	return row.add(&x, s.round == 2)
 }
 
-// visitTime counts a cell in the row of the hour or day that begins with an hour.
-func (s *RateScan) visitTime(begin int64, x *storedCell, stored bool) error {
+// visitTime counts a cohort in the row of the hour or day that begins with the given hour.
+func (s *RateScan) visitTime(begin int64, x *storedCohort, stored bool) error {
 	c := &s.at
 	if stored && c.row != nil && c.begin == begin {
 		return c.row.add(x, true)
 	}
-	if stored && c.begins == s.q.Limit {
-		return errEnough
+	if stored && c.rows == s.q.Limit {
+		return errRowsFull
 	}
 	row, err := s.row([]byte(HourKey(begin)))
 	if err != nil {
 		return err
 	}
 	if stored {
-		c.begins++
+		c.rows++
 		c.begin, c.row = begin, row
 	}
 	return row.add(x, true)
@@ -281,10 +286,8 @@ func (s *RateScan) row(key []byte) (*rateRow, error) {
 	return row, nil
 }
 
-func (r *rateRow) add(x *storedCell, times bool) error {
-	r.Add(Tally{
-		Messages: x.messages, Eligible: x.eligible, Delivered: x.reads + x.onlyDelivered, Read: x.reads, Recalled: x.recalled,
-	})
+func (r *rateRow) add(x *storedCohort, times bool) error {
+	r.Add(x.counts())
 	if !times {
 		return nil
 	}
@@ -295,7 +298,7 @@ func (r *rateRow) add(x *storedCell, times bool) error {
 func (s *RateScan) list() []RateRow {
 	list := make([]RateRow, 0, len(s.rows))
 	for key, r := range s.rows {
-		list = append(list, RateRow{Key: key, Tally: r.Tally})
+		list = append(list, RateRow{Key: key, CohortCounts: r.CohortCounts})
 	}
 	return list
 }

@@ -11,7 +11,7 @@ import (
 type rejectionRing struct {
 	slots []Rejection
 	next  uint64 // number of rejections so far
-	saved uint64 // of those, how many the last capture has seen
+	saved uint64 // of those, how many the last capture has
 }
 
 func (r *rejectionRing) add(x Rejection, limit int) {
@@ -23,26 +23,42 @@ func (r *rejectionRing) add(x Rejection, limit int) {
 	r.next++
 }
 
-// reject keeps a rejected event of the current entry.
+// reject records a rejected event of the current entry. An app without settings has no rejections.
 func (p *Partition) reject(i int, o events.Outcome) {
-	e := &p.entry
-	a := p.appOf(e.b.Conv[i])
+	e := &p.scratch
+	a := p.appOf(e.batch.Conv[i])
 	if a == nil {
 		return
 	}
-	name := nameOf(&e.b.Conversations[e.b.Conv[i]])
+	name := nameOf(e.conversation(i))
 	user := e.user(i)
 	x := Rejection{
-		Partition: p.id, Sequence: e.seq, Index: i, At: p.clock, Outcome: o, Kind: e.b.Kinds[i],
+		Partition: p.id, Sequence: p.position.seq, Index: i, At: p.position.clock, Outcome: o, Kind: e.batch.Kinds[i],
 		Group: strings.Clone(name.group), User: strings.Clone(user),
 	}
 	if name.a != "" {
-		x.Peer = strings.Clone(peerOf(name, user))
+		x.Peer = strings.Clone(name.peerOf(user))
 	}
-	if e.b.Msg[i] != events.None {
+	if e.batch.Msg[i] != events.None {
 		x.Message = strings.Clone(e.messageID(i))
 	}
 	a.rejected.add(x, p.limits.Rejections)
+}
+
+// Rejections returns the latest rejections of the app, newest first.
+func (p *Partition) Rejections(appKey string, limit int) []Rejection {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := p.apps.byKey[appKey]
+	if a == nil {
+		return nil
+	}
+	r := &a.rejected
+	var out []Rejection
+	for n := r.next; n > 0 && len(out) < min(limit, len(r.slots)); n-- {
+		out = append(out, r.slots[(n-1)%uint64(p.limits.Rejections)])
+	}
+	return out
 }
 
 // saveRejections writes the slots that changed since the last capture.
@@ -55,7 +71,7 @@ func (p *Partition) saveRejections(a *app) {
 	}
 	for n := from; n < r.next; n++ {
 		slot := int(n % limit)
-		p.put(rejectionKey(p.key(), a.num, slot), r.slots[slot].encode(nil, n))
+		p.changes.put(rejectionKey(p.scratch.key(), a.num, slot), r.slots[slot].encode(nil, n))
 	}
 	r.saved = r.next
 }
@@ -93,48 +109,4 @@ func (p *Partition) loadRejections(a *app) error {
 	})
 	r.saved = r.next
 	return err
-}
-
-// poison counts the entries that could not be decoded and keeps the latest.
-type poison struct {
-	total uint64
-	kept  []PoisonEntry
-}
-
-// PoisonEntry is a log entry that could not be decoded.
-type PoisonEntry struct {
-	Partition int
-	Sequence  uint64
-	At        int64 // Unix milliseconds
-	Reason    string
-}
-
-// maxPoison bounds the poison entries kept; all are counted.
-const maxPoison = 100
-
-func (p *Partition) keepPoison(seq uint64, at int64, reason string) {
-	if len(reason) > 200 {
-		reason = reason[:200]
-	}
-	x := PoisonEntry{Partition: p.id, Sequence: seq, At: at, Reason: strings.Clone(reason)}
-	p.poison.total++
-	p.poison.kept = append(p.poison.kept, x)
-	p.put(poisonKey(p.key(), seq), append(appendInt(nil, at), reason...))
-	if len(p.poison.kept) > maxPoison {
-		p.del(poisonKey(p.key(), p.poison.kept[0].Sequence))
-		p.poison.kept = p.poison.kept[1:]
-	}
-}
-
-func (p *Partition) loadPoison() error {
-	return p.back.Scan([]byte{tablePoison}, func(key, value []byte) error {
-		if len(key) != 9 {
-			return errCorrupt
-		}
-		r := reader{b: value}
-		x := PoisonEntry{Partition: p.id, Sequence: binary.BigEndian.Uint64(key[1:]), At: r.varint()}
-		x.Reason = string(r.b)
-		p.poison.kept = append(p.poison.kept, x)
-		return r.err()
-	})
 }

@@ -35,8 +35,8 @@ func scan(s *projections.RateScan, parts ...*projections.Partition) ([]projectio
 	return s.Rows()
 }
 
-// rateQueries ask for everything, and for parts of it. The logs of package history begin in the last half minute
-// before a midnight.
+// rateQueries ask for everything, and for parts of it. The logs of package history begin in the
+// last half minute before midnight.
 func rateQueries(app string) []projections.RateQuery {
 	const midnight = 1709337600000
 	all := projections.RateQuery{App: app, From: math.MinInt64, To: math.MaxInt64, Limit: 1000, Bins: true}
@@ -74,50 +74,51 @@ func sameRates(t *rapid.T, q projections.RateQuery, got []projections.RateRow, e
 	}
 }
 
-// TestTakenCellsAreTheRollup follows a fold by what it says has changed, as the sink of an outside store does.
-func TestTakenCellsAreTheRollup(t *testing.T) {
+// TestTakenCohortsAreTheRollup follows a fold by the changes it reports, as the sink of an
+// external store does.
+func TestTakenCohortsAreTheRollup(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {
 		log := logs.Draw(t, "log")
 		model := oracle.NewWithLimits(0, history.SmallLimits())
 		log.Apply(model)
-		kept := map[string]projections.Cell{}
-		straight, f := followed(t, log, func(o *projections.Options) { o.TrackCells = true }, func(f *fold) {
-			for _, c := range f.part.TakeCells(nil) {
-				kept[nameOf(c)] = c
+		latest := map[string]projections.Cohort{}
+		straight, f := followed(t, log, func(o *projections.Options) { o.TrackCohorts = true }, func(f *fold) {
+			for _, c := range f.part.TakeCohorts(nil) {
+				latest[nameOf(c)] = c
 			}
 		})
-		want := map[string]projections.Cell{}
+		want := map[string]projections.Cohort{}
 		for _, app := range model.Apps() {
 			for _, x := range model.Cohorts(app) {
 				addCohort(want, app, x)
 			}
 		}
 		for name, c := range want {
-			if got := kept[name]; got.Tally != c.Tally || !slices.Equal(got.Bins, c.Bins) {
+			if got := latest[name]; got.CohortCounts != c.CohortCounts || !slices.Equal(got.Bins, c.Bins) {
 				t.Fatalf("%s:\n taken %+v\n model %+v", name, got, c)
 			}
 		}
-		if len(kept) != len(want) {
-			t.Fatalf("%d cells were taken; model: %d", len(kept), len(want))
+		if len(latest) != len(want) {
+			t.Fatalf("%d cohorts and totals were taken; model: %d", len(latest), len(want))
 		}
 		straight.commitAll()
 		f.commitAll()
 		if a, b := straight.state.dump(), f.state.dump(); a != b {
 			t.Fatalf("the states differ:\nstraight:\n%s\nstopped:\n%s", a, b)
 		}
-		f.part.TakeCells(nil) // lets go of what is committed
-		f.cacheHolds()
+		f.part.TakeCohorts(nil) // evicts what is committed
+		f.cacheIsBounded()
 	})
 }
 
-// nameOf says which messages a cell counts.
-func nameOf(c projections.Cell) string {
+// nameOf says which messages a cohort or total counts.
+func nameOf(c projections.Cohort) string {
 	return fmt.Sprintf("%d %q %d %q %q %q", c.Kind, c.App, c.Hour, c.Group, c.Peer, c.Sender)
 }
 
-// addCohort adds a cohort of the model to all cells that it is part of.
-func addCohort(cells map[string]projections.Cell, app string, x oracle.Cohort) {
+// addCohort adds a cohort of the model, and adds it to the totals that it is part of.
+func addCohort(cohorts map[string]projections.Cohort, app string, x oracle.Cohort) {
 	c := x.Conversation
 	peer := ""
 	if c.Group == "" {
@@ -126,21 +127,21 @@ func addCohort(cells map[string]projections.Cell, app string, x oracle.Cohort) {
 		}
 	}
 	hour, day := x.Hour.UnixMilli()/projections.HourMillis, x.Hour.Truncate(24*time.Hour).UnixMilli()/projections.HourMillis
-	names := []projections.Cell{
-		{Kind: projections.Cohort, Hour: hour, Group: c.Group, Peer: peer, Sender: x.Sender},
+	names := []projections.Cohort{
+		{Kind: projections.OneCohort, Hour: hour, Group: c.Group, Peer: peer, Sender: x.Sender},
 		{Kind: projections.HourTotal, Hour: hour},
 		{Kind: projections.SenderDay, Hour: day, Sender: x.Sender},
 	}
 	if c.Group != "" {
-		names = append(names, projections.Cell{Kind: projections.GroupDay, Hour: day, Group: c.Group})
+		names = append(names, projections.Cohort{Kind: projections.GroupDay, Hour: day, Group: c.Group})
 	}
 	for _, name := range names {
 		name.App = app
-		sum, there := cells[nameOf(name)]
+		sum, there := cohorts[nameOf(name)]
 		if !there {
 			sum = name
 		}
-		sum.Add(x.Tally)
+		sum.Add(x.CohortCounts)
 		var times projections.Distribution
 		for _, b := range sum.Bins {
 			times.Add(b.Bin, b.Count)
@@ -149,20 +150,21 @@ func addCohort(cells map[string]projections.Cell, app string, x oracle.Cohort) {
 			times.Add(projections.TimeBin(ms), 1)
 		}
 		sum.Bins = times.Bins()
-		cells[nameOf(name)] = sum
+		cohorts[nameOf(name)] = sum
 	}
 }
 
-// TestStateKnowsWhetherItsCellsAreWhole: what was folded without totals of days is not taken for a state that has them.
-func TestStateKnowsWhetherItsCellsAreWhole(t *testing.T) {
+// TestStateKnowsWhetherItsCohortsAreComplete: what was folded without totals of days does not
+// pass for a state that has them.
+func TestStateKnowsWhetherItsCohortsAreComplete(t *testing.T) {
 	state := memory{}
 	seq := uint64(0)
-	fold := func(tracked bool) (whole bool) {
-		part, err := projections.Open(0, state, projections.Options{TrackCells: tracked})
+	fold := func(tracked bool) (complete bool) {
+		part, err := projections.Open(0, state, projections.Options{TrackCohorts: tracked})
 		if err != nil {
 			t.Fatal(err)
 		}
-		whole = part.CellsWhole()
+		complete = part.CohortsComplete()
 		seq++
 		if _, err := part.Apply(projections.Decoded{Sequence: seq, At: 1, Poison: "no batch"}); err != nil {
 			t.Fatal(err)
@@ -174,20 +176,20 @@ func TestStateKnowsWhetherItsCellsAreWhole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return whole
+		return complete
 	}
-	for i, step := range []struct{ tracked, whole bool }{
+	for i, step := range []struct{ tracked, complete bool }{
 		{true, true}, {true, true}, {false, false}, {true, false}, {true, false},
 	} {
-		if whole := fold(step.tracked); whole != step.whole && step.tracked {
-			t.Errorf("step %d: whole: %v", i, whole)
+		if complete := fold(step.tracked); complete != step.complete && step.tracked {
+			t.Errorf("step %d: complete: %v", i, complete)
 		}
 	}
 }
 
-// A cell that outgrows its first form, and whose window then widens both ways, counts on as before, and what a recall
-// takes back is gone from it.
-func TestManyTimesInOneCell(t *testing.T) {
+// A cohort that outgrows its list of times, and whose window then widens both ways, goes on
+// counting as before, and what a recall takes back is gone from it.
+func TestManyTimesInOneCohort(t *testing.T) {
 	const app, members, messages = "o#a", 90, 8
 	settings := events.DefaultSettings()
 	settings.GroupReceipts.Enabled = true
@@ -245,7 +247,8 @@ func TestManyTimesInOneCell(t *testing.T) {
 	})
 }
 
-// A scan that was begun in one generation of the state goes on in another, however much of that one is stored.
+// A scan that was begun in one generation of the state goes on in another, however much of that one
+// is stored.
 func TestScanGoesOnInAnotherGeneration(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {
@@ -288,7 +291,7 @@ func TestScanGoesOnInAnotherGeneration(t *testing.T) {
 	})
 }
 
-// A query that is too large says so: it neither answers with a part nor goes on.
+// A query that is too large is refused: it neither answers in part nor goes on.
 func TestRateQueriesAreBounded(t *testing.T) {
 	part, err := projections.Open(0, memory{}, projections.Options{})
 	if err != nil {

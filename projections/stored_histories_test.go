@@ -15,7 +15,7 @@ import (
 	"github.com/receiptd/receiptd/projections/store"
 )
 
-// stored is a state in Pebble, on a disk whose power can fail.
+// stored is a state in Pebble, on a disk that can lose its power.
 type stored struct {
 	*store.Store
 	t     *rapid.T
@@ -71,9 +71,9 @@ func (s *stored) powerLoss(random *rand.Rand) {
 	s.open()
 }
 
-// TestStoredStateSurvivesPowerLoss folds random histories over Pebble and stops at any point, in any way. The
-// store has to come back at some checkpoint, and the fold of the rest has to end with the state of a fold that
-// nothing happened to.
+// TestStoredStateSurvivesPowerLoss folds random histories over Pebble and stops at any point, in
+// any way. The store has to come back at some checkpoint, and the fold of the rest has to end with
+// the state of an undisturbed fold.
 func TestStoredStateSurvivesPowerLoss(t *testing.T) {
 	logs := history.Logs()
 	cache := pebble.NewCache(8 << 20)

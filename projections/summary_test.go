@@ -10,7 +10,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim/history"
 )
 
-// A summary written by a version that kept the numbers of its items in their keys only is still there.
+// A summary written by a version that had the numbers of its items only in their keys can still be
+// read.
 func TestSummariesOfOlderStatesAreThere(t *testing.T) {
 	logs := history.Logs()
 	rapid.Check(t, func(t *rapid.T) {
@@ -31,11 +32,11 @@ func TestSummariesOfOlderStatesAreThere(t *testing.T) {
 		g := newFold(t, older, 0)
 		for _, app := range []string{"o#a", "o#b"} {
 			for _, user := range []string{"u1", "u2", "u3", "u4", "u5", "u6"} {
-				want, _, err := f.part.Statistics(app, user)
+				want, _, err := f.part.Summary(app, user)
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, _, err := g.part.Statistics(app, user)
+				got, _, err := g.part.Summary(app, user)
 				if err != nil || !reflect.DeepEqual(got, want) {
 					t.Fatalf("summary of %s in %s: %v, %v, not %v", user, app, got, err, want)
 				}

@@ -2,8 +2,9 @@ package projections
 
 import "slices"
 
-// tail is the end of a list whose items lie in the backing, each under its number: what may not be there yet, and a few more, so
-// that a short list takes no question to the backing. However long the list is, the memory it takes stays small.
+// tail is the end of a list whose items are in the backing, each under its number: what may not be
+// there yet, and a few more, so that a short list needs no look into the backing. However long the
+// list is, the memory it takes stays small.
 type tail[T any] struct {
 	items []tailItem[T] // by number
 	// cut is the number up to which items are in the backing only; 0 = all are here.
@@ -16,20 +17,20 @@ type tailItem[T any] struct {
 	value T
 }
 
-// tailKept is how many items stay that are in the backing already, as a rule.
-const tailKept = 8
+// tailCached is how many items stay that are in the backing already, as a rule.
+const tailCached = 8
 
-// add puts an item at the end, and lets go of some that were committed.
+// add puts an item at the end, and drops some that were committed.
 func (t *tail[T]) add(p *Partition, n uint64, value T) {
-	gone := 0
-	for len(t.items)-gone >= p.limits.Kept && t.items[gone].epoch <= p.committed {
-		gone++
+	drop := 0
+	for len(t.items)-drop >= p.limits.CachedItems && t.items[drop].epoch <= p.changes.committed {
+		drop++
 	}
-	if gone > 0 {
-		t.cut = t.items[gone-1].n
-		t.items = slices.Delete(t.items, 0, gone)
+	if drop > 0 {
+		t.cut = t.items[drop-1].n
+		t.items = slices.Delete(t.items, 0, drop)
 	}
-	t.items = append(t.items, tailItem[T]{n, p.epoch, value})
+	t.items = append(t.items, tailItem[T]{n, p.changes.epoch, value})
 }
 
 // remove takes an item out, if it is here.

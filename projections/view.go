@@ -6,7 +6,8 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// ErrNotFound is returned by queries for an app, message, group or user that the state does not know.
+// ErrNotFound is returned by queries for an app, message, group or user that the state does not
+// know.
 var ErrNotFound = errors.New("projections: not found")
 
 // Message is what the state knows about one message. Times are Unix milliseconds, 0 = none.
@@ -27,23 +28,23 @@ type Counts struct {
 	Eligible, Delivered, Read int
 }
 
-// Reader is one entry of a message's read set.
+// Reader is one member of a message's read set.
 type Reader struct {
 	User    string
 	ReadAt  int64 // Unix milliseconds
 	Content string
 }
 
-// ReaderPage is a page of readers in the order of reading. Next is the offset of the next page, or 0
-// when this is the last one.
+// ReaderPage is a page of readers in the order of reading. Next is the offset of the next page, or
+// 0 if this is the last one.
 type ReaderPage struct {
 	Total   int
 	Readers []Reader
 	Next    int
 }
 
-// NonReaderPage is a page of the eligible members who have not read. Next is the value of after for the
-// next page, or 0 when this is the last one.
+// NonReaderPage is a page of the eligible readers who have not read. Next is the value of after for
+// the next page, or 0 if this is the last one.
 type NonReaderPage struct {
 	Total int
 	Users []string
@@ -58,25 +59,25 @@ type ConversationView struct {
 	LastReadAt  int64 // Unix milliseconds, 0 = never
 }
 
-// StatisticKind says what an item of a pending summary tells.
-type StatisticKind uint8
+// SummaryKind says what an item of a summary tells.
+type SummaryKind uint8
 
 // The kinds of items.
 const (
-	// StatisticGroupRead is a group message that was read.
-	StatisticGroupRead StatisticKind = iota
-	// StatisticDelivered is a single-chat message that was delivered, and is not read yet.
-	StatisticDelivered
-	// StatisticRead is a single-chat message that was read.
-	StatisticRead
-	// StatisticConversationRead is a single chat that the peer has read.
-	StatisticConversationRead
+	// SummaryGroupRead is a group message that was read.
+	SummaryGroupRead SummaryKind = iota
+	// SummaryDelivered is a single-chat message that was delivered, and is not read yet.
+	SummaryDelivered
+	// SummaryRead is a single-chat message that was read.
+	SummaryRead
+	// SummaryConversationRead is a single chat that the peer has read.
+	SummaryConversationRead
 )
 
-// StatisticItem is one message or single chat of an author's pending summary: latest values, never deltas.
+// SummaryItem is one message or single chat of an author's summary: latest values, never deltas.
 // Times are Unix milliseconds.
-type StatisticItem struct {
-	Kind StatisticKind
+type SummaryItem struct {
+	Kind SummaryKind
 	// Message is empty for a conversation read.
 	Message string
 	// Group is set for a group message, Peer for all others: who received or read.
@@ -85,21 +86,23 @@ type StatisticItem struct {
 	Count       int
 	LastReader  string
 	FirstReadAt int64
-	// DeliveredAt is when a single-chat message was delivered, 0 if that was not said before it was read.
+	// DeliveredAt is when a single-chat message was delivered, 0 if that was not reported before it
+	// was read.
 	DeliveredAt int64
-	// LastReadAt is when the message or the chat was read, by the last reader; 0 for StatisticDelivered.
+	// LastReadAt is when the message or the chat was read, by the last reader; 0 for
+	// SummaryDelivered.
 	LastReadAt int64
 }
 
-// At is the time of the latest receipt the item tells of, in Unix milliseconds.
-func (i *StatisticItem) At() int64 { return max(i.DeliveredAt, i.LastReadAt) }
+// At is the time of the latest receipt that the item tells of, in Unix milliseconds.
+func (i *SummaryItem) At() int64 { return max(i.DeliveredAt, i.LastReadAt) }
 
 // Rejection is one rejected event.
 type Rejection struct {
 	Partition int
 	Sequence  uint64
-	Index     int // of the event in its log entry
-	At        int64
+	Index     int   // of the event in its log entry
+	At        int64 // when it was decided, Unix milliseconds
 	Outcome   events.Outcome
 	Kind      events.Kind
 	Group     string
@@ -110,9 +113,9 @@ type Rejection struct {
 
 // Group is a group as it is now.
 type Group struct {
-	// Owner is who made it, as long as he is a member.
+	// Owner is who created it, as long as they are a member.
 	Owner string
-	// Members are those who are in it now, in the order in which they first came.
+	// Members are the current ones, in the order in which they first joined.
 	Members []GroupMember
 }
 
@@ -122,7 +125,7 @@ type GroupMember struct {
 	Role events.Role
 }
 
-// Role is the role of a user, RoleNone if he is not a member.
+// Role is the role of a user, RoleNone for one who is not a member.
 func (g *Group) Role(user string) events.Role {
 	for i := range g.Members {
 		if g.Members[i].User == user {

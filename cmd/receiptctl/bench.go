@@ -22,27 +22,22 @@ import (
 type benchCommands struct {
 	All   benchCommand `cmd:"" default:"withargs" help:"The whole path of receiptd, in this process. The default."`
 	Curve curveCommand `cmd:"" help:"How latency grows with load, as a table and a picture."`
-	Peers peersCommand `cmd:"" help:"The same receipts through PostgreSQL, Redis and Watermill on JetStream."`
 
-	Grow    growCommand    `cmd:"" help:"What 100 million receipts in the state cost."`
-	Clients clientsCommand `cmd:"" help:"Many clients with the SDK's protocol on a running server."`
-	Serve   serveCommand   `cmd:"" hidden:"" help:"Run a server for bench peers and bench grow."`
+	Grow       growCommand       `cmd:"" help:"What 100 million receipts in the state cost."`
+	Clients    clientsCommand    `cmd:"" help:"Many clients with the SDK's protocol on a running server."`
+	ClickHouse clickHouseCommand `cmd:"" name:"clickhouse" help:"The sink into ClickHouse, and the questions there."`
+	Peers      peersCommand      `cmd:"" hidden:"" help:"Now a program of its own: says how to run it."`
 }
 
-// trafficFlags say what is poured in, and where its data lies.
-type trafficFlags struct {
-	Groups     int     `default:"100" placeholder:"N" help:"Groups."`
-	Members    int     `default:"50" placeholder:"N" help:"Members of a group on average; few groups are large, many are small."`
-	Duplicates float64 `default:"0.1" placeholder:"PART" help:"Part of the receipts that repeat an earlier one."`
-	Early      float64 `default:"0.01" placeholder:"PART" help:"Part of the receipts that come before their message."`
-	Seed       uint64  `default:"1" placeholder:"N" help:"Seed of the traffic: the same seed makes the same events."`
-	Dir        string  `default:"." placeholder:"DIR" help:"Where the data of the run lies; removed at the end. Use the disk that you want to measure."`
+// peersCommand is where the comparison with other systems used to be.
+type peersCommand struct {
+	Arguments []string `arg:"" optional:"" passthrough:""`
 }
 
-func (f trafficFlags) traffic() (sim.Config, error) {
-	c := sim.DefaultConfig()
-	c.Seed, c.Groups, c.Members, c.Duplicates, c.EarlyReads = f.Seed, f.Groups, f.Members, f.Duplicates, f.Early
-	return c, c.Validate()
+// Run says where the comparison is now.
+func (peersCommand) Run() error {
+	return errors.New("the comparison with PostgreSQL, Redis and Watermill is a program of its own: " +
+		"run go run -C internal/lab/peers . in a clone of the repository; it takes the same flags")
 }
 
 // serverFlags are settings of the server that is measured in this process.
@@ -53,9 +48,10 @@ type serverFlags struct {
 
 const benchGenerators = 16
 
-// options are those of a benchmark in this process. Phases are named on err, if it is not nil.
-func (f serverFlags) options(t trafficFlags, duration time.Duration, std streams, quiet bool) (bench.Options, error) {
-	traffic, err := t.traffic()
+// options returns the options of a benchmark in this process. Unless quiet, phases are announced on
+// standard error.
+func (f serverFlags) options(t sim.Flags, duration time.Duration, std streams, quiet bool) (bench.Options, error) {
+	traffic, err := t.Config()
 	o := bench.Options{
 		Dir: t.Dir, Duration: duration, Config: config.Default(), Traffic: traffic,
 		Generators: min(benchGenerators, t.Groups), SubmitEvents: 1024,
@@ -71,8 +67,8 @@ func (f serverFlags) options(t trafficFlags, duration time.Duration, std streams
 
 // benchCommand measures the whole path on this machine.
 type benchCommand struct {
-	trafficFlags `embed:""`
-	serverFlags  `embed:""`
+	sim.Flags   `embed:""`
+	serverFlags `embed:""`
 
 	JSON       bool          `name:"json" help:"Print the result as one JSON object, and nothing else."`
 	Duration   time.Duration `default:"20s" placeholder:"DURATION" help:"How long to pour at full load; the other phases take about as long again."`
@@ -84,15 +80,17 @@ type benchCommand struct {
 
 // Help is the long description of the command.
 func (benchCommand) Help() string {
-	return `Starts a server in this process on a fresh directory, and measures in one run: a bare JetStream with the same fsync setting, the durable
-rate, the rate until receipts are folded and can be queried, latency at half of that, replay, reading only, bytes and processor
-time. The traffic is that of chat groups of mixed sizes: bursts of reads after each message, duplicates, early receipts, members who come and
-go. Every count is compared with what the traffic must lead to; a wrong one fails the run.`
+	return `Starts a server in this process on a fresh directory, and measures in one run: a
+bare JetStream with the same fsync setting, the durable rate, the rate until receipts are folded and
+can be queried, latency at half of that, replay, reading only, bytes and processor time. The traffic
+is that of chat groups of mixed sizes: bursts of reads after each message, duplicates, early
+receipts, members who come and go. Every count is compared with what the traffic must lead to; a
+wrong one fails the run.`
 }
 
 // Run measures and prints.
 func (b benchCommand) Run(ctx context.Context, std streams) (err error) {
-	o, err := b.options(b.trafficFlags, b.Duration, std, b.JSON)
+	o, err := b.options(b.Flags, b.Duration, std, b.JSON)
 	if err != nil {
 		return err
 	}

@@ -23,10 +23,11 @@ type clientsCommand struct {
 
 // Help is the long description of the command.
 func (clientsCommand) Help() string {
-	return `Connects to a running server as the Easemob SDK does, in an app of its own. Measured are the memory of a connection that
-does nothing, and the time from the sending of a read to the author's notification: in single chats, where each message is delivered and
-read, and in groups, where the author is told of further readers every 50 ms. Clients and server share the machine. Every read must reach its
-author, and every count is compared; a wrong one fails the run.`
+	return `Connects to a running server as the Easemob SDK does, in an app of its own. Measured
+are the memory of a connection that does nothing, and the time from the sending of a read to the
+author's notification: in single chats, where each message is delivered and read, and in groups,
+where the author is told of further readers every 50 ms. Clients and server share the machine. Every
+read must reach its author, and every count is compared; a wrong one fails the run.`
 }
 
 // Run measures and prints.

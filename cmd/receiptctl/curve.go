@@ -17,8 +17,8 @@ import (
 
 // curveCommand measures latencies at several loads.
 type curveCommand struct {
-	trafficFlags `embed:""`
-	serverFlags  `embed:""`
+	sim.Flags   `embed:""`
+	serverFlags `embed:""`
 
 	JSON     bool          `name:"json" help:"Print the result as one JSON object, and nothing else."`
 	Duration time.Duration `default:"5s" placeholder:"DURATION" help:"How long to find the end-to-end rate, and how long each load."`
@@ -28,14 +28,16 @@ type curveCommand struct {
 
 // Help is the long description of the command.
 func (curveCommand) Help() string {
-	return `Starts a server in this process on a fresh directory and finds the rate at which receipts are folded and can be queried. Then it submits
-at parts of that rate, on a schedule that does not wait for answers, and measures from the moment at which receipts were due until they
-could be queried. All loads meet the same log and state, which grow on the way. Every count is checked at the end.`
+	return `Starts a server in this process on a fresh directory and finds the rate at which
+receipts are folded and can be queried. Then it submits at parts of that rate, on a schedule that
+does not wait for answers, and measures from the moment at which receipts were due until they could
+be queried. All loads meet the same log and state, which grow on the way. Every count is checked at
+the end.`
 }
 
 // Run measures, prints and draws.
 func (c curveCommand) Run(ctx context.Context, std streams) error {
-	o, err := c.options(c.trafficFlags, c.Duration, std, c.JSON)
+	o, err := c.options(c.Flags, c.Duration, std, c.JSON)
 	if err != nil {
 		return err
 	}

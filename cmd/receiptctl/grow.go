@@ -5,17 +5,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"text/tabwriter"
 	"time"
 
+	"github.com/receiptd/receiptd/internal/lab/bench/child"
 	"github.com/receiptd/receiptd/internal/lab/bench/grow"
+	"github.com/receiptd/receiptd/internal/lab/sim"
 	"github.com/receiptd/receiptd/internal/progress"
 )
 
-// growCommand measures what size costs.
+// growCommand measures what the size of the state costs.
 type growCommand struct {
-	trafficFlags `embed:""`
+	sim.Flags `embed:""`
 
 	JSON     bool          `name:"json" help:"Print the result as one JSON object, and nothing else."`
 	First    int           `default:"1000000" placeholder:"N" help:"Receipts in the state that is measured first."`
@@ -27,27 +28,30 @@ type growCommand struct {
 
 // Help is the long description of the command.
 func (growCommand) Help() string {
-	return `Starts receiptd with its defaults as a process of its own and pours receipts into it over HTTP, each request answered when all of it is
-durable, folded and queryable. Measures latency at a fixed load and questions about random messages of all times, then rate and processor time at full load, with
-the first receipts in the state and again with all of them, each time when the server has come to rest. Then it kills the process under load and starts it again. Totals, and counts of many
-messages, are compared with what the traffic must lead to; a wrong one fails the run. 100 million receipts take about a gigabyte on the disk.`
+	return `Starts receiptd with its defaults as a process of its own and pours receipts into it
+over HTTP, each request answered when all of it is durable, folded and queryable. Measures latency
+at a fixed load and questions about random messages of all times, then rate and processor time at
+full load, with the first receipts in the state and again with all of them, each time when the
+server has come to rest. Then it kills the process under load and starts it again. Totals, and
+counts of many messages, are compared with what the traffic must lead to; a wrong one fails the run.
+100 million receipts take about a gigabyte on the disk.`
 }
 
 // Run measures and prints.
 func (g growCommand) Run(ctx context.Context, std streams) error {
-	traffic, err := g.traffic()
+	traffic, err := g.Config()
 	if err != nil {
 		return err
 	}
-	self, err := os.Executable()
+	self, err := child.ThisProgram()
 	if err != nil {
-		return fmt.Errorf("grow: %w", err)
+		return err
 	}
 	bar := progress.New(std.err, progress.Options{Label: "grow", Unit: "events", Total: int64(g.Receipts), Quiet: g.JSON})
 	defer bar.Close()
 	o := grow.Options{
 		Dir: g.Dir, First: g.First, Receipts: g.Receipts, Runs: max(1, g.Runs), Duration: g.Duration, Rate: g.Rate, Traffic: traffic,
-		Self:   []string{self, "bench", "serve"},
+		Self:   self,
 		Poured: func(events int) { bar.Add(int64(events)) },
 	}
 	if !g.JSON {

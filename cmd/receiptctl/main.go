@@ -1,4 +1,5 @@
-// Command receiptctl is the operator's tool: it rebuilds and proves state, follows the log, and measures.
+// Command receiptctl is the operator's tool: it rebuilds and proves state, follows the log, and
+// measures.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
+	"github.com/receiptd/receiptd/internal/lab/bench/child"
 )
 
 // Exit codes.
@@ -30,8 +32,8 @@ const description = `Operates receiptd.
 Works on a running server, by default the one of this machine, whose admin key it reads from the data directory.
 Flags are also RECEIPTD_ environment variables and keys of the configuration file, as for receiptd itself.`
 
-// cli is the command line. Each command is a file with a type that has a Run method; what Run may ask for
-// is bound in run: a context that a signal ends, the target, and the streams.
+// cli is the command line. Each command is a file with a type that has a Run method; what Run may
+// ask for is bound in run: a context that a signal ends, the target, and the streams.
 type cli struct {
 	Config string     `placeholder:"FILE" help:"YAML file with any of the flags; may be the server's."`
 	Target ctl.Target `embed:""`
@@ -40,7 +42,7 @@ type cli struct {
 	Verify verifyCommand `cmd:"" help:"Rebuild the state beside the live one and compare."`
 	Tail   tailCommand   `cmd:"" help:"Follow events as JSON lines."`
 	Schema schemaCommand `cmd:"" help:"Print the ClickHouse tables for a cluster."`
-	Bench  benchCommands `cmd:"" help:"Measure the whole path on this machine, or compare it with others."`
+	Bench  benchCommands `cmd:"" help:"Measure the whole path on this machine."`
 }
 
 // streams are the standard streams of the process. Results go to out; err is for people.
@@ -49,6 +51,7 @@ type streams struct {
 }
 
 func main() {
+	child.ServeIfAsked() // bench grow starts this program once more
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := run(ctx, os.Args[1:], os.Environ(), streams{os.Stdout, os.Stderr})

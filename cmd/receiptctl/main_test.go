@@ -22,7 +22,8 @@ func runForTest(t *testing.T, args ...string) (code int, out, err string) {
 	return code, stdout.String(), stderr.String()
 }
 
-// The server must not take a key or a variable of this program for a mistake, so it knows their names.
+// The server must not reject a key or a variable of this program as unknown, so it knows their
+// names.
 func TestServerKnowsTheFlags(t *testing.T) {
 	parser, err := kong.New(&cli{})
 	if err != nil {

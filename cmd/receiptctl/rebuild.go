@@ -11,14 +11,14 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
 	"github.com/receiptd/receiptd/internal/progress"
 	"github.com/receiptd/receiptd/internal/runtime"
 )
 
-// errDifferent ends verify with exit code 1; the report has said where.
+// errDifferent ends verify with exit code 1; the report has already said where the difference is.
 var errDifferent = errors.New("the live state is not what the log says")
 
 // source says where a rebuild reads events.
@@ -35,15 +35,16 @@ type verifyCommand struct {
 
 // Help is the long description of the command.
 func (verifyCommand) Help() string {
-	return `Folds the whole log into fresh state beside the live one, takes both at the same position and compares them, key by key if
-their digests differ. Traffic goes on meanwhile. Exits with 0 if they are equal and with 1 if not, naming the first key that differs.
-Works on a running server, or with --data on a stopped one's data; if that one was killed, its state is brought to the end of the log
-first, as a start would do it.`
+	return `Folds the whole log into fresh state beside the live one, takes both at the same
+position and compares them, key by key if their digests differ. Traffic goes on meanwhile. Exits
+with 0 if they are equal and with 1 if not, naming the first key that differs. Works on a running
+server, or with --data on a stopped one's data; if that one was killed, its state is brought to the
+end of the log first, as a start would do it.`
 }
 
 // Run verifies.
 func (v verifyCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
-	result, err := rebuild(ctx, target, "verify", v.source, consumers.RebuildOptions{}, v.JSON, std)
+	result, err := rebuilding{name: "verify", from: v.source, quiet: v.JSON}.run(ctx, target, std)
 	if err != nil {
 		return err
 	}
@@ -65,56 +66,67 @@ type replayCommand struct {
 
 // Help is the long description of the command.
 func (replayCommand) Help() string {
-	return `Folds the whole log into fresh state beside the live one, compares the two, catches up with the traffic that went on, and makes
-the fresh state the live one in one step. Nobody is notified of anything again. A fresh state that differs replaces the live one
-too: the log is the truth. Works on a running server, or with --data on a stopped one's data.
+	return `Folds the whole log into fresh state beside the live one, compares the two, catches
+up with the traffic that went on, and makes the fresh state the live one in one step. Nobody is
+notified of anything again. A fresh state that differs replaces the live one too: the log is the
+truth. Works on a running server, or with --data on a stopped one's data.
 
-With --from archive the events that ClickHouse has are read from there: for a state that needs more than the log still holds. A
-running server uses the ClickHouse it was started with; with --data, --clickhouse names it. A live state that the log cannot bring
-up to date is not compared, only replaced.`
+With --from archive the events that ClickHouse has are read from there: for a state that needs more
+than the log still holds. A running server uses the ClickHouse it was started with; with --data,
+--clickhouse names it. A live state that the log cannot bring up to date is not compared, only
+replaced.`
 }
 
 // Run replays.
 func (r replayCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
-	o := consumers.RebuildOptions{Switch: true, Projection: r.Projection}
+	o := projector.RebuildOptions{Switch: true, Projection: r.Projection}
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	result, err := rebuild(ctx, target, "replay", r.source, o, r.JSON, std)
+	result, err := rebuilding{name: "replay", from: r.source, options: o, quiet: r.JSON}.run(ctx, target, std)
 	if err != nil {
 		return err
 	}
 	return report(std.out, result, r.JSON)
 }
 
-// rebuild has the running server rebuild, or does it itself on a stopped server's data.
-func rebuild(ctx context.Context, target ctl.Target, name string, from source, o consumers.RebuildOptions, quiet bool, std streams) (consumers.RebuildResult, error) {
-	bar := progress.New(std.err, progress.Options{Label: name, Unit: "entries", Quiet: quiet})
+// rebuilding is a rebuild to be done.
+type rebuilding struct {
+	name    string // of the command, and of the server's call
+	from    source
+	options projector.RebuildOptions
+	quiet   bool // no progress is shown
+}
+
+// run has the running server rebuild, or does it itself on a stopped server's data.
+func (r rebuilding) run(ctx context.Context, target ctl.Target, std streams) (projector.RebuildResult, error) {
+	bar := progress.New(std.err, progress.Options{Label: r.name, Unit: "entries", Quiet: r.quiet})
 	defer bar.Close()
-	o.Progress = func(p consumers.Progress) {
+	o := r.options
+	o.Progress = func(p projector.Progress) {
 		bar.SetTotal(int64(p.Total))
 		bar.Set(int64(p.Entries))
 	}
 	if target.Stopped() {
-		result, err := rebuildData(ctx, target.Data, from, o, std.err)
+		result, err := rebuildData(ctx, target.Data, r.from, o, std.err)
 		if !errors.Is(err, runtime.ErrInUse) {
 			return result, err
 		}
-		// A server has the data open: ask it, with the key that lies there.
-		result, err = rebuildRunning(ctx, target, name, from, o)
+		// A server has the data open: ask it, with the key that is stored there.
+		result, err = rebuildRunning(ctx, target, r.name, r.from, o)
 		if err != nil {
 			err = fmt.Errorf("a server has %s open; if it is another one, --server says where it listens: %w", target.Data, err)
 		}
 		return result, err
 	}
-	return rebuildRunning(ctx, target, name, from, o)
+	return rebuildRunning(ctx, target, r.name, r.from, o)
 }
 
 // rebuildRunning has the running server rebuild.
-func rebuildRunning(ctx context.Context, target ctl.Target, name string, from source, o consumers.RebuildOptions) (consumers.RebuildResult, error) {
+func rebuildRunning(ctx context.Context, target ctl.Target, name string, from source, o projector.RebuildOptions) (projector.RebuildResult, error) {
 	client, err := target.Client()
 	if err != nil {
-		return consumers.RebuildResult{}, err
+		return projector.RebuildResult{}, err
 	}
 	query := url.Values{"from": {from.From}}
 	if o.Projection != "" {
@@ -124,7 +136,7 @@ func rebuildRunning(ctx context.Context, target ctl.Target, name string, from so
 }
 
 // rebuildData works on the data directory of a stopped server.
-func rebuildData(ctx context.Context, data string, from source, o consumers.RebuildOptions, stderr io.Writer) (result consumers.RebuildResult, err error) {
+func rebuildData(ctx context.Context, data string, from source, o projector.RebuildOptions, stderr io.Writer) (result projector.RebuildResult, err error) {
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	core, err := runtime.OpenStopped(ctx, data, from.ClickHouse, logger)
 	if err != nil {
@@ -137,9 +149,10 @@ func rebuildData(ctx context.Context, data string, from source, o consumers.Rebu
 		}
 		o.Archive = core.Archive
 	}
-	// After a crash the state is older than the log. What is compared is what a start would come to.
+	// After a crash the state is older than the log. What is compared is the state that a start
+	// would reach.
 	caughtUp, err := core.Projector.CatchUp(ctx)
-	if err != nil && !(o.Archive != nil && errors.Is(err, consumers.ErrNeedsArchive)) {
+	if err != nil && !(o.Archive != nil && errors.Is(err, projector.ErrNeedsArchive)) {
 		return result, err
 	}
 	result, err = core.Projector.Rebuild(ctx, o)
@@ -147,7 +160,7 @@ func rebuildData(ctx context.Context, data string, from source, o consumers.Rebu
 	return result, err
 }
 
-func report(w io.Writer, r consumers.RebuildResult, asJSON bool) error {
+func report(w io.Writer, r projector.RebuildResult, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(r)
 	}

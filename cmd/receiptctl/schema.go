@@ -14,9 +14,10 @@ type schemaCommand struct {
 
 // Help is the long description of the command.
 func (schemaCommand) Help() string {
-	return `Writes the migrations of this receiptd as SQL for a cluster: every statement runs on all servers, the tables are replicated.
-Apply it with clickhouse-client --multiquery before receiptd is started with --clickhouse, which then finds everything applied. On a
-single server there is nothing to do: receiptd applies its migrations itself.`
+	return `Writes the migrations of this receiptd as SQL for a cluster: every statement runs on
+all servers, the tables are replicated. Apply it with clickhouse-client --multiquery before receiptd
+is started with --clickhouse, which then finds everything applied. On a single server there is
+nothing to do: receiptd applies its migrations itself.`
 }
 
 // Run prints.

@@ -19,9 +19,10 @@ type tailCommand struct {
 
 // Help is the long description of the command.
 func (tailCommand) Help() string {
-	return `Writes one JSON object a line, in log order for each partition: partition, sequence and index tell the position, stored when
-the log took the event, cursor where to go on after it. A lost connection is made again behind the last line, without a gap or a
-repeat; what is said about that goes to standard error.`
+	return `Writes one JSON object a line, in log order for each partition: partition, sequence
+and index tell the position, stored when the log took the event, cursor where to go on after it. A
+lost connection is made again behind the last line, without a gap or a repeat; what is said about
+that goes to standard error.`
 }
 
 // Validate finds what is wrong with the flags, all at once.

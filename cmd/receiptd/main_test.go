@@ -114,7 +114,8 @@ func waitReady(t *testing.T, url string) {
 				return
 			}
 		}
-		time.Sleep(20 * time.Millisecond) // the server is another goroutine's business: there is nothing to wait on
+		// The server is another goroutine's business: there is nothing to wait on.
+		time.Sleep(20 * time.Millisecond)
 	}
 	t.Fatal("not ready")
 }

@@ -47,7 +47,7 @@ func announce(w io.Writer, server *runtime.Server, demo bool) {
 	}
 }
 
-// reachable is an address as a client on this machine would write it.
+// reachable returns an address as a client on this machine would write it.
 func reachable(addr net.Addr) string {
 	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {

@@ -19,7 +19,8 @@ func (versionCommand) Run(stdout io.Writer) error {
 	return err
 }
 
-// version is the module's version as the Go toolchain built it in, with the revision if it knows one.
+// version returns the module's version as recorded by the Go toolchain, with the revision if there
+// is one.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {

@@ -1,6 +1,6 @@
-// Package accounts keeps what the SDK's REST calls know of users and groups and the log does not: password hashes, and the
-// names and rules of groups. It lies in a JetStream key-value bucket, apart for each app. Users of a backend that makes tokens itself need no
-// account.
+// Package accounts keeps what the SDK's REST calls know of users and groups and the log does not:
+// password hashes, and the names and rules of groups. All of it is in one JetStream key-value
+// bucket, separate for each app. Users whose backend makes their tokens need no account.
 package accounts
 
 import (
@@ -32,9 +32,9 @@ var (
 	ErrExists = errors.New("accounts: user already exists")
 	// ErrNotFound: the app has no user of that name.
 	ErrNotFound = errors.New("accounts: user not found")
-	// ErrWrongPassword: the password is another one.
+	// ErrWrongPassword: the password is not the user's.
 	ErrWrongPassword = errors.New("accounts: wrong password")
-	// ErrFull: the app has as many users as it may.
+	// ErrFull: the app has as many users as it may have.
 	ErrFull = errors.New("accounts: the app has the most users it may have")
 	// ErrBusy: too many passwords are being hashed.
 	ErrBusy = errors.New("accounts: busy")
@@ -113,14 +113,15 @@ func userKey(app, user string) string { return "users." + encode(app) + "." + en
 
 func groupKey(app, group string) string { return "groups." + encode(app) + "." + encode(group) }
 
-// Register makes a user. The errors are [ErrExists], [ErrFull], [ErrBusy], [ErrBadPassword] and those of the store.
+// Register makes a user. The errors are [ErrExists], [ErrFull], [ErrBusy], [ErrBadPassword] and
+// those of the store.
 func (a *Accounts) Register(ctx context.Context, app, user, password, nickname string) error {
 	if password == "" || len(password) > MaxPasswordBytes {
 		return ErrBadPassword
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	// Before the costly part, and again by Create in the end.
+	// Checked before the costly part, and again by Create in the end.
 	if _, err := a.kv.Get(ctx, userKey(app, user)); err == nil {
 		return ErrExists
 	} else if !errors.Is(err, jetstream.ErrKeyNotFound) {
@@ -161,8 +162,8 @@ func (a *Accounts) create(ctx context.Context, app, user, password, nickname str
 	return nil
 }
 
-// reserve counts one more user of the app. What other processes register meanwhile is not in the count: the limit is for this one
-// to within what they do.
+// reserve counts one more user of the app. What other processes register meanwhile is not in the
+// count, so the limit is only exact for a single process.
 func (a *Accounts) reserve(ctx context.Context, app string) error {
 	a.mu.Lock()
 	_, counted := a.counts[app]
@@ -187,8 +188,9 @@ func (a *Accounts) reserve(ctx context.Context, app string) error {
 	return nil
 }
 
-// Check returns nil if the password is the user's. The errors are [ErrNotFound], [ErrWrongPassword], [ErrBusy] and those of the store. An
-// unknown user takes as long as a wrong password.
+// Check returns nil if the password is the user's. The errors are [ErrNotFound],
+// [ErrWrongPassword], [ErrBusy] and those of the store. An unknown user takes as long as a wrong
+// password.
 func (a *Accounts) Check(ctx context.Context, app, user, password string) error {
 	if password == "" || len(password) > MaxPasswordBytes {
 		return ErrWrongPassword

@@ -9,12 +9,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// GroupProfile is what the SDK's group API keeps about a group beside its members, whom the log has.
+// GroupProfile is what the SDK's group API keeps about a group besides its members, who are in the
+// log.
 type GroupProfile struct {
 	Name        string `json:"name"`
 	Description string `json:"description,omitempty"`
 	Custom      string `json:"custom,omitempty"`
-	// Public and Approval say who may join by himself: everybody if the group is public and needs no approval.
+	// Public and Approval say who may join without being added: everybody, if the group is public
+	// and needs no approval.
 	Public   bool `json:"public,omitempty"`
 	Approval bool `json:"approval,omitempty"`
 	// AllowInvites lets every member add others.
@@ -41,7 +43,8 @@ func (a *Accounts) PutGroup(ctx context.Context, app, group string, p GroupProfi
 	return nil
 }
 
-// Group returns a group's profile. A group that was not made with the SDK has the zero one: nobody joins it by himself.
+// Group returns a group's profile. A group that was not made with the SDK has the zero profile:
+// nobody can join it without being added.
 func (a *Accounts) Group(ctx context.Context, app, group string) (p GroupProfile, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

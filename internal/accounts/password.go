@@ -14,8 +14,8 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// Argon2id with one of the sets that OWASP lists as equal; of these the one with the least memory, since many clients may log
-// in at one time. A stored hash names its own.
+// Argon2id with one of the parameter sets that OWASP lists as equally strong: that with the least
+// memory, since many clients may log in at the same time. A stored hash names its own parameters.
 const (
 	hashTime      = 5
 	hashMemoryKiB = 7 << 10
@@ -28,15 +28,17 @@ const (
 	maxHashTime      = 100
 )
 
-// maxHashWaiting bounds those who wait for their turn to hash.
+// maxHashWaiting bounds the logins and registrations that wait for their turn to hash.
 const maxHashWaiting = 4096
 
 var errBadHash = errors.New("accounts: a stored hash is malformed")
 
-// nobody is a hash that no password has: it is compared with when there is no user.
+// nobody is a hash that no password has. A password is compared with it where there is no such
+// user, so that this takes as long.
 var nobody = encodeHash(make([]byte, saltBytes), make([]byte, hashBytes))
 
-// hasher bounds how many passwords are hashed at one time: each takes a processor for some hundredths of a second.
+// hasher bounds how many passwords are hashed at the same time: each takes a processor for some
+// hundredths of a second.
 type hasher struct {
 	turn    chan struct{}
 	waiting chan struct{}
@@ -86,7 +88,7 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	return encodeHash(salt, argon2.IDKey([]byte(password), salt, hashTime, hashMemoryKiB, hashThreads, hashBytes)), nil
 }
 
-// encodeHash writes the usual text form of an Argon2 hash.
+// encodeHash writes the usual text of an Argon2 hash.
 func encodeHash(salt, sum []byte) string {
 	b64 := base64.RawStdEncoding
 	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s",

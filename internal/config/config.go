@@ -38,7 +38,8 @@ type Config struct {
 type HTTP struct {
 	// Listen is the address of the API and the page; port 0 takes a free one.
 	Listen string `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the API and the page."`
-	// AdminKey authorizes everything. Empty: the key kept in Data/admin.key, made at the first start.
+	// AdminKey authorizes everything. Empty: the key kept in Data/admin.key, made at the first
+	// start.
 	AdminKey Secret `placeholder:"KEY" help:"Bearer key that may do everything. Empty: made at the first start and kept in DATA/admin.key, mode 0600."`
 	// MaxBody bounds the body of a request.
 	MaxBody Bytes `default:"8MiB" placeholder:"SIZE" help:"Largest request body; more is refused with 413."`
@@ -79,7 +80,8 @@ type SDK struct {
 	// MaxConnections bounds the open connections, MaxConnectionsPerUser those of one user.
 	MaxConnections        int `default:"20000" placeholder:"N" help:"Most SDK connections at one time; more are refused."`
 	MaxConnectionsPerUser int `default:"16" placeholder:"N" help:"Most SDK connections of one user at one time; a login beyond is refused."`
-	// ProvisionTimeout, IdleTimeout and WriteTimeout bound the silence of a client: before its login, after it, and in taking what it is sent.
+	// ProvisionTimeout, IdleTimeout and WriteTimeout bound the silence of a client: before its
+	// login, after it, and in taking what it is sent.
 	ProvisionTimeout time.Duration `default:"10s" placeholder:"DURATION" help:"How long an SDK connection may take to log in."`
 	IdleTimeout      time.Duration `default:"2m" placeholder:"DURATION" help:"Silence after which an SDK connection is dropped. The SDK sends a heartbeat every minute at least."`
 	WriteTimeout     time.Duration `default:"10s" placeholder:"DURATION" help:"How long an SDK client may leave its socket full before it is dropped."`

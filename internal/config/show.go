@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// WriteYAML writes c in the form of the configuration file, with the source of each value beside
+// WriteYAML writes c in the format of the configuration file, with the source of each value beside
 // it. Secrets are masked.
 func (c Config) WriteYAML(w io.Writer, sources Sources) error {
 	document := &yaml.Node{Kind: yaml.MappingNode}
@@ -29,7 +29,7 @@ func (c Config) WriteYAML(w io.Writer, sources Sources) error {
 	return encoder.Close()
 }
 
-// shown is what may be seen of a setting: the form it prints in, if its type has one.
+// shown is what may be seen of a setting: its String, if its type has one.
 func shown(v reflect.Value) any {
 	if s, ok := v.Interface().(fmt.Stringer); ok {
 		return s.String()
@@ -65,8 +65,10 @@ func ToolNames() []string {
 		"cluster", "database",
 		// bench
 		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", "cpu-profile", "profile-phase",
-		"points", "svg", "runs", "systems", "first", "receipts",
+		"points", "svg", "runs", "first", "receipts",
 		// bench clients
 		"clients", "rate",
+		// bench clickhouse
+		"events", "rounds", "rows", "days", "queries",
 	}
 }

@@ -11,7 +11,7 @@ import (
 // Bytes is a size that reads and writes itself as text like "256MiB".
 type Bytes int64
 
-// Units, largest first, so that MarshalText finds the shortest form. Decimal ones are only read.
+// Units, largest first, so that MarshalText finds the shortest text. Decimal ones are only read.
 var units = []struct {
 	suffix string
 	size   int64
@@ -41,10 +41,10 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MarshalText writes the shortest exact form.
+// MarshalText writes the shortest exact text.
 func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 
-// String is the shortest exact form: "256MiB".
+// String is the shortest exact text: "256MiB".
 func (b Bytes) String() string {
 	for _, u := range units {
 		if n := int64(b); u.write && n != 0 && n%u.size == 0 {
@@ -70,13 +70,13 @@ func (s Secret) String() string {
 	return mask
 }
 
-// GoString masks the %#v form.
+// GoString masks it for %#v.
 func (s Secret) GoString() string { return strconv.Quote(s.String()) }
 
-// MarshalText masks the marshalled forms.
+// MarshalText masks it in JSON and YAML.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// LogValue masks the logged form.
+// LogValue masks it in logs.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // ServerURLs is one NATS URL or several with commas. Passwords and tokens in it print as a mask.
@@ -115,13 +115,13 @@ func redact(raw string) string {
 	return strings.Replace(parsed.String(), "://", "://"+user+"@", 1)
 }
 
-// GoString masks the %#v form.
+// GoString masks it for %#v.
 func (u ServerURLs) GoString() string { return strconv.Quote(u.String()) }
 
-// MarshalText masks the marshalled forms.
+// MarshalText masks it in JSON and YAML.
 func (u ServerURLs) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
-// LogValue masks the logged form.
+// LogValue masks it in logs.
 func (u ServerURLs) LogValue() slog.Value { return slog.StringValue(u.String()) }
 
 // DSN is the address of a database. Its password prints as a mask.
@@ -146,11 +146,11 @@ func (d DSN) String() string {
 	return text
 }
 
-// GoString masks the %#v form.
+// GoString masks it for %#v.
 func (d DSN) GoString() string { return strconv.Quote(d.String()) }
 
-// MarshalText masks the marshalled forms.
+// MarshalText masks it in JSON and YAML.
 func (d DSN) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// LogValue masks the logged form.
+// LogValue masks it in logs.
 func (d DSN) LogValue() slog.Value { return slog.StringValue(d.String()) }

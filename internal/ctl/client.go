@@ -1,5 +1,5 @@
-// Package ctl is receiptctl's side of a running server: its HTTP client, the choice of the server or
-// the data to work on, and the following of the log.
+// Package ctl is receiptctl's side of a running server: its HTTP client, the choice of the server
+// or the data to work on, and the following of the log.
 package ctl
 
 import (
@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// dialTimeout bounds connecting. Answers have no bound of their own: a replay or a stream takes what
-// it takes, and the caller's context ends it.
+// dialTimeout bounds connecting. Answers have no bound of their own: a replay or a stream takes
+// what it takes, and the caller's context ends it.
 const dialTimeout = 5 * time.Second
 
 // maxErrorBody bounds how much of a failed answer is read.
@@ -49,7 +49,8 @@ func (c *Client) URL(path string) *url.URL { return c.base.JoinPath(path) }
 type Error struct {
 	// Status is the HTTP status.
 	Status int
-	// Code and Message are those of the answer's body; without one, Message is the status in words.
+	// Code and Message are those of the answer's body; without one, Message is the status in
+	// words.
 	Code, Message string
 }
 
@@ -64,8 +65,8 @@ func (e *Error) Temporary() bool {
 	return e.Status == http.StatusTooManyRequests || e.Status >= 500 && e.Status != http.StatusNotImplemented
 }
 
-// Call sends in as JSON (nothing if nil) to a path like "/v1/admin/verify" and decodes the answer into
-// out (ignored if nil). An answer other than a success is an [*Error].
+// Call sends in as JSON (nothing if nil) to a path like "/v1/admin/verify" and decodes the answer
+// into out (ignored if nil). An answer other than a success is an [*Error].
 func (c *Client) Call(ctx context.Context, method, path string, query url.Values, in, out any) error {
 	answer, err := c.Stream(ctx, method, path, query, in)
 	if err != nil {
@@ -81,8 +82,9 @@ func (c *Client) Call(ctx context.Context, method, path string, query url.Values
 	return nil
 }
 
-// Stream sends in as JSON (nothing if nil) and returns the body of the answer, to be read as it comes and
-// closed by the caller. Cancelling ctx ends it. An answer other than a success is an [*Error].
+// Stream sends in as JSON (nothing if nil) and returns the body of the answer, to be read as it
+// comes and closed by the caller. Cancelling ctx ends it. An answer other than a success is an
+// [*Error].
 func (c *Client) Stream(ctx context.Context, method, path string, query url.Values, in any) (io.ReadCloser, error) {
 	var body io.Reader
 	if in != nil {

@@ -9,13 +9,13 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/projector"
 )
 
-// Rebuild has the server rebuild its state: name is "verify" or "replay". The server answers with lines of
-// JSON, progress first and the result last.
-func (c *Client) Rebuild(ctx context.Context, name string, query url.Values, report func(consumers.Progress)) (consumers.RebuildResult, error) {
-	var none consumers.RebuildResult
+// Rebuild has the server rebuild its state: name is "verify" or "replay". The server answers with
+// lines of JSON, progress first and the result last.
+func (c *Client) Rebuild(ctx context.Context, name string, query url.Values, report func(projector.Progress)) (projector.RebuildResult, error) {
+	var none projector.RebuildResult
 	body, err := c.Stream(ctx, http.MethodPost, "/v1/admin/"+name, query, nil)
 	if err != nil {
 		return none, err
@@ -24,8 +24,8 @@ func (c *Client) Rebuild(ctx context.Context, name string, query url.Values, rep
 	lines := json.NewDecoder(body)
 	for {
 		var line struct {
-			Progress *consumers.Progress      `json:"progress"`
-			Result   *consumers.RebuildResult `json:"result"`
+			Progress *projector.Progress      `json:"progress"`
+			Result   *projector.RebuildResult `json:"result"`
 			Error    *struct {
 				Message string `json:"message"`
 			} `json:"error"`

@@ -17,12 +17,13 @@ import (
 
 // The tail of the log, as server and client agree on it.
 //
-// GET /v1/admin/tail?app=ORG/APP&from=now|start&cursor=CURSOR answers with lines of JSON, for as long as
-// the client listens. A line with "partition" is an event: {"partition","sequence","index","stored","app",
-// ...the event in its public form,"cursor"}. A line with only "cursor" is a mark: the server sends one
-// first, and again whenever nothing else was sent for 15 seconds. The cursor of a line stands for every
-// event, of all partitions, up to and including that line; a request with it goes on behind them, and
-// from is then ignored. A cursor whose events have left the log is answered with 410.
+// GET /v1/admin/tail?app=ORG/APP&from=now|start&cursor=CURSOR answers with lines of JSON, for as
+// long as the client listens. A line with "partition" is an event:
+// {"partition","sequence","index","stored","app", ...the event in its public form,"cursor"}. A line
+// with only "cursor" is a mark: the server sends one first, and again whenever nothing else was
+// sent for 15 seconds. The cursor of a line stands for every event, of all partitions, up to and
+// including that line; a request with it continues after them, and from is then ignored. A cursor
+// whose events have left the log is answered with 410.
 const tailPath = "/v1/admin/tail"
 
 // silence is how long a server may send nothing before the connection counts as lost: three marks.
@@ -40,7 +41,7 @@ type TailOptions struct {
 	App string
 	// From is FromNow or FromStart.
 	From string
-	// Cursor, if not empty, goes on behind the line that had it.
+	// Cursor, if not empty, continues after the line that had it.
 	Cursor string
 	// Count ends the tail after that many events; 0 = never.
 	Count int
@@ -51,10 +52,10 @@ type TailOptions struct {
 // errCounted ends a tail that has written its count.
 var errCounted = errors.New("ctl: tail: count reached")
 
-// Tail writes events to w, one JSON line each, until ctx ends or the count is reached: both are nil.
-// A lost connection is made again, with growing waits, behind the last line that was written, so that
-// no event is missed or written twice. What cannot be mended is returned: a server that cannot be reached
-// at the start, a refusal, an error of w.
+// Tail writes events to w, one JSON line each, until ctx ends or the count is reached: both are
+// nil. A lost connection is made again, with growing waits, and continues after the last line that
+// was written, so that no event is missed or written twice. What cannot be mended is returned: a
+// server that cannot be reached at the start, a refusal, an error of w.
 func (c *Client) Tail(ctx context.Context, w io.Writer, options TailOptions) error {
 	return newTail(c, w, options).run(ctx)
 }
@@ -104,7 +105,7 @@ func (t *tail) run(ctx context.Context) error {
 	return err
 }
 
-// finalError is an error that no new connection mends: of the writer, or of the form of the lines.
+// finalError is an error that no new connection mends: of the writer, or of the lines' format.
 type finalError struct{ error }
 
 // Unwrap returns the error itself.
@@ -167,7 +168,7 @@ func lost(ctx context.Context, err error) error {
 	return err
 }
 
-// take writes a line, if it is an event, and moves the cursor behind it.
+// take writes a line, if it is an event, and moves the cursor past it.
 func (t *tail) take(line []byte) error {
 	var head struct {
 		Partition *int   `json:"partition"`

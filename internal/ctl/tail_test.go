@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// tailServer serves a tail of n events whose cursor is their number, and breaks connections as broken
-// says: after how many bytes of the answer, or never if negative.
+// tailServer serves a tail of n events whose cursor is their number, and breaks connections as
+// broken says: after how many bytes of the answer, or never if negative.
 type tailServer struct {
 	*httptest.Server
 	n      int

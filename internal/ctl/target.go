@@ -24,8 +24,8 @@ type Target struct {
 	Data string `placeholder:"DIR" help:"Data directory: where the admin key is read (empty: ./data), and, for commands that can, the stopped server's data to work on."`
 }
 
-// Stopped reports whether the target is the data of a stopped server: a data directory is named and no
-// server is. Whoever opens the data finds out whether a server has it open all the same.
+// Stopped reports whether the target is the data of a stopped server: a data directory is named and
+// no server is. Whoever opens the data finds out whether a server has it open all the same.
 func (t Target) Stopped() bool { return t.Server == "" && t.Data != "" }
 
 // Client returns a client of the running server.

@@ -1,6 +1,29 @@
-// Package gateway is the HTTP edge: it takes events in, answers questions from the projections, and
-// tells clients what happens while they listen. schema/openapi.yaml describes it to its users.
+// Package gateway is what the edges have in common: the HTTP API (httpapi), the protocol of the
+// Easemob SDK (msync), its REST calls (easemob) and the page (internal/web). They import this
+// package and never each other, and each finds here who calls, what that caller may do, how events
+// reach the log and what was decided about them, and the JSON of a summary, which is the same for
+// all clients.
 //
-// It decides who may call what, and nothing else: the rules of receipts are decided by the fold. What it needs of
-// the rest of the process it declares as interfaces in deps.go.
+// # Who may do what
+//
+// A caller is the admin, by the admin key, or a user of one app, by a token (see [Authenticator]).
+// An edge decides nothing of its own about access; it asks the rule and has its own words for a
+// refusal.
+//
+//	what                                     admin  user                          rule
+//	an app, and everything in it             yes    the token's app               Caller.MayUse
+//	what belongs to a user: conversations,   yes    themselves                    Caller.MayActFor
+//	summary, stream, list of groups
+//	what only a user can do: log in by       no     themselves                    Caller.Is
+//	MSYNC, renew their sessions
+//	counts and readers of a message          yes    its sender; members of its    Caller.MaySee
+//	                                                group if the app's setting
+//	                                                visibility says so
+//	what needs a role in a group             yes    whose role is high enough     Caller.MayActIn
+//	everything else: settings, events,       yes    no                            Caller.Admin
+//	tokens, read rates, rejections, the
+//	page's views of an app
+//
+// The admin counts as the owner of every group. Whether somebody may send, read or recall a message
+// is none of this: the fold decides it, in log order (docs/rules.md).
 package gateway

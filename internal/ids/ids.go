@@ -1,4 +1,5 @@
-// Package ids makes the ids of messages, receipts and groups: numbers that are unique and grow with time.
+// Package ids makes the ids of messages, receipts and groups: numbers that are unique and grow with
+// time.
 package ids
 
 import (
@@ -10,11 +11,13 @@ import (
 // epoch is the time of id 0: Unix milliseconds of 2020-01-01.
 const epoch = 1_577_836_800_000
 
-// chanceBits are the low bits of an id. The first id of a millisecond has them by chance, so that two processes, or one
-// whose clock was set back between two starts, do not make the same ids; the next ones count on.
+// chanceBits are the low bits of an id. They are random in the first id of a millisecond, so that
+// two processes, or one whose clock was set back between two starts, do not make the same ids; the
+// next ones count up from it.
 const chanceBits = 22
 
-// Source makes ids of at most 63 bits, which are 19 decimal digits from 2024 on. The zero value is ready, and may be used by many goroutines.
+// Source makes ids of at most 63 bits, which are 19 decimal digits from 2024 on. The zero value is
+// ready for use, by many goroutines at once.
 type Source struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// BenchmarkAppend is the time until a message is durable in so many inboxes, when nothing else is under way.
+// BenchmarkAppend is the time until a message is durable in so many inboxes, when nothing else is
+// under way.
 func BenchmarkAppend(b *testing.B) {
 	for _, n := range []int{1, 2, 4, 8, 50, 200} {
 		b.Run(fmt.Sprintf("recipients=%d", n), func(b *testing.B) {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// However fast a device takes its messages, a crash shows it no more of them again than the SDK recognises: what is
-// acknowledged waits for its position to be written.
+// However fast a device takes its messages, a crash shows it no more of them again than the SDK
+// recognises: what is acknowledged waits for its position to be written.
 func TestCrashShowsFewMessagesAgain(t *testing.T) {
 	nc := connection(t)
 	b := openInbox(t, nc, testConfig(t))
@@ -27,7 +27,7 @@ func TestCrashShowsFewMessagesAgain(t *testing.T) {
 		for _, p := range devices {
 			written = max(written, p.Sequence)
 		}
-		most = max(most, int(last-written)) // there is one user: his sequences have no gaps
+		most = max(most, int(last-written)) // there is one user, whose sequences have no gaps
 	}
 	if most > maxUnsaved+step {
 		t.Errorf("up to %d acknowledged messages had no position", most)

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// hub hands what comes to the end of the stream to the mailboxes concerned.
+// hub hands new messages of the stream to the mailboxes that they are for.
 type hub struct {
 	mu sync.RWMutex
 	// boxes holds slices that are replaced and never changed.
@@ -51,7 +51,7 @@ func (h *hub) remove(m *Mailbox) (last bool) {
 // Online reports whether a device of the user is connected here.
 func (b *Inbox) Online(app, user string) bool { return b.hub.of(userKey(app, user)) != nil }
 
-// followPause is how long the follower waits after an error before it asks again.
+// followPause is how long the follower waits after an error before it tries again.
 const followPause = 100 * time.Millisecond
 
 // follow reads the end of the stream for as long as the inbox is open.

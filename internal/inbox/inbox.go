@@ -27,8 +27,8 @@ var (
 
 // Config says how inboxes are kept. All fields but Room, Registerer and Logger are required.
 type Config struct {
-	// MaxMessages bounds each user's inbox, MaxAge the age of a message, MaxBytes all inboxes together on the disk. Beyond a
-	// limit the oldest messages leave.
+	// MaxMessages bounds each user's inbox, MaxAge the age of a message, MaxBytes all inboxes
+	// together on the disk. Beyond a limit the oldest messages leave.
 	MaxMessages int
 	MaxAge      time.Duration
 	MaxBytes    int64
@@ -41,7 +41,7 @@ type Config struct {
 	Logger     *slog.Logger
 }
 
-// Inbox is all users' inboxes. Its methods may be called from many goroutines.
+// Inbox is the inboxes of all users. Its methods may be called from many goroutines.
 type Inbox struct {
 	cfg       Config
 	js        jetstream.JetStream
@@ -53,8 +53,6 @@ type Inbox struct {
 	writer writer
 	hub    hub
 	ledger ledger
-	// saveNow has the turns in which positions are to be written before their time.
-	saveNow chan int
 
 	running sync.WaitGroup
 	ctx     context.Context // ends with Close
@@ -62,7 +60,8 @@ type Inbox struct {
 	closed  sync.Once
 }
 
-// Open finds or makes the streams and starts to follow them. The connection is the caller's, and has to outlive the inbox.
+// Open finds or makes the streams and starts to follow them. The connection remains the caller's,
+// and has to outlive the inbox.
 func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -86,23 +85,22 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	b.writer.init()
 	b.hub.init(info.State.LastSeq)
-	b.ledger.init()
-	b.saveNow = make(chan int, positionTurns)
+	b.ledger.init(b.writePositions)
 	b.running.Go(b.write)
 	b.running.Go(b.follow)
 	b.running.Go(b.keepPositions)
 	return b, nil
 }
 
-// Close writes the positions, as far as ctx allows, and stops. What still waits to be stored gets [ErrClosed]. Mailboxes
-// have to be closed before. It may be called again.
+// Close writes the positions, as far as ctx allows, and stops. What still waits to be stored fails
+// with [ErrClosed]. Mailboxes have to be closed before. It may be called again.
 func (b *Inbox) Close(ctx context.Context) error {
 	var err error
 	b.closed.Do(func() {
 		b.writer.close()
 		b.stop()
 		b.running.Wait()
-		err = b.flushPositions(ctx)
+		err = b.ledger.changed.Flush(ctx)
 	})
 	return err
 }

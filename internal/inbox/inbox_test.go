@@ -124,7 +124,8 @@ func numbers(from, to int) (list []string) {
 	return list
 }
 
-// TestEveryItemComesOnceInOrder, while a mailbox changes between reading the stream and being offered its end.
+// TestEveryItemComesOnceInOrder, while a mailbox changes between reading the stream and being
+// offered its end.
 func TestEveryItemComesOnceInOrder(t *testing.T) {
 	b := openInbox(t, connection(t), testConfig(t))
 	for _, s := range numbers(0, 30) {
@@ -144,7 +145,7 @@ func TestEveryItemComesOnceInOrder(t *testing.T) {
 		t.Fatalf("%d items, or out of order", len(got))
 	}
 	m.isEmpty(t)
-	// One who takes nothing meanwhile falls behind, and misses nothing.
+	// A device that takes nothing meanwhile falls behind, and misses nothing.
 	late := b.mailbox(t, "ben", "web")
 	if _, _, err := late.Next(testContext(t), 1, 1<<20); err != nil {
 		t.Fatal(err)
@@ -179,9 +180,10 @@ func TestPositionsAreKept(t *testing.T) {
 		b.append(t, s, "ann")
 	}
 	web := b.mailbox(t, "ann", "web")
-	at := web.wants(t, numbers(0, 5)...)
-	web.Rewind()
-	web.wants(t, numbers(0, 5)...) // nothing is acknowledged
+	web.wants(t, numbers(0, 5)...)
+	web.Close()
+	web = b.mailbox(t, "ann", "web")
+	at := web.wants(t, numbers(0, 5)...) // nothing was acknowledged
 	web.Acknowledge(at - 2)
 	web.Acknowledge(at - 3) // never backward
 	web.Acknowledge(at + 9) // nor beyond what was handed out
@@ -281,7 +283,7 @@ func TestAcknowledgedMessagesAreRemoved(t *testing.T) {
 			m.Acknowledge(at)
 		}
 	}
-	if err := b.flushPositions(testContext(t)); err != nil {
+	if err := b.ledger.changed.Flush(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
 	info, err := b.messages.Info(testContext(t))
@@ -320,7 +322,8 @@ func TestStreamsOfAnotherConfigurationAreRefused(t *testing.T) {
 	b.mailbox(t, "ann", "web").wants(t, "x")
 }
 
-// TestInterruptedConnections: what was stored comes, through an outside server whose connections break.
+// TestInterruptedConnections: what was stored comes, through an outside server whose connections
+// break.
 func TestInterruptedConnections(t *testing.T) {
 	server := natstest.StartServer(t)
 	proxy := natstest.StartProxy(t, server.Addr())

@@ -18,29 +18,32 @@ type Item struct {
 	Data []byte
 }
 
-// maxLive bounds what waits in memory for one connected device; what is beyond is read from the stream.
+// maxLive bounds what waits in memory for one connected device; what exceeds it is read from the
+// stream.
 const maxLive = 64
 
-// Mailbox is one connected device's view of its user's inbox. Next, Rewind and Acknowledge are for one goroutine.
+// Mailbox is one connected device's view of its user's inbox. Next and Acknowledge are for one
+// goroutine.
 type Mailbox struct {
 	inbox  *Inbox
 	key    string
 	device string
 	wake   chan struct{}
 
-	acknowledged uint64   // up to here the device has everything
-	cursor       uint64   // up to here Next has handed out
-	out          []uint64 // what was handed out and not acknowledged
+	acknowledged   uint64   // up to here the device has everything
+	cursor         uint64   // up to here Next has handed out
+	unacknowledged []uint64 // what was handed out and not acknowledged
 
-	mu     sync.Mutex
-	live   []Item
-	behind bool // there may be items after the cursor that are not in live
-	closed bool
+	mu      sync.Mutex
+	live    []Item
+	lagging bool // there may be items after the cursor that are not in live
+	closed  bool
 }
 
-// Open opens a device's mailbox. It begins with what the device has not acknowledged. The caller must Close it.
+// Open opens a device's mailbox. It begins with what the device has not acknowledged. The caller
+// must Close it.
 func (b *Inbox) Open(ctx context.Context, app, user, device string) (*Mailbox, error) {
-	m := &Mailbox{inbox: b, key: userKey(app, user), device: device, wake: make(chan struct{}, 1), behind: true}
+	m := &Mailbox{inbox: b, key: userKey(app, user), device: device, wake: make(chan struct{}, 1), lagging: true}
 	// Before the position is looked up, so that what comes meanwhile is either read or offered.
 	b.hub.add(m)
 	at, err := b.ledger.open(ctx, b, m.key, device)
@@ -59,11 +62,11 @@ func (m *Mailbox) Wake() <-chan struct{} { return m.wake }
 // offer takes what the follower read. It never waits.
 func (m *Mailbox) offer(item Item) {
 	m.mu.Lock()
-	if !m.behind {
+	if !m.lagging {
 		if len(m.live) < maxLive {
 			m.live = append(m.live, item)
 		} else {
-			m.live, m.behind = nil, true
+			m.live, m.lagging = nil, true
 			m.inbox.metrics.missed.Inc()
 		}
 	}
@@ -74,33 +77,33 @@ func (m *Mailbox) offer(item Item) {
 	}
 }
 
-// Next returns items after those it returned before, without waiting for any: up to limit, and none that would begin beyond
-// so many bytes. more is how many there are besides, at least. Only while many acknowledgements are not written it
-// waits, for the disk.
+// Next returns the items after those it returned before, without waiting for new ones: up to limit
+// of them, and none that would begin beyond so many bytes. more is a lower bound on how many there
+// are besides. It waits only while many acknowledgements are not written, for the disk.
 func (m *Mailbox) Next(ctx context.Context, limit, bytes int) (items []Item, more int, err error) {
 	if err := m.inbox.ledger.settle(ctx, m.key); err != nil {
 		return nil, 0, err
 	}
 	m.mu.Lock()
-	behind := m.behind
-	if behind {
+	lagging := m.lagging
+	if lagging {
 		// What is offered from here on is kept: the read either has it or came before it.
-		m.live, m.behind = nil, false
+		m.live, m.lagging = nil, false
 	} else {
 		items, more = m.takeLive(limit, bytes)
 	}
 	m.mu.Unlock()
-	if behind {
+	if lagging {
 		if items, more, err = m.inbox.read(ctx, m.key, m.cursor+1, limit, bytes); err != nil || more > 0 {
 			m.mu.Lock()
-			m.live, m.behind = nil, true
+			m.live, m.lagging = nil, true
 			m.mu.Unlock()
 		}
 	}
 	if n := len(items); n > 0 {
 		m.cursor = items[n-1].Sequence
 		for _, item := range items {
-			m.out = append(m.out, item.Sequence)
+			m.unacknowledged = append(m.unacknowledged, item.Sequence)
 		}
 	}
 	return items, more, err
@@ -122,42 +125,29 @@ func (m *Mailbox) takeLive(limit, bytes int) (items []Item, more int) {
 	return items, len(live) - n
 }
 
-// Acknowledge says that the device has everything up to a sequence that Next returned. It is written to the disk within about a second,
-// sooner when much is acknowledged.
+// Acknowledge notes that the device has everything up to a sequence that Next returned. It is on
+// the disk within about a second, sooner when much is acknowledged.
 func (m *Mailbox) Acknowledge(sequence uint64) {
 	if sequence <= m.acknowledged || sequence > m.cursor {
 		return
 	}
 	m.acknowledged = sequence
 	n := 0
-	for n < len(m.out) && m.out[n] <= sequence {
+	for n < len(m.unacknowledged) && m.unacknowledged[n] <= sequence {
 		n++
 	}
-	m.out = append(m.out[:0], m.out[n:]...)
-	if unsaved, turn := m.inbox.ledger.acknowledge(m.key, m.device, sequence, n); unsaved >= saveSoon {
-		select {
-		case m.inbox.saveNow <- turn:
-		default: // enough is wanted already; a turn comes within a second anyway
-		}
-	}
+	m.unacknowledged = append(m.unacknowledged[:0], m.unacknowledged[n:]...)
+	m.inbox.ledger.acknowledge(m.key, m.device, sequence, n)
 }
 
-// Rewind has Next begin again with what is not acknowledged.
-func (m *Mailbox) Rewind() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.cursor, m.out = m.acknowledged, m.out[:0]
-	m.live, m.behind = nil, true
-}
-
-// Refresh has the next call of Next look into the stream, whatever was offered.
+// Refresh makes the next call of Next read the stream, whatever is in memory.
 func (m *Mailbox) Refresh() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.live, m.behind = nil, true
+	m.live, m.lagging = nil, true
 }
 
-// Close ends it. It may be called again.
+// Close ends the mailbox. It may be called again.
 func (m *Mailbox) Close() {
 	m.mu.Lock()
 	closed := m.closed

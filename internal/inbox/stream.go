@@ -18,16 +18,17 @@ const (
 	messagePrefix  = "receipts.inbox.v1."
 	positionPrefix = "receipts.position.v1."
 
-	// positionSlack is how much longer than a message a position is kept: a position that went before the messages it
-	// covers would show them again.
+	// positionSlack is how much longer a position is kept than a message: if a position left before
+	// the messages it covers, these would be shown again.
 	positionSlack = 24 * time.Hour
 )
 
-// ErrStreamConfig is wrapped by the error for a stream that exists with another configuration. Nothing is changed then:
-// the operator decides.
+// ErrStreamConfig is wrapped by the error for a stream that exists with another configuration. The
+// stream is left as it is: the operator decides.
 var ErrStreamConfig = errors.New("inbox: stream configuration differs")
 
-// userKey is the part of the subjects that names a user. It is plain text for the server: no dots, no wildcards.
+// userKey is the part of the subjects that names a user. It is plain text for the server: no dots,
+// no wildcards.
 func userKey(app, user string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(app)) + "." + base64.RawURLEncoding.EncodeToString([]byte(user))
 }
@@ -39,7 +40,7 @@ func (c *Config) streams() (messages, positions jetstream.StreamConfig) {
 		Description: "receiptd: messages that devices have not taken yet",
 		Subjects:    []string{messagePrefix + "*.*"},
 
-		// Nobody consumes: devices read what is theirs, and limits make room.
+		// Nothing is consumed: devices read what is theirs, and limits make room.
 		Retention: jetstream.LimitsPolicy,
 		Storage:   jetstream.FileStorage,
 		Replicas:  max(c.Replicas, 1),
@@ -66,12 +67,14 @@ func (c *Config) streams() (messages, positions jetstream.StreamConfig) {
 	return messages, positions
 }
 
-// openStream finds a stream, or makes it. The limits of one that exists follow the settings; everything else has to be as decided.
+// openStream finds a stream, or makes it. The limits of one that exists follow the settings;
+// everything else has to be as decided.
 func openStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
 	stream, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = js.CreateStream(ctx, want)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster, with other settings
+		// Another process was faster, with other settings.
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			stream, err = js.Stream(ctx, want.Name)
 		}
 	}

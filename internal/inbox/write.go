@@ -15,31 +15,32 @@ import (
 const (
 	// maxBatch is what JetStream takes in one atomic batch.
 	maxBatch = 1000
-	// minBatch is from how many messages on an atomic batch is cheaper than a sync for each: a batch of any size costs several, since the
-	// server keeps it apart until it is whole.
+	// minBatch is the number of messages from which an atomic batch is cheaper than a sync for
+	// each: a batch of any size costs several syncs, since the server keeps it apart until it is
+	// complete.
 	minBatch = 24
 	// maxBatchBytes bounds what one batch holds up.
 	maxBatchBytes = 8 << 20
 	// maxQueuedBytes bounds the messages that wait, by what they take on the disk.
 	maxQueuedBytes = 64 << 20
-	// overhead is what a message costs beside its bytes, roughly.
+	// overhead is roughly what a message costs besides its bytes.
 	overhead = 256
 
 	publishTimeout = 5 * time.Second
 	publishTries   = 3
 )
 
-// writer gathers what many senders append. While one batch is being stored, the next one gathers.
+// writer gathers what many senders append: while one batch is being stored, the next one grows.
 type writer struct {
 	mu     sync.Mutex
-	queue  []delivery
+	queue  []envelope
 	bytes  int
 	closed bool
 	wake   chan struct{}
 }
 
-// delivery is a message to one recipient.
-type delivery struct {
+// envelope is a message to one recipient.
+type envelope struct {
 	subject string
 	data    []byte
 	order   *Order
@@ -47,12 +48,13 @@ type delivery struct {
 
 // Order is one Append.
 type Order struct {
-	left int // deliveries not stored yet; the writer's
+	left int // envelopes not stored yet; the writer's
 	err  error
 	done chan struct{}
 }
 
-// Wait returns nil once the message is durable in all inboxes. With an error it may be in some of them.
+// Wait returns nil once the message is durable in all inboxes. With an error it may be in some of
+// them.
 func (o *Order) Wait(ctx context.Context) error {
 	select {
 	case <-o.done:
@@ -78,8 +80,9 @@ func (w *writer) close() {
 	w.signal()
 }
 
-// Append queues a message for the inboxes of the users, and does not wait until it is stored: the order does. With an error nothing is
-// queued: [ErrTooLarge], [ErrOverloaded], [ErrClosed], or that the disk has no room. The bytes must not be changed afterwards.
+// Append queues a message for the inboxes of the users. It does not wait until it is stored;
+// [Order.Wait] does. With an error nothing is queued: [ErrTooLarge], [ErrOverloaded], [ErrClosed],
+// or that the disk has no room. The bytes must not be changed afterwards.
 func (b *Inbox) Append(app string, users []string, message []byte) (*Order, error) {
 	if len(message) > MaxMessageBytes {
 		return nil, ErrTooLarge
@@ -106,7 +109,7 @@ func (b *Inbox) Append(app string, users []string, message []byte) (*Order, erro
 	}
 	w.bytes += cost
 	for _, user := range users {
-		w.queue = append(w.queue, delivery{messagePrefix + userKey(app, user), message, o})
+		w.queue = append(w.queue, envelope{messagePrefix + userKey(app, user), message, o})
 	}
 	b.metrics.queued.Set(float64(w.bytes))
 	w.signal()
@@ -133,7 +136,7 @@ func (b *Inbox) write() {
 	}
 }
 
-func (w *writer) take() []delivery {
+func (w *writer) take() []envelope {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n, bytes := 0, 0
@@ -154,8 +157,8 @@ func (w *writer) queued() int {
 	return w.bytes
 }
 
-// finish tells those whose messages are all stored, or failed.
-func (w *writer) finish(batch []delivery, err error) {
+// finish ends the orders whose envelopes are all stored, or failed.
+func (w *writer) finish(batch []envelope, err error) {
 	freed := 0
 	for i := range batch {
 		d := &batch[i]
@@ -172,9 +175,10 @@ func (w *writer) finish(batch []delivery, err error) {
 	w.mu.Unlock()
 }
 
-// store puts a batch into the stream: all of it, or with an error nothing that anybody may rely on. A try whose answer was
-// lost is repeated, which may store a message twice; its id is the same, and clients drop what they have seen.
-func (b *Inbox) store(batch []delivery) error {
+// store puts a batch into the stream; with an error, any part of it may be there. An attempt whose
+// answer was lost is repeated, which may store a message twice; its id is the same, and clients
+// drop what they have seen.
+func (b *Inbox) store(batch []envelope) error {
 	msgs := make([]*nats.Msg, len(batch))
 	for i := range batch {
 		msgs[i] = &nats.Msg{Subject: batch[i].subject, Data: batch[i].data, Header: nats.Header{}}
@@ -193,12 +197,12 @@ func (b *Inbox) store(batch []delivery) error {
 	return nil
 }
 
-// publish stores messages: few of them each with a sync of its own, many as one atomic batch.
+// publish stores messages: a small number with a sync for each, more as one atomic batch.
 func (b *Inbox) publish(ctx context.Context, msgs []*nats.Msg) error {
 	policy := backoff.WithContext(backoff.WithMaxRetries(backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(20*time.Millisecond), backoff.WithMaxInterval(time.Second)), publishTries-1), ctx)
 	return backoff.Retry(func() error {
-		// A try under way is not cut off: its outcome would not be known.
+		// An attempt under way is not cut off: its outcome would not be known.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 		defer cancel()
 		if len(msgs) < minBatch {
@@ -209,7 +213,7 @@ func (b *Inbox) publish(ctx context.Context, msgs []*nats.Msg) error {
 	}, policy)
 }
 
-// publishEach has all messages under way at one time.
+// publishEach has all messages under way at the same time.
 func (b *Inbox) publishEach(ctx context.Context, msgs []*nats.Msg) error {
 	futures := make([]jetstream.PubAckFuture, len(msgs))
 	for i, msg := range msgs {

@@ -10,7 +10,8 @@ import (
 
 // bar draws on a terminal: a bar once there is a total, one line of text until then.
 //
-// A terminal that cannot be written to is no reason to end the job, so errors of the bar are dropped.
+// A terminal that cannot be written to is no reason to end the job, so errors of the bar are
+// dropped.
 type bar struct {
 	w    io.Writer
 	o    Options

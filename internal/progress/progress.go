@@ -1,5 +1,5 @@
-// Package progress shows how far a long job is, how fast it goes and how long it will take: as a bar on
-// a terminal, as a plain line now and then elsewhere.
+// Package progress shows how far a long job has come, how fast it goes and how long it will take:
+// as a bar on a terminal, as a plain line now and then elsewhere.
 package progress
 
 import (
@@ -40,7 +40,7 @@ type Progress struct {
 	closed      sync.Once
 }
 
-// display is a form of showing progress. Its methods are called by one goroutine at a time.
+// display is a way of showing progress. Its methods are called by one goroutine at a time.
 type display interface {
 	// show is called at every interval.
 	show(done, total int64)
@@ -105,7 +105,7 @@ func (p *Progress) Close() {
 	})
 }
 
-// Count is a number in the form people read: 950, 12.3k, 4.5M.
+// Count formats a number for people: 950, 12.3k, 4.5M.
 func Count(n float64) string {
 	for _, unit := range []struct {
 		size   float64

@@ -8,12 +8,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 )
 
-// admin serves what receiptctl asks of a running server: /v1/admin/verify, replay, tail and poison. The gateway lets in who
-// has the admin key.
+// admin serves what receiptctl asks of a running server: /v1/admin/verify, replay, tail and poison.
+// The gateway only lets in those who have the admin key.
 type admin struct{ core *Core }
 
 // Rebuilds and tails, which may take for ever, end with the context.
@@ -33,15 +33,15 @@ func newAdmin(ctx context.Context, core *Core) http.Handler {
 }
 
 func (a *admin) verify(w http.ResponseWriter, r *http.Request) {
-	a.rebuild(w, r, consumers.RebuildOptions{})
+	a.rebuild(w, r, projector.RebuildOptions{})
 }
 
 func (a *admin) replay(w http.ResponseWriter, r *http.Request) {
-	a.rebuild(w, r, consumers.RebuildOptions{Switch: true, Projection: r.URL.Query().Get("projection")})
+	a.rebuild(w, r, projector.RebuildOptions{Switch: true, Projection: r.URL.Query().Get("projection")})
 }
 
 // from sets where a rebuild reads events, as the request says: log or archive.
-func (a *admin) from(r *http.Request, o *consumers.RebuildOptions) error {
+func (a *admin) from(r *http.Request, o *projector.RebuildOptions) error {
 	switch from := r.URL.Query().Get("from"); {
 	case from == "" || from == "log":
 	case from != "archive":
@@ -54,8 +54,9 @@ func (a *admin) from(r *http.Request, o *consumers.RebuildOptions) error {
 	return nil
 }
 
-// rebuild answers with lines of JSON: {"progress":{…}} now and then, and last {"result":{…}} or {"error":{…}}.
-func (a *admin) rebuild(w http.ResponseWriter, r *http.Request, o consumers.RebuildOptions) {
+// rebuild answers with lines of JSON: {"progress":{…}} now and then, and last {"result":{…}} or
+// {"error":{…}}.
+func (a *admin) rebuild(w http.ResponseWriter, r *http.Request, o projector.RebuildOptions) {
 	if err := errors.Join(a.from(r, &o), o.Validate()); err != nil {
 		refuse(w, http.StatusBadRequest, "bad_request", err.Error())
 		return
@@ -63,7 +64,7 @@ func (a *admin) rebuild(w http.ResponseWriter, r *http.Request, o consumers.Rebu
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	lines := &lineWriter{w: w}
 	var last time.Time
-	o.Progress = func(p consumers.Progress) {
+	o.Progress = func(p projector.Progress) {
 		if time.Since(last) >= progressEvery {
 			last = time.Now()
 			lines.write(map[string]any{"progress": p})
@@ -72,7 +73,7 @@ func (a *admin) rebuild(w http.ResponseWriter, r *http.Request, o consumers.Rebu
 	result, err := a.core.Projector.Rebuild(r.Context(), o)
 	if err != nil {
 		code := "internal"
-		if errors.Is(err, consumers.ErrRebuilding) {
+		if errors.Is(err, projector.ErrRebuilding) {
 			code = "busy"
 		}
 		lines.write(map[string]any{"error": map[string]string{"code": code, "message": err.Error()}})

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
@@ -16,8 +16,8 @@ import (
 
 // answer is a line of a rebuild.
 type answer struct {
-	Progress *consumers.Progress
-	Result   *consumers.RebuildResult
+	Progress *projector.Progress
+	Result   *projector.RebuildResult
 	Error    *struct{ Code, Message string }
 }
 

@@ -1,61 +1,26 @@
 package runtime
 
 import (
-	"context"
-	"path/filepath"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/receiptd/receiptd/consumers"
-	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/consumers/analytics"
+	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 )
 
-// openAnalytics makes what fills ClickHouse, if there is one. It asks ClickHouse for nothing: that may be down.
-func (s *Server) openAnalytics() (err error) {
-	if s.Archive == nil {
-		return nil
-	}
-	s.analytics, err = consumers.NewAnalytics(s.Log, s.Archive, consumers.AnalyticsOptions{
-		Dir:        filepath.Join(s.cfg.Data, analyticsDir),
-		CacheBytes: int(s.cfg.State.CacheSize) / 4,
-		Logger:     s.logger,
-	})
-	return err
-}
-
-// rates is who answers for read rates: ClickHouse if there is one.
-func (s *Server) rates() gateway.Analytics {
+// rates answers queries for read rates: ClickHouse if there is one.
+func (s *Server) rates() httpapi.Analytics {
 	if s.Archive != nil {
 		return s.Archive
 	}
 	return s.Projector
 }
 
-// runAnalytics fills ClickHouse. When that cannot go on, receipts do: an operator is needed, and nothing leaves the log.
-func (s *Server) runAnalytics(ctx context.Context) {
-	if err := s.analytics.Run(ctx); err != nil {
-		s.logger.Error("ClickHouse is not filled any more; nothing leaves the log until receiptd is started again", "error", err)
-	}
-}
-
-// runRetention lets go of what is in ClickHouse, in the state and in the state of the analytics.
-func (s *Server) runRetention(ctx context.Context) error {
-	r := consumers.Retention{
-		Log: s.Log, Age: s.cfg.Analytics.RetainAge, Bytes: int64(s.cfg.Analytics.RetainSize),
-		Logger: s.logger,
-		Safe: func(_ context.Context, k int) (uint64, error) {
-			folded, err := s.Projector.Durable(k)
-			return min(folded, s.analytics.Safe(k)), err
-		},
-	}
-	return r.Run(ctx)
-}
-
 // analyticsCollector shows the figures of the sink.
 type analyticsCollector struct {
 	core      *Core
-	analytics *consumers.Analytics
+	analytics *analytics.Consumer
 }
 
 var (

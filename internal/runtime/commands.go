@@ -5,32 +5,19 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/gateway"
 )
-
-// appender is the log as the gateway sees it.
-type appender struct{ log *eventlog.Log }
-
-// Submit implements [gateway.Log].
-func (a appender) Submit(ctx context.Context, evs []events.Event) (gateway.Ticket, error) {
-	t, err := a.log.Submit(ctx, evs)
-	if err != nil {
-		return nil, err // not a ticket that is nil
-	}
-	return t, nil
-}
 
 // commands are the changes that go to all partitions.
 type commands struct {
 	log       *eventlog.Log
-	projector *consumers.Projector
+	projector *projector.Projector
 }
 
-// Configure implements [gateway.Commands]. Partition 0 has the settings first: after a crash in the middle the
-// others get them from it.
+// Configure implements [httpapi.Commands]. Partition 0 has the settings first: after a crash in the
+// middle the others get them from it.
 func (c *commands) Configure(ctx context.Context, app string, s events.Settings) (events.Settings, error) {
 	revision, err := c.propose(ctx, app, s)
 	if err != nil {
@@ -45,9 +32,10 @@ func (c *commands) Configure(ctx context.Context, app string, s events.Settings)
 	return inForce, nil
 }
 
-// propose puts settings in force in partition 0 and returns their revision. Of several that have the same
-// revision the first in the log is applied, so that a revision stands for the same settings in every partition,
-// whoever else configures the app and whatever became of an earlier try.
+// propose puts settings in force in partition 0 and returns their revision. Of several that have
+// the same revision the first in the log is applied, so that a revision stands for the same
+// settings in every partition, whoever else configures the app and whatever became of an earlier
+// try.
 func (c *commands) propose(ctx context.Context, app string, s events.Settings) (revision uint64, err error) {
 	for {
 		revision = 1
@@ -64,10 +52,10 @@ func (c *commands) configure(ctx context.Context, partition int, app string, s e
 	return c.apply(ctx, partition, events.Event{Kind: events.AppConfigured, App: app, Settings: &s, Revision: revision})
 }
 
-// Seen implements [gateway.Commands].
+// Seen implements [gateway.Acknowledger].
 func (c *commands) Seen(ctx context.Context, app, user string, upto []uint64) error {
 	for k, sequence := range upto {
-		items, _, err := c.projector.StatisticsAt(k, app, user)
+		items, _, err := c.projector.SummaryAt(k, app, user)
 		if err != nil {
 			return err
 		}
@@ -94,7 +82,7 @@ func (c *commands) apply(ctx context.Context, partition int, e events.Event) (ev
 	at := t.Locate(0)
 	list, err := c.projector.Outcomes(ctx, at.Partition, at.Sequence)
 	switch {
-	case errors.Is(err, consumers.ErrOutcomeGone):
+	case errors.Is(err, projector.ErrOutcomeGone):
 		return events.OutcomeDuplicate, nil // folded; whoever must know more tries again
 	case err != nil:
 		return 0, fmt.Errorf("wait for %v: %w", e.Kind, err)
@@ -102,7 +90,8 @@ func (c *commands) apply(ctx context.Context, partition int, e events.Event) (ev
 	return list[at.Index], nil
 }
 
-// reconcile waits until the folds have caught up and gives every partition the newest settings of each app.
+// reconcile waits until the folds have caught up and gives every partition the newest settings of
+// each app.
 func (c *commands) reconcile(ctx context.Context) error {
 	for k := range c.log.Partitions() {
 		_, last, err := c.log.Bounds(ctx, k)

@@ -90,8 +90,8 @@ func lasts(t *testing.T, data string) (list []uint64) {
 	return list
 }
 
-// However many change the settings at once, every partition ends with the same, and a revision means the same
-// settings everywhere.
+// However many change the settings at once, every partition ends with the same, and a revision
+// means the same settings everywhere.
 func TestSettingsChangedAtOnceAreTheSameEverywhere(t *testing.T) {
 	const people, changes = 6, 5
 	r := start(t, testConfig(t))
@@ -160,7 +160,8 @@ func (r *running) read(partition int) (list []events.Event) {
 	return list
 }
 
-// A change whose answer was lost is in the log all the same: the next one is newer, in every partition.
+// A change whose answer was lost is in the log all the same: the next one is newer, in every
+// partition.
 func TestSettingsOfAnUnfinishedChangeGiveWay(t *testing.T) {
 	r := start(t, testConfig(t))
 	if _, err := r.Configure(testContext(t), app, limit(1)); err != nil {
@@ -188,8 +189,8 @@ func TestConfigureEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// What has been seen leaves the summary, what was read since stays, and nothing is appended when there is nothing
-// to see.
+// What has been seen leaves the summary, what was read since stays, and nothing is appended when
+// there is nothing to see.
 func TestSeenTakesFromTheSummaryWhatWasShown(t *testing.T) {
 	r := start(t, testConfig(t))
 	if _, err := r.Configure(testContext(t), app, limit(0)); err != nil {
@@ -200,7 +201,7 @@ func TestSeenTakesFromTheSummaryWhatWasShown(t *testing.T) {
 		r.append(group(fmt.Sprint("g", groups), 2)...)
 	}
 	r.caughtUp()
-	items, upto, err := r.Projector.Statistics(app, "alice")
+	items, upto, err := r.Projector.Summary(app, "alice")
 	if err != nil || len(items) != 2*groups || len(upto) != partitions {
 		t.Fatalf("%d items, up to %v, %v", len(items), upto, err)
 	}
@@ -213,7 +214,7 @@ func TestSeenTakesFromTheSummaryWhatWasShown(t *testing.T) {
 		}
 	}
 	seen("alice")
-	items, _, err = r.Projector.Statistics(app, "alice")
+	items, _, err = r.Projector.Summary(app, "alice")
 	if err != nil || len(items) != 1 || items[0].Message != "late-a" {
 		t.Errorf("left: %+v, %v", items, err)
 	}
@@ -222,7 +223,7 @@ func TestSeenTakesFromTheSummaryWhatWasShown(t *testing.T) {
 		_, ends[k], _ = r.Log.Bounds(testContext(t), k)
 	}
 	seen("bob")
-	_, upto, _ = r.Projector.Statistics(app, "alice")
+	_, upto, _ = r.Projector.Summary(app, "alice")
 	seen("alice")
 	seen("alice") // nothing is left
 	appended := 0
@@ -230,7 +231,7 @@ func TestSeenTakesFromTheSummaryWhatWasShown(t *testing.T) {
 		_, now, _ := r.Log.Bounds(testContext(t), k)
 		appended += int(now - ends[k])
 	}
-	if items, _, err := r.Projector.Statistics(app, "alice"); err != nil || len(items) > 0 || appended != 1 {
+	if items, _, err := r.Projector.Summary(app, "alice"); err != nil || len(items) > 0 || appended != 1 {
 		t.Errorf("left: %+v, %v; %d entries were appended for one message", items, err, appended)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/gofrs/flock"
+
+	"github.com/receiptd/receiptd/internal/atomicfile"
 )
 
 // What lies in a data directory, beside the admin key.
@@ -54,22 +56,8 @@ func secretFile(path string, bytes int) (string, error) {
 	raw := make([]byte, bytes)
 	_, _ = rand.Read(raw) // never fails
 	s := hex.EncodeToString(raw)
-	if err := writeSecret(path, s); err != nil {
+	if err := atomicfile.Write(path, []byte(s+"\n"), 0o600); err != nil {
 		return "", fmt.Errorf("keep secret: %w", err)
 	}
 	return s, nil
-}
-
-// writeSecret makes the file in one step: whatever happens meanwhile, it is not there or whole.
-func writeSecret(path, secret string) error {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(f, secret)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
 }

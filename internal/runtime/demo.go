@@ -32,7 +32,7 @@ func (h *demoHost) Begin(ctx context.Context, users []string) (group string, tok
 		}
 	}
 	group = strconv.FormatUint(h.ids.Next(), 10)
-	ticket, err := appender{h.core.Log}.Submit(ctx, []events.Event{{
+	ticket, err := h.core.Log.Submit(ctx, []events.Event{{
 		Kind: events.GroupCreated, App: demo.AppKey, Group: group, User: users[0], Members: users[1:], Time: time.Now().UnixMilli(),
 	}})
 	if err != nil {

@@ -5,11 +5,11 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 )
 
-// gate turns questions and events away until the state has everything that the log held at the start: before that an
-// app that exists looks unknown, and counts look smaller than they were.
+// gate turns questions and events away until the state has everything that the log held at the
+// start: before that an app that exists looks unknown, and counts look smaller than they were.
 type gate struct {
 	next http.Handler
 	open atomic.Bool
@@ -25,8 +25,9 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.next.ServeHTTP(w, r)
 }
 
-// needsState reports whether a path is one of the API's or the SDK's calls, whose paths are /{org}/{app}/….
+// needsState reports whether a path is one of the API's or the SDK's calls, whose paths are
+// /{org}/{app}/….
 func needsState(path string) bool {
-	return path == "/readyz" || path == gateway.WebSocketPath || strings.HasPrefix(path, "/v1/apps/") ||
+	return path == "/readyz" || path == httpapi.WebSocketPath || strings.HasPrefix(path, "/v1/apps/") ||
 		!strings.HasPrefix(path, "/v1/") && strings.Count(path, "/") > 2
 }

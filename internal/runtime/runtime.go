@@ -16,34 +16,39 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/analytics"
+	"github.com/receiptd/receiptd/consumers/notify"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 	"github.com/receiptd/receiptd/internal/web/demo"
 	"github.com/receiptd/receiptd/projections/clickhouse"
 )
 
-// startTimeout bounds the start of the log: the embedded server reads what it holds, an outside one answers.
+// startTimeout bounds the start of the log: the embedded server reads what it holds, an outside one
+// answers.
 const startTimeout = 60 * time.Second
 
-// Core is the log and the state folded from it, without an edge: what a tool opens on a stopped server's data.
+// Core is the log and the state folded from it, without an edge: what a tool opens on a stopped
+// server's data.
 type Core struct {
 	Log       *eventlog.Log
-	Projector *consumers.Projector
+	Projector *projector.Projector
 	// Archive is ClickHouse; nil if there is none.
 	Archive *clickhouse.Store
 
-	notify   *consumers.Notify
+	hub      *notify.Hub
 	registry *prometheus.Registry
 	lock     *flock.Flock
 	logger   *slog.Logger
 }
 
-// OpenStopped opens log and state of a stopped server for a tool, which makes nothing that is not there: a directory
-// without a log is refused, and so is a state that the log does not agree with. dsn is the ClickHouse that has the
-// archive; empty for none.
+// OpenStopped opens log and state of a stopped server for a tool, which makes nothing that is not
+// there: a directory without a log is refused, and so is a state that the log does not agree with.
+// dsn is the ClickHouse that has the archive; empty for none.
 func OpenStopped(ctx context.Context, dir string, dsn config.DSN, logger *slog.Logger) (*Core, error) {
 	if _, err := os.Stat(filepath.Join(dir, logDir)); err != nil {
 		return nil, fmt.Errorf("%s holds no log; one in an outside NATS takes a running server: %w", dir, err)
@@ -53,7 +58,8 @@ func OpenStopped(ctx context.Context, dir string, dsn config.DSN, logger *slog.L
 	return openCore(ctx, cfg, true, logger)
 }
 
-// openCore takes the data directory and opens log and state. Nothing is folded yet: see [consumers.Projector.Run].
+// openCore takes the data directory and opens log and state. Nothing is folded yet: see
+// [projector.Projector.Run].
 func openCore(ctx context.Context, cfg config.Config, strict bool, logger *slog.Logger) (c *Core, err error) {
 	c = &Core{logger: logger}
 	defer func() {
@@ -75,16 +81,17 @@ func openCore(ctx context.Context, cfg config.Config, strict bool, logger *slog.
 		}
 	}
 	c.registry = prometheus.NewRegistry()
-	c.notify = consumers.NewNotify(c.Log.Partitions(), consumers.NotifyOptions{
-		// Half of the 50 ms in which an author hears of a reader in the middle: the other half is for the way there.
+	c.hub = notify.New(c.Log.Partitions(), notify.Options{
+		// Half of the 50 ms in which an author hears of a reader in the middle: the other
+		// half is for the way there.
 		FlushInterval: 25 * time.Millisecond,
 		Registerer:    c.registry,
 	})
-	c.Projector, err = consumers.NewProjector(ctx, c.Log, consumers.Options{
+	c.Projector, err = projector.New(ctx, c.Log, projector.Options{
 		Dir:             filepath.Join(cfg.Data, stateDir),
 		CacheBytes:      int(cfg.State.CacheSize),
 		CheckpointEvery: cfg.State.CheckpointInterval,
-		Audience:        c.notify,
+		Audience:        c.hub,
 		Strict:          strict,
 		Logger:          logger,
 	})
@@ -114,7 +121,8 @@ func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 	return l
 }
 
-// Close closes what is open, in the order in which one part needs the other. It may be called again.
+// Close closes what is open, in the order in which one part needs the other. It may be called
+// again.
 func (c *Core) Close(ctx context.Context) error {
 	var err error
 	if c.Projector != nil {
@@ -125,8 +133,8 @@ func (c *Core) Close(ctx context.Context) error {
 		err = errors.Join(err, c.Archive.Close())
 		c.Archive = nil
 	}
-	if c.notify != nil {
-		c.notify.Close()
+	if c.hub != nil {
+		c.hub.Close()
 	}
 	if c.Log != nil {
 		err = errors.Join(err, c.Log.Close(ctx))
@@ -150,8 +158,9 @@ type Server struct {
 	gate     gate
 	adminKey string
 
-	gateway   *gateway.Gateway
-	analytics *consumers.Analytics // nil without ClickHouse
+	gateway   *httpapi.API
+	opened    []consumer          // of the table of consumers
+	analytics *analytics.Consumer // one of them; nil without ClickHouse
 
 	draining      context.Context // ends when draining starts
 	startDraining context.CancelFunc
@@ -176,7 +185,7 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 			return s, err
 		}
 	}
-	if err := s.openAnalytics(); err != nil {
+	if err := s.openConsumers(); err != nil {
 		return s, err
 	}
 	if s.gateway, err = s.newGateway(ctx, version); err != nil {
@@ -191,7 +200,7 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 	return s, nil
 }
 
-func (s *Server) newGateway(ctx context.Context, version string) (*gateway.Gateway, error) {
+func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, error) {
 	key, err := secretFile(filepath.Join(s.cfg.Data, tokenKeyFile), 32)
 	if err != nil {
 		return nil, err
@@ -202,20 +211,17 @@ func (s *Server) newGateway(ctx context.Context, version string) (*gateway.Gatew
 	}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{core: s.Core})
-	if s.analytics != nil {
-		s.registry.MustRegister(&analyticsCollector{core: s.Core, analytics: s.analytics})
-	}
 	if s.sdk, err = openSDK(ctx, s.Core, s.cfg, tokens, s.adminKey); err != nil {
 		return nil, err
 	}
-	return gateway.New(gateway.Config{
+	return httpapi.New(httpapi.Config{
 		Sessions:   s.sdk.sessions,
 		REST:       s.sdk.rest,
 		Demo:       s.demo(tokens),
 		State:      s.Projector,
-		Log:        appender{s.Log},
+		Log:        s.Log,
 		Commands:   &commands{log: s.Log, projector: s.Projector},
-		Notify:     s.notify,
+		Notify:     s.hub,
 		Analytics:  s.rates(),
 		Partitions: s.Log.Partitions(),
 		AdminKey:   s.adminKey,
@@ -225,7 +231,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*gateway.Gatew
 		Version:    version,
 		Registry:   s.registry,
 		Logger:     s.logger,
-		Limits: gateway.Limits{
+		Limits: httpapi.Limits{
 			BodyBytes: int64(s.cfg.HTTP.MaxBody),
 			Events:    s.cfg.HTTP.MaxEventsPerRequest,
 		},
@@ -256,15 +262,17 @@ func (s *Server) AdminKeyFile() string {
 	return filepath.Join(s.cfg.Data, config.AdminKeyFile)
 }
 
-// Run serves and folds until the context ends, then drains within the shutdown timeout: no new requests, those
-// under way finish, what was submitted becomes durable, the state is written. It returns early with an error if
-// a part cannot go on.
+// Run serves and folds until the context ends, then drains within the shutdown timeout: no new
+// requests, those under way finish, what was submitted becomes durable, the state is written. It
+// returns early with an error if a part cannot go on.
 func (s *Server) Run(ctx context.Context) error {
 	// The folds stop last: requests that wait for outcomes need them.
 	folding, stopFolding := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopFolding()
 	group, failed := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.Projector.Run(folding) })
+	for _, c := range s.opened {
+		group.Go(func() error { return s.runConsumer(failed, folding, c) })
+	}
 	group.Go(func() error {
 		select {
 		case <-s.Log.Failed():
@@ -274,12 +282,6 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})
 	group.Go(func() error { return s.reconcile(failed) })
-	if s.analytics != nil {
-		group.Go(func() error { s.runAnalytics(failed); return nil })
-	}
-	if s.cfg.Analytics.RetainAge > 0 || s.cfg.Analytics.RetainSize > 0 {
-		group.Go(func() error { return s.runRetention(failed) })
-	}
 	group.Go(func() error {
 		s.gateway.Run(failed)
 		return nil
@@ -309,14 +311,16 @@ func (s *Server) drain(ctx context.Context) error {
 		s.logger.Warn("requests were cut off", "error", err)
 		err = s.http.Close()
 	}
-	// Shutdown began it, and does not wait for it: these connections are no longer the HTTP server's.
+	// Shutdown began it, and does not wait for it: these connections are no longer the HTTP
+	// server's.
 	if e := s.sdk.sessions.Close(ctx); e != nil {
 		s.logger.Warn("SDK sessions were cut off", "error", e)
 	}
 	return err
 }
 
-// reconcile completes changes of settings that a crash cut off between two partitions, and opens the gate.
+// reconcile completes changes of settings that a crash cut off between two partitions, and opens
+// the gate.
 func (s *Server) reconcile(ctx context.Context) error {
 	c := &commands{log: s.Log, projector: s.Projector}
 	err := c.reconcile(ctx)
@@ -329,7 +333,7 @@ func (s *Server) reconcile(ctx context.Context) error {
 	return nil
 }
 
-// Close closes everything. Run has to have returned.
+// Close closes everything. Run must have returned.
 func (s *Server) Close(ctx context.Context) error {
 	var err error
 	if s.listener != nil {
@@ -342,18 +346,15 @@ func (s *Server) Close(ctx context.Context) error {
 		err = errors.Join(err, s.sdk.close(ctx))
 		s.sdk = nil
 	}
-	if s.analytics != nil {
-		err = errors.Join(err, s.analytics.Close())
-	}
-	return errors.Join(err, s.Core.Close(ctx))
+	return errors.Join(err, s.closeConsumers(), s.Core.Close(ctx))
 }
 
 // progress says how far each partition is.
-func (s *Server) progress() []gateway.Progress {
-	var out []gateway.Progress
+func (s *Server) progress() []httpapi.Progress {
+	var out []httpapi.Progress
 	states := s.Projector.Stats()
 	for k, log := range s.Log.Stats() {
-		p := gateway.Progress{
+		p := httpapi.Progress{
 			Partition: k, Stored: max(log.LastSequence, states[k].Sequence), Applied: states[k].Sequence,
 			Appended: log.Events, Queued: uint64(log.Queued), Ack: log.LastAck,
 		}

@@ -22,7 +22,8 @@ type sdk struct {
 	ids      *ids.Source
 }
 
-// openSDK opens the inboxes and accounts, which lie in the log's own server, and makes the edges over them.
+// openSDK opens the inboxes and accounts, which lie in the log's own server, and makes the edges
+// over them.
 func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway.Tokens, adminKey string) (*sdk, error) {
 	opening, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -44,8 +45,8 @@ func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway
 		return nil, err
 	}
 	s.sessions = msync.New(msync.Config{
-		State: core.Projector, Log: appender{core.Log}, Commands: &commands{log: core.Log, projector: core.Projector},
-		Notify: core.notify, Inbox: s.inbox, IDs: s.ids, Tokens: tokens, Partitions: core.Log.Partitions(),
+		State: core.Projector, Log: core.Log, Commands: &commands{log: core.Log, projector: core.Projector},
+		Notify: core.hub, Inbox: s.inbox, IDs: s.ids, Tokens: tokens, Partitions: core.Log.Partitions(),
 		Registerer: core.registry, Logger: core.logger,
 		Limits: msync.Limits{
 			Connections: cfg.SDK.MaxConnections, PerUser: cfg.SDK.MaxConnectionsPerUser,
@@ -54,13 +55,14 @@ func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway
 		},
 	})
 	s.rest = easemob.New(easemob.Config{
-		State: core.Projector, Log: appender{core.Log}, Accounts: users, Sessions: s.sessions, IDs: s.ids,
+		State: core.Projector, Log: core.Log, Accounts: users, Sessions: s.sessions, IDs: s.ids,
 		Tokens: tokens, AdminKey: adminKey, Logger: core.logger,
 	})
 	return s, nil
 }
 
-// close ends what Run has left: sessions whose drain was cut off, and the inboxes, which write down the devices' positions.
+// close ends what Run has left: sessions whose drain was cut off, and the inboxes, which write down
+// the devices' positions.
 func (s *sdk) close(ctx context.Context) error {
 	return errors.Join(s.sessions.Close(ctx), s.inbox.Close(ctx))
 }

@@ -20,14 +20,14 @@ import (
 // markEvery is how long a tail is silent before it shows that it is alive.
 const markEvery = 15 * time.Second
 
-// place is where a tail stands in a partition: behind the event with the index of the entry.
+// place is where a tail stands in a partition: after the event with that index in the entry.
 type place struct {
 	sequence uint64
 	index    int
 }
 
-// tail follows the log: a line of JSON for each event, with a cursor to go on behind it. Lines of one partition
-// are in log order.
+// tail follows the log: a line of JSON for each event, with a cursor to continue after it. Lines of
+// one partition are in log order.
 type tail struct {
 	core   *Core
 	w      http.ResponseWriter
@@ -101,13 +101,13 @@ func (t *tail) find(ctx context.Context) error {
 		if t.fromStart {
 			last = max(first, 1) - 1
 		}
-		t.places = append(t.places, behind(last))
+		t.places = append(t.places, placeAfter(last))
 	}
 	return nil
 }
 
-// behind is the place behind all events of an entry.
-func behind(sequence uint64) place { return place{sequence, events.MaxBatchEvents} }
+// placeAfter is the place after all events of an entry.
+func placeAfter(sequence uint64) place { return place{sequence, events.MaxBatchEvents} }
 
 func (t *tail) open(ctx context.Context) (readers []*eventlog.Reader, err error) {
 	if t.places == nil {
@@ -165,7 +165,7 @@ func (t *tail) read(ctx context.Context, partition int, r *eventlog.Reader, out 
 			return ctx.Err()
 		}
 		select {
-		case <-taken: // the batch is free again
+		case <-taken: // the batch may be used again
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -209,7 +209,7 @@ func (t *tail) mark() error {
 func (t *tail) entry(x *tailed) error {
 	at := &t.places[x.partition]
 	if x.err != nil {
-		*at = behind(x.entry.Sequence)
+		*at = placeAfter(x.entry.Sequence)
 		if t.app != "" {
 			return nil
 		}
@@ -234,7 +234,7 @@ func (t *tail) entry(x *tailed) error {
 			return err
 		}
 	}
-	*at = behind(x.entry.Sequence)
+	*at = placeAfter(x.entry.Sequence)
 	return nil
 }
 

@@ -280,7 +280,7 @@ func TestTailRefusesWhatItCannotFollow(t *testing.T) {
 	}
 }
 
-// A poison entry is shown as what it is, to who follows everything.
+// A poison entry is shown as what it is, to those who follow everything.
 func TestTailShowsPoison(t *testing.T) {
 	server := natstest.StartServer(t)
 	cfg := testConfig(t)

@@ -10,11 +10,12 @@ import (
 )
 
 const (
-	// attemptsBurst may be made at once from one address, then one every attemptEvery.
+	// attemptsBurst attempts may be made at once from one address, then one every attemptEvery.
 	attemptsBurst = 10
 	attemptEvery  = 10 * time.Second
-	// maxAddresses bounds the addresses that are remembered. Beyond it they are all forgotten, and the limit over
-	// all addresses, totalBurst at once and totalPerSecond after that, is what holds.
+	// maxAddresses bounds the addresses that are remembered. Beyond it they are all forgotten, and
+	// the limit over all addresses, totalBurst at once and totalPerSecond after that, is what
+	// holds.
 	maxAddresses   = 4096
 	totalBurst     = 200
 	totalPerSecond = 5
@@ -33,8 +34,8 @@ func newAttempts(now func() time.Time) *attempts {
 	return &attempts{now: now, total: rate.NewLimiter(totalPerSecond, totalBurst), byAddress: map[netip.Addr]*rate.Limiter{}}
 }
 
-// allow takes an attempt from an address, as in [net/http.Request.RemoteAddr]. If there are none left it says how
-// long to wait for the next.
+// allow takes an attempt from an address, as in [net/http.Request.RemoteAddr]. If there are none
+// left it says how long to wait for the next.
 func (a *attempts) allow(remote string) (wait time.Duration, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -57,14 +58,15 @@ func (a *attempts) allow(remote string) (wait time.Duration, ok bool) {
 	return 0, true
 }
 
-// forgive forgets the attempts of an address that had the key.
+// forgive forgets the attempts of an address that then had the right key.
 func (a *attempts) forgive(remote string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.byAddress, addressOf(remote))
 }
 
-// addressOf is the address that attempts are counted by: for IPv6 the network, of which one host has many addresses.
+// addressOf is the address by which attempts are counted: for IPv6 the network, since one host has
+// many addresses of it.
 func addressOf(remote string) netip.Addr {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {

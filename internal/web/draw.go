@@ -9,8 +9,8 @@ import (
 	"github.com/go-analyze/charts"
 )
 
-// figure is a drawing with its title, its key and the numbers it was drawn from, which say the same to who cannot
-// see it.
+// figure is a drawing with its title, its key and the numbers it was drawn from, which say the same
+// to who cannot see it.
 type figure struct {
 	ID, Title string
 	// Note is a sentence under the title.
@@ -38,14 +38,16 @@ type plot struct {
 	shares bool
 	// ticks is the number of labels on the axis of values, 0 for what fits.
 	ticks int
-	// labelled says which of the things along the bottom have their labels in a drawing; nil is all.
+	// labelled says which of the things along the bottom have their labels in a drawing; nil is
+	// all.
 	labelled func(s size, i int) bool
 }
 
 // missing is a value that is not there: a line has a gap.
 func missing() float64 { return charts.GetNullValue() }
 
-// size is one that figures are drawn in. It is shown in about its own width, so that letters have about their size.
+// size is one that figures are drawn in. It is shown in about its own width, so that letters have
+// about their size.
 type size struct {
 	class         string
 	width, height int
@@ -156,7 +158,8 @@ var padding = charts.Box{Top: 10, Right: 8, Bottom: 2, Left: 2, IsSet: true}
 // letters are 12 pixels high; the library takes points.
 var letters = charts.FontStyle{FontSize: 9, FontColor: ink(inkText)}
 
-// categories has the labels, and blanks for those left out: the library would choose itself, and have some overlap.
+// categories has the labels, and blanks for those left out: the library would choose itself, and
+// have some overlap.
 func (p *plot) categories(s size, anchor string) charts.CategoryAxisOption {
 	labels := make([]string, len(p.labels))
 	for i := range labels {
@@ -182,8 +185,8 @@ func (p *plot) scale() charts.ValueAxisOption {
 	}
 }
 
-// ceiling is a round number above all values, that four parts divide well: into whole amounts, or into shares of at
-// most one.
+// ceiling is a round number above all values, that four parts divide well: into whole amounts, or
+// into shares of at most one.
 func ceiling(series [][]float64, shares bool) float64 {
 	largest := 0.0
 	for _, values := range series {

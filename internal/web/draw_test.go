@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestDrawingsStayInTheirBox: what lies outside is drawn, too, and makes the page wider than the screen.
+// TestDrawingsStayInTheirBox: what lies outside is drawn, too, and makes the page wider than the
+// screen.
 func TestDrawingsStayInTheirBox(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 3))
 	for range 60 {

@@ -20,12 +20,13 @@ type Status struct {
 	Partitions []Partition
 }
 
-// Partition is how far one partition is. Events count since the start of the process.
+// Partition is the progress of one partition. Events count since the start of the process.
 type Partition struct {
 	Partition int
 	// Stored and Applied are the last sequence in the log and the last one folded.
 	Stored, Applied uint64
-	// Appended are the events this process stored, Folded those it decided, Queued those that wait for the log.
+	// Appended are the events this process stored, Folded those it decided, Queued those that wait
+	// for the log.
 	Appended, Folded, Queued uint64
 	// Ack is how long the last append took to be durable.
 	Ack time.Duration
@@ -35,7 +36,7 @@ type Partition struct {
 func (p *Partition) lag() uint64 { return p.Stored - min(p.Stored, p.Applied) }
 
 const (
-	// sampleEvery is how often the status is kept, and how often the page asks for it.
+	// sampleEvery is how often a sample of the status is taken, and how often the page asks for it.
 	sampleEvery = 2 * time.Second
 	// maxSamples go back ten minutes.
 	maxSamples = 300
@@ -52,8 +53,8 @@ type sampler struct {
 	status func() Status
 	now    func() time.Time
 
-	mu   sync.Mutex
-	kept []sample // oldest first
+	mu      sync.Mutex
+	samples []sample // oldest first
 }
 
 // run takes samples until the context ends.
@@ -81,15 +82,15 @@ func (s *sampler) take() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.kept) == maxSamples {
-		copy(s.kept, s.kept[1:])
-		s.kept = s.kept[:maxSamples-1]
+	if len(s.samples) == maxSamples {
+		copy(s.samples, s.samples[1:])
+		s.samples = s.samples[:maxSamples-1]
 	}
-	s.kept = append(s.kept, x)
+	s.samples = append(s.samples, x)
 }
 
-// history is what happened lately, for as many moments as samples are kept, the last one now. Rates are a
-// second's; what is not known is missing.
+// history is what happened lately, at as many moments as there are samples, the last one now. Rates
+// are per second; unknown values are missing().
 type history struct {
 	upto                  time.Time // of the last sample
 	labels                []string
@@ -100,8 +101,8 @@ func (s *sampler) history() history {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var h history
-	if n := len(s.kept); n > 0 {
-		h.upto = s.kept[n-1].at
+	if n := len(s.samples); n > 0 {
+		h.upto = s.samples[n-1].at
 	}
 	for i := range maxSamples {
 		ago := time.Duration(maxSamples-1-i) * sampleEvery
@@ -113,12 +114,12 @@ func (s *sampler) history() history {
 			label = fmt.Sprintf("−%d:%02d", int(ago.Minutes()), int(ago.Seconds())%60)
 		}
 		h.labels = append(h.labels, label)
-		k := i - (maxSamples - len(s.kept))
+		k := i - (maxSamples - len(s.samples))
 		if k < 1 {
 			h.appended, h.folded, h.lag = append(h.appended, missing()), append(h.folded, missing()), append(h.lag, missing())
 			continue
 		}
-		before, x := s.kept[k-1], s.kept[k]
+		before, x := s.samples[k-1], s.samples[k]
 		seconds := x.at.Sub(before.at).Seconds()
 		h.appended = append(h.appended, perSecond(before.appended, x.appended, seconds))
 		h.folded = append(h.folded, perSecond(before.folded, x.folded, seconds))
@@ -127,7 +128,8 @@ func (s *sampler) history() history {
 	return h
 }
 
-// perSecond is the rate of a counter. A counter begins anew when a replayed state is switched to.
+// perSecond is the rate of a counter. A counter starts again from zero when a replayed state takes
+// over.
 func perSecond(before, after uint64, seconds float64) float64 {
 	if seconds <= 0 {
 		return 0
@@ -143,7 +145,7 @@ type liveView struct {
 	Ack             string
 	Accepted        string
 	Throughput      figure
-	Behind          figure
+	LagFigure       figure
 	PartitionsTable table
 }
 
@@ -166,16 +168,16 @@ func (p *Page) live() (*liveView, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.Rate, v.Throughput, v.Behind = recent.rate, recent.throughput, recent.behind
+	v.Rate, v.Throughput, v.LagFigure = recent.rate, recent.throughput, recent.lag
 	return v, nil
 }
 
-// recent is the figures of the history. They are drawn once for a sample, however many look on: it is the one view that
-// takes no session.
+// recent are the figures of the history. They are drawn once per sample, however many people look:
+// this is the one view that takes no session.
 type recent struct {
-	upto               time.Time
-	rate               string
-	throughput, behind figure
+	upto            time.Time
+	rate            string
+	throughput, lag figure
 }
 
 func (p *Page) recent() (recent, error) {
@@ -193,7 +195,7 @@ func (p *Page) recent() (recent, error) {
 	if r.throughput, err = throughput(h, r.rate); err != nil {
 		return r, err
 	}
-	if r.behind, err = behind(h); err != nil {
+	if r.lag, err = lagFigure(h); err != nil {
 		return r, err
 	}
 	p.drawn = r
@@ -229,7 +231,7 @@ func throughput(h history, now string) (figure, error) {
 	return f, err
 }
 
-func behind(h history) (figure, error) {
+func lagFigure(h history) (figure, error) {
 	f := figure{
 		ID: "lag", Title: "Lag", Note: "Log entries stored and not folded yet.",
 		Table: h.table([]string{"When", "Entries behind"}, h.lag),
@@ -241,7 +243,7 @@ func behind(h history) (figure, error) {
 	return f, err
 }
 
-// table has the history for reading: every half a minute, the latest first.
+// table has the history as text: every half minute, the latest first.
 func (h *history) table(head []string, columns ...[]float64) table {
 	t := table{Head: head}
 	for i := maxSamples - 1; i >= 0; i -= int(30 * time.Second / sampleEvery) {

@@ -8,7 +8,7 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// listed is how many readers or non-readers are on one page.
+// listed is the number of readers or non-readers on one page.
 const listed = 50
 
 // messageView is one message: who has read it, and who has not.

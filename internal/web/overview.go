@@ -19,7 +19,7 @@ type overviewView struct {
 	// Group and Sender are what it is narrowed to, if it is.
 	Group, Sender string
 	Empty         bool
-	Total         projections.Tally
+	Total         projections.CohortCounts
 	Share         string
 	Delivered     string
 	Median, P99   string
@@ -47,7 +47,7 @@ func (p *Page) overview(rq *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.Total, v.Empty = total.Tally, total.Messages == 0
+	v.Total, v.Empty = total.CohortCounts, total.Messages == 0
 	if v.Empty {
 		return v, nil
 	}
@@ -66,12 +66,13 @@ func (p *Page) overview(rq *request) (any, error) {
 // timeline is the steps of a span, with their starts and the names of these.
 type timeline struct {
 	span
-	steps        []cohort
+	steps        []totals
 	starts       []time.Time
 	labels, when []string
 }
 
-// labelled has labels at round times, and none at the very end, which would stand over the one before.
+// labelled has labels at round times, and none at the very end, which would stand over the one
+// before.
 func (t *timeline) labelled(s size, i int) bool {
 	every := t.labelHours
 	if s == narrow {
@@ -80,7 +81,7 @@ func (t *timeline) labelled(s size, i int) bool {
 	return i < len(t.starts)-1 && t.starts[i].Unix()/3600%every == 0
 }
 
-func (p *Page) overviewFigures(s span, steps []cohort, total *cohort) ([]figure, error) {
+func (p *Page) overviewFigures(s span, steps []totals, total *totals) ([]figure, error) {
 	t := timeline{span: s, steps: steps, starts: s.starts(p.cfg.Now())}
 	for _, at := range t.starts {
 		t.labels, t.when = append(t.labels, at.Format(s.format)), append(t.when, at.Format("Jan 2, 15:04"))
@@ -111,7 +112,7 @@ func ratio(part, whole uint64) float64 {
 	return float64(part) / float64(whole)
 }
 
-func funnel(total *cohort) (figure, error) {
+func funnel(total *totals) (figure, error) {
 	f := figure{ID: "funnel", Title: "From sent to read", Note: "Each recipient of each message counts once. Groups have no delivery receipts: there, what is read counts as delivered."}
 	stages := []struct {
 		name string
@@ -140,7 +141,7 @@ func funnel(total *cohort) (figure, error) {
 	return f, err
 }
 
-func readRate(t *timeline, total *cohort) (figure, error) {
+func readRate(t *timeline, total *totals) (figure, error) {
 	f := figure{ID: "rate", Title: "Read rate", Note: "Of the recipients of what was sent then, how many have read it by now. Recent messages still rise."}
 	rates := make([]float64, len(t.steps))
 	f.Table.Head = []string{"Sent from (UTC)", "Recipients", "Read", "Read rate"}
@@ -160,7 +161,7 @@ func readRate(t *timeline, total *cohort) (figure, error) {
 	return f, err
 }
 
-func messagesOverTime(t *timeline, total *cohort) (figure, error) {
+func messagesOverTime(t *timeline, total *totals) (figure, error) {
 	f := figure{ID: "messages", Title: "Messages", Note: "Messages that collect receipts, by the time of sending."}
 	amounts := make([]float64, len(t.steps))
 	f.Table.Head = []string{"Sent from (UTC)", "Messages", "Recalled"}
@@ -178,16 +179,16 @@ func messagesOverTime(t *timeline, total *cohort) (figure, error) {
 	return f, err
 }
 
-func timeToRead(total *cohort) (figure, error) {
+func timeToRead(total *totals) (figure, error) {
 	if total.bins == nil {
 		return figure{}, nil
 	}
 	f := figure{ID: "distribution", Title: "Time to read", Note: "How many readers took up to so long, from sending to reading."}
-	laps := total.histogram()
+	buckets := total.histogram()
 	f.Table.Head = []string{"Read within", "Readers", "Of all readers", "Together"}
-	labels, shares := make([]string, len(laps)), make([]float64, len(laps))
+	labels, shares := make([]string, len(buckets)), make([]float64, len(buckets))
 	var together uint64
-	for i, l := range laps {
+	for i, l := range buckets {
 		together += l.reads
 		labels[i], shares[i] = l.label, ratio(l.reads, total.Read)
 		f.Table.Rows = append(f.Table.Rows, []string{l.label, count(l.reads), percent(shares[i]), percent(ratio(together, total.Read))})

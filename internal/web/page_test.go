@@ -4,6 +4,7 @@ import (
 	"errors"
 	"html"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
@@ -54,7 +55,8 @@ func TestViewsAreSelfContained(t *testing.T) {
 	}
 }
 
-// TestViewsAreWellMarkedUp holds what a screen reader goes by; the browser's test has axe look closer.
+// TestViewsAreWellMarkedUp holds what a screen reader goes by; the browser's test has axe look
+// closer.
 func TestViewsAreWellMarkedUp(t *testing.T) {
 	b := newBrowser(t, filled())
 	b.signIn()
@@ -93,7 +95,7 @@ func TestHostileIdsAreText(t *testing.T) {
 	f.messages[hostile] = m
 	f.readers[hostile][0] = projections.Reader{User: hostile + "r", ReadAt: m.SentAt, Content: hostile + "c"}
 	f.nonReaders[hostile][0] = hostile + "n"
-	row := projections.RateRow{Key: hostile, Tally: projections.Tally{Messages: 1, Eligible: 2, Delivered: 1, Read: 1}}
+	row := projections.RateRow{Key: hostile, CohortCounts: projections.CohortCounts{Messages: 1, Eligible: 2, Delivered: 1, Read: 1}}
 	f.rows[projections.ByGroup] = []projections.RateRow{row}
 	f.rows[projections.BySender] = f.rows[projections.ByGroup]
 	b := newBrowser(t, f)
@@ -199,7 +201,8 @@ func TestFilesAreServedAndNothingElse(t *testing.T) {
 	}
 }
 
-// TestAViewIsMadeInAMoment guards against a chart that becomes expensive: a view asks once, and draws.
+// TestAViewIsMadeInAMoment guards against a chart that becomes expensive: a view asks once, and
+// draws.
 func TestAViewIsMadeInAMoment(t *testing.T) {
 	b := newBrowser(t, filled())
 	b.signIn()
@@ -219,15 +222,38 @@ func TestAViewIsMadeInAMoment(t *testing.T) {
 	}
 }
 
+// TestViewsAreMadeSideBySide: what a browser gets does not depend on what others ask for
+// meanwhile. The start page changes with every sample, so that of it only status and end are
+// compared.
 func TestViewsAreMadeSideBySide(t *testing.T) {
 	b := newBrowser(t, filled())
 	b.signIn()
+	ask := func(b *browser, path string) (status int, body string) {
+		w := b.send(httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Code, w.Body.String()
+	}
+	type answer struct {
+		status int
+		body   string
+	}
+	alone := map[string]answer{}
+	for _, path := range everyView {
+		status, body := ask(b, path)
+		alone[path] = answer{status, body}
+	}
 	var running sync.WaitGroup
 	for range 4 {
 		own := *b
 		running.Go(func() {
 			for _, path := range everyView {
-				own.get(path, 0)
+				status, body := ask(&own, path)
+				want := alone[path]
+				if status != want.status {
+					t.Errorf("%s: %d, alone %d", path, status, want.status)
+				}
+				if !strings.HasSuffix(strings.TrimSpace(body), "</html>") || path != "/" && body != want.body {
+					t.Errorf("%s: another body than alone: %d bytes, %d", path, len(body), len(want.body))
+				}
 				own.page.samples.take()
 			}
 		})

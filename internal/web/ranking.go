@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// maxRanked are looked at: those with the most messages.
+	// maxRanked groups or senders are looked at: those with the most messages.
 	maxRanked = 1000
-	// maxShown are shown.
+	// maxShown of them are shown.
 	maxShown = 50
 )
 
@@ -30,11 +30,12 @@ var orders = []order{
 
 // rankingView lists groups or senders.
 type rankingView struct {
-	// What is listed: "group" or "sender", which is also the parameter that narrows the overview to one.
+	// What is listed: "group" or "sender", which is also the parameter that narrows the overview to
+	// one.
 	What   string
 	Order  order
 	Orders []order
-	// Found is how many there are, Capped says that there may be more.
+	// Found is how many there are; Capped says that there may be more.
 	Found  int
 	Capped bool
 	Rows   []rankedRow
@@ -43,7 +44,7 @@ type rankingView struct {
 type rankedRow struct {
 	Rank int
 	ID   string
-	projections.Tally
+	projections.CohortCounts
 	// Volume and Share are lengths of bars, from 0 to 100.
 	Volume, Share     float64
 	Rate, Median, P99 string
@@ -67,7 +68,7 @@ func (p *Page) ranking(rq *request, what string, by projections.RateBy) (any, er
 	}
 	v.Found, v.Capped = len(rows), len(rows) == maxRanked
 	if v.Order.Name != orders[0].Name {
-		// Who has sent nothing that counts has no rate.
+		// Those who have sent nothing that counts have no rate.
 		rows = slices.DeleteFunc(rows, func(r projections.RateRow) bool { return r.Eligible == 0 })
 	}
 	slices.SortStableFunc(rows, func(a, b projections.RateRow) int { return v.Order.compare(&a, &b) })
@@ -79,7 +80,7 @@ func (p *Page) ranking(rq *request, what string, by projections.RateBy) (any, er
 	for i := range rows {
 		r := &rows[i]
 		row := rankedRow{
-			Rank: i + 1, ID: r.Key, Tally: r.Tally, Volume: 100 * ratio(r.Messages, most), Share: 100 * r.Rate(),
+			Rank: i + 1, ID: r.Key, CohortCounts: r.CohortCounts, Volume: 100 * ratio(r.Messages, most), Share: 100 * r.Rate(),
 			Rate: percent(r.Rate()), Median: "–", P99: "–",
 		}
 		if r.Read > 0 {

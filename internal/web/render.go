@@ -35,7 +35,7 @@ func (p *Page) request(r *http.Request) *request {
 	return rq
 }
 
-// frame is what every template gets: what is around a view, and the view's own data.
+// frame is what every template gets: what surrounds a view, and the view's own data.
 type frame struct {
 	*request
 	Title string
@@ -61,23 +61,32 @@ func parsePages(names ...string) map[string]*template.Template {
 	return all
 }
 
-// render writes a view whole, or an error: nothing is sent before all of it is there.
-func (p *Page) render(w http.ResponseWriter, rq *request, status int, name string, data any, every time.Duration) {
+// rendering is a view on its way to a browser.
+type rendering struct {
+	status int
+	name   string
+	data   any
+	// every is how often the browser asks again; 0 is never.
+	every time.Duration
+}
+
+// render writes a complete view, or an error: nothing is sent before all of it is rendered.
+func (p *Page) render(w http.ResponseWriter, rq *request, v rendering) {
 	var b bytes.Buffer
-	f := &frame{request: rq, Title: titles[name], View: name, Every: every.Milliseconds(), Data: data, page: p}
-	if err := pages[name].ExecuteTemplate(&b, "page", f); err != nil {
-		p.cfg.Logger.LogAttrs(rq.Context(), slog.LevelError, "page could not be rendered", slog.String("view", name), slog.Any("error", err))
+	f := &frame{request: rq, Title: titles[v.name], View: v.name, Every: v.every.Milliseconds(), Data: v.data, page: p}
+	if err := pages[v.name].ExecuteTemplate(&b, "page", f); err != nil {
+		p.cfg.Logger.LogAttrs(rq.Context(), slog.LevelError, "page could not be rendered", slog.String("view", v.name), slog.Any("error", err))
 		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
+	w.WriteHeader(v.status)
 	_, _ = w.Write(b.Bytes())
 }
 
 var titles = map[string]string{"home": "Live", "overview": "Overview", "groups": "Groups", "senders": "Senders", "message": "Message", "problem": "Not shown"}
 
-// problem is an error that is told to people.
+// problem is an error that is shown to people.
 type problem struct {
 	status          int
 	title, sentence string
@@ -104,7 +113,7 @@ func (p *Page) fail(w http.ResponseWriter, rq *request, err error) {
 		}
 		known = &problem{http.StatusInternalServerError, "This did not work", "The numbers could not be had. The server's log says why."}
 	}
-	p.render(w, rq, known.status, "problem", known, 0)
+	p.render(w, rq, rendering{status: known.status, name: "problem", data: known})
 }
 
 // SignedIn reports whether the numbers of apps may be shown.
@@ -151,8 +160,8 @@ func (f *frame) Address() string {
 	return scheme + f.Host
 }
 
-// Link is the address of a view: that of this request's app and span of time, with other parameters given by name and
-// value. An empty value leaves one out.
+// Link is the address of a view: that of this request's app and span of time, with other parameters
+// given by name and value. An empty value leaves one out.
 func (f *frame) Link(pairs ...string) string {
 	q := url.Values{}
 	if f.key != "" {
@@ -178,7 +187,8 @@ func (f *frame) Link(pairs ...string) string {
 	return "./?" + q.Encode()
 }
 
-// Here is the address of this view with all its parameters but those given, which are replaced as in Link.
+// Here is the address of this view with all its parameters but those given, which are replaced as
+// in Link.
 func (f *frame) Here(pairs ...string) string {
 	var all []string
 	for name := range f.query {
@@ -187,7 +197,7 @@ func (f *frame) Here(pairs ...string) string {
 	return f.Link(append(all, pairs...)...)
 }
 
-// offset reads a parameter that says where a list goes on; what is none is the start.
+// offset reads a parameter that says where a list continues; anything malformed is the start.
 func (rq *request) offset(name string) int {
 	n, err := strconv.Atoi(rq.query.Get(name))
 	if err != nil || n < 0 {

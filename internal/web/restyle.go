@@ -12,8 +12,8 @@ import (
 	"github.com/go-analyze/charts"
 )
 
-// Charts are drawn with colours that stand for a meaning, which restyle replaces by the variables of style.css. So one
-// drawing suits light and dark.
+// Charts are drawn with colours that stand for a meaning, which restyle replaces by the variables
+// of style.css. So one drawing suits light and dark.
 const (
 	inkGrid = iota + 1
 	inkAxis
@@ -30,8 +30,9 @@ var variables = map[int]string{
 // ink is the colour that stands for a meaning.
 func ink(meaning int) charts.Color { return charts.Color{R: uint8(meaning), A: 255} }
 
-// The library places text by the width it has in a font of its own, and the browser's may be wider or narrower. Text that
-// begins with one of these, which are in no font, is placed by another point than its start.
+// The library places text by the width it has in a font of its own, and the browser's may be wider
+// or narrower. Text that begins with one of these, which are in no font, is placed by another point
+// than its start.
 const (
 	anchorMiddle = "\uE000" // its middle
 	anchorEnd    = "\uE001" // its end
@@ -39,8 +40,8 @@ const (
 	anchors      = anchorMiddle + anchorEnd + anchorUnder
 )
 
-// The elements, attributes and styles that a drawing consists of. Nothing else gets through, whatever the library makes
-// of a label.
+// The elements, attributes and styles that a drawing consists of. Nothing else gets through,
+// whatever the library makes of a label.
 var (
 	drawn      = []string{"path", "circle", "text"}
 	attributes = []string{"d", "x", "y", "cx", "cy", "r"}
@@ -68,9 +69,9 @@ func (e *element) attribute(name string) string {
 	return ""
 }
 
-// restyle makes a drawing of the library part of the page: under the page's policy, which allows no style attributes,
-// in the page's colours and fonts, with a label for those who do not see it. width is how wide the library takes a
-// text to be.
+// restyle makes a drawing of the library part of the page: under the page's policy, which allows no
+// style attributes, in the page's colours and fonts, with a label for those who do not see it.
+// width is how wide the library takes a text to be.
 func restyle(raw []byte, class, label string, width func(string) float64) (template.HTML, error) {
 	var d drawing
 	if err := xml.Unmarshal(raw, &d); err != nil {
@@ -91,8 +92,8 @@ func restyle(raw []byte, class, label string, width func(string) float64) (templ
 // tickLength is how long the library draws ticks.
 const tickLength = 5
 
-// invisible finds what the page does without: the background, labels left out, and the ticks of the axes, of which
-// there is one for each of them all the same.
+// invisible finds what the page does without: the background, labels left out, and the ticks of the
+// axes, of which there is one for each of them all the same.
 func (e *element) invisible() bool {
 	style := e.attribute("style")
 	switch {

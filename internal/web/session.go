@@ -10,14 +10,16 @@ import (
 
 const (
 	cookieName = "receiptd_session"
-	// sessionAge is how long a session lasts, used or not.
+	// sessionAge is how long a session lasts, whether it is used or not.
 	sessionAge = 12 * time.Hour
-	// maxSessions bounds the memory of sessions; one more ends the oldest. Only who has the key can make them.
+	// maxSessions bounds the memory of sessions; one more ends the oldest. Only holders of the key
+	// can make them.
 	maxSessions = 1000
 )
 
-// sessions are the browsers that are signed in. They are known by the hash of a random id, which makes finding one
-// tell nothing about ids that are nearly right. They end with the process.
+// sessions are the browsers that are signed in. They are found by the hash of a random id, so that
+// the time a look-up takes tells nothing about ids that are nearly right. They end with the
+// process.
 type sessions struct {
 	now func() time.Time
 
@@ -77,7 +79,8 @@ func (s *sessions) end(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, sessionCookie(r, "", -1))
 }
 
-// sessionCookie has no path: a browser then takes that of the page, which only it knows behind a proxy.
+// sessionCookie has no path: the browser then takes that of the page, which behind a proxy only the
+// browser knows.
 func sessionCookie(r *http.Request, value string, maxAge int) *http.Cookie {
 	return &http.Cookie{
 		Name: cookieName, Value: value, MaxAge: maxAge,
@@ -85,8 +88,8 @@ func sessionCookie(r *http.Request, value string, maxAge int) *http.Cookie {
 	}
 }
 
-// encrypted reports whether the browser talks TLS, to us or to a proxy that says so. Who lies about it makes his own
-// cookie stricter.
+// encrypted reports whether the browser talks TLS, to us or to a proxy that says so. A client that
+// lies about it makes its own cookie stricter.
 func encrypted(r *http.Request) bool {
 	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 }

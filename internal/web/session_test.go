@@ -120,7 +120,7 @@ func TestGuessingTheKeyIsLimited(t *testing.T) {
 	guess("wrong", http.StatusForbidden)
 	b.server.advance(attemptEvery)
 	guess(testKey, http.StatusSeeOther)
-	guess("wrong", http.StatusForbidden) // who has the key begins anew
+	guess("wrong", http.StatusForbidden) // the right key clears the attempts
 	for i := range totalBurst {
 		b.remote = fmt.Sprintf("192.0.2.%d:9", i)
 		b.post("/", "do", "sign-in", "key", "wrong")

@@ -40,7 +40,7 @@ func (s *span) bounds(now time.Time) (from, to int64) {
 	return to - int64(s.steps)*s.stepHours, to
 }
 
-// by is what rows can be made by to be added up to steps.
+// by is the grouping of rows that add up to steps.
 func (s *span) by() projections.RateBy {
 	if s.stepHours%24 == 0 {
 		return projections.ByDay

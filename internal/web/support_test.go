@@ -127,7 +127,7 @@ func byDay(hours []projections.RateRow) (days []projections.RateRow) {
 			days = append(days, projections.RateRow{Key: key})
 		}
 		day := &days[len(days)-1]
-		day.Add(h.Tally)
+		day.Add(h.CohortCounts)
 		counts := map[uint16]uint64{}
 		for _, b := range slices.Concat(day.Bins, h.Bins) {
 			counts[b.Bin] += b.Count

@@ -11,7 +11,7 @@ import (
 
 func hourRow(at time.Time, messages, eligible, delivered, read uint64, times ...int64) projections.RateRow {
 	row := projections.RateRow{Key: projections.HourKey(at.Unix() / 3600)}
-	row.Tally = projections.Tally{Messages: messages, Eligible: eligible, Delivered: delivered, Read: read}
+	row.CohortCounts = projections.CohortCounts{Messages: messages, Eligible: eligible, Delivered: delivered, Read: read}
 	for _, ms := range times {
 		row.Bins = append(row.Bins, projections.BinCount{Bin: projections.TimeBin(ms), Count: read / uint64(len(times))})
 	}
@@ -55,7 +55,8 @@ func TestOverviewOfOneHourAndOfAnswersWithoutBins(t *testing.T) {
 	b := newBrowser(t, f)
 	b.signIn()
 	a := b.get("/?app=acme/chat", 200)
-	a.has("<dt>Half have read within</dt><dd>–</dd>", `id="rate"`, `<circle`) // a line of one point is a dot
+	// A line of one point is a dot.
+	a.has("<dt>Half have read within</dt><dd>–</dd>", `id="rate"`, `<circle`)
 	a.lacks(`id="distribution"`, `id="percentiles"`)
 }
 
@@ -63,10 +64,10 @@ func TestRankingIsInTheOrderAskedFor(t *testing.T) {
 	f := newFakeServer()
 	for i, read := range []uint64{10, 90, 50} {
 		f.rows[projections.ByGroup] = append(f.rows[projections.ByGroup], projections.RateRow{
-			Key: fmt.Sprintf("group-%d", i), Tally: projections.Tally{Messages: uint64(9 - i), Eligible: 100, Read: read}, P50: 1500, P99: 90_000,
+			Key: fmt.Sprintf("group-%d", i), CohortCounts: projections.CohortCounts{Messages: uint64(9 - i), Eligible: 100, Read: read}, P50: 1500, P99: 90_000,
 		})
 	}
-	f.rows[projections.ByGroup] = append(f.rows[projections.ByGroup], projections.RateRow{Key: "group-recalled", Tally: projections.Tally{Recalled: 3}})
+	f.rows[projections.ByGroup] = append(f.rows[projections.ByGroup], projections.RateRow{Key: "group-recalled", CohortCounts: projections.CohortCounts{Recalled: 3}})
 	b := newBrowser(t, f)
 	b.signIn()
 	for order, want := range map[string]string{"messages": "0 1 2", "best": "1 2 0", "worst": "0 2 1", "none": "0 1 2"} {

@@ -2,8 +2,6 @@ package web
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"embed"
 	"io/fs"
 	"log/slog"
@@ -16,11 +14,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
-// State answers about apps and messages. Methods with an error return [projections.ErrNotFound] for a message that the
-// app does not have.
+// State answers about apps and messages. Methods with an error return [projections.ErrNotFound] for
+// a message that the app does not have.
 type State interface {
 	// Apps are the keys of the apps, in order.
 	Apps() []string
@@ -51,13 +50,13 @@ type Config struct {
 
 // Page serves / and the files it needs. It is safe for concurrent use.
 type Page struct {
-	cfg      Config
-	key      [sha256.Size]byte
-	sessions *sessions
-	attempts *attempts
-	samples  *sampler
-	foreign  *http.CrossOriginProtection
-	signIns  *prometheus.CounterVec // by result
+	cfg         Config
+	key         gateway.KeyHash
+	sessions    *sessions
+	attempts    *attempts
+	samples     *sampler
+	crossOrigin *http.CrossOriginProtection
+	signIns     *prometheus.CounterVec // by result
 
 	drawing sync.Mutex
 	drawn   recent
@@ -66,7 +65,8 @@ type Page struct {
 //go:embed templates static
 var embedded embed.FS
 
-// policy lets the page load nothing but its own files, run no code written into it, and be framed by nobody.
+// policy lets the page load nothing but its own files, run no code written into it, and be framed
+// by nobody.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
@@ -83,10 +83,10 @@ func New(cfg Config) *Page {
 		signIns.WithLabelValues(result)
 	}
 	return &Page{
-		signIns: signIns, cfg: cfg, key: sha256.Sum256([]byte(cfg.AdminKey)),
+		signIns: signIns, cfg: cfg, key: gateway.HashKey(cfg.AdminKey),
 		sessions: newSessions(cfg.Now), attempts: newAttempts(cfg.Now),
-		samples: &sampler{status: cfg.Status, now: cfg.Now},
-		foreign: http.NewCrossOriginProtection(),
+		samples:     &sampler{status: cfg.Status, now: cfg.Now},
+		crossOrigin: http.NewCrossOriginProtection(),
 	}
 }
 
@@ -103,7 +103,7 @@ func (p *Page) File(w http.ResponseWriter, name string) bool {
 		return false
 	}
 	w.Header().Set("Content-Type", types[name])
-	// The name does not change with the content: a browser asks again, which costs a comparison of hashes.
+	// The name does not change with the content, so a browser has to ask again each time.
 	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Set("Content-Security-Policy", policy)
 	_, _ = w.Write(content)
@@ -175,7 +175,7 @@ func (p *Page) show(w http.ResponseWriter, rq *request, v view) {
 	if d, ok := data.(interface{ nothing() bool }); ok && d.nothing() {
 		every = sampleEvery // somebody is about to change that, and waits for it
 	}
-	p.render(w, rq, http.StatusOK, v.Name, data, every)
+	p.render(w, rq, rendering{http.StatusOK, v.Name, data, every})
 }
 
 // home is the start page.
@@ -189,13 +189,14 @@ func (p *Page) home(w http.ResponseWriter, rq *request, status int, refused stri
 	if rq.app != "" {
 		every = 0 // asking again would be refused until the form is sent
 	}
-	p.render(w, rq, status, "home", map[string]any{"Live": live, "Refused": refused, "Wanted": rq.app}, every)
+	data := map[string]any{"Live": live, "Refused": refused, "Wanted": rq.app}
+	p.render(w, rq, rendering{status, "home", data, every})
 }
 
 // post signs in or out. The answer leads back to the view that the form was on.
 func (p *Page) post(w http.ResponseWriter, r *http.Request) {
 	rq := p.request(r)
-	if err := p.foreign.Check(r); err != nil {
+	if err := p.crossOrigin.Check(r); err != nil {
 		p.fail(w, rq, &problem{http.StatusForbidden, "Refused", "The form was sent from another site."})
 		return
 	}
@@ -216,8 +217,7 @@ func (p *Page) post(w http.ResponseWriter, r *http.Request) {
 			p.home(w, rq, http.StatusTooManyRequests, "Too many attempts. Wait a little, then try again.")
 			return
 		}
-		guess := sha256.Sum256([]byte(r.PostForm.Get("key")))
-		if subtle.ConstantTimeCompare(guess[:], p.key[:]) != 1 {
+		if !p.key.Matches(r.PostForm.Get("key")) {
 			p.signIns.WithLabelValues("wrong").Inc()
 			p.cfg.Logger.Warn("sign-in with a wrong key", "address", r.RemoteAddr)
 			p.home(w, rq, http.StatusForbidden, "This is not the admin key of the server.")

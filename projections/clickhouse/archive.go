@@ -26,21 +26,27 @@ const (
 	archiveEntriesMax = 1 << 16
 )
 
-// Replay calls f with every entry of a partition after the sequence after, up to and including
-// upto, in order and as the log had it: with its events, or the reason why they could not be
-// decoded. partitions is how many the log has. What f is given is valid during the call. The error
-// is an [ErrArchive] if an entry is missing.
-func (s *Store) Replay(ctx context.Context, partition, partitions int, after, upto uint64,
-	f func(*projections.Decoded) error) error {
-	r := newArchiveReader(partitions, after, f)
-	for entries := uint64(archiveEntries); r.last < upto; {
-		to := min(r.last+entries, upto)
+// Span is a run of entries of one partition.
+type Span struct {
+	// Partition is one of Partitions, which is how many the log has.
+	Partition, Partitions int
+	// After is the sequence before the first entry, Upto that of the last one.
+	After, Upto uint64
+}
+
+// Replay calls f with every entry of a span, in order, as the log had it: with the events in it, or
+// why they could not be decoded. What f is given is valid during the call. An entry that is missing
+// is an [ErrArchive].
+func (s *Store) Replay(ctx context.Context, span Span, f func(*projections.Decoded) error) error {
+	r := newArchiveReader(span.Partitions, span.After, f)
+	for entries := uint64(archiveEntries); r.last < span.Upto; {
+		to := min(r.last+entries, span.Upto)
 		from, rows := r.last, r.rows
-		if err := s.replay(ctx, r, partition, to); err != nil {
-			return fmt.Errorf("replay partition %d from the archive: %w", partition, err)
+		if err := s.replay(ctx, r, span.Partition, to); err != nil {
+			return fmt.Errorf("replay partition %d from the archive: %w", span.Partition, err)
 		}
 		if r.last < to {
-			return fmt.Errorf("%w: partition %d: entry %d is missing", ErrArchive, partition, r.last+1)
+			return fmt.Errorf("%w: partition %d: entry %d is missing", ErrArchive, span.Partition, r.last+1)
 		}
 		perEntry := (r.rows-rows)/(to-from) + 1
 		entries = min(max(archiveRows/perEntry, 1), archiveEntriesMax)

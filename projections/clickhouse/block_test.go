@@ -206,7 +206,7 @@ func TestArchiveGivesBackTheEvents(t *testing.T) {
 	c := &Block{Partition: 3}
 	var poison string
 	read := func(after, upto uint64) error {
-		return s.Replay(ctx, 3, 4, after, upto, func(x *projections.Decoded) error {
+		return s.Replay(ctx, Span{Partition: 3, Partitions: 4, After: after, Upto: upto}, func(x *projections.Decoded) error {
 			if poison = x.Poison; poison != "" {
 				return c.AddPoison(x, "some.subject", []byte{0, 255})
 			}

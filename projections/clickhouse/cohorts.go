@@ -8,7 +8,7 @@ import (
 
 // CohortRow is the latest numbers of a cohort or of a total, of one partition.
 type CohortRow struct {
-	projections.Cell
+	projections.Cohort
 	// Version is the sequence of the entry as of which these are the numbers.
 	Version uint64
 }
@@ -26,7 +26,7 @@ var rollupTables = [...]struct {
 	table   *table
 	columns func() rollupColumns
 }{
-	projections.Cohort:    {cohortsTable, func() rollupColumns { return &cohortColumns{} }},
+	projections.OneCohort: {cohortsTable, func() rollupColumns { return &cohortColumns{} }},
 	projections.HourTotal: {hoursTable, func() rollupColumns { return &hourColumns{} }},
 	projections.GroupDay:  {groupDaysTable, func() rollupColumns { return &groupDayColumns{} }},
 	projections.SenderDay: {senderDaysTable, func() rollupColumns { return &senderDayColumns{} }},

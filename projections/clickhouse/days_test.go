@@ -137,7 +137,8 @@ func (d *daysTest) weeks(partition int) (log history.Log) {
 		}
 		at += d.random.Int64N(3000)
 		ev := events.Event{Kind: events.MessageSent, User: anybody(), Message: fmt.Sprint("m", len(sent)), Receipt: true}
-		if ev.Group = groups[d.random.IntN(len(groups))]; d.random.IntN(3) == 0 { // a single chat is in one partition
+		// A single chat is in one partition
+		if ev.Group = groups[d.random.IntN(len(groups))]; d.random.IntN(3) == 0 {
 			ev.Group, ev.Receipt = "", false
 			ev.User, ev.Peer = fmt.Sprint(ev.User, partition), fmt.Sprint("peer", partition)
 		}
@@ -165,7 +166,7 @@ func (d *daysTest) weeks(partition int) (log history.Log) {
 
 func (d *daysTest) open(f *tracked) {
 	var err error
-	f.part, err = projections.Open(0, f.state, projections.Options{CacheBytes: 1, TrackCells: true})
+	f.part, err = projections.Open(0, f.state, projections.Options{CacheBytes: 1, TrackCohorts: true})
 	must(d.t, err)
 }
 
@@ -208,8 +209,8 @@ func (d *daysTest) fold(f *tracked, e *history.Entry) {
 func (d *daysTest) save(k int) {
 	at, _ := d.parts[k].part.Position()
 	var rows []CohortRow
-	for _, c := range d.parts[k].part.TakeCells(nil) {
-		rows = append(rows, CohortRow{Cell: c, Version: at})
+	for _, c := range d.parts[k].part.TakeCohorts(nil) {
+		rows = append(rows, CohortRow{Cohort: c, Version: at})
 	}
 	must(d.t, d.store.InsertCohorts(context.Background(), k, rows))
 }
@@ -236,7 +237,7 @@ func (d *daysTest) spans() (list [][2]int64) {
 
 // compare asks ClickHouse, the folds and the model for read rates in every way, and returns how
 // many rows it saw, and their sum.
-func (d *daysTest) compare() (rows int, sum projections.Tally) {
+func (d *daysTest) compare() (rows int, sum projections.CohortCounts) {
 	d.t.Helper()
 	filters := []struct{ group, sender string }{{}, {"g0.1", ""}, {"", "ann"}, {"", "ben1"}, {"g1.2", "cleo"}}
 	for _, span := range d.spans() {
@@ -258,7 +259,7 @@ func (d *daysTest) compare() (rows int, sum projections.Tally) {
 					if what := want[i].Differs(got[i]); what != "" {
 						d.t.Fatalf("%+v, row %d: %s:\nClickHouse %+v\nmodel      %+v", q, i, what, got[i], want[i])
 					}
-					sum.Add(got[i].Tally)
+					sum.Add(got[i].CohortCounts)
 				}
 				rows += len(got)
 			}

@@ -15,10 +15,10 @@ func TestLatestVersionCounts(t *testing.T) {
 	s := openStore(t)
 	const group, sender = `it's \ a "group" {x:String} ?`, "@sender $1"
 	cohort := func(hour int64, group, sender string, reads uint64, version uint64) CohortRow {
-		return CohortRow{Version: version, Cell: projections.Cell{
+		return CohortRow{Version: version, Cohort: projections.Cohort{
 			App: testApp, Hour: hour, Group: group, Sender: sender,
-			Tally: projections.Tally{Messages: 1, Eligible: 4, Delivered: reads, Read: reads, Recalled: 1},
-			Bins:  []projections.BinCount{{Bin: projections.TimeBin(1000), Count: reads}},
+			CohortCounts: projections.CohortCounts{Messages: 1, Eligible: 4, Delivered: reads, Read: reads, Recalled: 1},
+			Bins:         []projections.BinCount{{Bin: projections.TimeBin(1000), Count: reads}},
 		}}
 	}
 	total := func(hour int64, reads uint64) CohortRow {

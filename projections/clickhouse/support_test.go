@@ -50,7 +50,7 @@ type folder struct {
 }
 
 func newFolder(t testing.TB) *folder {
-	part, err := projections.Open(3, nothing{}, projections.Options{CacheBytes: 1 << 40, KeepFacts: true, TrackCells: true})
+	part, err := projections.Open(3, nothing{}, projections.Options{CacheBytes: 1 << 40, TrackFacts: true, TrackCohorts: true})
 	must(t, err)
 	return &folder{t: t, part: part, x: projections.Decoded{At: 1_700_000_000_000}}
 }

@@ -5,15 +5,14 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
 )
 
 // maxReaders bounds a page of readers; it is what the SDK asks for.
 const maxReaders = 500
 
-// getReaders lists who has read a group message, for its sender, and for members where the app shows receipts to them. The SDK sends
-// the text "undefined" for a key it does not have.
+// getReaders lists who has read a group message, for those who may see it. The SDK sends the text
+// "undefined" for a key it does not have.
 func (h *REST) getReaders(c *call) (any, error) {
 	if !c.settings.GroupReceipts.Enabled {
 		return nil, errNotOpen
@@ -26,13 +25,8 @@ func (h *REST) getReaders(c *call) (any, error) {
 	case err != nil:
 		return nil, err
 	}
-	if !c.admin && m.From != c.user {
-		if c.settings.GroupReceipts.Visibility != events.VisibleMembers {
-			return nil, errForbidden
-		}
-		if _, _, _, err := h.group(c, events.RoleMember); err != nil {
-			return nil, err
-		}
+	if err := c.MaySee(&m, &c.settings, func(string) (bool, error) { return h.isMember(c) }); err != nil {
+		return nil, err
 	}
 	query := c.r.URL.Query()
 	limit, err := strconv.Atoi(query.Get("limit"))

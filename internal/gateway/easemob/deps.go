@@ -4,25 +4,24 @@ import (
 	"context"
 	"time"
 
-	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/accounts"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
-// State answers questions from the folds. [consumers.Projector] is one.
+// State answers questions from the folds. [projector.Projector] is one.
 type State interface {
+	gateway.Settings
 	gateway.Outcomer
 
-	// Settings returns the settings in force; ok is false for an app that was never configured.
-	Settings(app string) (s events.Settings, revision uint64, ok bool)
 	Group(app, group string) (projections.Group, error)
 	Message(app, id string) (projections.Message, error)
 	Readers(app, id string, offset, limit int) (projections.ReaderPage, error)
 	Conversations(app, user string) ([]projections.ConversationView, error)
 }
 
-// Accounts keeps users, and what is known of groups beside their members. [accounts.Accounts] is one.
+// Accounts keeps users, and what there is to know of groups besides their members.
+// [accounts.Accounts] is one.
 type Accounts interface {
 	Register(ctx context.Context, app, user, password, nickname string) error
 	Check(ctx context.Context, app, user, password string) error
@@ -36,6 +35,3 @@ type Sessions interface {
 	// Renew has a user's sessions go on until a later time than their tokens said.
 	Renew(app, user string, expires time.Time)
 }
-
-// IDs makes the ids of groups.
-type IDs interface{ Next() uint64 }

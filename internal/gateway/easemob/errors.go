@@ -10,6 +10,7 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/accounts"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -23,7 +24,7 @@ type restError struct {
 
 func (e *restError) Error() string { return e.description }
 
-// The codes and texts are those by which the SDK tells one error from another.
+// The SDK tells one error from another by these codes and texts.
 var (
 	errNoPath       = &restError{http.StatusNotFound, "not_found", "no such call", 0}
 	errNoApp        = &restError{http.StatusNotFound, "organization_application_not_found", "could not find the application", 0}
@@ -74,6 +75,8 @@ func (h *REST) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		answer *restError
 	}{
 		{projections.ErrNotFound, errNoGroup},
+		{gateway.ErrDenied, errForbidden},
+		{gateway.ErrNotMember, errNotMember},
 		{accounts.ErrExists, errUserExists},
 		{accounts.ErrFull, errUsersFull},
 		{accounts.ErrBadPassword, invalid(accounts.ErrBadPassword.Error())},
@@ -107,5 +110,5 @@ func fail(w http.ResponseWriter, e *restError) {
 	if e.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
-	writeJSON(w, e.status, body)
+	gateway.WriteJSON(w, e.status, body)
 }

@@ -13,7 +13,7 @@ import (
 // maxProfileText bounds the texts of a group's profile, together.
 const maxProfileText = 3 << 10
 
-// postGroup makes a group. Its members are in it at once: nobody is asked.
+// postGroup makes a group. Its members are in it at once, without being asked.
 func (h *REST) postGroup(c *call) (any, error) {
 	var body struct {
 		Owner        string   `json:"owner"`
@@ -29,8 +29,8 @@ func (h *REST) postGroup(c *call) (any, error) {
 	if err := c.read(&body); err != nil {
 		return nil, err
 	}
-	owner := c.user
-	if c.admin {
+	owner := c.User
+	if c.Admin {
 		owner = body.Owner
 	}
 	if len(body.Name)+len(body.Description)+len(body.Custom) > maxProfileText {
@@ -41,7 +41,8 @@ func (h *REST) postGroup(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	// After the group: a crash in between leaves a group without a name that nobody joins by himself.
+	// After the group: a crash in between leaves a group without a name, which nobody can join
+	// without being added.
 	err = h.cfg.Accounts.PutGroup(c.ctx, c.app, group, accounts.GroupProfile{
 		Name: body.Name, Description: body.Description, Custom: body.Custom,
 		Public: body.Public, Approval: body.Approval, AllowInvites: body.AllowInvites, MaxUsers: body.MaxUsers,
@@ -54,22 +55,20 @@ func (h *REST) postGroup(c *call) (any, error) {
 
 func data(v any) map[string]any { return map[string]any{"data": v} }
 
-// group is the group of the path, for a caller whose role in it is at least least. The admin key may do what the owner may.
+// group returns the group of the path, for a caller whose role in it is at least the one given.
 func (h *REST) group(c *call, least events.Role) (id string, g projections.Group, role events.Role, err error) {
 	id = c.r.PathValue("group")
 	if g, err = h.cfg.State.Group(c.app, id); err != nil {
 		return id, g, role, err
 	}
-	if role = g.Role(c.user); c.admin {
-		role = events.RoleOwner
-	}
-	switch {
-	case role >= least:
-		return id, g, role, nil
-	case role == events.RoleNone:
-		return id, g, role, errNotMember
-	}
-	return id, g, role, errForbidden
+	role, err = c.MayActIn(&g, least)
+	return id, g, role, err
+}
+
+// isMember reports whether the caller is in the group of the path.
+func (h *REST) isMember(c *call) (bool, error) {
+	g, err := h.cfg.State.Group(c.app, c.r.PathValue("group"))
+	return err == nil && c.RoleIn(&g) != events.RoleNone, err
 }
 
 func (h *REST) getGroup(c *call) (any, error) {
@@ -99,12 +98,12 @@ func (h *REST) deleteGroup(c *call) (any, error) {
 		return nil, err
 	}
 	if err := h.cfg.Accounts.DropGroup(c.ctx, c.app, id); err != nil {
-		h.cfg.Logger.Warn("sdk: a dissolved group's profile stays", "error", err)
+		h.cfg.Logger.Warn("sdk: the profile of a dissolved group was not removed", "error", err)
 	}
 	return data(map[string]any{"success": true, "groupid": id}), nil
 }
 
-// getMembers lists the members, the owner by another key than the others, as the SDK has it.
+// getMembers lists the members. The owner has a key of its own, as the SDK wants it.
 func (h *REST) getMembers(c *call) (any, error) {
 	_, g, _, err := h.group(c, events.RoleMember)
 	if err != nil {
@@ -124,7 +123,7 @@ func (h *REST) getMembers(c *call) (any, error) {
 	return answer, nil
 }
 
-// page reads pagenum, from 1, and pagesize. What is malformed is left out.
+// page reads pagenum, which begins with 1, and pagesize. Malformed values count as missing.
 func page(c *call) (from, size int) {
 	query := c.r.URL.Query()
 	number, _ := strconv.Atoi(query.Get("pagenum"))
@@ -175,7 +174,7 @@ func orForbidden(err error) error {
 // maxUsersPerCall bounds the users of one call.
 const maxUsersPerCall = 1000
 
-// each does the same to several users, and tells of each what became of it.
+// each appends the same event for several users, and answers for each what became of it.
 func (h *REST) each(c *call, e events.Event, users []string, action string) (any, error) {
 	if len(users) == 0 || len(users) > maxUsersPerCall {
 		return nil, invalid("no users, or too many")
@@ -200,23 +199,24 @@ func (h *REST) each(c *call, e events.Event, users []string, action string) (any
 	return data(answer), nil
 }
 
-// postApply joins a group that is open to everybody. Nobody can be asked, so that a group with approval takes no one this way.
+// postApply joins a group that is open to everybody. There is no way to ask anybody, so a group
+// that wants approval admits no one this way.
 func (h *REST) postApply(c *call) (any, error) {
 	id, g, _, err := h.group(c, events.RoleNone)
 	if err != nil {
 		return nil, err
 	}
 	p, err := h.cfg.Accounts.Group(c.ctx, c.app, id)
-	if err != nil || c.admin || !p.Public || p.Approval {
+	if err != nil || c.Admin || !p.Public || p.Approval {
 		return nil, orForbidden(err)
 	}
 	if p.MaxUsers > 0 && len(g.Members) >= p.MaxUsers {
 		return nil, rejected(events.RejectedGroupFull)
 	}
-	if err := h.must(c, events.Event{Kind: events.GroupJoined, Group: id, User: c.user}); err != nil {
+	if err := h.must(c, events.Event{Kind: events.GroupJoined, Group: id, User: c.User}); err != nil {
 		return nil, err
 	}
-	return data(map[string]any{"result": true, "action": "add_member", "user": c.user, "id": id}), nil
+	return data(map[string]any{"result": true, "action": "add_member", "user": c.User, "id": id}), nil
 }
 
 func (h *REST) deleteQuit(c *call) (any, error) {
@@ -227,13 +227,14 @@ func (h *REST) deleteQuit(c *call) (any, error) {
 	if role == events.RoleOwner {
 		return nil, errForbidden // a group without an owner could not be dissolved
 	}
-	if err := h.must(c, events.Event{Kind: events.GroupLeft, Group: id, User: c.user}); err != nil {
+	if err := h.must(c, events.Event{Kind: events.GroupLeft, Group: id, User: c.User}); err != nil {
 		return nil, err
 	}
-	return data(map[string]any{"result": true, "action": "remove_member", "user": c.user, "groupid": id}), nil
+	return data(map[string]any{"result": true, "action": "remove_member", "user": c.User, "groupid": id}), nil
 }
 
-// deleteMembers removes members, by name with commas in between. Admins can only be removed by the owner, who cannot be removed.
+// deleteMembers removes members, by names with commas between them. Only the owner, who cannot be
+// removed, can remove admins.
 func (h *REST) deleteMembers(c *call) (any, error) {
 	id, g, role, err := h.group(c, events.RoleAdmin)
 	if err != nil {
@@ -244,7 +245,8 @@ func (h *REST) deleteMembers(c *call) (any, error) {
 		return nil, errForbidden
 	}
 	answer, err := h.each(c, events.Event{Kind: events.GroupLeft, Group: id}, users, "remove_member")
-	if list, ok := answer.(map[string]any); ok && len(users) == 1 { // the SDK has a call of its own for one
+	// The SDK has a call of its own for one.
+	if list, ok := answer.(map[string]any); ok && len(users) == 1 {
 		return data(list["data"].([]any)[0]), err
 	}
 	return answer, err
@@ -292,7 +294,7 @@ func (h *REST) setRole(c *call, user string, role events.Role, key string) (any,
 // getJoinedGroups lists the caller's groups.
 func (h *REST) getJoinedGroups(c *call) (any, error) {
 	user := c.r.PathValue("user")
-	if !c.admin && user != c.user {
+	if !c.MayActFor(user) {
 		return nil, errForbidden
 	}
 	conversations, err := h.cfg.State.Conversations(c.app, user)

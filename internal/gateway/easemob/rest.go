@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/receiptd/receiptd/events"
@@ -20,7 +19,7 @@ type Config struct {
 	Log      gateway.Log
 	Accounts Accounts
 	Sessions Sessions
-	IDs      IDs
+	IDs      gateway.IDs
 	Tokens   *gateway.Tokens
 	// AdminKey opens registration and all groups.
 	AdminKey string
@@ -29,9 +28,9 @@ type Config struct {
 
 // REST is the handler of the SDK's calls.
 type REST struct {
-	cfg      Config
-	mux      *http.ServeMux
-	adminKey gateway.Secret
+	cfg     Config
+	mux     *http.ServeMux
+	callers *gateway.Authenticator
 }
 
 const (
@@ -43,7 +42,7 @@ const (
 
 // New makes the handler.
 func New(cfg Config) *REST {
-	h := &REST{cfg: cfg, mux: http.NewServeMux(), adminKey: gateway.NewSecret(cfg.AdminKey)}
+	h := &REST{cfg: cfg, mux: http.NewServeMux(), callers: gateway.NewAuthenticator(cfg.AdminKey, cfg.Tokens)}
 	const app = "/{org}/{app}"
 	const group = app + "/chatgroups/{group}"
 	for _, rt := range []struct {
@@ -75,7 +74,7 @@ func New(cfg Config) *REST {
 	return h
 }
 
-// ServeHTTP answers a call, or a browser's question whether it may make one.
+// ServeHTTP answers a call, or a browser's preflight request.
 func (h *REST) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	if r.Method == http.MethodOptions {
@@ -88,17 +87,15 @@ func (h *REST) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mux.ServeHTTP(w, r)
 }
 
-// call is one request, after it was let in.
+// call is one request that was admitted.
 type call struct {
 	r   *http.Request
 	ctx context.Context
 	// app is that of the path, settings are those in force.
 	app      string
 	settings events.Settings
-	// user is who calls, by his token until expires; admin is set for the admin key.
-	user    string
-	admin   bool
-	expires time.Time
+	// Caller is who calls; on open calls it is the admin or nobody.
+	gateway.Caller
 }
 
 func (h *REST) serve(open bool, handle func(*call) (any, error)) http.Handler {
@@ -116,7 +113,7 @@ func (h *REST) serve(open bool, handle func(*call) (any, error)) http.Handler {
 			h.refuse(w, r, err)
 			return
 		}
-		writeJSON(w, http.StatusOK, answer)
+		gateway.WriteJSON(w, http.StatusOK, answer)
 	})
 }
 
@@ -127,16 +124,13 @@ func (h *REST) admit(c *call, open bool) error {
 		return errNoApp
 	}
 	c.app = events.AppKey(org, app)
-	scheme, token, _ := strings.Cut(c.r.Header.Get("Authorization"), " ")
-	switch token = strings.TrimSpace(token); {
-	case strings.EqualFold(scheme, "Bearer") && h.adminKey.Matches(token):
-		c.admin = true
+	token, _ := gateway.Bearer(c.r)
+	caller, err := h.callers.Authenticate(token)
+	switch {
+	case caller.Admin, !open && err == nil && caller.MayUse(c.app):
+		c.Caller = caller
 	case !open:
-		claims, err := h.cfg.Tokens.Verify(token)
-		if err != nil || claims.App != c.app {
-			return errUnauthorized
-		}
-		c.user, c.expires = claims.User, claims.Expires
+		return errUnauthorized
 	}
 	var known bool
 	if c.settings, _, known = h.cfg.State.Settings(c.app); !known {
@@ -145,7 +139,7 @@ func (h *REST) admit(c *call, open bool) error {
 	return nil
 }
 
-// read reads a JSON body. Fields that are not asked for are the SDK's business.
+// read reads a JSON body. Unknown fields are ignored: the SDK sends more than is needed here.
 func (c *call) read(v any) error {
 	body, err := io.ReadAll(c.r.Body)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -181,15 +175,4 @@ func (h *REST) must(c *call, list ...events.Event) error {
 		}
 	}
 	return err
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // a type of ours that cannot be JSON
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
 }

@@ -114,7 +114,7 @@ func (s *server) want(status int, description, method, path, token, body string)
 	return a
 }
 
-// login registers a user and returns his token.
+// login registers a user and returns their token.
 func (s *server) login(user string) string {
 	s.t.Helper()
 	s.want(200, "", "POST", "/acme/chat/users", "", fmt.Sprintf(`{"username":%q,"password":"pw","nickname":""}`, user))
@@ -173,7 +173,8 @@ func TestGroupsOverREST(t *testing.T) {
 		return fmt.Sprint(s.want(200, "", "GET", g+"/users?version=v3&pagenum=1&pagesize=50", ann, "").field("data"))
 	}
 	g := create(ann, `{"owner":"somebody","groupname":"team","desc":"d","members":["ben"],"public":false,"approval":true,"allowinvites":false,"maxusers":200}`)
-	if got := members(g); got != "[map[owner:ann] map[member:ben]]" { // the caller owns it, whatever he says
+	// The caller owns it, whatever the body says.
+	if got := members(g); got != "[map[owner:ann] map[member:ben]]" {
 		t.Fatalf("members %s", got)
 	}
 	s.want(401, "", "GET", g+"/users", "", "")
@@ -191,7 +192,8 @@ func TestGroupsOverREST(t *testing.T) {
 	}
 	s.want(403, "", "DELETE", g+"/users/cleo", dan, "")
 	s.want(403, "", "DELETE", g+"/users/ann", ben, "")
-	s.want(403, "", "DELETE", g+"/users/cleo,ben", ben, "") // an admin removes no admin, and none of the others then
+	// An admin cannot remove an admin, nor then the others of the same call.
+	s.want(403, "", "DELETE", g+"/users/cleo,ben", ben, "")
 	if a := s.want(200, "", "DELETE", g+"/users/cleo", ben, ""); a.field("data", "result") != true || a.field("data", "user") != "cleo" {
 		t.Errorf("removed: %s", a.body)
 	}

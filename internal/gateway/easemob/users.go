@@ -6,7 +6,8 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// tokenTTL is how long a login with a password holds. A token cannot be taken back; the SDK is told when it ends, and renews it.
+// tokenTTL is how long a login with a password lasts. A token cannot be revoked; the SDK is told
+// when it ends, and renews it.
 const tokenTTL = 7 * 24 * time.Hour
 
 const maxNickname = 100
@@ -18,7 +19,7 @@ type entity struct {
 	Nickname  string `json:"nickname,omitempty"`
 }
 
-// postToken logs a user in with his password.
+// postToken logs a user in with their password.
 func (h *REST) postToken(c *call) (any, error) {
 	var body struct {
 		GrantType string `json:"grant_type"`
@@ -48,9 +49,9 @@ func (h *REST) postToken(c *call) (any, error) {
 	}{token, int64(time.Until(expires).Seconds()), entity{Type: "user", Username: body.Username, Activated: true}}, nil
 }
 
-// postUsers registers a user: where the app lets everybody do so, or with the admin key.
+// postUsers registers a user, if the app lets everybody do so or with the admin key.
 func (h *REST) postUsers(c *call) (any, error) {
-	if !c.admin && !c.settings.OpenRegistration {
+	if !c.Admin && !c.settings.OpenRegistration {
 		return nil, errClosed
 	}
 	var body struct {
@@ -77,11 +78,12 @@ func (h *REST) postUsers(c *call) (any, error) {
 	}, nil
 }
 
-// getTokenExpires is how the SDK shows a new token: the user's sessions hold as long as that one does.
+// getTokenExpires is the call by which the SDK presents a new token: the user's sessions then last
+// as long as that one.
 func (h *REST) getTokenExpires(c *call) (any, error) {
-	if c.admin || c.r.PathValue("user") != c.user {
+	if !c.Is(c.r.PathValue("user")) {
 		return nil, errForbidden
 	}
-	h.cfg.Sessions.Renew(c.app, c.user, c.expires)
-	return map[string]any{"expire_timestamp": c.expires.UnixMilli()}, nil
+	h.cfg.Sessions.Renew(c.app, c.User, c.Expires)
+	return map[string]any{"expire_timestamp": c.Expires.UnixMilli()}, nil
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 )
 
-// BenchmarkReceipts is the time from a reader's send to the author's page, with 2,000 connected clients and 2,000 receipts a second. Clients and
-// server share the processors.
+// BenchmarkReceipts is the time from a reader's send to the author's page, with 2,000 connected
+// clients and 2,000 receipts a second. Clients and server share the processors.
 func BenchmarkReceipts(b *testing.B) {
 	const pairs, perSecond = 1000, 2000
 	s := startServer(b, open, func(c *config.Config) { c.Logging.Level = "error" })
@@ -69,7 +69,8 @@ func BenchmarkReceipts(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "receipts/s")
 }
 
-// BenchmarkGroupMessage is the time from a send to a group of 200 to its answer: 200 inboxes, one sync.
+// BenchmarkGroupMessage is the time from a send to a group of 200 to its answer: 200 inboxes, one
+// sync.
 func BenchmarkGroupMessage(b *testing.B) {
 	s := startServer(b, open, func(c *config.Config) { c.Logging.Level = "error" })
 	members := make([]string, 199)

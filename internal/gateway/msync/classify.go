@@ -7,7 +7,7 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 )
 
-// classify finds out which event a Meta is, and what its recipients get.
+// classify finds out which event a Meta stands for, and what its recipients get.
 func (c *session) classify(x *sending, meta *msyncpb.Meta) *refusal {
 	if meta.GetNs() != int32(msyncpb.Meta_CHAT) {
 		return &sendUnsupported
@@ -55,7 +55,8 @@ func (c *session) classify(x *sending, meta *msyncpb.Meta) *refusal {
 	return nil
 }
 
-// about fills in the message that a receipt or a recall is about. The SDK sends 0 for an id that is no number.
+// about fills in the message that a receipt or a recall is about. The SDK sends 0 for an id that is
+// no number.
 func about(e *events.Event, body *msyncpb.Body) *refusal {
 	if body.GetAckMessageId() == 0 {
 		return &sendNotFound
@@ -64,7 +65,7 @@ func about(e *events.Event, body *msyncpb.Body) *refusal {
 	return nil
 }
 
-// checkCommand checks what the log will not: a command is no event.
+// checkCommand checks what the log does not see, since a command is no event.
 func (c *session) checkCommand(e *events.Event) *refusal {
 	if to := e.Group + e.Peer; events.IDProblem(to) != "" {
 		return &sendMalformed

@@ -21,14 +21,16 @@ import (
 // patience bounds every wait for something that should come.
 const patience = 20 * time.Second
 
-// client speaks MSYNC as the SDK does. Unless it is manual it acknowledges each page and answers messages with delivery receipts.
+// client speaks MSYNC as the SDK does. Unless it is manual it acknowledges each page and answers
+// messages with delivery receipts.
 type client struct {
 	t            testing.TB
 	user, device string
 	conn         *websocket.Conn
-	manual       bool                // takes pages with nextPage, and acknowledges by pull
-	deliver      bool                // sends delivery receipts
-	onMeta       func(*msyncpb.Meta) // set, it gets what would be kept in metas; called with the lock held
+	manual       bool // takes pages with nextPage, and acknowledges by pull
+	deliver      bool // sends delivery receipts
+	// onMeta, if set, gets what would go to metas. It is called with the lock held.
+	onMeta func(*msyncpb.Meta)
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when anything came
@@ -43,34 +45,35 @@ type client struct {
 	done  chan struct{}
 }
 
-// dial opens a socket and says who it is. The answer may be a refusal.
-func dial(t testing.TB, url, app, user, device, token string) (*client, *msyncpb.Provision) {
-	t.Helper()
-	return dialWith(t, nil, url, app, user, device, token)
+// identity is what a client says of itself.
+type identity struct {
+	app, user, device, token string
+	via                      *http.Client // of the connection; nil for the usual one
 }
 
-func dialWith(t testing.TB, by *http.Client, url, app, user, device, token string) (*client, *msyncpb.Provision) {
+// dial opens a socket and logs in. The answer may be a refusal.
+func dial(t testing.TB, url string, who identity) (*client, *msyncpb.Provision) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: by})
+	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: who.via})
 	if err != nil {
 		t.Fatal(err)
 	}
 	conn.SetReadLimit(8 << 20)
 	c := &client{
-		t: t, user: user, device: device, conn: conn, changed: make(chan struct{}), answers: map[uint64]*msyncpb.SyncDown{},
+		t: t, user: who.user, device: who.device, conn: conn, changed: make(chan struct{}), answers: map[uint64]*msyncpb.SyncDown{},
 		pages: make(chan *msyncpb.SyncDown, 64), done: make(chan struct{}), nextID: uint64(time.Now().UnixMilli()),
 	}
 	t.Cleanup(c.cut)
 	c.write(&msyncpb.Frame{
-		Command: msyncpb.Frame_PROVISION.Enum(), Auth: proto.String("$t$" + token),
-		Guid:    &msyncpb.Name{AppKey: &app, Name: &user, Domain: proto.String("easemob.com"), Resource: &device},
-		Payload: encode(&msyncpb.Provision{Resource: &device, SessionId: proto.String("1:")}),
+		Command: msyncpb.Frame_PROVISION.Enum(), Auth: proto.String("$t$" + who.token),
+		Guid:    &msyncpb.Name{AppKey: &who.app, Name: &who.user, Domain: proto.String("easemob.com"), Resource: &who.device},
+		Payload: encode(&msyncpb.Provision{Resource: &who.device, SessionId: proto.String("1:")}),
 	})
 	_, data, err := conn.Read(ctx)
 	if err != nil {
-		t.Fatalf("login of %s: %v", user, err)
+		t.Fatalf("login of %s: %v", who.user, err)
 	}
 	var frame msyncpb.Frame
 	answer := new(msyncpb.Provision)
@@ -116,7 +119,8 @@ func (c *client) write(f *msyncpb.Frame) { c.writeRaw(encode(f)) }
 func (c *client) writeRaw(data []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_ = c.conn.Write(ctx, websocket.MessageBinary, data) // a broken connection shows in what does not come
+	// A broken connection shows in what does not come.
+	_ = c.conn.Write(ctx, websocket.MessageBinary, data)
 }
 
 func (c *client) sync(up *msyncpb.SyncUp) { c.write(&msyncpb.Frame{Payload: encode(up)}) }
@@ -180,7 +184,7 @@ func (c *client) take(down *msyncpb.SyncDown) {
 		c.pages <- down
 		return
 	}
-	// Acknowledged before it is noted: who has heard of it may log out at once.
+	// Acknowledged before it is noted: a client that has heard of it may log out at once.
 	if !down.GetIsLast() {
 		c.pull(down.GetNextKey())
 	}
@@ -314,7 +318,8 @@ func (c *client) hears(want ...string) {
 	}
 }
 
-// heardOnly checks what the client was told from first to last, after everything that was under way has come.
+// heardOnly checks what the client was told from first to last, after everything that was under way
+// has come.
 func (c *client) heardOnly(want ...string) {
 	c.t.Helper()
 	c.settle()
@@ -339,92 +344,6 @@ func (c *client) settle() {
 		c.settle()
 	}
 }
-
-// sendBody sends a Meta and returns its id, without waiting.
-func (c *client) sendBody(to string, group bool, b *msyncpb.Body) uint64 {
-	domain := "easemob.com"
-	if group {
-		domain = "conference.easemob.com"
-	}
-	b.From, b.To = &msyncpb.Name{Name: proto.String("somebody else")}, &msyncpb.Name{Name: &to}
-	return c.sendMeta(&msyncpb.Meta{
-		To: &msyncpb.Name{AppKey: proto.String(app), Name: &to, Domain: &domain}, Ns: proto.Int32(1), Payload: encode(b),
-	})
-}
-
-func (c *client) sendMeta(m *msyncpb.Meta) uint64 {
-	c.mu.Lock()
-	c.nextID++
-	id := c.nextID
-	c.mu.Unlock()
-	m.Id = &id
-	c.sync(&msyncpb.SyncUp{Meta: m})
-	return id
-}
-
-// answer waits for the answer to a send.
-func (c *client) answer(id uint64) *msyncpb.SyncDown {
-	c.t.Helper()
-	var a *msyncpb.SyncDown
-	c.await("the answer to a send", func() bool { a = c.answers[id]; return a != nil })
-	if a.GetServerId() == 0 {
-		c.t.Error("an answer without a server id")
-	}
-	return a
-}
-
-// ok waits for an answer that says OK and returns the server's id.
-func (c *client) ok(id uint64) uint64 {
-	c.t.Helper()
-	a := c.answer(id)
-	if a.Status.GetCode() != msyncpb.Status_OK {
-		c.t.Fatalf("%s: %v %s", c.user, a.Status.GetCode(), a.Status.GetReason())
-	}
-	return a.GetServerId()
-}
-
-// refused waits for an answer that says FAIL and checks the reason.
-func (c *client) refused(id uint64, reason string) {
-	c.t.Helper()
-	a := c.answer(id)
-	if a.Status.GetCode() != msyncpb.Status_FAIL || a.Status.GetReason() != reason {
-		c.t.Errorf("answer %v %q, want FAIL %q", a.Status.GetCode(), a.Status.GetReason(), reason)
-	}
-}
-
-func text(s string) *msyncpb.Body {
-	return &msyncpb.Body{Type: proto.Int32(int32(msyncpb.Body_CHAT)), Contents: []*msyncpb.Body_Content{{Text: &s}}}
-}
-
-func groupText(s string, receipt bool) *msyncpb.Body {
-	b := text(s)
-	b.Type = proto.Int32(int32(msyncpb.Body_GROUPCHAT))
-	if receipt {
-		b.Config = &msyncpb.Body_Config{AllowGroupAck: proto.Bool(true)}
-	}
-	return b
-}
-
-func receipt(t msyncpb.Body_Type, message uint64) *msyncpb.Body {
-	b := &msyncpb.Body{Type: proto.Int32(int32(t)), Contents: []*msyncpb.Body_Content{{}}}
-	if message != 0 {
-		b.AckMessageId = &message
-	}
-	return b
-}
-
-func readReceipt(message uint64) *msyncpb.Body { return receipt(msyncpb.Body_READ_ACK, message) }
-
-func groupRead(message uint64, content string) *msyncpb.Body {
-	b := readReceipt(message)
-	b.Config = &msyncpb.Body_Config{AllowGroupAck: proto.Bool(true)}
-	if content != "" {
-		b.AckContent = &content
-	}
-	return b
-}
-
-func conversationRead() *msyncpb.Body { return receipt(msyncpb.Body_CHANNEL_ACK, 0) }
 
 // nextPage waits for the next page of a manual client.
 func (c *client) nextPage() *msyncpb.SyncDown {

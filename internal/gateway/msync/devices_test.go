@@ -17,7 +17,8 @@ func TestEveryDeviceSeesEveryMessage(t *testing.T) {
 	web.heardOnly("text one from ben", "text two from ben")
 	web.logout()
 
-	// The phone knows where it was, across a restart: it gets what the other device took meanwhile, and what was sent from there.
+	// The phone knows where it was, across a restart: it gets what the other device took meanwhile,
+	// and what was sent from there.
 	s.restart()
 	phone = s.login("ann", "phone")
 	phone.hears("text two from ben", "text mine from ann")

@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 	"github.com/receiptd/receiptd/internal/inbox"
 )
@@ -23,19 +23,20 @@ const (
 	retryAfter = time.Second
 )
 
-// flow is what the pusher knows: what was handed to the client, and what was acknowledged.
+// flow is the pusher's state: what was handed to the client, and what was acknowledged.
 type flow struct {
 	// started: the client has asked for what is unread, and may be pushed to.
 	started bool
 	// out is the page that the client has not acknowledged; nothing else is pushed meanwhile.
 	out *page
-	// backlog are receipts that were taken from the subscription or the summary and are in no page yet. uptoBacklog is what is seen
-	// when the last of them is.
+	// backlog are receipts that were taken from the subscription or the summary and are in no page
+	// yet. uptoBacklog are the watermarks that stand once the last of them is seen.
 	backlog     []*msyncpb.Meta
 	uptoBacklog []uint64
 	// resync: the backlog begins with the summary.
 	resync bool
-	// upto has for each partition what was handed out; more is how many items the inbox has beyond the last page.
+	// upto has for each partition the watermark of what was handed out; more is how many items the
+	// inbox has beyond the last page.
 	upto []uint64
 	more int
 }
@@ -43,10 +44,11 @@ type flow struct {
 // page is a part of the queue.
 type page struct {
 	metas []*msyncpb.Meta
-	// keys it was sent with: one, unless it was repeated.
+	// keys are those it was sent with: one, unless it was repeated.
 	keys []uint64
 	at   time.Time
-	// position in the inbox after it; 0 if it has nothing of it. upto are the positions of the receipts, nil while older ones wait.
+	// position is the last sequence of the inbox in it, 0 if it has no messages. upto are the
+	// watermarks of its receipts, nil while others of the same push wait.
 	position uint64
 	upto     []uint64
 }
@@ -83,7 +85,8 @@ func (c *session) push() error {
 	}
 }
 
-// advance sends the next page if none is under way. wait is when it is worth trying again, 0 if something will wake the session.
+// advance sends the next page if none is under way. wait is how soon it is worth trying again, 0 if
+// something will wake the session.
 func (c *session) advance() (wait time.Duration, err error) {
 	f := &c.flow
 	if !f.started || f.out != nil {
@@ -127,7 +130,8 @@ func (c *session) acknowledges(a ask) bool {
 	return out != nil && a.key != 0 && slices.Contains(out.keys, a.key)
 }
 
-// acknowledgeRest takes what came before the end of the session and was not answered: a client that acknowledges and leaves is not told again.
+// acknowledgeRest takes the acknowledgements that came before the end of the session and were not
+// looked at: a client that acknowledges and leaves is not told again.
 func (c *session) acknowledgeRest() {
 	for {
 		select {
@@ -161,7 +165,7 @@ func (c *session) answerUnread() error {
 	return c.write(encode(msyncpb.Frame_UNREAD, answer))
 }
 
-// nextPage makes a page of what waits: receipts first, then messages; nil if nothing does.
+// nextPage makes a page of what waits, receipts first, then messages; nil if nothing does.
 func (c *session) nextPage() (p *page, wait time.Duration, err error) {
 	limits := &c.srv.cfg.Limits
 	p = new(page)
@@ -175,7 +179,7 @@ func (c *session) nextPage() (p *page, wait time.Duration, err error) {
 		f.backlog, p.upto, f.uptoBacklog = nil, f.uptoBacklog, nil
 	}
 	if err := c.addMessages(p, limits.Page-n); err != nil {
-		c.srv.cfg.Logger.Warn("sdk: read inbox", "error", err)
+		c.srv.cfg.Logger.Warn("sdk: an inbox could not be read", "error", err)
 		wait = retryAfter
 	}
 	if len(p.metas) == 0 {
@@ -185,10 +189,11 @@ func (c *session) nextPage() (p *page, wait time.Duration, err error) {
 	return p, 0, nil
 }
 
-// readTime bounds one look into the inbox, and what a summary waits for.
+// readTime bounds one read of the inbox, and the wait for a summary.
 const readTime = 5 * time.Second
 
-// addMessages adds up to n messages from the inbox to a page. What this very device has sent is left out.
+// addMessages adds up to n messages from the inbox to a page. What this same device has sent is
+// left out.
 func (c *session) addMessages(p *page, n int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), readTime)
 	defer cancel()
@@ -209,7 +214,7 @@ func (c *session) addMessages(p *page, n int) error {
 func (c *session) addMessage(p *page, item inbox.Item) {
 	meta := new(msyncpb.Meta)
 	if err := proto.Unmarshal(item.Data, meta); err != nil || meta.From == nil {
-		c.srv.cfg.Logger.Error("sdk: an inbox holds what is no message", "sequence", item.Sequence, "error", err)
+		c.srv.cfg.Logger.Error("sdk: an inbox holds something that is not a message", "sequence", item.Sequence, "error", err)
 		return
 	}
 	if meta.From.GetName() == c.user && meta.From.GetResource() == c.device {
@@ -219,7 +224,7 @@ func (c *session) addMessage(p *page, item inbox.Item) {
 	c.srv.metrics.pushed.WithLabelValues("message").Inc()
 }
 
-// fillBacklog takes receipts if none are left. wait is when more are due.
+// fillBacklog takes receipts if none are left. wait is how soon more are due.
 func (c *session) fillBacklog() (wait time.Duration, err error) {
 	f := &c.flow
 	if len(f.backlog) > 0 {
@@ -230,7 +235,7 @@ func (c *session) fillBacklog() (wait time.Duration, err error) {
 	}
 	push, wait, err := c.sub.Poll()
 	switch {
-	case errors.Is(err, consumers.ErrNotifyClosed):
+	case errors.Is(err, notify.ErrClosed):
 		return 0, errShutdown
 	case err != nil:
 		return 0, err
@@ -249,15 +254,15 @@ func (c *session) fillBacklog() (wait time.Duration, err error) {
 	return wait, nil
 }
 
-// takeSummary puts what the author has pending into the backlog.
+// takeSummary puts the author's summary into the backlog.
 func (c *session) takeSummary() error {
 	f := &c.flow
 	ctx, cancel := context.WithTimeout(context.Background(), readTime)
 	defer cancel()
 	c.srv.seen.settle(ctx, c.app, c.user)
-	summary, err := c.srv.statistic.Pending(c.app, c.user)
+	summary, err := c.srv.summaries.Summary(c.app, c.user)
 	if err != nil {
-		c.srv.cfg.Logger.Error("sdk: summary", "error", err)
+		c.srv.cfg.Logger.Error("sdk: a summary could not be read", "error", err)
 		return errInternal
 	}
 	f.resync, f.upto = false, summary.Upto
@@ -295,7 +300,7 @@ func (c *session) sendPage() error {
 	}))
 }
 
-// maxKeys is how many keys of a page that was repeated are remembered.
+// maxKeys bounds the keys remembered of a page that was repeated.
 const maxKeys = 4
 
 // queue names the client's only queue.

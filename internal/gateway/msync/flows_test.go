@@ -6,7 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
@@ -25,7 +25,8 @@ func TestSingleChat(t *testing.T) {
 	bob.ok(bob.sendBody("alice", false, readReceipt(m)))
 	read := fmt.Sprintf("read %d by bob", m)
 	alice.hears(read)
-	bob.ok(bob.sendBody("alice", false, readReceipt(m))) // a repeat is a success that nobody is told of
+	// A repeat is a success that nobody is told of.
+	bob.ok(bob.sendBody("alice", false, readReceipt(m)))
 
 	m2 := alice.ok(alice.sendBody("bob", false, text("and")))
 	delivered2 := fmt.Sprintf("delivered %d to bob", m2)
@@ -190,7 +191,7 @@ func TestReplayAfterSDKTraffic(t *testing.T) {
 	}
 	ben.ok(ben.sendBody("ann", false, conversationRead()))
 	ann.settle()
-	result, err := s.Projector.Rebuild(t.Context(), consumers.RebuildOptions{Switch: true})
+	result, err := s.Projector.Rebuild(t.Context(), projector.RebuildOptions{Switch: true})
 	if err != nil || !result.Equal {
 		t.Fatalf("replay: %+v, %v", result, err)
 	}

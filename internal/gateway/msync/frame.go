@@ -9,20 +9,20 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 )
 
-// errMalformed is wrapped by the error for a frame that is none of the protocol's.
+// errMalformed is wrapped by the error for a frame that does not follow the protocol.
 var errMalformed = errors.New("malformed frame")
 
-// request is a frame of a client, decoded: exactly one of its parts is set, or none for one that needs no answer.
+// request is a frame of a client, decoded: exactly one of its parts is set, or none for a frame
+// that needs no answer, as a client's own statistic.
 type request struct {
-	command   msyncpb.Frame_Command
-	login     *login
-	unread    bool
-	pull      *pull
-	meta      *msyncpb.Meta
-	statistic uint64 // the id of a client's own statistic
+	command msyncpb.Frame_Command
+	login   *login
+	unread  bool
+	pull    *pull
+	meta    *msyncpb.Meta
 }
 
-// login is what a client says of itself in PROVISION.
+// login is what a client says about itself in PROVISION.
 type login struct {
 	app, user, device string
 	token             string
@@ -78,9 +78,7 @@ func (r *request) readSync(payload []byte) error {
 			return fmt.Errorf("%w: sync: neither a meta nor a queue", errMalformed)
 		}
 		r.pull = &pull{key: up.GetKey()}
-	case meta.GetNs() == int32(msyncpb.Meta_STATISTIC):
-		r.statistic = meta.GetId()
-	default:
+	case meta.GetNs() != int32(msyncpb.Meta_STATISTIC):
 		r.meta = meta
 	}
 	return nil

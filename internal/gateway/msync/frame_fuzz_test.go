@@ -11,7 +11,8 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 )
 
-// FuzzFrame: whatever bytes come, a frame is refused, or becomes a request whose event is valid or refused.
+// FuzzFrame: whatever bytes come, a frame is refused, or becomes a request whose event is valid or
+// refused.
 func FuzzFrame(f *testing.F) {
 	text := "hello"
 	meta := func(b *msyncpb.Body) []byte {

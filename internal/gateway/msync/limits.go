@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/receiptd/receiptd/internal/gateway"
 )
 
 // Limits bound what clients can make grow. Zero values mean the defaults.
@@ -15,9 +17,11 @@ type Limits struct {
 	FrameBytes int64
 	// BodyBytes bounds a message or receipt. Default 64 KiB.
 	BodyBytes int
-	// FramesPerSecond bounds the frames of a connection, after a burst of ten times as many. Default 200.
+	// FramesPerSecond bounds the frames of a connection, after a burst of ten times as many.
+	// Default 200.
 	FramesPerSecond int
-	// SendsPerSecond bounds the messages and receipts of a user, after a burst of ten times as many. Default 100.
+	// SendsPerSecond bounds the messages and receipts of a user, after a burst of ten times as
+	// many. Default 100.
 	SendsPerSecond int
 	// Provision is how long a connection may take to say who it is. Default 10 s.
 	Provision time.Duration
@@ -31,29 +35,24 @@ type Limits struct {
 	Page, PageBytes int
 }
 
-// maxSending bounds the sends of a connection that are not answered yet. Beyond it no more frames are read.
+// maxSending bounds the sends of a connection that are not answered yet. Beyond it no more frames
+// are read.
 const maxSending = 64
 
 func (l Limits) withDefaults() Limits {
-	orDefault(&l.Connections, 20_000)
-	orDefault(&l.PerUser, 16)
-	orDefault(&l.FrameBytes, 256<<10)
-	orDefault(&l.BodyBytes, 64<<10)
-	orDefault(&l.FramesPerSecond, 200)
-	orDefault(&l.SendsPerSecond, 100)
-	orDefault(&l.Provision, 10*time.Second)
-	orDefault(&l.Idle, 120*time.Second)
-	orDefault(&l.Write, 10*time.Second)
-	orDefault(&l.Answer, 12*time.Second)
-	orDefault(&l.Page, 50)
-	orDefault(&l.PageBytes, 64<<10)
+	gateway.OrDefault(&l.Connections, 20_000)
+	gateway.OrDefault(&l.PerUser, 16)
+	gateway.OrDefault(&l.FrameBytes, 256<<10)
+	gateway.OrDefault(&l.BodyBytes, 64<<10)
+	gateway.OrDefault(&l.FramesPerSecond, 200)
+	gateway.OrDefault(&l.SendsPerSecond, 100)
+	gateway.OrDefault(&l.Provision, 10*time.Second)
+	gateway.OrDefault(&l.Idle, 120*time.Second)
+	gateway.OrDefault(&l.Write, 10*time.Second)
+	gateway.OrDefault(&l.Answer, 12*time.Second)
+	gateway.OrDefault(&l.Page, 50)
+	gateway.OrDefault(&l.PageBytes, 64<<10)
 	return l
-}
-
-func orDefault[T int | int64 | time.Duration](v *T, value T) {
-	if *v <= 0 {
-		*v = value
-	}
 }
 
 // Why connections are refused: labels of the metric.
@@ -67,27 +66,29 @@ const (
 
 type userKey struct{ app, user string }
 
-// crowd counts connections, and keeps who is logged in.
-type crowd struct {
+// clients counts the connections, and knows who is logged in.
+type clients struct {
 	limits Limits
 	mu     sync.Mutex
 	closed bool
 	total  int
-	users  map[userKey]*present
+	users  map[userKey]*userSessions
 
 	connections sync.WaitGroup
 }
 
-// present is a user with open sessions, and what they share.
-type present struct {
+// userSessions are the open sessions of one user, and what they share.
+type userSessions struct {
 	sessions map[*session]struct{}
 	sends    *rate.Limiter
 }
 
-func newCrowd(limits Limits) *crowd { return &crowd{limits: limits, users: make(map[userKey]*present)} }
+func newClients(limits Limits) *clients {
+	return &clients{limits: limits, users: make(map[userKey]*userSessions)}
+}
 
-// enter counts a connection until leave, or returns why there may be no more.
-func (c *crowd) enter() (refused string) {
+// enter counts a connection until leave, or returns why it is refused.
+func (c *clients) enter() (refused string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -101,29 +102,29 @@ func (c *crowd) enter() (refused string) {
 	return ""
 }
 
-func (c *crowd) leave() {
+func (c *clients) leave() {
 	c.mu.Lock()
 	c.total--
 	c.mu.Unlock()
 	c.connections.Done()
 }
 
-// close refuses all connections from here on.
-func (c *crowd) close() {
+// close refuses all further connections.
+func (c *clients) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
 }
 
-// join adds a session to those of its user until part; ok is false if he has too many.
-func (c *crowd) join(s *session) (ok bool) {
+// join adds a session to those of its user until part; ok is false if they have too many.
+func (c *clients) join(s *session) (ok bool) {
 	key := userKey{s.app, s.user}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.users[key]
 	if p == nil {
 		n := c.limits.SendsPerSecond
-		p = &present{sessions: make(map[*session]struct{}), sends: rate.NewLimiter(rate.Limit(n), 10*n)}
+		p = &userSessions{sessions: make(map[*session]struct{}), sends: rate.NewLimiter(rate.Limit(n), 10*n)}
 		c.users[key] = p
 	}
 	if len(p.sessions) >= c.limits.PerUser {
@@ -134,7 +135,7 @@ func (c *crowd) join(s *session) (ok bool) {
 	return true
 }
 
-func (c *crowd) part(s *session) {
+func (c *clients) part(s *session) {
 	key := userKey{s.app, s.user}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,7 +146,7 @@ func (c *crowd) part(s *session) {
 	}
 }
 
-func (c *crowd) renew(app, user string, expires time.Time) {
+func (c *clients) renew(app, user string, expires time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if p := c.users[userKey{app, user}]; p != nil {

@@ -62,7 +62,7 @@ func TestLoginsAreRefusedForAReason(t *testing.T) {
 		{"a long device", app, "bob", strings.Repeat("x", 129), other, msyncpb.Status_WRONG_PARAMETER, "resource is not an id"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c, answer := dial(t, s.url(), test.app, test.user, test.device, test.token)
+			c, answer := dial(t, s.url(), identity{app: test.app, user: test.user, device: test.device, token: test.token})
 			if answer.Status.GetCode() != test.code || answer.Status.GetReason() != test.reason {
 				t.Errorf("answered with %v", answer.Status)
 			}
@@ -86,7 +86,7 @@ func expiredToken(t *testing.T, s *server) string {
 func TestConnectionsAreBounded(t *testing.T) {
 	s := startServer(t, open, func(c *config.Config) { c.SDK.MaxConnections, c.SDK.MaxConnectionsPerUser = 3, 2 })
 	one, two := s.login("ann", "1"), s.login("ann", "2")
-	third, answer := dial(t, s.url(), app, "ann", "3", s.token("ann"))
+	third, answer := dial(t, s.url(), identity{app, "ann", "3", s.token("ann"), nil})
 	if answer.Status.GetCode() != msyncpb.Status_TOO_MANY_DEVICES {
 		t.Errorf("a third connection of a user is answered with %v", answer.Status)
 	}
@@ -140,7 +140,7 @@ func TestFramesOfStrangers(t *testing.T) {
 			c.closes(test.code, test.reason)
 		})
 	}
-	// The same from one who is logged in: his connection ends, nobody else's.
+	// The same from a client that is logged in: its connection ends, nobody else's.
 	bob := s.login("bob", "web")
 	for _, data := range [][]byte{{0xff}, encode(&msyncpb.Frame{Payload: []byte{0xff}}), encode(&msyncpb.Frame{}), provision} {
 		ann := s.login("ann", "web")
@@ -163,7 +163,8 @@ func TestFramesAreBoundedByRate(t *testing.T) {
 	}()
 	ann.closes(websocket.StatusPolicyViolation, "too_many_frames")
 
-	// Sends are bounded for a user, whatever the number of his connections, and refused with a reason that the SDK knows.
+	// Sends are bounded per user, however many connections they have, and refused with a reason
+	// that the SDK knows.
 	phone := s.login("bob", "phone")
 	var ids [2][]uint64
 	for range 100 {
@@ -218,7 +219,8 @@ func TestSilentConnectionsAreDropped(t *testing.T) {
 	}
 }
 
-// TestSlowClientsAreDropped: who does not read what he is sent is dropped, and holds up nobody else.
+// TestSlowClientsAreDropped: a client that does not read what it is sent is dropped, and holds up
+// nobody else.
 func TestSlowClientsAreDropped(t *testing.T) {
 	s := startServer(t, open, func(c *config.Config) {
 		c.SDK.WriteTimeout, c.SDK.SendsPerSecond, c.SDK.FramesPerSecond = 300*time.Millisecond, 1<<20, 1<<20
@@ -227,7 +229,7 @@ func TestSlowClientsAreDropped(t *testing.T) {
 		return raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
 	}}
 	narrow := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}
-	slow, _ := dialWith(t, narrow, s.url(), app, "slow", "web", s.token("slow"))
+	slow, _ := dial(t, s.url(), identity{app, "slow", "web", s.token("slow"), narrow})
 	fast, bob := s.login("fast", "web"), s.login("bob", "web")
 	for range 60 {
 		bob.ok(bob.sendBody("slow", false, text(strings.Repeat("long", 256))))
@@ -256,14 +258,14 @@ func TestSessionsEndWithTheirToken(t *testing.T) {
 		token, _ := s.api("POST", appPath+"/users/"+user+"/tokens", `{"ttl":"`+ttl+`"}`).field("token").(string)
 		return token
 	}
-	ann, answer := dial(t, s.url(), app, "ann", "web", brief("ann", "2s"))
+	ann, answer := dial(t, s.url(), identity{app, "ann", "web", brief("ann", "2s"), nil})
 	if !strings.Contains(answer.GetAuthToken(), `"expires_in":1`) {
 		t.Errorf("the SDK is not told when the token expires: %v", answer)
 	}
 	ann.start()
-	bob, _ := dial(t, s.url(), app, "bob", "web", brief("bob", "2s"))
+	bob, _ := dial(t, s.url(), identity{app, "bob", "web", brief("bob", "2s"), nil})
 	bob.start()
-	// Who has shown a newer token over REST goes on.
+	// A user who presents a newer token over REST stays connected.
 	if a := s.call("GET", "/acme/chat/sdk/users/bob/token/expires", brief("bob", "1h"), ""); a.status != http.StatusOK || a.field("expire_timestamp") == nil {
 		t.Fatalf("renew: %d %s", a.status, a.body)
 	}
@@ -272,7 +274,7 @@ func TestSessionsEndWithTheirToken(t *testing.T) {
 	bob.settle()
 
 	// A timer of the SDK has 31 bits: it is not told of a later end.
-	long, answer := dial(t, s.url(), app, "cleo", "web", brief("cleo", "2000h"))
+	long, answer := dial(t, s.url(), identity{app, "cleo", "web", brief("cleo", "2000h"), nil})
 	if answer.AuthToken != nil {
 		t.Errorf("told %q", answer.GetAuthToken())
 	}
@@ -315,7 +317,7 @@ func TestTokensOfTheGatewayOpenBothEdges(t *testing.T) {
 	if a := s.call("GET", appPath+"/users/ann/statistics", token, ""); a.status != http.StatusOK {
 		t.Errorf("the HTTP API answers %d", a.status)
 	}
-	if _, answer := dial(t, s.url(), app, "ann", "web", token); answer.Status.GetCode() != msyncpb.Status_OK {
+	if _, answer := dial(t, s.url(), identity{app, "ann", "web", token, nil}); answer.Status.GetCode() != msyncpb.Status_OK {
 		t.Errorf("MSYNC answers %v", answer.Status)
 	}
 	if _, err := gateway.NewTokens(nil, time.Now); err == nil {

@@ -19,7 +19,7 @@ func TestOfflineMessagesAndSummary(t *testing.T) {
 	}
 	ben.hears("text q2 from ann")
 	cleo.hears("text q2 from ann")
-	ann.heardOnly() // his own messages do not come back to him
+	ann.heardOnly() // their own messages do not come back
 	ann.logout()
 
 	for _, m := range asked[:2] {
@@ -52,7 +52,8 @@ func TestOfflineMessagesAndSummary(t *testing.T) {
 	ann.hears(fmt.Sprintf("group read %d=1 by ben: ", asked[2]))
 }
 
-// TestUnacknowledgedReceiptsAreToldAgain: what was pushed and not acknowledged is neither lost with the connection nor with the server.
+// TestUnacknowledgedReceiptsAreToldAgain: what was pushed and not acknowledged is neither lost with
+// the connection nor with the server.
 func TestUnacknowledgedReceiptsAreToldAgain(t *testing.T) {
 	s := startServer(t, open)
 	s.group("g1", "ann", "ben", "cleo")
@@ -181,7 +182,8 @@ func TestAHeartbeatHealsAPageThatWasLost(t *testing.T) {
 	t.Error("no heartbeat found what is not acknowledged")
 }
 
-// TestSingleChatReceiptsAreToldAtTheNextLogin, once, and again as long as they are not acknowledged.
+// TestSingleChatReceiptsAreToldAtTheNextLogin, once, and again as long as they are not
+// acknowledged.
 func TestSingleChatReceiptsAreToldAtTheNextLogin(t *testing.T) {
 	s := startServer(t, open)
 	ann, ben := s.login("ann", "web"), s.login("ben", "web")
@@ -242,7 +244,8 @@ func TestAcknowledgedAndGone(t *testing.T) {
 	s.login("ann", "web").heardOnly()
 }
 
-// TestAQuickReturnIsNotToldAgain: what was acknowledged a moment ago is gathered, and counts all the same.
+// TestAQuickReturnIsNotToldAgain: what was acknowledged a moment ago is gathered, and counts all
+// the same.
 func TestAQuickReturnIsNotToldAgain(t *testing.T) {
 	s := startServer(t, open)
 	s.group("g1", "ann", "ben", "cleo")

@@ -2,8 +2,9 @@ package msync
 
 import "sync"
 
-// outbox are the sends of a session that are not answered yet, in the order in which they came. They are completed by one goroutine, which
-// is there while there are any: what comes while it waits is the next group.
+// outbox holds the sends of a session that are not answered yet, in the order in which they came.
+// They are completed by one goroutine, which exists while there are any: those that come while it
+// waits are the next group.
 type outbox struct {
 	room    chan struct{} // a token for each send
 	pending sync.WaitGroup
@@ -33,7 +34,7 @@ func (o *outbox) admit(ended <-chan struct{}) bool {
 	return true
 }
 
-// add has admitted sends completed, together with what else came meanwhile.
+// add has an admitted send completed, together with others that come meanwhile.
 func (o *outbox) add(x *sending, complete func([]*sending)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -62,12 +63,12 @@ func (o *outbox) run(complete func([]*sending)) {
 	}
 }
 
-// refuse lets no further send in.
+// refuse admits no further send.
 func (o *outbox) refuse() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.refused = true
 }
 
-// wait waits until all that was admitted is answered. No send may be admitted meanwhile.
+// wait waits until every admitted send is answered. No send may be admitted meanwhile.
 func (o *outbox) wait() { o.pending.Wait() }

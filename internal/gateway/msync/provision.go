@@ -16,7 +16,7 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 )
 
-// What PROVISION is refused with: the texts that the SDK knows, by which it tells its user what is wrong.
+// Refusals of PROVISION. The texts are those by which the SDK knows what to tell its user.
 var (
 	loginBadToken = refusal{msyncpb.Status_FAIL, "Sorry, token or password does not match login info"}
 	loginExpired  = refusal{msyncpb.Status_FAIL, "Sorry, token expired"}
@@ -37,10 +37,11 @@ func (r refusal) status() *msyncpb.Status {
 
 func ok() *msyncpb.Status { return &msyncpb.Status{Code: msyncpb.Status_OK.Enum()} }
 
-// maxTimer is the longest time that the SDK is told to count: its timers hold 31 bits of milliseconds.
+// maxTimer is the longest time that the SDK is told to count down: its timers hold 31 bits of
+// milliseconds.
 const maxTimer = 20 * 24 * time.Hour
 
-// provision reads the first frame and lets its sender in, or answers why not.
+// provision reads the first frame and admits its sender, or answers why not.
 func (s *Server) provision(ctx context.Context, conn *websocket.Conn) (*session, error) {
 	waiting, cancel := context.WithTimeout(ctx, s.cfg.Limits.Provision)
 	defer cancel()
@@ -58,7 +59,7 @@ func (s *Server) provision(ctx context.Context, conn *websocket.Conn) (*session,
 	var c *session
 	if refused == nil {
 		c = s.newSession(conn, rq.login, expires)
-		if !s.crowd.join(c) {
+		if !s.clients.join(c) {
 			s.metrics.refused.WithLabelValues(refusedUser).Inc()
 			refused = &loginTooMany
 		}
@@ -73,7 +74,7 @@ func (s *Server) provision(ctx context.Context, conn *websocket.Conn) (*session,
 		return nil, errRefused
 	}
 	if err := c.begin(ctx); err != nil {
-		s.crowd.part(c)
+		s.clients.part(c)
 		return nil, err
 	}
 	return c, nil
@@ -82,11 +83,11 @@ func (s *Server) provision(ctx context.Context, conn *websocket.Conn) (*session,
 // check finds out whether a login is allowed, and until when.
 func (s *Server) check(l *login) (expires time.Time, refused *refusal) {
 	token := strings.TrimPrefix(l.token, tokenPrefix)
-	claims, err := s.cfg.Tokens.Verify(token)
+	caller, err := s.cfg.Tokens.Verify(token)
 	switch {
 	case errors.Is(err, gateway.ErrTokenExpired):
 		return expires, &loginExpired
-	case err != nil, claims.App != l.app, claims.User != l.user:
+	case err != nil, !caller.MayUse(l.app), !caller.Is(l.user):
 		return expires, &loginBadToken
 	}
 	if _, _, ok := s.cfg.State.Settings(l.app); !ok {
@@ -95,7 +96,7 @@ func (s *Server) check(l *login) (expires time.Time, refused *refusal) {
 	if events.IDProblem(l.device) != "" {
 		return expires, &loginDevice
 	}
-	return claims.Expires, nil
+	return caller.Expires, nil
 }
 
 func (s *Server) newSession(conn *websocket.Conn, l *login, expires time.Time) *session {
@@ -111,10 +112,10 @@ func (s *Server) newSession(conn *websocket.Conn, l *login, expires time.Time) *
 	return c
 }
 
-// begin makes the user online and answers his login.
+// begin makes the user online and answers their login.
 func (c *session) begin(ctx context.Context) (err error) {
 	s := c.srv
-	// First of all, so that what is folded from here on is either in the summary or is pushed.
+	// Before anything else, so that what is folded from here on is either in the summary or pushed.
 	c.sub = s.cfg.Notify.Subscribe(c.app, c.user)
 	defer func() {
 		if err != nil {
@@ -123,7 +124,7 @@ func (c *session) begin(ctx context.Context) (err error) {
 		}
 	}()
 	if c.box, err = s.cfg.Inbox.Open(ctx, c.app, c.user, c.device); err != nil {
-		s.cfg.Logger.ErrorContext(ctx, "sdk: open inbox", "error", err)
+		s.cfg.Logger.ErrorContext(ctx, "sdk: an inbox could not be opened", "error", err)
 		return errInternal // the SDK comes again
 	}
 	answer := &msyncpb.Provision{Status: ok(), Resource: &c.device}

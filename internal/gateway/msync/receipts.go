@@ -7,15 +7,15 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 	"github.com/receiptd/receiptd/projections"
 )
 
-// receiptID is the id of a receipt: made from what it says, so that the same receipt told twice has the same id. The highest
-// bit tells it from all ids of messages.
+// receiptID is the id of a receipt. It is made of what the receipt says, so that the same receipt
+// told twice has the same id. The highest bit sets it apart from the ids of messages.
 func receiptID(parts ...string) uint64 {
 	h := fnv.New64a()
 	for _, p := range parts {
@@ -25,15 +25,15 @@ func receiptID(parts ...string) uint64 {
 	return h.Sum64() | 1<<63
 }
 
-// appendReceipt appends what tells the author of a receipt.
-func (c *session) appendReceipt(dst []*msyncpb.Meta, n *consumers.Notification) []*msyncpb.Meta {
+// appendReceipt appends the Meta that tells the author of a receipt.
+func (c *session) appendReceipt(dst []*msyncpb.Meta, n *notify.Notification) []*msyncpb.Meta {
 	message, numbered := number(n.Message)
 	switch {
 	case n.Kind == events.ConversationRead:
 		return append(dst, c.conversationRead(n.Reader, n.At))
 	case n.Group != "" && !numbered:
 		// A message of a backend with ids of its own, which only the summary has room for.
-		return append(dst, c.summaryMeta([]projections.StatisticItem{{
+		return append(dst, c.summaryMeta([]projections.SummaryItem{{
 			Message: n.Message, Group: n.Group, Count: n.Count, LastReader: n.Reader, LastReadAt: n.At,
 		}}))
 	case n.Group != "":
@@ -66,7 +66,7 @@ func (c *session) conversationRead(reader string, at int64) *msyncpb.Meta {
 }
 
 // groupRead has the count in the first ext, where the SDK looks for it.
-func (c *session) groupRead(message uint64, n *consumers.Notification) *msyncpb.Meta {
+func (c *session) groupRead(message uint64, n *notify.Notification) *msyncpb.Meta {
 	c.srv.metrics.pushed.WithLabelValues("group_read").Inc()
 	count := strconv.Itoa(n.Count)
 	m := c.receipt(receiptID("group", n.Group, n.Message, count), n.Reader, n.Group, n.At, &msyncpb.Body{
@@ -96,14 +96,15 @@ func (c *session) name(name, domain string) *msyncpb.Name {
 	return &msyncpb.Name{AppKey: &c.app, Name: &name, Domain: &domain}
 }
 
-// appendSummary appends what tells the author what he missed: all group reads in one, and of single chats what he would have been told.
-func (c *session) appendSummary(dst []*msyncpb.Meta, s *consumers.Summary) []*msyncpb.Meta {
-	var groups []projections.StatisticItem
+// appendSummary appends what tells authors what they missed: all group reads in one Meta, and of
+// single chats what they would have been told live.
+func (c *session) appendSummary(dst []*msyncpb.Meta, s *notify.Summary) []*msyncpb.Meta {
+	var groups []projections.SummaryItem
 	for i := range s.Items {
 		switch item := &s.Items[i]; item.Kind {
-		case projections.StatisticGroupRead:
+		case projections.SummaryGroupRead:
 			groups = append(groups, *item)
-		case projections.StatisticConversationRead:
+		case projections.SummaryConversationRead:
 			dst = append(dst, c.conversationRead(item.Peer, item.LastReadAt))
 		default:
 			dst = c.appendSingle(dst, item)
@@ -116,7 +117,7 @@ func (c *session) appendSummary(dst []*msyncpb.Meta, s *consumers.Summary) []*ms
 }
 
 // appendSingle appends the receipts of a single-chat message, as far as they are known.
-func (c *session) appendSingle(dst []*msyncpb.Meta, item *projections.StatisticItem) []*msyncpb.Meta {
+func (c *session) appendSingle(dst []*msyncpb.Meta, item *projections.SummaryItem) []*msyncpb.Meta {
 	message, ok := number(item.Message)
 	if !ok {
 		return dst
@@ -124,24 +125,25 @@ func (c *session) appendSingle(dst []*msyncpb.Meta, item *projections.StatisticI
 	if item.DeliveredAt != 0 {
 		dst = append(dst, c.delivered(message, item.Peer, item.DeliveredAt))
 	}
-	if item.Kind == projections.StatisticRead {
+	if item.Kind == projections.SummaryRead {
 		dst = append(dst, c.singleRead(message, item.Peer, item.LastReadAt))
 	}
 	return dst
 }
 
-// number is a message's id as the SDK has it: a decimal number in its shortest form.
+// number is a message's id as the SDK knows it: a decimal number in its shortest form.
 func number(id string) (n uint64, ok bool) {
 	n, err := strconv.ParseUint(id, 10, 64)
 	return n, err == nil && n != 0 && decimal(n) == id
 }
 
-func (c *session) summaryMeta(items []projections.StatisticItem) *msyncpb.Meta {
+func (c *session) summaryMeta(items []projections.SummaryItem) *msyncpb.Meta {
 	c.srv.metrics.pushed.WithLabelValues("statistic").Inc()
 	location := string(gateway.SummaryJSON(items))
 	id := receiptID("statistic", location)
 	return &msyncpb.Meta{
-		Id: &id, From: c.name("", domainUser), To: c.name(c.user, domainUser), // agora-chat fails without from
+		// The SDK named agora-chat fails without From.
+		Id: &id, From: c.name("", domainUser), To: c.name(c.user, domainUser),
 		Ns: proto.Int32(int32(msyncpb.Meta_STATISTIC)), Timestamp: proto.Uint64(uint64(items[len(items)-1].LastReadAt)),
 		Payload: marshal(&msyncpb.Statistics{Operation: msyncpb.Statistics_INFORMATION.Enum(), Location: &location}),
 	}

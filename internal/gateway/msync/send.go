@@ -10,7 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/gateway"
@@ -19,7 +19,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// Answers other than those of the folds. Reasons that the SDK has an error of its own for are the vendor's texts.
+// Answers other than those of the folds. Where the SDK has an error of its own for a reason, the
+// text is the vendor's.
 var (
 	sendTooFast     = refusal{msyncpb.Status_PERMISSION_DENIED, "traffic limit"}
 	sendTooLarge    = refusal{msyncpb.Status_PERMISSION_DENIED, "Sorry, data is too large"}
@@ -39,7 +40,7 @@ type sending struct {
 	id     uint64 // the server's
 	at     time.Time
 	event  events.Event // Kind is KindUnknown for a command, which is none
-	ticket gateway.Ticket
+	ticket *eventlog.Ticket
 	// body is what recipients get; nil for receipts.
 	body     *msyncpb.Body
 	route    msyncpb.Meta_Route
@@ -66,7 +67,8 @@ func (c *session) send(meta *msyncpb.Meta) error {
 
 // submit queues the event for the log; complete waits for it.
 func (c *session) submit(x *sending) {
-	quiet := x.event.Kind == events.MessageDelivered // the SDK sends it unasked, and must get no error
+	// The SDK sends it unasked, and must get no error.
+	quiet := x.event.Kind == events.MessageDelivered
 	switch {
 	case quiet:
 		ctx, cancel := context.WithTimeout(context.Background(), c.srv.cfg.Limits.Answer)
@@ -90,13 +92,13 @@ func (c *session) submit(x *sending) {
 	defer cancel()
 	var err error
 	if x.ticket, err = c.srv.cfg.Log.Submit(ctx, []events.Event{x.event}); err != nil {
-		c.srv.cfg.Logger.Warn("sdk: submit", "kind", x.event.Kind, "error", err)
+		c.srv.cfg.Logger.Warn("sdk: an event was refused by the log", "kind", x.event.Kind, "error", err)
 		x.refused = &sendBusy
 	}
 }
 
-// complete waits for the decisions, delivers, and answers. What goes to inboxes is stored together, so that a group of sends waits for two syncs
-// and not for two each.
+// complete waits for the decisions, stores messages in inboxes, and answers. A group of sends is
+// stored together, so that it waits for two syncs and not for two each.
 func (c *session) complete(list []*sending) {
 	ctx, cancel := context.WithDeadline(context.Background(), list[len(list)-1].at.Add(c.srv.cfg.Limits.Answer))
 	defer cancel()
@@ -105,7 +107,7 @@ func (c *session) complete(list []*sending) {
 			x.refused = c.decision(ctx, x)
 		}
 		if x.refused == nil && x.body != nil {
-			x.refused = c.deliver(x)
+			x.refused = c.distribute(x)
 		}
 		if x.order == nil {
 			c.answer(x)
@@ -116,7 +118,7 @@ func (c *session) complete(list []*sending) {
 			continue
 		}
 		if err := x.order.Wait(ctx); err != nil {
-			x.refused = c.undelivered(x, err)
+			x.refused = c.notDistributed(x, err)
 		}
 		c.answer(x)
 	}
@@ -126,10 +128,10 @@ func (c *session) complete(list []*sending) {
 func (c *session) decision(ctx context.Context, x *sending) *refusal {
 	outcomes, err := gateway.Decided(ctx, x.ticket, c.srv.cfg.State)
 	switch {
-	case errors.Is(err, consumers.ErrOutcomeGone):
+	case errors.Is(err, projector.ErrOutcomeGone):
 		return nil // durable and decided, too long ago to tell
 	case err != nil:
-		c.srv.cfg.Logger.Warn("sdk: store", "kind", x.event.Kind, "error", err)
+		c.srv.cfg.Logger.Warn("sdk: an event was not stored", "kind", x.event.Kind, "error", err)
 		if errors.Is(err, eventlog.ErrUnavailable) && !errors.Is(err, eventlog.ErrUnknownOutcome) {
 			return &sendBusy
 		}
@@ -142,8 +144,9 @@ func (c *session) decision(ctx context.Context, x *sending) *refusal {
 	return nil
 }
 
-// deliver begins to put a message into the inboxes of its recipients, and of its sender for his other devices.
-func (c *session) deliver(x *sending) *refusal {
+// distribute begins to put a message into the inboxes of its recipients, and into that of its
+// sender for their other devices.
+func (c *session) distribute(x *sending) *refusal {
 	to, refused := c.recipients(x)
 	if refused != nil {
 		return refused
@@ -161,17 +164,17 @@ func (c *session) deliver(x *sending) *refusal {
 	})
 	var err error
 	if x.order, err = c.srv.cfg.Inbox.Append(c.app, to, data); err != nil {
-		return c.undelivered(x, err)
+		return c.notDistributed(x, err)
 	}
 	return nil
 }
 
-// undelivered is the answer for a message that is in the log and not in all inboxes.
-func (c *session) undelivered(x *sending, err error) *refusal {
+// notDistributed is the answer for a message that is in the log but not in all inboxes.
+func (c *session) notDistributed(x *sending, err error) *refusal {
 	if errors.Is(err, inbox.ErrTooLarge) {
 		return &sendTooLarge
 	}
-	c.srv.cfg.Logger.Error("sdk: a message is in the log and not in all inboxes", "message", x.id, "error", err)
+	c.srv.cfg.Logger.Error("sdk: a message is in the log but not in all inboxes", "message", x.id, "error", err)
 	return &sendUndelivered
 }
 
@@ -183,7 +186,7 @@ func (c *session) recipients(x *sending) ([]string, *refusal) {
 		case errors.Is(err, projections.ErrNotFound):
 			return nil, &sendNoGroup
 		case err != nil:
-			c.srv.cfg.Logger.Error("sdk: members", "error", err)
+			c.srv.cfg.Logger.Error("sdk: the members of a group could not be read", "error", err)
 			return nil, &sendUndelivered
 		case group.Role(c.user) == events.RoleNone:
 			return nil, &sendNotMember
@@ -217,7 +220,8 @@ func (c *session) answer(x *sending) {
 	})) // an error has ended the session
 }
 
-// answerLabel keeps what clients wrote out of the metric: of a problem with a field only the field's name counts.
+// answerLabel keeps what clients wrote out of the metric: of a problem with a field it has only the
+// field's name.
 func answerLabel(reason string) string {
 	field, _, _ := strings.Cut(reason, ":")
 	return field

@@ -12,18 +12,18 @@ import (
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/gateway"
 )
 
 // Config is what a [Server] is made of. All fields but Limits are required.
 type Config struct {
 	State    State
-	Log      Log
-	Commands Commands
+	Log      gateway.Log
+	Commands gateway.Acknowledger
 	Notify   gateway.Subscriber
 	Inbox    Inbox
-	IDs      IDs
+	IDs      gateway.IDs
 	Tokens   *gateway.Tokens
 	// Partitions is the number of partitions of the log.
 	Partitions int
@@ -36,44 +36,46 @@ type Config struct {
 // Server is the WebSocket endpoint, and all sessions.
 type Server struct {
 	cfg       Config
-	statistic *consumers.Statistic
+	summaries *notify.Summaries
 	metrics   *metrics
-	crowd     *crowd
+	clients   *clients
 	seen      *seen
 
 	draining context.Context // what Drain ends
 	drain    context.CancelFunc
 }
 
-// New makes a server. Its Run has to run for what clients acknowledge to be kept.
+// New makes a server. What clients acknowledge is only kept while its Run runs.
 func New(cfg Config) *Server {
 	cfg.Limits = cfg.Limits.withDefaults()
 	s := &Server{
 		cfg:       cfg,
-		statistic: &consumers.Statistic{State: cfg.State, Partitions: cfg.Partitions},
+		summaries: &notify.Summaries{State: cfg.State, Partitions: cfg.Partitions},
 		metrics:   newMetrics(cfg.Registerer),
-		crowd:     newCrowd(cfg.Limits),
+		clients:   newClients(cfg.Limits),
 		seen:      newSeen(cfg.Commands, cfg.Logger),
 	}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	return s
 }
 
-// Run writes down what clients have acknowledged until the context ends.
+// Run stores what clients have acknowledged until the context ends.
 func (s *Server) Run(ctx context.Context) { s.seen.run(ctx) }
 
-// Drain refuses new connections and closes those that are open, once what they sent is answered. It may be called more than once.
+// Drain refuses new connections and closes those that are open, once what they sent is answered. It
+// may be called more than once.
 func (s *Server) Drain() {
-	s.crowd.close()
+	s.clients.close()
 	s.drain()
 }
 
-// Close drains, waits until all sessions are over and writes down what their clients acknowledged, as far as ctx allows.
+// Close drains, waits until all sessions are over and stores what their clients acknowledged, as
+// far as ctx allows.
 func (s *Server) Close(ctx context.Context) error {
 	s.Drain()
 	over := make(chan struct{})
 	go func() {
-		s.crowd.connections.Wait()
+		s.clients.connections.Wait()
 		close(over)
 	}()
 	select {
@@ -84,26 +86,28 @@ func (s *Server) Close(ctx context.Context) error {
 	return s.seen.flush(ctx)
 }
 
-// Renew has the open sessions of a user go on until a later time than their tokens said: he has shown a newer one.
-func (s *Server) Renew(app, user string, expires time.Time) { s.crowd.renew(app, user, expires) }
+// Renew lets the open sessions of a user last until a later time than their tokens said, because
+// the user has presented a newer one.
+func (s *Server) Renew(app, user string, expires time.Time) { s.clients.renew(app, user, expires) }
 
-// ServeHTTP takes one connection over. It returns at once: what the HTTP server needs for a request is not kept for as long as the session
-// lasts.
+// ServeHTTP takes over one connection and returns at once, so that what the HTTP server needs for a
+// request is not kept for as long as the session lasts.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if reason := s.crowd.enter(); reason != "" {
+	if reason := s.clients.enter(); reason != "" {
 		s.metrics.refused.WithLabelValues(reason).Inc()
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, "no more connections: "+reason, http.StatusServiceUnavailable)
 		return
 	}
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
-		// A page may be from anywhere: what proves who it is comes in PROVISION, and no cookie does.
+		// A page may come from anywhere: the proof of who connects is in PROVISION, never in a
+		// cookie.
 		InsecureSkipVerify: true,
 		CompressionMode:    websocket.CompressionDisabled,
 	})
 	if err != nil {
 		s.metrics.refused.WithLabelValues(refusedUpgrade).Inc()
-		s.crowd.leave()
+		s.clients.leave()
 		return // Accept has answered
 	}
 	go s.serve(conn)
@@ -113,7 +117,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) serve(conn *websocket.Conn) {
 	s.metrics.connections.Inc()
 	defer s.metrics.connections.Dec() // last, so that it shows no room before there is
-	defer s.crowd.leave()
+	defer s.clients.leave()
 	conn.SetReadLimit(s.cfg.Limits.FrameBytes)
 	code, reason := websocket.StatusInternalError, errInternal.Error()
 	s.guard(func() { code, reason = s.converse(conn) })
@@ -121,7 +125,8 @@ func (s *Server) serve(conn *websocket.Conn) {
 	s.hangUp(conn, code, reason)
 }
 
-// guard keeps a panic to the session that it happens in: the goroutines of sessions are their own, and one that nobody recovers ends the process.
+// guard confines a panic to its session: sessions have goroutines of their own, and a panic that is
+// not recovered in them ends the process.
 func (s *Server) guard(f func()) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
@@ -132,10 +137,10 @@ func (s *Server) guard(f func()) {
 	f()
 }
 
-// goodbyeTime is how long a client has to answer the end of its connection.
+// goodbyeTime is how long a client has to answer the close of its connection.
 const goodbyeTime = time.Second
 
-// hangUp closes a connection. The SDK does not look at the code; whoever debugs it does.
+// hangUp closes a connection. The SDK ignores the code, which is for people who debug.
 func (s *Server) hangUp(conn *websocket.Conn, code websocket.StatusCode, reason string) {
 	if code == closedByPeer {
 		_ = conn.CloseNow()
@@ -146,7 +151,7 @@ func (s *Server) hangUp(conn *websocket.Conn, code websocket.StatusCode, reason 
 	_ = conn.Close(code, reason)
 }
 
-// closedByPeer is no code: there is nobody to tell.
+// closedByPeer stands for no code: there is nobody to tell.
 const closedByPeer websocket.StatusCode = -1
 
 // Why connections end: the reasons in the close frame and in the metric.
@@ -165,7 +170,7 @@ var (
 	errInternal  = errors.New("internal")
 )
 
-// closing says how a connection ends for a reason.
+// closing returns the code and text that end a connection for a reason.
 func closing(reason error) (websocket.StatusCode, string) {
 	code := websocket.StatusPolicyViolation
 	switch {

@@ -11,19 +11,19 @@ import (
 	"github.com/coder/websocket"
 	"golang.org/x/time/rate"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 	"github.com/receiptd/receiptd/internal/inbox"
 )
 
-// session is one connection that is logged in. Two goroutines belong to it for as long as it lasts: the reader, and the one that
-// pushes pages. A third completes sends while there are any.
+// session is one connection that is logged in. Two goroutines belong to it for as long as it lasts:
+// the reader, and the one that pushes pages. A third completes sends while there are any.
 type session struct {
 	srv               *Server
 	conn              *websocket.Conn
 	app, user, device string
 
-	sub    *consumers.Subscription
+	sub    *notify.Subscription
 	box    *inbox.Mailbox
 	sends  *rate.Limiter // the user's
 	frames *rate.Limiter
@@ -75,7 +75,7 @@ func (c *session) release() {
 	c.stopTimers()
 	c.sub.Close()
 	c.box.Close()
-	c.srv.crowd.part(c)
+	c.srv.clients.part(c)
 }
 
 func (c *session) stopTimers() {
@@ -83,7 +83,7 @@ func (c *session) stopTimers() {
 	c.idle.Stop()
 }
 
-// fail ends the session for a reason; the first counts.
+// fail ends the session for a reason; the first one counts.
 func (c *session) fail(reason error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -109,7 +109,7 @@ func (c *session) renew(expires time.Time) {
 	}
 }
 
-// frameBuffers are for one frame each while it is decoded.
+// frameBuffers hold one frame each while it is decoded.
 var frameBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // receive reads one frame.
@@ -129,7 +129,7 @@ func (s *Server) receive(ctx context.Context, conn *websocket.Conn) (request, er
 	}
 	rq, err := decode(buf.Bytes())
 	if err != nil {
-		s.cfg.Logger.Debug("sdk: frame", "error", err)
+		s.cfg.Logger.Debug("sdk: malformed frame", "error", err)
 		return rq, errBadFrame
 	}
 	s.metrics.frames.WithLabelValues(commandName(rq)).Inc()
@@ -191,7 +191,7 @@ func (c *session) read() error {
 	}
 }
 
-// ask hands something to the pusher. While that one waits for the socket, no more is read.
+// ask hands something to the pusher. While the pusher waits for the socket, no more is read.
 func (c *session) ask(a ask) error {
 	select {
 	case c.asks <- a:
@@ -201,7 +201,8 @@ func (c *session) ask(a ask) error {
 	}
 }
 
-// write sends a frame. Who does not take it in time is dropped; all who have something to write wait for that.
+// write sends a frame. A client that does not take it in time is dropped; until then, others that
+// want to write to it wait.
 func (c *session) write(frame []byte) error {
 	late := time.AfterFunc(c.srv.cfg.Limits.Write, func() {
 		c.fail(errSlow)

@@ -176,7 +176,7 @@ func (s *server) url() string { return "ws://" + s.Addr().String() + "/websocket
 // dial logs in without reading anything further.
 func (s *server) dial(user, device string) *client {
 	s.t.Helper()
-	c, answer := dial(s.t, s.url(), app, user, device, s.token(user))
+	c, answer := dial(s.t, s.url(), identity{app, user, device, s.token(user), nil})
 	if answer.GetStatus().GetCode() != msyncpb.Status_OK || answer.GetResource() != device {
 		s.t.Fatalf("login of %s: %v", user, answer)
 	}

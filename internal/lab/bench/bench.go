@@ -11,18 +11,16 @@ import (
 	"runtime/pprof"
 	"time"
 
-	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/lab/bench/embedded"
 	"github.com/receiptd/receiptd/internal/lab/bench/measure"
 	"github.com/receiptd/receiptd/internal/lab/sim"
-	"github.com/receiptd/receiptd/internal/runtime"
 )
 
 // Options of a benchmark.
 type Options struct {
-	// Dir is where log and state of the run lie; they are removed at the end. It should be on the disk to
-	// measure.
+	// Dir is where the log and the state of the run are kept until its end. It should be on the
+	// disk that is to be measured.
 	Dir string
 	// Duration of the load, and of each of the shorter phases a quarter of it.
 	Duration time.Duration
@@ -34,20 +32,21 @@ type Options struct {
 	Generators int
 	// SubmitEvents is the number of events a generator submits at once.
 	SubmitEvents int
-	// Latency is the load of the latency phase as a part of the end-to-end rate.
+	// Latency is the load of the latency phase as a fraction of the end-to-end rate.
 	Latency float64
-	// HTTP has the HTTP edge measured too.
+	// HTTP measures the HTTP edge too.
 	HTTP bool
 	// CPUProfile takes a profile of the phase named ProfilePhase; nil for none.
 	CPUProfile   io.Writer
 	ProfilePhase string
-	// Phase is told what begins; nil for nobody.
+	// Phase, if not nil, is called with the name of each phase as it begins.
 	Phase func(name string)
-	// Logger for what goes wrong.
+	// Logger receives warnings and errors.
 	Logger *slog.Logger
 }
 
-// Result is what receiptctl bench --json prints. Rates are receipts (delivered and read events) a second.
+// Result is what receiptctl bench --json prints. Rates are receipts (delivered and read events) a
+// second.
 type Result struct {
 	Fsync      string  `json:"fsync"`
 	Seconds    float64 `json:"seconds"`
@@ -71,7 +70,8 @@ type Result struct {
 	IdleP50     float64 `json:"idle_p50_ms"`
 	IdleP99     float64 `json:"idle_p99_ms"`
 
-	// EntryEvents is the mean size of a log entry at full load, AckMS how long one took to be durable.
+	// EntryEvents is the mean size of a log entry at full load, AckMS how long one took to be
+	// durable.
 	EntryEvents float64 `json:"entry_events"`
 	AckMS       float64 `json:"entry_ack_ms"`
 
@@ -93,20 +93,18 @@ type Result struct {
 	RatesByGroup  float64 `json:"read_rate_by_group_ms"`
 	RatesBySender float64 `json:"read_rate_by_sender_ms"`
 
-	// CountsChecked messages had the read count that the traffic leads to; a wrong one fails the run.
+	// CountsChecked messages had the read count that the traffic leads to; a wrong one fails
+	// the run.
 	CountsChecked int  `json:"counts_checked"`
 	VerifyEqual   bool `json:"verify_equal"`
 }
 
-// run is one benchmark under way.
+// run is a benchmark in progress.
 type run struct {
 	o      Options
-	server *runtime.Server
-	core   *runtime.Core // the server's
+	server *embedded.Server // nil before it is started
 	gens   []*sim.Generator
 	result Result
-	stop   context.CancelFunc // ends the server
-	ended  chan error         // what its end was
 }
 
 // Run measures. The context ends it early, with an error.
@@ -118,7 +116,7 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 	return result, err
 }
 
-// measured has do measure a server in a fresh directory, and removes both afterwards.
+// measured calls do with a server in a fresh directory, and removes both afterwards.
 func measured(ctx context.Context, o Options, do func(r *run, dir string) error) (err error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return fmt.Errorf("bench: %w", err)
@@ -141,7 +139,7 @@ func measured(ctx context.Context, o Options, do func(r *run, dir string) error)
 
 // all goes through the phases.
 func (r *run) all(ctx context.Context, dir string) error {
-	r.result.Fsync, r.result.Partitions = r.o.Config.Log.Fsync, r.core.Log.Partitions()
+	r.result.Fsync, r.result.Partitions = r.o.Config.Log.Fsync, r.server.Log.Partitions()
 	for _, p := range []struct {
 		name string
 		do   func(context.Context) error
@@ -206,68 +204,18 @@ func (r *run) open(ctx context.Context) error {
 	if r.gens, err = traffic.Generators(r.o.Generators); err != nil {
 		return err
 	}
-	if r.server, err = runtime.Build(ctx, r.o.Config, r.o.Logger, "bench"); err != nil {
+	if r.server, err = embedded.Start(ctx, r.o.Config, r.o.Logger); err != nil {
 		return err
 	}
-	r.core = r.server.Core
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	r.stop, r.ended = stop, make(chan error, 1)
-	go func() { r.ended <- r.server.Run(running) }()
-	for _, app := range traffic.Apps() {
-		if _, err := r.core.Configure(ctx, app, traffic.Settings()); err != nil {
-			return err
-		}
-	}
-	for setup := traffic.Setup(); len(setup) > 0; {
-		n := min(len(setup), 100)
-		if err := r.append(ctx, setup[:n]); err != nil {
-			return err
-		}
-		setup = setup[n:]
-	}
-	return nil
-}
-
-func (r *run) append(ctx context.Context, evs []events.Event) error {
-	t, err := r.core.Log.Submit(ctx, evs)
-	if err != nil {
-		return err
-	}
-	if err := t.Wait(ctx); err != nil {
-		return err
-	}
-	return r.visible(ctx, t)
-}
-
-// visible waits until everything of a ticket is folded and can be queried.
-func (r *run) visible(ctx context.Context, t *eventlog.Ticket) error {
-	for _, p := range t.Positions() {
-		if err := r.core.Projector.WaitFor(ctx, p.Partition, p.Sequence); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.server.Prepare(ctx, traffic)
 }
 
 func (r *run) close() error {
-	var err error
-	if r.stop != nil {
-		r.stop()
-		err = <-r.ended
-		r.stop = nil
+	if r.server == nil {
+		return nil
 	}
-	if r.server != nil {
-		err = errors.Join(err, r.server.Close(context.Background()))
-		r.server = nil
-	}
-	return err
+	return r.server.Stop()
 }
 
 // totals adds up what the generators have made.
-func (r *run) totals() sim.Totals {
-	var t sim.Totals
-	for _, g := range r.gens {
-		t.Add(g.Totals())
-	}
-	return t
-}
+func (r *run) totals() sim.Totals { return r.load(r.server).Totals() }

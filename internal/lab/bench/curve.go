@@ -12,24 +12,26 @@ type Curve struct {
 	EndToEnd   float64 `json:"end_to_end_receipts_per_s"`
 	Points     []Point `json:"points"`
 
-	// CountsChecked messages had the read count that the traffic leads to; a wrong one fails the run.
+	// CountsChecked messages had the read count that the traffic leads to; a wrong one fails
+	// the run.
 	CountsChecked int `json:"counts_checked"`
 }
 
-// Point is a load, and the latencies from the moment at which receipts were to be submitted until they could be
+// Point is a load, and the latencies from the moment at which receipts were due until they could be
 // queried.
 type Point struct {
-	// Load is the part of the end-to-end rate that was to be submitted. Rate is what was, over the time until the
-	// last of it could be queried: less than was to be where the server cannot keep up.
+	// Load is the scheduled load as a fraction of the end-to-end rate. Rate is what was
+	// achieved, over the time until the last receipt could be queried: less than scheduled
+	// where the server cannot keep up.
 	Load float64 `json:"load"`
 	Rate float64 `json:"receipts_per_s"`
 	P50  float64 `json:"p50_ms"`
 	P99  float64 `json:"p99_ms"`
 }
 
-// RunCurve finds the end-to-end rate, and then measures latencies at n loads, equally far apart, the last of them
-// that rate: each for the duration, one after the other, on one log and state that grow on the way. Of the options
-// Latency, HTTP and the profile are not used.
+// RunCurve finds the end-to-end rate and then measures latencies at n evenly spaced loads, the last
+// of which is that rate. Each is measured for o.Duration, one after the other, on the same log and
+// state, which grow on the way. Latency, HTTP and the profile of the options are not used.
 func RunCurve(ctx context.Context, o Options, n int) (c Curve, err error) {
 	if n < 2 {
 		return c, fmt.Errorf("bench: a curve of %d points", n)
@@ -42,7 +44,7 @@ func RunCurve(ctx context.Context, o Options, n int) (c Curve, err error) {
 }
 
 func (r *run) curve(ctx context.Context, n int) (Curve, error) {
-	c := Curve{Fsync: r.o.Config.Log.Fsync, Partitions: r.core.Log.Partitions()}
+	c := Curve{Fsync: r.o.Config.Log.Fsync, Partitions: r.server.Log.Partitions()}
 	r.phase("end to end")
 	if err := r.endToEnd(ctx); err != nil {
 		return c, err
@@ -60,7 +62,7 @@ func (r *run) curve(ctx context.Context, n int) (Curve, error) {
 		}
 		p.Load = load
 		c.Points = append(c.Points, p)
-		if err := r.caughtUp(ctx); err != nil {
+		if err := r.server.CaughtUp(ctx); err != nil {
 			return c, err
 		}
 		if err := r.rest(ctx); err != nil {

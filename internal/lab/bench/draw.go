@@ -9,7 +9,8 @@ import (
 	"github.com/receiptd/receiptd/internal/progress"
 )
 
-// SVG draws the curve: loads from left to right at equal distances, latencies upwards on a logarithmic scale.
+// SVG draws the curve: loads from left to right at equal distances, latencies upwards on a
+// logarithmic scale.
 func (c *Curve) SVG() ([]byte, error) {
 	const width, height = 840, 440
 	names := []string{"p50", "p99"}

@@ -15,14 +15,14 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// httpEvents is the number of events of a request, httpRequests that of requests of a connection.
+// httpEvents is the number of events in a request, httpRequests that of requests on a connection.
 const (
 	httpEvents   = 1000
 	httpRequests = 60
 )
 
-// http measures the HTTP edge, a connection for each generator. The bodies are made before: the edge is measured, not
-// its client.
+// http measures the HTTP edge, with a connection for each generator. The bodies are made
+// beforehandhand: the edge is measured, not its client.
 func (r *run) http(ctx context.Context) (err error) {
 	r.result.HTTPNDJSON, err = r.post(ctx, "application/x-ndjson", func(evs []events.Event) []byte {
 		var body []byte
@@ -75,7 +75,7 @@ func (r *run) post(ctx context.Context, contentType string, encode func([]events
 	if err := group.Wait(); err != nil {
 		return 0, err
 	}
-	return float64(receipts) / time.Since(start).Seconds(), r.caughtUp(context.WithoutCancel(ctx))
+	return float64(receipts) / time.Since(start).Seconds(), r.server.CaughtUp(context.WithoutCancel(ctx))
 }
 
 // requestsOf makes the bodies for the next events of a generator, one for each app that is in them.

@@ -11,15 +11,16 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// rawJetStream publishes batches like those of the log to bare streams, as many as the log has partitions, with the
-// same fsync setting, and nothing else: no fold, and the same few batches over and over, encoded before.
+// rawJetStream publishes batches like those of the log to bare streams, one for each partition of
+// the log, with the same fsync setting, and does nothing else: there is no fold, and the same few
+// batches, encoded beforehand, are sent over and over.
 func (r *run) rawJetStream(ctx context.Context, dir string) error {
 	batches, receipts, err := r.encoded(16)
 	if err != nil {
@@ -44,10 +45,11 @@ func (r *run) rawJetStream(ctx context.Context, dir string) error {
 	start := time.Now()
 	deadline := start.Add(r.o.Duration / 4)
 	group, ctx := errgroup.WithContext(ctx)
-	for k := range r.core.Log.Partitions() {
+	for k := range r.server.Log.Partitions() {
 		group.Go(func() error {
 			return publishRaw(ctx, srv, k, deadline, func(js jetstream.JetStream, subject string) error {
-				// A few under way, so that the stream never waits for the publisher.
+				// A few are in flight, so that the stream never waits for the
+				// publisher.
 				var acks []jetstream.PubAckFuture
 				for i := 0; time.Now().Before(deadline); i++ {
 					f, err := js.PublishAsync(subject, batches[i%len(batches)])
@@ -102,8 +104,8 @@ func await(ctx context.Context, f jetstream.PubAckFuture) error {
 	}
 }
 
-// encoded makes n log entries of the benchmark's own traffic, of the size that the log has under full load, and says
-// how many receipts each has.
+// encoded makes n log entries of the benchmark's own traffic, of the size that entries have at full
+// load, and returns how many receipts each holds.
 func (r *run) encoded(n int) (entries [][]byte, receipts []int, err error) {
 	traffic, err := sim.New(r.o.Traffic)
 	if err != nil {
@@ -131,14 +133,14 @@ func (r *run) encoded(n int) (entries [][]byte, receipts []int, err error) {
 	return entries, receipts, nil
 }
 
-// rawEntryEvents is the number of events of an entry of the raw measurement.
+// rawEntryEvents is the number of events in an entry of the raw measurement.
 const rawEntryEvents = 4096
 
 // replay rebuilds the state beside the live one and compares the two.
 func (r *run) replay(ctx context.Context) error {
 	start := time.Now()
 	var folded time.Duration
-	result, err := r.core.Projector.Rebuild(ctx, consumers.RebuildOptions{Progress: func(p consumers.Progress) {
+	result, err := r.server.Projector.Rebuild(ctx, projector.RebuildOptions{Progress: func(p projector.Progress) {
 		if p.Phase == "replay" {
 			folded = time.Since(start)
 		}
@@ -158,7 +160,7 @@ func (r *run) replay(ctx context.Context) error {
 func (r *run) rawReplay(ctx context.Context) error {
 	start := time.Now()
 	group, ctx := errgroup.WithContext(ctx)
-	for k := range r.core.Log.Partitions() {
+	for k := range r.server.Log.Partitions() {
 		group.Go(func() error { return r.readAll(ctx, k) })
 	}
 	if err := group.Wait(); err != nil {
@@ -169,11 +171,11 @@ func (r *run) rawReplay(ctx context.Context) error {
 }
 
 func (r *run) readAll(ctx context.Context, partition int) error {
-	_, last, err := r.core.Log.Bounds(ctx, partition)
+	_, last, err := r.server.Log.Bounds(ctx, partition)
 	if err != nil {
 		return err
 	}
-	reader, err := r.core.Log.Read(ctx, partition, 0)
+	reader, err := r.server.Log.Read(ctx, partition, 0)
 	if err != nil {
 		return err
 	}
@@ -184,7 +186,7 @@ func (r *run) readAll(ctx context.Context, partition int) error {
 		if e, err = reader.Next(ctx); err != nil {
 			return err
 		}
-		if err := events.DecodeEntry(e.Subject, e.Data, r.core.Log.Partitions(), &b); err != nil {
+		if err := events.DecodeEntry(e.Subject, e.Data, r.server.Log.Partitions(), &b); err != nil {
 			return err
 		}
 		if e.Sequence == last {

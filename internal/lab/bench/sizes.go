@@ -7,10 +7,10 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/bench/measure"
 )
 
-// sizes closes everything, so that what is on the disk is all there is, and measures it. The state is compacted
-// first: it is what stays of the receipts, not what is being rewritten.
+// sizes closes everything, so that all of it is on disk, and measures it. The state is compacted
+// first, so that what is measured is what remains of the receipts, not what is being rewritten.
 func (r *run) sizes(ctx context.Context) error {
-	if err := r.core.Projector.Compact(ctx); err != nil {
+	if err := r.server.Projector.Compact(ctx); err != nil {
 		return err
 	}
 	if err := r.close(); err != nil {

@@ -4,18 +4,20 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/receiptd/receiptd/internal/lab/chserver"
 )
 
-// Server is the [Process] of a test. It ends with the test.
+// Server is a [chserver.Process] that ends with its test.
 type Server struct {
-	*Process
+	*chserver.Process
 	t testing.TB
 }
 
 // Start starts a ClickHouse with an empty data directory. The test fails if that is not possible.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{Process: NewProcess(filepath.Join(t.TempDir(), "clickhouse")), t: t}
+	s := &Server{Process: chserver.NewProcess(filepath.Join(t.TempDir(), "clickhouse")), t: t}
 	t.Cleanup(s.Kill)
 	s.Restart()
 	return s

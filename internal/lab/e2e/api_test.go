@@ -16,7 +16,8 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// web is the client of all tests. Requests end by themselves: the server has a limit for each.
+// web is the HTTP client of all tests. It needs no timeout: the server has a limit for each
+// request.
 var web = &http.Client{
 	Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true},
 	Timeout:   patience,
@@ -83,7 +84,7 @@ func (s *server) call(method, path string, in, out any) error {
 	return json.Unmarshal(text, out)
 }
 
-// must is call for what cannot fail.
+// must is call for requests that have to succeed.
 func (s *server) must(method, path string, in, out any) {
 	s.t.Helper()
 	if err := s.call(method, path, in, out); err != nil {
@@ -151,14 +152,14 @@ func (s *server) counts(app string, ids []string) map[string]counts {
 	return all
 }
 
-// reader is one who has read.
+// reader is a user who has read a message.
 type reader struct {
 	User    string
 	ReadAt  instant `json:"read_at"`
 	Content string
 }
 
-// readers asks for all readers of a message, in pages.
+// readers returns all readers of a message, page by page.
 func (s *server) readers(app, id string, page int) []reader {
 	s.t.Helper()
 	all, cursor := []reader{}, ""
@@ -179,7 +180,7 @@ func (s *server) readers(app, id string, page int) []reader {
 	}
 }
 
-// nonReaders asks for all who have not read a message, in pages.
+// nonReaders returns all members who have not read a message, page by page.
 func (s *server) nonReaders(app, id string, page int) []string {
 	s.t.Helper()
 	all, cursor := []string{}, ""

@@ -33,13 +33,15 @@ func (s *server) rss() int {
 	return kib >> 10
 }
 
-// TestAMillionReceiptsForUnknownMessages sends them as fast as they are taken. The server parks as many as its bound
-// lets it and gives up the oldest; its memory stays what its cache and queues need, and other traffic goes on.
+// TestAMillionReceiptsForUnknownMessages sends them as fast as they are taken. The server parks as
+// many as its bound lets it and gives up the oldest; its memory stays what its cache and queues
+// need, and other traffic goes on.
 func TestAMillionReceiptsForUnknownMessages(t *testing.T) {
 	const (
 		receipts, perRequest, senders = 1_000_000, 5000, 4
-		// Bound of the process in MiB, most of it what the collector lets pile up below its limit of 1 GiB: its cache, the memory tables of the state, requests and batches under
-		// way, and as much garbage. It stays below however many there are.
+		// Bound of the process in MiB, most of it what the collector lets pile up below its
+		// limit of 1 GiB: its cache, the memory tables of the state, requests and batches
+		// under way, and as much garbage. It stays below however many there are.
 		bound = 800
 	)
 	s := startServer(t, "--cache-size=32MiB", "--partitions=2")
@@ -97,8 +99,9 @@ func TestAMillionReceiptsForUnknownMessages(t *testing.T) {
 	t.Logf("%d MiB before, %d MiB at most, %v parked", before, most, parked)
 }
 
-// TestSlowReaderOfAStream has an author listen twice: one client reads, the other never does. The second costs
-// nobody anything: memory stays bounded, the first client hears of everything soon, and the server gets rid of him.
+// TestSlowReaderOfAStream has an author listen twice: one client reads, the other never does. The
+// second does no harm: memory stays bounded, the first client soon hears of everything, and the
+// server drops the second.
 func TestSlowReaderOfAStream(t *testing.T) {
 	const (
 		app                        = "o#a"
@@ -140,7 +143,8 @@ func TestSlowReaderOfAStream(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("the client that reads: %v", err)
 	}
-	if took := time.Since(sent); took > 5*time.Second {
+	// A moment, on a machine with nothing else to do.
+	if took := time.Since(sent); took > 20*time.Second {
 		t.Errorf("the client that reads was told of the last message after %s", took)
 	}
 	eventually(t, "the slow client is dropped", func() bool { return s.metric("receiptd_streams") == 1 })
@@ -150,7 +154,7 @@ func TestSlowReaderOfAStream(t *testing.T) {
 	t.Logf("%d MiB at most", most)
 }
 
-// neverRead opens a stream on a connection with little room, and does not read from it.
+// neverRead opens a stream on a connection with small buffers, and does not read from it.
 func (s *server) neverRead(app, user string) net.Conn {
 	s.t.Helper()
 	base, key := s.address()
@@ -169,8 +173,8 @@ func (s *server) neverRead(app, user string) net.Conn {
 	return conn
 }
 
-// untilRead reads a stream until a message is said to have so many readers: in a receipt or, for a client that fell
-// behind for a moment, in the summary.
+// untilRead reads a stream until a message is said to have so many readers: in a receipt or, for a
+// client that fell behind for a moment, in the summary.
 func (s *stream) untilRead(message string, readers int) error {
 	for {
 		name, data, err := s.next()
@@ -180,7 +184,7 @@ func (s *stream) untilRead(message string, readers int) error {
 		var told struct {
 			Message  string
 			Count    int
-			GroupAck []pending `json:"group_ack"`
+			GroupAck []summaryItem `json:"group_ack"`
 		}
 		if err := json.Unmarshal([]byte(data), &told); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -190,7 +194,7 @@ func (s *stream) untilRead(message string, readers int) error {
 			return fmt.Errorf("the server closes the stream: %s", data)
 		case name == "read" && told.Message == message && told.Count == readers:
 			return nil
-		case slices.ContainsFunc(told.GroupAck, func(p pending) bool { return p.MID == message && p.Count == readers }):
+		case slices.ContainsFunc(told.GroupAck, func(p summaryItem) bool { return p.MID == message && p.Count == readers }):
 			return nil
 		}
 	}

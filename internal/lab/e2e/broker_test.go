@@ -7,9 +7,9 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
-// TestOutsideNATS runs on a NATS server elsewhere, which goes away and comes back under load. Meanwhile the server
-// says that it is not ready, and recovers by itself; nothing is lost or doubled, also when the server itself is
-// killed.
+// TestOutsideNATS runs on a NATS server elsewhere, which goes away and comes back under load.
+// Meanwhile the server says that it is not ready, and recovers by itself; nothing is lost or
+// doubled, also when the server itself is killed.
 func TestOutsideNATS(t *testing.T) {
 	r := random(t)
 	broker := natstest.StartServer(t)
@@ -43,7 +43,7 @@ func TestOutsideNATS(t *testing.T) {
 	s.verify()
 }
 
-// A server whose NATS cannot be reached says so and ends; it does not wait for ever.
+// A server that cannot reach its NATS says so and exits; it does not wait forever.
 func TestUnreachableNATSIsRefused(t *testing.T) {
 	broker := natstest.StartServer(t)
 	url := broker.URL()

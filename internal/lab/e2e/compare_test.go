@@ -207,10 +207,10 @@ func (m *model) compareRates(s *server, app string) {
 		for i, r := range answer.Rows {
 			got := projections.RateRow{
 				Key: r.Key, P50: r.P50, P90: r.P90, P99: r.P99,
-				Tally: projections.Tally{Messages: r.Messages, Eligible: r.Eligible, Delivered: r.Delivered, Read: r.Read, Recalled: r.Recalled},
+				CohortCounts: projections.CohortCounts{Messages: r.Messages, Eligible: r.Eligible, Delivered: r.Delivered, Read: r.Read, Recalled: r.Recalled},
 			}
 			if what := want[i].Differs(got); what != "" || r.ReadRate != want[i].Rate() {
-				s.t.Fatalf("rates of %s by %s, row %d: %s: %+v; model: %+v", app, name, i, what, r, want[i].Tally)
+				s.t.Fatalf("rates of %s by %s, row %d: %s: %+v; model: %+v", app, name, i, what, r, want[i].CohortCounts)
 			}
 		}
 	}
@@ -274,8 +274,8 @@ type conversation struct {
 	LastReadAt  instant `json:"last_read_at"`
 }
 
-// pending is a message of an author's summary.
-type pending struct {
+// summaryItem is a message of an author's summary.
+type summaryItem struct {
 	MID, GID    string
 	Count       int
 	LastReader  string  `json:"last_reader"`
@@ -300,7 +300,7 @@ func (m *model) compareUser(s *server, app, user string) {
 
 // summary is what an author has not seen.
 type summary struct {
-	GroupAck        []pending         `json:"group_ack"`
+	GroupAck        []summaryItem     `json:"group_ack"`
 	SingleAck       []singleAck       `json:"single_ack"`
 	ConversationAck []conversationAck `json:"conversation_ack"`
 }
@@ -317,16 +317,16 @@ type conversationAck struct {
 }
 
 func (m *model) summary(app, user string) (want summary) {
-	items := m.cluster.Statistics(app, user)
-	slices.SortStableFunc(items, func(a, b projections.StatisticItem) int {
+	items := m.cluster.Summary(app, user)
+	slices.SortStableFunc(items, func(a, b projections.SummaryItem) int {
 		return cmp.Or(cmp.Compare(a.At(), b.At()), cmp.Compare(a.Message, b.Message), cmp.Compare(a.Peer, b.Peer))
 	})
 	for _, i := range items {
 		last := instant(i.LastReadAt)
 		switch i.Kind {
-		case projections.StatisticGroupRead:
-			want.GroupAck = append(want.GroupAck, pending{i.Message, i.Group, i.Count, i.LastReader, instant(i.FirstReadAt), last})
-		case projections.StatisticConversationRead:
+		case projections.SummaryGroupRead:
+			want.GroupAck = append(want.GroupAck, summaryItem{i.Message, i.Group, i.Count, i.LastReader, instant(i.FirstReadAt), last})
+		case projections.SummaryConversationRead:
 			want.ConversationAck = append(want.ConversationAck, conversationAck{i.Peer, last})
 		default:
 			want.SingleAck = append(want.SingleAck, singleAck{i.Message, i.Peer, instant(i.DeliveredAt), last})

@@ -11,8 +11,8 @@ import (
 
 const sdkBundle = "sdk/node_modules/easemob-websdk/Easemob-chat.js"
 
-// TestDemoInABrowser has Chromium click through the demo page: see browser/demo.mjs for what must hold. What was said and
-// read there is in the log like everything else. SHOTS=DIR keeps pictures.
+// TestDemoInABrowser has Chromium click through the demo page: see browser/demo.mjs for what must
+// hold. What was said and read there is in the log like everything else. SHOTS=DIR keeps pictures.
 func TestDemoInABrowser(t *testing.T) {
 	npmInstalled(t, "sdk", "easemob-websdk")
 	s := startServer(t, "--demo", "--demo-sdk="+sdkBundle)
@@ -24,7 +24,8 @@ func TestDemoInABrowser(t *testing.T) {
 	s.tells(s.verify(), []string{"app.configured", "group.created", "message.sent", "message.delivered", "message.read", "conversation.read", "statistic.seen"})
 }
 
-// TestDemoWithoutTheSDK: the page says what to do, and works without a restart once that is done.
+// TestDemoWithoutTheSDK: the page says how to install the SDK, and works without a restart once
+// that is done.
 func TestDemoWithoutTheSDK(t *testing.T) {
 	npmInstalled(t, "sdk", "easemob-websdk")
 	file := filepath.Join(t.TempDir(), "sdk.js")

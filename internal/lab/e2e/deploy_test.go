@@ -19,8 +19,8 @@ import (
 // expression is a query of Prometheus in one of the files of deploy/.
 type expression struct{ where, text string }
 
-// TestDeployNamesMetricsThatExist holds the dashboard and the alerts against what a server shows: every metric, every
-// label and every value of a label that they name.
+// TestDeployNamesMetricsThatExist holds the dashboard and the alerts against what a server shows:
+// every metric, every label and every value of a label that they name.
 func TestDeployNamesMetricsThatExist(t *testing.T) {
 	all := slices.Concat(dashboardExpressions(t), alertExpressions(t))
 	if len(all) < 40 {
@@ -40,7 +40,7 @@ func TestDeployNamesMetricsThatExist(t *testing.T) {
 }
 
 func dashboardExpressions(t *testing.T) (all []expression) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "grafana-dashboard.json"))
+	text, err := os.ReadFile(filepath.Join(root, "deploy", "grafana-dashboard.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func dashboardExpressions(t *testing.T) (all []expression) {
 }
 
 func alertExpressions(t *testing.T) (all []expression) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "prometheus-rules.yaml"))
+	text, err := os.ReadFile(filepath.Join(root, "deploy", "prometheus-rules.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,8 @@ var (
 // shownMetrics are those of a server after a bit of everything.
 func shownMetrics(t *testing.T) *metricsShown {
 	t.Helper()
-	s := startServer(t, "--clickhouse=http://127.0.0.1:1/receiptd") // its figures are there when it is not
+	// The metrics of the sink are exposed even when there is no ClickHouse.
+	s := startServer(t, "--clickhouse=http://127.0.0.1:1/receiptd")
 	const app = "acme#chat"
 	s.must("PUT", appPath(app), map[string]any{"group_receipts": map[string]any{"enabled": true}}, nil)
 	stream := s.openStream(appPath(app) + "/users/ann/stream")
@@ -161,7 +162,7 @@ func (s *server) openStream(path string) io.ReadCloser {
 	return res.Body
 }
 
-// check says what an expression names that is not shown.
+// check returns what an expression names that the server does not expose.
 func (m *metricsShown) check(text string) (problems []string) {
 	for _, name := range metricName.FindAllString(text, -1) {
 		if !m.names[name] {

@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// mount gives a fresh file system of its own to the test, and its path; false where that is not permitted. It
-// lives in the mount namespace of a process that ends with the test, and nobody else sees it.
+// mount gives a fresh file system of its own to the test, and its path; false where that is not
+// permitted. It lives in the mount namespace of a process that ends with the test, and nobody else
+// sees it.
 func mount(t *testing.T, options string) (dir string, ok bool) {
 	t.Helper()
 	at := t.TempDir()
@@ -74,9 +75,9 @@ func TestUnwritableDataIsRefused(t *testing.T) {
 	}
 }
 
-// TestFullDisk fills the disk under load up to the reserve: events are refused as long as there is no room, and
-// taken again when there is. What was acknowledged is there, also after kill -9. Where nothing can be mounted, a
-// reserve that no disk has stands for a full one.
+// TestFullDisk fills the disk under load up to the reserve: events are refused as long as there is
+// no room, and taken again when there is. What was acknowledged is there, also after kill -9. Where
+// nothing can be mounted, a reserve that no disk has stands for a full one.
 func TestFullDisk(t *testing.T) {
 	dir, mounted := mount(t, "size=128m")
 	s := newServer(t, "--min-free=32MiB")
@@ -157,8 +158,9 @@ func (c *client) probe() error {
 	return err
 }
 
-// TestWriteErrors has the system refuse writes under load, where no reserve warned of it: files may not grow beyond
-// some size. The server ends and says why; what it had acknowledged is there when writes work again.
+// TestWriteErrors has the system refuse writes under load, where no reserve warned of it: files may
+// not grow beyond some size. The server ends and says why; what it had acknowledged is there when
+// writes work again.
 func TestWriteErrors(t *testing.T) {
 	r := random(t)
 	s := startServer(t)

@@ -90,8 +90,8 @@ func TestIngressTakesEventsFromNATS(t *testing.T) {
 	}
 }
 
-// TestPoisonStopsNothing puts what cannot be decoded into the log: it is counted and shown, and what comes after
-// is folded; a restart, a replay and a tail go over it as well.
+// TestPoisonStopsNothing puts what cannot be decoded into the log: it is counted and shown, and
+// what comes after is folded; a restart, a replay and a tail go over it as well.
 func TestPoisonStopsNothing(t *testing.T) {
 	s, url := ingressServer(t, "--partitions=2")
 	nc, err := nats.Connect(url, nats.UserInfo("ingress", natsPassword))

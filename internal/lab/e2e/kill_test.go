@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// TestKill9 kills the server at random moments under load. Whatever was answered is there after the next
-// start, and in the end every count and every read set is what the traffic says: nothing is lost and nothing is
-// doubled, although requests without an answer are sent again. At every fifth kill a replay is under way.
+// TestKill9 kills the server at random moments under load. Whatever was answered is there after the
+// next start, and in the end every count and every read set is what the traffic says: nothing is
+// lost and nothing is doubled, although requests without an answer are sent again. At every fifth
+// kill a replay is under way.
 func TestKill9(t *testing.T) {
 	kills := 50
 	if testing.Short() {
@@ -46,8 +47,8 @@ func TestKill9(t *testing.T) {
 	}
 }
 
-// TestKillWhileStarting kills the server at random moments of its first starts, while it makes its keys, its log and
-// its state. Whatever was made so far is completed by the next start.
+// TestKillWhileStarting kills the server at random moments of its first starts, while it makes its
+// keys, its log and its state. Whatever was made so far is completed by the next start.
 func TestKillWhileStarting(t *testing.T) {
 	r := random(t)
 	for range 8 {
@@ -74,7 +75,8 @@ func TestKillWhileStarting(t *testing.T) {
 	}
 }
 
-// crash kills the server, starts it again, and returns what it had answered about some messages before.
+// crash kills the server, starts it again, and returns what it had answered about some messages
+// before.
 func (s *server) crash(l *load) (answered map[string]int) {
 	s.t.Helper()
 	s.kill()
@@ -83,7 +85,8 @@ func (s *server) crash(l *load) (answered map[string]int) {
 	return answered
 }
 
-// replayUntilKilled returns a function that has the running server replay again and again until it is gone.
+// replayUntilKilled returns a function that has the running server replay again and again until it
+// is gone.
 func (s *server) replayUntilKilled() func() {
 	target := s.target([]string{"replay", "--json"})
 	return func() {

@@ -19,8 +19,9 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// load is traffic of several clients, each with conversations of its own. A client sends one request after
-// another. One that was not answered with success is sent again, as it is, until it is; one that was is never.
+// load is the traffic of several clients, each with conversations of its own. A client sends one
+// request after another. A request that failed is sent again unchanged until it succeeds; one that
+// succeeded is never sent again.
 type load struct {
 	s       *server
 	app     string
@@ -64,13 +65,14 @@ func (l *load) start() {
 	l.s.t.Cleanup(l.stop)
 }
 
-// stop lets the clients end after the request under way. What was not answered stays to be sent again.
+// stop lets the clients end after the request under way. What was not answered stays to be sent
+// again.
 func (l *load) stop() {
 	l.cancel()
 	l.running.Wait()
 }
 
-// finish stops, and sends what was not answered until it is.
+// finish stops the clients, and sends again what was not answered until it is.
 func (l *load) finish() {
 	l.s.t.Helper()
 	l.stop()
@@ -107,7 +109,8 @@ type client struct {
 	accepted  atomic.Int64
 
 	mu sync.Mutex
-	// answered has the readers of some of the messages, as far as the requests that name them were answered.
+	// answered has the readers of some of the messages, as far as the requests that name them
+	// were answered.
 	answered map[string]map[string]bool
 }
 
@@ -120,7 +123,8 @@ func (c *client) run(ctx context.Context) {
 		if c.flush() != nil {
 			time.Sleep(10 * time.Millisecond) // the server is down or full
 		} else {
-			time.Sleep(time.Duration(c.random.IntN(30)) * time.Millisecond) // the machine is for the server, too
+			// Leaves processor time to the server.
+			time.Sleep(time.Duration(c.random.IntN(30)) * time.Millisecond)
 		}
 	}
 }
@@ -158,7 +162,8 @@ func (c *client) note() {
 			readers = map[string]bool{}
 			c.answered[strings.Clone(e.Message)] = readers
 		}
-		// A message that only early reads have named is not there yet: "" stands for its sending.
+		// A message that only early reads have named is not there yet: "" stands for its
+		// sending.
 		if e.Kind == events.MessageSent {
 			readers[""] = true
 		} else {
@@ -167,7 +172,8 @@ func (c *client) note() {
 	}
 }
 
-// sample returns up to n messages of each client that were sent, with the least number of readers they must have.
+// sample returns up to n messages of each client that were sent, with the least number of readers
+// they must have.
 func (l *load) sample(n int) map[string]int {
 	least := map[string]int{}
 	for _, c := range l.clients {
@@ -207,7 +213,8 @@ func (l *load) missing(sample map[string]int) error {
 	return nil
 }
 
-// exact checks every message, and the readers of some, against the generators. All clients must have finished.
+// exact checks every message, and the readers of some, against the generators. All clients must
+// have finished.
 func (l *load) exact() {
 	l.s.t.Helper()
 	l.caughtUp()

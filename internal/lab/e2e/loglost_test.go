@@ -15,8 +15,8 @@ import (
 
 const chatApp = "o#chat"
 
-// chat sends messages first to last-1 of ten single chats, each with its receipts in a request of its own, and
-// returns the positions of the first.
+// chat sends messages first to last-1 of ten single chats, each with its receipts in a request of
+// its own, and returns the positions of the first.
 func (s *server) chat(tag string, first, last int) (at map[int]uint64) {
 	s.t.Helper()
 	for i := first; i < last; i++ {
@@ -50,7 +50,8 @@ func (s *server) chat(tag string, first, last int) (at map[int]uint64) {
 	return at
 }
 
-// answers are what the server says about n messages of the chats and their readers; nothing about unknown ones.
+// answers are what the server says about n messages of the chats and their readers; nothing about
+// unknown ones.
 func (s *server) answers(n int) map[string]string {
 	s.t.Helper()
 	caughtUp(s.t, s)
@@ -89,8 +90,9 @@ func replaceDir(t *testing.T, at, from string) {
 	}
 }
 
-// TestLogLosesItsTail puts an older or another log below a state that is ahead of it, as a disk that lost its last
-// writes would. The start notices, folds the log that there is from its start, and goes on from its end.
+// TestLogLosesItsTail puts an older or another log below a state that is ahead of it, as a disk
+// that lost its last writes would. The start notices, folds the log that there is from its start,
+// and goes on from its end.
 func TestLogLosesItsTail(t *testing.T) {
 	const atT1, ahead = 60, 150
 	s := startServer(t, "--partitions=2")
@@ -144,8 +146,8 @@ func TestLogLosesItsTail(t *testing.T) {
 
 const lossNoticed = "the log is shorter than the state or has another entry at its position"
 
-// startBelow starts the server with another state above its log, and expects it to notice. The tool notices too, but
-// changes nothing.
+// startBelow starts the server with another state above its log, and expects it to notice. The tool
+// notices too, but changes nothing.
 func (s *server) startBelow(state string) {
 	s.t.Helper()
 	replaceDir(s.t.(*testing.T), filepath.Join(s.data, "state"), state)

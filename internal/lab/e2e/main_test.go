@@ -1,5 +1,5 @@
-// Package e2e drives the programs as their users do: receiptd as a process that is stopped, killed and
-// starved, over HTTP on loopback, and receiptctl by its command line. It is all tests.
+// Package e2e drives the programs as their users do: receiptd as a process that is stopped, killed
+// and starved, over HTTP on loopback, and receiptctl by its command line. It is all tests.
 //
 // Seeds of random runs are printed; SEED=N repeats one, as far as the timing of processes lets it.
 package e2e
@@ -13,6 +13,9 @@ import (
 	"strconv"
 	"testing"
 )
+
+// root is the module's directory, seen from this one.
+const root = "../../.."
 
 // programs is the directory of the programs under test.
 var programs string
@@ -31,7 +34,7 @@ func runTests(m *testing.M) (code int, err error) {
 	}
 	defer os.RemoveAll(programs)
 	build := exec.Command("go", "build", "-o", programs+string(filepath.Separator), "./cmd/receiptd", "./cmd/receiptctl")
-	build.Dir = filepath.Join("..", "..")
+	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build the programs: %w\n%s", err, out)
 	}

@@ -16,9 +16,10 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim/history"
 )
 
-// TestModelUnderKill sends random histories of every kind of event while the server is killed again and again,
-// and then has the model decide what receiptctl tail finds in the log. Every outcome that was answered, and
-// everything that can be asked, is what the model says: the way from HTTP through log and fold to HTTP is right.
+// TestModelUnderKill sends random histories of every kind of event while the server is killed again
+// and again, and then has the model decide what receiptctl tail finds in the log. Every outcome
+// that was answered, and everything that can be asked, is what the model says: the way from HTTP
+// through log and fold to HTTP is right.
 func TestModelUnderKill(t *testing.T) {
 	const historians, kills = 4, 8
 	r := random(t)
@@ -45,11 +46,11 @@ func TestModelUnderKill(t *testing.T) {
 	answers.check(t, model)
 	model.compare(s)
 	s.verify()
-	t.Logf("%d kills, %d events in the log, %d outcomes answered: %v", kills, model.events, len(answers.outcomes), answers.tally())
+	t.Logf("%d kills, %d events in the log, %d outcomes answered: %v", kills, model.events, len(answers.outcomes), answers.byReason())
 }
 
-// answers are the outcomes that the server has answered, by the time that the event was given by its sender:
-// no two sendings have the same one.
+// answers are the outcomes that the server has answered, by the time that the event was given by
+// its sender: no two sendings have the same one.
 type answers struct {
 	clock    atomic.Int64
 	mu       sync.Mutex
@@ -68,8 +69,8 @@ func (a *answers) add(evs []events.Event, list []outcome) {
 	}
 }
 
-// tally is the number of answers of each outcome and reason.
-func (a *answers) tally() map[string]int {
+// byReason is the number of answers of each outcome and reason.
+func (a *answers) byReason() map[string]int {
 	n := map[string]int{}
 	for _, o := range a.outcomes {
 		n[o.Outcome+" "+o.Reason]++
@@ -91,19 +92,19 @@ func (a *answers) check(t *testing.T, m *model) {
 	}
 }
 
-// historian writes several histories at the same time, each in apps of its own, so that the times between the
-// events of one are long enough for something to expire.
+// historian writes several histories at the same time, each in apps of its own, so that the times
+// between the events of one are long enough for something to expire.
 type historian struct {
 	s         *server
 	name      string
 	random    *rand.Rand
 	answers   *answers
 	begun     int
-	histories []*scroll
+	histories []*script
 }
 
-// scroll is a history being written.
-type scroll struct {
+// script is a history that is being written.
+type script struct {
 	suffix     string // of the names of its apps
 	rest       []events.Event
 	configured map[string]bool
@@ -112,7 +113,7 @@ type scroll struct {
 
 func (h *historian) begin() {
 	h.begun++
-	s := &scroll{suffix: fmt.Sprintf("-%s-%d", h.name, h.begun), configured: map[string]bool{}}
+	s := &script{suffix: fmt.Sprintf("-%s-%d", h.name, h.begun), configured: map[string]bool{}}
 	for _, entry := range history.Logs().Example(int(h.random.Uint32())) {
 		s.rest = append(s.rest, entry.Events...)
 	}
@@ -142,7 +143,7 @@ func (h *historian) write(enough *atomic.Bool) error {
 }
 
 // step sends the next events of a history in one request.
-func (h *historian) step(s *scroll) error {
+func (h *historian) step(s *script) error {
 	first := s.rest[0]
 	switch first.Kind {
 	case events.AppConfigured:
@@ -175,14 +176,15 @@ func persist(send func() error) error {
 	return err
 }
 
-func (h *historian) configure(s *scroll, e *events.Event) error {
+func (h *historian) configure(s *script, e *events.Event) error {
 	err := persist(func() error { return h.s.call("PUT", appPath(e.App+s.suffix), e.Settings, nil) })
 	s.configured[e.App] = err == nil
 	return err
 }
 
-// see acknowledges a summary of the user, or now and then an earlier one of anybody, which is refused if it is not his.
-func (h *historian) see(s *scroll, e *events.Event) error {
+// see acknowledges a summary of the user, or now and then an earlier one of any user, which is
+// refused if it is somebody else's.
+func (h *historian) see(s *script, e *events.Event) error {
 	if !s.configured[e.App] {
 		return nil
 	}
@@ -204,7 +206,7 @@ func (h *historian) see(s *scroll, e *events.Event) error {
 }
 
 // post sends events until they are answered, at new times each time.
-func (h *historian) post(s *scroll, app string, evs []events.Event) error {
+func (h *historian) post(s *script, app string, evs []events.Event) error {
 	var answer struct{ Outcomes []outcome }
 	err := persist(func() error {
 		for i := range evs {

@@ -13,8 +13,9 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// TestPageInABrowser has Chromium click through every view of the page, wide and narrow, light and dark, with real
-// traffic in it: see browser/page.mjs for what must hold. SHOTS=DIR keeps a picture of each view.
+// TestPageInABrowser has Chromium click through every view of the page, wide and narrow, light and
+// dark, with real traffic in it: see browser/page.mjs for what must hold. SHOTS=DIR keeps a picture
+// of each view.
 func TestPageInABrowser(t *testing.T) {
 	s := startServer(t)
 	l := newLoad(s, random(t).Uint64(), 2)
@@ -34,8 +35,8 @@ func TestPageInABrowser(t *testing.T) {
 	}
 }
 
-// trickle sends an event now and then until the function it returns is called, so that the page has something to
-// refresh and the browser the processors.
+// trickle sends an event now and then until the function it returns is called, so that the page has
+// something to refresh and the browser the processors.
 func trickle(s *server, app, group, message string) (stop func()) {
 	done := make(chan struct{})
 	var running sync.WaitGroup

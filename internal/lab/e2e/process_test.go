@@ -17,8 +17,9 @@ import (
 	"time"
 )
 
-// patience bounds every step that takes a moment on an idle machine.
-const patience = 60 * time.Second
+// patience bounds every step that takes a moment on an idle machine; it is for a machine with much
+// else to do.
+const patience = 2 * time.Minute
 
 // environ is the environment of the programs: that of the test, without settings of ours.
 func environ(more ...string) []string {
@@ -133,7 +134,7 @@ type server struct {
 	logs    strings.Builder // of the processes that are gone
 }
 
-// newServer is a server with fresh data, not started yet. It is killed at the end of the test.
+// newServer returns a server with fresh data, not started yet. It is killed at the end of the test.
 func newServer(t testing.TB, args ...string) *server {
 	return newServerAt(t, filepath.Join(t.TempDir(), "data"), args...)
 }
@@ -149,7 +150,7 @@ func newServerAt(t testing.TB, data string, args ...string) *server {
 	return s
 }
 
-// startServer is a server with fresh data that is ready.
+// startServer returns a server with fresh data that is ready.
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
 	s := newServer(t, args...)
@@ -271,12 +272,12 @@ func (s *server) target(args []string) []string {
 	return append(slices.Clone(args), "--server="+base, "--admin-key="+key)
 }
 
-// permanent is an error that does not go away.
+// permanent is an error that retrying does not cure.
 type permanent struct{ error }
 
 func (p permanent) Unwrap() error { return p.error }
 
-// poll tries until something succeeds; it is for what other processes do, of which nothing tells.
+// poll retries until something succeeds. It is for what other processes do without telling.
 func poll[T any](try func() (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// TestREADMETour pastes the README's tour into a shell, line by line, and holds what it prints against what the
-// README says it does. Only the address and the built programs are replaced.
+// TestREADMETour pastes the README's tour into a shell, line by line, and holds what it prints
+// against what the README says it does. Only the address and the built programs are replaced.
 func TestREADMETour(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestREADMETour(t *testing.T) {
 	}
 }
 
-// freeAddress is a loopback address that nobody listened at a moment ago.
+// freeAddress returns a loopback address that was not in use a moment ago.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

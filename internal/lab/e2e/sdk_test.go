@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// sdkScripts are the scenarios of the SDK in Node: sdk/NAME.test.mjs, and the builds of the SDK that run it.
+// sdkScripts are the scenarios of the SDK in Node: sdk/NAME.test.mjs, and the builds of the SDK
+// that run it.
 var sdkScripts = []struct {
 	name   string
 	builds []string
@@ -33,8 +34,8 @@ var sdkScripts = []struct {
 	{"kill", []string{"main"}, []string{"message.sent", "message.read"}},
 }
 
-// TestSDK runs the unmodified npm packages against the real server: every scenario with a server of its own. What they did is in the
-// log, and a replay comes to the same state.
+// TestSDK runs the unmodified npm packages against the real server: every scenario with a server of
+// its own. What they did is in the log, and a replay comes to the same state.
 func TestSDK(t *testing.T) {
 	npmInstalled(t, "sdk", "easemob-websdk")
 	for _, script := range sdkScripts {
@@ -51,7 +52,8 @@ func TestSDK(t *testing.T) {
 	}
 }
 
-// npmInstalled fails the test unless what package.json in a directory lists is installed: a test that is left out proves nothing.
+// npmInstalled fails the test unless what package.json in a directory lists is installed: a test
+// that is left out proves nothing.
 func npmInstalled(t testing.TB, dir, module string) {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", module)); err != nil {
@@ -62,7 +64,8 @@ func npmInstalled(t testing.TB, dir, module string) {
 // scriptTime bounds a script.
 const scriptTime = 4 * time.Minute
 
-// node runs a script of a directory with Node's test runner, which must succeed, and returns what it printed.
+// node runs a script of a directory with Node's test runner, which must succeed, and returns what
+// it printed.
 func (s *server) node(dir, script string, env ...string) string {
 	s.t.Helper()
 	base, key := s.address()
@@ -80,8 +83,8 @@ func (s *server) node(dir, script string, env ...string) string {
 	return string(out)
 }
 
-// remote serves what a script cannot do itself: POST /restart?signal=TERM|KILL ends the server that way and starts it again. It
-// returns the URL.
+// remote serves what a script cannot do itself: POST /restart?signal=TERM|KILL ends the server that
+// way and starts it again. It returns the URL.
 func (s *server) remote() string {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /restart", func(w http.ResponseWriter, r *http.Request) {
@@ -111,7 +114,8 @@ func (s *server) comeBack(name string) error {
 	return err
 }
 
-// tells checks that receiptctl tail shows as many events as verify has folded, and of each kind at least one.
+// tells checks that receiptctl tail shows as many events as verify has folded, and of each kind at
+// least one.
 func (s *server) tells(v verdict, kinds []string) {
 	s.t.Helper()
 	got := s.ctl("tail", "--from=start", "--count="+strconv.FormatUint(v.Events, 10))

@@ -43,8 +43,8 @@ func (s *server) oneGeneration() {
 	}
 }
 
-// swap gives a key of a table in partition 0 of a stopped server's state the value of another key; each is the only one that
-// contains its text.
+// swap gives a key of a table in partition 0 of a stopped server's state the value of another key;
+// each is the only one that contains its text.
 func (s *server) swap(table, text, other string) {
 	s.t.Helper()
 	dir := filepath.Join(s.data, "state", "p000")

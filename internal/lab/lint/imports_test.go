@@ -15,7 +15,8 @@ const module = "github.com/receiptd/receiptd"
 
 // layer says what the code of a package (its tests aside) may import.
 type layer struct {
-	// sees are the packages of the module it may import; anything stands for all that nobody restricts.
+	// sees are the packages of the module it may import; anything stands for all that nobody
+	// restricts.
 	sees []string
 	// libraries, if not nil, are all the modules it may import beside the standard library.
 	libraries []string
@@ -39,67 +40,92 @@ var layers = map[string]layer{
 	"projections":            {sees: []string{"events"}, libraries: []string{"github.com/DataDog/sketches-go"}, without: impure},
 	"projections/store":      {sees: []string{"events", "projections"}},
 	"projections/clickhouse": {sees: []string{"events", "projections", "schema"}},
-	"consumers":              {sees: []string{"events", "events/eventlog", "projections", "projections/store", "projections/clickhouse"}},
+	"consumers":              {sees: []string{"events", "events/eventlog", "projections"}},
 
+	// No consumer sees another one. What several need is in consumers/internal.
+	"consumers/internal/fold": {sees: []string{"events/eventlog", "projections", "projections/store", "internal/atomicfile"}},
+	"consumers/projector": {sees: []string{"events", "events/eventlog", "projections", "projections/store", "projections/clickhouse",
+		"consumers", "consumers/internal/fold"}},
+	"consumers/analytics": {sees: []string{"events/eventlog", "projections", "projections/store", "projections/clickhouse",
+		"consumers", "consumers/internal/fold", "internal/atomicfile"}},
+	"consumers/notify":    {sees: []string{"events", "projections"}},
+	"consumers/retention": {sees: []string{"events/eventlog"}},
+
+	// The floor of the edges, which are siblings: they see it and never each other. They are handed
+	// the log; they neither open nor configure one.
 	"internal/gateway": {
-		sees: []string{"events", "events/eventlog", "projections", "consumers", "schema", "internal/web"},
-		// It is handed the log; it neither opens nor configures one.
-		not: map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
+		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify"},
+		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
+	},
+	"internal/gateway/httpapi": {
+		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify", "schema", "internal/gateway", "internal/web"},
+		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
 	"internal/gateway/msync/msyncpb": {},
 	"internal/gateway/msync": {
-		sees: []string{"events", "events/eventlog", "projections", "consumers", "internal/gateway", "internal/gateway/msync/msyncpb", "internal/inbox"},
-		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/inbox": {"Open", "Config"}},
+		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify", "internal/gateway", "internal/gateway/msync/msyncpb",
+			"internal/inbox", "internal/writebehind"},
+		not: map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/inbox": {"Open", "Config"}},
 	},
 	"internal/gateway/easemob": {
 		sees: []string{"events", "events/eventlog", "projections", "internal/gateway", "internal/accounts"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/accounts": {"Open", "Config"}},
 	},
-	"internal/inbox":    {},
-	"internal/accounts": {},
-	"internal/ids":      {},
-	"internal/web":      {sees: []string{"events", "projections"}},
-	"internal/web/demo": {},
-	"internal/config":   {},
-	"internal/progress": {},
-	"internal/ctl":      {sees: []string{"consumers", "internal/config"}},
-	"internal/runtime":  {sees: []string{anything}},
-	"internal/lab/lint": {},
+	"internal/inbox":       {sees: []string{"internal/writebehind"}},
+	"internal/writebehind": {},
+	"internal/accounts":    {},
+	"internal/ids":         {},
+	"internal/web":         {sees: []string{"events", "projections", "internal/gateway"}},
+	"internal/web/demo":    {},
+	"internal/config":      {},
+	"internal/progress":    {},
+	"internal/ctl":         {sees: []string{"consumers/projector", "internal/config"}},
+	"internal/runtime":     {sees: []string{anything}},
+	"internal/lab/lint":    {},
+
+	"internal/atomicfile": {},
 
 	// For tests and benchmarks.
-	"internal/lab/oracle":                {sees: []string{"events", "projections"}},
-	"internal/lab/sim":                   {sees: []string{"events"}},
-	"internal/lab/sim/history":           {sees: []string{"events", "internal/lab/oracle"}},
-	"internal/lab/natstest":              {sees: []string{"events", "events/eventlog"}},
-	"internal/lab/bench":                 {sees: []string{anything, "internal/lab/sim", "internal/lab/oracle"}},
-	"internal/lab/bench/peers":           {sees: []string{anything, "internal/lab/sim"}},
-	"internal/lab/bench/child":           {sees: []string{anything, "internal/lab/sim"}},
-	"internal/lab/bench/load":            {sees: []string{anything, "internal/lab/sim"}},
-	"internal/lab/bench/grow":            {sees: []string{anything, "internal/lab/sim"}},
-	"internal/lab/bench/measure":         {},
+	"internal/lab/consumertest":   {sees: []string{anything, "internal/lab/natstest", "internal/lab/chtest", "internal/lab/sim"}},
+	"internal/lab/oracle":         {sees: []string{"events", "projections"}},
+	"internal/lab/sim":            {sees: []string{"events"}},
+	"internal/lab/sim/history":    {sees: []string{"events", "internal/lab/oracle"}},
+	"internal/lab/natstest":       {sees: []string{"events", "events/eventlog"}},
+	"internal/lab/bench":          {sees: []string{anything, "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
+	"internal/lab/bench/child":    {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/sim"}},
+	"internal/lab/bench/load":     {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/sim"}},
+	"internal/lab/bench/embedded": {sees: []string{anything, "internal/lab/bench/load", "internal/lab/sim"}},
+	"internal/lab/bench/grow":     {sees: []string{anything, "internal/lab/bench/child", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
+	"internal/lab/bench/measure":  {},
+	// A module of its own.
+	"internal/lab/peers":                 {sees: []string{anything, "internal/lab/bench/child", "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/clients":         {sees: []string{"internal/ctl", "internal/gateway/msync/msyncpb"}},
-	"internal/lab/chtest":                {},
+	"internal/lab/bench/analytics":       {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/chserver", "internal/lab/sim"}},
+	"internal/lab/chserver":              {},
+	"internal/lab/chtest":                {sees: []string{"internal/lab/chserver"}},
 	"internal/lab/chtest/engine":         {},
-	"internal/lab/chtest/cmd/chbench":    {sees: []string{anything, "internal/lab/chtest", "internal/lab/sim"}},
-	"internal/lab/chtest/cmd/clickhouse": {sees: []string{"internal/lab/chtest", "internal/lab/chtest/engine"}},
+	"internal/lab/chtest/cmd/clickhouse": {sees: []string{"internal/lab/chserver", "internal/lab/chtest/engine"}},
 
 	"cmd/receiptd": {sees: []string{"internal/runtime", "internal/config"}},
+	// receiptctl bench is where benchmarks are run from. Nothing of the product imports them:
+	// the way from it into internal/lab is here alone.
 	"cmd/receiptctl": {sees: []string{
-		"consumers", "projections/clickhouse", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench", "internal/lab/bench/peers",
-		"internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/sim"}},
+		"consumers/projector", "projections/clickhouse", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
+		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/sim"}},
 }
 
 // confined are libraries that only one package may need, so that no program has them by accident.
+// Those of internal/lab/peers are not even in the go.mod of receiptd.
 var confined = map[string]string{
-	"github.com/jackc/pgx/v5":      "internal/lab/bench/peers",
-	"github.com/redis/go-redis/v9": "internal/lab/bench/peers",
-	"github.com/ThreeDotsLabs":     "internal/lab/bench/peers",
+	"github.com/jackc/pgx/v5":      "internal/lab/peers",
+	"github.com/redis/go-redis/v9": "internal/lab/peers",
+	"github.com/ThreeDotsLabs":     "internal/lab/peers",
 	"github.com/ebitengine/purego": "internal/lab/chtest/engine",
 }
 
-// forTests are the packages, with those below them, that code in production must not need. A layer that names
-// one is an exception.
-var forTests = []string{"internal/lab/oracle", "internal/lab/sim", "internal/lab/natstest", "internal/lab/chtest"}
+// instruments is the folder, with those below it, that the product must not need. A layer that
+// names one of its packages is an exception: those of the instruments themselves, and receiptctl's.
+const instruments = "internal/lab"
 
 func TestImportsPointOneWay(t *testing.T) {
 	none(t, checkImports(sources(t, repository, tracked(t))))
@@ -137,16 +163,16 @@ func checkImports(list []source) (findings []string) {
 	return findings
 }
 
-// refuses says why a package of the module may not be imported, or is empty. Tests may import all but
-// commands: what they need beyond the layer is real servers and the model.
+// refuses says why a package of the module may not be imported, or is empty. Tests may import all
+// but commands: what they need beyond the layer is real servers and the model.
 func (l layer) refuses(imported string, test bool) string {
 	switch {
 	case strings.HasPrefix(imported, "cmd/"):
 		return "nobody imports a command"
 	case test || slices.Contains(l.sees, imported):
 		return ""
-	case slices.ContainsFunc(forTests, func(dir string) bool { return below(imported, dir) }):
-		return "it is for tests"
+	case below(imported, instruments):
+		return "it is an instrument, and no part of the product"
 	case slices.Contains(l.sees, anything):
 		return ""
 	}
@@ -212,17 +238,48 @@ func TestWrongImportsAreFound(t *testing.T) {
 		{"events/eventlog/a.go", module + "/projections", "not in its layer"},
 		{"projections/a.go", "os", "a fold does no I/O"},
 		{"projections/a_test.go", "os", ""},
-		{"consumers/a.go", module + "/projections/store", ""},
+		{"consumers/a.go", module + "/projections", ""},
+		{"consumers/a.go", module + "/consumers/projector", "not in its layer"},
+		{"consumers/internal/fold/a.go", module + "/consumers", "not in its layer"},
+		{"consumers/projector/a.go", module + "/consumers/internal/fold", ""},
+		{"consumers/projector/a.go", module + "/consumers/notify", "not in its layer"},
+		{"consumers/projector/a_test.go", module + "/consumers/retention", ""},
+		{"consumers/analytics/a.go", module + "/consumers/projector", "not in its layer"},
+		{"consumers/retention/a.go", module + "/consumers/projector", "not in its layer"},
+		{"consumers/analytics/a.go", module + "/internal/lab/consumertest", "it is an instrument"},
+		{"consumers/webhooks/a.go", "fmt", "has no place in the table"},
 		{"internal/gateway/a.go", module + "/internal/runtime", "not in its layer"},
+		{"internal/gateway/a.go", module + "/internal/gateway/httpapi", "not in its layer"},
+		{"internal/gateway/a.go", module + "/internal/gateway/msync", "not in its layer"},
+		{"internal/gateway/a.go", module + "/internal/gateway/easemob", "not in its layer"},
+		{"internal/gateway/a.go", module + "/internal/web", "not in its layer"},
+		{"internal/gateway/httpapi/a.go", module + "/internal/gateway", ""},
+		{"internal/gateway/httpapi/a.go", module + "/internal/gateway/msync", "not in its layer"},
+		{"internal/gateway/httpapi/a.go", module + "/internal/gateway/easemob", "not in its layer"},
+		{"internal/gateway/msync/a.go", module + "/internal/gateway", ""},
+		{"internal/gateway/msync/a.go", module + "/internal/gateway/httpapi", "not in its layer"},
+		{"internal/gateway/msync/a.go", module + "/internal/gateway/easemob", "not in its layer"},
+		{"internal/gateway/easemob/a.go", module + "/internal/gateway", ""},
+		{"internal/gateway/easemob/a.go", module + "/internal/gateway/httpapi", "not in its layer"},
+		{"internal/gateway/easemob/a.go", module + "/internal/gateway/msync", "not in its layer"},
+		{"internal/gateway/easemob/a.go", module + "/internal/gateway/msync/msyncpb", "not in its layer"},
+		{"internal/web/a.go", module + "/internal/gateway", ""},
+		{"internal/web/a.go", module + "/internal/gateway/httpapi", "not in its layer"},
+		{"internal/inbox/a.go", module + "/internal/writebehind", ""},
+		{"internal/inbox/a.go", module + "/internal/gateway", "not in its layer"},
+		{"internal/writebehind/a.go", module + "/internal/inbox", "not in its layer"},
 		{"internal/runtime/a.go", module + "/internal/gateway", ""},
-		{"internal/runtime/a.go", module + "/internal/lab/natstest", "it is for tests"},
+		{"internal/runtime/a.go", module + "/internal/lab/natstest", "it is an instrument"},
 		{"internal/runtime/a_test.go", module + "/internal/lab/natstest", ""},
 		{"internal/runtime/a_test.go", module + "/cmd/receiptd", "nobody imports a command"},
 		{"cmd/receiptctl/a.go", module + "/internal/lab/bench", ""},
-		{"cmd/receiptd/a.go", module + "/internal/lab/sim", "it is for tests"},
-		{"internal/lab/bench/a.go", "github.com/jackc/pgx/v5/pgxpool", "only internal/lab/bench/peers may need it"},
-		{"internal/lab/bench/peers/a.go", "github.com/jackc/pgx/v5/pgxpool", ""},
-		{"cmd/receiptd/a.go", module + "/internal/lab/bench/peers", "not in its layer"},
+		{"cmd/receiptd/a.go", module + "/internal/lab/sim", "it is an instrument"},
+		{"cmd/receiptctl/a.go", module + "/internal/lab/chserver", "it is an instrument"},
+		{"internal/ctl/a.go", module + "/internal/lab/bench", "it is an instrument"},
+		{"internal/runtime/a.go", module + "/internal/lab/bench/embedded", "it is an instrument"},
+		{"internal/lab/bench/a.go", "github.com/jackc/pgx/v5/pgxpool", "only internal/lab/peers may need it"},
+		{"internal/lab/peers/a.go", "github.com/jackc/pgx/v5/pgxpool", ""},
+		{"cmd/receiptd/a.go", module + "/internal/lab/bench/child", "it is an instrument"},
 		{"internal/other/a.go", "fmt", "has no place in the table"},
 	} {
 		t.Run(test.name+" "+test.imported, func(t *testing.T) {
@@ -234,6 +291,6 @@ func TestWrongImportsAreFound(t *testing.T) {
 			exactly(t, findings, test.want)
 		})
 	}
-	tree := plant("internal/gateway/a.go", "package gateway\n\nimport \""+module+"/events/eventlog\"\n\nvar a, b = eventlog.ErrClosed, eventlog.Open\n")
-	exactly(t, checkImports(sources(t, tree, []string{"internal/gateway/a.go"})), "uses events/eventlog.Open")
+	tree := plant("internal/gateway/httpapi/a.go", "package httpapi\n\nimport \""+module+"/events/eventlog\"\n\nvar a, b = eventlog.ErrClosed, eventlog.Open\n")
+	exactly(t, checkImports(sources(t, tree, []string{"internal/gateway/httpapi/a.go"})), "uses events/eventlog.Open")
 }

@@ -11,10 +11,10 @@ import (
 )
 
 // stepTimeout bounds opening and closing a log.
-const stepTimeout = 30 * time.Second
+const stepTimeout = 2 * time.Minute
 
-// OpenLog opens a log that is closed with the test. Without Dir and URL it is an embedded one in a
-// fresh directory. Its messages go to the test's output unless cfg has a logger.
+// OpenLog opens a log that is closed when the test ends. Without Dir and URL it is an embedded one
+// in a fresh directory. Its messages go to the test's output unless cfg has a logger.
 func OpenLog(t testing.TB, cfg eventlog.Config) *eventlog.Log {
 	t.Helper()
 	if cfg.Dir == "" && cfg.URL == "" {

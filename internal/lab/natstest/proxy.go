@@ -8,20 +8,21 @@ import (
 )
 
 // Proxy is a network between clients and a server that can be cut, and that can hold back what the
-// server says: an acknowledgement that is held and then cut off was given, and never arrives.
+// server sends: an acknowledgement that is held back and then cut off was given, but never arrives.
 type Proxy struct {
 	listener net.Listener
 	target   string
 	wait     sync.WaitGroup
 
-	mu    sync.Mutex
-	held  bool
-	free  sync.Cond // signalled when held or conns change
-	conns []net.Conn
-	down  bool
+	mu      sync.Mutex
+	holding bool
+	changed sync.Cond // signalled when holding or conns change
+	conns   []net.Conn
+	down    bool
 }
 
-// StartProxy starts a proxy on loopback in front of the server at an address. It ends with the test.
+// StartProxy starts a proxy on loopback in front of the server at an address. It ends with the
+// test.
 func StartProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -29,7 +30,7 @@ func StartProxy(t testing.TB, target string) *Proxy {
 		t.Fatalf("natstest: %v", err)
 	}
 	p := &Proxy{listener: listener, target: target}
-	p.free.L = &p.mu
+	p.changed.L = &p.mu
 	p.wait.Go(p.accept)
 	t.Cleanup(p.stop)
 	return p
@@ -38,29 +39,29 @@ func StartProxy(t testing.TB, target string) *Proxy {
 // URL is what a client connects to.
 func (p *Proxy) URL() string { return "nats://" + p.listener.Addr().String() }
 
-// Hold holds back everything the server says from now on. What clients say goes through.
-func (p *Proxy) Hold() { p.setHeld(true) }
+// Hold holds back everything the server sends from now on. What clients send goes through.
+func (p *Proxy) Hold() { p.setHolding(true) }
 
-// Release lets the server's words through again, late.
-func (p *Proxy) Release() { p.setHeld(false) }
+// Release lets through what the server sent, late, and what it sends from now on.
+func (p *Proxy) Release() { p.setHolding(false) }
 
-// Cut breaks all connections; what is held back is lost, and new connections are not held. Clients
-// may connect again at once.
+// Cut breaks all connections; what is held back is lost, and new connections are not held back.
+// Clients may connect again at once.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.conns {
 		c.Close()
 	}
-	p.conns, p.held = nil, false
-	p.free.Broadcast()
+	p.conns, p.holding = nil, false
+	p.changed.Broadcast()
 }
 
-func (p *Proxy) setHeld(held bool) {
+func (p *Proxy) setHolding(holding bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.held = held
-	p.free.Broadcast()
+	p.holding = holding
+	p.changed.Broadcast()
 }
 
 func (p *Proxy) stop() {
@@ -119,12 +120,12 @@ func (p *Proxy) forward(to, from net.Conn, holdable bool) {
 	}
 }
 
-// pass waits while words to a connection are held back. It reports false for one that was cut.
+// pass waits while data for a connection is held back. It reports false if the connection was cut.
 func (p *Proxy) pass(to net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.held && slices.Contains(p.conns, to) {
-		p.free.Wait()
+	for p.holding && slices.Contains(p.conns, to) {
+		p.changed.Wait()
 	}
 	return slices.Contains(p.conns, to)
 }

@@ -48,7 +48,7 @@ func (s *Server) Start() {
 		s.t.Fatalf("natstest: %v", err)
 	}
 	srv.Start()
-	if !srv.ReadyForConnections(20 * time.Second) {
+	if !srv.ReadyForConnections(time.Minute) {
 		srv.Shutdown()
 		s.t.Fatal("natstest: the server is not ready")
 	}
@@ -67,7 +67,7 @@ func (s *Server) Addr() string { return s.srv.Addr().String() }
 // URL is what a client connects to.
 func (s *Server) URL() string { return "nats://" + s.Addr() }
 
-// JetStream is a client of its own for looking behind the back of what is tested.
+// JetStream returns a client of its own, for looking at the server independently of what is tested.
 func (s *Server) JetStream() jetstream.JetStream {
 	s.t.Helper()
 	nc, err := nats.Connect(s.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))

@@ -7,8 +7,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// Cluster is the models of all partitions of a log. The caller says which partition an entry belongs
-// to; the answers are gathered from all of them.
+// Cluster is the models of all partitions of a log. The caller says which partition an entry
+// belongs to; answers are gathered from all of them.
 type Cluster struct {
 	Partitions []*Model
 }
@@ -61,16 +61,16 @@ func (c *Cluster) Conversations(app, user string) []projections.ConversationView
 	return list
 }
 
-// Statistics is the author's pending summary, by partition and then in list order.
-func (c *Cluster) Statistics(app, author string) []projections.StatisticItem {
-	var items []projections.StatisticItem
+// Summary is the author's summary, by partition and then in list order.
+func (c *Cluster) Summary(app, author string) []projections.SummaryItem {
+	var items []projections.SummaryItem
 	for _, m := range c.Partitions {
-		items = append(items, m.Statistics(app, author)...)
+		items = append(items, m.Summary(app, author)...)
 	}
 	return items
 }
 
-// Users are everybody who is or was in a conversation, sorted.
+// Users are all who are or were in a conversation, sorted.
 func (c *Cluster) Users(app string) []string {
 	var users []string
 	for _, m := range c.Partitions {

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// CheckInvariants looks for what the rules say in more than one way.
+// CheckInvariants checks what the rules say in more than one way.
 func (m *Model) CheckInvariants() error {
 	for name, a := range m.apps {
 		for _, c := range a.conversations {
@@ -13,10 +13,10 @@ func (m *Model) CheckInvariants() error {
 				return fmt.Errorf("%s: %v: %w", name, c.name, err)
 			}
 		}
-		for author, list := range a.pending {
-			for _, p := range list {
-				if !p.possible(author) || len(list) > m.limits.MaxPendingStatistic {
-					return fmt.Errorf("%s: %s has %+v pending", name, author, p)
+		for author, list := range a.summaries {
+			for _, x := range list {
+				if !x.possible(author) || len(list) > m.limits.MaxSummaryItems {
+					return fmt.Errorf("%s: %s has the item %+v", name, author, x)
 				}
 			}
 		}
@@ -27,13 +27,14 @@ func (m *Model) CheckInvariants() error {
 	return nil
 }
 
-// possible says what holds of an author's item: his message was received or read, or his peer read the chat.
-func (p *pending) possible(author string) bool {
-	if msg := p.message; msg != nil {
+// possible says what is true of an author's item: their message was received or read, or their peer
+// read the chat.
+func (x *item) possible(author string) bool {
+	if msg := x.message; msg != nil {
 		return msg.from == author && !msg.recalled && (msg.delivered || len(msg.readers) > 0)
 	}
-	peer := p.chat.member(p.chat.peerOf(author))
-	return p.chat.name.Group == "" && p.chat.member(author) != nil && peer.watermark > 0
+	peer := x.chat.member(x.chat.peerOf(author))
+	return x.chat.name.Group == "" && x.chat.member(author) != nil && peer.watermark > 0
 }
 
 func (c *conversation) check() error {
@@ -58,8 +59,9 @@ func (c *conversation) check() error {
 	return nil
 }
 
-// unreadOf says in one sentence what the rules say in steps: a current member has the messages unread
-// that others sent since he came and since his last conversation read, and that are not recalled.
+// unreadOf says in one sentence what the rules say in steps: a current member has the messages
+// unread that others sent since they joined and since their last conversation read, and that are
+// not recalled.
 func (c *conversation) unreadOf(u *member) int {
 	n := 0
 	for _, msg := range c.messages {
@@ -84,7 +86,7 @@ func (c *conversation) checkEligible(msg *message) error {
 			there = append(there, u.user)
 		}
 	}
-	if msg.form == tracked && !msg.recalled && !slices.Equal(there, msg.eligible) {
+	if msg.kind == tracked && !msg.recalled && !slices.Equal(there, msg.eligible) {
 		return fmt.Errorf("%s: %q are eligible, %q were there", msg.id, msg.eligible, there)
 	}
 	return nil

@@ -11,7 +11,7 @@ func (m *Model) configured(ev events.Event) events.Outcome {
 	case a == nil && ev.Revision > 0:
 		a = &app{
 			conversations: map[events.Conversation]*conversation{},
-			pending:       map[string][]*pending{},
+			summaries:     map[string][]*item{},
 		}
 		m.apps[ev.App] = a
 	case a == nil || ev.Revision <= a.revision:

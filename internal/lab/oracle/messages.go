@@ -75,15 +75,15 @@ func (m *Model) send(a *app, c *conversation, ev events.Event) {
 	size, limit := len(others)+1, a.settings.GroupReceipts.MaxGroupSize
 	switch {
 	case ev.Group == "":
-		msg.form = tracked
+		msg.kind = tracked
 	case !ev.Receipt:
-		msg.form = plain
+		msg.kind = plain
 	case limit == 0 || size <= limit:
-		msg.form = tracked
+		msg.kind = tracked
 	default:
-		msg.form = oversize
+		msg.kind = oversize
 	}
-	if msg.form == tracked {
+	if msg.kind == tracked {
 		msg.eligible = others
 	}
 
@@ -128,7 +128,7 @@ func (a *app) messageRecalled(ev events.Event) events.Outcome {
 	}
 	msg.recalled = true // 5
 	msg.readers, msg.eligible, msg.delivered, msg.deliveredAt = nil, nil, false, 0
-	a.removePending(msg.from, func(p *pending) bool { return p.message == msg })
+	a.removeItems(msg.from, func(x *item) bool { return x.message == msg })
 	for _, u := range c.members {
 		if u.current() && u.user != msg.from && u.spans[len(u.spans)-1].joined < msg.seq && u.watermark < msg.seq {
 			u.unread--

@@ -15,8 +15,8 @@ type Limits struct {
 	MaxGroupMembers int
 	// MaxParked bounds the parked receipts of an app.
 	MaxParked int
-	// MaxPendingStatistic bounds the pending items of an author.
-	MaxPendingStatistic int
+	// MaxSummaryItems bounds the items of an author's summary.
+	MaxSummaryItems int
 	// MaxRejections bounds the rejections kept for an app.
 	MaxRejections int
 	// ParkedFor is how long a receipt waits for its message; longer is too long.
@@ -26,11 +26,11 @@ type Limits struct {
 // DefaultLimits are the limits of package events.
 func DefaultLimits() Limits {
 	return Limits{
-		MaxGroupMembers:     events.MaxGroupMembers,
-		MaxParked:           events.MaxParked,
-		MaxPendingStatistic: events.MaxPendingStatistic,
-		MaxRejections:       events.MaxRejections,
-		ParkedFor:           events.ParkedFor,
+		MaxGroupMembers: events.MaxGroupMembers,
+		MaxParked:       events.MaxParked,
+		MaxSummaryItems: events.MaxSummaryItems,
+		MaxRejections:   events.MaxRejections,
+		ParkedFor:       events.ParkedFor,
 	}
 }
 
@@ -55,8 +55,8 @@ type app struct {
 	settings      events.Settings
 	revision      uint64
 	conversations map[events.Conversation]*conversation
-	parked        []parked              // in the order of arrival
-	pending       map[string][]*pending // by author, in list order
+	parked        []parked           // in the order of arrival
+	summaries     map[string][]*item // by author, in list order
 	rejections    []projections.Rejection
 }
 
@@ -67,28 +67,29 @@ type conversation struct {
 	sent      int
 	messages  []*message // the one with seq n is messages[n-1]
 	byID      map[string]*message
-	members   []*member // everybody who ever was one, in the order they became it; both sides of a single chat
+	members   []*member // current and former, in the order of joining; both sides of a single chat
 }
 
 type member struct {
 	user       string
-	role       events.Role // RoleNone for who is not there now
+	role       events.Role // RoleNone for a former member
 	spans      []span
 	unread     int
 	watermark  int
 	lastReadAt int64
 }
 
-// span is one stay in a group: there for the messages with joined < seq, and seq <= left once ended.
+// span is one stay in a group: there for the messages with joined < seq, and seq <= left once
+// ended.
 type span struct {
 	joined, left int
 	ended        bool
 }
 
-type form int
+type messageKind int
 
 const (
-	plain form = iota
+	plain messageKind = iota
 	tracked
 	oversize
 )
@@ -99,7 +100,7 @@ type message struct {
 	seq          int
 	sentAt       int64
 	asked        bool
-	form         form
+	kind         messageKind
 	recalled     bool
 	eligible     []string // frozen when sent
 	delivered    bool     // single chats
@@ -107,9 +108,9 @@ type message struct {
 	readers      []projections.Reader
 }
 
-// pending is an item of an author's summary: a message of his or, if there is none, a single chat that
-// his peer has read.
-type pending struct {
+// item is an item of an author's summary: a message of theirs or, if there is none, a single chat
+// that their peer has read.
+type item struct {
 	message   *message
 	chat      *conversation
 	lastEntry uint64
@@ -161,7 +162,7 @@ func (m *Model) begin(sequence uint64, at int64) {
 	m.clock = max(m.clock, at)
 	for _, a := range m.apps {
 		for len(a.parked) > 0 && m.clock-a.parked[0].arrival > m.limits.ParkedFor.Milliseconds() {
-			m.giveUpOldest(a)
+			m.expireOldest(a)
 		}
 	}
 }
@@ -172,7 +173,7 @@ func (m *Model) decide(ev events.Event, at position) events.Outcome {
 		return m.configured(ev)
 	}
 	if a == nil {
-		return events.RejectedNoApp // and nothing is kept
+		return events.RejectedNoApp // and nothing is recorded
 	}
 	var outcome events.Outcome
 	switch ev.Kind {

@@ -51,7 +51,8 @@ func TestClockNeverRunsBackward(t *testing.T) {
 
 func TestGroups(t *testing.T) {
 	m := play(t, Limits{MaxGroupMembers: 5, MaxRejections: 100}, []line{
-		{0, withAdmins(create("g", "a", "b", "c", "a", "b"), "a", "c"), ok}, // a owner, c admin, b member
+		// a is owner, c admin, b member.
+		{0, withAdmins(create("g", "a", "b", "c", "a", "b"), "a", "c"), ok},
 		{0, create("g", "a"), dup},
 		{0, create("g", "b", "a"), events.RejectedGroupExists},
 		{0, join("h", "a"), events.RejectedNoGroup},
@@ -65,7 +66,7 @@ func TestGroups(t *testing.T) {
 		{0, leave("g", "f"), dup}, // never there
 		{0, leave("g", "e"), ok},
 		{0, leave("g", "e"), dup},
-		{0, join("g", "f"), events.RejectedGroupFull}, // e keeps his place
+		{0, join("g", "f"), events.RejectedGroupFull}, // e still counts
 		{0, join("g", "e"), ok},
 		{0, role("g", "f", events.RoleAdmin), events.RejectedNotMember},
 		{0, role("g", "a", events.RoleMember), events.RejectedNotAllowed},
@@ -215,7 +216,7 @@ func TestSpansOfAMemberWhoComesAndGoes(t *testing.T) {
 		{4, read("g", "m2", "d"), events.RejectedNotFound},
 		{5, read("g", "m3", "d"), ok},
 		{6, leave("g", "d"), ok},
-		{6, read("g", "m3", "d"), dup}, // he has read it: before the membership
+		{6, read("g", "m3", "d"), dup}, // d has read it: that comes before the membership
 		{6, read("g", "m2", "d"), events.RejectedNotMember},
 		{6, read("g", "m3", "x"), events.RejectedNotMember},
 	})
@@ -244,7 +245,7 @@ func TestNonReadersAreInTheOrderTheyBecameMembers(t *testing.T) {
 		{0, withAdmins(create("g", "o", "m2", "m1"), "a2", "a1"), ok},
 		{0, join("g", "j"), ok},
 		{0, leave("g", "m2"), ok},
-		{0, join("g", "m2"), ok}, // keeps his first place
+		{0, join("g", "m2"), ok}, // keeps the first place
 		{0, ask("g", "m", "a1"), ok},
 	})
 	if got, want := m.NonReaders(group("g"), "m"), []string{"o", "a2", "m2", "m1", "j"}; !slices.Equal(got, want) {
@@ -334,8 +335,10 @@ func TestValidityCountsUpToItsLastMillisecond(t *testing.T) {
 		{2 * hour, deliver("a", "m", "b"), ok},
 		{2*hour + 1, deliver("a", "m2", "b"), events.RejectedNotFound},
 		{2*hour + 1, single("a", read("", "m2", "b")), events.RejectedNotFound},
-		{2*hour + 1, single("a", read("", "m", "b")), events.RejectedNotFound}, // delivered is not read
-		{2*hour + 1, configure(2, validity(3*hour)), ok},                       // the settings in force decide
+		// That it was delivered does not make it read.
+		{2*hour + 1, single("a", read("", "m", "b")), events.RejectedNotFound},
+		// The settings in force decide.
+		{2*hour + 1, configure(2, validity(3*hour)), ok},
 		{2*hour + 1, read("g", "m", "c"), ok},
 		{2*hour + 1, single("a", read("", "m2", "b")), ok},
 		{400 * days, configure(3, validity(0)), ok},
@@ -386,7 +389,7 @@ func TestRecallDropsReceiptsAndUnread(t *testing.T) {
 	if msg, _ := m.Message(chat("a", "b"), "s1"); msg.Counts != (projections.Counts{}) || !msg.Recalled {
 		t.Errorf("%+v, want no counts", msg)
 	}
-	if list := m.Statistics(theApp, "b"); list != nil {
+	if list := m.Summary(theApp, "b"); list != nil {
 		t.Errorf("summary %+v of recalled messages", list)
 	}
 	unread := map[string]int{}

@@ -41,8 +41,8 @@ func (m *Model) Settings(app string) (events.Settings, uint64, bool) {
 	return a.settings, a.revision, true
 }
 
-// AllConversations are the groups ever created and the single chats with a message: groups first, by
-// id, then single chats, by their users.
+// AllConversations are the groups ever created and the single chats with a message: groups first,
+// by id, then single chats, by their users.
 func (m *Model) AllConversations(app string) []events.Conversation {
 	var names []events.Conversation
 	for _, c := range m.conversations(app) {
@@ -68,7 +68,7 @@ func (m *Model) conversations(app string) []*conversation {
 	})
 }
 
-// Users are everybody who is or was in a conversation, sorted.
+// Users are all who are or were in a conversation, sorted.
 func (m *Model) Users(app string) []string {
 	seen := map[string]bool{}
 	for _, c := range m.conversations(app) {
@@ -79,11 +79,11 @@ func (m *Model) Users(app string) []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// Authors are the users with a pending summary, sorted.
+// Authors are the users whose summary has items, sorted.
 func (m *Model) Authors(app string) []string {
 	var authors []string
 	if a := m.apps[app]; a != nil {
-		for author, list := range a.pending {
+		for author, list := range a.summaries {
 			if len(list) > 0 {
 				authors = append(authors, author)
 			}
@@ -102,7 +102,8 @@ func (m *Model) Group(app, group string) (creator string, dissolved, ok bool) {
 	return c.creator, c.dissolved, true
 }
 
-// Members are the current members of a group, dissolved or not, in the order they first became it.
+// Members are the current members of a group, dissolved or not, in the order in which they first
+// joined.
 func (m *Model) Members(app, group string) []Member {
 	c := m.conversation(events.Conversation{App: app, Group: group})
 	if c == nil {
@@ -206,52 +207,52 @@ func sortConversations(list []projections.ConversationView) {
 	})
 }
 
-// Statistics is the author's pending summary in list order.
-func (m *Model) Statistics(app, author string) []projections.StatisticItem {
+// Summary is the author's summary in list order.
+func (m *Model) Summary(app, author string) []projections.SummaryItem {
 	a := m.apps[app]
 	if a == nil {
 		return nil
 	}
-	var items []projections.StatisticItem
-	for _, p := range a.pending[author] {
+	var items []projections.SummaryItem
+	for _, x := range a.summaries[author] {
 		switch {
-		case p.message == nil:
-			items = append(items, p.chat.item(author))
-		case p.message.conversation.name.Group == "":
-			items = append(items, p.message.singleItem())
+		case x.message == nil:
+			items = append(items, x.chat.item(author))
+		case x.message.conversation.name.Group == "":
+			items = append(items, x.message.singleItem())
 		default:
-			items = append(items, p.message.groupItem())
+			items = append(items, x.message.groupItem())
 		}
 	}
 	return items
 }
 
-func (c *conversation) item(author string) projections.StatisticItem {
+func (c *conversation) item(author string) projections.SummaryItem {
 	peer := c.peerOf(author)
-	return projections.StatisticItem{
-		Kind: projections.StatisticConversationRead, Peer: peer, LastReadAt: c.member(peer).lastReadAt,
+	return projections.SummaryItem{
+		Kind: projections.SummaryConversationRead, Peer: peer, LastReadAt: c.member(peer).lastReadAt,
 	}
 }
 
-func (msg *message) singleItem() projections.StatisticItem {
-	item := projections.StatisticItem{
-		Kind: projections.StatisticDelivered, Message: msg.id, Peer: msg.conversation.peerOf(msg.from), DeliveredAt: msg.deliveredAt,
+func (msg *message) singleItem() projections.SummaryItem {
+	item := projections.SummaryItem{
+		Kind: projections.SummaryDelivered, Message: msg.id, Peer: msg.conversation.peerOf(msg.from), DeliveredAt: msg.deliveredAt,
 	}
 	if len(msg.readers) > 0 {
-		item.Kind, item.LastReadAt = projections.StatisticRead, msg.readers[0].ReadAt
+		item.Kind, item.LastReadAt = projections.SummaryRead, msg.readers[0].ReadAt
 	}
 	return item
 }
 
-func (msg *message) groupItem() projections.StatisticItem {
+func (msg *message) groupItem() projections.SummaryItem {
 	first, last := msg.readers[0], msg.readers[len(msg.readers)-1]
-	return projections.StatisticItem{
-		Kind: projections.StatisticGroupRead, Message: msg.id, Group: msg.conversation.name.Group,
+	return projections.SummaryItem{
+		Kind: projections.SummaryGroupRead, Message: msg.id, Group: msg.conversation.name.Group,
 		Count: len(msg.readers), LastReader: last.User, FirstReadAt: first.ReadAt, LastReadAt: last.ReadAt,
 	}
 }
 
-// Rejections are the rejections kept for the app, latest first.
+// Rejections are the latest rejections of the app, newest first.
 func (m *Model) Rejections(app string) []projections.Rejection {
 	a := m.apps[app]
 	if a == nil {

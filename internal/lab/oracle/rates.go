@@ -12,7 +12,7 @@ import (
 // Rate is a row of a read-rate answer. Where the projections have percentiles, it has every time.
 type Rate struct {
 	Key string
-	projections.Tally
+	projections.CohortCounts
 	Times []int64 // from sending to reading in milliseconds, ascending
 }
 
@@ -21,7 +21,7 @@ type Cohort struct {
 	Hour         time.Time
 	Conversation events.Conversation
 	Sender       string
-	projections.Tally
+	projections.CohortCounts
 	Times []int64 // from sending to reading in milliseconds, ascending
 }
 
@@ -35,7 +35,7 @@ func (m *Model) Cohorts(app string) []Cohort {
 	for _, c := range m.conversations(app) {
 		cohorts := map[name]*Cohort{}
 		for _, msg := range c.messages {
-			if msg.form != tracked {
+			if msg.kind != tracked {
 				continue
 			}
 			n := name{time.UnixMilli(msg.sentAt).UTC().Truncate(time.Hour), msg.from}
@@ -103,7 +103,7 @@ func rates(cohorts []Cohort, q projections.RateQuery) []Rate {
 		if byKey[key] == nil {
 			byKey[key] = &Rate{Key: key}
 		}
-		byKey[key].Add(x.Tally)
+		byKey[key].Add(x.CohortCounts)
 		byKey[key].Times = append(byKey[key].Times, x.Times...)
 	}
 	var rows []Rate
@@ -120,10 +120,10 @@ func rates(cohorts []Cohort, q projections.RateQuery) []Rate {
 	return rows[:min(len(rows), q.Limit)]
 }
 
-// Differs says how a row of an answer differs from the model's; empty if it does not. A percentile may be off by one
-// hundredth, and by the half of a millisecond that rounding costs.
+// Differs says how a row of an answer differs from the model's; empty if it does not. A percentile
+// may be off by 1 %, and by the half of a millisecond that rounding costs.
 func (r *Rate) Differs(got projections.RateRow) string {
-	if got.Key != r.Key || got.Tally != r.Tally {
+	if got.Key != r.Key || got.CohortCounts != r.CohortCounts {
 		return "the numbers"
 	}
 	for q, p := range map[float64]int64{0.5: got.P50, 0.9: got.P90, 0.99: got.P99} {

@@ -36,10 +36,10 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 	if msg.from == ev.User { // 4
 		return events.OutcomeDuplicate
 	}
-	if inGroup && msg.form == plain { // 5
+	if inGroup && msg.kind == plain { // 5
 		return events.RejectedNotFound
 	}
-	if inGroup && msg.form == oversize {
+	if inGroup && msg.kind == oversize {
 		return events.OutcomeDuplicate
 	}
 	if msg.readBy(ev.User) || !isRead && msg.delivered { // 6
@@ -53,7 +53,7 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 			return events.RejectedNotFound
 		}
 	}
-	if m.past(a, msg) { // 9
+	if m.tooLate(a, msg) { // 9
 		return events.RejectedNotFound
 	}
 	if isRead { // 10
@@ -61,12 +61,12 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 	} else {
 		msg.delivered, msg.deliveredAt = true, m.clock
 	}
-	m.makePending(a, msg.from, pending{message: msg})
+	m.summarize(a, msg.from, item{message: msg})
 	return events.OutcomeApplied
 }
 
-// past reports whether the validity of the message's receipts is over.
-func (m *Model) past(a *app, msg *message) bool {
+// tooLate reports whether the validity of the message's receipts is over.
+func (m *Model) tooLate(a *app, msg *message) bool {
 	validity := a.settings.SingleReceipts.Validity
 	if msg.conversation.name.Group != "" {
 		validity = a.settings.GroupReceipts.Validity
@@ -89,12 +89,12 @@ func (m *Model) park(a *app, ev events.Event, at position) events.Outcome {
 	}
 	a.parked = append(a.parked, parked{event: ev, at: at, arrival: m.clock})
 	if len(a.parked) > m.limits.MaxParked {
-		m.giveUpOldest(a)
+		m.expireOldest(a)
 	}
 	return events.OutcomeParked
 }
 
-func (m *Model) giveUpOldest(a *app) {
+func (m *Model) expireOldest(a *app) {
 	oldest := a.parked[0]
 	a.parked = a.parked[1:]
 	m.reject(a, oldest.event, oldest.at, events.RejectedParkedExpired)
@@ -119,42 +119,42 @@ func (m *Model) conversationRead(a *app, ev events.Event) events.Outcome {
 	}
 	if ev.Group == "" { // single chat 3
 		for _, msg := range c.messages {
-			if msg.from != u.user && msg.seq > u.watermark && !msg.recalled && !msg.readBy(u.user) && !m.past(a, msg) {
+			if msg.from != u.user && msg.seq > u.watermark && !msg.recalled && !msg.readBy(u.user) && !m.tooLate(a, msg) {
 				m.read(msg, u.user, "")
 			}
 		}
-		m.makePending(a, c.peerOf(u.user), pending{chat: c})
+		m.summarize(a, c.peerOf(u.user), item{chat: c})
 	}
 	u.unread, u.watermark, u.lastReadAt = 0, c.sent, m.clock // group 4
 	return events.OutcomeApplied
 }
 
-// The statistic summary: what becomes pending goes to the end of the list, or keeps its place.
-func (m *Model) makePending(a *app, author string, item pending) {
-	item.lastEntry = m.sequence
-	for _, p := range a.pending[author] {
-		if p.message == item.message && p.chat == item.chat {
-			*p = item
+// The statistic summary: what becomes an item goes to the end of the list, or keeps its place.
+func (m *Model) summarize(a *app, author string, it item) {
+	it.lastEntry = m.sequence
+	for _, x := range a.summaries[author] {
+		if x.message == it.message && x.chat == it.chat {
+			*x = it
 			return
 		}
 	}
-	list := append(a.pending[author], &item)
-	if len(list) > m.limits.MaxPendingStatistic {
+	list := append(a.summaries[author], &it)
+	if len(list) > m.limits.MaxSummaryItems {
 		list = list[1:]
 	}
-	a.pending[author] = list
+	a.summaries[author] = list
 }
 
-// removePending removes an author's items that fit and reports whether there were any.
-func (a *app) removePending(author string, fits func(*pending) bool) bool {
-	before := len(a.pending[author])
-	a.pending[author] = slices.DeleteFunc(a.pending[author], fits)
-	return len(a.pending[author]) < before
+// removeItems removes an author's items that fit and reports whether there were any.
+func (a *app) removeItems(author string, fits func(*item) bool) bool {
+	before := len(a.summaries[author])
+	a.summaries[author] = slices.DeleteFunc(a.summaries[author], fits)
+	return len(a.summaries[author]) < before
 }
 
 // The statistic summary: statistic.seen
 func (a *app) statisticSeen(ev events.Event) events.Outcome {
-	if a.removePending(ev.User, func(p *pending) bool { return p.lastEntry <= ev.Upto }) {
+	if a.removeItems(ev.User, func(x *item) bool { return x.lastEntry <= ev.Upto }) {
 		return events.OutcomeApplied
 	}
 	return events.OutcomeDuplicate

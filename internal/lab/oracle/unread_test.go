@@ -20,7 +20,7 @@ func TestGroupConversationRead(t *testing.T) {
 		{0, say("g", "m2", "b"), dup}, // counts once
 		{5, readAll("g", "b"), ok},
 		{6, readAll("g", "b"), dup},
-		{7, readAll("g", "a"), ok}, // his own message is no reason against it
+		{7, readAll("g", "a"), ok}, // a's own message is no reason against it
 		{8, say("g", "m3", "a"), ok},
 		{9, readAll("g", "a"), ok}, // sending does not move the watermark
 		{9, leave("g", "c"), ok},

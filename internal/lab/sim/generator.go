@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// window is how many messages of a group get reads at the same time: a read is never later than
-	// window-1 further messages.
+	// window is how many messages of a group get reads at the same time: a read is never later
+	// than window-1 further messages.
 	window = 8
-	// maxActive is how many conversations are busy at the same time; the stream goes back and forth
-	// between them.
+	// maxActive is how many conversations are busy at the same time; the stream goes back and
+	// forth between them.
 	maxActive = 64
 	// maxRun is how many events of one conversation come in a row at most.
 	maxRun = 8
@@ -42,7 +42,8 @@ type Generator struct {
 type conversation struct {
 	*place
 	index uint32
-	// joined has for each seat the number of messages that were sent before its user came, or away.
+	// joined has for each seat the number of messages that were sent before its user came, or
+	// away.
 	joined  []uint32
 	outside []uint32 // the seats that are away
 	sent    uint32   // messages, the announced one included
@@ -78,8 +79,8 @@ type message struct {
 	visited, limit uint32 // seats so far and in the end
 }
 
-// comeBy is how many of a message's readers, in 256ths, have come before the message that follows it
-// by so many.
+// comeBy is how many of a message's readers, in 256ths, have come before the message that follows
+// it by so many.
 var comeBy = [window]uint32{150, 200, 225, 238, 245, 250, 253, 256}
 
 func newGenerator(t *Traffic, index, of int) *Generator {
@@ -116,8 +117,8 @@ func newConversation(p *place, index uint32) conversation {
 	return c
 }
 
-// Next appends the next n events to dst and returns it. It allocates the ids of new messages and what
-// it needs to know about them, but nothing for a receipt.
+// Next appends the next n events to dst and returns it. It allocates the ids of new messages and
+// what it needs to know about them, but nothing for a receipt.
 func (g *Generator) Next(dst []events.Event, n int) []events.Event {
 	dst = slices.Grow(dst, n)
 	for end := len(dst) + n; len(dst) < end; {
@@ -259,8 +260,8 @@ func (g *Generator) reads(dst []events.Event, c *conversation, room int) []event
 	return dst
 }
 
-// unfinished is a message of the window that is to have readers now, and how many seats come in this
-// turn: the latest message half of the time, the one before it a quarter, and so on.
+// unfinished is a message of the window that is to have readers now, and how many seats come in
+// this turn: the latest message half of the time, the one before it a quarter, and so on.
 func (g *Generator) unfinished(c *conversation) (*message, uint32) {
 	first := uint32(bits.TrailingZeros64(g.random.Uint64()))
 	for i := range uint32(window) {
@@ -303,8 +304,8 @@ func (g *Generator) read(dst []events.Event, c *conversation, m *message, seat u
 	return c.appendRead(dst, m, seat)
 }
 
-// appendRead makes the event in place: an event is large, and this is where most come from. Next has
-// made room.
+// appendRead makes the event in place: an event is large, and this is where most come from. Next
+// has made room.
 func (c *conversation) appendRead(dst []events.Event, m *message, seat uint32) []events.Event {
 	dst = dst[:len(dst)+1]
 	dst[len(dst)-1] = events.Event{App: c.app, Kind: events.MessageRead, Group: c.group, User: c.users[seat], Message: m.id}

@@ -5,15 +5,15 @@ import (
 	"strconv"
 )
 
-// Totals count what a generator has made so far.
+// Totals count what a generator has made.
 type Totals struct {
 	Events   int // all of them
 	Messages int // sent
-	// Receipts are Distinct + Duplicates: delivered and read. The distinct ones are applied, sooner or
-	// later.
+	// Receipts are Distinct + Duplicates: delivered and read. The distinct ones are applied,
+	// sooner or later.
 	Receipts, Distinct, Duplicates int
-	// Early is how many of the distinct ones came before their message, Waiting how many of those
-	// still wait for it.
+	// Early is how many of the distinct ones came before their message, Waiting how many of
+	// those still wait for it.
 	Early, Waiting int
 	Joined, Left   int
 }
@@ -31,7 +31,7 @@ func (t *Totals) Add(o Totals) {
 	t.Left += o.Left
 }
 
-// Totals are the totals so far.
+// Totals returns what the generator has made up to now.
 func (g *Generator) Totals() Totals { return g.totals }
 
 // Expected calls yield for every message sent so far with the number of its readers once everything
@@ -67,10 +67,11 @@ func (g *Generator) Readers(yield func(app, group, message string, readers []str
 	}
 }
 
-// LedgerBytes is room for the ledgers of a benchmark of seconds, in the process whose speed is measured.
+// LedgerBytes is memory to set aside for the ledgers of a benchmark of some seconds that runs in
+// the process whose speed is measured.
 const LedgerBytes = 512 << 20
 
-// ledger has for every message the set of seats that have read it, one bit each.
+// ledger holds for every message the set of seats that have read it, one bit each.
 type ledger struct {
 	records []record
 	sets    []uint64

@@ -47,9 +47,9 @@ const (
 	idDigits    = 19
 )
 
-// idMaker makes message ids like those of real services: decimal numbers of 19 digits made of a time
-// in milliseconds, the machine that gave them and a counter. The time is not that of a clock: it
-// passes with the messages, eight a millisecond.
+// idMaker makes message ids like those of real services: decimal numbers of 19 digits made of a
+// time in milliseconds, the machine that gave them and a counter. The time is not that of a clock:
+// it passes with the messages, eight a millisecond.
 type idMaker struct {
 	machine      uint64
 	milliseconds uint64

@@ -9,8 +9,8 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// Config says what the traffic is like. Fractions are from 0 to 1. Nothing is defaulted: a zero field
-// means zero; see [DefaultConfig].
+// Config says what the traffic is like. Fractions are from 0 to 1. Nothing is defaulted: a zero
+// field means zero; see [DefaultConfig].
 type Config struct {
 	// Seed makes the traffic reproducible: the same configuration gives the same events.
 	Seed uint64
@@ -18,8 +18,9 @@ type Config struct {
 	Apps int
 	// Groups is the number of groups, of all apps together, at least 1.
 	Groups int
-	// Members is the mean number of members of a group, at least 2. Few groups are large and many are
-	// small: a tenth of the groups have about half of the members. No group has more than 4000.
+	// Members is the mean number of members of a group, at least 2. Few groups are large and
+	// many are small: a tenth of the groups have about half of the members. No group has more
+	// than 4000.
 	Members int
 	// Duplicates is the fraction of all receipts that repeat an earlier one, at most 0.9.
 	Duplicates float64
@@ -29,12 +30,13 @@ type Config struct {
 	Churn float64
 	// SingleChats is the fraction of messages that are sent in single chats.
 	SingleChats float64
-	// Absent is the fraction of members who do not read a message, on average; some messages are read
-	// by all.
+	// Absent is the fraction of members who do not read a message, on average; some messages
+	// are read by all.
 	Absent float64
 }
 
-// DefaultConfig is the traffic of the benchmark: 100 groups of 50 members on average, 10 % duplicates.
+// DefaultConfig is the traffic of the benchmark: 100 groups of 50 members on average, 10 %
+// duplicates.
 func DefaultConfig() Config {
 	return Config{
 		Seed:        1,
@@ -72,7 +74,8 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// Traffic is the plan of the traffic: who is in which conversation. Its generators do not change it.
+// Traffic is the plan of the traffic: who is in which conversation. Its generators do not change
+// it.
 type Traffic struct {
 	config Config
 	apps   []string
@@ -80,8 +83,8 @@ type Traffic struct {
 	chats  []place
 }
 
-// place is a conversation and who may ever be in it. The first present of a group's users are its
-// members at first; the others join later. A single chat has no group id and two users.
+// place is a conversation and everyone who may ever be in it. The first present of a group's users
+// are its members at first; the others join later. A single chat has no group id and two users.
 type place struct {
 	app, group string
 	users      []string
@@ -129,7 +132,8 @@ func New(config Config) (*Traffic, error) {
 	return t, nil
 }
 
-// groupSizes are n sizes of about the mean, smallest first: the quantiles of a log-normal distribution.
+// groupSizes returns n sizes with about the given mean, smallest first: the quantiles of a
+// log-normal distribution.
 func groupSizes(n, mean int) []int {
 	const sigma = 1.2
 	raw := make([]float64, n)
@@ -145,7 +149,7 @@ func groupSizes(n, mean int) []int {
 	return sizes
 }
 
-// sample is n different users, at most half of them all.
+// sample returns n different users, at most half of all.
 func sample(random *rand.Rand, users []string, n int) []string {
 	taken := make(map[int]bool, n)
 	picked := make([]string, 0, n)
@@ -161,7 +165,7 @@ func sample(random *rand.Rand, users []string, n int) []string {
 // Apps are the keys of the apps, to be configured with [Traffic.Settings] before [Traffic.Setup].
 func (t *Traffic) Apps() []string { return t.apps }
 
-// Settings are those the expected counts are made for: everything on, no limit.
+// Settings are the ones that the expected counts hold for: everything on, no limit.
 func (t *Traffic) Settings() events.Settings {
 	s := events.DefaultSettings()
 	s.GroupReceipts.Enabled = true

@@ -209,7 +209,8 @@ func TestTrafficHasTheConfiguredShape(t *testing.T) {
 		{"churn", float64(total.Joined+total.Left) / float64(groupMessages), config.Churn, 0.01},
 		{"joined of those who moved", float64(total.Joined) / float64(total.Joined+total.Left), 0.5, 0.1},
 		{"single chats", float64(singles) / float64(total.Messages), config.SingleChats, 0.01},
-		{"absent", 1 - float64(read)/float64(seats), config.Absent, 0.08}, // and some are still to come
+		// The tolerance is for readers who are still to come.
+		{"absent", 1 - float64(read)/float64(seats), config.Absent, 0.08},
 	} {
 		t.Logf("%s: %.3f", c.name, c.got)
 		if math.Abs(c.got-c.want) > c.tolerance {
@@ -290,7 +291,7 @@ func mustNew(t *testing.T, config Config) *Traffic {
 	return traffic
 }
 
-// BenchmarkTraffic guards that the load generator takes little of the machine it loads.
+// BenchmarkTraffic guards that the load generator uses little of the machine it loads.
 func BenchmarkTraffic(b *testing.B) {
 	traffic, err := New(DefaultConfig())
 	if err != nil {

@@ -1,9 +1,10 @@
-// Package demo is a page at /demo on which people chat: some windows side by side, each with a connection of its own by the unmodified
-// Easemob web SDK, so that one sees what receipts do. It is for trying receiptd, off unless --demo is given: whoever reaches the
-// server may use it.
+// Package demo is a page at /demo on which people chat: some windows side by side, each with a
+// connection of its own by the unmodified Easemob web SDK, so that one sees what receipts do. It is
+// for trying receiptd, off unless --demo is given: whoever reaches the server may use it.
 //
-// The SDK is not part of receiptd. It is installed from npm, and the page takes it from the file that the configuration names;
-// without it the page says what to do. Every visit begins with new people in a group of their own.
+// The SDK is not part of receiptd. It is installed from npm, and the page takes it from the file
+// that the configuration names; without it the page says what to do. Every visit begins with new
+// people in a group of their own.
 package demo
 
 import (
@@ -32,13 +33,13 @@ const (
 	SDKVersion = "4.21.1"
 )
 
-// The first is who has asked for receipts, and the group's owner. The first three have windows.
+// The first one asks for receipts and owns the group. The first three have windows.
 var people = []string{"Ann", "Ben", "Cleo", "Dan", "Eve", "Finn"}
 
 // Host makes what a visit needs.
 type Host interface {
-	// Begin makes the app if it is not there, and a group of these users, the first of whom is its owner. It returns the group's
-	// id and a token for each.
+	// Begin makes the app if it is not there, and a group of these users, the first of whom is its
+	// owner. It returns the group's id and a token for each.
 	Begin(ctx context.Context, users []string) (group string, tokens []string, err error)
 }
 
@@ -69,8 +70,8 @@ var embedded embed.FS
 
 var pages = template.Must(template.ParseFS(embedded, "*.html"))
 
-// policy lets the page load nothing but its own files and connect nowhere but home. The SDK's protobuf library makes its decoders from
-// text, for which there is no other word than unsafe-eval.
+// policy lets the page load nothing but its own files and connect nowhere but home. The SDK's
+// protobuf library makes its decoders from text, for which there is no other word than unsafe-eval.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self' 'unsafe-eval'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 
@@ -106,7 +107,7 @@ func (p *Page) getPage(w http.ResponseWriter, r *http.Request) {
 	}
 	err = pages.ExecuteTemplate(w, name, map[string]string{"File": file, "Setting": p.cfg.SDK, "Version": SDKVersion})
 	if err != nil {
-		p.cfg.Logger.WarnContext(r.Context(), "demo: page", "error", err)
+		p.cfg.Logger.WarnContext(r.Context(), "demo: the page could not be made", "error", err)
 	}
 }
 
@@ -150,7 +151,7 @@ func (p *Page) postVisit(w http.ResponseWriter, r *http.Request) {
 	}
 	group, tokens, err := p.cfg.Host.Begin(ctx, users)
 	if err != nil {
-		p.cfg.Logger.ErrorContext(ctx, "demo: begin", "error", err)
+		p.cfg.Logger.ErrorContext(ctx, "demo: a visit could not begin", "error", err)
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}

@@ -1,4 +1,5 @@
-// Package msyncpb is schema/msync.proto as Go types. The file beside this one is generated: see the directive.
+// Package msyncpb is schema/msync.proto as Go types. The file beside this one is generated: see the
+// directive.
 package msyncpb
 
 //go:generate go build -o protoc-gen-go google.golang.org/protobuf/cmd/protoc-gen-go

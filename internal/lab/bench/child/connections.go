@@ -11,10 +11,12 @@ import (
 	"time"
 )
 
-// connections are kept alive from one HTTP request to the next, as many as there were requests at the same time.
+// connections keeps HTTP connections alive between requests, as many as there were requests at the
+// same time.
 //
-// http.Client hands every request to two goroutines of the connection's and back, for half of what the server takes for the answer. A load
-// generator on the server's own processors does without: who asks writes the request, and reads the answer.
+// http.Client hands every request to two goroutines of the connection's and back, for half of what
+// the server takes for the answer. A load generator that shares the server's processors does
+// without them: the caller itself writes the request and reads the answer.
 type connections struct {
 	address string
 
@@ -30,11 +32,12 @@ type connection struct {
 	used    time.Time
 }
 
-// idleFor is how long a connection may lie idle to be used again: less than until the server closes it.
+// idleFor is how long a connection may have been idle and still be used again: less than the time
+// after which the server closes it.
 const idleFor = time.Minute
 
-// ask sends a request with lines of headers, each with its line end, and returns status and body of the answer. A context that ends
-// breaks the connection.
+// ask sends a request with lines of headers, each with its line end, and returns status and body of
+// the answer. The end of the context breaks the connection.
 func (c *connections) ask(ctx context.Context, method, path, headers string, body []byte) (status int, answer []byte, err error) {
 	k, err := c.take(ctx)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// echoServer answers with what it was sent, "close" by ending the connection and "wait" when the test ends. It counts connections.
+// echoServer answers with what it was sent, "close" by ending the connection and "wait" when the
+// test ends. It counts connections.
 func echoServer(t *testing.T) (c *connections, opened *atomic.Int32) {
 	t.Helper()
 	opened = new(atomic.Int32)

@@ -1,2 +1,3 @@
-// Package child runs servers for benchmarks as processes of their own, receiptd among them, and uses receiptd over HTTP.
+// Package child runs servers for benchmarks as processes of their own, receiptd among them, and
+// uses receiptd over HTTP.
 package child

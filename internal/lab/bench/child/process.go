@@ -45,12 +45,12 @@ func (p *Process) Start(cmd *exec.Cmd, log string) error {
 }
 
 const (
-	startsWithin = 30 * time.Second
+	startsWithin = time.Minute
 	// StopsWithin is how long a server may take to stop before it is killed.
-	StopsWithin = 30 * time.Second
+	StopsWithin = time.Minute
 )
 
-// Ready calls probe until it succeeds; not for longer than a start may take, and not longer than the server runs.
+// Ready calls probe until it succeeds, the server exits, or the time that a start may take is over.
 func (p *Process) Ready(ctx context.Context, probe func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startsWithin)
 	defer cancel()
@@ -71,17 +71,18 @@ func (p *Process) Ready(ctx context.Context, probe func(context.Context) error) 
 
 func (p *Process) name() string { return filepath.Base(p.cmd.Path) }
 
-// LastWords is the end of the server's messages.
+// LastWords returns the last of the server's messages.
 func (p *Process) LastWords() string {
 	const most = 2000
 	text, _ := os.ReadFile(p.log) // the error that they explain is reported anyway
 	return string(bytes.TrimSpace(text[max(0, len(text)-most):]))
 }
 
-// CPU is the processor time so far, in seconds.
+// CPU returns the processor time used up to now, in seconds.
 func (p *Process) CPU() (float64, error) { return measure.TreeCPUSeconds(p.cmd.Process.Pid) }
 
-// Stop ends the server with a signal, and kills it if that does not help. A server that is not running is no error.
+// Stop ends the server with a signal, and kills it if that does not help. Stopping a server that is
+// not running is not an error.
 func (p *Process) Stop(signal syscall.Signal) error {
 	if p.cmd == nil {
 		return nil

@@ -15,11 +15,11 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// Receiptd is receiptd with its defaults as a process of its own, used over HTTP as any backend would. Load, Counts and
-// Get may be called from many goroutines.
+// Receiptd is receiptd with its defaults as a process of its own, used over HTTP as any backend
+// would. Load, Counts and Get may be called from many goroutines.
 type Receiptd struct {
-	self Self
-	form Form
+	self   Self
+	format Format
 
 	server      Process
 	dir         string
@@ -28,20 +28,20 @@ type Receiptd struct {
 	opened      time.Time
 }
 
-// Form is how events are written in a request's body.
-type Form uint8
+// Format is the encoding of events in a request's body.
+type Format uint8
 
-// The forms. NDJSON is JSON in a request of one event.
+// The formats. With NDJSON, a request of one event is plain JSON.
 const (
-	NDJSON Form = iota
+	NDJSON Format = iota
 	Protobuf
 )
 
-// NewReceiptd is one that is not started yet.
-func NewReceiptd(self Self, form Form) *Receiptd { return &Receiptd{self: self, form: form} }
+// NewReceiptd returns a server that has not been started.
+func NewReceiptd(self Self, format Format) *Receiptd { return &Receiptd{self: self, format: format} }
 
-// Start starts the server, whose data is in the directory "data" of dir, and waits until it is ready. After [Receiptd.Kill] or
-// [Receiptd.Stop] it may be called again.
+// Start starts the server, whose data is in the directory "data" of dir, and waits until it is
+// ready. After [Receiptd.Kill] or [Receiptd.Stop] it may be called again.
 func (r *Receiptd) Start(ctx context.Context, dir string) (err error) {
 	r.dir = dir
 	url, key, err := r.self.Start(ctx, &r.server, ServerReceiptd, dir)
@@ -53,7 +53,10 @@ func (r *Receiptd) Start(ctx context.Context, dir string) (err error) {
 	return r.server.Ready(ctx, func(ctx context.Context) error { return r.Get(ctx, "/readyz", nil) })
 }
 
-// Prepare makes the apps and groups of the traffic.
+// setupAtOnce is how many of the events that create groups go into one request.
+const setupAtOnce = 100
+
+// Prepare creates the apps and groups of the traffic.
 func (r *Receiptd) Prepare(ctx context.Context, traffic *sim.Traffic) error {
 	settings, err := json.Marshal(map[string]any{"group_receipts": map[string]any{"enabled": true, "max_group_size": 0}})
 	if err != nil {
@@ -64,17 +67,10 @@ func (r *Receiptd) Prepare(ctx context.Context, traffic *sim.Traffic) error {
 			return err
 		}
 	}
-	return InPieces(traffic.Setup(), 100, func(evs []events.Event) error { return r.Load(ctx, evs) })
-}
-
-// InPieces calls do with at most n events at a time.
-func InPieces(evs []events.Event, n int, do func([]events.Event) error) error {
-	for len(evs) > 0 {
-		piece := evs[:min(n, len(evs))]
-		if err := do(piece); err != nil {
+	for evs := range slices.Chunk(traffic.Setup(), setupAtOnce) {
+		if err := r.Load(ctx, evs); err != nil {
 			return err
 		}
-		evs = evs[len(piece):]
 	}
 	return nil
 }
@@ -82,8 +78,8 @@ func InPieces(evs []events.Event, n int, do func([]events.Event) error) error {
 // App is the path of an app.
 func App(key string) string { return "/v1/apps/" + strings.Replace(key, "#", "/", 1) }
 
-// Load posts events, those of one app in a row in one request, and waits until all are folded. Every one has to be applied,
-// repeat another, or wait for its message.
+// Load posts events, those of one app in a row in one request, and waits until all are folded. Each
+// event must be applied, repeat another, or wait for its message.
 func (r *Receiptd) Load(ctx context.Context, evs []events.Event) error {
 	for len(evs) > 0 {
 		app := evs[0].App
@@ -100,9 +96,9 @@ func (r *Receiptd) Load(ctx context.Context, evs []events.Event) error {
 	return nil
 }
 
-// body writes events in the form of the requests.
+// body encodes events in the format of the requests.
 func (r *Receiptd) body(evs []events.Event) (contentType string, body []byte) {
-	if r.form == Protobuf {
+	if r.format == Protobuf {
 		return "application/x-protobuf", events.AppendEventList(nil, evs)
 	}
 	for i := range evs {
@@ -114,7 +110,8 @@ func (r *Receiptd) body(evs []events.Event) (contentType string, body []byte) {
 	return "application/x-ndjson", body
 }
 
-// Counts returns how many users have read each message, of at most 1000. All are asked for in one request.
+// Counts returns how many users have read each message, of at most 1000. All are asked for in one
+// request.
 func (r *Receiptd) Counts(ctx context.Context, app string, messages []string) (map[string]int, error) {
 	body, err := json.Marshal(map[string][]string{"ids": messages})
 	if err != nil {
@@ -138,7 +135,7 @@ func (r *Receiptd) Get(ctx context.Context, path string, result any) error {
 	return r.call(ctx, http.MethodGet, path, "", nil, result)
 }
 
-// Metrics are the server's figures by name, added up over their labels.
+// Metrics returns the server's metrics by name, summed over their labels.
 func (r *Receiptd) Metrics(ctx context.Context) (map[string]float64, error) {
 	text, err := r.ask(ctx, http.MethodGet, "/metrics", "", nil)
 	if err != nil {
@@ -169,7 +166,7 @@ func (r *Receiptd) call(ctx context.Context, method, path, contentType string, b
 	return err
 }
 
-// ask sends a request and returns the answer. Only 200 is none of an error.
+// ask sends a request and returns the answer. Any status but 200 is an error.
 func (r *Receiptd) ask(ctx context.Context, method, path, contentType string, body []byte) ([]byte, error) {
 	headers := "Authorization: Bearer " + r.key + "\r\nContent-Type: " + contentType + "\r\n"
 	status, answer, err := r.connections.ask(ctx, method, path, headers, body)
@@ -182,7 +179,7 @@ func (r *Receiptd) ask(ctx context.Context, method, path, contentType string, bo
 // Dir is where the server's directories are.
 func (r *Receiptd) Dir() string { return r.dir }
 
-// Opened is when the server had opened its log and its state, and listened.
+// Opened returns when the server had opened its log and its state, and was listening.
 func (r *Receiptd) Opened() time.Time { return r.opened }
 
 // PID is the server's process id while it runs.

@@ -27,8 +27,8 @@ const (
 	ServerNATS     = "nats-server"
 )
 
-// Serve runs one of the servers that come as a library, in a process of its own, until the context ends. Its first
-// line on out has an address and a secret.
+// Serve runs one of the servers that are linked into this program until the context ends. The first
+// line it writes to out has the server's address and a secret.
 func Serve(ctx context.Context, name, dir string, out, messages io.Writer) error {
 	switch name {
 	case ServerReceiptd:
@@ -39,7 +39,7 @@ func Serve(ctx context.Context, name, dir string, out, messages io.Writer) error
 	return fmt.Errorf("bench: no server %q", name)
 }
 
-// serveReceiptd is receiptd with its defaults, at a free port.
+// serveReceiptd runs receiptd with its defaults on a free port.
 func serveReceiptd(ctx context.Context, dir string, out, messages io.Writer) error {
 	cfg := ReceiptdConfig(dir)
 	runtime.TuneMemory(cfg.State, 0)
@@ -54,7 +54,8 @@ func serveReceiptd(ctx context.Context, dir string, out, messages io.Writer) err
 	return errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 }
 
-// ReceiptdConfig is the default, with the data in a directory and a free port of the loopback.
+// ReceiptdConfig returns the default configuration, with its data below dir and a free port on the
+// loopback.
 func ReceiptdConfig(dir string) config.Config {
 	c := config.Default()
 	c.Data = filepath.Join(dir, "data")
@@ -62,12 +63,13 @@ func ReceiptdConfig(dir string) config.Config {
 	return c
 }
 
-// Warnings is a logger for what goes wrong.
+// Warnings returns a logger that writes warnings and errors to w.
 func Warnings(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// serveNATS is a NATS server that syncs every message before it acknowledges it, as receiptd's does.
+// serveNATS runs a NATS server that syncs every message before it acknowledges it, as receiptd's
+// does.
 func serveNATS(ctx context.Context, dir string, out io.Writer) error {
 	token := rand.Text() // for a server that only this program is to use
 	s, err := server.NewServer(&server.Options{
@@ -90,7 +92,8 @@ func serveNATS(ctx context.Context, dir string, out io.Writer) error {
 	return nil
 }
 
-// Self is a command line of this program that ends up in [Serve], to be followed by a server's name and its directory.
+// Self is a command line that makes this program call [Serve]. A server's name and its directory
+// are appended to it.
 type Self []string
 
 // Start starts a server of [Serve] in a process of its own, and returns what its first line says.

@@ -20,12 +20,13 @@ const (
 	readLimit = 8 << 20
 )
 
-// client is a connection that is logged in. It acknowledges each page, as the SDK does.
+// client is a logged-in connection. It acknowledges each page, as the SDK does.
 type client struct {
 	user   string
 	conn   *websocket.Conn
 	nextID atomic.Uint64
-	// Called by the reading goroutine: a text of somebody else, a receipt, the refusal of a send.
+	// Called by the reading goroutine, and set before run: for a text of somebody else, a
+	// receipt, the refusal of a send.
 	onText    func(c *client, id uint64, body *msyncpb.Body)
 	onReceipt func(body *msyncpb.Body)
 	onRefusal func(reason string)
@@ -62,13 +63,14 @@ func dial(ctx context.Context, url, app, user, token string) (*client, error) {
 	return c, nil
 }
 
-// lost closes the connection after an error, which it returns.
+// lost closes the connection after an error and returns that error.
 func (c *client) lost(err error) error {
 	_ = c.conn.CloseNow()
 	return err
 }
 
-// run asks for what is unread, and takes what comes until the connection ends; an end by the context is nil.
+// run asks for unread messages and handles what arrives until the connection ends. It returns nil
+// if the context ended it.
 func (c *client) run(ctx context.Context) error {
 	defer c.conn.CloseNow()
 	if err := c.write(ctx, msyncpb.Frame_UNREAD, nil); err != nil {

@@ -1,7 +1,6 @@
 package clients_test
 
 import (
-	"context"
 	"log/slog"
 	"testing"
 	"time"
@@ -9,26 +8,21 @@ import (
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
 	"github.com/receiptd/receiptd/internal/lab/bench/clients"
-	"github.com/receiptd/receiptd/internal/runtime"
+	"github.com/receiptd/receiptd/internal/lab/bench/embedded"
 )
 
-// TestRun measures a little. That every read reached its author, and that the counts are right, is what the run checks itself.
+// TestRun measures briefly. The run itself checks that every read reached its author and that the
+// counts are right.
 func TestRun(t *testing.T) {
 	cfg := config.Default()
 	cfg.Data, cfg.HTTP.Listen = t.TempDir(), "127.0.0.1:0"
-	s, err := runtime.Build(t.Context(), cfg, slog.New(slog.DiscardHandler), "test")
+	s, err := embedded.Start(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
+	ctx := t.Context()
 	defer func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-		if err := s.Close(context.Background()); err != nil {
+		if err := s.Stop(); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -48,7 +42,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, phase := range map[string]clients.Traffic{"single": r.Single, "group": r.Group} {
-		if phase.Receipts < 100 || phase.P50 <= 0 || phase.P99 < phase.P50 || phase.Max < phase.P99 {
+		if phase.Receipts != 200 || phase.P50 <= 0 || phase.P99 < phase.P50 || phase.Max < phase.P99 {
 			t.Errorf("%s: %+v", name, phase)
 		}
 	}

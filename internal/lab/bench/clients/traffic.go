@@ -2,6 +2,7 @@ package clients
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -10,7 +11,9 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 )
 
-// books have every message that was read, and how long it took until its author knew.
+// books record, for the phase under way, every message that was read and how long it took until its
+// author was told. The connections write to them while the phases come and go: everything is read
+// and written under the mutex, by methods.
 type books struct {
 	mu       sync.Mutex
 	messages map[uint64]*message
@@ -26,23 +29,28 @@ type message struct {
 }
 
 func newBooks() *books {
-	return &books{messages: make(map[uint64]*message), refused: make(map[string]int)}
+	b := new(books)
+	b.begin()
+	return b
 }
 
-func (b *books) message(id uint64) *message {
-	m := b.messages[id]
-	if m == nil {
-		m = new(message)
-		b.messages[id] = m
-	}
-	return m
+// begin forgets the phase before.
+func (b *books) begin() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.messages, b.refused = make(map[uint64]*message), make(map[string]int)
+	b.took, b.receipts, b.told = nil, 0, 0
 }
 
 // read notes that a receipt is being sent.
 func (b *books) read(id uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	m := b.message(id)
+	m := b.messages[id]
+	if m == nil {
+		m = new(message)
+		b.messages[id] = m
+	}
 	m.reads = append(m.reads, time.Now())
 	b.receipts++
 }
@@ -59,7 +67,8 @@ func (b *books) refusal(reason string) {
 	b.refused[reason]++
 }
 
-// notice notes what an author was told. Of a group read that is a count: it tells of as many of the earliest reads.
+// notice records what an author was told. For reads in a group that is a count, which stands for as
+// many of the earliest reads.
 func (b *books) notice(body *msyncpb.Body) {
 	if body.GetType() != int32(msyncpb.Body_READ_ACK) {
 		return
@@ -73,14 +82,17 @@ func (b *books) notice(body *msyncpb.Body) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	m := b.message(id)
+	m := b.messages[id]
+	if m == nil { // of the phase before, and counted there
+		return
+	}
 	for ; m.told < min(count, len(m.reads)); m.told++ {
 		b.took = append(b.took, now.Sub(m.reads[m.told]))
 		b.told++
 	}
 }
 
-// sums are how many reads were sent, and how many their authors know of.
+// sums returns how many reads were sent, and of how many their authors were told.
 func (b *books) sums() (sent, told int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -90,7 +102,22 @@ func (b *books) sums() (sent, told int) {
 	return sent, b.told
 }
 
-// reads lists the messages with how often each was read.
+// sent returns how many receipts were sent, delivered and read together.
+func (b *books) sent() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.receipts
+}
+
+// refusals returns the reasons that the server gave for refusing messages, and how often it gave
+// each.
+func (b *books) refusals() map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.refused)
+}
+
+// reads returns how often each message was read.
 func (b *books) reads() map[string]int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,3 +1,4 @@
-// Package grow measures what size costs: receiptd as a process of its own with a million receipts in its state, and again
-// with many; then it kills the process under load and starts it again.
+// Package grow measures what size costs: it runs receiptd as a process of its own, measures it with
+// a million receipts in its state and again with many, then kills the process under load and starts
+// it again.
 package grow

@@ -13,28 +13,30 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/bench/measure"
 )
 
-// Figures are what is measured of a state. Latencies are in milliseconds.
+// Figures are the measurements of one state. Latencies are in milliseconds.
 type Figures struct {
 	// From and To are the receipts in the state before and after: measuring adds some.
 	From int `json:"receipts_from"`
 	To   int `json:"receipts_to"`
 
-	// Rate is how many receipts a second were durable, folded and queryable at full load, CPU the server's processor
-	// time for a million of them, in seconds.
+	// Rate is how many receipts a second were durable, folded and queryable at full load, CPU
+	// the server's processor time for a million of them, in seconds.
 	Rate Figure `json:"receipts_per_s"`
 	CPU  Figure `json:"server_cpu_s_per_million"`
 
-	// P50 and P99 are at the fixed load, from the moment at which a request was due until its receipts were queryable.
+	// P50 and P99 are at the fixed load, from the moment at which a request was due until its
+	// receipts were queryable.
 	P50 Figure `json:"p50_ms"`
 	P99 Figure `json:"p99_ms"`
-	// The questions are about random messages of all that there are, and come beside the fixed load.
+	// The queries are about random messages among all that exist, and run beside the fixed
+	// load.
 	CountP50   Figure `json:"count_p50_ms"`
 	CountP99   Figure `json:"count_p99_ms"`
 	ReadersP50 Figure `json:"readers_p50_ms"`
 	ReadersP99 Figure `json:"readers_p99_ms"`
 }
 
-// Figure is what several runs measured.
+// Figure is what several runs measured: their median and their range.
 type Figure struct {
 	Median float64 `json:"median"`
 	Least  float64 `json:"least"`
@@ -50,10 +52,11 @@ func (f *Figure) add(v float64) {
 	*f = Figure{Median: (f.runs[(n-1)/2] + f.runs[n/2]) / 2, Least: f.runs[0], Most: f.runs[n-1], runs: f.runs}
 }
 
-// askEvery is the time between two questions of each kind.
+// askEvery is the time between two queries of the same kind.
 const askEvery = 5 * time.Millisecond
 
-// measure measures the state as it is, once the server has put in order what it was given before.
+// measure measures the current state, once the server has finished compacting what it was given
+// before.
 func (r *run) measure(f *Figures) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := measure.Rest(ctx, r.server.CPU); err != nil {
@@ -69,7 +72,7 @@ func (r *run) measure(f *Figures) func(context.Context) error {
 	}
 }
 
-// rates measures at full load.
+// rates measures throughput at full load.
 func (r *run) rates(ctx context.Context, f *Figures) error {
 	for range r.o.Runs {
 		rate, cpu, err := r.fullLoad(ctx, r.o.Duration)
@@ -82,13 +85,14 @@ func (r *run) rates(ctx context.Context, f *Figures) error {
 	return nil
 }
 
-// fullLoad pours for a time, and returns how many receipts a second were counted and the server's processor time for a million.
+// fullLoad loads the server for a time. It returns how many receipts a second were counted, and the
+// server's processor time for a million of them.
 func (r *run) fullLoad(ctx context.Context, duration time.Duration) (rate, cpu float64, err error) {
 	before, err := r.server.CPU()
 	if err != nil {
 		return 0, 0, err
 	}
-	done, err := r.load(pourBatch).Phase(ctx, duration, 0, new(measure.Samples))
+	done, err := r.load(pourBatch).Phase(ctx, duration, 0, nil)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -96,7 +100,7 @@ func (r *run) fullLoad(ctx context.Context, duration time.Duration) (rate, cpu f
 	return done.Rate(), (after - before) / float64(done.Receipts) * 1e6, err
 }
 
-// latencies measures at the fixed load, with questions beside it.
+// latencies measures at the fixed load, with queries beside it.
 func (r *run) latencies(ctx context.Context, f *Figures) error {
 	t := r.totals()
 	rate := r.o.Rate * float64(t.Events) / float64(t.Receipts) // events are more than receipts
@@ -120,7 +124,7 @@ func (r *run) latencies(ctx context.Context, f *Figures) error {
 	return nil
 }
 
-// askDuring asks about messages, in random order, for as long as do takes.
+// askDuring queries messages, in random order, for as long as do takes.
 func (r *run) askDuring(ctx context.Context, about []message, counts, readers *measure.Samples, do func(context.Context) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	asking, enough := context.WithCancel(ctx)
@@ -154,7 +158,7 @@ func (r *run) askDuring(ctx context.Context, about []message, counts, readers *m
 	return group.Wait()
 }
 
-// message is one that was sent, and how many have read it by what the traffic leads to.
+// message is a message that was sent, and the number of its readers that the traffic leads to.
 type message struct {
 	app, id string
 	readers int
@@ -162,7 +166,7 @@ type message struct {
 
 func (m message) path() string { return child.App(m.app) + "/messages/" + url.PathEscape(m.id) }
 
-// sample is about n of the messages sent so far, and no more, at equal distances.
+// sample returns at most n of the messages sent up to now, evenly spaced.
 func (r *run) sample(n int) []message {
 	nth := r.totals().Messages/n + 1
 	var list []message

@@ -1,12 +1,8 @@
 package grow
 
 import (
-	"context"
-	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -14,35 +10,24 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim"
 )
 
-// asServer has the test's program run the server instead of the tests.
-const asServer = "serve"
-
 func TestMain(m *testing.M) {
-	if len(os.Args) == 4 && os.Args[1] == asServer {
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-		defer stop()
-		if err := child.Serve(ctx, os.Args[2], os.Args[3], os.Stdout, os.Stderr); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	child.ServeIfAsked()
 	os.Exit(m.Run())
 }
 
 func options(t *testing.T) Options {
 	t.Helper()
-	self, err := os.Executable()
+	self, err := child.ThisProgram()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return Options{
 		Dir: t.TempDir(), First: 50_000, Receipts: 400_000, Runs: 2, Duration: 300 * time.Millisecond, Rate: 50_000,
-		Traffic: sim.DefaultConfig(), Self: child.Self{self, asServer},
+		Traffic: sim.DefaultConfig(), Self: self,
 	}
 }
 
-// All steps are gone through, with a real server that is really killed, and every figure is one.
+// All steps are taken, with a real server that is really killed, and every figure is plausible.
 func TestEverythingIsMeasured(t *testing.T) {
 	o := options(t)
 	var phases []string
@@ -79,7 +64,7 @@ func TestEverythingIsMeasured(t *testing.T) {
 	}
 }
 
-// What was not answered and is not sent again is missing, and the run says so.
+// Events that were not answered and are not sent again are missing, and fail the run.
 func TestMissingEventsFailTheRun(t *testing.T) {
 	o := options(t)
 	r := &run{o: o, dir: o.Dir, server: child.NewReceiptd(o.Self, child.Protobuf)}

@@ -6,15 +6,16 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/bench/measure"
 )
 
-// Memory is what the server takes with all receipts in its state, in MiB.
+// Memory is what the server uses with all receipts in its state, in MiB.
 type Memory struct {
-	// Peak is the most that was resident so far, Resident what is now: Anonymous, of which the heap is the larger part, and
-	// File, pages of the program.
+	// Peak is the most that was ever resident, Resident what is resident now: Anonymous, most
+	// of which is the heap, and File, pages of the program.
 	Peak      float64 `json:"peak_mib"`
 	Resident  float64 `json:"resident_mib"`
 	Anonymous float64 `json:"anonymous_mib"`
 	File      float64 `json:"file_mib"`
-	// Heap is what Go uses of the memory it has, HeapIdle what it keeps for later, and Stacks those of goroutines.
+	// Heap is the part of its memory that Go uses, HeapIdle what it keeps for later, and Stacks
+	// the stacks of goroutines.
 	Heap     float64 `json:"go_heap_mib"`
 	HeapIdle float64 `json:"go_heap_idle_mib"`
 	Stacks   float64 `json:"go_stacks_mib"`
@@ -22,7 +23,7 @@ type Memory struct {
 	Cache float64 `json:"fold_cache_mib"`
 }
 
-// memory asks the system and the server.
+// memory reads the figures from the system and from the server.
 func (r *run) memory(ctx context.Context) error {
 	of, err := measure.MemoryOf(r.server.PID())
 	if err != nil {

@@ -11,23 +11,23 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/lab/bench/child"
 	"github.com/receiptd/receiptd/internal/lab/bench/load"
-	"github.com/receiptd/receiptd/internal/lab/bench/measure"
 )
 
-// Restart is what a kill -9 under full load and the start after it took.
+// Restart describes a kill -9 under full load and the start after it.
 type Restart struct {
 	// Receipts were in the state.
 	Receipts int `json:"receipts"`
-	// Open is the time from the start of the process until log and state were open, Serving until it was ready and had answered a
-	// question about counts right, in seconds. In between it folded the events that its state lacked.
+	// Open is the time in seconds from the start of the process until log and state were open,
+	// Serving the time until it was ready and had answered a query for counts correctly. In
+	// between it folded the events that its state lacked.
 	Open    float64 `json:"open_s"`
 	Serving float64 `json:"serving_s"`
 	Folded  int     `json:"events_folded"`
-	// Unanswered is how many events were under way at the kill. They were sent again.
+	// Unanswered is how many events were in flight when it was killed. They were sent again.
 	Unanswered int `json:"events_unanswered"`
 }
 
-// unanswered are events whose requests failed: they may be in the log, or not.
+// unanswered holds events whose requests failed: they may or may not be in the log.
 type unanswered struct {
 	mu       sync.Mutex
 	requests [][]events.Event
@@ -39,9 +39,10 @@ func (u *unanswered) add(evs []events.Event) {
 	u.mu.Unlock()
 }
 
-// restart kills the server in the middle of full load, starts it again, and sends again what was not answered.
+// restart kills the server in the middle of full load, starts it again, and sends again what was
+// not answered.
 func (r *run) restart(ctx context.Context) error {
-	// What was answered has to be there at once. What is being answered may be.
+	// What was answered must be there at once. What is in flight may be.
 	before := r.sample(load.CountsAtOnce)
 	if err := r.killUnderLoad(ctx); err != nil {
 		return err
@@ -82,12 +83,12 @@ func (r *run) restart(ctx context.Context) error {
 	return nil
 }
 
-// killUnderLoad pours, and kills the server after the time of a run, in the middle of it.
+// killUnderLoad loads the server, and kills it in the middle, after the time of a run.
 func (r *run) killUnderLoad(ctx context.Context) error {
 	var poured error
 	var pouring sync.WaitGroup
 	pouring.Go(func() {
-		_, poured = r.load(pourBatch).Phase(ctx, r.o.Duration+time.Minute, 0, new(measure.Samples))
+		_, poured = r.load(pourBatch).Phase(ctx, r.o.Duration+time.Minute, 0, nil)
 	})
 	select {
 	case <-time.After(r.o.Duration):
@@ -104,7 +105,7 @@ func (r *run) killUnderLoad(ctx context.Context) error {
 	return err
 }
 
-// byApp are the ids of messages by their apps.
+// byApp groups the ids of messages by app.
 func byApp(list []message) map[string][]string {
 	ids := map[string][]string{}
 	for _, m := range list {
@@ -113,17 +114,11 @@ func byApp(list []message) map[string][]string {
 	return ids
 }
 
-// check compares the totals of all messages and the counts of many with what the traffic leads to: nothing that was
-// answered is lost, nothing that was sent again is doubled.
+// check compares the totals of all messages and the counts of many with what the traffic leads to:
+// nothing that was answered is lost, nothing that was sent again is doubled.
 func (r *run) check(ctx context.Context) error {
-	type totals struct{ messages, read int }
-	want := map[string]totals{}
-	for _, g := range r.streams {
-		g.Expected(func(app, _, _ string, readers int) {
-			t := want[app]
-			want[app] = totals{t.messages + 1, t.read + readers}
-		})
-	}
+	l := r.load(1)
+	want := l.Reads()
 	for app, w := range want {
 		var answer struct {
 			Rows []struct{ Messages, Read int }
@@ -131,15 +126,14 @@ func (r *run) check(ctx context.Context) error {
 		if err := r.server.Get(ctx, child.App(app)+"/analytics/read-rate?group_by=hour", &answer); err != nil {
 			return err
 		}
-		var got totals
+		var got load.Reads
 		for _, row := range answer.Rows {
-			got = totals{got.messages + row.Messages, got.read + row.Read}
+			got = load.Reads{Messages: got.Messages + row.Messages, Read: got.Read + row.Read}
 		}
 		if got != w {
-			return fmt.Errorf("%s has %d messages and %d reads, not %d and %d", app, got.messages, got.read, w.messages, w.read)
+			return fmt.Errorf("%s has %d messages and %d reads, not %d and %d", app, got.Messages, got.Read, w.Messages, w.Read)
 		}
 	}
-	l := r.load(1)
 	made := l.Totals()
 	r.result.Receipts, r.result.Messages = made.Receipts, made.Messages
 	checked, err := l.Check(ctx, max(1, made.Messages/checkedMost))

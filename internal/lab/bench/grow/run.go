@@ -19,18 +19,21 @@ import (
 type Options struct {
 	// Dir is where the data of the run lies; it is removed at the end.
 	Dir string
-	// First receipts are in the state when it is measured the first time, Receipts the second time.
+	// First is how many receipts are in the state when it is measured first, Receipts how many
+	// the second time.
 	First, Receipts int
-	// Runs is how often each figure is measured, for Duration each; it is the median.
+	// Runs is how often each figure is measured, for Duration each time. The median counts.
 	Runs     int
 	Duration time.Duration
 	// Rate is the fixed load for latencies, in receipts a second.
 	Rate float64
 	// Traffic to make.
 	Traffic sim.Config
-	// Self is a command line of this program that calls [child.Serve] with the two arguments that follow it.
+	// Self is the command line that starts a server: that of [child.ThisProgram].
 	Self child.Self
-	// Phase is told what begins, Poured, from many goroutines, how many more events are in the state; nil for nobody.
+	// Phase, if not nil, is called with the name of each phase as it begins. Poured, if not
+	// nil, is called from many goroutines with the number of events that were added to the
+	// state.
 	Phase  func(name string)
 	Poured func(events int)
 }
@@ -39,9 +42,11 @@ type Options struct {
 type Result struct {
 	Small Figures `json:"small"`
 	Large Figures `json:"large"`
-	// Pour is at how many receipts a second the one grew to the other, second by second.
+	// Pour is the rate in receipts a second at which the state grew from one size to the other,
+	// measured each second.
 	Pour Figure `json:"pour_receipts_per_s"`
-	// Ratios are those of the large state's figures to the small one's. For the rate more is better, for the others less.
+	// Ratios are the large state's figures divided by the small one's. For the rate more is
+	// better, for the others less.
 	Ratios Ratios `json:"ratios"`
 
 	Memory  Memory  `json:"memory"`
@@ -50,8 +55,8 @@ type Result struct {
 	LogBytes   float64 `json:"log_bytes_per_receipt"`
 	StateBytes float64 `json:"state_bytes_per_receipt"`
 
-	// Receipts were loaded in all, and Messages sent. Every total was compared with what the traffic leads to, and
-	// the counts of CountsChecked messages; a wrong one fails the run.
+	// Receipts were loaded in all, and Messages sent. Every total was compared with what the
+	// traffic leads to, and the counts of CountsChecked messages; a wrong one fails the run.
 	Receipts      int `json:"receipts"`
 	Messages      int `json:"messages"`
 	CountsChecked int `json:"counts_checked"`
@@ -71,13 +76,13 @@ const (
 	connections = 16
 	pourBatch   = 1000 // events of a request at full load
 	steadyBatch = 256  // and at the fixed one
-	// pourStep is for how long is poured before it is looked how far it went.
+	// pourStep is how long the load runs before the size is looked at again.
 	pourStep = time.Second
-	// checkedMost is of how many messages counts are compared.
+	// checkedMost is the number of messages, about, whose counts are compared.
 	checkedMost = 100_000
 )
 
-// run is one under way.
+// run is a benchmark in progress.
 type run struct {
 	o       Options
 	dir     string
@@ -135,7 +140,7 @@ func (r *run) start(ctx context.Context) error {
 	return r.server.Prepare(ctx, traffic)
 }
 
-// load is the traffic, in requests of a number of events.
+// load is the traffic, in requests of batch events.
 func (r *run) load(batch int) *load.Load {
 	return &load.Load{System: r, Connections: connections, Batch: batch, Streams: r.streams}
 }
@@ -156,10 +161,10 @@ func (r *run) Counts(ctx context.Context, app string, messages []string) (map[st
 	return r.server.Counts(ctx, app, messages)
 }
 
-// totals are what the streams have made so far.
+// totals returns what the streams have made up to now.
 func (r *run) totals() sim.Totals { return r.load(1).Totals() }
 
-// pour has the state grow to a number of receipts.
+// pour makes the state grow to a number of receipts.
 func (r *run) pour(receipts int, pour *Figure) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for n := r.totals().Receipts; n < receipts; n = r.totals().Receipts {

@@ -1,4 +1,5 @@
-// Package measure has what benchmarks measure with: latencies, processor time, memory and disk space.
+// Package measure holds the measuring instruments of the benchmarks: latencies, processor time,
+// memory and disk space.
 package measure
 
 import (
@@ -13,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Samples are durations, gathered by many goroutines.
+// Samples collects durations. Its methods may be called from many goroutines.
 type Samples struct {
 	mu   sync.Mutex
 	list []time.Duration
@@ -33,7 +34,8 @@ func (s *Samples) Len() int {
 	return len(s.list)
 }
 
-// Quantile is the duration in milliseconds that the part q of the samples does not exceed; 0 without samples.
+// Quantile returns the duration in milliseconds that the fraction q of the samples does not exceed;
+// 0 without samples.
 func (s *Samples) Quantile(q float64) float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,7 +47,7 @@ func (s *Samples) Quantile(q float64) float64 {
 	return float64(s.list[i].Microseconds()) / 1000
 }
 
-// DiskBytes is the sum of the sizes of all files below a directory.
+// DiskBytes returns the sum of the sizes of all files below a directory.
 func DiskBytes(dir string) (float64, error) {
 	var n int64
 	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
@@ -70,7 +72,7 @@ func DiskBytes(dir string) (float64, error) {
 	return float64(n), nil
 }
 
-// CPUSeconds is the processor time of this process so far.
+// CPUSeconds returns the processor time of this process up to now.
 func CPUSeconds() float64 {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {

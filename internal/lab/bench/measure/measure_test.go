@@ -43,7 +43,7 @@ func TestDiskBytesAddsUpFilesOfAllLevels(t *testing.T) {
 	}
 }
 
-// The processor time of a server is mostly that of its children: those that run and those that have ended.
+// The processor time of a server may be mostly that of its children, running or ended.
 func TestTreeCPUHasTheTimeOfDescendants(t *testing.T) {
 	const spin = `spin() { i=0; while [ $i -lt $1 ]; do i=$((i+1)); done; }; `
 	for name, script := range map[string]string{

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// Memory is what a process takes, in MiB.
+// Memory is what a process uses, in MiB.
 type Memory struct {
-	// Peak is the largest resident memory so far, Resident that of now: Anonymous and File, pages of files.
+	// Peak is the largest resident memory up to now, Resident the current one: Anonymous memory
+	// and File, pages of files.
 	Peak, Resident, Anonymous, File float64
 }
 
@@ -42,7 +43,8 @@ func MemoryOf(pid int) (Memory, error) {
 	return m, nil
 }
 
-// PeakRSS is the largest resident memory of this process so far, in MiB; 0 where it cannot be measured.
+// PeakRSS returns the largest resident memory of this process up to now, in MiB; 0 where it cannot
+// be measured.
 func PeakRSS() float64 {
 	m, _ := MemoryOf(os.Getpid())
 	return m.Peak

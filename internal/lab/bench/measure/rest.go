@@ -8,12 +8,13 @@ import (
 const (
 	restWithin = time.Minute
 	restStep   = time.Second
-	// restingCPU is the part of a processor that a server may use that is at rest.
+	// restingCPU is the fraction of a processor that a server at rest may use.
 	restingCPU = 0.1
 )
 
-// Rest waits until a server is at rest, for a minute at most: until it has compacted what was poured into it, so that what one phase
-// left to do is not measured with the next. It is told by the server's processor time, in seconds.
+// Rest waits until a server is at rest, for a minute at most: until it has compacted what it was
+// loaded with, so that work left over from one phase is not measured with the next. It judges by
+// the server's processor time, which cpu returns in seconds.
 func Rest(ctx context.Context, cpu func() (float64, error)) error {
 	before, err := cpu()
 	for deadline := time.Now().Add(restWithin); err == nil && time.Now().Before(deadline); {

@@ -9,11 +9,12 @@ import (
 	"strings"
 )
 
-// ticksPerSecond is the unit of times in /proc: USER_HZ, which is 100 on every architecture that Go runs on.
+// ticksPerSecond is the unit of times in /proc: USER_HZ, which is 100 on every architecture that Go
+// runs on.
 const ticksPerSecond = 100
 
-// TreeCPUSeconds is the processor time so far of a process and of its descendants, with those that ended and
-// were waited for.
+// TreeCPUSeconds returns the processor time up to now of a process and its descendants, including
+// those that have ended and been waited for.
 func TreeCPUSeconds(pid int) (float64, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
@@ -57,8 +58,9 @@ func TreeCPUSeconds(pid int) (float64, error) {
 	return float64(sum) / ticksPerSecond, nil
 }
 
-// readStat takes the parent and the times (own and of children waited for) from a line of /proc/PID/stat. The
-// program's name is in parentheses and may have any character in it, so what counts is behind the last one.
+// readStat reads the parent and the times (its own and those of children waited for) from a line of
+// /proc/PID/stat. The program's name stands in parentheses and may contain any character, so the
+// fields begin after the last one.
 func readStat(name string) (parent int, ticks int64, err error) {
 	line, err := os.ReadFile(name)
 	if err != nil {

@@ -97,7 +97,7 @@ func (e *Engine) Close() {
 	e.lib.closeConn(e.conn)
 }
 
-// Result of a statement.
+// Result is the result of a statement.
 type Result struct {
 	// Data is in the format that was asked for.
 	Data []byte

@@ -1,5 +1,5 @@
-// Clicks through the demo page as a visitor does, at the width of a desk and of a phone, in light and dark: every window is
-// a connection of the real SDK. SHOTS=DIR keeps pictures.
+// Clicks through the demo page as a visitor does, at the width of a desk and of a phone, in light
+// and dark: every window is a connection of the real SDK. SHOTS=DIR keeps pictures.
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { chromium } from 'playwright-core'
@@ -14,7 +14,8 @@ const browser = await chromium.launch({
     '--disable-component-update', '--disable-sync']
 })
 
-// visit opens the page in a browser of its own, and fails if the browser complains or another host is asked.
+// visit opens the page in a browser of its own, and fails if the browser complains or another host
+// is asked.
 async function visit (name, options) {
   const context = await browser.newContext({ ...options, baseURL: BASE })
   context.setDefaultTimeout(30_000)

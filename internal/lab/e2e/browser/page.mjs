@@ -1,5 +1,6 @@
-// Drives the page of a running receiptd as a person does, in each width and scheme, and says what is wrong by failing.
-// The Go test that starts it says by the environment where the server is and what is in it.
+// Drives the page of a running receiptd as a person does, in each width and scheme, and says what
+// is wrong by failing. The Go test that starts it says by the environment where the server is and
+// what is in it.
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
@@ -15,7 +16,8 @@ const browser = await chromium.launch({
     "--disable-component-update", "--disable-sync"],
 });
 
-// visit opens a browser of one kind, and fails if the page logs an error, breaks its policy or asks another host.
+// visit opens a browser of one kind, and fails if the page logs an error, breaks its policy or asks
+// another host.
 async function visit(name, options, body) {
   const context = await browser.newContext({ ...options, baseURL: BASE });
   context.setDefaultTimeout(patience);
@@ -42,8 +44,9 @@ async function visit(name, options, body) {
   }
 }
 
-// look checks what holds for every view: its title, its width, its accessibility. The latter does not change with width and
-// scheme at the same time, so two of the four kinds of screen show all there is to it.
+// look checks what holds for every view: its title, its width, its accessibility. The latter does
+// not change with width and scheme at the same time, so two of the four kinds of screen show all
+// there is to it.
 async function look(page, name, heading) {
   await page.getByRole("heading", { level: 1, name: heading }).waitFor();
   await page.waitForLoadState(); // a heading may be there before the style is

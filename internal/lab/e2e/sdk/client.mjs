@@ -25,7 +25,8 @@ export async function until (what, holds, within = patience) {
   }
 }
 
-// call asks the server, with the admin key unless another token is given; an answer other than 200 is an error with its status.
+// call asks the server, with the admin key unless another token is given; an answer other than 200
+// is an error with its status.
 export async function call (method, path, body, token = adminKey) {
   const answer = await fetch(server + path, {
     method,
@@ -61,8 +62,8 @@ export const api = {
   }
 }
 
-// restart has the server stopped (TERM, which drains it) or killed (KILL), and started again on the same data and address. The
-// answer comes once it is ready.
+// restart has the server stopped (TERM, which drains it) or killed (KILL), and started again on the
+// same data and address. The answer comes once it is ready.
 export async function restart (signal) {
   const answer = await fetch(`${control}/restart?signal=${signal}`, { method: 'POST' })
   assert.equal(answer.status, 200, await answer.text())

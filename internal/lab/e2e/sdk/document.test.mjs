@@ -1,4 +1,5 @@
-// The requirement document's own code, in its order. WebIM and conn are what the document calls them.
+// The requirement document's own code, in its order. WebIM and conn are what the document calls
+// them.
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { build, sdk } from './sdk.mjs'

@@ -1,4 +1,5 @@
-// kill -9 of the server under traffic, again and again. The SDK reconnects; what was answered is there.
+// kill -9 of the server under traffic, again and again. The SDK reconnects; what was answered is
+// there.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { api, closeAll, restart, sleep } from './client.mjs'

@@ -1,4 +1,4 @@
-// Who is away finds everything at the next login, once.
+// A user who was away finds everything at the next login, once.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { api, Client, closeAll, sleep, until } from './client.mjs'

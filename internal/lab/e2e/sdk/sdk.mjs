@@ -67,7 +67,8 @@ const web = name => {
   return { Connection: sdk.connection, create: (conn, option) => sdk.message.create(option), groups: conn => conn }
 }
 
-// builds are the packages under test. Of each: its Connection, how it makes a message, and what has its calls about groups.
+// builds are the packages under test. Of each: its Connection, how it makes a message, and what has
+// its calls about groups.
 const builds = {
   main: () => web('easemob-websdk'),
   agora: () => web('agora-chat'),

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import { api, Client, sleep, until } from './client.mjs'
 
-// Traffic has authors who post to a group of readers. A send that fails may have been stored or not; it is sent again as a chat
-// client does it, and a read until it is answered.
+// Traffic has authors who post to a group of readers. A send that fails may have been stored or
+// not; it is sent again as a chat client does it, and a read until it is answered.
 export class Traffic {
   mids = []
   cut = 0 // sends that failed
@@ -68,7 +68,8 @@ export class Traffic {
     await Promise.all(this.#readers)
   }
 
-  // exact checks that the server has every receipt once, and that the authors saw in the end what the server says.
+  // exact checks that the server has every receipt once, and that the authors saw in the end what
+  // the server says.
   async exact () {
     const all = this.authors.length + this.readers.length - 1
     const mids = this.mids.map(m => m.mid)

@@ -15,7 +15,8 @@ type Entry struct {
 	Sequence uint64
 	At       int64 // the broker's time, Unix milliseconds; may run backward
 	Events   []events.Event
-	// Poison is why the entry cannot be decoded; empty for all others. A poison entry has no events.
+	// Poison is why the entry cannot be decoded; empty for all others. A poison entry has no
+	// events.
 	Poison string
 }
 
@@ -27,7 +28,7 @@ func SmallLimits() oracle.Limits {
 	limits := oracle.DefaultLimits()
 	limits.MaxGroupMembers = 4
 	limits.MaxParked = 3
-	limits.MaxPendingStatistic = 3
+	limits.MaxSummaryItems = 3
 	limits.MaxRejections = 10
 	return limits
 }

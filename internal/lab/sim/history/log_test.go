@@ -93,10 +93,10 @@ func TestRepeatedEventsChangeNothing(t *testing.T) {
 	})
 }
 
-func TestRedeliverKeepsTheOriginalOrder(t *testing.T) {
+func TestResendKeepsTheOriginalOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := Logs().Draw(t, "log")
-		again := Redeliver(t, l)
+		again := Resend(t, l)
 		again.Apply(oracle.NewWithLimits(0, SmallLimits())) // sequences grow, or it panics
 		checkValid(t, again)
 		next := 0
@@ -201,7 +201,7 @@ func state(m *oracle.Model, rejections bool) string {
 			fmt.Fprintln(&b, msg, m.Readers(c, msg.ID), m.NonReaders(c, msg.ID))
 		}
 		for _, user := range m.Users(app) {
-			fmt.Fprintln(&b, user, m.Conversations(app, user), m.Statistics(app, user))
+			fmt.Fprintln(&b, user, m.Conversations(app, user), m.Summary(app, user))
 		}
 		if rejections {
 			for _, r := range m.Rejections(app) {

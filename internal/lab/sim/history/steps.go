@@ -175,14 +175,15 @@ func (w *world) send(t *rapid.T, app string) {
 		ev.Group = w.group(t, app)
 		ev.User = w.member(t, app, ev.Group)
 		if members := w.members[conversationOf(&ev)]; len(members) > 0 && seldom(t, 1) {
-			ev.User = members[0] // one who sends much, for long summaries
+			ev.User = members[0] // somebody who sends much, for long summaries
 		}
 		ev.Receipt = often(t, 3)
 	}
 	w.number(t, ev)
 }
 
-// number adds a message with an id, mostly the next of its conversation, else one that may be taken.
+// number adds a message with an id, mostly the next of its conversation, else one that may be
+// taken.
 func (w *world) number(t *rapid.T, ev events.Event) {
 	c := conversationOf(&ev)
 	if often(t, 3) {
@@ -223,7 +224,8 @@ func (w *world) aim(t *rapid.T, kind events.Kind, app string) {
 	w.add(ev)
 }
 
-// target is a message that was sent, a late one rather than an early one; nil if there is none for the kind.
+// target is a message that was sent, a late one rather than an early one; nil if there is none for
+// the kind.
 func (w *world) target(t *rapid.T, kind events.Kind) *events.Event {
 	if len(w.sent) == 0 {
 		return nil
@@ -286,7 +288,8 @@ func (w *world) readAll(t *rapid.T, app string) {
 	w.add(ev)
 }
 
-// see has the author who was sent the last receipt, or anybody, see his summary up to a late entry.
+// see makes the author who was sent the last receipt, or anybody, acknowledge their summary up to a
+// late entry.
 func (w *world) see(t *rapid.T, app string) {
 	ev := events.Event{App: app, Kind: events.StatisticSeen, User: w.user(t)}
 	if w.told.user != "" && often(t, 3) {
@@ -304,8 +307,8 @@ func (w *world) upto(t *rapid.T) uint64 {
 	return upto
 }
 
-// chat goes on between one author and two others: what he has seen is soon received or read again, while another
-// of his items is still there.
+// chat goes on between one author and two others: what the author has seen is soon received or read
+// again, while another of their items is still there.
 func (w *world) chat(t *rapid.T, app string) events.Kind {
 	author, peer := worldUsers[0], worldUsers[1+pick(t, 2)]
 	ev := events.Event{App: app, User: peer, Peer: author}

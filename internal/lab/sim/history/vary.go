@@ -6,8 +6,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Split cuts the entries of a log into smaller ones at random, at the same broker times and in
-// the same order. Every event has the outcome it had before, and the state is the same but for the
+// Split cuts the entries of a log into smaller ones at random, at the same broker times and in the
+// same order. Every event has the outcome it had before, and the state is the same except for the
 // sequences in it (positions of rejections and of poison entries): those of the result count from 2
 // without gaps. The upto of a statistic.seen is translated; 1 is before everything.
 func Split(t *rapid.T, l Log) Log {
@@ -51,8 +51,8 @@ func translate(out, l Log, last map[uint64]uint64) {
 	}
 }
 
-// Repeat has producers send some events twice, one right after the other. The repetition never has an
-// effect: the state is the same but for the kept rejections and the indexes in them.
+// Repeat makes producers send some events twice, one right after the other. The repetition never
+// has an effect: the state is the same except for the rejections and the indexes in them.
 func Repeat(t *rapid.T, l Log) Log {
 	out := slices.Clone(l)
 	for i := range out {
@@ -68,9 +68,10 @@ func Repeat(t *rapid.T, l Log) Log {
 	return out
 }
 
-// Redeliver has producers send runs of earlier events again, in entries of their own between the others,
-// as after an answer that was lost. That may well change the state; only the model can tell.
-func Redeliver(t *rapid.T, l Log) Log {
+// Resend makes producers send runs of earlier events again, in entries of their own between the
+// others, as after an answer that was lost. That may well change the state; only the model can
+// tell.
+func Resend(t *rapid.T, l Log) Log {
 	var out Log
 	for i := range l {
 		out = append(out, l[i])
@@ -95,42 +96,42 @@ type OpKind uint8
 
 // The operations.
 const (
-	// OpApply delivers an entry.
+	// OpApply applies an entry.
 	OpApply OpKind = iota
-	// OpCheckpoint keeps the state and the position it reflects.
+	// OpCheckpoint makes the state and its position durable.
 	OpCheckpoint
-	// OpRestart drops what was not kept; the state is that of the last checkpoint, or empty.
+	// OpRestart drops what is not durable; the state is that of the last checkpoint, or empty.
 	OpRestart
 )
 
-// Op is one step of the way of a log through a fold.
+// Op is one step of a log on its way through a fold.
 type Op struct {
 	Kind OpKind
-	// Entry is the index of the entry that is delivered.
+	// Entry is the index of the entry that is applied.
 	Entry int
 }
 
-// Schedule is a random way through a log with checkpoints and restarts. It delivers every entry
-// in order. After a restart it goes on with the first entry that the checkpoint does not reflect, or
-// with an earlier one, which has to be skipped. It ends with everything delivered after the last
-// restart or kept.
+// Schedule is a random way through a log with checkpoints and restarts. It applies every entry in
+// order. After a restart it goes on with the first entry that the checkpoint does not reflect, or
+// with an earlier one, which has to be skipped. At its end everything was applied after the last
+// restart, or is durable.
 func Schedule(t *rapid.T, l Log) []Op {
 	var ops []Op
-	kept := 0 // entries in the last checkpoint
+	durable := 0 // entries in the last checkpoint
 	for next := 0; next < len(l); {
 		ops = append(ops, Op{OpApply, next})
 		next++
 		switch pick(t, 12) {
 		case 10:
-			if next > kept { // a redelivered entry does not move the position back
-				kept = next
+			if next > durable { // an entry applied again does not move the position back
+				durable = next
 			}
 			ops = append(ops, Op{Kind: OpCheckpoint})
 		case 11:
 			ops = append(ops, Op{Kind: OpRestart})
-			next = kept
+			next = durable
 			if seldom(t, 2) {
-				next = max(0, kept-pick(t, 3))
+				next = max(0, durable-pick(t, 3))
 			}
 		}
 	}

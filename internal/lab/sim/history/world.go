@@ -21,8 +21,8 @@ var (
 
 const manyIDs = 8
 
-// world is what the generator remembers of the log so far, to aim at what is there. It knows
-// nothing of the rules: its groups, members and messages are what was tried, not what was applied.
+// world is what the generator remembers of the log, to aim at what exists. It knows nothing of the
+// rules: its groups, members and messages are what was tried, not what was applied.
 type world struct {
 	entries  Log
 	coarse   int  // an entry ends after one of 2^coarse steps
@@ -33,13 +33,13 @@ type world struct {
 	settings map[string]events.Settings
 	groups   map[string][]string              // by app
 	members  map[events.Conversation][]string // of groups
-	sent     []sentMessage                    // by somebody who may have been able to
-	told     author                           // who was sent the last receipt
+	sent     []sentMessage                    // by somebody who may have been allowed to
+	told     author                           // who is told of the last receipt
 	early    []int64                          // times at which receipts came before their message
 	numbers  map[events.Conversation]int
 }
 
-// author is a user who has something in his summary; none has no name.
+// author is a user whose summary has items; the zero value is nobody.
 type author struct{ app, user string }
 
 type sentMessage struct {
@@ -47,8 +47,8 @@ type sentMessage struct {
 	at int64
 }
 
-// pick draws a number below n, all of them about as often. rapid's own integers prefer small ones far
-// too much for lists of weights, so it is made of coins; it still shrinks to 0.
+// pick draws a number below n, all of them about as often. rapid's own integers prefer small ones
+// far too much for lists of weights, so it is made of coins; it still shrinks to 0.
 func pick(t *rapid.T, n int) int {
 	coins := bits.Len(uint(n-1)) + 2
 	v := 0

@@ -16,7 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/receiptd/receiptd/internal/lab/chtest"
+	"github.com/receiptd/receiptd/internal/lab/chserver"
 	"github.com/receiptd/receiptd/internal/lab/chtest/engine"
 )
 
@@ -29,7 +29,7 @@ type installCommand struct{}
 
 // Run installs the engine.
 func (installCommand) Run(ctx context.Context) error {
-	path, err := chtest.Library(ctx)
+	path, err := chserver.Library(ctx)
 	if err == nil {
 		fmt.Println(path)
 	}
@@ -44,7 +44,7 @@ type serveCommand struct {
 
 // Run serves until it gets a signal.
 func (s serveCommand) Run(ctx context.Context) error {
-	library, err := chtest.Library(ctx)
+	library, err := chserver.Library(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,255 @@
+package analytics
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/internal/fold"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/projections"
+	"github.com/receiptd/receiptd/projections/clickhouse"
+)
+
+// foldStage is the first stage of a worker: it folds entries, and hands over what is to be written.
+// It is a [consumers.TimedHandler].
+type foldStage struct {
+	w *worker
+	// stored is what the sink had at the start: up to it there is nothing to add to the table
+	// of events.
+	stored clickhouse.Position
+	// interrupted is the block that was being inserted when the process ended, if the sink does
+	// not have it; zero for none.
+	interrupted intent
+
+	block      *clickhouse.Block
+	blockBegan time.Time // when the block's first entry was folded
+	facts      []projections.Fact
+
+	messages                []projections.AppMessage
+	cohorts                 []projections.Cohort
+	refreshed, checkpointed time.Time
+}
+
+// resume finds out where to go on: after what the sink has, with a state that the log agrees with.
+func (f *foldStage) resume(ctx context.Context) (err error) {
+	w := f.w
+	if f.stored, err = w.c.sink.Position(ctx, w.partition); err != nil {
+		return err
+	}
+	_, last, err := w.c.log.Bounds(ctx, w.partition)
+	if err != nil {
+		return fmt.Errorf("end of the log: %w", err)
+	}
+	if err := f.sameLog(ctx, last); err != nil {
+		return err
+	}
+	w.stored.Store(f.stored.Sequence)
+	ok, err := w.gen.Agrees(ctx, w.c.log, w.partition)
+	if err != nil && !errors.Is(err, fold.ErrCutOff) {
+		return err
+	}
+	// A state ahead of the sink would not repeat what the sink lacks, and one of an older
+	// version does not hold everything that the sink is to get.
+	if at, _ := w.gen.Part.Position(); !ok || at > f.stored.Sequence || !w.gen.Part.CohortsComplete() {
+		w.logger.Warn("the state for analytics is folded again: it is not behind ClickHouse, of another log, or of an older version",
+			"state_position", at, "clickhouse_position", f.stored.Sequence)
+		if w.gen, err = fold.Replace(w.root, w.gen, w.c.foldOptions(w.partition)); err != nil {
+			return backoff.Permanent(err)
+		}
+		w.standAt(0)
+	}
+	if f.interrupted, err = readIntent(w.root); err != nil {
+		return backoff.Permanent(err)
+	}
+	if f.interrupted.First != f.stored.Sequence+1 || f.interrupted.Last > last {
+		f.interrupted = intent{}
+	}
+	f.block = &clickhouse.Block{Partition: w.partition}
+	w.sinkAtStart = f.stored.Sequence
+	w.refreshedTo(w.refreshed.Load())
+	return nil
+}
+
+// sameLog compares the last entry that the sink has with the log's.
+func (f *foldStage) sameLog(ctx context.Context, last uint64) error {
+	at := f.stored.Sequence
+	if at > last {
+		return fmt.Errorf("%w: it has entry %d, the log ends with %d", ErrDisagrees, at, last)
+	}
+	if at == 0 {
+		return nil
+	}
+	e, err := f.w.c.log.EntryAt(ctx, f.w.partition, at)
+	switch {
+	// Trimmed; the reader sees whether what follows is there
+	case errors.Is(err, eventlog.ErrNoEntry):
+		return nil
+	case err != nil:
+		return fmt.Errorf("compare with the log: %w", err)
+	case eventlog.Fingerprint(e) != f.stored.Fingerprint:
+		return fmt.Errorf("%w: entry %d is another one", ErrDisagrees, at)
+	}
+	return nil
+}
+
+// run folds what the sink has without adding it to a block, and what it lacks into blocks.
+func (f *foldStage) run(ctx context.Context) error {
+	w := f.w
+	f.refreshed, f.checkpointed = time.Now(), time.Now()
+	if err := f.fromArchive(ctx); err != nil {
+		return err
+	}
+	at, _ := w.gen.Part.Position()
+	return consumers.Follow(ctx, w.c.log, consumers.Options{
+		Partition: w.partition, After: at, Logger: w.logger,
+	}, f)
+}
+
+// fromArchive folds what the state needs and the log no longer holds.
+func (f *foldStage) fromArchive(ctx context.Context) error {
+	w := f.w
+	at, _ := w.gen.Part.Position()
+	first, _, err := w.c.log.Bounds(ctx, w.partition)
+	if err != nil {
+		return fmt.Errorf("begin of the log: %w", err)
+	}
+	if first <= at+1 {
+		return nil
+	}
+	if first-1 > f.stored.Sequence {
+		return fmt.Errorf("%w: and ClickHouse has it only up to %d",
+			&eventlog.TrimmedError{Partition: w.partition, After: at, First: first}, f.stored.Sequence)
+	}
+	span := clickhouse.Span{
+		Partition: w.partition, Partitions: w.c.log.Partitions(), After: at, Upto: first - 1,
+	}
+	return w.c.sink.Replay(ctx, span, func(x *projections.Decoded) error {
+		if _, err := w.gen.Part.Apply(*x); err != nil {
+			return err
+		}
+		f.takeFacts()
+		return f.maybeHandOver(ctx)
+	})
+}
+
+// Handle folds an entry, adds it to the block if the sink lacks it, and hands over what is due.
+func (f *foldStage) Handle(ctx context.Context, x *projections.Decoded, stored *eventlog.Entry) error {
+	if !f.block.Fits(x.At) {
+		if err := f.handOver(ctx); err != nil {
+			return err
+		}
+	}
+	outcomes, err := f.w.gen.Part.Apply(*x)
+	if err != nil {
+		return err
+	}
+	f.takeFacts()
+	if x.Sequence > f.stored.Sequence {
+		if f.block.Rows() == 0 {
+			f.blockBegan = time.Now()
+		}
+		if x.Poison != "" {
+			err = f.block.AddPoison(x, stored.Subject, stored.Data)
+		} else {
+			err = f.block.Add(x, outcomes, f.facts)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return f.maybeHandOver(ctx)
+}
+
+// takeFacts takes what the entry just folded did.
+func (f *foldStage) takeFacts() { f.facts = f.w.gen.Part.TakeFacts(f.facts[:0]) }
+
+// repeating reports whether the block has to become what an interrupted one was.
+func (f *foldStage) repeating() bool { return f.interrupted.Last != 0 }
+
+// maybeHandOver hands over what is due. While the writer is busy, only a full block or a great many
+// changes make the fold wait for it.
+func (f *foldStage) maybeHandOver(ctx context.Context) error {
+	o := &f.w.c.o
+	b := f.block
+	if f.repeating() {
+		if b.Last != f.interrupted.Last {
+			return nil
+		}
+		return f.handOver(ctx)
+	}
+	full := b.Rows() >= o.BlockRows || b.Bytes >= o.BlockBytes || f.w.gen.Part.ChangedMessages() >= fold.ManyChanges
+	if at, any := f.nextHandOver(); full || any && f.w.unfinished.Load() == 0 && !time.Now().Before(at) {
+		return f.handOver(ctx)
+	}
+	return nil
+}
+
+// handOver gives the next stage the block and, at their times, the latest state of what changed and
+// a capture of the own state.
+func (f *foldStage) handOver(ctx context.Context) error {
+	w, now := f.w, time.Now()
+	j := &job{block: f.block, interrupted: f.interrupted}
+	part := w.gen.Part
+	if now.Sub(f.refreshed) >= w.c.o.RefreshEvery || part.ChangedMessages() >= fold.ManyChanges || part.Changes() > fold.MaxChanges {
+		f.refresh(j)
+		f.refreshed = now
+		if now.Sub(f.checkpointed) >= w.c.o.CheckpointEvery || part.Changes() > fold.ManyChanges {
+			if err := f.capture(ctx, j); err != nil {
+				return err
+			}
+			f.checkpointed = now
+		}
+	}
+	w.unfinished.Add(1)
+	select {
+	case w.folded <- j:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	var recycled *clickhouse.Block
+	select {
+	case recycled = <-w.recycled:
+	default:
+	}
+	f.block, f.interrupted = f.block.Next(recycled), intent{}
+	return nil
+}
+
+// refresh adds the latest state of all messages and cohorts that changed.
+func (f *foldStage) refresh(j *job) {
+	at, _ := f.w.gen.Part.Position()
+	j.refreshed = at
+	f.messages = f.w.gen.Part.TakeMessages(f.messages[:0])
+	j.messages = make([]clickhouse.MessageRow, 0, len(f.messages))
+	for _, m := range f.messages {
+		j.messages = append(j.messages, clickhouse.MessageRow{AppMessage: m, Version: at})
+	}
+	clear(f.messages)
+	f.cohorts = f.w.gen.Part.TakeCohorts(f.cohorts[:0])
+	j.cohorts = make([]clickhouse.CohortRow, 0, len(f.cohorts))
+	for _, c := range f.cohorts {
+		j.cohorts = append(j.cohorts, clickhouse.CohortRow{Cohort: c, Version: at})
+	}
+	// There is an insert for each kind in a chunk: sorted, few chunks have several kinds.
+	slices.SortStableFunc(j.cohorts, func(a, b clickhouse.CohortRow) int { return cmp.Compare(a.Kind, b.Kind) })
+	clear(f.cohorts)
+}
+
+// capture adds a capture of the own state: everything up to it is in this job or in one before. The
+// capture before has to be committed.
+func (f *foldStage) capture(ctx context.Context, j *job) (err error) {
+	select {
+	case f.w.capturing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	j.capture, err = f.w.gen.Part.Capture()
+	return err
+}

@@ -1,0 +1,94 @@
+package analytics
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/receiptd/receiptd/consumers/internal/fold"
+	"github.com/receiptd/receiptd/projections/clickhouse"
+)
+
+// worker is the analytics of one partition, in three stages: one goroutine folds, another one
+// encodes what the first hands over while what came before is on its way, a third one inserts.
+type worker struct {
+	c         *Consumer
+	partition int
+	root      string
+	logger    *slog.Logger
+	gen       *fold.Generation
+
+	folded  chan *job // to be encoded
+	encoded chan *job // to be inserted
+	// recycled is a block that the sink has, for its memory.
+	recycled  chan *clickhouse.Block
+	capturing chan struct{} // holds a token while a capture is under way
+
+	unfinished                      atomic.Int32 // jobs that are not inserted yet
+	stored, refreshed               atomic.Uint64
+	saved, durable                  atomic.Uint64
+	rows, blocks, failures, refused atomic.Uint64
+
+	// sinkAtStart is the entry that the sink had at the start, and caughtUp that the latest
+	// state was stored as of there.
+	sinkAtStart uint64
+	caughtUp    bool
+}
+
+func (c *Consumer) open(partition int) (*worker, error) {
+	w := &worker{
+		c: c, partition: partition, root: filepath.Join(c.o.Dir, fmt.Sprintf("p%03d", partition)),
+		logger: c.o.Logger.With("analytics", partition),
+		folded: make(chan *job), encoded: make(chan *job), recycled: make(chan *clickhouse.Block, 1),
+		capturing: make(chan struct{}, 1),
+	}
+	var err error
+	if w.gen, err = fold.OpenCurrent(w.root, c.foldOptions(partition)); err != nil {
+		return nil, err
+	}
+	w.standAt(w.gen.Saved())
+	return w, nil
+}
+
+// standAt says which entry the own state, as it was opened, stands on.
+func (w *worker) standAt(sequence uint64) {
+	for _, at := range []*atomic.Uint64{&w.refreshed, &w.saved, &w.durable} {
+		at.Store(sequence)
+	}
+}
+
+// refreshedTo notes that the sink has the latest state as of an entry.
+func (w *worker) refreshedTo(at uint64) {
+	w.refreshed.Store(at)
+	if w.caughtUp || at < w.sinkAtStart {
+		return
+	}
+	w.caughtUp = true
+	if w.c.catchingUp.Add(-1) == 0 {
+		w.c.sink.UseDays()
+	}
+}
+
+// close does not checkpoint: what was folded may be ahead of the sink.
+func (w *worker) close() error {
+	if w.gen == nil { // it could not be replaced
+		return nil
+	}
+	return w.gen.Store.Close()
+}
+
+func (w *worker) run(ctx context.Context) error {
+	f := &foldStage{w: w}
+	if err := w.c.retry(ctx, "compare with the log", f.resume); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return w.encode(ctx) })
+	group.Go(func() error { return w.write(ctx) })
+	group.Go(func() error { return f.run(ctx) })
+	return group.Wait()
+}

@@ -1,0 +1,122 @@
+package fold
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/receiptd/receiptd/internal/atomicfile"
+)
+
+// CurrentFile names the current generation of a partition. It lies beside the numbered directories
+// of the generations, in the partition's root.
+const CurrentFile = "CURRENT"
+
+// OpenCurrent opens the current generation of a partition, or makes a first one, and removes what
+// an interrupted rebuild left behind.
+func OpenCurrent(root string, o Options) (*Generation, error) {
+	dir, err := currentDir(root)
+	if err != nil {
+		return nil, err
+	}
+	return Open(dir, o)
+}
+
+// OpenNext makes an empty generation beside the current one.
+func OpenNext(root string, o Options) (*Generation, error) {
+	numbers, err := Generations(root)
+	if err != nil {
+		return nil, err
+	}
+	next := 1
+	if len(numbers) > 0 {
+		next = slices.Max(numbers) + 1
+	}
+	dir := filepath.Join(root, generationName(next))
+	g, err := Open(dir, o)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return g, nil
+}
+
+// Replace puts an empty generation in the place of the current one, which is removed. If it fails,
+// the old one is closed.
+func Replace(root string, old *Generation, o Options) (*Generation, error) {
+	g, err := OpenNext(root, o)
+	if err != nil {
+		return nil, errors.Join(err, old.Close())
+	}
+	if err := g.MakeCurrent(root); err != nil {
+		return nil, errors.Join(err, g.Remove(), old.Close())
+	}
+	if err := old.Remove(); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	return g, nil
+}
+
+// MakeCurrent makes the generation the current one, in one step and for good.
+func (g *Generation) MakeCurrent(root string) error { return setCurrent(root, g.dir) }
+
+func setCurrent(root, dir string) error {
+	name := []byte(filepath.Base(dir) + "\n")
+	if err := atomicfile.Write(filepath.Join(root, CurrentFile), name, 0o666); err != nil {
+		return fmt.Errorf("switch generation: %w", err)
+	}
+	return nil
+}
+
+// currentDir is the directory of the current generation, of a first one if there is none yet. All
+// other generations are removed.
+func currentDir(root string) (string, error) {
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return "", fmt.Errorf("make state directory: %w", err)
+	}
+	name, err := os.ReadFile(filepath.Join(root, CurrentFile))
+	if errors.Is(err, os.ErrNotExist) {
+		dir := filepath.Join(root, generationName(1))
+		return dir, setCurrent(root, dir)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read current generation: %w", err)
+	}
+	current := strings.TrimSpace(string(name))
+	if _, err := strconv.Atoi(current); err != nil {
+		// All generations would look left over.
+		return "", fmt.Errorf("read current generation: %q in %s is no generation", current, filepath.Join(root, CurrentFile))
+	}
+	numbers, err := Generations(root)
+	if err != nil {
+		return "", err
+	}
+	for _, n := range numbers {
+		if other := generationName(n); other != current {
+			if err := os.RemoveAll(filepath.Join(root, other)); err != nil {
+				return "", fmt.Errorf("remove left-over generation: %w", err)
+			}
+		}
+	}
+	return filepath.Join(root, current), nil
+}
+
+func generationName(n int) string { return fmt.Sprintf("%06d", n) }
+
+// Generations returns the numbers of the generations that lie in a partition's root.
+func Generations(root string) ([]int, error) {
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return nil, fmt.Errorf("list generations: %w", err)
+	}
+	var numbers []int
+	for _, e := range entries {
+		if n, err := strconv.Atoi(e.Name()); err == nil && e.IsDir() {
+			numbers = append(numbers, n)
+		}
+	}
+	return numbers, nil
+}

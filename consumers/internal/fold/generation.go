@@ -1,0 +1,229 @@
+package fold
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/receiptd/receiptd/projections"
+	"github.com/receiptd/receiptd/projections/store"
+)
+
+// Limits on the changes that are not in a checkpoint yet. At the first a checkpoint is due whatever
+// the time, at the second the fold waits for the one under way.
+const (
+	ManyChanges = 100_000
+	MaxChanges  = 250_000
+)
+
+// Generation is one build of a partition's state: the fold and the store below it. A rebuild makes
+// a new generation beside the live one and switches; the old one is removed.
+type Generation struct {
+	// Store and Part are the generation's own. Whoever checkpoints past the methods below must
+	// not use those.
+	Store *store.Store
+	Part  *projections.Partition
+
+	dir string
+
+	// checkpointing is held from capture to commit: there is one checkpoint under way at a
+	// time.
+	checkpointing sync.Mutex
+	saved         uint64         // sequence of the last committed checkpoint
+	failed        error          // of a checkpoint that was not committed
+	async         sync.WaitGroup // a commit that the fold does not wait for
+}
+
+// Options are what all generations of a partition share.
+type Options struct {
+	Partition  int
+	CacheBytes int
+	// Blocks is the cache of all stores together; nil = one of its own.
+	Blocks *pebble.Cache
+	FS     vfs.FS // nil = the disk
+	Logger *slog.Logger
+	// ForSink has the fold keep what a sink takes from it: facts, and which cohorts changed.
+	ForSink bool
+}
+
+// part are the options of the fold in a generation. online is asked who would be told of an effect;
+// nil = nobody.
+func (o Options) part(online func(app, user string) bool) projections.Options {
+	return projections.Options{
+		CacheBytes: o.CacheBytes, Online: online, TrackFacts: o.ForSink, TrackCohorts: o.ForSink,
+	}
+}
+
+// Open opens the generation in a directory, or makes an empty one. It makes no effects: see
+// [projections.Partition.Live].
+func Open(dir string, o Options) (*Generation, error) {
+	st, err := store.Open(dir, store.Options{Cache: o.Blocks, FS: o.FS, Logger: o.Logger})
+	if err != nil {
+		return nil, err
+	}
+	part, err := projections.Open(o.Partition, st, o.part(nil))
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	g := &Generation{dir: dir, Store: st, Part: part}
+	g.saved, _ = part.Position()
+	return g, nil
+}
+
+// Dir is where the generation lies.
+func (g *Generation) Dir() string { return g.dir }
+
+// Saved is the sequence of the last entry that a committed checkpoint has.
+func (g *Generation) Saved() uint64 {
+	g.checkpointing.Lock()
+	defer g.checkpointing.Unlock()
+	return g.saved
+}
+
+// Checkpoint brings everything folded so far into the store, for somebody who waits. After one that
+// failed there is no other: it would lack what that one had. The log still has it.
+func (g *Generation) Checkpoint() error {
+	defer g.Store.Hurry()()
+	return g.CheckpointUnhurried()
+}
+
+// CheckpointUnhurried is a checkpoint that nobody waits for: it lets others run.
+func (g *Generation) CheckpointUnhurried() error {
+	g.checkpointing.Lock()
+	defer g.checkpointing.Unlock()
+	return g.checkpointLocked()
+}
+
+// fail has every further checkpoint fail: the store and the state in memory have parted.
+func (g *Generation) fail(err error) error {
+	g.checkpointing.Lock()
+	defer g.checkpointing.Unlock()
+	if g.failed == nil {
+		g.failed = err
+	}
+	return err
+}
+
+func (g *Generation) checkpointLocked() error {
+	c, err := g.captureLocked()
+	if err != nil || c == nil {
+		return err
+	}
+	return g.commitLocked(c)
+}
+
+// captureLocked takes what changed since the last checkpoint; nil if nothing did.
+func (g *Generation) captureLocked() (*projections.Checkpoint, error) {
+	if g.failed != nil {
+		return nil, g.failed
+	}
+	if seq, _ := g.Part.Position(); seq == g.saved {
+		// What was committed before may have failed to become durable since.
+		return nil, g.Store.Failed()
+	}
+	c, err := g.Part.Capture()
+	g.failed = err
+	return c, err
+}
+
+func (g *Generation) commitLocked(c *projections.Checkpoint) error {
+	if g.failed = g.Store.Commit(c); g.failed != nil {
+		return g.failed
+	}
+	g.saved = c.Sequence
+	g.Part.Committed(c)
+	return nil
+}
+
+// checkpointAsync waits for the checkpoint that is under way, if there is one, and has the next one
+// written while the fold goes on. If writing it fails, the checkpoint after it returns the error.
+func (g *Generation) checkpointAsync() error {
+	done := g.Store.Hurry()
+	g.checkpointing.Lock()
+	done()
+	c, err := g.captureLocked()
+	if err != nil || c == nil {
+		g.checkpointing.Unlock()
+		return err
+	}
+	g.async.Go(func() {
+		defer g.checkpointing.Unlock()
+		_ = g.commitLocked(c)
+	})
+	return nil
+}
+
+// Relieve asks for a checkpoint on wanted when much has changed since the last one. When too much
+// has, the fold waits until that is captured.
+func (g *Generation) Relieve(wanted chan<- struct{}) error {
+	switch n := g.Part.Changes(); {
+	case n > MaxChanges:
+		return g.checkpointAsync()
+	case n > ManyChanges:
+		select {
+		case wanted <- struct{}{}:
+		default: // one is wanted already
+		}
+	}
+	return nil
+}
+
+// Durable makes everything folded so far durable and returns the sequence of its last entry.
+func (g *Generation) Durable() (sequence uint64, err error) {
+	if err := g.Checkpoint(); err != nil {
+		return 0, err
+	}
+	sequence = g.Saved()
+	return sequence, g.Store.Flush()
+}
+
+// Snapshot checkpoints and returns the state at the position of that checkpoint.
+func (g *Generation) Snapshot() (snap *store.Snapshot, sequence uint64, err error) {
+	defer g.Store.Hurry()()
+	g.checkpointing.Lock()
+	defer g.checkpointing.Unlock()
+	if err := g.checkpointLocked(); err != nil {
+		return nil, 0, err
+	}
+	return g.Store.Snapshot(), g.saved, nil
+}
+
+// Adopt replaces the tables of one projection by those of another generation, which stands at the
+// same position. o are the options that g was opened with. Nothing may use Part meanwhile: it is
+// another one afterwards, and live for whom online says.
+func (g *Generation) Adopt(from *Generation, projection string, o Options, online func(app, user string) bool) error {
+	if err := g.Checkpoint(); err != nil {
+		return err
+	}
+	tables, _ := projections.ProjectionTables(projection)
+	if err := g.Store.Adopt(from.Store, tables); err != nil {
+		return g.fail(err)
+	}
+	part, err := projections.Open(o.Partition, g.Store, o.part(online))
+	if err != nil {
+		return g.fail(err)
+	}
+	g.Part = part
+	return nil
+}
+
+// Close writes a last checkpoint and closes the generation.
+func (g *Generation) Close() error {
+	err := g.Checkpoint()
+	return errors.Join(err, g.Store.Close())
+}
+
+// Remove closes a generation that is not the current one and removes it.
+func (g *Generation) Remove() error {
+	g.async.Wait()
+	err := g.Store.Discard()
+	if rm := os.RemoveAll(g.dir); rm != nil {
+		err = errors.Join(err, fmt.Errorf("remove generation: %w", rm))
+	}
+	return err
+}

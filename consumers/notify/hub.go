@@ -1,0 +1,203 @@
+package notify
+
+import (
+	"errors"
+	"hash/maphash"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/receiptd/receiptd/projections"
+)
+
+// ErrClosed is returned by [Subscription.Next] once the subscription or its [Hub] is closed.
+var ErrClosed = errors.New("notify: closed")
+
+// Options bound what one subscriber may cost. Zero values mean the defaults.
+type Options struct {
+	// FlushInterval is how long receipts of one message are gathered into one notification.
+	// Default 50 ms.
+	FlushInterval time.Duration
+	// MaxPending bounds the distinct messages that wait for one subscriber. Default 1024.
+	MaxPending int
+	// MaxPendingBytes bounds the texts that wait for one subscriber. Default 256 KiB.
+	MaxPendingBytes int
+	// Registerer gets the metrics; nil = none.
+	Registerer prometheus.Registerer
+}
+
+func (o Options) withDefaults() Options {
+	if o.FlushInterval <= 0 {
+		o.FlushInterval = 50 * time.Millisecond
+	}
+	if o.MaxPending <= 0 {
+		o.MaxPending = 1024
+	}
+	if o.MaxPendingBytes <= 0 {
+		o.MaxPendingBytes = 256 << 10
+	}
+	return o
+}
+
+// Hub tells users who are online what happened to their messages.
+//
+// Folds hand effects in with [Hub.Push]; each connection of a user takes them out with a
+// [Subscription]. Between the two, all receipts of one message become one [Notification] with the
+// latest count, so that an author pays for messages and not for readers. The first reader of a
+// message and the last one are passed on at once, what lies between within the flush interval.
+//
+// There is no goroutine in it: the subscriber's own goroutine waits, and while it is busy sending
+// receipts keep merging. What cannot be merged within the bounds is given up, and the subscriber is
+// told to look at the summary ([Push.Resync]); the fold never waits for a subscriber.
+type Hub struct {
+	o          Options
+	partitions int
+	seed       maphash.Seed
+	shards     [shardCount]shard
+	closed     atomic.Bool
+
+	effects   prometheus.Counter
+	overflows prometheus.Counter
+}
+
+// shardCount is a power of two, large enough that most are empty while few users are online.
+const shardCount = 1024
+
+type shard struct {
+	// online counts the keys of users: it answers for an empty shard without the lock.
+	online atomic.Int32
+	mu     sync.RWMutex
+	// users holds slices that are replaced and never changed, so that they can be read
+	// unlocked.
+	users map[userKey][]*Subscription
+}
+
+type userKey struct{ app, user string }
+
+// New makes a Hub for a log of that many partitions.
+func New(partitions int, o Options) *Hub {
+	h := &Hub{
+		o:          o.withDefaults(),
+		partitions: partitions,
+		seed:       maphash.MakeSeed(),
+		effects: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "receiptd_notify_effects_total",
+			Help: "Receipts handed to notify, before they are merged.",
+		}),
+		overflows: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "receiptd_notify_overflows_total",
+			Help: "Subscribers that fell behind their bound and were sent to the summary.",
+		}),
+	}
+	if o.Registerer != nil {
+		o.Registerer.MustRegister(h.effects, h.overflows)
+	}
+	return h
+}
+
+func (h *Hub) shard(user string) *shard {
+	return &h.shards[maphash.String(h.seed, user)&(shardCount-1)]
+}
+
+// Online reports whether the user has a subscription. It is meant to be asked per receipt: a hash
+// and an atomic load when nobody of the user's shard is online, a read lock otherwise.
+func (h *Hub) Online(app, user string) bool {
+	s := h.shard(user)
+	if s.online.Load() == 0 {
+		return false
+	}
+	return s.subscriptions(app, user) != nil
+}
+
+func (s *shard) subscriptions(app, user string) []*Subscription {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.users[userKey{app, user}]
+}
+
+// Push merges effects into what waits for the users concerned. It never waits for a subscriber, and
+// keeps neither the slice nor the strings in it. Effects of one partition must come in the order of
+// their sequences; different partitions may push at the same time.
+func (h *Hub) Push(effects []projections.Effect) {
+	h.effects.Add(float64(len(effects)))
+	for len(effects) > 0 {
+		// Receipts of one author come in bursts: a message is read by many, a chat is
+		// opened.
+		app, user := effects[0].App, effects[0].To
+		run := 1
+		for run < len(effects) && effects[run].To == user && effects[run].App == app {
+			run++
+		}
+		if s := h.shard(user); s.online.Load() != 0 {
+			for _, sub := range s.subscriptions(app, user) {
+				sub.add(effects[:run])
+			}
+		}
+		effects = effects[run:]
+	}
+}
+
+// Subscribe makes the user online. A user may have several subscriptions; each gets everything that
+// is pushed after Subscribe has returned. The caller must Close it.
+func (h *Hub) Subscribe(app, user string) *Subscription {
+	sub := &Subscription{
+		hub:  h,
+		key:  userKey{strings.Clone(app), strings.Clone(user)},
+		wake: make(chan struct{}, 1),
+		upto: make([]uint64, h.partitions),
+	}
+	s := h.shard(user)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Under the lock, so that Close either finds the subscription or is seen here.
+	if h.closed.Load() {
+		sub.closed = true
+		return sub
+	}
+	if s.users == nil {
+		s.users = make(map[userKey][]*Subscription)
+	}
+	old := s.users[sub.key]
+	if old == nil {
+		s.online.Add(1)
+	}
+	s.users[sub.key] = append(slices.Clip(old), sub)
+	return sub
+}
+
+func (h *Hub) unsubscribe(sub *Subscription) {
+	s := h.shard(sub.key.user)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.users[sub.key]
+	i := slices.Index(old, sub)
+	switch {
+	case i < 0:
+	case len(old) == 1:
+		delete(s.users, sub.key)
+		s.online.Add(-1)
+	default:
+		s.users[sub.key] = slices.Concat(old[:i], old[i+1:])
+	}
+}
+
+// Close ends all subscriptions and refuses new ones.
+func (h *Hub) Close() {
+	h.closed.Store(true)
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.mu.RLock()
+		var subs []*Subscription
+		for _, list := range s.users {
+			subs = append(subs, list...)
+		}
+		s.mu.RUnlock()
+		for _, sub := range subs {
+			sub.Close()
+		}
+	}
+}

@@ -1,0 +1,271 @@
+package notify
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// Notification is what users are told about one of their messages, or about one single chat: the
+// latest of what happened since the last notification of the same message and kind.
+type Notification struct {
+	// Kind is events.MessageDelivered, events.MessageRead or events.ConversationRead.
+	Kind events.Kind
+	// Group is empty in a single chat.
+	Group string
+	// Message is empty for a conversation read.
+	Message string
+	// Reader is the last who read or was delivered to, At when that was (Unix milliseconds) and
+	// Content what they sent along.
+	Reader, Content string
+	At              int64
+	// Count is the message's read count, Eligible its frozen readers.
+	Count, Eligible int
+
+	urgent bool
+}
+
+// Push is what [Subscription.Next] hands out at one time.
+type Push struct {
+	// Notifications has at most one for each message and kind, in the order in which they began
+	// to wait.
+	Notifications []Notification
+	// Upto, when not nil, has for each partition the sequence up to which this subscription has
+	// handed out everything since it began, or since it last said Resync; 0 where it had
+	// nothing. It is nil while something older than these notifications still waits.
+	Upto []uint64
+	// Resync says that receipts were given up because the subscriber fell behind. The author's
+	// summary still has them.
+	Resync bool
+}
+
+// Subscription is one connection of a user who is online. Next and Poll are for one goroutine;
+// Close may be called from any.
+type Subscription struct {
+	hub  *Hub
+	key  userKey
+	wake chan struct{}
+
+	mu      sync.Mutex
+	pending []*Notification
+	index   map[receiptKey]*Notification
+	urgent  int       // pending that must not wait
+	bytes   int       // of texts in pending
+	since   time.Time // when pending stopped being empty
+	upto    []uint64  // per partition, the last sequence that was added
+	lost    bool      // the bound was passed: pending is empty until Next has said so
+	closed  bool
+}
+
+// receiptKey is what receipts are merged by. Group reads of a message share one key; in a single
+// chat the peer is part of it, since two chats may use the same message id.
+type receiptKey struct {
+	kind                 events.Kind
+	group, message, peer string
+}
+
+func (n *Notification) key() receiptKey {
+	k := receiptKey{kind: n.Kind, group: n.Group, message: n.Message}
+	if n.Group == "" {
+		k.peer = n.Reader
+	}
+	return k
+}
+
+// add merges effects into what waits, and wakes Next once if there is a reason to.
+func (s *Subscription) add(effects []projections.Effect) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waited, urgent := len(s.pending), s.urgent
+	for i := range effects {
+		if s.closed || s.lost {
+			break
+		}
+		s.merge(&effects[i])
+	}
+	if s.urgent > urgent || s.lost || waited == 0 {
+		s.signal()
+	}
+}
+
+func (s *Subscription) merge(e *projections.Effect) {
+	s.upto[e.Partition] = max(s.upto[e.Partition], e.Sequence)
+	k := receiptKey{kind: e.Kind, group: e.Group, message: e.Message}
+	if e.Group == "" {
+		k.peer = e.Reader
+	}
+	n := s.index[k]
+	if n == nil {
+		if n = s.begin(e); n == nil {
+			return
+		}
+	}
+	s.bytes += len(e.Reader) + len(e.Content) - len(n.Reader) - len(n.Content)
+	if s.bytes > s.hub.o.MaxPendingBytes {
+		s.overflow()
+		return
+	}
+	if n.Reader != e.Reader {
+		n.Reader = strings.Clone(e.Reader)
+	}
+	n.Content = strings.Clone(e.Content)
+	n.At, n.Count, n.Eligible = e.At, e.Count, e.Eligible
+	if !n.urgent && isUrgent(e) {
+		n.urgent = true
+		s.urgent++
+	}
+}
+
+// isUrgent says what must not wait for the flush interval: the first reader of a message, the last
+// one, and a conversation read, of which there are few.
+func isUrgent(e *projections.Effect) bool {
+	switch e.Kind {
+	case events.MessageRead:
+		return e.Count <= 1 || e.Count == e.Eligible
+	case events.ConversationRead:
+		return true
+	}
+	return false
+}
+
+// begin makes the notification the effect is merged into; nil if there is no room.
+func (s *Subscription) begin(e *projections.Effect) *Notification {
+	if len(s.pending) >= s.hub.o.MaxPending {
+		s.overflow()
+		return nil
+	}
+	if len(s.pending) == 0 {
+		s.since = time.Now()
+	}
+	if s.index == nil {
+		s.index = make(map[receiptKey]*Notification)
+	}
+	n := &Notification{
+		Kind:    e.Kind,
+		Group:   strings.Clone(e.Group),
+		Message: strings.Clone(e.Message),
+		Reader:  strings.Clone(e.Reader),
+	}
+	s.bytes += len(n.Group) + len(n.Message) + len(n.Reader)
+	s.pending = append(s.pending, n)
+	s.index[n.key()] = n
+	return n
+}
+
+// overflow gives up what waits, and all that comes until Next has told the subscriber.
+func (s *Subscription) overflow() {
+	s.hub.overflows.Inc()
+	s.reset()
+	s.lost = true
+}
+
+func (s *Subscription) reset() {
+	s.pending, s.index = nil, nil
+	s.urgent, s.bytes = 0, 0
+}
+
+// signal wakes Next. One token is enough: Next looks at everything when it wakes.
+func (s *Subscription) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Wake has a token when [Subscription.Poll] may have something, for those who wait for more than
+// one thing.
+func (s *Subscription) Wake() <-chan struct{} { return s.wake }
+
+// Next waits until there is something to tell and returns it. The error is the context's or
+// [ErrClosed].
+func (s *Subscription) Next(ctx context.Context) (Push, error) {
+	for {
+		push, wait, err := s.Poll()
+		if err != nil || push.Resync || len(push.Notifications) > 0 {
+			return push, err
+		}
+		if err := s.sleep(ctx, wait); err != nil {
+			return Push{}, err
+		}
+	}
+}
+
+// sleep returns when woken, when the context ends, or after wait if that is not zero.
+func (s *Subscription) sleep(ctx context.Context, wait time.Duration) error {
+	var due <-chan time.Time
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-s.wake:
+	case <-due:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// Poll is Next without waiting: it returns what is ready to go. If nothing is, wait is the time
+// until the flush interval is over; 0 means that nothing waits at all.
+func (s *Subscription) Poll() (push Push, wait time.Duration, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return Push{}, 0, ErrClosed
+	case s.lost:
+		s.lost = false
+		return Push{Resync: true}, 0, nil
+	case len(s.pending) == 0:
+		return Push{}, 0, nil
+	}
+	wait = s.hub.o.FlushInterval - time.Since(s.since)
+	if all := wait <= 0 || s.urgent == len(s.pending); all {
+		push.Notifications = s.takeWhere(func(*Notification) bool { return true })
+		push.Upto = slices.Clone(s.upto)
+	} else if s.urgent > 0 {
+		push.Notifications = s.takeWhere(func(n *Notification) bool { return n.urgent })
+	}
+	return push, wait, nil
+}
+
+// takeWhere removes the notifications that fit from what waits, keeping the order of both parts.
+func (s *Subscription) takeWhere(fits func(*Notification) bool) (taken []Notification) {
+	rest := s.pending[:0]
+	for _, n := range s.pending {
+		if !fits(n) {
+			rest = append(rest, n)
+			continue
+		}
+		delete(s.index, n.key())
+		s.bytes -= len(n.Group) + len(n.Message) + len(n.Reader) + len(n.Content)
+		if n.urgent {
+			s.urgent--
+		}
+		taken = append(taken, *n)
+	}
+	clear(s.pending[len(rest):])
+	s.pending = rest
+	if len(rest) == 0 {
+		s.reset() // a burst must not leave its memory behind in every subscription
+	}
+	return taken
+}
+
+// Close ends the subscription: the user is offline if it was their last. It may be called more than
+// once.
+func (s *Subscription) Close() {
+	s.hub.unsubscribe(s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.reset()
+	s.signal()
+}

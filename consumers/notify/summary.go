@@ -1,0 +1,125 @@
+package notify
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"iter"
+
+	"github.com/receiptd/receiptd/projections"
+)
+
+// ErrBadCursor is wrapped by the error for a cursor that this log did not give to this user.
+var ErrBadCursor = errors.New("notify: bad cursor")
+
+// State is what [Summaries] asks of the state.
+type State interface {
+	// Summary returns what an author has not acknowledged, and for each partition the sequence
+	// of the last entry that is in it. Each partition must answer between two entries, never in
+	// the middle of one: then every receipt is either in the summary or pushed to those who
+	// subscribed before they asked.
+	Summary(app, user string) (items []projections.SummaryItem, upto []uint64, err error)
+}
+
+// Summaries makes the summary that authors get when they log in: which of their messages were
+// received and read while they were away, those of groups with the latest count of each, and which
+// single chats.
+type Summaries struct {
+	// State has the summaries.
+	State State
+	// Partitions is the number of partitions of the log.
+	Partitions int
+}
+
+// Summary is what an author has not acknowledged yet.
+type Summary struct {
+	Items []projections.SummaryItem
+	// Upto has for each partition the sequence the items stand at, and Cursor is the same as
+	// text for the client. Both are empty on all [Summary.Pages] but the last.
+	Upto   []uint64
+	Cursor string
+}
+
+// Summary returns the author's summary as of now. It is valid, and has a cursor, when it has no
+// items.
+func (s *Summaries) Summary(app, user string) (Summary, error) {
+	items, upto, err := s.State.Summary(app, user)
+	if err != nil {
+		return Summary{}, fmt.Errorf("summary: %w", err)
+	}
+	return Summary{Items: items, Upto: upto, Cursor: s.Cursor(app, user, upto)}, nil
+}
+
+// Pages splits the summary into parts of at most n items. Only the last has the cursor, since to
+// acknowledge it is to acknowledge all. A summary without items has no pages.
+func (s Summary) Pages(n int) iter.Seq[Summary] {
+	return func(yield func(Summary) bool) {
+		for items := s.Items; len(items) > 0; {
+			page := Summary{Items: items[:min(n, len(items))]}
+			if items = items[len(page.Items):]; len(items) == 0 {
+				page.Upto, page.Cursor = s.Upto, s.Cursor
+			}
+			if !yield(page) {
+				return
+			}
+		}
+	}
+}
+
+// The bytes of a cursor, before base64: version, one uvarint per partition, CRC-32 of the user and
+// all before it. The checksum is no secret: whoever makes one up can only clear their own summary.
+// It is there so that a cut, mixed-up or foreign cursor is refused instead of hiding receipts.
+const (
+	cursorVersion  = 1
+	cursorSumBytes = 4
+)
+
+// Cursor writes positions as opaque, URL-safe text that only means something for this user.
+func (s *Summaries) Cursor(app, user string, upto []uint64) string {
+	b := make([]byte, 0, 64)
+	b = append(b, cursorVersion)
+	for _, sequence := range upto {
+		b = binary.AppendUvarint(b, sequence)
+	}
+	b = binary.BigEndian.AppendUint32(b, cursorSum(app, user, b))
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// Upto reads what [Summaries.Cursor] wrote: one sequence per partition. The error wraps
+// [ErrBadCursor].
+func (s *Summaries) Upto(app, user, cursor string) ([]uint64, error) {
+	if longest := 1 + binary.MaxVarintLen64*s.Partitions + cursorSumBytes; len(cursor) > base64.RawURLEncoding.EncodedLen(longest) {
+		return nil, fmt.Errorf("%w: too long", ErrBadCursor)
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
+	if err != nil || len(b) < 1+cursorSumBytes || b[0] != cursorVersion {
+		return nil, fmt.Errorf("%w: malformed", ErrBadCursor)
+	}
+	b, sum := b[:len(b)-cursorSumBytes], b[len(b)-cursorSumBytes:]
+	if binary.BigEndian.Uint32(sum) != cursorSum(app, user, b) {
+		return nil, fmt.Errorf("%w: not given to this user", ErrBadCursor)
+	}
+	upto := make([]uint64, 0, s.Partitions)
+	for b = b[1:]; len(b) > 0; {
+		sequence, n := binary.Uvarint(b)
+		if n <= 0 {
+			return nil, fmt.Errorf("%w: malformed", ErrBadCursor)
+		}
+		upto = append(upto, sequence)
+		b = b[n:]
+	}
+	if len(upto) != s.Partitions {
+		return nil, fmt.Errorf("%w: for a log of %d partitions, not %d", ErrBadCursor, len(upto), s.Partitions)
+	}
+	return upto, nil
+}
+
+func cursorSum(app, user string, body []byte) uint32 {
+	h := crc32.NewIEEE()
+	// Ids have no control characters, so that 0 separates.
+	_, _ = h.Write([]byte(app + "\x00" + user + "\x00"))
+	_, _ = h.Write(body)
+	return h.Sum32()
+}

@@ -1,0 +1,103 @@
+package notify
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/receiptd/receiptd/projections"
+)
+
+type fakeState struct {
+	items []projections.SummaryItem
+	upto  []uint64
+	err   error
+}
+
+func (s fakeState) Summary(app, user string) ([]projections.SummaryItem, []uint64, error) {
+	return s.items, s.upto, s.err
+}
+
+func TestCursorRoundTrip(t *testing.T) {
+	for _, upto := range [][]uint64{{0}, {1, 2}, {math.MaxUint64, 0, 77}, make([]uint64, 64)} {
+		s := &Summaries{Partitions: len(upto)}
+		got, err := s.Upto("o#a", "alice", s.Cursor("o#a", "alice", upto))
+		if err != nil || !slices.Equal(got, upto) {
+			t.Errorf("%v: got %v, %v", upto, got, err)
+		}
+	}
+}
+
+func TestCursorRefused(t *testing.T) {
+	s := &Summaries{Partitions: 2}
+	good := s.Cursor("o#a", "alice", []uint64{300, 4})
+	for name, cursor := range map[string]string{
+		"empty":            "",
+		"garbage":          "%%%",
+		"cut":              good[:len(good)-2],
+		"longer":           good + "AA",
+		"very long":        strings.Repeat("A", 1<<20),
+		"changed":          "B" + good[1:],
+		"another user":     s.Cursor("o#a", "bob", []uint64{300, 4}),
+		"another app":      s.Cursor("o#b", "alice", []uint64{300, 4}),
+		"other partitions": s.Cursor("o#a", "alice", []uint64{300, 4, 5}),
+		"fewer partitions": s.Cursor("o#a", "alice", []uint64{300}),
+	} {
+		if upto, err := s.Upto("o#a", "alice", cursor); !errors.Is(err, ErrBadCursor) {
+			t.Errorf("%s: %v, %v", name, upto, err)
+		}
+	}
+}
+
+func FuzzCursor(f *testing.F) {
+	s := &Summaries{Partitions: 2}
+	f.Add(s.Cursor("o#a", "alice", []uint64{300, 4}))
+	f.Add("")
+	f.Fuzz(func(t *testing.T, cursor string) {
+		upto, err := s.Upto("o#a", "alice", cursor)
+		if err == nil && len(upto) != 2 {
+			t.Errorf("%q: %v", cursor, upto)
+		}
+	})
+}
+
+func TestPagesAcknowledgeOnlyTogether(t *testing.T) {
+	var state fakeState
+	for i := range 7 {
+		state.items = append(state.items, projections.SummaryItem{Message: fmt.Sprint("m", i)})
+	}
+	state.upto = []uint64{9, 8}
+	s := &Summaries{State: state, Partitions: 2}
+	sum, err := s.Summary("o#a", "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sizes []int
+	var all []projections.SummaryItem
+	var cursors []string
+	for page := range sum.Pages(3) {
+		sizes = append(sizes, len(page.Items))
+		all = append(all, page.Items...)
+		cursors = append(cursors, page.Cursor)
+	}
+	if !slices.Equal(sizes, []int{3, 3, 1}) || !slices.Equal(all, state.items) || !slices.Equal(cursors, []string{"", "", sum.Cursor}) {
+		t.Errorf("pages of %v with cursors %q", sizes, cursors)
+	}
+	if upto, err := s.Upto("o#a", "alice", sum.Cursor); err != nil || !slices.Equal(upto, state.upto) {
+		t.Errorf("cursor stands at %v, %v", upto, err)
+	}
+	for range (Summary{Cursor: "c"}).Pages(3) {
+		t.Error("a summary without items has a page")
+	}
+}
+
+func TestSummaryPassesTheErrorOn(t *testing.T) {
+	want := errors.New("not here")
+	s := &Summaries{State: fakeState{err: want}, Partitions: 1}
+	if _, err := s.Summary("o#a", "alice"); !errors.Is(err, want) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,58 @@
+package projector
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/receiptd/receiptd/consumers/internal/fold"
+)
+
+// checkpoints writes a checkpoint at each interval, or when one is wanted; [Projector.Close] writes
+// the last one.
+func (w *worker) checkpoints(ctx context.Context) error {
+	tick := time.NewTicker(w.p.o.CheckpointEvery)
+	defer tick.Stop()
+	flushed := time.Now()
+	flushedAt := uint64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-w.checkpointWanted:
+		}
+		flush := time.Since(flushed) >= w.p.o.FlushEvery && w.outcomes.last() != flushedAt
+		if err := w.checkpoint(flush); err != nil {
+			return fmt.Errorf("checkpoint partition %d: %w", w.partition, err)
+		}
+		if flush {
+			flushed, flushedAt = time.Now(), w.outcomes.last()
+		}
+	}
+}
+
+func (w *worker) checkpoint(flush bool) error {
+	w.p.committing.Lock()
+	defer w.p.committing.Unlock()
+	return w.use(func(g *fold.Generation) error {
+		if err := g.CheckpointUnhurried(); err != nil || !flush {
+			return err
+		}
+		return g.Store.FlushSoon()
+	})
+}
+
+// Durable makes what a partition has folded durable and returns its last entry: nothing before it
+// is needed again. The error is [ErrRebuilding] while a rebuild reads the log.
+func (p *Projector) Durable(partition int) (sequence uint64, err error) {
+	if !p.rebuilding.TryLock() {
+		return 0, ErrRebuilding
+	}
+	defer p.rebuilding.Unlock()
+	err = p.workers[partition].use(func(g *fold.Generation) (err error) {
+		sequence, err = g.Durable()
+		return err
+	})
+	return sequence, err
+}

@@ -1,0 +1,103 @@
+package projector
+
+import (
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// State far larger than the cache: 200,000 messages through a cache of 1 MiB, with receipts that
+// come back to old messages. Every count is right, and the memory is that of the cache, the filter,
+// what waits for its checkpoint and Pebble, not that of the messages.
+func TestStateLargerThanTheCache(t *testing.T) {
+	const groups, each = 100, 1000
+	messages := 200_000
+	if testing.Short() {
+		messages = 10_000 // still five times what the cache holds
+	}
+	const heapMax = 64 << 20
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	log := openLog(t, 2)
+	settings := events.DefaultSettings()
+	settings.GroupReceipts.Enabled = true
+	log.Configure(app, settings, 1)
+	group := func(i int) string { return fmt.Sprint("g", i%groups) }
+	for i := range groups {
+		log.Put(1, events.Event{
+			Kind: events.GroupCreated, App: app, Group: group(i), User: "alice",
+			Members: []string{reader(0), reader(1), reader(2), reader(3)},
+		})
+	}
+	before := heap()
+	r := start(t, log, Options{CacheBytes: 1 << 20, CheckpointEvery: 20 * time.Millisecond, FlushEvery: time.Second})
+
+	counts := make([]uint8, messages) // a bit for each reader
+	var list []events.Event
+	read := func(i int) {
+		who := random.IntN(4)
+		counts[i] |= 1 << who
+		list = append(list, events.Event{Kind: events.MessageRead, App: app, Group: group(i), User: reader(who), Message: message(i)})
+	}
+	peak := before
+	for i := range messages {
+		list = append(list, events.Event{Kind: events.MessageSent, App: app, Group: group(i), User: "alice", Message: message(i), Receipt: true})
+		read(i)
+		if i%4 == 0 {
+			read(random.IntN(i + 1)) // long ago, mostly
+		}
+		if i%each == each-1 {
+			log.Put(each, list...)
+			list = list[:0]
+		}
+		if i%(messages/8) == messages/8-1 {
+			r.caughtUp()
+			peak = max(peak, heap())
+		}
+	}
+	r.caughtUp()
+	t.Logf("heap: %d MiB more at most", (peak-before)>>20)
+	if peak > before+heapMax {
+		t.Errorf("the heap grew by %d MiB, want at most %d", (peak-before)>>20, heapMax>>20)
+	}
+	// A cold answer reads from the disk: one message in twenty is asked for.
+	var ids []string
+	want := map[string]int{}
+	for range messages / 100 {
+		i := random.IntN(messages)
+		ids, want[message(i)] = append(ids, message(i)), bits.OnesCount8(counts[i])
+	}
+	for id, c := range must[map[string]projections.Counts](t)(r.Counts(app, ids)) {
+		if c.Read != want[id] || c.Eligible != 4 {
+			t.Errorf("message %s: %+v, want %d readers", id, c, want[id])
+		}
+	}
+	for _, s := range r.Stats() {
+		if s.CacheBytes > 4<<20 {
+			t.Errorf("the cache holds %d bytes", s.CacheBytes)
+		}
+	}
+	// And all the rest: the state is that of a fold that had everything in memory.
+	digests := r.digests(t)
+	r.stop()
+	if want := straight(t, log); !slices.Equal(digests, want) {
+		t.Errorf("digests %v, want %v", digests, want)
+	}
+}
+
+// heap is what can be reached; pools are empty after a second collection.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}

@@ -1,0 +1,195 @@
+package projector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/internal/fold"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
+	"github.com/receiptd/receiptd/projections/store"
+)
+
+// Log is what the projector reads. [eventlog.Log] is one.
+type Log interface {
+	consumers.Log
+	fold.Log
+}
+
+// Audience is who is told about applied receipts. [notify.Hub] is one.
+type Audience interface {
+	// Online reports whether the user would be told. It is asked for each applied receipt.
+	Online(app, user string) bool
+	// Push takes effects, and keeps neither the slice nor the strings in it. It must not hold
+	// up the fold.
+	Push(effects []projections.Effect)
+}
+
+// Options of the projector. Zero values mean the defaults.
+type Options struct {
+	// Dir is where the state lies, a directory for each partition.
+	Dir string
+	// CacheBytes bounds the cached state of all partitions together; 0 = 256 MiB.
+	CacheBytes int
+	// CheckpointEvery is the time between checkpoints: what has to be folded again after a
+	// crash, and how often a message that is being read is written; 0 = 1 s.
+	CheckpointEvery time.Duration
+	// FlushEvery is the time after which checkpoints too small for a file of their own are made
+	// durable; 0 = 15 s.
+	FlushEvery time.Duration
+	// Audience is told about applied receipts; nil = nobody.
+	Audience Audience
+	// Strict refuses a state that the log does not agree with, with an error; without it the
+	// state is set aside and folded again.
+	Strict bool
+	// Logger; nil = slog's default.
+	Logger *slog.Logger
+
+	hooks hooks
+}
+
+// hooks are for tests.
+type hooks struct {
+	fs vfs.FS // of the checkpoints; nil = the disk
+}
+
+// ErrStopped is returned for questions to a projector that was closed, and for the outcomes of
+// entries that it will not fold any more.
+var ErrStopped = errors.New("projector: stopped")
+
+// errDisagree is returned for a state that stands on an entry which the log does not have.
+var errDisagree = errors.New("projector: the log is shorter than the state or has another entry at its position")
+
+// Projector folds the log into state, a goroutine for each partition, and answers questions about
+// it.
+type Projector struct {
+	log     Log
+	o       Options
+	blocks  *pebble.Cache
+	workers []*worker
+
+	// committing lets one partition at a time write a checkpoint in the background: on few
+	// cores two at once would leave none to those who wait for an answer.
+	committing sync.Mutex
+
+	rebuilding sync.Mutex      // held by the one rebuild there may be, and to close
+	closing    context.Context // ends with Close
+	close      context.CancelFunc
+	closeOnce  sync.Once
+	closeErr   error
+
+	scanSlot chan struct{} // holds a token while a query for read rates is answered
+}
+
+// New opens the state of every partition and compares it with the log. A state that the log does
+// not agree with, because the log came back shorter or different, is set aside and folded again
+// from the start of the log. The caller must Close the projector.
+func New(ctx context.Context, log Log, o Options) (*Projector, error) {
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 256 << 20
+	}
+	if o.CheckpointEvery == 0 {
+		o.CheckpointEvery = time.Second
+	}
+	if o.FlushEvery == 0 {
+		o.FlushEvery = 15 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	blocks := max(o.CacheBytes/4, 8<<20) + log.Partitions()*store.MemoryBytes
+	p := &Projector{log: log, o: o, blocks: pebble.NewCache(int64(blocks)), scanSlot: make(chan struct{}, 1)}
+	p.closing, p.close = context.WithCancel(context.Background())
+	for k := range log.Partitions() {
+		w, err := p.open(ctx, k)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("partition %d: %w", k, err), p.Close())
+		}
+		p.workers = append(p.workers, w)
+	}
+	return p, nil
+}
+
+func (p *Projector) foldOptions(partition int) fold.Options {
+	return fold.Options{
+		Partition: partition, CacheBytes: p.o.CacheBytes * 3 / 4 / p.log.Partitions(),
+		Blocks: p.blocks, FS: p.o.hooks.fs, Logger: p.o.Logger,
+	}
+}
+
+// Run folds until the context ends. It returns an error only when a partition cannot go on: its own
+// state cannot be read or written, or the log has a gap. It is called once.
+func (p *Projector) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, w := range p.workers {
+		group.Go(func() error {
+			err := w.run(ctx)
+			w.outcomes.end()
+			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+				err = nil
+			}
+			if err != nil {
+				err = fmt.Errorf("project partition %d: %w", w.partition, needsArchive(err))
+				w.err.Store(&err)
+			}
+			return err
+		})
+		group.Go(func() error { return w.checkpoints(ctx) })
+	}
+	return group.Wait()
+}
+
+// Close ends a rebuild that is under way, writes a last checkpoint and closes the state; from then
+// on questions get [ErrStopped]. Run must have returned. Further calls return what the first did.
+func (p *Projector) Close() error {
+	p.closeOnce.Do(func() {
+		p.close()
+		p.rebuilding.Lock() // for good
+		for _, w := range p.workers {
+			p.closeErr = errors.Join(p.closeErr, w.close())
+		}
+		p.blocks.Unref()
+	})
+	return p.closeErr
+}
+
+// Ready returns nil when every partition has folded all that its log held at the start, so that
+// answers show everything acknowledged before it, and is not far behind what has come since.
+func (p *Projector) Ready() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	for _, w := range p.workers {
+		if err := w.err.Load(); err != nil {
+			return *err
+		}
+		_, last, err := p.log.Bounds(ctx, w.partition)
+		if err != nil {
+			return fmt.Errorf("log of partition %d: %w", w.partition, err)
+		}
+		// While events keep coming the fold is always a few entries behind.
+		if at := w.outcomes.last(); at < w.endAtOpen || last > at+readyLag {
+			return fmt.Errorf("partition %d is %d entries behind", w.partition, last-at)
+		}
+	}
+	return nil
+}
+
+const readyLag = 64
+
+// Outcomes waits until an entry is folded and returns what was decided about its events, in their
+// order. The error is the context's, [ErrOutcomeGone] for an entry of long ago, or [ErrStopped].
+func (p *Projector) Outcomes(ctx context.Context, partition int, sequence uint64) ([]events.Outcome, error) {
+	if partition < 0 || partition >= len(p.workers) {
+		return nil, fmt.Errorf("no partition %d", partition)
+	}
+	return p.workers[partition].outcomes.wait(ctx, sequence)
+}

@@ -1,0 +1,116 @@
+package projector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/receiptd/receiptd/projections"
+)
+
+// ErrRebuilding is returned when a rebuild is asked for while one is under way.
+var ErrRebuilding = errors.New("projector: a rebuild is under way already")
+
+// allProjections names every projection at once, as an empty name does.
+const allProjections = "all"
+
+// RebuildOptions say what to rebuild.
+type RebuildOptions struct {
+	// Switch makes the rebuilt state the live one; without it the two are compared only.
+	Switch bool
+	// Projection limits a switch to one projection; empty or "all" for all.
+	Projection string
+	// Archive gives the entries it has, and the log those that follow; nil: the log gives all.
+	Archive Archive
+	// Progress is called now and then, from one goroutine at a time; nil for none.
+	Progress func(Progress)
+}
+
+// Validate returns an error, for the operator, if there is no such projection.
+func (o RebuildOptions) Validate() error {
+	if o.Projection == "" || o.Projection == allProjections {
+		return nil
+	}
+	if _, ok := projections.ProjectionTables(o.Projection); !ok {
+		return fmt.Errorf("unknown projection %q; there are: all, %s", o.Projection, projections.ProjectionNames())
+	}
+	return nil
+}
+
+// Rebuild folds the log from its start into fresh state beside the live one, compares the two at
+// one position and, if asked, switches to the fresh one. Live traffic goes on; no effects are made.
+// A rebuilt state that differs is switched to all the same: the log is the truth. The error is
+// [ErrRebuilding] while another rebuild is under way, [ErrStopped] if the projector is closed
+// before the end, and [ErrNeedsArchive] if the log no longer has what it takes.
+func (p *Projector) Rebuild(ctx context.Context, o RebuildOptions) (RebuildResult, error) {
+	if err := o.Validate(); err != nil {
+		return RebuildResult{}, err
+	}
+	if p.closing.Err() != nil {
+		return RebuildResult{}, ErrStopped
+	}
+	if !p.rebuilding.TryLock() {
+		return RebuildResult{}, ErrRebuilding
+	}
+	defer p.rebuilding.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.closing, cancel)()
+
+	result, err := p.rebuild(ctx, o)
+	if err != nil && p.closing.Err() != nil {
+		err = ErrStopped
+	}
+	return result, err
+}
+
+func (p *Projector) rebuild(ctx context.Context, o RebuildOptions) (RebuildResult, error) {
+	started := time.Now()
+	overall := newOverallProgress(len(p.workers), o.Progress)
+	result := RebuildResult{Equal: true, Switched: o.Switch, Partitions: make([]PartitionResult, len(p.workers))}
+	replicas := make([]*replica, len(p.workers))
+	defer func() {
+		for _, r := range replicas {
+			r.discard()
+		}
+	}()
+	err := p.inParallel(ctx, func(ctx context.Context, k int) (err error) {
+		if replicas[k], err = p.workers[k].newReplica(overall, o.Archive); err != nil {
+			return err
+		}
+		return replicas[k].compare(ctx, &result.Partitions[k])
+	})
+	// Only then the first partition switches: what fails or is given up before changes nothing.
+	if err == nil && o.Switch {
+		err = p.inParallel(ctx, func(ctx context.Context, k int) error {
+			return replicas[k].takeOver(ctx, o.Projection)
+		})
+	}
+	if err != nil {
+		return RebuildResult{}, err
+	}
+	for _, r := range result.Partitions {
+		result.Equal = result.Equal && r.Live == r.Replayed
+	}
+	result.Events = overall.sum().Events
+	result.Seconds = time.Since(started).Seconds()
+	result.EventsPerS = float64(result.Events) / result.Seconds
+	return result, nil
+}
+
+// inParallel does one step of a rebuild in every partition.
+func (p *Projector) inParallel(ctx context.Context, step func(ctx context.Context, k int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for k := range p.workers {
+		group.Go(func() error {
+			if err := step(ctx, k); err != nil {
+				return fmt.Errorf("rebuild partition %d: %w", k, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}

@@ -1,0 +1,40 @@
+package projector
+
+// RebuildResult is the outcome of a rebuild. Its JSON form is what receiptctl verify prints.
+type RebuildResult struct {
+	// Equal reports whether the replayed state equals the live one, in every partition.
+	Equal      bool    `json:"equal"`
+	Events     uint64  `json:"events"`
+	Seconds    float64 `json:"seconds"`
+	EventsPerS float64 `json:"events_per_s"`
+	Switched   bool    `json:"switched,omitempty"`
+	// CaughtUp is how many events of the log a stopped server's state lacked, and were folded
+	// into it before.
+	CaughtUp   uint64            `json:"events_caught_up,omitempty"`
+	Partitions []PartitionResult `json:"partitions"`
+}
+
+// PartitionResult compares the two states of one partition.
+type PartitionResult struct {
+	Partition int `json:"partition"`
+	// Position is the log entry at which both states were taken.
+	Position uint64 `json:"position"`
+	// Live and Replayed are the digests. Live is empty if the live state stands at an earlier
+	// position, because the log does not hold what follows it: there is nothing to compare
+	// then.
+	Live     string `json:"live"`
+	Replayed string `json:"replayed"`
+	// Keys is the number of keys in the replayed state.
+	Keys int `json:"keys"`
+	// Difference is where the states differ first; nil if they are equal.
+	Difference *Difference `json:"difference,omitempty"`
+}
+
+// Difference is where a live state and a replayed one differ first. Live and Replayed are the
+// values in hex.
+type Difference struct {
+	Key      string `json:"key"`
+	What     string `json:"what"`
+	Live     string `json:"live,omitempty"`
+	Replayed string `json:"replayed,omitempty"`
+}

@@ -1,0 +1,269 @@
+package projector
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/receiptd/receiptd/consumers/internal/fold"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
+	"github.com/receiptd/receiptd/projections/store"
+)
+
+// The questions of the edges, answered over all partitions. A message, a group and what is in it
+// lie in one partition; a user's conversations, summaries and rejections in any.
+
+// ask runs a query on a partition's state, which is not switched meanwhile.
+func (w *worker) ask(f func(*projections.Partition) error) error {
+	return w.use(func(g *fold.Generation) error { return f(g.Part) })
+}
+
+func (p *Projector) each(f func(k int, part *projections.Partition) error) error {
+	for k, w := range p.workers {
+		if err := w.ask(func(part *projections.Partition) error { return f(k, part) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// first asks the partitions in turn until one knows.
+func first[T any](p *Projector, f func(*projections.Partition) (T, error)) (T, error) {
+	var v T
+	for _, w := range p.workers {
+		err := w.ask(func(part *projections.Partition) (err error) {
+			v, err = f(part)
+			return err
+		})
+		if !errors.Is(err, projections.ErrNotFound) {
+			return v, err
+		}
+	}
+	return v, projections.ErrNotFound
+}
+
+// Settings returns the settings of an app that are in force in every partition, and their revision.
+func (p *Projector) Settings(app string) (s events.Settings, revision uint64, ok bool) {
+	_ = p.each(func(k int, part *projections.Partition) error {
+		x, r, known := part.Settings(app)
+		switch {
+		case !known:
+			s, revision, ok = events.Settings{}, 0, false
+			return projections.ErrNotFound
+		case k == 0 || r < revision:
+			s, revision, ok = x, r, true
+		}
+		return nil
+	})
+	return s, revision, ok
+}
+
+// Apps returns the keys of the apps that have settings in force in every partition, in order.
+func (p *Projector) Apps() []string {
+	var apps []string
+	for app, revisions := range p.Revisions() {
+		if !slices.Contains(revisions, 0) {
+			apps = append(apps, app)
+		}
+	}
+	slices.Sort(apps)
+	return apps
+}
+
+// Message returns what is known about a message; see [projections.Partition.Message].
+func (p *Projector) Message(app, id string) (projections.Message, error) {
+	return first(p, func(part *projections.Partition) (projections.Message, error) { return part.Message(app, id) })
+}
+
+// Readers returns a page of a message's readers; see [projections.Partition.Readers].
+func (p *Projector) Readers(app, id string, offset, limit int) (projections.ReaderPage, error) {
+	return first(p, func(part *projections.Partition) (projections.ReaderPage, error) {
+		return part.Readers(app, id, offset, limit)
+	})
+}
+
+// NonReaders returns a page of those who have not read a message; see
+// [projections.Partition.NonReaders].
+func (p *Projector) NonReaders(app, id string, after, limit int) (projections.NonReaderPage, error) {
+	return first(p, func(part *projections.Partition) (projections.NonReaderPage, error) {
+		return part.NonReaders(app, id, after, limit)
+	})
+}
+
+// Counts returns the numbers of those of the messages that are known.
+func (p *Projector) Counts(app string, ids []string) (map[string]projections.Counts, error) {
+	all := make(map[string]projections.Counts, len(ids))
+	err := p.each(func(_ int, part *projections.Partition) error {
+		some, err := part.Counts(app, ids)
+		for id, c := range some {
+			if _, known := all[id]; !known {
+				all[id] = c
+			}
+		}
+		return err
+	})
+	return all, err
+}
+
+// IsMember reports whether the user is a member of the group now.
+func (p *Projector) IsMember(app, group, user string) (bool, error) {
+	k := events.Partition(&events.Event{App: app, Group: group}, len(p.workers))
+	var member bool
+	err := p.workers[k].ask(func(part *projections.Partition) (err error) {
+		member, err = part.IsMember(app, group, user)
+		return err
+	})
+	return member, err
+}
+
+// Group returns a group and its members; see [projections.Partition.Group].
+func (p *Projector) Group(app, group string) (projections.Group, error) {
+	k := events.Partition(&events.Event{App: app, Group: group}, len(p.workers))
+	var g projections.Group
+	err := p.workers[k].ask(func(part *projections.Partition) (err error) {
+		g, err = part.Group(app, group)
+		return err
+	})
+	return g, err
+}
+
+// Conversations returns a user's conversations, groups by id before single chats by peer.
+func (p *Projector) Conversations(app, user string) ([]projections.ConversationView, error) {
+	var all []projections.ConversationView
+	err := p.each(func(_ int, part *projections.Partition) error {
+		some, err := part.Conversations(app, user)
+		all = append(all, some...)
+		return err
+	})
+	projections.SortConversations(all)
+	return all, err
+}
+
+// Summary returns an author's summary, oldest receipt first, and for each partition the entry up to
+// which it is complete.
+func (p *Projector) Summary(app, user string) (items []projections.SummaryItem, upto []uint64, err error) {
+	upto = make([]uint64, len(p.workers))
+	err = p.each(func(k int, part *projections.Partition) error {
+		some, at, err := part.Summary(app, user)
+		items = append(items, some...)
+		upto[k] = at
+		return err
+	})
+	slices.SortStableFunc(items, func(a, b projections.SummaryItem) int {
+		return cmp.Or(cmp.Compare(a.At(), b.At()), cmp.Compare(a.Message, b.Message), cmp.Compare(a.Peer, b.Peer))
+	})
+	return items, upto, err
+}
+
+// Rejections returns the latest rejections of an app, newest first.
+func (p *Projector) Rejections(app string, limit int) ([]projections.Rejection, error) {
+	var all []projections.Rejection
+	err := p.each(func(_ int, part *projections.Partition) error {
+		all = append(all, part.Rejections(app, limit)...)
+		return nil
+	})
+	slices.SortStableFunc(all, func(a, b projections.Rejection) int { return cmp.Compare(b.At, a.At) })
+	if len(all) > limit {
+		all = all[:limit]
+	}
+	return all, err
+}
+
+// Revisions returns for each app the revision of its settings in each partition, 0 where it is
+// unknown.
+func (p *Projector) Revisions() map[string][]uint64 {
+	all := map[string][]uint64{}
+	_ = p.each(func(k int, part *projections.Partition) error {
+		for app, revision := range part.Apps() {
+			if all[app] == nil {
+				all[app] = make([]uint64, len(p.workers))
+			}
+			all[app][k] = revision
+		}
+		return nil
+	})
+	return all
+}
+
+// SettingsAt returns the settings of an app as one partition has them, and their revision.
+func (p *Projector) SettingsAt(partition int, app string) (s events.Settings, revision uint64, ok bool) {
+	_ = p.workers[partition].ask(func(part *projections.Partition) error {
+		s, revision, ok = part.Settings(app)
+		return nil
+	})
+	return s, revision, ok
+}
+
+// PartitionStats are a partition's figures for metrics.
+type PartitionStats struct {
+	projections.Stats
+	// DiskBytes is the size of the checkpoint's files.
+	DiskBytes uint64
+}
+
+// Stats returns the figures of each partition.
+func (p *Projector) Stats() []PartitionStats {
+	out := make([]PartitionStats, len(p.workers))
+	for k, w := range p.workers {
+		_ = w.use(func(g *fold.Generation) error { // only fails when closed
+			out[k] = PartitionStats{Stats: g.Part.Stats(), DiskBytes: g.Store.DiskBytes()}
+			return nil
+		})
+	}
+	return out
+}
+
+// Poison returns the entries that could not be decoded: how many, and the latest.
+func (p *Projector) Poison() (total uint64, latest []projections.PoisonEntry) {
+	_ = p.each(func(_ int, part *projections.Partition) error {
+		n, some := part.Poison()
+		total += n
+		latest = append(latest, some...)
+		return nil
+	})
+	return total, latest
+}
+
+// SummaryAt is Summary of one partition.
+func (p *Projector) SummaryAt(partition int, app, user string) (items []projections.SummaryItem, upto uint64, err error) {
+	err = p.workers[partition].ask(func(part *projections.Partition) (err error) {
+		items, upto, err = part.Summary(app, user)
+		return err
+	})
+	return items, upto, err
+}
+
+// WaitFor waits until a partition has folded an entry.
+func (p *Projector) WaitFor(ctx context.Context, partition int, sequence uint64) error {
+	_, err := p.workers[partition].outcomes.wait(ctx, sequence)
+	if errors.Is(err, ErrOutcomeGone) {
+		err = nil // folded, long ago
+	}
+	return err
+}
+
+// Compact rewrites the state of every partition into its smallest form; for measuring and for quiet
+// hours. The error is ErrRebuilding while a rebuild is under way.
+func (p *Projector) Compact(ctx context.Context) error {
+	// It takes long: a switch or Close that waited for it would hold up everything else.
+	if !p.rebuilding.TryLock() {
+		return ErrRebuilding
+	}
+	defer p.rebuilding.Unlock()
+	for _, w := range p.workers {
+		var st *store.Store
+		err := w.use(func(g *fold.Generation) error {
+			st = g.Store
+			return g.Checkpoint()
+		})
+		if err == nil {
+			err = st.Compact(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

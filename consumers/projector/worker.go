@@ -1,0 +1,135 @@
+package projector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/receiptd/receiptd/consumers"
+	"github.com/receiptd/receiptd/consumers/internal/fold"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// worker is the projector of one partition.
+type worker struct {
+	p         *Projector
+	partition int
+	root      string
+	logger    *slog.Logger
+	outcomes  *outcomes
+	// endAtOpen is the last entry of the log when it was opened: what was acknowledged before
+	// the start.
+	endAtOpen uint64
+
+	// mu is held for reading by whoever uses the generation, the fold among them, and for
+	// writing to switch to another one or to close it.
+	mu     sync.RWMutex
+	gen    *fold.Generation
+	closed bool
+	// replaying is set while a state is folded again from the start of the log: what happened
+	// long ago is no news.
+	replaying bool
+
+	checkpointWanted chan struct{}
+	effects          []projections.Effect
+	err              atomic.Pointer[error]
+}
+
+// online is what the live fold asks who would be told; nil for nobody.
+func (w *worker) online() func(app, user string) bool {
+	if w.p.o.Audience == nil || w.replaying {
+		return nil
+	}
+	return w.p.o.Audience.Online
+}
+
+func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
+	w := &worker{
+		p: p, partition: partition, root: filepath.Join(p.o.Dir, fmt.Sprintf("p%03d", partition)),
+		logger: p.o.Logger.With("partition", partition), checkpointWanted: make(chan struct{}, 1),
+	}
+	g, err := fold.OpenCurrent(w.root, p.foldOptions(partition))
+	if err != nil {
+		return nil, err
+	}
+	if _, w.endAtOpen, err = p.log.Bounds(ctx, partition); err != nil {
+		return nil, errors.Join(fmt.Errorf("end of the log: %w", err), g.Close())
+	}
+	ok, err := g.Agrees(ctx, p.log, partition)
+	if err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	if !ok && p.o.Strict {
+		return nil, errors.Join(errDisagree, g.Close())
+	}
+	if !ok {
+		if g, err = w.startOver(g); err != nil {
+			return nil, err
+		}
+	}
+	seq, _ := g.Part.Position()
+	w.gen, w.replaying = g, seq == 0 && w.endAtOpen > 0
+	g.Part.Live(w.online())
+	w.outcomes = newOutcomes(seq)
+	return w, nil
+}
+
+// startOver replaces a state that the log does not agree with by an empty one.
+func (w *worker) startOver(old *fold.Generation) (*fold.Generation, error) {
+	seq, _ := old.Part.Position()
+	w.logger.Error("the log is shorter than the state or has another entry at its position; the state is folded again from the start of the log",
+		"state_position", seq)
+	return fold.Replace(w.root, old, w.p.foldOptions(w.partition))
+}
+
+// run folds from the state's position on, for ever.
+func (w *worker) run(ctx context.Context) error {
+	return consumers.Follow(ctx, w.p.log, consumers.Options{
+		Partition: w.partition, After: w.outcomes.last(), Logger: w.logger,
+	}, w)
+}
+
+// Handle folds one entry, says what was decided and hands over the effects.
+func (w *worker) Handle(_ context.Context, x *projections.Decoded, _ *eventlog.Entry) error {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	g := w.gen
+	list, err := g.Part.Apply(*x)
+	if err != nil {
+		return err
+	}
+	w.outcomes.decided(x.Sequence, list)
+	if w.replaying && x.Sequence >= w.endAtOpen {
+		w.replaying = false
+		g.Part.Live(w.online())
+	}
+	if a := w.p.o.Audience; a != nil {
+		if w.effects = g.Part.TakeEffects(w.effects[:0]); len(w.effects) > 0 {
+			a.Push(w.effects)
+			clear(w.effects)
+		}
+	}
+	return g.Relieve(w.checkpointWanted)
+}
+
+// use calls f with the generation, which is neither switched nor closed meanwhile.
+func (w *worker) use(f func(*fold.Generation) error) error {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.closed {
+		return ErrStopped
+	}
+	return f(w.gen)
+}
+
+func (w *worker) close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	return w.gen.Close()
+}

@@ -1,0 +1,134 @@
+package gateway
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
+)
+
+const app = "acme#chat"
+
+var (
+	admin  = Caller{Admin: true}
+	ann    = Caller{App: app, User: "ann"}
+	ben    = Caller{App: app, User: "ben"}
+	nobody = Caller{}
+)
+
+func TestWhoMayUseAnApp(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		caller Caller
+		app    string
+		want   bool
+	}{
+		{"admin", admin, app, true},
+		{"admin, no app yet", admin, "", true},
+		{"user of it", ann, app, true},
+		{"user of another", ann, "acme#other", false},
+		{"user of an app whose name begins alike", ann, "acme#cha", false},
+		{"nobody", nobody, app, false},
+		{"nobody, no app", nobody, "", false},
+	} {
+		if got := c.caller.MayUse(c.app); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+func TestWhoMayActForAUser(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		caller     Caller
+		user       string
+		may, being bool
+	}{
+		{"admin", admin, "ann", true, false},
+		{"themselves", ann, "ann", true, true},
+		{"somebody else", ben, "ann", false, false},
+		{"other letters", ann, "Ann", false, false},
+		{"nobody", nobody, "ann", false, false},
+		{"nobody for nobody", nobody, "", false, false},
+		{"admin without a name", admin, "", true, false},
+	} {
+		if got := c.caller.MayActFor(c.user); got != c.may {
+			t.Errorf("%s: MayActFor %v", c.name, got)
+		}
+		if got := c.caller.Is(c.user); got != c.being {
+			t.Errorf("%s: Is %v", c.name, got)
+		}
+	}
+}
+
+func TestWhoMaySeeAMessagesReaders(t *testing.T) {
+	failure := errors.New("the disk is gone")
+	inGroup := &projections.Message{From: "ann", Group: "team"}
+	single := &projections.Message{From: "ann", To: "ben"}
+	for _, c := range []struct {
+		name       string
+		caller     Caller
+		message    *projections.Message
+		visibility string
+		member     bool
+		failure    error
+		want       error
+	}{
+		{name: "admin, group", caller: admin, message: inGroup},
+		{name: "admin, single chat", caller: admin, message: single},
+		{name: "sender", caller: ann, message: inGroup},
+		{name: "sender, single chat", caller: ann, message: single},
+		{name: "sender who has left", caller: ann, message: inGroup, visibility: events.VisibleMembers},
+		{name: "member, for senders only", caller: ben, message: inGroup, member: true, want: ErrDenied},
+		{name: "member, for members", caller: ben, message: inGroup, visibility: events.VisibleMembers, member: true},
+		{name: "no member, for members", caller: ben, message: inGroup, visibility: events.VisibleMembers, want: ErrNotMember},
+		{name: "recipient, single chat", caller: ben, message: single, visibility: events.VisibleMembers, member: true, want: ErrDenied},
+		{name: "not known whether a member", caller: ben, message: inGroup, visibility: events.VisibleMembers, failure: failure, want: failure},
+		{name: "nobody", caller: nobody, message: inGroup, want: ErrDenied},
+		{name: "nobody, of nobody", caller: nobody, message: &projections.Message{}, want: ErrDenied},
+	} {
+		settings := events.DefaultSettings()
+		if c.visibility != "" {
+			settings.GroupReceipts.Visibility = c.visibility
+		}
+		err := c.caller.MaySee(c.message, &settings, func(group string) (bool, error) {
+			if group != c.message.Group || c.visibility != events.VisibleMembers || c.caller.Is(c.message.From) {
+				t.Errorf("%s: membership was asked for", c.name)
+			}
+			return c.member, c.failure
+		})
+		if !errors.Is(err, c.want) || err != nil && c.want == nil {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+	}
+}
+
+func TestWhoMayActInAGroup(t *testing.T) {
+	group := &projections.Group{Owner: "ann", Members: []projections.GroupMember{
+		{User: "ann", Role: events.RoleOwner}, {User: "ben", Role: events.RoleAdmin}, {User: "cleo", Role: events.RoleMember},
+	}}
+	user := func(name string) Caller { return Caller{App: app, User: name} }
+	for _, c := range []struct {
+		caller Caller
+		least  events.Role
+		role   events.Role
+		want   error
+	}{
+		{admin, events.RoleOwner, events.RoleOwner, nil},
+		{user("ann"), events.RoleOwner, events.RoleOwner, nil},
+		{user("ben"), events.RoleAdmin, events.RoleAdmin, nil},
+		{user("ben"), events.RoleOwner, events.RoleAdmin, ErrDenied},
+		{user("cleo"), events.RoleMember, events.RoleMember, nil},
+		{user("cleo"), events.RoleAdmin, events.RoleMember, ErrDenied},
+		{user("dan"), events.RoleMember, events.RoleNone, ErrNotMember},
+		{user("dan"), events.RoleOwner, events.RoleNone, ErrNotMember},
+		{user("dan"), events.RoleNone, events.RoleNone, nil},
+		{nobody, events.RoleMember, events.RoleNone, ErrNotMember},
+	} {
+		role, err := c.caller.MayActIn(group, c.least)
+		if role != c.role || !errors.Is(err, c.want) || err != nil && c.want == nil {
+			t.Errorf("%+v for role %v: %v, %v; want %v, %v", c.caller, c.least, role, err, c.role, c.want)
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+)
+
+func TestKeysAreMatchedWhole(t *testing.T) {
+	h := HashKey("the-key")
+	for guess, want := range map[string]bool{"the-key": true, "the-ke": false, "the-keyy": false, "The-key": false, "": false} {
+		if h.Matches(guess) != want {
+			t.Errorf("%q: %v", guess, !want)
+		}
+	}
+}
+
+func TestBearer(t *testing.T) {
+	for header, want := range map[string]string{
+		"Bearer abc": "abc", "bearer abc": "abc", "Bearer   abc ": "abc",
+		"": "", "Bearer": "", "Bearer ": "", "abc": "", "Basic abc": "",
+	} {
+		r := &http.Request{Header: http.Header{"Authorization": {header}}}
+		if token, ok := Bearer(r); ok != (want != "") || ok && token != want {
+			t.Errorf("%q: %q, %v", header, token, ok)
+		}
+	}
+}
+
+func TestAuthenticate(t *testing.T) {
+	now := time.Now()
+	clock := func() time.Time { return now }
+	tokens, err := NewTokens(bytes.Repeat([]byte("k"), MinTokenKeyBytes), clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := NewTokens(bytes.Repeat([]byte("x"), MinTokenKeyBytes), clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := NewAuthenticator("the-admin-key", tokens)
+	token, expires, err := tokens.Mint(app, "ann", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged, _, err := foreign.Mint(app, "ann", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bearer, want := range map[string]error{
+		"": ErrBadToken, "the-admin-ke": ErrBadToken, "the-admin-key ": ErrBadToken, forged: ErrBadToken, "a.b.c": ErrBadToken,
+	} {
+		if caller, err := a.Authenticate(bearer); !errors.Is(err, want) || caller != (Caller{}) {
+			t.Errorf("%q: %+v, %v", bearer, caller, err)
+		}
+	}
+	if caller, err := a.Authenticate("the-admin-key"); err != nil || caller != (Caller{Admin: true}) {
+		t.Errorf("the admin key: %+v, %v", caller, err)
+	}
+	caller, err := a.Authenticate(token)
+	if err != nil || caller.Admin || caller.App != app || caller.User != "ann" || !caller.Expires.Equal(expires) {
+		t.Errorf("a token: %+v, %v", caller, err)
+	}
+	now = expires
+	if caller, err := a.Authenticate(token); !errors.Is(err, ErrTokenExpired) || caller != (Caller{}) {
+		t.Errorf("an expired token: %+v, %v", caller, err)
+	}
+}

@@ -1,0 +1,180 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/receiptd/receiptd/consumers/notify"
+	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/web"
+)
+
+// Config is what an [API] is made of.
+type Config struct {
+	State    State
+	Log      gateway.Log
+	Commands Commands
+	Notify   gateway.Subscriber
+	// Analytics answers the questions about read rates.
+	Analytics Analytics
+	// Partitions is the number of partitions of the log.
+	Partitions int
+
+	// AdminKey opens everything.
+	AdminKey string
+	// Tokens checks and makes user tokens.
+	Tokens *gateway.Tokens
+
+	// Admin, if set, serves /v1/admin/…. It is only called for requests with the admin key, and
+	// without deadlines.
+	Admin http.Handler
+	// Sessions, if set, serves the SDK's WebSocket at /websocket, and REST the SDK's calls at the
+	// root: all paths that are none of the API's.
+	Sessions, REST http.Handler
+	// Demo, if set, serves /demo and the files below it.
+	Demo http.Handler
+	// Progress, if set, says how far each partition is, for GET /v1/status.
+	Progress func() []Progress
+	// Version is shown in GET /v1/status.
+	Version string
+
+	// Registry gets the API's metrics, and is what GET /metrics shows.
+	Registry *prometheus.Registry
+	Logger   *slog.Logger
+	Limits   Limits
+}
+
+// Limits bound what clients can make grow. Zero values mean the defaults.
+type Limits struct {
+	// BodyBytes bounds the body of POST events, before and after decompression. Default 8 MiB.
+	BodyBytes int64
+	// Events bounds the events of one request. Default 10,000.
+	Events int
+	// InflightBytes bounds the bodies of POST events that are held at one time. Default 256 MiB.
+	InflightBytes int64
+	// Request is how long a request may take, to the last byte of its answer. Default 30 s.
+	Request time.Duration
+	// Submit is how long a request waits for room in the log's queue before it is told to come
+	// back. Default 5 s.
+	Submit time.Duration
+	// Apply is how long wait=applied waits for the fold once the events are durable. Default 10 s.
+	Apply time.Duration
+	// Streams bounds the open event streams, StreamsPerUser those of one user. Defaults 20,000 and
+	// 8.
+	Streams, StreamsPerUser int
+	// StreamWrite is how long a stream's client may leave its socket full before it is dropped.
+	// Default 10 s.
+	StreamWrite time.Duration
+	// Heartbeat is the longest silence of a stream. Default 15 s.
+	Heartbeat time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	gateway.OrDefault(&l.BodyBytes, 8<<20)
+	gateway.OrDefault(&l.Events, 10_000)
+	gateway.OrDefault(&l.InflightBytes, 256<<20)
+	gateway.OrDefault(&l.Request, 30*time.Second)
+	gateway.OrDefault(&l.Submit, 5*time.Second)
+	gateway.OrDefault(&l.Apply, 10*time.Second)
+	gateway.OrDefault(&l.Streams, 20_000)
+	gateway.OrDefault(&l.StreamsPerUser, 8)
+	gateway.OrDefault(&l.StreamWrite, 10*time.Second)
+	gateway.OrDefault(&l.Heartbeat, 15*time.Second)
+	return l
+}
+
+// API is the HTTP handler. It starts no goroutine of its own; Run is what goes on between the
+// requests.
+type API struct {
+	cfg       Config
+	handler   http.Handler
+	callers   *gateway.Authenticator
+	summaries *notify.Summaries
+	metrics   *metrics
+	page      *web.Page
+	started   time.Time
+
+	ingest      *ingestor
+	streams     *streamCount
+	configuring chan struct{} // holds a token while settings change
+
+	// draining ends streams; it is what Drain cancels.
+	draining context.Context
+	drain    context.CancelFunc
+	accepted atomic.Uint64
+}
+
+// New makes an API. It fails if the configuration lacks something.
+func New(cfg Config) (*API, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
+	}
+	cfg.Limits = cfg.Limits.withDefaults()
+	a := &API{
+		cfg:         cfg,
+		callers:     gateway.NewAuthenticator(cfg.AdminKey, cfg.Tokens),
+		summaries:   &notify.Summaries{State: cfg.State, Partitions: cfg.Partitions},
+		metrics:     newMetrics(cfg.Registry),
+		started:     time.Now(),
+		ingest:      newIngestor(cfg.Limits),
+		streams:     newStreamCount(cfg.Limits),
+		configuring: make(chan struct{}, 1),
+	}
+	a.draining, a.drain = context.WithCancel(context.Background())
+	a.page = web.New(web.Config{
+		State: cfg.State, Rates: cfg.Analytics, Status: a.status, AdminKey: cfg.AdminKey, Registry: cfg.Registry, Logger: cfg.Logger,
+	})
+	a.handler = a.newMux()
+	return a, nil
+}
+
+// Run keeps the history that the page shows, until the context ends.
+func (a *API) Run(ctx context.Context) { a.page.Run(ctx) }
+
+func (cfg *Config) validate() error {
+	switch {
+	case cfg.State == nil, cfg.Log == nil, cfg.Commands == nil, cfg.Notify == nil:
+		return errors.New("state, log, commands and notify are required")
+	case cfg.Analytics == nil:
+		return errors.New("analytics are required")
+	case cfg.Partitions < 1:
+		return errors.New("the number of partitions is required")
+	case cfg.AdminKey == "":
+		// An empty one would open everything to everybody.
+		return errors.New("an admin key is required")
+	case cfg.Tokens == nil:
+		return errors.New("tokens are required")
+	case cfg.Registry == nil:
+		return errors.New("a metrics registry is required")
+	case cfg.Logger == nil:
+		return errors.New("a logger is required")
+	}
+	return nil
+}
+
+// Drain ends the open streams and turns readiness off; other requests are still served. It may be
+// called more than once.
+func (a *API) Drain() { a.drain() }
+
+// Server returns a server for the API, without an address. Its Shutdown drains the API.
+func (a *API) Server() *http.Server {
+	s := &http.Server{
+		Handler: a,
+		// This bounds the header alone. Bodies and answers differ by route, from a lookup to a
+		// stream that stays open for days, so their deadlines are set by route (see serve).
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ConnContext:       connectionContext,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(a.cfg.Logger.Handler(), slog.LevelDebug),
+	}
+	s.RegisterOnShutdown(a.Drain)
+	return s
+}

@@ -1,0 +1,54 @@
+package httpapi
+
+import (
+	"context"
+
+	"github.com/receiptd/receiptd/consumers/notify"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/web"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// State answers questions from the projections, as far as the log is folded. All methods are safe
+// for concurrent use, and what they return belongs to the caller. Methods with an error return
+// [projections.ErrNotFound] for a message that the app does not have.
+type State interface {
+	notify.State
+	gateway.Settings
+	gateway.Outcomer
+
+	// Apps are the keys of the apps that have settings, in order.
+	Apps() []string
+	Message(app, id string) (projections.Message, error)
+	Readers(app, id string, offset, limit int) (projections.ReaderPage, error)
+	NonReaders(app, id string, after, limit int) (projections.NonReaderPage, error)
+	// Counts leaves out the ids that the app does not have.
+	Counts(app string, ids []string) (map[string]projections.Counts, error)
+	IsMember(app, group, user string) (bool, error)
+	Conversations(app, user string) ([]projections.ConversationView, error)
+	// Rejections are the latest, newest first.
+	Rejections(app string, limit int) ([]projections.Rejection, error)
+	// Ready returns nil once the folds have caught up with the log, or what is still missing.
+	Ready() error
+}
+
+// Commands change what belongs to no single conversation. They append to the log, and return after
+// every partition concerned has folded it.
+type Commands interface {
+	gateway.Acknowledger
+
+	// Configure puts settings in force and returns them. It is called for one change at a time.
+	Configure(ctx context.Context, app string, s events.Settings) (events.Settings, error)
+}
+
+// Analytics answers questions about many messages at once. The projector is one; another store may
+// be.
+type Analytics interface {
+	// ReadRates answers in the order and within the limit of the query. The error is
+	// [projections.ErrTooManyCohorts] for one that is too large to answer.
+	ReadRates(ctx context.Context, q projections.RateQuery) ([]projections.RateRow, error)
+}
+
+// Progress is how far one partition is.
+type Progress = web.Partition

@@ -1,0 +1,163 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	"github.com/receiptd/receiptd/consumers/notify"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// apiError is an answer other than a success. The codes are part of the API: clients choose by
+// them.
+type apiError struct {
+	status  int
+	code    string
+	message string
+	// field is the parameter, header or field of the body that is wrong, if it is one.
+	field string
+	// index is the event of a request that is wrong.
+	index *int
+	// retryAfter, in seconds, when it pays to come back.
+	retryAfter int
+	// positions of events that are durable although the request failed.
+	accepted  int
+	positions []eventlog.Position
+	// allow lists the methods of a path.
+	allow string
+	cause error
+}
+
+func (e *apiError) Error() string { return e.message }
+func (e *apiError) Unwrap() error { return e.cause }
+
+var (
+	errUnauthorized = &apiError{status: http.StatusUnauthorized, code: "unauthorized", message: "an admin key or a user token is required: Authorization: Bearer …"}
+	errTokenExpired = &apiError{status: http.StatusUnauthorized, code: "token_expired", message: "the token has expired"}
+	errForbidden    = &apiError{status: http.StatusForbidden, code: "forbidden", message: "not allowed for this token"}
+	errNoSuchPath   = &apiError{status: http.StatusNotFound, code: "not_found", message: "no such path"}
+	errNoApp        = &apiError{status: http.StatusNotFound, code: "app_not_found", message: "no such app"}
+	errNoMessage    = &apiError{status: http.StatusNotFound, code: "message_not_found", message: "no such message"}
+	errInternal     = &apiError{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
+	errOverloaded   = &apiError{status: http.StatusServiceUnavailable, code: "overloaded", message: "too much is under way; nothing of the request was stored", retryAfter: 1}
+	errUnavailable  = &apiError{status: http.StatusServiceUnavailable, code: "unavailable", message: "the log cannot store events now; nothing of the request was stored", retryAfter: 2}
+	errUnknown      = &apiError{status: http.StatusServiceUnavailable, code: "unknown_outcome", message: "not known whether the events are stored; send them again, repeated events are harmless", retryAfter: 1}
+	errLogFull      = &apiError{status: http.StatusServiceUnavailable, code: "log_full", message: "the log has no room; send the events again when it has, repeated events are harmless", retryAfter: 30}
+	errRange        = &apiError{status: http.StatusBadRequest, code: "range_too_large", message: "from and to are too far apart to count all that was sent between them; ask for less at a time"}
+	errNoAnalytics  = &apiError{status: http.StatusServiceUnavailable, code: "analytics_unavailable", message: "ClickHouse does not answer now", retryAfter: 5}
+	errTimeout      = &apiError{status: http.StatusServiceUnavailable, code: "timeout", message: "not done in time", retryAfter: 1}
+)
+
+// codeNotApplied: the events are durable, but their outcomes were not known in time.
+const codeNotApplied = "not_applied"
+
+// errCanceled is for requests whose client is gone, so that they do not count as failures of ours.
+var errCanceled = &apiError{status: 499, code: "canceled", message: "the client went away"}
+
+func methodNotAllowed(allow string) *apiError {
+	return &apiError{
+		status: http.StatusMethodNotAllowed, code: "method_not_allowed", message: "this path takes " + allow, allow: allow,
+	}
+}
+
+func invalid(field, problem string) *apiError {
+	return &apiError{status: http.StatusBadRequest, code: "invalid_request", message: field + ": " + problem, field: field}
+}
+
+func invalidCursor(field string) *apiError {
+	return &apiError{
+		status: http.StatusBadRequest, code: "invalid_cursor", message: field + ": not a cursor that was given for this list", field: field,
+	}
+}
+
+func invalidEvent(index int, field, problem string) *apiError {
+	e := &apiError{status: http.StatusBadRequest, code: "invalid_event", field: field, index: &index}
+	e.message = (&events.EventError{Index: index, Field: field, Problem: problem}).Error()
+	return e
+}
+
+func tooLarge(message string) *apiError {
+	return &apiError{status: http.StatusRequestEntityTooLarge, code: "too_large", message: message}
+}
+
+// asAPIError finds the answer for an error of the layers below.
+func asAPIError(err error) *apiError {
+	if e, ok := errors.AsType[*apiError](err); ok {
+		return e
+	}
+	for _, known := range []struct {
+		err    error
+		answer *apiError
+	}{
+		{projections.ErrNotFound, errNoMessage},
+		{projections.ErrTooManyCohorts, errRange},
+		{notify.ErrBadCursor, invalidCursor("cursor")},
+		{eventlog.ErrUnknownOutcome, errUnknown}, // before ErrUnavailable, which it may come with
+		{eventlog.ErrOverloaded, errOverloaded},
+		{eventlog.ErrLogFull, errLogFull}, // this too
+		{eventlog.ErrUnavailable, errUnavailable},
+		{eventlog.ErrClosed, errUnavailable},
+		{context.DeadlineExceeded, errTimeout},
+		{context.Canceled, errCanceled},
+		{projections.ErrRatesUnavailable, errNoAnalytics},
+	} {
+		if errors.Is(err, known.err) {
+			e := *known.answer
+			e.cause = err
+			return &e
+		}
+	}
+	e := *errInternal
+	e.cause = err
+	return &e
+}
+
+// errorBody is the body of every failed request.
+type errorBody struct {
+	Error errorInfo `json:"error"`
+	// Accepted and Positions are there when the events are durable all the same.
+	Accepted  int                 `json:"accepted,omitempty"`
+	Positions []eventlog.Position `json:"positions,omitempty"`
+}
+
+type errorInfo struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Index   *int   `json:"index,omitempty"`
+	Field   string `json:"field,omitempty"`
+}
+
+// fail answers with an error. Errors of ours are logged, those of clients are theirs.
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	e := asAPIError(err)
+	if e.cause != nil && e.status >= 500 && r.Context().Err() == nil {
+		a.cfg.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed",
+			slog.Any("error", e.cause), slog.Int("status", e.status),
+			slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()),
+			slog.String("request_id", w.Header().Get("X-Request-Id")))
+	}
+	a.metrics.errors.WithLabelValues(e.code).Inc()
+	if res, ok := w.(*response); ok && res.status != 0 {
+		return // too late to say it
+	}
+	h := w.Header()
+	if e.status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="receiptd"`)
+	}
+	if e.allow != "" {
+		h.Set("Allow", e.allow)
+	}
+	if e.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(e.retryAfter))
+	}
+	gateway.WriteJSON(w, e.status, errorBody{
+		Error:    errorInfo{Code: e.code, Message: e.message, Index: e.index, Field: e.field},
+		Accepted: e.accepted, Positions: e.positions,
+	})
+}

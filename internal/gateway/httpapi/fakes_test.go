@@ -1,0 +1,256 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/projections"
+)
+
+const testApp = "acme#chat"
+
+// fakeState answers from tables that a test fills.
+type fakeState struct {
+	mu            sync.Mutex
+	settings      map[string]events.Settings
+	messages      map[string]projections.Message // by app and id, see in
+	readers       map[string][]projections.Reader
+	nonReaders    map[string][]string
+	members       map[string]bool // by app, group and user
+	conversations map[string][]projections.ConversationView
+	summaries     map[string][]projections.SummaryItem // by app and user
+	upto          []uint64
+	rejections    []projections.Rejection
+	outcomes      func(ctx context.Context, partition int, sequence uint64) ([]events.Outcome, error)
+	notReady      error
+	failure       error // of every query
+}
+
+func newFakeState() *fakeState {
+	return &fakeState{
+		settings: map[string]events.Settings{testApp: events.DefaultSettings()},
+		messages: map[string]projections.Message{}, readers: map[string][]projections.Reader{},
+		nonReaders: map[string][]string{}, members: map[string]bool{},
+		conversations: map[string][]projections.ConversationView{},
+		summaries:     map[string][]projections.SummaryItem{},
+		upto:          []uint64{7, 9},
+	}
+}
+
+func in(parts ...string) string { return strings.Join(parts, "\x00") }
+
+func (s *fakeState) Settings(app string) (events.Settings, uint64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.settings[app]
+	return v, 1, ok
+}
+
+func (s *fakeState) Apps() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.settings))
+}
+
+func (s *fakeState) Message(app, id string) (projections.Message, error) {
+	m, ok := s.messages[in(app, id)]
+	if !ok {
+		return m, projections.ErrNotFound
+	}
+	return m, s.failure
+}
+
+func (s *fakeState) Readers(app, id string, offset, limit int) (projections.ReaderPage, error) {
+	if _, err := s.Message(app, id); err != nil {
+		return projections.ReaderPage{}, err
+	}
+	all := s.readers[in(app, id)]
+	page := projections.ReaderPage{Total: len(all), Readers: all[min(offset, len(all)):]}
+	if len(page.Readers) > limit {
+		page.Readers, page.Next = page.Readers[:limit], offset+limit
+	}
+	return page, nil
+}
+
+func (s *fakeState) NonReaders(app, id string, after, limit int) (projections.NonReaderPage, error) {
+	if _, err := s.Message(app, id); err != nil {
+		return projections.NonReaderPage{}, err
+	}
+	all := s.nonReaders[in(app, id)]
+	page := projections.NonReaderPage{Total: len(all), Users: all[min(after, len(all)):]}
+	if len(page.Users) > limit {
+		page.Users, page.Next = page.Users[:limit], after+limit
+	}
+	return page, nil
+}
+
+func (s *fakeState) Counts(app string, ids []string) (map[string]projections.Counts, error) {
+	counts := make(map[string]projections.Counts)
+	for _, id := range ids {
+		if m, ok := s.messages[in(app, id)]; ok {
+			counts[id] = m.Counts
+		}
+	}
+	return counts, s.failure
+}
+
+func (s *fakeState) IsMember(app, group, user string) (bool, error) {
+	return s.members[in(app, group, user)], s.failure
+}
+
+func (s *fakeState) Conversations(app, user string) ([]projections.ConversationView, error) {
+	return s.conversations[in(app, user)], s.failure
+}
+
+func (s *fakeState) Summary(app, user string) ([]projections.SummaryItem, []uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.summaries[in(app, user)]), slices.Clone(s.upto), s.failure
+}
+
+func (s *fakeState) setSummary(user string, upto []uint64, items ...projections.SummaryItem) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.summaries[in(testApp, user)], s.upto = items, upto
+}
+
+func (s *fakeState) Rejections(_ string, limit int) ([]projections.Rejection, error) {
+	return s.rejections[:min(limit, len(s.rejections))], s.failure
+}
+
+func (s *fakeState) Outcomes(ctx context.Context, partition int, sequence uint64) ([]events.Outcome, error) {
+	return s.outcomes(ctx, partition, sequence)
+}
+
+func (s *fakeState) Ready() error { return s.notReady }
+
+// fakeLog keeps what was submitted: every request becomes one entry in each of two partitions, with
+// the events alternating between them.
+type fakeLog struct {
+	mu        sync.Mutex
+	events    []events.Event
+	sequence  uint64
+	submitErr error
+	waitErr   error
+	block     chan struct{} // if set, Submit waits for it or for its context
+}
+
+func (l *fakeLog) Submit(ctx context.Context, evs []events.Event) (*eventlog.Ticket, error) {
+	if l.block != nil {
+		select {
+		case <-l.block:
+		case <-ctx.Done():
+			return nil, eventlog.ErrOverloaded
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.submitErr != nil {
+		return nil, l.submitErr
+	}
+	for _, e := range evs {
+		// Copied, as the real log does by encoding: the gateway uses the memory again.
+		for _, s := range []*string{&e.Group, &e.Peer, &e.User, &e.Message, &e.Content} {
+			*s = strings.Clone(*s)
+		}
+		e.Members, e.Admins = cloneAll(e.Members), cloneAll(e.Admins)
+		l.events = append(l.events, e)
+	}
+	l.sequence++
+	return fakeTicket(l.sequence, len(evs), l.waitErr), nil
+}
+
+func cloneAll(list []string) []string {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i] = strings.Clone(list[i])
+	}
+	return list
+}
+
+func (l *fakeLog) taken() []events.Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	taken := l.events
+	l.events = nil
+	return taken
+}
+
+// fakeTicket is that of n events, which alternate between two partitions. With
+// context.DeadlineExceeded they are never stored.
+func fakeTicket(sequence uint64, n int, err error) *eventlog.Ticket {
+	if errors.Is(err, context.DeadlineExceeded) {
+		sequence, err = 0, nil
+	}
+	locations := make([]eventlog.Location, n)
+	for i := range locations {
+		// Other requests' events come first in the entry.
+		locations[i] = eventlog.Location{Partition: i % 2, Sequence: sequence, Index: i/2 + 3}
+	}
+	return eventlog.NewTicket(locations, err)
+}
+
+// fakeCommands puts settings in force at once, and records what was seen.
+type fakeCommands struct {
+	state   *fakeState
+	failure error
+
+	mu   sync.Mutex
+	seen []seenCall
+}
+
+type seenCall struct {
+	app, user string
+	upto      []uint64
+}
+
+func (c *fakeCommands) Configure(_ context.Context, app string, s events.Settings) (events.Settings, error) {
+	c.state.mu.Lock()
+	defer c.state.mu.Unlock()
+	if c.failure != nil {
+		return events.Settings{}, c.failure
+	}
+	c.state.settings[app] = s
+	return s, nil
+}
+
+func (c *fakeCommands) Seen(_ context.Context, app, user string, upto []uint64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen = append(c.seen, seenCall{app, user, upto})
+	return c.failure
+}
+
+func (c *fakeCommands) seenCalls() []seenCall {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.seen)
+}
+
+// fakeAnalytics answers with rows of a test, and records what it was asked last.
+type fakeAnalytics struct {
+	rows []projections.RateRow
+	err  error
+
+	mu    sync.Mutex
+	query projections.RateQuery
+}
+
+func (a *fakeAnalytics) ReadRates(_ context.Context, q projections.RateQuery) ([]projections.RateRow, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.query = q
+	return a.rows, a.err
+}
+
+func (a *fakeAnalytics) asked() projections.RateQuery {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.query
+}

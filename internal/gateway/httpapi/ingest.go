@@ -1,0 +1,294 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/receiptd/receiptd/consumers/projector"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/gateway"
+)
+
+// ingestor is what POST events keeps from one request to the next, so that an event costs no
+// allocation.
+type ingestor struct {
+	limits Limits
+	// inflight is the bytes of all bodies in memory: what each request said it would send, from its
+	// start until the log has taken its events.
+	inflight atomic.Int64
+	pool     sync.Pool
+}
+
+// intake is the memory of one request. The strings of events share body or decoder, so all three
+// can be used again at the same time: when the log has taken the events.
+type intake struct {
+	body    []byte
+	decoder events.Decoder
+	events  []events.Event
+}
+
+func newIngestor(limits Limits) *ingestor {
+	return &ingestor{limits: limits, pool: sync.Pool{New: func() any { return new(intake) }}}
+}
+
+// maxPooledBody bounds the memory that an unusually large request leaves behind.
+const maxPooledBody = 1 << 20
+
+func (in *ingestor) put(t *intake) {
+	if cap(t.body) > maxPooledBody {
+		t.body = nil
+	}
+	clear(t.events) // they hold on to the body
+	t.events = t.events[:0]
+	in.pool.Put(t)
+}
+
+// reserve takes room in flight for a body of n bytes, -1 standing for the largest allowed, and
+// returns how much that is.
+func (in *ingestor) reserve(n int64) (room int64, err error) {
+	if n < 0 {
+		n = in.limits.BodyBytes
+	}
+	if in.inflight.Add(n) > in.limits.InflightBytes {
+		in.inflight.Add(-n)
+		return 0, errOverloaded
+	}
+	return n, nil
+}
+
+// format is the encoding of a body of events.
+type format uint8
+
+const (
+	formatNDJSON format = iota
+	formatJSON
+	formatProtobuf
+)
+
+var formats = map[string]format{
+	"application/x-ndjson":   formatNDJSON,
+	"application/json":       formatJSON,
+	"application/x-protobuf": formatProtobuf,
+}
+
+func formatOf(r *http.Request) (format, error) {
+	contentType := r.Header.Get("Content-Type")
+	f, ok := formats[contentType]
+	if !ok { // most send it bare, and parsing allocates
+		mediaType, _, err := mime.ParseMediaType(contentType)
+		if f, ok = formats[mediaType]; err != nil || !ok {
+			return 0, &apiError{
+				status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", field: "Content-Type",
+				message: "Content-Type: one of application/x-ndjson, application/json and application/x-protobuf is required",
+			}
+		}
+	}
+	return f, nil
+}
+
+// postEvents appends the events of the body and answers when they are durable, or with wait=applied
+// when they are folded.
+func (a *API) postEvents(c *call) error {
+	applied, err := c.waitsForApplied()
+	if err != nil {
+		return err
+	}
+	ticket, n, err := a.submit(c)
+	if err != nil {
+		return err
+	}
+	if err := ticket.Wait(c.r.Context()); err != nil {
+		return notDurable(err)
+	}
+	a.accepted.Add(uint64(n))
+	a.metrics.accepted.Add(float64(n))
+	if applied {
+		return a.answerOutcomes(c, ticket, n)
+	}
+	c.writeAnswer(appendPositions(appendAccepted(make([]byte, 0, smallAnswer), n), ticket.Positions()))
+	return nil
+}
+
+func (c *call) waitsForApplied() (bool, error) {
+	switch c.r.URL.RawQuery { // most say it bare, and parsing allocates
+	case "":
+		return false, nil
+	case "wait=applied":
+		return true, nil
+	}
+	switch c.r.URL.Query().Get("wait") {
+	case "", "durable":
+		return false, nil
+	case "applied":
+		return true, nil
+	}
+	return false, invalid("wait", "neither durable nor applied")
+}
+
+// submit reads and decodes the whole body before it hands anything to the log: if any of it is
+// malformed, nothing is appended.
+func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
+	in := a.ingest
+	f, err := formatOf(c.r)
+	if err != nil {
+		return nil, 0, err
+	}
+	if c.r.ContentLength > in.limits.BodyBytes {
+		return nil, 0, tooLarge(fmt.Sprintf("the body is larger than %d bytes", in.limits.BodyBytes))
+	}
+	size := c.r.ContentLength
+	if c.r.Header.Get("Content-Encoding") != "" {
+		size = -1
+	}
+	room, err := in.reserve(size)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer in.inflight.Add(-room)
+	t := in.pool.Get().(*intake)
+	defer in.put(t)
+
+	if err := t.read(c, in.limits.BodyBytes, size); err != nil {
+		return nil, 0, err
+	}
+	a.metrics.bodyBytes.Add(float64(len(t.body)))
+	if err := t.decode(f, c.app, in.limits.Events); err != nil {
+		return nil, 0, err
+	}
+	wait := &lazyTimeout{Context: c.r.Context(), limit: in.limits.Submit}
+	defer wait.stop()
+	ticket, err := a.cfg.Log.Submit(wait, t.events)
+	return ticket, len(t.events), err
+}
+
+func (t *intake) decode(f format, app string, limit int) error {
+	add := func(i int, e *events.Event) error {
+		if i >= limit {
+			return tooManyEvents(limit)
+		}
+		t.events = append(t.events, *e)
+		t.events[i].App = app
+		return nil
+	}
+	var err error
+	switch f {
+	case formatNDJSON:
+		err = t.decoder.Decode(t.body, events.FormatNDJSON, add)
+	case formatJSON:
+		err = t.decoder.Decode(t.body, events.FormatJSON, add)
+	case formatProtobuf:
+		err = events.DecodeEventList(t.body, add)
+	}
+	if bad, ok := errors.AsType[*events.EventError](err); ok {
+		return invalidEvent(bad.Index, bad.Field, bad.Problem)
+	}
+	if errors.Is(err, events.ErrNoEvents) {
+		return invalid("body", "no event in it")
+	}
+	return err
+}
+
+func tooManyEvents(limit int) *apiError {
+	return &apiError{
+		status: http.StatusRequestEntityTooLarge, code: "too_many_events", message: "more than " + strconv.Itoa(limit) + " events",
+	}
+}
+
+// notDurable is the answer when the log had accepted the events and then failed: some of them may
+// be stored.
+func notDurable(err error) error {
+	answer := *errUnknown
+	if errors.Is(err, eventlog.ErrLogFull) {
+		answer = *errLogFull
+	}
+	answer.cause = err
+	return &answer
+}
+
+// answerOutcomes waits until every entry that holds one of the events is folded, and answers what
+// became of each event.
+func (a *API) answerOutcomes(c *call, ticket *eventlog.Ticket, n int) error {
+	ctx, done := c.within(a.cfg.Limits.Apply)
+	defer done()
+	answer := append(appendAccepted(make([]byte, 0, smallAnswer+n*outcomeBytes), n), `,"outcomes":[`...)
+	d := gateway.Decisions{State: a.cfg.State}
+	i := 0
+	for at := range ticket.Locations() {
+		outcome, err := d.Of(ctx, at)
+		switch {
+		case errors.Is(err, gateway.ErrFewOutcomes):
+			return err
+		case err != nil:
+			return notApplied(err, ticket, n)
+		}
+		answer = appendOutcome(answer, i, outcome)
+		i++
+	}
+	c.writeAnswer(append(answer, "]}\n"...))
+	return nil
+}
+
+// notApplied is the answer when the outcomes are not known in time: the events are safe, and
+// sending them again would be of no use.
+func notApplied(err error, ticket *eventlog.Ticket, n int) error {
+	answer := &apiError{
+		status: http.StatusServiceUnavailable, code: codeNotApplied,
+		message:  "the events are durable and will be applied, but were not in time for this answer",
+		accepted: n, positions: ticket.Positions(), cause: err,
+	}
+	if errors.Is(err, projector.ErrOutcomeGone) {
+		answer.code = "outcome_gone"
+		answer.message = "the events are durable and were applied, but their outcomes are no longer remembered"
+	}
+	return answer
+}
+
+// Sizes of answers, in bytes: one to a single event or about positions, and what each event's
+// outcome adds.
+const (
+	smallAnswer  = 96
+	outcomeBytes = 40
+)
+
+func appendAccepted(dst []byte, n int) []byte {
+	return strconv.AppendInt(append(dst, `{"accepted":`...), int64(n), 10)
+}
+
+func appendPositions(dst []byte, positions []eventlog.Position) []byte {
+	dst = append(dst, `,"positions":[`...)
+	for i, p := range positions {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendInt(append(dst, `{"partition":`...), int64(p.Partition), 10)
+		dst = strconv.AppendUint(append(dst, `,"sequence":`...), p.Sequence, 10)
+		dst = append(dst, '}')
+	}
+	return append(dst, "]}\n"...)
+}
+
+// appendOutcome relies on reasons being plain ASCII.
+func appendOutcome(dst []byte, i int, o events.Outcome) []byte {
+	if i > 0 {
+		dst = append(dst, ',')
+	}
+	dst = strconv.AppendInt(append(dst, `{"index":`...), int64(i), 10)
+	dst = append(append(dst, `,"outcome":"`...), o.String()...)
+	dst = append(dst, '"')
+	if o.Rejected() {
+		dst = strconv.AppendInt(append(dst, `,"code":`...), int64(o.Code()), 10)
+		dst = append(append(append(dst, `,"reason":"`...), o.Reason()...), '"')
+	}
+	return append(dst, '}')
+}
+
+func (c *call) writeAnswer(body []byte) {
+	c.w.Header()["Content-Type"] = isJSON
+	_, _ = c.w.Write(body) // an error means that the client is gone
+}

@@ -1,0 +1,75 @@
+package httpapi
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the API's own; those of the log, the folds and notify are registered by their owners.
+type metrics struct {
+	requests  *prometheus.CounterVec   // by route and status
+	errors    *prometheus.CounterVec   // by code
+	duration  *prometheus.HistogramVec // by route
+	inFlight  prometheus.Gauge
+	accepted  prometheus.Counter
+	bodyBytes prometheus.Counter
+	streams   prometheus.Gauge
+	pushed    *prometheus.CounterVec // by event name
+	ended     *prometheus.CounterVec // by reason
+}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "receiptd_http_requests_total", Help: "Requests by route and status.",
+		}, []string{"route", "status"}),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "receiptd_http_errors_total", Help: "Requests that were answered with an error, by its code.",
+		}, []string{"code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "receiptd_http_request_seconds", Help: "Time from request to the end of the answer; streams are left out.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5, 30},
+		}, []string{"route"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "receiptd_http_in_flight", Help: "Requests being served, open streams included.",
+		}),
+		accepted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "receiptd_http_events_accepted_total", Help: "Events that were answered as durable.",
+		}),
+		bodyBytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "receiptd_http_event_bytes_total", Help: "Bytes of event bodies, after decompression.",
+		}),
+		streams: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "receiptd_streams", Help: "Open event streams.",
+		}),
+		pushed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "receiptd_stream_events_total", Help: "Events sent on streams, by name.",
+		}, []string{"event"}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "receiptd_streams_ended_total", Help: "Streams that ended, by reason.",
+		}, []string{"reason"}),
+	}
+	registry.MustRegister(m.requests, m.errors, m.duration, m.inFlight, m.accepted, m.bodyBytes, m.streams, m.pushed, m.ended)
+	// Counters that alerts watch exist from the start: one that begins with 1 shows no increase.
+	for _, code := range []string{errOverloaded.code, errUnavailable.code, errUnknown.code, errLogFull.code, errTimeout.code, codeNotApplied} {
+		m.errors.WithLabelValues(code)
+	}
+	return m
+}
+
+// observe counts a request by the pattern that matched it, so that paths cannot make series grow.
+func (m *metrics) observe(pattern string, status int, took time.Duration) {
+	if _, path, ok := strings.Cut(pattern, " "); ok {
+		pattern = path
+	}
+	if pattern == "" {
+		pattern = "/"
+	}
+	m.requests.WithLabelValues(pattern, strconv.Itoa(status)).Inc()
+	if !strings.HasSuffix(pattern, "/stream") {
+		m.duration.WithLabelValues(pattern).Observe(took.Seconds())
+	}
+}

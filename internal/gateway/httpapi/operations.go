@@ -1,0 +1,123 @@
+package httpapi
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/web"
+	"github.com/receiptd/receiptd/schema"
+)
+
+// servePage serves the page at /, which has its own way to sign in: see package web.
+func (a *API) servePage(c *call) error {
+	a.page.ServeHTTP(c.w, c.r)
+	return nil
+}
+
+func (a *API) getPageFile(c *call) error {
+	if !a.page.File(c.w, c.r.PathValue("file")) {
+		return errNoSuchPath
+	}
+	return nil
+}
+
+func (a *API) getOpenAPI(c *call) error {
+	c.w.writeFile("application/yaml", schema.OpenAPI)
+	return nil
+}
+
+func (w *response) writeFile(contentType string, body []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", "no-cache")
+	_, _ = w.Write(body)
+}
+
+func (a *API) getMetrics() func(*call) error {
+	h := promhttp.HandlerFor(a.cfg.Registry, promhttp.HandlerOpts{Registry: a.cfg.Registry})
+	return func(c *call) error {
+		h.ServeHTTP(c.w, c.r)
+		return nil
+	}
+}
+
+type stateBody struct {
+	Status string `json:"status"`
+}
+
+// getHealth says that the process serves requests, and nothing more.
+func (a *API) getHealth(c *call) error {
+	gateway.WriteJSON(c.w, http.StatusOK, stateBody{"ok"})
+	return nil
+}
+
+func (a *API) getReady(c *call) error {
+	if problem := a.notReady(); problem != "" {
+		return &apiError{status: http.StatusServiceUnavailable, code: "not_ready", message: problem, retryAfter: 1}
+	}
+	gateway.WriteJSON(c.w, http.StatusOK, stateBody{"ready"})
+	return nil
+}
+
+// notReady says what keeps the server from being ready; empty if nothing does.
+func (a *API) notReady() string {
+	if a.draining.Err() != nil {
+		return "the server is stopping"
+	}
+	if err := a.cfg.State.Ready(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// statusBody holds totals over all apps, for the page: nothing that belongs to one of them.
+type statusBody struct {
+	Version       string         `json:"version"`
+	UptimeSeconds int64          `json:"uptime_seconds"`
+	Ready         bool           `json:"ready"`
+	Problem       string         `json:"problem,omitempty"`
+	Accepted      uint64         `json:"events_accepted"`
+	Streams       int            `json:"streams"`
+	Partitions    []progressBody `json:"partitions"`
+}
+
+type progressBody struct {
+	Partition int     `json:"partition"`
+	Stored    uint64  `json:"stored"`
+	Applied   uint64  `json:"applied"`
+	Appended  uint64  `json:"events_appended"`
+	Folded    uint64  `json:"events_folded"`
+	Queued    uint64  `json:"events_queued"`
+	AckMS     float64 `json:"ack_ms"`
+}
+
+func (a *API) getStatus(c *call) error {
+	status := a.status()
+	body := statusBody{
+		Version: status.Version, UptimeSeconds: int64(status.Uptime.Seconds()), Ready: status.Problem == "", Problem: status.Problem,
+		Accepted: status.Accepted, Streams: status.Streams, Partitions: make([]progressBody, 0, len(status.Partitions)),
+	}
+	for i := range status.Partitions {
+		p := &status.Partitions[i]
+		body.Partitions = append(body.Partitions, progressBody{
+			Partition: p.Partition, Stored: p.Stored, Applied: p.Applied,
+			Appended: p.Appended, Folded: p.Folded, Queued: p.Queued, AckMS: float64(p.Ack) / float64(time.Millisecond),
+		})
+	}
+	gateway.WriteJSON(c.w, http.StatusOK, body)
+	return nil
+}
+
+// status is what the page and GET /v1/status show.
+func (a *API) status() web.Status {
+	s := web.Status{
+		Version: a.cfg.Version, Uptime: time.Since(a.started), Problem: a.notReady(),
+		Accepted: a.accepted.Load(), Streams: a.streams.open(),
+	}
+	if a.cfg.Progress != nil {
+		s.Partitions = a.cfg.Progress()
+	}
+	return s
+}

@@ -1,0 +1,123 @@
+package httpapi
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+// Bounds of the lists.
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+)
+
+// limit reads the limit parameter.
+func (c *call) limit() (int, error) {
+	text := c.r.URL.Query().Get("limit")
+	if text == "" {
+		return defaultLimit, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxLimit {
+		return 0, invalid("limit", fmt.Sprintf("not a number from 1 to %d", maxLimit))
+	}
+	return n, nil
+}
+
+// list names what a page cursor belongs to, so that one cannot be used for another list.
+type list byte
+
+const (
+	listReaders    list = 'r'
+	listNonReaders list = 'n'
+)
+
+// pageCursor is where the next page of a list begins, as text for the client; empty after the last
+// page.
+func pageCursor(l list, next int) string {
+	if next == 0 {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(binary.AppendUvarint([]byte{byte(l)}, uint64(next)))
+}
+
+// page reads the limit and cursor parameters.
+func (c *call) page(l list) (from, limit int, err error) {
+	if limit, err = c.limit(); err != nil {
+		return 0, 0, err
+	}
+	text := c.r.URL.Query().Get("cursor")
+	if text == "" {
+		return 0, limit, nil
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(b) < 2 || list(b[0]) != l {
+		return 0, 0, invalidCursor("cursor")
+	}
+	next, n := binary.Uvarint(b[1:])
+	if n != len(b)-1 || next == 0 || next > events.MaxGroupMembers {
+		return 0, 0, invalidCursor("cursor")
+	}
+	return int(next), limit, nil
+}
+
+// readBody reads a small body whole.
+func (c *call) readBody(limit int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, limit))
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	return body, nil
+}
+
+// bodyError is the answer for a body that could not be read.
+func bodyError(err error) error {
+	if over, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return tooLarge(fmt.Sprintf("the body is larger than %d bytes", over.Limit))
+	}
+	return &apiError{status: http.StatusBadRequest, code: "invalid_request", message: "the body could not be read: " + err.Error(), field: "body"}
+}
+
+// readJSON reads a small JSON object into v, strictly: an unknown field is a mistake that its
+// caller wants to hear of.
+func (c *call) readJSON(limit int64, v any) error {
+	body, err := c.readBody(limit)
+	if err != nil {
+		return err
+	}
+	if len(body) == 0 {
+		body = []byte("{}")
+	}
+	if err := json.Unmarshal(body, v, json.RejectUnknownMembers(true)); err != nil {
+		return jsonError(err)
+	}
+	return nil
+}
+
+// jsonError says what is wrong in terms of the API, where the library's words are about Go.
+func jsonError(err error) error {
+	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		return invalid("body", "malformed JSON: "+syntactic.Err.Error())
+	}
+	field, problem := "body", "not of the right type"
+	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
+		if path := strings.TrimPrefix(string(semantic.JSONPointer), "/"); path != "" {
+			field = path
+		}
+		if errors.Is(err, json.ErrUnknownName) {
+			problem = "unknown field"
+		}
+	}
+	return invalid(field, problem)
+}

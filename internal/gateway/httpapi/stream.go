@@ -1,0 +1,325 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/receiptd/receiptd/consumers/notify"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway"
+)
+
+// Why a stream ends: the reasons of the closing event and of the metric.
+var (
+	errStreamShutdown = errors.New("shutdown")
+	errStreamExpired  = errors.New("token_expired")
+	errStreamSlow     = errors.New("slow")
+	errStreamGone     = errors.New("gone")
+)
+
+const (
+	// summaryPage bounds the summary items in one statistic event.
+	summaryPage = 200
+	// retryMillis is how long a browser waits before it connects again.
+	retryMillis = "2000"
+)
+
+// getStream sends a user what happens to their messages, as Server-Sent Events.
+//
+// The id of an event is a cursor of the user's summary: it stands for all that the stream has sent
+// so far. A client that comes back with the last id it got acknowledges all of that, and is sent
+// the rest as a summary, so a connection may break anywhere without a receipt being lost. Events
+// without an id leave the cursor where it was.
+func (a *API) getStream(c *call) error {
+	user := c.r.PathValue("user")
+	var seen []uint64
+	if id := c.r.Header.Get("Last-Event-ID"); id != "" {
+		var err error
+		if seen, err = a.summaries.Upto(c.app, user, id); err != nil {
+			return invalidCursor("Last-Event-ID")
+		}
+	}
+	if c.r.Method == http.MethodHead {
+		startStream(c.w)
+		return nil
+	}
+	release, err := a.streams.admit(c.app, user)
+	if err != nil {
+		return err
+	}
+	defer release()
+	a.metrics.streams.Inc()
+	defer a.metrics.streams.Dec()
+
+	ctx, cancel := a.streamContext(c)
+	defer cancel(nil)
+	// Before anything else, so that what is folded from here on is either in the summary or comes
+	// as an event.
+	sub := a.cfg.Notify.Subscribe(c.app, user)
+	defer sub.Close()
+	if seen != nil {
+		seenCtx, done := context.WithTimeout(ctx, a.cfg.Limits.Request)
+		defer done()
+		if err := a.cfg.Commands.Seen(seenCtx, c.app, user, seen); err != nil {
+			return err
+		}
+	}
+	summary, err := a.summaries.Summary(c.app, user)
+	if err != nil {
+		return err
+	}
+	s := &stream{a: a, c: c, user: user, sub: sub, control: http.NewResponseController(c.w)}
+	reason := s.run(ctx, summary)
+	s.close(reason)
+	a.metrics.ended.WithLabelValues(reason.Error()).Inc()
+	return nil
+}
+
+// streamContext ends with the connection, with the token, and when the gateway drains; its cause
+// says which.
+func (a *API) streamContext(c *call) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(c.r.Context())
+	undrain := context.AfterFunc(a.draining, func() { cancel(errStreamShutdown) })
+	expiry := func() bool { return true }
+	if !c.Expires.IsZero() {
+		expiry = time.AfterFunc(time.Until(c.Expires), func() { cancel(errStreamExpired) }).Stop
+	}
+	return ctx, func(cause error) {
+		undrain()
+		expiry()
+		cancel(cause)
+	}
+}
+
+// stream is one open connection.
+type stream struct {
+	a       *API
+	c       *call
+	user    string
+	sub     *notify.Subscription
+	control *http.ResponseController
+	// upto is how far the client was sent each partition; its text is the cursor.
+	upto []uint64
+	buf  bytes.Buffer
+}
+
+func startStream(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // a proxy that gathers the answer would hold it back for ever
+	w.WriteHeader(http.StatusOK)
+}
+
+// run sends until something ends the stream, and returns what did.
+func (s *stream) run(ctx context.Context, summary notify.Summary) (reason error) {
+	startStream(s.c.w)
+	s.buf.WriteString("retry: " + retryMillis + "\n\n")
+	s.summary(summary)
+	for {
+		if err := s.flush(); err != nil {
+			return err
+		}
+		push, err := s.next(ctx)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return s.cause(ctx)
+		case errors.Is(err, context.DeadlineExceeded):
+			s.buf.WriteString(":\n\n")
+			continue
+		default: // notify was closed
+			return errStreamShutdown
+		}
+		if push.Resync {
+			if err := s.resync(); err != nil {
+				return err
+			}
+			continue
+		}
+		s.push(push)
+	}
+}
+
+// next waits for something to send, but no longer than a heartbeat.
+func (s *stream) next(ctx context.Context) (notify.Push, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.a.cfg.Limits.Heartbeat)
+	defer cancel()
+	return s.sub.Next(ctx)
+}
+
+func (s *stream) cause(ctx context.Context) error {
+	if cause := context.Cause(ctx); errors.Is(cause, errStreamShutdown) || errors.Is(cause, errStreamExpired) {
+		return cause
+	}
+	return errStreamGone
+}
+
+// summary writes the summary as statistic events, if there is anything in it, and sets the cursor
+// to it.
+func (s *stream) summary(summary notify.Summary) {
+	s.upto = summary.Upto
+	for page := range summary.Pages(summaryPage) {
+		s.event("statistic", gateway.NewSummaryBody(page), page.Cursor)
+	}
+}
+
+// resync tells a client that it fell behind, and starts again from the summary, which has all that
+// was dropped.
+func (s *stream) resync() error {
+	s.event("resync", struct{}{}, "")
+	summary, err := s.a.summaries.Summary(s.c.app, s.user)
+	if err != nil {
+		s.a.cfg.Logger.ErrorContext(s.c.r.Context(), "stream: the summary could not be read", "error", err)
+		return errStreamGone
+	}
+	s.summary(summary)
+	return nil
+}
+
+type readBody struct {
+	Message string `json:"message"`
+	Group   string `json:"group,omitempty"`
+	// User is who read it: the last one if there are several.
+	User     string    `json:"user"`
+	ReadAt   timestamp `json:"read_at"`
+	Content  string    `json:"content,omitempty"`
+	Count    int       `json:"count"`
+	Eligible int       `json:"eligible"`
+}
+
+type deliveredBody struct {
+	Message     string    `json:"message"`
+	User        string    `json:"user"`
+	DeliveredAt timestamp `json:"delivered_at"`
+}
+
+type conversationReadBody struct {
+	User   string    `json:"user"`
+	ReadAt timestamp `json:"read_at"`
+}
+
+// push writes one event for each message. Only the last has the cursor: it stands for all of them.
+func (s *stream) push(push notify.Push) {
+	cursor := ""
+	if push.Upto != nil {
+		for p, sequence := range push.Upto {
+			s.upto[p] = max(s.upto[p], sequence)
+		}
+		cursor = s.a.summaries.Cursor(s.c.app, s.user, s.upto)
+	}
+	for i, n := range push.Notifications {
+		id := ""
+		if i == len(push.Notifications)-1 {
+			id = cursor
+		}
+		switch n.Kind {
+		case events.MessageDelivered:
+			s.event("delivered", deliveredBody{n.Message, n.Reader, timestamp(n.At)}, id)
+		case events.MessageRead:
+			s.event("read", readBody{n.Message, n.Group, n.Reader, timestamp(n.At), n.Content, n.Count, n.Eligible}, id)
+		case events.ConversationRead:
+			s.event("conversation_read", conversationReadBody{n.Reader, timestamp(n.At)}, id)
+		}
+	}
+}
+
+// event appends an event to what is sent next. JSON has no line breaks, so data is one line.
+func (s *stream) event(name string, data any, id string) {
+	body, err := json.Marshal(data)
+	if err != nil {
+		panic(err) // a type of ours that cannot be JSON
+	}
+	s.buf.WriteString("event: " + name + "\n")
+	if id != "" {
+		s.buf.WriteString("id: " + id + "\n")
+	}
+	s.buf.WriteString("data: ")
+	s.buf.Write(body)
+	s.buf.WriteString("\n\n")
+	s.a.metrics.pushed.WithLabelValues(name).Inc()
+}
+
+// maxIdleBuffer bounds the memory a stream keeps after a burst.
+const maxIdleBuffer = 16 << 10
+
+// flush sends what was written. A client that does not take it in time is dropped; while flush
+// waits, the subscription goes on merging.
+func (s *stream) flush() error {
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.a.cfg.Limits.StreamWrite))
+	_, err := s.c.w.Write(s.buf.Bytes())
+	if err == nil {
+		err = s.control.Flush()
+	}
+	s.buf.Reset()
+	if s.buf.Cap() > maxIdleBuffer {
+		s.buf = bytes.Buffer{}
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errStreamSlow
+	case err != nil:
+		return errStreamGone
+	}
+	return nil
+}
+
+// close tells the client why, where it can still be told.
+func (s *stream) close(reason error) {
+	if errors.Is(reason, errStreamSlow) || errors.Is(reason, errStreamGone) {
+		return
+	}
+	s.event("closing", map[string]string{"reason": reason.Error()}, "")
+	_ = s.flush()
+}
+
+// streamCount bounds the open streams.
+type streamCount struct {
+	limits Limits
+	mu     sync.Mutex
+	total  int
+	users  map[[2]string]int // by app and user
+}
+
+func newStreamCount(limits Limits) *streamCount {
+	return &streamCount{limits: limits, users: make(map[[2]string]int)}
+}
+
+func (n *streamCount) open() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.total
+}
+
+// admit counts a stream until release is called.
+func (n *streamCount) admit(app, user string) (release func(), err error) {
+	key := [2]string{app, user}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.users[key] >= n.limits.StreamsPerUser:
+		return nil, &apiError{
+			status: http.StatusTooManyRequests, code: "too_many_streams", message: "the user has too many open streams", retryAfter: 5,
+		}
+	case n.total >= n.limits.Streams:
+		return nil, &apiError{
+			status: http.StatusServiceUnavailable, code: "too_many_streams", message: "the server has too many open streams", retryAfter: 5,
+		}
+	}
+	n.total++
+	n.users[key]++
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.total--
+		if n.users[key]--; n.users[key] == 0 {
+			delete(n.users, key)
+		}
+	}, nil
+}

@@ -1,0 +1,88 @@
+package httpapi
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway"
+)
+
+const (
+	// smallBody bounds bodies that hold one value.
+	smallBody = 16 << 10
+
+	defaultTokenTTL = 24 * time.Hour
+	// maxTokenTTL bounds how long a stolen token is of use.
+	maxTokenTTL = 90 * 24 * time.Hour
+)
+
+type conversationBody struct {
+	Group      string    `json:"group,omitempty"`
+	Peer       string    `json:"peer,omitempty"`
+	Unread     int       `json:"unread"`
+	LastReadAt timestamp `json:"last_read_at"`
+}
+
+func (a *API) getConversations(c *call) error {
+	views, err := a.cfg.State.Conversations(c.app, c.r.PathValue("user"))
+	if err != nil {
+		return err
+	}
+	list := make([]conversationBody, 0, len(views))
+	for _, v := range views {
+		list = append(list, conversationBody{v.Group, v.Peer, v.Unread, timestamp(v.LastReadAt)})
+	}
+	gateway.WriteJSON(c.w, http.StatusOK, map[string]any{"conversations": list})
+	return nil
+}
+
+func (a *API) getSummary(c *call) error {
+	summary, err := a.summaries.Summary(c.app, c.r.PathValue("user"))
+	if err != nil {
+		return err
+	}
+	gateway.WriteJSON(c.w, http.StatusOK, gateway.NewSummaryBody(summary))
+	return nil
+}
+
+func (a *API) postSummaryAck(c *call) error {
+	var body struct {
+		Cursor string `json:"cursor"`
+	}
+	if err := c.readJSON(smallBody, &body); err != nil {
+		return err
+	}
+	user := c.r.PathValue("user")
+	upto, err := a.summaries.Upto(c.app, user, body.Cursor)
+	if err != nil {
+		return err
+	}
+	if err := a.cfg.Commands.Seen(c.r.Context(), c.app, user, upto); err != nil {
+		return err
+	}
+	gateway.WriteJSON(c.w, http.StatusOK, struct{}{})
+	return nil
+}
+
+func (a *API) postToken(c *call) error {
+	ttl := events.Duration(defaultTokenTTL)
+	body := struct {
+		TTL *events.Duration `json:"ttl"`
+	}{&ttl}
+	if err := c.readJSON(smallBody, &body); err != nil {
+		return err
+	}
+	if d := time.Duration(ttl); body.TTL == nil || d < time.Second || d > maxTokenTTL {
+		return invalid("ttl", "not a duration from 1s to "+maxTokenTTL.String())
+	}
+	token, expires, err := a.cfg.Tokens.Mint(c.app, c.r.PathValue("user"), time.Duration(ttl))
+	if err != nil {
+		return err
+	}
+	gateway.WriteJSON(c.w, http.StatusOK, struct {
+		Token     string    `json:"token"`
+		ExpiresAt timestamp `json:"expires_at"`
+	}{token, timestamp(expires.UnixMilli())})
+	return nil
+}

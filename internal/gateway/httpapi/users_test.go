@@ -1,0 +1,107 @@
+package httpapi
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/receiptd/receiptd/projections"
+)
+
+func TestConversations(t *testing.T) {
+	h := newHarness(t)
+	h.state.conversations[in(testApp, "bob")] = []projections.ConversationView{
+		{Group: "g1", Unread: 3, LastReadAt: sentAt}, {Peer: "alice"},
+	}
+	want := `{"conversations":[{"group":"g1","unread":3,"last_read_at":"2026-03-01T12:00:00.123Z"},{"peer":"alice","unread":0,"last_read_at":null}]}` + "\n"
+	for _, token := range []string{"", h.token("bob")} {
+		if a := h.want(request{method: "GET", path: base + "/users/bob/conversations", token: token}, 200, ""); string(a.body) != want {
+			t.Errorf("got %s", a.body)
+		}
+	}
+	h.want(request{method: "GET", path: base + "/users/bob/conversations", token: h.token("alice")}, 403, "forbidden")
+	if a := h.want(request{method: "GET", path: base + "/users/nobody/conversations"}, 200, ""); string(a.body) != `{"conversations":[]}`+"\n" {
+		t.Errorf("got %s", a.body)
+	}
+}
+
+func TestSummaryAndItsAcknowledgement(t *testing.T) {
+	h := newHarness(t)
+	h.state.setSummary("alice", []uint64{70, 3}, projections.SummaryItem{
+		Message: "m1", Group: "g1", Count: 3, LastReader: "dave", FirstReadAt: sentAt, LastReadAt: sentAt + 1000,
+	})
+	token := h.token("alice")
+	a := h.want(request{method: "GET", path: base + "/users/alice/statistics", token: token}, 200, "")
+	cursor := a.field(t, "cursor").(string)
+	want := `{"group_ack":[{"mid":"m1","gid":"g1","count":3,"last_reader":"dave","first_read_at":"2026-03-01T12:00:00.123Z",` +
+		`"last_read_at":"2026-03-01T12:00:01.123Z"}],"cursor":"` + cursor + `"}` + "\n"
+	if string(a.body) != want {
+		t.Errorf("got %s", a.body)
+	}
+	if len(h.commands.seenCalls()) > 0 {
+		t.Error("asking acknowledged")
+	}
+	h.want(request{method: "POST", path: base + "/users/alice/statistics:ack", token: token, body: `{"cursor":"` + cursor + `"}`}, 200, "")
+	calls := h.commands.seenCalls()
+	if len(calls) != 1 || calls[0].app != testApp || calls[0].user != "alice" || !slices.Equal(calls[0].upto, []uint64{70, 3}) {
+		t.Errorf("seen %+v", calls)
+	}
+
+	for name, body := range map[string]string{
+		"garbage": `{"cursor":"garbage"}`, "empty": `{"cursor":""}`, "missing": `{}`,
+		"of another user": `{"cursor":"` + h.api.summaries.Cursor(testApp, "bob", []uint64{70, 3}) + `"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			h.want(request{method: "POST", path: base + "/users/alice/statistics:ack", token: token, body: body, wrong: true}, 400, "invalid_cursor")
+		})
+	}
+	h.want(request{method: "POST", path: base + "/users/bob/statistics:ack", token: token, body: `{"cursor":"` + cursor + `"}`}, 403, "forbidden")
+	if len(h.commands.seenCalls()) != 1 {
+		t.Error("a refused acknowledgement was carried out")
+	}
+}
+
+func TestSummaryOfSingleChats(t *testing.T) {
+	h := newHarness(t)
+	h.state.setSummary("alice", []uint64{70, 3},
+		projections.SummaryItem{Kind: projections.SummaryDelivered, Message: "m1", Peer: "bob", DeliveredAt: sentAt},
+		projections.SummaryItem{Kind: projections.SummaryConversationRead, Peer: "carol", LastReadAt: sentAt + 1000},
+		projections.SummaryItem{Kind: projections.SummaryRead, Message: "m2", Peer: "bob", LastReadAt: sentAt + 2000},
+		projections.SummaryItem{Kind: projections.SummaryRead, Message: "m3", Peer: "bob", DeliveredAt: sentAt, LastReadAt: sentAt + 2000},
+	)
+	a := h.want(request{method: "GET", path: base + "/users/alice/statistics"}, 200, "")
+	want := `{"group_ack":[],"single_ack":[{"mid":"m1","peer":"bob","delivered_at":"2026-03-01T12:00:00.123Z"},` +
+		`{"mid":"m2","peer":"bob","read_at":"2026-03-01T12:00:02.123Z"},` +
+		`{"mid":"m3","peer":"bob","delivered_at":"2026-03-01T12:00:00.123Z","read_at":"2026-03-01T12:00:02.123Z"}],` +
+		`"conversation_ack":[{"peer":"carol","read_at":"2026-03-01T12:00:01.123Z"}],"cursor":"` + a.field(t, "cursor").(string) + `"}` + "\n"
+	if string(a.body) != want {
+		t.Errorf("got %s", a.body)
+	}
+}
+
+func TestTokensAreMadeForUsers(t *testing.T) {
+	h := newHarness(t)
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	h.setClock(now)
+	a := h.want(request{method: "POST", path: base + "/users/bob/tokens", body: `{"ttl":"2h"}`}, 200, "")
+	if got := a.field(t, "expires_at"); got != "2026-03-01T14:00:00.000Z" {
+		t.Errorf("expires at %v", got)
+	}
+	token := a.field(t, "token").(string)
+	claims, err := h.tokens.Verify(token)
+	if err != nil || claims.App != testApp || claims.User != "bob" || !claims.Expires.Equal(now.Add(2*time.Hour)) {
+		t.Errorf("claims %+v, %v", claims, err)
+	}
+	h.want(request{method: "GET", path: base + "/users/bob/conversations", token: token}, 200, "")
+	h.setClock(now.Add(2 * time.Hour))
+	h.want(request{method: "GET", path: base + "/users/bob/conversations", token: token}, 401, "token_expired")
+
+	h.setClock(now)
+	if a := h.want(request{method: "POST", path: base + "/users/bob/tokens"}, 200, ""); a.field(t, "expires_at") != "2026-03-02T12:00:00.000Z" {
+		t.Errorf("by default: %s", a.body)
+	}
+	h.want(request{method: "POST", path: base + "/users/bob/tokens", token: token}, 403, "forbidden")
+	for _, body := range []string{`{"ttl":"0"}`, `{"ttl":"-1h"}`, `{"ttl":"2161h"}`, `{"ttl":"1ms"}`, `{"ttl":"soon"}`, `{"ttl":24}`, `{"ttl":null}`, `{"tll":"1h"}`, `[]`} {
+		h.want(request{method: "POST", path: base + "/users/bob/tokens", body: body, wrong: true}, 400, "invalid_request")
+	}
+}

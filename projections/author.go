@@ -1,0 +1,97 @@
+package projections
+
+import (
+	"encoding/binary"
+	"strings"
+)
+
+// author is a user's summary: the items that they have not acknowledged.
+type author struct {
+	node
+	app  *app
+	user string
+	// next is the number that the next item gets.
+	next uint64
+	// numbers are those of the items, items the last of the items themselves.
+	numbers intervals
+	items   tail[summaryRef]
+}
+
+// summaryItemCost is the memory of one summaryRef, its id included, intervalCost that of an
+// interval of numbers.
+const (
+	summaryItemCost = 72
+	intervalCost    = 16
+)
+
+func (u *author) cacheNode() *node { return &u.node }
+func (u *author) cost() int {
+	return 240 + 2*len(u.user) + len(u.numbers.list)*intervalCost + len(u.items.items)*summaryItemCost
+}
+func (u *author) forget(*cache) { delete(u.app.authors, u.user) }
+
+// lists reports whether an item that was given number n is still in the summary. Whatever takes one
+// out of the middle clears its place; only those pushed out at the front keep a stale one.
+func (u *author) lists(n uint64) bool {
+	return n != 0 && u.numbers.count > 0 && n >= u.numbers.first()
+}
+
+// author returns a user's summary, which is empty for a user that the state does not know.
+func (p *Partition) author(a *app, user string) (*author, error) {
+	if u := a.authors[user]; u != nil {
+		u.used = true
+		return u, nil
+	}
+	u := &author{app: a, user: strings.Clone(user), next: 1}
+	v, err := p.back.Get(authorKey(p.scratch.key(), a.num, user))
+	if err != nil {
+		return nil, err
+	}
+	if v != nil {
+		if err := p.loadAuthor(u, v); err != nil {
+			return nil, err
+		}
+	}
+	p.cache.addAuthor(u)
+	return u, nil
+}
+
+// authorOf returns the summary of the message's sender.
+func (p *Partition) authorOf(m *message) (*author, error) {
+	if m.author != nil {
+		m.author.used = true
+		return m.author, nil
+	}
+	u, err := p.author(m.conv.app, m.conv.members[m.sender].user)
+	if err != nil {
+		return nil, err
+	}
+	u.refs++
+	m.author = u
+	return u, nil
+}
+
+// encode appends the stored layout: the next number and those of the items. What the items are is
+// stored under keys of their own.
+func (u *author) encode(dst []byte) []byte {
+	return u.numbers.encode(binary.AppendUvarint(dst, u.next))
+}
+
+func (p *Partition) loadAuthor(u *author, v []byte) error {
+	r := reader{b: v}
+	u.next = r.uvarint()
+	u.items.cut = u.next - 1 // all are in the backing
+	if len(r.b) > 0 || r.bad {
+		u.numbers.decode(&r)
+		return r.err()
+	}
+	// Written by a version that kept the numbers in the keys only.
+	prefix := summaryPrefix(nil, u.app.num, u.user)
+	return p.back.Scan(prefix, func(key, _ []byte) error {
+		if len(key) != len(prefix)+8 {
+			return errCorrupt
+		}
+		u.numbers.add(binary.BigEndian.Uint64(key[len(prefix):]))
+		return nil
+	})
+}

@@ -1,0 +1,88 @@
+package projections
+
+import (
+	"encoding/binary"
+	"strings"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+// span is one stay in a group: there for messages with joined < seq <= left.
+type span struct{ joined, left uint64 }
+
+// member is a current or former member of a group, or a side of a single chat (ordinal 0 is a, 1 is
+// b). Ordinals are given in the order of joining and stay for good: read sets are made of them.
+type member struct {
+	user string
+	role events.Role // RoleNone for a former member
+	// joined is where the current stay, or the last one, begins; left is where it ended.
+	joined, left uint64
+	// earlier are the stays before it.
+	earlier []span
+	// watermark is the seq up to which the member's last conversation read reached, at lastReadAt.
+	watermark  uint64
+	lastReadAt int64
+	// base is what sent was when unread was 0, moved up for each message since then that does not
+	// count: unread is sent - base.
+	base  uint64
+	epoch uint64
+}
+
+// memberCost is the memory of one member, the place in byUser included, without the id.
+const memberCost = 136
+
+func (m *member) active() bool { return m.role != events.RoleNone }
+
+// wasThere reports whether the message numbered seq was sent during a stay of the member.
+func (m *member) wasThere(seq uint64) bool {
+	if m.joined < seq && (m.active() || seq <= m.left) {
+		return true
+	}
+	for _, s := range m.earlier {
+		if s.joined < seq && seq <= s.left {
+			return true
+		}
+	}
+	return false
+}
+
+// addMember gives a user the next ordinal of the conversation.
+func (p *Partition) addMember(c *conversation, user string, role events.Role) uint32 {
+	o := uint32(len(c.members))
+	user = strings.Clone(user)
+	c.members = append(c.members, member{user: user, role: role, joined: c.sent, watermark: c.sent, base: c.sent})
+	c.active++
+	if c.group() {
+		c.byUser[user] = o
+	}
+	p.changes.touchMember(c, o)
+	p.changes.put(userIndexKey(p.scratch.key(), c.app.num, user, c.num), nil)
+	p.indexes.added.addUser(userRef{c.app.num, user}, c.num)
+	p.cache.bytes += memberCost + len(user)
+	return o
+}
+
+func (p *Partition) loadMembers(c *conversation, n int) error {
+	if n > events.MaxGroupMembers {
+		return errCorrupt
+	}
+	c.members = make([]member, n)
+	c.byUser = make(map[string]uint32, n)
+	prefix := memberPrefix(p.scratch.key(), c.num)
+	err := p.back.Scan(prefix, func(key, value []byte) error {
+		o, k := binary.Uvarint(key[len(prefix):])
+		if k <= 0 || o >= uint64(n) {
+			return errCorrupt
+		}
+		m := &c.members[o]
+		if err := m.decode(value); err != nil {
+			return err
+		}
+		c.byUser[m.user] = uint32(o)
+		return nil
+	})
+	if err == nil && len(c.byUser) != n {
+		err = errCorrupt
+	}
+	return err
+}

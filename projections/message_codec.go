@@ -1,0 +1,42 @@
+package projections
+
+import "encoding/binary"
+
+// encode appends the stored layout: the header's numbers, small ones in a byte each, then the read
+// set.
+func (h *header) encode(dst, log []byte) []byte {
+	dst = append(dst, h.kind)
+	dst = binary.AppendUvarint(dst, uint64(h.sender))
+	dst = binary.AppendUvarint(dst, uint64(h.eligible))
+	dst = binary.AppendUvarint(dst, h.seq)
+	dst = appendInt(dst, h.sentAt)
+	delivered := int64(0) // 0 = none, else 1 + time since sending
+	if h.deliveredAt != 0 {
+		delivered = h.deliveredAt - h.sentAt + 1
+	}
+	dst = binary.AppendUvarint(dst, uint64(delivered))
+	return append(h.place.encode(dst), log...)
+}
+
+func (m *message) decode(v []byte) error {
+	r := reader{b: v}
+	m.kind = r.byte()
+	m.sender = uint32(r.uvarint())
+	m.eligible = uint32(r.uvarint())
+	m.seq = r.uvarint()
+	m.sentAt = r.varint()
+	if d := r.uvarint(); d != 0 {
+		m.deliveredAt = m.sentAt + int64(d) - 1
+	}
+	m.place.decode(&r)
+	if r.bad {
+		return errCorrupt
+	}
+	m.log = append(make([]byte, 0, len(r.b)+len(r.b)/4+8), r.b...)
+	return m.eachReader(func(o uint32, at int64, _ []byte) bool {
+		m.setRead(o)
+		m.readers++
+		m.last, m.lastAt = o, at
+		return true
+	})
+}

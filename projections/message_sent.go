@@ -1,0 +1,98 @@
+package projections
+
+import (
+	"strings"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+const dayMillis = 24 * 60 * 60 * 1000
+
+// messageSent decides message.sent: docs/rules.md, "message.sent". The numbers are its steps.
+func (p *Partition) messageSent(a *app, i int) (events.Outcome, error) {
+	e := &p.scratch
+	ref := e.batch.Conv[i]
+	name := nameOf(e.conversation(i))
+	c, err := p.convOf(a, ref)
+	if err != nil {
+		return 0, err
+	}
+	if name.group != "" && (c == nil || c.dissolved) { // 1
+		return events.RejectedNoGroup, nil
+	}
+	if c == nil {
+		c = p.newConversation(a, name)
+		e.convs[ref] = c
+	}
+	m, err := p.messageOf(c, e.batch.Msg[i])
+	if err != nil {
+		return 0, err
+	}
+	sender, known := c.ordinal(e.user(i))
+	if m != nil { // 2
+		if known && m.sender == sender {
+			return events.OutcomeDuplicate, nil
+		}
+		return events.RejectedMessageExists, nil
+	}
+	if !known || !c.members[sender].active() { // 3
+		return events.RejectedNotMember, nil
+	}
+	asks := e.batch.Flags[i]&events.FlagReceipt != 0
+	if c.group() && asks { // 4
+		if o := p.mayAsk(a, c, &c.members[sender]); o != events.OutcomeApplied {
+			return o, nil
+		}
+	}
+	m = p.send(a, c, strings.Clone(e.messageID(i)), sender, asks) // 5
+	e.messages[e.batch.Msg[i]] = m
+	if err := p.countSent(m); err != nil {
+		return 0, err
+	}
+	if p.taps.trackFacts {
+		p.addFact(events.MessageSent, m, c.members[sender].user, "")
+	}
+	return events.OutcomeApplied, p.unpark(a, m)
+}
+
+// mayAsk is step 4 of message.sent: whether a member may ask for receipts now, by the limits of the
+// requirement document.
+func (p *Partition) mayAsk(a *app, c *conversation, m *member) events.Outcome {
+	g := &a.settings.GroupReceipts
+	switch {
+	case !g.Enabled:
+		return events.RejectedNotOpen
+	case g.WhoMayRequest == events.WhoAdmins && m.role == events.RoleMember:
+		return events.RejectedPermission
+	case g.MaxRequestsPerGroupPerDay > 0 && c.day == p.position.clock/dayMillis && c.requests >= g.MaxRequestsPerGroupPerDay:
+		return events.RejectedDailyLimit
+	}
+	return events.OutcomeApplied
+}
+
+// send is what an applied message.sent does. The eligible readers are frozen by the message's seq:
+// they are those who were members then.
+func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks bool) *message {
+	c.sent++
+	c.members[sender].base++ // their own message is not unread to the sender
+	p.changes.touchMember(c, sender)
+	h := header{sender: sender, seq: c.sent, sentAt: p.position.clock}
+	switch limit := a.settings.GroupReceipts.MaxGroupSize; {
+	case !c.group():
+		h.kind, h.eligible = msgTracked, 1
+		p.addUnread(c, c.sent, unreadRef{sender: sender, id: id})
+	case !asks:
+		h.kind = msgPlain
+	case limit > 0 && c.active > limit:
+		h.kind = msgOversize
+	default:
+		h.kind, h.eligible = msgTracked, uint32(c.active-1)
+	}
+	if c.group() && asks {
+		if day := p.position.clock / dayMillis; c.day != day {
+			c.day, c.requests = day, 0
+		}
+		c.requests++
+	}
+	return p.newMessage(c, id, h)
+}

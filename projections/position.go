@@ -1,0 +1,47 @@
+package projections
+
+import (
+	"fmt"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+// Decoded is a log entry as a fold takes it: its place in the log, and the events in it or why
+// there are none.
+type Decoded struct {
+	// Sequence in the partition's stream. Entries come in the order of their sequences.
+	Sequence uint64
+	// At is the broker's timestamp in Unix milliseconds.
+	At int64
+	// Fingerprint tells the entry from another one that takes its sequence after the log lost its
+	// tail. A checkpoint carries that of the last entry in it.
+	Fingerprint uint64
+	// Batch has the events. It is not looked at in a poison entry, and not kept.
+	Batch *events.Batch
+	// Poison says why the entry could not be decoded; empty if it could.
+	Poison string
+}
+
+// position is where the fold is: the last entry applied, and the fold's clock.
+type position struct {
+	seq         uint64 // 0 = none
+	fingerprint uint64
+	clock       int64 // the largest timestamp of any entry so far: it never runs backward
+}
+
+// advance moves on to an entry, and refuses one that is not after the last.
+func (at *position) advance(x *Decoded) error {
+	if x.Sequence <= at.seq {
+		return fmt.Errorf("entry %d after entry %d", x.Sequence, at.seq)
+	}
+	at.seq, at.fingerprint = x.Sequence, x.Fingerprint
+	at.clock = max(at.clock, x.At)
+	return nil
+}
+
+// Position is the last entry applied: its sequence, 0 if there is none, and its fingerprint.
+func (p *Partition) Position() (sequence, fingerprint uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.position.seq, p.position.fingerprint
+}

@@ -1,0 +1,190 @@
+package projections
+
+import "encoding/binary"
+
+// summaryRef is an item of a summary: a message or, without an id, a single chat that the author's
+// peer has read.
+type summaryRef struct {
+	conv uint64
+	id   string
+}
+
+// summaryPlace is an item's place in a summary, kept with the message or chat that the item is.
+type summaryPlace struct {
+	// n is the item's number, 0 = not in the summary. It may be stale: see author.lists.
+	n uint64
+	// last is the sequence of the last entry that made it an item, or would have.
+	last uint64
+}
+
+func (k *summaryPlace) encode(dst []byte) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(dst, k.n), k.last)
+}
+
+func (k *summaryPlace) decode(r *reader) { k.n, k.last = r.uvarint(), r.uvarint() }
+
+// summarizeReceipt puts a message with a new receipt into its sender's summary.
+func (p *Partition) summarizeReceipt(m *message) error {
+	u, err := p.authorOf(m)
+	if err != nil {
+		return err
+	}
+	if u.lists(m.place.n) { // as nearly always: few receipts are the first of their message
+		m.place.last = p.position.seq
+		return nil
+	}
+	p.summarize(u, &m.place, m.conv.num, m.id)
+	return nil
+}
+
+// summarizeChat puts a single chat that one side has read into the summary of the other.
+func (p *Partition) summarizeChat(c *conversation, reader uint32) error {
+	u, err := p.author(c.app, c.members[1-reader].user)
+	if err == nil {
+		p.summarize(u, &c.places[reader], c.num, "")
+	}
+	return err
+}
+
+// summarize puts an item at the end of a summary if it is not in it.
+func (p *Partition) summarize(u *author, place *summaryPlace, conv uint64, id string) {
+	place.last = p.position.seq
+	if u.lists(place.n) {
+		return
+	}
+	place.n = u.next
+	u.next++
+	before := u.cost()
+	u.numbers.add(place.n)
+	u.items.add(p, place.n, summaryRef{conv: conv, id: id})
+	p.cache.bytes += u.cost() - before
+	p.changes.put(summaryKey(p.scratch.key(), u.app.num, u.user, place.n), append(binary.AppendUvarint(nil, conv), id...))
+	p.changes.touchAuthor(u)
+	if u.numbers.count > p.limits.SummaryItems {
+		p.removeItem(u, u.numbers.first())
+	}
+}
+
+// unsummarize takes a message out of its sender's summary.
+func (p *Partition) unsummarize(m *message) error {
+	if m.place.n == 0 {
+		return nil
+	}
+	u, err := p.authorOf(m)
+	if err != nil {
+		return err
+	}
+	if u.numbers.has(m.place.n) {
+		p.removeItem(u, m.place.n)
+	}
+	m.place = summaryPlace{}
+	return nil
+}
+
+// removeItem removes an item from a summary.
+func (p *Partition) removeItem(u *author, n uint64) {
+	before := u.cost()
+	p.changes.del(summaryKey(p.scratch.key(), u.app.num, u.user, n))
+	u.numbers.remove(n)
+	u.items.remove(n)
+	p.cache.bytes += u.cost() - before
+	p.changes.touchAuthor(u)
+}
+
+// summaryItems are the items of a summary in the order in which they came into it.
+func (p *Partition) summaryItems(u *author) ([]tailItem[summaryRef], error) {
+	list := make([]tailItem[summaryRef], 0, u.numbers.count)
+	if first := u.numbers.first(); first != 0 && first <= u.items.cut {
+		from, end := summaryKey(nil, u.app.num, u.user, first), summaryKey(nil, u.app.num, u.user, u.items.cut+1)
+		err := p.back.Range(from, end, func(key, value []byte) error {
+			r := reader{b: value}
+			conv := r.uvarint()
+			if len(key) != len(from) || r.bad {
+				return errCorrupt
+			}
+			// What was taken out since the last checkpoint is still there.
+			if n := binary.BigEndian.Uint64(key[len(key)-8:]); u.numbers.has(n) {
+				list = append(list, tailItem[summaryRef]{n: n, value: summaryRef{conv: conv, id: string(r.b)}})
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return append(list, u.items.items...), nil
+}
+
+// resolve returns the conversation of an item, and its message, which is nil if the item is the
+// chat itself.
+func (p *Partition) resolve(x summaryRef) (*conversation, *message, error) {
+	if x.id != "" {
+		m, err := p.messageIn(x.conv, x.id)
+		if err != nil {
+			return nil, nil, err
+		}
+		return m.conv, m, nil
+	}
+	c, err := p.convByNum(x.conv)
+	if err == nil && c.group() {
+		err = errCorrupt
+	}
+	return c, nil, err
+}
+
+// Summary returns the items of an author's summary in the order in which they came into it, and the
+// sequence up to which it is complete: what statistic.seen names to acknowledge it.
+func (p *Partition) Summary(appKey, user string) (items []SummaryItem, upto uint64, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.evict()
+	a := p.apps.byKey[appKey]
+	if a == nil {
+		return nil, p.position.seq, nil
+	}
+	u, err := p.author(a, user)
+	if err != nil {
+		return nil, 0, err
+	}
+	list, err := p.summaryItems(u)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, x := range list {
+		c, m, err := p.resolve(x.value)
+		if err != nil {
+			return nil, 0, err
+		}
+		if m == nil {
+			items = append(items, c.item(user))
+		} else {
+			items = append(items, m.item())
+		}
+	}
+	return items, p.position.seq, nil
+}
+
+// item is the chat as it stands in the summary of one side.
+func (c *conversation) item(user string) SummaryItem {
+	peer := &c.members[c.peerOf(user)]
+	return SummaryItem{Kind: SummaryConversationRead, Peer: peer.user, LastReadAt: peer.lastReadAt}
+}
+
+// item is the message as it stands in its sender's summary.
+func (m *message) item() SummaryItem {
+	c := m.conv
+	if c.group() {
+		return SummaryItem{
+			Kind: SummaryGroupRead, Message: m.id, Group: c.name.group, Count: int(m.readers),
+			LastReader: c.members[m.last].user, FirstReadAt: m.firstAt(), LastReadAt: m.lastAt,
+		}
+	}
+	x := SummaryItem{
+		Kind: SummaryDelivered, Message: m.id, Peer: c.members[1-m.sender].user,
+		DeliveredAt: m.deliveredAt, LastReadAt: m.lastAt,
+	}
+	if m.readers > 0 {
+		x.Kind = SummaryRead
+	}
+	return x
+}
