@@ -55,6 +55,10 @@ type Log struct {
 	Fsync string `default:"always" placeholder:"WHEN" help:"When the embedded NATS server syncs the log to disk: always (before every acknowledgement: what was acknowledged survives a power loss) or interval (once a second: faster, but a power loss takes up to the last second)."`
 	// MinFree is the disk space that the embedded broker leaves free.
 	MinFree Bytes `default:"64MiB" placeholder:"SIZE" help:"Disk space that the embedded NATS server leaves free: events are refused before it is used."`
+	// Witness is the directory of the log's witness; empty = Data/witness.
+	Witness string `placeholder:"DIR" help:"Directory of the log's witness, by which a log that lost entries is found out at the next start; best on another disk. Empty: DATA/witness. It is for the embedded NATS server."`
+	// InspectSize bounds how much of each stream's files a start reads.
+	InspectSize Bytes `default:"16GiB" placeholder:"SIZE" help:"How much of each stream's files a start reads through before it serves, from their end. 0: all."`
 	// NATS are the servers of an outside cluster; empty = embedded.
 	NATS ServerURLs `name:"nats" placeholder:"URL" help:"Outside NATS cluster, one URL or several with commas. Empty: a NATS server in this process."`
 	// NATSCredentials is the path of a credentials file for NATS.

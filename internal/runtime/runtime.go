@@ -92,13 +92,19 @@ func openCore(ctx context.Context, cfg config.Config, strict bool, logger *slog.
 		CacheBytes:      int(cfg.State.CacheSize),
 		CheckpointEvery: cfg.State.CheckpointInterval,
 		Audience:        c.hub,
-		Strict:          strict,
+		StartOver:       !strict && mayLose(cfg),
 		Logger:          logger,
 	})
 	if err != nil {
 		return c, fmt.Errorf("open state: %w", err)
 	}
 	return c, nil
+}
+
+// mayLose reports whether power loss may take events that were acknowledged, by the operator's own
+// choice.
+func mayLose(cfg config.Config) bool {
+	return len(cfg.Log.NATS) == 0 && cfg.Log.Fsync == config.FsyncInterval
 }
 
 func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
@@ -113,6 +119,7 @@ func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 		return l
 	}
 	l.Dir = filepath.Join(cfg.Data, logDir)
+	l.WitnessDir, l.InspectBytes = witnessOf(cfg), int64(cfg.Log.InspectSize)
 	l.MinFree = int64(cfg.Log.MinFree)
 	if cfg.Log.Fsync == config.FsyncInterval {
 		l.Fsync = eventlog.FsyncInterval

@@ -66,16 +66,20 @@ type Store struct {
 	waiting    atomic.Int32 // callers that wait for a commit
 }
 
-// Open opens the store in a directory, and makes it if there is none.
+// Open opens the store in a directory, and makes it if there is none. The error is [ErrCorrupt] if
+// its files are, or were found to be by an earlier process.
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{failure: newFailure(), dir: dir, tableBytes: cmp.Or(o.TableBytes, defaultTableBytes)}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if err := wasCorrupt(o.FS, dir); err != nil {
+		return nil, fmt.Errorf("open state %s: %w", dir, err)
+	}
+	s := &Store{failure: newFailure(o.FS, dir), dir: dir, tableBytes: cmp.Or(o.TableBytes, defaultTableBytes)}
 	s.changes.waiting = &s.waiting
 	if o.Cache == nil {
 		s.cache = pebble.NewCache(MemoryBytes + 32<<20)
 		o.Cache = s.cache
-	}
-	if o.FS == nil {
-		o.FS = vfs.Default
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
