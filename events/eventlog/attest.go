@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -193,7 +192,7 @@ func (a *attester) trimming(partition int, upto uint64) error {
 	defer a.mu.Unlock()
 	stream := streamName(partition)
 	a.trimmed[stream] = max(a.trimmed[stream], upto)
-	return a.writeLocked(maps.Clone(a.file.Marks()))
+	return a.writeLocked(a.file.Marks())
 }
 
 // finish attests what the log holds when nothing is stored any more. Closed in good order, the server syncs it all.

@@ -94,11 +94,11 @@ func (m *mender) fill(out []byte, index int, before uint64) []byte {
 	if m.next == 0 || before <= m.next {
 		return out
 	}
-	m.lost = append(m.lost, Lost{First: m.next, Last: before - 1})
-	if m.stand == nil {
+	if m.stand == nil { // messages are missing between others as a matter of course
 		m.next = before
 		return out
 	}
+	m.lost = append(m.lost, Lost{First: m.next, Last: before - 1})
 	for ; m.next < before; m.next++ {
 		subject, data := m.stand(m.next)
 		out = appendRecord(out, fmt.Sprintf("%s-%d", m.stream.Name, index), m.next, m.time, subject, data)
@@ -123,18 +123,22 @@ func appendRecord(b []byte, name string, sequence uint64, time int64, subject, d
 // replace writes a file anew, synced, after the one that was there went aside.
 func (s *Stream) replace(path string, data []byte, aside string) error {
 	tmp := path + ".mended"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := writeSynced(tmp, data); err != nil {
 		return err
 	}
 	if err := moveAside(path, aside); err != nil {
 		return err
 	}
 	return os.Rename(tmp, path)
+}
+
+func writeSynced(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // moveAside moves a file that need not be there.

@@ -129,8 +129,8 @@ func decode(text []byte) (r record, err error) {
 
 func checksum(body string) string { return fmt.Sprintf("%016x", xxhash.Sum64String(body)) }
 
-// Marks returns what was written last.
-func (f *File) Marks() Marks { return f.marks }
+// Marks returns a copy of what was written last.
+func (f *File) Marks() Marks { return maps.Clone(f.marks) }
 
 // Write makes marks durable, in the place of all that were there. It writes nothing if they are the same.
 func (f *File) Write(marks Marks) error {
