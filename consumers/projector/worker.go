@@ -105,7 +105,6 @@ func (w *worker) Handle(_ context.Context, x *projections.Decoded, _ *eventlog.E
 	if err != nil {
 		return err
 	}
-	w.outcomes.decided(x.Sequence, list)
 	if w.replaying && x.Sequence >= w.endAtOpen {
 		w.replaying = false
 		g.Part.Live(w.online())
@@ -113,6 +112,7 @@ func (w *worker) Handle(_ context.Context, x *projections.Decoded, _ *eventlog.E
 			w.logger.Warn("a state that was put aside stays", "error", err)
 		}
 	}
+	w.outcomes.decided(x.Sequence, list)
 	if a := w.p.o.Audience; a != nil {
 		if w.effects = g.Part.TakeEffects(w.effects[:0]); len(w.effects) > 0 {
 			a.Push(w.effects)

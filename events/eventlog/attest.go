@@ -84,7 +84,7 @@ func (a *attester) run() {
 		case <-a.log.stopping.Done():
 			return
 		}
-		now := a.log.entriesStored()
+		now := a.log.published()
 		if now == stored && time.Since(asked) < attestIdle {
 			continue
 		}
@@ -95,10 +95,16 @@ func (a *attester) run() {
 	}
 }
 
-// entriesStored counts what the publishers stored.
-func (l *Log) entriesStored() (n uint64) {
+// published counts what was stored by the publishers, and what was sent by the connections for the
+// streams that lie beside the log.
+func (l *Log) published() (n uint64) {
 	for _, p := range l.publishers {
 		n += p.stats.entries.Load()
+	}
+	l.submits.RLock()
+	defer l.submits.RUnlock()
+	for _, c := range l.others {
+		n += c.nc.Stats().OutMsgs
 	}
 	return n
 }

@@ -106,7 +106,9 @@ type StreamFiles struct {
 	Last    uint64 `json:"last"`
 	Top     uint64 `json:"top"`
 	Entries uint64 `json:"entries"`
-	Bytes   int64  `json:"bytes"`
+	// LastTime is when the broker stored the last entry; zero if there is none.
+	LastTime time.Time `json:"last_time,omitzero"`
+	Bytes    int64     `json:"bytes"`
 	// Skipped is how many of the oldest block files were not read.
 	Skipped int `json:"skipped,omitempty"`
 
@@ -221,6 +223,9 @@ func (n *inspector) stream(ctx context.Context, s blockfile.Stream) error {
 	}
 	files.First, files.Last, files.Top, files.Entries = r.First, r.Last, r.Top, r.Messages
 	files.Bytes, files.Skipped = r.Bytes, r.Skipped
+	if r.LastTime != 0 {
+		files.LastTime = time.Unix(0, r.LastTime).UTC()
+	}
 	n.Streams = append(n.Streams, files)
 	n.judge(&files, &r, mark, marked)
 	if f, ok := errors.AsType[*recordError](differs); ok {

@@ -52,7 +52,9 @@ func TestRepairKeepsWhatIsGood(t *testing.T) {
 			}
 			d.append(l, 1)
 			natstest.CloseLog(t, l)
-			natstest.CloseLog(t, natstest.OpenLog(t, d.cfg))
+			l = natstest.OpenLog(t, d.cfg) // and so it stays
+			d.count(l, 1)
+			natstest.CloseLog(t, l)
 			if again, err := eventlog.Repair(ctx, d.cfg.Dir, d.cfg.WitnessDir); err != nil || len(again) != 0 {
 				t.Errorf("a repair of what is whole: %+v, %v", again, err)
 			}

@@ -29,7 +29,13 @@ func (s *Stream) Mend(first, last uint64, stand Stand, aside string) ([]Lost, er
 	if len(blocks) == 0 {
 		blocks = []block{{index: 1, path: filepath.Join(s.Dir, blocksDir, "1"+blockSuffix)}}
 	}
-	m := mender{stream: s, next: first, stand: stand}
+	meta, err := s.Meta()
+	if err != nil {
+		return nil, err
+	}
+	// Of what was lost at the beginning no time is known but that of the stream. To the server a
+	// message without a time is none.
+	m := mender{stream: s, next: first, stand: stand, time: meta.Created.UnixNano()}
 	for i, b := range blocks {
 		data, err := os.ReadFile(b.path)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -60,7 +66,7 @@ func (s *Stream) Mend(first, last uint64, stand Stand, aside string) ([]Lost, er
 type mender struct {
 	stream *Stream
 	next   uint64 // the sequence that comes next
-	time   int64  // of the last good record
+	time   int64  // of the last good record, or when the stream was made
 	stand  Stand
 	lost   []Lost
 }

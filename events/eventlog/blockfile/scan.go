@@ -51,6 +51,8 @@ type Report struct {
 	First, Last, Messages uint64
 	// Top is the largest sequence that any record names, those that stand for deleted messages included.
 	Top uint64
+	// LastTime is that of the last message, in nanoseconds since 1970.
+	LastTime int64
 	// Blocks and Bytes were read.
 	Blocks int
 	Bytes  int64
@@ -198,7 +200,9 @@ func (c *scan) record(r *Record, path string, at int64) error {
 		if c.report.First == 0 {
 			c.report.First = r.Sequence
 		}
-		c.report.Last = max(c.report.Last, r.Sequence)
+		if r.Sequence > c.report.Last {
+			c.report.Last, c.report.LastTime = r.Sequence, r.Time
+		}
 		c.report.Messages++
 	}
 	if c.o.Visit != nil {
