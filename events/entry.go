@@ -3,6 +3,7 @@ package events
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // DecodeEntry fills b with the events of a log entry. The subject says what the entry is: a batch,
@@ -15,6 +16,9 @@ import (
 // empty.
 func DecodeEntry(subject string, data []byte, partitions int, b *Batch) error {
 	b.reset()
+	if strings.HasPrefix(subject, logPrefix) && strings.HasSuffix(subject, "."+lostToken) {
+		return fmt.Errorf("%w: %w: %s", ErrMalformed, ErrLost, data)
+	}
 	s, err := parseEntrySubject(subject)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
@@ -36,6 +40,9 @@ func DecodeEntry(subject string, data []byte, partitions int, b *Batch) error {
 	b.SetEvents([]Event{event})
 	return nil
 }
+
+// ErrLost is the error of an entry that stands for one which was lost; see [LostSubject].
+var ErrLost = errors.New("events: the entry was lost")
 
 var errNotSingle = errors.New("more than one event")
 

@@ -20,6 +20,7 @@ const (
 	logPrefix     = "receipts.v1."
 	ingressPrefix = "receipts.in."
 	batchToken    = "batch"
+	lostToken     = "lost"
 
 	groupToken  = "g~"
 	singleToken = "s~"
@@ -58,6 +59,10 @@ var kindsByToken = func() map[string]Kind {
 // BatchSubject is the subject of the batches of a partition.
 func BatchSubject(partition int) string { return partitionPrefix(partition) + batchToken }
 
+// LostSubject is the subject of what a repair puts in the place of an entry that is lost, so that
+// those after it keep their sequences. Its data says in words what happened; it has no events.
+func LostSubject(partition int) string { return partitionPrefix(partition) + lostToken }
+
 // PartitionSubjects is the wildcard that matches every subject of a partition, which is what its
 // stream listens to.
 func PartitionSubjects(partition int) string { return partitionPrefix(partition) + ">" }
@@ -73,6 +78,14 @@ type entrySubject struct {
 }
 
 func (s entrySubject) batch() bool { return s.kind == KindUnknown }
+
+// IsEntrySubject reports whether an entry of a partition can have a subject: that of a batch, that
+// of what stands for a lost entry, or one that the server made of what an outside producer chose,
+// which need not be of a kind there is.
+func IsEntrySubject(subject string, partition int) bool {
+	rest, ok := strings.CutPrefix(subject, partitionPrefix(partition))
+	return ok && (rest == batchToken || rest == lostToken || strings.Contains(rest, ".")) && !strings.ContainsAny(rest, " \t\r\n{\x00")
+}
 
 // parseEntrySubject parses the first two subjects above. It takes one spelling of each: the one
 // that [BatchSubject], or the server by [IngressMapping], gives it. The error wraps

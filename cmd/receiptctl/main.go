@@ -41,6 +41,8 @@ type cli struct {
 
 	Replay replayCommand `cmd:"" help:"Rebuild the state from the log and switch to it."`
 	Verify verifyCommand `cmd:"" help:"Rebuild the state beside the live one and compare."`
+	Doctor doctorCommand `cmd:"" help:"Look for damage in a stopped server's data, and say what to do."`
+	Repair repairCommand `cmd:"" help:"Make damaged data fit to be served, by accepting a named loss."`
 	Tail   tailCommand   `cmd:"" help:"Follow events as JSON lines."`
 	Schema schemaCommand `cmd:"" help:"Print the ClickHouse tables for a cluster."`
 	Bench  benchCommands `cmd:"" help:"Measure the whole path on this machine."`

@@ -114,7 +114,8 @@ func TestKilledFillingGoesOnWhereClickHouseIs(t *testing.T) {
 func TestClickHouseMayBeAway(t *testing.T) {
 	s := consumertest.NewSink(t, 2)
 	s.Server.Kill()
-	const timeout = 2 * time.Second                       // which an insert keeps on a machine with much else to do
+	// Which an insert keeps on a machine with much else to do.
+	const timeout = 2 * time.Second
 	store := consumertest.OpenStore(t, s.Server, timeout) // it is not there yet
 	f := s.Fill(store)
 	s.Log.Traffic(smallTraffic(17), 5000)

@@ -36,8 +36,9 @@ func TestReadyWhenTheLogIsFolded(t *testing.T) {
 	p.discard()
 }
 
-// Strict is for tools: a state that the log does not agree with is refused, and stays as it is.
-func TestStrictRefusesAStateAheadOfItsLog(t *testing.T) {
+// A state that the log does not agree with is refused, and stays as it is: it may be the only copy
+// of what the log lost.
+func TestStateAheadOfItsLogIsRefused(t *testing.T) {
 	log, other := openLog(t, 1), openLog(t, 1)
 	log.Group(2)
 	log.Put(1, burst(0, 5, 2)...)
@@ -46,8 +47,7 @@ func TestStrictRefusesAStateAheadOfItsLog(t *testing.T) {
 	r.caughtUp()
 	want := r.digests(t)
 	r.stop()
-	o.Strict = true
-	if p, err := New(testContext(t), other, o); !errors.Is(err, errDisagree) {
+	if p, err := New(testContext(t), other, o); !errors.Is(err, ErrAheadOfLog) {
 		t.Errorf("opened %v, %v", p, err)
 	}
 	r = start(t, log, o)

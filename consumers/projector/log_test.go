@@ -14,6 +14,7 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
+	"github.com/receiptd/receiptd/projections/store"
 )
 
 // tailCutter is an embedded log that can come back as it was, as after a power loss without fsync.
@@ -47,7 +48,8 @@ func (c *tailCutter) keep() {
 func (c *tailCutter) cut() {
 	c.T.Helper()
 	natstest.CloseLog(c.T, c.Log)
-	if err := errors.Join(os.RemoveAll(c.dir), os.Rename(c.copied, c.dir)); err != nil {
+	// Its witness is gone with it: otherwise the log itself would be refused.
+	if err := errors.Join(os.RemoveAll(c.dir), os.RemoveAll(c.dir+".witness"), os.Rename(c.copied, c.dir)); err != nil {
 		c.T.Fatal(err)
 	}
 	c.reopen()
@@ -65,7 +67,7 @@ func TestStateAheadOfItsLogIsFoldedAgain(t *testing.T) {
 			log.Group(3)
 			log.Put(5, burst(0, 10, 3)...)
 			log.keep()
-			o := Options{Dir: t.TempDir(), Audience: &audience{}}
+			o := Options{Dir: t.TempDir(), Audience: &audience{}, StartOver: true}
 			log.Put(5, burst(10, 20, 2)...)
 			r := start(t, log, o)
 			r.caughtUp()
@@ -114,6 +116,57 @@ func TestStateAheadOfItsLogIsFoldedAgain(t *testing.T) {
 	}
 }
 
+// A state whose files are corrupt is put aside, folded again, and removed when the new one is
+// complete. It is found at the start, or while it is used and then at the next start.
+func TestCorruptStateIsFoldedAgain(t *testing.T) {
+	log := openLog(t, 2)
+	log.Group(3)
+	log.Put(5, burst(0, 40, 3)...)
+	o := Options{Dir: t.TempDir(), CacheBytes: 1}
+	r := start(t, log, o)
+	r.caughtUp()
+	for k := range r.workers {
+		if _, err := r.Durable(k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := r.digests(t)
+	r.stop()
+	tables := must[[]string](t)(filepath.Glob(filepath.Join(o.Dir, "p*", "0*", "*.sst")))
+	if len(tables) < 2 {
+		t.Fatalf("tables: %v", tables)
+	}
+	for _, table := range tables {
+		b := must[[]byte](t)(os.ReadFile(table))
+		b[len(b)/3] ^= 1
+		if err := os.WriteFile(table, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Whatever is asked, it is answered or refused; the process lives.
+	for range 4 {
+		p, err := New(testContext(t), log, o)
+		if err != nil {
+			if !errors.Is(err, store.ErrCorrupt) {
+				t.Fatal(err)
+			}
+			continue
+		}
+		for i := range 40 {
+			_, _ = p.Message(app, message(i))
+		}
+		p.discard()
+	}
+	r = start(t, log, o)
+	r.caughtUp()
+	if got := r.digests(t); !slices.Equal(got, want) {
+		t.Errorf("digests %v, want %v", got, want)
+	}
+	eventually(t, "what was put aside is removed", func() bool {
+		return len(must[[]string](t)(filepath.Glob(filepath.Join(o.Dir, "p*", "aside-*")))) == 0
+	})
+}
+
 // A state is kept when the log can neither continue it nor replace it.
 func TestStateThatTheLogCannotReplaceIsKept(t *testing.T) {
 	log, other := openLog(t, 1), openLog(t, 1)
@@ -130,7 +183,7 @@ func TestStateThatTheLogCannotReplaceIsKept(t *testing.T) {
 	other.Put(3, burst(0, 10, 2)...) // shorter than the state
 	other.Purge(0, 4)
 	open := func() error {
-		p, err := New(testContext(t), other, Options{Dir: o.Dir, Logger: natstest.Logger(t)})
+		p, err := New(testContext(t), other, Options{Dir: o.Dir, StartOver: true, Logger: natstest.Logger(t)})
 		if err == nil {
 			t.Errorf("opened at %v", positions(p))
 			p.discard()

@@ -15,8 +15,9 @@ import (
 
 // State far larger than the cache: 200,000 messages through a cache of 1 MiB, with receipts that
 // come back to old messages. Every count is right, and the memory is that of the cache, the filter,
-// what waits for its checkpoint and Pebble, not that of the messages. What waits is not the cache's to
-// drop, and on a machine with much else to do a checkpoint comes late: the test makes some itself.
+// what waits for its checkpoint and Pebble, not that of the messages. What waits is not the cache's
+// to drop, and on a machine with much else to do a checkpoint comes late: the test makes
+// some itself.
 func TestStateLargerThanTheCache(t *testing.T) {
 	const groups, each = 100, 1000
 	messages := 200_000

@@ -48,9 +48,11 @@ type Options struct {
 	FlushEvery time.Duration
 	// Audience is told about applied receipts; nil = nobody.
 	Audience Audience
-	// Strict refuses a state that the log does not agree with, with an error; without it the
-	// state is set aside and folded again.
-	Strict bool
+	// StartOver has a state that the log does not agree with, because the log came back shorter or
+	// different, put aside and folded again from the start of the log. It is for a log that may
+	// lose what it acknowledged. Without it such a state is refused with [ErrAheadOfLog]: it may be
+	// the only copy of what the log lost.
+	StartOver bool
 	// Logger; nil = slog's default.
 	Logger *slog.Logger
 
@@ -66,8 +68,9 @@ type hooks struct {
 // entries that it will not fold any more.
 var ErrStopped = errors.New("projector: stopped")
 
-// errDisagree is returned for a state that stands on an entry which the log does not have.
-var errDisagree = errors.New("projector: the log is shorter than the state or has another entry at its position")
+// ErrAheadOfLog is returned for a state that stands on an entry which the log does not have.
+var ErrAheadOfLog = errors.New("projector: the log is shorter than the state or has another entry at its position; " +
+	"acknowledged events may be missing from it, and the state is kept as it is: restore the log, or see receiptctl repair")
 
 // Projector folds the log into state, a goroutine for each partition, and answers questions about
 // it.
@@ -90,9 +93,8 @@ type Projector struct {
 	scanSlot chan struct{} // holds a token while a query for read rates is answered
 }
 
-// New opens the state of every partition and compares it with the log. A state that the log does
-// not agree with, because the log came back shorter or different, is set aside and folded again
-// from the start of the log. The caller must Close the projector.
+// New opens the state of every partition and compares it with the log: see [Options.StartOver]. A
+// state whose files are corrupt is put aside and folded again. The caller must Close the projector.
 func New(ctx context.Context, log Log, o Options) (*Projector, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 256 << 20

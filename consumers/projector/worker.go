@@ -64,8 +64,10 @@ func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 	if err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
-	if !ok && p.o.Strict {
-		return nil, errors.Join(errDisagree, g.Close())
+	if !ok && !p.o.StartOver {
+		seq, _ := g.Part.Position()
+		err := fmt.Errorf("%w: the state stands at entry %d, the log ends with entry %d", ErrAheadOfLog, seq, w.endAtOpen)
+		return nil, errors.Join(err, g.Close())
 	}
 	if !ok {
 		if g, err = w.startOver(g); err != nil {
@@ -103,11 +105,14 @@ func (w *worker) Handle(_ context.Context, x *projections.Decoded, _ *eventlog.E
 	if err != nil {
 		return err
 	}
-	w.outcomes.decided(x.Sequence, list)
 	if w.replaying && x.Sequence >= w.endAtOpen {
 		w.replaying = false
 		g.Part.Live(w.online())
+		if err := fold.Discard(w.root); err != nil {
+			w.logger.Warn("a state that was put aside stays", "error", err)
+		}
 	}
+	w.outcomes.decided(x.Sequence, list)
 	if a := w.p.o.Audience; a != nil {
 		if w.effects = g.Part.TakeEffects(w.effects[:0]); len(w.effects) > 0 {
 			a.Push(w.effects)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/receiptd/receiptd/events"
@@ -18,6 +19,13 @@ const defaultMinFree = 64 << 20
 type Config struct {
 	// Dir is the directory of the embedded server's store.
 	Dir string
+	// WitnessDir is where the witness of an embedded log is kept: a record of what the log holds,
+	// by which a log that lost entries is found out. It is away from Dir, at best on another disk.
+	// Empty means beside Dir: its name with ".witness".
+	WitnessDir string
+	// InspectBytes bounds how much of each stream's files is read before the embedded server
+	// starts, from the end; 0 = all.
+	InspectBytes int64
 	// URL is an outside NATS server or cluster with JetStream: one or more nats:// URLs, separated
 	// by commas, which may contain user and password. The user needs receipts.>, $JS.API.> and
 	// _INBOX.>. When that server syncs is its own setting.
@@ -103,6 +111,13 @@ func (f *Fsync) UnmarshalText(text []byte) error {
 	return nil
 }
 
+func (c *Config) witnessDir() string {
+	if c.WitnessDir != "" {
+		return c.WitnessDir
+	}
+	return filepath.Clean(c.Dir) + ".witness"
+}
+
 // hooks are for tests.
 type hooks struct {
 	dedup    time.Duration // the duplicate window of new streams
@@ -110,6 +125,8 @@ type hooks struct {
 	ackAfter time.Duration // how long a try waits for its acknowledgement
 
 	diskFree func(dir string) (int64, error)
+	// starting is called when the embedded server is about to start.
+	starting func()
 }
 
 func (h *hooks) duplicateWindow() time.Duration {

@@ -53,3 +53,6 @@ func (l *Log) ReserveDisk(n int64) error {
 	}
 	return l.server.space.reserve(n)
 }
+
+// FreeSpace is how many bytes are free for receiptd on the disk of a directory.
+func FreeSpace(dir string) (int64, error) { return diskFree(dir) }

@@ -18,11 +18,13 @@ type Hooks struct {
 	AckTimeout time.Duration
 	// DiskFree stands in for the file system.
 	DiskFree func(dir string) (int64, error)
+	// Starting is called when the embedded server is about to start.
+	Starting func()
 }
 
 // WithHooks returns the configuration with hooks.
 func WithHooks(cfg Config, h Hooks) Config {
-	cfg.hooks = hooks{dedup: h.DuplicateWindow, trust: h.Trust, ackAfter: h.AckTimeout, diskFree: h.DiskFree}
+	cfg.hooks = hooks{dedup: h.DuplicateWindow, trust: h.Trust, ackAfter: h.AckTimeout, diskFree: h.DiskFree, starting: h.Starting}
 	return cfg
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -35,6 +36,9 @@ type Log struct {
 	dropped atomic.Int64 // events given up because the log stopped
 	running sync.WaitGroup
 
+	attester  *attester // nil for an outside server
+	attesting sync.WaitGroup
+
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -57,6 +61,9 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err := l.open(ctx); err != nil {
 		l.stop(ErrClosed)
 		l.disconnect()
+		if l.server != nil && errors.Is(err, ErrDamaged) {
+			err = errors.Join(err, restoreGuarded(cfg.Dir, streamsDir(cfg.Dir), l.logger))
+		}
 		return nil, fmt.Errorf("eventlog: open: %w", err)
 	}
 	return l, nil
@@ -81,6 +88,11 @@ func (l *Log) open(ctx context.Context) (err error) {
 	if _, err := js.AccountInfo(ctx); err != nil {
 		return fmt.Errorf("ask for JetStream: %w", err)
 	}
+	if l.server != nil {
+		if err := l.server.guard.confirm(ctx, js); err != nil {
+			return err
+		}
+	}
 	if l.streams, err = openStreams(ctx, js, &l.cfg); err != nil {
 		return err
 	}
@@ -89,7 +101,10 @@ func (l *Log) open(ctx context.Context) (err error) {
 			return fmt.Errorf("ingress: %w", err)
 		}
 	}
-	return l.startPublishing()
+	if err := l.startPublishing(); err != nil || l.server == nil {
+		return err
+	}
+	return l.startAttesting(ctx, js)
 }
 
 // startPublishing starts a publisher for each partition. The epoch tells their entries from those
@@ -160,6 +175,10 @@ func (l *Log) close(ctx context.Context) error {
 	l.running.Wait()
 	dropped := l.dropped.Load()
 	l.stop(ErrClosed)
+	l.attesting.Wait()
+	if l.attester != nil && healthy {
+		l.attester.finish()
+	}
 	l.disconnect()
 	if healthy && dropped > 0 {
 		return fmt.Errorf("eventlog: close: %d queued events were not stored in time: %w", dropped, context.Cause(ctx))

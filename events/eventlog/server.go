@@ -41,6 +41,7 @@ type embedded struct {
 	dir      string
 	space    diskSpace
 	password string
+	guard    guard
 }
 
 // startEmbedded starts the server and waits until it has recovered its store.
@@ -61,10 +62,12 @@ func startEmbedded(ctx context.Context, cfg *Config) (*embedded, error) {
 	if cfg.hooks.diskFree != nil {
 		e.space.measure = cfg.hooks.diskFree
 	}
-	err := removeIncompleteStreams(cfg.Dir, cfg.Logger)
-	if err != nil {
+	if err := e.prepare(ctx, cfg); err != nil {
 		e.stop()
 		return nil, err
+	}
+	if cfg.hooks.starting != nil {
+		cfg.hooks.starting()
 	}
 	opts, err := e.options(cfg)
 	if err == nil {
@@ -79,6 +82,31 @@ func startEmbedded(ctx context.Context, cfg *Config) (*embedded, error) {
 		return nil, fmt.Errorf("embedded nats-server: %w", err)
 	}
 	return e, nil
+}
+
+// prepare looks at the files before the server may touch them: see [Inspect] and [guard].
+func (e *embedded) prepare(ctx context.Context, cfg *Config) error {
+	if err := restoreGuarded(cfg.Dir, streamsDir(cfg.Dir), cfg.Logger); err != nil {
+		return err
+	}
+	if err := removeIncompleteStreams(cfg.Dir, cfg.Logger); err != nil {
+		return err
+	}
+	i, err := Inspect(ctx, cfg.Dir, cfg.witnessDir(), cfg.InspectBytes, nil)
+	if err == nil {
+		err = i.Err()
+	}
+	if err != nil {
+		return err
+	}
+	logFindings(cfg.Logger, i.Findings)
+	e.guard = guard{dir: cfg.Dir, streams: i.Streams, logger: cfg.Logger}
+	return e.guard.raise()
+}
+
+// streamsDir is where the embedded server keeps the log's streams.
+func streamsDir(dir string) string {
+	return filepath.Join(dir, server.JetStreamStoreDir, logAccount, "streams")
 }
 
 func (e *embedded) options(cfg *Config) (*server.Options, error) {

@@ -17,6 +17,11 @@ func (l *Log) Trim(ctx context.Context, partition int, before uint64) error {
 	if before <= 1 { // which the server would take for everything
 		return nil
 	}
+	if l.attester != nil {
+		if err := l.attester.trimming(partition, before-1); err != nil {
+			return fmt.Errorf("eventlog: trim partition %d before entry %d: %w", partition, before, err)
+		}
+	}
 	err := l.request(ctx, func(ctx context.Context) error {
 		return l.streams[partition].Purge(ctx, jetstream.WithPurgeSequence(before))
 	})

@@ -56,6 +56,10 @@ type Log struct {
 	// MinFree is the disk space that the embedded broker leaves free. What receiptd itself stores
 	// is refused before it is used; events that NATS clients publish are not.
 	MinFree Bytes `default:"64MiB" placeholder:"SIZE" help:"Disk space that the embedded NATS server leaves free: events are refused before it is used, but not those that NATS clients publish at --nats-listen."`
+	// Witness is the directory of the log's witness; empty = Data/witness.
+	Witness string `placeholder:"DIR" help:"Directory of the log's witness, by which a log that lost entries is found out at the next start; best on another disk. Empty: DATA/witness. It is for the embedded NATS server."`
+	// InspectSize bounds how much of each stream's files a start reads.
+	InspectSize Bytes `default:"16GiB" placeholder:"SIZE" help:"How much of each stream's files a start reads through before it serves, from their end. 0: all."`
 	// NATS are the servers of an outside cluster; empty = embedded.
 	NATS ServerURLs `name:"nats" placeholder:"URL" help:"Outside NATS cluster, one URL or several with commas. Empty: a NATS server in this process."`
 	// NATSCredentials is the path of a credentials file for NATS.

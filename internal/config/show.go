@@ -67,7 +67,7 @@ func ToolNames() []string {
 		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", "cpu-profile", "profile-phase",
 		"points", "svg", "runs", "first", "receipts",
 		// bench clients
-		"clients", "rate",
+		"accept-loss", "clients", "rate",
 		// bench clickhouse
 		"events", "rounds", "rows", "days", "queries",
 	}

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -12,16 +13,23 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/receiptd/receiptd/internal/atomicfile"
+	"github.com/receiptd/receiptd/internal/config"
 )
 
 // What lies in a data directory, beside the admin key.
 const (
 	logDir       = "log"       // the embedded NATS server's store
+	witnessDir   = "witness"   // what the log is known to hold, unless it is elsewhere
 	stateDir     = "state"     // checkpoints, a directory for each partition
 	analyticsDir = "analytics" // the same of the fold that fills ClickHouse
 	tokenKeyFile = "token.key" // signs user tokens, mode 0600
 	lockFile     = "receiptd.lock"
 )
+
+// witnessOf is where the witness of the log is kept.
+func witnessOf(cfg config.Config) string {
+	return cmp.Or(cfg.Log.Witness, filepath.Join(cfg.Data, witnessDir))
+}
 
 // ErrInUse is returned when another process works on the data directory.
 var ErrInUse = errors.New("the data directory is in use by another receiptd")

@@ -56,12 +56,18 @@ func OpenStopped(ctx context.Context, dir string, dsn config.DSN, logger *slog.L
 	}
 	cfg := config.Default()
 	cfg.Data, cfg.Analytics.ClickHouse = dir, dsn
-	return openCore(ctx, cfg, true, logger)
+	return openCore(ctx, cfg, opening{}, logger)
+}
+
+// opening says how data is opened.
+type opening struct {
+	// startOver has a state folded again that stands beyond the log; see [projector.Options].
+	startOver bool
 }
 
 // openCore takes the data directory and opens log and state. Nothing is folded yet: see
 // [projector.Projector.Run].
-func openCore(ctx context.Context, cfg config.Config, strict bool, logger *slog.Logger) (c *Core, err error) {
+func openCore(ctx context.Context, cfg config.Config, how opening, logger *slog.Logger) (c *Core, err error) {
 	c = &Core{logger: logger}
 	defer func() {
 		if err != nil {
@@ -71,9 +77,9 @@ func openCore(ctx context.Context, cfg config.Config, strict bool, logger *slog.
 	if c.lock, err = openData(cfg.Data); err != nil {
 		return c, err
 	}
-	opening, cancel := context.WithTimeout(ctx, startTimeout)
+	inTime, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if c.Log, err = eventlog.Open(opening, logConfig(cfg, logger)); err != nil {
+	if c.Log, err = eventlog.Open(inTime, logConfig(cfg, logger)); err != nil {
 		return c, fmt.Errorf("open log: %w", err)
 	}
 	if dsn := cfg.Analytics.ClickHouse; dsn != "" {
@@ -93,13 +99,19 @@ func openCore(ctx context.Context, cfg config.Config, strict bool, logger *slog.
 		CacheBytes:      int(cfg.State.CacheSize),
 		CheckpointEvery: cfg.State.CheckpointInterval,
 		Audience:        c.hub,
-		Strict:          strict,
+		StartOver:       how.startOver,
 		Logger:          logger,
 	})
 	if err != nil {
 		return c, fmt.Errorf("open state: %w", err)
 	}
 	return c, nil
+}
+
+// mayLose reports whether power loss may take events that were acknowledged, by the operator's own
+// choice.
+func mayLose(cfg config.Config) bool {
+	return len(cfg.Log.NATS) == 0 && cfg.Log.Fsync == config.FsyncInterval
 }
 
 func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
@@ -114,6 +126,7 @@ func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 		return l
 	}
 	l.Dir = filepath.Join(cfg.Data, logDir)
+	l.WitnessDir, l.InspectBytes = witnessOf(cfg), int64(cfg.Log.InspectSize)
 	l.MinFree = int64(cfg.Log.MinFree)
 	if cfg.Log.Fsync == config.FsyncInterval {
 		l.Fsync = eventlog.FsyncInterval
@@ -169,7 +182,7 @@ type Server struct {
 
 // Build opens everything and binds the address, but serves and folds nothing yet.
 func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version string) (s *Server, err error) {
-	core, err := openCore(ctx, cfg, false, logger)
+	core, err := openCore(ctx, cfg, opening{startOver: mayLose(cfg)}, logger)
 	if err != nil {
 		return nil, err
 	}

@@ -66,16 +66,20 @@ type Store struct {
 	waiting    atomic.Int32 // callers that wait for a commit
 }
 
-// Open opens the store in a directory, and makes it if there is none.
+// Open opens the store in a directory, and makes it if there is none. The error is [ErrCorrupt] if
+// its files are, or were found to be by an earlier process.
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{failure: newFailure(), dir: dir, tableBytes: cmp.Or(o.TableBytes, defaultTableBytes)}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if err := wasCorrupt(o.FS, dir); err != nil {
+		return nil, fmt.Errorf("open state %s: %w", dir, err)
+	}
+	s := &Store{failure: newFailure(o.FS, dir), dir: dir, tableBytes: cmp.Or(o.TableBytes, defaultTableBytes)}
 	s.changes.waiting = &s.waiting
 	if o.Cache == nil {
 		s.cache = pebble.NewCache(MemoryBytes + 32<<20)
 		o.Cache = s.cache
-	}
-	if o.FS == nil {
-		o.FS = vfs.Default
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -84,7 +88,7 @@ func Open(dir string, o Options) (*Store, error) {
 	db, err := pebble.Open(dir, opts)
 	if err != nil {
 		s.unref()
-		return nil, fmt.Errorf("open state %s: %w", dir, err)
+		return nil, fmt.Errorf("open state %s: %w", dir, known(err))
 	}
 	s.db, s.opts = db, opts
 	if err := removeTables(opts.FS, dir); err != nil {
@@ -142,7 +146,7 @@ func (s *Store) empty() (bool, error) {
 	}
 	empty := !it.First()
 	if err := it.Close(); err != nil {
-		return false, fmt.Errorf("read state: %w", err)
+		return false, fmt.Errorf("read state: %w", known(err))
 	}
 	return empty, nil
 }
@@ -164,7 +168,7 @@ func (s *Store) Get(key []byte) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read state: %w", err)
+		return nil, fmt.Errorf("read state: %w", known(err))
 	}
 	s.buf = append(s.buf[:0], v...)
 	if err := closer.Close(); err != nil {
@@ -185,7 +189,7 @@ func (s *Store) Scan(prefix []byte, f func(key, value []byte) error) error {
 func (s *Store) Range(first, end []byte, f func(key, value []byte) error) error {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: first, UpperBound: end})
 	if err != nil {
-		return fmt.Errorf("scan state: %w", err)
+		return fmt.Errorf("scan state: %w", known(err))
 	}
 	for ok := it.First(); ok; ok = it.Next() {
 		if err := f(it.Key(), it.Value()); err != nil {
@@ -193,7 +197,7 @@ func (s *Store) Range(first, end []byte, f func(key, value []byte) error) error 
 		}
 	}
 	if err := it.Close(); err != nil {
-		return fmt.Errorf("scan state: %w", err)
+		return fmt.Errorf("scan state: %w", known(err))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package fold
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/receiptd/receiptd/internal/atomicfile"
+	"github.com/receiptd/receiptd/projections/store"
 )
 
 // CurrentFile names the current generation of a partition. It lies beside the numbered directories
@@ -17,13 +19,54 @@ import (
 const CurrentFile = "CURRENT"
 
 // OpenCurrent opens the current generation of a partition, or makes a first one, and removes what
-// an interrupted rebuild left behind.
+// an interrupted rebuild left behind. A generation whose files are corrupt is put aside, and an
+// empty one takes its place: see [Discard].
 func OpenCurrent(root string, o Options) (*Generation, error) {
 	dir, err := currentDir(root)
 	if err != nil {
 		return nil, err
 	}
+	g, err := Open(dir, o)
+	if !errors.Is(err, store.ErrCorrupt) {
+		return g, err
+	}
+	aside, moved := putAside(root, dir)
+	if moved != nil {
+		return nil, errors.Join(err, moved)
+	}
+	logger := o.Logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	logger.Error("the state is corrupt; it is put aside and folded again from the log", "error", err, "aside", aside)
 	return Open(dir, o)
+}
+
+// asidePrefix begins the names of generations that were put aside.
+const asidePrefix = "aside-"
+
+// putAside renames a generation's directory, so that it is none any more. Only the latest is kept.
+func putAside(root, dir string) (string, error) {
+	if err := Discard(root); err != nil {
+		return "", err
+	}
+	aside := filepath.Join(root, asidePrefix+filepath.Base(dir))
+	if err := os.Rename(dir, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("put a generation aside: %w", err)
+	}
+	return aside, nil
+}
+
+// Discard removes what was put aside, once the state that was folded in its place is complete.
+func Discard(root string) error {
+	list, err := filepath.Glob(filepath.Join(root, asidePrefix+"*"))
+	for _, dir := range list {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	if err != nil {
+		return fmt.Errorf("remove a generation that was put aside: %w", err)
+	}
+	return nil
 }
 
 // OpenNext makes an empty generation beside the current one.
@@ -44,8 +87,8 @@ func OpenNext(root string, o Options) (*Generation, error) {
 	return g, nil
 }
 
-// Replace puts an empty generation in the place of the current one, which is removed. If it fails,
-// the old one is closed.
+// Replace puts an empty generation in the place of the current one, which is put aside. If it
+// fails, the old one is closed.
 func Replace(root string, old *Generation, o Options) (*Generation, error) {
 	g, err := OpenNext(root, o)
 	if err != nil {
@@ -54,7 +97,10 @@ func Replace(root string, old *Generation, o Options) (*Generation, error) {
 	if err := g.MakeCurrent(root); err != nil {
 		return nil, errors.Join(err, g.Remove(), old.Close())
 	}
-	if err := old.Remove(); err != nil {
+	if err := old.Close(); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	if _, err := putAside(root, old.dir); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil

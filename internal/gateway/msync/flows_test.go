@@ -92,7 +92,8 @@ func TestErrorTexts(t *testing.T) {
 	ben.refused(ben.sendBody("g1", true, groupText("x", true)), "group ack msg permission denied")
 	asked := ann.ok(ann.sendBody("g1", true, groupText("x", true)))
 	s.configure(`{"group_receipts":{"validity":"1ms"}}`)
-	time.Sleep(10 * time.Millisecond) // the read comes later than that by the log's clock, which has ms
+	// The read comes later than that by the log's clock, which has ms.
+	time.Sleep(10 * time.Millisecond)
 	ben.refused(ben.sendBody("g1", true, groupRead(asked, "")), "group ack msg not found")
 
 	ben.refused(ben.sendBody("g1", true, groupRead(plain, "")), "group ack msg not found")

@@ -95,7 +95,7 @@ func replaceDir(t *testing.T, at, from string) {
 // and goes on from its end.
 func TestLogLosesItsTail(t *testing.T) {
 	const atT1, ahead = 60, 150
-	s := startServer(t, "--partitions=2")
+	s := startServer(t, "--partitions=2", "--fsync=interval")
 	s.must("PUT", appPath(chatApp), struct{}{}, nil)
 	s.chat("first", 0, atT1)
 	then := s.answers(ahead)
@@ -110,7 +110,7 @@ func TestLogLosesItsTail(t *testing.T) {
 	replaceDir(t, stateAhead, filepath.Join(s.data, "state"))
 
 	t.Run("shorter", func(t *testing.T) {
-		s := newServerAt(t, filepath.Join(t.TempDir(), "data"), "--partitions=2")
+		s := newServerAt(t, filepath.Join(t.TempDir(), "data"), "--partitions=2", "--fsync=interval")
 		replaceDir(t, s.data, saved)
 		s.startBelow(stateAhead)
 		same(s, "answers as at T1", s.answers(ahead), then)
@@ -127,7 +127,7 @@ func TestLogLosesItsTail(t *testing.T) {
 	})
 	for name, upto := range map[string]int{"as long, other entries": ahead, "longer, other entries": ahead + 50} {
 		t.Run(name, func(t *testing.T) {
-			s := newServerAt(t, filepath.Join(t.TempDir(), "data"), "--partitions=2")
+			s := newServerAt(t, filepath.Join(t.TempDir(), "data"), "--partitions=2", "--fsync=interval")
 			replaceDir(t, s.data, saved)
 			s.start()
 			s.chat("other", atT1, upto)

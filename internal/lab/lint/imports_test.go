@@ -36,11 +36,14 @@ var layers = map[string]layer{
 	"schema": {},
 	"events": {libraries: []string{
 		"google.golang.org/protobuf", "github.com/klauspost/compress", "github.com/go-json-experiment/json"}},
-	"events/eventlog":        {sees: []string{"events"}},
-	"projections":            {sees: []string{"events"}, libraries: []string{"github.com/DataDog/sketches-go"}, without: impure},
-	"projections/store":      {sees: []string{"events", "projections"}},
-	"projections/clickhouse": {sees: []string{"events", "projections", "schema"}},
-	"consumers":              {sees: []string{"events", "events/eventlog", "projections"}},
+	"events/eventlog": {sees: []string{"events", "events/eventlog/blockfile", "events/eventlog/witness"}},
+	// Neither knows what is in an entry, nor the server whose files it reads.
+	"events/eventlog/blockfile": {libraries: []string{"github.com/minio/highwayhash", "github.com/klauspost/compress"}},
+	"events/eventlog/witness":   {libraries: []string{"github.com/cespare/xxhash/v2"}},
+	"projections":               {sees: []string{"events"}, libraries: []string{"github.com/DataDog/sketches-go"}, without: impure},
+	"projections/store":         {sees: []string{"events", "projections"}},
+	"projections/clickhouse":    {sees: []string{"events", "projections", "schema"}},
+	"consumers":                 {sees: []string{"events", "events/eventlog", "projections"}},
 
 	// No consumer sees another one. What several need is in consumers/internal.
 	"consumers/internal/fold": {sees: []string{"events/eventlog", "projections", "projections/store", "internal/atomicfile"}},

@@ -1,0 +1,216 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/receiptd/receiptd/events/eventlog/witness"
+)
+
+const (
+	// attestEvery is how far the witness is behind what was acknowledged, at most, while the log is
+	// written to. A sync each time, on no path of an acknowledgement.
+	attestEvery = 50 * time.Millisecond
+	// attestIdle is how soon it knows of what came in by another way than the log's publishers.
+	attestIdle = time.Second
+	// attestUnsynced is after which time an entry is on the disk for certain, where the server
+	// syncs at intervals: what power loss may take is not attested.
+	attestUnsynced = 3 * embeddedSyncPeriod
+)
+
+// attester keeps the witness of an embedded log.
+type attester struct {
+	log  *Log
+	js   jetstream.JetStream
+	file *witness.File
+
+	mu      sync.Mutex // over what follows
+	trimmed map[string]uint64
+	// waiting are marks of entries that may not be on the disk yet, oldest first.
+	waiting []datedMarks
+	lag     time.Duration
+}
+
+type datedMarks struct {
+	at    time.Time
+	marks witness.Marks
+}
+
+// startAttesting begins the witness, with what the log holds now.
+func (l *Log) startAttesting(ctx context.Context, js jetstream.JetStream) error {
+	file, err := witness.Open(l.cfg.witnessDir())
+	if err != nil {
+		return err
+	}
+	a := &attester{log: l, js: js, file: file, trimmed: map[string]uint64{}}
+	if l.cfg.Fsync != FsyncAlways {
+		a.lag = attestUnsynced
+	}
+	for stream, m := range file.Marks() {
+		a.trimmed[stream] = m.Trimmed
+	}
+	l.attester = a
+	marks, err := a.collect(ctx)
+	if err == nil {
+		err = a.write(marks)
+	}
+	if err == nil && !hasWitnessed(l.cfg.Dir) {
+		err = os.WriteFile(filepath.Join(l.cfg.Dir, witnessedFile), nil, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("begin the witness: %w", err)
+	}
+	l.attesting.Go(a.run)
+	return nil
+}
+
+// run attests until the log stops.
+func (a *attester) run() {
+	tick := time.NewTicker(attestEvery)
+	defer tick.Stop()
+	var stored uint64
+	asked := time.Now()
+	for {
+		select {
+		case <-tick.C:
+		case <-a.log.stopping.Done():
+			return
+		}
+		now := a.log.published()
+		if now == stored && time.Since(asked) < attestIdle {
+			continue
+		}
+		stored, asked = now, time.Now()
+		if err := a.attest(a.log.stopping); err != nil && a.log.stopping.Err() == nil {
+			a.log.logger.Warn("the witness of the log was not written; trying again", slog.Any("error", err))
+		}
+	}
+}
+
+// published counts what was stored by the publishers, and what was sent by the connections for the
+// streams that lie beside the log.
+func (l *Log) published() (n uint64) {
+	for _, p := range l.publishers {
+		n += p.stats.entries.Load()
+	}
+	l.submits.RLock()
+	defer l.submits.RUnlock()
+	for _, c := range l.others {
+		n += c.nc.Stats().OutMsgs
+	}
+	return n
+}
+
+// attest writes what the log holds, or held when all of that was certainly on the disk.
+func (a *attester) attest(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	marks, err := a.collect(ctx)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.lag == 0 {
+		return a.writeLocked(marks)
+	}
+	a.waiting = append(a.waiting, datedMarks{at: time.Now(), marks: marks})
+	var due witness.Marks
+	for len(a.waiting) > 0 && time.Since(a.waiting[0].at) >= a.lag {
+		due, a.waiting = a.waiting[0].marks, a.waiting[1:]
+	}
+	if due == nil {
+		return nil
+	}
+	return a.writeLocked(due)
+}
+
+func (a *attester) write(marks witness.Marks) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.writeLocked(marks)
+}
+
+// writeLocked writes marks, with what was trimmed since they were collected.
+func (a *attester) writeLocked(marks witness.Marks) error {
+	for stream, m := range marks {
+		m.Trimmed = max(m.Trimmed, a.trimmed[stream])
+		marks[stream] = m
+	}
+	return a.file.Write(marks)
+}
+
+// collect asks the server what it holds.
+func (a *attester) collect(ctx context.Context) (witness.Marks, error) {
+	before := a.file.Marks()
+	marks := witness.Marks{}
+	list := a.js.ListStreams(ctx)
+	for info := range list.Info() {
+		name, s := info.Config.Name, &info.State
+		m := witness.Mark{Stream: name, Created: info.Created.UTC(), Last: s.LastSeq}
+		old, known := before[name]
+		switch {
+		case !known && s.FirstSeq > 0: // what a log held before it had a witness
+			m.Trimmed = s.FirstSeq - 1
+		case known && old.Created.Equal(m.Created) && old.Last == m.Last:
+			m.Fingerprint = old.Fingerprint
+		}
+		if partitionOf(name) >= 0 && m.Fingerprint == 0 && s.Msgs > 0 {
+			var err error
+			if m.Fingerprint, err = a.fingerprint(ctx, name, m.Last); err != nil {
+				return nil, err
+			}
+		}
+		marks[name] = m
+	}
+	if err := list.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
+		return nil, fmt.Errorf("list streams: %w", err)
+	}
+	return marks, nil
+}
+
+func (a *attester) fingerprint(ctx context.Context, stream string, sequence uint64) (uint64, error) {
+	partition := partitionOf(stream)
+	if partition >= len(a.log.streams) {
+		return 0, nil
+	}
+	m, err := a.log.streams[partition].GetMsg(ctx, sequence)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound): // trimmed meanwhile
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("read entry %d of %s: %w", sequence, stream, err)
+	}
+	return Fingerprint(Entry{Sequence: m.Sequence, Time: m.Time, Data: m.Data}), nil
+}
+
+// trimming has the witness know that entries leave a partition on purpose, before they do.
+func (a *attester) trimming(partition int, upto uint64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	stream := streamName(partition)
+	a.trimmed[stream] = max(a.trimmed[stream], upto)
+	return a.writeLocked(a.file.Marks())
+}
+
+// finish attests what the log holds when nothing is stored any more. Closed in good order, the
+// server syncs it all.
+func (a *attester) finish() {
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	marks, err := a.collect(ctx)
+	if err != nil || a.lag != 0 {
+		return // the marks there are stay true
+	}
+	if err := a.write(marks); err != nil {
+		a.log.logger.Warn("the witness of the log was not written at the end", slog.Any("error", err))
+	}
+}

@@ -1,0 +1,133 @@
+package blockfile
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Names of nats-server's files.
+const (
+	metaFile    = "meta.inf"
+	metaSumFile = "meta.sum"
+	blocksDir   = "msgs"
+	blockSuffix = ".blk"
+	streamsDir  = "streams"
+)
+
+// Stream is a stream's directory.
+type Stream struct {
+	Dir  string
+	Name string // of the directory; the hashes of all that is in it are keyed with it
+}
+
+// Meta is what a stream's configuration says that matters here.
+type Meta struct {
+	Name string
+	// Created tells the stream from another one that had its name.
+	Created  time.Time
+	Metadata map[string]string
+}
+
+// Streams lists the streams of all accounts of a server's store, in the order of their names. A
+// store that is not there has none.
+func Streams(store string) ([]Stream, error) {
+	accounts, err := readDir(store)
+	if err != nil {
+		return nil, fmt.Errorf("list accounts: %w", err)
+	}
+	var list []Stream
+	for _, account := range accounts {
+		dir := filepath.Join(store, account.Name(), streamsDir)
+		entries, err := readDir(dir)
+		if err != nil {
+			return nil, fmt.Errorf("list streams: %w", err)
+		}
+		for _, e := range entries {
+			// What begins with a dot is being deleted.
+			if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+				list = append(list, Stream{Dir: filepath.Join(dir, e.Name()), Name: e.Name()})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b Stream) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// readDir lists a directory, which need not be there, nor be one.
+func readDir(dir string) ([]os.DirEntry, error) {
+	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+		return nil, nil
+	}
+	return os.ReadDir(dir)
+}
+
+// Meta reads the stream's configuration. The error wraps [ErrDamaged] if it is not what the server
+// wrote, and is another one if it cannot be read.
+func (s *Stream) Meta() (Meta, error) {
+	text, err := os.ReadFile(filepath.Join(s.Dir, metaFile))
+	if err != nil {
+		return Meta{}, s.readError(err)
+	}
+	sum, err := os.ReadFile(filepath.Join(s.Dir, metaSumFile))
+	if err != nil {
+		return Meta{}, s.readError(err)
+	}
+	h := newHash(s.Name)
+	h.Write(text)
+	if hex.EncodeToString(h.Sum(nil)) != string(sum) {
+		return Meta{}, fmt.Errorf("%w: %s does not fit its checksum, or is of another stream",
+			ErrDamaged, filepath.Join(s.Dir, metaFile))
+	}
+	var m struct {
+		Created  time.Time         `json:"Created"`
+		Name     string            `json:"name"`
+		Metadata map[string]string `json:"metadata"`
+	}
+	if err := json.Unmarshal(text, &m); err != nil {
+		return Meta{}, fmt.Errorf("%w: %s: %w", ErrDamaged, filepath.Join(s.Dir, metaFile), err)
+	}
+	return Meta{Name: m.Name, Created: m.Created, Metadata: m.Metadata}, nil
+}
+
+func (s *Stream) readError(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
+}
+
+// block is one block file.
+type block struct {
+	index int
+	path  string
+}
+
+// blocks lists the block files in their order.
+func (s *Stream) blocks() ([]block, error) {
+	dir := filepath.Join(s.Dir, blocksDir)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var list []block
+	for _, e := range entries {
+		number, ok := strings.CutSuffix(e.Name(), blockSuffix)
+		if n, err := strconv.Atoi(number); ok && err == nil {
+			list = append(list, block{index: n, path: filepath.Join(dir, e.Name())})
+		}
+	}
+	slices.SortFunc(list, func(a, b block) int { return a.index - b.index })
+	return list, nil
+}

@@ -1,0 +1,165 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A stream that nats-server cannot open at a start, be it for a descriptor that it did not get, it
+// removes, files and all, and goes on without. So before it starts every file of every stream gets
+// a second name, in a directory that it knows nothing of; when all streams are there again the
+// names are taken away. What a start took away, the next one puts back.
+const (
+	guardDir = "guard"
+	asideDir = "aside"
+)
+
+// guard is the second names of a log's files.
+type guard struct {
+	dir     string // of the log
+	streams []StreamFiles
+	logger  *slog.Logger
+}
+
+// raise gives the files of the streams their second names.
+func (g *guard) raise() error {
+	for _, s := range g.streams {
+		if err := linkTree(s.dir, g.of(s.Stream)); err != nil {
+			return fmt.Errorf("guard the files of %s: %w", s.Stream, err)
+		}
+	}
+	return nil
+}
+
+func (g *guard) of(stream string) string { return filepath.Join(g.dir, guardDir, stream) }
+
+// lower takes the second names away.
+func (g *guard) lower() error {
+	if err := os.RemoveAll(filepath.Join(g.dir, guardDir)); err != nil {
+		return fmt.Errorf("take the guard of the log away: %w", err)
+	}
+	return nil
+}
+
+// linkTree gives every file of a stream a second name below another directory. Of nats-server's own
+// consumers nothing is needed.
+func linkTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		switch {
+		case e.IsDir() && e.Name() == "obs":
+			return filepath.SkipDir
+		case e.IsDir():
+			return os.MkdirAll(filepath.Join(to, name), 0o700)
+		case !e.Type().IsRegular(), e.Name() == "index.db": // that is made from the blocks
+			return nil
+		}
+		return os.Link(path, filepath.Join(to, name))
+	})
+}
+
+// restoreGuarded puts back what a start that failed or was cut off took away: files that have only
+// their second name, or that something else lies in the place of, which is put aside. streams is
+// the directory in which the log's streams lie.
+func restoreGuarded(dir, streams string, logger *slog.Logger) error {
+	root := filepath.Join(dir, guardDir)
+	restored := 0
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(streams, name)
+		if e.IsDir() {
+			return os.MkdirAll(to, 0o700)
+		}
+		there, err := sameFile(path, to)
+		if err != nil || there {
+			return err
+		}
+		if err := putAside(dir, name, to); err != nil {
+			return err
+		}
+		restored++
+		return os.Link(path, to)
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("put back guarded files: %w", err)
+	}
+	if restored > 0 {
+		logger.Warn("files of the log that a start took away are put back", slog.Int("files", restored))
+	}
+	return os.RemoveAll(root)
+}
+
+// sameFile reports whether a second name is that of the file with the first one.
+func sameFile(second, first string) (bool, error) {
+	x, err := os.Stat(second)
+	if err != nil {
+		return false, err
+	}
+	y, err := os.Stat(first)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(x, y), err
+}
+
+// putAside moves a file out of the way, if there is one; nothing is thrown away.
+func putAside(dir, name, path string) error {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	aside := filepath.Join(dir, asideDir, time.Now().UTC().Format("20060102T150405.000000000"), name)
+	if err := os.MkdirAll(filepath.Dir(aside), 0o700); err != nil {
+		return err
+	}
+	return os.Rename(path, aside)
+}
+
+// confirm compares what the server opened with what its files held, and takes the guard away if all
+// of it is there. Otherwise the guard stays, for the next start to put the files back.
+func (g *guard) confirm(ctx context.Context, js jetstream.JetStream) error {
+	var findings []Finding
+	for _, s := range g.streams {
+		stream, err := js.Stream(ctx, s.Stream)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			findings = append(findings, Finding{Code: CodeStreamMissing, Fatal: true, Stream: s.Stream, First: s.First, Last: s.Last,
+				What: "its files are whole, and the embedded server did not open them; its own messages above say why. The files are kept, start again"})
+		case err != nil:
+			return fmt.Errorf("look up stream %s: %w", s.Stream, err)
+		case stream.CachedInfo().State.LastSeq < s.Top:
+			last := stream.CachedInfo().State.LastSeq
+			findings = append(findings, Finding{Code: CodeShorter, Fatal: true, Stream: s.Stream, First: last + 1, Last: s.Top,
+				What: fmt.Sprintf("its files hold entries up to %d, and the embedded server opened them up to %d", s.Top, last)})
+		}
+	}
+	if len(findings) > 0 {
+		return &DamageError{Findings: findings}
+	}
+	return g.lower()
+}

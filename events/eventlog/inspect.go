@@ -1,0 +1,315 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog/blockfile"
+	"github.com/receiptd/receiptd/events/eventlog/witness"
+)
+
+// ErrDamaged: the files of an embedded log are not what was acknowledged. The error is a
+// [*DamageError]. Nothing was changed: they may be the only copy.
+var ErrDamaged = errors.New("eventlog: the log is damaged")
+
+// Codes of findings. An operator's tools go by them.
+const (
+	CodeUnreadable     = "unreadable"      // a file cannot be read now
+	CodeMetaDamaged    = "meta_damaged"    // a stream's configuration is not what was written
+	CodeBlockDamaged   = "block_damaged"   // entries are not what was written
+	CodeEntriesMissing = "entries_missing" // entries are missing between others or before them
+	CodeShorter        = "log_shorter"     // acknowledged entries are missing at the end
+	CodeEntryDiffers   = "entry_differs"   // another entry lies at a position that is known
+	CodeStreamMissing  = "stream_missing"  // a stream is gone
+	CodeStreamForeign  = "stream_foreign"  // another stream lies in its place
+	CodeWitnessDamaged = "witness_damaged" // the witness cannot be read
+	CodeWitnessMissing = "witness_missing" // the log had a witness and has none
+	CodeTornTail       = "torn_tail"       // a write that was under way was cut off; it heals
+)
+
+// Finding is one thing that an inspection found.
+type Finding struct {
+	Code string `json:"code"`
+	// Fatal is set if the log must not be served as it is.
+	Fatal  bool   `json:"fatal"`
+	Stream string `json:"stream,omitempty"`
+	// File and Offset are where it is, if that is known.
+	File   string `json:"file,omitempty"`
+	Offset int64  `json:"offset,omitempty"`
+	// First and Last are the sequences of the entries that are concerned; zeros if there are none.
+	First uint64 `json:"first,omitempty"`
+	Last  uint64 `json:"last,omitempty"`
+	// What says what was found.
+	What string `json:"what"`
+}
+
+// String is one line for people.
+func (f Finding) String() string {
+	var b strings.Builder
+	b.WriteString(f.Code)
+	if f.Stream != "" {
+		fmt.Fprintf(&b, ": stream %s", f.Stream)
+	}
+	switch {
+	case f.First != 0 && f.Last > f.First:
+		fmt.Fprintf(&b, ", entries %d to %d", f.First, f.Last)
+	case f.First != 0:
+		fmt.Fprintf(&b, ", entry %d", f.First)
+	}
+	fmt.Fprintf(&b, ": %s", f.What)
+	if f.File != "" {
+		fmt.Fprintf(&b, " (%s at offset %d)", f.File, f.Offset)
+	}
+	return b.String()
+}
+
+// DamageError says what is wrong with a log. It wraps [ErrDamaged].
+type DamageError struct{ Findings []Finding }
+
+func (e *DamageError) Error() string {
+	lines := make([]string, 0, len(e.Findings)+1)
+	for _, f := range e.Findings {
+		if f.Fatal {
+			lines = append(lines, f.String())
+		}
+	}
+	return fmt.Sprintf("%v, and is left as it is: %s", ErrDamaged, strings.Join(lines, "; "))
+}
+
+func (e *DamageError) Unwrap() error { return ErrDamaged }
+
+// Inspection is what the files of an embedded log hold, and what is wrong with them.
+type Inspection struct {
+	Streams  []StreamFiles `json:"streams"`
+	Findings []Finding     `json:"findings"`
+}
+
+// StreamFiles is what the files of one stream hold.
+type StreamFiles struct {
+	Stream string `json:"stream"`
+	// Partition is that of the log, -1 of a stream that is not the log's.
+	Partition int       `json:"partition"`
+	Created   time.Time `json:"created"`
+	// First and Last are the sequences of the first and last entry, zeros if there is none; Top is
+	// the largest that ever was, as far as the files tell.
+	First   uint64 `json:"first"`
+	Last    uint64 `json:"last"`
+	Top     uint64 `json:"top"`
+	Entries uint64 `json:"entries"`
+	// LastTime is when the broker stored the last entry; zero if there is none.
+	LastTime time.Time `json:"last_time,omitzero"`
+	Bytes    int64     `json:"bytes"`
+	// Skipped is how many of the oldest block files were not read.
+	Skipped int `json:"skipped,omitempty"`
+
+	dir string
+}
+
+// Err is a [*DamageError] if the log must not be served as it is, else nil.
+func (i *Inspection) Err() error {
+	for _, f := range i.Findings {
+		if f.Fatal {
+			return &DamageError{Findings: i.Findings}
+		}
+	}
+	return nil
+}
+
+// Inspect reads the files of an embedded log through, without the server and without changing
+// anything, and compares them with the witness. newest bounds what is read of each stream, in
+// bytes, from its end; 0 = all. The error is for what kept it from looking; what it found is in the
+// inspection. The log must not be open.
+func Inspect(ctx context.Context, dir, witnessDir string, newest int64, progress func(bytes int64)) (Inspection, error) {
+	marks, err := witness.Read(witnessDir)
+	n := inspector{marks: marks, newest: newest, progress: progress}
+	if err != nil {
+		n.add(Finding{Code: CodeWitnessDamaged, Fatal: true, What: err.Error()})
+	}
+	streams, err := blockfile.Streams(filepath.Join(dir, server.JetStreamStoreDir))
+	if err != nil {
+		return n.Inspection, fmt.Errorf("eventlog: inspect: %w", err)
+	}
+	there := map[string]bool{}
+	for _, s := range streams {
+		there[s.Name] = true
+		if err := n.stream(ctx, s); err != nil {
+			return n.Inspection, fmt.Errorf("eventlog: inspect stream %s: %w", s.Name, err)
+		}
+	}
+	for name, m := range marks {
+		if !there[name] && m.Last > 0 {
+			n.add(Finding{Code: CodeStreamMissing, Fatal: true, Stream: name, First: min(m.Trimmed+1, m.Last), Last: m.Last,
+				What: "the stream's directory is not there, and entries of it were acknowledged; is a volume not mounted?"})
+		}
+	}
+	if len(marks) == 0 && hasWitnessed(dir) {
+		n.add(Finding{Code: CodeWitnessMissing, What: "the log had a witness, and " + witnessDir + " holds none; a new one is begun"})
+	}
+	return n.Inspection, nil
+}
+
+// witnessedFile lies in the log's directory once a witness of it was written.
+const witnessedFile = "witnessed"
+
+func hasWitnessed(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, witnessedFile))
+	return err == nil
+}
+
+type inspector struct {
+	Inspection
+	marks    witness.Marks
+	newest   int64
+	progress func(int64)
+}
+
+func (n *inspector) add(f Finding) { n.Findings = append(n.Findings, f) }
+
+// partitionOf is the partition whose stream has a name, -1 if it is none of the log's.
+func partitionOf(stream string) int {
+	number, ok := strings.CutPrefix(stream, streamPrefix)
+	if p, err := strconv.Atoi(number); ok && err == nil && streamName(p) == stream {
+		return p
+	}
+	return -1
+}
+
+func (n *inspector) stream(ctx context.Context, s blockfile.Stream) error {
+	partition := partitionOf(s.Name)
+	files := StreamFiles{Stream: s.Name, Partition: partition, dir: s.Dir}
+	meta, err := s.Meta()
+	switch {
+	case errors.Is(err, blockfile.ErrDamaged) && hasNoEntries(s.Dir) == nil && n.marks[s.Name].Last == 0:
+		return nil // its creation was cut off; the start takes it away
+	case errors.Is(err, blockfile.ErrDamaged):
+		n.add(Finding{Code: CodeMetaDamaged, Fatal: true, Stream: s.Name, What: err.Error()})
+	case err != nil:
+		n.add(Finding{Code: CodeUnreadable, Fatal: true, Stream: s.Name, What: err.Error()})
+		return nil
+	}
+	files.Created = meta.Created
+	mark, marked := n.marks[s.Name]
+	if err == nil && mark.Last > 0 && !mark.Created.Equal(meta.Created) {
+		n.add(Finding{Code: CodeStreamForeign, Fatal: true, Stream: s.Name, First: 1, Last: mark.Last,
+			What: fmt.Sprintf("it was made at %s, the one that was acknowledged to at %s", meta.Created.Format(time.RFC3339Nano),
+				mark.Created.Format(time.RFC3339Nano))})
+		return nil
+	}
+	var differs error
+	r, err := s.Scan(ctx, blockfile.Options{
+		Contiguous: partition >= 0, Newest: n.newest, Progress: n.progress,
+		Visit: func(r blockfile.Record) error {
+			if differs == nil {
+				differs = checkRecord(&r, partition, mark)
+			}
+			return nil
+		},
+	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		n.add(Finding{Code: CodeUnreadable, Fatal: true, Stream: s.Name, What: err.Error()})
+		return nil
+	}
+	files.First, files.Last, files.Top, files.Entries = r.First, r.Last, r.Top, r.Messages
+	files.Bytes, files.Skipped = r.Bytes, r.Skipped
+	if r.LastTime != 0 {
+		files.LastTime = time.Unix(0, r.LastTime).UTC()
+	}
+	n.Streams = append(n.Streams, files)
+	n.judge(&files, &r, mark, marked)
+	if f, ok := errors.AsType[*recordError](differs); ok {
+		n.add(Finding{Code: f.code, Fatal: true, Stream: s.Name, First: f.sequence, Last: f.sequence, What: f.what})
+	}
+	return nil
+}
+
+// recordError is a record that is whole and not what it should be.
+type recordError struct {
+	code, what string
+	sequence   uint64
+}
+
+func (e *recordError) Error() string { return e.what }
+
+// checkRecord compares a record with what is known without it: what the hash does not cover, and
+// the witness.
+func checkRecord(r *blockfile.Record, partition int, mark witness.Mark) error {
+	if r.Gone {
+		return nil
+	}
+	if partition >= 0 {
+		if !events.IsEntrySubject(string(r.Subject), partition) {
+			return &recordError{code: CodeBlockDamaged, sequence: r.Sequence,
+				what: fmt.Sprintf("an entry with the subject %q in the stream of partition %d", r.Subject, partition)}
+		}
+	}
+	if r.Sequence != mark.Last || mark.Fingerprint == 0 {
+		return nil
+	}
+	e := Entry{Sequence: r.Sequence, Time: time.Unix(0, r.Time), Data: r.Data}
+	if got := Fingerprint(e); got != mark.Fingerprint {
+		return &recordError{code: CodeEntryDiffers, sequence: r.Sequence,
+			what: fmt.Sprintf("its fingerprint is %016x, that of the entry which was acknowledged %016x", got, mark.Fingerprint)}
+	}
+	return nil
+}
+
+// judge turns what a scan found, and what the witness knows besides, into findings.
+func (n *inspector) judge(files *StreamFiles, r *blockfile.Report, mark witness.Mark, marked bool) {
+	for _, d := range r.Damage {
+		code := CodeBlockDamaged
+		if d.What == blockfile.Missing {
+			code = CodeEntriesMissing
+		}
+		n.add(Finding{Code: code, Fatal: true, Stream: files.Stream, File: d.File, Offset: d.Offset, First: d.First, Last: d.Last, What: d.What})
+	}
+	last := r.Top
+	if files.Partition < 0 && last < mark.Last {
+		// Of a stream whose entries expire the summary may know more than what is left of them.
+		last = max(last, (&blockfile.Stream{Dir: files.dir, Name: files.Stream}).IndexedLast())
+	}
+	if marked && last < mark.Last {
+		f := Finding{Code: CodeShorter, Fatal: true, Stream: files.Stream, First: last + 1, Last: mark.Last,
+			What: fmt.Sprintf("it ends with entry %d, and entries up to %d were acknowledged", last, mark.Last)}
+		if r.Torn != nil {
+			f.File, f.Offset = r.Torn.File, r.Torn.Offset
+			f.What += ": " + r.Torn.What
+		}
+		n.add(f)
+		return
+	}
+	if r.Torn != nil {
+		n.add(Finding{Code: CodeTornTail, Stream: files.Stream, File: r.Torn.File, Offset: r.Torn.Offset, First: r.Torn.First,
+			What: r.Torn.What + ", which a crash cut off before it was acknowledged"})
+	}
+	first := r.First
+	if r.Messages == 0 {
+		first = r.Top + 1
+	}
+	if files.Partition >= 0 && marked && r.Skipped == 0 && first > mark.Trimmed+1 {
+		n.add(Finding{Code: CodeEntriesMissing, Fatal: true, Stream: files.Stream, First: mark.Trimmed + 1, Last: first - 1,
+			What: fmt.Sprintf("it begins with entry %d, and retention took those up to %d", first, mark.Trimmed)})
+	}
+}
+
+// logFindings tells an operator of what does not keep the log from being served.
+func logFindings(logger *slog.Logger, list []Finding) {
+	for _, f := range list {
+		if !f.Fatal {
+			logger.Warn("the log's files: "+f.What, slog.String("code", f.Code), slog.String("stream", f.Stream),
+				slog.String("file", f.File), slog.Int64("offset", f.Offset))
+		}
+	}
+}

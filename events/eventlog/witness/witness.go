@@ -1,0 +1,179 @@
+// Package witness keeps a record of what a log is known to hold, away from the log.
+//
+// A log that lost entries looks like one that never had them: its files end earlier, and nothing in
+// them says so. The witness is what says so. It holds a mark for each stream, which is behind what
+// was acknowledged by a fraction of a second at most, lies in files of its own in a directory of
+// its own, and is compared with the log before anything is served.
+//
+// The record is written in turns to two files, each time whole and synced, so that a crash in the
+// middle leaves the one before. It is JSON, for people who have to look at it.
+package witness
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// ErrDamaged is returned when there are files of a witness and none of them can be trusted.
+var ErrDamaged = errors.New("witness: damaged")
+
+// Mark is what is known of a stream.
+type Mark struct {
+	Stream string `json:"stream"`
+	// Created tells the stream from another one of its name.
+	Created time.Time `json:"created"`
+	// Last is the sequence of the last entry that was durable.
+	Last uint64 `json:"last"`
+	// Fingerprint is that of entry Last; 0 if it was not taken.
+	Fingerprint uint64 `json:"fingerprint,omitempty"`
+	// Trimmed is the last entry that left the stream on purpose.
+	Trimmed uint64 `json:"trimmed,omitempty"`
+}
+
+// Marks are the marks of a log, by stream.
+type Marks map[string]Mark
+
+// sorted lists the marks in the order of their streams.
+func (m Marks) sorted() []Mark {
+	list := slices.Collect(maps.Values(m))
+	slices.SortFunc(list, func(a, b Mark) int { return strings.Compare(a.Stream, b.Stream) })
+	return list
+}
+
+// File is an open witness. Its methods are for one goroutine.
+type File struct {
+	dir     string
+	version uint64
+	marks   Marks
+}
+
+// names are the two files.
+var names = [2]string{"witness.0", "witness.1"}
+
+// record is what a file holds: one line of JSON and one with its checksum.
+type record struct {
+	// Version counts the writes.
+	Version uint64 `json:"version"`
+	Marks   []Mark `json:"marks"`
+}
+
+// Read returns the marks that a directory holds; none if there is no witness in it.
+func Read(dir string) (Marks, error) {
+	f, err := read(dir)
+	if err != nil {
+		return nil, err
+	}
+	return f.marks, nil
+}
+
+// Open makes the directory if need be and returns its witness.
+func Open(dir string) (*File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("witness: %w", err)
+	}
+	if err := syncDir(filepath.Dir(dir)); err != nil {
+		return nil, err
+	}
+	return read(dir)
+}
+
+func read(dir string) (*File, error) {
+	f := &File{dir: dir, marks: Marks{}}
+	var problems []error
+	found := false
+	for _, name := range names {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("witness: %w", err)
+		}
+		r, err := decode(text)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", filepath.Join(dir, name), err))
+			continue
+		}
+		if !found || r.Version > f.version {
+			found = true
+			f.version = r.Version
+			f.marks = Marks{}
+			for _, m := range r.Marks {
+				f.marks[m.Stream] = m
+			}
+		}
+	}
+	if !found && len(problems) > 0 {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, errors.Join(problems...))
+	}
+	return f, nil
+}
+
+func decode(text []byte) (r record, err error) {
+	body, sum, ok := strings.Cut(string(text), "\n")
+	if !ok || strings.TrimSuffix(sum, "\n") != checksum(body) {
+		return r, errors.New("its checksum does not fit")
+	}
+	return r, json.Unmarshal([]byte(body), &r)
+}
+
+func checksum(body string) string { return fmt.Sprintf("%016x", xxhash.Sum64String(body)) }
+
+// Marks returns a copy of what was written last.
+func (f *File) Marks() Marks { return maps.Clone(f.marks) }
+
+// Write makes marks durable, in the place of all that were there. It writes nothing if they are
+// the same.
+func (f *File) Write(marks Marks) error {
+	if f.version > 0 && maps.Equal(f.marks, marks) {
+		return nil
+	}
+	body, err := json.Marshal(record{Version: f.version + 1, Marks: marks.sorted()})
+	if err != nil {
+		return fmt.Errorf("witness: %w", err)
+	}
+	text := fmt.Sprintf("%s\n%s\n", body, checksum(string(body)))
+	if err := f.overwrite(names[(f.version+1)%2], []byte(text)); err != nil {
+		return fmt.Errorf("witness: %w", err)
+	}
+	f.version++
+	f.marks = maps.Clone(marks)
+	return nil
+}
+
+// overwrite writes a file in place: the other one is whole meanwhile.
+func (f *File) overwrite(name string, text []byte) error {
+	path := filepath.Join(f.dir, name)
+	_, err := os.Stat(path)
+	made := errors.Is(err, fs.ErrNotExist)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteAt(text, 0)
+	if err == nil {
+		err = file.Truncate(int64(len(text)))
+	}
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil || !made {
+		return err
+	}
+	return syncDir(f.dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("witness: %w", err)
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

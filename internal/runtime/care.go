@@ -1,0 +1,228 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/receiptd/receiptd/consumers/projector"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/projections/store"
+)
+
+// Codes of findings that are not about the log's files; those are in package eventlog.
+const (
+	CodeStateCorrupt = "state_corrupt"   // a table of the state is not what was written
+	CodeStateAside   = "state_aside"     // a state that was put aside is still there
+	CodeStateMissing = "state_missing"   // there is a log and no state
+	CodeSecretOpen   = "secret_readable" // others may read a secret
+	CodeSecretEmpty  = "secret_empty"    // a file of a secret holds none
+	CodeDisk         = "disk_full"       // less is free than is kept in reserve
+	CodeClock        = "clock_behind"    // the clock is before the last entry
+	CodeFiles        = "few_files"       // too few files may be open
+	CodeNothing      = "nothing_there"   // there is no log
+)
+
+const (
+	// minOpenFiles are those of the log, the state and some thousand connections.
+	minOpenFiles = 4096
+	// clockTolerance is between the broker's clock and this one.
+	clockTolerance = 5 * time.Second
+	// secretFileMode is what others must not be allowed.
+	secretFileMode os.FileMode = 0o077
+)
+
+// Finding is one thing that the doctor found.
+type Finding struct {
+	eventlog.Finding
+	// Do says what to do about it.
+	Do string `json:"do"`
+}
+
+// Examination is what the doctor found in the data of a stopped server.
+type Examination struct {
+	Data string `json:"data"`
+	// Healthy is false if a start would refuse the data, or serve less than is right.
+	Healthy  bool                   `json:"healthy"`
+	Streams  []eventlog.StreamFiles `json:"streams"`
+	Findings []Finding              `json:"findings"`
+	// StateBytes of tables were read against their checksums.
+	StateBytes int64 `json:"state_bytes"`
+}
+
+// Examine looks at everything that lies in the data directory of a stopped server, and at what it
+// needs of the machine. It changes nothing.
+func Examine(ctx context.Context, cfg config.Config) (x Examination, err error) {
+	x.Data = cfg.Data
+	if _, err := os.Stat(cfg.Data); err != nil {
+		return x, fmt.Errorf("look at the data directory: %w", err)
+	}
+	lock, err := openData(cfg.Data)
+	if err != nil {
+		return x, err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	if err := x.log(ctx, cfg); err != nil {
+		return x, err
+	}
+	if err := x.states(ctx, cfg); err != nil {
+		return x, err
+	}
+	x.secrets(cfg)
+	x.machine(cfg)
+	x.Healthy = true
+	for _, f := range x.Findings {
+		x.Healthy = x.Healthy && !f.Fatal
+	}
+	return x, nil
+}
+
+func (x *Examination) add(f eventlog.Finding) {
+	x.Findings = append(x.Findings, Finding{Finding: f, Do: remedies[f.Code]})
+}
+
+// remedies say what to do about each finding.
+var remedies = map[string]string{
+	eventlog.CodeUnreadable:     "mend what keeps the file from being read (permissions, the disk), then start again; nothing was changed",
+	eventlog.CodeMetaDamaged:    "bring the file back from a backup",
+	eventlog.CodeBlockDamaged:   "bring the file back from a backup, or accept the loss of the entries: receiptctl repair --data DIR --accept-loss",
+	eventlog.CodeEntriesMissing: "bring the block files back, or accept the loss of the entries: receiptctl repair --data DIR --accept-loss",
+	eventlog.CodeShorter:        "bring the newer files back, or accept the loss of the entries: receiptctl repair --data DIR --accept-loss",
+	eventlog.CodeEntryDiffers:   "this is another log than the one that was acknowledged: bring that one back, or take this one: receiptctl repair --data DIR --accept-loss",
+	eventlog.CodeStreamMissing:  "mount the volume or bring the directory back; if it is lost: receiptctl repair --data DIR --accept-loss",
+	eventlog.CodeStreamForeign:  "this is another log than the one that was acknowledged: bring that one back, or take this one: receiptctl repair --data DIR --accept-loss",
+	eventlog.CodeWitnessDamaged: "if the log itself is without findings: receiptctl repair --data DIR --accept-loss begins a new witness",
+	eventlog.CodeWitnessMissing: "nothing: the next start begins a new witness; what the log may have lost before cannot be told",
+	eventlog.CodeTornTail:       "nothing: the next start cuts it off",
+	CodeStateCorrupt:            "nothing: the next start puts the state aside and folds it again from the log",
+	CodeStateAside:              "nothing: it is removed when the state that is folded in its place is complete",
+	CodeStateMissing:            "nothing: the next start folds it from the log",
+	CodeSecretOpen:              "chmod 600",
+	CodeSecretEmpty:             "remove the file to have a new secret made; tokens made with the old one end",
+	CodeDisk:                    "free disk space, or lower --min-free: until then every event is refused",
+	CodeClock:                   "set the clock: until it has passed that time nothing expires",
+	CodeFiles:                   "raise the limit of open files (ulimit -n, LimitNOFILE)",
+	CodeNothing:                 "nothing, if this is a new data directory; else look for the right one",
+}
+
+func (x *Examination) log(ctx context.Context, cfg config.Config) error {
+	if _, err := os.Stat(filepath.Join(cfg.Data, logDir)); err != nil && !hasWitness(cfg) {
+		x.add(eventlog.Finding{Code: CodeNothing, What: "there is no log in " + cfg.Data})
+		return nil
+	}
+	i, err := eventlog.Inspect(ctx, filepath.Join(cfg.Data, logDir), witnessOf(cfg), 0, nil)
+	if err != nil {
+		return err
+	}
+	x.Streams = i.Streams
+	for _, f := range i.Findings {
+		x.add(f)
+	}
+	return nil
+}
+
+func hasWitness(cfg config.Config) bool {
+	list, err := os.ReadDir(witnessOf(cfg))
+	return err == nil && len(list) > 0
+}
+
+// states reads the tables of the state and of the sink's.
+func (x *Examination) states(ctx context.Context, cfg config.Config) error {
+	for _, kind := range []string{stateDir, analyticsDir} {
+		roots, err := filepath.Glob(filepath.Join(cfg.Data, kind, "p*"))
+		if err != nil {
+			return err
+		}
+		if len(roots) == 0 && kind == stateDir && len(x.Streams) > 0 {
+			x.add(eventlog.Finding{Code: CodeStateMissing, What: "there is a log and no state"})
+		}
+		for _, root := range roots {
+			if err := x.state(ctx, root); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (x *Examination) state(ctx context.Context, root string) error {
+	dirs, err := os.ReadDir(root)
+	if err != nil {
+		return fmt.Errorf("look at the state: %w", err)
+	}
+	for _, d := range dirs {
+		dir := filepath.Join(root, d.Name())
+		switch {
+		case !d.IsDir():
+		case strings.HasPrefix(d.Name(), "aside-"):
+			x.add(eventlog.Finding{Code: CodeStateAside, File: dir, What: "a state that was put aside is still there"})
+		default:
+			n, err := store.Check(ctx, dir, nil)
+			x.StateBytes += n
+			if errors.Is(err, store.ErrCorrupt) {
+				x.add(eventlog.Finding{Code: CodeStateCorrupt, File: dir, What: err.Error()})
+			} else if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (x *Examination) secrets(cfg config.Config) {
+	for _, name := range []string{config.AdminKeyFile, tokenKeyFile} {
+		path := filepath.Join(cfg.Data, name)
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+		case info.Size() == 0:
+			x.add(eventlog.Finding{Code: CodeSecretEmpty, Fatal: true, File: path, What: "the file holds no secret"})
+		case info.Mode().Perm()&secretFileMode != 0:
+			x.add(eventlog.Finding{Code: CodeSecretOpen, File: path, What: fmt.Sprintf("others may read or write it: mode %04o", info.Mode().Perm())})
+		}
+	}
+}
+
+func (x *Examination) machine(cfg config.Config) {
+	if free, err := eventlog.FreeSpace(cfg.Data); err == nil && free < int64(cfg.Log.MinFree) {
+		x.add(eventlog.Finding{Code: CodeDisk, Fatal: true, What: fmt.Sprintf(
+			"%d MiB are free, %d MiB are kept in reserve", free>>20, int64(cfg.Log.MinFree)>>20)})
+	}
+	if files, known := openFilesLimit(); known && files < minOpenFiles {
+		x.add(eventlog.Finding{Code: CodeFiles, What: fmt.Sprintf("%d files may be open, %d are wanted", files, minOpenFiles)})
+	}
+	for _, s := range x.Streams {
+		if last := s.LastTime; time.Until(last) > clockTolerance {
+			x.add(eventlog.Finding{Code: CodeClock, Stream: s.Stream, First: s.Last, What: "the last entry is of " + last.UTC().Format(time.RFC3339) + ", which is to come"})
+		}
+	}
+}
+
+// Repair accepts the loss of what a start refuses, in the data of a stopped server; see
+// [eventlog.Repair]. A state that stands beyond the log is put aside and folded again. It returns
+// what it did to the log, and folds up to its end.
+func Repair(ctx context.Context, cfg config.Config, logger *slog.Logger) (list []eventlog.Repaired, err error) {
+	lock, err := openData(cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	list, err = eventlog.Repair(ctx, filepath.Join(cfg.Data, logDir), witnessOf(cfg))
+	if err = errors.Join(err, lock.Unlock()); err != nil {
+		return list, err
+	}
+	core, err := openCore(ctx, cfg, opening{startOver: true}, logger)
+	if err != nil {
+		return list, err
+	}
+	_, err = core.Projector.CatchUp(ctx)
+	if errors.Is(err, projector.ErrNeedsArchive) {
+		err = fmt.Errorf("the log is repaired; %w", err)
+	}
+	return list, errors.Join(err, core.Close(context.WithoutCancel(ctx)))
+}

@@ -1,0 +1,12 @@
+//go:build unix
+
+package runtime
+
+import "syscall"
+
+// openFilesLimit is how many files the process may have open.
+func openFilesLimit() (files uint64, known bool) {
+	var limit syscall.Rlimit
+	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
+	return uint64(limit.Max), err == nil
+}
