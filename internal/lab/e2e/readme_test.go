@@ -12,7 +12,9 @@ import (
 )
 
 // TestREADMETour pastes the README's tour into a shell, line by line, and holds what it prints
-// against what the README says it does. Only the address and the built programs are replaced.
+// against what the README says it does. Only the address, the built programs and the seconds that a
+// person gives the server to start are replaced: it may take longer on a machine with much else to
+// do.
 func TestREADMETour(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
@@ -26,6 +28,11 @@ func TestREADMETour(t *testing.T) {
 	}
 	address := freeAddress(t)
 	script = strings.ReplaceAll(script, "127.0.0.1:8080", address)
+	started := "& for i in {1..1200}; do curl -fso /dev/null http://" + address + "/readyz && break; sleep 0.1; done"
+	if n := strings.Count(script, "& sleep 3"); n != 2 {
+		t.Errorf("the tour gives the server time to start %d times", n)
+	}
+	script = strings.ReplaceAll(script, "& sleep 3", started)
 	script = strings.Replace(script, "go build -o bin/ ./cmd/...", "mkdir bin && cp "+programs+"/* bin/", 1)
 
 	shell := exec.Command("bash", "-m")

@@ -18,7 +18,7 @@ const browser = await chromium.launch({
 // is asked.
 async function visit (name, options) {
   const context = await browser.newContext({ ...options, baseURL: BASE })
-  context.setDefaultTimeout(30_000)
+  context.setDefaultTimeout(120_000)
   const page = await context.newPage()
   const wrong = []
   page.on('console', m => { if (m.type() === 'error' || m.type() === 'warning') wrong.push(`${m.type()}: ${m.text()}`) })

@@ -10,7 +10,7 @@ export const appKey = 'acme#chat'
 const org = '/acme/chat'
 
 // patience bounds every wait, on a machine that does other things too.
-const patience = 45_000
+const patience = 120_000
 
 export const sleep = ms => new Promise(resolve => setTimeout(resolve, ms))
 

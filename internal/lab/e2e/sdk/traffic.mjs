@@ -54,7 +54,7 @@ export class Traffic {
         return await send()
       } catch (err) {
         this.cut++
-        if (tries > 200) throw err
+        if (tries > 900) throw err // a minute and a half, and what the tries took
         await sleep(100)
       }
     }
