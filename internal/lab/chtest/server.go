@@ -1,9 +1,14 @@
 package chtest
 
 import (
+	"bytes"
+	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/receiptd/receiptd/internal/lab/chserver"
 )
@@ -31,8 +36,37 @@ func (s *Server) Restart() {
 	}
 }
 
-// Pause stops the process in the middle of what it is doing. Its connections stay open.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+// Pause stops the process in the middle of what it is doing. Its connections stay open. The signal
+// only asks for that: a thread on another processor may go on for a moment, so Pause waits until
+// none does.
+func (s *Server) Pause() {
+	s.t.Helper()
+	s.signal(syscall.SIGSTOP)
+	for deadline := time.Now().Add(stopPatience); !s.stopped(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatal("ClickHouse does not stop")
+		}
+	}
+}
+
+// stopPatience bounds the wait for the threads of a process to stop.
+const stopPatience = time.Minute
+
+// stopped reports whether every thread of the process is stopped.
+func (s *Server) stopped() bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.PID()))
+	for _, thread := range threads {
+		text, e := os.ReadFile(thread)
+		if e != nil {
+			continue // it has ended
+		}
+		// The state follows the name, which is in parentheses and may have any character in it.
+		if state := text[bytes.LastIndexByte(text, ')')+1:]; !strings.HasPrefix(string(state), " T") {
+			return false
+		}
+	}
+	return err == nil && len(threads) > 0
+}
 
 // Resume lets a paused process continue.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
