@@ -10,6 +10,7 @@
 package witness
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -121,7 +122,7 @@ func read(dir string) (*File, error) {
 
 func decode(text []byte) (r record, err error) {
 	body, sum, ok := strings.Cut(string(text), "\n")
-	if !ok || strings.TrimSuffix(sum, "\n") != checksum(body) {
+	if !ok || strings.TrimRight(sum, "\n") != checksum(body) {
 		return r, errors.New("its checksum does not fit")
 	}
 	return r, json.Unmarshal([]byte(body), &r)
@@ -151,20 +152,27 @@ func (f *File) Write(marks Marks) error {
 	return nil
 }
 
+// blockSize is what a file's size is a multiple of.
+const blockSize = 4096
+
 // overwrite writes a file in place: the other one is whole meanwhile.
 func (f *File) overwrite(name string, text []byte) error {
 	path := filepath.Join(f.dir, name)
-	_, err := os.Stat(path)
+	info, err := os.Stat(path)
 	made := errors.Is(err, fs.ErrNotExist)
+	size := int64(0)
+	if err == nil {
+		size = info.Size()
+	}
+	// Filled up with empty lines, the file keeps its size from one write to the next.
+	size = max(size, (int64(len(text))+blockSize-1)/blockSize*blockSize)
+	text = append(text, bytes.Repeat([]byte("\n"), int(size)-len(text))...)
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = file.WriteAt(text, 0)
-	if err == nil {
-		err = file.Truncate(int64(len(text)))
-	}
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil || !made {
+	if err = errors.Join(err, syncData(file), file.Close()); err != nil || !made {
 		return err
 	}
 	return syncDir(f.dir)
