@@ -65,3 +65,33 @@ func TestIncompleteStreamIsMadeAgain(t *testing.T) {
 		t.Error("its entries are gone")
 	}
 }
+
+// What a killed start leaves behind besides streams, the next one passes over: the files with which
+// the server tries whether it may write, in its store and in a stream, a stream's directory with
+// nothing in it, and files that were to be renamed.
+func TestLeftoversOfAKilledStart(t *testing.T) {
+	dir := t.TempDir()
+	store := filepath.Join(dir, server.JetStreamStoreDir)
+	stream := filepath.Join(store, logAccount, "streams", "RECEIPTS_0")
+	if err := os.MkdirAll(filepath.Join(stream, "msgs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		filepath.Join(store, "_test_1"), filepath.Join(store, logAccount, "_test_2"),
+		filepath.Join(store, logAccount, "streams", "_test_3"), filepath.Join(stream, "_test_4"),
+		filepath.Join(stream, server.JetStreamMetaFile+".tmp"), filepath.Join(stream, "msgs", "1.blk.tmp"),
+	} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		l, err := Open(context.Background(), Config{Dir: dir, Partitions: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -46,6 +46,9 @@ func Streams(store string) ([]Stream, error) {
 	}
 	var list []Stream
 	for _, account := range accounts {
+		if !account.IsDir() {
+			continue // the server tries whether it may write here, and may be killed meanwhile
+		}
 		dir := filepath.Join(store, account.Name(), streamsDir)
 		entries, err := readDir(dir)
 		if err != nil {
