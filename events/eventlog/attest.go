@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -19,8 +20,9 @@ const (
 	// attestEvery is how far the witness is behind what was acknowledged, at most, while the log is
 	// written to. A sync each time, on no path of an acknowledgement.
 	attestEvery = 50 * time.Millisecond
-	// attestIdle is how soon it knows of what came in by another way than the log's publishers.
-	attestIdle = time.Second
+	// attestFully is how often the server is asked what it holds, for what came in by another way
+	// than the log's publishers, and for the fingerprints, which cost the reading of an entry.
+	attestFully = time.Second
 	// attestUnsynced is after which time an entry is on the disk for certain, where the server
 	// syncs at intervals: what power loss may take is not attested.
 	attestUnsynced = 3 * embeddedSyncPeriod
@@ -76,31 +78,25 @@ func (l *Log) startAttesting(ctx context.Context, js jetstream.JetStream) error 
 func (a *attester) run() {
 	tick := time.NewTicker(attestEvery)
 	defer tick.Stop()
-	var stored uint64
-	asked := time.Now()
+	sent, asked := a.log.sentBeside(), time.Now()
 	for {
 		select {
 		case <-tick.C:
 		case <-a.log.stopping.Done():
 			return
 		}
-		now := a.log.published()
-		if now == stored && time.Since(asked) < attestIdle {
-			continue
+		collect := a.acknowledged
+		if now := a.log.sentBeside(); now != sent || time.Since(asked) >= attestFully {
+			collect, sent, asked = a.collect, now, time.Now()
 		}
-		stored, asked = now, time.Now()
-		if err := a.attest(a.log.stopping); err != nil && a.log.stopping.Err() == nil {
+		if err := a.attest(a.log.stopping, collect); err != nil && a.log.stopping.Err() == nil {
 			a.log.logger.Warn("the witness of the log was not written; trying again", slog.Any("error", err))
 		}
 	}
 }
 
-// published counts what was stored by the publishers, and what was sent by the connections for the
-// streams that lie beside the log.
-func (l *Log) published() (n uint64) {
-	for _, p := range l.publishers {
-		n += p.stats.entries.Load()
-	}
+// sentBeside counts what was sent by the connections for the streams that lie beside the log.
+func (l *Log) sentBeside() (n uint64) {
 	l.submits.RLock()
 	defer l.submits.RUnlock()
 	for _, c := range l.others {
@@ -110,10 +106,10 @@ func (l *Log) published() (n uint64) {
 }
 
 // attest writes what the log holds, or held when all of that was certainly on the disk.
-func (a *attester) attest(ctx context.Context) error {
+func (a *attester) attest(ctx context.Context, collect func(context.Context) (witness.Marks, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	marks, err := a.collect(ctx)
+	marks, err := collect(ctx)
 	if err != nil {
 		return err
 	}
@@ -148,9 +144,32 @@ func (a *attester) writeLocked(marks witness.Marks) error {
 	return a.file.Write(marks)
 }
 
+// acknowledged is what the witness says already, and what the publishers stored since.
+func (a *attester) acknowledged(context.Context) (witness.Marks, error) {
+	marks := a.latest()
+	for _, p := range a.log.publishers {
+		name := streamName(p.partition)
+		if m, ok := marks[name]; ok {
+			m.Last = max(m.Last, p.stats.last.Load())
+			marks[name] = m
+		}
+	}
+	return marks, nil
+}
+
+// latest are the marks that were collected last, written or waiting.
+func (a *attester) latest() witness.Marks {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if n := len(a.waiting); n > 0 {
+		return maps.Clone(a.waiting[n-1].marks)
+	}
+	return a.file.Marks()
+}
+
 // collect asks the server what it holds.
 func (a *attester) collect(ctx context.Context) (witness.Marks, error) {
-	before := a.file.Marks()
+	before := a.latest()
 	marks := witness.Marks{}
 	list := a.js.ListStreams(ctx)
 	for info := range list.Info() {
@@ -160,12 +179,13 @@ func (a *attester) collect(ctx context.Context) (witness.Marks, error) {
 		switch {
 		case !known && s.FirstSeq > 0: // what a log held before it had a witness
 			m.Trimmed = s.FirstSeq - 1
-		case known && old.Created.Equal(m.Created) && old.Last == m.Last:
-			m.Fingerprint = old.Fingerprint
+		case known && old.Created.Equal(m.Created) && old.At == m.Last:
+			m.At, m.Fingerprint = old.At, old.Fingerprint
 		}
 		if partitionOf(name) >= 0 && m.Fingerprint == 0 && s.Msgs > 0 {
 			var err error
-			if m.Fingerprint, err = a.fingerprint(ctx, name, m.Last); err != nil {
+			m.At = m.Last
+			if m.Fingerprint, err = a.fingerprint(ctx, name, m.At); err != nil {
 				return nil, err
 			}
 		}

@@ -255,7 +255,7 @@ func checkRecord(r *blockfile.Record, partition int, mark witness.Mark) error {
 				what: fmt.Sprintf("an entry with the subject %q in the stream of partition %d", r.Subject, partition)}
 		}
 	}
-	if r.Sequence != mark.Last || mark.Fingerprint == 0 {
+	if r.Sequence != mark.At || mark.Fingerprint == 0 {
 		return nil
 	}
 	e := Entry{Sequence: r.Sequence, Time: time.Unix(0, r.Time), Data: r.Data}

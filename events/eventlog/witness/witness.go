@@ -35,7 +35,8 @@ type Mark struct {
 	Created time.Time `json:"created"`
 	// Last is the sequence of the last entry that was durable.
 	Last uint64 `json:"last"`
-	// Fingerprint is that of entry Last; 0 if it was not taken.
+	// Fingerprint is that of entry At, one of the last; 0 if none was taken.
+	At          uint64 `json:"at,omitempty"`
 	Fingerprint uint64 `json:"fingerprint,omitempty"`
 	// Trimmed is the last entry that left the stream on purpose.
 	Trimmed uint64 `json:"trimmed,omitempty"`
