@@ -43,7 +43,7 @@ func writeIntent(dir string, i insertIntent) error {
 	if err != nil {
 		return fmt.Errorf("write intent: %w", err)
 	}
-	if err := atomicfile.Write(filepath.Join(dir, intentFile), append(text, '\n'), 0o666); err != nil {
+	if err := atomicfile.Write(filepath.Join(dir, intentFile), append(text, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write intent: %w", err)
 	}
 	return nil

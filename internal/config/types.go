@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -97,12 +98,31 @@ func (u ServerURLs) String() string {
 	return strings.Join(parts, ",")
 }
 
-// redact masks the user part of a URL as far as it is secret: with NATS a user without a password
-// is a token.
+// harmless are parameters of a URL whose values may be shown. Of any other one it cannot be known
+// whether it is a secret: password, token, jwt, a proxy with its own password.
+var harmless = []string{
+	"block_buffer_size", "client_info_product", "compress", "compress_level", "connection_open_strategy", "database", "debug",
+	"dial_timeout", "max_execution_time", "max_idle_conns", "max_open_conns", "read_timeout", "secure", "skip_verify", "username",
+}
+
+// redact masks what may be secret in a URL: the values of parameters, and the user part; with NATS
+// a user without a password is a token.
 func redact(raw string) string {
 	parsed, err := url.Parse(raw)
 	if err != nil || parsed.Host == "" {
 		return mask
+	}
+	if query, fragment := parsed.RawQuery, parsed.Fragment; query != "" || fragment != "" {
+		raw, _, _ = strings.Cut(raw, "#")
+		raw, _, _ = strings.Cut(raw, "?")
+		var shown []string
+		for parameter := range strings.SplitSeq(query, "&") {
+			if name, _, ok := strings.Cut(parameter, "="); !ok || !slices.Contains(harmless, name) {
+				parameter = name + "=" + mask
+			}
+			shown = append(shown, parameter)
+		}
+		return redact(raw) + "?" + strings.Join(shown, "&")
 	}
 	if parsed.User == nil {
 		return raw
@@ -139,11 +159,7 @@ func (d DSN) String() string {
 	if err != nil || parsed.Host == "" {
 		return mask
 	}
-	text := redact(string(d))
-	if query := parsed.Query(); query.Has("password") {
-		text = strings.Replace(text, "?"+parsed.RawQuery, "?"+mask, 1)
-	}
-	return text
+	return redact(string(d))
 }
 
 // GoString masks it for %#v.

@@ -63,8 +63,11 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 
 func TestDSNKeepsWhatIsNotSecret(t *testing.T) {
 	for dsn, want := range map[DSN]string{
-		"": "", "http://a:8123/b": "http://a:8123/b", "clickhouse://me:pw@a:9000,c:9000/b?x=1": "clickhouse://me:***@a:9000,c:9000/b?x=1",
-		"clickhouse://a/b?username=me&password=pw": "clickhouse://a/b?***", "pw": "***",
+		"": "", "http://a:8123/b": "http://a:8123/b", "clickhouse://me:pw@a:9000,c:9000/b?secure=1": "clickhouse://me:***@a:9000,c:9000/b?secure=1",
+		"clickhouse://a/b?username=me&password=pw": "clickhouse://a/b?username=me&password=***", "pw": "***",
+		"http://a/b?http_proxy=http%3A%2F%2Fme%3Apw%40p&jwt=pw":    "http://a/b?http_proxy=***&jwt=***",
+		"http://a/b?access_token=pw&token=pw;x=pw&pw#pw":           "http://a/b?access_token=***&token=***&pw=***",
+		"clickhouse://me:pw@a/b?Password=pw&dial_timeout=1s&%70=p": "clickhouse://me:***@a/b?Password=***&dial_timeout=1s&%70=***",
 	} {
 		if got := dsn.String(); got != want {
 			t.Errorf("%q prints as %q, want %q", dsn.Reveal(), got, want)
@@ -79,6 +82,7 @@ func TestServerURLsKeepWhatIsNotSecret(t *testing.T) {
 		"nats://me:pw@a:4222, tls://b": "nats://me:***@a:4222,tls://b",
 		"nats://token@a":               "nats://***@a",
 		"nats://me:p%zz@a":             "***",
+		"ws://a:80?access_token=pw":    "ws://a:80?access_token=***",
 	} {
 		if got := text.String(); got != want {
 			t.Errorf("%q: %q, want %q", text.Reveal(), got, want)

@@ -53,6 +53,7 @@ func (h HTTP) Validate() error {
 	var p Problems
 	p.address("listen", h.Listen)
 	p.secret("admin-key", h.AdminKey)
+	p.guessable("admin-key", h.AdminKey, h.Listen)
 	if h.MaxBody < minBody || h.MaxBody > maxBody {
 		p.add("max-body", "%s is not between %s and %s", h.MaxBody, minBody, maxBody)
 	}
@@ -81,6 +82,9 @@ func (l Log) Validate() error {
 		p.add("replicas", "more than one needs the cluster of --nats")
 	}
 	p.secret("nats-password", l.NATSPassword)
+	if l.NATSListen != "" {
+		p.guessable("nats-password", l.NATSPassword, l.NATSListen)
+	}
 	if l.NATSListen == "" {
 		if l.NATSPassword != "" {
 			p.add("nats-password", "is of no use without --nats-listen")
@@ -199,6 +203,26 @@ func (p *Problems) secret(setting string, value Secret) {
 	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
 		p.add(setting, "has characters other than the visible ones of ASCII")
 	}
+}
+
+// minSecret is how long a secret is at least that others may try to guess.
+const minSecret = 16
+
+// guessable refuses a short secret where others than this machine can reach what it opens.
+func (p *Problems) guessable(setting string, value Secret, listen string) {
+	if n := len(value.Reveal()); n > 0 && n < minSecret && !Loopback(listen) {
+		p.add(setting, "has %d characters, which can be guessed: take %d or more, or listen at 127.0.0.1 only", n, minSecret)
+	}
+}
+
+// Loopback reports whether only this machine can reach an address like 127.0.0.1:8080.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (p *Problems) natsURLs(setting string, value ServerURLs) {

@@ -22,6 +22,10 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		{"no events", func(c *Config) { c.HTTP.MaxEventsPerRequest = 0 }, "--max-events-per-request: 0 is not between 1 and 1000000"},
 		{"key with a space", func(c *Config) { c.HTTP.AdminKey = "a b" }, "--admin-key: has characters other than the visible ones of ASCII"},
 		{"key copied from a printout", func(c *Config) { c.HTTP.AdminKey = mask }, "--admin-key: is the mask of a printed configuration, not a secret"},
+		{"a short key within this machine", func(c *Config) { c.HTTP.AdminKey = "k" }, ""},
+		{"a short key for everybody", func(c *Config) { c.HTTP.AdminKey, c.HTTP.Listen = "fifteen-letters", ":80" }, "--admin-key: has 15 characters, which can be guessed: take 16 or more, or listen at 127.0.0.1 only"},
+		{"a long key for everybody", func(c *Config) { c.HTTP.AdminKey, c.HTTP.Listen = "sixteen--letters", ":80" }, ""},
+		{"a short password for everybody", func(c *Config) { c.Log.NATSListen, c.Log.NATSPassword = "0.0.0.0:4222", "p" }, "--nats-password: has 1 characters, which can be guessed: take 16 or more, or listen at 127.0.0.1 only"},
 		{"negative partitions", func(c *Config) { c.Log.Partitions = -1 }, "--partitions: -1 is not between 0 and 256"},
 		{"too many partitions", func(c *Config) { c.Log.Partitions = 257 }, "--partitions: 257 is not between 0 and 256"},
 		{"no DSN", func(c *Config) { c.Analytics.ClickHouse = "localhost:9000" }, `--clickhouse: "***" is not a DSN like clickhouse://user:password@host:9000/database`},
@@ -38,9 +42,9 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		{"copies in a cluster", func(c *Config) { c.Log.NATS, c.Log.Replicas = "nats://a", 3 }, ""},
 		{"password without an address", func(c *Config) { c.Log.NATSPassword = "p" }, "--nats-password: is of no use without --nats-listen"},
 		{"address without password", func(c *Config) { c.Log.NATSListen = ":4222" }, "--nats-listen: needs --nats-password"},
-		{"address with password", func(c *Config) { c.Log.NATSListen, c.Log.NATSPassword = ":4222", "p" }, ""},
+		{"address with password", func(c *Config) { c.Log.NATSListen, c.Log.NATSPassword = "127.0.0.1:4222", "p" }, ""},
 		{"address of an outside cluster", func(c *Config) {
-			c.Log.NATSListen, c.Log.NATSPassword, c.Log.NATS = ":4222", "p", "nats://a"
+			c.Log.NATSListen, c.Log.NATSPassword, c.Log.NATS = "127.0.0.1:4222", "p", "nats://a"
 		}, "--nats-listen: opens the embedded NATS server, but --nats names an outside one"},
 		{"cache too small", func(c *Config) { c.State.CacheSize = 1 }, "--cache-size: 1 is less than 8MiB"},
 		{"checkpoint too often", func(c *Config) { c.State.CheckpointInterval = time.Millisecond }, "--checkpoint-interval: 1ms is not between 10ms and 1h0m0s"},

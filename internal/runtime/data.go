@@ -34,9 +34,10 @@ func witnessOf(cfg config.Config) string {
 // ErrInUse is returned when another process works on the data directory.
 var ErrInUse = errors.New("the data directory is in use by another receiptd")
 
-// openData makes the data directory if need be and takes it for this process.
+// openData makes the data directory if need be and takes it for this process. It is for its owner
+// only, whatever the files in it say.
 func openData(dir string) (*flock.Flock, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	lock := flock.New(filepath.Join(dir, lockFile))

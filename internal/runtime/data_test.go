@@ -68,6 +68,9 @@ func TestDataDirectoryIsForOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the directory's mode is %v (%v), want only its owner's", info.Mode(), err)
+	}
 	if second, err := openData(dir); second != nil || !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), dir) {
 		t.Errorf("a second one: %v, %v", second, err)
 	}

@@ -211,6 +211,10 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 	if s.listener, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
 		return s, fmt.Errorf("listen: %w", err)
 	}
+	if !config.Loopback(cfg.HTTP.Listen) {
+		logger.Warn("keys and tokens travel unencrypted: receiptd has no TLS of its own; let a proxy with TLS be the only one to reach it",
+			"listen", cfg.HTTP.Listen)
+	}
 	return s, nil
 }
 

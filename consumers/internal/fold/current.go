@@ -111,7 +111,7 @@ func (g *Generation) MakeCurrent(root string) error { return setCurrent(root, g.
 
 func setCurrent(root, dir string) error {
 	name := []byte(filepath.Base(dir) + "\n")
-	if err := atomicfile.Write(filepath.Join(root, CurrentFile), name, 0o666); err != nil {
+	if err := atomicfile.Write(filepath.Join(root, CurrentFile), name, 0o600); err != nil {
 		return fmt.Errorf("switch generation: %w", err)
 	}
 	return nil
@@ -120,7 +120,7 @@ func setCurrent(root, dir string) error {
 // currentDir is the directory of the current generation, of a first one if there is none yet. All
 // other generations are removed.
 func currentDir(root string) (string, error) {
-	if err := os.MkdirAll(root, 0o755); err != nil {
+	if err := os.MkdirAll(root, 0o700); err != nil {
 		return "", fmt.Errorf("make state directory: %w", err)
 	}
 	name, err := os.ReadFile(filepath.Join(root, CurrentFile))

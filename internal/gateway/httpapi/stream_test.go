@@ -336,6 +336,8 @@ func TestStreamEndsWithItsToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
+	// The admin key does not open a stream from there.
+	h.want(request{method: "GET", path: base + "/users/alice/stream?access_token=" + testAdminKey, token: "-"}, 401, "unauthorized")
 	c := &streamClient{t: t, res: res, lines: bufio.NewReader(res.Body)}
 	if e := c.want("closing", ""); e.data["reason"] != "token_expired" {
 		t.Errorf("closing %+v", e)

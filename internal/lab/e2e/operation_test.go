@@ -72,7 +72,12 @@ type stream struct {
 func (s *server) stream(app, user string) *stream {
 	s.t.Helper()
 	base, key := s.address()
-	answer, err := http.Get(base + appPath(app) + "/users/" + user + "/stream?access_token=" + key)
+	r, err := http.NewRequest(http.MethodGet, base+appPath(app)+"/users/"+user+"/stream", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+key)
+	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
 		s.t.Fatal(err)
 	}
