@@ -212,7 +212,7 @@ func Repair(ctx context.Context, cfg config.Config, logger *slog.Logger) (list [
 	if err != nil {
 		return nil, err
 	}
-	list, err = eventlog.Repair(ctx, filepath.Join(cfg.Data, logDir), witnessOf(cfg))
+	list, err = eventlog.Repair(ctx, filepath.Join(cfg.Data, logDir), witnessOf(cfg), eventlog.RepairOptions{AcceptLoss: true})
 	if err = errors.Join(err, lock.Unlock()); err != nil {
 		return list, err
 	}

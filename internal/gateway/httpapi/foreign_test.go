@@ -51,8 +51,7 @@ func TestForeignSummaryCursorIsRefused(t *testing.T) {
 func TestForeignPageCursorIsRefused(t *testing.T) {
 	h := newHarness(t)
 	withMessages(h)
-	other := *h.api
-	other.cfg.Identity++
+	other := &API{cfg: Config{Identity: testIdentity + 1}}
 	for list, path := range map[list]string{listReaders: "/messages/m1/readers", listNonReaders: "/messages/m1/nonreaders"} {
 		for name, cursor := range map[string]string{
 			"another log":   other.pageCursor(list, 1),
