@@ -72,7 +72,7 @@ func (l *Log) Holdings(ctx context.Context) ([]Holding, error) {
 }
 
 // Copy calls visit with what a stream of the log's server holds after a sequence, in order: up to a
-// sequence that it has or, if upto is 0, until nothing more is there. The record is visit's to keep.
+// sequence, if upto is not 0, or until nothing more is there. The record is visit's to keep.
 func (l *Log) Copy(ctx context.Context, stream string, after, upto uint64, visit func(blockfile.Record) error) (err error) {
 	defer func() {
 		if err != nil {
@@ -122,7 +122,7 @@ func (l *Log) Copy(ctx context.Context, stream string, after, upto uint64, visit
 		err = visit(blockfile.Record{
 			Sequence: sequence, Time: meta.Timestamp.UnixNano(), Subject: []byte(m.Subject()), Header: rawHeader(m.Headers()), Data: m.Data(),
 		})
-		if err != nil || sequence == upto || upto == 0 && meta.NumPending == 0 {
+		if err != nil || sequence == upto || meta.NumPending == 0 {
 			return err
 		}
 	}

@@ -204,15 +204,15 @@ func (x *Examination) machine(cfg config.Config) {
 	}
 }
 
-// Repair accepts the loss of what a start refuses, in the data of a stopped server; see
-// [eventlog.Repair]. A state that stands beyond the log is put aside and folded again. It returns
-// what it did to the log, and folds up to its end.
-func Repair(ctx context.Context, cfg config.Config, logger *slog.Logger) (list []eventlog.Repaired, err error) {
+// Repair mends what a start refuses, in the data of a stopped server; see [eventlog.Repair]. A state
+// that stands beyond the log is put aside and folded again. It returns what it did to the log, and
+// folds up to its end.
+func Repair(ctx context.Context, cfg config.Config, o eventlog.RepairOptions, logger *slog.Logger) (list []eventlog.Repaired, err error) {
 	lock, err := openData(cfg.Data)
 	if err != nil {
 		return nil, err
 	}
-	list, err = eventlog.Repair(ctx, filepath.Join(cfg.Data, logDir), witnessOf(cfg), eventlog.RepairOptions{AcceptLoss: true})
+	list, err = eventlog.Repair(ctx, filepath.Join(cfg.Data, logDir), witnessOf(cfg), o)
 	if err = errors.Join(err, lock.Unlock()); err != nil {
 		return list, err
 	}
