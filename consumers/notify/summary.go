@@ -77,8 +77,9 @@ func (s Summary) Pages(n int) iter.Seq[Summary] {
 }
 
 // The bytes of a cursor, before base64: version, the log's identity, one uvarint per partition,
-// CRC-32 of the user and all before it. Version 1 had no identity, so it may be of any log. The checksum is no secret: whoever makes one up can only clear their own summary.
-// It is there so that a cut, mixed-up or foreign cursor is refused instead of hiding receipts.
+// CRC-32 of the user and all before it. Version 1 had no identity, so it may be of any log. The
+// checksum is no secret: whoever makes one up can only clear their own summary. It is there so that
+// a cut, mixed-up or foreign cursor is refused instead of hiding receipts.
 const (
 	cursorVersion    = 2
 	cursorSumBytes   = 4

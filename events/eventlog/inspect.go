@@ -34,7 +34,7 @@ const (
 	CodeStreamForeign  = "stream_foreign"  // another stream lies in its place
 	CodeWitnessDamaged = "witness_damaged" // the witness cannot be read
 	CodeWitnessMissing = "witness_missing" // the log had a witness and has none
-	CodeMetaStale      = "meta_stale"      // a stream's configuration has an older checksum; it heals
+	CodeMetaStale      = "meta_stale"      // a configuration has an older checksum; it heals
 	CodeTornTail       = "torn_tail"       // a write that was under way was cut off; it heals
 )
 

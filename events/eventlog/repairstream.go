@@ -193,7 +193,7 @@ func (r *repair) standing(partition int) blockfile.Stand {
 func (r *repair) besides(last uint64) blockfile.Stand {
 	return func(sequence uint64) (blockfile.Record, bool) {
 		if sequence == last {
-			return blockfile.Record{Time: r.at.UnixNano(), Gone: true, Tombstone: true}, false
+			return blockfile.Record{Time: r.at.UnixNano(), Gone: true}, false
 		}
 		return blockfile.Record{}, false
 	}

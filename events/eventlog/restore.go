@@ -109,7 +109,7 @@ func (w *streamWriter) finish(last uint64) error {
 		if w.time == 0 {
 			w.time = time.Now().UnixNano()
 		}
-		w.block.Append(blockfile.Record{Sequence: last, Time: w.time, Gone: true, Tombstone: true})
+		w.block.Append(blockfile.Record{Sequence: last, Time: w.time, Gone: true})
 		w.mark.Last = last
 		if partitionOf(w.stream.Name) >= 0 { // all of it has left the log
 			w.mark.Trimmed, w.mark.At, w.mark.Fingerprint = last, 0, 0

@@ -14,11 +14,11 @@
 //
 // Streams are copied while they grow. What refers to something is copied before what it refers to:
 // positions of devices before the inboxes whose sequences they name, both before the partitions of
-// the log, in which every message of an inbox was before it got there. So nothing in a backup refers
-// to what is missing in it. What the log has and the inboxes lack is what was sent in the moment
-// between the two copies; like after a crash at that point, it counts and reaches no device. To keep
-// that moment short, all that fills whole blocks is copied in a first round. Each partition ends with
-// the entry on which its state stood when that was taken for its digest.
+// the log, in which every message of an inbox was before it got there. So nothing in a backup
+// refers to what is missing in it. What the log has and the inboxes lack is what was sent in the
+// moment between the two copies; like after a crash at that point, it counts and reaches no device.
+// To keep that moment short, all that fills whole blocks is copied in a first round. Each partition
+// ends with the entry on which its state stood when that was taken for its digest.
 //
 // # The way
 //

@@ -68,7 +68,7 @@ func (r *receiver) receive(ctx context.Context, in io.Reader) error {
 			r.progress(r.at)
 		}
 	}
-	_, err := io.Copy(io.Discard, in) // the end of the tar, so that the connection may be used again
+	_, err := io.Copy(io.Discard, in) // the end of the tar: the connection may be used again
 	return err
 }
 

@@ -18,7 +18,7 @@ import (
 
 // blockBytes is from which size on a block is sent and the next one begun: what a backup costs in
 // memory on either side, and what is read again after it was cut off.
-const blockBytes = 4 << 20
+var blockBytes = 4 << 20
 
 // ErrForeign is returned by [Send] if what is there already is a backup of another log, or of this
 // one before it was restored.

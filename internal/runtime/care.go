@@ -204,9 +204,9 @@ func (x *Examination) machine(cfg config.Config) {
 	}
 }
 
-// Repair mends what a start refuses, in the data of a stopped server; see [eventlog.Repair]. A state
-// that stands beyond the log is put aside and folded again. It returns what it did to the log, and
-// folds up to its end.
+// Repair mends what a start refuses, in the data of a stopped server; see [eventlog.Repair]. A
+// state that stands beyond the log is put aside and folded again. It returns what it did to the
+// log, and folds up to its end.
 func Repair(ctx context.Context, cfg config.Config, o eventlog.RepairOptions, logger *slog.Logger) (list []eventlog.Repaired, err error) {
 	lock, err := openData(cfg.Data)
 	if err != nil {

@@ -28,7 +28,8 @@ func blockName(stream string, index int) string { return stream + "-" + strconv.
 // BlockPath is where a block lies in its stream's directory.
 func BlockPath(index int) string { return filepath.Join(blocksDir, strconv.Itoa(index)+blockSuffix) }
 
-// Append adds a message, or a tombstone. Sequences have to grow.
+// Append adds a message or, for a record that is Gone, the place of one that was erased. Sequences
+// have to grow.
 func (b *Block) Append(r Record) {
 	b.data = appendRecord(b.hash, b.data, r)
 	if r.Gone {
@@ -52,8 +53,8 @@ func appendRecord(h hash.Hash64, b []byte, r Record) []byte {
 		length = (length + 4) | headerBit
 	}
 	sequence := r.Sequence
-	if r.Tombstone {
-		sequence |= tombstoneBit
+	if r.Gone {
+		sequence |= erasedBit
 	}
 	b = binary.LittleEndian.AppendUint32(b, length)
 	b = binary.LittleEndian.AppendUint64(b, sequence)

@@ -88,7 +88,8 @@ func change(meta []byte, f func(config map[string]any)) ([]byte, error) {
 	return json.Marshal(config)
 }
 
-// WriteBlock writes a block file of the stream, synced with its name. One that is there is replaced.
+// WriteBlock writes a block file of the stream, synced with its name. One that is there
+// is replaced.
 func (s *Stream) WriteBlock(index int, data []byte) error {
 	path := filepath.Join(s.Dir, BlockPath(index))
 	if err := writeSynced(path+".new", data); err != nil {

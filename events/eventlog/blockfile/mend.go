@@ -15,14 +15,15 @@ type Lost struct {
 }
 
 // Stand returns what comes in the place of a message that is not in the files: the message itself
-// from elsewhere or a tombstone (lost is false), or something that says so, of which only subject
-// and data matter. A record without a subject, but for a tombstone, leaves the place empty.
+// from elsewhere or the place of an erased one (lost is false), or something that says so, of which
+// only subject and data matter. A record without a subject that is not Gone either leaves the place
+// empty.
 type Stand func(sequence uint64) (r Record, lost bool)
 
 // Mend writes the blocks of a stream again without what is damaged in them, and puts something in
 // the place of each message that is missing, so that those behind it keep their sequences. The
-// stream has those from first to last afterwards. The files as they were are moved to aside; they are
-// never removed. It returns what was lost. The server must not be running.
+// stream has those from first to last afterwards. The files as they were are moved to aside; they
+// are never removed. It returns what was lost. The server must not be running.
 func (s *Stream) Mend(first, last uint64, stand Stand, aside string) ([]Lost, error) {
 	blocks, err := s.blocks()
 	if err != nil {
@@ -108,7 +109,7 @@ func (m *mender) fill(out []byte, index int, before uint64) []byte {
 		if lost {
 			m.lose()
 		}
-		if len(r.Subject) == 0 && !r.Tombstone {
+		if len(r.Subject) == 0 && !r.Gone {
 			continue
 		}
 		r.Sequence = m.next
