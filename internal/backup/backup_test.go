@@ -296,6 +296,21 @@ func TestBackupOfATrimmedLog(t *testing.T) {
 	fresh := t.TempDir()
 	p.backup(fresh)
 	same(t, p, restored(t, fresh))
+	// Nothing is left of it at all.
+	p.append(5)
+	must(t, p.log.Trim(testContext(t), 0, 136))
+	for _, dir := range []string{dir, t.TempDir()} {
+		p.backup(dir)
+		whole(t, dir)
+		q = restored(t, dir)
+		if first, last, err := q.log.Bounds(testContext(t), 0); err != nil || first != 136 || last != 135 {
+			t.Errorf("from %d to %d, %v", first, last, err)
+		}
+		q.append(1)
+		if list := q.entries(); len(list[0]) != 1 || list[0][0].Sequence != 136 {
+			t.Errorf("it goes on with %+v", list[0])
+		}
+	}
 }
 
 func TestRepairTakesFromABackup(t *testing.T) {

@@ -200,6 +200,9 @@ func (r *receiver) end(text []byte) error {
 		s.Last, s.Fingerprint = x.Last, x.Fingerprint
 		if s.Partition < 0 {
 			s.forget(x.First)
+		} else if last, _ := s.end(); last != s.Last {
+			// Everything that would follow what is here has left the log.
+			s.Blocks, s.Fingerprint = nil, 0
 		}
 	}
 	r.ended = true

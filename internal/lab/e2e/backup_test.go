@@ -133,6 +133,13 @@ func TestBackupUnderLoad(t *testing.T) {
 	next := filepath.Join(t.TempDir(), "next")
 	q.backup(next, "--secrets")
 	q.stop()
+	withSecrets := restored(t, next)
+	for _, name := range []string{"token.key", "admin.key"} {
+		want, err := os.ReadFile(filepath.Join(q.data, name))
+		if got, e := os.ReadFile(filepath.Join(withSecrets.data, name)); err != nil || e != nil || string(got) != string(want) {
+			t.Errorf("%s is another one: %v, %v", name, err, e)
+		}
+	}
 	q.mendsFrom(next)
 	q.start()
 	l.exact()
