@@ -42,7 +42,11 @@ type cli struct {
 	Replay replayCommand `cmd:"" help:"Rebuild the state from the log and switch to it."`
 	Verify verifyCommand `cmd:"" help:"Rebuild the state beside the live one and compare."`
 	Doctor doctorCommand `cmd:"" help:"Look for damage in a stopped server's data, and say what to do."`
-	Repair repairCommand `cmd:"" help:"Make damaged data fit to be served, by accepting a named loss."`
+	Repair repairCommand `cmd:"" help:"Make damaged data fit to be served, from a backup or by accepting a named loss."`
+
+	Backup  backupCommands `cmd:"" help:"Copy a server's data elsewhere, incrementally."`
+	Restore restoreCommand `cmd:"" help:"Make a data directory from a backup, and prove it."`
+
 	Tail   tailCommand   `cmd:"" help:"Follow events as JSON lines."`
 	Schema schemaCommand `cmd:"" help:"Print the ClickHouse tables for a cluster."`
 	Bench  benchCommands `cmd:"" help:"Measure the whole path on this machine."`

@@ -8,11 +8,17 @@ import (
 	"hash/crc32"
 	"iter"
 
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
 )
 
-// ErrBadCursor is wrapped by the error for a cursor that this log did not give to this user.
-var ErrBadCursor = errors.New("notify: bad cursor")
+var (
+	// ErrBadCursor is wrapped by the error for a cursor that was not given to this user.
+	ErrBadCursor = errors.New("notify: bad cursor")
+	// ErrForeignCursor is the error for a cursor of another log, or of this one before it was
+	// restored: what it stands for is not what this log has at those positions.
+	ErrForeignCursor = errors.New("notify: cursor of another log")
+)
 
 // State is what [Summaries] asks of the state.
 type State interface {
@@ -31,6 +37,8 @@ type Summaries struct {
 	State State
 	// Partitions is the number of partitions of the log.
 	Partitions int
+	// Log is the identity of the log, which every cursor carries.
+	Log uint64
 }
 
 // Summary is what an author has not acknowledged yet.
@@ -68,18 +76,24 @@ func (s Summary) Pages(n int) iter.Seq[Summary] {
 	}
 }
 
-// The bytes of a cursor, before base64: version, one uvarint per partition, CRC-32 of the user and
-// all before it. The checksum is no secret: whoever makes one up can only clear their own summary.
-// It is there so that a cut, mixed-up or foreign cursor is refused instead of hiding receipts.
+// The bytes of a cursor, before base64: version, the log's identity, one uvarint per partition,
+// CRC-32 of the user and all before it. Version 1 had no identity, so it may be of any log. The
+// checksum is no secret: whoever makes one up can only clear their own summary. It is there so that
+// a cut, mixed-up or foreign cursor is refused instead of hiding receipts.
 const (
-	cursorVersion  = 1
-	cursorSumBytes = 4
+	cursorVersion    = 2
+	cursorSumBytes   = 4
+	cursorWithoutLog = 1
+	// maxCursorBytes is that of a log with the most partitions there may be: a foreign cursor may
+	// be longer than ours.
+	maxCursorBytes = 1 + 8 + binary.MaxVarintLen64*events.MaxPartitions + cursorSumBytes
 )
 
 // Cursor writes positions as opaque, URL-safe text that only means something for this user.
 func (s *Summaries) Cursor(app, user string, upto []uint64) string {
 	b := make([]byte, 0, 64)
 	b = append(b, cursorVersion)
+	b = binary.BigEndian.AppendUint64(b, s.Log)
 	for _, sequence := range upto {
 		b = binary.AppendUvarint(b, sequence)
 	}
@@ -88,21 +102,29 @@ func (s *Summaries) Cursor(app, user string, upto []uint64) string {
 }
 
 // Upto reads what [Summaries.Cursor] wrote: one sequence per partition. The error wraps
-// [ErrBadCursor].
+// [ErrBadCursor] or [ErrForeignCursor].
 func (s *Summaries) Upto(app, user, cursor string) ([]uint64, error) {
-	if longest := 1 + binary.MaxVarintLen64*s.Partitions + cursorSumBytes; len(cursor) > base64.RawURLEncoding.EncodedLen(longest) {
+	const head = 1 + 8
+	if len(cursor) > base64.RawURLEncoding.EncodedLen(maxCursorBytes) {
 		return nil, fmt.Errorf("%w: too long", ErrBadCursor)
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-	if err != nil || len(b) < 1+cursorSumBytes || b[0] != cursorVersion {
+	if err != nil || len(b) < 1+cursorSumBytes {
 		return nil, fmt.Errorf("%w: malformed", ErrBadCursor)
 	}
 	b, sum := b[:len(b)-cursorSumBytes], b[len(b)-cursorSumBytes:]
-	if binary.BigEndian.Uint32(sum) != cursorSum(app, user, b) {
+	switch {
+	case binary.BigEndian.Uint32(sum) != cursorSum(app, user, b):
 		return nil, fmt.Errorf("%w: not given to this user", ErrBadCursor)
+	case b[0] == cursorWithoutLog:
+		return nil, ErrForeignCursor
+	case b[0] != cursorVersion || len(b) < head:
+		return nil, fmt.Errorf("%w: malformed", ErrBadCursor)
+	case binary.BigEndian.Uint64(b[1:]) != s.Log:
+		return nil, ErrForeignCursor
 	}
 	upto := make([]uint64, 0, s.Partitions)
-	for b = b[1:]; len(b) > 0; {
+	for b = b[head:]; len(b) > 0; {
 		sequence, n := binary.Uvarint(b)
 		if n <= 0 {
 			return nil, fmt.Errorf("%w: malformed", ErrBadCursor)

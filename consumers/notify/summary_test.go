@@ -1,6 +1,8 @@
 package notify
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -48,6 +50,27 @@ func TestCursorRefused(t *testing.T) {
 	} {
 		if upto, err := s.Upto("o#a", "alice", cursor); !errors.Is(err, ErrBadCursor) {
 			t.Errorf("%s: %v, %v", name, upto, err)
+		}
+	}
+}
+
+// A cursor of another log is told from one that is none at all, and so is one of before cursors
+// named their log.
+func TestForeignCursor(t *testing.T) {
+	ours, other := &Summaries{Partitions: 2, Log: 7}, &Summaries{Partitions: 2, Log: 8}
+	more := &Summaries{Partitions: 64, Log: 8}
+	old := binary.AppendUvarint(binary.AppendUvarint([]byte{1}, 300), 4)
+	old = binary.BigEndian.AppendUint32(old, cursorSum("o#a", "alice", old))
+	for name, cursor := range map[string]string{
+		"another log":                    other.Cursor("o#a", "alice", []uint64{300, 4}),
+		"another one of more partitions": more.Cursor("o#a", "alice", slices.Repeat([]uint64{math.MaxUint64}, 64)),
+		"without a log":                  base64.RawURLEncoding.EncodeToString(old),
+	} {
+		if upto, err := ours.Upto("o#a", "alice", cursor); !errors.Is(err, ErrForeignCursor) || upto != nil {
+			t.Errorf("%s: %v, %v", name, upto, err)
+		}
+		if _, err := ours.Upto("o#a", "bob", cursor); !errors.Is(err, ErrBadCursor) {
+			t.Errorf("%s, of another user: %v", name, err)
 		}
 	}
 }

@@ -34,6 +34,7 @@ const (
 	CodeStreamForeign  = "stream_foreign"  // another stream lies in its place
 	CodeWitnessDamaged = "witness_damaged" // the witness cannot be read
 	CodeWitnessMissing = "witness_missing" // the log had a witness and has none
+	CodeMetaStale      = "meta_stale"      // a configuration has an older checksum; it heals
 	CodeTornTail       = "torn_tail"       // a write that was under way was cut off; it heals
 )
 
@@ -192,6 +193,11 @@ func (n *inspector) stream(ctx context.Context, s blockfile.Stream) error {
 	case errors.Is(err, blockfile.ErrDamaged) && hasNoEntries(s.Dir) == nil && n.marks[s.Name].Last == 0:
 		return nil // its creation was cut off; the start takes it away
 	case errors.Is(err, blockfile.ErrDamaged):
+		if text, e := mendedMeta(&s, n.marks[s.Name]); e == nil && text != nil {
+			n.add(Finding{Code: CodeMetaStale, Stream: s.Name, What: err.Error() + "; it is certain how it was, and a start mends it"})
+			meta, err = blockfile.ParseMeta(text)
+			break
+		}
 		n.add(Finding{Code: CodeMetaDamaged, Fatal: true, Stream: s.Name, What: err.Error()})
 	case err != nil:
 		n.add(Finding{Code: CodeUnreadable, Fatal: true, Stream: s.Name, What: err.Error()})

@@ -24,6 +24,7 @@ type Log struct {
 	others      []*connection      // those of Connect, guarded by submits
 	streams     []jetstream.Stream // on the read connection
 	publishers  []*publisher       // one for each partition
+	identity    uint64
 
 	// submits is held for reading while a submit is put into the queues, and for writing to close
 	// them.
@@ -96,6 +97,7 @@ func (l *Log) open(ctx context.Context) (err error) {
 	if l.streams, err = openStreams(ctx, js, &l.cfg); err != nil {
 		return err
 	}
+	l.identity = identityOf(l.streams)
 	if l.cfg.Ingress.Listen != "" {
 		if err := l.server.openIngress(len(l.streams)); err != nil {
 			return fmt.Errorf("ingress: %w", err)

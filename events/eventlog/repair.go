@@ -7,11 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
 
-	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog/blockfile"
 	"github.com/receiptd/receiptd/events/eventlog/witness"
 )
@@ -21,18 +21,47 @@ type Repaired struct {
 	Stream string `json:"stream"`
 	// Lost are the entries that something stands for now: they are told as poison, with the reason.
 	Lost []blockfile.Lost `json:"lost,omitempty"`
+	// Restored is how many entries came from elsewhere.
+	Restored uint64 `json:"restored,omitempty"`
 	// Aside is where the files lie that were replaced; empty if none were.
 	Aside string `json:"aside,omitempty"`
 	// What says what was done.
 	What string `json:"what"`
 }
 
-// Repair accepts the loss of what an inspection finds damaged or missing, so that the log can be
-// opened again: what is good stays what and where it is, and in the place of every lost entry
-// stands one that says so. Files that are replaced are moved aside, never removed, and the witness
-// is begun anew for the streams that were repaired. The log must not be open. Where something
-// better than accepting the loss is at hand, such as a backup, that is to be used instead.
-func Repair(ctx context.Context, dir, witnessDir string) (list []Repaired, err error) {
+// RepairOptions say what a repair may do.
+type RepairOptions struct {
+	// From has entries that are missing or damaged in the log; nil for none.
+	From Source
+	// AcceptLoss lets it give up what nobody has.
+	AcceptLoss bool
+}
+
+// ErrLoss is wrapped by the error of a repair that could not go without losing entries, which it
+// was not allowed to. Nothing was changed. The error is a [*LossError].
+var ErrLoss = errors.New("eventlog: entries would be lost")
+
+// LossError names what would be lost.
+type LossError struct{ Findings []Finding }
+
+func (e *LossError) Error() string {
+	list := make([]string, len(e.Findings))
+	for i, f := range e.Findings {
+		list[i] = f.String()
+	}
+	return fmt.Sprintf("%v:\n  %s", ErrLoss, strings.Join(list, "\n  "))
+}
+
+// Unwrap is [ErrLoss].
+func (e *LossError) Unwrap() error { return ErrLoss }
+
+// Repair makes a log that an inspection finds damaged fit to be opened again. What is good stays
+// what and where it is. What is damaged or missing comes from the source, as far as it has it; in
+// the place of every entry that is lost stands one that says so, if that is allowed. Files that are
+// replaced are moved aside, never removed, and the witness is begun anew for the streams that were
+// repaired. The log must not be open. The error wraps [ErrLoss] if more than the source has would
+// be needed, and [ErrForeignSource] if that is not of this log; nothing is changed then.
+func Repair(ctx context.Context, dir, witnessDir string, o RepairOptions) (list []Repaired, err error) {
 	lock := flock.New(filepath.Join(dir, "lock"))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("eventlog: repair: %w", err)
@@ -41,28 +70,45 @@ func Repair(ctx context.Context, dir, witnessDir string) (list []Repaired, err e
 		return nil, errors.Join(fmt.Errorf("%w: %s", ErrInUse, dir), err)
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	i, err := Inspect(ctx, dir, witnessDir, 0, nil)
-	if err != nil {
-		return nil, err
+	r := repair{dir: dir, o: o, at: time.Now().UTC()}
+	if r.marks, err = witness.Read(witnessDir); err == nil {
+		if list, err = r.metas(); err != nil {
+			return list, err
+		}
 	}
-	r := repair{dir: dir, inspection: i, at: time.Now().UTC()}
-	if slices.ContainsFunc(i.Findings, func(f Finding) bool { return f.Code == CodeWitnessDamaged }) {
+	if r.inspection, err = Inspect(ctx, dir, witnessDir, 0, nil); err != nil {
+		return list, err
+	}
+	if loss := r.losses(); len(loss) > 0 && !o.AcceptLoss {
+		return list, &LossError{Findings: loss}
+	}
+	if slices.ContainsFunc(r.inspection.Findings, func(f Finding) bool { return f.Code == CodeWitnessDamaged }) {
 		return r.forgetWitness(witnessDir)
 	}
+	damaged := r.inspection.damagedStreams()
+	for _, stream := range damaged {
+		if err := r.agrees(ctx, stream); err != nil {
+			return list, err
+		}
+	}
+	return r.repair(ctx, damaged, witnessDir, list)
+}
+
+// repair mends the damaged streams and notes in the witness what they hold then.
+func (r *repair) repair(ctx context.Context, damaged []string, witnessDir string, list []Repaired) ([]Repaired, error) {
 	file, err := witness.Open(witnessDir)
 	if err != nil {
-		return nil, err
+		return list, err
 	}
-	r.marks = file.Marks()
-	for _, stream := range i.damagedStreams() {
-		done, err := r.stream(stream)
+	for _, stream := range damaged {
+		done, err := r.stream(ctx, stream)
 		if err != nil {
 			return list, fmt.Errorf("eventlog: repair stream %s: %w", stream, err)
 		}
 		list = append(list, done)
 	}
-	if len(list) == 0 {
-		return nil, nil
+	if len(damaged) == 0 {
+		return list, nil
 	}
 	return list, file.Write(r.marks)
 }
@@ -79,6 +125,7 @@ func (i *Inspection) damagedStreams() (list []string) {
 
 type repair struct {
 	dir        string
+	o          RepairOptions
 	inspection Inspection
 	marks      witness.Marks
 	at         time.Time
@@ -87,6 +134,24 @@ type repair struct {
 // has reports whether the inspection found something of a code about a stream.
 func (r *repair) has(stream, code string) bool {
 	return slices.ContainsFunc(r.inspection.Findings, func(f Finding) bool { return f.Stream == stream && f.Code == code })
+}
+
+// losses are the findings that the source is no remedy for, with the entries that it has taken out.
+func (r *repair) losses() (list []Finding) {
+	for _, f := range r.inspection.Findings {
+		switch f.Code {
+		case CodeBlockDamaged, CodeEntriesMissing, CodeShorter, CodeStreamMissing:
+			if first, last := r.bounds(f.Stream); first <= f.First && f.Last <= last {
+				continue
+			} else if first <= f.First {
+				f.First = max(f.First, last+1)
+			}
+		}
+		if f.Fatal && f.Code != CodeUnreadable {
+			list = append(list, f)
+		}
+	}
+	return list
 }
 
 // forgetWitness moves a witness aside that cannot be read.
@@ -98,14 +163,20 @@ func (r *repair) forgetWitness(dir string) ([]Repaired, error) {
 	return []Repaired{{Aside: aside, What: "the witness could not be read and is moved aside; the next start begins a new one with what the log holds"}}, nil
 }
 
-func (r *repair) stream(name string) (Repaired, error) {
+func (r *repair) stream(ctx context.Context, name string) (Repaired, error) {
 	done := Repaired{Stream: name}
 	mark := r.marks[name]
-	s := blockfile.Stream{Dir: filepath.Join(streamsDir(r.dir), name), Name: name}
+	s := blockfile.Stream{Dir: streamDir(r.dir, name), Name: name}
 	partition := partitionOf(name)
+	_, has := r.bounds(name)
 	switch {
 	case r.has(name, CodeUnreadable):
 		return done, errors.New("its files cannot be read now; mend that first")
+	case r.has(name, CodeStreamMissing) && has > 0:
+		n, err := r.refill(ctx, s)
+		if done.Restored = n; err != nil {
+			return done, err
+		}
 	case r.has(name, CodeStreamMissing) && (partition < 0 || r.allMissing()):
 		delete(r.marks, name)
 		done.What = "it is gone with all that was in it; the next start makes an empty one"
@@ -121,46 +192,7 @@ func (r *repair) stream(name string) (Repaired, error) {
 	case r.has(name, CodeStreamForeign), r.has(name, CodeEntryDiffers):
 		delete(r.marks, name)
 		done.What = "the log that is there is taken for the right one; what was acknowledged besides is lost"
-		return done, nil
+		return done, r.newLife(s, partition)
 	}
-	return r.mend(s, partition, mark)
-}
-
-// allMissing reports whether no partition is left.
-func (r *repair) allMissing() bool {
-	return !slices.ContainsFunc(r.inspection.Streams, func(f StreamFiles) bool { return f.Partition >= 0 })
-}
-
-// remake makes the stream of a partition again, like another one's.
-func (r *repair) remake(s blockfile.Stream, partition int, mark witness.Mark) (blockfile.Stream, error) {
-	i := slices.IndexFunc(r.inspection.Streams, func(f StreamFiles) bool { return f.Partition >= 0 })
-	like := r.inspection.Streams[i]
-	return blockfile.Make(s.Dir, s.Name, fmt.Sprintf("receiptd: events of partition %d", partition),
-		[]string{events.PartitionSubjects(partition)}, mark.Created, blockfile.Stream{Dir: like.dir, Name: like.Stream})
-}
-
-// mend writes the blocks again without what is damaged.
-func (r *repair) mend(s blockfile.Stream, partition int, mark witness.Mark) (Repaired, error) {
-	done := Repaired{Stream: s.Name, Aside: filepath.Join(r.dir, asideDir, "repair-"+r.at.Format("20060102T150405"), s.Name)}
-	meta, err := s.Meta()
-	if err != nil {
-		return done, err
-	}
-	files := StreamFiles{}
-	if i := slices.IndexFunc(r.inspection.Streams, func(f StreamFiles) bool { return f.Stream == s.Name }); i >= 0 {
-		files = r.inspection.Streams[i]
-	}
-	if partition < 0 {
-		done.What = "what is damaged is left out; the rest stays"
-		_, err = s.Mend(0, 0, nil, done.Aside)
-	} else {
-		done.What = "in the place of each lost entry stands one that says so; the others stay as they were"
-		subject, reason := []byte(events.LostSubject(partition)), []byte("accepted by receiptctl repair at "+r.at.Format(time.RFC3339))
-		first, last := mark.Trimmed+1, max(mark.Last, files.Top)
-		done.Lost, err = s.Mend(first, last, func(uint64) ([]byte, []byte) { return subject, reason }, done.Aside)
-		r.marks[s.Name] = witness.Mark{Stream: s.Name, Created: meta.Created.UTC(), Last: last, Trimmed: mark.Trimmed}
-		return done, err
-	}
-	delete(r.marks, s.Name)
-	return done, err
+	return r.mend(s, partition, mark, done)
 }

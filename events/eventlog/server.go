@@ -16,6 +16,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/receiptd/receiptd/events/eventlog/witness"
 )
 
 const (
@@ -92,6 +94,11 @@ func (e *embedded) prepare(ctx context.Context, cfg *Config) error {
 	if err := removeIncompleteStreams(cfg.Dir, cfg.Logger); err != nil {
 		return err
 	}
+	if marks, err := witness.Read(cfg.witnessDir()); err == nil {
+		if err := mendMetas(cfg.Dir, marks, cfg.Logger); err != nil {
+			return err
+		}
+	}
 	i, err := Inspect(ctx, cfg.Dir, cfg.witnessDir(), cfg.InspectBytes, nil)
 	if err == nil {
 		err = i.Err()
@@ -108,6 +115,9 @@ func (e *embedded) prepare(ctx context.Context, cfg *Config) error {
 func streamsDir(dir string) string {
 	return filepath.Join(dir, server.JetStreamStoreDir, logAccount, "streams")
 }
+
+// streamDir is where the embedded server keeps one of them.
+func streamDir(dir, stream string) string { return filepath.Join(streamsDir(dir), stream) }
 
 func (e *embedded) options(cfg *Config) (*server.Options, error) {
 	account := server.NewAccount(logAccount)

@@ -210,8 +210,10 @@ func createStreams(ctx context.Context, js jetstream.JetStream, cfg *Config) ([]
 		partitions = runtime.NumCPU()
 	}
 	streams := make([]jetstream.Stream, partitions)
+	life := newLife()
 	for p := range slices.Backward(streams) {
 		want := streamConfig(p, partitions, cfg)
+		want.Metadata[metaLife] = life
 		stream, err := js.CreateStream(ctx, want)
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			// Left by an interrupted creation with other settings, made by somebody else, or just

@@ -66,8 +66,10 @@ func ToolNames() []string {
 		// bench
 		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", "cpu-profile", "profile-phase",
 		"points", "svg", "runs", "first", "receipts",
+		// repair, backup
+		"accept-loss", "secrets",
 		// bench clients
-		"accept-loss", "clients", "rate",
+		"clients", "rate",
 		// bench clickhouse
 		"events", "rounds", "rows", "days", "queries",
 	}

@@ -12,18 +12,23 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// admin serves what receiptctl asks of a running server: /v1/admin/verify, replay, tail and poison.
+// admin serves what receiptctl asks of a running server: /v1/admin/verify, replay, tail,
+// poison and backup.
 // The gateway only lets in those who have the admin key.
-type admin struct{ core *Core }
+type admin struct {
+	core    *Core
+	backups sync.Mutex // held while one is under way
+}
 
 // newAdmin serves them. Rebuilds and tails, which may take for ever, end with the context.
 func newAdmin(ctx context.Context, core *Core) http.Handler {
-	a := &admin{core}
+	a := &admin{core: core}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/admin/verify", a.verify)
 	mux.HandleFunc("POST /v1/admin/replay", a.replay)
 	mux.HandleFunc("GET /v1/admin/tail", a.tail)
 	mux.HandleFunc("GET /v1/admin/poison", a.poison)
+	mux.HandleFunc("POST /v1/admin/backup", a.backup)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		either, cancel := context.WithCancel(r.Context())
 		defer cancel()

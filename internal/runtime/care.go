@@ -90,12 +90,13 @@ func (x *Examination) add(f eventlog.Finding) {
 // remedies say what to do about each finding.
 var remedies = map[string]string{
 	eventlog.CodeUnreadable:     "mend what keeps the file from being read (permissions, the disk), then start again; nothing was changed",
-	eventlog.CodeMetaDamaged:    "bring the file back from a backup",
-	eventlog.CodeBlockDamaged:   "bring the file back from a backup, or accept the loss of the entries: receiptctl repair --data DIR --accept-loss",
-	eventlog.CodeEntriesMissing: "bring the block files back, or accept the loss of the entries: receiptctl repair --data DIR --accept-loss",
-	eventlog.CodeShorter:        "bring the newer files back, or accept the loss of the entries: receiptctl repair --data DIR --accept-loss",
+	eventlog.CodeMetaDamaged:    "take it from a backup: receiptctl repair --data DIR --from BACKUP",
+	eventlog.CodeMetaStale:      "nothing: the next start makes the checksum anew",
+	eventlog.CodeBlockDamaged:   "take the entries from a backup: receiptctl repair --data DIR --from BACKUP; or accept their loss: receiptctl repair --data DIR --accept-loss",
+	eventlog.CodeEntriesMissing: "bring the block files back, or take the entries from a backup: receiptctl repair --data DIR --from BACKUP; or accept their loss: receiptctl repair --data DIR --accept-loss",
+	eventlog.CodeShorter:        "bring the newer files back, or take the entries from a backup: receiptctl repair --data DIR --from BACKUP; or accept their loss: receiptctl repair --data DIR --accept-loss",
 	eventlog.CodeEntryDiffers:   "this is another log than the one that was acknowledged: bring that one back, or take this one: receiptctl repair --data DIR --accept-loss",
-	eventlog.CodeStreamMissing:  "mount the volume or bring the directory back; if it is lost: receiptctl repair --data DIR --accept-loss",
+	eventlog.CodeStreamMissing:  "mount the volume or bring the directory back; if it is lost: receiptctl repair --data DIR --from BACKUP, or --accept-loss",
 	eventlog.CodeStreamForeign:  "this is another log than the one that was acknowledged: bring that one back, or take this one: receiptctl repair --data DIR --accept-loss",
 	eventlog.CodeWitnessDamaged: "if the log itself is without findings: receiptctl repair --data DIR --accept-loss begins a new witness",
 	eventlog.CodeWitnessMissing: "nothing: the next start begins a new witness; what the log may have lost before cannot be told",
@@ -204,15 +205,15 @@ func (x *Examination) machine(cfg config.Config) {
 	}
 }
 
-// Repair accepts the loss of what a start refuses, in the data of a stopped server; see
-// [eventlog.Repair]. A state that stands beyond the log is put aside and folded again. It returns
-// what it did to the log, and folds up to its end.
-func Repair(ctx context.Context, cfg config.Config, logger *slog.Logger) (list []eventlog.Repaired, err error) {
+// Repair mends what a start refuses, in the data of a stopped server; see [eventlog.Repair]. A
+// state that stands beyond the log is put aside and folded again. It returns what it did to the
+// log, and folds up to its end.
+func Repair(ctx context.Context, cfg config.Config, o eventlog.RepairOptions, logger *slog.Logger) (list []eventlog.Repaired, err error) {
 	lock, err := openData(cfg.Data)
 	if err != nil {
 		return nil, err
 	}
-	list, err = eventlog.Repair(ctx, filepath.Join(cfg.Data, logDir), witnessOf(cfg))
+	list, err = eventlog.Repair(ctx, filepath.Join(cfg.Data, logDir), witnessOf(cfg), o)
 	if err = errors.Join(err, lock.Unlock()); err != nil {
 		return list, err
 	}

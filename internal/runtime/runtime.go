@@ -41,6 +41,7 @@ type Core struct {
 	// Archive is ClickHouse; nil if there is none.
 	Archive *clickhouse.Store
 
+	data     string // the directory
 	hub      *notify.Hub
 	registry *prometheus.Registry
 	lock     *flock.Flock
@@ -68,7 +69,7 @@ type opening struct {
 // openCore takes the data directory and opens log and state. Nothing is folded yet: see
 // [projector.Projector.Run].
 func openCore(ctx context.Context, cfg config.Config, how opening, logger *slog.Logger) (c *Core, err error) {
-	c = &Core{logger: logger}
+	c = &Core{logger: logger, data: cfg.Data}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close(context.WithoutCancel(ctx)))
@@ -242,6 +243,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		Notify:          s.hub,
 		Analytics:       s.rates(),
 		Partitions:      s.Log.Partitions(),
+		Identity:        s.Log.Identity(),
 		AdminKey:        s.adminKey,
 		Tokens:          tokens,
 		Names:           s.sdk.accounts,

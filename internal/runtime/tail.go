@@ -50,7 +50,11 @@ type tailed struct {
 func (a *admin) tail(w http.ResponseWriter, r *http.Request) {
 	t := &tail{core: a.core, w: w}
 	if err := t.parse(r); err != nil {
-		refuse(w, http.StatusBadRequest, "bad_request", err.Error())
+		code := "bad_request"
+		if errors.Is(err, errForeignCursor) {
+			code = "foreign_cursor"
+		}
+		refuse(w, http.StatusBadRequest, code, err.Error())
 		return
 	}
 	readers, err := t.open(r.Context())
@@ -78,7 +82,7 @@ func (t *tail) parse(r *http.Request) (err error) {
 		t.app = events.AppKey(org, name)
 	}
 	if cursor := q.Get("cursor"); cursor != "" {
-		t.places, err = parsePlaces(cursor, t.core.Log.Partitions())
+		t.places, err = parsePlaces(cursor, t.core.Log.Partitions(), t.core.Log.Identity())
 		return err
 	}
 	switch from := q.Get("from"); from {
@@ -265,9 +269,9 @@ func (t *tail) end(line []byte) error {
 	return err
 }
 
-// cursor is all places as text.
+// cursor is the log's identity and all places as text.
 func (t *tail) cursor() string {
-	var b []byte
+	b := fmt.Appendf(nil, "%016x/", t.core.Log.Identity())
 	for k, p := range t.places {
 		if k > 0 {
 			b = append(b, ',')
@@ -279,14 +283,26 @@ func (t *tail) cursor() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-var errBadCursor = errors.New("the cursor is not one of this log")
+var (
+	errBadCursor     = errors.New("the cursor is not one of a tail")
+	errForeignCursor = errors.New("the cursor is of another log, or of this one before it was restored; begin without it")
+)
 
-func parsePlaces(cursor string, partitions int) ([]place, error) {
+func parsePlaces(cursor string, partitions int, identity uint64) ([]place, error) {
 	text, err := base64.RawURLEncoding.DecodeString(cursor)
 	if err != nil {
 		return nil, errBadCursor
 	}
-	parts := strings.Split(string(text), ",")
+	log, list, ok := strings.Cut(string(text), "/")
+	switch id, err := strconv.ParseUint(log, 16, 64); {
+	case !ok && strings.Contains(log, ":"): // as cursors once were, without the log
+		return nil, errForeignCursor
+	case !ok || err != nil:
+		return nil, errBadCursor
+	case id != identity:
+		return nil, errForeignCursor
+	}
+	parts := strings.Split(list, ",")
 	if len(parts) != partitions {
 		return nil, errBadCursor
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -226,13 +227,16 @@ func TestTailRefusesWhatItCannotFollow(t *testing.T) {
 		r.append(sends(app, "g", 2)...)
 	}
 	k := events.Partition(&events.Event{App: app, Group: "g"}, partitions)
+	encode := func(places string) string {
+		return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%016x/%s", r.Log.Identity(), places))
+	}
 	cursor := func(sequence uint64, index int) string {
 		places := make([]string, partitions)
 		for i := range places {
 			places[i] = "0:8192"
 		}
 		places[k] = fmt.Sprint(sequence, ":", index)
-		return base64.RawURLEncoding.EncodeToString([]byte(strings.Join(places, ",")))
+		return encode(strings.Join(places, ","))
 	}
 	x := openTail(t, base, "cursor="+cursor(2, 0))
 	if l := x.event(); l.Sequence != 2 || l.Index != 1 {
@@ -256,10 +260,11 @@ func TestTailRefusesWhatItCannotFollow(t *testing.T) {
 		"still there":           {"cursor=" + cursor(3, events.MaxBatchEvents), http.StatusOK},
 		"beyond the end":        {"cursor=" + cursor(100, 0), http.StatusGone},
 		"no base64":             {"cursor=!", http.StatusBadRequest},
-		"too few places":        {"cursor=" + base64.RawURLEncoding.EncodeToString([]byte("1:0")), http.StatusBadRequest},
-		"no index":              {"cursor=" + base64.RawURLEncoding.EncodeToString([]byte("1,1,1")), http.StatusBadRequest},
+		"too few places":        {"cursor=" + encode("1:0"), http.StatusBadRequest},
+		"no index":              {"cursor=" + encode("1,1,1"), http.StatusBadRequest},
 		"negative index":        {"cursor=" + cursor(1, -1), http.StatusBadRequest},
 		"index beyond a batch":  {"cursor=" + cursor(1, events.MaxBatchEvents+1), http.StatusBadRequest},
+		"of another log":        {"cursor=" + base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%016x/%s", r.Log.Identity()+1, "0:8192,0:8192")), http.StatusBadRequest},
 		"from elsewhere":        {"from=yesterday", http.StatusBadRequest},
 		"app without org":       {"app=chat", http.StatusBadRequest},
 		"from the start":        {"from=start", http.StatusOK},
@@ -381,5 +386,24 @@ func TestShutdownEndsTails(t *testing.T) {
 	}
 	if x.lines.Scan() {
 		t.Errorf("the tail goes on: %s", x.lines.Text())
+	}
+}
+
+func TestTailCursorIsOfOneLog(t *testing.T) {
+	encode := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+	for name, c := range map[string]struct {
+		cursor string
+		want   error
+	}{
+		"ours":          {encode("00000000000000ff/1:2,3:4"), nil},
+		"another log":   {encode("00000000000000fe/1:2,3:4"), errForeignCursor},
+		"other places":  {encode("00000000000000fe/1:2"), errForeignCursor},
+		"without a log": {encode("1:2,3:4"), errForeignCursor},
+		"no identity":   {encode("x/1:2,3:4"), errBadCursor},
+		"nothing":       {encode(""), errBadCursor},
+	} {
+		if _, err := parsePlaces(c.cursor, 2, 255); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package blockfile
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -15,14 +14,16 @@ type Lost struct {
 	Last  uint64 `json:"last"`
 }
 
-// Stand makes what stands in the place of a lost message: its subject and data. nil puts nothing in
-// its place.
-type Stand func(sequence uint64) (subject, data []byte)
+// Stand returns what comes in the place of a message that is not in the files: the message itself
+// from elsewhere or the place of an erased one (lost is false), or something that says so, of which
+// only subject and data matter. A record without a subject that is not Gone either leaves the place
+// empty.
+type Stand func(sequence uint64) (r Record, lost bool)
 
 // Mend writes the blocks of a stream again without what is damaged in them, and puts something in
-// the place of each message that is lost, so that those behind it keep their sequences. The stream
-// has those from first to last afterwards. The files as they were are moved to aside; they are
-// never removed. It returns what was lost. The server must not be running.
+// the place of each message that is missing, so that those behind it keep their sequences. The
+// stream has those from first to last afterwards. The files as they were are moved to aside; they
+// are never removed. It returns what was lost. The server must not be running.
 func (s *Stream) Mend(first, last uint64, stand Stand, aside string) ([]Lost, error) {
 	blocks, err := s.blocks()
 	if err != nil {
@@ -102,30 +103,32 @@ func (m *mender) fill(out []byte, index int, before uint64) []byte {
 	if m.next == 0 || before <= m.next {
 		return out
 	}
-	if m.stand == nil { // messages are missing between others as a matter of course
-		m.next = before
-		return out
-	}
-	m.lost = append(m.lost, Lost{First: m.next, Last: before - 1})
+	h := newHash(fmt.Sprintf("%s-%d", m.stream.Name, index))
 	for ; m.next < before; m.next++ {
-		subject, data := m.stand(m.next)
-		out = appendRecord(out, fmt.Sprintf("%s-%d", m.stream.Name, index), m.next, m.time, subject, data)
+		r, lost := m.stand(m.next)
+		if lost {
+			m.lose()
+		}
+		if len(r.Subject) == 0 && !r.Gone {
+			continue
+		}
+		r.Sequence = m.next
+		if lost {
+			r.Time = m.time
+		}
+		m.time = r.Time
+		out = appendRecord(h, out, r)
 	}
 	return out
 }
 
-// appendRecord appends a record without a header.
-func appendRecord(b []byte, name string, sequence uint64, time int64, subject, data []byte) []byte {
-	start := len(b)
-	b = binary.LittleEndian.AppendUint32(b, uint32(recordMinSize+len(subject)+len(data)))
-	b = binary.LittleEndian.AppendUint64(b, sequence)
-	b = binary.LittleEndian.AppendUint64(b, uint64(time))
-	b = binary.LittleEndian.AppendUint16(b, uint16(len(subject)))
-	b = append(append(b, subject...), data...)
-	h := newHash(name)
-	h.Write(b[start+4 : start+20])
-	h.Write(b[start+recordHeadSize:])
-	return h.Sum(b)
+// lose notes that the next message is lost.
+func (m *mender) lose() {
+	if n := len(m.lost); n > 0 && m.lost[n-1].Last+1 == m.next {
+		m.lost[n-1].Last = m.next
+		return
+	}
+	m.lost = append(m.lost, Lost{First: m.next, Last: m.next})
 }
 
 // replace writes a file anew, synced, after the one that was there went aside.

@@ -15,8 +15,8 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog/blockfile"
 )
 
-func lostStand(sequence uint64) (subject, data []byte) {
-	return []byte("s.lost"), fmt.Appendf(nil, "lost %d", sequence)
+func lostStand(sequence uint64) (r blockfile.Record, lost bool) {
+	return blockfile.Record{Subject: []byte("s.lost"), Data: fmt.Appendf(nil, "lost %d", sequence)}, true
 }
 
 // Whatever is broken in a stream's blocks, mended the server opens it: every message that was good

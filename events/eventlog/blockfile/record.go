@@ -28,7 +28,9 @@ type Record struct {
 	// Time is when the server stored it, in nanoseconds since 1970.
 	Time    int64
 	Subject []byte
-	Data    []byte
+	// Header is as it is stored, empty if there is none.
+	Header []byte
+	Data   []byte
 	// Gone is set for the place of a message that was erased, and for a tombstone: there is no
 	// message with this sequence any more.
 	Gone bool
@@ -72,7 +74,7 @@ func parse(h hash.Hash64, b []byte) (r Record, size int) {
 		if uint64(header) > uint64(len(content)) || !isHeader(content[:header]) {
 			return r, 0
 		}
-		r.Data = content[header:]
+		r.Header, r.Data = content[:header], content[header:]
 	}
 	h.Reset()
 	h.Write(b[4:20])

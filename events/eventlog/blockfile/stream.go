@@ -90,13 +90,22 @@ func (s *Stream) Meta() (Meta, error) {
 		return Meta{}, fmt.Errorf("%w: %s does not fit its checksum, or is of another stream",
 			ErrDamaged, filepath.Join(s.Dir, metaFile))
 	}
+	m, err := ParseMeta(text)
+	if err != nil {
+		return m, fmt.Errorf("%w: %s", err, filepath.Join(s.Dir, metaFile))
+	}
+	return m, nil
+}
+
+// ParseMeta reads the text of a stream's configuration. The error wraps [ErrDamaged].
+func ParseMeta(text []byte) (Meta, error) {
 	var m struct {
 		Created  time.Time         `json:"Created"`
 		Name     string            `json:"name"`
 		Metadata map[string]string `json:"metadata"`
 	}
 	if err := json.Unmarshal(text, &m); err != nil {
-		return Meta{}, fmt.Errorf("%w: %s: %w", ErrDamaged, filepath.Join(s.Dir, metaFile), err)
+		return Meta{}, fmt.Errorf("%w: a configuration: %w", ErrDamaged, err)
 	}
 	return Meta{Name: m.Name, Created: m.Created, Metadata: m.Metadata}, nil
 }

@@ -24,8 +24,10 @@ type Config struct {
 	Notify   gateway.Subscriber
 	// Analytics answers the questions about read rates.
 	Analytics Analytics
-	// Partitions is the number of partitions of the log.
+	// Partitions is the number of partitions of the log, and Identity what tells it from others:
+	// see [eventlog.Log.Identity].
 	Partitions int
+	Identity   uint64
 
 	// AdminKey opens everything.
 	AdminKey string
@@ -122,7 +124,7 @@ func New(cfg Config) (*API, error) {
 	a := &API{
 		cfg:         cfg,
 		callers:     gateway.NewAuthenticator(cfg.AdminKey, cfg.Tokens),
-		summaries:   &notify.Summaries{State: cfg.State, Partitions: cfg.Partitions},
+		summaries:   &notify.Summaries{State: cfg.State, Partitions: cfg.Partitions, Log: cfg.Identity},
 		metrics:     newMetrics(cfg.Registry),
 		started:     time.Now(),
 		ingest:      newIngestor(cfg.Limits),

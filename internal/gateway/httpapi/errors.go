@@ -76,6 +76,14 @@ func invalidCursor(field string) *apiError {
 	}
 }
 
+// foreignCursor is the answer for a cursor of another log, or of this one before it was restored.
+func foreignCursor(field string) *apiError {
+	return &apiError{
+		status: http.StatusBadRequest, code: "foreign_cursor", field: field,
+		message: field + ": a cursor of another log, or of this one before it was restored; begin without one",
+	}
+}
+
 func invalidEvent(index int, field, problem string) *apiError {
 	e := &apiError{status: http.StatusBadRequest, code: "invalid_event", field: field, index: &index}
 	e.message = (&events.EventError{Index: index, Field: field, Problem: problem}).Error()
@@ -98,6 +106,7 @@ func asAPIError(err error) *apiError {
 		{projections.ErrNotFound, errNoMessage},
 		{projections.ErrTooManyCohorts, errRange},
 		{notify.ErrBadCursor, invalidCursor("cursor")},
+		{notify.ErrForeignCursor, foreignCursor("cursor")},
 		{eventlog.ErrUnknownOutcome, errUnknown}, // before ErrUnavailable, which it may come with
 		{eventlog.ErrOverloaded, errOverloaded},
 		{eventlog.ErrLogFull, errLogFull}, // this too

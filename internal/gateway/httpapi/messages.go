@@ -95,7 +95,7 @@ type readerBody struct {
 }
 
 func (a *API) getReaders(c *call) error {
-	offset, limit, err := c.page(listReaders)
+	offset, limit, err := a.pageOf(c, listReaders)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (a *API) getReaders(c *call) error {
 	if err != nil {
 		return err
 	}
-	body := readersBody{Total: page.Total, Readers: make([]readerBody, 0, len(page.Readers)), NextCursor: pageCursor(listReaders, page.Next)}
+	body := readersBody{Total: page.Total, Readers: make([]readerBody, 0, len(page.Readers)), NextCursor: a.pageCursor(listReaders, page.Next)}
 	for _, r := range page.Readers {
 		body.Readers = append(body.Readers, readerBody{r.User, timestamp(r.ReadAt), r.Content})
 	}
@@ -121,7 +121,7 @@ type nonReadersBody struct {
 }
 
 func (a *API) getNonReaders(c *call) error {
-	after, limit, err := c.page(listNonReaders)
+	after, limit, err := a.pageOf(c, listNonReaders)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (a *API) getNonReaders(c *call) error {
 	if err != nil {
 		return err
 	}
-	body := nonReadersBody{Total: page.Total, Users: page.Users, NextCursor: pageCursor(listNonReaders, page.Next)}
+	body := nonReadersBody{Total: page.Total, Users: page.Users, NextCursor: a.pageCursor(listNonReaders, page.Next)}
 	if body.Users == nil {
 		body.Users = []string{}
 	}

@@ -23,6 +23,9 @@ func TestDescriptionListsEveryRouteAndNoOther(t *testing.T) {
 	}
 	open := make(map[string]bool)
 	for path, item := range described().doc.Paths.Map() {
+		if strings.HasPrefix(path, "/v1/admin/") {
+			continue // served by what the runtime hands in: Config.Admin
+		}
 		for method, operation := range item.Operations() {
 			written = append(written, method+" "+path)
 			if operation.OperationID == "" || operation.Summary == "" {

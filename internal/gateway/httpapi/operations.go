@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -74,7 +75,9 @@ func (a *API) notReady() string {
 
 // statusBody holds totals over all apps, for the page: nothing that belongs to one of them.
 type statusBody struct {
-	Version       string          `json:"version"`
+	Version string `json:"version"`
+	// Log is the identity of the log: another one means that positions of before mean nothing.
+	Log           string          `json:"log"`
 	UptimeSeconds int64           `json:"uptime_seconds"`
 	Ready         bool            `json:"ready"`
 	Problem       string          `json:"problem,omitempty"`
@@ -96,7 +99,7 @@ type partitionBody struct {
 func (a *API) getStatus(c *call) error {
 	status := a.status()
 	body := statusBody{
-		Version: status.Version, UptimeSeconds: int64(status.Uptime.Seconds()), Ready: status.Problem == "", Problem: status.Problem,
+		Version: status.Version, Log: fmt.Sprintf("%016x", a.cfg.Identity), UptimeSeconds: int64(status.Uptime.Seconds()), Ready: status.Problem == "", Problem: status.Problem,
 		Accepted: status.Accepted, Streams: status.Streams, Partitions: make([]partitionBody, 0, len(status.Partitions)),
 	}
 	for i := range status.Partitions {

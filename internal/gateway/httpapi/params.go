@@ -44,16 +44,17 @@ const (
 )
 
 // pageCursor is where the next page of a list begins, as text for the client; empty after the last
-// page.
-func pageCursor(l list, next int) string {
+// page. Its bytes, before base64: the list, the log's identity, the place as an uvarint.
+func (a *API) pageCursor(l list, next int) string {
 	if next == 0 {
 		return ""
 	}
-	return base64.RawURLEncoding.EncodeToString(binary.AppendUvarint([]byte{byte(l)}, uint64(next)))
+	b := binary.BigEndian.AppendUint64([]byte{byte(l)}, a.cfg.Identity)
+	return base64.RawURLEncoding.EncodeToString(binary.AppendUvarint(b, uint64(next)))
 }
 
-// page reads the limit and cursor parameters.
-func (c *call) page(l list) (from, limit int, err error) {
+// pageOf reads the limit and cursor parameters.
+func (a *API) pageOf(c *call, l list) (from, limit int, err error) {
 	if limit, err = c.limit(); err != nil {
 		return 0, 0, err
 	}
@@ -62,11 +63,16 @@ func (c *call) page(l list) (from, limit int, err error) {
 		return 0, limit, nil
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(b) < 2 || list(b[0]) != l {
+	const head = 1 + 8
+	switch {
+	case err != nil || len(b) < 2 || list(b[0]) != l:
 		return 0, 0, invalidCursor("cursor")
+	case len(b) <= head || binary.BigEndian.Uint64(b[1:]) != a.cfg.Identity:
+		// Without an identity, as cursors once were, it may be of any log.
+		return 0, 0, foreignCursor("cursor")
 	}
-	next, n := binary.Uvarint(b[1:])
-	if n != len(b)-1 || next == 0 || next > events.MaxGroupMembers {
+	next, n := binary.Uvarint(b[head:])
+	if n != len(b)-head || next == 0 || next > events.MaxGroupMembers {
 		return 0, 0, invalidCursor("cursor")
 	}
 	return int(next), limit, nil

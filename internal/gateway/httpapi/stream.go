@@ -35,13 +35,16 @@ const (
 // The id of an event is a cursor of the user's summary: it stands for all that the stream has sent
 // so far. A client that comes back with the last id it got acknowledges all of that, and is sent
 // the rest as a summary, so a connection may break anywhere without a receipt being lost. Events
-// without an id leave the cursor where it was.
+// without an id leave the cursor where it was. An id of another log acknowledges nothing: the
+// client is told to resync, and sent the summary.
 func (a *API) getStream(c *call) error {
 	user := c.r.PathValue("user")
 	var seen []uint64
+	foreign := false
 	if id := c.r.Header.Get("Last-Event-ID"); id != "" {
 		var err error
-		if seen, err = a.summaries.Upto(c.app, user, id); err != nil {
+		seen, err = a.summaries.Upto(c.app, user, id)
+		if foreign = errors.Is(err, notify.ErrForeignCursor); err != nil && !foreign {
 			return invalidCursor("Last-Event-ID")
 		}
 	}
@@ -75,6 +78,9 @@ func (a *API) getStream(c *call) error {
 		return err
 	}
 	s := &stream{a: a, c: c, user: user, sub: sub, control: http.NewResponseController(c.w)}
+	if foreign {
+		s.event("resync", struct{}{}, "")
+	}
 	reason := s.run(ctx, summary)
 	s.close(reason)
 	a.metrics.ended.WithLabelValues(reason.Error()).Inc()

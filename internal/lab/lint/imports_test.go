@@ -83,6 +83,7 @@ var layers = map[string]layer{
 	"internal/config":      {},
 	"internal/progress":    {},
 	"internal/ctl":         {sees: []string{"consumers/projector", "internal/config"}},
+	"internal/backup":      {sees: []string{"events/eventlog", "events/eventlog/blockfile", "internal/atomicfile"}},
 	"internal/runtime":     {sees: []string{anything}},
 	"internal/lab/lint":    {},
 
@@ -113,7 +114,7 @@ var layers = map[string]layer{
 	// receiptctl bench is where benchmarks are run from. Nothing of the product imports them:
 	// the way from it into internal/lab is here alone.
 	"cmd/receiptctl": {sees: []string{
-		"consumers/projector", "projections", "projections/clickhouse", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
+		"consumers/projector", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
 		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/sim"}},
 }
 

@@ -1,0 +1,128 @@
+package eventlog
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/receiptd/receiptd/events/eventlog/blockfile"
+	"github.com/receiptd/receiptd/events/eventlog/witness"
+)
+
+// restoreBlock is from which size on a block file that is restored is followed by the next one.
+const restoreBlock = 8 << 20
+
+// Restoring makes the files of an embedded log from records that were kept elsewhere. Sequences,
+// times, subjects and headers of the records are what they were; the log begins another life (see
+// [Log.Identity]). The directory must have no log.
+type Restoring struct {
+	dir   string
+	life  string
+	marks witness.Marks
+}
+
+// Restore begins to restore a log.
+func Restore(dir string) (*Restoring, error) {
+	if _, err := os.Stat(filepath.Dir(streamDir(dir, "x"))); err == nil {
+		return nil, fmt.Errorf("eventlog: restore: there is a log in %s", dir)
+	}
+	return &Restoring{dir: dir, life: newLife(), marks: witness.Marks{}}, nil
+}
+
+// Stream restores one stream: the text of its configuration, and the records that fill hands on, in
+// order. last is the largest sequence the stream ever had, which counts on from it.
+func (r *Restoring) Stream(name string, meta []byte, last uint64, fill func(add func(blockfile.Record) error) error) (err error) {
+	if partitionOf(name) >= 0 {
+		if meta, err = blockfile.WithMetadata(meta, metaLife, r.life); err != nil {
+			return fmt.Errorf("eventlog: restore stream %s: %w", name, err)
+		}
+	}
+	w := streamWriter{mark: witness.Mark{Stream: name}}
+	if w.stream, err = blockfile.Begin(streamDir(r.dir, name), name, meta); err != nil {
+		return fmt.Errorf("eventlog: restore stream %s: %w", name, err)
+	}
+	config, err := w.stream.Meta()
+	if err == nil {
+		err = fill(w.add)
+	}
+	if err == nil {
+		err = w.finish(last)
+	}
+	if err != nil {
+		return fmt.Errorf("eventlog: restore stream %s: %w", name, err)
+	}
+	w.mark.Created = config.Created.UTC()
+	r.marks[name] = w.mark
+	return nil
+}
+
+// Witness writes a witness of all that was restored, in the place of what is there.
+func (r *Restoring) Witness(dir string) error {
+	file, err := witness.Open(dir)
+	if err != nil {
+		return err
+	}
+	return file.Write(r.marks)
+}
+
+// streamWriter writes the blocks of a stream.
+type streamWriter struct {
+	stream blockfile.Stream
+	index  int // of the block
+	block  *blockfile.Block
+	mark   witness.Mark
+	time   int64
+}
+
+func (w *streamWriter) add(r blockfile.Record) error {
+	log := partitionOf(w.stream.Name) >= 0
+	switch {
+	case w.mark.Last == 0 && log:
+		w.mark.Trimmed = r.Sequence - 1
+	case log && r.Sequence != w.mark.Last+1, r.Sequence <= w.mark.Last:
+		return fmt.Errorf("record %d follows %d", r.Sequence, w.mark.Last)
+	}
+	if w.block == nil {
+		w.index++
+		w.block = blockfile.NewBlock(w.stream.Name, w.index)
+	}
+	w.block.Append(r)
+	w.mark.Last, w.time = r.Sequence, r.Time
+	if log {
+		w.mark.At = r.Sequence
+		w.mark.Fingerprint = Fingerprint(Entry{Sequence: r.Sequence, Time: time.Unix(0, r.Time), Data: r.Data})
+	}
+	if len(w.block.Bytes()) >= restoreBlock {
+		return w.flush()
+	}
+	return nil
+}
+
+// finish notes up to where the stream counted, if its last messages are gone, and writes the rest.
+func (w *streamWriter) finish(last uint64) error {
+	if last > w.mark.Last {
+		if w.block == nil {
+			w.index++
+			w.block = blockfile.NewBlock(w.stream.Name, w.index)
+		}
+		if w.time == 0 {
+			w.time = time.Now().UnixNano()
+		}
+		w.block.Append(blockfile.Record{Sequence: last, Time: w.time, Gone: true})
+		w.mark.Last = last
+		if partitionOf(w.stream.Name) >= 0 { // all of it has left the log
+			w.mark.Trimmed, w.mark.At, w.mark.Fingerprint = last, 0, 0
+		}
+	}
+	return w.flush()
+}
+
+func (w *streamWriter) flush() error {
+	if w.block == nil {
+		return nil
+	}
+	data := w.block.Bytes()
+	w.block = nil
+	return w.stream.WriteBlock(w.index, data)
+}
