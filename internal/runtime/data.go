@@ -15,6 +15,7 @@ import (
 
 	"github.com/receiptd/receiptd/internal/atomicfile"
 	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/gateway"
 )
 
 // What lies in a data directory, beside the admin key.
@@ -55,7 +56,7 @@ func secretFile(path string, bytes int) (string, error) {
 	text, err := os.ReadFile(path)
 	if err == nil {
 		s := strings.TrimSpace(string(text))
-		if problem := problemOf(s); problem != "" {
+		if problem := problemOf(s, leastOf(path)); problem != "" {
 			return "", fmt.Errorf("%s: %s %s; remove it to have a new secret made", CodeSecretBad, path, problem)
 		}
 		return s, nil
@@ -72,17 +73,25 @@ func secretFile(path string, bytes int) (string, error) {
 	return s, nil
 }
 
-// minSecret is how short a secret may be, in bytes. Shorter ones are what is left of a damaged
+// minSecret is how short an admin key may be, in bytes. Shorter ones are what is left of a damaged
 // file, and can be guessed.
 const minSecret = 8
 
+// leastOf is how short the secret in a file may be.
+func leastOf(path string) int {
+	if filepath.Base(path) == tokenKeyFile {
+		return gateway.MinTokenKeyBytes
+	}
+	return minSecret
+}
+
 // problemOf says why a text cannot be a secret; empty if it can.
-func problemOf(secret string) string {
+func problemOf(secret string, least int) string {
 	switch {
 	case secret == "":
 		return "is empty"
-	case len(secret) < minSecret:
-		return fmt.Sprintf("has %d characters, and less than %d can be guessed", len(secret), minSecret)
+	case len(secret) < least:
+		return fmt.Sprintf("has %d characters, and fewer than %d are no secret", len(secret), least)
 	case strings.ContainsFunc(secret, func(r rune) bool { return r == unicode.ReplacementChar || unicode.IsControl(r) }):
 		return "is damaged: it has characters that cannot be printed"
 	}
@@ -95,5 +104,5 @@ func secretProblem(path string) string {
 	if err != nil {
 		return ""
 	}
-	return problemOf(strings.TrimSpace(string(text)))
+	return problemOf(strings.TrimSpace(string(text)), leastOf(path))
 }
