@@ -263,8 +263,8 @@ func Repair(ctx context.Context, cfg config.Config, logger *slog.Logger) (list [
 		err = fmt.Errorf("the log is repaired; %w", err)
 	}
 	if err == nil && slices.ContainsFunc(list, func(r eventlog.Repaired) bool { return len(r.Lost) > 0 }) {
-		// The state may have folded what the log has lost: without this it would never be what
-		// the log says. A log whose first entries have left it cannot say, and what the state has is
+		// The state may have folded what the log has lost: without this it would never be what the
+		// log says. A log whose first entries have left it cannot say, and what the state has is
 		// all there is.
 		_, err = core.Projector.Rebuild(ctx, projector.RebuildOptions{Switch: true})
 		if errors.Is(err, projector.ErrNeedsArchive) {

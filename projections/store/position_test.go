@@ -15,7 +15,9 @@ import (
 // corrupt, and can be folded again.
 func TestStoreThatCannotBeOpenedIsCorrupt(t *testing.T) {
 	at := filepath.Join(t.TempDir(), "state")
-	open := func() (*store.Store, error) { return store.Open(at, store.Options{Logger: slog.New(slog.DiscardHandler)}) }
+	open := func() (*store.Store, error) {
+		return store.Open(at, store.Options{Logger: slog.New(slog.DiscardHandler)})
+	}
 	s, err := open()
 	if err != nil {
 		t.Fatal(err)

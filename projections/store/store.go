@@ -111,7 +111,7 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	opts := &pebble.Options{
 		Cache:              o.Cache,
 		DisableWAL:         true,
-		FS:                 yieldingFS{dirFS{o.FS, s.failure}, &s.waiting},
+		FS:                 yieldingFS{o.FS, &s.waiting},
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       memTable,
 		// A write stall would stop the checkpoints, not the fold: let a few tables queue up.

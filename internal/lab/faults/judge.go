@@ -23,17 +23,17 @@ func judge(ctx context.Context, s *server, o *oracle, tokenMayEnd bool) (seen st
 		}
 		err = errors.Join(err, s.kill())
 	}()
-	last := ""
+	again := false // it refused the last time already
 	for range maxStarts {
 		err := s.start(ctx)
 		if errors.Is(err, errEnded) {
 			if words := s.panicked(); words != nil {
 				return "", words
 			}
-			if text := s.lastWords(); s.starts > 1 && sameWords(text, last) {
+			if again {
 				return s.refused(ctx, o)
 			}
-			last = s.lastWords()
+			again = true
 			continue
 		}
 		if err != nil {
@@ -46,18 +46,9 @@ func judge(ctx context.Context, s *server, o *oracle, tokenMayEnd bool) (seen st
 		if !s.ends() {
 			return "", err
 		}
-		last = ""
+		again = false
 	}
 	return "", fmt.Errorf("%d starts did not heal it: %s", maxStarts, s.lastWords())
-}
-
-// sameWords reports whether two processes ended with the same last line, times aside.
-func sameWords(a, b string) bool {
-	line := func(text string) string {
-		text = text[strings.LastIndexByte(text, '\n')+1:]
-		return text
-	}
-	return a != "" && line(a) == line(b)
 }
 
 // ends reports whether the process ends by itself, which it may be about to.

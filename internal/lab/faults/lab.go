@@ -69,7 +69,7 @@ type trial struct {
 
 // run runs the cases of a scenario.
 func (l *lab) run(ctx context.Context, s scenario) ([]row, error) {
-	r := row{fault: s.fault, promise: s.promise, command: "--only " + s.name}
+	r := row{fault: s.fault, promise: s.promise, command: "run --only " + s.name}
 	cases, err := s.cases(l, ctx)
 	if errors.Is(err, errImpossible) {
 		r.seen = err.Error()
