@@ -45,3 +45,17 @@ func (p *Partition) Position() (sequence, fingerprint uint64) {
 	defer p.mu.Unlock()
 	return p.position.seq, p.position.fingerprint
 }
+
+// StoredPosition returns the position of the state that get finds the keys of, without opening it;
+// 0 if there is none. get returns nil for a key that is not there, as [Backing] does.
+func StoredPosition(get func(key []byte) ([]byte, error)) (sequence, fingerprint uint64, err error) {
+	v, err := get([]byte{tableMeta})
+	if err != nil {
+		return 0, 0, err
+	}
+	var p Partition
+	if err := p.decodeMeta(v); err != nil {
+		return 0, 0, err
+	}
+	return p.position.seq, p.position.fingerprint, nil
+}

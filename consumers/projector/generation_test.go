@@ -36,21 +36,16 @@ func TestLeftOverGenerationsAreRemoved(t *testing.T) {
 	}
 	p.discard()
 
-	for _, damaged := range []string{"", "..", "1x"} {
+	// The state that is there is used, whatever became of the file that names it.
+	for _, damaged := range []string{"", "..", "1x", "000003\n", "1\n"} {
 		writeFile(t, root, fold.CurrentFile, damaged)
-		if p, err := New(testContext(t), log, o); err == nil || !strings.Contains(err.Error(), fold.CurrentFile) {
-			t.Errorf("%q: opened %v, %v", damaged, p, err)
+		p := open(t, log, o)
+		onlyGeneration(t, p, 1)
+		if got := p.digests(t); !slices.Equal(got, want) {
+			t.Errorf("%q: digests %v, want %v", damaged, got, want)
 		}
-		if there := must[[]int](t)(fold.Generations(root)); !slices.Equal(there, []int{1}) {
-			t.Fatalf("%q: generations %v are left", damaged, there)
-		}
+		p.discard()
 	}
-	writeFile(t, root, fold.CurrentFile, "000001\n")
-	p = open(t, log, o)
-	if got := p.digests(t); !slices.Equal(got, want) {
-		t.Errorf("digests %v, want %v", got, want)
-	}
-	p.discard()
 }
 
 // A switch that fails at its one step leaves the live state as it was, in use and on the disk.

@@ -66,7 +66,7 @@ func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 	}
 	if !ok && !p.o.StartOver {
 		seq, _ := g.Part.Position()
-		err := fmt.Errorf("%w: the state stands at entry %d, the log ends with entry %d", ErrAheadOfLog, seq, w.endAtOpen)
+		err := fmt.Errorf("%w: the state in %s stands at entry %d, the log ends with entry %d", ErrAheadOfLog, g.Dir(), seq, w.endAtOpen)
 		return nil, errors.Join(err, g.Close())
 	}
 	if !ok {

@@ -272,6 +272,33 @@ func TestWhatTheServerRemovesIsPutBack(t *testing.T) {
 	d.whole()
 }
 
+// A block that the server cannot read for a moment it passes over, with a summary that still knows
+// the last sequence: the next entry would be written over it.
+func TestBlockThatTheServerPassesOverIsNoticed(t *testing.T) {
+	t.Parallel()
+	d := newDamaged(t)
+	natstest.CloseLog(t, natstest.OpenLog(t, d.cfg)) // with a clean stop, which writes the summary
+	before := d.files()
+	block, away := d.block("1"), filepath.Join(t.TempDir(), "block")
+	cfg := eventlog.WithHooks(d.cfg, eventlog.Hooks{Starting: func() {
+		d.must(os.Rename(block, away))
+	}})
+	err := openError(t, cfg)
+	if !errors.Is(err, eventlog.ErrDamaged) || !strings.Contains(err.Error(), "RECEIPTS_1") {
+		t.Fatalf("error %v", err)
+	}
+	if _, err := os.Stat(block); errors.Is(err, fs.ErrNotExist) {
+		d.must(os.Rename(away, block)) // it was only away
+	}
+	now := d.files()
+	for name, content := range before {
+		if strings.HasSuffix(name, ".blk") && now[name] != content {
+			t.Errorf("%s is gone or another", name)
+		}
+	}
+	d.whole()
+}
+
 // The same, if the process dies before it could put anything back.
 func TestGuardedFilesAreBackAfterACrash(t *testing.T) {
 	t.Parallel()
@@ -309,6 +336,13 @@ func TestSideStreamsAreGuardedToo(t *testing.T) {
 	d.change(blocks[0], func(b []byte) []byte { b[60] ^= 1; return b })
 	d.refused(eventlog.CodeBlockDamaged, "KV_side")
 	d.change(blocks[0], func(b []byte) []byte { b[60] ^= 1; return b })
+	whole, err := os.ReadFile(blocks[0])
+	d.must(err)
+	d.change(blocks[0], func(b []byte) []byte { b[len(b)-20] ^= 1; return b }) // its last record
+	d.refused(eventlog.CodeShorter, "KV_side")
+	d.must(os.Remove(blocks[0])) // the summary is still there
+	d.refused(eventlog.CodeShorter, "KV_side")
+	d.must(os.WriteFile(blocks[0], whole, 0o600))
 	d.must(os.Rename(side, d.cfg.Dir+".side"))
 	d.refused(eventlog.CodeStreamMissing, "KV_side")
 	d.must(os.Rename(d.cfg.Dir+".side", side))

@@ -18,8 +18,12 @@ import (
 // a second name, in a directory that it knows nothing of; when all streams are there again the
 // names are taken away. What a start took away, the next one puts back.
 const (
-	guardDir = "guard"
-	asideDir = "aside"
+	guardDir    = "guard"
+	guardMaking = "guard.making" // one that is not complete yet
+	guardDone   = "guard.done"   // one that is being taken away
+	asideDir    = "aside"
+
+	indexFile = "index.db" // the server's summary of a stream
 )
 
 // guard is the second names of a log's files.
@@ -29,21 +33,32 @@ type guard struct {
 	logger  *slog.Logger
 }
 
-// raise gives the files of the streams their second names.
+// raise gives the files of the streams their second names, all in one step: what has no second name
+// while there is a guard was not there before the server started.
 func (g *guard) raise() error {
+	making := filepath.Join(g.dir, guardMaking)
+	if err := os.MkdirAll(making, 0o700); err != nil {
+		return fmt.Errorf("guard the log: %w", err)
+	}
 	for _, s := range g.streams {
-		if err := linkTree(s.dir, g.of(s.Stream)); err != nil {
+		if err := linkTree(s.dir, filepath.Join(making, s.Stream)); err != nil {
 			return fmt.Errorf("guard the files of %s: %w", s.Stream, err)
 		}
+	}
+	if err := os.Rename(making, filepath.Join(g.dir, guardDir)); err != nil {
+		return fmt.Errorf("guard the log: %w", err)
 	}
 	return nil
 }
 
-func (g *guard) of(stream string) string { return filepath.Join(g.dir, guardDir, stream) }
-
-// lower takes the second names away.
+// lower takes the second names away, in one step too.
 func (g *guard) lower() error {
-	if err := os.RemoveAll(filepath.Join(g.dir, guardDir)); err != nil {
+	done := filepath.Join(g.dir, guardDone)
+	err := os.Rename(filepath.Join(g.dir, guardDir), done)
+	if err == nil {
+		err = os.RemoveAll(done)
+	}
+	if err != nil {
 		return fmt.Errorf("take the guard of the log away: %w", err)
 	}
 	return nil
@@ -68,7 +83,7 @@ func linkTree(from, to string) error {
 			return filepath.SkipDir
 		case e.IsDir():
 			return os.MkdirAll(filepath.Join(to, name), 0o700)
-		case !e.Type().IsRegular(), e.Name() == "index.db": // that is made from the blocks
+		case !e.Type().IsRegular(), e.Name() == indexFile: // that is made from the blocks
 			return nil
 		}
 		return os.Link(path, filepath.Join(to, name))
@@ -76,10 +91,16 @@ func linkTree(from, to string) error {
 }
 
 // restoreGuarded puts back what a start that failed or was cut off took away: files that have only
-// their second name, or that something else lies in the place of, which is put aside. streams is
-// the directory in which the log's streams lie.
+// their second name, or that something else lies in the place of, which is put aside. So is a block
+// that this start began: it may say that entries which it could not find are gone. streams is the
+// directory in which the log's streams lie.
 func restoreGuarded(dir, streams string, logger *slog.Logger) error {
 	root := filepath.Join(dir, guardDir)
+	for _, unfinished := range []string{guardMaking, guardDone} {
+		if err := os.RemoveAll(filepath.Join(dir, unfinished)); err != nil {
+			return fmt.Errorf("put back guarded files: %w", err)
+		}
+	}
 	restored := 0
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -91,7 +112,12 @@ func restoreGuarded(dir, streams string, logger *slog.Logger) error {
 		}
 		to := filepath.Join(streams, name)
 		if e.IsDir() {
-			return os.MkdirAll(to, 0o700)
+			if err := os.MkdirAll(to, 0o700); err != nil {
+				return err
+			}
+			// The summary is of the start that failed: with it the server would not look at
+			// what is put back.
+			return errors.Join(removeIfThere(filepath.Join(to, indexFile)), putNewAside(dir, path, to, name))
 		}
 		there, err := sameFile(path, to)
 		if err != nil || there {
@@ -113,6 +139,25 @@ func restoreGuarded(dir, streams string, logger *slog.Logger) error {
 		logger.Warn("files of the log that a start took away are put back", slog.Int("files", restored))
 	}
 	return os.RemoveAll(root)
+}
+
+// putNewAside moves the blocks away that have no second name.
+func putNewAside(dir, guarded, streams, name string) error {
+	blocks, err := filepath.Glob(filepath.Join(streams, "*.blk"))
+	for _, block := range blocks {
+		base := filepath.Base(block)
+		if _, missing := os.Lstat(filepath.Join(guarded, base)); errors.Is(missing, fs.ErrNotExist) {
+			err = errors.Join(err, putAside(dir, filepath.Join(name, base), block))
+		}
+	}
+	return err
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // sameFile reports whether a second name is that of the file with the first one.
@@ -156,10 +201,37 @@ func (g *guard) confirm(ctx context.Context, js jetstream.JetStream) error {
 			last := stream.CachedInfo().State.LastSeq
 			findings = append(findings, Finding{Code: CodeShorter, Fatal: true, Stream: s.Stream, First: last + 1, Last: s.Top,
 				What: fmt.Sprintf("its files hold entries up to %d, and the embedded server opened them up to %d", s.Top, last)})
+		default:
+			if f, lacks := s.lacks(stream.CachedInfo()); lacks {
+				findings = append(findings, f)
+			}
 		}
 	}
 	if len(findings) > 0 {
 		return &DamageError{Findings: findings}
 	}
 	return g.lower()
+}
+
+// lacks compares the entries that the server opened with those in the files. A block that it cannot
+// read it passes over, and may still know from its summary what the last sequence is; what is
+// stored next would then be written over that block. What leaves a stream that is not the log's may
+// do so by itself at any time, so that only one that lost everything is known to lack it.
+func (f *StreamFiles) lacks(info *jetstream.StreamInfo) (Finding, bool) {
+	state := info.State
+	first, last := state.FirstSeq, state.LastSeq
+	if state.Msgs == 0 {
+		first = last + 1
+	}
+	switch {
+	case f.Skipped > 0 || f.Entries == 0: // not all was read, or there is nothing to lack
+		return Finding{}, false
+	case f.Partition < 0 && (state.Msgs > 0 || f.expires):
+		return Finding{}, false
+	case f.Partition >= 0 && first <= max(f.First, f.trimmed+1) && state.Msgs == last+1-first:
+		return Finding{}, false
+	}
+	return Finding{Code: CodeEntriesMissing, Fatal: true, Stream: f.Stream, First: f.First, Last: f.Last,
+		What: fmt.Sprintf("its files hold entries %d to %d, and the embedded server opened %d, from %d on; its own messages above say why. The files are kept, start again",
+			f.First, f.Last, state.Msgs, first)}, true
 }

@@ -113,7 +113,27 @@ type StreamFiles struct {
 	// Skipped is how many of the oldest block files were not read.
 	Skipped int `json:"skipped,omitempty"`
 
-	dir string
+	dir     string
+	expires bool // its entries leave it by themselves
+	trimmed uint64
+}
+
+// FingerprintAt reads the fingerprint of an entry of the stream. The error wraps [ErrNoEntry] if
+// the files have none with that sequence.
+func (f *StreamFiles) FingerprintAt(ctx context.Context, sequence uint64) (fingerprint uint64, err error) {
+	found := false
+	s := blockfile.Stream{Dir: f.dir, Name: f.Stream}
+	_, err = s.Scan(ctx, blockfile.Options{Visit: func(r blockfile.Record) error {
+		if r.Sequence == sequence && !r.Gone {
+			found = true
+			fingerprint = Fingerprint(Entry{Sequence: r.Sequence, Time: time.Unix(0, r.Time), Data: r.Data})
+		}
+		return nil
+	}})
+	if err == nil && !found {
+		err = fmt.Errorf("%w: stream %s, sequence %d", ErrNoEntry, f.Stream, sequence)
+	}
+	return fingerprint, err
 }
 
 // Err is a [*DamageError] if the log must not be served as it is, else nil.
@@ -203,8 +223,9 @@ func (n *inspector) stream(ctx context.Context, s blockfile.Stream) error {
 		n.add(Finding{Code: CodeUnreadable, Fatal: true, Stream: s.Name, What: err.Error()})
 		return nil
 	}
-	files.Created = meta.Created
+	files.Created, files.expires = meta.Created, meta.MaxAge > 0
 	mark, marked := n.marks[s.Name]
+	files.trimmed = mark.Trimmed
 	if err == nil && mark.Last > 0 && !mark.Created.Equal(meta.Created) {
 		n.add(Finding{Code: CodeStreamForeign, Fatal: true, Stream: s.Name, First: 1, Last: mark.Last,
 			What: fmt.Sprintf("it was made at %s, the one that was acknowledged to at %s", meta.Created.Format(time.RFC3339Nano),
@@ -282,8 +303,9 @@ func (n *inspector) judge(files *StreamFiles, r *blockfile.Report, mark witness.
 		n.add(Finding{Code: code, Fatal: true, Stream: files.Stream, File: d.File, Offset: d.Offset, First: d.First, Last: d.Last, What: d.What})
 	}
 	last := r.Top
-	if files.Partition < 0 && last < mark.Last {
-		// Of a stream whose entries expire the summary may know more than what is left of them.
+	if files.expires && last < mark.Last {
+		// Of such a stream the summary may know more than what is left of it. Of others it must
+		// not be believed: it is as good as ever when a block is gone.
 		last = max(last, (&blockfile.Stream{Dir: files.dir, Name: files.Stream}).IndexedLast())
 	}
 	if marked && last < mark.Last {

@@ -95,31 +95,46 @@ func encodeHash(salt, sum []byte) string {
 		argon2.Version, hashMemoryKiB, hashTime, hashThreads, b64.EncodeToString(salt), b64.EncodeToString(sum))
 }
 
-// matches reports whether the hash is that of the password.
-func (h *hasher) matches(ctx context.Context, encoded, password string) (bool, error) {
+// storedHash is a hash as its text says.
+type storedHash struct {
+	memory, passes uint32
+	threads        uint8
+	salt, sum      []byte
+}
+
+// parseHash reads the text of a hash. What it may cost to compare a password with it is bounded.
+func parseHash(encoded string) (x storedHash, err error) {
 	parts := strings.Split(encoded, "$")
 	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" {
-		return false, errBadHash
+		return x, errBadHash
 	}
 	var version int
-	var memory, passes uint32
-	var threads uint8
 	if _, err := fmt.Sscanf(parts[2], "v=%d", &version); err != nil || version != argon2.Version {
-		return false, errBadHash
+		return x, errBadHash
 	}
-	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &memory, &passes, &threads); err != nil ||
-		passes < 1 || passes > maxHashTime || threads < 1 || memory > maxHashMemoryKiB {
-		return false, errBadHash
+	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &x.memory, &x.passes, &x.threads); err != nil ||
+		x.passes < 1 || x.passes > maxHashTime || x.threads < 1 || x.memory > maxHashMemoryKiB {
+		return x, errBadHash
 	}
-	salt, saltErr := base64.RawStdEncoding.DecodeString(parts[4])
-	sum, sumErr := base64.RawStdEncoding.DecodeString(parts[5])
-	if saltErr != nil || sumErr != nil || len(sum) == 0 {
-		return false, errBadHash
+	var saltErr, sumErr error
+	x.salt, saltErr = base64.RawStdEncoding.DecodeString(parts[4])
+	x.sum, sumErr = base64.RawStdEncoding.DecodeString(parts[5])
+	if saltErr != nil || sumErr != nil || len(x.sum) == 0 {
+		return x, errBadHash
+	}
+	return x, nil
+}
+
+// matches reports whether the hash is that of the password.
+func (h *hasher) matches(ctx context.Context, encoded, password string) (bool, error) {
+	x, err := parseHash(encoded)
+	if err != nil {
+		return false, err
 	}
 	if err := h.enter(ctx); err != nil {
 		return false, err
 	}
 	defer h.leave()
-	guess := argon2.IDKey([]byte(password), salt, passes, memory, threads, uint32(len(sum)))
-	return subtle.ConstantTimeCompare(guess, sum) == 1, nil
+	guess := argon2.IDKey([]byte(password), x.salt, x.passes, x.memory, x.threads, uint32(len(x.sum)))
+	return subtle.ConstantTimeCompare(guess, x.sum) == 1, nil
 }

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,8 +23,9 @@ const (
 	CodeStateCorrupt = "state_corrupt"   // a table of the state is not what was written
 	CodeStateAside   = "state_aside"     // a state that was put aside is still there
 	CodeStateMissing = "state_missing"   // there is a log and no state
+	CodeStateAhead   = "state_ahead"     // a state stands on an entry that the log does not have
 	CodeSecretOpen   = "secret_readable" // others may read a secret
-	CodeSecretEmpty  = "secret_empty"    // a file of a secret holds none
+	CodeSecretBad    = "secret_damaged"  // a file holds no secret, or what cannot be one
 	CodeDisk         = "disk_full"       // less is free than is kept in reserve
 	CodeClock        = "clock_behind"    // the clock is before the last entry
 	CodeFiles        = "few_files"       // too few files may be open
@@ -105,7 +108,8 @@ var remedies = map[string]string{
 	CodeStateAside:              "nothing: it is removed when the state that is folded in its place is complete",
 	CodeStateMissing:            "nothing: the next start folds it from the log",
 	CodeSecretOpen:              "chmod 600",
-	CodeSecretEmpty:             "remove the file to have a new secret made; tokens made with the old one end",
+	CodeStateAhead:              "bring the newer log back; if it is lost: receiptctl repair --data DIR --accept-loss folds the state again from the log that there is",
+	CodeSecretBad:               "remove the file to have a new secret made; tokens made with the old one end",
 	CodeDisk:                    "free disk space, or lower --min-free: until then every event is refused",
 	CodeClock:                   "set the clock: until it has passed that time nothing expires",
 	CodeFiles:                   "raise the limit of open files (ulimit -n, LimitNOFILE)",
@@ -144,7 +148,7 @@ func (x *Examination) states(ctx context.Context, cfg config.Config) error {
 			x.add(eventlog.Finding{Code: CodeStateMissing, What: "there is a log and no state"})
 		}
 		for _, root := range roots {
-			if err := x.state(ctx, root); err != nil {
+			if err := x.state(ctx, root, kind); err != nil {
 				return err
 			}
 		}
@@ -152,7 +156,7 @@ func (x *Examination) states(ctx context.Context, cfg config.Config) error {
 	return nil
 }
 
-func (x *Examination) state(ctx context.Context, root string) error {
+func (x *Examination) state(ctx context.Context, root, kind string) error {
 	dirs, err := os.ReadDir(root)
 	if err != nil {
 		return fmt.Errorf("look at the state: %w", err)
@@ -166,6 +170,9 @@ func (x *Examination) state(ctx context.Context, root string) error {
 		default:
 			n, err := store.Check(ctx, dir, nil)
 			x.StateBytes += n
+			if err == nil {
+				err = x.position(ctx, root, dir, kind)
+			}
 			if errors.Is(err, store.ErrCorrupt) {
 				x.add(eventlog.Finding{Code: CodeStateCorrupt, File: dir, What: err.Error()})
 			} else if err != nil {
@@ -176,14 +183,40 @@ func (x *Examination) state(ctx context.Context, root string) error {
 	return nil
 }
 
+// position compares where a generation of the state stands with the log. The sink's goes by
+// ClickHouse instead.
+func (x *Examination) position(ctx context.Context, root, dir, kind string) error {
+	sequence, fingerprint, err := store.Position(dir)
+	if err != nil || kind != stateDir || sequence == 0 {
+		return err
+	}
+	number, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(root), "p"))
+	i := slices.IndexFunc(x.Streams, func(s eventlog.StreamFiles) bool { return s.Partition == number })
+	if err != nil || i < 0 {
+		return nil // the log's findings say so, or the log is not here
+	}
+	if files := x.Streams[i]; sequence < files.First {
+		return nil // retention took the entry
+	}
+	got, err := x.Streams[i].FingerprintAt(ctx, sequence)
+	if err != nil && !errors.Is(err, eventlog.ErrNoEntry) {
+		return err
+	}
+	if err != nil || got != fingerprint {
+		x.add(eventlog.Finding{Code: CodeStateAhead, Fatal: true, Stream: x.Streams[i].Stream, File: dir, First: sequence, Last: sequence,
+			What: fmt.Sprintf("the state stands on entry %d, and the log ends with entry %d or has another one there", sequence, x.Streams[i].Top)})
+	}
+	return nil
+}
+
 func (x *Examination) secrets(cfg config.Config) {
 	for _, name := range []string{config.AdminKeyFile, tokenKeyFile} {
 		path := filepath.Join(cfg.Data, name)
 		info, err := os.Stat(path)
 		switch {
 		case err != nil:
-		case info.Size() == 0:
-			x.add(eventlog.Finding{Code: CodeSecretEmpty, Fatal: true, File: path, What: "the file holds no secret"})
+		case secretProblem(path) != "":
+			x.add(eventlog.Finding{Code: CodeSecretBad, Fatal: true, File: path, What: secretProblem(path)})
 		case info.Mode().Perm()&secretFileMode != 0:
 			x.add(eventlog.Finding{Code: CodeSecretOpen, File: path, What: fmt.Sprintf("others may read or write it: mode %04o", info.Mode().Perm())})
 		}
@@ -206,14 +239,19 @@ func (x *Examination) machine(cfg config.Config) {
 }
 
 // Repair mends what a start refuses, in the data of a stopped server; see [eventlog.Repair]. A
-// state that stands beyond the log is put aside and folded again. It returns what it did to the
-// log, and folds up to its end.
+// state that stands beyond the log is put aside and folded again, and so is every state if entries
+// are lost. It returns what it did to the log, and folds up to its end.
 func Repair(ctx context.Context, cfg config.Config, o eventlog.RepairOptions, logger *slog.Logger) (list []eventlog.Repaired, err error) {
 	lock, err := openData(cfg.Data)
 	if err != nil {
 		return nil, err
 	}
 	list, err = eventlog.Repair(ctx, filepath.Join(cfg.Data, logDir), witnessOf(cfg), o)
+	if err == nil {
+		var ahead []eventlog.Repaired
+		ahead, err = statesAhead(ctx, cfg)
+		list = append(list, ahead...)
+	}
 	if err = errors.Join(err, lock.Unlock()); err != nil {
 		return list, err
 	}
@@ -225,5 +263,29 @@ func Repair(ctx context.Context, cfg config.Config, o eventlog.RepairOptions, lo
 	if errors.Is(err, projector.ErrNeedsArchive) {
 		err = fmt.Errorf("the log is repaired; %w", err)
 	}
+	if err == nil && slices.ContainsFunc(list, func(r eventlog.Repaired) bool { return len(r.Lost) > 0 }) {
+		// The state may have folded what the log has lost: without this it would never be what the
+		// log says. A log whose first entries have left it cannot say, and what the state has is
+		// all there is.
+		_, err = core.Projector.Rebuild(ctx, projector.RebuildOptions{Switch: true})
+		if errors.Is(err, projector.ErrNeedsArchive) {
+			err = nil
+		}
+	}
 	return list, errors.Join(err, core.Close(context.WithoutCancel(ctx)))
+}
+
+// statesAhead says which states are going to be folded again since the log does not have what they
+// stand on.
+func statesAhead(ctx context.Context, cfg config.Config) (list []eventlog.Repaired, err error) {
+	var x Examination
+	if err := errors.Join(x.log(ctx, cfg), x.states(ctx, cfg)); err != nil {
+		return nil, err
+	}
+	for _, f := range x.Findings {
+		if f.Code == CodeStateAhead {
+			list = append(list, eventlog.Repaired{Stream: f.Stream, What: f.What + "; it is folded again from the log, and what was acknowledged besides is lost"})
+		}
+	}
+	return list, nil
 }

@@ -54,6 +54,22 @@ func TestSecretThatCannotBeKeptIsAnError(t *testing.T) {
 	if got, err := secretFile(empty, 24); got != "" || err == nil || !strings.Contains(err.Error(), empty) {
 		t.Errorf("an empty file: %q, %v", got, err)
 	}
+	half := filepath.Join(t.TempDir(), tokenKeyFile)
+	if err := os.WriteFile(half, []byte("0123456789abcdef\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := secretFile(half, 32); got != "" || err == nil || secretProblem(half) == "" {
+		t.Errorf("half of a key for tokens: %q, %v", got, err)
+	}
+	for _, damaged := range []string{"short", "0123456789\x00\x00\x00cdef", "0123456789\xffabcdef"} {
+		path := filepath.Join(t.TempDir(), "admin.key")
+		if err := os.WriteFile(path, []byte(damaged+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := secretFile(path, 24); got != "" || err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%q: taken for %q, %v", damaged, got, err)
+		}
+	}
 	if got, err := secretFile(filepath.Join(t.TempDir(), "none", "admin.key"), 24); got != "" || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no directory: %q, %v", got, err)
 	}

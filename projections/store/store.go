@@ -88,7 +88,7 @@ func Open(dir string, o Options) (*Store, error) {
 	db, err := pebble.Open(dir, opts)
 	if err != nil {
 		s.unref()
-		return nil, fmt.Errorf("open state %s: %w", dir, known(err))
+		return nil, fmt.Errorf("open state %s: %w", dir, unopened(err))
 	}
 	s.db, s.opts = db, opts
 	if err := removeTables(opts.FS, dir); err != nil {

@@ -123,20 +123,11 @@ func currentDir(root string) (string, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return "", fmt.Errorf("make state directory: %w", err)
 	}
-	name, err := os.ReadFile(filepath.Join(root, CurrentFile))
-	if errors.Is(err, os.ErrNotExist) {
-		dir := filepath.Join(root, generationName(1))
-		return dir, setCurrent(root, dir)
-	}
-	if err != nil {
-		return "", fmt.Errorf("read current generation: %w", err)
-	}
-	current := strings.TrimSpace(string(name))
-	if _, err := strconv.Atoi(current); err != nil {
-		// All generations would look left over.
-		return "", fmt.Errorf("read current generation: %q in %s is no generation", current, filepath.Join(root, CurrentFile))
-	}
 	numbers, err := Generations(root)
+	if err != nil {
+		return "", err
+	}
+	current, err := currentName(root, numbers)
 	if err != nil {
 		return "", err
 	}
@@ -148,6 +139,29 @@ func currentDir(root string) (string, error) {
 		}
 	}
 	return filepath.Join(root, current), nil
+}
+
+// currentName is the name of the current one of the generations in a partition's root. Where the
+// file that names it is gone or names none of them, it is made again for the oldest: every
+// generation is the fold of the log up to some position, and goes on from there; to begin a new one
+// would throw away what the log may not have any more.
+func currentName(root string, numbers []int) (string, error) {
+	path := filepath.Join(root, CurrentFile)
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("read current generation: %w", err)
+	}
+	current := strings.TrimSpace(string(text))
+	n, notNumber := strconv.Atoi(current)
+	if err == nil && notNumber == nil && current == generationName(n) && (len(numbers) == 0 || slices.Contains(numbers, n)) {
+		return current, nil
+	}
+	oldest := 1
+	if len(numbers) > 0 {
+		oldest = slices.Min(numbers)
+	}
+	dir := filepath.Join(root, generationName(oldest))
+	return filepath.Base(dir), setCurrent(root, dir)
 }
 
 func generationName(n int) string { return fmt.Sprintf("%06d", n) }

@@ -30,6 +30,9 @@ func (s *Stream) Mend(first, last uint64, stand Stand, aside string) ([]Lost, er
 		return nil, err
 	}
 	if len(blocks) == 0 {
+		if err := os.MkdirAll(filepath.Join(s.Dir, blocksDir), 0o700); err != nil {
+			return nil, err
+		}
 		blocks = []block{{index: 1, path: filepath.Join(s.Dir, blocksDir, "1"+blockSuffix)}}
 	}
 	meta, err := s.Meta()

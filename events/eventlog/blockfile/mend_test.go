@@ -31,12 +31,13 @@ func TestMendedStreamIsOpenedByTheServer(t *testing.T) {
 				s.flip(b, random)
 			}
 		},
-		"a block is missing":        func(s *store) { must(t, os.Remove(s.blocks[1])) },
-		"the first block is gone":   func(s *store) { must(t, os.Remove(s.blocks[0])) },
-		"the last block is gone":    func(s *store) { must(t, os.Remove(s.blocks[len(s.blocks)-1])) },
-		"the tail is cut":           func(s *store) { must(t, os.Truncate(s.blocks[len(s.blocks)-1], 1000)) },
-		"a block is cut":            func(s *store) { must(t, os.Truncate(s.blocks[0], 1000)) },
-		"a block has other content": func(s *store) { must(t, os.WriteFile(s.blocks[2], make([]byte, 5000), 0o600)) },
+		"a block is missing":                      func(s *store) { must(t, os.Remove(s.blocks[1])) },
+		"the first block is gone":                 func(s *store) { must(t, os.Remove(s.blocks[0])) },
+		"the last block is gone":                  func(s *store) { must(t, os.Remove(s.blocks[len(s.blocks)-1])) },
+		"all blocks and their directory are gone": func(s *store) { must(t, os.RemoveAll(filepath.Dir(s.blocks[0]))) },
+		"the tail is cut":                         func(s *store) { must(t, os.Truncate(s.blocks[len(s.blocks)-1], 1000)) },
+		"a block is cut":                          func(s *store) { must(t, os.Truncate(s.blocks[0], 1000)) },
+		"a block has other content":               func(s *store) { must(t, os.WriteFile(s.blocks[2], make([]byte, 5000), 0o600)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := fill(t, messages, nil)

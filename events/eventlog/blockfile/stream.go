@@ -35,6 +35,8 @@ type Meta struct {
 	// Created tells the stream from another one that had its name.
 	Created  time.Time
 	Metadata map[string]string
+	// MaxAge is after how long messages leave the stream by themselves, 0 for never.
+	MaxAge time.Duration
 }
 
 // Streams lists the streams of all accounts of a server's store, in the order of their names. A
@@ -103,11 +105,12 @@ func ParseMeta(text []byte) (Meta, error) {
 		Created  time.Time         `json:"Created"`
 		Name     string            `json:"name"`
 		Metadata map[string]string `json:"metadata"`
+		MaxAge   time.Duration     `json:"max_age"`
 	}
 	if err := json.Unmarshal(text, &m); err != nil {
 		return Meta{}, fmt.Errorf("%w: a configuration: %w", ErrDamaged, err)
 	}
-	return Meta{Name: m.Name, Created: m.Created, Metadata: m.Metadata}, nil
+	return Meta{Name: m.Name, Created: m.Created, Metadata: m.Metadata, MaxAge: m.MaxAge}, nil
 }
 
 func (s *Stream) readError(err error) error {

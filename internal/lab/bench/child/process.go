@@ -78,6 +78,9 @@ func (p *Process) LastWords() string {
 	return string(bytes.TrimSpace(text[max(0, len(text)-most):]))
 }
 
+// Exited is closed when a server that was started has exited, by itself or not.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
 // CPU returns the processor time used up to now, in seconds.
 func (p *Process) CPU() (float64, error) { return measure.TreeCPUSeconds(p.cmd.Process.Pid) }
 

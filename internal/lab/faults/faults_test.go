@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// programs are built once for all tests.
+var programs string
+
+func TestMain(m *testing.M) {
+	code := 1
+	dir, err := os.MkdirTemp("", "receiptd-faults-")
+	if err == nil {
+		programs = dir
+		err = build(context.Background(), programs)
+	}
+	if err == nil {
+		code = m.Run()
+	} else {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// TestFaults is the short form of the command: a sample of every scenario but the clock, whose
+// programs take too long to build.
+func TestFaults(t *testing.T) {
+	seed := rand.Uint64N(1 << 32)
+	if text := os.Getenv("SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("SEED: %v", err)
+		}
+	}
+	random := rand.New(rand.NewPCG(seed, 0))
+	sample := map[string]int{"inputs": 10, "kills": 1, "corruptions": 10, "calls": 4, "power": 2, "readonly": 1, "pauses": 1}
+	l := &lab{
+		runCommand: runCommand{Seed: seed, Case: -1, Kills: 5, Corruptions: 500, Calls: 8, Losses: 1},
+		dir:        t.TempDir(), programs: programs, progress: t.Output(),
+	}
+	for _, s := range scenarios {
+		n := sample[s.name]
+		if n == 0 {
+			continue
+		}
+		t.Run(s.name, func(t *testing.T) {
+			cases, err := s.cases(l, t.Context())
+			if errors.Is(err, errImpossible) {
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			order := random.Perm(len(cases))
+			if s.name != "corruptions" && s.name != "calls" {
+				slices.Sort(order)
+			}
+			for _, i := range order[:min(n, len(order))] {
+				seen, err := l.try(t.Context(), s, i, cases[i])
+				switch {
+				case errors.Is(err, errImpossible):
+					t.Log(err)
+				case err != nil:
+					t.Errorf("%s: %v\nonly this: go run ./internal/lab/faults run --only %s --seed %d --case %d --calls 8 --losses 1 --kills 5", cases[i].name, err, s.name, seed, i)
+				default:
+					t.Logf("%s: %s", cases[i].name, seen)
+				}
+			}
+		})
+	}
+}
+
+// A judge that lets a wrong answer pass would let everything pass.
+func TestWrongAnswersAndLossesAreFound(t *testing.T) {
+	l := &lab{runCommand: runCommand{Seed: 1, Case: -1}, dir: t.TempDir(), programs: programs, progress: t.Output()}
+	x, err := l.makeTemplate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tell := range map[string]func(o *oracle){
+		"a reader more than there are": func(o *oracle) {
+			for id, readers := range o.readers {
+				o.readers[id] = append(slices.Clone(readers), "zz")
+				return
+			}
+		},
+		"a reader fewer than there are": func(o *oracle) {
+			for id, readers := range o.readers {
+				if len(readers) > 0 {
+					o.readers[id] = readers[1:]
+					return
+				}
+			}
+		},
+		"a message that is not there": func(o *oracle) { o.readers["none"] = []string{"a"} },
+		"a user who is not there":     func(o *oracle) { o.users = append(slices.Clone(o.users), "nobody") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			other := *x.oracle
+			other.readers = map[string][]string{}
+			for id, readers := range x.oracle.readers {
+				other.readers[id] = readers
+			}
+			tell(&other)
+			trial := &trial{lab: l, dir: t.TempDir(), random: rand.New(rand.NewPCG(1, 1))}
+			data := trial.dir + "/data"
+			if err := clone(data, x.stopped); err != nil {
+				t.Fatal(err)
+			}
+			if seen, err := judge(t.Context(), trial.newServer(data), &other, false); err == nil || !strings.Contains(err.Error(), "WRONG") {
+				t.Errorf("%s, %v", seen, err)
+			}
+		})
+	}
+}
+
+func TestEveryFuzzTargetIsFound(t *testing.T) {
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := fuzzTargets(root)
+	if err != nil || len(list) < 10 || !slices.Contains(list, target{"FuzzBatchDecode", "events"}) {
+		t.Errorf("%v, %v", list, err)
+	}
+}

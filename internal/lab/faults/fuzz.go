@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+type fuzzCommand struct {
+	Time time.Duration `default:"1m" help:"How long each target runs."`
+	Only string        `placeholder:"REGEXP" help:"Run these targets only, by name."`
+}
+
+// target is a fuzz target.
+type target struct{ name, dir string }
+
+var (
+	fuzzFunction = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
+	progressLine = regexp.MustCompile(`execs: (\d+) .*\(total: (\d+)\)`)
+)
+
+// Run runs one target after the other. An input that breaks an invariant is kept by go test in
+// testdata/fuzz beside the target, where every later go test runs it again.
+func (c *fuzzCommand) Run(ctx context.Context) error {
+	only, err := regexp.Compile(c.Only)
+	if err != nil {
+		return err
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	targets, err := fuzzTargets(root)
+	if err != nil {
+		return err
+	}
+	fmt.Println("| target | package | time | executions | inputs kept | found |\n| --- | --- | --- | --- | --- | --- |")
+	failed := 0
+	for _, t := range targets {
+		if !only.MatchString(t.name) {
+			continue
+		}
+		execs, inputs, err := t.run(ctx, root, c.Time)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		found := "nothing"
+		if err != nil {
+			failed++
+			found = "a failing input"
+			fmt.Fprintf(os.Stderr, "%s: %v\n", t.name, err)
+		}
+		fmt.Printf("| `%s` | `%s` | %s | %s | %s | %s |\n", t.name, t.dir, c.Time, execs, inputs, found)
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d targets found an input that breaks them", failed)
+	}
+	return nil
+}
+
+// fuzzTargets finds every target of the module.
+func fuzzTargets(root string) (list []target, err error) {
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		dir, err := filepath.Rel(root, filepath.Dir(path))
+		for _, m := range fuzzFunction.FindAllSubmatch(text, -1) {
+			list = append(list, target{string(m[1]), dir})
+		}
+		return err
+	})
+	return list, err
+}
+
+// run fuzzes for a time and returns what go test said last of its progress.
+func (t target) run(ctx context.Context, root string, d time.Duration) (execs, inputs string, err error) {
+	cmd := exec.CommandContext(ctx, "go", "test", "-run=^$", "-fuzz=^"+t.name+"$", "-fuzztime="+d.String(), "./"+t.dir)
+	cmd.Dir = root
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", "", err
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		return "", "", err
+	}
+	var said strings.Builder
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		line := lines.Text()
+		fmt.Fprintln(os.Stderr, line)
+		if m := progressLine.FindStringSubmatch(line); m != nil {
+			execs, inputs = m[1], m[2]
+		} else {
+			said.WriteString(line + "\n")
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		return execs, inputs, errors.Join(err, errors.New(said.String()))
+	}
+	return execs, inputs, nil
+}
