@@ -127,7 +127,9 @@ func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 	}
 	l.Dir = filepath.Join(cfg.Data, logDir)
 	l.WitnessDir, l.InspectBytes = witnessOf(cfg), int64(cfg.Log.InspectSize)
-	l.MinFree = int64(cfg.Log.MinFree)
+	if l.MinFree = int64(cfg.Log.MinFree); l.MinFree == 0 {
+		l.MinFree = eventlog.NoMinFree
+	}
 	if cfg.Log.Fsync == config.FsyncInterval {
 		l.Fsync = eventlog.FsyncInterval
 	}

@@ -51,7 +51,7 @@ func putAside(root, dir string) (string, error) {
 		return "", err
 	}
 	aside := filepath.Join(root, asidePrefix+filepath.Base(dir))
-	if err := os.Rename(dir, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := atomicfile.Rename(dir, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("put a generation aside: %w", err)
 	}
 	return aside, nil

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/receiptd/receiptd/internal/atomicfile"
 )
 
 // Make makes the directory of a stream that is gone, with the configuration of another one but for
@@ -34,9 +36,9 @@ func Make(dir, name, description string, subjects []string, created time.Time, l
 	h := newHash(name)
 	h.Write(text)
 	for file, content := range map[string][]byte{metaFile: text, metaSumFile: []byte(hex.EncodeToString(h.Sum(nil)))} {
-		if err := writeSynced(filepath.Join(dir, file), content); err != nil {
+		if err := atomicfile.WriteSynced(filepath.Join(dir, file), content, 0o600); err != nil {
 			return s, err
 		}
 	}
-	return s, syncDir(dir)
+	return s, atomicfile.SyncDir(dir)
 }

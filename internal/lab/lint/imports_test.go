@@ -36,10 +36,10 @@ var layers = map[string]layer{
 	"schema": {},
 	"events": {libraries: []string{
 		"google.golang.org/protobuf", "github.com/klauspost/compress", "github.com/go-json-experiment/json"}},
-	"events/eventlog": {sees: []string{"events", "events/eventlog/blockfile", "events/eventlog/witness"}},
+	"events/eventlog": {sees: []string{"events", "events/eventlog/blockfile", "events/eventlog/witness", "internal/atomicfile"}},
 	// Neither knows what is in an entry, nor the server whose files it reads.
-	"events/eventlog/blockfile": {libraries: []string{"github.com/minio/highwayhash", "github.com/klauspost/compress"}},
-	"events/eventlog/witness":   {libraries: []string{"github.com/cespare/xxhash/v2", "golang.org/x/sys"}},
+	"events/eventlog/blockfile": {sees: []string{"internal/atomicfile"}, libraries: []string{"github.com/minio/highwayhash", "github.com/klauspost/compress"}},
+	"events/eventlog/witness":   {sees: []string{"internal/atomicfile"}, libraries: []string{"github.com/cespare/xxhash/v2", "golang.org/x/sys"}},
 	"projections":               {sees: []string{"events"}, libraries: []string{"github.com/DataDog/sketches-go"}, without: impure},
 	"projections/store":         {sees: []string{"events", "projections"}},
 	"projections/clickhouse":    {sees: []string{"events", "projections", "schema"}},
