@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"strings"
 
@@ -26,7 +27,7 @@ func Check(ctx context.Context, dir string, pause func(bytes int64)) (bytes int6
 	if err != nil {
 		return 0, fmt.Errorf("check state: %w", err)
 	}
-	opts := (&Store{failure: newFailure(vfs.Default, dir)}).pebbleOptions(Options{FS: vfs.Default})
+	opts := (&Store{failure: newFailure(vfs.Default, dir, nil), full: newFullDisk(dir, slog.Default())}).pebbleOptions(Options{FS: vfs.Default})
 	for _, name := range names {
 		if !strings.HasSuffix(name, ".sst") {
 			continue
