@@ -106,6 +106,25 @@ func Replace(root string, old *Generation, o Options) (*Generation, error) {
 	return g, nil
 }
 
+// StartAgain puts an empty generation in the place of the current one, which is corrupt and is put
+// aside. Nothing may use the old one any more. If it fails, the old one is closed.
+func StartAgain(root string, old *Generation, o Options) (g *Generation, aside string, err error) {
+	old.async.Wait()
+	_ = old.Store.Discard() // what a corrupt store says at its end is no news
+	if aside, err = putAside(root, old.dir); err != nil {
+		return nil, aside, err
+	}
+	g, err = Open(old.dir, o)
+	return g, aside, err
+}
+
+// IsAside reports whether a generation of the partition was put aside, and the one in its place is
+// not complete yet.
+func IsAside(root string) bool {
+	list, _ := filepath.Glob(filepath.Join(root, asidePrefix+"*"))
+	return len(list) > 0
+}
+
 // MakeCurrent makes the generation the current one, in one step and for good.
 func (g *Generation) MakeCurrent(root string) error { return setCurrent(root, g.dir) }
 
@@ -131,14 +150,21 @@ func currentDir(root string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read current generation: %w", err)
 	}
-	current := strings.TrimSpace(string(name))
-	if _, err := strconv.Atoi(current); err != nil {
-		// All generations would look left over.
-		return "", fmt.Errorf("read current generation: %q in %s is no generation", current, filepath.Join(root, CurrentFile))
-	}
 	numbers, err := Generations(root)
 	if err != nil {
 		return "", err
+	}
+	current := strings.TrimSpace(string(name))
+	if n, err := strconv.Atoi(current); err != nil || generationName(n) != current || !slices.Contains(numbers, n) {
+		// The file is damaged, or its generation was put aside a moment before the end. Each
+		// generation is a fold of the log up to its position, and the first one was complete
+		// before another one was begun.
+		if current = generationName(1); len(numbers) > 0 {
+			current = generationName(slices.Min(numbers))
+		}
+		if err := setCurrent(root, filepath.Join(root, current)); err != nil {
+			return "", err
+		}
 	}
 	for _, n := range numbers {
 		if other := generationName(n); other != current {

@@ -38,10 +38,10 @@ var layers = map[string]layer{
 		"google.golang.org/protobuf", "github.com/klauspost/compress", "github.com/go-json-experiment/json"}},
 	"events/eventlog": {sees: []string{"events", "events/eventlog/blockfile", "events/eventlog/witness", "internal/atomicfile"}},
 	// Neither knows what is in an entry, nor the server whose files it reads.
-	"events/eventlog/blockfile": {sees: []string{"internal/atomicfile"}, libraries: []string{"github.com/minio/highwayhash", "github.com/klauspost/compress"}},
+	"events/eventlog/blockfile": {sees: []string{"internal/atomicfile", "internal/diskread"}, libraries: []string{"github.com/minio/highwayhash", "github.com/klauspost/compress"}},
 	"events/eventlog/witness":   {sees: []string{"internal/atomicfile"}, libraries: []string{"github.com/cespare/xxhash/v2", "golang.org/x/sys"}},
 	"projections":               {sees: []string{"events"}, libraries: []string{"github.com/DataDog/sketches-go"}, without: impure},
-	"projections/store":         {sees: []string{"events", "projections"}},
+	"projections/store":         {sees: []string{"events", "projections", "internal/diskread"}},
 	"projections/clickhouse":    {sees: []string{"events", "projections", "schema"}},
 	"consumers":                 {sees: []string{"events", "events/eventlog", "projections"}},
 
@@ -87,6 +87,7 @@ var layers = map[string]layer{
 	"internal/lab/lint":    {},
 
 	"internal/atomicfile": {},
+	"internal/diskread":   {libraries: []string{"golang.org/x/sys"}},
 
 	// For tests and benchmarks.
 	"internal/lab/consumertest":   {sees: []string{anything, "internal/lab/natstest", "internal/lab/chtest", "internal/lab/sim"}},
