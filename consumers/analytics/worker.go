@@ -86,7 +86,8 @@ func (w *worker) run(ctx context.Context) error {
 	if err := w.c.retry(ctx, "compare with the log", f.resume); err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, w.gen.Store.StopWaiting)() // nobody waits for room on a full disk at the end
+	// At the end nobody waits for room on a full disk.
+	defer context.AfterFunc(ctx, w.gen.Store.StopWaiting)()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return w.encode(ctx) })
 	group.Go(func() error { return w.write(ctx) })

@@ -125,7 +125,8 @@ func readFull(f *os.File, p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// ReadFile reads a whole file, as large as it was when it was opened, into memory that may be given.
+// ReadFile reads a whole file, as large as it was when it was opened, into memory that may
+// be given.
 func ReadFile(path string, buffer []byte, pace Pace) ([]byte, error) {
 	d, err := Open(path, pace)
 	if err != nil {

@@ -108,6 +108,17 @@ func (s *Stream) readError(err error) error {
 	return err
 }
 
+// Size is the size of the blocks, in bytes.
+func (s *Stream) Size() (total int64, err error) {
+	list, err := s.blocks()
+	for _, b := range list {
+		if info, err := os.Stat(b.path); err == nil { // else it went meanwhile
+			total += info.Size()
+		}
+	}
+	return total, err
+}
+
 // block is one block file.
 type block struct {
 	index int

@@ -80,6 +80,23 @@ func Read(dir string) (Marks, error) {
 	return f.marks, nil
 }
 
+// Files are the files of a witness, of which one is enough.
+func Files(dir string) []string {
+	return []string{filepath.Join(dir, names[0]), filepath.Join(dir, names[1])}
+}
+
+// Check reads one of the files against its checksum.
+func Check(path string) error {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		_, err = decode(text)
+	}
+	if err != nil {
+		return fmt.Errorf("witness: %s: %w", path, err)
+	}
+	return nil
+}
+
 // Open makes the directory if need be and returns its witness.
 func Open(dir string) (*File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -36,7 +36,7 @@ var layers = map[string]layer{
 	"schema": {},
 	"events": {libraries: []string{
 		"google.golang.org/protobuf", "github.com/klauspost/compress", "github.com/go-json-experiment/json"}},
-	"events/eventlog": {sees: []string{"events", "events/eventlog/blockfile", "events/eventlog/witness", "internal/atomicfile"}},
+	"events/eventlog": {sees: []string{"events", "events/eventlog/blockfile", "events/eventlog/witness", "internal/atomicfile", "internal/diskread"}},
 	// Neither knows what is in an entry, nor the server whose files it reads.
 	"events/eventlog/blockfile": {sees: []string{"internal/atomicfile", "internal/diskread"}, libraries: []string{"github.com/minio/highwayhash", "github.com/klauspost/compress"}},
 	"events/eventlog/witness":   {sees: []string{"internal/atomicfile"}, libraries: []string{"github.com/cespare/xxhash/v2", "golang.org/x/sys"}},
