@@ -9,6 +9,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/internal/fold"
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/diskread"
 	"github.com/receiptd/receiptd/projections"
 	"github.com/receiptd/receiptd/projections/store"
 )
@@ -229,6 +230,20 @@ func (w *worker) letRebuild() {
 		w.mending.holds = false
 		w.p.rebuilding.RUnlock()
 	}
+}
+
+// Scrub reads the files of every partition's state from the disk against their checksums; pace is
+// asked before each read. A state that is corrupt is folded again, see [ErrFoldingAgain]. The error
+// is for what kept it from reading.
+func (p *Projector) Scrub(ctx context.Context, pace diskread.Pace) (bytes int64, corrupt []*store.CorruptError, err error) {
+	for _, w := range p.workers {
+		n, found, err := fold.Check(ctx, pace, w.use)
+		bytes, corrupt = bytes+n, append(corrupt, found...)
+		if err != nil {
+			return bytes, corrupt, fmt.Errorf("read the state of partition %d: %w", w.partition, err)
+		}
+	}
+	return bytes, corrupt, nil
 }
 
 // settings are those of an app in this partition; while the state is folded again, those that it

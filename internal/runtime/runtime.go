@@ -172,6 +172,7 @@ type Server struct {
 	http     *http.Server
 	sdk      *sdk
 	gate     gate
+	scrubber *scrubber
 	adminKey string
 
 	gateway   *httpapi.API
@@ -225,7 +226,8 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 	if err != nil {
 		return nil, err
 	}
-	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	s.scrubber = newScrubber(s)
+	s.registry.MustRegister(s.scrubber, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{core: s.Core})
 	if s.sdk, err = openSDK(ctx, s.Core, s.cfg, tokens, s.adminKey); err != nil {
 		return nil, err
@@ -242,7 +244,8 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		Partitions:      s.Log.Partitions(),
 		AdminKey:        s.adminKey,
 		Tokens:          tokens,
-		Admin:           newAdmin(s.draining, s.Core),
+		Admin:           newAdmin(s.draining, s.Core, s.scrubber),
+		Scrub:           s.scrubber.line,
 		PartitionStatus: s.partitionStatus,
 		Version:         version,
 		Registry:        s.registry,
@@ -298,6 +301,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})
 	group.Go(func() error { return s.reconcile(failed) })
+	group.Go(func() error { return s.scrubber.run(failed) })
 	group.Go(func() error {
 		s.gateway.Run(failed)
 		return nil

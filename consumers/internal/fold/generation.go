@@ -48,7 +48,7 @@ type Options struct {
 	FS     vfs.FS // nil = the disk
 	// OnCorrupt is called once when an open generation is found corrupt; see [store.Options].
 	OnCorrupt func()
-	Logger *slog.Logger
+	Logger    *slog.Logger
 	// ForSink has the fold keep what a sink takes from it: facts, and which cohorts changed.
 	ForSink bool
 }

@@ -42,6 +42,8 @@ type Config struct {
 	Demo http.Handler
 	// PartitionStatus, if set, says how far each partition is, for GET /v1/status.
 	PartitionStatus func() []web.PartitionStatus
+	// Scrub, if set, says in a few words what reading all files through has come to, for the page.
+	Scrub func() string
 	// Version is shown in GET /v1/status.
 	Version string
 

@@ -119,5 +119,8 @@ func (a *API) status() web.Status {
 	if a.cfg.PartitionStatus != nil {
 		s.Partitions = a.cfg.PartitionStatus()
 	}
+	if a.cfg.Scrub != nil {
+		s.Scrub = a.cfg.Scrub()
+	}
 	return s
 }

@@ -46,11 +46,11 @@ var layers = map[string]layer{
 	"consumers":                 {sees: []string{"events", "events/eventlog", "projections"}},
 
 	// No consumer sees another one. What several need is in consumers/internal.
-	"consumers/internal/fold": {sees: []string{"events/eventlog", "projections", "projections/store", "internal/atomicfile"}},
+	"consumers/internal/fold": {sees: []string{"events/eventlog", "projections", "projections/store", "internal/atomicfile", "internal/diskread"}},
 	"consumers/projector": {sees: []string{"events", "events/eventlog", "projections", "projections/store", "projections/clickhouse",
-		"consumers", "consumers/internal/fold"}},
+		"consumers", "consumers/internal/fold", "internal/diskread"}},
 	"consumers/analytics": {sees: []string{"events/eventlog", "projections", "projections/store", "projections/clickhouse",
-		"consumers", "consumers/internal/fold", "internal/atomicfile"}},
+		"consumers", "consumers/internal/fold", "internal/atomicfile", "internal/diskread"}},
 	"consumers/notify":    {sees: []string{"events", "projections"}},
 	"consumers/retention": {sees: []string{"events/eventlog"}},
 
@@ -114,7 +114,7 @@ var layers = map[string]layer{
 	// receiptctl bench is where benchmarks are run from. Nothing of the product imports them:
 	// the way from it into internal/lab is here alone.
 	"cmd/receiptctl": {sees: []string{
-		"consumers/projector", "projections", "projections/clickhouse", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
+		"consumers/projector", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
 		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/sim"}},
 }
 
