@@ -105,6 +105,7 @@ type API struct {
 
 	ingest      *ingestor
 	streams     *streamCount
+	connections connections
 	configuring chan struct{} // holds a token while settings change
 
 	// draining ends streams; it is what Drain cancels.
@@ -173,10 +174,12 @@ func (a *API) Server() *http.Server {
 		// stream that stays open for days, so their deadlines are set by route (see serve).
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		ConnContext:       connectionContext,
+		ConnContext:       a.connectionContext,
+		ConnState:         a.connections.changed,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(a.cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	s.RegisterOnShutdown(a.Drain)
+	s.RegisterOnShutdown(func() { a.connections.cutStalled(stalledAfter) })
 	return s
 }
