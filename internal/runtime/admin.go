@@ -13,8 +13,8 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog"
 )
 
-// admin serves what receiptctl asks of a running server: /v1/admin/verify, replay, scrub, tail and poison.
-// The gateway only lets in those who have the admin key.
+// admin serves what receiptctl asks of a running server: /v1/admin/verify, replay, scrub, tail and
+// poison. The gateway only lets in those who have the admin key.
 type admin struct{ core *Core }
 
 // newAdmin serves them. Rebuilds and tails, which may take for ever, end with the context.
@@ -88,8 +88,9 @@ func (a *admin) rebuild(w http.ResponseWriter, r *http.Request, o projector.Rebu
 	lines.write(map[string]any{"result": result})
 }
 
-// ProveLog reads the log's files, and what lies beside it, against their checksums and compares them
-// with what was acknowledged. The inspection has no streams if the log is in an outside cluster.
+// ProveLog reads the log's files, and what lies beside it, against their checksums and compares
+// them with what was acknowledged. The inspection has no streams if the log is in an
+// outside cluster.
 func (c *Core) ProveLog(ctx context.Context) (*eventlog.Inspection, error) {
 	i, err := c.Log.Scrub(ctx, func(int) error { return ctx.Err() })
 	if err != nil {

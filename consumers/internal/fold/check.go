@@ -10,7 +10,8 @@ import (
 
 // Check reads the files of a generation in use from the disk against their checksums. use calls a
 // function with the generation, and is not held while files are read. A file that is corrupt is
-// returned, and the generation's store knows of it, too. The error is for what kept it from reading.
+// returned, and the generation's store knows of it, too. The error is for what kept it
+// from reading.
 func Check(ctx context.Context, pace diskread.Pace, use func(func(*Generation) error) error) (bytes int64, corrupt []*store.CorruptError, err error) {
 	var st *store.Store
 	var files []string

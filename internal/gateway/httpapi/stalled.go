@@ -38,8 +38,8 @@ func (s *connections) changed(conn net.Conn, state http.ConnState) {
 	delete(s.open, conn)
 }
 
-// cutStalled ends the reading of bodies of which nothing has come for a while, until no connection is
-// open any more.
+// cutStalled ends the reading of bodies of which nothing has come for a while, until no connection
+// is open any more.
 func (s *connections) cutStalled(after time.Duration) {
 	type seen struct {
 		read int64
