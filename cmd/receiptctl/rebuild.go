@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/consumers/projector"
+	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
 	"github.com/receiptd/receiptd/internal/progress"
@@ -19,7 +20,10 @@ import (
 )
 
 // errDifferent ends verify with exit code 1; the report has already said where the difference is.
-var errDifferent = errors.New("the live state is not what the log says")
+var (
+	errDifferent  = errors.New("the live state is not what the log says")
+	errDamagedLog = errors.New("the log's files are not what was acknowledged")
+)
 
 // source says where a rebuild reads events.
 type source struct {
@@ -36,8 +40,10 @@ type verifyCommand struct {
 // Help is the long description of the command.
 func (verifyCommand) Help() string {
 	return `Folds the whole log into fresh state beside the live one, takes both at the same
-position and compares them, key by key if their digests differ. Traffic goes on meanwhile. Exits
-with 0 if they are equal and with 1 if not, naming the first key that differs. Works on a running
+position and compares them, key by key if their digests differ. Then reads all of the log's files
+from the disk against their checksums and compares them with what was acknowledged, and says from
+where to where. Traffic goes on meanwhile. Exits with 0 if the states are equal and the log is
+whole, and with 1 if not, naming the first key that differs, or what is damaged. Works on a running
 server, or with --data on a stopped one's data; if that one was killed, its state is brought to the
 end of the log first, as a start would do it.`
 }
@@ -53,6 +59,9 @@ func (v verifyCommand) Run(ctx context.Context, target ctl.Target, std streams) 
 	}
 	if !result.Equal {
 		return errDifferent
+	}
+	if result.Log != nil && result.Log.Err() != nil {
+		return errDamagedLog
 	}
 	return nil
 }
@@ -157,6 +166,9 @@ func rebuildData(ctx context.Context, data string, from source, o projector.Rebu
 	}
 	result, err = core.Projector.Rebuild(ctx, o)
 	result.CaughtUp = caughtUp
+	if err == nil && !o.Switch {
+		result.Log, err = core.ProveLog(ctx)
+	}
 	return result, err
 }
 
@@ -188,12 +200,33 @@ func report(w io.Writer, r projector.RebuildResult, asJSON bool) error {
 		}
 	}
 	took := time.Duration(r.Seconds * float64(time.Second)).Round(time.Millisecond)
+	if r.Log != nil {
+		if err := reportLog(w, r.Log.Streams, r.Log.Findings); err != nil {
+			return err
+		}
+	}
 	_, err := fmt.Fprintf(w, "%d events in %s, %s events/s: %s\n", r.Events, took, progress.Count(r.EventsPerS), verdict)
 	for _, p := range r.Partitions {
 		if d := p.Difference; d != nil && err == nil {
 			_, err = fmt.Fprintf(w, "partition %d, first difference: %s: %s\n  live     %s\n  replayed %s\n",
 				p.Partition, d.Key, d.What, d.Live, d.Replayed)
 		}
+	}
+	return err
+}
+
+// reportLog says what part of the log its own checksums prove.
+func reportLog(w io.Writer, streams []eventlog.StreamFiles, findings []eventlog.Finding) (err error) {
+	if len(streams) == 0 {
+		_, err = fmt.Fprintln(w, "log: in an outside NATS cluster, whose files were not read")
+		return err
+	}
+	for _, s := range streams {
+		_, err = fmt.Fprintf(w, "log: %s: entries %d to %d, %s bytes read from the disk against their checksums\n",
+			s.Stream, s.First, s.Last, progress.Count(float64(s.Bytes)))
+	}
+	for _, f := range findings {
+		_, err = fmt.Fprintf(w, "PROBLEM %s\n", f.String())
 	}
 	return err
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/consumers/internal/fold"
+	"github.com/receiptd/receiptd/internal/diskread"
 	"github.com/receiptd/receiptd/projections"
 	"github.com/receiptd/receiptd/projections/clickhouse"
 	"github.com/receiptd/receiptd/projections/store"
@@ -149,6 +150,24 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return fmt.Errorf("analytics: %w", err)
 	}
 	return nil
+}
+
+// Scrub reads the files of the state kept here from the disk against their checksums; pace is asked
+// before each read. What is corrupt is returned: that partition's fold ends, and the next start
+// begins another state. The error is for what kept it from reading. It is called while Run runs.
+func (c *Consumer) Scrub(ctx context.Context, pace diskread.Pace) (bytes int64, corrupt []*store.CorruptError, err error) {
+	for _, w := range c.workers {
+		g := w.settled.Load()
+		if g == nil {
+			continue
+		}
+		n, found, err := fold.Check(ctx, pace, func(f func(*fold.Generation) error) error { return f(g) })
+		bytes, corrupt = bytes+n, append(corrupt, found...)
+		if err != nil {
+			return bytes, corrupt, fmt.Errorf("read the state of analytics %d: %w", w.partition, err)
+		}
+	}
+	return bytes, corrupt, nil
 }
 
 // retry tries until it succeeds, the context ends, or the error is one that does not go away.

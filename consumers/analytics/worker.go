@@ -21,6 +21,7 @@ type worker struct {
 	root      string
 	logger    *slog.Logger
 	gen       *fold.Generation
+	settled   atomic.Pointer[fold.Generation] // gen, once it will not be replaced any more
 
 	folded  chan *job // to be encoded
 	encoded chan *job // to be inserted
@@ -86,6 +87,9 @@ func (w *worker) run(ctx context.Context) error {
 	if err := w.c.retry(ctx, "compare with the log", f.resume); err != nil {
 		return err
 	}
+	w.settled.Store(w.gen)
+	// At the end nobody waits for room on a full disk.
+	defer context.AfterFunc(ctx, w.gen.Store.StopWaiting)()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return w.encode(ctx) })
 	group.Go(func() error { return w.write(ctx) })

@@ -2,10 +2,12 @@ package projector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/receiptd/receiptd/consumers/internal/fold"
+	"github.com/receiptd/receiptd/projections/store"
 )
 
 // checkpoints writes a checkpoint at each interval, or when one is wanted; [Projector.Close] writes
@@ -23,7 +25,11 @@ func (w *worker) checkpoints(ctx context.Context) error {
 		case <-w.checkpointWanted:
 		}
 		flush := time.Since(flushed) >= w.p.o.FlushEvery && w.outcomes.last() != flushedAt
-		if err := w.checkpoint(flush); err != nil {
+		err := w.checkpoint(flush)
+		if errors.Is(err, store.ErrCorrupt) || err != nil && w.corrupt() != nil {
+			continue // the state is folded again; that there is a next one is seen to by run
+		}
+		if err != nil {
 			return fmt.Errorf("checkpoint partition %d: %w", w.partition, err)
 		}
 		if flush {

@@ -12,8 +12,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
-// What interrupted rebuilds left is removed at the next start, and a damaged pointer is not taken
-// for an order to remove everything.
+// What interrupted rebuilds left is removed at the next start. A damaged pointer is not taken for
+// an order to remove everything, nor does it stop the start.
 func TestLeftOverGenerationsAreRemoved(t *testing.T) {
 	log := openLog(t, 1)
 	log.Group(2)
@@ -37,7 +37,11 @@ func TestLeftOverGenerationsAreRemoved(t *testing.T) {
 	p.discard()
 
 	// The state that is there is used, whatever became of the file that names it.
-	for _, damaged := range []string{"", "..", "1x", "000003\n", "1\n"} {
+	for _, damaged := range []string{"", "..", "1x", "1", "000003\n", "1\n", "00\x0001\n"} {
+		g := must[*fold.Generation](t)(fold.OpenNext(root, fold.Options{Logger: natstest.Logger(t)}))
+		if err := g.Close(); err != nil {
+			t.Fatal(err)
+		}
 		writeFile(t, root, fold.CurrentFile, damaged)
 		p := open(t, log, o)
 		onlyGeneration(t, p, 1)

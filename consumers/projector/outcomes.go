@@ -39,10 +39,14 @@ func newOutcomes(applied uint64) *outcomes {
 // end ends all waits, present and future, for entries that are not folded yet.
 func (o *outcomes) end() { close(o.ended) }
 
-// decided remembers the outcomes of the next entry and wakes whoever waits for it.
+// decided remembers the outcomes of the next entry and wakes whoever waits for it. Those of an
+// entry that is folded again are known.
 func (o *outcomes) decided(seq uint64, list []events.Outcome) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if seq <= o.applied {
+		return
+	}
 	if len(o.decisions) == 0 {
 		o.first = seq
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -84,11 +85,15 @@ type Projector struct {
 	// cores two at once would leave none to those who wait for an answer.
 	committing sync.Mutex
 
-	rebuilding sync.Mutex      // held by the one rebuild there may be, and to close
-	closing    context.Context // ends with Close
-	close      context.CancelFunc
-	closeOnce  sync.Once
-	closeErr   error
+	// rebuilding is held for writing by the one rebuild there may be, and to close; for reading by
+	// each partition whose state is folded again.
+	rebuilding sync.RWMutex
+	// giveUp ends the rebuild under way; nil if there is none.
+	giveUp    atomic.Pointer[context.CancelFunc]
+	closing   context.Context // ends with Close
+	close     context.CancelFunc
+	closeOnce sync.Once
+	closeErr  error
 
 	scanSlot chan struct{} // holds a token while a query for read rates is answered
 }
@@ -128,10 +133,13 @@ func (p *Projector) foldOptions(partition int) fold.Options {
 	}
 }
 
-// Run folds until the context ends. It returns an error only when a partition cannot go on: its own
-// state cannot be read or written, or the log has a gap. It is called once.
+// Run folds until the context ends. A state that is found corrupt is put aside and folded again
+// from the log, while the other partitions go on; see [ErrFoldingAgain]. Run returns an error only
+// when a partition cannot go on: its state cannot be read or written, or the log has a gap. It is
+// called once.
 func (p *Projector) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, p.stopWaiting)()
 	for _, w := range p.workers {
 		group.Go(func() error {
 			err := w.run(ctx)
@@ -150,11 +158,22 @@ func (p *Projector) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
+// stopWaiting has no checkpoint wait for room on a full disk any more.
+func (p *Projector) stopWaiting() {
+	for _, w := range p.workers {
+		_ = w.use(func(g *fold.Generation) error { // only fails when closed
+			g.Store.StopWaiting()
+			return nil
+		})
+	}
+}
+
 // Close ends a rebuild that is under way, writes a last checkpoint and closes the state; from then
 // on questions get [ErrStopped]. Run must have returned. Further calls return what the first did.
 func (p *Projector) Close() error {
 	p.closeOnce.Do(func() {
 		p.close()
+		p.stopWaiting()
 		p.rebuilding.Lock() // for good
 		for _, w := range p.workers {
 			p.closeErr = errors.Join(p.closeErr, w.close())
@@ -172,6 +191,9 @@ func (p *Projector) Ready() error {
 	for _, w := range p.workers {
 		if err := w.err.Load(); err != nil {
 			return *err
+		}
+		if err := w.ask(func(*projections.Partition) error { return nil }); err != nil {
+			return err
 		}
 		_, last, err := p.log.Bounds(ctx, w.partition)
 		if err != nil {

@@ -43,8 +43,9 @@ func (o RebuildOptions) Validate() error {
 // Rebuild folds the log from its start into fresh state beside the live one, compares the two at
 // one position and, if asked, switches to the fresh one. Live traffic goes on; no effects are made.
 // A rebuilt state that differs is switched to all the same: the log is the truth. The error is
-// [ErrRebuilding] while another rebuild is under way, [ErrStopped] if the projector is closed
-// before the end, and [ErrNeedsArchive] if the log no longer has what it takes.
+// [ErrRebuilding] while another rebuild is under way or a corrupt state is folded again,
+// [ErrStopped] if the projector is closed before the end, and [ErrNeedsArchive] if the log no
+// longer has what it takes.
 func (p *Projector) Rebuild(ctx context.Context, o RebuildOptions) (RebuildResult, error) {
 	if err := o.Validate(); err != nil {
 		return RebuildResult{}, err
@@ -59,6 +60,8 @@ func (p *Projector) Rebuild(ctx context.Context, o RebuildOptions) (RebuildResul
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(p.closing, cancel)()
+	p.giveUp.Store(&cancel)
+	defer p.giveUp.Store(nil)
 
 	result, err := p.rebuild(ctx, o)
 	if err != nil && p.closing.Err() != nil {
@@ -77,11 +80,11 @@ func (p *Projector) rebuild(ctx context.Context, o RebuildOptions) (RebuildResul
 			r.discard()
 		}
 	}()
-	err := p.inParallel(ctx, func(ctx context.Context, k int) (err error) {
-		if replicas[k], err = p.workers[k].newReplica(overall, o.Archive); err != nil {
+	err := p.inParallel(ctx, func(inTurn context.Context, k int) (err error) {
+		if replicas[k], err = p.workers[k].newReplica(ctx, overall, o.Archive); err != nil {
 			return err
 		}
-		return replicas[k].compare(ctx, &result.Partitions[k])
+		return replicas[k].compare(inTurn, &result.Partitions[k])
 	})
 	// Only then the first partition switches: what fails or is given up before changes nothing.
 	if err == nil && o.Switch {

@@ -15,11 +15,13 @@ import (
 
 // replica is a partition's state while it is being rebuilt.
 type replica struct {
-	w       *worker
-	logger  *slog.Logger
-	gen     *fold.Generation
-	unused  *fold.Generation // gen, until that becomes the live one; then the one it replaced
-	archive Archive          // nil for none
+	w      *worker
+	logger *slog.Logger
+	gen    *fold.Generation
+	unused *fold.Generation // gen, until that becomes the live one; then the one it replaced
+	// stay has gen go on waiting for room on a full disk when the rebuild ends.
+	stay    func() bool
+	archive Archive // nil for none
 
 	overall    *overallProgress
 	progress   Progress // of this partition
@@ -29,12 +31,13 @@ type replica struct {
 	checkpointWanted chan struct{}
 }
 
-func (w *worker) newReplica(overall *overallProgress, archive Archive) (*replica, error) {
-	gen, err := fold.OpenNext(w.root, w.p.foldOptions(w.partition))
+func (w *worker) newReplica(ctx context.Context, overall *overallProgress, archive Archive) (*replica, error) {
+	gen, err := fold.OpenNext(w.root, w.foldOptions())
 	if err != nil {
 		return nil, err
 	}
-	return &replica{w: w, logger: w.logger, gen: gen, unused: gen, archive: archive, overall: overall}, nil
+	stay := context.AfterFunc(ctx, gen.Store.StopWaiting)
+	return &replica{w: w, logger: w.logger, gen: gen, unused: gen, stay: stay, archive: archive, overall: overall}, nil
 }
 
 // discard removes the generation that is left over.
@@ -42,6 +45,7 @@ func (r *replica) discard() {
 	if r == nil {
 		return
 	}
+	r.stay()
 	if err := r.unused.Remove(); err != nil {
 		// The next start removes it.
 		r.logger.Warn("a generation that is not used any more stays", "error", err)

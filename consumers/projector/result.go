@@ -1,5 +1,7 @@
 package projector
 
+import "github.com/receiptd/receiptd/events/eventlog"
+
 // RebuildResult is the outcome of a rebuild. As JSON it is what receiptctl verify prints.
 type RebuildResult struct {
 	// Equal reports whether the replayed state equals the live one, in every partition.
@@ -12,6 +14,8 @@ type RebuildResult struct {
 	// into it before.
 	CaughtUp   uint64            `json:"events_caught_up,omitempty"`
 	Partitions []PartitionResult `json:"partitions"`
+	// Log is what the log's own files were found to hold, by verify; nil if they were not read.
+	Log *eventlog.Inspection `json:"log,omitempty"`
 }
 
 // PartitionResult compares the two states of one partition.

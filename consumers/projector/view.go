@@ -15,9 +15,15 @@ import (
 // The questions of the edges, answered over all partitions. A message, a group and what is in it
 // lie in one partition; a user's conversations, summaries and rejections in any.
 
-// ask runs a query on a partition's state, which is not switched meanwhile.
+// ask runs a query on a partition's state, which is not switched meanwhile. The error is
+// [ErrFoldingAgain] while that state is not complete.
 func (w *worker) ask(f func(*projections.Partition) error) error {
-	return w.use(func(g *fold.Generation) error { return f(g.Part) })
+	return w.use(func(g *fold.Generation) error {
+		if err := w.unanswered(); err != nil {
+			return err
+		}
+		return w.answered(g, f(g.Part))
+	})
 }
 
 func (p *Projector) each(f func(k int, part *projections.Partition) error) error {
@@ -46,17 +52,15 @@ func first[T any](p *Projector, f func(*projections.Partition) (T, error)) (T, e
 
 // Settings returns the settings of an app that are in force in every partition, and their revision.
 func (p *Projector) Settings(app string) (s events.Settings, revision uint64, ok bool) {
-	_ = p.each(func(k int, part *projections.Partition) error {
-		x, r, known := part.Settings(app)
+	for k, w := range p.workers {
+		x, r, known := w.settings(app)
 		switch {
 		case !known:
-			s, revision, ok = events.Settings{}, 0, false
-			return projections.ErrNotFound
+			return events.Settings{}, 0, false
 		case k == 0 || r < revision:
 			s, revision, ok = x, r, true
 		}
-		return nil
-	})
+	}
 	return s, revision, ok
 }
 
@@ -185,25 +189,20 @@ func (p *Projector) Rejections(app string, limit int) ([]projections.Rejection, 
 // unknown.
 func (p *Projector) Revisions() map[string][]uint64 {
 	all := map[string][]uint64{}
-	_ = p.each(func(k int, part *projections.Partition) error {
-		for app, revision := range part.Apps() {
+	for k, w := range p.workers {
+		for app, revision := range w.revisions() {
 			if all[app] == nil {
 				all[app] = make([]uint64, len(p.workers))
 			}
 			all[app][k] = revision
 		}
-		return nil
-	})
+	}
 	return all
 }
 
 // SettingsAt returns the settings of an app as one partition has them, and their revision.
 func (p *Projector) SettingsAt(partition int, app string) (s events.Settings, revision uint64, ok bool) {
-	_ = p.workers[partition].ask(func(part *projections.Partition) error {
-		s, revision, ok = part.Settings(app)
-		return nil
-	})
-	return s, revision, ok
+	return p.workers[partition].settings(app)
 }
 
 // PartitionStats are a partition's figures for metrics.
@@ -211,6 +210,12 @@ type PartitionStats struct {
 	projections.Stats
 	// DiskBytes is the size of the checkpoint's files.
 	DiskBytes uint64
+	// FoldingAgain is set while the state is not answered from, since it was found corrupt.
+	// Corruptions is how often it was, since the start.
+	FoldingAgain bool
+	Corruptions  uint64
+	// DiskFull is set while a checkpoint waits for room on the disk.
+	DiskFull bool
 }
 
 // Stats returns the figures of each partition.
@@ -218,21 +223,27 @@ func (p *Projector) Stats() []PartitionStats {
 	out := make([]PartitionStats, len(p.workers))
 	for k, w := range p.workers {
 		_ = w.use(func(g *fold.Generation) error { // only fails when closed
-			out[k] = PartitionStats{Stats: g.Part.Stats(), DiskBytes: g.Store.DiskBytes()}
+			out[k] = PartitionStats{
+				Stats: g.Part.Stats(), DiskBytes: g.Store.DiskBytes(), DiskFull: g.Store.DiskFull(),
+				FoldingAgain: w.unanswered() != nil, Corruptions: w.mending.count.Load(),
+			}
 			return nil
 		})
 	}
 	return out
 }
 
-// Poison returns the entries that could not be decoded: how many, and the latest.
+// Poison returns the entries that could not be decoded: how many, and the latest. Of a partition
+// whose state is folded again it has those that were folded so far.
 func (p *Projector) Poison() (total uint64, latest []projections.PoisonEntry) {
-	_ = p.each(func(_ int, part *projections.Partition) error {
-		n, some := part.Poison()
-		total += n
-		latest = append(latest, some...)
-		return nil
-	})
+	for _, w := range p.workers {
+		_ = w.use(func(g *fold.Generation) error { // only fails when closed
+			n, some := g.Part.Poison()
+			total += n
+			latest = append(latest, some...)
+			return nil
+		})
+	}
 	return total, latest
 }
 

@@ -31,9 +31,12 @@ type worker struct {
 	mu     sync.RWMutex
 	gen    *fold.Generation
 	closed bool
-	// replaying is set while a state is folded again from the start of the log: what happened
-	// long ago is no news.
-	replaying bool
+	// replaying is set while a state is folded again from the start of the log, up to replayUpto:
+	// what happened long ago is no news.
+	replaying  bool
+	replayUpto uint64
+	mending    mending
+	proving    sync.WaitGroup
 
 	checkpointWanted chan struct{}
 	effects          []projections.Effect
@@ -53,7 +56,8 @@ func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 		p: p, partition: partition, root: filepath.Join(p.o.Dir, fmt.Sprintf("p%03d", partition)),
 		logger: p.o.Logger.With("partition", partition), checkpointWanted: make(chan struct{}, 1),
 	}
-	g, err := fold.OpenCurrent(w.root, p.foldOptions(partition))
+	w.mending.found = make(chan struct{}, 1)
+	g, err := fold.OpenCurrent(w.root, w.foldOptions())
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +79,13 @@ func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 		}
 	}
 	seq, _ := g.Part.Position()
-	w.gen, w.replaying = g, seq == 0 && w.endAtOpen > 0
+	// A state that was put aside is kept until the one in its place is complete, be that after
+	// another start.
+	w.gen, w.replayUpto = g, w.endAtOpen
+	w.replaying = seq < w.endAtOpen && (seq == 0 || fold.IsAside(w.root))
+	if !w.replaying {
+		w.discardAside()
+	}
 	g.Part.Live(w.online())
 	w.outcomes = newOutcomes(seq)
 	return w, nil
@@ -86,14 +96,15 @@ func (w *worker) startOver(old *fold.Generation) (*fold.Generation, error) {
 	seq, _ := old.Part.Position()
 	w.logger.Error("the log is shorter than the state or has another entry at its position; the state is folded again from the start of the log",
 		"state_position", seq)
-	return fold.Replace(w.root, old, w.p.foldOptions(w.partition))
+	return fold.Replace(w.root, old, w.foldOptions())
 }
 
-// run folds everything after the state's position, until the context ends.
-func (w *worker) run(ctx context.Context) error {
-	return consumers.Follow(ctx, w.p.log, consumers.Options{
-		Partition: w.partition, After: w.outcomes.last(), Logger: w.logger,
-	}, w)
+// follow folds everything after the state's position, until the context ends.
+func (w *worker) follow(ctx context.Context) error {
+	w.mu.RLock()
+	at, _ := w.gen.Part.Position()
+	w.mu.RUnlock()
+	return consumers.Follow(ctx, w.p.log, consumers.Options{Partition: w.partition, After: at, Logger: w.logger}, w)
 }
 
 // Handle folds one entry, says what was decided and hands over the effects.
@@ -105,12 +116,8 @@ func (w *worker) Handle(_ context.Context, x *projections.Decoded, _ *eventlog.E
 	if err != nil {
 		return err
 	}
-	if w.replaying && x.Sequence >= w.endAtOpen {
-		w.replaying = false
-		g.Part.Live(w.online())
-		if err := fold.Discard(w.root); err != nil {
-			w.logger.Warn("a state that was put aside stays", "error", err)
-		}
+	if w.replaying && x.Sequence >= w.replayUpto {
+		w.replayed(g)
 	}
 	w.outcomes.decided(x.Sequence, list)
 	if a := w.p.o.Audience; a != nil {
@@ -133,6 +140,7 @@ func (w *worker) use(f func(*fold.Generation) error) error {
 }
 
 func (w *worker) close() error {
+	w.proving.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true

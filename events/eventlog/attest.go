@@ -39,6 +39,10 @@ type attester struct {
 	// waiting are marks of entries that may not be on the disk yet, oldest first.
 	waiting []datedMarks
 	lag     time.Duration
+	// trimmedAt is when entries left a stream on purpose last.
+	trimmedAt map[string]time.Time
+
+	presence presence
 }
 
 type datedMarks struct {
@@ -52,7 +56,7 @@ func (l *Log) startAttesting(ctx context.Context, js jetstream.JetStream) error 
 	if err != nil {
 		return err
 	}
-	a := &attester{log: l, js: js, file: file, trimmed: map[string]uint64{}}
+	a := &attester{log: l, js: js, file: file, trimmed: map[string]uint64{}, trimmedAt: map[string]time.Time{}}
 	if l.cfg.Fsync != FsyncAlways {
 		a.lag = attestUnsynced
 	}
@@ -70,6 +74,11 @@ func (l *Log) startAttesting(ctx context.Context, js jetstream.JetStream) error 
 	if err != nil {
 		return fmt.Errorf("begin the witness: %w", err)
 	}
+	var streams []string
+	for k := range l.streams {
+		streams = append(streams, streamName(k))
+	}
+	a.presence.watch(l.cfg.Dir, streams)
 	l.attesting.Go(a.run)
 	return nil
 }
@@ -84,6 +93,13 @@ func (a *attester) run() {
 		case <-tick.C:
 		case <-a.log.stopping.Done():
 			return
+		}
+		if err := a.presence.look(a.lately); errors.Is(err, errFilesGone) {
+			a.log.fail(err)
+			return
+		} else if err != nil {
+			a.log.logger.Warn("a new file of the log may not be on the disk; trying again", slog.Any("error", err))
+			continue // its entries are not attested
 		}
 		collect := a.acknowledged
 		if now := a.log.sentBeside(); now != sent || time.Since(asked) >= attestFully {
@@ -212,12 +228,20 @@ func (a *attester) fingerprint(ctx context.Context, stream string, sequence uint
 	return Fingerprint(Entry{Sequence: m.Sequence, Time: m.Time, Data: m.Data}), nil
 }
 
+// lately reports whether entries left a stream on purpose a short time ago.
+func (a *attester) lately(stream string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return time.Since(a.trimmedAt[stream]) < trimmedLately
+}
+
 // trimming has the witness know that entries leave a partition on purpose, before they do.
 func (a *attester) trimming(partition int, upto uint64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	stream := streamName(partition)
 	a.trimmed[stream] = max(a.trimmed[stream], upto)
+	a.trimmedAt[stream] = time.Now()
 	return a.writeLocked(a.file.Marks())
 }
 

@@ -14,6 +14,10 @@ import (
 // otherwise.
 const defaultMinFree = 64 << 20
 
+// NoMinFree is the [Config.MinFree] of a log that may use its disk to the last byte. The embedded
+// server takes nothing more, until it is started again, once it has met the end of the disk.
+const NoMinFree = -1
+
 // Config says where the log is and how it is kept. Exactly one of Dir and URL is set; the zero
 // value of every other field is a sensible default.
 type Config struct {
@@ -45,7 +49,7 @@ type Config struct {
 	// Fsync says when the embedded server syncs what it stores.
 	Fsync Fsync
 	// MinFree is the disk space in bytes that the embedded server leaves free: producers get
-	// [ErrLogFull] before it is used. 0 means 64 MiB.
+	// [ErrLogFull] before it is used. 0 means 64 MiB, [NoMinFree] none.
 	MinFree int64
 	// Ingress opens the embedded server to outside producers.
 	Ingress Ingress
@@ -69,7 +73,8 @@ func (c *Config) validate() error {
 	check(c.Replicas <= 1 || c.URL != "", "Replicas needs an outside cluster")
 	check(c.Ingress.Listen == "" || c.Dir != "", "Ingress is for the embedded server")
 	check(c.Credentials == "" || c.URL != "", "Credentials is for an outside server")
-	check(c.MaxBytes >= 0 && c.MinFree >= 0, "MaxBytes and MinFree must not be negative")
+	check(c.MaxBytes >= 0, "MaxBytes must not be negative")
+	check(c.MinFree >= 0 || c.MinFree == NoMinFree, "MinFree must not be negative")
 	if len(errs) > 0 {
 		return fmt.Errorf("eventlog: configuration: %w", errors.Join(errs...))
 	}

@@ -62,6 +62,24 @@ func TestDiskBelowTheReserveByDefault(t *testing.T) {
 	}
 }
 
+// No reserve is none: an entry is taken that leaves a few bytes.
+func TestNoReserve(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	l := natstest.OpenLog(t, eventlog.WithHooks(eventlog.Config{Partitions: 1, MinFree: eventlog.NoMinFree}, eventlog.Hooks{
+		DiskFree: func(string) (int64, error) { return 4096, nil },
+	}))
+	if _, err := l.Append(ctx, receipts(5, 0)); err != nil {
+		t.Error(err)
+	}
+	if _, err := l.Append(ctx, receipts(5, 1000)); err != nil {
+		t.Error(err)
+	}
+	if err := l.ReserveDisk(4097); !errors.Is(err, eventlog.ErrLogFull) {
+		t.Errorf("more than there is: %v", err)
+	}
+}
+
 func TestFullStream(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)

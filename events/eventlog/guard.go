@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/receiptd/receiptd/internal/atomicfile"
 )
 
 // A stream that nats-server cannot open at a start, be it for a descriptor that it did not get, it
@@ -182,7 +184,7 @@ func putAside(dir, name, path string) error {
 	if err := os.MkdirAll(filepath.Dir(aside), 0o700); err != nil {
 		return err
 	}
-	return os.Rename(path, aside)
+	return atomicfile.Rename(path, aside)
 }
 
 // confirm compares what the server opened with what its files held, and takes the guard away if all

@@ -296,11 +296,7 @@ func checkRecord(r *blockfile.Record, partition int, mark witness.Mark) error {
 // judge turns what a scan found, and what the witness knows besides, into findings.
 func (n *inspector) judge(files *StreamFiles, r *blockfile.Report, mark witness.Mark, marked bool) {
 	for _, d := range r.Damage {
-		code := CodeBlockDamaged
-		if d.What == blockfile.Missing {
-			code = CodeEntriesMissing
-		}
-		n.add(Finding{Code: code, Fatal: true, Stream: files.Stream, File: d.File, Offset: d.Offset, First: d.First, Last: d.Last, What: d.What})
+		n.add(damageFinding(files.Stream, d))
 	}
 	last := r.Top
 	if files.expires && last < mark.Last {

@@ -54,8 +54,11 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	if cfg.MinFree == 0 {
+	switch cfg.MinFree {
+	case 0:
 		cfg.MinFree = defaultMinFree
+	case NoMinFree:
+		cfg.MinFree = 0
 	}
 	l := &Log{cfg: cfg, logger: cfg.Logger.With(slog.String("component", "eventlog"))}
 	l.stopping, l.stop = context.WithCancelCause(context.Background())

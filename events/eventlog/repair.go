@@ -14,6 +14,7 @@ import (
 
 	"github.com/receiptd/receiptd/events/eventlog/blockfile"
 	"github.com/receiptd/receiptd/events/eventlog/witness"
+	"github.com/receiptd/receiptd/internal/atomicfile"
 )
 
 // Repaired is what a repair did to one stream.
@@ -157,7 +158,7 @@ func (r *repair) losses() (list []Finding) {
 // forgetWitness moves a witness aside that cannot be read.
 func (r *repair) forgetWitness(dir string) ([]Repaired, error) {
 	aside := dir + ".damaged-" + r.at.Format("20060102T150405")
-	if err := os.Rename(dir, aside); err != nil {
+	if err := atomicfile.Rename(dir, aside); err != nil {
 		return nil, fmt.Errorf("eventlog: repair: %w", err)
 	}
 	return []Repaired{{Aside: aside, What: "the witness could not be read and is moved aside; the next start begins a new one with what the log holds"}}, nil

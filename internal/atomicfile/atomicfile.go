@@ -1,5 +1,5 @@
-// Package atomicfile replaces small files so that a crash leaves the old content or the new one,
-// and nothing in between.
+// Package atomicfile replaces and moves files so that a crash leaves the old state or the new one,
+// and nothing in between, and so that the new one survives a power failure.
 package atomicfile
 
 import (
@@ -16,22 +16,38 @@ import (
 // replaced has the mode perm, less the umask; a file path.tmp beside it is used and overwritten.
 func Write(path string, content []byte, perm fs.FileMode) error {
 	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, perm)
+	if err := WriteSynced(tmp, content, perm); err != nil {
+		return err
+	}
+	return Rename(tmp, path)
+}
+
+// WriteSynced writes a file in place and syncs its content, but not its name: see [SyncDir].
+func WriteSynced(path string, content []byte, perm fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, perm)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
+// Rename renames a file or directory. When it returns without an error, the new name survives a
+// power failure, and the old one does not come back.
+func Rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	dir := filepath.Dir(to)
+	err := SyncDir(dir)
+	if left := filepath.Dir(from); left != dir {
+		err = errors.Join(err, SyncDir(left))
+	}
+	return err
+}
+
+// SyncDir makes the names in a directory durable.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("sync directory: %w", err)

@@ -47,3 +47,25 @@ func TestLeftOverTemporaryFileIsOverwritten(t *testing.T) {
 		t.Errorf("the temporary file is still there: %v", err)
 	}
 }
+
+func TestRenameMovesBetweenDirectories(t *testing.T) {
+	root := t.TempDir()
+	from, to := filepath.Join(root, "a", "file"), filepath.Join(root, "b", "moved")
+	for _, dir := range []string{"a", "b"} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := WriteSynced(from, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(to); err != nil || string(got) != "content" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := Rename(from, to); !os.IsNotExist(err) {
+		t.Errorf("a file that is gone: %v", err)
+	}
+}

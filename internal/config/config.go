@@ -60,6 +60,9 @@ type Log struct {
 	Witness string `placeholder:"DIR" help:"Directory of the log's witness, by which a log that lost entries is found out at the next start; best on another disk. Empty: DATA/witness. It is for the embedded NATS server."`
 	// InspectSize bounds how much of each stream's files a start reads.
 	InspectSize Bytes `default:"16GiB" placeholder:"SIZE" help:"How much of each stream's files a start reads through before it serves, from their end. 0: all."`
+	// ScrubRate and ScrubEvery are how fast, in a second, and how often all files are read.
+	ScrubRate  Bytes         `default:"16MiB" placeholder:"SIZE" help:"How much of log and state is read from the disk against its checksums in a second, in the background. 0: none."`
+	ScrubEvery time.Duration `default:"24h" placeholder:"DURATION" help:"Time from the start of one such pass over all files to the start of the next one."`
 	// NATS are the servers of an outside cluster; empty = embedded.
 	NATS ServerURLs `name:"nats" placeholder:"URL" help:"Outside NATS cluster, one URL or several with commas. Empty: a NATS server in this process."`
 	// NATSCredentials is the path of a credentials file for NATS.

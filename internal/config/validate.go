@@ -30,6 +30,8 @@ const (
 	minInboxAge          = time.Minute
 	maxInboxAge          = 365 * 24 * time.Hour
 	minInboxSize   Bytes = 16 << 20
+	minScrubRate   Bytes = 64 << 10
+	maxScrubEvery        = 365 * 24 * time.Hour
 )
 
 // Validate returns nil or [Problems] with everything that is wrong.
@@ -69,6 +71,10 @@ func (l Log) Validate() error {
 	if l.Partitions < 0 || l.Partitions > maxPartitions {
 		p.add("partitions", "%d is not between 0 and %d", l.Partitions, maxPartitions)
 	}
+	if l.ScrubRate > 0 && l.ScrubRate < minScrubRate {
+		p.add("scrub-rate", "%s is less than %s", l.ScrubRate, minScrubRate)
+	}
+	p.duration("scrub-every", l.ScrubEvery, time.Minute, maxScrubEvery)
 	p.oneOf("fsync", l.Fsync, FsyncAlways, FsyncInterval)
 	if l.NATS != "" {
 		p.natsURLs("nats", l.NATS)

@@ -10,18 +10,18 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
 )
 
-// admin serves what receiptctl asks of a running server: /v1/admin/verify, replay, tail,
-// poison and backup.
-// The gateway only lets in those who have the admin key.
+// admin serves what receiptctl asks of a running server: /v1/admin/verify, replay, scrub, tail,
+// poison and backup. The gateway only lets in those who have the admin key.
 type admin struct {
 	core    *Core
 	backups sync.Mutex // held while one is under way
 }
 
 // newAdmin serves them. Rebuilds and tails, which may take for ever, end with the context.
-func newAdmin(ctx context.Context, core *Core) http.Handler {
+func newAdmin(ctx context.Context, core *Core, scrub http.Handler) http.Handler {
 	a := &admin{core: core}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/admin/verify", a.verify)
@@ -29,6 +29,8 @@ func newAdmin(ctx context.Context, core *Core) http.Handler {
 	mux.HandleFunc("GET /v1/admin/tail", a.tail)
 	mux.HandleFunc("GET /v1/admin/poison", a.poison)
 	mux.HandleFunc("POST /v1/admin/backup", a.backup)
+	mux.Handle("GET /v1/admin/scrub", scrub)
+	mux.Handle("POST /v1/admin/scrub", scrub)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		either, cancel := context.WithCancel(r.Context())
 		defer cancel()
@@ -76,6 +78,9 @@ func (a *admin) rebuild(w http.ResponseWriter, r *http.Request, o projector.Rebu
 		}
 	}
 	result, err := a.core.Projector.Rebuild(r.Context(), o)
+	if err == nil && !o.Switch {
+		result.Log, err = a.core.ProveLog(r.Context())
+	}
 	if err != nil {
 		code := "internal"
 		if errors.Is(err, projector.ErrRebuilding) {
@@ -85,6 +90,17 @@ func (a *admin) rebuild(w http.ResponseWriter, r *http.Request, o projector.Rebu
 		return
 	}
 	lines.write(map[string]any{"result": result})
+}
+
+// ProveLog reads the log's files, and what lies beside it, against their checksums and compares
+// them with what was acknowledged. The inspection has no streams if the log is in an
+// outside cluster.
+func (c *Core) ProveLog(ctx context.Context) (*eventlog.Inspection, error) {
+	i, err := c.Log.Scrub(ctx, func(int) error { return ctx.Err() })
+	if err != nil {
+		return nil, err
+	}
+	return &i, nil
 }
 
 const progressEvery = 200 * time.Millisecond

@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/config"
 )
 
 func TestSecretIsMadeOnceAndKeptToTheOwner(t *testing.T) {
@@ -98,5 +101,17 @@ func TestDataDirectoryIsForOne(t *testing.T) {
 	}
 	if err := lock.Unlock(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// --min-free 0B keeps nothing in reserve; what is not set keeps the log's default.
+func TestNoReserveIsNone(t *testing.T) {
+	cfg := config.Default()
+	if got := logConfig(cfg, nil).MinFree; got != 64<<20 {
+		t.Errorf("by default %d", got)
+	}
+	cfg.Log.MinFree = 0
+	if got := logConfig(cfg, nil).MinFree; got != eventlog.NoMinFree {
+		t.Errorf("with 0 %d", got)
 	}
 }

@@ -34,8 +34,18 @@ var (
 	descChanged     = desc("fold_changed_messages", "Messages changed since the last checkpoint.")
 	descParked      = desc("fold_parked_receipts", "Receipts that wait for their message.")
 	descPoison      = desc("fold_poison_entries_total", "Log entries that could not be decoded.")
+	descFolding     = desc("fold_again", "1 while a partition's state, found corrupt, is folded again and its questions are answered with 503.")
+	descCorrupt     = desc("state_corruptions_total", "Times that a partition's state was found corrupt while it was in use.")
+	descFull        = desc("state_disk_full", "1 while a checkpoint waits for room on the disk.")
 	descDisk        = desc("state_disk_bytes", "Size of the checkpoint's files.")
 )
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
 
 // Describe implements [prometheus.Collector].
 func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
@@ -67,6 +77,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		send(descChanged, prometheus.GaugeValue, float64(s.Changed))
 		send(descParked, prometheus.GaugeValue, float64(s.Parked))
 		send(descPoison, prometheus.CounterValue, float64(s.Poison))
+		send(descFolding, prometheus.GaugeValue, oneIf(s.FoldingAgain))
+		send(descCorrupt, prometheus.CounterValue, float64(s.Corruptions))
+		send(descFull, prometheus.GaugeValue, oneIf(s.DiskFull))
 		send(descDisk, prometheus.GaugeValue, float64(s.DiskBytes))
 		byReason := map[[2]string]uint64{} // several outcomes have one reason
 		for o, n := range s.Outcomes {

@@ -128,7 +128,9 @@ func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 	}
 	l.Dir = filepath.Join(cfg.Data, logDir)
 	l.WitnessDir, l.InspectBytes = witnessOf(cfg), int64(cfg.Log.InspectSize)
-	l.MinFree = int64(cfg.Log.MinFree)
+	if l.MinFree = int64(cfg.Log.MinFree); l.MinFree == 0 {
+		l.MinFree = eventlog.NoMinFree
+	}
 	if cfg.Log.Fsync == config.FsyncInterval {
 		l.Fsync = eventlog.FsyncInterval
 	}
@@ -171,6 +173,7 @@ type Server struct {
 	http     *http.Server
 	sdk      *sdk
 	gate     gate
+	scrubber *scrubber
 	adminKey string
 
 	gateway   *httpapi.API
@@ -228,7 +231,8 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 	if err != nil {
 		return nil, err
 	}
-	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	s.scrubber = newScrubber(s)
+	s.registry.MustRegister(s.scrubber, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{core: s.Core})
 	if s.sdk, err = openSDK(ctx, s.Core, s.cfg, tokens, s.adminKey); err != nil {
 		return nil, err
@@ -247,7 +251,8 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		AdminKey:        s.adminKey,
 		Tokens:          tokens,
 		Names:           s.sdk.accounts,
-		Admin:           newAdmin(s.draining, s.Core),
+		Admin:           newAdmin(s.draining, s.Core, s.scrubber),
+		Scrub:           s.scrubber.line,
 		PartitionStatus: s.partitionStatus,
 		Version:         version,
 		Registry:        s.registry,
@@ -303,6 +308,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})
 	group.Go(func() error { return s.reconcile(failed) })
+	group.Go(func() error { return s.scrubber.run(failed) })
 	group.Go(func() error {
 		s.gateway.Run(failed)
 		return nil

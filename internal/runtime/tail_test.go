@@ -111,7 +111,7 @@ func (x *tailing) take(n int) (list []string, last line) {
 func serveAdmin(t *testing.T, cfg config.Config) (*running, string) {
 	t.Helper()
 	r := start(t, cfg)
-	s := httptest.NewServer(newAdmin(t.Context(), r.Core))
+	s := httptest.NewServer(newAdmin(t.Context(), r.Core, http.NotFoundHandler()))
 	t.Cleanup(s.Close)
 	return r, s.URL
 }
@@ -326,7 +326,7 @@ func TestTextIsQuotedAsJSON(t *testing.T) {
 func TestTailEndsWithItsClient(t *testing.T) {
 	r := start(t, testConfig(t))
 	var open sync.WaitGroup
-	admin := newAdmin(t.Context(), r.Core)
+	admin := newAdmin(t.Context(), r.Core, http.NotFoundHandler())
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		open.Add(1)
 		defer open.Done()

@@ -18,6 +18,9 @@ type Status struct {
 	// Streams are the open event streams.
 	Streams    int
 	Partitions []PartitionStatus
+	// Scrub says in a few words what reading all files through has come to; empty if nothing
+	// does that.
+	Scrub string
 }
 
 // PartitionStatus is how far one partition is. Events count since the start of the process.

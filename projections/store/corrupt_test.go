@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -54,7 +53,7 @@ func TestCorruptFilesAreToldAndNeverBelieved(t *testing.T) {
 			switch {
 			case errors.Is(err, store.ErrCorrupt):
 				corrupt++
-			case err != nil && strings.HasSuffix(name, ".sst"):
+			case err != nil:
 				t.Errorf("%s: %v does not say that it is corrupt", name, err)
 			case err == nil && !slices.ContainsFunc(states, func(s map[string]string) bool { return maps.Equal(s, got) }):
 				t.Errorf("%s: %d keys of no checkpoint, and no error", name, len(got))
@@ -117,4 +116,72 @@ func readAllOf(fs vfs.FS) (map[string]string, error) {
 		}
 	}
 	return all, nil
+}
+
+// A file that is cut off, empty or gone is corruption too, whatever Pebble calls it: an error at
+// the start that nobody takes for it would come at every start.
+func TestCutOffFilesAreCorruptOrHarmless(t *testing.T) {
+	disk := vfs.NewMem()
+	s := openTables(t, disk)
+	p := part(t, s)
+	states := []map[string]string{{}}
+	for log := example(1); len(log) > 0; log = log[min(len(log), 40):] {
+		fold(t, p, log[:min(len(log), 40)])
+		commit(t, s, p)
+		states = append(states, contents(t, s))
+	}
+	closeStore(t, s)
+	names, err := disk.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	corrupt := 0
+	for _, name := range names {
+		for _, keep := range []float64{-1, 0, 0.3, 0.9} { // -1: no file at all
+			damaged := vfs.NewMem()
+			if ok, err := vfs.Clone(disk, damaged, dir, dir); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			cut(t, damaged, damaged.PathJoin(dir, name), keep)
+			got, err := readAllOf(damaged)
+			switch {
+			case errors.Is(err, store.ErrCorrupt):
+				corrupt++
+			case err != nil:
+				t.Errorf("%s cut to %v: %v does not say that it is corrupt", name, keep, err)
+			case !slices.ContainsFunc(states, func(s map[string]string) bool { return maps.Equal(s, got) }):
+				t.Errorf("%s cut to %v: %d keys of no checkpoint, and no error", name, keep, len(got))
+			}
+		}
+	}
+	if corrupt < 10 {
+		t.Errorf("only %d corruptions were found", corrupt)
+	}
+}
+
+// cut keeps the first part of a file; nothing at all of it if that is negative.
+func cut(t *testing.T, fs vfs.FS, path string, keep float64) {
+	t.Helper()
+	f, err := fs.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return // a directory
+	}
+	if err := fs.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if keep < 0 {
+		return
+	}
+	out, err := fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = out.Write(b[:int(keep*float64(len(b)))])
+	if err = errors.Join(err, out.Close()); err != nil {
+		t.Fatal(err)
+	}
 }

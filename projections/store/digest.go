@@ -16,12 +16,13 @@ import (
 
 // Snapshot is the state as it was at one position, while the store goes on. It has to be closed.
 type Snapshot struct {
-	snap *pebble.Snapshot
+	snap    *pebble.Snapshot
+	failure *failure
 }
 
 // Snapshot takes the state of the last committed checkpoint.
 func (s *Store) Snapshot() *Snapshot {
-	return &Snapshot{snap: s.db.NewSnapshot()}
+	return &Snapshot{snap: s.db.NewSnapshot(), failure: s.failure}
 }
 
 // Close releases the snapshot.
@@ -65,9 +66,9 @@ func (s *Snapshot) each(ctx context.Context, f func(key, value []byte) error) er
 		}
 	}
 	if err := errors.Join(it.Error(), it.Close()); err != nil {
-		return fmt.Errorf("read state: %w", err)
+		return fmt.Errorf("read state: %w", s.failure.read(err))
 	}
-	return nil
+	return s.failure.corruption()
 }
 
 // Difference is the first place, in key order, at which two states differ.
@@ -90,10 +91,10 @@ func Compare(ctx context.Context, live, replayed *Snapshot) (*Difference, error)
 	}
 	diff, err := compare(ctx, a, b)
 	// An iterator that failed looks as if it were at its end; Close returns the error.
-	if err := errors.Join(err, a.Close(), b.Close()); err != nil {
+	if err := errors.Join(err, live.failure.read(a.Close()), replayed.failure.read(b.Close())); err != nil {
 		return nil, fmt.Errorf("compare states: %w", err)
 	}
-	return diff, nil
+	return diff, live.failure.corruption()
 }
 
 func compare(ctx context.Context, a, b *pebble.Iterator) (*Difference, error) {

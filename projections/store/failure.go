@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -21,17 +22,20 @@ type failure struct {
 	once     sync.Once
 	err      error
 	occurred chan struct{} // closed when there is one
+
+	corrupted atomic.Pointer[CorruptError]
+	onCorrupt func() // nil for nobody
 }
 
-func newFailure(fs vfs.FS, dir string) *failure {
-	return &failure{fs: fs, dir: dir, occurred: make(chan struct{})}
+func newFailure(fs vfs.FS, dir string, onCorrupt func()) *failure {
+	return &failure{fs: fs, dir: dir, occurred: make(chan struct{}), onCorrupt: onCorrupt}
 }
 
 func (f *failure) listener() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) { f.record(fmt.Errorf("keep state: %w", known(err))) },
 		// Without this Pebble ends the process, whoever asked.
-		DataCorruption: func(info pebble.DataCorruptionInfo) { f.corrupt(info) },
+		DataCorruption: func(info pebble.DataCorruptionInfo) { f.corrupt(info.Path, info.Details) },
 	}
 }
 
@@ -39,14 +43,40 @@ func (f *failure) listener() *pebble.EventListener {
 // not take it for good until somebody asks for the damaged block again.
 const corruptFile = "CORRUPT"
 
-func (f *failure) corrupt(info pebble.DataCorruptionInfo) {
-	f.record(&CorruptError{Path: info.Path, Err: info.Details})
+// corrupt notes that a file is not what was written; path may be empty.
+func (f *failure) corrupt(path string, details error) {
+	c := &CorruptError{Path: path, Err: details}
+	f.record(c)
+	if !f.corrupted.CompareAndSwap(nil, c) {
+		return
+	}
+	if f.onCorrupt != nil {
+		defer f.onCorrupt()
+	}
 	file, err := f.fs.Create(f.fs.PathJoin(f.dir, corruptFile), vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return // it will be found again
 	}
-	fmt.Fprintf(file, "%s: %v\n", info.Path, info.Details)
+	fmt.Fprintf(file, "%s: %v\n", path, details)
 	_ = errors.Join(file.Sync(), file.Close())
+}
+
+// corruption is what was found corrupt, or nil.
+func (f *failure) corruption() error {
+	if c := f.corrupted.Load(); c != nil {
+		return c
+	}
+	return nil
+}
+
+// read is what an error of a read is called here. One that means corruption is noted, whoever met
+// it.
+func (f *failure) read(err error) error {
+	err = known(err)
+	if c, ok := errors.AsType[*CorruptError](err); ok {
+		f.corrupt(c.Path, c.Err)
+	}
+	return err
 }
 
 // wasCorrupt returns what an earlier process found wrong with the store; nil if nothing.

@@ -14,8 +14,10 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -37,6 +39,9 @@ type Options struct {
 	FS vfs.FS
 	// Logger takes Pebble's errors; nil = slog's default.
 	Logger *slog.Logger
+	// OnCorrupt, if not nil, is called once when the store is found corrupt while it is open. It
+	// must not wait, nor call the store.
+	OnCorrupt func()
 }
 
 const (
@@ -59,6 +64,7 @@ type Store struct {
 
 	filter  *filter
 	failure *failure
+	full    *fullDisk
 
 	committing sync.Mutex
 	changes    changes // of the checkpoint being committed
@@ -75,20 +81,23 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := wasCorrupt(o.FS, dir); err != nil {
 		return nil, fmt.Errorf("open state %s: %w", dir, err)
 	}
-	s := &Store{failure: newFailure(o.FS, dir), dir: dir, tableBytes: cmp.Or(o.TableBytes, defaultTableBytes)}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	s := &Store{
+		failure: newFailure(o.FS, dir, o.OnCorrupt), full: newFullDisk(dir, o.Logger),
+		dir: dir, tableBytes: cmp.Or(o.TableBytes, defaultTableBytes),
+	}
 	s.changes.waiting = &s.waiting
 	if o.Cache == nil {
 		s.cache = pebble.NewCache(MemoryBytes + 32<<20)
 		o.Cache = s.cache
 	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
 	opts := s.pebbleOptions(o)
-	db, err := pebble.Open(dir, opts)
+	db, err := openPebble(dir, opts)
 	if err != nil {
 		s.unref()
-		return nil, fmt.Errorf("open state %s: %w", dir, unopened(err))
+		return nil, fmt.Errorf("open state %s: %w", dir, err)
 	}
 	s.db, s.opts = db, opts
 	if err := removeTables(opts.FS, dir); err != nil {
@@ -111,7 +120,7 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	opts := &pebble.Options{
 		Cache:              o.Cache,
 		DisableWAL:         true,
-		FS:                 yieldingFS{o.FS, &s.waiting},
+		FS:                 yieldingFS{waitingFS{o.FS, s.full}, &s.waiting},
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       memTable,
 		// A write stall would stop the checkpoints, not the fold: let a few tables queue up.
@@ -122,7 +131,7 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		L0CompactionThreshold: 16,
 		L0StopWritesThreshold: 48,
 		MaxOpenFiles:          512,
-		Logger:                logger{o.Logger},
+		Logger:                logger{o.Logger, s.failure},
 		EventListener:         s.failure.listener(),
 	}
 	// Summaries are queues that are deleted from at the front, so that every table is dense with
@@ -136,6 +145,28 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	}
 	opts.EnsureDefaults()
 	return opts
+}
+
+// openPebble opens the database. Whatever keeps it from that is corruption, unless it is the
+// operating system that does: Pebble has an error of its own for some damaged files, says of others
+// that they do not exist, cannot be parsed or have another size, and panics at some.
+func openPebble(dir string, opts *pebble.Options) (db *pebble.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			db, err = nil, &CorruptError{Path: dir, Err: fmt.Errorf("opening it panics: %v", p)}
+		}
+	}()
+	db, err = pebble.Open(dir, opts)
+	if err = known(err); err == nil || errors.Is(err, ErrCorrupt) {
+		return db, err
+	}
+	if errno := syscall.Errno(0); errors.As(err, &errno) && errno != syscall.ENOENT {
+		return nil, err
+	}
+	if strings.Contains(err.Error(), "lock held by current process") {
+		return nil, err
+	}
+	return nil, &CorruptError{Path: dir, Err: err}
 }
 
 // empty reports whether nothing is stored.
@@ -165,10 +196,10 @@ func (s *Store) Get(key []byte) ([]byte, error) {
 	}
 	v, closer, err := s.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, nil
+		return nil, s.failure.corruption()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read state: %w", known(err))
+		return nil, fmt.Errorf("read state: %w", s.failure.read(err))
 	}
 	s.buf = append(s.buf[:0], v...)
 	if err := closer.Close(); err != nil {
@@ -189,7 +220,7 @@ func (s *Store) Scan(prefix []byte, f func(key, value []byte) error) error {
 func (s *Store) Range(first, end []byte, f func(key, value []byte) error) error {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: first, UpperBound: end})
 	if err != nil {
-		return fmt.Errorf("scan state: %w", known(err))
+		return fmt.Errorf("scan state: %w", s.failure.read(err))
 	}
 	for ok := it.First(); ok; ok = it.Next() {
 		if err := f(it.Key(), it.Value()); err != nil {
@@ -197,9 +228,9 @@ func (s *Store) Range(first, end []byte, f func(key, value []byte) error) error 
 		}
 	}
 	if err := it.Close(); err != nil {
-		return fmt.Errorf("scan state: %w", known(err))
+		return fmt.Errorf("scan state: %w", s.failure.read(err))
 	}
-	return nil
+	return s.failure.corruption()
 }
 
 // after is the first key larger than every key with the prefix; nil if there is none.
@@ -221,6 +252,17 @@ func (s *Store) Failed() error {
 	}
 	return nil
 }
+
+// Corrupt returns what was found corrupt while the store was open, or nil. A store that is corrupt
+// answers nothing any more, and takes no further checkpoint.
+func (s *Store) Corrupt() error { return s.failure.corruption() }
+
+// StopWaiting has checkpoints fail that find no room on the disk, instead of waiting for it. It is
+// for the end of whoever waits for them.
+func (s *Store) StopWaiting() { s.full.stop() }
+
+// DiskFull reports whether a checkpoint waits for room on the disk.
+func (s *Store) DiskFull() bool { return s.full.waiting.Load() > 0 }
 
 // Adopt replaces whole tables by those of another store, in one step, and makes that durable. A
 // table is named by the first byte of its keys.
@@ -295,6 +337,7 @@ func (s *Store) Close() error { return errors.Join(s.Flush(), s.Discard()) }
 
 // Discard closes the store without a flush: checkpoints that are not durable yet are lost.
 func (s *Store) Discard() error {
+	s.StopWaiting()
 	s.filter.close()
 	err := s.db.Close()
 	s.unref()
@@ -305,12 +348,23 @@ func (s *Store) Discard() error {
 }
 
 // logger passes on what Pebble logs. What is information there is a debug message here.
-type logger struct{ l *slog.Logger }
+type logger struct {
+	l       *slog.Logger
+	failure *failure
+}
 
 func (l logger) Infof(format string, args ...any)  { l.l.Debug(fmt.Sprintf(format, args...)) }
 func (l logger) Errorf(format string, args ...any) { l.l.Error(fmt.Sprintf(format, args...)) }
 func (l logger) Fatalf(format string, args ...any) {
-	// Pebble calls this when it cannot write its files: to go on would lose state silently. The log
-	// has everything, and the next start goes on from the last durable checkpoint.
-	panic("state store: " + fmt.Sprintf(format, args...))
+	// Pebble means to end the process. It calls this when it could not write its manifest, and
+	// returns the error after it; and when something is as it must not be, in its files or in its
+	// memory. The log has everything: no further checkpoint is taken, and in the second case
+	// nothing is read any more either.
+	err := fmt.Errorf("state store: "+format, args...)
+	l.l.Error(err.Error())
+	if strings.Contains(err.Error(), "MANIFEST") {
+		l.failure.record(err)
+		return
+	}
+	l.failure.corrupt("", err)
 }

@@ -51,7 +51,7 @@ func putAside(root, dir string) (string, error) {
 		return "", err
 	}
 	aside := filepath.Join(root, asidePrefix+filepath.Base(dir))
-	if err := os.Rename(dir, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := atomicfile.Rename(dir, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("put a generation aside: %w", err)
 	}
 	return aside, nil
@@ -104,6 +104,25 @@ func Replace(root string, old *Generation, o Options) (*Generation, error) {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil
+}
+
+// StartAgain puts an empty generation in the place of the current one, which is corrupt and is put
+// aside. Nothing may use the old one any more. If it fails, the old one is closed.
+func StartAgain(root string, old *Generation, o Options) (g *Generation, aside string, err error) {
+	old.async.Wait()
+	_ = old.Store.Discard() // what a corrupt store says at its end is no news
+	if aside, err = putAside(root, old.dir); err != nil {
+		return nil, aside, err
+	}
+	g, err = Open(old.dir, o)
+	return g, aside, err
+}
+
+// IsAside reports whether a generation of the partition was put aside, and the one in its place is
+// not complete yet.
+func IsAside(root string) bool {
+	list, _ := filepath.Glob(filepath.Join(root, asidePrefix+"*"))
+	return len(list) > 0
 }
 
 // MakeCurrent makes the generation the current one, in one step and for good.

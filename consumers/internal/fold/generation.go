@@ -46,7 +46,9 @@ type Options struct {
 	// Blocks is the cache of all stores together; nil = one of its own.
 	Blocks *pebble.Cache
 	FS     vfs.FS // nil = the disk
-	Logger *slog.Logger
+	// OnCorrupt is called once when an open generation is found corrupt; see [store.Options].
+	OnCorrupt func()
+	Logger    *slog.Logger
 	// ForSink has the fold keep what a sink takes from it: facts, and which cohorts changed.
 	ForSink bool
 }
@@ -62,7 +64,7 @@ func (o Options) part(online func(app, user string) bool) projections.Options {
 // Open opens the generation in a directory, or makes an empty one. It makes no effects: see
 // [projections.Partition.Live].
 func Open(dir string, o Options) (*Generation, error) {
-	st, err := store.Open(dir, store.Options{Cache: o.Blocks, FS: o.FS, Logger: o.Logger})
+	st, err := store.Open(dir, store.Options{Cache: o.Blocks, FS: o.FS, Logger: o.Logger, OnCorrupt: o.OnCorrupt})
 	if err != nil {
 		return nil, err
 	}

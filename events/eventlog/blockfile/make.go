@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/receiptd/receiptd/internal/atomicfile"
 )
 
 // Make makes the directory of a stream that is gone, with the configuration of another one but for
@@ -38,14 +40,14 @@ func Begin(dir, name string, meta []byte) (Stream, error) {
 		content []byte
 	}{{metaFile, meta}, {metaSumFile, MetaSum(name, meta)}} {
 		path := filepath.Join(dir, file.name)
-		if err := writeSynced(path+".new", file.content); err != nil {
+		if err := atomicfile.WriteSynced(path+".new", file.content, 0o600); err != nil {
 			return s, err
 		}
 		if err := os.Rename(path+".new", path); err != nil {
 			return s, err
 		}
 	}
-	return s, syncDir(dir)
+	return s, atomicfile.SyncDir(dir)
 }
 
 // MetaSum is what the server keeps beside the text of a stream's configuration.
@@ -92,11 +94,8 @@ func change(meta []byte, f func(config map[string]any)) ([]byte, error) {
 // is replaced.
 func (s *Stream) WriteBlock(index int, data []byte) error {
 	path := filepath.Join(s.Dir, BlockPath(index))
-	if err := writeSynced(path+".new", data); err != nil {
+	if err := atomicfile.WriteSynced(path+".new", data, 0o600); err != nil {
 		return err
 	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return atomicfile.Rename(path+".new", path)
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/receiptd/receiptd/internal/atomicfile"
 )
 
 // Lost are messages of a stream that are not in its files any more.
@@ -65,7 +67,7 @@ func (s *Stream) Mend(first, last uint64, stand Stand, aside string) ([]Lost, er
 	if err := moveAside(filepath.Join(s.Dir, blocksDir, indexFile), aside); err != nil {
 		return m.lost, err
 	}
-	return m.lost, syncDir(filepath.Join(s.Dir, blocksDir))
+	return m.lost, atomicfile.SyncDir(filepath.Join(s.Dir, blocksDir))
 }
 
 // mender goes through the blocks in order.
@@ -137,22 +139,13 @@ func (m *mender) lose() {
 // replace writes a file anew, synced, after the one that was there went aside.
 func (s *Stream) replace(path string, data []byte, aside string) error {
 	tmp := path + ".mended"
-	if err := writeSynced(tmp, data); err != nil {
+	if err := atomicfile.WriteSynced(tmp, data, 0o600); err != nil {
 		return err
 	}
 	if err := moveAside(path, aside); err != nil {
 		return err
 	}
-	return os.Rename(tmp, path)
-}
-
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
+	return atomicfile.Rename(tmp, path)
 }
 
 // moveAside moves a file that need not be there.
@@ -160,17 +153,9 @@ func moveAside(path, aside string) error {
 	if err := os.MkdirAll(aside, 0o700); err != nil {
 		return err
 	}
-	err := os.Rename(path, filepath.Join(aside, filepath.Base(path)))
+	err := atomicfile.Rename(path, filepath.Join(aside, filepath.Base(path)))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	return err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

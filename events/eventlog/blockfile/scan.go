@@ -12,6 +12,8 @@ import (
 	"strconv"
 
 	"github.com/klauspost/compress/s2"
+
+	"github.com/receiptd/receiptd/internal/diskread"
 )
 
 // ErrDamaged is what every damage is, as opposed to a file that cannot be read now.
@@ -80,6 +82,8 @@ type Options struct {
 	Visit func(Record) error
 	// Progress, if not nil, is called with the bytes of each block that was read.
 	Progress func(bytes int64)
+	// Pace, if not nil, has the blocks read from the disk itself, and is asked before each read.
+	Pace diskread.Pace
 }
 
 // Scan reads the blocks of a stream through. Damage is in the report; the error is for files that
@@ -169,7 +173,11 @@ func (c *scan) block(path string) error {
 }
 
 // read returns a block's bytes, which are valid until the next read.
-func (c *scan) read(path string) ([]byte, error) {
+func (c *scan) read(path string) (data []byte, err error) {
+	if c.o.Pace != nil {
+		c.buffer, err = diskread.ReadFile(path, c.buffer, c.o.Pace)
+		return c.buffer, err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -182,7 +190,7 @@ func (c *scan) read(path string) ([]byte, error) {
 	if size := int(info.Size()); cap(c.buffer) < size {
 		c.buffer = make([]byte, size+size/8)
 	}
-	data := c.buffer[:info.Size()]
+	data = c.buffer[:info.Size()]
 	if n, err := io.ReadFull(f, data); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, fmt.Errorf("read %s at %d: %w", path, n, err)
 	}

@@ -120,6 +120,32 @@ func (s *Stream) readError(err error) error {
 	return err
 }
 
+// Newest is the newest block, 0 if there is none.
+func (s *Stream) Newest() (index int, path string, err error) {
+	list, err := s.blocks()
+	if err != nil || len(list) == 0 {
+		return 0, "", err
+	}
+	last := list[len(list)-1]
+	return last.index, last.path, nil
+}
+
+// BlockPath is where the block with an index lies.
+func (s *Stream) BlockPath(index int) string {
+	return filepath.Join(s.Dir, blocksDir, strconv.Itoa(index)+blockSuffix)
+}
+
+// Size is the size of the blocks, in bytes.
+func (s *Stream) Size() (total int64, err error) {
+	list, err := s.blocks()
+	for _, b := range list {
+		if info, err := os.Stat(b.path); err == nil { // else it went meanwhile
+			total += info.Size()
+		}
+	}
+	return total, err
+}
+
 // block is one block file.
 type block struct {
 	index int

@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/receiptd/receiptd/internal/atomicfile"
 )
 
 // ErrDamaged is returned when there are files of a witness and none of them can be trusted.
@@ -78,13 +80,30 @@ func Read(dir string) (Marks, error) {
 	return f.marks, nil
 }
 
+// Files are the files of a witness, of which one is enough.
+func Files(dir string) []string {
+	return []string{filepath.Join(dir, names[0]), filepath.Join(dir, names[1])}
+}
+
+// Check reads one of the files against its checksum.
+func Check(path string) error {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		_, err = decode(text)
+	}
+	if err != nil {
+		return fmt.Errorf("witness: %s: %w", path, err)
+	}
+	return nil
+}
+
 // Open makes the directory if need be and returns its witness.
 func Open(dir string) (*File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("witness: %w", err)
 	}
-	if err := syncDir(filepath.Dir(dir)); err != nil {
-		return nil, err
+	if err := atomicfile.SyncDir(filepath.Dir(dir)); err != nil {
+		return nil, fmt.Errorf("witness: %w", err)
 	}
 	return read(dir)
 }
@@ -176,13 +195,5 @@ func (f *File) overwrite(name string, text []byte) error {
 	if err = errors.Join(err, syncData(file), file.Close()); err != nil || !made {
 		return err
 	}
-	return syncDir(f.dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("witness: %w", err)
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return atomicfile.SyncDir(f.dir)
 }

@@ -46,6 +46,8 @@ type Config struct {
 	Demo http.Handler
 	// PartitionStatus, if set, says how far each partition is, for GET /v1/status.
 	PartitionStatus func() []web.PartitionStatus
+	// Scrub, if set, says in a few words what reading all files through has come to, for the page.
+	Scrub func() string
 	// Version is shown in GET /v1/status.
 	Version string
 
@@ -107,6 +109,7 @@ type API struct {
 
 	ingest      *ingestor
 	streams     *streamCount
+	connections connections
 	configuring chan struct{} // holds a token while settings change
 
 	// draining ends streams; it is what Drain cancels.
@@ -175,10 +178,12 @@ func (a *API) Server() *http.Server {
 		// stream that stays open for days, so their deadlines are set by route (see serve).
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		ConnContext:       connectionContext,
+		ConnContext:       a.connectionContext,
+		ConnState:         a.connections.changed,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(a.cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	s.RegisterOnShutdown(a.Drain)
+	s.RegisterOnShutdown(func() { a.connections.cutStalled(stalledAfter) })
 	return s
 }

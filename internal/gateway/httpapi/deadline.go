@@ -12,15 +12,19 @@ import (
 // connection's context, from which those of its requests derive. A deadline for each request would
 // take a timer and a table of children in the context above it, for each of the waits: a third of
 // what the edge did for a small request. A connection whose time was up is closed.
-type connection struct{ timer *time.Timer }
+type connection struct {
+	timer *time.Timer
+	body  body
+}
 
 type connectionKey struct{}
 
 // connectionContext is for [http.Server.ConnContext].
-func connectionContext(ctx context.Context, _ net.Conn) context.Context {
+func (a *API) connectionContext(ctx context.Context, conn net.Conn) context.Context {
 	ctx, end := context.WithCancelCause(ctx)
-	k := &connection{time.AfterFunc(math.MaxInt64, func() { end(context.DeadlineExceeded) })}
+	k := &connection{timer: time.AfterFunc(math.MaxInt64, func() { end(context.DeadlineExceeded) })}
 	k.timer.Stop()
+	a.connections.add(conn, k)
 	return context.WithValue(ctx, connectionKey{}, k)
 }
 

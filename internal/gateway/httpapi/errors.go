@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/receiptd/receiptd/consumers/notify"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/gateway"
@@ -51,6 +52,7 @@ var (
 	errLogFull      = &apiError{status: http.StatusServiceUnavailable, code: "log_full", message: "the log has no room; send the events again when it has, repeated events are harmless", retryAfter: 30}
 	errRange        = &apiError{status: http.StatusBadRequest, code: "range_too_large", message: "from and to are too far apart to count all that was sent between them; ask for less at a time"}
 	errNoAnalytics  = &apiError{status: http.StatusServiceUnavailable, code: "analytics_unavailable", message: "ClickHouse does not answer now", retryAfter: 5}
+	errFolding      = &apiError{status: http.StatusServiceUnavailable, code: "folding_again", message: "a part of the state was damaged and is being folded again from the log", retryAfter: 5}
 	errTimeout      = &apiError{status: http.StatusServiceUnavailable, code: "timeout", message: "not done in time", retryAfter: 1}
 )
 
@@ -104,6 +106,7 @@ func asAPIError(err error) *apiError {
 		answer *apiError
 	}{
 		{projections.ErrNotFound, errNoMessage},
+		{projector.ErrFoldingAgain, errFolding},
 		{projections.ErrTooManyCohorts, errRange},
 		{notify.ErrBadCursor, invalidCursor("cursor")},
 		{notify.ErrForeignCursor, foreignCursor("cursor")},

@@ -122,5 +122,8 @@ func (a *API) status() web.Status {
 	if a.cfg.PartitionStatus != nil {
 		s.Partitions = a.cfg.PartitionStatus()
 	}
+	if a.cfg.Scrub != nil {
+		s.Scrub = a.cfg.Scrub()
+	}
 	return s
 }

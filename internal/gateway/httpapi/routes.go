@@ -168,6 +168,9 @@ func (a *API) serve(rt route) http.Handler {
 			c.bound(rt)
 			defer c.unbound()
 		}
+		if b := c.watch(); b != nil {
+			defer b.handled()
+		}
 		err := a.admit(c, rt)
 		if err == nil {
 			if rt.endless {

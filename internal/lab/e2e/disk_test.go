@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // mount gives a fresh file system of its own to the test, and its path; false where that is not
@@ -110,6 +112,38 @@ func TestFullDisk(t *testing.T) {
 	s.verify()
 }
 
+// TestDiskFilledByOthers has another file take all of the disk, to the last byte, under load. What
+// is asked is answered meanwhile, by a process that goes on; events are refused, and taken again
+// when there is room. What was acknowledged is there, also after kill -9.
+func TestDiskFilledByOthers(t *testing.T) {
+	dir, mounted := mount(t, "size=128m")
+	if !mounted {
+		t.Skip("nothing can be mounted here")
+	}
+	s := newServer(t)
+	s.data = filepath.Join(dir, "data")
+	s.start()
+	l := newLoad(s, random(t).Uint64(), 4)
+	l.start()
+	eventually(t, "events are accepted", func() bool { return l.accepted() > 5000 })
+	answered := l.sample(100)
+	release := fill(t, dir, 0)
+	s.refusesAsFull(l)
+	for range 20 { // longer than a checkpoint waits for the next one, and for a flush
+		l.atLeast(answered)
+		time.Sleep(200 * time.Millisecond)
+	}
+	release()
+	before := l.accepted()
+	eventually(t, "events are accepted again", func() bool { return l.accepted() > before+5000 })
+	s.kill()
+	s.start()
+	l.atLeast(answered)
+	l.finish()
+	l.exact()
+	s.verify()
+}
+
 // fill writes a file that leaves about so much room on a disk, until it is released.
 func fill(t *testing.T, dir string, leave uint64) (release func()) {
 	t.Helper()
@@ -128,7 +162,9 @@ func fill(t *testing.T, dir string, leave uint64) (release func()) {
 		if disk.Bavail*uint64(disk.Bsize) <= leave {
 			return func() { os.Remove(path) }
 		}
-		if _, err := f.Write(chunk); err != nil {
+		if _, err := f.Write(chunk); errors.Is(err, syscall.ENOSPC) && leave == 0 {
+			return func() { os.Remove(path) }
+		} else if err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -36,21 +36,21 @@ var layers = map[string]layer{
 	"schema": {},
 	"events": {libraries: []string{
 		"google.golang.org/protobuf", "github.com/klauspost/compress", "github.com/go-json-experiment/json"}},
-	"events/eventlog": {sees: []string{"events", "events/eventlog/blockfile", "events/eventlog/witness"}},
+	"events/eventlog": {sees: []string{"events", "events/eventlog/blockfile", "events/eventlog/witness", "internal/atomicfile", "internal/diskread"}},
 	// Neither knows what is in an entry, nor the server whose files it reads.
-	"events/eventlog/blockfile": {libraries: []string{"github.com/minio/highwayhash", "github.com/klauspost/compress"}},
-	"events/eventlog/witness":   {libraries: []string{"github.com/cespare/xxhash/v2", "golang.org/x/sys"}},
+	"events/eventlog/blockfile": {sees: []string{"internal/atomicfile", "internal/diskread"}, libraries: []string{"github.com/minio/highwayhash", "github.com/klauspost/compress"}},
+	"events/eventlog/witness":   {sees: []string{"internal/atomicfile"}, libraries: []string{"github.com/cespare/xxhash/v2", "golang.org/x/sys"}},
 	"projections":               {sees: []string{"events"}, libraries: []string{"github.com/DataDog/sketches-go"}, without: impure},
-	"projections/store":         {sees: []string{"events", "projections"}},
+	"projections/store":         {sees: []string{"events", "projections", "internal/diskread"}},
 	"projections/clickhouse":    {sees: []string{"events", "projections", "schema"}},
 	"consumers":                 {sees: []string{"events", "events/eventlog", "projections"}},
 
 	// No consumer sees another one. What several need is in consumers/internal.
-	"consumers/internal/fold": {sees: []string{"events/eventlog", "projections", "projections/store", "internal/atomicfile"}},
+	"consumers/internal/fold": {sees: []string{"events/eventlog", "projections", "projections/store", "internal/atomicfile", "internal/diskread"}},
 	"consumers/projector": {sees: []string{"events", "events/eventlog", "projections", "projections/store", "projections/clickhouse",
-		"consumers", "consumers/internal/fold"}},
+		"consumers", "consumers/internal/fold", "internal/diskread"}},
 	"consumers/analytics": {sees: []string{"events/eventlog", "projections", "projections/store", "projections/clickhouse",
-		"consumers", "consumers/internal/fold", "internal/atomicfile"}},
+		"consumers", "consumers/internal/fold", "internal/atomicfile", "internal/diskread"}},
 	"consumers/notify":    {sees: []string{"events", "projections"}},
 	"consumers/retention": {sees: []string{"events/eventlog"}},
 
@@ -88,6 +88,7 @@ var layers = map[string]layer{
 	"internal/lab/lint":    {},
 
 	"internal/atomicfile": {},
+	"internal/diskread":   {libraries: []string{"golang.org/x/sys"}},
 
 	// For tests and benchmarks.
 	"internal/lab/consumertest":   {sees: []string{anything, "internal/lab/natstest", "internal/lab/chtest", "internal/lab/sim"}},

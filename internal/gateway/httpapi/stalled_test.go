@@ -1,0 +1,72 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A stop waits for a body as long as something of it comes, and not for one that stands still,
+// whether a handler reads it or nobody does any more.
+func TestStopDoesNotWaitForStalledBodies(t *testing.T) {
+	got := make(chan string, 1)
+	a := &API{cfg: Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Limits: Limits{}.withDefaults()}}
+	a.draining, a.drain = context.WithCancel(context.Background())
+	mux := http.NewServeMux()
+	mux.Handle("/read", a.serve(route{handle: func(c *call) error {
+		b, err := io.ReadAll(c.r.Body)
+		if err == nil {
+			got <- string(b)
+		}
+		return nil
+	}}))
+	mux.Handle("/ignore", a.serve(route{handle: func(*call) error { return nil }}))
+	s := a.Server()
+	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.ServeHTTP(&response{ResponseWriter: w}, r)
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.Serve(l) }()
+	dial := func(path string) net.Conn {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\nfive.", path)
+		return c
+	}
+	dial("/read")
+	dial("/ignore")
+	coming := dial("/read")
+	time.Sleep(100 * time.Millisecond)
+	stopped := make(chan error, 1)
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	go func() { stopped <- s.Shutdown(ctx) }()
+	for range 5 { // longer than what stands still is waited for
+		time.Sleep(stalledAfter / 3)
+		fmt.Fprint(coming, "five.")
+	}
+	select {
+	case body := <-got:
+		if body != strings.Repeat("five.", 6) {
+			t.Errorf("got %q", body)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a body that came slowly was cut off")
+	}
+	if err := <-stopped; err != nil || time.Since(began) > 20*time.Second {
+		t.Errorf("stopped after %v: %v", time.Since(began), err)
+	}
+}
