@@ -80,7 +80,7 @@ func linkTree(from, to string) error {
 // the directory in which the log's streams lie.
 func restoreGuarded(dir, streams string, logger *slog.Logger) error {
 	root := filepath.Join(dir, guardDir)
-	restored := 0
+	restored, changed := 0, map[string]bool{}
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -101,10 +101,14 @@ func restoreGuarded(dir, streams string, logger *slog.Logger) error {
 			return err
 		}
 		restored++
+		changed[filepath.Dir(name)] = true
 		return os.Link(path, to)
 	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	for name := range changed {
+		err = errors.Join(err, putStrangersAside(dir, name, filepath.Join(root, name), filepath.Join(streams, name)))
 	}
 	if err != nil {
 		return fmt.Errorf("put back guarded files: %w", err)
@@ -113,6 +117,28 @@ func restoreGuarded(dir, streams string, logger *slog.Logger) error {
 		logger.Warn("files of the log that a start took away are put back", slog.Int("files", restored))
 	}
 	return os.RemoveAll(root)
+}
+
+// putStrangersAside moves away what a start made in a directory whose files it took: a summary of
+// what it left, and blocks that say that the entries it did not find are deleted. Nothing that was
+// acknowledged is in them, since nobody is let in before the guard is lowered.
+func putStrangersAside(dir, name, guarded, there string) error {
+	list, err := os.ReadDir(there)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(guarded, e.Name())); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := putAside(dir, filepath.Join(name, e.Name()), filepath.Join(there, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sameFile reports whether a second name is that of the file with the first one.
@@ -152,14 +178,34 @@ func (g *guard) confirm(ctx context.Context, js jetstream.JetStream) error {
 				What: "its files are whole, and the embedded server did not open them; its own messages above say why. The files are kept, start again"})
 		case err != nil:
 			return fmt.Errorf("look up stream %s: %w", s.Stream, err)
-		case stream.CachedInfo().State.LastSeq < s.Top:
-			last := stream.CachedInfo().State.LastSeq
-			findings = append(findings, Finding{Code: CodeShorter, Fatal: true, Stream: s.Stream, First: last + 1, Last: s.Top,
-				What: fmt.Sprintf("its files hold entries up to %d, and the embedded server opened them up to %d", s.Top, last)})
+		default:
+			if f, ok := opened(&s, &stream.CachedInfo().State); !ok {
+				findings = append(findings, f)
+			}
 		}
 	}
 	if len(findings) > 0 {
 		return &DamageError{Findings: findings}
 	}
 	return g.lower()
+}
+
+// opened compares what the server opened of a stream with what its files held. The server remembers
+// the last sequence apart from the entries, and keeps it when it loses those: in a partition, from
+// which nothing leaves but at the beginning, the entries are counted. Of other streams it cannot be
+// told from the files what was deleted.
+func opened(s *StreamFiles, state *jetstream.StreamState) (Finding, bool) {
+	f := Finding{Fatal: true, Stream: s.Stream}
+	switch {
+	case state.LastSeq < s.Top:
+		f.Code, f.First, f.Last = CodeShorter, state.LastSeq+1, s.Top
+		f.What = fmt.Sprintf("its files hold entries up to %d, and the embedded server opened them up to %d", s.Top, state.LastSeq)
+	case s.Partition >= 0 && s.Entries > 0 && (state.Msgs < state.LastSeq+1-state.FirstSeq || s.begins != 0 && state.FirstSeq > max(s.begins, s.First)):
+		f.Code, f.First, f.Last = CodeEntriesMissing, s.First, s.Top
+		f.What = fmt.Sprintf("its files hold entries %d to %d, and the embedded server opened %d entries from %d to %d",
+			s.First, s.Top, state.Msgs, state.FirstSeq, state.LastSeq)
+	default:
+		return f, true
+	}
+	return f, false
 }

@@ -113,6 +113,8 @@ type StreamFiles struct {
 	Skipped int `json:"skipped,omitempty"`
 
 	dir string
+	// begins is the first entry that retention left, as the witness knows; 0 if it knows nothing.
+	begins uint64
 }
 
 // Err is a [*DamageError] if the log must not be served as it is, else nil.
@@ -199,6 +201,9 @@ func (n *inspector) stream(ctx context.Context, s blockfile.Stream) error {
 	}
 	files.Created = meta.Created
 	mark, marked := n.marks[s.Name]
+	if marked {
+		files.begins = mark.Trimmed + 1
+	}
 	if err == nil && mark.Last > 0 && !mark.Created.Equal(meta.Created) {
 		n.add(Finding{Code: CodeStreamForeign, Fatal: true, Stream: s.Name, First: 1, Last: mark.Last,
 			What: fmt.Sprintf("it was made at %s, the one that was acknowledged to at %s", meta.Created.Format(time.RFC3339Nano),
