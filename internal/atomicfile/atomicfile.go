@@ -10,6 +10,10 @@ import (
 	"path/filepath"
 )
 
+// fsync makes a file or a directory durable. It is a variable for tests, which see no
+// power failures.
+var fsync = (*os.File).Sync
+
 // Write gives the file at path new content. When it returns without an error, the content survives
 // a power failure: the file and its directory have been synced. Whenever the process ends, the file
 // has its old content, or is still absent, or has all of the new content. A file that is made or
@@ -21,7 +25,7 @@ func Write(path string, content []byte, perm fs.FileMode) error {
 		return err
 	}
 	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, fsync(f), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, path); err != nil {
@@ -36,7 +40,7 @@ func syncDir(dir string) error {
 	if err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+	if err := errors.Join(fsync(d), d.Close()); err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}
 	return nil

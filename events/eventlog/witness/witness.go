@@ -179,10 +179,13 @@ func (f *File) overwrite(name string, text []byte) error {
 	return syncDir(f.dir)
 }
 
+// fsync makes a directory durable. It is a variable for tests, which see no power failures.
+var fsync = (*os.File).Sync
+
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("witness: %w", err)
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(fsync(d), d.Close())
 }
