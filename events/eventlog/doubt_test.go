@@ -11,8 +11,8 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog"
 )
 
-// For how long the server remembers an id counts from the first try that may have stored it, however
-// many there were since: each of them is answered with silence here.
+// For how long the server remembers an id counts from the first try that may have stored it,
+// however many there were since: each of them is answered with silence here.
 func TestDoubtIsAsOldAsItsFirstTry(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)

@@ -11,7 +11,8 @@ import (
 func TestNothingLeavesTheLogWithoutTheArchive(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Analytics.ClickHouse = "clickhouse://127.0.0.1:1/receiptd" // nobody is there
-	cfg.Analytics.RetainAge = time.Hour                            // so that the server itself asks nothing meanwhile
+
+	cfg.Analytics.RetainAge = time.Hour // the server itself asks for nothing meanwhile
 	r := start(t, cfg)
 	r.append(configured(1, limit(10)))
 	r.append(group("g", 5)...)

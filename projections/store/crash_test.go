@@ -13,8 +13,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/sim/history"
 )
 
-// Wherever the power is lost while a checkpoint of several tables is committed, the state is the one
-// before or the one after.
+// Wherever the power is lost while a checkpoint of several tables is committed, the state is the
+// one before or the one after.
 func TestCrashLeavesACheckpointWholeOrNot(t *testing.T) {
 	disk := vfs.NewCrashableMem()
 	var mu sync.Mutex
