@@ -51,3 +51,13 @@ func TestWhatWasReadIsNotHandedOutLive(t *testing.T) {
 		t.Errorf("%d items once more, %v", len(items), err)
 	}
 }
+
+// Messages are removed once the slowest of a user's devices has them.
+func TestFloorIsThatOfTheSlowestDevice(t *testing.T) {
+	if got := floor([]position{{Device: "web", Sequence: 9}, {Device: "phone", Sequence: 5}, {Device: "tablet", Sequence: 7}}); got != 5 {
+		t.Errorf("floor %d, want 5", got)
+	}
+	if got := floor(nil); got != 0 {
+		t.Errorf("floor of no device: %d", got)
+	}
+}

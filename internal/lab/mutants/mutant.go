@@ -24,8 +24,6 @@ type Mutant struct {
 	// Package is that of the test which catches it, Test the test. Without a Test the whole package
 	// is run, to find out which one does.
 	Package, Test string
-	// Long is set if only the long form of the test catches it for certain.
-	Long bool
 	// Args are further arguments of the test, as in the long tests of the test command.
 	Args []string
 }

@@ -91,7 +91,7 @@ func (r *runner) run(ctx context.Context, m *Mutant) (res result) {
 func (r *runner) control(ctx context.Context, res *result) {
 	m := res.mutant
 	pattern := "^(" + strings.Join(res.tests, "|") + ")$"
-	key := fmt.Sprint(m.Package, pattern, m.Long, m.Args)
+	key := fmt.Sprint(m.Package, pattern, m.Args)
 	r.mu.Lock()
 	clean, done := r.controls[key]
 	r.mu.Unlock()
@@ -144,11 +144,7 @@ type testEvent struct {
 // which build the programs build them with the bug.
 func (r *runner) test(ctx context.Context, m *Mutant, overlay, pattern string) (o outcome) {
 	// Vet and what debuggers need say nothing here, and take longer than most tests.
-	args := []string{"test", "-json", "-failfast", "-vet=off", "-ldflags=-s -w", "-timeout", r.timeout.String()}
-	if !m.Long {
-		args = append(args, "-short")
-	}
-	args = append(args, "./"+m.Package)
+	args := []string{"test", "-json", "-short", "-failfast", "-vet=off", "-ldflags=-s -w", "-timeout", r.timeout.String(), "./" + m.Package}
 	if pattern != "" {
 		args = append(append(args, "-run", pattern), m.Args...)
 	}
