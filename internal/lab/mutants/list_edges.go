@@ -105,7 +105,7 @@ var edgeMutants = []Mutant{
 		Old:     `case len(dst) > limit:`,
 		New:     `case len(dst) > limit+1:`,
 		Bug:     "a compressed body unpacks into more than is allowed, and is cut off in silence",
-		Package: "internal/gateway/httpapi", Test: "TestEventsTooLarge",
+		Package: "internal/gateway/httpapi", Test: "TestEventsCompressed",
 	},
 	{
 		Name: "one-event-too-many", File: "internal/gateway/httpapi/ingest.go",
