@@ -226,7 +226,7 @@ func (f *StreamFiles) lacks(info *jetstream.StreamInfo) (Finding, bool) {
 		first = last + 1
 	}
 	switch {
-	case f.Skipped > 0 || f.Entries == 0: // not all was read, or there is nothing to lack
+	case f.Entries == 0: // there is nothing to lack
 		return Finding{}, false
 	case f.Partition < 0 && (state.Msgs > 0 || f.expires):
 		return Finding{}, false

@@ -10,6 +10,10 @@ import (
 	"path/filepath"
 )
 
+// fsync makes a file or a directory durable. It is a variable for tests, which see no
+// power failures.
+var fsync = (*os.File).Sync
+
 // Write gives the file at path new content. When it returns without an error, the content survives
 // a power failure: the file and its directory have been synced. Whenever the process ends, the file
 // has its old content, or is still absent, or has all of the new content. A file that is made or
@@ -29,7 +33,7 @@ func WriteSynced(path string, content []byte, perm fs.FileMode) error {
 		return err
 	}
 	_, err = f.Write(content)
-	return errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(err, fsync(f), f.Close())
 }
 
 // Rename renames a file or directory. When it returns without an error, the new name survives a
@@ -52,7 +56,7 @@ func SyncDir(dir string) error {
 	if err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+	if err := errors.Join(fsync(d), d.Close()); err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}
 	return nil

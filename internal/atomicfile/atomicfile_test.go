@@ -1,8 +1,10 @@
 package atomicfile
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -67,5 +69,27 @@ func TestRenameMovesBetweenDirectories(t *testing.T) {
 	}
 	if err := Rename(from, to); !os.IsNotExist(err) {
 		t.Errorf("a file that is gone: %v", err)
+	}
+}
+
+// The content is durable before the file has its name, and the name before Write returns.
+func TestContentAndNameAreSyncedInOrder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := Write(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var synced []string
+	fsync = func(f *os.File) error {
+		name, err := filepath.Rel(filepath.Dir(path), f.Name())
+		content, readErr := os.ReadFile(path)
+		synced = append(synced, name+" while the file is "+string(content))
+		return errors.Join(err, readErr, f.Sync())
+	}
+	defer func() { fsync = (*os.File).Sync }()
+	if err := Write(path, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"file.tmp while the file is old", ". while the file is new"}; !slices.Equal(synced, want) {
+		t.Errorf("synced %q, want %q", synced, want)
 	}
 }

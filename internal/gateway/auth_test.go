@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 func TestKeysAreMatchedWhole(t *testing.T) {
@@ -13,6 +15,13 @@ func TestKeysAreMatchedWhole(t *testing.T) {
 	for guess, want := range map[string]bool{"the-key": true, "the-ke": false, "the-keyy": false, "The-key": false, "": false} {
 		if h.Matches(guess) != want {
 			t.Errorf("%q: %v", guess, !want)
+		}
+	}
+	for i := range h {
+		other := h
+		other[i] ^= 1
+		if other.Matches("the-key") {
+			t.Errorf("byte %d of the hash is not compared", i)
 		}
 	}
 }
@@ -66,5 +75,23 @@ func TestAuthenticate(t *testing.T) {
 	now = expires
 	if caller, err := a.Authenticate(token); !errors.Is(err, ErrTokenExpired) || caller != (Caller{}) {
 		t.Errorf("an expired token: %+v, %v", caller, err)
+	}
+}
+
+// A token that names no end is none, whoever signed it.
+func TestTokensHaveAnEnd(t *testing.T) {
+	key := bytes.Repeat([]byte("k"), MinTokenKeyBytes)
+	tokens, err := NewTokens(key, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	endless, err := jwt.NewWithClaims(jwt.SigningMethodHS256, tokenClaims{
+		App: app, RegisteredClaims: jwt.RegisteredClaims{Subject: "ann"},
+	}).SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if caller, err := tokens.Verify(endless); !errors.Is(err, ErrBadToken) {
+		t.Errorf("%+v, %v", caller, err)
 	}
 }

@@ -42,6 +42,12 @@ func TestMendedStreamIsOpenedByTheServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := fill(t, messages, nil)
 			damage(s)
+			before := map[string]string{}
+			for _, b := range s.blocks {
+				if content, err := os.ReadFile(b); err == nil {
+					before[b] = string(content)
+				}
+			}
 			aside := filepath.Join(t.TempDir(), "aside")
 			lost, err := s.stream.Mend(1, messages, lostStand, aside)
 			must(t, err)
@@ -52,10 +58,15 @@ func TestMendedStreamIsOpenedByTheServer(t *testing.T) {
 			if r.First != 1 || r.Last != messages || r.Messages != messages || len(r.Damage) != 0 || r.Torn != nil {
 				t.Fatalf("mended: %+v", r)
 			}
-			s.served(messages, lost)
-			if kept, err := os.ReadDir(aside); err != nil || len(kept) == 0 && len(s.blocks) == 0 {
-				t.Errorf("kept: %v, %v", kept, err)
+			for b, content := range before {
+				there, err := os.ReadFile(b)
+				must(t, err)
+				kept, _ := os.ReadFile(filepath.Join(aside, filepath.Base(b)))
+				if string(there) != content && string(kept) != content {
+					t.Errorf("%s as it was is neither there nor aside", filepath.Base(b))
+				}
 			}
+			s.served(messages, lost)
 			if again, err := s.stream.Mend(1, messages, lostStand, aside); err != nil || len(again) != 0 {
 				t.Errorf("mended again: %v, %v", again, err)
 			}

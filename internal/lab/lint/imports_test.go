@@ -96,6 +96,7 @@ var layers = map[string]layer{
 	"internal/lab/sim":            {sees: []string{"events"}},
 	"internal/lab/sim/history":    {sees: []string{"events", "internal/lab/oracle"}},
 	"internal/lab/faults":         {sees: []string{"events", "internal/lab/bench/child", "internal/lab/sim"}},
+	"internal/lab/mutants":        {sees: []string{"internal/progress"}},
 	"internal/lab/natstest":       {sees: []string{"events", "events/eventlog"}},
 	"internal/lab/bench":          {sees: []string{anything, "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/child":    {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/sim"}},

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// documentFile is the table for readers.
+const documentFile = "docs/mutations.md"
+
+// document is the text of that file.
+func document() string {
+	var b strings.Builder
+	b.WriteString(`# Mutations
+
+A test that cannot fail proves nothing. So that the tests are known to fail when they should, bugs
+are planted in receiptd, one at a time: lines that somebody might well have written. Each has to be
+caught by the test command, and the test that turns red because of it is named here.
+
+` + "```sh\ngo run ./internal/lab/mutants\ngo run ./internal/lab/mutants --only witness\n```" + `
+
+The command plants them and runs the tests; the tree is not touched, since the compiler is handed
+the changed file as an overlay. A bug counts as caught only if the test that is named turns red with
+it and is green without it. The test command itself checks that every bug can still be planted where
+the list says, that its test exists, and plants two of them, other ones each day.
+
+The list is ` + "`internal/lab/mutants/list.go`" + ` and its neighbours; this page is made from it, by
+` + "`go test ./internal/lab/mutants -update`" + `. A bug that no test catches is no reason to take it off the
+list, but to write the test.
+`)
+	fmt.Fprintf(&b, "\nThere are %d.\n", len(mutants))
+	var sections []string
+	rows := map[string]string{}
+	for i := range mutants {
+		m := &mutants[i]
+		section := path.Dir(m.File)
+		if rows[section] == "" {
+			sections = append(sections, section)
+		}
+		test := "`" + m.Test + "`"
+		if m.Package != section {
+			test += " in `" + m.Package + "`"
+		}
+		rows[section] += fmt.Sprintf("| %s (`%s`) | %s | %s |\n", m.Name, path.Base(m.File), m.Bug, test)
+	}
+	for _, section := range sections {
+		fmt.Fprintf(&b, "\n## %s\n\n| mutant | what is wrong | caught by |\n| --- | --- | --- |\n%s", section, rows[section])
+	}
+	return b.String()
+}
