@@ -41,7 +41,7 @@ func TestLeftOverGenerationsAreRemoved(t *testing.T) {
 		if p, err := New(testContext(t), log, o); err == nil || !strings.Contains(err.Error(), fold.CurrentFile) {
 			t.Errorf("%q: opened %v, %v", damaged, p, err)
 		}
-		if there := must[[]int](t)(fold.Generations(root)); !slices.Equal(there, []int{1}) {
+		if there := must[[]int](t)(fold.Generations(nil, root)); !slices.Equal(there, []int{1}) {
 			t.Fatalf("%q: generations %v are left", damaged, there)
 		}
 	}
@@ -63,7 +63,7 @@ func TestFailedSwitchLeavesTheLiveState(t *testing.T) {
 	r.caughtUp()
 	want := r.digests(t)
 	inTheWay := filepath.Join(r.workers[0].root, fold.CurrentFile+".tmp")
-	if err := os.Mkdir(inTheWay, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(inTheWay, "not empty"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if result, err := r.Rebuild(testContext(t), RebuildOptions{Switch: true}); err == nil || !strings.Contains(err.Error(), "switch generation") {
@@ -78,7 +78,7 @@ func TestFailedSwitchLeavesTheLiveState(t *testing.T) {
 	if m, err := r.Message(app, message(10)); err != nil || m.Read != 3 {
 		t.Errorf("%+v, %v", m, err)
 	}
-	if err := os.Remove(inTheWay); err != nil {
+	if err := os.RemoveAll(inTheWay); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Rebuild(testContext(t), RebuildOptions{Switch: true}); err != nil {

@@ -108,7 +108,7 @@ func (w *worker) Handle(_ context.Context, x *projections.Decoded, _ *eventlog.E
 	if w.replaying && x.Sequence >= w.endAtOpen {
 		w.replaying = false
 		g.Part.Live(w.online())
-		if err := fold.Discard(w.root); err != nil {
+		if err := fold.Discard(w.p.o.FS, w.root); err != nil {
 			w.logger.Warn("a state that was put aside stays", "error", err)
 		}
 	}

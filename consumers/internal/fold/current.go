@@ -3,14 +3,15 @@ package fold
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/receiptd/receiptd/internal/atomicfile"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/receiptd/receiptd/projections/store"
 )
 
@@ -22,7 +23,7 @@ const CurrentFile = "CURRENT"
 // an interrupted rebuild left behind. A generation whose files are corrupt is put aside, and an
 // empty one takes its place: see [Discard].
 func OpenCurrent(root string, o Options) (*Generation, error) {
-	dir, err := currentDir(root)
+	dir, err := currentDir(o.fs(), root)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +31,7 @@ func OpenCurrent(root string, o Options) (*Generation, error) {
 	if !errors.Is(err, store.ErrCorrupt) {
 		return g, err
 	}
-	aside, moved := putAside(root, dir)
+	aside, moved := putAside(o.fs(), root, dir)
 	if moved != nil {
 		return nil, errors.Join(err, moved)
 	}
@@ -46,22 +47,26 @@ func OpenCurrent(root string, o Options) (*Generation, error) {
 const asidePrefix = "aside-"
 
 // putAside renames a generation's directory, so that it is none any more. Only the latest is kept.
-func putAside(root, dir string) (string, error) {
-	if err := Discard(root); err != nil {
+func putAside(disk vfs.FS, root, dir string) (string, error) {
+	if err := Discard(disk, root); err != nil {
 		return "", err
 	}
-	aside := filepath.Join(root, asidePrefix+filepath.Base(dir))
-	if err := os.Rename(dir, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+	aside := disk.PathJoin(root, asidePrefix+disk.PathBase(dir))
+	if err := disk.Rename(dir, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("put a generation aside: %w", err)
 	}
 	return aside, nil
 }
 
-// Discard removes what was put aside, once the state that was folded in its place is complete.
-func Discard(root string) error {
-	list, err := filepath.Glob(filepath.Join(root, asidePrefix+"*"))
-	for _, dir := range list {
-		err = errors.Join(err, os.RemoveAll(dir))
+// Discard removes what was put aside, once the state that was folded in its place is complete. A
+// nil file system is the disk.
+func Discard(disk vfs.FS, root string) error {
+	disk = orDefault(disk)
+	list, err := disk.List(root)
+	for _, name := range list {
+		if strings.HasPrefix(name, asidePrefix) {
+			err = errors.Join(err, disk.RemoveAll(disk.PathJoin(root, name)))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("remove a generation that was put aside: %w", err)
@@ -71,7 +76,7 @@ func Discard(root string) error {
 
 // OpenNext makes an empty generation beside the current one.
 func OpenNext(root string, o Options) (*Generation, error) {
-	numbers, err := Generations(root)
+	numbers, err := Generations(o.fs(), root)
 	if err != nil {
 		return nil, err
 	}
@@ -79,10 +84,10 @@ func OpenNext(root string, o Options) (*Generation, error) {
 	if len(numbers) > 0 {
 		next = slices.Max(numbers) + 1
 	}
-	dir := filepath.Join(root, generationName(next))
+	dir := o.fs().PathJoin(root, generationName(next))
 	g, err := Open(dir, o)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, errors.Join(err, o.fs().RemoveAll(dir))
 	}
 	return g, nil
 }
@@ -100,33 +105,58 @@ func Replace(root string, old *Generation, o Options) (*Generation, error) {
 	if err := old.Close(); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
-	if _, err := putAside(root, old.dir); err != nil {
+	if _, err := putAside(o.fs(), root, old.dir); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil
 }
 
 // MakeCurrent makes the generation the current one, in one step and for good.
-func (g *Generation) MakeCurrent(root string) error { return setCurrent(root, g.dir) }
+func (g *Generation) MakeCurrent(root string) error { return setCurrent(g.disk, root, g.dir) }
 
-func setCurrent(root, dir string) error {
-	name := []byte(filepath.Base(dir) + "\n")
-	if err := atomicfile.Write(filepath.Join(root, CurrentFile), name, 0o666); err != nil {
+// setCurrent names the current generation: whenever the process ends, the old one or the new one.
+func setCurrent(disk vfs.FS, root, dir string) error {
+	path := disk.PathJoin(root, CurrentFile)
+	err := writeSynced(disk, path+".tmp", disk.PathBase(dir)+"\n")
+	if err == nil {
+		err = disk.Rename(path+".tmp", path)
+	}
+	if err == nil {
+		err = syncDir(disk, root)
+	}
+	if err != nil {
 		return fmt.Errorf("switch generation: %w", err)
 	}
 	return nil
 }
 
+func writeSynced(disk vfs.FS, path, content string) error {
+	f, err := disk.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(f, content)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func syncDir(disk vfs.FS, dir string) error {
+	d, err := disk.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
 // currentDir is the directory of the current generation, of a first one if there is none yet. All
 // other generations are removed.
-func currentDir(root string) (string, error) {
-	if err := os.MkdirAll(root, 0o755); err != nil {
+func currentDir(disk vfs.FS, root string) (string, error) {
+	if err := disk.MkdirAll(root, 0o755); err != nil {
 		return "", fmt.Errorf("make state directory: %w", err)
 	}
-	name, err := os.ReadFile(filepath.Join(root, CurrentFile))
-	if errors.Is(err, os.ErrNotExist) {
-		dir := filepath.Join(root, generationName(1))
-		return dir, setCurrent(root, dir)
+	name, err := readFile(disk, disk.PathJoin(root, CurrentFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		dir := disk.PathJoin(root, generationName(1))
+		return dir, setCurrent(disk, root, dir)
 	}
 	if err != nil {
 		return "", fmt.Errorf("read current generation: %w", err)
@@ -134,33 +164,48 @@ func currentDir(root string) (string, error) {
 	current := strings.TrimSpace(string(name))
 	if _, err := strconv.Atoi(current); err != nil {
 		// All generations would look left over.
-		return "", fmt.Errorf("read current generation: %q in %s is no generation", current, filepath.Join(root, CurrentFile))
+		return "", fmt.Errorf("read current generation: %q in %s is no generation", current, disk.PathJoin(root, CurrentFile))
 	}
-	numbers, err := Generations(root)
+	numbers, err := Generations(disk, root)
 	if err != nil {
 		return "", err
 	}
 	for _, n := range numbers {
 		if other := generationName(n); other != current {
-			if err := os.RemoveAll(filepath.Join(root, other)); err != nil {
+			if err := disk.RemoveAll(disk.PathJoin(root, other)); err != nil {
 				return "", fmt.Errorf("remove left-over generation: %w", err)
 			}
 		}
 	}
-	return filepath.Join(root, current), nil
+	return disk.PathJoin(root, current), nil
+}
+
+func readFile(disk vfs.FS, path string) ([]byte, error) {
+	f, err := disk.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(f)
+	return text, errors.Join(err, f.Close())
 }
 
 func generationName(n int) string { return fmt.Sprintf("%06d", n) }
 
-// Generations returns the numbers of the generations that lie in a partition's root.
-func Generations(root string) ([]int, error) {
-	entries, err := os.ReadDir(root)
+// Generations returns the numbers of the generations that lie in a partition's root. A nil file
+// system is the disk.
+func Generations(disk vfs.FS, root string) ([]int, error) {
+	disk = orDefault(disk)
+	names, err := disk.List(root)
 	if err != nil {
 		return nil, fmt.Errorf("list generations: %w", err)
 	}
 	var numbers []int
-	for _, e := range entries {
-		if n, err := strconv.Atoi(e.Name()); err == nil && e.IsDir() {
+	for _, name := range names {
+		n, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		if info, err := disk.Stat(disk.PathJoin(root, name)); err == nil && info.IsDir() {
 			numbers = append(numbers, n)
 		}
 	}

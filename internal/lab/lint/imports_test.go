@@ -46,7 +46,7 @@ var layers = map[string]layer{
 	"consumers":                 {sees: []string{"events", "events/eventlog", "projections"}},
 
 	// No consumer sees another one. What several need is in consumers/internal.
-	"consumers/internal/fold": {sees: []string{"events/eventlog", "projections", "projections/store", "internal/atomicfile"}},
+	"consumers/internal/fold": {sees: []string{"events/eventlog", "projections", "projections/store"}},
 	"consumers/projector": {sees: []string{"events", "events/eventlog", "projections", "projections/store", "projections/clickhouse",
 		"consumers", "consumers/internal/fold"}},
 	"consumers/analytics": {sees: []string{"events/eventlog", "projections", "projections/store", "projections/clickhouse",
