@@ -36,7 +36,7 @@ func TestLeftOverGenerationsAreRemoved(t *testing.T) {
 	}
 	p.discard()
 
-	for _, damaged := range []string{"", "..", "1x"} {
+	for _, damaged := range []string{"", "..", "1x", "000003"} {
 		writeFile(t, root, fold.CurrentFile, damaged)
 		if p, err := New(testContext(t), log, o); err == nil || !strings.Contains(err.Error(), fold.CurrentFile) {
 			t.Errorf("%q: opened %v, %v", damaged, p, err)

@@ -150,7 +150,7 @@ func syncDir(disk vfs.FS, dir string) error {
 // currentDir is the directory of the current generation, of a first one if there is none yet. All
 // other generations are removed.
 func currentDir(disk vfs.FS, root string) (string, error) {
-	if err := disk.MkdirAll(root, 0o755); err != nil {
+	if err := makeRoot(disk, root); err != nil {
 		return "", fmt.Errorf("make state directory: %w", err)
 	}
 	name, err := readFile(disk, disk.PathJoin(root, CurrentFile))
@@ -170,6 +170,10 @@ func currentDir(disk vfs.FS, root string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	there := slices.ContainsFunc(numbers, func(n int) bool { return generationName(n) == current })
+	if !there && len(numbers) > 0 {
+		return "", fmt.Errorf("read current generation: %s names %s, which is not there, and there are others", disk.PathJoin(root, CurrentFile), current)
+	}
 	for _, n := range numbers {
 		if other := generationName(n); other != current {
 			if err := disk.RemoveAll(disk.PathJoin(root, other)); err != nil {
@@ -178,6 +182,16 @@ func currentDir(disk vfs.FS, root string) (string, error) {
 		}
 	}
 	return disk.PathJoin(root, current), nil
+}
+
+// makeRoot makes a partition's directory, and the names of it and of the one above it durable: a
+// state that is synced in a directory that is not would be gone with it.
+func makeRoot(disk vfs.FS, root string) error {
+	if err := disk.MkdirAll(root, 0o755); err != nil {
+		return err
+	}
+	above := disk.PathDir(root)
+	return errors.Join(syncDir(disk, above), syncDir(disk, disk.PathDir(above)))
 }
 
 func readFile(disk vfs.FS, path string) ([]byte, error) {
