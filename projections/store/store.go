@@ -111,7 +111,7 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	opts := &pebble.Options{
 		Cache:              o.Cache,
 		DisableWAL:         true,
-		FS:                 yieldingFS{o.FS, &s.waiting},
+		FS:                 o.FS,
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       memTable,
 		// A write stall would stop the checkpoints, not the fold: let a few tables queue up.
@@ -124,6 +124,9 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		MaxOpenFiles:          512,
 		Logger:                logger{o.Logger},
 		EventListener:         s.failure.listener(),
+	}
+	if o.FS == vfs.Default { // what is given in its place, in memory, holds up nobody
+		opts.FS = yieldingFS{o.FS, &s.waiting}
 	}
 	// Summaries are queues that are deleted from at the front, so that every table is dense with
 	// deletions. Nobody scans across them, and compacting for their sake doubled the work.
