@@ -14,7 +14,8 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/oracle"
 )
 
-// mapped is where NATS maps the subject of an outside producer to, receipts.v1.0.<kind>.<org>.<app>.
+// mapped is where NATS maps the subject of an outside producer
+// to, receipts.v1.0.<kind>.<org>.<app>.
 func mapped(in string) string {
 	words := strings.Split(in, ".")
 	return strings.Join([]string{"receipts.v1.0", words[5], words[2], words[3]}, ".")

@@ -31,6 +31,7 @@ type disk struct {
 	any    bool            // one fired
 	lies   bool            // a planted fault: syncs do nothing
 	synced map[string]bool // files whose bytes are synced, whether or not their names are
+	named  map[string]int  // when a file got its name
 }
 
 // diskFault fails one operation.
@@ -88,7 +89,7 @@ func (d *disk) failure(kind diskKind, name string) error {
 	err := d.draw(kind)
 	if err == syscall.ENOSPC {
 		// Pebble tries again at once, for ever; here no time would pass meanwhile.
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Second)
 	}
 	if err == 0 {
 		return nil
@@ -138,6 +139,9 @@ func (d *disk) Create(name string, category vfs.DiskWriteCategory) (f vfs.File, 
 	if err := d.failure(diskWrite, name); err != nil {
 		return nil, err
 	}
+	d.mu.Lock()
+	d.mark(name, false)
+	d.mu.Unlock()
 	err = d.change(false, func() error { f, err = d.FS.Create(name, category); return err })
 	return d.wrap(f, name, err)
 }
@@ -189,7 +193,10 @@ func (d *disk) Rename(oldname, newname string) error {
 // mark notes whether a file's bytes are synced. d.mu is held.
 func (d *disk) mark(name string, synced bool) {
 	if d.synced == nil {
-		d.synced = map[string]bool{}
+		d.synced, d.named = map[string]bool{}, map[string]int{}
+	}
+	if _, ok := d.named[name]; !ok {
+		d.named[name] = len(d.named)
 	}
 	d.synced[name] = synced
 }
@@ -286,11 +293,12 @@ type image struct {
 	synced  *vfs.MemFS      // after a power loss that takes all that was not synced
 	written *vfs.MemFS      // after kill -9
 	whole   map[string]bool // files whose bytes were synced
+	named   map[string]int  // in which order they got their names
 }
 
 func (d *disk) image(end ending) (i image) {
 	d.mu.Lock()
-	i.whole = maps.Clone(d.synced)
+	i.whole, i.named = maps.Clone(d.synced), maps.Clone(d.named)
 	d.mu.Unlock()
 	if end != endKill {
 		i.synced = d.mem.CrashClone(vfs.CrashCloneCfg{})
@@ -312,17 +320,17 @@ func (i image) after(end ending, random *rand.Rand) *vfs.MemFS {
 	return i.synced
 }
 
-// tear is what a power loss leaves if some of what was not synced got to the disk: files that were
-// made and not synced are there with a part of their bytes, or not at all.
+// tear is what a power loss leaves if some of what was not synced got to the disk: of the files
+// that were made and whose names were not synced the first ones are there, in the order in which a
+// journal has them, and of bytes that were not synced a part.
 func (i image) tear(random *rand.Rand) *vfs.MemFS {
 	old := map[string]bool{}
 	for _, name := range list(i.synced, "") {
 		old[name] = true
 	}
-	for _, name := range list(i.written, "") {
-		if old[name] || random.IntN(2) == 0 {
-			continue
-		}
+	added := slices.DeleteFunc(list(i.written, ""), func(name string) bool { return old[name] })
+	slices.SortStableFunc(added, func(a, b string) int { return i.named[a] - i.named[b] })
+	for _, name := range added[:random.IntN(len(added)+1)] {
 		data := readAll(i.written, name)
 		if !i.whole[name] && random.IntN(2) == 0 {
 			data = data[:random.IntN(len(data)+1)]

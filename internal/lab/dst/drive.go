@@ -121,12 +121,12 @@ func (w *world) act() {
 	switch {
 	case k < 34:
 		w.submitSome()
-	case k < 40:
+	case k < 38:
 		w.sleep(60 * time.Millisecond)
-	case k < 46:
+	case k < 43:
 		w.sleep(1100 * time.Millisecond)
 		w.synced = uint64(len(w.broker.entriesOf(0)))
-	case k < 50:
+	case k < 46:
 		w.ask()
 	case k < 55:
 		w.session()
@@ -370,6 +370,7 @@ func (w *world) sink() {
 		}
 		if w.Plant == "acknowledge before the sync" && w.end != endKill && len(entries) > 0 {
 			w.broker.replace(0, entries[:len(entries)-1])
+			w.attested = min(w.attested, uint64(len(entries)-1))
 		}
 	}
 	for _, s := range w.submits {
@@ -432,11 +433,11 @@ func (w *world) session() {
 		return
 	}
 	app := apps[w.random.IntN(len(apps))]
-	users := w.model.Users(app)
-	if len(users) == 0 {
+	sent := w.model.AllMessages(app)
+	if len(sent) == 0 {
 		return
 	}
-	w.beginSession(app, users[w.random.IntN(len(users))])
+	w.beginSession(app, sent[w.random.IntN(len(sent))].From)
 }
 
 // session is an author who is online.

@@ -164,8 +164,8 @@ func (w *world) repair(dir, witnessDir string, entries []entry) {
 	left := w.readLog(dir)
 	for n := range left {
 		e := &left[n]
-		isLost := e.Subject == events.LostSubject(0)
-		if isLost != lost[e.Sequence] || !isLost && eventlog.Fingerprint(e.Entry) != eventlog.Fingerprint(entries[n].Entry) {
+		isLost := lost[e.Sequence]
+		if isLost && e.Subject != events.LostSubject(0) || !isLost && eventlog.Fingerprint(e.Entry) != eventlog.Fingerprint(entries[n].Entry) {
 			w.fail("the repair changed entry %d", e.Sequence)
 		}
 		if isLost {

@@ -89,10 +89,12 @@ var layers = map[string]layer{
 	"internal/atomicfile": {},
 
 	// For tests and benchmarks.
-	"internal/lab/consumertest":   {sees: []string{anything, "internal/lab/natstest", "internal/lab/chtest", "internal/lab/sim"}},
-	"internal/lab/oracle":         {sees: []string{"events", "projections"}},
-	"internal/lab/sim":            {sees: []string{"events"}},
-	"internal/lab/sim/history":    {sees: []string{"events", "internal/lab/oracle"}},
+	"internal/lab/consumertest": {sees: []string{anything, "internal/lab/natstest", "internal/lab/chtest", "internal/lab/sim"}},
+	"internal/lab/oracle":       {sees: []string{"events", "projections"}},
+	"internal/lab/sim":          {sees: []string{"events"}},
+	"internal/lab/sim/history":  {sees: []string{"events", "internal/lab/oracle"}},
+	"internal/lab/dst": {sees: []string{"events", "events/eventlog", "events/eventlog/blockfile", "events/eventlog/witness", "projections",
+		"consumers/notify", "consumers/projector", "internal/lab/oracle"}},
 	"internal/lab/natstest":       {sees: []string{"events", "events/eventlog"}},
 	"internal/lab/bench":          {sees: []string{anything, "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/child":    {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/sim"}},
