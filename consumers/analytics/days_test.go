@@ -84,7 +84,7 @@ func TestStateOfAnOlderVersionIsFoldedAgain(t *testing.T) {
 	s.Exact()
 	s.SameAnswers(p)
 	s.Stop(f)
-	if n, err := fold.Generations(filepath.Join(s.Dir, "p000")); err != nil || len(n) != 1 || n[0] < 2 {
+	if n, err := fold.Generations(nil, filepath.Join(s.Dir, "p000")); err != nil || len(n) != 1 || n[0] < 2 {
 		t.Errorf("the state is that of generations %v, %v", n, err)
 	}
 	daysAreAsked(s, p)

@@ -62,7 +62,7 @@ func TestFailedSwitchLeavesTheLiveState(t *testing.T) {
 	r.caughtUp()
 	want := r.digests(t)
 	inTheWay := filepath.Join(r.workers[0].root, fold.CurrentFile+".tmp")
-	if err := os.Mkdir(inTheWay, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(inTheWay, "not empty"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if result, err := r.Rebuild(testContext(t), RebuildOptions{Switch: true}); err == nil || !strings.Contains(err.Error(), "switch generation") {
@@ -77,7 +77,7 @@ func TestFailedSwitchLeavesTheLiveState(t *testing.T) {
 	if m, err := r.Message(app, message(10)); err != nil || m.Read != 3 {
 		t.Errorf("%+v, %v", m, err)
 	}
-	if err := os.Remove(inTheWay); err != nil {
+	if err := os.RemoveAll(inTheWay); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Rebuild(testContext(t), RebuildOptions{Switch: true}); err != nil {

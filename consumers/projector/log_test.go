@@ -102,7 +102,7 @@ func TestStateAheadOfItsLogIsFoldedAgain(t *testing.T) {
 				t.Errorf("effects of what happens now: %+v", list)
 			}
 			for _, w := range r.workers {
-				if n := must[[]int](t)(fold.Generations(w.root)); len(n) != 1 {
+				if n := must[[]int](t)(fold.Generations(nil, w.root)); len(n) != 1 {
 					t.Errorf("generations %v are left", n)
 				}
 			}
@@ -253,7 +253,7 @@ func onlyGeneration(t *testing.T, p *Projector, n int) {
 	t.Helper()
 	for _, w := range p.workers {
 		name := strings.TrimSpace(string(must[[]byte](t)(os.ReadFile(filepath.Join(w.root, fold.CurrentFile)))))
-		if there := must[[]int](t)(fold.Generations(w.root)); !slices.Equal(there, []int{n}) || name != fmt.Sprintf("%06d", n) {
+		if there := must[[]int](t)(fold.Generations(nil, w.root)); !slices.Equal(there, []int{n}) || name != fmt.Sprintf("%06d", n) {
 			t.Errorf("partition %d: generations %v, current is %s; want %d alone", w.partition, there, name, n)
 		}
 		if filepath.Base(w.gen.Dir()) != name {

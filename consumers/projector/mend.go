@@ -202,7 +202,7 @@ func (w *worker) prove(g *fold.Generation) {
 }
 
 func (w *worker) discardAside() {
-	if err := fold.Discard(w.root); err != nil {
+	if err := fold.Discard(w.p.o.FS, w.root); err != nil {
 		w.logger.Warn("a state that was put aside stays", "error", err)
 	}
 }

@@ -96,7 +96,7 @@ func TestCorruptStateIsFoldedAgainWhileOthersAnswer(t *testing.T) {
 	if found := r.readThrough(); len(found) == 0 || !errors.Is(found[0], store.ErrCorrupt) {
 		t.Fatalf("found: %v", found)
 	}
-	eventually(t, "the state is put aside", func() bool { return fold.IsAside(bad.root) })
+	eventually(t, "the state is put aside", func() bool { return fold.IsAside(nil, bad.root) })
 	for range 3 {
 		if m, err := r.Message(app, message(0)); !errors.Is(err, ErrFoldingAgain) {
 			t.Errorf("answered: %+v, %v", m, err)
@@ -130,7 +130,7 @@ func TestCorruptStateIsFoldedAgainWhileOthersAnswer(t *testing.T) {
 	if _, err := r.Message(app, message(45)); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "what was put aside is removed", func() bool { return !fold.IsAside(bad.root) })
+	eventually(t, "what was put aside is removed", func() bool { return !fold.IsAside(nil, bad.root) })
 	if res, err := r.Rebuild(testContext(t), RebuildOptions{}); err != nil || !res.Equal {
 		t.Errorf("a rebuild: %+v, %v", res, err)
 	}

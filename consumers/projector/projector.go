@@ -57,12 +57,8 @@ type Options struct {
 	// Logger; nil = slog's default.
 	Logger *slog.Logger
 
-	hooks hooks
-}
-
-// hooks are for tests.
-type hooks struct {
-	fs vfs.FS // of the checkpoints; nil = the disk
+	// FS is the file system of the state; nil = the disk.
+	FS vfs.FS
 }
 
 // ErrStopped is returned for questions to a projector that was closed, and for the outcomes of
@@ -129,7 +125,7 @@ func New(ctx context.Context, log Log, o Options) (*Projector, error) {
 func (p *Projector) foldOptions(partition int) fold.Options {
 	return fold.Options{
 		Partition: partition, CacheBytes: p.o.CacheBytes * 3 / 4 / p.log.Partitions(),
-		Blocks: p.blocks, FS: p.o.hooks.fs, Logger: p.o.Logger,
+		Blocks: p.blocks, FS: p.o.FS, Logger: p.o.Logger,
 	}
 }
 

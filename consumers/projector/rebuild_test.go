@@ -246,7 +246,7 @@ func TestCancelledRebuildLeavesNothing(t *testing.T) {
 		t.Errorf("a question after Close: %v", err)
 	}
 	for _, w := range r.workers {
-		if there := must[[]int](t)(fold.Generations(w.root)); len(there) != 1 {
+		if there := must[[]int](t)(fold.Generations(nil, w.root)); len(there) != 1 {
 			t.Errorf("generations %v are left", there)
 		}
 	}

@@ -31,7 +31,7 @@ func TestRestartsLeadToTheSameState(t *testing.T) {
 	back := make([]int, partitions) // how often a partition came back at an older position
 	for stop := range stops {
 		o := Options{
-			Dir: dir, CacheBytes: 1 << (16 + random.IntN(8)), hooks: hooks{fs: disk},
+			Dir: dir, CacheBytes: 1 << (16 + random.IntN(8)), FS: disk,
 			CheckpointEvery: time.Duration(1+random.IntN(10)) * time.Millisecond,
 			FlushEvery:      time.Duration(1+random.IntN(30)) * time.Millisecond,
 		}
@@ -64,7 +64,7 @@ func TestRestartsLeadToTheSameState(t *testing.T) {
 			r.crash()
 			disk = after
 		}
-		p := open(t, log, Options{Dir: dir, hooks: hooks{fs: disk}})
+		p := open(t, log, Options{Dir: dir, FS: disk})
 		for k, at := range positions(p) {
 			if at < reached[k] {
 				back[k]++
@@ -72,7 +72,7 @@ func TestRestartsLeadToTheSameState(t *testing.T) {
 		}
 		p.discard()
 	}
-	r := start(t, log, Options{Dir: dir, hooks: hooks{fs: disk}})
+	r := start(t, log, Options{Dir: dir, FS: disk})
 	r.caughtUp()
 	if got := r.digests(t); !slices.Equal(got, want) {
 		t.Errorf("seed %d: digests %v, want %v", seed, got, want)
@@ -108,7 +108,7 @@ func TestFailedCheckpointLosesNothing(t *testing.T) {
 	})}
 	o := Options{
 		Dir: t.TempDir(), CheckpointEvery: 5 * time.Millisecond, FlushEvery: 5 * time.Millisecond,
-		hooks: hooks{fs: errorfs.Wrap(disk, broken)},
+		FS: errorfs.Wrap(disk, broken),
 	}
 	r := start(t, log, o)
 	r.caughtUp()
@@ -130,7 +130,7 @@ func TestFailedCheckpointLosesNothing(t *testing.T) {
 		t.Errorf("Close returned %v", err)
 	}
 
-	o.hooks.fs = disk
+	o.FS = disk
 	r = start(t, log, o)
 	r.caughtUp()
 	if got, want := r.digests(t), straight(t, log); !slices.Equal(got, want) {
@@ -153,7 +153,7 @@ func TestFailedReadOfTheStateLosesNothing(t *testing.T) {
 		}
 		return nil
 	})}
-	o := Options{Dir: t.TempDir(), CacheBytes: 1, CheckpointEvery: time.Millisecond, hooks: hooks{fs: errorfs.Wrap(disk, broken)}}
+	o := Options{Dir: t.TempDir(), CacheBytes: 1, CheckpointEvery: time.Millisecond, FS: errorfs.Wrap(disk, broken)}
 	r := start(t, log, o)
 	r.caughtUp()
 	r.stop()

@@ -82,7 +82,7 @@ func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 	// A state that was put aside is kept until the one in its place is complete, be that after
 	// another start.
 	w.gen, w.replayUpto = g, w.endAtOpen
-	w.replaying = seq < w.endAtOpen && (seq == 0 || fold.IsAside(w.root))
+	w.replaying = seq < w.endAtOpen && (seq == 0 || fold.IsAside(w.p.o.FS, w.root))
 	if !w.replaying {
 		w.discardAside()
 	}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/receiptd/receiptd/events"
 )
 
@@ -36,6 +38,9 @@ type Config struct {
 	URL string
 	// Credentials is a .creds file for URL, if it needs one.
 	Credentials string
+
+	// Dialer reaches URL in another way than by TCP; nil = by TCP.
+	Dialer nats.CustomDialer
 
 	// Partitions is the number of partitions of a new log; 0 means the number of cores. For a log
 	// that exists it is 0, or the number that the log was created with.
@@ -73,6 +78,7 @@ func (c *Config) validate() error {
 	check(c.Replicas <= 1 || c.URL != "", "Replicas needs an outside cluster")
 	check(c.Ingress.Listen == "" || c.Dir != "", "Ingress is for the embedded server")
 	check(c.Credentials == "" || c.URL != "", "Credentials is for an outside server")
+	check(c.Dialer == nil || c.URL != "", "Dialer is for an outside server")
 	check(c.MaxBytes >= 0, "MaxBytes must not be negative")
 	check(c.MinFree >= 0 || c.MinFree == NoMinFree, "MinFree must not be negative")
 	if len(errs) > 0 {

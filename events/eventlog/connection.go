@@ -84,6 +84,9 @@ func (l *Log) connect(ctx context.Context, name string) (*connection, error) {
 		if l.cfg.Credentials != "" {
 			opts = append(opts, nats.UserCredentials(l.cfg.Credentials))
 		}
+		if l.cfg.Dialer != nil {
+			opts = append(opts, nats.SetCustomDialer(l.cfg.Dialer))
+		}
 		c.nc, err = nats.Connect(l.cfg.URL, opts...)
 	}
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
+	"time"
 
 	"github.com/cockroachdb/crlib/crbytes"
 
@@ -52,6 +53,7 @@ func (x *changes) gather(c *projections.Checkpoint) error {
 		x.buf, x.list = nil, nil
 	}
 	x.buf, x.list = x.buf[:0], x.list[:0]
+	x.since = time.Now()
 	x.first = [256]change{}
 	add := func(key, value []byte, del bool) error {
 		if len(x.list)%yieldEvery == 0 {

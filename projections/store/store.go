@@ -120,7 +120,7 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	opts := &pebble.Options{
 		Cache:              o.Cache,
 		DisableWAL:         true,
-		FS:                 yieldingFS{waitingFS{o.FS, s.full}, &s.waiting},
+		FS:                 o.FS,
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       memTable,
 		// A write stall would stop the checkpoints, not the fold: let a few tables queue up.
@@ -133,6 +133,9 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		MaxOpenFiles:          512,
 		Logger:                logger{o.Logger, s.failure},
 		EventListener:         s.failure.listener(),
+	}
+	if o.FS == vfs.Default { // what is given in its place, in memory, holds up nobody
+		opts.FS = yieldingFS{waitingFS{o.FS, s.full}, &s.waiting}
 	}
 	// Summaries are queues that are deleted from at the front, so that every table is dense with
 	// deletions. Nobody scans across them, and compacting for their sake doubled the work.

@@ -18,7 +18,7 @@ import (
 // shortest sleep takes a millisecond.
 type background struct {
 	waiting *atomic.Int32 // callers that wait for the work
-	since   time.Time     // of the last sleep
+	since   time.Time     // of the last sleep, or of the beginning
 }
 
 const (

@@ -3,14 +3,15 @@ package fold
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/receiptd/receiptd/internal/atomicfile"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/receiptd/receiptd/projections/store"
 )
 
@@ -22,7 +23,7 @@ const CurrentFile = "CURRENT"
 // an interrupted rebuild left behind. A generation whose files are corrupt is put aside, and an
 // empty one takes its place: see [Discard].
 func OpenCurrent(root string, o Options) (*Generation, error) {
-	dir, err := currentDir(root)
+	dir, err := currentDir(o.fs(), root)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +31,7 @@ func OpenCurrent(root string, o Options) (*Generation, error) {
 	if !errors.Is(err, store.ErrCorrupt) {
 		return g, err
 	}
-	aside, moved := putAside(root, dir)
+	aside, moved := putAside(o.fs(), root, dir)
 	if moved != nil {
 		return nil, errors.Join(err, moved)
 	}
@@ -46,22 +47,30 @@ func OpenCurrent(root string, o Options) (*Generation, error) {
 const asidePrefix = "aside-"
 
 // putAside renames a generation's directory, so that it is none any more. Only the latest is kept.
-func putAside(root, dir string) (string, error) {
-	if err := Discard(root); err != nil {
+func putAside(disk vfs.FS, root, dir string) (string, error) {
+	if err := Discard(disk, root); err != nil {
 		return "", err
 	}
-	aside := filepath.Join(root, asidePrefix+filepath.Base(dir))
-	if err := atomicfile.Rename(dir, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+	aside := disk.PathJoin(root, asidePrefix+disk.PathBase(dir))
+	err := disk.Rename(dir, aside)
+	if err == nil {
+		err = syncDir(disk, root)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("put a generation aside: %w", err)
 	}
 	return aside, nil
 }
 
-// Discard removes what was put aside, once the state that was folded in its place is complete.
-func Discard(root string) error {
-	list, err := filepath.Glob(filepath.Join(root, asidePrefix+"*"))
-	for _, dir := range list {
-		err = errors.Join(err, os.RemoveAll(dir))
+// Discard removes what was put aside, once the state that was folded in its place is complete. A
+// nil file system is the disk.
+func Discard(disk vfs.FS, root string) error {
+	disk = orDefault(disk)
+	list, err := disk.List(root)
+	for _, name := range list {
+		if strings.HasPrefix(name, asidePrefix) {
+			err = errors.Join(err, disk.RemoveAll(disk.PathJoin(root, name)))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("remove a generation that was put aside: %w", err)
@@ -71,7 +80,7 @@ func Discard(root string) error {
 
 // OpenNext makes an empty generation beside the current one.
 func OpenNext(root string, o Options) (*Generation, error) {
-	numbers, err := Generations(root)
+	numbers, err := Generations(o.fs(), root)
 	if err != nil {
 		return nil, err
 	}
@@ -79,10 +88,10 @@ func OpenNext(root string, o Options) (*Generation, error) {
 	if len(numbers) > 0 {
 		next = slices.Max(numbers) + 1
 	}
-	dir := filepath.Join(root, generationName(next))
+	dir := o.fs().PathJoin(root, generationName(next))
 	g, err := Open(dir, o)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, errors.Join(err, o.fs().RemoveAll(dir))
 	}
 	return g, nil
 }
@@ -100,7 +109,7 @@ func Replace(root string, old *Generation, o Options) (*Generation, error) {
 	if err := old.Close(); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
-	if _, err := putAside(root, old.dir); err != nil {
+	if _, err := putAside(o.fs(), root, old.dir); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil
@@ -111,7 +120,7 @@ func Replace(root string, old *Generation, o Options) (*Generation, error) {
 func StartAgain(root string, old *Generation, o Options) (g *Generation, aside string, err error) {
 	old.async.Wait()
 	_ = old.Store.Discard() // what a corrupt store says at its end is no news
-	if aside, err = putAside(root, old.dir); err != nil {
+	if aside, err = putAside(o.fs(), root, old.dir); err != nil {
 		return nil, aside, err
 	}
 	g, err = Open(old.dir, o)
@@ -119,55 +128,98 @@ func StartAgain(root string, old *Generation, o Options) (g *Generation, aside s
 }
 
 // IsAside reports whether a generation of the partition was put aside, and the one in its place is
-// not complete yet.
-func IsAside(root string) bool {
-	list, _ := filepath.Glob(filepath.Join(root, asidePrefix+"*"))
-	return len(list) > 0
+// not complete yet. A nil file system is the disk.
+func IsAside(disk vfs.FS, root string) bool {
+	list, _ := orDefault(disk).List(root)
+	return slices.ContainsFunc(list, func(name string) bool { return strings.HasPrefix(name, asidePrefix) })
 }
 
 // MakeCurrent makes the generation the current one, in one step and for good.
-func (g *Generation) MakeCurrent(root string) error { return setCurrent(root, g.dir) }
+func (g *Generation) MakeCurrent(root string) error { return setCurrent(g.disk, root, g.dir) }
 
-func setCurrent(root, dir string) error {
-	name := []byte(filepath.Base(dir) + "\n")
-	if err := atomicfile.Write(filepath.Join(root, CurrentFile), name, 0o600); err != nil {
+// setCurrent names the current generation: whenever the process ends, the old one or the new one.
+func setCurrent(disk vfs.FS, root, dir string) error {
+	path := disk.PathJoin(root, CurrentFile)
+	err := writeSynced(disk, path+".tmp", disk.PathBase(dir)+"\n")
+	if err == nil {
+		err = disk.Rename(path+".tmp", path)
+	}
+	if err == nil {
+		err = syncDir(disk, root)
+	}
+	if err != nil {
 		return fmt.Errorf("switch generation: %w", err)
 	}
 	return nil
 }
 
+func writeSynced(disk vfs.FS, path, content string) error {
+	f, err := disk.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(f, content)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func syncDir(disk vfs.FS, dir string) error {
+	d, err := disk.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
 // currentDir is the directory of the current generation, of a first one if there is none yet. All
 // other generations are removed.
-func currentDir(root string) (string, error) {
-	if err := os.MkdirAll(root, 0o700); err != nil {
+func currentDir(disk vfs.FS, root string) (string, error) {
+	if err := makeRoot(disk, root); err != nil {
 		return "", fmt.Errorf("make state directory: %w", err)
 	}
-	numbers, err := Generations(root)
+	numbers, err := Generations(disk, root)
 	if err != nil {
 		return "", err
 	}
-	current, err := currentName(root, numbers)
+	current, err := currentName(disk, root, numbers)
 	if err != nil {
 		return "", err
 	}
 	for _, n := range numbers {
 		if other := generationName(n); other != current {
-			if err := os.RemoveAll(filepath.Join(root, other)); err != nil {
+			if err := disk.RemoveAll(disk.PathJoin(root, other)); err != nil {
 				return "", fmt.Errorf("remove left-over generation: %w", err)
 			}
 		}
 	}
-	return filepath.Join(root, current), nil
+	return disk.PathJoin(root, current), nil
+}
+
+// makeRoot makes a partition's directory, and the names of it and of the one above it durable: a
+// state that is synced in a directory that is not would be gone with it.
+func makeRoot(disk vfs.FS, root string) error {
+	if err := disk.MkdirAll(root, 0o700); err != nil {
+		return err
+	}
+	above := disk.PathDir(root)
+	return errors.Join(syncDir(disk, above), syncDir(disk, disk.PathDir(above)))
+}
+
+func readFile(disk vfs.FS, path string) ([]byte, error) {
+	f, err := disk.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(f)
+	return text, errors.Join(err, f.Close())
 }
 
 // currentName is the name of the current one of the generations in a partition's root. Where the
 // file that names it is gone or names none of them, it is made again for the oldest: every
 // generation is the fold of the log up to some position, and goes on from there; to begin a new one
 // would throw away what the log may not have any more.
-func currentName(root string, numbers []int) (string, error) {
-	path := filepath.Join(root, CurrentFile)
-	text, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+func currentName(disk vfs.FS, root string, numbers []int) (string, error) {
+	text, err := readFile(disk, disk.PathJoin(root, CurrentFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("read current generation: %w", err)
 	}
 	current := strings.TrimSpace(string(text))
@@ -179,21 +231,27 @@ func currentName(root string, numbers []int) (string, error) {
 	if len(numbers) > 0 {
 		oldest = slices.Min(numbers)
 	}
-	dir := filepath.Join(root, generationName(oldest))
-	return filepath.Base(dir), setCurrent(root, dir)
+	current = generationName(oldest)
+	return current, setCurrent(disk, root, disk.PathJoin(root, current))
 }
 
 func generationName(n int) string { return fmt.Sprintf("%06d", n) }
 
-// Generations returns the numbers of the generations that lie in a partition's root.
-func Generations(root string) ([]int, error) {
-	entries, err := os.ReadDir(root)
+// Generations returns the numbers of the generations that lie in a partition's root. A nil file
+// system is the disk.
+func Generations(disk vfs.FS, root string) ([]int, error) {
+	disk = orDefault(disk)
+	names, err := disk.List(root)
 	if err != nil {
 		return nil, fmt.Errorf("list generations: %w", err)
 	}
 	var numbers []int
-	for _, e := range entries {
-		if n, err := strconv.Atoi(e.Name()); err == nil && e.IsDir() {
+	for _, name := range names {
+		n, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		if info, err := disk.Stat(disk.PathJoin(root, name)); err == nil && info.IsDir() {
 			numbers = append(numbers, n)
 		}
 	}

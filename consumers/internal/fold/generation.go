@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -29,7 +28,8 @@ type Generation struct {
 	Store *store.Store
 	Part  *projections.Partition
 
-	dir string
+	dir  string
+	disk vfs.FS
 
 	// checkpointing is held from capture to commit: there is one checkpoint under way at a
 	// time.
@@ -45,12 +45,22 @@ type Options struct {
 	CacheBytes int
 	// Blocks is the cache of all stores together; nil = one of its own.
 	Blocks *pebble.Cache
-	FS     vfs.FS // nil = the disk
+	// FS is where all of a partition lies; nil = the disk.
+	FS vfs.FS
 	// OnCorrupt is called once when an open generation is found corrupt; see [store.Options].
 	OnCorrupt func()
 	Logger    *slog.Logger
 	// ForSink has the fold keep what a sink takes from it: facts, and which cohorts changed.
 	ForSink bool
+}
+
+func (o Options) fs() vfs.FS { return orDefault(o.FS) }
+
+func orDefault(disk vfs.FS) vfs.FS {
+	if disk == nil {
+		return vfs.Default
+	}
+	return disk
 }
 
 // part are the options of the fold in a generation. online is asked who would be told of an effect;
@@ -72,7 +82,7 @@ func Open(dir string, o Options) (*Generation, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	g := &Generation{dir: dir, Store: st, Part: part}
+	g := &Generation{dir: dir, disk: o.fs(), Store: st, Part: part}
 	g.saved, _ = part.Position()
 	return g, nil
 }
@@ -225,7 +235,7 @@ func (g *Generation) Close() error {
 func (g *Generation) Remove() error {
 	g.async.Wait()
 	err := g.Store.Discard()
-	if rm := os.RemoveAll(g.dir); rm != nil {
+	if rm := g.disk.RemoveAll(g.dir); rm != nil {
 		err = errors.Join(err, fmt.Errorf("remove generation: %w", rm))
 	}
 	return err

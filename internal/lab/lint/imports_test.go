@@ -46,7 +46,7 @@ var layers = map[string]layer{
 	"consumers":                 {sees: []string{"events", "events/eventlog", "projections"}},
 
 	// No consumer sees another one. What several need is in consumers/internal.
-	"consumers/internal/fold": {sees: []string{"events/eventlog", "projections", "projections/store", "internal/atomicfile", "internal/diskread"}},
+	"consumers/internal/fold": {sees: []string{"events/eventlog", "projections", "projections/store", "internal/diskread"}},
 	"consumers/projector": {sees: []string{"events", "events/eventlog", "projections", "projections/store", "projections/clickhouse",
 		"consumers", "consumers/internal/fold", "internal/diskread"}},
 	"consumers/analytics": {sees: []string{"events/eventlog", "projections", "projections/store", "projections/clickhouse",
@@ -91,12 +91,14 @@ var layers = map[string]layer{
 	"internal/diskread":   {libraries: []string{"golang.org/x/sys"}},
 
 	// For tests and benchmarks.
-	"internal/lab/consumertest":   {sees: []string{anything, "internal/lab/natstest", "internal/lab/chtest", "internal/lab/sim"}},
-	"internal/lab/oracle":         {sees: []string{"events", "projections"}},
-	"internal/lab/sim":            {sees: []string{"events"}},
-	"internal/lab/sim/history":    {sees: []string{"events", "internal/lab/oracle"}},
-	"internal/lab/faults":         {sees: []string{"events", "internal/lab/bench/child", "internal/lab/sim"}},
-	"internal/lab/mutants":        {sees: []string{"internal/progress"}},
+	"internal/lab/consumertest": {sees: []string{anything, "internal/lab/natstest", "internal/lab/chtest", "internal/lab/sim"}},
+	"internal/lab/oracle":       {sees: []string{"events", "projections"}},
+	"internal/lab/sim":          {sees: []string{"events"}},
+	"internal/lab/sim/history":  {sees: []string{"events", "internal/lab/oracle"}},
+	"internal/lab/faults":       {sees: []string{"events", "internal/lab/bench/child", "internal/lab/sim"}},
+	"internal/lab/mutants":      {sees: []string{"internal/progress"}},
+	"internal/lab/dst": {sees: []string{"events", "events/eventlog", "events/eventlog/blockfile", "events/eventlog/witness", "projections",
+		"consumers/notify", "consumers/projector", "internal/lab/oracle"}},
 	"internal/lab/natstest":       {sees: []string{"events", "events/eventlog"}},
 	"internal/lab/bench":          {sees: []string{anything, "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/child":    {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/sim"}},

@@ -1,0 +1,279 @@
+package dst
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing/synctest"
+	"time"
+
+	"github.com/receiptd/receiptd/consumers/projector"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/lab/oracle"
+)
+
+// mapped is where NATS maps the subject of an outside producer
+// to, receipts.v1.0.<kind>.<org>.<app>.
+func mapped(in string) string {
+	words := strings.Split(in, ".")
+	return strings.Join([]string{"receipts.v1.0", words[5], words[2], words[3]}, ".")
+}
+
+func (w *world) resetModel() { w.model = oracle.New(0) }
+
+// modelTo has the model decide what the log holds, up to an entry.
+func (w *world) modelTo(at uint64) {
+	if w.model.Sequence() > at {
+		w.resetModel()
+	}
+	entries := w.broker.entriesOf(0)
+	for _, e := range entries[min(w.model.Sequence(), uint64(len(entries))):min(at, uint64(len(entries)))] {
+		evs, err := decode(e)
+		if err != nil {
+			w.model.Poison(e.Sequence, e.Time.UnixMilli(), err.Error())
+			continue
+		}
+		w.model.Apply(e.Sequence, e.Time.UnixMilli(), evs)
+	}
+}
+
+// decode returns the events of an entry.
+func decode(e entry) ([]events.Event, error) {
+	var batch events.Batch // whose memory the events share, and which the model keeps
+	if err := events.DecodeEntry(e.Subject, e.Data, 1, &batch); err != nil {
+		return nil, err
+	}
+	list := make([]events.Event, batch.Len())
+	for i := range list {
+		batch.Event(i, &list[i])
+	}
+	return list, nil
+}
+
+// compare makes every query and compares the answers with the model's.
+func (w *world) compare() {
+	m, p := w.model, w.fold
+	for _, app := range m.Apps() {
+		settings, revision, _ := m.Settings(app)
+		got, gotRevision, ok := p.SettingsAt(0, app)
+		if !ok || got != settings || gotRevision != revision {
+			w.fail("settings of %s: %+v, the model has %+v", app, got, settings)
+		}
+		w.compareMessages(app)
+		for _, user := range m.Users(app) {
+			conversations, err := p.Conversations(app, user)
+			w.same("conversations of "+user, err, conversations, m.Conversations(app, user))
+			items, _, err := p.SummaryAt(0, app, user)
+			w.same("summary of "+user, err, items, m.Summary(app, user))
+		}
+	}
+	if total, _ := p.Poison(); total != uint64(len(m.Poisoned())) {
+		w.fail("%d poison entries, the model has %d", total, len(m.Poisoned()))
+	}
+}
+
+func (w *world) compareMessages(app string) {
+	m, p := w.model, w.fold
+	seen := map[string]bool{}
+	for _, want := range m.AllMessages(app) {
+		if seen[want.ID] {
+			continue // an id that several conversations use finds one of them
+		}
+		seen[want.ID] = true
+		got, err := p.Message(app, want.ID)
+		if err != nil && w.unreadable() {
+			continue
+		}
+		if err != nil || !slices.Contains(m.Messages(app, want.ID), got) {
+			w.fail("message %s: %+v, %v; the model has %+v", want.ID, got, err, m.Messages(app, want.ID))
+		}
+		name := oracle.ConversationOf(app, got)
+		readers, err := p.Readers(app, want.ID, 0, 1000)
+		w.same("readers of "+want.ID, err, readers.Readers, m.Readers(name, want.ID))
+		others, err := p.NonReaders(app, want.ID, 0, 1000)
+		w.same("nonreaders of "+want.ID, err, others.Users, m.NonReaders(name, want.ID))
+	}
+}
+
+// same compares two lists; a nil one is equal to an empty one.
+func (w *world) same(what string, err error, got, want any) {
+	if err != nil && w.unreadable() {
+		return
+	}
+	a, b := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want)
+	if err != nil || a != b {
+		w.fail("%s: %s, %v; the model has %s", what, a, err, b)
+	}
+}
+
+// unreadable reports whether the state may fail to be read: an error is an answer too.
+func (w *world) unreadable() bool { return w.disk.failed() || w.flipped }
+
+// told is what is said of a message to its author.
+type told struct{ group, message string }
+
+// counts are the read counts of an author's messages in groups.
+func (w *world) counts(app, user string) map[told]int {
+	counts := map[told]int{}
+	for _, m := range w.model.AllMessages(app) {
+		if m.From == user && m.Group != "" && !m.Recalled {
+			counts[told{m.Group, m.ID}] = m.Read
+		}
+	}
+	return counts
+}
+
+func (w *world) beginSession(app, user string) {
+	s := &session{app: app, user: user, sub: w.hub.Subscribe(app, user), pushed: map[told]int{}}
+	items, upto, err := w.fold.SummaryAt(0, app, user)
+	if err != nil && w.unreadable() {
+		s.sub.Close()
+		return
+	}
+	w.modelTo(upto)
+	w.same("summary at the login of "+user, err, items, w.model.Summary(app, user))
+	s.began = w.counts(app, user)
+	w.sessions = append(w.sessions, s)
+	w.tracef("%s %s logs in at %d with %d items", app, user, upto, len(items))
+}
+
+// endSession looks whether the author was told of everything that happened meanwhile.
+func (w *world) endSession(s *session) {
+	w.sleep(60 * time.Millisecond)
+	if w.isCrashed() {
+		return
+	}
+	at := w.position()
+	w.modelTo(at)
+	for {
+		push, _, err := s.sub.Poll()
+		if err != nil {
+			w.fail("pushes of %s: %v", s.user, err)
+		}
+		if len(push.Notifications) == 0 {
+			break
+		}
+		for _, n := range push.Notifications {
+			if n.Kind != events.MessageRead || n.Group == "" {
+				continue
+			}
+			k := told{n.Group, n.Message}
+			if n.Count < s.pushed[k] {
+				w.fail("%s is told %d readers of %v after %d", s.user, n.Count, k, s.pushed[k])
+			}
+			s.pushed[k] = n.Count
+		}
+	}
+	for k, count := range w.counts(s.app, s.user) {
+		if count != s.began[k] && s.pushed[k] != count {
+			w.fail("%s %s was told %d readers of %v, there are %d, and were %d at the login", s.app, s.user, s.pushed[k], k, count, s.began[k])
+		}
+	}
+	s.sub.Close()
+	w.tracef("%s %s logs out at %d, told of %d", s.app, s.user, at, len(s.pushed))
+	if w.random.IntN(2) == 0 {
+		w.script = append([]events.Event{{Kind: events.StatisticSeen, App: s.app, User: s.user, Upto: at}}, w.script...)
+	}
+}
+
+// verify folds the log anew and compares, as receiptctl verify and replay do.
+func (w *world) verify(change bool) {
+	w.broker.calm() // a switch holds the fold, and must not have to wait for a time to pass
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	r, err := w.fold.Rebuild(ctx, projector.RebuildOptions{Switch: change})
+	if w.isCrashed() {
+		return
+	}
+	switch {
+	case err != nil && !w.unreadable():
+		w.fail("no rebuild: %v", err)
+	case err != nil:
+		w.tracef("no rebuild: its disk failed")
+		return
+	case !r.Equal:
+		w.fail("at entry %d the state is not a fold of the log: %+v", r.Partitions[0].Position, r.Partitions[0].Difference)
+	}
+	w.tracef("verified at %d, switch %t: %s", r.Partitions[0].Position, change, r.Partitions[0].Live)
+}
+
+// finish has all come to rest and checks what must hold in the end.
+func (w *world) finish() {
+	w.broker.calm()
+	w.disk.heal()
+	for try := 0; !w.rests(); try++ {
+		if try == 40 {
+			w.fail("no rest: state at %d, log at %d", w.position(), len(w.broker.entriesOf(0)))
+		}
+		if try%10 == 5 {
+			w.broker.renew()
+		}
+		w.sleep(1100 * time.Millisecond)
+	}
+	w.ask()
+	for _, s := range w.sessions {
+		w.endSession(s)
+	}
+	w.sessions = nil
+	w.ask()
+	w.verify(false)
+	w.ledger()
+	w.tracef("%d entries, %d submits", len(w.broker.entriesOf(0)), len(w.submits))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := w.stop(ctx); err != nil && !w.unreadable() {
+		w.fail("the stop failed: %v", err)
+	}
+	w.broker.die()
+	synctest.Wait()
+}
+
+// rests reports whether everything is answered and folded.
+func (w *world) rests() bool {
+	w.settle()
+	for _, s := range w.submits {
+		if s.fate == underWay {
+			return false
+		}
+	}
+	return w.position() == uint64(len(w.broker.entriesOf(0)))
+}
+
+// ledger compares what clients were told with what the log holds.
+func (w *world) ledger() {
+	there := map[int64][]eventlog.Location{}
+	var order int64
+	for _, e := range w.broker.entriesOf(0) {
+		evs, err := decode(e)
+		if err != nil {
+			continue
+		}
+		for i := range evs {
+			tag := evs[i].Time
+			if tag == 0 {
+				continue // of an outside producer
+			}
+			if len(there[tag]) == 0 && tag < order {
+				w.fail("event %d is in the log after event %d", tag, order)
+			}
+			order = max(order, tag)
+			there[tag] = append(there[tag], eventlog.Location{Sequence: e.Sequence, Index: i})
+		}
+	}
+	for _, s := range w.submits {
+		for i := range s.events {
+			tag := s.events[i].Time
+			at := there[tag]
+			switch {
+			case s.fate == acknowledged && !slices.Equal(at, s.at[i:i+1]):
+				w.fail("event %d was stored at %+v, and is at %+v", tag, s.at[i], at)
+			case s.fate == refused && len(at) > 0:
+				w.fail("event %d was refused, and is at %+v", tag, at)
+			case len(at) > 1:
+				w.fail("event %d is there more than once, at %+v", tag, at)
+			}
+		}
+	}
+}

@@ -1,0 +1,196 @@
+//go:debug randseednop=0
+
+package dst
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/lab/sim/history"
+)
+
+var (
+	seedsFlag = flag.Int("seeds", 0, "how many `seeds` to run; 0 = a sample")
+	seedFlag  = flag.Uint64("seed", 1, "the first `seed`")
+	forFlag   = flag.Duration("for", 0, "how `long` to run at most; 0 = until all seeds are through")
+	plantFlag = flag.String("plant", "", "a `fault` of the world to plant: "+strings.Join(Plants, ", "))
+)
+
+// script is what the clients of a seed submit.
+func script(seed uint64) (list []events.Event) {
+	for _, e := range history.Logs().Example(int(seed)) {
+		list = append(list, e.Events...)
+	}
+	return list
+}
+
+// play runs f in a bubble, on one processor: what is ready at the same time runs in the same order
+// each time.
+func play(t *testing.T, f func(t *testing.T)) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	// The NATS client keeps timers in a pool, and those of one bubble are of no use in another.
+	runtime.GC()
+	runtime.GC()
+	// Nor may a garbage collection come between: [runSeed] collects between two seeds.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	synctest.Test(t, f)
+}
+
+var played int
+
+// runSeed plays a seed, and collects the garbage of the last few.
+func runSeed(r Run) Report {
+	if played++; played%8 == 0 {
+		runtime.GC()
+	}
+	return Play(r)
+}
+
+// real is the time outside of the bubble, for the flag that bounds a run.
+func real(started int64) time.Duration { return time.Duration(nanotime() - started) }
+
+// broken shows how a seed failed, and how to see it again.
+func broken(t *testing.T, r Run, report Report) {
+	t.Helper()
+	trace := report.Trace
+	if len(trace) > 200 {
+		trace = trace[len(trace)-200:]
+	}
+	plant := ""
+	if r.Plant != "" {
+		plant = fmt.Sprintf(" -plant %q", r.Plant)
+	}
+	t.Errorf("seed %d: %s\n%s\nagain: go test ./internal/lab/dst -run TestSeedsKeepEveryPromise -seeds 1 -seed %d%s",
+		r.Seed, report.Broken, strings.Join(trace, "\n"), r.Seed, plant)
+}
+
+// sample is how many seeds a test runs without the flag.
+func sample(full int) int {
+	if testing.Short() {
+		return full / 10
+	}
+	return full
+}
+
+// Whatever breaks, in whatever order: an acknowledged event counts once or its loss was named, one
+// that was not acknowledged counts once at most, answers are those of the model and do not go back,
+// authors are told of everything, and the state is a fold of the log. Every kind of fault fires.
+func TestSeedsKeepEveryPromise(t *testing.T) {
+	n := *seedsFlag
+	if n == 0 {
+		n = sample(200)
+	}
+	total := Report{Kinds: map[string]int{}}
+	started, ran := nanotime(), 0
+	defer func() {
+		t.Logf("%d seeds, %d lives, %d steps, %d of them durable, in %v", ran, total.Lives, total.Steps, total.Durable, real(started).Round(time.Second))
+		for _, kind := range Kinds() {
+			t.Logf("%8d  %s", total.Kinds[kind], kind)
+			if total.Kinds[kind] == 0 && n >= 200 && ran == n && *plantFlag == "" {
+				t.Errorf("no %q in %d seeds", kind, n)
+			}
+		}
+		for kind := range maps.Keys(total.Kinds) {
+			if !slices.Contains(Kinds(), kind) {
+				t.Errorf("%q is in no list", kind)
+			}
+		}
+	}()
+	play(t, func(t *testing.T) {
+		for seed := *seedFlag; seed < *seedFlag+uint64(n); seed++ {
+			if *forFlag != 0 && real(started) > *forFlag {
+				return
+			}
+			r := Run{Seed: seed, Script: script(seed), Plant: *plantFlag}
+			report := runSeed(r)
+			ran++
+			total.Lives, total.Steps, total.Durable = total.Lives+report.Lives, total.Steps+report.Steps, total.Durable+report.Durable
+			for kind, count := range report.Kinds {
+				total.Kinds[kind] += count
+			}
+			if report.Broken != "" {
+				broken(t, r, report)
+			}
+			if *seedsFlag > 1000 && ran%1000 == 0 {
+				fmt.Fprintf(os.Stderr, "%d seeds, %.0f a minute\n", ran, float64(ran)/real(started).Minutes())
+			}
+		}
+	})
+}
+
+// A seed does the same each time.
+func TestSeedRepeatsExactly(t *testing.T) {
+	play(t, func(t *testing.T) {
+		for seed := uint64(1); seed <= uint64(sample(30)); seed++ {
+			first := runSeed(Run{Seed: seed, Script: script(seed)})
+			second := runSeed(Run{Seed: seed, Script: script(seed)})
+			for i := range max(len(first.Trace), len(second.Trace)) {
+				if i >= len(first.Trace) || i >= len(second.Trace) || first.Trace[i] != second.Trace[i] {
+					t.Errorf("seed %d: line %d is %q, and then %q", seed, i, at(first.Trace, i), at(second.Trace, i))
+					break
+				}
+			}
+		}
+	})
+}
+
+func at(list []string, i int) string {
+	if i < len(list) {
+		return list[i]
+	}
+	return "(the end)"
+}
+
+// The checks are worth something: each broken promise of the world is found.
+func TestPlantedFaultsAreFound(t *testing.T) {
+	play(t, func(t *testing.T) {
+		for _, plant := range Plants {
+			found := ""
+			seed := uint64(1)
+			for ; found == "" && seed <= 150; seed++ {
+				found = runSeed(Run{Seed: seed, Script: script(seed), Plant: plant}).Broken
+			}
+			if found == "" {
+				t.Errorf("%s: not found", plant)
+				continue
+			}
+			t.Logf("%s: seed %d: %s", plant, seed-1, found)
+		}
+	})
+}
+
+// A life may end at each of its steps, before or after it.
+func TestCrashAtEveryStep(t *testing.T) {
+	play(t, func(t *testing.T) {
+		for seed := uint64(1); seed <= 3; seed++ { // each way to die
+			calm := runSeed(Run{Seed: seed, Script: short(seed), Calm: true})
+			if calm.Broken != "" {
+				t.Fatalf("seed %d without faults: %s", seed, calm.Broken)
+			}
+			stride := 1
+			if testing.Short() {
+				stride = 17
+			}
+			for n := 1; n <= calm.Steps; n += stride {
+				r := Run{Seed: seed, Script: short(seed), CrashAt: n}
+				if report := runSeed(r); report.Broken != "" {
+					t.Errorf("seed %d, crash at step %d of %d: %s\n%s", seed, n, calm.Steps, report.Broken, strings.Join(report.Trace, "\n"))
+				}
+			}
+			t.Logf("seed %d: %d steps, %d of them durable", seed, calm.Steps, calm.Durable)
+		}
+	})
+}
+
+// short is the beginning of a script.
+func short(seed uint64) []events.Event { return script(seed)[:16] }

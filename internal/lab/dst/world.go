@@ -1,0 +1,398 @@
+package dst
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/receiptd/receiptd/consumers/notify"
+	"github.com/receiptd/receiptd/consumers/projector"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/lab/oracle"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// Run is what one seed is run with.
+type Run struct {
+	Seed uint64
+	// Script are the events that clients submit, in order.
+	Script []events.Event
+	// CrashAt, if not 0, has the first life die at that step, and all others go on without faults:
+	// for going through all steps one by one.
+	CrashAt int
+	// Calm leaves out all faults, but for CrashAt.
+	Calm bool
+	// Plant is a fault of the world that must be found; empty for none. See [Plants].
+	Plant string
+	// Trace is told each step as it happens; nil for nobody. [Report.Trace] has them all.
+	Trace func(line string)
+}
+
+// Report is what came of a run.
+type Report struct {
+	// Trace is what happened, a line for each step.
+	Trace []string
+	// Kinds counts the faults that fired.
+	Kinds map[string]int
+	// Steps is how many changes reached the log or the disk, Durable how many of them were syncs or
+	// entries, and Lives how often the process was started.
+	Steps, Durable, Lives int
+	// Broken is the promise that was not kept; empty if all were.
+	Broken string
+}
+
+// Plants are faults of the world that break a promise. Each must be found.
+var Plants = []string{
+	"acknowledge before the sync", "forget ids at once", "sync nothing", "trust a short log", "lose a push",
+	"store a refused entry",
+}
+
+// Kinds lists the faults that there are, by the names under which [Report.Kinds] counts them.
+func Kinds() []string {
+	return slices.Concat(fateNames[1:], wayNames[1:], diskNames[:], endNames[1:], logDamageNames[1:], []string{
+		kindSilent, kindAway, kindGarbage, kindBack, kindForgot, kindAhead, kindFlipped, kindWitness, kindRepair,
+	})
+}
+
+// Kinds of faults beside those of the tables.
+const (
+	kindSilent  = "log: silent for longer than ids are remembered"
+	kindAway    = "log: away"
+	kindGarbage = "log: garbage of an outside producer"
+	kindBack    = "clock: set back"
+	kindForgot  = "log: forgot what was not synced"
+	kindAhead   = "log: shorter than the state"
+	kindFlipped = "state: bit flipped"
+	kindWitness = "witness: write cut off"
+	kindRepair  = "log: repaired with losses"
+)
+
+// moment says what becomes of the process at a step.
+type moment int
+
+const (
+	alive moment = iota
+	diesBefore
+	diesAfter
+	dead
+)
+
+// ending is how a life ends.
+type ending int
+
+const (
+	endStop  ending = iota // in good order
+	endKill                // what was written stays
+	endPower               // what was not synced is gone
+	endTorn                // of what was not synced some is there
+	endings
+)
+
+var endNames = [endings]string{"stop", "crash: killed", "crash: power lost", "crash: power lost, files torn"}
+
+// world is one run.
+type world struct {
+	Run
+	random *rand.Rand
+	broker *broker
+	mem    *vfs.MemFS // what the next life finds
+
+	// interval says that the log is synced at intervals: a power loss takes what came after.
+	interval bool
+	synced   uint64 // entries of the log that were synced, where that is at intervals
+
+	mu      sync.Mutex // over what follows
+	report  Report
+	crashAt int // the step at which the process dies; 0 = never
+	before  bool
+	end     ending // how it dies
+	crashed bool
+	image   image
+
+	// The life.
+	disk     *disk
+	log      *eventlog.Log
+	hub      *notify.Hub
+	fold     *projector.Projector
+	cancel   context.CancelFunc
+	running  chan struct{}
+	runErr   error
+	sessions []*session
+
+	// What outlives the process.
+	clock    int64
+	script   []events.Event
+	tagged   int64
+	submits  []*submit
+	model    *oracle.Model
+	durable  uint64 // what Durable promised
+	attested uint64 // the witness has it
+	served   uint64 // the state was at that entry when it was ready
+	flipped  bool   // a bit of the state is another one
+	final    bool   // the life is the last one
+}
+
+// errBroken ends a run: a promise was not kept.
+type errBroken string
+
+// Play runs one seed. It must be called in a synctest bubble.
+func Play(r Run) (report Report) {
+	w := &world{
+		Run: r, random: rand.New(rand.NewPCG(r.Seed, 0x5eed)), mem: vfs.NewCrashableMem(),
+		clock: 1_700_000_000_000, script: r.Script, model: oracle.New(0),
+	}
+	w.report.Kinds = map[string]int{}
+	// The product spreads its pauses with this source.
+	//lint:ignore SA1019 it is the only way to have them repeat
+	mathrand.Seed(int64(r.Seed))
+	w.broker = &broker{
+		store: func() moment { return w.step(true) }, died: w.died, fired: w.fired, plant: r.Plant,
+		streams: map[string]*stream{},
+	}
+	w.interval = !r.Calm && w.random.IntN(5) == 0
+	defer func() {
+		if e := recover(); e != nil {
+			b, ok := e.(errBroken)
+			if !ok {
+				panic(e)
+			}
+			w.report.Broken = string(b)
+			w.tracef("BROKEN %s", b)
+			w.abandon()
+		}
+		report = w.report
+	}()
+	w.live()
+	return w.report
+}
+
+// fail ends the run.
+func (w *world) fail(format string, args ...any) { panic(errBroken(fmt.Sprintf(format, args...))) }
+
+func (w *world) tracef(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	w.mu.Lock()
+	w.report.Trace = append(w.report.Trace, line)
+	w.mu.Unlock()
+	if w.Trace != nil {
+		w.Trace(line)
+	}
+}
+
+func (w *world) fired(kind string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.report.Kinds[kind]++
+}
+
+// step counts a change of the log or the disk, and says what becomes of the process at it.
+func (w *world) step(durable bool) moment {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.crashed {
+		return dead
+	}
+	w.report.Steps++
+	if durable {
+		w.report.Durable++
+	}
+	if w.crashAt == 0 || w.report.Steps != w.crashAt {
+		return alive
+	}
+	w.report.Kinds[endNames[w.end]]++
+	if w.before {
+		w.dieLocked()
+		return diesBefore
+	}
+	return diesAfter
+}
+
+// died takes the image after the change at which the process dies.
+func (w *world) died() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dieLocked()
+}
+
+// dieLocked is the end of the process: from now on nothing that it does reaches the log or the
+// disk.
+func (w *world) dieLocked() {
+	if w.crashed {
+		return
+	}
+	w.crashed = true
+	w.broker.frozen.Store(true)
+	w.image = w.disk.image(w.end)
+}
+
+// crash kills the process now.
+func (w *world) crash(end ending) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.crashed {
+		return
+	}
+	w.end = end
+	w.report.Kinds[endNames[end]]++
+	w.dieLocked()
+}
+
+func (w *world) isCrashed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.crashed
+}
+
+// start begins a life. It reports whether the process runs.
+func (w *world) start() bool {
+	w.mu.Lock()
+	w.report.Lives++
+	w.crashed = false
+	w.mu.Unlock()
+	w.broker.frozen.Store(false)
+	w.disk = &disk{FS: w.mem, mem: w.mem, step: w.step, died: w.died, fired: w.fired}
+	w.disk.lies = w.Plant == "sync nothing"
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var err error
+	w.log, err = eventlog.Open(ctx, w.logConfig())
+	if err != nil {
+		w.log = nil
+		if !w.isCrashed() {
+			w.fail("the log does not open: %v", err)
+		}
+		return false
+	}
+	if w.armed() && !w.final {
+		w.armDisk()
+	}
+	err = w.open(ctx)
+	switch {
+	case w.isCrashed():
+		return false
+	case err != nil && w.unreadable():
+		w.tracef("the state does not open: its disk failed")
+		return false
+	case err != nil:
+		w.fail("the state does not open: %v", err)
+	}
+	if at := w.position(); at < w.durable && !w.flipped {
+		w.fail("the state is at entry %d, and was durable at entry %d", at, w.durable)
+	}
+	w.attested = uint64(len(w.broker.entriesOf(0)))
+	w.tracef("start: state at %d, log to %d", w.position(), w.attested)
+	w.run()
+	w.settle()
+	return !w.isCrashed()
+}
+
+func (w *world) logConfig() eventlog.Config {
+	return eventlog.Config{
+		URL: "nats://127.0.0.1:4222", Dialer: dialer{w.broker}, Partitions: 1, Logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+func (w *world) open(ctx context.Context) (err error) {
+	w.hub = notify.New(1, notify.Options{})
+	w.fold, err = projector.New(ctx, w.log, projector.Options{
+		Dir: "state", FS: w.disk, CacheBytes: 1 << 16, CheckpointEvery: time.Second, FlushEvery: 3 * time.Second,
+		Audience: audience{w.hub, w}, StartOver: w.interval, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		w.fold = nil
+	}
+	return err
+}
+
+func (w *world) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	w.cancel, w.running, w.runErr = cancel, make(chan struct{}), nil
+	fold, done := w.fold, w.running
+	go func() {
+		defer close(done)
+		w.runErr = fold.Run(ctx)
+	}()
+}
+
+// audience is the hub; a planted fault loses what is pushed.
+type audience struct {
+	*notify.Hub
+	w *world
+}
+
+// Push implements [projector.Audience].
+func (a audience) Push(effects []projections.Effect) {
+	if a.w.Plant == "lose a push" {
+		effects = effects[1:]
+	}
+	a.Hub.Push(effects)
+}
+
+// stop ends what runs of a life, whether it is dead already or is to end in good order.
+func (w *world) stop(ctx context.Context) (err error) {
+	for _, s := range w.sessions {
+		s.sub.Close()
+	}
+	w.sessions = nil
+	if w.cancel != nil {
+		w.cancel()
+		<-w.running
+		w.cancel = nil
+	}
+	if w.fold != nil {
+		err = w.fold.Close()
+		w.fold = nil
+	}
+	if w.log != nil {
+		_ = w.log.Close(ctx)
+		w.log = nil
+	}
+	synctest.Wait()
+	return err
+}
+
+// abandon ends a life whose end does not matter.
+func (w *world) abandon() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	w.disk.heal()
+	_ = w.stop(ctx)
+	w.broker.die()
+	synctest.Wait()
+}
+
+// settle waits until nobody computes any more, and takes in what came of it.
+func (w *world) settle() {
+	synctest.Wait()
+	w.collect()
+}
+
+// sleep lets time pass.
+func (w *world) sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait() // what happens at this instant happens before it is over
+	w.clock += d.Milliseconds()
+	w.broker.setClock(w.clock)
+	w.settle()
+	if !w.isCrashed() {
+		w.attested = uint64(len(w.broker.entriesOf(0))) // the witness is 50 ms behind
+	}
+}
+
+// position is the entry that the state stands at.
+func (w *world) position() uint64 {
+	_, upto, err := w.fold.SummaryAt(0, "o#none", "nobody")
+	if err != nil {
+		w.fail("the state does not answer: %v", err)
+	}
+	return upto
+}
