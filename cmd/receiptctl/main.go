@@ -41,6 +41,7 @@ type cli struct {
 
 	Replay replayCommand `cmd:"" help:"Rebuild the state from the log and switch to it."`
 	Verify verifyCommand `cmd:"" help:"Rebuild the state beside the live one and compare."`
+	Prove  proveCommand  `cmd:"" help:"Make a file that shows that a user has read a message, or check one."`
 	Doctor doctorCommand `cmd:"" help:"Look for damage in a stopped server's data, and say what to do."`
 	Repair repairCommand `cmd:"" help:"Make damaged data fit to be served, by accepting a named loss."`
 	Tail   tailCommand   `cmd:"" help:"Follow events as JSON lines."`

@@ -10,8 +10,6 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/receiptd/receiptd/events/merkle"
 )
 
 // requestTimeout is how long one request waits for its answer. A request is never answered if the
@@ -106,9 +104,6 @@ func Fingerprint(e Entry) uint64 {
 	d.Write(e.Data)
 	return d.Sum64()
 }
-
-// Leaf is the hash of an entry in the Merkle tree of its partition.
-func Leaf(e Entry) merkle.Hash { return merkle.Leaf(e.Sequence, e.Time, e.Subject, e.Data) }
 
 func (l *Log) checkPartition(partition int) error {
 	if partition < 0 || partition >= len(l.streams) {

@@ -19,6 +19,8 @@ import (
 // Repaired is what a repair did to one stream.
 type Repaired struct {
 	Stream string `json:"stream"`
+	// Partition is that of the log, -1 of a stream that is not the log's.
+	Partition int `json:"partition"`
 	// Lost are the entries that something stands for now: they are told as poison, with the reason.
 	Lost []blockfile.Lost `json:"lost,omitempty"`
 	// Aside is where the files lie that were replaced; empty if none were.
@@ -31,8 +33,9 @@ type Repaired struct {
 // opened again: what is good stays what and where it is, and in the place of every lost entry
 // stands one that says so. Files that are replaced are moved aside, never removed, and the witness
 // is begun anew for the streams that were repaired. The log must not be open. Where something
-// better than accepting the loss is at hand, such as a backup, that is to be used instead.
-func Repair(ctx context.Context, dir, witnessDir string) (list []Repaired, err error) {
+// better than accepting the loss is at hand, such as a backup, that is to be used instead. leaves,
+// which may be nil, keeps the Merkle trees what they were; the state has them.
+func Repair(ctx context.Context, dir, witnessDir string, leaves Leaves) (list []Repaired, err error) {
 	lock := flock.New(filepath.Join(dir, "lock"))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("eventlog: repair: %w", err)
@@ -45,7 +48,7 @@ func Repair(ctx context.Context, dir, witnessDir string) (list []Repaired, err e
 	if err != nil {
 		return nil, err
 	}
-	r := repair{dir: dir, inspection: i, at: time.Now().UTC()}
+	r := repair{dir: dir, leaves: leaves, inspection: i, at: time.Now().UTC()}
 	if slices.ContainsFunc(i.Findings, func(f Finding) bool { return f.Code == CodeWitnessDamaged }) {
 		return r.forgetWitness(witnessDir)
 	}
@@ -79,6 +82,7 @@ func (i *Inspection) damagedStreams() (list []string) {
 
 type repair struct {
 	dir        string
+	leaves     Leaves
 	inspection Inspection
 	marks      witness.Marks
 	at         time.Time
@@ -95,11 +99,11 @@ func (r *repair) forgetWitness(dir string) ([]Repaired, error) {
 	if err := os.Rename(dir, aside); err != nil {
 		return nil, fmt.Errorf("eventlog: repair: %w", err)
 	}
-	return []Repaired{{Aside: aside, What: "the witness could not be read and is moved aside; the next start begins a new one with what the log holds"}}, nil
+	return []Repaired{{Partition: -1, Aside: aside, What: "the witness could not be read and is moved aside; the next start begins a new one with what the log holds"}}, nil
 }
 
 func (r *repair) stream(name string) (Repaired, error) {
-	done := Repaired{Stream: name}
+	done := Repaired{Stream: name, Partition: partitionOf(name)}
 	mark := r.marks[name]
 	s := blockfile.Stream{Dir: filepath.Join(streamsDir(r.dir), name), Name: name}
 	partition := partitionOf(name)
@@ -141,7 +145,7 @@ func (r *repair) remake(s blockfile.Stream, partition int, mark witness.Mark) (b
 
 // mend writes the blocks again without what is damaged.
 func (r *repair) mend(s blockfile.Stream, partition int, mark witness.Mark) (Repaired, error) {
-	done := Repaired{Stream: s.Name, Aside: filepath.Join(r.dir, asideDir, "repair-"+r.at.Format("20060102T150405"), s.Name)}
+	done := Repaired{Stream: s.Name, Partition: partition, Aside: filepath.Join(r.dir, asideDir, "repair-"+r.at.Format("20060102T150405"), s.Name)}
 	meta, err := s.Meta()
 	if err != nil {
 		return done, err
@@ -155,9 +159,11 @@ func (r *repair) mend(s blockfile.Stream, partition int, mark witness.Mark) (Rep
 		_, err = s.Mend(0, 0, nil, done.Aside)
 	} else {
 		done.What = "in the place of each lost entry stands one that says so; the others stay as they were"
-		subject, reason := []byte(events.LostSubject(partition)), []byte("accepted by receiptctl repair at "+r.at.Format(time.RFC3339))
+		subject, reason := []byte(events.LostSubject(partition)), "accepted by receiptctl repair at "+r.at.Format(time.RFC3339)
 		first, last := mark.Trimmed+1, max(mark.Last, files.Top)
-		done.Lost, err = s.Mend(first, last, func(uint64) ([]byte, []byte) { return subject, reason }, done.Aside)
+		done.Lost, err = s.Mend(first, last, func(sequence uint64) ([]byte, []byte) {
+			return subject, r.lostData(partition, sequence, reason)
+		}, done.Aside)
 		r.marks[s.Name] = witness.Mark{Stream: s.Name, Created: meta.Created.UTC(), Last: last, Trimmed: mark.Trimmed}
 		return done, err
 	}

@@ -38,7 +38,7 @@ func TestRepairKeepsWhatIsGood(t *testing.T) {
 				t.Fatal(err)
 			}
 			ctx := testContext(t)
-			done, err := eventlog.Repair(ctx, d.cfg.Dir, d.cfg.WitnessDir)
+			done, err := eventlog.Repair(ctx, d.cfg.Dir, d.cfg.WitnessDir, nil)
 			d.must(err)
 			if len(done) != 1 || done[0].Stream != "RECEIPTS_1" || len(done[0].Lost) == 0 {
 				t.Fatalf("repaired: %+v", done)
@@ -55,7 +55,7 @@ func TestRepairKeepsWhatIsGood(t *testing.T) {
 			l = natstest.OpenLog(t, d.cfg) // and so it stays
 			d.count(l, 1)
 			natstest.CloseLog(t, l)
-			if again, err := eventlog.Repair(ctx, d.cfg.Dir, d.cfg.WitnessDir); err != nil || len(again) != 0 {
+			if again, err := eventlog.Repair(ctx, d.cfg.Dir, d.cfg.WitnessDir, nil); err != nil || len(again) != 0 {
 				t.Errorf("a repair of what is whole: %+v, %v", again, err)
 			}
 		})
@@ -87,7 +87,7 @@ func TestRepairOfALogThatIsGoneBeginsAnew(t *testing.T) {
 	t.Parallel()
 	d := newDamaged(t)
 	d.must(os.RemoveAll(d.cfg.Dir))
-	done, err := eventlog.Repair(testContext(t), d.cfg.Dir, d.cfg.WitnessDir)
+	done, err := eventlog.Repair(testContext(t), d.cfg.Dir, d.cfg.WitnessDir, nil)
 	d.must(err)
 	if len(done) != 2 {
 		t.Errorf("repaired: %+v", done)
@@ -107,7 +107,7 @@ func TestRepairOfADamagedWitnessBeginsItAnew(t *testing.T) {
 		d.must(os.WriteFile(name, []byte("nothing"), 0o600))
 	}
 	d.refused(eventlog.CodeWitnessDamaged, "")
-	_, err = eventlog.Repair(testContext(t), d.cfg.Dir, d.cfg.WitnessDir)
+	_, err = eventlog.Repair(testContext(t), d.cfg.Dir, d.cfg.WitnessDir, nil)
 	d.must(err)
 	d.whole()
 }
@@ -116,7 +116,7 @@ func TestRepairOfAnOpenLogIsRefused(t *testing.T) {
 	t.Parallel()
 	cfg := eventlog.Config{Dir: t.TempDir()}
 	natstest.OpenLog(t, cfg)
-	if _, err := eventlog.Repair(testContext(t), cfg.Dir, cfg.Dir+".witness"); !errors.Is(err, eventlog.ErrInUse) {
+	if _, err := eventlog.Repair(testContext(t), cfg.Dir, cfg.Dir+".witness", nil); !errors.Is(err, eventlog.ErrInUse) {
 		t.Error(err)
 	}
 }

@@ -11,6 +11,9 @@ import (
 // Hash is a hash in a tree. The zero Hash stands for one that is not known.
 type Hash = tlog.Hash
 
+// ParseHash reads a hash as its String method writes it.
+func ParseHash(s string) (Hash, error) { return tlog.ParseHash(s) }
+
 // leafVersion begins what a leaf binds, so that it can be changed one day.
 const leafVersion = 1
 

@@ -1,10 +1,14 @@
 package merkle
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
+
+// ErrOutside is returned for an entry or a size that a tree does not have.
+var ErrOutside = errors.New("merkle: not in the tree")
 
 // Head stands for a tree at a size.
 type Head struct {
@@ -29,7 +33,7 @@ type Tree struct {
 // Head is the head that the tree had at a size. The error says so if it never had that size.
 func (t Tree) Head(size uint64) (Head, error) {
 	if size > t.Size {
-		return Head{}, fmt.Errorf("merkle: size %d of a tree of %d", size, t.Size)
+		return Head{}, fmt.Errorf("%w: size %d of a tree of %d", ErrOutside, size, t.Size)
 	}
 	root, err := tlog.TreeHash(int64(size), t)
 	return Head{Base: t.Base, Size: size, Root: root}, err
@@ -51,7 +55,7 @@ func (t Tree) Leaf(sequence uint64) (Hash, error) {
 // index is the number of the leaf of an entry, in a tree of a size.
 func (t Tree) index(sequence, size uint64) (int64, error) {
 	if sequence <= t.Base || sequence > t.Base+size {
-		return 0, fmt.Errorf("merkle: entry %d is not in the tree of entries %d to %d", sequence, t.Base+1, t.Base+size)
+		return 0, fmt.Errorf("%w: entry %d, it has entries %d to %d", ErrOutside, sequence, t.Base+1, t.Base+size)
 	}
 	return int64(sequence - t.Base - 1), nil
 }
@@ -59,7 +63,7 @@ func (t Tree) index(sequence, size uint64) (int64, error) {
 // ProveEntry returns the path from the entry with a sequence to the head of a size.
 func (t Tree) ProveEntry(sequence, size uint64) ([]Hash, error) {
 	if size > t.Size {
-		return nil, fmt.Errorf("merkle: size %d of a tree of %d", size, t.Size)
+		return nil, fmt.Errorf("%w: size %d of a tree of %d", ErrOutside, size, t.Size)
 	}
 	n, err := t.index(sequence, size)
 	if err != nil {
@@ -72,7 +76,7 @@ func (t Tree) ProveEntry(sequence, size uint64) ([]Hash, error) {
 // another: that nothing was changed, only added.
 func (t Tree) ProveConsistency(from, to uint64) ([]Hash, error) {
 	if from < 1 || from > to || to > t.Size {
-		return nil, fmt.Errorf("merkle: no proof from size %d to %d of a tree of %d", from, to, t.Size)
+		return nil, fmt.Errorf("%w: from size %d to %d of a tree of %d", ErrOutside, from, to, t.Size)
 	}
 	return tlog.ProveTree(int64(to), int64(from), t)
 }

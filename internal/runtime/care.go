@@ -7,12 +7,15 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/notary"
 	"github.com/receiptd/receiptd/projections/store"
 )
 
@@ -176,7 +179,7 @@ func (x *Examination) state(ctx context.Context, root string) error {
 }
 
 func (x *Examination) secrets(cfg config.Config) {
-	for _, name := range []string{config.AdminKeyFile, tokenKeyFile} {
+	for _, name := range []string{config.AdminKeyFile, tokenKeyFile, notary.KeyFile} {
 		path := filepath.Join(cfg.Data, name)
 		info, err := os.Stat(path)
 		switch {
@@ -204,15 +207,40 @@ func (x *Examination) machine(cfg config.Config) {
 	}
 }
 
+// treeRepair notices whether a repair changes the Merkle trees of the log.
+type treeRepair struct {
+	leaves  eventlog.Leaves
+	unknown bool // the hash of a lost entry is
+}
+
+func (t *treeRepair) leaf(partition int, sequence uint64) merkle.Hash {
+	leaf := t.leaves(partition, sequence)
+	t.unknown = t.unknown || leaf == merkle.Hash{}
+	return leaf
+}
+
+// changed reports whether a tree is no longer what was signed: a hash is not known, or another log
+// was taken for the right one.
+func (t *treeRepair) changed(list []eventlog.Repaired) bool {
+	return t.unknown || slices.ContainsFunc(list, func(r eventlog.Repaired) bool { return r.Partition >= 0 && len(r.Lost) == 0 })
+}
+
 // Repair accepts the loss of what a start refuses, in the data of a stopped server; see
-// [eventlog.Repair]. A state that stands beyond the log is put aside and folded again. It returns
+// [eventlog.Repair]. A state that stands beyond the log is put aside and folded again. If the trees
+// of the log are then other ones than were signed, key and heads are put aside too. It returns
 // what it did to the log, and folds up to its end.
 func Repair(ctx context.Context, cfg config.Config, logger *slog.Logger) (list []eventlog.Repaired, err error) {
 	lock, err := openData(cfg.Data)
 	if err != nil {
 		return nil, err
 	}
-	list, err = eventlog.Repair(ctx, filepath.Join(cfg.Data, logDir), witnessOf(cfg))
+	leaves, closeStates := projector.StoredLeaves(filepath.Join(cfg.Data, stateDir))
+	tree := treeRepair{leaves: leaves}
+	list, err = eventlog.Repair(ctx, filepath.Join(cfg.Data, logDir), witnessOf(cfg), tree.leaf)
+	err = errors.Join(err, closeStates())
+	if err == nil && tree.changed(list) {
+		err = notary.SetAside(cfg.Data, time.Now())
+	}
 	if err = errors.Join(err, lock.Unlock()); err != nil {
 		return list, err
 	}

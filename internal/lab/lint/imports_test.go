@@ -63,7 +63,7 @@ var layers = map[string]layer{
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
 	"internal/gateway/httpapi": {
-		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify", "schema", "internal/gateway", "internal/web"},
+		sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "consumers/notify", "schema", "internal/gateway", "internal/web"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
 	"internal/gateway/msync/msyncpb": {},
@@ -80,6 +80,7 @@ var layers = map[string]layer{
 	"internal/writebehind": {},
 	"internal/accounts":    {},
 	"internal/ids":         {},
+	"internal/notary":      {sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "internal/atomicfile"}},
 	"internal/web":         {sees: []string{"events", "projections", "internal/gateway"}},
 	"internal/web/demo":    {},
 	"internal/config":      {},
@@ -115,7 +116,7 @@ var layers = map[string]layer{
 	// receiptctl bench is where benchmarks are run from. Nothing of the product imports them:
 	// the way from it into internal/lab is here alone.
 	"cmd/receiptctl": {sees: []string{
-		"consumers/projector", "events/merkle", "projections", "projections/clickhouse", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
+		"consumers/projector", "events", "events/merkle", "projections", "projections/clickhouse", "internal/runtime", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
 		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/sim"}},
 }
 
