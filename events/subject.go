@@ -67,7 +67,7 @@ func LostSubject(partition int) string { return partitionPrefix(partition) + los
 func IsLostSubject(subject string) bool {
 	rest, ok := strings.CutPrefix(subject, logPrefix)
 	_, token, _ := strings.Cut(rest, ".")
-	return ok && token == lostToken // and not an app of that name, which is the last token of others
+	return ok && token == lostToken // not an app of that name, whose subject has more tokens
 }
 
 // PartitionSubjects is the wildcard that matches every subject of a partition, which is what its

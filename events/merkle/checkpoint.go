@@ -1,6 +1,7 @@
 package merkle
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
@@ -64,11 +65,16 @@ func sign(signer note.Signer, text string) (string, error) {
 	return string(signed), nil
 }
 
-// open returns the text that a key signed.
+// open returns the text that a key signed, and nobody else: what is signed has one form.
 func open(key note.Verifier, signed string) (string, error) {
 	n, err := note.Open([]byte(signed), note.VerifierList(key))
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrNotSigned, err)
+	}
+	signature := n.Sigs[0] // of the one key that is known
+	_, err = base64.StdEncoding.Strict().DecodeString(signature.Base64)
+	if err != nil || signed != n.Text+"\n— "+signature.Name+" "+signature.Base64+"\n" {
+		return "", fmt.Errorf("%w: the signature is not as it was made", ErrNotSigned)
 	}
 	return n.Text, nil
 }

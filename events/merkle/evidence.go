@@ -21,10 +21,10 @@ const evidenceFormat = "receiptd evidence 1"
 // Evidence is what shows a third party, without the log, that an event is in it. As JSON, in
 // exactly the form of [Evidence.Encode], it is a file.
 //
-// With Data it proves that the entry which the head binds has the event, and it discloses all events
-// of that entry. Without, with DataHash and Statement, it discloses that one event: the head then
-// binds the entry, and that the event is in it is what the key's owner signed. Whoever has the entry
-// can refute a statement that is wrong.
+// With Data it proves that the entry which the head binds has the event, and it discloses all
+// events of that entry. Without, with DataHash and Statement, it discloses that one event: the head
+// then binds the entry, and that the event is in it is what the key's owner signed. Whoever has the
+// entry can refute a statement that is wrong.
 type Evidence struct {
 	Format string `json:"format"`
 	// App and Event are what is shown; the event is as the API has it.

@@ -66,7 +66,8 @@ type Notary struct {
 type signedTree struct {
 	owed   []merkle.Head // heads that it is to have when it gets there
 	latest merkle.Head   // as it was attested
-	kept   time.Time     // when a head was kept last
+	last   merkle.Head   // that was kept, since the start
+	kept   time.Time     // when that was
 }
 
 // Open reads the key of a log, or makes one. The error is [ErrRewritten] if a tree lacks a head
@@ -109,8 +110,8 @@ func KnownHeads(data string, log interface {
 	return heads, nil
 }
 
-// Run gives the witness the latest heads and keeps signed ones, until the context ends. The error
-// is [ErrRewritten], or that of the state.
+// Run gives the witness the latest heads and keeps signed ones, the last one when the context ends,
+// which ends it. The error is [ErrRewritten], or that of the state.
 func (n *Notary) Run(ctx context.Context) error {
 	tick := time.NewTicker(attestEvery)
 	defer tick.Stop()
@@ -118,18 +119,30 @@ func (n *Notary) Run(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return nil
+			return n.attestAll(true)
 		}
-		for k := range n.trees {
-			err := n.attest(k)
-			if errors.Is(err, projector.ErrStopped) {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("partition %d: %w", k, err)
-			}
+		if err := n.attestAll(false); err != nil {
+			return err
 		}
 	}
+}
+
+func (n *Notary) attestAll(last bool) error {
+	for k := range n.trees {
+		if last {
+			n.mu.Lock()
+			n.trees[k].kept = time.Time{}
+			n.mu.Unlock()
+		}
+		err := n.attest(k)
+		if errors.Is(err, projector.ErrStopped) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("partition %d: %w", k, err)
+		}
+	}
+	return nil
 }
 
 // attest compares a tree with what it is to have, gives its head to the witness, and keeps it if it
@@ -146,12 +159,12 @@ func (n *Notary) attest(partition int) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	t := &n.trees[partition]
-	if head.Size == 0 || head == t.latest {
+	if head.Size == 0 || head == t.latest && head == t.last {
 		return nil
 	}
 	n.o.Log.AttestTree(partition, head)
 	t.latest = head
-	if time.Since(t.kept) < n.o.KeepEvery {
+	if head == t.last || time.Since(t.kept) < n.o.KeepEvery {
 		return nil
 	}
 	signed, err := n.sign(partition, head)
@@ -162,7 +175,7 @@ func (n *Notary) attest(partition int) error {
 		n.o.Logger.Warn("a signed head of the log was not kept", "partition", partition, "error", err)
 		return nil
 	}
-	t.kept = time.Now()
+	t.kept, t.last = time.Now(), head
 	return nil
 }
 
@@ -197,7 +210,8 @@ func (n *Notary) check(partition int, tree projector.Tree) (merkle.Head, error) 
 		if latest.Size >= size {
 			return latest, nil
 		}
-		if err := has(partition, tree, latest); err != nil { // a replay may have switched to another one
+		// A replay may have switched to another one.
+		if err := has(partition, tree, latest); err != nil {
 			return merkle.Head{}, err
 		}
 	}
