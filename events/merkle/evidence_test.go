@@ -116,8 +116,8 @@ func TestEvidenceIsRefusedWithAnyByteChanged(t *testing.T) {
 				refused("another key", file, other)
 				for n := range file {
 					for bit := range 8 {
-						if base > 0 && bit != n%8 {
-							continue // all bits of the other one have to do
+						if (base > 0 || !whole) && bit != n%8 {
+							continue // all bits of one file have to do
 						}
 						file[n] ^= 1 << bit
 						refused(fmt.Sprintf("bit %d of byte %d", bit, n), file, verifier)

@@ -53,7 +53,12 @@ func grow(t *testing.T, s stored, leaves []Hash, storeEvery func(n int) bool) Tr
 	for n, leaf := range leaves {
 		e.Add(leaf, s.put)
 		if n+1 == len(leaves) || storeEvery(n) {
-			e.EachChanged(s.put)
+			e.EachChanged(func(level int, n uint64, hashes []byte) {
+				if len(hashes) == 0 || len(hashes) == tileBytes {
+					t.Fatalf("size %d: a tile of %d bytes is not full", e.Size(), len(hashes))
+				}
+				s.put(level, n, hashes)
+			})
 			again, err := OpenEdge(e.Size(), s.tiles)
 			if err != nil {
 				t.Fatalf("size %d: %v", e.Size(), err)

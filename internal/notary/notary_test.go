@@ -86,6 +86,7 @@ func TestEvidenceOfEveryWayToRead(t *testing.T) {
 	twice := read(1)
 	twice.Content = "again"
 	log.Put(1, read(2)) // waits for its message
+	time.Sleep(5 * time.Millisecond)
 	log.Put(10, consumertest.Sent(0), consumertest.Sent(1), read(0), consumertest.ReadBy(0, 3))
 	log.Put(1, read(1), twice)
 	log.Put(2,
