@@ -189,7 +189,7 @@ func (l *loop) handle(ctx context.Context) error {
 	}
 	e := &l.stored
 	l.decoded = projections.Decoded{
-		Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(*e), Batch: &l.batch,
+		Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(*e), Leaf: eventlog.Leaf(*e), Batch: &l.batch,
 	}
 	switch err := events.DecodeEntry(e.Subject, e.Data, l.log.Partitions(), &l.batch); {
 	case errors.Is(err, events.ErrVersion):

@@ -3,7 +3,6 @@ package events
 import (
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // DecodeEntry fills b with the events of a log entry. The subject says what the entry is: a batch,
@@ -16,7 +15,7 @@ import (
 // empty.
 func DecodeEntry(subject string, data []byte, partitions int, b *Batch) error {
 	b.reset()
-	if strings.HasPrefix(subject, logPrefix) && strings.HasSuffix(subject, "."+lostToken) {
+	if IsLostSubject(subject) {
 		return fmt.Errorf("%w: %w: %s", ErrMalformed, ErrLost, data)
 	}
 	s, err := parseEntrySubject(subject)

@@ -58,6 +58,22 @@ func TestDecodeEntryReadsBatches(t *testing.T) {
 	}
 }
 
+// An app may be called as what stands for a lost entry is.
+func TestDecodeEntryOfAnAppCalledLost(t *testing.T) {
+	e := Event{App: "acme#lost", Kind: MessageRead, Message: "m", User: "u", Group: "g"}
+	subject, err := singleSubject(0, e.Kind, e.App)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b Batch
+	if err := DecodeEntry(subject, AppendJSON(nil, &e), 1, &b); err != nil || b.Len() != 1 {
+		t.Errorf("%d events, %v", b.Len(), err)
+	}
+	if err := DecodeEntry(LostSubject(7), []byte("why"), 8, &b); !errors.Is(err, ErrLost) {
+		t.Errorf("what stands for a lost entry: %v", err)
+	}
+}
+
 func TestDecodeEntrySaysWhatIsWrong(t *testing.T) {
 	const partitions = 4
 	read := Event{App: "acme#chat", Kind: MessageRead, Message: "m", User: "u", Group: "g"}

@@ -63,6 +63,13 @@ func BatchSubject(partition int) string { return partitionPrefix(partition) + ba
 // those after it keep their sequences. Its data says in words what happened; it has no events.
 func LostSubject(partition int) string { return partitionPrefix(partition) + lostToken }
 
+// IsLostSubject reports whether a subject is a [LostSubject], of whatever partition.
+func IsLostSubject(subject string) bool {
+	rest, ok := strings.CutPrefix(subject, logPrefix)
+	_, token, _ := strings.Cut(rest, ".")
+	return ok && token == lostToken // not an app of that name, whose subject has more tokens
+}
+
 // PartitionSubjects is the wildcard that matches every subject of a partition, which is what its
 // stream listens to.
 func PartitionSubjects(partition int) string { return partitionPrefix(partition) + ">" }

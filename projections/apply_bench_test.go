@@ -3,8 +3,10 @@ package projections_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -94,4 +96,51 @@ func BenchmarkApply(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/4096, "ns/receipt")
+}
+
+// BenchmarkLeafBesideFold compares what an entry's leaf in the tree of the log costs with decoding
+// and folding that entry, of 4096 receipts.
+func BenchmarkLeafBesideFold(b *testing.B) {
+	setup, batches := benchEntries(b, 500)
+	entries := make([][]byte, len(batches))
+	var e events.Event
+	for i, batch := range batches {
+		var builder events.Builder
+		for k := range batch.Len() {
+			batch.Event(k, &e)
+			builder.Add(&e)
+		}
+		entries[i] = builder.Encode(nil)
+	}
+	at := time.Unix(1, 0)
+	b.Run("leaf", func(b *testing.B) {
+		var edge merkle.Edge
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			data := entries[i%len(entries)]
+			b.SetBytes(int64(len(data)))
+			edge.Add(merkle.Leaf(uint64(i), at, "receipts.v1.0.batch", data), func(int, uint64, []byte) {})
+		}
+	})
+	b.Run("decode and fold", func(b *testing.B) {
+		part, err := projections.Open(0, memory{}, projections.Options{CacheBytes: 1 << 30})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := part.Apply(projections.Decoded{Sequence: 1, At: 1, Batch: setup}); err != nil {
+			b.Fatal(err)
+		}
+		var batch events.Batch
+		b.ReportAllocs()
+		for i := range b.N {
+			data := entries[i%len(entries)]
+			b.SetBytes(int64(len(data)))
+			if err := events.DecodeEntry("receipts.v1.0.batch", data, 1, &batch); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := part.Apply(projections.Decoded{Sequence: uint64(i + 2), At: 1, Batch: &batch}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

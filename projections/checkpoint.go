@@ -79,6 +79,7 @@ func (p *Partition) captureSmall() {
 	if x.meta {
 		x.put(append(p.scratch.key(), tableMeta), p.encodeMeta(v[:0]))
 		x.meta = false
+		p.captureTree()
 	}
 }
 

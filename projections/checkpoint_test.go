@@ -50,7 +50,7 @@ func TestFailedApplyLeavesNothingBehind(t *testing.T) {
 			}
 			f.log = append(f.log, e)
 			f.batch.SetEvents(e.Events)
-			x := projections.Decoded{Sequence: e.Sequence, At: e.At, Fingerprint: e.Sequence * 31, Batch: &f.batch}
+			x := projections.Decoded{Sequence: e.Sequence, At: e.At, Fingerprint: e.Sequence * 31, Leaf: leafOf(e.Sequence), Batch: &f.batch}
 			if _, err := f.part.Apply(x); err == nil {
 				f.commit()
 				continue

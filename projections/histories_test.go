@@ -98,7 +98,7 @@ func (f *fold) apply(e history.Entry) []events.Outcome {
 func (f *fold) fold(e history.Entry) []events.Outcome {
 	f.batch.SetEvents(e.Events)
 	out, err := f.part.Apply(projections.Decoded{
-		Sequence: e.Sequence, At: e.At, Fingerprint: e.Sequence * 31, Batch: &f.batch, Poison: e.Poison,
+		Sequence: e.Sequence, At: e.At, Fingerprint: e.Sequence * 31, Leaf: leafOf(e.Sequence), Batch: &f.batch, Poison: e.Poison,
 	})
 	if err != nil {
 		f.t.Fatalf("apply %d: %v", e.Sequence, err)

@@ -27,6 +27,7 @@ const (
 	tablePoison       = 'Z' // sequence -> time, reason
 	tableCohort       = 'h' // app, hour, conversation, sender's ordinal -> cohort
 	tableHour         = 'H' // app, hour -> total of its cohorts
+	tableTree         = 't' // nothing -> base, size; level, number -> tile of the log's Merkle tree
 
 	// Only a partition opened with Options.TrackCohorts has these. Days are named by their first
 	// hour.
@@ -127,7 +128,7 @@ func DescribeKey(key []byte) string {
 		tableMessage: "message", tableUnreadSingle: "unread in single chat", tableSummary: "item of summary",
 		tableAuthor: "author of summary", tableParked: "parked receipt", tableRejection: "rejection", tablePoison: "poison entry",
 		tableCohort: "rollup of a cohort", tableHour: "rollup of an hour",
-		tableGroupDay: "rollup of a group's day", tableSenderDay: "rollup of a sender's day",
+		tableTree: "Merkle tree of the log", tableGroupDay: "rollup of a group's day", tableSenderDay: "rollup of a sender's day",
 	}
 	name, ok := names[key[0]]
 	if !ok {
@@ -157,6 +158,7 @@ var projectionTables = map[string]string{
 	"statistic":  string([]byte{tableSummary, tableAuthor}),
 	"rejections": string([]byte{tableRejection, tablePoison}),
 	"rollup":     string([]byte{tableCohort, tableHour, tableGroupDay, tableSenderDay}),
+	"tree":       string([]byte{tableTree}),
 }
 
 // ProjectionTables returns the table tags that make up the named projection. A tag is the first

@@ -15,7 +15,7 @@ import (
 var allTables = []byte{
 	tableMeta, tableApp, tableConvByName, tableConversation, tableMember, tableUserIndex, tableMessage,
 	tableUnreadSingle, tableSummary, tableAuthor, tableParked, tableRejection, tablePoison, tableCohort, tableHour,
-	tableGroupDay, tableSenderDay,
+	tableGroupDay, tableSenderDay, tableTree,
 }
 
 // id draws what may be an id: no control characters, so no zero byte.
@@ -72,6 +72,11 @@ func someKey(t *rapid.T) (key []byte, fields []any) {
 		return x.key(nil), []any{tag, x.dayKey()}
 	case tableRejection:
 		return rejectionKey(nil, app, index), []any{tag, app, index}
+	case tableTree:
+		if rapid.Bool().Draw(t, "size") {
+			return treeKey(nil), []any{tag}
+		}
+		return tileKey(nil, index%8, num), []any{tag, index % 8, num}
 	}
 	return poisonKey(nil, num), []any{tag, num}
 }

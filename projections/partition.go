@@ -27,6 +27,7 @@ type Partition struct {
 	conversations uint64 // how many there are; the next one is numbered one higher
 	poison        poison
 	outcomes      [256]uint64 // how often each was decided
+	tree          logTree
 
 	cache   cache
 	changes changes
@@ -99,6 +100,9 @@ func (p *Partition) load() error {
 	if err := p.decodeMeta(v); err != nil {
 		return err
 	}
+	if err := p.loadTree(); err != nil {
+		return err
+	}
 	if err := p.loadApps(); err != nil {
 		return err
 	}
@@ -126,6 +130,7 @@ func (p *Partition) Apply(x Decoded) ([]events.Outcome, error) {
 		return nil, err
 	}
 	p.changes.meta = true
+	p.growTree(&x)
 	p.expireParked()
 	if x.Poison != "" {
 		p.recordPoison(x.Sequence, x.At, x.Poison)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/merkle"
 )
 
 // Decoded is a log entry as a fold takes it: its place in the log, and the events in it or why
@@ -16,6 +17,8 @@ type Decoded struct {
 	// Fingerprint tells the entry from another one that takes its sequence after the log lost its
 	// tail. A checkpoint carries that of the last entry in it.
 	Fingerprint uint64
+	// Leaf is the entry's hash in the Merkle tree of the log; zero if it is not known.
+	Leaf merkle.Hash
 	// Batch has the events. It is not looked at in a poison entry, and not kept.
 	Batch *events.Batch
 	// Poison says why the entry could not be decoded; empty if it could.

@@ -164,6 +164,7 @@ func rebuildData(ctx context.Context, data string, from source, o projector.Rebu
 	if err != nil && !(o.Archive != nil && errors.Is(err, projector.ErrNeedsArchive)) {
 		return result, err
 	}
+	o.Heads = core.KnownHeads
 	result, err = core.Projector.Rebuild(ctx, o)
 	result.CaughtUp = caughtUp
 	if err == nil && !o.Switch {
@@ -177,12 +178,12 @@ func report(w io.Writer, r projector.RebuildResult, asJSON bool) error {
 		return json.NewEncoder(w).Encode(r)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "partition\tposition\tkeys\tlive\treplayed")
+	fmt.Fprintln(t, "partition\tposition\tkeys\tlive\treplayed\thead of the log")
 	for _, p := range r.Partitions {
 		if p.Live == "" {
 			p.Live = "cut off from the log"
 		}
-		fmt.Fprintf(t, "%d\t%d\t%d\t%s\t%s\n", p.Partition, p.Position, p.Keys, p.Live, p.Replayed)
+		fmt.Fprintf(t, "%d\t%d\t%d\t%s\t%s\t%s\n", p.Partition, p.Position, p.Keys, p.Live, p.Replayed, p.Tree.Root)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -207,6 +208,10 @@ func report(w io.Writer, r projector.RebuildResult, asJSON bool) error {
 	}
 	_, err := fmt.Fprintf(w, "%d events in %s, %s events/s: %s\n", r.Events, took, progress.Count(r.EventsPerS), verdict)
 	for _, p := range r.Partitions {
+		if h := p.Rewritten; h != nil && err == nil {
+			_, err = fmt.Fprintf(w, "partition %d, THE LOG WAS REWRITTEN: the head of entries %d to %d was %v, by what was signed or witnessed\n",
+				p.Partition, h.Base+1, h.Position(), h.Root)
+		}
 		if d := p.Difference; d != nil && err == nil {
 			_, err = fmt.Fprintf(w, "partition %d, first difference: %s: %s\n  live     %s\n  replayed %s\n",
 				p.Partition, d.Key, d.What, d.Live, d.Replayed)

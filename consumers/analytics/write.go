@@ -212,7 +212,7 @@ func (w *worker) insertRefused(ctx context.Context, b *clickhouse.Block, reason 
 		return fmt.Errorf("read the entry that ClickHouse refuses: %w", err)
 	}
 	bytes := &clickhouse.Block{Partition: w.partition}
-	x := projections.Decoded{Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(e)}
+	x := projections.Decoded{Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(e), Leaf: eventlog.Leaf(e)}
 	if err := bytes.AddRefused(&x, e.Subject, e.Data, reason.Error()); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -25,6 +26,9 @@ type RebuildOptions struct {
 	Projection string
 	// Archive gives the entries it has, and the log those that follow; nil: the log gives all.
 	Archive Archive
+	// Heads returns heads that the tree of a partition is known to have had, in the order of their
+	// sizes, for the replayed tree to be compared with; nil for none.
+	Heads func(partition int) ([]merkle.Head, error)
 	// Progress is called now and then, from one goroutine at a time; nil for none.
 	Progress func(Progress)
 }
@@ -84,7 +88,7 @@ func (p *Projector) rebuild(ctx context.Context, o RebuildOptions) (RebuildResul
 		if replicas[k], err = p.workers[k].newReplica(ctx, overall, o.Archive); err != nil {
 			return err
 		}
-		return replicas[k].compare(inTurn, &result.Partitions[k])
+		return replicas[k].compare(inTurn, o.Heads, &result.Partitions[k])
 	})
 	// Only then the first partition switches: what fails or is given up before changes nothing.
 	if err == nil && o.Switch {
@@ -96,7 +100,7 @@ func (p *Projector) rebuild(ctx context.Context, o RebuildOptions) (RebuildResul
 		return RebuildResult{}, err
 	}
 	for _, r := range result.Partitions {
-		result.Equal = result.Equal && r.Live == r.Replayed
+		result.Equal = result.Equal && r.Live == r.Replayed && r.Rewritten == nil
 	}
 	result.Events = overall.sum().Events
 	result.Seconds = time.Since(started).Seconds()

@@ -52,8 +52,9 @@ func (r *replica) discard() {
 	}
 }
 
-// compare replays up to a position of the live state and compares the two there.
-func (r *replica) compare(ctx context.Context, res *PartitionResult) error {
+// compare replays up to a position of the live state and compares the two there, and the tree of
+// the log with its known heads.
+func (r *replica) compare(ctx context.Context, heads knownHeads, res *PartitionResult) error {
 	snap, position, err := r.w.snapshot()
 	if err != nil {
 		return err
@@ -78,6 +79,9 @@ func (r *replica) compare(ctx context.Context, res *PartitionResult) error {
 		return err
 	}
 	defer mine.Close()
+	if err := r.checkHeads(mine, heads, res); err != nil {
+		return err
+	}
 	if res.Replayed, res.Keys, err = mine.Digest(ctx); err != nil || !comparable {
 		return err
 	}

@@ -1,10 +1,14 @@
 package projector
 
-import "github.com/receiptd/receiptd/events/eventlog"
+import (
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/events/merkle"
+)
 
 // RebuildResult is the outcome of a rebuild. As JSON it is what receiptctl verify prints.
 type RebuildResult struct {
-	// Equal reports whether the replayed state equals the live one, in every partition.
+	// Equal reports whether the replayed state equals the live one, and the replayed tree has the
+	// heads that the log is known to have had, in every partition.
 	Equal      bool    `json:"equal"`
 	Events     uint64  `json:"events"`
 	Seconds    float64 `json:"seconds"`
@@ -30,6 +34,13 @@ type PartitionResult struct {
 	Replayed string `json:"replayed"`
 	// Keys is the number of keys in the replayed state.
 	Keys int `json:"keys"`
+	// Tree is the head of the Merkle tree of the log at the position, as it was replayed: two
+	// copies of a log are the same up to there if it is.
+	Tree merkle.Head `json:"tree"`
+	// HeadsChecked is how many earlier heads of the log, signed or witnessed, the tree was found
+	// to have had. Rewritten is the first that it did not have: the log was changed before it.
+	HeadsChecked int          `json:"heads_checked,omitempty"`
+	Rewritten    *merkle.Head `json:"rewritten,omitempty"`
 	// Difference is where the states differ first; nil if they are equal.
 	Difference *Difference `json:"difference,omitempty"`
 }

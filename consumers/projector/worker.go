@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -53,7 +52,7 @@ func (w *worker) online() func(app, user string) bool {
 
 func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 	w := &worker{
-		p: p, partition: partition, root: filepath.Join(p.o.Dir, fmt.Sprintf("p%03d", partition)),
+		p: p, partition: partition, root: partitionDir(p.o.Dir, partition),
 		logger: p.o.Logger.With("partition", partition), checkpointWanted: make(chan struct{}, 1),
 	}
 	w.mending.found = make(chan struct{}, 1)

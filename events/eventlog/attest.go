@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/receiptd/receiptd/events/eventlog/witness"
+	"github.com/receiptd/receiptd/events/merkle"
 )
 
 const (
@@ -36,6 +38,7 @@ type attester struct {
 
 	mu      sync.Mutex // over what follows
 	trimmed map[string]uint64
+	trees   map[string]merkle.Head // latest heads
 	// waiting are marks of entries that may not be on the disk yet, oldest first.
 	waiting []datedMarks
 	lag     time.Duration
@@ -56,12 +59,14 @@ func (l *Log) startAttesting(ctx context.Context, js jetstream.JetStream) error 
 	if err != nil {
 		return err
 	}
-	a := &attester{log: l, js: js, file: file, trimmed: map[string]uint64{}, trimmedAt: map[string]time.Time{}}
+	a := &attester{
+		log: l, js: js, file: file, trimmed: map[string]uint64{}, trimmedAt: map[string]time.Time{}, trees: map[string]merkle.Head{},
+	}
 	if l.cfg.Fsync != FsyncAlways {
 		a.lag = attestUnsynced
 	}
 	for stream, m := range file.Marks() {
-		a.trimmed[stream] = m.Trimmed
+		a.trimmed[stream], a.trees[stream] = m.Trimmed, m.Tree
 	}
 	l.attester = a
 	marks, err := a.collect(ctx)
@@ -151,10 +156,14 @@ func (a *attester) write(marks witness.Marks) error {
 	return a.writeLocked(marks)
 }
 
-// writeLocked writes marks, with what was trimmed since they were collected.
+// writeLocked writes marks, with what was trimmed since they were collected and with the heads of
+// the trees up to them.
 func (a *attester) writeLocked(marks witness.Marks) error {
 	for stream, m := range marks {
 		m.Trimmed = max(m.Trimmed, a.trimmed[stream])
+		if tree := a.trees[stream]; tree.Position() <= m.Last {
+			m.Tree = tree
+		}
 		marks[stream] = m
 	}
 	return a.file.Write(marks)
@@ -192,6 +201,9 @@ func (a *attester) collect(ctx context.Context) (witness.Marks, error) {
 		name, s := info.Config.Name, &info.State
 		m := witness.Mark{Stream: name, Created: info.Created.UTC(), Last: s.LastSeq}
 		old, known := before[name]
+		if old.Created.Equal(m.Created) {
+			m.Tree = old.Tree
+		}
 		switch {
 		case !known && s.FirstSeq > 0: // what a log held before it had a witness
 			m.Trimmed = s.FirstSeq - 1
@@ -243,6 +255,30 @@ func (a *attester) trimming(partition int, upto uint64) error {
 	a.trimmed[stream] = max(a.trimmed[stream], upto)
 	a.trimmedAt[stream] = time.Now()
 	return a.writeLocked(a.file.Marks())
+}
+
+// AttestTree has the witness hold a head of a partition's tree. It does nothing for a log in an
+// outside NATS, which has no witness.
+func (l *Log) AttestTree(partition int, head merkle.Head) {
+	if a := l.attester; a != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.trees[streamName(partition)] = head
+	}
+}
+
+// Attested is the last entry of a partition that is certainly on the disk, and the head of its tree
+// that the witness holds, zero if it holds none. Of a log in an outside NATS, whose replicas answer
+// for what they acknowledged, every entry counts as being there.
+func (l *Log) Attested(partition int) (last uint64, tree merkle.Head) {
+	a := l.attester
+	if a == nil {
+		return math.MaxUint64, merkle.Head{}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	m := a.file.Marks()[streamName(partition)]
+	return m.Last, m.Tree
 }
 
 // finish attests what the log holds when nothing is stored any more. Closed in good order, the

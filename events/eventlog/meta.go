@@ -84,7 +84,7 @@ func (r *repair) metas() (list []Repaired, err error) {
 		if _, err := s.Meta(); !errors.Is(err, blockfile.ErrDamaged) {
 			continue
 		}
-		done := Repaired{Stream: s.Name, What: "its configuration is what the server wrote; its checksum is made anew"}
+		done := Repaired{Stream: s.Name, Partition: partitionOf(s.Name), What: "its configuration is what the server wrote; its checksum is made anew"}
 		text, err := mendedMeta(&s, r.marks[s.Name])
 		if err == nil && text == nil && r.o.From != nil {
 			text = r.metaFrom(s.Name)

@@ -20,10 +20,14 @@ import (
 // Repaired is what a repair did to one stream.
 type Repaired struct {
 	Stream string `json:"stream"`
+	// Partition is that of the log, -1 of a stream that is not the log's.
+	Partition int `json:"partition"`
 	// Lost are the entries that something stands for now: they are told as poison, with the reason.
 	Lost []blockfile.Lost `json:"lost,omitempty"`
 	// Restored is how many entries came from elsewhere.
 	Restored uint64 `json:"restored,omitempty"`
+	// OtherLog is set if what there is now is not the log that was acknowledged.
+	OtherLog bool `json:"other_log,omitempty"`
 	// Aside is where the files lie that were replaced; empty if none were.
 	Aside string `json:"aside,omitempty"`
 	// What says what was done.
@@ -36,6 +40,8 @@ type RepairOptions struct {
 	From Source
 	// AcceptLoss lets it give up what nobody has.
 	AcceptLoss bool
+	// Leaves keeps the Merkle trees of the log what they were; the state has them. nil for none.
+	Leaves Leaves
 }
 
 // ErrLoss is wrapped by the error of a repair that could not go without losing entries, which it
@@ -161,11 +167,11 @@ func (r *repair) forgetWitness(dir string) ([]Repaired, error) {
 	if err := atomicfile.Rename(dir, aside); err != nil {
 		return nil, fmt.Errorf("eventlog: repair: %w", err)
 	}
-	return []Repaired{{Aside: aside, What: "the witness could not be read and is moved aside; the next start begins a new one with what the log holds"}}, nil
+	return []Repaired{{Partition: -1, Aside: aside, What: "the witness could not be read and is moved aside; the next start begins a new one with what the log holds"}}, nil
 }
 
 func (r *repair) stream(ctx context.Context, name string) (Repaired, error) {
-	done := Repaired{Stream: name}
+	done := Repaired{Stream: name, Partition: partitionOf(name)}
 	mark := r.marks[name]
 	s := blockfile.Stream{Dir: streamDir(r.dir, name), Name: name}
 	partition := partitionOf(name)
@@ -180,7 +186,7 @@ func (r *repair) stream(ctx context.Context, name string) (Repaired, error) {
 		}
 	case r.has(name, CodeStreamMissing) && (partition < 0 || r.allMissing()):
 		delete(r.marks, name)
-		done.What = "it is gone with all that was in it; the next start makes an empty one"
+		done.What, done.OtherLog = "it is gone with all that was in it; the next start makes an empty one", true
 		return done, nil
 	case r.has(name, CodeStreamMissing):
 		made, err := r.remake(s, partition, mark)
@@ -192,7 +198,7 @@ func (r *repair) stream(ctx context.Context, name string) (Repaired, error) {
 		return done, fmt.Errorf("%s does not fit its checksum; bring it back from a backup", filepath.Join(s.Dir, "meta.inf"))
 	case r.has(name, CodeStreamForeign), r.has(name, CodeEntryDiffers):
 		delete(r.marks, name)
-		done.What = "the log that is there is taken for the right one; what was acknowledged besides is lost"
+		done.What, done.OtherLog = "the log that is there is taken for the right one; what was acknowledged besides is lost", true
 		return done, r.newLife(s, partition)
 	}
 	return r.mend(s, partition, mark, done)

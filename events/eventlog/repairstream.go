@@ -182,10 +182,10 @@ func (r *repair) mend(s blockfile.Stream, partition int, mark witness.Mark, done
 
 // standing says in the place of an entry that it is lost.
 func (r *repair) standing(partition int) blockfile.Stand {
-	lost := blockfile.Record{
-		Subject: []byte(events.LostSubject(partition)), Data: []byte("accepted by receiptctl repair at " + r.at.Format(time.RFC3339)),
+	subject, reason := []byte(events.LostSubject(partition)), "accepted by receiptctl repair at "+r.at.Format(time.RFC3339)
+	return func(sequence uint64) (blockfile.Record, bool) {
+		return blockfile.Record{Subject: subject, Data: r.lostData(partition, sequence, reason)}, true
 	}
-	return func(uint64) (blockfile.Record, bool) { return lost, true }
 }
 
 // besides leaves the places of what is lost beside the log empty, and notes up to where the stream

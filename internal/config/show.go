@@ -61,6 +61,8 @@ func ToolNames() []string {
 	return []string{
 		// tail, replay, verify
 		"server", "app", "from", "cursor", "count", "projection", "json",
+		// prove
+		"message", "user", "entry", "out", "check", "key", "public-key",
 		// schema
 		"cluster", "database",
 		// bench

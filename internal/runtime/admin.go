@@ -71,6 +71,7 @@ func (a *admin) rebuild(w http.ResponseWriter, r *http.Request, o projector.Rebu
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	lines := &lineWriter{w: w}
 	var last time.Time
+	o.Heads = a.core.KnownHeads
 	o.Progress = func(p projector.Progress) {
 		if time.Since(last) >= progressEvery {
 			last = time.Now()

@@ -14,7 +14,9 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/notary"
 	"github.com/receiptd/receiptd/projections/store"
 )
 
@@ -210,7 +212,7 @@ func (x *Examination) position(ctx context.Context, root, dir, kind string) erro
 }
 
 func (x *Examination) secrets(cfg config.Config) {
-	for _, name := range []string{config.AdminKeyFile, tokenKeyFile} {
+	for _, name := range []string{config.AdminKeyFile, tokenKeyFile, notary.KeyFile} {
 		path := filepath.Join(cfg.Data, name)
 		info, err := os.Stat(path)
 		switch {
@@ -238,19 +240,45 @@ func (x *Examination) machine(cfg config.Config) {
 	}
 }
 
+// treeRepair notices whether a repair changes the Merkle trees of the log.
+type treeRepair struct {
+	leaves  eventlog.Leaves
+	unknown bool // the hash of a lost entry is
+}
+
+func (t *treeRepair) leaf(partition int, sequence uint64) merkle.Hash {
+	leaf := t.leaves(partition, sequence)
+	t.unknown = t.unknown || leaf == merkle.Hash{}
+	return leaf
+}
+
+// changed reports whether a tree is no longer what was signed: a hash is not known, or another log
+// was taken for the right one.
+func (t *treeRepair) changed(list []eventlog.Repaired) bool {
+	return t.unknown || slices.ContainsFunc(list, func(r eventlog.Repaired) bool { return r.Partition >= 0 && r.OtherLog })
+}
+
 // Repair mends what a start refuses, in the data of a stopped server; see [eventlog.Repair]. A
 // state that stands beyond the log is put aside and folded again, and so is every state if entries
-// are lost. It returns what it did to the log, and folds up to its end.
+// are lost. If the trees of the log are then other ones than were signed, key and heads are put
+// aside too. It returns what it did to the log, and folds up to its end.
 func Repair(ctx context.Context, cfg config.Config, o eventlog.RepairOptions, logger *slog.Logger) (list []eventlog.Repaired, err error) {
 	lock, err := openData(cfg.Data)
 	if err != nil {
 		return nil, err
 	}
+	leaves, closeStates := projector.StoredLeaves(filepath.Join(cfg.Data, stateDir))
+	tree := treeRepair{leaves: leaves}
+	o.Leaves = tree.leaf
 	list, err = eventlog.Repair(ctx, filepath.Join(cfg.Data, logDir), witnessOf(cfg), o)
+	err = errors.Join(err, closeStates())
 	if err == nil {
 		var ahead []eventlog.Repaired
 		ahead, err = statesAhead(ctx, cfg)
 		list = append(list, ahead...)
+	}
+	if err == nil && tree.changed(list) {
+		err = notary.SetAside(cfg.Data, time.Now())
 	}
 	if err = errors.Join(err, lock.Unlock()); err != nil {
 		return list, err

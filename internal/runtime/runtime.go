@@ -21,9 +21,11 @@ import (
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
+	"github.com/receiptd/receiptd/internal/notary"
 	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/internal/web/demo"
 	"github.com/receiptd/receiptd/projections/clickhouse"
@@ -138,6 +140,18 @@ func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 	return l
 }
 
+// OpenNotary opens what signs the heads of the log's trees, and makes its key if there is none. The
+// error is [notary.ErrRewritten] for a log that is not what was signed before.
+func (c *Core) OpenNotary() (*notary.Notary, error) {
+	return notary.Open(notary.Options{Data: c.data, Log: c.Log, State: c.Projector, Logger: c.logger})
+}
+
+// KnownHeads are the heads that the tree of a partition is known to have had, for
+// [projector.RebuildOptions].
+func (c *Core) KnownHeads(partition int) ([]merkle.Head, error) {
+	return notary.KnownHeads(c.data, c.Log, partition)
+}
+
 // Close closes what is open, in the order in which one part needs the other. It may be called
 // again.
 func (c *Core) Close(ctx context.Context) error {
@@ -176,6 +190,7 @@ type Server struct {
 	scrubber *scrubber
 	adminKey string
 
+	notary    *notary.Notary
 	gateway   *httpapi.API
 	opened    []consumer          // of the table of consumers
 	analytics *analytics.Consumer // one of them; nil without ClickHouse
@@ -204,6 +219,9 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 		}
 	}
 	if err := s.openConsumers(); err != nil {
+		return s, err
+	}
+	if s.notary, err = core.OpenNotary(); err != nil {
 		return s, err
 	}
 	if s.gateway, err = s.newGateway(ctx, version); err != nil {
@@ -246,6 +264,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		Commands:        &commands{log: s.Log, projector: s.Projector},
 		Notify:          s.hub,
 		Analytics:       s.rates(),
+		Notary:          s.notary,
 		Partitions:      s.Log.Partitions(),
 		Identity:        s.Log.Identity(),
 		AdminKey:        s.adminKey,
@@ -309,6 +328,7 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { return s.reconcile(failed) })
 	group.Go(func() error { return s.scrubber.run(failed) })
+	group.Go(func() error { return s.notary.Run(failed) })
 	group.Go(func() error {
 		s.gateway.Run(failed)
 		return nil

@@ -132,6 +132,7 @@ func (r *archiveReader) row(rows driver.Rows) error {
 			return err
 		}
 		r.x = x
+		copy(r.x.Leaf[:], c.Leaf.value(0))
 	}
 	switch want := uint32(len(r.events)); {
 	case x.At != r.x.At || x.Fingerprint != r.x.Fingerprint:

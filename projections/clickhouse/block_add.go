@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -102,6 +103,9 @@ func (b *Block) extend(x *projections.Decoded, rows int) (first int) {
 	fill(c.Sequence.values[first:], x.Sequence)
 	fill(c.At.values[first:], storable(x.At))
 	fill(c.Fingerprint.values[first:], x.Fingerprint)
+	if x.Leaf != (merkle.Hash{}) {
+		c.Leaf.keys[first] = b.addOnce(&c.Leaf.dictionary, string(x.Leaf[:]))
+	}
 	return first
 }
 

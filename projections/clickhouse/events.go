@@ -31,6 +31,8 @@ type eventColumns struct {
 	SentAt      millis          `ch:"sent_at"`
 	Eligible    numbers[uint32] `ch:"eligible"`
 	Readers     numbers[uint32] `ch:"readers"`
+	// Leaf is in the first row of an entry.
+	Leaf repeatedTexts `ch:"leaf,archive"`
 }
 
 // Outcomes that only this table knows.

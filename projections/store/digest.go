@@ -28,6 +28,19 @@ func (s *Store) Snapshot() *Snapshot {
 // Close releases the snapshot.
 func (s *Snapshot) Close() error { return s.snap.Close() }
 
+// Get returns a copy of the value of a key, nil if there is none. It may be called concurrently.
+func (s *Snapshot) Get(key []byte) ([]byte, error) {
+	v, closer, err := s.snap.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read state: %w", known(err))
+	}
+	v = append([]byte{}, v...)
+	return v, closer.Close()
+}
+
 // Digest returns a fingerprint of all keys and values, and the number of keys. Equal states have
 // equal digests. The 32 hexadecimal digits are two independent 64-bit hashes.
 func (s *Snapshot) Digest(ctx context.Context) (digest string, keys int, err error) {

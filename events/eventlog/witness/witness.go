@@ -24,6 +24,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/atomicfile"
 )
 
@@ -42,6 +43,8 @@ type Mark struct {
 	Fingerprint uint64 `json:"fingerprint,omitempty"`
 	// Trimmed is the last entry that left the stream on purpose.
 	Trimmed uint64 `json:"trimmed,omitempty"`
+	// Tree is a head of the stream's Merkle tree, at Last or before; zero if none was taken.
+	Tree merkle.Head `json:"tree,omitzero"`
 }
 
 // Marks are the marks of a log, by stream.

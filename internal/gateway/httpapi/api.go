@@ -24,6 +24,8 @@ type Config struct {
 	Notify   gateway.Subscriber
 	// Analytics answers the questions about read rates.
 	Analytics Analytics
+	// Notary answers the questions about the log's trees.
+	Notary Notary
 	// Partitions is the number of partitions of the log, and Identity what tells it from others:
 	// see [eventlog.Log.Identity].
 	Partitions int
@@ -149,8 +151,8 @@ func (cfg *Config) validate() error {
 	switch {
 	case cfg.State == nil, cfg.Log == nil, cfg.Commands == nil, cfg.Notify == nil:
 		return errors.New("state, log, commands and notify are required")
-	case cfg.Analytics == nil:
-		return errors.New("analytics are required")
+	case cfg.Analytics == nil, cfg.Notary == nil:
+		return errors.New("analytics and a notary are required")
 	case cfg.Partitions < 1:
 		return errors.New("the number of partitions is required")
 	case cfg.AdminKey == "":

@@ -5,6 +5,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -39,6 +40,22 @@ type Commands interface {
 
 	// Configure puts settings in force and returns them. It is called for one change at a time.
 	Configure(ctx context.Context, app string, s events.Settings) (events.Settings, error)
+}
+
+// Notary makes what others can check of the log. An error is [merkle.ErrOutside] for what is not in
+// a tree, [projections.ErrNotFound] for a message that is unknown or not read, and
+// [eventlog.ErrTrimmed] for an entry that has left the log.
+type Notary interface {
+	// Key is the public key of what is signed.
+	Key() string
+	// Checkpoint is the signed head of a partition's tree at a size; 0 = the latest.
+	Checkpoint(partition int, size uint64) (string, error)
+	// Consistency proves that the head of a later size, 0 = the latest, rewrote nothing.
+	Consistency(partition int, from, to uint64) (merkle.Consistency, error)
+	// Inclusion proves that an entry is under the head of a size; 0 = the latest.
+	Inclusion(partition int, sequence, size uint64) (merkle.Inclusion, error)
+	// Evidence is a file that shows that a user has read a message.
+	Evidence(ctx context.Context, app, message, user string, wholeEntry bool) ([]byte, error)
 }
 
 // Names keeps the names of users. [accounts.Accounts] is one.

@@ -11,6 +11,7 @@ import (
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -45,6 +46,8 @@ var (
 	errNoSuchPath   = &apiError{status: http.StatusNotFound, code: "not_found", message: "no such path"}
 	errNoApp        = &apiError{status: http.StatusNotFound, code: "app_not_found", message: "no such app"}
 	errNoMessage    = &apiError{status: http.StatusNotFound, code: "message_not_found", message: "no such message"}
+	errNotInLog     = &apiError{status: http.StatusNotFound, code: "not_in_log", message: "the tree of the log has no such head or entry, or not yet"}
+	errTrimmed      = &apiError{status: http.StatusGone, code: "trimmed", message: "the entry has left the log"}
 	errInternal     = &apiError{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
 	errOverloaded   = &apiError{status: http.StatusServiceUnavailable, code: "overloaded", message: "too much is under way; nothing of the request was stored", retryAfter: 1}
 	errUnavailable  = &apiError{status: http.StatusServiceUnavailable, code: "unavailable", message: "the log cannot store events now; nothing of the request was stored", retryAfter: 2}
@@ -107,6 +110,9 @@ func asAPIError(err error) *apiError {
 	}{
 		{projections.ErrNotFound, errNoMessage},
 		{projector.ErrFoldingAgain, errFolding},
+		{merkle.ErrOutside, errNotInLog},
+		{eventlog.ErrTrimmed, errTrimmed},
+		{eventlog.ErrNoEntry, errTrimmed},
 		{projections.ErrTooManyCohorts, errRange},
 		{notify.ErrBadCursor, invalidCursor("cursor")},
 		{notify.ErrForeignCursor, foreignCursor("cursor")},

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -253,4 +255,42 @@ func (a *fakeAnalytics) asked() projections.RateQuery {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.query
+}
+
+// fakeNotary knows one partition of a log of two entries, and one receipt.
+type fakeNotary struct{}
+
+func (fakeNotary) Key() string { return "log+00000000+AQ==" }
+
+func (fakeNotary) Checkpoint(partition int, size uint64) (string, error) {
+	if partition != 0 || size > 2 {
+		return "", merkle.ErrOutside
+	}
+	return fmt.Sprintf("log/%dof2\n%d\n", partition, size), nil
+}
+
+func (n fakeNotary) Consistency(partition int, from, to uint64) (c merkle.Consistency, err error) {
+	c.Proof = []merkle.Hash{{byte(from)}, {byte(to)}}
+	c.From, err = n.Checkpoint(partition, from)
+	return c, err
+}
+
+func (n fakeNotary) Inclusion(partition int, sequence, size uint64) (i merkle.Inclusion, err error) {
+	i.Sequence, i.Path = sequence, []merkle.Hash{}
+	i.Checkpoint, err = n.Checkpoint(partition, size)
+	return i, err
+}
+
+func (fakeNotary) Evidence(_ context.Context, app, message, user string, wholeEntry bool) ([]byte, error) {
+	switch {
+	case user == "long ago":
+		return nil, eventlog.ErrTrimmed
+	case user != "bob":
+		return nil, projections.ErrNotFound
+	}
+	e := merkle.Evidence{App: app, Event: []byte(`{"message":"` + message + `"}`), Path: []merkle.Hash{}}
+	if wholeEntry {
+		e.Data = []byte("entry")
+	}
+	return e.Encode()
 }

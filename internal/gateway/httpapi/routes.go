@@ -71,6 +71,15 @@ func (a *API) routes() []route {
 		{method: "POST", path: appPath + "/users/{user}/tokens", access: accessAdmin, handle: a.postToken},
 		{method: "GET", path: appPath + "/analytics/read-rate", access: accessAdmin, handle: a.getReadRate},
 		{method: "GET", path: appPath + "/rejections", access: accessAdmin, handle: a.getRejections},
+		{method: "GET", path: appPath + "/messages/{id}/evidence", access: accessAdmin, handle: a.getEvidence},
+
+		// A head tells nothing about what is in the log. A proof does, to one who can guess: it has
+		// the hashes of other entries, whose data may be short.
+		{method: "GET", path: "/v1/log/key", handle: a.getLogKey},
+		{method: "GET", path: "/v1/log/{partition}/checkpoint", handle: a.getCheckpoint},
+		{method: "GET", path: "/v1/log/{partition}/checkpoint/{size}", access: accessAdmin, handle: a.getCheckpoint},
+		{method: "GET", path: "/v1/log/{partition}/consistency", access: accessAdmin, handle: a.getConsistency},
+		{method: "GET", path: "/v1/log/{partition}/inclusion/{sequence}", access: accessAdmin, handle: a.getInclusion},
 
 		{method: "GET", path: "/v1/status", handle: a.getStatus},
 		{method: "GET", path: "/healthz", handle: a.getHealth},

@@ -36,18 +36,20 @@ var layers = map[string]layer{
 	"schema": {},
 	"events": {libraries: []string{
 		"google.golang.org/protobuf", "github.com/klauspost/compress", "github.com/go-json-experiment/json"}},
-	"events/eventlog": {sees: []string{"events", "events/eventlog/blockfile", "events/eventlog/witness", "internal/atomicfile", "internal/diskread"}},
+	"events/eventlog": {sees: []string{"events", "events/merkle", "events/eventlog/blockfile", "events/eventlog/witness", "internal/atomicfile", "internal/diskread"}},
 	// Neither knows what is in an entry, nor the server whose files it reads.
 	"events/eventlog/blockfile": {sees: []string{"internal/atomicfile", "internal/diskread"}, libraries: []string{"github.com/minio/highwayhash", "github.com/klauspost/compress"}},
-	"events/eventlog/witness":   {sees: []string{"internal/atomicfile"}, libraries: []string{"github.com/cespare/xxhash/v2", "golang.org/x/sys"}},
-	"projections":               {sees: []string{"events"}, libraries: []string{"github.com/DataDog/sketches-go"}, without: impure},
-	"projections/store":         {sees: []string{"events", "projections", "internal/diskread"}},
-	"projections/clickhouse":    {sees: []string{"events", "projections", "schema"}},
-	"consumers":                 {sees: []string{"events", "events/eventlog", "projections"}},
+	"events/eventlog/witness":   {sees: []string{"events/merkle", "internal/atomicfile"}, libraries: []string{"github.com/cespare/xxhash/v2", "golang.org/x/sys"}},
+	// One can check evidence with it and without anything else of receiptd.
+	"events/merkle":          {sees: []string{"events"}, libraries: []string{"golang.org/x/mod"}, without: impure},
+	"projections":            {sees: []string{"events", "events/merkle"}, libraries: []string{"github.com/DataDog/sketches-go"}, without: impure},
+	"projections/store":      {sees: []string{"events", "events/merkle", "projections", "internal/diskread"}},
+	"projections/clickhouse": {sees: []string{"events", "events/merkle", "projections", "schema"}},
+	"consumers":              {sees: []string{"events", "events/eventlog", "projections"}},
 
 	// No consumer sees another one. What several need is in consumers/internal.
 	"consumers/internal/fold": {sees: []string{"events/eventlog", "projections", "projections/store", "internal/diskread"}},
-	"consumers/projector": {sees: []string{"events", "events/eventlog", "projections", "projections/store", "projections/clickhouse",
+	"consumers/projector": {sees: []string{"events", "events/eventlog", "events/merkle", "projections", "projections/store", "projections/clickhouse",
 		"consumers", "consumers/internal/fold", "internal/diskread"}},
 	"consumers/analytics": {sees: []string{"events/eventlog", "projections", "projections/store", "projections/clickhouse",
 		"consumers", "consumers/internal/fold", "internal/atomicfile", "internal/diskread"}},
@@ -61,7 +63,7 @@ var layers = map[string]layer{
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
 	"internal/gateway/httpapi": {
-		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify", "schema", "internal/gateway", "internal/web"},
+		sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "consumers/notify", "schema", "internal/gateway", "internal/web"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
 	"internal/gateway/msync/msyncpb": {},
@@ -78,6 +80,7 @@ var layers = map[string]layer{
 	"internal/writebehind": {},
 	"internal/accounts":    {},
 	"internal/ids":         {},
+	"internal/notary":      {sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "internal/atomicfile"}},
 	"internal/web":         {sees: []string{"events", "projections", "internal/gateway"}},
 	"internal/web/demo":    {},
 	"internal/config":      {},
@@ -119,7 +122,7 @@ var layers = map[string]layer{
 	// receiptctl bench is where benchmarks are run from. Nothing of the product imports them:
 	// the way from it into internal/lab is here alone.
 	"cmd/receiptctl": {sees: []string{
-		"consumers/projector", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
+		"consumers/projector", "events", "events/merkle", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
 		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/sim"}},
 }
 

@@ -23,6 +23,7 @@ CREATE TABLE receiptd.events
     `took_ms` Int64 ALIAS if(sent_at = 0, 0, greatest(0, dateDiff('ms', sent_at, at))) COMMENT 'from sending to delivery or reading',
     `eligible` UInt32 COMMENT 'readers that the message may have' CODEC(ZSTD(1)),
     `readers` UInt32 COMMENT 'readers it has now' CODEC(Delta(4), ZSTD(1)),
+    `leaf` String COMMENT 'first row of an entry: its hash in the tree of the log' CODEC(ZSTD(1)),
     INDEX at_range at TYPE minmax GRANULARITY 1,
     INDEX of_message message TYPE bloom_filter(0.01) GRANULARITY 1
 )

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/merkle"
+	"github.com/receiptd/receiptd/internal/ctl"
+)
+
+// proveCommand makes evidence, or checks it.
+type proveCommand struct {
+	App     string `placeholder:"ORG#APP" help:"App of the message, as org#app or org/app."`
+	Message string `placeholder:"ID" help:"Message that was read."`
+	User    string `placeholder:"ID" help:"Who has read it."`
+	Entry   bool   `help:"Put the whole entry of the log into the file, with all events in it, also those of other apps."`
+	Out     string `placeholder:"FILE" help:"Where to write. Empty: standard output."`
+
+	Check     string `placeholder:"FILE" help:"Check this file instead; takes no server."`
+	Key       string `placeholder:"KEY" help:"Public key of the log, or a file with it, for --check."`
+	PublicKey bool   `help:"Print the server's public key instead."`
+}
+
+// Help is the long description of the command.
+func (proveCommand) Help() string {
+	return `With --app, --message and --user: writes a file with the receipt, its entry in the log, the path from
+there to a signed head of the log, and that head. Others check it with --check and --key, without
+the server; a file in which any byte was changed is refused, with exit code 1.
+
+An entry has the receipts of many users, often of several apps. Unless the receipt is alone in it,
+the file has only its hash, and a statement, signed with the same key, that the receipt is in it;
+with --entry it has all of it and needs no statement.
+
+With --public-key: prints the key. Hand it out by a way that others trust; one that comes together
+with the file proves nothing.`
+}
+
+// Run makes or checks.
+func (p proveCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
+	switch {
+	case p.Check != "":
+		return p.check(std.out)
+	case p.PublicKey:
+		return p.fetch(ctx, target, "/v1/log/key", nil, std.out)
+	case p.App == "" || p.Message == "" || p.User == "":
+		return errors.New("--app, --message and --user say what to prove; --check FILE checks a file")
+	}
+	org, app, ok := strings.Cut(strings.Replace(p.App, "#", "/", 1), "/")
+	if !ok {
+		return fmt.Errorf("--app %s is not like org#app", p.App)
+	}
+	path := (&url.URL{}).JoinPath("v1", "apps", org, app, "messages", url.PathEscape(p.Message), "evidence").String()
+	query := url.Values{"user": {p.User}, "entry": {fmt.Sprint(p.Entry)}}
+	if p.Out == "" {
+		return p.fetch(ctx, target, path, query, std.out)
+	}
+	var file strings.Builder
+	if err := p.fetch(ctx, target, path, query, &file); err != nil {
+		return err
+	}
+	return os.WriteFile(p.Out, []byte(file.String()), 0o644)
+}
+
+// fetch writes what the server answers.
+func (p proveCommand) fetch(ctx context.Context, target ctl.Target, path string, query url.Values, w io.Writer) error {
+	client, err := target.Client()
+	if err != nil {
+		return err
+	}
+	body, err := client.Stream(ctx, "GET", path, query, nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	_, err = io.Copy(w, body)
+	return err
+}
+
+func (p proveCommand) check(w io.Writer) error {
+	file, err := os.ReadFile(p.Check)
+	if err != nil {
+		return err
+	}
+	if p.Key == "" {
+		return errors.New("--check takes --key, the public key of the log")
+	}
+	key := p.Key
+	if text, err := os.ReadFile(key); err == nil {
+		key = string(text)
+	}
+	verifier, err := note.NewVerifier(strings.TrimSpace(key))
+	if err != nil {
+		return fmt.Errorf("--key %s is no public key of a log: %w", p.Key, err)
+	}
+	proven, err := merkle.CheckEvidence(file, verifier)
+	if err != nil {
+		return err
+	}
+	e := &proven.Event
+	where := "group " + e.Group
+	if e.Group == "" {
+		where = "the chat with " + e.Peer
+	}
+	what := "message " + e.Message
+	if e.Kind == events.ConversationRead {
+		what = "all that was sent before"
+	}
+	by := "the entry is in the file"
+	if proven.Stated {
+		by = "the entry is not in the file: that it holds the receipt is what the key's owner signed"
+	}
+	_, err = fmt.Fprintf(w, "proven: %s of app %s has read %s in %s at %s\nlog %s, entry %d, under the head of %d entries\n%s\n",
+		e.User, e.App, what, where, proven.Time.Format(time.RFC3339Nano), proven.Origin, proven.Sequence, proven.Head.Size, by)
+	return err
+}

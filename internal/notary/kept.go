@@ -1,0 +1,96 @@
+package notary
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/receiptd/receiptd/events/merkle"
+)
+
+// HeadsDir is the folder in a data directory where signed heads are kept, in a file for each
+// partition, which only grows.
+const HeadsDir = "heads"
+
+// keptHead is a line of such a file.
+type keptHead struct {
+	At         time.Time `json:"at"`
+	Checkpoint string    `json:"checkpoint"`
+}
+
+func keptFile(data string, partition int) string {
+	return filepath.Join(data, HeadsDir, fmt.Sprintf("p%03d", partition))
+}
+
+// keep appends a signed head, and syncs it.
+func keep(data string, partition int, checkpoint string) error {
+	if err := os.MkdirAll(filepath.Join(data, HeadsDir), 0o755); err != nil {
+		return fmt.Errorf("notary: %w", err)
+	}
+	f, err := os.OpenFile(keptFile(data, partition), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("notary: %w", err)
+	}
+	line, err := json.Marshal(keptHead{time.Now().UTC(), checkpoint})
+	if err == nil {
+		// What a crash left of a line ends before this one begins.
+		_, err = f.Write(append(append([]byte("\n"), line...), '\n'))
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("notary: keep a head: %w", err)
+	}
+	return nil
+}
+
+// Kept returns the heads of a partition that were signed and kept in a data directory, oldest
+// first. A line that the log's key did not sign is an error, unless it was cut off by a crash.
+func Kept(data string, partition int) ([]merkle.Head, error) {
+	text, err := os.ReadFile(keptFile(data, partition))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("notary: %w", err)
+	}
+	k, err := readKey(filepath.Join(data, KeyFile))
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := note.NewVerifier(k.public)
+	if err != nil {
+		return nil, fmt.Errorf("notary: %w", err)
+	}
+	var heads []merkle.Head
+	for line := range bytes.Lines(text) {
+		var kept keptHead
+		if json.Unmarshal(line, &kept) != nil {
+			continue // empty, or cut off
+		}
+		o, head, err := merkle.OpenCheckpoint(verifier, kept.Checkpoint)
+		if err != nil || o.Partition != partition {
+			return nil, errors.Join(fmt.Errorf("notary: %s holds a head that this log did not sign", keptFile(data, partition)), err)
+		}
+		heads = append(heads, head)
+	}
+	return heads, nil
+}
+
+// SetAside renames key and heads, so that the next start begins with new ones: for a log that is no
+// longer what was signed.
+func SetAside(data string, at time.Time) error {
+	suffix := ".before-" + at.UTC().Format("20060102T150405")
+	var err error
+	for _, name := range []string{HeadsDir, KeyFile} {
+		path := filepath.Join(data, name)
+		if e := os.Rename(path, path+suffix); e != nil && !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
