@@ -88,7 +88,7 @@ func Open(o Options) (*Notary, error) {
 			return nil, err
 		}
 		n.trees[k].owed = known[max(0, len(known)-2):] // a later head has all before it
-		if err := n.attest(k); err != nil {
+		if err := n.attempt(k); err != nil {
 			return nil, err
 		}
 	}
@@ -111,7 +111,7 @@ func KnownHeads(data string, log interface {
 }
 
 // Run gives the witness the latest heads and keeps signed ones, the last one when the context ends,
-// which ends it. The error is [ErrRewritten], or that of the state.
+// which ends it. The error is [ErrRewritten].
 func (n *Notary) Run(ctx context.Context) error {
 	tick := time.NewTicker(attestEvery)
 	defer tick.Stop()
@@ -134,14 +134,24 @@ func (n *Notary) attestAll(last bool) error {
 			n.trees[k].kept = time.Time{}
 			n.mu.Unlock()
 		}
-		err := n.attest(k)
-		if errors.Is(err, projector.ErrStopped) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("partition %d: %w", k, err)
+		if err := n.attempt(k); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// attempt attests a partition if its state can be asked. A state that is corrupt, or is folded
+// again, is mended by the projector, and is asked again later.
+func (n *Notary) attempt(partition int) error {
+	err := n.attest(partition)
+	switch {
+	case err == nil, errors.Is(err, projector.ErrStopped), errors.Is(err, projector.ErrFoldingAgain):
+		return nil
+	case errors.Is(err, ErrRewritten):
+		return fmt.Errorf("partition %d: %w", partition, err)
+	}
+	n.o.Logger.Warn("the head of a partition is not known now", "partition", partition, "error", err)
 	return nil
 }
 
