@@ -37,6 +37,9 @@ type Event struct {
 	// Time is when it happened at the client, in Unix milliseconds; 0 when the client did not
 	// say. No rule looks at it: every decision is made from the broker's time.
 	Time int64
+	// EventID names the event, so that one that comes again is known: docs/rules.md, "Event ids and
+	// repeats". At most [MaxEventIDBytes]; empty = none.
+	EventID string
 	// Settings and Revision are those of an app.configured event.
 	Settings *Settings
 	Revision uint64
@@ -48,8 +51,8 @@ type Event struct {
 // Kind is the type of an event.
 type Kind uint8
 
-// The kinds, with the fields each uses beside App and Time. Their numbers are part of the log's
-// encoding and never change.
+// The kinds, with the fields each uses beside App, Time and EventID. Their numbers are part of the
+// log's encoding and never change.
 const (
 	KindUnknown Kind = iota
 	// MessageSent: Message, User (the sender), Group or Peer, Receipt (groups only).

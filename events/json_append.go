@@ -59,6 +59,8 @@ func (e *Event) appendField(dst []byte, f field) []byte {
 		return appendQuotedList(dst, e.Admins)
 	case fieldTime:
 		return append(AppendTime(append(dst, '"'), e.Time), '"')
+	case fieldEventID:
+		return appendQuoted(dst, e.EventID)
 	case fieldSettings:
 		return appendSettingsJSON(dst, e.Settings)
 	case fieldRevision:

@@ -69,6 +69,8 @@ func (d *Decoder) readField(f field) (err error) {
 		e.Peer, err = d.readString(name)
 	case fieldContent:
 		e.Content, err = d.readString(name)
+	case fieldEventID:
+		e.EventID, err = d.readString(name)
 	case fieldReceipt:
 		e.Receipt, err = d.readBool(name)
 	case fieldStrict:
@@ -288,6 +290,8 @@ func fieldByName(name string) (field, bool) {
 		return fieldAdmins, true
 	case "time":
 		return fieldTime, true
+	case "event_id":
+		return fieldEventID, true
 	}
 	return 0, false
 }

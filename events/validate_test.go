@@ -38,6 +38,10 @@ func TestValidateNamesTheBadField(t *testing.T) {
 		{Event{Kind: MessageSent, Message: "m", User: "a", Peer: "b", Revision: 1}, "revision: not allowed in message.sent"},
 		{Event{Kind: MessageSent, Message: "m", User: "a", Peer: "b", Upto: 1}, "upto: not allowed in message.sent"},
 
+		{Event{Kind: MessageSent, Message: "m", User: "a", Peer: "b", EventID: strings.Repeat("e", 65)}, "event_id: 65 bytes, at most 64"},
+		{Event{Kind: MessageSent, Message: "m", User: "a", Peer: "b", EventID: "e\n"}, "event_id: control character U+000A"},
+		{Event{Kind: StatisticSeen, User: "a", Upto: 1, EventID: "e"}, "event_id: not allowed in statistic.seen"},
+
 		{Event{Kind: MessageDelivered, User: "a", Peer: "b"}, "message: missing"},
 		{Event{Kind: MessageDelivered, Message: "m", Peer: "b"}, "user: missing"},
 		{Event{Kind: MessageDelivered, Message: "m", User: "a"}, "peer: missing"},

@@ -59,6 +59,14 @@ func (s *scratch) user(i int) string {
 
 func (s *scratch) messageID(i int) string { return s.batch.Messages[s.batch.Msg[i]].ID }
 
+// about is the message that the event names; empty if it names none.
+func (s *scratch) about(i int) string {
+	if s.batch.Msg[i] != events.None {
+		return s.messageID(i)
+	}
+	return ""
+}
+
 func (s *scratch) content(i int) string {
 	if len(s.batch.Content) == 0 || s.batch.Content[i] == events.None {
 		return ""

@@ -42,6 +42,7 @@ type tailLine struct {
 	Time                                                             instant
 	Settings                                                         *events.Settings
 	Revision, Upto                                                   uint64
+	EventID                                                          string `json:"event_id"`
 }
 
 // event is the event of the line.
@@ -58,6 +59,7 @@ func (l *tailLine) event() (events.Event, error) {
 		App: l.App, Kind: kind, Group: l.Group, Peer: l.Peer, Message: cmp.Or(l.ID, l.Message), User: cmp.Or(l.From, l.User, l.Owner),
 		Content: l.Content, Role: roles[l.Role], Receipt: l.Receipt, Strict: l.Strict, Members: l.Members, Admins: l.Admins,
 		Time: int64(l.Time), Settings: l.Settings, Revision: l.Revision, Upto: l.Upto,
+		EventID: l.EventID,
 	}, nil
 }
 

@@ -54,6 +54,9 @@ func (w *world) step(t *rapid.T) events.Kind {
 	if _, configured := w.settings[worldApps[1]]; seldom(t, 2) && (configured || seldom(t, 2)) {
 		app = worldApps[1]
 	}
+	if seldom(t, 3) {
+		return w.retry(t)
+	}
 	if w.chatty && often(t, 2) {
 		return w.chat(t, app)
 	}
@@ -122,7 +125,7 @@ func (w *world) configure(t *rapid.T, app string) {
 	if revision > w.revision[app] {
 		w.revision[app], w.settings[app] = revision, s
 	}
-	w.add(events.Event{App: app, Kind: events.AppConfigured, Settings: &s, Revision: revision})
+	w.add(t, events.Event{App: app, Kind: events.AppConfigured, Settings: &s, Revision: revision})
 }
 
 func (w *world) validity(t *rapid.T) events.Duration {
@@ -137,7 +140,7 @@ func (w *world) create(t *rapid.T, app, group string) {
 	for range pick(t, 3) {
 		ev.Admins = append(ev.Admins, w.user(t))
 	}
-	w.add(ev)
+	w.add(t, ev)
 	if name := conversationOf(&ev); w.members[name] == nil {
 		w.groups[app] = append(w.groups[app], group)
 		w.members[name] = slices.Concat([]string{ev.User}, ev.Admins, ev.Members)
@@ -163,7 +166,7 @@ func (w *world) change(t *rapid.T, kind events.Kind, app string) {
 	case events.GroupDissolved:
 		w.groups[app] = slices.DeleteFunc(w.groups[app], func(g string) bool { return g == ev.Group })
 	}
-	w.add(ev)
+	w.add(t, ev)
 }
 
 // send sends a message.
@@ -192,7 +195,7 @@ func (w *world) number(t *rapid.T, ev events.Event) {
 	} else {
 		ev.Message = messageID(1 + pick(t, manyIDs))
 	}
-	w.add(ev)
+	w.add(t, ev)
 	if ev.Peer != "" || slices.Contains(w.members[c], ev.User) {
 		w.sent = append(w.sent, sentMessage{ev, w.clock})
 	}
@@ -221,7 +224,7 @@ func (w *world) aim(t *rapid.T, kind events.Kind, app string) {
 	if seldom(t, 5) {
 		ev.Time = w.clock - int64(pick(t, 10))*1000
 	}
-	w.add(ev)
+	w.add(t, ev)
 }
 
 // target is a message that was sent, a late one rather than an early one; nil if there is none for
@@ -285,7 +288,7 @@ func (w *world) readAll(t *rapid.T, app string) {
 	} else {
 		ev.Group = w.group(t, app)
 	}
-	w.add(ev)
+	w.add(t, ev)
 }
 
 // see makes the author who was sent the last receipt, or anybody, acknowledge their summary up to a
@@ -296,7 +299,7 @@ func (w *world) see(t *rapid.T, app string) {
 		ev.App, ev.User = w.told.app, w.told.user
 	}
 	ev.Upto = w.upto(t)
-	w.add(ev)
+	w.add(t, ev)
 }
 
 func (w *world) upto(t *rapid.T) uint64 {
@@ -325,7 +328,7 @@ func (w *world) chat(t *rapid.T, app string) events.Kind {
 		ev.Kind = [...]events.Kind{events.MessageDelivered, events.MessageRead}[pick(t, 2)]
 		ev.Message = messageID(max(1, w.numbers[conversationOf(&ev)]-pick(t, 3)))
 	}
-	w.add(ev)
+	w.add(t, ev)
 	return ev.Kind
 }
 
