@@ -159,6 +159,13 @@ func (x *index) optional(b *Batch, f *layout, e *Event) {
 	if e.EventID != "" || len(b.EventIDs) > 0 {
 		b.EventIDs = x.text(b, b.EventIDs, e.EventID)
 	}
+	upto := ""
+	if f.upto {
+		upto = e.Message
+	}
+	if upto != "" || len(b.Uptos) > 0 {
+		b.Uptos = x.text(b, b.Uptos, upto)
+	}
 }
 
 // text appends the text of the last event, which may be empty, to a column that only some batches

@@ -145,8 +145,8 @@ type columns struct {
 	conversations                  []uint32
 	contentGaps, contentRefs       []uint32
 	groups, messages               []string
-	eventIDGaps                    []uint32
-	eventIDs                       []string
+	eventIDGaps, uptoGaps          []uint32
+	eventIDs, uptos                []string
 	attributes                     [][]byte
 	ids                            idReader
 }
@@ -163,7 +163,7 @@ func (b *Batch) readTables(fields [][]byte) error {
 		{batchConversationRefs, &c.conversationRefs}, {batchUserRefs, &c.userRefs},
 		{batchConversations, &c.conversations},
 		{batchContentGaps, &c.contentGaps}, {batchContentRefs, &c.contentRefs},
-		{batchEventIDGaps, &c.eventIDGaps},
+		{batchEventIDGaps, &c.eventIDGaps}, {batchUptoGaps, &c.uptoGaps},
 	} {
 		var err error
 		if *column.values, err = unpack((*column.values)[:0], fields[column.field]); err != nil {
@@ -173,7 +173,7 @@ func (b *Batch) readTables(fields [][]byte) error {
 	for _, table := range [...]struct {
 		field int
 		ids   *[]string
-	}{{batchGroups, &c.groups}, {batchMessages, &c.messages}, {batchUsers, &b.Users}, {batchEventIDs, &c.eventIDs}} {
+	}{{batchGroups, &c.groups}, {batchMessages, &c.messages}, {batchUsers, &b.Users}, {batchEventIDs, &c.eventIDs}, {batchUptos, &c.uptos}} {
 		var err error
 		if *table.ids, err = c.ids.read((*table.ids)[:0], &b.scratch.arena, fields[table.field]); err != nil {
 			return within(batchNames[table.field], err)

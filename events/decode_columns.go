@@ -110,6 +110,14 @@ func (b *Batch) readOptional(times []byte) error {
 	if b.EventIDs, err = b.readTexts(b.EventIDs, c.eventIDGaps, c.eventIDs, MaxEventIDBytes); err != nil {
 		return within(batchNames[batchEventIDs], err)
 	}
+	if b.Uptos, err = b.readTexts(b.Uptos, c.uptoGaps, c.uptos, MaxIDBytes); err != nil {
+		return within(batchNames[batchUptos], err)
+	}
+	for i, upto := range b.Uptos {
+		if upto != "" && !layouts[b.Kinds[i]].upto {
+			return malformed("uptos: one for %s, event %d", b.Kinds[i], i)
+		}
+	}
 	return nil
 }
 

@@ -52,6 +52,8 @@ const (
 	batchAttributes
 	batchEventIDGaps
 	batchEventIDs
+	batchUptoGaps
+	batchUptos
 
 	batchFields
 )
@@ -59,7 +61,7 @@ const (
 // batchNames are the fields by number; repeated strings and messages have no name here.
 var batchNames = []string{"", "run_kinds", "run_flags", "run_lengths", "message_refs", "message_runs",
 	"conversation_refs", "user_refs", "sides", "", "conversations", "groups", "messages", "users",
-	"times", "", "content_gaps", "content_refs", "", "event_id_gaps", "event_ids"}
+	"times", "", "content_gaps", "content_refs", "", "event_id_gaps", "event_ids", "upto_gaps", "uptos"}
 
 // encoder writes batches. It reuses its memory from one to the next.
 type encoder struct {
@@ -72,7 +74,7 @@ type encoder struct {
 	sides                          bitColumn
 
 	groups, messages, users idWriter
-	eventIDs                textColumn
+	eventIDs, uptos         textColumn
 
 	// How much of each table was used so far.
 	nextConversation, nextMessage, nextUser uint32
@@ -104,6 +106,7 @@ func (w *encoder) reset() {
 	w.messages.reset()
 	w.users.reset()
 	w.eventIDs.reset()
+	w.uptos.reset()
 	w.nextConversation, w.nextMessage, w.nextUser = 0, 0, 0
 }
 
@@ -169,8 +172,9 @@ func (w *encoder) batch(b *Batch) (text int) {
 	}
 	text += len(raw) - attributes
 	raw = w.eventIDs.appendTo(raw, batchEventIDGaps, batchEventIDs, &w.scratch)
+	raw = w.uptos.appendTo(raw, batchUptoGaps, batchUptos, &w.scratch)
 	w.raw = raw
-	return text + len(w.eventIDs.texts.text)
+	return text + len(w.eventIDs.texts.text) + len(w.uptos.texts.text)
 }
 
 // runs writes kinds, flags, messages and conversations of the events.
@@ -338,6 +342,7 @@ func (w *encoder) optional(b *Batch) {
 		}
 	}
 	w.eventIDs.add(b.EventIDs)
+	w.uptos.add(b.Uptos)
 }
 
 // textColumn writes texts that only some events have, and that hardly ever come twice.

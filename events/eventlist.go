@@ -215,7 +215,7 @@ func protobufNames(err error) error {
 	switch bad.Field {
 	case "type":
 		bad.Field = "kind"
-	case "id":
+	case "id", "upto":
 		bad.Field = "message"
 	case "from", "owner":
 		bad.Field = "user"

@@ -69,6 +69,13 @@ func goldens() map[string][]Event {
 			{App: app, Kind: GroupLeft, Group: "g", User: "fritz"},
 			{App: app, Kind: ConversationRead, Peer: "anna", User: "ben", EventID: "消息"},
 		},
+		"uptos": {
+			{App: app, Kind: ConversationRead, Peer: "anna", User: "ben", Message: "1190461258324410368", Strict: true},
+			{App: app, Kind: ConversationRead, Peer: "anna", User: "ben"},
+			{App: app, Kind: MessageRead, Peer: "anna", User: "ben", Message: "1190461258324410368"},
+			{App: app, Kind: ConversationRead, Group: "g", User: "ben", Message: "m1", EventID: "1"},
+			{App: app, Kind: MessageRecalled, Group: "g", User: "ben", Message: "m1", Strict: true},
+		},
 		"ids":        goldenIDs(app),
 		"receipts":   goldenReceipts(app, func(i int) string { return fmt.Sprintf("user%08d", i*7919%100_000_000) }),
 		"compressed": goldenReceipts(app, func(i int) string { return fmt.Sprintf("%d@customers.example.com", i*7919) }),

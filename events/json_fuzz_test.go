@@ -26,6 +26,7 @@ type plainEvent struct {
 	Admins  []string `json:"admins"`
 	Time    any      `json:"time"`
 	EventID string   `json:"event_id"`
+	Upto    string   `json:"upto"`
 }
 
 // checkAccepted holds for any body: events that Decode accepts are valid, come back from their own
@@ -51,7 +52,7 @@ func checkAccepted(t interface{ Fatalf(string, ...any) }, body string, format Fo
 	}
 	e := got[0]
 	for _, same := range [][2]string{
-		{e.Kind.String(), plain.Type}, {e.Message, plain.ID + plain.Message}, {e.User, plain.From + plain.User + plain.Owner},
+		{e.Kind.String(), plain.Type}, {e.Message, plain.ID + plain.Message + plain.Upto}, {e.User, plain.From + plain.User + plain.Owner},
 		{e.Group, plain.Group}, {e.Peer, plain.Peer}, {e.Content, plain.Content},
 		{e.EventID, plain.EventID},
 	} {

@@ -59,7 +59,7 @@ func (d *Decoder) readField(f field) (err error) {
 	switch f {
 	case fieldType:
 		return d.readType()
-	case fieldID, fieldMessage:
+	case fieldID, fieldMessage, fieldUptoMessage:
 		e.Message, err = d.readString(name)
 	case fieldFrom, fieldUser, fieldOwner:
 		e.User, err = d.readString(name)
@@ -292,6 +292,8 @@ func fieldByName(name string) (field, bool) {
 		return fieldTime, true
 	case "event_id":
 		return fieldEventID, true
+	case "upto":
+		return fieldUptoMessage, true
 	}
 	return 0, false
 }

@@ -12,7 +12,7 @@ const (
 	OutcomeApplied Outcome = iota
 	// OutcomeDuplicate: the state had it already; a success that changed nothing.
 	OutcomeDuplicate
-	// OutcomeParked: a receipt that waits for its message.
+	// OutcomeParked: a receipt, a recall or a conversation read that waits for its message.
 	OutcomeParked
 
 	// OutcomeRejected is no outcome itself: the rejections are the values above it.
@@ -48,9 +48,14 @@ const (
 	RejectedNotAllowed
 	// RejectedGroupFull: the group has had [MaxGroupMembers] members.
 	RejectedGroupFull
-	// RejectedParkedExpired: a parked receipt whose message did not come within [ParkedFor], or
+	// RejectedParkedExpired: what was parked and whose message did not come within [ParkedFor], or
 	// that was pushed out by newer ones.
 	RejectedParkedExpired
+
+	// RejectedOtherAdmins: the group was created with other admins.
+	RejectedOtherAdmins
+	// RejectedOtherMembers: the group was created with other members.
+	RejectedOtherMembers
 
 	outcomeEnd
 )
@@ -86,6 +91,8 @@ var rejections = [outcomeEnd]struct {
 	RejectedNotAllowed:    {403, "permission denied"},
 	RejectedGroupFull:     {606, "group is full"},
 	RejectedParkedExpired: {503, "group ack msg not found"},
+	RejectedOtherAdmins:   {409, "group already exists with other admins"},
+	RejectedOtherMembers:  {409, "group already exists with other members"},
 }
 
 // String is the public name: "applied", "duplicate", "parked" or "rejected".

@@ -162,6 +162,12 @@ func (p *interpreter) optional(b protoMsg) {
 		event += int(gap.Uint()) + 1
 		p.events[event].EventID = ids[i]
 	}
+	uptos := interpretIDs(b.sub("uptos"))
+	event = -1
+	for i, gap := range b.list("upto_gaps") {
+		event += int(gap.Uint()) + 1
+		p.events[event].Message = uptos[i]
+	}
 }
 
 func interpretAttributes(e *Event, x protoMsg) {

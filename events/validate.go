@@ -25,7 +25,7 @@ func fieldErrorf(field, format string, args ...any) error {
 }
 
 // field is a field of the public JSON format. The same [Event] field has another name in some
-// kinds: Message is "id" in message.sent, and User is "from" there and "owner" in group.created.
+// kinds: Message is "id" in message.sent, User is "from" there and "owner" in group.created.
 type field uint8
 
 const (
@@ -45,6 +45,7 @@ const (
 	fieldAdmins
 	fieldTime
 	fieldEventID
+	fieldUptoMessage
 	// The fields from here on belong to the internal kinds; producers may not use them.
 	fieldSettings
 	fieldRevision
@@ -55,7 +56,7 @@ const (
 
 var fieldNames = [fieldEnd]string{
 	"type", "id", "message", "from", "user", "owner", "group", "peer", "receipt", "strict",
-	"content", "role", "members", "admins", "time", "event_id", "settings", "revision", "upto",
+	"content", "role", "members", "admins", "time", "event_id", "upto", "settings", "revision", "upto",
 }
 
 // fieldSet has one bit for each [field].
@@ -110,8 +111,8 @@ var kindRules = [kindEnd]kindRule{
 	MessageSent:      newRule(fieldID, fieldFrom, fieldsOf(fieldID, fieldFrom), eitherFields|fieldsOf(fieldReceipt)),
 	MessageDelivered: newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser, fieldPeer), fieldsOf(fieldStrict)),
 	MessageRead:      newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser), eitherFields|fieldsOf(fieldContent, fieldStrict)),
-	ConversationRead: newRule(fieldMessage, fieldUser, fieldsOf(fieldUser), eitherFields),
-	MessageRecalled:  newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser), eitherFields),
+	ConversationRead: newRule(fieldUptoMessage, fieldUser, fieldsOf(fieldUser), eitherFields|fieldsOf(fieldUptoMessage, fieldStrict)),
+	MessageRecalled:  newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser), eitherFields|fieldsOf(fieldStrict)),
 	GroupCreated:     newRule(fieldMessage, fieldOwner, fieldsOf(fieldGroup, fieldOwner, fieldMembers), fieldsOf(fieldAdmins)),
 	GroupJoined:      newRule(fieldMessage, fieldUser, fieldsOf(fieldGroup, fieldUser), 0),
 	GroupLeft:        newRule(fieldMessage, fieldUser, fieldsOf(fieldGroup, fieldUser), 0),

@@ -56,11 +56,11 @@ func TestValidateNamesTheBadField(t *testing.T) {
 
 		{Event{Kind: ConversationRead, Group: "g"}, "user: missing"},
 		{Event{Kind: ConversationRead, User: "a"}, "group: missing: name a group or a peer"},
-		{Event{Kind: ConversationRead, User: "a", Group: "g", Message: "m"}, "message: not allowed in conversation.read"},
-		{Event{Kind: ConversationRead, User: "a", Group: "g", Strict: true}, "strict: not allowed in conversation.read"},
+		{Event{Kind: ConversationRead, User: "a", Group: "g", Message: "m\n"}, "upto: control character U+000A"},
+		{Event{Kind: ConversationRead, User: "a", Group: "g", Receipt: true}, "receipt: not allowed in conversation.read"},
 
 		{Event{Kind: MessageRecalled, User: "a", Group: "g"}, "message: missing"},
-		{Event{Kind: MessageRecalled, Message: "m", User: "a", Group: "g", Strict: true}, "strict: not allowed in message.recalled"},
+		{Event{Kind: MessageRecalled, Message: "m", User: "a", Group: "g", Content: "c"}, "content: not allowed in message.recalled"},
 
 		{Event{Kind: GroupCreated, User: "a"}, "group: missing"},
 		{Event{Kind: GroupCreated, Group: "g"}, "owner: missing"},

@@ -15,28 +15,58 @@ func (p *Partition) groupCreated(a *app, i int) (events.Outcome, error) {
 	if err != nil {
 		return 0, err
 	}
+	x := e.attributes(i)
 	if c != nil { // 1
-		if !c.dissolved && c.creator == owner {
-			return events.OutcomeDuplicate, nil
-		}
-		return events.RejectedGroupExists, nil
+		return c.createdAgain(owner, x), nil
 	}
 	c = p.newConversation(a, nameOf(e.conversation(i))) // 2
 	e.convs[ref] = c
 	c.creator = strings.Clone(owner)
-	x := e.attributes(i)
 	p.addMember(c, owner, events.RoleOwner)
 	for _, u := range x.Admins {
 		if _, known := c.byUser[u]; !known {
 			p.addMember(c, u, events.RoleAdmin)
 		}
 	}
+	c.admins = len(c.members) - 1
 	for _, u := range x.Members {
 		if _, known := c.byUser[u]; !known {
 			p.addMember(c, u, events.RoleMember)
 		}
 	}
+	c.first = len(c.members)
 	return events.OutcomeApplied, nil
+}
+
+// createdAgain is step 1: what differs from how the group was created.
+func (c *conversation) createdAgain(owner string, x *events.Attributes) events.Outcome {
+	if c.dissolved || c.creator != owner {
+		return events.RejectedGroupExists
+	}
+	if c.first == 0 {
+		return events.OutcomeDuplicate
+	}
+	named := make(map[uint32]bool, len(x.Admins)+len(x.Members))
+	named[0] = true // the owner
+	// same names users, and reports whether those named so far are exactly the members with the
+	// ordinals before end.
+	same := func(users []string, end int) bool {
+		for _, user := range users {
+			o, known := c.byUser[user]
+			if !known || int(o) >= end {
+				return false
+			}
+			named[o] = true
+		}
+		return len(named) == end
+	}
+	switch {
+	case !same(x.Admins, 1+c.admins):
+		return events.RejectedOtherAdmins
+	case !same(x.Members, c.first):
+		return events.RejectedOtherMembers
+	}
+	return events.OutcomeDuplicate
 }
 
 // groupChanged decides group.joined, group.left, group.role and group.dissolved: docs/rules.md, the

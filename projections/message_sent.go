@@ -77,10 +77,14 @@ func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks
 	c.members[sender].base++ // their own message is not unread to the sender
 	p.changes.touchMember(c, sender)
 	h := header{sender: sender, seq: c.sent, sentAt: p.position.clock}
+	ref := unreadRef{sender: sender}
+	if !c.group() {
+		ref.id = id
+	}
+	p.addUnread(c, c.sent, ref)
 	switch limit := a.settings.GroupReceipts.MaxGroupSize; {
 	case !c.group():
 		h.kind, h.eligible = msgTracked, 1
-		p.addUnread(c, c.sent, unreadRef{sender: sender, id: id})
 	case !asks:
 		h.kind = msgPlain
 	case limit > 0 && c.active > limit:

@@ -14,7 +14,7 @@ type scratch struct {
 	nextAttributes int
 	outcomes       []events.Outcome
 
-	keyBuf []byte
+	keyBuf, value []byte
 }
 
 // reset begins an entry.
@@ -61,8 +61,11 @@ func (s *scratch) messageID(i int) string { return s.batch.Messages[s.batch.Msg[
 
 // about is the message that the event names; empty if it names none.
 func (s *scratch) about(i int) string {
-	if s.batch.Msg[i] != events.None {
+	switch {
+	case s.batch.Msg[i] != events.None:
 		return s.messageID(i)
+	case len(s.batch.Uptos) > 0:
+		return s.batch.Uptos[i]
 	}
 	return ""
 }

@@ -111,8 +111,11 @@ func (b *Block) setEvent(n int, batch *events.Batch, i int, outcome events.Outco
 	c := &b.columns
 	c.Index.values[n] = uint32(i)
 	c.Kind.values[n] = int8(batch.Kinds[i])
-	if outcome.Repeated() { // it did nothing, whatever the first did
+	switch {
+	case outcome.Repeated(): // it did nothing, whatever the first did
 		outcome = events.OutcomeDuplicate
+	case outcome == events.RejectedOtherAdmins || outcome == events.RejectedOtherMembers:
+		outcome = events.RejectedGroupExists // the column knows no finer reason
 	}
 	c.Outcome.values[n] = int8(outcome)
 	conversation := b.internConversation(batch, batch.Conv[i])
@@ -124,6 +127,9 @@ func (b *Block) setEvent(n int, batch *events.Batch, i int, outcome events.Outco
 	}
 	if m := batch.Msg[i]; m != events.None {
 		c.Message.keys[n] = b.intern(b.interned.messages, m, &c.Message.dictionary, batch.Messages[m].ID)
+	}
+	if len(batch.Uptos) > 0 && batch.Uptos[i] != "" {
+		c.Message.keys[n] = b.key(&c.Message.dictionary, batch.Uptos[i])
 	}
 	if len(batch.Content) > 0 && batch.Content[i] != events.None {
 		key := &b.interned.contents[batch.Content[i]]

@@ -201,7 +201,9 @@ func TestArchiveGivesBackTheEvents(t *testing.T) {
 	b := &Block{Partition: 3}
 	f.talk(b)
 	named := events.Event{Kind: events.GroupJoined, App: testApp, Group: "g", User: "eve", EventID: "1"}
-	f.add(b, 10, named, events.Event{Kind: events.GroupLeft, App: testApp, Group: "g", User: "eve"}, named)
+	f.add(b, 10, named, events.Event{Kind: events.GroupLeft, App: testApp, Group: "g", User: "eve"},
+		events.Event{Kind: events.ConversationRead, App: testApp, Group: "g", User: "cleo", Message: "m1"},
+		events.Event{Kind: events.GroupCreated, App: testApp, Group: "g", User: "ann"}, named)
 	if got := b.columns.Outcome.values[b.Rows()-1]; got != int8(events.OutcomeDuplicate) {
 		t.Errorf("a repeat is stored as outcome %d", got)
 	}

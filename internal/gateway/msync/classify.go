@@ -47,7 +47,7 @@ func (c *session) classify(x *sending, meta *msyncpb.Meta) *refusal {
 	case msyncpb.Body_CHANNEL_ACK:
 		e.Kind, e.EventID = events.ConversationRead, c.eventID(x.metaID)
 	case msyncpb.Body_RECALL:
-		e.Kind, x.body = events.MessageRecalled, body
+		e.Kind, e.Strict, x.body = events.MessageRecalled, true, body
 		return about(e, body)
 	default:
 		return &sendUnsupported

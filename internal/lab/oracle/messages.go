@@ -87,7 +87,7 @@ func (m *Model) send(a *app, c *conversation, ev events.Event) {
 		msg.eligible = others
 	}
 
-	// Then every receipt that is parked for it.
+	// Then everything that is parked for it.
 	var mine, rest []parked
 	for _, p := range a.parked {
 		if conversationOf(p.event) == c.name && p.event.Message == msg.id {
@@ -98,16 +98,25 @@ func (m *Model) send(a *app, c *conversation, ev events.Event) {
 	}
 	a.parked = rest
 	for _, p := range mine {
-		if outcome := m.receipt(a, p.event, p.at); outcome.Rejected() {
+		var outcome events.Outcome
+		switch p.event.Kind {
+		case events.MessageRecalled:
+			outcome = m.messageRecalled(a, p.event, p.at)
+		case events.ConversationRead:
+			outcome = m.conversationRead(a, p.event, p.at)
+		default:
+			outcome = m.receipt(a, p.event, p.at)
+		}
+		if outcome.Rejected() {
 			m.reject(a, p.event, p.at, outcome)
 		}
 	}
 }
 
 // message.recalled
-func (a *app) messageRecalled(ev events.Event) events.Outcome {
+func (m *Model) messageRecalled(a *app, ev events.Event, at position) events.Outcome {
 	c := a.conversations[conversationOf(ev)]
-	if ev.Group != "" && (c == nil || c.dissolved) { // 1
+	if c != nil && c.dissolved { // 1
 		return events.RejectedNoGroup
 	}
 	var msg *message
@@ -115,7 +124,10 @@ func (a *app) messageRecalled(ev events.Event) events.Outcome {
 		msg = c.byID[ev.Message]
 	}
 	if msg == nil { // 2
-		return events.RejectedNoMessage
+		if ev.Strict {
+			return events.RejectedNoMessage
+		}
+		return m.park(a, ev, at)
 	}
 	if msg.recalled { // 3
 		return events.OutcomeDuplicate

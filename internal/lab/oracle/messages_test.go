@@ -116,9 +116,9 @@ func TestSizeLimitIsFrozenAtSending(t *testing.T) {
 func TestRecallDropsReceiptsAndUnread(t *testing.T) {
 	m := play(t, DefaultLimits(), []line{
 		{0, withAdmins(create("g", "a", "b", "c", "d"), "e"), ok},
-		{0, recall("h", "m", "a"), events.RejectedNoGroup},
-		{0, recall("g", "m", "a"), events.RejectedNoMessage},
-		{0, single("b", recall("", "m", "a")), events.RejectedNoMessage},
+		{0, strict(recall("h", "m", "a")), events.RejectedNoMessage},
+		{0, strict(recall("g", "m", "a")), events.RejectedNoMessage},
+		{0, strict(single("b", recall("", "m", "a"))), events.RejectedNoMessage},
 		{0, ask("g", "m1", "b"), ok},
 		{0, readAll("g", "c"), ok}, // c counts m1 no more
 		{0, leave("g", "d"), ok},

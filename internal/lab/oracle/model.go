@@ -80,7 +80,7 @@ type app struct {
 
 type conversation struct {
 	name      events.Conversation
-	creator   string // groups: the owner at creation
+	created   events.Event // groups
 	dissolved bool
 	sent      int
 	messages  []*message // the one with seq n is messages[n-1]
@@ -225,9 +225,9 @@ func (m *Model) decide(ev events.Event, at position) events.Outcome {
 	case events.MessageDelivered, events.MessageRead:
 		outcome = m.receipt(a, ev, at)
 	case events.ConversationRead:
-		outcome = m.conversationRead(a, ev)
+		outcome = m.conversationRead(a, ev, at)
 	case events.MessageRecalled:
-		outcome = a.messageRecalled(ev)
+		outcome = m.messageRecalled(a, ev, at)
 	default:
 		panic(fmt.Sprintf("oracle: event of kind %v", ev.Kind))
 	}

@@ -101,31 +101,50 @@ func (m *Model) expireOldest(a *app) {
 }
 
 // conversation.read
-func (m *Model) conversationRead(a *app, ev events.Event) events.Outcome {
+func (m *Model) conversationRead(a *app, ev events.Event, at position) events.Outcome {
 	c := a.conversations[conversationOf(ev)]
-	if ev.Group != "" {
-		if c == nil || c.dissolved { // group 1
-			return events.RejectedNoGroup
-		}
-		if u := c.member(ev.User); u == nil || !u.current() { // group 2
+	if c != nil && c.dissolved { // 1
+		return events.RejectedNoGroup
+	}
+	if c != nil {
+		if u := c.member(ev.User); u == nil || !u.current() { // 2
 			return events.RejectedNotMember
 		}
-	} else if c == nil { // single chat 1
+	}
+	if ev.Message == "" && c == nil { // 3
+		if ev.Group != "" {
+			return events.RejectedNoGroup
+		}
 		return events.OutcomeDuplicate
+	}
+	if ev.Message != "" && (c == nil || c.byID[ev.Message] == nil) { // 4
+		if ev.Strict {
+			return events.RejectedNotFound
+		}
+		return m.park(a, ev, at)
+	}
+	to := c.sent
+	if ev.Message != "" {
+		to = c.byID[ev.Message].seq
 	}
 	u := c.member(ev.User)
-	if u.watermark == c.sent { // group 3, single chat 2
+	if u.watermark >= to { // 5
 		return events.OutcomeDuplicate
 	}
-	if ev.Group == "" { // single chat 3
-		for _, msg := range c.messages {
-			if msg.from != u.user && msg.seq > u.watermark && !msg.recalled && !msg.readBy(u.user) && !m.tooLate(a, msg) {
-				m.read(msg, u.user, "")
-			}
+	before := u.watermark // 6
+	u.unread, u.watermark, u.lastReadAt = 0, to, m.clock
+	for _, msg := range c.messages {
+		switch {
+		case msg.from == u.user || msg.recalled || msg.seq <= before:
+		case msg.seq > to:
+			u.unread++
+		case ev.Group == "" && !msg.readBy(u.user) && !m.tooLate(a, msg):
+			m.read(msg, u.user, "")
 		}
+	}
+	if ev.Group == "" {
 		m.summarize(a, c.peerOf(u.user), item{chat: c})
 	}
-	u.unread, u.watermark, u.lastReadAt = 0, c.sent, m.clock // group 4
 	return events.OutcomeApplied
 }
 

@@ -215,9 +215,7 @@ func (w *world) aim(t *rapid.T, kind events.Kind, app string) {
 	} else {
 		ev = w.unsent(t, kind, app)
 	}
-	if kind != events.MessageRecalled {
-		ev.Strict = seldom(t, 4)
-	}
+	ev.Strict = seldom(t, 4) || kind == events.MessageRecalled && seldom(t, 2)
 	if kind == events.MessageRead && seldom(t, 2) {
 		ev.Content = fmt.Sprint("content ", pick(t, 3))
 	}
@@ -288,6 +286,13 @@ func (w *world) readAll(t *rapid.T, app string) {
 	} else {
 		ev.Group = w.group(t, app)
 	}
+	if !seldom(t, 1) { // up to a message, sent or to be sent
+		ev.Message = messageID(max(1, w.numbers[conversationOf(&ev)]+1-pick(t, 5)))
+		ev.Strict = seldom(t, 4)
+		if w.numbers[conversationOf(&ev)] == 0 {
+			w.early = append(w.early, w.clock)
+		}
+	}
 	w.add(t, ev)
 }
 
@@ -322,6 +327,9 @@ func (w *world) chat(t *rapid.T, app string) events.Kind {
 		return ev.Kind
 	case 1:
 		ev.Kind = events.ConversationRead
+		if seldom(t, 2) {
+			ev.Message = messageID(max(1, w.numbers[conversationOf(&ev)]+1-pick(t, 3)))
+		}
 	case 2:
 		ev.Kind, ev.User, ev.Peer, ev.Upto = events.StatisticSeen, author, "", w.upto(t)
 	default:
