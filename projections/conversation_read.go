@@ -10,15 +10,11 @@ func (p *Partition) conversationRead(a *app, i int) (events.Outcome, error) {
 	if err != nil {
 		return 0, err
 	}
-	o, refused := c.reader(e.user(i))
-	if refused != events.OutcomeApplied { // 1, 2
-		return refused, nil
-	}
-	upto := e.about(i)
+	user, upto := e.user(i), e.about(i)
 	if upto == "" {
 		switch {
 		case c != nil:
-			return p.readTo(a, c, o, c.sent)
+			return p.readTo(a, c, user, c.sent)
 		case e.conversation(i).Group != "": // 3
 			return events.RejectedNoGroup, nil
 		}
@@ -31,51 +27,48 @@ func (p *Partition) conversationRead(a *app, i int) (events.Outcome, error) {
 		}
 	}
 	if m == nil { // 4
+		if refused := c.refuses(user); refused != events.OutcomeApplied { // 2
+			return refused, nil
+		}
 		if e.batch.Flags[i]&events.FlagStrict != 0 {
 			return events.RejectedNotFound, nil
 		}
 		return p.park(a, i), nil
 	}
-	return p.readTo(a, c, o, m.seq)
+	return p.readTo(a, c, user, m.seq)
 }
 
-// reader finds who reads the conversation, which may be nil if it is not known; or why they may
-// not: the steps 1 and 2 of docs/rules.md, "conversation.read".
-func (c *conversation) reader(user string) (ordinal uint32, refused events.Outcome) {
+// refuses says why a user can neither read nor write in the conversation, which may be nil if it is
+// not known; OutcomeApplied if they can.
+func (c *conversation) refuses(user string) events.Outcome {
 	switch {
 	case c == nil:
-		return 0, events.OutcomeApplied
+		return events.OutcomeApplied
 	case c.dissolved:
-		return 0, events.RejectedNoGroup
+		return events.RejectedNoGroup
 	}
-	o, known := c.ordinal(user)
-	if !known || !c.members[o].active() {
-		return 0, events.RejectedNotMember
+	if o, known := c.ordinal(user); !known || !c.members[o].active() {
+		return events.RejectedNotMember
 	}
-	return o, events.OutcomeApplied
+	return events.OutcomeApplied
 }
 
-// readParked decides a conversation read that waited for its message.
-func (p *Partition) readParked(a *app, m *message, user string) (events.Outcome, error) {
-	o, refused := m.conv.reader(user)
-	if refused != events.OutcomeApplied {
-		return refused, nil
-	}
-	return p.readTo(a, m.conv, o, m.seq)
-}
-
-// readTo is the steps 5 and 6: a current member has read everything up to a seq.
-func (p *Partition) readTo(a *app, c *conversation, reader uint32, to uint64) (events.Outcome, error) {
-	u := &c.members[reader]
-	if u.watermark >= to { // 5
+// readTo has a user read everything in a conversation up to a seq.
+func (p *Partition) readTo(a *app, c *conversation, user string, to uint64) (events.Outcome, error) {
+	reader, known := c.ordinal(user)
+	if known && c.members[reader].active() && c.members[reader].watermark >= to { // 1
 		return events.OutcomeDuplicate, nil
 	}
+	if refused := c.refuses(user); refused != events.OutcomeApplied { // 2
+		return refused, nil
+	}
+	u := &c.members[reader]
 	unread, err := p.unreadBeyond(c, reader, to)
 	if err != nil {
 		return 0, err
 	}
 	before := u.watermark
-	u.watermark, u.base, u.lastReadAt = to, c.sent-unread, p.position.clock // 6
+	u.watermark, u.base, u.lastReadAt = to, c.sent-unread, p.position.clock // 5
 	p.changes.touchMember(c, reader)
 	if c.group() {
 		return events.OutcomeApplied, nil

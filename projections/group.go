@@ -81,24 +81,45 @@ func (p *Partition) groupChanged(a *app, i int) (events.Outcome, error) {
 	if c == nil {
 		return events.RejectedNoGroup, nil
 	}
-	if c.dissolved {
-		if kind == events.GroupDissolved {
-			return events.OutcomeDuplicate, nil
-		}
+	user, role := e.user(i), events.RoleNone
+	if kind == events.GroupRole {
+		role = e.attributes(i).Role
+	}
+	switch {
+	case c.hasChanged(kind, user, role):
+		return events.OutcomeDuplicate, nil
+	case c.dissolved:
 		return events.RejectedNoGroup, nil
 	}
-	user := e.user(i)
 	switch kind {
 	case events.GroupJoined:
 		return p.groupJoined(c, user), nil
 	case events.GroupLeft:
 		return p.groupLeft(c, user), nil
 	case events.GroupRole:
-		return p.groupRole(c, user, e.attributes(i).Role), nil
+		return p.groupRole(c, user, role), nil
 	}
 	c.dissolved = true
 	p.changes.touchConv(c)
 	return events.OutcomeApplied, nil
+}
+
+// hasChanged reports whether the group is as an event would have it.
+func (c *conversation) hasChanged(kind events.Kind, user string, role events.Role) bool {
+	if kind == events.GroupDissolved {
+		return c.dissolved
+	}
+	now := events.RoleNone
+	if o, known := c.byUser[user]; known {
+		now = c.members[o].role
+	}
+	switch kind {
+	case events.GroupJoined:
+		return now != events.RoleNone
+	case events.GroupLeft:
+		return now == events.RoleNone
+	}
+	return now == role
 }
 
 func (p *Partition) groupJoined(c *conversation, user string) events.Outcome {
@@ -111,9 +132,6 @@ func (p *Partition) groupJoined(c *conversation, user string) events.Outcome {
 		return events.OutcomeApplied
 	}
 	m := &c.members[o]
-	if m.active() {
-		return events.OutcomeDuplicate
-	}
 	// A stay during which nothing was sent makes no difference and is not kept.
 	if m.joined < m.left {
 		m.earlier = append(m.earlier, span{joined: m.joined, left: m.left})
@@ -127,10 +145,7 @@ func (p *Partition) groupJoined(c *conversation, user string) events.Outcome {
 }
 
 func (p *Partition) groupLeft(c *conversation, user string) events.Outcome {
-	o, known := c.byUser[user]
-	if !known || !c.members[o].active() {
-		return events.OutcomeDuplicate
-	}
+	o := c.byUser[user]
 	m := &c.members[o]
 	m.role = events.RoleNone
 	m.left = c.sent
@@ -145,11 +160,8 @@ func (p *Partition) groupRole(c *conversation, user string, role events.Role) ev
 		return events.RejectedNotMember
 	}
 	m := &c.members[o]
-	switch m.role {
-	case events.RoleOwner:
+	if m.role == events.RoleOwner {
 		return events.RejectedNotAllowed
-	case role:
-		return events.OutcomeDuplicate
 	}
 	m.role = role
 	p.changes.touchMember(c, o)

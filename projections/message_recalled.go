@@ -3,39 +3,45 @@ package projections
 import "github.com/receiptd/receiptd/events"
 
 // messageRecalled decides message.recalled: docs/rules.md, "message.recalled". The numbers are its
-// steps. Steps 3 to 5 are in decideRecall, because a parked recall goes through them once its
-// message is there.
+// steps. What concerns a message that is there is in decideRecall, because a parked recall goes
+// through that once its message is there.
 func (p *Partition) messageRecalled(a *app, i int) (events.Outcome, error) {
 	e := &p.scratch
 	c, err := p.convOf(a, e.batch.Conv[i])
 	if err != nil {
 		return 0, err
 	}
-	if c != nil && c.dissolved { // 1
-		return events.RejectedNoGroup, nil
-	}
-	var m *message
 	if c != nil {
-		if m, err = p.messageOf(c, e.batch.Msg[i]); err != nil {
+		m, err := p.messageOf(c, e.batch.Msg[i])
+		if err != nil {
 			return 0, err
 		}
-	}
-	if m == nil { // 2
-		if e.batch.Flags[i]&events.FlagStrict != 0 {
-			return events.RejectedNoMessage, nil
+		if m != nil {
+			return p.decideRecall(m, e.user(i))
 		}
-		return p.park(a, i), nil
 	}
-	return p.decideRecall(m, e.user(i))
+	switch refused := c.refuses(e.user(i)); refused {
+	case events.RejectedNotMember: // 3
+		return events.RejectedNotAllowed, nil
+	case events.RejectedNoGroup: // 2
+		return refused, nil
+	}
+	if e.batch.Flags[i]&events.FlagStrict != 0 {
+		return events.RejectedNoMessage, nil
+	}
+	return p.park(a, i), nil
 }
 
 // decideRecall decides a recall of a message that is there.
 func (p *Partition) decideRecall(m *message, user string) (events.Outcome, error) {
-	if m.recalled() { // 3
-		return events.OutcomeDuplicate, nil
-	}
 	by, known := m.conv.ordinal(user)
-	if !known || by != m.sender && m.conv.members[by].role < events.RoleAdmin { // 4
+	may := known && (by == m.sender || m.conv.members[by].role >= events.RoleAdmin)
+	switch {
+	case m.recalled() && may: // 1
+		return events.OutcomeDuplicate, nil
+	case m.conv.dissolved: // 2
+		return events.RejectedNoGroup, nil
+	case !may: // 4
 		return events.RejectedNotAllowed, nil
 	}
 	return events.OutcomeApplied, p.recall(m) // 5

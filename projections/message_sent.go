@@ -17,23 +17,26 @@ func (p *Partition) messageSent(a *app, i int) (events.Outcome, error) {
 	if err != nil {
 		return 0, err
 	}
-	if name.group != "" && (c == nil || c.dissolved) { // 1
-		return events.RejectedNoGroup, nil
-	}
-	if c == nil {
-		c = p.newConversation(a, name)
-		e.convs[ref] = c
-	}
-	m, err := p.messageOf(c, e.batch.Msg[i])
-	if err != nil {
-		return 0, err
-	}
-	sender, known := c.ordinal(e.user(i))
-	if m != nil { // 2
-		if known && m.sender == sender {
+	var m *message
+	var sender uint32
+	known := false
+	if c != nil {
+		if m, err = p.messageOf(c, e.batch.Msg[i]); err != nil {
+			return 0, err
+		}
+		if sender, known = c.ordinal(e.user(i)); m != nil && known && m.sender == sender { // 1
 			return events.OutcomeDuplicate, nil
 		}
+	}
+	switch {
+	case name.group != "" && (c == nil || c.dissolved): // 2
+		return events.RejectedNoGroup, nil
+	case m != nil:
 		return events.RejectedMessageExists, nil
+	case c == nil:
+		c = p.newConversation(a, name)
+		e.convs[ref] = c
+		sender, known = c.ordinal(e.user(i))
 	}
 	if !known || !c.members[sender].active() { // 3
 		return events.RejectedNotMember, nil

@@ -144,10 +144,7 @@ func (p *Partition) decideParked(a *app, m *message, r *parked) (events.Outcome,
 	case events.MessageRecalled:
 		return p.decideRecall(m, r.user)
 	case events.ConversationRead:
-		return p.readParked(a, m, r.user)
-	}
-	if o := a.checkRecording(r.kind, m.conv.group()); o != events.OutcomeApplied {
-		return o, nil
+		return p.readTo(a, m.conv, r.user, m.seq)
 	}
 	return p.decideReceipt(a, m, r.user, r.content, r.kind)
 }

@@ -42,8 +42,9 @@ type tailLine struct {
 	Time                                                             instant
 	Settings                                                         *events.Settings
 	Revision                                                         uint64
-	Upto                                                             any    // a message or, in statistic.seen, a sequence
-	EventID                                                          string `json:"event_id"`
+	// Upto is a message or, in statistic.seen, a sequence.
+	Upto    any
+	EventID string `json:"event_id"`
 }
 
 // event is the event of the line.

@@ -82,32 +82,31 @@ func (m *Model) groupChanged(a *app, ev events.Event) events.Outcome {
 	if g == nil {
 		return events.RejectedNoGroup
 	}
-	if g.dissolved {
-		if ev.Kind == events.GroupDissolved {
-			return events.OutcomeDuplicate
-		}
+	u := g.member(ev.User)
+	current := u != nil && u.current()
+	switch {
+	case ev.Kind == events.GroupJoined && current,
+		ev.Kind == events.GroupLeft && !current,
+		ev.Kind == events.GroupRole && current && u.role == ev.Role,
+		ev.Kind == events.GroupDissolved && g.dissolved:
+		return events.OutcomeDuplicate
+	case g.dissolved:
 		return events.RejectedNoGroup
 	}
-	u := g.member(ev.User)
 	switch ev.Kind {
 	case events.GroupJoined:
 		return m.joined(g, u, ev.User)
 	case events.GroupLeft:
-		if u == nil || !u.current() {
-			return events.OutcomeDuplicate
-		}
 		last := &u.spans[len(u.spans)-1]
 		last.left, last.ended = g.sent, true
 		u.role = events.RoleNone
 		u.unread = 0
 	case events.GroupRole:
 		switch {
-		case u == nil || !u.current():
+		case !current:
 			return events.RejectedNotMember
 		case u.role == events.RoleOwner:
 			return events.RejectedNotAllowed
-		case u.role == ev.Role:
-			return events.OutcomeDuplicate
 		}
 		u.role = ev.Role
 	case events.GroupDissolved:
@@ -117,9 +116,6 @@ func (m *Model) groupChanged(a *app, ev events.Event) events.Outcome {
 }
 
 func (m *Model) joined(g *conversation, u *member, user string) events.Outcome {
-	if u != nil && u.current() {
-		return events.OutcomeDuplicate
-	}
 	if u == nil {
 		if len(g.members) >= m.limits.MaxGroupMembers {
 			return events.RejectedGroupFull

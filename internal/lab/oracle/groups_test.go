@@ -43,7 +43,10 @@ func TestGroups(t *testing.T) {
 		{0, role("g", "a", events.RoleMember), dup},
 		{0, dissolve("g"), ok},
 		{0, dissolve("g"), dup},
-		{0, join("g", "d"), events.RejectedNoGroup},
+		{0, join("g", "d"), dup}, // what came before comes again
+		{0, leave("g", "x"), dup},
+		{0, role("g", "b", events.RoleAdmin), dup},
+		{0, join("g", "x"), events.RejectedNoGroup},
 		{0, leave("g", "d"), events.RejectedNoGroup},
 		{0, role("g", "d", events.RoleAdmin), events.RejectedNoGroup},
 		{0, create("g", "a"), events.RejectedGroupExists},

@@ -9,17 +9,21 @@ import (
 // message.sent
 func (m *Model) messageSent(a *app, ev events.Event) events.Outcome {
 	c := a.conversations[conversationOf(ev)]
-	if ev.Group != "" && (c == nil || c.dissolved) { // 1
+	var old *message
+	if c != nil {
+		old = c.byID[ev.Message]
+	}
+	if old != nil && old.from == ev.User { // 1
+		return events.OutcomeDuplicate
+	}
+	if ev.Group != "" && (c == nil || c.dissolved) { // 2
 		return events.RejectedNoGroup
+	}
+	if old != nil {
+		return events.RejectedMessageExists
 	}
 	if c == nil {
 		c = newSingleChat(ev)
-	}
-	if old := c.byID[ev.Message]; old != nil { // 2
-		if old.from == ev.User {
-			return events.OutcomeDuplicate
-		}
-		return events.RejectedMessageExists
 	}
 	if ev.Group != "" {
 		sender := c.member(ev.User)
@@ -116,27 +120,30 @@ func (m *Model) send(a *app, c *conversation, ev events.Event) {
 // message.recalled
 func (m *Model) messageRecalled(a *app, ev events.Event, at position) events.Outcome {
 	c := a.conversations[conversationOf(ev)]
-	if c != nil && c.dissolved { // 1
+	var msg *message
+	var u *member
+	if c != nil {
+		msg, u = c.byID[ev.Message], c.member(ev.User)
+	}
+	may := msg != nil && msg.from == ev.User ||
+		ev.Group != "" && u != nil && (u.role == events.RoleOwner || u.role == events.RoleAdmin)
+	if msg != nil && msg.recalled && may { // 1
+		return events.OutcomeDuplicate
+	}
+	if c != nil && c.dissolved { // 2
 		return events.RejectedNoGroup
 	}
-	var msg *message
-	if c != nil {
-		msg = c.byID[ev.Message]
-	}
-	if msg == nil { // 2
+	if msg == nil { // 3
+		if c != nil && (u == nil || !u.current()) {
+			return events.RejectedNotAllowed
+		}
 		if ev.Strict {
 			return events.RejectedNoMessage
 		}
 		return m.park(a, ev, at)
 	}
-	if msg.recalled { // 3
-		return events.OutcomeDuplicate
-	}
-	if ev.User != msg.from { // 4
-		u := c.member(ev.User)
-		if ev.Group == "" || u == nil || u.role != events.RoleOwner && u.role != events.RoleAdmin {
-			return events.RejectedNotAllowed
-		}
+	if !may { // 4
+		return events.RejectedNotAllowed
 	}
 	msg.recalled = true // 5
 	msg.readers, msg.eligible, msg.delivered, msg.deliveredAt = nil, nil, false, 0

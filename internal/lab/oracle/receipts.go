@@ -10,21 +10,29 @@ import (
 // Receipts: message.delivered, message.read
 func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 	isRead, inGroup := ev.Kind == events.MessageRead, ev.Group != ""
+	c := a.conversations[conversationOf(ev)]
+	var msg *message
+	if c != nil {
+		msg = c.byID[ev.Message]
+	}
+	if msg != nil && !msg.recalled && msg.from != ev.User && (msg.readBy(ev.User) || !isRead && msg.delivered) { // a repeat
+		return events.OutcomeDuplicate
+	}
 	if !isRead && !a.settings.DeliveryReceipts {
 		return events.RejectedDeliveryOff
 	}
 	if isRead && inGroup && !a.settings.GroupReceipts.Enabled {
 		return events.RejectedNotOpen
 	}
-	c := a.conversations[conversationOf(ev)]
 	if c != nil && c.dissolved { // 1
 		return events.RejectedNoGroup
 	}
-	var msg *message
-	if c != nil {
-		msg = c.byID[ev.Message]
-	}
 	if msg == nil { // 2
+		if c != nil && inGroup {
+			if u := c.member(ev.User); u == nil || !u.current() {
+				return events.RejectedNotMember
+			}
+		}
 		if ev.Strict {
 			return events.RejectedNotFound
 		}
@@ -42,21 +50,18 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 	if inGroup && msg.kind == oversize {
 		return events.OutcomeDuplicate
 	}
-	if msg.readBy(ev.User) || !isRead && msg.delivered { // 6
-		return events.OutcomeDuplicate
-	}
 	if inGroup {
-		if u := c.member(ev.User); u == nil || !u.current() { // 7
+		if u := c.member(ev.User); u == nil || !u.current() { // 6
 			return events.RejectedNotMember
 		}
-		if !slices.Contains(msg.eligible, ev.User) { // 8
+		if !slices.Contains(msg.eligible, ev.User) { // 7
 			return events.RejectedNotFound
 		}
 	}
-	if m.tooLate(a, msg) { // 9
+	if m.tooLate(a, msg) { // 8
 		return events.RejectedNotFound
 	}
-	if isRead { // 10
+	if isRead { // 9
 		m.read(msg, ev.User, ev.Content)
 	} else {
 		msg.delivered, msg.deliveredAt = true, m.clock
@@ -103,13 +108,28 @@ func (m *Model) expireOldest(a *app) {
 // conversation.read
 func (m *Model) conversationRead(a *app, ev events.Event, at position) events.Outcome {
 	c := a.conversations[conversationOf(ev)]
-	if c != nil && c.dissolved { // 1
+	to, known := 0, c != nil // known: there is something to read to
+	switch {
+	case c != nil && ev.Message == "":
+		to = c.sent
+	case c != nil && c.byID[ev.Message] != nil:
+		to = c.byID[ev.Message].seq
+	default:
+		known = false
+	}
+	var u *member
+	if c != nil {
+		u = c.member(ev.User)
+	}
+	current := u != nil && u.current()
+	if known && current && u.watermark >= to { // 1
+		return events.OutcomeDuplicate
+	}
+	if c != nil && c.dissolved { // 2
 		return events.RejectedNoGroup
 	}
-	if c != nil {
-		if u := c.member(ev.User); u == nil || !u.current() { // 2
-			return events.RejectedNotMember
-		}
+	if c != nil && !current {
+		return events.RejectedNotMember
 	}
 	if ev.Message == "" && c == nil { // 3
 		if ev.Group != "" {
@@ -117,21 +137,13 @@ func (m *Model) conversationRead(a *app, ev events.Event, at position) events.Ou
 		}
 		return events.OutcomeDuplicate
 	}
-	if ev.Message != "" && (c == nil || c.byID[ev.Message] == nil) { // 4
+	if !known { // 4
 		if ev.Strict {
 			return events.RejectedNotFound
 		}
 		return m.park(a, ev, at)
 	}
-	to := c.sent
-	if ev.Message != "" {
-		to = c.byID[ev.Message].seq
-	}
-	u := c.member(ev.User)
-	if u.watermark >= to { // 5
-		return events.OutcomeDuplicate
-	}
-	before := u.watermark // 6
+	before := u.watermark // 5
 	u.unread, u.watermark, u.lastReadAt = 0, to, m.clock
 	for _, msg := range c.messages {
 		switch {

@@ -29,10 +29,13 @@ func TestGroupConversationRead(t *testing.T) {
 		{9, join("g", "c"), ok},
 		{9, readAll("g", "c"), dup}, // the watermark of a newcomer is at sent
 		{9, say("g", "m5", "b"), ok},
+		{9, dissolve("empty"), ok},
+		{9, readAll("empty", "b"), dup},
+		{9, readAll("empty", "a"), events.RejectedNoGroup},
 	})
 	for user, want := range map[string][]projections.ConversationView{
 		"a": {{Group: "g", Unread: 1, LastReadAt: start + 9}},
-		"b": {{Group: "empty"}, {Group: "g", Unread: 2, LastReadAt: start + 5}},
+		"b": {{Group: "g", Unread: 2, LastReadAt: start + 5}},
 		"c": {{Group: "g", Unread: 1}},
 		"x": nil,
 	} {
