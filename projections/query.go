@@ -148,6 +148,18 @@ func (p *Partition) Group(appKey, group string) (Group, error) {
 	})
 }
 
+// Knows reports whether the user is, or ever was, in a conversation of this partition.
+func (p *Partition) Knows(appKey, user string) (bool, error) {
+	return query(p, func() (bool, error) {
+		a := p.apps.byKey[appKey]
+		if a == nil {
+			return false, nil
+		}
+		nums, err := p.conversationsOfUser(a, user)
+		return len(nums) > 0, err
+	})
+}
+
 // Conversations returns the user's conversations of this partition, groups by id before single
 // chats by peer.
 func (p *Partition) Conversations(appKey, user string) ([]ConversationView, error) {

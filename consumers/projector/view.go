@@ -129,6 +129,16 @@ func (p *Projector) Group(app, group string) (projections.Group, error) {
 	return g, err
 }
 
+// Knows reports whether a user is, or ever was, in a conversation.
+func (p *Projector) Knows(app, user string) (known bool, err error) {
+	err = p.each(func(_ int, part *projections.Partition) error {
+		here, err := part.Knows(app, user)
+		known = known || here
+		return err
+	})
+	return known, err
+}
+
 // Conversations returns a user's conversations, groups by id before single chats by peer.
 func (p *Projector) Conversations(app, user string) ([]projections.ConversationView, error) {
 	var all []projections.ConversationView

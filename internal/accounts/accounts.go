@@ -68,6 +68,7 @@ type Accounts struct {
 
 // account is what is stored of a user.
 type account struct {
+	// Hash is empty for a name that is reserved: it has no password, and nobody can log in with one.
 	Hash     string    `json:"hash"`
 	Nickname string    `json:"nickname,omitempty"`
 	Created  time.Time `json:"created"`
@@ -113,53 +114,130 @@ func userKey(app, user string) string { return "users." + encode(app) + "." + en
 
 func groupKey(app, group string) string { return "groups." + encode(app) + "." + encode(group) }
 
-// Register makes a user. The errors are [ErrExists], [ErrFull], [ErrBusy], [ErrBadPassword] and
-// those of the store.
+// Register makes a user. The errors are [ErrExists], also for a name that is reserved, [ErrFull],
+// [ErrBusy], [ErrBadPassword] and those of the store.
 func (a *Accounts) Register(ctx context.Context, app, user, password, nickname string) error {
+	return a.register(ctx, app, user, password, nickname, false)
+}
+
+// RegisterReserved is Register for those who may give a password to a reserved name.
+func (a *Accounts) RegisterReserved(ctx context.Context, app, user, password, nickname string) error {
+	return a.register(ctx, app, user, password, nickname, true)
+}
+
+// Reserve keeps a name from being registered by [Accounts.Register]. It changes nothing if there is
+// a user of that name already, or if the app is full, so that nobody can register at all.
+func (a *Accounts) Reserve(ctx context.Context, app, user string) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if _, err := a.kv.Get(ctx, userKey(app, user)); !errors.Is(err, jetstream.ErrKeyNotFound) {
+		return wrap("reserve", err)
+	}
+	if err := a.room("reserve"); err != nil {
+		return err
+	}
+	switch err := a.reserve(ctx, app); {
+	case errors.Is(err, ErrFull):
+		return nil
+	case err != nil:
+		return err
+	}
+	err := a.put(ctx, userKey(app, user), account{Created: time.Now().UTC().Truncate(time.Second)}, 0)
+	if err != nil {
+		a.release(app)
+	}
+	if errors.Is(err, ErrExists) {
+		return nil
+	}
+	return err
+}
+
+func wrap(step string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("accounts: %s: %w", step, err)
+}
+
+func (a *Accounts) room(step string) error {
+	if a.cfg.Room == nil {
+		return nil
+	}
+	return wrap(step, a.cfg.Room(maxAccountBytes))
+}
+
+func (a *Accounts) register(ctx context.Context, app, user, password, nickname string, reserved bool) error {
 	if password == "" || len(password) > MaxPasswordBytes {
 		return ErrBadPassword
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	// Checked before the costly part, and again by Create in the end.
-	if _, err := a.kv.Get(ctx, userKey(app, user)); err == nil {
-		return ErrExists
-	} else if !errors.Is(err, jetstream.ErrKeyNotFound) {
-		return fmt.Errorf("accounts: register: %w", err)
-	}
-	if a.cfg.Room != nil {
-		if err := a.cfg.Room(maxAccountBytes); err != nil {
-			return fmt.Errorf("accounts: register: %w", err)
-		}
-	}
-	if err := a.reserve(ctx, app); err != nil {
+	// Checked before the costly part, and again by put in the end.
+	revision, err := a.free(ctx, app, user, reserved)
+	if err != nil {
 		return err
 	}
-	err := a.create(ctx, app, user, password, nickname)
-	if err != nil {
-		a.mu.Lock()
-		a.counts[app]--
-		a.mu.Unlock()
+	if err := a.room("register"); err != nil {
+		return err
+	}
+	if revision == 0 {
+		if err := a.reserve(ctx, app); err != nil {
+			return err
+		}
+	}
+	hash, err := a.hasher.hash(ctx, password)
+	if err == nil {
+		err = a.put(ctx, userKey(app, user), account{hash, nickname, time.Now().UTC().Truncate(time.Second)}, revision)
+	}
+	if err != nil && revision == 0 {
+		a.release(app)
 	}
 	return err
 }
 
-func (a *Accounts) create(ctx context.Context, app, user, password, nickname string) error {
-	hash, err := a.hasher.hash(ctx, password)
-	if err != nil {
-		return err
-	}
-	value, err := json.Marshal(account{hash, nickname, time.Now().UTC().Truncate(time.Second)})
-	if err != nil {
-		return fmt.Errorf("accounts: register: %w", err)
-	}
-	switch _, err = a.kv.Create(ctx, userKey(app, user), value); {
-	case errors.Is(err, jetstream.ErrKeyExists):
-		return ErrExists
+// free returns the revision that a new account takes the place of: that of a reserved name, or 0.
+func (a *Accounts) free(ctx context.Context, app, user string, reserved bool) (revision uint64, err error) {
+	entry, err := a.kv.Get(ctx, userKey(app, user))
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return 0, nil
 	case err != nil:
-		return fmt.Errorf("accounts: register: %w", err)
+		return 0, wrap("register", err)
 	}
-	return nil
+	var stored account
+	if err := json.Unmarshal(entry.Value(), &stored); err != nil {
+		return 0, wrap("register", err)
+	}
+	if stored.Hash != "" || !reserved {
+		return 0, ErrExists
+	}
+	return entry.Revision(), nil
+}
+
+// put stores an account in the place of a revision, 0 for none. The error is [ErrExists] if there
+// is another one by now.
+func (a *Accounts) put(ctx context.Context, key string, x account, revision uint64) error {
+	value, err := json.Marshal(x)
+	if err != nil {
+		return wrap("register", err)
+	}
+	// Create also takes the place of a deleted key, whose revision Update would have to know.
+	if revision == 0 {
+		_, err = a.kv.Create(ctx, key, value)
+	} else {
+		_, err = a.kv.Update(ctx, key, value, revision)
+	}
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return ErrExists
+	}
+	return wrap("register", err)
+}
+
+// release takes back what reserve counted.
+func (a *Accounts) release(app string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.counts[app]--
 }
 
 // reserve counts one more user of the app. What other processes register meanwhile is not in the
@@ -210,6 +288,9 @@ func (a *Accounts) Check(ctx context.Context, app, user, password string) error 
 	var stored account
 	if err := json.Unmarshal(entry.Value(), &stored); err != nil {
 		return fmt.Errorf("accounts: check: %w", err)
+	}
+	if stored.Hash == "" {
+		stored.Hash = nobody
 	}
 	ok, err := a.hasher.matches(ctx, stored.Hash, password)
 	if err != nil {

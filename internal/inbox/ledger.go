@@ -29,13 +29,13 @@ const (
 // written yet.
 type ledger struct {
 	mu    sync.Mutex
-	users map[string]*account // by userKey
-	// changed has the accounts to be written.
-	changed *writebehind.Turns[string, *account]
+	users map[string]*userDevices // by userKey
+	// changed has the users to be written.
+	changed *writebehind.Turns[string, *userDevices]
 }
 
-// account is the positions of one user's devices.
-type account struct {
+// userDevices are the positions of one user's devices.
+type userDevices struct {
 	boxes   int // open mailboxes
 	loaded  chan struct{}
 	err     error
@@ -55,49 +55,49 @@ type position struct {
 	At       int64  `json:"at"`
 }
 
-func (l *ledger) init(write func(context.Context, map[string]*account) error) {
-	l.users = make(map[string]*account)
-	l.changed = writebehind.New(write, func(_, newer *account) *account { return newer })
+func (l *ledger) init(write func(context.Context, map[string]*userDevices) error) {
+	l.users = make(map[string]*userDevices)
+	l.changed = writebehind.New(write, func(_, newer *userDevices) *userDevices { return newer })
 }
 
 // open returns the position of a device, and keeps the user's positions in memory until close. The
 // first mailbox of a user loads them.
 func (l *ledger) open(ctx context.Context, b *Inbox, key, device string) (uint64, error) {
 	l.mu.Lock()
-	a := l.users[key]
-	if a == nil {
-		a = &account{loaded: make(chan struct{})}
-		l.users[key] = a
-		a.boxes++
+	u := l.users[key]
+	if u == nil {
+		u = &userDevices{loaded: make(chan struct{})}
+		l.users[key] = u
+		u.boxes++
 		l.mu.Unlock()
 		devices, err := b.loadPositions(ctx, key)
 		l.mu.Lock()
-		a.devices, a.err = devices, err
-		close(a.loaded)
+		u.devices, u.err = devices, err
+		close(u.loaded)
 	} else {
-		a.boxes++
+		u.boxes++
 		l.mu.Unlock()
 		select {
-		case <-a.loaded:
+		case <-u.loaded:
 		case <-ctx.Done():
 		}
 		l.mu.Lock()
 	}
 	defer l.mu.Unlock()
-	err := a.err
+	err := u.err
 	if err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		l.release(key, a)
+		l.release(key, u)
 		return 0, err
 	}
-	return a.at(device), nil
+	return u.at(device), nil
 }
 
 // at is the position of a device; an unknown one starts where the user's most advanced device is.
-func (a *account) at(device string) (sequence uint64) {
-	for _, p := range a.devices {
+func (u *userDevices) at(device string) (sequence uint64) {
+	for _, p := range u.devices {
 		if p.Device == device {
 			return p.Sequence
 		}
@@ -111,28 +111,28 @@ func (l *ledger) acknowledge(key, device string, sequence uint64, n int) {
 	now := time.Now().Unix()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a := l.users[key]
-	i := slices.IndexFunc(a.devices, func(p position) bool { return p.Device == device })
+	u := l.users[key]
+	i := slices.IndexFunc(u.devices, func(p position) bool { return p.Device == device })
 	switch {
 	case i >= 0:
 		// Two tabs of one browser are one device: it has what one of them has.
-		a.devices[i].Sequence, a.devices[i].At = max(a.devices[i].Sequence, sequence), now
-	case len(a.devices) < maxDevices:
-		a.devices = append(a.devices, position{device, sequence, now})
+		u.devices[i].Sequence, u.devices[i].At = max(u.devices[i].Sequence, sequence), now
+	case len(u.devices) < maxDevices:
+		u.devices = append(u.devices, position{device, sequence, now})
 	default:
 		oldest := 0
-		for k := range a.devices {
-			if a.devices[k].At < a.devices[oldest].At {
+		for k := range u.devices {
+			if u.devices[k].At < u.devices[oldest].At {
 				oldest = k
 			}
 		}
-		a.devices[oldest] = position{device, sequence, now}
+		u.devices[oldest] = position{device, sequence, now}
 	}
-	a.acks++
-	a.unsaved += n
-	a.unstored = true
-	l.changed.Put(key, a)
-	if a.unsaved >= saveSoon {
+	u.acks++
+	u.unsaved += n
+	u.unstored = true
+	l.changed.Put(key, u)
+	if u.unsaved >= saveSoon {
 		l.changed.Hurry(key)
 	}
 }
@@ -141,15 +141,15 @@ func (l *ledger) acknowledge(key, device string, sequence uint64, n int) {
 func (l *ledger) settle(ctx context.Context, key string) error {
 	for {
 		l.mu.Lock()
-		a := l.users[key]
-		if a == nil || a.unsaved < maxUnsaved {
+		u := l.users[key]
+		if u == nil || u.unsaved < maxUnsaved {
 			l.mu.Unlock()
 			return nil
 		}
-		if a.saved == nil {
-			a.saved = make(chan struct{})
+		if u.saved == nil {
+			u.saved = make(chan struct{})
 		}
-		saved := a.saved
+		saved := u.saved
 		l.mu.Unlock()
 		select {
 		case <-saved:
@@ -165,11 +165,11 @@ func (l *ledger) close(key string) {
 	l.release(key, l.users[key])
 }
 
-// release lets go of an account that nobody has open and that is written: one that is only being
+// release lets go of a user that nobody has open and that is written: one that is only being
 // written would be read from the stream as it was before by a device that comes back at once. The
 // lock is held.
-func (l *ledger) release(key string, a *account) {
-	if a.boxes--; a.boxes == 0 && !a.unstored {
+func (l *ledger) release(key string, u *userDevices) {
+	if u.boxes--; u.boxes == 0 && !u.unstored {
 		delete(l.users, key)
 	}
 }
@@ -189,41 +189,41 @@ func floor(devices []position) uint64 {
 // change is what has to be written of one user.
 type change struct {
 	key     string
-	account *account
+	user    *userDevices
 	devices []position
 	purge   bool
 	unsaved int // messages that this saves
 }
 
-// snapshot is what has to be written of these accounts. Devices that were quiet for longer than any
+// snapshot is what has to be written of these users. Devices that were quiet for longer than any
 // message is kept are forgotten.
-func (l *ledger) snapshot(accounts map[string]*account, quiet time.Time) []change {
+func (l *ledger) snapshot(users map[string]*userDevices, quiet time.Time) []change {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	list := make([]change, 0, len(accounts))
-	for key, a := range accounts {
-		a.devices = slices.DeleteFunc(a.devices, func(p position) bool { return p.At < quiet.Unix() })
-		c := change{key: key, account: a, devices: slices.Clone(a.devices), purge: a.acks >= purgeAfter, unsaved: a.unsaved}
+	list := make([]change, 0, len(users))
+	for key, u := range users {
+		u.devices = slices.DeleteFunc(u.devices, func(p position) bool { return p.At < quiet.Unix() })
+		c := change{key: key, user: u, devices: slices.Clone(u.devices), purge: u.acks >= purgeAfter, unsaved: u.unsaved}
 		if c.purge {
-			a.acks = 0
+			u.acks = 0
 		}
 		list = append(list, c)
 	}
 	return list
 }
 
-// written lets go of accounts that were only kept to be written.
+// written lets go of users that were only kept to be written.
 func (l *ledger) written(list []change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range list {
-		c.account.unsaved -= c.unsaved
-		if c.account.saved != nil {
-			close(c.account.saved)
-			c.account.saved = nil
+		c.user.unsaved -= c.unsaved
+		if c.user.saved != nil {
+			close(c.user.saved)
+			c.user.saved = nil
 		}
-		c.account.unstored = l.changed.Waiting(c.key) // something came since the snapshot
-		if c.account.boxes == 0 && !c.account.unstored {
+		c.user.unstored = l.changed.Waiting(c.key) // something came since the snapshot
+		if c.user.boxes == 0 && !c.user.unstored {
 			delete(l.users, c.key)
 		}
 	}

@@ -14,14 +14,14 @@ func TestPositionsThatAreBeingWrittenCount(t *testing.T) {
 	for _, broken := range []error{nil, errBroken} {
 		var l ledger
 		writing, goOn := make(chan struct{}), make(chan error)
-		l.init(func(_ context.Context, accounts map[string]*account) error {
-			list := l.snapshot(accounts, time.Time{})
+		l.init(func(_ context.Context, users map[string]*userDevices) error {
+			list := l.snapshot(users, time.Time{})
 			writing <- struct{}{}
 			if err := <-goOn; err != nil {
 				return err
 			}
 			l.written(list)
-			clear(accounts)
+			clear(users)
 			return nil
 		})
 		flushed := make(chan error)
@@ -42,7 +42,7 @@ func TestPositionsThatAreBeingWrittenCount(t *testing.T) {
 
 		loaded := make(chan struct{})
 		close(loaded)
-		l.users["ann"] = &account{boxes: 1, loaded: loaded}
+		l.users["ann"] = &userDevices{boxes: 1, loaded: loaded}
 		l.acknowledge("ann", "web", 7, 1)
 		comesBack("before it is written")
 		flush()

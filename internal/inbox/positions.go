@@ -20,16 +20,16 @@ func (b *Inbox) keepPositions() {
 }
 
 // writePositions writes what changed, many users with one sync, and removes the messages that all
-// devices of a user have. It deletes from accounts what is written.
-func (b *Inbox) writePositions(ctx context.Context, accounts map[string]*account) error {
-	list := b.ledger.snapshot(accounts, time.Now().Add(-b.cfg.MaxAge))
+// devices of a user have. It deletes from users what is written.
+func (b *Inbox) writePositions(ctx context.Context, users map[string]*userDevices) error {
+	list := b.ledger.snapshot(users, time.Now().Add(-b.cfg.MaxAge))
 	for part := range slices.Chunk(list, maxBatch) {
 		if err := b.publishPositions(ctx, part); err != nil {
 			return fmt.Errorf("inbox: write positions: %w", err)
 		}
 		b.ledger.written(part)
 		for _, c := range part {
-			delete(accounts, c.key)
+			delete(users, c.key)
 		}
 	}
 	for _, c := range list {

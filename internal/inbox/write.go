@@ -43,11 +43,11 @@ type writer struct {
 type envelope struct {
 	subject string
 	data    []byte
-	order   *Order
+	ticket  *Ticket
 }
 
-// Order is one Append.
-type Order struct {
+// Ticket is one Append under way.
+type Ticket struct {
 	left int // envelopes not stored yet; the writer's
 	err  error
 	done chan struct{}
@@ -55,10 +55,10 @@ type Order struct {
 
 // Wait returns nil once the message is durable in all inboxes. With an error it may be in some of
 // them.
-func (o *Order) Wait(ctx context.Context) error {
+func (t *Ticket) Wait(ctx context.Context) error {
 	select {
-	case <-o.done:
-		return o.err
+	case <-t.done:
+		return t.err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -81,9 +81,9 @@ func (w *writer) close() {
 }
 
 // Append queues a message for the inboxes of the users. It does not wait until it is stored;
-// [Order.Wait] does. With an error nothing is queued: [ErrTooLarge], [ErrOverloaded], [ErrClosed],
+// [Ticket.Wait] does. With an error nothing is queued: [ErrTooLarge], [ErrOverloaded], [ErrClosed],
 // or that the disk has no room. The bytes must not be changed afterwards.
-func (b *Inbox) Append(app string, users []string, message []byte) (*Order, error) {
+func (b *Inbox) Append(app string, users []string, message []byte) (*Ticket, error) {
 	if len(message) > MaxMessageBytes {
 		return nil, ErrTooLarge
 	}
@@ -93,10 +93,10 @@ func (b *Inbox) Append(app string, users []string, message []byte) (*Order, erro
 			return nil, fmt.Errorf("inbox: %w", err)
 		}
 	}
-	o := &Order{left: len(users), done: make(chan struct{})}
+	t := &Ticket{left: len(users), done: make(chan struct{})}
 	if len(users) == 0 {
-		close(o.done)
-		return o, nil
+		close(t.done)
+		return t, nil
 	}
 	w := &b.writer
 	w.mu.Lock()
@@ -109,11 +109,11 @@ func (b *Inbox) Append(app string, users []string, message []byte) (*Order, erro
 	}
 	w.bytes += cost
 	for _, user := range users {
-		w.queue = append(w.queue, envelope{messagePrefix + userKey(app, user), message, o})
+		w.queue = append(w.queue, envelope{messagePrefix + userKey(app, user), message, t})
 	}
 	b.metrics.queued.Set(float64(w.bytes))
 	w.signal()
-	return o, nil
+	return t, nil
 }
 
 // write is the writer's goroutine.
@@ -164,10 +164,10 @@ func (w *writer) finish(batch []envelope, err error) {
 		d := &batch[i]
 		freed += len(d.data) + overhead
 		if err != nil {
-			d.order.err = err
+			d.ticket.err = err
 		}
-		if d.order.left--; d.order.left == 0 {
-			close(d.order.done)
+		if d.ticket.left--; d.ticket.left == 0 {
+			close(d.ticket.done)
 		}
 	}
 	w.mu.Lock()

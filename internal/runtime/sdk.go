@@ -17,6 +17,7 @@ import (
 // sdk is what clients with the Easemob SDK talk to, and what it keeps.
 type sdk struct {
 	inbox    *inbox.Inbox
+	accounts *accounts.Accounts
 	sessions *msync.Server
 	rest     *easemob.REST
 	ids      *ids.Source
@@ -37,7 +38,7 @@ func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway
 	if err != nil {
 		return nil, err
 	}
-	s := &sdk{ids: new(ids.Source)}
+	s := &sdk{ids: new(ids.Source), accounts: users}
 	if s.inbox, err = inbox.Open(opening, nc, inbox.Config{
 		MaxMessages: cfg.SDK.InboxMessages, MaxAge: cfg.SDK.InboxAge, MaxBytes: int64(cfg.SDK.InboxSize),
 		Replicas: cfg.Log.Replicas, Room: core.Log.ReserveDisk, Registerer: core.registry, Logger: core.logger,

@@ -18,12 +18,15 @@ type State interface {
 	Message(app, id string) (projections.Message, error)
 	Readers(app, id string, offset, limit int) (projections.ReaderPage, error)
 	Conversations(app, user string) ([]projections.ConversationView, error)
+	// Knows reports whether a user is, or ever was, in a conversation.
+	Knows(app, user string) (bool, error)
 }
 
 // Accounts keeps users, and what there is to know of groups besides their members.
 // [accounts.Accounts] is one.
 type Accounts interface {
 	Register(ctx context.Context, app, user, password, nickname string) error
+	RegisterReserved(ctx context.Context, app, user, password, nickname string) error
 	Check(ctx context.Context, app, user, password string) error
 	PutGroup(ctx context.Context, app, group string, p accounts.GroupProfile) error
 	Group(ctx context.Context, app, group string) (accounts.GroupProfile, error)

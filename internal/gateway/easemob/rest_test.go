@@ -159,6 +159,32 @@ func TestRegistrationAndLogin(t *testing.T) {
 	s.want(403, "permission denied", "GET", "/acme/chat/sdk/users/ben/token/expires", ann, "")
 }
 
+// A user of the backend has conversations and no password. Nobody who sets one gets in: neither of
+// a user whom the state knows, in whatever role, nor of one who was given a token.
+func TestUsersOfTheBackendCannotBeRegistered(t *testing.T) {
+	s := startServer(t)
+	const users, token = "/acme/chat/users", "/acme/chat/token"
+	s.want(200, "", "POST", "/v1/apps/acme/chat/events?wait=applied", adminKey, `[
+		{"type":"group.created","group":"g","owner":"owner","members":["member","left"]},
+		{"type":"group.left","group":"g","user":"left"},
+		{"type":"message.sent","id":"1","from":"author","peer":"recipient"}]`)
+	s.want(200, "", "POST", "/v1/apps/acme/chat/users/minted/tokens", adminKey, `{}`)
+	for _, user := range []string{"owner", "member", "left", "author", "recipient", "minted"} {
+		body := fmt.Sprintf(`{"username":%q,"password":"pw"}`, user)
+		login := fmt.Sprintf(`{"grant_type":"password","username":%q,"password":"pw"}`, user)
+		s.want(400, "the username is already used", "POST", users, "", body)
+		s.want(400, "invalid username or password", "POST", token, "", login)
+		// The backend may give them a password.
+		s.want(200, "", "POST", users, adminKey, body)
+		s.want(400, "the username is already used", "POST", users, adminKey, body)
+		s.want(200, "", "POST", token, "", login)
+	}
+	// A token for somebody who registered changes nothing.
+	s.login("ann")
+	s.want(200, "", "POST", "/v1/apps/acme/chat/users/ann/tokens", adminKey, `{}`)
+	s.want(200, "", "POST", token, "", `{"grant_type":"password","username":"ann","password":"pw"}`)
+}
+
 func TestGroupsOverREST(t *testing.T) {
 	s := startServer(t)
 	ann, ben, cleo, dan := s.login("ann"), s.login("ben"), s.login("cleo"), s.login("dan")

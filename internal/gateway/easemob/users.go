@@ -49,7 +49,9 @@ func (h *REST) postToken(c *call) (any, error) {
 	}{token, int64(time.Until(expires).Seconds()), entity{Type: "user", Username: body.Username, Activated: true}}, nil
 }
 
-// postUsers registers a user, if the app lets everybody do so or with the admin key.
+// postUsers registers a user, if the app lets everybody do so or with the admin key. What strangers
+// register must be nobody yet: a user of the backend, whom the state knows or who got a token, has
+// conversations and no password, and whoever set one would read them.
 func (h *REST) postUsers(c *call) (any, error) {
 	if !c.Admin && !c.settings.OpenRegistration {
 		return nil, errClosed
@@ -68,7 +70,15 @@ func (h *REST) postUsers(c *call) (any, error) {
 	if len(body.Nickname) > maxNickname {
 		return nil, invalid("nickname: too long")
 	}
-	if err := h.cfg.Accounts.Register(c.ctx, c.app, body.Username, body.Password, body.Nickname); err != nil {
+	register := h.cfg.Accounts.Register
+	if c.Admin {
+		register = h.cfg.Accounts.RegisterReserved
+	} else if known, err := h.cfg.State.Knows(c.app, body.Username); err != nil {
+		return nil, err
+	} else if known {
+		return nil, errUserExists
+	}
+	if err := register(c.ctx, c.app, body.Username, body.Password, body.Nickname); err != nil {
 		return nil, err
 	}
 	return map[string]any{

@@ -31,6 +31,8 @@ type Config struct {
 	AdminKey string
 	// Tokens checks and makes user tokens.
 	Tokens *gateway.Tokens
+	// Names, if set, keeps the names of users that the backend makes tokens for from strangers.
+	Names Names
 
 	// Admin, if set, serves /v1/admin/…. It is only called for requests with the admin key, and
 	// without deadlines.

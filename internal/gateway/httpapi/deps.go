@@ -41,6 +41,12 @@ type Commands interface {
 	Configure(ctx context.Context, app string, s events.Settings) (events.Settings, error)
 }
 
+// Names keeps the names of users. [accounts.Accounts] is one.
+type Names interface {
+	// Reserve keeps a name from being registered by strangers.
+	Reserve(ctx context.Context, app, user string) error
+}
+
 // Analytics answers questions about many messages at once. The projector is one; another store may
 // be.
 type Analytics interface {

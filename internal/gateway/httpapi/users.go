@@ -76,7 +76,11 @@ func (a *API) postToken(c *call) error {
 	if d := time.Duration(ttl); body.TTL == nil || d < time.Second || d > maxTokenTTL {
 		return invalid("ttl", "not a duration from 1s to "+maxTokenTTL.String())
 	}
-	token, expires, err := a.cfg.Tokens.Mint(c.app, c.r.PathValue("user"), time.Duration(ttl))
+	user := c.r.PathValue("user")
+	if err := a.reserveName(c, user); err != nil {
+		return err
+	}
+	token, expires, err := a.cfg.Tokens.Mint(c.app, user, time.Duration(ttl))
 	if err != nil {
 		return err
 	}
@@ -85,4 +89,14 @@ func (a *API) postToken(c *call) error {
 		ExpiresAt timestamp `json:"expires_at"`
 	}{token, timestamp(expires.UnixMilli())})
 	return nil
+}
+
+// reserveName keeps a user of the backend from being registered by a stranger, where strangers may
+// register.
+func (a *API) reserveName(c *call, user string) error {
+	settings, _, _ := a.cfg.State.Settings(c.app)
+	if a.cfg.Names == nil || !settings.OpenRegistration || events.IDProblem(user) != "" {
+		return nil
+	}
+	return a.cfg.Names.Reserve(c.r.Context(), c.app, user)
 }

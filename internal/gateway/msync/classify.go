@@ -1,8 +1,6 @@
 package msync
 
 import (
-	"google.golang.org/protobuf/proto"
-
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 )
@@ -15,8 +13,8 @@ func (c *session) classify(x *sending, meta *msyncpb.Meta) *refusal {
 	if len(meta.GetPayload()) > c.srv.cfg.Limits.BodyBytes {
 		return &sendTooLarge
 	}
-	body := new(msyncpb.Body)
-	if proto.Unmarshal(meta.GetPayload(), body) != nil {
+	body, err := parseBody(meta.GetPayload())
+	if err != nil {
 		return &sendMalformed
 	}
 	e := &x.event
@@ -32,7 +30,7 @@ func (c *session) classify(x *sending, meta *msyncpb.Meta) *refusal {
 		if len(body.GetContents()) == 0 {
 			return &sendMalformed // the SDK shows no message without one
 		}
-		x.body, x.route, x.directed = body, meta.GetRoute(), meta.GetDirectedUsers()
+		x.body, x.route, x.directed = relayedMessage(body, group), meta.GetRoute(), meta.GetDirectedUsers()
 		if body.Contents[0].GetType() == int32(msyncpb.Body_Content_COMMAND) {
 			return c.checkCommand(e)
 		}
@@ -47,7 +45,7 @@ func (c *session) classify(x *sending, meta *msyncpb.Meta) *refusal {
 	case msyncpb.Body_CHANNEL_ACK:
 		e.Kind, e.EventID = events.ConversationRead, c.eventID(x.metaID)
 	case msyncpb.Body_RECALL:
-		e.Kind, e.Strict, x.body = events.MessageRecalled, true, body
+		e.Kind, e.Strict, x.body = events.MessageRecalled, true, relayedRecall(body)
 		return about(e, body)
 	default:
 		return &sendUnsupported

@@ -75,7 +75,7 @@ func (c *session) groupRead(message uint64, n *notify.Notification) *msyncpb.Met
 		AckContent: &n.Content,
 		Ext: []*msyncpb.KeyValue{{
 			Key: proto.String("group_read_count"), Type: proto.Int32(int32(msyncpb.KeyValue_JSON)),
-			StringValue: proto.String(`{"` + n.Message + `":` + count + `}`),
+			Value: &msyncpb.KeyValue_StringValue{StringValue: `{"` + n.Message + `":` + count + `}`},
 		}},
 	})
 	m.To.Domain = proto.String(domainGroup)

@@ -46,7 +46,7 @@ type sending struct {
 	route    msyncpb.Meta_Route
 	directed []string
 	refused  *refusal
-	order    *inbox.Order // of the message to the inboxes; nil before that
+	stored   *inbox.Ticket // of the message to the inboxes; nil before that
 }
 
 // send begins what a client sent. The answer comes from complete, in the order of the sends.
@@ -109,15 +109,15 @@ func (c *session) complete(list []*sending) {
 		if x.refused == nil && x.body != nil {
 			x.refused = c.distribute(x)
 		}
-		if x.order == nil {
+		if x.stored == nil {
 			c.answer(x)
 		}
 	}
 	for _, x := range list {
-		if x.order == nil {
+		if x.stored == nil {
 			continue
 		}
-		if err := x.order.Wait(ctx); err != nil {
+		if err := x.stored.Wait(ctx); err != nil {
 			x.refused = c.notDistributed(x, err)
 		}
 		c.answer(x)
@@ -163,7 +163,7 @@ func (c *session) distribute(x *sending) *refusal {
 		Ns: proto.Int32(int32(msyncpb.Meta_CHAT)), Payload: marshal(x.body),
 	})
 	var err error
-	if x.order, err = c.srv.cfg.Inbox.Append(c.app, to, data); err != nil {
+	if x.stored, err = c.srv.cfg.Inbox.Append(c.app, to, data); err != nil {
 		return c.notDistributed(x, err)
 	}
 	return nil

@@ -30,6 +30,7 @@ var sdkScripts = []struct {
 	{"offline", []string{"main"}, []string{"message.sent", "message.read", "statistic.seen"}},
 	{"conversation", []string{"main", "agora"}, []string{"message.sent", "conversation.read"}},
 	{"backend", []string{"main"}, []string{"message.sent", "message.read"}},
+	{"forged", []string{"main", "agora"}, []string{"message.sent", "message.delivered"}},
 	{"restart", []string{"main", "mini"}, []string{"message.sent", "message.read"}},
 	{"kill", []string{"main"}, []string{"message.sent", "message.read"}},
 }

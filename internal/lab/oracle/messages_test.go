@@ -129,7 +129,7 @@ func TestRecallDropsReceiptsAndUnread(t *testing.T) {
 		{1, read("g", "m1", "c"), ok},
 		{1, recall("g", "m1", "c"), events.RejectedNotAllowed},
 		{1, recall("g", "m1", "x"), events.RejectedNotAllowed},
-		{1, recall("g", "m1", "e"), ok}, // an admin
+		{1, recall("g", "m1", "e"), ok},  // an admin
 		{1, recall("g", "m1", "b"), dup}, // the sender might have, too
 		{1, recall("g", "m1", "c"), events.RejectedNotAllowed},
 		{1, recall("g", "m1", "x"), events.RejectedNotAllowed},

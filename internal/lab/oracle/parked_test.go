@@ -19,8 +19,8 @@ func TestParkedReceiptsAreDecidedWhenTheirMessageComes(t *testing.T) {
 		{2, strict(read("g", "m", "c")), events.RejectedNotFound},
 		{3, read("g", "m", "b"), parks},
 		{3, read("g", "m", "x"), events.RejectedNotMember}, // who can be no reader does not wait
-		{3, read("g", "m", "a"), parks}, // the sender, as it turns out
-		{3, read("h", "m", "b"), parks}, // an unknown group
+		{3, read("g", "m", "a"), parks},                    // the sender, as it turns out
+		{3, read("h", "m", "b"), parks},                    // an unknown group
 		{3, single("a", read("", "m", "b")), parks},
 		{3, deliver("a", "m", "b"), parks}, // another kind
 		{3, deliver("a", "m", "b"), dup},

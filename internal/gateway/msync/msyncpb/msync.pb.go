@@ -1,7 +1,7 @@
 // The wire schema of MSYNC, the protocol of the Easemob web SDK, as far as receiptd speaks it:
 // login, chat messages, receipts, the summary, and the queue that a client takes them from. It was
-// made from what can be seen on the wire. Fields that are only passed on are not named here; their
-// bytes are kept.
+// made from what can be seen on the wire. Of a chat message all is named that may be passed on to
+// others: a field that is not named here reaches nobody.
 //
 // The Go code in internal/gateway/msync/msyncpb is made by
 //
@@ -1232,10 +1232,16 @@ func (x *Body) GetAckContent() string {
 }
 
 type KeyValue struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Key           *string                `protobuf:"bytes,1,opt,name=key" json:"key,omitempty"`
-	Type          *int32                 `protobuf:"varint,2,opt,name=type" json:"type,omitempty"`
-	StringValue   *string                `protobuf:"bytes,6,opt,name=string_value,json=stringValue" json:"string_value,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   *string                `protobuf:"bytes,1,opt,name=key" json:"key,omitempty"`
+	Type  *int32                 `protobuf:"varint,2,opt,name=type" json:"type,omitempty"`
+	// Types that are valid to be assigned to Value:
+	//
+	//	*KeyValue_VarintValue
+	//	*KeyValue_FloatValue
+	//	*KeyValue_DoubleValue
+	//	*KeyValue_StringValue
+	Value         isKeyValue_Value `protobuf_oneof:"value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1284,12 +1290,76 @@ func (x *KeyValue) GetType() int32 {
 	return 0
 }
 
+func (x *KeyValue) GetValue() isKeyValue_Value {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *KeyValue) GetVarintValue() int64 {
+	if x != nil {
+		if x, ok := x.Value.(*KeyValue_VarintValue); ok {
+			return x.VarintValue
+		}
+	}
+	return 0
+}
+
+func (x *KeyValue) GetFloatValue() float32 {
+	if x != nil {
+		if x, ok := x.Value.(*KeyValue_FloatValue); ok {
+			return x.FloatValue
+		}
+	}
+	return 0
+}
+
+func (x *KeyValue) GetDoubleValue() float64 {
+	if x != nil {
+		if x, ok := x.Value.(*KeyValue_DoubleValue); ok {
+			return x.DoubleValue
+		}
+	}
+	return 0
+}
+
 func (x *KeyValue) GetStringValue() string {
-	if x != nil && x.StringValue != nil {
-		return *x.StringValue
+	if x != nil {
+		if x, ok := x.Value.(*KeyValue_StringValue); ok {
+			return x.StringValue
+		}
 	}
 	return ""
 }
+
+type isKeyValue_Value interface {
+	isKeyValue_Value()
+}
+
+type KeyValue_VarintValue struct {
+	VarintValue int64 `protobuf:"varint,3,opt,name=varint_value,json=varintValue,oneof"`
+}
+
+type KeyValue_FloatValue struct {
+	FloatValue float32 `protobuf:"fixed32,4,opt,name=float_value,json=floatValue,oneof"`
+}
+
+type KeyValue_DoubleValue struct {
+	DoubleValue float64 `protobuf:"fixed64,5,opt,name=double_value,json=doubleValue,oneof"`
+}
+
+type KeyValue_StringValue struct {
+	StringValue string `protobuf:"bytes,6,opt,name=string_value,json=stringValue,oneof"`
+}
+
+func (*KeyValue_VarintValue) isKeyValue_Value() {}
+
+func (*KeyValue_FloatValue) isKeyValue_Value() {}
+
+func (*KeyValue_DoubleValue) isKeyValue_Value() {}
+
+func (*KeyValue_StringValue) isKeyValue_Value() {}
 
 // Statistics is the summary of what an author missed, or the reason why the server ends a session.
 type Statistics struct {
@@ -1448,12 +1518,37 @@ func (x *Body_Config) GetAllowGroupAck() bool {
 	return false
 }
 
+// Content is what an app shows of a message: text, a place, a file or a command. receiptd looks at
+// the type only.
 type Body_Content struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Type          *int32                 `protobuf:"varint,1,opt,name=type" json:"type,omitempty"`
-	Text          *string                `protobuf:"bytes,2,opt,name=text" json:"text,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	Type                 *int32                 `protobuf:"varint,1,opt,name=type" json:"type,omitempty"`
+	Text                 *string                `protobuf:"bytes,2,opt,name=text" json:"text,omitempty"`
+	Latitude             *float64               `protobuf:"fixed64,3,opt,name=latitude" json:"latitude,omitempty"`
+	Longitude            *float64               `protobuf:"fixed64,4,opt,name=longitude" json:"longitude,omitempty"`
+	Address              *string                `protobuf:"bytes,5,opt,name=address" json:"address,omitempty"`
+	DisplayName          *string                `protobuf:"bytes,6,opt,name=display_name,json=displayName" json:"display_name,omitempty"`
+	RemotePath           *string                `protobuf:"bytes,7,opt,name=remote_path,json=remotePath" json:"remote_path,omitempty"`
+	SecretKey            *string                `protobuf:"bytes,8,opt,name=secret_key,json=secretKey" json:"secret_key,omitempty"`
+	FileLength           *int32                 `protobuf:"varint,9,opt,name=file_length,json=fileLength" json:"file_length,omitempty"`
+	Action               *string                `protobuf:"bytes,10,opt,name=action" json:"action,omitempty"`
+	Params               []*KeyValue            `protobuf:"bytes,11,rep,name=params" json:"params,omitempty"`
+	Duration             *int32                 `protobuf:"varint,12,opt,name=duration" json:"duration,omitempty"`
+	Size                 *Body_Content_Size     `protobuf:"bytes,13,opt,name=size" json:"size,omitempty"`
+	ThumbnailRemotePath  *string                `protobuf:"bytes,14,opt,name=thumbnail_remote_path,json=thumbnailRemotePath" json:"thumbnail_remote_path,omitempty"`
+	ThumbnailSecretKey   *string                `protobuf:"bytes,15,opt,name=thumbnail_secret_key,json=thumbnailSecretKey" json:"thumbnail_secret_key,omitempty"`
+	ThumbnailDisplayName *string                `protobuf:"bytes,16,opt,name=thumbnail_display_name,json=thumbnailDisplayName" json:"thumbnail_display_name,omitempty"`
+	ThumbnailFileLength  *int32                 `protobuf:"varint,17,opt,name=thumbnail_file_length,json=thumbnailFileLength" json:"thumbnail_file_length,omitempty"`
+	ThumbnailSize        *Body_Content_Size     `protobuf:"bytes,18,opt,name=thumbnail_size,json=thumbnailSize" json:"thumbnail_size,omitempty"`
+	CustomEvent          *string                `protobuf:"bytes,19,opt,name=custom_event,json=customEvent" json:"custom_event,omitempty"`
+	CustomExts           []*KeyValue            `protobuf:"bytes,20,rep,name=custom_exts,json=customExts" json:"custom_exts,omitempty"`
+	BuildingName         *string                `protobuf:"bytes,21,opt,name=building_name,json=buildingName" json:"building_name,omitempty"`
+	SubType              *int32                 `protobuf:"varint,22,opt,name=sub_type,json=subType" json:"sub_type,omitempty"`
+	Title                *string                `protobuf:"bytes,23,opt,name=title" json:"title,omitempty"`
+	Summary              *string                `protobuf:"bytes,24,opt,name=summary" json:"summary,omitempty"`
+	CombineLevel         *int32                 `protobuf:"varint,25,opt,name=combine_level,json=combineLevel" json:"combine_level,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Body_Content) Reset() {
@@ -1498,6 +1593,219 @@ func (x *Body_Content) GetText() string {
 		return *x.Text
 	}
 	return ""
+}
+
+func (x *Body_Content) GetLatitude() float64 {
+	if x != nil && x.Latitude != nil {
+		return *x.Latitude
+	}
+	return 0
+}
+
+func (x *Body_Content) GetLongitude() float64 {
+	if x != nil && x.Longitude != nil {
+		return *x.Longitude
+	}
+	return 0
+}
+
+func (x *Body_Content) GetAddress() string {
+	if x != nil && x.Address != nil {
+		return *x.Address
+	}
+	return ""
+}
+
+func (x *Body_Content) GetDisplayName() string {
+	if x != nil && x.DisplayName != nil {
+		return *x.DisplayName
+	}
+	return ""
+}
+
+func (x *Body_Content) GetRemotePath() string {
+	if x != nil && x.RemotePath != nil {
+		return *x.RemotePath
+	}
+	return ""
+}
+
+func (x *Body_Content) GetSecretKey() string {
+	if x != nil && x.SecretKey != nil {
+		return *x.SecretKey
+	}
+	return ""
+}
+
+func (x *Body_Content) GetFileLength() int32 {
+	if x != nil && x.FileLength != nil {
+		return *x.FileLength
+	}
+	return 0
+}
+
+func (x *Body_Content) GetAction() string {
+	if x != nil && x.Action != nil {
+		return *x.Action
+	}
+	return ""
+}
+
+func (x *Body_Content) GetParams() []*KeyValue {
+	if x != nil {
+		return x.Params
+	}
+	return nil
+}
+
+func (x *Body_Content) GetDuration() int32 {
+	if x != nil && x.Duration != nil {
+		return *x.Duration
+	}
+	return 0
+}
+
+func (x *Body_Content) GetSize() *Body_Content_Size {
+	if x != nil {
+		return x.Size
+	}
+	return nil
+}
+
+func (x *Body_Content) GetThumbnailRemotePath() string {
+	if x != nil && x.ThumbnailRemotePath != nil {
+		return *x.ThumbnailRemotePath
+	}
+	return ""
+}
+
+func (x *Body_Content) GetThumbnailSecretKey() string {
+	if x != nil && x.ThumbnailSecretKey != nil {
+		return *x.ThumbnailSecretKey
+	}
+	return ""
+}
+
+func (x *Body_Content) GetThumbnailDisplayName() string {
+	if x != nil && x.ThumbnailDisplayName != nil {
+		return *x.ThumbnailDisplayName
+	}
+	return ""
+}
+
+func (x *Body_Content) GetThumbnailFileLength() int32 {
+	if x != nil && x.ThumbnailFileLength != nil {
+		return *x.ThumbnailFileLength
+	}
+	return 0
+}
+
+func (x *Body_Content) GetThumbnailSize() *Body_Content_Size {
+	if x != nil {
+		return x.ThumbnailSize
+	}
+	return nil
+}
+
+func (x *Body_Content) GetCustomEvent() string {
+	if x != nil && x.CustomEvent != nil {
+		return *x.CustomEvent
+	}
+	return ""
+}
+
+func (x *Body_Content) GetCustomExts() []*KeyValue {
+	if x != nil {
+		return x.CustomExts
+	}
+	return nil
+}
+
+func (x *Body_Content) GetBuildingName() string {
+	if x != nil && x.BuildingName != nil {
+		return *x.BuildingName
+	}
+	return ""
+}
+
+func (x *Body_Content) GetSubType() int32 {
+	if x != nil && x.SubType != nil {
+		return *x.SubType
+	}
+	return 0
+}
+
+func (x *Body_Content) GetTitle() string {
+	if x != nil && x.Title != nil {
+		return *x.Title
+	}
+	return ""
+}
+
+func (x *Body_Content) GetSummary() string {
+	if x != nil && x.Summary != nil {
+		return *x.Summary
+	}
+	return ""
+}
+
+func (x *Body_Content) GetCombineLevel() int32 {
+	if x != nil && x.CombineLevel != nil {
+		return *x.CombineLevel
+	}
+	return 0
+}
+
+type Body_Content_Size struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Width         *float64               `protobuf:"fixed64,1,opt,name=width" json:"width,omitempty"`
+	Height        *float64               `protobuf:"fixed64,2,opt,name=height" json:"height,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Body_Content_Size) Reset() {
+	*x = Body_Content_Size{}
+	mi := &file_msync_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Body_Content_Size) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Body_Content_Size) ProtoMessage() {}
+
+func (x *Body_Content_Size) ProtoReflect() protoreflect.Message {
+	mi := &file_msync_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Body_Content_Size.ProtoReflect.Descriptor instead.
+func (*Body_Content_Size) Descriptor() ([]byte, []int) {
+	return file_msync_proto_rawDescGZIP(), []int{8, 1, 0}
+}
+
+func (x *Body_Content_Size) GetWidth() float64 {
+	if x != nil && x.Width != nil {
+		return *x.Width
+	}
+	return 0
+}
+
+func (x *Body_Content_Size) GetHeight() float64 {
+	if x != nil && x.Height != nil {
+		return *x.Height
+	}
+	return 0
 }
 
 var File_msync_proto protoreflect.FileDescriptor
@@ -1582,7 +1890,7 @@ const file_msync_proto_rawDesc = "" +
 	"\x03ALL\x10\x00\x12\n" +
 	"\n" +
 	"\x06ONLINE\x10\x01\x12\f\n" +
-	"\bDIRECTED\x10\x02\"\xd1\x04\n" +
+	"\bDIRECTED\x10\x02\"\x8a\f\n" +
 	"\x04Body\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\x05R\x04type\x12(\n" +
 	"\x04from\x18\x02 \x01(\v2\x14.receiptd.msync.NameR\x04from\x12$\n" +
@@ -1594,10 +1902,41 @@ const file_msync_proto_rawDesc = "" +
 	"\vack_content\x18\b \x01(\tR\n" +
 	"ackContent\x1a0\n" +
 	"\x06Config\x12&\n" +
-	"\x0fallow_group_ack\x18\x01 \x01(\bR\rallowGroupAck\x1aP\n" +
+	"\x0fallow_group_ack\x18\x01 \x01(\bR\rallowGroupAck\x1a\x88\b\n" +
 	"\aContent\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\x05R\x04type\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\x1d\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x1a\n" +
+	"\blatitude\x18\x03 \x01(\x01R\blatitude\x12\x1c\n" +
+	"\tlongitude\x18\x04 \x01(\x01R\tlongitude\x12\x18\n" +
+	"\aaddress\x18\x05 \x01(\tR\aaddress\x12!\n" +
+	"\fdisplay_name\x18\x06 \x01(\tR\vdisplayName\x12\x1f\n" +
+	"\vremote_path\x18\a \x01(\tR\n" +
+	"remotePath\x12\x1d\n" +
+	"\n" +
+	"secret_key\x18\b \x01(\tR\tsecretKey\x12\x1f\n" +
+	"\vfile_length\x18\t \x01(\x05R\n" +
+	"fileLength\x12\x16\n" +
+	"\x06action\x18\n" +
+	" \x01(\tR\x06action\x120\n" +
+	"\x06params\x18\v \x03(\v2\x18.receiptd.msync.KeyValueR\x06params\x12\x1a\n" +
+	"\bduration\x18\f \x01(\x05R\bduration\x125\n" +
+	"\x04size\x18\r \x01(\v2!.receiptd.msync.Body.Content.SizeR\x04size\x122\n" +
+	"\x15thumbnail_remote_path\x18\x0e \x01(\tR\x13thumbnailRemotePath\x120\n" +
+	"\x14thumbnail_secret_key\x18\x0f \x01(\tR\x12thumbnailSecretKey\x124\n" +
+	"\x16thumbnail_display_name\x18\x10 \x01(\tR\x14thumbnailDisplayName\x122\n" +
+	"\x15thumbnail_file_length\x18\x11 \x01(\x05R\x13thumbnailFileLength\x12H\n" +
+	"\x0ethumbnail_size\x18\x12 \x01(\v2!.receiptd.msync.Body.Content.SizeR\rthumbnailSize\x12!\n" +
+	"\fcustom_event\x18\x13 \x01(\tR\vcustomEvent\x129\n" +
+	"\vcustom_exts\x18\x14 \x03(\v2\x18.receiptd.msync.KeyValueR\n" +
+	"customExts\x12#\n" +
+	"\rbuilding_name\x18\x15 \x01(\tR\fbuildingName\x12\x19\n" +
+	"\bsub_type\x18\x16 \x01(\x05R\asubType\x12\x14\n" +
+	"\x05title\x18\x17 \x01(\tR\x05title\x12\x18\n" +
+	"\asummary\x18\x18 \x01(\tR\asummary\x12#\n" +
+	"\rcombine_level\x18\x19 \x01(\x05R\fcombineLevel\x1a4\n" +
+	"\x04Size\x12\x14\n" +
+	"\x05width\x18\x01 \x01(\x01R\x05width\x12\x16\n" +
+	"\x06height\x18\x02 \x01(\x01R\x06height\"\x1d\n" +
 	"\x04Type\x12\b\n" +
 	"\x04TEXT\x10\x00\x12\v\n" +
 	"\aCOMMAND\x10\x06\"\x7f\n" +
@@ -1612,15 +1951,20 @@ const file_msync_proto_rawDesc = "" +
 	"\n" +
 	"\x06RECALL\x10\x06\x12\x0f\n" +
 	"\vCHANNEL_ACK\x10\a\x12\b\n" +
-	"\x04EDIT\x10\b\"q\n" +
+	"\x04EDIT\x10\b\"\xe9\x01\n" +
 	"\bKeyValue\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
-	"\x04type\x18\x02 \x01(\x05R\x04type\x12!\n" +
-	"\fstring_value\x18\x06 \x01(\tR\vstringValue\"\x1c\n" +
+	"\x04type\x18\x02 \x01(\x05R\x04type\x12#\n" +
+	"\fvarint_value\x18\x03 \x01(\x03H\x00R\vvarintValue\x12!\n" +
+	"\vfloat_value\x18\x04 \x01(\x02H\x00R\n" +
+	"floatValue\x12#\n" +
+	"\fdouble_value\x18\x05 \x01(\x01H\x00R\vdoubleValue\x12#\n" +
+	"\fstring_value\x18\x06 \x01(\tH\x00R\vstringValue\"\x1c\n" +
 	"\x04Type\x12\n" +
 	"\n" +
 	"\x06STRING\x10\a\x12\b\n" +
-	"\x04JSON\x10\b\"\xe3\x01\n" +
+	"\x04JSON\x10\bB\a\n" +
+	"\x05value\"\xe3\x01\n" +
 	"\n" +
 	"Statistics\x12B\n" +
 	"\toperation\x18\x01 \x01(\x0e2$.receiptd.msync.Statistics.OperationR\toperation\x12\x1a\n" +
@@ -1648,7 +1992,7 @@ func file_msync_proto_rawDescGZIP() []byte {
 }
 
 var file_msync_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_msync_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_msync_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_msync_proto_goTypes = []any{
 	(Frame_Command)(0),        // 0: receiptd.msync.Frame.Command
 	(Status_Code)(0),          // 1: receiptd.msync.Status.Code
@@ -1672,6 +2016,7 @@ var file_msync_proto_goTypes = []any{
 	(*UnreadDown_Queue)(nil),  // 19: receiptd.msync.UnreadDown.Queue
 	(*Body_Config)(nil),       // 20: receiptd.msync.Body.Config
 	(*Body_Content)(nil),      // 21: receiptd.msync.Body.Content
+	(*Body_Content_Size)(nil), // 22: receiptd.msync.Body.Content.Size
 }
 var file_msync_proto_depIdxs = []int32{
 	9,  // 0: receiptd.msync.Frame.guid:type_name -> receiptd.msync.Name
@@ -1695,11 +2040,15 @@ var file_msync_proto_depIdxs = []int32{
 	20, // 18: receiptd.msync.Body.config:type_name -> receiptd.msync.Body.Config
 	7,  // 19: receiptd.msync.Statistics.operation:type_name -> receiptd.msync.Statistics.Operation
 	9,  // 20: receiptd.msync.UnreadDown.Queue.queue:type_name -> receiptd.msync.Name
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	17, // 21: receiptd.msync.Body.Content.params:type_name -> receiptd.msync.KeyValue
+	22, // 22: receiptd.msync.Body.Content.size:type_name -> receiptd.msync.Body.Content.Size
+	22, // 23: receiptd.msync.Body.Content.thumbnail_size:type_name -> receiptd.msync.Body.Content.Size
+	17, // 24: receiptd.msync.Body.Content.custom_exts:type_name -> receiptd.msync.KeyValue
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_msync_proto_init() }
@@ -1707,13 +2056,19 @@ func file_msync_proto_init() {
 	if File_msync_proto != nil {
 		return
 	}
+	file_msync_proto_msgTypes[9].OneofWrappers = []any{
+		(*KeyValue_VarintValue)(nil),
+		(*KeyValue_FloatValue)(nil),
+		(*KeyValue_DoubleValue)(nil),
+		(*KeyValue_StringValue)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_msync_proto_rawDesc), len(file_msync_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
