@@ -133,7 +133,7 @@ func TestRecallDropsReceiptsAndUnread(t *testing.T) {
 		{1, recall("g", "m1", "b"), dup}, // the sender might have, too
 		{1, recall("g", "m1", "c"), events.RejectedNotAllowed},
 		{1, recall("g", "m1", "x"), events.RejectedNotAllowed},
-		{1, recall("g", "none", "x"), events.RejectedNotAllowed}, // who can be no sender does not wait
+		{1, recall("g", "none", "x"), events.RejectedNotAllowed}, // can be no sender
 		{1, leave("g", "b"), ok},
 		{1, recall("g", "m2", "b"), ok}, // the sender may even from outside
 		{1, ask("g", "m3", "c"), ok},

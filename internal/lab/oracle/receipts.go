@@ -15,7 +15,8 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 	if c != nil {
 		msg = c.byID[ev.Message]
 	}
-	if msg != nil && !msg.recalled && msg.from != ev.User && (msg.readBy(ev.User) || !isRead && msg.delivered) { // a repeat
+	// Before the list, a repeat.
+	if msg != nil && !msg.recalled && msg.from != ev.User && (msg.readBy(ev.User) || !isRead && msg.delivered) {
 		return events.OutcomeDuplicate
 	}
 	if !isRead && !a.settings.DeliveryReceipts {
