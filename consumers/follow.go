@@ -191,7 +191,7 @@ func (l *loop) handle(ctx context.Context) error {
 	l.decoded = projections.Decoded{
 		Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(*e), Leaf: eventlog.Leaf(*e), Batch: &l.batch,
 	}
-	switch err := events.DecodeEntry(e.Subject, e.Data, l.log.Partitions(), &l.batch); {
+	switch err := events.DecodeEntry(e.Subject, e.Data, e.MsgID, l.log.Partitions(), &l.batch); {
 	case errors.Is(err, events.ErrVersion):
 		// Not poison: a newer receiptd understands it, and would decide otherwise.
 		return fmt.Errorf("entry %d: %w", e.Sequence, err)

@@ -214,7 +214,7 @@ func TestAnEntryCostsNoAllocation(t *testing.T) {
 		}
 	})
 	decoding := testing.AllocsPerRun(100, func() {
-		if err := events.DecodeEntry(l.stored.Subject, l.stored.Data, 1, &l.batch); err != nil {
+		if err := events.DecodeEntry(l.stored.Subject, l.stored.Data, l.stored.MsgID, 1, &l.batch); err != nil {
 			t.Fatal(err)
 		}
 	})

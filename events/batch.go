@@ -50,6 +50,11 @@ type Batch struct {
 	// empty when no event of the batch has one.
 	Times   []int64
 	Content []uint32
+	// EventIDs is empty when no event of the batch has one; "" = none.
+	EventIDs []string
+	// Uptos are the messages up to which conversations were read. It is empty when no event of the
+	// batch has one; "" = none.
+	Uptos []string
 
 	// Attributes has an element for each event of a kind that has any, in the order of the events.
 	Attributes []Attributes
@@ -112,6 +117,12 @@ func (b *Batch) Event(i int, e *Event) {
 	if len(b.Content) > 0 && b.Content[i] != None {
 		e.Content = b.Contents[b.Content[i]]
 	}
+	if len(b.Uptos) > 0 && b.Uptos[i] != "" {
+		e.Message = b.Uptos[i]
+	}
+	if len(b.EventIDs) > 0 {
+		e.EventID = b.EventIDs[i]
+	}
 	if x := b.AttributesOf(i); x != nil {
 		e.Role, e.Members, e.Admins = x.Role, x.Members, x.Admins
 		e.Settings, e.Revision, e.Upto = x.Settings, x.Revision, x.Upto
@@ -144,6 +155,8 @@ func (b *Batch) reset() {
 	b.User = b.User[:0]
 	b.Times = b.Times[:0]
 	b.Content = b.Content[:0]
+	b.EventIDs = b.EventIDs[:0]
+	b.Uptos = b.Uptos[:0]
 	clear(b.Attributes) // releases the settings
 	b.Attributes = b.Attributes[:0]
 	b.scratch.reset()

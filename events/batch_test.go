@@ -67,7 +67,7 @@ func eventsOf(b *Batch) []Event {
 }
 
 func cloneEvent(e Event) Event {
-	for _, s := range []*string{&e.App, &e.Group, &e.Peer, &e.User, &e.Message, &e.Content} {
+	for _, s := range []*string{&e.App, &e.Group, &e.Peer, &e.User, &e.Message, &e.Content, &e.EventID} {
 		*s = strings.Clone(*s)
 	}
 	for _, ids := range []*[]string{&e.Members, &e.Admins} {

@@ -50,6 +50,8 @@ const (
 	eventSize     = 3 + 8 // a run of one event; references to message, conversation, user
 	timeSize      = 10    // beyond the byte for "not given"
 	contentSize   = 6     // reference and gap
+	textSize      = 3     // of a column of texts, for each beyond its own bytes: gap
+	textsSize     = 64    // field headers of a column of texts
 	idSize        = 6     // beyond its bytes: run, shape or length, bits of the reference
 	tableSize     = 12    // a conversation: its type, references to its users
 )
@@ -154,6 +156,30 @@ func (x *index) optional(b *Batch, f *layout, e *Event) {
 		b.Content = pad(b.Content, b.Len()-1, None)
 		b.Content = append(b.Content, content)
 	}
+	if e.EventID != "" || len(b.EventIDs) > 0 {
+		b.EventIDs = x.text(b, b.EventIDs, e.EventID)
+	}
+	upto := ""
+	if f.upto {
+		upto = e.Message
+	}
+	if upto != "" || len(b.Uptos) > 0 {
+		b.Uptos = x.text(b, b.Uptos, upto)
+	}
+}
+
+// text appends the text of the last event, which may be empty, to a column that only some batches
+// have.
+func (x *index) text(b *Batch, column []string, text string) []string {
+	if len(column) == 0 {
+		x.size += textsSize
+	}
+	column = pad(column, b.Len()-1, "")
+	if text == "" {
+		return append(column, "")
+	}
+	x.size += textSize + idSize + len(text)
+	return append(column, b.scratch.arena.copyString(text))
 }
 
 // pad extends s to n values.

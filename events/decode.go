@@ -26,7 +26,7 @@ func (b *Batch) decode(data []byte) error {
 	if err != nil {
 		return within("entry", err)
 	}
-	var fields [batchAttributes + 1][]byte
+	var fields [batchFields][]byte
 	if err := b.split(payload, fields[:]); err != nil {
 		return within("batch", err)
 	}
@@ -145,6 +145,8 @@ type columns struct {
 	conversations                  []uint32
 	contentGaps, contentRefs       []uint32
 	groups, messages               []string
+	eventIDGaps, uptoGaps          []uint32
+	eventIDs, uptos                []string
 	attributes                     [][]byte
 	ids                            idReader
 }
@@ -161,6 +163,7 @@ func (b *Batch) readTables(fields [][]byte) error {
 		{batchConversationRefs, &c.conversationRefs}, {batchUserRefs, &c.userRefs},
 		{batchConversations, &c.conversations},
 		{batchContentGaps, &c.contentGaps}, {batchContentRefs, &c.contentRefs},
+		{batchEventIDGaps, &c.eventIDGaps}, {batchUptoGaps, &c.uptoGaps},
 	} {
 		var err error
 		if *column.values, err = unpack((*column.values)[:0], fields[column.field]); err != nil {
@@ -170,7 +173,7 @@ func (b *Batch) readTables(fields [][]byte) error {
 	for _, table := range [...]struct {
 		field int
 		ids   *[]string
-	}{{batchGroups, &c.groups}, {batchMessages, &c.messages}, {batchUsers, &b.Users}} {
+	}{{batchGroups, &c.groups}, {batchMessages, &c.messages}, {batchUsers, &b.Users}, {batchEventIDs, &c.eventIDs}, {batchUptos, &c.uptos}} {
 		var err error
 		if *table.ids, err = c.ids.read((*table.ids)[:0], &b.scratch.arena, fields[table.field]); err != nil {
 			return within(batchNames[table.field], err)

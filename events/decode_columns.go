@@ -102,7 +102,44 @@ func (b *Batch) readOptional(times []byte) error {
 			return within(batchNames[batchTimes], err)
 		}
 	}
-	return b.readContents()
+	if err := b.readContents(); err != nil {
+		return err
+	}
+	c := &b.scratch.columns
+	var err error
+	if b.EventIDs, err = b.readTexts(b.EventIDs, c.eventIDGaps, c.eventIDs, MaxEventIDBytes); err != nil {
+		return within(batchNames[batchEventIDs], err)
+	}
+	if b.Uptos, err = b.readTexts(b.Uptos, c.uptoGaps, c.uptos, MaxIDBytes); err != nil {
+		return within(batchNames[batchUptos], err)
+	}
+	for i, upto := range b.Uptos {
+		if upto != "" && !layouts[b.Kinds[i]].upto {
+			return malformed("uptos: one for %s, event %d", b.Kinds[i], i)
+		}
+	}
+	return nil
+}
+
+// readTexts spreads the texts that some events have over a column for all of them.
+func (b *Batch) readTexts(column []string, gaps []uint32, texts []string, most int) ([]string, error) {
+	if len(gaps) != len(texts) {
+		return column, malformed("%d gaps for %d texts", len(gaps), len(texts))
+	}
+	if len(texts) == 0 {
+		return column[:0], nil
+	}
+	column = resize(column, b.Len())
+	fill(column, "")
+	event := -1
+	for i, text := range texts {
+		event += int(gaps[i]) + 1
+		if event >= b.Len() || text == "" || len(text) > most {
+			return column, malformed("%d bytes for event %d", len(text), event)
+		}
+		column[event] = text
+	}
+	return column, nil
 }
 
 func (b *Batch) readTimes(data []byte) error {

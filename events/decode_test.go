@@ -179,6 +179,9 @@ func TestDecodeRefusesEntries(t *testing.T) {
 	payload := func(b []byte) []byte { return appendBytes(nil, entryFieldPayload, b) }
 	frame := zstdEncoder().EncodeAll(make([]byte, 1000), nil)
 	version, zstd := varint(entryFieldVersion, 1), varint(entryFieldCompression, compressionZstd)
+	var ids idWriter
+	ids.add("e")
+	eventID := ids.appendTo(nil, batchEventIDs, new([]byte))
 
 	for name, c := range map[string]struct {
 		parts [][]byte
@@ -195,12 +198,14 @@ func TestDecodeRefusesEntries(t *testing.T) {
 		"a raw size too small":     {[][]byte{version, zstd, varint(entryFieldRawSize, 999), payload(frame)}, "entry: malformed: payload: decompressed size exceeds configured limit"},
 		"a raw size too large":     {[][]byte{version, zstd, varint(entryFieldRawSize, 1001), payload(frame)}, "entry: malformed: payload: 1000 bytes, raw_size 1001"},
 		"no zstd":                  {[][]byte{version, zstd, varint(entryFieldRawSize, 4), payload([]byte("1234"))}, "entry: malformed: payload: invalid input: magic number mismatch"},
-		"a batch of another field": {[][]byte{version, payload(appendBytes(nil, 19, nil))}, "batch: unknown version: field 19"},
+		"a batch of another field": {[][]byte{version, payload(appendBytes(nil, 23, nil))}, "batch: unknown version: field 23"},
 		"a batch with a number":    {[][]byte{version, payload(varint(1, 1))}, "batch: malformed: field 1: wire type 0 instead of 2"},
 		"a column twice":           {[][]byte{version, payload([]byte{0x0a, 0, 0x0a, 0})}, "batch: malformed: run_kinds: twice"},
 		"a value cut short":        {[][]byte{version, payload([]byte{0x0a, 1, 0x80})}, "batch: run_kinds: malformed: unexpected EOF"},
 		"a value of 64 bits":       {[][]byte{version, payload([]byte{0x0a, 6, 0x80, 0x80, 0x80, 0x80, 0x80, 1})}, "batch: run_kinds: malformed: value 34359738368"},
 		"too many values":          {[][]byte{version, payload(appendBytes(nil, batchUserRefs, make([]byte, maxColumn+1)))}, "batch: user_refs: malformed: more than 32768 values"},
+		"an id without an event":   {[][]byte{version, payload(slices.Concat(appendBytes(nil, batchEventIDGaps, []byte{0}), eventID))}, "batch: event_ids: malformed: 1 bytes for event 0"},
+		"ids without gaps":         {[][]byte{version, payload(eventID)}, "batch: event_ids: malformed: 0 gaps for 1 texts"},
 		"too many bytes":           {[][]byte{version, payload(make([]byte, maxRawBytes))}, "entry: malformed: 8388615 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) { checkRefused(t, slices.Concat(c.parts...), c.want) })
@@ -230,6 +235,19 @@ func checkDecoded(t interface{ Fatalf(string, ...any) }, b *Batch) {
 	}
 	if n > MaxBatchEvents || len(b.Times) > 0 && len(b.Times) != n || len(b.Content) > 0 && len(b.Content) != n {
 		t.Fatalf("%d events, %d times, %d contents", n, len(b.Times), len(b.Content))
+	}
+	for i, upto := range b.Uptos {
+		if upto != "" && b.Kinds[i] != ConversationRead {
+			t.Fatalf("event %d: %s up to %q", i, b.Kinds[i], upto)
+		}
+	}
+	if len(b.EventIDs) > 0 && len(b.EventIDs) != n || len(b.Uptos) > 0 && len(b.Uptos) != n {
+		t.Fatalf("%d events, %d ids", n, len(b.EventIDs))
+	}
+	for _, id := range b.EventIDs {
+		if len(id) > MaxEventIDBytes {
+			t.Fatalf("an id of %d bytes", len(id))
+		}
 	}
 	for _, m := range b.Messages {
 		if c := b.Conversations[m.Conversation]; c.Group == "" && c.A == "" || m.ID == "" {

@@ -50,12 +50,18 @@ const (
 	batchContentGaps
 	batchContentRefs
 	batchAttributes
+	batchEventIDGaps
+	batchEventIDs
+	batchUptoGaps
+	batchUptos
+
+	batchFields
 )
 
 // batchNames are the fields by number; repeated strings and messages have no name here.
 var batchNames = []string{"", "run_kinds", "run_flags", "run_lengths", "message_refs", "message_runs",
 	"conversation_refs", "user_refs", "sides", "", "conversations", "groups", "messages", "users",
-	"times", "", "content_gaps", "content_refs", ""}
+	"times", "", "content_gaps", "content_refs", "", "event_id_gaps", "event_ids", "upto_gaps", "uptos"}
 
 // encoder writes batches. It reuses its memory from one to the next.
 type encoder struct {
@@ -68,6 +74,7 @@ type encoder struct {
 	sides                          bitColumn
 
 	groups, messages, users idWriter
+	eventIDs, uptos         textColumn
 
 	// How much of each table was used so far.
 	nextConversation, nextMessage, nextUser uint32
@@ -98,6 +105,8 @@ func (w *encoder) reset() {
 	w.groups.reset()
 	w.messages.reset()
 	w.users.reset()
+	w.eventIDs.reset()
+	w.uptos.reset()
 	w.nextConversation, w.nextMessage, w.nextUser = 0, 0, 0
 }
 
@@ -161,8 +170,11 @@ func (w *encoder) batch(b *Batch) (text int) {
 		w.scratch = appendAttributes(w.scratch[:0], &b.Attributes[i])
 		raw = appendBytes(raw, batchAttributes, w.scratch)
 	}
+	text += len(raw) - attributes
+	raw = w.eventIDs.appendTo(raw, batchEventIDGaps, batchEventIDs, &w.scratch)
+	raw = w.uptos.appendTo(raw, batchUptoGaps, batchUptos, &w.scratch)
 	w.raw = raw
-	return text + len(raw) - attributes
+	return text + len(w.eventIDs.texts.text) + len(w.uptos.texts.text)
 }
 
 // runs writes kinds, flags, messages and conversations of the events.
@@ -329,6 +341,35 @@ func (w *encoder) optional(b *Batch) {
 			w.contentRefs.add(uint64(next - content))
 		}
 	}
+	w.eventIDs.add(b.EventIDs)
+	w.uptos.add(b.Uptos)
+}
+
+// textColumn writes texts that only some events have, and that hardly ever come twice.
+type textColumn struct {
+	gaps  column
+	texts idWriter
+}
+
+func (c *textColumn) reset() {
+	c.gaps = c.gaps[:0]
+	c.texts.reset()
+}
+
+func (c *textColumn) add(texts []string) {
+	previous := -1
+	for i, text := range texts {
+		if text == "" {
+			continue
+		}
+		c.gaps.add(uint64(i - previous - 1))
+		c.texts.add(text)
+		previous = i
+	}
+}
+
+func (c *textColumn) appendTo(dst []byte, gaps, texts protowire.Number, scratch *[]byte) []byte {
+	return c.texts.appendTo(appendColumn(dst, gaps, c.gaps), texts, scratch)
 }
 
 // zstdEncoder and zstdDecoder are shared by all batches: EncodeAll and DecodeAll keep no state

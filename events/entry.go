@@ -8,12 +8,13 @@ import (
 // DecodeEntry fills b with the events of a log entry. The subject says what the entry is: a batch,
 // or one event of an outside producer, in JSON or as an EventList of one event. Such an event is
 // validated; it must be of the kind that the subject names, and the subject's partition must be the
-// one that it belongs to in a log of so many partitions. Its App is the subject's. b keeps nothing
-// of data.
+// one that it belongs to in a log of so many partitions. Its App is the subject's. If it has no
+// event id, it has the one that [EventIDOf] makes of id, which is what the producer called the
+// message: its Nats-Msg-Id. b keeps nothing of data and id.
 //
 // An error wraps [ErrMalformed] or [ErrVersion], as that of [Batch.Decode] does, and leaves b
 // empty.
-func DecodeEntry(subject string, data []byte, partitions int, b *Batch) error {
+func DecodeEntry(subject string, data []byte, id string, partitions int, b *Batch) error {
 	b.reset()
 	if IsLostSubject(subject) {
 		return fmt.Errorf("%w: %w: %s", ErrMalformed, ErrLost, data)
@@ -35,6 +36,9 @@ func DecodeEntry(subject string, data []byte, partitions int, b *Batch) error {
 	}
 	if p := Partition(&event, partitions); p != s.partition {
 		return malformed("an event of partition %d of %d on a subject of partition %d", p, partitions, s.partition)
+	}
+	if event.EventID == "" {
+		event.EventID = EventIDOf(id)
 	}
 	b.SetEvents([]Event{event})
 	return nil

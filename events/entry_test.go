@@ -22,7 +22,7 @@ func TestDecodeEntryReadsSingleEvents(t *testing.T) {
 		if rapid.Bool().Draw(t, "protobuf") {
 			data = AppendEventList(nil, []Event{want})
 		}
-		if err := DecodeEntry(subject, data, partitions, &b); err != nil {
+		if err := DecodeEntry(subject, data, "", partitions, &b); err != nil {
 			t.Fatalf("%s %q: %v", subject, data, err)
 		}
 		clear(data) // the batch may keep nothing of it
@@ -46,7 +46,7 @@ func TestDecodeEntryReadsBatches(t *testing.T) {
 		builder.Add(&want[i])
 	}
 	var b Batch
-	if err := DecodeEntry(BatchSubject(3), builder.Encode(nil), 4, &b); err != nil {
+	if err := DecodeEntry(BatchSubject(3), builder.Encode(nil), "", 4, &b); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]Event, b.Len())
@@ -66,10 +66,10 @@ func TestDecodeEntryOfAnAppCalledLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b Batch
-	if err := DecodeEntry(subject, AppendJSON(nil, &e), 1, &b); err != nil || b.Len() != 1 {
+	if err := DecodeEntry(subject, AppendJSON(nil, &e), "", 1, &b); err != nil || b.Len() != 1 {
 		t.Errorf("%d events, %v", b.Len(), err)
 	}
-	if err := DecodeEntry(LostSubject(7), []byte("why"), 8, &b); !errors.Is(err, ErrLost) {
+	if err := DecodeEntry(LostSubject(7), []byte("why"), "", 8, &b); !errors.Is(err, ErrLost) {
 		t.Errorf("what stands for a lost entry: %v", err)
 	}
 }
@@ -102,7 +102,7 @@ func TestDecodeEntrySaysWhatIsWrong(t *testing.T) {
 	} {
 		var b Batch
 		b.SetEvents([]Event{read})
-		err := DecodeEntry(test.subject, []byte(test.data), partitions, &b)
+		err := DecodeEntry(test.subject, []byte(test.data), "", partitions, &b)
 		if !errors.Is(err, ErrMalformed) || test.want != "" && err.Error() != test.want {
 			t.Errorf("%s %q:\ngot  %v\nwant %s", test.subject, test.data, err, test.want)
 		}
@@ -122,7 +122,7 @@ func BenchmarkDecodeEntrySingle(b *testing.B) {
 	b.ReportAllocs()
 	var batch Batch
 	for b.Loop() {
-		if err := DecodeEntry(subject, data, 4, &batch); err != nil {
+		if err := DecodeEntry(subject, data, "", 4, &batch); err != nil {
 			b.Fatal(err)
 		}
 	}

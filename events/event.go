@@ -21,14 +21,16 @@ type Event struct {
 	// User is the user who acted: the sender of a message, the reader, the member, or the owner of
 	// a new group.
 	User string
-	// Message is the id of the message that was sent, delivered, read or recalled.
+	// Message is the id of the message that was sent, delivered, read or recalled; in a
+	// conversation.read, of the last one that it reads, if it says which.
 	Message string
 	// Content is the reader's own text that travels with a read receipt ("ackContent" of the
 	// requirement document). Empty and absent are the same.
 	Content string
 	// Receipt says that the sender of a group message asks for read receipts.
 	Receipt bool
-	// Strict has a receipt for an unknown message rejected; otherwise it is parked.
+	// Strict has a receipt, recall or conversation read of an unknown message rejected; otherwise
+	// it is parked.
 	Strict bool
 	// Role is the new role in a group.role event.
 	Role Role
@@ -37,6 +39,9 @@ type Event struct {
 	// Time is when it happened at the client, in Unix milliseconds; 0 when the client did not
 	// say. No rule looks at it: every decision is made from the broker's time.
 	Time int64
+	// EventID names the event, so that one that comes again is known: docs/rules.md, "Event ids and
+	// repeats". At most [MaxEventIDBytes]; empty = none.
+	EventID string
 	// Settings and Revision are those of an app.configured event.
 	Settings *Settings
 	Revision uint64
@@ -48,8 +53,8 @@ type Event struct {
 // Kind is the type of an event.
 type Kind uint8
 
-// The kinds, with the fields each uses beside App and Time. Their numbers are part of the log's
-// encoding and never change.
+// The kinds, with the fields each uses beside App, Time and EventID. Their numbers are part of the
+// log's encoding and never change.
 const (
 	KindUnknown Kind = iota
 	// MessageSent: Message, User (the sender), Group or Peer, Receipt (groups only).
@@ -59,9 +64,10 @@ const (
 	MessageDelivered
 	// MessageRead: Message, User, Group or Peer, Content, Strict.
 	MessageRead
-	// ConversationRead: User, Group or Peer. Covers everything sent before it.
+	// ConversationRead: User, Group or Peer, Strict. Covers everything sent up to Message or,
+	// without one, everything sent before it.
 	ConversationRead
-	// MessageRecalled: Message, User, Group or Peer.
+	// MessageRecalled: Message, User, Group or Peer, Strict.
 	MessageRecalled
 	// GroupCreated: Group, User (the owner), Members, Admins.
 	GroupCreated

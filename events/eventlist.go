@@ -24,6 +24,7 @@ const (
 	eventMembers
 	eventAdmins
 	eventTime
+	eventEventID
 )
 
 // eventFields are the names and wire types of the fields of the Event message, by number.
@@ -43,6 +44,7 @@ var eventFields = [...]struct {
 	eventMembers: {"members", protowire.BytesType},
 	eventAdmins:  {"admins", protowire.BytesType},
 	eventTime:    {"time", protowire.VarintType},
+	eventEventID: {"event_id", protowire.BytesType},
 }
 
 // AppendEventList appends events to dst in the public protobuf format, the message EventList of
@@ -78,7 +80,11 @@ func appendEvent(dst []byte, e *Event) []byte {
 	for _, id := range e.Admins {
 		dst = appendString(dst, eventAdmins, id)
 	}
-	return appendUint(dst, eventTime, uint64(e.Time))
+	dst = appendUint(dst, eventTime, uint64(e.Time))
+	if e.EventID != "" {
+		dst = appendString(dst, eventEventID, e.EventID)
+	}
+	return dst
 }
 
 // DecodeEventList calls f for each event of an EventList, in order, with its index. The event is
@@ -179,6 +185,8 @@ func (e *Event) set(f *wireField) *FieldError {
 		return e.addID(f)
 	case eventTime:
 		e.Time = int64(f.value)
+	case eventEventID:
+		e.EventID = aliasString(f.bytes)
 	}
 	return nil
 }
@@ -207,7 +215,7 @@ func protobufNames(err error) error {
 	switch bad.Field {
 	case "type":
 		bad.Field = "kind"
-	case "id":
+	case "id", "upto":
 		bad.Field = "message"
 	case "from", "owner":
 		bad.Field = "user"

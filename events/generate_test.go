@@ -78,6 +78,9 @@ func drawFields(t *rapid.T, e *Event, rule *kindRule, given fieldSet) {
 	if given.has(fieldTime) {
 		e.Time = rapid.Int64Range(minTime, maxTime).Draw(t, "time")
 	}
+	if given.has(fieldEventID) {
+		e.EventID = rapid.OneOf(rapid.StringMatching(`[a-z]{1,40}/[0-9]{5}`), rapid.StringMatching(`[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`)).Draw(t, "event id")
+	}
 	if given.has(fieldSettings) {
 		s := drawSettings(t)
 		e.Settings = &s

@@ -39,7 +39,7 @@ func (e *Event) appendField(dst []byte, f field) []byte {
 	dst = append(dst, fieldNames[f]...)
 	dst = append(dst, '"', ':')
 	switch f {
-	case fieldID, fieldMessage:
+	case fieldID, fieldMessage, fieldUptoMessage:
 		return appendQuoted(dst, e.Message)
 	case fieldFrom, fieldUser, fieldOwner:
 		return appendQuoted(dst, e.User)
@@ -59,6 +59,8 @@ func (e *Event) appendField(dst []byte, f field) []byte {
 		return appendQuotedList(dst, e.Admins)
 	case fieldTime:
 		return append(AppendTime(append(dst, '"'), e.Time), '"')
+	case fieldEventID:
+		return appendQuoted(dst, e.EventID)
 	case fieldSettings:
 		return appendSettingsJSON(dst, e.Settings)
 	case fieldRevision:

@@ -25,6 +25,8 @@ type plainEvent struct {
 	Members []string `json:"members"`
 	Admins  []string `json:"admins"`
 	Time    any      `json:"time"`
+	EventID string   `json:"event_id"`
+	Upto    string   `json:"upto"`
 }
 
 // checkAccepted holds for any body: events that Decode accepts are valid, come back from their own
@@ -50,8 +52,9 @@ func checkAccepted(t interface{ Fatalf(string, ...any) }, body string, format Fo
 	}
 	e := got[0]
 	for _, same := range [][2]string{
-		{e.Kind.String(), plain.Type}, {e.Message, plain.ID + plain.Message}, {e.User, plain.From + plain.User + plain.Owner},
+		{e.Kind.String(), plain.Type}, {e.Message, plain.ID + plain.Message + plain.Upto}, {e.User, plain.From + plain.User + plain.Owner},
 		{e.Group, plain.Group}, {e.Peer, plain.Peer}, {e.Content, plain.Content},
+		{e.EventID, plain.EventID},
 	} {
 		if same[0] != same[1] {
 			t.Fatalf("%q: read as %q, not %q", body, same[0], same[1])

@@ -59,7 +59,7 @@ func (d *Decoder) readField(f field) (err error) {
 	switch f {
 	case fieldType:
 		return d.readType()
-	case fieldID, fieldMessage:
+	case fieldID, fieldMessage, fieldUptoMessage:
 		e.Message, err = d.readString(name)
 	case fieldFrom, fieldUser, fieldOwner:
 		e.User, err = d.readString(name)
@@ -69,6 +69,8 @@ func (d *Decoder) readField(f field) (err error) {
 		e.Peer, err = d.readString(name)
 	case fieldContent:
 		e.Content, err = d.readString(name)
+	case fieldEventID:
+		e.EventID, err = d.readString(name)
 	case fieldReceipt:
 		e.Receipt, err = d.readBool(name)
 	case fieldStrict:
@@ -288,6 +290,10 @@ func fieldByName(name string) (field, bool) {
 		return fieldAdmins, true
 	case "time":
 		return fieldTime, true
+	case "event_id":
+		return fieldEventID, true
+	case "upto":
+		return fieldUptoMessage, true
 	}
 	return 0, false
 }

@@ -180,7 +180,7 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		{FormatJSON, `{"type":"group.dissolved","group":"g","app":"x"}`, "event 0: app: unknown field"},
 		{FormatJSON, `{"type":"group.dissolved","Group":"g"}`, "event 0: Group: unknown field"},
 		{FormatJSON, `{"type":"group.dissolved","":"g"}`, `event 0: "": unknown field`},
-		{FormatJSON, `{"type":"message.read","upto":1}`, "event 0: upto: unknown field"},
+		{FormatJSON, `{"type":"message.read","upto":1}`, "event 0: upto: a number, not a string"},
 		{FormatJSON, `{"type":"group.dissolved","` + strings.Repeat("x", 300) + `":1}`, "event 0: " + strings.Repeat("x", 200) + "…: unknown field"},
 		{FormatJSON, `{"type":"group.dissolved","group":"g","group":"g"}`, "event 0: group: repeated"},
 		{FormatJSON, `{"type":"group.dissolved","type":"group.dissolved","group":"g"}`, "event 0: type: repeated"},

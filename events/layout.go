@@ -13,7 +13,7 @@ const (
 // layout says what the encoding of the log has for an event of a kind, besides the columns that
 // every event has. It never changes for a kind in use.
 type layout struct {
-	message, user, content, attributes bool
+	message, user, content, attributes, upto bool
 	// conversations has bit 1<<t set for each convType t in which the kind is allowed.
 	conversations uint8
 }
@@ -30,7 +30,7 @@ var layouts = [256]layout{
 	MessageSent:      {message: true, user: true, conversations: inGroup | inSingle},
 	MessageDelivered: {message: true, user: true, conversations: inSingle},
 	MessageRead:      {message: true, user: true, content: true, conversations: inGroup | inSingle},
-	ConversationRead: {user: true, conversations: inGroup | inSingle},
+	ConversationRead: {user: true, upto: true, conversations: inGroup | inSingle},
 	MessageRecalled:  {message: true, user: true, conversations: inGroup | inSingle},
 	GroupCreated:     {user: true, attributes: true, conversations: inGroup},
 	GroupJoined:      {user: true, conversations: inGroup},

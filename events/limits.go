@@ -6,6 +6,8 @@ import "time"
 const (
 	// MaxIDBytes bounds every id (user, group, message), in bytes of UTF-8.
 	MaxIDBytes = 128
+	// MaxEventIDBytes bounds the id that a producer gives an event.
+	MaxEventIDBytes = 64
 	// MaxContentBytes bounds the content of a read receipt.
 	MaxContentBytes = 4096
 	// MaxFirstMembers bounds the members and admins named by one group.created.
@@ -22,6 +24,11 @@ const (
 	ParkedFor = 72 * time.Hour
 	// MaxParked bounds the parked receipts of one app in one partition; the oldest gives way.
 	MaxParked = 16_384
+	// EventIDsFor is how long, in broker time, an event is known by its id.
+	EventIDsFor = 24 * time.Hour
+	// MaxEventIDs bounds the events that one partition knows by their ids; the oldest gives way.
+	// Each takes some 80 bytes of memory.
+	MaxEventIDs = 131_072
 	// MaxSummaryItems bounds the messages and single chats in the summary of one author in one
 	// partition; the oldest gives way.
 	MaxSummaryItems = 1000

@@ -1,8 +1,8 @@
 package events
 
 // Outcome is what the fold decided about one event. It is one byte, so that the outcomes of a batch
-// are a byte slice. Values above [OutcomeRejected] are rejections, one for each reason. The numbers
-// are part of checkpoints and never change.
+// are a byte slice. Values above [OutcomeRejected] are rejections, one for each reason; the highest
+// bit marks a repeat, see [Outcome.Repeat]. The numbers are part of checkpoints and never change.
 type Outcome uint8
 
 // The outcomes. The texts and codes of the receipt limits are those of the requirement document;
@@ -12,7 +12,7 @@ const (
 	OutcomeApplied Outcome = iota
 	// OutcomeDuplicate: the state had it already; a success that changed nothing.
 	OutcomeDuplicate
-	// OutcomeParked: a receipt that waits for its message.
+	// OutcomeParked: a receipt, a recall or a conversation read that waits for its message.
 	OutcomeParked
 
 	// OutcomeRejected is no outcome itself: the rejections are the values above it.
@@ -48,12 +48,30 @@ const (
 	RejectedNotAllowed
 	// RejectedGroupFull: the group has had [MaxGroupMembers] members.
 	RejectedGroupFull
-	// RejectedParkedExpired: a parked receipt whose message did not come within [ParkedFor], or
+	// RejectedParkedExpired: what was parked and whose message did not come within [ParkedFor], or
 	// that was pushed out by newer ones.
 	RejectedParkedExpired
 
+	// RejectedOtherAdmins: the group was created with other admins.
+	RejectedOtherAdmins
+	// RejectedOtherMembers: the group was created with other members.
+	RejectedOtherMembers
+
 	outcomeEnd
 )
+
+// repeated marks the outcome of a repeat.
+const repeated Outcome = 1 << 7
+
+// Repeat is the outcome of a repeat of an event that o was decided about: it reads like o, and is
+// equal to no outcome of an event that had an effect.
+func (o Outcome) Repeat() Outcome { return o | repeated }
+
+// Repeated reports whether the event was a repeat, which had no effect.
+func (o Outcome) Repeated() bool { return o&repeated != 0 }
+
+// First is what was decided about the first event of a repeat; o itself for any other outcome.
+func (o Outcome) First() Outcome { return o &^ repeated }
 
 var rejections = [outcomeEnd]struct {
 	code   int
@@ -73,11 +91,13 @@ var rejections = [outcomeEnd]struct {
 	RejectedNotAllowed:    {403, "permission denied"},
 	RejectedGroupFull:     {606, "group is full"},
 	RejectedParkedExpired: {503, "group ack msg not found"},
+	RejectedOtherAdmins:   {409, "group already exists with other admins"},
+	RejectedOtherMembers:  {409, "group already exists with other members"},
 }
 
 // String is the public name: "applied", "duplicate", "parked" or "rejected".
 func (o Outcome) String() string {
-	switch o {
+	switch o.First() {
 	case OutcomeApplied:
 		return "applied"
 	case OutcomeDuplicate:
@@ -88,15 +108,15 @@ func (o Outcome) String() string {
 	return "rejected"
 }
 
-// Rejected reports whether the event was rejected.
-func (o Outcome) Rejected() bool { return o > OutcomeRejected && o < outcomeEnd }
+// Rejected reports whether the event was rejected, or is a repeat of one that was.
+func (o Outcome) Rejected() bool { return o.First() > OutcomeRejected && o.First() < outcomeEnd }
 
 // Code is the number by which the SDK knows a rejection; 0 for other outcomes.
 func (o Outcome) Code() int {
 	if !o.Rejected() {
 		return 0
 	}
-	return rejections[o].code
+	return rejections[o.First()].code
 }
 
 // Reason is the text of a rejection, exactly as the requirement document has the SDK show it; empty
@@ -105,5 +125,5 @@ func (o Outcome) Reason() string {
 	if !o.Rejected() {
 		return ""
 	}
-	return rejections[o].reason
+	return rejections[o.First()].reason
 }

@@ -156,6 +156,18 @@ func (p *interpreter) optional(b protoMsg) {
 		index, _ := contents.resolve(refs[i].Uint())
 		p.events[event].Content = b.strings("contents")[index]
 	}
+	ids := interpretIDs(b.sub("event_ids"))
+	event = -1
+	for i, gap := range b.list("event_id_gaps") {
+		event += int(gap.Uint()) + 1
+		p.events[event].EventID = ids[i]
+	}
+	uptos := interpretIDs(b.sub("uptos"))
+	event = -1
+	for i, gap := range b.list("upto_gaps") {
+		event += int(gap.Uint()) + 1
+		p.events[event].Message = uptos[i]
+	}
 }
 
 func interpretAttributes(e *Event, x protoMsg) {
@@ -233,6 +245,7 @@ func TestEventListsAreWhatTheSchemaSays(t *testing.T) {
 				Kind: Kind(m.get("kind").Enum()), Message: m.str("message"), User: m.str("user"), Group: m.str("group"),
 				Peer: m.str("peer"), Content: m.str("content"), Receipt: m.bool("receipt"), Strict: m.bool("strict"),
 				Role: Role(m.get("role").Enum()), Members: m.strings("members"), Admins: m.strings("admins"), Time: m.int("time"),
+				EventID: m.str("event_id"),
 			})
 		}
 		sameEvents(rt, got, evs)

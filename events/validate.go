@@ -25,7 +25,7 @@ func fieldErrorf(field, format string, args ...any) error {
 }
 
 // field is a field of the public JSON format. The same [Event] field has another name in some
-// kinds: Message is "id" in message.sent, and User is "from" there and "owner" in group.created.
+// kinds: Message is "id" in message.sent, User is "from" there and "owner" in group.created.
 type field uint8
 
 const (
@@ -44,6 +44,8 @@ const (
 	fieldMembers
 	fieldAdmins
 	fieldTime
+	fieldEventID
+	fieldUptoMessage
 	// The fields from here on belong to the internal kinds; producers may not use them.
 	fieldSettings
 	fieldRevision
@@ -54,7 +56,7 @@ const (
 
 var fieldNames = [fieldEnd]string{
 	"type", "id", "message", "from", "user", "owner", "group", "peer", "receipt", "strict",
-	"content", "role", "members", "admins", "time", "settings", "revision", "upto",
+	"content", "role", "members", "admins", "time", "event_id", "upto", "settings", "revision", "upto",
 }
 
 // fieldSet has one bit for each [field].
@@ -84,7 +86,7 @@ type kindRule struct {
 
 var (
 	eitherFields = fieldsOf(fieldGroup, fieldPeer)
-	anyFields    = fieldsOf(fieldType, fieldTime)
+	anyFields    = fieldsOf(fieldType, fieldTime, fieldEventID)
 )
 
 func newRule(message, user field, required, optional fieldSet) kindRule {
@@ -97,20 +99,27 @@ func newRule(message, user field, required, optional fieldSet) kindRule {
 	}
 }
 
+// internalRule is the rule of a kind that only receiptd makes: it knows its own events without ids.
+func internalRule(required fieldSet) kindRule {
+	r := newRule(fieldMessage, fieldUser, required, 0)
+	r.allowed &^= fieldsOf(fieldEventID)
+	return r
+}
+
 // kindRules says the same as the comments of the kinds. A kind that is not in use allows nothing.
 var kindRules = [kindEnd]kindRule{
 	MessageSent:      newRule(fieldID, fieldFrom, fieldsOf(fieldID, fieldFrom), eitherFields|fieldsOf(fieldReceipt)),
 	MessageDelivered: newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser, fieldPeer), fieldsOf(fieldStrict)),
 	MessageRead:      newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser), eitherFields|fieldsOf(fieldContent, fieldStrict)),
-	ConversationRead: newRule(fieldMessage, fieldUser, fieldsOf(fieldUser), eitherFields),
-	MessageRecalled:  newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser), eitherFields),
+	ConversationRead: newRule(fieldUptoMessage, fieldUser, fieldsOf(fieldUser), eitherFields|fieldsOf(fieldUptoMessage, fieldStrict)),
+	MessageRecalled:  newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser), eitherFields|fieldsOf(fieldStrict)),
 	GroupCreated:     newRule(fieldMessage, fieldOwner, fieldsOf(fieldGroup, fieldOwner, fieldMembers), fieldsOf(fieldAdmins)),
 	GroupJoined:      newRule(fieldMessage, fieldUser, fieldsOf(fieldGroup, fieldUser), 0),
 	GroupLeft:        newRule(fieldMessage, fieldUser, fieldsOf(fieldGroup, fieldUser), 0),
 	GroupRole:        newRule(fieldMessage, fieldUser, fieldsOf(fieldGroup, fieldUser, fieldRole), 0),
 	GroupDissolved:   newRule(fieldMessage, fieldUser, fieldsOf(fieldGroup), 0),
-	AppConfigured:    newRule(fieldMessage, fieldUser, fieldsOf(fieldSettings, fieldRevision), 0),
-	StatisticSeen:    newRule(fieldMessage, fieldUser, fieldsOf(fieldUser, fieldUpto), 0),
+	AppConfigured:    internalRule(fieldsOf(fieldSettings, fieldRevision)),
+	StatisticSeen:    internalRule(fieldsOf(fieldUser, fieldUpto)),
 }
 
 // Client times lie in years of four digits; 0 means "not given".
@@ -158,6 +167,9 @@ func (e *Event) fields(rule *kindRule) fieldSet {
 	}
 	if e.Time != 0 {
 		present |= 1 << fieldTime
+	}
+	if e.EventID != "" {
+		present |= 1 << fieldEventID
 	}
 	// What follows is rare, and never occurs in the frequent kinds.
 	if e.Role != RoleNone {
@@ -211,6 +223,11 @@ func (e *Event) validate(present fieldSet) error {
 	}
 	if e.Time != 0 && (e.Time < minTime || e.Time > maxTime) {
 		return &FieldError{"time", "not between the years 1970 and 9999"}
+	}
+	if present.has(fieldEventID) {
+		if bad := EventIDProblem(e.EventID); bad != "" {
+			return &FieldError{"event_id", bad}
+		}
 	}
 	if e.Kind >= GroupCreated {
 		return e.validateAttributes()
@@ -297,12 +314,17 @@ func plainID(id string) bool {
 }
 
 // IDProblem says what is wrong with an id of a user, group or message; empty if nothing is.
-func IDProblem(id string) string {
+func IDProblem(id string) string { return idProblem(id, MaxIDBytes) }
+
+// EventIDProblem says what is wrong with the id of an event; empty if nothing is.
+func EventIDProblem(id string) string { return idProblem(id, MaxEventIDBytes) }
+
+func idProblem(id string, most int) string {
 	switch {
 	case id == "":
 		return "empty"
-	case len(id) > MaxIDBytes:
-		return fmt.Sprintf("%d bytes, at most %d", len(id), MaxIDBytes)
+	case len(id) > most:
+		return fmt.Sprintf("%d bytes, at most %d", len(id), most)
 	case !utf8.ValidString(id):
 		return "not valid UTF-8"
 	}

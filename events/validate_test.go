@@ -38,6 +38,10 @@ func TestValidateNamesTheBadField(t *testing.T) {
 		{Event{Kind: MessageSent, Message: "m", User: "a", Peer: "b", Revision: 1}, "revision: not allowed in message.sent"},
 		{Event{Kind: MessageSent, Message: "m", User: "a", Peer: "b", Upto: 1}, "upto: not allowed in message.sent"},
 
+		{Event{Kind: MessageSent, Message: "m", User: "a", Peer: "b", EventID: strings.Repeat("e", 65)}, "event_id: 65 bytes, at most 64"},
+		{Event{Kind: MessageSent, Message: "m", User: "a", Peer: "b", EventID: "e\n"}, "event_id: control character U+000A"},
+		{Event{Kind: StatisticSeen, User: "a", Upto: 1, EventID: "e"}, "event_id: not allowed in statistic.seen"},
+
 		{Event{Kind: MessageDelivered, User: "a", Peer: "b"}, "message: missing"},
 		{Event{Kind: MessageDelivered, Message: "m", Peer: "b"}, "user: missing"},
 		{Event{Kind: MessageDelivered, Message: "m", User: "a"}, "peer: missing"},
@@ -52,11 +56,11 @@ func TestValidateNamesTheBadField(t *testing.T) {
 
 		{Event{Kind: ConversationRead, Group: "g"}, "user: missing"},
 		{Event{Kind: ConversationRead, User: "a"}, "group: missing: name a group or a peer"},
-		{Event{Kind: ConversationRead, User: "a", Group: "g", Message: "m"}, "message: not allowed in conversation.read"},
-		{Event{Kind: ConversationRead, User: "a", Group: "g", Strict: true}, "strict: not allowed in conversation.read"},
+		{Event{Kind: ConversationRead, User: "a", Group: "g", Message: "m\n"}, "upto: control character U+000A"},
+		{Event{Kind: ConversationRead, User: "a", Group: "g", Receipt: true}, "receipt: not allowed in conversation.read"},
 
 		{Event{Kind: MessageRecalled, User: "a", Group: "g"}, "message: missing"},
-		{Event{Kind: MessageRecalled, Message: "m", User: "a", Group: "g", Strict: true}, "strict: not allowed in message.recalled"},
+		{Event{Kind: MessageRecalled, Message: "m", User: "a", Group: "g", Content: "c"}, "content: not allowed in message.recalled"},
 
 		{Event{Kind: GroupCreated, User: "a"}, "group: missing"},
 		{Event{Kind: GroupCreated, Group: "g"}, "owner: missing"},

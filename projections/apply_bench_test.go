@@ -135,7 +135,7 @@ func BenchmarkLeafBesideFold(b *testing.B) {
 		for i := range b.N {
 			data := entries[i%len(entries)]
 			b.SetBytes(int64(len(data)))
-			if err := events.DecodeEntry("receipts.v1.0.batch", data, 1, &batch); err != nil {
+			if err := events.DecodeEntry("receipts.v1.0.batch", data, "", 1, &batch); err != nil {
 				b.Fatal(err)
 			}
 			if _, err := part.Apply(projections.Decoded{Sequence: uint64(i + 2), At: 1, Batch: &batch}); err != nil {

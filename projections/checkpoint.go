@@ -76,6 +76,7 @@ func (p *Partition) captureSmall() {
 	for _, a := range p.apps.byNum {
 		p.saveRejections(a)
 	}
+	p.saveRepeats()
 	if x.meta {
 		x.put(append(p.scratch.key(), tableMeta), p.encodeMeta(v[:0]))
 		x.meta = false

@@ -47,9 +47,16 @@ type conversation struct {
 
 	// messages are the cached ones.
 	messages map[string]*message
-	// unread are the last of a single chat's messages that no conversation read has covered, by
-	// seq.
-	unread tail[unreadRef]
+	// unread are the last messages that may be unread, by seq; recalled are those that were taken
+	// out of them since the last checkpoint.
+	unread   tail[unreadRef]
+	recalled []tailItem[struct{}]
+	// unlisted is how many of the first messages of a group are not among them, because a version
+	// without that list folded them.
+	unlisted uint64
+	// admins and first are how many admins, and members in all, a group was created with. They have
+	// the first ordinals: the owner, the admins, the others. 0 = not known, by such a version.
+	admins, first int
 	// places are, for each side of a single chat, the place of its conversation read in the summary
 	// of the other.
 	places [2]summaryPlace
@@ -150,9 +157,8 @@ func (p *Partition) convByNum(num uint64) (*conversation, error) {
 		if err := p.loadMembers(c, members); err != nil {
 			return nil, err
 		}
-	} else {
-		c.unread.cut = c.sent // all are in the backing
 	}
+	c.unread.cut = c.sent // all are in the backing
 	p.cache.addConversation(c)
 	return c, nil
 }

@@ -37,7 +37,10 @@ func (c *conversation) encodeHeader(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(c.members)))
 	dst = binary.AppendUvarint(dst, uint64(c.active))
 	dst = appendInt(dst, c.day)
-	return binary.AppendUvarint(dst, uint64(c.requests))
+	dst = binary.AppendUvarint(dst, uint64(c.requests))
+	dst = binary.AppendUvarint(dst, c.unlisted)
+	dst = binary.AppendUvarint(dst, uint64(c.admins))
+	return binary.AppendUvarint(dst, uint64(c.first))
 }
 
 func (c *conversation) decodeHeader(v []byte) (appNum uint64, members int, err error) {
@@ -62,6 +65,15 @@ func (c *conversation) decodeHeader(v []byte) (appNum uint64, members int, err e
 	c.active = int(r.uvarint())
 	c.day = r.varint()
 	c.requests = int(r.uvarint())
+	if len(r.b) == 0 { // written by a version without what follows
+		c.unlisted = c.sent
+		return appNum, members, r.err()
+	}
+	c.unlisted = r.uvarint()
+	c.admins, c.first = int(r.uvarint()), int(r.uvarint())
+	if c.first > members || c.admins > c.first {
+		r.bad = true
+	}
 	return appNum, members, r.err()
 }
 

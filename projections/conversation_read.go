@@ -2,48 +2,112 @@ package projections
 
 import "github.com/receiptd/receiptd/events"
 
-// conversationRead decides conversation.read: docs/rules.md, "conversation.read". It covers exactly
-// what was sent before it.
+// conversationRead decides conversation.read: docs/rules.md, "conversation.read". The numbers are
+// its steps. It covers what was sent up to the message that it names or, without one, before it.
 func (p *Partition) conversationRead(a *app, i int) (events.Outcome, error) {
 	e := &p.scratch
 	c, err := p.convOf(a, e.batch.Conv[i])
 	if err != nil {
 		return 0, err
 	}
-	if e.conversation(i).Group != "" {
-		if c == nil || c.dissolved { // group 1
+	user, upto := e.user(i), e.about(i)
+	if upto == "" {
+		switch {
+		case c != nil:
+			return p.readTo(a, c, user, c.sent)
+		case e.conversation(i).Group != "": // 3
 			return events.RejectedNoGroup, nil
 		}
-	} else if c == nil { // single chat 1
 		return events.OutcomeDuplicate, nil
 	}
-	user := e.user(i)
-	o, known := c.ordinal(user)
-	if !known || !c.members[o].active() { // group 2
-		return events.RejectedNotMember, nil
+	var m *message
+	if c != nil {
+		if m, err = p.message(c, upto); err != nil {
+			return 0, err
+		}
 	}
-	u := &c.members[o]
-	if u.watermark == c.sent { // group 3, single chat 2
+	if m == nil { // 4
+		if refused := c.refuses(user); refused != events.OutcomeApplied { // 2
+			return refused, nil
+		}
+		if e.batch.Flags[i]&events.FlagStrict != 0 {
+			return events.RejectedNotFound, nil
+		}
+		return p.park(a, i), nil
+	}
+	return p.readTo(a, c, user, m.seq)
+}
+
+// refuses says why a user can neither read nor write in the conversation, which may be nil if it is
+// not known; OutcomeApplied if they can.
+func (c *conversation) refuses(user string) events.Outcome {
+	switch {
+	case c == nil:
+		return events.OutcomeApplied
+	case c.dissolved:
+		return events.RejectedNoGroup
+	}
+	if o, known := c.ordinal(user); !known || !c.members[o].active() {
+		return events.RejectedNotMember
+	}
+	return events.OutcomeApplied
+}
+
+// readTo has a user read everything in a conversation up to a seq.
+func (p *Partition) readTo(a *app, c *conversation, user string, to uint64) (events.Outcome, error) {
+	reader, known := c.ordinal(user)
+	if known && c.members[reader].active() && c.members[reader].watermark >= to { // 1
 		return events.OutcomeDuplicate, nil
+	}
+	if refused := c.refuses(user); refused != events.OutcomeApplied { // 2
+		return refused, nil
+	}
+	u := &c.members[reader]
+	unread, err := p.unreadBeyond(c, reader, to)
+	if err != nil {
+		return 0, err
 	}
 	before := u.watermark
-	u.watermark, u.base, u.lastReadAt = c.sent, c.sent, p.position.clock // group 4
-	p.changes.touchMember(c, o)
+	u.watermark, u.base, u.lastReadAt = to, c.sent-unread, p.position.clock // 5
+	p.changes.touchMember(c, reader)
 	if c.group() {
 		return events.OutcomeApplied, nil
 	}
-	if err := p.summarizeChat(c, o); err != nil { // single chat 3
+	if err := p.summarizeChat(c, reader); err != nil {
 		return 0, err
 	}
 	if p.taps.online != nil {
-		p.tellConversation(c, user, o)
+		p.tellConversation(c, u.user, reader)
 	}
-	return events.OutcomeApplied, p.readChat(a, c, o, before)
+	return events.OutcomeApplied, p.readChat(a, c, reader, before, to)
+}
+
+// unreadBeyond counts the messages after a seq that others than the reader sent and that are not
+// recalled.
+func (p *Partition) unreadBeyond(c *conversation, reader uint32, seq uint64) (n uint64, err error) {
+	if seq == c.sent {
+		return 0, nil
+	}
+	list, err := p.unreadAfter(c, seq)
+	if err != nil {
+		return 0, err
+	}
+	for _, x := range list {
+		if x.n > seq && x.value.sender != reader {
+			n++
+		}
+	}
+	if seq < c.unlisted {
+		// It is not known who sent those before: no more than what was unread.
+		u := &c.members[reader]
+		n = min(n+c.unlisted-seq, c.sent-u.base)
+	}
+	return n, nil
 }
 
 // readChat marks as read what the peer sent in a single chat and the reader had not read. Messages
 // up to the reader's watermark before need no look.
-func (p *Partition) readChat(a *app, c *conversation, reader uint32, before uint64) error {
+func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to uint64) error {
 	unread, err := p.unreadAfter(c, before)
 	if err != nil {
 		return err
@@ -51,6 +115,9 @@ func (p *Partition) readChat(a *app, c *conversation, reader uint32, before uint
 	for _, x := range unread {
 		if x.value.sender == reader {
 			continue
+		}
+		if x.n > to {
+			break
 		}
 		p.dropUnread(c, x.n)
 		m, err := p.message(c, x.value.id)

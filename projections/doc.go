@@ -13,6 +13,8 @@
 //	message.sent                       message_sent.go
 //	statistic.seen                     statistic_seen.go
 //
+// An event that carries an id and comes again is recognised before all of that, in repeats.go.
+//
 // Values that are not in memory come from a [Backing]. What changed is handed over as a
 // [Checkpoint], and what consumers follow is taken with the Take methods of [Partition].
 package projections

@@ -15,28 +15,58 @@ func (p *Partition) groupCreated(a *app, i int) (events.Outcome, error) {
 	if err != nil {
 		return 0, err
 	}
+	x := e.attributes(i)
 	if c != nil { // 1
-		if !c.dissolved && c.creator == owner {
-			return events.OutcomeDuplicate, nil
-		}
-		return events.RejectedGroupExists, nil
+		return c.createdAgain(owner, x), nil
 	}
 	c = p.newConversation(a, nameOf(e.conversation(i))) // 2
 	e.convs[ref] = c
 	c.creator = strings.Clone(owner)
-	x := e.attributes(i)
 	p.addMember(c, owner, events.RoleOwner)
 	for _, u := range x.Admins {
 		if _, known := c.byUser[u]; !known {
 			p.addMember(c, u, events.RoleAdmin)
 		}
 	}
+	c.admins = len(c.members) - 1
 	for _, u := range x.Members {
 		if _, known := c.byUser[u]; !known {
 			p.addMember(c, u, events.RoleMember)
 		}
 	}
+	c.first = len(c.members)
 	return events.OutcomeApplied, nil
+}
+
+// createdAgain is step 1: what differs from how the group was created.
+func (c *conversation) createdAgain(owner string, x *events.Attributes) events.Outcome {
+	if c.dissolved || c.creator != owner {
+		return events.RejectedGroupExists
+	}
+	if c.first == 0 {
+		return events.OutcomeDuplicate
+	}
+	named := make(map[uint32]bool, len(x.Admins)+len(x.Members))
+	named[0] = true // the owner
+	// same names users, and reports whether those named so far are exactly the members with the
+	// ordinals before end.
+	same := func(users []string, end int) bool {
+		for _, user := range users {
+			o, known := c.byUser[user]
+			if !known || int(o) >= end {
+				return false
+			}
+			named[o] = true
+		}
+		return len(named) == end
+	}
+	switch {
+	case !same(x.Admins, 1+c.admins):
+		return events.RejectedOtherAdmins
+	case !same(x.Members, c.first):
+		return events.RejectedOtherMembers
+	}
+	return events.OutcomeDuplicate
 }
 
 // groupChanged decides group.joined, group.left, group.role and group.dissolved: docs/rules.md, the
@@ -51,24 +81,45 @@ func (p *Partition) groupChanged(a *app, i int) (events.Outcome, error) {
 	if c == nil {
 		return events.RejectedNoGroup, nil
 	}
-	if c.dissolved {
-		if kind == events.GroupDissolved {
-			return events.OutcomeDuplicate, nil
-		}
+	user, role := e.user(i), events.RoleNone
+	if kind == events.GroupRole {
+		role = e.attributes(i).Role
+	}
+	switch {
+	case c.hasChanged(kind, user, role):
+		return events.OutcomeDuplicate, nil
+	case c.dissolved:
 		return events.RejectedNoGroup, nil
 	}
-	user := e.user(i)
 	switch kind {
 	case events.GroupJoined:
 		return p.groupJoined(c, user), nil
 	case events.GroupLeft:
 		return p.groupLeft(c, user), nil
 	case events.GroupRole:
-		return p.groupRole(c, user, e.attributes(i).Role), nil
+		return p.groupRole(c, user, role), nil
 	}
 	c.dissolved = true
 	p.changes.touchConv(c)
 	return events.OutcomeApplied, nil
+}
+
+// hasChanged reports whether the group is as an event would have it.
+func (c *conversation) hasChanged(kind events.Kind, user string, role events.Role) bool {
+	if kind == events.GroupDissolved {
+		return c.dissolved
+	}
+	now := events.RoleNone
+	if o, known := c.byUser[user]; known {
+		now = c.members[o].role
+	}
+	switch kind {
+	case events.GroupJoined:
+		return now != events.RoleNone
+	case events.GroupLeft:
+		return now == events.RoleNone
+	}
+	return now == role
 }
 
 func (p *Partition) groupJoined(c *conversation, user string) events.Outcome {
@@ -81,9 +132,6 @@ func (p *Partition) groupJoined(c *conversation, user string) events.Outcome {
 		return events.OutcomeApplied
 	}
 	m := &c.members[o]
-	if m.active() {
-		return events.OutcomeDuplicate
-	}
 	// A stay during which nothing was sent makes no difference and is not kept.
 	if m.joined < m.left {
 		m.earlier = append(m.earlier, span{joined: m.joined, left: m.left})
@@ -97,10 +145,7 @@ func (p *Partition) groupJoined(c *conversation, user string) events.Outcome {
 }
 
 func (p *Partition) groupLeft(c *conversation, user string) events.Outcome {
-	o, known := c.byUser[user]
-	if !known || !c.members[o].active() {
-		return events.OutcomeDuplicate
-	}
+	o := c.byUser[user]
 	m := &c.members[o]
 	m.role = events.RoleNone
 	m.left = c.sent
@@ -115,11 +160,8 @@ func (p *Partition) groupRole(c *conversation, user string, role events.Role) ev
 		return events.RejectedNotMember
 	}
 	m := &c.members[o]
-	switch m.role {
-	case events.RoleOwner:
+	if m.role == events.RoleOwner {
 		return events.RejectedNotAllowed
-	case role:
-		return events.OutcomeDuplicate
 	}
 	m.role = role
 	p.changes.touchMember(c, o)

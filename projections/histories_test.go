@@ -38,7 +38,8 @@ func newFold(t *rapid.T, s state, cacheBytes int) *fold {
 		CacheBytes: cacheBytes,
 		Limits: projections.Limits{
 			Members: limits.MaxGroupMembers, Parked: limits.MaxParked,
-			SummaryItems: limits.MaxSummaryItems, Rejections: limits.MaxRejections, CachedItems: 1,
+			SummaryItems: limits.MaxSummaryItems, Rejections: limits.MaxRejections,
+			EventIDs: limits.MaxEventIDs, CachedItems: 1,
 		},
 	}}
 	f.open()

@@ -23,6 +23,7 @@ const (
 	tableSummary      = 's' // app, author, number -> conversation, id (none: the chat itself)
 	tableAuthor       = 'S' // app, author -> numbers of the items of their summary
 	tableParked       = 'P' // app, arrival (sequence, index) -> receipt
+	tableEventID      = 'e' // slot -> event that is known by its id
 	tableRejection    = 'J' // app, slot -> rejection
 	tablePoison       = 'Z' // sequence -> time, reason
 	tableCohort       = 'h' // app, hour, conversation, sender's ordinal -> cohort
@@ -107,6 +108,10 @@ func rejectionKey(dst []byte, app uint32, slot int) []byte {
 	return binary.BigEndian.AppendUint32(dst, uint32(slot))
 }
 
+func eventIDKey(dst []byte, slot int) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, tableEventID), uint32(slot))
+}
+
 func poisonKey(dst []byte, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, tablePoison), seq)
 }
@@ -126,7 +131,7 @@ func DescribeKey(key []byte) string {
 		tableMeta: "meta", tableApp: "app", tableConvByName: "conversation by name",
 		tableConversation: "conversation", tableMember: "member", tableUserIndex: "user's conversations",
 		tableMessage: "message", tableUnreadSingle: "unread in single chat", tableSummary: "item of summary",
-		tableAuthor: "author of summary", tableParked: "parked receipt", tableRejection: "rejection", tablePoison: "poison entry",
+		tableAuthor: "author of summary", tableParked: "parked receipt", tableEventID: "event known by its id", tableRejection: "rejection", tablePoison: "poison entry",
 		tableCohort: "rollup of a cohort", tableHour: "rollup of an hour",
 		tableTree: "Merkle tree of the log", tableGroupDay: "rollup of a group's day", tableSenderDay: "rollup of a sender's day",
 	}
@@ -144,7 +149,7 @@ func LookedUp(key []byte) bool {
 		return false
 	}
 	switch key[0] {
-	case tableMember, tableUserIndex, tableUnreadSingle, tableSummary, tableParked, tableRejection, tablePoison:
+	case tableMember, tableUserIndex, tableUnreadSingle, tableSummary, tableParked, tableEventID, tableRejection, tablePoison:
 		return false
 	}
 	return true

@@ -3,31 +3,45 @@ package projections
 import "github.com/receiptd/receiptd/events"
 
 // messageRecalled decides message.recalled: docs/rules.md, "message.recalled". The numbers are its
-// steps.
+// steps. What concerns a message that is there is in decideRecall, because a parked recall goes
+// through that once its message is there.
 func (p *Partition) messageRecalled(a *app, i int) (events.Outcome, error) {
 	e := &p.scratch
 	c, err := p.convOf(a, e.batch.Conv[i])
 	if err != nil {
 		return 0, err
 	}
-	if e.conversation(i).Group != "" && (c == nil || c.dissolved) { // 1
-		return events.RejectedNoGroup, nil
+	if c != nil {
+		m, err := p.messageOf(c, e.batch.Msg[i])
+		if err != nil {
+			return 0, err
+		}
+		if m != nil {
+			return p.decideRecall(m, e.user(i))
+		}
 	}
-	if c == nil { // 2
+	switch refused := c.refuses(e.user(i)); refused {
+	case events.RejectedNotMember: // 3
+		return events.RejectedNotAllowed, nil
+	case events.RejectedNoGroup: // 2
+		return refused, nil
+	}
+	if e.batch.Flags[i]&events.FlagStrict != 0 {
 		return events.RejectedNoMessage, nil
 	}
-	m, err := p.messageOf(c, e.batch.Msg[i])
-	if err != nil {
-		return 0, err
-	}
+	return p.park(a, i), nil
+}
+
+// decideRecall decides a recall of a message that is there.
+func (p *Partition) decideRecall(m *message, user string) (events.Outcome, error) {
+	by, known := m.conv.ordinal(user)
+	may := known && (by == m.sender || m.conv.members[by].role >= events.RoleAdmin)
 	switch {
-	case m == nil: // 2
-		return events.RejectedNoMessage, nil
-	case m.recalled(): // 3
+	case m.recalled() && may: // 1
 		return events.OutcomeDuplicate, nil
-	}
-	by, known := c.ordinal(e.user(i))
-	if !known || by != m.sender && c.members[by].role < events.RoleAdmin { // 4
+	case m.conv.dissolved: // 2
+		return events.RejectedNoGroup, nil
+	case !may: // 4
 		return events.RejectedNotAllowed, nil
 	}
 	return events.OutcomeApplied, p.recall(m) // 5
@@ -54,9 +68,7 @@ func (p *Partition) recall(m *message) error {
 	m.log, m.bits, m.more = nil, [2]uint64{}, nil
 	p.cache.bytes += m.cost() - before
 	p.changes.touchMessage(m)
-	if !c.group() {
-		p.dropUnread(c, m.seq)
-	}
+	p.dropRecalled(c, m.seq)
 	if p.taps.trackFacts {
 		p.addFact(events.MessageRecalled, m, "", "")
 	}

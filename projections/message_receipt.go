@@ -7,38 +7,38 @@ import (
 )
 
 // receipt decides message.delivered and message.read: docs/rules.md, "Receipts". The numbers are
-// its steps. Steps 3 to 10 are in decideReceipt, because a parked receipt goes through them once
-// its message is there.
+// its steps. What concerns a message that is there is in decideReceipt, because a parked receipt
+// goes through that once its message is there.
 func (p *Partition) receipt(a *app, i int) (events.Outcome, error) {
 	e := &p.scratch
 	ref := e.batch.Conv[i]
 	kind := e.batch.Kinds[i]
-	if o := a.checkRecording(kind, e.batch.Conversations[ref].Group != ""); o != events.OutcomeApplied {
-		return o, nil
-	}
 	c, err := p.convOf(a, ref)
 	if err != nil {
 		return 0, err
 	}
-	if c != nil && c.dissolved { // 1
-		return events.RejectedNoGroup, nil
-	}
-	var m *message
 	if c != nil {
-		if m, err = p.messageOf(c, e.batch.Msg[i]); err != nil {
+		m, err := p.messageOf(c, e.batch.Msg[i])
+		if err != nil {
 			return 0, err
 		}
-	}
-	if m == nil { // 2
-		if e.batch.Flags[i]&events.FlagStrict != 0 {
-			return events.RejectedNotFound, nil
+		if m != nil {
+			return p.decideReceipt(a, m, e.user(i), e.content(i), kind)
 		}
-		return p.park(a, i), nil
 	}
-	return p.decideReceipt(a, m, e.user(i), e.content(i), kind)
+	if o := a.checkRecording(kind, e.batch.Conversations[ref].Group != ""); o != events.OutcomeApplied {
+		return o, nil
+	}
+	if o := c.refuses(e.user(i)); o != events.OutcomeApplied { // 1, 2
+		return o, nil
+	}
+	if e.batch.Flags[i]&events.FlagStrict != 0 {
+		return events.RejectedNotFound, nil
+	}
+	return p.park(a, i), nil
 }
 
-// checkRecording decides what the rules decide before step 1: whether the app records receipts of
+// checkRecording decides what the rules decide before the list: whether the app records receipts of
 // the kind at all. It returns OutcomeApplied if it does, else the rejection.
 func (a *app) checkRecording(kind events.Kind, group bool) events.Outcome {
 	switch {
@@ -54,11 +54,20 @@ func (a *app) checkRecording(kind events.Kind, group bool) events.Outcome {
 func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind events.Kind) (events.Outcome, error) {
 	c := m.conv
 	group := c.group()
-	if m.recalled() { // 3
-		return events.RejectedNotFound, nil
-	}
 	reader, known := c.ordinal(user)
-	if known && reader == m.sender { // 4
+	sender := known && reader == m.sender
+	if known && !sender && !m.recalled() && (m.hasRead(reader) || kind == events.MessageDelivered && m.deliveredAt != 0) {
+		return events.OutcomeDuplicate, nil
+	}
+	if o := a.checkRecording(kind, group); o != events.OutcomeApplied {
+		return o, nil
+	}
+	switch {
+	case c.dissolved: // 1
+		return events.RejectedNoGroup, nil
+	case m.recalled(): // 3
+		return events.RejectedNotFound, nil
+	case sender: // 4
 		return events.OutcomeDuplicate, nil
 	}
 	if group && m.kind != msgTracked { // 5
@@ -67,23 +76,20 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind
 		}
 		return events.RejectedNotFound, nil
 	}
-	if known && (m.hasRead(reader) || kind == events.MessageDelivered && m.deliveredAt != 0) { // 6
-		return events.OutcomeDuplicate, nil
-	}
 	validity := a.singleValidity
 	if group {
-		if !known || !c.members[reader].active() { // 7
+		if !known || !c.members[reader].active() { // 6
 			return events.RejectedNotMember, nil
 		}
-		if !c.members[reader].wasThere(m.seq) { // 8
+		if !c.members[reader].wasThere(m.seq) { // 7
 			return events.RejectedNotFound, nil
 		}
 		validity = a.groupValidity
 	}
-	if validity > 0 && p.position.clock-m.sentAt > validity { // 9: too late
+	if validity > 0 && p.position.clock-m.sentAt > validity { // 8: too late
 		return events.RejectedNotFound, nil
 	}
-	return events.OutcomeApplied, p.applyReceipt(m, reader, user, content, kind) // 10
+	return events.OutcomeApplied, p.applyReceipt(m, reader, user, content, kind) // 9
 }
 
 // applyReceipt is what an applied receipt does: the message is read, or delivered, at the fold's

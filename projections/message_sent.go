@@ -17,23 +17,26 @@ func (p *Partition) messageSent(a *app, i int) (events.Outcome, error) {
 	if err != nil {
 		return 0, err
 	}
-	if name.group != "" && (c == nil || c.dissolved) { // 1
-		return events.RejectedNoGroup, nil
-	}
-	if c == nil {
-		c = p.newConversation(a, name)
-		e.convs[ref] = c
-	}
-	m, err := p.messageOf(c, e.batch.Msg[i])
-	if err != nil {
-		return 0, err
-	}
-	sender, known := c.ordinal(e.user(i))
-	if m != nil { // 2
-		if known && m.sender == sender {
+	var m *message
+	var sender uint32
+	known := false
+	if c != nil {
+		if m, err = p.messageOf(c, e.batch.Msg[i]); err != nil {
+			return 0, err
+		}
+		if sender, known = c.ordinal(e.user(i)); m != nil && known && m.sender == sender { // 1
 			return events.OutcomeDuplicate, nil
 		}
+	}
+	switch {
+	case name.group != "" && (c == nil || c.dissolved): // 2
+		return events.RejectedNoGroup, nil
+	case m != nil:
 		return events.RejectedMessageExists, nil
+	case c == nil:
+		c = p.newConversation(a, name)
+		e.convs[ref] = c
+		sender, known = c.ordinal(e.user(i))
 	}
 	if !known || !c.members[sender].active() { // 3
 		return events.RejectedNotMember, nil
@@ -77,10 +80,14 @@ func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks
 	c.members[sender].base++ // their own message is not unread to the sender
 	p.changes.touchMember(c, sender)
 	h := header{sender: sender, seq: c.sent, sentAt: p.position.clock}
+	ref := unreadRef{sender: sender}
+	if !c.group() {
+		ref.id = id
+	}
+	p.addUnread(c, c.sent, ref)
 	switch limit := a.settings.GroupReceipts.MaxGroupSize; {
 	case !c.group():
 		h.kind, h.eligible = msgTracked, 1
-		p.addUnread(c, c.sent, unreadRef{sender: sender, id: id})
 	case !asks:
 		h.kind = msgPlain
 	case limit > 0 && c.active > limit:

@@ -2,12 +2,14 @@ package projections
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 
 	"github.com/receiptd/receiptd/events"
 )
 
-// parked is a receipt that came before its message.
+// parked is a receipt, a recall or a conversation read that came before its message. In this file,
+// a receipt means any of them.
 type parked struct {
 	seq     uint64 // of the entry it came in
 	index   int    // in that entry
@@ -92,7 +94,7 @@ func (l *parkingLot) leave(r *parked) {
 func (p *Partition) park(a *app, i int) events.Outcome {
 	e := &p.scratch
 	name := nameOf(e.conversation(i))
-	id, user, kind := e.messageID(i), e.user(i), e.batch.Kinds[i]
+	id, user, kind := e.about(i), e.user(i), e.batch.Kinds[i]
 	for _, r := range a.parked.byMessage[parkedRef{name, id}] {
 		if r.kind == kind && r.user == user {
 			return events.OutcomeDuplicate
@@ -125,18 +127,26 @@ func (p *Partition) unpark(a *app, m *message) error {
 	for _, r := range list {
 		a.parked.leave(r)
 		p.changes.undo(r.put, parkedKey(p.scratch.key(), a.num, r.seq, r.index))
-		o := a.checkRecording(r.kind, m.conv.group())
-		if o == events.OutcomeApplied {
-			var err error
-			if o, err = p.decideReceipt(a, m, r.user, r.content, r.kind); err != nil {
-				return err
-			}
+		o, err := p.decideParked(a, m, r)
+		if err != nil {
+			return err
 		}
 		if o.Rejected() {
 			p.rejectParked(a, r, o)
 		}
 	}
 	return nil
+}
+
+// decideParked decides what waited for a message.
+func (p *Partition) decideParked(a *app, m *message, r *parked) (events.Outcome, error) {
+	switch r.kind {
+	case events.MessageRecalled:
+		return p.decideRecall(m, r.user)
+	case events.ConversationRead:
+		return p.readTo(a, m.conv, r.user, m.seq)
+	}
+	return p.decideReceipt(a, m, r.user, r.content, r.kind)
 }
 
 // expireParked rejects the receipts whose message did not come in time.
@@ -169,18 +179,13 @@ func (p *Partition) rejectParked(a *app, r *parked, o events.Outcome) {
 	a.rejected.add(x, p.limits.Rejections)
 }
 
-// The kinds of stored parked receipts.
-const (
-	parkedDelivered = iota
-	parkedRead
-)
+// parkedKinds are the kinds of what is parked, by the numbers that are stored.
+var parkedKinds = [...]events.Kind{
+	events.MessageDelivered, events.MessageRead, events.MessageRecalled, events.ConversationRead,
+}
 
 func (r *parked) encode(dst []byte) []byte {
-	kind := byte(parkedDelivered)
-	if r.kind == events.MessageRead {
-		kind = parkedRead
-	}
-	dst = append(dst, kind)
+	dst = append(dst, byte(slices.Index(parkedKinds[:], r.kind)))
 	dst = appendInt(dst, r.at)
 	for _, s := range []string{r.name.group, r.name.a, r.name.b, r.message, r.user, r.content} {
 		dst = appendString(dst, s)
@@ -197,10 +202,11 @@ func (p *Partition) loadParked(a *app) error {
 		}
 		v := reader{b: value}
 		r := &parked{seq: binary.BigEndian.Uint64(key), index: int(binary.BigEndian.Uint32(key[8:]))}
-		r.kind = events.MessageDelivered
-		if v.byte() == parkedRead {
-			r.kind = events.MessageRead
+		kind := v.byte()
+		if int(kind) >= len(parkedKinds) {
+			return errCorrupt
 		}
+		r.kind = parkedKinds[kind]
 		r.at = v.varint()
 		for _, s := range []*string{&r.name.group, &r.name.a, &r.name.b, &r.message, &r.user, &r.content} {
 			*s = v.string()

@@ -26,8 +26,9 @@ type Partition struct {
 	apps          apps
 	conversations uint64 // how many there are; the next one is numbered one higher
 	poison        poison
-	outcomes      [256]uint64 // how often each was decided
+	repeats       repeats
 	tree          logTree
+	outcomes      [256]uint64 // how often each was decided; repeats count as duplicates
 
 	cache   cache
 	changes changes
@@ -57,6 +58,8 @@ type Options struct {
 // Limits bound what producers can make grow in one app of a partition.
 type Limits struct {
 	Members, Parked, SummaryItems, Rejections int
+	// EventIDs bounds the events that the partition knows by their ids, of all apps.
+	EventIDs int
 
 	// CachedItems is how many items of a list stay in memory although the backing has them.
 	CachedItems int
@@ -68,6 +71,7 @@ func (l Limits) orDefaults() Limits {
 		Parked:       cmp.Or(l.Parked, events.MaxParked),
 		SummaryItems: cmp.Or(l.SummaryItems, events.MaxSummaryItems),
 		Rejections:   cmp.Or(l.Rejections, events.MaxRejections),
+		EventIDs:     cmp.Or(l.EventIDs, events.MaxEventIDs),
 		CachedItems:  cmp.Or(l.CachedItems, tailCached),
 	}
 }
@@ -114,6 +118,9 @@ func (p *Partition) load() error {
 			return err
 		}
 	}
+	if err := p.loadRepeats(); err != nil {
+		return err
+	}
 	return p.loadPoison()
 }
 
@@ -139,15 +146,26 @@ func (p *Partition) Apply(x Decoded) ([]events.Outcome, error) {
 	}
 	p.scratch.reset(x.Batch)
 	for i := range x.Batch.Kinds {
-		o, err := p.decide(i)
+		var o events.Outcome
+		var err error
+		if ids := x.Batch.EventIDs; len(ids) > 0 && ids[i] != "" {
+			o, err = p.decideOnce(i)
+		} else {
+			o, err = p.decide(i)
+		}
 		if err != nil {
 			p.failed = fmt.Errorf("apply event %d of entry %d: %w", i, x.Sequence, err)
 			return nil, p.failed
 		}
-		if o.Rejected() {
+		switch {
+		case o.Repeated():
+			p.outcomes[events.OutcomeDuplicate]++
+		case o.Rejected():
 			p.reject(i, o)
+			fallthrough
+		default:
+			p.outcomes[o]++
 		}
-		p.outcomes[o]++
 		p.scratch.outcomes = append(p.scratch.outcomes, o)
 	}
 	p.evict()

@@ -39,9 +39,7 @@ func (p *Partition) reject(i int, o events.Outcome) {
 	if name.a != "" {
 		x.Peer = strings.Clone(name.peerOf(user))
 	}
-	if e.batch.Msg[i] != events.None {
-		x.Message = strings.Clone(e.messageID(i))
-	}
+	x.Message = strings.Clone(e.about(i))
 	a.rejected.add(x, p.limits.Rejections)
 }
 

@@ -14,7 +14,7 @@ type scratch struct {
 	nextAttributes int
 	outcomes       []events.Outcome
 
-	keyBuf []byte
+	keyBuf, value []byte
 }
 
 // reset begins an entry.
@@ -58,6 +58,17 @@ func (s *scratch) user(i int) string {
 }
 
 func (s *scratch) messageID(i int) string { return s.batch.Messages[s.batch.Msg[i]].ID }
+
+// about is the message that the event names; empty if it names none.
+func (s *scratch) about(i int) string {
+	switch {
+	case s.batch.Msg[i] != events.None:
+		return s.messageID(i)
+	case len(s.batch.Uptos) > 0:
+		return s.batch.Uptos[i]
+	}
+	return ""
+}
 
 func (s *scratch) content(i int) string {
 	if len(s.batch.Content) == 0 || s.batch.Content[i] == events.None {

@@ -1,30 +1,36 @@
 package projections
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
-// unreadRef is a message of a single chat that no conversation read of its receiver has covered.
+// unreadRef is a message of a single chat that no conversation read of its receiver has covered, or
+// any message of a group. One that was recalled is neither.
 type unreadRef struct {
 	sender uint32 // ordinal
-	id     string
+	id     string // single chats only
 }
 
 // unreadCost is the memory of one unreadRef, its id included.
 const unreadCost = 64
 
-// unreadAfter are a single chat's messages after a seq that no conversation read has covered, by
-// seq. One that was recalled since the last checkpoint may be among them.
+// unreadAfter are the conversation's messages after a seq, in a single chat those that no
+// conversation read has covered, by seq. Some from before the seq may come first.
 func (p *Partition) unreadAfter(c *conversation, seq uint64) ([]tailItem[unreadRef], error) {
 	var list []tailItem[unreadRef]
 	if seq < c.unread.cut {
 		from, end := unreadKey(nil, c.num, seq+1), unreadKey(nil, c.num, c.unread.cut+1)
 		err := p.back.Range(from, end, func(key, value []byte) error {
-			if len(key) != len(from) || len(value) < 1 {
+			r := reader{b: value}
+			sender := uint32(r.uvarint())
+			if len(key) != len(from) || r.bad || int(sender) >= len(c.members) {
 				return errCorrupt
 			}
-			list = append(list, tailItem[unreadRef]{
-				n:     binary.BigEndian.Uint64(key[len(key)-8:]),
-				value: unreadRef{sender: uint32(value[0]), id: string(value[1:])},
-			})
+			// What was recalled since the last checkpoint is still there.
+			if n := binary.BigEndian.Uint64(key[len(key)-8:]); !c.justRecalled(n) {
+				list = append(list, tailItem[unreadRef]{n: n, value: unreadRef{sender: sender, id: string(r.b)}})
+			}
 			return nil
 		})
 		if err != nil {
@@ -38,10 +44,25 @@ func (p *Partition) addUnread(c *conversation, seq uint64, ref unreadRef) {
 	before := len(c.unread.items)
 	c.unread.add(p, seq, ref)
 	p.cache.bytes += unreadCost * (len(c.unread.items) - before)
-	p.changes.put(unreadKey(p.scratch.key(), c.num, seq), append([]byte{byte(ref.sender)}, ref.id...))
+	value := append(binary.AppendUvarint(p.scratch.value[:0], uint64(ref.sender)), ref.id...)
+	p.scratch.value = value
+	p.changes.put(unreadKey(p.scratch.key(), c.num, seq), value)
 }
 
-// dropUnread takes a message of a single chat out of those that are not covered, if it is one.
+// dropRecalled takes a message that is being recalled out of those that may be unread.
+func (p *Partition) dropRecalled(c *conversation, seq uint64) {
+	p.dropUnread(c, seq)
+	c.recalled = slices.DeleteFunc(c.recalled, func(x tailItem[struct{}]) bool { return x.epoch <= p.changes.committed })
+	c.recalled = append(c.recalled, tailItem[struct{}]{n: seq, epoch: p.changes.epoch})
+	p.changes.touchConv(c) // it stays in memory until the checkpoint has this
+}
+
+// justRecalled reports whether a message was recalled since the last checkpoint, or shortly before.
+func (c *conversation) justRecalled(seq uint64) bool {
+	return slices.ContainsFunc(c.recalled, func(x tailItem[struct{}]) bool { return x.n == seq })
+}
+
+// dropUnread takes a message out of those that may be unread, if it is one.
 func (p *Partition) dropUnread(c *conversation, seq uint64) {
 	before := len(c.unread.items)
 	c.unread.remove(seq)

@@ -213,7 +213,7 @@ func (w *worker) insertRefused(ctx context.Context, b *clickhouse.Block, reason 
 	}
 	bytes := &clickhouse.Block{Partition: w.partition}
 	x := projections.Decoded{Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(e), Leaf: eventlog.Leaf(e)}
-	if err := bytes.AddRefused(&x, e.Subject, e.Data, reason.Error()); err != nil {
+	if err := bytes.AddRefused(&x, e.Subject, e.Data, e.MsgID, reason.Error()); err != nil {
 		return err
 	}
 	if b.Position() != bytes.Position() {

@@ -166,7 +166,7 @@ func compareOutcomes(l *testLog, models *oracle.Cluster, partition int, p *Proje
 		if err != nil {
 			l.T.Fatal(err)
 		}
-		if err := events.DecodeEntry(e.Subject, e.Data, l.Partitions(), &batch); err != nil {
+		if err := events.DecodeEntry(e.Subject, e.Data, e.MsgID, l.Partitions(), &batch); err != nil {
 			models.Poison(partition, e.Sequence, e.Time.UnixMilli(), err.Error())
 			continue
 		}
@@ -184,7 +184,7 @@ func compareOutcomes(l *testLog, models *oracle.Cluster, partition int, p *Proje
 
 // clone gives an event of a batch memory of its own, as far as a model keeps it.
 func clone(e events.Event) events.Event {
-	for _, s := range []*string{&e.App, &e.Group, &e.Peer, &e.User, &e.Message, &e.Content} {
+	for _, s := range []*string{&e.App, &e.Group, &e.Peer, &e.User, &e.Message, &e.Content, &e.EventID} {
 		*s = strings.Clone(*s)
 	}
 	for _, list := range []*[]string{&e.Members, &e.Admins} {

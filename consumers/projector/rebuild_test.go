@@ -272,7 +272,7 @@ func (r *running) plant(t *testing.T, id string) {
 	for at, _ := g.Part.Position(); reader.Last() < at; {
 		e, err := reader.Next(testContext(t))
 		if err == nil {
-			err = events.DecodeEntry(e.Subject, e.Data, len(r.workers), &batch)
+			err = events.DecodeEntry(e.Subject, e.Data, e.MsgID, len(r.workers), &batch)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -37,7 +37,6 @@ type consumer struct {
 type message struct {
 	Entry
 	number uint64 // among what the consumer sent, from 1
-	id     string // of the publisher, if only ids are read
 }
 
 // consume makes a consumer that begins after the reader's last entry, having checked that the log
@@ -72,7 +71,7 @@ func (r *Reader) consume(ctx context.Context) (*consumer, error) {
 		broken:   make(chan error, 1),
 		done:     make(chan struct{}),
 	}
-	c.flow, err = source.Consume(func(m jetstream.Msg) { c.push(m, r.onlyIDs) },
+	c.flow, err = source.Consume(func(m jetstream.Msg) { c.push(m) },
 		jetstream.PullMaxMessagesWithBytesLimit(aheadEntries, aheadBytes),
 		jetstream.PullHeartbeat(readHeartbeat),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { c.fail(err) }),
@@ -109,7 +108,7 @@ func (r *Reader) checkPosition(ctx context.Context) error {
 	return nil
 }
 
-func (c *consumer) push(received jetstream.Msg, onlyIDs bool) {
+func (c *consumer) push(received jetstream.Msg) {
 	meta, err := received.Metadata()
 	if err != nil {
 		c.fail(err)
@@ -121,11 +120,9 @@ func (c *consumer) push(received jetstream.Msg, onlyIDs bool) {
 			Time:     meta.Timestamp,
 			Subject:  received.Subject(),
 			Data:     received.Data(),
+			MsgID:    received.Headers().Get(jetstream.MsgIDHeader),
 		},
 		number: meta.Sequence.Consumer,
-	}
-	if onlyIDs {
-		m.id = received.Headers().Get(jetstream.MsgIDHeader)
 	}
 	select {
 	case c.messages <- m:

@@ -37,7 +37,7 @@ func (d *publication) find() (sequence, last uint64, err error) {
 		if err != nil {
 			return 0, 0, err
 		}
-		if m.id == d.out.id {
+		if m.MsgID == d.out.id {
 			return m.Sequence, 0, nil
 		}
 		d.searched = m.Sequence

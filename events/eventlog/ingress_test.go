@@ -72,7 +72,7 @@ func TestOutsideProducer(t *testing.T) {
 		}
 		token := strings.Split(subject, ".") // receipts.in.<org>.<app>.<conversation>.<kind>
 		wantSubject := fmt.Sprintf("receipts.v1.%d.%s.%s.%s", p, token[5], token[2], token[3])
-		if string(entry.Data) != data || entry.Subject != wantSubject {
+		if string(entry.Data) != data || entry.Subject != wantSubject || entry.MsgID != subject {
 			t.Errorf("%s is stored as %s: %s", subject, entry.Subject, entry.Data)
 		}
 		// A retry is recognised.

@@ -16,6 +16,9 @@ type Entry struct {
 	Subject string
 	// Data may be kept: nothing writes to it again.
 	Data []byte
+	// MsgID is the entry's Nats-Msg-Id, the name that its publisher gave it; empty if there
+	// is none.
+	MsgID string
 }
 
 // Reader reads one partition, entry by entry, without a gap. Its methods are for one goroutine.

@@ -73,7 +73,7 @@ func (d *damaged) count(l *eventlog.Log, partition int) (lost int) {
 	for range damagedEntries {
 		e, err := r.Next(ctx)
 		d.must(err)
-		switch err := events.DecodeEntry(e.Subject, e.Data, 2, &b); {
+		switch err := events.DecodeEntry(e.Subject, e.Data, e.MsgID, 2, &b); {
 		case errors.Is(err, events.ErrLost) && errors.Is(err, events.ErrMalformed):
 			lost++
 		case err != nil || b.Len() != 1:

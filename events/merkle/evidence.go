@@ -160,7 +160,7 @@ func (e *Evidence) contained(o Origin) (x events.Event, err error) {
 		return x, fmt.Errorf("an entry with the subject %q in partition %d", e.Subject, o.Partition)
 	}
 	var batch events.Batch
-	if err := events.DecodeEntry(e.Subject, e.Data, o.Partitions, &batch); err != nil {
+	if err := events.DecodeEntry(e.Subject, e.Data, "", o.Partitions, &batch); err != nil {
 		return x, err
 	}
 	if e.Index < 0 || e.Index >= batch.Len() {

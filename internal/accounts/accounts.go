@@ -68,8 +68,7 @@ type Accounts struct {
 
 // account is what is stored of a user.
 type account struct {
-	// Hash is empty for a name that is reserved: it has no password, and nobody can log in
-	// with one.
+	// Hash is empty for a name that is reserved: it has no password, and nobody can log in with it.
 	Hash     string    `json:"hash"`
 	Nickname string    `json:"nickname,omitempty"`
 	Created  time.Time `json:"created"`

@@ -45,7 +45,8 @@ func (n *Notary) Evidence(ctx context.Context, app, message, user string, wholeE
 	if !wholeEntry && at.events > 1 {
 		signer = n.key.signer
 	}
-	e, err := merkle.NewEvidence(merkle.Stored(at.entry), event, at.index, proof.Path, proof.Checkpoint, origin, signer)
+	stored := merkle.Stored{Sequence: at.entry.Sequence, Time: at.entry.Time, Subject: at.entry.Subject, Data: at.entry.Data}
+	e, err := merkle.NewEvidence(stored, event, at.index, proof.Path, proof.Checkpoint, origin, signer)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +162,7 @@ func (s *search) firstAt(ctx context.Context, first, last uint64, from int64) (u
 
 // in looks for the event in an entry.
 func (s *search) in(e *eventlog.Entry) (index int, event *events.Event) {
-	if events.DecodeEntry(e.Subject, e.Data, s.n.o.Log.Partitions(), &s.batch) != nil {
+	if events.DecodeEntry(e.Subject, e.Data, "", s.n.o.Log.Partitions(), &s.batch) != nil {
 		return 0, nil // poison
 	}
 	var x events.Event

@@ -146,7 +146,7 @@ func (r *running) read(partition int) (list []events.Event) {
 		var batch events.Batch
 		e, err := reader.Next(ctx)
 		if err == nil {
-			err = events.DecodeEntry(e.Subject, e.Data, partitions, &batch)
+			err = events.DecodeEntry(e.Subject, e.Data, e.MsgID, partitions, &batch)
 		}
 		if err != nil {
 			r.t.Fatal(err)

@@ -162,7 +162,7 @@ func (t *tail) read(ctx context.Context, partition int, r *eventlog.Reader, out 
 			return err
 		}
 		x := tailed{partition: partition, entry: e, batch: batch, taken: taken}
-		x.err = events.DecodeEntry(e.Subject, e.Data, t.core.Log.Partitions(), batch)
+		x.err = events.DecodeEntry(e.Subject, e.Data, e.MsgID, t.core.Log.Partitions(), batch)
 		select {
 		case out <- x:
 		case <-ctx.Done():

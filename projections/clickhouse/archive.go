@@ -173,6 +173,7 @@ func addExtra(e *events.Event, text string) error {
 	}
 	e.Role, e.Members, e.Admins = x.Role, x.Members, x.Admins
 	e.Settings, e.Revision, e.Upto = x.Settings, x.Revision, x.Upto
+	e.EventID = x.EventID
 	return nil
 }
 
@@ -202,7 +203,7 @@ func (r *archiveReader) fillBatch() error {
 		r.batch.SetEvents(r.events)
 		return nil
 	}
-	switch err := events.DecodeEntry(r.bytes.Subject, r.bytes.Data, r.partitions, &r.batch); {
+	switch err := events.DecodeEntry(r.bytes.Subject, r.bytes.Data, r.bytes.MsgID, r.partitions, &r.batch); {
 	case errors.Is(err, events.ErrVersion):
 		return fmt.Errorf("entry %d: %w", r.x.Sequence, err)
 	case err != nil:

@@ -59,18 +59,19 @@ func factRows(batch *events.Batch, facts []projections.Fact) (n int) {
 
 // AddPoison adds an entry that could not be decoded, with its bytes and the reason.
 func (b *Block) AddPoison(x *projections.Decoded, subject string, data []byte) error {
-	return b.addBytes(x, outcomePoison, subject, data, x.Poison)
+	return b.addBytes(x, outcomePoison, bytesExtra{Subject: subject, Data: data}, x.Poison)
 }
 
-// AddRefused adds an entry whose rows ClickHouse did not take, as its bytes and the reason.
-func (b *Block) AddRefused(x *projections.Decoded, subject string, data []byte, reason string) error {
-	return b.addBytes(x, outcomeBytes, subject, data, reason)
+// AddRefused adds an entry whose rows ClickHouse did not take, as its bytes, with the id that its
+// producer gave it, and the reason.
+func (b *Block) AddRefused(x *projections.Decoded, subject string, data []byte, id, reason string) error {
+	return b.addBytes(x, outcomeBytes, bytesExtra{Subject: subject, Data: data, MsgID: id}, reason)
 }
 
 func (b *Block) addBytes(
-	x *projections.Decoded, outcome int8, subject string, data []byte, reason string,
+	x *projections.Decoded, outcome int8, kept bytesExtra, reason string,
 ) error {
-	extra, err := json.Marshal(bytesExtra{Subject: subject, Data: data})
+	extra, err := json.Marshal(kept)
 	if err != nil {
 		return fmt.Errorf("encode entry: %w", err)
 	}
@@ -114,6 +115,12 @@ func (b *Block) setEvent(n int, batch *events.Batch, i int, outcome events.Outco
 	c := &b.columns
 	c.Index.values[n] = uint32(i)
 	c.Kind.values[n] = int8(batch.Kinds[i])
+	switch {
+	case outcome.Repeated(): // it did nothing, whatever the first did
+		outcome = events.OutcomeDuplicate
+	case outcome == events.RejectedOtherAdmins || outcome == events.RejectedOtherMembers:
+		outcome = events.RejectedGroupExists // the column knows no finer reason
+	}
 	c.Outcome.values[n] = int8(outcome)
 	conversation := b.internConversation(batch, batch.Conv[i])
 	c.App.keys[n] = conversation.app
@@ -124,6 +131,9 @@ func (b *Block) setEvent(n int, batch *events.Batch, i int, outcome events.Outco
 	}
 	if m := batch.Msg[i]; m != events.None {
 		c.Message.keys[n] = b.intern(b.interned.messages, m, &c.Message.dictionary, batch.Messages[m].ID)
+	}
+	if len(batch.Uptos) > 0 && batch.Uptos[i] != "" {
+		c.Message.keys[n] = b.key(&c.Message.dictionary, batch.Uptos[i])
 	}
 	if len(batch.Content) > 0 && batch.Content[i] != events.None {
 		key := &b.interned.contents[batch.Content[i]]
@@ -137,16 +147,30 @@ func (b *Block) setEvent(n int, batch *events.Batch, i int, outcome events.Outco
 	}
 	c.Receipt.values[n] = batch.Flags[i]&events.FlagReceipt != 0
 	c.Strict.values[n] = batch.Flags[i]&events.FlagStrict != 0
-	if extra := batch.AttributesOf(i); extra != nil {
-		text, err := json.Marshal(eventExtra{
-			Role: extra.Role, Members: extra.Members, Admins: extra.Admins,
-			Settings: extra.Settings, Revision: extra.Revision, Upto: extra.Upto,
-		})
-		if err != nil {
-			return fmt.Errorf("encode %v: %w", batch.Kinds[i], err)
-		}
-		c.Extra.keys[n] = b.addOnce(&c.Extra.dictionary, string(text))
+	return b.setExtra(n, batch, i)
+}
+
+// setExtra fills the column extra with what only few events have.
+func (b *Block) setExtra(n int, batch *events.Batch, i int) error {
+	attributes := batch.AttributesOf(i)
+	id := ""
+	if len(batch.EventIDs) > 0 {
+		id = batch.EventIDs[i]
 	}
+	if attributes == nil && id == "" {
+		return nil
+	}
+	x := eventExtra{EventID: id}
+	if attributes != nil {
+		x.Role, x.Members, x.Admins = attributes.Role, attributes.Members, attributes.Admins
+		x.Settings, x.Revision, x.Upto = attributes.Settings, attributes.Revision, attributes.Upto
+	}
+	text, err := json.Marshal(&x)
+	if err != nil {
+		return fmt.Errorf("encode %v: %w", batch.Kinds[i], err)
+	}
+	c := &b.columns
+	c.Extra.keys[n] = b.addOnce(&c.Extra.dictionary, string(text))
 	return nil
 }
 

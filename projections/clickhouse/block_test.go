@@ -200,7 +200,14 @@ func TestArchiveGivesBackTheEvents(t *testing.T) {
 	f := newFolder(t)
 	b := &Block{Partition: 3}
 	f.talk(b)
-	must(t, b.AddPoison(&projections.Decoded{Sequence: 8, At: f.x.At, Fingerprint: 8, Poison: "it is broken"}, "some.subject", []byte{0, 255}))
+	named := events.Event{Kind: events.GroupJoined, App: testApp, Group: "g", User: "eve", EventID: "1"}
+	f.add(b, 10, named, events.Event{Kind: events.GroupLeft, App: testApp, Group: "g", User: "eve"},
+		events.Event{Kind: events.ConversationRead, App: testApp, Group: "g", User: "cleo", Message: "m1"},
+		events.Event{Kind: events.GroupCreated, App: testApp, Group: "g", User: "ann"}, named)
+	if got := b.columns.Outcome.values[b.Rows()-1]; got != int8(events.OutcomeDuplicate) {
+		t.Errorf("a repeat is stored as outcome %d", got)
+	}
+	must(t, b.AddPoison(&projections.Decoded{Sequence: 9, At: f.x.At, Fingerprint: 9, Poison: "it is broken"}, "some.subject", []byte{0, 255}))
 	must(t, s.Insert(ctx, b, b.Token(0)))
 	again := newFolder(t)
 	c := &Block{Partition: 3}
@@ -216,14 +223,14 @@ func TestArchiveGivesBackTheEvents(t *testing.T) {
 		})
 	}
 	must(t, read(0, 3))
-	must(t, read(3, 8))
+	must(t, read(3, 9))
 	if poison != "it is broken" {
 		t.Errorf("poison %q", poison)
 	}
 	if got, want := shown(c), shown(b); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if err := read(8, 9); !errors.Is(err, ErrArchive) {
+	if err := read(9, 10); !errors.Is(err, ErrArchive) {
 		t.Errorf("an entry that is missing: %v", err)
 	}
 	must(t, s.conn.Exec(ctx, "ALTER TABLE events DELETE WHERE sequence = 3 AND `index` = 1 SETTINGS mutations_sync = 1"))

@@ -43,7 +43,7 @@ const (
 	outcomeBytes = 102
 )
 
-// eventExtra is what only rare kinds of events have, as it stands in the column extra.
+// eventExtra is what only few events have, as it stands in the column extra.
 type eventExtra struct {
 	Role     events.Role      `json:"role,omitzero"`
 	Members  []string         `json:"members,omitempty"`
@@ -51,10 +51,12 @@ type eventExtra struct {
 	Settings *events.Settings `json:"settings,omitempty"`
 	Revision uint64           `json:"revision,omitzero"`
 	Upto     uint64           `json:"upto,omitzero"`
+	EventID  string           `json:"event_id,omitempty"`
 }
 
 // bytesExtra is an entry that is kept as bytes and not as rows, as it stands in the column extra.
 type bytesExtra struct {
 	Subject string `json:"subject"`
+	MsgID   string `json:"msg_id,omitempty"`
 	Data    []byte `json:"data"`
 }

@@ -109,7 +109,7 @@ func plant(t *testing.T, into *store.Store, log history.Log, projection string) 
 }
 
 func TestCompareNamesTheFirstDifference(t *testing.T) {
-	log := example(12)
+	log := example(13)
 	for len(keysOf(t, log)) < 20 {
 		t.Fatal("the example has too little in it")
 	}

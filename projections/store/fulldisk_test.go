@@ -34,7 +34,7 @@ func TestFullDiskIsWaitedFor(t *testing.T) {
 	for _, tableBytes := range []int{1, 1 << 30} {
 		disk := vfs.NewMem()
 		fs, full := fullDisk(disk)
-		s := openWith(t, store.Options{FS: fs, TableBytes: tableBytes})
+		s := openWith(t, store.Options{FS: fs, WaitForRoom: true, TableBytes: tableBytes})
 		p := part(t, s)
 		log := example(2)
 		half := len(log) / 2
@@ -95,7 +95,7 @@ func TestFullDiskIsWaitedFor(t *testing.T) {
 func TestWaitingForRoomEnds(t *testing.T) {
 	for _, tableBytes := range []int{1, 1 << 30} {
 		fs, full := fullDisk(vfs.NewMem())
-		s := openWith(t, store.Options{FS: fs, TableBytes: tableBytes})
+		s := openWith(t, store.Options{FS: fs, WaitForRoom: true, TableBytes: tableBytes})
 		p := part(t, s)
 		fold(t, p, example(2))
 		full.On()

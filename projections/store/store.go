@@ -37,6 +37,8 @@ type Options struct {
 	TableBytes int
 	// FS is the file system; nil = the disk's.
 	FS vfs.FS
+	// WaitForRoom has what finds no room on FS wait for it, which it does on the disk anyway.
+	WaitForRoom bool
 	// Logger takes Pebble's errors; nil = slog's default.
 	Logger *slog.Logger
 	// OnCorrupt, if not nil, is called once when the store is found corrupt while it is open. It
@@ -134,7 +136,7 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		Logger:                logger{o.Logger, s.failure},
 		EventListener:         s.failure.listener(),
 	}
-	if o.FS == vfs.Default { // what is given in its place, in memory, holds up nobody
+	if o.FS == vfs.Default || o.WaitForRoom { // what is given in its place, in memory, holds up nobody
 		opts.FS = yieldingFS{waitingFS{o.FS, s.full}, &s.waiting}
 	}
 	// Summaries are queues that are deleted from at the front, so that every table is dense with

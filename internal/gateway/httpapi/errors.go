@@ -51,8 +51,8 @@ var (
 	errInternal     = &apiError{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
 	errOverloaded   = &apiError{status: http.StatusServiceUnavailable, code: "overloaded", message: "too much is under way; nothing of the request was stored", retryAfter: 1}
 	errUnavailable  = &apiError{status: http.StatusServiceUnavailable, code: "unavailable", message: "the log cannot store events now; nothing of the request was stored", retryAfter: 2}
-	errUnknown      = &apiError{status: http.StatusServiceUnavailable, code: "unknown_outcome", message: "not known whether the events are stored; send them again, repeated events are harmless", retryAfter: 1}
-	errLogFull      = &apiError{status: http.StatusServiceUnavailable, code: "log_full", message: "the log has no room; send the events again when it has, repeated events are harmless", retryAfter: 30}
+	errUnknown      = &apiError{status: http.StatusServiceUnavailable, code: "unknown_outcome", message: "not known whether the events are stored; send them again, with the same event ids or Idempotency-Key", retryAfter: 1}
+	errLogFull      = &apiError{status: http.StatusServiceUnavailable, code: "log_full", message: "the log has no room; send the events again when it has, with the same event ids or Idempotency-Key", retryAfter: 30}
 	errRange        = &apiError{status: http.StatusBadRequest, code: "range_too_large", message: "from and to are too far apart to count all that was sent between them; ask for less at a time"}
 	errNoAnalytics  = &apiError{status: http.StatusServiceUnavailable, code: "analytics_unavailable", message: "ClickHouse does not answer now", retryAfter: 5}
 	errFolding      = &apiError{status: http.StatusServiceUnavailable, code: "folding_again", message: "a part of the state was damaged and is being folded again from the log", retryAfter: 5}

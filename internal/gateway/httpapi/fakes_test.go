@@ -158,7 +158,7 @@ func (l *fakeLog) Submit(ctx context.Context, evs []events.Event) (*eventlog.Tic
 	}
 	for _, e := range evs {
 		// Copied, as the real log does by encoding: the gateway uses the memory again.
-		for _, s := range []*string{&e.Group, &e.Peer, &e.User, &e.Message, &e.Content} {
+		for _, s := range []*string{&e.Group, &e.Peer, &e.User, &e.Message, &e.Content, &e.EventID} {
 			*s = strings.Clone(*s)
 		}
 		e.Members, e.Admins = cloneAll(e.Members), cloneAll(e.Admins)

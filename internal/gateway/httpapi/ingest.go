@@ -139,6 +139,10 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	key, err := idempotencyKey(c.r)
+	if err != nil {
+		return nil, 0, err
+	}
 	if c.r.ContentLength > in.limits.BodyBytes {
 		return nil, 0, tooLarge(fmt.Sprintf("the body is larger than %d bytes", in.limits.BodyBytes))
 	}
@@ -161,10 +165,34 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 	if err := t.decode(f, c.app, in.limits.Events); err != nil {
 		return nil, 0, err
 	}
+	if key != "" {
+		events.NameEvents(key, t.events)
+	}
 	wait := &lazyTimeout{Context: c.r.Context(), limit: in.limits.Submit}
 	defer wait.stop()
 	ticket, err := a.cfg.Log.Submit(wait, t.events)
 	return ticket, len(t.events), err
+}
+
+// maxIdempotencyKey bounds the header Idempotency-Key, in bytes.
+const maxIdempotencyKey = 255
+
+// idempotencyKey is what the ids of the request's events are made of, empty if there is nothing.
+func idempotencyKey(r *http.Request) (string, error) {
+	values := r.Header["Idempotency-Key"]
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := values[0]
+	if len(values) > 1 || key == "" || len(key) > maxIdempotencyKey {
+		return "", invalid("Idempotency-Key", "not one value of 1 to 255 bytes")
+	}
+	for i := range len(key) {
+		if key[i] < ' ' || key[i] > '~' {
+			return "", invalid("Idempotency-Key", "not printable ASCII")
+		}
+	}
+	return key, nil
 }
 
 func (t *intake) decode(f format, app string, limit int) error {

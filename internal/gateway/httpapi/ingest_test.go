@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -298,5 +299,39 @@ func TestBodyThatStallsIsCutOff(t *testing.T) {
 	}
 	if n := h.api.ingest.inflight.Load(); n != 0 {
 		t.Errorf("%d bytes still counted", n)
+	}
+}
+
+// The events of a request get ids of its key; those that have one keep it.
+func TestIdempotencyKey(t *testing.T) {
+	h := newHarness(t)
+	rq := ndjson(readLine, `{"type":"group.joined","group":"g1","user":"bob","event_id":"own"}`, readLine)
+	send := func(key string) (ids []string) {
+		rq.header = map[string]string{"Idempotency-Key": key}
+		h.want(rq, 200, "")
+		for _, e := range h.log.taken() {
+			ids = append(ids, e.EventID)
+		}
+		return ids
+	}
+	first := send("key")
+	if want := []string{"key/00000", "own", "key/00002"}; !slices.Equal(first, want) {
+		t.Errorf("ids %q, want %q", first, want)
+	}
+	if again := send("key"); !slices.Equal(again, first) {
+		t.Errorf("ids %q, then %q", first, again)
+	}
+	if long := send(strings.Repeat("k", 255)); long[0] == long[2] || len(long[0]) > events.MaxEventIDBytes {
+		t.Errorf("ids %q", long)
+	}
+	h.want(ndjson(readLine), 200, "")
+	if e := h.log.taken()[0]; e.EventID != "" {
+		t.Errorf("an id %q of nothing", e.EventID)
+	}
+	for _, bad := range []string{"", strings.Repeat("k", 256), "schlüssel"} {
+		rq.header, rq.wrong = map[string]string{"Idempotency-Key": bad}, true
+		if a := h.want(rq, 400, "invalid_request"); !strings.Contains(string(a.body), `"field":"Idempotency-Key"`) {
+			t.Errorf("%q: %s", bad, a.body)
+		}
 	}
 }

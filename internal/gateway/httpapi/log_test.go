@@ -90,7 +90,7 @@ func readEntry(t *testing.T, log *eventlog.Log, partition int, sequence uint64) 
 		return nil
 	}
 	var b events.Batch
-	if err := events.DecodeEntry(e.Subject, e.Data, testPartitions, &b); err != nil {
+	if err := events.DecodeEntry(e.Subject, e.Data, e.MsgID, testPartitions, &b); err != nil {
 		t.Error(err)
 	}
 	for i := range b.Len() {

@@ -43,14 +43,24 @@ func (c *session) classify(x *sending, meta *msyncpb.Meta) *refusal {
 		e.Kind, e.Strict = events.MessageDelivered, true
 		return about(e, body)
 	case msyncpb.Body_CHANNEL_ACK:
-		e.Kind = events.ConversationRead
+		e.Kind, e.EventID = events.ConversationRead, c.eventID(x.metaID)
 	case msyncpb.Body_RECALL:
-		e.Kind, x.body = events.MessageRecalled, relayedRecall(body)
+		e.Kind, e.Strict, x.body = events.MessageRecalled, true, relayedRecall(body)
 		return about(e, body)
 	default:
 		return &sendUnsupported
 	}
 	return nil
+}
+
+// eventID names what a device sends by the number that it gives it, so that a frame that the SDK
+// sends again, on another connection, is the same event. Only what means "up to now" needs that: a
+// receipt counts once anyway, and a message that is sent again gets another id from the server.
+func (c *session) eventID(metaID uint64) string {
+	if metaID == 0 {
+		return ""
+	}
+	return events.EventIDOf("sdk/" + c.device + "/" + decimal(metaID))
 }
 
 // about fills in the message that a receipt or a recall is about. The SDK sends 0 for an id that is

@@ -46,6 +46,30 @@ func TestSingleChat(t *testing.T) {
 	}
 }
 
+// A conversation read means what was sent before it. Its frame that is sent again, because an
+// answer was lost, reads nothing that came in between.
+func TestFrameSentAgainIsTheSameEvent(t *testing.T) {
+	s := startServer(t, open)
+	alice, bob := s.login("alice", "web"), s.login("bob", "web")
+	first := alice.ok(alice.sendBody("bob", false, text("one")))
+	frame := bob.sendBody("alice", false, conversationRead())
+	bob.ok(frame)
+	second := alice.ok(alice.sendBody("bob", false, text("two")))
+	bob.logout()
+	bob = s.login("bob", "web")
+	bob.nextID = frame - 1
+	bob.ok(bob.sendBody("alice", false, conversationRead()))
+	for id, want := range map[uint64]any{first: 1.0, second: 0.0} {
+		if a := s.api("GET", fmt.Sprintf("%s/messages/%d", appPath, id), ""); a.field("read") != want {
+			t.Errorf("the HTTP API shows %s", a.body)
+		}
+	}
+	bob.ok(bob.sendBody("alice", false, conversationRead()))
+	if a := s.api("GET", fmt.Sprintf("%s/messages/%d", appPath, second), ""); a.field("read") != 1.0 {
+		t.Errorf("the HTTP API shows %s", a.body)
+	}
+}
+
 func TestGroupChat(t *testing.T) {
 	s := startServer(t, open)
 	s.group("g1", "ann", "ben", "cleo", "dan")

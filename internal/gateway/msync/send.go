@@ -138,7 +138,7 @@ func (c *session) decision(ctx context.Context, x *sending) *refusal {
 		return &sendUnknown
 	case outcomes[0].Rejected():
 		return &refusal{msyncpb.Status_FAIL, outcomes[0].Reason()}
-	case outcomes[0] == events.OutcomeDuplicate:
+	case outcomes[0].Repeated() || outcomes[0] == events.OutcomeDuplicate:
 		x.body = nil // a message that was recalled before
 	}
 	return nil

@@ -186,7 +186,7 @@ func (r *run) readAll(ctx context.Context, partition int) error {
 		if e, err = reader.Next(ctx); err != nil {
 			return err
 		}
-		if err := events.DecodeEntry(e.Subject, e.Data, r.server.Log.Partitions(), &b); err != nil {
+		if err := events.DecodeEntry(e.Subject, e.Data, e.MsgID, r.server.Log.Partitions(), &b); err != nil {
 			return err
 		}
 		if e.Sequence == last {

@@ -138,7 +138,7 @@ func (s *Sink) Exact() {
 		for last := s.Log.Last(k); r.Last() < last; {
 			e := Must[eventlog.Entry](s.T)(r.Next(ctx))
 			var b events.Batch
-			if events.DecodeEntry(e.Subject, e.Data, s.Log.Partitions(), &b) != nil {
+			if events.DecodeEntry(e.Subject, e.Data, e.MsgID, s.Log.Partitions(), &b) != nil {
 				want++
 			}
 			want += uint64(max(b.Len(), 0))

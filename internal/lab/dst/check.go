@@ -42,7 +42,7 @@ func (w *world) modelTo(at uint64) {
 // decode returns the events of an entry.
 func decode(e entry) ([]events.Event, error) {
 	var batch events.Batch // whose memory the events share, and which the model keeps
-	if err := events.DecodeEntry(e.Subject, e.Data, 1, &batch); err != nil {
+	if err := events.DecodeEntry(e.Subject, e.Data, e.id, 1, &batch); err != nil {
 		return nil, err
 	}
 	list := make([]events.Event, batch.Len())

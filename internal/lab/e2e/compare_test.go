@@ -41,7 +41,10 @@ type tailLine struct {
 	Members, Admins                                                  []string
 	Time                                                             instant
 	Settings                                                         *events.Settings
-	Revision, Upto                                                   uint64
+	Revision                                                         uint64
+	// Upto is a message or, in statistic.seen, a sequence.
+	Upto    any
+	EventID string `json:"event_id"`
 }
 
 // event is the event of the line.
@@ -54,11 +57,19 @@ func (l *tailLine) event() (events.Event, error) {
 		return events.Event{}, fmt.Errorf("unknown type %q", l.Type)
 	}
 	roles := map[string]events.Role{"": events.RoleNone, "member": events.RoleMember, "admin": events.RoleAdmin}
-	return events.Event{
+	e := events.Event{
 		App: l.App, Kind: kind, Group: l.Group, Peer: l.Peer, Message: cmp.Or(l.ID, l.Message), User: cmp.Or(l.From, l.User, l.Owner),
 		Content: l.Content, Role: roles[l.Role], Receipt: l.Receipt, Strict: l.Strict, Members: l.Members, Admins: l.Admins,
-		Time: int64(l.Time), Settings: l.Settings, Revision: l.Revision, Upto: l.Upto,
-	}, nil
+		Time: int64(l.Time), Settings: l.Settings, Revision: l.Revision,
+		EventID: l.EventID,
+	}
+	switch upto := l.Upto.(type) {
+	case string:
+		e.Message = upto
+	case float64:
+		e.Upto = uint64(upto)
+	}
+	return e, nil
 }
 
 // tailed has the model decide the whole log, as receiptctl tail tells it.

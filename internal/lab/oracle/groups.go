@@ -1,6 +1,9 @@
 package oracle
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/receiptd/receiptd/events"
 )
 
@@ -25,16 +28,31 @@ func (m *Model) configured(ev events.Event) events.Outcome {
 func (a *app) groupCreated(ev events.Event) events.Outcome {
 	name := conversationOf(ev)
 	if g := a.conversations[name]; g != nil { // 1
-		if !g.dissolved && g.creator == ev.User {
-			return events.OutcomeDuplicate
+		if g.dissolved || g.created.User != ev.User {
+			return events.RejectedGroupExists
 		}
-		return events.RejectedGroupExists
+		if !maps.Equal(firstOf(ev, events.RoleAdmin), firstOf(g.created, events.RoleAdmin)) {
+			return events.RejectedOtherAdmins
+		}
+		if !maps.Equal(firstOf(ev, events.RoleMember), firstOf(g.created, events.RoleMember)) {
+			return events.RejectedOtherMembers
+		}
+		return events.OutcomeDuplicate
 	}
 	g := newConversation(name) // 2
-	g.creator = ev.User
+	g.created = ev
+	for _, u := range first(ev) {
+		g.members = append(g.members, &member{user: u.user, role: u.role, spans: []span{{joined: 0}}})
+	}
+	a.conversations[name] = g
+	return events.OutcomeApplied
+}
+
+// first are the members of a new group, each once.
+func first(ev events.Event) (list []member) {
 	add := func(user string, role events.Role) {
-		if g.member(user) == nil {
-			g.members = append(g.members, &member{user: user, role: role, spans: []span{{joined: 0}}})
+		if !slices.ContainsFunc(list, func(u member) bool { return u.user == user }) {
+			list = append(list, member{user: user, role: role})
 		}
 	}
 	add(ev.User, events.RoleOwner)
@@ -44,8 +62,18 @@ func (a *app) groupCreated(ev events.Event) events.Outcome {
 	for _, user := range ev.Members {
 		add(user, events.RoleMember)
 	}
-	a.conversations[name] = g
-	return events.OutcomeApplied
+	return list
+}
+
+// firstOf are those of the first members that have a role.
+func firstOf(ev events.Event, role events.Role) map[string]bool {
+	users := map[string]bool{}
+	for _, u := range first(ev) {
+		if u.role == role {
+			users[u.user] = true
+		}
+	}
+	return users
 }
 
 // group.joined, group.left, group.role, group.dissolved
@@ -54,32 +82,31 @@ func (m *Model) groupChanged(a *app, ev events.Event) events.Outcome {
 	if g == nil {
 		return events.RejectedNoGroup
 	}
-	if g.dissolved {
-		if ev.Kind == events.GroupDissolved {
-			return events.OutcomeDuplicate
-		}
+	u := g.member(ev.User)
+	current := u != nil && u.current()
+	switch {
+	case ev.Kind == events.GroupJoined && current,
+		ev.Kind == events.GroupLeft && !current,
+		ev.Kind == events.GroupRole && current && u.role == ev.Role,
+		ev.Kind == events.GroupDissolved && g.dissolved:
+		return events.OutcomeDuplicate
+	case g.dissolved:
 		return events.RejectedNoGroup
 	}
-	u := g.member(ev.User)
 	switch ev.Kind {
 	case events.GroupJoined:
 		return m.joined(g, u, ev.User)
 	case events.GroupLeft:
-		if u == nil || !u.current() {
-			return events.OutcomeDuplicate
-		}
 		last := &u.spans[len(u.spans)-1]
 		last.left, last.ended = g.sent, true
 		u.role = events.RoleNone
 		u.unread = 0
 	case events.GroupRole:
 		switch {
-		case u == nil || !u.current():
+		case !current:
 			return events.RejectedNotMember
 		case u.role == events.RoleOwner:
 			return events.RejectedNotAllowed
-		case u.role == ev.Role:
-			return events.OutcomeDuplicate
 		}
 		u.role = ev.Role
 	case events.GroupDissolved:
@@ -89,9 +116,6 @@ func (m *Model) groupChanged(a *app, ev events.Event) events.Outcome {
 }
 
 func (m *Model) joined(g *conversation, u *member, user string) events.Outcome {
-	if u != nil && u.current() {
-		return events.OutcomeDuplicate
-	}
 	if u == nil {
 		if len(g.members) >= m.limits.MaxGroupMembers {
 			return events.RejectedGroupFull

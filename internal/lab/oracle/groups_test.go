@@ -11,7 +11,12 @@ func TestGroups(t *testing.T) {
 	m := play(t, Limits{MaxGroupMembers: 5, MaxRejections: 100}, []line{
 		// a is owner, c admin, b member.
 		{0, withAdmins(create("g", "a", "b", "c", "a", "b"), "a", "c"), ok},
-		{0, create("g", "a"), dup},
+		{0, withAdmins(create("g", "a", "b"), "c"), dup},
+		{0, withAdmins(create("g", "a", "a", "b", "c"), "c", "c", "a"), dup}, // as sets
+		{0, create("g", "a", "b", "c"), events.RejectedOtherAdmins},
+		{0, withAdmins(create("g", "a"), "b", "c"), events.RejectedOtherAdmins},
+		{0, withAdmins(create("g", "a"), "c"), events.RejectedOtherMembers},
+		{0, withAdmins(create("g", "a", "b", "d"), "c"), events.RejectedOtherMembers},
 		{0, create("g", "b", "a"), events.RejectedGroupExists},
 		{0, join("h", "a"), events.RejectedNoGroup},
 		{0, leave("h", "a"), events.RejectedNoGroup},
@@ -33,12 +38,15 @@ func TestGroups(t *testing.T) {
 		{0, role("g", "c", events.RoleMember), ok},
 		{0, leave("g", "a"), ok},
 		{0, role("g", "a", events.RoleAdmin), events.RejectedNotMember},
-		{0, join("g", "a"), ok}, // the former owner is a member
-		{0, create("g", "a"), dup},
+		{0, join("g", "a"), ok},                          // the former owner is a member
+		{0, withAdmins(create("g", "a", "b"), "c"), dup}, // as it was created, not as it is
 		{0, role("g", "a", events.RoleMember), dup},
 		{0, dissolve("g"), ok},
 		{0, dissolve("g"), dup},
-		{0, join("g", "d"), events.RejectedNoGroup},
+		{0, join("g", "d"), dup}, // what came before comes again
+		{0, leave("g", "x"), dup},
+		{0, role("g", "b", events.RoleAdmin), dup},
+		{0, join("g", "x"), events.RejectedNoGroup},
 		{0, leave("g", "d"), events.RejectedNoGroup},
 		{0, role("g", "d", events.RoleAdmin), events.RejectedNoGroup},
 		{0, create("g", "a"), events.RejectedGroupExists},

@@ -9,17 +9,21 @@ import (
 // message.sent
 func (m *Model) messageSent(a *app, ev events.Event) events.Outcome {
 	c := a.conversations[conversationOf(ev)]
-	if ev.Group != "" && (c == nil || c.dissolved) { // 1
+	var old *message
+	if c != nil {
+		old = c.byID[ev.Message]
+	}
+	if old != nil && old.from == ev.User { // 1
+		return events.OutcomeDuplicate
+	}
+	if ev.Group != "" && (c == nil || c.dissolved) { // 2
 		return events.RejectedNoGroup
+	}
+	if old != nil {
+		return events.RejectedMessageExists
 	}
 	if c == nil {
 		c = newSingleChat(ev)
-	}
-	if old := c.byID[ev.Message]; old != nil { // 2
-		if old.from == ev.User {
-			return events.OutcomeDuplicate
-		}
-		return events.RejectedMessageExists
 	}
 	if ev.Group != "" {
 		sender := c.member(ev.User)
@@ -87,7 +91,7 @@ func (m *Model) send(a *app, c *conversation, ev events.Event) {
 		msg.eligible = others
 	}
 
-	// Then every receipt that is parked for it.
+	// Then everything that is parked for it.
 	var mine, rest []parked
 	for _, p := range a.parked {
 		if conversationOf(p.event) == c.name && p.event.Message == msg.id {
@@ -98,33 +102,48 @@ func (m *Model) send(a *app, c *conversation, ev events.Event) {
 	}
 	a.parked = rest
 	for _, p := range mine {
-		if outcome := m.receipt(a, p.event, p.at); outcome.Rejected() {
+		var outcome events.Outcome
+		switch p.event.Kind {
+		case events.MessageRecalled:
+			outcome = m.messageRecalled(a, p.event, p.at)
+		case events.ConversationRead:
+			outcome = m.conversationRead(a, p.event, p.at)
+		default:
+			outcome = m.receipt(a, p.event, p.at)
+		}
+		if outcome.Rejected() {
 			m.reject(a, p.event, p.at, outcome)
 		}
 	}
 }
 
 // message.recalled
-func (a *app) messageRecalled(ev events.Event) events.Outcome {
+func (m *Model) messageRecalled(a *app, ev events.Event, at position) events.Outcome {
 	c := a.conversations[conversationOf(ev)]
-	if ev.Group != "" && (c == nil || c.dissolved) { // 1
-		return events.RejectedNoGroup
-	}
 	var msg *message
+	var u *member
 	if c != nil {
-		msg = c.byID[ev.Message]
+		msg, u = c.byID[ev.Message], c.member(ev.User)
 	}
-	if msg == nil { // 2
-		return events.RejectedNoMessage
-	}
-	if msg.recalled { // 3
+	may := msg != nil && msg.from == ev.User ||
+		ev.Group != "" && u != nil && (u.role == events.RoleOwner || u.role == events.RoleAdmin)
+	if msg != nil && msg.recalled && may { // 1
 		return events.OutcomeDuplicate
 	}
-	if ev.User != msg.from { // 4
-		u := c.member(ev.User)
-		if ev.Group == "" || u == nil || u.role != events.RoleOwner && u.role != events.RoleAdmin {
+	if c != nil && c.dissolved { // 2
+		return events.RejectedNoGroup
+	}
+	if msg == nil { // 3
+		if c != nil && (u == nil || !u.current()) {
 			return events.RejectedNotAllowed
 		}
+		if ev.Strict {
+			return events.RejectedNoMessage
+		}
+		return m.park(a, ev, at)
+	}
+	if !may { // 4
+		return events.RejectedNotAllowed
 	}
 	msg.recalled = true // 5
 	msg.readers, msg.eligible, msg.delivered, msg.deliveredAt = nil, nil, false, 0

@@ -37,7 +37,9 @@ func TestGroupMessagesAreDecidedInOrder(t *testing.T) {
 		{0, say("g", "m4", "b"), dup},
 		{0, say("g", "m4", "a"), exists},
 		{0, dissolve("g"), ok},
-		{0, say("g", "m", "a"), events.RejectedNoGroup},
+		{0, say("g", "m", "a"), dup}, // it came before
+		{0, say("g", "m", "b"), events.RejectedNoGroup},
+		{0, say("g", "new", "a"), events.RejectedNoGroup},
 	})
 	asked := map[string]bool{"m": false, "m2": false, "m3": true, "m4": false}
 	for _, msg := range m.AllMessages(theApp) {
@@ -116,9 +118,9 @@ func TestSizeLimitIsFrozenAtSending(t *testing.T) {
 func TestRecallDropsReceiptsAndUnread(t *testing.T) {
 	m := play(t, DefaultLimits(), []line{
 		{0, withAdmins(create("g", "a", "b", "c", "d"), "e"), ok},
-		{0, recall("h", "m", "a"), events.RejectedNoGroup},
-		{0, recall("g", "m", "a"), events.RejectedNoMessage},
-		{0, single("b", recall("", "m", "a")), events.RejectedNoMessage},
+		{0, strict(recall("h", "m", "a")), events.RejectedNoMessage},
+		{0, strict(recall("g", "m", "a")), events.RejectedNoMessage},
+		{0, strict(single("b", recall("", "m", "a"))), events.RejectedNoMessage},
 		{0, ask("g", "m1", "b"), ok},
 		{0, readAll("g", "c"), ok}, // c counts m1 no more
 		{0, leave("g", "d"), ok},
@@ -127,9 +129,11 @@ func TestRecallDropsReceiptsAndUnread(t *testing.T) {
 		{1, read("g", "m1", "c"), ok},
 		{1, recall("g", "m1", "c"), events.RejectedNotAllowed},
 		{1, recall("g", "m1", "x"), events.RejectedNotAllowed},
-		{1, recall("g", "m1", "e"), ok}, // an admin
-		{1, recall("g", "m1", "c"), dup},
-		{1, recall("g", "m1", "x"), dup}, // before the permission
+		{1, recall("g", "m1", "e"), ok},  // an admin
+		{1, recall("g", "m1", "b"), dup}, // the sender might have, too
+		{1, recall("g", "m1", "c"), events.RejectedNotAllowed},
+		{1, recall("g", "m1", "x"), events.RejectedNotAllowed},
+		{1, recall("g", "none", "x"), events.RejectedNotAllowed}, // can be no sender
 		{1, leave("g", "b"), ok},
 		{1, recall("g", "m2", "b"), ok}, // the sender may even from outside
 		{1, ask("g", "m3", "c"), ok},

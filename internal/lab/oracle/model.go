@@ -19,6 +19,8 @@ type Limits struct {
 	MaxSummaryItems int
 	// MaxRejections bounds the rejections kept for an app.
 	MaxRejections int
+	// MaxEventIDs bounds the events that a partition knows by their ids.
+	MaxEventIDs int
 	// ParkedFor is how long a receipt waits for its message; longer is too long.
 	ParkedFor time.Duration
 }
@@ -30,6 +32,7 @@ func DefaultLimits() Limits {
 		MaxParked:       events.MaxParked,
 		MaxSummaryItems: events.MaxSummaryItems,
 		MaxRejections:   events.MaxRejections,
+		MaxEventIDs:     events.MaxEventIDs,
 		ParkedFor:       events.ParkedFor,
 	}
 }
@@ -42,6 +45,21 @@ type Model struct {
 	sequence  uint64 // of the entry being decided, or of the last one
 	apps      map[string]*app
 	poisoned  []Poisoned
+	known     []known // in the order of their decision
+}
+
+// known is an event that has an id, and what was decided about it.
+type known struct {
+	name    eventName
+	at      int64
+	outcome events.Outcome
+}
+
+// eventName is what names an event: its id, together with these.
+type eventName struct {
+	conversation      events.Conversation
+	kind              events.Kind
+	user, message, id string
 }
 
 // Poisoned is an entry that could not be decoded.
@@ -62,7 +80,7 @@ type app struct {
 
 type conversation struct {
 	name      events.Conversation
-	creator   string // groups: the owner at creation
+	created   events.Event // groups
 	dissolved bool
 	sent      int
 	messages  []*message // the one with seq n is messages[n-1]
@@ -142,7 +160,7 @@ func (m *Model) Apply(sequence uint64, at int64, evs []events.Event) []events.Ou
 	m.begin(sequence, at)
 	outcomes := make([]events.Outcome, len(evs))
 	for i, ev := range evs {
-		outcomes[i] = m.decide(ev, position{sequence, i})
+		outcomes[i] = m.decideOnce(ev, position{sequence, i})
 	}
 	return outcomes
 }
@@ -167,6 +185,25 @@ func (m *Model) begin(sequence uint64, at int64) {
 	}
 }
 
+// Event ids and repeats
+func (m *Model) decideOnce(ev events.Event, at position) events.Outcome {
+	if ev.EventID == "" || ev.Kind == events.AppConfigured || m.apps[ev.App] == nil {
+		return m.decide(ev, at)
+	}
+	name := eventName{conversationOf(ev), ev.Kind, ev.User, ev.Message, ev.EventID}
+	for _, k := range m.known {
+		if k.name == name && m.clock-k.at <= events.EventIDsFor.Milliseconds() {
+			return k.outcome.Repeat()
+		}
+	}
+	outcome := m.decide(ev, at)
+	m.known = append(m.known, known{name, m.clock, outcome})
+	if len(m.known) > m.limits.MaxEventIDs {
+		m.known = m.known[1:]
+	}
+	return outcome
+}
+
 func (m *Model) decide(ev events.Event, at position) events.Outcome {
 	a := m.apps[ev.App]
 	if ev.Kind == events.AppConfigured {
@@ -188,9 +225,9 @@ func (m *Model) decide(ev events.Event, at position) events.Outcome {
 	case events.MessageDelivered, events.MessageRead:
 		outcome = m.receipt(a, ev, at)
 	case events.ConversationRead:
-		outcome = m.conversationRead(a, ev)
+		outcome = m.conversationRead(a, ev, at)
 	case events.MessageRecalled:
-		outcome = a.messageRecalled(ev)
+		outcome = m.messageRecalled(a, ev, at)
 	default:
 		panic(fmt.Sprintf("oracle: event of kind %v", ev.Kind))
 	}

@@ -18,9 +18,9 @@ func TestParkedReceiptsAreDecidedWhenTheirMessageComes(t *testing.T) {
 		{2, content(read("g", "m", "c"), "second"), dup},
 		{2, strict(read("g", "m", "c")), events.RejectedNotFound},
 		{3, read("g", "m", "b"), parks},
-		{3, read("g", "m", "x"), parks},
-		{3, read("g", "m", "a"), parks}, // the sender, as it turns out
-		{3, read("h", "m", "b"), parks}, // an unknown group
+		{3, read("g", "m", "x"), events.RejectedNotMember}, // who can be no reader does not wait
+		{3, read("g", "m", "a"), parks},                    // the sender, as it turns out
+		{3, read("h", "m", "b"), parks},                    // an unknown group
 		{3, single("a", read("", "m", "b")), parks},
 		{3, deliver("a", "m", "b"), parks}, // another kind
 		{3, deliver("a", "m", "b"), dup},
@@ -40,7 +40,7 @@ func TestParkedReceiptsAreDecidedWhenTheirMessageComes(t *testing.T) {
 		t.Errorf("%d parked, want that of the unknown group", n)
 	}
 	want := []projections.Rejection{
-		{Partition: 3, Sequence: 6, At: start + 9, Outcome: events.RejectedNotMember, Kind: events.MessageRead, Group: "g", User: "x", Message: "m"},
+		{Partition: 3, Sequence: 6, At: start + 3, Outcome: events.RejectedNotMember, Kind: events.MessageRead, Group: "g", User: "x", Message: "m"},
 		{Partition: 3, Sequence: 4, At: start + 2, Outcome: events.RejectedNotFound, Kind: events.MessageRead, Group: "g", User: "c", Message: "m"},
 	}
 	if got := m.Rejections(theApp); !slices.Equal(got, want) {

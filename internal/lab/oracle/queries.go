@@ -99,7 +99,7 @@ func (m *Model) Group(app, group string) (creator string, dissolved, ok bool) {
 	if c == nil {
 		return "", false, false
 	}
-	return c.creator, c.dissolved, true
+	return c.created.User, c.dissolved, true
 }
 
 // Members are the current members of a group, dissolved or not, in the order in which they first

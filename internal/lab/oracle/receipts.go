@@ -10,21 +10,30 @@ import (
 // Receipts: message.delivered, message.read
 func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 	isRead, inGroup := ev.Kind == events.MessageRead, ev.Group != ""
+	c := a.conversations[conversationOf(ev)]
+	var msg *message
+	if c != nil {
+		msg = c.byID[ev.Message]
+	}
+	// Before the list, a repeat.
+	if msg != nil && !msg.recalled && msg.from != ev.User && (msg.readBy(ev.User) || !isRead && msg.delivered) {
+		return events.OutcomeDuplicate
+	}
 	if !isRead && !a.settings.DeliveryReceipts {
 		return events.RejectedDeliveryOff
 	}
 	if isRead && inGroup && !a.settings.GroupReceipts.Enabled {
 		return events.RejectedNotOpen
 	}
-	c := a.conversations[conversationOf(ev)]
 	if c != nil && c.dissolved { // 1
 		return events.RejectedNoGroup
 	}
-	var msg *message
-	if c != nil {
-		msg = c.byID[ev.Message]
-	}
 	if msg == nil { // 2
+		if c != nil && inGroup {
+			if u := c.member(ev.User); u == nil || !u.current() {
+				return events.RejectedNotMember
+			}
+		}
 		if ev.Strict {
 			return events.RejectedNotFound
 		}
@@ -42,21 +51,18 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 	if inGroup && msg.kind == oversize {
 		return events.OutcomeDuplicate
 	}
-	if msg.readBy(ev.User) || !isRead && msg.delivered { // 6
-		return events.OutcomeDuplicate
-	}
 	if inGroup {
-		if u := c.member(ev.User); u == nil || !u.current() { // 7
+		if u := c.member(ev.User); u == nil || !u.current() { // 6
 			return events.RejectedNotMember
 		}
-		if !slices.Contains(msg.eligible, ev.User) { // 8
+		if !slices.Contains(msg.eligible, ev.User) { // 7
 			return events.RejectedNotFound
 		}
 	}
-	if m.tooLate(a, msg) { // 9
+	if m.tooLate(a, msg) { // 8
 		return events.RejectedNotFound
 	}
-	if isRead { // 10
+	if isRead { // 9
 		m.read(msg, ev.User, ev.Content)
 	} else {
 		msg.delivered, msg.deliveredAt = true, m.clock
@@ -101,31 +107,57 @@ func (m *Model) expireOldest(a *app) {
 }
 
 // conversation.read
-func (m *Model) conversationRead(a *app, ev events.Event) events.Outcome {
+func (m *Model) conversationRead(a *app, ev events.Event, at position) events.Outcome {
 	c := a.conversations[conversationOf(ev)]
-	if ev.Group != "" {
-		if c == nil || c.dissolved { // group 1
+	to, known := 0, c != nil // known: there is something to read to
+	switch {
+	case c != nil && ev.Message == "":
+		to = c.sent
+	case c != nil && c.byID[ev.Message] != nil:
+		to = c.byID[ev.Message].seq
+	default:
+		known = false
+	}
+	var u *member
+	if c != nil {
+		u = c.member(ev.User)
+	}
+	current := u != nil && u.current()
+	if known && current && u.watermark >= to { // 1
+		return events.OutcomeDuplicate
+	}
+	if c != nil && c.dissolved { // 2
+		return events.RejectedNoGroup
+	}
+	if c != nil && !current {
+		return events.RejectedNotMember
+	}
+	if ev.Message == "" && c == nil { // 3
+		if ev.Group != "" {
 			return events.RejectedNoGroup
 		}
-		if u := c.member(ev.User); u == nil || !u.current() { // group 2
-			return events.RejectedNotMember
-		}
-	} else if c == nil { // single chat 1
 		return events.OutcomeDuplicate
 	}
-	u := c.member(ev.User)
-	if u.watermark == c.sent { // group 3, single chat 2
-		return events.OutcomeDuplicate
-	}
-	if ev.Group == "" { // single chat 3
-		for _, msg := range c.messages {
-			if msg.from != u.user && msg.seq > u.watermark && !msg.recalled && !msg.readBy(u.user) && !m.tooLate(a, msg) {
-				m.read(msg, u.user, "")
-			}
+	if !known { // 4
+		if ev.Strict {
+			return events.RejectedNotFound
 		}
+		return m.park(a, ev, at)
+	}
+	before := u.watermark // 5
+	u.unread, u.watermark, u.lastReadAt = 0, to, m.clock
+	for _, msg := range c.messages {
+		switch {
+		case msg.from == u.user || msg.recalled || msg.seq <= before:
+		case msg.seq > to:
+			u.unread++
+		case ev.Group == "" && !msg.readBy(u.user) && !m.tooLate(a, msg):
+			m.read(msg, u.user, "")
+		}
+	}
+	if ev.Group == "" {
 		m.summarize(a, c.peerOf(u.user), item{chat: c})
 	}
-	u.unread, u.watermark, u.lastReadAt = 0, c.sent, m.clock // group 4
 	return events.OutcomeApplied
 }
 

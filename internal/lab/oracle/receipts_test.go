@@ -44,9 +44,13 @@ func TestReceiptsAreDecidedInOrder(t *testing.T) {
 		{7, configure(2, off), ok},
 		{7, read("g", "m", "c"), events.RejectedNotOpen},
 		{7, read("g", "m", "a"), events.RejectedNotOpen},
-		{7, deliver("a", "m", "b"), events.RejectedDeliveryOff},
+		{7, read("g", "m", "b"), dup}, // a repeat
+		{7, deliver("a", "m", "b"), dup},
+		{7, deliver("b", "m", "a"), events.RejectedDeliveryOff},
 		{7, single("a", read("", "m2", "b")), dup}, // the group switch is not for single chats
 		{7, dissolve("g"), ok},
+		{7, read("g", "m", "b"), dup},
+		{7, read("g", "gone", "b"), events.RejectedNotOpen},
 		{7, read("g", "m", "c"), events.RejectedNotOpen}, // the switch before the group
 		{8, configure(3, small), ok},
 		{8, read("g", "m", "c"), events.RejectedNoGroup},

@@ -29,10 +29,13 @@ func TestGroupConversationRead(t *testing.T) {
 		{9, join("g", "c"), ok},
 		{9, readAll("g", "c"), dup}, // the watermark of a newcomer is at sent
 		{9, say("g", "m5", "b"), ok},
+		{9, dissolve("empty"), ok},
+		{9, readAll("empty", "b"), dup},
+		{9, readAll("empty", "a"), events.RejectedNoGroup},
 	})
 	for user, want := range map[string][]projections.ConversationView{
 		"a": {{Group: "g", Unread: 1, LastReadAt: start + 9}},
-		"b": {{Group: "empty"}, {Group: "g", Unread: 2, LastReadAt: start + 5}},
+		"b": {{Group: "g", Unread: 2, LastReadAt: start + 5}},
 		"c": {{Group: "g", Unread: 1}},
 		"x": nil,
 	} {
@@ -127,5 +130,76 @@ func TestSingleConversationReadStartsAtTheWatermark(t *testing.T) {
 	}
 	if r := m.Readers(chat("a", "b"), "m2"); len(r) != 1 {
 		t.Errorf("m2: readers %+v", r)
+	}
+}
+
+// A conversation read up to a message reads nothing after it.
+func TestConversationReadUpto(t *testing.T) {
+	upto := func(id string, ev events.Event) events.Event { ev.Message = id; return ev }
+	m := play(t, DefaultLimits(), []line{
+		{0, create("g", "a", "b", "c"), ok},
+		{0, ask("g", "m1", "a"), ok},
+		{0, ask("g", "m2", "a"), ok},
+		{0, ask("g", "m3", "b"), ok},
+		{0, ask("g", "m4", "c"), ok},
+		{0, ask("g", "m5", "a"), ok},
+		{0, recall("g", "m5", "a"), ok},
+		{1, upto("m2", readAll("g", "b")), ok}, // m4 is left
+		{2, upto("m1", readAll("g", "b")), dup},
+		{2, upto("m2", readAll("g", "b")), dup},
+		{3, strict(upto("x", readAll("g", "b"))), events.RejectedNotFound},
+		{3, upto("x", readAll("g", "x")), events.RejectedNotMember},
+		{4, upto("m5", readAll("g", "c")), ok}, // it has its place though it was recalled
+		{5, single("b", say("", "s1", "a")), ok},
+		{5, single("b", say("", "s2", "a")), ok},
+		{5, single("a", say("", "s3", "b")), ok},
+		{5, single("b", say("", "s4", "a")), ok},
+		{6, single("a", upto("s1", readAll("", "b"))), ok},
+	})
+	for user, want := range map[string][]projections.ConversationView{
+		"b": {{Group: "g", Unread: 1, LastReadAt: start + 1}, {Peer: "a", Unread: 2, LastReadAt: start + 6}},
+		"c": {{Group: "g", LastReadAt: start + 4}},
+	} {
+		if got := m.Conversations(theApp, user); !slices.Equal(got, want) {
+			t.Errorf("%s: %+v, want %+v", user, got, want)
+		}
+	}
+	for id, want := range map[string]int{"s1": 1, "s2": 0, "s4": 0} {
+		if got := len(m.Readers(chat("a", "b"), id)); got != want {
+			t.Errorf("%s has %d readers, want %d", id, got, want)
+		}
+	}
+}
+
+// What comes before its message waits for it, and is decided in the order in which it came.
+func TestEarlyRecallsAndConversationReads(t *testing.T) {
+	upto := func(id string, ev events.Event) events.Event { ev.Message = id; return ev }
+	m := play(t, DefaultLimits(), []line{
+		{0, create("g", "a", "b"), ok},
+		{0, upto("m1", readAll("g", "b")), parks},
+		{0, upto("m1", readAll("g", "b")), dup},
+		{0, read("g", "m1", "b"), parks},
+		{1, ask("g", "m1", "a"), ok},
+		{2, recall("g", "m2", "a"), parks},
+		{2, read("g", "m2", "b"), parks},
+		{3, ask("g", "m2", "a"), ok}, // and gone; the read is late
+		{4, recall("g", "m3", "b"), parks},
+		{5, ask("g", "m3", "a"), ok}, // b may not
+		{6, single("a", upto("s", readAll("", "b"))), parks},
+		{7, single("b", say("", "s", "a")), ok},
+	})
+	want := []projections.ConversationView{{Group: "g", Unread: 1, LastReadAt: start + 1}, {Peer: "a", LastReadAt: start + 7}}
+	if got := m.Conversations(theApp, "b"); !slices.Equal(got, want) {
+		t.Errorf("b has %+v, want %+v", got, want)
+	}
+	if got := len(m.Readers(chat("a", "b"), "s")); got != 1 {
+		t.Errorf("s has %d readers", got)
+	}
+	var rejected []events.Outcome
+	for _, r := range m.Rejections(theApp) {
+		rejected = append(rejected, r.Outcome)
+	}
+	if want := []events.Outcome{events.RejectedNotAllowed, events.RejectedNotFound}; !slices.Equal(rejected, want) {
+		t.Errorf("rejections %v, want %v", rejected, want)
 	}
 }

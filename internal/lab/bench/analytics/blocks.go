@@ -73,7 +73,7 @@ func makeBlocks(ctx context.Context, log *eventlog.Log, partition int, blocks []
 		for f.block.Last != i.last {
 			e, err := r.Next(ctx)
 			if err == nil {
-				err = events.DecodeEntry(e.Subject, e.Data, log.Partitions(), &f.batch)
+				err = events.DecodeEntry(e.Subject, e.Data, e.MsgID, log.Partitions(), &f.batch)
 			}
 			if err == nil {
 				err = f.fold(projections.Decoded{Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(e)})

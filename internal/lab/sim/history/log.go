@@ -30,6 +30,7 @@ func SmallLimits() oracle.Limits {
 	limits.MaxParked = 3
 	limits.MaxSummaryItems = 3
 	limits.MaxRejections = 10
+	limits.MaxEventIDs = 5
 	return limits
 }
 
@@ -97,6 +98,7 @@ func show(ev *events.Event) string {
 		{"time", ev.Time, ev.Time != 0},
 		{"revision", ev.Revision, ev.Revision != 0},
 		{"upto", ev.Upto, ev.Upto != 0},
+		{"event_id", ev.EventID, ev.EventID != ""},
 	} {
 		if f.given {
 			fmt.Fprintf(&b, " %s=%v", f.name, f.value)

@@ -62,6 +62,9 @@ func TestLogsReachEveryOutcome(t *testing.T) {
 				t.Errorf("%s is %s in %d of %d events", k, o, atLeast[k][o], total)
 			}
 		}
+		if repeats := atLeast[k][events.OutcomeApplied.Repeat()]; !k.Internal() && 5000*repeats < total/10 {
+			t.Errorf("%s is repeated in %d of %d events", k, repeats, total)
+		}
 	}
 }
 

@@ -54,6 +54,9 @@ func (w *world) step(t *rapid.T) events.Kind {
 	if _, configured := w.settings[worldApps[1]]; seldom(t, 2) && (configured || seldom(t, 2)) {
 		app = worldApps[1]
 	}
+	if seldom(t, 3) {
+		return w.retry(t)
+	}
 	if w.chatty && often(t, 2) {
 		return w.chat(t, app)
 	}
@@ -122,7 +125,7 @@ func (w *world) configure(t *rapid.T, app string) {
 	if revision > w.revision[app] {
 		w.revision[app], w.settings[app] = revision, s
 	}
-	w.add(events.Event{App: app, Kind: events.AppConfigured, Settings: &s, Revision: revision})
+	w.add(t, events.Event{App: app, Kind: events.AppConfigured, Settings: &s, Revision: revision})
 }
 
 func (w *world) validity(t *rapid.T) events.Duration {
@@ -137,7 +140,7 @@ func (w *world) create(t *rapid.T, app, group string) {
 	for range pick(t, 3) {
 		ev.Admins = append(ev.Admins, w.user(t))
 	}
-	w.add(ev)
+	w.add(t, ev)
 	if name := conversationOf(&ev); w.members[name] == nil {
 		w.groups[app] = append(w.groups[app], group)
 		w.members[name] = slices.Concat([]string{ev.User}, ev.Admins, ev.Members)
@@ -163,7 +166,7 @@ func (w *world) change(t *rapid.T, kind events.Kind, app string) {
 	case events.GroupDissolved:
 		w.groups[app] = slices.DeleteFunc(w.groups[app], func(g string) bool { return g == ev.Group })
 	}
-	w.add(ev)
+	w.add(t, ev)
 }
 
 // send sends a message.
@@ -192,7 +195,7 @@ func (w *world) number(t *rapid.T, ev events.Event) {
 	} else {
 		ev.Message = messageID(1 + pick(t, manyIDs))
 	}
-	w.add(ev)
+	w.add(t, ev)
 	if ev.Peer != "" || slices.Contains(w.members[c], ev.User) {
 		w.sent = append(w.sent, sentMessage{ev, w.clock})
 	}
@@ -212,16 +215,14 @@ func (w *world) aim(t *rapid.T, kind events.Kind, app string) {
 	} else {
 		ev = w.unsent(t, kind, app)
 	}
-	if kind != events.MessageRecalled {
-		ev.Strict = seldom(t, 4)
-	}
+	ev.Strict = seldom(t, 4) || kind == events.MessageRecalled && seldom(t, 2)
 	if kind == events.MessageRead && seldom(t, 2) {
 		ev.Content = fmt.Sprint("content ", pick(t, 3))
 	}
 	if seldom(t, 5) {
 		ev.Time = w.clock - int64(pick(t, 10))*1000
 	}
-	w.add(ev)
+	w.add(t, ev)
 }
 
 // target is a message that was sent, a late one rather than an early one; nil if there is none for
@@ -285,7 +286,14 @@ func (w *world) readAll(t *rapid.T, app string) {
 	} else {
 		ev.Group = w.group(t, app)
 	}
-	w.add(ev)
+	if !seldom(t, 1) { // up to a message, sent or to be sent
+		ev.Message = messageID(max(1, w.numbers[conversationOf(&ev)]+1-pick(t, 5)))
+		ev.Strict = seldom(t, 4)
+		if w.numbers[conversationOf(&ev)] == 0 {
+			w.early = append(w.early, w.clock)
+		}
+	}
+	w.add(t, ev)
 }
 
 // see makes the author who was sent the last receipt, or anybody, acknowledge their summary up to a
@@ -296,7 +304,7 @@ func (w *world) see(t *rapid.T, app string) {
 		ev.App, ev.User = w.told.app, w.told.user
 	}
 	ev.Upto = w.upto(t)
-	w.add(ev)
+	w.add(t, ev)
 }
 
 func (w *world) upto(t *rapid.T) uint64 {
@@ -319,13 +327,16 @@ func (w *world) chat(t *rapid.T, app string) events.Kind {
 		return ev.Kind
 	case 1:
 		ev.Kind = events.ConversationRead
+		if seldom(t, 2) {
+			ev.Message = messageID(max(1, w.numbers[conversationOf(&ev)]+1-pick(t, 3)))
+		}
 	case 2:
 		ev.Kind, ev.User, ev.Peer, ev.Upto = events.StatisticSeen, author, "", w.upto(t)
 	default:
 		ev.Kind = [...]events.Kind{events.MessageDelivered, events.MessageRead}[pick(t, 2)]
 		ev.Message = messageID(max(1, w.numbers[conversationOf(&ev)]-pick(t, 3)))
 	}
-	w.add(ev)
+	w.add(t, ev)
 	return ev.Kind
 }
 

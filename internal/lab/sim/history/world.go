@@ -1,6 +1,7 @@
 package history
 
 import (
+	"fmt"
 	"math/bits"
 	"time"
 
@@ -35,6 +36,8 @@ type world struct {
 	members  map[events.Conversation][]string // of groups
 	sent     []sentMessage                    // by somebody who may have been allowed to
 	told     author                           // who is told of the last receipt
+	named    []namedEvent                     // those with an id
+	names    int                              // event ids given
 	early    []int64                          // times at which receipts came before their message
 	numbers  map[events.Conversation]int
 }
@@ -43,6 +46,12 @@ type world struct {
 type author struct{ app, user string }
 
 type sentMessage struct {
+	ev events.Event
+	at int64
+}
+
+// namedEvent is an event with an id, and the clock when it was added.
+type namedEvent struct {
 	ev events.Event
 	at int64
 }
@@ -123,9 +132,40 @@ func (w *world) log() Log {
 	return l
 }
 
-func (w *world) add(ev events.Event) {
+// add adds an event that nobody sent before.
+func (w *world) add(t *rapid.T, ev events.Event) {
+	w.name(t, &ev)
+	w.push(ev)
+}
+
+func (w *world) push(ev events.Event) {
 	e := &w.entries[len(w.entries)-1]
 	e.Events = append(e.Events, ev)
+	if ev.EventID != "" {
+		w.named = append(w.named, namedEvent{ev, w.clock})
+	}
+}
+
+// name gives an event an id, now and then one that another event has.
+func (w *world) name(t *rapid.T, ev *events.Event) {
+	if ev.Kind.Internal() || often(t, 2) {
+		return
+	}
+	w.names++
+	ev.EventID = fmt.Sprint("e", w.names)
+	if seldom(t, 2) {
+		ev.EventID = fmt.Sprint("e", 1+pick(t, w.names))
+	}
+}
+
+// retry has a producer send an event that has an id once more.
+func (w *world) retry(t *rapid.T) events.Kind {
+	if len(w.named) == 0 {
+		return events.KindUnknown
+	}
+	ev := w.named[len(w.named)-1-pick(t, min(len(w.named), 8))].ev
+	w.push(ev)
+	return ev.Kind
 }
 
 func (w *world) sequence() uint64 { return w.entries[len(w.entries)-1].Sequence }
@@ -157,8 +197,13 @@ func (w *world) nextTime(t *rapid.T) int64 {
 		return w.clock + 1 + int64(pick(t, 20))
 	case 9, 10, 11:
 		return w.clock + int64(1+pick(t, 20))*100
-	case 12, 13:
+	case 12:
 		return w.clock - int64(1+pick(t, 20))*second // a broker whose clock was set back
+	case 13: // around the end of the time for which an event is known
+		if len(w.named) > 0 && seldom(t, 1) {
+			return w.named[len(w.named)-1-pick(t, min(len(w.named), 4))].at + events.EventIDsFor.Milliseconds() + int64(pick(t, 2))
+		}
+		return w.clock
 	case 14:
 		return w.clock + int64(1+pick(t, 20))*second
 	case 15:

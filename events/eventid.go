@@ -1,0 +1,34 @@
+package events
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+)
+
+// EventIDOf makes the id of an event of a name from outside that may have any length, such as
+// Nats-Msg-Id: the name itself if it is a valid event id, else the SHA-256 of it in hexadecimal. An
+// empty name makes none.
+func EventIDOf(name string) string {
+	if name == "" || EventIDProblem(name) == "" {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:])
+}
+
+// NameEvents gives those of the events that have no id one that is made of a key for all of them,
+// which must not be empty, and of their index. The same events under the same key get the same ids.
+func NameEvents(key string, events []Event) {
+	const index = 8 // bytes: no request has ten million events
+	if len(key) > MaxEventIDBytes-index || EventIDProblem(key) != "" {
+		sum := sha256.Sum256([]byte(key))
+		key = hex.EncodeToString(sum[:len(sum)/2])
+	}
+	for i := range events {
+		if events[i].EventID == "" {
+			// Of constant width, as the encoding of an entry has it as a number.
+			events[i].EventID = fmt.Sprintf("%s/%05d", key, i)
+		}
+	}
+}
