@@ -136,7 +136,8 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		Logger:                logger{o.Logger, s.failure},
 		EventListener:         s.failure.listener(),
 	}
-	if o.FS == vfs.Default || o.WaitForRoom { // what is given in its place, in memory, holds up nobody
+	// What is given in the disk's place, in memory, holds up nobody.
+	if o.FS == vfs.Default || o.WaitForRoom {
 		opts.FS = yieldingFS{waitingFS{o.FS, s.full}, &s.waiting}
 	}
 	// Summaries are queues that are deleted from at the front, so that every table is dense with

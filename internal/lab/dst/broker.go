@@ -379,10 +379,3 @@ func (b *broker) setClock(ms int64) {
 	defer b.mu.Unlock()
 	b.clock = ms
 }
-
-// attempts is how many tries to store came so far.
-func (b *broker) attempts() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.tries
-}

@@ -145,16 +145,6 @@ func (c *sender) flush(ctx context.Context, s *server, app string) error {
 	return nil
 }
 
-// requests is how many were answered.
-func (l *life) requests() (n int) {
-	for _, c := range l.clients {
-		c.mu.Lock()
-		n += c.requests
-		c.mu.Unlock()
-	}
-	return n
-}
-
 // finish sends again what was not answered until it is.
 func (l *life) finish(ctx context.Context, s *server) error {
 	for _, c := range l.clients {
