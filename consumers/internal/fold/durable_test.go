@@ -1,6 +1,7 @@
 package fold
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -40,27 +41,42 @@ func TestDurableSurvivesPowerLoss(t *testing.T) {
 // The file that names the current generation is never written to: another one takes its place.
 func TestCurrentIsReplacedInOneStep(t *testing.T) {
 	root := t.TempDir()
-	g, err := OpenCurrent(root, Options{})
+	o := Options{FS: currentFS{vfs.Default, t}}
+	g, err := OpenCurrent(root, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second := filepath.Join(root, "second name")
-	if err := os.Link(filepath.Join(root, CurrentFile), second); err != nil {
-		t.Fatal(err)
-	}
-	next, err := OpenNext(root, Options{})
+	next, err := OpenNext(root, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := next.MakeCurrent(root); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]*Generation{second: g, filepath.Join(root, CurrentFile): next} {
-		if text, err := os.ReadFile(name); err != nil || string(text) != filepath.Base(want.Dir())+"\n" {
-			t.Errorf("%s holds %q, %v; want %s", filepath.Base(name), text, err, filepath.Base(want.Dir()))
-		}
-		if err := want.Close(); err != nil {
-			t.Error(err)
-		}
+	if text, err := os.ReadFile(filepath.Join(root, CurrentFile)); err != nil || string(text) != filepath.Base(next.Dir())+"\n" {
+		t.Errorf("%s holds %q, %v; want %s", CurrentFile, text, err, filepath.Base(next.Dir()))
 	}
+	if err := errors.Join(g.Close(), next.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// currentFS notices a CURRENT that is gone, or not whole, between two steps.
+type currentFS struct {
+	vfs.FS
+	t *testing.T
+}
+
+func (fs currentFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if filepath.Base(name) == CurrentFile {
+		fs.t.Errorf("%s is written in place", name)
+	}
+	return fs.FS.Create(name, category)
+}
+
+func (fs currentFS) Remove(name string) error {
+	if filepath.Base(name) == CurrentFile {
+		fs.t.Errorf("%s is removed", name)
+	}
+	return fs.FS.Remove(name)
 }
