@@ -15,8 +15,8 @@ import (
 // see [projections.Partition.Position]. Nothing is changed. The error is [ErrCorrupt] as in [Open].
 // The store must not be open.
 func Position(dir string) (sequence, fingerprint uint64, err error) {
-	opts := (&Store{failure: newFailure(vfs.Default, dir, nil), full: newFullDisk(dir, slog.Default())}).pebbleOptions(Options{FS: vfs.Default})
-	opts.ReadOnly, opts.Logger = true, pebble.DefaultLogger
+	opts := (&Store{failure: newFailure(vfs.Default, dir, nil), full: newFullDisk(dir, slog.Default())}).pebbleOptions(Options{FS: vfs.Default, Logger: slog.New(slog.DiscardHandler)})
+	opts.ReadOnly = true
 	opts.Cache = pebble.NewCache(MemoryBytes)
 	defer opts.Cache.Unref()
 	db, err := openPebble(dir, opts)

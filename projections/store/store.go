@@ -162,6 +162,9 @@ func openPebble(dir string, opts *pebble.Options) (db *pebble.DB, err error) {
 			db, err = nil, &CorruptError{Path: dir, Err: fmt.Errorf("opening it panics: %v", p)}
 		}
 	}()
+	if err := wholeManifest(opts.FS, dir); err != nil {
+		return nil, err
+	}
 	db, err = pebble.Open(dir, opts)
 	if err = known(err); err == nil || errors.Is(err, ErrCorrupt) {
 		return db, err
