@@ -39,6 +39,7 @@ func TestSIGTERMDrains(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Duration(200+r.IntN(300)) * time.Millisecond)
+		eventually(t, "the tail is connected", func() bool { return tail.out.String() != "" })
 		asked := time.Now()
 		s.stop()                                        // exit code 0
 		if took := time.Since(asked); took > cutOff/2 { // it was not waited for what never ends

@@ -20,8 +20,9 @@ import (
 type connections struct {
 	address string
 
-	mu   sync.Mutex
-	idle []*connection
+	mu     sync.Mutex
+	idle   []*connection
+	closed int // how often they were: what was in use then is not kept either
 }
 
 // connection is for one request at a time.
@@ -30,6 +31,7 @@ type connection struct {
 	request []byte
 	answer  *bufio.Reader
 	used    time.Time
+	closed  int // of the connections, when this one was made
 }
 
 // idleFor is how long a connection may have been idle and still be used again: less than the time
@@ -87,21 +89,28 @@ func (c *connections) take(ctx context.Context) (*connection, error) {
 	if k != nil {
 		_ = k.Close()
 	}
+	c.mu.Lock()
+	closed := c.closed
+	c.mu.Unlock()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", c.address)
 	if err != nil {
 		return nil, err
 	}
-	return &connection{Conn: conn, answer: bufio.NewReader(conn)}, nil
+	return &connection{Conn: conn, answer: bufio.NewReader(conn), closed: closed}, nil
 }
 
 func (c *connections) put(k *connection) {
 	k.used = time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if k.closed != c.closed {
+		_ = k.Close()
+		return
+	}
 	c.idle = append(c.idle, k)
 }
 
-// close closes the idle connections.
+// close closes the connections: idle ones now, those in use when they are idle.
 func (c *connections) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -109,4 +118,5 @@ func (c *connections) close() {
 		_ = k.Close()
 	}
 	c.idle = nil
+	c.closed++
 }
