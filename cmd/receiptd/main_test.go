@@ -22,8 +22,8 @@ func TestCommandsThatStartNothing(t *testing.T) {
 		code          int
 		out, err      string
 	}{
-		"config": {[]string{"config", "--admin-key=swordfish"}, []string{"RECEIPTD_LISTEN=:1"}, exitOK,
-			"listen: :1 # RECEIPTD_LISTEN", ""},
+		"config": {[]string{"config", "--admin-key=swordfish"}, []string{"RECEIPTD_LISTEN=127.0.0.1:1"}, exitOK,
+			"listen: 127.0.0.1:1 # RECEIPTD_LISTEN", ""},
 		"config masks":          {[]string{"config"}, []string{"RECEIPTD_ADMIN_KEY=swordfish"}, exitOK, "admin-key: '***' # RECEIPTD_ADMIN_KEY", ""},
 		"settings of the tool":  {[]string{"config"}, []string{"RECEIPTD_SERVER=http://x"}, exitOK, "data: ./data", ""},
 		"version":               {[]string{"version"}, nil, exitOK, "receiptd ", ""},

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -30,7 +32,7 @@ func keptFile(data string, partition int) string {
 
 // keep appends a signed head, and syncs it.
 func keep(data string, partition int, checkpoint string) error {
-	if err := os.MkdirAll(filepath.Join(data, HeadsDir), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(data, HeadsDir), 0o700); err != nil {
 		return fmt.Errorf("notary: %w", err)
 	}
 	f, err := os.OpenFile(keptFile(data, partition), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -79,6 +81,28 @@ func Kept(data string, partition int) ([]merkle.Head, error) {
 		heads = append(heads, head)
 	}
 	return heads, nil
+}
+
+// Check returns nil if the key in a data directory signed all heads that are kept there, or if there
+// are neither.
+func Check(data string) error {
+	dirs, err := filepath.Glob(filepath.Join(data, HeadsDir, "p*"))
+	if err != nil {
+		return err
+	}
+	_, err = readKey(filepath.Join(data, KeyFile))
+	if errors.Is(err, os.ErrNotExist) && len(dirs) == 0 {
+		return nil
+	}
+	for _, dir := range dirs {
+		partition, bad := strconv.Atoi(strings.TrimPrefix(filepath.Base(dir), "p"))
+		if bad != nil {
+			continue
+		}
+		_, one := Kept(data, partition)
+		err = errors.Join(err, one)
+	}
+	return err
 }
 
 // SetAside renames key and heads, so that the next start begins with new ones: for a log that is no

@@ -28,6 +28,7 @@ const (
 	CodeStateAhead   = "state_ahead"     // a state stands on an entry that the log does not have
 	CodeSecretOpen   = "secret_readable" // others may read a secret
 	CodeSecretBad    = "secret_damaged"  // a file holds no secret, or what cannot be one
+	CodeHeadsBad     = "heads_damaged"   // the log's key is damaged, or did not sign the heads that are kept
 	CodeDisk         = "disk_full"       // less is free than is kept in reserve
 	CodeClock        = "clock_behind"    // the clock is before the last entry
 	CodeFiles        = "few_files"       // too few files may be open
@@ -112,6 +113,7 @@ var remedies = map[string]string{
 	CodeSecretOpen:              "chmod 600",
 	CodeStateAhead:              "bring the newer log back; if it is lost: receiptctl repair --data DIR --accept-loss folds the state again from the log that there is",
 	CodeSecretBad:               "remove the file to have a new secret made; tokens made with the old one end",
+	CodeHeadsBad:                "bring log.key and heads/ back, or begin with new ones: receiptctl repair --data DIR --accept-loss moves them aside; evidence made before stays valid",
 	CodeDisk:                    "free disk space, or lower --min-free: until then every event is refused",
 	CodeClock:                   "set the clock: until it has passed that time nothing expires",
 	CodeFiles:                   "raise the limit of open files (ulimit -n, LimitNOFILE)",
@@ -212,12 +214,15 @@ func (x *Examination) position(ctx context.Context, root, dir, kind string) erro
 }
 
 func (x *Examination) secrets(cfg config.Config) {
+	if err := notary.Check(cfg.Data); err != nil {
+		x.add(eventlog.Finding{Code: CodeHeadsBad, Fatal: true, What: err.Error()})
+	}
 	for _, name := range []string{config.AdminKeyFile, tokenKeyFile, notary.KeyFile} {
 		path := filepath.Join(cfg.Data, name)
 		info, err := os.Stat(path)
 		switch {
 		case err != nil:
-		case secretProblem(path) != "":
+		case name != notary.KeyFile && secretProblem(path) != "":
 			x.add(eventlog.Finding{Code: CodeSecretBad, Fatal: true, File: path, What: secretProblem(path)})
 		case info.Mode().Perm()&secretFileMode != 0:
 			x.add(eventlog.Finding{Code: CodeSecretOpen, File: path, What: fmt.Sprintf("others may read or write it: mode %04o", info.Mode().Perm())})
@@ -277,8 +282,11 @@ func Repair(ctx context.Context, cfg config.Config, o eventlog.RepairOptions, lo
 		ahead, err = statesAhead(ctx, cfg)
 		list = append(list, ahead...)
 	}
-	if err == nil && tree.changed(list) {
+	if err == nil && (tree.changed(list) || o.AcceptLoss && notary.Check(cfg.Data) != nil) {
 		err = notary.SetAside(cfg.Data, time.Now())
+		list = append(list, eventlog.Repaired{
+			Partition: -1, What: "the log's key and its signed heads are moved aside; the next start begins with new ones",
+		})
 	}
 	if err = errors.Join(err, lock.Unlock()); err != nil {
 		return list, err

@@ -143,7 +143,11 @@ func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 // OpenNotary opens what signs the heads of the log's trees, and makes its key if there is none. The
 // error is [notary.ErrRewritten] for a log that is not what was signed before.
 func (c *Core) OpenNotary() (*notary.Notary, error) {
-	return notary.Open(notary.Options{Data: c.data, Log: c.Log, State: c.Projector, Logger: c.logger})
+	n, err := notary.Open(notary.Options{Data: c.data, Log: c.Log, State: c.Projector, Logger: c.logger})
+	if err != nil && notary.Check(c.data) != nil {
+		err = fmt.Errorf("%s: %w", CodeHeadsBad, err)
+	}
+	return n, err
 }
 
 // KnownHeads are the heads that the tree of a partition is known to have had, for

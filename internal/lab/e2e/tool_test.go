@@ -20,7 +20,7 @@ func TestHelpTexts(t *testing.T) {
 		{"receiptd", nil, []string{"--data", "--listen", "--nats", "--fsync", "--partitions", "--admin-key", "serve", "config", "version"}},
 		{"receiptctl", nil, []string{"replay", "verify", "tail", "bench", "--server", "--admin-key", "--data"}},
 		{"receiptctl", []string{"replay"}, []string{"--projection", "--from", "--json", "Nobody is notified"}},
-		{"receiptctl", []string{"verify"}, []string{"--json", "Exits with 0 if they are equal and with 1 if not"}},
+		{"receiptctl", []string{"verify"}, []string{"--json", "Exits with 0 if the states are equal and the log is whole, and with 1 if not"}},
 		{"receiptctl", []string{"tail"}, []string{"--app", "--from", "--cursor", "--count"}},
 		{"receiptctl", []string{"bench"}, []string{"bench all", "bench curve", "bench grow", "The default."}},
 		{"receiptctl", []string{"bench", "all"}, []string{"--duration", "--groups", "--members", "--duplicates", "--fsync", "--json"}},
