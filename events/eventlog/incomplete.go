@@ -3,39 +3,40 @@ package eventlog
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/receiptd/receiptd/events/eventlog/blockfile"
+	"github.com/receiptd/receiptd/events/eventlog/witness"
 )
 
 // removeIncompleteStreams removes what is left of a stream whose creation was killed between the
-// two files that describe it. nats-server leaves such a stream out when it starts. When the stream
-// is created again, the server keeps the first file and never writes the second, so that the stream
-// would be left out at the start after that, with everything that was stored meanwhile. Nothing can
-// have been stored in a stream that is not complete: one that has entries all the same is an error,
-// and is not removed.
-func removeIncompleteStreams(dir string, logger *slog.Logger) error {
-	descriptions, err := filepath.Glob(filepath.Join(dir, server.JetStreamStoreDir, "*", "streams", "*", server.JetStreamMetaFile))
+// two files that describe it, or whose description is damaged before anything was stored.
+// nats-server leaves such a stream out when it starts. When the stream is created again, the server
+// keeps the files that are there, so that the stream would be left out at the start after that,
+// with everything that was stored meanwhile. One that has entries all the same is an error, and is
+// not removed.
+func removeIncompleteStreams(dir string, marks witness.Marks, logger *slog.Logger) error {
+	streams, err := blockfile.Streams(filepath.Join(dir, server.JetStreamStoreDir))
 	if err != nil {
 		return fmt.Errorf("look for incomplete streams: %w", err)
 	}
-	for _, description := range descriptions {
-		stream := filepath.Dir(description)
-		info, err := os.Stat(filepath.Join(stream, server.JetStreamMetaFileSum))
-		if err == nil && info.Size() > 0 {
+	for _, s := range streams {
+		_, err := s.Meta()
+		if err == nil || marks[s.Name].Last > 0 { // the inspection tells of one that lost its entries
 			continue
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if !errors.Is(err, blockfile.ErrDamaged) {
 			return fmt.Errorf("look for incomplete streams: %w", err)
 		}
-		if err := hasNoEntries(stream); err != nil {
+		if err := hasNoEntries(s.Dir); err != nil {
 			return err
 		}
-		logger.Info("removing a stream whose creation was cut off", "stream", filepath.Base(stream))
-		if err := os.RemoveAll(stream); err != nil {
+		logger.Info("removing a stream whose creation was cut off", "stream", s.Name)
+		if err := os.RemoveAll(s.Dir); err != nil {
 			return fmt.Errorf("remove incomplete stream: %w", err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog/blockfile"
 )
 
 // A creation that was killed between the two files that describe a stream goes on at the next
@@ -32,6 +33,15 @@ func TestIncompleteStreamIsMadeAgain(t *testing.T) {
 	}
 	shut(open())
 	streams := filepath.Join(dir, server.JetStreamStoreDir, logAccount, "streams")
+	// A description that is damaged before anything was stored is made again, too.
+	if err := os.Truncate(filepath.Join(streams, "RECEIPTS_0", server.JetStreamMetaFile), 100); err != nil {
+		t.Fatal(err)
+	}
+	shut(open())
+	shut(open())
+	if s := (&blockfile.Stream{Dir: filepath.Join(streams, "RECEIPTS_0"), Name: "RECEIPTS_0"}); !isWhole(s) {
+		t.Error("the damaged description is still there")
+	}
 	// As it is when the process dies while it makes the second of three: the last is there, the
 	// first is not.
 	for _, path := range []string{filepath.Join(streams, "RECEIPTS_1", server.JetStreamMetaFileSum), filepath.Join(streams, "RECEIPTS_0")} {
@@ -54,16 +64,30 @@ func TestIncompleteStreamIsMadeAgain(t *testing.T) {
 	}
 	shut(l)
 
-	// One that has entries is somebody's damage, and not ours to remove.
+	// Of one that has entries the checksum is made anew, if the rest is certain, and nothing is
+	// removed if it is not.
 	if err := os.Remove(filepath.Join(streams, "RECEIPTS_1", server.JetStreamMetaFileSum)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(context.Background(), Config{Dir: dir}); !errors.Is(err, ErrStreamConfig) {
-		t.Errorf("a stream with entries and no checksum: %v", err)
+	l = open()
+	if _, last, err := l.Bounds(context.Background(), 1); err != nil || last != 1 {
+		t.Errorf("without a checksum partition 1 ends at %d (%v), want 1", last, err)
+	}
+	shut(l)
+	if err := os.Truncate(filepath.Join(streams, "RECEIPTS_1", server.JetStreamMetaFile), 100); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(context.Background(), Config{Dir: dir}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a stream with entries and half of its description: %v", err)
 	}
 	if blocks, _ := filepath.Glob(filepath.Join(streams, "RECEIPTS_1", "msgs", "*.blk")); len(blocks) == 0 {
 		t.Error("its entries are gone")
 	}
+}
+
+func isWhole(s *blockfile.Stream) bool {
+	_, err := s.Meta()
+	return err == nil
 }
 
 // What a killed start leaves behind besides streams, the next one passes over: the files with which

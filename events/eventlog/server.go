@@ -91,11 +91,11 @@ func (e *embedded) prepare(ctx context.Context, cfg *Config) error {
 	if err := restoreGuarded(cfg.Dir, streamsDir(cfg.Dir), cfg.Logger); err != nil {
 		return err
 	}
-	if err := removeIncompleteStreams(cfg.Dir, cfg.Logger); err != nil {
-		return err
-	}
 	if marks, err := witness.Read(cfg.witnessDir()); err == nil {
 		if err := mendMetas(cfg.Dir, marks, cfg.Logger); err != nil {
+			return err
+		}
+		if err := removeIncompleteStreams(cfg.Dir, marks, cfg.Logger); err != nil {
 			return err
 		}
 	}

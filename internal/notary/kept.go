@@ -83,8 +83,8 @@ func Kept(data string, partition int) ([]merkle.Head, error) {
 	return heads, nil
 }
 
-// Check returns nil if the key in a data directory signed all heads that are kept there, or if there
-// are neither.
+// Check returns nil if the key in a data directory signed all heads that are kept there, or if
+// there are neither.
 func Check(data string) error {
 	dirs, err := filepath.Glob(filepath.Join(data, HeadsDir, "p*"))
 	if err != nil {

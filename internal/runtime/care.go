@@ -28,7 +28,7 @@ const (
 	CodeStateAhead   = "state_ahead"     // a state stands on an entry that the log does not have
 	CodeSecretOpen   = "secret_readable" // others may read a secret
 	CodeSecretBad    = "secret_damaged"  // a file holds no secret, or what cannot be one
-	CodeHeadsBad     = "heads_damaged"   // the log's key is damaged, or did not sign the heads that are kept
+	CodeHeadsBad     = "heads_damaged"   // the log's key is damaged, or did not sign what is kept
 	CodeDisk         = "disk_full"       // less is free than is kept in reserve
 	CodeClock        = "clock_behind"    // the clock is before the last entry
 	CodeFiles        = "few_files"       // too few files may be open
