@@ -142,19 +142,20 @@ func (w *world) beginSession(app, user string) {
 // endSession looks whether the author was told of everything that happened meanwhile.
 func (w *world) endSession(s *session) {
 	w.sleep(60 * time.Millisecond)
-	if w.isCrashed() {
-		return
-	}
-	at := w.position()
-	w.modelTo(at)
+	var at uint64
 	for {
-		push, _, err := s.sub.Poll()
+		if w.isCrashed() {
+			return
+		}
+		at = w.position()
+		push, wait, err := s.sub.Poll()
 		if err != nil {
 			w.fail("pushes of %s: %v", s.user, err)
 		}
-		if len(push.Notifications) == 0 {
+		if len(push.Notifications) == 0 && wait == 0 {
 			break
 		}
+		w.sleep(wait) // what was folded just now is told a little later
 		for _, n := range push.Notifications {
 			if n.Kind != events.MessageRead || n.Group == "" {
 				continue
@@ -166,6 +167,7 @@ func (w *world) endSession(s *session) {
 			s.pushed[k] = n.Count
 		}
 	}
+	w.modelTo(at)
 	for k, count := range w.counts(s.app, s.user) {
 		if count != s.began[k] && s.pushed[k] != count {
 			w.fail("%s %s was told %d readers of %v, there are %d, and were %d at the login", s.app, s.user, s.pushed[k], k, count, s.began[k])
