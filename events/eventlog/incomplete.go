@@ -26,8 +26,8 @@ func removeIncompleteStreams(dir string, marks witness.Marks, logger *slog.Logge
 	}
 	for _, s := range streams {
 		_, err := s.Meta()
-		if err == nil || marks[s.Name].Last > 0 { // the inspection tells of one that lost its entries
-			continue
+		if err == nil || marks[s.Name].Last > 0 {
+			continue // the inspection tells of one that lost its entries
 		}
 		if !errors.Is(err, blockfile.ErrDamaged) {
 			return fmt.Errorf("look for incomplete streams: %w", err)
