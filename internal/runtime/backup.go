@@ -188,7 +188,7 @@ func Restore(ctx context.Context, b *backup.Backup, cfg config.Config, logger *s
 	if err := os.RemoveAll(work); err != nil { // of a restore that was cut off
 		return done, err
 	}
-	if err := os.MkdirAll(work, 0o755); err != nil {
+	if err := os.MkdirAll(work, 0o700); err != nil {
 		return done, err
 	}
 	cfg.Data, cfg.Log.Partitions = work, 0

@@ -61,6 +61,8 @@ func TestRestoreProvesItself(t *testing.T) {
 	b := taken(t, base)
 	if done, cfg, err := restore(b); err != nil || !done.Proven || done.Data != cfg.Data || done.Log == b.Log {
 		t.Errorf("%+v, %v", done, err)
+	} else if info, err := os.Stat(cfg.Data); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the restored directory is for others too: %v, %v", info.Mode(), err)
 	}
 	b.State[0].Digest = "another"
 	done, cfg, err := restore(b)
