@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,9 +20,10 @@ import (
 
 // proveCommand makes evidence, or checks it.
 type proveCommand struct {
-	App     string `placeholder:"ORG#APP" help:"App of the message, as org#app or org/app."`
+	App     string `placeholder:"ORG#APP" help:"App of the message, as org#app or org/app. Empty: the only one there is."`
 	Message string `placeholder:"ID" help:"Message that was read."`
 	User    string `placeholder:"ID" help:"Who has read it."`
+	Group   string `placeholder:"ID" help:"Group of the message; one of another group is not proven."`
 	Entry   bool   `help:"Put the whole entry of the log into the file, with all events in it, also those of other apps."`
 	Out     string `placeholder:"FILE" help:"Where to write. Empty: standard output."`
 
@@ -32,9 +34,10 @@ type proveCommand struct {
 
 // Help is the long description of the command.
 func (proveCommand) Help() string {
-	return `With --app, --message and --user: writes a file with the receipt, its entry in the log, the path from
-there to a signed head of the log, and that head. Others check it with --check and --key, without
-the server; a file in which any byte was changed is refused, with exit code 1.
+	return `With --message and --user, and --app where the server has several: writes a file with the receipt,
+its entry in the log, the path from there to a signed head of the log, and that head. Others check
+it with --check and --key, without the server; a file in which any byte was changed is refused, with
+exit code 1.
 
 An entry has the receipts of many users, often of several apps. Unless the receipt is alone in it,
 the file has only its hash, and a statement, signed with the same key, that the receipt is in it;
@@ -51,15 +54,22 @@ func (p proveCommand) Run(ctx context.Context, target ctl.Target, std streams) e
 		return p.check(std.out)
 	case p.PublicKey:
 		return p.fetch(ctx, target, "/v1/log/key", nil, std.out)
-	case p.App == "" || p.Message == "" || p.User == "":
-		return errors.New("--app, --message and --user say what to prove; --check FILE checks a file")
+	case p.Message == "" || p.User == "":
+		return errors.New("--message and --user say what to prove; --check FILE checks a file")
 	}
-	org, app, ok := strings.Cut(strings.Replace(p.App, "#", "/", 1), "/")
+	key, err := p.app(ctx, target)
+	if err != nil {
+		return err
+	}
+	org, app, ok := strings.Cut(strings.Replace(key, "#", "/", 1), "/")
 	if !ok {
 		return fmt.Errorf("--app %s is not like org#app", p.App)
 	}
-	path := (&url.URL{}).JoinPath("v1", "apps", org, app, "messages", url.PathEscape(p.Message), "evidence").String()
-	query := url.Values{"user": {p.User}, "entry": {fmt.Sprint(p.Entry)}}
+	path := (&url.URL{}).JoinPath("v1", "apps", org, app, "messages", url.PathEscape(p.Message), "readers", url.PathEscape(p.User), "proof").String()
+	query := url.Values{"entry": {fmt.Sprint(p.Entry)}}
+	if p.Group != "" {
+		query.Set("group", p.Group)
+	}
 	if p.Out == "" {
 		return p.fetch(ctx, target, path, query, std.out)
 	}
@@ -68,6 +78,27 @@ func (p proveCommand) Run(ctx context.Context, target ctl.Target, std streams) e
 		return err
 	}
 	return os.WriteFile(p.Out, []byte(file.String()), 0o644)
+}
+
+// app is the app of the message: the only one that the server has, if none was named.
+func (p proveCommand) app(ctx context.Context, target ctl.Target) (string, error) {
+	if p.App != "" {
+		return p.App, nil
+	}
+	var answer struct {
+		Apps []struct{ Org, App string } `json:"apps"`
+	}
+	var text strings.Builder
+	if err := p.fetch(ctx, target, "/v1/apps", nil, &text); err != nil {
+		return "", err
+	}
+	if err := json.Unmarshal([]byte(text.String()), &answer); err != nil {
+		return "", fmt.Errorf("apps of the server: %w", err)
+	}
+	if len(answer.Apps) != 1 {
+		return "", fmt.Errorf("the server has %d apps: name the message's with --app", len(answer.Apps))
+	}
+	return answer.Apps[0].Org + "#" + answer.Apps[0].App, nil
 }
 
 // fetch writes what the server answers.

@@ -62,7 +62,7 @@ func ToolNames() []string {
 		// tail, replay, verify
 		"server", "app", "from", "cursor", "count", "projection", "json",
 		// prove
-		"message", "user", "entry", "out", "check", "key", "public-key",
+		"message", "group", "user", "entry", "out", "check", "key", "public-key",
 		// schema
 		"cluster", "database",
 		// bench

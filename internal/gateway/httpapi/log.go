@@ -4,8 +4,8 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/projections"
 )
 
 func (a *API) getLogKey(c *call) error {
@@ -106,15 +106,20 @@ func (a *API) getInclusion(c *call) error {
 // getEvidence answers with the very bytes of the file, which are what is checked.
 func (a *API) getEvidence(c *call) error {
 	query := c.r.URL.Query()
-	user := query.Get("user")
-	if problem := events.IDProblem(user); problem != "" {
-		return invalid("user", problem)
-	}
 	whole := query.Get("entry")
 	if whole != "" && whole != "true" && whole != "false" {
 		return invalid("entry", "neither true nor false")
 	}
-	file, err := a.cfg.Notary.Evidence(c.r.Context(), c.app, c.r.PathValue("id"), user, whole == "true")
+	if group := query.Get("group"); group != "" {
+		m, err := a.cfg.State.Message(c.app, c.r.PathValue("id"))
+		if err != nil {
+			return err
+		}
+		if m.Group != group {
+			return projections.ErrNotFound
+		}
+	}
+	file, err := a.cfg.Notary.Evidence(c.r.Context(), c.app, c.r.PathValue("id"), c.r.PathValue("user"), whole == "true")
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 func TestWhoMaySeeProofsOfTheLog(t *testing.T) {
 	h := newHarness(t)
 	for _, path := range []string{
-		"/v1/log/0/checkpoint/1", "/v1/log/0/consistency?from=1&to=2", "/v1/log/0/inclusion/1", base + "/messages/m1/evidence?user=bob",
+		"/v1/log/0/checkpoint/1", "/v1/log/0/consistency?from=1&to=2", "/v1/log/0/inclusion/1", base + "/messages/m1/readers/bob/proof",
 	} {
 		h.want(request{method: "GET", path: path, token: "-"}, 401, "unauthorized")
 		h.want(request{method: "GET", path: path, token: h.token("bob")}, 403, "forbidden")
@@ -36,10 +36,10 @@ func TestProofsThatThereAreNot(t *testing.T) {
 		"/v1/log/0/checkpoint/x":                            "400 invalid_request",
 		"/v1/log/0/consistency":                             "400 invalid_request",
 		"/v1/log/0/inclusion/1?size=3":                      "404 not_in_log",
-		base + "/messages/m1/evidence":                      "400 invalid_request",
-		base + "/messages/m1/evidence?user=eve":             "404 message_not_found",
-		base + "/messages/m1/evidence?user=long%20ago":      "410 trimmed",
-		base + "/messages/m1/evidence?user=bob&entry=maybe": "400 invalid_request",
+		base + "/messages/m1/readers/eve/proof":             "404 message_not_found",
+		base + "/messages/m1/readers/long%20ago/proof":      "410 trimmed",
+		base + "/messages/m1/readers/bob/proof?group=other": "404 message_not_found",
+		base + "/messages/m1/readers/bob/proof?entry=maybe": "400 invalid_request",
 	} {
 		status, name, _ := strings.Cut(code, " ")
 		a := h.do(request{method: "GET", path: path, wrong: true})
@@ -51,8 +51,8 @@ func TestProofsThatThereAreNot(t *testing.T) {
 
 func TestEvidenceIsTheVeryFile(t *testing.T) {
 	h := newHarness(t)
-	for query, data := range map[string]any{"": nil, "&entry=false": nil, "&entry=true": "ZW50cnk="} {
-		a := h.want(request{method: "GET", path: base + "/messages/m1/evidence?user=bob" + query}, 200, "")
+	for query, data := range map[string]any{"": nil, "?entry=false": nil, "?entry=true": "ZW50cnk="} {
+		a := h.want(request{method: "GET", path: base + "/messages/m1/readers/bob/proof" + query}, 200, "")
 		want, _ := fakeNotary{}.Evidence(t.Context(), testApp, "m1", "bob", data != nil)
 		if string(a.body) != string(want) || a.field(t, "data") != data {
 			t.Errorf("%q: %s", query, a.body)

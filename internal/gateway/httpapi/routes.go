@@ -71,7 +71,7 @@ func (a *API) routes() []route {
 		{method: "POST", path: appPath + "/users/{user}/tokens", access: accessAdmin, handle: a.postToken},
 		{method: "GET", path: appPath + "/analytics/read-rate", access: accessAdmin, handle: a.getReadRate},
 		{method: "GET", path: appPath + "/rejections", access: accessAdmin, handle: a.getRejections},
-		{method: "GET", path: appPath + "/messages/{id}/evidence", access: accessAdmin, handle: a.getEvidence},
+		{method: "GET", path: appPath + "/messages/{id}/readers/{user}/proof", access: accessAdmin, handle: a.getEvidence},
 
 		// A head tells nothing about what is in the log. A proof does, to one who can guess: it has
 		// the hashes of other entries, whose data may be short.
