@@ -32,9 +32,9 @@ func TestMain(m *testing.M) {
 }
 
 // TestFaults is the short form of the command: a sample of every scenario but the clock, whose
-// programs take too long to build.
+// programs take too long to build. It is the same sample each time, unless SEED draws another one.
 func TestFaults(t *testing.T) {
-	seed := rand.Uint64N(1 << 32)
+	seed := uint64(21)
 	if text := os.Getenv("SEED"); text != "" {
 		var err error
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
