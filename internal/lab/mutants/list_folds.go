@@ -171,14 +171,14 @@ var foldMutants = []Mutant{
 		Old:     `if !x.list[i].del {`,
 		New:     `if x.list[i].del {`,
 		Bug:     "the filter says of new messages that they are not there",
-		Package: "projections/store", Test: "TestFilterKnowsEveryKeyAtAnyTime",
+		Package: "projections/store", Test: "TestDigestIsThatOfTheLog",
 	},
 	{
 		Name: "digest-without-values", File: "projections/store/digest.go",
 		Old:     `for _, part := range [][]byte{head, key, value} {`,
 		New:     `for _, part := range [][]byte{head, key} {`,
 		Bug:     "verify says equal of states with the same keys",
-		Package: "projections/store", Test: "TestDigestIsThatOfTheLog",
+		Package: "projections/store", Test: "TestDigestCoversKeysAndValues",
 	},
 	{
 		Name: "adopted-tables-not-durable", File: "projections/store/store.go",
