@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/receiptd/receiptd/events/eventlog/witness"
 	"github.com/receiptd/receiptd/events/merkle"
+	"github.com/receiptd/receiptd/internal/atomicfile"
 )
 
 const (
@@ -74,7 +74,7 @@ func (l *Log) startAttesting(ctx context.Context, js jetstream.JetStream) error 
 		err = a.write(marks)
 	}
 	if err == nil && !hasWitnessed(l.cfg.Dir) {
-		err = os.WriteFile(filepath.Join(l.cfg.Dir, witnessedFile), nil, 0o600)
+		err = atomicfile.Write(filepath.Join(l.cfg.Dir, witnessedFile), nil, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("begin the witness: %w", err)

@@ -56,9 +56,3 @@ func readKey(path string) (k key, err error) {
 	}
 	return k, nil
 }
-
-// PublicKey is the public key that is kept in a file, without making one.
-func PublicKey(path string) (string, error) {
-	k, err := readKey(path)
-	return k.public, err
-}

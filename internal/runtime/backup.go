@@ -113,7 +113,7 @@ func BackupStopped(ctx context.Context, cfg config.Config, secrets bool, have ba
 	if _, err := os.Stat(filepath.Join(cfg.Data, logDir)); err != nil {
 		return fmt.Errorf("%s holds no log: %w", cfg.Data, err)
 	}
-	core, err := openCore(ctx, cfg, opening{}, logger)
+	core, err := openCore(ctx, cfg, false, logger)
 	if err != nil {
 		return err
 	}
@@ -262,7 +262,7 @@ func restoreFiles(ctx context.Context, b *backup.Backup, cfg config.Config, prog
 
 // prove opens what was restored as a start would, folds it and compares the digests.
 func prove(ctx context.Context, b *backup.Backup, cfg config.Config, logger *slog.Logger, done *Restored) (err error) {
-	core, err := openCore(ctx, cfg, opening{}, logger)
+	core, err := openCore(ctx, cfg, false, logger)
 	if err != nil {
 		return err
 	}

@@ -291,7 +291,7 @@ func Repair(ctx context.Context, cfg config.Config, o eventlog.RepairOptions, lo
 	if err = errors.Join(err, lock.Unlock()); err != nil {
 		return list, err
 	}
-	core, err := openCore(ctx, cfg, opening{startOver: true}, logger)
+	core, err := openCore(ctx, cfg, true, logger)
 	if err != nil {
 		return list, err
 	}

@@ -7,180 +7,20 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/gofrs/flock"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/receiptd/receiptd/consumers/analytics"
-	"github.com/receiptd/receiptd/consumers/notify"
-	"github.com/receiptd/receiptd/consumers/projector"
-	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 	"github.com/receiptd/receiptd/internal/notary"
 	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/internal/web/demo"
-	"github.com/receiptd/receiptd/projections/clickhouse"
 )
-
-// startTimeout bounds the start of the log: the embedded server reads what it holds, an outside one
-// answers.
-const startTimeout = 60 * time.Second
-
-// Core is the log and the state folded from it, without an edge: what a tool opens on a stopped
-// server's data.
-type Core struct {
-	Log       *eventlog.Log
-	Projector *projector.Projector
-	// Archive is ClickHouse; nil if there is none.
-	Archive *clickhouse.Store
-
-	data     string // the directory
-	hub      *notify.Hub
-	registry *prometheus.Registry
-	lock     *flock.Flock
-	logger   *slog.Logger
-}
-
-// OpenStopped opens log and state of a stopped server for a tool, which makes nothing that is not
-// there: a directory without a log is refused, and so is a state that the log does not agree with.
-// dsn is the ClickHouse that has the archive; empty for none.
-func OpenStopped(ctx context.Context, dir string, dsn config.DSN, logger *slog.Logger) (*Core, error) {
-	if _, err := os.Stat(filepath.Join(dir, logDir)); err != nil {
-		return nil, fmt.Errorf("%s holds no log; one in an outside NATS takes a running server: %w", dir, err)
-	}
-	cfg := config.Default()
-	cfg.Data, cfg.Analytics.ClickHouse = dir, dsn
-	return openCore(ctx, cfg, opening{}, logger)
-}
-
-// opening says how data is opened.
-type opening struct {
-	// startOver has a state folded again that stands beyond the log; see [projector.Options].
-	startOver bool
-}
-
-// openCore takes the data directory and opens log and state. Nothing is folded yet: see
-// [projector.Projector.Run].
-func openCore(ctx context.Context, cfg config.Config, how opening, logger *slog.Logger) (c *Core, err error) {
-	c = &Core{logger: logger, data: cfg.Data}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, c.Close(context.WithoutCancel(ctx)))
-		}
-	}()
-	if c.lock, err = openData(cfg.Data); err != nil {
-		return c, err
-	}
-	inTime, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if c.Log, err = eventlog.Open(inTime, logConfig(cfg, logger)); err != nil {
-		return c, fmt.Errorf("open log: %w", err)
-	}
-	if dsn := cfg.Analytics.ClickHouse; dsn != "" {
-		if c.Archive, err = clickhouse.New(clickhouse.Options{DSN: dsn.Reveal()}); err != nil {
-			return c, err
-		}
-	}
-	c.registry = prometheus.NewRegistry()
-	c.hub = notify.New(c.Log.Partitions(), notify.Options{
-		// Half of the 50 ms in which an author hears of a reader in the middle: the other
-		// half is for the way there.
-		FlushInterval: 25 * time.Millisecond,
-		Registerer:    c.registry,
-	})
-	c.Projector, err = projector.New(ctx, c.Log, projector.Options{
-		Dir:             filepath.Join(cfg.Data, stateDir),
-		CacheBytes:      int(cfg.State.CacheSize),
-		CheckpointEvery: cfg.State.CheckpointInterval,
-		Audience:        c.hub,
-		StartOver:       how.startOver,
-		Logger:          logger,
-	})
-	if err != nil {
-		return c, fmt.Errorf("open state: %w", err)
-	}
-	return c, nil
-}
-
-// mayLose reports whether power loss may take events that were acknowledged, by the operator's own
-// choice.
-func mayLose(cfg config.Config) bool {
-	return len(cfg.Log.NATS) == 0 && cfg.Log.Fsync == config.FsyncInterval
-}
-
-func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
-	l := eventlog.Config{
-		Partitions: cfg.Log.Partitions,
-		Logger:     logger,
-	}
-	if len(cfg.Log.NATS) > 0 {
-		l.URL = cfg.Log.NATS.Reveal()
-		l.Credentials = cfg.Log.NATSCredentials
-		l.Replicas = cfg.Log.Replicas
-		return l
-	}
-	l.Dir = filepath.Join(cfg.Data, logDir)
-	l.WitnessDir, l.InspectBytes = witnessOf(cfg), int64(cfg.Log.InspectSize)
-	if l.MinFree = int64(cfg.Log.MinFree); l.MinFree == 0 {
-		l.MinFree = eventlog.NoMinFree
-	}
-	if cfg.Log.Fsync == config.FsyncInterval {
-		l.Fsync = eventlog.FsyncInterval
-	}
-	l.Ingress = eventlog.Ingress{Listen: cfg.Log.NATSListen, Password: cfg.Log.NATSPassword.Reveal()}
-	return l
-}
-
-// OpenNotary opens what signs the heads of the log's trees, and makes its key if there is none. The
-// error is [notary.ErrRewritten] for a log that is not what was signed before.
-func (c *Core) OpenNotary() (*notary.Notary, error) {
-	n, err := notary.Open(notary.Options{Data: c.data, Log: c.Log, State: c.Projector, Logger: c.logger})
-	if err != nil && notary.Check(c.data) != nil {
-		err = fmt.Errorf("%s: %w", CodeHeadsBad, err)
-	}
-	return n, err
-}
-
-// KnownHeads are the heads that the tree of a partition is known to have had, for
-// [projector.RebuildOptions].
-func (c *Core) KnownHeads(partition int) ([]merkle.Head, error) {
-	return notary.KnownHeads(c.data, c.Log, partition)
-}
-
-// Close closes what is open, in the order in which one part needs the other. It may be called
-// again.
-func (c *Core) Close(ctx context.Context) error {
-	var err error
-	if c.Projector != nil {
-		err = errors.Join(err, c.Projector.Close())
-		c.Projector = nil
-	}
-	if c.Archive != nil {
-		err = errors.Join(err, c.Archive.Close())
-		c.Archive = nil
-	}
-	if c.hub != nil {
-		c.hub.Close()
-	}
-	if c.Log != nil {
-		err = errors.Join(err, c.Log.Close(ctx))
-		c.Log = nil
-	}
-	if c.lock != nil {
-		err = errors.Join(err, c.lock.Unlock())
-		c.lock = nil
-	}
-	return err
-}
 
 // Server is a whole receiptd.
 type Server struct {
@@ -205,7 +45,7 @@ type Server struct {
 
 // Build opens everything and binds the address, but serves and folds nothing yet.
 func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version string) (s *Server, err error) {
-	core, err := openCore(ctx, cfg, opening{startOver: mayLose(cfg)}, logger)
+	core, err := openCore(ctx, cfg, mayLose(cfg), logger)
 	if err != nil {
 		return nil, err
 	}
@@ -415,9 +255,4 @@ func (s *Server) partitionStatus() []web.PartitionStatus {
 		out = append(out, p)
 	}
 	return out
-}
-
-// Configure puts settings of an app in force in every partition.
-func (c *Core) Configure(ctx context.Context, app string, s events.Settings) (events.Settings, error) {
-	return (&commands{log: c.Log, projector: c.Projector}).Configure(ctx, app, s)
 }
