@@ -34,6 +34,8 @@ func TestREADMETour(t *testing.T) {
 	}
 	script = strings.ReplaceAll(script, "& sleep 3", started)
 	script = strings.Replace(script, "go build -o bin/ ./cmd/...", "mkdir bin && cp "+programs+"/* bin/", 1)
+	// The server that was told to stop still writes where the test cleans up.
+	script += "wait\n"
 
 	shell := exec.Command("bash", "-m")
 	shell.Dir = t.TempDir()
