@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/receiptd/receiptd/events"
 )
@@ -47,6 +49,10 @@ type Config struct {
 	Partitions int
 	// Replicas is the number of replicas of each stream in an outside cluster; 0 means 1.
 	Replicas int
+	// Node is the name of this process among several that append to a log in an outside cluster: a
+	// single token of a subject. Each then publishes on a subject of its own, so that an entry in
+	// doubt is found whatever the others append. Empty: there is one process.
+	Node string
 	// MaxBytes bounds each partition on the disk: beyond it producers get [ErrLogFull]. 0 sets no
 	// limit on a new log, and accepts whatever limit a log that exists has.
 	MaxBytes int64
@@ -76,6 +82,7 @@ func (c *Config) validate() error {
 	check(c.Partitions >= 0 && c.Partitions <= events.MaxPartitions, fmt.Sprintf("Partitions must be in 0..%d", events.MaxPartitions))
 	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas must be in 1..5")
 	check(c.Replicas <= 1 || c.URL != "", "Replicas needs an outside cluster")
+	check(c.Node == "" || c.URL != "" && !strings.ContainsAny(c.Node, ".*> \t\r\n"), "Node is a token, and for an outside cluster")
 	check(c.Ingress.Listen == "" || c.Dir != "", "Ingress is for the embedded server")
 	check(c.Credentials == "" || c.URL != "", "Credentials is for an outside server")
 	check(c.Dialer == nil || c.URL != "", "Dialer is for an outside server")
@@ -133,6 +140,9 @@ func (c *Config) witnessDir() string {
 type hooks struct {
 	dedup    time.Duration // the duplicate window of new streams
 	trust    time.Duration // for how long a retry relies on it; negative: not at all
+	stale    time.Duration // for how long answers of a replicated log are not believed
+	// state changes what a server says of a partition, as one that lags would.
+	state    func(*jetstream.StreamState)
 	ackAfter time.Duration // how long a try waits for its acknowledgement
 
 	diskFree func(dir string) (int64, error)
@@ -145,6 +155,13 @@ func (h *hooks) duplicateWindow() time.Duration {
 		return h.dedup
 	}
 	return duplicateWindow
+}
+
+func (h *hooks) staleAnswers() time.Duration {
+	if h.stale != 0 {
+		return h.stale
+	}
+	return staleMax
 }
 
 func (h *hooks) trustWindow() time.Duration {

@@ -42,6 +42,7 @@ type publisher struct {
 	next     *outgoing // encoded while another one was under way
 	payloads [2][]byte // memory of these two
 	last     uint64    // sequence of the last entry known to be stored
+	own      uint64    // the same on the publisher's own subject; see ownsubject.go
 	latest   load      // of the entry that began last
 }
 
@@ -59,6 +60,9 @@ func newPublisher(l *Log, partition int, epoch string, last uint64) (*publisher,
 		wake:     make(chan struct{}, 1),
 		replies:  l.write.nc.NewInbox() + ".",
 		acks:     make(chan *nats.Msg, 64),
+	}
+	if l.cfg.Node != "" {
+		p.subject = events.NodeBatchSubject(partition, l.cfg.Node, epoch)
 	}
 	p.stats.last.Store(last)
 	_, err := l.write.nc.ChanSubscribe(p.replies+"*", p.acks)
@@ -144,7 +148,7 @@ func (p *publisher) encode(b *batch) *outgoing {
 // finish tells the tickets what became of an entry.
 func (p *publisher) finish(out *outgoing, sequence uint64, err error) {
 	if err == nil {
-		p.last = sequence
+		p.last, p.own = sequence, sequence
 	}
 	p.stats.end(out, sequence, err)
 	out.result.sequence, out.result.err = sequence, err

@@ -36,7 +36,7 @@ var layers = map[string]layer{
 	"schema": {},
 	"events": {libraries: []string{
 		"google.golang.org/protobuf", "github.com/klauspost/compress", "github.com/go-json-experiment/json"}},
-	"events/eventlog": {sees: []string{"events", "events/merkle", "events/eventlog/blockfile", "events/eventlog/witness", "internal/atomicfile", "internal/diskread"}},
+	"events/eventlog": {sees: []string{"events", "events/merkle", "events/eventlog/blockfile", "events/eventlog/witness", "internal/atomicfile", "internal/diskread", "internal/leader"}},
 	// Neither knows what is in an entry, nor the server whose files it reads.
 	"events/eventlog/blockfile": {sees: []string{"internal/atomicfile", "internal/diskread"}, libraries: []string{"github.com/minio/highwayhash", "github.com/klauspost/compress"}},
 	"events/eventlog/witness":   {sees: []string{"events/merkle", "internal/atomicfile"}, libraries: []string{"github.com/cespare/xxhash/v2", "golang.org/x/sys"}},
@@ -76,9 +76,10 @@ var layers = map[string]layer{
 		sees: []string{"events", "events/eventlog", "projections", "internal/gateway", "internal/accounts"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/accounts": {"Open", "Config"}},
 	},
-	"internal/inbox":       {sees: []string{"internal/writebehind"}},
+	"internal/leader":      {},
+	"internal/inbox":       {sees: []string{"internal/writebehind", "internal/leader"}},
 	"internal/writebehind": {},
-	"internal/accounts":    {},
+	"internal/accounts":    {sees: []string{"internal/leader"}},
 	"internal/ids":         {},
 	"internal/notary":      {sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "internal/atomicfile"}},
 	"internal/web":         {sees: []string{"events", "projections", "internal/gateway"}},
