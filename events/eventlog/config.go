@@ -138,9 +138,9 @@ func (c *Config) witnessDir() string {
 
 // hooks are for tests.
 type hooks struct {
-	dedup    time.Duration // the duplicate window of new streams
-	trust    time.Duration // for how long a retry relies on it; negative: not at all
-	stale    time.Duration // for how long answers of a replicated log are not believed
+	dedup time.Duration // the duplicate window of new streams
+	trust time.Duration // for how long a retry relies on it; negative: not at all
+	stale time.Duration // for how long answers of a replicated log are not believed
 	// state changes what a server says of a partition, as one that lags would.
 	state    func(*jetstream.StreamState)
 	ackAfter time.Duration // how long a try waits for its acknowledgement

@@ -48,12 +48,12 @@ func (a *Accounts) PutGroup(ctx context.Context, app, group string, p GroupProfi
 func (a *Accounts) Group(ctx context.Context, app, group string) (p GroupProfile, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	entry, err := a.kv.Get(ctx, groupKey(app, group))
+	entry, err := a.get(ctx, groupKey(app, group))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
 		return p, nil
 	case err == nil:
-		err = json.Unmarshal(entry.Value(), &p)
+		err = json.Unmarshal(entry.value, &p)
 	}
 	if err != nil {
 		return p, fmt.Errorf("accounts: look up group: %w", err)

@@ -34,11 +34,16 @@ type Config struct {
 	MaxBytes    int64
 	// Replicas of the streams in an outside cluster.
 	Replicas int
+	// Shared says that several processes serve these inboxes.
+	Shared bool
 	// Room, if set, refuses n more bytes that the disk has no room for.
 	Room func(n int64) error
 
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
+
+	// lag is for tests: it makes of what was read what a replica that lags would have.
+	lag func([]Item) []Item
 }
 
 // Inbox is the inboxes of all users. Its methods may be called from many goroutines.
@@ -77,6 +82,11 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 	}
 	if b.positions, err = openStream(ctx, b.js, positions); err != nil {
 		return nil, err
+	}
+	if cfg.Shared {
+		if _, err := openStream(ctx, b.js, cfg.deviceStream()); err != nil {
+			return nil, err
+		}
 	}
 	info, err := b.messages.Info(ctx)
 	if err != nil {

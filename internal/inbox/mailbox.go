@@ -47,6 +47,11 @@ func (b *Inbox) Open(ctx context.Context, app, user, device string) (*Mailbox, e
 	// Before the position is looked up, so that what comes meanwhile is either read or offered.
 	b.hub.add(m)
 	at, err := b.ledger.open(ctx, b, m.key, device)
+	if err == nil && b.cfg.Shared {
+		if at, err = b.refresh(ctx, m.key, device); err != nil {
+			b.ledger.close(m.key)
+		}
+	}
 	if err != nil {
 		b.hub.remove(m)
 		return nil, err
@@ -94,7 +99,7 @@ func (m *Mailbox) Next(ctx context.Context, limit, bytes int) (items []Item, mor
 	}
 	m.mu.Unlock()
 	if lagging {
-		if items, more, err = m.inbox.read(ctx, m.key, m.cursor+1, limit, bytes); err != nil || more > 0 {
+		if items, more, err = m.inbox.readFresh(ctx, m.key, m.cursor+1, limit, bytes); err != nil || more > 0 {
 			m.mu.Lock()
 			m.live, m.lagging = nil, true
 			m.mu.Unlock()

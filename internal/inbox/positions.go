@@ -33,7 +33,10 @@ func (b *Inbox) writePositions(ctx context.Context, users map[string]*userDevice
 		}
 	}
 	for _, c := range list {
-		if low := floor(c.devices); c.purge && low > 0 {
+		if !c.purge {
+			continue
+		}
+		if low, err := b.floorOf(ctx, c); err == nil && low > 0 {
 			// What stays because of an error here leaves by age.
 			if b.messages.Purge(ctx, jetstream.WithPurgeSubject(messagePrefix+c.key), jetstream.WithPurgeSequence(low+1)) == nil {
 				b.metrics.purged.Inc()
@@ -44,6 +47,9 @@ func (b *Inbox) writePositions(ctx context.Context, users map[string]*userDevice
 }
 
 func (b *Inbox) publishPositions(ctx context.Context, part []change) error {
+	if b.cfg.Shared {
+		return b.publishDevices(ctx, part)
+	}
 	msgs := make([]*nats.Msg, len(part))
 	for i, c := range part {
 		data, err := json.Marshal(c.devices)
@@ -58,6 +64,12 @@ func (b *Inbox) publishPositions(ctx context.Context, part []change) error {
 func (b *Inbox) loadPositions(ctx context.Context, key string) (devices []position, err error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
+	if b.cfg.Shared {
+		if devices, err = b.loadDevices(ctx, key); err != nil || len(devices) > 0 {
+			return devices, err
+		}
+		// None yet: what a process wrote that served them alone.
+	}
 	msg, err := b.positions.GetLastMsgForSubject(ctx, positionPrefix+key)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):

@@ -111,7 +111,8 @@ func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 	if len(cfg.Log.NATS) > 0 {
 		l.URL = cfg.Log.NATS.Reveal()
 		l.Credentials = cfg.Log.NATSCredentials
-		l.Replicas = cfg.Log.Replicas
+		l.Replicas = cfg.CopiesOfLog()
+		l.Node = cfg.Cluster.Node
 		return l
 	}
 	l.Dir = filepath.Join(cfg.Data, logDir)

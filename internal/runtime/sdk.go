@@ -33,7 +33,7 @@ func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway
 		return nil, fmt.Errorf("connect for inboxes and accounts: %w", err)
 	}
 	users, err := accounts.Open(opening, nc, accounts.Config{
-		MaxUsers: cfg.SDK.MaxUsers, Replicas: cfg.Log.Replicas, Room: core.Log.ReserveDisk, Registerer: core.registry,
+		MaxUsers: cfg.SDK.MaxUsers, Replicas: cfg.CopiesOfLog(), Room: core.Log.ReserveDisk, Registerer: core.registry,
 	})
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway
 	s := &sdk{ids: new(ids.Source), accounts: users}
 	if s.inbox, err = inbox.Open(opening, nc, inbox.Config{
 		MaxMessages: cfg.SDK.InboxMessages, MaxAge: cfg.SDK.InboxAge, MaxBytes: int64(cfg.SDK.InboxSize),
-		Replicas: cfg.Log.Replicas, Room: core.Log.ReserveDisk, Registerer: core.registry, Logger: core.logger,
+		Replicas: cfg.CopiesOfLog(), Shared: cfg.Cluster.Node != "", Room: core.Log.ReserveDisk, Registerer: core.registry, Logger: core.logger,
 	}); err != nil {
 		return nil, err
 	}
