@@ -37,6 +37,7 @@ type worker struct {
 	mending    mending
 	proving    sync.WaitGroup
 
+	mark             atomic.Pointer[markRequest] // nil unless somebody waits for one
 	checkpointWanted chan struct{}
 	effects          []projections.Effect
 	err              atomic.Pointer[error]
@@ -119,6 +120,9 @@ func (w *worker) Handle(_ context.Context, x *projections.Decoded, _ *eventlog.E
 		w.replayed(g)
 	}
 	w.outcomes.decided(x.Sequence, list)
+	if m := w.mark.Load(); m != nil && x.Sequence >= m.sequence {
+		w.takeMark(m, x.Sequence, g)
+	}
 	if a := w.p.o.Audience; a != nil {
 		if w.effects = g.Part.TakeEffects(w.effects[:0]); len(w.effects) > 0 {
 			a.Push(w.effects)
