@@ -43,9 +43,9 @@ func (w *worker) takeMark(m *markRequest, at uint64, g *fold.Generation) {
 	m.snapshot <- snap
 }
 
-// MarkAt waits until a partition's fold comes to an entry and returns its mark there. The fold waits
-// for a checkpoint, and not for the digest. The error is [ErrPassed] for an entry that it is past. One
-// caller at a time may wait in a partition.
+// MarkAt waits until a partition's fold comes to an entry and returns its mark there. The fold
+// waits for a checkpoint, and not for the digest. The error is [ErrPassed] for an entry that it is
+// past. One caller at a time may wait in a partition.
 func (p *Projector) MarkAt(ctx context.Context, partition int, sequence uint64) (Mark, error) {
 	w := p.workers[partition]
 	m := &markRequest{sequence: sequence, snapshot: make(chan *store.Snapshot, 1)}

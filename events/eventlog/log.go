@@ -89,7 +89,7 @@ func (l *Log) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := js.AccountInfo(ctx); err != nil {
+	if err := l.settle(ctx, func(ctx context.Context) error { _, err := js.AccountInfo(ctx); return err }); err != nil {
 		return fmt.Errorf("ask for JetStream: %w", err)
 	}
 	if l.server != nil {
@@ -97,7 +97,8 @@ func (l *Log) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if l.streams, err = openStreams(ctx, js, &l.cfg); err != nil {
+	err = l.settle(ctx, func(ctx context.Context) (err error) { l.streams, err = openStreams(ctx, js, &l.cfg); return err })
+	if err != nil {
 		return err
 	}
 	l.identity = identityOf(l.streams)

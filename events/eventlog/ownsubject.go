@@ -13,8 +13,8 @@ import (
 // Where several processes append to a log, each publishes on a subject of its own, with the last
 // sequence of that subject as the condition. What the others append has no part in it: an entry in
 // doubt is sent again as it is, and if the condition no longer holds it is the entry itself that is
-// the last on the subject. Without that, a publisher would have to search all that the others append
-// in the meantime, and might never come to the end.
+// the last on the subject. Without that, a publisher would have to search all that the others
+// append in the meantime, and might never come to the end.
 
 // tryOwn makes one try on the publisher's own subject.
 func (d *publication) tryOwn() answer {
@@ -28,8 +28,8 @@ func (d *publication) tryOwn() answer {
 	return d.judgeOwn(last, err, a.err)
 }
 
-// judgeOwn says what became of an entry that the server did not store because it is not the next one
-// on the subject, by what is the last one there.
+// judgeOwn says what became of an entry that the server did not store because it is not the next
+// one on the subject, by what is the last one there.
 func (d *publication) judgeOwn(last leader.Message, err, refusal error) answer {
 	p := d.p
 	switch {

@@ -26,8 +26,8 @@ func (l *Log) replicated(partition int) bool {
 	return l.streams[partition].CachedInfo().Config.Replicas > 1
 }
 
-// Reach is [Log.Bounds] for a caller who knows of an entry: an answer that the log ends before it is
-// returned only if it is certain. On a replicated log that takes half a minute.
+// Reach is [Log.Bounds] for a caller who knows of an entry: an answer that the log ends before it
+// is returned only if it is certain. On a replicated log that takes half a minute.
 func (l *Log) Reach(ctx context.Context, partition int, sequence uint64) (first, last uint64, err error) {
 	first, last, err = l.Bounds(ctx, partition)
 	if err != nil || last >= sequence || !l.replicated(partition) {
@@ -62,6 +62,35 @@ func (l *Log) leaderEntry(ctx context.Context, partition int, sequence uint64) (
 		return Entry{}, fmt.Errorf("eventlog: read entry %d of partition %d: %w", sequence, partition, err)
 	}
 	return e, nil
+}
+
+const (
+	settleTry   = 10 * time.Second
+	settlePause = 100 * time.Millisecond
+)
+
+// settle does a step of opening a log. With several nodes, what one finds may be half done by
+// another one that starts at the same time, or there may be no leader to ask yet; a request that
+// meets another one like it may never be answered. So a step is done again, until it succeeds,
+// shows what no repetition would mend, or ctx ends.
+func (l *Log) settle(ctx context.Context, step func(context.Context) error) error {
+	if l.cfg.Node == "" {
+		return step(ctx)
+	}
+	for {
+		try, cancel := context.WithTimeout(ctx, settleTry)
+		err := step(try)
+		cancel()
+		if err == nil || ctx.Err() != nil || errors.Is(err, ErrPartitions) || errors.Is(err, ErrStreamConfig) {
+			return err
+		}
+		l.logger.Info("the log is not open yet", "reason", err)
+		select {
+		case <-time.After(settlePause):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // Replicated reports whether several servers hold the log, some of which may answer with less than

@@ -22,9 +22,9 @@ var (
 // requestTimeout bounds one request to a bucket.
 const requestTimeout = 5 * time.Second
 
-// Bucket is a key-value bucket that all nodes share. Its methods may be called from many goroutines.
-// A get is answered by the leader, and a change is made on the condition of the revision that was
-// read: of two nodes that change a key at a time, one is told [ErrConflict].
+// Bucket is a key-value bucket that all nodes share. Its methods may be called from many
+// goroutines. A get is answered by the leader, and a change is made on the condition of the
+// revision that was read: of two nodes that change a key at a time, one is told [ErrConflict].
 type Bucket struct {
 	nc     *nats.Conn
 	kv     jetstream.KeyValue

@@ -30,8 +30,8 @@ type State interface {
 var ErrPassed = errors.New("cluster: the fold has passed the entry")
 
 const (
-	// compareEvery is the least time between two comparisons of a partition. The next one also waits
-	// until all that the last one cost is a fiftieth of the time.
+	// compareEvery is the least time between two comparisons of a partition. The next one also
+	// waits until all that the last one cost is a fiftieth of the time.
 	compareEvery = 2 * time.Second
 	compareShare = 50
 	// markWait is how long a node waits for its fold to come to the entry to be compared at.
@@ -123,6 +123,7 @@ func (n *Node) takeMark(ctx context.Context, partition int, at uint64) {
 		return
 	}
 	c.marking = true
+	refolded := c.refolded
 	n.background.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, markWait)
 		defer cancel()
@@ -132,7 +133,7 @@ func (n *Node) takeMark(ctx context.Context, partition int, at uint64) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.marking = false
-		if err == nil {
+		if err == nil && c.refolded == refolded {
 			c.mark = Mark{Sequence: at, Chain: chain, Digest: digest, Refolded: c.refolded}
 			c.due = time.Now().Add(max(compareEvery, compareShare*min(took, time.Minute)))
 		}
@@ -185,6 +186,7 @@ func (n *Node) judge(partition int, nodes []member) {
 			continue
 		}
 		c.refolded++
+		c.mark = Mark{} // the next one is taken of what is folded again
 		reason := fmt.Errorf("it differs from the copies of other nodes at entry %d", mine.Sequence)
 		if err := n.state.Condemn(partition, reason); err != nil {
 			n.o.Logger.Error("a wrong copy of the state could not be put aside", "partition", partition, "error", err)

@@ -68,8 +68,8 @@ func NewFresh(log Log, state Waiter) *Fresh {
 func (f *Fresh) Strong(ctx context.Context) error { return f.strong.join(ctx) }
 
 // Newest returns when the state here has what the log holds as its leaders say. That is enough to
-// find what another node has just made, and costs the log nothing; a leader that was deposed and has
-// not noticed may say too little.
+// find what another node has just made, and costs the log nothing; a leader that was deposed and
+// has not noticed may say too little.
 func (f *Fresh) Newest(ctx context.Context) error { return f.newest.join(ctx) }
 
 func (f *Fresh) append(ctx context.Context, partition int, app string) (uint64, error) {

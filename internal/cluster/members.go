@@ -19,6 +19,8 @@ const (
 	beatEvery   = 200 * time.Millisecond
 	silentAfter = time.Second
 	goneAfter   = 3 * time.Second
+	// Settle is after what time a node that has just begun has heard of all others.
+	Settle = goneAfter + 2*beatEvery
 	// forgetAfter is when a silent node is not shown any more.
 	forgetAfter = 10 * time.Minute
 

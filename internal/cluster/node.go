@@ -84,7 +84,7 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return every(ctx, beatEvery, func() { n.compareAll(ctx) }) })
 	group.Go(func() error {
 		return every(ctx, floorEvery, func() {
-			if err := n.keepFloor(ctx); err != nil && ctx.Err() == nil {
+			if err := n.KeepFloor(ctx); err != nil && ctx.Err() == nil {
 				n.o.Logger.Warn("the other nodes were not told what this one still needs of the log", "error", err)
 			}
 		})
@@ -114,8 +114,9 @@ type readiness struct {
 
 const (
 	readyEvery = time.Second
-	// readyGrace is how long a node that had caught up counts as ready when the log does not answer:
-	// a partition whose broker died has no leader for some seconds, and there is no better node then.
+	// readyGrace is how long a node that had caught up counts as ready when the log does not
+	// answer: a partition whose broker died has no leader for some seconds, and there is no better
+	// node then.
 	readyGrace = 15 * time.Second
 )
 
@@ -177,8 +178,8 @@ func (n *Node) Describe() View {
 	return v
 }
 
-// keepFloor says how far this node's folds are durable.
-func (n *Node) keepFloor(ctx context.Context) error {
+// KeepFloor says in the bucket how far this node's folds are durable.
+func (n *Node) KeepFloor(ctx context.Context) error {
 	floor := make([]uint64, len(n.copies))
 	for k := range floor {
 		at, err := n.state.Durable(k)

@@ -12,11 +12,12 @@ import (
 // ErrFenced: another node has become the writer.
 var ErrFenced = errors.New("cluster: another node is the writer now")
 
-// Writer is the right to be the only one who writes something to the outside world, and what whoever
-// has it notes before each step. Nothing ends it but another claim, and no clock has a say: each note
-// is made on the condition that it follows the last one, so a writer that was paused, or cut off, is
-// told [ErrFenced] at its next note, and does not take the step. Its successor finds the last note of
-// each part, and begins by repeating that step, which must be one that may be repeated.
+// Writer is the right to be the only one who writes something to the outside world, and what
+// whoever has it notes before each step. Nothing ends it but another claim, and no clock has a say:
+// each note is made on the condition that it follows the last one, so a writer that was paused, or
+// cut off, is told [ErrFenced] at its next note, and does not take the step. Its successor finds
+// the last note of each part, and begins by repeating that step, which must be one that may
+// be repeated.
 type Writer struct {
 	bucket *Bucket
 	name   string
@@ -94,8 +95,8 @@ func (w *Writer) Read(ctx context.Context, number int) (note []byte, err error) 
 	}
 }
 
-// Write makes a note of a part that was taken over by Read. The error is [ErrFenced] if another node
-// has taken it over since.
+// Write makes a note of a part that was taken over by Read. The error is [ErrFenced] if another
+// node has taken it over since.
 func (w *Writer) Write(ctx context.Context, number int, note []byte) error {
 	w.mu.Lock()
 	p := w.parts[number]

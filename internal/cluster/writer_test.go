@@ -8,8 +8,8 @@ import (
 func nobody(string, string) bool    { return false }
 func everybody(string, string) bool { return true }
 
-// Of two writers one can go on: the one that claimed last, with the last note of the other. One that
-// was paused in between is told so, whatever it knows.
+// Of two writers one can go on: the one that claimed last, with the last note of the other. One
+// that was paused in between is told so, whatever it knows.
 func TestOneWriterAtATime(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)

@@ -97,8 +97,8 @@ func (b *Inbox) publishDevices(ctx context.Context, part []change) error {
 	return group.Wait()
 }
 
-// publishDevice writes one position, unless the device has said more to another process, and returns
-// what is stored then.
+// publishDevice writes one position, unless the device has said more to another process, and
+// returns what is stored then.
 func (b *Inbox) publishDevice(ctx context.Context, key string, p position) (position, error) {
 	for {
 		data, err := json.Marshal(p)
@@ -155,8 +155,8 @@ func (l *ledger) settled(u *userDevices, stored position) {
 	}
 }
 
-// refresh brings what is in memory of a user's devices up to what other processes wrote, and returns
-// the position of one of them.
+// refresh brings what is in memory of a user's devices up to what other processes wrote, and
+// returns the position of one of them.
 func (b *Inbox) refresh(ctx context.Context, key, device string) (uint64, error) {
 	stored, err := b.loadDevices(ctx, key)
 	if err != nil {

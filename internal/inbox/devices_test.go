@@ -52,8 +52,8 @@ func (b *Inbox) take(t *testing.T, user, device string, n int) (all []string) {
 	return all
 }
 
-// Two processes that serve devices of one user do not write over each other, and what one device has
-// not taken is not removed by what the others have, wherever they are connected.
+// Two processes that serve devices of one user do not write over each other, and what one device
+// has not taken is not removed by what the others have, wherever they are connected.
 func TestPositionsOfSeveralProcesses(t *testing.T) {
 	t.Parallel()
 	a, b := sharedInboxes(t)

@@ -71,7 +71,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	b := &Inbox{cfg: cfg, logger: cfg.Logger.With(slog.String("component", "inbox")), metrics: newMetrics(cfg.Registerer)}
+	b := &Inbox{cfg: cfg, logger: cfg.Logger.With(slog.String("component", "inbox"))}
 	var err error
 	if b.js, err = jetstream.New(nc); err != nil {
 		return nil, fmt.Errorf("inbox: %w", err)
@@ -92,6 +92,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inbox: stream %s: %w", messageStream, err)
 	}
+	b.metrics = newMetrics(cfg.Registerer) // last: what is registered cannot be so again at another try
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	b.writer.init()
 	b.hub.init(info.State.LastSeq)

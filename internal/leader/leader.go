@@ -1,5 +1,5 @@
-// Package leader reads single messages of a stream from the stream's leader. A client's own way, the
-// direct get, may be answered by a replica that lags: it says that there is nothing where an
+// Package leader reads single messages of a stream from the stream's leader. A client's own way,
+// the direct get, may be answered by a replica that lags: it says that there is nothing where an
 // acknowledged message is.
 package leader
 
@@ -39,8 +39,8 @@ func Last(ctx context.Context, nc *nats.Conn, stream, subject string) (Message, 
 	return get(ctx, nc, stream, request{LastBySubject: subject})
 }
 
-// Next returns the first message from a sequence on whose subject matches, which may have wildcards.
-// The error is [ErrNotFound] if there is none.
+// Next returns the first message from a sequence on whose subject matches, which may have
+// wildcards. The error is [ErrNotFound] if there is none.
 func Next(ctx context.Context, nc *nats.Conn, stream string, from uint64, subject string) (Message, error) {
 	return get(ctx, nc, stream, request{Sequence: max(from, 1), NextBySubject: subject})
 }
@@ -52,12 +52,28 @@ type request struct {
 	NextBySubject string `json:"next_by_subj,omitempty"`
 }
 
+// askEvery is how long one request waits: while a stream has no leader, nobody answers, and what
+// was asked then is never answered.
+const askEvery = time.Second
+
+func ask(ctx context.Context, nc *nats.Conn, subject string, body []byte) (*nats.Msg, error) {
+	for {
+		try, cancel := context.WithTimeout(ctx, askEvery)
+		answer, err := nc.RequestWithContext(try, subject, body)
+		unanswered := try.Err() != nil
+		cancel()
+		if err == nil || !unanswered || ctx.Err() != nil {
+			return answer, err
+		}
+	}
+}
+
 func get(ctx context.Context, nc *nats.Conn, stream string, q request) (m Message, err error) {
 	body, err := json.Marshal(q)
 	if err != nil {
 		return m, fmt.Errorf("leader: %w", err)
 	}
-	answer, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
+	answer, err := ask(ctx, nc, "$JS.API.STREAM.MSG.GET."+stream, body)
 	if err != nil {
 		return m, fmt.Errorf("leader: read stream %s: %w", stream, err)
 	}

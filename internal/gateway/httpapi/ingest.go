@@ -108,6 +108,9 @@ func (a *API) postEvents(c *call) error {
 	}
 	a.accepted.Add(uint64(n))
 	a.metrics.accepted.Add(float64(n))
+	if c.w.node != nil {
+		c.w.stored = ticket.Positions()
+	}
 	if applied {
 		return a.answerOutcomes(c, ticket, n)
 	}

@@ -46,11 +46,20 @@ func (a *API) getMetrics() func(*call) error {
 
 type stateBody struct {
 	Status string `json:"status"`
+	Node   string `json:"node,omitempty"`
+}
+
+// node is this server's name in a cluster; empty if it is alone.
+func (a *API) node() string {
+	if a.cfg.Cluster == nil {
+		return ""
+	}
+	return a.cfg.Cluster.Name()
 }
 
 // getHealth says that the process serves requests, and nothing more.
 func (a *API) getHealth(c *call) error {
-	gateway.WriteJSON(c.w, http.StatusOK, stateBody{"ok"})
+	gateway.WriteJSON(c.w, http.StatusOK, stateBody{"ok", a.node()})
 	return nil
 }
 
@@ -58,7 +67,7 @@ func (a *API) getReady(c *call) error {
 	if problem := a.notReady(); problem != "" {
 		return &apiError{status: http.StatusServiceUnavailable, code: "not_ready", message: problem, retryAfter: 1}
 	}
-	gateway.WriteJSON(c.w, http.StatusOK, stateBody{"ready"})
+	gateway.WriteJSON(c.w, http.StatusOK, stateBody{"ready", a.node()})
 	return nil
 }
 
@@ -76,6 +85,8 @@ func (a *API) notReady() string {
 // statusBody holds totals over all apps, for the page: nothing that belongs to one of them.
 type statusBody struct {
 	Version string `json:"version"`
+	// Node is which of a cluster's nodes this is of.
+	Node string `json:"node,omitempty"`
 	// Log is the identity of the log: another one means that positions of before mean nothing.
 	Log           string          `json:"log"`
 	UptimeSeconds int64           `json:"uptime_seconds"`
@@ -99,7 +110,7 @@ type partitionBody struct {
 func (a *API) getStatus(c *call) error {
 	status := a.status()
 	body := statusBody{
-		Version: status.Version, Log: fmt.Sprintf("%016x", a.cfg.Identity), UptimeSeconds: int64(status.Uptime.Seconds()), Ready: status.Problem == "", Problem: status.Problem,
+		Version: status.Version, Node: a.node(), Log: fmt.Sprintf("%016x", a.cfg.Identity), UptimeSeconds: int64(status.Uptime.Seconds()), Ready: status.Problem == "", Problem: status.Problem,
 		Accepted: status.Accepted, Streams: status.Streams, Partitions: make([]partitionBody, 0, len(status.Partitions)),
 	}
 	for i := range status.Partitions {

@@ -81,6 +81,9 @@ func (a *API) routes() []route {
 		{method: "GET", path: "/v1/log/{partition}/consistency", access: accessAdmin, handle: a.getConsistency},
 		{method: "GET", path: "/v1/log/{partition}/inclusion/{sequence}", access: accessAdmin, handle: a.getInclusion},
 
+		{method: "GET", path: "/v1/cluster", access: accessAdmin, handle: a.getCluster},
+		{method: "DELETE", path: "/v1/cluster/nodes/{node}", access: accessAdmin, handle: a.deleteNode},
+
 		{method: "GET", path: "/v1/status", handle: a.getStatus},
 		{method: "GET", path: "/healthz", handle: a.getHealth},
 		{method: "GET", path: "/readyz", handle: a.getReady},
@@ -207,6 +210,9 @@ func (a *API) admit(c *call, rt route) error {
 	if c.Caller, err = a.authenticate(c.r, rt); err != nil {
 		return err
 	}
+	if err := a.awaitPosition(c); err != nil {
+		return err
+	}
 	if org := c.r.PathValue("org"); org != "" {
 		if err := a.findApp(c, org, rt.creates); err != nil {
 			return err
@@ -251,6 +257,9 @@ func (a *API) findApp(c *call, org string, creates bool) error {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	res := &response{ResponseWriter: w, requestID: requestID(r)}
+	if a.cfg.Cluster != nil {
+		res.node = a
+	}
 	h := res.Header()
 	h["X-Request-Id"] = []string{res.requestID}
 	h["X-Content-Type-Options"] = noSniff

@@ -77,6 +77,7 @@ var layers = map[string]layer{
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/accounts": {"Open", "Config"}},
 	},
 	"internal/leader":      {},
+	"internal/cluster":     {sees: []string{"events", "events/eventlog", "internal/leader"}},
 	"internal/inbox":       {sees: []string{"internal/writebehind", "internal/leader"}},
 	"internal/writebehind": {},
 	"internal/accounts":    {sees: []string{"internal/leader"}},
