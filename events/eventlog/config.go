@@ -22,7 +22,7 @@ const defaultMinFree = 64 << 20
 // server takes nothing more, until it is started again, once it has met the end of the disk.
 const NoMinFree = -1
 
-// Config says where the log is and how it is kept. Exactly one of Dir and URL is set; the zero
+// Config says where the log is and how it is kept. Exactly one of Dir, URL and Peers is set; the zero
 // value of every other field is a sensible default.
 type Config struct {
 	// Dir is the directory of the embedded server's store.
@@ -49,6 +49,10 @@ type Config struct {
 	Partitions int
 	// Replicas is the number of replicas of each stream in an outside cluster; 0 means 1.
 	Replicas int
+	// Peers has the NATS server in this process form a cluster with others; nil = it does not. It
+	// needs Node.
+	Peers *Peers
+
 	// Node is the name of this process among several that append to a log in an outside cluster: a
 	// single token of a subject. Each then publishes on a subject of its own, so that an entry in
 	// doubt is found whatever the others append. Empty: there is one process.
@@ -78,11 +82,18 @@ func (c *Config) validate() error {
 			errs = append(errs, errors.New(problem))
 		}
 	}
-	check((c.Dir == "") != (c.URL == ""), "exactly one of Dir and URL must be set")
+	places := 0
+	for _, set := range []bool{c.Dir != "", c.URL != "", c.Peers != nil} {
+		if set {
+			places++
+		}
+	}
+	check(places == 1, "exactly one of Dir, URL and Peers must be set")
+	check(c.Peers == nil || c.Node != "", "Peers needs Node")
 	check(c.Partitions >= 0 && c.Partitions <= events.MaxPartitions, fmt.Sprintf("Partitions must be in 0..%d", events.MaxPartitions))
 	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas must be in 1..5")
-	check(c.Replicas <= 1 || c.URL != "", "Replicas needs an outside cluster")
-	check(c.Node == "" || c.URL != "" && !strings.ContainsAny(c.Node, ".*> \t\r\n"), "Node is a token, and for an outside cluster")
+	check(c.Replicas <= 1 || c.Dir == "", "Replicas needs a cluster")
+	check(c.Node == "" || c.Dir == "" && !strings.ContainsAny(c.Node, ".*> \t\r\n"), "Node is a token, and for a cluster")
 	check(c.Ingress.Listen == "" || c.Dir != "", "Ingress is for the embedded server")
 	check(c.Credentials == "" || c.URL != "", "Credentials is for an outside server")
 	check(c.Dialer == nil || c.URL != "", "Dialer is for an outside server")

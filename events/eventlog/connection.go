@@ -78,9 +78,12 @@ func (l *Log) connect(ctx context.Context, name string) (*connection, error) {
 		nats.ErrorHandler(c.failed),
 	}
 	var err error
-	if l.server != nil {
+	switch {
+	case l.server != nil:
 		c.nc, err = l.server.connect(opts...)
-	} else {
+	case l.peer != nil:
+		c.nc, err = l.peer.connect(opts...)
+	default:
 		if l.cfg.Credentials != "" {
 			opts = append(opts, nats.UserCredentials(l.cfg.Credentials))
 		}

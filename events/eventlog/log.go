@@ -18,6 +18,7 @@ type Log struct {
 	cfg    Config
 	logger *slog.Logger
 	server *embedded // nil for an outside server
+	peer   *peer     // nil unless the server in this process is one of a cluster
 
 	// There are two connections, so that a replay does not delay acknowledgements.
 	write, read *connection
@@ -76,6 +77,11 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 func (l *Log) open(ctx context.Context) (err error) {
 	if l.cfg.Dir != "" {
 		if l.server, err = startEmbedded(ctx, &l.cfg); err != nil {
+			return err
+		}
+	}
+	if l.cfg.Peers != nil {
+		if l.peer, err = startPeer(ctx, &l.cfg); err != nil {
 			return err
 		}
 	}
@@ -204,5 +210,8 @@ func (l *Log) disconnect() {
 	}
 	if l.server != nil {
 		l.server.stop()
+	}
+	if l.peer != nil {
+		l.peer.stop()
 	}
 }

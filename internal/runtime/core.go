@@ -26,6 +26,9 @@ import (
 // answers.
 const startTimeout = 60 * time.Second
 
+// peersTimeout is how long a node waits for the others that it forms a cluster with.
+const peersTimeout = 10 * time.Minute
+
 // Core is the log and the state folded from it, without an edge: what a tool opens on a stopped
 // server's data.
 type Core struct {
@@ -66,7 +69,11 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 	if c.lock, err = openData(cfg.Data); err != nil {
 		return c, err
 	}
-	inTime, cancel := context.WithTimeout(ctx, startTimeout)
+	limit := startTimeout
+	if cfg.Cluster.Listen != "" {
+		limit = peersTimeout
+	}
+	inTime, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if c.Log, err = eventlog.Open(inTime, logConfig(cfg, logger)); err != nil {
 		return c, fmt.Errorf("open log: %w", err)
@@ -100,13 +107,23 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 // mayLose reports whether power loss may take events that were acknowledged, by the operator's own
 // choice.
 func mayLose(cfg config.Config) bool {
-	return len(cfg.Log.NATS) == 0 && cfg.Log.Fsync == config.FsyncInterval
+	return len(cfg.Log.NATS) == 0 && cfg.Cluster.Listen == "" && cfg.Log.Fsync == config.FsyncInterval
 }
 
 func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 	l := eventlog.Config{
 		Partitions: cfg.Log.Partitions,
 		Logger:     logger,
+	}
+	if cfg.Cluster.Listen != "" {
+		l.Peers = &eventlog.Peers{
+			Dir: filepath.Join(cfg.Data, logDir), Listen: cfg.Cluster.Listen, Routes: cfg.Cluster.RouteList(), Secret: cfg.Cluster.Secret.Reveal(),
+		}
+		if cfg.Log.Fsync == config.FsyncInterval {
+			l.Peers.Fsync = eventlog.FsyncInterval
+		}
+		l.Node, l.Replicas = cfg.Cluster.Node, cfg.CopiesOfLog()
+		return l
 	}
 	if len(cfg.Log.NATS) > 0 {
 		l.URL = cfg.Log.NATS.Reveal()
