@@ -95,8 +95,8 @@ var edgeMutants = []Mutant{
 	},
 	{
 		Name: "readers-shown-to-everybody", File: "internal/gateway/access.go",
-		Old:     `case !is:`,
-		New:     `case is && !is:`,
+		Old:     `case m.Standing == projections.Stranger:`,
+		New:     `case m.Standing == projections.Stranger && m.Group == "":`,
 		Bug:     "who has read a message is shown to users who are not in its group",
 		Package: "internal/gateway", Test: "TestWhoMaySeeAMessagesReaders",
 	},
