@@ -232,6 +232,7 @@ func compareWithModel(t *rapid.T, p *projections.Partition, model *oracle.Model)
 		}
 		compareMessages(t, p, model, app)
 		compareUsers(t, p, model, app)
+		compareGroups(t, p, model, app)
 		compareRates(t, p, model, app)
 		same(t, "rejections of "+app, p.Rejections(app, 1000), model.Rejections(app))
 	}
@@ -267,6 +268,47 @@ func compareMessages(t *rapid.T, p *projections.Partition, model *oracle.Model, 
 	}
 	if _, err := p.Message(app, "no such message"); !errors.Is(err, projections.ErrNotFound) {
 		t.Fatalf("unknown message: %v", err)
+	}
+}
+
+// compareGroups compares who is in each group, and as what.
+func compareGroups(t *rapid.T, p *projections.Partition, model *oracle.Model, app string) {
+	t.Helper()
+	for _, name := range model.AllConversations(app) {
+		if name.Group == "" {
+			continue
+		}
+		var want []projections.GroupMember
+		owner := ""
+		for _, u := range model.Members(app, name.Group) {
+			want = append(want, projections.GroupMember{User: u.User, Role: u.Role})
+			if u.Role == events.RoleOwner {
+				owner = u.User
+			}
+		}
+		g, err := p.Group(app, name.Group)
+		page, pageErr := p.Members(app, name.Group, 0, 1000)
+		if _, dissolved, _ := model.Group(app, name.Group); dissolved {
+			if !errors.Is(err, projections.ErrNotFound) || !errors.Is(pageErr, projections.ErrNotFound) {
+				t.Fatalf("dissolved group %s: %v, %v", name.Group, err, pageErr)
+			}
+			continue
+		}
+		if err != nil || pageErr != nil || g.Owner != owner || page.Total != len(want) || page.Next != 0 {
+			t.Fatalf("group %s: owner %q, %d members, %v, %v; model: %q, %d", name.Group, g.Owner, page.Total, err, pageErr, owner, len(want))
+		}
+		same(t, "group "+name.Group, g.Members, want)
+		same(t, "members of "+name.Group, page.Members, want)
+		for i := range want {
+			one, err := p.Members(app, name.Group, page.Next, 1)
+			if err != nil || len(one.Members) != 1 || one.Members[0] != want[i] {
+				t.Fatalf("group %s: page %d is %+v, %v", name.Group, i, one, err)
+			}
+			page.Next = one.Next
+		}
+		if page.Next != 0 {
+			t.Fatalf("group %s: a page after the last, at %d", name.Group, page.Next)
+		}
 	}
 }
 

@@ -129,7 +129,8 @@ type Rejection struct {
 
 // Group is a group as it is now.
 type Group struct {
-	// Owner is who created it, as long as they are a member.
+	// Owner is who has that role: who created it, or to whom it was handed over; empty once they
+	// have left.
 	Owner string
 	// Members are the current ones, in the order in which they first joined.
 	Members []GroupMember

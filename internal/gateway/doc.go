@@ -12,8 +12,10 @@
 //
 //	what                                     admin  user                          rule
 //	an app, and everything in it             yes    the token's app               Caller.MayUse
-//	what belongs to a user: conversations,   yes    themselves                    Caller.MayActFor
-//	summary, stream, list of groups
+//	what belongs to a user: their receipts,  yes    themselves                    Caller.MayActFor
+//	conversations, summary, stream, list of
+//	groups
+//	who is in a group                        yes    its members                   State.IsMember
 //	what only a user can do: log in by       no     themselves                    Caller.Is
 //	MSYNC, renew their sessions
 //	counts and readers of a message          yes    its sender; if the app's      Caller.MaySee

@@ -52,6 +52,7 @@ var (
 	errNoSuchPath   = &apiError{status: http.StatusNotFound, code: "not_found", message: "no such path"}
 	errNoApp        = &apiError{status: http.StatusNotFound, code: "app_not_found", message: "no such app"}
 	errNoMessage    = &apiError{status: http.StatusNotFound, code: "message_not_found", message: "no such message"}
+	errNoGroup      = &apiError{status: http.StatusNotFound, code: "group_not_found", message: "no such group"}
 	errNotInLog     = &apiError{status: http.StatusNotFound, code: "not_in_log", message: "the tree of the log has no such head or entry, or not yet"}
 	errTrimmed      = &apiError{status: http.StatusGone, code: "trimmed", message: "the entry has left the log"}
 	errInternal     = &apiError{status: http.StatusInternalServerError, code: "internal", message: "internal error"}

@@ -58,7 +58,7 @@ func (l *tailLine) event() (events.Event, error) {
 	if !kind.Valid() {
 		return events.Event{}, fmt.Errorf("unknown type %q", l.Type)
 	}
-	roles := map[string]events.Role{"": events.RoleNone, "member": events.RoleMember, "admin": events.RoleAdmin}
+	roles := map[string]events.Role{"": events.RoleNone, "member": events.RoleMember, "admin": events.RoleAdmin, "owner": events.RoleOwner}
 	e := events.Event{
 		App: l.App, Kind: kind, Group: l.Group, Peer: l.Peer, Message: cmp.Or(l.ID, l.Message), User: cmp.Or(l.From, l.User, l.Owner),
 		Content: l.Content, Role: roles[l.Role], Receipt: l.Receipt, Strict: l.Strict, Members: l.Members, Admins: l.Admins,

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/receiptd/receiptd/events"
 )
 
@@ -107,8 +109,117 @@ func TestMessagesAreNamedByTheirConversation(t *testing.T) {
 	}
 	prove(1)
 	prove(1, "--users=author0,reader") // not read
-	if r := prove(0, "--group=g1"); !strings.Contains(r.out, `"content":"g1"`) {
+	if r := prove(0, "--group=g1"); !strings.Contains(r.out, `"content": "g1"`) {
 		t.Errorf("evidence of another message: %s", r.out)
+	}
+	s.verify()
+}
+
+// TestUserReportsWhatTheyRead with their own token, many messages at a time, also over NATS and
+// after a replay; sees who is in the group, which changes hands; and pages through conversations.
+func TestUserReportsWhatTheyRead(t *testing.T) {
+	const messages, groups = 250, 30
+	s, address := ingressServer(t, "--receipts-per-second=50")
+	s.must("PUT", appPath(chatApp), json.RawMessage(`{"group_receipts":{"enabled":true,"visibility":"members"}}`), nil)
+	evs := []events.Event{{Kind: events.GroupCreated, Group: "team", User: "ann", Members: []string{"ben", "cleo"}}}
+	var ids []string
+	for i := range messages {
+		ids = append(ids, fmt.Sprint("m", i))
+		evs = append(evs, events.Event{Kind: events.MessageSent, Group: "team", User: "ann", Message: ids[i], Receipt: true})
+	}
+	for i := range groups {
+		evs = append(evs, events.Event{Kind: events.GroupCreated, Group: fmt.Sprintf("g%02d", i), User: "ann", Members: []string{"ben"}},
+			events.Event{Kind: events.MessageSent, Group: fmt.Sprintf("g%02d", i), User: "ann", Message: "7"})
+	}
+	s.apply(chatApp, evs...)
+	body, err := json.Marshal(map[string]any{"type": "message.read", "messages": append(ids, "m0", "nothing"), "group": "team", "strict": true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		Accepted int
+		Outcomes []outcome
+	}
+	status, text := s.as("ben", "POST", "/users/ben/receipts?wait=applied", string(body))
+	if status != 200 || json.Unmarshal([]byte(text), &answer) != nil || answer.Accepted != messages+2 || len(answer.Outcomes) != messages+2 {
+		t.Fatalf("%d %s", status, text)
+	}
+	for i, o := range answer.Outcomes {
+		want := outcome{Index: i, Outcome: "applied"}
+		switch i {
+		case messages:
+			want.Outcome = "duplicate"
+		case messages + 1:
+			want = outcome{i, "rejected", 503, "group ack msg not found"}
+		}
+		if o != want {
+			t.Errorf("outcome %+v, want %+v", o, want)
+		}
+	}
+	status, text = s.as("ben", "POST", "/users/ben/receipts", string(body))
+	if status != 429 || !strings.Contains(text, `"rate_limited"`) {
+		t.Errorf("beyond the rate: %d %s", status, text)
+	}
+	if status, text := s.as("ben", "POST", "/users/cleo/receipts", string(body)); status != 403 {
+		t.Errorf("of another user: %d %s", status, text)
+	}
+	nc, err := nats.Connect(address, nats.UserInfo("ingress", natsPassword))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	read := fmt.Sprintf(`{"type":"message.read","messages":["%s"],"user":"cleo","group":"team"}`, strings.Join(ids, `","`))
+	if err := publish(t, nc, events.Event{Kind: events.MessageRead, App: chatApp, Group: "team"}, []byte(read)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all have read all", func() bool {
+		for _, n := range s.counts(chatApp, ids) {
+			if n != (counts{2, 2, 2}) {
+				return false
+			}
+		}
+		return true
+	})
+
+	s.apply(chatApp, events.Event{Kind: events.GroupRole, Group: "team", User: "cleo", Role: events.RoleOwner})
+	status, text = s.as("ben", "GET", "/groups/team/members", "")
+	if want := `{"total":3,"members":[{"user":"ann","role":"admin"},{"user":"ben","role":"member"},{"user":"cleo","role":"owner"}],"next_cursor":""}` + "\n"; status != 200 || text != want {
+		t.Errorf("members: %d %s", status, text)
+	}
+	if status, text := s.as("stranger", "GET", "/groups/team/members", ""); status != 404 {
+		t.Errorf("members for a stranger: %d %s", status, text)
+	}
+	// Who comes later does not see the readers of what was sent before.
+	s.apply(chatApp, events.Event{Kind: events.GroupJoined, Group: "team", User: "late"},
+		events.Event{Kind: events.MessageSent, Group: "team", User: "ann", Message: "later", Receipt: true})
+	for path, want := range map[string]int{"/messages/m0/readers": 404, "/messages/later/readers": 200} {
+		if status, text := s.as("late", "GET", path, ""); status != want {
+			t.Errorf("%s for who came later: %d %s", path, status, text)
+		}
+	}
+
+	s.must("POST", appPath(chatApp)+"/events?wait=applied", map[string]string{"type": "conversation.read", "user": "ben", "group": "g00"}, nil)
+	seen, unread := map[string]bool{}, 0
+	for cursor := ""; ; {
+		var page struct {
+			Conversations []conversation
+			TotalUnread   int    `json:"total_unread"`
+			NextCursor    string `json:"next_cursor"`
+		}
+		s.must("GET", appPath(chatApp)+"/users/ben/conversations?unread=true&limit=7&cursor="+cursor, nil, &page)
+		for _, c := range page.Conversations {
+			seen[c.Group] = true
+			unread += c.Unread
+		}
+		if page.TotalUnread != messages+1+groups-1 {
+			t.Errorf("total unread %d", page.TotalUnread)
+		}
+		if cursor = page.NextCursor; cursor == "" {
+			break
+		}
+	}
+	if len(seen) != groups || seen["g00"] || unread != messages+1+groups-1 {
+		t.Errorf("%d conversations with %d unread: %v", len(seen), unread, seen)
 	}
 	s.verify()
 }
