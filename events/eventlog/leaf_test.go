@@ -6,8 +6,8 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// The leaf of an outside producer's entry binds the name that may be its event's id; that of a batch
-// does not, whose name a publisher draws anew for each try.
+// The leaf of an outside producer's entry binds the name that may be its event's id; that of a
+// batch does not, whose name a publisher draws anew for each try.
 func TestLeafBindsWhatNamesAnEvent(t *testing.T) {
 	for subject, binds := range map[string]bool{
 		events.BatchSubject(1): false, "receipts.v1.1.message-read.acme.chat": true, "receipts.v1.1.unheard-of.acme.chat": true,
