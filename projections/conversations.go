@@ -87,7 +87,7 @@ func (p *Partition) Conversations(appKey, user string) ([]ConversationView, erro
 		return nil, err
 	}
 	var out []ConversationView
-	err = steps(p, of, func(x userConv) error {
+	err = steps(p, lookupStep, of, func(x userConv) error {
 		v, is, err := p.conversationView(x, user)
 		if is {
 			out = append(out, v)

@@ -51,8 +51,10 @@ func inManyGroups(t *testing.T) memory {
 		group := fmt.Sprintf("g%05d", i)
 		list = append(list,
 			events.Event{Kind: events.GroupCreated, App: "o#a", Group: group, User: "owner", Members: []string{"ben", "cleo", "dan"}},
-			events.Event{Kind: events.MessageSent, App: "o#a", Group: group, User: "cleo", Message: "7", Receipt: true})
+			events.Event{Kind: events.MessageSent, App: "o#a", Group: group, User: "cleo", Message: "7", Receipt: true},
+			events.Event{Kind: events.MessageSent, App: "o#a", Group: group, User: "dan", Message: fmt.Sprint("only", i)})
 		if i%2 == 0 {
+			list = append(list, events.Event{Kind: events.MessageRead, App: "o#a", Group: group, User: "dan", Message: "7"})
 			list = append(list, events.Event{Kind: events.ConversationRead, App: "o#a", Group: group, User: "dan"})
 		}
 	}
@@ -85,10 +87,14 @@ func cold(t *testing.T, back projections.Backing) *projections.Partition {
 	return part
 }
 
-// TestListsLetTheFoldGoOn: while a user's many conversations are gone through, the fold gets its
+// TestListsLetTheFoldGoOn: while many conversations or messages are gone through, the fold gets its
 // turn after a few lookups.
 func TestListsLetTheFoldGoOn(t *testing.T) {
 	state := inManyGroups(t)
+	var ids []string
+	for i := range manyGroups {
+		ids = append(ids, fmt.Sprint("only", i))
+	}
 	for name, ask := range map[string]func(*projections.Partition) (int, error){
 		"conversations": func(p *projections.Partition) (int, error) {
 			list, err := p.Conversations("o#a", "dan")
@@ -97,6 +103,14 @@ func TestListsLetTheFoldGoOn(t *testing.T) {
 		"holders of an id": func(p *projections.Partition) (int, error) {
 			list, err := p.Holders("o#a", "7", "dan", 1<<20)
 			return len(list), err
+		},
+		"summary": func(p *projections.Partition) (int, error) {
+			list, _, err := p.Summary("o#a", "cleo")
+			return len(list), err
+		},
+		"counts": func(p *projections.Partition) (int, error) {
+			counts, err := p.Counts("o#a", ids)
+			return len(counts), err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -116,8 +130,12 @@ func TestListsLetTheFoldGoOn(t *testing.T) {
 				folded <- back.gets.Load()
 			}()
 			n, err := ask(part)
-			if err != nil || n != manyGroups+1 {
-				t.Fatalf("%d conversations, %v", n, err)
+			want := map[string]int{"summary": manyGroups / 2, "counts": manyGroups}[name]
+			if want == 0 {
+				want = manyGroups + 1
+			}
+			if err != nil || n != want {
+				t.Fatalf("%d items, %v", n, err)
 			}
 			all := back.gets.Load()
 			if before := <-folded; before > all/2 {

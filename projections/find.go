@@ -58,8 +58,10 @@ func (e *AmbiguousError) Error() string {
 const MaxHolders = 1000
 
 const (
-	// lookupStep is how many lookups a query makes before it lets the fold go on.
+	// lookupStep is how many lookups a query makes before it lets the fold go on, and loadStep how
+	// many conversations it loads, with their members.
 	lookupStep = 64
+	loadStep   = 8
 	// commonID is the number of conversations from which on an id says little about where its
 	// message is: then those of the user are gone through instead.
 	commonID = 64
@@ -104,7 +106,7 @@ func (p *Partition) only(appKey string, ids []string) (map[string]Message, error
 			return nil, err
 		}
 		i := 0
-		err = steps(p, some, func(id string) error {
+		err = steps(p, loadStep, some, func(id string) error {
 			held := nums[i]
 			i++
 			if len(held) == 0 {
@@ -208,7 +210,7 @@ func (p *Partition) Holders(appKey, id, user string, limit int) ([]events.Conver
 		has = func(num uint64) (bool, error) { return p.hasMessage(a, num, id) }
 	}
 	var out []events.Conversation
-	err = steps(p, nums, func(num uint64) error {
+	err = steps(p, lookupStep, nums, func(num uint64) error {
 		if len(out) == limit {
 			return nil
 		}
@@ -314,9 +316,9 @@ func (p *Partition) app(key string) *app {
 }
 
 // steps calls f with each item of a list, with the partition locked, and lets the fold go on after
-// every few.
-func steps[T any](p *Partition, list []T, f func(T) error) error {
-	for some := range slices.Chunk(list, lookupStep) {
+// every n.
+func steps[T any](p *Partition, n int, list []T, f func(T) error) error {
+	for some := range slices.Chunk(list, n) {
 		_, err := query(p, func() (struct{}, error) {
 			for _, x := range some {
 				if err := f(x); err != nil {

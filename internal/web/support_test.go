@@ -82,11 +82,20 @@ func (f *fakeServer) advance(d time.Duration) {
 func (f *fakeServer) Apps() []string { return slices.Clone(f.apps) }
 
 func (f *fakeServer) Message(app, id string) (projections.Message, error) {
-	m, ok := f.messages[id]
-	if !ok || app != f.apps[0] {
-		return m, errors.Join(f.failure, projections.ErrNotFound)
+	var found []projections.Message
+	var in []events.Conversation
+	for _, m := range f.messages {
+		if m.ID == id && app == f.apps[0] {
+			found, in = append(found, m), append(in, m.Conversation(app))
+		}
 	}
-	return m, f.failure
+	switch len(found) {
+	case 0:
+		return projections.Message{}, errors.Join(f.failure, projections.ErrNotFound)
+	case 1:
+		return found[0], f.failure
+	}
+	return projections.Message{}, projections.NewAmbiguousError(id, in)
 }
 
 func (f *fakeServer) MessageIn(c events.Conversation, id, _ string) (projections.Found, error) {

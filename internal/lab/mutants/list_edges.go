@@ -101,6 +101,20 @@ var edgeMutants = []Mutant{
 		Package: "internal/gateway", Test: "TestWhoMaySeeAMessagesReaders",
 	},
 	{
+		Name: "readers-shown-to-who-came-later", File: "internal/gateway/access.go",
+		Old:     `case m.Standing == projections.LateMember:`,
+		New:     `case m.Standing == projections.LateMember && m.Group == "":`,
+		Bug:     "who joins a group is shown the readers of what was sent before",
+		Package: "internal/gateway", Test: "TestWhoMaySeeAMessagesReaders",
+	},
+	{
+		Name: "report-of-another-user", File: "internal/gateway/httpapi/receipts.go",
+		Old:     `if e.User != user {`,
+		New:     `if e.User != user && user == "" {`,
+		Bug:     "a user reports receipts of another one",
+		Package: "internal/gateway/httpapi", Test: "TestReceiptsThatAreNotOnesOwn",
+	},
+	{
 		Name: "body-without-bound", File: "internal/gateway/httpapi/body.go",
 		Old:     `case len(dst) > limit:`,
 		New:     `case len(dst) > limit+1:`,
