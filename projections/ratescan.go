@@ -28,8 +28,8 @@ type RateScan struct {
 	table       byte
 	kind        CohortKind // of what the table has
 
-	// How many cohorts a step visits: few enough that it holds the fold for less than a millisecond,
-	// and a switch to rebuilt state for some.
+	// How many cohorts a step visits: few enough that it holds the fold for less than a
+	// millisecond, and a switch to rebuilt state for some.
 	stepChanged, stepStored int
 	// The most cohorts visited in a round, and the most rows counted.
 	maxCohorts, maxRows int

@@ -123,8 +123,8 @@ var edgeMutants = []Mutant{
 	},
 	{
 		Name: "one-event-too-many", File: "internal/gateway/httpapi/ingest.go",
-		Old:     `if i >= limit {`,
-		New:     `if i > limit {`,
+		Old:     `if len(t.events) >= limit {`,
+		New:     `if len(t.events) > limit {`,
 		Bug:     "a request may have one more event than is allowed",
 		Package: "internal/gateway/httpapi", Test: "TestEventsTooLarge",
 	},
