@@ -50,6 +50,8 @@ type cli struct {
 	Backup  backupCommands `cmd:"" help:"Copy a server's data elsewhere, incrementally."`
 	Restore restoreCommand `cmd:"" help:"Make a data directory from a backup, and prove it."`
 
+	Cluster clusterCommands `cmd:"" help:"Look at several nodes on one log."`
+
 	Tail   tailCommand   `cmd:"" help:"Follow events as JSON lines."`
 	Schema schemaCommand `cmd:"" help:"Print the ClickHouse tables for a cluster."`
 	Bench  benchCommands `cmd:"" help:"Measure the whole path on this machine."`

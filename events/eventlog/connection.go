@@ -17,6 +17,8 @@ const (
 	// A connection whose other end has gone silent is given up after two unanswered pings.
 	pingInterval = 5 * time.Second
 	pingsOut     = 2
+	// Where there are other servers to go to, one that stands still is left sooner.
+	nodePingInterval = 2 * time.Second
 	// A server that takes no more bytes is given up as well.
 	writeTimeout = 5 * time.Second
 
@@ -60,6 +62,10 @@ func (l *Log) connect(ctx context.Context, name string) (*connection, error) {
 	c := &connection{name: name, logger: l.logger, closed: make(chan struct{}), up: make(chan struct{})}
 	c.session, c.end = context.WithCancel(context.Background())
 	close(c.up)
+	ping := pingInterval
+	if l.cfg.Node != "" {
+		ping = nodePingInterval
+	}
 	opts := []nats.Option{
 		nats.Name(name),
 		nats.Timeout(connectTimeout),
@@ -67,7 +73,7 @@ func (l *Log) connect(ctx context.Context, name string) (*connection, error) {
 		nats.CustomReconnectDelay(reconnectDelay),
 		// That a server refuses the credentials for a moment, in a rotation, is no reason to stop.
 		nats.IgnoreAuthErrorAbort(),
-		nats.PingInterval(pingInterval),
+		nats.PingInterval(ping),
 		nats.MaxPingsOutstanding(pingsOut),
 		nats.FlusherTimeout(writeTimeout),
 		// Publishing while disconnected is an error at once, rather than a surprise later.

@@ -96,14 +96,8 @@ func (p *peer) start(ctx context.Context, cfg *Config) error {
 		return err
 	}
 	p.srv.SetLoggerV2(p.logs, false, false, false)
-	started := make(chan struct{})
-	go func() {
-		defer close(started)
-		p.srv.Start()
-	}()
-	select {
-	case <-started:
-	case <-ctx.Done():
+	p.srv.Start() // recovers the store, which cannot be interrupted
+	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("not ready in time: %w", context.Cause(ctx))
 	}
 	if err := p.logs.fatal(); err != nil {

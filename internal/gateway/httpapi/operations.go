@@ -110,7 +110,7 @@ type partitionBody struct {
 func (a *API) getStatus(c *call) error {
 	status := a.status()
 	body := statusBody{
-		Version: status.Version, Node: a.node(), Log: fmt.Sprintf("%016x", a.cfg.Identity), UptimeSeconds: int64(status.Uptime.Seconds()), Ready: status.Problem == "", Problem: status.Problem,
+		Version: a.cfg.Version, Node: a.node(), Log: fmt.Sprintf("%016x", a.cfg.Identity), UptimeSeconds: int64(status.Uptime.Seconds()), Ready: status.Problem == "", Problem: status.Problem,
 		Accepted: status.Accepted, Streams: status.Streams, Partitions: make([]partitionBody, 0, len(status.Partitions)),
 	}
 	for i := range status.Partitions {
@@ -129,6 +129,9 @@ func (a *API) status() web.Status {
 	s := web.Status{
 		Version: a.cfg.Version, Uptime: time.Since(a.started), Problem: a.notReady(),
 		Accepted: a.accepted.Load(), Streams: a.streams.open(),
+	}
+	if node := a.node(); node != "" {
+		s.Version += ", node " + node
 	}
 	if a.cfg.PartitionStatus != nil {
 		s.Partitions = a.cfg.PartitionStatus()

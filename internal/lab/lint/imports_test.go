@@ -104,6 +104,7 @@ var layers = map[string]layer{
 	"internal/lab/mutants":      {sees: []string{"internal/progress"}},
 	"internal/lab/dst": {sees: []string{"events", "events/eventlog", "events/eventlog/blockfile", "events/eventlog/witness", "projections",
 		"consumers/notify", "consumers/projector", "internal/lab/oracle"}},
+	"internal/lab/cluster":        {},
 	"internal/lab/natstest":       {sees: []string{"events", "events/eventlog"}},
 	"internal/lab/bench":          {sees: []string{anything, "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/child":    {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/sim"}},
@@ -124,7 +125,7 @@ var layers = map[string]layer{
 	// receiptctl bench is where benchmarks are run from. Nothing of the product imports them:
 	// the way from it into internal/lab is here alone.
 	"cmd/receiptctl": {sees: []string{
-		"consumers/projector", "events", "events/merkle", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/atomicfile", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
+		"consumers/projector", "events", "events/merkle", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/cluster", "internal/atomicfile", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
 		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/sim"}},
 }
 
