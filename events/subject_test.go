@@ -182,7 +182,7 @@ func FuzzSubject(f *testing.F) {
 	f.Fuzz(func(t *testing.T, subject string) {
 		if s, err := parseEntrySubject(subject); err == nil {
 			again := BatchSubject(s.partition)
-			if strings.HasPrefix(subject, again+nodeTokens) && s.batch() { // of a node, whose names are its own
+			if strings.HasPrefix(subject, again+nodeTokens) && s.batch() { // a node's
 				again = subject
 			}
 			if !s.batch() {

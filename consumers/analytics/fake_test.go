@@ -145,7 +145,8 @@ func (i intentsOf) Write(_ context.Context, partition int, x analytics.Intent) e
 }
 
 // A consumer that stands still in the middle of an insert is taken over from: the other one repeats
-// that insert with the same token and goes on, and the first one, when it wakes, writes nothing more.
+// that insert with the same token and goes on, and the first one, when it wakes, writes
+// nothing more.
 func TestSecondConsumerTakesOver(t *testing.T) {
 	log := consumertest.Open(t, 1)
 	log.Group(3)

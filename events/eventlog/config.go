@@ -22,8 +22,8 @@ const defaultMinFree = 64 << 20
 // server takes nothing more, until it is started again, once it has met the end of the disk.
 const NoMinFree = -1
 
-// Config says where the log is and how it is kept. Exactly one of Dir, URL and Peers is set; the zero
-// value of every other field is a sensible default.
+// Config says where the log is and how it is kept. Exactly one of Dir, URL and Peers is set; the
+// zero value of every other field is a sensible default.
 type Config struct {
 	// Dir is the directory of the embedded server's store.
 	Dir string

@@ -18,13 +18,13 @@ import (
 )
 
 // Peers has the NATS servers inside several processes form a cluster, in which the log lies with a
-// copy at three of them. To the log it is like an outside cluster: no file of it is looked at, since
-// a copy that is damaged or late gets what it lacks from the others.
+// copy at three of them. To the log it is like an outside cluster: no file of it is looked at,
+// since a copy that is damaged or late gets what it lacks from the others.
 type Peers struct {
 	// Dir is the directory of this server's store.
 	Dir string
-	// Listen is where the servers meet, Routes are these addresses of all of them, and Secret is what
-	// they prove to each other. It travels unencrypted.
+	// Listen is where the servers meet, Routes are these addresses of all of them, and Secret is
+	// what they prove to each other. It travels unencrypted.
 	Listen string
 	Routes []string
 	Secret string
@@ -32,8 +32,8 @@ type Peers struct {
 	Fsync Fsync
 }
 
-// ErrStandalone is returned for a store of a server that was alone: in a cluster it would be deleted,
-// as unknown there. ErrPeer is returned for one of a cluster, to a server that is alone.
+// ErrStandalone is returned for a store of a server that was alone: in a cluster it would be
+// deleted, as unknown there. ErrPeer is returned for one of a cluster, to a server that is alone.
 var (
 	ErrStandalone = errors.New("eventlog: the directory holds the log of a server that was alone; the NATS servers of a cluster would delete it as unknown. " +
 		"Nothing was changed. Start the node on another data directory, and keep this one, or a backup of it (receiptctl backup), which only a server that is alone can restore (receiptctl restore)")
@@ -87,8 +87,8 @@ func (p *peer) start(ctx context.Context, cfg *Config) error {
 	if err := opts.ProcessConfigString(text); err != nil {
 		return err
 	}
-	// The server meets the others only once it listens for clients, too. Nobody can log in there: the
-	// only user comes from inside the process.
+	// The server meets the others only once it listens for clients, too. Nobody can log in there:
+	// the only user comes from inside the process.
 	opts.Host, opts.Port = "127.0.0.1", server.RANDOM_PORT
 	opts.NoSigs, opts.DisableJetStreamBanner = true, true
 	opts.SyncAlways, opts.SyncInterval = cfg.Peers.Fsync == FsyncAlways, embeddedSyncPeriod

@@ -34,8 +34,8 @@ func peers(t *testing.T) (all []eventlog.Config) {
 	return all
 }
 
-// Three processes and nothing else hold one log; with two of them it goes on, and the third one gets
-// what it missed.
+// Three processes and nothing else hold one log; with two of them it goes on, and the third one
+// gets what it missed.
 func TestPeersHoldTheLog(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
@@ -71,8 +71,8 @@ func TestPeersHoldTheLog(t *testing.T) {
 	}
 }
 
-// A cluster would delete the log of a server that was alone, so it is refused, and left as it is; and
-// the other way round.
+// A cluster would delete the log of a server that was alone, so it is refused, and left as it is;
+// and the other way round.
 func TestStoresOfServersAloneAndOfNodes(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)

@@ -16,7 +16,7 @@ func TestWhoIsWrong(t *testing.T) {
 		{[]markOf{mark("a", "x", 0), mark("b", "x", 0), mark("c", "x", 0)}, ""},
 		{[]markOf{mark("a", "x", 0), mark("b", "y", 0), mark("c", "x", 0)}, "b"},
 		{[]markOf{mark("a", "y", 0), mark("b", "x", 0), mark("c", "x", 0)}, "a"},
-		{[]markOf{mark("a", "y", 3), mark("b", "x", 0), mark("c", "x", 0)}, "a"}, // however often it was folded again
+		{[]markOf{mark("a", "y", 3), mark("b", "x", 0), mark("c", "x", 0)}, "a"},
 		{[]markOf{mark("a", "x", 0), mark("b", "y", 0)}, "b"},
 		{[]markOf{mark("a", "x", 0), mark("b", "y", 1)}, "a"},
 		{[]markOf{mark("a", "x", 1), mark("b", "y", 1)}, "b"},

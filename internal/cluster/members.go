@@ -118,7 +118,7 @@ func (m *Members) tell() {
 	m.note(b)
 	text, err := json.Marshal(b)
 	if err == nil {
-		_ = m.nc.Publish(beatSubject+m.name, text) // without a connection the others notice the silence
+		_ = m.nc.Publish(beatSubject+m.name, text) // else they notice the silence
 	}
 }
 

@@ -92,7 +92,8 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inbox: stream %s: %w", messageStream, err)
 	}
-	b.metrics = newMetrics(cfg.Registerer) // last: what is registered cannot be so again at another try
+	// Last: what is registered cannot be so again at another try.
+	b.metrics = newMetrics(cfg.Registerer)
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	b.writer.init()
 	b.hub.init(info.State.LastSeq)

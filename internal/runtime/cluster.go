@@ -75,8 +75,8 @@ const (
 	retryPause = 200 * time.Millisecond
 )
 
-// retry does a step of a start until it succeeds, its error is a final one, or ctx ends: streams that were just made have no
-// leader yet, and a request without one is never answered.
+// retry does a step of a start until it succeeds, its error is a final one, or ctx ends: streams
+// that were just made have no leader yet, and a request without one is never answered.
 func retry(ctx context.Context, step func(context.Context) error, final ...error) error {
 	for {
 		try, cancel := context.WithTimeout(ctx, retryTry)
@@ -218,8 +218,8 @@ func (n neighbours) Forget(ctx context.Context, node string) error {
 // claimEvery is how often a node that does not fill ClickHouse looks whether somebody does.
 const claimEvery = time.Second
 
-// sink fills ClickHouse when it is this node's turn, and lets go of what may leave the log meanwhile:
-// one node does both at a time.
+// sink fills ClickHouse when it is this node's turn, and lets go of what may leave the log
+// meanwhile: one node does both at a time.
 type sink struct{ s *Server }
 
 // Run implements runner.
@@ -306,8 +306,8 @@ func fenced(err error) error {
 	return err
 }
 
-// trimmer is what lets go of entries that are in ClickHouse and that nobody needs; nil if there is no
-// limit.
+// trimmer is what lets go of entries that are in ClickHouse and that nobody needs; nil if there is
+// no limit.
 func (s *Server) trimmer(a *analytics.Consumer) *retention.Trimmer {
 	if s.cfg.Analytics.RetainAge <= 0 && s.cfg.Analytics.RetainSize <= 0 {
 		return nil

@@ -117,7 +117,8 @@ func (s *Server) analyticsOptions(i analytics.Intents) analytics.Options {
 // openRetention makes what lets go of entries that are in ClickHouse, in the state and in the state
 // of the analytics, if there is a limit.
 func (s *Server) openRetention() (runner, error) {
-	if t := s.trimmer(s.analytics); t != nil && s.node == nil { // of several nodes, the one that fills ClickHouse trims
+	// Of several nodes, the one that fills ClickHouse trims.
+	if t := s.trimmer(s.analytics); t != nil && s.node == nil {
 		return t, nil
 	}
 	return nil, nil

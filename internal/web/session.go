@@ -102,7 +102,8 @@ func (s *sessions) valid(r *http.Request) bool {
 func (s *sessions) end(w http.ResponseWriter, r *http.Request) {
 	if cookie, err := r.Cookie(cookieName); err == nil {
 		if s.shared != nil {
-			_ = s.shared.Delete(r.Context(), sharedID(cookie.Value)) // it ends by its age at the latest
+			// If that fails, it ends by its age.
+			_ = s.shared.Delete(r.Context(), sharedID(cookie.Value))
 		}
 		s.mu.Lock()
 		delete(s.expires, sha256.Sum256([]byte(cookie.Value)))

@@ -135,8 +135,8 @@ func (a *API) parsePositions(field, text, log string) (list []eventlog.Position,
 
 func (a *API) identity() string { return fmt.Sprintf("%016x", a.cfg.Identity) }
 
-// stamp says in the header of an answer which node gave it, and up to where its state was folded: at
-// least to where whatever is in the answer was read, and to what the request appended.
+// stamp says in the header of an answer which node gave it, and up to where its state was folded:
+// at least to where whatever is in the answer was read, and to what the request appended.
 func (a *API) stamp(h http.Header, stored []eventlog.Position) {
 	at := a.cfg.Positions.Positions()
 	for _, p := range stored {

@@ -78,8 +78,8 @@ func newNode(t *testing.T) (*harness, *fakePositions, *fakeCluster) {
 	}), p, k
 }
 
-// Every answer of a node says up to where its state was folded, and one to events at least where they
-// are; a server that is alone adds nothing.
+// Every answer of a node says up to where its state was folded, and one to events at least where
+// they are; a server that is alone adds nothing.
 func TestAnswersSayWhereTheyStand(t *testing.T) {
 	h, p, _ := newNode(t)
 	for _, path := range []string{base, base + "/messages/nobody", "/healthz", "/v1/cluster"} {
@@ -103,8 +103,8 @@ func TestAnswersSayWhereTheyStand(t *testing.T) {
 	}
 }
 
-// An answer waits until the state has what the request names, whether the app is known then, and not
-// for ever.
+// An answer waits until the state has what the request names, whether the app is known then, and
+// not for ever.
 func TestAtLeast(t *testing.T) {
 	h, p, _ := newNode(t)
 	delete(h.state.settings, testApp)

@@ -117,8 +117,8 @@ type counts struct {
 	Read     int `json:"read"`
 }
 
-// append posts an event until it is acknowledged, wherever that is possible, and returns the position.
-// To send it again changes nothing, since it counts once.
+// append posts an event until it is acknowledged, wherever that is possible, and returns the
+// position. To send it again changes nothing, since it counts once.
 func (c *client) append(r *rand.Rand, stop *atomic.Bool, event map[string]any) (position string, acked bool) {
 	for !stop.Load() {
 		a, err := c.call(c.nodes[r.IntN(len(c.nodes))], "POST", app+"/events", "", event)
@@ -209,8 +209,8 @@ func (c *client) session(r *rand.Rand, h *history, stop *atomic.Bool) {
 	}
 }
 
-// settled checks what is left when everything works again: the counts at every node, the copies, and
-// a replay at each.
+// settled checks what is left when everything works again: the counts at every node, the copies,
+// and a replay at each.
 func (c *client) settled(h *history) {
 	c.t.Helper()
 	for _, n := range c.nodes {
