@@ -140,14 +140,15 @@ func (c *client) write(id int, r *rand.Rand, h *history, stop *atomic.Bool) {
 	for i := 0; !stop.Load(); i++ {
 		group := fmt.Sprintf("g%d", r.IntN(groups))
 		message := fmt.Sprintf("m-%d-%d", id, i)
-		position, acked := c.append(r, stop, map[string]any{"type": "message.sent", "id": message, "from": group + "-u0", "group": group, "receipt": true})
+		_, acked := c.append(r, stop, map[string]any{"type": "message.sent", "id": message, "from": group + "-u0", "group": group, "receipt": true})
 		if !acked {
 			return
 		}
 		h.begin(message)
 		for n, u := range r.Perm(members - 1)[:1+r.IntN(members-1)] {
 			user := fmt.Sprintf("%s-u%d", group, u+1)
-			if position, acked = c.append(r, stop, map[string]any{"type": "message.read", "message": message, "user": user, "group": group}); !acked {
+			position, acked := c.append(r, stop, map[string]any{"type": "message.read", "message": message, "user": user, "group": group})
+			if !acked {
 				return
 			}
 			h.read(message, user)
