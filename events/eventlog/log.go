@@ -85,7 +85,8 @@ func (l *Log) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if l.write, err = l.connect(ctx, "receiptd publisher"); err != nil {
+	err = l.settle(ctx, func(ctx context.Context) (err error) { l.write, err = l.connect(ctx, "receiptd publisher"); return err })
+	if err != nil {
 		return err
 	}
 	if l.read, err = l.connect(ctx, "receiptd reader"); err != nil {

@@ -70,9 +70,9 @@ const (
 )
 
 // settle does a step of opening a log. With several nodes, what one finds may be half done by
-// another one that starts at the same time, or there may be no leader to ask yet; a request that
-// meets another one like it may never be answered. So a step is done again, until it succeeds,
-// shows what no repetition would mend, or ctx ends.
+// another one that starts at the same time, or no server or no leader may be there to ask yet; a
+// request that meets another one like it may never be answered. So a step is done again, until it
+// succeeds, shows what no repetition would mend, or ctx ends.
 func (l *Log) settle(ctx context.Context, step func(context.Context) error) error {
 	if l.cfg.Node == "" {
 		return step(ctx)

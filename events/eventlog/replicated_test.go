@@ -180,3 +180,24 @@ func (o *outside) stream(t *testing.T, ctx context.Context) jetstream.Stream {
 	}
 	return s
 }
+
+// A node may start before its NATS servers, and waits for them.
+func TestNodeWaitsForItsServers(t *testing.T) {
+	t.Parallel()
+	server := natstest.StartServer(t)
+	url := server.URL()
+	server.Stop()
+	started := make(chan struct{})
+	time.AfterFunc(500*time.Millisecond, func() {
+		defer close(started)
+		server.Start()
+	})
+	ctx, cancel := context.WithTimeout(testContext(t), time.Minute)
+	defer cancel()
+	log, err := eventlog.Open(ctx, eventlog.Config{URL: url, Partitions: 1, Node: "a", Logger: natstest.Logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	natstest.CloseLog(t, log)
+	<-started
+}
