@@ -68,7 +68,7 @@ func (p *Partition) readTo(a *app, c *conversation, user string, to uint64) (eve
 		return 0, err
 	}
 	before := u.watermark
-	u.watermark, u.base, u.lastReadAt = to, c.sent-unread, p.position.clock // 5
+	u.watermark, u.base, u.lastReadAt = to, c.sent-unread, p.position.clock.now // 5
 	p.changes.touchMember(c, reader)
 	if c.group() {
 		return events.OutcomeApplied, nil
@@ -127,7 +127,7 @@ func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to 
 		if m == nil {
 			return errCorrupt
 		}
-		if m.recalled() || m.hasRead(reader) || a.singleValidity > 0 && p.position.clock-m.sentAt > a.singleValidity {
+		if m.recalled() || m.hasRead(reader) || a.singleValidity > 0 && p.position.clock.age(m.sentAt) > a.singleValidity {
 			continue
 		}
 		if err := p.addReader(m, reader, ""); err != nil {

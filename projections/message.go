@@ -132,9 +132,17 @@ func (p *Partition) find(appKey, id string) (*message, error) {
 // addReader puts a member who has not read the message into its read set, now.
 func (p *Partition) addReader(m *message, ordinal uint32, content string) error {
 	before := m.cost()
-	m.addReader(ordinal, p.position.clock, content)
+	m.addReader(ordinal, m.notBefore(p.position.clock.now), content)
 	p.cache.bytes += m.cost() - before
-	return p.countRead(m)
+	return p.countRead(m, m.lastAt)
+}
+
+// notBefore is a time, or that of what the message has seen so far if that is later.
+func (m *message) notBefore(at int64) int64 {
+	if m.readers > 0 {
+		return max(at, m.lastAt)
+	}
+	return max(at, m.sentAt)
 }
 
 // hasRead reports whether the member is in the read set.

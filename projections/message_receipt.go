@@ -86,7 +86,7 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind
 		}
 		validity = a.groupValidity
 	}
-	if validity > 0 && p.position.clock-m.sentAt > validity { // 8: too late
+	if validity > 0 && p.position.clock.age(m.sentAt) > validity { // 8: too late
 		return events.RejectedNotFound, nil
 	}
 	return events.OutcomeApplied, p.applyReceipt(m, reader, user, content, kind) // 9
@@ -100,7 +100,7 @@ func (p *Partition) applyReceipt(m *message, reader uint32, user, content string
 	if kind == events.MessageRead {
 		err = p.addReader(m, reader, content)
 	} else {
-		m.deliveredAt = p.position.clock
+		m.deliveredAt = max(p.position.clock.now, m.sentAt)
 		err = p.countDelivered(m)
 	}
 	if err == nil {

@@ -67,7 +67,7 @@ func (p *Partition) mayAsk(a *app, c *conversation, m *member) events.Outcome {
 		return events.RejectedNotOpen
 	case g.WhoMayRequest == events.WhoAdmins && m.role == events.RoleMember:
 		return events.RejectedPermission
-	case g.MaxRequestsPerGroupPerDay > 0 && c.day == p.position.clock/dayMillis && c.requests >= g.MaxRequestsPerGroupPerDay:
+	case g.MaxRequestsPerGroupPerDay > 0 && c.day == p.position.clock.now/dayMillis && c.requests >= g.MaxRequestsPerGroupPerDay:
 		return events.RejectedDailyLimit
 	}
 	return events.OutcomeApplied
@@ -79,7 +79,7 @@ func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks
 	c.sent++
 	c.members[sender].base++ // their own message is not unread to the sender
 	p.changes.touchMember(c, sender)
-	h := header{sender: sender, seq: c.sent, sentAt: p.position.clock}
+	h := header{sender: sender, seq: c.sent, sentAt: p.position.clock.now}
 	ref := unreadRef{sender: sender}
 	if !c.group() {
 		ref.id = id
@@ -96,7 +96,7 @@ func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks
 		h.kind, h.eligible = msgTracked, uint32(c.active-1)
 	}
 	if c.group() && asks {
-		if day := p.position.clock / dayMillis; c.day != day {
+		if day := p.position.clock.now / dayMillis; c.day != day {
 			c.day, c.requests = day, 0
 		}
 		c.requests++

@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"slices"
 	"time"
 
 	"github.com/receiptd/receiptd/events"
@@ -47,13 +48,18 @@ func (m *Model) messageSent(a *app, ev events.Event) events.Outcome {
 	return events.OutcomeApplied
 }
 
-// askedToday counts the group's messages that asked for receipts on the clock's UTC day.
+// askedToday counts the group's messages that asked for receipts on the clock's UTC day, since one
+// asked on another.
 func (m *Model) askedToday(g *conversation) int {
 	n := 0
-	for _, msg := range g.messages {
-		if msg.asked && day(msg.sentAt) == day(m.clock) {
-			n++
+	for _, msg := range slices.Backward(g.messages) {
+		if !msg.asked {
+			continue
 		}
+		if day(msg.sentAt) != day(m.time.t) {
+			break
+		}
+		n++
 	}
 	return n
 }
@@ -65,7 +71,7 @@ func (m *Model) send(a *app, c *conversation, ev events.Event) {
 	a.conversations[c.name] = c
 	c.sent++
 	msg := &message{
-		id: ev.Message, from: ev.User, conversation: c, seq: c.sent, sentAt: m.clock, asked: ev.Receipt,
+		id: ev.Message, from: ev.User, conversation: c, seq: c.sent, sentAt: m.time.t, asked: ev.Receipt,
 	}
 	c.messages = append(c.messages, msg)
 	c.byID[msg.id] = msg

@@ -41,7 +41,7 @@ func DefaultLimits() Limits {
 type Model struct {
 	partition int
 	limits    Limits
-	clock     int64  // T
+	time      clock
 	sequence  uint64 // of the entry being decided, or of the last one
 	apps      map[string]*app
 	poisoned  []Poisoned
@@ -177,9 +177,18 @@ func (m *Model) begin(sequence uint64, at int64) {
 		panic(fmt.Sprintf("oracle: entry %d after entry %d", sequence, m.sequence))
 	}
 	m.sequence = sequence
-	m.clock = max(m.clock, at)
+	if m.time.tick(at) {
+		for _, a := range m.apps {
+			for i := range a.parked {
+				a.parked[i].arrival = min(a.parked[i].arrival, m.time.t)
+			}
+		}
+		for i := range m.known {
+			m.known[i].at = min(m.known[i].at, m.time.t)
+		}
+	}
 	for _, a := range m.apps {
-		for len(a.parked) > 0 && m.clock-a.parked[0].arrival > m.limits.ParkedFor.Milliseconds() {
+		for len(a.parked) > 0 && m.time.t-a.parked[0].arrival > m.limits.ParkedFor.Milliseconds() {
 			m.expireOldest(a)
 		}
 	}
@@ -191,13 +200,17 @@ func (m *Model) decideOnce(ev events.Event, at position) events.Outcome {
 		return m.decide(ev, at)
 	}
 	name := eventName{conversationOf(ev), ev.Kind, ev.User, ev.Message, ev.EventID}
-	for _, k := range m.known {
-		if k.name == name && m.clock-k.at <= events.EventIDsFor.Milliseconds() {
+	for _, k := range slices.Backward(m.known) {
+		if k.name != name {
+			continue
+		}
+		if m.time.t-k.at <= events.EventIDsFor.Milliseconds() {
 			return k.outcome.Repeat()
 		}
+		break // the first of them, if there are several, is known for less
 	}
 	outcome := m.decide(ev, at)
-	m.known = append(m.known, known{name, m.clock, outcome})
+	m.known = append(m.known, known{name, m.time.t, outcome})
 	if len(m.known) > m.limits.MaxEventIDs {
 		m.known = m.known[1:]
 	}
@@ -239,7 +252,7 @@ func (m *Model) decide(ev events.Event, at position) events.Outcome {
 
 func (m *Model) reject(a *app, ev events.Event, at position, outcome events.Outcome) {
 	a.rejections = append(a.rejections, projections.Rejection{
-		Partition: m.partition, Sequence: at.sequence, Index: at.index, At: m.clock, Outcome: outcome,
+		Partition: m.partition, Sequence: at.sequence, Index: at.index, At: m.time.t, Outcome: outcome,
 		Kind: ev.Kind, Group: ev.Group, Peer: ev.Peer, User: ev.User, Message: ev.Message,
 	})
 	if len(a.rejections) > m.limits.MaxRejections {

@@ -24,7 +24,7 @@ func (m *Model) Partition() int { return m.partition }
 func (m *Model) Sequence() uint64 { return m.sequence }
 
 // Clock is the largest broker time seen, in Unix milliseconds.
-func (m *Model) Clock() int64 { return m.clock }
+func (m *Model) Clock() int64 { return m.time.t }
 
 // Poisoned are the entries that could not be decoded, in log order.
 func (m *Model) Poisoned() []Poisoned { return slices.Clone(m.poisoned) }

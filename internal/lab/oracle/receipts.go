@@ -65,7 +65,7 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 	if isRead { // 9
 		m.read(msg, ev.User, ev.Content)
 	} else {
-		msg.delivered, msg.deliveredAt = true, m.clock
+		msg.delivered, msg.deliveredAt = true, max(m.time.t, msg.sentAt)
 	}
 	m.summarize(a, msg.from, item{message: msg})
 	return events.OutcomeApplied
@@ -77,12 +77,16 @@ func (m *Model) tooLate(a *app, msg *message) bool {
 	if msg.conversation.name.Group != "" {
 		validity = a.settings.GroupReceipts.Validity
 	}
-	return validity != 0 && m.clock-msg.sentAt > validity.Milliseconds()
+	return validity != 0 && m.time.age(msg.sentAt) > validity.Milliseconds()
 }
 
 // read puts the user into the message's read set.
 func (m *Model) read(msg *message, user, content string) {
-	msg.readers = append(msg.readers, projections.Reader{User: user, ReadAt: m.clock, Content: content})
+	at := max(m.time.t, msg.sentAt)
+	if n := len(msg.readers); n > 0 {
+		at = max(at, msg.readers[n-1].ReadAt)
+	}
+	msg.readers = append(msg.readers, projections.Reader{User: user, ReadAt: at, Content: content})
 	msg.delivered = true // reading implies it
 }
 
@@ -93,7 +97,7 @@ func (m *Model) park(a *app, ev events.Event, at position) events.Outcome {
 			return events.OutcomeDuplicate
 		}
 	}
-	a.parked = append(a.parked, parked{event: ev, at: at, arrival: m.clock})
+	a.parked = append(a.parked, parked{event: ev, at: at, arrival: m.time.t})
 	if len(a.parked) > m.limits.MaxParked {
 		m.expireOldest(a)
 	}
@@ -145,7 +149,7 @@ func (m *Model) conversationRead(a *app, ev events.Event, at position) events.Ou
 		return m.park(a, ev, at)
 	}
 	before := u.watermark // 5
-	u.unread, u.watermark, u.lastReadAt = 0, to, m.clock
+	u.unread, u.watermark, u.lastReadAt = 0, to, m.time.t
 	for _, msg := range c.messages {
 		switch {
 		case msg.from == u.user || msg.recalled || msg.seq <= before:
