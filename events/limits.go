@@ -12,9 +12,11 @@ const (
 	MaxContentBytes = 4096
 	// MaxFirstMembers bounds the members and admins named by one group.created.
 	MaxFirstMembers = 5000
-	// MaxGroupMembers bounds the users that were ever members of a group: each keeps an ordinal for
-	// good.
+	// MaxGroupMembers bounds the members of a group.
 	MaxGroupMembers = 100_000
+	// MaxEverMembers bounds the users that are or ever were members of a group: each keeps an
+	// ordinal for good.
+	MaxEverMembers = 4 * MaxGroupMembers
 	// MaxBatchEvents bounds the events of one log entry.
 	MaxBatchEvents = 16384
 	// MaxBatchBytes bounds the encoded size of one log entry.

@@ -46,7 +46,7 @@ const (
 	RejectedNoMessage
 	// RejectedNotAllowed: a recall by a user who may not do that, or a change of the owner's role.
 	RejectedNotAllowed
-	// RejectedGroupFull: the group has had [MaxGroupMembers] members.
+	// RejectedGroupFull: the group has [MaxGroupMembers] members, or has had [MaxEverMembers].
 	RejectedGroupFull
 	// RejectedParkedExpired: what was parked and whose message did not come within [ParkedFor], or
 	// that was pushed out by newer ones.

@@ -198,7 +198,7 @@ func (m *message) eachReader(f func(ordinal uint32, at int64, content []byte) bo
 		if tag&1 != 0 {
 			content = r.bytes()
 		}
-		if r.bad || tag>>1 >= events.MaxGroupMembers {
+		if r.bad || tag>>1 >= events.MaxEverMembers {
 			return errCorrupt
 		}
 		if !f(uint32(tag>>1), at, content) {

@@ -57,7 +57,7 @@ type Options struct {
 
 // Limits bound what producers can make grow in one app of a partition.
 type Limits struct {
-	Members, Parked, SummaryItems, Rejections int
+	Members, EverMembers, Parked, SummaryItems, Rejections int
 	// EventIDs bounds the events that the partition knows by their ids, of all apps.
 	EventIDs int
 
@@ -68,6 +68,7 @@ type Limits struct {
 func (l Limits) orDefaults() Limits {
 	return Limits{
 		Members:      cmp.Or(l.Members, events.MaxGroupMembers),
+		EverMembers:  cmp.Or(l.EverMembers, events.MaxEverMembers),
 		Parked:       cmp.Or(l.Parked, events.MaxParked),
 		SummaryItems: cmp.Or(l.SummaryItems, events.MaxSummaryItems),
 		Rejections:   cmp.Or(l.Rejections, events.MaxRejections),

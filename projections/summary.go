@@ -1,6 +1,10 @@
 package projections
 
-import "encoding/binary"
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+)
 
 // summaryRef is an item of a summary: a message or, without an id, a single chat that the author's
 // peer has read.
@@ -29,7 +33,7 @@ func (p *Partition) summarizeReceipt(m *message) error {
 	if err != nil {
 		return err
 	}
-	if u.lists(m.place.n) { // as nearly always: few receipts are the first of their message
+	if u.keeps(m.place.n, p.limits.SummaryItems) { // as nearly always
 		m.place.last = p.position.seq
 		return nil
 	}
@@ -46,11 +50,14 @@ func (p *Partition) summarizeChat(c *conversation, reader uint32) error {
 	return err
 }
 
-// summarize puts an item at the end of a summary if it is not in it.
+// summarize puts an item at the end of a summary, unless it is in it and keeps its place.
 func (p *Partition) summarize(u *author, place *summaryPlace, conv uint64, id string) {
 	place.last = p.position.seq
-	if u.lists(place.n) {
+	if u.keeps(place.n, p.limits.SummaryItems) {
 		return
+	}
+	if u.lists(place.n) {
+		p.removeItem(u, place.n)
 	}
 	place.n = u.next
 	u.next++
@@ -62,6 +69,8 @@ func (p *Partition) summarize(u *author, place *summaryPlace, conv uint64, id st
 	p.changes.touchAuthor(u)
 	if u.numbers.count > p.limits.SummaryItems {
 		p.removeItem(u, u.numbers.first())
+		u.dropped++
+		u.droppedAt = p.position.seq
 	}
 }
 
@@ -132,36 +141,48 @@ func (p *Partition) resolve(x summaryRef) (*conversation, *message, error) {
 	return c, nil, err
 }
 
-// Summary returns the items of an author's summary in the order in which they came into it, and the
-// sequence up to which it is complete: what statistic.seen names to acknowledge it.
-func (p *Partition) Summary(appKey, user string) (items []SummaryItem, upto uint64, err error) {
+// Summary returns an author's summary, and the sequence up to which it is complete: what
+// statistic.seen names to acknowledge it.
+func (p *Partition) Summary(appKey, user string) (s Summary, upto uint64, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.evict()
 	a := p.apps.byKey[appKey]
 	if a == nil {
-		return nil, p.position.seq, nil
+		return s, p.position.seq, nil
 	}
 	u, err := p.author(a, user)
 	if err != nil {
-		return nil, 0, err
+		return s, 0, err
 	}
 	list, err := p.summaryItems(u)
 	if err != nil {
-		return nil, 0, err
+		return s, 0, err
 	}
-	for _, x := range list {
+	news := make([]datedItem, len(list))
+	for i, x := range list {
 		c, m, err := p.resolve(x.value)
-		if err != nil {
-			return nil, 0, err
-		}
-		if m == nil {
-			items = append(items, c.item(user))
-		} else {
-			items = append(items, m.item())
+		switch {
+		case err != nil:
+			return s, 0, err
+		case m == nil:
+			news[i] = datedItem{c.places[c.peerOf(user)].last, c.item(user)}
+		default:
+			news[i] = datedItem{m.place.last, m.item()}
 		}
 	}
-	return items, p.position.seq, nil
+	slices.SortStableFunc(news, func(a, b datedItem) int { return cmp.Compare(a.last, b.last) })
+	for _, x := range news {
+		s.Items = append(s.Items, x.item)
+	}
+	s.Dropped = int(u.dropped)
+	return s, p.position.seq, nil
+}
+
+// datedItem is an item and its last entry.
+type datedItem struct {
+	last uint64
+	item SummaryItem
 }
 
 // item is the chat as it stands in the summary of one side.

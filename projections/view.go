@@ -97,6 +97,14 @@ type SummaryItem struct {
 // At is the time of the latest receipt that the item tells of, in Unix milliseconds.
 func (i *SummaryItem) At() int64 { return max(i.DeliveredAt, i.LastReadAt) }
 
+// Summary is what an author has not acknowledged.
+type Summary struct {
+	// Items are in the order of their latest news.
+	Items []SummaryItem
+	// Dropped is how many items were pushed out since the author last acknowledged a summary.
+	Dropped int
+}
+
 // Rejection is one rejected event.
 type Rejection struct {
 	Partition int

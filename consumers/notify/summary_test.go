@@ -14,13 +14,14 @@ import (
 )
 
 type fakeState struct {
-	items []projections.SummaryItem
-	upto  []uint64
-	err   error
+	items   []projections.SummaryItem
+	dropped int
+	upto    []uint64
+	err     error
 }
 
-func (s fakeState) Summary(app, user string) ([]projections.SummaryItem, []uint64, error) {
-	return s.items, s.upto, s.err
+func (s fakeState) Summary(app, user string) (projections.Summary, []uint64, error) {
+	return projections.Summary{Items: s.items, Dropped: s.dropped}, s.upto, s.err
 }
 
 func TestCursorRoundTrip(t *testing.T) {

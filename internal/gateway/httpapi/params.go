@@ -72,7 +72,7 @@ func (a *API) pageOf(c *call, l list) (from, limit int, err error) {
 		return 0, 0, foreignCursor("cursor")
 	}
 	next, n := binary.Uvarint(b[head:])
-	if n != len(b)-head || next == 0 || next > events.MaxGroupMembers {
+	if n != len(b)-head || next == 0 || next > events.MaxEverMembers {
 		return 0, 0, invalidCursor("cursor")
 	}
 	return int(next), limit, nil

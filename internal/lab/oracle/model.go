@@ -11,8 +11,8 @@ import (
 
 // Limits are the bounds of the rules. Tests make them small so that short histories reach them.
 type Limits struct {
-	// MaxGroupMembers bounds the distinct members a group ever had.
-	MaxGroupMembers int
+	// MaxGroupMembers bounds the members of a group, MaxEverMembers the distinct ones it ever had.
+	MaxGroupMembers, MaxEverMembers int
 	// MaxParked bounds the parked receipts of an app.
 	MaxParked int
 	// MaxSummaryItems bounds the items of an author's summary.
@@ -29,6 +29,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		MaxGroupMembers: events.MaxGroupMembers,
+		MaxEverMembers:  events.MaxEverMembers,
 		MaxParked:       events.MaxParked,
 		MaxSummaryItems: events.MaxSummaryItems,
 		MaxRejections:   events.MaxRejections,
@@ -73,8 +74,8 @@ type app struct {
 	settings      events.Settings
 	revision      uint64
 	conversations map[events.Conversation]*conversation
-	parked        []parked           // in the order of arrival
-	summaries     map[string][]*item // by author, in list order
+	parked        []parked // in the order of arrival
+	summaries     map[string]*summary
 	rejections    []projections.Rejection
 }
 
@@ -131,7 +132,16 @@ type message struct {
 type item struct {
 	message   *message
 	chat      *conversation
+	number    int // the item was the author's number-th to be put at the end
 	lastEntry uint64
+}
+
+// summary is that of an author.
+type summary struct {
+	items       []*item // in list order
+	put         int     // how many items were put at the end
+	dropped     int     // how many were pushed out and not acknowledged, by the entry
+	lastDropped uint64
 }
 
 type parked struct {

@@ -83,8 +83,8 @@ func (m *Model) Users(app string) []string {
 func (m *Model) Authors(app string) []string {
 	var authors []string
 	if a := m.apps[app]; a != nil {
-		for author, list := range a.summaries {
-			if len(list) > 0 {
+		for author, s := range a.summaries {
+			if len(s.items) > 0 {
 				authors = append(authors, author)
 			}
 		}
@@ -207,14 +207,16 @@ func sortConversations(list []projections.ConversationView) {
 	})
 }
 
-// Summary is the author's summary in list order.
+// Summary is the author's summary, in the order of the latest news.
 func (m *Model) Summary(app, author string) []projections.SummaryItem {
 	a := m.apps[app]
 	if a == nil {
 		return nil
 	}
 	var items []projections.SummaryItem
-	for _, x := range a.summaries[author] {
+	list := slices.Clone(a.summaryOf(author).items)
+	slices.SortStableFunc(list, func(x, y *item) int { return cmp.Compare(x.lastEntry, y.lastEntry) })
+	for _, x := range list {
 		switch {
 		case x.message == nil:
 			items = append(items, x.chat.item(author))
@@ -225,6 +227,14 @@ func (m *Model) Summary(app, author string) []projections.SummaryItem {
 		}
 	}
 	return items
+}
+
+// Dropped is how many items of the author's summary were pushed out and not acknowledged.
+func (m *Model) Dropped(app, author string) int {
+	if a := m.apps[app]; a != nil {
+		return a.summaryOf(author).dropped
+	}
+	return 0
 }
 
 func (c *conversation) item(author string) projections.SummaryItem {

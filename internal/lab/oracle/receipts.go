@@ -165,33 +165,56 @@ func (m *Model) conversationRead(a *app, ev events.Event, at position) events.Ou
 	return events.OutcomeApplied
 }
 
+// summaryOf is an author's summary.
+func (a *app) summaryOf(author string) *summary {
+	if a.summaries[author] == nil {
+		a.summaries[author] = &summary{}
+	}
+	return a.summaries[author]
+}
+
 // The summary: what becomes an item goes to the end of the list, or keeps its place.
 func (m *Model) summarize(a *app, author string, it item) {
+	s := a.summaryOf(author)
 	it.lastEntry = m.sequence
-	for _, x := range a.summaries[author] {
-		if x.message == it.message && x.chat == it.chat {
-			*x = it
+	for i, x := range s.items {
+		if x.message != it.message || x.chat != it.chat {
+			continue
+		}
+		if s.put-x.number < m.limits.MaxSummaryItems/2 {
+			x.lastEntry = m.sequence
 			return
 		}
+		s.items = slices.Delete(s.items, i, i+1)
+		break
 	}
-	list := append(a.summaries[author], &it)
-	if len(list) > m.limits.MaxSummaryItems {
-		list = list[1:]
+	s.put++
+	it.number = s.put
+	s.items = append(s.items, &it)
+	if len(s.items) > m.limits.MaxSummaryItems {
+		s.items = s.items[1:]
+		s.dropped++
+		s.lastDropped = m.sequence
 	}
-	a.summaries[author] = list
 }
 
 // removeItems removes an author's items that fit and reports whether there were any.
 func (a *app) removeItems(author string, fits func(*item) bool) bool {
-	before := len(a.summaries[author])
-	a.summaries[author] = slices.DeleteFunc(a.summaries[author], fits)
-	return len(a.summaries[author]) < before
+	s := a.summaryOf(author)
+	before := len(s.items)
+	s.items = slices.DeleteFunc(s.items, fits)
+	return len(s.items) < before
 }
 
 // The summary: statistic.seen
 func (a *app) statisticSeen(ev events.Event) events.Outcome {
+	outcome := events.OutcomeDuplicate
 	if a.removeItems(ev.User, func(x *item) bool { return x.lastEntry <= ev.Upto }) {
-		return events.OutcomeApplied
+		outcome = events.OutcomeApplied
 	}
-	return events.OutcomeDuplicate
+	if s := a.summaryOf(ev.User); s.dropped > 0 && s.lastDropped <= ev.Upto {
+		s.dropped = 0
+		outcome = events.OutcomeApplied
+	}
+	return outcome
 }
