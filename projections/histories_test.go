@@ -268,6 +268,7 @@ func compareMessages(t *rapid.T, p *projections.Partition, model *oracle.Model, 
 			t.Fatalf("nonreaders of %s: %v", want.ID, err)
 		}
 		same(t, "nonreaders of "+want.ID, nonReaders.Users, model.NonReaders(name, want.ID))
+		same(t, "nonreaders of "+want.ID+" who left", nonReaders.Left, model.LeftNonReaders(name, want.ID))
 		if nonReaders.Total != len(nonReaders.Users) || readers.Total != len(readers.Readers) {
 			t.Fatalf("message %s: totals %d and %d for %d readers and %d nonreaders", want.ID,
 				readers.Total, nonReaders.Total, len(readers.Readers), len(nonReaders.Users))

@@ -165,7 +165,11 @@ func (p *Partition) expireParked() {
 func (p *Partition) expire(a *app, r *parked) {
 	a.parked.remove(r)
 	p.changes.undo(r.put, parkedKey(p.scratch.key(), a.num, r.seq, r.index))
-	p.rejectParked(a, r, events.RejectedParkedExpired)
+	o := events.RejectedNoneCame
+	if r.kind == events.MessageRead && r.name.group != "" {
+		o = events.RejectedParkedExpired
+	}
+	p.rejectParked(a, r, o)
 }
 
 func (p *Partition) rejectParked(a *app, r *parked, o events.Outcome) {

@@ -94,6 +94,9 @@ func (p *Partition) NonReaders(appKey, id string, after, limit int) (NonReaderPa
 				break
 			}
 			page.Users = append(page.Users, u.user)
+			if !u.active() {
+				page.Left = append(page.Left, u.user)
+			}
 		}
 		return page, nil
 	})

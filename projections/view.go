@@ -48,6 +48,8 @@ type ReaderPage struct {
 type NonReaderPage struct {
 	Total int
 	Users []string
+	// Left are those of the users who are no members any more.
+	Left []string
 	Next  int
 }
 

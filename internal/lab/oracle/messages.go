@@ -39,7 +39,14 @@ func (m *Model) messageSent(a *app, ev events.Event) events.Outcome {
 			if limits.WhoMayRequest == events.WhoAdmins && sender.role == events.RoleMember {
 				return events.RejectedPermission
 			}
-			if limits.MaxRequestsPerGroupPerDay != 0 && m.askedToday(c) >= limits.MaxRequestsPerGroupPerDay {
+			size := 0
+			for _, u := range c.members {
+				if u.current() {
+					size++
+				}
+			}
+			tooLarge := limits.MaxGroupSize != 0 && size > limits.MaxGroupSize
+			if limits.MaxRequestsPerGroupPerDay != 0 && !tooLarge && m.trackedToday(c) >= limits.MaxRequestsPerGroupPerDay {
 				return events.RejectedDailyLimit
 			}
 		}
@@ -48,12 +55,11 @@ func (m *Model) messageSent(a *app, ev events.Event) events.Outcome {
 	return events.OutcomeApplied
 }
 
-// askedToday counts the group's messages that asked for receipts on the clock's UTC day, since one
-// asked on another.
-func (m *Model) askedToday(g *conversation) int {
+// trackedToday counts the group's tracked messages of the clock's UTC day, since one of another.
+func (m *Model) trackedToday(g *conversation) int {
 	n := 0
 	for _, msg := range slices.Backward(g.messages) {
-		if !msg.asked {
+		if msg.kind != tracked {
 			continue
 		}
 		if day(msg.sentAt) != day(m.time.t) {

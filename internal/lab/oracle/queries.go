@@ -182,6 +182,17 @@ func (m *Model) NonReaders(c events.Conversation, id string) []string {
 	return users
 }
 
+// LeftNonReaders are those of the nonreaders who are no members any more.
+func (m *Model) LeftNonReaders(c events.Conversation, id string) []string {
+	var users []string
+	for _, user := range m.NonReaders(c, id) {
+		if !m.conversation(c).member(user).current() {
+			users = append(users, user)
+		}
+	}
+	return users
+}
+
 // Conversations is a user's conversation list: groups by id, then single chats by peer.
 func (m *Model) Conversations(app, user string) []projections.ConversationView {
 	var list []projections.ConversationView

@@ -35,12 +35,12 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 			}
 		}
 		if ev.Strict {
-			return events.RejectedNotFound
+			return notFound(ev)
 		}
 		return m.park(a, ev, at)
 	}
 	if msg.recalled { // 3
-		return events.RejectedNotFound
+		return notFound(ev)
 	}
 	if msg.from == ev.User { // 4
 		return events.OutcomeDuplicate
@@ -60,7 +60,7 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 		}
 	}
 	if m.tooLate(a, msg) { // 8
-		return events.RejectedNotFound
+		return notFound(ev)
 	}
 	if isRead { // 9
 		m.read(msg, ev.User, ev.Content)
@@ -69,6 +69,13 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 	}
 	m.summarize(a, msg.from, item{message: msg})
 	return events.OutcomeApplied
+}
+
+func notFound(ev events.Event) events.Outcome {
+	if ev.Group == "" {
+		return events.RejectedNoMessage
+	}
+	return events.RejectedNotFound
 }
 
 // tooLate reports whether the validity of the message's receipts is over.
@@ -107,7 +114,11 @@ func (m *Model) park(a *app, ev events.Event, at position) events.Outcome {
 func (m *Model) expireOldest(a *app) {
 	oldest := a.parked[0]
 	a.parked = a.parked[1:]
-	m.reject(a, oldest.event, oldest.at, events.RejectedParkedExpired)
+	outcome := events.RejectedNoneCame
+	if ev := oldest.event; ev.Kind == events.MessageRead && ev.Group != "" {
+		outcome = events.RejectedParkedExpired
+	}
+	m.reject(a, oldest.event, oldest.at, outcome)
 }
 
 // conversation.read
@@ -144,12 +155,13 @@ func (m *Model) conversationRead(a *app, ev events.Event, at position) events.Ou
 	}
 	if !known { // 4
 		if ev.Strict {
-			return events.RejectedNotFound
+			return notFound(ev)
 		}
 		return m.park(a, ev, at)
 	}
 	before := u.watermark // 5
 	u.unread, u.watermark, u.lastReadAt = 0, to, m.time.t
+	reads := 0
 	for _, msg := range c.messages {
 		switch {
 		case msg.from == u.user || msg.recalled || msg.seq <= before:
@@ -157,9 +169,10 @@ func (m *Model) conversationRead(a *app, ev events.Event, at position) events.Ou
 			u.unread++
 		case ev.Group == "" && !msg.readBy(u.user) && !m.tooLate(a, msg):
 			m.read(msg, u.user, "")
+			reads++
 		}
 	}
-	if ev.Group == "" {
+	if ev.Group == "" && reads > 0 {
 		m.summarize(a, c.peerOf(u.user), item{chat: c})
 	}
 	return events.OutcomeApplied
