@@ -50,7 +50,7 @@ type NonReaderPage struct {
 	Users []string
 	// Left are those of the users who are no members any more.
 	Left []string
-	Next  int
+	Next int
 }
 
 // ConversationView is one line of a user's conversation list.
