@@ -12,6 +12,8 @@ const (
 	MaxContentBytes = 4096
 	// MaxFirstMembers bounds the members and admins named by one group.created.
 	MaxFirstMembers = 5000
+	// MaxMessagesRead bounds the messages that one message.read names.
+	MaxMessagesRead = 256
 	// MaxGroupMembers bounds the members of a group.
 	MaxGroupMembers = 100_000
 	// MaxEverMembers bounds the users that are or ever were members of a group: each keeps an

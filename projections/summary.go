@@ -143,46 +143,68 @@ func (p *Partition) resolve(x summaryRef) (*conversation, *message, error) {
 
 // Summary returns an author's summary, and the sequence up to which it is complete: what
 // statistic.seen names to acknowledge it.
+//
+// What is listed is that of one moment, between two entries. The items themselves are made one
+// after the other while the fold goes on, and may tell of what came later: values are the latest
+// anyway, and what came later is not acknowledged with the sequence.
 func (p *Partition) Summary(appKey, user string) (s Summary, upto uint64, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	defer p.evict()
-	a := p.apps.byKey[appKey]
-	if a == nil {
-		return s, p.position.seq, nil
-	}
-	u, err := p.author(a, user)
-	if err != nil {
-		return s, 0, err
-	}
-	list, err := p.summaryItems(u)
-	if err != nil {
-		return s, 0, err
-	}
-	news := make([]datedItem, len(list))
-	for i, x := range list {
-		c, m, err := p.resolve(x.value)
-		switch {
-		case err != nil:
-			return s, 0, err
-		case m == nil:
-			news[i] = datedItem{c.places[c.peerOf(user)].last, c.item(user)}
-		default:
-			news[i] = datedItem{m.place.last, m.item()}
+	a := p.app(appKey)
+	list, err := query(p, func() ([]tailItem[summaryRef], error) {
+		upto = p.position.seq
+		if a == nil {
+			return nil, nil
 		}
+		u, err := p.author(a, user)
+		if err != nil {
+			return nil, err
+		}
+		s.Dropped = int(u.dropped)
+		return p.summaryItems(u)
+	})
+	if err != nil {
+		return Summary{}, 0, err
+	}
+	news := make([]datedItem, 0, len(list))
+	err = steps(p, loadStep, list, func(x tailItem[summaryRef]) error {
+		item, is, err := p.summaryItem(a, user, x.value)
+		if is {
+			news = append(news, item)
+		}
+		return err
+	})
+	if err != nil {
+		return Summary{}, 0, err
 	}
 	slices.SortStableFunc(news, func(a, b datedItem) int { return cmp.Compare(a.last, b.last) })
 	for _, x := range news {
 		s.Items = append(s.Items, x.item)
 	}
-	s.Dropped = int(u.dropped)
-	return s, p.position.seq, nil
+	return s, upto, nil
 }
 
 // datedItem is an item and its last entry.
 type datedItem struct {
 	last uint64
 	item SummaryItem
+}
+
+// summaryItem is an item that was listed in an author's summary; false if it has left it since.
+func (p *Partition) summaryItem(a *app, user string, x summaryRef) (item datedItem, is bool, err error) {
+	u, err := p.author(a, user)
+	if err != nil {
+		return item, false, err
+	}
+	c, m, err := p.resolve(x)
+	switch {
+	case err != nil:
+		return item, false, err
+	case m == nil:
+		place := c.places[c.peerOf(user)]
+		return datedItem{place.last, c.item(user)}, u.numbers.has(place.n), nil
+	case !u.numbers.has(m.place.n): // which it may have done by being recalled
+		return item, false, nil
+	}
+	return datedItem{m.place.last, m.item()}, true, nil
 }
 
 // item is the chat as it stands in the summary of one side.
