@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -20,6 +21,9 @@ const (
 
 // ErrNoEvents is returned for a body without any event.
 var ErrNoEvents = errors.New("events: the body holds no event")
+
+// byteOrderMark is what some editors put before UTF-8. RFC 8259 forbids to send it.
+var byteOrderMark = []byte("\ufeff")
 
 // EventError says which event of a body is wrong, and how.
 type EventError struct {
@@ -48,8 +52,8 @@ func eventError(index int, err error) error {
 }
 
 // Decoder reads events in their public JSON format. It is strict: fields that the kind does not
-// have, repeated fields and nulls are refused, and so are the internal kinds. The zero value is
-// ready for use. A Decoder that is reused allocates nothing for usual events. It is for one
+// have and repeated fields are refused, and so are the internal kinds; a null in a field that may be
+// left out is as if it was. The zero value is ready for use. A Decoder that is reused allocates nothing for usual events. It is for one
 // goroutine at a time.
 type Decoder struct {
 	event Event
@@ -70,6 +74,9 @@ type Decoder struct {
 // one have been handed to f. An error of f ends the decoding and is returned as it is.
 func (d *Decoder) Decode(body []byte, format Format, f func(i int, e *Event) error) error {
 	d.reset()
+	if bytes.HasPrefix(body, byteOrderMark) {
+		return &EventError{Problem: "a byte order mark at the beginning: send UTF-8 without one"}
+	}
 	if format == FormatNDJSON {
 		return d.decodeLines(body, f)
 	}
@@ -128,7 +135,7 @@ func (d *Decoder) decodeLine(i int, line []byte, f func(i int, e *Event) error) 
 		return eventError(i, err)
 	}
 	if rest := skipSpace(line[n:]); len(rest) > 0 {
-		return &EventError{Index: i, Problem: fmt.Sprintf("malformed JSON: %q after the event", rest[0])}
+		return &EventError{Index: i, Problem: fmt.Sprintf("malformed JSON: %q after the event", firstRune(rest))}
 	}
 	return f(i, &d.event)
 }
@@ -155,7 +162,7 @@ func (d *Decoder) decodeArray(body []byte, f func(i int, e *Event) error) error 
 		}
 		end := body[0] == ']'
 		if !end && body[0] != ',' {
-			return &EventError{Index: i, Problem: fmt.Sprintf("malformed JSON: %q after the event", body[0])}
+			return &EventError{Index: i, Problem: fmt.Sprintf("malformed JSON: %q after the event", firstRune(body))}
 		}
 		body = skipSpace(body[1:])
 		if end && len(body) > 0 {
@@ -179,6 +186,12 @@ func (d *Decoder) decodeObject(data []byte) (int, error) {
 		return 0, &FieldError{"type", "missing"}
 	}
 	return n, d.event.validate(present)
+}
+
+// firstRune is the character that b begins with: a byte of it is of no use to who reads a message.
+func firstRune(b []byte) rune {
+	r, _ := utf8.DecodeRune(b)
+	return r
 }
 
 // skipSpace cuts JSON white space off the front.
