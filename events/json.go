@@ -52,9 +52,9 @@ func eventError(index int, err error) error {
 }
 
 // Decoder reads events in their public JSON format. It is strict: fields that the kind does not
-// have and repeated fields are refused, and so are the internal kinds; a null in a field that may be
-// left out is as if it was. The zero value is ready for use. A Decoder that is reused allocates nothing for usual events. It is for one
-// goroutine at a time.
+// have and repeated fields are refused, and so are the internal kinds; a null in a field that may
+// be left out is as if it was. The zero value is ready for use. A Decoder that is reused allocates
+// nothing for usual events. It is for one goroutine at a time.
 type Decoder struct {
 	event Event
 	// text holds the strings that had escapes, and names the lists of members, of all events of a
@@ -178,12 +178,15 @@ func (d *Decoder) decodeArray(body []byte, f func(i int, e *Event) error) error 
 // *FieldError.
 func (d *Decoder) decodeObject(data []byte) (int, error) {
 	d.event = Event{}
-	n, present, err := d.read(data)
+	n, present, absent, err := d.read(data)
 	if err != nil {
 		return 0, err
 	}
 	if !present.has(fieldType) {
 		return 0, &FieldError{"type", "missing"}
+	}
+	if surplus := absent &^ kindRules[d.event.Kind].allowed; surplus != 0 {
+		return 0, fieldErrorf(fieldNames[surplus.first()], "not allowed in %s", d.event.Kind)
 	}
 	return n, d.event.validate(present)
 }

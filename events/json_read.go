@@ -15,49 +15,49 @@ var tokenOptions = jsontext.AllowDuplicateNames(true)
 
 // read reads the object at the start of data into d.event by means of jsontext, which accepts
 // whatever JSON allows and nothing else. It goes no deeper than a list of members, so that nesting
-// costs nothing. The error is a *FieldError; its Field is empty if the JSON itself is malformed.
-func (d *Decoder) read(data []byte) (n int, present fieldSet, err error) {
+// costs nothing. Absent are the fields that are null. The error is a *FieldError; its Field is
+// empty if the JSON itself is malformed.
+func (d *Decoder) read(data []byte) (n int, present, absent fieldSet, err error) {
 	d.source = *bytes.NewBuffer(data)
 	d.tokens.Reset(&d.source, tokenOptions)
 	switch kind := d.tokens.PeekKind(); kind {
 	case 'n', 't', 'f', '"', '0', '[':
-		return 0, 0, &FieldError{"", "not a JSON object but " + kindName(kind)}
+		return 0, 0, 0, &FieldError{"", "not a JSON object but " + kindName(kind)}
 	}
 	if _, err := d.tokens.ReadToken(); err != nil {
-		return 0, 0, malformedJSON(err)
+		return 0, 0, 0, malformedJSON(err)
 	}
-	var absent fieldSet // those that are null
 	for d.tokens.PeekKind() != '}' {
 		raw, err := d.tokens.ReadValue()
 		if err != nil {
-			return 0, 0, malformedJSON(err)
+			return 0, 0, 0, malformedJSON(err)
 		}
 		name := d.unquote(raw)
 		f, ok := fieldByName(name)
 		if !ok {
-			return 0, 0, &FieldError{cmp.Or(clip(name), `""`), "unknown field"}
+			return 0, 0, 0, &FieldError{cmp.Or(clip(name), `""`), "unknown field"}
 		}
 		if (present | absent).has(f) {
-			return 0, 0, &FieldError{name, "repeated"}
+			return 0, 0, 0, &FieldError{name, "repeated"}
 		}
 		if d.tokens.PeekKind() == 'n' && optionalFields.has(f) {
 			// What many serializers write for a field that has no value. Any other value of the
 			// same field would be a repetition still.
 			if _, err := d.tokens.ReadToken(); err != nil {
-				return 0, 0, malformedJSON(err)
+				return 0, 0, 0, malformedJSON(err)
 			}
 			absent |= 1 << f
 			continue
 		}
 		present |= 1 << f
 		if err := d.readField(f); err != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
 		}
 	}
 	if _, err := d.tokens.ReadToken(); err != nil {
-		return 0, 0, malformedJSON(err)
+		return 0, 0, 0, malformedJSON(err)
 	}
-	return int(d.tokens.InputOffset()), present, nil
+	return int(d.tokens.InputOffset()), present, absent, nil
 }
 
 // readField reads the value of a field that producers know.

@@ -198,6 +198,7 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		{FormatJSON, `{"type":"group.dissolved","group":true}`, "event 0: group: a boolean, not a string"},
 		{FormatJSON, `{"type":"message.sent","receipt":"true"}`, "event 0: receipt: a string, not true or false"},
 		{FormatJSON, `{"type":"message.sent","receipt":1}`, "event 0: receipt: a number, not true or false"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","peer":null}`, "event 0: peer: not allowed in group.dissolved"},
 		{FormatJSON, `{"type":"message.read","user":null}`, "event 0: user: null, not a string"},
 		{FormatJSON, `{"type":"message.read","group":null,"group":"g"}`, "event 0: group: repeated"},
 		{FormatJSON, `{"type":"message.read","message":"m","user":"b","group":null}`, "event 0: group: missing: name a group or a peer"},

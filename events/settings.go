@@ -38,7 +38,8 @@ func ParseSettings(current Settings, body []byte) (Settings, error) {
 	return changed, nil
 }
 
-// wholeNumbers reads a number that is whole however it is written, as JSON Schema has it: 200.0 too.
+// wholeNumbers reads a number that is whole however it is written, as JSON Schema has it:
+// 200.0 too.
 var wholeNumbers = json.UnmarshalFromFunc(func(dec *jsontext.Decoder, n *int) error {
 	if dec.PeekKind() != '0' {
 		return errors.ErrUnsupported

@@ -41,6 +41,8 @@ type HTTP struct {
 	// AdminKey authorizes everything. Empty: the key kept in Data/admin.key, made at the first
 	// start.
 	AdminKey Secret `placeholder:"KEY" help:"Bearer key that may do everything. Empty: made at the first start and kept in DATA/admin.key, mode 0600."`
+	// CORSOrigin are the origins whose pages may call the API from a browser; empty = none.
+	CORSOrigin Origins `name:"cors-origin" placeholder:"ORIGIN" help:"Origins whose pages may call /v1 from a browser, such as https://chat.example.com, one or several with commas, or * for all. Empty: none."`
 	// MaxBody bounds the body of a request.
 	MaxBody Bytes `default:"8MiB" placeholder:"SIZE" help:"Largest request body; more is refused with 413."`
 	// MaxEventsPerRequest bounds the events of one POST.

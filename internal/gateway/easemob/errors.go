@@ -26,7 +26,6 @@ func (e *restError) Error() string { return e.description }
 
 // The SDK tells one error from another by these codes and texts.
 var (
-	errNoPath       = &restError{http.StatusNotFound, "not_found", "no such call", 0}
 	errNoApp        = &restError{http.StatusNotFound, "organization_application_not_found", "could not find the application", 0}
 	errUnauthorized = &restError{http.StatusUnauthorized, "unauthorized", "Unable to authenticate (OAuth)", 60001}
 	errForbidden    = &restError{http.StatusForbidden, "forbidden", "permission denied", 60002}

@@ -68,7 +68,7 @@ func (c *call) rateQuery(now time.Time) (q projections.RateQuery, err error) {
 		}
 	}
 	var known bool
-	if q.By, known = rateGroupings[params.Get("group_by")]; !known {
+	if q.By, known = rateGroupings[params.Get("group_by")]; !known || params.Has("group_by") && params.Get("group_by") == "" {
 		return q, invalid("group_by", "not hour, day, group or sender")
 	}
 	if q.To, err = timeParam(params, "to", now.UnixMilli()); err != nil {
@@ -86,12 +86,11 @@ func (c *call) rateQuery(now time.Time) (q projections.RateQuery, err error) {
 
 // timeParam reads a time as Unix milliseconds.
 func timeParam(params url.Values, name string, unless int64) (int64, error) {
-	text := params.Get(name)
-	if text == "" {
+	if !params.Has(name) {
 		return unless, nil
 	}
 	// A plus sign that was not escaped, as in +08:00, arrives as a space.
-	ms, ok := events.ParseTime(strings.ReplaceAll(text, " ", "+"))
+	ms, ok := events.ParseTime(strings.ReplaceAll(params.Get(name), " ", "+"))
 	if !ok {
 		return 0, invalid(name, "neither RFC 3339 nor whole Unix milliseconds")
 	}

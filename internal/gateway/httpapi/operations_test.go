@@ -153,11 +153,11 @@ func TestPanicIsAnAnswerAndALogLine(t *testing.T) {
 
 func TestPanicInTheMiddleOfAnAnswerCutsTheConnection(t *testing.T) {
 	h := newHarness(t, func(c *Config) {
-		c.Admin = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c.Admin = []AdminCall{{"GET", "/v1/admin/x", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "half")
 			_ = http.NewResponseController(w).Flush()
 			panic("halfway")
-		})
+		})}}
 	})
 	r := request{method: "GET", path: "/v1/admin/x"}.build(t, h.server.URL)
 	res, err := http.DefaultClient.Do(r)
@@ -170,10 +170,14 @@ func TestPanicInTheMiddleOfAnAnswerCutsTheConnection(t *testing.T) {
 	}
 }
 
-func TestAdminHandlerIsForTheAdminKey(t *testing.T) {
+func TestAdminCallsAreForTheAdminKey(t *testing.T) {
 	called := ""
 	h := newHarness(t, func(c *Config) {
-		c.Admin = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { called = r.Method + " " + r.URL.Path })
+		c.Admin = []AdminCall{{"POST", "/v1/admin/verify", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			called = r.Method + " " + r.URL.Path
+			w.Header().Set("Content-Type", "application/x-ndjson")
+			_, _ = io.WriteString(w, "{}\n")
+		})}}
 	})
 	h.want(request{method: "POST", path: "/v1/admin/verify", token: h.token("alice")}, 403, "forbidden")
 	h.want(request{method: "POST", path: "/v1/admin/verify", token: "-"}, 401, "unauthorized")
@@ -184,7 +188,7 @@ func TestAdminHandlerIsForTheAdminKey(t *testing.T) {
 	if called != "POST /v1/admin/verify" {
 		t.Errorf("called %q", called)
 	}
-	newHarness(t).want(request{method: "POST", path: "/v1/admin/verify"}, 404, "not_found")
+	newHarness(t).want(request{method: "POST", path: "/v1/admin/verify", undescribed: true}, 404, "not_found")
 }
 
 func TestNewRefusesWhatIsMissing(t *testing.T) {
