@@ -285,10 +285,16 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	if a.cors != nil && strings.HasPrefix(r.URL.Path, "/v1/") {
 		a.cors.ServeHTTP(res, r, a.route)
-		return
+	} else {
+		a.route(res, r)
 	}
-	a.route(res, r)
+	if res.status >= http.StatusBadRequest {
+		DrainBody(res, r, drainBodies*a.cfg.Limits.BodyBytes)
+	}
 }
+
+// drainBodies is how many times the largest body is still read of one that was refused.
+const drainBodies = 2
 
 // route finds the call that is asked for.
 func (a *API) route(w http.ResponseWriter, r *http.Request) {
