@@ -110,6 +110,8 @@ type SDK struct {
 type Analytics struct {
 	// ClickHouse is the database that takes every event; empty = none.
 	ClickHouse DSN `name:"clickhouse" placeholder:"DSN" help:"ClickHouse that takes every event and answers analytics: clickhouse://user:password@host:9000/database, or http://host:8123/database. Empty: none, analytics come from the state."`
+	// Fallback says who answers while ClickHouse does not: FallbackEmbedded or FallbackNone.
+	Fallback string `name:"analytics-fallback" default:"embedded" placeholder:"WHO" help:"Who answers analytics while ClickHouse of --clickhouse is not prepared or does not answer: embedded (the state) or none (503)."`
 	// RetainAge is how long entries stay in the log once they are in ClickHouse; 0 = for ever.
 	RetainAge time.Duration `default:"0s" placeholder:"DURATION" help:"Entries older than this leave the log once ClickHouse has them. 0s: they stay."`
 	// RetainSize bounds the log by letting entries that are in ClickHouse go; 0 = no bound.
@@ -139,6 +141,12 @@ const AdminKeyFile = "admin.key"
 const (
 	FsyncAlways   = "always"
 	FsyncInterval = "interval"
+)
+
+// Values of Analytics.Fallback.
+const (
+	FallbackEmbedded = "embedded"
+	FallbackNone     = "none"
 )
 
 // Values of Logging.Format.

@@ -161,6 +161,7 @@ func (a Analytics) Validate() error {
 	if a.ClickHouse != "" {
 		p.dsn("clickhouse", a.ClickHouse)
 	}
+	p.oneOf("analytics-fallback", a.Fallback, FallbackEmbedded, FallbackNone)
 	if a.RetainAge < 0 {
 		p.add("retain-age", "%s is negative", a.RetainAge)
 	}

@@ -37,13 +37,13 @@ func (a *API) getReadRate(c *call) error {
 	if err != nil {
 		return err
 	}
-	rates, err := a.cfg.Analytics.ReadRates(c.r.Context(), q)
+	rates, err := a.cfg.Analytics.Rates(c.r.Context(), q)
 	if err != nil {
 		return err
 	}
-	rows := make([]rateBody, len(rates))
-	for i := range rates {
-		r := &rates[i]
+	rows := make([]rateBody, len(rates.Rows))
+	for i := range rates.Rows {
+		r := &rates.Rows[i]
 		rows[i] = rateBody{
 			Key: r.Key, Messages: r.Messages, Eligible: r.Eligible, Delivered: r.Delivered, Read: r.Read,
 			Recalled: r.Recalled, ReadRate: r.Rate(),
@@ -52,8 +52,19 @@ func (a *API) getReadRate(c *call) error {
 			rows[i].P50, rows[i].P90, rows[i].P99 = &r.P50, &r.P90, &r.P99
 		}
 	}
-	gateway.WriteJSON(c.w, http.StatusOK, map[string]any{"rows": rows})
+	gateway.WriteJSON(c.w, http.StatusOK, ratesBody{
+		Rows: rows, Source: rates.Source, AsOf: timestamp(rates.AsOf), BehindEntries: rates.BehindEntries, BehindMS: rates.BehindMS,
+	})
 	return nil
+}
+
+// ratesBody is an answer, with how old it is: what happened after as_of may be missing in it.
+type ratesBody struct {
+	Rows          []rateBody `json:"rows"`
+	Source        string     `json:"source"`
+	AsOf          timestamp  `json:"as_of"`
+	BehindEntries uint64     `json:"behind_entries"`
+	BehindMS      int64      `json:"behind_ms"`
 }
 
 // rateQuery reads the parameters of a read-rate query.

@@ -24,7 +24,8 @@ func DrainBody(w http.ResponseWriter, r *http.Request, most int64) {
 	if r.ProtoMajor != 1 || r.Body == nil || r.Body == http.NoBody {
 		return
 	}
-	// With the header under way, reading no longer asks a client to continue that waits to be asked.
+	// With the header under way, reading no longer asks a client to continue that waits to
+	// be asked.
 	control := http.NewResponseController(w)
 	if control.Flush() != nil {
 		return // no real connection, or one that is gone
