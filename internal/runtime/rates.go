@@ -27,6 +27,9 @@ type filler interface {
 	Stats() []analytics.Stats
 }
 
+// clickhousePatience is how long ClickHouse is waited for where somebody else can answer.
+const clickhousePatience = 10 * time.Second
+
 // errNotPrepared is why ClickHouse is not asked.
 var errNotPrepared = fmt.Errorf("%w: ClickHouse has not been prepared yet", projections.ErrRatesUnavailable)
 
@@ -35,8 +38,13 @@ func (r *rates) Rates(ctx context.Context, q projections.RateQuery) (gateway.Rat
 	if r.filling == nil {
 		return r.embedded(ctx, q)
 	}
-	a, err := r.clickhouse(ctx, q)
-	if r.fallback && errors.Is(err, projections.ErrRatesUnavailable) && ctx.Err() == nil {
+	if !r.fallback {
+		return r.clickhouse(ctx, q)
+	}
+	soon, cancel := context.WithTimeout(ctx, clickhousePatience)
+	defer cancel()
+	a, err := r.clickhouse(soon, q)
+	if errors.Is(err, projections.ErrRatesUnavailable) && ctx.Err() == nil {
 		return r.embedded(ctx, q)
 	}
 	return a, err
