@@ -48,6 +48,8 @@ type Config struct {
 	REST     REST
 	// Demo, if set, serves /demo and the files below it.
 	Demo http.Handler
+	// Writable, if set, says what keeps the log from taking events; nil if nothing does.
+	Writable func() error
 	// PartitionStatus, if set, says how far each partition is, for GET /v1/status.
 	PartitionStatus func() []web.PartitionStatus
 	// Scrub, if set, says in a few words what reading all files through has come to, for the page.
