@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/accounts"
@@ -82,6 +83,7 @@ func (h *REST) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		{accounts.ErrNotFound, errLogin},
 		{accounts.ErrWrongPassword, errLogin},
 		{accounts.ErrBusy, errBusy},
+		{projector.ErrFoldingAgain, errBusy},
 		{eventlog.ErrOverloaded, errBusy},
 		{eventlog.ErrUnavailable, errBusy},
 		{eventlog.ErrClosed, errBusy},

@@ -3,12 +3,14 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/gzip"
 
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -111,6 +113,26 @@ func TestEdges(t *testing.T) {
 			h.log.taken()
 		})
 	}
+}
+
+// TestFoldingAgain: whoever asks for what is being folded again is told that it is, by every call.
+func TestFoldingAgain(t *testing.T) {
+	h := newHarness(t)
+	withMessages(h)
+	h.state.failure = fmt.Errorf("partition 1: %w", projector.ErrFoldingAgain)
+	for _, rq := range []request{
+		{method: "GET", path: base + "/messages/m1"}, {method: "POST", path: base + "/messages:counts", body: `{"ids":["m1"]}`},
+		{method: "GET", path: base + "/messages/m1/readers"}, {method: "GET", path: base + "/messages/m1/nonreaders"},
+		{method: "GET", path: base + "/users/alice/conversations"}, {method: "GET", path: base + "/users/alice/statistics"},
+		{method: "GET", path: base + "/users/alice/stream"}, {method: "GET", path: base + "/rejections"},
+	} {
+		if a := h.want(rq, 503, "folding_again"); a.header.Get("Retry-After") == "" {
+			t.Errorf("%s: %v", rq.path, a.header)
+		}
+	}
+	h.analytics.err = h.state.failure
+	h.want(request{method: "GET", path: readRate}, 503, "folding_again")
+	h.want(ndjson(readLine), 200, "") // events are taken all the while
 }
 
 // TestOriginsOfOtherPages: only what was listed may call, and a browser learns it before it sends a

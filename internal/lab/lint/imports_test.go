@@ -73,7 +73,7 @@ var layers = map[string]layer{
 		not: map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/inbox": {"Open", "Config"}},
 	},
 	"internal/gateway/easemob": {
-		sees: []string{"events", "events/eventlog", "projections", "internal/gateway", "internal/accounts"},
+		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "internal/gateway", "internal/accounts"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/accounts": {"Open", "Config"}},
 	},
 	"internal/inbox":       {sees: []string{"internal/writebehind"}},
