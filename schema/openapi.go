@@ -2,21 +2,20 @@ package schema
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// QueryParameters returns the names of the query parameters of each call that [OpenAPI] describes,
-// by its method and path: "GET /v1/apps/{org}/{app}/rejections". A token in the query counts as
-// one.
-func QueryParameters() (map[string][]string, error) {
+// QueryParameters returns the query parameters of each call that [OpenAPI] describes, by its method
+// and path, "GET /v1/apps/{org}/{app}/rejections", and name, and whether they may come several
+// times. A token in the query counts as one.
+func QueryParameters() (map[string]map[string]bool, error) {
 	var d description
 	if err := yaml.Unmarshal(OpenAPI, &d); err != nil {
 		return nil, fmt.Errorf("schema: read the description: %w", err)
 	}
-	all := map[string][]string{}
+	all := map[string]map[string]bool{}
 	for path, item := range d.Paths {
 		for method, node := range item {
 			var call operation
@@ -49,12 +48,14 @@ type operation struct {
 type parameter struct {
 	Ref      string `yaml:"$ref"`
 	Name, In string
+	Schema   struct{ Type any }
 }
 
-func (d *description) queryOf(call operation) (names []string) {
+func (d *description) queryOf(call operation) map[string]bool {
+	names := map[string]bool{}
 	add := func(p parameter) {
 		if p.In == "query" {
-			names = append(names, p.Name)
+			names[p.Name] = p.Schema.Type == "array"
 		}
 	}
 	for _, p := range call.Parameters {
@@ -68,6 +69,5 @@ func (d *description) queryOf(call operation) (names []string) {
 			add(d.Components.SecuritySchemes[scheme])
 		}
 	}
-	slices.Sort(names)
 	return names
 }

@@ -10,12 +10,12 @@ import (
 	"github.com/receiptd/receiptd/schema"
 )
 
-// parameters are the names that a call's query may have.
-type parameters []string
+// parameters are the names that a call's query may have, and whether several times.
+type parameters map[string]bool
 
 // allParameters are those of every call, as the description has them. What it does not have does
 // not exist, so that neither can have one that the other lacks.
-var allParameters = sync.OnceValue(func() map[string][]string {
+var allParameters = sync.OnceValue(func() map[string]map[string]bool {
 	all, err := schema.QueryParameters()
 	if err != nil {
 		panic(err) // the description is part of the program
@@ -38,10 +38,10 @@ func (p parameters) check(query string) error {
 		return invalid("query", "malformed")
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		switch {
-		case !slices.Contains(p, name):
+		switch many, known := p[name]; {
+		case !known:
 			return invalid(shown(name), "unknown parameter")
-		case len(values[name]) > 1:
+		case len(values[name]) > 1 && !many:
 			return invalid(name, "repeated")
 		}
 	}
@@ -52,7 +52,8 @@ func (p parameters) check(query string) error {
 // allocates nothing.
 func (p parameters) plainly(query string) bool {
 	name, value, _ := strings.Cut(query, "=")
-	return slices.Contains(p, name) && !strings.ContainsAny(value, "&;%")
+	_, known := p[name]
+	return known && !strings.ContainsAny(value, "&;%")
 }
 
 // shown is a name from outside as an error shows it.

@@ -67,6 +67,8 @@ func (a *API) routes() []route {
 		route{method: "GET", path: appPath + "/messages/{id}/readers", access: accessApp, handle: a.getReaders},
 		route{method: "GET", path: appPath + "/messages/{id}/nonreaders", access: accessApp, handle: a.getNonReaders},
 		route{method: "POST", path: appPath + "/messages:counts", access: accessApp, handle: a.postCounts},
+		route{method: "GET", path: appPath + "/groups/{group}/members", access: accessApp, handle: a.getMembers},
+		route{method: "POST", path: appPath + "/users/{user}/receipts", access: accessSelf, waits: true, handle: a.postReceipts},
 		route{method: "GET", path: appPath + "/users/{user}/conversations", access: accessSelf, handle: a.getConversations},
 		route{method: "GET", path: appPath + "/users/{user}/statistics", access: accessSelf, handle: a.getSummary},
 		route{method: "POST", path: appPath + "/users/{user}/statistics:ack", access: accessSelf, handle: a.postSummaryAck},
@@ -173,6 +175,8 @@ type call struct {
 	// no app.
 	app      string
 	settings events.Settings
+	// reporter is the user whose receipts the request reports; empty for events of anybody.
+	reporter string
 }
 
 func (a *API) refuse(e *apiError) http.Handler {
@@ -232,7 +236,7 @@ func (a *API) admit(c *call, rt route) error {
 	if !rt.access.allows(c) {
 		return errForbidden
 	}
-	for _, name := range []string{"id", "user"} {
+	for _, name := range []string{"id", "user", "group"} {
 		if id := c.r.PathValue(name); id != "" {
 			if problem := events.IDProblem(id); problem != "" {
 				return invalid(name, problem)

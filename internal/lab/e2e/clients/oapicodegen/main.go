@@ -35,11 +35,11 @@ func main() {
 		log.Fatalf("settings: %s", app.Body)
 	}
 
-	group := "g1"
+	group, id := "g1", "m1"
 	var list [3]api.Event
 	check(list[0].FromGroupCreated(api.GroupCreated{Group: group, Owner: "ann", Members: []string{"ben"}}))
 	check(list[1].FromMessageSent(api.MessageSent{Id: "m1", From: "ann", Group: &group, Receipt: &on}))
-	check(list[2].FromMessageRead(api.MessageRead{Message: "m1", User: "ben", Group: &group}))
+	check(list[2].FromMessageRead(api.MessageRead{Message: &id, User: "ben", Group: &group}))
 	var body api.EventsBody
 	check(body.FromEventsBody1(list[:]))
 	wait := api.PostEventsParamsWaitApplied

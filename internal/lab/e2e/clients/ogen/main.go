@@ -39,7 +39,7 @@ func main() {
 	done, err := client.PostEvents(ctx, ptr(api.NewEventArrayEventsBody([]api.Event{
 		api.NewGroupCreatedEvent(api.GroupCreated{Group: "g1", Owner: "ann", Members: []api.ID{"ben"}}),
 		api.NewMessageSentEvent(api.MessageSent{ID: "m1", From: "ann", Group: group, Receipt: api.NewOptNilBool(true)}),
-		api.NewMessageReadEvent(api.MessageRead{Message: "m1", User: "ben", Group: group}),
+		api.NewMessageReadEvent(api.MessageRead{Message: api.NewOptID("m1"), User: "ben", Group: group}),
 	})), api.PostEventsParams{Org: "made", App: "ogen", Wait: api.NewOptPostEventsWait(api.PostEventsWaitApplied)})
 	check(err)
 	answer, ok := done.(*api.Accepted)
