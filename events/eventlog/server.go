@@ -147,7 +147,7 @@ func (e *embedded) options(cfg *Config) (*server.Options, error) {
 		SyncAlways:        cfg.Fsync == FsyncAlways,
 		SyncInterval:      embeddedSyncPeriod,
 	}
-	return opts, cfg.Ingress.apply(opts)
+	return opts, cfg.Ingress.apply(opts, password)
 }
 
 // hashPassword is for nats-server, which warns of plain passwords. It keeps them in memory only, so
@@ -202,9 +202,10 @@ func (e *embedded) run() error {
 	return e.logs.fatal()
 }
 
-// connect opens a connection that does not leave the process.
-func (e *embedded) connect(opts ...nats.Option) (*nats.Conn, error) {
-	return nats.Connect("", append(opts, nats.InProcessServer(e.srv), nats.UserInfo(logUser, e.password))...)
+// connect opens a connection that does not leave the process, as one of the users that only log in
+// from inside.
+func (e *embedded) connect(user string, opts ...nats.Option) (*nats.Conn, error) {
+	return nats.Connect("", append(opts, nats.InProcessServer(e.srv), nats.UserInfo(user, e.password))...)
 }
 
 // failure is why the server cannot store anything any more, or nil. nats-server gives no answer to

@@ -31,6 +31,7 @@ type Server struct {
 	http     *http.Server
 	sdk      *sdk
 	gate     gate
+	requests requests
 	scrubber *scrubber
 	adminKey string
 
@@ -197,6 +198,13 @@ func (s *Server) drain(ctx context.Context) error {
 	s.startDraining()
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.ShutdownTimeout)
 	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- s.requests.close(ctx) }()
+	defer func() {
+		if err := <-closed; err != nil {
+			s.logger.Warn("NATS requests were cut off", "error", err)
+		}
+	}()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		s.logger.Warn("requests were cut off", "error", err)
@@ -218,6 +226,7 @@ func (s *Server) reconcile(ctx context.Context) error {
 	switch {
 	case err == nil:
 		s.gate.open.Store(true)
+		return s.openRequests(ctx)
 	case ctx.Err() == nil:
 		return fmt.Errorf("complete settings: %w", err)
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/receiptd/receiptd/internal/gateway/ingest"
 )
 
 // metrics are the API's own; those of the log, the folds and notify are registered by their owners.
@@ -54,7 +56,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	}
 	registry.MustRegister(m.requests, m.errors, m.duration, m.inFlight, m.accepted, m.bodyBytes, m.streams, m.pushed, m.ended)
 	// Counters that alerts watch exist from the start: one that begins with 1 shows no increase.
-	for _, code := range []string{errOverloaded.code, errUnavailable.code, errUnknown.code, errLogFull.code, errTimeout.code, codeNotApplied} {
+	for _, code := range []string{errOverloaded.code, errUnavailable.code, errUnknown.code, errLogFull.code, errTimeout.code, ingest.CodeNotApplied} {
 		m.errors.WithLabelValues(code)
 	}
 	return m

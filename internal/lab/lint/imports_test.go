@@ -62,8 +62,17 @@ var layers = map[string]layer{
 		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
+	// What the doors for events share.
+	"internal/gateway/ingest": {
+		sees: []string{"events", "events/eventlog", "consumers/projector"},
+		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
+	},
+	"internal/gateway/natsapi": {
+		sees: []string{"events", "events/eventlog", "internal/gateway", "internal/gateway/ingest"},
+		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
+	},
 	"internal/gateway/httpapi": {
-		sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "consumers/notify", "schema", "internal/gateway", "internal/web"},
+		sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "consumers/notify", "schema", "internal/gateway", "internal/gateway/ingest", "internal/web"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
 	"internal/gateway/msync/msyncpb": {},

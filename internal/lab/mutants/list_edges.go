@@ -108,7 +108,7 @@ var edgeMutants = []Mutant{
 		Package: "internal/gateway/httpapi", Test: "TestEventsCompressed",
 	},
 	{
-		Name: "one-event-too-many", File: "internal/gateway/httpapi/ingest.go",
+		Name: "one-event-too-many", File: "internal/gateway/ingest/decode.go",
 		Old:     `if i >= limit {`,
 		New:     `if i > limit {`,
 		Bug:     "a request may have one more event than is allowed",
@@ -116,15 +116,15 @@ var edgeMutants = []Mutant{
 	},
 	{
 		Name: "bodies-never-given-back", File: "internal/gateway/httpapi/ingest.go",
-		Old:     `defer in.inflight.Add(-room)`,
+		Old:     `defer in.Give(room)`,
 		New:     `_ = room`,
 		Bug:     "after some gigabytes every request is refused as too many",
 		Package: "internal/gateway/httpapi", Test: "TestBodiesHeldAreBounded",
 	},
 	{
-		Name: "unknown-told-as-refused", File: "internal/gateway/httpapi/ingest.go",
-		Old:     `answer := *errUnknown`,
-		New:     `answer := *errLogFull`,
+		Name: "unknown-told-as-refused", File: "internal/gateway/ingest/refusal.go",
+		Old:     `return Unknown.because(err)`,
+		New:     `return LogFull.because(err)`,
 		Bug:     "a client sends again what may be stored already, because it was told that it is not",
 		Package: "internal/gateway/httpapi", Test: "TestLogFailuresSayWhetherToSendAgain",
 	},
