@@ -82,6 +82,8 @@ type Limits struct {
 	StreamWrite time.Duration
 	// Heartbeat is the longest silence of a stream. Default 15 s.
 	Heartbeat time.Duration
+	// UploadIdle is the longest silence of a client that streams events. Default 2 min.
+	UploadIdle time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -95,6 +97,7 @@ func (l Limits) withDefaults() Limits {
 	gateway.OrDefault(&l.StreamsPerUser, 8)
 	gateway.OrDefault(&l.StreamWrite, 10*time.Second)
 	gateway.OrDefault(&l.Heartbeat, 15*time.Second)
+	gateway.OrDefault(&l.UploadIdle, 2*time.Minute)
 	return l
 }
 
@@ -174,8 +177,12 @@ func (a *API) Drain() { a.drain() }
 
 // Server returns a server for the API, without an address. Its Shutdown drains the API.
 func (a *API) Server() *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // a proxy, or a client that knows it
 	s := &http.Server{
-		Handler: a,
+		Handler:   a,
+		Protocols: &protocols,
 		// This bounds the header alone. Bodies and answers differ by route, from a lookup to a
 		// stream that stays open for days, so their deadlines are set by route (see serve).
 		ReadHeaderTimeout: 10 * time.Second,

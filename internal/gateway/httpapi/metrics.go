@@ -18,6 +18,7 @@ type metrics struct {
 	inFlight  prometheus.Gauge
 	accepted  prometheus.Counter
 	bodyBytes prometheus.Counter
+	uploads   prometheus.Gauge
 	streams   prometheus.Gauge
 	pushed    *prometheus.CounterVec // by event name
 	ended     *prometheus.CounterVec // by reason
@@ -44,6 +45,9 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		bodyBytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "receiptd_http_event_bytes_total", Help: "Bytes of event bodies, after decompression.",
 		}),
+		uploads: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "receiptd_event_streams", Help: "Open streams of clients that send events.",
+		}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "receiptd_streams", Help: "Open event streams.",
 		}),
@@ -54,7 +58,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "receiptd_streams_ended_total", Help: "Streams that ended, by reason.",
 		}, []string{"reason"}),
 	}
-	registry.MustRegister(m.requests, m.errors, m.duration, m.inFlight, m.accepted, m.bodyBytes, m.streams, m.pushed, m.ended)
+	registry.MustRegister(m.requests, m.errors, m.duration, m.inFlight, m.accepted, m.bodyBytes, m.uploads, m.streams, m.pushed, m.ended)
 	// Counters that alerts watch exist from the start: one that begins with 1 shows no increase.
 	for _, code := range []string{errOverloaded.code, errUnavailable.code, errUnknown.code, errLogFull.code, errTimeout.code, ingest.CodeNotApplied} {
 		m.errors.WithLabelValues(code)
@@ -71,7 +75,7 @@ func (m *metrics) observe(pattern string, status int, took time.Duration) {
 		pattern = "/"
 	}
 	m.requests.WithLabelValues(pattern, strconv.Itoa(status)).Inc()
-	if !strings.HasSuffix(pattern, "/stream") {
+	if !strings.HasSuffix(pattern, "stream") {
 		m.duration.WithLabelValues(pattern).Observe(took.Seconds())
 	}
 }

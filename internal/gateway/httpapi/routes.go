@@ -60,6 +60,7 @@ func (a *API) routes() []route {
 		{method: "PUT", path: appPath, access: accessAdmin, creates: true, handle: a.putApp},
 		{method: "GET", path: appPath, access: accessAdmin, handle: a.getApp},
 		{method: "POST", path: appPath + "/events", access: accessAdmin, waits: true, handle: a.postEvents},
+		{method: "POST", path: appPath + "/events:stream", access: accessAdmin, endless: true, handle: a.postEventStream},
 		{method: "GET", path: appPath + "/messages/{id}", access: accessApp, handle: a.getMessage},
 		{method: "GET", path: appPath + "/messages/{id}/readers", access: accessApp, handle: a.getReaders},
 		{method: "GET", path: appPath + "/messages/{id}/nonreaders", access: accessApp, handle: a.getNonReaders},

@@ -120,6 +120,7 @@ var layers = map[string]layer{
 	"internal/lab/bench/measure":  {},
 	// A module of its own.
 	"internal/lab/peers":                 {sees: []string{anything, "internal/lab/bench/child", "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
+	"internal/lab/bench/doors":           {sees: []string{"events", "internal/ctl"}},
 	"internal/lab/bench/clients":         {sees: []string{"internal/ctl", "internal/gateway/msync/msyncpb"}},
 	"internal/lab/bench/analytics":       {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/chserver", "internal/lab/sim"}},
 	"internal/lab/chserver":              {},
