@@ -50,6 +50,8 @@ type Config struct {
 	PartitionStatus func() []web.PartitionStatus
 	// Scrub, if set, says in a few words what reading all files through has come to, for the page.
 	Scrub func() string
+	// InVain, if set, is what NATS clients published lately and had no effect, for the page.
+	InVain func() []web.InVain
 	// Version is shown in GET /v1/status.
 	Version string
 
