@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -33,6 +34,7 @@ type connection struct {
 	closed chan struct{}
 
 	mu      sync.Mutex
+	denied  func(error)     // told of what is not permitted; nil = nobody
 	up      chan struct{}   // closed while connected
 	session context.Context // ends when the connection breaks
 	end     context.CancelFunc
@@ -141,6 +143,19 @@ func (c *connection) reconnected(nc *nats.Conn) {
 
 func (c *connection) failed(_ *nats.Conn, _ *nats.Subscription, err error) {
 	c.logger.Warn("NATS connection", slog.String("connection", c.name), slog.Any("error", err))
+	c.mu.Lock()
+	denied := c.denied
+	c.mu.Unlock()
+	if denied != nil && errors.Is(err, nats.ErrPermissionViolation) {
+		denied(err)
+	}
+}
+
+// whenDenied has f told when something on the connection is not permitted; nil for nobody.
+func (c *connection) whenDenied(f func(error)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.denied = f
 }
 
 // lost returns a channel that is closed when the connection breaks.

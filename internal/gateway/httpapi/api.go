@@ -13,6 +13,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/ingest"
 	"github.com/receiptd/receiptd/internal/web"
 )
 
@@ -115,6 +116,7 @@ type API struct {
 	started   time.Time
 
 	ingest      *ingestor
+	hints       *ingest.Hints
 	streams     *streamCount
 	connections connections
 	configuring chan struct{} // holds a token while settings change
@@ -138,6 +140,7 @@ func New(cfg Config) (*API, error) {
 		metrics:     newMetrics(cfg.Registry),
 		started:     time.Now(),
 		ingest:      newIngestor(cfg.Limits),
+		hints:       ingest.NewHints(cfg.State),
 		streams:     newStreamCount(cfg.Limits),
 		configuring: make(chan struct{}, 1),
 	}

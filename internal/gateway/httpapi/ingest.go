@@ -92,7 +92,7 @@ func (a *API) postEvents(c *call) error {
 	if applied {
 		return a.answerOutcomes(c, ticket, n)
 	}
-	c.writeAnswer(ingest.AppendPositions(ingest.AppendAccepted(make([]byte, 0, ingest.SmallAnswer), n), ticket.Positions()))
+	c.writeAnswer(ingest.AppendPositions(ingest.AppendAccepted(make([]byte, 0, ingest.SmallAnswer), n), ticket.Positions(), a.hints.Of(c.app)))
 	return nil
 }
 

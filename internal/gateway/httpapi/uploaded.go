@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/gateway"
@@ -16,6 +17,7 @@ type acknowledger struct {
 	answered  int                 // what the last line said
 	positions []eventlog.Position // of what came after it, one for each partition
 	line      []byte
+	hinted    time.Time // when a line had a hint last
 	reader    gateway.OutcomeReader
 }
 
@@ -87,7 +89,11 @@ func (k *acknowledger) tell() error {
 	if k.accepted == k.answered {
 		return nil
 	}
-	k.line = ingest.AppendPositions(ingest.AppendAccepted(k.line[:0], k.accepted), k.positions)
+	var hint []byte
+	if now := time.Now(); now.Sub(k.hinted) > time.Second { // lines are many
+		hint, k.hinted = k.u.a.hints.Of(k.u.c.app), now
+	}
+	k.line = ingest.AppendPositions(ingest.AppendAccepted(k.line[:0], k.accepted), k.positions, hint)
 	return k.write()
 }
 

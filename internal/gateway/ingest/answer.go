@@ -20,8 +20,8 @@ func AppendAccepted(dst []byte, n int) []byte {
 	return strconv.AppendInt(append(dst, `{"accepted":`...), int64(n), 10)
 }
 
-// AppendPositions ends an answer with the positions of its events.
-func AppendPositions(dst []byte, positions []eventlog.Position) []byte {
+// AppendPositions ends an answer with the positions of its events, and with a hint: see [Hints.Of].
+func AppendPositions(dst []byte, positions []eventlog.Position, hint []byte) []byte {
 	dst = append(dst, `,"positions":[`...)
 	for i, p := range positions {
 		if i > 0 {
@@ -31,7 +31,7 @@ func AppendPositions(dst []byte, positions []eventlog.Position) []byte {
 		dst = strconv.AppendUint(append(dst, `,"sequence":`...), p.Sequence, 10)
 		dst = append(dst, '}')
 	}
-	return append(dst, "]}\n"...)
+	return append(append(append(dst, ']'), hint...), "}\n"...)
 }
 
 // What is around the outcomes of an answer.

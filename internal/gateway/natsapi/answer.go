@@ -54,7 +54,7 @@ func (d *Door) settle(g *group, ticket *eventlog.Ticket, err error) {
 			waiting = append(waiting, outcomes{*q, slices.Clone(locations)})
 		default:
 			accepted += q.n
-			g.answer = ingest.AppendPositions(ingest.AppendAccepted(g.answer[:0], q.n), positions(locations))
+			g.answer = ingest.AppendPositions(ingest.AppendAccepted(g.answer[:0], q.n), positions(locations), d.hints.Of(q.app))
 			d.send(q.reply, g.answer)
 			d.done(q)
 		}

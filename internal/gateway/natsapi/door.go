@@ -15,6 +15,7 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/ingest"
 )
 
 // Config is what a [Door] is made of.
@@ -35,6 +36,7 @@ type Config struct {
 type State interface {
 	gateway.Settings
 	gateway.Outcomer
+	ingest.Rejecter
 }
 
 // Limits bound what clients can make grow. Zero values mean the defaults.
@@ -79,6 +81,7 @@ const (
 type Door struct {
 	cfg     Config
 	metrics *metrics
+	hints   *ingest.Hints
 	service micro.Service
 
 	// What the one goroutine that the requests come on needs.
@@ -108,7 +111,7 @@ type Door struct {
 func New(cfg Config) (*Door, error) {
 	cfg.Limits = cfg.Limits.withDefaults()
 	d := &Door{
-		cfg: cfg, metrics: newMetrics(cfg.Registerer), gathering: new(group),
+		cfg: cfg, metrics: newMetrics(cfg.Registerer), hints: ingest.NewHints(cfg.State), gathering: new(group),
 		wake: make(chan struct{}, 1), drained: make(chan struct{}),
 	}
 	d.metrics.watch(&d.requests)

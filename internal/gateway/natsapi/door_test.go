@@ -19,6 +19,7 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
+	"github.com/receiptd/receiptd/projections"
 )
 
 const (
@@ -37,6 +38,10 @@ func (fakeState) Settings(app string) (events.Settings, uint64, bool) {
 
 func (s fakeState) Outcomes(ctx context.Context, partition int, sequence uint64) ([]events.Outcome, error) {
 	return s.decide(ctx, partition, sequence)
+}
+
+func (fakeState) Rejections(string, int) ([]projections.Rejection, error) {
+	return []projections.Rejection{{At: time.Now().UnixMilli(), Outcome: events.RejectedNotOpen}}, nil
 }
 
 // budget counts what is taken.
@@ -129,6 +134,10 @@ type answer struct {
 		Code    int
 		Reason  string
 	}
+	Rejected struct {
+		Lately      int `json:"last_10_minutes"`
+		Reason, See string
+	}
 	Error struct {
 		Code, Message, Field string
 		Index                *int
@@ -212,6 +221,9 @@ func TestEveryFormOfARequest(t *testing.T) {
 		a := h.request(subject, test.body, test.headers...)
 		if a.failed != "" || a.Accepted != len(test.want) || len(a.Positions) == 0 {
 			t.Fatalf("%s: %+v", test.name, a)
+		}
+		if a.Rejected.Lately != 1 || a.Rejected.Reason != "group ack not open" || a.Rejected.See != "/v1/apps/acme/chat/rejections" {
+			t.Errorf("%s: of rejections it says %+v", test.name, a.Rejected)
 		}
 		for i, p := range a.Positions {
 			if p.Sequence == 0 || i > 0 && p.Partition <= a.Positions[i-1].Partition {

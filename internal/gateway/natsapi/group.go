@@ -20,7 +20,6 @@ type group struct {
 func (d *Door) gather(q *request) {
 	d.mu.Lock()
 	g := d.gathering
-	q.first = len(g.events)
 	g.requests = append(g.requests, *q)
 	g.events = append(g.events, d.decoded...)
 	d.mu.Unlock()

@@ -25,8 +25,8 @@ const (
 // request is one that was taken.
 type request struct {
 	reply   string // empty if nobody wants to know
-	first   int    // of its events in the group
-	n       int
+	app     string
+	n       int   // of its events, which follow those of the request before
 	applied bool  // it waits for the outcomes
 	bytes   int64 // of the budget
 }
@@ -91,6 +91,7 @@ func (d *Door) take(r micro.Request, q *request) error {
 		d.done(q)
 		return err
 	}
+	q.app = d.app.key
 	d.gather(q)
 	return nil
 }

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -245,4 +248,79 @@ func TestStreamOfEvents(t *testing.T) {
 		t.Errorf("%d are read, want %d", got, all)
 	}
 	s.verify()
+}
+
+// natsLine is a line of docs/nats.md: server, subject, headers and body.
+var natsLine = regexp.MustCompile(`(?m)^nats --server (\S+) request (\S+) (?:--header (\S+) )?'(.*)'$`)
+
+// TestLinesOfTheDocumentRun does what the lines of docs/nats.md for the nats command do.
+func TestLinesOfTheDocumentRun(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", "nats.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, url := ingressServer(t)
+	s.must("PUT", appPath("acme#chat"), json.RawMessage(`{"group_receipts":{"enabled":true}}`), nil)
+	s.apply("acme#chat",
+		events.Event{Kind: events.GroupCreated, Group: "team", User: "ann", Members: []string{"ben", "cleo"}},
+		events.Event{Kind: events.MessageSent, Group: "team", Message: "m1", User: "ann", Receipt: true})
+	nc, err := nats.Connect(url, nats.UserInfo("ingress", natsPassword))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	wants := []string{
+		`{"accepted":1,"positions":[`, `{"accepted":1,"outcomes":[{"index":0,"outcome":"duplicate"}]}`, `{"accepted":1,"positions":[`,
+		`{"error":{"code":"invalid_event"`, `{"stream":"RECEIPTS_`,
+	}
+	lines := natsLine.FindAllStringSubmatch(string(text), -1)
+	if len(lines) != len(wants) {
+		t.Fatalf("%d lines, want %d", len(lines), len(wants))
+	}
+	for i, line := range lines {
+		m := nats.NewMsg(line[2])
+		m.Data = []byte(line[4])
+		if name, value, ok := strings.Cut(line[3], ":"); ok {
+			m.Header.Set(name, value)
+		}
+		answer, err := nc.RequestMsg(m, patience)
+		if err != nil || !strings.HasPrefix(string(answer.Data), wants[i]) || line[1] != "nats://ingress:secret@127.0.0.1:4222" {
+			t.Errorf("%s: %v, %v", line[0], answer, err)
+		}
+	}
+	caughtUp(t, s)
+	if got := s.counts("acme#chat", []string{"m1"})["m1"].Read; got != 2 {
+		t.Errorf("%d have read", got)
+	}
+}
+
+// TestFirstReceiptsDoNotFailInSilence: a new app has group receipts off, and the next answer says so.
+func TestFirstReceiptsDoNotFailInSilence(t *testing.T) {
+	s := startServer(t)
+	const app = "acme#new"
+	s.must("PUT", appPath(app), struct{}{}, nil)
+	s.apply(app, events.Event{Kind: events.GroupCreated, Group: "g", User: "ann", Members: []string{"ben"}})
+	var answer struct {
+		Rejected struct {
+			Lately      int `json:"last_10_minutes"`
+			Reason, See string
+		}
+	}
+	sent := json.RawMessage(`{"type":"message.sent","id":"m","from":"ann","group":"g","receipt":true}`)
+	s.must("POST", appPath(app)+"/events", sent, nil)
+	eventually(t, "an answer tells of the rejection", func() bool {
+		s.must("POST", appPath(app)+"/events", json.RawMessage(`{"type":"message.delivered","message":"none","user":"ben","peer":"ann"}`), &answer)
+		return answer.Rejected.Lately > 0
+	})
+	if answer.Rejected.Reason != "group ack not open" {
+		t.Errorf("%+v", answer)
+	}
+	var listed struct{ Rejections []struct{ Reason string } }
+	s.must("GET", answer.Rejected.See, nil, &listed)
+	if len(listed.Rejections) != 1 {
+		t.Errorf("%+v", listed)
+	}
+	if r := s.ctl("rejections", "acme/new"); r.code != 0 || !strings.Contains(r.out, "group ack not open") {
+		t.Errorf("%v", r)
+	}
 }

@@ -64,7 +64,7 @@ var layers = map[string]layer{
 	},
 	// What the doors for events share.
 	"internal/gateway/ingest": {
-		sees: []string{"events", "events/eventlog", "consumers/projector"},
+		sees: []string{"events", "events/eventlog", "projections", "consumers/projector"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
 	"internal/gateway/natsapi": {
