@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -332,6 +333,44 @@ func TestIdempotencyKey(t *testing.T) {
 		rq.header, rq.wrong = map[string]string{"Idempotency-Key": bad}, true
 		if a := h.want(rq, 400, "invalid_request"); !strings.Contains(string(a.body), `"field":"Idempotency-Key"`) {
 			t.Errorf("%q: %s", bad, a.body)
+		}
+	}
+}
+
+// Requests that are sent without waiting for answers are answered in their order, on the connection
+// that they came on.
+func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
+	h := newHarness(t)
+	conn, err := net.Dial("tcp", h.server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	const n = 50
+	var all strings.Builder
+	for i := range n {
+		body := fmt.Sprintf(`{"type":"message.read","message":"m1","user":"u%d","group":"g"}`, i)
+		fmt.Fprintf(&all, "POST %s/events HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nX-Request-Id: r%d\r\nContent-Length: %d\r\n\r\n%s",
+			base, testAdminKey, i, len(body), body)
+	}
+	if _, err := io.WriteString(conn, all.String()); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(conn)
+	for i := range n {
+		res, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		if res.StatusCode != 200 || res.Header.Get("X-Request-Id") != fmt.Sprint("r", i) {
+			t.Fatalf("answer %d: %s, %v", i, res.Status, res.Header)
+		}
+	}
+	for i, e := range h.log.taken() {
+		if e.User != fmt.Sprint("u", i) {
+			t.Fatalf("event %d is of %s", i, e.User)
 		}
 	}
 }

@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,6 +14,7 @@ import (
 
 // metrics are the API's own; those of the log, the folds and notify are registered by their owners.
 type metrics struct {
+	routes    sync.Map                 // of *routeMetrics, by pattern
 	requests  *prometheus.CounterVec   // by route and status
 	errors    *prometheus.CounterVec   // by code
 	duration  *prometheus.HistogramVec // by route
@@ -66,16 +69,41 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	return m
 }
 
+// routeMetrics are those of one pattern, found once: to find them by their labels again would be a
+// tenth of what the handler does for a small request.
+type routeMetrics struct {
+	path     string
+	ok       prometheus.Counter // status 200
+	duration prometheus.Observer
+}
+
 // observe counts a request by the pattern that matched it, so that paths cannot make series grow.
 func (m *metrics) observe(pattern string, status int, took time.Duration) {
+	found, ok := m.routes.Load(pattern)
+	if !ok {
+		found, _ = m.routes.LoadOrStore(pattern, m.route(pattern))
+	}
+	r := found.(*routeMetrics)
+	if status == http.StatusOK {
+		r.ok.Inc()
+	} else {
+		m.requests.WithLabelValues(r.path, strconv.Itoa(status)).Inc()
+	}
+	if r.duration != nil {
+		r.duration.Observe(took.Seconds())
+	}
+}
+
+func (m *metrics) route(pattern string) *routeMetrics {
 	if _, path, ok := strings.Cut(pattern, " "); ok {
 		pattern = path
 	}
 	if pattern == "" {
 		pattern = "/"
 	}
-	m.requests.WithLabelValues(pattern, strconv.Itoa(status)).Inc()
-	if !strings.HasSuffix(pattern, "stream") {
-		m.duration.WithLabelValues(pattern).Observe(took.Seconds())
+	r := &routeMetrics{path: pattern, ok: m.requests.WithLabelValues(pattern, strconv.Itoa(http.StatusOK))}
+	if !strings.HasSuffix(pattern, "stream") { // they last as long as their clients like
+		r.duration = m.duration.WithLabelValues(pattern)
 	}
+	return r
 }
