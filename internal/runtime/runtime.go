@@ -226,8 +226,10 @@ func (s *Server) reconcile(ctx context.Context) error {
 	err := c.reconcile(ctx)
 	switch {
 	case err == nil:
+		if err := s.openRequests(ctx); err != nil {
+			return err
+		}
 		s.gate.open.Store(true)
-		return s.openRequests(ctx)
 	case ctx.Err() == nil:
 		return fmt.Errorf("complete settings: %w", err)
 	}

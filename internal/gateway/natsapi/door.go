@@ -128,6 +128,9 @@ func New(cfg Config) (*Door, error) {
 		err = d.service.AddEndpoint("submit", micro.HandlerFunc(d.handle), micro.WithEndpointSubject(events.SubmitSubjects),
 			micro.WithEndpointPendingLimits(pendingMessages, pendingBytes))
 	}
+	if err == nil {
+		err = cfg.Conn.FlushTimeout(subscribeTimeout) // from here on requests arrive
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("natsapi: %w", err), d.Close(context.Background()))
 	}
@@ -170,4 +173,7 @@ func (d *Door) close(ctx context.Context) error {
 	return err
 }
 
-const drainPoll = 5 * time.Millisecond
+const (
+	subscribeTimeout = 30 * time.Second
+	drainPoll        = 5 * time.Millisecond
+)

@@ -166,9 +166,15 @@ func (h *harness) request(to, body string, headers ...string) answer {
 }
 
 // stored reads back all events, as user/event id, in the order of each partition.
-func (h *harness) stored() []string {
+func (h *harness) stored() (all []string) {
 	h.t.Helper()
-	var all []string
+	h.each(func(e *events.Event) { all = append(all, strings.Clone(e.User)+"/"+strings.Clone(e.EventID)) })
+	return all
+}
+
+// each calls f for all events of the log.
+func (h *harness) each(f func(*events.Event)) {
+	h.t.Helper()
 	for k := range h.log.Partitions() {
 		_, last, err := h.log.Bounds(h.t.Context(), k)
 		if err != nil {
@@ -186,11 +192,10 @@ func (h *harness) stored() []string {
 			for i := range b.Len() {
 				var event events.Event
 				b.Event(i, &event)
-				all = append(all, strings.Clone(event.User)+"/"+strings.Clone(event.EventID))
+				f(&event)
 			}
 		}
 	}
-	return all
 }
 
 func read(user string) string {
@@ -458,6 +463,42 @@ func TestRequestsUnderWayAreBounded(t *testing.T) {
 				t.Errorf("afterwards: %+v", a)
 			}
 		})
+	}
+}
+
+// What was decoded for a request stays its own while others gather behind it.
+func TestRequestsOfAGroupKeepTheirOwn(t *testing.T) {
+	shut := make(chan struct{})
+	h := open(t, func(cfg *Config) { cfg.Log = gatedLog{Log: cfg.Log, shut: shut} })
+	inbox := nats.NewInbox()
+	sub, err := h.client.SubscribeSync(inbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for i := range 20 {
+		// Escapes are decoded into memory of the decoder.
+		body := fmt.Sprintf(`[{"type":"group.created","group":"g%d","owner":"\u00f6%d","members":["\u00e4%d","\u00e5%d"]}]`, i, i, i, i)
+		want = append(want, fmt.Sprintf("ö%d: ä%d å%d", i, i, i))
+		if err := h.client.PublishRequest(subject, inbox, []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for h.door.requests.Load() < 20 {
+		time.Sleep(time.Millisecond)
+	}
+	close(shut)
+	for range 20 {
+		if m, err := sub.NextMsg(patience); err != nil || m.Header.Get(micro.ErrorHeader) != "" {
+			t.Fatalf("%+v, %v", m, err)
+		}
+	}
+	var got []string
+	h.each(func(e *events.Event) { got = append(got, strings.Clone(e.User)+": "+strings.Join(e.Members, " ")) })
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
 	}
 }
 
