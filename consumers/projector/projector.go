@@ -35,8 +35,8 @@ type Audience interface {
 	Push(effects []projections.Effect)
 }
 
-// InVain is an entry without effect: it could not be decoded, or it is the only event of an app that
-// does not exist. Whoever published it was told that it is stored, and nothing else.
+// InVain is an entry without effect: it could not be decoded, or it is the only event of an app
+// that does not exist. Whoever published it was told that it is stored, and nothing else.
 type InVain struct {
 	Partition int
 	Sequence  uint64

@@ -38,7 +38,8 @@ type Ingress struct {
 	Listen string
 	// User and Password are what clients log in with. User is [DefaultIngressUser] if empty; a
 	// listener without a password, or with one of more than 72 bytes, is refused. Clients may
-	// publish to receipts.in.> and receipts.submit.*.*, and subscribe to _INBOX.>, and nothing else.
+	// publish to receipts.in.> and receipts.submit.*.*, and subscribe to _INBOX.>, and
+	// nothing else.
 	User, Password string
 }
 

@@ -152,14 +152,15 @@ func mustJSON(v any) []byte {
 	return text
 }
 
-// poison lists the log entries that could not be decoded, with what is in them while the log has it,
-// and the events of apps that do not exist.
+// poison lists the log entries that could not be decoded, with what is in them while the log has
+// it, and the events of apps that do not exist.
 func (a *admin) poison(w http.ResponseWriter, r *http.Request) {
 	total, latest := a.core.Projector.Poison()
 	list := make([]vainEntry, len(latest))
 	for i, x := range latest {
 		list[i] = vainEntry{Partition: x.Partition, Sequence: x.Sequence, Time: string(events.AppendTime(nil, x.At)), Reason: x.Reason}
-		if entry, err := a.entry(r.Context(), x.Partition, x.Sequence); err == nil { // else it has left the log
+		// What has left the log is listed without.
+		if entry, err := a.entry(r.Context(), x.Partition, x.Sequence); err == nil {
 			list[i].show(entry.Subject, entry.Data)
 		}
 	}

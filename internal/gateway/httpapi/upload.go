@@ -271,7 +271,7 @@ func (u *upload) wait(ctx context.Context) error {
 	// One that is a little early is as good.
 	if late := deadline.Sub(u.deadline); late < 0 || late > u.a.cfg.Limits.UploadIdle/8 {
 		u.deadline = deadline
-		_ = u.control.SetReadDeadline(deadline) // a writer without deadlines, as in tests, stays without
+		_ = u.control.SetReadDeadline(deadline) // where there are none, as in tests, there are none
 	}
 	// After that, since an interrupt may just have been overwritten.
 	if ctx.Err() != nil || u.a.draining.Err() != nil {

@@ -127,7 +127,8 @@ func http2() *http.Client {
 	return &http.Client{Transport: &http.Transport{Protocols: &p}}
 }
 
-// Answers come while the client is still sending, in both versions of HTTP, and count from the start.
+// Answers come while the client is still sending, in both versions of HTTP, and count from
+// the start.
 func TestUploadIsAnsweredAsItComes(t *testing.T) {
 	for name, client := range map[string]*http.Client{"HTTP/1.1": http.DefaultClient, "HTTP/2.0": http2()} {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
@@ -551,7 +552,7 @@ func TestCloseAnswersWhatCame(t *testing.T) {
 	}
 	closed := make(chan error, 1)
 	go func() { closed <- h.close(patience) }()
-	time.Sleep(20 * time.Millisecond) // so that some are still to be looked at, or not: it is all the same
+	time.Sleep(20 * time.Millisecond) // what is looked at by then and what is not fare the same
 	close(shut)
 	if err := <-closed; err != nil {
 		t.Error(err)
@@ -624,5 +625,68 @@ func TestAnswersGoToInboxesOnly(t *testing.T) {
 	}
 	if first, last, err := log.Bounds(t.Context(), 0); err != nil || first != 1 || last != 1 {
 		t.Errorf("the log has entries %d to %d, %v", first, last, err)
+	}
+}
+
+// With the accounts of deploy/nats-cluster.conf producers are answered, both ways, and see nothing
+// else. Requests are shared by all servers.
+func TestOutsideClusterAsItIsDeployed(t *testing.T) {
+	t.Setenv("RECEIPTD_NATS_PASSWORD", "a")
+	t.Setenv("PRODUCER_NATS_PASSWORD", "b")
+	deployed, err := server.ProcessConfigFile("../../../deploy/nats-cluster.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nats1 := natstest.StartServer(t, func(o *server.Options) {
+		o.Accounts, o.Users, o.MaxPayload = deployed.Accounts, deployed.Users, deployed.MaxPayload
+	})
+	as := func(user, password string) string {
+		return strings.Replace(nats1.URL(), "nats://", "nats://"+user+":"+password+"@", 1)
+	}
+	log := natstest.OpenLog(t, eventlog.Config{URL: as("receiptd", "a"), Partitions: 2})
+	var doors []*Door
+	for range 2 {
+		nc, err := log.ConnectRequests(t.Context(), "door")
+		if err != nil {
+			t.Fatal(err)
+		}
+		door, err := New(Config{
+			Conn: nc, Log: log, State: fakeState{}, Budget: &budget{room: allRoom}, Registerer: prometheus.NewRegistry(), Logger: natstest.Logger(t),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		doors = append(doors, door)
+	}
+	client, err := nats.Connect(as("producer", "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	const n = 40
+	for i := range n {
+		m, err := client.Request(subject, []byte(read(fmt.Sprint("u", i))), patience)
+		if err != nil || m.Header.Get(micro.ErrorHeader) != "" || !strings.HasPrefix(string(m.Data), `{"accepted":1,`) {
+			t.Fatalf("%+v, %v", m, err)
+		}
+	}
+	if m, err := client.Request("receipts.in.acme.chat.g~team.message-read", []byte(read("ann")), patience); err != nil || !strings.Contains(string(m.Data), `"seq":`) {
+		t.Errorf("published: %+v, %v", m, err)
+	}
+	last := uint64(0)
+	for k := range 2 {
+		_, at, err := log.Bounds(t.Context(), k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last += at
+	}
+	if last != n+1 { // one after the other: an entry each, and each once
+		t.Errorf("%d entries", last)
+	}
+	for _, d := range doors {
+		if err := d.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -37,8 +37,8 @@ func readOf(user int) []byte {
 	return fmt.Appendf(nil, `{"type":"message.read","message":"m","user":"u%d","group":"g"}`, user)
 }
 
-// TestRequestsOverNATS: what the door answers as durable is there after kill -9, a rejection is told
-// to who asks, and nonsense is refused with a reason.
+// TestRequestsOverNATS: what the door answers as durable is there after kill -9, a rejection is
+// told to who asks, and nonsense is refused with a reason.
 func TestRequestsOverNATS(t *testing.T) {
 	const clients, each = 8, 50
 	s, url := ingressServer(t)
@@ -294,7 +294,8 @@ func TestLinesOfTheDocumentRun(t *testing.T) {
 	}
 }
 
-// TestFirstReceiptsDoNotFailInSilence: a new app has group receipts off, and the next answer says so.
+// TestFirstReceiptsDoNotFailInSilence: a new app has group receipts off, and the next answer
+// says so.
 func TestFirstReceiptsDoNotFailInSilence(t *testing.T) {
 	s := startServer(t)
 	const app = "acme#new"

@@ -142,7 +142,8 @@ func TestPoisonStopsNothing(t *testing.T) {
 		}
 	}
 	check()
-	// An event of an app that does not exist is no poison, and is listed, counted and logged as well.
+	// An event of an app that does not exist is no poison, and is listed, counted and logged
+	// as well.
 	stray := read
 	stray.App = "o#none"
 	if err := publish(t, nc, stray, events.AppendJSON(nil, &stray)); err != nil {

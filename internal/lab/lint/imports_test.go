@@ -133,7 +133,7 @@ var layers = map[string]layer{
 	// the way from it into internal/lab is here alone.
 	"cmd/receiptctl": {sees: []string{
 		"consumers/projector", "events", "events/merkle", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
-		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/sim"}},
+		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/doors", "internal/lab/bench/grow", "internal/lab/sim"}},
 }
 
 // confined are libraries that only one package may need, so that no program has them by accident.

@@ -1,5 +1,5 @@
-// Package doors measures the doors of a running server with single receipts: one a NATS request, one
-// a line of an HTTP stream, one a request.
+// Package doors measures the doors of a running server with single receipts: one a NATS request,
+// one a line of an HTTP stream, one a request.
 package doors
 
 import (
