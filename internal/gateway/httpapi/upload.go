@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/receiptd/receiptd/events"
@@ -62,6 +63,9 @@ type upload struct {
 	events   []events.Event
 	count    int // of the events submitted, from where the client's count begins
 
+	ending sync.Mutex
+	over   bool // the handler returns
+
 	unanswered chan uploaded
 	end        error // why the reader ended; set before unanswered is closed
 }
@@ -94,6 +98,7 @@ func (a *API) postEventStream(c *call) error {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(c.r.Context()))
 	defer cancel(nil)
 	// Reading is what cannot be told to end otherwise.
+	defer u.finish()
 	defer context.AfterFunc(a.draining, u.interrupt)()
 	defer context.AfterFunc(ctx, u.interrupt)()
 
@@ -109,9 +114,7 @@ func (a *API) postEventStream(c *call) error {
 	}()
 	u.end = u.receive(ctx)
 	close(u.unanswered)
-	err := <-answered
-	u.interrupt() // nobody is interested in the rest of the body
-	return err
+	return <-answered
 }
 
 // ask reads the headers and parameters.
@@ -175,8 +178,23 @@ func (u *upload) write(line []byte) error {
 	return nil
 }
 
-// interrupt ends the reading, now and from now on.
-func (u *upload) interrupt() { _ = u.control.SetReadDeadline(time.Unix(1, 0)) }
+// interrupt ends the reading, now and from now on. It may come late, when the connection is no
+// longer the call's.
+func (u *upload) interrupt() {
+	u.ending.Lock()
+	defer u.ending.Unlock()
+	if !u.over {
+		_ = u.control.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// finish interrupts for the last time: nobody is interested in the rest of the body.
+func (u *upload) finish() {
+	u.interrupt()
+	u.ending.Lock()
+	defer u.ending.Unlock()
+	u.over = true
+}
 
 // receive submits what comes until the client ends the stream, which is no error, or something else
 // does.

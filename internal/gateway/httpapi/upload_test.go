@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -204,7 +205,11 @@ func TestUploadEndsAtWhatIsMalformed(t *testing.T) {
 
 func TestUploadAnswersOutcomes(t *testing.T) {
 	h := newHarness(t)
+	var late atomic.Bool
 	h.state.outcomes = func(_ context.Context, partition int, _ uint64) ([]events.Outcome, error) {
+		if late.Load() {
+			return nil, context.DeadlineExceeded
+		}
 		o := events.OutcomeApplied
 		if partition == 1 {
 			o = events.RejectedNotFound
@@ -219,7 +224,7 @@ func TestUploadAnswersOutcomes(t *testing.T) {
 	if len(a.Outcomes) != 2 || a.Outcomes[0].Index != 2 || a.Outcomes[0].Outcome != "applied" || a.Outcomes[1].Index != 3 || a.Outcomes[1].Outcome != "rejected" {
 		t.Errorf("%+v", a)
 	}
-	h.state.outcomes = func(context.Context, int, uint64) ([]events.Outcome, error) { return nil, context.DeadlineExceeded }
+	late.Store(true)
 	c.send(line("eve"))
 	if a := c.last(); a.Error == nil || a.Error.Code != "not_applied" || a.Accepted != 5 {
 		t.Errorf("outcomes that do not come: %+v", a)
@@ -431,7 +436,9 @@ func TestUploadWhenTheLogFails(t *testing.T) {
 	if a := c.last(); a.Error == nil || a.Error.Code != "log_full" || a.Accepted != 1 {
 		t.Errorf("%+v", a)
 	}
+	h.log.mu.Lock()
 	h.log.submitErr, h.log.waitErr = nil, eventlog.ErrUnknownOutcome
+	h.log.mu.Unlock()
 	c = h.openUpload(http.DefaultClient, "")
 	c.send(line("ben"))
 	if a := c.last(); a.Error == nil || a.Error.Code != "unknown_outcome" || a.Accepted != 0 {
