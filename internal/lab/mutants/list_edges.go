@@ -215,7 +215,7 @@ var edgeMutants = []Mutant{
 	{
 		Name: "stream-counts-from-its-chunk", File: "internal/gateway/httpapi/upload.go",
 		Old:     `wrong.Index += u.count`,
-		New:     ``,
+		New:     `wrong.Index += 0`,
 		Bug:     "a client that streams is told that another line is malformed, and goes on after the wrong one",
 		Package: "internal/gateway/httpapi", Test: "TestUploadEndsAtWhatIsMalformed",
 	},
