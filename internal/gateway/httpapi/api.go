@@ -83,6 +83,9 @@ type Limits struct {
 	// StreamWrite is how long a stream's client may leave its socket full before it is dropped.
 	// Default 10 s.
 	StreamWrite time.Duration
+	// ReceiptsPerSecond bounds the receipts that a user reports with their token, after a burst of
+	// ten times as many. Default 100.
+	ReceiptsPerSecond int
 	// Heartbeat is the longest silence of a stream. Default 15 s.
 	Heartbeat time.Duration
 	// UploadIdle is the longest silence of a client that streams events. Default 2 min.
@@ -99,6 +102,7 @@ func (l Limits) withDefaults() Limits {
 	gateway.OrDefault(&l.Streams, 20_000)
 	gateway.OrDefault(&l.StreamsPerUser, 8)
 	gateway.OrDefault(&l.StreamWrite, 10*time.Second)
+	gateway.OrDefault(&l.ReceiptsPerSecond, 100)
 	gateway.OrDefault(&l.Heartbeat, 15*time.Second)
 	gateway.OrDefault(&l.UploadIdle, 2*time.Minute)
 	return l
@@ -117,6 +121,7 @@ type API struct {
 
 	ingest      *ingestor
 	hints       *ingest.Hints
+	reporters   *reporters
 	streams     *streamCount
 	connections connections
 	configuring chan struct{} // holds a token while settings change
@@ -141,6 +146,7 @@ func New(cfg Config) (*API, error) {
 		started:     time.Now(),
 		ingest:      newIngestor(cfg.Limits),
 		hints:       ingest.NewHints(cfg.State),
+		reporters:   newReporters(cfg.Limits.ReceiptsPerSecond),
 		streams:     newStreamCount(cfg.Limits),
 		configuring: make(chan struct{}, 1),
 	}

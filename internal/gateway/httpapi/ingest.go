@@ -92,8 +92,16 @@ func (a *API) postEvents(c *call) error {
 	if applied {
 		return a.answerOutcomes(c, ticket, n)
 	}
-	c.writeAnswer(ingest.AppendPositions(ingest.AppendAccepted(make([]byte, 0, ingest.SmallAnswer), n), ticket.Positions(), a.hints.Of(c.app)))
+	c.writeAnswer(ingest.AppendPositions(ingest.AppendAccepted(make([]byte, 0, ingest.SmallAnswer), n), ticket.Positions(), a.hint(c)))
 	return nil
+}
+
+// hint is what the answer says of the app's rejections: nothing to a user, whom they do not concern.
+func (a *API) hint(c *call) []byte {
+	if !c.Admin {
+		return nil
+	}
+	return a.hints.Of(c.app)
 }
 
 func (c *call) waitsForApplied() (bool, error) {
@@ -143,7 +151,14 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 		return nil, 0, err
 	}
 	a.metrics.bodyBytes.Add(float64(len(t.body)))
-	if t.events, err = ingest.Decode(t.events[:0], &t.decoder, t.body, f, c.app, in.limits.Events); err != nil {
+	b := ingest.Body{Data: t.body, Format: f, App: c.app, Limit: in.limits.Events}
+	if c.reporter != "" {
+		b.User, b.Check = c.reporter, notOwn
+	}
+	if t.events, err = b.Decode(t.events[:0], &t.decoder); err != nil {
+		return nil, 0, err
+	}
+	if err := a.mayReport(c, len(t.events)); err != nil {
 		return nil, 0, err
 	}
 	if key != "" {

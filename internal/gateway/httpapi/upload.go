@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
@@ -28,7 +29,10 @@ const (
 	uploadLine = events.MaxBatchBytes
 	// uploadBytes is what a stream is taken to need in memory, longer lines apart: a chunk, and its
 	// events.
-	uploadBytes = uploadChunk * 4
+	uploadBytes = uploadChunk + uploadEvents*uploadEventBytes
+	// uploadEvents are those of a chunk, usually. Lines that name many messages make more.
+	uploadEvents     = 1000
+	uploadEventBytes = int64(unsafe.Sizeof(events.Event{}))
 )
 
 // Why a stream of events ends before its client ends it.
@@ -63,6 +67,8 @@ type upload struct {
 	events   []events.Event
 	count    int // of the events submitted, from where the client's count begins
 
+	roomOfEvents int64 // of the room, what is for the events of a chunk
+
 	ending sync.Mutex
 	over   bool // the handler returns
 
@@ -79,7 +85,7 @@ type uploaded struct {
 // postEventStream takes lines of events for as long as the client sends them and answers, on the
 // same connection and in their order, how many are durable or, with wait=applied, what was decided.
 func (a *API) postEventStream(c *call) error {
-	u := &upload{a: a, c: c, control: http.NewResponseController(c.w.ResponseWriter), room: uploadBytes}
+	u := &upload{a: a, c: c, control: http.NewResponseController(c.w.ResponseWriter), room: uploadBytes, roomOfEvents: uploadEvents * uploadEventBytes}
 	if err := u.ask(); err != nil {
 		return err
 	}
@@ -309,7 +315,7 @@ func (u *upload) submit(ctx context.Context, lines []byte) error {
 	})
 	defer clear(u.events)
 	if wrong, ok := errors.AsType[*events.EventError](bad); ok {
-		wrong.Index += u.count
+		wrong.Index = u.count + len(u.events) // a line may be many events
 	}
 	if errors.Is(bad, events.ErrNoEvents) { // blank lines, which keep a stream from being idle
 		return nil
@@ -317,6 +323,12 @@ func (u *upload) submit(ctx context.Context, lines []byte) error {
 	n := len(u.events)
 	if n == 0 {
 		return ingest.Malformed(bad)
+	}
+	if more := int64(cap(u.events))*uploadEventBytes - u.roomOfEvents; more > 0 {
+		if !u.a.ingest.Take(more) {
+			return errOverloaded
+		}
+		u.room, u.roomOfEvents = u.room+more, u.roomOfEvents+more
 	}
 	if u.key != "" {
 		events.NameEventsFrom(u.key, u.count, u.events)

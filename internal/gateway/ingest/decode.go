@@ -43,26 +43,50 @@ func FormatOf(contentType string) (Format, error) {
 	return f, nil
 }
 
-// Decode appends the events of a body to dst, with their app. It keeps nothing of the body but what
-// the strings of the events share with it and with the decoder. An error is a [*Refusal] for a body
-// that is malformed, has no event, or more than limit.
-func Decode(dst []events.Event, d *events.Decoder, body []byte, f Format, app string, limit int) ([]events.Event, error) {
+// Body is a body of events, and what they must be.
+type Body struct {
+	Data   []byte
+	Format Format
+	// App is that of the events, and Limit how many there may be.
+	App   string
+	Limit int
+	// User, if set, is whose receipts they are; those that name none are of that user. Check then
+	// says what keeps an event from being one.
+	User  string
+	Check func(e *events.Event, user string) *events.FieldError
+
+	// Written is how many events the body has as they were written: one that names many messages is
+	// one. Decode sets it.
+	Written int
+}
+
+// Decode appends the events to dst. It keeps nothing of the body but what the strings of the events
+// share with it and with the decoder. An error is a [*Refusal] for a body that is malformed, has no
+// event, or too many.
+func (b *Body) Decode(dst []events.Event, d *events.Decoder) ([]events.Event, error) {
 	add := func(i int, e *events.Event) error {
-		if i >= limit {
-			return tooManyEvents(limit)
+		if len(dst) >= b.Limit {
+			return TooManyEvents(b.Limit)
+		}
+		if b.Check != nil {
+			if bad := b.Check(e, b.User); bad != nil {
+				return invalidEvent(i, bad.Field, bad.Problem)
+			}
 		}
 		dst = append(dst, *e)
-		dst[len(dst)-1].App = app
+		dst[len(dst)-1].App = b.App
+		b.Written = i + 1
 		return nil
 	}
+	d.User = b.User
 	var err error
-	switch f {
+	switch b.Format {
 	case NDJSON:
-		err = d.Decode(body, events.FormatNDJSON, add)
+		err = d.Decode(b.Data, events.FormatNDJSON, add)
 	case JSON:
-		err = d.Decode(body, events.FormatJSON, add)
+		err = d.Decode(b.Data, events.FormatJSON, add)
 	case Protobuf:
-		err = events.DecodeEventList(body, add)
+		err = events.DecodeEventListOf(b.User, b.Data, add)
 	}
 	return dst, Malformed(err)
 }
@@ -79,7 +103,8 @@ func Malformed(err error) error {
 	return err
 }
 
-func tooManyEvents(limit int) *Refusal {
+// TooManyEvents refuses a request with more events than that.
+func TooManyEvents(limit int) *Refusal {
 	return &Refusal{
 		Status: http.StatusRequestEntityTooLarge, Code: "too_many_events", Message: "more than " + strconv.Itoa(limit) + " events",
 	}

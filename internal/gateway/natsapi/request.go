@@ -141,27 +141,33 @@ func (d *Door) decode(r micro.Request, q *request) error {
 		id = h.Get(headerMessageID)
 	}
 	var err error
-	d.decoded, err = ingest.Decode(d.decoded[:0], &d.decoder, r.Data(), format, d.app.key, d.cfg.Limits.Events)
+	body := ingest.Body{Data: r.Data(), Format: format, App: d.app.key, Limit: d.cfg.Limits.Events}
+	d.decoded, err = body.Decode(d.decoded[:0], &d.decoder)
 	d.decoder.Detach() // the events wait for others, and the decoder does not
 	if err != nil {
 		return err
 	}
 	q.n = len(d.decoded)
-	name(d.decoded, key, id)
+	name(d.decoded, body.Written, key, id)
 	return nil
 }
 
 // name gives the events of a request their ids. The name of a message with one event is that of the
-// event, as it is on the ingress subjects, so that it may be sent again either way.
-func name(evs []events.Event, key, id string) {
+// event, or of those that it stands for, as it is on the ingress subjects, so that it may be sent
+// again either way.
+func name(evs []events.Event, written int, key, id string) {
 	switch {
 	case key != "":
 		events.NameEvents(key, evs)
 	case id == "":
-	case len(evs) > 1:
+	case written > 1:
 		events.NameEvents(id, evs)
-	case evs[0].EventID == "":
-		evs[0].EventID = events.EventIDOf(id)
+	default:
+		for i := range evs {
+			if evs[i].EventID == "" {
+				evs[i].EventID = events.EventIDOf(id)
+			}
+		}
 	}
 }
 
