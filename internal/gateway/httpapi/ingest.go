@@ -96,7 +96,8 @@ func (a *API) postEvents(c *call) error {
 	return nil
 }
 
-// hint is what the answer says of the app's rejections: nothing to a user, whom they do not concern.
+// hint is what the answer says of the app's rejections: nothing to a user, whom they do
+// not concern.
 func (a *API) hint(c *call) []byte {
 	if !c.Admin {
 		return nil

@@ -22,6 +22,7 @@ import (
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/projections"
 )
 
 const eventsPath = base + "/events"
@@ -372,5 +373,20 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 		if e.User != fmt.Sprint("u", i) {
 			t.Fatalf("event %d is of %s", i, e.User)
 		}
+	}
+}
+
+// What is rejected in an app is told to the backend, and not to its users.
+func TestRejectionsAreHintedAtToTheBackend(t *testing.T) {
+	h := newHarness(t)
+	h.state.rejections = []projections.Rejection{{At: time.Now().UnixMilli(), Outcome: events.RejectedNotOpen}}
+	body := `{"type":"message.read","message":"m1","group":"g","user":"ann"}`
+	a := h.want(request{method: "POST", path: base + "/events", body: body}, 200, "")
+	if a.field(t, "rejected", "last_10_minutes") != 1.0 || a.field(t, "rejected", "reason") != "group ack not open" || a.field(t, "rejected", "see") != base+"/rejections" {
+		t.Errorf("the backend is told %s", a.body)
+	}
+	a = h.want(request{method: "POST", path: base + "/users/ann/receipts", token: h.token("ann"), body: body}, 200, "")
+	if strings.Contains(string(a.body), "rejected") {
+		t.Errorf("the user is told %s", a.body)
 	}
 }

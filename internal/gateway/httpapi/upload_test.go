@@ -231,6 +231,28 @@ func TestUploadAnswersOutcomes(t *testing.T) {
 	}
 }
 
+// A line that names many messages counts as that many events, and takes the room of as many.
+func TestUploadOfManyMessages(t *testing.T) {
+	h := newHarness(t)
+	c := h.openUpload(http.DefaultClient, "", "Idempotency-Key", "k")
+	c.send(`{"type":"message.read","messages":["m1","m2","m3"],"user":"ann","group":"g1"}` + "\n" + line("ben"))
+	c.until(4)
+	ids := strings.Repeat(`"m",`, 255) + `"m"`
+	c.send(strings.Repeat(`{"type":"message.read","messages":[`+ids+`],"user":"ann","group":"g1"}`+"\n", 20))
+	c.until(4 + 20*256)
+	if held := h.api.ingest.inflight.Load(); held <= uploadBytes {
+		t.Errorf("%d bytes are held", held)
+	}
+	c.send("{\n")
+	if a := c.last(); a.Error == nil || a.Error.Index == nil || *a.Error.Index != 4+20*256 {
+		t.Errorf("%+v", a.Error)
+	}
+	if got := users(h.log.taken())[:4]; !slices.Equal(got, []string{"ann/k/00000", "ann/k/00001", "ann/k/00002", "ben/k/00003"}) {
+		t.Errorf("got %q", got)
+	}
+	eventuallyIdle(t, h)
+}
+
 // A stream that goes on where another one broke off gives its events the ids that they had there.
 func TestUploadGoesOnWithItsIDs(t *testing.T) {
 	h := newHarness(t)

@@ -220,6 +220,7 @@ func TestEveryFormOfARequest(t *testing.T) {
 		{"a message id", read("finn"), []string{"Nats-Msg-Id", "m1/finn"}, []string{"finn/m1/finn"}},
 		{"an event's own id", strings.Replace(read("gil"), "{", `{"event_id":"own",`, 1), []string{"Nats-Msg-Id", "m1/gil"}, []string{"gil/own"}},
 		{"a message id for several", "[" + read("hal") + "," + read("ida") + "]", []string{"Nats-Msg-Id", "x"}, []string{"hal/x/00000", "ida/x/00001"}},
+		{"many messages in one event", `{"type":"message.read","messages":["m1","m2"],"user":"kim","group":"team"}`, []string{"Nats-Msg-Id", "x"}, []string{"kim/x", "kim/x"}},
 		{"a key", read("jan"), []string{"Idempotency-Key", "k", "Nats-Msg-Id", "x"}, []string{"jan/k/00000"}},
 		{"escapes", strings.Replace(read("ann"), "ann", `\u00e4nn`, 1), nil, []string{"änn/"}},
 	} {
