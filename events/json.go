@@ -98,6 +98,17 @@ func (d *Decoder) Decode(body []byte, format Format, f func(i int, e *Event) err
 	return d.decodeLine(0, body, f)
 }
 
+// Detach leaves the strings and lists of the last body to whoever has them: they stay valid as long
+// as that body is not changed, whatever is decoded next.
+func (d *Decoder) Detach() {
+	if len(d.text) > 0 {
+		d.text = nil
+	}
+	if len(d.names) > 0 {
+		d.names = nil
+	}
+}
+
 // reset forgets the strings of the last body, and releases memory that only an unusual body needed.
 func (d *Decoder) reset() {
 	const keep = 64 << 10

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/consumers/projector"
-	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 )
@@ -131,22 +130,4 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]string{"code": code, "message": message}})
-}
-
-// poison lists the log entries that could not be decoded.
-func (a *admin) poison(w http.ResponseWriter, _ *http.Request) {
-	total, latest := a.core.Projector.Poison()
-	list := make([]poisonLine, len(latest))
-	for i, x := range latest {
-		list[i] = poisonLine{x.Partition, x.Sequence, string(events.AppendTime(nil, x.At)), x.Reason}
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{"total": total, "latest": list})
-}
-
-type poisonLine struct {
-	Partition int    `json:"partition"`
-	Sequence  uint64 `json:"sequence"`
-	Time      string `json:"time"`
-	Reason    string `json:"reason"`
 }

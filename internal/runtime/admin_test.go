@@ -122,13 +122,13 @@ func TestPoisonIsListed(t *testing.T) {
 	defer response.Body.Close()
 	var body struct {
 		Total  int
-		Latest []poisonLine
+		Latest []vainEntry
 	}
 	text, _ := io.ReadAll(response.Body)
 	if err := json.Unmarshal(text, &body); err != nil || body.Total != 1 || len(body.Latest) != 1 {
 		t.Fatalf("%s, %v", text, err)
 	}
-	if x := body.Latest[0]; x.Partition != 2 || x.Sequence != ack.Sequence || x.Reason == "" || x.Time == "" {
+	if x := body.Latest[0]; x.Partition != 2 || x.Sequence != ack.Sequence || x.Reason == "" || x.Time == "" || x.Subject != events.BatchSubject(2) || x.Data != "not a batch" {
 		t.Errorf("%+v", x)
 	}
 }

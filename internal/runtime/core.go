@@ -37,6 +37,7 @@ type Core struct {
 	data     string // the directory
 	minFree  int64  // bytes that the embedded log leaves free there
 	hub      *notify.Hub
+	inVain   *inVain
 	registry *prometheus.Registry
 	lock     *flock.Flock
 	logger   *slog.Logger
@@ -81,6 +82,7 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 		}
 	}
 	c.registry = prometheus.NewRegistry()
+	c.inVain = newInVain(c.registry, logger)
 	c.hub = notify.New(c.Log.Partitions(), notify.Options{
 		// Half of the 50 ms in which an author hears of a reader in the middle: the other
 		// half is for the way there.
@@ -92,6 +94,7 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 		CacheBytes:      int(cfg.State.CacheSize),
 		CheckpointEvery: cfg.State.CheckpointInterval,
 		Audience:        c.hub,
+		InVain:          c.inVain.add,
 		StartOver:       startOver,
 		Logger:          logger,
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/ingest"
 	"github.com/receiptd/receiptd/internal/web"
 )
 
@@ -54,6 +55,8 @@ type Config struct {
 	PartitionStatus func() []web.PartitionStatus
 	// Scrub, if set, says in a few words what reading all files through has come to, for the page.
 	Scrub func() string
+	// InVain, if set, is what NATS clients published lately and had no effect, for the page.
+	InVain func() []web.InVain
 	// Version is shown in GET /v1/status.
 	Version string
 
@@ -109,6 +112,8 @@ type Limits struct {
 	ReceiptsPerSecond int
 	// Heartbeat is the longest silence of a stream. Default 15 s.
 	Heartbeat time.Duration
+	// UploadIdle is the longest silence of a client that streams events. Default 2 min.
+	UploadIdle time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -123,6 +128,7 @@ func (l Limits) withDefaults() Limits {
 	gateway.OrDefault(&l.StreamWrite, 10*time.Second)
 	gateway.OrDefault(&l.ReceiptsPerSecond, 100)
 	gateway.OrDefault(&l.Heartbeat, 15*time.Second)
+	gateway.OrDefault(&l.UploadIdle, 2*time.Minute)
 	return l
 }
 
@@ -139,6 +145,7 @@ type API struct {
 	started   time.Time
 
 	ingest      *ingestor
+	hints       *ingest.Hints
 	reporters   *reporters
 	streams     *streamCount
 	connections connections
@@ -163,6 +170,7 @@ func New(cfg Config) (*API, error) {
 		metrics:     newMetrics(cfg.Registry),
 		started:     time.Now(),
 		ingest:      newIngestor(cfg.Limits),
+		hints:       ingest.NewHints(cfg.State),
 		reporters:   newReporters(cfg.Limits.ReceiptsPerSecond),
 		streams:     newStreamCount(cfg.Limits),
 		configuring: make(chan struct{}, 1),
@@ -208,8 +216,12 @@ func (a *API) Drain() { a.drain() }
 
 // Server returns a server for the API, without an address. Its Shutdown drains the API.
 func (a *API) Server() *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // a proxy, or a client that knows it
 	s := &http.Server{
-		Handler: a,
+		Handler:   a,
+		Protocols: &protocols,
 		// This bounds the header alone. Bodies and answers differ by route, from a lookup to a
 		// stream that stays open for days, so their deadlines are set by route (see serve).
 		ReadHeaderTimeout: 10 * time.Second,

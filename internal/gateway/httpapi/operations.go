@@ -182,5 +182,8 @@ func (a *API) status() web.Status {
 	if a.cfg.Scrub != nil {
 		s.Scrub = a.cfg.Scrub()
 	}
+	if a.cfg.InVain != nil {
+		s.InVain = a.cfg.InVain()
+	}
 	return s
 }

@@ -63,6 +63,7 @@ func (a *API) routes() []route {
 		route{method: "PUT", path: appPath, access: accessAdmin, creates: true, handle: a.putApp},
 		route{method: "GET", path: appPath, access: accessAdmin, handle: a.getApp},
 		route{method: "POST", path: appPath + "/events", access: accessAdmin, waits: true, handle: a.postEvents},
+		route{method: "POST", path: appPath + "/events:stream", access: accessAdmin, endless: true, handle: a.postEventStream},
 		route{method: "GET", path: appPath + "/messages/{id}", access: accessApp, handle: a.getMessage},
 		route{method: "GET", path: appPath + "/messages/{id}/readers", access: accessApp, handle: a.getReaders},
 		route{method: "GET", path: appPath + "/messages/{id}/nonreaders", access: accessApp, handle: a.getNonReaders},
