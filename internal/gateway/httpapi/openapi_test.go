@@ -54,13 +54,13 @@ func TestDescriptionListsEveryRouteAndNoOther(t *testing.T) {
 }
 
 // written finds the codes of errors in the source: where one is set, and where the runtime refuses.
-var written = regexp.MustCompile(`(?:\bcode(?:[A-Z]\w*)?"?\s*:?=?\s*(?:http\.\w+, )?|refuse\([^"\n]*)"([a-z_]+)"`)
+var written = regexp.MustCompile(`(?:\bcode(?:[A-Z]\w*)?"?\s*:?=?\s*(?:http\.\w+, )?|Status: http\.\w+, Code: |refuse\([^"\n]*)"([a-z_]+)"`)
 
 // TestEveryCodeIsDescribed: a client that knows the codes of the description knows all there are,
 // and none that there are not.
 func TestEveryCodeIsDescribed(t *testing.T) {
 	used := map[string]bool{}
-	for _, pattern := range []string{"*.go", "../../runtime/*.go"} {
+	for _, pattern := range []string{"*.go", "../ingest/*.go", "../../runtime/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatal(files, err)
