@@ -25,6 +25,7 @@ const (
 	eventAdmins
 	eventTime
 	eventEventID
+	eventSilent
 )
 
 // eventFields are the names and wire types of the fields of the Event message, by number.
@@ -45,6 +46,7 @@ var eventFields = [...]struct {
 	eventAdmins:  {"admins", protowire.BytesType},
 	eventTime:    {"time", protowire.VarintType},
 	eventEventID: {"event_id", protowire.BytesType},
+	eventSilent:  {"silent", protowire.VarintType},
 }
 
 // AppendEventList appends events to dst in the public protobuf format, the message EventList of
@@ -84,7 +86,7 @@ func appendEvent(dst []byte, e *Event) []byte {
 	if e.EventID != "" {
 		dst = appendString(dst, eventEventID, e.EventID)
 	}
-	return dst
+	return appendBool(dst, eventSilent, e.Silent)
 }
 
 // DecodeEventList calls f for each event of an EventList, in order, with its index. The event is
@@ -187,6 +189,8 @@ func (e *Event) set(f *wireField) *FieldError {
 		e.Time = int64(f.value)
 	case eventEventID:
 		e.EventID = aliasString(f.bytes)
+	case eventSilent:
+		e.Silent = f.value != 0
 	}
 	return nil
 }

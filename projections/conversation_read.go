@@ -57,7 +57,12 @@ func (c *conversation) refuses(user string) events.Outcome {
 func (p *Partition) readTo(a *app, c *conversation, user string, to uint64) (events.Outcome, error) {
 	reader, known := c.ordinal(user)
 	if known && c.members[reader].active() && c.members[reader].watermark >= to { // 1
-		return events.OutcomeDuplicate, nil
+		if to < c.sent || c.dissolved || !c.members[reader].marked() {
+			return events.OutcomeDuplicate, nil
+		}
+		p.unmark(c, reader)
+		p.tellOwn(c, reader, events.ConversationRead, "")
+		return events.OutcomeApplied, nil
 	}
 	if refused := c.refuses(user); refused != events.OutcomeApplied { // 2
 		return refused, nil
@@ -67,19 +72,42 @@ func (p *Partition) readTo(a *app, c *conversation, user string, to uint64) (eve
 	if err != nil {
 		return 0, err
 	}
-	before := u.watermark
-	u.watermark, u.base, u.lastReadAt = to, c.sent-unread, p.position.clock // 5
-	p.changes.touchMember(c, reader)
-	if c.group() {
-		return events.OutcomeApplied, nil
-	}
-	if err := p.summarizeChat(c, reader); err != nil {
+	hidden, _, err := p.hides(c, reader)
+	if err != nil {
 		return 0, err
 	}
-	if p.taps.online != nil {
-		p.tellConversation(c, u.user, reader)
+	if hidden {
+		p.keepShown(c, reader)
+	} else {
+		p.showAll(c, reader)
 	}
-	return events.OutcomeApplied, p.readChat(a, c, reader, before, to)
+	before := u.watermark
+	u.watermark, u.base, u.lastReadAt = to, c.sent-c.silent-unread, p.position.clock // 5
+	p.unmark(c, reader)
+	p.passAlone(c, reader)
+	p.changes.touchMember(c, reader)
+	p.tellOwn(c, reader, events.ConversationRead, "")
+	outcome := events.OutcomeApplied
+	if hidden {
+		outcome = events.OutcomeHidden
+	}
+	if c.group() {
+		return outcome, nil
+	}
+	if !hidden {
+		if err := p.tellChat(c, reader); err != nil {
+			return 0, err
+		}
+	}
+	return outcome, p.readChat(a, c, reader, before, to, hidden)
+}
+
+// tellChat tells the other side of a single chat that it was read.
+func (p *Partition) tellChat(c *conversation, reader uint32) error {
+	if err := p.summarizeChat(c, reader); err != nil || p.taps.online == nil {
+		return err
+	}
+	return p.tellConversation(c, reader)
 }
 
 // unreadBeyond counts the messages after a seq that others than the reader sent and that are not
@@ -93,21 +121,21 @@ func (p *Partition) unreadBeyond(c *conversation, reader uint32, seq uint64) (n 
 		return 0, err
 	}
 	for _, x := range list {
-		if x.n > seq && x.value.sender != reader {
+		if x.value.isUnread(x.n, reader, &c.members[reader]) {
 			n++
 		}
 	}
 	if seq < c.unlisted {
 		// It is not known who sent those before: no more than what was unread.
 		u := &c.members[reader]
-		n = min(n+c.unlisted-seq, c.sent-u.base)
+		n = min(n+c.unlisted-seq, c.unreadBy(u))
 	}
 	return n, nil
 }
 
 // readChat marks as read what the peer sent in a single chat and the reader had not read. Messages
 // up to the reader's watermark before need no look.
-func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to uint64) error {
+func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to uint64, hidden bool) error {
 	unread, err := p.unreadAfter(c, before)
 	if err != nil {
 		return err
@@ -128,6 +156,10 @@ func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to 
 			return errCorrupt
 		}
 		if m.recalled() || m.hasRead(reader) || a.singleValidity > 0 && p.position.clock-m.sentAt > a.singleValidity {
+			continue
+		}
+		if hidden {
+			p.hideReader(m, reader)
 			continue
 		}
 		if err := p.addReader(m, reader, ""); err != nil {

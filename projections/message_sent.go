@@ -47,7 +47,8 @@ func (p *Partition) messageSent(a *app, i int) (events.Outcome, error) {
 			return o, nil
 		}
 	}
-	m = p.send(a, c, strings.Clone(e.messageID(i)), sender, asks) // 5
+	silent := e.batch.Flags[i]&events.FlagSilent != 0
+	m = p.send(a, c, strings.Clone(e.messageID(i)), sender, asks, silent) // 5
 	e.messages[e.batch.Msg[i]] = m
 	if err := p.countSent(m); err != nil {
 		return 0, err
@@ -75,13 +76,17 @@ func (p *Partition) mayAsk(a *app, c *conversation, m *member) events.Outcome {
 
 // send is what an applied message.sent does. The eligible readers are frozen by the message's seq:
 // they are those who were members then.
-func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks bool) *message {
+func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks, silent bool) *message {
 	c.sent++
-	c.members[sender].base++ // their own message is not unread to the sender
+	if silent {
+		c.silent++
+	} else {
+		c.members[sender].base++ // their own message is not unread to the sender
+	}
 	p.changes.touchMember(c, sender)
 	h := header{sender: sender, seq: c.sent, sentAt: p.position.clock}
-	ref := unreadRef{sender: sender}
-	if !c.group() {
+	ref := unreadRef{sender: sender, silent: silent}
+	if !c.group() || a.settings.UnreadBy == events.UnreadByMessage {
 		ref.id = id
 	}
 	p.addUnread(c, c.sent, ref)
@@ -94,6 +99,9 @@ func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks
 		h.kind = msgOversize
 	default:
 		h.kind, h.eligible = msgTracked, uint32(c.active-1)
+	}
+	if silent {
+		h.kind |= msgSilent
 	}
 	if c.group() && asks {
 		if day := p.position.clock / dayMillis; c.day != day {

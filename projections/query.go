@@ -81,12 +81,16 @@ func (p *Partition) NonReaders(appKey, id string, after, limit int) (NonReaderPa
 			return NonReaderPage{}, err
 		}
 		page := NonReaderPage{Total: int(m.eligible) - int(m.readers), Users: []string{}}
-		if m.kind != msgTracked {
+		if m.recalled() || m.state() != msgTracked {
 			return page, nil
+		}
+		hidden, err := m.hiddenReaders()
+		if err != nil {
+			return page, err
 		}
 		for o := max(after, 0); o < len(m.conv.members) && len(page.Users) < page.Total; o++ {
 			u := &m.conv.members[o]
-			if uint32(o) == m.sender || m.hasRead(uint32(o)) || m.conv.group() && !u.wasThere(m.seq) {
+			if uint32(o) == m.sender || m.hasRead(uint32(o)) && !hidden[uint32(o)] || m.conv.group() && !u.wasThere(m.seq) {
 				continue
 			}
 			if len(page.Users) == limit {
@@ -195,7 +199,7 @@ func (p *Partition) Conversations(appKey, user string) ([]ConversationView, erro
 // view is the conversation as it stands in a member's list.
 func (c *conversation) view(o uint32) ConversationView {
 	u := &c.members[o]
-	v := ConversationView{Group: c.name.group, Unread: int(c.sent - u.base), LastReadAt: u.lastReadAt}
+	v := ConversationView{Group: c.name.group, Unread: int(c.unreadBy(u)), LastReadAt: u.lastReadAt, Marked: u.marked()}
 	if !c.group() {
 		v.Peer = c.members[1-o].user
 	}

@@ -155,19 +155,41 @@ func (p *Partition) Summary(appKey, user string) (items []SummaryItem, upto uint
 		if err != nil {
 			return nil, 0, err
 		}
-		if m == nil {
-			items = append(items, c.item(user))
+		var item SummaryItem
+		if m != nil {
+			item = m.item()
 		} else {
-			items = append(items, m.item())
+			item = c.item(user)
+		}
+		if shown, err := p.showItem(c, m, user, &item); err != nil {
+			return nil, 0, err
+		} else if shown {
+			items = append(items, item)
 		}
 	}
 	return items, p.position.seq, nil
 }
 
+// showItem reports whether an author is shown an item, and takes a read out of it that they are not
+// shown, since they hide their own.
+func (p *Partition) showItem(c *conversation, m *message, user string, item *SummaryItem) (bool, error) {
+	o, _ := c.ordinal(user)
+	nobody, err := p.seesNobody(c, o)
+	if !nobody || err != nil {
+		return true, err
+	}
+	if m == nil || m.deliveredAt == 0 {
+		return false, nil
+	}
+	item.Kind, item.LastReadAt = SummaryDelivered, 0
+	return true, nil
+}
+
 // item is the chat as it stands in the summary of one side.
 func (c *conversation) item(user string) SummaryItem {
 	peer := &c.members[c.peerOf(user)]
-	return SummaryItem{Kind: SummaryConversationRead, Peer: peer.user, LastReadAt: peer.lastReadAt}
+	_, at := peer.shown()
+	return SummaryItem{Kind: SummaryConversationRead, Peer: peer.user, LastReadAt: at}
 }
 
 // item is the message as it stands in its sender's summary.

@@ -40,23 +40,26 @@ func (e *apiError) Error() string { return e.message }
 func (e *apiError) Unwrap() error { return e.cause }
 
 var (
-	errUnauthorized = &apiError{status: http.StatusUnauthorized, code: "unauthorized", message: "an admin key or a user token is required: Authorization: Bearer …"}
-	errTokenExpired = &apiError{status: http.StatusUnauthorized, code: "token_expired", message: "the token has expired"}
-	errForbidden    = &apiError{status: http.StatusForbidden, code: "forbidden", message: "not allowed for this token"}
-	errNoSuchPath   = &apiError{status: http.StatusNotFound, code: "not_found", message: "no such path"}
-	errNoApp        = &apiError{status: http.StatusNotFound, code: "app_not_found", message: "no such app"}
-	errNoMessage    = &apiError{status: http.StatusNotFound, code: "message_not_found", message: "no such message"}
-	errNotInLog     = &apiError{status: http.StatusNotFound, code: "not_in_log", message: "the tree of the log has no such head or entry, or not yet"}
-	errTrimmed      = &apiError{status: http.StatusGone, code: "trimmed", message: "the entry has left the log"}
-	errInternal     = &apiError{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
-	errOverloaded   = &apiError{status: http.StatusServiceUnavailable, code: "overloaded", message: "too much is under way; nothing of the request was stored", retryAfter: 1}
-	errUnavailable  = &apiError{status: http.StatusServiceUnavailable, code: "unavailable", message: "the log cannot store events now; nothing of the request was stored", retryAfter: 2}
-	errUnknown      = &apiError{status: http.StatusServiceUnavailable, code: "unknown_outcome", message: "not known whether the events are stored; send them again, with the same event ids or Idempotency-Key", retryAfter: 1}
-	errLogFull      = &apiError{status: http.StatusServiceUnavailable, code: "log_full", message: "the log has no room; send the events again when it has, with the same event ids or Idempotency-Key", retryAfter: 30}
-	errRange        = &apiError{status: http.StatusBadRequest, code: "range_too_large", message: "from and to are too far apart to count all that was sent between them; ask for less at a time"}
-	errNoAnalytics  = &apiError{status: http.StatusServiceUnavailable, code: "analytics_unavailable", message: "ClickHouse does not answer now", retryAfter: 5}
-	errFolding      = &apiError{status: http.StatusServiceUnavailable, code: "folding_again", message: "a part of the state was damaged and is being folded again from the log", retryAfter: 5}
-	errTimeout      = &apiError{status: http.StatusServiceUnavailable, code: "timeout", message: "not done in time", retryAfter: 1}
+	errUnauthorized     = &apiError{status: http.StatusUnauthorized, code: "unauthorized", message: "an admin key or a user token is required: Authorization: Bearer …"}
+	errTokenExpired     = &apiError{status: http.StatusUnauthorized, code: "token_expired", message: "the token has expired"}
+	errForbidden        = &apiError{status: http.StatusForbidden, code: "forbidden", message: "not allowed for this token"}
+	errNoSuchPath       = &apiError{status: http.StatusNotFound, code: "not_found", message: "no such path"}
+	errNoApp            = &apiError{status: http.StatusNotFound, code: "app_not_found", message: "no such app"}
+	errNoMessage        = &apiError{status: http.StatusNotFound, code: "message_not_found", message: "no such message"}
+	errNoConversation   = &apiError{status: http.StatusNotFound, code: "conversation_not_found", message: "no such conversation, or the user is not in it"}
+	errTwoConversations = &apiError{status: http.StatusConflict, code: "ambiguous", message: "both a group and a single chat have this name: say type=group or type=peer"}
+	errSeesNobody       = &apiError{status: http.StatusForbidden, code: "hides_own_reads", message: "whoever hides their own reads is shown nobody's"}
+	errNotInLog         = &apiError{status: http.StatusNotFound, code: "not_in_log", message: "the tree of the log has no such head or entry, or not yet"}
+	errTrimmed          = &apiError{status: http.StatusGone, code: "trimmed", message: "the entry has left the log"}
+	errInternal         = &apiError{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
+	errOverloaded       = &apiError{status: http.StatusServiceUnavailable, code: "overloaded", message: "too much is under way; nothing of the request was stored", retryAfter: 1}
+	errUnavailable      = &apiError{status: http.StatusServiceUnavailable, code: "unavailable", message: "the log cannot store events now; nothing of the request was stored", retryAfter: 2}
+	errUnknown          = &apiError{status: http.StatusServiceUnavailable, code: "unknown_outcome", message: "not known whether the events are stored; send them again, with the same event ids or Idempotency-Key", retryAfter: 1}
+	errLogFull          = &apiError{status: http.StatusServiceUnavailable, code: "log_full", message: "the log has no room; send the events again when it has, with the same event ids or Idempotency-Key", retryAfter: 30}
+	errRange            = &apiError{status: http.StatusBadRequest, code: "range_too_large", message: "from and to are too far apart to count all that was sent between them; ask for less at a time"}
+	errNoAnalytics      = &apiError{status: http.StatusServiceUnavailable, code: "analytics_unavailable", message: "ClickHouse does not answer now", retryAfter: 5}
+	errFolding          = &apiError{status: http.StatusServiceUnavailable, code: "folding_again", message: "a part of the state was damaged and is being folded again from the log", retryAfter: 5}
+	errTimeout          = &apiError{status: http.StatusServiceUnavailable, code: "timeout", message: "not done in time", retryAfter: 1}
 )
 
 // codeNotApplied: the events are durable, but their outcomes were not known in time.

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 
@@ -72,6 +73,11 @@ func (a *API) getMessage(c *call) error {
 	m, err := a.message(c)
 	if err != nil {
 		return err
+	}
+	if nobody, err := a.seesNobody(c, &m); err != nil {
+		return err
+	} else if nobody {
+		m = m.WithoutReads()
 	}
 	gateway.WriteJSON(c.w, http.StatusOK, messageBody{
 		ID: m.ID, From: m.From, Group: m.Group, To: m.To,
@@ -146,8 +152,16 @@ func (a *API) mayList(c *call) error {
 	if c.Admin {
 		return nil
 	}
-	_, err := a.message(c)
-	return err
+	m, err := a.message(c)
+	if err != nil {
+		return err
+	}
+	if nobody, err := a.seesNobody(c, &m); err != nil {
+		return err
+	} else if nobody {
+		return errSeesNobody
+	}
+	return nil
 }
 
 const (
@@ -182,13 +196,15 @@ func (a *API) postCounts(c *call) error {
 			return invalid("ids["+strconv.Itoa(i)+"]", problem)
 		}
 	}
-	if err := a.maySeeAll(c, body.IDs); err != nil {
+	unread, err := a.maySeeAll(c, body.IDs)
+	if err != nil {
 		return err
 	}
 	counts, err := a.cfg.State.Counts(c.app, body.IDs)
 	if err != nil {
 		return err
 	}
+	maps.Copy(counts, unread)
 	answer := make(map[string]countsBody, len(counts))
 	for id, n := range counts {
 		answer[id] = countsBody{n.Eligible, n.Delivered, n.Read}
@@ -197,10 +213,13 @@ func (a *API) postCounts(c *call) error {
 	return nil
 }
 
-func (a *API) maySeeAll(c *call, ids []string) error {
+// maySeeAll checks that the caller may see all messages, and returns the numbers of those of which
+// they are shown nobody's reads.
+func (a *API) maySeeAll(c *call, ids []string) (unread map[string]projections.Counts, err error) {
 	if c.Admin {
-		return nil
+		return nil, nil
 	}
+	unread = map[string]projections.Counts{}
 	v := &visibility{a: a, c: c}
 	for _, id := range ids {
 		m, err := a.cfg.State.Message(c.app, id)
@@ -208,11 +227,16 @@ func (a *API) maySeeAll(c *call, ids []string) error {
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := v.check(&m); err != nil {
-			return err
+			return nil, err
+		}
+		if nobody, err := a.seesNobody(c, &m); err != nil {
+			return nil, err
+		} else if nobody {
+			unread[id] = m.WithoutReads().Counts
 		}
 	}
-	return nil
+	return unread, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -41,6 +42,8 @@ type list byte
 const (
 	listReaders    list = 'r'
 	listNonReaders list = 'n'
+	listUnread     list = 'u'
+	listPositions  list = 'p'
 )
 
 // pageCursor is where the next page of a list begins, as text for the client; empty after the last
@@ -72,7 +75,7 @@ func (a *API) pageOf(c *call, l list) (from, limit int, err error) {
 		return 0, 0, foreignCursor("cursor")
 	}
 	next, n := binary.Uvarint(b[head:])
-	if n != len(b)-head || next == 0 || next > events.MaxGroupMembers {
+	if n != len(b)-head || next == 0 || next > math.MaxInt || l != listUnread && next > events.MaxGroupMembers {
 		return 0, 0, invalidCursor("cursor")
 	}
 	return int(next), limit, nil

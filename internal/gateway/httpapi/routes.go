@@ -65,6 +65,12 @@ func (a *API) routes() []route {
 		{method: "GET", path: appPath + "/messages/{id}/nonreaders", access: accessApp, handle: a.getNonReaders},
 		{method: "POST", path: appPath + "/messages:counts", access: accessApp, handle: a.postCounts},
 		{method: "GET", path: appPath + "/users/{user}/conversations", access: accessSelf, handle: a.getConversations},
+		{method: "GET", path: appPath + "/users/{user}/conversations/{conversation}/unread", access: accessSelf, handle: a.getUnread},
+		{method: "GET", path: appPath + "/users/{user}/conversations/{conversation}/settings", access: accessSelf, handle: a.getConversationSettings},
+		{method: "PUT", path: appPath + "/users/{user}/conversations/{conversation}/settings", access: accessSelf, handle: a.putConversationSettings},
+		{method: "GET", path: appPath + "/users/{user}/settings", access: accessSelf, handle: a.getUserSettings},
+		{method: "PUT", path: appPath + "/users/{user}/settings", access: accessSelf, handle: a.putUserSettings},
+		{method: "GET", path: appPath + "/groups/{group}/positions", access: accessApp, handle: a.getPositions},
 		{method: "GET", path: appPath + "/users/{user}/statistics", access: accessSelf, handle: a.getSummary},
 		{method: "POST", path: appPath + "/users/{user}/statistics:ack", access: accessSelf, handle: a.postSummaryAck},
 		{method: "GET", path: appPath + "/users/{user}/stream", access: accessSelf, endless: true, handle: a.getStream},
@@ -215,7 +221,7 @@ func (a *API) admit(c *call, rt route) error {
 	if !rt.access.allows(c) {
 		return errForbidden
 	}
-	for _, name := range []string{"id", "user"} {
+	for _, name := range []string{"id", "user", "conversation", "group"} {
 		if id := c.r.PathValue(name); id != "" {
 			if problem := events.IDProblem(id); problem != "" {
 				return invalid(name, problem)

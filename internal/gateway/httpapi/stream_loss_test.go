@@ -124,6 +124,7 @@ func (f *fold) single(kind events.Kind, peer, message string) {
 // folds are both partitions.
 type folds struct {
 	*fakeState
+	fakeCommands // for what is never called
 	parts [testPartitions]*fold
 	asked atomic.Int64
 }

@@ -22,6 +22,7 @@ type conversationBody struct {
 	Peer       string    `json:"peer,omitempty"`
 	Unread     int       `json:"unread"`
 	LastReadAt timestamp `json:"last_read_at"`
+	Marked     bool      `json:"marked_unread,omitempty"`
 }
 
 func (a *API) getConversations(c *call) error {
@@ -31,7 +32,7 @@ func (a *API) getConversations(c *call) error {
 	}
 	list := make([]conversationBody, 0, len(views))
 	for _, v := range views {
-		list = append(list, conversationBody{v.Group, v.Peer, v.Unread, timestamp(v.LastReadAt)})
+		list = append(list, conversationBody{v.Group, v.Peer, v.Unread, timestamp(v.LastReadAt), v.Marked})
 	}
 	gateway.WriteJSON(c.w, http.StatusOK, map[string]any{"conversations": list})
 	return nil

@@ -38,7 +38,8 @@ type session struct {
 	reason  error // why it ended: the first reason given
 	expires time.Time
 
-	pending pendingSends
+	pending  pendingSends
+	ownReads ownReads
 }
 
 // ask is what a client wants of its queue.
