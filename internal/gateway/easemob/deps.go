@@ -18,6 +18,8 @@ type State interface {
 	Message(app, id string) (projections.Message, error)
 	Readers(app, id string, offset, limit int) (projections.ReaderPage, error)
 	Conversations(app, user string) ([]projections.ConversationView, error)
+	// SeesNobody reports whether a user is shown nobody's reads, since they hide their own.
+	SeesNobody(app, group, peer, user string) (bool, error)
 	// Knows reports whether a user is, or ever was, in a conversation.
 	Knows(app, user string) (bool, error)
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -27,6 +28,13 @@ func (h *REST) getReaders(c *call) (any, error) {
 	}
 	if err := c.MaySee(&m, &c.settings, func(string) (bool, error) { return h.isMember(c) }); err != nil {
 		return nil, err
+	}
+	if !c.Admin && c.settings.Reciprocal {
+		if nobody, err := h.cfg.State.SeesNobody(c.app, group, "", c.User); err != nil {
+			return nil, err
+		} else if nobody {
+			return nil, gateway.ErrDenied
+		}
 	}
 	query := c.r.URL.Query()
 	limit, err := strconv.Atoi(query.Get("limit"))

@@ -125,8 +125,8 @@ func (f *fold) single(kind events.Kind, peer, message string) {
 type folds struct {
 	*fakeState
 	fakeCommands // for what is never called
-	parts [testPartitions]*fold
-	asked atomic.Int64
+	parts        [testPartitions]*fold
+	asked        atomic.Int64
 }
 
 // Summary has receipts come in just after the summary was made, where they are lost if nobody
