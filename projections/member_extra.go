@@ -12,8 +12,8 @@ type memberExtra struct {
 	wish // for this conversation
 	// marked: the member wants to find the conversation among the unread ones.
 	marked bool
-	// stays: a read was hidden that moved the watermark or lastReadAt, so that others are shown these
-	// instead.
+	// stays: a read was hidden that moved the watermark or lastReadAt, so that others are shown
+	// these instead.
 	stays bool
 	shown struct {
 		watermark  uint64

@@ -2,8 +2,8 @@ package projections
 
 import "github.com/receiptd/receiptd/events"
 
-// convOfUser finds a conversation that a user is in now: a group, or the chat with a peer. The error
-// is ErrNotFound if there is none.
+// convOfUser finds a conversation that a user is in now: a group, or the chat with a peer. The
+// error is ErrNotFound if there is none.
 func (p *Partition) convOfUser(appKey, group, peer, user string) (*conversation, uint32, error) {
 	a := p.apps.byKey[appKey]
 	if a == nil {
@@ -53,8 +53,8 @@ func (p *Partition) UnreadMessages(appKey, group, peer, user string, after uint6
 // maxLook bounds the messages that one page of unread ones is found in, since the fold waits.
 const maxLook = 10_000
 
-// Positions returns how far the members of a group have read, from those with an ordinal of at least
-// after. The error is ErrNotFound for a group that is unknown or dissolved.
+// Positions returns how far the members of a group have read, from those with an ordinal of at
+// least after. The error is ErrNotFound for a group that is unknown or dissolved.
 func (p *Partition) Positions(appKey, group string, after, limit int) (PositionPage, error) {
 	return query(p, func() (PositionPage, error) {
 		c, err := p.group(appKey, group)
@@ -103,8 +103,8 @@ func (p *Partition) Wishes(appKey, user string) (Wishes, error) {
 	})
 }
 
-// WishesIn returns what a user has set for one conversation. The error is ErrNotFound if the user is
-// not in such a conversation.
+// WishesIn returns what a user has set for one conversation. The error is ErrNotFound if the user
+// is not in such a conversation.
 func (p *Partition) WishesIn(appKey, group, peer, user string) (Wishes, error) {
 	return query(p, func() (Wishes, error) {
 		c, o, err := p.convOfUser(appKey, group, peer, user)
@@ -117,8 +117,8 @@ func (p *Partition) WishesIn(appKey, group, peer, user string) (Wishes, error) {
 
 func (w *wish) wishes() Wishes { return Wishes{w.reads, w.deliveries, w.revision} }
 
-// SeesNobody reports whether a user is shown nobody's reads in a conversation, since they hide their
-// own there. Former members are looked at too: authors see their messages.
+// SeesNobody reports whether a user is shown nobody's reads in a conversation, since they hide
+// their own there. Former members are looked at too: authors see their messages.
 func (p *Partition) SeesNobody(appKey, group, peer, user string) (bool, error) {
 	return query(p, func() (bool, error) {
 		a := p.apps.byKey[appKey]

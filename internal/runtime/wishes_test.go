@@ -28,8 +28,8 @@ func (r *running) wished(user string) projections.Wishes {
 	return all[0]
 }
 
-// TestSettingsOfAUserAreTheSameEverywhere: set at once by many, and over a restart; one that changes
-// nothing is no event.
+// TestSettingsOfAUserAreTheSameEverywhere: set at once by many, and over a restart; one that
+// changes nothing is no event.
 func TestSettingsOfAUserAreTheSameEverywhere(t *testing.T) {
 	cfg := testConfig(t)
 	r := start(t, cfg)
@@ -68,8 +68,8 @@ func TestSettingsOfAUserAreTheSameEverywhere(t *testing.T) {
 	}
 }
 
-// TestUnfinishedSettingsOfAUserAreCompleted by the same call again, which is what a client without an
-// answer does.
+// TestUnfinishedSettingsOfAUserAreCompleted by the same call again, which is what a client without
+// an answer does.
 func TestUnfinishedSettingsOfAUserAreCompleted(t *testing.T) {
 	r := start(t, testConfig(t))
 	if _, err := r.Configure(testContext(t), app, events.DefaultSettings()); err != nil {

@@ -280,6 +280,11 @@ func TestReadersOverREST(t *testing.T) {
 	s.configure("acme/chat", `{"group_receipts":{"visibility":"members"}}`)
 	s.want(200, "", "GET", acks+"7", ben, "")
 	s.want(404, "", "GET", acks+"7", s.login("dan"), "")
+	s.configure("acme/chat", `{"reciprocal_read_receipts":true}`)
+	s.want(200, "", "GET", acks+"7", ben, "")
+	s.want(200, "", "PUT", "/v1/apps/acme/chat/users/ben/settings", adminKey, `{"send_read_receipts":false}`)
+	s.want(403, "permission denied", "GET", acks+"7", ben, "") // who hides their own reads
+	s.want(200, "", "GET", acks+"7", ann, "")
 	s.configure("acme/chat", `{"group_receipts":{"enabled":false}}`)
 	if a := s.want(403, "service not open!", "GET", acks+"7", ann, ""); a.field("error_code") != 60004.0 {
 		t.Errorf("feature off: %s", a.body)

@@ -138,8 +138,8 @@ func (f *choiceField) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// conversation finds what the path names: a group that the user is in, or the peer of a single chat.
-// An id that is both is for the caller to tell apart, with the parameter type.
+// conversation finds what the path names: a group that the user is in, or the peer of a single
+// chat. An id that is both is for the caller to tell apart, with the parameter type.
 func (a *API) conversation(c *call) (group, peer string, err error) {
 	id, user := c.r.PathValue("conversation"), c.r.PathValue("user")
 	in := func(group, peer string) (bool, error) {
@@ -218,8 +218,8 @@ type positionBody struct {
 	LastReadAt timestamp `json:"last_read_at"`
 }
 
-// getPositions is for those who may see the readers of every message of the group: the admin key and,
-// where the app shows them to members, the members.
+// getPositions is for those who may see the readers of every message of the group: the admin key
+// and, where the app shows them to members, the members.
 func (a *API) getPositions(c *call) error {
 	from, limit, err := a.pageOf(c, listPositions)
 	if err != nil {

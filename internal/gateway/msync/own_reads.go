@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// maxOwnReads bounds the conversation reads of a session that are remembered until the device is, or
-// would be, told of them: far more than a client sends in that time.
+// maxOwnReads bounds the conversation reads of a session that are remembered until the device is,
+// or would be, told of them: far more than a client sends in that time.
 const maxOwnReads = 64
 
 // ownReads are the event ids of the latest conversation reads that a session has sent, so that its
