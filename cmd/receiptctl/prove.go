@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/ctl"
@@ -124,13 +122,9 @@ func (p proveCommand) check(w io.Writer) error {
 	if p.Key == "" {
 		return errors.New("--check takes --key, the public key of the log")
 	}
-	key := p.Key
-	if text, err := os.ReadFile(key); err == nil {
-		key = string(text)
-	}
-	verifier, err := note.NewVerifier(strings.TrimSpace(key))
+	verifier, err := verifierOf(p.Key)
 	if err != nil {
-		return fmt.Errorf("--key %s is no public key of a log: %w", p.Key, err)
+		return err
 	}
 	proven, err := merkle.CheckEvidence(file, verifier)
 	if err != nil {

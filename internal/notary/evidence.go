@@ -45,8 +45,7 @@ func (n *Notary) Evidence(ctx context.Context, app, message, user string, wholeE
 	if !wholeEntry && at.events > 1 {
 		signer = n.key.signer
 	}
-	stored := merkle.Stored{Sequence: at.entry.Sequence, Time: at.entry.Time, Subject: at.entry.Subject, Data: at.entry.Data}
-	e, err := merkle.NewEvidence(stored, event, at.index, proof.Path, proof.Checkpoint, origin, signer)
+	e, err := merkle.NewEvidence(eventlog.Stored(at.entry), event, at.index, proof.Path, proof.Checkpoint, origin, signer)
 	if err != nil {
 		return nil, err
 	}
