@@ -34,7 +34,7 @@ const (
 	MaxSummaryItems = 1000
 	// MaxReadsAhead bounds the messages that one member has read alone beyond their watermark,
 	// where these count.
-	MaxReadsAhead = 1000
+	MaxReadsAhead = 256
 	// MaxRejections bounds the rejections kept for one app in one partition.
 	MaxRejections = 200
 )

@@ -22,10 +22,10 @@ var kinds = weighted([]weight{
 	{events.GroupCreated, 3},
 	{events.GroupRole, 3},
 	{events.AppConfigured, 3},
-	{events.UserConfigured, 4},
+	{events.UserConfigured, 3},
 	{events.ConversationMarkedUnread, 3},
 	{events.MessageDelivered, 8},
-	{events.MessageSent, 20},
+	{events.MessageSent, 26},
 	{events.MessageRead, 40},
 })
 
@@ -193,7 +193,7 @@ func (w *world) send(t *rapid.T, app string) {
 		}
 		ev.Receipt = often(t, 3)
 	}
-	ev.Silent = seldom(t, 3)
+	ev.Silent = seldom(t, 2)
 	w.number(t, ev)
 }
 
@@ -359,7 +359,7 @@ func (w *world) chat(t *rapid.T, app string) events.Kind {
 		}
 	case 0:
 		ev.Kind, ev.User, ev.Peer = events.MessageSent, author, peer
-		ev.Silent = seldom(t, 3)
+		ev.Silent = seldom(t, 1)
 		w.number(t, ev)
 		return ev.Kind
 	case 1:
