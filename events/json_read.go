@@ -78,9 +78,11 @@ func (d *Decoder) readField(f field) (err error) {
 	case fieldSilent:
 		e.Silent, err = d.readBool(name)
 	case fieldMembers:
-		e.Members, err = d.readStrings(name)
+		e.Members, err = d.readStrings(name, MaxFirstMembers, "members and admins")
 	case fieldAdmins:
-		e.Admins, err = d.readStrings(name)
+		e.Admins, err = d.readStrings(name, MaxFirstMembers, "members and admins")
+	case fieldMessages:
+		d.messages, err = d.readStrings(name, MaxMessagesRead, "messages")
 	case fieldRole:
 		return d.readRole()
 	case fieldTime:
@@ -112,7 +114,7 @@ func (d *Decoder) readRole() error {
 	}
 	role, ok := roleByName(name)
 	if !ok {
-		return &FieldError{"role", "neither admin nor member"}
+		return &FieldError{"role", "none of owner, admin and member"}
 	}
 	d.event.Role = role
 	return nil
@@ -121,6 +123,8 @@ func (d *Decoder) readRole() error {
 // roleByName knows the roles an event can give.
 func roleByName(name string) (Role, bool) {
 	switch name {
+	case "owner":
+		return RoleOwner, true
 	case "admin":
 		return RoleAdmin, true
 	case "member":
@@ -190,7 +194,8 @@ func (d *Decoder) readBool(name string) (bool, error) {
 	return kind == 't', nil
 }
 
-func (d *Decoder) readStrings(name string) ([]string, error) {
+// readStrings reads a list of at most so many strings; what says what they are.
+func (d *Decoder) readStrings(name string, most int, what string) ([]string, error) {
 	if kind := d.tokens.PeekKind(); kind != '[' && kind != jsontext.KindInvalid {
 		return nil, fieldErrorf(name, "%s, not an array of strings", kindName(kind))
 	}
@@ -199,8 +204,8 @@ func (d *Decoder) readStrings(name string) ([]string, error) {
 	}
 	start := len(d.names)
 	for d.tokens.PeekKind() != ']' {
-		if len(d.names)-start == MaxFirstMembers {
-			return nil, fieldErrorf(name, "more than %d members and admins", MaxFirstMembers)
+		if len(d.names)-start == most {
+			return nil, fieldErrorf(name, "more than %d %s", most, what)
 		}
 		s, err := d.readString(name)
 		if bad, ok := errors.AsType[*FieldError](err); ok {
@@ -298,6 +303,8 @@ func fieldByName(name string) (field, bool) {
 		return fieldEventID, true
 	case "upto":
 		return fieldUptoMessage, true
+	case "messages":
+		return fieldMessages, true
 	}
 	return 0, false
 }

@@ -123,23 +123,6 @@ func (p *Partition) messageIn(conv uint64, id string) (*message, error) {
 	return m, err
 }
 
-// find returns the message with the id, wherever in the app it was sent; of several that of the
-// oldest conversation.
-func (p *Partition) find(appKey, id string) (*message, error) {
-	a := p.apps.byKey[appKey]
-	if a == nil {
-		return nil, ErrNotFound
-	}
-	nums, err := p.conversationsOfMessage(a, id)
-	if err != nil {
-		return nil, err
-	}
-	if len(nums) == 0 {
-		return nil, ErrNotFound
-	}
-	return p.messageIn(nums[0], id)
-}
-
 // addReader puts a member who has not read the message into its read set, now.
 func (p *Partition) addReader(m *message, ordinal uint32, content string) error {
 	before := m.cost()
@@ -203,7 +186,13 @@ func (m *message) addReader(ordinal uint32, at int64, content string) {
 // eachReader calls f in the order of reading until it returns false. It leaves out those who are
 // hidden.
 func (m *message) eachReader(f func(ordinal uint32, at int64, content []byte) bool) error {
-	return m.eachRead(f, func(uint32) {})
+	return eachReader(m.log, m.sentAt, f)
+}
+
+// eachReader goes through the log of a read set, but for those who are hidden. Since that only
+// grows, this needs no lock.
+func eachReader(log []byte, sentAt int64, f func(ordinal uint32, at int64, content []byte) bool) error {
+	return eachRead(log, sentAt, f, func(uint32) {})
 }
 
 // hiddenReaders are the members whose read is hidden.
@@ -212,14 +201,14 @@ func (m *message) hiddenReaders() (map[uint32]bool, error) {
 		return nil, nil
 	}
 	all := map[uint32]bool{}
-	err := m.eachRead(func(uint32, int64, []byte) bool { return true }, func(o uint32) { all[o] = true })
+	err := eachRead(m.log, m.sentAt, func(uint32, int64, []byte) bool { return true }, func(o uint32) { all[o] = true })
 	return all, err
 }
 
-// eachRead goes through the read set, as eachReader does, and calls hidden for those who are.
-func (m *message) eachRead(f func(ordinal uint32, at int64, content []byte) bool, hidden func(ordinal uint32)) error {
-	r := reader{b: m.log}
-	at := m.sentAt
+// eachRead goes through the log of a read set, and calls hidden for those who are.
+func eachRead(log []byte, sentAt int64, f func(ordinal uint32, at int64, content []byte) bool, hidden func(ordinal uint32)) error {
+	r := reader{b: log}
+	at := sentAt
 	for len(r.b) > 0 {
 		tag := r.uvarint()
 		if o := tag >> 1; o >= hiddenReader && !r.bad {

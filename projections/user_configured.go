@@ -3,6 +3,7 @@ package projections
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/receiptd/receiptd/events"
@@ -149,15 +150,26 @@ func (p *Partition) configureUser(a *app, user string, w wish) (events.Outcome, 
 
 // forgetWish has what a user has set looked up again, wherever it was.
 func (p *Partition) forgetWish(a *app, user string) error {
-	nums, err := p.conversationsOfUser(a, user)
-	for _, num := range nums {
+	forget := func(num uint64) {
 		if c := p.cache.conversationByNum[num]; c != nil {
 			if o, known := c.ordinal(user); known {
 				c.members[o].everywhere = 0
 			}
 		}
 	}
-	return err
+	r, x := userRef{a.num, user}, &p.indexes
+	for _, num := range slices.Concat(x.added.users[r], x.captured.users[r]) {
+		forget(num)
+	}
+	prefix := userIndexPrefix(nil, a.num, user)
+	return p.back.Scan(prefix, func(key, _ []byte) error {
+		num, n := binary.Uvarint(key[len(prefix):])
+		if n <= 0 {
+			return errCorrupt
+		}
+		forget(num)
+		return nil
+	})
 }
 
 // memberOf resolves the current member whom an event about an existing conversation concerns. The

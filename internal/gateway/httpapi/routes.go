@@ -64,6 +64,8 @@ func (a *API) routes() []route {
 		{method: "GET", path: appPath + "/messages/{id}/readers", access: accessApp, handle: a.getReaders},
 		{method: "GET", path: appPath + "/messages/{id}/nonreaders", access: accessApp, handle: a.getNonReaders},
 		{method: "POST", path: appPath + "/messages:counts", access: accessApp, handle: a.postCounts},
+		{method: "GET", path: appPath + "/groups/{group}/members", access: accessApp, handle: a.getMembers},
+		{method: "POST", path: appPath + "/users/{user}/receipts", access: accessSelf, waits: true, handle: a.postReceipts},
 		{method: "GET", path: appPath + "/users/{user}/conversations", access: accessSelf, handle: a.getConversations},
 		{method: "GET", path: appPath + "/users/{user}/conversations/{conversation}/unread", access: accessSelf, handle: a.getUnread},
 		{method: "GET", path: appPath + "/users/{user}/conversations/{conversation}/settings", access: accessSelf, handle: a.getConversationSettings},
@@ -166,6 +168,8 @@ type call struct {
 	// no app.
 	app      string
 	settings events.Settings
+	// reporter is the user whose receipts the request reports; empty for events of anybody.
+	reporter string
 }
 
 func (a *API) refuse(e *apiError) http.Handler {

@@ -227,8 +227,13 @@ func (a *API) getPositions(c *call) error {
 	}
 	group := c.r.PathValue("group")
 	if !c.Admin {
-		if err := (&visibility{a: a, c: c}).check(&projections.Message{Group: group}); err != nil {
+		if c.settings.GroupReceipts.Visibility != events.VisibleMembers {
+			return errNoConversation
+		}
+		if is, err := a.cfg.State.IsMember(c.app, group, c.User); err != nil {
 			return err
+		} else if !is {
+			return errNoConversation
 		}
 		if nobody, err := a.cfg.State.SeesNobody(c.app, group, "", c.User); err != nil {
 			return err
@@ -254,6 +259,15 @@ func noConversation(err error) error {
 		return errNoConversation
 	}
 	return err
+}
+
+// shown is a message as the caller is shown it: without reads, if they are shown nobody's.
+func (a *API) shown(c *call, m projections.Message) (projections.Message, error) {
+	nobody, err := a.seesNobody(c, &m)
+	if nobody {
+		m = m.WithoutReads()
+	}
+	return m, err
 }
 
 // seesNobody reports whether the caller is shown nobody's reads of a message, since they hide their

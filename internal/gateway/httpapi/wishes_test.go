@@ -88,7 +88,7 @@ func TestWhoMaySeePositions(t *testing.T) {
 	}
 	h.state.members[in(testApp, "g1", "alice")] = true
 	path, alice := base+"/groups/g1/positions", h.token("alice")
-	h.want(request{method: "GET", path: path, token: alice}, 403, "forbidden")
+	h.want(request{method: "GET", path: path, token: alice}, 404, "conversation_not_found")
 	s := h.state.settings[testApp]
 	s.GroupReceipts.Visibility, s.Reciprocal = events.VisibleMembers, true
 	h.state.settings[testApp] = s
@@ -99,7 +99,7 @@ func TestWhoMaySeePositions(t *testing.T) {
 			t.Errorf("got %s", a.body)
 		}
 	}
-	h.want(request{method: "GET", path: path, token: h.token("bob")}, 403, "forbidden")
+	h.want(request{method: "GET", path: path, token: h.token("bob")}, 404, "conversation_not_found")
 	h.want(request{method: "GET", path: base + "/groups/g2/positions"}, 404, "conversation_not_found")
 	h.state.seesNobody[in(testApp, "g1", "", "alice")] = true
 	h.want(request{method: "GET", path: path, token: alice}, 403, "hides_own_reads")

@@ -64,7 +64,7 @@ var foldMutants = []Mutant{
 	},
 	{
 		Name: "hidden-reads-are-told", File: "projections/message_receipt.go",
-		Old:     `	if hidden {
+		Old: `	if hidden {
 		p.hideReceipt(`,
 		New: `	if hidden && kind != events.MessageRead {
 		p.hideReceipt(`,
