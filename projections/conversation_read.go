@@ -31,7 +31,7 @@ func (p *Partition) conversationRead(a *app, i int) (events.Outcome, error) {
 			return refused, nil
 		}
 		if e.batch.Flags[i]&events.FlagStrict != 0 {
-			return events.RejectedNotFound, nil
+			return notFound(e.conversation(i).Group != ""), nil
 		}
 		return p.park(a, i), nil
 	}
@@ -82,7 +82,7 @@ func (p *Partition) readTo(a *app, c *conversation, user string, to uint64) (eve
 		p.showAll(c, reader)
 	}
 	before := u.watermark
-	u.watermark, u.base, u.lastReadAt = to, c.sent-c.silent-unread, p.position.clock // 5
+	u.watermark, u.base, u.lastReadAt = to, c.sent-c.silent-unread, p.position.clock.now // 5
 	p.unmark(c, reader)
 	p.passAlone(c, reader)
 	p.changes.touchMember(c, reader)
@@ -94,12 +94,11 @@ func (p *Partition) readTo(a *app, c *conversation, user string, to uint64) (eve
 	if c.group() {
 		return outcome, nil
 	}
-	if !hidden {
-		if err := p.tellChat(c, reader); err != nil {
-			return 0, err
-		}
+	reads, err := p.readChat(a, c, reader, before, to, hidden)
+	if err != nil || reads == 0 { // what reads nothing, or is hidden, is nothing to tell
+		return outcome, err
 	}
-	return outcome, p.readChat(a, c, reader, before, to, hidden)
+	return outcome, p.tellChat(c, reader)
 }
 
 // tellChat tells the other side of a single chat that it was read.
@@ -133,12 +132,13 @@ func (p *Partition) unreadBeyond(c *conversation, reader uint32, seq uint64) (n 
 	return n, nil
 }
 
-// readChat marks as read what the peer sent in a single chat and the reader had not read. Messages
-// up to the reader's watermark before need no look.
-func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to uint64, hidden bool) error {
+// readChat marks as read what the peer sent in a single chat and the reader had not read, and
+// returns how many messages that is; none if they are hidden. Messages up to the reader's watermark
+// before need no look.
+func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to uint64, hidden bool) (reads int, err error) {
 	unread, err := p.unreadAfter(c, before)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, x := range unread {
 		if x.value.sender == reader {
@@ -150,12 +150,12 @@ func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to 
 		p.dropUnread(c, x.n)
 		m, err := p.message(c, x.value.id)
 		if err != nil {
-			return err
+			return reads, err
 		}
 		if m == nil {
-			return errCorrupt
+			return reads, errCorrupt
 		}
-		if m.recalled() || m.hasRead(reader) || a.singleValidity > 0 && p.position.clock-m.sentAt > a.singleValidity {
+		if m.recalled() || m.hasRead(reader) || a.singleValidity > 0 && p.position.clock.age(m.sentAt) > a.singleValidity {
 			continue
 		}
 		if hidden {
@@ -163,12 +163,13 @@ func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to 
 			continue
 		}
 		if err := p.addReader(m, reader, ""); err != nil {
-			return err
+			return reads, err
 		}
+		reads++
 		p.changes.touchMessage(m)
 		if p.taps.trackFacts {
 			p.addFact(events.MessageRead, m, c.members[reader].user, "")
 		}
 	}
-	return nil
+	return reads, nil
 }

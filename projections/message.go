@@ -126,9 +126,17 @@ func (p *Partition) messageIn(conv uint64, id string) (*message, error) {
 // addReader puts a member who has not read the message into its read set, now.
 func (p *Partition) addReader(m *message, ordinal uint32, content string) error {
 	before := m.cost()
-	m.addReader(ordinal, p.position.clock, content)
+	m.addReader(ordinal, m.notBefore(p.position.clock.now), content)
 	p.cache.bytes += m.cost() - before
-	return p.countRead(m)
+	return p.countRead(m, m.lastAt)
+}
+
+// notBefore is a time, or that of what the message has seen so far if that is later.
+func (m *message) notBefore(at int64) int64 {
+	if m.readers > 0 {
+		return max(at, m.lastAt)
+	}
+	return max(at, m.sentAt)
 }
 
 // hideReader notes that a member has read the message, and that this is hidden.
@@ -212,7 +220,7 @@ func eachRead(log []byte, sentAt int64, f func(ordinal uint32, at int64, content
 	for len(r.b) > 0 {
 		tag := r.uvarint()
 		if o := tag >> 1; o >= hiddenReader && !r.bad {
-			if o-hiddenReader >= events.MaxGroupMembers {
+			if o-hiddenReader >= events.MaxEverMembers {
 				return errCorrupt
 			}
 			hidden(uint32(o - hiddenReader))
@@ -223,7 +231,7 @@ func eachRead(log []byte, sentAt int64, f func(ordinal uint32, at int64, content
 		if tag&1 != 0 {
 			content = r.bytes()
 		}
-		if r.bad || tag>>1 >= events.MaxGroupMembers {
+		if r.bad || tag>>1 >= events.MaxEverMembers {
 			return errCorrupt
 		}
 		if !f(uint32(tag>>1), at, content) {

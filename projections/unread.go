@@ -122,9 +122,9 @@ func (p *Partition) readAlone(m *message, reader uint32, hidden bool) error {
 	if hidden {
 		p.keepShown(c, reader)
 	} else if u.extra != nil && u.extra.stays {
-		p.alter(c, reader, func(x *memberExtra) { x.shown.lastReadAt = p.position.clock })
+		p.alter(c, reader, func(x *memberExtra) { x.shown.lastReadAt = p.position.clock.now })
 	}
-	u.lastReadAt = p.position.clock
+	u.lastReadAt = p.position.clock.now
 	p.changes.touchMember(c, reader)
 	if m.seq <= u.watermark || u.extra != nil && len(u.extra.alone) >= p.limits.ReadsAhead {
 		return nil
