@@ -2,6 +2,7 @@ package schema
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -17,6 +18,12 @@ func QueryParameters() (map[string]map[string]bool, error) {
 	}
 	all := map[string]map[string]bool{}
 	for path, item := range d.Paths {
+		var ofAll []parameter
+		if node, ok := item["parameters"]; ok {
+			if err := node.Decode(&ofAll); err != nil {
+				return nil, fmt.Errorf("schema: parameters of %s: %w", path, err)
+			}
+		}
 		for method, node := range item {
 			var call operation
 			switch method {
@@ -24,6 +31,7 @@ func QueryParameters() (map[string]map[string]bool, error) {
 				if err := node.Decode(&call); err != nil {
 					return nil, fmt.Errorf("schema: %s %s: %w", method, path, err)
 				}
+				call.Parameters = append(slices.Clip(ofAll), call.Parameters...)
 				all[strings.ToUpper(method)+" "+path] = d.queryOf(call)
 			}
 		}

@@ -130,7 +130,8 @@ func TestReciprocity(t *testing.T) {
 		{0, single("b", say("", "m1", "a")), ok},
 		{0, deliver("a", "m1", "b"), ok},
 		{0, single("a", read("", "m1", "b")), ok},
-		{0, single("a", readAll("", "b")), ok},
+		{0, single("b", say("", "m2", "a")), ok},
+		{0, single("a", readAll("", "b")), ok}, // m2
 	})
 	if !m.SeesNobody(group("g"), "a") || m.SeesNobody(group("g"), "b") {
 		t.Error("who hides sees nobody, and nobody else does")
