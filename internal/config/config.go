@@ -99,9 +99,9 @@ type SDK struct {
 	// MaxUsers bounds the registered users of an app.
 	MaxUsers int `default:"1000000" placeholder:"N" help:"Most users registered in an app."`
 	// InboxMessages, InboxAge and InboxSize bound what is kept for devices that have not taken it.
-	InboxMessages int           `default:"1000" placeholder:"N" help:"Most messages kept for a user whose devices have not taken them; the oldest gives way."`
+	InboxMessages int           `default:"1000" placeholder:"N" help:"Most messages of one sender kept for a user whose devices have not taken them; the oldest gives way."`
 	InboxAge      time.Duration `default:"168h" placeholder:"DURATION" help:"How long a message is kept for devices that have not taken it."`
-	InboxSize     Bytes         `default:"1GiB" placeholder:"SIZE" help:"Disk space for all such messages; the oldest give way."`
+	InboxSize     Bytes         `default:"1GiB" placeholder:"SIZE" help:"Disk space for all such messages of one app; whoever stored most makes room."`
 }
 
 // Analytics are the settings of ClickHouse and of what may leave the log once it is there.

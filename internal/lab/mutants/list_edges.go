@@ -4,8 +4,8 @@ package main
 var edgeMutants = []Mutant{
 	{
 		Name: "inbox-answers-before-it-stores", File: "internal/inbox/write.go",
-		Old:     `for _, f := range futures {`,
-		New:     `for _, f := range futures[:0] {`,
+		Old:     `for i, f := range futures {`,
+		New:     `for i, f := range futures[:0] {`,
 		Bug:     "a sender is told that a message is in the inboxes before it is on the disk",
 		Package: "internal/inbox", Test: "TestNothingIsStoredBeforeItsAnswer",
 	},
