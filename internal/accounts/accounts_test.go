@@ -36,7 +36,7 @@ func connection(t testing.TB) *nats.Conn {
 
 func openAccounts(t testing.TB, nc *nats.Conn, maxUsers int) *Accounts {
 	t.Helper()
-	a, err := Open(testContext(t), nc, Config{MaxUsers: maxUsers})
+	a, err := Open(testContext(t), nc, Config{MaxUsers: maxUsers, MaxGroups: 4, MaxGroupsOfUser: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestGroupProfiles(t *testing.T) {
 	if p, err := a.Group(testContext(t), "acme#other", "g1"); p != (GroupProfile{}) || err != nil {
 		t.Errorf("in another app: %+v, %v", p, err)
 	}
-	if err := a.DropGroup(testContext(t), app, "g1"); err != nil {
+	if err := a.DropGroup(testContext(t), app, "ann", "g1"); err != nil {
 		t.Fatal(err)
 	}
 	if p, err := a.Group(testContext(t), app, "g1"); p != (GroupProfile{}) || err != nil {
@@ -173,5 +173,40 @@ func TestABucketOfAnotherConfigurationIsRefused(t *testing.T) {
 	}
 	if _, err := Open(testContext(t), nc, Config{MaxUsers: 1}); !errors.Is(err, ErrBucketConfig) {
 		t.Errorf("opened with %v", err)
+	}
+}
+
+// Groups are counted by who made them and by app, across restarts; those that are gone count
+// no more.
+func TestGroupsAreBounded(t *testing.T) {
+	nc := connection(t)
+	a := openAccounts(t, nc, 10)
+	claim := func(user, group string, want error) {
+		t.Helper()
+		err := a.ClaimGroup(testContext(t), app, user, group)
+		if err == nil {
+			err = a.PutGroup(testContext(t), app, group, GroupProfile{})
+		}
+		if !errors.Is(err, want) {
+			t.Fatalf("%s makes %s: %v, want %v", user, group, err, want)
+		}
+	}
+	for _, group := range []string{"1", "2", "3"} {
+		claim("ann", group, nil)
+	}
+	claim("ann", "4", ErrTooManyGroups)
+	a = openAccounts(t, nc, 10) // as after a restart
+	claim("ann", "4", ErrTooManyGroups)
+	claim("ben", "5", nil)
+	claim("ben", "6", ErrTooManyGroups) // the app has four
+	for range 2 {                       // what is gone is not counted twice
+		if err := a.DropGroup(testContext(t), app, "ann", "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	claim("ann", "7", nil)
+	claim("ann", "8", ErrTooManyGroups)
+	if err := a.ClaimGroup(testContext(t), "other#app", "ann", "1"); err != nil {
+		t.Errorf("in another app: %v", err)
 	}
 }

@@ -41,6 +41,10 @@ type HTTP struct {
 	// AdminKey authorizes everything. Empty: the key kept in Data/admin.key, made at the first
 	// start.
 	AdminKey Secret `placeholder:"KEY" help:"Bearer key that may do everything. Empty: made at the first start and kept in DATA/admin.key, mode 0600."`
+	// Hosts are the names that the server goes by, and TrustedProxies networks whose
+	// X-Forwarded-For is believed.
+	Hosts          Words `placeholder:"NAME,…" help:"Names that the server goes by; requests with another name in the Host header are refused, except addresses and localhost. Empty: all names, but none where --listen is an address of this machine only."`
+	TrustedProxies Words `placeholder:"NETWORK,…" help:"Networks, such as 10.0.0.0/8, of proxies that are believed in X-Forwarded-For whom they pass requests on for. Without it all clients behind a proxy share the limits of its address."`
 	// MaxBody bounds the body of a request.
 	MaxBody Bytes `default:"8MiB" placeholder:"SIZE" help:"Largest request body; more is refused with 413."`
 	// MaxEventsPerRequest bounds the events of one POST.
@@ -98,6 +102,16 @@ type SDK struct {
 	SendsPerSecond  int `default:"100" placeholder:"N" help:"Messages and receipts a second of an SDK user, after a burst of ten times as many; beyond, they are refused."`
 	// MaxUsers bounds the registered users of an app.
 	MaxUsers int `default:"1000000" placeholder:"N" help:"Most users registered in an app."`
+	// GroupsPerUser, GroupsPerApp and GroupMembers bound the groups that are made with the SDK.
+	GroupsPerUser int `default:"1000" placeholder:"N" help:"Most groups that one SDK user has made and not dissolved."`
+	GroupsPerApp  int `default:"100000" placeholder:"N" help:"Most groups made with the SDK in an app."`
+	GroupMembers  int `default:"5000" placeholder:"N" help:"Most members of a group made with the SDK, its owner included, unless the group says less."`
+	// InvitesPerUser and InvitesPerApp bound how many users are put into groups in an hour.
+	InvitesPerUser int `default:"10000" placeholder:"N" help:"Users that one SDK user may put into groups in an hour, at the start so many at once."`
+	InvitesPerApp  int `default:"500000" placeholder:"N" help:"Users that all SDK users of an app may put into groups in an hour, at the start so many at once."`
+	// RequestsPerUser and RequestsPerAddress bound the SDK's REST calls.
+	RequestsPerUser    int `default:"20" placeholder:"N" help:"REST calls a second of an SDK user, after a burst of ten times as many; beyond, they are refused."`
+	RequestsPerAddress int `default:"200" placeholder:"N" help:"REST calls a second of the SDK from one address, after a burst of ten times as many; beyond, they are refused. See --trusted-proxies."`
 	// InboxMessages, InboxAge and InboxSize bound what is kept for devices that have not taken it.
 	InboxMessages int           `default:"1000" placeholder:"N" help:"Most messages of one sender kept for a user whose devices have not taken them; the oldest gives way."`
 	InboxAge      time.Duration `default:"168h" placeholder:"DURATION" help:"How long a message is kept for devices that have not taken it."`

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -24,6 +25,7 @@ const (
 	maxConnections       = 1_000_000
 	maxUsers             = 100_000_000
 	maxRate              = 1_000_000
+	maxMembers           = 100_000 // the log's
 	maxSilence           = time.Hour
 	minIdle              = 90 * time.Second // the SDK is silent for a minute
 	maxInbox             = 100_000
@@ -56,6 +58,16 @@ func (h HTTP) Validate() error {
 	p.address("listen", h.Listen)
 	p.secret("admin-key", h.AdminKey)
 	p.guessable("admin-key", h.AdminKey, h.Listen)
+	for _, text := range h.TrustedProxies.List() {
+		if _, err := netip.ParsePrefix(text); err != nil {
+			p.add("trusted-proxies", "%q is not a network like 10.0.0.0/8 or ::1/128", text)
+		}
+	}
+	for _, name := range h.Hosts.List() {
+		if name == "" || name != strings.ToLower(name) || strings.ContainsAny(name, ":/ ") {
+			p.add("hosts", "%q is not a name like chat.example.com, in lower case and without a port", name)
+		}
+	}
 	if h.MaxBody < minBody || h.MaxBody > maxBody {
 		p.add("max-body", "%s is not between %s and %s", h.MaxBody, minBody, maxBody)
 	}
@@ -128,6 +140,13 @@ func (s SDK) Validate() error {
 	p.count("frames-per-second", s.FramesPerSecond, maxRate)
 	p.count("sends-per-second", s.SendsPerSecond, maxRate)
 	p.count("max-users", s.MaxUsers, maxUsers)
+	p.count("groups-per-user", s.GroupsPerUser, maxUsers)
+	p.count("groups-per-app", s.GroupsPerApp, maxUsers)
+	p.count("group-members", s.GroupMembers, maxMembers)
+	p.count("invites-per-user", s.InvitesPerUser, maxUsers)
+	p.count("invites-per-app", s.InvitesPerApp, maxUsers)
+	p.count("requests-per-user", s.RequestsPerUser, maxRate)
+	p.count("requests-per-address", s.RequestsPerAddress, maxRate)
 	p.count("inbox-messages", s.InboxMessages, maxInbox)
 	p.duration("inbox-age", s.InboxAge, minInboxAge, maxInboxAge)
 	if s.InboxSize < minInboxSize {

@@ -13,6 +13,18 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway"
 )
 
+// Limits bound what users, and those who are none, can make grow or take from others. The admin key
+// is not bound by them. All are required.
+type Limits struct {
+	// RequestsPerUser and RequestsPerAddress are calls a second, after a burst of ten times as
+	// many.
+	RequestsPerUser, RequestsPerAddress int
+	// InvitesPerUser and InvitesPerApp are users put into groups in an hour, and at once.
+	InvitesPerUser, InvitesPerApp int
+	// GroupMembers bounds the members of a group.
+	GroupMembers int
+}
+
 // Config is what a [REST] is made of. All fields are required.
 type Config struct {
 	State    State
@@ -23,6 +35,7 @@ type Config struct {
 	Tokens   *gateway.Tokens
 	// AdminKey opens registration and all groups.
 	AdminKey string
+	Limits   Limits
 	Logger   *slog.Logger
 }
 
@@ -31,6 +44,10 @@ type REST struct {
 	cfg     Config
 	mux     *http.ServeMux
 	callers *gateway.Authenticator
+
+	perUser, perAddress       *gateway.Throttle // calls
+	invitesOfUser, invitesFor *gateway.Throttle // users put into groups, by user and by app
+	changing                  keyLock           // groups whose members change
 }
 
 const (
@@ -43,6 +60,10 @@ const (
 // New makes the handler.
 func New(cfg Config) *REST {
 	h := &REST{cfg: cfg, mux: http.NewServeMux(), callers: gateway.NewAuthenticator(cfg.AdminKey, cfg.Tokens)}
+	perHour := func(n int) *gateway.Throttle { return gateway.NewThrottle(float64(n)/3600, n) }
+	perSecond := func(n int) *gateway.Throttle { return gateway.NewThrottle(float64(n), 10*n) }
+	h.perUser, h.perAddress = perSecond(cfg.Limits.RequestsPerUser), perSecond(cfg.Limits.RequestsPerAddress)
+	h.invitesOfUser, h.invitesFor = perHour(cfg.Limits.InvitesPerUser), perHour(cfg.Limits.InvitesPerApp)
 	const app = "/{org}/{app}"
 	const group = app + "/chatgroups/{group}"
 	for _, rt := range []struct {
@@ -105,6 +126,9 @@ func (h *REST) serve(open bool, handle func(*call) (any, error)) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		c := &call{r: r, ctx: ctx}
 		err := h.admit(c, open)
+		if err == nil && !c.Admin {
+			err = h.ration(c)
+		}
 		var answer any
 		if err == nil {
 			answer, err = handle(c)
@@ -135,6 +159,20 @@ func (h *REST) admit(c *call, open bool) error {
 	var known bool
 	if c.settings, _, known = h.cfg.State.Settings(c.app); !known {
 		return errNoApp
+	}
+	return nil
+}
+
+// ration refuses the calls of a user, or from an address, that come too often.
+func (h *REST) ration(c *call) error {
+	if _, ok := h.perAddress.Take(gateway.Address(c.r.RemoteAddr), 1); !ok {
+		return errTooOften
+	}
+	if c.User == "" {
+		return nil
+	}
+	if _, ok := h.perUser.Take(c.app+"/"+c.User, 1); !ok {
+		return errTooOften
 	}
 	return nil
 }
