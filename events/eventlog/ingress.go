@@ -1,10 +1,13 @@
 package eventlog
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -18,6 +21,13 @@ const (
 	// DefaultIngressUser is the user name of outside producers unless [Ingress.User] says
 	// otherwise.
 	DefaultIngressUser = "ingress"
+
+	// ingressLoginSeconds is how long a client may take to say who it is.
+	ingressLoginSeconds = 5
+	// ingressLook is how often the free space of the disk is looked at while there is an ingress,
+	// and ingressMargin what its clients may publish meanwhile.
+	ingressLook   = 50 * time.Millisecond
+	ingressMargin = 16 << 20
 )
 
 // Ingress lets NATS clients outside of the process publish single events to the embedded server, on
@@ -30,19 +40,26 @@ type Ingress struct {
 	// listener without a password, or with one of more than 72 bytes, is refused. Clients may
 	// publish to receipts.in.> and subscribe to _INBOX.>, and nothing else.
 	User, Password string
+	// Apps are further clients, each for one app. With them, User and Password need not be there.
+	Apps []IngressApp
+	// TLS, if set, is what the listener speaks; without it passwords travel as they are.
+	TLS *tls.Config
 }
+
+// IngressApp lets clients publish the events of one app, "org#app", and of no other. They log in
+// with the app's key as the user name.
+type IngressApp struct{ App, Password string }
+
+// MinIngressPassword is the least length of a password.
+const MinIngressPassword = 8
 
 // apply adds the listener, account and user to the server's options.
 func (in *Ingress) apply(opts *server.Options) error {
 	if in.Listen == "" {
 		return nil
 	}
-	if in.Password == "" {
+	if in.Password == "" && len(in.Apps) == 0 {
 		return errors.New("ingress: a password is required to listen")
-	}
-	password, err := hashPassword(in.Password)
-	if err != nil {
-		return fmt.Errorf("ingress: %w", err)
 	}
 	host, port, err := net.SplitHostPort(in.Listen)
 	if err != nil {
@@ -57,15 +74,42 @@ func (in *Ingress) apply(opts *server.Options) error {
 	opts.Host = host
 	opts.DontListen = false
 
+	opts.TLSConfig, opts.TLS = in.TLS, in.TLS != nil
+	opts.TLSTimeout, opts.AuthTimeout = ingressLoginSeconds, ingressLoginSeconds
+
 	account := server.NewAccount(ingressAccount)
 	opts.Accounts = append(opts.Accounts, account)
-	opts.Users = append(opts.Users, &server.User{
-		Username: in.user(), Password: password, Account: account,
-		Permissions: &server.Permissions{
-			Publish:   &server.SubjectPermission{Allow: []string{events.IngressSubjects}},
-			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
-		},
-	})
+	add := func(user, password, subjects string) error {
+		if len(password) < MinIngressPassword {
+			return fmt.Errorf("ingress: the password of %s has %d bytes, which can be guessed: take %d or more", user, len(password), MinIngressPassword)
+		}
+		hash, err := hashPassword(password)
+		if err != nil {
+			return fmt.Errorf("ingress: %w", err)
+		}
+		opts.Users = append(opts.Users, &server.User{
+			Username: user, Password: hash, Account: account,
+			Permissions: &server.Permissions{
+				Publish:   &server.SubjectPermission{Allow: []string{subjects}},
+				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+			},
+		})
+		return nil
+	}
+	if in.Password != "" {
+		if err := add(in.user(), in.Password, events.IngressSubjects); err != nil {
+			return err
+		}
+	}
+	for _, x := range in.Apps {
+		subjects, err := events.IngressSubjectsOf(x.App)
+		if err == nil {
+			err = add(x.App, x.Password, subjects)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -95,6 +139,7 @@ func (e *embedded) openIngress(partitions int) error {
 	if err := owner.AddMapping(source, destination); err != nil {
 		return fmt.Errorf("map %s: %w", source, err)
 	}
+	e.watching.Go(func() { e.watchIngress(owner, source, destination) })
 	if err := owner.AddServiceExport(source, []*server.Account{outside}); err != nil {
 		return fmt.Errorf("export %s: %w", source, err)
 	}
@@ -102,6 +147,35 @@ func (e *embedded) openIngress(partitions int) error {
 		return fmt.Errorf("import %s: %w", source, err)
 	}
 	return nil
+}
+
+// watchIngress takes the mapping away while the disk has no room for what producers publish: they
+// do not ask for room first, as the log's own publishers do. Nobody receives what they publish
+// then, which their server tells them.
+func (e *embedded) watchIngress(owner *server.Account, source, destination string) {
+	tick := time.NewTicker(ingressLook)
+	defer tick.Stop()
+	open := true
+	for {
+		select {
+		case <-tick.C:
+		case <-e.stopping:
+			return
+		}
+		switch room := e.space.has(ingressMargin); {
+		case open && !room:
+			owner.RemoveMapping(source)
+			e.logger.Error("the disk is full: events of NATS clients are refused", slog.String("dir", e.dir))
+			open = false
+		case !open && room:
+			if err := owner.AddMapping(source, destination); err != nil {
+				e.logger.Error("the ingress was not opened again", slog.Any("error", err))
+				continue
+			}
+			e.logger.Info("events of NATS clients are taken again", slog.String("dir", e.dir))
+			open = true
+		}
+	}
 }
 
 // IngressAddr is the address on which the embedded server listens for outside producers, or nil.

@@ -196,7 +196,7 @@ func (a *Accounts) register(ctx context.Context, app, user, password, nickname s
 			return err
 		}
 	}
-	hash, err := a.hasher.hash(ctx, password)
+	hash, err := a.hasher.hash(ctx, app, password)
 	if err == nil {
 		err = a.put(ctx, userKey(app, user), account{hash, nickname, time.Now().UTC().Truncate(time.Second)}, revision)
 	}
@@ -256,7 +256,7 @@ func (a *Accounts) Check(ctx context.Context, app, user, password string) error 
 	entry, err := a.kv.Get(ctx, userKey(app, user))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
-		if _, err := a.hasher.matches(ctx, nobody, password); err != nil {
+		if _, err := a.hasher.matches(ctx, app, nobody, password); err != nil {
 			return err
 		}
 		return ErrNotFound
@@ -270,7 +270,7 @@ func (a *Accounts) Check(ctx context.Context, app, user, password string) error 
 	if stored.Hash == "" {
 		stored.Hash = nobody
 	}
-	ok, err := a.hasher.matches(ctx, stored.Hash, password)
+	ok, err := a.hasher.matches(ctx, app, stored.Hash, password)
 	if err != nil {
 		return err
 	}

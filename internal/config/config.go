@@ -57,9 +57,8 @@ type Log struct {
 	Partitions int `default:"0" placeholder:"N" help:"Partitions of the log. 0: the number of cores for a new log, what it has for an existing one. Fixed once the log is created."`
 	// Fsync is FsyncAlways or FsyncInterval. It is a setting of the embedded broker.
 	Fsync string `default:"always" placeholder:"WHEN" help:"When the embedded NATS server syncs the log to disk: always (before every acknowledgement: what was acknowledged survives a power loss) or interval (once a second: faster, but a power loss takes up to the last second)."`
-	// MinFree is the disk space that the embedded broker leaves free. What receiptd itself stores
-	// is refused before it is used; events that NATS clients publish are not.
-	MinFree Bytes `default:"64MiB" placeholder:"SIZE" help:"Disk space that the embedded NATS server leaves free: events are refused before it is used, but not those that NATS clients publish at --nats-listen."`
+	// MinFree is the disk space that the embedded broker leaves free.
+	MinFree Bytes `default:"64MiB" placeholder:"SIZE" help:"Disk space that the embedded NATS server leaves free: events are refused before it is used, those that NATS clients publish at --nats-listen 16 MiB before."`
 	// Witness is the directory of the log's witness; empty = Data/witness.
 	Witness string `placeholder:"DIR" help:"Directory of the log's witness, by which a log that lost entries is found out at the next start; best on another disk. Empty: DATA/witness. It is for the embedded NATS server."`
 	// InspectSize bounds how much of each stream's files a start reads.
@@ -76,7 +75,12 @@ type Log struct {
 	// NATSListen opens the embedded broker to other clients; empty = closed.
 	NATSListen string `name:"nats-listen" placeholder:"ADDR" help:"Address at which the embedded NATS server takes events from NATS clients. Empty: none are let in."`
 	// NATSPassword is what those clients give, as the user that eventlog.DefaultIngressUser names.
-	NATSPassword Secret `name:"nats-password" placeholder:"PASSWORD" help:"Password of NATS clients at --nats-listen, user ingress. Needed with it."`
+	NATSPassword Secret `name:"nats-password" placeholder:"PASSWORD" help:"Password of NATS clients at --nats-listen that may publish for all apps, user ingress. This or --nats-users is needed with it."`
+	// NATSUsers is a file with the clients that are for one app each.
+	NATSUsers string `name:"nats-users" placeholder:"FILE" help:"File with a line ORG#APP PASSWORD for each NATS client at --nats-listen that may publish for one app only; its user name is ORG#APP."`
+	// NATSCert and NATSKey have the listener speak TLS.
+	NATSCert string `name:"nats-tls-cert" placeholder:"FILE" help:"Certificate, with those that sign it, with which --nats-listen speaks TLS, in PEM. Needed with --nats-tls-key."`
+	NATSKey  string `name:"nats-tls-key" placeholder:"FILE" help:"Key of --nats-tls-cert, in PEM."`
 }
 
 // State are the settings of the folded state and its checkpoints.
@@ -92,6 +96,8 @@ type SDK struct {
 	// MaxConnections bounds the open connections, MaxConnectionsPerUser those of one user.
 	MaxConnections        int `default:"20000" placeholder:"N" help:"Most SDK connections at one time; more are refused."`
 	MaxConnectionsPerUser int `default:"16" placeholder:"N" help:"Most SDK connections of one user at one time; a login beyond is refused."`
+	// PendingPerAddress bounds the connections that have not logged in.
+	PendingPerAddress int `default:"1000" placeholder:"N" help:"Most SDK connections from one address that have not logged in yet; more are refused. See --trusted-proxies."`
 	// ProvisionTimeout, IdleTimeout and WriteTimeout bound the silence of a client: before its
 	// login, after it, and in taking what it is sent.
 	ProvisionTimeout time.Duration `default:"10s" placeholder:"DURATION" help:"How long an SDK connection may take to log in."`

@@ -103,15 +103,25 @@ func (l Log) Validate() error {
 	if l.NATSListen != "" {
 		p.guessable("nats-password", l.NATSPassword, l.NATSListen)
 	}
+	if n := len(l.NATSPassword.Reveal()); n > 0 && n < minPassword && Loopback(l.NATSListen) {
+		p.add("nats-password", "has %d characters, which can be guessed: take %d or more", n, minPassword)
+	}
+	if (l.NATSCert == "") != (l.NATSKey == "") {
+		p.add("nats-tls-cert", "and --nats-tls-key need each other")
+	}
 	if l.NATSListen == "" {
-		if l.NATSPassword != "" {
-			p.add("nats-password", "is of no use without --nats-listen")
+		for setting, value := range map[string]string{
+			"nats-password": l.NATSPassword.Reveal(), "nats-users": l.NATSUsers, "nats-tls-cert": l.NATSCert,
+		} {
+			if value != "" {
+				p.add(setting, "is of no use without --nats-listen")
+			}
 		}
 		return p.err()
 	}
 	p.address("nats-listen", l.NATSListen)
-	if l.NATSPassword == "" {
-		p.add("nats-listen", "needs --nats-password")
+	if l.NATSPassword == "" && l.NATSUsers == "" {
+		p.add("nats-listen", "needs --nats-password or --nats-users")
 	}
 	if l.NATS != "" {
 		p.add("nats-listen", "opens the embedded NATS server, but --nats names an outside one")
@@ -134,6 +144,7 @@ func (s SDK) Validate() error {
 	var p Problems
 	p.count("max-connections", s.MaxConnections, maxConnections)
 	p.count("max-connections-per-user", s.MaxConnectionsPerUser, maxConnections)
+	p.count("pending-per-address", s.PendingPerAddress, maxConnections)
 	p.duration("provision-timeout", s.ProvisionTimeout, time.Second, maxSilence)
 	p.duration("idle-timeout", s.IdleTimeout, minIdle, maxSilence)
 	p.duration("write-timeout", s.WriteTimeout, time.Second, maxSilence)
@@ -232,6 +243,9 @@ func (p *Problems) secret(setting string, value Secret) {
 
 // minSecret is how long a secret is at least that others may try to guess.
 const minSecret = 16
+
+// minPassword is how long a password is at least, wherever it is asked for.
+const minPassword = 8
 
 // guessable refuses a short secret where others than this machine can reach what it opens.
 func (p *Problems) guessable(setting string, value Secret, listen string) {

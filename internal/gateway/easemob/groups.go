@@ -54,7 +54,11 @@ func (h *REST) postGroup(c *call) (any, error) {
 	if err := h.cfg.Accounts.ClaimGroup(c.ctx, c.app, c.User, group); err != nil {
 		return nil, err
 	}
-	err := h.must(c, events.Event{Kind: events.GroupCreated, Group: group, User: owner, Members: body.Members})
+	members := body.Members
+	if h.consent(c) {
+		members = nil
+	}
+	err := h.must(c, events.Event{Kind: events.GroupCreated, Group: group, User: owner, Members: members})
 	if err != nil {
 		if _, no := errors.AsType[*restError](err); no { // for certain: it does not count
 			err = errors.Join(err, h.cfg.Accounts.DropGroup(c.ctx, c.app, owner, group))
@@ -65,6 +69,11 @@ func (h *REST) postGroup(c *call) (any, error) {
 	// without being added.
 	if err := h.cfg.Accounts.PutGroup(c.ctx, c.app, group, profile); err != nil {
 		return nil, err
+	}
+	if h.consent(c) {
+		if err := h.mark(c, group, body.Members, accounts.MarkInvited); err != nil {
+			return nil, err
+		}
 	}
 	return data(map[string]any{"groupid": group}), nil
 }
@@ -216,13 +225,85 @@ func (h *REST) postInvite(c *call) (any, error) {
 			return nil, err
 		case mark == accounts.MarkRemoved && role < events.RoleAdmin:
 			return nil, errForbidden
-		case mark != "":
+		case mark != "" && !h.consent(c):
 			if err := h.cfg.Accounts.DropMark(c.ctx, c.app, id, user); err != nil {
 				return nil, err
 			}
 		}
 	}
+	if h.consent(c) {
+		if err := h.mark(c, id, invited, accounts.MarkInvited); err != nil {
+			return nil, err
+		}
+		answer := make([]any, len(body.Users))
+		for i, user := range body.Users {
+			answer[i] = map[string]any{"result": true, "action": "invite", "user": user, "id": user, "groupid": id}
+		}
+		return data(answer), nil
+	}
 	return h.each(c, events.Event{Kind: events.GroupJoined, Group: id}, body.Users, "add_member")
+}
+
+// consent reports whether those whom the caller puts into a group have to agree. The backend may do
+// without.
+func (h *REST) consent(c *call) bool {
+	return !c.Admin && c.settings.Invitations == events.InvitationsConsent
+}
+
+// mark keeps a mark of users who are not in a group, or not for long.
+func (h *REST) mark(c *call, group string, users []string, m accounts.Mark) error {
+	for _, user := range users {
+		if events.IDProblem(user) != "" || len(users) > maxUsersPerCall {
+			return invalid("no users, or too many")
+		}
+		if err := h.cfg.Accounts.PutMark(c.ctx, c.app, group, user, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// postInviteVerify is the answer of somebody who was invited. To those who were not it is as if
+// there were no such group.
+func (h *REST) postInviteVerify(c *call) (any, error) {
+	var body struct {
+		Invitee string `json:"invitee"`
+		Agrees  bool   `json:"verifyResult"`
+	}
+	if err := c.read(&body); err != nil {
+		return nil, err
+	}
+	if !c.Is(body.Invitee) {
+		return nil, errForbidden
+	}
+	defer h.changing.lock(c.app + "/" + c.r.PathValue("group"))()
+	id, g, role, err := h.group(c, events.RoleNone)
+	if err != nil {
+		return nil, err
+	}
+	mark, err := h.cfg.Accounts.Mark(c.ctx, c.app, id, c.User)
+	if err != nil {
+		return nil, err
+	}
+	if mark != accounts.MarkInvited {
+		return nil, errNoGroup
+	}
+	p, err := h.cfg.Accounts.Group(c.ctx, c.app, id)
+	if err != nil {
+		return nil, err
+	}
+	if body.Agrees && role == events.RoleNone {
+		if len(g.Members) >= h.mostMembers(p) {
+			return nil, rejected(events.RejectedGroupFull)
+		}
+		if err := h.must(c, events.Event{Kind: events.GroupJoined, Group: id, User: c.User}); err != nil {
+			return nil, err
+		}
+	}
+	if err := h.cfg.Accounts.DropMark(c.ctx, c.app, id, c.User); err != nil {
+		return nil, err
+	}
+	return data(map[string]any{"result": true, "action": "invite_verify", "user": c.User, "groupid": id}), nil
 }
 
 func orForbidden(err error) error {

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 )
@@ -37,6 +39,8 @@ type Config struct {
 	AdminKey string
 	Limits   Limits
 	Logger   *slog.Logger
+	// Registerer gets the metrics.
+	Registerer prometheus.Registerer
 }
 
 // REST is the handler of the SDK's calls.
@@ -48,6 +52,7 @@ type REST struct {
 	perUser, perAddress       *gateway.Throttle // calls
 	invitesOfUser, invitesFor *gateway.Throttle // users put into groups, by user and by app
 	changing                  keyLock           // groups whose members change
+	logins                    *logins
 }
 
 const (
@@ -60,6 +65,7 @@ const (
 // New makes the handler.
 func New(cfg Config) *REST {
 	h := &REST{cfg: cfg, mux: http.NewServeMux(), callers: gateway.NewAuthenticator(cfg.AdminKey, cfg.Tokens)}
+	h.logins = newLogins(cfg.Logger, cfg.Registerer)
 	perHour := func(n int) *gateway.Throttle { return gateway.NewThrottle(float64(n)/3600, n) }
 	perSecond := func(n int) *gateway.Throttle { return gateway.NewThrottle(float64(n), 10*n) }
 	h.perUser, h.perAddress = perSecond(cfg.Limits.RequestsPerUser), perSecond(cfg.Limits.RequestsPerAddress)
@@ -82,6 +88,7 @@ func New(cfg Config) *REST {
 		{"GET " + group + "/users", false, h.getMembers},
 		{"DELETE " + group + "/users/{users}", false, h.deleteMembers},
 		{"POST " + group + "/invite", false, h.postInvite},
+		{"POST " + group + "/invite_verify", false, h.postInviteVerify},
 		{"POST " + group + "/apply", false, h.postApply},
 		{"DELETE " + group + "/quit", false, h.deleteQuit},
 		{"GET " + group + "/admin", false, h.getAdmins},
@@ -149,8 +156,14 @@ func (h *REST) admit(c *call, open bool) error {
 	}
 	c.app = events.AppKey(org, app)
 	token, _ := gateway.Bearer(c.r)
-	caller, err := h.callers.Authenticate(token)
+	var caller gateway.Caller
+	var err error
+	if token != "" || !open {
+		caller, err = h.callers.Authenticate(token, c.r.RemoteAddr)
+	}
 	switch {
+	case errors.Is(err, gateway.ErrGuessing):
+		return errTooOften
 	case caller.Admin, !open && err == nil && caller.MayUse(c.app):
 		c.Caller = caller
 	case !open:

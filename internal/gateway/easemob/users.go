@@ -35,7 +35,9 @@ func (h *REST) postToken(c *call) (any, error) {
 	if events.IDProblem(body.Username) != "" {
 		return nil, errLogin
 	}
-	if err := h.cfg.Accounts.Check(c.ctx, c.app, body.Username, body.Password); err != nil {
+	if err := h.logins.check(c, body.Username, func() error {
+		return h.cfg.Accounts.Check(c.ctx, c.app, body.Username, body.Password)
+	}); err != nil {
 		return nil, err
 	}
 	token, expires, err := h.cfg.Tokens.Mint(c.app, body.Username, tokenTTL)
