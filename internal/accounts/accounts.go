@@ -244,6 +244,17 @@ func (a *Accounts) put(ctx context.Context, key string, x account, revision uint
 	return wrap("register", err)
 }
 
+// Has reports whether there is an account, or a reserved name.
+func (a *Accounts) Has(ctx context.Context, app, user string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	_, err := a.kv.Get(ctx, userKey(app, user))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return false, nil
+	}
+	return err == nil, wrap("look up", err)
+}
+
 // Check returns nil if the password is the user's. The errors are [ErrNotFound],
 // [ErrWrongPassword], [ErrBusy] and those of the store. An unknown user takes as long as a wrong
 // password.

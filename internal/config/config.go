@@ -45,6 +45,8 @@ type HTTP struct {
 	// X-Forwarded-For is believed.
 	Hosts          Words `placeholder:"NAME,…" help:"Names that the server goes by; requests with another name in the Host header are refused, except addresses and localhost. Empty: all names, but none where --listen is an address of this machine only."`
 	TrustedProxies Words `placeholder:"NETWORK,…" help:"Networks, such as 10.0.0.0/8, of proxies that are believed in X-Forwarded-For whom they pass requests on for. Without it all clients behind a proxy share the limits of its address."`
+	// Metrics is MetricsAuto, MetricsOpen or MetricsKey.
+	Metrics string `default:"auto" placeholder:"WHO" help:"Who may see /metrics, /v1/status and the totals on the page: open (everybody), key (who has the admin key), auto (everybody where --listen is an address of this machine only, else who has the key)."`
 	// MaxBody bounds the body of a request.
 	MaxBody Bytes `default:"8MiB" placeholder:"SIZE" help:"Largest request body; more is refused with 413."`
 	// MaxEventsPerRequest bounds the events of one POST.
@@ -152,6 +154,18 @@ type Logging struct {
 
 // AdminKeyFile is the file in the data directory that keeps the admin key.
 const AdminKeyFile = "admin.key"
+
+// Values of HTTP.Metrics.
+const (
+	MetricsAuto = "auto"
+	MetricsOpen = "open"
+	MetricsKey  = "key"
+)
+
+// PrivateTotals reports whether totals over all apps take the admin key.
+func (h HTTP) PrivateTotals() bool {
+	return h.Metrics == MetricsKey || h.Metrics == MetricsAuto && !Loopback(h.Listen)
+}
 
 // Values of Log.Fsync.
 const (

@@ -58,6 +58,7 @@ func (h HTTP) Validate() error {
 	p.address("listen", h.Listen)
 	p.secret("admin-key", h.AdminKey)
 	p.guessable("admin-key", h.AdminKey, h.Listen)
+	p.oneOf("metrics", h.Metrics, MetricsAuto, MetricsOpen, MetricsKey)
 	for _, text := range h.TrustedProxies.List() {
 		if _, err := netip.ParsePrefix(text); err != nil {
 			p.add("trusted-proxies", "%q is not a network like 10.0.0.0/8 or ::1/128", text)

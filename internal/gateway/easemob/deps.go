@@ -27,6 +27,7 @@ type State interface {
 type Accounts interface {
 	Register(ctx context.Context, app, user, password, nickname string) error
 	RegisterReserved(ctx context.Context, app, user, password, nickname string) error
+	Has(ctx context.Context, app, user string) (bool, error)
 	Check(ctx context.Context, app, user, password string) error
 	PutGroup(ctx context.Context, app, group string, p accounts.GroupProfile) error
 	Group(ctx context.Context, app, group string) (accounts.GroupProfile, error)

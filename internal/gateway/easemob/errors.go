@@ -78,7 +78,7 @@ func (h *REST) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}{
 		{projections.ErrNotFound, errNoGroup},
 		{gateway.ErrDenied, errForbidden},
-		{gateway.ErrNotMember, errNotMember},
+		{gateway.ErrNotMember, errNoGroup}, // who is not in it does not learn that there is one
 		{accounts.ErrExists, errUserExists},
 		{accounts.ErrFull, errUsersFull},
 		{accounts.ErrTooManyGroups, errGroupsFull},

@@ -128,7 +128,7 @@ func (h *REST) getGroup(c *call) (any, error) {
 		return nil, err
 	}
 	if role == events.RoleNone && !p.Public {
-		return nil, errNotMember
+		return nil, errNoGroup
 	}
 	return data([]any{map[string]any{
 		"id": id, "name": p.Name, "description": p.Description, "custom": p.Custom, "public": p.Public, "membersonly": p.Approval,
@@ -350,6 +350,9 @@ func (h *REST) postApply(c *call) (any, error) {
 		return nil, err
 	}
 	p, err := h.cfg.Accounts.Group(c.ctx, c.app, id)
+	if err == nil && !c.Admin && !p.Public && g.Role(c.User) == events.RoleNone {
+		return nil, errNoGroup
+	}
 	if err != nil || c.Admin || !p.Public || p.Approval {
 		return nil, orForbidden(err)
 	}

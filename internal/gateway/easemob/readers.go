@@ -25,7 +25,14 @@ func (h *REST) getReaders(c *call) (any, error) {
 	case err != nil:
 		return nil, err
 	}
-	if err := c.MaySee(&m, &c.settings, func(string) (bool, error) { return h.isMember(c) }); err != nil {
+	member, err := h.isMember(c)
+	if err != nil && !errors.Is(err, projections.ErrNotFound) {
+		return nil, err
+	}
+	if err := c.MaySee(&m, &c.settings, func(string) (bool, error) { return member, nil }); err != nil {
+		if !member {
+			err = errNoMessage // who is not in the group learns nothing of what is in it
+		}
 		return nil, err
 	}
 	query := c.r.URL.Query()

@@ -50,6 +50,8 @@ type Config struct {
 	PartitionStatus func() []web.PartitionStatus
 	// Scrub, if set, says in a few words what reading all files through has come to, for the page.
 	Scrub func() string
+	// PrivateTotals has the totals over all apps and the metrics take the admin key.
+	PrivateTotals bool
 	// Version is shown in GET /v1/status.
 	Version string
 
@@ -138,7 +140,8 @@ func New(cfg Config) (*API, error) {
 	}
 	a.draining, a.drain = context.WithCancel(context.Background())
 	a.page = web.New(web.Config{
-		State: cfg.State, Rates: cfg.Analytics, Status: a.status, AdminKey: cfg.AdminKey, Registry: cfg.Registry, Logger: cfg.Logger,
+		State: cfg.State, Rates: cfg.Analytics, Status: a.status, AdminKey: cfg.AdminKey, Private: cfg.PrivateTotals,
+		Registry: cfg.Registry, Logger: cfg.Logger,
 	})
 	a.handler = a.newMux()
 	return a, nil

@@ -187,7 +187,18 @@ func TestUsersMayOnlyCallWhatIsTheirs(t *testing.T) {
 			if rt.path == appPath+"/messages:counts" {
 				rq.body = `{"ids":["m1"]}`
 			}
-			h.want(rq, 403, "forbidden")
+			switch {
+			case rt.access != accessApp:
+				h.want(rq, 403, "forbidden")
+			case rt.path == appPath+"/messages:counts":
+				rq.wrong = false
+				if a := h.want(rq, 200, ""); strings.TrimSpace(string(a.body)) != `{"counts":{}}` {
+					t.Errorf("counts: %s", a.body)
+				}
+				rq.wrong = true
+			default: // as if there were no such message
+				h.want(rq, 404, "message_not_found")
+			}
 			rq.token = other
 			if !strings.Contains(rt.path, "{app}") {
 				h.want(rq, 403, "forbidden") // of no app

@@ -36,10 +36,12 @@ type visibility struct {
 	members map[string]bool
 }
 
+// check returns nil for a message that the caller may see. Another one is answered as if it did not
+// exist, so that nobody learns what does.
 func (v *visibility) check(m *projections.Message) error {
 	err := v.c.MaySee(m, &v.c.settings, v.isMember)
 	if errors.Is(err, gateway.ErrDenied) || errors.Is(err, gateway.ErrNotMember) {
-		return errForbidden
+		return projections.ErrNotFound
 	}
 	return err
 }
@@ -162,8 +164,8 @@ type countsBody struct {
 	Read      int `json:"read"`
 }
 
-// postCounts answers for many messages at once. Ids that the app does not have are left out; one
-// that the caller may not see refuses the request.
+// postCounts answers for many messages at once. Ids that the app does not have, or that the caller
+// may not see, are left out.
 func (a *API) postCounts(c *call) error {
 	var body struct {
 		IDs []string `json:"ids"`
@@ -182,10 +184,11 @@ func (a *API) postCounts(c *call) error {
 			return invalid("ids["+strconv.Itoa(i)+"]", problem)
 		}
 	}
-	if err := a.maySeeAll(c, body.IDs); err != nil {
+	ids, err := a.seen(c, body.IDs)
+	if err != nil {
 		return err
 	}
-	counts, err := a.cfg.State.Counts(c.app, body.IDs)
+	counts, err := a.cfg.State.Counts(c.app, ids)
 	if err != nil {
 		return err
 	}
@@ -197,22 +200,23 @@ func (a *API) postCounts(c *call) error {
 	return nil
 }
 
-func (a *API) maySeeAll(c *call, ids []string) error {
+// seen are those of the messages that the caller may see.
+func (a *API) seen(c *call, ids []string) (list []string, err error) {
 	if c.Admin {
-		return nil
+		return ids, nil
 	}
 	v := &visibility{a: a, c: c}
 	for _, id := range ids {
 		m, err := a.cfg.State.Message(c.app, id)
-		if errors.Is(err, projections.ErrNotFound) {
-			continue
+		if err == nil {
+			err = v.check(&m)
 		}
-		if err != nil {
-			return err
-		}
-		if err := v.check(&m); err != nil {
-			return err
+		switch {
+		case err == nil:
+			list = append(list, id)
+		case !errors.Is(err, projections.ErrNotFound):
+			return nil, err
 		}
 	}
-	return nil
+	return list, nil
 }
