@@ -27,7 +27,10 @@ func (h KeyHash) Matches(guess string) bool {
 func Bearer(r *http.Request) (token string, ok bool) {
 	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	token = strings.TrimSpace(token)
-	return token, ok && token != "" && strings.EqualFold(scheme, "Bearer")
+	if !ok || token == "" || !strings.EqualFold(scheme, "Bearer") {
+		return "", false
+	}
+	return token, true
 }
 
 const (

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -62,6 +63,44 @@ const (
 	requestTime = 20 * time.Second
 )
 
+// Call is one of the SDK's.
+type Call struct {
+	// Pattern is that of [http.ServeMux].
+	Pattern string
+	// Open calls need no token.
+	Open   bool
+	handle func(*REST, *call) (any, error)
+}
+
+const (
+	appPath   = "/{org}/{app}"
+	groupPath = appPath + "/chatgroups/{group}"
+)
+
+var calls = []Call{
+	{"POST " + appPath + "/token", true, (*REST).postToken},
+	{"POST " + appPath + "/users", true, (*REST).postUsers},
+	{"GET " + appPath + "/sdk/users/{user}/token/expires", false, (*REST).getTokenExpires},
+	{"GET " + appPath + "/users/{user}/joined_chatgroups", false, (*REST).getJoinedGroups},
+
+	{"POST " + appPath + "/chatgroups", false, (*REST).postGroup},
+	{"GET " + groupPath, false, (*REST).getGroup},
+	{"DELETE " + groupPath, false, (*REST).deleteGroup},
+	{"GET " + groupPath + "/users", false, (*REST).getMembers},
+	{"DELETE " + groupPath + "/users/{users}", false, (*REST).deleteMembers},
+	{"POST " + groupPath + "/invite", false, (*REST).postInvite},
+	{"POST " + groupPath + "/invite_verify", false, (*REST).postInviteVerify},
+	{"POST " + groupPath + "/apply", false, (*REST).postApply},
+	{"DELETE " + groupPath + "/quit", false, (*REST).deleteQuit},
+	{"GET " + groupPath + "/admin", false, (*REST).getAdmins},
+	{"POST " + groupPath + "/admin", false, (*REST).postAdmin},
+	{"DELETE " + groupPath + "/admin/{user}", false, (*REST).deleteAdmin},
+	{"GET " + groupPath + "/acks/{message}", false, (*REST).getReaders},
+}
+
+// Calls are all that the handler serves.
+func Calls() []Call { return slices.Clone(calls) }
+
 // New makes the handler.
 func New(cfg Config) *REST {
 	h := &REST{cfg: cfg, mux: http.NewServeMux(), callers: gateway.NewAuthenticator(cfg.AdminKey, cfg.Tokens)}
@@ -70,33 +109,8 @@ func New(cfg Config) *REST {
 	perSecond := func(n int) *gateway.Throttle { return gateway.NewThrottle(float64(n), 10*n) }
 	h.perUser, h.perAddress = perSecond(cfg.Limits.RequestsPerUser), perSecond(cfg.Limits.RequestsPerAddress)
 	h.invitesOfUser, h.invitesFor = perHour(cfg.Limits.InvitesPerUser), perHour(cfg.Limits.InvitesPerApp)
-	const app = "/{org}/{app}"
-	const group = app + "/chatgroups/{group}"
-	for _, rt := range []struct {
-		pattern string
-		open    bool // no token needed
-		handle  func(*call) (any, error)
-	}{
-		{"POST " + app + "/token", true, h.postToken},
-		{"POST " + app + "/users", true, h.postUsers},
-		{"GET " + app + "/sdk/users/{user}/token/expires", false, h.getTokenExpires},
-		{"GET " + app + "/users/{user}/joined_chatgroups", false, h.getJoinedGroups},
-
-		{"POST " + app + "/chatgroups", false, h.postGroup},
-		{"GET " + group, false, h.getGroup},
-		{"DELETE " + group, false, h.deleteGroup},
-		{"GET " + group + "/users", false, h.getMembers},
-		{"DELETE " + group + "/users/{users}", false, h.deleteMembers},
-		{"POST " + group + "/invite", false, h.postInvite},
-		{"POST " + group + "/invite_verify", false, h.postInviteVerify},
-		{"POST " + group + "/apply", false, h.postApply},
-		{"DELETE " + group + "/quit", false, h.deleteQuit},
-		{"GET " + group + "/admin", false, h.getAdmins},
-		{"POST " + group + "/admin", false, h.postAdmin},
-		{"DELETE " + group + "/admin/{user}", false, h.deleteAdmin},
-		{"GET " + group + "/acks/{message}", false, h.getReaders},
-	} {
-		h.mux.Handle(rt.pattern, h.serve(rt.open, rt.handle))
+	for _, c := range calls {
+		h.mux.Handle(c.Pattern, h.serve(c.Open, func(x *call) (any, error) { return c.handle(h, x) }))
 	}
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fail(w, errNoPath) })
 	return h
