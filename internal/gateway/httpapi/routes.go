@@ -64,6 +64,8 @@ func (a *API) routes() []route {
 		{method: "GET", path: appPath + "/messages/{id}/readers", access: accessApp, handle: a.getReaders},
 		{method: "GET", path: appPath + "/messages/{id}/nonreaders", access: accessApp, handle: a.getNonReaders},
 		{method: "POST", path: appPath + "/messages:counts", access: accessApp, handle: a.postCounts},
+		{method: "GET", path: appPath + "/groups/{group}/members", access: accessApp, handle: a.getMembers},
+		{method: "POST", path: appPath + "/users/{user}/receipts", access: accessSelf, waits: true, handle: a.postReceipts},
 		{method: "GET", path: appPath + "/users/{user}/conversations", access: accessSelf, handle: a.getConversations},
 		{method: "GET", path: appPath + "/users/{user}/statistics", access: accessSelf, handle: a.getSummary},
 		{method: "POST", path: appPath + "/users/{user}/statistics:ack", access: accessSelf, handle: a.postSummaryAck},
@@ -160,6 +162,8 @@ type call struct {
 	// no app.
 	app      string
 	settings events.Settings
+	// reporter is the user whose receipts the request reports; empty for events of anybody.
+	reporter string
 }
 
 func (a *API) refuse(e *apiError) http.Handler {
@@ -215,7 +219,7 @@ func (a *API) admit(c *call, rt route) error {
 	if !rt.access.allows(c) {
 		return errForbidden
 	}
-	for _, name := range []string{"id", "user"} {
+	for _, name := range []string{"id", "user", "group"} {
 		if id := c.r.PathValue(name); id != "" {
 			if problem := events.IDProblem(id); problem != "" {
 				return invalid(name, problem)
