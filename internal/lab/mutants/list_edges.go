@@ -59,9 +59,9 @@ var edgeMutants = []Mutant{
 		Package: "internal/accounts", Test: "TestHashesAreComparedWhole",
 	},
 	{
-		Name: "users-without-bound", File: "internal/accounts/accounts.go",
-		Old:     `if a.counts[app] >= a.cfg.MaxUsers {`,
-		New:     `if a.counts[app] > a.cfg.MaxUsers {`,
+		Name: "users-without-bound", File: "internal/accounts/counts.go",
+		Old:     `if a.counts[prefix] >= most {`,
+		New:     `if a.counts[prefix] > most {`,
 		Bug:     "an app may have one more user than is allowed",
 		Package: "internal/accounts", Test: "TestUsersAreBounded",
 	},
