@@ -47,6 +47,8 @@ type HTTP struct {
 	TrustedProxies Words `placeholder:"NETWORK,…" help:"Networks, such as 10.0.0.0/8, of proxies that are believed in X-Forwarded-For whom they pass requests on for. Without it all clients behind a proxy share the limits of its address."`
 	// Metrics is MetricsAuto, MetricsOpen or MetricsKey.
 	Metrics string `default:"auto" placeholder:"WHO" help:"Who may see /metrics, /v1/status and the totals on the page: open (everybody), key (who has the admin key), auto (everybody where --listen is an address of this machine only, else who has the key)."`
+	// CORSOrigin are the origins whose pages may call the API from a browser; empty = none.
+	CORSOrigin Origins `name:"cors-origin" placeholder:"ORIGIN" help:"Origins whose pages may call /v1 from a browser, such as https://chat.example.com, one or several with commas, or * for all. Empty: none."`
 	// MaxBody bounds the body of a request.
 	MaxBody Bytes `default:"8MiB" placeholder:"SIZE" help:"Largest request body; more is refused with 413."`
 	// MaxEventsPerRequest bounds the events of one POST.
@@ -132,6 +134,8 @@ type SDK struct {
 type Analytics struct {
 	// ClickHouse is the database that takes every event; empty = none.
 	ClickHouse DSN `name:"clickhouse" placeholder:"DSN" help:"ClickHouse that takes every event and answers analytics: clickhouse://user:password@host:9000/database, or http://host:8123/database. Empty: none, analytics come from the state."`
+	// Fallback says who answers while ClickHouse does not: FallbackEmbedded or FallbackNone.
+	Fallback string `name:"analytics-fallback" default:"embedded" placeholder:"WHO" help:"Who answers analytics while ClickHouse of --clickhouse is not prepared or does not answer: embedded (the state) or none (503)."`
 	// RetainAge is how long entries stay in the log once they are in ClickHouse; 0 = for ever.
 	RetainAge time.Duration `default:"0s" placeholder:"DURATION" help:"Entries older than this leave the log once ClickHouse has them. 0s: they stay."`
 	// RetainSize bounds the log by letting entries that are in ClickHouse go; 0 = no bound.
@@ -173,6 +177,12 @@ func (h HTTP) PrivateTotals() bool {
 const (
 	FsyncAlways   = "always"
 	FsyncInterval = "interval"
+)
+
+// Values of Analytics.Fallback.
+const (
+	FallbackEmbedded = "embedded"
+	FallbackNone     = "none"
 )
 
 // Values of Logging.Format.

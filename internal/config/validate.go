@@ -69,6 +69,11 @@ func (h HTTP) Validate() error {
 			p.add("hosts", "%q is not a name like chat.example.com, in lower case and without a port", name)
 		}
 	}
+	for _, origin := range h.CORSOrigin.List() {
+		if problem := originProblem(origin); problem != "" {
+			p.add("cors-origin", "%q %s", origin, problem)
+		}
+	}
 	if h.MaxBody < minBody || h.MaxBody > maxBody {
 		p.add("max-body", "%s is not between %s and %s", h.MaxBody, minBody, maxBody)
 	}
@@ -190,6 +195,7 @@ func (a Analytics) Validate() error {
 	if a.ClickHouse != "" {
 		p.dsn("clickhouse", a.ClickHouse)
 	}
+	p.oneOf("analytics-fallback", a.Fallback, FallbackEmbedded, FallbackNone)
 	if a.RetainAge < 0 {
 		p.add("retain-age", "%s is negative", a.RetainAge)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
+	"github.com/receiptd/receiptd/schema"
 )
 
 // answer is a line of a rebuild.
@@ -78,6 +80,28 @@ func TestVerifyAndReplayReportAsTheyGo(t *testing.T) {
 	m, err := r.Projector.Message(app, "g-a")
 	if err != nil || m.Read != 1 {
 		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// TestAdminCallsAreDescribed holds the calls and the description together.
+func TestAdminCallsAreDescribed(t *testing.T) {
+	described, err := schema.QueryParameters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var served, listed []string
+	for _, c := range adminCalls(t.Context(), nil, nil) {
+		served = append(served, c.Method+" "+c.Path)
+	}
+	for call := range described {
+		if strings.Contains(call, " /v1/admin/") {
+			listed = append(listed, call)
+		}
+	}
+	slices.Sort(served)
+	slices.Sort(listed)
+	if !slices.Equal(served, listed) {
+		t.Errorf("served\n%q\ndescribed\n%q", served, listed)
 	}
 }
 

@@ -14,8 +14,9 @@ import (
 	"github.com/coder/websocket"
 )
 
-// While users of one app flood every door, another app's events are taken and decided, and its users
-// log in. How long they wait is told, and depends on the machine; that they are answered does not.
+// While users of one app flood every door, another app's events are taken and decided, and its
+// users log in. How long they wait is told, and depends on the machine; that they are answered
+// does not.
 func TestFloodsOfOneAppLeaveOthersServed(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.HTTP.TrustedProxies = "127.0.0.1/32"

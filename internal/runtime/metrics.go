@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/receiptd/receiptd/events/eventlog"
 )
 
 // collector shows the figures of log and folds, read when they are asked for.
@@ -29,6 +31,7 @@ var (
 	descApplied     = desc("fold_sequence", "Sequence of the last entry folded.")
 	descLag         = desc("fold_lag_entries", "Entries appended by this process and not folded yet.")
 	descClock       = desc("fold_clock_seconds", "The fold's clock: broker time of the last entry.")
+	descClockBack   = desc("fold_clock_set_back_total", "Times that the fold's clock was taken back, since the log began: the broker's clock had been wrong.")
 	descOutcomes    = desc("fold_outcomes_total", "Events decided, by outcome and reason.", "outcome", "reason")
 	descCache       = desc("fold_cache_bytes", "Memory of cached state, roughly.")
 	descChanged     = desc("fold_changed_messages", "Messages changed since the last checkpoint.")
@@ -38,6 +41,11 @@ var (
 	descCorrupt     = desc("state_corruptions_total", "Times that a partition's state was found corrupt while it was in use.")
 	descFull        = desc("state_disk_full", "1 while a checkpoint waits for room on the disk.")
 	descDisk        = desc("state_disk_bytes", "Size of the checkpoint's files.")
+)
+
+var (
+	descFree    = prometheus.NewDesc("receiptd_disk_free_bytes", "Bytes that are free on the disk of the data directory.", nil, nil)
+	descReserve = prometheus.NewDesc("receiptd_disk_reserve_bytes", "Bytes that are left free there (--min-free): with less, events are refused.", nil, nil)
 )
 
 func oneIf(yes bool) float64 {
@@ -52,6 +60,10 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeBy
 
 // Collect implements [prometheus.Collector].
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	if free, err := eventlog.FreeSpace(c.core.data); err == nil {
+		ch <- prometheus.MustNewConstMetric(descFree, prometheus.GaugeValue, float64(free))
+	}
+	ch <- prometheus.MustNewConstMetric(descReserve, prometheus.GaugeValue, float64(c.core.minFree))
 	log, states := c.core.Log.Stats(), c.core.Projector.Stats()
 	for k := range states {
 		partition := strconv.Itoa(k)
@@ -73,6 +85,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		send(descApplied, prometheus.GaugeValue, float64(s.Sequence))
 		send(descLag, prometheus.GaugeValue, max(0, float64(l.LastSequence)-float64(s.Sequence)))
 		send(descClock, prometheus.GaugeValue, float64(s.Clock)/float64(time.Second/time.Millisecond))
+		send(descClockBack, prometheus.CounterValue, float64(s.ClockSetBack))
 		send(descCache, prometheus.GaugeValue, float64(s.CacheBytes))
 		send(descChanged, prometheus.GaugeValue, float64(s.Changed))
 		send(descParked, prometheus.GaugeValue, float64(s.Parked))

@@ -112,11 +112,16 @@ func New(cfg Config) *REST {
 	for _, c := range calls {
 		h.mux.Handle(c.Pattern, h.serve(c.Open, func(x *call) (any, error) { return c.handle(h, x) }))
 	}
-	h.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fail(w, errNoPath) })
 	return h
 }
 
-// ServeHTTP answers a call, or a browser's preflight request.
+// Serves reports whether a request is one of the SDK's calls, or a browser's question before one.
+func (h *REST) Serves(r *http.Request) bool {
+	_, pattern := h.mux.Handler(r)
+	return pattern != "" || r.Method == http.MethodOptions
+}
+
+// ServeHTTP answers a call that it [REST.Serves].
 func (h *REST) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	if r.Method == http.MethodOptions {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/cors"
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/gateway"
@@ -38,14 +39,17 @@ type Config struct {
 	// Names, if set, keeps the names of users that the backend makes tokens for from strangers.
 	Names Names
 
-	// Admin, if set, serves /v1/admin/…. It is only called for requests with the admin key, and
-	// without deadlines.
-	Admin http.Handler
+	// Admin are the calls below /v1/admin/. They are only called for requests with the admin key,
+	// and without deadlines.
+	Admin []AdminCall
 	// Sessions, if set, serves the SDK's WebSocket at /websocket, and REST the SDK's calls at the
-	// root: all paths that are none of the API's.
-	Sessions, REST http.Handler
+	// root.
+	Sessions http.Handler
+	REST     REST
 	// Demo, if set, serves /demo and the files below it.
 	Demo http.Handler
+	// Writable, if set, says what keeps the log from taking events; nil if nothing does.
+	Writable func() error
 	// PartitionStatus, if set, says how far each partition is, for GET /v1/status.
 	PartitionStatus func() []web.PartitionStatus
 	// Scrub, if set, says in a few words what reading all files through has come to, for the page.
@@ -59,6 +63,26 @@ type Config struct {
 	Registry *prometheus.Registry
 	Logger   *slog.Logger
 	Limits   Limits
+
+	// Origins are the origins whose pages may make the calls below /v1/ from a browser, such as
+	// "https://chat.example.com"; "*" stands for all. None: only pages of this server.
+	Origins []string
+}
+
+// AdminCall is a call that is served from outside the package.
+type AdminCall struct {
+	// Method and Path are as in schema/openapi.yaml, which also has the query parameters that are
+	// let through.
+	Method, Path string
+	Handler      http.Handler
+}
+
+// REST serves the SDK's calls.
+type REST interface {
+	http.Handler
+	// Serves reports whether the request is one of the SDK's calls, or a browser's question before
+	// one.
+	Serves(r *http.Request) bool
 }
 
 // Limits bound what clients can make grow. Zero values mean the defaults.
@@ -108,7 +132,8 @@ func (l Limits) withDefaults() Limits {
 // requests.
 type API struct {
 	cfg       Config
-	handler   http.Handler
+	mux       *http.ServeMux
+	cors      *cors.Cors // nil: no page of another origin may call
 	callers   *gateway.Authenticator
 	summaries *notify.Summaries
 	metrics   *metrics
@@ -149,7 +174,10 @@ func New(cfg Config) (*API, error) {
 		State: cfg.State, Rates: cfg.Analytics, Status: a.status, AdminKey: cfg.AdminKey, Private: cfg.PrivateTotals,
 		Registry: cfg.Registry, Logger: cfg.Logger,
 	})
-	a.handler = a.newMux()
+	a.mux = a.newMux()
+	if len(cfg.Origins) > 0 {
+		a.cors = newCORS(cfg.Origins)
+	}
 	return a, nil
 }
 

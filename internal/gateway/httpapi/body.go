@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -19,25 +20,48 @@ func (t *intake) read(c *call, limit, size int64) (err error) {
 	if size < 0 { // else net/http reads no more than it
 		r = http.MaxBytesReader(c.w, c.r.Body, limit)
 	}
-	switch encoding := c.r.Header.Get("Content-Encoding"); encoding {
-	case "", "identity":
-	case "gzip", "zstd":
+	encoding, err := encodingOf(c.r)
+	if err != nil {
+		return err
+	}
+	if encoding != "" {
 		d := decompressors[encoding].Get().(decompressor)
 		defer decompressors[encoding].Put(d)
 		if err := d.Reset(r); err != nil {
 			return bodyError(fmt.Errorf("%s: %w", encoding, err))
 		}
 		r = d
-	default:
-		return &apiError{
-			status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", field: "Content-Encoding",
-			message: "Content-Encoding: gzip, zstd or none",
-		}
 	}
 	// One more, to meet the end without growing.
 	t.body = slices.Grow(t.body[:0], int(max(size+1, 4<<10)))
 	t.body, err = readAll(t.body, r, int(limit))
 	return err
+}
+
+// encodingOf is what the body is compressed with: "gzip", "zstd", or nothing. Names of encodings
+// have no case, and x-gzip is an old one of gzip (RFC 9110).
+func encodingOf(r *http.Request) (string, error) {
+	switch encoding := r.Header.Get("Content-Encoding"); encoding {
+	case "", "gzip", "zstd":
+		return encoding, nil
+	default:
+		switch strings.ToLower(encoding) {
+		case "identity":
+			return "", nil
+		case "gzip", "x-gzip":
+			return "gzip", nil
+		case "zstd":
+			return "zstd", nil
+		}
+		return "", badEncoding("gzip, zstd or none")
+	}
+}
+
+func badEncoding(takes string) *apiError {
+	return &apiError{
+		status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", field: "Content-Encoding",
+		message: "Content-Encoding: " + takes,
+	}
 }
 
 // readAll appends what r has to dst, up to limit bytes in all.

@@ -36,7 +36,9 @@ type apiError struct {
 	ambiguous *projections.AmbiguousError
 	// allow lists the methods of a path.
 	allow string
-	cause error
+	// readiness is what the server can do, where that was asked.
+	readiness *readiness
+	cause     error
 }
 
 func (e *apiError) Error() string { return e.message }
@@ -156,6 +158,7 @@ type errorBody struct {
 	// Accepted and Positions are there when the events are durable all the same.
 	Accepted  int                 `json:"accepted,omitempty"`
 	Positions []eventlog.Position `json:"positions,omitempty"`
+	*readiness
 }
 
 type errorInfo struct {
@@ -194,7 +197,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	body := errorBody{
 		Error:    errorInfo{Code: e.code, Message: e.message, Index: e.index, Field: e.field},
-		Accepted: e.accepted, Positions: e.positions,
+		Accepted: e.accepted, Positions: e.positions, readiness: e.readiness,
 	}
 	if e.ambiguous != nil {
 		for _, x := range e.ambiguous.Conversations {

@@ -12,6 +12,7 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/events/merkle"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -27,6 +28,7 @@ type fakeState struct {
 	members, late map[string]bool // by app, group and user
 	groups        map[string][]projections.GroupMember
 	conversations map[string][]projections.ConversationView
+	dropped       int
 	summaries     map[string][]projections.SummaryItem // by app and user
 	upto          []uint64
 	rejections    []projections.Rejection
@@ -174,10 +176,10 @@ func (s *fakeState) Conversations(app, user string) ([]projections.ConversationV
 	return s.conversations[in(app, user)], s.failure
 }
 
-func (s *fakeState) Summary(app, user string) ([]projections.SummaryItem, []uint64, error) {
+func (s *fakeState) Summary(app, user string) (projections.Summary, []uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.summaries[in(app, user)]), slices.Clone(s.upto), s.failure
+	return projections.Summary{Items: slices.Clone(s.summaries[in(app, user)]), Dropped: s.dropped}, slices.Clone(s.upto), s.failure
 }
 
 func (s *fakeState) setSummary(user string, upto []uint64, items ...projections.SummaryItem) {
@@ -313,6 +315,11 @@ func (a *fakeAnalytics) ReadRates(_ context.Context, q projections.RateQuery) ([
 	defer a.mu.Unlock()
 	a.query = q
 	return a.rows, a.err
+}
+
+func (a *fakeAnalytics) Rates(ctx context.Context, q projections.RateQuery) (gateway.Rates, error) {
+	rows, err := a.ReadRates(ctx, q)
+	return gateway.Rates{Rows: rows, Source: gateway.SourceClickHouse, AsOf: sentAt, BehindEntries: 3, BehindMS: 250}, err
 }
 
 func (a *fakeAnalytics) asked() projections.RateQuery {

@@ -122,11 +122,15 @@ func (c *call) waitsForApplied() (bool, error) {
 	case "wait=applied":
 		return true, nil
 	}
-	switch c.r.URL.Query().Get("wait") {
-	case "", "durable":
+	query := c.r.URL.Query()
+	switch query.Get("wait") {
+	case "durable":
 		return false, nil
 	case "applied":
 		return true, nil
+	}
+	if !query.Has("wait") {
+		return false, nil
 	}
 	return false, invalid("wait", "neither durable nor applied")
 }

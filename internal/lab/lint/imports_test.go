@@ -73,7 +73,7 @@ var layers = map[string]layer{
 		not: map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/inbox": {"Open", "Config"}},
 	},
 	"internal/gateway/easemob": {
-		sees: []string{"events", "events/eventlog", "projections", "internal/gateway", "internal/accounts"},
+		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "internal/gateway", "internal/accounts"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/accounts": {"Open", "Config"}},
 	},
 	"internal/inbox":       {sees: []string{"internal/writebehind"}},
@@ -110,13 +110,16 @@ var layers = map[string]layer{
 	"internal/lab/bench/grow":     {sees: []string{anything, "internal/lab/bench/child", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/measure":  {},
 	// A module of its own.
-	"internal/lab/peers":                 {sees: []string{anything, "internal/lab/bench/child", "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
-	"internal/lab/bench/clients":         {sees: []string{"internal/ctl", "internal/gateway/msync/msyncpb"}},
-	"internal/lab/bench/analytics":       {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/chserver", "internal/lab/sim"}},
-	"internal/lab/chserver":              {},
-	"internal/lab/chtest":                {sees: []string{"internal/lab/chserver"}},
-	"internal/lab/chtest/engine":         {},
-	"internal/lab/chtest/cmd/clickhouse": {sees: []string{"internal/lab/chserver", "internal/lab/chtest/engine"}},
+	// They know the server by its description alone.
+	"internal/lab/e2e/clients/oapicodegen": {},
+	"internal/lab/e2e/clients/ogen":        {},
+	"internal/lab/peers":                   {sees: []string{anything, "internal/lab/bench/child", "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
+	"internal/lab/bench/clients":           {sees: []string{"internal/ctl", "internal/gateway/msync/msyncpb"}},
+	"internal/lab/bench/analytics":         {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/chserver", "internal/lab/sim"}},
+	"internal/lab/chserver":                {},
+	"internal/lab/chtest":                  {sees: []string{"internal/lab/chserver"}},
+	"internal/lab/chtest/engine":           {},
+	"internal/lab/chtest/cmd/clickhouse":   {sees: []string{"internal/lab/chserver", "internal/lab/chtest/engine"}},
 
 	"cmd/receiptd": {sees: []string{"internal/runtime", "internal/config"}},
 	// receiptctl bench is where benchmarks are run from. Nothing of the product imports them:
