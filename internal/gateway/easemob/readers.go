@@ -67,7 +67,7 @@ func (h *REST) unlessMember(c *call, answer error) error {
 	g, err := h.cfg.State.Group(c.app, c.r.PathValue("group"))
 	switch {
 	case errors.Is(err, projections.ErrNotFound), err == nil && c.RoleIn(&g) == events.RoleNone:
-		return errNotMember
+		return errForbidden
 	case err != nil:
 		return err
 	}

@@ -273,13 +273,13 @@ func TestReadersOverREST(t *testing.T) {
 	s.want(400, "", "GET", acks+"7?key=x", ann, "")
 	s.want(400, "message not found", "GET", acks+"9", ann, "")
 	s.want(400, "message not found", "GET", acks+"8", ann, "") // asked for no receipts
-	s.want(404, "not a member of this group", "GET", "/acme/chat/chatgroups/other/acks/7", ann, "")
+	s.want(403, "permission denied", "GET", "/acme/chat/chatgroups/other/acks/7", ann, "")
 	if a := s.want(403, "permission denied", "GET", acks+"7", ben, ""); a.field("error_code") != 60002.0 {
 		t.Errorf("not the sender: %s", a.body)
 	}
 	s.configure("acme/chat", `{"group_receipts":{"visibility":"members"}}`)
 	s.want(200, "", "GET", acks+"7", ben, "")
-	s.want(404, "not a member of this group", "GET", acks+"7", s.login("dan"), "")
+	s.want(403, "permission denied", "GET", acks+"7", s.login("dan"), "")
 	s.configure("acme/chat", `{"group_receipts":{"enabled":false}}`)
 	if a := s.want(403, "service not open!", "GET", acks+"7", ann, ""); a.field("error_code") != 60004.0 {
 		t.Errorf("feature off: %s", a.body)
