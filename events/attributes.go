@@ -23,6 +23,7 @@ const (
 	settingsOpenRegistration
 	settingsGroupReceipts
 	settingsSingleReceipts
+	settingsInvitations
 )
 
 // Fields of the GroupReceipts message.
@@ -68,7 +69,8 @@ func appendSettings(dst []byte, s *Settings) []byte {
 	dst = appendBytes(dst, settingsGroupReceipts, group)
 
 	single := appendUint(nil, singleValidity, uint64(s.SingleReceipts.Validity))
-	return appendBytes(dst, settingsSingleReceipts, single)
+	dst = appendBytes(dst, settingsSingleReceipts, single)
+	return appendBool(dst, settingsInvitations, bool(s.Invitations))
 }
 
 // attributesSize is an upper bound of the encoded size of the attributes of e.
@@ -226,6 +228,8 @@ func readSettings(data []byte) (*Settings, error) {
 			return f.bool(&s.DeliveryReceipts)
 		case settingsOpenRegistration:
 			return f.bool(&s.OpenRegistration)
+		case settingsInvitations:
+			return f.bool((*bool)(&s.Invitations))
 		case settingsGroupReceipts:
 			return f.message(func(f *wireField) error { return readGroupReceipts(&s.GroupReceipts, f) })
 		case settingsSingleReceipts:
