@@ -25,6 +25,7 @@ const (
 	settingsOpenRegistration
 	settingsGroupReceipts
 	settingsSingleReceipts
+	settingsInvitations
 	settingsReadReceipts
 	settingsReciprocal
 	settingsUnreadBy
@@ -76,6 +77,7 @@ func appendSettings(dst []byte, s *Settings) []byte {
 
 	single := appendUint(nil, singleValidity, uint64(s.SingleReceipts.Validity))
 	dst = appendBytes(dst, settingsSingleReceipts, single)
+	dst = appendBool(dst, settingsInvitations, bool(s.Invitations))
 	dst = appendUint(dst, settingsReadReceipts, uint64(s.ReadReceipts))
 	dst = appendBool(dst, settingsReciprocal, s.Reciprocal)
 	return appendUint(dst, settingsUnreadBy, uint64(s.UnreadBy))
@@ -244,6 +246,8 @@ func readSettings(data []byte) (*Settings, error) {
 			return f.bool(&s.DeliveryReceipts)
 		case settingsOpenRegistration:
 			return f.bool(&s.OpenRegistration)
+		case settingsInvitations:
+			return f.bool((*bool)(&s.Invitations))
 		case settingsReciprocal:
 			return f.bool(&s.Reciprocal)
 		case settingsReadReceipts:

@@ -78,7 +78,7 @@ func goldens() map[string][]Event {
 		},
 		"choices": {
 			{App: app, Kind: AppConfigured, Revision: 2, Settings: &Settings{
-				DeliveryReceipts: true, ReadReceipts: ReadReceiptsNever, Reciprocal: true, UnreadBy: UnreadByMessage,
+				DeliveryReceipts: true, ReadReceipts: ReadReceiptsNever, Reciprocal: true, UnreadBy: UnreadByMessage, Invitations: InvitationsConsent,
 			}},
 			{App: app, Kind: UserConfigured, User: "ben", SendReads: ChoiceHide, SendDeliveries: ChoiceSend, Revision: 1},
 			{App: app, Kind: UserConfigured, User: "ben", Group: "g", SendReads: ChoiceSend, Revision: 1},

@@ -185,7 +185,8 @@ func interpretAttributes(e *Event, x protoMsg) {
 		DeliveryReceipts: s.bool("delivery_receipts"),
 		OpenRegistration: s.bool("open_registration"),
 		ReadReceipts:     ReadReceipts(s.get("read_receipts").Enum()), Reciprocal: s.bool("reciprocal_read_receipts"),
-		UnreadBy: UnreadBy(s.get("unread_by").Enum()),
+		UnreadBy:    UnreadBy(s.get("unread_by").Enum()),
+		Invitations: Invitations(s.bool("invitations_need_consent")),
 		GroupReceipts: GroupReceipts{
 			Enabled: g.bool("enabled"), WhoMayRequest: g.str("who_may_request"), Validity: Duration(g.int("validity")),
 			MaxGroupSize: int(g.int("max_group_size")), Visibility: g.str("visibility"),

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,6 +25,40 @@ type Settings struct {
 	UnreadBy UnreadBy `json:"unread_by"`
 	// OpenRegistration lets SDK clients register users without the admin key.
 	OpenRegistration bool `json:"open_registration"`
+	// Invitations says whether SDK users are put into groups by others at once, or have to agree.
+	Invitations Invitations `json:"invitations,omitzero"`
+}
+
+// Invitations says what an invitation into a group by an SDK user does.
+type Invitations bool
+
+// Values of Invitations.
+const (
+	// InvitationsOpen: who is invited is a member.
+	InvitationsOpen Invitations = false
+	// InvitationsConsent: who is invited is a member once they have agreed.
+	InvitationsConsent Invitations = true
+)
+
+// MarshalText writes "open" or "consent".
+func (i Invitations) MarshalText() ([]byte, error) {
+	if i == InvitationsConsent {
+		return []byte("consent"), nil
+	}
+	return []byte("open"), nil
+}
+
+// UnmarshalText reads "open" or "consent".
+func (i *Invitations) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "open":
+		*i = InvitationsOpen
+	case "consent":
+		*i = InvitationsConsent
+	default:
+		return errors.New("neither open nor consent")
+	}
+	return nil
 }
 
 // GroupReceipts are the limits the requirement document puts on group read receipts.

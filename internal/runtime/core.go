@@ -73,7 +73,11 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 	}
 	inTime, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if c.Log, err = eventlog.Open(inTime, logConfig(cfg, logger)); err != nil {
+	logCfg := logConfig(cfg, logger)
+	if logCfg.Ingress, err = newIngress(cfg.Log); err != nil {
+		return c, err
+	}
+	if c.Log, err = eventlog.Open(inTime, logCfg); err != nil {
 		return c, fmt.Errorf("open log: %w", err)
 	}
 	if dsn := cfg.Analytics.ClickHouse; dsn != "" {
@@ -145,7 +149,6 @@ func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 	if cfg.Log.Fsync == config.FsyncInterval {
 		l.Fsync = eventlog.FsyncInterval
 	}
-	l.Ingress = eventlog.Ingress{Listen: cfg.Log.NATSListen, Password: cfg.Log.NATSPassword.Reveal()}
 	return l
 }
 

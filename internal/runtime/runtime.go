@@ -74,7 +74,8 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 	}
 	s.http = s.gateway.Server()
 	s.http.RegisterOnShutdown(s.sdk.sessions.Drain)
-	s.gate.next, s.http.Handler = s.http.Handler, &s.gate
+	s.gate.next = s.http.Handler
+	s.http.Handler = newFront(cfg.HTTP, &s.gate)
 	if s.listener, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
 		return s, fmt.Errorf("listen: %w", err)
 	}
@@ -120,6 +121,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		Writable:        s.Core.writable,
 		InVain:          s.inVain.shown,
 		PartitionStatus: s.partitionStatus,
+		PrivateTotals:   s.cfg.HTTP.PrivateTotals(),
 		Version:         version,
 		Registry:        s.registry,
 		Logger:          s.logger,

@@ -33,7 +33,8 @@ func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway
 		return nil, fmt.Errorf("connect for inboxes and accounts: %w", err)
 	}
 	users, err := accounts.Open(opening, nc, accounts.Config{
-		MaxUsers: cfg.SDK.MaxUsers, Replicas: cfg.Log.Replicas, Room: core.Log.ReserveDisk, Registerer: core.registry,
+		MaxUsers: cfg.SDK.MaxUsers, MaxGroups: cfg.SDK.GroupsPerApp, MaxGroupsOfUser: cfg.SDK.GroupsPerUser,
+		Replicas: cfg.Log.Replicas, Room: core.Log.ReserveDisk, Registerer: core.registry,
 	})
 	if err != nil {
 		return nil, err
@@ -50,14 +51,18 @@ func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway
 		Notify: core.hub, Inbox: s.inbox, IDs: s.ids, Tokens: tokens, Partitions: core.Log.Partitions(),
 		Registerer: core.registry, Logger: core.logger,
 		Limits: msync.Limits{
-			Connections: cfg.SDK.MaxConnections, PerUser: cfg.SDK.MaxConnectionsPerUser,
+			Connections: cfg.SDK.MaxConnections, PerUser: cfg.SDK.MaxConnectionsPerUser, PendingPerAddress: cfg.SDK.PendingPerAddress,
 			Provision: cfg.SDK.ProvisionTimeout, Idle: cfg.SDK.IdleTimeout, Write: cfg.SDK.WriteTimeout,
 			FramesPerSecond: cfg.SDK.FramesPerSecond, SendsPerSecond: cfg.SDK.SendsPerSecond,
 		},
 	})
 	s.rest = easemob.New(easemob.Config{
 		State: core.Projector, Log: core.Log, Accounts: users, Sessions: s.sessions, IDs: s.ids,
-		Tokens: tokens, AdminKey: adminKey, Logger: core.logger,
+		Tokens: tokens, AdminKey: adminKey, Logger: core.logger, Registerer: core.registry,
+		Limits: easemob.Limits{
+			RequestsPerUser: cfg.SDK.RequestsPerUser, RequestsPerAddress: cfg.SDK.RequestsPerAddress,
+			InvitesPerUser: cfg.SDK.InvitesPerUser, InvitesPerApp: cfg.SDK.InvitesPerApp, GroupMembers: cfg.SDK.GroupMembers,
+		},
 	})
 	return s, nil
 }

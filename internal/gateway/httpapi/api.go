@@ -57,6 +57,8 @@ type Config struct {
 	Scrub func() string
 	// InVain, if set, is what NATS clients published lately and had no effect, for the page.
 	InVain func() []web.InVain
+	// PrivateTotals has the totals over all apps and the metrics take the admin key.
+	PrivateTotals bool
 	// Version is shown in GET /v1/status.
 	Version string
 
@@ -177,7 +179,8 @@ func New(cfg Config) (*API, error) {
 	}
 	a.draining, a.drain = context.WithCancel(context.Background())
 	a.page = web.New(web.Config{
-		State: cfg.State, Rates: cfg.Analytics, Status: a.status, AdminKey: cfg.AdminKey, Registry: cfg.Registry, Logger: cfg.Logger,
+		State: cfg.State, Rates: cfg.Analytics, Status: a.status, AdminKey: cfg.AdminKey, Private: cfg.PrivateTotals,
+		Registry: cfg.Registry, Logger: cfg.Logger,
 	})
 	a.mux = a.newMux()
 	if len(cfg.Origins) > 0 {

@@ -49,6 +49,7 @@ func (e *apiError) Unwrap() error   { return e.cause }
 
 var (
 	errUnauthorized     = &apiError{status: http.StatusUnauthorized, code: "unauthorized", message: "an admin key or a user token is required: Authorization: Bearer …"}
+	errGuessing         = &apiError{status: http.StatusTooManyRequests, code: "too_many_attempts", message: "too many wrong keys came from this address", retryAfter: 10}
 	errTokenExpired     = &apiError{status: http.StatusUnauthorized, code: "token_expired", message: "the token has expired"}
 	errForbidden        = &apiError{status: http.StatusForbidden, code: "forbidden", message: "not allowed for this token"}
 	errNoSuchPath       = &apiError{status: http.StatusNotFound, code: "not_found", message: "no such path"}

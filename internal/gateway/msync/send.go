@@ -164,7 +164,8 @@ func (c *session) distribute(x *sending) *refusal {
 		Ns: proto.Int32(int32(msyncpb.Meta_CHAT)), Payload: marshal(x.body),
 	})
 	var err error
-	if x.stored, err = c.srv.cfg.Inbox.Append(c.app, to, data); err != nil {
+	message := inbox.Message{App: c.app, Sender: c.user, Conversation: name, Users: to, Data: data}
+	if x.stored, err = c.srv.cfg.Inbox.Append(message); err != nil {
 		return c.notDistributed(x, err)
 	}
 	return nil

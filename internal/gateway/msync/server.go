@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -93,7 +94,8 @@ func (s *Server) Renew(app, user string, expires time.Time) { s.clients.renew(ap
 // ServeHTTP takes over one connection and returns at once, so that what the HTTP server needs for a
 // request is not kept for as long as the session lasts.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if reason := s.clients.enter(); reason != "" {
+	address := gateway.Address(r.RemoteAddr)
+	if reason := s.clients.enter(address); reason != "" {
 		s.metrics.refused.WithLabelValues(reason).Inc()
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, "no more connections: "+reason, http.StatusServiceUnavailable)
@@ -107,20 +109,23 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 	if err != nil {
 		s.metrics.refused.WithLabelValues(refusedUpgrade).Inc()
+		s.clients.known(address)
 		s.clients.leave()
 		return // Accept has answered
 	}
-	go s.serve(conn)
+	go s.serve(conn, address)
 }
 
 // serve serves a connection until it ends.
-func (s *Server) serve(conn *websocket.Conn) {
+func (s *Server) serve(conn *websocket.Conn, address string) {
 	s.metrics.connections.Inc()
 	defer s.metrics.connections.Dec() // last, so that it shows no room before there is
 	defer s.clients.leave()
+	known := sync.OnceFunc(func() { s.clients.known(address) })
+	defer known()
 	conn.SetReadLimit(s.cfg.Limits.FrameBytes)
 	code, reason := websocket.StatusInternalError, errInternal.Error()
-	s.guard(func() { code, reason = s.converse(conn) })
+	s.guard(func() { code, reason = s.converse(conn, known) })
 	s.metrics.closed.WithLabelValues(reason).Inc()
 	s.hangUp(conn, code, reason)
 }

@@ -4,8 +4,8 @@ package main
 var edgeMutants = []Mutant{
 	{
 		Name: "inbox-answers-before-it-stores", File: "internal/inbox/write.go",
-		Old:     `for _, f := range futures {`,
-		New:     `for _, f := range futures[:0] {`,
+		Old:     `for i, f := range futures {`,
+		New:     `for i, f := range futures[:0] {`,
 		Bug:     "a sender is told that a message is in the inboxes before it is on the disk",
 		Package: "internal/inbox", Test: "TestNothingIsStoredBeforeItsAnswer",
 	},
@@ -59,9 +59,9 @@ var edgeMutants = []Mutant{
 		Package: "internal/accounts", Test: "TestHashesAreComparedWhole",
 	},
 	{
-		Name: "users-without-bound", File: "internal/accounts/accounts.go",
-		Old:     `if a.counts[app] >= a.cfg.MaxUsers {`,
-		New:     `if a.counts[app] > a.cfg.MaxUsers {`,
+		Name: "users-without-bound", File: "internal/accounts/counts.go",
+		Old:     `if a.counts[prefix] >= most {`,
+		New:     `if a.counts[prefix] > most {`,
 		Bug:     "an app may have one more user than is allowed",
 		Package: "internal/accounts", Test: "TestUsersAreBounded",
 	},
