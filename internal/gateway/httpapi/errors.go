@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/consumers/projector"
@@ -13,6 +14,7 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -65,6 +67,16 @@ const codeNotApplied = "not_applied"
 // errCanceled is for requests whose client is gone, so that they do not count as failures of ours.
 var errCanceled = &apiError{status: 499, code: "canceled", message: "the client went away"}
 
+// overloaded is the answer to what the gate refused.
+func overloaded(r *admission.Refusal) *apiError {
+	e := *errOverloaded
+	e.retryAfter = int(r.RetryAfter / time.Second)
+	if r.Reason == admission.OverShare {
+		e.status, e.message = http.StatusTooManyRequests, "the app has too much under way, while others have something, too; nothing of the request was stored"
+	}
+	return &e
+}
+
 func methodNotAllowed(allow string) *apiError {
 	return &apiError{
 		status: http.StatusMethodNotAllowed, code: "method_not_allowed", message: "this path takes " + allow, allow: allow,
@@ -103,6 +115,9 @@ func tooLarge(message string) *apiError {
 func asAPIError(err error) *apiError {
 	if e, ok := errors.AsType[*apiError](err); ok {
 		return e
+	}
+	if r, ok := errors.AsType[*admission.Refusal](err); ok {
+		return overloaded(r)
 	}
 	for _, known := range []struct {
 		err    error
