@@ -17,10 +17,11 @@
 // does. While it is full, an app that has its share of it waiting is refused; one that has less
 // gets in. A share is by weight among the apps that have something under way, so an app that is
 // alone may fill the queue, and one that is quiet always finds room beside another's flood. What is
-// being read counts as waiting for a moment, since it usually arrives at once; after that a slow
-// upload counts for nothing but the memory that it takes.
+// being read counts as waiting as long as some of it has come a moment ago; a slow upload counts
+// for nothing but the memory that it takes.
 //
-// Hold counts what has arrived. No app and no address may hold more than half of the memory.
+// Hold counts what has arrived. No app may hold more than half of the memory, and no address more
+// than three quarters.
 //
 // Turn is for decoding, which takes several times as much memory as what is decoded and is bounded
 // by processors: those whose turn it is decode, and put what they have into the log's queue. That

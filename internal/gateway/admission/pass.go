@@ -25,11 +25,13 @@ func (p *Pass) Hold(n int64) error {
 	g, a := p.gate, p.account
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	half := g.o.Memory / 2
-	if a.held+n > half || g.held+n > g.o.Memory || p.who.Address != "" && g.addresses[p.who.Address]+n > half {
+	all := g.o.Memory
+	// Many apps may come from one address, of a proxy.
+	if a.held+n > all/2 || g.held+n > all || p.who.Address != "" && p.held+n > freeOfAddress && g.addresses[p.who.Address]+n > all/4*3 {
 		return g.refuse(a, p.who.Door, MemoryFull, max(p.presumed, p.held))
 	}
 	p.hold(n)
+	p.comes(time.Now())
 	return nil
 }
 
@@ -88,6 +90,23 @@ func (p *Pass) turnAtOnce(size, weight int64) (ok bool) {
 	g.requests++
 	p.account.queued += size
 	return false
+}
+
+// freeOfAddress is what a request may hold whatever others of its address do.
+const freeOfAddress = 16 << 10
+
+// comes has a request count as one that will soon be there, since some of it has come. g.mu
+// is held.
+func (p *Pass) comes(at time.Time) {
+	now := epochOf(at)
+	if now == p.entered || p.presumed == 0 {
+		return
+	}
+	for _, r := range []*recent{&p.gate.coming, &p.account.coming} {
+		r.add(now, p.entered, -p.presumed)
+		r.add(now, now, p.presumed)
+	}
+	p.entered = now
 }
 
 // arrived ends the presumption. g.mu is held.
