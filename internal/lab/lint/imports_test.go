@@ -111,6 +111,7 @@ var layers = map[string]layer{
 	"internal/lab/bench/child":    {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/load":     {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/embedded": {sees: []string{anything, "internal/lab/bench/load", "internal/lab/sim"}},
+	"internal/lab/bench/overload": {sees: []string{"internal/ctl", "internal/lab/bench/child", "internal/lab/bench/measure"}},
 	"internal/lab/bench/grow":     {sees: []string{anything, "internal/lab/bench/child", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/measure":  {},
 	// A module of its own.
@@ -127,7 +128,8 @@ var layers = map[string]layer{
 	// the way from it into internal/lab is here alone.
 	"cmd/receiptctl": {sees: []string{
 		"consumers/projector", "events", "events/merkle", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
-		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/sim"}},
+		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/bench/overload",
+		"internal/lab/sim"}},
 }
 
 // confined are libraries that only one package may need, so that no program has them by accident.
