@@ -101,7 +101,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 	s.scrubber = newScrubber(s)
 	s.registry.MustRegister(s.scrubber, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{core: s.Core})
-	if s.sdk, err = openSDK(ctx, s.Core, s.cfg, tokens, s.adminKey); err != nil {
+	if s.sdk, err = openSDK(ctx, s.Core, s.cfg, s.intake, tokens, s.adminKey); err != nil {
 		return nil, err
 	}
 	return httpapi.New(httpapi.Config{

@@ -116,6 +116,9 @@ type Who struct {
 	App, User string
 	// Door is where the request comes in: a label of the metrics, such as "http".
 	Door string
+	// Waits has the request wait for its turn, however much waits already. It is for small requests,
+	// of which only so many can be under way.
+	Waits bool
 	// Address is what the request came from, without a port; empty if that means nothing.
 	Address string
 }
@@ -146,7 +149,7 @@ func (g *Gate) Enter(who Who, announced int64) (Pass, error) {
 		weights = g.weights + a.weight
 	}
 	most := float64(g.mark())
-	if g.waits(p.entered) >= int64(most) && a.waits(p.entered) >= int64(most*a.weight/weights) {
+	if !who.Waits && g.waits(p.entered) >= int64(most) && a.waits(p.entered) >= int64(most*a.weight/weights) {
 		reason := QueueFull
 		if a.weight < weights {
 			reason = OverShare

@@ -101,6 +101,11 @@ func TestQueueIsShortAndShared(t *testing.T) {
 		if r := refusal(t, err); r.Reason != OverShare {
 			t.Errorf("the app with all that waits is refused as %s", r.Reason)
 		}
+		patient, err := g.Enter(Who{App: "flood", User: "one", Door: "test", Waits: true}, kib)
+		if err != nil {
+			t.Errorf("one that waits is refused: %v", err)
+		}
+		patient.Leave()
 		// It is served next.
 		served := make(chan struct{})
 		go func() {
