@@ -18,8 +18,8 @@ func TestLagIsBoundedByTime(t *testing.T) {
 	}{
 		{"fast", 2_000_000, 10_000, 3, events.MaxBatchEvents, false},
 		{"fast, far behind", 2_000_000, 10_000, 4, events.MaxBatchEvents, true},
-		{"slow", 20_000, 1000, 2, 1000, false},
-		{"slow, behind", 20_000, 1000, 3, 1000, true},
+		{"slow", 20_000, 500, 2, 500, false},
+		{"slow, behind", 20_000, 500, 3, 500, true},
 		{"very slow", 1000, 256, 2, entryLeast, true},
 		{"very slow, one entry", 1000, 256, 1, entryLeast, false},
 	} {

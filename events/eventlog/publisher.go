@@ -42,6 +42,7 @@ type publisher struct {
 	payloads [2][]byte // memory of these two
 	last     uint64    // sequence of the last entry known to be stored
 	latest   load      // of the entry that began last
+	depth    depth
 }
 
 // load is when an entry began and what went into it.
@@ -146,7 +147,9 @@ func (p *publisher) encode(b *batch) *outgoing {
 func (p *publisher) finish(out *outgoing, sequence uint64, err error) {
 	if err == nil {
 		p.last = sequence
-		p.fold.stored(sequence, out.events, time.Now())
+		now := time.Now()
+		p.fold.stored(sequence, out.events, now)
+		p.capacity.Resize(p.depth.stored(out.queued, now.Sub(p.latest.began), now))
 	}
 	p.stats.end(out, sequence, err)
 	out.result.sequence, out.result.err = sequence, err

@@ -19,7 +19,7 @@ type Key struct {
 
 // Options of a [Semaphore].
 type Options struct {
-	// Capacity is how much there is.
+	// Capacity is how much there is at first; see [Semaphore.Resize].
 	Capacity int64
 	// MaxWaiting bounds those who wait; 0 = no bound.
 	MaxWaiting int
@@ -77,8 +77,8 @@ func (s *Semaphore) Acquire(ctx context.Context, key Key, n int64) (taken int64,
 	if taken, ok := s.TryAcquire(n); ok {
 		return taken, nil
 	}
-	n = min(n, s.o.Capacity)
 	s.mu.Lock()
+	n = min(n, s.o.Capacity)
 	if s.o.MaxWaiting > 0 && s.waiting >= s.o.MaxWaiting {
 		s.mu.Unlock()
 		return 0, ErrCrowded
@@ -105,9 +105,9 @@ func (s *Semaphore) Acquire(ctx context.Context, key Key, n int64) (taken int64,
 
 // TryAcquire is Acquire for one who does not wait: ok is false if nothing was taken.
 func (s *Semaphore) TryAcquire(n int64) (taken int64, ok bool) {
-	n = min(n, s.o.Capacity)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	n = min(n, s.o.Capacity)
 	if s.waiting > 0 || n > s.free {
 		return 0, false
 	}
@@ -123,6 +123,16 @@ func (s *Semaphore) Release(taken int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.free += taken
+	s.serve()
+}
+
+// Resize changes how much there is. What is in use stays so: after it has become less, nobody gets
+// anything until enough was given back.
+func (s *Semaphore) Resize(capacity int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free += capacity - s.o.Capacity
+	s.o.Capacity = capacity
 	s.serve()
 }
 
@@ -174,7 +184,7 @@ func (s *Semaphore) serve() {
 		t := s.order[0]
 		l := t.lines.Front().Value.(*line)
 		w := l.waiters.Front().Value.(*waiter)
-		if w.n > s.free {
+		if w.n > s.free && s.free < s.o.Capacity { // it may want more than there is by now
 			return
 		}
 		s.free -= w.n

@@ -137,6 +137,42 @@ func TestMuchIsWaitedFor(t *testing.T) {
 	})
 }
 
+// What there is may become less than what is in use, or than somebody waits for, and more again.
+func TestThereMayBeMoreOrLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Capacity: 100})
+		a, _ := s.Acquire(t.Context(), Key{App: "a"}, 80)
+		var order []int64
+		for _, n := range []int64{70, 30} {
+			go func() {
+				taken, _ := s.Acquire(t.Context(), Key{App: "b"}, n)
+				order = append(order, taken)
+				time.Sleep(time.Second)
+				s.Release(taken)
+			}()
+			synctest.Wait()
+		}
+		s.Resize(40)
+		if _, ok := s.TryAcquire(1); ok {
+			t.Error("there was something left of less than what is in use")
+		}
+		s.Release(a)
+		synctest.Wait()
+		if len(order) != 1 || order[0] != 70 {
+			t.Errorf("served %v; one waits for more than there is", order)
+		}
+		s.Resize(200)
+		synctest.Wait()
+		if len(order) != 2 {
+			t.Errorf("served %v; there is more now", order)
+		}
+		time.Sleep(time.Minute)
+		if s.Taken() != 0 {
+			t.Errorf("%d taken", s.Taken())
+		}
+	})
+}
+
 func TestWaitsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Options{Capacity: 1, MaxWaiting: 2})

@@ -116,8 +116,8 @@ type Who struct {
 	App, User string
 	// Door is where the request comes in: a label of the metrics, such as "http".
 	Door string
-	// Waits has the request wait for its turn, however much waits already. It is for small requests,
-	// of which only so many can be under way.
+	// Waits has the request wait for its turn, however much waits already. It is for small
+	// requests, of which only so many can be under way.
 	Waits bool
 	// Address is what the request came from, without a port; empty if that means nothing.
 	Address string

@@ -7,10 +7,10 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/bench/overload"
 )
 
-// TestOverloadIsBorne is the short form of receiptctl bench overload: far more is asked for than can
-// be done. The server stays within its memory, goes on doing most of what it did in the calm phase
-// of the same run, refuses the rest with an answer, has what it accepted and nothing else, and
-// answers a quiet tenant.
+// TestOverloadIsBorne is the short form of receiptctl bench overload: far more is asked for than
+// can be done. The server stays within its memory, goes on doing most of what it did in the calm
+// phase of the same run, refuses the rest with an answer, has what it accepted and nothing else,
+// and answers a quiet tenant.
 func TestOverloadIsBorne(t *testing.T) {
 	const (
 		memory = 700 // MiB, of the 1 GiB that is documented: the state is small here
