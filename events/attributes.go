@@ -178,7 +178,7 @@ func (b *Batch) readAttributes(event uint32, kind Kind, data []byte) error {
 	if (x.Settings != nil) != (kind == AppConfigured) {
 		return malformed("settings in %s", kind)
 	}
-	if kind == GroupRole && x.Role != RoleMember && x.Role != RoleAdmin {
+	if kind == GroupRole && !x.Role.given() {
 		return malformed("role %s in %s", x.Role, kind)
 	}
 	return nil

@@ -18,6 +18,16 @@ type Conversation struct {
 	A, B string
 }
 
+// SingleChat is the conversation of two users, given in any order.
+func SingleChat(app, a, b string) Conversation {
+	return Conversation{App: app, A: min(a, b), B: max(a, b)}
+}
+
+// Partition is that of the conversation's events in a log of so many partitions.
+func (c *Conversation) Partition(partitions int) int {
+	return Partition(&Event{App: c.App, Group: c.Group, User: c.A, Peer: c.B}, partitions)
+}
+
 // MessageRef is a message of a conversation of the same batch.
 type MessageRef struct {
 	// Conversation is an index into [Batch.Conversations].

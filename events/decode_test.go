@@ -128,7 +128,7 @@ func TestDecodeNamesWhatIsMalformed(t *testing.T) {
 		{"attributes missing", `attributes { role: ROLE_ADMIN }`, ``, "batch: malformed: attributes: none for event 3"},
 		{"attributes left over", `attributes { role: ROLE_ADMIN }`, `attributes { role: ROLE_ADMIN } attributes {}`, "batch: malformed: attributes: 1 of 2 used"},
 		{"role of a later version", `role: ROLE_ADMIN`, `role: 4`, "batch: attributes 0: unknown version: role 4"},
-		{"new role owner", `role: ROLE_ADMIN`, `role: ROLE_OWNER`, "batch: attributes 0: malformed: role owner in group.role"},
+		{"no new role", `role: ROLE_ADMIN`, ``, "batch: attributes 0: malformed: role none in group.role"},
 		{"empty member", `role: ROLE_ADMIN`, `role: ROLE_ADMIN members: ""`, "batch: attributes 0: malformed: member of 0 bytes"},
 		{"settings of a group", `role: ROLE_ADMIN`, `role: ROLE_ADMIN settings {}`, "batch: attributes 0: malformed: settings in group.role"},
 	} {

@@ -26,21 +26,25 @@ func DecodeEntry(subject string, data []byte, id string, partitions int, b *Batc
 	if s.batch() {
 		return b.Decode(data)
 	}
-	event, err := decodeSingle(data)
+	list, err := decodeSingle(data)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
+	event := &list[0]
 	event.App = s.app
 	if event.Kind != s.kind {
 		return malformed("a %s event on the subject of %s", event.Kind, s.kind)
 	}
-	if p := Partition(&event, partitions); p != s.partition {
+	if p := Partition(event, partitions); p != s.partition {
 		return malformed("an event of partition %d of %d on a subject of partition %d", p, partitions, s.partition)
 	}
-	if event.EventID == "" {
-		event.EventID = EventIDOf(id)
+	for i := range list {
+		list[i].App = s.app
+		if list[i].EventID == "" {
+			list[i].EventID = EventIDOf(id)
+		}
 	}
-	b.SetEvents([]Event{event})
+	b.SetEvents(list)
 	return nil
 }
 
@@ -49,14 +53,14 @@ var ErrLost = errors.New("events: the entry was lost")
 
 var errNotSingle = errors.New("more than one event")
 
-// decodeSingle decodes one event, whose strings share the memory of data. An EventList cannot begin
-// with the byte '{', which tells the two formats apart.
-func decodeSingle(data []byte) (event Event, err error) {
+// decodeSingle decodes one event, which is several if it names many messages; the strings share the
+// memory of data. An EventList cannot begin with the byte '{', which tells the two formats apart.
+func decodeSingle(data []byte) (list []Event, err error) {
 	keep := func(i int, e *Event) error {
 		if i > 0 {
 			return errNotSingle
 		}
-		event = *e
+		list = append(list, *e)
 		return nil
 	}
 	if len(data) > 0 && data[0] == '{' {
@@ -64,5 +68,5 @@ func decodeSingle(data []byte) (event Event, err error) {
 	} else {
 		err = DecodeEventList(data, keep)
 	}
-	return event, err
+	return list, err
 }

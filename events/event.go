@@ -62,7 +62,8 @@ const (
 	// MessageDelivered: Message, User, Peer, Strict. Single chats only: the requirement document
 	// knows no delivery receipts in groups.
 	MessageDelivered
-	// MessageRead: Message, User, Group or Peer, Content, Strict.
+	// MessageRead: Message, User, Group or Peer, Content, Strict. In the formats of producers it
+	// may name many messages, and stands for as many events then.
 	MessageRead
 	// ConversationRead: User, Group or Peer, Strict. Covers everything sent up to Message or,
 	// without one, everything sent before it.
@@ -131,6 +132,11 @@ func (k Kind) Valid() bool { return k > KindUnknown && k < kindEnd }
 // anybody else.
 func (k Kind) Internal() bool { return k == AppConfigured || k == StatisticSeen }
 
+// isReceipt reports whether events of this kind are what a user says of their own.
+func (k Kind) isReceipt() bool {
+	return k == MessageRead || k == MessageDelivered || k == ConversationRead
+}
+
 // namesConversation reports whether events of this kind have a conversation (Group or Peer), which
 // decides their partition.
 func (k Kind) namesConversation() bool { return k.Valid() && !k.Internal() }
@@ -145,6 +151,9 @@ const (
 	RoleAdmin
 	RoleOwner
 )
+
+// given reports whether it is a role that an event can give.
+func (r Role) given() bool { return r == RoleMember || r == RoleAdmin || r == RoleOwner }
 
 // String is the role's public name.
 func (r Role) String() string {

@@ -17,6 +17,16 @@ func EventIDOf(name string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// EntryName is what names the event of an entry that brings no event id of its own: the entry's
+// Nats-Msg-Id, if it is an outside producer's. A batch's is between the publisher and the broker
+// and decides nothing.
+func EntryName(subject, id string) string {
+	if s, err := parseEntrySubject(subject); err == nil && s.batch() {
+		return ""
+	}
+	return id
+}
+
 // NameEvents gives those of the events that have no id one that is made of a key for all of them,
 // which must not be empty, and of their index. The same events under the same key get the same ids.
 func NameEvents(key string, events []Event) {

@@ -25,6 +25,7 @@ const (
 	eventAdmins
 	eventTime
 	eventEventID
+	eventMessages
 )
 
 // eventFields are the names and wire types of the fields of the Event message, by number.
@@ -32,19 +33,20 @@ var eventFields = [...]struct {
 	name string
 	typ  protowire.Type
 }{
-	eventKind:    {"kind", protowire.VarintType},
-	eventMessage: {"message", protowire.BytesType},
-	eventUser:    {"user", protowire.BytesType},
-	eventGroup:   {"group", protowire.BytesType},
-	eventPeer:    {"peer", protowire.BytesType},
-	eventContent: {"content", protowire.BytesType},
-	eventReceipt: {"receipt", protowire.VarintType},
-	eventStrict:  {"strict", protowire.VarintType},
-	eventRole:    {"role", protowire.VarintType},
-	eventMembers: {"members", protowire.BytesType},
-	eventAdmins:  {"admins", protowire.BytesType},
-	eventTime:    {"time", protowire.VarintType},
-	eventEventID: {"event_id", protowire.BytesType},
+	eventKind:     {"kind", protowire.VarintType},
+	eventMessage:  {"message", protowire.BytesType},
+	eventUser:     {"user", protowire.BytesType},
+	eventGroup:    {"group", protowire.BytesType},
+	eventPeer:     {"peer", protowire.BytesType},
+	eventContent:  {"content", protowire.BytesType},
+	eventReceipt:  {"receipt", protowire.VarintType},
+	eventStrict:   {"strict", protowire.VarintType},
+	eventRole:     {"role", protowire.VarintType},
+	eventMembers:  {"members", protowire.BytesType},
+	eventAdmins:   {"admins", protowire.BytesType},
+	eventTime:     {"time", protowire.VarintType},
+	eventEventID:  {"event_id", protowire.BytesType},
+	eventMessages: {"messages", protowire.BytesType},
 }
 
 // AppendEventList appends events to dst in the public protobuf format, the message EventList of
@@ -87,8 +89,9 @@ func appendEvent(dst []byte, e *Event) []byte {
 	return dst
 }
 
-// DecodeEventList calls f for each event of an EventList, in order, with its index. The event is
-// valid and of no internal kind; its App is empty. The Event itself is reused for the next one, but
+// DecodeEventList calls f for each event of an EventList, in order, with its index: several times
+// with the same one for an event that names many messages. The event is valid and of no internal
+// kind; its App is empty. The Event itself is reused for the next one, but
 // its strings and lists stay valid until data is changed.
 //
 // It is strict: unknown fields and fields that occur twice are refused. The error for bad input is
@@ -96,10 +99,16 @@ func appendEvent(dst []byte, e *Event) []byte {
 // events before the bad one have been handed to f. An error of f ends the decoding and is returned
 // as it is. Usual events are decoded without allocating.
 func DecodeEventList(data []byte, f func(i int, e *Event) error) error {
+	return DecodeEventListOf("", data, f)
+}
+
+// DecodeEventListOf is DecodeEventList for receipts of a user, who need not be named in them.
+func DecodeEventListOf(user string, data []byte, f func(i int, e *Event) error) error {
 	if len(data) == 0 {
 		return ErrNoEvents
 	}
 	var e Event
+	var messages []string
 	var field wireField
 	for i := 0; len(data) > 0; i++ {
 		rest, err := field.next(data)
@@ -110,13 +119,28 @@ func DecodeEventList(data []byte, f func(i int, e *Event) error) error {
 		if field.num != eventListEvents || field.typ != protowire.BytesType {
 			return &EventError{Index: i, Problem: fmt.Sprintf("not an event: field %d of wire type %d", field.num, field.typ)}
 		}
-		if bad := e.decode(field.bytes); bad != nil {
+		messages = messages[:0]
+		if bad := e.decode(field.bytes, &messages); bad != nil {
 			return &EventError{Index: i, Field: bad.Field, Problem: bad.Problem}
+		}
+		if user != "" && e.User == "" && e.Kind.isReceipt() {
+			e.User = user
+		}
+		if len(messages) > 0 {
+			if err := validateMessages(e.Kind, messages, e.Message != ""); err != nil {
+				return eventError(i, err)
+			}
+			e.Message = messages[0]
 		}
 		if err := e.Validate(); err != nil {
 			return protobufNames(eventError(i, err))
 		}
-		if err := f(i, &e); err != nil {
+		if len(messages) == 0 {
+			err = f(i, &e)
+		} else {
+			err = eachMessage(i, &e, messages, f)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -126,8 +150,8 @@ func DecodeEventList(data []byte, f func(i int, e *Event) error) error {
 // problem is what is wrong with the encoding, without the name of this package, for a client.
 func problem(err error) string { return strings.TrimPrefix(err.Error(), "events: ") }
 
-// decode sets e to an encoded Event message.
-func (e *Event) decode(data []byte) *FieldError {
+// decode sets e to an encoded Event message, and adds what is in its list of messages to another.
+func (e *Event) decode(data []byte, messages *[]string) *FieldError {
 	*e = Event{}
 	seen := uint32(0)
 	var f wireField
@@ -145,10 +169,17 @@ func (e *Event) decode(data []byte) *FieldError {
 			return &FieldError{def.name, fmt.Sprintf("field %d has wire type %d instead of %d", f.num, f.typ, def.typ)}
 		}
 		bit := uint32(1) << f.num
-		if seen&bit != 0 && f.num != eventMembers && f.num != eventAdmins {
+		if seen&bit != 0 && f.num != eventMembers && f.num != eventAdmins && f.num != eventMessages {
 			return &FieldError{def.name, fmt.Sprintf("field %d occurs twice", f.num)}
 		}
 		seen |= bit
+		if f.num == eventMessages {
+			if len(*messages) == MaxMessagesRead {
+				return &FieldError{def.name, fmt.Sprintf("more than %d messages", MaxMessagesRead)}
+			}
+			*messages = append(*messages, aliasString(f.bytes))
+			continue
+		}
 		if bad := e.set(&f); bad != nil {
 			return bad
 		}

@@ -67,7 +67,7 @@ func drawFields(t *rapid.T, e *Event, rule *kindRule, given fieldSet) {
 		e.Content = rapid.OneOf(rapid.StringN(1, 40, MaxContentBytes), rapid.Just("seen\n\"ok\"\t\\\x00")).Draw(t, "content")
 	}
 	if given.has(fieldRole) {
-		e.Role = rapid.SampledFrom([]Role{RoleMember, RoleAdmin}).Draw(t, "role")
+		e.Role = rapid.SampledFrom([]Role{RoleMember, RoleAdmin, RoleOwner}).Draw(t, "role")
 	}
 	if given.has(fieldMembers) {
 		e.Members = drawIDs(t, "member")

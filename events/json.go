@@ -51,8 +51,15 @@ func eventError(index int, err error) error {
 // have, repeated fields and nulls are refused, and so are the internal kinds. The zero value is
 // ready for use. A Decoder that is reused allocates nothing for usual events. It is for one
 // goroutine at a time.
+//
+// A message.read may name many messages, in the field messages: it stands for as many events, one
+// for each, which differ in nothing else. Nobody beyond a decoder knows of such an event.
 type Decoder struct {
-	event Event
+	// User, if it is set, is the user of receipts that name none.
+	User string
+
+	event    Event
+	messages []string // that the event names, if they are many
 	// text holds the strings that had escapes, and names the lists of members, of all events of a
 	// body.
 	text  []byte
@@ -62,9 +69,10 @@ type Decoder struct {
 	source bytes.Buffer
 }
 
-// Decode calls f for each event of body, in order, with its index. The event is valid; its App is
-// empty. The Event itself is reused for the next one, but its strings and lists stay valid until
-// body is changed or Decode is called again.
+// Decode calls f for each event of body, in order, with its index: several times with the same one
+// for an event that names many messages. The event is valid; its App is empty. The Event itself is
+// reused for the next one, but its strings and lists stay valid until body is changed or Decode is
+// called again.
 //
 // The error for bad input is an [*EventError] or [ErrNoEvents]. By then the events before the bad
 // one have been handed to f. An error of f ends the decoding and is returned as it is.
@@ -86,7 +94,7 @@ func (d *Decoder) Decode(body []byte, format Format, f func(i int, e *Event) err
 // reset forgets the strings of the last body, and releases memory that only an unusual body needed.
 func (d *Decoder) reset() {
 	const keep = 64 << 10
-	d.event = Event{}
+	d.event, d.messages = Event{}, nil
 	if cap(d.text) > keep {
 		d.text = nil
 	}
@@ -130,7 +138,7 @@ func (d *Decoder) decodeLine(i int, line []byte, f func(i int, e *Event) error) 
 	if rest := skipSpace(line[n:]); len(rest) > 0 {
 		return &EventError{Index: i, Problem: fmt.Sprintf("malformed JSON: %q after the event", rest[0])}
 	}
-	return f(i, &d.event)
+	return d.hand(i, f)
 }
 
 func (d *Decoder) decodeArray(body []byte, f func(i int, e *Event) error) error {
@@ -161,7 +169,7 @@ func (d *Decoder) decodeArray(body []byte, f func(i int, e *Event) error) error 
 		if end && len(body) > 0 {
 			return &EventError{Index: i, Problem: "malformed JSON: data after the array"}
 		}
-		if err := f(i, &d.event); err != nil || end {
+		if err := d.hand(i, f); err != nil || end {
 			return err
 		}
 	}
@@ -170,7 +178,7 @@ func (d *Decoder) decodeArray(body []byte, f func(i int, e *Event) error) error 
 // decodeObject decodes the event at the start of data and returns its length. The error is a
 // *FieldError.
 func (d *Decoder) decodeObject(data []byte) (int, error) {
-	d.event = Event{}
+	d.event, d.messages = Event{}, nil
 	n, present, err := d.read(data)
 	if err != nil {
 		return 0, err
@@ -178,7 +186,39 @@ func (d *Decoder) decodeObject(data []byte) (int, error) {
 	if !present.has(fieldType) {
 		return 0, &FieldError{"type", "missing"}
 	}
+	if d.User != "" && !present.has(fieldUser) && d.event.Kind.isReceipt() {
+		d.event.User = d.User
+		present |= 1 << fieldUser
+	}
+	if present.has(fieldMessages) {
+		if err := validateMessages(d.event.Kind, d.messages, present.has(fieldMessage)); err != nil {
+			return 0, err
+		}
+		d.event.Message = d.messages[0]
+		present = present&^(1<<fieldMessages) | 1<<fieldMessage
+	}
 	return n, d.event.validate(present)
+}
+
+// hand calls f with the event, once for each message that it names.
+func (d *Decoder) hand(i int, f func(i int, e *Event) error) error {
+	if d.messages == nil {
+		return f(i, &d.event)
+	}
+	return eachMessage(i, &d.event, d.messages, f)
+}
+
+// eachMessage calls f with e about each of the messages.
+func eachMessage(i int, e *Event, messages []string, f func(i int, e *Event) error) error {
+	all := *e
+	for _, id := range messages {
+		*e = all
+		e.Message = id
+		if err := f(i, e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // skipSpace cuts JSON white space off the front.

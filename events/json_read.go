@@ -76,9 +76,11 @@ func (d *Decoder) readField(f field) (err error) {
 	case fieldStrict:
 		e.Strict, err = d.readBool(name)
 	case fieldMembers:
-		e.Members, err = d.readStrings(name)
+		e.Members, err = d.readStrings(name, MaxFirstMembers, "members and admins")
 	case fieldAdmins:
-		e.Admins, err = d.readStrings(name)
+		e.Admins, err = d.readStrings(name, MaxFirstMembers, "members and admins")
+	case fieldMessages:
+		d.messages, err = d.readStrings(name, MaxMessagesRead, "messages")
 	case fieldRole:
 		return d.readRole()
 	case fieldTime:
@@ -110,7 +112,7 @@ func (d *Decoder) readRole() error {
 	}
 	role, ok := roleByName(name)
 	if !ok {
-		return &FieldError{"role", "neither admin nor member"}
+		return &FieldError{"role", "none of owner, admin and member"}
 	}
 	d.event.Role = role
 	return nil
@@ -119,6 +121,8 @@ func (d *Decoder) readRole() error {
 // roleByName knows the roles an event can give.
 func roleByName(name string) (Role, bool) {
 	switch name {
+	case "owner":
+		return RoleOwner, true
 	case "admin":
 		return RoleAdmin, true
 	case "member":
@@ -188,7 +192,8 @@ func (d *Decoder) readBool(name string) (bool, error) {
 	return kind == 't', nil
 }
 
-func (d *Decoder) readStrings(name string) ([]string, error) {
+// readStrings reads a list of at most so many strings; what says what they are.
+func (d *Decoder) readStrings(name string, most int, what string) ([]string, error) {
 	if kind := d.tokens.PeekKind(); kind != '[' && kind != jsontext.KindInvalid {
 		return nil, fieldErrorf(name, "%s, not an array of strings", kindName(kind))
 	}
@@ -197,8 +202,8 @@ func (d *Decoder) readStrings(name string) ([]string, error) {
 	}
 	start := len(d.names)
 	for d.tokens.PeekKind() != ']' {
-		if len(d.names)-start == MaxFirstMembers {
-			return nil, fieldErrorf(name, "more than %d members and admins", MaxFirstMembers)
+		if len(d.names)-start == most {
+			return nil, fieldErrorf(name, "more than %d %s", most, what)
 		}
 		s, err := d.readString(name)
 		if bad, ok := errors.AsType[*FieldError](err); ok {
@@ -294,6 +299,8 @@ func fieldByName(name string) (field, bool) {
 		return fieldEventID, true
 	case "upto":
 		return fieldUptoMessage, true
+	case "messages":
+		return fieldMessages, true
 	}
 	return 0, false
 }

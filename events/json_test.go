@@ -53,6 +53,8 @@ func TestDecodeReadsEveryKind(t *testing.T) {
 			Event{Kind: GroupRole, Group: "g", User: "a", Role: RoleAdmin}},
 		{`{"type":"group.role","group":"g","user":"a","role":"member"}`,
 			Event{Kind: GroupRole, Group: "g", User: "a", Role: RoleMember}},
+		{`{"type":"group.role","group":"g","user":"a","role":"owner"}`,
+			Event{Kind: GroupRole, Group: "g", User: "a", Role: RoleOwner}},
 		{`{"type":"group.dissolved","group":"g"}`, Event{Kind: GroupDissolved, Group: "g"}},
 
 		{`{"group":"g","time":1700000000123,"type":"group.dissolved"}`,
@@ -197,7 +199,7 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		{FormatJSON, `{"type":"group.created","members":["a",1]}`, "event 0: members[1]: a number, not a string"},
 		{FormatJSON, `{"type":"group.created","members":["` + strings.Repeat(`a","`, MaxFirstMembers) + `a"]}`, "event 0: members: more than 5000 members and admins"},
 		{FormatJSON, `{"type":"group.created","admins":[null]}`, "event 0: admins[0]: null, not a string"},
-		{FormatJSON, `{"type":"group.role","group":"g","user":"a","role":"owner"}`, "event 0: role: neither admin nor member"},
+		{FormatJSON, `{"type":"group.role","group":"g","user":"a","role":"boss"}`, "event 0: role: none of owner, admin and member"},
 		{FormatJSON, `{"type":"group.role","group":"g","user":"a","role":2}`, "event 0: role: a number, not a string"},
 
 		{FormatJSON, `{"type":"group.dissolved","group":"g","time":true}`, "event 0: time: a boolean, not a string or number"},

@@ -12,6 +12,8 @@ const (
 	MaxContentBytes = 4096
 	// MaxFirstMembers bounds the members and admins named by one group.created.
 	MaxFirstMembers = 5000
+	// MaxMessagesRead bounds the messages that one message.read names.
+	MaxMessagesRead = 256
 	// MaxGroupMembers bounds the users that were ever members of a group: each keeps an ordinal for
 	// good.
 	MaxGroupMembers = 100_000

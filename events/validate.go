@@ -46,6 +46,9 @@ const (
 	fieldTime
 	fieldEventID
 	fieldUptoMessage
+	// fieldMessages is in place of fieldMessage, and is gone when an event is validated: see
+	// [Decoder].
+	fieldMessages
 	// The fields from here on belong to the internal kinds; producers may not use them.
 	fieldSettings
 	fieldRevision
@@ -56,7 +59,7 @@ const (
 
 var fieldNames = [fieldEnd]string{
 	"type", "id", "message", "from", "user", "owner", "group", "peer", "receipt", "strict",
-	"content", "role", "members", "admins", "time", "event_id", "upto", "settings", "revision", "upto",
+	"content", "role", "members", "admins", "time", "event_id", "upto", "messages", "settings", "revision", "upto",
 }
 
 // fieldSet has one bit for each [field].
@@ -277,8 +280,8 @@ func (e *Event) validateAttributes() error {
 		}
 		return validateIDList("admins", e.Admins)
 	case GroupRole:
-		if e.Role != RoleMember && e.Role != RoleAdmin {
-			return &FieldError{"role", "neither admin nor member"}
+		if !e.Role.given() {
+			return &FieldError{"role", "none of owner, admin and member"}
 		}
 	case AppConfigured:
 		if bad := e.Settings.problem(); bad != nil {
@@ -334,6 +337,21 @@ func idProblem(id string, most int) string {
 		}
 	}
 	return ""
+}
+
+// validateMessages checks the messages that one event of a kind names.
+func validateMessages(kind Kind, ids []string, besideOne bool) error {
+	switch {
+	case kind != MessageRead:
+		return fieldErrorf("messages", "not allowed in %s", kind)
+	case besideOne:
+		return &FieldError{"messages", "not allowed beside message"}
+	case len(ids) == 0:
+		return &FieldError{"messages", "empty"}
+	case len(ids) > MaxMessagesRead:
+		return fieldErrorf("messages", "%d messages, at most %d", len(ids), MaxMessagesRead)
+	}
+	return validateIDList("messages", ids)
 }
 
 func validateContent(content string) error {

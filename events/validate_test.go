@@ -72,7 +72,7 @@ func TestValidateNamesTheBadField(t *testing.T) {
 		{Event{Kind: GroupJoined, Group: "g"}, "user: missing"},
 		{Event{Kind: GroupLeft, User: "a"}, "group: missing"},
 		{Event{Kind: GroupRole, Group: "g", User: "a"}, "role: missing"},
-		{Event{Kind: GroupRole, Group: "g", User: "a", Role: RoleOwner}, "role: neither admin nor member"},
+		{Event{Kind: GroupRole, Group: "g", User: "a", Role: RoleOwner + 1}, "role: none of owner, admin and member"},
 		{Event{Kind: GroupDissolved}, "group: missing"},
 		{Event{Kind: GroupDissolved, Group: "g", User: "a"}, "user: not allowed in group.dissolved"},
 

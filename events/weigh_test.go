@@ -47,6 +47,16 @@ func TestDecodedBytesAreKnownBefore(t *testing.T) {
 			t.Errorf("%s: %d bytes for one event", name, said)
 		}
 	}
+	// One that names many messages is as many events.
+	var d Decoder
+	var taken int64
+	body := []byte(`{"type":"message.read","user":"u","group":"g","messages":["1","2","3","4"]}`)
+	if err := d.Decode(body, FormatNDJSON, func(int, *Event) error { taken += EventBytes; return nil }); err != nil || taken != 4*EventBytes {
+		t.Fatalf("%d bytes, %v", taken, err)
+	}
+	if said := FormatNDJSON.DecodedBytes(body, 10_000); said < taken {
+		t.Errorf("%d bytes of events, %d were said", taken, said)
+	}
 }
 
 func BenchmarkDecodedBytes(b *testing.B) {

@@ -119,7 +119,7 @@ func BenchmarkLeafBesideFold(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
 			data := entries[i%len(entries)]
 			b.SetBytes(int64(len(data)))
-			edge.Add(merkle.Leaf(uint64(i), at, "receipts.v1.0.batch", data), func(int, uint64, []byte) {})
+			edge.Add(merkle.Stored{Sequence: uint64(i), Time: at, Subject: "receipts.v1.0.batch", Data: data}.Leaf(), func(int, uint64, []byte) {})
 		}
 	})
 	b.Run("decode and fold", func(b *testing.B) {

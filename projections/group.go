@@ -163,7 +163,20 @@ func (p *Partition) groupRole(c *conversation, user string, role events.Role) ev
 	if m.role == events.RoleOwner {
 		return events.RejectedNotAllowed
 	}
+	if role == events.RoleOwner {
+		p.groupHandedOver(c)
+	}
 	m.role = role
 	p.changes.touchMember(c, o)
 	return events.OutcomeApplied
+}
+
+// groupHandedOver makes an admin of the owner, if the group has one.
+func (p *Partition) groupHandedOver(c *conversation) {
+	for o := range c.members {
+		if m := &c.members[o]; m.role == events.RoleOwner {
+			m.role = events.RoleAdmin
+			p.changes.touchMember(c, uint32(o))
+		}
+	}
 }

@@ -232,6 +232,7 @@ func compareWithModel(t *rapid.T, p *projections.Partition, model *oracle.Model)
 		}
 		compareMessages(t, p, model, app)
 		compareUsers(t, p, model, app)
+		compareGroups(t, p, model, app)
 		compareRates(t, p, model, app)
 		same(t, "rejections of "+app, p.Rejections(app, 1000), model.Rejections(app))
 	}
@@ -243,27 +244,19 @@ func compareWithModel(t *rapid.T, p *projections.Partition, model *oracle.Model)
 
 func compareMessages(t *rapid.T, p *projections.Partition, model *oracle.Model, app string) {
 	t.Helper()
-	seen := map[string]bool{}
 	for _, want := range model.AllMessages(app) {
-		if seen[want.ID] {
-			continue // an id used in several conversations finds one of them, as is checked below
+		name := oracle.ConversationOf(app, want)
+		got, err := p.MessageIn(name, want.ID, "")
+		if err != nil || got.Message != want {
+			t.Fatalf("message %s: %+v, %v; model: %+v", want.ID, got, err, want)
 		}
-		seen[want.ID] = true
-		got, err := p.Message(app, want.ID)
-		if err != nil {
-			t.Fatalf("message %s: %v", want.ID, err)
-		}
-		candidates := model.Messages(app, want.ID)
-		if !slices.Contains(candidates, got) {
-			t.Fatalf("message %s: %+v; model: %+v", want.ID, got, candidates)
-		}
-		name := oracle.ConversationOf(app, got)
-		readers, err := p.Readers(app, want.ID, 0, 1000)
+		compareFinding(t, p, model, app, want.ID)
+		readers, err := p.Readers(name, want.ID, 0, 1000)
 		if err != nil {
 			t.Fatalf("readers of %s: %v", want.ID, err)
 		}
 		same(t, "readers of "+want.ID, readers.Readers, model.Readers(name, want.ID))
-		nonReaders, err := p.NonReaders(app, want.ID, 0, 1000)
+		nonReaders, err := p.NonReaders(name, want.ID, 0, 1000)
 		if err != nil {
 			t.Fatalf("nonreaders of %s: %v", want.ID, err)
 		}
@@ -275,6 +268,87 @@ func compareMessages(t *rapid.T, p *projections.Partition, model *oracle.Model, 
 	}
 	if _, err := p.Message(app, "no such message"); !errors.Is(err, projections.ErrNotFound) {
 		t.Fatalf("unknown message: %v", err)
+	}
+}
+
+// compareGroups compares who is in each group, and as what.
+func compareGroups(t *rapid.T, p *projections.Partition, model *oracle.Model, app string) {
+	t.Helper()
+	for _, name := range model.AllConversations(app) {
+		if name.Group == "" {
+			continue
+		}
+		var want []projections.GroupMember
+		owner := ""
+		for _, u := range model.Members(app, name.Group) {
+			want = append(want, projections.GroupMember{User: u.User, Role: u.Role})
+			if u.Role == events.RoleOwner {
+				owner = u.User
+			}
+		}
+		g, err := p.Group(app, name.Group)
+		page, pageErr := p.Members(app, name.Group, 0, 1000)
+		if _, dissolved, _ := model.Group(app, name.Group); dissolved {
+			if !errors.Is(err, projections.ErrNotFound) || !errors.Is(pageErr, projections.ErrNotFound) {
+				t.Fatalf("dissolved group %s: %v, %v", name.Group, err, pageErr)
+			}
+			continue
+		}
+		if err != nil || pageErr != nil || g.Owner != owner || page.Total != len(want) || page.Next != 0 {
+			t.Fatalf("group %s: owner %q, %d members, %v, %v; model: %q, %d", name.Group, g.Owner, page.Total, err, pageErr, owner, len(want))
+		}
+		same(t, "group "+name.Group, g.Members, want)
+		same(t, "members of "+name.Group, page.Members, want)
+		for i := range want {
+			one, err := p.Members(app, name.Group, page.Next, 1)
+			if err != nil || len(one.Members) != 1 || one.Members[0] != want[i] {
+				t.Fatalf("group %s: page %d is %+v, %v", name.Group, i, one, err)
+			}
+			page.Next = one.Next
+		}
+		if page.Next != 0 {
+			t.Fatalf("group %s: a page after the last, at %d", name.Group, page.Next)
+		}
+	}
+}
+
+// compareFinding asks for the message with an id, by the id alone and as each user.
+func compareFinding(t *rapid.T, p *projections.Partition, model *oracle.Model, app, id string) {
+	t.Helper()
+	all := model.Messages(app, id)
+	got, err := p.Message(app, id)
+	counts, countsErr := p.Counts(app, []string{"no such message", id})
+	if several := (*projections.AmbiguousError)(nil); len(all) > 1 {
+		if !errors.As(err, &several) || several.ID != id || !errors.As(countsErr, &several) || several.ID != id {
+			t.Fatalf("message %s: %v, counts: %v; model has %d", id, err, countsErr, len(all))
+		}
+	} else if err != nil || got != all[0] || countsErr != nil || len(counts) != 1 || counts[id] != got.Counts {
+		t.Fatalf("message %s: %+v, %v, counts %v, %v; model: %+v", id, got, err, counts, countsErr, all[0])
+	}
+	for _, user := range append(model.Users(app), "") {
+		var want []string
+		for _, m := range all {
+			name := oracle.ConversationOf(app, m)
+			standing := model.Standing(name, id, user)
+			found, err := p.MessageIn(name, id, user)
+			if err != nil || found.Message != m || found.Standing != standing {
+				t.Fatalf("message %s for %s: %+v, %v; model: %v", id, user, found, err, standing)
+			}
+			if user == "" || model.WasIn(name, user) {
+				want = append(want, fmt.Sprint(name))
+			}
+		}
+		holders, err := p.Holders(app, id, user, 1000)
+		if err != nil {
+			t.Fatalf("holders of %s for %s: %v", id, user, err)
+		}
+		var names []string
+		for _, h := range holders {
+			names = append(names, fmt.Sprint(h))
+		}
+		slices.Sort(names)
+		slices.Sort(want)
+		same(t, "holders of "+id+" for "+user, names, want)
 	}
 }
 

@@ -1,10 +1,5 @@
 package projections
 
-import (
-	"encoding/binary"
-	"slices"
-)
-
 type messageRef struct {
 	app uint32
 	id  string
@@ -52,34 +47,3 @@ func (x *indexes) capture() {
 }
 
 func (x *indexes) commit() { x.captured.reset() }
-
-// conversationsOfMessage are the numbers of the conversations with a message of that id, ascending.
-func (p *Partition) conversationsOfMessage(a *app, id string) ([]uint64, error) {
-	r, x := messageRef{a.num, id}, &p.indexes
-	return p.scanIndex(messagePrefix(p.scratch.key(), a.num, id), x.added.messages[r], x.captured.messages[r])
-}
-
-// conversationsOfUser are the numbers of the conversations that a user is or was in, ascending.
-func (p *Partition) conversationsOfUser(a *app, user string) ([]uint64, error) {
-	r, x := userRef{a.num, user}, &p.indexes
-	return p.scanIndex(userIndexPrefix(p.scratch.key(), a.num, user), x.added.users[r], x.captured.users[r])
-}
-
-// scanIndex scans a table whose keys end with a conversation's number, adds what it does not have
-// yet, and returns the numbers in order, each once.
-func (p *Partition) scanIndex(prefix []byte, uncommitted ...[]uint64) ([]uint64, error) {
-	var nums []uint64
-	err := p.back.Scan(prefix, func(key, _ []byte) error {
-		n, k := binary.Uvarint(key[len(prefix):])
-		if k <= 0 {
-			return errCorrupt
-		}
-		nums = append(nums, n)
-		return nil
-	})
-	for _, u := range uncommitted {
-		nums = append(nums, u...)
-	}
-	slices.Sort(nums)
-	return slices.Compact(nums), err
-}

@@ -17,7 +17,7 @@ const (
 	tableConvByName   = 'C' // app, name -> number
 	tableConversation = 'c' // number -> header, and both sides of a single chat
 	tableMember       = 'M' // conversation, ordinal -> member
-	tableUserIndex    = 'U' // app, user, conversation -> nothing
+	tableUserIndex    = 'U' // app, user, conversation -> ordinal in a group
 	tableMessage      = 'm' // app, id, conversation -> message with its read set
 	tableUnreadSingle = 'q' // conversation, seq -> sender's side, id: no read covers it
 	tableSummary      = 's' // app, author, number -> conversation, id (none: the chat itself)

@@ -56,7 +56,8 @@ func (p *Partition) addMember(c *conversation, user string, role events.Role) ui
 		c.byUser[user] = o
 	}
 	p.changes.touchMember(c, o)
-	p.changes.put(userIndexKey(p.scratch.key(), c.app.num, user, c.num), nil)
+	p.scratch.value = c.encodeOrdinal(p.scratch.value[:0], o)
+	p.changes.put(userIndexKey(p.scratch.key(), c.app.num, user, c.num), p.scratch.value)
 	p.indexes.added.addUser(userRef{c.app.num, user}, c.num)
 	p.cache.bytes += memberCost + len(user)
 	return o

@@ -112,23 +112,6 @@ func (p *Partition) messageIn(conv uint64, id string) (*message, error) {
 	return m, err
 }
 
-// find returns the message with the id, wherever in the app it was sent; of several that of the
-// oldest conversation.
-func (p *Partition) find(appKey, id string) (*message, error) {
-	a := p.apps.byKey[appKey]
-	if a == nil {
-		return nil, ErrNotFound
-	}
-	nums, err := p.conversationsOfMessage(a, id)
-	if err != nil {
-		return nil, err
-	}
-	if len(nums) == 0 {
-		return nil, ErrNotFound
-	}
-	return p.messageIn(nums[0], id)
-}
-
 // addReader puts a member who has not read the message into its read set, now.
 func (p *Partition) addReader(m *message, ordinal uint32, content string) error {
 	before := m.cost()
@@ -181,8 +164,13 @@ func (m *message) addReader(ordinal uint32, at int64, content string) {
 
 // eachReader calls f in the order of reading until it returns false.
 func (m *message) eachReader(f func(ordinal uint32, at int64, content []byte) bool) error {
-	r := reader{b: m.log}
-	at := m.sentAt
+	return eachReader(m.log, m.sentAt, f)
+}
+
+// eachReader goes through the log of a read set. Since that only grows, this needs no lock.
+func eachReader(log []byte, sentAt int64, f func(ordinal uint32, at int64, content []byte) bool) error {
+	r := reader{b: log}
+	at := sentAt
 	for len(r.b) > 0 {
 		tag := r.uvarint()
 		at += int64(r.uvarint())

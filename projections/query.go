@@ -1,10 +1,6 @@
 package projections
 
 import (
-	"cmp"
-	"errors"
-	"slices"
-
 	"github.com/receiptd/receiptd/events"
 )
 
@@ -17,86 +13,84 @@ func query[T any](p *Partition, f func() (T, error)) (T, error) {
 	return v, err
 }
 
-// Message returns the message with the id. Of an id used in several conversations of the partition,
-// it is the message of the oldest one. The error is ErrNotFound if there is none.
-func (p *Partition) Message(appKey, id string) (Message, error) {
-	return query(p, func() (Message, error) {
-		m, err := p.find(appKey, id)
-		if err != nil {
-			return Message{}, err
-		}
-		return m.view(), nil
-	})
-}
-
-// Counts returns the numbers of those of the messages that exist.
-func (p *Partition) Counts(appKey string, ids []string) (map[string]Counts, error) {
-	return query(p, func() (map[string]Counts, error) {
-		out := make(map[string]Counts, len(ids))
-		for _, id := range ids {
-			m, err := p.find(appKey, id)
-			if errors.Is(err, ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			out[id] = m.counts()
-		}
-		return out, nil
-	})
-}
-
 // Readers returns the readers of a message from offset on, in the order of reading. The error is
-// ErrNotFound if there is no such message.
-func (p *Partition) Readers(appKey, id string, offset, limit int) (ReaderPage, error) {
-	return query(p, func() (ReaderPage, error) {
-		m, err := p.find(appKey, id)
+// ErrNotFound if the conversation has no such message.
+//
+// A read set only grows, and so does the list of members, whose ids do not change: what there was
+// of both is gone through without holding up the fold.
+func (p *Partition) Readers(c events.Conversation, id string, offset, limit int) (ReaderPage, error) {
+	page := ReaderPage{Readers: []Reader{}}
+	var members []member
+	var sentAt int64
+	log, err := query(p, func() ([]byte, error) {
+		m, err := p.named(&c, id)
 		if err != nil {
-			return ReaderPage{}, err
+			return nil, err
 		}
-		page := ReaderPage{Total: int(m.readers), Readers: []Reader{}}
-		n := 0
-		err = m.eachReader(func(o uint32, at int64, content []byte) bool {
-			if n++; n <= offset {
-				return true
-			}
-			if len(page.Readers) == limit {
-				page.Next = n - 1
-				return false
-			}
-			page.Readers = append(page.Readers, Reader{User: m.conv.members[o].user, ReadAt: at, Content: string(content)})
-			return true
-		})
-		return page, err
+		page.Total, members, sentAt = int(m.readers), m.conv.members, m.sentAt
+		return m.log, nil
 	})
+	if err != nil {
+		return page, err
+	}
+	n := 0
+	err = eachReader(log, sentAt, func(o uint32, at int64, content []byte) bool {
+		if n++; n <= offset {
+			return true
+		}
+		if len(page.Readers) == limit {
+			page.Next = n - 1
+			return false
+		}
+		page.Readers = append(page.Readers, Reader{User: members[o].user, ReadAt: at, Content: string(content)})
+		return true
+	})
+	return page, err
 }
+
+// memberStep is how many members a page looks at before it lets the fold go on.
+const memberStep = 4096
 
 // NonReaders returns the eligible readers who have not read, in the order they became members, from
-// those with an ordinal of at least after. The error is ErrNotFound if there is no such message.
-func (p *Partition) NonReaders(appKey, id string, after, limit int) (NonReaderPage, error) {
-	return query(p, func() (NonReaderPage, error) {
-		m, err := p.find(appKey, id)
+// those with an ordinal of at least after. The error is ErrNotFound if the conversation has no such
+// message.
+func (p *Partition) NonReaders(c events.Conversation, id string, after, limit int) (NonReaderPage, error) {
+	page := NonReaderPage{Users: []string{}}
+	for o, done := max(after, 0), false; !done; {
+		_, err := query(p, func() (_ struct{}, err error) {
+			o, done, err = p.nonReaders(&c, id, o, limit, &page)
+			return struct{}{}, err
+		})
 		if err != nil {
-			return NonReaderPage{}, err
+			return page, err
 		}
-		page := NonReaderPage{Total: int(m.eligible) - int(m.readers), Users: []string{}}
-		if m.kind != msgTracked {
-			return page, nil
+	}
+	return page, nil
+}
+
+// nonReaders adds the non-readers among the next members, from ordinal o on, to a page. It returns
+// the ordinal to go on with, and whether the page is complete.
+func (p *Partition) nonReaders(c *events.Conversation, id string, o, limit int, page *NonReaderPage) (next int, done bool, err error) {
+	m, err := p.named(c, id)
+	if err != nil {
+		return o, true, err
+	}
+	page.Total = int(m.eligible) - int(m.readers)
+	if m.kind != msgTracked {
+		return o, true, nil
+	}
+	for end := min(len(m.conv.members), o+memberStep); o < end; o++ {
+		u := &m.conv.members[o]
+		if uint32(o) == m.sender || m.hasRead(uint32(o)) || m.conv.group() && !u.wasThere(m.seq) {
+			continue
 		}
-		for o := max(after, 0); o < len(m.conv.members) && len(page.Users) < page.Total; o++ {
-			u := &m.conv.members[o]
-			if uint32(o) == m.sender || m.hasRead(uint32(o)) || m.conv.group() && !u.wasThere(m.seq) {
-				continue
-			}
-			if len(page.Users) == limit {
-				page.Next = o
-				break
-			}
-			page.Users = append(page.Users, u.user)
+		if len(page.Users) == limit {
+			page.Next = o
+			return o, true, nil
 		}
-		return page, nil
-	})
+		page.Users = append(page.Users, u.user)
+	}
+	return o, o >= len(m.conv.members) || len(page.Users) >= page.Total, nil
 }
 
 // group returns a group, or nil if it is unknown or dissolved.
@@ -124,6 +118,48 @@ func (p *Partition) IsMember(appKey, group, user string) (bool, error) {
 	})
 }
 
+// Members returns the current members of a group, in the order in which they first joined, from
+// those with an ordinal of at least after. The error is ErrNotFound for a group that is unknown or
+// dissolved.
+func (p *Partition) Members(appKey, group string, after, limit int) (MemberPage, error) {
+	page := MemberPage{Members: []GroupMember{}}
+	for o, done := max(after, 0), false; !done; {
+		_, err := query(p, func() (_ struct{}, err error) {
+			o, done, err = p.members(appKey, group, o, limit, &page)
+			return struct{}{}, err
+		})
+		if err != nil {
+			return page, err
+		}
+	}
+	return page, nil
+}
+
+// members adds the current ones among the next members, from ordinal o on, to a page. It returns
+// the ordinal to go on with, and whether the page is complete.
+func (p *Partition) members(appKey, group string, o, limit int, page *MemberPage) (next int, done bool, err error) {
+	c, err := p.group(appKey, group)
+	if err != nil {
+		return o, true, err
+	}
+	if c == nil {
+		return o, true, ErrNotFound
+	}
+	page.Total = c.active
+	for end := min(len(c.members), o+memberStep); o < end; o++ {
+		m := &c.members[o]
+		if !m.active() {
+			continue
+		}
+		if len(page.Members) == limit {
+			page.Next = o
+			return o, true, nil
+		}
+		page.Members = append(page.Members, GroupMember{m.user, m.role})
+	}
+	return o, o >= len(c.members), nil
+}
+
 // Group returns a group and its members. The error is ErrNotFound for a group that is unknown or
 // dissolved.
 func (p *Partition) Group(appKey, group string) (Group, error) {
@@ -145,72 +181,5 @@ func (p *Partition) Group(appKey, group string) (Group, error) {
 			}
 		}
 		return g, nil
-	})
-}
-
-// Knows reports whether the user is, or ever was, in a conversation of this partition.
-func (p *Partition) Knows(appKey, user string) (bool, error) {
-	return query(p, func() (bool, error) {
-		a := p.apps.byKey[appKey]
-		if a == nil {
-			return false, nil
-		}
-		nums, err := p.conversationsOfUser(a, user)
-		return len(nums) > 0, err
-	})
-}
-
-// Conversations returns the user's conversations of this partition, groups by id before single
-// chats by peer.
-func (p *Partition) Conversations(appKey, user string) ([]ConversationView, error) {
-	return query(p, func() ([]ConversationView, error) {
-		a := p.apps.byKey[appKey]
-		if a == nil {
-			return nil, nil
-		}
-		nums, err := p.conversationsOfUser(a, user)
-		if err != nil {
-			return nil, err
-		}
-		var out []ConversationView
-		for _, num := range nums {
-			c, err := p.convByNum(num)
-			if err != nil {
-				return nil, err
-			}
-			o, ok := c.ordinal(user)
-			if !ok {
-				return nil, errCorrupt
-			}
-			if c.dissolved || !c.members[o].active() {
-				continue
-			}
-			out = append(out, c.view(o))
-		}
-		SortConversations(out)
-		return out, nil
-	})
-}
-
-// view is the conversation as it stands in a member's list.
-func (c *conversation) view(o uint32) ConversationView {
-	u := &c.members[o]
-	v := ConversationView{Group: c.name.group, Unread: int(c.sent - u.base), LastReadAt: u.lastReadAt}
-	if !c.group() {
-		v.Peer = c.members[1-o].user
-	}
-	return v
-}
-
-// SortConversations puts groups by id before single chats by peer.
-func SortConversations(list []ConversationView) {
-	slices.SortFunc(list, func(x, y ConversationView) int {
-		if single := x.Group == ""; single != (y.Group == "") {
-			if single {
-				return 1
-			}
-			return -1
-		}
-		return cmp.Or(cmp.Compare(x.Group, y.Group), cmp.Compare(x.Peer, y.Peer))
 	})
 }

@@ -28,7 +28,8 @@ type RateScan struct {
 	table       byte
 	kind        CohortKind // of what the table has
 
-	// How many cohorts a step visits: few enough that it holds its locks for milliseconds at most.
+	// How many cohorts a step visits: few enough that it holds the fold for less than a
+	// millisecond, and a switch to rebuilt state for some.
 	stepChanged, stepStored int
 	// The most cohorts visited in a round, and the most rows counted.
 	maxCohorts, maxRows int
@@ -63,7 +64,7 @@ type scanCursor struct {
 }
 
 const (
-	defaultStepChanged = 256
+	defaultStepChanged = 64
 	defaultStepStored  = 8192
 	// maxRateRows bounds the memory of the first round.
 	maxRateRows = 500_000
@@ -125,12 +126,17 @@ func (s *RateScan) Step(p *Partition) (done bool, err error) {
 // the backing from here on, whatever is committed meanwhile, and what is found there again has been
 // seen.
 func (s *RateScan) enter(p *Partition) bool {
+	var a *app
+	var unstored []*cohort
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	a := p.apps.byKey[s.q.App]
+	if a = p.apps.byKey[s.q.App]; a != nil {
+		unstored = slices.Concat(p.changes.cohorts, p.changes.capturedCohorts)
+	}
+	p.mu.Unlock()
 	if a == nil {
 		return false
 	}
+	// What a cohort is called does not change, so this needs no lock.
 	c := &s.at
 	if c.part == nil {
 		c.app, c.seen = a.num, map[cohortKey]struct{}{}
@@ -138,16 +144,14 @@ func (s *RateScan) enter(p *Partition) bool {
 		c.end = hourKey(nil, s.table, a.num, s.last+1)
 	}
 	c.part = p
-	for _, list := range [][]*cohort{p.changes.cohorts, p.changes.capturedCohorts} {
-		for _, x := range list {
-			c.buf = x.key(c.buf[:0])
-			if bytes.Compare(c.buf, c.next) < 0 || bytes.Compare(c.buf, c.end) >= 0 {
-				continue
-			}
-			if _, seen := c.seen[x.cohortKey]; !seen {
-				c.seen[x.cohortKey] = struct{}{}
-				c.changed = append(c.changed, x)
-			}
+	for _, x := range unstored {
+		c.buf = x.key(c.buf[:0])
+		if bytes.Compare(c.buf, c.next) < 0 || bytes.Compare(c.buf, c.end) >= 0 {
+			continue
+		}
+		if _, seen := c.seen[x.cohortKey]; !seen {
+			c.seen[x.cohortKey] = struct{}{}
+			c.changed = append(c.changed, x)
 		}
 	}
 	return true

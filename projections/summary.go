@@ -134,34 +134,53 @@ func (p *Partition) resolve(x summaryRef) (*conversation, *message, error) {
 
 // Summary returns the items of an author's summary in the order in which they came into it, and the
 // sequence up to which it is complete: what statistic.seen names to acknowledge it.
+//
+// What is listed is that of one moment, between two entries. The items themselves are made one
+// after the other while the fold goes on, and may tell of what came later: values are the latest
+// anyway, and what came later is not acknowledged with the sequence.
 func (p *Partition) Summary(appKey, user string) (items []SummaryItem, upto uint64, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	defer p.evict()
-	a := p.apps.byKey[appKey]
-	if a == nil {
-		return nil, p.position.seq, nil
-	}
-	u, err := p.author(a, user)
-	if err != nil {
-		return nil, 0, err
-	}
-	list, err := p.summaryItems(u)
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, x := range list {
-		c, m, err := p.resolve(x.value)
+	a := p.app(appKey)
+	list, err := query(p, func() ([]tailItem[summaryRef], error) {
+		upto = p.position.seq
+		if a == nil {
+			return nil, nil
+		}
+		u, err := p.author(a, user)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		if m == nil {
-			items = append(items, c.item(user))
-		} else {
-			items = append(items, m.item())
-		}
+		return p.summaryItems(u)
+	})
+	if err != nil {
+		return nil, 0, err
 	}
-	return items, p.position.seq, nil
+	err = steps(p, loadStep, list, func(x tailItem[summaryRef]) error {
+		item, is, err := p.summaryItem(a, user, x)
+		if is {
+			items = append(items, item)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return items, upto, nil
+}
+
+// summaryItem is an item that was listed in an author's summary; false if it has left it since.
+func (p *Partition) summaryItem(a *app, user string, x tailItem[summaryRef]) (item SummaryItem, is bool, err error) {
+	u, err := p.author(a, user)
+	if err != nil || !u.numbers.has(x.n) {
+		return item, false, err
+	}
+	c, m, err := p.resolve(x.value)
+	if err != nil {
+		return item, false, err
+	}
+	if m == nil {
+		return c.item(user), true, nil
+	}
+	return m.item(), true, nil
 }
 
 // item is the chat as it stands in the summary of one side.

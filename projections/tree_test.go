@@ -14,7 +14,7 @@ import (
 
 // leafOf is the hash of an entry of a test.
 func leafOf(sequence uint64) merkle.Hash {
-	return merkle.Leaf(sequence, time.Unix(0, int64(sequence)), "subject", nil)
+	return merkle.Stored{Sequence: sequence, Time: time.Unix(0, int64(sequence)), Subject: "subject"}.Leaf()
 }
 
 // rootOf is the head over leaves, by the definition of RFC 6962.

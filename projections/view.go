@@ -23,6 +23,14 @@ type Message struct {
 	FirstReadAt, LastReadAt int64
 }
 
+// Conversation names the conversation that the message of an app is in.
+func (m *Message) Conversation(app string) events.Conversation {
+	if m.Group != "" {
+		return events.Conversation{App: app, Group: m.Group}
+	}
+	return events.SingleChat(app, m.From, m.To)
+}
+
 // Counts are the numbers of one message. Read is the size of its read set.
 type Counts struct {
 	Eligible, Delivered, Read int
@@ -49,6 +57,14 @@ type NonReaderPage struct {
 	Total int
 	Users []string
 	Next  int
+}
+
+// MemberPage is a page of the current members of a group. Next is the value of after for the next
+// page, or 0 if this is the last one.
+type MemberPage struct {
+	Total   int
+	Members []GroupMember
+	Next    int
 }
 
 // ConversationView is one line of a user's conversation list.
@@ -113,7 +129,8 @@ type Rejection struct {
 
 // Group is a group as it is now.
 type Group struct {
-	// Owner is who created it, as long as they are a member.
+	// Owner is who has that role: who created it, or to whom it was handed over; empty once they
+	// have left.
 	Owner string
 	// Members are the current ones, in the order in which they first joined.
 	Members []GroupMember

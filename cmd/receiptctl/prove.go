@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/ctl"
@@ -23,7 +21,8 @@ type proveCommand struct {
 	App     string `placeholder:"ORG#APP" help:"App of the message, as org#app or org/app. Empty: the only one there is."`
 	Message string `placeholder:"ID" help:"Message that was read."`
 	User    string `placeholder:"ID" help:"Who has read it."`
-	Group   string `placeholder:"ID" help:"Group of the message; one of another group is not proven."`
+	Group   string `placeholder:"ID" help:"Group of the message. Needed, or --users, if several conversations have a message with this id."`
+	Users   string `placeholder:"ID,ID" help:"The two users of the single chat of the message."`
 	Entry   bool   `help:"Put the whole entry of the log into the file, with all events in it, also those of other apps."`
 	Out     string `placeholder:"FILE" help:"Where to write. Empty: standard output."`
 
@@ -67,8 +66,10 @@ func (p proveCommand) Run(ctx context.Context, target ctl.Target, std streams) e
 	}
 	path := (&url.URL{}).JoinPath("v1", "apps", org, app, "messages", url.PathEscape(p.Message), "readers", url.PathEscape(p.User), "proof").String()
 	query := url.Values{"entry": {fmt.Sprint(p.Entry)}}
-	if p.Group != "" {
-		query.Set("group", p.Group)
+	for name, value := range map[string]string{"group": p.Group, "users": p.Users} {
+		if value != "" {
+			query.Set(name, value)
+		}
 	}
 	if p.Out == "" {
 		return p.fetch(ctx, target, path, query, std.out)
@@ -124,13 +125,9 @@ func (p proveCommand) check(w io.Writer) error {
 	if p.Key == "" {
 		return errors.New("--check takes --key, the public key of the log")
 	}
-	key := p.Key
-	if text, err := os.ReadFile(key); err == nil {
-		key = string(text)
-	}
-	verifier, err := note.NewVerifier(strings.TrimSpace(key))
+	verifier, err := verifierOf(p.Key)
 	if err != nil {
-		return fmt.Errorf("--key %s is no public key of a log: %w", p.Key, err)
+		return err
 	}
 	proven, err := merkle.CheckEvidence(file, verifier)
 	if err != nil {

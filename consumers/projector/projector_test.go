@@ -1,6 +1,7 @@
 package projector
 
 import (
+	"errors"
 	"cmp"
 	"fmt"
 	"slices"
@@ -46,7 +47,8 @@ func answers(t *testing.T, p *Projector, g *sim.Generator) string {
 	g.Readers(func(app, group, id string, readers []string) {
 		m := must[projections.Message](t)(p.Message(app, id))
 		lines = append(lines, fmt.Sprint(app, id, m.From, m.To, m.Group, m.Counts, m.ReceiptRequested))
-		page := must[projections.ReaderPage](t)(p.Readers(app, id, 0, 5000))
+		in := m.Conversation(app)
+		page := must[projections.ReaderPage](t)(p.Readers(in, id, 0, 5000))
 		names := make([]string, len(page.Readers))
 		for i, r := range page.Readers {
 			names[i] = r.User
@@ -55,7 +57,7 @@ func answers(t *testing.T, p *Projector, g *sim.Generator) string {
 		if group != "" && !slices.Equal(slices.Sorted(slices.Values(names)), slices.Sorted(slices.Values(readers))) {
 			t.Errorf("%s, message %s: readers %v, want %v", app, id, names, readers)
 		}
-		rest := must[projections.NonReaderPage](t)(p.NonReaders(app, id, 0, 5000))
+		rest := must[projections.NonReaderPage](t)(p.NonReaders(in, id, 0, 5000))
 		lines = append(lines, fmt.Sprint(app, id, " not read by ", rest))
 		if users[app] == nil {
 			users[app] = map[string]bool{}
@@ -205,21 +207,45 @@ func compareMessages(t *testing.T, p *Projector, models *oracle.Cluster, app str
 	for _, model := range models.Partitions {
 		for _, m := range model.AllMessages(app) {
 			seen++
-			// An id used in several conversations finds one of them.
-			got := must[projections.Message](t)(p.Message(app, m.ID))
-			if !slices.Contains(models.Messages(app, m.ID), got) {
-				t.Errorf("message %s: %+v; the model has %+v", m.ID, got, models.Messages(app, m.ID))
-				continue
+			name := oracle.ConversationOf(app, m)
+			if got := must[projections.Found](t)(p.MessageIn(name, m.ID, "")); got.Message != m {
+				t.Errorf("message %s: %+v; the model has %+v", m.ID, got, m)
 			}
-			name := oracle.ConversationOf(app, got)
+			compareFinding(t, p, models, app, m.ID)
 			its := models.Of(name)
-			readers := must[projections.ReaderPage](t)(p.Readers(app, m.ID, 0, 1000))
+			readers := must[projections.ReaderPage](t)(p.Readers(name, m.ID, 0, 1000))
 			same(t, "readers of "+m.ID, readers.Readers, its.Readers(name, m.ID))
-			rest := must[projections.NonReaderPage](t)(p.NonReaders(app, m.ID, 0, 1000))
+			rest := must[projections.NonReaderPage](t)(p.NonReaders(name, m.ID, 0, 1000))
 			same(t, "nonreaders of "+m.ID, rest.Users, its.NonReaders(name, m.ID))
 		}
 	}
 	return seen
+}
+
+// compareFinding asks for the message with an id by the id alone.
+func compareFinding(t *testing.T, p *Projector, models *oracle.Cluster, app, id string) {
+	t.Helper()
+	all := models.Messages(app, id)
+	got, err := p.Message(app, id)
+	counts, countsErr := p.Counts(app, []string{id})
+	if len(all) == 1 {
+		if err != nil || got != all[0] || countsErr != nil || counts[id] != got.Counts {
+			t.Errorf("message %s: %+v, %v, counts %v, %v; the model has %+v", id, got, err, counts, countsErr, all)
+		}
+		return
+	}
+	for _, err := range []error{err, countsErr} {
+		several, ok := errors.AsType[*projections.AmbiguousError](err)
+		if !ok || len(several.Conversations) != len(all) || several.More {
+			t.Errorf("message %s: %v; the model has %d", id, err, len(all))
+			continue
+		}
+		for _, m := range all {
+			if !slices.Contains(several.Conversations, m.Conversation(app)) {
+				t.Errorf("message %s: %v is missing", id, m.Conversation(app))
+			}
+		}
+	}
 }
 
 func compareUsers(t *testing.T, p *Projector, models *oracle.Cluster, app string) {

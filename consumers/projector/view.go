@@ -35,21 +35,6 @@ func (p *Projector) each(f func(k int, part *projections.Partition) error) error
 	return nil
 }
 
-// first asks the partitions in turn until one knows.
-func first[T any](p *Projector, f func(*projections.Partition) (T, error)) (T, error) {
-	var v T
-	for _, w := range p.workers {
-		err := w.ask(func(part *projections.Partition) (err error) {
-			v, err = f(part)
-			return err
-		})
-		if !errors.Is(err, projections.ErrNotFound) {
-			return v, err
-		}
-	}
-	return v, projections.ErrNotFound
-}
-
 // Settings returns the settings of an app that are in force in every partition, and their revision.
 func (p *Projector) Settings(app string) (s events.Settings, revision uint64, ok bool) {
 	for k, w := range p.workers {
@@ -76,57 +61,130 @@ func (p *Projector) Apps() []string {
 	return apps
 }
 
-// Message returns what is known about a message; see [projections.Partition.Message].
-func (p *Projector) Message(app, id string) (projections.Message, error) {
-	return first(p, func(part *projections.Partition) (projections.Message, error) { return part.Message(app, id) })
+// in asks the partition of a conversation.
+func (p *Projector) in(c *events.Conversation, f func(*projections.Partition) error) error {
+	return p.workers[c.Partition(len(p.workers))].ask(f)
+}
+
+// Message returns the message with the id. The error is [projections.ErrNotFound] if the app has
+// none, and a [*projections.AmbiguousError] if several of its conversations have one.
+func (p *Projector) Message(app, id string) (m projections.Message, err error) {
+	found := 0
+	err = p.each(func(_ int, part *projections.Partition) error {
+		here, err := part.Message(app, id)
+		if err == nil {
+			m = here
+			found++
+		}
+		if errors.Is(err, projections.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	_, ambiguous := errors.AsType[*projections.AmbiguousError](err)
+	switch {
+	case ambiguous || err == nil && found > 1:
+		return projections.Message{}, p.ambiguous(app, id)
+	case err == nil && found == 0:
+		err = projections.ErrNotFound
+	}
+	return m, err
+}
+
+// ambiguous is the error for an id that several conversations of an app use.
+func (p *Projector) ambiguous(app, id string) error {
+	all, err := p.Holders(app, id, "", projections.MaxHolders+1)
+	if err != nil {
+		return err
+	}
+	return projections.NewAmbiguousError(id, all)
+}
+
+// Holders returns conversations that have a message with the id, at most limit of them, in order.
+// With a user they are among those that the user is or was in; see
+// [projections.Partition.Holders].
+func (p *Projector) Holders(app, id, user string, limit int) (all []events.Conversation, err error) {
+	err = p.each(func(_ int, part *projections.Partition) error {
+		some, err := part.Holders(app, id, user, limit)
+		all = append(all, some...)
+		return err
+	})
+	slices.SortFunc(all, func(x, y events.Conversation) int {
+		return cmp.Or(cmp.Compare(x.A, y.A), cmp.Compare(x.B, y.B), cmp.Compare(x.Group, y.Group))
+	})
+	return all[:min(limit, len(all))], err
+}
+
+// MessageIn returns the message of a conversation, and what a user is to it; see
+// [projections.Partition.MessageIn].
+func (p *Projector) MessageIn(c events.Conversation, id, user string) (m projections.Found, err error) {
+	err = p.in(&c, func(part *projections.Partition) (err error) {
+		m, err = part.MessageIn(c, id, user)
+		return err
+	})
+	return m, err
 }
 
 // Readers returns a page of a message's readers; see [projections.Partition.Readers].
-func (p *Projector) Readers(app, id string, offset, limit int) (projections.ReaderPage, error) {
-	return first(p, func(part *projections.Partition) (projections.ReaderPage, error) {
-		return part.Readers(app, id, offset, limit)
+func (p *Projector) Readers(c events.Conversation, id string, offset, limit int) (page projections.ReaderPage, err error) {
+	err = p.in(&c, func(part *projections.Partition) (err error) {
+		page, err = part.Readers(c, id, offset, limit)
+		return err
 	})
+	return page, err
 }
 
 // NonReaders returns a page of those who have not read a message; see
 // [projections.Partition.NonReaders].
-func (p *Projector) NonReaders(app, id string, after, limit int) (projections.NonReaderPage, error) {
-	return first(p, func(part *projections.Partition) (projections.NonReaderPage, error) {
-		return part.NonReaders(app, id, after, limit)
+func (p *Projector) NonReaders(c events.Conversation, id string, after, limit int) (page projections.NonReaderPage, err error) {
+	err = p.in(&c, func(part *projections.Partition) (err error) {
+		page, err = part.NonReaders(c, id, after, limit)
+		return err
 	})
+	return page, err
 }
 
-// Counts returns the numbers of those of the messages that are known.
+// Counts returns the numbers of those of the messages that are known. The error is that of Message
+// if several conversations use one of the ids.
 func (p *Projector) Counts(app string, ids []string) (map[string]projections.Counts, error) {
 	all := make(map[string]projections.Counts, len(ids))
 	err := p.each(func(_ int, part *projections.Partition) error {
 		some, err := part.Counts(app, ids)
 		for id, c := range some {
-			if _, known := all[id]; !known {
-				all[id] = c
+			if _, known := all[id]; known {
+				return &projections.AmbiguousError{ID: id}
 			}
+			all[id] = c
 		}
 		return err
 	})
+	if bad, ok := errors.AsType[*projections.AmbiguousError](err); ok {
+		return nil, p.ambiguous(app, bad.ID)
+	}
 	return all, err
 }
 
 // IsMember reports whether the user is a member of the group now.
-func (p *Projector) IsMember(app, group, user string) (bool, error) {
-	k := events.Partition(&events.Event{App: app, Group: group}, len(p.workers))
-	var member bool
-	err := p.workers[k].ask(func(part *projections.Partition) (err error) {
+func (p *Projector) IsMember(app, group, user string) (member bool, err error) {
+	err = p.in(&events.Conversation{App: app, Group: group}, func(part *projections.Partition) (err error) {
 		member, err = part.IsMember(app, group, user)
 		return err
 	})
 	return member, err
 }
 
+// Members returns a page of a group's members; see [projections.Partition.Members].
+func (p *Projector) Members(app, group string, after, limit int) (page projections.MemberPage, err error) {
+	err = p.in(&events.Conversation{App: app, Group: group}, func(part *projections.Partition) (err error) {
+		page, err = part.Members(app, group, after, limit)
+		return err
+	})
+	return page, err
+}
+
 // Group returns a group and its members; see [projections.Partition.Group].
-func (p *Projector) Group(app, group string) (projections.Group, error) {
-	k := events.Partition(&events.Event{App: app, Group: group}, len(p.workers))
-	var g projections.Group
-	err := p.workers[k].ask(func(part *projections.Partition) (err error) {
+func (p *Projector) Group(app, group string) (g projections.Group, err error) {
+	err = p.in(&events.Conversation{App: app, Group: group}, func(part *projections.Partition) (err error) {
 		g, err = part.Group(app, group)
 		return err
 	})

@@ -17,7 +17,12 @@ func Leaf(e Entry) merkle.Hash {
 			}
 		}
 	}
-	return merkle.Leaf(e.Sequence, e.Time, e.Subject, e.Data)
+	return Stored(e).Leaf()
+}
+
+// Stored is an entry as the tree of its partition binds it.
+func Stored(e Entry) merkle.Stored {
+	return merkle.Stored{Sequence: e.Sequence, Time: e.Time, Subject: e.Subject, MsgID: events.EntryName(e.Subject, e.MsgID), Data: e.Data}
 }
 
 // lostLeaf comes before the hash in the data of what stands for a lost entry.

@@ -30,10 +30,11 @@ type Evidence struct {
 	// App and Event are what is shown; the event is as the API has it.
 	App   string          `json:"app"`
 	Event json.RawMessage `json:"event"`
-	// Sequence, Time and Subject are those of the entry, Index that of the event in it.
+	// Sequence, Time, Subject and MsgID are those of the entry, Index is that of the event in it.
 	Sequence uint64    `json:"sequence"`
 	Time     time.Time `json:"time"`
 	Subject  string    `json:"subject"`
+	MsgID    string    `json:"msg_id,omitempty"`
 	Index    int       `json:"index"`
 	// Data is that of the entry.
 	Data []byte `json:"data,omitempty"`
@@ -45,20 +46,12 @@ type Evidence struct {
 	Checkpoint string `json:"checkpoint"`
 }
 
-// Stored is an entry as the log has it.
-type Stored struct {
-	Sequence uint64
-	Time     time.Time
-	Subject  string
-	Data     []byte
-}
-
 // NewEvidence makes evidence of an event that has an index in an entry, under a signed head. A
 // signer that is not nil has it disclose no other event: see [Evidence].
 func NewEvidence(entry Stored, event *events.Event, index int, path []Hash, checkpoint string, o Origin, signer note.Signer) (*Evidence, error) {
 	e := &Evidence{
 		Format: evidenceFormat, App: event.App, Event: events.AppendJSON(nil, event), Sequence: entry.Sequence, Time: entry.Time.UTC(),
-		Subject: entry.Subject, Index: index, Data: entry.Data, Path: path, Checkpoint: checkpoint,
+		Subject: entry.Subject, MsgID: entry.MsgID, Index: index, Data: entry.Data, Path: path, Checkpoint: checkpoint,
 	}
 	if e.Path == nil { // of a tree of one entry
 		e.Path = []Hash{}
@@ -79,10 +72,11 @@ func (e *Evidence) statement(o Origin) string {
 }
 
 func (e *Evidence) leaf() Hash {
+	entry := Stored{Sequence: e.Sequence, Time: e.Time, Subject: e.Subject, MsgID: e.MsgID, Data: e.Data}
 	if e.Statement != "" || e.DataHash != (Hash{}) {
-		return LeafOf(e.Sequence, e.Time, e.Subject, e.DataHash)
+		return entry.leaf(e.DataHash)
 	}
-	return Leaf(e.Sequence, e.Time, e.Subject, e.Data)
+	return entry.Leaf()
 }
 
 // Encode is the file.
@@ -160,7 +154,7 @@ func (e *Evidence) contained(o Origin) (x events.Event, err error) {
 		return x, fmt.Errorf("an entry with the subject %q in partition %d", e.Subject, o.Partition)
 	}
 	var batch events.Batch
-	if err := events.DecodeEntry(e.Subject, e.Data, "", o.Partitions, &batch); err != nil {
+	if err := events.DecodeEntry(e.Subject, e.Data, e.MsgID, o.Partitions, &batch); err != nil {
 		return x, err
 	}
 	if e.Index < 0 || e.Index >= batch.Len() {

@@ -52,12 +52,18 @@ func someEvidence(t *testing.T, signer note.Signer, o Origin, whole bool) []byte
 	for i := range receipts {
 		builder.Add(&receipts[i])
 	}
-	entry := Stored{Sequence: o.Base + 3, Time: time.Unix(1700000000, 123456789), Subject: events.BatchSubject(o.Partition), Data: builder.Encode(nil)}
+	return evidenceOf(t, signer, o, whole, &receipts[0], Stored{Subject: events.BatchSubject(o.Partition), Data: builder.Encode(nil)})
+}
+
+// evidenceOf is evidence of the first event of an entry, in a tree of five.
+func evidenceOf(t *testing.T, signer note.Signer, o Origin, whole bool, event *events.Event, entry Stored) []byte {
+	t.Helper()
+	entry.Sequence, entry.Time = o.Base+3, time.Unix(1700000000, 123456789)
 	leaves := make([]Hash, 5)
 	for n := range leaves {
 		leaves[n] = someLeaf(n)
 	}
-	leaves[2] = Leaf(entry.Sequence, entry.Time, entry.Subject, entry.Data)
+	leaves[2] = entry.Leaf()
 	tree := grow(t, stored{}, leaves, func(int) bool { return false })
 	tree.Base = o.Base
 	head, err := tree.Head(5)
@@ -77,7 +83,7 @@ func someEvidence(t *testing.T, signer note.Signer, o Origin, whole bool) []byte
 		by = nil
 	}
 	o.Log = signer.Name()
-	e, err := NewEvidence(entry, &receipts[0], 0, path, checkpoint, o, by)
+	e, err := NewEvidence(entry, event, 0, path, checkpoint, o, by)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,6 +181,30 @@ func TestEntryOfAnotherPartitionIsNoEvidence(t *testing.T) {
 		}
 		if p, err := CheckEvidence([]byte(changed), verifier); err == nil {
 			t.Errorf("%+v: accepted: %+v", o, p)
+		}
+	}
+}
+
+// An outside producer's name for its message is the event's id, so the evidence has it and the head
+// binds it.
+func TestEvidenceBindsTheNameOfAnEntry(t *testing.T) {
+	signer, verifier := someKey(t, new(seeded))
+	event := receipts[0]
+	o := Origin{Partition: events.Partition(&event, 4), Partitions: 4}
+	entry := Stored{
+		Subject: fmt.Sprintf("receipts.v1.%d.message-read.acme.chat", o.Partition),
+		MsgID:   "retry-7", Data: events.AppendJSON(nil, &event),
+	}
+	event.EventID = events.EventIDOf(entry.MsgID)
+	file := evidenceOf(t, signer, o, true, &event, entry)
+	p, err := CheckEvidence(file, verifier)
+	if err != nil || p.Event.EventID != "retry-7" {
+		t.Fatalf("it proves %+v, %v\n%s", p, err, file)
+	}
+	for _, name := range []string{`"retry-8"`, `""`} {
+		changed := strings.ReplaceAll(string(file), `"retry-7"`, name)
+		if p, err := CheckEvidence([]byte(changed), verifier); !errors.Is(err, ErrEvidence) {
+			t.Errorf("accepted with the name %s: %+v, %v", name, p, err)
 		}
 	}
 }

@@ -14,26 +14,44 @@ type Hash = tlog.Hash
 // ParseHash reads a hash as its String method writes it.
 func ParseHash(s string) (Hash, error) { return tlog.ParseHash(s) }
 
-// leafVersion begins what a leaf binds, so that it can be changed one day.
-const leafVersion = 1
+// What a leaf binds begins with its version.
+const (
+	leafUnnamed = 1
+	// leafNamed is that of an entry whose name decides something.
+	leafNamed = 2
+)
 
 // DataHash is how a leaf binds the data of its entry.
 func DataHash(data []byte) Hash { return sha256.Sum256(data) }
 
-// Leaf is the hash of an entry: it binds the sequence, the broker's time to the nanosecond, the
-// subject, which names the partition and says what the data is, and the data.
-func Leaf(sequence uint64, at time.Time, subject string, data []byte) Hash {
-	return LeafOf(sequence, at, subject, DataHash(data))
+// Stored is an entry as the log has it, with all that decides what it does.
+type Stored struct {
+	Sequence uint64
+	// Time is the broker's, to the nanosecond.
+	Time time.Time
+	// Subject names the partition and says what the data is.
+	Subject string
+	// MsgID is what the producer called the entry, where that may name its event:
+	// [events.EntryName].
+	MsgID string
+	Data  []byte
 }
 
-// LeafOf is [Leaf] for one who has only the hash of the data.
-func LeafOf(sequence uint64, at time.Time, subject string, data Hash) Hash {
+// Leaf is the hash of the entry, which binds all of it.
+func (s Stored) Leaf() Hash { return s.leaf(DataHash(s.Data)) }
+
+// leaf is for one who has only the hash of the data.
+func (s Stored) leaf(data Hash) Hash {
 	var buf [256]byte
-	b := append(buf[:0], 0) // of a leaf, as opposed to 1 of an inner node
-	b = append(b, leafVersion)
-	b = binary.BigEndian.AppendUint64(b, sequence)
-	b = binary.BigEndian.AppendUint64(b, uint64(at.UnixNano()))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(subject)))
-	b = append(append(b, subject...), data[:]...)
+	version := byte(leafUnnamed)
+	if s.MsgID != "" {
+		version = leafNamed
+	}
+	b := append(buf[:0], 0, version) // 0 of a leaf, as opposed to 1 of an inner node
+	b = binary.BigEndian.AppendUint64(b, s.Sequence)
+	b = binary.BigEndian.AppendUint64(b, uint64(s.Time.UnixNano()))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s.Subject)))
+	b = append(append(b, s.Subject...), data[:]...)
+	b = append(b, s.MsgID...)
 	return sha256.Sum256(b)
 }

@@ -28,7 +28,7 @@ func naive(leaves []Hash) Hash {
 }
 
 func someLeaf(n int) Hash {
-	return Leaf(uint64(n), time.Unix(int64(n), 7), "receipts.v1.0.batch", fmt.Append(nil, "data of ", n))
+	return Stored{Sequence: uint64(n), Time: time.Unix(int64(n), 7), Subject: "receipts.v1.0.batch", Data: fmt.Append(nil, "data of ", n)}.Leaf()
 }
 
 // stored keeps what an edge gives away, as a store would.
@@ -172,13 +172,14 @@ func TestProofsHoldAndNothingElseDoes(t *testing.T) {
 // A leaf binds everything about its entry.
 func TestLeafBindsTheEntry(t *testing.T) {
 	at := time.Unix(1, 5)
-	list := []Hash{
-		Leaf(1, at, "s", []byte("d")), Leaf(2, at, "s", []byte("d")), Leaf(1, at.Add(1), "s", []byte("d")), Leaf(1, at, "t", []byte("d")),
-		Leaf(1, at, "s", []byte("e")), Leaf(1, at, "s", nil), Leaf(1, at, "sd", nil),
+	list := []Stored{
+		{1, at, "s", "", []byte("d")}, {2, at, "s", "", []byte("d")}, {1, at.Add(1), "s", "", []byte("d")}, {1, at, "t", "", []byte("d")},
+		{1, at, "s", "", []byte("e")}, {1, at, "s", "", nil}, {1, at, "sd", "", nil},
+		{1, at, "s", "i", []byte("d")}, {1, at, "s", "j", []byte("d")}, {1, at, "s", "d", nil},
 	}
 	for i, a := range list {
 		for j, b := range list[:i] {
-			if a == b {
+			if a.Leaf() == b.Leaf() {
 				t.Errorf("entries %d and %d have one leaf", i, j)
 			}
 		}
@@ -193,7 +194,7 @@ func BenchmarkLeaf(b *testing.B) {
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			for b.Loop() {
-				e.Add(Leaf(1, at, "receipts.v1.0.batch", data), func(int, uint64, []byte) {})
+				e.Add(Stored{Sequence: 1, Time: at, Subject: "receipts.v1.0.batch", Data: data}.Leaf(), func(int, uint64, []byte) {})
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"slices"
 	"strconv"
@@ -37,6 +38,8 @@ type sink interface {
 type receiver struct {
 	sink     sink
 	manifest Manifest
+	// ends are the fingerprints of the last entries of what came, by stream.
+	ends     map[string]uint64
 	progress func(Progress)
 	at       Progress
 	ended    bool
@@ -88,8 +91,11 @@ func (r *receiver) take(name string, data []byte) error {
 	case errorName:
 		return fmt.Errorf("the server could not go on: %s", data)
 	}
-	if r.manifest.Log == "" {
+	switch {
+	case r.ends == nil:
 		return fmt.Errorf("%s came before the beginning", name)
+	case !fs.ValidPath(name):
+		return fmt.Errorf("unexpected file %q", name)
 	}
 	if secret, ok := strings.CutPrefix(name, secretsDir+"/"); ok && path.Base(secret) == secret {
 		r.manifest.Secrets = append(r.manifest.Secrets, File{Name: secret, Sum: sumOf(data)})
@@ -103,7 +109,7 @@ func (r *receiver) take(name string, data []byte) error {
 	if s == nil {
 		return fmt.Errorf("a block of stream %s, which was not announced", stream)
 	}
-	b, _, err := checkBlock(s, index, data)
+	b, end, err := checkBlock(s, index, data)
 	if err != nil {
 		return err
 	}
@@ -111,6 +117,7 @@ func (r *receiver) take(name string, data []byte) error {
 		return err
 	}
 	s.add(b)
+	r.ends[stream] = end
 	return nil
 }
 
@@ -169,7 +176,10 @@ func (r *receiver) begin(text []byte) error {
 	if b.Format != format || m.Log != "" && m.Log != b.Log {
 		return errors.New("the server sends another backup than was asked for")
 	}
-	r.at.Total = b.Bytes
+	if err := b.check(); err != nil {
+		return err
+	}
+	r.at.Total, r.ends = b.Bytes, map[string]uint64{}
 	m.Format, m.Log, m.Partitions, m.Secrets = format, b.Log, b.Partitions, nil
 	var streams []Stream
 	for _, x := range b.Streams {
@@ -185,7 +195,31 @@ func (r *receiver) begin(text []byte) error {
 	return r.sink.begun(m)
 }
 
+// check reports what no server announces.
+func (b *begin) check() error {
+	if b.Log == "" || b.Partitions < 1 {
+		return fmt.Errorf("%s names no log", beginName)
+	}
+	seen := map[string]bool{}
+	for _, s := range b.Streams {
+		switch {
+		case seen[s.Stream] || path.Base(s.Stream) != s.Stream || !fs.ValidPath(s.Stream):
+			return fmt.Errorf("%s has a stream %q", beginName, s.Stream)
+		case s.Partition < -1 || s.Partition >= b.Partitions:
+			return fmt.Errorf("%s has partition %d of %d", beginName, s.Partition, b.Partitions)
+		}
+		if _, err := blockfile.ParseMeta([]byte(s.Meta)); err != nil {
+			return fmt.Errorf("%s: the configuration of stream %s: %w", beginName, s.Stream, err)
+		}
+		seen[s.Stream] = true
+	}
+	return nil
+}
+
 func (r *receiver) end(text []byte) error {
+	if r.ends == nil {
+		return fmt.Errorf("%s came before the beginning", endName)
+	}
 	var e end
 	if err := json.Unmarshal(text, &e); err != nil {
 		return fmt.Errorf("%s: %w", endName, err)
@@ -196,6 +230,13 @@ func (r *receiver) end(text []byte) error {
 		s := m.stream(x.Stream)
 		if s == nil {
 			return fmt.Errorf("%s names stream %s, which was not announced", endName, x.Stream)
+		}
+		have, came := r.ends[s.Stream]
+		if !came {
+			have = s.Fingerprint // of the backup before; 0 if that was cut off
+		}
+		if last, _ := s.end(); s.Partition >= 0 && last == x.Last && have != 0 && have != x.Fingerprint {
+			return fmt.Errorf("%w: stream %s ends with another entry than the log has at %d", ErrDamaged, s.Stream, last)
 		}
 		s.Last, s.Fingerprint = x.Last, x.Fingerprint
 		if s.Partition < 0 {

@@ -46,6 +46,8 @@ type HTTP struct {
 	MaxBody Bytes `default:"8MiB" placeholder:"SIZE" help:"Largest request body; more is refused with 413."`
 	// MaxEventsPerRequest bounds the events of one POST.
 	MaxEventsPerRequest int `default:"10000" placeholder:"N" help:"Most events in one request; more is refused with 413."`
+	// ReceiptsPerSecond bounds what a user reports with their token.
+	ReceiptsPerSecond int `default:"100" placeholder:"N" help:"Receipts a second that a user may report with their token, after a burst of ten times as many; more is refused with 429."`
 }
 
 // Intake are the settings of what requests may hold and whose turn it is.

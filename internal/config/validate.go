@@ -65,6 +65,9 @@ func (h HTTP) Validate() error {
 	if h.MaxEventsPerRequest < 1 || h.MaxEventsPerRequest > maxEvents {
 		p.add("max-events-per-request", "%d is not between 1 and %d", h.MaxEventsPerRequest, maxEvents)
 	}
+	if h.ReceiptsPerSecond < 1 || h.ReceiptsPerSecond > maxEvents {
+		p.add("receipts-per-second", "%d is not between 1 and %d", h.ReceiptsPerSecond, maxEvents)
+	}
 	return p.err()
 }
 

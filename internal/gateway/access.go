@@ -36,21 +36,18 @@ func (c Caller) MayActFor(user string) bool { return c.Admin || c.Is(user) }
 // Is reports whether the caller is this very user, which the admin is not.
 func (c Caller) Is(user string) bool { return !c.Admin && c.User == user && user != "" }
 
-// MaySee returns nil if the caller may see a message's counts and readers. member tells whether the
-// caller belongs to a group; it is only called where that decides, and its errors are passed on.
-// The other errors are [ErrDenied] and [ErrNotMember].
-func (c Caller) MaySee(m *projections.Message, s *events.Settings, member func(group string) (bool, error)) error {
-	if c.Admin || c.Is(m.From) {
+// MaySee returns nil if the caller may see a message's counts and readers; the message was found
+// for the caller's user. The errors are [ErrDenied] and [ErrNotMember].
+func (c Caller) MaySee(m *projections.Found, s *events.Settings) error {
+	switch {
+	case c.Admin || c.Is(m.From):
 		return nil
-	}
-	if m.Group == "" || s.GroupReceipts.Visibility != events.VisibleMembers {
+	case m.Group == "" || s.GroupReceipts.Visibility != events.VisibleMembers:
 		return ErrDenied
-	}
-	switch is, err := member(m.Group); {
-	case err != nil:
-		return err
-	case !is:
+	case m.Standing == projections.Stranger:
 		return ErrNotMember
+	case m.Standing == projections.LateMember:
+		return ErrDenied
 	}
 	return nil
 }

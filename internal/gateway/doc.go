@@ -12,18 +12,22 @@
 //
 //	what                                     admin  user                          rule
 //	an app, and everything in it             yes    the token's app               Caller.MayUse
-//	what belongs to a user: conversations,   yes    themselves                    Caller.MayActFor
-//	summary, stream, list of groups
+//	what belongs to a user: their receipts,  yes    themselves                    Caller.MayActFor
+//	conversations, summary, stream, list of
+//	groups
+//	who is in a group                        yes    its members                   State.IsMember
 //	what only a user can do: log in by       no     themselves                    Caller.Is
 //	MSYNC, renew their sessions
-//	counts and readers of a message          yes    its sender; members of its    Caller.MaySee
-//	                                                group if the app's setting
-//	                                                visibility says so
+//	counts and readers of a message          yes    its sender; if the app's      Caller.MaySee
+//	                                                setting visibility says so,
+//	                                                members of its group who were
+//	                                                in it when it was sent
 //	what needs a role in a group             yes    whose role is high enough     Caller.MayActIn
 //	everything else: settings, events,       yes    no                            Caller.Admin
 //	tokens, read rates, rejections, the
 //	page's views of an app
 //
-// The admin counts as the owner of every group. Whether somebody may send, read or recall a message
-// is none of this: the fold decides it, in log order (docs/rules.md).
+// A message is found by [Caller.Find], which answers for one that the caller may not see as for one
+// that is not there. The admin counts as the owner of every group. Whether somebody may send, read
+// or recall a message is none of this: the fold decides it, in log order (docs/rules.md).
 package gateway

@@ -13,13 +13,14 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// Evidence makes the file that shows that a user has read a message: see [merkle.Evidence]. With
+// Evidence makes the file that shows that a user has read a message of a conversation: see
+// [merkle.Evidence]. With
 // wholeEntry it has the entry, which discloses all events in that, of other apps too; without, the
 // entry is only there if it has no other event. The error is [projections.ErrNotFound] if there is
 // no such message or the user has not read it, and [eventlog.ErrTrimmed] if the entry has left the
 // log.
-func (n *Notary) Evidence(ctx context.Context, app, message, user string, wholeEntry bool) ([]byte, error) {
-	at, event, err := n.find(ctx, app, message, user)
+func (n *Notary) Evidence(ctx context.Context, c events.Conversation, message, user string, wholeEntry bool) ([]byte, error) {
+	at, event, err := n.find(ctx, c, message, user)
 	if err != nil {
 		return nil, err
 	}
@@ -45,8 +46,7 @@ func (n *Notary) Evidence(ctx context.Context, app, message, user string, wholeE
 	if !wholeEntry && at.events > 1 {
 		signer = n.key.signer
 	}
-	stored := merkle.Stored{Sequence: at.entry.Sequence, Time: at.entry.Time, Subject: at.entry.Subject, Data: at.entry.Data}
-	e, err := merkle.NewEvidence(stored, event, at.index, proof.Path, proof.Checkpoint, origin, signer)
+	e, err := merkle.NewEvidence(eventlog.Stored(at.entry), event, at.index, proof.Path, proof.Checkpoint, origin, signer)
 	if err != nil {
 		return nil, err
 	}
@@ -73,17 +73,16 @@ type search struct {
 
 // find finds the event by which a user has read a message. The state knows when that was, not
 // where.
-func (n *Notary) find(ctx context.Context, app, message, user string) (at place, event *events.Event, err error) {
-	s := search{n: n, app: app, user: user}
-	if s.message, err = n.o.State.Message(app, message); err != nil {
+func (n *Notary) find(ctx context.Context, c events.Conversation, message, user string) (at place, event *events.Event, err error) {
+	s := search{n: n, app: c.App, user: user, partition: c.Partition(n.o.Log.Partitions())}
+	found, err := n.o.State.MessageIn(c, message, "")
+	if err != nil {
 		return at, nil, err
 	}
-	if s.readAt, err = n.readAt(app, message, user); err != nil {
+	s.message = found.Message
+	if s.readAt, err = n.readAt(c, message, user); err != nil {
 		return at, nil, err
 	}
-	s.partition = events.Partition(&events.Event{
-		App: app, Group: s.message.Group, User: s.message.From, Peer: s.message.To,
-	}, n.o.Log.Partitions())
 	// The receipt is of the time of reading, or waited for its message before that.
 	for _, from := range []int64{s.readAt, s.readAt - events.ParkedFor.Milliseconds()} {
 		at, event, err = s.from(ctx, from)
@@ -95,10 +94,10 @@ func (n *Notary) find(ctx context.Context, app, message, user string) (at place,
 }
 
 // readAt is when a user has read a message, in Unix milliseconds.
-func (n *Notary) readAt(app, message, user string) (int64, error) {
+func (n *Notary) readAt(c events.Conversation, message, user string) (int64, error) {
 	const page = 1000
 	for offset := 0; ; {
-		list, err := n.o.State.Readers(app, message, offset, page)
+		list, err := n.o.State.Readers(c, message, offset, page)
 		if err != nil {
 			return 0, err
 		}

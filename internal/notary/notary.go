@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/consumers/projector"
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/projections"
@@ -38,8 +39,8 @@ type Log interface {
 // State has the trees. [projector.Projector] is one.
 type State interface {
 	Tree(partition int, upto uint64) (projector.Tree, error)
-	Message(app, id string) (projections.Message, error)
-	Readers(app, id string, offset, limit int) (projections.ReaderPage, error)
+	MessageIn(c events.Conversation, id, user string) (projections.Found, error)
+	Readers(c events.Conversation, id string, offset, limit int) (projections.ReaderPage, error)
 }
 
 // Options of a notary.

@@ -77,6 +77,14 @@ func (f *folded) verifier() note.Verifier {
 	return v
 }
 
+// where is the conversation of a message: that of ann and ben, or the group.
+func where(message string) events.Conversation {
+	if message[0] == 's' {
+		return events.SingleChat(consumertest.App, "ben", "ann")
+	}
+	return events.Conversation{App: consumertest.App, Group: "g"}
+}
+
 // TestEvidenceOfEveryWayToRead: at once, twice, before the message came, and with all of a single
 // chat. What was not read, or has left the log, there is no evidence of.
 func TestEvidenceOfEveryWayToRead(t *testing.T) {
@@ -106,8 +114,9 @@ func TestEvidenceOfEveryWayToRead(t *testing.T) {
 		{"m0", "reader3", "", events.MessageRead, true},
 		{"s1", "ben", "", events.ConversationRead, true},
 	} {
+		in := where(test.message)
 		for _, whole := range []bool{true, false} {
-			file, err := f.Evidence(ctx, consumertest.App, test.message, test.user, whole)
+			file, err := f.Evidence(ctx, in, test.message, test.user, whole)
 			if err != nil {
 				t.Errorf("%s by %s: %v", test.message, test.user, err)
 				continue
@@ -121,12 +130,12 @@ func TestEvidenceOfEveryWayToRead(t *testing.T) {
 		}
 	}
 	for user, message := range map[string]string{"reader3": "m1", "ann": "s1", "nobody": "m1", "reader0": "m7"} {
-		if _, err := f.Evidence(ctx, consumertest.App, message, user, false); !errors.Is(err, projections.ErrNotFound) {
+		if _, err := f.Evidence(ctx, where(message), message, user, false); !errors.Is(err, projections.ErrNotFound) {
 			t.Errorf("%s by %s, who has not read it: %v", message, user, err)
 		}
 	}
 	log.Purge(0, log.Last(0)+1)
-	if _, err := f.Evidence(ctx, consumertest.App, "m1", "reader0", true); !errors.Is(err, eventlog.ErrTrimmed) {
+	if _, err := f.Evidence(ctx, where("m1"), "m1", "reader0", true); !errors.Is(err, eventlog.ErrTrimmed) {
 		t.Errorf("of an entry that has left the log: %v", err)
 	}
 	if _, err := f.Checkpoint(0, 1); err != nil {

@@ -129,6 +129,8 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		Limits: httpapi.Limits{
 			BodyBytes: int64(s.cfg.HTTP.MaxBody),
 			Events:    s.cfg.HTTP.MaxEventsPerRequest,
+
+			ReceiptsPerSecond: s.cfg.HTTP.ReceiptsPerSecond,
 		},
 	})
 }

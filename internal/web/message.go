@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -17,6 +18,9 @@ type messageView struct {
 	ID string
 	// Refused says what is wrong with the id.
 	Refused string
+	// Several are the conversations that have a message with the id, More that there are others.
+	Several []events.Conversation
+	More    bool
 	Found   bool
 	Message projections.Message
 	Share   string
@@ -39,26 +43,39 @@ func (p *Page) message(rq *request) (any, error) {
 		v.Refused = "This cannot be the id of a message: " + reason + "."
 		return v, nil
 	}
+	in := events.Conversation{App: rq.key, Group: rq.query.Get("group")}
+	if a, b := rq.query.Get("a"), rq.query.Get("b"); a != "" && b != "" && in.Group == "" {
+		in = events.SingleChat(rq.key, a, b)
+	}
 	var err error
-	v.Message, err = p.cfg.State.Message(rq.key, v.ID)
-	if errors.Is(err, projections.ErrNotFound) {
+	v.Message, err = gateway.Caller{Admin: true}.Find(p.cfg.State, in, v.ID, &events.Settings{})
+	several, ambiguous := errors.AsType[*projections.AmbiguousError](err)
+	switch {
+	case ambiguous:
+		v.Refused = "Several conversations have a message with this id."
+		v.Several, v.More = several.Conversations, several.More
+		if len(v.Several) > listed {
+			v.Several, v.More = v.Several[:listed], true
+		}
+		return v, nil
+	case errors.Is(err, projections.ErrNotFound):
 		v.Refused = "There is no message with this id in the app."
 		return v, nil
-	}
-	if err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("message: %w", err)
 	}
 	v.Found = true
+	in = v.Message.Conversation(rq.key)
 	share := ratio(uint64(v.Message.Read), uint64(v.Message.Eligible))
 	v.Share, v.Width = percent(share), 100*share
-	if v.Readers, err = p.cfg.State.Readers(rq.key, v.ID, v.ReadersAt, listed); err != nil {
+	if v.Readers, err = p.cfg.State.Readers(in, v.ID, v.ReadersAt, listed); err != nil {
 		return nil, fmt.Errorf("readers: %w", err)
 	}
 	v.First = v.ReadersAt + 1
 	for _, r := range v.Readers.Readers {
 		v.Took = append(v.Took, millis(float64(max(0, r.ReadAt-v.Message.SentAt))))
 	}
-	if v.NonReaders, err = p.cfg.State.NonReaders(rq.key, v.ID, v.NonReadersAt, listed); err != nil {
+	if v.NonReaders, err = p.cfg.State.NonReaders(in, v.ID, v.NonReadersAt, listed); err != nil {
 		return nil, fmt.Errorf("non-readers: %w", err)
 	}
 	return v, nil

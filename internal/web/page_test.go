@@ -266,3 +266,21 @@ func TestViewsAreMadeSideBySide(t *testing.T) {
 	}
 	running.Wait()
 }
+
+// TestMessageOfSeveralConversations: an id that several conversations use leads to each of them.
+func TestMessageOfSeveralConversations(t *testing.T) {
+	f := newFakeServer()
+	f.fillMessage("m1", 3, 2)
+	f.messages["other"] = projections.Message{ID: "m1", From: "ann & co", To: "ben", SentAt: noon.UnixMilli(), Counts: projections.Counts{Eligible: 1}}
+	f.messages["third"] = projections.Message{ID: "m1", From: "cleo", Group: "other group", SentAt: noon.UnixMilli()}
+	b := newBrowser(t, f)
+	b.signIn()
+	page := b.get("/?app=acme/chat&view=message&id=m1", 200)
+	page.has("Several conversations", "ann &amp; co", "other group", "182480000001009")
+	for _, link := range []string{"a=ann&#43;%26&#43;co&amp;app=acme%2Fchat&amp;b=ben&amp;id=m1&amp;view=message", "group=other&#43;group&amp;id=m1&amp;view=message"} {
+		page.has(link)
+	}
+	b.get("/?a=ann+%26+co&app=acme%2Fchat&b=ben&id=m1&view=message", 200).has("Single chat.", "ann &amp; co")
+	b.get("/?app=acme%2Fchat&group=other+group&id=m1&view=message", 200).has("cleo")
+	b.get("/?app=acme%2Fchat&group=none&id=m1&view=message", 200).has("There is no message with this id")
+}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -81,14 +82,36 @@ func (f *fakeServer) advance(d time.Duration) {
 func (f *fakeServer) Apps() []string { return slices.Clone(f.apps) }
 
 func (f *fakeServer) Message(app, id string) (projections.Message, error) {
-	m, ok := f.messages[id]
-	if !ok || app != f.apps[0] {
-		return m, errors.Join(f.failure, projections.ErrNotFound)
+	var found []projections.Message
+	var in []events.Conversation
+	for _, m := range f.messages {
+		if m.ID == id && app == f.apps[0] {
+			found, in = append(found, m), append(in, m.Conversation(app))
+		}
 	}
-	return m, f.failure
+	switch len(found) {
+	case 0:
+		return projections.Message{}, errors.Join(f.failure, projections.ErrNotFound)
+	case 1:
+		return found[0], f.failure
+	}
+	return projections.Message{}, projections.NewAmbiguousError(id, in)
 }
 
-func (f *fakeServer) Readers(_, id string, offset, limit int) (projections.ReaderPage, error) {
+func (f *fakeServer) MessageIn(c events.Conversation, id, _ string) (projections.Found, error) {
+	for _, m := range f.messages {
+		if m.ID == id && m.Conversation(c.App) == c {
+			return projections.Found{Message: m}, f.failure
+		}
+	}
+	return projections.Found{}, projections.ErrNotFound
+}
+
+func (f *fakeServer) Holders(string, string, string, int) ([]events.Conversation, error) {
+	return nil, errors.New("only for users")
+}
+
+func (f *fakeServer) Readers(_ events.Conversation, id string, offset, limit int) (projections.ReaderPage, error) {
 	all := f.readers[id]
 	page := projections.ReaderPage{Total: len(all), Readers: all[min(offset, len(all)):]}
 	if len(page.Readers) > limit {
@@ -97,7 +120,7 @@ func (f *fakeServer) Readers(_, id string, offset, limit int) (projections.Reade
 	return page, f.failure
 }
 
-func (f *fakeServer) NonReaders(_, id string, after, limit int) (projections.NonReaderPage, error) {
+func (f *fakeServer) NonReaders(_ events.Conversation, id string, after, limit int) (projections.NonReaderPage, error) {
 	all := f.nonReaders[id]
 	page := projections.NonReaderPage{Total: len(all), Users: all[min(after, len(all)):]}
 	if len(page.Users) > limit {

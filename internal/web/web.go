@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -23,9 +24,9 @@ import (
 type State interface {
 	// Apps are the keys of the apps, in order.
 	Apps() []string
-	Message(app, id string) (projections.Message, error)
-	Readers(app, id string, offset, limit int) (projections.ReaderPage, error)
-	NonReaders(app, id string, after, limit int) (projections.NonReaderPage, error)
+	gateway.Messages
+	Readers(c events.Conversation, id string, offset, limit int) (projections.ReaderPage, error)
+	NonReaders(c events.Conversation, id string, after, limit int) (projections.NonReaderPage, error)
 }
 
 // Rates answers about read rates.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/accounts"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
@@ -15,8 +16,8 @@ type State interface {
 	gateway.Outcomer
 
 	Group(app, group string) (projections.Group, error)
-	Message(app, id string) (projections.Message, error)
-	Readers(app, id string, offset, limit int) (projections.ReaderPage, error)
+	MessageIn(c events.Conversation, id, user string) (projections.Found, error)
+	Readers(c events.Conversation, id string, offset, limit int) (projections.ReaderPage, error)
 	Conversations(app, user string) ([]projections.ConversationView, error)
 	// Knows reports whether a user is, or ever was, in a conversation.
 	Knows(app, user string) (bool, error)

@@ -65,12 +65,6 @@ func (h *REST) group(c *call, least events.Role) (id string, g projections.Group
 	return id, g, role, err
 }
 
-// isMember reports whether the caller is in the group of the path.
-func (h *REST) isMember(c *call) (bool, error) {
-	g, err := h.cfg.State.Group(c.app, c.r.PathValue("group"))
-	return err == nil && c.RoleIn(&g) != events.RoleNone, err
-}
-
 func (h *REST) getGroup(c *call) (any, error) {
 	id, g, role, err := h.group(c, events.RoleNone)
 	if err != nil {

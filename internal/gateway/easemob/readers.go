@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -17,15 +18,16 @@ func (h *REST) getReaders(c *call) (any, error) {
 	if !c.settings.GroupReceipts.Enabled {
 		return nil, errNotOpen
 	}
-	id, group := c.r.PathValue("message"), c.r.PathValue("group")
-	m, err := h.cfg.State.Message(c.app, id)
+	id := c.r.PathValue("message")
+	group := events.Conversation{App: c.app, Group: c.r.PathValue("group")}
+	m, err := h.cfg.State.MessageIn(group, id, c.User)
 	switch {
-	case errors.Is(err, projections.ErrNotFound), err == nil && (m.Group != group || !m.ReceiptRequested || m.Recalled):
+	case errors.Is(err, projections.ErrNotFound), err == nil && (!m.ReceiptRequested || m.Recalled):
 		return nil, errNoMessage
 	case err != nil:
 		return nil, err
 	}
-	if err := c.MaySee(&m, &c.settings, func(string) (bool, error) { return h.isMember(c) }); err != nil {
+	if err := c.MaySee(&m, &c.settings); err != nil {
 		return nil, err
 	}
 	query := c.r.URL.Query()
@@ -39,7 +41,7 @@ func (h *REST) getReaders(c *call) (any, error) {
 			return nil, invalid("key: not one that was given for this list")
 		}
 	}
-	p, err := h.cfg.State.Readers(c.app, id, offset, limit)
+	p, err := h.cfg.State.Readers(group, id, offset, limit)
 	if err != nil {
 		return nil, err
 	}

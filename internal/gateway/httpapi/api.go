@@ -81,6 +81,9 @@ type Limits struct {
 	// StreamWrite is how long a stream's client may leave its socket full before it is dropped.
 	// Default 10 s.
 	StreamWrite time.Duration
+	// ReceiptsPerSecond bounds the receipts that a user reports with their token, after a burst of
+	// ten times as many. Default 100.
+	ReceiptsPerSecond int
 	// Heartbeat is the longest silence of a stream. Default 15 s.
 	Heartbeat time.Duration
 }
@@ -94,6 +97,7 @@ func (l Limits) withDefaults() Limits {
 	gateway.OrDefault(&l.Streams, 20_000)
 	gateway.OrDefault(&l.StreamsPerUser, 8)
 	gateway.OrDefault(&l.StreamWrite, 10*time.Second)
+	gateway.OrDefault(&l.ReceiptsPerSecond, 100)
 	gateway.OrDefault(&l.Heartbeat, 15*time.Second)
 	return l
 }
@@ -110,6 +114,7 @@ type API struct {
 	started   time.Time
 
 	gate        *admission.Gate
+	reporters   *reporters
 	streams     *streamCount
 	connections connections
 	configuring chan struct{} // holds a token while settings change
@@ -136,6 +141,7 @@ func New(cfg Config) (*API, error) {
 		metrics:     newMetrics(cfg.Registry),
 		started:     time.Now(),
 		gate:        cfg.Gate,
+		reporters:   newReporters(cfg.Limits.ReceiptsPerSecond),
 		streams:     newStreamCount(cfg.Limits),
 		configuring: make(chan struct{}, 1),
 	}

@@ -20,12 +20,16 @@ type State interface {
 
 	// Apps are the keys of the apps that have settings, in order.
 	Apps() []string
-	Message(app, id string) (projections.Message, error)
-	Readers(app, id string, offset, limit int) (projections.ReaderPage, error)
-	NonReaders(app, id string, after, limit int) (projections.NonReaderPage, error)
-	// Counts leaves out the ids that the app does not have.
+	gateway.Messages
+	Readers(c events.Conversation, id string, offset, limit int) (projections.ReaderPage, error)
+	NonReaders(c events.Conversation, id string, after, limit int) (projections.NonReaderPage, error)
+	// Counts leaves out the ids that the app does not have. The error is a
+	// [*projections.AmbiguousError] for an id of several conversations.
 	Counts(app string, ids []string) (map[string]projections.Counts, error)
 	IsMember(app, group, user string) (bool, error)
+	// Members of a group, in the order in which they joined; [projections.ErrNotFound] for a group
+	// that is unknown or dissolved.
+	Members(app, group string, after, limit int) (projections.MemberPage, error)
 	Conversations(app, user string) ([]projections.ConversationView, error)
 	// Rejections are the latest, newest first.
 	Rejections(app string, limit int) ([]projections.Rejection, error)
@@ -55,7 +59,7 @@ type Notary interface {
 	// Inclusion proves that an entry is under the head of a size; 0 = the latest.
 	Inclusion(partition int, sequence, size uint64) (merkle.Inclusion, error)
 	// Evidence is a file that shows that a user has read a message.
-	Evidence(ctx context.Context, app, message, user string, wholeEntry bool) ([]byte, error)
+	Evidence(ctx context.Context, c events.Conversation, message, user string, wholeEntry bool) ([]byte, error)
 }
 
 // Names keeps the names of users. [accounts.Accounts] is one.

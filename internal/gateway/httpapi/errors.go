@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/receiptd/receiptd/consumers/notify"
@@ -33,13 +34,18 @@ type apiError struct {
 	// positions of events that are durable although the request failed.
 	accepted  int
 	positions []eventlog.Position
+	// ambiguous are the conversations that an id may be meant to be of.
+	ambiguous *projections.AmbiguousError
 	// allow lists the methods of a path.
 	allow string
 	cause error
 }
 
 func (e *apiError) Error() string { return e.message }
-func (e *apiError) Unwrap() error { return e.cause }
+
+// problem is the message without the field that it begins with.
+func (e *apiError) problem() string { return strings.TrimPrefix(e.message, e.field+": ") }
+func (e *apiError) Unwrap() error   { return e.cause }
 
 var (
 	errUnauthorized = &apiError{status: http.StatusUnauthorized, code: "unauthorized", message: "an admin key or a user token is required: Authorization: Bearer …"}
@@ -48,6 +54,7 @@ var (
 	errNoSuchPath   = &apiError{status: http.StatusNotFound, code: "not_found", message: "no such path"}
 	errNoApp        = &apiError{status: http.StatusNotFound, code: "app_not_found", message: "no such app"}
 	errNoMessage    = &apiError{status: http.StatusNotFound, code: "message_not_found", message: "no such message"}
+	errNoGroup      = &apiError{status: http.StatusNotFound, code: "group_not_found", message: "no such group"}
 	errNotInLog     = &apiError{status: http.StatusNotFound, code: "not_in_log", message: "the tree of the log has no such head or entry, or not yet"}
 	errTrimmed      = &apiError{status: http.StatusGone, code: "trimmed", message: "the entry has left the log"}
 	errInternal     = &apiError{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
@@ -119,6 +126,12 @@ func asAPIError(err error) *apiError {
 	if r, ok := errors.AsType[*admission.Refusal](err); ok {
 		return overloaded(r)
 	}
+	if several, ok := errors.AsType[*projections.AmbiguousError](err); ok {
+		return &apiError{
+			status: http.StatusConflict, code: "ambiguous", ambiguous: several,
+			message: "several conversations have a message with this id: name one of them by group, users or peer",
+		}
+	}
 	for _, known := range []struct {
 		err    error
 		answer *apiError
@@ -164,6 +177,10 @@ type errorInfo struct {
 	Message string `json:"message"`
 	Index   *int   `json:"index,omitempty"`
 	Field   string `json:"field,omitempty"`
+	// Conversations are those that the id of an ambiguous message may be of; More is set if there
+	// are others.
+	Conversations []conversationBody `json:"conversations,omitempty"`
+	More          bool               `json:"more,omitempty"`
 }
 
 // fail answers with an error. Errors of ours are logged, those of clients are theirs.
@@ -189,8 +206,15 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if e.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(e.retryAfter))
 	}
-	gateway.WriteJSON(w, e.status, errorBody{
+	body := errorBody{
 		Error:    errorInfo{Code: e.code, Message: e.message, Index: e.index, Field: e.field},
 		Accepted: e.accepted, Positions: e.positions,
-	})
+	}
+	if e.ambiguous != nil {
+		for _, x := range e.ambiguous.Conversations {
+			body.Error.Conversations = append(body.Error.Conversations, newConversationBody(x))
+		}
+		body.Error.More = e.ambiguous.More
+	}
+	gateway.WriteJSON(w, e.status, body)
 }

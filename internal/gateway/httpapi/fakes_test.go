@@ -24,7 +24,8 @@ type fakeState struct {
 	messages      map[string]projections.Message // by app and id, see in
 	readers       map[string][]projections.Reader
 	nonReaders    map[string][]string
-	members       map[string]bool // by app, group and user
+	members, late map[string]bool // by app, group and user
+	groups        map[string][]projections.GroupMember
 	conversations map[string][]projections.ConversationView
 	summaries     map[string][]projections.SummaryItem // by app and user
 	upto          []uint64
@@ -38,7 +39,8 @@ func newFakeState() *fakeState {
 	return &fakeState{
 		settings: map[string]events.Settings{testApp: events.DefaultSettings()},
 		messages: map[string]projections.Message{}, readers: map[string][]projections.Reader{},
-		nonReaders: map[string][]string{}, members: map[string]bool{},
+		nonReaders: map[string][]string{}, members: map[string]bool{}, late: map[string]bool{},
+		groups:        map[string][]projections.GroupMember{},
 		conversations: map[string][]projections.ConversationView{},
 		summaries:     map[string][]projections.SummaryItem{},
 		upto:          []uint64{7, 9},
@@ -60,19 +62,64 @@ func (s *fakeState) Apps() []string {
 	return slices.Sorted(maps.Keys(s.settings))
 }
 
-func (s *fakeState) Message(app, id string) (projections.Message, error) {
-	m, ok := s.messages[in(app, id)]
-	if !ok {
-		return m, projections.ErrNotFound
+// all are the app's messages with the id.
+func (s *fakeState) all(app, id string) (list []projections.Message) {
+	for key, m := range s.messages {
+		if strings.HasPrefix(key, in(app, "")) && m.ID == id {
+			list = append(list, m)
+		}
 	}
-	return m, s.failure
+	return list
 }
 
-func (s *fakeState) Readers(app, id string, offset, limit int) (projections.ReaderPage, error) {
-	if _, err := s.Message(app, id); err != nil {
+func (s *fakeState) Message(app, id string) (projections.Message, error) {
+	list := s.all(app, id)
+	switch len(list) {
+	case 0:
+		return projections.Message{}, projections.ErrNotFound
+	case 1:
+		return list[0], s.failure
+	}
+	holders, _ := s.Holders(app, id, "", projections.MaxHolders)
+	return projections.Message{}, projections.NewAmbiguousError(id, holders)
+}
+
+func (s *fakeState) Holders(app, id, user string, limit int) (holders []events.Conversation, err error) {
+	for _, m := range s.all(app, id) {
+		if user == "" || s.standing(app, &m, user) != projections.Stranger {
+			holders = append(holders, m.Conversation(app))
+		}
+	}
+	slices.SortFunc(holders, func(x, y events.Conversation) int { return strings.Compare(x.Group+x.A+x.B, y.Group+y.A+y.B) })
+	return holders[:min(limit, len(holders))], s.failure
+}
+
+func (s *fakeState) standing(app string, m *projections.Message, user string) projections.Standing {
+	switch {
+	case user == m.From:
+		return projections.Sender
+	case user == m.To && user != "", s.members[in(app, m.Group, user)]:
+		return projections.Recipient
+	case s.late[in(app, m.Group, user)]:
+		return projections.LateMember
+	}
+	return projections.Stranger
+}
+
+func (s *fakeState) MessageIn(c events.Conversation, id, user string) (projections.Found, error) {
+	for _, m := range s.all(c.App, id) {
+		if m.Conversation(c.App) == c {
+			return projections.Found{Message: m, Standing: s.standing(c.App, &m, user)}, s.failure
+		}
+	}
+	return projections.Found{}, projections.ErrNotFound
+}
+
+func (s *fakeState) Readers(c events.Conversation, id string, offset, limit int) (projections.ReaderPage, error) {
+	if _, err := s.MessageIn(c, id, ""); err != nil {
 		return projections.ReaderPage{}, err
 	}
-	all := s.readers[in(app, id)]
+	all := s.readers[in(c.App, id)]
 	page := projections.ReaderPage{Total: len(all), Readers: all[min(offset, len(all)):]}
 	if len(page.Readers) > limit {
 		page.Readers, page.Next = page.Readers[:limit], offset+limit
@@ -80,11 +127,11 @@ func (s *fakeState) Readers(app, id string, offset, limit int) (projections.Read
 	return page, nil
 }
 
-func (s *fakeState) NonReaders(app, id string, after, limit int) (projections.NonReaderPage, error) {
-	if _, err := s.Message(app, id); err != nil {
+func (s *fakeState) NonReaders(c events.Conversation, id string, after, limit int) (projections.NonReaderPage, error) {
+	if _, err := s.MessageIn(c, id, ""); err != nil {
 		return projections.NonReaderPage{}, err
 	}
-	all := s.nonReaders[in(app, id)]
+	all := s.nonReaders[in(c.App, id)]
 	page := projections.NonReaderPage{Total: len(all), Users: all[min(after, len(all)):]}
 	if len(page.Users) > limit {
 		page.Users, page.Next = page.Users[:limit], after+limit
@@ -95,11 +142,28 @@ func (s *fakeState) NonReaders(app, id string, after, limit int) (projections.No
 func (s *fakeState) Counts(app string, ids []string) (map[string]projections.Counts, error) {
 	counts := make(map[string]projections.Counts)
 	for _, id := range ids {
-		if m, ok := s.messages[in(app, id)]; ok {
-			counts[id] = m.Counts
+		m, err := s.Message(app, id)
+		if errors.Is(err, projections.ErrNotFound) {
+			continue
 		}
+		if err != nil {
+			return nil, err
+		}
+		counts[id] = m.Counts
 	}
 	return counts, s.failure
+}
+
+func (s *fakeState) Members(app, group string, after, limit int) (projections.MemberPage, error) {
+	all, ok := s.groups[in(app, group)]
+	if !ok {
+		return projections.MemberPage{}, projections.ErrNotFound
+	}
+	page := projections.MemberPage{Total: len(all), Members: all[min(after, len(all)):]}
+	if len(page.Members) > limit {
+		page.Members, page.Next = page.Members[:limit], after+limit
+	}
+	return page, s.failure
 }
 
 func (s *fakeState) IsMember(app, group, user string) (bool, error) {
@@ -281,14 +345,14 @@ func (n fakeNotary) Inclusion(partition int, sequence, size uint64) (i merkle.In
 	return i, err
 }
 
-func (fakeNotary) Evidence(_ context.Context, app, message, user string, wholeEntry bool) ([]byte, error) {
+func (fakeNotary) Evidence(_ context.Context, c events.Conversation, message, user string, wholeEntry bool) ([]byte, error) {
 	switch {
 	case user == "long ago":
 		return nil, eventlog.ErrTrimmed
 	case user != "bob":
 		return nil, projections.ErrNotFound
 	}
-	e := merkle.Evidence{App: app, Event: []byte(`{"message":"` + message + `"}`), Path: []merkle.Hash{}}
+	e := merkle.Evidence{App: c.App, Event: []byte(`{"message":"` + message + `","group":"` + c.Group + `"}`), Path: []merkle.Hash{}}
 	if wholeEntry {
 		e.Data = []byte("entry")
 	}

@@ -163,7 +163,10 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 	}
 	a.metrics.bodyBytes.Add(float64(len(*t.body)))
 	t.events = eventSlabs.get(min(int(weight/events.EventBytes), limits.Events))
-	if err := t.decode(f, c.app, limits.Events); err != nil {
+	if err := t.decode(f, c, limits.Events); err != nil {
+		return nil, 0, err
+	}
+	if err := a.mayReport(c, len(*t.events)); err != nil {
 		return nil, 0, err
 	}
 	if key != "" {
@@ -224,16 +227,23 @@ func idempotencyKey(r *http.Request) (string, error) {
 	return key, nil
 }
 
-func (t *intake) decode(f format, app string, limit int) error {
+// decode fills the events. An event that names many messages is as many.
+func (t *intake) decode(f format, c *call, limit int) error {
 	add := func(i int, e *events.Event) error {
-		if i >= limit {
+		if len(*t.events) >= limit {
 			return tooManyEvents(limit)
 		}
+		if c.reporter != "" {
+			if bad := notOwn(e, c.reporter); bad != nil {
+				return invalidEvent(i, bad.Field, bad.Problem)
+			}
+		}
 		list := append(*t.events, *e)
-		list[i].App = app
+		list[len(list)-1].App = c.app
 		*t.events = list
 		return nil
 	}
+	t.decoder.User = c.reporter
 	var err error
 	switch f {
 	case formatNDJSON:
@@ -241,7 +251,7 @@ func (t *intake) decode(f format, app string, limit int) error {
 	case formatJSON:
 		err = t.decoder.Decode(*t.body, events.FormatJSON, add)
 	case formatProtobuf:
-		err = events.DecodeEventList(*t.body, add)
+		err = events.DecodeEventListOf(c.reporter, *t.body, add)
 	}
 	if bad, ok := errors.AsType[*events.EventError](err); ok {
 		return invalidEvent(bad.Index, bad.Field, bad.Problem)

@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"github.com/receiptd/receiptd/internal/gateway"
-	"github.com/receiptd/receiptd/projections"
 )
 
 func (a *API) getLogKey(c *call) error {
@@ -105,21 +104,15 @@ func (a *API) getInclusion(c *call) error {
 
 // getEvidence answers with the very bytes of the file, which are what is checked.
 func (a *API) getEvidence(c *call) error {
-	query := c.r.URL.Query()
-	whole := query.Get("entry")
+	whole := c.r.URL.Query().Get("entry")
 	if whole != "" && whole != "true" && whole != "false" {
 		return invalid("entry", "neither true nor false")
 	}
-	if group := query.Get("group"); group != "" {
-		m, err := a.cfg.State.Message(c.app, c.r.PathValue("id"))
-		if err != nil {
-			return err
-		}
-		if m.Group != group {
-			return projections.ErrNotFound
-		}
+	m, err := a.message(c)
+	if err != nil {
+		return err
 	}
-	file, err := a.cfg.Notary.Evidence(c.r.Context(), c.app, c.r.PathValue("id"), c.r.PathValue("user"), whole == "true")
+	file, err := a.cfg.Notary.Evidence(c.r.Context(), m.Conversation(c.app), m.ID, c.r.PathValue("user"), whole == "true")
 	if err != nil {
 		return err
 	}

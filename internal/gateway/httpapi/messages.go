@@ -1,12 +1,8 @@
 package httpapi
 
 import (
-	"errors"
-	"fmt"
 	"net/http"
-	"strconv"
 
-	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -28,44 +24,13 @@ type messageBody struct {
 	LastReadAt       timestamp `json:"last_read_at"`
 }
 
-// visibility decides which messages the caller may see. It remembers the caller's memberships for
-// one request.
-type visibility struct {
-	a       *API
-	c       *call
-	members map[string]bool
-}
-
-func (v *visibility) check(m *projections.Message) error {
-	err := v.c.MaySee(m, &v.c.settings, v.isMember)
-	if errors.Is(err, gateway.ErrDenied) || errors.Is(err, gateway.ErrNotMember) {
-		return errForbidden
-	}
-	return err
-}
-
-func (v *visibility) isMember(group string) (bool, error) {
-	if member, known := v.members[group]; known {
-		return member, nil
-	}
-	member, err := v.a.cfg.State.IsMember(v.c.app, group, v.c.User)
-	if err != nil {
-		return false, fmt.Errorf("membership: %w", err)
-	}
-	if v.members == nil {
-		v.members = make(map[string]bool)
-	}
-	v.members[group] = member
-	return member, nil
-}
-
 // message looks the message of the path up, for a caller who may see it.
 func (a *API) message(c *call) (projections.Message, error) {
-	m, err := a.cfg.State.Message(c.app, c.r.PathValue("id"))
+	in, err := c.conversation()
 	if err != nil {
-		return m, err
+		return projections.Message{}, err
 	}
-	return m, (&visibility{a: a, c: c}).check(&m)
+	return c.Find(a.cfg.State, in, c.r.PathValue("id"), &c.settings)
 }
 
 func (a *API) getMessage(c *call) error {
@@ -99,10 +64,11 @@ func (a *API) getReaders(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := a.mayList(c); err != nil {
+	m, err := a.message(c)
+	if err != nil {
 		return err
 	}
-	page, err := a.cfg.State.Readers(c.app, c.r.PathValue("id"), offset, limit)
+	page, err := a.cfg.State.Readers(m.Conversation(c.app), m.ID, offset, limit)
 	if err != nil {
 		return err
 	}
@@ -125,10 +91,11 @@ func (a *API) getNonReaders(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := a.mayList(c); err != nil {
+	m, err := a.message(c)
+	if err != nil {
 		return err
 	}
-	page, err := a.cfg.State.NonReaders(c.app, c.r.PathValue("id"), after, limit)
+	page, err := a.cfg.State.NonReaders(m.Conversation(c.app), m.ID, after, limit)
 	if err != nil {
 		return err
 	}
@@ -137,82 +104,5 @@ func (a *API) getNonReaders(c *call) error {
 		body.Users = []string{}
 	}
 	gateway.WriteJSON(c.w, http.StatusOK, body)
-	return nil
-}
-
-// mayList checks that the caller may see the message of the path; the admin key needs no lookup for
-// that.
-func (a *API) mayList(c *call) error {
-	if c.Admin {
-		return nil
-	}
-	_, err := a.message(c)
-	return err
-}
-
-const (
-	maxCountIDs = 1000
-	// maxCountBytes has room for as many of the longest ids, every byte escaped.
-	maxCountBytes = 1 << 20
-)
-
-type countsBody struct {
-	Eligible  int `json:"eligible"`
-	Delivered int `json:"delivered"`
-	Read      int `json:"read"`
-}
-
-// postCounts answers for many messages at once. Ids that the app does not have are left out; one
-// that the caller may not see refuses the request.
-func (a *API) postCounts(c *call) error {
-	var body struct {
-		IDs []string `json:"ids"`
-	}
-	if err := c.readJSON(maxCountBytes, &body); err != nil {
-		return err
-	}
-	if body.IDs == nil {
-		return invalid("ids", "missing")
-	}
-	if len(body.IDs) > maxCountIDs {
-		return invalid("ids", fmt.Sprintf("%d ids, at most %d", len(body.IDs), maxCountIDs))
-	}
-	for i, id := range body.IDs {
-		if problem := events.IDProblem(id); problem != "" {
-			return invalid("ids["+strconv.Itoa(i)+"]", problem)
-		}
-	}
-	if err := a.maySeeAll(c, body.IDs); err != nil {
-		return err
-	}
-	counts, err := a.cfg.State.Counts(c.app, body.IDs)
-	if err != nil {
-		return err
-	}
-	answer := make(map[string]countsBody, len(counts))
-	for id, n := range counts {
-		answer[id] = countsBody{n.Eligible, n.Delivered, n.Read}
-	}
-	gateway.WriteJSON(c.w, http.StatusOK, map[string]any{"counts": answer})
-	return nil
-}
-
-func (a *API) maySeeAll(c *call, ids []string) error {
-	if c.Admin {
-		return nil
-	}
-	v := &visibility{a: a, c: c}
-	for _, id := range ids {
-		m, err := a.cfg.State.Message(c.app, id)
-		if errors.Is(err, projections.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := v.check(&m); err != nil {
-			return err
-		}
-	}
 	return nil
 }

@@ -136,52 +136,182 @@ func TestCountsLeaveOutUnknownIDs(t *testing.T) {
 	h.want(request{method: "POST", path: base + "/messages:counts", body: `{"ids":["` + strings.Repeat("x", maxCountBytes) + `"]}`, wrong: true}, 413, "too_large")
 }
 
-// TestWhoMaySeeAMessage goes through every caller and every call about a message.
+// about are the calls about a message, each with a query that names its conversation, if any.
+func about(id, query, body string) []request {
+	path := base + "/messages/" + id
+	if query != "" {
+		query = "?" + query
+	}
+	return []request{
+		{method: "GET", path: path + query},
+		{method: "GET", path: path + "/readers" + query},
+		{method: "GET", path: path + "/nonreaders" + query},
+		{method: "POST", path: base + "/messages:counts", body: `{"ids":["` + id + `"]` + body + `}`},
+	}
+}
+
+// TestWhoMaySeeAMessage goes through every caller and every call about a message. Who may not see
+// it gets the answer for a message that is not there, byte for byte.
 func TestWhoMaySeeAMessage(t *testing.T) {
 	h := newHarness(t)
 	withMessages(h)
+	h.state.late[in(testApp, "g1", "late")] = true
 	h.state.settings["acme#other"] = events.DefaultSettings()
 	otherApp, _, err := h.tokens.Mint("acme#other", "alice", 1e12)
 	if err != nil {
 		t.Fatal(err)
 	}
-	calls := func(id string) []request {
-		return []request{
-			{method: "GET", path: base + "/messages/" + id},
-			{method: "GET", path: base + "/messages/" + id + "/readers"},
-			{method: "GET", path: base + "/messages/" + id + "/nonreaders"},
-			{method: "POST", path: base + "/messages:counts", body: `{"ids":["` + id + `"]}`},
-		}
-	}
-	for _, c := range []struct {
-		visibility, id, who, token string
-		status                     int
-	}{
-		{events.VisibleSender, "m1", "admin", "", 200},
-		{events.VisibleSender, "m1", "sender", h.token("alice"), 200},
-		{events.VisibleSender, "m1", "reader", h.token("bob"), 403},
-		{events.VisibleSender, "m1", "outsider", h.token("mallory"), 403},
-		{events.VisibleSender, "m1", "another app's sender", otherApp, 404},
-		{events.VisibleMembers, "m1", "reader", h.token("bob"), 200},
-		{events.VisibleMembers, "m1", "outsider", h.token("mallory"), 403},
-		{events.VisibleMembers, "m1", "another app's sender", otherApp, 404},
-		{events.VisibleMembers, "s1", "sender", h.token("alice"), 200},
-		{events.VisibleMembers, "s1", "peer", h.token("bob"), 403},
+	const no, yes, noApp = "no", "yes", "no app"
+	for _, c := range []struct{ visibility, id, who, token, may string }{
+		{events.VisibleSender, "m1", "admin", "", yes},
+		{events.VisibleSender, "m1", "sender", h.token("alice"), yes},
+		{events.VisibleSender, "m1", "reader", h.token("bob"), no},
+		{events.VisibleSender, "m1", "outsider", h.token("mallory"), no},
+		{events.VisibleSender, "m1", "another app's sender", otherApp, noApp},
+		{events.VisibleMembers, "m1", "reader", h.token("bob"), yes},
+		{events.VisibleMembers, "m1", "who joined later", h.token("late"), no},
+		{events.VisibleMembers, "m1", "outsider", h.token("mallory"), no},
+		{events.VisibleMembers, "m1", "another app's sender", otherApp, noApp},
+		{events.VisibleMembers, "s1", "sender", h.token("alice"), yes},
+		{events.VisibleMembers, "s1", "peer", h.token("bob"), no},
 	} {
 		settings := events.DefaultSettings()
 		settings.GroupReceipts.Visibility = c.visibility
 		h.state.settings[testApp] = settings
-		for _, rq := range calls(c.id) {
-			rq.token = c.token
-			if a := h.do(rq); a.status != c.status {
-				t.Errorf("visible to %s, %s: %s %s: %d %s, want %d", c.visibility, c.who, rq.method, rq.path, a.status, a.body, c.status)
+		named := map[string]string{"": "", "group=g1": `,"group":"g1"`}
+		if c.id == "s1" {
+			named = map[string]string{"": "", "users=bob,alice": `,"users":"bob,alice"`, "users=alice&users=bob": `,"users":["alice","bob"]`}
+		}
+		for query, body := range named {
+			unknown := about("unknown", query, body)
+			for i, rq := range about(c.id, query, body) {
+				rq.token, unknown[i].token = c.token, c.token
+				a, b := h.do(rq), h.do(unknown[i])
+				same := a.status == b.status && string(a.body) == string(b.body) && len(a.header) == len(b.header)
+				switch c.may {
+				case yes:
+					if a.status != 200 || same {
+						t.Errorf("visible to %s, %s: %s %s: %d %s", c.visibility, c.who, rq.method, rq.path, a.status, a.body)
+					}
+				case no:
+					if !same {
+						t.Errorf("visible to %s, %s: %s %s: %d %s; of one that is not there: %d %s", c.visibility, c.who, rq.method, rq.path, a.status, a.body, b.status, b.body)
+					}
+				case noApp:
+					if a.status != 404 || a.code(t) != "app_not_found" {
+						t.Errorf("%s: %d %s", c.who, a.status, a.body)
+					}
+				}
 			}
 		}
 	}
-	// One that may not be seen refuses all; unknown ones do not matter.
-	h.want(request{method: "POST", path: base + "/messages:counts", body: `{"ids":["unknown","s1","m1"]}`, token: h.token("alice")}, 200, "")
-	h.want(request{method: "POST", path: base + "/messages:counts", body: `{"ids":["m1","s1"]}`, token: h.token("bob")}, 403, "forbidden")
-	h.want(request{method: "GET", path: base + "/messages/unknown", token: h.token("bob")}, 404, "message_not_found")
+	// One that may not be seen stands in nobody's way.
+	settings := events.DefaultSettings()
+	settings.GroupReceipts.Visibility = events.VisibleMembers
+	h.state.settings[testApp] = settings
+	a := h.want(request{method: "POST", path: base + "/messages:counts", body: `{"ids":["s1","unknown","m1"]}`, token: h.token("bob")}, 200, "")
+	if want := `{"counts":{"m1":{"eligible":4,"delivered":2,"read":2}}}` + "\n"; string(a.body) != want {
+		t.Errorf("got %s, want %s", a.body, want)
+	}
+}
+
+// TestOneIDInManyChats is id 7 in 200 chats, each of another author, and one author with two.
+func TestOneIDInManyChats(t *testing.T) {
+	h := newHarness(t)
+	for i := range 200 {
+		m := projections.Message{ID: "7", From: fmt.Sprint("author", i), Group: fmt.Sprintf("g%03d", i), SentAt: sentAt, Counts: projections.Counts{Eligible: i}}
+		if i >= 100 {
+			m.Group, m.To = "", "reader"
+		}
+		h.state.messages[in(testApp, "7", fmt.Sprint(i))] = m
+	}
+	h.state.messages[in(testApp, "7", "again")] = projections.Message{ID: "7", From: "author0", To: "author1", SentAt: sentAt, Counts: projections.Counts{Eligible: 1}}
+	counts := base + "/messages:counts"
+	for i := 2; i < 200; i++ {
+		token := h.token(fmt.Sprint("author", i))
+		for _, rq := range about("7", "", "") {
+			rq.token = token
+			h.want(rq, 200, "")
+		}
+		a := h.want(request{method: "POST", path: counts, body: `{"ids":["7","8"]}`, token: token}, 200, "")
+		if got := a.field(t, "counts", "7", "eligible"); got != float64(i) {
+			t.Errorf("author %d is told of another's: %s", i, a.body)
+		}
+	}
+	// For the admin it is ambiguous, for the author of two too, and says of which.
+	for token, want := range map[string]int{"": 201, h.token("author0"): 2} {
+		for _, rq := range about("7", "", "") {
+			rq.token = token
+			a := h.want(rq, 409, "ambiguous")
+			if list, _ := a.field(t, "error", "conversations").([]any); len(list) != want || a.field(t, "error", "more") != nil {
+				t.Errorf("%s: %d conversations, want %d", rq.path, len(list), want)
+			}
+		}
+	}
+	a := h.want(request{method: "GET", path: base + "/messages/7", token: h.token("author0")}, 409, "ambiguous")
+	want := `{"error":{"code":"ambiguous","message":"several conversations have a message with this id: name one of them by group, users or peer",` +
+		`"conversations":[{"users":["author0","author1"]},{"group":"g000"}]}}` + "\n"
+	if string(a.body) != want {
+		t.Errorf("got  %s\nwant %s", a.body, want)
+	}
+	// Named, it is found by everybody whose it is.
+	for query, body := range map[string]string{"group=g000": `,"group":"g000"`, "peer=author1": `,"peer":"author1"`, "users=author1,author0": `,"users":"author1,author0"`} {
+		for _, rq := range about("7", query, body) {
+			rq.token = h.token("author0")
+			h.want(rq, 200, "")
+		}
+	}
+	each := `{"messages":[{"id":"7","users":["author1","author0"]},{"id":"7","group":"g099"},{"id":"7","group":"none"},{"id":"9"}],"ids":["7"],"group":"g042"}`
+	a = h.want(request{method: "POST", path: counts, body: each}, 200, "")
+	want = `{"counts":{},"messages":[{"id":"7","users":["author0","author1"],"eligible":1,"delivered":0,"read":0},{"id":"7","group":"g099","eligible":99,"delivered":0,"read":0}]}` + "\n"
+	if string(a.body) != want {
+		t.Errorf("got  %s\nwant %s", a.body, want)
+	}
+	a = h.want(request{method: "POST", path: counts, body: `{"messages":[{"id":"7","group":"g099"}]}`}, 200, "")
+	if got := a.field(t, "counts", "7", "eligible"); got != 99.0 {
+		t.Errorf("got %s", a.body)
+	}
+	a = h.want(request{method: "POST", path: counts, body: `{"ids":["8","7"]}`, token: h.token("author0")}, 409, "ambiguous")
+	if a.field(t, "error", "field") != "ids[1]" {
+		t.Errorf("got %s", a.body)
+	}
+	a = h.want(request{method: "POST", path: counts, body: `{"messages":[{"id":"7"}]}`}, 409, "ambiguous")
+	if a.field(t, "error", "field") != "messages[0]" {
+		t.Errorf("got %s", a.body)
+	}
+}
+
+func TestConversationsThatCannotBeMeant(t *testing.T) {
+	h := newHarness(t)
+	withMessages(h)
+	alice := h.token("alice")
+	for _, c := range []struct{ query, body, token, field string }{
+		{"group=g1&peer=bob", `,"group":"g1","peer":"bob"`, alice, "group"},
+		{"group=g1&users=alice,bob", `,"group":"g1","users":"alice,bob"`, "", "group"},
+		{"group=", `,"group":""`, "", "group"},
+		{"peer=bob", `,"peer":"bob"`, "", "peer"},
+		{"peer=alice", `,"peer":"alice"`, alice, "peer"},
+		{"peer=", `,"peer":""`, alice, "peer"},
+		{"users=alice", `,"users":"alice"`, "", "users"},
+		{"users=alice,alice", `,"users":["alice","alice"]`, "", "users"},
+		{"users=a,b,c", `,"users":["a","b","c"]`, "", "users"},
+		{"users=,b", `,"users":["","b"]`, "", "users"},
+		{"users=", `,"users":""`, "", "users"},
+	} {
+		for _, rq := range about("m1", c.query, c.body) {
+			rq.token, rq.wrong = c.token, true
+			a := h.want(rq, 400, "invalid_request")
+			if got := a.field(t, "error", "field"); got != c.field {
+				t.Errorf("%s %s: field %v, want %s", rq.path, rq.body, got, c.field)
+			}
+		}
+	}
+	h.want(request{method: "GET", path: base + "/messages/m1?group=g1&group=g1", wrong: true}, 400, "invalid_request")
+	for _, body := range []string{`{"ids":["m1"],"users":null}`, `{"ids":["m1"],"users":7}`, `{"messages":[{"group":"g1"}]}`, `{"messages":[{"id":"m1","x":1}]}`, `{"messages":null}`} {
+		h.want(request{method: "POST", path: base + "/messages:counts", body: body, wrong: true}, 400, "invalid_request")
+	}
+	h.want(request{method: "GET", path: base + "/messages/m1?group=g2"}, 404, "message_not_found")
+	h.want(request{method: "GET", path: base + "/messages/s1?group=g1"}, 404, "message_not_found")
 }
 
 func TestPageCursorsRefused(t *testing.T) {

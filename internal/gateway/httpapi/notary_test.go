@@ -3,11 +3,14 @@ package httpapi
 import (
 	"strings"
 	"testing"
+
+	"github.com/receiptd/receiptd/events"
 )
 
 // Heads are for everybody, and nothing that has the hash of a single entry is.
 func TestWhoMaySeeProofsOfTheLog(t *testing.T) {
 	h := newHarness(t)
+	withMessages(h)
 	for _, path := range []string{
 		"/v1/log/0/checkpoint/1", "/v1/log/0/consistency?from=1&to=2", "/v1/log/0/inclusion/1", base + "/messages/m1/readers/bob/proof",
 	} {
@@ -28,6 +31,7 @@ func TestWhoMaySeeProofsOfTheLog(t *testing.T) {
 
 func TestProofsThatThereAreNot(t *testing.T) {
 	h := newHarness(t)
+	withMessages(h)
 	for path, code := range map[string]string{
 		"/v1/log/0/checkpoint/3":                            "404 not_in_log",
 		"/v1/log/1/checkpoint":                              "404 not_in_log",
@@ -51,9 +55,10 @@ func TestProofsThatThereAreNot(t *testing.T) {
 
 func TestEvidenceIsTheVeryFile(t *testing.T) {
 	h := newHarness(t)
+	withMessages(h)
 	for query, data := range map[string]any{"": nil, "?entry=false": nil, "?entry=true": "ZW50cnk="} {
 		a := h.want(request{method: "GET", path: base + "/messages/m1/readers/bob/proof" + query}, 200, "")
-		want, _ := fakeNotary{}.Evidence(t.Context(), testApp, "m1", "bob", data != nil)
+		want, _ := fakeNotary{}.Evidence(t.Context(), events.Conversation{App: testApp, Group: "g1"}, "m1", "bob", data != nil)
 		if string(a.body) != string(want) || a.field(t, "data") != data {
 			t.Errorf("%q: %s", query, a.body)
 		}

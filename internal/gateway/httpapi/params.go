@@ -39,43 +39,71 @@ func (c *call) limit() (int, error) {
 type list byte
 
 const (
-	listReaders    list = 'r'
-	listNonReaders list = 'n'
+	listReaders       list = 'r'
+	listNonReaders    list = 'n'
+	listConversations list = 'c'
+	listMembers       list = 'm'
 )
 
-// pageCursor is where the next page of a list begins, as text for the client; empty after the last
-// page. Its bytes, before base64: the list, the log's identity, the place as an uvarint.
+// pageCursor is where the next page of a list begins that counts its places, as text for the
+// client; empty after the last page.
 func (a *API) pageCursor(l list, next int) string {
 	if next == 0 {
 		return ""
 	}
-	b := binary.BigEndian.AppendUint64([]byte{byte(l)}, a.cfg.Identity)
-	return base64.RawURLEncoding.EncodeToString(binary.AppendUvarint(b, uint64(next)))
+	return a.placeCursor(l, string(binary.AppendUvarint(nil, uint64(next))))
 }
 
-// pageOf reads the limit and cursor parameters.
+// placeCursor is a place in a list as text for the client. Its bytes, before base64: the list, the
+// log's identity, the place.
+func (a *API) placeCursor(l list, place string) string {
+	b := binary.BigEndian.AppendUint64([]byte{byte(l)}, a.cfg.Identity)
+	return base64.RawURLEncoding.EncodeToString(append(b, place...))
+}
+
+// pageOf reads the limit and cursor parameters of a list that counts its places.
 func (a *API) pageOf(c *call, l list) (from, limit int, err error) {
+	place, limit, err := a.placeOf(c, l)
+	if err != nil || place == "" {
+		return 0, limit, err
+	}
+	next, n := binary.Uvarint([]byte(place))
+	if n != len(place) || next == 0 || next > events.MaxGroupMembers {
+		return 0, 0, invalidCursor("cursor")
+	}
+	return int(next), limit, nil
+}
+
+// placeOf reads the limit and cursor parameters; the place is empty at the beginning of the list.
+func (a *API) placeOf(c *call, l list) (place string, limit int, err error) {
 	if limit, err = c.limit(); err != nil {
-		return 0, 0, err
+		return "", 0, err
 	}
 	text := c.r.URL.Query().Get("cursor")
 	if text == "" {
-		return 0, limit, nil
+		return "", limit, nil
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	const head = 1 + 8
 	switch {
 	case err != nil || len(b) < 2 || list(b[0]) != l:
-		return 0, 0, invalidCursor("cursor")
+		return "", 0, invalidCursor("cursor")
 	case len(b) <= head || binary.BigEndian.Uint64(b[1:]) != a.cfg.Identity:
 		// Without an identity, as cursors once were, it may be of any log.
-		return 0, 0, foreignCursor("cursor")
+		return "", 0, foreignCursor("cursor")
 	}
-	next, n := binary.Uvarint(b[head:])
-	if n != len(b)-head || next == 0 || next > events.MaxGroupMembers {
-		return 0, 0, invalidCursor("cursor")
+	return string(b[head:]), limit, nil
+}
+
+// flag reads a parameter that is true or false; false if it is not there.
+func (c *call) flag(name string) (bool, error) {
+	switch c.r.URL.Query().Get(name) {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
 	}
-	return int(next), limit, nil
+	return false, invalid(name, "neither true nor false")
 }
 
 // readBody reads a small body whole.

@@ -10,12 +10,19 @@ import (
 // that its client takes: what it sends is read before, and what it is answered is written after.
 func (a *API) ask(c *call, handle func(*call) error) error {
 	if c.r.Method == http.MethodPost {
-		// One more than is allowed is enough for the handler to see.
-		body, err := io.ReadAll(io.LimitReader(c.r.Body, maxCountBytes+1))
-		if err != nil {
-			return bodyError(err)
+		t := intakes.Get().(*intake)
+		defer t.end()
+		var err error
+		if t.pass, err = a.gate.Enter(c.who(doorQuestions), c.r.ContentLength); err != nil {
+			return a.refused(c, err)
 		}
-		c.r.Body = io.NopCloser(bytes.NewReader(body))
+		if c.r.ContentLength > maxCountBytes {
+			return tooLargeBody(maxCountBytes)
+		}
+		if err := t.read(c, maxCountBytes); err != nil {
+			return a.refused(c, err)
+		}
+		c.r.Body = io.NopCloser(bytes.NewReader(*t.body))
 	}
 	answered, err := a.gate.Ask(c.r.Context(), c.who(doorQuestions))
 	if err != nil {

@@ -66,6 +66,8 @@ func (a *API) routes() []route {
 		{method: "GET", path: appPath + "/messages/{id}/readers", access: accessApp, asks: true, handle: a.getReaders},
 		{method: "GET", path: appPath + "/messages/{id}/nonreaders", access: accessApp, asks: true, handle: a.getNonReaders},
 		{method: "POST", path: appPath + "/messages:counts", access: accessApp, asks: true, handle: a.postCounts},
+		{method: "GET", path: appPath + "/groups/{group}/members", access: accessApp, asks: true, handle: a.getMembers},
+		{method: "POST", path: appPath + "/users/{user}/receipts", access: accessSelf, waits: true, handle: a.postReceipts},
 		{method: "GET", path: appPath + "/users/{user}/conversations", access: accessSelf, asks: true, handle: a.getConversations},
 		{method: "GET", path: appPath + "/users/{user}/statistics", access: accessSelf, asks: true, handle: a.getSummary},
 		{method: "POST", path: appPath + "/users/{user}/statistics:ack", access: accessSelf, handle: a.postSummaryAck},
@@ -162,6 +164,8 @@ type call struct {
 	// no app.
 	app      string
 	settings events.Settings
+	// reporter is the user whose receipts the request reports; empty for events of anybody.
+	reporter string
 }
 
 func (a *API) refuse(e *apiError) http.Handler {
@@ -221,7 +225,7 @@ func (a *API) admit(c *call, rt route) error {
 	if !rt.access.allows(c) {
 		return errForbidden
 	}
-	for _, name := range []string{"id", "user"} {
+	for _, name := range []string{"id", "user", "group"} {
 		if id := c.r.PathValue(name); id != "" {
 			if problem := events.IDProblem(id); problem != "" {
 				return invalid(name, problem)

@@ -17,26 +17,6 @@ const (
 	maxTokenTTL = 90 * 24 * time.Hour
 )
 
-type conversationBody struct {
-	Group      string    `json:"group,omitempty"`
-	Peer       string    `json:"peer,omitempty"`
-	Unread     int       `json:"unread"`
-	LastReadAt timestamp `json:"last_read_at"`
-}
-
-func (a *API) getConversations(c *call) error {
-	views, err := a.cfg.State.Conversations(c.app, c.r.PathValue("user"))
-	if err != nil {
-		return err
-	}
-	list := make([]conversationBody, 0, len(views))
-	for _, v := range views {
-		list = append(list, conversationBody{v.Group, v.Peer, v.Unread, timestamp(v.LastReadAt)})
-	}
-	gateway.WriteJSON(c.w, http.StatusOK, map[string]any{"conversations": list})
-	return nil
-}
-
 func (a *API) getSummary(c *call) error {
 	summary, err := a.summaries.Summary(c.app, c.r.PathValue("user"))
 	if err != nil {

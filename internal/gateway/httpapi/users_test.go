@@ -8,23 +8,6 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-func TestConversations(t *testing.T) {
-	h := newHarness(t)
-	h.state.conversations[in(testApp, "bob")] = []projections.ConversationView{
-		{Group: "g1", Unread: 3, LastReadAt: sentAt}, {Peer: "alice"},
-	}
-	want := `{"conversations":[{"group":"g1","unread":3,"last_read_at":"2026-03-01T12:00:00.123Z"},{"peer":"alice","unread":0,"last_read_at":null}]}` + "\n"
-	for _, token := range []string{"", h.token("bob")} {
-		if a := h.want(request{method: "GET", path: base + "/users/bob/conversations", token: token}, 200, ""); string(a.body) != want {
-			t.Errorf("got %s", a.body)
-		}
-	}
-	h.want(request{method: "GET", path: base + "/users/bob/conversations", token: h.token("alice")}, 403, "forbidden")
-	if a := h.want(request{method: "GET", path: base + "/users/nobody/conversations"}, 200, ""); string(a.body) != `{"conversations":[]}`+"\n" {
-		t.Errorf("got %s", a.body)
-	}
-}
-
 func TestSummaryAndItsAcknowledgement(t *testing.T) {
 	h := newHarness(t)
 	h.state.setSummary("alice", []uint64{70, 3}, projections.SummaryItem{

@@ -208,7 +208,7 @@ func CheckCounts(t testing.TB, p State, g *sim.Generator) {
 
 // State is what the tests ask of a projector.
 type State interface {
-	Message(app, id string) (projections.Message, error)
+	MessageIn(c events.Conversation, id, user string) (projections.Found, error)
 	Counts(app string, ids []string) (map[string]projections.Counts, error)
 	Revisions() map[string][]uint64
 	ReadRates(ctx context.Context, q projections.RateQuery) ([]projections.RateRow, error)

@@ -161,7 +161,7 @@ func (s *Sink) SameAnswers(p State) {
 	s.T.Helper()
 	ctx := Context(s.T)
 	rows := Must[driver.Rows](s.T)(s.Conn.Query(ctx, `
-		SELECT app, id, eligible, delivered, read, recalled, sender, toUnixTimestamp64Milli(sent_at), readers
+		SELECT app, id, m.`+"`group`"+`, peer, eligible, delivered, read, recalled, sender, toUnixTimestamp64Milli(sent_at), readers
 		FROM (SELECT * FROM messages FINAL) AS m LEFT JOIN
 			(SELECT app, message, sender, `+"`group`"+`, if(`+"`group`"+` = '', user, '') AS receiver, countIf(kind = 'message.read') AS readers
 			FROM events WHERE outcome = 'applied' AND kind IN ('message.read', 'message.delivered') GROUP BY ALL) AS e
@@ -169,21 +169,22 @@ func (s *Sink) SameAnswers(p State) {
 		ORDER BY app, id`))
 	defer rows.Close()
 	checked := 0
-	ids := map[string]int{}
 	for rows.Next() {
 		var (
-			app, id, sender           string
+			app, id, group, peer      string
+			sender                    string
 			eligible, delivered, read uint32
 			recalled                  bool
 			sentAt                    int64
 			readers                   uint64
 		)
-		if err := rows.Scan(&app, &id, &eligible, &delivered, &read, &recalled, &sender, &sentAt, &readers); err != nil {
+		if err := rows.Scan(&app, &id, &group, &peer, &eligible, &delivered, &read, &recalled, &sender, &sentAt, &readers); err != nil {
 			s.T.Fatal(err)
 		}
-		want := Must[projections.Message](s.T)(p.Message(app, id))
-		if ids[app+id]++; want.From != sender || want.SentAt != sentAt {
-			continue // the id is that of several messages, and the state finds another one
+		named := projections.Message{From: sender, Group: group, To: peer}
+		want := Must[projections.Found](s.T)(p.MessageIn(named.Conversation(app), id, ""))
+		if want.From != sender || want.SentAt != sentAt {
+			s.T.Errorf("message %s: ClickHouse has it of %s at %d; the state of %s at %d", id, sender, sentAt, want.From, want.SentAt)
 		}
 		got := projections.Counts{Eligible: int(eligible), Delivered: int(delivered), Read: int(read)}
 		if got != want.Counts || recalled != want.Recalled || !recalled && readers != uint64(want.Read) {

@@ -159,8 +159,9 @@ type reader struct {
 	Content string
 }
 
-// readers returns all readers of a message, page by page.
-func (s *server) readers(app, id string, page int) []reader {
+// readers returns all readers of a message, page by page. in names the message's conversation as a
+// query does; without it the id has to be enough.
+func (s *server) readers(app, id string, page int, in ...string) []reader {
 	s.t.Helper()
 	all, cursor := []reader{}, ""
 	for {
@@ -169,7 +170,7 @@ func (s *server) readers(app, id string, page int) []reader {
 			Readers    []reader
 			NextCursor string `json:"next_cursor"`
 		}
-		s.must("GET", appPath(app)+"/messages/"+url.PathEscape(id)+"/readers?limit="+strconv.Itoa(page)+"&cursor="+cursor, nil, &answer)
+		s.must("GET", appPath(app)+"/messages/"+url.PathEscape(id)+"/readers?limit="+strconv.Itoa(page)+"&cursor="+cursor+"&"+strings.Join(in, "&"), nil, &answer)
 		all = append(all, answer.Readers...)
 		if cursor = answer.NextCursor; cursor == "" {
 			if answer.Total != len(all) {
@@ -180,8 +181,8 @@ func (s *server) readers(app, id string, page int) []reader {
 	}
 }
 
-// nonReaders returns all members who have not read a message, page by page.
-func (s *server) nonReaders(app, id string, page int) []string {
+// nonReaders returns all members who have not read a message, page by page; in is as in readers.
+func (s *server) nonReaders(app, id string, page int, in ...string) []string {
 	s.t.Helper()
 	all, cursor := []string{}, ""
 	for {
@@ -190,7 +191,7 @@ func (s *server) nonReaders(app, id string, page int) []string {
 			Users      []string
 			NextCursor string `json:"next_cursor"`
 		}
-		s.must("GET", appPath(app)+"/messages/"+url.PathEscape(id)+"/nonreaders?limit="+strconv.Itoa(page)+"&cursor="+cursor, nil, &answer)
+		s.must("GET", appPath(app)+"/messages/"+url.PathEscape(id)+"/nonreaders?limit="+strconv.Itoa(page)+"&cursor="+cursor+"&"+strings.Join(in, "&"), nil, &answer)
 		all = append(all, answer.Users...)
 		if cursor = answer.NextCursor; cursor == "" {
 			if answer.Total != len(all) {

@@ -116,6 +116,8 @@ func TestLogProvesItself(t *testing.T) {
 	first := s.verify().Partitions[0].Position // and a checkpoint of the state, with the head
 	eventually(t, "a head of all entries is signed", func() bool { return opened().Size >= first })
 	s.attested(`"tree"`)
+	kept := filepath.Join(t.TempDir(), "heads")
+	s.audited(0, kept, key, "the first head")
 	var heads []merkle.Head
 	for _, step := range []string{"kill", "stop", "replay", "kill"} {
 		heads = append(heads, opened())
@@ -141,7 +143,11 @@ func TestLogProvesItself(t *testing.T) {
 		s.verify()
 		last := heads[len(heads)-1]
 		eventually(t, "a later head is signed", func() bool { return opened().Size > last.Size })
+		s.audited(0, kept, key, "are those of the head that was kept")
 	}
+	s.audited(1, kept, strings.Replace(key, "receiptd/", "receiptx/", 1), "is no public key of a log")
+	forge(t, s, filepath.Join(kept, "0.checkpoint"), verifier)
+	s.audited(1, kept, key, "are others")
 	latest := opened()
 	for i, head := range heads {
 		var c merkle.Consistency
@@ -188,6 +194,45 @@ func TestLogProvesItself(t *testing.T) {
 		if got := run(t, "receiptctl", nil, "prove", "--check="+file, "--key="+key); got.code != 1 {
 			t.Errorf("%s: a changed file is accepted: %v", whole, got)
 		}
+	}
+}
+
+// audited runs receiptctl audit.
+func (s *server) audited(code int, kept, key, says string) {
+	s.t.Helper()
+	if got := s.ctl("audit", kept, "--key="+key); got.code != code || !strings.Contains(got.out+got.err, says) {
+		s.t.Errorf("audit: %v", got)
+	}
+}
+
+// forge puts another head of the same size in the place of a kept one, signed with the log's key:
+// as if what is under it had been rewritten since.
+func forge(t *testing.T, s *server, path string, verifier note.Verifier) {
+	t.Helper()
+	private, err := os.ReadFile(filepath.Join(s.data, "log.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _, _ := strings.Cut(string(private), "\n")
+	signer, err := note.NewSigner(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, head, err := merkle.OpenCheckpoint(verifier, string(kept))
+	if err != nil {
+		t.Fatal(err)
+	}
+	head.Root[0] ^= 1
+	forged, err := merkle.Sign(signer, o, head)
+	if err == nil {
+		err = os.WriteFile(path, []byte(forged), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -19,6 +19,18 @@ func within(seconds int, holds func() bool) bool {
 	return true
 }
 
+// begin starts a server and what its clients will do on it.
+func (t *trial) begin(ctx context.Context, s *server, clients int) (*life, error) {
+	life, err := newLife(t.random.Uint64(), clients)
+	if err == nil {
+		err = s.start(ctx)
+	}
+	if err == nil {
+		err = life.prepare(ctx, s)
+	}
+	return life, err
+}
+
 // under starts a server and a load on it, inflicts something after a drawn time, and lets the load
 // come to an end.
 func (t *trial) under(ctx context.Context, s *server, l *life, longest time.Duration, inflict func() error) error {
@@ -56,13 +68,7 @@ func (l *lab) kills(context.Context) ([]faultCase, error) {
 func (t *trial) killCycles(ctx context.Context, cycles int) (string, error) {
 	s := t.newServer(filepath.Join(t.dir, "data"), "--checkpoint-interval=200ms")
 	defer s.kill()
-	life, err := newLife(t.random.Uint64(), 3)
-	if err == nil {
-		err = s.start(ctx)
-	}
-	if err == nil {
-		err = life.prepare(ctx, s)
-	}
+	life, err := t.begin(ctx, s, 3)
 	if err != nil {
 		return "", err
 	}
@@ -127,13 +133,7 @@ func (t *trial) alive(ctx context.Context, inflict func(s *server) error, args .
 
 func (t *trial) livesThrough(ctx context.Context, s *server, inflict func() error) (string, error) {
 	defer s.kill()
-	life, err := newLife(t.random.Uint64(), 3)
-	if err == nil {
-		err = s.start(ctx)
-	}
-	if err == nil {
-		err = life.prepare(ctx, s)
-	}
+	life, err := t.begin(ctx, s, 3)
 	if err == nil {
 		err = t.under(ctx, s, life, 500*time.Millisecond, inflict)
 	}

@@ -133,13 +133,7 @@ func (t *trial) losePower(ctx context.Context, kind string, losses int) (seen st
 	}
 	s := t.newServer(filepath.Join(v.at, "data"), "--checkpoint-interval=200ms")
 	defer func() { err = errors.Join(err, s.kill(), v.close(ctx)) }()
-	life, err := newLife(t.random.Uint64(), 3)
-	if err == nil {
-		err = s.start(ctx)
-	}
-	if err == nil {
-		err = life.prepare(ctx, s)
-	}
+	life, err := t.begin(ctx, s, 3)
 	if err != nil {
 		return "", err
 	}
@@ -179,13 +173,7 @@ func readOnlyCase(ctx context.Context, t *trial) (seen string, err error) {
 	}
 	s := t.newServer(filepath.Join(v.at, "data"), "--checkpoint-interval=200ms")
 	defer func() { err = errors.Join(err, s.kill(), v.close(ctx)) }()
-	life, err := newLife(t.random.Uint64(), 3)
-	if err == nil {
-		err = s.start(ctx)
-	}
-	if err == nil {
-		err = life.prepare(ctx, s)
-	}
+	life, err := t.begin(ctx, s, 3)
 	trigger := "/sys/fs/ext4/" + filepath.Base(v.device) + "/trigger_fs_error"
 	if err == nil && !exists(trigger) {
 		return "", fmt.Errorf("%w: there is no %s", errImpossible, trigger)

@@ -127,7 +127,7 @@ var layers = map[string]layer{
 	// receiptctl bench is where benchmarks are run from. Nothing of the product imports them:
 	// the way from it into internal/lab is here alone.
 	"cmd/receiptctl": {sees: []string{
-		"consumers/projector", "events", "events/merkle", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
+		"consumers/projector", "events", "events/merkle", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/atomicfile", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
 		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/bench/overload",
 		"internal/lab/sim"}},
 }

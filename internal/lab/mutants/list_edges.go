@@ -95,10 +95,24 @@ var edgeMutants = []Mutant{
 	},
 	{
 		Name: "readers-shown-to-everybody", File: "internal/gateway/access.go",
-		Old:     `case !is:`,
-		New:     `case is && !is:`,
+		Old:     `case m.Standing == projections.Stranger:`,
+		New:     `case m.Standing == projections.Stranger && m.Group == "":`,
 		Bug:     "who has read a message is shown to users who are not in its group",
 		Package: "internal/gateway", Test: "TestWhoMaySeeAMessagesReaders",
+	},
+	{
+		Name: "readers-shown-to-who-came-later", File: "internal/gateway/access.go",
+		Old:     `case m.Standing == projections.LateMember:`,
+		New:     `case m.Standing == projections.LateMember && m.Group == "":`,
+		Bug:     "who joins a group is shown the readers of what was sent before",
+		Package: "internal/gateway", Test: "TestWhoMaySeeAMessagesReaders",
+	},
+	{
+		Name: "report-of-another-user", File: "internal/gateway/httpapi/receipts.go",
+		Old:     `if e.User != user {`,
+		New:     `if e.User != user && user == "" {`,
+		Bug:     "a user reports receipts of another one",
+		Package: "internal/gateway/httpapi", Test: "TestReceiptsThatAreNotOnesOwn",
 	},
 	{
 		Name: "body-without-bound", File: "internal/gateway/httpapi/body.go",
@@ -109,8 +123,8 @@ var edgeMutants = []Mutant{
 	},
 	{
 		Name: "one-event-too-many", File: "internal/gateway/httpapi/ingest.go",
-		Old:     `if i >= limit {`,
-		New:     `if i > limit {`,
+		Old:     `if len(*t.events) >= limit {`,
+		New:     `if len(*t.events) > limit {`,
 		Bug:     "a request may have one more event than is allowed",
 		Package: "internal/gateway/httpapi", Test: "TestEventsTooLarge",
 	},

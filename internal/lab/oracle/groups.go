@@ -108,6 +108,13 @@ func (m *Model) groupChanged(a *app, ev events.Event) events.Outcome {
 		case u.role == events.RoleOwner:
 			return events.RejectedNotAllowed
 		}
+		if ev.Role == events.RoleOwner {
+			for _, other := range g.members {
+				if other.role == events.RoleOwner {
+					other.role = events.RoleAdmin
+				}
+			}
+		}
 		u.role = ev.Role
 	case events.GroupDissolved:
 		g.dissolved = true

@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -60,6 +61,32 @@ func TestGroups(t *testing.T) {
 	}
 	if list := m.Conversations(theApp, "a"); list != nil {
 		t.Errorf("conversations %+v after the group was dissolved", list)
+	}
+}
+
+func TestGroupIsHandedOver(t *testing.T) {
+	give := func(user string, r events.Role) events.Event {
+		return events.Event{App: theApp, Kind: events.GroupRole, Group: "g", User: user, Role: r}
+	}
+	m := play(t, DefaultLimits(), []line{
+		{0, withAdmins(create("g", "o", "a", "b"), "d"), ok},
+		{0, give("x", events.RoleOwner), events.RejectedNotMember},
+		{0, give("o", events.RoleOwner), dup},
+		{0, give("a", events.RoleOwner), ok},
+		{0, give("a", events.RoleOwner), dup},
+		{0, give("a", events.RoleMember), events.RejectedNotAllowed},
+		{0, give("o", events.RoleMember), ok},
+		{0, withAdmins(create("g", "o", "a", "b"), "d"), dup}, // how it was created has not changed
+		{0, leave("g", "a"), ok},
+		{0, give("b", events.RoleOwner), ok}, // of nobody
+	})
+	roles := map[string]events.Role{}
+	for _, u := range m.Members(theApp, "g") {
+		roles[u.User] = u.Role
+	}
+	want := map[string]events.Role{"o": events.RoleMember, "d": events.RoleAdmin, "b": events.RoleOwner}
+	if !maps.Equal(roles, want) {
+		t.Errorf("roles %v, want %v", roles, want)
 	}
 }
 

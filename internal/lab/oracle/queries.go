@@ -182,6 +182,32 @@ func (m *Model) NonReaders(c events.Conversation, id string) []string {
 	return users
 }
 
+// Standing is what a user is to a message that the model knows.
+func (m *Model) Standing(c events.Conversation, id, user string) projections.Standing {
+	msg := m.message(c, id)
+	u := msg.conversation.member(user)
+	switch {
+	case msg.from == user:
+		return projections.Sender
+	case u == nil || !u.current() || msg.conversation.dissolved:
+		return projections.Stranger
+	case !u.there(msg.seq):
+		return projections.LateMember
+	}
+	return projections.Recipient
+}
+
+// there reports whether the message with a seq was sent during a stay.
+func (u *member) there(seq int) bool {
+	return slices.ContainsFunc(u.spans, func(s span) bool { return s.joined < seq && (!s.ended || seq <= s.left) })
+}
+
+// WasIn reports whether a user is or ever was in a conversation.
+func (m *Model) WasIn(c events.Conversation, user string) bool {
+	x := m.conversation(c)
+	return x != nil && x.member(user) != nil
+}
+
 // Conversations is a user's conversation list: groups by id, then single chats by peer.
 func (m *Model) Conversations(app, user string) []projections.ConversationView {
 	var list []projections.ConversationView

@@ -163,6 +163,9 @@ func (w *world) change(t *rapid.T, kind events.Kind, app string) {
 		if seldom(t, 1) {
 			ev.Role = events.RoleMember
 		}
+		if seldom(t, 2) {
+			ev.Role = events.RoleOwner
+		}
 	case events.GroupDissolved:
 		w.groups[app] = slices.DeleteFunc(w.groups[app], func(g string) bool { return g == ev.Group })
 	}

@@ -1,0 +1,95 @@
+package httpapi
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// conversationsBody is a page of a user's conversations. TotalUnread is over all of them.
+type conversationsBody struct {
+	Conversations []conversationLine `json:"conversations"`
+	TotalUnread   int                `json:"total_unread"`
+	NextCursor    string             `json:"next_cursor"`
+}
+
+type conversationLine struct {
+	Group      string    `json:"group,omitempty"`
+	Peer       string    `json:"peer,omitempty"`
+	Unread     int       `json:"unread"`
+	LastReadAt timestamp `json:"last_read_at"`
+}
+
+// getConversations answers with a page of the list. The list is made whole for each page, since the
+// total needs all of it: the lines of some thousand conversations are small.
+func (a *API) getConversations(c *call) error {
+	place, limit, err := a.placeOf(c, listConversations)
+	if err != nil {
+		return err
+	}
+	onlyUnread, err := c.flag("unread")
+	if err != nil {
+		return err
+	}
+	last, ok := conversationAt(place)
+	if !ok {
+		return invalidCursor("cursor")
+	}
+	all, err := a.cfg.State.Conversations(c.app, c.r.PathValue("user"))
+	if err != nil {
+		return err
+	}
+	body := conversationsBody{Conversations: make([]conversationLine, 0, min(limit, len(all)))}
+	for i := range all {
+		body.TotalUnread += all[i].Unread
+	}
+	from := 0
+	if place != "" {
+		from, ok = slices.BinarySearchFunc(all, last, func(x, y projections.ConversationView) int { return x.Compare(&y) })
+		if ok {
+			from++
+		}
+	}
+	for i := from; i < len(all); i++ {
+		v := &all[i]
+		if onlyUnread && v.Unread == 0 {
+			continue
+		}
+		if n := len(body.Conversations); n == limit {
+			end := body.Conversations[n-1]
+			body.NextCursor = a.placeCursor(listConversations, placeOfConversation(end.Group, end.Peer))
+			break
+		}
+		body.Conversations = append(body.Conversations, conversationLine{v.Group, v.Peer, v.Unread, timestamp(v.LastReadAt)})
+	}
+	gateway.WriteJSON(c.w, http.StatusOK, body)
+	return nil
+}
+
+// placeOfConversation is the place in the list that a conversation has: what it is called, so that
+// a page begins where the one before ended, whatever was joined or left meanwhile.
+func placeOfConversation(group, peer string) string {
+	if group != "" {
+		return "g" + group
+	}
+	return "p" + peer
+}
+
+// conversationAt is the conversation whose place it is; ok is false if it is no place.
+func conversationAt(place string) (v projections.ConversationView, ok bool) {
+	switch {
+	case place == "":
+		return v, true
+	case len(place) < 2:
+		return v, false
+	case place[0] == 'g':
+		v.Group = place[1:]
+	case place[0] == 'p':
+		v.Peer = place[1:]
+	default:
+		return v, false
+	}
+	return v, true
+}
