@@ -14,9 +14,11 @@ const (
 	MaxFirstMembers = 5000
 	// MaxMessagesRead bounds the messages that one message.read names.
 	MaxMessagesRead = 256
-	// MaxGroupMembers bounds the users that were ever members of a group: each keeps an ordinal for
-	// good.
+	// MaxGroupMembers bounds the members of a group.
 	MaxGroupMembers = 100_000
+	// MaxEverMembers bounds the users that are or ever were members of a group: each keeps an
+	// ordinal for good.
+	MaxEverMembers = 4 * MaxGroupMembers
 	// MaxBatchEvents bounds the events of one log entry.
 	MaxBatchEvents = 16384
 	// MaxBatchBytes bounds the encoded size of one log entry.
@@ -26,6 +28,14 @@ const (
 	ParkedFor = 72 * time.Hour
 	// MaxParked bounds the parked receipts of one app in one partition; the oldest gives way.
 	MaxParked = 16_384
+	// ClockStep is how much later, in broker time, an entry may be than the one before without
+	// being remembered as a step that may have been wrong, and how much earlier without being one.
+	ClockStep = time.Hour
+	// ClockStart is before any entry, in Unix milliseconds: the start of 2020. What has no earlier
+	// time is never taken back beyond it.
+	ClockStart int64 = 1_577_836_800_000
+	// MaxClockSkips bounds the steps of the clock that are remembered; the oldest is forgotten.
+	MaxClockSkips = 16
 	// EventIDsFor is how long, in broker time, an event is known by its id.
 	EventIDsFor = 24 * time.Hour
 	// MaxEventIDs bounds the events that one partition knows by their ids; the oldest gives way.

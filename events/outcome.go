@@ -25,7 +25,7 @@ const (
 	RejectedNotOpen Outcome = OutcomeRejected + 1 + iota
 	// RejectedPermission: a plain member asked where only owner and admins may.
 	RejectedPermission
-	// RejectedNotFound: a receipt for a message that is unknown, recalled, past its validity,
+	// RejectedNotFound: a receipt for a group message that is unknown, recalled, past its validity,
 	// without receipts, or sent before the reader joined.
 	RejectedNotFound
 	// RejectedDailyLimit: the group has used up the day's messages with receipts.
@@ -42,20 +42,24 @@ const (
 	RejectedMessageExists
 	// RejectedGroupExists: the group id is taken.
 	RejectedGroupExists
-	// RejectedNoMessage: a recall of an unknown message.
+	// RejectedNoMessage: a recall of an unknown message, or a receipt for a message of a single
+	// chat that is unknown, recalled, or past its validity.
 	RejectedNoMessage
 	// RejectedNotAllowed: a recall by a user who may not do that, or a change of the owner's role.
 	RejectedNotAllowed
-	// RejectedGroupFull: the group has had [MaxGroupMembers] members.
+	// RejectedGroupFull: the group has [MaxGroupMembers] members, or has had [MaxEverMembers].
 	RejectedGroupFull
-	// RejectedParkedExpired: what was parked and whose message did not come within [ParkedFor], or
-	// that was pushed out by newer ones.
+	// RejectedParkedExpired: a receipt for a group message that was parked and whose message did
+	// not come within [ParkedFor], or that was pushed out by newer ones.
 	RejectedParkedExpired
 
 	// RejectedOtherAdmins: the group was created with other admins.
 	RejectedOtherAdmins
 	// RejectedOtherMembers: the group was created with other members.
 	RejectedOtherMembers
+	// RejectedNoneCame: of what was parked, not a group message's receipt: like
+	// RejectedParkedExpired, with a text that names no group.
+	RejectedNoneCame
 
 	outcomeEnd
 )
@@ -93,6 +97,7 @@ var rejections = [outcomeEnd]struct {
 	RejectedParkedExpired: {503, "group ack msg not found"},
 	RejectedOtherAdmins:   {409, "group already exists with other admins"},
 	RejectedOtherMembers:  {409, "group already exists with other members"},
+	RejectedNoneCame:      {404, "message not found"},
 }
 
 // String is the public name: "applied", "duplicate", "parked" or "rejected".

@@ -15,6 +15,9 @@ type author struct {
 	// numbers are those of the items, items the last of the items themselves.
 	numbers intervals
 	items   tail[summaryRef]
+	// dropped is how many were pushed out since the author last acknowledged, the last of them by
+	// the entry droppedAt.
+	dropped, droppedAt uint64
 }
 
 // summaryItemCost is the memory of one summaryRef, its id included, intervalCost that of an
@@ -34,6 +37,13 @@ func (u *author) forget(*cache) { delete(u.app.authors, u.user) }
 // out of the middle clears its place; only those pushed out at the front keep a stale one.
 func (u *author) lists(n uint64) bool {
 	return n != 0 && u.numbers.count > 0 && n >= u.numbers.first()
+}
+
+// keeps reports whether an item with news keeps its place: it is still in the summary, and fewer
+// than half of what the summary may hold were put at the end after it. Otherwise it goes to the
+// end, so that news are not pushed out soon.
+func (u *author) keeps(n uint64, limit int) bool {
+	return u.lists(n) && u.next-n <= uint64(limit/2)
 }
 
 // author returns a user's summary, which is empty for a user that the state does not know.
@@ -71,10 +81,15 @@ func (p *Partition) authorOf(m *message) (*author, error) {
 	return u, nil
 }
 
-// encode appends the stored layout: the next number and those of the items. What the items are is
+// encode appends the stored layout: the next number and those of the items, and what was
+// dropped, if anything was. What the items are is
 // stored under keys of their own.
 func (u *author) encode(dst []byte) []byte {
-	return u.numbers.encode(binary.AppendUvarint(dst, u.next))
+	dst = u.numbers.encode(binary.AppendUvarint(dst, u.next))
+	if u.dropped > 0 {
+		dst = binary.AppendUvarint(binary.AppendUvarint(dst, u.dropped), u.droppedAt)
+	}
+	return dst
 }
 
 func (p *Partition) loadAuthor(u *author, v []byte) error {
@@ -83,6 +98,9 @@ func (p *Partition) loadAuthor(u *author, v []byte) error {
 	u.items.cut = u.next - 1 // all are in the backing
 	if len(r.b) > 0 || r.bad {
 		u.numbers.decode(&r)
+		if len(r.b) > 0 {
+			u.dropped, u.droppedAt = r.uvarint(), r.uvarint()
+		}
 		return r.err()
 	}
 	// Written by a version that kept the numbers in the keys only.

@@ -82,6 +82,10 @@ func (p *Partition) captureSmall() {
 		x.meta = false
 		p.captureTree()
 	}
+	if k := &p.position.clock; k.changed {
+		x.put(append(p.scratch.key(), tableClock), k.encode(v[:0]))
+		k.changed = false
+	}
 }
 
 // captureCohorts copies the cohorts that changed. They are encoded while the fold goes on.

@@ -38,8 +38,8 @@ type conversation struct {
 	creator   string // of a group
 	dissolved bool
 	active    int   // current members
-	day       int64 // UTC day of the last message that asked for receipts
-	requests  int   // how many asked on that day
+	day       int64 // UTC day of the last message that is tracked
+	requests  int   // how many are, of that day
 
 	members []member
 	byUser  map[string]uint32 // groups only

@@ -31,7 +31,7 @@ func (p *Partition) conversationRead(a *app, i int) (events.Outcome, error) {
 			return refused, nil
 		}
 		if e.batch.Flags[i]&events.FlagStrict != 0 {
-			return events.RejectedNotFound, nil
+			return notFound(e.conversation(i).Group != ""), nil
 		}
 		return p.park(a, i), nil
 	}
@@ -68,18 +68,19 @@ func (p *Partition) readTo(a *app, c *conversation, user string, to uint64) (eve
 		return 0, err
 	}
 	before := u.watermark
-	u.watermark, u.base, u.lastReadAt = to, c.sent-unread, p.position.clock // 5
+	u.watermark, u.base, u.lastReadAt = to, c.sent-unread, p.position.clock.now // 5
 	p.changes.touchMember(c, reader)
 	if c.group() {
 		return events.OutcomeApplied, nil
 	}
-	if err := p.summarizeChat(c, reader); err != nil {
-		return 0, err
+	reads, err := p.readChat(a, c, reader, before, to)
+	if err != nil || reads == 0 { // what reads nothing is nothing to tell
+		return events.OutcomeApplied, err
 	}
 	if p.taps.online != nil {
 		p.tellConversation(c, u.user, reader)
 	}
-	return events.OutcomeApplied, p.readChat(a, c, reader, before, to)
+	return events.OutcomeApplied, p.summarizeChat(c, reader)
 }
 
 // unreadBeyond counts the messages after a seq that others than the reader sent and that are not
@@ -105,12 +106,12 @@ func (p *Partition) unreadBeyond(c *conversation, reader uint32, seq uint64) (n 
 	return n, nil
 }
 
-// readChat marks as read what the peer sent in a single chat and the reader had not read. Messages
-// up to the reader's watermark before need no look.
-func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to uint64) error {
+// readChat marks as read what the peer sent in a single chat and the reader had not read, and
+// returns how many messages that is. Messages up to the reader's watermark before need no look.
+func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to uint64) (reads int, err error) {
 	unread, err := p.unreadAfter(c, before)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, x := range unread {
 		if x.value.sender == reader {
@@ -122,21 +123,22 @@ func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to 
 		p.dropUnread(c, x.n)
 		m, err := p.message(c, x.value.id)
 		if err != nil {
-			return err
+			return reads, err
 		}
 		if m == nil {
-			return errCorrupt
+			return reads, errCorrupt
 		}
-		if m.recalled() || m.hasRead(reader) || a.singleValidity > 0 && p.position.clock-m.sentAt > a.singleValidity {
+		if m.recalled() || m.hasRead(reader) || a.singleValidity > 0 && p.position.clock.age(m.sentAt) > a.singleValidity {
 			continue
 		}
 		if err := p.addReader(m, reader, ""); err != nil {
-			return err
+			return reads, err
 		}
+		reads++
 		p.changes.touchMessage(m)
 		if p.taps.trackFacts {
 			p.addFact(events.MessageRead, m, c.members[reader].user, "")
 		}
 	}
-	return nil
+	return reads, nil
 }

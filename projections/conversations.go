@@ -42,7 +42,7 @@ func (p *Partition) conversationsOf(a *app, user string) ([]userConv, error) {
 		x := userConv{num, -1}
 		if len(value) > 0 {
 			o, n := binary.Uvarint(value)
-			if n != len(value) || o >= events.MaxGroupMembers {
+			if n != len(value) || o >= events.MaxEverMembers {
 				return errCorrupt
 			}
 			x.ordinal = int(o)

@@ -106,7 +106,7 @@ func TestListsLetTheFoldGoOn(t *testing.T) {
 		},
 		"summary": func(p *projections.Partition) (int, error) {
 			list, _, err := p.Summary("o#a", "cleo")
-			return len(list), err
+			return len(list.Items), err
 		},
 		"counts": func(p *projections.Partition) (int, error) {
 			counts, err := p.Counts("o#a", ids)

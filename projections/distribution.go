@@ -1,12 +1,10 @@
 package projections
 
 import (
-	"fmt"
 	"math"
 	"math/bits"
 	"sort"
 
-	"github.com/DataDog/sketches-go/ddsketch"
 	"github.com/DataDog/sketches-go/ddsketch/mapping"
 	"github.com/DataDog/sketches-go/ddsketch/store"
 )
@@ -120,23 +118,44 @@ func (d *Distribution) Bins() []BinCount {
 	return list
 }
 
-// Percentiles returns the median, the 90th and the 99th percentile in milliseconds; zeros if there
-// are no times.
-func (d *Distribution) Percentiles() (p50, p90, p99 int64, err error) {
+// Percentiles returns the median, the 90th and the 99th percentile in milliseconds, each within 1
+// %; zeros if there are no times.
+func (d *Distribution) Percentiles() (p50, p90, p99 float64) {
 	if d.total == 0 {
-		return 0, 0, 0, nil
+		return 0, 0, 0
 	}
-	var bins store.Store = d.bins
-	if d.bins == nil {
-		bins = store.NewSparseStore()
+	at := [...]uint64{d.rank(0.5), d.rank(0.9), d.rank(0.99)}
+	var p [len(at)]float64
+	k, seen := 0, uint64(0)
+	for _, b := range d.Bins() {
+		for seen += b.Count; k < len(at) && at[k] < seen; k++ {
+			p[k] = told(b.Bin)
+		}
 	}
-	sketch := ddsketch.NewDDSketch(timeMapping, bins, store.NewSparseStore())
-	if err := sketch.AddWithCount(0, float64(d.zero)); err != nil {
-		return 0, 0, 0, fmt.Errorf("percentiles: %w", err)
-	}
-	v, err := sketch.GetValuesAtQuantiles([]float64{0.5, 0.9, 0.99})
-	if err != nil {
-		return 0, 0, 0, fmt.Errorf("percentiles: %w", err)
-	}
-	return int64(math.Round(v[0])), int64(math.Round(v[1])), int64(math.Round(v[2])), nil
+	return p[0], p[1], p[2]
 }
+
+// rank is which of the times, from 0, in ascending order, is a percentile.
+func (d *Distribution) rank(p float64) uint64 { return uint64(p * float64(d.total-1)) }
+
+// told is the time that stands for those of a bin: within 1 % of each of them. It is a whole number
+// of milliseconds if there is such a one, else it has as few decimals as will do.
+func told(bin uint16) float64 {
+	first, last := float64(BinMillis(bin)), float64(1<<timeBits)
+	if bin < NumBins-1 {
+		last = float64(timeBins.last[bin])
+	}
+	if first == last {
+		return first
+	}
+	middle := 2 * first * last / (first + last) // as far from both, measured by each
+	for scale := 1.0; scale <= 1000; scale *= 10 {
+		if v := math.Round(scale*middle) / scale; withinAccuracy(v, first) && withinAccuracy(v, last) {
+			return v
+		}
+	}
+	return middle
+}
+
+// withinAccuracy reports whether a time is told closely enough.
+func withinAccuracy(told, ms float64) bool { return 100*math.Abs(told-ms) <= accuracyPercent*ms }

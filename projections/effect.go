@@ -32,11 +32,11 @@ func (p *Partition) tell(m *message, reader, content string, kind events.Kind) {
 	}
 	e := Effect{
 		Kind: kind, App: c.app.key, To: to, Group: c.name.group, Message: m.id,
-		Reader: reader, Content: content, At: p.position.clock,
+		Reader: reader, Content: content, At: m.deliveredAt,
 		Eligible: int(m.eligible), Partition: p.id, Sequence: p.position.seq,
 	}
 	if kind == events.MessageRead {
-		e.Count = int(m.readers)
+		e.Count, e.At = int(m.readers), m.lastAt
 	}
 	p.taps.effects = append(p.taps.effects, e)
 }
@@ -49,7 +49,7 @@ func (p *Partition) tellConversation(c *conversation, reader string, o uint32) {
 	}
 	p.taps.effects = append(p.taps.effects, Effect{
 		Kind: events.ConversationRead, App: c.app.key, To: to, Reader: reader,
-		At: p.position.clock, Partition: p.id, Sequence: p.position.seq,
+		At: c.members[o].lastReadAt, Partition: p.id, Sequence: p.position.seq,
 	})
 }
 

@@ -124,10 +124,10 @@ func (c *conversation) hasChanged(kind events.Kind, user string, role events.Rol
 
 func (p *Partition) groupJoined(c *conversation, user string) events.Outcome {
 	o, known := c.byUser[user]
+	if c.active >= p.limits.Members || !known && len(c.members) >= p.limits.EverMembers {
+		return events.RejectedGroupFull
+	}
 	if !known {
-		if len(c.members) >= p.limits.Members {
-			return events.RejectedGroupFull
-		}
 		p.addMember(c, user, events.RoleMember)
 		return events.OutcomeApplied
 	}

@@ -37,7 +37,7 @@ func newFold(t *rapid.T, s state, cacheBytes int) *fold {
 	f := &fold{t: t, state: s, options: projections.Options{
 		CacheBytes: cacheBytes,
 		Limits: projections.Limits{
-			Members: limits.MaxGroupMembers, Parked: limits.MaxParked,
+			Members: limits.MaxGroupMembers, EverMembers: limits.MaxEverMembers, Parked: limits.MaxParked,
 			SummaryItems: limits.MaxSummaryItems, Rejections: limits.MaxRejections,
 			EventIDs: limits.MaxEventIDs, CachedItems: 1,
 		},
@@ -261,6 +261,7 @@ func compareMessages(t *rapid.T, p *projections.Partition, model *oracle.Model, 
 			t.Fatalf("nonreaders of %s: %v", want.ID, err)
 		}
 		same(t, "nonreaders of "+want.ID, nonReaders.Users, model.NonReaders(name, want.ID))
+		same(t, "nonreaders of "+want.ID+" who left", nonReaders.Left, model.LeftNonReaders(name, want.ID))
 		if nonReaders.Total != len(nonReaders.Users) || readers.Total != len(readers.Readers) {
 			t.Fatalf("message %s: totals %d and %d for %d readers and %d nonreaders", want.ID,
 				readers.Total, nonReaders.Total, len(readers.Readers), len(nonReaders.Users))
@@ -360,11 +361,14 @@ func compareUsers(t *rapid.T, p *projections.Partition, model *oracle.Model, app
 			t.Fatalf("conversations of %s: %v", user, err)
 		}
 		same(t, "conversations of "+user, got, model.Conversations(app, user))
-		items, _, err := p.Summary(app, user)
+		summary, _, err := p.Summary(app, user)
 		if err != nil {
 			t.Fatalf("summary of %s: %v", user, err)
 		}
-		same(t, "summary of "+user, items, model.Summary(app, user))
+		same(t, "summary of "+user, summary.Items, model.Summary(app, user))
+		if want := model.Dropped(app, user); summary.Dropped != want {
+			t.Fatalf("summary of %s: %d dropped; model: %d", user, summary.Dropped, want)
+		}
 	}
 }
 

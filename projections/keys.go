@@ -13,6 +13,7 @@ import (
 // zero byte, which no id contains.
 const (
 	tableMeta         = '!' // one key: position, clock, counters
+	tableClock        = 'T' // one key: steps of the clock that may have been wrong
 	tableApp          = 'A' // app key -> number, revision, settings
 	tableConvByName   = 'C' // app, name -> number
 	tableConversation = 'c' // number -> header, and both sides of a single chat
@@ -128,7 +129,7 @@ func DescribeKey(key []byte) string {
 		return "empty key"
 	}
 	names := map[byte]string{
-		tableMeta: "meta", tableApp: "app", tableConvByName: "conversation by name",
+		tableMeta: "meta", tableClock: "clock", tableApp: "app", tableConvByName: "conversation by name",
 		tableConversation: "conversation", tableMember: "member", tableUserIndex: "user's conversations",
 		tableMessage: "message", tableUnreadSingle: "unread in single chat", tableSummary: "item of summary",
 		tableAuthor: "author of summary", tableParked: "parked receipt", tableEventID: "event known by its id", tableRejection: "rejection", tablePoison: "poison entry",

@@ -64,7 +64,7 @@ func (p *Partition) addMember(c *conversation, user string, role events.Role) ui
 }
 
 func (p *Partition) loadMembers(c *conversation, n int) error {
-	if n > events.MaxGroupMembers {
+	if n > events.MaxEverMembers {
 		return errCorrupt
 	}
 	c.members = make([]member, n)

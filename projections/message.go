@@ -115,9 +115,17 @@ func (p *Partition) messageIn(conv uint64, id string) (*message, error) {
 // addReader puts a member who has not read the message into its read set, now.
 func (p *Partition) addReader(m *message, ordinal uint32, content string) error {
 	before := m.cost()
-	m.addReader(ordinal, p.position.clock, content)
+	m.addReader(ordinal, m.notBefore(p.position.clock.now), content)
 	p.cache.bytes += m.cost() - before
-	return p.countRead(m)
+	return p.countRead(m, m.lastAt)
+}
+
+// notBefore is a time, or that of what the message has seen so far if that is later.
+func (m *message) notBefore(at int64) int64 {
+	if m.readers > 0 {
+		return max(at, m.lastAt)
+	}
+	return max(at, m.sentAt)
 }
 
 // hasRead reports whether the member is in the read set.
@@ -178,7 +186,7 @@ func eachReader(log []byte, sentAt int64, f func(ordinal uint32, at int64, conte
 		if tag&1 != 0 {
 			content = r.bytes()
 		}
-		if r.bad || tag>>1 >= events.MaxGroupMembers {
+		if r.bad || tag>>1 >= events.MaxEverMembers {
 			return errCorrupt
 		}
 		if !f(uint32(tag>>1), at, content) {

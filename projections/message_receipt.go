@@ -33,9 +33,17 @@ func (p *Partition) receipt(a *app, i int) (events.Outcome, error) {
 		return o, nil
 	}
 	if e.batch.Flags[i]&events.FlagStrict != 0 {
-		return events.RejectedNotFound, nil
+		return notFound(e.batch.Conversations[ref].Group != ""), nil
 	}
 	return p.park(a, i), nil
+}
+
+// notFound is the rejection of a receipt for a message that is not there, or no more.
+func notFound(group bool) events.Outcome {
+	if group {
+		return events.RejectedNotFound
+	}
+	return events.RejectedNoMessage
 }
 
 // checkRecording decides what the rules decide before the list: whether the app records receipts of
@@ -66,7 +74,7 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind
 	case c.dissolved: // 1
 		return events.RejectedNoGroup, nil
 	case m.recalled(): // 3
-		return events.RejectedNotFound, nil
+		return notFound(group), nil
 	case sender: // 4
 		return events.OutcomeDuplicate, nil
 	}
@@ -86,8 +94,8 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind
 		}
 		validity = a.groupValidity
 	}
-	if validity > 0 && p.position.clock-m.sentAt > validity { // 8: too late
-		return events.RejectedNotFound, nil
+	if validity > 0 && p.position.clock.age(m.sentAt) > validity { // 8: too late
+		return notFound(group), nil
 	}
 	return events.OutcomeApplied, p.applyReceipt(m, reader, user, content, kind) // 9
 }
@@ -100,7 +108,7 @@ func (p *Partition) applyReceipt(m *message, reader uint32, user, content string
 	if kind == events.MessageRead {
 		err = p.addReader(m, reader, content)
 	} else {
-		m.deliveredAt = p.position.clock
+		m.deliveredAt = max(p.position.clock.now, m.sentAt)
 		err = p.countDelivered(m)
 	}
 	if err == nil {

@@ -67,10 +67,16 @@ func (p *Partition) mayAsk(a *app, c *conversation, m *member) events.Outcome {
 		return events.RejectedNotOpen
 	case g.WhoMayRequest == events.WhoAdmins && m.role == events.RoleMember:
 		return events.RejectedPermission
-	case g.MaxRequestsPerGroupPerDay > 0 && c.day == p.position.clock/dayMillis && c.requests >= g.MaxRequestsPerGroupPerDay:
+	case g.MaxRequestsPerGroupPerDay > 0 && !a.tooLarge(c) && c.day == p.position.clock.now/dayMillis && c.requests >= g.MaxRequestsPerGroupPerDay:
 		return events.RejectedDailyLimit
 	}
 	return events.OutcomeApplied
+}
+
+// tooLarge reports whether a group is above the size up to which messages collect receipts.
+func (a *app) tooLarge(c *conversation) bool {
+	limit := a.settings.GroupReceipts.MaxGroupSize
+	return limit > 0 && c.active > limit
 }
 
 // send is what an applied message.sent does. The eligible readers are frozen by the message's seq:
@@ -79,24 +85,24 @@ func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks
 	c.sent++
 	c.members[sender].base++ // their own message is not unread to the sender
 	p.changes.touchMember(c, sender)
-	h := header{sender: sender, seq: c.sent, sentAt: p.position.clock}
+	h := header{sender: sender, seq: c.sent, sentAt: p.position.clock.now}
 	ref := unreadRef{sender: sender}
 	if !c.group() {
 		ref.id = id
 	}
 	p.addUnread(c, c.sent, ref)
-	switch limit := a.settings.GroupReceipts.MaxGroupSize; {
+	switch {
 	case !c.group():
 		h.kind, h.eligible = msgTracked, 1
 	case !asks:
 		h.kind = msgPlain
-	case limit > 0 && c.active > limit:
+	case a.tooLarge(c):
 		h.kind = msgOversize
 	default:
 		h.kind, h.eligible = msgTracked, uint32(c.active-1)
 	}
-	if c.group() && asks {
-		if day := p.position.clock / dayMillis; c.day != day {
+	if c.group() && h.kind == msgTracked {
+		if day := p.position.clock.now / dayMillis; c.day != day {
 			c.day, c.requests = day, 0
 		}
 		c.requests++

@@ -101,7 +101,7 @@ func (p *Partition) park(a *app, i int) events.Outcome {
 		}
 	}
 	r := &parked{
-		seq: p.position.seq, index: i, at: p.position.clock, kind: kind, name: name.clone(),
+		seq: p.position.seq, index: i, at: p.position.clock.now, kind: kind, name: name.clone(),
 		message: strings.Clone(id), user: strings.Clone(user), content: strings.Clone(e.content(i)),
 	}
 	a.parked.add(r)
@@ -156,7 +156,7 @@ func (p *Partition) expireParked() {
 		if a.parked.count == 0 {
 			continue
 		}
-		for r := a.parked.oldest(); r != nil && p.position.clock-r.at > limit; r = a.parked.oldest() {
+		for r := a.parked.oldest(); r != nil && p.position.clock.now-r.at > limit; r = a.parked.oldest() {
 			p.expire(a, r)
 		}
 	}
@@ -165,12 +165,16 @@ func (p *Partition) expireParked() {
 func (p *Partition) expire(a *app, r *parked) {
 	a.parked.remove(r)
 	p.changes.undo(r.put, parkedKey(p.scratch.key(), a.num, r.seq, r.index))
-	p.rejectParked(a, r, events.RejectedParkedExpired)
+	o := events.RejectedNoneCame
+	if r.kind == events.MessageRead && r.name.group != "" {
+		o = events.RejectedParkedExpired
+	}
+	p.rejectParked(a, r, o)
 }
 
 func (p *Partition) rejectParked(a *app, r *parked, o events.Outcome) {
 	x := Rejection{
-		Partition: p.id, Sequence: r.seq, Index: r.index, At: p.position.clock, Outcome: o, Kind: r.kind,
+		Partition: p.id, Sequence: r.seq, Index: r.index, At: p.position.clock.now, Outcome: o, Kind: r.kind,
 		Group: r.name.group, User: r.user, Message: r.message,
 	}
 	if r.name.group == "" {

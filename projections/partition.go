@@ -57,7 +57,7 @@ type Options struct {
 
 // Limits bound what producers can make grow in one app of a partition.
 type Limits struct {
-	Members, Parked, SummaryItems, Rejections int
+	Members, EverMembers, Parked, SummaryItems, Rejections int
 	// EventIDs bounds the events that the partition knows by their ids, of all apps.
 	EventIDs int
 
@@ -68,6 +68,7 @@ type Limits struct {
 func (l Limits) orDefaults() Limits {
 	return Limits{
 		Members:      cmp.Or(l.Members, events.MaxGroupMembers),
+		EverMembers:  cmp.Or(l.EverMembers, events.MaxEverMembers),
 		Parked:       cmp.Or(l.Parked, events.MaxParked),
 		SummaryItems: cmp.Or(l.SummaryItems, events.MaxSummaryItems),
 		Rejections:   cmp.Or(l.Rejections, events.MaxRejections),
@@ -104,6 +105,9 @@ func (p *Partition) load() error {
 	if err := p.decodeMeta(v); err != nil {
 		return err
 	}
+	if err := p.loadClock(); err != nil {
+		return err
+	}
 	if err := p.loadTree(); err != nil {
 		return err
 	}
@@ -133,8 +137,12 @@ func (p *Partition) Apply(x Decoded) ([]events.Outcome, error) {
 	if p.failed != nil {
 		return nil, p.failed
 	}
-	if err := p.position.advance(&x); err != nil {
+	back, err := p.position.advance(&x)
+	if err != nil {
 		return nil, err
+	}
+	if back {
+		p.clockBack()
 	}
 	p.changes.meta = true
 	p.growTree(&x)
@@ -208,7 +216,7 @@ func (p *Partition) evict() { p.cache.evict(p.changes.committed) }
 
 // encodeMeta appends the counters that belong to no app.
 func (p *Partition) encodeMeta(dst []byte) []byte {
-	dst = appendInt(dst, p.position.clock)
+	dst = appendInt(dst, p.position.clock.now)
 	dst = binary.AppendUvarint(dst, p.conversations)
 	dst = binary.AppendUvarint(dst, p.position.seq)
 	dst = binary.BigEndian.AppendUint64(dst, p.position.fingerprint)
@@ -224,7 +232,7 @@ func (p *Partition) decodeMeta(v []byte) error {
 		return nil
 	}
 	r := reader{b: v}
-	p.position.clock = r.varint()
+	p.position.clock.now = r.varint()
 	p.conversations = r.uvarint()
 	p.position.seq = r.uvarint()
 	p.position.fingerprint = r.uint64()

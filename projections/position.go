@@ -29,17 +29,17 @@ type Decoded struct {
 type position struct {
 	seq         uint64 // 0 = none
 	fingerprint uint64
-	clock       int64 // the largest timestamp of any entry so far: it never runs backward
+	clock       clock
 }
 
-// advance moves on to an entry, and refuses one that is not after the last.
-func (at *position) advance(x *Decoded) error {
+// advance moves on to an entry, and refuses one that is not after the last. It reports whether the
+// clock was taken back.
+func (at *position) advance(x *Decoded) (clockBack bool, err error) {
 	if x.Sequence <= at.seq {
-		return fmt.Errorf("entry %d after entry %d", x.Sequence, at.seq)
+		return false, fmt.Errorf("entry %d after entry %d", x.Sequence, at.seq)
 	}
 	at.seq, at.fingerprint = x.Sequence, x.Fingerprint
-	at.clock = max(at.clock, x.At)
-	return nil
+	return at.clock.advance(x.At), nil
 }
 
 // Position is the last entry applied: its sequence, 0 if there is none, and its fingerprint.

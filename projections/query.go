@@ -89,6 +89,9 @@ func (p *Partition) nonReaders(c *events.Conversation, id string, o, limit int, 
 			return o, true, nil
 		}
 		page.Users = append(page.Users, u.user)
+		if !u.active() {
+			page.Left = append(page.Left, u.user)
+		}
 	}
 	return o, o >= len(m.conv.members) || len(page.Users) >= page.Total, nil
 }

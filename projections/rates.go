@@ -72,7 +72,7 @@ type RateRow struct {
 	CohortCounts
 	// Percentiles of the time from sending to reading in milliseconds, accurate to 1 % or half a
 	// millisecond; meaningless if Read is 0.
-	P50, P90, P99 int64
+	P50, P90, P99 float64
 	// Bins are the times behind the percentiles, ascending, without empty bins, if the query asked
 	// for them. Their counts add up to Read.
 	Bins []BinCount

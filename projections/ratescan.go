@@ -312,10 +312,7 @@ func (s *RateScan) Rows() ([]RateRow, error) {
 	rows := SortRates(s.q, s.list())
 	for i := range rows {
 		r := &rows[i]
-		var err error
-		if r.P50, r.P90, r.P99, err = s.rows[r.Key].times.Percentiles(); err != nil {
-			return nil, err
-		}
+		r.P50, r.P90, r.P99 = s.rows[r.Key].times.Percentiles()
 		if s.q.Bins {
 			r.Bins = s.rows[r.Key].times.Bins()
 		}

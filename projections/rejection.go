@@ -33,7 +33,7 @@ func (p *Partition) reject(i int, o events.Outcome) {
 	name := nameOf(e.conversation(i))
 	user := e.user(i)
 	x := Rejection{
-		Partition: p.id, Sequence: p.position.seq, Index: i, At: p.position.clock, Outcome: o, Kind: e.batch.Kinds[i],
+		Partition: p.id, Sequence: p.position.seq, Index: i, At: p.position.clock.now, Outcome: o, Kind: e.batch.Kinds[i],
 		Group: strings.Clone(name.group), User: strings.Clone(user),
 	}
 	if name.a != "" {

@@ -38,12 +38,12 @@ func (p *Partition) decideOnce(i int) (events.Outcome, error) {
 		return p.decide(i)
 	}
 	key := p.repeats.keyOf(e, i)
-	if x := p.repeats.find(key, p.limits.EventIDs); x != nil && p.position.clock-x.at <= events.EventIDsFor.Milliseconds() {
+	if x := p.repeats.find(key, p.limits.EventIDs); x != nil && p.position.clock.now-x.at <= events.EventIDsFor.Milliseconds() {
 		return x.outcome.Repeat(), nil
 	}
 	o, err := p.decide(i)
 	if err == nil {
-		p.repeats.add(knownEvent{key: key, at: p.position.clock, outcome: o}, p.limits.EventIDs)
+		p.repeats.add(knownEvent{key: key, at: p.position.clock.now, outcome: o}, p.limits.EventIDs)
 	}
 	return o, err
 }
@@ -66,6 +66,15 @@ func (r *repeats) find(key eventKey, limit int) *knownEvent {
 		return nil
 	}
 	return &r.slots[n%uint64(limit)]
+}
+
+// clockBack has no event known since later than now.
+func (r *repeats) clockBack(now int64) {
+	for i := range r.slots {
+		if r.slots[i].at > now {
+			r.slots[i].at, r.saved = now, 0
+		}
+	}
 }
 
 func (r *repeats) add(x knownEvent, limit int) {

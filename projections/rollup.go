@@ -121,8 +121,8 @@ func (p *Partition) countDelivered(m *message) error {
 	return nil
 }
 
-// countRead counts a read at the fold's clock.
-func (p *Partition) countRead(m *message) error {
+// countRead counts a read at a time.
+func (p *Partition) countRead(m *message, at int64) error {
 	x := m.cohort
 	if x == nil || x.epoch != p.changes.epoch || p.taps.trackCohorts {
 		var err error
@@ -130,7 +130,7 @@ func (p *Partition) countRead(m *message) error {
 			return err
 		}
 	}
-	bin := TimeBin(p.position.clock - m.sentAt)
+	bin := TimeBin(at - m.sentAt)
 	if !x.add(bin) {
 		p.growCohort(x, bin)
 	}

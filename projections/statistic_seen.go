@@ -15,6 +15,11 @@ func (p *Partition) statisticSeen(a *app, i int) (events.Outcome, error) {
 		return 0, err
 	}
 	outcome := events.OutcomeDuplicate
+	if u.dropped > 0 && u.droppedAt <= upto {
+		u.dropped = 0
+		p.changes.touchAuthor(u)
+		outcome = events.OutcomeApplied
+	}
 	for _, x := range items {
 		c, m, err := p.resolve(x.value)
 		if err != nil {

@@ -4,13 +4,15 @@ import "github.com/receiptd/receiptd/events"
 
 // Stats are figures of a partition for metrics. Outcomes count since the partition was opened.
 type Stats struct {
-	Sequence   uint64
-	Clock      int64 // Unix milliseconds
-	CacheBytes int
-	Changed    int // messages changed since the last capture
-	Parked     int
-	Poison     uint64
-	Outcomes   map[events.Outcome]uint64
+	Sequence uint64
+	Clock    int64 // Unix milliseconds
+	// ClockSetBack is how often the clock was taken back, since the log began.
+	ClockSetBack uint64
+	CacheBytes   int
+	Changed      int // messages changed since the last capture
+	Parked       int
+	Poison       uint64
+	Outcomes     map[events.Outcome]uint64
 }
 
 // Stats returns the partition's figures.
@@ -18,7 +20,7 @@ func (p *Partition) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := Stats{
-		Sequence: p.position.seq, Clock: p.position.clock, CacheBytes: p.cache.bytes, Changed: len(p.changes.messages),
+		Sequence: p.position.seq, Clock: p.position.clock.now, ClockSetBack: p.position.clock.setBack, CacheBytes: p.cache.bytes, Changed: len(p.changes.messages),
 		Poison: p.poison.total, Outcomes: map[events.Outcome]uint64{},
 	}
 	for _, a := range p.apps.byNum {

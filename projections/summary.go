@@ -1,6 +1,10 @@
 package projections
 
-import "encoding/binary"
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+)
 
 // summaryRef is an item of a summary: a message or, without an id, a single chat that the author's
 // peer has read.
@@ -29,7 +33,7 @@ func (p *Partition) summarizeReceipt(m *message) error {
 	if err != nil {
 		return err
 	}
-	if u.lists(m.place.n) { // as nearly always: few receipts are the first of their message
+	if u.keeps(m.place.n, p.limits.SummaryItems) { // as nearly always
 		m.place.last = p.position.seq
 		return nil
 	}
@@ -46,11 +50,14 @@ func (p *Partition) summarizeChat(c *conversation, reader uint32) error {
 	return err
 }
 
-// summarize puts an item at the end of a summary if it is not in it.
+// summarize puts an item at the end of a summary, unless it is in it and keeps its place.
 func (p *Partition) summarize(u *author, place *summaryPlace, conv uint64, id string) {
 	place.last = p.position.seq
-	if u.lists(place.n) {
+	if u.keeps(place.n, p.limits.SummaryItems) {
 		return
+	}
+	if u.lists(place.n) {
+		p.removeItem(u, place.n)
 	}
 	place.n = u.next
 	u.next++
@@ -62,6 +69,8 @@ func (p *Partition) summarize(u *author, place *summaryPlace, conv uint64, id st
 	p.changes.touchAuthor(u)
 	if u.numbers.count > p.limits.SummaryItems {
 		p.removeItem(u, u.numbers.first())
+		u.dropped++
+		u.droppedAt = p.position.seq
 	}
 }
 
@@ -132,13 +141,13 @@ func (p *Partition) resolve(x summaryRef) (*conversation, *message, error) {
 	return c, nil, err
 }
 
-// Summary returns the items of an author's summary in the order in which they came into it, and the
-// sequence up to which it is complete: what statistic.seen names to acknowledge it.
+// Summary returns an author's summary, and the sequence up to which it is complete: what
+// statistic.seen names to acknowledge it.
 //
 // What is listed is that of one moment, between two entries. The items themselves are made one
 // after the other while the fold goes on, and may tell of what came later: values are the latest
 // anyway, and what came later is not acknowledged with the sequence.
-func (p *Partition) Summary(appKey, user string) (items []SummaryItem, upto uint64, err error) {
+func (p *Partition) Summary(appKey, user string) (s Summary, upto uint64, err error) {
 	a := p.app(appKey)
 	list, err := query(p, func() ([]tailItem[summaryRef], error) {
 		upto = p.position.seq
@@ -149,38 +158,53 @@ func (p *Partition) Summary(appKey, user string) (items []SummaryItem, upto uint
 		if err != nil {
 			return nil, err
 		}
+		s.Dropped = int(u.dropped)
 		return p.summaryItems(u)
 	})
 	if err != nil {
-		return nil, 0, err
+		return Summary{}, 0, err
 	}
+	news := make([]datedItem, 0, len(list))
 	err = steps(p, loadStep, list, func(x tailItem[summaryRef]) error {
-		item, is, err := p.summaryItem(a, user, x)
+		item, is, err := p.summaryItem(a, user, x.value)
 		if is {
-			items = append(items, item)
+			news = append(news, item)
 		}
 		return err
 	})
 	if err != nil {
-		return nil, 0, err
+		return Summary{}, 0, err
 	}
-	return items, upto, nil
+	slices.SortStableFunc(news, func(a, b datedItem) int { return cmp.Compare(a.last, b.last) })
+	for _, x := range news {
+		s.Items = append(s.Items, x.item)
+	}
+	return s, upto, nil
+}
+
+// datedItem is an item and its last entry.
+type datedItem struct {
+	last uint64
+	item SummaryItem
 }
 
 // summaryItem is an item that was listed in an author's summary; false if it has left it since.
-func (p *Partition) summaryItem(a *app, user string, x tailItem[summaryRef]) (item SummaryItem, is bool, err error) {
+func (p *Partition) summaryItem(a *app, user string, x summaryRef) (item datedItem, is bool, err error) {
 	u, err := p.author(a, user)
-	if err != nil || !u.numbers.has(x.n) {
-		return item, false, err
-	}
-	c, m, err := p.resolve(x.value)
 	if err != nil {
 		return item, false, err
 	}
-	if m == nil {
-		return c.item(user), true, nil
+	c, m, err := p.resolve(x)
+	switch {
+	case err != nil:
+		return item, false, err
+	case m == nil:
+		place := c.places[c.peerOf(user)]
+		return datedItem{place.last, c.item(user)}, u.numbers.has(place.n), nil
+	case !u.numbers.has(m.place.n): // which it may have done by being recalled
+		return item, false, nil
 	}
-	return m.item(), true, nil
+	return datedItem{m.place.last, m.item()}, true, nil
 }
 
 // item is the chat as it stands in the summary of one side.

@@ -2,12 +2,16 @@ package projections_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/lab/sim/history"
+	"github.com/receiptd/receiptd/projections"
 )
 
 // A summary written by a version that had the numbers of its items only in their keys can still be
@@ -37,10 +41,87 @@ func TestSummariesOfOlderStatesAreThere(t *testing.T) {
 					t.Fatal(err)
 				}
 				got, _, err := g.part.Summary(app, user)
-				if err != nil || !reflect.DeepEqual(got, want) {
+				if err != nil || !reflect.DeepEqual(got.Items, want.Items) {
 					t.Fatalf("summary of %s in %s: %v, %v, not %v", user, app, got, err, want)
 				}
 			}
 		}
 	})
+}
+
+// TestSummaryInTheOrderOfTheLog has the members of a group read messages in one entry: the summary
+// tells them in that order. A message that is read again while the summary is full is not the next
+// to be pushed out, and what was is counted until it is acknowledged.
+func TestSummaryInTheOrderOfTheLog(t *testing.T) {
+	const limit = 4
+	state := memory{}
+	open := func() *projections.Partition {
+		part, err := projections.Open(0, state, projections.Options{Limits: projections.Limits{SummaryItems: limit}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return part
+	}
+	part, seq := open(), uint64(0)
+	apply := func(list ...events.Event) (last events.Outcome) {
+		seq++
+		for i := range list {
+			list[i].App = "o#a"
+		}
+		var b events.Batch
+		b.SetEvents(list)
+		outcomes, err := part.Apply(projections.Decoded{Sequence: seq, At: int64(seq), Batch: &b})
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = outcomes[len(outcomes)-1]
+		c, err := part.Capture()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := state.commit(c); err != nil {
+			t.Fatal(err)
+		}
+		part = open()
+		return last
+	}
+	is := func(dropped int, want ...string) {
+		t.Helper()
+		s, upto, err := part.Summary("o#a", "ann")
+		var got []string
+		for _, x := range s.Items {
+			got = append(got, x.Message)
+		}
+		if err != nil || !slices.Equal(got, want) || s.Dropped != dropped || upto != seq {
+			t.Errorf("summary %v up to %d, %d dropped, %v; want %v, %d", got, upto, s.Dropped, err, want, dropped)
+		}
+	}
+	settings := events.DefaultSettings()
+	settings.GroupReceipts.Enabled = true
+	apply(events.Event{Kind: events.AppConfigured, Settings: &settings, Revision: 1},
+		events.Event{Kind: events.GroupCreated, Group: "g", User: "ann", Members: []string{"ben", "cleo", "dan"}})
+	for i := range 8 {
+		apply(events.Event{Kind: events.MessageSent, Group: "g", User: "ann", Message: fmt.Sprint("m", i), Receipt: true})
+	}
+	read := func(user, id string) events.Event {
+		return events.Event{Kind: events.MessageRead, Group: "g", User: user, Message: id}
+	}
+	apply(read("ben", "m7"), read("ben", "m1"), read("ben", "m3"), read("ben", "m0"))
+	is(0, "m7", "m1", "m3", "m0")
+	apply(read("cleo", "m7"))
+	is(0, "m1", "m3", "m0", "m7")
+	apply(read("ben", "m5"))
+	is(1, "m3", "m0", "m7", "m5")
+	early := seq
+	apply(read("ben", "m6"), read("dan", "m7"))
+	is(2, "m0", "m5", "m6", "m7")
+	seen := func(upto uint64) events.Event {
+		return events.Event{Kind: events.StatisticSeen, User: "ann", Upto: upto}
+	}
+	apply(seen(early))
+	is(2, "m6", "m7")
+	if o := apply(seen(seq)); o != events.OutcomeApplied {
+		t.Errorf("seen: %v", o)
+	}
+	is(0)
 }

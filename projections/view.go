@@ -56,7 +56,9 @@ type ReaderPage struct {
 type NonReaderPage struct {
 	Total int
 	Users []string
-	Next  int
+	// Left are those of the users who are no members any more.
+	Left []string
+	Next int
 }
 
 // MemberPage is a page of the current members of a group. Next is the value of after for the next
@@ -112,6 +114,14 @@ type SummaryItem struct {
 
 // At is the time of the latest receipt that the item tells of, in Unix milliseconds.
 func (i *SummaryItem) At() int64 { return max(i.DeliveredAt, i.LastReadAt) }
+
+// Summary is what an author has not acknowledged.
+type Summary struct {
+	// Items are in the order of their latest news.
+	Items []SummaryItem
+	// Dropped is how many items were pushed out since the author last acknowledged a summary.
+	Dropped int
+}
 
 // Rejection is one rejected event.
 type Rejection struct {

@@ -26,7 +26,7 @@ type State interface {
 	// of the last entry that is in it. Each partition must answer between two entries, never in
 	// the middle of one: then every receipt is either in the summary or pushed to those who
 	// subscribed before they asked.
-	Summary(app, user string) (items []projections.SummaryItem, upto []uint64, err error)
+	Summary(app, user string) (s projections.Summary, upto []uint64, err error)
 }
 
 // Summaries makes the summary that authors get when they log in: which of their messages were
@@ -43,7 +43,7 @@ type Summaries struct {
 
 // Summary is what an author has not acknowledged yet.
 type Summary struct {
-	Items []projections.SummaryItem
+	projections.Summary
 	// Upto has for each partition the sequence the items stand at, and Cursor is the same as
 	// text for the client. Both are empty on all [Summary.Pages] but the last.
 	Upto   []uint64
@@ -53,20 +53,23 @@ type Summary struct {
 // Summary returns the author's summary as of now. It is valid, and has a cursor, when it has no
 // items.
 func (s *Summaries) Summary(app, user string) (Summary, error) {
-	items, upto, err := s.State.Summary(app, user)
+	x, upto, err := s.State.Summary(app, user)
 	if err != nil {
 		return Summary{}, fmt.Errorf("summary: %w", err)
 	}
-	return Summary{Items: items, Upto: upto, Cursor: s.Cursor(app, user, upto)}, nil
+	return Summary{Summary: x, Upto: upto, Cursor: s.Cursor(app, user, upto)}, nil
 }
 
 // Pages splits the summary into parts of at most n items. Only the last has the cursor, since to
-// acknowledge it is to acknowledge all. A summary without items has no pages.
+// acknowledge it is to acknowledge all; all of them say what was dropped. A summary that has
+// nothing to tell has no pages.
 func (s Summary) Pages(n int) iter.Seq[Summary] {
 	return func(yield func(Summary) bool) {
-		for items := s.Items; len(items) > 0; {
-			page := Summary{Items: items[:min(n, len(items))]}
-			if items = items[len(page.Items):]; len(items) == 0 {
+		for items, more := s.Items, len(s.Items) > 0 || s.Dropped > 0; more; {
+			var page Summary
+			page.Items, page.Dropped = items[:min(n, len(items))], s.Dropped
+			items = items[len(page.Items):]
+			if more = len(items) > 0; !more {
 				page.Upto, page.Cursor = s.Upto, s.Cursor
 			}
 			if !yield(page) {

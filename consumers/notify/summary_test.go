@@ -14,13 +14,14 @@ import (
 )
 
 type fakeState struct {
-	items []projections.SummaryItem
-	upto  []uint64
-	err   error
+	items   []projections.SummaryItem
+	dropped int
+	upto    []uint64
+	err     error
 }
 
-func (s fakeState) Summary(app, user string) ([]projections.SummaryItem, []uint64, error) {
-	return s.items, s.upto, s.err
+func (s fakeState) Summary(app, user string) (projections.Summary, []uint64, error) {
+	return projections.Summary{Items: s.items, Dropped: s.dropped}, s.upto, s.err
 }
 
 func TestCursorRoundTrip(t *testing.T) {
@@ -111,6 +112,11 @@ func TestPagesAcknowledgeOnlyTogether(t *testing.T) {
 	}
 	if upto, err := s.Upto("o#a", "alice", sum.Cursor); err != nil || !slices.Equal(upto, state.upto) {
 		t.Errorf("cursor stands at %v, %v", upto, err)
+	}
+	var dropped Summary
+	dropped.Dropped, dropped.Cursor = 2, "c"
+	if pages := slices.Collect(dropped.Pages(3)); len(pages) != 1 || pages[0].Dropped != 2 || pages[0].Cursor != "c" {
+		t.Errorf("a summary that dropped all has the pages %+v", pages)
 	}
 	for range (Summary{Cursor: "c"}).Pages(3) {
 		t.Error("a summary without items has a page")

@@ -69,11 +69,11 @@ func answers(t *testing.T, p *Projector, g *sim.Generator) string {
 			for _, c := range must[[]projections.ConversationView](t)(p.Conversations(app, user)) {
 				lines = append(lines, fmt.Sprint(app, user, c.Group, c.Peer, c.Unread))
 			}
-			items, _, err := p.Summary(app, user)
+			s, _, err := p.Summary(app, user)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, x := range items {
+			for _, x := range s.Items {
 				lines = append(lines, fmt.Sprint(app, user, x.Message, x.Group, x.Count, x.LastReader))
 			}
 		}
@@ -254,16 +254,17 @@ func compareUsers(t *testing.T, p *Projector, models *oracle.Cluster, app string
 		same(t, "conversations of "+user, must[[]projections.ConversationView](t)(p.Conversations(app, user)),
 			models.Conversations(app, user))
 		for k, model := range models.Partitions {
-			items, _, err := p.SummaryAt(k, app, user)
+			s, _, err := p.SummaryAt(k, app, user)
 			if err != nil {
 				t.Fatal(err)
 			}
-			same(t, "statistics of "+user, items, model.Summary(app, user))
+			same(t, "statistics of "+user, s.Items, model.Summary(app, user))
 		}
-		items, upto, err := p.Summary(app, user)
+		s, upto, err := p.Summary(app, user)
 		if err != nil {
 			t.Fatal(err)
 		}
+		items := s.Items
 		if sorted := slices.IsSortedFunc(items, func(a, b projections.SummaryItem) int {
 			return cmp.Compare(a.At(), b.At())
 		}); !sorted || len(items) != len(models.Summary(app, user)) {

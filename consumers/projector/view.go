@@ -213,20 +213,31 @@ func (p *Projector) Conversations(app, user string) ([]projections.ConversationV
 	return all, err
 }
 
-// Summary returns an author's summary, oldest receipt first, and for each partition the entry up to
-// which it is complete.
-func (p *Projector) Summary(app, user string) (items []projections.SummaryItem, upto []uint64, err error) {
+// Summary returns an author's summary, and for each partition the entry up to which it is complete.
+// Those of the partitions are merged by the times of their items, each staying in its order.
+func (p *Projector) Summary(app, user string) (s projections.Summary, upto []uint64, err error) {
 	upto = make([]uint64, len(p.workers))
 	err = p.each(func(k int, part *projections.Partition) error {
 		some, at, err := part.Summary(app, user)
-		items = append(items, some...)
+		s.Items = merge(s.Items, some.Items)
+		s.Dropped += some.Dropped
 		upto[k] = at
 		return err
 	})
-	slices.SortStableFunc(items, func(a, b projections.SummaryItem) int {
-		return cmp.Or(cmp.Compare(a.At(), b.At()), cmp.Compare(a.Message, b.Message), cmp.Compare(a.Peer, b.Peer))
-	})
-	return items, upto, err
+	return s, upto, err
+}
+
+// merge merges two lists of items, the earlier head first.
+func merge(a, b []projections.SummaryItem) []projections.SummaryItem {
+	all := make([]projections.SummaryItem, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if b[0].At() < a[0].At() {
+			all, b = append(all, b[0]), b[1:]
+		} else {
+			all, a = append(all, a[0]), a[1:]
+		}
+	}
+	return append(append(all, a...), b...)
 }
 
 // Rejections returns the latest rejections of an app, newest first.
@@ -306,12 +317,12 @@ func (p *Projector) Poison() (total uint64, latest []projections.PoisonEntry) {
 }
 
 // SummaryAt is Summary of one partition.
-func (p *Projector) SummaryAt(partition int, app, user string) (items []projections.SummaryItem, upto uint64, err error) {
+func (p *Projector) SummaryAt(partition int, app, user string) (s projections.Summary, upto uint64, err error) {
 	err = p.workers[partition].ask(func(part *projections.Partition) (err error) {
-		items, upto, err = part.Summary(app, user)
+		s, upto, err = part.Summary(app, user)
 		return err
 	})
-	return items, upto, err
+	return s, upto, err
 }
 
 // WaitFor waits until a partition has folded an entry.

@@ -12,7 +12,11 @@ type SummaryBody struct {
 	GroupAck        []groupAck        `json:"group_ack"`
 	SingleAck       []singleAck       `json:"single_ack,omitempty"`
 	ConversationAck []conversationAck `json:"conversation_ack,omitempty"`
-	Cursor          string            `json:"cursor,omitempty"`
+	// Truncated says that older items were pushed out, Dropped how many since the last
+	// acknowledgement.
+	Truncated bool   `json:"truncated,omitempty"`
+	Dropped   int    `json:"dropped,omitempty"`
+	Cursor    string `json:"cursor,omitempty"`
 }
 
 type groupAck struct {
@@ -38,7 +42,7 @@ type conversationAck struct {
 
 // NewSummaryBody makes what clients see of a summary.
 func NewSummaryBody(s notify.Summary) SummaryBody {
-	body := SummaryBody{GroupAck: []groupAck{}, Cursor: s.Cursor}
+	body := SummaryBody{GroupAck: []groupAck{}, Truncated: s.Dropped > 0, Dropped: s.Dropped, Cursor: s.Cursor}
 	for _, item := range s.Items {
 		switch item.Kind {
 		case projections.SummaryGroupRead:
@@ -57,7 +61,7 @@ func NewSummaryBody(s notify.Summary) SummaryBody {
 	return body
 }
 
-// SummaryJSON is the text of a summary with these items and without a cursor.
-func SummaryJSON(items []projections.SummaryItem) []byte {
-	return mustJSON(NewSummaryBody(notify.Summary{Items: items}))
+// SummaryJSON is the text of a summary without a cursor.
+func SummaryJSON(s projections.Summary) []byte {
+	return mustJSON(NewSummaryBody(notify.Summary{Summary: s}))
 }

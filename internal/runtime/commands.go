@@ -55,11 +55,11 @@ func (c *commands) configure(ctx context.Context, partition int, app string, s e
 // Seen implements [gateway.Acknowledger].
 func (c *commands) Seen(ctx context.Context, app, user string, upto []uint64) error {
 	for k, sequence := range upto {
-		items, _, err := c.projector.SummaryAt(k, app, user)
+		s, _, err := c.projector.SummaryAt(k, app, user)
 		if err != nil {
 			return err
 		}
-		if len(items) == 0 {
+		if len(s.Items) == 0 && s.Dropped == 0 {
 			continue // nothing to take from the summary: not worth an event
 		}
 		e := events.Event{Kind: events.StatisticSeen, App: app, User: user, Upto: sequence}

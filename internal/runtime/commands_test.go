@@ -201,9 +201,9 @@ func TestSeenTakesFromTheSummaryWhatWasShown(t *testing.T) {
 		r.append(group(fmt.Sprint("g", groups), 2)...)
 	}
 	r.caughtUp()
-	items, upto, err := r.Projector.Summary(app, "alice")
-	if err != nil || len(items) != 2*groups || len(upto) != partitions {
-		t.Fatalf("%d items, up to %v, %v", len(items), upto, err)
+	s, upto, err := r.Projector.Summary(app, "alice")
+	if err != nil || len(s.Items) != 2*groups || len(upto) != partitions {
+		t.Fatalf("%d items, up to %v, %v", len(s.Items), upto, err)
 	}
 	r.append(group("late", 1)...)
 	r.caughtUp()
@@ -214,9 +214,9 @@ func TestSeenTakesFromTheSummaryWhatWasShown(t *testing.T) {
 		}
 	}
 	seen("alice")
-	items, _, err = r.Projector.Summary(app, "alice")
-	if err != nil || len(items) != 1 || items[0].Message != "late-a" {
-		t.Errorf("left: %+v, %v", items, err)
+	s, _, err = r.Projector.Summary(app, "alice")
+	if err != nil || len(s.Items) != 1 || s.Items[0].Message != "late-a" {
+		t.Errorf("left: %+v, %v", s, err)
 	}
 	ends := make([]uint64, partitions)
 	for k := range ends {
@@ -231,7 +231,7 @@ func TestSeenTakesFromTheSummaryWhatWasShown(t *testing.T) {
 		_, now, _ := r.Log.Bounds(testContext(t), k)
 		appended += int(now - ends[k])
 	}
-	if items, _, err := r.Projector.Summary(app, "alice"); err != nil || len(items) > 0 || appended != 1 {
-		t.Errorf("left: %+v, %v; %d entries were appended for one message", items, err, appended)
+	if s, _, err := r.Projector.Summary(app, "alice"); err != nil || len(s.Items) > 0 || appended != 1 {
+		t.Errorf("left: %+v, %v; %d entries were appended for one message", s, err, appended)
 	}
 }

@@ -52,11 +52,7 @@ func (p *Page) overview(rq *request) (any, error) {
 		return v, nil
 	}
 	v.Share, v.Delivered = percent(total.Rate()), percent(ratio(total.Delivered, total.Eligible))
-	times, read, err := total.percentiles()
-	if err != nil {
-		return nil, err
-	}
-	if read {
+	if times, read := total.percentiles(); read {
 		v.Median, v.P99 = millis(times[0]), millis(times[2])
 	}
 	v.Figures, err = p.overviewFigures(rq.span, steps, &total)
@@ -210,10 +206,7 @@ func percentilesOverTime(t *timeline) (figure, error) {
 	list := make([][]float64, len(f.Key))
 	lowest, highest := math.Inf(1), math.Inf(-1)
 	for i := range t.steps {
-		times, ok, err := t.steps[i].percentiles()
-		if err != nil {
-			return f, err
-		}
+		times, ok := t.steps[i].percentiles()
 		for k := range list {
 			v := missing()
 			if ok {

@@ -84,7 +84,7 @@ func (p *Page) ranking(rq *request, what string, by projections.RateBy) (any, er
 			Rate: percent(r.Rate()), Median: "–", P99: "–",
 		}
 		if r.Read > 0 {
-			row.Median, row.P99 = millis(float64(r.P50)), millis(float64(r.P99))
+			row.Median, row.P99 = millis(r.P50), millis(r.P99)
 		}
 		v.Rows = append(v.Rows, row)
 	}

@@ -189,7 +189,7 @@ func (f *fakeServer) fill() {
 		g.Eligible = g.Messages * uint64(4+random.IntN(90))
 		g.Read = uint64(float64(g.Eligible) * (0.35 + 0.6*random.Float64()))
 		g.Delivered = g.Read
-		g.P50, g.P90, g.P99 = 30_000+random.Int64N(60_000), 800_000+random.Int64N(4_000_000), 9_000_000+random.Int64N(90_000_000)
+		g.P50, g.P90, g.P99 = float64(30_000+random.Int64N(60_000)), float64(800_000+random.Int64N(4_000_000)), float64(9_000_000+random.Int64N(90_000_000))
 		f.rows[projections.ByGroup] = append(f.rows[projections.ByGroup], g)
 		g.Key = fmt.Sprintf("user%07d", 31*(i+11)%9_973)
 		f.rows[projections.BySender] = append(f.rows[projections.BySender], g)
@@ -215,7 +215,7 @@ func spread(random *rand.Rand, row *projections.RateRow, median, longest float64
 			row.Bins = append(row.Bins, projections.BinCount{Bin: bin, Count: n})
 		}
 	}
-	row.P50, row.P90, row.P99, _ = d.Percentiles()
+	row.P50, row.P90, row.P99 = d.Percentiles()
 }
 
 func boolInt(b bool) uint64 {

@@ -27,12 +27,12 @@ func (c *totals) add(row *projections.RateRow) {
 }
 
 // percentiles of the time to read in milliseconds; ok is false if nothing was read.
-func (c *totals) percentiles() (p [3]float64, ok bool, err error) {
+func (c *totals) percentiles() (p [3]float64, ok bool) {
 	if c.times.Total() == 0 {
-		return p, false, nil
+		return p, false
 	}
-	p50, p90, p99, err := c.times.Percentiles()
-	return [3]float64{float64(p50), float64(p90), float64(p99)}, true, err
+	p[0], p[1], p[2] = c.times.Percentiles()
+	return p, true
 }
 
 // group puts rows by hour or by day into the steps of a span, and all of them into a total.

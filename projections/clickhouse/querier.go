@@ -191,7 +191,7 @@ func (f *source) where(q *projections.RateQuery) string {
 }
 
 // percentiles are the percentiles of the times to read, from the counts of their bins.
-func percentiles(bins []uint16, counts []uint64) (p50, p90, p99 int64, err error) {
+func percentiles(bins []uint16, counts []uint64) (p50, p90, p99 float64, err error) {
 	if len(bins) != len(counts) {
 		return 0, 0, 0, fmt.Errorf("%d bins with %d counts", len(bins), len(counts))
 	}
@@ -202,5 +202,6 @@ func percentiles(bins []uint16, counts []uint64) (p50, p90, p99 int64, err error
 		}
 		d.Add(bin, counts[i])
 	}
-	return d.Percentiles()
+	p50, p90, p99 = d.Percentiles()
+	return p50, p90, p99, nil
 }

@@ -27,9 +27,9 @@ type rateBody struct {
 	Recalled  uint64  `json:"recalled"`
 	ReadRate  float64 `json:"read_rate"`
 	// Null while nobody has read.
-	P50 *int64 `json:"p50_ms"`
-	P90 *int64 `json:"p90_ms"`
-	P99 *int64 `json:"p99_ms"`
+	P50 *float64 `json:"p50_ms"`
+	P90 *float64 `json:"p90_ms"`
+	P99 *float64 `json:"p99_ms"`
 }
 
 func (a *API) getReadRate(c *call) error {

@@ -27,6 +27,7 @@ type fakeState struct {
 	members, late map[string]bool // by app, group and user
 	groups        map[string][]projections.GroupMember
 	conversations map[string][]projections.ConversationView
+	dropped       int
 	summaries     map[string][]projections.SummaryItem // by app and user
 	upto          []uint64
 	rejections    []projections.Rejection
@@ -174,10 +175,10 @@ func (s *fakeState) Conversations(app, user string) ([]projections.ConversationV
 	return s.conversations[in(app, user)], s.failure
 }
 
-func (s *fakeState) Summary(app, user string) ([]projections.SummaryItem, []uint64, error) {
+func (s *fakeState) Summary(app, user string) (projections.Summary, []uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.summaries[in(app, user)]), slices.Clone(s.upto), s.failure
+	return projections.Summary{Items: slices.Clone(s.summaries[in(app, user)]), Dropped: s.dropped}, slices.Clone(s.upto), s.failure
 }
 
 func (s *fakeState) setSummary(user string, upto []uint64, items ...projections.SummaryItem) {

@@ -83,6 +83,7 @@ func (a *API) getReaders(c *call) error {
 type nonReadersBody struct {
 	Total      int      `json:"total"`
 	Users      []string `json:"users"`
+	Left       []string `json:"left,omitempty"`
 	NextCursor string   `json:"next_cursor"`
 }
 
@@ -99,7 +100,7 @@ func (a *API) getNonReaders(c *call) error {
 	if err != nil {
 		return err
 	}
-	body := nonReadersBody{Total: page.Total, Users: page.Users, NextCursor: a.pageCursor(listNonReaders, page.Next)}
+	body := nonReadersBody{Total: page.Total, Users: page.Users, Left: page.Left, NextCursor: a.pageCursor(listNonReaders, page.Next)}
 	if body.Users == nil {
 		body.Users = []string{}
 	}

@@ -319,7 +319,7 @@ func TestPageCursorsRefused(t *testing.T) {
 	withMessages(h)
 	for name, cursor := range map[string]string{
 		"garbage": "%25%25", "of the other list": h.api.pageCursor(listNonReaders, 1), "cut": h.api.pageCursor(listReaders, 100_000)[:14], "longer": h.api.pageCursor(listReaders, 1) + "AA",
-		"too far": h.api.pageCursor(listReaders, events.MaxGroupMembers+1), "a number": "10", "very long": strings.Repeat("c", 1000),
+		"too far": h.api.pageCursor(listReaders, events.MaxEverMembers+1), "a number": "10", "very long": strings.Repeat("c", 1000),
 	} {
 		t.Run(name, func(t *testing.T) {
 			h.want(request{method: "GET", path: base + "/messages/m1/readers?cursor=" + cursor}, 400, "invalid_cursor")

@@ -68,7 +68,7 @@ func (a *API) pageOf(c *call, l list) (from, limit int, err error) {
 		return 0, limit, err
 	}
 	next, n := binary.Uvarint([]byte(place))
-	if n != len(place) || next == 0 || next > events.MaxGroupMembers {
+	if n != len(place) || next == 0 || next > events.MaxEverMembers {
 		return 0, 0, invalidCursor("cursor")
 	}
 	return int(next), limit, nil

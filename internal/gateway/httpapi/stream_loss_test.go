@@ -130,13 +130,13 @@ type folds struct {
 
 // Summary has receipts come in just after the summary was made, where they are lost if nobody
 // listens yet.
-func (f *folds) Summary(app, user string) (items []projections.SummaryItem, upto []uint64, err error) {
+func (f *folds) Summary(app, user string) (s projections.Summary, upto []uint64, err error) {
 	for _, part := range f.parts {
 		some, at, err := part.part.Summary(app, user)
 		if err != nil {
-			return nil, nil, err
+			return s, nil, err
 		}
-		items, upto = append(items, some...), append(upto, at)
+		s.Items, upto = append(s.Items, some.Items...), append(upto, at)
 	}
 	for p, part := range f.parts {
 		n := f.asked.Add(1)
@@ -144,7 +144,7 @@ func (f *folds) Summary(app, user string) (items []projections.SummaryItem, upto
 		part.single(events.MessageDelivered, fmt.Sprintf("p%dlate", p), fmt.Sprintf("p%dreceived%d", p, n))
 		part.single(events.ConversationRead, fmt.Sprintf("p%dlate%d", p, n), "")
 	}
-	return items, upto, nil
+	return s, upto, nil
 }
 
 func (f *folds) Configure(_ context.Context, _ string, s events.Settings) (events.Settings, error) {

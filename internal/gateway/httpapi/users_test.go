@@ -44,6 +44,18 @@ func TestSummaryAndItsAcknowledgement(t *testing.T) {
 	}
 }
 
+// What did not fit into the summary is said, also when nothing else is left in it.
+func TestSummarySaysWhatWasDropped(t *testing.T) {
+	h := newHarness(t)
+	h.state.mu.Lock()
+	h.state.dropped = 7
+	h.state.mu.Unlock()
+	a := h.want(request{method: "GET", path: base + "/users/alice/statistics", token: h.token("alice")}, 200, "")
+	if a.field(t, "truncated") != true || a.field(t, "dropped") != 7.0 {
+		t.Errorf("got %s", a.body)
+	}
+}
+
 func TestSummaryOfSingleChats(t *testing.T) {
 	h := newHarness(t)
 	h.state.setSummary("alice", []uint64{70, 3},

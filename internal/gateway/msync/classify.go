@@ -67,6 +67,9 @@ func (c *session) eventID(metaID uint64) string {
 // no number.
 func about(e *events.Event, body *msyncpb.Body) *refusal {
 	if body.GetAckMessageId() == 0 {
+		if e.Group == "" {
+			return &sendNoMessage
+		}
 		return &sendNotFound
 	}
 	e.Message = decimal(body.GetAckMessageId())

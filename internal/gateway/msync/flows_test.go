@@ -122,8 +122,8 @@ func TestErrorTexts(t *testing.T) {
 
 	ben.refused(ben.sendBody("g1", true, groupRead(plain, "")), "group ack msg not found")
 	ben.refused(ben.sendBody("g1", true, groupRead(12345, "")), "group ack msg not found")
-	ben.refused(ben.sendBody("ann", false, readReceipt(12345)), "group ack msg not found")
-	ben.refused(ben.sendBody("ann", false, readReceipt(0)), "group ack msg not found")
+	ben.refused(ben.sendBody("ann", false, readReceipt(12345)), "message not found")
+	ben.refused(ben.sendBody("ann", false, readReceipt(0)), "message not found")
 	ben.refused(ben.sendBody("nowhere", true, groupText("x", false)), "group not found")
 	ben.refused(ben.sendBody("others", true, groupText("x", false)), "not in group or chatroom")
 	ben.refused(ben.sendBody("", false, text("x")), "group: missing: name a group or a peer")

@@ -33,9 +33,9 @@ func (c *session) appendReceipt(dst []*msyncpb.Meta, n *notify.Notification) []*
 		return append(dst, c.conversationRead(n.Reader, n.At))
 	case n.Group != "" && !numbered:
 		// A message of a backend with ids of its own, which only the summary has room for.
-		return append(dst, c.summaryMeta([]projections.SummaryItem{{
+		return append(dst, c.summaryMeta(projections.Summary{Items: []projections.SummaryItem{{
 			Message: n.Message, Group: n.Group, Count: n.Count, LastReader: n.Reader, LastReadAt: n.At,
-		}}))
+		}}}, n.At))
 	case n.Group != "":
 		return append(dst, c.groupRead(message, n))
 	case !numbered:
@@ -99,19 +99,19 @@ func (c *session) name(name, domain string) *msyncpb.Name {
 // appendSummary appends what tells authors what they missed: all group reads in one Meta, and of
 // single chats what they would have been told live.
 func (c *session) appendSummary(dst []*msyncpb.Meta, s *notify.Summary) []*msyncpb.Meta {
-	var groups []projections.SummaryItem
+	groups, at := projections.Summary{Dropped: s.Dropped}, int64(0)
 	for i := range s.Items {
 		switch item := &s.Items[i]; item.Kind {
 		case projections.SummaryGroupRead:
-			groups = append(groups, *item)
+			groups.Items, at = append(groups.Items, *item), item.LastReadAt
 		case projections.SummaryConversationRead:
 			dst = append(dst, c.conversationRead(item.Peer, item.LastReadAt))
 		default:
 			dst = c.appendSingle(dst, item)
 		}
 	}
-	if len(groups) > 0 {
-		dst = append(dst, c.summaryMeta(groups))
+	if len(groups.Items) > 0 || groups.Dropped > 0 {
+		dst = append(dst, c.summaryMeta(groups, at))
 	}
 	return dst
 }
@@ -137,14 +137,14 @@ func number(id string) (n uint64, ok bool) {
 	return n, err == nil && n != 0 && decimal(n) == id
 }
 
-func (c *session) summaryMeta(items []projections.SummaryItem) *msyncpb.Meta {
+func (c *session) summaryMeta(s projections.Summary, at int64) *msyncpb.Meta {
 	c.srv.metrics.pushed.WithLabelValues("statistic").Inc()
-	location := string(gateway.SummaryJSON(items))
+	location := string(gateway.SummaryJSON(s))
 	id := receiptID("statistic", location)
 	return &msyncpb.Meta{
 		// The SDK named agora-chat fails without From.
 		Id: &id, From: c.name("", domainUser), To: c.name(c.user, domainUser),
-		Ns: proto.Int32(int32(msyncpb.Meta_STATISTIC)), Timestamp: proto.Uint64(uint64(items[len(items)-1].LastReadAt)),
+		Ns: proto.Int32(int32(msyncpb.Meta_STATISTIC)), Timestamp: proto.Uint64(uint64(at)),
 		Payload: marshal(&msyncpb.Statistics{Operation: msyncpb.Statistics_INFORMATION.Enum(), Location: &location}),
 	}
 }

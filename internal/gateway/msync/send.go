@@ -31,6 +31,7 @@ var (
 	sendUnknown     = refusal{msyncpb.Status_FAIL, "not known whether it was stored"}
 	sendUndelivered = refusal{msyncpb.Status_FAIL, "could not be delivered"}
 	sendNotFound    = refusal{msyncpb.Status_FAIL, events.RejectedNotFound.Reason()}
+	sendNoMessage   = refusal{msyncpb.Status_FAIL, events.RejectedNoMessage.Reason()}
 	sendNoGroup     = refusal{msyncpb.Status_FAIL, events.RejectedNoGroup.Reason()}
 	sendNotMember   = refusal{msyncpb.Status_FAIL, events.RejectedNotMember.Reason()}
 )

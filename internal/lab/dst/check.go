@@ -65,8 +65,8 @@ func (w *world) compare() {
 		for _, user := range m.Users(app) {
 			conversations, err := p.Conversations(app, user)
 			w.same("conversations of "+user, err, conversations, m.Conversations(app, user))
-			items, _, err := p.SummaryAt(0, app, user)
-			w.same("summary of "+user, err, items, m.Summary(app, user))
+			s, _, err := p.SummaryAt(0, app, user)
+			w.same("summary of "+user, err, s.Items, m.Summary(app, user))
 		}
 	}
 	if total, _ := p.Poison(); total != uint64(len(m.Poisoned())) {
@@ -122,16 +122,16 @@ func (w *world) counts(app, user string) map[told]int {
 
 func (w *world) beginSession(app, user string) {
 	s := &session{app: app, user: user, sub: w.hub.Subscribe(app, user), pushed: map[told]int{}}
-	items, upto, err := w.fold.SummaryAt(0, app, user)
+	summary, upto, err := w.fold.SummaryAt(0, app, user)
 	if err != nil && w.unreadable() {
 		s.sub.Close()
 		return
 	}
 	w.modelTo(upto)
-	w.same("summary at the login of "+user, err, items, w.model.Summary(app, user))
+	w.same("summary at the login of "+user, err, summary.Items, w.model.Summary(app, user))
 	s.began = w.counts(app, user)
 	w.sessions = append(w.sessions, s)
-	w.tracef("%s %s logs in at %d with %d items", app, user, upto, len(items))
+	w.tracef("%s %s logs in at %d with %d items", app, user, upto, len(summary.Items))
 }
 
 // endSession looks whether the author was told of everything that happened meanwhile.

@@ -153,13 +153,28 @@ func (w *world) act() {
 	case k < 94:
 		w.outage()
 	case k < 96:
-		w.clock -= int64(w.random.IntN(5000))
-		w.broker.setClock(w.clock)
-		w.fired(kindBack)
-		w.tracef("clock set back")
+		w.setClock()
 	default:
 		w.sleep(6 * time.Second)
 	}
+}
+
+// setClock has the broker's clock be wrong, or right again.
+func (w *world) setClock() {
+	switch {
+	case w.right != 0:
+		w.clock, w.right = w.right, 0
+	case w.random.IntN(4) == 0:
+		w.right = w.clock
+		w.clock += (time.Duration(1+w.random.IntN(20_000)) * time.Hour).Milliseconds()
+		w.fired(kindJump)
+		w.tracef("clock jumps")
+	default:
+		w.clock -= int64(w.random.IntN(5000))
+		w.fired(kindBack)
+		w.tracef("clock set back")
+	}
+	w.broker.setClock(w.clock)
 }
 
 // submitSome submits the next events of the script, or again what failed.

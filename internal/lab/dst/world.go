@@ -59,7 +59,7 @@ var Plants = []string{
 // Kinds lists the faults that there are, by the names under which [Report.Kinds] counts them.
 func Kinds() []string {
 	return slices.Concat(fateNames[1:], wayNames[1:], diskNames[:], endNames[1:], logDamageNames[1:], []string{
-		kindSilent, kindAway, kindGarbage, kindBack, kindForgot, kindAhead, kindFlipped, kindWitness, kindRepair,
+		kindSilent, kindAway, kindGarbage, kindBack, kindJump, kindForgot, kindAhead, kindFlipped, kindWitness, kindRepair,
 	})
 }
 
@@ -69,6 +69,7 @@ const (
 	kindAway    = "log: away"
 	kindGarbage = "log: garbage of an outside producer"
 	kindBack    = "clock: set back"
+	kindJump    = "clock: jumps ahead"
 	kindForgot  = "log: forgot what was not synced"
 	kindAhead   = "log: shorter than the state"
 	kindFlipped = "state: bit flipped"
@@ -130,6 +131,7 @@ type world struct {
 
 	// What outlives the process.
 	clock    int64
+	right    int64 // what the broker's clock was before it jumped; 0 = it did not
 	script   []events.Event
 	tagged   int64
 	submits  []*submit

@@ -208,9 +208,9 @@ func (m *model) compareRates(s *server, app string) {
 				Key                                           string
 				Messages, Eligible, Delivered, Read, Recalled uint64
 				ReadRate                                      float64 `json:"read_rate"`
-				P50                                           int64   `json:"p50_ms"`
-				P90                                           int64   `json:"p90_ms"`
-				P99                                           int64   `json:"p99_ms"`
+				P50                                           float64 `json:"p50_ms"`
+				P90                                           float64 `json:"p90_ms"`
+				P99                                           float64 `json:"p99_ms"`
 			}
 		}
 		s.must("GET", appPath(app)+"/analytics/read-rate?limit=1000&from=0&to=9223372036854775807&group_by="+name, nil, &answer)
@@ -348,9 +348,6 @@ type conversationAck struct {
 
 func (m *model) summary(app, user string) (want summary) {
 	items := m.cluster.Summary(app, user)
-	slices.SortStableFunc(items, func(a, b projections.SummaryItem) int {
-		return cmp.Or(cmp.Compare(a.At(), b.At()), cmp.Compare(a.Message, b.Message), cmp.Compare(a.Peer, b.Peer))
-	})
 	for _, i := range items {
 		last := instant(i.LastReadAt)
 		switch i.Kind {

@@ -123,8 +123,8 @@ var consumerMutants = []Mutant{
 	},
 	{
 		Name: "seen-with-the-first-page", File: "consumers/notify/summary.go",
-		Old:     `if items = items[len(page.Items):]; len(items) == 0 {`,
-		New:     `if items = items[len(page.Items):]; len(items) >= 0 {`,
+		Old:     `if more = len(items) > 0; !more {`,
+		New:     `if more = len(items) > 0; true {`,
 		Bug:     "who acknowledges the first page of a summary never sees the others",
 		Package: "consumers/notify", Test: "TestPagesAcknowledgeOnlyTogether",
 	},

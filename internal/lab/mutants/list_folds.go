@@ -7,23 +7,23 @@ var histories = []string{"-rapid.checks=2000", "-rapid.seed=1", "-rapid.shrinkti
 // Bugs in the rules, in what a checkpoint has of their outcome, and in how it is kept.
 var foldMutants = []Mutant{
 	{
-		Name: "clock-runs-backward", File: "projections/position.go",
-		Old:     `at.clock = max(at.clock, x.At)`,
-		New:     `at.clock = x.At`,
+		Name: "clock-runs-backward", File: "projections/clock.go",
+		Old:     `c.now = max(c.now, at)`,
+		New:     `c.now = at`,
 		Bug:     "the fold's clock follows a broker whose clock was set back",
 		Package: "projections", Test: "TestHistoriesMatchTheModel", Args: histories,
 	},
 	{
 		Name: "validity-by-wall-time", File: "projections/message_receipt.go", Needs: "time",
-		Old:     `if validity > 0 && p.position.clock-m.sentAt > validity { // 8: too late`,
+		Old:     `if validity > 0 && p.position.clock.age(m.sentAt) > validity { // 8: too late`,
 		New:     `if validity > 0 && time.Now().UnixMilli()-m.sentAt > validity {`,
 		Bug:     "whether a receipt is too late depends on when it is folded: a replay decides otherwise",
 		Package: "projections", Test: "TestHistoriesMatchTheModel", Args: histories,
 	},
 	{
 		Name: "validity-ends-too-early", File: "projections/message_receipt.go",
-		Old:     `if validity > 0 && p.position.clock-m.sentAt > validity { // 8: too late`,
-		New:     `if validity > 0 && p.position.clock-m.sentAt >= validity {`,
+		Old:     `if validity > 0 && p.position.clock.age(m.sentAt) > validity { // 8: too late`,
+		New:     `if validity > 0 && p.position.clock.age(m.sentAt) >= validity {`,
 		Bug:     "a receipt in the last millisecond of the validity is rejected",
 		Package: "projections", Test: "TestHistoriesMatchTheModel", Args: histories,
 	},
@@ -57,8 +57,8 @@ var foldMutants = []Mutant{
 	},
 	{
 		Name: "watermark-behind-what-was-read", File: "projections/conversation_read.go",
-		Old:     `u.watermark, u.base, u.lastReadAt = to, c.sent-unread, p.position.clock // 5`,
-		New:     `u.watermark, u.base, u.lastReadAt = to-1, c.sent-unread, p.position.clock`,
+		Old:     `u.watermark, u.base, u.lastReadAt = to, c.sent-unread, p.position.clock.now // 5`,
+		New:     `u.watermark, u.base, u.lastReadAt = to-1, c.sent-unread, p.position.clock.now`,
 		Bug:     "the last message that a conversation read covers counts as not read",
 		Package: "projections", Test: "TestHistoriesMatchTheModel", Args: histories,
 	},
@@ -105,8 +105,8 @@ var foldMutants = []Mutant{
 	},
 	{
 		Name: "parked-expires-too-early", File: "projections/parked.go",
-		Old:     `p.position.clock-r.at > limit; r = a.parked.oldest() {`,
-		New:     `p.position.clock-r.at >= limit; r = a.parked.oldest() {`,
+		Old:     `p.position.clock.now-r.at > limit; r = a.parked.oldest() {`,
+		New:     `p.position.clock.now-r.at >= limit; r = a.parked.oldest() {`,
 		Bug:     "a receipt whose message comes in the last millisecond is rejected",
 		Package: "projections", Test: "TestHistoriesMatchTheModel", Args: histories,
 	},
@@ -133,8 +133,8 @@ var foldMutants = []Mutant{
 	},
 	{
 		Name: "checkpoint-without-the-clock", File: "projections/partition.go",
-		Old:     `dst = appendInt(dst, p.position.clock)`,
-		New:     `dst = appendInt(dst, 0*p.position.clock)`,
+		Old:     `dst = appendInt(dst, p.position.clock.now)`,
+		New:     `dst = appendInt(dst, 0*p.position.clock.now)`,
 		Bug:     "the fold's clock begins at zero after a restart",
 		Package: "projections", Test: "TestHistoriesMatchTheModel", Args: histories,
 	},

@@ -61,11 +61,18 @@ func (c *Cluster) Conversations(app, user string) []projections.ConversationView
 	return list
 }
 
-// Summary is the author's summary, by partition and then in list order.
+// Summary is the author's summary: those of the partitions, merged by the times of their items.
 func (c *Cluster) Summary(app, author string) []projections.SummaryItem {
 	var items []projections.SummaryItem
 	for _, m := range c.Partitions {
-		items = append(items, m.Summary(app, author)...)
+		at := 0
+		for _, item := range m.Summary(app, author) {
+			for at < len(items) && items[at].At() <= item.At() {
+				at++
+			}
+			items = slices.Insert(items, at, item)
+			at++
+		}
 	}
 	return items
 }

@@ -30,7 +30,7 @@ func TestClusterGathersThePartitions(t *testing.T) {
 	if got, want := c.Conversations(theApp, "a"), []projections.ConversationView{{Group: "g1"}, {Group: "g2"}, {Peer: "b"}}; !slices.Equal(got, want) {
 		t.Errorf("conversations %+v, want %+v", got, want)
 	}
-	if got := c.Summary(theApp, "a"); len(got) != 2 || got[0].Group != "g2" || got[1].Group != "g1" {
+	if got := c.Summary(theApp, "a"); len(got) != 2 || got[0].Group != "g1" || got[1].Group != "g2" {
 		t.Errorf("summary %+v", got)
 	}
 	if got, want := c.Users(theApp), []string{"a", "b", "c"}; !slices.Equal(got, want) {

@@ -13,9 +13,9 @@ func (m *Model) CheckInvariants() error {
 				return fmt.Errorf("%s: %v: %w", name, c.name, err)
 			}
 		}
-		for author, list := range a.summaries {
-			for _, x := range list {
-				if !x.possible(author) || len(list) > m.limits.MaxSummaryItems {
+		for author, s := range a.summaries {
+			for _, x := range s.items {
+				if !x.possible(author) || len(s.items) > m.limits.MaxSummaryItems {
 					return fmt.Errorf("%s: %s has the item %+v", name, author, x)
 				}
 			}

@@ -14,7 +14,7 @@ func (m *Model) configured(ev events.Event) events.Outcome {
 	case a == nil && ev.Revision > 0:
 		a = &app{
 			conversations: map[events.Conversation]*conversation{},
-			summaries:     map[string][]*item{},
+			summaries:     map[string]*summary{},
 		}
 		m.apps[ev.App] = a
 	case a == nil || ev.Revision <= a.revision:
@@ -123,10 +123,16 @@ func (m *Model) groupChanged(a *app, ev events.Event) events.Outcome {
 }
 
 func (m *Model) joined(g *conversation, u *member, user string) events.Outcome {
-	if u == nil {
-		if len(g.members) >= m.limits.MaxGroupMembers {
-			return events.RejectedGroupFull
+	now := 0
+	for _, other := range g.members {
+		if other.current() {
+			now++
 		}
+	}
+	if now >= m.limits.MaxGroupMembers || u == nil && len(g.members) >= m.limits.MaxEverMembers {
+		return events.RejectedGroupFull
+	}
+	if u == nil {
 		u = &member{user: user}
 		g.members = append(g.members, u)
 	}

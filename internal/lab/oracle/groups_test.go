@@ -9,7 +9,7 @@ import (
 )
 
 func TestGroups(t *testing.T) {
-	m := play(t, Limits{MaxGroupMembers: 5, MaxRejections: 100}, []line{
+	m := play(t, Limits{MaxGroupMembers: 5, MaxEverMembers: 6, MaxRejections: 100}, []line{
 		// a is owner, c admin, b member.
 		{0, withAdmins(create("g", "a", "b", "c", "a", "b"), "a", "c"), ok},
 		{0, withAdmins(create("g", "a", "b"), "c"), dup},
@@ -30,7 +30,10 @@ func TestGroups(t *testing.T) {
 		{0, leave("g", "f"), dup}, // never there
 		{0, leave("g", "e"), ok},
 		{0, leave("g", "e"), dup},
-		{0, join("g", "f"), events.RejectedGroupFull}, // e still counts
+		{0, join("g", "f"), ok}, // e no longer counts
+		{0, join("g", "e"), events.RejectedGroupFull},
+		{0, leave("g", "f"), ok},
+		{0, join("g", "h"), events.RejectedGroupFull}, // the seventh ever
 		{0, join("g", "e"), ok},
 		{0, role("g", "f", events.RoleAdmin), events.RejectedNotMember},
 		{0, role("g", "a", events.RoleMember), events.RejectedNotAllowed},

@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"slices"
 	"time"
 
 	"github.com/receiptd/receiptd/events"
@@ -38,7 +39,14 @@ func (m *Model) messageSent(a *app, ev events.Event) events.Outcome {
 			if limits.WhoMayRequest == events.WhoAdmins && sender.role == events.RoleMember {
 				return events.RejectedPermission
 			}
-			if limits.MaxRequestsPerGroupPerDay != 0 && m.askedToday(c) >= limits.MaxRequestsPerGroupPerDay {
+			size := 0
+			for _, u := range c.members {
+				if u.current() {
+					size++
+				}
+			}
+			tooLarge := limits.MaxGroupSize != 0 && size > limits.MaxGroupSize
+			if limits.MaxRequestsPerGroupPerDay != 0 && !tooLarge && m.trackedToday(c) >= limits.MaxRequestsPerGroupPerDay {
 				return events.RejectedDailyLimit
 			}
 		}
@@ -47,13 +55,17 @@ func (m *Model) messageSent(a *app, ev events.Event) events.Outcome {
 	return events.OutcomeApplied
 }
 
-// askedToday counts the group's messages that asked for receipts on the clock's UTC day.
-func (m *Model) askedToday(g *conversation) int {
+// trackedToday counts the group's tracked messages of the clock's UTC day, since one of another.
+func (m *Model) trackedToday(g *conversation) int {
 	n := 0
-	for _, msg := range g.messages {
-		if msg.asked && day(msg.sentAt) == day(m.clock) {
-			n++
+	for _, msg := range slices.Backward(g.messages) {
+		if msg.kind != tracked {
+			continue
 		}
+		if day(msg.sentAt) != day(m.time.t) {
+			break
+		}
+		n++
 	}
 	return n
 }
@@ -65,7 +77,7 @@ func (m *Model) send(a *app, c *conversation, ev events.Event) {
 	a.conversations[c.name] = c
 	c.sent++
 	msg := &message{
-		id: ev.Message, from: ev.User, conversation: c, seq: c.sent, sentAt: m.clock, asked: ev.Receipt,
+		id: ev.Message, from: ev.User, conversation: c, seq: c.sent, sentAt: m.time.t, asked: ev.Receipt,
 	}
 	c.messages = append(c.messages, msg)
 	c.byID[msg.id] = msg

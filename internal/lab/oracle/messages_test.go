@@ -52,10 +52,18 @@ func TestGroupMessagesAreDecidedInOrder(t *testing.T) {
 func TestDailyLimitCountsByUTCDay(t *testing.T) {
 	twoADay := func(s *events.Settings) {
 		s.GroupReceipts.MaxRequestsPerGroupPerDay = 2
-		s.GroupReceipts.MaxGroupSize = 2
+		s.GroupReceipts.MaxGroupSize = 3
 	}
 	playWith(t, DefaultLimits(), twoADay, []line{
-		{0, create("g", "a", "b", "c"), ok}, // oversize: counts too
+		{0, create("g", "a", "b", "c"), ok},
+		{0, create("big", "a", "b", "c", "d"), ok}, // oversize: neither uses it up nor is refused
+		{0, ask("big", "m1", "a"), ok},
+		{0, ask("big", "m2", "a"), ok},
+		{0, ask("big", "m3", "a"), ok},
+		{0, leave("big", "d"), ok},
+		{0, ask("big", "m4", "a"), ok},
+		{0, ask("big", "m5", "a"), ok},
+		{0, ask("big", "m6", "a"), events.RejectedDailyLimit},
 		{0, create("h", "a", "b"), ok},
 		{0, ask("g", "m1", "a"), ok},
 		{0, say("g", "m2", "a"), ok},
@@ -146,7 +154,7 @@ func TestRecallDropsReceiptsAndUnread(t *testing.T) {
 		{2, single("a", recall("", "s1", "b")), events.RejectedNotAllowed},
 		{2, deliver("a", "s1", "b"), ok},
 		{2, single("b", recall("", "s1", "a")), ok},
-		{2, single("a", read("", "s1", "b")), events.RejectedNotFound},
+		{2, single("a", read("", "s1", "b")), events.RejectedNoMessage},
 		{3, dissolve("g"), ok},
 		{3, recall("g", "m4", "a"), events.RejectedNoGroup},
 	})

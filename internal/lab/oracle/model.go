@@ -11,8 +11,8 @@ import (
 
 // Limits are the bounds of the rules. Tests make them small so that short histories reach them.
 type Limits struct {
-	// MaxGroupMembers bounds the distinct members a group ever had.
-	MaxGroupMembers int
+	// MaxGroupMembers bounds the members of a group, MaxEverMembers the distinct ones it ever had.
+	MaxGroupMembers, MaxEverMembers int
 	// MaxParked bounds the parked receipts of an app.
 	MaxParked int
 	// MaxSummaryItems bounds the items of an author's summary.
@@ -29,6 +29,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		MaxGroupMembers: events.MaxGroupMembers,
+		MaxEverMembers:  events.MaxEverMembers,
 		MaxParked:       events.MaxParked,
 		MaxSummaryItems: events.MaxSummaryItems,
 		MaxRejections:   events.MaxRejections,
@@ -41,7 +42,7 @@ func DefaultLimits() Limits {
 type Model struct {
 	partition int
 	limits    Limits
-	clock     int64  // T
+	time      clock
 	sequence  uint64 // of the entry being decided, or of the last one
 	apps      map[string]*app
 	poisoned  []Poisoned
@@ -73,8 +74,8 @@ type app struct {
 	settings      events.Settings
 	revision      uint64
 	conversations map[events.Conversation]*conversation
-	parked        []parked           // in the order of arrival
-	summaries     map[string][]*item // by author, in list order
+	parked        []parked // in the order of arrival
+	summaries     map[string]*summary
 	rejections    []projections.Rejection
 }
 
@@ -131,7 +132,16 @@ type message struct {
 type item struct {
 	message   *message
 	chat      *conversation
+	number    int // the item was the author's number-th to be put at the end
 	lastEntry uint64
+}
+
+// summary is that of an author.
+type summary struct {
+	items       []*item // in list order
+	put         int     // how many items were put at the end
+	dropped     int     // how many were pushed out and not acknowledged, by the entry
+	lastDropped uint64
 }
 
 type parked struct {
@@ -177,9 +187,18 @@ func (m *Model) begin(sequence uint64, at int64) {
 		panic(fmt.Sprintf("oracle: entry %d after entry %d", sequence, m.sequence))
 	}
 	m.sequence = sequence
-	m.clock = max(m.clock, at)
+	if m.time.tick(at) {
+		for _, a := range m.apps {
+			for i := range a.parked {
+				a.parked[i].arrival = min(a.parked[i].arrival, m.time.t)
+			}
+		}
+		for i := range m.known {
+			m.known[i].at = min(m.known[i].at, m.time.t)
+		}
+	}
 	for _, a := range m.apps {
-		for len(a.parked) > 0 && m.clock-a.parked[0].arrival > m.limits.ParkedFor.Milliseconds() {
+		for len(a.parked) > 0 && m.time.t-a.parked[0].arrival > m.limits.ParkedFor.Milliseconds() {
 			m.expireOldest(a)
 		}
 	}
@@ -191,13 +210,17 @@ func (m *Model) decideOnce(ev events.Event, at position) events.Outcome {
 		return m.decide(ev, at)
 	}
 	name := eventName{conversationOf(ev), ev.Kind, ev.User, ev.Message, ev.EventID}
-	for _, k := range m.known {
-		if k.name == name && m.clock-k.at <= events.EventIDsFor.Milliseconds() {
+	for _, k := range slices.Backward(m.known) {
+		if k.name != name {
+			continue
+		}
+		if m.time.t-k.at <= events.EventIDsFor.Milliseconds() {
 			return k.outcome.Repeat()
 		}
+		break // the first of them, if there are several, is known for less
 	}
 	outcome := m.decide(ev, at)
-	m.known = append(m.known, known{name, m.clock, outcome})
+	m.known = append(m.known, known{name, m.time.t, outcome})
 	if len(m.known) > m.limits.MaxEventIDs {
 		m.known = m.known[1:]
 	}
@@ -239,7 +262,7 @@ func (m *Model) decide(ev events.Event, at position) events.Outcome {
 
 func (m *Model) reject(a *app, ev events.Event, at position, outcome events.Outcome) {
 	a.rejections = append(a.rejections, projections.Rejection{
-		Partition: m.partition, Sequence: at.sequence, Index: at.index, At: m.clock, Outcome: outcome,
+		Partition: m.partition, Sequence: at.sequence, Index: at.index, At: m.time.t, Outcome: outcome,
 		Kind: ev.Kind, Group: ev.Group, Peer: ev.Peer, User: ev.User, Message: ev.Message,
 	})
 	if len(a.rejections) > m.limits.MaxRejections {

@@ -24,7 +24,7 @@ func (m *Model) Partition() int { return m.partition }
 func (m *Model) Sequence() uint64 { return m.sequence }
 
 // Clock is the largest broker time seen, in Unix milliseconds.
-func (m *Model) Clock() int64 { return m.clock }
+func (m *Model) Clock() int64 { return m.time.t }
 
 // Poisoned are the entries that could not be decoded, in log order.
 func (m *Model) Poisoned() []Poisoned { return slices.Clone(m.poisoned) }
@@ -83,8 +83,8 @@ func (m *Model) Users(app string) []string {
 func (m *Model) Authors(app string) []string {
 	var authors []string
 	if a := m.apps[app]; a != nil {
-		for author, list := range a.summaries {
-			if len(list) > 0 {
+		for author, s := range a.summaries {
+			if len(s.items) > 0 {
 				authors = append(authors, author)
 			}
 		}
@@ -182,6 +182,17 @@ func (m *Model) NonReaders(c events.Conversation, id string) []string {
 	return users
 }
 
+// LeftNonReaders are those of the nonreaders who are no members any more.
+func (m *Model) LeftNonReaders(c events.Conversation, id string) []string {
+	var users []string
+	for _, user := range m.NonReaders(c, id) {
+		if !m.conversation(c).member(user).current() {
+			users = append(users, user)
+		}
+	}
+	return users
+}
+
 // Standing is what a user is to a message that the model knows.
 func (m *Model) Standing(c events.Conversation, id, user string) projections.Standing {
 	msg := m.message(c, id)
@@ -233,14 +244,16 @@ func sortConversations(list []projections.ConversationView) {
 	})
 }
 
-// Summary is the author's summary in list order.
+// Summary is the author's summary, in the order of the latest news.
 func (m *Model) Summary(app, author string) []projections.SummaryItem {
 	a := m.apps[app]
 	if a == nil {
 		return nil
 	}
 	var items []projections.SummaryItem
-	for _, x := range a.summaries[author] {
+	list := slices.Clone(a.summaryOf(author).items)
+	slices.SortStableFunc(list, func(x, y *item) int { return cmp.Compare(x.lastEntry, y.lastEntry) })
+	for _, x := range list {
 		switch {
 		case x.message == nil:
 			items = append(items, x.chat.item(author))
@@ -251,6 +264,14 @@ func (m *Model) Summary(app, author string) []projections.SummaryItem {
 		}
 	}
 	return items
+}
+
+// Dropped is how many items of the author's summary were pushed out and not acknowledged.
+func (m *Model) Dropped(app, author string) int {
+	if a := m.apps[app]; a != nil {
+		return a.summaryOf(author).dropped
+	}
+	return 0
 }
 
 func (c *conversation) item(author string) projections.SummaryItem {

@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -120,18 +121,21 @@ func rates(cohorts []Cohort, q projections.RateQuery) []Rate {
 	return rows[:min(len(rows), q.Limit)]
 }
 
+// longest is the time as which all longer ones are told.
+const longest = 1 << 37
+
 // Differs says how a row of an answer differs from the model's; empty if it does not. A percentile
-// may be off by 1 %, and by half a millisecond that rounding costs.
+// may be off by 1 %.
 func (r *Rate) Differs(got projections.RateRow) string {
 	if got.Key != r.Key || got.CohortCounts != r.CohortCounts {
 		return "the numbers"
 	}
-	for q, p := range map[float64]int64{0.5: got.P50, 0.9: got.P90, 0.99: got.P99} {
+	for q, p := range map[float64]float64{0.5: got.P50, 0.9: got.P90, 0.99: got.P99} {
 		want := int64(0)
 		if n := len(r.Times); n > 0 {
-			want = r.Times[int(q*float64(n-1))]
+			want = min(r.Times[int(q*float64(n-1))], longest)
 		}
-		if off := float64(max(p, want) - min(p, want)); off > float64(want)/100+0.5 {
+		if off := math.Abs(p - float64(want)); off > float64(want)/100 {
 			return "a percentile"
 		}
 	}

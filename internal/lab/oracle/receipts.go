@@ -35,12 +35,12 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 			}
 		}
 		if ev.Strict {
-			return events.RejectedNotFound
+			return notFound(ev)
 		}
 		return m.park(a, ev, at)
 	}
 	if msg.recalled { // 3
-		return events.RejectedNotFound
+		return notFound(ev)
 	}
 	if msg.from == ev.User { // 4
 		return events.OutcomeDuplicate
@@ -60,15 +60,22 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 		}
 	}
 	if m.tooLate(a, msg) { // 8
-		return events.RejectedNotFound
+		return notFound(ev)
 	}
 	if isRead { // 9
 		m.read(msg, ev.User, ev.Content)
 	} else {
-		msg.delivered, msg.deliveredAt = true, m.clock
+		msg.delivered, msg.deliveredAt = true, max(m.time.t, msg.sentAt)
 	}
 	m.summarize(a, msg.from, item{message: msg})
 	return events.OutcomeApplied
+}
+
+func notFound(ev events.Event) events.Outcome {
+	if ev.Group == "" {
+		return events.RejectedNoMessage
+	}
+	return events.RejectedNotFound
 }
 
 // tooLate reports whether the validity of the message's receipts is over.
@@ -77,12 +84,16 @@ func (m *Model) tooLate(a *app, msg *message) bool {
 	if msg.conversation.name.Group != "" {
 		validity = a.settings.GroupReceipts.Validity
 	}
-	return validity != 0 && m.clock-msg.sentAt > validity.Milliseconds()
+	return validity != 0 && m.time.age(msg.sentAt) > validity.Milliseconds()
 }
 
 // read puts the user into the message's read set.
 func (m *Model) read(msg *message, user, content string) {
-	msg.readers = append(msg.readers, projections.Reader{User: user, ReadAt: m.clock, Content: content})
+	at := max(m.time.t, msg.sentAt)
+	if n := len(msg.readers); n > 0 {
+		at = max(at, msg.readers[n-1].ReadAt)
+	}
+	msg.readers = append(msg.readers, projections.Reader{User: user, ReadAt: at, Content: content})
 	msg.delivered = true // reading implies it
 }
 
@@ -93,7 +104,7 @@ func (m *Model) park(a *app, ev events.Event, at position) events.Outcome {
 			return events.OutcomeDuplicate
 		}
 	}
-	a.parked = append(a.parked, parked{event: ev, at: at, arrival: m.clock})
+	a.parked = append(a.parked, parked{event: ev, at: at, arrival: m.time.t})
 	if len(a.parked) > m.limits.MaxParked {
 		m.expireOldest(a)
 	}
@@ -103,7 +114,11 @@ func (m *Model) park(a *app, ev events.Event, at position) events.Outcome {
 func (m *Model) expireOldest(a *app) {
 	oldest := a.parked[0]
 	a.parked = a.parked[1:]
-	m.reject(a, oldest.event, oldest.at, events.RejectedParkedExpired)
+	outcome := events.RejectedNoneCame
+	if ev := oldest.event; ev.Kind == events.MessageRead && ev.Group != "" {
+		outcome = events.RejectedParkedExpired
+	}
+	m.reject(a, oldest.event, oldest.at, outcome)
 }
 
 // conversation.read
@@ -140,12 +155,13 @@ func (m *Model) conversationRead(a *app, ev events.Event, at position) events.Ou
 	}
 	if !known { // 4
 		if ev.Strict {
-			return events.RejectedNotFound
+			return notFound(ev)
 		}
 		return m.park(a, ev, at)
 	}
 	before := u.watermark // 5
-	u.unread, u.watermark, u.lastReadAt = 0, to, m.clock
+	u.unread, u.watermark, u.lastReadAt = 0, to, m.time.t
+	reads := 0
 	for _, msg := range c.messages {
 		switch {
 		case msg.from == u.user || msg.recalled || msg.seq <= before:
@@ -153,41 +169,65 @@ func (m *Model) conversationRead(a *app, ev events.Event, at position) events.Ou
 			u.unread++
 		case ev.Group == "" && !msg.readBy(u.user) && !m.tooLate(a, msg):
 			m.read(msg, u.user, "")
+			reads++
 		}
 	}
-	if ev.Group == "" {
+	if ev.Group == "" && reads > 0 {
 		m.summarize(a, c.peerOf(u.user), item{chat: c})
 	}
 	return events.OutcomeApplied
 }
 
+// summaryOf is an author's summary.
+func (a *app) summaryOf(author string) *summary {
+	if a.summaries[author] == nil {
+		a.summaries[author] = &summary{}
+	}
+	return a.summaries[author]
+}
+
 // The summary: what becomes an item goes to the end of the list, or keeps its place.
 func (m *Model) summarize(a *app, author string, it item) {
+	s := a.summaryOf(author)
 	it.lastEntry = m.sequence
-	for _, x := range a.summaries[author] {
-		if x.message == it.message && x.chat == it.chat {
-			*x = it
+	for i, x := range s.items {
+		if x.message != it.message || x.chat != it.chat {
+			continue
+		}
+		if s.put-x.number < m.limits.MaxSummaryItems/2 {
+			x.lastEntry = m.sequence
 			return
 		}
+		s.items = slices.Delete(s.items, i, i+1)
+		break
 	}
-	list := append(a.summaries[author], &it)
-	if len(list) > m.limits.MaxSummaryItems {
-		list = list[1:]
+	s.put++
+	it.number = s.put
+	s.items = append(s.items, &it)
+	if len(s.items) > m.limits.MaxSummaryItems {
+		s.items = s.items[1:]
+		s.dropped++
+		s.lastDropped = m.sequence
 	}
-	a.summaries[author] = list
 }
 
 // removeItems removes an author's items that fit and reports whether there were any.
 func (a *app) removeItems(author string, fits func(*item) bool) bool {
-	before := len(a.summaries[author])
-	a.summaries[author] = slices.DeleteFunc(a.summaries[author], fits)
-	return len(a.summaries[author]) < before
+	s := a.summaryOf(author)
+	before := len(s.items)
+	s.items = slices.DeleteFunc(s.items, fits)
+	return len(s.items) < before
 }
 
 // The summary: statistic.seen
 func (a *app) statisticSeen(ev events.Event) events.Outcome {
+	outcome := events.OutcomeDuplicate
 	if a.removeItems(ev.User, func(x *item) bool { return x.lastEntry <= ev.Upto }) {
-		return events.OutcomeApplied
+		outcome = events.OutcomeApplied
 	}
-	return events.OutcomeDuplicate
+	if s := a.summaryOf(ev.User); s.dropped > 0 && s.lastDropped <= ev.Upto {
+		s.dropped = 0
+		outcome = events.OutcomeApplied
+	}
+	return outcome
 }

@@ -93,10 +93,10 @@ func TestValidityCountsUpToItsLastMillisecond(t *testing.T) {
 		{0, read("g", "m", "c"), events.RejectedNotFound}, // the clock does not run back
 		{hour + 1, read("g", "m", "x"), events.RejectedNotMember},
 		{2 * hour, deliver("a", "m", "b"), ok},
-		{2*hour + 1, deliver("a", "m2", "b"), events.RejectedNotFound},
-		{2*hour + 1, single("a", read("", "m2", "b")), events.RejectedNotFound},
+		{2*hour + 1, deliver("a", "m2", "b"), events.RejectedNoMessage},
+		{2*hour + 1, single("a", read("", "m2", "b")), events.RejectedNoMessage},
 		// That it was delivered does not make it read.
-		{2*hour + 1, single("a", read("", "m", "b")), events.RejectedNotFound},
+		{2*hour + 1, single("a", read("", "m", "b")), events.RejectedNoMessage},
 		// The settings in force decide.
 		{2*hour + 1, configure(2, validity(3*hour)), ok},
 		{2*hour + 1, read("g", "m", "c"), ok},

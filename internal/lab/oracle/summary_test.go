@@ -20,11 +20,11 @@ func TestSummary(t *testing.T) {
 		/*  6 */ {0, seen("a", 99), dup},
 		/*  7 */ {1, read("g", "m1", "b"), ok},
 		/*  8 */ {2, read("g", "m2", "b"), ok},
-		/*  9 */ {3, read("g", "m1", "c"), ok}, // m1 stays first
-		/* 10 */ {4, read("g", "m3", "b"), ok}, // pushes out m1
+		/*  9 */ {3, read("g", "m1", "c"), ok}, // m1 goes behind m2
+		/* 10 */ {4, read("g", "m3", "b"), ok}, // pushes out m2
 		/* 11 */ {5, read("g", "m2", "b"), dup},
 		/* 12 */ {6, seen("a", 7), dup},
-		/* 13 */ {6, seen("a", 8), ok}, // m2
+		/* 13 */ {6, seen("a", 9), ok}, // m1
 		/* 14 */ {7, read("g", "m1", "d"), ok}, // back again, at the end, with everything so far
 		/* 15 */ {8, read("g", "other", "c"), ok},
 	})
@@ -34,6 +34,9 @@ func TestSummary(t *testing.T) {
 	}
 	if got := m.Summary(theApp, "a"); !slices.Equal(got, want) {
 		t.Errorf("summary\n%+v, want\n%+v", got, want)
+	}
+	if n := m.Dropped(theApp, "a"); n != 1 {
+		t.Errorf("%d dropped", n)
 	}
 	outcomes := m.Apply(16, start+9, []events.Event{dissolve("g"), seen("b", 15), seen("b", 15), seen("a", 13)})
 	if want := []events.Outcome{ok, ok, dup, ok}; !slices.Equal(outcomes, want) {
@@ -56,15 +59,15 @@ func TestSummaryOfSingleChats(t *testing.T) {
 		/*  5 */ {1, deliver("a", "m1", "b"), ok},
 		/*  6 */ {2, deliver("a", "m2", "b"), ok},
 		/*  7 */ {3, single("a", read("", "m3", "b")), ok},
-		/*  8 */ {4, single("a", read("", "m1", "b")), ok}, // m1 stays first
+		/*  8 */ {4, single("a", read("", "m1", "b")), ok}, // the latest news of m1
 		/*  9 */ {5, single("a", readAll("", "b")), ok}, // reads m2, m4: neither is an item
 		/* 10 */ {6, deliver("a", "m4", "b"), dup},
 	})
 	chatItem := projections.SummaryItem{Kind: projections.SummaryConversationRead, Peer: "b", LastReadAt: start + 5}
 	want := []projections.SummaryItem{
-		{Kind: projections.SummaryRead, Message: "m1", Peer: "b", DeliveredAt: start + 1, LastReadAt: start + 4},
 		{Kind: projections.SummaryRead, Message: "m2", Peer: "b", DeliveredAt: start + 2, LastReadAt: start + 5},
 		{Kind: projections.SummaryRead, Message: "m3", Peer: "b", LastReadAt: start + 3},
+		{Kind: projections.SummaryRead, Message: "m1", Peer: "b", DeliveredAt: start + 1, LastReadAt: start + 4},
 		chatItem,
 	}
 	if got := m.Summary(theApp, "a"); !slices.Equal(got, want) {
@@ -105,7 +108,7 @@ func TestConversationReadIsOneItemOfEachSide(t *testing.T) {
 	for user, want := range map[string][]projections.SummaryItem{
 		"a": {{Kind: projections.SummaryConversationRead, Peer: "b", LastReadAt: start + 5},
 			{Kind: projections.SummaryConversationRead, Peer: "c", LastReadAt: start + 11}},
-		"b": {{Kind: projections.SummaryConversationRead, Peer: "a", LastReadAt: start + 2}},
+		"b": nil, // a has read nothing
 	} {
 		if got := m.Summary(theApp, user); !slices.Equal(got, want) {
 			t.Errorf("summary of %s\n%+v, want\n%+v", user, got, want)

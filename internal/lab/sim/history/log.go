@@ -27,6 +27,7 @@ type Log []Entry
 func SmallLimits() oracle.Limits {
 	limits := oracle.DefaultLimits()
 	limits.MaxGroupMembers = 4
+	limits.MaxEverMembers = 5
 	limits.MaxParked = 3
 	limits.MaxSummaryItems = 3
 	limits.MaxRejections = 10

@@ -20,7 +20,10 @@ var (
 	worldUsers  = [...]string{"u1", "u2", "u3", "u4", "u5", "u6"}
 )
 
-const manyIDs = 8
+const (
+	manyIDs = 8
+	hour    = 3600 * 1000
+)
 
 // world is what the generator remembers of the log, to aim at what exists. It knows nothing of the
 // rules: its groups, members and messages are what was tried, not what was applied.
@@ -29,6 +32,7 @@ type world struct {
 	coarse   int  // an entry ends after one of 2^coarse steps
 	chatty   bool // one author's single chats are read again and again
 	clock    int64
+	right    int64 // what the clock was before it became wrong; 0 = it is right
 	at       int64 // of the open entry
 	revision map[string]uint64
 	settings map[string]events.Settings
@@ -114,7 +118,9 @@ func newWorld(t *rapid.T) *world {
 }
 
 func (w *world) open(sequence uint64) {
-	w.clock = max(w.clock, w.at)
+	if w.clock = max(w.clock, w.at); w.right != 0 && w.at < w.right+hour {
+		w.clock, w.right = w.at, 0
+	}
 	w.entries = append(w.entries, Entry{Sequence: sequence, At: w.at})
 }
 
@@ -189,7 +195,14 @@ func (w *world) nextEntry(t *rapid.T) {
 
 // nextTime is the broker time of the next entry. Times count in milliseconds.
 func (w *world) nextTime(t *rapid.T) int64 {
-	const second, day = 1000, 24 * 3600 * 1000
+	const second, day = 1000, 24 * hour
+	switch {
+	case w.right != 0 && seldom(t, 1): // the clock is set right
+		return w.right + int64(pick(t, 3))*second
+	case w.right == 0 && seldom(t, 5): // the clock jumps
+		w.right = w.clock
+		return w.clock + [...]int64{2 * hour, 1000 * day, 30 * day, hour + 1}[pick(t, 4)]
+	}
 	switch pick(t, 20) {
 	case 0, 1, 2:
 		return w.clock
