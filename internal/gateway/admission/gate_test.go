@@ -318,6 +318,7 @@ func TestRefusalsArePaced(t *testing.T) {
 func TestQuestionsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{Questions: 1, Waiting: 50, Registerer: prometheus.NewRegistry()})
+		var mu sync.Mutex
 		var order []string
 		ask := func(app string) {
 			answered, err := g.Ask(t.Context(), Who{App: app, Door: "questions"})
@@ -325,7 +326,9 @@ func TestQuestionsAreShared(t *testing.T) {
 				t.Error(err)
 				return
 			}
+			mu.Lock()
 			order = append(order, app)
+			mu.Unlock()
 			time.Sleep(time.Second)
 			answered()
 		}
@@ -342,6 +345,8 @@ func TestQuestionsAreShared(t *testing.T) {
 			t.Errorf("%v", r)
 		}
 		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		if len(order) != 51 || order[1] != "quiet" && order[2] != "quiet" {
 			t.Errorf("%d were answered, in the order %v", len(order), order)
 		}

@@ -3,6 +3,7 @@ package msync
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -12,9 +13,14 @@ import (
 )
 
 // order is a log that keeps the order in which users submit.
-type order struct{ users []string }
+type order struct {
+	mu    sync.Mutex
+	users []string
+}
 
 func (o *order) Submit(_ context.Context, evs []events.Event) (*eventlog.Ticket, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.users = append(o.users, evs[0].User)
 	return nil, nil
 }
