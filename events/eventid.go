@@ -29,7 +29,11 @@ func EntryName(subject, id string) string {
 
 // NameEvents gives those of the events that have no id one that is made of a key for all of them,
 // which must not be empty, and of their index. The same events under the same key get the same ids.
-func NameEvents(key string, events []Event) {
+func NameEvents(key string, events []Event) { NameEventsFrom(key, 0, events) }
+
+// NameEventsFrom is NameEvents for a part of the events under a key, the first of which has that
+// index among all of them.
+func NameEventsFrom(key string, first int, events []Event) {
 	const index = 8 // bytes: no request has ten million events
 	if len(key) > MaxEventIDBytes-index || EventIDProblem(key) != "" {
 		sum := sha256.Sum256([]byte(key))
@@ -38,7 +42,7 @@ func NameEvents(key string, events []Event) {
 	for i := range events {
 		if events[i].EventID == "" {
 			// Of constant width, as the encoding of an entry has it as a number.
-			events[i].EventID = fmt.Sprintf("%s/%05d", key, i)
+			events[i].EventID = fmt.Sprintf("%s/%05d", key, first+i)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -20,6 +21,9 @@ const (
 
 // ErrNoEvents is returned for a body without any event.
 var ErrNoEvents = errors.New("events: the body holds no event")
+
+// byteOrderMark is what some editors put before UTF-8. RFC 8259 forbids to send it.
+var byteOrderMark = []byte("\ufeff")
 
 // EventError says which event of a body is wrong, and how.
 type EventError struct {
@@ -48,9 +52,9 @@ func eventError(index int, err error) error {
 }
 
 // Decoder reads events in their public JSON format. It is strict: fields that the kind does not
-// have, repeated fields and nulls are refused, and so are the internal kinds. The zero value is
-// ready for use. A Decoder that is reused allocates nothing for usual events. It is for one
-// goroutine at a time.
+// have and repeated fields are refused, and so are the internal kinds; a null in a field that may
+// be left out is as if it was. The zero value is ready for use. A Decoder that is reused allocates
+// nothing for usual events. It is for one goroutine at a time.
 //
 // A message.read may name many messages, in the field messages: it stands for as many events, one
 // for each, which differ in nothing else. Nobody beyond a decoder knows of such an event.
@@ -78,6 +82,9 @@ type Decoder struct {
 // one have been handed to f. An error of f ends the decoding and is returned as it is.
 func (d *Decoder) Decode(body []byte, format Format, f func(i int, e *Event) error) error {
 	d.reset()
+	if bytes.HasPrefix(body, byteOrderMark) {
+		return &EventError{Problem: "a byte order mark at the beginning: send UTF-8 without one"}
+	}
 	if format == FormatNDJSON {
 		return d.decodeLines(body, f)
 	}
@@ -89,6 +96,17 @@ func (d *Decoder) Decode(body []byte, format Format, f func(i int, e *Event) err
 		return d.decodeArray(body, f)
 	}
 	return d.decodeLine(0, body, f)
+}
+
+// Detach leaves the strings and lists of the last body to whoever has them: they stay valid as long
+// as that body is not changed, whatever is decoded next.
+func (d *Decoder) Detach() {
+	if len(d.text) > 0 {
+		d.text = nil
+	}
+	if len(d.names) > 0 {
+		d.names = nil
+	}
 }
 
 // reset forgets the strings of the last body, and releases memory that only an unusual body needed.
@@ -136,7 +154,7 @@ func (d *Decoder) decodeLine(i int, line []byte, f func(i int, e *Event) error) 
 		return eventError(i, err)
 	}
 	if rest := skipSpace(line[n:]); len(rest) > 0 {
-		return &EventError{Index: i, Problem: fmt.Sprintf("malformed JSON: %q after the event", rest[0])}
+		return &EventError{Index: i, Problem: fmt.Sprintf("malformed JSON: %q after the event", firstRune(rest))}
 	}
 	return d.hand(i, f)
 }
@@ -163,7 +181,7 @@ func (d *Decoder) decodeArray(body []byte, f func(i int, e *Event) error) error 
 		}
 		end := body[0] == ']'
 		if !end && body[0] != ',' {
-			return &EventError{Index: i, Problem: fmt.Sprintf("malformed JSON: %q after the event", body[0])}
+			return &EventError{Index: i, Problem: fmt.Sprintf("malformed JSON: %q after the event", firstRune(body))}
 		}
 		body = skipSpace(body[1:])
 		if end && len(body) > 0 {
@@ -179,12 +197,15 @@ func (d *Decoder) decodeArray(body []byte, f func(i int, e *Event) error) error 
 // *FieldError.
 func (d *Decoder) decodeObject(data []byte) (int, error) {
 	d.event, d.messages = Event{}, nil
-	n, present, err := d.read(data)
+	n, present, absent, err := d.read(data)
 	if err != nil {
 		return 0, err
 	}
 	if !present.has(fieldType) {
 		return 0, &FieldError{"type", "missing"}
+	}
+	if surplus := absent &^ kindRules[d.event.Kind].allowed; surplus != 0 {
+		return 0, fieldErrorf(fieldNames[surplus.first()], "not allowed in %s", d.event.Kind)
 	}
 	if d.User != "" && !present.has(fieldUser) && d.event.Kind.isReceipt() {
 		d.event.User = d.User
@@ -198,6 +219,12 @@ func (d *Decoder) decodeObject(data []byte) (int, error) {
 		present = present&^(1<<fieldMessages) | 1<<fieldMessage
 	}
 	return n, d.event.validate(present)
+}
+
+// firstRune is the character that b begins with: a byte of it is of no use to who reads a message.
+func firstRune(b []byte) rune {
+	r, _ := utf8.DecodeRune(b)
+	return r
 }
 
 // hand calls f with the event, once for each message that it names.

@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
-	"time"
-	"unsafe"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -18,39 +15,49 @@ var tokenOptions = jsontext.AllowDuplicateNames(true)
 
 // read reads the object at the start of data into d.event by means of jsontext, which accepts
 // whatever JSON allows and nothing else. It goes no deeper than a list of members, so that nesting
-// costs nothing. The error is a *FieldError; its Field is empty if the JSON itself is malformed.
-func (d *Decoder) read(data []byte) (n int, present fieldSet, err error) {
+// costs nothing. Absent are the fields that are null. The error is a *FieldError; its Field is
+// empty if the JSON itself is malformed.
+func (d *Decoder) read(data []byte) (n int, present, absent fieldSet, err error) {
 	d.source = *bytes.NewBuffer(data)
 	d.tokens.Reset(&d.source, tokenOptions)
 	switch kind := d.tokens.PeekKind(); kind {
 	case 'n', 't', 'f', '"', '0', '[':
-		return 0, 0, &FieldError{"", "not a JSON object but " + kindName(kind)}
+		return 0, 0, 0, &FieldError{"", "not a JSON object but " + kindName(kind)}
 	}
 	if _, err := d.tokens.ReadToken(); err != nil {
-		return 0, 0, malformedJSON(err)
+		return 0, 0, 0, malformedJSON(err)
 	}
 	for d.tokens.PeekKind() != '}' {
 		raw, err := d.tokens.ReadValue()
 		if err != nil {
-			return 0, 0, malformedJSON(err)
+			return 0, 0, 0, malformedJSON(err)
 		}
 		name := d.unquote(raw)
 		f, ok := fieldByName(name)
 		if !ok {
-			return 0, 0, &FieldError{cmp.Or(clip(name), `""`), "unknown field"}
+			return 0, 0, 0, &FieldError{cmp.Or(clip(name), `""`), "unknown field"}
 		}
-		if present.has(f) {
-			return 0, 0, &FieldError{name, "repeated"}
+		if (present | absent).has(f) {
+			return 0, 0, 0, &FieldError{name, "repeated"}
+		}
+		if d.tokens.PeekKind() == 'n' && optionalFields.has(f) {
+			// What many serializers write for a field that has no value. Any other value of the
+			// same field would be a repetition still.
+			if _, err := d.tokens.ReadToken(); err != nil {
+				return 0, 0, 0, malformedJSON(err)
+			}
+			absent |= 1 << f
+			continue
 		}
 		present |= 1 << f
 		if err := d.readField(f); err != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
 		}
 	}
 	if _, err := d.tokens.ReadToken(); err != nil {
-		return 0, 0, malformedJSON(err)
+		return 0, 0, 0, malformedJSON(err)
 	}
-	return int(d.tokens.InputOffset()), present, nil
+	return int(d.tokens.InputOffset()), present, absent, nil
 }
 
 // readField reads the value of a field that producers know.
@@ -144,30 +151,12 @@ func (d *Decoder) readTime() error {
 	if kind == '"' {
 		d.event.Time, ok = parseTime(d.unquote(raw))
 	} else {
-		d.event.Time, err = strconv.ParseInt(aliasString(raw), 10, 64)
-		ok = err == nil
+		d.event.Time, ok = parseWhole(aliasString(raw))
 	}
 	if !ok {
 		return &FieldError{"time", "neither RFC 3339 nor whole Unix milliseconds"}
 	}
 	return nil
-}
-
-// ParseTime reads a time as events may give it, in RFC 3339 or whole Unix milliseconds, and returns
-// it in Unix milliseconds.
-func ParseTime(s string) (ms int64, ok bool) {
-	if ms, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return ms, true
-	}
-	return parseTime(s)
-}
-
-// parseTime reads RFC 3339 as Unix milliseconds; a finer fraction is cut off.
-func parseTime(s string) (int64, bool) {
-	// UnmarshalText keeps to the RFC, while time.Parse is more generous.
-	var t time.Time
-	err := t.UnmarshalText(unsafe.Slice(unsafe.StringData(s), len(s)))
-	return t.UnixMilli(), err == nil
 }
 
 func (d *Decoder) readString(name string) (string, error) {

@@ -64,6 +64,12 @@ func TestDecodeReadsEveryKind(t *testing.T) {
 		{`{"type":"group.dissolved","group":"g","time":"2023-11-15T06:13:20+08:00"}`,
 			Event{Kind: GroupDissolved, Group: "g", Time: 1700000000000}},
 		{`{"type":"group.dissolved","group":"g","time":0}`, Event{Kind: GroupDissolved, Group: "g"}},
+		{`{"type":"group.dissolved","group":"g","time":1.0}`, Event{Kind: GroupDissolved, Group: "g", Time: 1}},
+		{`{"type":"group.dissolved","group":"g","time":17.0e11}`, Event{Kind: GroupDissolved, Group: "g", Time: 1700000000000}},
+		{`{"type":"group.dissolved","group":"g","time":"2023-11-14t22:13:20.120z"}`, Event{Kind: GroupDissolved, Group: "g", Time: 1700000000120}},
+		{`{"type":"group.dissolved","group":"g","time":"2023-11-14T22:13:20.` + strings.Repeat("1", 200) + `z"}`, Event{Kind: GroupDissolved, Group: "g", Time: 1700000000111}},
+		{`{"type":"message.read","message":"m","user":"b","group":null,"peer":"a","strict":null,"content":null,"time":null,"event_id":null}`,
+			Event{Kind: MessageRead, Message: "m", User: "b", Peer: "a"}},
 		{" {\t\"type\" : \"group.dissolved\"\r,\"group\": \"g\" } ", Event{Kind: GroupDissolved, Group: "g"}},
 		{`{"\u0074ype":"group.\u0064issolved","group":"g\"\\\ud83d\ude00"}`,
 			Event{Kind: GroupDissolved, Group: `g"\😀`}},
@@ -129,7 +135,7 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		{FormatJSON, `{"type":"group.dissolved","group":"\ud800"}`, "event 0: malformed JSON at byte 35: invalid surrogate pair `\\ud800\"}` in string"},
 		{FormatJSON, "{\"type\":\"group.dissolved\",\"group\":\"\xff\"}", "event 0: malformed JSON at byte 35: invalid UTF-8"},
 		{FormatJSON, `{"type":"message.sent","receipt":truth}`, "event 0: malformed JSON at byte 36: invalid character 't' in literal true (expecting 'e')"},
-		{FormatJSON, "\ufeff" + good, "event 0: malformed JSON at byte 0: invalid character '\\ufeff' at start of value"},
+		{FormatJSON, "\ufeff" + good, "event 0: a byte order mark at the beginning: send UTF-8 without one"},
 		{FormatJSON, `null`, "event 0: not a JSON object but null"},
 		{FormatJSON, `"x"`, "event 0: not a JSON object but a string"},
 		{FormatJSON, `[1]`, "event 0: not a JSON object but a number"},
@@ -188,13 +194,18 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		{FormatJSON, `{"type":"group.dissolved","type":"group.dissolved","group":"g"}`, "event 0: type: repeated"},
 
 		{FormatJSON, `{"type":"group.dissolved","group":7}`, "event 0: group: a number, not a string"},
-		{FormatJSON, `{"type":"group.dissolved","group":null}`, "event 0: group: null, not a string"},
+		{FormatJSON, `{"type":"group.dissolved","group":null}`, "event 0: group: missing"},
 		{FormatJSON, `{"type":"group.dissolved","group":["g"]}`, "event 0: group: an array, not a string"},
 		{FormatJSON, `{"type":"group.dissolved","group":{"id":"g"}}`, "event 0: group: an object, not a string"},
 		{FormatJSON, `{"type":"group.dissolved","group":true}`, "event 0: group: a boolean, not a string"},
 		{FormatJSON, `{"type":"message.sent","receipt":"true"}`, "event 0: receipt: a string, not true or false"},
 		{FormatJSON, `{"type":"message.sent","receipt":1}`, "event 0: receipt: a number, not true or false"},
-		{FormatJSON, `{"type":"message.read","strict":null}`, "event 0: strict: null, not true or false"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","peer":null}`, "event 0: peer: not allowed in group.dissolved"},
+		{FormatJSON, `{"type":"message.read","user":null}`, "event 0: user: null, not a string"},
+		{FormatJSON, `{"type":"message.read","group":null,"group":"g"}`, "event 0: group: repeated"},
+		{FormatJSON, `{"type":"message.read","message":"m","user":"b","group":null}`, "event 0: group: missing: name a group or a peer"},
+		{FormatJSON, good + "é", "event 0: malformed JSON: 'é' after the event"},
+		{FormatJSON, "[" + good + "é", "event 0: malformed JSON: 'é' after the event"},
 		{FormatJSON, `{"type":"group.created","members":"a"}`, "event 0: members: a string, not an array of strings"},
 		{FormatJSON, `{"type":"group.created","members":["a",1]}`, "event 0: members[1]: a number, not a string"},
 		{FormatJSON, `{"type":"group.created","members":["` + strings.Repeat(`a","`, MaxFirstMembers) + `a"]}`, "event 0: members: more than 5000 members and admins"},
@@ -207,7 +218,9 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		{FormatJSON, `{"type":"group.dissolved","group":"g","time":"2023-11-14 22:13:20Z"}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
 		{FormatJSON, `{"type":"group.dissolved","group":"g","time":""}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
 		{FormatJSON, `{"type":"group.dissolved","group":"g","time":1700000000123.5}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
-		{FormatJSON, `{"type":"group.dissolved","group":"g","time":1e12}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","time":1.7e-3}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","time":1e99999999}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
+		{FormatJSON, `{"type":"group.dissolved","group":"g","time":1e-99999999}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
 		{FormatJSON, `{"type":"group.dissolved","group":"g","time":99999999999999999999}`, "event 0: time: neither RFC 3339 nor whole Unix milliseconds"},
 		{FormatJSON, `{"type":"group.dissolved","group":"g","time":-1}`, "event 0: time: not between the years 1970 and 9999"},
 		{FormatJSON, `{"type":"group.dissolved","group":"g","time":"1969-12-31T23:59:59Z"}`, "event 0: time: not between the years 1970 and 9999"},
@@ -227,6 +240,28 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		}
 		if _, ok := errors.AsType[*EventError](err); !ok && !errors.Is(err, ErrNoEvents) {
 			t.Errorf("%.100s: error is %T", test.body, err)
+		}
+	}
+}
+
+// TestParseTimeKeepsToTheRFC: what package time takes beyond it.
+func TestParseTimeKeepsToTheRFC(t *testing.T) {
+	for _, good := range []string{
+		"2026-03-01T12:00:00Z", "2026-03-01t12:00:00z", "2026-03-01T12:00:00.5Z", "2026-03-01T12:00:00.123456789123Z",
+		"2026-03-01T12:00:00+23:59", "2024-02-29T00:00:00-08:00", "9999-12-31T23:59:59Z",
+	} {
+		if _, ok := ParseTime(good); !ok {
+			t.Errorf("%s is refused", good)
+		}
+	}
+	for _, bad := range []string{
+		"", "2026-03-01", "2026-03-01T12:00:00", "2026-03-01 12:00:00Z", "2026-03-01T1:00:00Z", "2026-03-01T12:00Z",
+		"2026-03-01T12:00:00,5Z", "2026-03-01T12:00:00.Z", "2026-03-01T12:00:00+24:00", "2026-03-01T12:00:00+00:60", "2026-03-01T12:00:00+0800",
+		"2026-03-01T12:00:00+08", "2026-03-01T24:00:00Z", "2026-03-01T23:60:00Z", "2026-03-01T23:59:60Z", "2026-02-29T00:00:00Z", "2026-3-01T12:00:00Z",
+		"12026-03-01T12:00:00Z", "-026-03-01T12:00:00Z", "2026-03-01T12:00:00ZZ", "2026-03-01T12:00:00+-8:00", "２０２６-03-01T12:00:00Z",
+	} {
+		if ms, ok := ParseTime(bad); ok {
+			t.Errorf("%s is read as %d", bad, ms)
 		}
 	}
 }

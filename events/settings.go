@@ -22,11 +22,14 @@ func ParseSettings(current Settings, body []byte) (Settings, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return current, current.Validate()
 	}
+	if bytes.HasPrefix(body, byteOrderMark) {
+		return Settings{}, &FieldError{"body", "malformed JSON: a byte order mark at the beginning: send UTF-8 without one"}
+	}
 	if err := refuseNull(body); err != nil {
 		return Settings{}, err
 	}
 	changed := current
-	if err := json.Unmarshal(body, &changed, json.RejectUnknownMembers(true)); err != nil {
+	if err := json.Unmarshal(body, &changed, json.RejectUnknownMembers(true), json.WithUnmarshalers(wholeNumbers)); err != nil {
 		return Settings{}, settingsError(err)
 	}
 	if err := changed.Validate(); err != nil {
@@ -34,6 +37,24 @@ func ParseSettings(current Settings, body []byte) (Settings, error) {
 	}
 	return changed, nil
 }
+
+// wholeNumbers reads a number that is whole however it is written, as JSON Schema has it:
+// 200.0 too.
+var wholeNumbers = json.UnmarshalFromFunc(func(dec *jsontext.Decoder, n *int) error {
+	if dec.PeekKind() != '0' {
+		return errors.ErrUnsupported
+	}
+	raw, err := dec.ReadValue()
+	if err != nil {
+		return err
+	}
+	whole, ok := parseWhole(string(raw))
+	if !ok || int64(int(whole)) != whole {
+		return errors.New("not a whole number")
+	}
+	*n = int(whole)
+	return nil
+})
 
 // Validate checks every value. The error is a [*FieldError].
 func (s *Settings) Validate() error {
@@ -131,6 +152,9 @@ func settingsTypeName(t reflect.Type) string {
 		return `a duration like "72h"`
 	case t == nil:
 		return "a value of the right type"
+	}
+	if t.Kind() == reflect.Pointer { // as a function of ours was given it
+		t = t.Elem()
 	}
 	switch t.Kind() {
 	case reflect.Bool:

@@ -29,6 +29,7 @@ func TestParseSettingsChangesOnlyWhatIsGiven(t *testing.T) {
 		{`{}`, current},
 		{`{"group_receipts":{}}`, current},
 		{`{"group_receipts":{"enabled":true}}`, enabled},
+		{`{"group_receipts":{"enabled":true,"max_group_size":7.0,"max_requests_per_group_per_day":0e3}}`, enabled},
 		{`{"delivery_receipts":false,"group_receipts":{"validity":"0","who_may_request":"admins","max_requests_per_group_per_day":3},"single_receipts":{"validity":"90m"}}`, several},
 	} {
 		got, err := ParseSettings(current, []byte(test.body))
@@ -41,6 +42,7 @@ func TestParseSettingsChangesOnlyWhatIsGiven(t *testing.T) {
 func TestParseSettingsNamesWhatIsWrong(t *testing.T) {
 	for _, test := range []struct{ body, want string }{
 		{`[]`, "body: not an object"},
+		{"\ufeff{}", "body: malformed JSON: a byte order mark at the beginning: send UTF-8 without one"},
 		{`"x"`, "body: not an object"},
 		{`null`, "body: null"},
 		{`{`, "body: malformed JSON: unexpected EOF"},
@@ -69,9 +71,15 @@ func TestParseSettingsNamesWhatIsWrong(t *testing.T) {
 		{`{"group_receipts":{"validity":"-1h"}}`, `group_receipts.validity: negative duration "-1h"`},
 		{`{"group_receipts":{"validity":72}}`, `group_receipts.validity: not a duration like "72h"`},
 		{`{"group_receipts":{"validity":["72h"]}}`, `group_receipts.validity: not a duration like "72h"`},
-		{`{"group_receipts":{"validity":"1ns"}}`, "group_receipts.validity: not whole milliseconds"},
+		{`{"group_receipts":{"validity":"1ns"}}`, `group_receipts.validity: not whole milliseconds: "1ns"`},
+		{`{"group_receipts":{"validity":"+1h"}}`, `group_receipts.validity: not a duration like 72h: "+1h"`},
+		{`{"group_receipts":{"validity":".5h"}}`, `group_receipts.validity: not a duration like 72h: ".5h"`},
+		{`{"group_receipts":{"validity":"1.h"}}`, `group_receipts.validity: not a duration like 72h: "1.h"`},
+		{`{"group_receipts":{"validity":"1.5ms"}}`, `group_receipts.validity: not whole milliseconds: "1.5ms"`},
+		{`{"group_receipts":{"validity":"1.0001s"}}`, `group_receipts.validity: more than three decimals: "1.0001s"`},
+
 		{`{"single_receipts":{"validity":"x"}}`, `single_receipts.validity: not a duration like 72h: "x"`},
-		{`{"single_receipts":{"validity":"1500us"}}`, "single_receipts.validity: not whole milliseconds"},
+		{`{"single_receipts":{"validity":"1500us"}}`, `single_receipts.validity: not whole milliseconds: "1500us"`},
 	} {
 		_, err := ParseSettings(DefaultSettings(), []byte(test.body))
 		if _, ok := errors.AsType[*FieldError](err); !ok || err.Error() != test.want {

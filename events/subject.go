@@ -12,13 +12,16 @@ import (
 //	receipts.v1.<partition>.batch                  a batch of events, from receiptd's own publisher
 //	receipts.v1.<partition>.<kind>.<org>.<app>     one event, from an outside producer
 //	receipts.in.<org>.<app>.<conversation>.<kind>  where an outside producer publishes
+//	receipts.submit.<org>.<app>                    where one asks receiptd to take events
 //
-// NATS itself maps the third to the second; see [IngressMapping]. Names and ids are escaped so that
+// NATS itself maps the third to the second; see [IngressMapping]. The fourth is no subject of the
+// log: receiptd answers there, and stores the events itself. Names and ids are escaped so that
 // each is a single token: every byte other than an ASCII letter, a digit, '-' or '_' is written
 // %XX. The conversation is g~<group>, or s~<a>~<b> for a single chat of a and b, with a < b.
 const (
 	logPrefix     = "receipts.v1."
 	ingressPrefix = "receipts.in."
+	submitPrefix  = "receipts.submit."
 	batchToken    = "batch"
 	lostToken     = "lost"
 
@@ -28,6 +31,9 @@ const (
 
 // IngressSubjects is the wildcard that matches every subject on which outside producers publish.
 const IngressSubjects = ingressPrefix + ">"
+
+// SubmitSubjects is the wildcard that matches every [SubmitSubject].
+const SubmitSubjects = submitPrefix + "*.*"
 
 // MaxPartitions bounds the number of partitions of a log.
 const MaxPartitions = 1 << 16
@@ -139,6 +145,27 @@ func IngressSubject(e *Event) (string, error) {
 		return "", err
 	}
 	return string(append(append(b, '.'), kindTokens[e.Kind]...)), nil
+}
+
+// SubmitSubject is the subject of requests to take events of an app. The error wraps
+// [ErrBadSubject].
+func SubmitSubject(app string) (string, error) {
+	b, err := appendAppTokens([]byte(submitPrefix), app)
+	return string(b), err
+}
+
+// ParseSubmitSubject is the app of a [SubmitSubject]. It takes the one spelling that SubmitSubject
+// gives it; the error wraps [ErrBadSubject].
+func ParseSubmitSubject(subject string) (app string, err error) {
+	tokens, ok := strings.CutPrefix(subject, submitPrefix)
+	if !ok {
+		return "", subjectError(subject, "does not begin with "+submitPrefix)
+	}
+	app, problem := parseAppTokens(tokens)
+	if problem != "" {
+		return "", subjectError(subject, problem)
+	}
+	return app, nil
 }
 
 // IngressMapping is the subject mapping by which nats-server routes ingress subjects to the

@@ -90,6 +90,8 @@ type kindRule struct {
 var (
 	eitherFields = fieldsOf(fieldGroup, fieldPeer)
 	anyFields    = fieldsOf(fieldType, fieldTime, fieldEventID)
+	// optionalFields are those that some kind may leave out: a null in one is as good as none.
+	optionalFields = fieldsOf(fieldGroup, fieldPeer, fieldReceipt, fieldStrict, fieldContent, fieldAdmins, fieldTime, fieldEventID, fieldUptoMessage)
 )
 
 func newRule(message, user field, required, optional fieldSet) kindRule {

@@ -50,7 +50,11 @@ type cli struct {
 	Backup  backupCommands `cmd:"" help:"Copy a server's data elsewhere, incrementally."`
 	Restore restoreCommand `cmd:"" help:"Make a data directory from a backup, and prove it."`
 
-	Tail   tailCommand   `cmd:"" help:"Follow events as JSON lines."`
+	Tail       tailCommand       `cmd:"" help:"Follow events as JSON lines."`
+	Rejections rejectionsCommand `cmd:"" help:"List the latest events of an app that broke a rule."`
+	Poison     poisonCommand     `cmd:"" help:"List what NATS clients published in vain, with the reason."`
+	Subject    subjectCommand    `cmd:"" help:"Print the NATS subject of an event."`
+
 	Schema schemaCommand `cmd:"" help:"Print the ClickHouse tables for a cluster."`
 	Bench  benchCommands `cmd:"" help:"Measure the whole path on this machine."`
 }

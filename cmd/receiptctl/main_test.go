@@ -81,3 +81,55 @@ func TestTailWritesEvents(t *testing.T) {
 		t.Errorf("exit %d, %q, %q", code, out, stderr)
 	}
 }
+
+func TestSubjectOfAnEvent(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"acme/chat"}, exitOK, "receipts.submit.acme.chat\n"},
+		{[]string{"a.b/c_d"}, exitOK, "receipts.submit.a%2Eb.c_d\n"},
+		{[]string{"acme/chat", `{"type":"message.read","message":"m1","user":"müller.1","peer":"ann"}`}, exitOK, "receipts.in.acme.chat.s~ann~m%C3%BCller%2E1.message-read\n"},
+		{[]string{"acme/chat", "--submit", `{"type":"message.read","message":"m1","user":"u","group":"g"}`}, exitOK, "receipts.submit.acme.chat\n"},
+		{[]string{"acme/chat", `{"type":"message.seen"}`}, exitFailed, "event 0: type"},
+		{[]string{"acme/chat", `[{"type":"group.left","group":"g","user":"u"},{"type":"group.left","group":"g","user":"v"}]`}, exitFailed, "more than one event"},
+		{[]string{"acme"}, exitFailed, "ORG/APP"},
+	} {
+		code, out, stderr := runForTest(t, append([]string{"subject"}, test.args...)...)
+		if code != test.code || !strings.Contains(out+stderr, test.want) {
+			t.Errorf("%q: exit %d, %s%s", test.args, code, out, stderr)
+		}
+	}
+}
+
+func TestListsOfWhatHadNoEffect(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.String() {
+		case "/v1/apps/acme/chat/rejections?limit=20":
+			fmt.Fprint(w, `{"rejections":[{"partition":1,"sequence":7,"index":0,"at":"2026-03-01T12:00:00.000Z","type":"message.read","group":"g1","user":"bob","message":"m1","code":503,"reason":"group ack not open"}]}`)
+		case "/v1/admin/poison":
+			fmt.Fprint(w, `{"total":2,"latest":[{"partition":0,"sequence":3,"time":"t","reason":"malformed","subject":"s","data":"{\n"},{"partition":0,"sequence":4,"time":"t","reason":"malformed","subject":"s","bytes":"AP8="}],`+
+				`"unknown_app":{"total":1,"latest":[{"partition":0,"sequence":5,"time":"t","reason":"app not found","subject":"s","data":"{}"}]}}`)
+		default:
+			t.Errorf("got %s", r.URL)
+		}
+	}))
+	defer server.Close()
+	for _, test := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"rejections", "acme/chat"}, []string{"1:7", "message.read", "g1", "bob", "503", "group ack not open"}},
+		{[]string{"rejections", "acme/chat", "--json"}, []string{`{"rejections":[{`}},
+		{[]string{"poison"}, []string{"2 entries are no events, 1 are of apps that do not exist", "0:3", `"{\n"`, `"\x00\xff"`, "0:5", "app not found", "{}"}},
+		{[]string{"poison", "--json"}, []string{`"unknown_app":{`}},
+	} {
+		code, out, stderr := runForTest(t, append(test.args, "--server", server.URL, "--admin-key=k")...)
+		for _, want := range test.want {
+			if code != exitOK || !strings.Contains(out, want) {
+				t.Errorf("%q: exit %d, no %q in %s%s", test.args, code, want, out, stderr)
+			}
+		}
+	}
+}

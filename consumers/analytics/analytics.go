@@ -95,6 +95,8 @@ type Consumer struct {
 	// catchingUp is how many of them have not yet stored once more what ClickHouse may have had
 	// before it had totals of days.
 	catchingUp atomic.Int32
+	// ended says that Run has returned.
+	ended atomic.Bool
 
 	closeOnce sync.Once
 	closeErr  error
@@ -130,6 +132,7 @@ func (c *Consumer) foldOptions(partition int) fold.Options {
 // sink and the log are not of the same events, the sink's tables are those of another version, or
 // the state kept here cannot be read or written. It is called once.
 func (c *Consumer) Run(ctx context.Context) error {
+	defer c.ended.Store(true)
 	err := c.retry(ctx, "prepare ClickHouse", c.sink.Ready)
 	if err == nil {
 		group, ctx := errgroup.WithContext(ctx)
@@ -205,6 +208,9 @@ type Stats struct {
 	// has the latest state of messages and cohorts, Durable the one after which the fold would
 	// go on after a crash.
 	Stored, Refreshed, Durable uint64
+	// RefreshedAt is the broker's time of the entry Refreshed, in Unix milliseconds; 0 if there
+	// is none.
+	RefreshedAt int64
 	// Rows and Blocks were inserted since the start, Failures are inserts that had to be
 	// repeated, Refused are entries that ClickHouse did not take as they are.
 	Rows, Blocks, Failures, Refused uint64
@@ -215,11 +221,22 @@ func (c *Consumer) Stats() []Stats {
 	out := make([]Stats, len(c.workers))
 	for k, w := range c.workers {
 		out[k] = Stats{
-			Stored: w.stored.Load(), Refreshed: w.refreshed.Load(), Durable: w.durable.Load(),
+			Stored: w.stored.Load(), Refreshed: w.refreshed.Load(), Durable: w.durable.Load(), RefreshedAt: w.refreshedAt.Load(),
 			Rows: w.rows.Load(), Blocks: w.blocks.Load(), Failures: w.failures.Load(), Refused: w.refused.Load(),
 		}
 	}
 	return out
+}
+
+// Prepared reports whether the sink has its tables and is being filled from this log. What it has
+// been given so far, the Stats say.
+func (c *Consumer) Prepared() bool {
+	for _, w := range c.workers {
+		if w.settled.Load() == nil {
+			return false
+		}
+	}
+	return !c.ended.Load()
 }
 
 // Safe is the last entry of a partition that the sink has and that a fold after a crash does not

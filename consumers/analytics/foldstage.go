@@ -73,7 +73,7 @@ func (f *foldStage) resume(ctx context.Context) (err error) {
 	}
 	f.block = &clickhouse.Block{Partition: w.partition}
 	w.sinkAtStart = f.stored.Sequence
-	w.refreshedTo(w.refreshed.Load())
+	w.refreshedTo(w.refreshed.Load(), w.gen.Part.Stats().Clock)
 	return nil
 }
 
@@ -225,7 +225,7 @@ func (f *foldStage) handOver(ctx context.Context) error {
 // refresh adds the latest state of all messages and cohorts that changed.
 func (f *foldStage) refresh(j *job) {
 	at, _ := f.w.gen.Part.Position()
-	j.refreshed = at
+	j.refreshed, j.refreshedAt = at, f.w.gen.Part.Stats().Clock
 	f.messages = f.w.gen.Part.TakeMessages(f.messages[:0])
 	j.messages = make([]clickhouse.MessageRow, 0, len(f.messages))
 	for _, m := range f.messages {

@@ -31,6 +31,7 @@ type worker struct {
 
 	unfinished                      atomic.Int32 // jobs that are not inserted yet
 	stored, refreshed               atomic.Uint64
+	refreshedAt                     atomic.Int64 // the broker's time of the entry refreshed
 	saved, durable                  atomic.Uint64
 	rows, blocks, failures, refused atomic.Uint64
 
@@ -52,6 +53,7 @@ func (c *Consumer) open(partition int) (*worker, error) {
 		return nil, err
 	}
 	w.standAt(w.gen.Saved())
+	w.refreshedAt.Store(w.gen.Part.Stats().Clock)
 	return w, nil
 }
 
@@ -62,8 +64,9 @@ func (w *worker) standAt(sequence uint64) {
 	}
 }
 
-// refreshedTo notes that the sink has the latest state as of an entry.
-func (w *worker) refreshedTo(at uint64) {
+// refreshedTo notes that the sink has the latest state as of an entry of a time.
+func (w *worker) refreshedTo(at uint64, clock int64) {
+	w.refreshedAt.Store(clock)
 	w.refreshed.Store(at)
 	if w.caughtUp || at < w.sinkAtStart {
 		return

@@ -21,8 +21,9 @@ type job struct {
 	messages    []clickhouse.MessageRow
 	cohorts     []clickhouse.CohortRow
 	// refreshed is the entry at which all messages and cohorts are as this and earlier jobs
-	// say; 0 if this one says nothing.
-	refreshed uint64
+	// say, refreshedAt the broker's time of it; 0 if this one says nothing.
+	refreshed   uint64
+	refreshedAt int64
 	// capture is that of the fold's state at the end of the block; nil for none. It is committed
 	// once everything before it is confirmed.
 	capture *projections.Checkpoint
@@ -85,7 +86,7 @@ func (w *worker) finish(ctx context.Context, j *job) error {
 		return err
 	}
 	if j.refreshed != 0 {
-		w.refreshedTo(j.refreshed)
+		w.refreshedTo(j.refreshed, j.refreshedAt)
 	}
 	if j.capture == nil {
 		return nil

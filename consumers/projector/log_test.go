@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -323,5 +324,50 @@ func TestPoisonDoesNotStopTheRest(t *testing.T) {
 	}
 	if at := positions(r.Projector)[0]; at != newer-1 {
 		t.Errorf("the fold stands at %d, the entry it cannot read is %d", at, newer)
+	}
+}
+
+// What outside producers publish in vain is told as it is folded, and not again in a replay.
+func TestEntriesInVainAreTold(t *testing.T) {
+	log := openLog(t, 2)
+	var mu sync.Mutex
+	var told []InVain
+	o := Options{Dir: t.TempDir(), InVain: func(v InVain) {
+		mu.Lock()
+		defer mu.Unlock()
+		v.Data = slices.Clone(v.Data)
+		told = append(told, v)
+	}}
+	r := start(t, log, o)
+	log.Group(3)
+	log.Put(10, burst(0, 5, 3)...)
+	const subject, unknown = "receipts.v1.0.message-read.acme.chat", "receipts.v1.0.message-read.acme.none"
+	group := "g" // of partition 0, for an app that does not exist
+	for n := 0; events.Partition(&events.Event{App: "acme#none", Group: group}, 2) != 0; n++ {
+		group = fmt.Sprint("g", n)
+	}
+	event := `{"type":"message.read","message":"m0","user":"reader1","group":"` + group + `"}`
+	first := log.PublishRaw(subject, []byte(`{"type":"message.read"}`))
+	second := log.PublishRaw(unknown, []byte(event))
+	r.caughtUp()
+	mu.Lock()
+	if len(told) != 2 {
+		t.Fatalf("told of %+v", told)
+	}
+	if v := told[0]; v.Sequence != first || v.UnknownApp || v.Subject != subject || string(v.Data) != `{"type":"message.read"}` || v.Reason == "" || v.At == 0 {
+		t.Errorf("%+v", v)
+	}
+	if v := told[1]; v.Sequence != second || !v.UnknownApp || v.Subject != unknown || string(v.Data) != event || v.Reason != events.RejectedNoApp.Reason() {
+		t.Errorf("%+v", v)
+	}
+	told = nil
+	mu.Unlock()
+	r.stop()
+	o.Dir = t.TempDir() // everything is folded again
+	start(t, log, o).caughtUp()
+	mu.Lock()
+	defer mu.Unlock()
+	if len(told) > 0 {
+		t.Errorf("a replay tells of %+v", told)
 	}
 }

@@ -42,6 +42,21 @@ type Intake interface {
 	Folded(partition int, sequence uint64)
 }
 
+// InVain is an entry without effect: it could not be decoded, or it is the only event of an app
+// that does not exist. Whoever published it was told that it is stored, and nothing else.
+type InVain struct {
+	Partition int
+	Sequence  uint64
+	At        int64 // the broker's time, Unix milliseconds
+	Subject   string
+	// Reason says what is wrong.
+	Reason string
+	// UnknownApp is set if the entry is an event of an app that does not exist.
+	UnknownApp bool
+	// Data is what was published. It is valid only during the call.
+	Data []byte
+}
+
 // Options of the projector. Zero values mean the defaults.
 type Options struct {
 	// Dir is where the state lies, a directory for each partition.
@@ -59,6 +74,9 @@ type Options struct {
 	// Intake, if set, is told how far each partition is folded, so that it can follow.
 	// [eventlog.Log] is one.
 	Intake Intake
+	// InVain is told of entries of outside producers that had no effect, and that nobody was told
+	// of; nil = nobody.
+	InVain func(InVain)
 	// StartOver has a state that the log does not agree with, because the log came back shorter or
 	// different, put aside and folded again from the start of the log. It is for a log that may
 	// lose what it acknowledged. Without it such a state is refused with [ErrAheadOfLog]: it may be

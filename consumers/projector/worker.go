@@ -10,6 +10,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/consumers/internal/fold"
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -107,13 +108,16 @@ func (w *worker) follow(ctx context.Context) error {
 }
 
 // Handle folds one entry, says what was decided and hands over the effects.
-func (w *worker) Handle(_ context.Context, x *projections.Decoded, _ *eventlog.Entry) error {
+func (w *worker) Handle(_ context.Context, x *projections.Decoded, stored *eventlog.Entry) error {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	g := w.gen
 	list, err := g.Part.Apply(*x)
 	if err != nil {
 		return err
+	}
+	if x.Poison != "" || len(list) == 1 && list[0] == events.RejectedNoApp {
+		w.inVain(x, stored)
 	}
 	if w.replaying && x.Sequence >= w.replayUpto {
 		w.replayed(g)
@@ -141,6 +145,20 @@ func (w *worker) leave() {
 	if w.p.o.Intake != nil {
 		w.p.o.Intake.Folded(w.partition, 0)
 	}
+}
+
+// inVain tells of an entry without effect, unless it is one of long ago.
+func (w *worker) inVain(x *projections.Decoded, stored *eventlog.Entry) {
+	if w.p.o.InVain == nil || w.replaying {
+		return
+	}
+	v := InVain{
+		Partition: w.partition, Sequence: x.Sequence, At: x.At, Subject: stored.Subject, Reason: x.Poison, Data: stored.Data,
+	}
+	if v.Reason == "" {
+		v.UnknownApp, v.Reason = true, events.RejectedNoApp.Reason()
+	}
+	w.p.o.InVain(v)
 }
 
 // use calls f with the generation, which is neither switched nor closed meanwhile.

@@ -23,7 +23,8 @@ const NoMinFree = -1
 // Config says where the log is and how it is kept. Exactly one of Dir and URL is set; the zero
 // value of every other field is a sensible default.
 type Config struct {
-	// Dir is the directory of the embedded server's store.
+	// Dir is the directory of the embedded server's store. In the data directory of a receiptd that
+	// is the one named "log"; the data directory itself is refused with [ErrDataDir].
 	Dir string
 	// WitnessDir is where the witness of an embedded log is kept: a record of what the log holds,
 	// by which a log that lost entries is found out. It is away from Dir, at best on another disk.
@@ -37,7 +38,8 @@ type Config struct {
 	Weight func(app string) int
 	// URL is an outside NATS server or cluster with JetStream: one or more nats:// URLs, separated
 	// by commas, which may contain user and password. The user needs receipts.>, $JS.API.> and
-	// _INBOX.>. When that server syncs is its own setting.
+	// _INBOX.>; one that has not, such as a producer's, is refused with [ErrDenied]. When that
+	// server syncs is its own setting.
 	URL string
 	// Credentials is a .creds file for URL, if it needs one.
 	Credentials string

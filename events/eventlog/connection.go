@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -33,6 +34,7 @@ type connection struct {
 	closed chan struct{}
 
 	mu      sync.Mutex
+	denied  func(error)     // told of what is not permitted; nil = nobody
 	up      chan struct{}   // closed while connected
 	session context.Context // ends when the connection breaks
 	end     context.CancelFunc
@@ -42,7 +44,11 @@ type connection struct {
 // log's. It comes back by itself after an interruption, and is closed by [Log.Close] at the latest.
 // On an outside server its user must be allowed what those streams need.
 func (l *Log) Connect(ctx context.Context, name string) (*nats.Conn, error) {
-	c, err := l.connect(ctx, name)
+	return l.keep(l.connect(ctx, name))
+}
+
+// keep has a connection closed with the log.
+func (l *Log) keep(c *connection, err error) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +63,12 @@ func (l *Log) Connect(ctx context.Context, name string) (*nats.Conn, error) {
 }
 
 func (l *Log) connect(ctx context.Context, name string) (*connection, error) {
+	return l.connectAs(ctx, name, logUser)
+}
+
+// connectAs connects as one of receiptd's own users of the embedded server. On an outside server
+// there is only the user that the configuration names.
+func (l *Log) connectAs(ctx context.Context, name, user string) (*connection, error) {
 	c := &connection{name: name, logger: l.logger, closed: make(chan struct{}), up: make(chan struct{})}
 	c.session, c.end = context.WithCancel(context.Background())
 	close(c.up)
@@ -79,7 +91,7 @@ func (l *Log) connect(ctx context.Context, name string) (*connection, error) {
 	}
 	var err error
 	if l.server != nil {
-		c.nc, err = l.server.connect(opts...)
+		c.nc, err = l.server.connect(user, opts...)
 	} else {
 		if l.cfg.Credentials != "" {
 			opts = append(opts, nats.UserCredentials(l.cfg.Credentials))
@@ -131,6 +143,19 @@ func (c *connection) reconnected(nc *nats.Conn) {
 
 func (c *connection) failed(_ *nats.Conn, _ *nats.Subscription, err error) {
 	c.logger.Warn("NATS connection", slog.String("connection", c.name), slog.Any("error", err))
+	c.mu.Lock()
+	denied := c.denied
+	c.mu.Unlock()
+	if denied != nil && errors.Is(err, nats.ErrPermissionViolation) {
+		denied(err)
+	}
+}
+
+// whenDenied has f told when something on the connection is not permitted; nil for nobody.
+func (c *connection) whenDenied(f func(error)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.denied = f
 }
 
 // lost returns a channel that is closed when the connection breaks.

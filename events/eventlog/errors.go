@@ -16,6 +16,13 @@ var (
 	// ErrInUse: another process has the embedded log open.
 	ErrInUse = errors.New("eventlog: the log's directory is in use by another process")
 
+	// ErrDataDir: the directory is the data directory of a receiptd, and its log is one below.
+	ErrDataDir = errors.New("eventlog: this is the data directory of a receiptd, not a log's")
+	// ErrDenied: the user of the URL has not the permissions that a log takes. Those of producers
+	// do not: they publish, or send requests, and open no log.
+	ErrDenied = errors.New("eventlog: the server does not let this user open the log; " +
+		"a producer's user only sends events, to the subjects of events.SubmitSubject and events.IngressSubject")
+
 	// ErrOverloaded: the queue had no room before the context ended, or too many producers were
 	// waiting already. Nothing of the submit was queued.
 	ErrOverloaded = errors.New("eventlog: overloaded")

@@ -1,12 +1,15 @@
 package eventlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
 	"github.com/receiptd/receiptd/events"
 )
@@ -18,22 +21,30 @@ const (
 	// DefaultIngressUser is the user name of outside producers unless [Ingress.User] says
 	// otherwise.
 	DefaultIngressUser = "ingress"
+	// requestUser is receiptd itself in that account, where it answers requests. It can only log in
+	// from inside the process.
+	requestUser = "receiptd-requests"
 )
+
+// inboxes are where answers go.
+const inboxes = "_INBOX.>"
 
 // Ingress lets NATS clients outside of the process publish single events to the embedded server, on
 // the subjects of [events.IngressSubject]. The server routes each event to its partition and
-// answers with JetStream's acknowledgement.
+// answers with JetStream's acknowledgement. They may also send requests to
+// [events.SubmitSubjects], for whoever answers there: see [Log.ConnectRequests].
 type Ingress struct {
 	// Listen is the TCP address, such as "127.0.0.1:4222". Empty means no listener.
 	Listen string
 	// User and Password are what clients log in with. User is [DefaultIngressUser] if empty; a
 	// listener without a password, or with one of more than 72 bytes, is refused. Clients may
-	// publish to receipts.in.> and subscribe to _INBOX.>, and nothing else.
+	// publish to receipts.in.> and receipts.submit.*.*, and subscribe to _INBOX.>, and
+	// nothing else.
 	User, Password string
 }
 
 // apply adds the listener, account and user to the server's options.
-func (in *Ingress) apply(opts *server.Options) error {
+func (in *Ingress) apply(opts *server.Options, requestPassword string) error {
 	if in.Listen == "" {
 		return nil
 	}
@@ -62,9 +73,14 @@ func (in *Ingress) apply(opts *server.Options) error {
 	opts.Users = append(opts.Users, &server.User{
 		Username: in.user(), Password: password, Account: account,
 		Permissions: &server.Permissions{
-			Publish:   &server.SubjectPermission{Allow: []string{events.IngressSubjects}},
-			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+			Publish:   &server.SubjectPermission{Allow: []string{events.IngressSubjects, events.SubmitSubjects}},
+			Subscribe: &server.SubjectPermission{Allow: []string{inboxes}},
 		},
+	}, &server.User{
+		Username: requestUser, Password: requestPassword, Account: account,
+		// The requester chooses where the answer goes.
+		Permissions:            &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{inboxes}}},
+		AllowedConnectionTypes: map[string]struct{}{jwt.ConnectionTypeInProcess: {}},
 	})
 	return nil
 }
@@ -102,6 +118,20 @@ func (e *embedded) openIngress(partitions int) error {
 		return fmt.Errorf("import %s: %w", source, err)
 	}
 	return nil
+}
+
+// ConnectRequests opens a connection on which the requests of outside producers arrive, those to
+// [events.SubmitSubjects]. It comes back by itself, and is closed by [Log.Close] at the latest. On
+// the embedded server it is one of the producers' account, which has nothing to do with the log's;
+// nil says that no producers are let in. On an outside server it is [Log.Connect].
+func (l *Log) ConnectRequests(ctx context.Context, name string) (*nats.Conn, error) {
+	if l.server == nil {
+		return l.Connect(ctx, name)
+	}
+	if l.cfg.Ingress.Listen == "" {
+		return nil, nil
+	}
+	return l.keep(l.connectAs(ctx, name, requestUser))
 }
 
 // IngressAddr is the address on which the embedded server listens for outside producers, or nil.

@@ -85,6 +85,16 @@ func (l *Log) open(ctx context.Context) (err error) {
 	if l.read, err = l.connect(ctx, "receiptd reader"); err != nil {
 		return err
 	}
+	// A request that is not permitted is not answered: the server only says so aside.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	l.read.whenDenied(func(err error) { cancel(fmt.Errorf("%w: %w", ErrDenied, err)) })
+	defer l.read.whenDenied(nil)
+	defer func() {
+		if cause := context.Cause(ctx); err != nil && errors.Is(cause, ErrDenied) {
+			err = cause
+		}
+	}()
 	js, err := jetstream.New(l.read.nc)
 	if err != nil {
 		return err

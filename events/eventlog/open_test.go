@@ -1,6 +1,7 @@
 package eventlog_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/receiptd/receiptd/events/eventlog"
@@ -296,5 +298,45 @@ func TestFsyncText(t *testing.T) {
 	var f eventlog.Fsync
 	if err := f.UnmarshalText([]byte("never")); err == nil {
 		t.Error("never was accepted")
+	}
+}
+
+// The natural guess for Dir is the server's data directory. A second, empty log in there would take
+// events that nobody reads.
+func TestDataDirectoryOfAServerIsNoLog(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	natstest.CloseLog(t, natstest.OpenLog(t, eventlog.Config{Dir: filepath.Join(data, "log")}))
+	locked := t.TempDir() // a server with an outside cluster
+	if err := os.WriteFile(filepath.Join(locked, "receiptd.lock"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{data, locked} {
+		before, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := openError(t, eventlog.Config{Dir: dir}); !errors.Is(err, eventlog.ErrDataDir) || !strings.Contains(err.Error(), filepath.Join(dir, "log")) {
+			t.Errorf("%s: %v", dir, err)
+		}
+		if after, err := os.ReadDir(dir); err != nil || len(after) != len(before) {
+			t.Errorf("%s: %v became %v, %v", dir, before, after, err)
+		}
+	}
+	natstest.OpenLog(t, eventlog.Config{Dir: filepath.Join(data, "log")})
+}
+
+// A producer's user cannot open a log. What the server does not permit it does not answer.
+func TestProducerCannotOpenTheLog(t *testing.T) {
+	t.Parallel()
+	_, url := openIngress(t, 1)
+	url = strings.Replace(url, "nats://", "nats://ingress:let%20me%20in@", 1)
+	began := time.Now()
+	err := openError(t, eventlog.Config{URL: url})
+	if !errors.Is(err, eventlog.ErrDenied) || !errors.Is(err, nats.ErrPermissionViolation) || errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > time.Minute { // the context lasts three
+		t.Errorf("it took %v", took)
 	}
 }

@@ -48,6 +48,9 @@ type embedded struct {
 
 // startEmbedded starts the server and waits until it has recovered its store.
 func startEmbedded(ctx context.Context, cfg *Config) (*embedded, error) {
+	if err := refuseDataDir(cfg.Dir); err != nil {
+		return nil, err
+	}
 	if err := checkWritable(cfg.Dir); err != nil {
 		return nil, err
 	}
@@ -147,7 +150,7 @@ func (e *embedded) options(cfg *Config) (*server.Options, error) {
 		SyncAlways:        cfg.Fsync == FsyncAlways,
 		SyncInterval:      embeddedSyncPeriod,
 	}
-	return opts, cfg.Ingress.apply(opts)
+	return opts, cfg.Ingress.apply(opts, password)
 }
 
 // hashPassword is for nats-server, which warns of plain passwords. It keeps them in memory only, so
@@ -202,9 +205,10 @@ func (e *embedded) run() error {
 	return e.logs.fatal()
 }
 
-// connect opens a connection that does not leave the process.
-func (e *embedded) connect(opts ...nats.Option) (*nats.Conn, error) {
-	return nats.Connect("", append(opts, nats.InProcessServer(e.srv), nats.UserInfo(logUser, e.password))...)
+// connect opens a connection that does not leave the process, as one of the users that only log in
+// from inside.
+func (e *embedded) connect(user string, opts ...nats.Option) (*nats.Conn, error) {
+	return nats.Connect("", append(opts, nats.InProcessServer(e.srv), nats.UserInfo(user, e.password))...)
 }
 
 // failure is why the server cannot store anything any more, or nil. nats-server gives no answer to
@@ -231,6 +235,24 @@ func (e *embedded) stop() {
 	if err := e.lock.Unlock(); err != nil {
 		e.logger.Warn("unlock the log's directory", slog.Any("error", err))
 	}
+}
+
+// What tells the data directory of a receiptd: its lock, and the log in it.
+const (
+	receiptdLock = "receiptd.lock"
+	receiptdLog  = "log"
+)
+
+// refuseDataDir refuses the data directory of a receiptd: a log made there would be a second, empty
+// one, beside that which the server acknowledges into.
+func refuseDataDir(dir string) error {
+	for _, name := range []string{receiptdLock, filepath.Join(receiptdLog, server.JetStreamStoreDir)} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return fmt.Errorf("%w: the log of %s is %s, for one program at a time; while the server runs, send it the events: by HTTP, by NATS, or with Config.URL if its log is in a cluster",
+				ErrDataDir, dir, filepath.Join(dir, receiptdLog))
+		}
+	}
+	return nil
 }
 
 // checkWritable returns a plain error for what the server would fail with later.

@@ -42,6 +42,8 @@ type HTTP struct {
 	// AdminKey authorizes everything. Empty: the key kept in Data/admin.key, made at the first
 	// start.
 	AdminKey Secret `placeholder:"KEY" help:"Bearer key that may do everything. Empty: made at the first start and kept in DATA/admin.key, mode 0600."`
+	// CORSOrigin are the origins whose pages may call the API from a browser; empty = none.
+	CORSOrigin Origins `name:"cors-origin" placeholder:"ORIGIN" help:"Origins whose pages may call /v1 from a browser, such as https://chat.example.com, one or several with commas, or * for all. Empty: none."`
 	// MaxBody bounds the body of a request.
 	MaxBody Bytes `default:"8MiB" placeholder:"SIZE" help:"Largest request body; more is refused with 413."`
 	// MaxEventsPerRequest bounds the events of one POST.
@@ -119,6 +121,8 @@ type SDK struct {
 type Analytics struct {
 	// ClickHouse is the database that takes every event; empty = none.
 	ClickHouse DSN `name:"clickhouse" placeholder:"DSN" help:"ClickHouse that takes every event and answers analytics: clickhouse://user:password@host:9000/database, or http://host:8123/database. Empty: none, analytics come from the state."`
+	// Fallback says who answers while ClickHouse does not: FallbackEmbedded or FallbackNone.
+	Fallback string `name:"analytics-fallback" default:"embedded" placeholder:"WHO" help:"Who answers analytics while ClickHouse of --clickhouse is not prepared or does not answer: embedded (the state) or none (503)."`
 	// RetainAge is how long entries stay in the log once they are in ClickHouse; 0 = for ever.
 	RetainAge time.Duration `default:"0s" placeholder:"DURATION" help:"Entries older than this leave the log once ClickHouse has them. 0s: they stay."`
 	// RetainSize bounds the log by letting entries that are in ClickHouse go; 0 = no bound.
@@ -148,6 +152,12 @@ const AdminKeyFile = "admin.key"
 const (
 	FsyncAlways   = "always"
 	FsyncInterval = "interval"
+)
+
+// Values of Analytics.Fallback.
+const (
+	FallbackEmbedded = "embedded"
+	FallbackNone     = "none"
 )
 
 // Values of Logging.Format.

@@ -72,6 +72,8 @@ func ToolNames() []string {
 		"accept-loss", "secrets",
 		// bench clients
 		"clients", "rate",
+		// bench doors, rejections, subject
+		"ingress", "in-flight", "limit", "submit",
 		// bench clickhouse
 		"events", "rounds", "rows", "days", "queries",
 	}

@@ -98,6 +98,32 @@ func (u ServerURLs) String() string {
 	return strings.Join(parts, ",")
 }
 
+// Origins is one origin of the web, as a browser sends it, or several with commas; * is all.
+type Origins string
+
+// List returns the origins, none if it is empty.
+func (o Origins) List() (list []string) {
+	for part := range strings.SplitSeq(string(o), ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	return list
+}
+
+// originProblem says what is wrong with an origin; empty if nothing is.
+func originProblem(origin string) string {
+	parsed, err := url.Parse(origin)
+	switch {
+	case origin == "*":
+		return ""
+	case err != nil || parsed.Scheme == "" || parsed.Host == "" || strings.Contains(origin, "*") ||
+		parsed.Scheme+"://"+parsed.Host != origin || strings.ToLower(origin) != origin:
+		return "is not an origin like https://chat.example.com: a scheme, a host and perhaps a port, in lower case, without a path"
+	}
+	return ""
+}
+
 // harmless are parameters of a URL whose values may be shown. Of any other one it cannot be known
 // whether it is a secret: password, token, jwt, a proxy with its own password.
 var harmless = []string{

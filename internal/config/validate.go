@@ -59,6 +59,11 @@ func (h HTTP) Validate() error {
 	p.address("listen", h.Listen)
 	p.secret("admin-key", h.AdminKey)
 	p.guessable("admin-key", h.AdminKey, h.Listen)
+	for _, origin := range h.CORSOrigin.List() {
+		if problem := originProblem(origin); problem != "" {
+			p.add("cors-origin", "%q %s", origin, problem)
+		}
+	}
 	if h.MaxBody < minBody || h.MaxBody > maxBody {
 		p.add("max-body", "%s is not between %s and %s", h.MaxBody, minBody, maxBody)
 	}
@@ -162,6 +167,7 @@ func (a Analytics) Validate() error {
 	if a.ClickHouse != "" {
 		p.dsn("clickhouse", a.ClickHouse)
 	}
+	p.oneOf("analytics-fallback", a.Fallback, FallbackEmbedded, FallbackNone)
 	if a.RetainAge < 0 {
 		p.add("retain-age", "%s is negative", a.RetainAge)
 	}

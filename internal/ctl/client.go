@@ -45,6 +45,9 @@ func NewClient(server, key string) (*Client, error) {
 // URL is that of a path on the server.
 func (c *Client) URL(path string) *url.URL { return c.base.JoinPath(path) }
 
+// Key is the admin key.
+func (c *Client) Key() string { return c.key }
+
 // Error is an answer of the server other than a success.
 type Error struct {
 	// Status is the HTTP status.

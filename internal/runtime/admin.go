@@ -9,34 +9,40 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/consumers/projector"
-	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 )
 
-// admin serves what receiptctl asks of a running server: /v1/admin/verify, replay, scrub, tail,
-// poison and backup. The gateway only lets in those who have the admin key.
+// admin serves what receiptctl asks of a running server. The gateway only lets in those who have
+// the admin key.
 type admin struct {
 	core    *Core
 	backups sync.Mutex // held while one is under way
 }
 
-// newAdmin serves them. Rebuilds and tails, which may take for ever, end with the context.
-func newAdmin(ctx context.Context, core *Core, scrub http.Handler) http.Handler {
+// adminCalls are what schema/openapi.yaml has below /v1/admin/. Rebuilds and tails, which may take
+// for ever, end with the context.
+func adminCalls(ctx context.Context, core *Core, scrub http.Handler) (calls []httpapi.AdminCall) {
 	a := &admin{core: core}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/admin/verify", a.verify)
-	mux.HandleFunc("POST /v1/admin/replay", a.replay)
-	mux.HandleFunc("GET /v1/admin/tail", a.tail)
-	mux.HandleFunc("GET /v1/admin/poison", a.poison)
-	mux.HandleFunc("POST /v1/admin/backup", a.backup)
-	mux.Handle("GET /v1/admin/scrub", scrub)
-	mux.Handle("POST /v1/admin/scrub", scrub)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		either, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		defer context.AfterFunc(ctx, cancel)()
-		mux.ServeHTTP(w, r.WithContext(either))
-	})
+	for _, c := range []httpapi.AdminCall{
+		{Method: "POST", Path: "/v1/admin/verify", Handler: http.HandlerFunc(a.verify)},
+		{Method: "POST", Path: "/v1/admin/replay", Handler: http.HandlerFunc(a.replay)},
+		{Method: "GET", Path: "/v1/admin/tail", Handler: http.HandlerFunc(a.tail)},
+		{Method: "GET", Path: "/v1/admin/poison", Handler: http.HandlerFunc(a.poison)},
+		{Method: "POST", Path: "/v1/admin/backup", Handler: http.HandlerFunc(a.backup)},
+		{Method: "GET", Path: "/v1/admin/scrub", Handler: scrub},
+		{Method: "POST", Path: "/v1/admin/scrub", Handler: scrub},
+	} {
+		next := c.Handler
+		c.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			either, cancel := context.WithCancel(r.Context())
+			defer cancel()
+			defer context.AfterFunc(ctx, cancel)()
+			next.ServeHTTP(w, r.WithContext(either))
+		})
+		calls = append(calls, c)
+	}
+	return calls
 }
 
 func (a *admin) verify(w http.ResponseWriter, r *http.Request) {
@@ -124,22 +130,4 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]string{"code": code, "message": message}})
-}
-
-// poison lists the log entries that could not be decoded.
-func (a *admin) poison(w http.ResponseWriter, _ *http.Request) {
-	total, latest := a.core.Projector.Poison()
-	list := make([]poisonLine, len(latest))
-	for i, x := range latest {
-		list[i] = poisonLine{x.Partition, x.Sequence, string(events.AppendTime(nil, x.At)), x.Reason}
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{"total": total, "latest": list})
-}
-
-type poisonLine struct {
-	Partition int    `json:"partition"`
-	Sequence  uint64 `json:"sequence"`
-	Time      string `json:"time"`
-	Reason    string `json:"reason"`
 }

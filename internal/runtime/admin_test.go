@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
+	"github.com/receiptd/receiptd/schema"
 )
 
 // answer is a line of a rebuild.
@@ -81,6 +83,28 @@ func TestVerifyAndReplayReportAsTheyGo(t *testing.T) {
 	}
 }
 
+// TestAdminCallsAreDescribed holds the calls and the description together.
+func TestAdminCallsAreDescribed(t *testing.T) {
+	described, err := schema.QueryParameters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var served, listed []string
+	for _, c := range adminCalls(t.Context(), nil, nil) {
+		served = append(served, c.Method+" "+c.Path)
+	}
+	for call := range described {
+		if strings.Contains(call, " /v1/admin/") {
+			listed = append(listed, call)
+		}
+	}
+	slices.Sort(served)
+	slices.Sort(listed)
+	if !slices.Equal(served, listed) {
+		t.Errorf("served\n%q\ndescribed\n%q", served, listed)
+	}
+}
+
 func TestPoisonIsListed(t *testing.T) {
 	server := natstest.StartServer(t)
 	cfg := testConfig(t)
@@ -98,13 +122,13 @@ func TestPoisonIsListed(t *testing.T) {
 	defer response.Body.Close()
 	var body struct {
 		Total  int
-		Latest []poisonLine
+		Latest []vainEntry
 	}
 	text, _ := io.ReadAll(response.Body)
 	if err := json.Unmarshal(text, &body); err != nil || body.Total != 1 || len(body.Latest) != 1 {
 		t.Fatalf("%s, %v", text, err)
 	}
-	if x := body.Latest[0]; x.Partition != 2 || x.Sequence != ack.Sequence || x.Reason == "" || x.Time == "" {
+	if x := body.Latest[0]; x.Partition != 2 || x.Sequence != ack.Sequence || x.Reason == "" || x.Time == "" || x.Subject != events.BatchSubject(2) || x.Data != "not a batch" {
 		t.Errorf("%+v", x)
 	}
 }

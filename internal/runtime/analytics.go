@@ -6,16 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/consumers/analytics"
-	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 )
-
-// rates answers queries for read rates: ClickHouse if there is one.
-func (s *Server) rates() httpapi.Analytics {
-	if s.Archive != nil {
-		return s.Archive
-	}
-	return s.Projector
-}
 
 // analyticsCollector shows the figures of the sink.
 type analyticsCollector struct {

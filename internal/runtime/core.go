@@ -35,7 +35,9 @@ type Core struct {
 	Archive *clickhouse.Store
 
 	data     string // the directory
+	minFree  int64  // bytes that the embedded log leaves free there
 	hub      *notify.Hub
+	inVain   *inVain
 	registry *prometheus.Registry
 	lock     *flock.Flock
 	logger   *slog.Logger
@@ -58,6 +60,9 @@ func OpenStopped(ctx context.Context, dir string, dsn config.DSN, logger *slog.L
 // [projector.Options].
 func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *slog.Logger) (c *Core, err error) {
 	c = &Core{logger: logger, data: cfg.Data}
+	if len(cfg.Log.NATS) == 0 {
+		c.minFree = int64(cfg.Log.MinFree)
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close(context.WithoutCancel(ctx)))
@@ -77,6 +82,7 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 		}
 	}
 	c.registry = prometheus.NewRegistry()
+	c.inVain = newInVain(c.registry, logger)
 	c.hub = notify.New(c.Log.Partitions(), notify.Options{
 		// Half of the 50 ms in which an author hears of a reader in the middle: the other
 		// half is for the way there.
@@ -89,6 +95,7 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 		CheckpointEvery: cfg.State.CheckpointInterval,
 		Audience:        c.hub,
 		Intake:          c.Log,
+		InVain:          c.inVain.add,
 		StartOver:       startOver,
 		Logger:          logger,
 	})
@@ -96,6 +103,22 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 		return c, fmt.Errorf("open state: %w", err)
 	}
 	return c, nil
+}
+
+// roomToWrite is what has to be free beyond the reserve for a log that takes events: an entry, and
+// what is written beside it.
+const roomToWrite = 1 << 20
+
+// writable says what keeps the log from taking events; nil if nothing does.
+func (c *Core) writable() error {
+	if c.minFree == 0 {
+		return nil // an outside cluster, or no reserve
+	}
+	free, err := eventlog.FreeSpace(c.data)
+	if err != nil || free >= c.minFree+roomToWrite {
+		return nil // what cannot be measured is no reason to stop
+	}
+	return fmt.Errorf("events are refused: %d MiB are free on the disk of %s, %d MiB are kept in reserve", free>>20, c.data, c.minFree>>20)
 }
 
 // mayLose reports whether power loss may take events that were acknowledged, by the operator's own

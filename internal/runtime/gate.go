@@ -15,11 +15,15 @@ type gate struct {
 	open atomic.Bool
 }
 
+// drainBytes is how much is read of a body that is turned away.
+const drainBytes = 16 << 20
+
 // ServeHTTP passes a request on, or says that the server is not ready.
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !g.open.Load() && needsState(r.URL.Path) {
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusServiceUnavailable, "not_ready", "the server is starting: it has not folded all of the log yet")
+		httpapi.DrainBody(w, r, drainBytes)
 		return
 	}
 	g.next.ServeHTTP(w, r)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/receiptd/receiptd/events/eventlog"
 )
 
 // collector shows the figures of log and folds, read when they are asked for.
@@ -43,6 +45,11 @@ var (
 	descDisk        = desc("state_disk_bytes", "Size of the checkpoint's files.")
 )
 
+var (
+	descFree    = prometheus.NewDesc("receiptd_disk_free_bytes", "Bytes that are free on the disk of the data directory.", nil, nil)
+	descReserve = prometheus.NewDesc("receiptd_disk_reserve_bytes", "Bytes that are left free there (--min-free): with less, events are refused.", nil, nil)
+)
+
 func oneIf(yes bool) float64 {
 	if yes {
 		return 1
@@ -55,6 +62,10 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeBy
 
 // Collect implements [prometheus.Collector].
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	if free, err := eventlog.FreeSpace(c.core.data); err == nil {
+		ch <- prometheus.MustNewConstMetric(descFree, prometheus.GaugeValue, float64(free))
+	}
+	ch <- prometheus.MustNewConstMetric(descReserve, prometheus.GaugeValue, float64(c.core.minFree))
 	log, states := c.core.Log.Stats(), c.core.Projector.Stats()
 	for k := range states {
 		partition := strconv.Itoa(k)

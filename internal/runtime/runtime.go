@@ -33,6 +33,7 @@ type Server struct {
 	sdk      *sdk
 	gate     gate
 	intake   *admission.Gate
+	requests requests
 	scrubber *scrubber
 	adminKey string
 
@@ -120,12 +121,15 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		AdminKey:        s.adminKey,
 		Tokens:          tokens,
 		Names:           s.sdk.accounts,
-		Admin:           newAdmin(s.draining, s.Core, s.scrubber),
+		Admin:           adminCalls(s.draining, s.Core, s.scrubber),
 		Scrub:           s.scrubber.line,
+		Writable:        s.Core.writable,
+		InVain:          s.inVain.shown,
 		PartitionStatus: s.partitionStatus,
 		Version:         version,
 		Registry:        s.registry,
 		Logger:          s.logger,
+		Origins:         s.cfg.HTTP.CORSOrigin.List(),
 		Limits: httpapi.Limits{
 			BodyBytes: int64(s.cfg.HTTP.MaxBody),
 			Events:    s.cfg.HTTP.MaxEventsPerRequest,
@@ -205,6 +209,13 @@ func (s *Server) drain(ctx context.Context) error {
 	s.startDraining()
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.ShutdownTimeout)
 	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- s.requests.close(ctx) }()
+	defer func() {
+		if err := <-closed; err != nil {
+			s.logger.Warn("NATS requests were cut off", "error", err)
+		}
+	}()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		s.logger.Warn("requests were cut off", "error", err)
@@ -225,6 +236,9 @@ func (s *Server) reconcile(ctx context.Context) error {
 	err := c.reconcile(ctx)
 	switch {
 	case err == nil:
+		if err := s.openRequests(ctx); err != nil {
+			return err
+		}
 		s.gate.open.Store(true)
 	case ctx.Err() == nil:
 		return fmt.Errorf("complete settings: %w", err)

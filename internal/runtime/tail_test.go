@@ -111,9 +111,18 @@ func (x *tailing) take(n int) (list []string, last line) {
 func serveAdmin(t *testing.T, cfg config.Config) (*running, string) {
 	t.Helper()
 	r := start(t, cfg)
-	s := httptest.NewServer(newAdmin(t.Context(), r.Core, http.NotFoundHandler()))
+	s := httptest.NewServer(adminOf(t, r.Core))
 	t.Cleanup(s.Close)
 	return r, s.URL
+}
+
+// adminOf is what the gateway makes of the calls.
+func adminOf(t *testing.T, core *Core) http.Handler {
+	mux := http.NewServeMux()
+	for _, c := range adminCalls(t.Context(), core, http.NotFoundHandler()) {
+		mux.Handle(c.Method+" "+c.Path, c.Handler)
+	}
+	return mux
 }
 
 // sends is the events of one entry: n messages in the group.
@@ -326,7 +335,7 @@ func TestTextIsQuotedAsJSON(t *testing.T) {
 func TestTailEndsWithItsClient(t *testing.T) {
 	r := start(t, testConfig(t))
 	var open sync.WaitGroup
-	admin := newAdmin(t.Context(), r.Core, http.NotFoundHandler())
+	admin := adminOf(t, r.Core)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		open.Add(1)
 		defer open.Done()

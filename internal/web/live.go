@@ -21,6 +21,16 @@ type Status struct {
 	// Scrub says in a few words what reading all files through has come to; empty if nothing
 	// does that.
 	Scrub string
+	// InVain is what NATS clients published lately and had no effect, newest first. It is shown to
+	// those only who are signed in.
+	InVain []InVain
+}
+
+// InVain is an entry of the log without effect.
+type InVain struct {
+	// When is the time in RFC 3339, Subject what it was published to by the server's mapping, and
+	// Data what it holds.
+	When, Reason, Subject, Data string
 }
 
 // PartitionStatus is how far one partition is. Events count since the start of the process.
@@ -150,6 +160,7 @@ type liveView struct {
 	Throughput      figure
 	LagFigure       figure
 	PartitionsTable table
+	InVainTable     table // without rows if there is nothing to show
 }
 
 func (p *Page) live() (*liveView, error) {
@@ -166,6 +177,10 @@ func (p *Page) live() (*liveView, error) {
 			count(x.Partition), count(x.Stored), count(x.Applied), count(x.lag()), count(x.Queued), ack(x.Ack),
 		})
 	}
+	v.InVainTable.Head = []string{"Published", "Why it has no effect", "Subject in the log", "Data"}
+	for _, x := range status.InVain {
+		v.InVainTable.Rows = append(v.InVainTable.Rows, []string{x.When, x.Reason, x.Subject, clip(x.Data)})
+	}
 	v.Lag, v.Ack = count(lag), ack(slowest)
 	recent, err := p.recent()
 	if err != nil {
@@ -173,6 +188,16 @@ func (p *Page) live() (*liveView, error) {
 	}
 	v.Rate, v.Throughput, v.LagFigure = recent.rate, recent.throughput, recent.lag
 	return v, nil
+}
+
+// maxShownData bounds what is shown of what somebody published, in characters.
+const maxShownData = 200
+
+func clip(text string) string {
+	if r := []rune(text); len(r) > maxShownData {
+		return string(r[:maxShownData]) + "…"
+	}
+	return text
 }
 
 // recent are the figures of the history. They are drawn once per sample, however many people look:

@@ -267,6 +267,21 @@ func TestViewsAreMadeSideBySide(t *testing.T) {
 	running.Wait()
 }
 
+// What was published in vain may hold anything, and is for those only who are signed in.
+func TestWhatWasPublishedInVain(t *testing.T) {
+	f := filled()
+	f.status.InVain = []InVain{{When: "2026-03-04T12:00:00.000Z", Reason: "malformed JSON", Subject: "receipts.v1.0.x", Data: "<b>" + strings.Repeat("x", 1000)}}
+	b := newBrowser(t, f)
+	if body := b.get("/", 200).body; strings.Contains(body, "malformed JSON") || strings.Contains(body, "in vain") {
+		t.Error("it is shown to everybody")
+	}
+	b.signIn()
+	body := b.get("/", 200).body
+	if !strings.Contains(body, "malformed JSON") || !strings.Contains(body, "&lt;b&gt;xxx") || strings.Contains(body, strings.Repeat("x", 300)) {
+		t.Errorf("it is not shown as it should be: %s", body)
+	}
+}
+
 // TestMessageOfSeveralConversations: an id that several conversations use leads to each of them.
 func TestMessageOfSeveralConversations(t *testing.T) {
 	f := newFakeServer()

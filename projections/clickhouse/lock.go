@@ -15,16 +15,18 @@ import (
 // number; the last one holds.
 const (
 	lockPrefix = "migrating_"
-	// lockStale is the age of a lock whose holder must have died: migrations take seconds. If it
-	// has not, two of them apply the same statements, which does no harm.
-	lockStale = time.Minute
+	// The holder says every lockBeat that it is alive, by changing the comment: ClickHouse keeps
+	// the time of that. One that has said nothing for lockStale must have died. If it has not, two
+	// of them apply the same statements, which does no harm.
+	lockBeat  = time.Second
+	lockStale = 8 * time.Second
 	lockRetry = 200 * time.Millisecond
 
 	codeTableExists = 57
 )
 
-// lock waits until it holds the lock, and passes over locks that are as old as stale. release gives
-// it back.
+// lock waits until it holds the lock, and passes over locks whose holder has said nothing for
+// stale. release gives it back.
 func (s *Store) lock(ctx context.Context, stale time.Duration) (release func() error, err error) {
 	mine := rand.Text()
 	for {
@@ -35,9 +37,13 @@ func (s *Store) lock(ctx context.Context, stale time.Duration) (release func() e
 		if !fresh {
 			number := last + 1
 			err := s.conn.Exec(ctx, fmt.Sprintf(
-				"CREATE TABLE %s%d (nothing UInt8) ENGINE = Memory COMMENT '%s'", lockPrefix, number, mine))
+				"CREATE TABLE %s%d (nothing UInt8) ENGINE = Null COMMENT '%s'", lockPrefix, number, mine))
 			if err == nil {
-				return func() error { return s.unlock(ctx, number) }, nil
+				stop := s.beat(ctx, number, mine)
+				return func() error {
+					stop()
+					return s.unlock(ctx, number)
+				}, nil
 			}
 			if e, ok := errors.AsType[*clickhouse.Exception](err); !ok || e.Code != codeTableExists {
 				// The table may have been made all the same, and would keep everybody waiting.
@@ -49,6 +55,30 @@ func (s *Store) lock(ctx context.Context, stale time.Duration) (release func() e
 		case <-ctx.Done():
 			return nil, fmt.Errorf("another receiptd migrates the tables: %w", ctx.Err())
 		}
+	}
+}
+
+// beat keeps the lock fresh until it is stopped. A beat that fails is no matter: the next one makes
+// up for it.
+func (s *Store) beat(ctx context.Context, number int32, mine string) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(lockBeat)
+		defer tick.Stop()
+		for n := 1; ; n++ {
+			select {
+			case <-tick.C:
+				_ = s.conn.Exec(ctx, fmt.Sprintf("ALTER TABLE %s%d MODIFY COMMENT '%s %d'", lockPrefix, number, mine, n))
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
 	}
 }
 

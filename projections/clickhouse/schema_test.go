@@ -145,6 +145,26 @@ func TestLockOfTheDeadIsPassedOver(t *testing.T) {
 	must(t, lost())
 }
 
+// TestLockOfALivingHolderHolds: however long it takes. One that has died is passed over in seconds.
+func TestLockOfALivingHolderHolds(t *testing.T) {
+	ctx := context.Background()
+	s := openStore(t)
+	const soon = 4 * lockBeat // for a busy machine
+	holding, die := context.WithCancel(ctx)
+	release, err := s.lock(holding, soon)
+	must(t, err)
+	waiting, cancel := context.WithTimeout(ctx, soon+2*lockBeat)
+	defer cancel()
+	if _, err := s.lock(waiting, soon); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a second lock, while the first holder works: %v", err)
+	}
+	die()
+	next, err := s.lock(ctx, soon)
+	must(t, err)
+	must(t, next())
+	must(t, release())
+}
+
 // TestReplicatedSchema checks that the variant for a cluster is complete.
 func TestReplicatedSchema(t *testing.T) {
 	text, err := ReplicatedSchema("receipts", "main")

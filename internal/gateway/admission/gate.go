@@ -211,3 +211,22 @@ func (g *Gate) Ask(ctx context.Context, who Who) (answered func(), err error) {
 	}
 	return func() { g.questions.Release(taken) }, nil
 }
+
+// Take counts n bytes as held, for doors that count for themselves; ok is false if there is no
+// room, and then nothing was counted. What was taken is given back by [Gate.Give].
+func (g *Gate) Take(n int64) (ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.held+n > g.o.Memory {
+		return false
+	}
+	g.held += n
+	return true
+}
+
+// Give gives back what [Gate.Take] took.
+func (g *Gate) Give(n int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held -= n
+}

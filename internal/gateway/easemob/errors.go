@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/accounts"
@@ -26,7 +27,6 @@ func (e *restError) Error() string { return e.description }
 
 // The SDK tells one error from another by these codes and texts.
 var (
-	errNoPath       = &restError{http.StatusNotFound, "not_found", "no such call", 0}
 	errNoApp        = &restError{http.StatusNotFound, "organization_application_not_found", "could not find the application", 0}
 	errUnauthorized = &restError{http.StatusUnauthorized, "unauthorized", "Unable to authenticate (OAuth)", 60001}
 	errForbidden    = &restError{http.StatusForbidden, "forbidden", "permission denied", 60002}
@@ -83,6 +83,7 @@ func (h *REST) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		{accounts.ErrNotFound, errLogin},
 		{accounts.ErrWrongPassword, errLogin},
 		{accounts.ErrBusy, errBusy},
+		{projector.ErrFoldingAgain, errBusy},
 		{eventlog.ErrOverloaded, errBusy},
 		{eventlog.ErrUnavailable, errBusy},
 		{eventlog.ErrClosed, errBusy},

@@ -70,11 +70,16 @@ func New(cfg Config) *REST {
 	} {
 		h.mux.Handle(rt.pattern, h.serve(rt.open, rt.handle))
 	}
-	h.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fail(w, errNoPath) })
 	return h
 }
 
-// ServeHTTP answers a call, or a browser's preflight request.
+// Serves reports whether a request is one of the SDK's calls, or a browser's question before one.
+func (h *REST) Serves(r *http.Request) bool {
+	_, pattern := h.mux.Handler(r)
+	return pattern != "" || r.Method == http.MethodOptions
+}
+
+// ServeHTTP answers a call that it [REST.Serves].
 func (h *REST) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	if r.Method == http.MethodOptions {

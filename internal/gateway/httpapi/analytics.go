@@ -37,13 +37,13 @@ func (a *API) getReadRate(c *call) error {
 	if err != nil {
 		return err
 	}
-	rates, err := a.cfg.Analytics.ReadRates(c.r.Context(), q)
+	rates, err := a.cfg.Analytics.Rates(c.r.Context(), q)
 	if err != nil {
 		return err
 	}
-	rows := make([]rateBody, len(rates))
-	for i := range rates {
-		r := &rates[i]
+	rows := make([]rateBody, len(rates.Rows))
+	for i := range rates.Rows {
+		r := &rates.Rows[i]
 		rows[i] = rateBody{
 			Key: r.Key, Messages: r.Messages, Eligible: r.Eligible, Delivered: r.Delivered, Read: r.Read,
 			Recalled: r.Recalled, ReadRate: r.Rate(),
@@ -52,8 +52,19 @@ func (a *API) getReadRate(c *call) error {
 			rows[i].P50, rows[i].P90, rows[i].P99 = &r.P50, &r.P90, &r.P99
 		}
 	}
-	gateway.WriteJSON(c.w, http.StatusOK, map[string]any{"rows": rows})
+	gateway.WriteJSON(c.w, http.StatusOK, ratesBody{
+		Rows: rows, Source: rates.Source, AsOf: timestamp(rates.AsOf), BehindEntries: rates.BehindEntries, BehindMS: rates.BehindMS,
+	})
 	return nil
+}
+
+// ratesBody is an answer, with how old it is: what happened after as_of may be missing in it.
+type ratesBody struct {
+	Rows          []rateBody `json:"rows"`
+	Source        string     `json:"source"`
+	AsOf          timestamp  `json:"as_of"`
+	BehindEntries uint64     `json:"behind_entries"`
+	BehindMS      int64      `json:"behind_ms"`
 }
 
 // rateQuery reads the parameters of a read-rate query.
@@ -68,7 +79,7 @@ func (c *call) rateQuery(now time.Time) (q projections.RateQuery, err error) {
 		}
 	}
 	var known bool
-	if q.By, known = rateGroupings[params.Get("group_by")]; !known {
+	if q.By, known = rateGroupings[params.Get("group_by")]; !known || params.Has("group_by") && params.Get("group_by") == "" {
 		return q, invalid("group_by", "not hour, day, group or sender")
 	}
 	if q.To, err = timeParam(params, "to", now.UnixMilli()); err != nil {
@@ -86,12 +97,11 @@ func (c *call) rateQuery(now time.Time) (q projections.RateQuery, err error) {
 
 // timeParam reads a time as Unix milliseconds.
 func timeParam(params url.Values, name string, unless int64) (int64, error) {
-	text := params.Get(name)
-	if text == "" {
+	if !params.Has(name) {
 		return unless, nil
 	}
 	// A plus sign that was not escaped, as in +08:00, arrives as a space.
-	ms, ok := events.ParseTime(strings.ReplaceAll(text, " ", "+"))
+	ms, ok := events.ParseTime(strings.ReplaceAll(params.Get(name), " ", "+"))
 	if !ok {
 		return 0, invalid(name, "neither RFC 3339 nor whole Unix milliseconds")
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -18,14 +19,15 @@ func TestReadRate(t *testing.T) {
 		{Key: "g2", CohortCounts: projections.CohortCounts{Messages: 1}},
 	}
 	a := h.want(request{method: "GET", path: readRate + "?group_by=group"}, 200, "")
+	age := `"source":"clickhouse","as_of":"` + string(events.AppendTime(nil, sentAt)) + `","behind_entries":3,"behind_ms":250}` + "\n"
 	want := `{"rows":[` +
 		`{"key":"g1","messages":4,"eligible":16,"delivered":12,"read":12,"recalled":1,"read_rate":0.75,"p50_ms":0,"p90_ms":1500,"p99_ms":60000},` +
-		`{"key":"g2","messages":1,"eligible":0,"delivered":0,"read":0,"recalled":0,"read_rate":0,"p50_ms":null,"p90_ms":null,"p99_ms":null}]}` + "\n"
+		`{"key":"g2","messages":1,"eligible":0,"delivered":0,"read":0,"recalled":0,"read_rate":0,"p50_ms":null,"p90_ms":null,"p99_ms":null}],` + age
 	if string(a.body) != want {
 		t.Errorf("got  %swant %s", a.body, want)
 	}
 	h.analytics.rows = nil
-	if a := h.want(request{method: "GET", path: readRate}, 200, ""); string(a.body) != `{"rows":[]}`+"\n" {
+	if a := h.want(request{method: "GET", path: readRate}, 200, ""); string(a.body) != `{"rows":[],`+age {
 		t.Errorf("got %s", a.body)
 	}
 }

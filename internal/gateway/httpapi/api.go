@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/cors"
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/admission"
+	"github.com/receiptd/receiptd/internal/gateway/ingest"
 	"github.com/receiptd/receiptd/internal/web"
 )
 
@@ -41,18 +43,23 @@ type Config struct {
 
 	// Gate admits requests with events, and questions; nil = one of its own, with its defaults.
 	Gate *admission.Gate
-	// Admin, if set, serves /v1/admin/…. It is only called for requests with the admin key, and
-	// without deadlines.
-	Admin http.Handler
+	// Admin are the calls below /v1/admin/. They are only called for requests with the admin key,
+	// and without deadlines.
+	Admin []AdminCall
 	// Sessions, if set, serves the SDK's WebSocket at /websocket, and REST the SDK's calls at the
-	// root: all paths that are none of the API's.
-	Sessions, REST http.Handler
+	// root.
+	Sessions http.Handler
+	REST     REST
 	// Demo, if set, serves /demo and the files below it.
 	Demo http.Handler
+	// Writable, if set, says what keeps the log from taking events; nil if nothing does.
+	Writable func() error
 	// PartitionStatus, if set, says how far each partition is, for GET /v1/status.
 	PartitionStatus func() []web.PartitionStatus
 	// Scrub, if set, says in a few words what reading all files through has come to, for the page.
 	Scrub func() string
+	// InVain, if set, is what NATS clients published lately and had no effect, for the page.
+	InVain func() []web.InVain
 	// Version is shown in GET /v1/status.
 	Version string
 
@@ -60,6 +67,26 @@ type Config struct {
 	Registry *prometheus.Registry
 	Logger   *slog.Logger
 	Limits   Limits
+
+	// Origins are the origins whose pages may make the calls below /v1/ from a browser, such as
+	// "https://chat.example.com"; "*" stands for all. None: only pages of this server.
+	Origins []string
+}
+
+// AdminCall is a call that is served from outside the package.
+type AdminCall struct {
+	// Method and Path are as in schema/openapi.yaml, which also has the query parameters that are
+	// let through.
+	Method, Path string
+	Handler      http.Handler
+}
+
+// REST serves the SDK's calls.
+type REST interface {
+	http.Handler
+	// Serves reports whether the request is one of the SDK's calls, or a browser's question before
+	// one.
+	Serves(r *http.Request) bool
 }
 
 // Limits bound what clients can make grow. Zero values mean the defaults.
@@ -86,6 +113,8 @@ type Limits struct {
 	ReceiptsPerSecond int
 	// Heartbeat is the longest silence of a stream. Default 15 s.
 	Heartbeat time.Duration
+	// UploadIdle is the longest silence of a client that streams events. Default 2 min.
+	UploadIdle time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -99,6 +128,7 @@ func (l Limits) withDefaults() Limits {
 	gateway.OrDefault(&l.StreamWrite, 10*time.Second)
 	gateway.OrDefault(&l.ReceiptsPerSecond, 100)
 	gateway.OrDefault(&l.Heartbeat, 15*time.Second)
+	gateway.OrDefault(&l.UploadIdle, 2*time.Minute)
 	return l
 }
 
@@ -106,7 +136,8 @@ func (l Limits) withDefaults() Limits {
 // requests.
 type API struct {
 	cfg       Config
-	handler   http.Handler
+	mux       *http.ServeMux
+	cors      *cors.Cors // nil: no page of another origin may call
 	callers   *gateway.Authenticator
 	summaries *notify.Summaries
 	metrics   *metrics
@@ -114,6 +145,7 @@ type API struct {
 	started   time.Time
 
 	gate        *admission.Gate
+	hints       *ingest.Hints
 	reporters   *reporters
 	streams     *streamCount
 	connections connections
@@ -141,6 +173,7 @@ func New(cfg Config) (*API, error) {
 		metrics:     newMetrics(cfg.Registry),
 		started:     time.Now(),
 		gate:        cfg.Gate,
+		hints:       ingest.NewHints(cfg.State),
 		reporters:   newReporters(cfg.Limits.ReceiptsPerSecond),
 		streams:     newStreamCount(cfg.Limits),
 		configuring: make(chan struct{}, 1),
@@ -149,7 +182,10 @@ func New(cfg Config) (*API, error) {
 	a.page = web.New(web.Config{
 		State: cfg.State, Rates: cfg.Analytics, Status: a.status, AdminKey: cfg.AdminKey, Registry: cfg.Registry, Logger: cfg.Logger,
 	})
-	a.handler = a.newMux()
+	a.mux = a.newMux()
+	if len(cfg.Origins) > 0 {
+		a.cors = newCORS(cfg.Origins)
+	}
 	return a, nil
 }
 
@@ -183,8 +219,12 @@ func (a *API) Drain() { a.drain() }
 
 // Server returns a server for the API, without an address. Its Shutdown drains the API.
 func (a *API) Server() *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // a proxy, or a client that knows it
 	s := &http.Server{
-		Handler: a,
+		Handler:   a,
+		Protocols: &protocols,
 		// This bounds the header alone. Bodies and answers differ by route, from a lookup to a
 		// stream that stays open for days, so their deadlines are set by route (see serve).
 		ReadHeaderTimeout: 10 * time.Second,

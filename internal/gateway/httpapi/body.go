@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -74,21 +75,6 @@ func tooLargeBody(limit int) error {
 	return tooLarge(fmt.Sprintf("the body is larger than %d bytes", limit))
 }
 
-// encodingOf is the Content-Encoding of a body, empty for none.
-func encodingOf(r *http.Request) (string, error) {
-	switch encoding := r.Header.Get("Content-Encoding"); encoding {
-	case "", "identity":
-		return "", nil
-	case "gzip", "zstd":
-		return encoding, nil
-	default:
-		return "", &apiError{
-			status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", field: "Content-Encoding",
-			message: "Content-Encoding: gzip, zstd or none",
-		}
-	}
-}
-
 // decompress replaces the body by what it is compressed from, of at most limit bytes. It is done in
 // the turn: what a body becomes, and the memory of a decoder, are bounded only by limits.
 func (t *intake) decompress(encoding string, limit int) error {
@@ -101,6 +87,32 @@ func (t *intake) decompress(encoding string, limit int) error {
 	bodies.put(t.body)
 	t.body = plain
 	return err
+}
+
+// encodingOf is what the body is compressed with: "gzip", "zstd", or nothing. Names of encodings
+// have no case, and x-gzip is an old one of gzip (RFC 9110).
+func encodingOf(r *http.Request) (string, error) {
+	switch encoding := r.Header.Get("Content-Encoding"); encoding {
+	case "", "gzip", "zstd":
+		return encoding, nil
+	default:
+		switch strings.ToLower(encoding) {
+		case "identity":
+			return "", nil
+		case "gzip", "x-gzip":
+			return "gzip", nil
+		case "zstd":
+			return "zstd", nil
+		}
+		return "", badEncoding("gzip, zstd or none")
+	}
+}
+
+func badEncoding(takes string) *apiError {
+	return &apiError{
+		status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", field: "Content-Encoding",
+		message: "Content-Encoding: " + takes,
+	}
 }
 
 // readAll fills p, or a larger slice that it returns in its place, with what r has, up to limit

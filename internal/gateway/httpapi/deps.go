@@ -7,6 +7,7 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -68,10 +69,11 @@ type Names interface {
 	Reserve(ctx context.Context, app, user string) error
 }
 
-// Analytics answers questions about many messages at once. The projector is one; another store may
-// be.
+// Analytics answers questions about many messages at once.
 type Analytics interface {
-	// ReadRates answers in the order and within the limit of the query. The error is
-	// [projections.ErrTooManyCohorts] for one that is too large to answer.
-	ReadRates(ctx context.Context, q projections.RateQuery) ([]projections.RateRow, error)
+	web.Rates
+	// Rates answers in the order and within the limit of the query, and says how old the answer
+	// is. The error is [projections.ErrTooManyCohorts] for one that is too large to answer,
+	// [projections.ErrRatesUnavailable] where nobody can answer now.
+	Rates(ctx context.Context, q projections.RateQuery) (gateway.Rates, error)
 }

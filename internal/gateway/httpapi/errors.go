@@ -11,11 +11,11 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/consumers/projector"
-	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/admission"
+	"github.com/receiptd/receiptd/internal/gateway/ingest"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -38,7 +38,9 @@ type apiError struct {
 	ambiguous *projections.AmbiguousError
 	// allow lists the methods of a path.
 	allow string
-	cause error
+	// readiness is what the server can do, where that was asked.
+	readiness *readiness
+	cause     error
 }
 
 func (e *apiError) Error() string { return e.message }
@@ -52,24 +54,21 @@ var (
 	errTokenExpired = &apiError{status: http.StatusUnauthorized, code: "token_expired", message: "the token has expired"}
 	errForbidden    = &apiError{status: http.StatusForbidden, code: "forbidden", message: "not allowed for this token"}
 	errNoSuchPath   = &apiError{status: http.StatusNotFound, code: "not_found", message: "no such path"}
-	errNoApp        = &apiError{status: http.StatusNotFound, code: "app_not_found", message: "no such app"}
+	errNoApp        = fromRefusal(ingest.NoApp)
 	errNoMessage    = &apiError{status: http.StatusNotFound, code: "message_not_found", message: "no such message"}
 	errNoGroup      = &apiError{status: http.StatusNotFound, code: "group_not_found", message: "no such group"}
 	errNotInLog     = &apiError{status: http.StatusNotFound, code: "not_in_log", message: "the tree of the log has no such head or entry, or not yet"}
 	errTrimmed      = &apiError{status: http.StatusGone, code: "trimmed", message: "the entry has left the log"}
 	errInternal     = &apiError{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
-	errOverloaded   = &apiError{status: http.StatusServiceUnavailable, code: "overloaded", message: "too much is under way; nothing of the request was stored", retryAfter: 1}
-	errUnavailable  = &apiError{status: http.StatusServiceUnavailable, code: "unavailable", message: "the log cannot store events now; nothing of the request was stored", retryAfter: 2}
-	errUnknown      = &apiError{status: http.StatusServiceUnavailable, code: "unknown_outcome", message: "not known whether the events are stored; send them again, with the same event ids or Idempotency-Key", retryAfter: 1}
-	errLogFull      = &apiError{status: http.StatusServiceUnavailable, code: "log_full", message: "the log has no room; send the events again when it has, with the same event ids or Idempotency-Key", retryAfter: 30}
+	errOverloaded   = fromRefusal(ingest.Overloaded)
+	errUnavailable  = fromRefusal(ingest.Unavailable)
+	errUnknown      = fromRefusal(ingest.Unknown)
+	errLogFull      = fromRefusal(ingest.LogFull)
 	errRange        = &apiError{status: http.StatusBadRequest, code: "range_too_large", message: "from and to are too far apart to count all that was sent between them; ask for less at a time"}
 	errNoAnalytics  = &apiError{status: http.StatusServiceUnavailable, code: "analytics_unavailable", message: "ClickHouse does not answer now", retryAfter: 5}
 	errFolding      = &apiError{status: http.StatusServiceUnavailable, code: "folding_again", message: "a part of the state was damaged and is being folded again from the log", retryAfter: 5}
-	errTimeout      = &apiError{status: http.StatusServiceUnavailable, code: "timeout", message: "not done in time", retryAfter: 1}
+	errTimeout      = fromRefusal(ingest.Timeout)
 )
-
-// codeNotApplied: the events are durable, but their outcomes were not known in time.
-const codeNotApplied = "not_applied"
 
 // errCanceled is for requests whose client is gone, so that they do not count as failures of ours.
 var errCanceled = &apiError{status: 499, code: "canceled", message: "the client went away"}
@@ -108,14 +107,15 @@ func foreignCursor(field string) *apiError {
 	}
 }
 
-func invalidEvent(index int, field, problem string) *apiError {
-	e := &apiError{status: http.StatusBadRequest, code: "invalid_event", field: field, index: &index}
-	e.message = (&events.EventError{Index: index, Field: field, Problem: problem}).Error()
-	return e
-}
-
 func tooLarge(message string) *apiError {
 	return &apiError{status: http.StatusRequestEntityTooLarge, code: "too_large", message: message}
+}
+
+func fromRefusal(r *ingest.Refusal) *apiError {
+	return &apiError{
+		status: r.Status, code: r.Code, message: r.Message, field: r.Field, index: r.Index, retryAfter: r.RetryAfter,
+		accepted: r.Accepted, positions: r.Positions, cause: r.Cause,
+	}
 }
 
 // asAPIError finds the answer for an error of the layers below.
@@ -125,6 +125,9 @@ func asAPIError(err error) *apiError {
 	}
 	if r, ok := errors.AsType[*admission.Refusal](err); ok {
 		return overloaded(r)
+	}
+	if r, ok := errors.AsType[*ingest.Refusal](err); ok {
+		return fromRefusal(r)
 	}
 	if several, ok := errors.AsType[*projections.AmbiguousError](err); ok {
 		return &apiError{
@@ -170,6 +173,7 @@ type errorBody struct {
 	// Accepted and Positions are there when the events are durable all the same.
 	Accepted  int                 `json:"accepted,omitempty"`
 	Positions []eventlog.Position `json:"positions,omitempty"`
+	*readiness
 }
 
 type errorInfo struct {
@@ -208,7 +212,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	body := errorBody{
 		Error:    errorInfo{Code: e.code, Message: e.message, Index: e.index, Field: e.field},
-		Accepted: e.accepted, Positions: e.positions,
+		Accepted: e.accepted, Positions: e.positions, readiness: e.readiness,
 	}
 	if e.ambiguous != nil {
 		for _, x := range e.ambiguous.Conversations {

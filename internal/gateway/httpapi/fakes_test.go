@@ -12,6 +12,7 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/events/merkle"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -314,6 +315,11 @@ func (a *fakeAnalytics) ReadRates(_ context.Context, q projections.RateQuery) ([
 	defer a.mu.Unlock()
 	a.query = q
 	return a.rows, a.err
+}
+
+func (a *fakeAnalytics) Rates(ctx context.Context, q projections.RateQuery) (gateway.Rates, error) {
+	rows, err := a.ReadRates(ctx, q)
+	return gateway.Rates{Rows: rows, Source: gateway.SourceClickHouse, AsOf: sentAt, BehindEntries: 3, BehindMS: 250}, err
 }
 
 func (a *fakeAnalytics) asked() projections.RateQuery {

@@ -2,17 +2,14 @@ package httpapi
 
 import (
 	"errors"
-	"mime"
-	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 
-	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/admission"
+	"github.com/receiptd/receiptd/internal/gateway/ingest"
 )
 
 // intake is one request with events on its way into the log. Its memory is used again when the log
@@ -38,47 +35,8 @@ func (t *intake) end() {
 	intakes.Put(t)
 }
 
-// format is the encoding of a body of events.
-type format uint8
-
-const (
-	formatNDJSON format = iota
-	formatJSON
-	formatProtobuf
-)
-
-var formats = map[string]format{
-	"application/x-ndjson":   formatNDJSON,
-	"application/json":       formatJSON,
-	"application/x-protobuf": formatProtobuf,
-}
-
-// decodedBytes is what the events of a body take decoded, at most.
-func (f format) decodedBytes(body []byte, most int) int64 {
-	switch f {
-	case formatNDJSON:
-		return events.FormatNDJSON.DecodedBytes(body, most)
-	case formatJSON:
-		return events.FormatJSON.DecodedBytes(body, most)
-	default:
-		return events.EventListBytes(body, most)
-	}
-}
-
-func formatOf(r *http.Request) (format, error) {
-	contentType := r.Header.Get("Content-Type")
-	f, ok := formats[contentType]
-	if !ok { // nearly all come without parameters, and parsing allocates
-		mediaType, _, err := mime.ParseMediaType(contentType)
-		if f, ok = formats[mediaType]; err != nil || !ok {
-			return 0, &apiError{
-				status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", field: "Content-Type",
-				message: "Content-Type: one of application/x-ndjson, application/json and application/x-protobuf is required",
-			}
-		}
-	}
-	return f, nil
-}
+// Budget is the room that bodies have in memory, for the doors that are not this API's.
+func (a *API) Budget() gateway.Budget { return a.gate }
 
 // postEvents appends the events of the body and answers when they are durable, or with wait=applied
 // when they are folded.
@@ -92,15 +50,24 @@ func (a *API) postEvents(c *call) error {
 		return err
 	}
 	if err := ticket.Wait(c.r.Context()); err != nil {
-		return notDurable(err)
+		return ingest.NotDurable(err)
 	}
 	a.accepted.Add(uint64(n))
 	a.metrics.accepted.Add(float64(n))
 	if applied {
 		return a.answerOutcomes(c, ticket, n)
 	}
-	c.writeAnswer(appendPositions(appendAccepted(make([]byte, 0, smallAnswer), n), ticket.Positions()))
+	c.writeAnswer(ingest.AppendPositions(ingest.AppendAccepted(make([]byte, 0, ingest.SmallAnswer), n), ticket.Positions(), a.hint(c)))
 	return nil
+}
+
+// hint is what the answer says of the app's rejections: nothing to a user, whom they do
+// not concern.
+func (a *API) hint(c *call) []byte {
+	if !c.Admin {
+		return nil
+	}
+	return a.hints.Of(c.app)
 }
 
 func (c *call) waitsForApplied() (bool, error) {
@@ -110,11 +77,15 @@ func (c *call) waitsForApplied() (bool, error) {
 	case "wait=applied":
 		return true, nil
 	}
-	switch c.r.URL.Query().Get("wait") {
-	case "", "durable":
+	query := c.r.URL.Query()
+	switch query.Get("wait") {
+	case "durable":
 		return false, nil
 	case "applied":
 		return true, nil
+	}
+	if !query.Has("wait") {
+		return false, nil
 	}
 	return false, invalid("wait", "neither durable nor applied")
 }
@@ -123,7 +94,7 @@ func (c *call) waitsForApplied() (bool, error) {
 // malformed, nothing is appended.
 func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 	limits := &a.cfg.Limits
-	f, err := formatOf(c.r)
+	f, err := ingest.FormatOf(c.r.Header.Get("Content-Type"))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -131,7 +102,7 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	key, err := idempotencyKey(c.r)
+	key, err := ingest.KeyOf("Idempotency-Key", c.r.Header["Idempotency-Key"])
 	if err != nil {
 		return nil, 0, err
 	}
@@ -150,7 +121,7 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 	defer wait.stop()
 	weight := int64(compressedBytes)
 	if encoding == "" {
-		weight = f.decodedBytes(*t.body, limits.Events)
+		weight = decodedBytes(f, *t.body, limits.Events)
 	}
 	if err := t.pass.Turn(wait, int64(len(*t.body)), weight); err != nil {
 		return nil, 0, a.refused(c, err)
@@ -159,11 +130,15 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 		if err := t.decompress(encoding, int(limits.BodyBytes)); err != nil {
 			return nil, 0, err
 		}
-		weight = f.decodedBytes(*t.body, limits.Events)
+		weight = decodedBytes(f, *t.body, limits.Events)
 	}
 	a.metrics.bodyBytes.Add(float64(len(*t.body)))
 	t.events = eventSlabs.get(min(int(weight/events.EventBytes), limits.Events))
-	if err := t.decode(f, c, limits.Events); err != nil {
+	b := ingest.Body{Data: *t.body, Format: f, App: c.app, Limit: limits.Events}
+	if c.reporter != "" {
+		b.User, b.Check = c.reporter, notOwn
+	}
+	if *t.events, err = b.Decode((*t.events)[:0], &t.decoder); err != nil {
 		return nil, 0, err
 	}
 	if err := a.mayReport(c, len(*t.events)); err != nil {
@@ -177,6 +152,18 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 		return nil, 0, a.refused(c, t.pass.Refused())
 	}
 	return ticket, len(*t.events), err
+}
+
+// decodedBytes is what the events of a body take decoded, at most.
+func decodedBytes(f ingest.Format, body []byte, most int) int64 {
+	switch f {
+	case ingest.NDJSON:
+		return events.FormatNDJSON.DecodedBytes(body, most)
+	case ingest.JSON:
+		return events.FormatJSON.DecodedBytes(body, most)
+	default:
+		return events.EventListBytes(body, most)
+	}
 }
 
 // compressedBytes is what a compressed body counts as, of which nobody knows what it becomes: one
@@ -206,85 +193,12 @@ func (a *API) refused(c *call, err error) error {
 	return err
 }
 
-// maxIdempotencyKey bounds the header Idempotency-Key, in bytes.
-const maxIdempotencyKey = 255
-
-// idempotencyKey is what the ids of the request's events are made of, empty if there is nothing.
-func idempotencyKey(r *http.Request) (string, error) {
-	values := r.Header["Idempotency-Key"]
-	if len(values) == 0 {
-		return "", nil
-	}
-	key := values[0]
-	if len(values) > 1 || key == "" || len(key) > maxIdempotencyKey {
-		return "", invalid("Idempotency-Key", "not one value of 1 to 255 bytes")
-	}
-	for i := range len(key) {
-		if key[i] < ' ' || key[i] > '~' {
-			return "", invalid("Idempotency-Key", "not printable ASCII")
-		}
-	}
-	return key, nil
-}
-
-// decode fills the events. An event that names many messages is as many.
-func (t *intake) decode(f format, c *call, limit int) error {
-	add := func(i int, e *events.Event) error {
-		if len(*t.events) >= limit {
-			return tooManyEvents(limit)
-		}
-		if c.reporter != "" {
-			if bad := notOwn(e, c.reporter); bad != nil {
-				return invalidEvent(i, bad.Field, bad.Problem)
-			}
-		}
-		list := append(*t.events, *e)
-		list[len(list)-1].App = c.app
-		*t.events = list
-		return nil
-	}
-	t.decoder.User = c.reporter
-	var err error
-	switch f {
-	case formatNDJSON:
-		err = t.decoder.Decode(*t.body, events.FormatNDJSON, add)
-	case formatJSON:
-		err = t.decoder.Decode(*t.body, events.FormatJSON, add)
-	case formatProtobuf:
-		err = events.DecodeEventListOf(c.reporter, *t.body, add)
-	}
-	if bad, ok := errors.AsType[*events.EventError](err); ok {
-		return invalidEvent(bad.Index, bad.Field, bad.Problem)
-	}
-	if errors.Is(err, events.ErrNoEvents) {
-		return invalid("body", "no event in it")
-	}
-	return err
-}
-
-func tooManyEvents(limit int) *apiError {
-	return &apiError{
-		status: http.StatusRequestEntityTooLarge, code: "too_many_events", message: "more than " + strconv.Itoa(limit) + " events",
-	}
-}
-
-// notDurable is the answer when the log had accepted the events and then failed: some of them may
-// be stored.
-func notDurable(err error) error {
-	answer := *errUnknown
-	if errors.Is(err, eventlog.ErrLogFull) {
-		answer = *errLogFull
-	}
-	answer.cause = err
-	return &answer
-}
-
 // answerOutcomes waits until every entry that holds one of the events is folded, and answers what
 // became of each event.
 func (a *API) answerOutcomes(c *call, ticket *eventlog.Ticket, n int) error {
 	ctx, done := c.within(a.cfg.Limits.Apply)
 	defer done()
-	answer := append(appendAccepted(make([]byte, 0, smallAnswer+n*outcomeBytes), n), `,"outcomes":[`...)
+	answer := append(ingest.AppendAccepted(make([]byte, 0, ingest.SmallAnswer+n*ingest.OutcomeBytes), n), ingest.BeginOutcomes...)
 	reader := gateway.OutcomeReader{State: a.cfg.State}
 	i := 0
 	for at := range ticket.Locations() {
@@ -293,67 +207,13 @@ func (a *API) answerOutcomes(c *call, ticket *eventlog.Ticket, n int) error {
 		case errors.Is(err, gateway.ErrFewOutcomes):
 			return err
 		case err != nil:
-			return notApplied(err, ticket, n)
+			return ingest.NotApplied(err, n, ticket.Positions())
 		}
-		answer = appendOutcome(answer, i, outcome)
+		answer = ingest.AppendOutcome(answer, i == 0, i, outcome)
 		i++
 	}
-	c.writeAnswer(append(answer, "]}\n"...))
+	c.writeAnswer(append(answer, ingest.EndOutcomes...))
 	return nil
-}
-
-// notApplied is the answer when the outcomes are not known in time: the events are safe, and
-// sending them again would be of no use.
-func notApplied(err error, ticket *eventlog.Ticket, n int) error {
-	answer := &apiError{
-		status: http.StatusServiceUnavailable, code: codeNotApplied,
-		message:  "the events are durable and will be applied, but were not in time for this answer",
-		accepted: n, positions: ticket.Positions(), cause: err,
-	}
-	if errors.Is(err, projector.ErrOutcomeGone) {
-		answer.code = "outcome_gone"
-		answer.message = "the events are durable and were applied, but their outcomes are no longer remembered"
-	}
-	return answer
-}
-
-// Sizes of answers, in bytes: one to a single event or about positions, and what each event's
-// outcome adds.
-const (
-	smallAnswer  = 96
-	outcomeBytes = 40
-)
-
-func appendAccepted(dst []byte, n int) []byte {
-	return strconv.AppendInt(append(dst, `{"accepted":`...), int64(n), 10)
-}
-
-func appendPositions(dst []byte, positions []eventlog.Position) []byte {
-	dst = append(dst, `,"positions":[`...)
-	for i, p := range positions {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = strconv.AppendInt(append(dst, `{"partition":`...), int64(p.Partition), 10)
-		dst = strconv.AppendUint(append(dst, `,"sequence":`...), p.Sequence, 10)
-		dst = append(dst, '}')
-	}
-	return append(dst, "]}\n"...)
-}
-
-// appendOutcome relies on reasons being plain ASCII.
-func appendOutcome(dst []byte, i int, o events.Outcome) []byte {
-	if i > 0 {
-		dst = append(dst, ',')
-	}
-	dst = strconv.AppendInt(append(dst, `{"index":`...), int64(i), 10)
-	dst = append(append(dst, `,"outcome":"`...), o.String()...)
-	dst = append(dst, '"')
-	if o.Rejected() {
-		dst = strconv.AppendInt(append(dst, `,"code":`...), int64(o.Code()), 10)
-		dst = append(append(append(dst, `,"reason":"`...), o.Reason()...), '"')
-	}
-	return append(dst, '}')
 }
 
 func (c *call) writeAnswer(body []byte) {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -21,6 +22,7 @@ import (
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/projections"
 )
 
 const eventsPath = base + "/events"
@@ -316,5 +318,58 @@ func TestIdempotencyKey(t *testing.T) {
 		if a := h.want(rq, 400, "invalid_request"); !strings.Contains(string(a.body), `"field":"Idempotency-Key"`) {
 			t.Errorf("%q: %s", bad, a.body)
 		}
+	}
+}
+
+// Requests that are sent without waiting for answers are answered in their order, on the connection
+// that they came on.
+func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
+	h := newHarness(t)
+	conn, err := net.Dial("tcp", h.server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	const n = 50
+	var all strings.Builder
+	for i := range n {
+		body := fmt.Sprintf(`{"type":"message.read","message":"m1","user":"u%d","group":"g"}`, i)
+		fmt.Fprintf(&all, "POST %s/events HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nX-Request-Id: r%d\r\nContent-Length: %d\r\n\r\n%s",
+			base, testAdminKey, i, len(body), body)
+	}
+	if _, err := io.WriteString(conn, all.String()); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(conn)
+	for i := range n {
+		res, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		if res.StatusCode != 200 || res.Header.Get("X-Request-Id") != fmt.Sprint("r", i) {
+			t.Fatalf("answer %d: %s, %v", i, res.Status, res.Header)
+		}
+	}
+	for i, e := range h.log.taken() {
+		if e.User != fmt.Sprint("u", i) {
+			t.Fatalf("event %d is of %s", i, e.User)
+		}
+	}
+}
+
+// What is rejected in an app is told to the backend, and not to its users.
+func TestRejectionsAreHintedAtToTheBackend(t *testing.T) {
+	h := newHarness(t)
+	h.state.rejections = []projections.Rejection{{At: time.Now().UnixMilli(), Outcome: events.RejectedNotOpen}}
+	body := `{"type":"message.read","message":"m1","group":"g","user":"ann"}`
+	a := h.want(request{method: "POST", path: base + "/events", body: body}, 200, "")
+	if a.field(t, "rejected", "last_10_minutes") != 1.0 || a.field(t, "rejected", "reason") != "group ack not open" || a.field(t, "rejected", "see") != base+"/rejections" {
+		t.Errorf("the backend is told %s", a.body)
+	}
+	a = h.want(request{method: "POST", path: base + "/users/ann/receipts", token: h.token("ann"), body: body}, 200, "")
+	if strings.Contains(string(a.body), "rejected") {
+		t.Errorf("the user is told %s", a.body)
 	}
 }

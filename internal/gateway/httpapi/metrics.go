@@ -1,21 +1,27 @@
 package httpapi
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/receiptd/receiptd/internal/gateway/ingest"
 )
 
 // metrics are the API's own; those of the log, the folds and notify are registered by their owners.
 type metrics struct {
+	routes    sync.Map                 // of *routeMetrics, by pattern
 	requests  *prometheus.CounterVec   // by route and status
 	errors    *prometheus.CounterVec   // by code
 	duration  *prometheus.HistogramVec // by route
 	inFlight  prometheus.Gauge
 	accepted  prometheus.Counter
 	bodyBytes prometheus.Counter
+	uploads   prometheus.Gauge
 	streams   prometheus.Gauge
 	pushed    *prometheus.CounterVec // by event name
 	ended     *prometheus.CounterVec // by reason
@@ -42,6 +48,9 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		bodyBytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "receiptd_http_event_bytes_total", Help: "Bytes of event bodies, after decompression.",
 		}),
+		uploads: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "receiptd_event_streams", Help: "Open streams of clients that send events.",
+		}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "receiptd_streams", Help: "Open event streams.",
 		}),
@@ -52,24 +61,49 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "receiptd_streams_ended_total", Help: "Streams that ended, by reason.",
 		}, []string{"reason"}),
 	}
-	registry.MustRegister(m.requests, m.errors, m.duration, m.inFlight, m.accepted, m.bodyBytes, m.streams, m.pushed, m.ended)
+	registry.MustRegister(m.requests, m.errors, m.duration, m.inFlight, m.accepted, m.bodyBytes, m.uploads, m.streams, m.pushed, m.ended)
 	// Counters that alerts watch exist from the start: one that begins with 1 shows no increase.
-	for _, code := range []string{errOverloaded.code, errUnavailable.code, errUnknown.code, errLogFull.code, errTimeout.code, codeNotApplied} {
+	for _, code := range []string{errOverloaded.code, errUnavailable.code, errUnknown.code, errLogFull.code, errTimeout.code, ingest.CodeNotApplied} {
 		m.errors.WithLabelValues(code)
 	}
 	return m
 }
 
+// routeMetrics are those of one pattern, found once: to find them by their labels again would be a
+// tenth of what the handler does for a small request.
+type routeMetrics struct {
+	path     string
+	ok       prometheus.Counter // status 200
+	duration prometheus.Observer
+}
+
 // observe counts a request by the pattern that matched it, so that paths cannot make series grow.
 func (m *metrics) observe(pattern string, status int, took time.Duration) {
+	found, ok := m.routes.Load(pattern)
+	if !ok {
+		found, _ = m.routes.LoadOrStore(pattern, m.route(pattern))
+	}
+	r := found.(*routeMetrics)
+	if status == http.StatusOK {
+		r.ok.Inc()
+	} else {
+		m.requests.WithLabelValues(r.path, strconv.Itoa(status)).Inc()
+	}
+	if r.duration != nil {
+		r.duration.Observe(took.Seconds())
+	}
+}
+
+func (m *metrics) route(pattern string) *routeMetrics {
 	if _, path, ok := strings.Cut(pattern, " "); ok {
 		pattern = path
 	}
 	if pattern == "" {
 		pattern = "/"
 	}
-	m.requests.WithLabelValues(pattern, strconv.Itoa(status)).Inc()
-	if !strings.HasSuffix(pattern, "/stream") {
-		m.duration.WithLabelValues(pattern).Observe(took.Seconds())
+	r := &routeMetrics{path: pattern, ok: m.requests.WithLabelValues(pattern, strconv.Itoa(http.StatusOK))}
+	if !strings.HasSuffix(pattern, "stream") { // they last as long as their clients like
+		r.duration = m.duration.WithLabelValues(pattern)
 	}
+	return r
 }

@@ -20,7 +20,8 @@ func TestWhoMaySeeProofsOfTheLog(t *testing.T) {
 	}
 	h.want(request{method: "GET", path: "/v1/log/key", token: "-"}, 200, "")
 	// A size is for the admin: the route that is open takes none.
-	a := h.want(request{method: "GET", path: "/v1/log/0/checkpoint?size=1", token: "-", wrong: true}, 200, "")
+	h.want(request{method: "GET", path: "/v1/log/0/checkpoint?size=1", token: "-", wrong: true}, 400, "invalid_request")
+	a := h.want(request{method: "GET", path: "/v1/log/0/checkpoint", token: "-"}, 200, "")
 	if want := "log/0of2\n0\n"; string(a.body) != want {
 		t.Errorf("the latest head: %q, want %q", a.body, want)
 	}

@@ -1,11 +1,17 @@
 package httpapi
 
 import (
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/receiptd/receiptd/schema"
 )
 
 func TestDescriptionIsValidWithItsExamples(t *testing.T) {
@@ -17,7 +23,7 @@ func TestDescriptionIsValidWithItsExamples(t *testing.T) {
 // TestDescriptionListsEveryRouteAndNoOther holds the mux and the description together.
 func TestDescriptionListsEveryRouteAndNoOther(t *testing.T) {
 	h := newHarness(t)
-	var served, written []string
+	var served, listed []string
 	for _, rt := range h.api.routes() {
 		served = append(served, rt.method+" "+strings.TrimSuffix(rt.path, "{$}"))
 	}
@@ -27,7 +33,7 @@ func TestDescriptionListsEveryRouteAndNoOther(t *testing.T) {
 			continue // served by what the runtime hands in: Config.Admin
 		}
 		for method, operation := range item.Operations() {
-			written = append(written, method+" "+path)
+			listed = append(listed, method+" "+path)
 			if operation.OperationID == "" || operation.Summary == "" {
 				t.Errorf("%s %s has no operation id or summary", method, path)
 			}
@@ -35,14 +41,58 @@ func TestDescriptionListsEveryRouteAndNoOther(t *testing.T) {
 		}
 	}
 	slices.Sort(served)
-	slices.Sort(written)
-	if !slices.Equal(served, written) {
-		t.Errorf("served\n%s\ndescribed\n%s", strings.Join(served, "\n"), strings.Join(written, "\n"))
+	slices.Sort(listed)
+	if !slices.Equal(served, listed) {
+		t.Errorf("served\n%s\ndescribed\n%s", strings.Join(served, "\n"), strings.Join(listed, "\n"))
 	}
 	for _, rt := range h.api.routes() {
 		call := rt.method + " " + strings.TrimSuffix(rt.path, "{$}")
 		if open[call] != (rt.access == accessOpen) {
 			t.Errorf("%s: described as open %v, served as open %v", call, open[call], rt.access == accessOpen)
+		}
+	}
+}
+
+// written finds the codes of errors in the source: where one is set, and where the runtime refuses.
+var written = regexp.MustCompile(`(?:\bcode(?:[A-Z]\w*)?"?\s*:?=?\s*(?:http\.\w+, )?|Status: http\.\w+, Code: |refuse\([^"\n]*)"([a-z_]+)"`)
+
+// TestEveryCodeIsDescribed: a client that knows the codes of the description knows all there are,
+// and none that there are not.
+func TestEveryCodeIsDescribed(t *testing.T) {
+	used := map[string]bool{}
+	for _, pattern := range []string{"*.go", "../ingest/*.go", "../../runtime/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatal(files, err)
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			source, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range written.FindAllSubmatch(source, -1) {
+				used[string(m[1])] = true
+			}
+		}
+	}
+	code := described().doc.Components.Schemas["Error"].Value.Properties["error"].Value.Properties["code"].Value
+	var listed []string
+	for _, c := range code.Enum {
+		listed = append(listed, c.(string))
+	}
+	slices.Sort(listed)
+	if got := slices.Sorted(maps.Keys(used)); !slices.Equal(got, listed) {
+		t.Errorf("used\n%q\ndescribed\n%q", got, listed)
+	}
+	// What each means is said where it is answered.
+	text := string(schema.OpenAPI)
+	responses := described().doc.Info.Description + text[strings.Index(text, "  responses:\n    BadRequest"):strings.Index(text, "  schemas:\n")] + text[strings.Index(text, "  /v1/admin/backup"):strings.Index(text, "  /v1/status")]
+	for _, c := range listed {
+		if c != "canceled" && !strings.Contains(responses, "`"+c+"`") { // nobody is told that
+			t.Errorf("no response says what %s means", c)
 		}
 	}
 }

@@ -1,12 +1,15 @@
 package httpapi
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/schema"
@@ -54,23 +57,77 @@ func (a *API) getHealth(c *call) error {
 	return nil
 }
 
+// readiness is what the server can do now.
+type readiness struct {
+	Reads  readyFor `json:"reads"`
+	Writes readyFor `json:"writes"`
+}
+
+type readyFor struct {
+	Ready   bool   `json:"ready"`
+	Problem string `json:"problem,omitempty"`
+}
+
+func readyUnless(problem string) readyFor { return readyFor{problem == "", problem} }
+
+type readyBody struct {
+	stateBody
+	readiness
+}
+
+// getReady answers for who is asked for, a balancer of questions or one of events; without that,
+// for one of both.
 func (a *API) getReady(c *call) error {
-	if problem := a.notReady(); problem != "" {
-		return &apiError{status: http.StatusServiceUnavailable, code: "not_ready", message: problem, retryAfter: 1}
+	now := a.readiness()
+	var problem string
+	query := c.r.URL.Query()
+	switch what := query.Get("for"); {
+	case what == "reads":
+		problem = now.Reads.Problem
+	case what == "writes":
+		problem = now.Writes.Problem
+	case query.Has("for"):
+		return invalid("for", "neither reads nor writes")
+	default:
+		problem = now.problem()
 	}
-	gateway.WriteJSON(c.w, http.StatusOK, stateBody{"ready"})
+	if problem != "" {
+		return &apiError{status: http.StatusServiceUnavailable, code: "not_ready", message: problem, retryAfter: 1, readiness: &now}
+	}
+	gateway.WriteJSON(c.w, http.StatusOK, readyBody{stateBody{"ready"}, now})
 	return nil
 }
 
+func (a *API) readiness() readiness {
+	if a.draining.Err() != nil {
+		stopping := readyUnless("the server is stopping")
+		return readiness{stopping, stopping}
+	}
+	var now readiness
+	now.Reads.Ready, now.Writes.Ready = true, true
+	if err := a.cfg.State.Ready(); err != nil {
+		now.Reads = readyUnless(err.Error())
+		// While a state is folded again events are taken. Otherwise the log may be out of reach, or
+		// what is submitted waits to be folded.
+		if !errors.Is(err, projector.ErrFoldingAgain) {
+			now.Writes = now.Reads
+		}
+	}
+	if a.cfg.Writable != nil && now.Writes.Ready {
+		if err := a.cfg.Writable(); err != nil {
+			now.Writes = readyUnless(err.Error())
+		}
+	}
+	return now
+}
+
+// problem is what keeps the server from doing all it should; empty if nothing does.
+func (r *readiness) problem() string { return cmp.Or(r.Reads.Problem, r.Writes.Problem) }
+
 // notReady says what keeps the server from being ready; empty if nothing does.
 func (a *API) notReady() string {
-	if a.draining.Err() != nil {
-		return "the server is stopping"
-	}
-	if err := a.cfg.State.Ready(); err != nil {
-		return err.Error()
-	}
-	return ""
+	now := a.readiness()
+	return now.problem()
 }
 
 // statusBody holds totals over all apps, for the page: nothing that belongs to one of them.
@@ -124,6 +181,9 @@ func (a *API) status() web.Status {
 	}
 	if a.cfg.Scrub != nil {
 		s.Scrub = a.cfg.Scrub()
+	}
+	if a.cfg.InVain != nil {
+		s.InVain = a.cfg.InVain()
 	}
 	return s
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/web"
@@ -30,6 +32,38 @@ func TestHealthAndReadiness(t *testing.T) {
 	h.api.Drain()
 	h.want(request{method: "GET", path: "/readyz", token: "-"}, 503, "not_ready")
 	h.want(request{method: "GET", path: base}, 200, "") // still served
+}
+
+// TestReadinessTellsWritesFromReads: a server whose disk is full answers questions.
+func TestReadinessTellsWritesFromReads(t *testing.T) {
+	var full error
+	h := newHarness(t, func(c *Config) { c.Writable = func() error { return full } })
+	ready := func(query string, status int, reads, writes bool) {
+		t.Helper()
+		a := h.want(request{method: "GET", path: "/readyz" + query, token: "-"}, status, map[int]string{503: "not_ready"}[status])
+		if a.field(t, "reads", "ready") != reads || a.field(t, "writes", "ready") != writes {
+			t.Errorf("%s: %s", query, a.body)
+		}
+		if status == 503 && !strings.Contains(string(a.body), "message") {
+			t.Errorf("%s: %s", query, a.body)
+		}
+	}
+	for _, query := range []string{"", "?for=reads", "?for=writes"} {
+		ready(query, 200, true, true)
+	}
+	full = errors.New("0 MiB are free")
+	ready("", 503, true, false)
+	ready("?for=reads", 200, true, false)
+	ready("?for=writes", 503, true, false)
+	a := h.want(request{method: "GET", path: "/readyz", token: "-"}, 503, "not_ready")
+	if a.field(t, "writes", "problem") != "0 MiB are free" || a.field(t, "error", "message") != "0 MiB are free" {
+		t.Errorf("%s", a.body)
+	}
+	h.state.notReady = errors.New("partition 1 is 500 entries behind")
+	ready("?for=reads", 503, false, false)
+	full, h.state.notReady = nil, fmt.Errorf("partition 1: %w", projector.ErrFoldingAgain)
+	ready("?for=writes", 200, false, true)
+	h.want(request{method: "GET", path: "/readyz?for=nothing", token: "-", wrong: true}, 400, "invalid_request")
 }
 
 func TestStatusAndPage(t *testing.T) {
@@ -153,11 +187,11 @@ func TestPanicIsAnAnswerAndALogLine(t *testing.T) {
 
 func TestPanicInTheMiddleOfAnAnswerCutsTheConnection(t *testing.T) {
 	h := newHarness(t, func(c *Config) {
-		c.Admin = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c.Admin = []AdminCall{{"GET", "/v1/admin/x", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "half")
 			_ = http.NewResponseController(w).Flush()
 			panic("halfway")
-		})
+		})}}
 	})
 	r := request{method: "GET", path: "/v1/admin/x"}.build(t, h.server.URL)
 	res, err := http.DefaultClient.Do(r)
@@ -170,10 +204,14 @@ func TestPanicInTheMiddleOfAnAnswerCutsTheConnection(t *testing.T) {
 	}
 }
 
-func TestAdminHandlerIsForTheAdminKey(t *testing.T) {
+func TestAdminCallsAreForTheAdminKey(t *testing.T) {
 	called := ""
 	h := newHarness(t, func(c *Config) {
-		c.Admin = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { called = r.Method + " " + r.URL.Path })
+		c.Admin = []AdminCall{{"POST", "/v1/admin/verify", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			called = r.Method + " " + r.URL.Path
+			w.Header().Set("Content-Type", "application/x-ndjson")
+			_, _ = io.WriteString(w, "{}\n")
+		})}}
 	})
 	h.want(request{method: "POST", path: "/v1/admin/verify", token: h.token("alice")}, 403, "forbidden")
 	h.want(request{method: "POST", path: "/v1/admin/verify", token: "-"}, 401, "unauthorized")
@@ -184,7 +222,7 @@ func TestAdminHandlerIsForTheAdminKey(t *testing.T) {
 	if called != "POST /v1/admin/verify" {
 		t.Errorf("called %q", called)
 	}
-	newHarness(t).want(request{method: "POST", path: "/v1/admin/verify"}, 404, "not_found")
+	newHarness(t).want(request{method: "POST", path: "/v1/admin/verify", undescribed: true}, 404, "not_found")
 }
 
 func TestNewRefusesWhatIsMissing(t *testing.T) {

@@ -1,12 +1,14 @@
 package httpapi
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -24,15 +26,15 @@ const (
 
 // limit reads the limit parameter.
 func (c *call) limit() (int, error) {
-	text := c.r.URL.Query().Get("limit")
-	if text == "" {
+	query := c.r.URL.Query()
+	if !query.Has("limit") {
 		return defaultLimit, nil
 	}
-	n, err := strconv.Atoi(text)
+	n, err := strconv.ParseUint(query.Get("limit"), 10, 31) // which takes no sign
 	if err != nil || n < 1 || n > maxLimit {
 		return 0, invalid("limit", fmt.Sprintf("not a number from 1 to %d", maxLimit))
 	}
-	return n, nil
+	return int(n), nil
 }
 
 // list names what a page cursor belongs to, so that one cannot be used for another list.
@@ -106,11 +108,17 @@ func (c *call) flag(name string) (bool, error) {
 	return false, invalid(name, "neither true nor false")
 }
 
-// readBody reads a small body whole.
+// readBody reads a small body whole, which must not be compressed.
 func (c *call) readBody(limit int64) ([]byte, error) {
+	if encoding, err := encodingOf(c.r); err != nil || encoding != "" {
+		return nil, badEncoding("none")
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, limit))
 	if err != nil {
 		return nil, bodyError(err)
+	}
+	if bytes.HasPrefix(body, []byte("\ufeff")) {
+		return nil, invalid("body", "a byte order mark at the beginning: send UTF-8 without one")
 	}
 	return body, nil
 }
@@ -133,6 +141,9 @@ func (c *call) readJSON(limit int64, v any) error {
 	if len(body) == 0 {
 		body = []byte("{}")
 	}
+	if jsontext.Value(body).Kind() == 'n' { // the library takes it for an object without fields
+		return invalid("body", "null, not an object")
+	}
 	if err := json.Unmarshal(body, v, json.RejectUnknownMembers(true)); err != nil {
 		return jsonError(err)
 	}
@@ -149,8 +160,11 @@ func jsonError(err error) error {
 		if path := strings.TrimPrefix(string(semantic.JSONPointer), "/"); path != "" {
 			field = path
 		}
-		if errors.Is(err, json.ErrUnknownName) {
+		switch {
+		case errors.Is(err, json.ErrUnknownName):
 			problem = "unknown field"
+		case semantic.GoType == reflect.TypeFor[events.Duration]() && semantic.Err != nil:
+			problem = semantic.Err.Error()
 		}
 	}
 	return invalid(field, problem)

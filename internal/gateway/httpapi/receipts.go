@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway/ingest"
 )
 
 // postReceipts appends what a user reports of themselves: what they received and read. It is
@@ -42,7 +43,7 @@ func (a *API) mayReport(c *call, n int) error {
 		return nil
 	}
 	if most := a.reporters.burst(); n > most {
-		return tooManyEvents(most)
+		return ingest.TooManyEvents(most)
 	}
 	wait := a.reporters.take(reporter{c.app, c.reporter}, n, time.Now())
 	if wait <= 0 {

@@ -49,51 +49,67 @@ type route struct {
 	asks bool
 	// waits: the handler spends its time waiting, for something that tells why a wait ended
 	// (context.Cause).
-	waits  bool
-	handle func(*call) error
+	waits bool
+	// ownQuery: the handler sees to the query itself. Otherwise parameters that the description
+	// does not have are refused.
+	ownQuery bool
+	handle   func(*call) error
 }
 
 const appPath = "/v1/apps/{org}/{app}"
 
 // routes is the whole API. schema/openapi.yaml lists the same; a test holds them together.
 func (a *API) routes() []route {
-	return []route{
-		{method: "GET", path: "/v1/apps", access: accessAdmin, handle: a.getApps},
-		{method: "PUT", path: appPath, access: accessAdmin, creates: true, handle: a.putApp},
-		{method: "GET", path: appPath, access: accessAdmin, handle: a.getApp},
-		{method: "POST", path: appPath + "/events", access: accessAdmin, waits: true, handle: a.postEvents},
-		{method: "GET", path: appPath + "/messages/{id}", access: accessApp, asks: true, handle: a.getMessage},
-		{method: "GET", path: appPath + "/messages/{id}/readers", access: accessApp, asks: true, handle: a.getReaders},
-		{method: "GET", path: appPath + "/messages/{id}/nonreaders", access: accessApp, asks: true, handle: a.getNonReaders},
-		{method: "POST", path: appPath + "/messages:counts", access: accessApp, asks: true, handle: a.postCounts},
-		{method: "GET", path: appPath + "/groups/{group}/members", access: accessApp, asks: true, handle: a.getMembers},
-		{method: "POST", path: appPath + "/users/{user}/receipts", access: accessSelf, waits: true, handle: a.postReceipts},
-		{method: "GET", path: appPath + "/users/{user}/conversations", access: accessSelf, asks: true, handle: a.getConversations},
-		{method: "GET", path: appPath + "/users/{user}/statistics", access: accessSelf, asks: true, handle: a.getSummary},
-		{method: "POST", path: appPath + "/users/{user}/statistics:ack", access: accessSelf, handle: a.postSummaryAck},
-		{method: "GET", path: appPath + "/users/{user}/stream", access: accessSelf, endless: true, handle: a.getStream},
-		{method: "POST", path: appPath + "/users/{user}/tokens", access: accessAdmin, handle: a.postToken},
-		{method: "GET", path: appPath + "/analytics/read-rate", access: accessAdmin, handle: a.getReadRate},
-		{method: "GET", path: appPath + "/rejections", access: accessAdmin, asks: true, handle: a.getRejections},
-		{method: "GET", path: appPath + "/messages/{id}/readers/{user}/proof", access: accessAdmin, handle: a.getEvidence},
+	return append(a.adminRoutes(),
+		route{method: "GET", path: "/v1/apps", access: accessAdmin, handle: a.getApps},
+		route{method: "PUT", path: appPath, access: accessAdmin, creates: true, handle: a.putApp},
+		route{method: "GET", path: appPath, access: accessAdmin, handle: a.getApp},
+		route{method: "POST", path: appPath + "/events", access: accessAdmin, waits: true, handle: a.postEvents},
+		route{method: "POST", path: appPath + "/events:stream", access: accessAdmin, endless: true, handle: a.postEventStream},
+		route{method: "GET", path: appPath + "/messages/{id}", access: accessApp, asks: true, handle: a.getMessage},
+		route{method: "GET", path: appPath + "/messages/{id}/readers", access: accessApp, asks: true, handle: a.getReaders},
+		route{method: "GET", path: appPath + "/messages/{id}/nonreaders", access: accessApp, asks: true, handle: a.getNonReaders},
+		route{method: "POST", path: appPath + "/messages:counts", access: accessApp, asks: true, handle: a.postCounts},
+		route{method: "GET", path: appPath + "/groups/{group}/members", access: accessApp, asks: true, handle: a.getMembers},
+		route{method: "POST", path: appPath + "/users/{user}/receipts", access: accessSelf, waits: true, handle: a.postReceipts},
+		route{method: "GET", path: appPath + "/users/{user}/conversations", access: accessSelf, asks: true, handle: a.getConversations},
+		route{method: "GET", path: appPath + "/users/{user}/statistics", access: accessSelf, asks: true, handle: a.getSummary},
+		route{method: "POST", path: appPath + "/users/{user}/statistics:ack", access: accessSelf, handle: a.postSummaryAck},
+		route{method: "GET", path: appPath + "/users/{user}/stream", access: accessSelf, endless: true, handle: a.getStream},
+		route{method: "POST", path: appPath + "/users/{user}/tokens", access: accessAdmin, handle: a.postToken},
+		route{method: "GET", path: appPath + "/analytics/read-rate", access: accessAdmin, handle: a.getReadRate},
+		route{method: "GET", path: appPath + "/rejections", access: accessAdmin, asks: true, handle: a.getRejections},
+		route{method: "GET", path: appPath + "/messages/{id}/readers/{user}/proof", access: accessAdmin, handle: a.getEvidence},
 
 		// A head tells nothing about what is in the log. A proof does, to one who can guess: it has
 		// the hashes of other entries, whose data may be short.
-		{method: "GET", path: "/v1/log/key", handle: a.getLogKey},
-		{method: "GET", path: "/v1/log/{partition}/checkpoint", handle: a.getCheckpoint},
-		{method: "GET", path: "/v1/log/{partition}/checkpoint/{size}", access: accessAdmin, handle: a.getCheckpoint},
-		{method: "GET", path: "/v1/log/{partition}/consistency", access: accessAdmin, handle: a.getConsistency},
-		{method: "GET", path: "/v1/log/{partition}/inclusion/{sequence}", access: accessAdmin, handle: a.getInclusion},
+		route{method: "GET", path: "/v1/log/key", handle: a.getLogKey},
+		route{method: "GET", path: "/v1/log/{partition}/checkpoint", handle: a.getCheckpoint},
+		route{method: "GET", path: "/v1/log/{partition}/checkpoint/{size}", access: accessAdmin, handle: a.getCheckpoint},
+		route{method: "GET", path: "/v1/log/{partition}/consistency", access: accessAdmin, handle: a.getConsistency},
+		route{method: "GET", path: "/v1/log/{partition}/inclusion/{sequence}", access: accessAdmin, handle: a.getInclusion},
 
-		{method: "GET", path: "/v1/status", handle: a.getStatus},
-		{method: "GET", path: "/healthz", handle: a.getHealth},
-		{method: "GET", path: "/readyz", handle: a.getReady},
-		{method: "GET", path: "/metrics", handle: a.getMetrics()},
-		{method: "GET", path: "/openapi.yaml", handle: a.getOpenAPI},
-		{method: "GET", path: "/{$}", handle: a.servePage},
-		{method: "POST", path: "/{$}", handle: a.servePage},
-		{method: "GET", path: "/v1/page/{file}", handle: a.getPageFile},
+		route{method: "GET", path: "/v1/status", handle: a.getStatus},
+		route{method: "GET", path: "/healthz", handle: a.getHealth},
+		route{method: "GET", path: "/readyz", handle: a.getReady},
+		route{method: "GET", path: "/metrics", ownQuery: true, handle: a.getMetrics()},
+		route{method: "GET", path: "/openapi.yaml", handle: a.getOpenAPI},
+		route{method: "GET", path: "/{$}", ownQuery: true, handle: a.servePage},
+		route{method: "POST", path: "/{$}", ownQuery: true, handle: a.servePage},
+		route{method: "GET", path: "/v1/page/{file}", handle: a.getPageFile},
+	)
+}
+
+// adminRoutes are the calls that the runtime serves. A rebuild takes as long as it takes, and a
+// tail has no end.
+func (a *API) adminRoutes() (list []route) {
+	for _, c := range a.cfg.Admin {
+		list = append(list, route{method: c.Method, path: c.Path, access: accessAdmin, endless: true, handle: func(to *call) error {
+			c.Handler.ServeHTTP(to.w, to.r)
+			return nil
+		}})
 	}
+	return list
 }
 
 func (a *API) newMux() *http.ServeMux {
@@ -114,7 +130,7 @@ func (a *API) newMux() *http.ServeMux {
 	mux.Handle("/v1/", a.refuse(errNoSuchPath))
 	mux.Handle("/", a.elsewhere())
 	if a.cfg.Sessions != nil {
-		mux.Handle(WebSocketPath, a.serve(route{endless: true, handle: func(c *call) error {
+		mux.Handle(WebSocketPath, a.serve(route{endless: true, ownQuery: true, handle: func(c *call) error {
 			a.cfg.Sessions.ServeHTTP(c.w, c.r)
 			return nil
 		}}))
@@ -122,17 +138,11 @@ func (a *API) newMux() *http.ServeMux {
 	if a.cfg.Demo != nil {
 		// Not all of /demo/: an org may have that name, but its paths are longer.
 		for _, path := range []string{"/demo", "/demo/{file}"} {
-			mux.Handle(path, a.serve(route{handle: func(c *call) error {
+			mux.Handle(path, a.serve(route{ownQuery: true, handle: func(c *call) error {
 				a.cfg.Demo.ServeHTTP(c.w, c.r)
 				return nil
 			}}))
 		}
-	}
-	if a.cfg.Admin != nil {
-		mux.Handle("/v1/admin/", a.serve(route{access: accessAdmin, endless: true, handle: func(c *call) error {
-			a.cfg.Admin.ServeHTTP(c.w, c.r)
-			return nil
-		}}))
 	}
 	return mux
 }
@@ -145,7 +155,11 @@ func (a *API) elsewhere() http.Handler {
 	if a.cfg.REST == nil {
 		return a.refuse(errNoSuchPath)
 	}
-	return a.serve(route{handle: func(c *call) error {
+	return a.serve(route{ownQuery: true, handle: func(c *call) error {
+		if !a.cfg.REST.Serves(c.r) {
+			c.w.Header().Set("Access-Control-Allow-Origin", "*") // as all that the SDK may ask for
+			return errNoSuchPath
+		}
 		a.cfg.REST.ServeHTTP(c.w, c.r)
 		return nil
 	}})
@@ -174,6 +188,7 @@ func (a *API) refuse(e *apiError) http.Handler {
 
 // serve wraps the handler of a route: deadlines, who may call, errors.
 func (a *API) serve(rt route) http.Handler {
+	parameters := parametersOf(rt)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{w: w.(*response), r: r, deadline: time.Now().Add(a.cfg.Limits.Request)}
 		// The sockets get a second more than the handler, so that it is the handler that says that
@@ -187,6 +202,9 @@ func (a *API) serve(rt route) http.Handler {
 			defer b.handled()
 		}
 		err := a.admit(c, rt)
+		if err == nil && !rt.ownQuery {
+			err = parameters.check(r.URL.RawQuery)
+		}
 		if err == nil {
 			if rt.endless {
 				c.w.setDeadlines(time.Time{})
@@ -276,11 +294,26 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}()
+	if a.cors != nil && strings.HasPrefix(r.URL.Path, "/v1/") {
+		a.cors.ServeHTTP(res, r, a.route)
+	} else {
+		a.route(res, r)
+	}
+	if res.status >= http.StatusBadRequest {
+		DrainBody(res, r, drainBodies*a.cfg.Limits.BodyBytes)
+	}
+}
+
+// drainBodies is how many times the largest body is still read of one that was refused.
+const drainBodies = 2
+
+// route finds the call that is asked for.
+func (a *API) route(w http.ResponseWriter, r *http.Request) {
 	// The mux redirects a path with empty or dot segments to another path, which, for an id that
 	// was left out, is another call. Nobody means that.
-	if p := r.URL.EscapedPath(); p != path.Clean(p) && !strings.HasPrefix(p, "/v1/admin/") {
-		a.fail(res, r, errNoSuchPath)
+	if p := r.URL.EscapedPath(); p != path.Clean(p) {
+		a.fail(w, r, errNoSuchPath)
 		return
 	}
-	a.handler.ServeHTTP(res, r)
+	a.mux.ServeHTTP(w, r)
 }

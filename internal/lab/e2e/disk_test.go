@@ -98,6 +98,10 @@ func TestFullDisk(t *testing.T) {
 		release = func() { s.restart() }
 	}
 	s.refusesAsFull(l)
+	eventually(t, "readiness says that events are refused", func() bool {
+		err := s.call("GET", "/readyz?for=writes", nil, nil)
+		return err != nil && strings.Contains(err.Error(), "events are refused")
+	})
 	answered := l.sample(100)
 	l.atLeast(answered) // questions are answered all the same
 	s.verify()

@@ -142,6 +142,26 @@ func TestPoisonStopsNothing(t *testing.T) {
 		}
 	}
 	check()
+	// An event of an app that does not exist is no poison, and is listed, counted and logged
+	// as well.
+	stray := read
+	stray.App = "o#none"
+	if err := publish(t, nc, stray, events.AppendJSON(nil, &stray)); err != nil {
+		t.Fatal(err)
+	}
+	caughtUp(t, s)
+	if n := s.metric("receiptd_ingress_in_vain_total"); n != float64(len(bad)+1) {
+		t.Errorf("%v entries are counted as in vain", n)
+	}
+	list := s.ctl("poison")
+	for _, want := range []string{"4 entries are no events, 1 are of apps that do not exist", "app not found", `"type":"message.read","message":"m"`, "malformed JSON", `"\x00\xff"`} {
+		if list.code != 0 || !strings.Contains(list.out, want) {
+			t.Errorf("no %q in %v", want, list)
+		}
+	}
+	if !strings.Contains(s.log(), "published what has no effect") {
+		t.Error("nothing of it is logged")
+	}
 	s.kill()
 	s.start()
 	check()

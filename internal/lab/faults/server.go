@@ -80,7 +80,7 @@ func (s *server) ready(ctx context.Context, within time.Duration) error {
 				}
 				s.base, s.key = found[1], strings.TrimSpace(string(key))
 			}
-		} else if _, err := s.ask(ctx, "GET", "/readyz", nil); err == nil {
+		} else if _, err := s.ask(ctx, "GET", "/readyz?for=reads", nil); err == nil {
 			return nil
 		}
 		select {

@@ -64,9 +64,18 @@ var layers = map[string]layer{
 	},
 	// What is under way, whatever it is: it knows no event and no edge.
 	"internal/gateway/admission": {sees: []string{"internal/fair"}},
+	// What the doors for events share.
+	"internal/gateway/ingest": {
+		sees: []string{"events", "events/eventlog", "projections", "consumers/projector"},
+		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
+	},
+	"internal/gateway/natsapi": {
+		sees: []string{"events", "events/eventlog", "internal/gateway", "internal/gateway/ingest"},
+		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
+	},
 	"internal/gateway/httpapi": {
-		sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "consumers/notify", "schema", "internal/gateway",
-			"internal/gateway/admission", "internal/web"},
+		sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "consumers/notify", "schema", "internal/gateway", "internal/gateway/admission",
+			"internal/gateway/ingest", "internal/web"},
 		not: map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
 	"internal/gateway/msync/msyncpb": {},
@@ -76,7 +85,7 @@ var layers = map[string]layer{
 		not: map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/inbox": {"Open", "Config"}},
 	},
 	"internal/gateway/easemob": {
-		sees: []string{"events", "events/eventlog", "projections", "internal/gateway", "internal/accounts"},
+		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "internal/gateway", "internal/accounts"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/accounts": {"Open", "Config"}},
 	},
 	"internal/inbox":       {sees: []string{"internal/writebehind"}},
@@ -115,20 +124,24 @@ var layers = map[string]layer{
 	"internal/lab/bench/grow":     {sees: []string{anything, "internal/lab/bench/child", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/measure":  {},
 	// A module of its own.
-	"internal/lab/peers":                 {sees: []string{anything, "internal/lab/bench/child", "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
-	"internal/lab/bench/clients":         {sees: []string{"internal/ctl", "internal/gateway/msync/msyncpb"}},
-	"internal/lab/bench/analytics":       {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/chserver", "internal/lab/sim"}},
-	"internal/lab/chserver":              {},
-	"internal/lab/chtest":                {sees: []string{"internal/lab/chserver"}},
-	"internal/lab/chtest/engine":         {},
-	"internal/lab/chtest/cmd/clickhouse": {sees: []string{"internal/lab/chserver", "internal/lab/chtest/engine"}},
+	// They know the server by its description alone.
+	"internal/lab/e2e/clients/oapicodegen": {},
+	"internal/lab/e2e/clients/ogen":        {},
+	"internal/lab/peers":                   {sees: []string{anything, "internal/lab/bench/child", "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
+	"internal/lab/bench/doors":             {sees: []string{"events", "internal/ctl"}},
+	"internal/lab/bench/clients":           {sees: []string{"internal/ctl", "internal/gateway/msync/msyncpb"}},
+	"internal/lab/bench/analytics":         {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/chserver", "internal/lab/sim"}},
+	"internal/lab/chserver":                {},
+	"internal/lab/chtest":                  {sees: []string{"internal/lab/chserver"}},
+	"internal/lab/chtest/engine":           {},
+	"internal/lab/chtest/cmd/clickhouse":   {sees: []string{"internal/lab/chserver", "internal/lab/chtest/engine"}},
 
 	"cmd/receiptd": {sees: []string{"internal/runtime", "internal/config"}},
 	// receiptctl bench is where benchmarks are run from. Nothing of the product imports them:
 	// the way from it into internal/lab is here alone.
 	"cmd/receiptctl": {sees: []string{
 		"consumers/projector", "events", "events/merkle", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/atomicfile", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
-		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/grow", "internal/lab/bench/overload",
+		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/doors", "internal/lab/bench/grow", "internal/lab/bench/overload",
 		"internal/lab/sim"}},
 }
 

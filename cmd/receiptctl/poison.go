@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/receiptd/receiptd/internal/ctl"
+)
+
+// poisonCommand lists what NATS clients published in vain.
+type poisonCommand struct {
+	JSON bool `name:"json" help:"Print the server's answer as it is."`
+}
+
+// Help is the long description of the command.
+func (poisonCommand) Help() string {
+	return `Events that are published to receipts.in.… are stored before anybody looks at them. This lists
+the latest of those that had no effect, since they are no events, do not fit their subject, or are of
+an app that does not exist (these since the server's start), with what was published. A request to
+receipts.submit.… would have been refused with the same reason.`
+}
+
+// inVainEntry is an entry without effect.
+type inVainEntry struct {
+	Partition int    `json:"partition"`
+	Sequence  uint64 `json:"sequence"`
+	Time      string `json:"time"`
+	Reason    string `json:"reason"`
+	Subject   string `json:"subject"`
+	Data      string `json:"data"`
+	Bytes     []byte `json:"bytes"`
+}
+
+// Run asks and prints.
+func (c poisonCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
+	client, err := target.Client()
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	if err := client.Call(ctx, "GET", "/v1/admin/poison", nil, nil, &raw); err != nil {
+		return err
+	}
+	if c.JSON {
+		_, err = fmt.Fprintf(std.out, "%s\n", raw)
+		return err
+	}
+	var answer struct {
+		Total      uint64        `json:"total"`
+		Latest     []inVainEntry `json:"latest"`
+		UnknownApp struct {
+			Total  uint64        `json:"total"`
+			Latest []inVainEntry `json:"latest"`
+		} `json:"unknown_app"`
+	}
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		return fmt.Errorf("decode the answer: %w", err)
+	}
+	fmt.Fprintf(std.out, "%d entries are no events, %d are of apps that do not exist\n", answer.Total, answer.UnknownApp.Total)
+	return printInVain(std.out, append(answer.Latest, answer.UnknownApp.Latest...))
+}
+
+func printInVain(w io.Writer, list []inVainEntry) error {
+	if len(list) == 0 {
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "TIME\tPOSITION\tREASON\tSUBJECT\tDATA")
+	for _, x := range list {
+		data := strconv.Quote(x.Data)
+		if x.Bytes != nil {
+			data = fmt.Sprintf("%q", x.Bytes)
+		} else if !strings.ContainsFunc(x.Data, func(r rune) bool { return r < ' ' }) {
+			data = x.Data
+		}
+		fmt.Fprintf(t, "%s\t%d:%d\t%s\t%s\t%s\n", x.Time, x.Partition, x.Sequence, x.Reason, x.Subject, data)
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/receiptd/receiptd/events"
+)
+
+// subjectCommand prints the NATS subject of an event.
+type subjectCommand struct {
+	App    string `arg:"" placeholder:"ORG/APP" help:"The app."`
+	Event  string `arg:"" optional:"" placeholder:"EVENT" help:"An event as JSON; - reads it from standard input. Without it: the subject of requests."`
+	Submit bool   `help:"The subject of requests, receipts.submit.…, for which the event does not matter."`
+}
+
+// Help is the long description of the command.
+func (subjectCommand) Help() string {
+	return `Prints where a NATS client sends an event: with an event, the subject on which it is
+published by itself (receipts.in.…); without one, that of requests (receipts.submit.…). Names and ids
+are escaped as they have to be. It talks to no server. docs/nats.md has the rest.`
+}
+
+// Run prints.
+func (c subjectCommand) Run(_ context.Context, std streams) error {
+	org, name, err := splitApp(c.App)
+	if err != nil {
+		return err
+	}
+	subject, err := events.SubmitSubject(events.AppKey(org, name))
+	if err != nil {
+		return err
+	}
+	if c.Event != "" && !c.Submit {
+		text := []byte(c.Event)
+		if c.Event == "-" {
+			if text, err = io.ReadAll(io.LimitReader(os.Stdin, events.MaxBatchBytes)); err != nil {
+				return fmt.Errorf("read the event: %w", err)
+			}
+		}
+		if subject, err = ingressSubject(events.AppKey(org, name), text); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintln(std.out, subject)
+	return err
+}
+
+// ingressSubject is where the only event of a text is published.
+func ingressSubject(app string, text []byte) (subject string, err error) {
+	err = new(events.Decoder).Decode(text, events.FormatJSON, func(i int, e *events.Event) error {
+		if i > 0 {
+			return fmt.Errorf("more than one event: each is published by itself")
+		}
+		e.App = app
+		subject, err = events.IngressSubject(e)
+		return err
+	})
+	return subject, err
+}
+
+// splitApp splits ORG/APP.
+func splitApp(app string) (org, name string, err error) {
+	org, name, ok := strings.Cut(app, "/")
+	if !ok || org == "" || name == "" {
+		return "", "", errNoApp
+	}
+	return org, name, nil
+}

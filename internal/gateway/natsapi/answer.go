@@ -1,0 +1,152 @@
+package natsapi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/ingest"
+)
+
+// settle waits until a group is durable and answers its requests.
+func (d *Door) settle(g *group, ticket *eventlog.Ticket, err error) {
+	clear(g.events) // the log has them, and they hold on to the bodies
+	defer d.recycle(g)
+	if err != nil {
+		for i := range g.requests {
+			d.refuse(g.requests[i].reply, ingest.RefusalOf(err))
+			d.done(&g.requests[i])
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(d.stopping, d.cfg.Limits.Store)
+	err = ticket.Wait(ctx)
+	cancel()
+	if err == nil {
+		err = errNotStored // of none, that is
+	}
+
+	var waiting []outcomes
+	next := 0
+	var locations []eventlog.Location // of the request
+	accepted := 0
+	for at := range ticket.Locations() {
+		q := &g.requests[next]
+		if locations = append(locations, at); len(locations) < q.n {
+			continue
+		}
+		next++
+		switch {
+		case slices.ContainsFunc(locations, func(at eventlog.Location) bool { return at.Sequence == 0 }):
+			// Nothing is known of an entry that is still under way.
+			d.refuse(q.reply, ingest.NotDurable(err))
+			d.done(q)
+		case q.applied:
+			accepted += q.n
+			waiting = append(waiting, outcomes{*q, slices.Clone(locations)})
+		default:
+			accepted += q.n
+			g.answer = ingest.AppendPositions(ingest.AppendAccepted(g.answer[:0], q.n), positions(locations), d.hints.Of(q.app))
+			d.send(q.reply, g.answer)
+			d.done(q)
+		}
+		locations = locations[:0]
+	}
+	d.metrics.taken(len(g.requests), accepted)
+	if len(waiting) > 0 {
+		d.outcomes.Go(func() { d.tell(waiting) })
+	}
+}
+
+var errNotStored = errors.New("natsapi: an entry was stored without a sequence")
+
+// positions are the last entries of a request's events, by partition. It reorders the locations.
+func positions(locations []eventlog.Location) []eventlog.Position {
+	if len(locations) == 1 {
+		return []eventlog.Position{{Partition: locations[0].Partition, Sequence: locations[0].Sequence}}
+	}
+	slices.SortFunc(locations, func(a, b eventlog.Location) int {
+		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(b.Sequence, a.Sequence))
+	})
+	locations = slices.CompactFunc(locations, func(a, b eventlog.Location) bool { return a.Partition == b.Partition })
+	list := make([]eventlog.Position, len(locations))
+	for i, at := range locations {
+		list[i] = eventlog.Position{Partition: at.Partition, Sequence: at.Sequence}
+	}
+	return list
+}
+
+// outcomes is a request that waits for them.
+type outcomes struct {
+	request
+	locations []eventlog.Location
+}
+
+// tell answers requests of a group as their events are folded.
+func (d *Door) tell(waiting []outcomes) {
+	ctx, cancel := context.WithTimeout(d.stopping, d.cfg.Limits.Apply)
+	defer cancel()
+	reader := gateway.OutcomeReader{State: d.cfg.State}
+	for i := range waiting {
+		q := &waiting[i]
+		answer, err := q.answer(ctx, &reader)
+		if err != nil {
+			d.refuse(q.reply, ingest.NotApplied(err, q.n, positions(q.locations)))
+		} else {
+			d.send(q.reply, answer)
+		}
+		d.done(&q.request)
+	}
+}
+
+func (q *outcomes) answer(ctx context.Context, reader *gateway.OutcomeReader) ([]byte, error) {
+	answer := ingest.AppendAccepted(make([]byte, 0, ingest.SmallAnswer+q.n*ingest.OutcomeBytes), q.n)
+	answer = append(answer, ingest.BeginOutcomes...)
+	for i, at := range q.locations {
+		outcome, err := reader.Await(ctx, at)
+		if err != nil {
+			return nil, err
+		}
+		answer = ingest.AppendOutcome(answer, i == 0, i, outcome)
+	}
+	return append(answer, ingest.EndOutcomes...), nil
+}
+
+// send answers a request, if it wants to know.
+func (d *Door) send(reply string, body []byte) {
+	if reply == "" {
+		return
+	}
+	if err := d.cfg.Conn.Publish(reply, body); err != nil {
+		d.metrics.unanswered.Inc() // the connection is gone, and so is who waited
+	}
+}
+
+// refuse answers a request with an error.
+func (d *Door) refuse(reply string, r *ingest.Refusal) {
+	d.metrics.refused(r.Code, 1)
+	if r.Status == 500 {
+		d.cfg.Logger.Error("a NATS request failed", slog.Any("error", r.Cause))
+	}
+	if reply == "" {
+		return
+	}
+	m := nats.NewMsg(reply)
+	m.Header[micro.ErrorHeader] = []string{r.Message}
+	m.Header[micro.ErrorCodeHeader] = []string{strconv.Itoa(r.Status)}
+	if r.RetryAfter > 0 {
+		m.Header["Retry-After"] = []string{strconv.Itoa(r.RetryAfter)}
+	}
+	m.Data = r.Body()
+	if err := d.cfg.Conn.PublishMsg(m); err != nil {
+		d.metrics.unanswered.Inc()
+	}
+}

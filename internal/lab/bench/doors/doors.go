@@ -1,0 +1,238 @@
+// Package doors measures the doors of a running server with single receipts: one a NATS request,
+// one a line of an HTTP stream, one a request.
+package doors
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/ctl"
+)
+
+// Options say what is measured.
+type Options struct {
+	// Server has the app; its admin key is Key.
+	Server *ctl.Client
+	Key    string
+	// NATS is the URL of the server's NATS door, with user and password.
+	NATS string
+	// Door is "nats", "stream", "http" or "floor".
+	Door string
+	// Clients are the connections, InFlight what each has unanswered at most.
+	Clients, InFlight int
+	// Rate is receipts a second in all; 0 = as many as go.
+	Rate     float64
+	Duration time.Duration
+}
+
+// Result is what was measured.
+type Result struct {
+	Door     string  `json:"door"`
+	Clients  int     `json:"clients"`
+	InFlight int     `json:"in_flight"`
+	Receipts int64   `json:"receipts"`
+	Rate     float64 `json:"receipts_per_s"`
+	P50      float64 `json:"p50_ms"`
+	P99      float64 `json:"p99_ms"`
+	Max      float64 `json:"max_ms"`
+	// CPU is processor time of the server a million receipts, in seconds.
+	CPU float64 `json:"server_cpu_s_per_million"`
+}
+
+// app is made for the run.
+const app = "bench#doors"
+
+// groups have one message each, which everybody reads: a repeat is a duplicate, and costs the same
+// up to the fold.
+const groups = 64
+
+// Run measures one door.
+func Run(ctx context.Context, o Options) (r Result, err error) {
+	if o.Door != "floor" {
+		if err := prepare(ctx, o.Server); err != nil {
+			return r, err
+		}
+	}
+	open := map[string]func(context.Context, Options, int) (door, error){
+		"nats": openNATS, "stream": openStream, "http": openHTTP, "floor": openHTTP,
+	}[o.Door]
+	if open == nil {
+		return r, fmt.Errorf("no door %q", o.Door)
+	}
+	if o.Door == "floor" {
+		end, err := floor(&o)
+		if err != nil {
+			return r, err
+		}
+		defer end()
+	}
+	var clients []*client
+	for i := range o.Clients {
+		d, err := open(ctx, o, i)
+		if err != nil {
+			return r, err
+		}
+		defer d.close()
+		clients = append(clients, &client{door: d, number: i})
+	}
+	cpu := func() float64 { return 0 }
+	if o.Door != "floor" {
+		cpu = func() float64 { return processorTime(ctx, o.Server) }
+	}
+	var group errgroup.Group
+	begin, before := time.Now(), cpu()
+	for _, c := range clients {
+		group.Go(func() error { return c.run(ctx, o, begin) })
+	}
+	if err := group.Wait(); err != nil {
+		return r, err
+	}
+	took, used := time.Since(begin), cpu()-before
+	var all []time.Duration
+	for _, c := range clients {
+		r.Receipts += c.answered.Load()
+		all = append(all, c.took...)
+	}
+	slices.Sort(all)
+	at := func(part float64) float64 { return float64(all[int(part*float64(len(all)-1))].Microseconds()) / 1000 }
+	if len(all) == 0 {
+		return r, errors.New("nothing was answered")
+	}
+	r.Door, r.Clients, r.InFlight = o.Door, o.Clients, o.InFlight
+	r.Rate, r.P50, r.P99, r.Max = float64(r.Receipts)/took.Seconds(), at(.5), at(.99), at(1)
+	r.CPU = used / float64(r.Receipts) * 1e6
+	return r, nil
+}
+
+// processorTime is that of the server so far, in seconds; 0 if it does not say.
+func processorTime(ctx context.Context, server *ctl.Client) float64 {
+	text, err := server.Stream(ctx, "GET", "/metrics", nil, nil)
+	if err != nil {
+		return 0
+	}
+	defer text.Close()
+	for lines := bufio.NewScanner(text); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), "process_cpu_seconds_total "); ok {
+			seconds, _ := strconv.ParseFloat(value, 64)
+			return seconds
+		}
+	}
+	return 0
+}
+
+// door takes receipts of one client and says how many were answered.
+type door interface {
+	// send sends a receipt; flush what was sent and may still be held.
+	send(body []byte) error
+	flush() error
+	// answers waits for answers, and returns how many receipts they stand for.
+	answers() (int, error)
+	close()
+}
+
+// client sends and notes how long the answers took, which come in the order of what was sent.
+type client struct {
+	door     door
+	number   int
+	answered atomic.Int64
+	took     []time.Duration
+}
+
+func (c *client) run(ctx context.Context, o Options, begin time.Time) error {
+	sent := make(chan time.Time, o.InFlight)
+	var group errgroup.Group
+	var once sync.Once
+	stop := make(chan struct{})
+	group.Go(func() error {
+		defer close(sent)
+		every := time.Duration(0)
+		if o.Rate > 0 {
+			every = time.Duration(float64(time.Second) * float64(o.Clients) / o.Rate)
+		}
+		next := begin.Add(every * time.Duration(c.number) / time.Duration(o.Clients))
+		for n := 0; time.Since(begin) < o.Duration; n++ {
+			if every > 0 {
+				if wait := time.Until(next); wait > 0 {
+					if err := c.door.flush(); err != nil {
+						return err
+					}
+					time.Sleep(wait)
+				}
+				next = next.Add(every)
+			}
+			at := time.Now()
+			select {
+			case sent <- at:
+			default:
+				if err := c.door.flush(); err != nil {
+					return err
+				}
+				select {
+				case sent <- time.Now():
+				case <-stop:
+					return nil
+				}
+			}
+			if err := c.door.send(body(c.number, n)); err != nil {
+				return err
+			}
+		}
+		return c.door.flush()
+	})
+	group.Go(func() error {
+		defer once.Do(func() { close(stop) })
+		for at := range sent {
+			n, err := c.door.answers()
+			if err != nil {
+				return err
+			}
+			now := time.Now()
+			for i := range n {
+				if i > 0 {
+					at = <-sent
+				}
+				c.took = append(c.took, now.Sub(at))
+			}
+			c.answered.Add(int64(n))
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// body is the n-th receipt of a client.
+func body(client, n int) []byte {
+	return fmt.Appendf(nil, `{"type":"message.read","message":"m%d","user":"u%d","group":"g%d"}`, (n+client)%groups, client*100_000+n/groups%100_000, (n+client)%groups)
+}
+
+// prepare makes the app and its groups.
+func prepare(ctx context.Context, server *ctl.Client) error {
+	path := "/v1/apps/" + strings.Replace(app, "#", "/", 1)
+	settings := map[string]any{"group_receipts": map[string]any{"enabled": true, "max_group_size": 0}}
+	if err := server.Call(ctx, "PUT", path, nil, settings, nil); err != nil {
+		return err
+	}
+	var list []json.RawMessage
+	for g := range groups {
+		name := fmt.Sprintf("g%d", g)
+		for _, e := range []events.Event{
+			{Kind: events.GroupCreated, Group: name, User: "owner"},
+			{Kind: events.MessageSent, Group: name, Message: fmt.Sprintf("m%d", g), User: "owner", Receipt: true},
+		} {
+			list = append(list, events.AppendJSON(nil, &e))
+		}
+	}
+	return server.Call(ctx, "POST", path+"/events", map[string][]string{"wait": {"applied"}}, list, nil)
+}
