@@ -120,7 +120,12 @@ func (a *API) postEventStream(c *call) error {
 	}()
 	u.end = u.receive(ctx)
 	close(u.unanswered)
-	return <-answered
+	err := <-answered
+	if u.end != nil { // the client may be sending still, and has to see why it should not
+		u.finish()
+		DrainBody(c.w, c.r, drainBodies*a.cfg.Limits.BodyBytes)
+	}
+	return err
 }
 
 // ask reads the headers and parameters.
