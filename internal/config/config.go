@@ -25,6 +25,7 @@ type Config struct {
 	ShutdownTimeout time.Duration `default:"20s" placeholder:"DURATION" group:"Server:" help:"How long SIGTERM lets requests finish and state be written before the rest is cut off."`
 
 	HTTP    HTTP    `embed:"" group:"HTTP:"`
+	Intake  Intake  `embed:"" group:"Intake:"`
 	Log     Log     `embed:"" group:"Receipt log:"`
 	State   State   `embed:"" group:"State:"`
 	SDK     SDK     `embed:"" group:"SDK gateway:"`
@@ -55,6 +56,14 @@ type HTTP struct {
 	MaxEventsPerRequest int `default:"10000" placeholder:"N" help:"Most events in one request; more is refused with 413."`
 	// ReceiptsPerSecond bounds what a user reports with their token.
 	ReceiptsPerSecond int `default:"100" placeholder:"N" help:"Receipts a second that a user may report with their token, after a burst of ten times as many; more is refused with 429."`
+}
+
+// Intake are the settings of what requests may hold and whose turn it is.
+type Intake struct {
+	// Memory bounds what all requests hold of what has arrived and is not in the log's queue yet.
+	Memory Bytes `name:"intake-memory" default:"64MiB" placeholder:"SIZE" help:"Memory for events that have arrived and are not in the log's queue yet; an app, or an address, may hold half of it. In a small container it is less."`
+	// AppWeights are the shares of apps under load.
+	AppWeights Weights `name:"app-weights" placeholder:"LIST" help:"Shares of apps when there is too much for all, like acme/chat=4,acme/mail=2. An app that is not named has 1."`
 }
 
 // Log are the settings of the receipt log: the broker that is embedded, or the outside one.

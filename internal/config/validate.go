@@ -44,6 +44,9 @@ func (c Config) Validate() error {
 	}
 	p.duration("shutdown-timeout", c.ShutdownTimeout, time.Millisecond, maxShutdown)
 	p.join(c.HTTP.Validate())
+	if least := 4 * c.HTTP.MaxBody; c.Intake.Memory < least {
+		p.add("intake-memory", "%s is less than four times --max-body, %s", c.Intake.Memory, least)
+	}
 	p.join(c.Log.Validate())
 	p.join(c.State.Validate())
 	p.join(c.SDK.Validate())

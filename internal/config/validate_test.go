@@ -23,6 +23,8 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		{"origin with a wildcard", func(c *Config) { c.HTTP.CORSOrigin = "https://*.example" }, `--cors-origin: "https://*.example" is not an origin like https://chat.example.com: a scheme, a host and perhaps a port, in lower case, without a path`},
 		{"body limit too small", func(c *Config) { c.HTTP.MaxBody = 1023 }, "--max-body: 1023 is not between 1KiB and 1GiB"},
 		{"smallest body limit", func(c *Config) { c.HTTP.MaxBody = 1024 }, ""},
+		{"bodies larger than there is memory for", func(c *Config) { c.HTTP.MaxBody = 17 << 20 }, "--intake-memory: 64MiB is less than four times --max-body, 68MiB"},
+		{"large bodies and memory for them", func(c *Config) { c.HTTP.MaxBody, c.Intake.Memory = 17<<20, 68<<20 }, ""},
 		{"no events", func(c *Config) { c.HTTP.MaxEventsPerRequest = 0 }, "--max-events-per-request: 0 is not between 1 and 1000000"},
 		{"key with a space", func(c *Config) { c.HTTP.AdminKey = "a b" }, "--admin-key: has characters other than the visible ones of ASCII"},
 		{"key copied from a printout", func(c *Config) { c.HTTP.AdminKey = mask }, "--admin-key: is the mask of a printed configuration, not a secret"},

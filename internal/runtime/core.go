@@ -98,6 +98,7 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 		CacheBytes:      int(cfg.State.CacheSize),
 		CheckpointEvery: cfg.State.CheckpointInterval,
 		Audience:        c.hub,
+		Intake:          c.Log,
 		InVain:          c.inVain.add,
 		StartOver:       startOver,
 		Logger:          logger,
@@ -134,6 +135,7 @@ func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 	l := eventlog.Config{
 		Partitions: cfg.Log.Partitions,
 		Logger:     logger,
+		Weight:     cfg.Intake.AppWeights.Of(),
 	}
 	if len(cfg.Log.NATS) > 0 {
 		l.URL = cfg.Log.NATS.Reveal()

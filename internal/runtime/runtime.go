@@ -16,6 +16,7 @@ import (
 	"github.com/receiptd/receiptd/consumers/analytics"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 	"github.com/receiptd/receiptd/internal/notary"
 	"github.com/receiptd/receiptd/internal/web"
@@ -31,6 +32,7 @@ type Server struct {
 	http     *http.Server
 	sdk      *sdk
 	gate     gate
+	intake   *admission.Gate
 	requests requests
 	scrubber *scrubber
 	adminKey string
@@ -95,15 +97,19 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 	if err != nil {
 		return nil, err
 	}
+	s.intake = admission.New(admission.Options{
+		Memory: int64(s.cfg.Intake.Memory), Weight: s.cfg.Intake.AppWeights.Of(), Registerer: s.registry,
+	})
 	s.scrubber = newScrubber(s)
 	s.registry.MustRegister(s.scrubber, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{core: s.Core})
-	if s.sdk, err = openSDK(ctx, s.Core, s.cfg, tokens, s.adminKey); err != nil {
+	if s.sdk, err = openSDK(ctx, s.Core, s.cfg, s.intake, tokens, s.adminKey); err != nil {
 		return nil, err
 	}
 	return httpapi.New(httpapi.Config{
 		Sessions:        s.sdk.sessions,
 		REST:            s.sdk.rest,
+		Gate:            s.intake,
 		Demo:            s.demo(tokens),
 		State:           s.Projector,
 		Log:             s.Log,

@@ -8,6 +8,7 @@ import (
 	"github.com/receiptd/receiptd/internal/accounts"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/easemob"
 	"github.com/receiptd/receiptd/internal/gateway/msync"
 	"github.com/receiptd/receiptd/internal/ids"
@@ -25,7 +26,7 @@ type sdk struct {
 
 // openSDK opens the inboxes and accounts, which lie in the log's own server, and makes the edges
 // over them.
-func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway.Tokens, adminKey string) (*sdk, error) {
+func openSDK(ctx context.Context, core *Core, cfg config.Config, gate *admission.Gate, tokens *gateway.Tokens, adminKey string) (*sdk, error) {
 	opening, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	nc, err := core.Log.Connect(opening, "receiptd sdk")
@@ -48,7 +49,7 @@ func openSDK(ctx context.Context, core *Core, cfg config.Config, tokens *gateway
 	}
 	s.sessions = msync.New(msync.Config{
 		State: core.Projector, Log: core.Log, Commands: &commands{log: core.Log, projector: core.Projector},
-		Notify: core.hub, Inbox: s.inbox, IDs: s.ids, Tokens: tokens, Partitions: core.Log.Partitions(),
+		Notify: core.hub, Inbox: s.inbox, IDs: s.ids, Tokens: tokens, Gate: gate, Partitions: core.Log.Partitions(),
 		Registerer: core.registry, Logger: core.logger,
 		Limits: msync.Limits{
 			Connections: cfg.SDK.MaxConnections, PerUser: cfg.SDK.MaxConnectionsPerUser, PendingPerAddress: cfg.SDK.PendingPerAddress,

@@ -14,6 +14,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/ingest"
 	"github.com/receiptd/receiptd/internal/web"
 )
@@ -40,6 +41,8 @@ type Config struct {
 	// Names, if set, keeps the names of users that the backend makes tokens for from strangers.
 	Names Names
 
+	// Gate admits requests with events, and questions; nil = one of its own, with its defaults.
+	Gate *admission.Gate
 	// Admin are the calls below /v1/admin/. They are only called for requests with the admin key,
 	// and without deadlines.
 	Admin []AdminCall
@@ -94,12 +97,10 @@ type Limits struct {
 	BodyBytes int64
 	// Events bounds the events of one request. Default 10,000.
 	Events int
-	// InflightBytes bounds the bodies of POST events that are held at one time. Default 256 MiB.
-	InflightBytes int64
 	// Request is how long a request may take, to the last byte of its answer. Default 30 s.
 	Request time.Duration
-	// Submit is how long a request waits for room in the log's queue before it is told to come
-	// back. Default 5 s.
+	// Submit is how long a request that was read waits for its turn and for room in the log's queue
+	// before it is told to come back. Default 1 s.
 	Submit time.Duration
 	// Apply is how long wait=applied waits for the fold once the events are durable. Default 10 s.
 	Apply time.Duration
@@ -121,9 +122,8 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	gateway.OrDefault(&l.BodyBytes, 8<<20)
 	gateway.OrDefault(&l.Events, 10_000)
-	gateway.OrDefault(&l.InflightBytes, 256<<20)
 	gateway.OrDefault(&l.Request, 30*time.Second)
-	gateway.OrDefault(&l.Submit, 5*time.Second)
+	gateway.OrDefault(&l.Submit, time.Second)
 	gateway.OrDefault(&l.Apply, 10*time.Second)
 	gateway.OrDefault(&l.Streams, 20_000)
 	gateway.OrDefault(&l.StreamsPerUser, 8)
@@ -146,7 +146,7 @@ type API struct {
 	page      *web.Page
 	started   time.Time
 
-	ingest      *ingestor
+	gate        *admission.Gate
 	hints       *ingest.Hints
 	reporters   *reporters
 	streams     *streamCount
@@ -165,13 +165,16 @@ func New(cfg Config) (*API, error) {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
+	if cfg.Gate == nil {
+		cfg.Gate = admission.New(admission.Options{Registerer: cfg.Registry})
+	}
 	a := &API{
 		cfg:         cfg,
 		callers:     gateway.NewAuthenticator(cfg.AdminKey, cfg.Tokens),
 		summaries:   &notify.Summaries{State: cfg.State, Partitions: cfg.Partitions, Log: cfg.Identity},
 		metrics:     newMetrics(cfg.Registry),
 		started:     time.Now(),
-		ingest:      newIngestor(cfg.Limits),
+		gate:        cfg.Gate,
 		hints:       ingest.NewHints(cfg.State),
 		reporters:   newReporters(cfg.Limits.ReceiptsPerSecond),
 		streams:     newStreamCount(cfg.Limits),

@@ -7,12 +7,14 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/ingest"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -75,6 +77,16 @@ var (
 // errCanceled is for requests whose client is gone, so that they do not count as failures of ours.
 var errCanceled = &apiError{status: 499, code: "canceled", message: "the client went away"}
 
+// overloaded is the answer to what the gate refused.
+func overloaded(r *admission.Refusal) *apiError {
+	e := *errOverloaded
+	e.retryAfter = int(r.RetryAfter / time.Second)
+	if r.Reason == admission.OverShare {
+		e.status, e.message = http.StatusTooManyRequests, "the app has too much under way, while others have something, too; nothing of the request was stored"
+	}
+	return &e
+}
+
 func methodNotAllowed(allow string) *apiError {
 	return &apiError{
 		status: http.StatusMethodNotAllowed, code: "method_not_allowed", message: "this path takes " + allow, allow: allow,
@@ -114,6 +126,9 @@ func fromRefusal(r *ingest.Refusal) *apiError {
 func asAPIError(err error) *apiError {
 	if e, ok := errors.AsType[*apiError](err); ok {
 		return e
+	}
+	if r, ok := errors.AsType[*admission.Refusal](err); ok {
+		return overloaded(r)
 	}
 	if r, ok := errors.AsType[*ingest.Refusal](err); ok {
 		return fromRefusal(r)

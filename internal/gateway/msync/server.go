@@ -15,6 +15,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 )
 
 // Config is what a [Server] is made of. All fields but Limits are required.
@@ -26,6 +27,8 @@ type Config struct {
 	Inbox    Inbox
 	IDs      gateway.IDs
 	Tokens   *gateway.Tokens
+	// Gate is where sends wait for their turn, by app and user; nil = one of the edge's own.
+	Gate *admission.Gate
 	// Partitions is the number of partitions of the log.
 	Partitions int
 
@@ -49,6 +52,9 @@ type Server struct {
 // New makes a server. What clients acknowledge is only kept while its Run runs.
 func New(cfg Config) *Server {
 	cfg.Limits = cfg.Limits.withDefaults()
+	if cfg.Gate == nil {
+		cfg.Gate = admission.New(admission.Options{})
+	}
 	s := &Server{
 		cfg:       cfg,
 		summaries: &notify.Summaries{State: cfg.State, Partitions: cfg.Partitions},
