@@ -15,6 +15,8 @@ const (
 	attributesSettings
 	attributesRevision
 	attributesUpto
+	attributesSendReads
+	attributesSendDeliveries
 )
 
 // Fields of the Settings message.
@@ -23,6 +25,10 @@ const (
 	settingsOpenRegistration
 	settingsGroupReceipts
 	settingsSingleReceipts
+	settingsInvitations
+	settingsReadReceipts
+	settingsReciprocal
+	settingsUnreadBy
 )
 
 // Fields of the GroupReceipts message.
@@ -50,7 +56,9 @@ func appendAttributes(dst []byte, x *Attributes) []byte {
 		dst = appendBytes(dst, attributesSettings, appendSettings(nil, x.Settings))
 	}
 	dst = appendUint(dst, attributesRevision, x.Revision)
-	return appendUint(dst, attributesUpto, x.Upto)
+	dst = appendUint(dst, attributesUpto, x.Upto)
+	dst = appendUint(dst, attributesSendReads, uint64(x.SendReads))
+	return appendUint(dst, attributesSendDeliveries, uint64(x.SendDeliveries))
 }
 
 func appendSettings(dst []byte, s *Settings) []byte {
@@ -68,7 +76,11 @@ func appendSettings(dst []byte, s *Settings) []byte {
 	dst = appendBytes(dst, settingsGroupReceipts, group)
 
 	single := appendUint(nil, singleValidity, uint64(s.SingleReceipts.Validity))
-	return appendBytes(dst, settingsSingleReceipts, single)
+	dst = appendBytes(dst, settingsSingleReceipts, single)
+	dst = appendBool(dst, settingsInvitations, bool(s.Invitations))
+	dst = appendUint(dst, settingsReadReceipts, uint64(s.ReadReceipts))
+	dst = appendBool(dst, settingsReciprocal, s.Reciprocal)
+	return appendUint(dst, settingsUnreadBy, uint64(s.UnreadBy))
 }
 
 // attributesSize is an upper bound of the encoded size of the attributes of e.
@@ -95,6 +107,7 @@ func (b *Batch) nextAttributes(event uint32) *Attributes {
 func (b *Batch) setAttributes(event uint32, e *Event) {
 	x := b.nextAttributes(event)
 	x.Role, x.Revision, x.Upto = e.Role, e.Revision, e.Upto
+	x.SendReads, x.SendDeliveries = e.SendReads, e.SendDeliveries
 	x.Members = b.copyStrings(e.Members)
 	x.Admins = b.copyStrings(e.Admins)
 	if e.Settings != nil {
@@ -149,7 +162,7 @@ func (b *Batch) readAttributes(event uint32, kind Kind, data []byte) error {
 		if f.num == attributesMembers || f.num == attributesAdmins || f.num == attributesSettings {
 			want = protowire.BytesType
 		}
-		if f.num > attributesUpto {
+		if f.num > attributesSendDeliveries {
 			return unknown("field %d", f.num)
 		}
 		if err := f.is(want); err != nil {
@@ -173,6 +186,13 @@ func (b *Batch) readAttributes(event uint32, kind Kind, data []byte) error {
 			x.Revision = f.value
 		case attributesUpto:
 			x.Upto = f.value
+		case attributesSendReads:
+			err = f.choice(&x.SendReads)
+		case attributesSendDeliveries:
+			err = f.choice(&x.SendDeliveries)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if (x.Settings != nil) != (kind == AppConfigured) {
@@ -226,6 +246,14 @@ func readSettings(data []byte) (*Settings, error) {
 			return f.bool(&s.DeliveryReceipts)
 		case settingsOpenRegistration:
 			return f.bool(&s.OpenRegistration)
+		case settingsInvitations:
+			return f.bool((*bool)(&s.Invitations))
+		case settingsReciprocal:
+			return f.bool(&s.Reciprocal)
+		case settingsReadReceipts:
+			return readEnum(f, &s.ReadReceipts, readReceiptsNames)
+		case settingsUnreadBy:
+			return readEnum(f, &s.UnreadBy, unreadByNames)
 		case settingsGroupReceipts:
 			return f.message(func(f *wireField) error { return readGroupReceipts(&s.GroupReceipts, f) })
 		case settingsSingleReceipts:
@@ -287,6 +315,23 @@ func (f *wireField) message(read func(*wireField) error) error {
 
 func (f *wireField) bool(p *bool) error {
 	*p = f.value != 0
+	return f.is(protowire.VarintType)
+}
+
+func (f *wireField) choice(c *Choice) error {
+	if f.value >= uint64(choiceEnd) {
+		return unknown("choice %d", f.value)
+	}
+	*c = Choice(f.value)
+	return nil
+}
+
+// readEnum reads a value that has one of the names.
+func readEnum[T ~uint8](f *wireField, v *T, names []string) error {
+	if f.value >= uint64(len(names)) {
+		return unknown("field %d: %d", f.num, f.value)
+	}
+	*v = T(f.value)
 	return f.is(protowire.VarintType)
 }
 

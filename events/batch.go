@@ -79,11 +79,12 @@ type Flags uint8
 const (
 	FlagReceipt Flags = 1 << iota
 	FlagStrict
+	FlagSilent
 )
 
-// Attributes are the fields that only rare kinds have: group.created, group.role, app.configured
-// and statistic.seen. Each decode allocates its settings anew, so that these, unlike the rest of a
-// batch, may be kept.
+// Attributes are the fields that only rare kinds have: group.created, group.role, app.configured,
+// statistic.seen and user.configured. Each decode allocates its settings anew, so that these,
+// unlike the rest of a batch, may be kept.
 type Attributes struct {
 	// Event is the index of the event in the columns.
 	Event    uint32
@@ -93,6 +94,8 @@ type Attributes struct {
 	Settings *Settings
 	Revision uint64
 	Upto     uint64
+
+	SendReads, SendDeliveries Choice
 }
 
 // Len is the number of events.
@@ -108,6 +111,7 @@ func (b *Batch) Event(i int, e *Event) {
 		Group:   c.Group,
 		Receipt: flags&FlagReceipt != 0,
 		Strict:  flags&FlagStrict != 0,
+		Silent:  flags&FlagSilent != 0,
 	}
 	if user := b.User[i]; user != None {
 		e.User = b.Users[user]
@@ -136,6 +140,7 @@ func (b *Batch) Event(i int, e *Event) {
 	if x := b.AttributesOf(i); x != nil {
 		e.Role, e.Members, e.Admins = x.Role, x.Members, x.Admins
 		e.Settings, e.Revision, e.Upto = x.Settings, x.Revision, x.Upto
+		e.SendReads, e.SendDeliveries = x.SendReads, x.SendDeliveries
 	}
 }
 

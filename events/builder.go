@@ -126,6 +126,9 @@ func (b *Batch) add(x *index, e *Event) {
 	if e.Strict {
 		flags |= FlagStrict
 	}
+	if e.Silent {
+		flags |= FlagSilent
+	}
 	b.Kinds = append(b.Kinds, e.Kind)
 	b.Flags = append(b.Flags, flags)
 	b.Conv = append(b.Conv, conv)
@@ -212,7 +215,7 @@ func (x *index) conversation(b *Batch, f *layout, e *Event) uint32 {
 	var scope uint64
 	var id string
 	switch {
-	case f.conversations == inApp:
+	case f.allows(convApp) && e.Group == "" && e.Peer == "":
 		l.typ, scope = convApp, appScope|uint64(l.app)
 	case e.Group != "":
 		l.typ, scope, id = convGroup, groupScope|uint64(l.app), e.Group

@@ -55,14 +55,14 @@ func TestDecodeOfAnotherEncoder(t *testing.T) {
 
 func TestDecodeNamesWhatIsMalformed(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
-		{"kind of a later version", `KIND_GROUP_ROLE`, `13`, "batch: unknown version: kind 13"},
+		{"kind of a later version", `KIND_GROUP_ROLE`, `99`, "batch: unknown version: kind 99"},
 		{"no kind", `KIND_GROUP_ROLE`, `0`, "batch: malformed: run_kinds: no kind at 1"},
 		{"lengths missing", `run_lengths: [3, 1]`, `run_lengths: [4]`, "batch: malformed: 2 run_kinds, 0 run_flags, 1 run_lengths"},
 		{"run of nothing", `run_lengths: [3, 1]`, `run_lengths: [4, 0]`, "batch: malformed: run_lengths: 0 after 4 events"},
 		{"too many events", `run_lengths: [3, 1]`, `run_lengths: [3, 16382]`, "batch: malformed: run_lengths: 16382 after 3 events"},
 		{"one event too many", `run_lengths: [3, 1]`, `run_lengths: [4, 1]`, "batch: malformed: message_refs: cut short after 2"},
 		{"one event too few", `run_lengths: [3, 1]`, `run_lengths: [2, 1]`, "batch: malformed: group.role in a conversation of type 2"},
-		{"flags of a later version", `run_lengths: [3, 1]`, `run_lengths: [3, 1] run_flags: [0, 4]`, "batch: unknown version: flags 0x4"},
+		{"flags of a later version", `run_lengths: [3, 1]`, `run_lengths: [3, 1] run_flags: [0, 8]`, "batch: unknown version: flags 0x8"},
 		{"flags missing", `run_lengths: [3, 1]`, `run_lengths: [3, 1] run_flags: [1]`, "batch: malformed: 2 run_kinds, 1 run_flags, 2 run_lengths"},
 		{"column too long", `run_lengths: [3, 1]`, `run_lengths: [3, 4294967295]`, "batch: malformed: run_lengths: 4294967295 after 3 events"},
 		{"message before the first", `message_refs: [0, 0]`, `message_refs: [1, 0]`, "batch: malformed: message_refs: 1 after 0 messages of 2"},

@@ -13,7 +13,7 @@ func TestDecodeEntryReadsSingleEvents(t *testing.T) {
 	var b Batch
 	rapid.Check(t, func(t *rapid.T) {
 		partitions := rapid.IntRange(1, 16).Draw(t, "partitions")
-		want := drawEvent(t, MessageSent, GroupDissolved)
+		want := drawPublic(t)
 		subject, err := singleSubject(Partition(&want, partitions), want.Kind, want.App)
 		if err != nil {
 			t.Fatal(err)

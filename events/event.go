@@ -1,7 +1,5 @@
 package events
 
-import "time"
-
 // Event is one thing that happened, of any kind. It is a flat value, so that millions of events can
 // be decoded without allocating. Which fields a kind uses is documented with [Kind] and checked by
 // [Event.Validate].
@@ -32,6 +30,8 @@ type Event struct {
 	// Strict has a receipt, recall or conversation read of an unknown message rejected; otherwise
 	// it is parked.
 	Strict bool
+	// Silent says that a message is to count as unread for nobody.
+	Silent bool
 	// Role is the new role in a group.role event.
 	Role Role
 	// Members and Admins are the first members of a new group; the owner need not be among them.
@@ -45,6 +45,8 @@ type Event struct {
 	// Settings and Revision are those of an app.configured event.
 	Settings *Settings
 	Revision uint64
+	// SendReads and SendDeliveries are what a user.configured event sets.
+	SendReads, SendDeliveries Choice
 	// Upto is, in a statistic.seen event, the log sequence up to which the author has seen what
 	// became of their messages.
 	Upto uint64
@@ -57,7 +59,7 @@ type Kind uint8
 // log's encoding and never change.
 const (
 	KindUnknown Kind = iota
-	// MessageSent: Message, User (the sender), Group or Peer, Receipt (groups only).
+	// MessageSent: Message, User (the sender), Group or Peer, Receipt (groups only), Silent.
 	MessageSent
 	// MessageDelivered: Message, User, Peer, Strict. Single chats only: the requirement document
 	// knows no delivery receipts in groups.
@@ -84,6 +86,11 @@ const (
 	AppConfigured
 	// StatisticSeen: User, Upto. Made by receiptd itself when an author acknowledges their summary.
 	StatisticSeen
+	// UserConfigured: User, SendReads, SendDeliveries, Revision, and Group or Peer for what holds
+	// in one conversation. Made by receiptd itself; without a conversation, one copy per partition.
+	UserConfigured
+	// ConversationMarkedUnread: User, Group or Peer.
+	ConversationMarkedUnread
 
 	kindEnd
 )
@@ -101,6 +108,9 @@ var kindNames = [kindEnd]string{
 	GroupDissolved:   "group.dissolved",
 	AppConfigured:    "app.configured",
 	StatisticSeen:    "statistic.seen",
+	UserConfigured:   "user.configured",
+
+	ConversationMarkedUnread: "conversation.marked_unread",
 }
 
 var kindsByName = func() map[string]Kind {
@@ -130,15 +140,17 @@ func (k Kind) Valid() bool { return k > KindUnknown && k < kindEnd }
 
 // Internal reports whether only receiptd itself makes events of this kind. They are refused from
 // anybody else.
-func (k Kind) Internal() bool { return k == AppConfigured || k == StatisticSeen }
+func (k Kind) Internal() bool {
+	return k == AppConfigured || k == StatisticSeen || k == UserConfigured
+}
 
 // isReceipt reports whether events of this kind are what a user says of their own.
 func (k Kind) isReceipt() bool {
 	return k == MessageRead || k == MessageDelivered || k == ConversationRead
 }
 
-// namesConversation reports whether events of this kind have a conversation (Group or Peer), which
-// decides their partition.
+// namesConversation reports whether events of this kind always have a conversation (Group or Peer),
+// which decides their partition.
 func (k Kind) namesConversation() bool { return k.Valid() && !k.Internal() }
 
 // Role is a member's role in a group.
@@ -166,65 +178,4 @@ func (r Role) String() string {
 		return "owner"
 	}
 	return "none"
-}
-
-// Settings are the receipt rules of one app. The zero value is not the default: see
-// [DefaultSettings].
-type Settings struct {
-	// DeliveryReceipts lets single-chat delivery receipts be recorded.
-	DeliveryReceipts bool `json:"delivery_receipts"`
-	// GroupReceipts are the limits of group read receipts.
-	GroupReceipts GroupReceipts `json:"group_receipts"`
-	// SingleReceipts are the limits of single-chat receipts.
-	SingleReceipts SingleReceipts `json:"single_receipts"`
-	// OpenRegistration lets SDK clients register users without the admin key.
-	OpenRegistration bool `json:"open_registration"`
-}
-
-// GroupReceipts are the limits the requirement document puts on group read receipts.
-type GroupReceipts struct {
-	// Enabled switches group receipts on; while they are off, asking for them and reading are
-	// rejected with "group ack not open".
-	Enabled bool `json:"enabled"`
-	// WhoMayRequest is WhoMembers or WhoAdmins.
-	WhoMayRequest string `json:"who_may_request"`
-	// Validity is how long after sending a read still counts; 0 = no limit.
-	Validity Duration `json:"validity"`
-	// MaxGroupSize is the largest group, the sender included, whose messages collect receipts;
-	// 0 = no limit.
-	MaxGroupSize int `json:"max_group_size"`
-	// Visibility is VisibleSender or VisibleMembers: who may see counts and readers.
-	Visibility string `json:"visibility"`
-	// MaxRequestsPerGroupPerDay bounds messages that ask for receipts, by UTC day; 0 = no limit.
-	MaxRequestsPerGroupPerDay int `json:"max_requests_per_group_per_day"`
-}
-
-// SingleReceipts are the limits of single-chat receipts.
-type SingleReceipts struct {
-	// Validity is how long a message is kept and may be delivered and read; 0 = no limit.
-	Validity Duration `json:"validity"`
-}
-
-// Values of GroupReceipts.WhoMayRequest and GroupReceipts.Visibility.
-const (
-	WhoMembers = "members"
-	WhoAdmins  = "admins"
-
-	VisibleSender  = "sender"
-	VisibleMembers = "members"
-)
-
-// DefaultSettings are the requirement document's defaults: group receipts off, every member may
-// ask, valid for three days, groups of at most 200, visible to the sender only.
-func DefaultSettings() Settings {
-	return Settings{
-		DeliveryReceipts: true,
-		GroupReceipts: GroupReceipts{
-			WhoMayRequest: WhoMembers,
-			Validity:      Duration(72 * time.Hour),
-			MaxGroupSize:  200,
-			Visibility:    VisibleSender,
-		},
-		SingleReceipts: SingleReceipts{Validity: Duration(168 * time.Hour)},
-	}
 }

@@ -26,6 +26,7 @@ const (
 	eventTime
 	eventEventID
 	eventMessages
+	eventSilent
 )
 
 // eventFields are the names and wire types of the fields of the Event message, by number.
@@ -47,6 +48,7 @@ var eventFields = [...]struct {
 	eventTime:     {"time", protowire.VarintType},
 	eventEventID:  {"event_id", protowire.BytesType},
 	eventMessages: {"messages", protowire.BytesType},
+	eventSilent:   {"silent", protowire.VarintType},
 }
 
 // AppendEventList appends events to dst in the public protobuf format, the message EventList of
@@ -86,7 +88,7 @@ func appendEvent(dst []byte, e *Event) []byte {
 	if e.EventID != "" {
 		dst = appendString(dst, eventEventID, e.EventID)
 	}
-	return dst
+	return appendBool(dst, eventSilent, e.Silent)
 }
 
 // DecodeEventList calls f for each event of an EventList, in order, with its index: several times
@@ -218,6 +220,8 @@ func (e *Event) set(f *wireField) *FieldError {
 		e.Time = int64(f.value)
 	case eventEventID:
 		e.EventID = aliasString(f.bytes)
+	case eventSilent:
+		e.Silent = f.value != 0
 	}
 	return nil
 }

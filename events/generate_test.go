@@ -23,6 +23,14 @@ func drawIDs(t *rapid.T, label string) []string {
 	return ids
 }
 
+// drawPublic draws a valid event of a kind that producers may send, with App set.
+func drawPublic(t *rapid.T) Event {
+	if rapid.IntRange(0, 15).Draw(t, "last kind") == 0 {
+		return drawEvent(t, ConversationMarkedUnread, ConversationMarkedUnread)
+	}
+	return drawEvent(t, MessageSent, GroupDissolved)
+}
+
 // drawEvent draws a valid event of any kind from first to last, with App set.
 func drawEvent(t *rapid.T, first, last Kind) Event {
 	e := Event{
@@ -63,6 +71,7 @@ func drawFields(t *rapid.T, e *Event, rule *kindRule, given fieldSet) {
 	}
 	e.Receipt = given.has(fieldReceipt)
 	e.Strict = given.has(fieldStrict)
+	e.Silent = given.has(fieldSilent)
 	if given.has(fieldContent) {
 		e.Content = rapid.OneOf(rapid.StringN(1, 40, MaxContentBytes), rapid.Just("seen\n\"ok\"\t\\\x00")).Draw(t, "content")
 	}
@@ -88,6 +97,16 @@ func drawFields(t *rapid.T, e *Event, rule *kindRule, given fieldSet) {
 	if given.has(fieldRevision) {
 		e.Revision = rapid.Uint64Min(1).Draw(t, "revision")
 	}
+	if e.Kind == UserConfigured {
+		choice := rapid.Uint8Range(0, uint8(choiceEnd)-1)
+		e.SendReads, e.SendDeliveries = Choice(choice.Draw(t, "reads")), Choice(choice.Draw(t, "deliveries"))
+		switch rapid.IntRange(0, 2).Draw(t, "where") {
+		case 1:
+			e.Group = drawID(t, "group")
+		case 2:
+			e.Peer = e.User + "'"
+		}
+	}
 	if given.has(fieldUpto) {
 		e.Upto = rapid.Uint64Min(1).Draw(t, "upto")
 	}
@@ -108,5 +127,8 @@ func drawSettings(t *rapid.T) Settings {
 			MaxRequestsPerGroupPerDay: limit.Draw(t, "requests"),
 		},
 		SingleReceipts: SingleReceipts{Validity: validity.Draw(t, "single validity")},
+		ReadReceipts:   ReadReceipts(rapid.IntRange(0, len(readReceiptsNames)-1).Draw(t, "reads")),
+		Reciprocal:     rapid.Bool().Draw(t, "reciprocal"),
+		UnreadBy:       UnreadBy(rapid.IntRange(0, len(unreadByNames)-1).Draw(t, "unread by")),
 	}
 }

@@ -76,6 +76,18 @@ func goldens() map[string][]Event {
 			{App: app, Kind: ConversationRead, Group: "g", User: "ben", Message: "m1", EventID: "1"},
 			{App: app, Kind: MessageRecalled, Group: "g", User: "ben", Message: "m1", Strict: true},
 		},
+		"choices": {
+			{App: app, Kind: AppConfigured, Revision: 2, Settings: &Settings{
+				DeliveryReceipts: true, ReadReceipts: ReadReceiptsNever, Reciprocal: true, UnreadBy: UnreadByMessage, Invitations: InvitationsConsent,
+			}},
+			{App: app, Kind: UserConfigured, User: "ben", SendReads: ChoiceHide, SendDeliveries: ChoiceSend, Revision: 1},
+			{App: app, Kind: UserConfigured, User: "ben", Group: "g", SendReads: ChoiceSend, Revision: 1},
+			{App: app, Kind: UserConfigured, User: "ben", Peer: "anna", SendDeliveries: ChoiceHide, Revision: 3},
+			{App: app, Kind: MessageSent, Group: "g", User: "anna", Message: "m1", Receipt: true, Silent: true},
+			{App: app, Kind: MessageSent, Peer: "ben", User: "anna", Message: "m1", Silent: true},
+			{App: app, Kind: ConversationMarkedUnread, Peer: "anna", User: "ben"},
+			{App: app, Kind: ConversationMarkedUnread, Group: "g", User: "ben", EventID: "1"},
+		},
 		"ids":        goldenIDs(app),
 		"receipts":   goldenReceipts(app, func(i int) string { return fmt.Sprintf("user%08d", i*7919%100_000_000) }),
 		"compressed": goldenReceipts(app, func(i int) string { return fmt.Sprintf("%d@customers.example.com", i*7919) }),
@@ -175,8 +187,13 @@ func TestGoldenEntriesCoverTheFormat(t *testing.T) {
 	if err := batch.Decode(golden(t, "kinds")); err != nil {
 		t.Fatal(err)
 	}
+	kinds := slices.Clone(batch.Kinds)
+	if err := batch.Decode(golden(t, "choices")); err != nil {
+		t.Fatal(err)
+	}
+	kinds = append(kinds, batch.Kinds...)
 	for k := MessageSent; k < kindEnd; k++ {
-		if !slices.Contains(batch.Kinds, k) {
+		if !slices.Contains(kinds, k) {
 			t.Errorf("kinds: no %s", k)
 		}
 	}

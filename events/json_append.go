@@ -49,7 +49,7 @@ func (e *Event) appendField(dst []byte, f field) []byte {
 		return appendQuoted(dst, e.Peer)
 	case fieldContent:
 		return appendQuoted(dst, e.Content)
-	case fieldReceipt, fieldStrict:
+	case fieldReceipt, fieldStrict, fieldSilent:
 		return append(dst, "true"...)
 	case fieldRole:
 		return appendQuoted(dst, e.Role.String())
@@ -65,6 +65,10 @@ func (e *Event) appendField(dst []byte, f field) []byte {
 		return appendSettingsJSON(dst, e.Settings)
 	case fieldRevision:
 		return strconv.AppendUint(dst, e.Revision, 10)
+	case fieldSendReads:
+		return strconv.AppendBool(dst, e.SendReads == ChoiceSend)
+	case fieldSendDeliveries:
+		return strconv.AppendBool(dst, e.SendDeliveries == ChoiceSend)
 	default: // fieldUpto
 		return strconv.AppendUint(dst, e.Upto, 10)
 	}

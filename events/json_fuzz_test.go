@@ -20,6 +20,7 @@ type plainEvent struct {
 	Peer    string   `json:"peer"`
 	Receipt bool     `json:"receipt"`
 	Strict  bool     `json:"strict"`
+	Silent  bool     `json:"silent"`
 	Content string   `json:"content"`
 	Role    string   `json:"role"`
 	Members []string `json:"members"`
@@ -60,7 +61,7 @@ func checkAccepted(t interface{ Fatalf(string, ...any) }, body string, format Fo
 			t.Fatalf("%q: read as %q, not %q", body, same[0], same[1])
 		}
 	}
-	if e.Receipt != plain.Receipt || e.Strict != plain.Strict || len(e.Members) != len(plain.Members) || len(e.Admins) != len(plain.Admins) {
+	if e.Receipt != plain.Receipt || e.Strict != plain.Strict || e.Silent != plain.Silent || len(e.Members) != len(plain.Members) || len(e.Admins) != len(plain.Admins) {
 		t.Fatalf("%q: read as %+v", body, e)
 	}
 	if ms, ok := plain.Time.(float64); ok && int64(ms) != e.Time {
@@ -103,7 +104,7 @@ func TestDecodeAcceptsOnlyWhatIsStrictlyRight(t *testing.T) {
 		return space.Draw(t, "s") + `"` + name.Draw(t, "name") + `"` + space.Draw(t, "s") + `:` + space.Draw(t, "s") + value.Draw(t, "value") + space.Draw(t, "s")
 	})
 	body := rapid.Custom(func(t *rapid.T) string {
-		e := drawEvent(t, MessageSent, GroupDissolved)
+		e := drawPublic(t)
 		body := string(AppendJSON(nil, &e))
 		for range rapid.IntRange(0, 2).Draw(t, "more") {
 			body = body[:len(body)-1] + "," + member.Draw(t, "member") + "}"

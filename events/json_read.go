@@ -82,6 +82,8 @@ func (d *Decoder) readField(f field) (err error) {
 		e.Receipt, err = d.readBool(name)
 	case fieldStrict:
 		e.Strict, err = d.readBool(name)
+	case fieldSilent:
+		e.Silent, err = d.readBool(name)
 	case fieldMembers:
 		e.Members, err = d.readStrings(name, MaxFirstMembers, "members and admins")
 	case fieldAdmins:
@@ -274,6 +276,8 @@ func fieldByName(name string) (field, bool) {
 		return fieldReceipt, true
 	case "strict":
 		return fieldStrict, true
+	case "silent":
+		return fieldSilent, true
 	case "content":
 		return fieldContent, true
 	case "role":

@@ -288,7 +288,7 @@ func TestJSONRoundTrip(t *testing.T) {
 		want := make([]Event, n)
 		var parts []string
 		for i := range want {
-			want[i] = drawEvent(t, MessageSent, GroupDissolved)
+			want[i] = drawPublic(t)
 			parts = append(parts, string(AppendJSON(nil, &want[i])))
 			want[i].App = ""
 		}
@@ -310,7 +310,7 @@ func TestJSONRoundTrip(t *testing.T) {
 
 func TestAppendJSONOfInternalKinds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		e := drawEvent(t, AppConfigured, StatisticSeen)
+		e := drawEvent(t, AppConfigured, UserConfigured)
 		text := AppendJSON(nil, &e)
 		var got struct {
 			Type     string    `json:"type"`
@@ -319,11 +319,16 @@ func TestAppendJSONOfInternalKinds(t *testing.T) {
 			Revision uint64    `json:"revision"`
 			Upto     uint64    `json:"upto"`
 			Time     string    `json:"time"`
+			Group    string    `json:"group"`
+			Peer     string    `json:"peer"`
+			Reads    *bool     `json:"send_read_receipts"`
+			Delivers *bool     `json:"send_delivery_receipts"`
 		}
 		if err := json.Unmarshal(text, &got, json.RejectUnknownMembers(true)); err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
-		back := Event{App: e.App, User: got.User, Settings: got.Settings, Revision: got.Revision, Upto: got.Upto}
+		back := Event{App: e.App, User: got.User, Settings: got.Settings, Revision: got.Revision, Upto: got.Upto, Group: got.Group, Peer: got.Peer}
+		back.SendReads, back.SendDeliveries = choiceOf(got.Reads), choiceOf(got.Delivers)
 		back.Kind, _ = kindByName(got.Type)
 		if got.Time != "" {
 			back.Time, _ = parseTime(got.Time)
@@ -332,6 +337,16 @@ func TestAppendJSONOfInternalKinds(t *testing.T) {
 			t.Fatalf("%s\ngot  %+v\nwant %+v", text, back, e)
 		}
 	})
+}
+
+func choiceOf(send *bool) Choice {
+	switch {
+	case send == nil:
+		return ChoiceNone
+	case *send:
+		return ChoiceSend
+	}
+	return ChoiceHide
 }
 
 func TestAppendJSONIsStable(t *testing.T) {
@@ -351,7 +366,9 @@ func TestAppendJSONIsStable(t *testing.T) {
 		{Event{Kind: GroupRole, Group: "g", User: "a", Role: RoleAdmin, Time: maxTime},
 			`{"type":"group.role","user":"a","group":"g","role":"admin","time":"9999-12-31T23:59:59.999Z"}`},
 		{Event{Kind: AppConfigured, Settings: &settings, Revision: 3},
-			`{"type":"app.configured","settings":{"delivery_receipts":true,"group_receipts":{"enabled":false,"who_may_request":"members","validity":"72h","max_group_size":200,"visibility":"sender","max_requests_per_group_per_day":0},"single_receipts":{"validity":"168h"},"open_registration":false},"revision":3}`},
+			`{"type":"app.configured","settings":{"delivery_receipts":true,"group_receipts":{"enabled":false,"who_may_request":"members","validity":"72h","max_group_size":200,"visibility":"sender","max_requests_per_group_per_day":0},"single_receipts":{"validity":"168h"},"read_receipts":"user","reciprocal_read_receipts":false,"unread_by":"conversation","open_registration":false},"revision":3}`},
+		{Event{Kind: UserConfigured, User: "a", Group: "g", SendReads: ChoiceHide, SendDeliveries: ChoiceSend, Revision: 2},
+			`{"type":"user.configured","user":"a","group":"g","revision":2,"send_read_receipts":false,"send_delivery_receipts":true}`},
 		{Event{Kind: StatisticSeen, User: "a", Upto: 9}, `{"type":"statistic.seen","user":"a","upto":9}`},
 		{Event{}, `{"type":"unknown"}`},
 	} {

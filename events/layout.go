@@ -39,6 +39,9 @@ var layouts = [256]layout{
 	GroupDissolved:   {conversations: inGroup},
 	AppConfigured:    {attributes: true, conversations: inApp},
 	StatisticSeen:    {user: true, attributes: true, conversations: inApp},
+	UserConfigured:   {user: true, attributes: true, conversations: inApp | inGroup | inSingle},
+
+	ConversationMarkedUnread: {user: true, conversations: inGroup | inSingle},
 }
 
 func (f *layout) allows(t convType) bool { return f.conversations>>t&1 != 0 }

@@ -44,6 +44,9 @@ const (
 	// MaxSummaryItems bounds the messages and single chats in the summary of one author in one
 	// partition; the oldest gives way.
 	MaxSummaryItems = 1000
+	// MaxReadsAhead bounds the messages that one member has read alone beyond their watermark,
+	// where these count.
+	MaxReadsAhead = 256
 	// MaxRejections bounds the rejections kept for one app in one partition.
 	MaxRejections = 200
 )

@@ -64,6 +64,10 @@ const (
 	outcomeEnd
 )
 
+// OutcomeHidden is a receipt that was applied and that nobody is told of: docs/rules.md, "Who hides
+// what". It reads like OutcomeApplied.
+const OutcomeHidden Outcome = 1 << 6
+
 // repeated marks the outcome of a repeat.
 const repeated Outcome = 1 << 7
 
@@ -103,7 +107,7 @@ var rejections = [outcomeEnd]struct {
 // String is the public name: "applied", "duplicate", "parked" or "rejected".
 func (o Outcome) String() string {
 	switch o.First() {
-	case OutcomeApplied:
+	case OutcomeApplied, OutcomeHidden:
 		return "applied"
 	case OutcomeDuplicate:
 		return "duplicate"

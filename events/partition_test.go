@@ -18,7 +18,7 @@ func TestPartitionEqualsNATS(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 20 {
-			e := drawEvent(t, MessageSent, GroupDissolved)
+			e := drawPublic(t)
 			subject, err := IngressSubject(&e)
 			if err != nil {
 				t.Fatal(err)

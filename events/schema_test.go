@@ -58,6 +58,7 @@ func interpret(t testing.TB, data []byte) []Event {
 			e := p.event(Kind(kind.Enum()))
 			if len(flags) > 0 {
 				e.Receipt, e.Strict = flags[i].Uint()&1 != 0, flags[i].Uint()&2 != 0
+				e.Silent = flags[i].Uint()&4 != 0
 			}
 			p.events = append(p.events, e)
 		}
@@ -135,7 +136,7 @@ func (p *interpreter) event(kind Kind) Event {
 		e.User = p.user()
 	}
 	switch kind {
-	case GroupCreated, GroupRole, AppConfigured, StatisticSeen:
+	case GroupCreated, GroupRole, AppConfigured, StatisticSeen, UserConfigured:
 		interpretAttributes(&e, protoMsg{p.attributes.next().Message()})
 	}
 	return e
@@ -174,6 +175,7 @@ func interpretAttributes(e *Event, x protoMsg) {
 	e.Role = Role(x.get("role").Enum())
 	e.Members, e.Admins = x.strings("members"), x.strings("admins")
 	e.Revision, e.Upto = x.uint("revision"), x.uint("upto")
+	e.SendReads, e.SendDeliveries = Choice(x.get("send_reads").Enum()), Choice(x.get("send_deliveries").Enum())
 	s := x.sub("settings")
 	if !s.IsValid() {
 		return
@@ -182,6 +184,9 @@ func interpretAttributes(e *Event, x protoMsg) {
 	e.Settings = &Settings{
 		DeliveryReceipts: s.bool("delivery_receipts"),
 		OpenRegistration: s.bool("open_registration"),
+		ReadReceipts:     ReadReceipts(s.get("read_receipts").Enum()), Reciprocal: s.bool("reciprocal_read_receipts"),
+		UnreadBy:    UnreadBy(s.get("unread_by").Enum()),
+		Invitations: Invitations(s.bool("invitations_need_consent")),
 		GroupReceipts: GroupReceipts{
 			Enabled: g.bool("enabled"), WhoMayRequest: g.str("who_may_request"), Validity: Duration(g.int("validity")),
 			MaxGroupSize: int(g.int("max_group_size")), Visibility: g.str("visibility"),
@@ -233,7 +238,7 @@ func TestEntriesAreWhatTheSchemaSays(t *testing.T) {
 func TestEventListsAreWhatTheSchemaSays(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		evs := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Event {
-			e := drawEvent(t, MessageSent, GroupDissolved)
+			e := drawPublic(t)
 			e.App = ""
 			return e
 		}), 1, 10).Draw(rt, "events")
@@ -245,7 +250,7 @@ func TestEventListsAreWhatTheSchemaSays(t *testing.T) {
 				Kind: Kind(m.get("kind").Enum()), Message: m.str("message"), User: m.str("user"), Group: m.str("group"),
 				Peer: m.str("peer"), Content: m.str("content"), Receipt: m.bool("receipt"), Strict: m.bool("strict"),
 				Role: Role(m.get("role").Enum()), Members: m.strings("members"), Admins: m.strings("admins"), Time: m.int("time"),
-				EventID: m.str("event_id"),
+				EventID: m.str("event_id"), Silent: m.bool("silent"),
 			})
 		}
 		sameEvents(rt, got, evs)

@@ -67,6 +67,10 @@ func (s *Settings) Validate() error {
 func (s *Settings) problem() *FieldError {
 	group := &s.GroupReceipts
 	switch {
+	case int(s.ReadReceipts) >= len(readReceiptsNames):
+		return &FieldError{"read_receipts", errName{readReceiptsNames}.Error()}
+	case int(s.UnreadBy) >= len(unreadByNames):
+		return &FieldError{"unread_by", errName{unreadByNames}.Error()}
 	case group.WhoMayRequest != WhoMembers && group.WhoMayRequest != WhoAdmins:
 		return &FieldError{"group_receipts.who_may_request", "neither members nor admins"}
 	case group.Visibility != VisibleSender && group.Visibility != VisibleMembers:
@@ -134,6 +138,9 @@ func settingsError(err error) error {
 	case semantic.GoType == reflect.TypeFor[Duration]() && semantic.JSONKind == '"' && semantic.Err != nil:
 		return &FieldError{path, semantic.Err.Error()}
 	}
+	if bad, ok := errors.AsType[errName](err); ok {
+		return &FieldError{path, bad.Error()}
+	}
 	return &FieldError{path, "not " + settingsTypeName(semantic.GoType)}
 }
 
@@ -161,7 +168,7 @@ func settingsTypeName(t reflect.Type) string {
 		return "a boolean"
 	case reflect.Int:
 		return "a whole number"
-	case reflect.String:
+	case reflect.String, reflect.Uint8:
 		return "a string"
 	}
 	return "an object"

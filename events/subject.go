@@ -181,6 +181,16 @@ func ParseSubmitSubject(subject string) (app string, err error) {
 	return app, nil
 }
 
+// IngressSubjectsOf is the wildcard that matches the subjects of [IngressSubject] for one app. The
+// error wraps [ErrBadSubject].
+func IngressSubjectsOf(app string) (string, error) {
+	b, err := appendAppTokens([]byte(ingressPrefix), app)
+	if err != nil {
+		return "", err
+	}
+	return string(append(b, ".>"...)), nil
+}
+
 // IngressMapping is the subject mapping by which nats-server routes ingress subjects to the
 // partitions of a log, as [Partition] does.
 func IngressMapping(partitions int) (source, destination string) {

@@ -135,7 +135,7 @@ func TestParseIngressSubjectSaysWhatIsWrong(t *testing.T) {
 
 func TestSubjectRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		e := drawEvent(t, MessageSent, GroupDissolved)
+		e := drawPublic(t)
 		partition := rapid.IntRange(0, MaxPartitions-1).Draw(t, "partition")
 		subject, err := singleSubject(partition, e.Kind, e.App)
 		if err != nil || !server.IsValidPublishSubject(subject) {

@@ -46,6 +46,7 @@ const (
 	fieldTime
 	fieldEventID
 	fieldUptoMessage
+	fieldSilent
 	// fieldMessages is in place of fieldMessage, and is gone when an event is validated: see
 	// [Decoder].
 	fieldMessages
@@ -53,13 +54,16 @@ const (
 	fieldSettings
 	fieldRevision
 	fieldUpto
+	fieldSendReads
+	fieldSendDeliveries
 
 	fieldEnd
 )
 
 var fieldNames = [fieldEnd]string{
 	"type", "id", "message", "from", "user", "owner", "group", "peer", "receipt", "strict",
-	"content", "role", "members", "admins", "time", "event_id", "upto", "messages", "settings", "revision", "upto",
+	"content", "role", "members", "admins", "time", "event_id", "upto", "silent", "messages", "settings", "revision", "upto",
+	"send_read_receipts", "send_delivery_receipts",
 }
 
 // fieldSet has one bit for each [field].
@@ -113,7 +117,7 @@ func internalRule(required fieldSet) kindRule {
 
 // kindRules says the same as the comments of the kinds. A kind that is not in use allows nothing.
 var kindRules = [kindEnd]kindRule{
-	MessageSent:      newRule(fieldID, fieldFrom, fieldsOf(fieldID, fieldFrom), eitherFields|fieldsOf(fieldReceipt)),
+	MessageSent:      newRule(fieldID, fieldFrom, fieldsOf(fieldID, fieldFrom), eitherFields|fieldsOf(fieldReceipt, fieldSilent)),
 	MessageDelivered: newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser, fieldPeer), fieldsOf(fieldStrict)),
 	MessageRead:      newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser), eitherFields|fieldsOf(fieldContent, fieldStrict)),
 	ConversationRead: newRule(fieldUptoMessage, fieldUser, fieldsOf(fieldUser), eitherFields|fieldsOf(fieldUptoMessage, fieldStrict)),
@@ -125,6 +129,16 @@ var kindRules = [kindEnd]kindRule{
 	GroupDissolved:   newRule(fieldMessage, fieldUser, fieldsOf(fieldGroup), 0),
 	AppConfigured:    internalRule(fieldsOf(fieldSettings, fieldRevision)),
 	StatisticSeen:    internalRule(fieldsOf(fieldUser, fieldUpto)),
+	UserConfigured:   userConfiguredRule(),
+
+	ConversationMarkedUnread: newRule(fieldMessage, fieldUser, fieldsOf(fieldUser), eitherFields),
+}
+
+// userConfiguredRule is the rule of the only kind that may have a conversation.
+func userConfiguredRule() kindRule {
+	r := internalRule(fieldsOf(fieldUser, fieldRevision))
+	r.allowed |= eitherFields | fieldsOf(fieldSendReads, fieldSendDeliveries)
+	return r
 }
 
 // Client times lie in years of four digits; 0 means "not given".
@@ -167,6 +181,9 @@ func (e *Event) fields(rule *kindRule) fieldSet {
 	if e.Strict {
 		present |= 1 << fieldStrict
 	}
+	if e.Silent {
+		present |= 1 << fieldSilent
+	}
 	if e.Content != "" {
 		present |= 1 << fieldContent
 	}
@@ -194,6 +211,12 @@ func (e *Event) fields(rule *kindRule) fieldSet {
 	}
 	if e.Upto != 0 {
 		present |= 1 << fieldUpto
+	}
+	if e.SendReads != ChoiceNone {
+		present |= 1 << fieldSendReads
+	}
+	if e.SendDeliveries != ChoiceNone {
+		present |= 1 << fieldSendDeliveries
 	}
 	return present
 }
@@ -288,6 +311,15 @@ func (e *Event) validateAttributes() error {
 	case AppConfigured:
 		if bad := e.Settings.problem(); bad != nil {
 			return &FieldError{"settings." + bad.Field, bad.Problem}
+		}
+	case UserConfigured:
+		switch {
+		case e.Group != "" && e.Peer != "":
+			return &FieldError{"peer", "not allowed beside group"}
+		case e.SendReads >= choiceEnd:
+			return &FieldError{"send_read_receipts", "unknown"}
+		case e.SendDeliveries >= choiceEnd:
+			return &FieldError{"send_delivery_receipts", "unknown"}
 		}
 	}
 	return nil

@@ -20,8 +20,11 @@ type app struct {
 
 	convs    map[convName]*conversation // the cached ones
 	authors  map[string]*author         // the cached ones
+	users    map[string]*configuredUser // the cached ones
 	parked   parkingLot
 	rejected rejectionRing
+	// anyConfigured: some user has set something for all of their conversations.
+	anyConfigured bool
 }
 
 // configuration is settings that are or were in force. It does not change.
@@ -44,7 +47,7 @@ func newApps() apps { return apps{byKey: map[string]*app{}} }
 func newApp(num uint32, key string) *app {
 	return &app{
 		num: num, key: key, configuration: new(configuration),
-		convs: map[convName]*conversation{}, authors: map[string]*author{}, parked: newParkingLot(),
+		convs: map[convName]*conversation{}, authors: map[string]*author{}, users: map[string]*configuredUser{}, parked: newParkingLot(),
 	}
 }
 

@@ -15,6 +15,7 @@ type cache struct {
 	messages      ring[*message]
 	conversations ring[*conversation]
 	authors       ring[*author]
+	users         ring[*configuredUser]
 	cohorts       ring[*cohort] // cohorts proper
 	totals        ring[*cohort]
 
@@ -55,6 +56,13 @@ func (c *cache) addAuthor(u *author) {
 	c.bytes += u.cost()
 }
 
+func (c *cache) addUser(u *configuredUser) {
+	u.used = true
+	u.app.users[u.user] = u
+	c.users.add(u)
+	c.bytes += u.cost()
+}
+
 func (c *cache) addCohort(x *cohort) {
 	x.used = true
 	switch x.kind {
@@ -80,6 +88,9 @@ func (c *cache) evict(committed uint64) {
 	freed := c.messages.sweep(c, committed, want)
 	if freed < want {
 		freed += c.authors.sweep(c, committed, want-freed)
+	}
+	if freed < want {
+		freed += c.users.sweep(c, committed, want-freed)
 	}
 	if freed < want {
 		freed += c.cohorts.sweep(c, committed, want-freed)

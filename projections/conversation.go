@@ -35,6 +35,7 @@ type conversation struct {
 	name convName
 
 	sent      uint64 // seq of the last message
+	silent    uint64 // how many messages are silent
 	creator   string // of a group
 	dissolved bool
 	active    int   // current members
@@ -68,10 +69,13 @@ func (c *conversation) cacheNode() *node { return &c.node }
 func (c *conversation) cost() int {
 	n := 400 + 2*len(c.name.group) + 2*len(c.name.a) + 2*len(c.name.b) + len(c.members)*memberCost + len(c.unread.items)*unreadCost
 	for i := range c.members {
-		n += len(c.members[i].user)
+		n += len(c.members[i].user) + c.members[i].extra.cost()
 	}
 	return n
 }
+
+// unreadBy is a member's unread count.
+func (c *conversation) unreadBy(u *member) uint64 { return c.sent - c.silent - u.base }
 
 func (c *conversation) forget(from *cache) {
 	delete(c.app.convs, c.name)

@@ -10,7 +10,12 @@ import (
 const (
 	convGroup     = 1 << 0
 	convDissolved = 1 << 1
+	convSilent    = 1 << 2 // the number of silent messages comes at the end
+	convExtras    = 1 << 3 // what few sides of a single chat have comes after that
 )
+
+// roleExtra is set in the stored role of a member who has what only few have.
+const roleExtra = 1 << 7
 
 // encodeHeader appends what is stored under the conversation's own key: both sides of a single
 // chat, too, but not the members of a group.
@@ -22,6 +27,13 @@ func (c *conversation) encodeHeader(dst []byte) []byte {
 	if c.dissolved {
 		flags |= convDissolved
 	}
+	if c.silent > 0 {
+		flags |= convSilent
+	}
+	extras := !c.group() && (c.members[0].extra != nil || c.members[1].extra != nil)
+	if extras {
+		flags |= convExtras
+	}
 	dst = append(dst, flags)
 	dst = binary.AppendUvarint(dst, uint64(c.app.num))
 	dst = binary.AppendUvarint(dst, c.sent)
@@ -29,6 +41,12 @@ func (c *conversation) encodeHeader(dst []byte) []byte {
 		dst = appendString(appendString(dst, c.name.a), c.name.b)
 		for i := range c.members {
 			dst = c.places[i].encode(c.members[i].encodeRead(dst))
+		}
+		if c.silent > 0 {
+			dst = binary.AppendUvarint(dst, c.silent)
+		}
+		for i := 0; extras && i < len(c.members); i++ {
+			dst = c.members[i].extra.encode(dst)
 		}
 		return dst
 	}
@@ -40,7 +58,11 @@ func (c *conversation) encodeHeader(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(c.requests))
 	dst = binary.AppendUvarint(dst, c.unlisted)
 	dst = binary.AppendUvarint(dst, uint64(c.admins))
-	return binary.AppendUvarint(dst, uint64(c.first))
+	dst = binary.AppendUvarint(dst, uint64(c.first))
+	if c.silent > 0 {
+		dst = binary.AppendUvarint(dst, c.silent)
+	}
+	return dst
 }
 
 func (c *conversation) decodeHeader(v []byte) (appNum uint64, members int, err error) {
@@ -56,6 +78,12 @@ func (c *conversation) decodeHeader(v []byte) (appNum uint64, members int, err e
 		for i := range c.members {
 			c.members[i].decodeRead(&r)
 			c.places[i].decode(&r)
+		}
+		if flags&convSilent != 0 {
+			c.silent = r.uvarint()
+		}
+		for i := 0; flags&convExtras != 0 && i < len(c.members); i++ {
+			c.members[i].extra = decodeExtra(&r)
 		}
 		return appNum, 2, r.err()
 	}
@@ -73,6 +101,9 @@ func (c *conversation) decodeHeader(v []byte) (appNum uint64, members int, err e
 	c.admins, c.first = int(r.uvarint()), int(r.uvarint())
 	if c.first > members || c.admins > c.first {
 		r.bad = true
+	}
+	if flags&convSilent != 0 {
+		c.silent = r.uvarint()
 	}
 	return appNum, members, r.err()
 }
@@ -93,10 +124,17 @@ func (m *member) decodeRead(r *reader) {
 // encode appends a member of a group, which has a key of its own.
 func (m *member) encode(dst []byte) []byte {
 	dst = appendString(dst, m.user)
-	dst = append(dst, byte(m.role))
+	role := byte(m.role)
+	if m.extra != nil {
+		role |= roleExtra
+	}
+	dst = append(dst, role)
 	dst = m.encodeRead(dst)
 	dst = binary.AppendUvarint(dst, m.joined)
 	dst = binary.AppendUvarint(dst, m.left)
+	if m.extra != nil {
+		dst = m.extra.encode(dst)
+	}
 	for _, s := range m.earlier {
 		dst = binary.AppendUvarint(binary.AppendUvarint(dst, s.joined), s.left)
 	}
@@ -106,10 +144,14 @@ func (m *member) encode(dst []byte) []byte {
 func (m *member) decode(v []byte) error {
 	r := reader{b: v}
 	m.user = r.string()
-	m.role = events.Role(r.byte())
+	role := r.byte()
+	m.role = events.Role(role &^ roleExtra)
 	m.decodeRead(&r)
 	m.joined = r.uvarint()
 	m.left = r.uvarint()
+	if role&roleExtra != 0 {
+		m.extra = decodeExtra(&r)
+	}
 	for len(r.b) > 0 && !r.bad {
 		m.earlier = append(m.earlier, span{joined: r.uvarint(), left: r.uvarint()})
 	}

@@ -57,7 +57,12 @@ func (c *conversation) refuses(user string) events.Outcome {
 func (p *Partition) readTo(a *app, c *conversation, user string, to uint64) (events.Outcome, error) {
 	reader, known := c.ordinal(user)
 	if known && c.members[reader].active() && c.members[reader].watermark >= to { // 1
-		return events.OutcomeDuplicate, nil
+		if to < c.sent || c.dissolved || !c.members[reader].marked() {
+			return events.OutcomeDuplicate, nil
+		}
+		p.unmark(c, reader)
+		p.tellOwn(c, reader, events.ConversationRead, "")
+		return events.OutcomeApplied, nil
 	}
 	if refused := c.refuses(user); refused != events.OutcomeApplied { // 2
 		return refused, nil
@@ -67,20 +72,41 @@ func (p *Partition) readTo(a *app, c *conversation, user string, to uint64) (eve
 	if err != nil {
 		return 0, err
 	}
+	hidden, _, err := p.hides(c, reader)
+	if err != nil {
+		return 0, err
+	}
+	if hidden {
+		p.keepShown(c, reader)
+	} else {
+		p.showAll(c, reader)
+	}
 	before := u.watermark
-	u.watermark, u.base, u.lastReadAt = to, c.sent-unread, p.position.clock.now // 5
+	u.watermark, u.base, u.lastReadAt = to, c.sent-c.silent-unread, p.position.clock.now // 5
+	p.unmark(c, reader)
+	p.passAlone(c, reader)
 	p.changes.touchMember(c, reader)
+	p.tellOwn(c, reader, events.ConversationRead, "")
+	outcome := events.OutcomeApplied
+	if hidden {
+		outcome = events.OutcomeHidden
+	}
 	if c.group() {
-		return events.OutcomeApplied, nil
+		return outcome, nil
 	}
-	reads, err := p.readChat(a, c, reader, before, to)
-	if err != nil || reads == 0 { // what reads nothing is nothing to tell
-		return events.OutcomeApplied, err
+	reads, err := p.readChat(a, c, reader, before, to, hidden)
+	if err != nil || reads == 0 { // what reads nothing, or is hidden, is nothing to tell
+		return outcome, err
 	}
-	if p.taps.online != nil {
-		p.tellConversation(c, u.user, reader)
+	return outcome, p.tellChat(c, reader)
+}
+
+// tellChat tells the other side of a single chat that it was read.
+func (p *Partition) tellChat(c *conversation, reader uint32) error {
+	if err := p.summarizeChat(c, reader); err != nil || p.taps.online == nil {
+		return err
 	}
-	return events.OutcomeApplied, p.summarizeChat(c, reader)
+	return p.tellConversation(c, reader)
 }
 
 // unreadBeyond counts the messages after a seq that others than the reader sent and that are not
@@ -94,21 +120,22 @@ func (p *Partition) unreadBeyond(c *conversation, reader uint32, seq uint64) (n 
 		return 0, err
 	}
 	for _, x := range list {
-		if x.n > seq && x.value.sender != reader {
+		if x.value.isUnread(x.n, reader, &c.members[reader]) {
 			n++
 		}
 	}
 	if seq < c.unlisted {
 		// It is not known who sent those before: no more than what was unread.
 		u := &c.members[reader]
-		n = min(n+c.unlisted-seq, c.sent-u.base)
+		n = min(n+c.unlisted-seq, c.unreadBy(u))
 	}
 	return n, nil
 }
 
 // readChat marks as read what the peer sent in a single chat and the reader had not read, and
-// returns how many messages that is. Messages up to the reader's watermark before need no look.
-func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to uint64) (reads int, err error) {
+// returns how many messages that is; none if they are hidden. Messages up to the reader's watermark
+// before need no look.
+func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to uint64, hidden bool) (reads int, err error) {
 	unread, err := p.unreadAfter(c, before)
 	if err != nil {
 		return 0, err
@@ -129,6 +156,10 @@ func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to 
 			return reads, errCorrupt
 		}
 		if m.recalled() || m.hasRead(reader) || a.singleValidity > 0 && p.position.clock.age(m.sentAt) > a.singleValidity {
+			continue
+		}
+		if hidden {
+			p.hideReader(m, reader)
 			continue
 		}
 		if err := p.addReader(m, reader, ""); err != nil {

@@ -149,7 +149,7 @@ func (p *Partition) storedView(c *conversation, x userConv, user string) (Conver
 
 // view is the conversation as it stands in a member's list.
 func (c *conversation) view(u *member) ConversationView {
-	v := ConversationView{Group: c.name.group, Unread: int(c.sent - u.base), LastReadAt: u.lastReadAt}
+	v := ConversationView{Group: c.name.group, Unread: int(c.unreadBy(u)), LastReadAt: u.lastReadAt, Marked: u.marked()}
 	if !c.group() {
 		v.Peer = c.name.peerOf(u.user)
 	}

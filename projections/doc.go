@@ -6,12 +6,14 @@
 // one of these files:
 //
 //	app.configured                     app_configured.go
+//	conversation.marked_unread         conversation_marked_unread.go
 //	conversation.read                  conversation_read.go
 //	group.created, …, group.dissolved  group.go
 //	message.delivered, message.read    message_receipt.go, and parked.go for those that come too early
 //	message.recalled                   message_recalled.go
 //	message.sent                       message_sent.go
 //	statistic.seen                     statistic_seen.go
+//	user.configured                    user_configured.go, and member_extra.go for one conversation
 //
 // An event that carries an id and comes again is recognised before all of that, in repeats.go.
 //

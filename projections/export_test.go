@@ -39,6 +39,9 @@ func (p *Partition) CacheSize() (counted, actual int) {
 	for _, u := range p.cache.authors.items {
 		actual += u.cost()
 	}
+	for _, u := range p.cache.users.items {
+		actual += u.cost()
+	}
 	for _, x := range slices.Concat(p.cache.cohorts.items, p.cache.totals.items) {
 		actual += x.cost()
 	}

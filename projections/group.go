@@ -138,7 +138,10 @@ func (p *Partition) groupJoined(c *conversation, user string) events.Outcome {
 	}
 	m.role = events.RoleMember
 	m.joined, m.left = c.sent, 0
-	m.watermark, m.base = c.sent, c.sent
+	m.watermark, m.base = c.sent, c.sent-c.silent
+	if m.extra != nil {
+		p.alter(c, o, func(x *memberExtra) { x.marked, x.alone, x.shown.watermark = false, nil, c.sent })
+	}
 	c.active++
 	p.changes.touchMember(c, o)
 	return events.OutcomeApplied

@@ -39,7 +39,7 @@ func newFold(t *rapid.T, s state, cacheBytes int) *fold {
 		Limits: projections.Limits{
 			Members: limits.MaxGroupMembers, EverMembers: limits.MaxEverMembers, Parked: limits.MaxParked,
 			SummaryItems: limits.MaxSummaryItems, Rejections: limits.MaxRejections,
-			EventIDs: limits.MaxEventIDs, CachedItems: 1,
+			EventIDs: limits.MaxEventIDs, CachedItems: 1, ReadsAhead: limits.MaxReadsAhead,
 		},
 	}}
 	f.open()
@@ -369,7 +369,44 @@ func compareUsers(t *rapid.T, p *projections.Partition, model *oracle.Model, app
 		if want := model.Dropped(app, user); summary.Dropped != want {
 			t.Fatalf("summary of %s: %d dropped; model: %d", user, summary.Dropped, want)
 		}
+		for _, c := range got {
+			compareOneConversation(t, p, model, app, user, c)
+		}
 	}
+}
+
+// compareOneConversation compares what is asked about one conversation of a user.
+func compareOneConversation(t *rapid.T, p *projections.Partition, model *oracle.Model, app, user string, c projections.ConversationView) {
+	t.Helper()
+	name := events.Conversation{App: app, Group: c.Group}
+	if c.Group == "" {
+		name.A, name.B = min(user, c.Peer), max(user, c.Peer)
+	}
+	var unread []projections.UnreadMessage
+	for after, more := uint64(0), true; more; more = after != 0 {
+		page, err := p.UnreadMessages(app, c.Group, c.Peer, user, after, 2)
+		if err != nil || page.Unread != c.Unread {
+			t.Fatalf("%d unread of %s in %v: %v", page.Unread, user, name, err)
+		}
+		unread, after = append(unread, page.Messages...), page.Next
+	}
+	same(t, fmt.Sprint("unread of ", user, " in ", name), unread, model.UnreadMessages(name, user))
+	nobody, err := p.SeesNobody(app, c.Group, c.Peer, user)
+	if want := model.SeesNobody(name, user); err != nil || nobody != want {
+		t.Fatalf("%s in %v sees nobody: %v, %v; model: %v", user, name, nobody, err, want)
+	}
+	if c.Group == "" {
+		return
+	}
+	var positions []projections.MemberPosition
+	for after, more := 0, true; more; more = after != 0 {
+		page, err := p.Positions(app, c.Group, after, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		positions, after = append(positions, page.Members...), page.Next
+	}
+	same(t, fmt.Sprint("positions in ", name), positions, model.Positions(app, c.Group))
 }
 
 // same compares two lists; a nil one is equal to an empty one.

@@ -22,6 +22,7 @@ const (
 	tableMessage      = 'm' // app, id, conversation -> message with its read set
 	tableUnreadSingle = 'q' // conversation, seq -> sender's side, id: no read covers it
 	tableSummary      = 's' // app, author, number -> conversation, id (none: the chat itself)
+	tableUser         = 'u' // app, user -> what they set for all of their conversations
 	tableAuthor       = 'S' // app, author -> numbers of the items of their summary
 	tableParked       = 'P' // app, arrival (sequence, index) -> receipt
 	tableEventID      = 'e' // slot -> event that is known by its id
@@ -90,6 +91,10 @@ func authorKey(dst []byte, app uint32, user string) []byte {
 	return appendID(binary.AppendUvarint(append(dst, tableAuthor), uint64(app)), user)
 }
 
+func userKey(dst []byte, app uint32, user string) []byte {
+	return appendID(binary.AppendUvarint(append(dst, tableUser), uint64(app)), user)
+}
+
 func summaryPrefix(dst []byte, app uint32, user string) []byte {
 	return appendID(binary.AppendUvarint(append(dst, tableSummary), uint64(app)), user)
 }
@@ -132,7 +137,7 @@ func DescribeKey(key []byte) string {
 		tableMeta: "meta", tableClock: "clock", tableApp: "app", tableConvByName: "conversation by name",
 		tableConversation: "conversation", tableMember: "member", tableUserIndex: "user's conversations",
 		tableMessage: "message", tableUnreadSingle: "unread in single chat", tableSummary: "item of summary",
-		tableAuthor: "author of summary", tableParked: "parked receipt", tableEventID: "event known by its id", tableRejection: "rejection", tablePoison: "poison entry",
+		tableUser: "settings of a user", tableAuthor: "author of summary", tableParked: "parked receipt", tableEventID: "event known by its id", tableRejection: "rejection", tablePoison: "poison entry",
 		tableCohort: "rollup of a cohort", tableHour: "rollup of an hour",
 		tableTree: "Merkle tree of the log", tableGroupDay: "rollup of a group's day", tableSenderDay: "rollup of a sender's day",
 	}
@@ -160,7 +165,7 @@ func LookedUp(key []byte) bool {
 // replay.
 var projectionTables = map[string]string{
 	"readset":    string([]byte{tableMessage}),
-	"unread":     string([]byte{tableConversation, tableMember, tableUserIndex, tableUnreadSingle}),
+	"unread":     string([]byte{tableConversation, tableMember, tableUserIndex, tableUnreadSingle, tableUser}),
 	"statistic":  string([]byte{tableSummary, tableAuthor}),
 	"rejections": string([]byte{tableRejection, tablePoison}),
 	"rollup":     string([]byte{tableCohort, tableHour, tableGroupDay, tableSenderDay}),

@@ -14,7 +14,7 @@ import (
 // allTables are the tags of every table, each once.
 var allTables = []byte{
 	tableMeta, tableApp, tableConvByName, tableConversation, tableMember, tableUserIndex, tableMessage,
-	tableUnreadSingle, tableSummary, tableAuthor, tableParked, tableRejection, tablePoison, tableCohort, tableHour,
+	tableUnreadSingle, tableSummary, tableAuthor, tableUser, tableParked, tableRejection, tablePoison, tableCohort, tableHour,
 	tableGroupDay, tableSenderDay, tableTree,
 }
 
@@ -56,6 +56,8 @@ func someKey(t *rapid.T) (key []byte, fields []any) {
 		return summaryKey(nil, app, a, num), []any{tag, app, a, num}
 	case tableAuthor:
 		return authorKey(nil, app, a), []any{tag, app, a}
+	case tableUser:
+		return userKey(nil, app, a), []any{tag, app, a}
 	case tableParked:
 		return parkedKey(nil, app, num, index), []any{tag, app, num, index}
 	case tableCohort:

@@ -26,10 +26,15 @@ type member struct {
 	// count: unread is sent - base.
 	base  uint64
 	epoch uint64
+	// everywhere is what the user has set for all of their conversations, as far as it was looked
+	// up: 0 = it was not.
+	everywhere knownWish
+	extra      *memberExtra // what only few members have; nil = nothing
 }
 
-// memberCost is the memory of one member, the place in byUser included, without the id.
-const memberCost = 136
+// memberCost is the memory of one member, the place in byUser and extra included, without the id
+// and what extra points to.
+const memberCost = 144
 
 func (m *member) active() bool { return m.role != events.RoleNone }
 
@@ -50,7 +55,7 @@ func (m *member) wasThere(seq uint64) bool {
 func (p *Partition) addMember(c *conversation, user string, role events.Role) uint32 {
 	o := uint32(len(c.members))
 	user = strings.Clone(user)
-	c.members = append(c.members, member{user: user, role: role, joined: c.sent, watermark: c.sent, base: c.sent})
+	c.members = append(c.members, member{user: user, role: role, joined: c.sent, watermark: c.sent, base: c.sent - c.silent})
 	c.active++
 	if c.group() {
 		c.byUser[user] = o

@@ -13,11 +13,17 @@ const (
 	msgTracked               // collects receipts
 	msgOversize              // asked, but the group was above the limit
 	msgRecalled uint8 = 1 << 7
+	msgSilent   uint8 = 1 << 6
+	// msgArrived: in a single chat, it was delivered, and that is hidden.
+	msgArrived uint8 = 1 << 5
+
+	msgFlags = msgRecalled | msgSilent | msgArrived
 )
 
 // header is the part of a message that has a fixed size. A checkpoint copies it.
 type header struct {
-	kind     uint8 // msgPlain, msgTracked or msgOversize, with msgRecalled
+	kind     uint8 // msgPlain, msgTracked or msgOversize, with msgFlags
+	hidden   bool  // some reads are hidden
 	sender   uint32
 	eligible uint32
 	seq      uint64
@@ -33,14 +39,16 @@ type header struct {
 }
 
 func (h *header) recalled() bool { return h.kind&msgRecalled != 0 }
-func (h *header) state() uint8   { return h.kind &^ msgRecalled }
+func (h *header) silent() bool   { return h.kind&msgSilent != 0 }
+func (h *header) state() uint8   { return h.kind &^ msgFlags }
 
 // message is one message with its read set.
 //
 // The read set is the log of its readers as it is stored: for each, in the order of reading, the
 // ordinal and the time since the reader before (the first: since sending), as uvarints, and the
 // content if there is one. It only grows, so a checkpoint can write a prefix of it while the fold
-// goes on appending. The bits tell at once whether a member is in it.
+// goes on appending. A member whose read is hidden has the ordinal plus hiddenReader in it and
+// nothing else. The bits tell at once whether a member is in it, hidden or not.
 type message struct {
 	node
 	header
@@ -56,6 +64,9 @@ type message struct {
 }
 
 const messageCost = 288
+
+// hiddenReader is more than any ordinal.
+const hiddenReader = 1 << 20
 
 func (m *message) cacheNode() *node { return &m.node }
 
@@ -128,7 +139,17 @@ func (m *message) notBefore(at int64) int64 {
 	return max(at, m.sentAt)
 }
 
-// hasRead reports whether the member is in the read set.
+// hideReader notes that a member has read the message, and that this is hidden.
+func (p *Partition) hideReader(m *message, ordinal uint32) {
+	before := m.cost()
+	m.log = binary.AppendUvarint(m.log, (uint64(ordinal)+hiddenReader)<<1)
+	m.setRead(ordinal)
+	m.hidden = true
+	p.cache.bytes += m.cost() - before
+	p.changes.touchMessage(m)
+}
+
+// hasRead reports whether the member is in the read set, hidden or not.
 func (m *message) hasRead(ordinal uint32) bool {
 	if ordinal < 128 {
 		return m.bits[ordinal>>6]>>(ordinal&63)&1 != 0
@@ -170,17 +191,41 @@ func (m *message) addReader(ordinal uint32, at int64, content string) {
 	m.last, m.lastAt = ordinal, at
 }
 
-// eachReader calls f in the order of reading until it returns false.
+// eachReader calls f in the order of reading until it returns false. It leaves out those who are
+// hidden.
 func (m *message) eachReader(f func(ordinal uint32, at int64, content []byte) bool) error {
 	return eachReader(m.log, m.sentAt, f)
 }
 
-// eachReader goes through the log of a read set. Since that only grows, this needs no lock.
+// eachReader goes through the log of a read set, but for those who are hidden. Since that only
+// grows, this needs no lock.
 func eachReader(log []byte, sentAt int64, f func(ordinal uint32, at int64, content []byte) bool) error {
+	return eachRead(log, sentAt, f, func(uint32) {})
+}
+
+// hiddenReaders are the members whose read is hidden.
+func (m *message) hiddenReaders() (map[uint32]bool, error) {
+	if !m.hidden {
+		return nil, nil
+	}
+	all := map[uint32]bool{}
+	err := eachRead(m.log, m.sentAt, func(uint32, int64, []byte) bool { return true }, func(o uint32) { all[o] = true })
+	return all, err
+}
+
+// eachRead goes through the log of a read set, and calls hidden for those who are.
+func eachRead(log []byte, sentAt int64, f func(ordinal uint32, at int64, content []byte) bool, hidden func(ordinal uint32)) error {
 	r := reader{b: log}
 	at := sentAt
 	for len(r.b) > 0 {
 		tag := r.uvarint()
+		if o := tag >> 1; o >= hiddenReader && !r.bad {
+			if o-hiddenReader >= events.MaxEverMembers {
+				return errCorrupt
+			}
+			hidden(uint32(o - hiddenReader))
+			continue
+		}
 		at += int64(r.uvarint())
 		var content []byte
 		if tag&1 != 0 {
@@ -202,7 +247,8 @@ func (m *message) firstAt() int64 {
 		return 0
 	}
 	r := reader{b: m.log}
-	r.uvarint()
+	for r.uvarint()>>1 >= hiddenReader { // there is one who is not hidden
+	}
 	return m.sentAt + int64(r.uvarint())
 }
 
@@ -227,6 +273,7 @@ func (m *message) view() Message {
 		Counts:           m.counts(),
 		FirstReadAt:      m.firstAt(),
 		LastReadAt:       m.lastAt,
+		DeliveredAt:      m.deliveredAt,
 	}
 	if !c.group() {
 		v.To = c.members[1-m.sender].user

@@ -33,10 +33,13 @@ func (m *message) decode(v []byte) error {
 		return errCorrupt
 	}
 	m.log = append(make([]byte, 0, len(r.b)+len(r.b)/4+8), r.b...)
-	return m.eachReader(func(o uint32, at int64, _ []byte) bool {
+	return eachRead(m.log, m.sentAt, func(o uint32, at int64, _ []byte) bool {
 		m.setRead(o)
 		m.readers++
 		m.last, m.lastAt = o, at
 		return true
+	}, func(o uint32) {
+		m.setRead(o)
+		m.hidden = true
 	})
 }

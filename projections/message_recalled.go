@@ -52,7 +52,7 @@ func (p *Partition) recall(m *message) error {
 	c := m.conv
 	for o := range c.members {
 		u := &c.members[o]
-		if uint32(o) != m.sender && u.active() && u.joined < m.seq && u.watermark < m.seq {
+		if uint32(o) != m.sender && !m.silent() && u.active() && u.joined < m.seq && u.watermark < m.seq && !u.hasReadAlone(m.seq) {
 			u.base++ // one unread less
 			p.changes.touchMember(c, uint32(o))
 		}

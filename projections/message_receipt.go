@@ -64,7 +64,7 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind
 	group := c.group()
 	reader, known := c.ordinal(user)
 	sender := known && reader == m.sender
-	if known && !sender && !m.recalled() && (m.hasRead(reader) || kind == events.MessageDelivered && m.deliveredAt != 0) {
+	if known && !sender && !m.recalled() && m.has(kind, reader) {
 		return events.OutcomeDuplicate, nil
 	}
 	if o := a.checkRecording(kind, group); o != events.OutcomeApplied {
@@ -78,8 +78,8 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind
 	case sender: // 4
 		return events.OutcomeDuplicate, nil
 	}
-	if group && m.kind != msgTracked { // 5
-		if m.kind == msgOversize {
+	if group && m.state() != msgTracked { // 5
+		if m.state() == msgOversize {
 			return events.OutcomeDuplicate, nil
 		}
 		return events.RejectedNotFound, nil
@@ -97,7 +97,43 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind
 	if validity > 0 && p.position.clock.age(m.sentAt) > validity { // 8: too late
 		return notFound(group), nil
 	}
-	return events.OutcomeApplied, p.applyReceipt(m, reader, user, content, kind) // 9
+	reads, deliveries, err := p.hides(c, reader) // 9
+	if err != nil {
+		return 0, err
+	}
+	hidden := deliveries
+	if kind == events.MessageRead {
+		if hidden = reads; a.settings.UnreadBy == events.UnreadByMessage {
+			if err := p.readAlone(m, reader, hidden); err != nil {
+				return 0, err
+			}
+		}
+		p.tellOwn(c, reader, kind, m.id)
+	}
+	if hidden {
+		p.hideReceipt(m, reader, kind)
+		return events.OutcomeHidden, nil
+	}
+	return events.OutcomeApplied, p.applyReceipt(m, reader, user, content, kind)
+}
+
+// has reports whether the receiver of a message has given a receipt of the kind, hidden or not, or
+// one that says as much.
+func (m *message) has(kind events.Kind, reader uint32) bool {
+	if kind == events.MessageDelivered { // a single chat
+		return m.deliveredAt != 0 || m.kind&msgArrived != 0 || m.readers > 0
+	}
+	return m.hasRead(reader)
+}
+
+// hideReceipt is what an applied receipt does that nobody is told of.
+func (p *Partition) hideReceipt(m *message, reader uint32, kind events.Kind) {
+	if kind == events.MessageRead {
+		p.hideReader(m, reader)
+		return
+	}
+	m.kind |= msgArrived
+	p.changes.touchMessage(m)
 }
 
 // applyReceipt is what an applied receipt does: the message is read, or delivered, at the fold's
@@ -118,7 +154,9 @@ func (p *Partition) applyReceipt(m *message, reader uint32, user, content string
 		return err
 	}
 	if p.taps.online != nil {
-		p.tell(m, user, content, kind)
+		if err := p.tell(m, user, content, kind); err != nil {
+			return err
+		}
 	}
 	if p.taps.trackFacts {
 		p.addFact(kind, m, m.conv.members[reader].user, strings.Clone(content))

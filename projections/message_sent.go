@@ -47,7 +47,8 @@ func (p *Partition) messageSent(a *app, i int) (events.Outcome, error) {
 			return o, nil
 		}
 	}
-	m = p.send(a, c, strings.Clone(e.messageID(i)), sender, asks) // 5
+	silent := e.batch.Flags[i]&events.FlagSilent != 0
+	m = p.send(a, c, strings.Clone(e.messageID(i)), sender, asks, silent) // 5
 	e.messages[e.batch.Msg[i]] = m
 	if err := p.countSent(m); err != nil {
 		return 0, err
@@ -81,13 +82,17 @@ func (a *app) tooLarge(c *conversation) bool {
 
 // send is what an applied message.sent does. The eligible readers are frozen by the message's seq:
 // they are those who were members then.
-func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks bool) *message {
+func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks, silent bool) *message {
 	c.sent++
-	c.members[sender].base++ // their own message is not unread to the sender
+	if silent {
+		c.silent++
+	} else {
+		c.members[sender].base++ // their own message is not unread to the sender
+	}
 	p.changes.touchMember(c, sender)
 	h := header{sender: sender, seq: c.sent, sentAt: p.position.clock.now}
-	ref := unreadRef{sender: sender}
-	if !c.group() {
+	ref := unreadRef{sender: sender, silent: silent}
+	if !c.group() || a.settings.UnreadBy == events.UnreadByMessage {
 		ref.id = id
 	}
 	p.addUnread(c, c.sent, ref)
@@ -106,6 +111,9 @@ func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks
 			c.day, c.requests = day, 0
 		}
 		c.requests++
+	}
+	if silent {
+		h.kind |= msgSilent
 	}
 	return p.newMessage(c, id, h)
 }

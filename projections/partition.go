@@ -57,7 +57,7 @@ type Options struct {
 
 // Limits bound what producers can make grow in one app of a partition.
 type Limits struct {
-	Members, EverMembers, Parked, SummaryItems, Rejections int
+	Members, EverMembers, Parked, SummaryItems, Rejections, ReadsAhead int
 	// EventIDs bounds the events that the partition knows by their ids, of all apps.
 	EventIDs int
 
@@ -72,6 +72,7 @@ func (l Limits) orDefaults() Limits {
 		Parked:       cmp.Or(l.Parked, events.MaxParked),
 		SummaryItems: cmp.Or(l.SummaryItems, events.MaxSummaryItems),
 		Rejections:   cmp.Or(l.Rejections, events.MaxRejections),
+		ReadsAhead:   cmp.Or(l.ReadsAhead, events.MaxReadsAhead),
 		EventIDs:     cmp.Or(l.EventIDs, events.MaxEventIDs),
 		CachedItems:  cmp.Or(l.CachedItems, tailCached),
 	}
@@ -119,6 +120,9 @@ func (p *Partition) load() error {
 			return err
 		}
 		if err := p.loadRejections(a); err != nil {
+			return err
+		}
+		if err := p.loadConfigured(a); err != nil {
 			return err
 		}
 	}
@@ -207,6 +211,10 @@ func (p *Partition) decide(i int) (events.Outcome, error) {
 		return p.groupChanged(a, i)
 	case events.StatisticSeen:
 		return p.statisticSeen(a, i)
+	case events.UserConfigured:
+		return p.userConfigured(a, i)
+	case events.ConversationMarkedUnread:
+		return p.markedUnread(a, i)
 	}
 	return 0, fmt.Errorf("kind %d has no rule", kind)
 }

@@ -76,12 +76,16 @@ func (p *Partition) nonReaders(c *events.Conversation, id string, o, limit int, 
 		return o, true, err
 	}
 	page.Total = int(m.eligible) - int(m.readers)
-	if m.kind != msgTracked {
+	if m.recalled() || m.state() != msgTracked {
 		return o, true, nil
+	}
+	hidden, err := m.hiddenReaders()
+	if err != nil {
+		return o, true, err
 	}
 	for end := min(len(m.conv.members), o+memberStep); o < end; o++ {
 		u := &m.conv.members[o]
-		if uint32(o) == m.sender || m.hasRead(uint32(o)) || m.conv.group() && !u.wasThere(m.seq) {
+		if uint32(o) == m.sender || m.hasRead(uint32(o)) && !hidden[uint32(o)] || m.conv.group() && !u.wasThere(m.seq) {
 			continue
 		}
 		if len(page.Users) == limit {

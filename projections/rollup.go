@@ -95,7 +95,7 @@ func (p *Partition) changing(m *message) (*cohort, error) {
 
 // countSent counts a message that was sent.
 func (p *Partition) countSent(m *message) error {
-	if m.kind != msgTracked {
+	if m.state() != msgTracked {
 		return nil
 	}
 	x, err := p.changing(m)
@@ -168,7 +168,7 @@ func (p *Partition) growCohort(x *cohort, bin uint16) {
 // countRecalled takes a message that is about to be recalled out of all numbers except that of the
 // recalled ones.
 func (p *Partition) countRecalled(m *message) error {
-	if m.kind != msgTracked {
+	if m.state() != msgTracked {
 		return nil
 	}
 	x, err := p.changing(m)

@@ -200,17 +200,37 @@ func (p *Partition) summaryItem(a *app, user string, x summaryRef) (item datedIt
 		return item, false, err
 	case m == nil:
 		place := c.places[c.peerOf(user)]
-		return datedItem{place.last, c.item(user)}, u.numbers.has(place.n), nil
-	case !u.numbers.has(m.place.n): // which it may have done by being recalled
+		item, is = datedItem{place.last, c.item(user)}, u.numbers.has(place.n)
+	case u.numbers.has(m.place.n): // which a recall may have changed
+		item, is = datedItem{m.place.last, m.item()}, true
+	}
+	if !is {
 		return item, false, nil
 	}
-	return datedItem{m.place.last, m.item()}, true, nil
+	is, err = p.showItem(c, m, user, &item.item)
+	return item, is, err
+}
+
+// showItem reports whether an author is shown an item, and takes a read out of it that they are not
+// shown, since they hide their own.
+func (p *Partition) showItem(c *conversation, m *message, user string, item *SummaryItem) (bool, error) {
+	o, _ := c.ordinal(user)
+	nobody, err := p.seesNobody(c, o)
+	if !nobody || err != nil {
+		return true, err
+	}
+	if m == nil || m.deliveredAt == 0 {
+		return false, nil
+	}
+	item.Kind, item.LastReadAt = SummaryDelivered, 0
+	return true, nil
 }
 
 // item is the chat as it stands in the summary of one side.
 func (c *conversation) item(user string) SummaryItem {
 	peer := &c.members[c.peerOf(user)]
-	return SummaryItem{Kind: SummaryConversationRead, Peer: peer.user, LastReadAt: peer.lastReadAt}
+	_, at := peer.shown()
+	return SummaryItem{Kind: SummaryConversationRead, Peer: peer.user, LastReadAt: at}
 }
 
 // item is the message as it stands in its sender's summary.

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"encoding/binary"
+	"errors"
 	"slices"
 )
 
@@ -9,7 +10,30 @@ import (
 // any message of a group. One that was recalled is neither.
 type unreadRef struct {
 	sender uint32 // ordinal
-	id     string // single chats only
+	silent bool
+	// id of the message; in a group only if it was sent while unread_by was message.
+	id string
+}
+
+// silentRef is added to the stored sender of a silent message.
+const silentRef = 1 << 32
+
+func (x *unreadRef) encode(dst []byte) []byte {
+	sender := uint64(x.sender)
+	if x.silent {
+		sender += silentRef
+	}
+	return append(binary.AppendUvarint(dst, sender), x.id...)
+}
+
+func (x *unreadRef) decode(v []byte, members int) error {
+	r := reader{b: v}
+	sender := r.uvarint()
+	x.silent, x.sender, x.id = sender&silentRef != 0, uint32(sender), string(r.b)
+	if r.bad || sender >= 2*silentRef || int(x.sender) >= members {
+		return errCorrupt
+	}
+	return nil
 }
 
 // unreadCost is the memory of one unreadRef, its id included.
@@ -17,36 +41,51 @@ const unreadCost = 64
 
 // unreadAfter are the conversation's messages after a seq, in a single chat those that no
 // conversation read has covered, by seq. Some from before the seq may come first.
-func (p *Partition) unreadAfter(c *conversation, seq uint64) ([]tailItem[unreadRef], error) {
-	var list []tailItem[unreadRef]
+func (p *Partition) unreadAfter(c *conversation, seq uint64) (list []tailItem[unreadRef], err error) {
+	err = p.eachUnread(c, seq, func(n uint64, x *unreadRef) bool {
+		list = append(list, tailItem[unreadRef]{n: n, value: *x})
+		return true
+	})
+	return list, err
+}
+
+// eachUnread calls f with the messages of unreadAfter, by seq, until it returns false. f must not
+// change the list.
+func (p *Partition) eachUnread(c *conversation, seq uint64, f func(seq uint64, x *unreadRef) bool) error {
 	if seq < c.unread.cut {
 		from, end := unreadKey(nil, c.num, seq+1), unreadKey(nil, c.num, c.unread.cut+1)
 		err := p.back.Range(from, end, func(key, value []byte) error {
-			r := reader{b: value}
-			sender := uint32(r.uvarint())
-			if len(key) != len(from) || r.bad || int(sender) >= len(c.members) {
+			var x unreadRef
+			if err := x.decode(value, len(c.members)); err != nil || len(key) != len(from) {
 				return errCorrupt
 			}
 			// What was recalled since the last checkpoint is still there.
-			if n := binary.BigEndian.Uint64(key[len(key)-8:]); !c.justRecalled(n) {
-				list = append(list, tailItem[unreadRef]{n: n, value: unreadRef{sender: sender, id: string(r.b)}})
+			if n := binary.BigEndian.Uint64(key[len(key)-8:]); !c.justRecalled(n) && !f(n, &x) {
+				return errStop
 			}
 			return nil
 		})
+		if errors.Is(err, errStop) {
+			return nil
+		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return append(list, c.unread.items...), nil
+	for i := range c.unread.items {
+		if x := &c.unread.items[i]; x.n > seq && !f(x.n, &x.value) {
+			return nil
+		}
+	}
+	return nil
 }
 
 func (p *Partition) addUnread(c *conversation, seq uint64, ref unreadRef) {
 	before := len(c.unread.items)
 	c.unread.add(p, seq, ref)
 	p.cache.bytes += unreadCost * (len(c.unread.items) - before)
-	value := append(binary.AppendUvarint(p.scratch.value[:0], uint64(ref.sender)), ref.id...)
-	p.scratch.value = value
-	p.changes.put(unreadKey(p.scratch.key(), c.num, seq), value)
+	p.scratch.value = ref.encode(p.scratch.value[:0])
+	p.changes.put(unreadKey(p.scratch.key(), c.num, seq), p.scratch.value)
 }
 
 // dropRecalled takes a message that is being recalled out of those that may be unread.
@@ -68,4 +107,66 @@ func (p *Partition) dropUnread(c *conversation, seq uint64) {
 	c.unread.remove(seq)
 	p.cache.bytes += unreadCost * (len(c.unread.items) - before)
 	p.changes.del(unreadKey(p.scratch.key(), c.num, seq))
+}
+
+// isUnread reports whether a message above a member's watermark is unread to them.
+func (x *unreadRef) isUnread(seq uint64, o uint32, u *member) bool {
+	return x.sender != o && !x.silent && !u.hasReadAlone(seq)
+}
+
+// readAlone is what a message.read does to the reader's unread count and watermark where it counts:
+// docs/rules.md, "Reads and unread".
+func (p *Partition) readAlone(m *message, reader uint32, hidden bool) error {
+	c := m.conv
+	u := &c.members[reader]
+	if hidden {
+		p.keepShown(c, reader)
+	} else if u.extra != nil && u.extra.stays {
+		p.alter(c, reader, func(x *memberExtra) { x.shown.lastReadAt = p.position.clock.now })
+	}
+	u.lastReadAt = p.position.clock.now
+	p.changes.touchMember(c, reader)
+	if m.seq <= u.watermark || u.extra != nil && len(u.extra.alone) >= p.limits.ReadsAhead {
+		return nil
+	}
+	if !m.silent() {
+		u.base++ // one unread less
+	}
+	p.alter(c, reader, func(x *memberExtra) {
+		k, _ := slices.BinarySearch(x.alone, m.seq)
+		x.alone = slices.Insert(x.alone, k, m.seq)
+	})
+	return p.passRead(c, reader)
+}
+
+// passRead moves a member's watermark on to before the first message that they have not read.
+func (p *Partition) passRead(c *conversation, o uint32) error {
+	u := &c.members[o]
+	if u.watermark < c.unlisted { // it is not known who sent those before
+		return nil
+	}
+	to := c.sent
+	var passed []uint64
+	err := p.eachUnread(c, u.watermark, func(seq uint64, x *unreadRef) bool {
+		if x.sender == o || x.silent && c.group() {
+			return true
+		}
+		if !u.hasReadAlone(seq) {
+			to = seq - 1
+			return false
+		}
+		passed = append(passed, seq)
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	if !c.group() { // no conversation read has to look at them any more
+		for _, seq := range passed {
+			p.dropUnread(c, seq)
+		}
+	}
+	u.watermark = to
+	p.passAlone(c, o)
+	return nil
 }

@@ -21,6 +21,17 @@ type Message struct {
 	Recalled         bool
 	Counts
 	FirstReadAt, LastReadAt int64
+	// DeliveredAt is when a single-chat message was delivered, if that was reported by itself.
+	DeliveredAt int64
+}
+
+// WithoutReads is the message as if nobody had read it.
+func (m Message) WithoutReads() Message {
+	m.Read, m.Delivered, m.FirstReadAt, m.LastReadAt = 0, 0, 0, 0
+	if m.DeliveredAt != 0 {
+		m.Delivered = 1
+	}
+	return m
 }
 
 // Conversation names the conversation that the message of an app is in.
@@ -75,6 +86,46 @@ type ConversationView struct {
 	Group, Peer string
 	Unread      int
 	LastReadAt  int64 // Unix milliseconds, 0 = never
+	// Marked: the user has marked it as unread.
+	Marked bool
+}
+
+// UnreadMessage is a message that is unread to a user.
+type UnreadMessage struct{ ID, From string }
+
+// UnreadPage is a page of the messages that are unread to a user, oldest first. Next is the value
+// of after for the next page, or 0 if this is the last one.
+type UnreadPage struct {
+	// Unread is the user's unread count in the conversation.
+	Unread   int
+	Messages []UnreadMessage
+	Next     uint64
+}
+
+// MemberPosition is how far a member of a group has read, as others may be shown it.
+type MemberPosition struct {
+	User string
+	// Watermark is the number of the last message that the member's reads of the conversation
+	// cover; LastReadAt is when they read, in Unix milliseconds. Both are 0 for one who
+	// hides reads.
+	Watermark  uint64
+	LastReadAt int64
+}
+
+// PositionPage is a page of the members of a group. Next is the value of after for the next page,
+// or 0 if this is the last one.
+type PositionPage struct {
+	// Sent is the number of the group's last message.
+	Sent    uint64
+	Members []MemberPosition
+	Next    int
+}
+
+// Wishes are what a user has set about their receipts, for one conversation or for all. Revision is
+// 0 if that is nothing.
+type Wishes struct {
+	Reads, Deliveries events.Choice
+	Revision          uint64
 }
 
 // SummaryKind says what an item of a summary tells.

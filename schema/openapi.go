@@ -2,6 +2,7 @@ package schema
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -17,9 +18,9 @@ func QueryParameters() (map[string]map[string]bool, error) {
 	}
 	all := map[string]map[string]bool{}
 	for path, item := range d.Paths {
-		var common []parameter // of all calls of the path
+		var ofAll []parameter
 		if node, ok := item["parameters"]; ok {
-			if err := node.Decode(&common); err != nil {
+			if err := node.Decode(&ofAll); err != nil {
 				return nil, fmt.Errorf("schema: parameters of %s: %w", path, err)
 			}
 		}
@@ -30,7 +31,7 @@ func QueryParameters() (map[string]map[string]bool, error) {
 				if err := node.Decode(&call); err != nil {
 					return nil, fmt.Errorf("schema: %s %s: %w", method, path, err)
 				}
-				call.Parameters = append(call.Parameters, common...)
+				call.Parameters = append(slices.Clip(ofAll), call.Parameters...)
 				all[strings.ToUpper(method)+" "+path] = d.queryOf(call)
 			}
 		}

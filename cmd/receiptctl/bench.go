@@ -23,6 +23,7 @@ type benchCommands struct {
 	All   benchCommand `cmd:"" default:"withargs" help:"The whole path of receiptd, in this process. The default."`
 	Curve curveCommand `cmd:"" help:"How latency grows with load, as a table and a picture."`
 
+	Overload   overloadCommand   `cmd:"" help:"What becomes of too many requests, and of others beside them."`
 	Grow       growCommand       `cmd:"" help:"What 100 million receipts in the state cost."`
 	Doors      doorsCommand      `cmd:"" help:"Single receipts through each door of a running server."`
 	Clients    clientsCommand    `cmd:"" help:"Many clients with the SDK's protocol on a running server."`

@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/runtime"
 )
 
 // Exit codes.
@@ -48,6 +49,7 @@ func main() {
 
 // run is the program without the process around it. It returns the exit code.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	runtime.PrivateFiles()
 	var c cli
 	program := config.Program{Name: "receiptd", Description: description, Foreign: config.ToolNames()}
 	command, sources, err := program.Parse(&c, args, environ, kong.Writers(stdout, stderr),

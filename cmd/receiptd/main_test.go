@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -96,6 +97,16 @@ func TestServerStartsAndDrains(t *testing.T) {
 	}
 	if code := s.stop(); code != exitOK {
 		t.Errorf("exit %d", code)
+	}
+	// Nobody else reads anything of it, even if the directory is opened to others.
+	err := filepath.WalkDir(data, func(path string, _ fs.DirEntry, err error) error {
+		if info, e := os.Stat(path); err == nil && e == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %s", path, info.Mode())
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 	again := startServer(t, data)
 	if code := again.stop(); code != exitOK {

@@ -17,6 +17,7 @@ type serveCommand struct{}
 
 // Run serves until the context ends, and drains.
 func (serveCommand) Run(ctx context.Context, settings config.Config, logger *slog.Logger, stdout io.Writer) error {
+	settings = runtime.FitMemory(settings, logger)
 	runtime.TuneMemory(settings.State, 0)
 	server, err := runtime.Build(ctx, settings, logger, version())
 	if err != nil {

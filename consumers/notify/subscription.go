@@ -14,8 +14,19 @@ import (
 // Notification is what users are told about one of their messages, or about one single chat: the
 // latest of what happened since the last notification of the same message and kind.
 type Notification struct {
-	// Kind is events.MessageDelivered, events.MessageRead or events.ConversationRead.
+	// Kind is events.MessageDelivered, events.MessageRead or events.ConversationRead. Of what the
+	// user did themselves (Own) it is events.MessageRead, ConversationRead or
+	// ConversationMarkedUnread.
 	Kind events.Kind
+	// Own says that it tells of what the user did, on whichever device. Peer is then the other side
+	// of a single chat, Unread the user's unread count in the conversation, and Marked whether they
+	// have marked it.
+	// EventID is the id of the event by which they did it, empty if it has none.
+	Own     bool
+	Peer    string
+	Unread  int
+	Marked  bool
+	EventID string
 	// Group is empty in a single chat.
 	Group string
 	// Message is empty for a conversation read.
@@ -66,13 +77,29 @@ type Subscription struct {
 // chat the peer is part of it, since two chats may use the same message id.
 type receiptKey struct {
 	kind                 events.Kind
+	own                  bool
 	group, message, peer string
 }
 
 func (n *Notification) key() receiptKey {
-	k := receiptKey{kind: n.Kind, group: n.Group, message: n.Message}
-	if n.Group == "" {
+	k := receiptKey{kind: n.Kind, own: n.Own, group: n.Group, message: n.Message}
+	switch {
+	case n.Own:
+		k.peer = n.Peer
+	case n.Group == "":
 		k.peer = n.Reader
+	}
+	return k
+}
+
+// keyOf is the key of the notification that an effect is merged into.
+func keyOf(e *projections.Effect) receiptKey {
+	k := receiptKey{kind: e.Kind, own: e.Own, group: e.Group, message: e.Message}
+	switch {
+	case e.Own:
+		k.peer = e.Peer
+	case e.Group == "":
+		k.peer = e.Reader
 	}
 	return k
 }
@@ -94,12 +121,10 @@ func (s *Subscription) add(effects []projections.Effect) {
 }
 
 func (s *Subscription) merge(e *projections.Effect) {
-	s.upto[e.Partition] = max(s.upto[e.Partition], e.Sequence)
-	k := receiptKey{kind: e.Kind, group: e.Group, message: e.Message}
-	if e.Group == "" {
-		k.peer = e.Reader
+	if !e.Own { // what users did themselves is in no summary, and moves no cursor
+		s.upto[e.Partition] = max(s.upto[e.Partition], e.Sequence)
 	}
-	n := s.index[k]
+	n := s.index[keyOf(e)]
 	if n == nil {
 		if n = s.begin(e); n == nil {
 			return
@@ -115,6 +140,7 @@ func (s *Subscription) merge(e *projections.Effect) {
 	}
 	n.Content = strings.Clone(e.Content)
 	n.At, n.Count, n.Eligible = e.At, e.Count, e.Eligible
+	n.Unread, n.Marked, n.EventID = e.Unread, e.Marked, strings.Clone(e.EventID)
 	if !n.urgent && isUrgent(e) {
 		n.urgent = true
 		s.urgent++
@@ -124,6 +150,9 @@ func (s *Subscription) merge(e *projections.Effect) {
 // isUrgent says what must not wait for the flush interval: the first reader of a message, the last
 // one, and a conversation read, of which there are few.
 func isUrgent(e *projections.Effect) bool {
+	if e.Own { // not a burst of reads, message by message
+		return e.Kind != events.MessageRead
+	}
 	switch e.Kind {
 	case events.MessageRead:
 		return e.Count <= 1 || e.Count == e.Eligible
@@ -147,15 +176,20 @@ func (s *Subscription) begin(e *projections.Effect) *Notification {
 	}
 	n := &Notification{
 		Kind:    e.Kind,
+		Own:     e.Own,
+		Peer:    strings.Clone(e.Peer),
 		Group:   strings.Clone(e.Group),
 		Message: strings.Clone(e.Message),
 		Reader:  strings.Clone(e.Reader),
 	}
-	s.bytes += len(n.Group) + len(n.Message) + len(n.Reader)
+	s.bytes += n.size()
 	s.pending = append(s.pending, n)
 	s.index[n.key()] = n
 	return n
 }
+
+// size is the memory of the texts that it has from the start.
+func (n *Notification) size() int { return len(n.Group) + len(n.Peer) + len(n.Message) + len(n.Reader) }
 
 // overflow gives up what waits, and all that comes until Next has told the subscriber.
 func (s *Subscription) overflow() {
@@ -245,7 +279,7 @@ func (s *Subscription) takeWhere(fits func(*Notification) bool) (taken []Notific
 			continue
 		}
 		delete(s.index, n.key())
-		s.bytes -= len(n.Group) + len(n.Message) + len(n.Reader) + len(n.Content)
+		s.bytes -= n.size() + len(n.Content)
 		if n.urgent {
 			s.urgent--
 		}

@@ -88,8 +88,8 @@ func (p *Projector) MarkAt(ctx context.Context, partition int, sequence uint64) 
 	return mark, err
 }
 
-// Positions is the last entry folded, of each partition.
-func (p *Projector) Positions() []uint64 {
+// Folded is the last entry folded, of each partition.
+func (p *Projector) Folded() []uint64 {
 	all := make([]uint64, len(p.workers))
 	for k, w := range p.workers {
 		all[k] = w.outcomes.last()

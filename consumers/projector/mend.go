@@ -115,6 +115,7 @@ func (w *worker) run(ctx context.Context) error {
 // complete it. If not, the partition answers nothing, and the corrupt state stays where it is.
 func (w *worker) startAgain(ctx context.Context, bad error) error {
 	w.mending.count.Add(1)
+	w.leave()
 	if w.unanswered() == nil {
 		known := map[string]configured{}
 		_ = w.use(func(g *fold.Generation) error {

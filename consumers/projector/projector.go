@@ -35,6 +35,13 @@ type Audience interface {
 	Push(effects []projections.Effect)
 }
 
+// Intake follows the folds.
+type Intake interface {
+	// Folded says that the live fold of a partition has come to an entry; 0 that it is far behind
+	// for a good reason, and is not to be waited for.
+	Folded(partition int, sequence uint64)
+}
+
 // InVain is an entry without effect: it could not be decoded, or it is the only event of an app
 // that does not exist. Whoever published it was told that it is stored, and nothing else.
 type InVain struct {
@@ -64,6 +71,9 @@ type Options struct {
 	FlushEvery time.Duration
 	// Audience is told about applied receipts; nil = nobody.
 	Audience Audience
+	// Intake, if set, is told how far each partition is folded, so that it can follow.
+	// [eventlog.Log] is one.
+	Intake Intake
 	// InVain is told of entries of outside producers that had no effect, and that nobody was told
 	// of; nil = nobody.
 	InVain func(InVain)
@@ -157,6 +167,7 @@ func (p *Projector) Run(ctx context.Context) error {
 	for _, w := range p.workers {
 		group.Go(func() error {
 			err := w.run(ctx)
+			w.leave()
 			w.outcomes.end()
 			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 				err = nil
@@ -198,10 +209,12 @@ func (p *Projector) Close() error {
 }
 
 // Ready returns nil when every partition has folded all that its log held at the start, so that
-// answers show everything acknowledged before it, and is not far behind what has come since.
+// answers show everything acknowledged before it, and goes on folding. How far it is behind what
+// has come since is no matter of readiness: intake follows the folds, see [Options.Intake].
 func (p *Projector) Ready() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
+	if log, ok := p.log.(interface{ Connected() bool }); ok && !log.Connected() {
+		return errors.New("not connected to the log")
+	}
 	for _, w := range p.workers {
 		if err := w.err.Load(); err != nil {
 			return *err
@@ -209,19 +222,12 @@ func (p *Projector) Ready() error {
 		if err := w.ask(func(*projections.Partition) error { return nil }); err != nil {
 			return err
 		}
-		_, last, err := p.log.Bounds(ctx, w.partition)
-		if err != nil {
-			return fmt.Errorf("log of partition %d: %w", w.partition, err)
-		}
-		// While events keep coming the fold is always a few entries behind.
-		if at := w.outcomes.last(); at < w.endAtOpen || last > at+readyLag {
-			return fmt.Errorf("partition %d is %d entries behind", w.partition, last-at)
+		if at := w.outcomes.last(); at < w.endAtOpen {
+			return fmt.Errorf("partition %d is %d entries behind", w.partition, w.endAtOpen-at)
 		}
 	}
 	return nil
 }
-
-const readyLag = 64
 
 // Outcomes waits until an entry is folded and returns what was decided about its events, in their
 // order. The error is the context's, [ErrOutcomeGone] for an entry of long ago, or [ErrStopped].

@@ -191,6 +191,61 @@ func (p *Projector) Group(app, group string) (g projections.Group, err error) {
 	return g, err
 }
 
+// askIn runs a query on the partition of a conversation: a group, or the chat of a user with
+// a peer.
+func (p *Projector) askIn(app, group, user, peer string, f func(*projections.Partition) error) error {
+	return p.workers[events.Partition(&events.Event{App: app, Group: group, User: user, Peer: peer}, len(p.workers))].ask(f)
+}
+
+// UnreadMessages returns a page of what is unread to a user in a conversation; see
+// [projections.Partition.UnreadMessages].
+func (p *Projector) UnreadMessages(app, group, peer, user string, after uint64, limit int) (page projections.UnreadPage, err error) {
+	err = p.askIn(app, group, user, peer, func(part *projections.Partition) (err error) {
+		page, err = part.UnreadMessages(app, group, peer, user, after, limit)
+		return err
+	})
+	return page, err
+}
+
+// Positions returns a page of how far a group's members have read; see
+// [projections.Partition.Positions].
+func (p *Projector) Positions(app, group string, after, limit int) (page projections.PositionPage, err error) {
+	err = p.askIn(app, group, "", "", func(part *projections.Partition) (err error) {
+		page, err = part.Positions(app, group, after, limit)
+		return err
+	})
+	return page, err
+}
+
+// SeesNobody reports whether a user is shown nobody's reads in a conversation; see
+// [projections.Partition.SeesNobody].
+func (p *Projector) SeesNobody(app, group, peer, user string) (nobody bool, err error) {
+	err = p.askIn(app, group, user, peer, func(part *projections.Partition) (err error) {
+		nobody, err = part.SeesNobody(app, group, peer, user)
+		return err
+	})
+	return nobody, err
+}
+
+// WishesIn returns what a user has set for one conversation; see [projections.Partition.WishesIn].
+func (p *Projector) WishesIn(app, group, peer, user string) (w projections.Wishes, err error) {
+	err = p.askIn(app, group, user, peer, func(part *projections.Partition) (err error) {
+		w, err = part.WishesIn(app, group, peer, user)
+		return err
+	})
+	return w, err
+}
+
+// Wishes returns what a user has set for all of their conversations, as each partition has it.
+func (p *Projector) Wishes(app, user string) ([]projections.Wishes, error) {
+	all := make([]projections.Wishes, len(p.workers))
+	err := p.each(func(k int, part *projections.Partition) (err error) {
+		all[k], err = part.Wishes(app, user)
+		return err
+	})
+	return all, err
+}
+
 // Knows reports whether a user is, or ever was, in a conversation.
 func (p *Projector) Knows(app, user string) (known bool, err error) {
 	err = p.each(func(_ int, part *projections.Partition) error {

@@ -127,6 +127,7 @@ func (w *worker) Handle(_ context.Context, x *projections.Decoded, stored *event
 	if m := w.mark.Load(); m != nil && x.Sequence >= m.sequence {
 		w.takeMark(m, x.Sequence, g)
 	}
+	w.reached(x.Sequence)
 	if a := w.p.o.Audience; a != nil {
 		if w.effects = g.Part.TakeEffects(w.effects[:0]); len(w.effects) > 0 {
 			a.Push(w.effects)
@@ -134,6 +135,20 @@ func (w *worker) Handle(_ context.Context, x *projections.Decoded, stored *event
 		}
 	}
 	return g.Relieve(w.checkpointWanted)
+}
+
+// reached has intake follow the fold, unless it is catching up.
+func (w *worker) reached(sequence uint64) {
+	if w.p.o.Intake != nil && !w.replaying && sequence >= w.endAtOpen {
+		w.p.o.Intake.Folded(w.partition, sequence)
+	}
+}
+
+// leave has intake wait for this fold no longer.
+func (w *worker) leave() {
+	if w.p.o.Intake != nil {
+		w.p.o.Intake.Folded(w.partition, 0)
+	}
 }
 
 // inVain tells of an entry without effect, unless it is one of long ago.

@@ -35,6 +35,9 @@ type Config struct {
 	// InspectBytes bounds how much of each stream's files is read before the embedded server
 	// starts, from the end; 0 = all.
 	InspectBytes int64
+	// Weight is the share of an app in the queues beside those of others, at least 1; nil = 1 for
+	// each.
+	Weight func(app string) int
 	// URL is an outside NATS server or cluster with JetStream: one or more nats:// URLs, separated
 	// by commas, which may contain user and password. The user needs receipts.>, $JS.API.> and
 	// _INBOX.>; one that has not, such as a producer's, is refused with [ErrDenied]. When that

@@ -44,6 +44,12 @@ func (s *diskSpace) reserve(n int64) error {
 	return nil
 }
 
+// has reports whether n more bytes than what is kept in reserve are free, without taking them.
+func (s *diskSpace) has(n int64) bool {
+	free, err := s.measure(s.dir)
+	return err != nil || free-n >= s.minFree
+}
+
 // ReserveDisk returns [ErrLogFull] if n more bytes would use disk space that the embedded server
 // keeps free. The log asks for itself; others who store in the same server have to ask too. It
 // knows nothing of an outside server's disk.

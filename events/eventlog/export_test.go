@@ -37,10 +37,6 @@ func WithHooks(cfg Config, h Hooks) Config {
 	return cfg
 }
 
-// Connected reports whether the log has its connections to the server. While it has not, submits
-// queue up to their bound and wait.
-func (l *Log) Connected() bool { return l.write.nc.IsConnected() && l.read.nc.IsConnected() }
-
 // SyncsAlways reports whether the embedded server says that it syncs before each acknowledgement.
 func (l *Log) SyncsAlways() bool { return l.server.srv.JetStreamConfig().SyncAlways }
 

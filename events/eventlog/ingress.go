@@ -2,10 +2,13 @@ package eventlog
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
@@ -24,6 +27,13 @@ const (
 	// requestUser is receiptd itself in that account, where it answers requests. It can only log in
 	// from inside the process.
 	requestUser = "receiptd-requests"
+
+	// ingressLoginSeconds is how long a client may take to say who it is.
+	ingressLoginSeconds = 5
+	// ingressLook is how often the free space of the disk is looked at while there is an ingress,
+	// and ingressMargin what its clients may publish meanwhile.
+	ingressLook   = 50 * time.Millisecond
+	ingressMargin = 16 << 20
 )
 
 // inboxes are where answers go.
@@ -41,19 +51,26 @@ type Ingress struct {
 	// publish to receipts.in.> and receipts.submit.*.*, and subscribe to _INBOX.>, and
 	// nothing else.
 	User, Password string
+	// Apps are further clients, each for one app. With them, User and Password need not be there.
+	Apps []IngressApp
+	// TLS, if set, is what the listener speaks; without it passwords travel as they are.
+	TLS *tls.Config
 }
+
+// IngressApp lets clients publish the events of one app, "org#app", and of no other. They log in
+// with the app's key as the user name.
+type IngressApp struct{ App, Password string }
+
+// MinIngressPassword is the least length of a password.
+const MinIngressPassword = 8
 
 // apply adds the listener, account and user to the server's options.
 func (in *Ingress) apply(opts *server.Options, requestPassword string) error {
 	if in.Listen == "" {
 		return nil
 	}
-	if in.Password == "" {
+	if in.Password == "" && len(in.Apps) == 0 {
 		return errors.New("ingress: a password is required to listen")
-	}
-	password, err := hashPassword(in.Password)
-	if err != nil {
-		return fmt.Errorf("ingress: %w", err)
 	}
 	host, port, err := net.SplitHostPort(in.Listen)
 	if err != nil {
@@ -68,15 +85,47 @@ func (in *Ingress) apply(opts *server.Options, requestPassword string) error {
 	opts.Host = host
 	opts.DontListen = false
 
+	opts.TLSConfig, opts.TLS = in.TLS, in.TLS != nil
+	opts.TLSTimeout, opts.AuthTimeout = ingressLoginSeconds, ingressLoginSeconds
+
 	account := server.NewAccount(ingressAccount)
 	opts.Accounts = append(opts.Accounts, account)
+	add := func(user, password string, subjects ...string) error {
+		if len(password) < MinIngressPassword {
+			return fmt.Errorf("ingress: the password of %s has %d bytes, which can be guessed: take %d or more", user, len(password), MinIngressPassword)
+		}
+		hash, err := hashPassword(password)
+		if err != nil {
+			return fmt.Errorf("ingress: %w", err)
+		}
+		opts.Users = append(opts.Users, &server.User{
+			Username: user, Password: hash, Account: account,
+			Permissions: &server.Permissions{
+				Publish:   &server.SubjectPermission{Allow: subjects},
+				Subscribe: &server.SubjectPermission{Allow: []string{inboxes}},
+			},
+		})
+		return nil
+	}
+	if in.Password != "" {
+		if err := add(in.user(), in.Password, events.IngressSubjects, events.SubmitSubjects); err != nil {
+			return err
+		}
+	}
+	for _, x := range in.Apps {
+		publish, err := events.IngressSubjectsOf(x.App)
+		if err != nil {
+			return err
+		}
+		request, err := events.SubmitSubject(x.App)
+		if err == nil {
+			err = add(x.App, x.Password, publish, request)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	opts.Users = append(opts.Users, &server.User{
-		Username: in.user(), Password: password, Account: account,
-		Permissions: &server.Permissions{
-			Publish:   &server.SubjectPermission{Allow: []string{events.IngressSubjects, events.SubmitSubjects}},
-			Subscribe: &server.SubjectPermission{Allow: []string{inboxes}},
-		},
-	}, &server.User{
 		Username: requestUser, Password: requestPassword, Account: account,
 		// The requester chooses where the answer goes.
 		Permissions:            &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{inboxes}}},
@@ -111,6 +160,7 @@ func (e *embedded) openIngress(partitions int) error {
 	if err := owner.AddMapping(source, destination); err != nil {
 		return fmt.Errorf("map %s: %w", source, err)
 	}
+	e.watching.Go(func() { e.watchIngress(owner, source, destination) })
 	if err := owner.AddServiceExport(source, []*server.Account{outside}); err != nil {
 		return fmt.Errorf("export %s: %w", source, err)
 	}
@@ -132,6 +182,35 @@ func (l *Log) ConnectRequests(ctx context.Context, name string) (*nats.Conn, err
 		return nil, nil
 	}
 	return l.keep(l.connectAs(ctx, name, requestUser))
+}
+
+// watchIngress takes the mapping away while the disk has no room for what producers publish: they
+// do not ask for room first, as the log's own publishers do. Nobody receives what they publish
+// then, which their server tells them.
+func (e *embedded) watchIngress(owner *server.Account, source, destination string) {
+	tick := time.NewTicker(ingressLook)
+	defer tick.Stop()
+	open := true
+	for {
+		select {
+		case <-tick.C:
+		case <-e.stopping:
+			return
+		}
+		switch room := e.space.has(ingressMargin); {
+		case open && !room:
+			owner.RemoveMapping(source)
+			e.logger.Error("the disk is full: events of NATS clients are refused", slog.String("dir", e.dir))
+			open = false
+		case !open && room:
+			if err := owner.AddMapping(source, destination); err != nil {
+				e.logger.Error("the ingress was not opened again", slog.Any("error", err))
+				continue
+			}
+			e.logger.Info("events of NATS clients are taken again", slog.String("dir", e.dir))
+			open = true
+		}
+	}
 }
 
 // IngressAddr is the address on which the embedded server listens for outside producers, or nil.

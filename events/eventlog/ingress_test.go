@@ -1,9 +1,13 @@
 package eventlog_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -185,7 +189,7 @@ func TestIngressLaterOn(t *testing.T) {
 	for n := range 4 {
 		cfg.Ingress = eventlog.Ingress{}
 		if n%2 == 1 {
-			cfg.Ingress = eventlog.Ingress{Listen: "127.0.0.1:0", User: "bob", Password: "pw"}
+			cfg.Ingress = eventlog.Ingress{Listen: "127.0.0.1:0", User: "bob", Password: "pass-word"}
 		}
 		l := natstest.OpenLog(t, cfg)
 		if _, last, err := l.Bounds(ctx, 0); err != nil || last != uint64(n) {
@@ -205,5 +209,123 @@ func TestMappingForOperators(t *testing.T) {
 	text := l.IngressMapping()
 	if !strings.Contains(text, source) || !strings.Contains(text, destination) {
 		t.Error(text)
+	}
+}
+
+// A client of one app publishes for no other one.
+func TestIngressOfOneApp(t *testing.T) {
+	t.Parallel()
+	l := natstest.OpenLog(t, eventlog.Config{Partitions: 1, Ingress: eventlog.Ingress{
+		Listen: "127.0.0.1:0", Apps: []eventlog.IngressApp{{App: "acme#chat.v2", Password: "password of acme"}, {App: "rival#chat", Password: "password of rival"}},
+	}})
+	url := "nats://" + l.IngressAddr().String()
+	if _, err := nats.Connect(url, nats.UserInfo("acme#chat.v2", "password of rival"), nats.NoReconnect()); err == nil {
+		t.Error("with the password of another app")
+	}
+	nc, err := nats.Connect(url, nats.UserInfo("acme#chat.v2", "password of acme"), nats.NoReconnect(), nats.ErrorHandler(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	publish := func(app string) error {
+		subject, err := events.IngressSubject(&events.Event{App: app, Kind: events.MessageRead, Group: "g", User: "ann", Message: "m"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = nc.Request(subject, []byte("{}"), time.Second)
+		return err
+	}
+	if err := publish("acme#chat.v2"); err != nil {
+		t.Errorf("its own app: %v", err)
+	}
+	for _, app := range []string{"rival#chat", "acme#chat", "acme#other"} {
+		if err := publish(app); err == nil {
+			t.Errorf("published for %s", app)
+		}
+	}
+	if _, last, err := l.Bounds(testContext(t), 0); err != nil || last != 1 {
+		t.Errorf("the log ends at %d, %v; want 1", last, err)
+	}
+}
+
+// What NATS clients publish takes no disk space that is kept in reserve.
+func TestIngressLeavesTheDiskItsReserve(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	var free atomic.Int64
+	free.Store(1 << 40)
+	l := natstest.OpenLog(t, eventlog.WithHooks(eventlog.Config{
+		Partitions: 1, MinFree: 1 << 30, Ingress: eventlog.Ingress{Listen: "127.0.0.1:0", Password: "let me in"},
+	}, eventlog.Hooks{DiskFree: func(string) (int64, error) { return free.Load(), nil }}))
+	nc, _ := outsider(t, "nats://"+l.IngressAddr().String())
+	publish := func() error {
+		_, err := nc.Request("receipts.in.acme.chat.g~g1.message-read", []byte("{}"), 10*time.Second)
+		return err
+	}
+	becomes := func(what string, want error) {
+		t.Helper()
+		err := publish()
+		for end := time.Now().Add(time.Minute); !errors.Is(err, want) && time.Now().Before(end); err = publish() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if !errors.Is(err, want) {
+			t.Fatalf("%s: %v, want %v", what, err, want)
+		}
+	}
+	becomes("with room", nil)
+	free.Store(1<<30 + 1)
+	becomes("without room", nats.ErrNoResponders)
+	_, before, err := l.Bounds(ctx, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if err := publish(); !errors.Is(err, nats.ErrNoResponders) {
+			t.Fatalf("without room: %v", err)
+		}
+	}
+	if _, last, err := l.Bounds(ctx, 0); err != nil || last != before {
+		t.Errorf("the log grew from %d to %d, %v", before, last, err)
+	}
+	free.Store(1 << 40)
+	becomes("with room again", nil)
+}
+
+func TestShortPasswordsOfTheIngressAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, in := range []eventlog.Ingress{
+		{Listen: "127.0.0.1:0", Password: "x"},
+		{Listen: "127.0.0.1:0", Apps: []eventlog.IngressApp{{App: "acme#chat", Password: "1234567"}}},
+	} {
+		if _, err := eventlog.Open(testContext(t), eventlog.Config{Dir: t.TempDir(), Ingress: in}); err == nil || !strings.Contains(err.Error(), "can be guessed") {
+			t.Errorf("%+v: %v", in, err)
+		}
+	}
+}
+
+// The ingress speaks TLS, and then nothing else.
+func TestIngressWithTLS(t *testing.T) {
+	t.Parallel()
+	outside := httptest.NewTLSServer(nil) // for its certificate
+	defer outside.Close()
+	l := natstest.OpenLog(t, eventlog.Config{Partitions: 1, Ingress: eventlog.Ingress{
+		Listen: "127.0.0.1:0", Password: "let me in", TLS: &tls.Config{Certificates: outside.TLS.Certificates, MinVersion: tls.VersionTLS12},
+	}})
+	pool := x509.NewCertPool()
+	pool.AddCert(outside.Certificate())
+	nc, err := nats.Connect("tls://"+l.IngressAddr().String(), nats.UserInfo(eventlog.DefaultIngressUser, "let me in"),
+		nats.Secure(&tls.Config{RootCAs: pool, ServerName: "example.com", MinVersion: tls.VersionTLS12}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := nc.Request("receipts.in.acme.chat.g~g1.message-read", []byte("{}"), 10*time.Second); err != nil {
+		t.Error(err)
+	}
+	if _, err := nats.Connect("nats://"+l.IngressAddr().String(), nats.UserInfo(eventlog.DefaultIngressUser, "let me in")); err == nil {
+		t.Error("connected without trust in the certificate")
+	}
+	if _, err := l.Append(testContext(t), receipts(1, 0)); err != nil {
+		t.Error(err)
 	}
 }

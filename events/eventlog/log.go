@@ -161,6 +161,10 @@ func (l *Log) Failed() <-chan struct{} { return l.stopping.Done() }
 // connection is no such reason: submits queue up to their bound, and then wait.
 func (l *Log) Err() error { return context.Cause(l.stopping) }
 
+// Connected reports whether the log has its connections to the server. While it has not, submits
+// queue up to their bound and wait.
+func (l *Log) Connected() bool { return l.write.nc.IsConnected() && l.read.nc.IsConnected() }
+
 // fail ends publishing for good.
 func (l *Log) fail(reason error) {
 	if l.stopping.Err() == nil {

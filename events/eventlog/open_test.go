@@ -267,7 +267,7 @@ func TestOpenTellsWhatIsWrong(t *testing.T) {
 		{"ingress without password", eventlog.Config{Dir: t.TempDir(), Ingress: eventlog.Ingress{Listen: "127.0.0.1:0"}}, "password is required"},
 		{"ingress with long password", eventlog.Config{Dir: t.TempDir(), Ingress: eventlog.Ingress{Listen: "127.0.0.1:0", Password: strings.Repeat("x", 73)}}, "72 bytes"},
 		{"ingress without port", eventlog.Config{Dir: t.TempDir(), Ingress: eventlog.Ingress{Listen: "127.0.0.1", Password: "x"}}, "missing port"},
-		{"ingress address in use", eventlog.Config{Dir: t.TempDir(), Ingress: eventlog.Ingress{Listen: busy.Addr().String(), Password: "x"}}, "address already in use"},
+		{"ingress address in use", eventlog.Config{Dir: t.TempDir(), Ingress: eventlog.Ingress{Listen: busy.Addr().String(), Password: "let me in"}}, "address already in use"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -3,13 +3,12 @@ package eventlog
 import (
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/fair"
 )
 
 // publisher appends to one partition: a queue of batches, which producers fill, and a goroutine
@@ -24,8 +23,8 @@ type publisher struct {
 	subject   string
 	epoch     string
 
-	capacity *semaphore.Weighted // bytes of the events queued and under way
-	waiting  atomic.Int32        // producers that wait for it
+	capacity *fair.Semaphore // bytes of the events queued and under way
+	fold     followed
 
 	mu     sync.Mutex
 	queue  []*batch // in order; producers add to the last one
@@ -44,6 +43,7 @@ type publisher struct {
 	last     uint64    // sequence of the last entry known to be stored
 	own      uint64    // the same on the publisher's own subject; see ownsubject.go
 	latest   load      // of the entry that began last
+	depth    depth
 }
 
 // load is when an entry began and what went into it.
@@ -56,7 +56,8 @@ func newPublisher(l *Log, partition int, epoch string, last uint64) (*publisher,
 	p := &publisher{
 		log: l, partition: partition, epoch: epoch, last: last,
 		subject:  events.BatchSubject(partition),
-		capacity: semaphore.NewWeighted(maxQueuedBytes),
+		capacity: fair.New(fair.Options{Capacity: maxQueuedBytes, MaxWaiting: maxWaiting, Weight: l.cfg.Weight}),
+		fold:     followed{wake: make(chan struct{}, 1)},
 		wake:     make(chan struct{}, 1),
 		replies:  l.write.nc.NewInbox() + ".",
 		acks:     make(chan *nats.Msg, 64),
@@ -74,6 +75,7 @@ func (p *publisher) run() {
 	for {
 		out := p.next
 		p.next = nil
+		p.follow()
 		if out == nil {
 			p.pace()
 			b := p.await()
@@ -149,6 +151,9 @@ func (p *publisher) encode(b *batch) *outgoing {
 func (p *publisher) finish(out *outgoing, sequence uint64, err error) {
 	if err == nil {
 		p.last, p.own = sequence, sequence
+		now := time.Now()
+		p.fold.stored(sequence, out.events, now)
+		p.capacity.Resize(p.depth.stored(out.queued, now.Sub(p.latest.began), now))
 	}
 	p.stats.end(out, sequence, err)
 	out.result.sequence, out.result.err = sequence, err

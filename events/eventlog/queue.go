@@ -2,10 +2,12 @@ package eventlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/fair"
 )
 
 const (
@@ -28,33 +30,28 @@ type batch struct {
 	queued  int64 // bytes of the queue's capacity that its events take
 }
 
-// acquire takes bytes of the queue's capacity. Those who have to wait are served in the order in
-// which they came.
-func (p *publisher) acquire(ctx context.Context, n int64) error {
-	if p.capacity.TryAcquire(n) {
-		return nil
-	}
-	defer p.waiting.Add(-1)
-	if p.waiting.Add(1) > maxWaiting {
-		return fmt.Errorf("%w: partition %d: too many producers wait", ErrOverloaded, p.partition)
+// acquire takes bytes of the queue's capacity for events of an app. Those who have to wait are
+// served fairly by app.
+func (p *publisher) acquire(ctx context.Context, app string, n int64) (taken int64, err error) {
+	if taken, ok := p.capacity.TryAcquire(n); ok {
+		return taken, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(p.log.stopping, cancel)()
-	if err := p.capacity.Acquire(ctx, n); err != nil {
-		if p.log.stopping.Err() != nil {
-			return p.log.refusal()
-		}
-		return fmt.Errorf("%w: partition %d: no room in the queue: %w", ErrOverloaded, p.partition, context.Cause(ctx))
+	taken, err = p.capacity.Acquire(ctx, fair.Key{App: app}, n)
+	switch {
+	case err == nil:
+		return taken, nil
+	case errors.Is(err, fair.ErrCrowded):
+		return 0, fmt.Errorf("%w: partition %d: too many producers wait", ErrOverloaded, p.partition)
+	case p.log.stopping.Err() != nil:
+		return 0, p.log.refusal()
 	}
-	return nil
+	return 0, fmt.Errorf("%w: partition %d: no room in the queue: %w", ErrOverloaded, p.partition, err)
 }
 
-func (p *publisher) release(n int64) {
-	if n > 0 {
-		p.capacity.Release(n)
-	}
-}
+func (p *publisher) release(taken int64) { p.capacity.Release(taken) }
 
 // add puts the partition's share of a submit into the queue, which has room for it.
 func (p *publisher) add(evs []events.Event, s share, t *Ticket) {
@@ -62,6 +59,7 @@ func (p *publisher) add(evs []events.Event, s share, t *Ticket) {
 	if s.picked == nil {
 		n = len(evs)
 	}
+	most := p.fold.mostEvents()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := p.open()
@@ -74,7 +72,7 @@ func (p *publisher) add(evs []events.Event, s share, t *Ticket) {
 			e = &evs[s.picked[k]]
 		}
 		weight := weigh(e)
-		if b.full(weight) {
+		if b.full(weight, most) {
 			if run.n > 0 {
 				t.parts = append(t.parts, run)
 			}
@@ -94,10 +92,11 @@ func (p *publisher) add(evs []events.Event, s share, t *Ticket) {
 	p.notify()
 }
 
-// full reports whether an event of this weight has to go into the next batch.
-func (b *batch) full(weight int64) bool {
+// full reports whether an event of this weight has to go into the next batch, where so many events
+// are the most.
+func (b *batch) full(weight int64, most int) bool {
 	n := b.builder.Len()
-	return n == events.MaxBatchEvents || n > 0 && int64(b.builder.Size())+weight > maxBatchBytes
+	return n >= most || n > 0 && int64(b.builder.Size())+weight > maxBatchBytes
 }
 
 // open returns the batch that producers add to. p.mu is held.
@@ -122,9 +121,10 @@ func (p *publisher) extend() *batch {
 // take removes the first batch of the queue and returns it, or nil. If closedOnly, it takes only a
 // batch that cannot grow any more.
 func (p *publisher) take(closedOnly bool) *batch {
+	most := p.fold.mostEvents()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.queue) == 0 || closedOnly && len(p.queue) == 1 && p.queue[0].builder.Len() < events.MaxBatchEvents {
+	if len(p.queue) == 0 || closedOnly && len(p.queue) == 1 && p.queue[0].builder.Len() < most {
 		return nil
 	}
 	b := p.queue[0]

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -44,6 +45,10 @@ type embedded struct {
 	space    diskSpace
 	password string
 	guard    guard
+
+	watching sync.WaitGroup
+	stopping chan struct{} // closed when the server stops
+	stopOnce sync.Once
 }
 
 // startEmbedded starts the server and waits until it has recovered its store.
@@ -66,6 +71,7 @@ func startEmbedded(ctx context.Context, cfg *Config) (*embedded, error) {
 	e := &embedded{
 		lock: lock, logs: newServerLog(cfg.Logger), logger: cfg.Logger, dir: cfg.Dir,
 		space: diskSpace{dir: cfg.Dir, measure: diskFree, minFree: cfg.MinFree}, password: rand.Text(),
+		stopping: make(chan struct{}),
 	}
 	if cfg.hooks.diskFree != nil {
 		e.space.measure = cfg.hooks.diskFree
@@ -231,6 +237,8 @@ func (e *embedded) failure() error {
 // stop shuts the server down and waits for that. It may be called on a server that did not start
 // completely.
 func (e *embedded) stop() {
+	e.stopOnce.Do(func() { close(e.stopping) })
+	e.watching.Wait()
 	if e.srv != nil {
 		e.srv.Shutdown()
 		e.srv.WaitForShutdown()

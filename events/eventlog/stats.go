@@ -19,6 +19,10 @@ type PartitionStats struct {
 	// producers that wait for room in the queue.
 	Queued  int64
 	Waiting int
+	// Unfolded is how many events are stored and not folded, and Lag for how long the first of them
+	// has been, if the fold is followed; see [Log.Folded].
+	Unfolded int
+	Lag      time.Duration
 	// InFlight is the age of the entry under way, 0 if there is none.
 	InFlight time.Duration
 	// LastAck is how long the last entry took to be stored, and AckTime the sum over all Entries.
@@ -63,10 +67,11 @@ func (l *Log) Stats() []PartitionStats {
 			Partition: p.partition,
 			Entries:   s.entries.Load(), Events: s.events.Load(), Bytes: s.bytes.Load(),
 			Retries: s.retries.Load(), Failed: s.failed.Load(),
-			Queued: s.queued.Load(), Waiting: int(p.waiting.Load()),
+			Queued: s.queued.Load(), Waiting: p.capacity.Waiting(),
 			LastAck: time.Duration(s.lastAck.Load()), AckTime: time.Duration(s.ackTime.Load()),
 			LastSequence: s.last.Load(),
 		}
+		all[i].Unfolded, all[i].Lag = p.fold.lag(time.Now())
 		if began := s.began.Load(); began != 0 {
 			all[i].InFlight = max(0, time.Duration(time.Now().UnixNano()-began))
 		}

@@ -12,8 +12,9 @@ import (
 // of submits that returned before. The slice and its strings may be reused when Submit returns.
 //
 // The events must be valid ([events.Event.Validate]) and of a conversation. When the queue is full,
-// Submit waits for room; the error is [ErrOverloaded] when ctx ends first or too many are waiting
-// already, and [ErrClosed] or [ErrUnavailable] when the log takes nothing any more.
+// Submit waits for room, fairly by app; the error is [ErrOverloaded] when ctx ends first or too
+// many are waiting already, and [ErrClosed] or [ErrUnavailable] when the log takes nothing
+// any more.
 func (l *Log) Submit(ctx context.Context, evs []events.Event) (*Ticket, error) {
 	r := routings.Get().(*routing)
 	defer routings.Put(r)
@@ -44,7 +45,7 @@ func (l *Log) Append(ctx context.Context, evs []events.Event) (*Ticket, error) {
 }
 
 func (l *Log) submit(ctx context.Context, evs []events.Event, r *routing) (*Ticket, error) {
-	if err := l.admit(ctx, r); err != nil {
+	if err := l.admit(ctx, evs, r); err != nil {
 		return nil, err
 	}
 	l.submits.RLock()
@@ -63,11 +64,11 @@ func (l *Log) submit(ctx context.Context, evs []events.Event, r *routing) (*Tick
 
 // admit acquires room in the queue of every partition that the events go to, or in none. All
 // submits go through the partitions in the same order, so that none waits for another in a circle.
-func (l *Log) admit(ctx context.Context, r *routing) error {
+func (l *Log) admit(ctx context.Context, evs []events.Event, r *routing) (err error) {
 	for i := range r.shares {
 		s := &r.shares[i]
-		s.acquired = min(s.weight, maxQueuedBytes)
-		if err := l.publishers[s.partition].acquire(ctx, s.acquired); err != nil {
+		// Producers submit the events of one app at a time, or stand for all of them.
+		if s.acquired, err = l.publishers[s.partition].acquire(ctx, evs[0].App, s.weight); err != nil {
 			l.release(r.shares[:i])
 			return err
 		}

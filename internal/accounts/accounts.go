@@ -38,6 +38,8 @@ var (
 	ErrWrongPassword = errors.New("accounts: wrong password")
 	// ErrFull: the app has as many users as it may have.
 	ErrFull = errors.New("accounts: the app has the most users it may have")
+	// ErrTooManyGroups: the user has made, or the app has, as many groups as may be.
+	ErrTooManyGroups = errors.New("accounts: too many groups")
 	// ErrBusy: too many passwords are being hashed.
 	ErrBusy = errors.New("accounts: busy")
 	// ErrBadPassword: the password is empty or longer than [MaxPasswordBytes].
@@ -48,8 +50,9 @@ var (
 
 // Config says what accounts may cost. All fields but Room and Registerer are required.
 type Config struct {
-	// MaxUsers bounds the users of an app.
-	MaxUsers int
+	// MaxUsers bounds the users of an app, MaxGroups the groups that are made in it with the SDK,
+	// and MaxGroupsOfUser those that one user made.
+	MaxUsers, MaxGroups, MaxGroupsOfUser int
 	// Replicas of the bucket in an outside cluster.
 	Replicas int
 	// Room, if set, refuses n more bytes that the disk has no room for.
@@ -66,7 +69,7 @@ type Accounts struct {
 	hasher *hasher
 
 	mu     sync.Mutex
-	counts map[string]int // users by app, once they were counted
+	counts map[string]int // keys by what they begin with, once they were counted
 }
 
 // account is what is stored of a user.
@@ -140,9 +143,17 @@ func (a *Accounts) get(ctx context.Context, key string) (entry, error) {
 
 func encode(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-func userKey(app, user string) string { return "users." + encode(app) + "." + encode(user) }
+// Keys of the bucket, and what those of an app or user begin with.
+func usersOf(app string) string         { return "users." + encode(app) + "." }
+func userKey(app, user string) string   { return usersOf(app) + encode(user) }
+func groupsOf(app string) string        { return "groups." + encode(app) + "." }
+func groupKey(app, group string) string { return groupsOf(app) + encode(group) }
 
-func groupKey(app, group string) string { return "groups." + encode(app) + "." + encode(group) }
+// madeBy are the groups that a user made, markedIn what is kept of users who are not in a group.
+func madeBy(app, user string) string         { return "made." + encode(app) + "." + encode(user) + "." }
+func madeKey(app, user, group string) string { return madeBy(app, user) + encode(group) }
+func markedIn(app, group string) string      { return "marks." + encode(app) + "." + encode(group) + "." }
+func markKey(app, group, user string) string { return markedIn(app, group) + encode(user) }
 
 // Register makes a user. The errors are [ErrExists], also for a name that is reserved, [ErrFull],
 // [ErrBusy], [ErrBadPassword] and those of the store.
@@ -166,7 +177,7 @@ func (a *Accounts) Reserve(ctx context.Context, app, user string) error {
 	if err := a.room("reserve"); err != nil {
 		return err
 	}
-	switch err := a.reserve(ctx, app); {
+	switch err := a.reserve(ctx, usersOf(app), a.cfg.MaxUsers, ErrFull); {
 	case errors.Is(err, ErrFull):
 		return nil
 	case err != nil:
@@ -174,7 +185,7 @@ func (a *Accounts) Reserve(ctx context.Context, app, user string) error {
 	}
 	err := a.put(ctx, userKey(app, user), account{Created: time.Now().UTC().Truncate(time.Second)}, 0)
 	if err != nil {
-		a.release(app)
+		a.release(usersOf(app))
 	}
 	if errors.Is(err, ErrExists) {
 		return nil
@@ -211,16 +222,16 @@ func (a *Accounts) register(ctx context.Context, app, user, password, nickname s
 		return err
 	}
 	if revision == 0 {
-		if err := a.reserve(ctx, app); err != nil {
+		if err := a.reserve(ctx, usersOf(app), a.cfg.MaxUsers, ErrFull); err != nil {
 			return err
 		}
 	}
-	hash, err := a.hasher.hash(ctx, password)
+	hash, err := a.hasher.hash(ctx, app, password)
 	if err == nil {
 		err = a.put(ctx, userKey(app, user), account{hash, nickname, time.Now().UTC().Truncate(time.Second)}, revision)
 	}
 	if err != nil && revision == 0 {
-		a.release(app)
+		a.release(usersOf(app))
 	}
 	return err
 }
@@ -263,37 +274,15 @@ func (a *Accounts) put(ctx context.Context, key string, x account, revision uint
 	return wrap("register", err)
 }
 
-// release takes back what reserve counted.
-func (a *Accounts) release(app string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.counts[app]--
-}
-
-// reserve counts one more user of the app. What other processes register meanwhile is not in the
-// count, so the limit is only exact for a single process.
-func (a *Accounts) reserve(ctx context.Context, app string) error {
-	a.mu.Lock()
-	_, counted := a.counts[app]
-	a.mu.Unlock()
-	n := 0
-	if !counted {
-		info, err := a.stream.Info(ctx, jetstream.WithSubjectFilter("$KV."+bucket+".users."+encode(app)+".*"))
-		if err != nil {
-			return fmt.Errorf("accounts: count: %w", err)
-		}
-		n = len(info.State.Subjects)
+// Has reports whether there is an account, or a reserved name.
+func (a *Accounts) Has(ctx context.Context, app, user string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	_, err := a.get(ctx, userKey(app, user))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return false, nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if _, counted := a.counts[app]; !counted {
-		a.counts[app] = n
-	}
-	if a.counts[app] >= a.cfg.MaxUsers {
-		return ErrFull
-	}
-	a.counts[app]++
-	return nil
+	return err == nil, wrap("look up", err)
 }
 
 // Check returns nil if the password is the user's. The errors are [ErrNotFound],
@@ -308,7 +297,7 @@ func (a *Accounts) Check(ctx context.Context, app, user, password string) error 
 	entry, err := a.get(ctx, userKey(app, user))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
-		if _, err := a.hasher.matches(ctx, nobody, password); err != nil {
+		if _, err := a.hasher.matches(ctx, app, nobody, password); err != nil {
 			return err
 		}
 		return ErrNotFound
@@ -322,7 +311,7 @@ func (a *Accounts) Check(ctx context.Context, app, user, password string) error 
 	if stored.Hash == "" {
 		stored.Hash = nobody
 	}
-	ok, err := a.hasher.matches(ctx, stored.Hash, password)
+	ok, err := a.hasher.matches(ctx, app, stored.Hash, password)
 	if err != nil {
 		return err
 	}

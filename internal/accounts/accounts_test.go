@@ -36,7 +36,7 @@ func connection(t testing.TB) *nats.Conn {
 
 func openAccounts(t testing.TB, nc *nats.Conn, maxUsers int) *Accounts {
 	t.Helper()
-	a, err := Open(testContext(t), nc, Config{MaxUsers: maxUsers})
+	a, err := Open(testContext(t), nc, Config{MaxUsers: maxUsers, MaxGroups: 4, MaxGroupsOfUser: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,20 +113,61 @@ func TestUsersAreBounded(t *testing.T) {
 
 func TestHashingIsBounded(t *testing.T) {
 	a := openAccounts(t, connection(t), 10)
-	for range cap(a.hasher.turn) { // nobody gets a turn
-		a.hasher.turn <- struct{}{}
-	}
+	a.hasher.free = 0 // nobody gets a turn
 	ctx, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
 	defer cancel()
 	if err := a.Check(ctx, app, "ann", "secret"); !errors.Is(err, ErrBusy) {
 		t.Errorf("without a turn: %v", err)
 	}
-	for range cap(a.hasher.waiting) {
-		a.hasher.waiting <- struct{}{}
+	if a.hasher.n != 0 || len(a.hasher.turns) != 0 || len(a.hasher.waiting) != 0 {
+		t.Errorf("who gave up is still waiting: %d", a.hasher.n)
 	}
-	if err := a.hasher.enter(testContext(t)); !errors.Is(err, ErrBusy) {
+	a.hasher.n = maxHashWaiting
+	if err := a.hasher.enter(testContext(t), app); !errors.Is(err, ErrBusy) {
 		t.Errorf("with too many waiting: %v", err)
 	}
+}
+
+// An app with a thousand logins under way does not have another app wait for all of them.
+func TestAppsTakeTurnsToHash(t *testing.T) {
+	h := newHasher(nil)
+	h.free = 0
+	order := make(chan string, maxHashWaitingOfApp+1)
+	enter := func(app string) {
+		queued := h.queued()
+		go func() {
+			if h.enter(testContext(t), app) == nil {
+				order <- app
+			}
+		}()
+		for h.queued() == queued {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	for range 100 {
+		enter("busy")
+	}
+	enter("quiet")
+	h.leave()
+	h.leave()
+	if first, second := <-order, <-order; first != "quiet" && second != "quiet" {
+		t.Error("another app waits for a hundred logins")
+	}
+	for range 99 {
+		h.leave()
+	}
+	for range 99 {
+		<-order
+	}
+	if h.waiting["busy"] = make([]chan struct{}, maxHashWaitingOfApp); !errors.Is(h.enter(testContext(t), "busy"), ErrBusy) {
+		t.Error("one app may have everybody wait")
+	}
+}
+
+func (h *hasher) queued() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.n
 }
 
 func TestHashesThatAskForTooMuch(t *testing.T) {
@@ -136,7 +177,7 @@ func TestHashesThatAskForTooMuch(t *testing.T) {
 		"$argon2id$v=19$m=7168,t=0,p=1$c2FsdA$c3Vt", "$argon2id$v=19$m=7168,t=5,p=0$c2FsdA$c3Vt", "$argon2id$v=19$m=4294967295,t=5,p=1$c2FsdA$c3Vt",
 		"$argon2id$v=19$m=7168,t=4294967295,p=1$c2FsdA$c3Vt", "$argon2id$v=19$m=7168,t=5,p=1$c2FsdA$",
 	} {
-		if ok, err := a.hasher.matches(testContext(t), hash, "secret"); ok || !errors.Is(err, errBadHash) {
+		if ok, err := a.hasher.matches(testContext(t), app, hash, "secret"); ok || !errors.Is(err, errBadHash) {
 			t.Errorf("%q: %v, %v", hash, ok, err)
 		}
 	}
@@ -154,7 +195,7 @@ func TestGroupProfiles(t *testing.T) {
 	if p, err := a.Group(testContext(t), "acme#other", "g1"); p != (GroupProfile{}) || err != nil {
 		t.Errorf("in another app: %+v, %v", p, err)
 	}
-	if err := a.DropGroup(testContext(t), app, "g1"); err != nil {
+	if err := a.DropGroup(testContext(t), app, "ann", "g1"); err != nil {
 		t.Fatal(err)
 	}
 	if p, err := a.Group(testContext(t), app, "g1"); p != (GroupProfile{}) || err != nil {
@@ -208,13 +249,57 @@ func TestAccountsAreReadFromTheLeader(t *testing.T) {
 	if g, err := b.Group(testContext(t), app, "g"); err != nil || g.Name != "team" {
 		t.Errorf("%+v, %v", g, err)
 	}
-	if err := b.DropGroup(testContext(t), app, "g"); err != nil {
+	if err := b.DropGroup(testContext(t), app, "ann", "g"); err != nil {
 		t.Fatal(err)
 	}
 	if g, err := a.Group(testContext(t), app, "g"); err != nil || g != (GroupProfile{}) {
 		t.Errorf("%+v, %v", g, err)
 	}
+	if err := a.PutMark(testContext(t), app, "g", "ben", MarkInvited); err != nil {
+		t.Fatal(err)
+	}
+	if mark, err := b.Mark(testContext(t), app, "g", "ben"); err != nil || mark != MarkInvited {
+		t.Errorf("%q, %v", mark, err)
+	}
+	if there, err := b.Has(testContext(t), app, "ann"); err != nil || !there {
+		t.Errorf("%v, %v", there, err)
+	}
 	if m, err := direct.NextMsg(100 * time.Millisecond); err == nil {
 		t.Errorf("a replica was asked: %s %s", m.Subject, m.Data)
+	}
+}
+
+// Groups are counted by who made them and by app, across restarts; those that are gone count
+// no more.
+func TestGroupsAreBounded(t *testing.T) {
+	nc := connection(t)
+	a := openAccounts(t, nc, 10)
+	claim := func(user, group string, want error) {
+		t.Helper()
+		err := a.ClaimGroup(testContext(t), app, user, group)
+		if err == nil {
+			err = a.PutGroup(testContext(t), app, group, GroupProfile{})
+		}
+		if !errors.Is(err, want) {
+			t.Fatalf("%s makes %s: %v, want %v", user, group, err, want)
+		}
+	}
+	for _, group := range []string{"1", "2", "3"} {
+		claim("ann", group, nil)
+	}
+	claim("ann", "4", ErrTooManyGroups)
+	a = openAccounts(t, nc, 10) // as after a restart
+	claim("ann", "4", ErrTooManyGroups)
+	claim("ben", "5", nil)
+	claim("ben", "6", ErrTooManyGroups) // the app has four
+	for range 2 {                       // what is gone is not counted twice
+		if err := a.DropGroup(testContext(t), app, "ann", "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	claim("ann", "7", nil)
+	claim("ann", "8", ErrTooManyGroups)
+	if err := a.ClaimGroup(testContext(t), "other#app", "ann", "1"); err != nil {
+		t.Errorf("in another app: %v", err)
 	}
 }

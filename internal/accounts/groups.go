@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -61,12 +62,101 @@ func (a *Accounts) Group(ctx context.Context, app, group string) (p GroupProfile
 	return p, nil
 }
 
-// DropGroup forgets a group's profile.
-func (a *Accounts) DropGroup(ctx context.Context, app, group string) error {
+// ClaimGroup counts a group that is about to be made, by a user or, if that is empty, by the
+// backend, which may always make one. The error is [ErrTooManyGroups] if the user may make no more,
+// or the app may have no more.
+func (a *Accounts) ClaimGroup(ctx context.Context, app, user, group string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := a.kv.Purge(ctx, groupKey(app, group)); err != nil {
+	if err := a.room("make group"); err != nil {
+		return err
+	}
+	most := a.cfg.MaxGroups
+	if user == "" {
+		most = math.MaxInt
+	}
+	if err := a.reserve(ctx, groupsOf(app), most, ErrTooManyGroups); err != nil || user == "" {
+		return err
+	}
+	err := a.reserve(ctx, madeBy(app, user), a.cfg.MaxGroupsOfUser, ErrTooManyGroups)
+	if err == nil {
+		if _, err = a.kv.Put(ctx, madeKey(app, user, group), nil); err != nil {
+			a.release(madeBy(app, user))
+			err = fmt.Errorf("accounts: make group: %w", err)
+		}
+	}
+	if err != nil {
+		a.release(groupsOf(app))
+	}
+	return err
+}
+
+// DropGroup forgets a group's profile, that its owner made it, and the marks of its users.
+func (a *Accounts) DropGroup(ctx context.Context, app, owner, group string) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := errors.Join(a.drop(ctx, groupKey(app, group), groupsOf(app)), a.drop(ctx, madeKey(app, owner, group), madeBy(app, owner)),
+		a.stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+"."+markedIn(app, group)+"*")))
+	if err != nil {
 		return fmt.Errorf("accounts: forget group: %w", err)
 	}
 	return nil
+}
+
+// drop removes a key, and counts it no more. No marker of the removal stays, which would
+// be counted.
+func (a *Accounts) drop(ctx context.Context, key, prefix string) error {
+	_, err := a.get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil
+	}
+	if err == nil {
+		err = a.stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+"."+key))
+	}
+	if err == nil {
+		a.release(prefix)
+	}
+	return err
+}
+
+// Mark is what a group keeps of a user who is not in it.
+type Mark string
+
+const (
+	// MarkRemoved: the user was removed, and may not join by themselves.
+	MarkRemoved Mark = "removed"
+	// MarkInvited: the user was invited, and has not said whether they want to join.
+	MarkInvited Mark = "invited"
+)
+
+// PutMark keeps a mark of a user in the place of another one.
+func (a *Accounts) PutMark(ctx context.Context, app, group, user string, m Mark) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if err := a.room("mark"); err != nil {
+		return err
+	}
+	_, err := a.kv.PutString(ctx, markKey(app, group, user), string(m))
+	return wrap("mark", err)
+}
+
+// Mark returns the mark of a user; "" if there is none.
+func (a *Accounts) Mark(ctx context.Context, app, group, user string) (Mark, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	entry, err := a.get(ctx, markKey(app, group, user))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", wrap("look up mark", err)
+	}
+	return Mark(entry.value), nil
+}
+
+// DropMark forgets the mark of a user.
+func (a *Accounts) DropMark(ctx context.Context, app, group, user string) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return wrap("forget mark", a.stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+"."+markKey(app, group, user))))
 }

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/crypto/argon2"
@@ -28,8 +30,12 @@ const (
 	maxHashTime      = 100
 )
 
-// maxHashWaiting bounds the logins and registrations that wait for their turn to hash.
-const maxHashWaiting = 4096
+// maxHashWaiting bounds the logins and registrations that wait for their turn to hash, and
+// maxHashWaitingOfApp those of one app.
+const (
+	maxHashWaiting      = 4096
+	maxHashWaitingOfApp = 1024
+)
 
 var errBadHash = errors.New("accounts: a stored hash is malformed")
 
@@ -38,16 +44,20 @@ var errBadHash = errors.New("accounts: a stored hash is malformed")
 var nobody = encodeHash(make([]byte, saltBytes), make([]byte, hashBytes))
 
 // hasher bounds how many passwords are hashed at the same time: each takes a processor for some
-// hundredths of a second.
+// hundredths of a second. Apps take turns.
 type hasher struct {
-	turn    chan struct{}
-	waiting chan struct{}
-	busy    prometheus.Counter
+	mu      sync.Mutex
+	free    int                        // turns that nobody has
+	waiting map[string][]chan struct{} // by app: closed when the turn has come
+	turns   []string                   // apps of which somebody waits, the next one first
+	n       int                        // who wait
+
+	busy prometheus.Counter
 }
 
 func newHasher(r prometheus.Registerer) *hasher {
 	h := &hasher{
-		turn: make(chan struct{}, max(runtime.GOMAXPROCS(0)/2, 1)), waiting: make(chan struct{}, maxHashWaiting),
+		free: max(runtime.GOMAXPROCS(0)/2, 1), waiting: make(map[string][]chan struct{}),
 		busy: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "receiptd_accounts_busy_total", Help: "Logins and registrations refused because too many passwords were being hashed.",
 		}),
@@ -58,28 +68,77 @@ func newHasher(r prometheus.Registerer) *hasher {
 	return h
 }
 
-// enter waits for a turn.
-func (h *hasher) enter(ctx context.Context) error {
-	select {
-	case h.waiting <- struct{}{}:
-		defer func() { <-h.waiting }()
-	default:
+// enter waits for a turn of the app.
+func (h *hasher) enter(ctx context.Context, app string) error {
+	h.mu.Lock()
+	if h.free > 0 {
+		h.free--
+		h.mu.Unlock()
+		return nil
+	}
+	if h.n >= maxHashWaiting || len(h.waiting[app]) >= maxHashWaitingOfApp {
+		h.mu.Unlock()
 		h.busy.Inc()
 		return ErrBusy
 	}
+	turn := make(chan struct{})
+	if len(h.waiting[app]) == 0 {
+		h.turns = append(h.turns, app)
+	}
+	h.waiting[app] = append(h.waiting[app], turn)
+	h.n++
+	h.mu.Unlock()
 	select {
-	case h.turn <- struct{}{}:
+	case <-turn:
 		return nil
 	case <-ctx.Done():
-		h.busy.Inc()
-		return ErrBusy
+	}
+	if !h.giveUp(app, turn) {
+		h.leave() // it came at the same moment
+	}
+	h.busy.Inc()
+	return ErrBusy
+}
+
+// giveUp takes one who waits out of the queue; false if their turn has come.
+func (h *hasher) giveUp(app string, turn chan struct{}) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := slices.Index(h.waiting[app], turn)
+	if i < 0 {
+		return false
+	}
+	h.n--
+	if h.waiting[app] = slices.Delete(h.waiting[app], i, i+1); len(h.waiting[app]) == 0 {
+		delete(h.waiting, app)
+		h.turns = slices.DeleteFunc(h.turns, func(other string) bool { return other == app })
+	}
+	return true
+}
+
+// leave gives the turn to the next app's.
+func (h *hasher) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.turns) == 0 {
+		h.free++
+		return
+	}
+	app := h.turns[0]
+	h.turns = slices.Delete(h.turns, 0, 1)
+	line := h.waiting[app]
+	close(line[0])
+	h.n--
+	if line = line[1:]; len(line) == 0 {
+		delete(h.waiting, app)
+	} else {
+		h.waiting[app] = line
+		h.turns = append(h.turns, app)
 	}
 }
 
-func (h *hasher) leave() { <-h.turn }
-
-func (h *hasher) hash(ctx context.Context, password string) (string, error) {
-	if err := h.enter(ctx); err != nil {
+func (h *hasher) hash(ctx context.Context, app, password string) (string, error) {
+	if err := h.enter(ctx, app); err != nil {
 		return "", err
 	}
 	defer h.leave()
@@ -126,12 +185,12 @@ func parseHash(encoded string) (x storedHash, err error) {
 }
 
 // matches reports whether the hash is that of the password.
-func (h *hasher) matches(ctx context.Context, encoded, password string) (bool, error) {
+func (h *hasher) matches(ctx context.Context, app, encoded, password string) (bool, error) {
 	x, err := parseHash(encoded)
 	if err != nil {
 		return false, err
 	}
-	if err := h.enter(ctx); err != nil {
+	if err := h.enter(ctx, app); err != nil {
 		return false, err
 	}
 	defer h.leave()

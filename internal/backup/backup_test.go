@@ -48,7 +48,7 @@ func same(t *testing.T, p, q *place) {
 		t.Errorf("entries: %d and %d, want %d and %d, or others", len(got[0]), len(got[1]), len(want[0]), len(want[1]))
 	}
 	ctx := testContext(t)
-	for _, name := range []string{"RECEIPTD_INBOX", "RECEIPTD_INBOX_POSITIONS", "KV_receiptd_accounts"} {
+	for _, name := range []string{"RECEIPTD_INBOX", appInboxes, "RECEIPTD_INBOX_POSITIONS", "KV_receiptd_accounts"} {
 		a, err := p.js().Stream(ctx, name)
 		must(t, err)
 		b, err := q.js().Stream(ctx, name)
@@ -351,7 +351,7 @@ func TestWhatRefersIsCopiedFirst(t *testing.T) {
 	}
 	m, err := d.Receive(testContext(t), out, nil)
 	must(t, err)
-	want := map[string]uint64{"RECEIPTS_0": 21, "RECEIPTS_1": 21, "RECEIPTD_INBOX": 43, "RECEIPTD_INBOX_POSITIONS": 1}
+	want := map[string]uint64{"RECEIPTS_0": 21, "RECEIPTS_1": 21, "RECEIPTD_INBOX": 43, appInboxes: 143, "RECEIPTD_INBOX_POSITIONS": 1}
 	for name, last := range want {
 		if got := m.stream(name).Last; got != last {
 			t.Errorf("%s up to %d, want %d", name, got, last)

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/receiptd/receiptd/events/eventlog"
@@ -185,7 +186,7 @@ func order(h eventlog.Holding) int {
 	switch {
 	case h.Partition >= 0:
 		return 2
-	case h.Stream == "RECEIPTD_INBOX":
+	case strings.HasPrefix(h.Stream, "RECEIPTD_INBOX") && h.Stream != "RECEIPTD_INBOX_POSITIONS":
 		return 1
 	}
 	return 0

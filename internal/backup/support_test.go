@@ -56,6 +56,7 @@ func filled(t *testing.T, entries int) *place {
 	must(t, kv.Delete(ctx, "ben"))
 	for _, cfg := range []jetstream.StreamConfig{
 		{Name: "RECEIPTD_INBOX", Subjects: []string{"inbox.*"}},
+		{Name: appInboxes, Subjects: []string{"mail.>"}, FirstSeq: 101},
 		{Name: "RECEIPTD_INBOX_POSITIONS", Subjects: []string{"position.*"}, MaxMsgsPerSubject: 1},
 	} {
 		cfg.AllowDirect = true
@@ -65,6 +66,9 @@ func filled(t *testing.T, entries int) *place {
 	p.mail(40)
 	return p
 }
+
+// appInboxes is the stream of one app's inboxes, which begin where those of an older version end.
+const appInboxes = "RECEIPTD_INBOX_APP_0011"
 
 // mail puts messages into inboxes, removes those of one user and the last one of all, and notes a
 // position at the end.
@@ -76,6 +80,8 @@ func (p *place) mail(n int) {
 		ack, err := js.Publish(ctx, fmt.Sprint("inbox.u", i%3), fmt.Append(nil, "message ", i, bytes.Repeat([]byte("x"), 100)))
 		must(p.t, err)
 		last = ack.Sequence
+		_, err = js.Publish(ctx, fmt.Sprint("mail.u", i%3), fmt.Append(nil, "of an app ", i))
+		must(p.t, err)
 	}
 	inbox, err := js.Stream(ctx, "RECEIPTD_INBOX")
 	must(p.t, err)

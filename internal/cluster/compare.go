@@ -11,8 +11,8 @@ import (
 // State is the copy of the state that this node has.
 type State interface {
 	Waiter
-	// Positions is the last entry folded, of each partition.
-	Positions() []uint64
+	// Folded is the last entry folded, of each partition.
+	Folded() []uint64
 	// Ready returns nil once the folds have caught up with the log.
 	Ready() error
 	// MarkAt returns the root of the tree and the digest of the state of a partition at an entry,
@@ -54,7 +54,7 @@ type comparison struct {
 // compareAll takes the next step in every partition. It is called about as often as
 // nodes tell of themselves.
 func (n *Node) compareAll(ctx context.Context) {
-	positions := n.state.Positions()
+	positions := n.state.Folded()
 	nodes := n.members.list()
 	for k := range n.copies {
 		n.propose(k, positions[k], nodes)

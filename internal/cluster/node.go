@@ -151,7 +151,7 @@ func (n *Node) beat() beat {
 	case n.Ready() != nil:
 		b.State = StateStarting
 	}
-	for k, at := range n.state.Positions() {
+	for k, at := range n.state.Folded() {
 		c := &n.copies[k]
 		c.mu.Lock()
 		b.Copies[k] = copyBeat{Applied: at, Quarantined: n.state.Condemned(k), Compare: c.compare, Mark: c.mark}

@@ -25,6 +25,7 @@ type Config struct {
 	ShutdownTimeout time.Duration `default:"20s" placeholder:"DURATION" group:"Server:" help:"How long SIGTERM lets requests finish and state be written before the rest is cut off."`
 
 	HTTP    HTTP    `embed:"" group:"HTTP:"`
+	Intake  Intake  `embed:"" group:"Intake:"`
 	Log     Log     `embed:"" group:"Receipt log:"`
 	Cluster Cluster `embed:"" group:"Cluster:"`
 	State   State   `embed:"" group:"State:"`
@@ -42,6 +43,12 @@ type HTTP struct {
 	// AdminKey authorizes everything. Empty: the key kept in Data/admin.key, made at the first
 	// start.
 	AdminKey Secret `placeholder:"KEY" help:"Bearer key that may do everything. Empty: made at the first start and kept in DATA/admin.key, mode 0600."`
+	// Hosts are the names that the server goes by, and TrustedProxies networks whose
+	// X-Forwarded-For is believed.
+	Hosts          Words `placeholder:"NAME,…" help:"Names that the server goes by; requests with another name in the Host header are refused, except addresses and localhost. Empty: all names, but none where --listen is an address of this machine only."`
+	TrustedProxies Words `placeholder:"NETWORK,…" help:"Networks, such as 10.0.0.0/8, of proxies that are believed in X-Forwarded-For whom they pass requests on for. Without it all clients behind a proxy share the limits of its address."`
+	// Metrics is MetricsAuto, MetricsOpen or MetricsKey.
+	Metrics string `default:"auto" placeholder:"WHO" help:"Who may see /metrics, /v1/status and the totals on the page: open (everybody), key (who has the admin key), auto (everybody where --listen is an address of this machine only, else who has the key)."`
 	// CORSOrigin are the origins whose pages may call the API from a browser; empty = none.
 	CORSOrigin Origins `name:"cors-origin" placeholder:"ORIGIN" help:"Origins whose pages may call /v1 from a browser, such as https://chat.example.com, one or several with commas, or * for all. Empty: none."`
 	// MaxBody bounds the body of a request.
@@ -52,15 +59,22 @@ type HTTP struct {
 	ReceiptsPerSecond int `default:"100" placeholder:"N" help:"Receipts a second that a user may report with their token, after a burst of ten times as many; more is refused with 429."`
 }
 
+// Intake are the settings of what requests may hold and whose turn it is.
+type Intake struct {
+	// Memory bounds what all requests hold of what has arrived and is not in the log's queue yet.
+	Memory Bytes `name:"intake-memory" default:"64MiB" placeholder:"SIZE" help:"Memory for events that have arrived and are not in the log's queue yet; an app, or an address, may hold half of it. In a small container it is less."`
+	// AppWeights are the shares of apps under load.
+	AppWeights Weights `name:"app-weights" placeholder:"LIST" help:"Shares of apps when there is too much for all, like acme/chat=4,acme/mail=2. An app that is not named has 1."`
+}
+
 // Log are the settings of the receipt log: the broker that is embedded, or the outside one.
 type Log struct {
 	// Partitions is fixed when the log is created; 0 = the number of cores then.
 	Partitions int `default:"0" placeholder:"N" help:"Partitions of the log. 0: the number of cores for a new log, what it has for an existing one. Fixed once the log is created."`
 	// Fsync is FsyncAlways or FsyncInterval. It is a setting of the embedded broker.
 	Fsync string `default:"always" placeholder:"WHEN" help:"When the embedded NATS server syncs the log to disk: always (before every acknowledgement: what was acknowledged survives a power loss) or interval (once a second: faster, but a power loss takes up to the last second)."`
-	// MinFree is the disk space that the embedded broker leaves free. What receiptd itself stores
-	// is refused before it is used; events that NATS clients publish are not.
-	MinFree Bytes `default:"64MiB" placeholder:"SIZE" help:"Disk space that the embedded NATS server leaves free: events are refused before it is used, but not those that NATS clients publish at --nats-listen."`
+	// MinFree is the disk space that the embedded broker leaves free.
+	MinFree Bytes `default:"64MiB" placeholder:"SIZE" help:"Disk space that the embedded NATS server leaves free: events are refused before it is used, those that NATS clients publish at --nats-listen 16 MiB before."`
 	// Witness is the directory of the log's witness; empty = Data/witness.
 	Witness string `placeholder:"DIR" help:"Directory of the log's witness, by which a log that lost entries is found out at the next start; best on another disk. Empty: DATA/witness. It is for the embedded NATS server."`
 	// InspectSize bounds how much of each stream's files a start reads.
@@ -77,7 +91,12 @@ type Log struct {
 	// NATSListen opens the embedded broker to other clients; empty = closed.
 	NATSListen string `name:"nats-listen" placeholder:"ADDR" help:"Address at which the embedded NATS server takes events from NATS clients. Empty: none are let in."`
 	// NATSPassword is what those clients give, as the user that eventlog.DefaultIngressUser names.
-	NATSPassword Secret `name:"nats-password" placeholder:"PASSWORD" help:"Password of NATS clients at --nats-listen, user ingress. Needed with it."`
+	NATSPassword Secret `name:"nats-password" placeholder:"PASSWORD" help:"Password of NATS clients at --nats-listen that may publish for all apps, user ingress. This or --nats-users is needed with it."`
+	// NATSUsers is a file with the clients that are for one app each.
+	NATSUsers string `name:"nats-users" placeholder:"FILE" help:"File with a line ORG#APP PASSWORD for each NATS client at --nats-listen that may publish for one app only; its user name is ORG#APP."`
+	// NATSCert and NATSKey have the listener speak TLS.
+	NATSCert string `name:"nats-tls-cert" placeholder:"FILE" help:"Certificate, with those that sign it, with which --nats-listen speaks TLS, in PEM. Needed with --nats-tls-key."`
+	NATSKey  string `name:"nats-tls-key" placeholder:"FILE" help:"Key of --nats-tls-cert, in PEM."`
 }
 
 // Cluster are the settings of a node among several on one log. Without Node there is one process.
@@ -106,6 +125,8 @@ type SDK struct {
 	// MaxConnections bounds the open connections, MaxConnectionsPerUser those of one user.
 	MaxConnections        int `default:"20000" placeholder:"N" help:"Most SDK connections at one time; more are refused."`
 	MaxConnectionsPerUser int `default:"16" placeholder:"N" help:"Most SDK connections of one user at one time; a login beyond is refused."`
+	// PendingPerAddress bounds the connections that have not logged in.
+	PendingPerAddress int `default:"1000" placeholder:"N" help:"Most SDK connections from one address that have not logged in yet; more are refused. See --trusted-proxies."`
 	// ProvisionTimeout, IdleTimeout and WriteTimeout bound the silence of a client: before its
 	// login, after it, and in taking what it is sent.
 	ProvisionTimeout time.Duration `default:"10s" placeholder:"DURATION" help:"How long an SDK connection may take to log in."`
@@ -116,10 +137,20 @@ type SDK struct {
 	SendsPerSecond  int `default:"100" placeholder:"N" help:"Messages and receipts a second of an SDK user, after a burst of ten times as many; beyond, they are refused."`
 	// MaxUsers bounds the registered users of an app.
 	MaxUsers int `default:"1000000" placeholder:"N" help:"Most users registered in an app."`
+	// GroupsPerUser, GroupsPerApp and GroupMembers bound the groups that are made with the SDK.
+	GroupsPerUser int `default:"1000" placeholder:"N" help:"Most groups that one SDK user has made and not dissolved."`
+	GroupsPerApp  int `default:"100000" placeholder:"N" help:"Most groups made with the SDK in an app."`
+	GroupMembers  int `default:"5000" placeholder:"N" help:"Most members of a group made with the SDK, its owner included, unless the group says less."`
+	// InvitesPerUser and InvitesPerApp bound how many users are put into groups in an hour.
+	InvitesPerUser int `default:"10000" placeholder:"N" help:"Users that one SDK user may put into groups in an hour, at the start so many at once."`
+	InvitesPerApp  int `default:"500000" placeholder:"N" help:"Users that all SDK users of an app may put into groups in an hour, at the start so many at once."`
+	// RequestsPerUser and RequestsPerAddress bound the SDK's REST calls.
+	RequestsPerUser    int `default:"20" placeholder:"N" help:"REST calls a second of an SDK user, after a burst of ten times as many; beyond, they are refused."`
+	RequestsPerAddress int `default:"200" placeholder:"N" help:"REST calls a second of the SDK from one address, after a burst of ten times as many; beyond, they are refused. See --trusted-proxies."`
 	// InboxMessages, InboxAge and InboxSize bound what is kept for devices that have not taken it.
-	InboxMessages int           `default:"1000" placeholder:"N" help:"Most messages kept for a user whose devices have not taken them; the oldest gives way."`
+	InboxMessages int           `default:"1000" placeholder:"N" help:"Most messages of one sender kept for a user whose devices have not taken them; the oldest gives way."`
 	InboxAge      time.Duration `default:"168h" placeholder:"DURATION" help:"How long a message is kept for devices that have not taken it."`
-	InboxSize     Bytes         `default:"1GiB" placeholder:"SIZE" help:"Disk space for all such messages; the oldest give way."`
+	InboxSize     Bytes         `default:"1GiB" placeholder:"SIZE" help:"Disk space for all such messages of one app; whoever stored most makes room."`
 }
 
 // Analytics are the settings of ClickHouse and of what may leave the log once it is there.
@@ -152,6 +183,18 @@ type Logging struct {
 
 // AdminKeyFile is the file in the data directory that keeps the admin key.
 const AdminKeyFile = "admin.key"
+
+// Values of HTTP.Metrics.
+const (
+	MetricsAuto = "auto"
+	MetricsOpen = "open"
+	MetricsKey  = "key"
+)
+
+// PrivateTotals reports whether totals over all apps take the admin key.
+func (h HTTP) PrivateTotals() bool {
+	return h.Metrics == MetricsKey || h.Metrics == MetricsAuto && !Loopback(h.Listen)
+}
 
 // Values of Log.Fsync.
 const (

@@ -196,3 +196,16 @@ func (d DSN) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // LogValue masks it in logs.
 func (d DSN) LogValue() slog.Value { return slog.StringValue(d.String()) }
+
+// Words is a list of words with commas between them.
+type Words string
+
+// List returns the words.
+func (w Words) List() (list []string) {
+	for word := range strings.SplitSeq(string(w), ",") {
+		if word = strings.TrimSpace(word); word != "" {
+			list = append(list, word)
+		}
+	}
+	return list
+}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -25,6 +26,7 @@ const (
 	maxConnections       = 1_000_000
 	maxUsers             = 100_000_000
 	maxRate              = 1_000_000
+	maxMembers           = 100_000 // the log's
 	maxSilence           = time.Hour
 	minIdle              = 90 * time.Second // the SDK is silent for a minute
 	maxInbox             = 100_000
@@ -43,6 +45,9 @@ func (c Config) Validate() error {
 	}
 	p.duration("shutdown-timeout", c.ShutdownTimeout, time.Millisecond, maxShutdown)
 	p.join(c.HTTP.Validate())
+	if least := 4 * c.HTTP.MaxBody; c.Intake.Memory < least {
+		p.add("intake-memory", "%s is less than four times --max-body, %s", c.Intake.Memory, least)
+	}
 	p.join(c.Log.Validate())
 	p.join(c.Cluster.validate(&c))
 	p.join(c.State.Validate())
@@ -58,6 +63,17 @@ func (h HTTP) Validate() error {
 	p.address("listen", h.Listen)
 	p.secret("admin-key", h.AdminKey)
 	p.guessable("admin-key", h.AdminKey, h.Listen)
+	p.oneOf("metrics", h.Metrics, MetricsAuto, MetricsOpen, MetricsKey)
+	for _, text := range h.TrustedProxies.List() {
+		if _, err := netip.ParsePrefix(text); err != nil {
+			p.add("trusted-proxies", "%q is not a network like 10.0.0.0/8 or ::1/128", text)
+		}
+	}
+	for _, name := range h.Hosts.List() {
+		if name == "" || name != strings.ToLower(name) || strings.ContainsAny(name, ":/ ") {
+			p.add("hosts", "%q is not a name like chat.example.com, in lower case and without a port", name)
+		}
+	}
 	for _, origin := range h.CORSOrigin.List() {
 		if problem := originProblem(origin); problem != "" {
 			p.add("cors-origin", "%q %s", origin, problem)
@@ -99,15 +115,25 @@ func (l Log) Validate() error {
 	if l.NATSListen != "" {
 		p.guessable("nats-password", l.NATSPassword, l.NATSListen)
 	}
+	if n := len(l.NATSPassword.Reveal()); n > 0 && n < minPassword && Loopback(l.NATSListen) {
+		p.add("nats-password", "has %d characters, which can be guessed: take %d or more", n, minPassword)
+	}
+	if (l.NATSCert == "") != (l.NATSKey == "") {
+		p.add("nats-tls-cert", "and --nats-tls-key need each other")
+	}
 	if l.NATSListen == "" {
-		if l.NATSPassword != "" {
-			p.add("nats-password", "is of no use without --nats-listen")
+		for setting, value := range map[string]string{
+			"nats-password": l.NATSPassword.Reveal(), "nats-users": l.NATSUsers, "nats-tls-cert": l.NATSCert,
+		} {
+			if value != "" {
+				p.add(setting, "is of no use without --nats-listen")
+			}
 		}
 		return p.err()
 	}
 	p.address("nats-listen", l.NATSListen)
-	if l.NATSPassword == "" {
-		p.add("nats-listen", "needs --nats-password")
+	if l.NATSPassword == "" && l.NATSUsers == "" {
+		p.add("nats-listen", "needs --nats-password or --nats-users")
 	}
 	if l.NATS != "" {
 		p.add("nats-listen", "opens the embedded NATS server, but --nats names an outside one")
@@ -199,12 +225,20 @@ func (s SDK) Validate() error {
 	var p Problems
 	p.count("max-connections", s.MaxConnections, maxConnections)
 	p.count("max-connections-per-user", s.MaxConnectionsPerUser, maxConnections)
+	p.count("pending-per-address", s.PendingPerAddress, maxConnections)
 	p.duration("provision-timeout", s.ProvisionTimeout, time.Second, maxSilence)
 	p.duration("idle-timeout", s.IdleTimeout, minIdle, maxSilence)
 	p.duration("write-timeout", s.WriteTimeout, time.Second, maxSilence)
 	p.count("frames-per-second", s.FramesPerSecond, maxRate)
 	p.count("sends-per-second", s.SendsPerSecond, maxRate)
 	p.count("max-users", s.MaxUsers, maxUsers)
+	p.count("groups-per-user", s.GroupsPerUser, maxUsers)
+	p.count("groups-per-app", s.GroupsPerApp, maxUsers)
+	p.count("group-members", s.GroupMembers, maxMembers)
+	p.count("invites-per-user", s.InvitesPerUser, maxUsers)
+	p.count("invites-per-app", s.InvitesPerApp, maxUsers)
+	p.count("requests-per-user", s.RequestsPerUser, maxRate)
+	p.count("requests-per-address", s.RequestsPerAddress, maxRate)
 	p.count("inbox-messages", s.InboxMessages, maxInbox)
 	p.duration("inbox-age", s.InboxAge, minInboxAge, maxInboxAge)
 	if s.InboxSize < minInboxSize {
@@ -291,6 +325,9 @@ func (p *Problems) secret(setting string, value Secret) {
 
 // minSecret is how long a secret is at least that others may try to guess.
 const minSecret = 16
+
+// minPassword is how long a password is at least, wherever it is asked for.
+const minPassword = 8
 
 // guessable refuses a short secret where others than this machine can reach what it opens.
 func (p *Problems) guessable(setting string, value Secret, listen string) {

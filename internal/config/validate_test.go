@@ -23,6 +23,8 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		{"origin with a wildcard", func(c *Config) { c.HTTP.CORSOrigin = "https://*.example" }, `--cors-origin: "https://*.example" is not an origin like https://chat.example.com: a scheme, a host and perhaps a port, in lower case, without a path`},
 		{"body limit too small", func(c *Config) { c.HTTP.MaxBody = 1023 }, "--max-body: 1023 is not between 1KiB and 1GiB"},
 		{"smallest body limit", func(c *Config) { c.HTTP.MaxBody = 1024 }, ""},
+		{"bodies larger than there is memory for", func(c *Config) { c.HTTP.MaxBody = 17 << 20 }, "--intake-memory: 64MiB is less than four times --max-body, 68MiB"},
+		{"large bodies and memory for them", func(c *Config) { c.HTTP.MaxBody, c.Intake.Memory = 17<<20, 68<<20 }, ""},
 		{"no events", func(c *Config) { c.HTTP.MaxEventsPerRequest = 0 }, "--max-events-per-request: 0 is not between 1 and 1000000"},
 		{"key with a space", func(c *Config) { c.HTTP.AdminKey = "a b" }, "--admin-key: has characters other than the visible ones of ASCII"},
 		{"key copied from a printout", func(c *Config) { c.HTTP.AdminKey = mask }, "--admin-key: is the mask of a printed configuration, not a secret"},
@@ -54,10 +56,15 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		{"routes without a cluster", func(c *Config) { c.Cluster.Routes = "a:1" }, "--cluster-routes: is of no use without --cluster-listen"},
 		{"copies in a cluster", func(c *Config) { c.Log.NATS, c.Log.Replicas = "nats://a", 3 }, ""},
 		{"password without an address", func(c *Config) { c.Log.NATSPassword = "p" }, "--nats-password: is of no use without --nats-listen"},
-		{"address without password", func(c *Config) { c.Log.NATSListen = ":4222" }, "--nats-listen: needs --nats-password"},
-		{"address with password", func(c *Config) { c.Log.NATSListen, c.Log.NATSPassword = "127.0.0.1:4222", "p" }, ""},
+		{"address without password", func(c *Config) { c.Log.NATSListen = ":4222" }, "--nats-listen: needs --nats-password or --nats-users"},
+		{"address with password", func(c *Config) { c.Log.NATSListen, c.Log.NATSPassword = "127.0.0.1:4222", "password" }, ""},
+		{"address with a file of users", func(c *Config) { c.Log.NATSListen, c.Log.NATSUsers = "127.0.0.1:4222", "users" }, ""},
+		{"address with a short password", func(c *Config) { c.Log.NATSListen, c.Log.NATSPassword = "127.0.0.1:4222", "p" }, "--nats-password: has 1 characters, which can be guessed: take 8 or more"},
+		{"certificate without key", func(c *Config) { c.Log.NATSListen, c.Log.NATSUsers, c.Log.NATSCert = "127.0.0.1:4222", "users", "cert" }, "--nats-tls-cert: and --nats-tls-key need each other"},
+		{"network of proxies", func(c *Config) { c.HTTP.TrustedProxies = "10.0.0.0/8, 10.1.1.1" }, `--trusted-proxies: "10.1.1.1" is not a network like 10.0.0.0/8 or ::1/128`},
+		{"host with a port", func(c *Config) { c.HTTP.Hosts = "chat.example:443" }, `--hosts: "chat.example:443" is not a name like chat.example.com, in lower case and without a port`},
 		{"address of an outside cluster", func(c *Config) {
-			c.Log.NATSListen, c.Log.NATSPassword, c.Log.NATS = "127.0.0.1:4222", "p", "nats://a"
+			c.Log.NATSListen, c.Log.NATSPassword, c.Log.NATS = "127.0.0.1:4222", "password", "nats://a"
 		}, "--nats-listen: opens the embedded NATS server, but --nats names an outside one"},
 		{"cache too small", func(c *Config) { c.State.CacheSize = 1 }, "--cache-size: 1 is less than 8MiB"},
 		{"checkpoint too often", func(c *Config) { c.State.CheckpointInterval = time.Millisecond }, "--checkpoint-interval: 1ms is not between 10ms and 1h0m0s"},

@@ -61,19 +61,19 @@ func TestAuthenticate(t *testing.T) {
 	for bearer, want := range map[string]error{
 		"": ErrBadToken, "the-admin-ke": ErrBadToken, "the-admin-key ": ErrBadToken, forged: ErrBadToken, "a.b.c": ErrBadToken,
 	} {
-		if caller, err := a.Authenticate(bearer); !errors.Is(err, want) || caller != (Caller{}) {
+		if caller, err := a.Authenticate(bearer, "192.0.2.1:1"); !errors.Is(err, want) || caller != (Caller{}) {
 			t.Errorf("%q: %+v, %v", bearer, caller, err)
 		}
 	}
-	if caller, err := a.Authenticate("the-admin-key"); err != nil || caller != (Caller{Admin: true}) {
+	if caller, err := a.Authenticate("the-admin-key", "192.0.2.1:1"); err != nil || caller != (Caller{Admin: true}) {
 		t.Errorf("the admin key: %+v, %v", caller, err)
 	}
-	caller, err := a.Authenticate(token)
+	caller, err := a.Authenticate(token, "192.0.2.1:1")
 	if err != nil || caller.Admin || caller.App != app || caller.User != "ann" || !caller.Expires.Equal(expires) {
 		t.Errorf("a token: %+v, %v", caller, err)
 	}
 	now = expires
-	if caller, err := a.Authenticate(token); !errors.Is(err, ErrTokenExpired) || caller != (Caller{}) {
+	if caller, err := a.Authenticate(token, "192.0.2.1:1"); !errors.Is(err, ErrTokenExpired) || caller != (Caller{}) {
 		t.Errorf("an expired token: %+v, %v", caller, err)
 	}
 }
@@ -94,4 +94,38 @@ func TestTokensHaveAnEnd(t *testing.T) {
 	if caller, err := tokens.Verify(endless); !errors.Is(err, ErrBadToken) {
 		t.Errorf("%+v, %v", caller, err)
 	}
+}
+
+// From an address with many wrong keys the right one is not taken either, or guessing would go on;
+// other addresses, and those that presented it before, are let in.
+func TestGuessingTheAdminKeyIsThrottled(t *testing.T) {
+	tokens, err := NewTokens(make([]byte, MinTokenKeyBytes), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := NewAuthenticator("the-admin-key", tokens)
+	now := time.Unix(1_000_000, 0)
+	a.guesses.now = func() time.Time { return now }
+	is := func(bearer, remote string, want error) {
+		t.Helper()
+		if _, err := a.Authenticate(bearer, remote); !errors.Is(err, want) {
+			t.Fatalf("%s from %s: %v, want %v", bearer, remote, err, want)
+		}
+	}
+	is("the-admin-key", "192.0.2.7:9", nil) // a backend behind the same proxy
+	for range guessesAtOnce {
+		is("guess", "192.0.2.7:1", ErrBadToken)
+		is("guess", "192.0.2.8:1", ErrBadToken)
+	}
+	is("guess", "192.0.2.8:2", ErrGuessing)
+	is("the-admin-key", "192.0.2.8:3", ErrGuessing)
+	is("the-admin-key", "192.0.2.7:3", nil)
+	is("the-admin-key", "192.0.2.9:1", nil)
+	token, _, err := tokens.Mint("acme#chat", "ann", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is(token, "192.0.2.8:4", nil)
+	now = now.Add(2 * time.Second)
+	is("the-admin-key", "192.0.2.8:5", nil)
 }

@@ -27,7 +27,7 @@ func FuzzToken(f *testing.F) {
 	f.Add("eyJhbGciOiJIUzUxMiJ9." + strings.Join(strings.Split(good, ".")[1:], "."))
 	a := NewAuthenticator("the-admin-key", tokens)
 	f.Fuzz(func(t *testing.T, bearer string) {
-		caller, err := a.Authenticate(bearer)
+		caller, err := a.Authenticate(bearer, "192.0.2.1:1")
 		switch {
 		case err != nil:
 			if caller != (Caller{}) || !errors.Is(err, ErrBadToken) && !errors.Is(err, ErrTokenExpired) {

@@ -3,7 +3,6 @@ package inbox
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,7 +32,7 @@ const (
 )
 
 func (c *Config) deviceStream() jetstream.StreamConfig {
-	_, devices := c.streams()
+	devices := c.positionStream()
 	devices.Name = deviceStream
 	devices.Description = "receiptd: up to where each device has taken its messages, of several nodes"
 	devices.Subjects = []string{devicePrefix + "*.*.*"}
@@ -41,7 +40,7 @@ func (c *Config) deviceStream() jetstream.StreamConfig {
 }
 
 func deviceSubject(key, device string) string {
-	return devicePrefix + key + "." + base64.RawURLEncoding.EncodeToString([]byte(device))
+	return devicePrefix + key + "." + token(device)
 }
 
 // loadDevices returns the positions of a user's devices, whichever process wrote them: those that
@@ -189,31 +188,12 @@ func (b *Inbox) floorOf(ctx context.Context, c change) (uint64, error) {
 	return floor(devices), err
 }
 
-// readFresh is read, from a replica that has all that the leader has.
-func (b *Inbox) readFresh(ctx context.Context, key string, from uint64, limit, bytes int) (items []Item, more int, err error) {
-	for {
-		items, more, err = b.read(ctx, key, from, limit, bytes)
-		if b.cfg.lag != nil {
-			items = b.cfg.lag(items)
-		}
-		if err != nil || more > 0 || !b.cfg.Shared {
-			return items, more, err
-		}
-		next := from
-		if n := len(items); n > 0 {
-			next = items[n-1].Sequence + 1
-		}
-		_, err = leader.Next(ctx, b.js.Conn(), messageStream, next, messagePrefix+key)
-		if errors.Is(err, leader.ErrNotFound) {
-			return items, 0, nil
-		}
-		if err != nil {
-			return nil, 0, fmt.Errorf("inbox: read: %w", err)
-		}
-		select {
-		case <-time.After(behindPause):
-		case <-ctx.Done():
-			return nil, 0, ctx.Err()
-		}
+// lagged reports whether the leader of a stream has something under a subject, from a sequence on,
+// that a replica did not have.
+func (b *Inbox) lagged(ctx context.Context, stream, subject string, from uint64) (bool, error) {
+	_, err := leader.Next(ctx, b.js.Conn(), stream, from, subject)
+	if errors.Is(err, leader.ErrNotFound) {
+		return false, nil
 	}
+	return err == nil, err
 }

@@ -1,9 +1,11 @@
 package inbox
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -113,6 +115,46 @@ func TestMailboxIsNotBehindTheLeader(t *testing.T) {
 	}
 	if n := len(b.take(t, "ann", "phone", 0)); n != 5 {
 		t.Errorf("%d messages of 5", n)
+	}
+}
+
+// A body that a replica does not have yet is not taken for one that has made room: the leader is
+// asked for it.
+func TestBodiesAreReadFromTheLeader(t *testing.T) {
+	t.Parallel()
+	nc := connection(t)
+	cfg := testConfig(t)
+	cfg.Shared = true
+	body := bytes.Repeat([]byte("x"), maxCopies)
+	openInbox(t, nc, cfg).appendFrom(t, "zoe", body, "ann", "ben")
+	asked, err := nc.SubscribeSync("$JS.API.STREAM.MSG.GET." + appStreamName(app))
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct, err := nc.SubscribeSync("$JS.API.DIRECT.GET." + appStreamName(app))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := openInbox(t, nc, cfg).take(t, "ann", "phone", 0); len(got) != 1 || got[0] != string(body) {
+		t.Errorf("%d messages", len(got))
+	}
+	for {
+		m, err := asked.NextMsg(patience)
+		if err != nil {
+			t.Fatalf("the leader was not asked for the body: %v", err)
+		}
+		if string(m.Data) == `{"seq":1}` {
+			break
+		}
+	}
+	for {
+		m, err := direct.NextMsg(100 * time.Millisecond)
+		if err != nil {
+			break
+		}
+		if !bytes.Contains(m.Data, []byte(`"batch"`)) {
+			t.Errorf("a replica was asked: %s", m.Data)
+		}
 	}
 }
 

@@ -4,21 +4,23 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// hub hands new messages of the stream to the mailboxes that they are for.
+// hub hands new messages of an app's stream to the mailboxes that they are for.
 type hub struct {
 	mu sync.RWMutex
 	// boxes holds slices that are replaced and never changed.
-	boxes map[string][]*Mailbox // by userKey
-	last  uint64                // the follower's
+	boxes map[string][]*Mailbox // by token(user)
+	last  atomic.Uint64         // up to here the follower has read
 }
 
-func (h *hub) init(last uint64) { h.boxes, h.last = make(map[string][]*Mailbox), last }
+func (h *hub) init() { h.boxes = make(map[string][]*Mailbox) }
 
 func (h *hub) of(key string) []*Mailbox {
 	h.mu.RLock()
@@ -29,59 +31,69 @@ func (h *hub) of(key string) []*Mailbox {
 func (h *hub) add(m *Mailbox) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.boxes[m.key] = append(slices.Clip(h.boxes[m.key]), m)
+	h.boxes[m.box] = append(slices.Clip(h.boxes[m.box]), m)
 }
 
 func (h *hub) remove(m *Mailbox) (last bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	old := h.boxes[m.key]
+	old := h.boxes[m.box]
 	i := slices.Index(old, m)
 	if i < 0 {
 		return false
 	}
 	if len(old) == 1 {
-		delete(h.boxes, m.key)
+		delete(h.boxes, m.box)
 		return true
 	}
-	h.boxes[m.key] = slices.Concat(old[:i], old[i+1:])
+	h.boxes[m.box] = slices.Concat(old[:i], old[i+1:])
 	return false
 }
 
 // Online reports whether a device of the user is connected here.
-func (b *Inbox) Online(app, user string) bool { return b.hub.of(userKey(app, user)) != nil }
+func (b *Inbox) Online(app, user string) bool {
+	b.mu.Lock()
+	o := b.offices[app]
+	b.mu.Unlock()
+	return o != nil && o.hub.of(token(user)) != nil
+}
 
-// followPause is how long the follower waits after an error before it tries again.
-const followPause = 100 * time.Millisecond
+const (
+	// followPause is how long the follower waits after an error before it tries again.
+	followPause = 100 * time.Millisecond
+	// followBytes bounds what is on its way to the follower of an app.
+	followBytes = 4 << 20
+)
 
 // follow reads the end of the stream for as long as the inbox is open.
-func (b *Inbox) follow() {
-	for b.ctx.Err() == nil {
-		err := b.followOnce()
-		if b.ctx.Err() != nil {
+func (o *office) follow() {
+	ctx := o.inbox.ctx
+	for ctx.Err() == nil {
+		err := o.followOnce(ctx)
+		if ctx.Err() != nil {
 			return
 		}
-		b.logger.Warn("following the inboxes was interrupted", "error", err)
+		o.inbox.logger.Warn("following the inboxes was interrupted", "app", o.app, "error", err)
 		select {
 		case <-time.After(followPause):
-		case <-b.ctx.Done():
+		case <-ctx.Done():
 		}
 	}
 }
 
-func (b *Inbox) followOnce() error {
-	consumer, err := b.messages.OrderedConsumer(b.ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: b.hub.last + 1,
+func (o *office) followOnce(ctx context.Context) error {
+	consumer, err := o.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: o.hub.last.Load() + 1,
 	})
 	if err != nil {
 		return err
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(4096))
+	messages, err := consumer.Messages(jetstream.PullMaxBytes(followBytes))
 	if err != nil {
 		return err
 	}
 	defer messages.Stop()
-	defer context.AfterFunc(b.ctx, messages.Stop)()
+	defer context.AfterFunc(ctx, messages.Stop)()
 	for {
 		msg, err := messages.Next()
 		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
@@ -97,9 +109,29 @@ func (b *Inbox) followOnce() error {
 		if err != nil {
 			return err
 		}
-		b.hub.last = meta.Sequence.Stream
-		for _, m := range b.hub.of(msg.Subject()[len(messagePrefix):]) {
-			m.offer(Item{meta.Sequence.Stream, msg.Data()})
+		o.hub.last.Store(meta.Sequence.Stream)
+		if box, ok := strings.CutPrefix(msg.Subject(), o.boxes); ok {
+			box, _, _ = strings.Cut(box, ".")
+			o.offer(o.hub.of(box), meta.Sequence.Stream, msg.Data())
+		} else {
+			o.inbox.bodies.put(bodyKey{o, meta.Sequence.Stream}, msg.Data())
+		}
+	}
+}
+
+// offer gives the mailboxes of a user what their inbox got.
+func (o *office) offer(to []*Mailbox, sequence uint64, record []byte) {
+	if len(to) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(o.inbox.ctx, publishTimeout)
+	defer cancel()
+	data, err := o.resolve(ctx, record)
+	for _, m := range to {
+		if err != nil {
+			m.Refresh() // whoever reads it finds out what is wrong
+		} else if data != nil {
+			m.offer(Item{sequence, data})
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,16 +20,19 @@ const MaxMessageBytes = 256 << 10
 var (
 	// ErrClosed: the inbox was closed.
 	ErrClosed = errors.New("inbox: closed")
-	// ErrOverloaded: more waits to be stored than is allowed. Nothing of the message was stored.
+	// ErrOverloaded: more of the sender, of the app or of all waits to be stored than is allowed.
+	// Nothing of the message was stored.
 	ErrOverloaded = errors.New("inbox: overloaded")
-	// ErrTooLarge: the message is larger than [MaxMessageBytes].
+	// ErrTooLarge: the message is larger than [MaxMessageBytes], or takes more room with all its
+	// recipients than one message may.
 	ErrTooLarge = errors.New("inbox: message too large")
 )
 
 // Config says how inboxes are kept. All fields but Room, Registerer and Logger are required.
 type Config struct {
-	// MaxMessages bounds each user's inbox, MaxAge the age of a message, MaxBytes all inboxes
-	// together on the disk. Beyond a limit the oldest messages leave.
+	// MaxMessages bounds what one sender has in a user's inbox, MaxAge the age of a message,
+	// MaxBytes all inboxes of an app together on the disk. Beyond a limit the oldest messages
+	// leave.
 	MaxMessages int
 	MaxAge      time.Duration
 	MaxBytes    int64
@@ -50,37 +54,43 @@ type Config struct {
 type Inbox struct {
 	cfg       Config
 	js        jetstream.JetStream
-	messages  jetstream.Stream
 	positions jetstream.Stream
-	metrics   *metrics
-	logger    *slog.Logger
+	// before is the stream of version 1, nil if there never was one. The streams of the apps begin
+	// with first.
+	before  jetstream.Stream
+	first   uint64
+	metrics *metrics
+	logger  *slog.Logger
 
-	writer writer
-	hub    hub
 	ledger ledger
+	bodies bodies
+	queued atomic.Int64 // bytes that wait to be stored, of all apps
+
+	mu      sync.Mutex
+	offices map[string]*office // by app
+	closed  bool
 
 	running sync.WaitGroup
 	ctx     context.Context // ends with Close
 	stop    context.CancelFunc
-	closed  sync.Once
+	closing sync.Once
 }
 
-// Open finds or makes the streams and starts to follow them. The connection remains the caller's,
-// and has to outlive the inbox.
+// Open finds or makes the stream of positions; an app's stream is opened when it is needed. The
+// connection remains the caller's, and has to outlive the inbox.
 func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	b := &Inbox{cfg: cfg, logger: cfg.Logger.With(slog.String("component", "inbox"))}
+	b := &Inbox{
+		cfg: cfg, logger: cfg.Logger.With(slog.String("component", "inbox")),
+		offices: make(map[string]*office), first: 1,
+	}
 	var err error
 	if b.js, err = jetstream.New(nc); err != nil {
 		return nil, fmt.Errorf("inbox: %w", err)
 	}
-	messages, positions := cfg.streams()
-	if b.messages, err = openStream(ctx, b.js, messages); err != nil {
-		return nil, err
-	}
-	if b.positions, err = openStream(ctx, b.js, positions); err != nil {
+	if b.positions, err = openStream(ctx, b.js, cfg.positionStream()); err != nil {
 		return nil, err
 	}
 	if cfg.Shared {
@@ -88,18 +98,18 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 			return nil, err
 		}
 	}
-	info, err := b.messages.Info(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("inbox: stream %s: %w", messageStream, err)
+	switch b.before, err = b.js.Stream(ctx, streamBefore); {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		b.before = nil
+	case err != nil:
+		return nil, fmt.Errorf("inbox: stream %s: %w", streamBefore, err)
+	default:
+		b.first = b.before.CachedInfo().State.LastSeq + 1
 	}
 	// Last: what is registered cannot be so again at another try.
 	b.metrics = newMetrics(cfg.Registerer)
 	b.ctx, b.stop = context.WithCancel(context.Background())
-	b.writer.init()
-	b.hub.init(info.State.LastSeq)
 	b.ledger.init(b.writePositions)
-	b.running.Go(b.write)
-	b.running.Go(b.follow)
 	b.running.Go(b.keepPositions)
 	return b, nil
 }
@@ -108,11 +118,29 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 // with [ErrClosed]. Mailboxes have to be closed before. It may be called again.
 func (b *Inbox) Close(ctx context.Context) error {
 	var err error
-	b.closed.Do(func() {
-		b.writer.close()
+	b.closing.Do(func() {
+		b.mu.Lock()
+		b.closed = true
+		b.mu.Unlock()
 		b.stop()
 		b.running.Wait()
 		err = b.ledger.changed.Flush(ctx)
 	})
 	return err
+}
+
+// office returns what keeps the inboxes of an app, and begins it if need be.
+func (b *Inbox) office(app string) (*office, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o := b.offices[app]
+	switch {
+	case b.closed:
+		return nil, ErrClosed
+	case o == nil:
+		o = newOffice(b, app)
+		b.offices[app] = o
+		b.running.Go(o.run)
+	}
+	return o, nil
 }

@@ -62,13 +62,35 @@ func closeInbox(t testing.TB, b *Inbox) {
 
 func (b *Inbox) append(t testing.TB, message string, users ...string) {
 	t.Helper()
-	o, err := b.Append(app, users, []byte(message))
+	b.appendFrom(t, "zoe", []byte(message), users...)
+}
+
+func (b *Inbox) appendFrom(t testing.TB, sender string, message []byte, users ...string) {
+	t.Helper()
+	o, err := b.Append(Message{App: app, Sender: sender, Conversation: "chat", Users: users, Data: message})
 	if err == nil {
 		err = o.Wait(testContext(t))
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// state is that of the app's stream.
+func (b *Inbox) state(t testing.TB) jetstream.StreamState {
+	t.Helper()
+	o, err := b.office(app)
+	if err == nil {
+		err = o.await(testContext(t))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := o.stream.Info(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.State
 }
 
 func (b *Inbox) mailbox(t testing.TB, user, device string) *Mailbox {
@@ -246,6 +268,10 @@ func TestAGroupMessageIsStoredTogether(t *testing.T) {
 	b.mailbox(t, big[len(big)-1], "web").wants(t, "all")
 }
 
+func toAnn(data []byte) Message {
+	return Message{App: app, Sender: "zoe", Conversation: "chat", Users: []string{"ann"}, Data: data}
+}
+
 func TestLimitsOfInboxes(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.MaxMessages = 10
@@ -260,17 +286,17 @@ func TestLimitsOfInboxes(t *testing.T) {
 	b.mailbox(t, "ann", "web").wants(t, numbers(15, 25)...) // the oldest gave way
 	b.mailbox(t, "ben", "web").wants(t, "other")
 
-	if _, err := b.Append(app, []string{"ann"}, make([]byte, MaxMessageBytes+1)); !errors.Is(err, ErrTooLarge) {
+	if _, err := b.Append(toAnn(make([]byte, MaxMessageBytes+1))); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a large message: %v", err)
 	}
 	room = full
-	if _, err := b.Append(app, []string{"ann"}, []byte("x")); !errors.Is(err, full) {
+	if _, err := b.Append(toAnn([]byte("x"))); !errors.Is(err, full) {
 		t.Errorf("without room on the disk: %v", err)
 	}
 	room = nil
 	var last error
-	for range 20 * maxQueuedBytes / MaxMessageBytes { // some are written meanwhile
-		if _, last = b.Append(app, []string{"ann"}, make([]byte, MaxMessageBytes)); last != nil {
+	for range 20 * maxQueuedOfSender / MaxMessageBytes { // some are written meanwhile
+		if _, last = b.Append(toAnn(make([]byte, MaxMessageBytes))); last != nil {
 			break
 		}
 	}
@@ -278,7 +304,7 @@ func TestLimitsOfInboxes(t *testing.T) {
 		t.Errorf("with more queued than is allowed: %v", last)
 	}
 	closeInbox(t, b)
-	if _, err := b.Append(app, []string{"ann"}, []byte("x")); !errors.Is(err, ErrClosed) {
+	if _, err := b.Append(toAnn([]byte("x"))); !errors.Is(err, ErrClosed) {
 		t.Errorf("after the end: %v", err)
 	}
 }
@@ -295,9 +321,8 @@ func TestAcknowledgedMessagesAreRemoved(t *testing.T) {
 	if err := b.ledger.changed.Flush(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
-	info, err := b.messages.Info(testContext(t))
-	if err != nil || info.State.Msgs > purgeAfter {
-		t.Errorf("%d messages are left, %v", info.State.Msgs, err)
+	if n := b.state(t).Msgs; n > purgeAfter {
+		t.Errorf("%d messages are left", n)
 	}
 }
 
@@ -308,7 +333,7 @@ func TestStreamsOfAnotherConfigurationAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := testConfig(t)
-	wrong, _ := cfg.streams()
+	wrong := cfg.positionStream()
 	wrong.AllowAtomicPublish = false
 	if _, err := js.CreateStream(testContext(t), wrong); err != nil {
 		t.Fatal(err)
@@ -316,7 +341,7 @@ func TestStreamsOfAnotherConfigurationAreRefused(t *testing.T) {
 	if _, err := Open(testContext(t), nc, cfg); !errors.Is(err, ErrStreamConfig) {
 		t.Errorf("opened with %v", err)
 	}
-	if err := js.DeleteStream(testContext(t), messageStream); err != nil {
+	if err := js.DeleteStream(testContext(t), positionStream); err != nil {
 		t.Fatal(err)
 	}
 	b := openInbox(t, nc, cfg)
@@ -325,10 +350,10 @@ func TestStreamsOfAnotherConfigurationAreRefused(t *testing.T) {
 	// The limits are settings: they follow.
 	cfg.MaxMessages = 7
 	b = openInbox(t, nc, cfg)
-	if got := b.messages.CachedInfo().Config.MaxMsgsPerSubject; got != 7 {
+	b.mailbox(t, "ann", "web").wants(t, "x")
+	if got := b.offices[app].stream.CachedInfo().Config.MaxMsgsPerSubject; got != 7 {
 		t.Errorf("max_msgs_per_subject is %d", got)
 	}
-	b.mailbox(t, "ann", "web").wants(t, "x")
 }
 
 // TestInterruptedConnections: what was stored comes, through an outside server whose connections
@@ -349,7 +374,7 @@ func TestInterruptedConnections(t *testing.T) {
 			proxy.Cut()
 		}
 		s := fmt.Sprint(i)
-		o, err := b.Append(app, []string{"ann"}, []byte(s))
+		o, err := b.Append(toAnn([]byte(s)))
 		if err == nil {
 			err = o.Wait(testContext(t))
 		}

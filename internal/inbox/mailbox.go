@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/synadia-io/orbit.go/jetstreamext"
 )
@@ -25,8 +26,9 @@ const maxLive = 64
 // Mailbox is one connected device's view of its user's inbox. Next and Acknowledge are for one
 // goroutine.
 type Mailbox struct {
-	inbox  *Inbox
-	key    string
+	office *office
+	box    string // token(user)
+	key    string // userKey
 	device string
 	wake   chan struct{}
 
@@ -43,9 +45,17 @@ type Mailbox struct {
 // Open opens a device's mailbox. It begins with what the device has not acknowledged. The caller
 // must Close it.
 func (b *Inbox) Open(ctx context.Context, app, user, device string) (*Mailbox, error) {
-	m := &Mailbox{inbox: b, key: userKey(app, user), device: device, wake: make(chan struct{}, 1), lagging: true}
+	o, err := b.office(app)
+	if err != nil {
+		return nil, err
+	}
+	m := &Mailbox{office: o, box: token(user), key: userKey(app, user), device: device, wake: make(chan struct{}, 1), lagging: true}
 	// Before the position is looked up, so that what comes meanwhile is either read or offered.
-	b.hub.add(m)
+	o.hub.add(m)
+	if err := o.await(ctx); err != nil {
+		o.hub.remove(m)
+		return nil, err
+	}
 	at, err := b.ledger.open(ctx, b, m.key, device)
 	if err == nil && b.cfg.Shared {
 		if at, err = b.refresh(ctx, m.key, device); err != nil {
@@ -53,7 +63,12 @@ func (b *Inbox) Open(ctx context.Context, app, user, device string) (*Mailbox, e
 		}
 	}
 	if err != nil {
-		b.hub.remove(m)
+		o.hub.remove(m)
+		return nil, err
+	}
+	if at, err = o.within(ctx, at); err != nil {
+		o.hub.remove(m)
+		b.ledger.close(m.key)
 		return nil, err
 	}
 	m.acknowledged, m.cursor = at, at
@@ -72,7 +87,7 @@ func (m *Mailbox) offer(item Item) {
 			m.live = append(m.live, item)
 		} else {
 			m.live, m.lagging = nil, true
-			m.inbox.metrics.missed.Inc()
+			m.office.inbox.metrics.missed.Inc()
 		}
 	}
 	m.mu.Unlock()
@@ -86,7 +101,7 @@ func (m *Mailbox) offer(item Item) {
 // of them, and none that would begin beyond so many bytes. more is a lower bound on how many there
 // are besides. It waits only while many acknowledgements are not written, for the disk.
 func (m *Mailbox) Next(ctx context.Context, limit, bytes int) (items []Item, more int, err error) {
-	if err := m.inbox.ledger.settle(ctx, m.key); err != nil {
+	if err := m.office.inbox.ledger.settle(ctx, m.key); err != nil {
 		return nil, 0, err
 	}
 	m.mu.Lock()
@@ -99,7 +114,7 @@ func (m *Mailbox) Next(ctx context.Context, limit, bytes int) (items []Item, mor
 	}
 	m.mu.Unlock()
 	if lagging {
-		if items, more, err = m.inbox.readFresh(ctx, m.key, m.cursor+1, limit, bytes); err != nil || more > 0 {
+		if items, more, err = m.office.read(ctx, m, m.cursor+1, limit, bytes); err != nil || more > 0 {
 			m.mu.Lock()
 			m.live, m.lagging = nil, true
 			m.mu.Unlock()
@@ -142,7 +157,7 @@ func (m *Mailbox) Acknowledge(sequence uint64) {
 		n++
 	}
 	m.unacknowledged = append(m.unacknowledged[:0], m.unacknowledged[n:]...)
-	m.inbox.ledger.acknowledge(m.key, m.device, sequence, n)
+	m.office.inbox.ledger.acknowledge(m.key, m.device, sequence, n)
 }
 
 // Refresh makes the next call of Next read the stream, whatever is in memory.
@@ -161,17 +176,78 @@ func (m *Mailbox) Close() {
 	if closed {
 		return
 	}
-	m.inbox.hub.remove(m)
-	m.inbox.ledger.close(m.key)
-	m.inbox.metrics.open.Dec()
+	m.office.hub.remove(m)
+	m.office.inbox.ledger.close(m.key)
+	m.office.inbox.metrics.open.Dec()
 }
 
-// read returns up to limit items of a user from a sequence on, and how many there are after them.
-func (b *Inbox) read(ctx context.Context, key string, from uint64, limit, bytes int) (items []Item, more int, err error) {
+// read returns up to limit messages of a mailbox from a sequence on, and how many records there are
+// after them.
+func (o *office) read(ctx context.Context, m *Mailbox, from uint64, limit, bytes int) (items []Item, more int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	got, err := jetstreamext.GetBatch(ctx, b.js, messageStream, limit, jetstreamext.GetBatchSeq(from),
-		jetstreamext.GetBatchSubject(messagePrefix+key), jetstreamext.GetBatchMaxBytes(bytes))
+	if b := o.inbox; from < b.first {
+		items, more, err = b.records(ctx, streamBefore, prefixBefore+m.key, from, limit, bytes)
+		if err != nil || more > 0 || len(items) == limit {
+			return items, max(more, 1), err
+		}
+		from = b.first
+	}
+	for len(items) < limit && bytes > 0 {
+		list, after, err := o.inbox.records(ctx, o.stream.CachedInfo().Config.Name, o.boxes+m.box+".*", from, limit-len(items), bytes)
+		if err != nil {
+			return nil, 0, err
+		}
+		more = after
+		for i, record := range list {
+			if bytes <= 0 {
+				return items, more + len(list) - i, nil
+			}
+			data, err := o.resolve(ctx, record.Data)
+			if err != nil {
+				return nil, 0, err
+			}
+			if from = record.Sequence + 1; data != nil {
+				items, bytes = append(items, Item{record.Sequence, data}), bytes-len(data)
+			}
+		}
+		if more == 0 {
+			break
+		}
+	}
+	return items, more, nil
+}
+
+// records returns what a stream has under a subject, from a sequence on, and how many there are
+// after that: where processes share it, from a replica that has all that the leader has.
+func (b *Inbox) records(ctx context.Context, stream, subject string, from uint64, limit, bytes int) (items []Item, more int, err error) {
+	for {
+		items, more, err = b.replica(ctx, stream, subject, from, limit, bytes)
+		if err != nil || more > 0 || !b.cfg.Shared {
+			return items, more, err
+		}
+		next := from
+		if n := len(items); n > 0 {
+			next = items[n-1].Sequence + 1
+		}
+		switch lagged, err := b.lagged(ctx, stream, subject, next); {
+		case err != nil:
+			return nil, 0, fmt.Errorf("inbox: read: %w", err)
+		case !lagged:
+			return items, 0, nil
+		}
+		select {
+		case <-time.After(behindPause):
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		}
+	}
+}
+
+// replica is records as whichever replica answers has them.
+func (b *Inbox) replica(ctx context.Context, stream, subject string, from uint64, limit, bytes int) (items []Item, more int, err error) {
+	got, err := jetstreamext.GetBatch(ctx, b.js, stream, limit, jetstreamext.GetBatchSeq(from),
+		jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchMaxBytes(bytes))
 	if err != nil {
 		return nil, 0, fmt.Errorf("inbox: read: %w", err)
 	}
@@ -186,6 +262,9 @@ func (b *Inbox) read(ctx context.Context, key string, from uint64, limit, bytes 
 		if more, err = strconv.Atoi(msg.Header.Get("Nats-Num-Pending")); err != nil {
 			return nil, 0, fmt.Errorf("inbox: read: pending: %w", err)
 		}
+	}
+	if b.cfg.lag != nil {
+		items = b.cfg.lag(items)
 	}
 	b.metrics.read.Add(float64(len(items)))
 	return items, more, nil

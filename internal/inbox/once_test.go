@@ -21,7 +21,7 @@ func TestNothingIsStoredBeforeItsAnswer(t *testing.T) {
 	b := openInbox(t, nc, testConfig(t))
 	for _, users := range [][]string{{"ann"}, numbers(0, minBatch+1)} {
 		proxy.Hold()
-		o, err := b.Append(app, users, []byte("x"))
+		o, err := b.Append(Message{App: app, Sender: "zoe", Users: users, Data: []byte("x")})
 		if err != nil {
 			t.Fatal(err)
 		}

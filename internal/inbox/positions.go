@@ -2,10 +2,12 @@ package inbox
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -36,14 +38,29 @@ func (b *Inbox) writePositions(ctx context.Context, users map[string]*userDevice
 		if !c.purge {
 			continue
 		}
-		if low, err := b.floorOf(ctx, c); err == nil && low > 0 {
-			// What stays because of an error here leaves by age.
-			if b.messages.Purge(ctx, jetstream.WithPurgeSubject(messagePrefix+c.key), jetstream.WithPurgeSequence(low+1)) == nil {
-				b.metrics.purged.Inc()
-			}
+		if low, err := b.floorOf(ctx, c); err == nil && low > 0 && b.purge(ctx, c.key, low) == nil {
+			b.metrics.purged.Inc()
 		}
 	}
 	return nil
+}
+
+// purge removes what a user's inbox holds up to a sequence. What stays because of an error leaves
+// by age.
+func (b *Inbox) purge(ctx context.Context, key string, upto uint64) error {
+	app, user, _ := strings.Cut(key, ".")
+	stream, subject := b.before, prefixBefore+key
+	if upto >= b.first {
+		name, err := base64.RawURLEncoding.DecodeString(app)
+		if err != nil {
+			return err
+		}
+		if stream, err = b.js.Stream(ctx, appStreamName(string(name))); err != nil {
+			return err
+		}
+		subject = appPrefix + app + ".u." + user + ".*"
+	}
+	return stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(upto+1))
 }
 
 func (b *Inbox) publishPositions(ctx context.Context, part []change) error {
@@ -56,9 +73,10 @@ func (b *Inbox) publishPositions(ctx context.Context, part []change) error {
 		if err != nil {
 			return err
 		}
-		msgs[i] = &nats.Msg{Subject: positionPrefix + c.key, Data: data, Header: nats.Header{}}
+		msgs[i] = &nats.Msg{Subject: positionPrefix + c.key, Data: data}
 	}
-	return b.publish(ctx, msgs)
+	_, err := b.publish(ctx, msgs)
+	return err
 }
 
 func (b *Inbox) loadPositions(ctx context.Context, key string) (devices []position, err error) {

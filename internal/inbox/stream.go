@@ -2,7 +2,9 @@ package inbox
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,11 +14,16 @@ import (
 )
 
 const (
-	messageStream  = "RECEIPTD_INBOX"
-	positionStream = "RECEIPTD_INBOX_POSITIONS"
+	appStreamPrefix = "RECEIPTD_INBOX_APP_"
+	positionStream  = "RECEIPTD_INBOX_POSITIONS"
+	// streamBefore is that of version 1.
+	streamBefore = "RECEIPTD_INBOX"
 
-	messagePrefix  = "receipts.inbox.v1."
+	// Below appPrefix.APP lie bodies, under b.SENDER.CONVERSATION, and inboxes, under
+	// u.USER.SENDER.
+	appPrefix      = "receipts.inbox.v2."
 	positionPrefix = "receipts.position.v1."
+	prefixBefore   = "receipts.inbox.v1."
 
 	// positionSlack is how much longer a position is kept than a message: if a position left before
 	// the messages it covers, these would be shown again.
@@ -27,18 +34,32 @@ const (
 // stream is left as it is: the operator decides.
 var ErrStreamConfig = errors.New("inbox: stream configuration differs")
 
-// userKey is the part of the subjects that names a user. It is plain text for the server: no dots,
-// no wildcards.
-func userKey(app, user string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(app)) + "." + base64.RawURLEncoding.EncodeToString([]byte(user))
+// token is a name as a part of a subject. It is plain text for the server: no dots, no wildcards.
+// An empty name has a token too.
+func token(name string) string {
+	if name == "" {
+		return "-"
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(name))
 }
 
-// streams is the one place where the configuration of both streams is decided.
-func (c *Config) streams() (messages, positions jetstream.StreamConfig) {
-	messages = jetstream.StreamConfig{
-		Name:        messageStream,
-		Description: "receiptd: messages that devices have not taken yet",
-		Subjects:    []string{messagePrefix + "*.*"},
+// userKey names a user of an app.
+func userKey(app, user string) string { return token(app) + "." + token(user) }
+
+// appStreamName is short, whatever the app's names are, and differs in more than the case of
+// letters, which some file systems take for one.
+func appStreamName(app string) string {
+	sum := sha256.Sum256([]byte(app))
+	return appStreamPrefix + hex.EncodeToString(sum[:16])
+}
+
+// appStream decides the configuration of an app's stream.
+func (b *Inbox) appStream(app string) jetstream.StreamConfig {
+	c := &b.cfg
+	return jetstream.StreamConfig{
+		Name:        appStreamName(app),
+		Description: "receiptd: messages of " + app + " that devices have not taken yet",
+		Subjects:    []string{appPrefix + token(app) + ".>"},
 
 		// Nothing is consumed: devices read what is theirs, and limits make room.
 		Retention: jetstream.LimitsPolicy,
@@ -52,19 +73,36 @@ func (c *Config) streams() (messages, positions jetstream.StreamConfig) {
 		MaxMsgSize:        MaxMessageBytes + 1024, // headers
 		MaxMsgs:           -1,
 		MaxConsumers:      -1,
+		FirstSeq:          b.first,
 
 		// A message to a whole group is one atomic batch, which costs one sync.
 		AllowAtomicPublish: true,
 		AllowDirect:        true,
 	}
-	positions = messages
-	positions.Name = positionStream
-	positions.Description = "receiptd: up to where each device has taken its messages"
-	positions.Subjects = []string{positionPrefix + "*.*"}
-	positions.MaxMsgsPerSubject = 1
-	positions.MaxAge = c.MaxAge + positionSlack
-	positions.MaxBytes = -1
-	return messages, positions
+}
+
+// positionStream decides the configuration of the stream of positions.
+func (c *Config) positionStream() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        positionStream,
+		Description: "receiptd: up to where each device has taken its messages",
+		Subjects:    []string{positionPrefix + "*.*"},
+
+		Retention: jetstream.LimitsPolicy,
+		Storage:   jetstream.FileStorage,
+		Replicas:  max(c.Replicas, 1),
+		Discard:   jetstream.DiscardOld,
+
+		MaxMsgsPerSubject: 1,
+		MaxAge:            c.MaxAge + positionSlack,
+		MaxBytes:          -1,
+		MaxMsgSize:        MaxMessageBytes + 1024,
+		MaxMsgs:           -1,
+		MaxConsumers:      -1,
+
+		AllowAtomicPublish: true,
+		AllowDirect:        true,
+	}
 }
 
 // openStream finds a stream, or makes it. The limits of one that exists follow the settings;
@@ -95,7 +133,6 @@ func openStream(ctx context.Context, js jetstream.JetStream, want jetstream.Stre
 	}
 	return stream, nil
 }
-
 func checkStream(want, have *jetstream.StreamConfig) error {
 	for _, field := range []struct {
 		name       string

@@ -3,7 +3,7 @@ package inbox
 import (
 	"context"
 	"fmt"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -19,217 +19,206 @@ const (
 	// each: a batch of any size costs several syncs, since the server keeps it apart until it is
 	// complete.
 	minBatch = 24
-	// maxBatchBytes bounds what one batch holds up.
+	// maxBatchBytes bounds what is stored together.
 	maxBatchBytes = 8 << 20
-	// maxQueuedBytes bounds the messages that wait, by what they take on the disk.
-	maxQueuedBytes = 64 << 20
-	// overhead is roughly what a message costs besides its bytes.
+	// overhead is roughly what a record costs besides its bytes.
 	overhead = 256
+	// maxCopies bounds the bytes of a message with all its copies up to which it lies in the
+	// inboxes themselves, rather than once with a reference to it in each: that takes one step and
+	// not two, and no more room.
+	maxCopies = 4 << 10
+	// appShare is the part of an app's bytes that one message may take.
+	appShare = 8
 
 	publishTimeout = 5 * time.Second
 	publishTries   = 3
 )
 
-// writer gathers what many senders append: while one batch is being stored, the next one grows.
-type writer struct {
-	mu     sync.Mutex
-	queue  []envelope
-	bytes  int
-	closed bool
-	wake   chan struct{}
+// Message is what a sender has for other users.
+type Message struct {
+	// App, Sender and Conversation are whose shares it takes.
+	App, Sender, Conversation string
+	// Users are those into whose inboxes it goes.
+	Users []string
+	// Data is the message. It must not be changed afterwards.
+	Data []byte
 }
 
-// envelope is a message to one recipient.
-type envelope struct {
-	subject string
-	data    []byte
-	ticket  *Ticket
-}
+// copied reports whether the message lies in the inboxes themselves.
+func (m *Message) copied() bool { return len(m.Users)*len(m.Data) <= maxCopies || len(m.Users) == 1 }
 
-// Ticket is one Append under way.
-type Ticket struct {
-	left int // envelopes not stored yet; the writer's
-	err  error
-	done chan struct{}
-}
-
-// Wait returns nil once the message is durable in all inboxes. With an error it may be in some of
-// them.
-func (t *Ticket) Wait(ctx context.Context) error {
-	select {
-	case <-t.done:
-		return t.err
-	case <-ctx.Done():
-		return ctx.Err()
+// cost is about what the message takes on the disk.
+func (m *Message) cost() int {
+	if m.copied() {
+		return len(m.Users) * (len(m.Data) + overhead)
 	}
+	return len(m.Data) + (len(m.Users)+1)*overhead
 }
 
-func (w *writer) init() { w.wake = make(chan struct{}, 1) }
-
-func (w *writer) signal() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (w *writer) close() {
-	w.mu.Lock()
-	w.closed = true
-	w.mu.Unlock()
-	w.signal()
-}
-
-// Append queues a message for the inboxes of the users. It does not wait until it is stored;
+// Append queues a message for the inboxes of its users. It does not wait until it is stored;
 // [Ticket.Wait] does. With an error nothing is queued: [ErrTooLarge], [ErrOverloaded], [ErrClosed],
-// or that the disk has no room. The bytes must not be changed afterwards.
-func (b *Inbox) Append(app string, users []string, message []byte) (*Ticket, error) {
-	if len(message) > MaxMessageBytes {
+// or that the disk has no room.
+func (b *Inbox) Append(m Message) (*Ticket, error) {
+	l := &letter{Message: m, cost: m.cost(), ticket: &Ticket{done: make(chan struct{})}}
+	if len(m.Data) > MaxMessageBytes || int64(l.cost) > b.cfg.MaxBytes/appShare {
 		return nil, ErrTooLarge
 	}
-	cost := len(users) * (len(message) + overhead)
+	if len(m.Users) == 0 {
+		l.ticket.finish(nil)
+		return l.ticket, nil
+	}
 	if b.cfg.Room != nil {
-		if err := b.cfg.Room(int64(cost)); err != nil {
+		if err := b.cfg.Room(int64(l.cost)); err != nil {
 			return nil, fmt.Errorf("inbox: %w", err)
 		}
 	}
-	t := &Ticket{left: len(users), done: make(chan struct{})}
-	if len(users) == 0 {
-		close(t.done)
-		return t, nil
+	o, err := b.office(m.App)
+	if err != nil {
+		return nil, err
 	}
-	w := &b.writer
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch {
-	case w.closed:
-		return nil, ErrClosed
-	case w.bytes > 0 && w.bytes+cost > maxQueuedBytes:
-		return nil, ErrOverloaded
+	if n := b.addQueued(l.cost); n > maxQueuedBytes && !o.queue.idle() {
+		err = ErrOverloaded
+	} else {
+		err = o.queue.put(l)
 	}
-	w.bytes += cost
-	for _, user := range users {
-		w.queue = append(w.queue, envelope{messagePrefix + userKey(app, user), message, t})
+	if err != nil {
+		b.addQueued(-l.cost)
+		return nil, err
 	}
-	b.metrics.queued.Set(float64(w.bytes))
-	w.signal()
-	return t, nil
+	return l.ticket, nil
 }
 
-// write is the writer's goroutine.
-func (b *Inbox) write() {
-	for {
-		batch := b.writer.take()
-		if len(batch) == 0 {
-			if b.ctx.Err() != nil {
-				return
-			}
-			select {
-			case <-b.writer.wake:
-			case <-b.ctx.Done():
-			}
+// addQueued counts bytes that wait, and returns how many do.
+func (b *Inbox) addQueued(n int) int64 {
+	all := b.queued.Add(int64(n))
+	b.metrics.queued.Set(float64(all))
+	return all
+}
+
+// store puts letters into the stream, bodies first, and finishes their tickets; with an error, any
+// part of a letter may be there. An attempt whose answer was lost is repeated, which may store a
+// message twice; its id is the same, and clients drop what they have seen.
+func (o *office) store(list []*letter) {
+	failed := make(map[*letter]error)
+	sequences := o.storeBodies(list, failed)
+	// Of each record, whose it is.
+	var records []*nats.Msg
+	var of []*letter
+	for _, l := range list {
+		if failed[l] != nil {
 			continue
 		}
-		err := b.store(batch)
-		b.writer.finish(batch, err)
-		b.metrics.queued.Set(float64(b.writer.queued()))
-	}
-}
-
-func (w *writer) take() []envelope {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	n, bytes := 0, 0
-	for n < len(w.queue) && n < maxBatch && (n == 0 || bytes+len(w.queue[n].data) <= maxBatchBytes) {
-		bytes += len(w.queue[n].data)
-		n++
-	}
-	batch := w.queue[:n:n]
-	if w.queue = w.queue[n:]; len(w.queue) == 0 {
-		w.queue = nil
-	}
-	return batch
-}
-
-func (w *writer) queued() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.bytes
-}
-
-// finish ends the orders whose envelopes are all stored, or failed.
-func (w *writer) finish(batch []envelope, err error) {
-	freed := 0
-	for i := range batch {
-		d := &batch[i]
-		freed += len(d.data) + overhead
-		if err != nil {
-			d.ticket.err = err
+		var record []byte
+		if l.copied() {
+			record = append([]byte{kindMessage}, l.Data...)
+		} else {
+			record = reference(sequences[l])
 		}
-		if d.ticket.left--; d.ticket.left == 0 {
-			close(d.ticket.done)
+		sender := token(l.Sender)
+		for _, user := range l.Users {
+			records = append(records, &nats.Msg{Subject: o.boxes + token(user) + "." + sender, Data: record})
+			of = append(of, l)
 		}
 	}
-	w.mu.Lock()
-	w.bytes -= freed
-	w.mu.Unlock()
+	for len(records) > 0 {
+		n := min(len(records), maxBatch)
+		if err := o.put(records[:n]); err != nil {
+			for _, l := range of[:n] {
+				failed[l] = err
+			}
+		}
+		records, of = records[n:], of[n:]
+	}
+	for _, l := range list {
+		l.ticket.finish(failed[l])
+	}
 }
 
-// store puts a batch into the stream; with an error, any part of it may be there. An attempt whose
-// answer was lost is repeated, which may store a message twice; its id is the same, and clients
-// drop what they have seen.
-func (b *Inbox) store(batch []envelope) error {
-	msgs := make([]*nats.Msg, len(batch))
-	for i := range batch {
-		msgs[i] = &nats.Msg{Subject: batch[i].subject, Data: batch[i].data, Header: nats.Header{}}
-	}
-	err := b.publish(b.ctx, msgs)
+// put stores records of inboxes.
+func (o *office) put(records []*nats.Msg) error {
+	_, err := o.inbox.publish(o.inbox.ctx, records)
 	if err != nil {
-		b.metrics.failed.Inc()
-		if b.ctx.Err() != nil {
-			return ErrClosed
-		}
-		b.logger.Error("messages could not be stored", "messages", len(msgs), "error", err)
-		return fmt.Errorf("inbox: store: %w", err)
+		return o.failed(len(records), err)
 	}
-	b.metrics.batches.Inc()
-	b.metrics.stored.Add(float64(len(msgs)))
+	o.inbox.metrics.batches.Inc()
+	o.inbox.metrics.stored.Add(float64(len(records)))
 	return nil
 }
 
-// publish stores messages: a small number with a sync for each, more as one atomic batch.
-func (b *Inbox) publish(ctx context.Context, msgs []*nats.Msg) error {
+func (o *office) failed(n int, err error) error {
+	o.inbox.metrics.failed.Inc()
+	if o.inbox.ctx.Err() != nil {
+		return ErrClosed
+	}
+	o.inbox.logger.Error("messages could not be stored", "app", o.app, "messages", n, "error", err)
+	return fmt.Errorf("inbox: store: %w", err)
+}
+
+// storeBodies stores the bodies of letters that are not copied into the inboxes, a sync for each,
+// and returns their sequences.
+func (o *office) storeBodies(list []*letter, failed map[*letter]error) map[*letter]uint64 {
+	whole := slices.DeleteFunc(slices.Clone(list), func(l *letter) bool { return l.copied() })
+	sequences := make(map[*letter]uint64, len(whole))
+	for part := range slices.Chunk(whole, minBatch-1) {
+		msgs := make([]*nats.Msg, len(part))
+		for i, l := range part {
+			msgs[i] = &nats.Msg{Subject: o.bodies + token(l.Sender) + "." + token(l.Conversation), Data: l.Data}
+		}
+		stored, err := o.inbox.publish(o.inbox.ctx, msgs)
+		if err != nil {
+			err = o.failed(len(msgs), err)
+		}
+		for i, l := range part {
+			if failed[l] = err; err == nil {
+				sequences[l] = stored[i]
+				o.inbox.metrics.bodies.Inc()
+			}
+		}
+	}
+	return sequences
+}
+
+// publish stores messages: a small number with a sync for each, and then it returns their
+// sequences; more as one atomic batch.
+func (b *Inbox) publish(ctx context.Context, msgs []*nats.Msg) (sequences []uint64, err error) {
 	policy := backoff.WithContext(backoff.WithMaxRetries(backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(20*time.Millisecond), backoff.WithMaxInterval(time.Second)), publishTries-1), ctx)
-	return backoff.Retry(func() error {
+	err = backoff.Retry(func() (err error) {
 		// An attempt under way is not cut off: its outcome would not be known.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 		defer cancel()
 		if len(msgs) < minBatch {
-			return b.publishEach(ctx, msgs)
+			sequences, err = b.publishEach(ctx, msgs)
+			return err
 		}
-		_, err := jetstreamext.PublishMsgBatch(ctx, b.js, msgs, jetstreamext.BatchFlowControl{})
+		for _, m := range msgs {
+			m.Header = nats.Header{}
+		}
+		_, err = jetstreamext.PublishMsgBatch(ctx, b.js, msgs, jetstreamext.BatchFlowControl{})
 		return err
 	}, policy)
+	return sequences, err
 }
 
 // publishEach has all messages under way at the same time.
-func (b *Inbox) publishEach(ctx context.Context, msgs []*nats.Msg) error {
+func (b *Inbox) publishEach(ctx context.Context, msgs []*nats.Msg) ([]uint64, error) {
 	futures := make([]jetstream.PubAckFuture, len(msgs))
 	for i, msg := range msgs {
 		var err error
 		if futures[i], err = b.js.PublishMsgAsync(&nats.Msg{Subject: msg.Subject, Data: msg.Data}, jetstream.WithRetryAttempts(0)); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	for _, f := range futures {
+	sequences := make([]uint64, len(msgs))
+	for i, f := range futures {
 		select {
-		case <-f.Ok():
+		case ack := <-f.Ok():
+			sequences[i] = ack.Sequence
 		case err := <-f.Err():
-			return err
+			return nil, err
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
-	return nil
+	return sequences, nil
 }

@@ -14,6 +14,7 @@ import (
 type commands struct {
 	log       *eventlog.Log
 	projector *projector.Projector
+	turns     *turns
 }
 
 // Configure implements [httpapi.Commands]. Partition 0 has the settings first: after a crash in the

@@ -80,7 +80,11 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 	}
 	inTime, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if c.Log, err = eventlog.Open(inTime, logConfig(cfg, logger)); err != nil {
+	logCfg := logConfig(cfg, logger)
+	if logCfg.Ingress, err = newIngress(cfg.Log); err != nil {
+		return c, err
+	}
+	if c.Log, err = eventlog.Open(inTime, logCfg); err != nil {
 		return c, fmt.Errorf("open log: %w", err)
 	}
 	if dsn := cfg.Analytics.ClickHouse; dsn != "" {
@@ -101,6 +105,7 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 		CacheBytes:      int(cfg.State.CacheSize),
 		CheckpointEvery: cfg.State.CheckpointInterval,
 		Audience:        c.hub,
+		Intake:          c.Log,
 		InVain:          c.inVain.add,
 		StartOver:       startOver,
 		Logger:          logger,
@@ -137,6 +142,7 @@ func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 	l := eventlog.Config{
 		Partitions: cfg.Log.Partitions,
 		Logger:     logger,
+		Weight:     cfg.Intake.AppWeights.Of(),
 	}
 	if cfg.Cluster.Listen != "" {
 		l.Peers = &eventlog.Peers{
@@ -163,7 +169,6 @@ func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 	if cfg.Log.Fsync == config.FsyncInterval {
 		l.Fsync = eventlog.FsyncInterval
 	}
-	l.Ingress = eventlog.Ingress{Listen: cfg.Log.NATSListen, Password: cfg.Log.NATSPassword.Reveal()}
 	return l
 }
 

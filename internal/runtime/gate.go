@@ -2,11 +2,23 @@ package runtime
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 
+	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 )
+
+// newFront is what requests pass first.
+func newFront(cfg config.HTTP, next http.Handler) *gateway.Front {
+	f := &gateway.Front{Hosts: cfg.Hosts.List(), Local: config.Loopback(cfg.Listen), Next: next}
+	for _, network := range cfg.TrustedProxies.List() {
+		f.Proxies = append(f.Proxies, netip.MustParsePrefix(network).Masked()) // was validated
+	}
+	return f
+}
 
 // gate turns questions and events away until the state has everything that the log held at the
 // start: before that an app that exists looks unknown, and counts look smaller than they were.

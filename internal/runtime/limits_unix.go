@@ -10,3 +10,7 @@ func openFilesLimit() (files uint64, known bool) {
 	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
 	return uint64(limit.Max), err == nil
 }
+
+// PrivateFiles has the process make files and directories that only its user may read, whatever a
+// library asks for.
+func PrivateFiles() { syscall.Umask(0o077) }

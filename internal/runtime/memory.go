@@ -1,8 +1,11 @@
 package runtime
 
 import (
+	"log/slog"
 	"os"
 	"runtime/debug"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"github.com/receiptd/receiptd/internal/config"
 )
@@ -12,20 +15,77 @@ const (
 	// today's machines, and on few cores a collection competes with what answers.
 	gcPercent = 300
 	// heapLimit is the memory beside that for the cached state at which collections become more
-	// frequent. With the cache's default a process stays below a gibibyte: what Go does not
-	// count are the block cache and the memory tables of the state, some 100 MiB, and the
-	// program's own pages, 55. A replay beside the live state would like more.
+	// frequent. What Go does not count comes on top: see outside. A replay beside the live state
+	// would like more.
 	heapLimit = 320 << 20
+	// outsideHeap is what Go's memory limit does not know of, beside the block cache: the memory
+	// tables of the state and the program's own pages.
+	outsideHeap = 128 << 20
+	// leastCache is how small the cache of the state is made for a small container.
+	leastCache = 8 << 20
 )
 
+// heapOf is the limit for Go's memory that goes with a cache. Cached state takes more than it
+// counts, and needs room to be collected in.
+func heapOf(cache int64) int64 { return 2*cache + heapLimit }
+
+// outside is what the process needs beside that. A quarter of the cache is that of blocks.
+func outside(cache int64) int64 { return cache/4 + outsideHeap }
+
+// containerLimit is how much memory the process may have by its cgroup, of version 1 or 2; 0 if
+// there is no limit.
+func containerLimit() int64 {
+	limit, err := memlimit.FromCgroup()
+	const none = 1 << 50 // what version 1 says without a limit is more
+	if err != nil || limit > none {
+		return 0
+	}
+	return int64(limit)
+}
+
+// FitMemory makes the cache of the state and the memory for intake smaller if the process may not
+// have as much memory, by its cgroup, as they would need.
+func FitMemory(cfg config.Config, logger *slog.Logger) config.Config {
+	return fitMemory(cfg, containerLimit(), logger)
+}
+
+func fitMemory(cfg config.Config, limit int64, logger *slog.Logger) config.Config {
+	if limit == 0 {
+		return cfg
+	}
+	least := 4 * cfg.HTTP.MaxBody
+	cfg.Intake.Memory = max(least, min(cfg.Intake.Memory, config.Bytes(limit/16)))
+	cache := int64(cfg.State.CacheSize)
+	if heapOf(cache)+outside(cache) <= limit {
+		return cfg
+	}
+	fits := max(leastCache, (limit-heapOf(0)-outside(0))*4/9) // two and a quarter of the cache
+	if fits >= cache {
+		return cfg
+	}
+	cfg.State.CacheSize = config.Bytes(fits)
+	logger.Warn("the container has too little memory for the cache that is set; a smaller one is used, and more is read from the disk",
+		"container", config.Bytes(limit), "cache_size", config.Bytes(cache), "used", cfg.State.CacheSize)
+	return cfg
+}
+
 // TuneMemory sets the garbage collector for a server, unless the environment has set it (GOGC,
-// GOMEMLIMIT). What else the process needs, in bytes, comes on top.
+// GOMEMLIMIT). What else the process needs, in bytes, comes on top. In a cgroup with a limit, Go
+// keeps to what that leaves.
 func TuneMemory(state config.State, beside int64) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		// Cached state takes more than it counts, and needs room to be collected in.
-		debug.SetMemoryLimit(2*int64(state.CacheSize) + heapLimit + beside)
+		debug.SetMemoryLimit(memoryLimit(int64(state.CacheSize), beside, containerLimit()))
 	}
+}
+
+func memoryLimit(cache, beside, container int64) int64 {
+	limit := heapOf(cache) + beside
+	if container == 0 {
+		return limit
+	}
+	// A part is left to sockets and the cache of files, which the cgroup counts, too.
+	return max(leastCache*8, min(limit, container-container/20-outside(cache)))
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 	"github.com/receiptd/receiptd/internal/notary"
 	"github.com/receiptd/receiptd/internal/web"
@@ -33,6 +34,7 @@ type Server struct {
 	http     *http.Server
 	sdk      *sdk
 	gate     gate
+	intake   *admission.Gate
 	requests requests
 	scrubber *scrubber
 	adminKey string
@@ -86,7 +88,8 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 	}
 	s.http = s.gateway.Server()
 	s.http.RegisterOnShutdown(s.sdk.sessions.Drain)
-	s.gate.next, s.http.Handler = s.http.Handler, &s.gate
+	s.gate.next = s.http.Handler
+	s.http.Handler = newFront(cfg.HTTP, &s.gate)
 	if s.listener, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
 		return s, fmt.Errorf("listen: %w", err)
 	}
@@ -106,10 +109,13 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 	if err != nil {
 		return nil, err
 	}
+	s.intake = admission.New(admission.Options{
+		Memory: int64(s.cfg.Intake.Memory), Weight: s.cfg.Intake.AppWeights.Of(), Registerer: s.registry,
+	})
 	s.scrubber = newScrubber(s)
 	s.registry.MustRegister(s.scrubber, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{core: s.Core})
-	if s.sdk, err = openSDK(ctx, s.Core, s.state(), s.cfg, tokens, s.adminKey); err != nil {
+	if s.sdk, err = openSDK(ctx, s.Core, s.state(), s.cfg, s.intake, tokens, s.adminKey); err != nil {
 		return nil, err
 	}
 	var nodes httpapi.Cluster
@@ -122,10 +128,11 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		PageSessions:    s.pageSessions(),
 		Sessions:        s.sdk.sessions,
 		REST:            s.sdk.rest,
+		Gate:            s.intake,
 		Demo:            s.demo(tokens),
 		State:           s.state(),
 		Log:             s.Log,
-		Commands:        &commands{log: s.Log, projector: s.Projector},
+		Commands:        &commands{log: s.Log, projector: s.Projector, turns: newTurns()},
 		Notify:          s.hub,
 		Analytics:       s.rates(),
 		Notary:          s.notary,
@@ -139,6 +146,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		Writable:        s.Core.writable,
 		InVain:          s.inVain.shown,
 		PartitionStatus: s.partitionStatus,
+		PrivateTotals:   s.cfg.HTTP.PrivateTotals(),
 		Version:         version,
 		Registry:        s.registry,
 		Logger:          s.logger,

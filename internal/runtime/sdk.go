@@ -8,6 +8,7 @@ import (
 	"github.com/receiptd/receiptd/internal/accounts"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/easemob"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 	"github.com/receiptd/receiptd/internal/gateway/msync"
@@ -33,7 +34,9 @@ type edgeState interface {
 
 // openSDK opens the inboxes and accounts, which lie in the log's own server, and makes the edges
 // over them.
-func openSDK(ctx context.Context, core *Core, state edgeState, cfg config.Config, tokens *gateway.Tokens, adminKey string) (*sdk, error) {
+func openSDK(
+	ctx context.Context, core *Core, state edgeState, cfg config.Config, gate *admission.Gate, tokens *gateway.Tokens, adminKey string,
+) (*sdk, error) {
 	opening, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	nc, err := core.Log.Connect(opening, "receiptd sdk")
@@ -49,7 +52,8 @@ func openSDK(ctx context.Context, core *Core, state edgeState, cfg config.Config
 	}
 	s := &sdk{ids: new(ids.Source)}
 	users := accounts.Config{
-		MaxUsers: cfg.SDK.MaxUsers, Replicas: cfg.CopiesOfLog(), Room: core.Log.ReserveDisk, Registerer: core.registry,
+		MaxUsers: cfg.SDK.MaxUsers, MaxGroups: cfg.SDK.GroupsPerApp, MaxGroupsOfUser: cfg.SDK.GroupsPerUser,
+		Replicas: cfg.CopiesOfLog(), Room: core.Log.ReserveDisk, Registerer: core.registry,
 	}
 	if err := try(func(ctx context.Context) (err error) { s.accounts, err = accounts.Open(ctx, nc, users); return err }); err != nil {
 		return nil, err
@@ -63,17 +67,21 @@ func openSDK(ctx context.Context, core *Core, state edgeState, cfg config.Config
 	}
 	s.sessions = msync.New(msync.Config{
 		State: state, Log: core.Log, Commands: &commands{log: core.Log, projector: core.Projector},
-		Notify: core.hub, Inbox: s.inbox, IDs: s.ids, Tokens: tokens, Partitions: core.Log.Partitions(),
+		Notify: core.hub, Inbox: s.inbox, IDs: s.ids, Tokens: tokens, Gate: gate, Partitions: core.Log.Partitions(),
 		Registerer: core.registry, Logger: core.logger,
 		Limits: msync.Limits{
-			Connections: cfg.SDK.MaxConnections, PerUser: cfg.SDK.MaxConnectionsPerUser,
+			Connections: cfg.SDK.MaxConnections, PerUser: cfg.SDK.MaxConnectionsPerUser, PendingPerAddress: cfg.SDK.PendingPerAddress,
 			Provision: cfg.SDK.ProvisionTimeout, Idle: cfg.SDK.IdleTimeout, Write: cfg.SDK.WriteTimeout,
 			FramesPerSecond: cfg.SDK.FramesPerSecond, SendsPerSecond: cfg.SDK.SendsPerSecond,
 		},
 	})
 	s.rest = easemob.New(easemob.Config{
 		State: state, Log: core.Log, Accounts: s.accounts, Sessions: s.sessions, IDs: s.ids,
-		Tokens: tokens, AdminKey: adminKey, Logger: core.logger,
+		Tokens: tokens, AdminKey: adminKey, Logger: core.logger, Registerer: core.registry,
+		Limits: easemob.Limits{
+			RequestsPerUser: cfg.SDK.RequestsPerUser, RequestsPerAddress: cfg.SDK.RequestsPerAddress,
+			InvitesPerUser: cfg.SDK.InvitesPerUser, InvitesPerApp: cfg.SDK.InvitesPerApp, GroupMembers: cfg.SDK.GroupMembers,
+		},
 	})
 	return s, nil
 }

@@ -43,7 +43,7 @@ func TestOverviewAddsUpTheHours(t *testing.T) {
 	if q := f.queries[len(f.queries)-1]; q.By != projections.ByDay || q.To-q.From != 30*24*projections.HourMillis || q.From%(24*projections.HourMillis) != 0 {
 		t.Errorf("asked for %+v", q)
 	}
-	b.get("/?app=acme/chat&group=team&sender=ann", 200).has("Group <b>team</b>", "Sender <b>ann</b>")
+	b.get("/?app=acme/chat&group=team&sender=ann", 200).has("Group <b><bdi>team</bdi></b>", "Sender <b><bdi>ann</bdi></b>")
 	if q := f.queries[len(f.queries)-1]; q.Group != "team" || q.Sender != "ann" {
 		t.Errorf("asked for %+v", q)
 	}

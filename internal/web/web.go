@@ -42,6 +42,8 @@ type Config struct {
 	Status func() Status
 	// AdminKey opens the numbers of apps.
 	AdminKey string
+	// Private hides the totals over all apps from those who have not signed in.
+	Private bool
 	// Registry gets the page's metrics.
 	Registry prometheus.Registerer
 	Logger   *slog.Logger
@@ -189,10 +191,14 @@ func (p *Page) home(w http.ResponseWriter, rq *request, status int, refused stri
 		return
 	}
 	every := sampleEvery
-	if rq.app != "" {
+	hidden := p.cfg.Private && !rq.signedIn
+	if rq.app != "" || hidden {
 		every = 0 // asking again would be refused until the form is sent
 	}
 	data := map[string]any{"Live": live, "Refused": refused, "Wanted": rq.app}
+	if hidden {
+		data["Live"] = nil
+	}
 	p.render(w, rq, rendering{status, "home", data, every})
 }
 

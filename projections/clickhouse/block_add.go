@@ -157,13 +157,15 @@ func (b *Block) setExtra(n int, batch *events.Batch, i int) error {
 	if len(batch.EventIDs) > 0 {
 		id = batch.EventIDs[i]
 	}
-	if attributes == nil && id == "" {
+	silent := batch.Flags[i]&events.FlagSilent != 0
+	if attributes == nil && id == "" && !silent {
 		return nil
 	}
-	x := eventExtra{EventID: id}
+	x := eventExtra{EventID: id, Silent: silent}
 	if attributes != nil {
 		x.Role, x.Members, x.Admins = attributes.Role, attributes.Members, attributes.Admins
 		x.Settings, x.Revision, x.Upto = attributes.Settings, attributes.Revision, attributes.Upto
+		x.SendReads, x.SendDeliveries = attributes.SendReads, attributes.SendDeliveries
 	}
 	text, err := json.Marshal(&x)
 	if err != nil {

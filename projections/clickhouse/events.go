@@ -52,6 +52,10 @@ type eventExtra struct {
 	Revision uint64           `json:"revision,omitzero"`
 	Upto     uint64           `json:"upto,omitzero"`
 	EventID  string           `json:"event_id,omitempty"`
+	Silent   bool             `json:"silent,omitempty"`
+
+	SendReads      events.Choice `json:"send_reads,omitzero"`
+	SendDeliveries events.Choice `json:"send_deliveries,omitzero"`
 }
 
 // bytesExtra is an entry that is kept as bytes and not as rows, as it stands in the column extra.

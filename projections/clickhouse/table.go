@@ -5,8 +5,6 @@ import (
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
-
-	"github.com/receiptd/receiptd/schema"
 )
 
 // table describes a table of ClickHouse. Its columns are the fields of a struct that have a tag ch,
@@ -82,14 +80,20 @@ func (t *table) insert() string {
 	return "INSERT INTO " + t.name + " (" + strings.Join(names, ", ") + ")"
 }
 
-// enumDefinition is the type of an enumeration of the table events, taken from the migration that
-// makes the table: the names are only there.
-func enumDefinition(column string) string {
-	text, err := schema.ClickHouse.ReadFile("clickhouse/0001_events.sql")
+// enumDefinition is the type of an enumeration of the table events, taken from the last migration
+// that makes or changes the column: the names are only there.
+func enumDefinition(column string) (definition string) {
+	list, err := migrations()
 	if err != nil {
-		panic(err) // embedded
+		panic(err) // they are embedded
 	}
-	_, rest, _ := strings.Cut(string(text), "\n    "+column+" ")
-	definition, _, _ := strings.Cut(strings.TrimSpace(rest), ")")
-	return strings.Join(strings.Fields(definition), " ") + ")"
+	for i := range list {
+		for _, before := range []string{"\n    ", "\n    MODIFY COLUMN "} {
+			if _, rest, there := strings.Cut(list[i].SQL, before+column+" "); there {
+				rest, _, _ = strings.Cut(strings.TrimSpace(rest), ")")
+				definition = strings.Join(strings.Fields(rest), " ") + ")"
+			}
+		}
+	}
+	return definition
 }

@@ -19,6 +19,8 @@ type State interface {
 	MessageIn(c events.Conversation, id, user string) (projections.Found, error)
 	Readers(c events.Conversation, id string, offset, limit int) (projections.ReaderPage, error)
 	Conversations(app, user string) ([]projections.ConversationView, error)
+	// SeesNobody reports whether a user is shown nobody's reads, since they hide their own.
+	SeesNobody(app, group, peer, user string) (bool, error)
 	// Knows reports whether a user is, or ever was, in a conversation.
 	Knows(app, user string) (bool, error)
 }
@@ -28,10 +30,15 @@ type State interface {
 type Accounts interface {
 	Register(ctx context.Context, app, user, password, nickname string) error
 	RegisterReserved(ctx context.Context, app, user, password, nickname string) error
+	Has(ctx context.Context, app, user string) (bool, error)
 	Check(ctx context.Context, app, user, password string) error
 	PutGroup(ctx context.Context, app, group string, p accounts.GroupProfile) error
 	Group(ctx context.Context, app, group string) (accounts.GroupProfile, error)
-	DropGroup(ctx context.Context, app, group string) error
+	ClaimGroup(ctx context.Context, app, user, group string) error
+	DropGroup(ctx context.Context, app, owner, group string) error
+	PutMark(ctx context.Context, app, group, user string, m accounts.Mark) error
+	Mark(ctx context.Context, app, group, user string) (accounts.Mark, error)
+	DropMark(ctx context.Context, app, group, user string) error
 }
 
 // Sessions are the open connections of users.

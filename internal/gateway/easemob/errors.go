@@ -35,6 +35,7 @@ var (
 	errNotMember    = &restError{http.StatusNotFound, "resource_not_found", "not a member of this group", 60003}
 	errNoMessage    = &restError{http.StatusBadRequest, "illegal_argument", "message not found", 0}
 	errTooLarge     = &restError{http.StatusRequestEntityTooLarge, "request_too_large", "the body is too large", 0}
+	errTooOften     = &restError{http.StatusTooManyRequests, "reach_limit", "This request has reached api limit", 0}
 	errBusy         = &restError{http.StatusServiceUnavailable, "service_unavailable", "server is busy", 0}
 	errInternal     = &restError{http.StatusInternalServerError, "internal", "internal error", 0}
 
@@ -42,6 +43,7 @@ var (
 	errGrantType  = &restError{http.StatusBadRequest, "invalid_request", "grant_type must be password", 0}
 	errUserExists = &restError{http.StatusBadRequest, "duplicate_unique_property_exists", "the username is already used", 0}
 	errUsersFull  = &restError{http.StatusForbidden, "exceed_limit", "the app has the most users it may have", 0}
+	errGroupsFull = &restError{http.StatusForbidden, "exceed_limit", "no more groups can be made", 0}
 	errClosed     = &restError{http.StatusUnauthorized, "unauthorized", "registration is not open", 0}
 )
 
@@ -76,9 +78,10 @@ func (h *REST) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}{
 		{projections.ErrNotFound, errNoGroup},
 		{gateway.ErrDenied, errForbidden},
-		{gateway.ErrNotMember, errNotMember},
+		{gateway.ErrNotMember, errNoGroup}, // who is not in it does not learn that there is one
 		{accounts.ErrExists, errUserExists},
 		{accounts.ErrFull, errUsersFull},
+		{accounts.ErrTooManyGroups, errGroupsFull},
 		{accounts.ErrBadPassword, invalid(accounts.ErrBadPassword.Error())},
 		{accounts.ErrNotFound, errLogin},
 		{accounts.ErrWrongPassword, errLogin},
@@ -108,7 +111,7 @@ func fail(w http.ResponseWriter, e *restError) {
 	if e.code != 0 {
 		body["error_code"] = e.code
 	}
-	if e.status == http.StatusServiceUnavailable {
+	if e.status == http.StatusServiceUnavailable || e.status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
 	gateway.WriteJSON(w, e.status, body)

@@ -1,6 +1,7 @@
 package easemob
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,21 +37,67 @@ func (h *REST) postGroup(c *call) (any, error) {
 	if len(body.Name)+len(body.Description)+len(body.Custom) > maxProfileText {
 		return nil, invalid("name, description and custom are too long")
 	}
+	body.Members = slices.DeleteFunc(body.Members, func(user string) bool { return user == owner })
+	profile := accounts.GroupProfile{
+		Name: body.Name, Description: body.Description, Custom: body.Custom,
+		Public: body.Public, Approval: body.Approval, AllowInvites: body.AllowInvites, MaxUsers: body.MaxUsers,
+	}
+	if 1+len(body.Members) > h.mostMembers(profile) {
+		return nil, rejected(events.RejectedGroupFull)
+	}
 	group := strconv.FormatUint(h.cfg.IDs.Next(), 10)
-	err := h.must(c, events.Event{Kind: events.GroupCreated, Group: group, User: owner, Members: body.Members})
+	if !c.Admin {
+		if err := h.takeInvites(c, len(body.Members)); err != nil {
+			return nil, err
+		}
+	}
+	if err := h.cfg.Accounts.ClaimGroup(c.ctx, c.app, c.User, group); err != nil {
+		return nil, err
+	}
+	members := body.Members
+	if h.consent(c) {
+		members = nil
+	}
+	err := h.must(c, events.Event{Kind: events.GroupCreated, Group: group, User: owner, Members: members})
 	if err != nil {
+		if _, no := errors.AsType[*restError](err); no { // for certain: it does not count
+			err = errors.Join(err, h.cfg.Accounts.DropGroup(c.ctx, c.app, owner, group))
+		}
 		return nil, err
 	}
 	// After the group: a crash in between leaves a group without a name, which nobody can join
 	// without being added.
-	err = h.cfg.Accounts.PutGroup(c.ctx, c.app, group, accounts.GroupProfile{
-		Name: body.Name, Description: body.Description, Custom: body.Custom,
-		Public: body.Public, Approval: body.Approval, AllowInvites: body.AllowInvites, MaxUsers: body.MaxUsers,
-	})
-	if err != nil {
+	if err := h.cfg.Accounts.PutGroup(c.ctx, c.app, group, profile); err != nil {
 		return nil, err
 	}
+	if h.consent(c) {
+		if err := h.mark(c, group, body.Members, accounts.MarkInvited); err != nil {
+			return nil, err
+		}
+	}
 	return data(map[string]any{"groupid": group}), nil
+}
+
+// mostMembers is how many members a group may have.
+func (h *REST) mostMembers(p accounts.GroupProfile) int {
+	most := h.cfg.Limits.GroupMembers
+	if p.MaxUsers > 0 {
+		most = min(most, p.MaxUsers)
+	}
+	return most
+}
+
+// takeInvites counts n users whom the caller puts into groups.
+func (h *REST) takeInvites(c *call, n int) error {
+	user := c.app + "/" + c.User
+	if _, ok := h.invitesOfUser.Take(user, n); !ok {
+		return errTooOften
+	}
+	if _, ok := h.invitesFor.Take(c.app, n); !ok {
+		h.invitesOfUser.Give(user, n)
+		return errTooOften
+	}
+	return nil
 }
 
 func data(v any) map[string]any { return map[string]any{"data": v} }
@@ -75,7 +122,7 @@ func (h *REST) getGroup(c *call) (any, error) {
 		return nil, err
 	}
 	if role == events.RoleNone && !p.Public {
-		return nil, errNotMember
+		return nil, errNoGroup
 	}
 	return data([]any{map[string]any{
 		"id": id, "name": p.Name, "description": p.Description, "custom": p.Custom, "public": p.Public, "membersonly": p.Approval,
@@ -84,14 +131,14 @@ func (h *REST) getGroup(c *call) (any, error) {
 }
 
 func (h *REST) deleteGroup(c *call) (any, error) {
-	id, _, _, err := h.group(c, events.RoleOwner)
+	id, g, _, err := h.group(c, events.RoleOwner)
 	if err != nil {
 		return nil, err
 	}
 	if err := h.must(c, events.Event{Kind: events.GroupDissolved, Group: id}); err != nil {
 		return nil, err
 	}
-	if err := h.cfg.Accounts.DropGroup(c.ctx, c.app, id); err != nil {
+	if err := h.cfg.Accounts.DropGroup(c.ctx, c.app, g.Owner, id); err != nil {
 		h.cfg.Logger.Warn("sdk: the profile of a dissolved group was not removed", "error", err)
 	}
 	return data(map[string]any{"success": true, "groupid": id}), nil
@@ -138,24 +185,119 @@ func slice[T any](list []T, from, size int) []T {
 	return list[from:min(from+size, len(list))]
 }
 
-// postInvite adds members, by the owner, an admin, or whoever the group's profile allows.
+// postInvite adds members, by the owner, an admin, or whoever the group's profile allows. Who was
+// removed is added again by the owner and admins only.
 func (h *REST) postInvite(c *call) (any, error) {
-	id, _, role, err := h.group(c, events.RoleMember)
-	if err != nil {
-		return nil, err
-	}
-	if role < events.RoleAdmin {
-		if p, err := h.cfg.Accounts.Group(c.ctx, c.app, id); err != nil || !p.AllowInvites {
-			return nil, orForbidden(err)
-		}
-	}
 	var body struct {
 		Users []string `json:"usernames"`
 	}
 	if err := c.read(&body); err != nil {
 		return nil, err
 	}
+	// What the members are is looked at and changed by one call at a time.
+	defer h.changing.lock(c.app + "/" + c.r.PathValue("group"))()
+	id, g, role, err := h.group(c, events.RoleMember)
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.cfg.Accounts.Group(c.ctx, c.app, id)
+	if err != nil || role < events.RoleAdmin && !p.AllowInvites {
+		return nil, orForbidden(err)
+	}
+	invited := slices.DeleteFunc(slices.Clone(body.Users), func(user string) bool { return g.Role(user) != events.RoleNone })
+	if len(g.Members)+len(invited) > h.mostMembers(p) {
+		return nil, rejected(events.RejectedGroupFull)
+	}
+	if !c.Admin {
+		if err := h.takeInvites(c, len(invited)); err != nil {
+			return nil, err
+		}
+	}
+	for _, user := range invited {
+		switch mark, err := h.cfg.Accounts.Mark(c.ctx, c.app, id, user); {
+		case err != nil:
+			return nil, err
+		case mark == accounts.MarkRemoved && role < events.RoleAdmin:
+			return nil, errForbidden
+		case mark != "" && !h.consent(c):
+			if err := h.cfg.Accounts.DropMark(c.ctx, c.app, id, user); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if h.consent(c) {
+		if err := h.mark(c, id, invited, accounts.MarkInvited); err != nil {
+			return nil, err
+		}
+		answer := make([]any, len(body.Users))
+		for i, user := range body.Users {
+			answer[i] = map[string]any{"result": true, "action": "invite", "user": user, "id": user, "groupid": id}
+		}
+		return data(answer), nil
+	}
 	return h.each(c, events.Event{Kind: events.GroupJoined, Group: id}, body.Users, "add_member")
+}
+
+// consent reports whether those whom the caller puts into a group have to agree. The backend may do
+// without.
+func (h *REST) consent(c *call) bool {
+	return !c.Admin && c.settings.Invitations == events.InvitationsConsent
+}
+
+// mark keeps a mark of users who are not in a group, or not for long.
+func (h *REST) mark(c *call, group string, users []string, m accounts.Mark) error {
+	for _, user := range users {
+		if events.IDProblem(user) != "" || len(users) > maxUsersPerCall {
+			return invalid("no users, or too many")
+		}
+		if err := h.cfg.Accounts.PutMark(c.ctx, c.app, group, user, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// postInviteVerify is the answer of somebody who was invited. To those who were not it is as if
+// there were no such group.
+func (h *REST) postInviteVerify(c *call) (any, error) {
+	var body struct {
+		Invitee string `json:"invitee"`
+		Agrees  bool   `json:"verifyResult"`
+	}
+	if err := c.read(&body); err != nil {
+		return nil, err
+	}
+	if !c.Is(body.Invitee) {
+		return nil, errForbidden
+	}
+	defer h.changing.lock(c.app + "/" + c.r.PathValue("group"))()
+	id, g, role, err := h.group(c, events.RoleNone)
+	if err != nil {
+		return nil, err
+	}
+	mark, err := h.cfg.Accounts.Mark(c.ctx, c.app, id, c.User)
+	if err != nil {
+		return nil, err
+	}
+	if mark != accounts.MarkInvited {
+		return nil, errNoGroup
+	}
+	p, err := h.cfg.Accounts.Group(c.ctx, c.app, id)
+	if err != nil {
+		return nil, err
+	}
+	if body.Agrees && role == events.RoleNone {
+		if len(g.Members) >= h.mostMembers(p) {
+			return nil, rejected(events.RejectedGroupFull)
+		}
+		if err := h.must(c, events.Event{Kind: events.GroupJoined, Group: id, User: c.User}); err != nil {
+			return nil, err
+		}
+	}
+	if err := h.cfg.Accounts.DropMark(c.ctx, c.app, id, c.User); err != nil {
+		return nil, err
+	}
+	return data(map[string]any{"result": true, "action": "invite_verify", "user": c.User, "groupid": id}), nil
 }
 
 func orForbidden(err error) error {
@@ -193,18 +335,25 @@ func (h *REST) each(c *call, e events.Event, users []string, action string) (any
 	return data(answer), nil
 }
 
-// postApply joins a group that is open to everybody. There is no way to ask anybody, so a group
-// that wants approval admits no one this way.
+// postApply joins a group that is open to everybody but those who were removed from it. There is no
+// way to ask anybody, so a group that wants approval admits no one this way.
 func (h *REST) postApply(c *call) (any, error) {
+	defer h.changing.lock(c.app + "/" + c.r.PathValue("group"))()
 	id, g, _, err := h.group(c, events.RoleNone)
 	if err != nil {
 		return nil, err
 	}
 	p, err := h.cfg.Accounts.Group(c.ctx, c.app, id)
+	if err == nil && !c.Admin && !p.Public && g.Role(c.User) == events.RoleNone {
+		return nil, errNoGroup
+	}
 	if err != nil || c.Admin || !p.Public || p.Approval {
 		return nil, orForbidden(err)
 	}
-	if p.MaxUsers > 0 && len(g.Members) >= p.MaxUsers {
+	if mark, err := h.cfg.Accounts.Mark(c.ctx, c.app, id, c.User); err != nil || mark == accounts.MarkRemoved {
+		return nil, orForbidden(err)
+	}
+	if len(g.Members) >= h.mostMembers(p) {
 		return nil, rejected(events.RejectedGroupFull)
 	}
 	if err := h.must(c, events.Event{Kind: events.GroupJoined, Group: id, User: c.User}); err != nil {
@@ -237,6 +386,15 @@ func (h *REST) deleteMembers(c *call) (any, error) {
 	users := strings.Split(c.r.PathValue("users"), ",")
 	if slices.ContainsFunc(users, func(user string) bool { return g.Role(user) >= role }) {
 		return nil, errForbidden
+	}
+	for _, user := range users {
+		if g.Role(user) == events.RoleNone {
+			continue
+		}
+		// Before they leave, so that they find no moment to come back.
+		if err := h.cfg.Accounts.PutMark(c.ctx, c.app, id, user, accounts.MarkRemoved); err != nil {
+			return nil, err
+		}
 	}
 	answer, err := h.each(c, events.Event{Kind: events.GroupLeft, Group: id}, users, "remove_member")
 	// The SDK has a call of its own for one.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -23,12 +24,19 @@ func (h *REST) getReaders(c *call) (any, error) {
 	m, err := h.cfg.State.MessageIn(group, id, c.User)
 	switch {
 	case errors.Is(err, projections.ErrNotFound), err == nil && (!m.ReceiptRequested || m.Recalled):
-		return nil, errNoMessage
+		return nil, h.unlessMember(c, errNoMessage)
 	case err != nil:
 		return nil, err
 	}
 	if err := c.MaySee(&m, &c.settings); err != nil {
-		return nil, err
+		return nil, h.unlessMember(c, err)
+	}
+	if !c.Admin && c.settings.Reciprocal {
+		if nobody, err := h.cfg.State.SeesNobody(c.app, group.Group, "", c.User); err != nil {
+			return nil, err
+		} else if nobody {
+			return nil, gateway.ErrDenied
+		}
 	}
 	query := c.r.URL.Query()
 	limit, err := strconv.Atoi(query.Get("limit"))
@@ -56,4 +64,20 @@ func (h *REST) getReaders(c *call) (any, error) {
 	return data(map[string]any{
 		"ackmid": id, "total": p.Total, "userlist": users, "is_last": p.Next == 0, "next_key": next, "timestamp": time.Now().UnixMilli(),
 	}), nil
+}
+
+// unlessMember is the answer for what a member may not see or is not there. Whoever is not in the
+// group of the path learns neither what is in it nor whether there is one.
+func (h *REST) unlessMember(c *call, answer error) error {
+	if c.Admin {
+		return answer
+	}
+	g, err := h.cfg.State.Group(c.app, c.r.PathValue("group"))
+	switch {
+	case errors.Is(err, projections.ErrNotFound), err == nil && c.RoleIn(&g) == events.RoleNone:
+		return errForbidden
+	case err != nil:
+		return err
+	}
+	return answer
 }

@@ -7,11 +7,26 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 )
+
+// Limits bound what users, and those who are none, can make grow or take from others. The admin key
+// is not bound by them. All are required.
+type Limits struct {
+	// RequestsPerUser and RequestsPerAddress are calls a second, after a burst of ten times as
+	// many.
+	RequestsPerUser, RequestsPerAddress int
+	// InvitesPerUser and InvitesPerApp are users put into groups in an hour, and at once.
+	InvitesPerUser, InvitesPerApp int
+	// GroupMembers bounds the members of a group.
+	GroupMembers int
+}
 
 // Config is what a [REST] is made of. All fields are required.
 type Config struct {
@@ -23,7 +38,10 @@ type Config struct {
 	Tokens   *gateway.Tokens
 	// AdminKey opens registration and all groups.
 	AdminKey string
+	Limits   Limits
 	Logger   *slog.Logger
+	// Registerer gets the metrics.
+	Registerer prometheus.Registerer
 }
 
 // REST is the handler of the SDK's calls.
@@ -31,6 +49,11 @@ type REST struct {
 	cfg     Config
 	mux     *http.ServeMux
 	callers *gateway.Authenticator
+
+	perUser, perAddress       *gateway.Throttle // calls
+	invitesOfUser, invitesFor *gateway.Throttle // users put into groups, by user and by app
+	changing                  keyLock           // groups whose members change
+	logins                    *logins
 }
 
 const (
@@ -40,35 +63,54 @@ const (
 	requestTime = 20 * time.Second
 )
 
+// Call is one of the SDK's.
+type Call struct {
+	// Pattern is that of [http.ServeMux].
+	Pattern string
+	// Open calls need no token.
+	Open   bool
+	handle func(*REST, *call) (any, error)
+}
+
+const (
+	appPath   = "/{org}/{app}"
+	groupPath = appPath + "/chatgroups/{group}"
+)
+
+var calls = []Call{
+	{"POST " + appPath + "/token", true, (*REST).postToken},
+	{"POST " + appPath + "/users", true, (*REST).postUsers},
+	{"GET " + appPath + "/sdk/users/{user}/token/expires", false, (*REST).getTokenExpires},
+	{"GET " + appPath + "/users/{user}/joined_chatgroups", false, (*REST).getJoinedGroups},
+
+	{"POST " + appPath + "/chatgroups", false, (*REST).postGroup},
+	{"GET " + groupPath, false, (*REST).getGroup},
+	{"DELETE " + groupPath, false, (*REST).deleteGroup},
+	{"GET " + groupPath + "/users", false, (*REST).getMembers},
+	{"DELETE " + groupPath + "/users/{users}", false, (*REST).deleteMembers},
+	{"POST " + groupPath + "/invite", false, (*REST).postInvite},
+	{"POST " + groupPath + "/invite_verify", false, (*REST).postInviteVerify},
+	{"POST " + groupPath + "/apply", false, (*REST).postApply},
+	{"DELETE " + groupPath + "/quit", false, (*REST).deleteQuit},
+	{"GET " + groupPath + "/admin", false, (*REST).getAdmins},
+	{"POST " + groupPath + "/admin", false, (*REST).postAdmin},
+	{"DELETE " + groupPath + "/admin/{user}", false, (*REST).deleteAdmin},
+	{"GET " + groupPath + "/acks/{message}", false, (*REST).getReaders},
+}
+
+// Calls are all that the handler serves.
+func Calls() []Call { return slices.Clone(calls) }
+
 // New makes the handler.
 func New(cfg Config) *REST {
 	h := &REST{cfg: cfg, mux: http.NewServeMux(), callers: gateway.NewAuthenticator(cfg.AdminKey, cfg.Tokens)}
-	const app = "/{org}/{app}"
-	const group = app + "/chatgroups/{group}"
-	for _, rt := range []struct {
-		pattern string
-		open    bool // no token needed
-		handle  func(*call) (any, error)
-	}{
-		{"POST " + app + "/token", true, h.postToken},
-		{"POST " + app + "/users", true, h.postUsers},
-		{"GET " + app + "/sdk/users/{user}/token/expires", false, h.getTokenExpires},
-		{"GET " + app + "/users/{user}/joined_chatgroups", false, h.getJoinedGroups},
-
-		{"POST " + app + "/chatgroups", false, h.postGroup},
-		{"GET " + group, false, h.getGroup},
-		{"DELETE " + group, false, h.deleteGroup},
-		{"GET " + group + "/users", false, h.getMembers},
-		{"DELETE " + group + "/users/{users}", false, h.deleteMembers},
-		{"POST " + group + "/invite", false, h.postInvite},
-		{"POST " + group + "/apply", false, h.postApply},
-		{"DELETE " + group + "/quit", false, h.deleteQuit},
-		{"GET " + group + "/admin", false, h.getAdmins},
-		{"POST " + group + "/admin", false, h.postAdmin},
-		{"DELETE " + group + "/admin/{user}", false, h.deleteAdmin},
-		{"GET " + group + "/acks/{message}", false, h.getReaders},
-	} {
-		h.mux.Handle(rt.pattern, h.serve(rt.open, rt.handle))
+	h.logins = newLogins(cfg.Logger, cfg.Registerer)
+	perHour := func(n int) *gateway.Throttle { return gateway.NewThrottle(float64(n)/3600, n) }
+	perSecond := func(n int) *gateway.Throttle { return gateway.NewThrottle(float64(n), 10*n) }
+	h.perUser, h.perAddress = perSecond(cfg.Limits.RequestsPerUser), perSecond(cfg.Limits.RequestsPerAddress)
+	h.invitesOfUser, h.invitesFor = perHour(cfg.Limits.InvitesPerUser), perHour(cfg.Limits.InvitesPerApp)
+	for _, c := range calls {
+		h.mux.Handle(c.Pattern, h.serve(c.Open, func(x *call) (any, error) { return c.handle(h, x) }))
 	}
 	return h
 }
@@ -110,6 +152,9 @@ func (h *REST) serve(open bool, handle func(*call) (any, error)) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		c := &call{r: r, ctx: ctx}
 		err := h.admit(c, open)
+		if err == nil && !c.Admin {
+			err = h.ration(c)
+		}
 		var answer any
 		if err == nil {
 			answer, err = handle(c)
@@ -130,16 +175,36 @@ func (h *REST) admit(c *call, open bool) error {
 	}
 	c.app = events.AppKey(org, app)
 	token, _ := gateway.Bearer(c.r)
-	caller, err := h.callers.Authenticate(token)
+	var caller gateway.Caller
+	var err error
+	if token != "" || !open {
+		caller, err = h.callers.Authenticate(token, c.r.RemoteAddr)
+	}
 	switch {
+	case errors.Is(err, gateway.ErrGuessing):
+		return errTooOften
 	case caller.Admin, !open && err == nil && caller.MayUse(c.app):
 		c.Caller = caller
 	case !open:
 		return errUnauthorized
 	}
 	var known bool
-	if c.settings, _, known = h.cfg.State.Settings(c.app); !known {
-		return errNoApp
+	if c.settings, _, known = h.cfg.State.Settings(c.app); !known && (c.Admin || !open) {
+		return errNoApp // to others an app that is not there looks like one that lets nobody in
+	}
+	return nil
+}
+
+// ration refuses the calls of a user, or from an address, that come too often.
+func (h *REST) ration(c *call) error {
+	if _, ok := h.perAddress.Take(gateway.Address(c.r.RemoteAddr), 1); !ok {
+		return errTooOften
+	}
+	if c.User == "" {
+		return nil
+	}
+	if _, ok := h.perUser.Take(c.app+"/"+c.User, 1); !ok {
+		return errTooOften
 	}
 	return nil
 }

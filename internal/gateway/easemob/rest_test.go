@@ -140,8 +140,8 @@ func TestRegistrationAndLogin(t *testing.T) {
 	s.want(400, "invalid username or password", "POST", token, "", `{"grant_type":"password","username":"nobody","password":"pw"}`)
 	s.want(400, "invalid username or password", "POST", token, "", `{"grant_type":"password","username":"","password":"pw"}`)
 	s.want(400, "", "POST", token, "", `{"grant_type":"inherit"}`)
-	s.want(404, "", "POST", "/acme/none/token", "", `{"grant_type":"password","username":"ann","password":"pw"}`)
-	s.want(404, "", "POST", "/acme/none/users", "", `{"username":"x","password":"x"}`)
+	s.want(400, "invalid username or password", "POST", "/acme/none/token", "", `{"grant_type":"password","username":"ann","password":"pw"}`)
+	s.want(401, "registration is not open", "POST", "/acme/none/users", "", `{"username":"x","password":"x"}`)
 
 	// Where registration is not open, it takes the admin key. Users are those of one app.
 	s.want(401, "registration is not open", "POST", "/acme/closed/users", "", `{"username":"ann","password":"pw2"}`)
@@ -205,7 +205,7 @@ func TestGroupsOverREST(t *testing.T) {
 	}
 	s.want(401, "", "GET", g+"/users", "", "")
 	s.want(401, "", "GET", g+"/users", "nonsense", "")
-	s.want(404, "not a member of this group", "GET", g+"/users", cleo, "")
+	s.want(404, "do not find this group", "GET", g+"/users", cleo, "")
 	s.want(404, "do not find this group", "GET", groups+"/123/users", ann, "")
 
 	s.want(403, "", "POST", g+"/invite", ben, `{"usernames":["cleo"]}`)
@@ -229,7 +229,7 @@ func TestGroupsOverREST(t *testing.T) {
 	if got := members(g); got != "[map[owner:ann] map[member:ben]]" {
 		t.Errorf("members %s", got)
 	}
-	s.want(403, "", "POST", g+"/apply", cleo, `{"message":""}`) // not public
+	s.want(404, "do not find this group", "POST", g+"/apply", cleo, `{"message":""}`) // not public
 
 	public := create(ben, `{"groupname":"open","members":[],"public":true,"approval":false,"allowinvites":true,"maxusers":3}`)
 	s.want(200, "", "POST", public+"/apply", cleo, `{"message":""}`)
@@ -273,13 +273,18 @@ func TestReadersOverREST(t *testing.T) {
 	s.want(400, "", "GET", acks+"7?key=x", ann, "")
 	s.want(400, "message not found", "GET", acks+"9", ann, "")
 	s.want(400, "message not found", "GET", acks+"8", ann, "") // asked for no receipts
-	s.want(400, "message not found", "GET", "/acme/chat/chatgroups/other/acks/7", ann, "")
+	s.want(403, "permission denied", "GET", "/acme/chat/chatgroups/other/acks/7", ann, "")
 	if a := s.want(403, "permission denied", "GET", acks+"7", ben, ""); a.field("error_code") != 60002.0 {
 		t.Errorf("not the sender: %s", a.body)
 	}
 	s.configure("acme/chat", `{"group_receipts":{"visibility":"members"}}`)
 	s.want(200, "", "GET", acks+"7", ben, "")
-	s.want(404, "", "GET", acks+"7", s.login("dan"), "")
+	s.want(403, "permission denied", "GET", acks+"7", s.login("dan"), "")
+	s.configure("acme/chat", `{"reciprocal_read_receipts":true}`)
+	s.want(200, "", "GET", acks+"7", ben, "")
+	s.want(200, "", "PUT", "/v1/apps/acme/chat/users/ben/settings", adminKey, `{"send_read_receipts":false}`)
+	s.want(403, "permission denied", "GET", acks+"7", ben, "") // who hides their own reads
+	s.want(200, "", "GET", acks+"7", ann, "")
 	s.configure("acme/chat", `{"group_receipts":{"enabled":false}}`)
 	if a := s.want(403, "service not open!", "GET", acks+"7", ann, ""); a.field("error_code") != 60004.0 {
 		t.Errorf("feature off: %s", a.body)

@@ -1,7 +1,11 @@
 package easemob
 
 import (
+	"strings"
 	"time"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/receiptd/receiptd/events"
 )
@@ -20,7 +24,7 @@ type entity struct {
 }
 
 // postToken logs a user in with their password.
-func (h *REST) postToken(c *call) (any, error) {
+func (h *REST) postToken(c *call) (answer any, err error) {
 	var body struct {
 		GrantType string `json:"grant_type"`
 		Username  string `json:"username"`
@@ -35,7 +39,12 @@ func (h *REST) postToken(c *call) (any, error) {
 	if events.IDProblem(body.Username) != "" {
 		return nil, errLogin
 	}
-	if err := h.cfg.Accounts.Check(c.ctx, c.app, body.Username, body.Password); err != nil {
+	if body.Username, err = h.nameOf(c, body.Username); err != nil {
+		return nil, err
+	}
+	if err := h.logins.check(c, body.Username, func() error {
+		return h.cfg.Accounts.Check(c.ctx, c.app, body.Username, body.Password)
+	}); err != nil {
 		return nil, err
 	}
 	token, expires, err := h.cfg.Tokens.Mint(c.app, body.Username, tokenTTL)
@@ -67,6 +76,13 @@ func (h *REST) postUsers(c *call) (any, error) {
 	if problem := events.IDProblem(body.Username); problem != "" {
 		return nil, invalid("username: " + problem)
 	}
+	if !c.Admin {
+		// As the vendor does, so that names that differ in that are one.
+		body.Username = strings.ToLower(body.Username)
+		if problem := nameProblem(body.Username); problem != "" {
+			return nil, invalid("username: " + problem)
+		}
+	}
 	if len(body.Nickname) > maxNickname {
 		return nil, invalid("nickname: too long")
 	}
@@ -96,4 +112,35 @@ func (h *REST) getTokenExpires(c *call) (any, error) {
 	}
 	h.cfg.Sessions.Renew(c.app, c.User, c.Expires)
 	return map[string]any{"expire_timestamp": c.Expires.UnixMilli()}, nil
+}
+
+// nameProblem says why a name could be taken for another one; empty if it could not, as far as one
+// can tell: with characters that are not seen, that turn the direction of writing, or that are
+// another way to write others.
+func nameProblem(name string) string {
+	switch {
+	case strings.TrimSpace(name) != name:
+		return "begins or ends with a space"
+	case norm.NFKC.String(name) != name:
+		return "has characters that are another form of others"
+	case strings.ContainsFunc(name, func(r rune) bool { return unicode.Is(unicode.Cf, r) || !unicode.IsGraphic(r) }):
+		return "has characters that are not seen"
+	}
+	return ""
+}
+
+// nameOf is the name of the account that a login is for: the one of exactly this name, which a
+// backend may have made, or the one in lower case.
+func (h *REST) nameOf(c *call, name string) (string, error) {
+	lower := strings.ToLower(name)
+	if lower == name {
+		return name, nil
+	}
+	switch has, err := h.cfg.Accounts.Has(c.ctx, c.app, name); {
+	case err != nil:
+		return "", err
+	case has:
+		return name, nil
+	}
+	return lower, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/ingest"
 	"github.com/receiptd/receiptd/internal/web"
 )
@@ -45,6 +46,8 @@ type Config struct {
 	// Names, if set, keeps the names of users that the backend makes tokens for from strangers.
 	Names Names
 
+	// Gate admits requests with events, and questions; nil = one of its own, with its defaults.
+	Gate *admission.Gate
 	// Admin are the calls below /v1/admin/. They are only called for requests with the admin key,
 	// and without deadlines.
 	Admin []AdminCall
@@ -64,6 +67,8 @@ type Config struct {
 	Scrub func() string
 	// InVain, if set, is what NATS clients published lately and had no effect, for the page.
 	InVain func() []web.InVain
+	// PrivateTotals has the totals over all apps and the metrics take the admin key.
+	PrivateTotals bool
 	// Version is shown in GET /v1/status.
 	Version string
 
@@ -99,12 +104,10 @@ type Limits struct {
 	BodyBytes int64
 	// Events bounds the events of one request. Default 10,000.
 	Events int
-	// InflightBytes bounds the bodies of POST events that are held at one time. Default 256 MiB.
-	InflightBytes int64
 	// Request is how long a request may take, to the last byte of its answer. Default 30 s.
 	Request time.Duration
-	// Submit is how long a request waits for room in the log's queue before it is told to come
-	// back. Default 5 s.
+	// Submit is how long a request that was read waits for its turn and for room in the log's queue
+	// before it is told to come back. Default 1 s.
 	Submit time.Duration
 	// Apply is how long wait=applied waits for the fold once the events are durable. Default 10 s.
 	Apply time.Duration
@@ -128,9 +131,8 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	gateway.OrDefault(&l.BodyBytes, 8<<20)
 	gateway.OrDefault(&l.Events, 10_000)
-	gateway.OrDefault(&l.InflightBytes, 256<<20)
 	gateway.OrDefault(&l.Request, 30*time.Second)
-	gateway.OrDefault(&l.Submit, 5*time.Second)
+	gateway.OrDefault(&l.Submit, time.Second)
 	gateway.OrDefault(&l.Apply, 10*time.Second)
 	gateway.OrDefault(&l.Catch, 5*time.Second)
 	gateway.OrDefault(&l.Streams, 20_000)
@@ -154,7 +156,7 @@ type API struct {
 	page      *web.Page
 	started   time.Time
 
-	ingest      *ingestor
+	gate        *admission.Gate
 	hints       *ingest.Hints
 	reporters   *reporters
 	streams     *streamCount
@@ -173,13 +175,16 @@ func New(cfg Config) (*API, error) {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
+	if cfg.Gate == nil {
+		cfg.Gate = admission.New(admission.Options{Registerer: cfg.Registry})
+	}
 	a := &API{
 		cfg:         cfg,
 		callers:     gateway.NewAuthenticator(cfg.AdminKey, cfg.Tokens),
 		summaries:   &notify.Summaries{State: cfg.State, Partitions: cfg.Partitions, Log: cfg.Identity},
 		metrics:     newMetrics(cfg.Registry),
 		started:     time.Now(),
-		ingest:      newIngestor(cfg.Limits),
+		gate:        cfg.Gate,
 		hints:       ingest.NewHints(cfg.State),
 		reporters:   newReporters(cfg.Limits.ReceiptsPerSecond),
 		streams:     newStreamCount(cfg.Limits),
@@ -187,8 +192,8 @@ func New(cfg Config) (*API, error) {
 	}
 	a.draining, a.drain = context.WithCancel(context.Background())
 	a.page = web.New(web.Config{
-		State: cfg.State, Rates: cfg.Analytics, Status: a.status, AdminKey: cfg.AdminKey, Registry: cfg.Registry, Logger: cfg.Logger,
-		Sessions: cfg.PageSessions,
+		State: cfg.State, Rates: cfg.Analytics, Status: a.status, AdminKey: cfg.AdminKey, Private: cfg.PrivateTotals,
+		Registry: cfg.Registry, Sessions: cfg.PageSessions, Logger: cfg.Logger,
 	})
 	a.mux = a.newMux()
 	if len(cfg.Origins) > 0 {

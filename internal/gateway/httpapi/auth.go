@@ -19,11 +19,13 @@ func (a *API) authenticate(r *http.Request, rt route) (gateway.Caller, error) {
 	if !ok {
 		return gateway.Caller{}, errUnauthorized
 	}
-	caller, err := a.callers.Authenticate(token)
+	caller, err := a.callers.Authenticate(token, r.RemoteAddr)
 	switch {
 	case inURL && caller.Admin:
 		// URLs are kept in logs and histories. A user's token there is one user's, for a while.
 		return gateway.Caller{}, errUnauthorized
+	case errors.Is(err, gateway.ErrGuessing):
+		return caller, errGuessing
 	case errors.Is(err, gateway.ErrTokenExpired):
 		return caller, errTokenExpired
 	case err != nil:

@@ -1,11 +1,11 @@
 package httpapi
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 
@@ -13,28 +13,79 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// read fills the body, decompressing it if Content-Encoding says so. limit bounds it before and
-// after; size is its length if that is known and within the limit, or -1.
-func (t *intake) read(c *call, limit, size int64) (err error) {
+// firstBlock is what a request is given to begin with, whatever it says will come.
+const firstBlock = 16 << 10
+
+// read fills the body with what comes, as it is encoded. limit bounds it. Memory is taken as it
+// comes, and counted.
+func (t *intake) read(c *call, limit int) error {
 	var r io.Reader = c.r.Body
-	if size < 0 { // else net/http reads no more than it
-		r = http.MaxBytesReader(c.w, c.r.Body, limit)
-	}
-	encoding, err := encodingOf(c.r)
-	if err != nil {
-		return err
-	}
-	if encoding != "" {
-		d := decompressors[encoding].Get().(decompressor)
-		defer decompressors[encoding].Put(d)
-		if err := d.Reset(r); err != nil {
-			return bodyError(fmt.Errorf("%s: %w", encoding, err))
-		}
-		r = d
+	size := int(c.r.ContentLength) // within the limit
+	if size < 0 {                  // else net/http reads no more than it
+		r = http.MaxBytesReader(c.w, c.r.Body, int64(limit))
+		size = limit
 	}
 	// One more, to meet the end without growing.
-	t.body = slices.Grow(t.body[:0], int(max(size+1, 4<<10)))
-	t.body, err = readAll(t.body, r, int(limit))
+	if err := t.grow(min(size+1, firstBlock)); err != nil {
+		return err
+	}
+	for {
+		b := *t.body
+		if len(b) == cap(b) {
+			if err := t.grow(min(4*cap(b), max(size, len(b))+1)); err != nil {
+				return err
+			}
+			b = *t.body
+		}
+		n, err := r.Read(b[len(b):min(cap(b), limit+1)])
+		*t.body = b[:len(b)+n]
+		switch {
+		case len(b)+n > limit:
+			return tooLargeBody(limit)
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return bodyError(err)
+		}
+	}
+}
+
+// grow gives the body room for n bytes.
+func (t *intake) grow(n int) error {
+	had := 0
+	if t.body != nil {
+		had = cap(*t.body)
+	}
+	if err := t.pass.Hold(int64(bodies.size(n) - had)); err != nil {
+		return err
+	}
+	larger := bodies.get(n)
+	if t.body != nil {
+		*larger = append(*larger, *t.body...)
+		bodies.put(t.body)
+	}
+	t.body = larger
+	return nil
+}
+
+// bodies is the memory of bodies, up to 2 MiB each.
+var bodies = slabs[byte]{least: 4 << 10}
+
+func tooLargeBody(limit int) error {
+	return tooLarge(fmt.Sprintf("the body is larger than %d bytes", limit))
+}
+
+// decompress replaces the body by what it is compressed from, of at most limit bytes. It is done in
+// the turn: what a body becomes, and the memory of a decoder, are bounded only by limits.
+func (t *intake) decompress(encoding string, limit int) error {
+	d := decompressors[encoding].Get().(decompressor)
+	defer decompressors[encoding].Put(d)
+	if err := d.Reset(bytes.NewReader(*t.body)); err != nil {
+		return bodyError(fmt.Errorf("%s: %w", encoding, err))
+	}
+	plain, err := readAll(bodies.get(4*len(*t.body)), d, limit)
+	bodies.put(t.body)
+	t.body = plain
 	return err
 }
 
@@ -64,21 +115,26 @@ func badEncoding(takes string) *apiError {
 	}
 }
 
-// readAll appends what r has to dst, up to limit bytes in all.
-func readAll(dst []byte, r io.Reader, limit int) ([]byte, error) {
+// readAll fills p, or a larger slice that it returns in its place, with what r has, up to limit
+// bytes.
+func readAll(p *[]byte, r io.Reader, limit int) (*[]byte, error) {
 	for {
-		if len(dst) == cap(dst) {
-			dst = slices.Grow(dst, cap(dst))
+		b := *p
+		if len(b) == cap(b) {
+			larger := bodies.get(2 * cap(b))
+			*larger = append(*larger, b...)
+			bodies.put(p)
+			p, b = larger, *larger
 		}
-		n, err := r.Read(dst[len(dst):min(cap(dst), limit+1)])
-		dst = dst[:len(dst)+n]
+		n, err := r.Read(b[len(b):min(cap(b), limit+1)])
+		*p = b[:len(b)+n]
 		switch {
-		case len(dst) > limit:
-			return dst, tooLarge(fmt.Sprintf("the body is larger than %d bytes", limit))
+		case len(*p) > limit:
+			return p, tooLargeBody(limit)
 		case errors.Is(err, io.EOF):
-			return dst, nil
+			return p, nil
 		case err != nil:
-			return dst, bodyError(err)
+			return p, bodyError(err)
 		}
 	}
 }

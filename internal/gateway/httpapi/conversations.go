@@ -20,6 +20,7 @@ type conversationLine struct {
 	Peer       string    `json:"peer,omitempty"`
 	Unread     int       `json:"unread"`
 	LastReadAt timestamp `json:"last_read_at"`
+	Marked     bool      `json:"marked_unread,omitempty"`
 }
 
 // getConversations answers with a page of the list. The list is made whole for each page, since the
@@ -62,7 +63,7 @@ func (a *API) getConversations(c *call) error {
 			body.NextCursor = a.placeCursor(listConversations, placeOfConversation(end.Group, end.Peer))
 			break
 		}
-		body.Conversations = append(body.Conversations, conversationLine{v.Group, v.Peer, v.Unread, timestamp(v.LastReadAt)})
+		body.Conversations = append(body.Conversations, conversationLine{v.Group, v.Peer, v.Unread, timestamp(v.LastReadAt), v.Marked})
 	}
 	gateway.WriteJSON(c.w, http.StatusOK, body)
 	return nil

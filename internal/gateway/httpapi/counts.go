@@ -85,6 +85,9 @@ func (a *API) postCounts(c *call) error {
 		if err != nil {
 			return atField(err, "messages", i)
 		}
+		if m, err = a.shown(c, m); err != nil {
+			return err
+		}
 		n := newCountsBody(m.Counts)
 		answer.Messages = append(answer.Messages, countsAnswerEntry{m.ID, newConversationBody(m.Conversation(c.app)), n})
 		_, known := answer.Counts[m.ID]
@@ -138,6 +141,9 @@ func (a *API) countIDs(c *call, in events.Conversation, ids []string, counts map
 	}
 	for i, id := range ids {
 		m, err := c.Find(a.cfg.State, in, id, &c.settings)
+		if err == nil {
+			m, err = a.shown(c, m)
+		}
 		switch {
 		case err == nil:
 			counts[id] = newCountsBody(m.Counts)

@@ -32,6 +32,16 @@ type State interface {
 	// that is unknown or dissolved.
 	Members(app, group string, after, limit int) (projections.MemberPage, error)
 	Conversations(app, user string) ([]projections.ConversationView, error)
+	// A conversation of a user is a group or the chat with a peer, whichever is not empty. If they
+	// are not in it, these return [projections.ErrNotFound].
+	UnreadMessages(app, group, peer, user string, after uint64, limit int) (projections.UnreadPage, error)
+	WishesIn(app, group, peer, user string) (projections.Wishes, error)
+	// Wishes is what a user has set for all of their conversations, as each partition has it.
+	Wishes(app, user string) ([]projections.Wishes, error)
+	// SeesNobody reports whether a user is shown nobody's reads there, since they hide their own.
+	SeesNobody(app, group, peer, user string) (bool, error)
+	// Positions says how far the members of a group have read.
+	Positions(app, group string, after, limit int) (projections.PositionPage, error)
 	// Rejections are the latest, newest first.
 	Rejections(app string, limit int) ([]projections.Rejection, error)
 	// Ready returns nil once the folds have caught up with the log, or what is still missing.
@@ -45,6 +55,11 @@ type Commands interface {
 
 	// Configure puts settings in force and returns them. It is called for one change at a time.
 	Configure(ctx context.Context, app string, s events.Settings) (events.Settings, error)
+	// ConfigureUser changes what a user has set for all of their conversations and returns it;
+	// ConfigureUserIn does so for one. An error may leave the change in force in some partitions
+	// only: it is for the caller to make it again.
+	ConfigureUser(ctx context.Context, app, user string, change gateway.WishChange) (projections.Wishes, error)
+	ConfigureUserIn(ctx context.Context, app, group, peer, user string, change gateway.WishChange) (projections.Wishes, error)
 }
 
 // Notary makes what others can check of the log. An error is [merkle.ErrOutside] for what is not in

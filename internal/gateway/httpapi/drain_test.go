@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 )
 
 // TestRefusalIsReadByWhoIsStillSending: clients that send all of a large body before they look for
@@ -57,7 +59,7 @@ func TestRefusalIsReadByWhoIsStillSending(t *testing.T) {
 
 // TestOverloadIsReadByWhoIsStillSending does the same where there is no room for the body.
 func TestOverloadIsReadByWhoIsStillSending(t *testing.T) {
-	h := newHarness(t, func(c *Config) { c.Limits.InflightBytes = 1 })
+	h := newHarness(t, gated(admission.Options{Memory: 2}))
 	res, err := sendAll(h.server.Listener.Addr().String(), "POST "+eventsPath, "length",
 		[]string{"Content-Type: application/json", "Authorization: Bearer " + testAdminKey}, 8<<20)
 	if err != nil || res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {

@@ -7,12 +7,14 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/ingest"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -48,28 +50,42 @@ func (e *apiError) problem() string { return strings.TrimPrefix(e.message, e.fie
 func (e *apiError) Unwrap() error   { return e.cause }
 
 var (
-	errUnauthorized = &apiError{status: http.StatusUnauthorized, code: "unauthorized", message: "an admin key or a user token is required: Authorization: Bearer …"}
-	errTokenExpired = &apiError{status: http.StatusUnauthorized, code: "token_expired", message: "the token has expired"}
-	errForbidden    = &apiError{status: http.StatusForbidden, code: "forbidden", message: "not allowed for this token"}
-	errNoSuchPath   = &apiError{status: http.StatusNotFound, code: "not_found", message: "no such path"}
-	errNoApp        = fromRefusal(ingest.NoApp)
-	errNoMessage    = &apiError{status: http.StatusNotFound, code: "message_not_found", message: "no such message"}
-	errNoGroup      = &apiError{status: http.StatusNotFound, code: "group_not_found", message: "no such group"}
-	errNotInLog     = &apiError{status: http.StatusNotFound, code: "not_in_log", message: "the tree of the log has no such head or entry, or not yet"}
-	errTrimmed      = &apiError{status: http.StatusGone, code: "trimmed", message: "the entry has left the log"}
-	errInternal     = &apiError{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
-	errOverloaded   = fromRefusal(ingest.Overloaded)
-	errUnavailable  = fromRefusal(ingest.Unavailable)
-	errUnknown      = fromRefusal(ingest.Unknown)
-	errLogFull      = fromRefusal(ingest.LogFull)
-	errRange        = &apiError{status: http.StatusBadRequest, code: "range_too_large", message: "from and to are too far apart to count all that was sent between them; ask for less at a time"}
-	errNoAnalytics  = &apiError{status: http.StatusServiceUnavailable, code: "analytics_unavailable", message: "ClickHouse does not answer now", retryAfter: 5}
-	errFolding      = &apiError{status: http.StatusServiceUnavailable, code: "folding_again", message: "a part of the state was damaged and is being folded again from the log", retryAfter: 5}
-	errTimeout      = fromRefusal(ingest.Timeout)
+	errUnauthorized     = &apiError{status: http.StatusUnauthorized, code: "unauthorized", message: "an admin key or a user token is required: Authorization: Bearer …"}
+	errGuessing         = &apiError{status: http.StatusTooManyRequests, code: "too_many_attempts", message: "too many wrong keys came from this address", retryAfter: 10}
+	errTokenExpired     = &apiError{status: http.StatusUnauthorized, code: "token_expired", message: "the token has expired"}
+	errForbidden        = &apiError{status: http.StatusForbidden, code: "forbidden", message: "not allowed for this token"}
+	errNoSuchPath       = &apiError{status: http.StatusNotFound, code: "not_found", message: "no such path"}
+	errNoApp            = fromRefusal(ingest.NoApp)
+	errNoMessage        = &apiError{status: http.StatusNotFound, code: "message_not_found", message: "no such message"}
+	errNoConversation   = &apiError{status: http.StatusNotFound, code: "conversation_not_found", message: "no such conversation, or the user is not in it"}
+	errTwoConversations = &apiError{status: http.StatusConflict, code: "ambiguous", message: "both a group and a single chat have this name: say type=group or type=peer"}
+	errSeesNobody       = &apiError{status: http.StatusForbidden, code: "hides_own_reads", message: "whoever hides their own reads is shown nobody's"}
+	errNoGroup          = &apiError{status: http.StatusNotFound, code: "group_not_found", message: "no such group"}
+	errNotInLog         = &apiError{status: http.StatusNotFound, code: "not_in_log", message: "the tree of the log has no such head or entry, or not yet"}
+	errTrimmed          = &apiError{status: http.StatusGone, code: "trimmed", message: "the entry has left the log"}
+	errInternal         = &apiError{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
+	errOverloaded       = fromRefusal(ingest.Overloaded)
+	errUnavailable      = fromRefusal(ingest.Unavailable)
+	errUnknown          = fromRefusal(ingest.Unknown)
+	errLogFull          = fromRefusal(ingest.LogFull)
+	errRange            = &apiError{status: http.StatusBadRequest, code: "range_too_large", message: "from and to are too far apart to count all that was sent between them; ask for less at a time"}
+	errNoAnalytics      = &apiError{status: http.StatusServiceUnavailable, code: "analytics_unavailable", message: "ClickHouse does not answer now", retryAfter: 5}
+	errFolding          = &apiError{status: http.StatusServiceUnavailable, code: "folding_again", message: "a part of the state was damaged and is being folded again from the log", retryAfter: 5}
+	errTimeout          = fromRefusal(ingest.Timeout)
 )
 
 // errCanceled is for requests whose client is gone, so that they do not count as failures of ours.
 var errCanceled = &apiError{status: 499, code: "canceled", message: "the client went away"}
+
+// overloaded is the answer to what the gate refused.
+func overloaded(r *admission.Refusal) *apiError {
+	e := *errOverloaded
+	e.retryAfter = int(r.RetryAfter / time.Second)
+	if r.Reason == admission.OverShare {
+		e.status, e.message = http.StatusTooManyRequests, "the app has too much under way, while others have something, too; nothing of the request was stored"
+	}
+	return &e
+}
 
 func methodNotAllowed(allow string) *apiError {
 	return &apiError{
@@ -110,6 +126,9 @@ func fromRefusal(r *ingest.Refusal) *apiError {
 func asAPIError(err error) *apiError {
 	if e, ok := errors.AsType[*apiError](err); ok {
 		return e
+	}
+	if r, ok := errors.AsType[*admission.Refusal](err); ok {
+		return overloaded(r)
 	}
 	if r, ok := errors.AsType[*ingest.Refusal](err); ok {
 		return fromRefusal(r)

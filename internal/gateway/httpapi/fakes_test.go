@@ -30,6 +30,10 @@ type fakeState struct {
 	conversations map[string][]projections.ConversationView
 	dropped       int
 	summaries     map[string][]projections.SummaryItem // by app and user
+	unread        []projections.UnreadMessage
+	wishes        map[string]projections.Wishes // by app and user, and by group and peer
+	seesNobody    map[string]bool               // by app, group, peer and user
+	positions     map[string][]projections.MemberPosition
 	upto          []uint64
 	rejections    []projections.Rejection
 	outcomes      func(ctx context.Context, partition int, sequence uint64) ([]events.Outcome, error)
@@ -46,6 +50,8 @@ func newFakeState() *fakeState {
 		conversations: map[string][]projections.ConversationView{},
 		summaries:     map[string][]projections.SummaryItem{},
 		upto:          []uint64{7, 9},
+		wishes:        map[string]projections.Wishes{}, seesNobody: map[string]bool{},
+		positions: map[string][]projections.MemberPosition{},
 	}
 }
 
@@ -176,6 +182,46 @@ func (s *fakeState) Conversations(app, user string) ([]projections.ConversationV
 	return s.conversations[in(app, user)], s.failure
 }
 
+func (s *fakeState) UnreadMessages(app, group, peer, user string, after uint64, limit int) (projections.UnreadPage, error) {
+	if _, err := s.WishesIn(app, group, peer, user); err != nil {
+		return projections.UnreadPage{}, err
+	}
+	all := s.unread
+	page := projections.UnreadPage{Unread: len(all), Messages: all[min(int(after), len(all)):]}
+	if len(page.Messages) > limit {
+		page.Messages, page.Next = page.Messages[:limit], after+uint64(limit)
+	}
+	return page, s.failure
+}
+
+func (s *fakeState) WishesIn(app, group, peer, user string) (projections.Wishes, error) {
+	w, ok := s.wishes[in(app, user, group, peer)]
+	if !ok {
+		return w, projections.ErrNotFound
+	}
+	return w, s.failure
+}
+
+func (s *fakeState) Wishes(app, user string) ([]projections.Wishes, error) {
+	return []projections.Wishes{s.wishes[in(app, user)], s.wishes[in(app, user)]}, s.failure
+}
+
+func (s *fakeState) SeesNobody(app, group, peer, user string) (bool, error) {
+	return s.seesNobody[in(app, group, peer, user)], s.failure
+}
+
+func (s *fakeState) Positions(app, group string, after, limit int) (projections.PositionPage, error) {
+	all, ok := s.positions[in(app, group)]
+	if !ok {
+		return projections.PositionPage{}, projections.ErrNotFound
+	}
+	page := projections.PositionPage{Sent: 9, Members: all[min(after, len(all)):]}
+	if len(page.Members) > limit {
+		page.Members, page.Next = page.Members[:limit], after+limit
+	}
+	return page, s.failure
+}
+
 func (s *fakeState) Summary(app, user string) (projections.Summary, []uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -286,6 +332,21 @@ func (c *fakeCommands) Configure(_ context.Context, app string, s events.Setting
 	}
 	c.state.settings[app] = s
 	return s, nil
+}
+
+func (c *fakeCommands) ConfigureUser(ctx context.Context, app, user string, change gateway.WishChange) (projections.Wishes, error) {
+	w := change.Of(c.state.wishes[in(app, user)])
+	c.state.wishes[in(app, user)] = w
+	return w, c.failure
+}
+
+func (c *fakeCommands) ConfigureUserIn(ctx context.Context, app, group, peer, user string, change gateway.WishChange) (projections.Wishes, error) {
+	w, err := c.state.WishesIn(app, group, peer, user)
+	if err != nil {
+		return w, err
+	}
+	c.state.wishes[in(app, user, group, peer)] = change.Of(w)
+	return change.Of(w), c.failure
 }
 
 func (c *fakeCommands) Seen(_ context.Context, app, user string, upto []uint64) error {

@@ -2,76 +2,41 @@ package httpapi
 
 import (
 	"errors"
-	"fmt"
+	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/ingest"
 )
 
-// ingestor is what POST events keeps from one request to the next, so that an event costs no
-// allocation.
-type ingestor struct {
-	limits Limits
-	// inflight is the bytes of all bodies in memory: what each request said it would send, from its
-	// start until the log has taken its events.
-	inflight atomic.Int64
-	pool     sync.Pool
-}
-
-// intake is the memory of one request. The strings of events share body or decoder, so all three
-// can be used again at the same time: when the log has taken the events.
+// intake is one request with events on its way into the log. Its memory is used again when the log
+// has taken the events: the strings of events share body or decoder.
 type intake struct {
-	body    []byte
+	pass    admission.Pass
+	body    *[]byte
 	decoder events.Decoder
-	events  []events.Event
+	events  *[]events.Event
 }
 
-func newIngestor(limits Limits) *ingestor {
-	return &ingestor{limits: limits, pool: sync.Pool{New: func() any { return new(intake) }}}
-}
+var (
+	intakes    = sync.Pool{New: func() any { return new(intake) }}
+	eventSlabs = slabs[events.Event]{least: 32, points: true}
+)
 
-// maxPooledBody bounds the memory that an unusually large request leaves behind.
-const maxPooledBody = 1 << 20
-
-func (in *ingestor) put(t *intake) {
-	if cap(t.body) > maxPooledBody {
-		t.body = nil
-	}
-	clear(t.events) // they hold on to the body
-	t.events = t.events[:0]
-	in.pool.Put(t)
+// end gives back what the request holds.
+func (t *intake) end() {
+	t.pass.Leave()
+	eventSlabs.put(t.events)
+	bodies.put(t.body)
+	t.events, t.body = nil, nil
+	intakes.Put(t)
 }
 
 // Budget is the room that bodies have in memory, for the doors that are not this API's.
-func (a *API) Budget() gateway.Budget { return a.ingest }
-
-// Take implements [gateway.Budget].
-func (in *ingestor) Take(n int64) bool {
-	if in.inflight.Add(n) > in.limits.InflightBytes {
-		in.inflight.Add(-n)
-		return false
-	}
-	return true
-}
-
-// Give implements [gateway.Budget].
-func (in *ingestor) Give(n int64) { in.inflight.Add(-n) }
-
-// reserve takes room in flight for a body of n bytes, -1 standing for the largest allowed, and
-// returns how much that is.
-func (in *ingestor) reserve(n int64) (room int64, err error) {
-	if n < 0 {
-		n = in.limits.BodyBytes
-	}
-	if !in.Take(n) {
-		return 0, errOverloaded
-	}
-	return n, nil
-}
+func (a *API) Budget() gateway.Budget { return a.gate }
 
 // postEvents appends the events of the body and answers when they are durable, or with wait=applied
 // when they are folded.
@@ -131,8 +96,12 @@ func (c *call) waitsForApplied() (bool, error) {
 // submit reads and decodes the whole body before it hands anything to the log: if any of it is
 // malformed, nothing is appended.
 func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
-	in := a.ingest
+	limits := &a.cfg.Limits
 	f, err := ingest.FormatOf(c.r.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, 0, err
+	}
+	encoding, err := encodingOf(c.r)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -140,42 +109,91 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	if c.r.ContentLength > in.limits.BodyBytes {
-		return nil, 0, tooLarge(fmt.Sprintf("the body is larger than %d bytes", in.limits.BodyBytes))
+	if c.r.ContentLength > limits.BodyBytes {
+		return nil, 0, tooLargeBody(int(limits.BodyBytes))
 	}
-	size := c.r.ContentLength
-	if c.r.Header.Get("Content-Encoding") != "" {
-		size = -1
+	t := intakes.Get().(*intake)
+	defer t.end()
+	if t.pass, err = a.gate.Enter(c.who(doorHTTP), c.r.ContentLength); err != nil {
+		return nil, 0, a.refused(c, err)
 	}
-	room, err := in.reserve(size)
-	if err != nil {
-		return nil, 0, err
+	if err := t.read(c, int(limits.BodyBytes)); err != nil {
+		return nil, 0, a.refused(c, err)
 	}
-	defer in.Give(room)
-	t := in.pool.Get().(*intake)
-	defer in.put(t)
-
-	if err := t.read(c, in.limits.BodyBytes, size); err != nil {
-		return nil, 0, err
+	wait := &lazyTimeout{Context: c.r.Context(), limit: limits.Submit}
+	defer wait.stop()
+	weight := int64(compressedBytes)
+	if encoding == "" {
+		weight = decodedBytes(f, *t.body, limits.Events)
 	}
-	a.metrics.bodyBytes.Add(float64(len(t.body)))
-	b := ingest.Body{Data: t.body, Format: f, App: c.app, Limit: in.limits.Events}
+	if err := t.pass.Turn(wait, int64(len(*t.body)), weight); err != nil {
+		return nil, 0, a.refused(c, err)
+	}
+	if encoding != "" {
+		if err := t.decompress(encoding, int(limits.BodyBytes)); err != nil {
+			return nil, 0, err
+		}
+		weight = decodedBytes(f, *t.body, limits.Events)
+	}
+	a.metrics.bodyBytes.Add(float64(len(*t.body)))
+	t.events = eventSlabs.get(min(int(weight/events.EventBytes), limits.Events))
+	b := ingest.Body{Data: *t.body, Format: f, App: c.app, Limit: limits.Events}
 	if c.reporter != "" {
 		b.User, b.Check = c.reporter, notOwn
 	}
-	if t.events, err = b.Decode(t.events[:0], &t.decoder); err != nil {
+	if *t.events, err = b.Decode((*t.events)[:0], &t.decoder); err != nil {
 		return nil, 0, err
 	}
-	if err := a.mayReport(c, len(t.events)); err != nil {
+	if err := a.mayReport(c, len(*t.events)); err != nil {
 		return nil, 0, err
 	}
 	if key != "" {
-		events.NameEvents(key, t.events)
+		events.NameEvents(key, *t.events)
 	}
-	wait := &lazyTimeout{Context: c.r.Context(), limit: in.limits.Submit}
-	defer wait.stop()
-	ticket, err := a.cfg.Log.Submit(wait, t.events)
-	return ticket, len(t.events), err
+	ticket, err := a.cfg.Log.Submit(wait, *t.events)
+	if errors.Is(err, eventlog.ErrOverloaded) {
+		return nil, 0, a.refused(c, t.pass.Refused())
+	}
+	return ticket, len(*t.events), err
+}
+
+// decodedBytes is what the events of a body take decoded, at most.
+func decodedBytes(f ingest.Format, body []byte, most int) int64 {
+	switch f {
+	case ingest.NDJSON:
+		return events.FormatNDJSON.DecodedBytes(body, most)
+	case ingest.JSON:
+		return events.FormatJSON.DecodedBytes(body, most)
+	default:
+		return events.EventListBytes(body, most)
+	}
+}
+
+// compressedBytes is what a compressed body counts as, of which nobody knows what it becomes: one
+// processor's share.
+const compressedBytes = 2 << 20
+
+// The doors of this edge, to the gate.
+const (
+	doorHTTP      = "http"
+	doorQuestions = "questions"
+)
+
+// who is the call, to the gate.
+func (c *call) who(door string) admission.Who {
+	address := c.r.RemoteAddr
+	if end := strings.LastIndexByte(address, ':'); end >= 0 {
+		address = address[:end]
+	}
+	return admission.Who{App: c.app, User: c.User, Door: door, Address: address}
+}
+
+// refused has a refusal wait until it may be answered. Other errors are returned at once.
+func (a *API) refused(c *call, err error) error {
+	if _, ok := errors.AsType[*admission.Refusal](err); ok {
+		a.gate.Pace(c.r.Context())
+	}
+	return err
 }
 
 // answerOutcomes waits until every entry that holds one of the events is folded, and answers what

@@ -38,6 +38,9 @@ func (a *API) getMessage(c *call) error {
 	if err != nil {
 		return err
 	}
+	if m, err = a.shown(c, m); err != nil {
+		return err
+	}
 	gateway.WriteJSON(c.w, http.StatusOK, messageBody{
 		ID: m.ID, From: m.From, Group: m.Group, To: m.To,
 		SentAt: timestamp(m.SentAt), ReceiptRequested: m.ReceiptRequested, Recalled: m.Recalled,
@@ -45,6 +48,19 @@ func (a *API) getMessage(c *call) error {
 		FirstReadAt: timestamp(m.FirstReadAt), LastReadAt: timestamp(m.LastReadAt),
 	})
 	return nil
+}
+
+// listed looks the message of the path up, for a caller who may see who has read it.
+func (a *API) listed(c *call) (projections.Message, error) {
+	m, err := a.message(c)
+	if err != nil {
+		return m, err
+	}
+	nobody, err := a.seesNobody(c, &m)
+	if err == nil && nobody {
+		err = errSeesNobody
+	}
+	return m, err
 }
 
 type readersBody struct {
@@ -64,7 +80,7 @@ func (a *API) getReaders(c *call) error {
 	if err != nil {
 		return err
 	}
-	m, err := a.message(c)
+	m, err := a.listed(c)
 	if err != nil {
 		return err
 	}
@@ -92,7 +108,7 @@ func (a *API) getNonReaders(c *call) error {
 	if err != nil {
 		return err
 	}
-	m, err := a.message(c)
+	m, err := a.listed(c)
 	if err != nil {
 		return err
 	}

@@ -42,9 +42,24 @@ func (w *response) writeFile(contentType string, body []byte) {
 func (a *API) getMetrics() func(*call) error {
 	h := promhttp.HandlerFor(a.cfg.Registry, promhttp.HandlerOpts{Registry: a.cfg.Registry})
 	return func(c *call) error {
+		if err := a.mayCount(c); err != nil {
+			return err
+		}
 		h.ServeHTTP(c.w, c.r)
 		return nil
 	}
+}
+
+// mayCount returns nil for a caller who may see the totals over all apps.
+func (a *API) mayCount(c *call) error {
+	if !a.cfg.PrivateTotals {
+		return nil
+	}
+	caller, err := a.authenticate(c.r, route{})
+	if err == nil && !caller.Admin {
+		err = errForbidden
+	}
+	return err
 }
 
 type stateBody struct {
@@ -165,6 +180,9 @@ type partitionBody struct {
 }
 
 func (a *API) getStatus(c *call) error {
+	if err := a.mayCount(c); err != nil {
+		return err
+	}
 	status := a.status()
 	body := statusBody{
 		Version: a.cfg.Version, Node: a.node(), Log: fmt.Sprintf("%016x", a.cfg.Identity), UptimeSeconds: int64(status.Uptime.Seconds()), Ready: status.Problem == "", Problem: status.Problem,

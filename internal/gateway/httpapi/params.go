@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -45,6 +46,8 @@ const (
 	listNonReaders    list = 'n'
 	listConversations list = 'c'
 	listMembers       list = 'm'
+	listUnread        list = 'u'
+	listPositions     list = 'p'
 )
 
 // pageCursor is where the next page of a list begins that counts its places, as text for the
@@ -70,7 +73,7 @@ func (a *API) pageOf(c *call, l list) (from, limit int, err error) {
 		return 0, limit, err
 	}
 	next, n := binary.Uvarint([]byte(place))
-	if n != len(place) || next == 0 || next > events.MaxEverMembers {
+	if n != len(place) || next == 0 || next > math.MaxInt || l != listUnread && next > events.MaxEverMembers {
 		return 0, 0, invalidCursor("cursor")
 	}
 	return int(next), limit, nil

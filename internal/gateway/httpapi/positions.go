@@ -25,8 +25,8 @@ const (
 
 // Positions knows how far the state is folded.
 type Positions interface {
-	// Positions is the last entry folded, of each partition.
-	Positions() []uint64
+	// Folded is the last entry folded, of each partition.
+	Folded() []uint64
 	// WaitFor waits until a partition has folded an entry.
 	WaitFor(ctx context.Context, partition int, sequence uint64) error
 	// Strong waits until the state has everything that was acknowledged before the call.
@@ -138,7 +138,7 @@ func (a *API) identity() string { return fmt.Sprintf("%016x", a.cfg.Identity) }
 // stamp says in the header of an answer which node gave it, and up to where its state was folded:
 // at least to where whatever is in the answer was read, and to what the request appended.
 func (a *API) stamp(h http.Header, stored []eventlog.Position) {
-	at := a.cfg.Positions.Positions()
+	at := a.cfg.Positions.Folded()
 	for _, p := range stored {
 		at[p.Partition] = max(at[p.Partition], p.Sequence)
 	}

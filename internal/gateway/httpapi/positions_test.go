@@ -19,7 +19,7 @@ type fakePositions struct {
 	strong func(context.Context) error
 }
 
-func (p *fakePositions) Positions() []uint64 {
+func (p *fakePositions) Folded() []uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.at)
@@ -32,7 +32,7 @@ func (p *fakePositions) set(at ...uint64) {
 }
 
 func (p *fakePositions) WaitFor(ctx context.Context, partition int, sequence uint64) error {
-	for p.Positions()[partition] < sequence {
+	for p.Folded()[partition] < sequence {
 		select {
 		case <-time.After(time.Millisecond):
 		case <-ctx.Done():

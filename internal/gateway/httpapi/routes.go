@@ -45,6 +45,8 @@ type route struct {
 	creates bool
 	// endless: the answer has no end, and the handler sets its deadlines itself.
 	endless bool
+	// asks: the handler asks the state, at once, and waits for nothing else.
+	asks bool
 	// waits: the handler spends its time waiting, for something that tells why a wait ended
 	// (context.Cause).
 	waits bool
@@ -64,19 +66,25 @@ func (a *API) routes() []route {
 		route{method: "GET", path: appPath, access: accessAdmin, handle: a.getApp},
 		route{method: "POST", path: appPath + "/events", access: accessAdmin, waits: true, handle: a.postEvents},
 		route{method: "POST", path: appPath + "/events:stream", access: accessAdmin, endless: true, handle: a.postEventStream},
-		route{method: "GET", path: appPath + "/messages/{id}", access: accessApp, handle: a.getMessage},
-		route{method: "GET", path: appPath + "/messages/{id}/readers", access: accessApp, handle: a.getReaders},
-		route{method: "GET", path: appPath + "/messages/{id}/nonreaders", access: accessApp, handle: a.getNonReaders},
-		route{method: "POST", path: appPath + "/messages:counts", access: accessApp, handle: a.postCounts},
-		route{method: "GET", path: appPath + "/groups/{group}/members", access: accessApp, handle: a.getMembers},
+		route{method: "GET", path: appPath + "/messages/{id}", access: accessApp, asks: true, handle: a.getMessage},
+		route{method: "GET", path: appPath + "/messages/{id}/readers", access: accessApp, asks: true, handle: a.getReaders},
+		route{method: "GET", path: appPath + "/messages/{id}/nonreaders", access: accessApp, asks: true, handle: a.getNonReaders},
+		route{method: "POST", path: appPath + "/messages:counts", access: accessApp, asks: true, handle: a.postCounts},
+		route{method: "GET", path: appPath + "/groups/{group}/members", access: accessApp, asks: true, handle: a.getMembers},
+		route{method: "GET", path: appPath + "/groups/{group}/positions", access: accessApp, asks: true, handle: a.getPositions},
 		route{method: "POST", path: appPath + "/users/{user}/receipts", access: accessSelf, waits: true, handle: a.postReceipts},
-		route{method: "GET", path: appPath + "/users/{user}/conversations", access: accessSelf, handle: a.getConversations},
-		route{method: "GET", path: appPath + "/users/{user}/statistics", access: accessSelf, handle: a.getSummary},
+		route{method: "GET", path: appPath + "/users/{user}/conversations", access: accessSelf, asks: true, handle: a.getConversations},
+		route{method: "GET", path: appPath + "/users/{user}/conversations/{conversation}/unread", access: accessSelf, asks: true, handle: a.getUnread},
+		route{method: "GET", path: appPath + "/users/{user}/conversations/{conversation}/settings", access: accessSelf, asks: true, handle: a.getConversationSettings},
+		route{method: "PUT", path: appPath + "/users/{user}/conversations/{conversation}/settings", access: accessSelf, handle: a.putConversationSettings},
+		route{method: "GET", path: appPath + "/users/{user}/settings", access: accessSelf, asks: true, handle: a.getUserSettings},
+		route{method: "PUT", path: appPath + "/users/{user}/settings", access: accessSelf, handle: a.putUserSettings},
+		route{method: "GET", path: appPath + "/users/{user}/statistics", access: accessSelf, asks: true, handle: a.getSummary},
 		route{method: "POST", path: appPath + "/users/{user}/statistics:ack", access: accessSelf, handle: a.postSummaryAck},
 		route{method: "GET", path: appPath + "/users/{user}/stream", access: accessSelf, endless: true, handle: a.getStream},
 		route{method: "POST", path: appPath + "/users/{user}/tokens", access: accessAdmin, handle: a.postToken},
 		route{method: "GET", path: appPath + "/analytics/read-rate", access: accessAdmin, handle: a.getReadRate},
-		route{method: "GET", path: appPath + "/rejections", access: accessAdmin, handle: a.getRejections},
+		route{method: "GET", path: appPath + "/rejections", access: accessAdmin, asks: true, handle: a.getRejections},
 		route{method: "GET", path: appPath + "/messages/{id}/readers/{user}/proof", access: accessAdmin, handle: a.getEvidence},
 
 		// A head tells nothing about what is in the log. A proof does, to one who can guess: it has
@@ -210,7 +218,11 @@ func (a *API) serve(rt route) http.Handler {
 			if rt.endless {
 				c.w.setDeadlines(time.Time{})
 			}
-			err = rt.handle(c)
+			if rt.asks {
+				err = a.ask(c, rt.handle)
+			} else {
+				err = rt.handle(c)
+			}
 		}
 		if err == nil {
 			return
@@ -243,7 +255,7 @@ func (a *API) admit(c *call, rt route) error {
 	if !rt.access.allows(c) {
 		return errForbidden
 	}
-	for _, name := range []string{"id", "user", "group"} {
+	for _, name := range []string{"id", "user", "conversation", "group"} {
 		if id := c.r.PathValue(name); id != "" {
 			if problem := events.IDProblem(id); problem != "" {
 				return invalid(name, problem)

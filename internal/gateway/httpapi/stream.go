@@ -206,6 +206,29 @@ type deliveredBody struct {
 	DeliveredAt timestamp `json:"delivered_at"`
 }
 
+// ownReadBody and ownConversationBody tell users' own devices what they did on one of them.
+type ownReadBody struct {
+	Message string    `json:"message"`
+	Group   string    `json:"group,omitempty"`
+	Peer    string    `json:"peer,omitempty"`
+	ReadAt  timestamp `json:"read_at"`
+	Unread  int       `json:"unread"`
+}
+
+type ownConversationBody struct {
+	Group      string    `json:"group,omitempty"`
+	Peer       string    `json:"peer,omitempty"`
+	Unread     int       `json:"unread"`
+	LastReadAt timestamp `json:"last_read_at"`
+}
+
+type ownMarkBody struct {
+	Group  string `json:"group,omitempty"`
+	Peer   string `json:"peer,omitempty"`
+	Unread int    `json:"unread"`
+	Marked bool   `json:"marked_unread"`
+}
+
 type conversationReadBody struct {
 	User   string    `json:"user"`
 	ReadAt timestamp `json:"read_at"`
@@ -225,6 +248,10 @@ func (s *stream) push(push notify.Push) {
 		if i == len(push.Notifications)-1 {
 			id = cursor
 		}
+		if n.Own {
+			s.own(&n, id)
+			continue
+		}
 		switch n.Kind {
 		case events.MessageDelivered:
 			s.event("delivered", deliveredBody{n.Message, n.Reader, timestamp(n.At)}, id)
@@ -233,6 +260,18 @@ func (s *stream) push(push notify.Push) {
 		case events.ConversationRead:
 			s.event("conversation_read", conversationReadBody{n.Reader, timestamp(n.At)}, id)
 		}
+	}
+}
+
+// own writes what the user did themselves, on whichever device.
+func (s *stream) own(n *notify.Notification, id string) {
+	switch n.Kind {
+	case events.MessageRead:
+		s.event("own_read", ownReadBody{n.Message, n.Group, n.Peer, timestamp(n.At), n.Unread}, id)
+	case events.ConversationRead:
+		s.event("own_conversation_read", ownConversationBody{n.Group, n.Peer, n.Unread, timestamp(n.At)}, id)
+	case events.ConversationMarkedUnread:
+		s.event("own_marked_unread", ownMarkBody{n.Group, n.Peer, n.Unread, n.Marked}, id)
 	}
 }
 

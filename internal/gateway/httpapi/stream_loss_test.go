@@ -124,8 +124,9 @@ func (f *fold) single(kind events.Kind, peer, message string) {
 // folds are both partitions.
 type folds struct {
 	*fakeState
-	parts [testPartitions]*fold
-	asked atomic.Int64
+	fakeCommands // for what is never called
+	parts        [testPartitions]*fold
+	asked        atomic.Int64
 }
 
 // Summary has receipts come in just after the summary was made, where they are lost if nobody

@@ -359,3 +359,29 @@ func TestStreamOfAClosedConnectionEnds(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 }
+
+// TestOwnDevicesAreTold of what their user did on one of them.
+func TestOwnDevicesAreTold(t *testing.T) {
+	h := newHarness(t)
+	c := h.openStream("bob", "")
+	own := projections.Effect{App: testApp, To: "bob", Own: true, Reader: "bob", At: sentAt, Unread: 2}
+	for _, x := range []struct {
+		kind                 events.Kind
+		group, peer, message string
+		name, schema, want   string
+	}{
+		{events.MessageRead, "g1", "", "m1", "own_read", "StreamOwnRead",
+			"map[group:g1 message:m1 read_at:2026-03-01T12:00:00.123Z unread:2]"},
+		{events.ConversationRead, "", "alice", "", "own_conversation_read", "StreamOwnConversationRead",
+			"map[last_read_at:2026-03-01T12:00:00.123Z peer:alice unread:2]"},
+		{events.ConversationMarkedUnread, "", "alice", "", "own_marked_unread", "StreamOwnMarkedUnread",
+			"map[marked_unread:true peer:alice unread:2]"},
+	} {
+		e := own
+		e.Kind, e.Group, e.Peer, e.Message, e.Marked = x.kind, x.group, x.peer, x.message, x.kind == events.ConversationMarkedUnread
+		h.notify.Push([]projections.Effect{e})
+		if got := c.want(x.name, x.schema); fmt.Sprint(got.data) != x.want {
+			t.Errorf("%s: %v, want %s", x.name, got.data, x.want)
+		}
+	}
+}

@@ -89,10 +89,10 @@ func (a *API) postEventStream(c *call) error {
 	if err := u.ask(); err != nil {
 		return err
 	}
-	if !a.ingest.Take(u.room) {
+	if !a.gate.Take(u.room) {
 		return errOverloaded
 	}
-	defer func() { a.ingest.Give(u.room) }()
+	defer func() { a.gate.Give(u.room) }()
 	if err := u.start(); err != nil {
 		return err
 	}
@@ -276,7 +276,7 @@ func (u *upload) grow() error {
 	size := max(uploadChunk, 2*cap(u.buf))
 	if size > uploadChunk {
 		more := int64(size - cap(u.buf))
-		if !u.a.ingest.Take(more) {
+		if !u.a.gate.Take(more) {
 			return errOverloaded
 		}
 		u.room += more
@@ -330,7 +330,7 @@ func (u *upload) submit(ctx context.Context, lines []byte) error {
 		return ingest.Malformed(bad)
 	}
 	if more := int64(cap(u.events))*uploadEventBytes - u.roomOfEvents; more > 0 {
-		if !u.a.ingest.Take(more) {
+		if !u.a.gate.Take(more) {
 			return errOverloaded
 		}
 		u.room, u.roomOfEvents = u.room+more, u.roomOfEvents+more

@@ -16,6 +16,8 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 )
 
 // uploadClient is a client with an open stream of events.
@@ -162,9 +164,9 @@ func TestUploadIsAnsweredAsItComes(t *testing.T) {
 // eventuallyIdle waits until the stream has given back what it took.
 func eventuallyIdle(t *testing.T, h *harness) {
 	t.Helper()
-	for end := time.Now().Add(patience); h.api.ingest.inflight.Load() != 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); h.metric("receiptd_admission_held_bytes") != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d bytes are not given back", h.api.ingest.inflight.Load())
+			t.Fatalf("%v bytes are not given back", h.metric("receiptd_admission_held_bytes"))
 		}
 	}
 }
@@ -240,7 +242,7 @@ func TestUploadOfManyMessages(t *testing.T) {
 	ids := strings.Repeat(`"m",`, 255) + `"m"`
 	c.send(strings.Repeat(`{"type":"message.read","messages":[`+ids+`],"user":"ann","group":"g1"}`+"\n", 20))
 	c.until(4 + 20*256)
-	if held := h.api.ingest.inflight.Load(); held <= uploadBytes {
+	if held := int64(h.metric("receiptd_admission_held_bytes")); held <= uploadBytes {
 		t.Errorf("%d bytes are held", held)
 	}
 	c.send("{\n")
@@ -295,7 +297,7 @@ func TestUploadThatIsRefused(t *testing.T) {
 }
 
 func TestUploadsAreBounded(t *testing.T) {
-	h := newHarness(t, func(cfg *Config) { cfg.Limits.InflightBytes = 2*uploadBytes + uploadChunk })
+	h := newHarness(t, gated(admission.Options{Memory: 2*uploadBytes + uploadChunk}))
 	c := h.openUpload(http.DefaultClient, "")
 	h.openUpload(http.DefaultClient, "")
 	h.want(request{method: "POST", path: base + "/events:stream", contentType: "application/x-ndjson", body: line("ann")}, 503, "overloaded")

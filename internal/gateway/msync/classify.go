@@ -44,6 +44,7 @@ func (c *session) classify(x *sending, meta *msyncpb.Meta) *refusal {
 		return about(e, body)
 	case msyncpb.Body_CHANNEL_ACK:
 		e.Kind, e.EventID = events.ConversationRead, c.eventID(x.metaID)
+		c.ownReads.add(e.EventID)
 	case msyncpb.Body_RECALL:
 		e.Kind, e.Strict, x.body = events.MessageRecalled, true, relayedRecall(body)
 		return about(e, body)

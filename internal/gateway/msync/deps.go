@@ -21,8 +21,9 @@ type State interface {
 
 // Inbox keeps messages for devices. [inbox.Inbox] is one.
 type Inbox interface {
-	// Append begins to store a message in the inboxes of users; the order knows when it is durable.
-	Append(app string, users []string, message []byte) (*inbox.Ticket, error)
+	// Append begins to store a message in the inboxes of its users; the ticket knows when it is
+	// durable.
+	Append(message inbox.Message) (*inbox.Ticket, error)
 	// Open opens the mailbox of a user's device.
 	Open(ctx context.Context, app, user, device string) (*inbox.Mailbox, error)
 	// Online reports whether a device of the user is connected.

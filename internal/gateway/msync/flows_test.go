@@ -35,7 +35,9 @@ func TestSingleChat(t *testing.T) {
 	bob.ok(bob.sendBody("alice", false, conversationRead()))
 	alice.hears("conversation read by bob")
 	bob.heardOnly("text hello from alice", "text and from alice")
-	phone.heardOnly("text hello from alice", "text and from alice")
+	// What bob has read on one device he has read on the other.
+	phone.hears("conversation read by bob")
+	phone.heardOnly("text hello from alice", "text and from alice", "conversation read by bob")
 	// Two devices of bob have sent a delivery receipt each.
 	alice.heardOnly(delivered, read, delivered2, "conversation read by bob")
 

@@ -13,6 +13,9 @@ import (
 type Limits struct {
 	// Connections bounds the open connections, PerUser those of one user. Defaults 20,000 and 16.
 	Connections, PerUser int
+	// PendingPerAddress bounds the connections from one address that have not said who they are.
+	// Default 1,000.
+	PendingPerAddress int
 	// FrameBytes bounds a frame. Default 256 KiB.
 	FrameBytes int64
 	// BodyBytes bounds a message or receipt. Default 64 KiB.
@@ -42,6 +45,7 @@ const maxSending = 64
 func (l Limits) withDefaults() Limits {
 	gateway.OrDefault(&l.Connections, 20_000)
 	gateway.OrDefault(&l.PerUser, 16)
+	gateway.OrDefault(&l.PendingPerAddress, 1000)
 	gateway.OrDefault(&l.FrameBytes, 256<<10)
 	gateway.OrDefault(&l.BodyBytes, 64<<10)
 	gateway.OrDefault(&l.FramesPerSecond, 200)
@@ -59,6 +63,7 @@ func (l Limits) withDefaults() Limits {
 const (
 	refusedDraining = "shutdown"
 	refusedTotal    = "too_many_connections"
+	refusedAddress  = "too_many_without_login_from_address"
 	refusedUser     = "too_many_connections_of_user"
 	refusedUpgrade  = "no_websocket"
 	refusedLogin    = "login"
@@ -73,6 +78,8 @@ type clients struct {
 	closed bool
 	total  int
 	users  map[userKey]*userSessions
+	// pending are the connections by address that have not said who they are.
+	pending map[string]int
 
 	connections sync.WaitGroup
 }
@@ -84,11 +91,12 @@ type userSessions struct {
 }
 
 func newClients(limits Limits) *clients {
-	return &clients{limits: limits, users: make(map[userKey]*userSessions)}
+	return &clients{limits: limits, users: make(map[userKey]*userSessions), pending: make(map[string]int)}
 }
 
-// enter counts a connection until leave, or returns why it is refused.
-func (c *clients) enter() (refused string) {
+// enter counts a connection until leave, and as one that has not said who it is until known. Or it
+// returns why it is refused.
+func (c *clients) enter(address string) (refused string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -96,10 +104,22 @@ func (c *clients) enter() (refused string) {
 		return refusedDraining
 	case c.total >= c.limits.Connections:
 		return refusedTotal
+	case c.pending[address] >= c.limits.PendingPerAddress:
+		return refusedAddress
 	}
+	c.pending[address]++
 	c.total++
 	c.connections.Add(1)
 	return ""
+}
+
+// known ends that a connection counts as one that has not said who it is.
+func (c *clients) known(address string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pending[address]--; c.pending[address] == 0 {
+		delete(c.pending, address)
+	}
 }
 
 func (c *clients) leave() {

@@ -83,6 +83,42 @@ func expiredToken(t *testing.T, s *server) string {
 	return token
 }
 
+// Sockets that say nothing take the room of those from their own address only, and not for long.
+func TestIdleSocketsAreBoundedByAddress(t *testing.T) {
+	s := startServer(t, open, func(c *config.Config) {
+		c.SDK.MaxConnections, c.SDK.PendingPerAddress, c.SDK.ProvisionTimeout = 100, 3, 2*time.Second
+		c.HTTP.TrustedProxies = "127.0.0.1/32"
+	})
+	from := func(address string) error {
+		conn, _, err := websocket.Dial(context.Background(), s.url(), &websocket.DialOptions{HTTPHeader: http.Header{"X-Forwarded-For": {address}}})
+		if err == nil {
+			t.Cleanup(func() { _ = conn.CloseNow() })
+		}
+		return err
+	}
+	for range 3 {
+		if err := from("203.0.113.5"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if from("203.0.113.5") == nil {
+		t.Error("a fourth silent connection from one address")
+	}
+	if err := from("203.0.113.6"); err != nil {
+		t.Errorf("from another address: %v", err)
+	}
+	if n := s.metric(`receiptd_sdk_refused_total{reason="too_many_without_login_from_address"}`); n != 1 {
+		t.Errorf("%v refusals are counted", n)
+	}
+	eventually(t, "the silent ones to be dropped", func() bool { return s.metric("receiptd_sdk_connections") == 0 })
+	for i := range 5 { // who has logged in does not count
+		s.login("ann", fmt.Sprint(i))
+	}
+	if err := from("203.0.113.5"); err != nil {
+		t.Errorf("after they were dropped: %v", err)
+	}
+}
+
 func TestConnectionsAreBounded(t *testing.T) {
 	s := startServer(t, open, func(c *config.Config) { c.SDK.MaxConnections, c.SDK.MaxConnectionsPerUser = 3, 2 })
 	one, two := s.login("ann", "1"), s.login("ann", "2")

@@ -29,6 +29,8 @@ func receiptID(parts ...string) uint64 {
 func (c *session) appendReceipt(dst []*msyncpb.Meta, n *notify.Notification) []*msyncpb.Meta {
 	message, numbered := number(n.Message)
 	switch {
+	case n.Own:
+		return c.appendOwn(dst, n)
 	case n.Kind == events.ConversationRead:
 		return append(dst, c.conversationRead(n.Reader, n.At))
 	case n.Group != "" && !numbered:
@@ -63,6 +65,23 @@ func (c *session) conversationRead(reader string, at int64) *msyncpb.Meta {
 	c.srv.metrics.pushed.WithLabelValues("conversation_read").Inc()
 	return c.receipt(receiptID("conversation", reader, strconv.FormatInt(at, 10)), reader, c.user, at,
 		&msyncpb.Body{Type: bodyType(msyncpb.Body_CHANNEL_ACK)})
+}
+
+// appendOwn appends the Meta that tells a user's other devices that one of them has read a
+// conversation. The SDK knows nothing else that they could be told of their own reads.
+func (c *session) appendOwn(dst []*msyncpb.Meta, n *notify.Notification) []*msyncpb.Meta {
+	if n.Kind != events.ConversationRead || c.ownReads.has(n.EventID) {
+		return dst
+	}
+	c.srv.metrics.pushed.WithLabelValues("own_conversation_read").Inc()
+	to, domain := n.Peer, domainUser
+	if n.Group != "" {
+		to, domain = n.Group, domainGroup
+	}
+	m := c.receipt(receiptID("own conversation", n.Group, n.Peer, strconv.FormatInt(n.At, 10)), c.user, to, n.At,
+		&msyncpb.Body{Type: bodyType(msyncpb.Body_CHANNEL_ACK)})
+	m.To.Domain = &domain
+	return append(dst, m)
 }
 
 // groupRead has the count in the first ext, where the SDK looks for it.

@@ -14,6 +14,7 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 	"github.com/receiptd/receiptd/internal/inbox"
 	"github.com/receiptd/receiptd/projections"
@@ -92,11 +93,29 @@ func (c *session) submit(x *sending) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.srv.cfg.Limits.Answer)
 	defer cancel()
 	var err error
-	if x.ticket, err = c.srv.cfg.Log.Submit(ctx, []events.Event{x.event}); err != nil {
+	if x.ticket, err = c.admitted(ctx, []events.Event{x.event}); err != nil {
 		c.srv.cfg.Logger.Warn("sdk: an event was refused by the log", "kind", x.event.Kind, "error", err)
 		x.refused = &sendBusy
 	}
 }
+
+// admitted queues an event when it is its user's turn. The send of a connection that waits is the
+// only one that was read, so none needs to be refused.
+func (c *session) admitted(ctx context.Context, evs []events.Event) (*eventlog.Ticket, error) {
+	const size = events.EventBytes
+	pass, err := c.srv.cfg.Gate.Enter(admission.Who{App: c.app, User: c.user, Door: doorSDK, Waits: true}, size)
+	if err != nil {
+		return nil, err
+	}
+	defer pass.Leave()
+	if err := pass.Turn(ctx, size, size); err != nil {
+		return nil, err
+	}
+	return c.srv.cfg.Log.Submit(ctx, evs)
+}
+
+// doorSDK is this edge, to the gate.
+const doorSDK = "sdk"
 
 // complete waits for the decisions, stores messages in inboxes, and answers. A group of sends is
 // stored together, so that it waits for two syncs and not for two each.
@@ -164,7 +183,8 @@ func (c *session) distribute(x *sending) *refusal {
 		Ns: proto.Int32(int32(msyncpb.Meta_CHAT)), Payload: marshal(x.body),
 	})
 	var err error
-	if x.stored, err = c.srv.cfg.Inbox.Append(c.app, to, data); err != nil {
+	message := inbox.Message{App: c.app, Sender: c.user, Conversation: name, Users: to, Data: data}
+	if x.stored, err = c.srv.cfg.Inbox.Append(message); err != nil {
 		return c.notDistributed(x, err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 )
 
 // Config is what a [Server] is made of. All fields but Limits are required.
@@ -25,6 +27,8 @@ type Config struct {
 	Inbox    Inbox
 	IDs      gateway.IDs
 	Tokens   *gateway.Tokens
+	// Gate is where sends wait for their turn, by app and user; nil = one of the edge's own.
+	Gate *admission.Gate
 	// Partitions is the number of partitions of the log.
 	Partitions int
 
@@ -48,6 +52,9 @@ type Server struct {
 // New makes a server. What clients acknowledge is only kept while its Run runs.
 func New(cfg Config) *Server {
 	cfg.Limits = cfg.Limits.withDefaults()
+	if cfg.Gate == nil {
+		cfg.Gate = admission.New(admission.Options{})
+	}
 	s := &Server{
 		cfg:       cfg,
 		summaries: &notify.Summaries{State: cfg.State, Partitions: cfg.Partitions},
@@ -93,7 +100,8 @@ func (s *Server) Renew(app, user string, expires time.Time) { s.clients.renew(ap
 // ServeHTTP takes over one connection and returns at once, so that what the HTTP server needs for a
 // request is not kept for as long as the session lasts.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if reason := s.clients.enter(); reason != "" {
+	address := gateway.Address(r.RemoteAddr)
+	if reason := s.clients.enter(address); reason != "" {
 		s.metrics.refused.WithLabelValues(reason).Inc()
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, "no more connections: "+reason, http.StatusServiceUnavailable)
@@ -107,20 +115,23 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 	if err != nil {
 		s.metrics.refused.WithLabelValues(refusedUpgrade).Inc()
+		s.clients.known(address)
 		s.clients.leave()
 		return // Accept has answered
 	}
-	go s.serve(conn)
+	go s.serve(conn, address)
 }
 
 // serve serves a connection until it ends.
-func (s *Server) serve(conn *websocket.Conn) {
+func (s *Server) serve(conn *websocket.Conn, address string) {
 	s.metrics.connections.Inc()
 	defer s.metrics.connections.Dec() // last, so that it shows no room before there is
 	defer s.clients.leave()
+	known := sync.OnceFunc(func() { s.clients.known(address) })
+	defer known()
 	conn.SetReadLimit(s.cfg.Limits.FrameBytes)
 	code, reason := websocket.StatusInternalError, errInternal.Error()
-	s.guard(func() { code, reason = s.converse(conn) })
+	s.guard(func() { code, reason = s.converse(conn, known) })
 	s.metrics.closed.WithLabelValues(reason).Inc()
 	s.hangUp(conn, code, reason)
 }

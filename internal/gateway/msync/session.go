@@ -38,7 +38,8 @@ type session struct {
 	reason  error // why it ended: the first reason given
 	expires time.Time
 
-	pending pendingSends
+	pending  pendingSends
+	ownReads ownReads
 }
 
 // ask is what a client wants of its queue.
@@ -47,12 +48,14 @@ type ask struct {
 	key    uint64 // of a pull
 }
 
-// converse serves a connection until it ends, and returns how to close it.
-func (s *Server) converse(conn *websocket.Conn) (websocket.StatusCode, string) {
+// converse serves a connection until it ends, and returns how to close it. It calls known once it
+// knows whose it is.
+func (s *Server) converse(conn *websocket.Conn, known func()) (websocket.StatusCode, string) {
 	c, err := s.provision(context.Background(), conn)
 	if err != nil {
 		return closing(err)
 	}
+	known()
 	s.metrics.sessions.Inc()
 	defer s.metrics.sessions.Dec()
 	defer c.release()

@@ -39,7 +39,7 @@ type tailLine struct {
 	Error     string
 
 	Type, ID, From, User, Owner, Group, Peer, Message, Content, Role string
-	Receipt, Strict                                                  bool
+	Receipt, Strict, Silent                                          bool
 	Members, Admins                                                  []string
 	Time                                                             instant
 	Settings                                                         *events.Settings
@@ -47,6 +47,20 @@ type tailLine struct {
 	// Upto is a message or, in statistic.seen, a sequence.
 	Upto    any
 	EventID string `json:"event_id"`
+
+	SendReads      *bool `json:"send_read_receipts"`
+	SendDeliveries *bool `json:"send_delivery_receipts"`
+}
+
+// choice is what a user has set: to send, to hide, or nothing.
+func choice(send *bool) events.Choice {
+	switch {
+	case send == nil:
+		return events.ChoiceNone
+	case *send:
+		return events.ChoiceSend
+	}
+	return events.ChoiceHide
 }
 
 // event is the event of the line.
@@ -63,7 +77,7 @@ func (l *tailLine) event() (events.Event, error) {
 		App: l.App, Kind: kind, Group: l.Group, Peer: l.Peer, Message: cmp.Or(l.ID, l.Message), User: cmp.Or(l.From, l.User, l.Owner),
 		Content: l.Content, Role: roles[l.Role], Receipt: l.Receipt, Strict: l.Strict, Members: l.Members, Admins: l.Admins,
 		Time: int64(l.Time), Settings: l.Settings, Revision: l.Revision,
-		EventID: l.EventID,
+		EventID: l.EventID, Silent: l.Silent, SendReads: choice(l.SendReads), SendDeliveries: choice(l.SendDeliveries),
 	}
 	switch upto := l.Upto.(type) {
 	case string:
@@ -302,6 +316,7 @@ type conversation struct {
 	Group, Peer string
 	Unread      int
 	LastReadAt  instant `json:"last_read_at"`
+	Marked      bool    `json:"marked_unread"`
 }
 
 // summaryItem is a message of an author's summary.
@@ -319,7 +334,7 @@ func (m *model) compareUser(s *server, app, user string) {
 	s.must("GET", appPath(app)+"/users/"+user+"/conversations", nil, &list)
 	conversations := []conversation{}
 	for _, c := range m.cluster.Conversations(app, user) {
-		conversations = append(conversations, conversation{c.Group, c.Peer, c.Unread, instant(c.LastReadAt)})
+		conversations = append(conversations, conversation{c.Group, c.Peer, c.Unread, instant(c.LastReadAt), c.Marked})
 	}
 	same(s, "conversations of "+user, list.Conversations, conversations)
 

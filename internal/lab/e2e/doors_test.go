@@ -284,7 +284,7 @@ func TestLinesOfTheDocumentRun(t *testing.T) {
 			m.Header.Set(name, value)
 		}
 		answer, err := nc.RequestMsg(m, patience)
-		if err != nil || !strings.HasPrefix(string(answer.Data), wants[i]) || line[1] != "nats://ingress:secret@127.0.0.1:4222" {
+		if err != nil || !strings.HasPrefix(string(answer.Data), wants[i]) || line[1] != "nats://ingress:open-sesame@127.0.0.1:4222" {
 			t.Errorf("%s: %v, %v", line[0], answer, err)
 		}
 	}

@@ -152,6 +152,9 @@ func (h *historian) step(s *script) error {
 	case events.StatisticSeen:
 		s.rest = s.rest[1:]
 		return h.see(s, &first)
+	case events.UserConfigured:
+		s.rest = s.rest[1:]
+		return h.wish(s, &first)
 	}
 	n := 1
 	for most := 1 + h.random.IntN(8); n < min(most, len(s.rest)); n++ {
@@ -179,6 +182,38 @@ func persist(send func() error) error {
 func (h *historian) configure(s *script, e *events.Event) error {
 	err := persist(func() error { return h.s.call("PUT", appPath(e.App+s.suffix), e.Settings, nil) })
 	s.configured[e.App] = err == nil
+	return err
+}
+
+// wish sets what a user wants to be told of their receipts.
+func (h *historian) wish(s *script, e *events.Event) error {
+	if !s.configured[e.App] {
+		return nil
+	}
+	path := appPath(e.App+s.suffix) + "/users/" + e.User
+	switch {
+	case e.Group != "":
+		path += "/conversations/" + e.Group + "/settings?type=group"
+	case e.Peer != "":
+		path += "/conversations/" + e.Peer + "/settings?type=peer"
+	default:
+		path += "/settings"
+	}
+	body := map[string]any{}
+	for name, choice := range map[string]events.Choice{"send_read_receipts": e.SendReads, "send_delivery_receipts": e.SendDeliveries} {
+		switch choice {
+		case events.ChoiceSend, events.ChoiceHide:
+			body[name] = choice == events.ChoiceSend
+		default:
+			if e.Group+e.Peer != "" {
+				body[name] = nil
+			}
+		}
+	}
+	err := persist(func() error { return h.s.call("PUT", path, body, nil) })
+	if r := (*refusal)(nil); errors.As(err, &r) && r.Body.Code == "conversation_not_found" {
+		return nil
+	}
 	return err
 }
 

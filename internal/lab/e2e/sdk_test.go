@@ -25,7 +25,7 @@ var sdkScripts = []struct {
 }{
 	{"document", []string{"main", "mini", "agora"}, []string{
 		"app.configured", "group.created", "message.sent", "message.delivered", "message.read", "conversation.read", "statistic.seen"}},
-	{"devices", []string{"main", "mini"}, []string{"message.sent", "message.delivered", "message.read"}},
+	{"devices", []string{"main", "mini"}, []string{"message.sent", "message.delivered", "message.read", "conversation.read", "user.configured"}},
 	{"rules", []string{"main"}, []string{"message.sent", "message.read", "message.recalled"}},
 	{"offline", []string{"main"}, []string{"message.sent", "message.read", "statistic.seen"}},
 	{"conversation", []string{"main", "agora"}, []string{"message.sent", "conversation.read"}},

@@ -26,6 +26,7 @@ func TestHelpTexts(t *testing.T) {
 		{"receiptctl", []string{"bench", "all"}, []string{"--duration", "--groups", "--members", "--duplicates", "--fsync", "--json"}},
 		{"receiptctl", []string{"bench", "curve"}, []string{"--svg", "--points", "--duration", "--groups", "--fsync", "--json"}},
 		{"receiptctl", []string{"bench", "clickhouse"}, []string{"--events", "--rounds", "--rows", "--days", "--queries"}},
+		{"receiptctl", []string{"bench", "overload"}, []string{"--connections", "--batch", "--tenants", "--impatient", "--duration", "--json"}},
 		{"receiptctl", []string{"bench", "grow"}, []string{"--receipts", "--first", "--rate", "--runs", "--groups", "--json"}},
 	} {
 		got := run(t, test.program, nil, append(test.args, "--help")...)

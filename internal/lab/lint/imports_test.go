@@ -36,7 +36,7 @@ var layers = map[string]layer{
 	"schema": {},
 	"events": {libraries: []string{
 		"google.golang.org/protobuf", "github.com/klauspost/compress", "github.com/go-json-experiment/json"}},
-	"events/eventlog": {sees: []string{"events", "events/merkle", "events/eventlog/blockfile", "events/eventlog/witness", "internal/atomicfile", "internal/diskread", "internal/leader"}},
+	"events/eventlog": {sees: []string{"events", "events/merkle", "events/eventlog/blockfile", "events/eventlog/witness", "internal/atomicfile", "internal/diskread", "internal/fair", "internal/leader"}},
 	// Neither knows what is in an entry, nor the server whose files it reads.
 	"events/eventlog/blockfile": {sees: []string{"internal/atomicfile", "internal/diskread"}, libraries: []string{"github.com/minio/highwayhash", "github.com/klauspost/compress"}},
 	"events/eventlog/witness":   {sees: []string{"events/merkle", "internal/atomicfile"}, libraries: []string{"github.com/cespare/xxhash/v2", "golang.org/x/sys"}},
@@ -62,6 +62,8 @@ var layers = map[string]layer{
 		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
+	// What is under way, whatever it is: it knows no event and no edge.
+	"internal/gateway/admission": {sees: []string{"internal/fair"}},
 	// What the doors for events share.
 	"internal/gateway/ingest": {
 		sees: []string{"events", "events/eventlog", "projections", "consumers/projector"},
@@ -72,12 +74,13 @@ var layers = map[string]layer{
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
 	"internal/gateway/httpapi": {
-		sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "consumers/notify", "schema", "internal/gateway", "internal/gateway/ingest", "internal/web"},
-		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
+		sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "consumers/notify", "schema", "internal/gateway", "internal/gateway/admission",
+			"internal/gateway/ingest", "internal/web"},
+		not: map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
 	"internal/gateway/msync/msyncpb": {},
 	"internal/gateway/msync": {
-		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify", "internal/gateway", "internal/gateway/msync/msyncpb",
+		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "consumers/notify", "internal/gateway", "internal/gateway/admission", "internal/gateway/msync/msyncpb",
 			"internal/inbox", "internal/writebehind"},
 		not: map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/inbox": {"Open", "Config"}},
 	},
@@ -91,6 +94,7 @@ var layers = map[string]layer{
 	"internal/writebehind": {},
 	"internal/accounts":    {sees: []string{"internal/leader"}},
 	"internal/ids":         {},
+	"internal/fair":        {libraries: []string{}},
 	"internal/notary":      {sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "internal/atomicfile"}},
 	"internal/web":         {sees: []string{"events", "projections", "internal/gateway"}},
 	"internal/web/demo":    {},
@@ -119,6 +123,7 @@ var layers = map[string]layer{
 	"internal/lab/bench/child":    {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/load":     {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/embedded": {sees: []string{anything, "internal/lab/bench/load", "internal/lab/sim"}},
+	"internal/lab/bench/overload": {sees: []string{"internal/ctl", "internal/lab/bench/child", "internal/lab/bench/measure"}},
 	"internal/lab/bench/grow":     {sees: []string{anything, "internal/lab/bench/child", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/measure":  {},
 	// A module of its own.
@@ -139,7 +144,8 @@ var layers = map[string]layer{
 	// the way from it into internal/lab is here alone.
 	"cmd/receiptctl": {sees: []string{
 		"consumers/projector", "events", "events/merkle", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/cluster", "internal/atomicfile", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
-		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/doors", "internal/lab/bench/grow", "internal/lab/sim"}},
+		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/doors", "internal/lab/bench/grow", "internal/lab/bench/overload",
+		"internal/lab/sim"}},
 }
 
 // confined are libraries that only one package may need, so that no program has them by accident.

@@ -73,6 +73,20 @@ var logMutants = []Mutant{
 		Package: "events/eventlog", Test: "TestLateAcknowledgements",
 	},
 	{
+		Name: "intake-outruns-the-fold", File: "events/eventlog/publisher.go",
+		Old:     `p.follow()`,
+		New:     `_ = p.follow`,
+		Bug:     "entries are stored faster than they are folded, without bound",
+		Package: "events/eventlog", Test: "TestIntakeFollowsTheFold",
+	},
+	{
+		Name: "lag-by-events-alone", File: "events/eventlog/follow.go",
+		Old:     `f.events <= f.within(unfoldedFor, 0, unfoldedMax)`,
+		New:     `f.events <= unfoldedMax`,
+		Bug:     "a slow fold falls seconds behind before intake waits for it",
+		Package: "events/eventlog", Test: "TestLagIsBoundedByTime",
+	},
+	{
 		Name: "publisher-leaks-room", File: "events/eventlog/submit.go",
 		Old:     `l.release(r.shares[:i])`,
 		New:     `l.release(r.shares[i:i])`,

@@ -42,8 +42,14 @@ func (c *conversation) check() error {
 		return fmt.Errorf("%d sent, %d messages", c.sent, len(c.messages))
 	}
 	for _, u := range c.members {
-		if want := c.unreadOf(u); u.unread != want {
-			return fmt.Errorf("%s counts %d unread, is to count %d", u.user, u.unread, want)
+		if !u.current() {
+			continue
+		}
+		if got, want := len(c.unreadOf(u)), c.countUnread(u); got != want {
+			return fmt.Errorf("%s counts %d unread, is to count %d", u.user, got, want)
+		}
+		if shown := u.shownWatermark; shown > u.watermark || !u.stays && (shown != u.watermark || u.shownLastReadAt != u.lastReadAt) {
+			return fmt.Errorf("%s: shown are %d and %d, instead of %d and %d", u.user, shown, u.shownLastReadAt, u.watermark, u.lastReadAt)
 		}
 	}
 	for _, msg := range c.messages {
@@ -59,13 +65,15 @@ func (c *conversation) check() error {
 	return nil
 }
 
-// unreadOf says in one sentence what the rules say in steps: a current member has the messages
-// unread that others sent since they joined and since their last conversation read, and that are
-// not recalled.
-func (c *conversation) unreadOf(u *member) int {
+// countUnread says it the other way round: of what others sent during the member's stays, neither
+// silent nor recalled, what is behind the watermark or was read alone is no more unread.
+func (c *conversation) countUnread(u *member) int {
 	n := 0
 	for _, msg := range c.messages {
-		if u.current() && msg.from != u.user && !msg.recalled && msg.seq > u.watermark && u.wasThere(msg) {
+		if msg.from == u.user || !u.wasThere(msg) || msg.silent || msg.recalled {
+			continue
+		}
+		if behind := msg.seq <= u.watermark; !behind && !slices.Contains(u.alone, msg.seq) {
 			n++
 		}
 	}

@@ -15,6 +15,7 @@ func (m *Model) configured(ev events.Event) events.Outcome {
 		a = &app{
 			conversations: map[events.Conversation]*conversation{},
 			summaries:     map[string]*summary{},
+			wishes:        map[string]wish{},
 		}
 		m.apps[ev.App] = a
 	case a == nil || ev.Revision <= a.revision:
@@ -100,7 +101,6 @@ func (m *Model) groupChanged(a *app, ev events.Event) events.Outcome {
 		last := &u.spans[len(u.spans)-1]
 		last.left, last.ended = g.sent, true
 		u.role = events.RoleNone
-		u.unread = 0
 	case events.GroupRole:
 		switch {
 		case !current:
@@ -138,7 +138,7 @@ func (m *Model) joined(g *conversation, u *member, user string) events.Outcome {
 	}
 	u.role = events.RoleMember
 	u.spans = append(u.spans, span{joined: g.sent})
-	u.watermark = g.sent
-	u.unread = 0
+	u.watermark, u.shownWatermark = g.sent, g.sent
+	u.alone, u.marked = nil, false
 	return events.OutcomeApplied
 }

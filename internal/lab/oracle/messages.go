@@ -77,14 +77,14 @@ func (m *Model) send(a *app, c *conversation, ev events.Event) {
 	a.conversations[c.name] = c
 	c.sent++
 	msg := &message{
-		id: ev.Message, from: ev.User, conversation: c, seq: c.sent, sentAt: m.time.t, asked: ev.Receipt,
+		id: ev.Message, from: ev.User, conversation: c, seq: c.sent, sentAt: m.time.t, asked: ev.Receipt, silent: ev.Silent,
+		listed: ev.Group == "" || a.settings.UnreadBy == events.UnreadByMessage,
 	}
 	c.messages = append(c.messages, msg)
 	c.byID[msg.id] = msg
 	var others []string
 	for _, u := range c.members {
 		if u.current() && u.user != msg.from {
-			u.unread++
 			others = append(others, u.user)
 		}
 	}
@@ -159,11 +159,7 @@ func (m *Model) messageRecalled(a *app, ev events.Event, at position) events.Out
 	}
 	msg.recalled = true // 5
 	msg.readers, msg.eligible, msg.delivered, msg.deliveredAt = nil, nil, false, 0
+	msg.hiddenReads, msg.hiddenArrival = nil, false
 	a.removeItems(msg.from, func(x *item) bool { return x.message == msg })
-	for _, u := range c.members {
-		if u.current() && u.user != msg.from && u.spans[len(u.spans)-1].joined < msg.seq && u.watermark < msg.seq {
-			u.unread--
-		}
-	}
 	return events.OutcomeApplied
 }

@@ -19,6 +19,8 @@ type Limits struct {
 	MaxSummaryItems int
 	// MaxRejections bounds the rejections kept for an app.
 	MaxRejections int
+	// MaxReadsAhead bounds the messages read alone above a member's watermark.
+	MaxReadsAhead int
 	// MaxEventIDs bounds the events that a partition knows by their ids.
 	MaxEventIDs int
 	// ParkedFor is how long a receipt waits for its message; longer is too long.
@@ -33,6 +35,7 @@ func DefaultLimits() Limits {
 		MaxParked:       events.MaxParked,
 		MaxSummaryItems: events.MaxSummaryItems,
 		MaxRejections:   events.MaxRejections,
+		MaxReadsAhead:   events.MaxReadsAhead,
 		MaxEventIDs:     events.MaxEventIDs,
 		ParkedFor:       events.ParkedFor,
 	}
@@ -77,6 +80,13 @@ type app struct {
 	parked        []parked // in the order of arrival
 	summaries     map[string]*summary
 	rejections    []projections.Rejection
+	wishes        map[string]wish // of users, for all of their conversations
+}
+
+// wish is what a user has set.
+type wish struct {
+	reads, deliveries events.Choice
+	revision          uint64
 }
 
 type conversation struct {
@@ -93,9 +103,17 @@ type member struct {
 	user       string
 	role       events.Role // RoleNone for a former member
 	spans      []span
-	unread     int
 	watermark  int
 	lastReadAt int64
+	alone      []int // seqs above the watermark that were read alone
+	marked     bool
+	wish       wish // for this conversation
+
+	// What others may be shown of watermark and lastReadAt; stays: the watermark shown does not
+	// follow.
+	shownWatermark  int
+	shownLastReadAt int64
+	stays           bool
 }
 
 // span is one stay in a group: there for the messages with joined < seq, and seq <= left once
@@ -114,17 +132,21 @@ const (
 )
 
 type message struct {
-	id, from     string
-	conversation *conversation
-	seq          int
-	sentAt       int64
-	asked        bool
-	kind         messageKind
-	recalled     bool
-	eligible     []string // frozen when sent
-	delivered    bool     // single chats
-	deliveredAt  int64    // of the applied message.delivered, 0 if there is none
-	readers      []projections.Reader
+	id, from      string
+	conversation  *conversation
+	seq           int
+	sentAt        int64
+	asked         bool
+	kind          messageKind
+	recalled      bool
+	silent        bool
+	listed        bool     // its id is known to the list of unread messages
+	hiddenReads   []string // who has read it without anybody being told
+	hiddenArrival bool     // single chats: delivered, and nobody was told
+	eligible      []string // frozen when sent
+	delivered     bool     // single chats
+	deliveredAt   int64    // of the applied message.delivered, 0 if there is none
+	readers       []projections.Reader
 }
 
 // item is an item of an author's summary: a message of theirs or, if there is none, a single chat
@@ -251,6 +273,10 @@ func (m *Model) decide(ev events.Event, at position) events.Outcome {
 		outcome = m.conversationRead(a, ev, at)
 	case events.MessageRecalled:
 		outcome = m.messageRecalled(a, ev, at)
+	case events.UserConfigured:
+		outcome = a.userConfigured(ev)
+	case events.ConversationMarkedUnread:
+		outcome = a.markedUnread(ev)
 	default:
 		panic(fmt.Sprintf("oracle: event of kind %v", ev.Kind))
 	}
@@ -272,7 +298,7 @@ func (m *Model) reject(a *app, ev events.Event, at position, outcome events.Outc
 
 // conversationOf names the conversation of an event; the users of a single chat are in order.
 func conversationOf(ev events.Event) events.Conversation {
-	if ev.Group != "" {
+	if ev.Group != "" || ev.Peer == "" {
 		return events.Conversation{App: ev.App, Group: ev.Group}
 	}
 	return events.Conversation{App: ev.App, A: min(ev.User, ev.Peer), B: max(ev.User, ev.Peer)}

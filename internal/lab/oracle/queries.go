@@ -112,7 +112,7 @@ func (m *Model) Members(app, group string) []Member {
 	var members []Member
 	for _, u := range c.members {
 		if u.current() {
-			members = append(members, Member{User: u.user, Role: u.role, Unread: u.unread, LastReadAt: u.lastReadAt})
+			members = append(members, Member{User: u.user, Role: u.role, Unread: len(c.unreadOf(u)), LastReadAt: u.lastReadAt})
 		}
 	}
 	return members
@@ -228,7 +228,7 @@ func (m *Model) Conversations(app, user string) []projections.ConversationView {
 			continue
 		}
 		list = append(list, projections.ConversationView{
-			Group: c.name.Group, Peer: c.peerOf(user), Unread: u.unread, LastReadAt: u.lastReadAt,
+			Group: c.name.Group, Peer: c.peerOf(user), Unread: len(c.unreadOf(u)), LastReadAt: u.lastReadAt, Marked: u.marked,
 		})
 	}
 	sortConversations(list)
@@ -254,16 +254,34 @@ func (m *Model) Summary(app, author string) []projections.SummaryItem {
 	list := slices.Clone(a.summaryOf(author).items)
 	slices.SortStableFunc(list, func(x, y *item) int { return cmp.Compare(x.lastEntry, y.lastEntry) })
 	for _, x := range list {
+		if x.hiddenFrom(a, author) {
+			continue
+		}
 		switch {
 		case x.message == nil:
 			items = append(items, x.chat.item(author))
 		case x.message.conversation.name.Group == "":
-			items = append(items, x.message.singleItem())
+			items = append(items, x.message.singleItem(a.seesNobody(x.message.conversation, author)))
 		default:
 			items = append(items, x.message.groupItem())
 		}
 	}
 	return items
+}
+
+// hiddenFrom reports whether an item is not shown to its author, who hides their own reads.
+func (x *item) hiddenFrom(a *app, author string) bool {
+	c := x.chat
+	if x.message != nil {
+		c = x.message.conversation
+	}
+	return a.seesNobody(c, author) && (x.message == nil || x.message.deliveredAt == 0)
+}
+
+// seesNobody reports whether a user is shown nobody's reads in a conversation.
+func (a *app) seesNobody(c *conversation, user string) bool {
+	reads, _ := a.hides(c, user)
+	return a.settings.Reciprocal && reads
 }
 
 // Dropped is how many items of the author's summary were pushed out and not acknowledged.
@@ -277,15 +295,15 @@ func (m *Model) Dropped(app, author string) int {
 func (c *conversation) item(author string) projections.SummaryItem {
 	peer := c.peerOf(author)
 	return projections.SummaryItem{
-		Kind: projections.SummaryConversationRead, Peer: peer, LastReadAt: c.member(peer).lastReadAt,
+		Kind: projections.SummaryConversationRead, Peer: peer, LastReadAt: c.member(peer).shownLastReadAt,
 	}
 }
 
-func (msg *message) singleItem() projections.SummaryItem {
+func (msg *message) singleItem(deliveryOnly bool) projections.SummaryItem {
 	item := projections.SummaryItem{
 		Kind: projections.SummaryDelivered, Message: msg.id, Peer: msg.conversation.peerOf(msg.from), DeliveredAt: msg.deliveredAt,
 	}
-	if len(msg.readers) > 0 {
+	if len(msg.readers) > 0 && !deliveryOnly {
 		item.Kind, item.LastReadAt = projections.SummaryRead, msg.readers[0].ReadAt
 	}
 	return item
@@ -351,7 +369,7 @@ func (c *conversation) peerOf(user string) string {
 func (msg *message) view() projections.Message {
 	v := projections.Message{
 		ID: msg.id, From: msg.from, Group: msg.conversation.name.Group, To: msg.conversation.peerOf(msg.from),
-		SentAt: msg.sentAt, ReceiptRequested: msg.asked, Recalled: msg.recalled,
+		SentAt: msg.sentAt, ReceiptRequested: msg.asked, Recalled: msg.recalled, DeliveredAt: msg.deliveredAt,
 	}
 	v.Eligible, v.Read = len(msg.eligible), len(msg.readers)
 	switch {
@@ -364,4 +382,39 @@ func (msg *message) view() projections.Message {
 		v.FirstReadAt, v.LastReadAt = msg.readers[0].ReadAt, msg.readers[len(msg.readers)-1].ReadAt
 	}
 	return v
+}
+
+// SeesNobody reports whether a user is shown nobody's reads in a conversation.
+func (m *Model) SeesNobody(name events.Conversation, user string) bool {
+	c := m.conversation(name)
+	return c != nil && c.member(user) != nil && m.apps[name.App].seesNobody(c, user)
+}
+
+// UnreadMessages are the messages of a conversation that are unread to a current member, oldest
+// first.
+func (m *Model) UnreadMessages(name events.Conversation, user string) (list []projections.UnreadMessage) {
+	c := m.conversation(name)
+	for _, msg := range c.unreadOf(c.member(user)) {
+		if msg.listed {
+			list = append(list, projections.UnreadMessage{ID: msg.id, From: msg.from})
+		}
+	}
+	return list
+}
+
+// Positions are the shown positions of a group's current members, in the order in which they first
+// joined.
+func (m *Model) Positions(app, group string) (list []projections.MemberPosition) {
+	c := m.conversation(events.Conversation{App: app, Group: group})
+	for _, u := range c.members {
+		if !u.current() {
+			continue
+		}
+		p := projections.MemberPosition{User: u.user}
+		if hides, _ := m.apps[app].hides(c, u.user); !hides {
+			p.Watermark, p.LastReadAt = uint64(u.shownWatermark), u.shownLastReadAt
+		}
+		list = append(list, p)
+	}
+	return list
 }

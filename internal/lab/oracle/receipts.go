@@ -16,8 +16,13 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 		msg = c.byID[ev.Message]
 	}
 	// Before the list, a repeat.
-	if msg != nil && !msg.recalled && msg.from != ev.User && (msg.readBy(ev.User) || !isRead && msg.delivered) {
-		return events.OutcomeDuplicate
+	if msg != nil && !msg.recalled && msg.from != ev.User {
+		switch {
+		case msg.readBy(ev.User),
+			isRead && slices.Contains(msg.hiddenReads, ev.User),
+			!isRead && (msg.delivered || msg.hiddenArrival):
+			return events.OutcomeDuplicate
+		}
 	}
 	if !isRead && !a.settings.DeliveryReceipts {
 		return events.RejectedDeliveryOff
@@ -62,9 +67,20 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 	if m.tooLate(a, msg) { // 8
 		return notFound(ev)
 	}
-	if isRead { // 9
+	reads, deliveries := a.hides(c, ev.User) // 9
+	if isRead {
+		m.countAlone(a, c, c.member(ev.User), msg, reads)
+	}
+	switch {
+	case isRead && reads:
+		msg.hiddenReads = append(msg.hiddenReads, ev.User)
+		return events.OutcomeHidden
+	case !isRead && deliveries:
+		msg.hiddenArrival = true
+		return events.OutcomeHidden
+	case isRead:
 		m.read(msg, ev.User, ev.Content)
-	} else {
+	default:
 		msg.delivered, msg.deliveredAt = true, max(m.time.t, msg.sentAt)
 	}
 	m.summarize(a, msg.from, item{message: msg})
@@ -76,6 +92,122 @@ func notFound(ev events.Event) events.Outcome {
 		return events.RejectedNoMessage
 	}
 	return events.RejectedNotFound
+}
+
+// Reads and unread: a message that was read alone.
+func (m *Model) countAlone(a *app, c *conversation, u *member, msg *message, hidden bool) {
+	if a.settings.UnreadBy != events.UnreadByMessage {
+		return
+	}
+	u.lastReadAt = m.time.t
+	if hidden {
+		u.stays = true
+	} else {
+		u.shownLastReadAt = m.time.t
+	}
+	if msg.seq <= u.watermark || len(u.alone) >= m.limits.MaxReadsAhead {
+		return
+	}
+	u.alone = append(u.alone, msg.seq)
+	to := c.sent
+	for _, x := range c.messages {
+		if x.seq <= u.watermark || x.from == u.user || x.recalled || slices.Contains(u.alone, x.seq) || x.silent && c.name.Group != "" {
+			continue
+		}
+		to = x.seq - 1
+		break
+	}
+	u.moveWatermark(to)
+}
+
+// moveWatermark is what every move of a watermark does.
+func (u *member) moveWatermark(to int) {
+	u.watermark = to
+	if !u.stays {
+		u.shownWatermark = to
+	}
+	u.alone = slices.DeleteFunc(u.alone, func(seq int) bool { return seq <= to })
+}
+
+// isUnread reports whether a message of the conversation is unread to a current member.
+func (u *member) isUnread(msg *message) bool {
+	return msg.from != u.user && msg.seq > u.watermark && !msg.silent && !msg.recalled && !slices.Contains(u.alone, msg.seq)
+}
+
+// unreadOf are the messages that are unread to a current member, oldest first.
+func (c *conversation) unreadOf(u *member) (list []*message) {
+	for _, msg := range c.messages {
+		if u.isUnread(msg) {
+			list = append(list, msg)
+		}
+	}
+	return list
+}
+
+// Who hides what
+func (a *app) hides(c *conversation, user string) (reads, deliveries bool) {
+	if a.settings.ReadReceipts == events.ReadReceiptsAlways {
+		return false, false
+	}
+	here, everywhere := c.member(user).wish, a.wishes[user]
+	says := func(first, second events.Choice) bool {
+		if first == events.ChoiceNone {
+			first = second
+		}
+		return first == events.ChoiceHide
+	}
+	reads = says(here.reads, everywhere.reads) || a.settings.ReadReceipts == events.ReadReceiptsNever
+	return reads, says(here.deliveries, everywhere.deliveries)
+}
+
+// user.configured
+func (a *app) userConfigured(ev events.Event) events.Outcome {
+	w := wish{ev.SendReads, ev.SendDeliveries, ev.Revision}
+	if ev.Group == "" && ev.Peer == "" {
+		if w.revision <= a.wishes[ev.User].revision {
+			return events.OutcomeDuplicate
+		}
+		a.wishes[ev.User] = w
+		return events.OutcomeApplied
+	}
+	u, refused := a.memberOf(ev)
+	if u == nil {
+		return refused
+	}
+	if w.revision <= u.wish.revision {
+		return events.OutcomeDuplicate
+	}
+	u.wish = w
+	return events.OutcomeApplied
+}
+
+// conversation.marked_unread
+func (a *app) markedUnread(ev events.Event) events.Outcome {
+	u, refused := a.memberOf(ev)
+	if u == nil {
+		return refused
+	}
+	if u.marked {
+		return events.OutcomeDuplicate
+	}
+	u.marked = true
+	return events.OutcomeApplied
+}
+
+// memberOf is the current member whom an event about a conversation that is there concerns, or why
+// there is none.
+func (a *app) memberOf(ev events.Event) (*member, events.Outcome) {
+	c := a.conversations[conversationOf(ev)]
+	switch {
+	case c == nil && ev.Peer != "":
+		return nil, events.RejectedNoMessage
+	case c == nil || c.dissolved:
+		return nil, events.RejectedNoGroup
+	}
+	if u := c.member(ev.User); u != nil && u.current() {
+		return u, events.OutcomeApplied
+	}
+	return nil, events.RejectedNotMember
 }
 
 // tooLate reports whether the validity of the message's receipts is over.
@@ -139,6 +271,10 @@ func (m *Model) conversationRead(a *app, ev events.Event, at position) events.Ou
 	}
 	current := u != nil && u.current()
 	if known && current && u.watermark >= to { // 1
+		if u.marked && to == c.sent && !c.dissolved {
+			u.marked = false
+			return events.OutcomeApplied
+		}
 		return events.OutcomeDuplicate
 	}
 	if c != nil && c.dissolved { // 2
@@ -160,20 +296,30 @@ func (m *Model) conversationRead(a *app, ev events.Event, at position) events.Ou
 		return m.park(a, ev, at)
 	}
 	before := u.watermark // 5
-	u.unread, u.watermark, u.lastReadAt = 0, to, m.time.t
+	hidden, _ := a.hides(c, u.user)
+	u.stays = hidden
+	u.moveWatermark(to)
+	u.lastReadAt, u.marked = m.time.t, false
+	if !hidden {
+		u.shownLastReadAt = m.time.t
+	}
 	reads := 0
 	for _, msg := range c.messages {
 		switch {
-		case msg.from == u.user || msg.recalled || msg.seq <= before:
-		case msg.seq > to:
-			u.unread++
-		case ev.Group == "" && !msg.readBy(u.user) && !m.tooLate(a, msg):
+		case ev.Group != "" || msg.from == u.user || msg.recalled || msg.seq <= before || msg.seq > to:
+		case msg.readBy(u.user) || slices.Contains(msg.hiddenReads, u.user) || m.tooLate(a, msg):
+		case hidden:
+			msg.hiddenReads = append(msg.hiddenReads, u.user)
+		default:
 			m.read(msg, u.user, "")
 			reads++
 		}
 	}
 	if ev.Group == "" && reads > 0 {
 		m.summarize(a, c.peerOf(u.user), item{chat: c})
+	}
+	if hidden {
+		return events.OutcomeHidden
 	}
 	return events.OutcomeApplied
 }

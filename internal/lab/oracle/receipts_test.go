@@ -60,7 +60,7 @@ func TestReceiptsAreDecidedInOrder(t *testing.T) {
 		{ID: "m", From: "a", Group: "g", SentAt: start, ReceiptRequested: true,
 			Counts: projections.Counts{Eligible: 2, Delivered: 1, Read: 1}, FirstReadAt: start + 1, LastReadAt: start + 1},
 		{ID: "m", From: "a", To: "b", SentAt: start + 3,
-			Counts: projections.Counts{Eligible: 1, Delivered: 1, Read: 1}, FirstReadAt: start + 5, LastReadAt: start + 5},
+			Counts: projections.Counts{Eligible: 1, Delivered: 1, Read: 1}, FirstReadAt: start + 5, LastReadAt: start + 5, DeliveredAt: start + 3},
 	}
 	if got := m.Messages(theApp, "m"); !reflect.DeepEqual(got, want) {
 		t.Errorf("messages\n%+v, want\n%+v", got, want)

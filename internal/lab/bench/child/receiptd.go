@@ -182,6 +182,12 @@ func (r *Receiptd) Dir() string { return r.dir }
 // Opened returns when the server had opened its log and its state, and was listening.
 func (r *Receiptd) Opened() time.Time { return r.opened }
 
+// URL is the server's address, from its start on.
+func (r *Receiptd) URL() string { return "http://" + r.connections.address }
+
+// Key is the server's admin key.
+func (r *Receiptd) Key() string { return r.key }
+
 // PID is the server's process id while it runs.
 func (r *Receiptd) PID() int { return r.server.cmd.Process.Pid }
 

@@ -41,7 +41,7 @@ func Serve(ctx context.Context, name, dir string, out, messages io.Writer) error
 
 // serveReceiptd runs receiptd with its defaults on a free port.
 func serveReceiptd(ctx context.Context, dir string, out, messages io.Writer) error {
-	cfg := ReceiptdConfig(dir)
+	cfg := runtime.FitMemory(ReceiptdConfig(dir), Warnings(messages))
 	runtime.TuneMemory(cfg.State, 0)
 	s, err := runtime.Build(ctx, cfg, Warnings(messages), "bench")
 	if err != nil {

@@ -1,7 +1,7 @@
 // One user on several devices and in several tabs.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { api, Client, closeAll, sleep, until } from './client.mjs'
+import { api, call, Client, closeAll, sleep, until } from './client.mjs'
 
 before(() => api.configure({ group_receipts: { enabled: true } }))
 after(closeAll)
@@ -68,4 +68,36 @@ test('a device that was away gets what another one has taken', async () => {
   const back = await Client.open('ida', { deviceId: 'laptop' })
   await until('the laptop has it too', () => back.texts.length)
   assert.deepEqual(back.texts, ['one'])
+})
+
+test('what one device has read, the others of the same user are told, hidden or not', async () => {
+  const author = await Client.open('jan')
+  const phone = await Client.open('kim', { deviceId: 'phone' })
+  const laptop = await Client.open('kim', { deviceId: 'laptop' })
+  const group = await api.group('g-own', 'jan', ['kim', 'lea'])
+  await author.text('kim', 'hello')
+  await author.groupText(group, 'all')
+  for (const device of [phone, laptop]) await until('the device has both', () => device.texts.length === 2)
+
+  await phone.channel('jan')
+  await laptop.next('onChannelMessage', m => m.from === 'kim' && m.to === 'jan')
+  await author.next('onChannelMessage', m => m.from === 'kim')
+  await laptop.channel(group, 'groupChat')
+  await phone.next('onChannelMessage', m => m.from === 'kim' && m.to === group)
+
+  await call('PUT', '/v1/apps/acme/chat/users/kim/settings', { send_read_receipts: false }, await api.token('kim'))
+  const { serverMsgId: mid } = await author.text('kim', 'a secret')
+  for (const device of [phone, laptop]) await until('the device has it', () => device.texts.length === 3)
+  await phone.read('jan', mid)
+  await phone.channel('jan')
+  await until('the laptop is told', () => laptop.got.onChannelMessage.length === 2)
+  assert.equal(await api.unread('kim', 'jan'), 0)
+  await sleep(300)
+  // Nobody else: neither the author, nor the device that did it.
+  assert.equal(author.got.onChannelMessage.length, 1)
+  assert.equal(author.got.onReadMessage.filter(m => m.mid === mid).length, 0)
+  assert.deepEqual(phone.got.onChannelMessage.map(m => m.to), [group])
+  assert.deepEqual(laptop.got.onChannelMessage.map(m => m.to), ['jan', 'jan'])
+  assert.equal((await api.message(mid)).read, 0)
+  assert.deepEqual(await api.nonreaders(mid), ['kim'])
 })

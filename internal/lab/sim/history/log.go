@@ -32,6 +32,7 @@ func SmallLimits() oracle.Limits {
 	limits.MaxSummaryItems = 3
 	limits.MaxRejections = 10
 	limits.MaxEventIDs = 5
+	limits.MaxReadsAhead = 2
 	return limits
 }
 
@@ -93,6 +94,9 @@ func show(ev *events.Event) string {
 		{"content", ev.Content, ev.Content != ""},
 		{"receipt", ev.Receipt, ev.Receipt},
 		{"strict", ev.Strict, ev.Strict},
+		{"silent", ev.Silent, ev.Silent},
+		{"reads", ev.SendReads, ev.SendReads != events.ChoiceNone},
+		{"deliveries", ev.SendDeliveries, ev.SendDeliveries != events.ChoiceNone},
 		{"role", ev.Role, ev.Role != events.RoleNone},
 		{"members", ev.Members, len(ev.Members) > 0},
 		{"admins", ev.Admins, len(ev.Admins) > 0},

@@ -22,8 +22,10 @@ var kinds = weighted([]weight{
 	{events.GroupCreated, 3},
 	{events.GroupRole, 3},
 	{events.AppConfigured, 3},
+	{events.UserConfigured, 3},
+	{events.ConversationMarkedUnread, 3},
 	{events.MessageDelivered, 8},
-	{events.MessageSent, 20},
+	{events.MessageSent, 26},
 	{events.MessageRead, 40},
 })
 
@@ -69,8 +71,10 @@ func (w *world) step(t *rapid.T) events.Kind {
 		w.change(t, kind, app)
 	case events.MessageSent:
 		w.send(t, app)
-	case events.ConversationRead:
-		w.readAll(t, app)
+	case events.ConversationRead, events.ConversationMarkedUnread:
+		w.readAll(t, kind, app)
+	case events.UserConfigured:
+		w.wish(t, app)
 	case events.StatisticSeen:
 		w.see(t, app)
 	default:
@@ -118,6 +122,13 @@ func (w *world) configure(t *rapid.T, app string) {
 	s.SingleReceipts.Validity = w.validity(t)
 	s.GroupReceipts.MaxGroupSize = [...]int{200, 200, 0, 4, 200, 3}[pick(t, 6)]
 	s.GroupReceipts.MaxRequestsPerGroupPerDay = [...]int{0, 0, 2, 0, 0, 1}[pick(t, 6)]
+	if seldom(t, 1) {
+		s.UnreadBy = events.UnreadByMessage
+	}
+	if seldom(t, 2) {
+		s.ReadReceipts = events.ReadReceipts(pick(t, 3))
+	}
+	s.Reciprocal = seldom(t, 2)
 	revision := w.revision[app] + 1
 	if seldom(t, 2) {
 		revision = 1 + uint64(pick(t, 6))
@@ -185,7 +196,25 @@ func (w *world) send(t *rapid.T, app string) {
 		}
 		ev.Receipt = often(t, 3)
 	}
+	ev.Silent = seldom(t, 2)
 	w.number(t, ev)
+}
+
+// wish has a user set what is told of their receipts: somebody who is written to, as a rule, and
+// mostly in a conversation where they are.
+func (w *world) wish(t *rapid.T, app string) {
+	ev := events.Event{
+		App: app, Kind: events.UserConfigured, User: w.user(t),
+		SendReads: events.Choice(pick(t, 3)), SendDeliveries: events.Choice(pick(t, 3)), Revision: uint64(1 + pick(t, 12)),
+	}
+	if m := w.target(t, ev.Kind); m != nil && often(t, 2) {
+		ev.App, ev.Group = m.App, m.Group
+		w.side(t, &ev, m)
+	}
+	if seldom(t, 1) {
+		ev.Group, ev.Peer = "", ""
+	}
+	w.add(t, ev)
 }
 
 // number adds a message with an id, mostly the next of its conversation, else one that may be
@@ -277,8 +306,9 @@ func (w *world) unsent(t *rapid.T, kind events.Kind, app string) events.Event {
 	return ev
 }
 
-func (w *world) readAll(t *rapid.T, app string) {
-	ev := events.Event{App: app, Kind: events.ConversationRead}
+// readAll has somebody read a conversation, or mark it.
+func (w *world) readAll(t *rapid.T, kind events.Kind, app string) {
+	ev := events.Event{App: app, Kind: kind}
 	if m := w.target(t, ev.Kind); m != nil && often(t, 3) {
 		ev.App, ev.Group = m.App, m.Group
 		if w.side(t, &ev, m); ev.Peer != "" {
@@ -289,7 +319,7 @@ func (w *world) readAll(t *rapid.T, app string) {
 	} else {
 		ev.Group = w.group(t, app)
 	}
-	if !seldom(t, 1) { // up to a message, sent or to be sent
+	if kind == events.ConversationRead && !seldom(t, 1) { // up to a message, sent or to be sent
 		ev.Message = messageID(max(1, w.numbers[conversationOf(&ev)]+1-pick(t, 5)))
 		ev.Strict = seldom(t, 4)
 		if w.numbers[conversationOf(&ev)] == 0 {
@@ -323,9 +353,16 @@ func (w *world) upto(t *rapid.T) uint64 {
 func (w *world) chat(t *rapid.T, app string) events.Kind {
 	author, peer := worldUsers[0], worldUsers[1+pick(t, 2)]
 	ev := events.Event{App: app, User: peer, Peer: author}
-	switch pick(t, 4) {
+	switch pick(t, 5) {
+	case 4: // hides, or stops hiding
+		ev.Kind, ev.Revision = events.UserConfigured, uint64(1+pick(t, 12))
+		ev.SendReads, ev.SendDeliveries = events.Choice(pick(t, 3)), events.Choice(pick(t, 3))
+		if seldom(t, 1) {
+			ev.Peer = ""
+		}
 	case 0:
 		ev.Kind, ev.User, ev.Peer = events.MessageSent, author, peer
+		ev.Silent = seldom(t, 1)
 		w.number(t, ev)
 		return ev.Kind
 	case 1:
@@ -345,7 +382,7 @@ func (w *world) chat(t *rapid.T, app string) events.Kind {
 
 // conversationOf names the conversation of an event; the users of a single chat are in order.
 func conversationOf(ev *events.Event) events.Conversation {
-	if ev.Group != "" {
+	if ev.Group != "" || ev.Peer == "" {
 		return events.Conversation{App: ev.App, Group: ev.Group}
 	}
 	return events.Conversation{App: ev.App, A: min(ev.User, ev.Peer), B: max(ev.User, ev.Peer)}

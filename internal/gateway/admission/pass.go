@@ -1,0 +1,147 @@
+package admission
+
+import (
+	"context"
+	"time"
+
+	"github.com/receiptd/receiptd/internal/fair"
+)
+
+// Pass is a request that has entered. The zero value has not.
+type Pass struct {
+	gate    *Gate
+	account *account // nil once it has left
+	who     Who
+
+	presumed int64 // bytes that count as waiting for a moment; 0 once they have arrived
+	entered  int64 // the epoch in which they began to
+	held     int64
+	decoded  int64 // what it took of the gate's memory for decoding
+}
+
+// Hold counts n more bytes that the request takes from now on, as a rule just before it reads them.
+// The error is a [*Refusal].
+func (p *Pass) Hold(n int64) error {
+	g, a := p.gate, p.account
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := g.o.Memory
+	// Many apps may come from one address, of a proxy.
+	if a.held+n > all/2 || g.held+n > all || p.who.Address != "" && p.held+n > freeOfAddress && g.addresses[p.who.Address]+n > all/4*3 {
+		return g.refuse(a, p.who.Door, MemoryFull, max(p.presumed, p.held))
+	}
+	p.hold(n)
+	p.comes(time.Now())
+	return nil
+}
+
+// hold adds n, which may be less than 0, to everything that is held. g.mu is held.
+func (p *Pass) hold(n int64) {
+	g := p.gate
+	p.held += n
+	p.account.held += n
+	g.held += n
+	if p.who.Address == "" {
+		return
+	}
+	if left := g.addresses[p.who.Address] + n; left > 0 {
+		g.addresses[p.who.Address] = left
+	} else {
+		delete(g.addresses, p.who.Address)
+	}
+}
+
+// Turn waits until the request, of which size bytes have been read, may be decoded into what takes
+// weight bytes of memory, and be put into the log's queue. The error is a [*Refusal], once the
+// context ends.
+func (p *Pass) Turn(ctx context.Context, size, weight int64) (err error) {
+	g := p.gate
+	if p.turnAtOnce(size, weight) {
+		return nil
+	}
+	began := time.Now()
+	p.decoded, err = g.decoding.Acquire(ctx, fair.Key{App: p.who.App, User: p.who.User}, weight)
+	now := time.Now()
+	g.metrics.waited.Observe(now.Sub(began).Seconds())
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.queued -= size
+	g.requests--
+	p.account.queued -= size
+	if err != nil {
+		return g.refuse(p.account, p.who.Door, Late, size)
+	}
+	g.rate.drained(now, size, g.requests == 0)
+	return nil
+}
+
+// turnAtOnce takes the turn if nobody waits; if not, it counts the request as one that waits.
+func (p *Pass) turnAtOnce(size, weight int64) (ok bool) {
+	g := p.gate
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p.arrived(now)
+	if p.decoded, ok = g.decoding.TryAcquire(weight); ok {
+		g.rate.drained(now, size, g.requests == 0)
+		return true
+	}
+	g.queued += size
+	g.requests++
+	p.account.queued += size
+	return false
+}
+
+// freeOfAddress is what a request may hold whatever others of its address do.
+const freeOfAddress = 16 << 10
+
+// comes has a request count as one that will soon be there, since some of it has come. g.mu
+// is held.
+func (p *Pass) comes(at time.Time) {
+	now := epochOf(at)
+	if now == p.entered || p.presumed == 0 {
+		return
+	}
+	for _, r := range []*recent{&p.gate.coming, &p.account.coming} {
+		r.add(now, p.entered, -p.presumed)
+		r.add(now, now, p.presumed)
+	}
+	p.entered = now
+}
+
+// arrived ends the presumption. g.mu is held.
+func (p *Pass) arrived(at time.Time) {
+	if p.presumed == 0 {
+		return
+	}
+	now := epochOf(at)
+	p.gate.coming.add(now, p.entered, -p.presumed)
+	p.account.coming.add(now, p.entered, -p.presumed)
+	p.presumed = 0
+}
+
+// Refused is the refusal of a request that the log had no room for in time.
+func (p *Pass) Refused() *Refusal {
+	g := p.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.refuse(p.account, p.who.Door, Late, max(p.held, unannounced))
+}
+
+// Leave gives back everything that the request holds: its events are in the log's queue, or it is
+// not to be. It may be called again.
+func (p *Pass) Leave() {
+	if p.account == nil {
+		return
+	}
+	g, a := p.gate, p.account
+	g.decoding.Release(p.decoded)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p.arrived(time.Now())
+	p.hold(-p.held)
+	if a.underWay--; a.underWay == 0 {
+		g.weights -= a.weight
+	}
+	p.account, p.decoded = nil, 0
+}

@@ -1,0 +1,142 @@
+package projections
+
+import "github.com/receiptd/receiptd/events"
+
+// convOfUser finds a conversation that a user is in now: a group, or the chat with a peer. The
+// error is ErrNotFound if there is none.
+func (p *Partition) convOfUser(appKey, group, peer, user string) (*conversation, uint32, error) {
+	a := p.apps.byKey[appKey]
+	if a == nil {
+		return nil, 0, ErrNotFound
+	}
+	name := convName{group: group}
+	if group == "" {
+		name = convName{a: min(user, peer), b: max(user, peer)}
+	}
+	c, err := p.conv(a, name)
+	if err != nil {
+		return nil, 0, err
+	}
+	if c == nil || c.refuses(user) != events.OutcomeApplied {
+		return nil, 0, ErrNotFound
+	}
+	o, _ := c.ordinal(user)
+	return c, o, nil
+}
+
+// UnreadMessages returns messages of a conversation that are unread to a user and whose ids are
+// known, with numbers above after. The error is ErrNotFound if the user is not in such a
+// conversation.
+func (p *Partition) UnreadMessages(appKey, group, peer, user string, after uint64, limit int) (UnreadPage, error) {
+	return query(p, func() (UnreadPage, error) {
+		c, o, err := p.convOfUser(appKey, group, peer, user)
+		if err != nil {
+			return UnreadPage{}, err
+		}
+		u := &c.members[o]
+		page := UnreadPage{Unread: int(c.unreadBy(u)), Messages: []UnreadMessage{}}
+		last, looked := uint64(0), 0
+		err = p.eachUnread(c, max(after, u.watermark), func(seq uint64, x *unreadRef) bool {
+			if len(page.Messages) == limit || looked == maxLook {
+				page.Next = last
+				return false
+			}
+			if last, looked = seq, looked+1; x.id != "" && x.isUnread(seq, o, u) {
+				page.Messages = append(page.Messages, UnreadMessage{ID: x.id, From: c.members[x.sender].user})
+			}
+			return true
+		})
+		return page, err
+	})
+}
+
+// maxLook bounds the messages that one page of unread ones is found in, since the fold waits.
+const maxLook = 10_000
+
+// Positions returns how far the members of a group have read, from those with an ordinal of at
+// least after. The error is ErrNotFound for a group that is unknown or dissolved.
+func (p *Partition) Positions(appKey, group string, after, limit int) (PositionPage, error) {
+	return query(p, func() (PositionPage, error) {
+		c, err := p.group(appKey, group)
+		if err != nil {
+			return PositionPage{}, err
+		}
+		if c == nil {
+			return PositionPage{}, ErrNotFound
+		}
+		page := PositionPage{Sent: c.sent, Members: []MemberPosition{}}
+		for o := max(after, 0); o < len(c.members); o++ {
+			u := &c.members[o]
+			if !u.active() {
+				continue
+			}
+			if len(page.Members) == limit {
+				page.Next = o
+				break
+			}
+			x := MemberPosition{User: u.user}
+			hides, _, err := p.hides(c, uint32(o))
+			if err != nil {
+				return page, err
+			}
+			if !hides {
+				x.Watermark, x.LastReadAt = u.shown()
+			}
+			page.Members = append(page.Members, x)
+		}
+		return page, nil
+	})
+}
+
+// Wishes returns what a user has set for all of their conversations.
+func (p *Partition) Wishes(appKey, user string) (Wishes, error) {
+	return query(p, func() (Wishes, error) {
+		a := p.apps.byKey[appKey]
+		if a == nil {
+			return Wishes{}, nil
+		}
+		u, err := p.configuredUser(a, user)
+		if u == nil || err != nil {
+			return Wishes{}, err
+		}
+		return u.wishes(), nil
+	})
+}
+
+// WishesIn returns what a user has set for one conversation. The error is ErrNotFound if the user
+// is not in such a conversation.
+func (p *Partition) WishesIn(appKey, group, peer, user string) (Wishes, error) {
+	return query(p, func() (Wishes, error) {
+		c, o, err := p.convOfUser(appKey, group, peer, user)
+		if err != nil || c.members[o].extra == nil {
+			return Wishes{}, err
+		}
+		return c.members[o].extra.wishes(), nil
+	})
+}
+
+func (w *wish) wishes() Wishes { return Wishes{w.reads, w.deliveries, w.revision} }
+
+// SeesNobody reports whether a user is shown nobody's reads in a conversation, since they hide
+// their own there. Former members are looked at too: authors see their messages.
+func (p *Partition) SeesNobody(appKey, group, peer, user string) (bool, error) {
+	return query(p, func() (bool, error) {
+		a := p.apps.byKey[appKey]
+		if a == nil || !a.settings.Reciprocal {
+			return false, nil
+		}
+		name := convName{group: group}
+		if group == "" {
+			name = convName{a: min(user, peer), b: max(user, peer)}
+		}
+		c, err := p.conv(a, name)
+		if c == nil || err != nil {
+			return false, err
+		}
+		o, known := c.ordinal(user)
+		if !known {
+			return false, nil
+		}
+		return p.seesNobody(c, o)
+	})
+}
