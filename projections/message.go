@@ -142,11 +142,17 @@ func (m *message) notBefore(at int64) int64 {
 // hideReader notes that a member has read the message, and that this is hidden.
 func (p *Partition) hideReader(m *message, ordinal uint32) {
 	before := m.cost()
+	m.addHidden(ordinal)
+	p.cache.bytes += m.cost() - before
+	p.changes.touchMessage(m)
+}
+
+// addHidden appends a hidden read to the read set. The caller has seen that the member is not in
+// it.
+func (m *message) addHidden(ordinal uint32) {
 	m.log = binary.AppendUvarint(m.log, (uint64(ordinal)+hiddenReader)<<1)
 	m.setRead(ordinal)
 	m.hidden = true
-	p.cache.bytes += m.cost() - before
-	p.changes.touchMessage(m)
 }
 
 // hasRead reports whether the member is in the read set, hidden or not.

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"testing"
 
@@ -32,7 +33,7 @@ func someMessage(t *rapid.T) (*message, []read) {
 			m.deliveredAt++ // 0 is none
 		}
 	}
-	ordinals := rapid.SliceOfNDistinct(rapid.OneOf(rapid.Uint32Max(200), rapid.Uint32Max(events.MaxGroupMembers-1)), 0, 60, rapid.ID).Draw(t, "readers")
+	ordinals := rapid.SliceOfNDistinct(rapid.OneOf(rapid.Uint32Max(200), rapid.Uint32Max(events.MaxEverMembers-1)), 0, 60, rapid.ID).Draw(t, "readers")
 	var reads []read
 	for _, o := range ordinals {
 		at += rapid.Int64Range(0, 1<<33).Draw(t, "later")
@@ -57,6 +58,13 @@ func readsOf(t *rapid.T, m *message) (reads []read) {
 func TestMessageIsStoredWhole(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m, want := someMessage(t)
+		hidden := map[uint32]bool{}
+		for _, o := range rapid.SliceOfN(rapid.OneOf(rapid.Just(uint32(events.MaxEverMembers-1)), rapid.Uint32Max(events.MaxEverMembers-1)), 0, 5).Draw(t, "hidden") {
+			if !m.hasRead(o) {
+				m.addHidden(o)
+				hidden[o] = true
+			}
+		}
 		v := m.header.encode(nil, m.log)
 		var got message
 		if err := got.decode(v); err != nil {
@@ -68,8 +76,11 @@ func TestMessageIsStoredWhole(t *testing.T) {
 		if reads := readsOf(t, &got); !slices.Equal(reads, want) {
 			t.Fatalf("readers\n got  %v\n want %v", reads, want)
 		}
+		if those, err := got.hiddenReaders(); err != nil || !maps.Equal(those, hidden) {
+			t.Fatalf("hidden: %v, %v, want %v", those, err, hidden)
+		}
 		for o := range uint32(300) {
-			has := slices.ContainsFunc(want, func(r read) bool { return r.ordinal == o })
+			has := slices.ContainsFunc(want, func(r read) bool { return r.ordinal == o }) || hidden[o]
 			if got.hasRead(o) != has || m.hasRead(o) != has {
 				t.Fatalf("member %d has read: %v and %v, want %v", o, m.hasRead(o), got.hasRead(o), has)
 			}

@@ -62,7 +62,7 @@ func ToolNames() []string {
 		// tail, replay, verify
 		"server", "app", "from", "cursor", "count", "projection", "json",
 		// prove
-		"message", "group", "user", "entry", "out", "check", "key", "public-key",
+		"message", "group", "user", "users", "entry", "out", "check", "key", "public-key",
 		// schema
 		"cluster", "database",
 		// bench
@@ -74,6 +74,8 @@ func ToolNames() []string {
 		"clients", "rate",
 		// bench doors, rejections, subject
 		"ingress", "in-flight", "limit", "submit",
+		// bench overload
+		"batch", "connections", "impatient", "tenants",
 		// bench clickhouse
 		"events", "rounds", "rows", "days", "queries",
 	}

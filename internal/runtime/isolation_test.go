@@ -223,7 +223,7 @@ func TestIsolation(t *testing.T) {
 			t.Fatalf("%s: %d %s", name, status, body)
 		}
 	}
-	there := []string{"{org}", "acme", "{app}", "chat", "{id}", "m1", "{user}", "ann", "{users}", "ann", "{group}", "g1", "{message}", "m1",
+	there := []string{"{org}", "acme", "{app}", "chat", "{id}", "m1", "{user}", "ann", "{users}", "ann", "{group}", "g1", "{message}", "m1", "{conversation}", "g1",
 		"{partition}", "0", "{size}", "1", "{sequence}", "1", "{file}", "style.css"}
 	without := func(name, value string) *strings.Replacer {
 		list := slices.Clone(there)
