@@ -237,7 +237,7 @@ func (p *Partition) holders(a *app, ids []string, limit int) ([][]uint64, error)
 		nums[i] = append(append(nums[i], x.added.messages[r]...), x.captured.messages[r]...)
 	}
 	p.mu.Unlock()
-	var prefix []byte
+	prefix := make([]byte, 0, 256) // with room for the end of the range
 	for i, id := range ids {
 		prefix = messagePrefix(prefix[:0], a.num, id)
 		stored := 0
@@ -259,9 +259,11 @@ func (p *Partition) holders(a *app, ids []string, limit int) ([][]uint64, error)
 }
 
 // eachIndexed calls f with the number at the end of each stored key that begins with a prefix, and
-// its value, until f fails with errStep. The prefix ends with a zero byte.
+// its value, until f fails with errStep. The prefix ends with a zero byte; what follows it in its
+// array is written to.
 func (p *Partition) eachIndexed(prefix []byte, f func(num uint64, value []byte) error) error {
-	end := slices.Clone(prefix)
+	both := append(prefix, prefix...)
+	prefix, end := both[:len(prefix)], both[len(prefix):]
 	end[len(end)-1]++
 	err := p.back.Range(prefix, end, func(key, value []byte) error {
 		num, n := binary.Uvarint(key[len(prefix):])

@@ -266,16 +266,18 @@ func (s *Server) drain(ctx context.Context) error {
 func (s *Server) reconcile(ctx context.Context) error {
 	c := &commands{log: s.Log, projector: s.Projector}
 	err := c.reconcile(ctx)
+	if err != nil {
+		err = fmt.Errorf("complete settings: %w", err)
+	} else {
+		err = s.openRequests(ctx)
+	}
 	switch {
 	case err == nil:
-		if err := s.openRequests(ctx); err != nil {
-			return err
-		}
 		s.gate.open.Store(true)
-	case ctx.Err() == nil:
-		return fmt.Errorf("complete settings: %w", err)
+	case ctx.Err() != nil: // a stop so early is none of a failure
+		return nil
 	}
-	return nil
+	return err
 }
 
 // Close closes everything. Run must have returned.
