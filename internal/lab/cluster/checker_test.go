@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -258,20 +257,52 @@ func (c *client) settled(h *history) {
 		}
 		return true
 	}
-	for end := time.Now().Add(patience); !same(); time.Sleep(200 * time.Millisecond) {
-		if time.Now().After(end) {
-			c.t.Fatalf("the copies did not come to be the same: %+v", view)
-		}
-	}
-	for _, n := range c.nodes {
-		body := string(c.must(n, "POST", "/v1/admin/verify", "", nil).body)
-		if !strings.Contains(body, `"equal":true`) {
-			c.t.Errorf("%s: %s", n.name, body)
-		}
-		for _, p := range view.Partitions {
-			if !strings.Contains(body, p.Copies[0].Digest) {
-				c.t.Errorf("%s: a fresh replay of partition %d has another digest than %s: %s", n.name, p.Partition, p.Copies[0].Digest, body)
+	verified := func(n *node) (at map[int]uint64, digests map[int]string) {
+		body := c.must(n, "POST", "/v1/admin/verify", "", nil).body
+		lines := bytes.Split(bytes.TrimSpace(body), []byte("\n"))
+		var last struct {
+			Result struct {
+				Equal      bool
+				Partitions []struct {
+					Partition int
+					Position  uint64
+					Replayed  string
+				}
 			}
+		}
+		if err := json.Unmarshal(lines[len(lines)-1], &last); err != nil || !last.Result.Equal {
+			c.t.Errorf("%s: %v: %s", n.name, err, body)
+		}
+		at, digests = map[int]uint64{}, map[int]string{}
+		for _, p := range last.Result.Partitions {
+			at[p.Partition], digests[p.Partition] = p.Position, p.Replayed
+		}
+		return at, digests
+	}
+	// What was in doubt at the end may come into the log late: the copies are compared with a
+	// replay of the same entries.
+	replayed := func() bool {
+		if !same() {
+			return false
+		}
+		for _, n := range c.nodes {
+			at, digests := verified(n)
+			for _, p := range view.Partitions {
+				copied := p.Copies[0]
+				if at[p.Partition] != copied.Sequence {
+					return false
+				}
+				if digests[p.Partition] != copied.Digest {
+					c.t.Fatalf("%s: a replay of partition %d to entry %d has the digest %s, and the copies have %s",
+						n.name, p.Partition, copied.Sequence, digests[p.Partition], copied.Digest)
+				}
+			}
+		}
+		return true
+	}
+	for end := time.Now().Add(patience); !replayed(); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(end) {
+			c.t.Fatalf("the copies did not come to be the same, and what a replay gives: %+v", view)
 		}
 	}
 	var token struct{ Token string }
