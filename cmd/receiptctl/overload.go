@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -49,17 +48,12 @@ func (c overloadCommand) Run(ctx context.Context, std streams) error {
 			}
 		}
 	}
-	if !c.JSON {
-		o.Phase = func(name string) { fmt.Fprintf(std.err, "bench: %s\n", name) }
-	}
+	o.Phase = phases(std, c.JSON)
 	r, err := overload.Run(ctx, o)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return json.NewEncoder(std.out).Encode(r)
-	}
-	return printOverload(std.out, &r)
+	return show(std.out, c.JSON, &r, printOverload)
 }
 
 func printOverload(w io.Writer, r *overload.Result) error {
