@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -63,6 +64,14 @@ func (f serverFlags) options(t sim.Flags, duration time.Duration, std streams, q
 	o.Config.Log.Fsync, o.Config.Log.Partitions = f.Fsync, f.Partitions
 	o.Phase = phases(std, quiet)
 	return o, err
+}
+
+// positive reports a flag that has no value, or one that is not above zero.
+func positive[N int | time.Duration](flag string, values ...N) error {
+	if len(values) == 0 || slices.Min(values) <= 0 {
+		return fmt.Errorf("--%s takes what is above zero", flag)
+	}
+	return nil
 }
 
 // phases says which phase a benchmark is in, unless it is to be quiet.

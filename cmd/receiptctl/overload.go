@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -32,6 +33,11 @@ the quiet tenant, health, readiness, metrics and the page beside them, and how s
 is answered as before. Whoever is refused comes again when Retry-After says. Every message that was
 accepted must be there with all its readers, and none of a request that was refused; the state must be
 what the log gives again. 10,000 connections take as many open files, for each of the two processes.`
+}
+
+// Validate is asked before anything is started.
+func (c overloadCommand) Validate() error {
+	return errors.Join(positive("connections", c.Connections...), positive("batch", c.Batch...), positive("tenants", c.Tenants...), positive("duration", c.Duration))
 }
 
 // Run measures and prints.

@@ -105,9 +105,9 @@ func (h *Hub) shard(user string) *shard {
 	return &h.shards[maphash.String(h.seed, user)&(shardCount-1)]
 }
 
-// Online reports whether the user has a subscription. It is meant to be asked per receipt: an atomic
-// load when nobody is online, a hash and another one when nobody of the user's shard is, a read lock
-// otherwise.
+// Online reports whether the user has a subscription. It is meant to be asked per receipt: an
+// atomic load when nobody is online, a hash and another one when nobody of the user's shard is, a
+// read lock otherwise.
 func (h *Hub) Online(app, user string) bool {
 	if h.online.Load() == 0 {
 		return false
