@@ -15,9 +15,9 @@ type State interface {
 	Folded() []uint64
 	// Ready returns nil once the folds have caught up with the log.
 	Ready() error
-	// MarkAt returns the root of the tree and the digest of the state of a partition at an entry,
-	// which the fold has not passed yet; [ErrPassed] if it has.
-	MarkAt(ctx context.Context, partition int, sequence uint64) (chain, digest string, err error)
+	// MarkAt returns what the copy of a partition is at an entry, which the fold has not passed
+	// yet; [ErrPassed] if it has.
+	MarkAt(ctx context.Context, partition int, sequence uint64) (Mark, error)
 	// Condemn has the state of a partition put aside and folded again from the log.
 	Condemn(partition int, reason error) error
 	// Condemned reports whether it is being folded again.
@@ -128,19 +128,22 @@ func (n *Node) takeMark(ctx context.Context, partition int, at uint64) {
 		ctx, cancel := context.WithTimeout(ctx, markWait)
 		defer cancel()
 		began := time.Now()
-		chain, digest, err := n.state.MarkAt(ctx, partition, at)
+		mark, err := n.state.MarkAt(ctx, partition, at)
 		took := time.Since(began)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.marking = false
 		if err == nil && c.refolded == refolded {
-			c.mark = Mark{Sequence: at, Chain: chain, Digest: digest, Refolded: c.refolded}
+			mark.Refolded = refolded
+			c.mark = mark
 			c.due = time.Now().Add(max(compareEvery, compareShare*min(took, time.Minute)))
 		}
 	})
 }
 
-// judge compares the copy's mark with those of the others at the same entry. A copy that differs
+// judge compares the copy's mark with those of the others at the same entry. States in which the
+// tree of the log begins elsewhere, that of an earlier version for one, say nothing about it, nor
+// it about them: they have other trees by right, and other digests with them. A copy that differs
 // from most is wrong. Where there is no majority, one that was folded again is believed rather than
 // one that was not, and else the one of the first name; the other one is folded again, and by then
 // the log has said which it is.
@@ -159,7 +162,7 @@ func (n *Node) judge(partition int, nodes []member) {
 		if m.Node == n.o.Name || partition >= len(m.Copies) || m.silent() || m.Copies[partition].Quarantined {
 			continue
 		}
-		if other := m.Copies[partition].Mark; other.Sequence == mine.Sequence {
+		if other := m.Copies[partition].Mark; other.Sequence == mine.Sequence && other.Base == mine.Base {
 			marks = append(marks, markOf{m.Node, other})
 		} else if m.State == StateServing {
 			all = false

@@ -139,12 +139,12 @@ func (s *Server) shareSecrets(ctx context.Context) error {
 type copies struct{ *projector.Projector }
 
 // MarkAt implements [cluster.State].
-func (c copies) MarkAt(ctx context.Context, partition int, sequence uint64) (chain, digest string, err error) {
+func (c copies) MarkAt(ctx context.Context, partition int, sequence uint64) (cluster.Mark, error) {
 	m, err := c.Projector.MarkAt(ctx, partition, sequence)
 	if errors.Is(err, projector.ErrPassed) {
 		err = cluster.ErrPassed
 	}
-	return m.Head.Root.String(), m.Digest, err
+	return cluster.Mark{Sequence: sequence, Base: m.Head.Base, Chain: m.Head.Root.String(), Digest: m.Digest}, err
 }
 
 // Condemned implements [cluster.State].

@@ -81,11 +81,20 @@ func newProcess(t testing.TB, dir, name string, make func() *exec.Cmd) *process 
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			text, _ := os.ReadFile(log.Name())
+			text := p.said()
 			t.Logf("the end of %s's log:\n%s", name, text[max(0, len(text)-4<<10):])
 		}
 	})
 	return p
+}
+
+// said is all that it has logged.
+func (p *process) said() string {
+	text, err := os.ReadFile(p.log.Name())
+	if err != nil {
+		p.t.Error(err)
+	}
+	return string(text)
 }
 
 func (p *process) start() {
