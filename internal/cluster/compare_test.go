@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -53,11 +55,21 @@ type copyHere struct {
 	condemned bool
 }
 
-func (c *copyHere) Folded() []uint64                           { return []uint64{c.folded} }
-func (c *copyHere) Condemned(int) bool                         { return c.condemned }
-func (c *copyHere) Durable(int) (uint64, error)                { return c.folded, nil }
-func (c *copyHere) Ready() error                               { return nil }
-func (c *copyHere) Condemn(int, error) error                   { c.condemned = true; return nil }
+func (c *copyHere) Folded() []uint64            { return []uint64{c.folded} }
+func (c *copyHere) Condemned(int) bool          { return c.condemned }
+func (c *copyHere) Durable(int) (uint64, error) { return c.folded, nil }
+func (c *copyHere) Ready() error                { return nil }
+func (c *copyHere) Condemn(int, error) error    { c.condemned = true; return nil }
+
+// MarkAt waits for an entry that is not folded, and takes no time.
+func (c *copyHere) MarkAt(ctx context.Context, _ int, sequence uint64) (Mark, time.Duration, error) {
+	if sequence > c.folded {
+		<-ctx.Done()
+		return Mark{}, 0, ctx.Err()
+	}
+	return Mark{Sequence: sequence, Chain: "c", Digest: "x"}, 0, nil
+}
+
 func (c *copyHere) WaitFor(context.Context, int, uint64) error { return nil }
 
 // oneLog is a log of one partition.
@@ -123,4 +135,24 @@ func TestNodeDescribesItselfAsItIs(t *testing.T) {
 	if got := n.Describe().Partitions[0].Copies; len(got) != 1 || got[0].Applied != 10 || got[0].Sequence != 9 {
 		t.Errorf("%+v", got)
 	}
+}
+
+// Where the log ends before the entry at which copies were to be compared, they are compared where
+// it ends, at once.
+func TestLogThatStopsIsComparedWhereItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, here := newNodeC(Mark{})
+		ctx, cancel := context.WithCancel(t.Context())
+		here.folded = 4
+		for range 5 {
+			n.members.note(n.beat())
+			n.compareAll(ctx)
+			time.Sleep(beatEvery)
+		}
+		if at := n.copies[0].mark.Sequence; at != 4 {
+			t.Errorf("compared at entry %d, waiting for %d; the log ends with 4", at, n.copies[0].marking)
+		}
+		cancel()
+		n.background.Wait()
+	})
 }

@@ -247,7 +247,7 @@ func (c *client) settled(h *history) {
 	}
 	for _, n := range c.nodes {
 		for line := range strings.Lines(n.said()) {
-			if strings.Contains(line, "differs from the others") || strings.Contains(line, "folded again") {
+			if strings.Contains(line, "differs from the others") || strings.Contains(line, "folded again") || strings.Contains(line, "DATA RACE") {
 				c.t.Errorf("%s: %s", n.name, line)
 			}
 		}
