@@ -47,7 +47,8 @@ func TestSDK(t *testing.T) {
 		for _, build := range script.builds {
 			t.Run(script.name+"/"+build, func(t *testing.T) {
 				t.Parallel()
-				s := startServer(t, append(script.args, "--listen="+freeAddress(t))...) // the same after a restart
+				// The address is the same after a restart.
+				s := startServer(t, append(script.args, "--listen="+freeAddress(t))...)
 				control := s.remote()
 				t.Logf("%s", s.node("sdk", script.name+".test.mjs", "SDK_BUILD="+build, "RECEIPTD_CONTROL="+control))
 				caughtUp(t, s)
