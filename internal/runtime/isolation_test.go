@@ -300,7 +300,7 @@ func TestIsolation(t *testing.T) {
 			}
 			for name, other := range map[string]string{"{id}": "gone", "{message}": "gone", "{group}": "gone", "{user}": "gone", "{app}": "gone"} {
 				if !strings.Contains(o.path, name) || name == "{app}" && (who.user != "" || status == 400) || own(o, who, body) && o.sdk {
-					continue // who is of the app knows it; a name that none can have is told as such
+					continue // who is of the app knows it; a name of none is told as such
 				}
 				cells++
 				from++

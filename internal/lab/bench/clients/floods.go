@@ -39,7 +39,7 @@ type FloodOptions struct {
 // FloodResult is what receiptctl bench floods --json prints.
 type FloodResult struct {
 	Floods []Flood `json:"floods"`
-	// Waiting messages of the quiet tenant were sent before the floods, and Arrived came after them.
+	// Waiting messages of the quiet tenant were sent before the floods; Arrived came after them.
 	Waiting int `json:"waiting"`
 	Arrived int `json:"arrived"`
 }
