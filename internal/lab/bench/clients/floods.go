@@ -389,12 +389,14 @@ func (f *floods) sockets(ctx context.Context, _ int) {
 			continue
 		}
 		c, _, err := websocket.Dial(ctx, f.socket(), &websocket.DialOptions{HTTPClient: &f.client})
-		if err == nil {
-			f.requests.answered.Add(1)
-			open = append(open, c)
-		} else {
+		switch {
+		case ctx.Err() != nil && err != nil: // the flood is over
+		case err != nil:
 			f.refused(err.Error())
 			_ = sleep(ctx, time.Millisecond)
+		default:
+			f.requests.answered.Add(1)
+			open = append(open, c)
 		}
 	}
 }
