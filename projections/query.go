@@ -4,10 +4,15 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// query answers a question with the partition locked, and keeps the cache within its bounds.
+// query answers a question with the partition locked, and keeps the cache within its bounds. What an
+// Apply that failed has left is no answer: it has a part of an entry, and not the rest.
 func query[T any](p *Partition, f func() (T, error)) (T, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.failed != nil {
+		var none T
+		return none, p.failed
+	}
 	v, err := f()
 	p.evict()
 	return v, err
