@@ -392,7 +392,7 @@ func (w *world) sleep(d time.Duration) {
 
 // position is the entry that the state stands at.
 func (w *world) position() uint64 {
-	_, upto, err := w.fold.SummaryAt(0, "o#none", "nobody")
+	_, upto, err := w.fold.SummaryAt(0, "o#none", "nobody", "")
 	if err != nil {
 		w.fail("the state does not answer: %v", err)
 	}
