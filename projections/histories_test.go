@@ -40,6 +40,7 @@ func newFold(t *rapid.T, s state, cacheBytes int) *fold {
 			Members: limits.MaxGroupMembers, EverMembers: limits.MaxEverMembers, Parked: limits.MaxParked,
 			SummaryItems: limits.MaxSummaryItems, Rejections: limits.MaxRejections,
 			EventIDs: limits.MaxEventIDs, CachedItems: 1, ReadsAhead: limits.MaxReadsAhead, Devices: limits.MaxDevices,
+			ColdMembers: 2, ColdBytes: 16,
 		},
 	}}
 	f.open()

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/receiptd/receiptd/events"
 )
@@ -21,6 +22,10 @@ type Partition struct {
 	back   Backing
 	limits Limits
 	failed error // of the Apply that left the state undefined
+	// held is told how long each question held the partition, and hurried says that the one that
+	// holds it now is not to load anything large.
+	held    func(time.Duration)
+	hurried bool
 
 	position      position
 	apps          apps
@@ -51,6 +56,9 @@ type Options struct {
 	// TrackFacts makes TakeFacts return what events do to messages, and TakeMessages those
 	// messages.
 	TrackFacts bool
+	// Held, if set, is told how long each question held up the fold. It is called with the
+	// partition locked.
+	Held func(time.Duration)
 	// Limits are for tests; zero values mean those of package events.
 	Limits Limits
 }
@@ -63,6 +71,9 @@ type Limits struct {
 
 	// CachedItems is how many items of a list stay in memory although the backing has them.
 	CachedItems int
+	// ColdMembers and ColdBytes are how many members of a group, and how many bytes of a message, a
+	// question loads while the fold waits.
+	ColdMembers, ColdBytes int
 }
 
 func (l Limits) orDefaults() Limits {
@@ -76,6 +87,8 @@ func (l Limits) orDefaults() Limits {
 		Devices:      cmp.Or(l.Devices, events.MaxDevices),
 		EventIDs:     cmp.Or(l.EventIDs, events.MaxEventIDs),
 		CachedItems:  cmp.Or(l.CachedItems, tailCached),
+		ColdMembers:  cmp.Or(l.ColdMembers, coldMembers),
+		ColdBytes:    cmp.Or(l.ColdBytes, coldBytes),
 	}
 }
 
@@ -86,7 +99,7 @@ func Open(id int, back Backing, o Options) (*Partition, error) {
 		o.CacheBytes = 64 << 20
 	}
 	p := &Partition{
-		id: id, back: back, limits: o.Limits.orDefaults(),
+		id: id, back: back, limits: o.Limits.orDefaults(), held: o.Held,
 		apps:    newApps(),
 		cache:   newCache(o.CacheBytes),
 		changes: changes{epoch: 1},
