@@ -30,6 +30,7 @@ type Partition struct {
 	position      position
 	apps          apps
 	conversations uint64 // how many there are; the next one is numbered one higher
+	rules         uint64 // by which all of it was folded, from the first entry on
 	poison        poison
 	repeats       repeats
 	tree          logTree
@@ -40,6 +41,19 @@ type Partition struct {
 	indexes indexes
 	taps    taps
 	scratch scratch
+}
+
+// Rules numbers the rules. It is raised whenever a version decides anything in a log that an
+// earlier one could write otherwise than that did. A state keeps the number of the version that
+// began it, and is folded again by a version with a higher one. States of before there were numbers
+// have 0.
+const Rules = 1
+
+// OlderRules reports whether some of the state was folded by rules of before [Rules].
+func (p *Partition) OlderRules() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rules < Rules
 }
 
 // Options of a partition.
@@ -243,14 +257,16 @@ func (p *Partition) encodeMeta(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, p.position.seq)
 	dst = binary.BigEndian.AppendUint64(dst, p.position.fingerprint)
 	dst = binary.AppendUvarint(dst, p.poison.total)
+	layout := uint64(0)
 	if p.taps.trackCohorts {
-		dst = binary.AppendUvarint(dst, p.taps.cohortLayout)
+		layout = p.taps.cohortLayout
 	}
-	return dst
+	return binary.AppendUvarint(binary.AppendUvarint(dst, layout), p.rules)
 }
 
 func (p *Partition) decodeMeta(v []byte) error {
 	if v == nil {
+		p.rules = Rules
 		return nil
 	}
 	r := reader{b: v}
@@ -262,6 +278,10 @@ func (p *Partition) decodeMeta(v []byte) error {
 	p.taps.cohortLayout = 0
 	if len(r.b) > 0 {
 		p.taps.cohortLayout = r.uvarint()
+	}
+	p.rules = 0
+	if len(r.b) > 0 {
+		p.rules = r.uvarint()
 	}
 	return r.err()
 }

@@ -382,6 +382,15 @@ func (p *Projector) SummaryAt(partition int, app, user, device string) (s projec
 	return s, upto, err
 }
 
+// OlderRules reports whether a partition's state was folded by the rules of an earlier version.
+func (p *Projector) OlderRules() (older bool, err error) {
+	err = p.each(func(_ int, part *projections.Partition) error {
+		older = older || part.OlderRules()
+		return nil
+	})
+	return older, err
+}
+
 // KnowsDevice reports whether a partition need not be told again that an author has a device.
 func (p *Projector) KnowsDevice(partition int, app, user, device string) (known bool, err error) {
 	err = p.workers[partition].ask(func(part *projections.Partition) (err error) {
