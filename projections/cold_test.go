@@ -239,7 +239,8 @@ func (g *gated) Range(first, end []byte, f func(key, value []byte) error) error 
 func TestWhatIsLoadedMeanwhileIsNotOutOfDate(t *testing.T) {
 	const members = 200
 	g := &gated{memory: bigGroup(t, members), mu: new(sync.Mutex)}
-	p, err := projections.Open(0, g, projections.Options{CacheBytes: 1}) // what is committed is evicted
+	// What is committed is evicted at once.
+	p, err := projections.Open(0, g, projections.Options{CacheBytes: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

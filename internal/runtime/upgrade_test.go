@@ -149,8 +149,8 @@ func (r *running) answer(key, path string) (v any) {
 	return v
 }
 
-// includes reports whether an answer says all that an earlier one said. It may say more, and a cursor
-// is another one.
+// includes reports whether an answer says all that an earlier one said. It may say more, and a
+// cursor is another one.
 func includes(got, want any) bool {
 	switch want := want.(type) {
 	case map[string]any:
