@@ -62,7 +62,8 @@ func TestUpgrade(t *testing.T) {
 			}
 			r.stop()
 			x, err := Examine(testContext(t), cfg)
-			x.Findings = slices.DeleteFunc(x.Findings, func(f Finding) bool { // which are of the machine
+			// which are of the machine
+			x.Findings = slices.DeleteFunc(x.Findings, func(f Finding) bool {
 				return f.Code == CodeDisk || f.Code == CodeClock || f.Code == CodeFiles
 			})
 			if err != nil || len(x.Findings) > 0 {
