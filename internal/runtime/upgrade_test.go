@@ -62,7 +62,7 @@ func TestUpgrade(t *testing.T) {
 			}
 			r.stop()
 			x, err := Examine(testContext(t), cfg)
-			// which are of the machine
+			// Those of the machine are none of the data.
 			x.Findings = slices.DeleteFunc(x.Findings, func(f Finding) bool {
 				return f.Code == CodeDisk || f.Code == CodeClock || f.Code == CodeFiles
 			})
