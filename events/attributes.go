@@ -17,6 +17,7 @@ const (
 	attributesUpto
 	attributesSendReads
 	attributesSendDeliveries
+	attributesDevice
 )
 
 // Fields of the Settings message.
@@ -58,7 +59,11 @@ func appendAttributes(dst []byte, x *Attributes) []byte {
 	dst = appendUint(dst, attributesRevision, x.Revision)
 	dst = appendUint(dst, attributesUpto, x.Upto)
 	dst = appendUint(dst, attributesSendReads, uint64(x.SendReads))
-	return appendUint(dst, attributesSendDeliveries, uint64(x.SendDeliveries))
+	dst = appendUint(dst, attributesSendDeliveries, uint64(x.SendDeliveries))
+	if x.Device != "" {
+		dst = appendString(dst, attributesDevice, x.Device)
+	}
+	return dst
 }
 
 func appendSettings(dst []byte, s *Settings) []byte {
@@ -85,7 +90,7 @@ func appendSettings(dst []byte, s *Settings) []byte {
 
 // attributesSize is an upper bound of the encoded size of the attributes of e.
 func attributesSize(e *Event) int {
-	n := 64
+	n := 64 + len(e.Device)
 	for _, ids := range [][]string{e.Members, e.Admins} {
 		for _, id := range ids {
 			n += len(id) + 3
@@ -108,6 +113,7 @@ func (b *Batch) setAttributes(event uint32, e *Event) {
 	x := b.nextAttributes(event)
 	x.Role, x.Revision, x.Upto = e.Role, e.Revision, e.Upto
 	x.SendReads, x.SendDeliveries = e.SendReads, e.SendDeliveries
+	x.Device = b.scratch.arena.copyString(e.Device)
 	x.Members = b.copyStrings(e.Members)
 	x.Admins = b.copyStrings(e.Admins)
 	if e.Settings != nil {
@@ -159,10 +165,10 @@ func (b *Batch) readAttributes(event uint32, kind Kind, data []byte) error {
 		}
 		data = rest
 		want := protowire.VarintType
-		if f.num == attributesMembers || f.num == attributesAdmins || f.num == attributesSettings {
+		if f.num == attributesMembers || f.num == attributesAdmins || f.num == attributesSettings || f.num == attributesDevice {
 			want = protowire.BytesType
 		}
-		if f.num > attributesSendDeliveries {
+		if f.num > attributesDevice {
 			return unknown("field %d", f.num)
 		}
 		if err := f.is(want); err != nil {
@@ -190,6 +196,8 @@ func (b *Batch) readAttributes(event uint32, kind Kind, data []byte) error {
 			err = f.choice(&x.SendReads)
 		case attributesSendDeliveries:
 			err = f.choice(&x.SendDeliveries)
+		case attributesDevice:
+			x.Device = b.scratch.arena.copyBytes(f.bytes)
 		}
 		if err != nil {
 			return err

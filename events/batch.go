@@ -94,6 +94,7 @@ type Attributes struct {
 	Settings *Settings
 	Revision uint64
 	Upto     uint64
+	Device   string
 
 	SendReads, SendDeliveries Choice
 }
@@ -140,7 +141,7 @@ func (b *Batch) Event(i int, e *Event) {
 	if x := b.AttributesOf(i); x != nil {
 		e.Role, e.Members, e.Admins = x.Role, x.Members, x.Admins
 		e.Settings, e.Revision, e.Upto = x.Settings, x.Revision, x.Upto
-		e.SendReads, e.SendDeliveries = x.SendReads, x.SendDeliveries
+		e.SendReads, e.SendDeliveries, e.Device = x.SendReads, x.SendDeliveries, x.Device
 	}
 }
 

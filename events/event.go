@@ -48,8 +48,9 @@ type Event struct {
 	// SendReads and SendDeliveries are what a user.configured event sets.
 	SendReads, SendDeliveries Choice
 	// Upto is, in a statistic.seen event, the log sequence up to which the author has seen what
-	// became of their messages.
-	Upto uint64
+	// became of their messages; Device is the device they saw it on, empty if that is not said.
+	Upto   uint64
+	Device string
 }
 
 // Kind is the type of an event.
@@ -84,7 +85,9 @@ const (
 	GroupDissolved
 	// AppConfigured: Settings, Revision. Made by receiptd itself, one copy per partition.
 	AppConfigured
-	// StatisticSeen: User, Upto. Made by receiptd itself when an author acknowledges their summary.
+	// StatisticSeen: User, Upto, Device; one of the last two may be left out. Made by receiptd
+	// itself when an author acknowledges their summary, or a device of theirs comes for the
+	// first time.
 	StatisticSeen
 	// UserConfigured: User, SendReads, SendDeliveries, Revision, and Group or Peer for what holds
 	// in one conversation. Made by receiptd itself; without a conversation, one copy per partition.

@@ -110,6 +110,11 @@ func drawFields(t *rapid.T, e *Event, rule *kindRule, given fieldSet) {
 	if given.has(fieldUpto) {
 		e.Upto = rapid.Uint64Min(1).Draw(t, "upto")
 	}
+	if e.Kind == StatisticSeen {
+		if e.Upto = rapid.Uint64().Draw(t, "upto"); e.Upto == 0 || rapid.Bool().Draw(t, "named") {
+			e.Device = drawID(t, "device")
+		}
+	}
 }
 
 func drawSettings(t *rapid.T) Settings {

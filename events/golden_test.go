@@ -88,6 +88,11 @@ func goldens() map[string][]Event {
 			{App: app, Kind: ConversationMarkedUnread, Peer: "anna", User: "ben"},
 			{App: app, Kind: ConversationMarkedUnread, Group: "g", User: "ben", EventID: "1"},
 		},
+		"devices": {
+			{App: app, Kind: StatisticSeen, User: "anna", Device: "webim_firefox_1700000000000"},
+			{App: app, Kind: StatisticSeen, User: "anna", Device: "phone", Upto: 1 << 40},
+			{App: app, Kind: StatisticSeen, User: "anna", Upto: 7},
+		},
 		"ids":        goldenIDs(app),
 		"receipts":   goldenReceipts(app, func(i int) string { return fmt.Sprintf("user%08d", i*7919%100_000_000) }),
 		"compressed": goldenReceipts(app, func(i int) string { return fmt.Sprintf("%d@customers.example.com", i*7919) }),

@@ -69,6 +69,8 @@ func (e *Event) appendField(dst []byte, f field) []byte {
 		return strconv.AppendBool(dst, e.SendReads == ChoiceSend)
 	case fieldSendDeliveries:
 		return strconv.AppendBool(dst, e.SendDeliveries == ChoiceSend)
+	case fieldDevice:
+		return appendQuoted(dst, e.Device)
 	default: // fieldUpto
 		return strconv.AppendUint(dst, e.Upto, 10)
 	}

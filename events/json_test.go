@@ -318,6 +318,7 @@ func TestAppendJSONOfInternalKinds(t *testing.T) {
 			Settings *Settings `json:"settings"`
 			Revision uint64    `json:"revision"`
 			Upto     uint64    `json:"upto"`
+			Device   string    `json:"device"`
 			Time     string    `json:"time"`
 			Group    string    `json:"group"`
 			Peer     string    `json:"peer"`
@@ -327,7 +328,7 @@ func TestAppendJSONOfInternalKinds(t *testing.T) {
 		if err := json.Unmarshal(text, &got, json.RejectUnknownMembers(true)); err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
-		back := Event{App: e.App, User: got.User, Settings: got.Settings, Revision: got.Revision, Upto: got.Upto, Group: got.Group, Peer: got.Peer}
+		back := Event{App: e.App, User: got.User, Settings: got.Settings, Revision: got.Revision, Upto: got.Upto, Device: got.Device, Group: got.Group, Peer: got.Peer}
 		back.SendReads, back.SendDeliveries = choiceOf(got.Reads), choiceOf(got.Delivers)
 		back.Kind, _ = kindByName(got.Type)
 		if got.Time != "" {
@@ -370,6 +371,7 @@ func TestAppendJSONIsStable(t *testing.T) {
 		{Event{Kind: UserConfigured, User: "a", Group: "g", SendReads: ChoiceHide, SendDeliveries: ChoiceSend, Revision: 2},
 			`{"type":"user.configured","user":"a","group":"g","revision":2,"send_read_receipts":false,"send_delivery_receipts":true}`},
 		{Event{Kind: StatisticSeen, User: "a", Upto: 9}, `{"type":"statistic.seen","user":"a","upto":9}`},
+		{Event{Kind: StatisticSeen, User: "a", Upto: 9, Device: "phone"}, `{"type":"statistic.seen","user":"a","upto":9,"device":"phone"}`},
 		{Event{}, `{"type":"unknown"}`},
 	} {
 		if got := string(AppendJSON([]byte("x"), &test.event)); got != "x"+test.want {

@@ -44,6 +44,11 @@ const (
 	// MaxSummaryItems bounds the messages and single chats in the summary of one author in one
 	// partition; the oldest gives way.
 	MaxSummaryItems = 1000
+	// MaxDevices bounds the devices of one author that are known by name in one partition; the one
+	// that was named longest ago gives way.
+	MaxDevices = 16
+	// DeviceFor is how long, in broker time, a device is known that is not named again.
+	DeviceFor = 30 * 24 * time.Hour
 	// MaxReadsAhead bounds the messages that one member has read alone beyond their watermark,
 	// where these count.
 	MaxReadsAhead = 256

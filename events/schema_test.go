@@ -174,7 +174,7 @@ func (p *interpreter) optional(b protoMsg) {
 func interpretAttributes(e *Event, x protoMsg) {
 	e.Role = Role(x.get("role").Enum())
 	e.Members, e.Admins = x.strings("members"), x.strings("admins")
-	e.Revision, e.Upto = x.uint("revision"), x.uint("upto")
+	e.Revision, e.Upto, e.Device = x.uint("revision"), x.uint("upto"), x.str("device")
 	e.SendReads, e.SendDeliveries = Choice(x.get("send_reads").Enum()), Choice(x.get("send_deliveries").Enum())
 	s := x.sub("settings")
 	if !s.IsValid() {

@@ -56,6 +56,7 @@ const (
 	fieldUpto
 	fieldSendReads
 	fieldSendDeliveries
+	fieldDevice
 
 	fieldEnd
 )
@@ -63,7 +64,7 @@ const (
 var fieldNames = [fieldEnd]string{
 	"type", "id", "message", "from", "user", "owner", "group", "peer", "receipt", "strict",
 	"content", "role", "members", "admins", "time", "event_id", "upto", "silent", "messages", "settings", "revision", "upto",
-	"send_read_receipts", "send_delivery_receipts",
+	"send_read_receipts", "send_delivery_receipts", "device",
 }
 
 // fieldSet has one bit for each [field].
@@ -128,10 +129,17 @@ var kindRules = [kindEnd]kindRule{
 	GroupRole:        newRule(fieldMessage, fieldUser, fieldsOf(fieldGroup, fieldUser, fieldRole), 0),
 	GroupDissolved:   newRule(fieldMessage, fieldUser, fieldsOf(fieldGroup), 0),
 	AppConfigured:    internalRule(fieldsOf(fieldSettings, fieldRevision)),
-	StatisticSeen:    internalRule(fieldsOf(fieldUser, fieldUpto)),
+	StatisticSeen:    statisticSeenRule(),
 	UserConfigured:   userConfiguredRule(),
 
 	ConversationMarkedUnread: newRule(fieldMessage, fieldUser, fieldsOf(fieldUser), eitherFields),
+}
+
+// statisticSeenRule is the rule of a kind that has one of two fields at least.
+func statisticSeenRule() kindRule {
+	r := internalRule(fieldsOf(fieldUser))
+	r.allowed |= fieldsOf(fieldUpto, fieldDevice)
+	return r
 }
 
 // userConfiguredRule is the rule of the only kind that may have a conversation.
@@ -211,6 +219,9 @@ func (e *Event) fields(rule *kindRule) fieldSet {
 	}
 	if e.Upto != 0 {
 		present |= 1 << fieldUpto
+	}
+	if e.Device != "" {
+		present |= 1 << fieldDevice
 	}
 	if e.SendReads != ChoiceNone {
 		present |= 1 << fieldSendReads
@@ -311,6 +322,14 @@ func (e *Event) validateAttributes() error {
 	case AppConfigured:
 		if bad := e.Settings.problem(); bad != nil {
 			return &FieldError{"settings." + bad.Field, bad.Problem}
+		}
+	case StatisticSeen:
+		if e.Device == "" {
+			if e.Upto == 0 {
+				return &FieldError{"upto", "missing"}
+			}
+		} else if bad := IDProblem(e.Device); bad != "" {
+			return &FieldError{"device", bad}
 		}
 	case UserConfigured:
 		switch {

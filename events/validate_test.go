@@ -82,6 +82,8 @@ func TestValidateNamesTheBadField(t *testing.T) {
 		{Event{Kind: AppConfigured, Settings: &settings, Revision: 1, Group: "g"}, "group: not allowed in app.configured"},
 		{Event{Kind: StatisticSeen, Upto: 1}, "user: missing"},
 		{Event{Kind: StatisticSeen, User: "a"}, "upto: missing"},
+		{Event{Kind: StatisticSeen, User: "a", Upto: 1, Device: "d\n"}, "device: control character U+000A"},
+		{Event{Kind: MessageRead, User: "a", Group: "g", Message: "m", Device: "d"}, "device: not allowed in message.read"},
 
 		{Event{Kind: GroupDissolved, Group: long}, "group: 129 bytes, at most 128"},
 		{Event{Kind: GroupDissolved, Group: strings.Repeat("é", 65)}, "group: 130 bytes, at most 128"},

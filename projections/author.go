@@ -18,6 +18,8 @@ type author struct {
 	// dropped is how many were pushed out since the author last acknowledged, the last of them by
 	// the entry droppedAt.
 	dropped, droppedAt uint64
+	// devices are nil until one has named itself.
+	devices *devices
 }
 
 // summaryItemCost is the memory of one summaryRef, its id included, intervalCost that of an
@@ -29,7 +31,7 @@ const (
 
 func (u *author) cacheNode() *node { return &u.node }
 func (u *author) cost() int {
-	return 240 + 2*len(u.user) + len(u.numbers.list)*intervalCost + len(u.items.items)*summaryItemCost
+	return 240 + 2*len(u.user) + len(u.numbers.list)*intervalCost + len(u.items.items)*summaryItemCost + u.devices.cost()
 }
 func (u *author) forget(*cache) { delete(u.app.authors, u.user) }
 
@@ -39,11 +41,12 @@ func (u *author) lists(n uint64) bool {
 	return n != 0 && u.numbers.count > 0 && n >= u.numbers.first()
 }
 
-// keeps reports whether an item with news keeps its place: it is still in the summary, and fewer
-// than half of what the summary may hold were put at the end after it. Otherwise it goes to the
-// end, so that news are not pushed out soon.
-func (u *author) keeps(n uint64, limit int) bool {
-	return u.lists(n) && u.next-n <= uint64(limit/2)
+// keeps reports whether an item with news keeps its place: it is still in the summary, fewer than
+// half of what the summary may hold were put at the end after it, and no device has acknowledged
+// it. Otherwise it goes to the end, so that news are not pushed out soon, and a device finds them
+// behind what it has acknowledged.
+func (u *author) keeps(place *summaryPlace, limit int) bool {
+	return u.lists(place.n) && u.next-place.n <= uint64(limit/2) && (u.devices == nil || place.last > u.devices.seen)
 }
 
 // author returns a user's summary, which is empty for a user that the state does not know.
@@ -81,13 +84,16 @@ func (p *Partition) authorOf(m *message) (*author, error) {
 	return u, nil
 }
 
-// encode appends the stored layout: the next number and those of the items, and what was
-// dropped, if anything was. What the items are is
-// stored under keys of their own.
+// encode appends the stored layout: the next number and those of the items, what was dropped, if
+// anything was, and the devices, if any has named itself. What the items are is stored under keys
+// of their own.
 func (u *author) encode(dst []byte) []byte {
 	dst = u.numbers.encode(binary.AppendUvarint(dst, u.next))
-	if u.dropped > 0 {
+	if u.dropped > 0 || u.devices != nil {
 		dst = binary.AppendUvarint(binary.AppendUvarint(dst, u.dropped), u.droppedAt)
+	}
+	if u.devices != nil {
+		dst = u.devices.encode(dst)
 	}
 	return dst
 }
@@ -100,6 +106,9 @@ func (p *Partition) loadAuthor(u *author, v []byte) error {
 		u.numbers.decode(&r)
 		if len(r.b) > 0 {
 			u.dropped, u.droppedAt = r.uvarint(), r.uvarint()
+		}
+		if len(r.b) > 0 {
+			u.devices = decodeDevices(&r)
 		}
 		return r.err()
 	}

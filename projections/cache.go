@@ -22,6 +22,9 @@ type cache struct {
 	conversationByNum map[uint64]*conversation
 	cohortByKey       map[cohortKey]*cohort // cohorts proper, and totals of hours
 	totalByDay        map[dayKey]*cohort
+
+	// cold are the loads under way without the lock.
+	cold map[coldKey]*coldLoad
 }
 
 func newCache(budget int) cache {
@@ -30,6 +33,7 @@ func newCache(budget int) cache {
 		conversationByNum: map[uint64]*conversation{},
 		cohortByKey:       map[cohortKey]*cohort{},
 		totalByDay:        map[dayKey]*cohort{},
+		cold:              map[coldKey]*coldLoad{},
 	}
 }
 
@@ -39,14 +43,19 @@ func (c *cache) addMessage(m *message) {
 	m.conv.refs++
 	c.messages.add(m)
 	c.bytes += m.cost()
+	c.spoil(m.conv.num, m.id)
 }
 
-func (c *cache) addConversation(x *conversation) {
+func (c *cache) addConversation(x *conversation) { c.insertConversation(x, x.cost()) }
+
+// insertConversation is addConversation for one whose cost is known.
+func (c *cache) insertConversation(x *conversation, cost int) {
 	x.used = true
 	x.app.convs[x.name] = x
 	c.conversationByNum[x.num] = x
 	c.conversations.add(x)
-	c.bytes += x.cost()
+	c.bytes += cost
+	c.spoil(x.num, "")
 }
 
 func (c *cache) addAuthor(u *author) {

@@ -69,7 +69,7 @@ func TestSingleChatsNameNoGroup(t *testing.T) {
 	part.TakeEffects(nil)
 	for _, user := range []string{"ann", "ben"} { // only ann has sent, and that is too long ago
 		applied, told := chat(user)
-		s, _, err := part.Summary("o#a", map[string]string{"ann": "ben", "ben": "ann"}[user])
+		s, _, err := part.Summary("o#a", map[string]string{"ann": "ben", "ben": "ann"}[user], "")
 		if !applied || told != 0 || err != nil || len(s.Items) != 0 {
 			t.Errorf("%s reads nothing: %v, %d told, %v, %v", user, applied, told, s.Items, err)
 		}

@@ -158,6 +158,9 @@ func (p *Partition) convByNum(num uint64) (*conversation, error) {
 	}
 	c.app = p.apps.byNum[appNum]
 	if c.group() {
+		if p.hurried && members > p.limits.ColdMembers {
+			return nil, &coldError{coldKey{conv: num}}
+		}
 		if err := p.loadMembers(c, members); err != nil {
 			return nil, err
 		}

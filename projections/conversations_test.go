@@ -105,7 +105,7 @@ func TestListsLetTheFoldGoOn(t *testing.T) {
 			return len(list), err
 		},
 		"summary": func(p *projections.Partition) (int, error) {
-			list, _, err := p.Summary("o#a", "cleo")
+			list, _, err := p.Summary("o#a", "cleo", "")
 			return len(list.Items), err
 		},
 		"counts": func(p *projections.Partition) (int, error) {

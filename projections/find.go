@@ -108,18 +108,18 @@ func (p *Partition) only(appKey string, ids []string) (map[string]Message, error
 		i := 0
 		err = steps(p, loadStep, some, func(id string) error {
 			held := nums[i]
-			i++
-			if len(held) == 0 {
-				return nil
-			}
 			if len(held) > 1 {
 				return &AmbiguousError{ID: id}
 			}
-			m, err := p.messageIn(held[0], id)
-			if err == nil {
+			if len(held) == 1 {
+				m, err := p.messageIn(held[0], id)
+				if err != nil {
+					return err
+				}
 				out[id] = m.view()
 			}
-			return err
+			i++
+			return nil
 		})
 		if err != nil {
 			return nil, err
@@ -315,23 +315,4 @@ func (p *Partition) convNameOf(num uint64) (convName, error) {
 func (p *Partition) app(key string) *app {
 	a, _ := query(p, func() (*app, error) { return p.apps.byKey[key], nil })
 	return a
-}
-
-// steps calls f with each item of a list, with the partition locked, and lets the fold go on after
-// every n.
-func steps[T any](p *Partition, n int, list []T, f func(T) error) error {
-	for some := range slices.Chunk(list, n) {
-		_, err := query(p, func() (struct{}, error) {
-			for _, x := range some {
-				if err := f(x); err != nil {
-					return struct{}{}, err
-				}
-			}
-			return struct{}{}, nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -39,7 +39,8 @@ func newFold(t *rapid.T, s state, cacheBytes int) *fold {
 		Limits: projections.Limits{
 			Members: limits.MaxGroupMembers, EverMembers: limits.MaxEverMembers, Parked: limits.MaxParked,
 			SummaryItems: limits.MaxSummaryItems, Rejections: limits.MaxRejections,
-			EventIDs: limits.MaxEventIDs, CachedItems: 1, ReadsAhead: limits.MaxReadsAhead,
+			EventIDs: limits.MaxEventIDs, CachedItems: 1, ReadsAhead: limits.MaxReadsAhead, Devices: limits.MaxDevices,
+			ColdMembers: 2, ColdBytes: 16,
 		},
 	}}
 	f.open()
@@ -361,13 +362,15 @@ func compareUsers(t *rapid.T, p *projections.Partition, model *oracle.Model, app
 			t.Fatalf("conversations of %s: %v", user, err)
 		}
 		same(t, "conversations of "+user, got, model.Conversations(app, user))
-		summary, _, err := p.Summary(app, user)
-		if err != nil {
-			t.Fatalf("summary of %s: %v", user, err)
-		}
-		same(t, "summary of "+user, summary.Items, model.Summary(app, user))
-		if want := model.Dropped(app, user); summary.Dropped != want {
-			t.Fatalf("summary of %s: %d dropped; model: %d", user, summary.Dropped, want)
+		for _, device := range []string{"", "d1", "d2", "d3", "d4", "d5", "another one"} {
+			summary, _, err := p.Summary(app, user, device)
+			if err != nil {
+				t.Fatalf("summary of %s: %v", user, err)
+			}
+			same(t, "summary of "+user+" on "+device, summary.Items, model.SummaryFor(app, user, device))
+			if want := model.DroppedFor(app, user, device); summary.Dropped != want {
+				t.Fatalf("summary of %s on %q: %d dropped; model: %d", user, device, summary.Dropped, want)
+			}
 		}
 		for _, c := range got {
 			compareOneConversation(t, p, model, app, user, c)

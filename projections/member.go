@@ -1,7 +1,6 @@
 package projections
 
 import (
-	"encoding/binary"
 	"strings"
 
 	"github.com/receiptd/receiptd/events"
@@ -72,23 +71,6 @@ func (p *Partition) loadMembers(c *conversation, n int) error {
 	if n > events.MaxEverMembers {
 		return errCorrupt
 	}
-	c.members = make([]member, n)
-	c.byUser = make(map[string]uint32, n)
 	prefix := memberPrefix(p.scratch.key(), c.num)
-	err := p.back.Scan(prefix, func(key, value []byte) error {
-		o, k := binary.Uvarint(key[len(prefix):])
-		if k <= 0 || o >= uint64(n) {
-			return errCorrupt
-		}
-		m := &c.members[o]
-		if err := m.decode(value); err != nil {
-			return err
-		}
-		c.byUser[m.user] = uint32(o)
-		return nil
-	})
-	if err == nil && len(c.byUser) != n {
-		err = errCorrupt
-	}
-	return err
+	return c.fillMembers(n, len(prefix), func(f func(key, value []byte) error) error { return p.back.Scan(prefix, f) })
 }

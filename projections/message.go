@@ -102,6 +102,9 @@ func (p *Partition) message(c *conversation, id string) (*message, error) {
 	if v == nil || err != nil {
 		return nil, err
 	}
+	if p.hurried && len(v) > p.limits.ColdBytes {
+		return nil, &coldError{coldKey{c.num, strings.Clone(id)}}
+	}
 	m := &message{conv: c, id: strings.Clone(id)}
 	if err := m.decode(v); err != nil {
 		return nil, err
@@ -209,13 +212,10 @@ func eachReader(log []byte, sentAt int64, f func(ordinal uint32, at int64, conte
 	return eachRead(log, sentAt, f, func(uint32) {})
 }
 
-// hiddenReaders are the members whose read is hidden.
-func (m *message) hiddenReaders() (map[uint32]bool, error) {
-	if !m.hidden {
-		return nil, nil
-	}
+// hiddenIn are the members whose read is hidden, of those in the log of a read set.
+func hiddenIn(log []byte, sentAt int64) (map[uint32]bool, error) {
 	all := map[uint32]bool{}
-	err := eachRead(m.log, m.sentAt, func(uint32, int64, []byte) bool { return true }, func(o uint32) { all[o] = true })
+	err := eachRead(log, sentAt, func(uint32, int64, []byte) bool { return true }, func(o uint32) { all[o] = true })
 	return all, err
 }
 

@@ -76,7 +76,7 @@ func TestMessageIsStoredWhole(t *testing.T) {
 		if reads := readsOf(t, &got); !slices.Equal(reads, want) {
 			t.Fatalf("readers\n got  %v\n want %v", reads, want)
 		}
-		if those, err := got.hiddenReaders(); err != nil || !maps.Equal(those, hidden) {
+		if those, err := hiddenIn(got.log, got.sentAt); err != nil || !maps.Equal(those, hidden) {
 			t.Fatalf("hidden: %v, %v, want %v", those, err, hidden)
 		}
 		for o := range uint32(300) {

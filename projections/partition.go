@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/receiptd/receiptd/events"
 )
@@ -21,10 +22,15 @@ type Partition struct {
 	back   Backing
 	limits Limits
 	failed error // of the Apply that left the state undefined
+	// held is told how long each question held the partition, and hurried says that the one that
+	// holds it now is not to load anything large.
+	held    func(time.Duration)
+	hurried bool
 
 	position      position
 	apps          apps
 	conversations uint64 // how many there are; the next one is numbered one higher
+	rules         uint64 // by which all of it was folded, from the first entry on
 	poison        poison
 	repeats       repeats
 	tree          logTree
@@ -35,6 +41,19 @@ type Partition struct {
 	indexes indexes
 	taps    taps
 	scratch scratch
+}
+
+// Rules numbers the rules. It is raised whenever a version decides anything in a log that an
+// earlier one could write otherwise than that did. A state keeps the number of the version that
+// began it, and is folded again by a version with a higher one. States of before there were numbers
+// have 0.
+const Rules = 1
+
+// OlderRules reports whether some of the state was folded by rules of before [Rules].
+func (p *Partition) OlderRules() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rules < Rules
 }
 
 // Options of a partition.
@@ -51,18 +70,24 @@ type Options struct {
 	// TrackFacts makes TakeFacts return what events do to messages, and TakeMessages those
 	// messages.
 	TrackFacts bool
+	// Held, if set, is told how long each question held up the fold. It is called with the
+	// partition locked.
+	Held func(time.Duration)
 	// Limits are for tests; zero values mean those of package events.
 	Limits Limits
 }
 
 // Limits bound what producers can make grow in one app of a partition.
 type Limits struct {
-	Members, EverMembers, Parked, SummaryItems, Rejections, ReadsAhead int
+	Members, EverMembers, Parked, SummaryItems, Rejections, ReadsAhead, Devices int
 	// EventIDs bounds the events that the partition knows by their ids, of all apps.
 	EventIDs int
 
 	// CachedItems is how many items of a list stay in memory although the backing has them.
 	CachedItems int
+	// ColdMembers and ColdBytes are how many members of a group, and how many bytes of a message, a
+	// question loads while the fold waits.
+	ColdMembers, ColdBytes int
 }
 
 func (l Limits) orDefaults() Limits {
@@ -73,8 +98,11 @@ func (l Limits) orDefaults() Limits {
 		SummaryItems: cmp.Or(l.SummaryItems, events.MaxSummaryItems),
 		Rejections:   cmp.Or(l.Rejections, events.MaxRejections),
 		ReadsAhead:   cmp.Or(l.ReadsAhead, events.MaxReadsAhead),
+		Devices:      cmp.Or(l.Devices, events.MaxDevices),
 		EventIDs:     cmp.Or(l.EventIDs, events.MaxEventIDs),
 		CachedItems:  cmp.Or(l.CachedItems, tailCached),
+		ColdMembers:  cmp.Or(l.ColdMembers, coldMembers),
+		ColdBytes:    cmp.Or(l.ColdBytes, coldBytes),
 	}
 }
 
@@ -85,7 +113,7 @@ func Open(id int, back Backing, o Options) (*Partition, error) {
 		o.CacheBytes = 64 << 20
 	}
 	p := &Partition{
-		id: id, back: back, limits: o.Limits.orDefaults(),
+		id: id, back: back, limits: o.Limits.orDefaults(), held: o.Held,
 		apps:    newApps(),
 		cache:   newCache(o.CacheBytes),
 		changes: changes{epoch: 1},
@@ -231,14 +259,16 @@ func (p *Partition) encodeMeta(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, p.position.seq)
 	dst = binary.BigEndian.AppendUint64(dst, p.position.fingerprint)
 	dst = binary.AppendUvarint(dst, p.poison.total)
+	layout := uint64(0)
 	if p.taps.trackCohorts {
-		dst = binary.AppendUvarint(dst, p.taps.cohortLayout)
+		layout = p.taps.cohortLayout
 	}
-	return dst
+	return binary.AppendUvarint(binary.AppendUvarint(dst, layout), p.rules)
 }
 
 func (p *Partition) decodeMeta(v []byte) error {
 	if v == nil {
+		p.rules = Rules
 		return nil
 	}
 	r := reader{b: v}
@@ -250,6 +280,10 @@ func (p *Partition) decodeMeta(v []byte) error {
 	p.taps.cohortLayout = 0
 	if len(r.b) > 0 {
 		p.taps.cohortLayout = r.uvarint()
+	}
+	p.rules = 0
+	if len(r.b) > 0 {
+		p.rules = r.uvarint()
 	}
 	return r.err()
 }

@@ -4,20 +4,6 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// query answers a question with the partition locked, and keeps the cache within its bounds. What an
-// Apply that failed has left is no answer: it has a part of an entry, and not the rest.
-func query[T any](p *Partition, f func() (T, error)) (T, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.failed != nil {
-		var none T
-		return none, p.failed
-	}
-	v, err := f()
-	p.evict()
-	return v, err
-}
-
 // Readers returns the readers of a message from offset on, in the order of reading. The error is
 // ErrNotFound if the conversation has no such message.
 //
@@ -54,16 +40,20 @@ func (p *Partition) Readers(c events.Conversation, id string, offset, limit int)
 }
 
 // memberStep is how many members a page looks at before it lets the fold go on.
-const memberStep = 4096
+const memberStep = 1024
 
 // NonReaders returns the eligible readers who have not read, in the order they became members, from
 // those with an ordinal of at least after. The error is ErrNotFound if the conversation has no such
 // message.
 func (p *Partition) NonReaders(c events.Conversation, id string, after, limit int) (NonReaderPage, error) {
 	page := NonReaderPage{Users: []string{}}
+	hidden, err := p.hiddenReaders(&c, id)
+	if err != nil {
+		return page, err
+	}
 	for o, done := max(after, 0), false; !done; {
 		_, err := query(p, func() (_ struct{}, err error) {
-			o, done, err = p.nonReaders(&c, id, o, limit, &page)
+			o, done, err = p.nonReaders(&c, id, o, limit, hidden, &page)
 			return struct{}{}, err
 		})
 		if err != nil {
@@ -73,9 +63,29 @@ func (p *Partition) NonReaders(c events.Conversation, id string, after, limit in
 	return page, nil
 }
 
+// hiddenReaders are the members whose read of a message is hidden. As in Readers, the read set is
+// gone through without holding up the fold.
+func (p *Partition) hiddenReaders(c *events.Conversation, id string) (hidden map[uint32]bool, err error) {
+	var sentAt int64
+	log, err := query(p, func() ([]byte, error) {
+		m, err := p.named(c, id)
+		if err != nil || !m.hidden {
+			return nil, err
+		}
+		sentAt = m.sentAt
+		return m.log, nil
+	})
+	if err != nil || len(log) == 0 {
+		return nil, err
+	}
+	return hiddenIn(log, sentAt)
+}
+
 // nonReaders adds the non-readers among the next members, from ordinal o on, to a page. It returns
 // the ordinal to go on with, and whether the page is complete.
-func (p *Partition) nonReaders(c *events.Conversation, id string, o, limit int, page *NonReaderPage) (next int, done bool, err error) {
+func (p *Partition) nonReaders(
+	c *events.Conversation, id string, o, limit int, hidden map[uint32]bool, page *NonReaderPage,
+) (next int, done bool, err error) {
 	m, err := p.named(c, id)
 	if err != nil {
 		return o, true, err
@@ -83,10 +93,6 @@ func (p *Partition) nonReaders(c *events.Conversation, id string, o, limit int, 
 	page.Total = int(m.eligible) - int(m.readers)
 	if m.recalled() || m.state() != msgTracked {
 		return o, true, nil
-	}
-	hidden, err := m.hiddenReaders()
-	if err != nil {
-		return o, true, err
 	}
 	for end := min(len(m.conv.members), o+memberStep); o < end; o++ {
 		u := &m.conv.members[o]
@@ -150,7 +156,7 @@ func (p *Partition) WasMember(appKey, group, user string) (bool, error) {
 // those with an ordinal of at least after. The error is ErrNotFound for a group that is unknown or
 // dissolved.
 func (p *Partition) Members(appKey, group string, after, limit int) (MemberPage, error) {
-	page := MemberPage{Members: []GroupMember{}}
+	page := MemberPage{Members: make([]GroupMember, 0, min(limit, memberStep))}
 	for o, done := max(after, 0), false; !done; {
 		_, err := query(p, func() (_ struct{}, err error) {
 			o, done, err = p.members(appKey, group, o, limit, &page)
@@ -191,23 +197,20 @@ func (p *Partition) members(appKey, group string, o, limit int, page *MemberPage
 // Group returns a group and its members. The error is ErrNotFound for a group that is unknown or
 // dissolved.
 func (p *Partition) Group(appKey, group string) (Group, error) {
-	return query(p, func() (Group, error) {
-		c, err := p.group(appKey, group)
-		if err != nil {
+	g := Group{Members: []GroupMember{}}
+	for page := (MemberPage{}); ; {
+		var err error
+		if page, err = p.Members(appKey, group, page.Next, memberStep); err != nil {
 			return Group{}, err
 		}
-		if c == nil {
-			return Group{}, ErrNotFound
-		}
-		g := Group{Members: make([]GroupMember, 0, c.active)}
-		for i := range c.members {
-			if m := &c.members[i]; m.active() {
-				g.Members = append(g.Members, GroupMember{m.user, m.role})
-				if m.role == events.RoleOwner {
-					g.Owner = m.user
-				}
+		for i := range page.Members {
+			if page.Members[i].Role == events.RoleOwner {
+				g.Owner = page.Members[i].User
 			}
 		}
-		return g, nil
-	})
+		g.Members = append(g.Members, page.Members...)
+		if page.Next == 0 {
+			return g, nil
+		}
+	}
 }

@@ -1,6 +1,10 @@
 package projections
 
-import "github.com/receiptd/receiptd/events"
+import (
+	"time"
+
+	"github.com/receiptd/receiptd/events"
+)
 
 // convOfUser finds a conversation that a user is in now: a group, or the chat with a peer. The
 // error is ErrNotFound if there is none.
@@ -28,64 +32,87 @@ func (p *Partition) convOfUser(appKey, group, peer, user string) (*conversation,
 // known, with numbers above after. The error is ErrNotFound if the user is not in such a
 // conversation.
 func (p *Partition) UnreadMessages(appKey, group, peer, user string, after uint64, limit int) (UnreadPage, error) {
-	return query(p, func() (UnreadPage, error) {
-		c, o, err := p.convOfUser(appKey, group, peer, user)
-		if err != nil {
-			return UnreadPage{}, err
-		}
-		u := &c.members[o]
-		page := UnreadPage{Unread: int(c.unreadBy(u)), Messages: []UnreadMessage{}}
-		last, looked := uint64(0), 0
-		err = p.eachUnread(c, max(after, u.watermark), func(seq uint64, x *unreadRef) bool {
-			if len(page.Messages) == limit || looked == maxLook {
-				page.Next = last
-				return false
+	page := UnreadPage{Messages: []UnreadMessage{}}
+	for looked := 0; ; {
+		_, err := query(p, func() (_ struct{}, err error) {
+			c, o, err := p.convOfUser(appKey, group, peer, user)
+			if err != nil {
+				return struct{}{}, err
 			}
-			if last, looked = seq, looked+1; x.id != "" && x.isUnread(seq, o, u) {
-				page.Messages = append(page.Messages, UnreadMessage{ID: x.id, From: c.members[x.sender].user})
-			}
-			return true
+			u := &c.members[o]
+			page.Unread, page.Next = int(c.unreadBy(u)), 0
+			last, end := after, looked+lookStep
+			return struct{}{}, p.eachUnread(c, max(after, u.watermark), func(seq uint64, x *unreadRef) bool {
+				if len(page.Messages) == limit || looked == end {
+					after, page.Next = last, last
+					return false
+				}
+				if last, looked = seq, looked+1; x.id != "" && x.isUnread(seq, o, u) {
+					page.Messages = append(page.Messages, UnreadMessage{ID: x.id, From: c.members[x.sender].user})
+				}
+				return true
+			})
 		})
-		return page, err
-	})
+		if err != nil || page.Next == 0 || len(page.Messages) == limit || looked >= maxLook {
+			return page, err
+		}
+	}
 }
 
-// maxLook bounds the messages that one page of unread ones is found in, since the fold waits.
-const maxLook = 10_000
+// maxLook bounds the messages that one page of unread ones is found in, and lookStep those that are
+// looked at while the fold waits.
+const (
+	maxLook  = 10_000
+	lookStep = 500
+)
 
 // Positions returns how far the members of a group have read, from those with an ordinal of at
 // least after. The error is ErrNotFound for a group that is unknown or dissolved.
 func (p *Partition) Positions(appKey, group string, after, limit int) (PositionPage, error) {
-	return query(p, func() (PositionPage, error) {
-		c, err := p.group(appKey, group)
+	page := PositionPage{Members: []MemberPosition{}}
+	for o, done := max(after, 0), false; !done; {
+		_, err := query(p, func() (_ struct{}, err error) {
+			o, done, err = p.positions(appKey, group, o, limit, &page)
+			return struct{}{}, err
+		})
 		if err != nil {
-			return PositionPage{}, err
+			return page, err
 		}
-		if c == nil {
-			return PositionPage{}, ErrNotFound
+	}
+	return page, nil
+}
+
+// positions adds those of the next members, from ordinal o on, to a page, for a short time. It
+// returns the ordinal to go on with, and whether the page is complete.
+func (p *Partition) positions(appKey, group string, o, limit int, page *PositionPage) (next int, done bool, err error) {
+	c, err := p.group(appKey, group)
+	if err != nil {
+		return o, true, err
+	}
+	if c == nil {
+		return o, true, ErrNotFound
+	}
+	page.Sent = c.sent
+	for begun := time.Now(); o < len(c.members) && time.Since(begun) < holdTime; o++ {
+		u := &c.members[o]
+		if !u.active() {
+			continue
 		}
-		page := PositionPage{Sent: c.sent, Members: []MemberPosition{}}
-		for o := max(after, 0); o < len(c.members); o++ {
-			u := &c.members[o]
-			if !u.active() {
-				continue
-			}
-			if len(page.Members) == limit {
-				page.Next = o
-				break
-			}
-			x := MemberPosition{User: u.user}
-			hides, _, err := p.hides(c, uint32(o))
-			if err != nil {
-				return page, err
-			}
-			if !hides {
-				x.Watermark, x.LastReadAt = u.shown()
-			}
-			page.Members = append(page.Members, x)
+		if len(page.Members) == limit {
+			page.Next = o
+			return o, true, nil
 		}
-		return page, nil
-	})
+		x := MemberPosition{User: u.user}
+		hides, _, err := p.hides(c, uint32(o))
+		if err != nil {
+			return o, true, err
+		}
+		if !hides {
+			x.Watermark, x.LastReadAt = u.shown()
+		}
+		page.Members = append(page.Members, x)
+	}
+	return o, o >= len(c.members), nil
 }
 
 // Wishes returns what a user has set for all of their conversations.

@@ -33,28 +33,28 @@ func (p *Partition) summarizeReceipt(m *message) error {
 	if err != nil {
 		return err
 	}
-	if u.keeps(m.place.n, p.limits.SummaryItems) { // as nearly always
+	if u.keeps(&m.place, p.limits.SummaryItems) { // as nearly always
 		m.place.last = p.position.seq
 		return nil
 	}
-	p.summarize(u, &m.place, m.conv.num, m.id)
-	return nil
+	return p.summarize(u, &m.place, m.conv.num, m.id)
 }
 
 // summarizeChat puts a single chat that one side has read into the summary of the other.
 func (p *Partition) summarizeChat(c *conversation, reader uint32) error {
 	u, err := p.author(c.app, c.members[1-reader].user)
-	if err == nil {
-		p.summarize(u, &c.places[reader], c.num, "")
+	if err != nil {
+		return err
 	}
-	return err
+	return p.summarize(u, &c.places[reader], c.num, "")
 }
 
 // summarize puts an item at the end of a summary, unless it is in it and keeps its place.
-func (p *Partition) summarize(u *author, place *summaryPlace, conv uint64, id string) {
+func (p *Partition) summarize(u *author, place *summaryPlace, conv uint64, id string) error {
+	keeps := u.keeps(place, p.limits.SummaryItems)
 	place.last = p.position.seq
-	if u.keeps(place.n, p.limits.SummaryItems) {
-		return
+	if keeps {
+		return nil
 	}
 	if u.lists(place.n) {
 		p.removeItem(u, place.n)
@@ -67,11 +67,28 @@ func (p *Partition) summarize(u *author, place *summaryPlace, conv uint64, id st
 	p.cache.bytes += u.cost() - before
 	p.changes.put(summaryKey(p.scratch.key(), u.app.num, u.user, place.n), append(binary.AppendUvarint(nil, conv), id...))
 	p.changes.touchAuthor(u)
-	if u.numbers.count > p.limits.SummaryItems {
-		p.removeItem(u, u.numbers.first())
-		u.dropped++
-		u.droppedAt = p.position.seq
+	if u.numbers.count <= p.limits.SummaryItems {
+		return nil
 	}
+	return p.pushOut(u)
+}
+
+// pushOut removes the first item of a summary, which is full. The item's place is left as it is.
+func (p *Partition) pushOut(u *author) error {
+	first := u.numbers.first()
+	var x summaryRef
+	if u.devices != nil { // who has not acknowledged it has to be known
+		items, err := p.summaryItems(u, first)
+		if err != nil {
+			return err
+		}
+		x = items[0].value
+	}
+	if err := p.missed(u, x); err != nil {
+		return err
+	}
+	p.removeItem(u, first)
+	return nil
 }
 
 // unsummarize takes a message out of its sender's summary.
@@ -100,10 +117,14 @@ func (p *Partition) removeItem(u *author, n uint64) {
 	p.changes.touchAuthor(u)
 }
 
-// summaryItems are the items of a summary in the order in which they came into it.
-func (p *Partition) summaryItems(u *author) ([]tailItem[summaryRef], error) {
+// summaryItems are the items of a summary with numbers of at least from, in the order in which they
+// came into it.
+func (p *Partition) summaryItems(u *author, from uint64) ([]tailItem[summaryRef], error) {
+	if u.numbers.count == 0 || from >= u.next {
+		return nil, nil
+	}
 	list := make([]tailItem[summaryRef], 0, u.numbers.count)
-	if first := u.numbers.first(); first != 0 && first <= u.items.cut {
+	if first := max(from, u.numbers.first()); first <= u.items.cut {
 		from, end := summaryKey(nil, u.app.num, u.user, first), summaryKey(nil, u.app.num, u.user, u.items.cut+1)
 		err := p.back.Range(from, end, func(key, value []byte) error {
 			r := reader{b: value}
@@ -121,7 +142,11 @@ func (p *Partition) summaryItems(u *author) ([]tailItem[summaryRef], error) {
 			return nil, err
 		}
 	}
-	return append(list, u.items.items...), nil
+	cached := u.items.items
+	for len(cached) > 0 && cached[0].n < from {
+		cached = cached[1:]
+	}
+	return append(list, cached...), nil
 }
 
 // resolve returns the conversation of an item, and its message, which is nil if the item is the
@@ -141,14 +166,34 @@ func (p *Partition) resolve(x summaryRef) (*conversation, *message, error) {
 	return c, nil, err
 }
 
-// Summary returns an author's summary, and the sequence up to which it is complete: what
-// statistic.seen names to acknowledge it.
+// placeOf is the place of an item, which [Partition.resolve] returned, in an author's summary.
+func (p *Partition) placeOf(u *author, c *conversation, m *message) *summaryPlace {
+	if m != nil {
+		return &m.place
+	}
+	return &c.places[c.peerOf(u.user)]
+}
+
+// takeItem takes an item out of a summary that was acknowledged.
+func (p *Partition) takeItem(u *author, n uint64, place *summaryPlace, c *conversation, m *message) {
+	*place = summaryPlace{}
+	if m != nil {
+		p.changes.touchMessage(m)
+	} else {
+		p.changes.touchConv(c)
+	}
+	p.removeItem(u, n)
+}
+
+// Summary returns what a device of an author is told, and the sequence up to which that is
+// complete: what statistic.seen names to acknowledge it. Without a device it is what no device of
+// the author has acknowledged.
 //
 // What is listed is that of one moment, between two entries. The items themselves are made one
 // after the other while the fold goes on, and may tell of what came later: values are the latest
 // anyway, and what came later is not acknowledged with the sequence.
-func (p *Partition) Summary(appKey, user string) (s Summary, upto uint64, err error) {
-	a := p.app(appKey)
+func (p *Partition) Summary(appKey, user, device string) (s Summary, upto uint64, err error) {
+	a, seen := p.app(appKey), uint64(0)
 	list, err := query(p, func() ([]tailItem[summaryRef], error) {
 		upto = p.position.seq
 		if a == nil {
@@ -158,8 +203,10 @@ func (p *Partition) Summary(appKey, user string) (s Summary, upto uint64, err er
 		if err != nil {
 			return nil, err
 		}
-		s.Dropped = int(u.dropped)
-		return p.summaryItems(u)
+		var next, dropped uint64
+		seen, next, dropped = u.told(device)
+		s.Dropped = int(dropped)
+		return p.summaryItems(u, next)
 	})
 	if err != nil {
 		return Summary{}, 0, err
@@ -167,7 +214,7 @@ func (p *Partition) Summary(appKey, user string) (s Summary, upto uint64, err er
 	news := make([]datedItem, 0, len(list))
 	err = steps(p, loadStep, list, func(x tailItem[summaryRef]) error {
 		item, is, err := p.summaryItem(a, user, x.value)
-		if is {
+		if is && item.last > seen {
 			news = append(news, item)
 		}
 		return err
@@ -199,7 +246,7 @@ func (p *Partition) summaryItem(a *app, user string, x summaryRef) (item datedIt
 	case err != nil:
 		return item, false, err
 	case m == nil:
-		place := c.places[c.peerOf(user)]
+		place := p.placeOf(u, c, nil)
 		item, is = datedItem{place.last, c.item(user)}, u.numbers.has(place.n)
 	case u.numbers.has(m.place.n): // which a recall may have changed
 		item, is = datedItem{m.place.last, m.item()}, true

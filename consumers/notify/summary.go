@@ -22,11 +22,11 @@ var (
 
 // State is what [Summaries] asks of the state.
 type State interface {
-	// Summary returns what an author has not acknowledged, and for each partition the sequence
-	// of the last entry that is in it. Each partition must answer between two entries, never in
-	// the middle of one: then every receipt is either in the summary or pushed to those who
-	// subscribed before they asked.
-	Summary(app, user string) (s projections.Summary, upto []uint64, err error)
+	// Summary returns what an author has not acknowledged, on a device if one is named, and for
+	// each partition the sequence of the last entry that is in it. Each partition must answer
+	// between two entries, never in the middle of one: then every receipt is either in the summary
+	// or pushed to those who subscribed before they asked.
+	Summary(app, user, device string) (s projections.Summary, upto []uint64, err error)
 }
 
 // Summaries makes the summary that authors get when they log in: which of their messages were
@@ -50,14 +50,14 @@ type Summary struct {
 	Cursor string
 }
 
-// Summary returns the author's summary as of now. It is valid, and has a cursor, when it has no
-// items.
-func (s *Summaries) Summary(app, user string) (Summary, error) {
-	x, upto, err := s.State.Summary(app, user)
+// Summary returns the author's summary as of now: what the device is told, or without one what no
+// device was. It is valid, and has a cursor, when it has no items.
+func (s *Summaries) Summary(app, user, device string) (Summary, error) {
+	x, upto, err := s.State.Summary(app, user, device)
 	if err != nil {
 		return Summary{}, fmt.Errorf("summary: %w", err)
 	}
-	return Summary{Summary: x, Upto: upto, Cursor: s.Cursor(app, user, upto)}, nil
+	return Summary{Summary: x, Upto: upto, Cursor: s.Cursor(app, user, device, upto)}, nil
 }
 
 // Pages splits the summary into parts of at most n items. Only the last has the cursor, since to
@@ -80,9 +80,9 @@ func (s Summary) Pages(n int) iter.Seq[Summary] {
 }
 
 // The bytes of a cursor, before base64: version, the log's identity, one uvarint per partition,
-// CRC-32 of the user and all before it. Version 1 had no identity, so it may be of any log. The
-// checksum is no secret: whoever makes one up can only clear their own summary. It is there so that
-// a cut, mixed-up or foreign cursor is refused instead of hiding receipts.
+// CRC-32 of the user, the device and all before it. Version 1 had no identity, so it may be of any
+// log. The checksum is no secret: whoever makes one up can only clear their own summary. It is
+// there so that a cut, mixed-up or foreign cursor is refused instead of hiding receipts.
 const (
 	cursorVersion    = 2
 	cursorSumBytes   = 4
@@ -92,21 +92,22 @@ const (
 	maxCursorBytes = 1 + 8 + binary.MaxVarintLen64*events.MaxPartitions + cursorSumBytes
 )
 
-// Cursor writes positions as opaque, URL-safe text that only means something for this user.
-func (s *Summaries) Cursor(app, user string, upto []uint64) string {
+// Cursor writes positions as opaque, URL-safe text that only means something for this user and, if
+// one is named, this device: another one was not sent what it stands for.
+func (s *Summaries) Cursor(app, user, device string, upto []uint64) string {
 	b := make([]byte, 0, 64)
 	b = append(b, cursorVersion)
 	b = binary.BigEndian.AppendUint64(b, s.Log)
 	for _, sequence := range upto {
 		b = binary.AppendUvarint(b, sequence)
 	}
-	b = binary.BigEndian.AppendUint32(b, cursorSum(app, user, b))
+	b = binary.BigEndian.AppendUint32(b, cursorSum(app, user, device, b))
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
 // Upto reads what [Summaries.Cursor] wrote: one sequence per partition. The error wraps
 // [ErrBadCursor] or [ErrForeignCursor].
-func (s *Summaries) Upto(app, user, cursor string) ([]uint64, error) {
+func (s *Summaries) Upto(app, user, device, cursor string) ([]uint64, error) {
 	const head = 1 + 8
 	if len(cursor) > base64.RawURLEncoding.EncodedLen(maxCursorBytes) {
 		return nil, fmt.Errorf("%w: too long", ErrBadCursor)
@@ -117,8 +118,8 @@ func (s *Summaries) Upto(app, user, cursor string) ([]uint64, error) {
 	}
 	b, sum := b[:len(b)-cursorSumBytes], b[len(b)-cursorSumBytes:]
 	switch {
-	case binary.BigEndian.Uint32(sum) != cursorSum(app, user, b):
-		return nil, fmt.Errorf("%w: not given to this user", ErrBadCursor)
+	case binary.BigEndian.Uint32(sum) != cursorSum(app, user, device, b):
+		return nil, fmt.Errorf("%w: not given to this user and device", ErrBadCursor)
 	case b[0] == cursorWithoutLog:
 		return nil, ErrForeignCursor
 	case b[0] != cursorVersion || len(b) < head:
@@ -141,10 +142,13 @@ func (s *Summaries) Upto(app, user, cursor string) ([]uint64, error) {
 	return upto, nil
 }
 
-func cursorSum(app, user string, body []byte) uint32 {
+func cursorSum(app, user, device string, body []byte) uint32 {
 	h := crc32.NewIEEE()
-	// Ids have no control characters, so that 0 separates.
+	// Ids have no control characters, so that 0 separates, and no body begins with an id.
 	_, _ = h.Write([]byte(app + "\x00" + user + "\x00"))
+	if device != "" {
+		_, _ = h.Write([]byte(device + "\x00"))
+	}
 	_, _ = h.Write(body)
 	return h.Sum32()
 }

@@ -20,14 +20,14 @@ type fakeState struct {
 	err     error
 }
 
-func (s fakeState) Summary(app, user string) (projections.Summary, []uint64, error) {
+func (s fakeState) Summary(app, user, device string) (projections.Summary, []uint64, error) {
 	return projections.Summary{Items: s.items, Dropped: s.dropped}, s.upto, s.err
 }
 
 func TestCursorRoundTrip(t *testing.T) {
 	for _, upto := range [][]uint64{{0}, {1, 2}, {math.MaxUint64, 0, 77}, make([]uint64, 64)} {
 		s := &Summaries{Partitions: len(upto)}
-		got, err := s.Upto("o#a", "alice", s.Cursor("o#a", "alice", upto))
+		got, err := s.Upto("o#a", "alice", "", s.Cursor("o#a", "alice", "", upto))
 		if err != nil || !slices.Equal(got, upto) {
 			t.Errorf("%v: got %v, %v", upto, got, err)
 		}
@@ -36,7 +36,7 @@ func TestCursorRoundTrip(t *testing.T) {
 
 func TestCursorRefused(t *testing.T) {
 	s := &Summaries{Partitions: 2}
-	good := s.Cursor("o#a", "alice", []uint64{300, 4})
+	good := s.Cursor("o#a", "alice", "", []uint64{300, 4})
 	for name, cursor := range map[string]string{
 		"empty":            "",
 		"garbage":          "%%%",
@@ -44,12 +44,13 @@ func TestCursorRefused(t *testing.T) {
 		"longer":           good + "AA",
 		"very long":        strings.Repeat("A", 1<<20),
 		"changed":          "B" + good[1:],
-		"another user":     s.Cursor("o#a", "bob", []uint64{300, 4}),
-		"another app":      s.Cursor("o#b", "alice", []uint64{300, 4}),
-		"other partitions": s.Cursor("o#a", "alice", []uint64{300, 4, 5}),
-		"fewer partitions": s.Cursor("o#a", "alice", []uint64{300}),
+		"another user":     s.Cursor("o#a", "bob", "", []uint64{300, 4}),
+		"a device":         s.Cursor("o#a", "alice", "phone", []uint64{300, 4}),
+		"another app":      s.Cursor("o#b", "alice", "", []uint64{300, 4}),
+		"other partitions": s.Cursor("o#a", "alice", "", []uint64{300, 4, 5}),
+		"fewer partitions": s.Cursor("o#a", "alice", "", []uint64{300}),
 	} {
-		if upto, err := s.Upto("o#a", "alice", cursor); !errors.Is(err, ErrBadCursor) {
+		if upto, err := s.Upto("o#a", "alice", "", cursor); !errors.Is(err, ErrBadCursor) {
 			t.Errorf("%s: %v, %v", name, upto, err)
 		}
 	}
@@ -61,16 +62,16 @@ func TestForeignCursor(t *testing.T) {
 	ours, other := &Summaries{Partitions: 2, Log: 7}, &Summaries{Partitions: 2, Log: 8}
 	more := &Summaries{Partitions: 64, Log: 8}
 	old := binary.AppendUvarint(binary.AppendUvarint([]byte{1}, 300), 4)
-	old = binary.BigEndian.AppendUint32(old, cursorSum("o#a", "alice", old))
+	old = binary.BigEndian.AppendUint32(old, cursorSum("o#a", "alice", "", old))
 	for name, cursor := range map[string]string{
-		"another log":                    other.Cursor("o#a", "alice", []uint64{300, 4}),
-		"another one of more partitions": more.Cursor("o#a", "alice", slices.Repeat([]uint64{math.MaxUint64}, 64)),
+		"another log":                    other.Cursor("o#a", "alice", "", []uint64{300, 4}),
+		"another one of more partitions": more.Cursor("o#a", "alice", "", slices.Repeat([]uint64{math.MaxUint64}, 64)),
 		"without a log":                  base64.RawURLEncoding.EncodeToString(old),
 	} {
-		if upto, err := ours.Upto("o#a", "alice", cursor); !errors.Is(err, ErrForeignCursor) || upto != nil {
+		if upto, err := ours.Upto("o#a", "alice", "", cursor); !errors.Is(err, ErrForeignCursor) || upto != nil {
 			t.Errorf("%s: %v, %v", name, upto, err)
 		}
-		if _, err := ours.Upto("o#a", "bob", cursor); !errors.Is(err, ErrBadCursor) {
+		if _, err := ours.Upto("o#a", "bob", "", cursor); !errors.Is(err, ErrBadCursor) {
 			t.Errorf("%s, of another user: %v", name, err)
 		}
 	}
@@ -78,10 +79,10 @@ func TestForeignCursor(t *testing.T) {
 
 func FuzzCursor(f *testing.F) {
 	s := &Summaries{Partitions: 2}
-	f.Add(s.Cursor("o#a", "alice", []uint64{300, 4}))
+	f.Add(s.Cursor("o#a", "alice", "", []uint64{300, 4}))
 	f.Add("")
 	f.Fuzz(func(t *testing.T, cursor string) {
-		upto, err := s.Upto("o#a", "alice", cursor)
+		upto, err := s.Upto("o#a", "alice", "", cursor)
 		if err == nil && len(upto) != 2 {
 			t.Errorf("%q: %v", cursor, upto)
 		}
@@ -95,7 +96,7 @@ func TestPagesAcknowledgeOnlyTogether(t *testing.T) {
 	}
 	state.upto = []uint64{9, 8}
 	s := &Summaries{State: state, Partitions: 2}
-	sum, err := s.Summary("o#a", "alice")
+	sum, err := s.Summary("o#a", "alice", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func TestPagesAcknowledgeOnlyTogether(t *testing.T) {
 	if !slices.Equal(sizes, []int{3, 3, 1}) || !slices.Equal(all, state.items) || !slices.Equal(cursors, []string{"", "", sum.Cursor}) {
 		t.Errorf("pages of %v with cursors %q", sizes, cursors)
 	}
-	if upto, err := s.Upto("o#a", "alice", sum.Cursor); err != nil || !slices.Equal(upto, state.upto) {
+	if upto, err := s.Upto("o#a", "alice", "", sum.Cursor); err != nil || !slices.Equal(upto, state.upto) {
 		t.Errorf("cursor stands at %v, %v", upto, err)
 	}
 	var dropped Summary
@@ -126,7 +127,7 @@ func TestPagesAcknowledgeOnlyTogether(t *testing.T) {
 func TestSummaryPassesTheErrorOn(t *testing.T) {
 	want := errors.New("not here")
 	s := &Summaries{State: fakeState{err: want}, Partitions: 1}
-	if _, err := s.Summary("o#a", "alice"); !errors.Is(err, want) {
+	if _, err := s.Summary("o#a", "alice", ""); !errors.Is(err, want) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -69,7 +69,7 @@ func answers(t *testing.T, p *Projector, g *sim.Generator) string {
 			for _, c := range must[[]projections.ConversationView](t)(p.Conversations(app, user)) {
 				lines = append(lines, fmt.Sprint(app, user, c.Group, c.Peer, c.Unread))
 			}
-			s, _, err := p.Summary(app, user)
+			s, _, err := p.Summary(app, user, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -186,7 +186,7 @@ func compareOutcomes(l *testLog, models *oracle.Cluster, partition int, p *Proje
 
 // clone gives an event of a batch memory of its own, as far as a model keeps it.
 func clone(e events.Event) events.Event {
-	for _, s := range []*string{&e.App, &e.Group, &e.Peer, &e.User, &e.Message, &e.Content, &e.EventID} {
+	for _, s := range []*string{&e.App, &e.Group, &e.Peer, &e.User, &e.Message, &e.Content, &e.EventID, &e.Device} {
 		*s = strings.Clone(*s)
 	}
 	for _, list := range []*[]string{&e.Members, &e.Admins} {
@@ -254,13 +254,13 @@ func compareUsers(t *testing.T, p *Projector, models *oracle.Cluster, app string
 		same(t, "conversations of "+user, must[[]projections.ConversationView](t)(p.Conversations(app, user)),
 			models.Conversations(app, user))
 		for k, model := range models.Partitions {
-			s, _, err := p.SummaryAt(k, app, user)
+			s, _, err := p.SummaryAt(k, app, user, "")
 			if err != nil {
 				t.Fatal(err)
 			}
 			same(t, "statistics of "+user, s.Items, model.Summary(app, user))
 		}
-		s, upto, err := p.Summary(app, user)
+		s, upto, err := p.Summary(app, user, "")
 		if err != nil {
 			t.Fatal(err)
 		}

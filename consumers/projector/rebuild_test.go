@@ -144,7 +144,7 @@ func questions(p *Projector) []func() error {
 			if err != nil || len(list) != 1 || list[0].Group != "g" || list[0].Unread != 10 {
 				return fmt.Errorf("conversations: %v, %w", list, orWrong(err))
 			}
-			s, _, err := p.Summary(app, "alice")
+			s, _, err := p.Summary(app, "alice", "")
 			if err != nil || len(s.Items) != 10 {
 				return fmt.Errorf("statistics: %v, %w", s, orWrong(err))
 			}

@@ -277,12 +277,14 @@ func (p *Projector) Conversations(app, user string) ([]projections.ConversationV
 	return all, err
 }
 
-// Summary returns an author's summary, and for each partition the entry up to which it is complete.
-// Those of the partitions are merged by the times of their items, each staying in its order.
-func (p *Projector) Summary(app, user string) (s projections.Summary, upto []uint64, err error) {
+// Summary returns an author's summary, as a device of theirs is told it, or without one as
+// [projections.Partition.Summary] says, and for each partition the entry up to which it is
+// complete. Those of the partitions are merged by the times of their items, each staying in
+// its order.
+func (p *Projector) Summary(app, user, device string) (s projections.Summary, upto []uint64, err error) {
 	upto = make([]uint64, len(p.workers))
 	err = p.each(func(k int, part *projections.Partition) error {
-		some, at, err := part.Summary(app, user)
+		some, at, err := part.Summary(app, user, device)
 		s.Items = merge(s.Items, some.Items)
 		s.Dropped += some.Dropped
 		upto[k] = at
@@ -381,12 +383,30 @@ func (p *Projector) Poison() (total uint64, latest []projections.PoisonEntry) {
 }
 
 // SummaryAt is Summary of one partition.
-func (p *Projector) SummaryAt(partition int, app, user string) (s projections.Summary, upto uint64, err error) {
+func (p *Projector) SummaryAt(partition int, app, user, device string) (s projections.Summary, upto uint64, err error) {
 	err = p.workers[partition].ask(func(part *projections.Partition) (err error) {
-		s, upto, err = part.Summary(app, user)
+		s, upto, err = part.Summary(app, user, device)
 		return err
 	})
 	return s, upto, err
+}
+
+// OlderRules reports whether a partition's state was folded by the rules of an earlier version.
+func (p *Projector) OlderRules() (older bool, err error) {
+	err = p.each(func(_ int, part *projections.Partition) error {
+		older = older || part.OlderRules()
+		return nil
+	})
+	return older, err
+}
+
+// KnowsDevice reports whether a partition need not be told again that an author has a device.
+func (p *Projector) KnowsDevice(partition int, app, user, device string) (known bool, err error) {
+	err = p.workers[partition].ask(func(part *projections.Partition) (err error) {
+		known, err = part.KnowsDevice(app, user, device)
+		return err
+	})
+	return known, err
 }
 
 // WaitFor waits until a partition has folded an entry.

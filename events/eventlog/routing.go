@@ -101,7 +101,7 @@ const (
 // weigh is more than an event adds to the size of an encoded entry, and about what it takes in the
 // queue.
 func weigh(e *events.Event) int64 {
-	n := eventBytes + len(e.App) + len(e.Group) + len(e.Peer) + len(e.User) + len(e.Message) + len(e.Content) + len(e.EventID)
+	n := eventBytes + len(e.App) + len(e.Group) + len(e.Peer) + len(e.User) + len(e.Message) + len(e.Content) + len(e.EventID) + len(e.Device)
 	if e.Kind == events.GroupCreated || e.Settings != nil {
 		n += weighAttributes(e)
 	}

@@ -39,8 +39,10 @@ type Outcomer interface {
 // Acknowledger takes from summaries what their authors have seen.
 type Acknowledger interface {
 	// Seen takes from the user's summary what it held at these sequences, one for each partition,
-	// and returns once every partition concerned has folded it.
-	Seen(ctx context.Context, app, user string, upto []uint64) error
+	// and returns once every partition concerned has folded it. With a device it is taken from that
+	// of the device, which is known from then on; sequences of 0 say only that there is such a
+	// device.
+	Seen(ctx context.Context, app, user, device string, upto []uint64) error
 }
 
 // Subscriber makes users online. [notify.Hub] is one.

@@ -54,21 +54,33 @@ func (c *commands) configure(ctx context.Context, partition int, app string, s e
 }
 
 // Seen implements [gateway.Acknowledger].
-func (c *commands) Seen(ctx context.Context, app, user string, upto []uint64) error {
+func (c *commands) Seen(ctx context.Context, app, user, device string, upto []uint64) error {
 	for k, sequence := range upto {
-		s, _, err := c.projector.SummaryAt(k, app, user)
-		if err != nil {
+		if worth, err := c.worthSaying(k, app, user, device, sequence); err != nil {
 			return err
+		} else if !worth {
+			continue
 		}
-		if len(s.Items) == 0 && s.Dropped == 0 {
-			continue // nothing to take from the summary: not worth an event
-		}
-		e := events.Event{Kind: events.StatisticSeen, App: app, User: user, Upto: sequence}
+		e := events.Event{Kind: events.StatisticSeen, App: app, User: user, Device: device, Upto: sequence}
 		if _, err := c.apply(ctx, k, e); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// worthSaying reports whether an acknowledgement would change anything in a partition.
+func (c *commands) worthSaying(partition int, app, user, device string, upto uint64) (bool, error) {
+	if device != "" {
+		if known, err := c.projector.KnowsDevice(partition, app, user, device); err != nil || !known {
+			return true, err
+		}
+	}
+	if upto == 0 {
+		return false, nil
+	}
+	s, _, err := c.projector.SummaryAt(partition, app, user, device)
+	return len(s.Items) > 0 || s.Dropped > 0, err
 }
 
 // apply appends an event to a partition, waits until it is folded and returns what was decided.

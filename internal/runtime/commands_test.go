@@ -201,7 +201,7 @@ func TestSeenTakesFromTheSummaryWhatWasShown(t *testing.T) {
 		r.append(group(fmt.Sprint("g", groups), 2)...)
 	}
 	r.caughtUp()
-	s, upto, err := r.Projector.Summary(app, "alice")
+	s, upto, err := r.Projector.Summary(app, "alice", "")
 	if err != nil || len(s.Items) != 2*groups || len(upto) != partitions {
 		t.Fatalf("%d items, up to %v, %v", len(s.Items), upto, err)
 	}
@@ -209,12 +209,12 @@ func TestSeenTakesFromTheSummaryWhatWasShown(t *testing.T) {
 	r.caughtUp()
 	seen := func(user string) {
 		t.Helper()
-		if err := (&commands{log: r.Log, projector: r.Projector}).Seen(testContext(t), app, user, upto); err != nil {
+		if err := (&commands{log: r.Log, projector: r.Projector}).Seen(testContext(t), app, user, "", upto); err != nil {
 			t.Fatal(err)
 		}
 	}
 	seen("alice")
-	s, _, err = r.Projector.Summary(app, "alice")
+	s, _, err = r.Projector.Summary(app, "alice", "")
 	if err != nil || len(s.Items) != 1 || s.Items[0].Message != "late-a" {
 		t.Errorf("left: %+v, %v", s, err)
 	}
@@ -223,7 +223,7 @@ func TestSeenTakesFromTheSummaryWhatWasShown(t *testing.T) {
 		_, ends[k], _ = r.Log.Bounds(testContext(t), k)
 	}
 	seen("bob")
-	_, upto, _ = r.Projector.Summary(app, "alice")
+	_, upto, _ = r.Projector.Summary(app, "alice", "")
 	seen("alice")
 	seen("alice") // nothing is left
 	appended := 0
@@ -231,7 +231,70 @@ func TestSeenTakesFromTheSummaryWhatWasShown(t *testing.T) {
 		_, now, _ := r.Log.Bounds(testContext(t), k)
 		appended += int(now - ends[k])
 	}
-	if s, _, err := r.Projector.Summary(app, "alice"); err != nil || len(s.Items) > 0 || appended != 1 {
+	if s, _, err := r.Projector.Summary(app, "alice", ""); err != nil || len(s.Items) > 0 || appended != 1 {
 		t.Errorf("left: %+v, %v; %d entries were appended for one message", s, err, appended)
 	}
+}
+
+// What one device has seen leaves its own summary and nobody else's. A device is known once it has
+// shown itself; doing so again is not worth an event.
+func TestDevicesHaveSummariesOfTheirOwn(t *testing.T) {
+	r := start(t, testConfig(t))
+	if _, err := r.Configure(testContext(t), app, limit(0)); err != nil {
+		t.Fatal(err)
+	}
+	commands := &commands{log: r.Log, projector: r.Projector}
+	seen := func(device string, upto []uint64) {
+		t.Helper()
+		if err := commands.Seen(testContext(t), app, "alice", device, upto); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := func(want int, devices ...string) (upto []uint64) {
+		t.Helper()
+		for _, device := range devices {
+			s, at, err := r.Projector.Summary(app, "alice", device)
+			if upto = at; err != nil || len(s.Items) != want {
+				t.Errorf("%d items for %q, %v; want %d", len(s.Items), device, err, want)
+			}
+		}
+		return upto
+	}
+	entries := func() (n uint64) {
+		for k := range partitions {
+			_, last, err := r.Log.Bounds(testContext(t), k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += last
+		}
+		return n
+	}
+	nothing := make([]uint64, partitions)
+	seen("phone", nothing)
+	seen("laptop", nothing)
+	groups := 0
+	for ; groups < 12; groups++ { // in all partitions
+		r.append(group(fmt.Sprint("g", groups), 2)...)
+	}
+	r.caughtUp()
+	upto := told(2*groups, "", "phone", "laptop", "tablet")
+	seen("phone", upto)
+	told(0, "", "phone", "tablet")
+	told(2*groups, "laptop")
+
+	before := entries()
+	seen("phone", upto)
+	seen("phone", nothing)
+	if now := entries(); now != before {
+		t.Errorf("%d entries for nothing", now-before)
+	}
+	seen("laptop", upto)
+	told(0, "", "phone", "laptop", "tablet")
+
+	r.append(group("late", 1)...)
+	r.caughtUp()
+	upto = told(1, "", "phone", "laptop", "tablet")
+	seen("", upto) // for all of them
+	told(0, "", "phone", "laptop", "tablet")
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/receiptd/receiptd/consumers/analytics"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
@@ -214,7 +215,13 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.node != nil {
 		group.Go(func() error { return s.node.Run(folding) })
 	}
-	group.Go(func() error { return s.reconcile(failed) })
+	group.Go(func() error {
+		err := s.reconcile(failed)
+		if err == nil {
+			s.foldByNewRules(failed)
+		}
+		return err
+	})
 	group.Go(func() error { return s.scrubber.run(failed) })
 	group.Go(func() error { return s.notary.Run(failed) })
 	group.Go(func() error {
@@ -278,6 +285,29 @@ func (s *Server) reconcile(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// foldByNewRules folds a state again that the rules of an earlier version made, beside it. Until
+// then that one answers: it is what everybody was told.
+func (s *Server) foldByNewRules(ctx context.Context) {
+	older, err := s.Projector.OlderRules()
+	if err == nil && !older {
+		return
+	}
+	s.logger.Info("the state was folded by the rules of an earlier version: it is folded again, and answers as it is until that is done")
+	var result projector.RebuildResult
+	if err == nil {
+		result, err = s.Projector.Rebuild(ctx, projector.RebuildOptions{Switch: true})
+	}
+	switch {
+	case err == nil:
+		s.logger.Info("the state is that of the rules of this version", "it_was_the_same", result.Equal)
+	case ctx.Err() != nil: // the next start does it
+	case errors.Is(err, projector.ErrNeedsArchive):
+		s.logger.Warn("the state is still that of earlier rules; receiptctl replay --from archive folds it again", "error", err)
+	default:
+		s.logger.Warn("the state is still that of earlier rules; receiptctl replay folds it again, and so does the next start", "error", err)
+	}
 }
 
 // Close closes everything. Run must have returned.

@@ -174,7 +174,7 @@ func addExtra(e *events.Event, text string) error {
 	e.Role, e.Members, e.Admins = x.Role, x.Members, x.Admins
 	e.Settings, e.Revision, e.Upto = x.Settings, x.Revision, x.Upto
 	e.EventID, e.Silent = x.EventID, x.Silent
-	e.SendReads, e.SendDeliveries = x.SendReads, x.SendDeliveries
+	e.SendReads, e.SendDeliveries, e.Device = x.SendReads, x.SendDeliveries, x.Device
 	return nil
 }
 

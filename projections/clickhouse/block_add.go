@@ -165,7 +165,7 @@ func (b *Block) setExtra(n int, batch *events.Batch, i int) error {
 	if attributes != nil {
 		x.Role, x.Members, x.Admins = attributes.Role, attributes.Members, attributes.Admins
 		x.Settings, x.Revision, x.Upto = attributes.Settings, attributes.Revision, attributes.Upto
-		x.SendReads, x.SendDeliveries = attributes.SendReads, attributes.SendDeliveries
+		x.SendReads, x.SendDeliveries, x.Device = attributes.SendReads, attributes.SendDeliveries, attributes.Device
 	}
 	text, err := json.Marshal(&x)
 	if err != nil {

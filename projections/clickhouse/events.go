@@ -51,6 +51,7 @@ type eventExtra struct {
 	Settings *events.Settings `json:"settings,omitempty"`
 	Revision uint64           `json:"revision,omitzero"`
 	Upto     uint64           `json:"upto,omitzero"`
+	Device   string           `json:"device,omitempty"`
 	EventID  string           `json:"event_id,omitempty"`
 	Silent   bool             `json:"silent,omitempty"`
 

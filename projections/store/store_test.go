@@ -131,7 +131,7 @@ func TestAnswersDoNotShareMemoryWithTheStore(t *testing.T) {
 		for _, u := range users {
 			list, err := p.Conversations("o#a", u)
 			fmt.Fprintln(&b, u, list, err)
-			items, _, err := p.Summary("o#a", u)
+			items, _, err := p.Summary("o#a", u, "")
 			fmt.Fprintln(&b, items, err)
 		}
 		return b.String()

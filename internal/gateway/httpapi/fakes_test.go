@@ -227,16 +227,16 @@ func (s *fakeState) Positions(app, group string, after, limit int) (projections.
 	return page, s.failure
 }
 
-func (s *fakeState) Summary(app, user string) (projections.Summary, []uint64, error) {
+func (s *fakeState) Summary(app, user, device string) (projections.Summary, []uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return projections.Summary{Items: slices.Clone(s.summaries[in(app, user)]), Dropped: s.dropped}, slices.Clone(s.upto), s.failure
+	return projections.Summary{Items: slices.Clone(s.summaries[in(app, user, device)]), Dropped: s.dropped}, slices.Clone(s.upto), s.failure
 }
 
 func (s *fakeState) setSummary(user string, upto []uint64, items ...projections.SummaryItem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.summaries[in(testApp, user)], s.upto = items, upto
+	s.summaries[in(testApp, user, "")], s.upto = items, upto
 }
 
 func (s *fakeState) Rejections(_ string, limit int) ([]projections.Rejection, error) {
@@ -325,8 +325,8 @@ type fakeCommands struct {
 }
 
 type seenCall struct {
-	app, user string
-	upto      []uint64
+	app, user, device string
+	upto              []uint64
 }
 
 func (c *fakeCommands) Configure(_ context.Context, app string, s events.Settings) (events.Settings, error) {
@@ -354,10 +354,10 @@ func (c *fakeCommands) ConfigureUserIn(ctx context.Context, app, group, peer, us
 	return change.Of(w), c.failure
 }
 
-func (c *fakeCommands) Seen(_ context.Context, app, user string, upto []uint64) error {
+func (c *fakeCommands) Seen(_ context.Context, app, user, device string, upto []uint64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen = append(c.seen, seenCall{app, user, upto})
+	c.seen = append(c.seen, seenCall{app, user, device, upto})
 	return c.failure
 }
 

@@ -22,7 +22,7 @@ func TestForeignStreamIDIsAnsweredByResync(t *testing.T) {
 	h.state.setSummary("alice", []uint64{70, 3}, projections.SummaryItem{
 		Message: "m1", Group: "g1", Count: 3, LastReader: "dave", FirstReadAt: sentAt, LastReadAt: sentAt,
 	})
-	c := h.openStream("alice", elsewhere.Cursor(testApp, "alice", []uint64{5000, 5000}))
+	c := h.openStream("alice", elsewhere.Cursor(testApp, "alice", "", []uint64{5000, 5000}))
 	c.want("resync", "")
 	e := c.want("statistic", "Statistic")
 	if calls := h.commands.seenCalls(); len(calls) > 0 {
@@ -39,7 +39,7 @@ func TestForeignStreamIDIsAnsweredByResync(t *testing.T) {
 
 func TestForeignSummaryCursorIsRefused(t *testing.T) {
 	h := newHarness(t)
-	cursor := elsewhere.Cursor(testApp, "alice", []uint64{5000, 5000})
+	cursor := elsewhere.Cursor(testApp, "alice", "", []uint64{5000, 5000})
 	a := h.want(request{
 		method: "POST", path: base + "/users/alice/statistics:ack", token: h.token("alice"), body: `{"cursor":"` + cursor + `"}`,
 	}, 400, "foreign_cursor")

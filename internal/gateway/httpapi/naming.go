@@ -120,6 +120,16 @@ func (c *call) named(group *string, users userPair, peer *string) (in events.Con
 	return in, nil
 }
 
+// device is the user's device that the request names; empty if it names none.
+func (c *call) device() (string, error) {
+	query := c.r.URL.Query()
+	if !query.Has("device") {
+		return "", nil
+	}
+	device := query.Get("device")
+	return device, idError("device", device)
+}
+
 // idError is nil for a valid id.
 func idError(field, id string) error {
 	if problem := events.IDProblem(id); problem != "" {

@@ -37,13 +37,18 @@ const (
 // the rest as a summary, so a connection may break anywhere without a receipt being lost. Events
 // without an id leave the cursor where it was. An id of another log acknowledges nothing: the
 // client is told to resync, and sent the summary.
+//
+// A device that names itself has a summary of its own, and is known from its first stream on.
 func (a *API) getStream(c *call) error {
 	user := c.r.PathValue("user")
+	device, err := c.device()
+	if err != nil {
+		return err
+	}
 	var seen []uint64
 	foreign := false
 	if id := c.r.Header.Get("Last-Event-ID"); id != "" {
-		var err error
-		seen, err = a.summaries.Upto(c.app, user, id)
+		seen, err = a.summaries.Upto(c.app, user, device, id)
 		if foreign = errors.Is(err, notify.ErrForeignCursor); err != nil && !foreign {
 			return invalidCursor("Last-Event-ID")
 		}
@@ -66,24 +71,36 @@ func (a *API) getStream(c *call) error {
 	// as an event.
 	sub := a.cfg.Notify.Subscribe(c.app, user)
 	defer sub.Close()
-	if seen != nil {
-		seenCtx, done := context.WithTimeout(ctx, a.cfg.Limits.Request)
-		defer done()
-		if err := a.cfg.Commands.Seen(seenCtx, c.app, user, seen); err != nil {
-			return err
-		}
+	if err := a.acknowledgeFirst(ctx, c, user, device, seen); err != nil {
+		return err
 	}
-	summary, err := a.summaries.Summary(c.app, user)
+	summary, err := a.summaries.Summary(c.app, user, device)
 	if err != nil {
 		return err
 	}
-	s := &stream{a: a, c: c, user: user, sub: sub, control: http.NewResponseController(c.w)}
+	s := &stream{a: a, c: c, user: user, device: device, sub: sub, control: http.NewResponseController(c.w)}
 	if foreign {
 		s.event("resync", struct{}{}, "")
 	}
 	reason := s.run(ctx, summary)
 	s.close(reason)
 	a.metrics.ended.WithLabelValues(reason.Error()).Inc()
+	return nil
+}
+
+// acknowledgeFirst takes from the summary what an earlier stream sent. A device that has had none
+// is made known; where that is not possible now, the stream is of use all the same.
+func (a *API) acknowledgeFirst(ctx context.Context, c *call, user, device string, seen []uint64) error {
+	ctx, done := context.WithTimeout(ctx, a.cfg.Limits.Request)
+	defer done()
+	switch {
+	case seen != nil:
+		return a.cfg.Commands.Seen(ctx, c.app, user, device, seen)
+	case device != "":
+		if err := a.cfg.Commands.Seen(ctx, c.app, user, device, make([]uint64, a.summaries.Partitions)); err != nil {
+			a.cfg.Logger.WarnContext(ctx, "stream: a new device could not be noted", "error", err)
+		}
+	}
 	return nil
 }
 
@@ -108,6 +125,7 @@ type stream struct {
 	a       *API
 	c       *call
 	user    string
+	device  string // as it names itself; empty if it does not
 	sub     *notify.Subscription
 	control *http.ResponseController
 	// upto is how far the client was sent each partition; its text is the cursor.
@@ -180,7 +198,7 @@ func (s *stream) summary(summary notify.Summary) {
 // was dropped.
 func (s *stream) resync() error {
 	s.event("resync", struct{}{}, "")
-	summary, err := s.a.summaries.Summary(s.c.app, s.user)
+	summary, err := s.a.summaries.Summary(s.c.app, s.user, s.device)
 	if err != nil {
 		s.a.cfg.Logger.ErrorContext(s.c.r.Context(), "stream: the summary could not be read", "error", err)
 		return errStreamGone
@@ -241,7 +259,7 @@ func (s *stream) push(push notify.Push) {
 		for p, sequence := range push.Upto {
 			s.upto[p] = max(s.upto[p], sequence)
 		}
-		cursor = s.a.summaries.Cursor(s.c.app, s.user, s.upto)
+		cursor = s.a.summaries.Cursor(s.c.app, s.user, s.device, s.upto)
 	}
 	for i, n := range push.Notifications {
 		id := ""

@@ -131,9 +131,9 @@ type folds struct {
 
 // Summary has receipts come in just after the summary was made, where they are lost if nobody
 // listens yet.
-func (f *folds) Summary(app, user string) (s projections.Summary, upto []uint64, err error) {
+func (f *folds) Summary(app, user, device string) (s projections.Summary, upto []uint64, err error) {
 	for _, part := range f.parts {
-		some, at, err := part.part.Summary(app, user)
+		some, at, err := part.part.Summary(app, user, device)
 		if err != nil {
 			return s, nil, err
 		}
@@ -152,10 +152,10 @@ func (f *folds) Configure(_ context.Context, _ string, s events.Settings) (event
 	return s, nil
 }
 
-func (f *folds) Seen(_ context.Context, _, user string, upto []uint64) error {
+func (f *folds) Seen(_ context.Context, _, user, device string, upto []uint64) error {
 	for p, part := range f.parts {
 		part.lock.Lock()
-		part.apply(events.Event{Kind: events.StatisticSeen, User: user, Upto: upto[p]})
+		part.apply(events.Event{Kind: events.StatisticSeen, User: user, Device: device, Upto: upto[p]})
 		part.lock.Unlock()
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -41,9 +42,19 @@ type streamClient struct {
 // openStream connects and checks that the stream begins.
 func (h *harness) openStream(user, lastID string) *streamClient {
 	h.t.Helper()
+	return h.openStreamOf(user, "", lastID)
+}
+
+// openStreamOf opens the stream of a device.
+func (h *harness) openStreamOf(user, device, lastID string) *streamClient {
+	h.t.Helper()
+	path := base + "/users/" + user + "/stream"
+	if device != "" {
+		path += "?device=" + device
+	}
 	ctx, cancel := context.WithCancel(h.t.Context())
 	h.t.Cleanup(cancel)
-	r := request{method: "GET", path: base + "/users/" + user + "/stream", token: h.token(user)}.build(h.t, h.server.URL).WithContext(ctx)
+	r := request{method: "GET", path: path, token: h.token(user)}.build(h.t, h.server.URL).WithContext(ctx)
 	if lastID != "" {
 		r.Header.Set("Last-Event-ID", lastID)
 	}
@@ -126,7 +137,7 @@ func TestStreamBeginsWithTheSummary(t *testing.T) {
 	if e.id == "" || e.id != e.data["cursor"] || len(e.data["group_ack"].([]any)) != 1 {
 		t.Errorf("statistic %+v", e)
 	}
-	if upto, err := h.api.summaries.Upto(testApp, "alice", e.id); err != nil || !slices.Equal(upto, []uint64{70, 3}) {
+	if upto, err := h.api.summaries.Upto(testApp, "alice", "", e.id); err != nil || !slices.Equal(upto, []uint64{70, 3}) {
 		t.Errorf("cursor stands at %v, %v", upto, err)
 	}
 	if len(h.commands.seenCalls()) > 0 {
@@ -165,7 +176,7 @@ func TestStreamTellsEachKind(t *testing.T) {
 	if e.id == "" {
 		t.Error("no cursor although nothing waits any more")
 	}
-	if upto, err := h.api.summaries.Upto(testApp, "alice", e.id); err != nil || !slices.Equal(upto, []uint64{8, 11}) {
+	if upto, err := h.api.summaries.Upto(testApp, "alice", "", e.id); err != nil || !slices.Equal(upto, []uint64{8, 11}) {
 		t.Errorf("cursor stands at %v, %v", upto, err)
 	}
 	single := read(0, 12, "s1", "bob", 1, 1)
@@ -189,12 +200,36 @@ func TestComingBackAcknowledges(t *testing.T) {
 	if len(calls) != 1 || calls[0].user != "alice" || !slices.Equal(calls[0].upto, []uint64{7, 12}) {
 		t.Errorf("seen %+v", calls)
 	}
-	for _, id := range []string{"garbage", h.api.summaries.Cursor(testApp, "bob", []uint64{7, 12}), strings.Repeat("A", 2000)} {
+	for _, id := range []string{"garbage", h.api.summaries.Cursor(testApp, "bob", "", []uint64{7, 12}), strings.Repeat("A", 2000)} {
 		a := h.want(request{method: "GET", path: base + "/users/alice/stream", header: map[string]string{"Last-Event-ID": id}}, 400, "invalid_cursor")
 		if a.field(t, "error", "field") != "Last-Event-ID" {
 			t.Errorf("got %s", a.body)
 		}
 	}
+}
+
+// TestStreamOfADevice has a device show itself with its first stream, and acknowledge for itself
+// with the next.
+func TestStreamOfADevice(t *testing.T) {
+	h := newHarness(t) // the state stands at 7 and 9
+	c := h.openStreamOf("alice", "phone", "")
+	if calls := h.commands.seenCalls(); len(calls) != 1 || calls[0].device != "phone" || slices.Max(calls[0].upto) > 0 {
+		t.Errorf("seen %+v", calls)
+	}
+	h.notify.Push([]projections.Effect{read(1, 12, "m1", "bob", 1, 1)})
+	e := c.want("read", "")
+	c.close()
+	h.openStreamOf("alice", "phone", e.id)
+	if calls := h.commands.seenCalls(); len(calls) != 2 || calls[1].device != "phone" || !slices.Equal(calls[1].upto, []uint64{7, 12}) {
+		t.Errorf("seen %+v", calls)
+	}
+	for _, query := range []string{"", "?device=laptop"} {
+		h.want(request{method: "GET", path: base + "/users/alice/stream" + query, header: map[string]string{"Last-Event-ID": e.id}}, 400, "invalid_cursor")
+	}
+	h.commands.mu.Lock()
+	h.commands.failure = errors.New("the disk is full")
+	h.commands.mu.Unlock()
+	h.openStreamOf("alice", "tablet", "") // which need not be known to be served
 }
 
 func TestStreamHeartbeats(t *testing.T) {
@@ -228,7 +263,7 @@ func TestStreamSendsTheSummaryAfterAnOverflow(t *testing.T) {
 		}
 	}
 	e := c.want("statistic", "Statistic")
-	if upto, err := h.api.summaries.Upto(testApp, "alice", e.id); err != nil || !slices.Equal(upto, []uint64{5000, 9}) {
+	if upto, err := h.api.summaries.Upto(testApp, "alice", "", e.id); err != nil || !slices.Equal(upto, []uint64{5000, 9}) {
 		t.Errorf("cursor stands at %v, %v", upto, err)
 	}
 	h.notify.Push([]projections.Effect{read(0, 5001, "m1", "erin", 4, 4)})

@@ -18,7 +18,11 @@ const (
 )
 
 func (a *API) getSummary(c *call) error {
-	summary, err := a.summaries.Summary(c.app, c.r.PathValue("user"))
+	device, err := c.device()
+	if err != nil {
+		return err
+	}
+	summary, err := a.summaries.Summary(c.app, c.r.PathValue("user"), device)
 	if err != nil {
 		return err
 	}
@@ -30,15 +34,19 @@ func (a *API) postSummaryAck(c *call) error {
 	var body struct {
 		Cursor string `json:"cursor"`
 	}
+	device, err := c.device()
+	if err != nil {
+		return err
+	}
 	if err := c.readJSON(smallBody, &body); err != nil {
 		return err
 	}
 	user := c.r.PathValue("user")
-	upto, err := a.summaries.Upto(c.app, user, body.Cursor)
+	upto, err := a.summaries.Upto(c.app, user, device, body.Cursor)
 	if err != nil {
 		return err
 	}
-	if err := a.cfg.Commands.Seen(c.r.Context(), c.app, user, upto); err != nil {
+	if err := a.cfg.Commands.Seen(c.r.Context(), c.app, user, device, upto); err != nil {
 		return err
 	}
 	gateway.WriteJSON(c.w, http.StatusOK, struct{}{})

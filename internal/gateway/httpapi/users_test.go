@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,7 +33,8 @@ func TestSummaryAndItsAcknowledgement(t *testing.T) {
 
 	for name, body := range map[string]string{
 		"garbage": `{"cursor":"garbage"}`, "empty": `{"cursor":""}`, "missing": `{}`,
-		"of another user": `{"cursor":"` + h.api.summaries.Cursor(testApp, "bob", []uint64{70, 3}) + `"}`,
+		"of another user": `{"cursor":"` + h.api.summaries.Cursor(testApp, "bob", "", []uint64{70, 3}) + `"}`,
+		"of a device":     `{"cursor":"` + h.api.summaries.Cursor(testApp, "alice", "phone", []uint64{70, 3}) + `"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			h.want(request{method: "POST", path: base + "/users/alice/statistics:ack", token: token, body: body, wrong: true}, 400, "invalid_cursor")
@@ -41,6 +43,41 @@ func TestSummaryAndItsAcknowledgement(t *testing.T) {
 	h.want(request{method: "POST", path: base + "/users/bob/statistics:ack", token: token, body: `{"cursor":"` + cursor + `"}`}, 403, "forbidden")
 	if len(h.commands.seenCalls()) != 1 {
 		t.Error("a refused acknowledgement was carried out")
+	}
+}
+
+// A device that is named has a summary of its own, and its cursors are of use to no other.
+func TestSummaryOfADevice(t *testing.T) {
+	h := newHarness(t)
+	h.state.mu.Lock()
+	h.state.summaries[in(testApp, "alice", "phone")] = []projections.SummaryItem{
+		{Message: "m1", Group: "g1", Count: 3, LastReader: "dave", FirstReadAt: sentAt, LastReadAt: sentAt},
+	}
+	h.state.upto = []uint64{70, 3}
+	h.state.mu.Unlock()
+	path := base + "/users/alice/statistics"
+	if a := h.want(request{method: "GET", path: path}, 200, ""); len(a.field(t, "group_ack").([]any)) != 0 {
+		t.Errorf("without a device: %s", a.body)
+	}
+	a := h.want(request{method: "GET", path: path + "?device=phone"}, 200, "")
+	if len(a.field(t, "group_ack").([]any)) != 1 {
+		t.Errorf("the phone: %s", a.body)
+	}
+	body := `{"cursor":"` + a.field(t, "cursor").(string) + `"}`
+	for _, query := range []string{"", "?device=laptop"} {
+		h.want(request{method: "POST", path: path + ":ack" + query, body: body, wrong: true}, 400, "invalid_cursor")
+	}
+	for _, device := range []string{"", "a%0Ab", strings.Repeat("d", 129)} {
+		h.want(request{method: "GET", path: path + "?device=" + device, wrong: true}, 400, "invalid_request")
+		h.want(request{method: "POST", path: path + ":ack?device=" + device, body: body, wrong: true}, 400, "invalid_request")
+		h.want(request{method: "GET", path: base + "/users/alice/stream?device=" + device, wrong: true}, 400, "invalid_request")
+	}
+	if calls := h.commands.seenCalls(); len(calls) > 0 {
+		t.Errorf("acknowledged: %+v", calls)
+	}
+	h.want(request{method: "POST", path: path + ":ack?device=phone", body: body}, 200, "")
+	if calls := h.commands.seenCalls(); len(calls) != 1 || calls[0].device != "phone" || !slices.Equal(calls[0].upto, []uint64{70, 3}) {
+		t.Errorf("seen %+v", calls)
 	}
 }
 

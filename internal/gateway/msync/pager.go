@@ -261,10 +261,13 @@ func (c *session) takeSummary() error {
 	ctx, cancel := context.WithTimeout(context.Background(), readTime)
 	defer cancel()
 	c.srv.seen.settle(ctx, c.app, c.user)
-	summary, err := c.srv.summaries.Summary(c.app, c.user)
+	summary, err := c.srv.summaries.Summary(c.app, c.user, c.device)
 	if err != nil {
 		c.srv.cfg.Logger.Error("sdk: a summary could not be read", "error", err)
 		return errInternal
+	}
+	if pg.upto == nil && len(summary.Upto) > 0 { // the first time: from now on the device is known
+		c.srv.seen.mark(c.app, c.user, c.device, make([]uint64, len(summary.Upto)))
 	}
 	pg.resync, pg.upto = false, summary.Upto
 	if pg.backlog = c.appendSummary(pg.backlog, &summary); len(pg.backlog) > 0 {
@@ -279,7 +282,7 @@ func (c *session) acknowledge(p *page) {
 		c.box.Acknowledge(p.position)
 	}
 	if p.upto != nil {
-		c.srv.seen.mark(c.app, c.user, p.upto)
+		c.srv.seen.mark(c.app, c.user, c.device, p.upto)
 	}
 }
 

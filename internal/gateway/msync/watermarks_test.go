@@ -1,18 +1,44 @@
 package msync
 
 import (
+	"context"
+	"fmt"
+	"maps"
 	"slices"
 	"testing"
 )
 
-// What an author has acknowledged never goes backward, in no partition.
+// What an author has acknowledged never goes backward, in no partition and on no device.
 func TestWatermarksOnlyRise(t *testing.T) {
 	for _, x := range []struct{ older, newer, want []uint64 }{
 		{[]uint64{3, 5}, []uint64{4, 2}, []uint64{4, 5}},
 		{[]uint64{0, 9}, []uint64{7, 9}, []uint64{7, 9}},
 	} {
-		if got := higher(slices.Clone(x.older), slices.Clone(x.newer)); !slices.Equal(got, x.want) {
-			t.Errorf("%v and %v: %v, want %v", x.older, x.newer, got, x.want)
+		got := higher(watermarks{"phone": slices.Clone(x.older), "tablet": {8}}, watermarks{"phone": slices.Clone(x.newer), "laptop": {1}})
+		want := watermarks{"phone": x.want, "tablet": {8}, "laptop": {1}}
+		if !maps.EqualFunc(got, want, slices.Equal) {
+			t.Errorf("%v and %v: %v, want %v", x.older, x.newer, got, want)
 		}
+	}
+}
+
+// seenLog records what is acknowledged.
+type seenLog struct{ calls []string }
+
+func (l *seenLog) Seen(_ context.Context, _, _, device string, upto []uint64) error {
+	l.calls = append(l.calls, fmt.Sprint(device, upto))
+	return nil
+}
+
+// A device that shows itself is known before what another one acknowledges at the same moment is
+// gone for who is not known.
+func TestDevicesShowThemselvesFirst(t *testing.T) {
+	log := new(seenLog)
+	s := newSeen(log, nil)
+	s.mark("o#a", "alice", "aphone", []uint64{7, 2})
+	s.mark("o#a", "alice", "tablet", []uint64{0, 0})
+	s.settle(t.Context(), "o#a", "alice")
+	if want := []string{"tablet[0 0]", "aphone[7 2]"}; !slices.Equal(log.calls, want) {
+		t.Errorf("%q, want %q", log.calls, want)
 	}
 }

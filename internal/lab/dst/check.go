@@ -68,7 +68,7 @@ func (w *world) compare() {
 		for _, user := range m.Users(app) {
 			conversations, err := p.Conversations(app, user)
 			w.same("conversations of "+user, err, conversations, m.Conversations(app, user))
-			s, _, err := p.SummaryAt(0, app, user)
+			s, _, err := p.SummaryAt(0, app, user, "")
 			w.same("summary of "+user, err, s.Items, m.Summary(app, user))
 		}
 	}
@@ -125,7 +125,7 @@ func (w *world) counts(app, user string) map[told]int {
 
 func (w *world) beginSession(app, user string) {
 	s := &session{app: app, user: user, sub: w.hub.Subscribe(app, user), pushed: map[told]int{}}
-	summary, upto, err := w.fold.SummaryAt(0, app, user)
+	summary, upto, err := w.fold.SummaryAt(0, app, user, "")
 	if err != nil && w.unreadable() {
 		s.sub.Close()
 		return

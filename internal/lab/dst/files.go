@@ -197,7 +197,7 @@ func (w *world) stateAhead(entries []entry) {
 	}
 	var at uint64
 	if err := w.peek(func(p *projector.Projector) {
-		_, upto, err := p.Summary("o#none", "nobody")
+		_, upto, err := p.Summary("o#none", "nobody", "")
 		w.must(err)
 		at = upto[0]
 	}); err != nil {

@@ -391,9 +391,10 @@ func (w *world) sleep(d time.Duration) {
 	}
 }
 
-// position is the entry that the state stands at; ok is false if its disk failed and it does not say.
+// position is the entry that the state stands at; ok is false if its disk failed and it does not
+// say.
 func (w *world) position() (at uint64, ok bool) {
-	_, at, err := w.fold.SummaryAt(0, "o#none", "nobody")
+	_, at, err := w.fold.SummaryAt(0, "o#none", "nobody", "")
 	if err != nil && !w.unreadable() {
 		w.fail("the state does not answer: %v", err)
 	}

@@ -38,12 +38,12 @@ type tailLine struct {
 	App       string
 	Error     string
 
-	Type, ID, From, User, Owner, Group, Peer, Message, Content, Role string
-	Receipt, Strict, Silent                                          bool
-	Members, Admins                                                  []string
-	Time                                                             instant
-	Settings                                                         *events.Settings
-	Revision                                                         uint64
+	Type, ID, From, User, Owner, Group, Peer, Message, Content, Role, Device string
+	Receipt, Strict, Silent                                                  bool
+	Members, Admins                                                          []string
+	Time                                                                     instant
+	Settings                                                                 *events.Settings
+	Revision                                                                 uint64
 	// Upto is a message or, in statistic.seen, a sequence.
 	Upto    any
 	EventID string `json:"event_id"`
@@ -77,7 +77,7 @@ func (l *tailLine) event() (events.Event, error) {
 		App: l.App, Kind: kind, Group: l.Group, Peer: l.Peer, Message: cmp.Or(l.ID, l.Message), User: cmp.Or(l.From, l.User, l.Owner),
 		Content: l.Content, Role: roles[l.Role], Receipt: l.Receipt, Strict: l.Strict, Members: l.Members, Admins: l.Admins,
 		Time: int64(l.Time), Settings: l.Settings, Revision: l.Revision,
-		EventID: l.EventID, Silent: l.Silent, SendReads: choice(l.SendReads), SendDeliveries: choice(l.SendDeliveries),
+		EventID: l.EventID, Device: l.Device, Silent: l.Silent, SendReads: choice(l.SendReads), SendDeliveries: choice(l.SendDeliveries),
 	}
 	switch upto := l.Upto.(type) {
 	case string:

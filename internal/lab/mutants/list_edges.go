@@ -179,8 +179,8 @@ var edgeMutants = []Mutant{
 	},
 	{
 		Name: "seen-goes-backward", File: "internal/gateway/msync/seen.go",
-		Old:     `newer[k] = max(newer[k], older[k])`,
-		New:     `newer[k] = min(newer[k], older[k])`,
+		Old:     `newer[device][k] = max(newer[device][k], upto[k])`,
+		New:     `newer[device][k] = min(newer[device][k], upto[k])`,
 		Bug:     "what an author acknowledged last is forgotten, and told again",
 		Package: "internal/gateway/msync", Test: "TestWatermarksOnlyRise",
 	},

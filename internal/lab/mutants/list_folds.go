@@ -156,8 +156,8 @@ var foldMutants = []Mutant{
 	},
 	{
 		Name: "seen-forgets-the-newest", File: "projections/statistic_seen.go",
-		Old:     `if place.last > upto {`,
-		New:     `if place.last > upto+1 {`,
+		Old:     `place.last <= x.Upto {`,
+		New:     `place.last <= x.Upto+1 {`,
 		Bug:     "a receipt that came right after what the author saw leaves the summary unseen",
 		Package: "projections", Test: "TestHistoriesMatchTheModel", Args: histories,
 	},

@@ -23,6 +23,8 @@ type Limits struct {
 	MaxReadsAhead int
 	// MaxEventIDs bounds the events that a partition knows by their ids.
 	MaxEventIDs int
+	// MaxDevices bounds the known devices of an author.
+	MaxDevices int
 	// ParkedFor is how long a receipt waits for its message; longer is too long.
 	ParkedFor time.Duration
 }
@@ -37,6 +39,7 @@ func DefaultLimits() Limits {
 		MaxRejections:   events.MaxRejections,
 		MaxReadsAhead:   events.MaxReadsAhead,
 		MaxEventIDs:     events.MaxEventIDs,
+		MaxDevices:      events.MaxDevices,
 		ParkedFor:       events.ParkedFor,
 	}
 }
@@ -160,10 +163,19 @@ type item struct {
 
 // summary is that of an author.
 type summary struct {
-	items       []*item // in list order
-	put         int     // how many items were put at the end
-	dropped     int     // how many were pushed out and not acknowledged, by the entry
+	items   []*item // in list order
+	put     int     // how many items were put at the end
+	author  witness
+	devices []*witness // the known ones, those named longest ago first
+}
+
+// witness is who acknowledges: a device, or the author on whichever.
+type witness struct {
+	device      string
+	seen        uint64
+	dropped     int // how many items were pushed out and not acknowledged, the last by the entry
 	lastDropped uint64
+	named       int64 // when it was named last
 }
 
 type parked struct {
@@ -260,7 +272,7 @@ func (m *Model) decide(ev events.Event, at position) events.Outcome {
 	var outcome events.Outcome
 	switch ev.Kind {
 	case events.StatisticSeen:
-		outcome = a.statisticSeen(ev)
+		outcome = m.statisticSeen(a, ev)
 	case events.GroupCreated:
 		outcome = a.groupCreated(ev)
 	case events.GroupJoined, events.GroupLeft, events.GroupRole, events.GroupDissolved:

@@ -244,14 +244,21 @@ func sortConversations(list []projections.ConversationView) {
 	})
 }
 
-// Summary is the author's summary, in the order of the latest news.
+// Summary is the author's summary, in the order of the latest news, for who names no device.
 func (m *Model) Summary(app, author string) []projections.SummaryItem {
+	return m.SummaryFor(app, author, "")
+}
+
+// SummaryFor is the summary that a device of the author is told.
+func (m *Model) SummaryFor(app, author, device string) []projections.SummaryItem {
 	a := m.apps[app]
 	if a == nil {
 		return nil
 	}
 	var items []projections.SummaryItem
-	list := slices.Clone(a.summaryOf(author).items)
+	s := a.summaryOf(author)
+	list := slices.Clone(s.items)
+	list = slices.DeleteFunc(list, func(x *item) bool { return x.lastEntry <= s.witness(device).seen })
 	slices.SortStableFunc(list, func(x, y *item) int { return cmp.Compare(x.lastEntry, y.lastEntry) })
 	for _, x := range list {
 		if x.hiddenFrom(a, author) {
@@ -287,9 +294,31 @@ func (a *app) seesNobody(c *conversation, user string) bool {
 // Dropped is how many items of the author's summary were pushed out and not acknowledged.
 func (m *Model) Dropped(app, author string) int {
 	if a := m.apps[app]; a != nil {
-		return a.summaryOf(author).dropped
+		return a.summaryOf(author).author.dropped
 	}
 	return 0
+}
+
+// DroppedFor is how many items were pushed out that a device of the author had not acknowledged.
+func (m *Model) DroppedFor(app, author, device string) int {
+	if a := m.apps[app]; a != nil {
+		return a.summaryOf(author).witness(device).dropped
+	}
+	return 0
+}
+
+// Knows reports whether a device of the author is known.
+func (m *Model) Knows(app, author, device string) bool {
+	a := m.apps[app]
+	return a != nil && a.summaryOf(author).device(device) != nil
+}
+
+// witness is the device if it is known, else the author.
+func (s *summary) witness(device string) *witness {
+	if d := s.device(device); d != nil {
+		return d
+	}
+	return &s.author
 }
 
 func (c *conversation) item(author string) projections.SummaryItem {

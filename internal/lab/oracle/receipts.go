@@ -340,7 +340,7 @@ func (m *Model) summarize(a *app, author string, it item) {
 		if x.message != it.message || x.chat != it.chat {
 			continue
 		}
-		if s.put-x.number < m.limits.MaxSummaryItems/2 {
+		if s.put-x.number < m.limits.MaxSummaryItems/2 && x.lastEntry > s.author.seen {
 			x.lastEntry = m.sequence
 			return
 		}
@@ -351,9 +351,13 @@ func (m *Model) summarize(a *app, author string, it item) {
 	it.number = s.put
 	s.items = append(s.items, &it)
 	if len(s.items) > m.limits.MaxSummaryItems {
+		for _, w := range append(slices.Clone(s.devices), &s.author) {
+			if s.items[0].lastEntry > w.seen {
+				w.dropped++
+				w.lastDropped = m.sequence
+			}
+		}
 		s.items = s.items[1:]
-		s.dropped++
-		s.lastDropped = m.sequence
 	}
 }
 
@@ -366,14 +370,67 @@ func (a *app) removeItems(author string, fits func(*item) bool) bool {
 }
 
 // The summary: statistic.seen
-func (a *app) statisticSeen(ev events.Event) events.Outcome {
+func (m *Model) statisticSeen(a *app, ev events.Event) events.Outcome {
+	s := a.summaryOf(ev.User)
+	if ev.Device != "" {
+		m.seenOn(a, s, ev)
+		return events.OutcomeApplied
+	}
 	outcome := events.OutcomeDuplicate
 	if a.removeItems(ev.User, func(x *item) bool { return x.lastEntry <= ev.Upto }) {
 		outcome = events.OutcomeApplied
 	}
-	if s := a.summaryOf(ev.User); s.dropped > 0 && s.lastDropped <= ev.Upto {
-		s.dropped = 0
-		outcome = events.OutcomeApplied
+	for _, w := range append(slices.Clone(s.devices), &s.author) {
+		if w.acknowledgeDropped(ev.Upto) {
+			outcome = events.OutcomeApplied
+		}
 	}
 	return outcome
+}
+
+func (w *witness) acknowledgeDropped(upto uint64) bool {
+	if w.dropped == 0 || w.lastDropped > upto {
+		return false
+	}
+	w.dropped = 0
+	return true
+}
+
+// Devices
+func (m *Model) seenOn(a *app, s *summary, ev events.Event) {
+	s.devices = slices.DeleteFunc(s.devices, func(w *witness) bool {
+		w.named = min(w.named, m.time.t)
+		return w.device != ev.Device && m.time.t-w.named > events.DeviceFor.Milliseconds()
+	})
+	d := s.device(ev.Device)
+	if d == nil {
+		d = new(witness)
+		*d = s.author
+		d.device = ev.Device
+	} else {
+		s.devices = slices.DeleteFunc(s.devices, func(w *witness) bool { return w == d })
+	}
+	d.named = m.time.t
+	s.devices = append(s.devices, d)
+	if len(s.devices) > m.limits.MaxDevices {
+		s.devices = s.devices[1:]
+	}
+	upto := min(ev.Upto, m.sequence-1)
+	for _, w := range []*witness{d, &s.author} {
+		w.seen = max(w.seen, upto)
+		w.acknowledgeDropped(upto)
+	}
+	a.removeItems(ev.User, func(x *item) bool {
+		return !slices.ContainsFunc(s.devices, func(w *witness) bool { return x.lastEntry > w.seen })
+	})
+}
+
+// device is a known device, or nil.
+func (s *summary) device(name string) *witness {
+	for _, w := range s.devices {
+		if w.device == name {
+			return w
+		}
+	}
+	return nil
 }

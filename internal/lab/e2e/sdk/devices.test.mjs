@@ -70,6 +70,42 @@ test('a device that was away gets what another one has taken', async () => {
   assert.deepEqual(back.texts, ['one'])
 })
 
+test('what one device of an author has acknowledged, another one is still told, once', async () => {
+  const group = await api.group('g-summary', 'mia', ['noa', 'ole'])
+  const open = deviceId => Client.open('mia', { deviceId })
+  const first = [await open('phone'), await open('laptop')]
+  const { serverMsgId: mid } = await first[0].groupText(group, 'hello')
+  for (const device of first) device.close()
+  const noa = await Client.open('noa')
+  await noa.next('onTextMessage', m => m.id === mid)
+  await noa.groupRead(group, mid)
+
+  for (const deviceId of ['phone', 'laptop']) {
+    const device = await open(deviceId)
+    await until(`the ${deviceId} gets the summary`, () => device.summary().length)
+    assert.deepEqual(device.summary().map(i => [i.mid, i.count]), [[mid, 1]])
+    await sleep(300) // in which it would come again
+    assert.equal(device.got.onStatisticMessage.length, 1)
+    device.close()
+  }
+  for (const deviceId of ['phone', 'laptop', 'tablet']) { // the last one is new, and what it is told was seen elsewhere
+    const device = await open(deviceId)
+    await sleep(500)
+    assert.equal(device.got.onStatisticMessage.length, 0, deviceId)
+    device.close()
+  }
+  assert.deepEqual((await api.statistics('mia')).group_ack, [])
+
+  const ole = await Client.open('ole') // news of the same message are news to every device
+  await ole.next('onTextMessage', m => m.id === mid)
+  await ole.groupRead(group, mid)
+  for (const deviceId of ['laptop', 'tablet', 'phone']) {
+    const device = await open(deviceId)
+    await until(`the ${deviceId} gets the news`, () => device.groupCount(mid) === 2)
+    device.close()
+  }
+})
+
 test('what one device has read, the others of the same user are told, hidden or not', async () => {
   const author = await Client.open('jan')
   const phone = await Client.open('kim', { deviceId: 'phone' })

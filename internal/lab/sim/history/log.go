@@ -33,6 +33,7 @@ func SmallLimits() oracle.Limits {
 	limits.MaxRejections = 10
 	limits.MaxEventIDs = 5
 	limits.MaxReadsAhead = 2
+	limits.MaxDevices = 3
 	return limits
 }
 
@@ -103,6 +104,7 @@ func show(ev *events.Event) string {
 		{"time", ev.Time, ev.Time != 0},
 		{"revision", ev.Revision, ev.Revision != 0},
 		{"upto", ev.Upto, ev.Upto != 0},
+		{"device", ev.Device, ev.Device != ""},
 		{"event_id", ev.EventID, ev.EventID != ""},
 	} {
 		if f.given {

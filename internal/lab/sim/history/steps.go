@@ -336,8 +336,22 @@ func (w *world) see(t *rapid.T, app string) {
 	if w.told.user != "" && often(t, 3) {
 		ev.App, ev.User = w.told.app, w.told.user
 	}
-	ev.Upto = w.upto(t)
+	w.seen(t, &ev)
 	w.add(t, ev)
+}
+
+// seen says up to where, and on which device if users have any; now and then the device only shows
+// itself.
+func (w *world) seen(t *rapid.T, ev *events.Event) {
+	ev.Upto = w.upto(t)
+	if w.devices == 0 || seldom(t, 3) {
+		return
+	}
+	ev.Device = worldDevices[pick(t, w.devices)]
+	w.deviceAt = append(w.deviceAt, w.clock)
+	if seldom(t, 2) {
+		ev.Upto = 0
+	}
 }
 
 func (w *world) upto(t *rapid.T) uint64 {
@@ -371,7 +385,8 @@ func (w *world) chat(t *rapid.T, app string) events.Kind {
 			ev.Message = messageID(max(1, w.numbers[conversationOf(&ev)]+1-pick(t, 3)))
 		}
 	case 2:
-		ev.Kind, ev.User, ev.Peer, ev.Upto = events.StatisticSeen, author, "", w.upto(t)
+		ev.Kind, ev.User, ev.Peer = events.StatisticSeen, author, ""
+		w.seen(t, &ev)
 	default:
 		ev.Kind = [...]events.Kind{events.MessageDelivered, events.MessageRead}[pick(t, 2)]
 		ev.Message = messageID(max(1, w.numbers[conversationOf(&ev)]-pick(t, 3)))

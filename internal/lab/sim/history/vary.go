@@ -15,6 +15,11 @@ func Split(t *rapid.T, l Log) Log {
 	last := map[uint64]uint64{} // old sequence -> the last new one of that entry
 	for _, e := range l {
 		rest := slices.Clone(e.Events)
+		for i := range rest {
+			if ev := &rest[i]; ev.Device != "" { // which cannot have seen what is in the same entry
+				ev.Upto = min(ev.Upto, e.Sequence-1)
+			}
+		}
 		for first := true; first || len(rest) > 0; first = false {
 			n := len(rest)
 			if n > 1 && often(t, 1+pick(t, 2)) {

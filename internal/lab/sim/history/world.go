@@ -18,6 +18,8 @@ var (
 	worldApps   = [...]string{"o#a", "o#b"}
 	worldGroups = [...]string{"g1", "g2", "g3"}
 	worldUsers  = [...]string{"u1", "u2", "u3", "u4", "u5", "u6"}
+	// Devices are more than [SmallLimits] let be known.
+	worldDevices = [...]string{"d1", "d2", "d3", "d4", "d5"}
 )
 
 const (
@@ -44,6 +46,8 @@ type world struct {
 	names    int                              // event ids given
 	early    []int64                          // times at which receipts came before their message
 	numbers  map[events.Conversation]int
+	devices  int     // how many each user has; 0 = nobody names any
+	deviceAt []int64 // when devices were named
 }
 
 // author is a user whose summary has items; the zero value is nobody.
@@ -101,6 +105,9 @@ func newWorld(t *rapid.T) *world {
 	w.coarse = pick(t, 5)
 	if w.chatty = seldom(t, 2); w.chatty {
 		w.coarse = pick(t, 2) // what is seen up to an entry is little
+	}
+	if often(t, 1) {
+		w.devices = 2 + pick(t, len(worldDevices)-1)
 	}
 	w.open(uint64(1 + pick(t, 3)))
 	// Nearly all logs begin with an app and a group, or little else would come of them.
@@ -217,7 +224,10 @@ func (w *world) nextTime(t *rapid.T) int64 {
 			return w.named[len(w.named)-1-pick(t, min(len(w.named), 4))].at + events.EventIDsFor.Milliseconds() + int64(pick(t, 2))
 		}
 		return w.clock
-	case 14:
+	case 14: // around the end of the time for which a device is known
+		if len(w.deviceAt) > 0 && seldom(t, 1) {
+			return w.deviceAt[len(w.deviceAt)-1-pick(t, min(len(w.deviceAt), 4))] + events.DeviceFor.Milliseconds() + int64(pick(t, 2))
+		}
 		return w.clock + int64(1+pick(t, 20))*second
 	case 15:
 		return (w.clock/day+1)*day - 1 + int64(pick(t, 2)) // around midnight
