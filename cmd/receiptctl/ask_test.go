@@ -86,13 +86,14 @@ func TestCommandsAskAndPrint(t *testing.T) {
 		{[]string{"token", "a b", "--ttl=1h"}, `{"token":"abc","expires_at":"T"}`, "POST /v1/apps/acme/chat/users/a%20b/tokens", `{"ttl":"1h"}`, []string{"abc\n"}},
 		{[]string{"message", "show", "m/1", "--group=g"}, message, "GET /v1/apps/acme/chat/messages/m%2F1?group=g", "", []string{"read        by 2 of 5\n", "last read   never"}},
 		{[]string{"message", "show", "m", "--json"}, message, "GET /v1/apps/acme/chat/messages/m", "", []string{message + "\n"}},
+		{[]string{"message", "list", "a team", "--limit=2"}, `{"messages":[` + message + `],"next_cursor":"x"}`, "GET /v1/apps/acme/chat/groups/a%20team/messages?limit=2", "", []string{"T0    m/1      ann   by 2 of 5  never"}},
 		{[]string{"readers", "m", "--limit=2", "--users=a,b"}, both, "GET /v1/apps/acme/chat/messages/m/", "", []string{"3 have read it, 1 of them here\n", "bob   T1    ok", "3 have not, 2 of them here: eve, finn\n"}},
 		{[]string{"stats", "--group-by=group", "--since=2026-01-01T00:00:00Z", "--sender=ann"}, `{"rows":[{"key":"g1","messages":2,"eligible":10,"read":5,"read_rate":0.5,"p50_ms":1500,"p90_ms":null}]}`,
 			"GET /v1/apps/acme/chat/analytics/read-rate?from=2026-01-01T00%3A00%3A00Z&group_by=group&limit=100&sender=ann", "", []string{"GROUP  MESSAGES", "g1     2         10", "50.0 %  1.5s              -"}},
 	} {
 		server, requests := answering(t, test.answer)
 		args := append(test.args, "--server", server.URL, "--admin-key=k")
-		if test.args[1] != "list" {
+		if test.args[0]+test.args[1] != "applist" {
 			args = append(args, "--app=acme/chat")
 		}
 		code, out, stderr := runForTest(t, args...)

@@ -15,6 +15,7 @@ import (
 // messageCommands are what concerns messages.
 type messageCommands struct {
 	Show messageShowCommand `cmd:"" help:"Print a message and its counts."`
+	List messageListCommand `cmd:"" help:"Print the messages of a group, newest first."`
 }
 
 // messageShowCommand prints a message.
@@ -70,6 +71,37 @@ func (m *messageAnswer) note() string {
 		return ": the group was too large for receipts"
 	}
 	return ": it asked for no receipts"
+}
+
+// messageListCommand prints the messages of a group.
+type messageListCommand struct {
+	inApp
+	In    string `arg:"" name:"group" placeholder:"GROUP" help:"The group."`
+	Limit int    `default:"20" placeholder:"N" help:"How many; at most 1000."`
+	JSON  bool   `name:"json" help:"Print the server's answer as it is."`
+}
+
+// Help is the long description of the command.
+func (messageListCommand) Help() string {
+	return `For example: receiptctl message list team --limit 50
+
+Messages that were recalled are not in it.`
+}
+
+// Run asks and prints.
+func (c messageListCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
+	q := c.of("GET", c.JSON, "groups", c.In, "messages")
+	q.query = queryOf("limit", strconv.Itoa(c.Limit))
+	_, err := ask(ctx, target, std, q, func(w io.Writer, answer *struct {
+		Messages []messageAnswer `json:"messages"`
+	}) error {
+		var rows []string
+		for _, m := range answer.Messages {
+			rows = append(rows, columns(m.SentAt, m.ID, m.From, fmt.Sprintf("by %d of %d", m.Read, m.Eligible), orNever(m.LastReadAt)))
+		}
+		return table(w, "SENT\tMESSAGE\tFROM\tREAD\tLAST READ", rows)
+	})
+	return err
 }
 
 // readersCommand prints who has read a message and who has not.

@@ -25,6 +25,7 @@ func TestHelpTexts(t *testing.T) {
 		{"receiptctl", []string{"token"}, []string{"--ttl", "For example: receiptctl token"}},
 		{"receiptctl", []string{"event"}, []string{"<fields>", "For example: receiptctl event message.read", "group.dissolved", "Exits with 0"}},
 		{"receiptctl", []string{"message", "show"}, []string{"--group", "--users", "For example: receiptctl message show"}},
+		{"receiptctl", []string{"message", "list"}, []string{"<group>", "--limit", "For example: receiptctl message list"}},
 		{"receiptctl", []string{"readers"}, []string{"--limit", "For example: receiptctl readers"}},
 		{"receiptctl", []string{"stats"}, []string{"--group-by", "--since", "--until", "For example: receiptctl stats"}},
 		{"receiptctl", []string{"replay"}, []string{"--projection", "--from", "--json", "Nobody is notified"}},
