@@ -62,7 +62,7 @@ func ToolNames() []string {
 		// tail, replay, verify
 		"server", "app", "from", "cursor", "count", "projection", "json",
 		// demo
-		"apps", "messages", "for", "into-existing",
+		"apps", "for", "into-existing",
 		// app, token, event, message, readers, stats
 		"ttl", "group-by", "since", "until", "sender",
 		// prove
