@@ -308,6 +308,15 @@ func compareGroups(t *rapid.T, p *projections.Partition, model *oracle.Model, ap
 			}
 			page.Next = one.Next
 		}
+		var messages []projections.Message
+		for before, more := uint64(0), true; more; more = before != 0 {
+			page, err := p.GroupMessages(app, name.Group, before, 2)
+			if err != nil || len(page.Messages) > 2 {
+				t.Fatalf("messages of %s: %d, %v", name.Group, len(page.Messages), err)
+			}
+			messages, before = append(messages, page.Messages...), page.Next
+		}
+		same(t, "messages of "+name.Group, messages, model.GroupMessages(app, name.Group))
 		if page.Next != 0 {
 			t.Fatalf("group %s: a page after the last, at %d", name.Group, page.Next)
 		}
@@ -394,6 +403,15 @@ func compareOneConversation(t *rapid.T, p *projections.Partition, model *oracle.
 		unread, after = append(unread, page.Messages...), page.Next
 	}
 	same(t, fmt.Sprint("unread of ", user, " in ", name), unread, model.UnreadMessages(name, user))
+	var reads []projections.Read
+	for before, more := uint64(0), true; more; more = before != 0 {
+		page, err := p.Reads(app, c.Group, c.Peer, user, before, 2)
+		if err != nil || len(page.Reads) > 2 {
+			t.Fatalf("reads of %s in %v: %d, %v", user, name, len(page.Reads), err)
+		}
+		reads, before = append(reads, page.Reads...), page.Next
+	}
+	same(t, fmt.Sprint("reads of ", user, " in ", name), reads, model.Reads(name, user))
 	nobody, err := p.SeesNobody(app, c.Group, c.Peer, user)
 	if want := model.SeesNobody(name, user); err != nil || nobody != want {
 		t.Fatalf("%s in %v sees nobody: %v, %v; model: %v", user, name, nobody, err, want)

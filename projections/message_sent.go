@@ -91,11 +91,7 @@ func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks
 	}
 	p.changes.touchMember(c, sender)
 	h := header{sender: sender, seq: c.sent, sentAt: p.position.clock.now}
-	ref := unreadRef{sender: sender, silent: silent}
-	if !c.group() || a.settings.UnreadBy == events.UnreadByMessage {
-		ref.id = id
-	}
-	p.addUnread(c, c.sent, ref)
+	p.addUnread(c, c.sent, unreadRef{sender: sender, silent: silent, id: id})
 	switch {
 	case !c.group():
 		h.kind, h.eligible = msgTracked, 1

@@ -11,7 +11,7 @@ import (
 type unreadRef struct {
 	sender uint32 // ordinal
 	silent bool
-	// id of the message; in a group only if it was sent while unread_by was message.
+	// id of the message; empty in a group whose message an earlier version folded.
 	id string
 }
 

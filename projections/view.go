@@ -102,6 +102,31 @@ type UnreadPage struct {
 	Next     uint64
 }
 
+// MessagePage is a page of messages, newest first. Next is the value of before for the next page,
+// or 0 if this is the last one.
+type MessagePage struct {
+	Messages []Message
+	Next     uint64
+}
+
+// Read is a message that a user has read.
+type Read struct {
+	ID, From string
+	// SentAt and ReadAt are in Unix milliseconds.
+	SentAt, ReadAt int64
+	// Content is the user's own text that came with the receipt.
+	Content string
+}
+
+// ReadPage is a page of what a user has read in a conversation, newest messages first. Next is the
+// value of before for the next page, or 0 if this is the last one.
+type ReadPage struct {
+	Reads []Read
+	// Looked is how many messages were looked at.
+	Looked int
+	Next   uint64
+}
+
 // MemberPosition is how far a member of a group has read, as others may be shown it.
 type MemberPosition struct {
 	User string

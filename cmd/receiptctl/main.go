@@ -28,7 +28,7 @@ const (
 	exitUsage = 2
 )
 
-const description = `Operates receiptd.
+const description = `Operates receiptd: shows, sends and asks, and keeps data and proves it.
 
 Works on a running server, by default the one of this machine, whose admin key it reads from the data directory.
 Flags are also RECEIPTD_ environment variables and keys of the configuration file, as for receiptd itself.`
@@ -38,6 +38,14 @@ Flags are also RECEIPTD_ environment variables and keys of the configuration fil
 type cli struct {
 	Config string     `placeholder:"FILE" help:"YAML file with any of the flags; may be the server's."`
 	Target ctl.Target `embed:""`
+
+	Demo    demoCommand     `cmd:"" help:"Pour a made-up day of traffic into a running server, to see it alive."`
+	App     appCommands     `cmd:"" help:"List apps, print and change their settings."`
+	Token   tokenCommand    `cmd:"" help:"Make a token for a user."`
+	Event   eventCommand    `cmd:"" help:"Send an event, and print what the rules made of it."`
+	Message messageCommands `cmd:"" help:"Print messages and their counts."`
+	Readers readersCommand  `cmd:"" help:"Print who has read a message and who has not."`
+	Stats   statsCommand    `cmd:"" help:"Print how much was read, and how soon."`
 
 	Replay replayCommand `cmd:"" help:"Rebuild the state from the log and switch to it."`
 	Verify verifyCommand `cmd:"" help:"Rebuild the state beside the live one and compare."`
@@ -91,7 +99,11 @@ func run(ctx context.Context, args, environ []string, std streams) int {
 		return exitUsage
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
-	if err := command.Run(c.Target, std); err != nil {
+	err = command.Run(c.Target, std)
+	if code := exitCode(0); errors.As(err, &code) {
+		return int(code)
+	}
+	if err != nil {
 		fmt.Fprintf(std.err, "receiptctl: %v\n", err)
 		return exitFailed
 	}

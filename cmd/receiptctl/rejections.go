@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/url"
+	"io"
 	"strconv"
-	"text/tabwriter"
 
-	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
 )
 
@@ -27,61 +24,34 @@ all reasons. --wait=applied and the header Receiptd-Wait tell a producer at once
 }
 
 // Validate finds what is wrong with the arguments.
-func (c rejectionsCommand) Validate() error {
-	_, err := appPath(c.App)
-	return err
-}
+func (c rejectionsCommand) Validate() error { return checkApp(c.App) }
 
-// appPath is the path of an app in the API.
-func appPath(app string) (string, error) {
-	org, name, err := splitApp(app)
-	return "/v1/apps/" + url.PathEscape(org) + "/" + url.PathEscape(name), err
+// rejectionsAnswer are the latest rejections.
+type rejectionsAnswer struct {
+	Rejections []struct {
+		Partition int    `json:"partition"`
+		Sequence  uint64 `json:"sequence"`
+		At        string `json:"at"`
+		Type      string `json:"type"`
+		Group     string `json:"group"`
+		Peer      string `json:"peer"`
+		User      string `json:"user"`
+		Message   string `json:"message"`
+		Code      int    `json:"code"`
+		Reason    string `json:"reason"`
+	} `json:"rejections"`
 }
 
 // Run asks and prints.
 func (c rejectionsCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
-	client, err := target.Client()
-	if err != nil {
-		return err
-	}
-	path, err := appPath(c.App)
-	if err != nil {
-		return err
-	}
-	var raw json.RawMessage
-	if err := client.Call(ctx, "GET", path+"/rejections", url.Values{"limit": {strconv.Itoa(c.Limit)}}, nil, &raw); err != nil {
-		return err
-	}
-	if c.JSON {
-		_, err = fmt.Fprintf(std.out, "%s\n", raw)
-		return err
-	}
-	var answer struct {
-		Rejections []struct {
-			Partition int    `json:"partition"`
-			Sequence  uint64 `json:"sequence"`
-			At        string `json:"at"`
-			Type      string `json:"type"`
-			Group     string `json:"group"`
-			Peer      string `json:"peer"`
-			User      string `json:"user"`
-			Message   string `json:"message"`
-			Code      int    `json:"code"`
-			Reason    string `json:"reason"`
-		} `json:"rejections"`
-	}
-	if err := json.Unmarshal(raw, &answer); err != nil {
-		return fmt.Errorf("decode the answer: %w", err)
-	}
-	t := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "TIME\tPOSITION\tTYPE\tCONVERSATION\tUSER\tMESSAGE\tCODE\tREASON")
-	for _, x := range answer.Rejections {
-		fmt.Fprintf(t, "%s\t%d:%d\t%s\t%s\t%s\t%s\t%d\t%s\n", x.At, x.Partition, x.Sequence, x.Type, x.Group+x.Peer, x.User, x.Message, x.Code, x.Reason)
-	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("print: %w", err)
-	}
-	return nil
+	q := inApp{c.App}.of("GET", c.JSON, "rejections")
+	q.query = queryOf("limit", strconv.Itoa(c.Limit))
+	_, err := ask(ctx, target, std, q, func(w io.Writer, answer *rejectionsAnswer) error {
+		var rows []string
+		for _, x := range answer.Rejections {
+			rows = append(rows, columns(x.At, fmt.Sprintf("%d:%d", x.Partition, x.Sequence), x.Type, x.Group+x.Peer, x.User, x.Message, x.Code, x.Reason))
+		}
+		return table(w, "TIME\tPOSITION\tTYPE\tCONVERSATION\tUSER\tMESSAGE\tCODE\tREASON", rows)
+	})
+	return err
 }
-
-var errNoApp = config.Problem{Setting: "app", Reason: "is not ORG/APP"}

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/ctl"
 )
 
 // subjectCommand prints the NATS subject of an event.
@@ -26,9 +26,9 @@ are escaped as they have to be. It talks to no server. docs/nats.md has the rest
 
 // Run prints.
 func (c subjectCommand) Run(_ context.Context, std streams) error {
-	org, name, err := splitApp(c.App)
+	org, name, err := ctl.SplitApp(c.App)
 	if err != nil {
-		return err
+		return checkApp(c.App)
 	}
 	subject, err := events.SubmitSubject(events.AppKey(org, name))
 	if err != nil {
@@ -60,13 +60,4 @@ func ingressSubject(app string, text []byte) (subject string, err error) {
 		return err
 	})
 	return subject, err
-}
-
-// splitApp splits ORG/APP.
-func splitApp(app string) (org, name string, err error) {
-	org, name, ok := strings.Cut(app, "/")
-	if !ok || org == "" || name == "" {
-		return "", "", errNoApp
-	}
-	return org, name, nil
 }

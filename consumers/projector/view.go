@@ -216,6 +216,26 @@ func (p *Projector) UnreadMessages(app, group, peer, user string, after uint64, 
 	return page, err
 }
 
+// GroupMessages returns a page of a group's messages, newest first; see
+// [projections.Partition.GroupMessages].
+func (p *Projector) GroupMessages(app, group string, before uint64, limit int) (page projections.MessagePage, err error) {
+	err = p.askIn(app, group, "", "", func(part *projections.Partition) (err error) {
+		page, err = part.GroupMessages(app, group, before, limit)
+		return err
+	})
+	return page, err
+}
+
+// Reads returns a page of what a user has read in a conversation; see
+// [projections.Partition.Reads].
+func (p *Projector) Reads(app, group, peer, user string, before uint64, limit int) (page projections.ReadPage, err error) {
+	err = p.askIn(app, group, user, peer, func(part *projections.Partition) (err error) {
+		page, err = part.Reads(app, group, peer, user, before, limit)
+		return err
+	})
+	return page, err
+}
+
 // Positions returns a page of how far a group's members have read; see
 // [projections.Partition.Positions].
 func (p *Projector) Positions(app, group string, after, limit int) (page projections.PositionPage, err error) {

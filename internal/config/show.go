@@ -61,6 +61,10 @@ func ToolNames() []string {
 	return []string{
 		// tail, replay, verify
 		"server", "app", "from", "cursor", "count", "projection", "json",
+		// demo
+		"apps", "for", "into-existing",
+		// app, token, event, message, readers, stats
+		"ttl", "group-by", "since", "until", "sender",
 		// prove
 		"message", "group", "user", "users", "entry", "out", "check", "key", "public-key",
 		// schema

@@ -219,7 +219,7 @@ var varying = regexp.MustCompile(`"timestamp":\d+`)
 // bodyOf is what ann would send.
 func bodyOf(o operation) string {
 	switch {
-	case strings.HasSuffix(o.path, "/messages:counts"):
+	case strings.HasSuffix(o.path, "/messages:counts"), strings.HasSuffix(o.path, "/messages:nonreaders"):
 		return `{"ids":["{id}"]}`
 	case strings.HasSuffix(o.path, "/invite"):
 		return `{"usernames":["x"]}`
@@ -239,6 +239,8 @@ func own(o operation, who imposter, body string) bool {
 		return false
 	case strings.HasSuffix(o.path, "/messages:counts"):
 		return strings.TrimSpace(body) == `{"counts":{}}`
+	case strings.HasSuffix(o.path, "/messages:nonreaders"):
+		return strings.TrimSpace(body) == `{"messages":[]}`
 	case o.sdk && o.method == "POST" && strings.HasSuffix(o.path, "/chatgroups"):
 		return true // makes a group of their own
 	}

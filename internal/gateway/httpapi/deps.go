@@ -35,11 +35,15 @@ type State interface {
 	// A conversation of a user is a group or the chat with a peer, whichever is not empty. If they
 	// are not in it, these return [projections.ErrNotFound].
 	UnreadMessages(app, group, peer, user string, after uint64, limit int) (projections.UnreadPage, error)
+	Reads(app, group, peer, user string, before uint64, limit int) (projections.ReadPage, error)
 	WishesIn(app, group, peer, user string) (projections.Wishes, error)
 	// Wishes is what a user has set for all of their conversations, as each partition has it.
 	Wishes(app, user string) ([]projections.Wishes, error)
 	// SeesNobody reports whether a user is shown nobody's reads there, since they hide their own.
 	SeesNobody(app, group, peer, user string) (bool, error)
+	// GroupMessages are the messages of a group, newest first; [projections.ErrNotFound] for a
+	// group that is unknown or dissolved.
+	GroupMessages(app, group string, before uint64, limit int) (projections.MessagePage, error)
 	// Positions says how far the members of a group have read.
 	Positions(app, group string, after, limit int) (projections.PositionPage, error)
 	// Rejections are the latest, newest first.

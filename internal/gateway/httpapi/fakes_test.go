@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -31,6 +32,8 @@ type fakeState struct {
 	dropped       int
 	summaries     map[string][]projections.SummaryItem // by app and user
 	unread        []projections.UnreadMessage
+	sent          []projections.Message         // of every group, oldest first
+	looked        int                           // at messages that nobody read
 	wishes        map[string]projections.Wishes // by app and user, and by group and peer
 	seesNobody    map[string]bool               // by app, group, peer and user
 	positions     map[string][]projections.MemberPosition
@@ -197,6 +200,46 @@ func (s *fakeState) UnreadMessages(app, group, peer, user string, after uint64, 
 		page.Messages, page.Next = page.Messages[:limit], after+uint64(limit)
 	}
 	return page, s.failure
+}
+
+func (s *fakeState) GroupMessages(app, group string, before uint64, limit int) (projections.MessagePage, error) {
+	if _, ok := s.groups[in(app, group)]; !ok {
+		return projections.MessagePage{}, projections.ErrNotFound
+	}
+	var page projections.MessagePage
+	for seq := len(s.sent); seq > 0; seq-- {
+		if before > 0 && uint64(seq) >= before {
+			continue
+		}
+		if len(page.Messages) == limit {
+			page.Next = uint64(seq) + 1
+			break
+		}
+		page.Messages = append(page.Messages, s.sent[seq-1])
+	}
+	return page, s.failure
+}
+
+// Reads has in each of the user's conversations as many reads as its unread count says.
+func (s *fakeState) Reads(app, group, peer, user string, before uint64, limit int) (projections.ReadPage, error) {
+	for _, v := range s.conversations[in(app, user)] {
+		if v.Group != group || v.Peer != peer {
+			continue
+		}
+		page := projections.ReadPage{Looked: v.Unread + s.looked}
+		for seq := v.Unread; seq > 0; seq-- {
+			if before > 0 && uint64(seq) >= before {
+				continue
+			}
+			if len(page.Reads) == limit {
+				page.Next = uint64(seq) + 1
+				break
+			}
+			page.Reads = append(page.Reads, projections.Read{ID: "m" + strconv.Itoa(seq), From: "alice", SentAt: sentAt, ReadAt: sentAt})
+		}
+		return page, s.failure
+	}
+	return projections.ReadPage{}, projections.ErrNotFound
 }
 
 func (s *fakeState) WishesIn(app, group, peer, user string) (projections.Wishes, error) {

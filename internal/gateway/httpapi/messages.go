@@ -41,13 +41,17 @@ func (a *API) getMessage(c *call) error {
 	if m, err = a.shown(c, m); err != nil {
 		return err
 	}
-	gateway.WriteJSON(c.w, http.StatusOK, messageBody{
+	gateway.WriteJSON(c.w, http.StatusOK, newMessageBody(&m))
+	return nil
+}
+
+func newMessageBody(m *projections.Message) messageBody {
+	return messageBody{
 		ID: m.ID, From: m.From, Group: m.Group, To: m.To,
 		SentAt: timestamp(m.SentAt), ReceiptRequested: m.ReceiptRequested, Recalled: m.Recalled,
 		Eligible: m.Eligible, Delivered: m.Delivered, Read: m.Read,
 		FirstReadAt: timestamp(m.FirstReadAt), LastReadAt: timestamp(m.LastReadAt),
-	})
-	return nil
+	}
 }
 
 // listed looks the message of the path up, for a caller who may see who has read it.

@@ -48,6 +48,8 @@ const (
 	listMembers       list = 'm'
 	listUnread        list = 'u'
 	listPositions     list = 'p'
+	listMessages      list = 'g'
+	listReads         list = 'd'
 )
 
 // pageCursor is where the next page of a list begins that counts its places, as text for the
@@ -73,7 +75,7 @@ func (a *API) pageOf(c *call, l list) (from, limit int, err error) {
 		return 0, limit, err
 	}
 	next, n := binary.Uvarint([]byte(place))
-	if n != len(place) || next == 0 || next > math.MaxInt || l != listUnread && next > events.MaxEverMembers {
+	if n != len(place) || next == 0 || next > math.MaxInt || l != listUnread && l != listMessages && next > events.MaxEverMembers {
 		return 0, 0, invalidCursor("cursor")
 	}
 	return int(next), limit, nil

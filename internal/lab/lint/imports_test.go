@@ -112,6 +112,7 @@ var layers = map[string]layer{
 	"internal/lab/consumertest": {sees: []string{anything, "internal/lab/natstest", "internal/lab/chtest", "internal/lab/sim"}},
 	"internal/lab/oracle":       {sees: []string{"events", "projections"}},
 	"internal/lab/sim":          {sees: []string{"events"}},
+	"internal/lab/day":          {sees: []string{"events", "internal/ctl"}},
 	"internal/lab/sim/history":  {sees: []string{"events", "internal/lab/oracle"}},
 	"internal/lab/faults":       {sees: []string{"events", "internal/lab/bench/child", "internal/lab/sim"}},
 	"internal/lab/mutants":      {sees: []string{"internal/progress"}},
@@ -145,7 +146,7 @@ var layers = map[string]layer{
 	"cmd/receiptctl": {sees: []string{
 		"consumers/projector", "events", "events/merkle", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/cluster", "internal/atomicfile", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
 		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/doors", "internal/lab/bench/grow", "internal/lab/bench/overload",
-		"internal/lab/sim"}},
+		"internal/lab/day", "internal/lab/sim"}},
 }
 
 // confined are libraries that only one package may need, so that no program has them by accident.

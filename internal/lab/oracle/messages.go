@@ -78,7 +78,6 @@ func (m *Model) send(a *app, c *conversation, ev events.Event) {
 	c.sent++
 	msg := &message{
 		id: ev.Message, from: ev.User, conversation: c, seq: c.sent, sentAt: m.time.t, asked: ev.Receipt, silent: ev.Silent,
-		listed: ev.Group == "" || a.settings.UnreadBy == events.UnreadByMessage,
 	}
 	c.messages = append(c.messages, msg)
 	c.byID[msg.id] = msg

@@ -143,7 +143,6 @@ type message struct {
 	kind          messageKind
 	recalled      bool
 	silent        bool
-	listed        bool     // its id is known to the list of unread messages
 	hiddenReads   []string // who has read it without anybody being told
 	hiddenArrival bool     // single chats: delivered, and nobody was told
 	eligible      []string // frozen when sent

@@ -424,8 +424,33 @@ func (m *Model) SeesNobody(name events.Conversation, user string) bool {
 func (m *Model) UnreadMessages(name events.Conversation, user string) (list []projections.UnreadMessage) {
 	c := m.conversation(name)
 	for _, msg := range c.unreadOf(c.member(user)) {
-		if msg.listed {
-			list = append(list, projections.UnreadMessage{ID: msg.id, From: msg.from})
+		list = append(list, projections.UnreadMessage{ID: msg.id, From: msg.from})
+	}
+	return list
+}
+
+// GroupMessages are the messages of a group that are not recalled, newest first.
+func (m *Model) GroupMessages(app, group string) (list []projections.Message) {
+	for _, msg := range slices.Backward(m.conversation(events.Conversation{App: app, Group: group}).messages) {
+		if !msg.recalled {
+			list = append(list, msg.view())
+		}
+	}
+	return list
+}
+
+// Reads are the messages of a conversation that a current member has read one by one, and shows
+// that they have, newest first; of a single chat only those that no conversation read has covered.
+func (m *Model) Reads(name events.Conversation, user string) (list []projections.Read) {
+	c := m.conversation(name)
+	for _, msg := range slices.Backward(c.messages) {
+		if name.Group == "" && msg.seq <= c.member(user).watermark {
+			continue
+		}
+		for _, r := range msg.readers {
+			if r.User == user {
+				list = append(list, projections.Read{ID: msg.id, From: msg.from, SentAt: msg.sentAt, ReadAt: r.ReadAt, Content: r.Content})
+			}
 		}
 	}
 	return list

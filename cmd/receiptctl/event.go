@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/ctl"
+)
+
+// eventCommand sends an event.
+type eventCommand struct {
+	inApp
+	Type   string   `arg:"" placeholder:"TYPE" help:"What happened, such as message.read; or the event as JSON; or - to read that from standard input."`
+	Fields []string `arg:"" optional:"" placeholder:"FIELD=VALUE" help:"The fields of the event."`
+	JSON   bool     `name:"json" help:"Print the server's answer as it is."`
+}
+
+// Help is the long description of the command.
+func (eventCommand) Help() string {
+	return `For example: receiptctl event message.read message=m1 user=bob group=g1 content='on it'
+
+Types and their fields ("group or peer" names the conversation, peer being the other user of a single chat):
+
+  message.sent       id, from, group or peer, receipt, silent
+  message.delivered  message, user, peer
+  message.read       message or messages, user, group or peer, content
+  conversation.read  user, group or peer, upto
+  message.recalled   message, user, group or peer
+  conversation.marked_unread  user, group or peer
+  group.created      group, owner, members, admins
+  group.joined       group, user
+  group.left         group, user
+  group.role         group, user, role
+  group.dissolved    group
+
+Each may have time and event_id; receipts also strict. receipt, silent and strict need no value. members,
+admins and messages are ids with commas between them; FIELD:=JSON gives any value as JSON.
+
+Prints what the rules made of it: applied, duplicate (all was so already), parked (waits for its
+message) or rejected with the reason. Exits with 0 if it was applied or a duplicate, with 3 if it was
+rejected and with 4 if it is parked.`
+}
+
+// Exit codes of event, beside those of all commands.
+const (
+	exitRejected exitCode = 3
+	exitParked   exitCode = 4
+)
+
+// exitCode ends the program with this code, when all has been said.
+type exitCode int
+
+// Error is of no use to anybody.
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+// body is the request: the event, or events as they are in the text.
+func (c eventCommand) body() (any, error) {
+	text := []byte(c.Type)
+	if c.Type == "-" {
+		var err error
+		if text, err = io.ReadAll(io.LimitReader(os.Stdin, events.MaxBatchBytes)); err != nil {
+			return nil, fmt.Errorf("read the event: %w", err)
+		}
+	} else if !strings.HasPrefix(c.Type, "{") && !strings.HasPrefix(c.Type, "[") {
+		event, err := fields(c.Fields, eventValue)
+		if err == nil {
+			event["type"] = c.Type
+		}
+		return event, err
+	}
+	if len(c.Fields) > 0 {
+		return nil, config.Problem{Setting: "event", Reason: "is JSON, and has its fields in it"}
+	}
+	if text = bytes.TrimSpace(text); !json.Valid(text) {
+		return nil, config.Problem{Setting: "event", Reason: "is not JSON"}
+	}
+	return json.RawMessage(text), nil
+}
+
+// outcomes are the answer.
+type outcomes struct {
+	Outcomes []struct {
+		Outcome string `json:"outcome"`
+		Code    int    `json:"code"`
+		Reason  string `json:"reason"`
+	} `json:"outcomes"`
+}
+
+// Run sends it and prints its outcome.
+func (c eventCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
+	body, err := c.body()
+	if err != nil {
+		return err
+	}
+	q := c.of("POST", c.JSON, "events")
+	q.query, q.in = queryOf("wait", "applied"), body
+	answer, err := ask(ctx, target, std, q, printOutcomes)
+	if err != nil {
+		return err
+	}
+	code := exitCode(exitOK)
+	for _, x := range answer.Outcomes {
+		switch x.Outcome {
+		case "rejected":
+			code = exitRejected
+		case "parked":
+			if code == exitOK {
+				code = exitParked
+			}
+		}
+	}
+	if code != exitOK {
+		return code
+	}
+	return nil
+}
+
+func printOutcomes(w io.Writer, answer *outcomes) (err error) {
+	for _, x := range answer.Outcomes {
+		switch {
+		case err != nil:
+		case x.Outcome == "rejected":
+			_, err = fmt.Fprintf(w, "rejected: %s (%d)\n", x.Reason, x.Code)
+		case x.Outcome == "parked":
+			_, err = fmt.Fprintln(w, "parked: it waits for its message")
+		default:
+			_, err = fmt.Fprintln(w, x.Outcome)
+		}
+	}
+	return err
+}
