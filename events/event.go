@@ -37,7 +37,8 @@ type Event struct {
 	// Members and Admins are the first members of a new group; the owner need not be among them.
 	Members, Admins []string
 	// Time is when it happened at the client, in Unix milliseconds; 0 when the client did not
-	// say. No rule looks at it: every decision is made from the broker's time.
+	// say. No rule looks at it, unless the app has set [ReceiptTimeReported], and then for receipts
+	// and conversation reads only: every other decision is made from the broker's time.
 	Time int64
 	// EventID names the event, so that one that comes again is known: docs/rules.md, "Event ids and
 	// repeats". At most [MaxEventIDBytes]; empty = none.

@@ -237,10 +237,14 @@ func (c *conversation) item(user string) SummaryItem {
 func (m *message) item() SummaryItem {
 	c := m.conv
 	if c.group() {
-		return SummaryItem{
+		x := SummaryItem{
 			Kind: SummaryGroupRead, Message: m.id, Group: c.name.group, Count: int(m.readers),
-			LastReader: c.members[m.last].user, FirstReadAt: m.firstAt(), LastReadAt: m.lastAt,
+			FirstReadAt: m.firstAt(), LastReadAt: m.lastAt,
 		}
+		if !m.counted() {
+			x.LastReader = c.members[m.last].user
+		}
+		return x
 	}
 	x := SummaryItem{
 		Kind: SummaryDelivered, Message: m.id, Peer: c.members[1-m.sender].user,

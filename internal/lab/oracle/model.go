@@ -128,6 +128,7 @@ type messageKind int
 const (
 	plain messageKind = iota
 	tracked
+	counted
 	oversize
 )
 
@@ -146,8 +147,11 @@ type message struct {
 	eligible      []string // frozen when sent
 	delivered     bool     // single chats
 	deliveredAt   int64    // of the applied message.delivered, 0 if there is none
-	readers       []projections.Reader
+	readers       []projections.Reader // in log order
 }
+
+// collects reports whether the message collects receipts.
+func (msg *message) collects() bool { return msg.kind == tracked || msg.kind == counted }
 
 // item is an item of an author's summary: a message of theirs or, if there is none, a single chat
 // that their peer has read.
