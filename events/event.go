@@ -145,9 +145,10 @@ func (k Kind) Internal() bool {
 	return k == AppConfigured || k == StatisticSeen || k == UserConfigured
 }
 
-// isReceipt reports whether events of this kind are what a user says of their own.
-func (k Kind) isReceipt() bool {
-	return k == MessageRead || k == MessageDelivered || k == ConversationRead
+// IsOwn reports whether events of this kind are what a user may say of their own: what they have
+// received and read, and what they want to read again.
+func (k Kind) IsOwn() bool {
+	return k == MessageRead || k == MessageDelivered || k == ConversationRead || k == ConversationMarkedUnread
 }
 
 // namesConversation reports whether events of this kind always have a conversation (Group or Peer),

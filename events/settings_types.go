@@ -202,8 +202,8 @@ const (
 	LongestReportAge = Duration(7 * 24 * time.Hour)
 )
 
-// ReportAge is MaxReportAge, or [DefaultReportAge] where it was not set. It is 0 if reported times do
-// not count.
+// ReportAge is MaxReportAge, or [DefaultReportAge] where it was not set. It is 0 if reported times
+// do not count.
 func (s *Settings) ReportAge() Duration {
 	switch {
 	case s.ReceiptTime != ReceiptTimeReported:

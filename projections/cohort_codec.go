@@ -20,8 +20,8 @@ func (c *cohort) key(dst []byte) []byte {
 }
 
 // encode appends the stored layout: the numbers, among them that of the reads, so that a query that
-// only counts need not look at their times; a cohort's names; then for each bin that is not empty how many
-// lie between it and the one before, and its count unless it is one.
+// only counts need not look at their times; a cohort's names; then for each bin that is not empty
+// how many lie between it and the one before, and its count unless it is one.
 func (c *cohort) encode(dst []byte) []byte {
 	for _, n := range []uint64{c.messages, c.eligible, c.recalled, c.onlyDelivered, c.reads()} {
 		dst = binary.AppendUvarint(dst, n)

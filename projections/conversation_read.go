@@ -103,7 +103,8 @@ func (p *Partition) readTo(a *app, c *conversation, user string, to uint64, ago 
 	return outcome, p.tellChat(c, reader)
 }
 
-// lastRead is when a member has read last, who had read last at a time and reads again, so long ago.
+// lastRead is when a member has read last, who had read last at a time and reads again, so
+// long ago.
 func (p *Partition) lastRead(last, ago int64) int64 {
 	now := p.position.clock.now
 	if ago == 0 {

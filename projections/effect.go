@@ -22,8 +22,8 @@ type Effect struct {
 	Unread  int
 	Marked  bool
 	EventID string
-	// Group, Message, Reader and Content describe the receipt; in a single chat Group is empty. Of a
-	// message of which receipts are counted only, Reader and Content are.
+	// Group, Message, Reader and Content describe the receipt; in a single chat Group is empty. Of
+	// a message of which receipts are counted only, Reader and Content are.
 	Group, Message, Reader, Content string
 	// At is the time of the receipt, Unix milliseconds.
 	At int64
@@ -34,8 +34,8 @@ type Effect struct {
 	Sequence  uint64
 }
 
-// tell makes the effect of an applied receipt, of a time if it is a read, if the message's sender is
-// online.
+// tell makes the effect of an applied receipt, of a time if it is a read, if the message's sender
+// is online.
 func (p *Partition) tell(m *message, reader, content string, kind events.Kind, at int64) error {
 	c := m.conv
 	to := c.members[m.sender].user

@@ -284,7 +284,8 @@ func compareMessages(t *rapid.T, p *projections.Partition, model *oracle.Model, 
 	}
 }
 
-// compareRemaining compares the lists of a message without those who have left the group, page by page.
+// compareRemaining compares the lists of a message without those who have left the group, page
+// by page.
 func compareRemaining(t *rapid.T, p *projections.Partition, model *oracle.Model, c events.Conversation, id string) {
 	t.Helper()
 	gone := func(user string) bool {

@@ -30,8 +30,8 @@ type header struct {
 	eligible uint32
 	seq      uint64
 	sentAt   int64
-	// deliveredAt is when it was first delivered, as far as that is kept here: in a single chat by a
-	// receipt of its own, and of a counted message by the first read. 0 = not.
+	// deliveredAt is when it was first delivered, as far as that is kept here: in a single chat by
+	// a receipt of its own, and of a counted message by the first read. 0 = not.
 	deliveredAt int64
 	// place is the message's place in its sender's summary.
 	place summaryPlace
@@ -146,8 +146,8 @@ func (p *Partition) addReader(m *message, ordinal uint32, at int64, content stri
 	return p.countRead(m, at)
 }
 
-// readAt is when a message is read that is read now, or was so long ago: docs/rules.md, "The time of
-// reading".
+// readAt is when a message is read that is read now, or was so long ago: docs/rules.md, "The time
+// of reading".
 func (p *Partition) readAt(m *message, ago int64) int64 {
 	if ago > 0 {
 		return max(p.position.clock.now-ago, m.sentAt)

@@ -51,6 +51,7 @@ func (p *Partition) readers(c *events.Conversation, id string, offset, limit int
 	if late || left != nil {
 		return page, page.fillSorted(log, sentAt, members, left, offset, limit)
 	}
+	page.Before = min(offset, page.Total)
 	n := 0
 	err = eachReader(log, sentAt, func(o uint32, at int64, content []byte) bool {
 		if n++; n <= offset {
@@ -90,6 +91,7 @@ func (page *ReaderPage) fillSorted(log []byte, sentAt int64, members []member, l
 			page.Total++
 			switch {
 			case !passed:
+				page.Before++
 			case len(page.Readers) < limit:
 				page.Readers = append(page.Readers, Reader{User: members[r.ordinal].user, ReadAt: r.at, Content: string(r.content)})
 				last = r.n

@@ -158,8 +158,8 @@ func (p *Partition) countReadFurther(m *message, x *cohort, bin uint16) {
 	}
 }
 
-// countUntimed counts a reader of a counted message, whose time is not kept: a recall could not take
-// it out again.
+// countUntimed counts a reader of a counted message, whose time is not kept: a recall could not
+// take it out again.
 func (p *Partition) countUntimed(m *message) error {
 	x, err := p.changing(m)
 	if err != nil {

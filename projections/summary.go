@@ -219,7 +219,7 @@ func (p *Partition) showItem(c *conversation, m *message, user string, item *Sum
 	if !nobody || err != nil {
 		return true, err
 	}
-	if m == nil || m.deliveredAt == 0 {
+	if m == nil || c.group() || m.deliveredAt == 0 {
 		return false, nil
 	}
 	item.Kind, item.LastReadAt = SummaryDelivered, 0

@@ -10,7 +10,8 @@ import (
 // know.
 var ErrNotFound = errors.New("projections: not found")
 
-// ErrNoNames is returned by queries for the readers of a message of which receipts are counted only.
+// ErrNoNames is returned by queries for the readers of a message of which receipts are
+// counted only.
 var ErrNoNames = errors.New("projections: names of readers are not kept")
 
 // Message is what the state knows about one message. Times are Unix milliseconds, 0 = none.
@@ -60,10 +61,11 @@ type Reader struct {
 	Content string
 }
 
-// ReaderPage is a page of readers in the order of reading. Next is the offset of the next page, or
-// 0 if this is the last one.
+// ReaderPage is a page of readers in the order of reading. Before is how many come before it; Next
+// is the offset of the next page, or 0 if this is the last one.
 type ReaderPage struct {
 	Total   int
+	Before  int
 	Readers []Reader
 	Next    int
 }

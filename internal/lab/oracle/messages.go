@@ -55,8 +55,8 @@ func (m *Model) messageSent(a *app, ev events.Event) events.Outcome {
 	return events.OutcomeApplied
 }
 
-// collectedToday counts the group's messages that collect receipts, of the clock's UTC day, since one
-// of another.
+// collectedToday counts the group's messages that collect receipts, of the clock's UTC day, since
+// one of another.
 func (m *Model) collectedToday(g *conversation) int {
 	n := 0
 	for _, msg := range slices.Backward(g.messages) {

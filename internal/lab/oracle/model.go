@@ -141,12 +141,12 @@ type message struct {
 	kind          messageKind
 	recalled      bool
 	silent        bool
-	listed        bool     // its id is known to the list of unread messages
-	hiddenReads   []string // who has read it without anybody being told
-	hiddenArrival bool     // single chats: delivered, and nobody was told
-	eligible      []string // frozen when sent
-	delivered     bool     // single chats
-	deliveredAt   int64    // of the applied message.delivered, 0 if there is none
+	listed        bool                 // its id is known to the list of unread messages
+	hiddenReads   []string             // who has read it without anybody being told
+	hiddenArrival bool                 // single chats: delivered, and nobody was told
+	eligible      []string             // frozen when sent
+	delivered     bool                 // single chats
+	deliveredAt   int64                // of the applied message.delivered, 0 if there is none
 	readers       []projections.Reader // in log order
 }
 
