@@ -56,8 +56,9 @@ func countsAbove(size int) *events.Settings {
 
 var theMessage = events.Conversation{App: theApp, Group: "g"}
 
-// TestCountsTakeABitForEachMember: in a large group each reader counts once, whatever is sent again,
-// stored or restarted, and what is stored of the message is bounded by the size of the group.
+// TestCountsTakeABitForEachMember: in a large group each reader counts once, whatever is sent
+// again, stored or restarted, and what is stored of the message is bounded by the size of
+// the group.
 func TestCountsTakeABitForEachMember(t *testing.T) {
 	const size = 3000
 	s := memory{}
@@ -162,8 +163,8 @@ func TestCountsOutliveTheirSettings(t *testing.T) {
 	}
 }
 
-// TestLateReadersArePagedInTheirOrder: a list is in the order of reading, and whoever reads it page by
-// page sees each reader once, though others are put between those while they do.
+// TestLateReadersArePagedInTheirOrder: a list is in the order of reading, and whoever reads it page
+// by page sees each reader once, though others are put between those while they do.
 func TestLateReadersArePagedInTheirOrder(t *testing.T) {
 	s := memory{}
 	part := open(t, s, projections.Options{})
@@ -212,8 +213,8 @@ func TestLateReadersArePagedInTheirOrder(t *testing.T) {
 	}
 }
 
-// TestCountedReadsAreHiddenFromWhoHides their own, where that is reciprocal: the summary does not tell
-// of them either.
+// TestCountedReadsAreHiddenFromWhoHides their own, where that is reciprocal: the summary does not
+// tell of them either.
 func TestCountedReadsAreHiddenFromWhoHides(t *testing.T) {
 	part := open(t, memory{}, projections.Options{})
 	settings := countsAbove(2)

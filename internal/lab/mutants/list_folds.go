@@ -129,7 +129,7 @@ var foldMutants = []Mutant{
 	},
 	{
 		Name: "reciprocity-forgets-deliveries", File: "projections/summary.go",
-		Old:     `if m == nil || m.deliveredAt == 0 {`,
+		Old:     `if m == nil || c.group() || m.deliveredAt == 0 {`,
 		New:     `if m == nil || true {`,
 		Bug:     "who hides their reads is not told of deliveries either",
 		Package: "projections", Test: "TestHistoriesMatchTheModel", Args: histories,

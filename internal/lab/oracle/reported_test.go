@@ -67,8 +67,8 @@ func TestReportedTimesEnd(t *testing.T) {
 	})
 }
 
-// TestReportedTimesOfAChat: conversation reads and deliveries are of the time reported, too; what was
-// parked is not.
+// TestReportedTimesOfAChat: conversation reads and deliveries are of the time reported, too; what
+// was parked is not.
 func TestReportedTimesOfAChat(t *testing.T) {
 	m := playWith(t, DefaultLimits(), reported, []line{
 		{0, single("b", say("", "m1", "a")), ok},
