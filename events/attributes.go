@@ -30,6 +30,8 @@ const (
 	settingsReadReceipts
 	settingsReciprocal
 	settingsUnreadBy
+	settingsReceiptTime
+	settingsMaxReportAge
 )
 
 // Fields of the GroupReceipts message.
@@ -40,6 +42,7 @@ const (
 	groupMaxGroupSize
 	groupVisibility
 	groupMaxRequests
+	groupAboveLimit
 )
 
 // Field of the SingleReceipts message.
@@ -78,6 +81,7 @@ func appendSettings(dst []byte, s *Settings) []byte {
 	group = appendUint(group, groupMaxGroupSize, uint64(g.MaxGroupSize))
 	group = appendString(group, groupVisibility, g.Visibility)
 	group = appendUint(group, groupMaxRequests, uint64(g.MaxRequestsPerGroupPerDay))
+	group = appendUint(group, groupAboveLimit, uint64(g.AboveLimit))
 	dst = appendBytes(dst, settingsGroupReceipts, group)
 
 	single := appendUint(nil, singleValidity, uint64(s.SingleReceipts.Validity))
@@ -85,7 +89,9 @@ func appendSettings(dst []byte, s *Settings) []byte {
 	dst = appendBool(dst, settingsInvitations, bool(s.Invitations))
 	dst = appendUint(dst, settingsReadReceipts, uint64(s.ReadReceipts))
 	dst = appendBool(dst, settingsReciprocal, s.Reciprocal)
-	return appendUint(dst, settingsUnreadBy, uint64(s.UnreadBy))
+	dst = appendUint(dst, settingsUnreadBy, uint64(s.UnreadBy))
+	dst = appendUint(dst, settingsReceiptTime, uint64(s.ReceiptTime))
+	return appendUint(dst, settingsMaxReportAge, uint64(s.MaxReportAge))
 }
 
 // attributesSize is an upper bound of the encoded size of the attributes of e.
@@ -262,6 +268,10 @@ func readSettings(data []byte) (*Settings, error) {
 			return readEnum(f, &s.ReadReceipts, readReceiptsNames)
 		case settingsUnreadBy:
 			return readEnum(f, &s.UnreadBy, unreadByNames)
+		case settingsReceiptTime:
+			return readEnum(f, &s.ReceiptTime, receiptTimeNames)
+		case settingsMaxReportAge:
+			return f.duration(&s.MaxReportAge)
 		case settingsGroupReceipts:
 			return f.message(func(f *wireField) error { return readGroupReceipts(&s.GroupReceipts, f) })
 		case settingsSingleReceipts:
@@ -294,6 +304,8 @@ func readGroupReceipts(g *GroupReceipts, f *wireField) error {
 		return f.shortString(&g.Visibility)
 	case groupMaxRequests:
 		return f.int(&g.MaxRequestsPerGroupPerDay)
+	case groupAboveLimit:
+		return readEnum(f, &g.AboveLimit, aboveLimitNames)
 	}
 	return unknown("field %d", f.num)
 }

@@ -37,7 +37,8 @@ type Event struct {
 	// Members and Admins are the first members of a new group; the owner need not be among them.
 	Members, Admins []string
 	// Time is when it happened at the client, in Unix milliseconds; 0 when the client did not
-	// say. No rule looks at it: every decision is made from the broker's time.
+	// say. No rule looks at it, unless the app has set [ReceiptTimeReported], and then for receipts
+	// and conversation reads only: every other decision is made from the broker's time.
 	Time int64
 	// EventID names the event, so that one that comes again is known: docs/rules.md, "Event ids and
 	// repeats". At most [MaxEventIDBytes]; empty = none.
@@ -147,9 +148,10 @@ func (k Kind) Internal() bool {
 	return k == AppConfigured || k == StatisticSeen || k == UserConfigured
 }
 
-// isReceipt reports whether events of this kind are what a user says of their own.
-func (k Kind) isReceipt() bool {
-	return k == MessageRead || k == MessageDelivered || k == ConversationRead
+// IsOwn reports whether events of this kind are what a user may say of their own: what they have
+// received and read, and what they want to read again.
+func (k Kind) IsOwn() bool {
+	return k == MessageRead || k == MessageDelivered || k == ConversationRead || k == ConversationMarkedUnread
 }
 
 // namesConversation reports whether events of this kind always have a conversation (Group or Peer),

@@ -125,7 +125,7 @@ func DecodeEventListOf(user string, data []byte, f func(i int, e *Event) error) 
 		if bad := e.decode(field.bytes, &messages); bad != nil {
 			return &EventError{Index: i, Field: bad.Field, Problem: bad.Problem}
 		}
-		if user != "" && e.User == "" && e.Kind.isReceipt() {
+		if user != "" && e.User == "" && e.Kind.IsOwn() {
 			e.User = user
 		}
 		if len(messages) > 0 {

@@ -1,6 +1,8 @@
 package events
 
 import (
+	"time"
+
 	"pgregory.net/rapid"
 )
 
@@ -130,10 +132,13 @@ func drawSettings(t *rapid.T) Settings {
 			MaxGroupSize:              limit.Draw(t, "size"),
 			Visibility:                rapid.SampledFrom([]string{VisibleSender, VisibleMembers}).Draw(t, "visibility"),
 			MaxRequestsPerGroupPerDay: limit.Draw(t, "requests"),
+			AboveLimit:                AboveLimit(rapid.IntRange(0, len(aboveLimitNames)-1).Draw(t, "above limit")),
 		},
 		SingleReceipts: SingleReceipts{Validity: validity.Draw(t, "single validity")},
 		ReadReceipts:   ReadReceipts(rapid.IntRange(0, len(readReceiptsNames)-1).Draw(t, "reads")),
 		Reciprocal:     rapid.Bool().Draw(t, "reciprocal"),
 		UnreadBy:       UnreadBy(rapid.IntRange(0, len(unreadByNames)-1).Draw(t, "unread by")),
+		ReceiptTime:    ReceiptTime(rapid.IntRange(0, len(receiptTimeNames)-1).Draw(t, "receipt time")),
+		MaxReportAge:   Duration(rapid.SampledFrom([]time.Duration{time.Minute, time.Hour, 7 * 24 * time.Hour}).Draw(t, "report age")),
 	}
 }

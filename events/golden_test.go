@@ -93,6 +93,13 @@ func goldens() map[string][]Event {
 			{App: app, Kind: StatisticSeen, User: "anna", Device: "phone", Upto: 1 << 40},
 			{App: app, Kind: StatisticSeen, User: "anna", Upto: 7},
 		},
+		"times": {
+			{App: app, Kind: AppConfigured, Revision: 3, Settings: &Settings{
+				GroupReceipts: GroupReceipts{MaxGroupSize: 200, AboveLimit: AboveLimitCounts},
+				ReceiptTime:   ReceiptTimeReported, MaxReportAge: Duration(36 * time.Hour),
+			}},
+			{App: app, Kind: MessageRead, Group: "g", User: "ben", Message: "m1", Time: 1_700_000_000_000},
+		},
 		"ids":        goldenIDs(app),
 		"receipts":   goldenReceipts(app, func(i int) string { return fmt.Sprintf("user%08d", i*7919%100_000_000) }),
 		"compressed": goldenReceipts(app, func(i int) string { return fmt.Sprintf("%d@customers.example.com", i*7919) }),

@@ -207,7 +207,7 @@ func (d *Decoder) decodeObject(data []byte) (int, error) {
 	if surplus := absent &^ kindRules[d.event.Kind].allowed; surplus != 0 {
 		return 0, fieldErrorf(fieldNames[surplus.first()], "not allowed in %s", d.event.Kind)
 	}
-	if d.User != "" && !present.has(fieldUser) && d.event.Kind.isReceipt() {
+	if d.User != "" && !present.has(fieldUser) && d.event.Kind.IsOwn() {
 		d.event.User = d.User
 		present |= 1 << fieldUser
 	}

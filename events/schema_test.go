@@ -187,10 +187,11 @@ func interpretAttributes(e *Event, x protoMsg) {
 		ReadReceipts:     ReadReceipts(s.get("read_receipts").Enum()), Reciprocal: s.bool("reciprocal_read_receipts"),
 		UnreadBy:    UnreadBy(s.get("unread_by").Enum()),
 		Invitations: Invitations(s.bool("invitations_need_consent")),
+		ReceiptTime: ReceiptTime(s.get("receipt_time").Enum()), MaxReportAge: Duration(s.int("max_report_age")),
 		GroupReceipts: GroupReceipts{
 			Enabled: g.bool("enabled"), WhoMayRequest: g.str("who_may_request"), Validity: Duration(g.int("validity")),
 			MaxGroupSize: int(g.int("max_group_size")), Visibility: g.str("visibility"),
-			MaxRequestsPerGroupPerDay: int(g.int("max_requests_per_group_per_day")),
+			MaxRequestsPerGroupPerDay: int(g.int("max_requests_per_group_per_day")), AboveLimit: AboveLimit(g.get("above_limit").Enum()),
 		},
 		SingleReceipts: SingleReceipts{Validity: Duration(s.sub("single_receipts").int("validity"))},
 	}

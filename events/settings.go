@@ -71,6 +71,12 @@ func (s *Settings) problem() *FieldError {
 		return &FieldError{"read_receipts", errName{readReceiptsNames}.Error()}
 	case int(s.UnreadBy) >= len(unreadByNames):
 		return &FieldError{"unread_by", errName{unreadByNames}.Error()}
+	case int(s.ReceiptTime) >= len(receiptTimeNames):
+		return &FieldError{"receipt_time", errName{receiptTimeNames}.Error()}
+	case s.MaxReportAge != 0 && (s.MaxReportAge < MinReportAge || s.MaxReportAge > LongestReportAge):
+		return &FieldError{"max_report_age", "not from 1m to 168h"}
+	case int(group.AboveLimit) >= len(aboveLimitNames):
+		return &FieldError{"group_receipts.above_limit", errName{aboveLimitNames}.Error()}
 	case group.WhoMayRequest != WhoMembers && group.WhoMayRequest != WhoAdmins:
 		return &FieldError{"group_receipts.who_may_request", "neither members nor admins"}
 	case group.Visibility != VisibleSender && group.Visibility != VisibleMembers:
@@ -85,6 +91,9 @@ func (s *Settings) problem() *FieldError {
 	}
 	if problem := validityProblem(s.SingleReceipts.Validity); problem != "" {
 		return &FieldError{"single_receipts.validity", problem}
+	}
+	if problem := validityProblem(s.MaxReportAge); problem != "" {
+		return &FieldError{"max_report_age", problem}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package events
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"pgregory.net/rapid"
@@ -67,6 +68,10 @@ func TestParseSettingsNamesWhatIsWrong(t *testing.T) {
 		{`{"group_receipts":{"max_group_size":"5"}}`, "group_receipts.max_group_size: not a whole number"},
 		{`{"group_receipts":{"max_group_size":99999999999999999999}}`, "group_receipts.max_group_size: not a whole number"},
 		{`{"group_receipts":{"max_requests_per_group_per_day":-5}}`, "group_receipts.max_requests_per_group_per_day: negative"},
+		{`{"group_receipts":{"above_limit":"names"}}`, "group_receipts.above_limit: none of nothing, counts"},
+		{`{"receipt_time":"client"}`, "receipt_time: none of arrival, reported"},
+		{`{"max_report_age":"59s"}`, "max_report_age: not from 1m to 168h"},
+		{`{"max_report_age":"168h1ms"}`, "max_report_age: not from 1m to 168h"},
 		{`{"group_receipts":{"validity":"3d"}}`, `group_receipts.validity: not a duration like 72h: "3d"`},
 		{`{"group_receipts":{"validity":"-1h"}}`, `group_receipts.validity: negative duration "-1h"`},
 		{`{"group_receipts":{"validity":72}}`, `group_receipts.validity: not a duration like "72h"`},
@@ -91,6 +96,8 @@ func TestParseSettingsNamesWhatIsWrong(t *testing.T) {
 func TestSettingsRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want, current := drawSettings(t), drawSettings(t)
+		// The default of these is left out, so that it cannot be said to replace another value.
+		current.GroupReceipts.AboveLimit, current.ReceiptTime = AboveLimitNothing, ReceiptTimeArrival
 		if err := want.Validate(); err != nil {
 			t.Fatal(err)
 		}
@@ -103,6 +110,23 @@ func TestSettingsRoundTrip(t *testing.T) {
 			t.Fatalf("%s:\ngot  %+v, %v\nwant %+v", text, got, err, want)
 		}
 	})
+}
+
+// TestReportAge: reported times go back a day unless the app says otherwise, and not at all where
+// they do not count.
+func TestReportAge(t *testing.T) {
+	for body, want := range map[string]Duration{
+		`{}`:                          0,
+		`{"max_report_age":"1m"}`:     0,
+		`{"receipt_time":"reported"}`: Duration(24 * time.Hour),
+		`{"receipt_time":"reported","max_report_age":"168h"}`: Duration(7 * 24 * time.Hour),
+		`{"receipt_time":"reported","max_report_age":"0"}`:    Duration(24 * time.Hour),
+	} {
+		s, err := ParseSettings(DefaultSettings(), []byte(body))
+		if got := s.ReportAge(); err != nil || got != want {
+			t.Errorf("%s: %v, %v", body, time.Duration(got), err)
+		}
+	}
 }
 
 func TestDefaultSettingsAreValid(t *testing.T) {

@@ -23,6 +23,11 @@ type Settings struct {
 	Reciprocal bool `json:"reciprocal_read_receipts"`
 	// UnreadBy says what lowers unread counts.
 	UnreadBy UnreadBy `json:"unread_by"`
+	// ReceiptTime says whose time of a receipt counts.
+	ReceiptTime ReceiptTime `json:"receipt_time,omitzero"`
+	// MaxReportAge is how long before its arrival a receipt may say that it happened; see
+	// [Settings.ReportAge].
+	MaxReportAge Duration `json:"max_report_age,omitzero"`
 	// OpenRegistration lets SDK clients register users without the admin key.
 	OpenRegistration bool `json:"open_registration"`
 	// Invitations says whether SDK users are put into groups by others at once, or have to agree.
@@ -70,9 +75,11 @@ type GroupReceipts struct {
 	WhoMayRequest string `json:"who_may_request"`
 	// Validity is how long after sending a read still counts; 0 = no limit.
 	Validity Duration `json:"validity"`
-	// MaxGroupSize is the largest group, the sender included, whose messages collect receipts;
-	// 0 = no limit.
+	// MaxGroupSize is the largest group, the sender included, whose messages collect receipts with
+	// names; 0 = no limit.
 	MaxGroupSize int `json:"max_group_size"`
+	// AboveLimit is what messages of larger groups collect.
+	AboveLimit AboveLimit `json:"above_limit,omitzero"`
 	// Visibility is VisibleSender or VisibleMembers: who may see counts and readers.
 	Visibility string `json:"visibility"`
 	// MaxRequestsPerGroupPerDay bounds messages that ask for receipts, by UTC day; 0 = no limit.
@@ -148,6 +155,64 @@ func (u UnreadBy) MarshalText() ([]byte, error) { return nameOf(u, unreadByNames
 
 // UnmarshalText reads the public name.
 func (u *UnreadBy) UnmarshalText(text []byte) error { return byName(u, text, unreadByNames) }
+
+// AboveLimit says what becomes of receipts for a message of a group that was too large for them.
+type AboveLimit uint8
+
+// The values of AboveLimit. Their numbers are part of the log's encoding.
+const (
+	// AboveLimitNothing: nothing, as the requirement document has it.
+	AboveLimitNothing AboveLimit = iota
+	// AboveLimitCounts: they are counted, without names.
+	AboveLimitCounts
+)
+
+var aboveLimitNames = []string{"nothing", "counts"}
+
+// MarshalText writes the public name.
+func (l AboveLimit) MarshalText() ([]byte, error) { return nameOf(l, aboveLimitNames) }
+
+// UnmarshalText reads the public name.
+func (l *AboveLimit) UnmarshalText(text []byte) error { return byName(l, text, aboveLimitNames) }
+
+// ReceiptTime says by whose time receipts are valid and ordered; see docs/rules.md, "The time of
+// reading".
+type ReceiptTime uint8
+
+// The values of ReceiptTime. Their numbers are part of the log's encoding.
+const (
+	// ReceiptTimeArrival: by that of the log.
+	ReceiptTimeArrival ReceiptTime = iota
+	// ReceiptTimeReported: by that which the receipt has, within bounds.
+	ReceiptTimeReported
+)
+
+var receiptTimeNames = []string{"arrival", "reported"}
+
+// MarshalText writes the public name.
+func (r ReceiptTime) MarshalText() ([]byte, error) { return nameOf(r, receiptTimeNames) }
+
+// UnmarshalText reads the public name.
+func (r *ReceiptTime) UnmarshalText(text []byte) error { return byName(r, text, receiptTimeNames) }
+
+// The bounds of Settings.MaxReportAge, and what it is if it was not set.
+const (
+	MinReportAge     = Duration(time.Minute)
+	DefaultReportAge = Duration(24 * time.Hour)
+	LongestReportAge = Duration(7 * 24 * time.Hour)
+)
+
+// ReportAge is MaxReportAge, or [DefaultReportAge] where it was not set. It is 0 if reported times
+// do not count.
+func (s *Settings) ReportAge() Duration {
+	switch {
+	case s.ReceiptTime != ReceiptTimeReported:
+		return 0
+	case s.MaxReportAge == 0:
+		return DefaultReportAge
+	}
+	return s.MaxReportAge
+}
 
 func nameOf[T ~uint8](v T, names []string) ([]byte, error) {
 	if int(v) >= len(names) {

@@ -17,6 +17,8 @@ type app struct {
 
 	// In milliseconds of the fold's clock, 0 = no limit.
 	groupValidity, singleValidity int64
+	// maxReportAge is how long before now a receipt may have happened; 0 = it happens now.
+	maxReportAge int64
 
 	convs    map[convName]*conversation // the cached ones
 	authors  map[string]*author         // the cached ones
@@ -63,6 +65,7 @@ func (l *apps) configure(a *app, s events.Settings, revision uint64) {
 	l.configured.Store(a.key, a.configuration)
 	a.groupValidity = s.GroupReceipts.Validity.Milliseconds()
 	a.singleValidity = s.SingleReceipts.Validity.Milliseconds()
+	a.maxReportAge = s.ReportAge().Milliseconds()
 }
 
 func (a *app) encode() ([]byte, error) {

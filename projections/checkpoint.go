@@ -16,8 +16,8 @@ type Checkpoint struct {
 	dense   []uint32
 }
 
-// messageChange is a message as it was: a copy of the header, and a prefix of the log, which only
-// grows.
+// messageChange is a message as it was: a copy of the header, and the read set, of most messages a
+// prefix of the log, which only grows.
 type messageChange struct {
 	app  uint32
 	conv uint64
@@ -105,7 +105,7 @@ func (x *changes) captureMessages(c *Checkpoint) {
 	c.messages = c.messages[:0]
 	for i, m := range x.messages {
 		c.messages = append(c.messages, messageChange{
-			app: m.conv.app.num, conv: m.conv.num, id: m.id, header: m.header, log: m.log,
+			app: m.conv.app.num, conv: m.conv.num, id: m.id, header: m.header, log: m.stored(),
 		})
 		x.messages[i] = nil
 	}

@@ -23,8 +23,9 @@ type dayKey struct {
 // the day of a group or sender.
 //
 // Of the tracked messages that were not recalled, each reader's time to read is in one bin. How
-// many have read is the number of these times, and so is how many had the message delivered, but
-// for the messages of single chats that were only delivered.
+// many have read is the number of these times, and of the readers of counted messages, whose times
+// are not kept; and so is how many had the message delivered, but for the messages of single chats
+// that were only delivered.
 type cohort struct {
 	node
 
@@ -45,7 +46,7 @@ type cohort struct {
 	total *cohort
 	days  []*cohort
 
-	messages, eligible, recalled, onlyDelivered uint64
+	messages, eligible, recalled, onlyDelivered, untimed uint64
 
 	cohortKey
 	// user is the sender, group the group or, in a single chat, peer the receiver. A total has what
@@ -185,7 +186,7 @@ func (c *cohort) eachBin(f func(bin uint16, n uint64)) {
 }
 
 func (c *cohort) reads() uint64 {
-	n := uint64(len(c.sparse))
+	n := c.untimed + uint64(len(c.sparse))
 	for _, k := range c.dense {
 		n += uint64(k)
 	}

@@ -19,9 +19,9 @@ func (c *cohort) key(dst []byte) []byte {
 	return binary.AppendUvarint(dst, uint64(c.sender))
 }
 
-// encode appends the stored layout: the numbers, among them that of the times, so that a query that
-// only counts need not look at them; a cohort's names; then for each bin that is not empty how many
-// lie between it and the one before, and its count unless it is one.
+// encode appends the stored layout: the numbers, among them that of the reads, so that a query that
+// only counts need not look at their times; a cohort's names; then for each bin that is not empty
+// how many lie between it and the one before, and its count unless it is one.
 func (c *cohort) encode(dst []byte) []byte {
 	for _, n := range []uint64{c.messages, c.eligible, c.recalled, c.onlyDelivered, c.reads()} {
 		dst = binary.AppendUvarint(dst, n)
@@ -94,13 +94,19 @@ func (c *cohort) decode(v []byte) error {
 		return err
 	}
 	c.messages, c.eligible, c.recalled, c.onlyDelivered = s.messages, s.eligible, s.recalled, s.onlyDelivered
-	if s.reads <= maxSparse {
-		c.sparse = make([]uint16, 0, s.reads)
+	times := uint64(0)
+	if err := s.eachBin(func(_ uint16, n uint64) { times += n }); err != nil {
+		return err
 	}
-	sum := uint64(0)
-	err = s.eachBin(func(bin uint16, n uint64) {
-		sum += n
-		if s.reads > maxSparse {
+	if times > s.reads {
+		return errCorrupt
+	}
+	c.untimed = s.reads - times
+	if times <= maxSparse {
+		c.sparse = make([]uint16, 0, times)
+	}
+	return s.eachBin(func(bin uint16, n uint64) {
+		if times > maxSparse {
 			c.widen(bin)
 			c.dense[bin-c.denseFrom] = uint32(n)
 			return
@@ -109,8 +115,4 @@ func (c *cohort) decode(v []byte) error {
 			c.sparse = append(c.sparse, bin)
 		}
 	})
-	if err == nil && sum != s.reads {
-		err = errCorrupt
-	}
-	return err
 }

@@ -23,7 +23,7 @@ type Cohort struct {
 	Sender      string
 	CohortCounts
 	// Bins are the times from sending to reading, by bin, ascending, without empty bins. Their
-	// counts add up to Read.
+	// counts add up to Read, but for the readers of messages of which receipts are counted only.
 	Bins []BinCount
 }
 

@@ -39,7 +39,7 @@ type conversation struct {
 	creator   string // of a group
 	dissolved bool
 	active    int   // current members
-	day       int64 // UTC day of the last message that is tracked
+	day       int64 // UTC day of the last message that collects receipts
 	requests  int   // how many are, of that day
 
 	members []member

@@ -13,6 +13,6 @@ func (p *Partition) markedUnread(a *app, i int) (events.Outcome, error) {
 		return events.OutcomeDuplicate, nil
 	}
 	p.alter(c, o, func(x *memberExtra) { x.marked = true })
-	p.tellOwn(c, o, events.ConversationMarkedUnread, "")
+	p.tellOwn(c, o, events.ConversationMarkedUnread, "", p.position.clock.now)
 	return events.OutcomeApplied, nil
 }

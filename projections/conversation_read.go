@@ -14,7 +14,7 @@ func (p *Partition) conversationRead(a *app, i int) (events.Outcome, error) {
 	if upto == "" {
 		switch {
 		case c != nil:
-			return p.readTo(a, c, user, c.sent)
+			return p.readTo(a, c, user, c.sent, p.ago(a, i))
 		case e.conversation(i).Group != "": // 3
 			return events.RejectedNoGroup, nil
 		}
@@ -35,7 +35,7 @@ func (p *Partition) conversationRead(a *app, i int) (events.Outcome, error) {
 		}
 		return p.park(a, i), nil
 	}
-	return p.readTo(a, c, user, m.seq)
+	return p.readTo(a, c, user, m.seq, p.ago(a, i))
 }
 
 // refuses says why a user can neither read nor write in the conversation, which may be nil if it is
@@ -53,15 +53,15 @@ func (c *conversation) refuses(user string) events.Outcome {
 	return events.OutcomeApplied
 }
 
-// readTo has a user read everything in a conversation up to a seq.
-func (p *Partition) readTo(a *app, c *conversation, user string, to uint64) (events.Outcome, error) {
+// readTo has a user read everything in a conversation up to a seq, who did so that long ago.
+func (p *Partition) readTo(a *app, c *conversation, user string, to uint64, ago int64) (events.Outcome, error) {
 	reader, known := c.ordinal(user)
 	if known && c.members[reader].active() && c.members[reader].watermark >= to { // 1
 		if to < c.sent || c.dissolved || !c.members[reader].marked() {
 			return events.OutcomeDuplicate, nil
 		}
 		p.unmark(c, reader)
-		p.tellOwn(c, reader, events.ConversationRead, "")
+		p.tellOwn(c, reader, events.ConversationRead, "", p.position.clock.now)
 		return events.OutcomeApplied, nil
 	}
 	if refused := c.refuses(user); refused != events.OutcomeApplied { // 2
@@ -76,17 +76,19 @@ func (p *Partition) readTo(a *app, c *conversation, user string, to uint64) (eve
 	if err != nil {
 		return 0, err
 	}
+	last := u.lastReadAt
 	if hidden {
 		p.keepShown(c, reader)
 	} else {
+		_, last = u.shown()
 		p.showAll(c, reader)
 	}
 	before := u.watermark
-	u.watermark, u.base, u.lastReadAt = to, c.sent-c.silent-unread, p.position.clock.now // 5
+	u.watermark, u.base, u.lastReadAt = to, c.sent-c.silent-unread, p.lastRead(last, ago) // 5
 	p.unmark(c, reader)
 	p.passAlone(c, reader)
 	p.changes.touchMember(c, reader)
-	p.tellOwn(c, reader, events.ConversationRead, "")
+	p.tellOwn(c, reader, events.ConversationRead, "", u.lastReadAt)
 	outcome := events.OutcomeApplied
 	if hidden {
 		outcome = events.OutcomeHidden
@@ -94,11 +96,21 @@ func (p *Partition) readTo(a *app, c *conversation, user string, to uint64) (eve
 	if c.group() {
 		return outcome, nil
 	}
-	reads, err := p.readChat(a, c, reader, before, to, hidden)
+	reads, err := p.readChat(a, c, reader, before, to, hidden, ago)
 	if err != nil || reads == 0 { // what reads nothing, or is hidden, is nothing to tell
 		return outcome, err
 	}
 	return outcome, p.tellChat(c, reader)
+}
+
+// lastRead is when a member has read last, who had read last at a time and reads again, so
+// long ago.
+func (p *Partition) lastRead(last, ago int64) int64 {
+	now := p.position.clock.now
+	if ago == 0 {
+		return now
+	}
+	return max(now-ago, min(last, now))
 }
 
 // tellChat tells the other side of a single chat that it was read.
@@ -135,7 +147,7 @@ func (p *Partition) unreadBeyond(c *conversation, reader uint32, seq uint64) (n 
 // readChat marks as read what the peer sent in a single chat and the reader had not read, and
 // returns how many messages that is; none if they are hidden. Messages up to the reader's watermark
 // before need no look.
-func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to uint64, hidden bool) (reads int, err error) {
+func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to uint64, hidden bool, ago int64) (reads int, err error) {
 	unread, err := p.unreadAfter(c, before)
 	if err != nil {
 		return 0, err
@@ -155,14 +167,14 @@ func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to 
 		if m == nil {
 			return reads, errCorrupt
 		}
-		if m.recalled() || m.hasRead(reader) || a.singleValidity > 0 && p.position.clock.age(m.sentAt) > a.singleValidity {
+		if m.recalled() || m.hasRead(reader) || a.singleValidity > 0 && p.position.clock.age(m.sentAt)-ago > a.singleValidity {
 			continue
 		}
 		if hidden {
 			p.hideReader(m, reader)
 			continue
 		}
-		if err := p.addReader(m, reader, ""); err != nil {
+		if err := p.addReader(m, reader, p.readAt(m, ago), ""); err != nil {
 			return reads, err
 		}
 		reads++

@@ -22,7 +22,8 @@ type Effect struct {
 	Unread  int
 	Marked  bool
 	EventID string
-	// Group, Message, Reader and Content describe the receipt; in a single chat Group is empty.
+	// Group, Message, Reader and Content describe the receipt; in a single chat Group is empty. Of
+	// a message of which receipts are counted only, Reader and Content are.
 	Group, Message, Reader, Content string
 	// At is the time of the receipt, Unix milliseconds.
 	At int64
@@ -33,8 +34,9 @@ type Effect struct {
 	Sequence  uint64
 }
 
-// tell makes the effect of an applied receipt if the message's sender is online.
-func (p *Partition) tell(m *message, reader, content string, kind events.Kind) error {
+// tell makes the effect of an applied receipt, of a time if it is a read, if the message's sender
+// is online.
+func (p *Partition) tell(m *message, reader, content string, kind events.Kind, at int64) error {
 	c := m.conv
 	to := c.members[m.sender].user
 	if !p.taps.online(c.app.key, to) {
@@ -51,22 +53,22 @@ func (p *Partition) tell(m *message, reader, content string, kind events.Kind) e
 		Eligible: int(m.eligible), Partition: p.id, Sequence: p.position.seq,
 	}
 	if kind == events.MessageRead {
-		e.Count, e.At = int(m.readers), m.lastAt
+		e.Count, e.At = int(m.readers), at
 	}
 	p.taps.effects = append(p.taps.effects, e)
 	return nil
 }
 
 // tellOwn tells a member's own devices what they have just done: read a message, read or marked the
-// conversation.
-func (p *Partition) tellOwn(c *conversation, o uint32, kind events.Kind, message string) {
+// conversation, and when that was.
+func (p *Partition) tellOwn(c *conversation, o uint32, kind events.Kind, message string, at int64) {
 	u := &c.members[o]
 	if p.taps.online == nil || !p.taps.online(c.app.key, u.user) {
 		return
 	}
 	e := Effect{
 		Kind: kind, App: c.app.key, To: u.user, Own: true, Group: c.name.group, Message: message, Reader: u.user,
-		At: p.position.clock.now, Unread: int(c.unreadBy(u)), Marked: u.marked(), Partition: p.id, Sequence: p.position.seq,
+		At: at, Unread: int(c.unreadBy(u)), Marked: u.marked(), Partition: p.id, Sequence: p.position.seq,
 	}
 	if !c.group() {
 		e.Peer = c.members[1-o].user

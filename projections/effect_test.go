@@ -61,6 +61,9 @@ func TestWhoIsTold(t *testing.T) {
 	}
 	never := with(func(s *events.Settings) { s.ReadReceipts = events.ReadReceiptsNever })
 	always := with(func(s *events.Settings) { s.ReadReceipts = events.ReadReceiptsAlways })
+	counts := with(func(s *events.Settings) {
+		s.GroupReceipts.MaxGroupSize, s.GroupReceipts.AboveLimit = 1, events.AboveLimitCounts
+	})
 	reciprocal := with(func(s *events.Settings) { s.Reciprocal = true })
 
 	group := []events.Event{
@@ -94,6 +97,7 @@ func TestWhoIsTold(t *testing.T) {
 		want     []string
 	}{
 		"a group's message":              {open, group, []events.Event{readInGroup}, []string{ownInGroup, annIsTold, fact, "cohort"}},
+		"a message that is counted":      {counts, group, []events.Event{readInGroup}, []string{ownInGroup, "ann: message.read m by ", "fact: message.read m by ", "cohort"}},
 		"hidden from a group":            {open, group, []events.Event{hide("ben", "", "", hidden), readInGroup}, []string{ownInGroup}},
 		"hidden in the group alone":      {open, group, []events.Event{hide("ben", "g", "", hidden), readInGroup}, []string{ownInGroup}},
 		"hidden but in the group":        {open, group, []events.Event{hide("ben", "", "", hidden), hide("ben", "g", "", events.ChoiceSend), readInGroup}, []string{ownInGroup, annIsTold, fact, "cohort"}},

@@ -252,6 +252,18 @@ func compareMessages(t *rapid.T, p *projections.Partition, model *oracle.Model, 
 			t.Fatalf("message %s: %+v, %v; model: %+v", want.ID, got, err, want)
 		}
 		compareFinding(t, p, model, app, want.ID)
+		if remaining, err := p.Remaining(name, want.ID); err != nil || remaining != model.Remaining(name, want.ID) {
+			t.Fatalf("message %s without those who left: %+v, %v; model: %+v", want.ID, remaining, err, model.Remaining(name, want.ID))
+		}
+		if want.CountsOnly {
+			_, readersErr := p.Readers(name, want.ID, 0, 1000)
+			_, othersErr := p.NonReaders(name, want.ID, 0, 1000)
+			if !errors.Is(readersErr, projections.ErrNoNames) || !errors.Is(othersErr, projections.ErrNoNames) {
+				t.Fatalf("names of %s: %v, %v", want.ID, readersErr, othersErr)
+			}
+			continue
+		}
+		compareRemaining(t, p, model, name, want.ID)
 		readers, err := p.Readers(name, want.ID, 0, 1000)
 		if err != nil {
 			t.Fatalf("readers of %s: %v", want.ID, err)
@@ -271,6 +283,32 @@ func compareMessages(t *rapid.T, p *projections.Partition, model *oracle.Model, 
 	if _, err := p.Message(app, "no such message"); !errors.Is(err, projections.ErrNotFound) {
 		t.Fatalf("unknown message: %v", err)
 	}
+}
+
+// compareRemaining compares the lists of a message without those who have left the group, page
+// by page.
+func compareRemaining(t *rapid.T, p *projections.Partition, model *oracle.Model, c events.Conversation, id string) {
+	t.Helper()
+	gone := func(user string) bool {
+		is := slices.ContainsFunc(model.Members(c.App, c.Group), func(u oracle.Member) bool { return u.User == user })
+		return c.Group != "" && !is
+	}
+	readers := slices.DeleteFunc(model.Readers(c, id), func(r projections.Reader) bool { return gone(r.User) })
+	others := slices.DeleteFunc(model.NonReaders(c, id), gone)
+	for at, i := 0, 0; ; i++ {
+		page, err := p.RemainingReaders(c, id, at, 1)
+		if err != nil || page.Total != len(readers) || len(page.Readers) != min(1, len(readers)) || len(readers) > 0 && page.Readers[0] != readers[i] {
+			t.Fatalf("readers of %s who remain, page %d: %+v, %v; model: %+v", id, i, page, err, readers)
+		}
+		if at = page.Next; at == 0 {
+			break
+		}
+	}
+	page, err := p.RemainingNonReaders(c, id, 0, 1000)
+	if err != nil || page.Total != len(others) || len(page.Left) != 0 {
+		t.Fatalf("nonreaders of %s who remain: %+v, %v; model: %v", id, page, err, others)
+	}
+	same(t, "nonreaders of "+id+" who remain", page.Users, others)
 }
 
 // compareGroups compares who is in each group, and as what.

@@ -12,6 +12,7 @@ const (
 	msgPlain    uint8 = iota // a group message that did not ask for receipts
 	msgTracked               // collects receipts
 	msgOversize              // asked, but the group was above the limit
+	msgCounted               // the same, and receipts are counted
 	msgRecalled uint8 = 1 << 7
 	msgSilent   uint8 = 1 << 6
 	// msgArrived: in a single chat, it was delivered, and that is hidden.
@@ -22,17 +23,20 @@ const (
 
 // header is the part of a message that has a fixed size. A checkpoint copies it.
 type header struct {
-	kind     uint8 // msgPlain, msgTracked or msgOversize, with msgFlags
-	hidden   bool  // some reads are hidden
+	kind     uint8 // msgPlain, msgTracked, msgOversize or msgCounted, with msgFlags
+	hidden   bool  // some reads are hidden; not set if it is counted
+	late     bool  // some reads are of a time before that of the one before them
 	sender   uint32
 	eligible uint32
 	seq      uint64
 	sentAt   int64
-	// deliveredAt is for single chats; 0 = not delivered by a receipt of its own.
+	// deliveredAt is when it was first delivered, as far as that is kept here: in a single chat by
+	// a receipt of its own, and of a counted message by the first read. 0 = not.
 	deliveredAt int64
 	// place is the message's place in its sender's summary.
 	place summaryPlace
-	// lastAt is the time of the last read and last its reader.
+	// lastAt is the time of the latest read and last its reader, who is not kept of a counted
+	// message.
 	lastAt  int64
 	last    uint32
 	readers uint32
@@ -45,10 +49,12 @@ func (h *header) state() uint8   { return h.kind &^ msgFlags }
 // message is one message with its read set.
 //
 // The read set is the log of its readers as it is stored: for each, in the order of reading, the
-// ordinal and the time since the reader before (the first: since sending), as uvarints, and the
-// content if there is one. It only grows, so a checkpoint can write a prefix of it while the fold
-// goes on appending. A member whose read is hidden has the ordinal plus hiddenReader in it and
-// nothing else. The bits tell at once whether a member is in it, hidden or not.
+// ordinal and the time since the latest reader before (the first: since sending), as uvarints, and
+// the content if there is one. It only grows, so a checkpoint can write a prefix of it while the
+// fold goes on appending. A member whose read is hidden has the ordinal plus hiddenReader in it and
+// nothing else, and one who reports a time before that of the latest reader has the ordinal plus
+// earlierReader, and the time by which it is earlier. The bits tell at once whether a member is in
+// it, hidden or not. For counted messages see counted.go.
 type message struct {
 	node
 	header
@@ -65,8 +71,11 @@ type message struct {
 
 const messageCost = 288
 
-// hiddenReader is more than any ordinal.
-const hiddenReader = 1 << 20
+// hiddenReader is more than any ordinal, earlierReader more than any with hiddenReader added.
+const (
+	hiddenReader  = 1 << 20
+	earlierReader = 1 << 21
+)
 
 func (m *message) cacheNode() *node { return &m.node }
 
@@ -126,12 +135,27 @@ func (p *Partition) messageIn(conv uint64, id string) (*message, error) {
 	return m, err
 }
 
-// addReader puts a member who has not read the message into its read set, now.
-func (p *Partition) addReader(m *message, ordinal uint32, content string) error {
+// addReader puts a member who has not read the message into its read set, at a time that readAt
+// gave.
+func (p *Partition) addReader(m *message, ordinal uint32, at int64, content string) error {
 	before := m.cost()
-	m.addReader(ordinal, m.notBefore(p.position.clock.now), content)
+	if m.counted() {
+		m.countReader(ordinal, at)
+		p.cache.bytes += m.cost() - before
+		return p.countUntimed(m)
+	}
+	m.addReader(ordinal, at, content)
 	p.cache.bytes += m.cost() - before
-	return p.countRead(m, m.lastAt)
+	return p.countRead(m, at)
+}
+
+// readAt is when a message is read that is read now, or was so long ago: docs/rules.md, "The time
+// of reading".
+func (p *Partition) readAt(m *message, ago int64) int64 {
+	if ago > 0 {
+		return max(p.position.clock.now-ago, m.sentAt)
+	}
+	return m.notBefore(p.position.clock.now)
 }
 
 // notBefore is a time, or that of what the message has seen so far if that is later.
@@ -145,7 +169,11 @@ func (m *message) notBefore(at int64) int64 {
 // hideReader notes that a member has read the message, and that this is hidden.
 func (p *Partition) hideReader(m *message, ordinal uint32) {
 	before := m.cost()
-	m.addHidden(ordinal)
+	if m.counted() {
+		m.hideCounted(ordinal)
+	} else {
+		m.addHidden(ordinal)
+	}
 	p.cache.bytes += m.cost() - before
 	p.changes.touchMessage(m)
 }
@@ -180,27 +208,33 @@ func (m *message) setRead(ordinal uint32) {
 }
 
 // addReader appends to the read set. The caller has seen that the member is not in it, and at is
-// not before the last reader's time nor before sending.
+// not before sending.
 func (m *message) addReader(ordinal uint32, at int64, content string) {
-	before := m.lastAt
+	since := at - m.lastAt
 	if m.readers == 0 {
-		before = m.sentAt
+		since = at - m.sentAt
 	}
 	tag := uint64(ordinal) << 1
+	if since < 0 {
+		tag += earlierReader << 1
+		since = -since
+		m.late = true
+	} else {
+		m.last, m.lastAt = ordinal, at
+	}
 	if content != "" {
 		tag |= 1
 	}
 	m.log = binary.AppendUvarint(m.log, tag)
-	m.log = binary.AppendUvarint(m.log, uint64(at-before))
+	m.log = binary.AppendUvarint(m.log, uint64(since))
 	if content != "" {
 		m.log = appendString(m.log, content)
 	}
 	m.setRead(ordinal)
 	m.readers++
-	m.last, m.lastAt = ordinal, at
 }
 
-// eachReader calls f in the order of reading until it returns false. It leaves out those who are
+// eachReader calls f in the order of the log until it returns false. It leaves out those who are
 // hidden.
 func (m *message) eachReader(f func(ordinal uint32, at int64, content []byte) bool) error {
 	return eachReader(m.log, m.sentAt, f)
@@ -222,25 +256,36 @@ func hiddenIn(log []byte, sentAt int64) (map[uint32]bool, error) {
 // eachRead goes through the log of a read set, and calls hidden for those who are.
 func eachRead(log []byte, sentAt int64, f func(ordinal uint32, at int64, content []byte) bool, hidden func(ordinal uint32)) error {
 	r := reader{b: log}
-	at := sentAt
+	latest := sentAt
 	for len(r.b) > 0 {
 		tag := r.uvarint()
-		if o := tag >> 1; o >= hiddenReader && !r.bad {
-			if o-hiddenReader >= events.MaxEverMembers {
-				return errCorrupt
+		o, earlier := tag>>1, false
+		if o >= hiddenReader && !r.bad {
+			if earlier = o >= earlierReader; earlier {
+				o -= earlierReader
+			} else {
+				if o -= hiddenReader; o >= events.MaxEverMembers {
+					return errCorrupt
+				}
+				hidden(uint32(o))
+				continue
 			}
-			hidden(uint32(o - hiddenReader))
-			continue
 		}
-		at += int64(r.uvarint())
+		at := int64(r.uvarint())
+		if earlier {
+			at = latest - at
+		} else {
+			latest += at
+			at = latest
+		}
 		var content []byte
 		if tag&1 != 0 {
 			content = r.bytes()
 		}
-		if r.bad || tag>>1 >= events.MaxEverMembers {
+		if r.bad || o >= events.MaxEverMembers {
 			return errCorrupt
 		}
-		if !f(uint32(tag>>1), at, content) {
+		if !f(uint32(o), at, content) {
 			return nil
 		}
 	}
@@ -249,8 +294,18 @@ func eachRead(log []byte, sentAt int64, f func(ordinal uint32, at int64, content
 
 // firstAt is the time of the first read; 0 if nobody has read.
 func (m *message) firstAt() int64 {
-	if m.readers == 0 {
+	switch {
+	case m.readers == 0:
 		return 0
+	case m.counted():
+		return m.deliveredAt
+	case m.late:
+		first := m.lastAt
+		_ = m.eachReader(func(_ uint32, at int64, _ []byte) bool { // it was read before
+			first = min(first, at)
+			return true
+		})
+		return first
 	}
 	r := reader{b: m.log}
 	for r.uvarint()>>1 >= hiddenReader { // there is one who is not hidden
@@ -275,13 +330,14 @@ func (m *message) view() Message {
 	v := Message{
 		ID: m.id, From: c.members[m.sender].user, Group: c.name.group, SentAt: m.sentAt,
 		ReceiptRequested: c.group() && m.state() != msgPlain,
+		CountsOnly:       m.counted(),
 		Recalled:         m.recalled(),
 		Counts:           m.counts(),
 		FirstReadAt:      m.firstAt(),
 		LastReadAt:       m.lastAt,
-		DeliveredAt:      m.deliveredAt,
 	}
 	if !c.group() {
+		v.DeliveredAt = m.deliveredAt
 		v.To = c.members[1-m.sender].user
 	}
 	return v

@@ -3,7 +3,7 @@ package projections
 import "encoding/binary"
 
 // encode appends the stored layout: the header's numbers, small ones in a byte each, then the read
-// set.
+// set as message.stored has it.
 func (h *header) encode(dst, log []byte) []byte {
 	dst = append(dst, h.kind)
 	dst = binary.AppendUvarint(dst, uint64(h.sender))
@@ -32,11 +32,18 @@ func (m *message) decode(v []byte) error {
 	if r.bad {
 		return errCorrupt
 	}
+	if m.counted() {
+		return m.decodeCounted(&r)
+	}
 	m.log = append(make([]byte, 0, len(r.b)+len(r.b)/4+8), r.b...)
 	return eachRead(m.log, m.sentAt, func(o uint32, at int64, _ []byte) bool {
 		m.setRead(o)
 		m.readers++
-		m.last, m.lastAt = o, at
+		if m.readers > 1 && at < m.lastAt {
+			m.late = true
+		} else {
+			m.last, m.lastAt = o, at
+		}
 		return true
 	}, func(o uint32) {
 		m.setRead(o)

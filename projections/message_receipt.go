@@ -23,7 +23,7 @@ func (p *Partition) receipt(a *app, i int) (events.Outcome, error) {
 			return 0, err
 		}
 		if m != nil {
-			return p.decideReceipt(a, m, e.user(i), e.content(i), kind)
+			return p.decideReceipt(a, m, e.user(i), e.content(i), kind, p.ago(a, i))
 		}
 	}
 	if o := a.checkRecording(kind, e.batch.Conversations[ref].Group != ""); o != events.OutcomeApplied {
@@ -58,8 +58,19 @@ func (a *app) checkRecording(kind events.Kind, group bool) events.Outcome {
 	return events.OutcomeApplied
 }
 
-// decideReceipt decides a receipt of a message that is there.
-func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind events.Kind) (events.Outcome, error) {
+// ago is how long before now event i happened, as far as the app goes by that: docs/rules.md, "The
+// time of reading".
+func (p *Partition) ago(a *app, i int) int64 {
+	b := p.scratch.batch
+	if a.maxReportAge == 0 || len(b.Times) == 0 || b.Times[i] == 0 {
+		return 0
+	}
+	now := p.position.clock.now
+	return now - min(max(b.Times[i], now-a.maxReportAge), now)
+}
+
+// decideReceipt decides a receipt of a message that is there, which happened so long ago.
+func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind events.Kind, ago int64) (events.Outcome, error) {
 	c := m.conv
 	group := c.group()
 	reader, known := c.ordinal(user)
@@ -78,7 +89,7 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind
 	case sender: // 4
 		return events.OutcomeDuplicate, nil
 	}
-	if group && m.state() != msgTracked { // 5
+	if group && !m.collects() { // 5
 		if m.state() == msgOversize {
 			return events.OutcomeDuplicate, nil
 		}
@@ -94,7 +105,7 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind
 		}
 		validity = a.groupValidity
 	}
-	if validity > 0 && p.position.clock.age(m.sentAt) > validity { // 8: too late
+	if validity > 0 && p.position.clock.age(m.sentAt)-ago > validity { // 8: too late
 		return notFound(group), nil
 	}
 	reads, deliveries, err := p.hides(c, reader) // 9
@@ -104,17 +115,17 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind
 	hidden := deliveries
 	if kind == events.MessageRead {
 		if hidden = reads; a.settings.UnreadBy == events.UnreadByMessage {
-			if err := p.readAlone(m, reader, hidden); err != nil {
+			if err := p.readAlone(m, reader, hidden, ago); err != nil {
 				return 0, err
 			}
 		}
-		p.tellOwn(c, reader, kind, m.id)
+		p.tellOwn(c, reader, kind, m.id, p.readAt(m, ago))
 	}
 	if hidden {
 		p.hideReceipt(m, reader, kind)
 		return events.OutcomeHidden, nil
 	}
-	return events.OutcomeApplied, p.applyReceipt(m, reader, user, content, kind)
+	return events.OutcomeApplied, p.applyReceipt(m, reader, user, content, kind, ago)
 }
 
 // has reports whether the receiver of a message has given a receipt of the kind, hidden or not, or
@@ -136,15 +147,16 @@ func (p *Partition) hideReceipt(m *message, reader uint32, kind events.Kind) {
 	p.changes.touchMessage(m)
 }
 
-// applyReceipt is what an applied receipt does: the message is read, or delivered, at the fold's
-// clock.
-func (p *Partition) applyReceipt(m *message, reader uint32, user, content string, kind events.Kind) error {
+// applyReceipt is what an applied receipt does: the message is read, or delivered. Of a counted one
+// nobody is told by whom, nor with what content.
+func (p *Partition) applyReceipt(m *message, reader uint32, user, content string, kind events.Kind, ago int64) error {
 	p.changes.touchMessage(m)
+	at := p.readAt(m, ago)
 	var err error
 	if kind == events.MessageRead {
-		err = p.addReader(m, reader, content)
+		err = p.addReader(m, reader, at, content)
 	} else {
-		m.deliveredAt = max(p.position.clock.now, m.sentAt)
+		m.deliveredAt = max(p.position.clock.now-ago, m.sentAt)
 		err = p.countDelivered(m)
 	}
 	if err == nil {
@@ -153,13 +165,19 @@ func (p *Partition) applyReceipt(m *message, reader uint32, user, content string
 	if err != nil {
 		return err
 	}
+	if m.counted() {
+		user, content = "", ""
+	}
 	if p.taps.online != nil {
-		if err := p.tell(m, user, content, kind); err != nil {
+		if err := p.tell(m, user, content, kind, at); err != nil {
 			return err
 		}
 	}
 	if p.taps.trackFacts {
-		p.addFact(kind, m, m.conv.members[reader].user, strings.Clone(content))
+		if user != "" {
+			user = m.conv.members[reader].user // which stays valid
+		}
+		p.addFact(kind, m, user, strings.Clone(content))
 	}
 	return nil
 }

@@ -68,16 +68,22 @@ func (p *Partition) mayAsk(a *app, c *conversation, m *member) events.Outcome {
 		return events.RejectedNotOpen
 	case g.WhoMayRequest == events.WhoAdmins && m.role == events.RoleMember:
 		return events.RejectedPermission
-	case g.MaxRequestsPerGroupPerDay > 0 && !a.tooLarge(c) && c.day == p.position.clock.now/dayMillis && c.requests >= g.MaxRequestsPerGroupPerDay:
+	case g.MaxRequestsPerGroupPerDay > 0 && a.kindOf(c) != msgOversize && c.day == p.position.clock.now/dayMillis && c.requests >= g.MaxRequestsPerGroupPerDay:
 		return events.RejectedDailyLimit
 	}
 	return events.OutcomeApplied
 }
 
-// tooLarge reports whether a group is above the size up to which messages collect receipts.
-func (a *app) tooLarge(c *conversation) bool {
-	limit := a.settings.GroupReceipts.MaxGroupSize
-	return limit > 0 && c.active > limit
+// kindOf is the kind of a group message that asks for receipts now.
+func (a *app) kindOf(c *conversation) uint8 {
+	g := &a.settings.GroupReceipts
+	switch {
+	case g.MaxGroupSize == 0 || c.active <= g.MaxGroupSize:
+		return msgTracked
+	case g.AboveLimit == events.AboveLimitCounts:
+		return msgCounted
+	}
+	return msgOversize
 }
 
 // send is what an applied message.sent does. The eligible readers are frozen by the message's seq:
@@ -97,12 +103,12 @@ func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks
 		h.kind, h.eligible = msgTracked, 1
 	case !asks:
 		h.kind = msgPlain
-	case a.tooLarge(c):
-		h.kind = msgOversize
 	default:
-		h.kind, h.eligible = msgTracked, uint32(c.active-1)
+		if h.kind = a.kindOf(c); h.collects() {
+			h.eligible = uint32(c.active - 1)
+		}
 	}
-	if c.group() && h.kind == msgTracked {
+	if c.group() && h.collects() {
 		if day := p.position.clock.now / dayMillis; c.day != day {
 			c.day, c.requests = day, 0
 		}

@@ -144,9 +144,9 @@ func (p *Partition) decideParked(a *app, m *message, r *parked) (events.Outcome,
 	case events.MessageRecalled:
 		return p.decideRecall(m, r.user)
 	case events.ConversationRead:
-		return p.readTo(a, m.conv, r.user, m.seq)
+		return p.readTo(a, m.conv, r.user, m.seq, 0)
 	}
-	return p.decideReceipt(a, m, r.user, r.content, r.kind)
+	return p.decideReceipt(a, m, r.user, r.content, r.kind, 0)
 }
 
 // expireParked rejects the receipts whose message did not come in time.

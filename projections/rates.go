@@ -71,10 +71,10 @@ type RateRow struct {
 	Key string
 	CohortCounts
 	// Percentiles of the time from sending to reading in milliseconds, accurate to 1 % or half a
-	// millisecond; meaningless if Read is 0.
+	// millisecond; meaningless if Read is 0, and 0 if no time of these reads is kept.
 	P50, P90, P99 float64
 	// Bins are the times behind the percentiles, ascending, without empty bins, if the query asked
-	// for them. Their counts add up to Read.
+	// for them. Their counts add up to Read, but for the reads whose times are not kept.
 	Bins []BinCount
 }
 

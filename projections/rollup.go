@@ -95,7 +95,7 @@ func (p *Partition) changing(m *message) (*cohort, error) {
 
 // countSent counts a message that was sent.
 func (p *Partition) countSent(m *message) error {
-	if m.state() != msgTracked {
+	if !m.collects() {
 		return nil
 	}
 	x, err := p.changing(m)
@@ -158,6 +158,19 @@ func (p *Partition) countReadFurther(m *message, x *cohort, bin uint16) {
 	}
 }
 
+// countUntimed counts a reader of a counted message, whose time is not kept: a recall could not
+// take it out again.
+func (p *Partition) countUntimed(m *message) error {
+	x, err := p.changing(m)
+	if err != nil {
+		return err
+	}
+	for y := range x.withTotals {
+		y.untimed++
+	}
+	return nil
+}
+
 // growCohort counts a time in a cohort or total that has no room for it yet.
 func (p *Partition) growCohort(x *cohort, bin uint16) {
 	before := x.cost()
@@ -168,7 +181,7 @@ func (p *Partition) growCohort(x *cohort, bin uint16) {
 // countRecalled takes a message that is about to be recalled out of all numbers except that of the
 // recalled ones.
 func (p *Partition) countRecalled(m *message) error {
-	if m.state() != msgTracked {
+	if !m.collects() {
 		return nil
 	}
 	x, err := p.changing(m)
@@ -179,6 +192,10 @@ func (p *Partition) countRecalled(m *message) error {
 		y.messages--
 		y.eligible -= uint64(m.eligible)
 		y.recalled++
+		if m.counted() {
+			y.untimed -= uint64(m.readers)
+			continue
+		}
 		if m.deliveredAt != 0 && m.readers == 0 {
 			y.onlyDelivered--
 		}

@@ -266,7 +266,7 @@ func (p *Partition) showItem(c *conversation, m *message, user string, item *Sum
 	if !nobody || err != nil {
 		return true, err
 	}
-	if m == nil || m.deliveredAt == 0 {
+	if m == nil || c.group() || m.deliveredAt == 0 {
 		return false, nil
 	}
 	item.Kind, item.LastReadAt = SummaryDelivered, 0
@@ -284,10 +284,14 @@ func (c *conversation) item(user string) SummaryItem {
 func (m *message) item() SummaryItem {
 	c := m.conv
 	if c.group() {
-		return SummaryItem{
+		x := SummaryItem{
 			Kind: SummaryGroupRead, Message: m.id, Group: c.name.group, Count: int(m.readers),
-			LastReader: c.members[m.last].user, FirstReadAt: m.firstAt(), LastReadAt: m.lastAt,
+			FirstReadAt: m.firstAt(), LastReadAt: m.lastAt,
 		}
+		if !m.counted() {
+			x.LastReader = c.members[m.last].user
+		}
+		return x
 	}
 	x := SummaryItem{
 		Kind: SummaryDelivered, Message: m.id, Peer: c.members[1-m.sender].user,

@@ -116,15 +116,15 @@ func (x *unreadRef) isUnread(seq uint64, o uint32, u *member) bool {
 
 // readAlone is what a message.read does to the reader's unread count and watermark where it counts:
 // docs/rules.md, "Reads and unread".
-func (p *Partition) readAlone(m *message, reader uint32, hidden bool) error {
+func (p *Partition) readAlone(m *message, reader uint32, hidden bool, ago int64) error {
 	c := m.conv
 	u := &c.members[reader]
 	if hidden {
 		p.keepShown(c, reader)
 	} else if u.extra != nil && u.extra.stays {
-		p.alter(c, reader, func(x *memberExtra) { x.shown.lastReadAt = p.position.clock.now })
+		p.alter(c, reader, func(x *memberExtra) { x.shown.lastReadAt = p.lastRead(x.shown.lastReadAt, ago) })
 	}
-	u.lastReadAt = p.position.clock.now
+	u.lastReadAt = p.lastRead(u.lastReadAt, ago)
 	p.changes.touchMember(c, reader)
 	if m.seq <= u.watermark || u.extra != nil && len(u.extra.alone) >= p.limits.ReadsAhead {
 		return nil

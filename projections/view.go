@@ -10,6 +10,10 @@ import (
 // know.
 var ErrNotFound = errors.New("projections: not found")
 
+// ErrNoNames is returned by queries for the readers of a message of which receipts are
+// counted only.
+var ErrNoNames = errors.New("projections: names of readers are not kept")
+
 // Message is what the state knows about one message. Times are Unix milliseconds, 0 = none.
 type Message struct {
 	ID   string
@@ -18,7 +22,10 @@ type Message struct {
 	Group, To        string
 	SentAt           int64
 	ReceiptRequested bool
-	Recalled         bool
+	// CountsOnly says that receipts of the message are counted without names: of its readers and
+	// those who have not read, only the numbers are known.
+	CountsOnly bool
+	Recalled   bool
 	Counts
 	FirstReadAt, LastReadAt int64
 	// DeliveredAt is when a single-chat message was delivered, if that was reported by itself.
@@ -54,10 +61,11 @@ type Reader struct {
 	Content string
 }
 
-// ReaderPage is a page of readers in the order of reading. Next is the offset of the next page, or
-// 0 if this is the last one.
+// ReaderPage is a page of readers in the order of reading. Before is how many come before it; Next
+// is the offset of the next page, or 0 if this is the last one.
 type ReaderPage struct {
 	Total   int
+	Before  int
 	Readers []Reader
 	Next    int
 }
@@ -176,7 +184,8 @@ type SummaryItem struct {
 	Message string
 	// Group is set for a group message, Peer for all others: who received or read.
 	Group, Peer string
-	// Count, LastReader and FirstReadAt are those of a group message.
+	// Count, LastReader and FirstReadAt are those of a group message; LastReader is empty if its
+	// receipts are counted only.
 	Count       int
 	LastReader  string
 	FirstReadAt int64

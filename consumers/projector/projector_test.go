@@ -213,6 +213,9 @@ func compareMessages(t *testing.T, p *Projector, models *oracle.Cluster, app str
 			}
 			compareFinding(t, p, models, app, m.ID)
 			its := models.Of(name)
+			if m.CountsOnly {
+				continue // there are no lists
+			}
 			readers := must[projections.ReaderPage](t)(p.Readers(name, m.ID, 0, 1000))
 			same(t, "readers of "+m.ID, readers.Readers, its.Readers(name, m.ID))
 			rest := must[projections.NonReaderPage](t)(p.NonReaders(name, m.ID, 0, 1000))

@@ -144,6 +144,34 @@ func (p *Projector) NonReaders(c events.Conversation, id string, after, limit in
 	return page, err
 }
 
+// Remaining returns a message without those who have left the group; see
+// [projections.Partition.Remaining].
+func (p *Projector) Remaining(c events.Conversation, id string) (m projections.Message, err error) {
+	err = p.in(&c, func(part *projections.Partition) (err error) {
+		m, err = part.Remaining(c, id)
+		return err
+	})
+	return m, err
+}
+
+// RemainingReaders is [Projector.Readers] without those who have left the group.
+func (p *Projector) RemainingReaders(c events.Conversation, id string, offset, limit int) (page projections.ReaderPage, err error) {
+	err = p.in(&c, func(part *projections.Partition) (err error) {
+		page, err = part.RemainingReaders(c, id, offset, limit)
+		return err
+	})
+	return page, err
+}
+
+// RemainingNonReaders is [Projector.NonReaders] without those who have left the group.
+func (p *Projector) RemainingNonReaders(c events.Conversation, id string, after, limit int) (page projections.NonReaderPage, err error) {
+	err = p.in(&c, func(part *projections.Partition) (err error) {
+		page, err = part.RemainingNonReaders(c, id, after, limit)
+		return err
+	})
+	return page, err
+}
+
 // Counts returns the numbers of those of the messages that are known. The error is that of Message
 // if several conversations use one of the ids.
 func (p *Projector) Counts(app string, ids []string) (map[string]projections.Counts, error) {

@@ -23,7 +23,7 @@ type groupAck struct {
 	MID         string    `json:"mid"`
 	GID         string    `json:"gid"`
 	Count       int       `json:"count"`
-	LastReader  string    `json:"last_reader"`
+	LastReader  string    `json:"last_reader,omitempty"`
 	FirstReadAt Timestamp `json:"first_read_at"`
 	LastReadAt  Timestamp `json:"last_read_at"`
 }

@@ -83,9 +83,14 @@ func (n *Notary) find(ctx context.Context, c events.Conversation, message, user 
 	if s.readAt, err = n.readAt(c, message, user); err != nil {
 		return at, nil, err
 	}
-	// The receipt is of the time of reading, or waited for its message before that.
-	for _, from := range []int64{s.readAt, s.readAt - events.ParkedFor.Milliseconds()} {
-		at, event, err = s.from(ctx, from)
+	// The receipt is of the time of reading, or waited for its message before that, or came later
+	// and reported that time.
+	for _, x := range [][2]int64{
+		{s.readAt, s.readAt},
+		{s.readAt - events.ParkedFor.Milliseconds(), s.readAt},
+		{s.readAt, s.readAt + events.LongestReportAge.Milliseconds()},
+	} {
+		at, event, err = s.between(ctx, x[0], x[1])
 		if err != nil || event != nil {
 			return at, event, err
 		}
@@ -112,8 +117,8 @@ func (n *Notary) readAt(c events.Conversation, message, user string) (int64, err
 	}
 }
 
-// from looks for the event in the entries from a time to that of reading.
-func (s *search) from(ctx context.Context, from int64) (at place, event *events.Event, err error) {
+// between looks for the event in the entries from one time to another.
+func (s *search) between(ctx context.Context, from, to int64) (at place, event *events.Event, err error) {
 	log := s.n.o.Log
 	first, last, err := log.Bounds(ctx, s.partition)
 	if err != nil {
@@ -132,7 +137,7 @@ func (s *search) from(ctx context.Context, from int64) (at place, event *events.
 		if err != nil {
 			return at, nil, err
 		}
-		if e.Time.UnixMilli() > s.readAt {
+		if e.Time.UnixMilli() > to {
 			break
 		}
 		if index, x := s.in(&e); x != nil {
@@ -169,11 +174,17 @@ func (s *search) in(e *eventlog.Entry) (index int, event *events.Event) {
 		if kind != events.MessageRead && kind != events.ConversationRead {
 			continue
 		}
-		if s.batch.Event(i, &x); s.reads(&x) && (kind == events.MessageRead || e.Time.UnixMilli() == s.readAt) {
+		if s.batch.Event(i, &x); s.reads(&x) && (kind == events.MessageRead || s.isOf(e.Time.UnixMilli(), x.Time)) {
 			return i, &x
 		}
 	}
 	return 0, nil
+}
+
+// isOf reports whether a conversation read that was stored at a time, and says that it happened at
+// another one or, with 0, does not say, may be of the time of reading.
+func (s *search) isOf(stored, happened int64) bool {
+	return stored == s.readAt || stored > s.readAt && happened != 0 && happened <= s.readAt
 }
 
 // reads reports whether an event reads the message: by its id or, in a single chat, with all that

@@ -79,17 +79,22 @@ func (f *folded) verifier() note.Verifier {
 
 // where is the conversation of a message: that of ann and ben, or the group.
 func where(message string) events.Conversation {
-	if message[0] == 's' {
+	switch message {
+	case "s1":
 		return events.SingleChat(consumertest.App, "ben", "ann")
+	case "s2":
+		return events.SingleChat(consumertest.App, "cleo", "ann")
 	}
 	return events.Conversation{App: consumertest.App, Group: "g"}
 }
 
-// TestEvidenceOfEveryWayToRead: at once, twice, before the message came, and with all of a single
-// chat. What was not read, or has left the log, there is no evidence of.
+// TestEvidenceOfEveryWayToRead: at once, twice, before the message came, with all of a single chat,
+// and reported later. What was not read, or has left the log, there is no evidence of.
 func TestEvidenceOfEveryWayToRead(t *testing.T) {
 	log := consumertest.Open(t, 1)
-	log.Group(4)
+	log.Group(5)
+	settings := events.DefaultSettings()
+	settings.GroupReceipts.Enabled, settings.ReceiptTime = true, events.ReceiptTimeReported
 	read := func(who int) events.Event { return consumertest.ReadBy(1, who) }
 	twice := read(1)
 	twice.Content = "again"
@@ -100,6 +105,14 @@ func TestEvidenceOfEveryWayToRead(t *testing.T) {
 	log.Put(2,
 		events.Event{Kind: events.MessageSent, App: consumertest.App, User: "ann", Peer: "ben", Message: "s1"},
 		events.Event{Kind: events.ConversationRead, App: consumertest.App, User: "ben", Peer: "ann"})
+	// Later, one reports when they read; so does who reads another chat.
+	log.Configure(consumertest.App, settings, 2)
+	time.Sleep(5 * time.Millisecond)
+	late := consumertest.ReadBy(0, 4)
+	late.Time = time.Now().UnixMilli() - 3
+	log.Put(3, events.Event{Kind: events.MessageSent, App: consumertest.App, User: "ann", Peer: "cleo", Message: "s2"})
+	time.Sleep(5 * time.Millisecond)
+	log.Put(4, late, events.Event{Kind: events.ConversationRead, App: consumertest.App, User: "cleo", Peer: "ann", Time: late.Time - 1000})
 	f := open(t, log, t.TempDir())
 	f.caughtUp()
 	ctx := consumertest.Context(t)
@@ -113,6 +126,8 @@ func TestEvidenceOfEveryWayToRead(t *testing.T) {
 		{"m1", "reader2", "", events.MessageRead, false},
 		{"m0", "reader3", "", events.MessageRead, true},
 		{"s1", "ben", "", events.ConversationRead, true},
+		{"m0", "reader4", "", events.MessageRead, true},
+		{"s2", "cleo", "", events.ConversationRead, true},
 	} {
 		in := where(test.message)
 		for _, whole := range []bool{true, false} {

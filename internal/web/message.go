@@ -30,6 +30,8 @@ type messageView struct {
 	Took       []string // of each reader
 	First      int      // the rank of the first reader on this page
 	NonReaders projections.NonReaderPage
+	// Nameless says that there are no lists: the readers are counted only.
+	Nameless bool
 	// ReadersAt and NonReadersAt are where the lists begin.
 	ReadersAt, NonReadersAt int
 }
@@ -68,10 +70,13 @@ func (p *Page) message(rq *request) (any, error) {
 	in = v.Message.Conversation(rq.key)
 	share := ratio(uint64(v.Message.Read), uint64(v.Message.Eligible))
 	v.Share, v.Width = percent(share), 100*share
+	if v.Nameless = v.Message.CountsOnly; v.Nameless {
+		return v, nil
+	}
 	if v.Readers, err = p.cfg.State.Readers(in, v.ID, v.ReadersAt, listed); err != nil {
 		return nil, fmt.Errorf("readers: %w", err)
 	}
-	v.First = v.ReadersAt + 1
+	v.First = v.Readers.Before + 1
 	for _, r := range v.Readers.Readers {
 		v.Took = append(v.Took, millis(float64(max(0, r.ReadAt-v.Message.SentAt))))
 	}
@@ -90,6 +95,8 @@ func (v *messageView) Kind() string {
 		return "Single chat."
 	case !m.ReceiptRequested:
 		return "It did not ask for receipts, so nobody's read counts."
+	case m.CountsOnly:
+		return "It asked for receipts, but the group was larger than the app allows: its readers are counted, and their names are not kept."
 	case m.Eligible == 0:
 		return "It asked for receipts, but the group was larger than the app allows, or had no other member."
 	}

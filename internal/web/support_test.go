@@ -113,7 +113,7 @@ func (f *fakeServer) Holders(string, string, string, int) ([]events.Conversation
 
 func (f *fakeServer) Readers(_ events.Conversation, id string, offset, limit int) (projections.ReaderPage, error) {
 	all := f.readers[id]
-	page := projections.ReaderPage{Total: len(all), Readers: all[min(offset, len(all)):]}
+	page := projections.ReaderPage{Total: len(all), Before: offset, Readers: all[min(offset, len(all)):]}
 	if len(page.Readers) > limit {
 		page.Readers, page.Next = page.Readers[:limit], offset+limit
 	}

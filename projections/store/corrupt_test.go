@@ -125,7 +125,7 @@ func TestCutOffFilesAreCorruptOrHarmless(t *testing.T) {
 	s := openTables(t, disk)
 	p := part(t, s)
 	states := []map[string]string{{}}
-	for log := example(1); len(log) > 0; log = log[min(len(log), 40):] {
+	for log := longExample(); len(log) > 0; log = log[min(len(log), 40):] {
 		fold(t, p, log[:min(len(log), 40)])
 		commit(t, s, p)
 		states = append(states, contents(t, s))

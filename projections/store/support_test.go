@@ -100,3 +100,14 @@ func digest(t testing.TB, s *store.Store) (sum string, keys int) {
 
 // example is a log with a bit of everything in it.
 func example(seed int) history.Log { return history.Logs().Example(seed) }
+
+// longExample is the longest of some logs, for tests that need a state of some size, whatever
+// is drawn.
+func longExample() (longest history.Log) {
+	for seed := range 10 {
+		if log := example(seed); len(log) > len(longest) {
+			longest = log
+		}
+	}
+	return longest
+}

@@ -34,6 +34,7 @@ var (
 	errNoGroup      = &restError{http.StatusNotFound, "resource_not_found", "do not find this group", 0}
 	errNotMember    = &restError{http.StatusNotFound, "resource_not_found", "not a member of this group", 60003}
 	errNoMessage    = &restError{http.StatusBadRequest, "illegal_argument", "message not found", 0}
+	errNoNames      = &restError{http.StatusBadRequest, "illegal_argument", "the readers of this message are counted, and who they are is not kept", 0}
 	errTooLarge     = &restError{http.StatusRequestEntityTooLarge, "request_too_large", "the body is too large", 0}
 	errTooOften     = &restError{http.StatusTooManyRequests, "reach_limit", "This request has reached api limit", 0}
 	errBusy         = &restError{http.StatusServiceUnavailable, "service_unavailable", "server is busy", 0}
@@ -77,6 +78,7 @@ func (h *REST) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		answer *restError
 	}{
 		{projections.ErrNotFound, errNoGroup},
+		{projections.ErrNoNames, errNoNames},
 		{gateway.ErrDenied, errForbidden},
 		{gateway.ErrNotMember, errNoGroup}, // who is not in it does not learn that there is one
 		{accounts.ErrExists, errUserExists},

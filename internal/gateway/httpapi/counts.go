@@ -85,7 +85,7 @@ func (a *API) postCounts(c *call) error {
 		if err != nil {
 			return atField(err, "messages", i)
 		}
-		if m, err = a.shown(c, m); err != nil {
+		if m, err = a.counted(c, m); err != nil {
 			return err
 		}
 		n := newCountsBody(m.Counts)
@@ -132,7 +132,11 @@ func (c *call) readCounts(body *countsRequest) ([]events.Conversation, error) {
 
 // countIDs counts the messages with the ids, of a conversation if that is named.
 func (a *API) countIDs(c *call, in events.Conversation, ids []string, counts map[string]countsBody) error {
-	if c.Admin && in == (events.Conversation{App: c.app}) {
+	without, err := c.withoutLeft()
+	if err != nil {
+		return err
+	}
+	if c.Admin && !without && in == (events.Conversation{App: c.app}) {
 		all, err := a.cfg.State.Counts(c.app, ids)
 		for id, n := range all {
 			counts[id] = newCountsBody(n)
@@ -142,7 +146,7 @@ func (a *API) countIDs(c *call, in events.Conversation, ids []string, counts map
 	for i, id := range ids {
 		m, err := c.Find(a.cfg.State, in, id, &c.settings)
 		if err == nil {
-			m, err = a.shown(c, m)
+			m, err = a.counted(c, m)
 		}
 		switch {
 		case err == nil:

@@ -24,6 +24,10 @@ type State interface {
 	gateway.Messages
 	Readers(c events.Conversation, id string, offset, limit int) (projections.ReaderPage, error)
 	NonReaders(c events.Conversation, id string, after, limit int) (projections.NonReaderPage, error)
+	// These leave out those who have left the group.
+	Remaining(c events.Conversation, id string) (projections.Message, error)
+	RemainingReaders(c events.Conversation, id string, offset, limit int) (projections.ReaderPage, error)
+	RemainingNonReaders(c events.Conversation, id string, after, limit int) (projections.NonReaderPage, error)
 	// Counts leaves out the ids that the app does not have. The error is a
 	// [*projections.AmbiguousError] for an id of several conversations.
 	Counts(app string, ids []string) (map[string]projections.Counts, error)

@@ -60,6 +60,7 @@ var (
 	errNoConversation   = &apiError{status: http.StatusNotFound, code: "conversation_not_found", message: "no such conversation, or the user is not in it"}
 	errTwoConversations = &apiError{status: http.StatusConflict, code: "ambiguous", message: "both a group and a single chat have this name: say type=group or type=peer"}
 	errSeesNobody       = &apiError{status: http.StatusForbidden, code: "hides_own_reads", message: "whoever hides their own reads is shown nobody's"}
+	errNoNames          = &apiError{status: http.StatusConflict, code: "names_not_kept", message: "the readers of this message are counted, and who they are is not kept"}
 	errNoGroup          = &apiError{status: http.StatusNotFound, code: "group_not_found", message: "no such group"}
 	errNotInLog         = &apiError{status: http.StatusNotFound, code: "not_in_log", message: "the tree of the log has no such head or entry, or not yet"}
 	errTrimmed          = &apiError{status: http.StatusGone, code: "trimmed", message: "the entry has left the log"}
@@ -141,6 +142,7 @@ func asAPIError(err error) *apiError {
 		answer *apiError
 	}{
 		{projections.ErrNotFound, errNoMessage},
+		{projections.ErrNoNames, errNoNames},
 		{projector.ErrFoldingAgain, errFolding},
 		{merkle.ErrOutside, errNotInLog},
 		{eventlog.ErrTrimmed, errTrimmed},

@@ -28,6 +28,7 @@ type fakeState struct {
 	nonReaders    map[string][]string
 	members, late map[string]bool // by app, group and user
 	groups        map[string][]projections.GroupMember
+	left          map[string]bool // users who have left every group
 	conversations map[string][]projections.ConversationView
 	dropped       int
 	summaries     map[string][]projections.SummaryItem // by app and user
@@ -130,6 +131,9 @@ func (s *fakeState) Readers(c events.Conversation, id string, offset, limit int)
 	if _, err := s.MessageIn(c, id, ""); err != nil {
 		return projections.ReaderPage{}, err
 	}
+	if s.messages[in(c.App, id)].CountsOnly {
+		return projections.ReaderPage{}, projections.ErrNoNames
+	}
 	all := s.readers[in(c.App, id)]
 	page := projections.ReaderPage{Total: len(all), Readers: all[min(offset, len(all)):]}
 	if len(page.Readers) > limit {
@@ -142,12 +146,44 @@ func (s *fakeState) NonReaders(c events.Conversation, id string, after, limit in
 	if _, err := s.MessageIn(c, id, ""); err != nil {
 		return projections.NonReaderPage{}, err
 	}
+	if s.messages[in(c.App, id)].CountsOnly {
+		return projections.NonReaderPage{}, projections.ErrNoNames
+	}
 	all := s.nonReaders[in(c.App, id)]
 	page := projections.NonReaderPage{Total: len(all), Users: all[min(after, len(all)):]}
 	if len(page.Users) > limit {
 		page.Users, page.Next = page.Users[:limit], after+limit
 	}
 	return page, nil
+}
+
+func (s *fakeState) Remaining(c events.Conversation, id string) (projections.Message, error) {
+	m, err := s.MessageIn(c, id, "")
+	for _, r := range s.readers[in(c.App, id)] {
+		if s.left[r.User] {
+			m.Eligible, m.Read, m.Delivered = m.Eligible-1, m.Read-1, m.Delivered-1
+		}
+	}
+	for _, user := range s.nonReaders[in(c.App, id)] {
+		if s.left[user] {
+			m.Eligible--
+		}
+	}
+	return m.Message, err
+}
+
+func (s *fakeState) RemainingReaders(c events.Conversation, id string, offset, limit int) (projections.ReaderPage, error) {
+	page, err := s.Readers(c, id, offset, limit)
+	page.Readers = slices.DeleteFunc(slices.Clone(page.Readers), func(r projections.Reader) bool { return s.left[r.User] })
+	page.Total = len(page.Readers)
+	return page, err
+}
+
+func (s *fakeState) RemainingNonReaders(c events.Conversation, id string, after, limit int) (projections.NonReaderPage, error) {
+	page, err := s.NonReaders(c, id, after, limit)
+	page.Users = slices.DeleteFunc(slices.Clone(page.Users), func(user string) bool { return s.left[user] })
+	page.Total = len(page.Users)
+	return page, err
 }
 
 func (s *fakeState) Counts(app string, ids []string) (map[string]projections.Counts, error) {

@@ -16,6 +16,7 @@ type messageBody struct {
 	To               string    `json:"to,omitempty"`
 	SentAt           timestamp `json:"sent_at"`
 	ReceiptRequested bool      `json:"receipt_requested"`
+	CountsOnly       bool      `json:"counts_only,omitempty"`
 	Recalled         bool      `json:"recalled"`
 	Eligible         int       `json:"eligible"`
 	Delivered        int       `json:"delivered"`
@@ -38,7 +39,7 @@ func (a *API) getMessage(c *call) error {
 	if err != nil {
 		return err
 	}
-	if m, err = a.shown(c, m); err != nil {
+	if m, err = a.counted(c, m); err != nil {
 		return err
 	}
 	gateway.WriteJSON(c.w, http.StatusOK, newMessageBody(&m))
@@ -48,10 +49,34 @@ func (a *API) getMessage(c *call) error {
 func newMessageBody(m *projections.Message) messageBody {
 	return messageBody{
 		ID: m.ID, From: m.From, Group: m.Group, To: m.To,
-		SentAt: timestamp(m.SentAt), ReceiptRequested: m.ReceiptRequested, Recalled: m.Recalled,
+		SentAt: timestamp(m.SentAt), ReceiptRequested: m.ReceiptRequested, CountsOnly: m.CountsOnly, Recalled: m.Recalled,
 		Eligible: m.Eligible, Delivered: m.Delivered, Read: m.Read,
 		FirstReadAt: timestamp(m.FirstReadAt), LastReadAt: timestamp(m.LastReadAt),
 	}
+}
+
+// withoutLeft reports whether those who have left a message's group are to be left out.
+func (c *call) withoutLeft() (bool, error) {
+	query := c.r.URL.Query()
+	switch left := query.Get("left"); {
+	case !query.Has("left"), left == "include":
+		return false, nil
+	case left == "exclude":
+		return true, nil
+	}
+	return false, invalid("left", "neither include nor exclude")
+}
+
+// counted is a message with the numbers that the caller asked for and is shown.
+func (a *API) counted(c *call, m projections.Message) (projections.Message, error) {
+	without, err := c.withoutLeft()
+	if err == nil && without {
+		m, err = a.cfg.State.Remaining(m.Conversation(c.app), m.ID)
+	}
+	if err != nil {
+		return m, err
+	}
+	return a.shown(c, m)
 }
 
 // listed looks the message of the path up, for a caller who may see who has read it.
@@ -88,7 +113,15 @@ func (a *API) getReaders(c *call) error {
 	if err != nil {
 		return err
 	}
-	page, err := a.cfg.State.Readers(m.Conversation(c.app), m.ID, offset, limit)
+	without, err := c.withoutLeft()
+	if err != nil {
+		return err
+	}
+	list := a.cfg.State.Readers
+	if without {
+		list = a.cfg.State.RemainingReaders
+	}
+	page, err := list(m.Conversation(c.app), m.ID, offset, limit)
 	if err != nil {
 		return err
 	}
@@ -116,7 +149,15 @@ func (a *API) getNonReaders(c *call) error {
 	if err != nil {
 		return err
 	}
-	page, err := a.cfg.State.NonReaders(m.Conversation(c.app), m.ID, after, limit)
+	without, err := c.withoutLeft()
+	if err != nil {
+		return err
+	}
+	list := a.cfg.State.NonReaders
+	if without {
+		list = a.cfg.State.RemainingNonReaders
+	}
+	page, err := list(m.Conversation(c.app), m.ID, after, limit)
 	if err != nil {
 		return err
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/ingest"
 )
 
-// postReceipts appends what a user reports of themselves: what they received and read. It is
-// postEvents with fewer kinds of events and without user, and is bounded for each user.
+// postReceipts appends what a user reports of themselves: what they received, read and marked. It
+// is postEvents with fewer kinds of events and without user, and is bounded for each user.
 func (a *API) postReceipts(c *call) error {
 	c.reporter = c.r.PathValue("user")
 	if err := a.mayReport(c, 0); err != nil {
@@ -26,9 +26,7 @@ func (a *API) postReceipts(c *call) error {
 
 // notOwn says why an event is none that the user may report.
 func notOwn(e *events.Event, user string) *events.FieldError {
-	switch e.Kind {
-	case events.MessageRead, events.MessageDelivered, events.ConversationRead:
-	default:
+	if !e.Kind.IsOwn() {
 		return &events.FieldError{Field: "type", Problem: e.Kind.String() + " is no receipt"}
 	}
 	if e.User != user {

@@ -28,10 +28,10 @@ func TestUsersReportTheirOwnReceipts(t *testing.T) {
 	h.state.outcomes = func(context.Context, int, uint64) ([]events.Outcome, error) { return make([]events.Outcome, 9), nil }
 	bob := h.token("bob")
 	body := `[{"type":"message.read","messages":["m1","m2"],"group":"g1","content":"both"},{"type":"message.delivered","message":"m3","peer":"alice"},` +
-		`{"type":"conversation.read","peer":"alice","upto":"m3","user":"bob"}]`
+		`{"type":"conversation.read","peer":"alice","upto":"m3","user":"bob"},{"type":"conversation.marked_unread","group":"g1"}]`
 	for _, token := range []string{bob, ""} {
 		a := h.want(request{method: "POST", path: receiptsPath + "?wait=applied", token: token, body: body}, 200, "")
-		want := `{"accepted":4,"outcomes":[{"index":0,"outcome":"applied"},{"index":1,"outcome":"applied"},{"index":2,"outcome":"applied"},{"index":3,"outcome":"applied"}]}` + "\n"
+		want := `{"accepted":5,"outcomes":[{"index":0,"outcome":"applied"},{"index":1,"outcome":"applied"},{"index":2,"outcome":"applied"},{"index":3,"outcome":"applied"},{"index":4,"outcome":"applied"}]}` + "\n"
 		if string(a.body) != want {
 			t.Errorf("got %s", a.body)
 		}
@@ -41,8 +41,9 @@ func TestUsersReportTheirOwnReceipts(t *testing.T) {
 			{App: testApp, Kind: events.MessageRead, User: "bob", Message: "m2", Group: "g1", Content: "both"},
 			{App: testApp, Kind: events.MessageDelivered, User: "bob", Message: "m3", Peer: "alice"},
 			{App: testApp, Kind: events.ConversationRead, User: "bob", Message: "m3", Peer: "alice"},
+			{App: testApp, Kind: events.ConversationMarkedUnread, User: "bob", Group: "g1"},
 		} {
-			if len(got) != 4 || fmt.Sprintf("%+v", got[i]) != fmt.Sprintf("%+v", want) {
+			if len(got) != 5 || fmt.Sprintf("%+v", got[i]) != fmt.Sprintf("%+v", want) {
 				t.Fatalf("submitted %+v", got)
 			}
 		}
@@ -69,6 +70,7 @@ func TestReceiptsThatAreNotOnesOwn(t *testing.T) {
 		`{"type":"message.read","message":"m1","group":"g1","user":"alice"}`:   "user",
 		`{"type":"conversation.read","peer":"bob","user":"alice"}`:             "user",
 		`{"type":"conversation.read","peer":"bob"}`:                            "peer",
+		`{"type":"conversation.marked_unread","group":"g1","user":"alice"}`:    "user",
 		`{"type":"message.sent","id":"m1","from":"bob","group":"g1"}`:          "type",
 		`{"type":"message.recalled","message":"m1","user":"bob","group":"g1"}`: "type",
 		`{"type":"group.joined","group":"g1","user":"bob"}`:                    "type",

@@ -210,8 +210,9 @@ func (s *stream) resync() error {
 type readBody struct {
 	Message string `json:"message"`
 	Group   string `json:"group,omitempty"`
-	// User is who read it: the last one if there are several.
-	User     string    `json:"user"`
+	// User is who read it: the last one if there are several. It is left out where readers are
+	// counted only.
+	User     string    `json:"user,omitempty"`
 	ReadAt   timestamp `json:"read_at"`
 	Content  string    `json:"content,omitempty"`
 	Count    int       `json:"count"`

@@ -105,6 +105,27 @@ func TestGroupChat(t *testing.T) {
 	cleo.heardOnly("text meeting from ann", recalled)
 }
 
+// TestGroupChatThatIsCounted: the author is told the count, by nobody, live and in the summary; who
+// has read is answered with an error.
+func TestGroupChatThatIsCounted(t *testing.T) {
+	s := startServer(t, `{"group_receipts":{"enabled":true,"max_group_size":2,"above_limit":"counts"},"open_registration":true}`)
+	s.group("g1", "ann", "ben", "cleo", "dan")
+	ann, ben, cleo := s.login("ann", "web"), s.login("ben", "web"), s.login("cleo", "web")
+	m := ann.ok(ann.sendBody("g1", true, groupText("meeting", true)))
+	ben.ok(ben.sendBody("g1", true, groupRead(m, "seen")))
+	one := fmt.Sprintf(`group read %d=1 by : `, m)
+	ann.hears(one)
+	ben.ok(ben.sendBody("g1", true, groupRead(m, "again")))
+	cleo.ok(cleo.sendBody("g1", true, groupRead(m, "")))
+	two := fmt.Sprintf(`group read %d=2 by : `, m)
+	ann.hears(two)
+	ann.heardOnly(one, two)
+	readers := s.call("GET", fmt.Sprintf("/acme/chat/chatgroups/g1/acks/%d?limit=500&key=undefined", m), s.token("ann"), "")
+	if readers.status != 400 || readers.field("error_description") != "the readers of this message are counted, and who they are is not kept" {
+		t.Errorf("readers over REST: %d %s", readers.status, readers.body)
+	}
+}
+
 func TestErrorTexts(t *testing.T) {
 	s := startServer(t, `{"group_receipts":{"enabled":false}}`)
 	s.group("g1", "ann", "ben")

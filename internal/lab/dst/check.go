@@ -88,6 +88,9 @@ func (w *world) compareMessages(app string) {
 		if err != nil || got.Message != want {
 			w.fail("message %s: %+v, %v; the model has %+v", want.ID, got, err, want)
 		}
+		if want.CountsOnly {
+			continue // there are no lists
+		}
 		readers, err := p.Readers(name, want.ID, 0, 1000)
 		w.same("readers of "+want.ID, err, readers.Readers, m.Readers(name, want.ID))
 		others, err := p.NonReaders(name, want.ID, 0, 1000)

@@ -291,6 +291,13 @@ func (m *model) compareMessages(s *server, app string) {
 			var answer struct{ Messages []counts }
 			s.must("POST", appPath(app)+"/messages:counts", map[string]any{"messages": []any{countedIn(name, id)}}, &answer)
 			same(s, "counts of "+id, answer.Messages, []counts{{msg.Eligible, msg.Delivered, msg.Read}})
+			if msg.CountsOnly {
+				err := s.call("GET", messagePath(app, id)+"/readers?"+in, nil, nil)
+				if refused := (*refusal)(nil); !errors.As(err, &refused) || refused.Body.Code != "names_not_kept" {
+					s.t.Errorf("readers of %s, who are counted: %v", id, err)
+				}
+				continue
+			}
 			want := []reader{}
 			for _, r := range of.Readers(name, id) {
 				want = append(want, reader{r.User, instant(r.ReadAt), r.Content})

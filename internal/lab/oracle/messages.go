@@ -45,8 +45,8 @@ func (m *Model) messageSent(a *app, ev events.Event) events.Outcome {
 					size++
 				}
 			}
-			tooLarge := limits.MaxGroupSize != 0 && size > limits.MaxGroupSize
-			if limits.MaxRequestsPerGroupPerDay != 0 && !tooLarge && m.trackedToday(c) >= limits.MaxRequestsPerGroupPerDay {
+			collects := limits.MaxGroupSize == 0 || size <= limits.MaxGroupSize || limits.AboveLimit == events.AboveLimitCounts
+			if limits.MaxRequestsPerGroupPerDay != 0 && collects && m.collectedToday(c) >= limits.MaxRequestsPerGroupPerDay {
 				return events.RejectedDailyLimit
 			}
 		}
@@ -55,11 +55,12 @@ func (m *Model) messageSent(a *app, ev events.Event) events.Outcome {
 	return events.OutcomeApplied
 }
 
-// trackedToday counts the group's tracked messages of the clock's UTC day, since one of another.
-func (m *Model) trackedToday(g *conversation) int {
+// collectedToday counts the group's messages that collect receipts, of the clock's UTC day, since
+// one of another.
+func (m *Model) collectedToday(g *conversation) int {
 	n := 0
 	for _, msg := range slices.Backward(g.messages) {
-		if msg.kind != tracked {
+		if !msg.collects() {
 			continue
 		}
 		if day(msg.sentAt) != day(m.time.t) {
@@ -95,10 +96,12 @@ func (m *Model) send(a *app, c *conversation, ev events.Event) {
 		msg.kind = plain
 	case limit == 0 || size <= limit:
 		msg.kind = tracked
+	case a.settings.GroupReceipts.AboveLimit == events.AboveLimitCounts:
+		msg.kind = counted
 	default:
 		msg.kind = oversize
 	}
-	if msg.kind == tracked {
+	if msg.collects() {
 		msg.eligible = others
 	}
 
@@ -118,9 +121,9 @@ func (m *Model) send(a *app, c *conversation, ev events.Event) {
 		case events.MessageRecalled:
 			outcome = m.messageRecalled(a, p.event, p.at)
 		case events.ConversationRead:
-			outcome = m.conversationRead(a, p.event, p.at)
+			outcome = m.conversationRead(a, now(p.event), p.at)
 		default:
-			outcome = m.receipt(a, p.event, p.at)
+			outcome = m.receipt(a, now(p.event), p.at)
 		}
 		if outcome.Rejected() {
 			m.reject(a, p.event, p.at, outcome)

@@ -131,6 +131,7 @@ type messageKind int
 const (
 	plain messageKind = iota
 	tracked
+	counted
 	oversize
 )
 
@@ -143,13 +144,16 @@ type message struct {
 	kind          messageKind
 	recalled      bool
 	silent        bool
-	hiddenReads   []string // who has read it without anybody being told
-	hiddenArrival bool     // single chats: delivered, and nobody was told
-	eligible      []string // frozen when sent
-	delivered     bool     // single chats
-	deliveredAt   int64    // of the applied message.delivered, 0 if there is none
-	readers       []projections.Reader
+	hiddenReads   []string             // who has read it without anybody being told
+	hiddenArrival bool                 // single chats: delivered, and nobody was told
+	eligible      []string             // frozen when sent
+	delivered     bool                 // single chats
+	deliveredAt   int64                // of the applied message.delivered, 0 if there is none
+	readers       []projections.Reader // in log order
 }
+
+// collects reports whether the message collects receipts.
+func (msg *message) collects() bool { return msg.kind == tracked || msg.kind == counted }
 
 // item is an item of an author's summary: a message of theirs or, if there is none, a single chat
 // that their peer has read.

@@ -157,20 +157,49 @@ func (m *Model) Counts(c events.Conversation, id string) (projections.Counts, bo
 	return msg.Counts, ok
 }
 
-// Readers is the read set of a message, in log order.
+// Readers is the read set of a message, in the order of reading; it is empty if names are not kept.
 func (m *Model) Readers(c events.Conversation, id string) []projections.Reader {
 	msg := m.message(c, id)
-	if msg == nil {
+	if msg == nil || msg.kind == counted {
 		return nil
 	}
-	return slices.Clone(msg.readers)
+	return msg.inOrder()
+}
+
+// inOrder are the readers in the order of reading.
+func (msg *message) inOrder() []projections.Reader {
+	list := slices.Clone(msg.readers)
+	slices.SortStableFunc(list, func(x, y projections.Reader) int { return cmp.Compare(x.ReadAt, y.ReadAt) })
+	return list
+}
+
+// Remaining is a message of the conversation without those who have left the group since.
+func (m *Model) Remaining(c events.Conversation, id string) projections.Message {
+	msg := m.message(c, id)
+	rest := *msg
+	rest.eligible, rest.readers = nil, nil
+	for _, user := range msg.eligible {
+		if msg.conversation.member(user).current() {
+			rest.eligible = append(rest.eligible, user)
+		}
+	}
+	for _, r := range msg.readers {
+		if msg.conversation.member(r.User).current() {
+			rest.readers = append(rest.readers, r)
+		}
+	}
+	v := rest.view()
+	if msg.kind == counted && len(rest.readers) < len(msg.readers) {
+		v.FirstReadAt, v.LastReadAt = 0, 0
+	}
+	return v
 }
 
 // NonReaders are the eligible readers of a message who have not read it, in the order they became
-// members.
+// members; empty if names are not kept.
 func (m *Model) NonReaders(c events.Conversation, id string) []string {
 	msg := m.message(c, id)
-	if msg == nil {
+	if msg == nil || msg.kind == counted {
 		return nil
 	}
 	var users []string
@@ -339,10 +368,14 @@ func (msg *message) singleItem(deliveryOnly bool) projections.SummaryItem {
 }
 
 func (msg *message) groupItem() projections.SummaryItem {
-	first, last := msg.readers[0], msg.readers[len(msg.readers)-1]
+	readers := msg.inOrder()
+	first, last := readers[0], readers[len(readers)-1]
+	if msg.kind == counted {
+		last.User = ""
+	}
 	return projections.SummaryItem{
 		Kind: projections.SummaryGroupRead, Message: msg.id, Group: msg.conversation.name.Group,
-		Count: len(msg.readers), LastReader: last.User, FirstReadAt: first.ReadAt, LastReadAt: last.ReadAt,
+		Count: len(readers), LastReader: last.User, FirstReadAt: first.ReadAt, LastReadAt: last.ReadAt,
 	}
 }
 
@@ -398,7 +431,7 @@ func (c *conversation) peerOf(user string) string {
 func (msg *message) view() projections.Message {
 	v := projections.Message{
 		ID: msg.id, From: msg.from, Group: msg.conversation.name.Group, To: msg.conversation.peerOf(msg.from),
-		SentAt: msg.sentAt, ReceiptRequested: msg.asked, Recalled: msg.recalled, DeliveredAt: msg.deliveredAt,
+		SentAt: msg.sentAt, ReceiptRequested: msg.asked, CountsOnly: msg.kind == counted, Recalled: msg.recalled, DeliveredAt: msg.deliveredAt,
 	}
 	v.Eligible, v.Read = len(msg.eligible), len(msg.readers)
 	switch {
@@ -407,8 +440,8 @@ func (msg *message) view() projections.Message {
 	case msg.delivered:
 		v.Delivered = 1
 	}
-	if len(msg.readers) > 0 {
-		v.FirstReadAt, v.LastReadAt = msg.readers[0].ReadAt, msg.readers[len(msg.readers)-1].ReadAt
+	if readers := msg.inOrder(); len(readers) > 0 {
+		v.FirstReadAt, v.LastReadAt = readers[0].ReadAt, readers[len(readers)-1].ReadAt
 	}
 	return v
 }

@@ -17,7 +17,7 @@ type Rate struct {
 	Times []int64 // from sending to reading in milliseconds, ascending
 }
 
-// Cohort are the tracked messages of one sender in one conversation in one UTC hour.
+// Cohort are the messages that collect receipts of one sender in one conversation in one UTC hour.
 type Cohort struct {
 	Hour         time.Time
 	Conversation events.Conversation
@@ -36,7 +36,7 @@ func (m *Model) Cohorts(app string) []Cohort {
 	for _, c := range m.conversations(app) {
 		cohorts := map[name]*Cohort{}
 		for _, msg := range c.messages {
-			if msg.kind != tracked {
+			if !msg.collects() {
 				continue
 			}
 			n := name{time.UnixMilli(msg.sentAt).UTC().Truncate(time.Hour), msg.from}
@@ -63,6 +63,9 @@ func (x *Cohort) count(msg *message) {
 	x.Eligible += uint64(shown.Eligible)
 	x.Delivered += uint64(shown.Delivered)
 	x.Read += uint64(shown.Read)
+	if msg.kind == counted {
+		return // the times are not kept
+	}
 	for _, r := range msg.readers {
 		x.Times = append(x.Times, r.ReadAt-msg.sentAt)
 	}

@@ -64,12 +64,13 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 			return events.RejectedNotFound
 		}
 	}
-	if m.tooLate(a, msg) { // 8
+	r := m.timeOfReading(a, ev)
+	if m.tooLate(a, msg, r) { // 8
 		return notFound(ev)
 	}
 	reads, deliveries := a.hides(c, ev.User) // 9
 	if isRead {
-		m.countAlone(a, c, c.member(ev.User), msg, reads)
+		m.countAlone(a, c, c.member(ev.User), msg, reads, r)
 	}
 	switch {
 	case isRead && reads:
@@ -79,9 +80,9 @@ func (m *Model) receipt(a *app, ev events.Event, at position) events.Outcome {
 		msg.hiddenArrival = true
 		return events.OutcomeHidden
 	case isRead:
-		m.read(msg, ev.User, ev.Content)
+		m.read(msg, ev.User, ev.Content, r)
 	default:
-		msg.delivered, msg.deliveredAt = true, max(m.time.t, msg.sentAt)
+		msg.delivered, msg.deliveredAt = true, max(r, msg.sentAt)
 	}
 	m.summarize(a, msg.from, item{message: msg})
 	return events.OutcomeApplied
@@ -94,16 +95,42 @@ func notFound(ev events.Event) events.Outcome {
 	return events.RejectedNotFound
 }
 
+// The time of reading: R.
+func (m *Model) timeOfReading(a *app, ev events.Event) int64 {
+	if a.settings.ReceiptTime != events.ReceiptTimeReported || ev.Time == 0 || ev.Time >= m.time.t {
+		return m.time.t
+	}
+	longest := int64(24 * 60 * 60 * 1000)
+	if set := a.settings.MaxReportAge; set != 0 {
+		longest = set.Milliseconds()
+	}
+	return max(ev.Time, m.time.t-longest)
+}
+
+// now is what was parked, as it is decided.
+func now(ev events.Event) events.Event {
+	ev.Time = 0
+	return ev
+}
+
+// becomes is what last_read_at is after a read at R.
+func (m *Model) becomes(was, r int64) int64 {
+	if r >= m.time.t {
+		return r
+	}
+	return max(r, min(was, m.time.t))
+}
+
 // Reads and unread: a message that was read alone.
-func (m *Model) countAlone(a *app, c *conversation, u *member, msg *message, hidden bool) {
+func (m *Model) countAlone(a *app, c *conversation, u *member, msg *message, hidden bool, r int64) {
 	if a.settings.UnreadBy != events.UnreadByMessage {
 		return
 	}
-	u.lastReadAt = m.time.t
+	u.lastReadAt = m.becomes(u.lastReadAt, r)
 	if hidden {
 		u.stays = true
 	} else {
-		u.shownLastReadAt = m.time.t
+		u.shownLastReadAt = m.becomes(u.shownLastReadAt, r)
 	}
 	if msg.seq <= u.watermark || len(u.alone) >= m.limits.MaxReadsAhead {
 		return
@@ -210,20 +237,22 @@ func (a *app) memberOf(ev events.Event) (*member, events.Outcome) {
 	return nil, events.RejectedNotMember
 }
 
-// tooLate reports whether the validity of the message's receipts is over.
-func (m *Model) tooLate(a *app, msg *message) bool {
+// tooLate reports whether the validity of the message's receipts was over at R.
+func (m *Model) tooLate(a *app, msg *message, r int64) bool {
 	validity := a.settings.SingleReceipts.Validity
 	if msg.conversation.name.Group != "" {
 		validity = a.settings.GroupReceipts.Validity
 	}
-	return validity != 0 && m.time.age(msg.sentAt) > validity.Milliseconds()
+	return validity != 0 && m.time.age(msg.sentAt)-(m.time.t-r) > validity.Milliseconds()
 }
 
 // read puts the user into the message's read set.
-func (m *Model) read(msg *message, user, content string) {
-	at := max(m.time.t, msg.sentAt)
-	if n := len(msg.readers); n > 0 {
-		at = max(at, msg.readers[n-1].ReadAt)
+func (m *Model) read(msg *message, user, content string, r int64) {
+	at := max(r, msg.sentAt)
+	if r == m.time.t {
+		for _, other := range msg.readers {
+			at = max(at, other.ReadAt)
+		}
 	}
 	msg.readers = append(msg.readers, projections.Reader{User: user, ReadAt: at, Content: content})
 	msg.delivered = true // reading implies it
@@ -299,19 +328,23 @@ func (m *Model) conversationRead(a *app, ev events.Event, at position) events.Ou
 	hidden, _ := a.hides(c, u.user)
 	u.stays = hidden
 	u.moveWatermark(to)
-	u.lastReadAt, u.marked = m.time.t, false
-	if !hidden {
-		u.shownLastReadAt = m.time.t
+	u.marked = false
+	r := m.timeOfReading(a, ev)
+	if hidden {
+		u.lastReadAt = m.becomes(u.lastReadAt, r)
+	} else {
+		u.shownLastReadAt = m.becomes(u.shownLastReadAt, r)
+		u.lastReadAt = u.shownLastReadAt
 	}
 	reads := 0
 	for _, msg := range c.messages {
 		switch {
 		case ev.Group != "" || msg.from == u.user || msg.recalled || msg.seq <= before || msg.seq > to:
-		case msg.readBy(u.user) || slices.Contains(msg.hiddenReads, u.user) || m.tooLate(a, msg):
+		case msg.readBy(u.user) || slices.Contains(msg.hiddenReads, u.user) || m.tooLate(a, msg, r):
 		case hidden:
 			msg.hiddenReads = append(msg.hiddenReads, u.user)
 		default:
-			m.read(msg, u.user, "")
+			m.read(msg, u.user, "", r)
 			reads++
 		}
 	}

@@ -121,6 +121,14 @@ func (w *world) configure(t *rapid.T, app string) {
 	s.GroupReceipts.Validity = w.validity(t)
 	s.SingleReceipts.Validity = w.validity(t)
 	s.GroupReceipts.MaxGroupSize = [...]int{200, 200, 0, 4, 200, 3}[pick(t, 6)]
+	if often(t, 1) {
+		s.GroupReceipts.AboveLimit = events.AboveLimitCounts
+		s.GroupReceipts.MaxGroupSize = [...]int{2, 3, 2, 4}[pick(t, 4)]
+	}
+	if often(t, 1) {
+		s.ReceiptTime = events.ReceiptTimeReported
+		s.MaxReportAge = events.Duration([...]time.Duration{0, time.Minute, time.Hour}[pick(t, 3)])
+	}
 	s.GroupReceipts.MaxRequestsPerGroupPerDay = [...]int{0, 0, 2, 0, 0, 1}[pick(t, 6)]
 	if seldom(t, 1) {
 		s.UnreadBy = events.UnreadByMessage
@@ -251,10 +259,15 @@ func (w *world) aim(t *rapid.T, kind events.Kind, app string) {
 	if kind == events.MessageRead && seldom(t, 2) {
 		ev.Content = fmt.Sprint("content ", pick(t, 3))
 	}
-	if seldom(t, 5) {
-		ev.Time = w.clock - int64(pick(t, 10))*1000
-	}
+	w.report(t, &ev)
 	w.add(t, ev)
+}
+
+// report gives an event a time now and then: recently, too long ago for some settings, or not yet.
+func (w *world) report(t *rapid.T, ev *events.Event) {
+	if seldom(t, 2) {
+		ev.Time = w.clock - [...]int64{1, 10, 100}[pick(t, 3)]*1000*int64(pick(t, 10)-1)
+	}
 }
 
 // target is a message that was sent, a late one rather than an early one; nil if there is none for
@@ -326,6 +339,7 @@ func (w *world) readAll(t *rapid.T, kind events.Kind, app string) {
 			w.early = append(w.early, w.clock)
 		}
 	}
+	w.report(t, &ev)
 	w.add(t, ev)
 }
 

@@ -22,6 +22,7 @@ func main() {
 	on := true
 	var change api.PutAppJSONRequestBody
 	change.GroupReceipts = &struct {
+		AboveLimit                *api.AboveLimit           `json:"above_limit,omitempty"`
 		Enabled                   *api.GroupReceiptsEnabled `json:"enabled,omitempty"`
 		MaxGroupSize              *api.MaxGroupSize         `json:"max_group_size,omitempty"`
 		MaxRequestsPerGroupPerDay *api.MaxRequests          `json:"max_requests_per_group_per_day,omitempty"`
