@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestClientForTypeScript makes schema/client-ts out of its sources, holds the generated one against
-// the description, runs its tests against two servers, and its example.
+// TestClientForTypeScript makes schema/client-ts out of its sources, holds the generated one
+// against the description, runs its tests against two servers, and its example.
 func TestClientForTypeScript(t *testing.T) {
 	source := filepath.Join(root, "schema", "client-ts")
 	dir := copyOf(t, source)
