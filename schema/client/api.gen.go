@@ -52,6 +52,7 @@ const (
 	CodeUnavailable          Code = "unavailable"
 	CodeUnknownOutcome       Code = "unknown_outcome"
 	CodeUnsupportedMediaType Code = "unsupported_media_type"
+	CodeWrongHost            Code = "wrong_host"
 )
 
 // Defines values for GroupRoleRole.

@@ -3,6 +3,9 @@ package client_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -167,5 +170,34 @@ func TestFollowEndsWithItsContextAndWithAnError(t *testing.T) {
 	}
 	if n != 2 {
 		t.Errorf("%d rounds", n)
+	}
+}
+
+// What the loop was given and did not finish with is not acknowledged by the connection that
+// follows.
+func TestFollowAcknowledgesWhatTheLoopFinished(t *testing.T) {
+	s := start(t)
+	direct := s.client(t, client.Config{})
+	group(t, direct, 2)
+	if _, err := direct.Apply(bound(t), client.MessageRead{Message: "m1", User: "r0", Group: "team"}); err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	url := proxy(t, s, func(r *http.Request, _ func() *http.Response) *http.Response {
+		asked = append(asked, r.Header.Get("Last-Event-ID"))
+		const first, second = "event: read\nid: AAAA\ndata: {\"count\":1}\n\n", "event: read\nid: BBBB\ndata: {\"count\":2}\n\n"
+		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/event-stream"}}, Body: io.NopCloser(strings.NewReader(first + second))}
+	})
+	n := 0
+	for e, err := range s.client(t, client.Config{URL: url}).Follow(bound(t), "ann", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; n == 4 { // the second of the second connection
+			if e.ID != "BBBB" || len(asked) != 2 || asked[0] != "" || asked[1] != "BBBB" {
+				t.Errorf("asked with %q", asked)
+			}
+			break
+		}
 	}
 }

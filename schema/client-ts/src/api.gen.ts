@@ -1908,7 +1908,7 @@ export interface components {
         Error: {
             error: {
                 /** @enum {string} */
-                code: "invalid_request" | "invalid_event" | "invalid_cursor" | "foreign_cursor" | "range_too_large" | "unauthorized" | "too_many_attempts" | "token_expired" | "forbidden" | "not_found" | "app_not_found" | "message_not_found" | "conversation_not_found" | "ambiguous" | "hides_own_reads" | "group_not_found" | "rate_limited" | "not_in_log" | "trimmed" | "gone" | "method_not_allowed" | "too_large" | "too_many_events" | "unsupported_media_type" | "too_many_streams" | "canceled" | "internal" | "idle" | "shutting_down" | "overloaded" | "unavailable" | "log_full" | "unknown_outcome" | "not_applied" | "outcome_gone" | "timeout" | "not_ready" | "folding_again" | "analytics_unavailable" | "busy" | "foreign_log" | "bad_request";
+                code: "invalid_request" | "invalid_event" | "invalid_cursor" | "foreign_cursor" | "range_too_large" | "unauthorized" | "too_many_attempts" | "token_expired" | "forbidden" | "not_found" | "app_not_found" | "message_not_found" | "conversation_not_found" | "ambiguous" | "hides_own_reads" | "group_not_found" | "rate_limited" | "not_in_log" | "trimmed" | "gone" | "method_not_allowed" | "too_large" | "too_many_events" | "unsupported_media_type" | "too_many_streams" | "canceled" | "internal" | "idle" | "shutting_down" | "overloaded" | "unavailable" | "log_full" | "unknown_outcome" | "not_applied" | "outcome_gone" | "timeout" | "not_ready" | "folding_again" | "analytics_unavailable" | "busy" | "foreign_log" | "bad_request" | "wrong_host";
                 message: string;
                 /** @description the event that is wrong */
                 index?: number;
