@@ -149,8 +149,8 @@ func refusal(status int, retryAfter, body string) *http.Response {
 	return &http.Response{StatusCode: status, Header: http.Header{"Retry-After": {retryAfter}}, Body: io.NopCloser(bytes.NewReader([]byte(body)))}
 }
 
-// pipe passes bytes on between clients and the server. Of connection n it cuts both directions when
-// cut(n) bytes of the answer have come, and hands on none of them from pass(n) on.
+// pipe passes bytes on between clients and the server. It cuts connection n when cut(n) bytes of the
+// answer have come.
 func pipe(t *testing.T, s *server, cut func(n int) int) (url string, connections func() int) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -178,7 +178,11 @@ func pipe(t *testing.T, s *server, cut func(n int) int) (url string, connections
 					_, _ = io.Copy(up, conn)
 					_ = up.(*net.TCPConn).CloseWrite()
 				}()
-				_, _ = io.CopyN(conn, up, int64(cut(n)))
+				most := int64(cut(n))
+				if most == 0 {
+					_, _ = up.Read(make([]byte, 1)) // the server has answered
+				}
+				_, _ = io.CopyN(conn, up, most)
 			}()
 		}
 	}()
