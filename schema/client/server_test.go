@@ -149,8 +149,8 @@ func refusal(status int, retryAfter, body string) *http.Response {
 	return &http.Response{StatusCode: status, Header: http.Header{"Retry-After": {retryAfter}}, Body: io.NopCloser(bytes.NewReader([]byte(body)))}
 }
 
-// pipe passes bytes on between clients and the server. It cuts connection n when cut(n) bytes of the
-// answer have come.
+// pipe passes bytes on between clients and the server. It cuts connection n when cut(n) bytes of
+// the answer have come.
 func pipe(t *testing.T, s *server, cut func(n int) int) (url string, connections func() int) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
