@@ -51,7 +51,7 @@ func ExampleClient_Batch() {
 	ctx := context.Background()
 	c := exampleClient(ctx, server)
 
-	b := c.Batch(client.BatchOptions{Events: 1000, Delay: 20 * time.Millisecond})
+	b := c.Batch(client.BatchOptions{Events: 1000, Delay: 20 * time.Millisecond, Applied: true})
 	var last *client.Ticket
 	for i := range 5000 {
 		var err error
@@ -60,7 +60,7 @@ func ExampleClient_Batch() {
 			log.Fatal(err)
 		}
 	}
-	if _, err := last.Wait(ctx); err != nil { // this one is durable
+	if _, err := last.Wait(ctx); err != nil { // this one is stored and decided
 		log.Fatal(err)
 	}
 	if err := b.Close(ctx); err != nil { // and so are all
