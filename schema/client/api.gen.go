@@ -14,6 +14,7 @@ const (
 	CodeAnalyticsUnavailable Code = "analytics_unavailable"
 	CodeAppNotFound          Code = "app_not_found"
 	CodeBadRequest           Code = "bad_request"
+	CodeBehind               Code = "behind"
 	CodeBusy                 Code = "busy"
 	CodeCanceled             Code = "canceled"
 	CodeConversationNotFound Code = "conversation_not_found"
@@ -32,8 +33,12 @@ const (
 	CodeLogFull              Code = "log_full"
 	CodeMessageNotFound      Code = "message_not_found"
 	CodeMethodNotAllowed     Code = "method_not_allowed"
+	CodeNoCluster            Code = "no_cluster"
+	CodeNodeAlive            Code = "node_alive"
+	CodeNodeNotFound         Code = "node_not_found"
 	CodeNotApplied           Code = "not_applied"
 	CodeNotFound             Code = "not_found"
+	CodeNotFresh             Code = "not_fresh"
 	CodeNotInLog             Code = "not_in_log"
 	CodeNotReady             Code = "not_ready"
 	CodeOutcomeGone          Code = "outcome_gone"
@@ -105,6 +110,12 @@ const (
 const (
 	WhoMayRequestAdmins  WhoMayRequest = "admins"
 	WhoMayRequestMembers WhoMayRequest = "members"
+)
+
+// Defines values for Consistency.
+const (
+	ConsistencyLocal  Consistency = "local"
+	ConsistencyStrong Consistency = "strong"
 )
 
 // Defines values for ConversationType.
@@ -675,6 +686,8 @@ type Reader struct {
 
 // Ready defines model for Ready.
 type Ready struct {
+	// Node the server's name in a cluster
+	Node   string   `json:"node,omitempty,omitzero"`
 	Reads  ReadyFor `json:"reads"`
 	Status string   `json:"status"`
 	Writes ReadyFor `json:"writes"`
@@ -834,6 +847,8 @@ type SingleValidity = Duration
 
 // State defines model for State.
 type State struct {
+	// Node the server's name in a cluster
+	Node   string `json:"node,omitempty,omitzero"`
 	Status string `json:"status"`
 }
 
@@ -901,7 +916,10 @@ type Status struct {
 	EventsAccepted int `json:"events_accepted"`
 
 	// Log the identity of the log; positions and cursors of before mean nothing once it is another
-	Log        string `json:"log"`
+	Log string `json:"log"`
+
+	// Node the server's name in a cluster
+	Node       string `json:"node,omitempty,omitzero"`
 	Partitions []struct {
 		// AckMs how long the last append took to be durable
 		AckMs float64 `json:"ack_ms"`
@@ -1068,6 +1086,12 @@ type WhoMayRequest string
 
 // App defines model for app.
 type App = AppName
+
+// AtLeast defines model for at_least.
+type AtLeast = string
+
+// Consistency defines model for consistency.
+type Consistency string
 
 // Conversation at most 128 bytes of UTF-8
 type Conversation = ID

@@ -26,7 +26,18 @@ export interface paths {
     };
     "/v1/apps/{org}/{app}": {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -56,7 +67,18 @@ export interface paths {
     };
     "/v1/apps/{org}/{app}/events": {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -99,7 +121,18 @@ export interface paths {
     };
     "/v1/apps/{org}/{app}/events:stream": {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -139,7 +172,18 @@ export interface paths {
     };
     "/v1/apps/{org}/{app}/messages/{id}": {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -169,7 +213,18 @@ export interface paths {
     };
     "/v1/apps/{org}/{app}/messages/{id}/readers": {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -199,7 +254,18 @@ export interface paths {
     };
     "/v1/apps/{org}/{app}/messages/{id}/nonreaders": {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -229,7 +295,18 @@ export interface paths {
     };
     "/v1/apps/{org}/{app}/messages:counts": {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -259,7 +336,18 @@ export interface paths {
     };
     "/v1/apps/{org}/{app}/users/{user}/conversations": {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -286,7 +374,18 @@ export interface paths {
     };
     "/v1/apps/{org}/{app}/users/{user}/receipts": {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -305,7 +404,8 @@ export interface paths {
          * @description `message.read`, `message.delivered` and `conversation.read` of this user, with their own token, in the formats of `…/events` and with
          *     the same answers, `Idempotency-Key` and `wait`. With a user token, 100 receipts a second are taken, after a burst of 1000,
          *     unless the server is configured otherwise; more is refused with 429 `rate_limited` and `Retry-After`, and nothing of it is
-         *     stored. More than a burst in one request is 413 `too_many_events`.
+         *     stored. More than a burst in one request is 413 `too_many_events`. Who is not in a group is told 602 of everything about it that
+         *     had no effect, be it that there is no such group or message.
          */
         post: operations["postReceipts"];
         delete?: never;
@@ -481,7 +581,18 @@ export interface paths {
     };
     "/v1/apps/{org}/{app}/users/{user}/statistics": {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -509,7 +620,18 @@ export interface paths {
     };
     "/v1/apps/{org}/{app}/users/{user}/statistics:ack": {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -538,7 +660,18 @@ export interface paths {
     };
     "/v1/apps/{org}/{app}/users/{user}/stream": {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -592,7 +725,18 @@ export interface paths {
     };
     "/v1/apps/{org}/{app}/users/{user}/tokens": {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -620,7 +764,18 @@ export interface paths {
     };
     "/v1/apps/{org}/{app}/analytics/read-rate": {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -655,7 +810,18 @@ export interface paths {
     };
     "/v1/apps/{org}/{app}/rejections": {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -965,6 +1131,49 @@ export interface paths {
          */
         post: operations["postBackup"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/cluster": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The nodes on this log, and their copies of the state
+         * @description As the node that is asked sees them. A copy's chain (the root of the Merkle tree over the partition's entries) and digest (of the
+         *     state) are those of the entry `sequence`; copies at the same entry must have the same, but for those in which the tree begins elsewhere
+         *     (of a state that an earlier version began). What is said of another node is as old as `heard_ms`, so entries that were just appended
+         *     may not be in it. Admin key only.
+         */
+        get: operations["getCluster"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/cluster/nodes/{node}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Forget a node that will not come back
+         * @description Entries that only it had not folded may leave the log then. 409 `node_alive` for one that is heard of. Admin key only.
+         */
+        delete: operations["deleteNode"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1867,9 +2076,13 @@ export interface components {
         };
         State: {
             status: string;
+            /** @description the server's name in a cluster */
+            node?: string;
         };
         Ready: {
             status: string;
+            /** @description the server's name in a cluster */
+            node?: string;
             reads: components["schemas"]["ReadyFor"];
             writes: components["schemas"]["ReadyFor"];
         };
@@ -1880,6 +2093,8 @@ export interface components {
         };
         Status: {
             version: string;
+            /** @description the server's name in a cluster */
+            node?: string;
             /** @description the identity of the log; positions and cursors of before mean nothing once it is another */
             log: string;
             uptime_seconds: number;
@@ -1908,7 +2123,7 @@ export interface components {
         Error: {
             error: {
                 /** @enum {string} */
-                code: "invalid_request" | "invalid_event" | "invalid_cursor" | "foreign_cursor" | "range_too_large" | "unauthorized" | "too_many_attempts" | "token_expired" | "forbidden" | "not_found" | "app_not_found" | "message_not_found" | "conversation_not_found" | "ambiguous" | "hides_own_reads" | "group_not_found" | "rate_limited" | "not_in_log" | "trimmed" | "gone" | "method_not_allowed" | "too_large" | "too_many_events" | "unsupported_media_type" | "too_many_streams" | "canceled" | "internal" | "idle" | "shutting_down" | "overloaded" | "unavailable" | "log_full" | "unknown_outcome" | "not_applied" | "outcome_gone" | "timeout" | "not_ready" | "folding_again" | "analytics_unavailable" | "busy" | "foreign_log" | "bad_request" | "wrong_host";
+                code: "invalid_request" | "invalid_event" | "invalid_cursor" | "foreign_cursor" | "range_too_large" | "unauthorized" | "too_many_attempts" | "token_expired" | "forbidden" | "not_found" | "app_not_found" | "message_not_found" | "conversation_not_found" | "ambiguous" | "hides_own_reads" | "group_not_found" | "rate_limited" | "not_in_log" | "trimmed" | "gone" | "method_not_allowed" | "too_large" | "too_many_events" | "unsupported_media_type" | "too_many_streams" | "canceled" | "internal" | "idle" | "shutting_down" | "overloaded" | "unavailable" | "log_full" | "unknown_outcome" | "not_applied" | "outcome_gone" | "timeout" | "not_ready" | "folding_again" | "analytics_unavailable" | "busy" | "foreign_log" | "bad_request" | "wrong_host" | "behind" | "not_fresh" | "no_cluster" | "node_not_found" | "node_alive";
                 message: string;
                 /** @description the event that is wrong */
                 index?: number;
@@ -1976,7 +2191,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description `app_not_found`, `message_not_found`, `conversation_not_found`, `group_not_found`, `not_in_log` (no such head or entry, or not yet), or `not_found` for a path that there is not */
+        /** @description `app_not_found`, `message_not_found`, `conversation_not_found`, `group_not_found`, `not_in_log` (no such head or entry, or not yet), or `not_found` for a path that there is not; `no_cluster`: the server was started without `--node`; `node_not_found` */
         NotFound: {
             headers: {
                 [name: string]: unknown;
@@ -2146,7 +2361,8 @@ export interface components {
          * @description Not now. `overloaded`, `unavailable`: nothing was stored, come back after `Retry-After`. `log_full`: the disk or a limit is reached. `unknown_outcome`: send the events
          *     again. `not_applied`, `outcome_gone`: durable, need not be sent again. `folding_again`: a part of the state was found damaged and is being folded
          *     again from the log; questions about it are answered again when that is done, events are taken all the while. `analytics_unavailable`: ClickHouse
-         *     does not answer, or has not been prepared yet. `shutting_down`, `idle`: the last line of a stream of events. `timeout`, `too_many_streams`, `not_ready`.
+         *     does not answer, or has not been prepared yet. `shutting_down`, `idle`: the last line of a stream of events. `behind`, `not_fresh`: not as new as was asked for.
+         *     `timeout`, `too_many_streams`, `not_ready`.
          */
         Unavailable: {
             headers: {
@@ -2159,6 +2375,16 @@ export interface components {
         };
     };
     parameters: {
+        /**
+         * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+         *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+         */
+        at_least: string;
+        /**
+         * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+         *     cannot be shown in time.
+         */
+        consistency: "local" | "strong";
         /** @example acme */
         org: components["schemas"]["AppName"];
         /** @example chat */
@@ -2253,7 +2479,18 @@ export interface operations {
     };
     getApp: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -2285,7 +2522,18 @@ export interface operations {
     };
     putApp: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -2324,6 +2572,16 @@ export interface operations {
     postEvents: {
         parameters: {
             query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
                 /** @description `durable` (the default) answers when the events are stored, `applied` when they are folded, with the outcome of each. */
                 wait?: "durable" | "applied";
             };
@@ -2379,6 +2637,16 @@ export interface operations {
     streamEvents: {
         parameters: {
             query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
                 /** @description how many events an earlier stream has had accepted; the count goes on from there */
                 from?: number;
                 /** @description `durable` (the default) answers as events are stored, `applied` as they are folded, with the outcome of each. */
@@ -2431,6 +2699,16 @@ export interface operations {
     getMessage: {
         parameters: {
             query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
                 /** @description the group that the message is in */
                 group?: components["parameters"]["inGroup"];
                 /**
@@ -2495,6 +2773,16 @@ export interface operations {
     getReaders: {
         parameters: {
             query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
                 /** @description the most items to return, 100 if it is left out */
                 limit?: components["parameters"]["limit"];
                 /** @description the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor` */
@@ -2562,6 +2850,16 @@ export interface operations {
     getNonReaders: {
         parameters: {
             query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
                 /** @description the most items to return, 100 if it is left out */
                 limit?: components["parameters"]["limit"];
                 /** @description the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor` */
@@ -2625,7 +2923,18 @@ export interface operations {
     };
     postCounts: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -2688,6 +2997,16 @@ export interface operations {
     getConversations: {
         parameters: {
             query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
                 /** @description the most items to return, 100 if it is left out */
                 limit?: components["parameters"]["limit"];
                 /** @description the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor` */
@@ -2747,6 +3066,16 @@ export interface operations {
     postReceipts: {
         parameters: {
             query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
                 /** @description `durable` (the default) answers when the events are stored, `applied` when they are folded, with the outcome of each. */
                 wait?: "durable" | "applied";
             };
@@ -3198,7 +3527,18 @@ export interface operations {
     };
     getStatistics: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -3232,7 +3572,18 @@ export interface operations {
     };
     postStatisticsAck: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -3279,7 +3630,18 @@ export interface operations {
     };
     getStream: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: {
                 /** @description the id of the last event that came over an earlier stream */
                 "Last-Event-ID"?: components["schemas"]["SummaryCursor"];
@@ -3330,7 +3692,18 @@ export interface operations {
     };
     postToken: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
             header?: never;
             path: {
                 /** @example acme */
@@ -3388,6 +3761,16 @@ export interface operations {
     getReadRate: {
         parameters: {
             query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
                 /**
                  * @description sent at or after this; RFC 3339 or Unix milliseconds. The default is 24 hours before `to`
                  * @example 2026-03-01T00:00:00Z
@@ -3492,6 +3875,16 @@ export interface operations {
     getRejections: {
         parameters: {
             query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
                 /** @description the most items to return, 100 if it is left out */
                 limit?: components["parameters"]["limit"];
             };
@@ -3976,6 +4369,89 @@ export interface operations {
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
+        };
+    };
+    getCluster: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description nodes and partitions */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description the node that answers */
+                        node: string;
+                        nodes: {
+                            node: string;
+                            /** @enum {string} */
+                            state: "starting" | "serving" | "draining" | "silent";
+                            version: string;
+                            /** @description another one for each process of a node */
+                            incarnation: string;
+                            /** @description how long ago it was heard of, in milliseconds */
+                            heard_ms: number;
+                        }[];
+                        partitions: {
+                            partition: number;
+                            /** @description the last entry at which all copies were found to be the same */
+                            compared: number;
+                            copies: {
+                                node: string;
+                                /** @enum {string} */
+                                state: "starting" | "serving" | "following" | "draining" | "silent" | "quarantined";
+                                sequence: number;
+                                chain: string;
+                                digest: string;
+                                /** @description the last entry folded */
+                                applied: number;
+                            }[];
+                        }[];
+                    };
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+        };
+    };
+    deleteNode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description forgotten */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description the node is alive */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     getStatus: {
