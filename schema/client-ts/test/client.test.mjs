@@ -263,6 +263,7 @@ test("positions move up within a log", async (t) => {
   let tell;
   const url = await proxy(t, async (q, forward) => {
     sent.push(q.headers["receiptd-position"]);
+    delete q.headers["receiptd-position"]; // the server behind has another log, and would refuse it
     const r = await forward();
     return { ...r, headers: { ...r.headers, ...tell } };
   });
