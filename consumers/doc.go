@@ -14,5 +14,8 @@
 //     lets them leave the log;
 //   - internal/fold is a library, a partition's fold with its store, for the two that fold.
 //
+// A consumer of one's own is a Handler and the sequence that it has handled, kept with what came of
+// it: Options.After goes on from there.
+//
 // No consumer imports another one. docs/DESIGN.md#how-to-add-a-consumer says how to add one.
 package consumers

@@ -19,4 +19,8 @@
 //
 // Values that are not in memory come from a [Backing]. What changed is handed over as a
 // [Checkpoint], and what consumers follow is taken with the Take methods of [Partition].
+//
+// Where to begin: [Open] a [Partition], have it Apply the entries of a log's partition in their
+// order, and ask it: Message, Readers, Conversations and so on. Package consumers hands entries on
+// as they are needed here, package store keeps checkpoints in Pebble.
 package projections

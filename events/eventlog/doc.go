@@ -12,4 +12,10 @@
 //   - Streams are created when there are none, and otherwise only looked at: a configuration that
 //     differs stops [Open], and no stream is changed, repaired or deleted, unless its creation was
 //     cut off and it holds nothing. Entries are removed by [Log.Trim] alone.
+//
+// Where to begin: [Open] with Config.Dir makes an embedded log, for one process at a time; with
+// Config.URL it opens one in a NATS cluster, which any number of programs share with a receiptd.
+// Then [Log.Submit] stores events and [Log.Read] reads entries. To go through a log without regard
+// to broken connections use package consumers, and to have the rules applied, package projections.
+// A program that talks to a running receiptd needs none of it: schema/client does.
 package eventlog

@@ -152,7 +152,7 @@ func TestOriginsOfOtherPages(t *testing.T) {
 		res.Body.Close()
 		return res
 	}
-	preflight := []string{"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "authorization,last-event-id"}
+	preflight := []string{"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "authorization,last-event-id,receiptd-position"}
 	const good, bad, allowed = "https://chat.example.com", "https://evil.example.com", "Access-Control-Allow-Origin"
 	stream, missing := base+"/users/alice/stream", base+"/messages/none"
 
@@ -163,7 +163,7 @@ func TestOriginsOfOtherPages(t *testing.T) {
 	h = newHarness(t, func(c *Config) { c.Origins = []string{good, "http://localhost:3000"} })
 	res := ask(h, "OPTIONS", stream, good, preflight...)
 	if res.StatusCode != 204 || res.Header.Get(allowed) != good || res.Header.Get("Access-Control-Max-Age") != "7200" ||
-		res.Header.Get("Access-Control-Allow-Headers") != "authorization,last-event-id" || res.Header.Get("Access-Control-Allow-Credentials") != "" {
+		res.Header.Get("Access-Control-Allow-Headers") != "authorization,last-event-id,receiptd-position" || res.Header.Get("Access-Control-Allow-Credentials") != "" {
 		t.Errorf("preflight: %d %v", res.StatusCode, res.Header)
 	}
 	if res := ask(h, "OPTIONS", stream, bad, preflight...); res.Header.Get(allowed) != "" {

@@ -13,36 +13,9 @@ import (
 // TestGeneratedClients makes a client of the API with each of four generators, as somebody would
 // who has only schema/openapi.yaml, compiles a program with it and runs that against a server.
 func TestGeneratedClients(t *testing.T) {
-	packages, err := filepath.Abs("clients/node_modules")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(packages); err != nil {
-		t.Fatalf("%v; npm ci --prefix internal/lab/e2e/clients installs it", err)
-	}
 	s := startServer(t)
-	dir := t.TempDir()
-	entries, err := os.ReadDir("clients")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		from, to := filepath.Join("clients", e.Name()), filepath.Join(dir, e.Name())
-		switch {
-		case e.Name() == "node_modules":
-			err = os.Symlink(packages, to)
-		case e.IsDir():
-			err = os.CopyFS(to, os.DirFS(from))
-		default:
-			var text []byte
-			if text, err = os.ReadFile(from); err == nil {
-				err = os.WriteFile(to, text, 0o644)
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := copyOf(t, "clients")
+	packages := filepath.Join(dir, "node_modules")
 	for _, made := range []string{"oapicodegen/api", "ogen/api"} {
 		if err := os.MkdirAll(filepath.Join(dir, made), 0o755); err != nil {
 			t.Fatal(err)
@@ -87,4 +60,41 @@ func TestGeneratedClients(t *testing.T) {
 			t.Errorf("redocly warns:\n%s", out)
 		}
 	})
+}
+
+// copyOf copies a folder with a package of npm, so that a test may build there what is not to lie
+// in the repository. Its packages must be installed.
+func copyOf(t *testing.T, folder string) (dir string) {
+	t.Helper()
+	packages, err := filepath.Abs(filepath.Join(folder, "node_modules"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(packages); err != nil {
+		t.Fatalf("%v; npm ci --ignore-scripts installs it there", err)
+	}
+	dir = t.TempDir()
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		from, to := filepath.Join(folder, e.Name()), filepath.Join(dir, e.Name())
+		switch {
+		case e.Name() == "node_modules":
+			err = os.Symlink(packages, to)
+		case e.Name() == "dist": // made by somebody, from whatever there was then
+		case e.IsDir():
+			err = os.CopyFS(to, os.DirFS(from))
+		default:
+			var text []byte
+			if text, err = os.ReadFile(from); err == nil {
+				err = os.WriteFile(to, text, 0o644)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
