@@ -73,9 +73,22 @@ type RateRow struct {
 	// Percentiles of the time from sending to reading in milliseconds, accurate to 1 % or half a
 	// millisecond; meaningless if Read is 0.
 	P50, P90, P99 float64
+	// R50 and R90 are within how many milliseconds half and nine tenths of all eligible readers had
+	// read, as accurate; NotYet while fewer have.
+	R50, R90 float64
 	// Bins are the times behind the percentiles, ascending, without empty bins, if the query asked
 	// for them. Their counts add up to Read.
 	Bins []BinCount
+}
+
+// NotYet stands for the time within which a part of the eligible readers have read, while fewer
+// have.
+const NotYet = -1
+
+// SetTimes sets what the row tells of the times to read, which are as many as its reads.
+func (r *RateRow) SetTimes(d *Distribution) {
+	r.P50, r.P90, r.P99 = d.Percentiles()
+	r.R50, r.R90 = d.Reached(r.Eligible, 5), d.Reached(r.Eligible, 9)
 }
 
 // SortRates puts rows in the order of an answer and cuts it to the query's limit: hours and days by

@@ -312,7 +312,7 @@ func (s *RateScan) Rows() ([]RateRow, error) {
 	rows := SortRates(s.q, s.list())
 	for i := range rows {
 		r := &rows[i]
-		r.P50, r.P90, r.P99 = s.rows[r.Key].times.Percentiles()
+		r.SetTimes(&s.rows[r.Key].times)
 		if s.q.Bins {
 			r.Bins = s.rows[r.Key].times.Bins()
 		}

@@ -146,9 +146,11 @@ func (r *rateSums) row(bins bool) (row projections.RateRow, err error) {
 	row.Delivered = r.columns.Delivered.values[0]
 	row.Read = r.columns.Read.values[0]
 	row.Recalled = r.columns.Recalled.values[0]
-	if row.P50, row.P90, row.P99, err = percentiles(r.bins, r.counts); err != nil {
+	times, err := distribution(r.bins, r.counts)
+	if err != nil {
 		return row, err
 	}
+	row.SetTimes(times)
 	if bins {
 		row.Bins = make([]projections.BinCount, len(r.bins))
 		for i, bin := range r.bins {
@@ -190,18 +192,17 @@ func (f *source) where(q *projections.RateQuery) string {
 	return strings.Join(where, " AND ")
 }
 
-// percentiles are the percentiles of the times to read, from the counts of their bins.
-func percentiles(bins []uint16, counts []uint64) (p50, p90, p99 float64, err error) {
+// distribution is that of the times to read, from the counts of their bins.
+func distribution(bins []uint16, counts []uint64) (*projections.Distribution, error) {
 	if len(bins) != len(counts) {
-		return 0, 0, 0, fmt.Errorf("%d bins with %d counts", len(bins), len(counts))
+		return nil, fmt.Errorf("%d bins with %d counts", len(bins), len(counts))
 	}
-	var d projections.Distribution
+	d := &projections.Distribution{}
 	for i, bin := range bins {
 		if bin >= projections.NumBins {
-			return 0, 0, 0, fmt.Errorf("there is no bin %d", bin)
+			return nil, fmt.Errorf("there is no bin %d", bin)
 		}
 		d.Add(bin, counts[i])
 	}
-	p50, p90, p99 = d.Percentiles()
-	return p50, p90, p99, nil
+	return d, nil
 }

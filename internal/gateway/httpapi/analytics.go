@@ -30,6 +30,9 @@ type rateBody struct {
 	P50 *float64 `json:"p50_ms"`
 	P90 *float64 `json:"p90_ms"`
 	P99 *float64 `json:"p99_ms"`
+	// Null while fewer of the eligible readers have read.
+	R50 *float64 `json:"recipients_p50_ms"`
+	R90 *float64 `json:"recipients_p90_ms"`
 }
 
 func (a *API) getReadRate(c *call) error {
@@ -51,11 +54,20 @@ func (a *API) getReadRate(c *call) error {
 		if r.Read > 0 {
 			rows[i].P50, rows[i].P90, rows[i].P99 = &r.P50, &r.P90, &r.P99
 		}
+		rows[i].R50, rows[i].R90 = reached(&r.R50), reached(&r.R90)
 	}
 	gateway.WriteJSON(c.w, http.StatusOK, ratesBody{
 		Rows: rows, Source: rates.Source, AsOf: timestamp(rates.AsOf), BehindEntries: rates.BehindEntries, BehindMS: rates.BehindMS,
 	})
 	return nil
+}
+
+// reached is nil for what is not yet.
+func reached(ms *float64) *float64 {
+	if *ms == projections.NotYet {
+		return nil
+	}
+	return ms
 }
 
 // ratesBody is an answer, with how old it is: what happened after as_of may be missing in it.

@@ -15,14 +15,14 @@ const readRate = base + "/analytics/read-rate"
 func TestReadRate(t *testing.T) {
 	h := newHarness(t)
 	h.analytics.rows = []projections.RateRow{
-		{Key: "g1", CohortCounts: projections.CohortCounts{Messages: 4, Eligible: 16, Delivered: 12, Read: 12, Recalled: 1}, P50: 0, P90: 1500, P99: 60_000},
-		{Key: "g2", CohortCounts: projections.CohortCounts{Messages: 1}},
+		{Key: "g1", CohortCounts: projections.CohortCounts{Messages: 4, Eligible: 16, Delivered: 12, Read: 12, Recalled: 1}, P50: 0, P90: 1500, P99: 60_000, R50: 3, R90: projections.NotYet},
+		{Key: "g2", CohortCounts: projections.CohortCounts{Messages: 1}, R50: projections.NotYet, R90: projections.NotYet},
 	}
 	a := h.want(request{method: "GET", path: readRate + "?group_by=group"}, 200, "")
 	age := `"source":"clickhouse","as_of":"` + string(events.AppendTime(nil, sentAt)) + `","behind_entries":3,"behind_ms":250}` + "\n"
 	want := `{"rows":[` +
-		`{"key":"g1","messages":4,"eligible":16,"delivered":12,"read":12,"recalled":1,"read_rate":0.75,"p50_ms":0,"p90_ms":1500,"p99_ms":60000},` +
-		`{"key":"g2","messages":1,"eligible":0,"delivered":0,"read":0,"recalled":0,"read_rate":0,"p50_ms":null,"p90_ms":null,"p99_ms":null}],` + age
+		`{"key":"g1","messages":4,"eligible":16,"delivered":12,"read":12,"recalled":1,"read_rate":0.75,"p50_ms":0,"p90_ms":1500,"p99_ms":60000,"recipients_p50_ms":3,"recipients_p90_ms":null},` +
+		`{"key":"g2","messages":1,"eligible":0,"delivered":0,"read":0,"recalled":0,"read_rate":0,"p50_ms":null,"p90_ms":null,"p99_ms":null,"recipients_p50_ms":null,"recipients_p90_ms":null}],` + age
 	if string(a.body) != want {
 		t.Errorf("got  %swant %s", a.body, want)
 	}

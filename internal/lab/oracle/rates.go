@@ -139,7 +139,22 @@ func (r *Rate) Differs(got projections.RateRow) string {
 			return "a percentile"
 		}
 	}
+	for part, ms := range map[float64]float64{0.5: got.R50, 0.9: got.R90} {
+		want := r.reached(part)
+		if off := math.Abs(ms - want); off > math.Abs(want)/100 {
+			return "the time of a part of the recipients"
+		}
+	}
 	return r.binsDiffer(got.Bins)
+}
+
+// reached is the shortest time within which a part of the eligible readers had read; -1 if fewer
+// have, or there are none.
+func (r *Rate) reached(part float64) float64 {
+	if n := int(math.Ceil(part * float64(r.Eligible))); n > 0 && n <= len(r.Times) {
+		return float64(min(r.Times[n-1], longest))
+	}
+	return -1
 }
 
 // binsDiffer is for a query that asked for the bins, where every time is to be in its own.
