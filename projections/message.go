@@ -16,14 +16,17 @@ const (
 	msgSilent   uint8 = 1 << 6
 	// msgArrived: in a single chat, it was delivered, and that is hidden.
 	msgArrived uint8 = 1 << 5
+	// msgLabelled is in the stored kind only: a label's number follows.
+	msgLabelled uint8 = 1 << 4
 
 	msgFlags = msgRecalled | msgSilent | msgArrived
 )
 
 // header is the part of a message that has a fixed size. A checkpoint copies it.
 type header struct {
-	kind     uint8 // msgPlain, msgTracked or msgOversize, with msgFlags
-	hidden   bool  // some reads are hidden
+	kind     uint8  // msgPlain, msgTracked or msgOversize, with msgFlags
+	hidden   bool   // some reads are hidden
+	label    uint16 // its number among those of the app; 0 = none
 	sender   uint32
 	eligible uint32
 	seq      uint64
@@ -275,6 +278,8 @@ func (m *message) view() Message {
 	v := Message{
 		ID: m.id, From: c.members[m.sender].user, Group: c.name.group, SentAt: m.sentAt,
 		ReceiptRequested: c.group() && m.state() != msgPlain,
+		Tracked:          m.state() == msgTracked,
+		Label:            c.app.labels.name(m.label),
 		Recalled:         m.recalled(),
 		Counts:           m.counts(),
 		FirstReadAt:      m.firstAt(),

@@ -57,7 +57,7 @@ type Options struct {
 
 // Limits bound what producers can make grow in one app of a partition.
 type Limits struct {
-	Members, EverMembers, Parked, SummaryItems, Rejections, ReadsAhead int
+	Members, EverMembers, Parked, SummaryItems, Rejections, ReadsAhead, Labels int
 	// EventIDs bounds the events that the partition knows by their ids, of all apps.
 	EventIDs int
 
@@ -73,6 +73,7 @@ func (l Limits) orDefaults() Limits {
 		SummaryItems: cmp.Or(l.SummaryItems, events.MaxSummaryItems),
 		Rejections:   cmp.Or(l.Rejections, events.MaxRejections),
 		ReadsAhead:   cmp.Or(l.ReadsAhead, events.MaxReadsAhead),
+		Labels:       cmp.Or(l.Labels, events.MaxLabels),
 		EventIDs:     cmp.Or(l.EventIDs, events.MaxEventIDs),
 		CachedItems:  cmp.Or(l.CachedItems, tailCached),
 	}

@@ -18,7 +18,11 @@ type Message struct {
 	Group, To        string
 	SentAt           int64
 	ReceiptRequested bool
-	Recalled         bool
+	// Tracked: it collects receipts, or did until it was recalled.
+	Tracked bool
+	// Label is what it is counted under; empty = nothing.
+	Label    string
+	Recalled bool
 	Counts
 	FirstReadAt, LastReadAt int64
 	// DeliveredAt is when a single-chat message was delivered, if that was reported by itself.

@@ -23,6 +23,8 @@ type Limits struct {
 	MaxReadsAhead int
 	// MaxEventIDs bounds the events that a partition knows by their ids.
 	MaxEventIDs int
+	// MaxLabels bounds the labels of an app that are counted.
+	MaxLabels int
 	// ParkedFor is how long a receipt waits for its message; longer is too long.
 	ParkedFor time.Duration
 }
@@ -37,6 +39,7 @@ func DefaultLimits() Limits {
 		MaxRejections:   events.MaxRejections,
 		MaxReadsAhead:   events.MaxReadsAhead,
 		MaxEventIDs:     events.MaxEventIDs,
+		MaxLabels:       events.MaxLabels,
 		ParkedFor:       events.ParkedFor,
 	}
 }
@@ -80,6 +83,7 @@ type app struct {
 	parked        []parked // in the order of arrival
 	summaries     map[string]*summary
 	rejections    []projections.Rejection
+	labels        []string
 	wishes        map[string]wish // of users, for all of their conversations
 }
 
@@ -137,6 +141,7 @@ type message struct {
 	seq           int
 	sentAt        int64
 	asked         bool
+	label         string
 	kind          messageKind
 	recalled      bool
 	silent        bool

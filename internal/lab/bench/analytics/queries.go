@@ -114,10 +114,11 @@ func measureQueries(ctx context.Context, server *chserver.Process, o *Options) (
 	}
 	store.UseDays()
 	all := int64(o.Days) * 24
-	senders, err := store.ReadRates(ctx, projections.RateQuery{App: "bench#app1", By: projections.BySender, From: first, To: first + all*projections.HourMillis, Limit: 1000})
+	found, err := store.ReadRates(ctx, projections.RateQuery{App: "bench#app1", By: projections.BySender, From: first, To: first + all*projections.HourMillis, Limit: 1000})
 	if err != nil {
 		return nil, err
 	}
+	senders := found.Rows
 	for _, kind := range []struct {
 		name  string
 		by    projections.RateBy
