@@ -73,7 +73,7 @@ func detailed(q *projections.RateQuery, message string) string {
 }
 
 // binBegin is where the bin of a time begins.
-func binBegin(ms string) string { return "toInt64(roundDown(" + ms + ", " + binBegins + "))" }
+func binBegin(ms string) string { return "toInt64(roundDown(toUInt64(" + ms + "), " + binBegins + "))" }
 
 // binBegins is where all bins begin, as an array.
 var binBegins = func() string {
