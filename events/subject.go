@@ -10,19 +10,22 @@ import (
 // The subjects of version 1.
 //
 //	receipts.v1.<partition>.batch                  a batch of events, from receiptd's own publisher
+//	receipts.v1.<partition>.batch.of.<node>.<life> the same, from one of several nodes
 //	receipts.v1.<partition>.<kind>.<org>.<app>     one event, from an outside producer
 //	receipts.in.<org>.<app>.<conversation>.<kind>  where an outside producer publishes
 //	receipts.submit.<org>.<app>                    where one asks receiptd to take events
 //
-// NATS itself maps the third to the second; see [IngressMapping]. The fourth is no subject of the
-// log: receiptd answers there, and stores the events itself. Names and ids are escaped so that
-// each is a single token: every byte other than an ASCII letter, a digit, '-' or '_' is written
-// %XX. The conversation is g~<group>, or s~<a>~<b> for a single chat of a and b, with a < b.
+// NATS itself maps those to receipts.in to those with a kind; see [IngressMapping]. The last is no
+// subject of the log: receiptd answers there, and stores the events itself. Names and ids are
+// escaped so that each is a single token: every byte other than an ASCII letter, a digit, '-' or
+// '_' is written %XX. The conversation is g~<group>, or s~<a>~<b> for a single chat of a and b,
+// with a < b.
 const (
 	logPrefix     = "receipts.v1."
 	ingressPrefix = "receipts.in."
 	submitPrefix  = "receipts.submit."
 	batchToken    = "batch"
+	nodeTokens    = ".of."
 	lostToken     = "lost"
 
 	groupToken  = "g~"
@@ -65,6 +68,13 @@ var kindsByToken = func() map[string]Kind {
 // BatchSubject is the subject of the batches of a partition.
 func BatchSubject(partition int) string { return partitionPrefix(partition) + batchToken }
 
+// NodeBatchSubject is the subject of the batches of a partition that one process of a node appends,
+// on which nobody else publishes. Both names are single tokens. It has one token more than what the
+// server makes of whatever an outside producer chose, who therefore cannot publish on it.
+func NodeBatchSubject(partition int, node, life string) string {
+	return BatchSubject(partition) + nodeTokens + node + "." + life
+}
+
 // LostSubject is the subject of what a repair puts in the place of an entry that is lost, so that
 // those after it keep their sequences. Its data says in words what happened; it has no events.
 func LostSubject(partition int) string { return partitionPrefix(partition) + lostToken }
@@ -100,7 +110,7 @@ func IsEntrySubject(subject string, partition int) bool {
 	return ok && (rest == batchToken || rest == lostToken || strings.Contains(rest, ".")) && !strings.ContainsAny(rest, " \t\r\n{\x00")
 }
 
-// parseEntrySubject parses the first two subjects above. It takes one spelling of each: the one
+// parseEntrySubject parses the subjects of entries above. It takes one spelling of each: the one
 // that [BatchSubject], or the server by [IngressMapping], gives it. The error wraps
 // [ErrBadSubject].
 func parseEntrySubject(subject string) (entrySubject, error) {
@@ -115,6 +125,9 @@ func parseEntrySubject(subject string) (entrySubject, error) {
 	}
 	s := entrySubject{partition: int(p)}
 	if rest == batchToken {
+		return s, nil
+	}
+	if node, ok := strings.CutPrefix(rest, batchToken+nodeTokens); ok && strings.Count(node, ".") == 1 {
 		return s, nil
 	}
 	kind, app, _ := strings.Cut(rest, ".")

@@ -84,6 +84,8 @@ func TestParseEntrySubjectSaysWhatIsWrong(t *testing.T) {
 		{"receipts.v1.0", "unknown kind"},
 		{"receipts.v1.0.batches", "unknown kind"},
 		{"receipts.v1.0.batch.acme.chat", "unknown kind"},
+		{"receipts.v1.0.batch.of.chat", "unknown kind"}, // what a producer of org "of" would get
+		{"receipts.v1.0.batch.of.a.b.c", "unknown kind"},
 		{"receipts.v1.0.message.read.acme.chat", "unknown kind"},
 		{"receipts.v1.0.app-configured.acme.chat", "unknown kind"},
 		{"receipts.v1.0.message-read", "org: empty"},
@@ -147,6 +149,10 @@ func TestSubjectRoundTrip(t *testing.T) {
 		if err != nil || parsed != (entrySubject{partition: partition}) || !parsed.batch() {
 			t.Fatalf("%s: %+v, %v", BatchSubject(partition), parsed, err)
 		}
+		parsed, err = parseEntrySubject(NodeBatchSubject(partition, "node-1", "0aff"))
+		if err != nil || parsed != (entrySubject{partition: partition}) || !IsEntrySubject(NodeBatchSubject(partition, "node-1", "0aff"), partition) {
+			t.Fatalf("%s: %+v, %v", NodeBatchSubject(partition, "node-1", "0aff"), parsed, err)
+		}
 		subject, err = IngressSubject(&e)
 		if err != nil || !server.IsValidPublishSubject(subject) {
 			t.Fatalf("%q: %v", subject, err)
@@ -176,6 +182,9 @@ func FuzzSubject(f *testing.F) {
 	f.Fuzz(func(t *testing.T, subject string) {
 		if s, err := parseEntrySubject(subject); err == nil {
 			again := BatchSubject(s.partition)
+			if strings.HasPrefix(subject, again+nodeTokens) && s.batch() { // a node's
+				again = subject
+			}
 			if !s.batch() {
 				if again, err = singleSubject(s.partition, s.kind, s.app); err != nil {
 					t.Fatal(err)

@@ -125,6 +125,22 @@ func (p *Partition) IsMember(appKey, group, user string) (bool, error) {
 	})
 }
 
+// WasMember reports whether the user is, or ever was, a member of the group, be it dissolved.
+func (p *Partition) WasMember(appKey, group, user string) (bool, error) {
+	return query(p, func() (bool, error) {
+		a := p.apps.byKey[appKey]
+		if a == nil {
+			return false, nil
+		}
+		c, err := p.conv(a, convName{group: group})
+		if c == nil || err != nil {
+			return false, err
+		}
+		_, ok := c.ordinal(user)
+		return ok, nil
+	})
+}
+
 // Members returns the current members of a group, in the order in which they first joined, from
 // those with an ordinal of at least after. The error is ErrNotFound for a group that is unknown or
 // dissolved.

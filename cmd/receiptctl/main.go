@@ -50,6 +50,8 @@ type cli struct {
 	Backup  backupCommands `cmd:"" help:"Copy a server's data elsewhere, incrementally."`
 	Restore restoreCommand `cmd:"" help:"Make a data directory from a backup, and prove it."`
 
+	Cluster clusterCommands `cmd:"" help:"Look at several nodes on one log."`
+
 	Tail       tailCommand       `cmd:"" help:"Follow events as JSON lines."`
 	Rejections rejectionsCommand `cmd:"" help:"List the latest events of an app that broke a rule."`
 	Poison     poisonCommand     `cmd:"" help:"List what NATS clients published in vain, with the reason."`

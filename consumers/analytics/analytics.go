@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +66,9 @@ type Options struct {
 	RefreshEvery time.Duration
 	// CheckpointEvery is the time between checkpoints of the state kept here; 0 = 15 s.
 	CheckpointEvery time.Duration
+	// Intents are those of several processes, of which one at a time fills the sink; nil = there is
+	// one, and they are in its files.
+	Intents Intents
 	// Logger; nil = slog's default.
 	Logger *slog.Logger
 }
@@ -110,6 +114,9 @@ func New(log Log, sink Sink, o Options) (*Consumer, error) {
 		log: log, sink: sink, o: o,
 		blocks: pebble.NewCache(int64(max(o.CacheBytes/4, 8<<20) + log.Partitions()*store.MemoryBytes)),
 	}
+	if c.o.Intents == nil {
+		c.o.Intents = files{c}
+	}
 	for k := range log.Partitions() {
 		w, err := c.open(k)
 		if err != nil {
@@ -119,6 +126,11 @@ func New(log Log, sink Sink, o Options) (*Consumer, error) {
 	}
 	c.catchingUp.Store(int32(len(c.workers)))
 	return c, nil
+}
+
+// root is where the state of a partition lies.
+func (c *Consumer) root(partition int) string {
+	return filepath.Join(c.o.Dir, fmt.Sprintf("p%03d", partition))
 }
 
 func (c *Consumer) foldOptions(partition int) fold.Options {
@@ -181,7 +193,7 @@ func (c *Consumer) retry(ctx context.Context, what string, f func(context.Contex
 		if ctx.Err() != nil {
 			return backoff.Permanent(ctx.Err())
 		}
-		if errors.Is(err, clickhouse.ErrSchema) || errors.Is(err, clickhouse.ErrVersion) || errors.Is(err, ErrDisagrees) {
+		if errors.Is(err, clickhouse.ErrSchema) || errors.Is(err, clickhouse.ErrVersion) || errors.Is(err, ErrFenced) || errors.Is(err, ErrDisagrees) {
 			return backoff.Permanent(err)
 		}
 		return err

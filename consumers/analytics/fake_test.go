@@ -2,6 +2,7 @@ package analytics_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -109,4 +110,78 @@ func TestEntriesAreNotSafeBeforeACheckpoint(t *testing.T) {
 	if safe := c.Safe(0); safe != 0 {
 		t.Errorf("entries up to %d are safe; the sink has %d, no checkpoint has any", safe, log.Last(0))
 	}
+}
+
+// sharedIntents are the intents of several consumers, of which the latest may write.
+type sharedIntents struct {
+	mu     sync.Mutex
+	writer int
+	last   map[int]analytics.Intent
+}
+
+// of is what one of the consumers sees; it becomes the writer when it reads.
+func (s *sharedIntents) of(k int) analytics.Intents { return intentsOf{s, k} }
+
+type intentsOf struct {
+	*sharedIntents
+	k int
+}
+
+func (i intentsOf) Read(_ context.Context, partition int) (analytics.Intent, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.writer = i.k
+	return i.last[partition], nil
+}
+
+func (i intentsOf) Write(_ context.Context, partition int, x analytics.Intent) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.writer != i.k {
+		return analytics.ErrFenced
+	}
+	i.last[partition] = x
+	return nil
+}
+
+// A consumer that stands still in the middle of an insert is taken over from: the other one repeats
+// that insert with the same token and goes on, and the first one, when it wakes, writes
+// nothing more.
+func TestSecondConsumerTakesOver(t *testing.T) {
+	log := consumertest.Open(t, 1)
+	log.Group(3)
+	log.Put(5, burst(0, 40, 3)...)
+	shared := &sharedIntents{last: map[int]analytics.Intent{}}
+	run := func(m *memory, k int) (done chan error, stop func()) {
+		c := must[*analytics.Consumer](t)(analytics.New(log, m, analytics.Options{Dir: t.TempDir(), BlockAge: time.Millisecond, Intents: shared.of(k), Logger: natstest.Logger(t)}))
+		ctx, cancel := context.WithCancel(testContext(t))
+		done = make(chan error, 1)
+		go func() { done <- c.Run(ctx) }()
+		return done, func() {
+			cancel()
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	stuck := &memory{silent: true}
+	first, stop := run(stuck, 1)
+	consumertest.Eventually(t, "an insert is under way", func() bool { return len(stuck.sent()) == 1 })
+	m := &memory{}
+	second, stopSecond := run(m, 2)
+	consumertest.Eventually(t, "the other one has stored all", func() bool {
+		p, _ := m.Position(testContext(t), 0)
+		return p.Sequence == log.Last(0)
+	})
+	if a, b := stuck.sent()[0], m.sent()[0]; a != b {
+		t.Errorf("the insert under way is repeated as %s, it was %s", b, a)
+	}
+	// It wakes: what it had sent has the same token, and there is nothing else.
+	if err := shared.of(1).Write(testContext(t), 0, analytics.Intent{First: 1, Last: 1}); !errors.Is(err, analytics.ErrFenced) {
+		t.Error(err)
+	}
+	stop()
+	<-first
+	stopSecond()
+	<-second
 }

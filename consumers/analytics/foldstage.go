@@ -26,7 +26,7 @@ type foldStage struct {
 	stored clickhouse.Position
 	// interrupted is the block that was being inserted when the process ended, if the sink does
 	// not have it; zero for none.
-	interrupted insertIntent
+	interrupted Intent
 
 	block      *clickhouse.Block
 	blockBegan time.Time // when the block's first entry was folded
@@ -65,11 +65,11 @@ func (f *foldStage) resume(ctx context.Context) (err error) {
 		}
 		w.standAt(0)
 	}
-	if f.interrupted, err = readIntent(w.root); err != nil {
-		return backoff.Permanent(err)
+	if f.interrupted, err = w.c.o.Intents.Read(ctx, w.partition); err != nil {
+		return err
 	}
 	if f.interrupted.First != f.stored.Sequence+1 || f.interrupted.Last > last {
-		f.interrupted = insertIntent{}
+		f.interrupted = Intent{}
 	}
 	f.block = &clickhouse.Block{Partition: w.partition}
 	w.sinkAtStart = f.stored.Sequence
@@ -218,7 +218,7 @@ func (f *foldStage) handOver(ctx context.Context) error {
 	case recycled = <-w.recycled:
 	default:
 	}
-	f.block, f.interrupted = f.block.Next(recycled), insertIntent{}
+	f.block, f.interrupted = f.block.Next(recycled), Intent{}
 	return nil
 }
 

@@ -2,9 +2,7 @@ package analytics
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"path/filepath"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -43,7 +41,7 @@ type worker struct {
 
 func (c *Consumer) open(partition int) (*worker, error) {
 	w := &worker{
-		c: c, partition: partition, root: filepath.Join(c.o.Dir, fmt.Sprintf("p%03d", partition)),
+		c: c, partition: partition, root: c.root(partition),
 		logger: c.o.Logger.With("analytics", partition),
 		folded: make(chan *job), encoded: make(chan *job), recycled: make(chan *clickhouse.Block, 1),
 		capturing: make(chan struct{}, 1),

@@ -17,7 +17,7 @@ import (
 type job struct {
 	block *clickhouse.Block // may be empty
 	// interrupted is set if the block was being inserted when an earlier process ended.
-	interrupted insertIntent
+	interrupted Intent
 	messages    []clickhouse.MessageRow
 	cohorts     []clickhouse.CohortRow
 	// refreshed is the entry at which all messages and cohorts are as this and earlier jobs
@@ -131,13 +131,13 @@ var errNotStored = errors.New("ClickHouse remembers the block and does not have 
 //
 // A server that died between remembering the token and keeping the rows takes the repeated block
 // for a known one. The position tells that too, and the token gets another number.
-func (w *worker) insert(ctx context.Context, b *clickhouse.Block, interrupted insertIntent) error {
+func (w *worker) insert(ctx context.Context, b *clickhouse.Block, interrupted Intent) error {
 	doubt, attempt := interrupted.Last != 0, interrupted.Attempt
 	intended := false
 	started := time.Now()
 	err := w.c.retry(ctx, "insert events", func(ctx context.Context) error {
 		if !intended {
-			if err := writeIntent(w.root, insertIntent{First: b.First, Last: b.Last, Attempt: attempt}); err != nil {
+			if err := w.c.o.Intents.Write(ctx, w.partition, Intent{First: b.First, Last: b.Last, Attempt: attempt}); err != nil {
 				return err
 			}
 			intended = true
@@ -202,10 +202,10 @@ func (e *refusedError) Unwrap() error { return e.error }
 // archive decodes it when it is read.
 func (w *worker) insertRefused(ctx context.Context, b *clickhouse.Block, reason error) error {
 	if head, tail, ok := b.Split(); ok {
-		if err := w.insert(ctx, head, insertIntent{}); err != nil {
+		if err := w.insert(ctx, head, Intent{}); err != nil {
 			return err
 		}
-		return w.insert(ctx, tail, insertIntent{})
+		return w.insert(ctx, tail, Intent{})
 	}
 	w.logger.Error("ClickHouse refuses an entry; it is kept there as bytes", "sequence", b.First, "error", reason)
 	e, err := w.c.log.EntryAt(ctx, w.partition, b.First)

@@ -38,6 +38,7 @@ type worker struct {
 	mending    mending
 	proving    sync.WaitGroup
 
+	mark             atomic.Pointer[markRequest] // nil unless somebody waits for one
 	checkpointWanted chan struct{}
 	effects          []projections.Effect
 	err              atomic.Pointer[error]
@@ -123,6 +124,9 @@ func (w *worker) Handle(_ context.Context, x *projections.Decoded, stored *event
 		w.replayed(g)
 	}
 	w.outcomes.decided(x.Sequence, list)
+	if m := w.mark.Load(); m != nil && x.Sequence >= m.sequence {
+		w.takeMark(m, x.Sequence, g)
+	}
 	w.reached(x.Sequence)
 	if a := w.p.o.Audience; a != nil {
 		if w.effects = g.Part.TakeEffects(w.effects[:0]); len(w.effects) > 0 {

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/receiptd/receiptd/events"
 )
@@ -20,8 +22,8 @@ const defaultMinFree = 64 << 20
 // server takes nothing more, until it is started again, once it has met the end of the disk.
 const NoMinFree = -1
 
-// Config says where the log is and how it is kept. Exactly one of Dir and URL is set; the zero
-// value of every other field is a sensible default.
+// Config says where the log is and how it is kept. Exactly one of Dir, URL and Peers is set; the
+// zero value of every other field is a sensible default.
 type Config struct {
 	// Dir is the directory of the embedded server's store. In the data directory of a receiptd that
 	// is the one named "log"; the data directory itself is refused with [ErrDataDir].
@@ -52,6 +54,14 @@ type Config struct {
 	Partitions int
 	// Replicas is the number of replicas of each stream in an outside cluster; 0 means 1.
 	Replicas int
+	// Peers has the NATS server in this process form a cluster with others; nil = it does not. It
+	// needs Node.
+	Peers *Peers
+
+	// Node is the name of this process among several that append to a log in an outside cluster: a
+	// single token of a subject. Each then publishes on a subject of its own, so that an entry in
+	// doubt is found whatever the others append. Empty: there is one process.
+	Node string
 	// MaxBytes bounds each partition on the disk: beyond it producers get [ErrLogFull]. 0 sets no
 	// limit on a new log, and accepts whatever limit a log that exists has.
 	MaxBytes int64
@@ -77,10 +87,18 @@ func (c *Config) validate() error {
 			errs = append(errs, errors.New(problem))
 		}
 	}
-	check((c.Dir == "") != (c.URL == ""), "exactly one of Dir and URL must be set")
+	places := 0
+	for _, set := range []bool{c.Dir != "", c.URL != "", c.Peers != nil} {
+		if set {
+			places++
+		}
+	}
+	check(places == 1, "exactly one of Dir, URL and Peers must be set")
+	check(c.Peers == nil || c.Node != "", "Peers needs Node")
 	check(c.Partitions >= 0 && c.Partitions <= events.MaxPartitions, fmt.Sprintf("Partitions must be in 0..%d", events.MaxPartitions))
 	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas must be in 1..5")
-	check(c.Replicas <= 1 || c.URL != "", "Replicas needs an outside cluster")
+	check(c.Replicas <= 1 || c.Dir == "", "Replicas needs a cluster")
+	check(c.Node == "" || c.Dir == "" && !strings.ContainsAny(c.Node, ".*> \t\r\n"), "Node is a token, and for a cluster")
 	check(c.Ingress.Listen == "" || c.Dir != "", "Ingress is for the embedded server")
 	check(c.Credentials == "" || c.URL != "", "Credentials is for an outside server")
 	check(c.Dialer == nil || c.URL != "", "Dialer is for an outside server")
@@ -136,8 +154,11 @@ func (c *Config) witnessDir() string {
 
 // hooks are for tests.
 type hooks struct {
-	dedup    time.Duration // the duplicate window of new streams
-	trust    time.Duration // for how long a retry relies on it; negative: not at all
+	dedup time.Duration // the duplicate window of new streams
+	trust time.Duration // for how long a retry relies on it; negative: not at all
+	stale time.Duration // for how long answers of a replicated log are not believed
+	// state changes what a server says of a partition, as one that lags would.
+	state    func(*jetstream.StreamState)
 	ackAfter time.Duration // how long a try waits for its acknowledgement
 
 	diskFree func(dir string) (int64, error)
@@ -150,6 +171,13 @@ func (h *hooks) duplicateWindow() time.Duration {
 		return h.dedup
 	}
 	return duplicateWindow
+}
+
+func (h *hooks) staleAnswers() time.Duration {
+	if h.stale != 0 {
+		return h.stale
+	}
+	return staleMax
 }
 
 func (h *hooks) trustWindow() time.Duration {

@@ -18,6 +18,8 @@ const (
 	// A connection whose other end has gone silent is given up after two unanswered pings.
 	pingInterval = 5 * time.Second
 	pingsOut     = 2
+	// Where there are other servers to go to, one that stands still is left sooner.
+	nodePingInterval = 2 * time.Second
 	// A server that takes no more bytes is given up as well.
 	writeTimeout = 5 * time.Second
 
@@ -72,6 +74,10 @@ func (l *Log) connectAs(ctx context.Context, name, user string) (*connection, er
 	c := &connection{name: name, logger: l.logger, closed: make(chan struct{}), up: make(chan struct{})}
 	c.session, c.end = context.WithCancel(context.Background())
 	close(c.up)
+	ping := pingInterval
+	if l.cfg.Node != "" {
+		ping = nodePingInterval
+	}
 	opts := []nats.Option{
 		nats.Name(name),
 		nats.Timeout(connectTimeout),
@@ -79,7 +85,7 @@ func (l *Log) connectAs(ctx context.Context, name, user string) (*connection, er
 		nats.CustomReconnectDelay(reconnectDelay),
 		// That a server refuses the credentials for a moment, in a rotation, is no reason to stop.
 		nats.IgnoreAuthErrorAbort(),
-		nats.PingInterval(pingInterval),
+		nats.PingInterval(ping),
 		nats.MaxPingsOutstanding(pingsOut),
 		nats.FlusherTimeout(writeTimeout),
 		// Publishing while disconnected is an error at once, rather than a surprise later.
@@ -90,9 +96,12 @@ func (l *Log) connectAs(ctx context.Context, name, user string) (*connection, er
 		nats.ErrorHandler(c.failed),
 	}
 	var err error
-	if l.server != nil {
+	switch {
+	case l.server != nil:
 		c.nc, err = l.server.connect(user, opts...)
-	} else {
+	case l.peer != nil:
+		c.nc, err = l.peer.connect(opts...)
+	default:
 		if l.cfg.Credentials != "" {
 			opts = append(opts, nats.UserCredentials(l.cfg.Credentials))
 		}

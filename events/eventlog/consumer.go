@@ -84,7 +84,7 @@ func (r *Reader) consume(ctx context.Context) (*consumer, error) {
 
 // checkPosition looks whether the log goes on from where the reader is.
 func (r *Reader) checkPosition(ctx context.Context) error {
-	first, last, err := r.log.Bounds(ctx, r.partition)
+	first, last, err := r.log.Reach(ctx, r.partition, r.last)
 	switch {
 	case err != nil:
 		return err

@@ -1,6 +1,10 @@
 package eventlog
 
-import "time"
+import (
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
 
 // Limits of the queue, for tests that fill it.
 const (
@@ -20,11 +24,16 @@ type Hooks struct {
 	DiskFree func(dir string) (int64, error)
 	// Starting is called when the embedded server is about to start.
 	Starting func()
+	// Stale is for how long answers of a replicated log are not believed, and State changes what
+	// the server says of a partition.
+	Stale time.Duration
+	State func(*jetstream.StreamState)
 }
 
 // WithHooks returns the configuration with hooks.
 func WithHooks(cfg Config, h Hooks) Config {
-	cfg.hooks = hooks{dedup: h.DuplicateWindow, trust: h.Trust, ackAfter: h.AckTimeout, diskFree: h.DiskFree, starting: h.Starting}
+	cfg.hooks = hooks{dedup: h.DuplicateWindow, trust: h.Trust, ackAfter: h.AckTimeout, diskFree: h.DiskFree, starting: h.Starting,
+		stale: h.Stale, state: h.State}
 	return cfg
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 // findTimeout bounds one search of the log.
-const findTimeout = 30 * time.Second
+const findTimeout = 30*time.Second + staleMax
 
 // find looks for the entry, which an earlier try may have stored, in all that came after the last
 // entry known to be stored. It returns the sequence of the entry, or 0 and the last sequence of the
@@ -15,11 +15,11 @@ func (d *publication) find() (sequence, last uint64, err error) {
 	p := d.p
 	ctx, cancel := context.WithTimeout(p.log.stopping, findTimeout)
 	defer cancel()
-	_, last, err = p.log.Bounds(ctx, p.partition)
+	from := max(p.last, d.searched)
+	_, last, err = p.log.Reach(ctx, p.partition, from)
 	if err != nil {
 		return 0, 0, err
 	}
-	from := max(p.last, d.searched)
 	if last < from {
 		p.log.fail(&AheadError{Partition: p.partition, After: from, Last: last})
 		return 0, 0, context.Cause(p.log.stopping)

@@ -18,6 +18,7 @@ type Log struct {
 	cfg    Config
 	logger *slog.Logger
 	server *embedded // nil for an outside server
+	peer   *peer     // nil unless the server in this process is one of a cluster
 
 	// There are two connections, so that a replay does not delay acknowledgements.
 	write, read *connection
@@ -79,7 +80,13 @@ func (l *Log) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if l.write, err = l.connect(ctx, "receiptd publisher"); err != nil {
+	if l.cfg.Peers != nil {
+		if l.peer, err = startPeer(ctx, &l.cfg); err != nil {
+			return err
+		}
+	}
+	err = l.settle(ctx, func(ctx context.Context) (err error) { l.write, err = l.connect(ctx, "receiptd publisher"); return err })
+	if err != nil {
 		return err
 	}
 	if l.read, err = l.connect(ctx, "receiptd reader"); err != nil {
@@ -99,7 +106,7 @@ func (l *Log) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := js.AccountInfo(ctx); err != nil {
+	if err := l.settle(ctx, func(ctx context.Context) error { _, err := js.AccountInfo(ctx); return err }); err != nil {
 		return fmt.Errorf("ask for JetStream: %w", err)
 	}
 	if l.server != nil {
@@ -107,7 +114,8 @@ func (l *Log) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if l.streams, err = openStreams(ctx, js, &l.cfg); err != nil {
+	err = l.settle(ctx, func(ctx context.Context) (err error) { l.streams, err = openStreams(ctx, js, &l.cfg); return err })
+	if err != nil {
 		return err
 	}
 	l.identity = identityOf(l.streams)
@@ -217,5 +225,8 @@ func (l *Log) disconnect() {
 	}
 	if l.server != nil {
 		l.server.stop()
+	}
+	if l.peer != nil {
+		l.peer.stop()
 	}
 }

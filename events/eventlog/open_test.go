@@ -253,10 +253,10 @@ func TestOpenTellsWhatIsWrong(t *testing.T) {
 		cfg  eventlog.Config
 		want string
 	}{
-		{"nothing set", eventlog.Config{}, "exactly one of Dir and URL"},
-		{"both set", eventlog.Config{Dir: "d", URL: "u"}, "exactly one of Dir and URL"},
+		{"nothing set", eventlog.Config{}, "exactly one of Dir, URL and Peers"},
+		{"both set", eventlog.Config{Dir: "d", URL: "u"}, "exactly one of Dir, URL and Peers"},
 		{"partitions", eventlog.Config{Dir: "d", Partitions: -1}, "Partitions must be"},
-		{"replicas", eventlog.Config{Dir: "d", Replicas: 3}, "Replicas needs an outside cluster"},
+		{"replicas", eventlog.Config{Dir: "d", Replicas: 3}, "Replicas needs a cluster"},
 		{"ingress outside", eventlog.Config{URL: "u", Ingress: eventlog.Ingress{Listen: ":0"}}, "Ingress is for the embedded server"},
 		{"not a directory", eventlog.Config{Dir: file}, "create the log's directory"},
 		{"below a file", eventlog.Config{Dir: filepath.Join(file, "log")}, "not a directory"},

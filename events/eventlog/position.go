@@ -66,6 +66,9 @@ func (l *Log) streamState(ctx context.Context, partition int) (state jetstream.S
 	if err != nil {
 		return jetstream.StreamState{}, fmt.Errorf("eventlog: look up the state of partition %d: %w", partition, err)
 	}
+	if change := l.cfg.hooks.state; change != nil {
+		change(&state)
+	}
 	return state, nil
 }
 
@@ -76,6 +79,9 @@ func (l *Log) EntryAt(ctx context.Context, partition int, sequence uint64) (Entr
 	}
 	if sequence == 0 { // which the server would take for the last one
 		return Entry{}, fmt.Errorf("%w: partition %d, sequence 0", ErrNoEntry, partition)
+	}
+	if l.replicated(partition) {
+		return l.leaderEntry(ctx, partition, sequence)
 	}
 	var m *jetstream.RawStreamMsg
 	err := l.request(ctx, func(ctx context.Context) (err error) {

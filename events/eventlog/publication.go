@@ -112,7 +112,10 @@ func (d *publication) try() answer {
 	if err := d.p.log.ReserveDisk(int64(len(d.out.payload))); err != nil {
 		return answer{verdict: refused, err: err}
 	}
-	expect := ""
+	if d.p.log.cfg.Node != "" {
+		return d.tryOwn()
+	}
+	var expect expectation
 	if d.inDoubt && elapsed(d.since) > d.p.log.cfg.hooks.trustWindow() {
 		sequence, last, err := d.find()
 		switch {
@@ -124,14 +127,26 @@ func (d *publication) try() answer {
 		if sequence != 0 {
 			return answer{verdict: stored, sequence: sequence}
 		}
-		expect = strconv.FormatUint(last, 10)
+		expect = expectation{jetstream.ExpectedLastSeqHeader, last}
 	}
+	return d.attempt(expect)
+}
+
+// attempt sends the entry, and notes whether it is in doubt from then on.
+func (d *publication) attempt(expect expectation) answer {
 	begin := time.Now()
 	a := d.send(expect)
 	if a.verdict == unknown && !d.inDoubt {
 		d.inDoubt, d.since = true, begin
 	}
 	return a
+}
+
+// expectation is the condition on which the server stores an entry: a header of JetStream and the
+// sequence in it. The zero value is none.
+type expectation struct {
+	header   string
+	sequence uint64
 }
 
 // abandon gives an entry up because the log stops, and returns the error that its tickets get.
@@ -152,7 +167,7 @@ func elapsed(t time.Time) time.Duration {
 
 // send publishes the entry and waits for the answer. While it waits, it encodes the next entry if
 // that cannot grow any more.
-func (d *publication) send(expect string) answer {
+func (d *publication) send(expect expectation) answer {
 	p := d.p
 	m := &nats.Msg{
 		Subject: p.subject,
@@ -160,8 +175,8 @@ func (d *publication) send(expect string) answer {
 		Header:  nats.Header{jetstream.MsgIDHeader: {d.out.id}},
 		Data:    d.out.payload,
 	}
-	if expect != "" {
-		m.Header[jetstream.ExpectedLastSeqHeader] = []string{expect}
+	if expect.header != "" {
+		m.Header[expect.header] = []string{strconv.FormatUint(expect.sequence, 10)}
 	}
 	lost := p.log.write.lost()
 	switch err := p.log.write.nc.PublishMsg(m); {

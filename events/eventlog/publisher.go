@@ -41,6 +41,7 @@ type publisher struct {
 	next     *outgoing // encoded while another one was under way
 	payloads [2][]byte // memory of these two
 	last     uint64    // sequence of the last entry known to be stored
+	own      uint64    // the same on the publisher's own subject; see ownsubject.go
 	latest   load      // of the entry that began last
 	depth    depth
 }
@@ -60,6 +61,9 @@ func newPublisher(l *Log, partition int, epoch string, last uint64) (*publisher,
 		wake:     make(chan struct{}, 1),
 		replies:  l.write.nc.NewInbox() + ".",
 		acks:     make(chan *nats.Msg, 64),
+	}
+	if l.cfg.Node != "" {
+		p.subject = events.NodeBatchSubject(partition, l.cfg.Node, epoch)
 	}
 	p.stats.last.Store(last)
 	_, err := l.write.nc.ChanSubscribe(p.replies+"*", p.acks)
@@ -146,7 +150,7 @@ func (p *publisher) encode(b *batch) *outgoing {
 // finish tells the tickets what became of an entry.
 func (p *publisher) finish(out *outgoing, sequence uint64, err error) {
 	if err == nil {
-		p.last = sequence
+		p.last, p.own = sequence, sequence
 		now := time.Now()
 		p.fold.stored(sequence, out.events, now)
 		p.capacity.Resize(p.depth.stored(out.queued, now.Sub(p.latest.began), now))

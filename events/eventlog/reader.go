@@ -166,6 +166,16 @@ func (r *Reader) skipped(ctx context.Context, m *message) error {
 	if first > r.last+1 {
 		return &TrimmedError{Partition: r.partition, After: r.last, First: first}
 	}
+	if r.log.replicated(r.partition) {
+		// A gap of one replica is none of the log: the next consumer may be on another server.
+		switch _, err := r.log.EntryAt(ctx, r.partition, r.last+1); {
+		case err == nil:
+			r.log.logger.Error("a replica of the log lacks an entry that others have", "partition", r.partition, "entry", r.last+1, "next", m.Sequence)
+			return nil
+		case !errors.Is(err, ErrNoEntry):
+			return nil
+		}
+	}
 	return &GapError{Partition: r.partition, Want: r.last + 1, Have: m.Sequence}
 }
 

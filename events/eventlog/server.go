@@ -59,6 +59,9 @@ func startEmbedded(ctx context.Context, cfg *Config) (*embedded, error) {
 	if err := checkWritable(cfg.Dir); err != nil {
 		return nil, err
 	}
+	if isPeer(cfg.Dir) {
+		return nil, fmt.Errorf("%w: %s", ErrPeer, cfg.Dir)
+	}
 	lock := flock.New(filepath.Join(cfg.Dir, "lock"))
 	if ok, err := lock.TryLock(); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", cfg.Dir, err)

@@ -15,6 +15,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/receiptd/receiptd/internal/leader"
 )
 
 const (
@@ -61,6 +63,7 @@ type Config struct {
 // Accounts are all users of all apps. Its methods may be called from many goroutines.
 type Accounts struct {
 	cfg    Config
+	nc     *nats.Conn
 	kv     jetstream.KeyValue
 	stream jetstream.Stream
 	hasher *hasher
@@ -89,6 +92,9 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Accounts, error) {
 			Bucket: bucket, Description: "receiptd: users and password hashes", History: 1, Storage: jetstream.FileStorage,
 			Replicas: max(cfg.Replicas, 1), MaxValueSize: maxAccountBytes,
 		})
+		if errors.Is(err, jetstream.ErrBucketExists) { // another process was faster
+			kv, err = js.KeyValue(ctx, bucket)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("accounts: bucket %s: %w", bucket, err)
@@ -108,7 +114,31 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Accounts, error) {
 			return nil, fmt.Errorf("%w: bucket %s: %s", ErrBucketConfig, bucket, field)
 		}
 	}
-	return &Accounts{cfg: cfg, kv: kv, stream: stream, hasher: newHasher(cfg.Registerer), counts: make(map[string]int)}, nil
+	return &Accounts{cfg: cfg, nc: nc, kv: kv, stream: stream, hasher: newHasher(cfg.Registerer), counts: make(map[string]int)}, nil
+}
+
+// entry is what the bucket has under a key.
+type entry struct {
+	value    []byte
+	revision uint64
+}
+
+// get looks a key up. The error is [jetstream.ErrKeyNotFound] if there is none. In a replicated
+// bucket it is the leader that answers: a replica that lags does not know a user whom another node
+// has just registered.
+func (a *Accounts) get(ctx context.Context, key string) (entry, error) {
+	if a.cfg.Replicas <= 1 {
+		e, err := a.kv.Get(ctx, key)
+		if err != nil {
+			return entry{}, err
+		}
+		return entry{e.Value(), e.Revision()}, nil
+	}
+	m, err := leader.Last(ctx, a.nc, "KV_"+bucket, "$KV."+bucket+"."+key)
+	if errors.Is(err, leader.ErrNotFound) || err == nil && m.Header.Get("KV-Operation") != "" {
+		return entry{}, jetstream.ErrKeyNotFound
+	}
+	return entry{m.Data, m.Sequence}, err
 }
 
 func encode(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
@@ -141,7 +171,7 @@ func (a *Accounts) RegisterReserved(ctx context.Context, app, user, password, ni
 func (a *Accounts) Reserve(ctx context.Context, app, user string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if _, err := a.kv.Get(ctx, userKey(app, user)); !errors.Is(err, jetstream.ErrKeyNotFound) {
+	if _, err := a.get(ctx, userKey(app, user)); !errors.Is(err, jetstream.ErrKeyNotFound) {
 		return wrap("reserve", err)
 	}
 	if err := a.room("reserve"); err != nil {
@@ -208,7 +238,7 @@ func (a *Accounts) register(ctx context.Context, app, user, password, nickname s
 
 // free returns the revision that a new account takes the place of: that of a reserved name, or 0.
 func (a *Accounts) free(ctx context.Context, app, user string, reserved bool) (revision uint64, err error) {
-	entry, err := a.kv.Get(ctx, userKey(app, user))
+	entry, err := a.get(ctx, userKey(app, user))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
 		return 0, nil
@@ -216,13 +246,13 @@ func (a *Accounts) free(ctx context.Context, app, user string, reserved bool) (r
 		return 0, wrap("register", err)
 	}
 	var stored account
-	if err := json.Unmarshal(entry.Value(), &stored); err != nil {
+	if err := json.Unmarshal(entry.value, &stored); err != nil {
 		return 0, wrap("register", err)
 	}
 	if stored.Hash != "" || !reserved {
 		return 0, ErrExists
 	}
-	return entry.Revision(), nil
+	return entry.revision, nil
 }
 
 // put stores an account in the place of a revision, 0 for none. The error is [ErrExists] if there
@@ -248,7 +278,7 @@ func (a *Accounts) put(ctx context.Context, key string, x account, revision uint
 func (a *Accounts) Has(ctx context.Context, app, user string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	_, err := a.kv.Get(ctx, userKey(app, user))
+	_, err := a.get(ctx, userKey(app, user))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return false, nil
 	}
@@ -264,7 +294,7 @@ func (a *Accounts) Check(ctx context.Context, app, user, password string) error 
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	entry, err := a.kv.Get(ctx, userKey(app, user))
+	entry, err := a.get(ctx, userKey(app, user))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
 		if _, err := a.hasher.matches(ctx, app, nobody, password); err != nil {
@@ -275,7 +305,7 @@ func (a *Accounts) Check(ctx context.Context, app, user, password string) error 
 		return fmt.Errorf("accounts: check: %w", err)
 	}
 	var stored account
-	if err := json.Unmarshal(entry.Value(), &stored); err != nil {
+	if err := json.Unmarshal(entry.value, &stored); err != nil {
 		return fmt.Errorf("accounts: check: %w", err)
 	}
 	if stored.Hash == "" {

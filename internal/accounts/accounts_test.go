@@ -217,6 +217,58 @@ func TestABucketOfAnotherConfigurationIsRefused(t *testing.T) {
 	}
 }
 
+// A user whom one node has registered can log in at another one at once: the leader is asked, and
+// not a replica that may lag.
+func TestAccountsAreReadFromTheLeader(t *testing.T) {
+	t.Parallel()
+	servers := natstest.StartCluster(t, 3)
+	open := func(k int) *Accounts {
+		a, err := Open(testContext(t), servers[k].JetStream().Conn(), Config{MaxUsers: 100, Replicas: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	a, b := open(0), open(1)
+	direct, err := servers[2].JetStream().Conn().SubscribeSync("$JS.API.DIRECT.GET.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := servers[2].JetStream().Conn().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Register(testContext(t), app, "ann", "secret", ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Check(testContext(t), app, "ann", "secret"); err != nil {
+		t.Error(err)
+	}
+	if err := a.PutGroup(testContext(t), app, "g", GroupProfile{Name: "team"}); err != nil {
+		t.Fatal(err)
+	}
+	if g, err := b.Group(testContext(t), app, "g"); err != nil || g.Name != "team" {
+		t.Errorf("%+v, %v", g, err)
+	}
+	if err := b.DropGroup(testContext(t), app, "ann", "g"); err != nil {
+		t.Fatal(err)
+	}
+	if g, err := a.Group(testContext(t), app, "g"); err != nil || g != (GroupProfile{}) {
+		t.Errorf("%+v, %v", g, err)
+	}
+	if err := a.PutMark(testContext(t), app, "g", "ben", MarkInvited); err != nil {
+		t.Fatal(err)
+	}
+	if mark, err := b.Mark(testContext(t), app, "g", "ben"); err != nil || mark != MarkInvited {
+		t.Errorf("%q, %v", mark, err)
+	}
+	if there, err := b.Has(testContext(t), app, "ann"); err != nil || !there {
+		t.Errorf("%v, %v", there, err)
+	}
+	if m, err := direct.NextMsg(100 * time.Millisecond); err == nil {
+		t.Errorf("a replica was asked: %s %s", m.Subject, m.Data)
+	}
+}
+
 // Groups are counted by who made them and by app, across restarts; those that are gone count
 // no more.
 func TestGroupsAreBounded(t *testing.T) {

@@ -49,12 +49,12 @@ func (a *Accounts) PutGroup(ctx context.Context, app, group string, p GroupProfi
 func (a *Accounts) Group(ctx context.Context, app, group string) (p GroupProfile, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	entry, err := a.kv.Get(ctx, groupKey(app, group))
+	entry, err := a.get(ctx, groupKey(app, group))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
 		return p, nil
 	case err == nil:
-		err = json.Unmarshal(entry.Value(), &p)
+		err = json.Unmarshal(entry.value, &p)
 	}
 	if err != nil {
 		return p, fmt.Errorf("accounts: look up group: %w", err)
@@ -106,7 +106,7 @@ func (a *Accounts) DropGroup(ctx context.Context, app, owner, group string) erro
 // drop removes a key, and counts it no more. No marker of the removal stays, which would
 // be counted.
 func (a *Accounts) drop(ctx context.Context, key, prefix string) error {
-	_, err := a.kv.Get(ctx, key)
+	_, err := a.get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil
 	}
@@ -144,14 +144,14 @@ func (a *Accounts) PutMark(ctx context.Context, app, group, user string, m Mark)
 func (a *Accounts) Mark(ctx context.Context, app, group, user string) (Mark, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	entry, err := a.kv.Get(ctx, markKey(app, group, user))
+	entry, err := a.get(ctx, markKey(app, group, user))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return "", nil
 	}
 	if err != nil {
 		return "", wrap("look up mark", err)
 	}
-	return Mark(entry.Value()), nil
+	return Mark(entry.value), nil
 }
 
 // DropMark forgets the mark of a user.

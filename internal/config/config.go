@@ -27,6 +27,7 @@ type Config struct {
 	HTTP    HTTP    `embed:"" group:"HTTP:"`
 	Intake  Intake  `embed:"" group:"Intake:"`
 	Log     Log     `embed:"" group:"Receipt log:"`
+	Cluster Cluster `embed:"" group:"Cluster:"`
 	State   State   `embed:"" group:"State:"`
 	SDK     SDK     `embed:"" group:"SDK gateway:"`
 	Demo    Demo    `embed:"" group:"Demo:"`
@@ -86,7 +87,7 @@ type Log struct {
 	// NATSCredentials is the path of a credentials file for NATS.
 	NATSCredentials string `name:"nats-credentials" placeholder:"FILE" help:"Credentials file for --nats."`
 	// Replicas of each partition in the outside cluster.
-	Replicas int `default:"1" placeholder:"N" help:"Copies of each partition in the cluster of --nats, 1 to 5."`
+	Replicas int `default:"1" placeholder:"N" help:"Copies of each partition in the cluster of --nats, 1 to 5. In that of --cluster-listen there are three at least."`
 	// NATSListen opens the embedded broker to other clients; empty = closed.
 	NATSListen string `name:"nats-listen" placeholder:"ADDR" help:"Address at which the embedded NATS server takes events from NATS clients. Empty: none are let in."`
 	// NATSPassword is what those clients give, as the user that eventlog.DefaultIngressUser names.
@@ -96,6 +97,19 @@ type Log struct {
 	// NATSCert and NATSKey have the listener speak TLS.
 	NATSCert string `name:"nats-tls-cert" placeholder:"FILE" help:"Certificate, with those that sign it, with which --nats-listen speaks TLS, in PEM. Needed with --nats-tls-key."`
 	NATSKey  string `name:"nats-tls-key" placeholder:"FILE" help:"Key of --nats-tls-cert, in PEM."`
+}
+
+// Cluster are the settings of a node among several on one log. Without Node there is one process.
+type Cluster struct {
+	// Node is this process's name in the cluster; empty = there is none.
+	Node string `placeholder:"NAME" help:"Name of this node among several on the same log, in the NATS cluster of --nats or the one that --cluster-listen forms: letters, digits, - and _. Empty: this is the only process."`
+	// Copies is how many nodes fold each partition; 0 = all.
+	Copies int `default:"0" placeholder:"N" help:"Nodes that fold each partition. 0: all. This version folds everything on every node, whatever the number."`
+	// Listen and Routes are where the NATS servers inside the nodes meet; empty = they do not.
+	Listen string `name:"cluster-listen" placeholder:"ADDR" help:"Address at which the NATS server in this process meets those of the other nodes: three nodes form a cluster without an outside one."`
+	Routes string `name:"cluster-routes" placeholder:"ADDR" help:"The addresses of all nodes for --cluster-listen, with commas; the same list, this node's own in it, on each."`
+	// Secret is what these servers prove to each other.
+	Secret Secret `name:"cluster-secret" placeholder:"SECRET" help:"What the nodes prove to each other at --cluster-listen; 16 characters or more, the same on each."`
 }
 
 // State are the settings of the folded state and its checkpoints.

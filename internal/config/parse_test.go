@@ -96,7 +96,7 @@ func TestEveryProblemAtOnce(t *testing.T) {
 		`RECEIPTD_LISTENN: unknown variable; the nearest is RECEIPTD_LISTEN`,
 		`receiptd.yaml:1: unknown key "lissten"; the nearest is "listen"`,
 		`receiptd.yaml:2: unknown key "cache_size"; the nearest is "cache-size"`,
-		`receiptd.yaml:3: unknown key "config"; the nearest is "count"`,
+		`receiptd.yaml:3: unknown key "config"; the nearest is "copies"`,
 		`receiptd.yaml:4: fsync must have one plain value`,
 		`--partitions (from receiptd.yaml:5): expected a valid 64 bit int but got "many"`,
 		`--max-body: not a size like 256MiB: "huge"`,

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,6 +49,7 @@ func (c Config) Validate() error {
 		p.add("intake-memory", "%s is less than four times --max-body, %s", c.Intake.Memory, least)
 	}
 	p.join(c.Log.Validate())
+	p.join(c.Cluster.validate(&c))
 	p.join(c.State.Validate())
 	p.join(c.SDK.Validate())
 	p.join(c.Logging.Validate())
@@ -108,8 +110,6 @@ func (l Log) Validate() error {
 	}
 	if l.Replicas < 1 || l.Replicas > maxReplicas {
 		p.add("replicas", "%d is not between 1 and %d", l.Replicas, maxReplicas)
-	} else if l.Replicas > 1 && l.NATS == "" {
-		p.add("replicas", "more than one needs the cluster of --nats")
 	}
 	p.secret("nats-password", l.NATSPassword)
 	if l.NATSListen != "" {
@@ -139,6 +139,75 @@ func (l Log) Validate() error {
 		p.add("nats-listen", "opens the embedded NATS server, but --nats names an outside one")
 	}
 	return p.err()
+}
+
+// nodeName is what is a token of a subject and a key, and reads well in a log.
+var nodeName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// validate returns nil or [Problems] with everything that is wrong, beside other settings too.
+func (k Cluster) validate(c *Config) error {
+	var p Problems
+	embedded := k.Listen != ""
+	if c.Log.Replicas > 1 && c.Log.NATS == "" && !embedded {
+		p.add("replicas", "more than one needs the cluster of --nats or --cluster-listen")
+	}
+	if k.Node != "" && !nodeName.MatchString(k.Node) {
+		p.add("node", "%q is not 1 to 64 letters, digits, - and _", k.Node)
+	}
+	if k.Node != "" && c.Log.NATS == "" && !embedded {
+		p.add("node", "is for several processes on one log: it needs --nats or --cluster-listen")
+	}
+	if k.Copies < 0 {
+		p.add("copies", "%d is negative", k.Copies)
+	}
+	if !embedded {
+		for setting, given := range map[string]bool{"cluster-routes": k.Routes != "", "cluster-secret": k.Secret != ""} {
+			if given {
+				p.add(setting, "is of no use without --cluster-listen")
+			}
+		}
+		return p.err()
+	}
+	p.address("cluster-listen", k.Listen)
+	p.secret("cluster-secret", k.Secret)
+	if n := len(k.Secret.Reveal()); n < minSecret {
+		p.add("cluster-secret", "has %d characters, must have %d or more", n, minSecret)
+	}
+	if k.Node == "" {
+		p.add("cluster-listen", "needs --node")
+	}
+	if routes := k.RouteList(); len(routes) < 3 {
+		p.add("cluster-routes", "names %d nodes; a cluster that survives the loss of one has three or more", len(routes))
+	} else {
+		for _, route := range routes {
+			p.address("cluster-routes", route)
+		}
+	}
+	if c.Log.NATS != "" {
+		p.add("cluster-listen", "forms a cluster of the NATS servers in the nodes, but --nats names an outside one")
+	}
+	if c.Log.NATSListen != "" {
+		p.add("nats-listen", "is not possible with --cluster-listen")
+	}
+	return p.err()
+}
+
+// RouteList is Routes, split.
+func (k Cluster) RouteList() (list []string) {
+	for route := range strings.SplitSeq(k.Routes, ",") {
+		if route = strings.TrimSpace(route); route != "" {
+			list = append(list, route)
+		}
+	}
+	return list
+}
+
+// CopiesOfLog is how many servers of the cluster hold each partition.
+func (c *Config) CopiesOfLog() int {
+	if c.Cluster.Listen != "" {
+		return max(c.Log.Replicas, 3)
+	}
+	return c.Log.Replicas
 }
 
 // Validate returns nil or [Problems] with everything that is wrong.

@@ -44,7 +44,16 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		{"no scheme", func(c *Config) { c.Log.NATS = "host:4222" }, `--nats: "***" is not a URL like nats://host:4222`},
 		{"credentials without a cluster", func(c *Config) { c.Log.NATSCredentials = "f" }, "--nats-credentials: is of no use without --nats"},
 		{"no copy", func(c *Config) { c.Log.NATS, c.Log.Replicas = "nats://a", 0 }, "--replicas: 0 is not between 1 and 5"},
-		{"copies in one process", func(c *Config) { c.Log.Replicas = 3 }, "--replicas: more than one needs the cluster of --nats"},
+		{"copies in one process", func(c *Config) { c.Log.Replicas = 3 }, "--replicas: more than one needs the cluster of --nats or --cluster-listen"},
+		{"a node alone", func(c *Config) { c.Cluster.Node = "a" }, "--node: is for several processes on one log: it needs --nats or --cluster-listen"},
+		{"a node with a dot", func(c *Config) { c.Log.NATS, c.Cluster.Node = "nats://a", "a.b" }, "--node: \"a.b\" is not 1 to 64 letters, digits, - and _"},
+		{"a node of an outside cluster", func(c *Config) { c.Log.NATS, c.Log.Replicas, c.Cluster.Node = "nats://a,nats://b", 3, "a" }, ""},
+		{"nodes by themselves", func(c *Config) { c.Cluster = cluster() }, ""},
+		{"two nodes by themselves", func(c *Config) { c.Cluster = cluster(); c.Cluster.Routes = "a:1,b:1" }, "--cluster-routes: names 2 nodes; a cluster that survives the loss of one has three or more"},
+		{"a short secret", func(c *Config) { c.Cluster = cluster(); c.Cluster.Secret = "short" }, "--cluster-secret: has 5 characters, must have 16 or more"},
+		{"a cluster without a name", func(c *Config) { c.Cluster = cluster(); c.Cluster.Node = "" }, "--cluster-listen: needs --node"},
+		{"two clusters", func(c *Config) { c.Cluster = cluster(); c.Log.NATS = "nats://a" }, "--cluster-listen: forms a cluster of the NATS servers in the nodes, but --nats names an outside one"},
+		{"routes without a cluster", func(c *Config) { c.Cluster.Routes = "a:1" }, "--cluster-routes: is of no use without --cluster-listen"},
 		{"copies in a cluster", func(c *Config) { c.Log.NATS, c.Log.Replicas = "nats://a", 3 }, ""},
 		{"password without an address", func(c *Config) { c.Log.NATSPassword = "p" }, "--nats-password: is of no use without --nats-listen"},
 		{"address without password", func(c *Config) { c.Log.NATSListen = ":4222" }, "--nats-listen: needs --nats-password or --nats-users"},
@@ -90,4 +99,8 @@ func TestZeroConfigReportsEveryComponent(t *testing.T) {
 			t.Errorf("nothing about %s in %v", setting, problems)
 		}
 	}
+}
+
+func cluster() Cluster {
+	return Cluster{Node: "a", Listen: "127.0.0.1:6222", Routes: "a:6222, b:6222,c:6222", Secret: "0123456789abcdef"}
 }

@@ -5,9 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/receiptd/receiptd/internal/leader"
 )
 
 // What an inbox holds begins with what it is.
@@ -75,16 +78,30 @@ func (o *office) resolve(ctx context.Context, record []byte) ([]byte, error) {
 	if data := o.inbox.bodies.get(key); data != nil {
 		return data, nil
 	}
-	msg, err := o.stream.GetMsg(ctx, sequence)
+	subject, data, err := o.at(ctx, sequence)
 	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound):
+	case errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, leader.ErrNotFound):
 		o.inbox.metrics.gone.Inc()
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("inbox: read a body: %w", err)
-	case len(msg.Subject) <= len(o.bodies) || msg.Subject[:len(o.bodies)] != o.bodies:
+	case !strings.HasPrefix(subject, o.bodies):
 		return nil, fmt.Errorf("inbox: %d is no body", sequence)
 	}
-	o.inbox.bodies.put(key, msg.Data)
-	return msg.Data, nil
+	o.inbox.bodies.put(key, data)
+	return data, nil
+}
+
+// at returns what the stream has at a sequence. Where processes share it, the leader is asked: a
+// body that is not yet in a replica would be taken for one that has made room.
+func (o *office) at(ctx context.Context, sequence uint64) (subject string, data []byte, err error) {
+	if o.inbox.cfg.Shared {
+		m, err := leader.At(ctx, o.inbox.js.Conn(), o.stream.CachedInfo().Config.Name, sequence)
+		return m.Subject, m.Data, err
+	}
+	m, err := o.stream.GetMsg(ctx, sequence)
+	if err != nil {
+		return "", nil, err
+	}
+	return m.Subject, m.Data, nil
 }

@@ -38,11 +38,16 @@ type Config struct {
 	MaxBytes    int64
 	// Replicas of the streams in an outside cluster.
 	Replicas int
+	// Shared says that several processes serve these inboxes.
+	Shared bool
 	// Room, if set, refuses n more bytes that the disk has no room for.
 	Room func(n int64) error
 
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
+
+	// lag is for tests: it makes of what was read what a replica that lags would have.
+	lag func([]Item) []Item
 }
 
 // Inbox is the inboxes of all users. Its methods may be called from many goroutines.
@@ -78,7 +83,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 		cfg.Logger = slog.Default()
 	}
 	b := &Inbox{
-		cfg: cfg, logger: cfg.Logger.With(slog.String("component", "inbox")), metrics: newMetrics(cfg.Registerer),
+		cfg: cfg, logger: cfg.Logger.With(slog.String("component", "inbox")),
 		offices: make(map[string]*office), first: 1,
 	}
 	var err error
@@ -88,6 +93,11 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 	if b.positions, err = openStream(ctx, b.js, cfg.positionStream()); err != nil {
 		return nil, err
 	}
+	if cfg.Shared {
+		if _, err := openStream(ctx, b.js, cfg.deviceStream()); err != nil {
+			return nil, err
+		}
+	}
 	switch b.before, err = b.js.Stream(ctx, streamBefore); {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		b.before = nil
@@ -96,6 +106,8 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 	default:
 		b.first = b.before.CachedInfo().State.LastSeq + 1
 	}
+	// Last: what is registered cannot be so again at another try.
+	b.metrics = newMetrics(cfg.Registerer)
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	b.ledger.init(b.writePositions)
 	b.running.Go(b.keepPositions)

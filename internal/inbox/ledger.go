@@ -53,6 +53,9 @@ type position struct {
 	Device   string `json:"device"`
 	Sequence uint64 `json:"sequence"`
 	At       int64  `json:"at"`
+
+	// Of several processes: what is stored of the device, and as which message; see devices.go.
+	written, revision uint64
 }
 
 func (l *ledger) init(write func(context.Context, map[string]*userDevices) error) {
@@ -118,7 +121,7 @@ func (l *ledger) acknowledge(key, device string, sequence uint64, n int) {
 		// Two tabs of one browser are one device: it has what one of them has.
 		u.devices[i].Sequence, u.devices[i].At = max(u.devices[i].Sequence, sequence), now
 	case len(u.devices) < maxDevices:
-		u.devices = append(u.devices, position{device, sequence, now})
+		u.devices = append(u.devices, position{Device: device, Sequence: sequence, At: now})
 	default:
 		oldest := 0
 		for k := range u.devices {
@@ -126,7 +129,7 @@ func (l *ledger) acknowledge(key, device string, sequence uint64, n int) {
 				oldest = k
 			}
 		}
-		u.devices[oldest] = position{device, sequence, now}
+		u.devices[oldest] = position{Device: device, Sequence: sequence, At: now}
 	}
 	u.acks++
 	u.unsaved += n

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/synadia-io/orbit.go/jetstreamext"
 )
@@ -56,6 +57,11 @@ func (b *Inbox) Open(ctx context.Context, app, user, device string) (*Mailbox, e
 		return nil, err
 	}
 	at, err := b.ledger.open(ctx, b, m.key, device)
+	if err == nil && b.cfg.Shared {
+		if at, err = b.refresh(ctx, m.key, device); err != nil {
+			b.ledger.close(m.key)
+		}
+	}
 	if err != nil {
 		o.hub.remove(m)
 		return nil, err
@@ -213,8 +219,33 @@ func (o *office) read(ctx context.Context, m *Mailbox, from uint64, limit, bytes
 }
 
 // records returns what a stream has under a subject, from a sequence on, and how many there are
-// after that.
+// after that: where processes share it, from a replica that has all that the leader has.
 func (b *Inbox) records(ctx context.Context, stream, subject string, from uint64, limit, bytes int) (items []Item, more int, err error) {
+	for {
+		items, more, err = b.replica(ctx, stream, subject, from, limit, bytes)
+		if err != nil || more > 0 || !b.cfg.Shared {
+			return items, more, err
+		}
+		next := from
+		if n := len(items); n > 0 {
+			next = items[n-1].Sequence + 1
+		}
+		switch lagged, err := b.lagged(ctx, stream, subject, next); {
+		case err != nil:
+			return nil, 0, fmt.Errorf("inbox: read: %w", err)
+		case !lagged:
+			return items, 0, nil
+		}
+		select {
+		case <-time.After(behindPause):
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		}
+	}
+}
+
+// replica is records as whichever replica answers has them.
+func (b *Inbox) replica(ctx context.Context, stream, subject string, from uint64, limit, bytes int) (items []Item, more int, err error) {
 	got, err := jetstreamext.GetBatch(ctx, b.js, stream, limit, jetstreamext.GetBatchSeq(from),
 		jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchMaxBytes(bytes))
 	if err != nil {
@@ -231,6 +262,9 @@ func (b *Inbox) records(ctx context.Context, stream, subject string, from uint64
 		if more, err = strconv.Atoi(msg.Header.Get("Nats-Num-Pending")); err != nil {
 			return nil, 0, fmt.Errorf("inbox: read: pending: %w", err)
 		}
+	}
+	if b.cfg.lag != nil {
+		items = b.cfg.lag(items)
 	}
 	b.metrics.read.Add(float64(len(items)))
 	return items, more, nil

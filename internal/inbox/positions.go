@@ -35,7 +35,10 @@ func (b *Inbox) writePositions(ctx context.Context, users map[string]*userDevice
 		}
 	}
 	for _, c := range list {
-		if low := floor(c.devices); c.purge && low > 0 && b.purge(ctx, c.key, low) == nil {
+		if !c.purge {
+			continue
+		}
+		if low, err := b.floorOf(ctx, c); err == nil && low > 0 && b.purge(ctx, c.key, low) == nil {
 			b.metrics.purged.Inc()
 		}
 	}
@@ -61,6 +64,9 @@ func (b *Inbox) purge(ctx context.Context, key string, upto uint64) error {
 }
 
 func (b *Inbox) publishPositions(ctx context.Context, part []change) error {
+	if b.cfg.Shared {
+		return b.publishDevices(ctx, part)
+	}
 	msgs := make([]*nats.Msg, len(part))
 	for i, c := range part {
 		data, err := json.Marshal(c.devices)
@@ -76,6 +82,12 @@ func (b *Inbox) publishPositions(ctx context.Context, part []change) error {
 func (b *Inbox) loadPositions(ctx context.Context, key string) (devices []position, err error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
+	if b.cfg.Shared {
+		if devices, err = b.loadDevices(ctx, key); err != nil || len(devices) > 0 {
+			return devices, err
+		}
+		// None yet: what a process wrote that served them alone.
+	}
 	msg, err := b.positions.GetLastMsgForSubject(ctx, positionPrefix+key)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):

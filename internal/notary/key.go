@@ -17,6 +17,12 @@ import (
 // one with the public key, both in the form of https://c2sp.org/signed-note.
 const KeyFile = "log.key"
 
+// EnsureKey makes the key in a file if there is none.
+func EnsureKey(path string) error {
+	_, err := openKey(path)
+	return err
+}
+
 // key signs for a log. The log is named after it.
 type key struct {
 	signer note.Signer

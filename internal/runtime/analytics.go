@@ -11,7 +11,7 @@ import (
 // analyticsCollector shows the figures of the sink.
 type analyticsCollector struct {
 	core      *Core
-	analytics *analytics.Consumer
+	analytics func() *analytics.Consumer // nil while another node fills ClickHouse
 }
 
 var (
@@ -31,7 +31,11 @@ func (c *analyticsCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector].
 func (c *analyticsCollector) Collect(ch chan<- prometheus.Metric) {
 	log, states := c.core.Log.Stats(), c.core.Projector.Stats()
-	for k, s := range c.analytics.Stats() {
+	a := c.analytics()
+	if a == nil {
+		return
+	}
+	for k, s := range a.Stats() {
 		send := func(d *prometheus.Desc, t prometheus.ValueType, v float64) {
 			ch <- prometheus.MustNewConstMetric(d, t, v, strconv.Itoa(k))
 		}

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 
 	"github.com/receiptd/receiptd/consumers/analytics"
-	"github.com/receiptd/receiptd/consumers/projector"
-	"github.com/receiptd/receiptd/consumers/retention"
 )
 
 // runner is a part of the server that runs until its context ends. One that has to be closed after
@@ -94,34 +92,34 @@ func (s *Server) openAnalytics() (runner, error) {
 	if s.Archive == nil {
 		return nil, nil
 	}
-	a, err := analytics.New(s.Log, s.Archive, analytics.Options{
-		Dir:        filepath.Join(s.cfg.Data, analyticsDir),
-		CacheBytes: int(s.cfg.State.CacheSize) / 4,
-		Logger:     s.logger,
-	})
+	if s.node != nil {
+		s.registry.MustRegister(&analyticsCollector{core: s.Core, analytics: s.filling.Load})
+		return sink{s}, nil
+	}
+	a, err := analytics.New(s.Log, s.Archive, s.analyticsOptions(nil))
 	if err != nil {
 		return nil, err
 	}
 	s.analytics = a
-	s.registry.MustRegister(&analyticsCollector{core: s.Core, analytics: a})
+	s.registry.MustRegister(&analyticsCollector{core: s.Core, analytics: func() *analytics.Consumer { return a }})
 	return a, nil
+}
+
+func (s *Server) analyticsOptions(i analytics.Intents) analytics.Options {
+	return analytics.Options{
+		Dir:        filepath.Join(s.cfg.Data, analyticsDir),
+		CacheBytes: int(s.cfg.State.CacheSize) / 4,
+		Intents:    i,
+		Logger:     s.logger,
+	}
 }
 
 // openRetention makes what lets go of entries that are in ClickHouse, in the state and in the state
 // of the analytics, if there is a limit.
 func (s *Server) openRetention() (runner, error) {
-	if s.cfg.Analytics.RetainAge <= 0 && s.cfg.Analytics.RetainSize <= 0 {
-		return nil, nil
+	// Of several nodes, the one that fills ClickHouse trims.
+	if t := s.trimmer(s.analytics); t != nil && s.node == nil {
+		return t, nil
 	}
-	return &retention.Trimmer{
-		Log: s.Log, Age: s.cfg.Analytics.RetainAge, Bytes: int64(s.cfg.Analytics.RetainSize),
-		Logger: s.logger,
-		Safe: func(_ context.Context, k int) (uint64, error) {
-			folded, err := s.Projector.Durable(k)
-			if errors.Is(err, projector.ErrRebuilding) { // it reads the log: not now
-				return 0, nil
-			}
-			return min(folded, s.analytics.Safe(k)), err
-		},
-	}, nil
+	return nil, nil
 }

@@ -26,6 +26,9 @@ import (
 // answers.
 const startTimeout = 60 * time.Second
 
+// peersTimeout is how long a node waits for the others that it forms a cluster with.
+const peersTimeout = 10 * time.Minute
+
 // Core is the log and the state folded from it, without an edge: what a tool opens on a stopped
 // server's data.
 type Core struct {
@@ -71,7 +74,11 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 	if c.lock, err = openData(cfg.Data); err != nil {
 		return c, err
 	}
-	inTime, cancel := context.WithTimeout(ctx, startTimeout)
+	limit := startTimeout
+	if cfg.Cluster.Listen != "" {
+		limit = peersTimeout
+	}
+	inTime, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	logCfg := logConfig(cfg, logger)
 	if logCfg.Ingress, err = newIngress(cfg.Log); err != nil {
@@ -128,7 +135,7 @@ func (c *Core) writable() error {
 // mayLose reports whether power loss may take events that were acknowledged, by the operator's own
 // choice.
 func mayLose(cfg config.Config) bool {
-	return len(cfg.Log.NATS) == 0 && cfg.Log.Fsync == config.FsyncInterval
+	return len(cfg.Log.NATS) == 0 && cfg.Cluster.Listen == "" && cfg.Log.Fsync == config.FsyncInterval
 }
 
 func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
@@ -137,10 +144,21 @@ func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 		Logger:     logger,
 		Weight:     cfg.Intake.AppWeights.Of(),
 	}
+	if cfg.Cluster.Listen != "" {
+		l.Peers = &eventlog.Peers{
+			Dir: filepath.Join(cfg.Data, logDir), Listen: cfg.Cluster.Listen, Routes: cfg.Cluster.RouteList(), Secret: cfg.Cluster.Secret.Reveal(),
+		}
+		if cfg.Log.Fsync == config.FsyncInterval {
+			l.Peers.Fsync = eventlog.FsyncInterval
+		}
+		l.Node, l.Replicas = cfg.Cluster.Node, cfg.CopiesOfLog()
+		return l
+	}
 	if len(cfg.Log.NATS) > 0 {
 		l.URL = cfg.Log.NATS.Reveal()
 		l.Credentials = cfg.Log.NATSCredentials
-		l.Replicas = cfg.Log.Replicas
+		l.Replicas = cfg.CopiesOfLog()
+		l.Node = cfg.Cluster.Node
 		return l
 	}
 	l.Dir = filepath.Join(cfg.Data, logDir)

@@ -8,12 +8,14 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/receiptd/receiptd/consumers/analytics"
+	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/admission"
@@ -36,6 +38,13 @@ type Server struct {
 	requests requests
 	scrubber *scrubber
 	adminKey string
+
+	// Of a node of a cluster; nil and empty if this server is alone. sessions are those of
+	// the page.
+	node             *cluster.Node
+	life             string
+	bucket, sessions *cluster.Bucket
+	filling          atomic.Pointer[analytics.Consumer] // nil while another node fills ClickHouse
 
 	notary    *notary.Notary
 	gateway   *httpapi.API
@@ -60,6 +69,9 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 			s = nil
 		}
 	}()
+	if err := s.joinCluster(ctx, version); err != nil {
+		return s, fmt.Errorf("join the cluster: %w", err)
+	}
 	if s.adminKey = cfg.HTTP.AdminKey.Reveal(); s.adminKey == "" {
 		if s.adminKey, err = secretFile(filepath.Join(cfg.Data, config.AdminKeyFile), 24); err != nil {
 			return s, err
@@ -103,15 +115,22 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 	s.scrubber = newScrubber(s)
 	s.registry.MustRegister(s.scrubber, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{core: s.Core})
-	if s.sdk, err = openSDK(ctx, s.Core, s.cfg, s.intake, tokens, s.adminKey); err != nil {
+	if s.sdk, err = openSDK(ctx, s.Core, s.state(), s.cfg, s.intake, tokens, s.adminKey); err != nil {
 		return nil, err
 	}
+	var nodes httpapi.Cluster
+	if s.node != nil {
+		nodes = neighbours{s.node}
+	}
 	return httpapi.New(httpapi.Config{
+		Positions:       s.positions(),
+		Cluster:         nodes,
+		PageSessions:    s.pageSessions(),
 		Sessions:        s.sdk.sessions,
 		REST:            s.sdk.rest,
 		Gate:            s.intake,
 		Demo:            s.demo(tokens),
-		State:           s.Projector,
+		State:           s.state(),
 		Log:             s.Log,
 		Commands:        &commands{log: s.Log, projector: s.Projector, turns: newTurns()},
 		Notify:          s.hub,
@@ -139,6 +158,14 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 			ReceiptsPerSecond: s.cfg.HTTP.ReceiptsPerSecond,
 		},
 	})
+}
+
+// state is what the edges ask: that of the folds, or of a node of a cluster.
+func (s *Server) state() edgeState {
+	if s.node != nil {
+		return nodeState{s.Projector, s.node}
+	}
+	return s.Projector
 }
 
 // demo is the demo page, nil unless it is asked for.
@@ -184,6 +211,9 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		}
 	})
+	if s.node != nil {
+		group.Go(func() error { return s.node.Run(folding) })
+	}
 	group.Go(func() error { return s.reconcile(failed) })
 	group.Go(func() error { return s.scrubber.run(failed) })
 	group.Go(func() error { return s.notary.Run(failed) })

@@ -10,6 +10,7 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/easemob"
+	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 	"github.com/receiptd/receiptd/internal/gateway/msync"
 	"github.com/receiptd/receiptd/internal/ids"
 	"github.com/receiptd/receiptd/internal/inbox"
@@ -24,31 +25,48 @@ type sdk struct {
 	ids      *ids.Source
 }
 
+// edgeState is what all edges ask together.
+type edgeState interface {
+	httpapi.State
+	msync.State
+	easemob.State
+}
+
 // openSDK opens the inboxes and accounts, which lie in the log's own server, and makes the edges
 // over them.
-func openSDK(ctx context.Context, core *Core, cfg config.Config, gate *admission.Gate, tokens *gateway.Tokens, adminKey string) (*sdk, error) {
+func openSDK(
+	ctx context.Context, core *Core, state edgeState, cfg config.Config, gate *admission.Gate, tokens *gateway.Tokens, adminKey string,
+) (*sdk, error) {
 	opening, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	nc, err := core.Log.Connect(opening, "receiptd sdk")
 	if err != nil {
 		return nil, fmt.Errorf("connect for inboxes and accounts: %w", err)
 	}
-	users, err := accounts.Open(opening, nc, accounts.Config{
+	// Alone, one try says it all.
+	try := func(step func(context.Context) error) error { return step(opening) }
+	if cfg.Cluster.Node != "" {
+		try = func(step func(context.Context) error) error {
+			return retry(opening, step, accounts.ErrBucketConfig, inbox.ErrStreamConfig)
+		}
+	}
+	s := &sdk{ids: new(ids.Source)}
+	users := accounts.Config{
 		MaxUsers: cfg.SDK.MaxUsers, MaxGroups: cfg.SDK.GroupsPerApp, MaxGroupsOfUser: cfg.SDK.GroupsPerUser,
-		Replicas: cfg.Log.Replicas, Room: core.Log.ReserveDisk, Registerer: core.registry,
-	})
-	if err != nil {
+		Replicas: cfg.CopiesOfLog(), Room: core.Log.ReserveDisk, Registerer: core.registry,
+	}
+	if err := try(func(ctx context.Context) (err error) { s.accounts, err = accounts.Open(ctx, nc, users); return err }); err != nil {
 		return nil, err
 	}
-	s := &sdk{ids: new(ids.Source), accounts: users}
-	if s.inbox, err = inbox.Open(opening, nc, inbox.Config{
+	boxes := inbox.Config{
 		MaxMessages: cfg.SDK.InboxMessages, MaxAge: cfg.SDK.InboxAge, MaxBytes: int64(cfg.SDK.InboxSize),
-		Replicas: cfg.Log.Replicas, Room: core.Log.ReserveDisk, Registerer: core.registry, Logger: core.logger,
-	}); err != nil {
+		Replicas: cfg.CopiesOfLog(), Shared: cfg.Cluster.Node != "", Room: core.Log.ReserveDisk, Registerer: core.registry, Logger: core.logger,
+	}
+	if err := try(func(ctx context.Context) (err error) { s.inbox, err = inbox.Open(ctx, nc, boxes); return err }); err != nil {
 		return nil, err
 	}
 	s.sessions = msync.New(msync.Config{
-		State: core.Projector, Log: core.Log, Commands: &commands{log: core.Log, projector: core.Projector},
+		State: state, Log: core.Log, Commands: &commands{log: core.Log, projector: core.Projector},
 		Notify: core.hub, Inbox: s.inbox, IDs: s.ids, Tokens: tokens, Gate: gate, Partitions: core.Log.Partitions(),
 		Registerer: core.registry, Logger: core.logger,
 		Limits: msync.Limits{
@@ -58,7 +76,7 @@ func openSDK(ctx context.Context, core *Core, cfg config.Config, gate *admission
 		},
 	})
 	s.rest = easemob.New(easemob.Config{
-		State: core.Projector, Log: core.Log, Accounts: users, Sessions: s.sessions, IDs: s.ids,
+		State: state, Log: core.Log, Accounts: s.accounts, Sessions: s.sessions, IDs: s.ids,
 		Tokens: tokens, AdminKey: adminKey, Logger: core.logger, Registerer: core.registry,
 		Limits: easemob.Limits{
 			RequestsPerUser: cfg.SDK.RequestsPerUser, RequestsPerAddress: cfg.SDK.RequestsPerAddress,

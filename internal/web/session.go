@@ -1,8 +1,10 @@
 package web
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"sync"
 	"time"
@@ -21,24 +23,47 @@ const (
 // the time a look-up takes tells nothing about ids that are nearly right. They end with the
 // process.
 type sessions struct {
-	now func() time.Time
+	now    func() time.Time
+	shared SessionStore // nil for a server that is alone
 
 	mu      sync.Mutex
 	expires map[[sha256.Size]byte]time.Time
 }
 
-func newSessions(now func() time.Time) *sessions {
-	return &sessions{now: now, expires: map[[sha256.Size]byte]time.Time{}}
+// SessionStore keeps the sessions that several servers share, by the hashes of their ids. A session
+// ends by being deleted there; what is old may be forgotten.
+type SessionStore interface {
+	Put(ctx context.Context, id string, expires time.Time) error
+	// Get returns when a session expires; the zero time if there is none.
+	Get(ctx context.Context, id string) (expires time.Time, err error)
+	Delete(ctx context.Context, id string) error
+}
+
+func newSessions(now func() time.Time, shared SessionStore) *sessions {
+	return &sessions{now: now, shared: shared, expires: map[[sha256.Size]byte]time.Time{}}
 }
 
 // start begins a session and puts it into the answer.
-func (s *sessions) start(w http.ResponseWriter, r *http.Request) {
+func (s *sessions) start(w http.ResponseWriter, r *http.Request) error {
 	id := rand.Text()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.makeRoom()
-	s.expires[sha256.Sum256([]byte(id))] = s.now().Add(sessionAge)
+	if s.shared != nil {
+		if err := s.shared.Put(r.Context(), sharedID(id), s.now().Add(sessionAge)); err != nil {
+			return err
+		}
+	} else {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.makeRoom()
+		s.expires[sha256.Sum256([]byte(id))] = s.now().Add(sessionAge)
+	}
 	http.SetCookie(w, sessionCookie(r, id, int(sessionAge/time.Second)))
+	return nil
+}
+
+// sharedID names a session where several servers keep them.
+func sharedID(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:])
 }
 
 // makeRoom forgets what has expired, and the oldest session if there are too many.
@@ -63,6 +88,10 @@ func (s *sessions) valid(r *http.Request) bool {
 	if err != nil {
 		return false
 	}
+	if s.shared != nil {
+		at, err := s.shared.Get(r.Context(), sharedID(cookie.Value))
+		return err == nil && s.now().Before(at)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at, ok := s.expires[sha256.Sum256([]byte(cookie.Value))]
@@ -72,6 +101,10 @@ func (s *sessions) valid(r *http.Request) bool {
 // end ends the session of a request, here and in the browser.
 func (s *sessions) end(w http.ResponseWriter, r *http.Request) {
 	if cookie, err := r.Cookie(cookieName); err == nil {
+		if s.shared != nil {
+			// If that fails, it ends by its age.
+			_ = s.shared.Delete(r.Context(), sharedID(cookie.Value))
+		}
 		s.mu.Lock()
 		delete(s.expires, sha256.Sum256([]byte(cookie.Value)))
 		s.mu.Unlock()

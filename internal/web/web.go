@@ -47,6 +47,8 @@ type Config struct {
 	// Registry gets the page's metrics.
 	Registry prometheus.Registerer
 	Logger   *slog.Logger
+	// Sessions, if set, keeps the sessions that several servers share.
+	Sessions SessionStore
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
 }
@@ -87,7 +89,7 @@ func New(cfg Config) *Page {
 	}
 	return &Page{
 		signIns: signIns, cfg: cfg, key: gateway.HashKey(cfg.AdminKey),
-		sessions: newSessions(cfg.Now), attempts: newAttempts(cfg.Now),
+		sessions: newSessions(cfg.Now, cfg.Sessions), attempts: newAttempts(cfg.Now),
 		samples:     &sampler{status: cfg.Status, now: cfg.Now},
 		crossOrigin: http.NewCrossOriginProtection(),
 	}
@@ -232,7 +234,11 @@ func (p *Page) post(w http.ResponseWriter, r *http.Request) {
 		}
 		p.signIns.WithLabelValues("ok").Inc()
 		p.attempts.forgive(r.RemoteAddr)
-		p.sessions.start(w, r)
+		if err := p.sessions.start(w, r); err != nil {
+			p.cfg.Logger.Error("a session of the page was not kept", "error", err)
+			p.fail(w, rq, &problem{http.StatusServiceUnavailable, "Not now", "The session could not be kept. Try again in a moment."})
+			return
+		}
 	case "sign-out":
 		p.sessions.end(w, r)
 		back = "./"

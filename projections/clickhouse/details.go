@@ -79,7 +79,8 @@ func binBegin(ms string) string { return "toInt64(roundDown(toUInt64(" + ms + ")
 var binBegins = func() string {
 	var list []string
 	for bin := range uint16(projections.NumBins) {
-		if begin := projections.BinMillis(bin); projections.TimeBin(begin) == bin { // it is not empty
+		// Of bins that begin at the same time, all but one are empty.
+		if begin := projections.BinMillis(bin); projections.TimeBin(begin) == bin {
 			list = append(list, fmt.Sprint(begin))
 		}
 	}

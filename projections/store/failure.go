@@ -61,6 +61,10 @@ func (f *failure) corrupt(path string, details error) {
 	_ = errors.Join(file.Sync(), file.Close())
 }
 
+// Condemn notes that the store does not hold what it should, as if its files were corrupt: nobody
+// is answered from it any more, and it is folded again.
+func (s *Store) Condemn(reason error) { s.failure.corrupt("", reason) }
+
 // corruption is what was found corrupt, or nil.
 func (f *failure) corruption() error {
 	if c := f.corrupted.Load(); c != nil {

@@ -12,6 +12,8 @@ import (
 // Log is what a state is compared with. [eventlog.Log] is one.
 type Log interface {
 	Bounds(ctx context.Context, partition int) (first, last uint64, err error)
+	// Reach is Bounds for a caller who knows of an entry; see [eventlog.Log.Reach].
+	Reach(ctx context.Context, partition int, sequence uint64) (first, last uint64, err error)
 	EntryAt(ctx context.Context, partition int, sequence uint64) (eventlog.Entry, error)
 }
 
@@ -20,7 +22,7 @@ var ErrCutOff = errors.New("the log is shorter than the state or has another ent
 	"if ClickHouse has what is missing, move the directory of the state away and run receiptctl replay --from archive")
 
 // agreeTimeout bounds the comparison of a state with the log.
-const agreeTimeout = 30 * time.Second
+const agreeTimeout = time.Minute
 
 // Agrees reports whether the generation stands on an entry that the log of a partition has. It is
 // false for a log that came back shorter than the state, or with another entry at its position, and
@@ -32,7 +34,7 @@ func (g *Generation) Agrees(ctx context.Context, log Log, partition int) (bool, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, agreeTimeout)
 	defer cancel()
-	first, last, err := log.Bounds(ctx, partition)
+	first, last, err := log.Reach(ctx, partition, seq)
 	if err != nil {
 		return false, fmt.Errorf("compare state with log: %w", err)
 	}

@@ -34,6 +34,11 @@ type Config struct {
 	Partitions int
 	Identity   uint64
 
+	// Positions knows how far the state is folded.
+	Positions Positions
+	// Cluster, if set, is the nodes that this server is one of.
+	Cluster Cluster
+
 	// AdminKey opens everything.
 	AdminKey string
 	// Tokens checks and makes user tokens.
@@ -52,6 +57,8 @@ type Config struct {
 	REST     REST
 	// Demo, if set, serves /demo and the files below it.
 	Demo http.Handler
+	// PageSessions, if set, keeps the page's sessions where several servers find them.
+	PageSessions web.SessionStore
 	// Writable, if set, says what keeps the log from taking events; nil if nothing does.
 	Writable func() error
 	// PartitionStatus, if set, says how far each partition is, for GET /v1/status.
@@ -104,6 +111,8 @@ type Limits struct {
 	Submit time.Duration
 	// Apply is how long wait=applied waits for the fold once the events are durable. Default 10 s.
 	Apply time.Duration
+	// Catch is how long a request waits for the state to be as new as it asks for. Default 5 s.
+	Catch time.Duration
 	// Streams bounds the open event streams, StreamsPerUser those of one user. Defaults 20,000 and
 	// 8.
 	Streams, StreamsPerUser int
@@ -125,6 +134,7 @@ func (l Limits) withDefaults() Limits {
 	gateway.OrDefault(&l.Request, 30*time.Second)
 	gateway.OrDefault(&l.Submit, time.Second)
 	gateway.OrDefault(&l.Apply, 10*time.Second)
+	gateway.OrDefault(&l.Catch, 5*time.Second)
 	gateway.OrDefault(&l.Streams, 20_000)
 	gateway.OrDefault(&l.StreamsPerUser, 8)
 	gateway.OrDefault(&l.StreamWrite, 10*time.Second)
@@ -183,7 +193,7 @@ func New(cfg Config) (*API, error) {
 	a.draining, a.drain = context.WithCancel(context.Background())
 	a.page = web.New(web.Config{
 		State: cfg.State, Rates: cfg.Analytics, Status: a.status, AdminKey: cfg.AdminKey, Private: cfg.PrivateTotals,
-		Registry: cfg.Registry, Logger: cfg.Logger,
+		Registry: cfg.Registry, Sessions: cfg.PageSessions, Logger: cfg.Logger,
 	})
 	a.mux = a.newMux()
 	if len(cfg.Origins) > 0 {
@@ -199,6 +209,8 @@ func (cfg *Config) validate() error {
 	switch {
 	case cfg.State == nil, cfg.Log == nil, cfg.Commands == nil, cfg.Notify == nil:
 		return errors.New("state, log, commands and notify are required")
+	case cfg.Positions == nil:
+		return errors.New("positions are required")
 	case cfg.Analytics == nil, cfg.Notary == nil:
 		return errors.New("analytics and a notary are required")
 	case cfg.Partitions < 1:

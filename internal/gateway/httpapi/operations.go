@@ -64,11 +64,20 @@ func (a *API) mayCount(c *call) error {
 
 type stateBody struct {
 	Status string `json:"status"`
+	Node   string `json:"node,omitempty"`
+}
+
+// node is this server's name in a cluster; empty if it is alone.
+func (a *API) node() string {
+	if a.cfg.Cluster == nil {
+		return ""
+	}
+	return a.cfg.Cluster.Name()
 }
 
 // getHealth says that the process serves requests, and nothing more.
 func (a *API) getHealth(c *call) error {
-	gateway.WriteJSON(c.w, http.StatusOK, stateBody{"ok"})
+	gateway.WriteJSON(c.w, http.StatusOK, stateBody{"ok", a.node()})
 	return nil
 }
 
@@ -109,7 +118,7 @@ func (a *API) getReady(c *call) error {
 	if problem != "" {
 		return &apiError{status: http.StatusServiceUnavailable, code: "not_ready", message: problem, retryAfter: 1, readiness: &now}
 	}
-	gateway.WriteJSON(c.w, http.StatusOK, readyBody{stateBody{"ready"}, now})
+	gateway.WriteJSON(c.w, http.StatusOK, readyBody{stateBody{"ready", a.node()}, now})
 	return nil
 }
 
@@ -148,6 +157,8 @@ func (a *API) notReady() string {
 // statusBody holds totals over all apps, for the page: nothing that belongs to one of them.
 type statusBody struct {
 	Version string `json:"version"`
+	// Node is which of a cluster's nodes this is of.
+	Node string `json:"node,omitempty"`
 	// Log is the identity of the log: another one means that positions of before mean nothing.
 	Log           string          `json:"log"`
 	UptimeSeconds int64           `json:"uptime_seconds"`
@@ -174,7 +185,7 @@ func (a *API) getStatus(c *call) error {
 	}
 	status := a.status()
 	body := statusBody{
-		Version: status.Version, Log: fmt.Sprintf("%016x", a.cfg.Identity), UptimeSeconds: int64(status.Uptime.Seconds()), Ready: status.Problem == "", Problem: status.Problem,
+		Version: a.cfg.Version, Node: a.node(), Log: fmt.Sprintf("%016x", a.cfg.Identity), UptimeSeconds: int64(status.Uptime.Seconds()), Ready: status.Problem == "", Problem: status.Problem,
 		Accepted: status.Accepted, Streams: status.Streams, Partitions: make([]partitionBody, 0, len(status.Partitions)),
 	}
 	for i := range status.Partitions {
@@ -193,6 +204,9 @@ func (a *API) status() web.Status {
 	s := web.Status{
 		Version: a.cfg.Version, Uptime: time.Since(a.started), Problem: a.notReady(),
 		Accepted: a.accepted.Load(), Streams: a.streams.open(),
+	}
+	if node := a.node(); node != "" {
+		s.Version += ", node " + node
 	}
 	if a.cfg.PartitionStatus != nil {
 		s.Partitions = a.cfg.PartitionStatus()

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"time"
+
+	"github.com/receiptd/receiptd/events/eventlog"
 )
 
 // response remembers what was answered. http.ResponseController finds the real writer behind it.
@@ -16,6 +18,10 @@ type response struct {
 	requestID string
 	status    int // 0 until the header is written
 	bytes     int64
+	// node stamps the answer of a node of a cluster; nil for a server that is alone. stored is
+	// what the request appended.
+	node   *API
+	stored []eventlog.Position
 }
 
 // Values of headers that are the same in every answer.
@@ -30,15 +36,23 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // WriteHeader writes the header once.
 func (w *response) WriteHeader(status int) {
 	if w.status == 0 {
-		w.status = status
+		w.begin(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// begin is called before the header is written.
+func (w *response) begin(status int) {
+	w.status = status
+	if w.node != nil {
+		w.node.stamp(w.Header(), w.stored)
+	}
 }
 
 // Write writes the body.
 func (w *response) Write(p []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.begin(http.StatusOK)
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)

@@ -95,6 +95,9 @@ func (a *API) routes() []route {
 		route{method: "GET", path: "/v1/log/{partition}/consistency", access: accessAdmin, handle: a.getConsistency},
 		route{method: "GET", path: "/v1/log/{partition}/inclusion/{sequence}", access: accessAdmin, handle: a.getInclusion},
 
+		route{method: "GET", path: "/v1/cluster", access: accessAdmin, handle: a.getCluster},
+		route{method: "DELETE", path: "/v1/cluster/nodes/{node}", access: accessAdmin, handle: a.deleteNode},
+
 		route{method: "GET", path: "/v1/status", handle: a.getStatus},
 		route{method: "GET", path: "/healthz", handle: a.getHealth},
 		route{method: "GET", path: "/readyz", handle: a.getReady},
@@ -186,6 +189,8 @@ type call struct {
 	settings events.Settings
 	// reporter is the user whose receipts the request reports; empty for events of anybody.
 	reporter string
+	// groups are those of the events that a user reported of themselves, in their order.
+	groups []string
 }
 
 func (a *API) refuse(e *apiError) http.Handler {
@@ -241,6 +246,9 @@ func (a *API) admit(c *call, rt route) error {
 	if c.Caller, err = a.authenticate(c.r, rt); err != nil {
 		return err
 	}
+	if err := a.awaitPosition(c); err != nil {
+		return err
+	}
 	if org := c.r.PathValue("org"); org != "" {
 		if err := a.findApp(c, org, rt.creates); err != nil {
 			return err
@@ -285,6 +293,9 @@ func (a *API) findApp(c *call, org string, creates bool) error {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	res := &response{ResponseWriter: w, requestID: requestID(r)}
+	if a.cfg.Cluster != nil {
+		res.node = a
+	}
 	h := res.Header()
 	h["X-Request-Id"] = []string{res.requestID}
 	h["X-Content-Type-Options"] = noSniff

@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 // expression is a query of Prometheus in one of the files of deploy/.
@@ -125,11 +126,17 @@ func shownMetrics(t *testing.T) *metricsShown {
 	}
 	stream.Close()
 	shown := &metricsShown{map[string]bool{}, map[string]bool{"le": true, "instance": true}, map[string]bool{}}
+	node := startServer(t, "--nats="+natstest.StartServer(t).URL(), "--node=a")
+	cluster, err := node.do("GET", "/metrics", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, "the stream has ended", func() bool {
 		text, err := s.do("GET", "/metrics", "", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
+		text = append(text, cluster...)
 		for line := range strings.SplitSeq(string(text), "\n") {
 			if match := sampleLine.FindStringSubmatch(line); match != nil {
 				shown.names[match[1]] = true

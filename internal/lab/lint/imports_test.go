@@ -36,7 +36,7 @@ var layers = map[string]layer{
 	"schema": {},
 	"events": {libraries: []string{
 		"google.golang.org/protobuf", "github.com/klauspost/compress", "github.com/go-json-experiment/json"}},
-	"events/eventlog": {sees: []string{"events", "events/merkle", "events/eventlog/blockfile", "events/eventlog/witness", "internal/atomicfile", "internal/diskread", "internal/fair"}},
+	"events/eventlog": {sees: []string{"events", "events/merkle", "events/eventlog/blockfile", "events/eventlog/witness", "internal/atomicfile", "internal/diskread", "internal/fair", "internal/leader"}},
 	// Neither knows what is in an entry, nor the server whose files it reads.
 	"events/eventlog/blockfile": {sees: []string{"internal/atomicfile", "internal/diskread"}, libraries: []string{"github.com/minio/highwayhash", "github.com/klauspost/compress"}},
 	"events/eventlog/witness":   {sees: []string{"events/merkle", "internal/atomicfile"}, libraries: []string{"github.com/cespare/xxhash/v2", "golang.org/x/sys"}},
@@ -88,9 +88,11 @@ var layers = map[string]layer{
 		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "internal/gateway", "internal/accounts"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/accounts": {"Open", "Config"}},
 	},
-	"internal/inbox":       {sees: []string{"internal/writebehind"}},
+	"internal/leader":      {},
+	"internal/cluster":     {sees: []string{"events", "events/eventlog", "internal/leader"}},
+	"internal/inbox":       {sees: []string{"internal/writebehind", "internal/leader"}},
 	"internal/writebehind": {},
-	"internal/accounts":    {},
+	"internal/accounts":    {sees: []string{"internal/leader"}},
 	"internal/ids":         {},
 	"internal/fair":        {libraries: []string{}},
 	"internal/notary":      {sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "internal/atomicfile"}},
@@ -115,6 +117,7 @@ var layers = map[string]layer{
 	"internal/lab/mutants":      {sees: []string{"internal/progress"}},
 	"internal/lab/dst": {sees: []string{"events", "events/eventlog", "events/eventlog/blockfile", "events/eventlog/witness", "projections",
 		"consumers/notify", "consumers/projector", "internal/lab/oracle"}},
+	"internal/lab/cluster":        {},
 	"internal/lab/natstest":       {sees: []string{"events", "events/eventlog"}},
 	"internal/lab/bench":          {sees: []string{anything, "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/child":    {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/sim"}},
@@ -129,7 +132,7 @@ var layers = map[string]layer{
 	"internal/lab/e2e/clients/ogen":        {},
 	"internal/lab/peers":                   {sees: []string{anything, "internal/lab/bench/child", "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/doors":             {sees: []string{"events", "internal/ctl"}},
-	"internal/lab/bench/clients":           {sees: []string{"internal/ctl", "internal/gateway/msync/msyncpb"}},
+	"internal/lab/bench/clients":           {sees: []string{"internal/ctl", "internal/gateway/msync/msyncpb", "internal/lab/bench/measure"}},
 	"internal/lab/bench/analytics":         {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/chserver", "internal/lab/sim"}},
 	"internal/lab/chserver":                {},
 	"internal/lab/chtest":                  {sees: []string{"internal/lab/chserver"}},
@@ -140,7 +143,7 @@ var layers = map[string]layer{
 	// receiptctl bench is where benchmarks are run from. Nothing of the product imports them:
 	// the way from it into internal/lab is here alone.
 	"cmd/receiptctl": {sees: []string{
-		"consumers/projector", "events", "events/merkle", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/atomicfile", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
+		"consumers/projector", "events", "events/merkle", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/cluster", "internal/atomicfile", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
 		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/doors", "internal/lab/bench/grow", "internal/lab/bench/overload",
 		"internal/lab/sim"}},
 }

@@ -17,13 +17,20 @@ import (
 func StartCluster(t testing.TB, size int) []*Server {
 	t.Helper()
 	routes := make([]*url.URL, size)
-	for i := range routes {
-		routes[i] = &url.URL{Scheme: "nats", Host: freeAddr(t)}
+	ports := make([]int, size)
+	for i, addr := range freeAddrs(t, 2*size) {
+		if i < size {
+			routes[i] = &url.URL{Scheme: "nats", Host: addr}
+		} else if _, port, err := net.SplitHostPort(addr); err != nil {
+			t.Fatalf("natstest: %v", err)
+		} else if _, err := fmt.Sscan(port, &ports[i-size]); err != nil {
+			t.Fatalf("natstest: %v", err)
+		}
 	}
 	servers := make([]*Server, size)
 	for i := range servers {
 		servers[i] = StartServer(t, func(o *server.Options) {
-			o.ServerName = fmt.Sprintf("s%d", i)
+			o.ServerName, o.Port = fmt.Sprintf("s%d", i), ports[i]
 			host, port, err := net.SplitHostPort(routes[i].Host)
 			if err == nil {
 				_, err = fmt.Sscan(port, &o.Cluster.Port)
@@ -69,12 +76,16 @@ func ClusterURL(servers []*Server) string {
 	return strings.Join(urls, ",")
 }
 
-func freeAddr(t testing.TB) string {
+// freeAddrs are addresses that nobody listens at, all different.
+func freeAddrs(t testing.TB, n int) (addrs []string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("natstest: %v", err)
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatalf("natstest: %v", err)
+		}
+		defer l.Close()
+		addrs = append(addrs, l.Addr().String())
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addrs
 }

@@ -17,7 +17,7 @@ const stepTimeout = 2 * time.Minute
 // in a fresh directory. Its messages go to the test's output unless cfg has a logger.
 func OpenLog(t testing.TB, cfg eventlog.Config) *eventlog.Log {
 	t.Helper()
-	if cfg.Dir == "" && cfg.URL == "" {
+	if cfg.Dir == "" && cfg.URL == "" && cfg.Peers == nil {
 		cfg.Dir = t.TempDir()
 	}
 	if cfg.Logger == nil {

@@ -1,0 +1,118 @@
+package projector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/receiptd/receiptd/consumers/internal/fold"
+	"github.com/receiptd/receiptd/events/merkle"
+	"github.com/receiptd/receiptd/projections"
+	"github.com/receiptd/receiptd/projections/store"
+)
+
+// ErrPassed is returned for a mark at an entry that the fold has passed.
+var ErrPassed = errors.New("projector: the fold has passed the entry")
+
+// Mark is what the state of a partition was at an entry: the head of the tree of the log up to
+// there, and the digest of the state. Folds of the same log have the same marks.
+type Mark struct {
+	Head   merkle.Head
+	Digest string
+	// Cost is how long it took to read the state, without the time until the fold was there.
+	Cost time.Duration
+}
+
+// markRequest is for the fold to answer when it comes to an entry.
+type markRequest struct {
+	sequence uint64
+	snapshot chan *store.Snapshot // nil if the fold has passed the entry
+}
+
+// takeMark answers a request. It is called by the fold, which stands at an entry.
+func (w *worker) takeMark(m *markRequest, at uint64, g *fold.Generation) {
+	if !w.mark.CompareAndSwap(m, nil) {
+		return
+	}
+	var snap *store.Snapshot
+	if at == m.sequence && w.unanswered() == nil {
+		if s, position, err := g.Snapshot(); err == nil && position == at {
+			snap = s
+		} else if err == nil {
+			_ = s.Close()
+		}
+	}
+	m.snapshot <- snap
+}
+
+// MarkAt waits until a partition's fold comes to an entry and returns its mark there. The fold
+// waits for a checkpoint, and not for the digest. The error is [ErrPassed] for an entry that it is
+// past. One caller at a time may wait in a partition.
+func (p *Projector) MarkAt(ctx context.Context, partition int, sequence uint64) (Mark, error) {
+	w := p.workers[partition]
+	m := &markRequest{sequence: sequence, snapshot: make(chan *store.Snapshot, 1)}
+	w.mark.Store(m)
+	var snap *store.Snapshot
+	if at := w.outcomes.last(); at >= sequence && w.mark.CompareAndSwap(m, nil) {
+		// The fold may stand still there.
+		s, position, err := w.snapshot()
+		if err != nil {
+			return Mark{}, err
+		}
+		if position != sequence {
+			return Mark{}, errors.Join(ErrPassed, s.Close())
+		}
+		snap = s
+	} else {
+		select {
+		case snap = <-m.snapshot:
+		case <-ctx.Done():
+			if !w.mark.CompareAndSwap(m, nil) {
+				if snap = <-m.snapshot; snap != nil {
+					_ = snap.Close()
+				}
+			}
+			return Mark{}, context.Cause(ctx)
+		}
+	}
+	if snap == nil {
+		return Mark{}, ErrPassed
+	}
+	defer snap.Close()
+	began := time.Now()
+	tree, err := projections.StoredTree(snap.Get)
+	if err != nil {
+		return Mark{}, fmt.Errorf("mark of partition %d: %w", partition, err)
+	}
+	var mark Mark
+	if mark.Head, err = tree.Head(tree.Size); err == nil {
+		mark.Digest, _, err = snap.Digest(ctx)
+	}
+	mark.Cost = time.Since(began)
+	return mark, err
+}
+
+// Folded is the last entry folded, of each partition.
+func (p *Projector) Folded() []uint64 {
+	all := make([]uint64, len(p.workers))
+	for k, w := range p.workers {
+		all[k] = w.outcomes.last()
+	}
+	return all
+}
+
+// Condemn has the state of a partition put aside and folded again from the log, as one whose files
+// are corrupt: its questions are answered by [ErrFoldingAgain] until that is done.
+func (p *Projector) Condemn(partition int, reason error) error {
+	return p.workers[partition].use(func(g *fold.Generation) error {
+		g.Store.Condemn(reason)
+		return nil
+	})
+}
+
+// FoldingAgain reports whether the state of a partition was found wrong and is not complete again.
+func (p *Projector) FoldingAgain(partition int) bool {
+	w := p.workers[partition]
+	return w.unanswered() != nil || w.corrupt() != nil
+}

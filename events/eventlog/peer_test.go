@@ -1,0 +1,105 @@
+package eventlog_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
+)
+
+// peers are the configurations of three processes that form a cluster.
+func peers(t *testing.T) (all []eventlog.Config) {
+	t.Helper()
+	var routes []string
+	for range 3 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		routes = append(routes, l.Addr().String())
+	}
+	for i, addr := range routes {
+		all = append(all, eventlog.Config{
+			Node: string(rune('a' + i)), Partitions: 1, Replicas: 3, Logger: natstest.Logger(t),
+			Peers: &eventlog.Peers{Dir: filepath.Join(t.TempDir(), "log"), Listen: addr, Routes: routes, Secret: "a secret: \"$x%y/z@"},
+		})
+	}
+	return all
+}
+
+// Three processes and nothing else hold one log; with two of them it goes on, and the third one
+// gets what it missed.
+func TestPeersHoldTheLog(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	configs := peers(t)
+	logs := make([]*eventlog.Log, 3)
+	var group sync.WaitGroup
+	for i := range logs {
+		group.Go(func() { logs[i] = natstest.OpenLog(t, configs[i]) })
+	}
+	group.Wait()
+	for i, log := range logs {
+		if log.Identity() != logs[0].Identity() {
+			t.Error("another log at each")
+		}
+		if _, err := log.Append(ctx, receipts(1, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	natstest.CloseLog(t, logs[2])
+	if _, err := logs[0].Append(ctx, receipts(1, 3)); err != nil {
+		t.Fatal(err)
+	}
+	again := natstest.OpenLog(t, configs[2])
+	if n := len(readAll(t, ctx, again, 0)); n != 4 {
+		t.Errorf("%d events of 4", n)
+	}
+	other := configs[2]
+	other.Node = "d"
+	natstest.CloseLog(t, again)
+	if l, err := eventlog.Open(ctx, other); err == nil {
+		natstest.CloseLog(t, l)
+		t.Error("the store of one node is taken by another one")
+	}
+}
+
+// A cluster would delete the log of a server that was alone, so it is refused, and left as it is;
+// and the other way round.
+func TestStoresOfServersAloneAndOfNodes(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	cfg := peers(t)[0]
+	dir := cfg.Peers.Dir
+	alone := natstest.OpenLog(t, eventlog.Config{Dir: dir, Partitions: 1})
+	if _, err := alone.Append(ctx, receipts(3, 0)); err != nil {
+		t.Fatal(err)
+	}
+	natstest.CloseLog(t, alone)
+	if _, err := eventlog.Open(ctx, cfg); !errors.Is(err, eventlog.ErrStandalone) {
+		t.Fatalf("a node on the store of a server that was alone: %v", err)
+	}
+	if n := len(readAll(t, ctx, natstest.OpenLog(t, eventlog.Config{Dir: dir, Partitions: 1}), 0)); n != 3 {
+		t.Errorf("%d events of 3 are left", n)
+	}
+
+	fresh := peers(t)[0]
+	short, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := eventlog.Open(short, fresh); err == nil { // there is nobody to form a cluster with
+		t.Fatal("a cluster of one")
+	}
+	if _, err := os.Stat(filepath.Join(fresh.Peers.Dir, "NODE")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := eventlog.Open(ctx, eventlog.Config{Dir: fresh.Peers.Dir, Partitions: 1}); !errors.Is(err, eventlog.ErrPeer) {
+		t.Errorf("a server that is alone on the store of a node: %v", err)
+	}
+}

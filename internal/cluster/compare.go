@@ -1,0 +1,236 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// State is the copy of the state that this node has.
+type State interface {
+	Waiter
+	// Folded is the last entry folded, of each partition.
+	Folded() []uint64
+	// Ready returns nil once the folds have caught up with the log.
+	Ready() error
+	// MarkAt returns what the copy of a partition is at an entry, which the fold has not passed
+	// yet; [ErrPassed] if it has. The cost is how long that took once the fold was there.
+	MarkAt(ctx context.Context, partition int, sequence uint64) (m Mark, cost time.Duration, err error)
+	// Condemn has the state of a partition put aside and folded again from the log.
+	Condemn(partition int, reason error) error
+	// Condemned reports whether it is being folded again.
+	Condemned(partition int) bool
+	// Durable makes what a partition has folded durable and returns its last entry.
+	Durable(partition int) (sequence uint64, err error)
+}
+
+// ErrPassed: the fold is past the entry that was asked for.
+var ErrPassed = errors.New("cluster: the fold has passed the entry")
+
+const (
+	// compareEvery is the least time between two comparisons of a partition. The next one also
+	// waits until all that the last one cost is a fiftieth of the time.
+	compareEvery = 2 * time.Second
+	compareShare = 50
+	// markWait is how long a node waits for its fold to come to the entry to be compared at.
+	markWait = 5 * time.Second
+)
+
+// comparison is what a node knows of comparing its copy of one partition with the others.
+type comparison struct {
+	mu       sync.Mutex
+	compare  uint64 // the entry at which to compare, if it is for this node to say
+	seen     uint64 // the position at the last look, to see whether the log stands still
+	due      time.Time
+	marking  uint64 // the entry whose mark is waited for or being taken; 0 for none
+	giveUp   context.CancelFunc
+	mark     Mark
+	agreed   uint64
+	refolded int
+	condemn  Mark // the mark for which the copy was condemned; zero for none
+}
+
+// compareAll takes the next step in every partition. It is called about as often as
+// nodes tell of themselves.
+func (n *Node) compareAll(ctx context.Context) {
+	positions := n.state.Folded()
+	nodes := n.members.list()
+	for k := range n.copies {
+		n.propose(k, positions[k], nodes)
+		if at := n.proposed(k, nodes); at != 0 {
+			n.takeMark(ctx, k, at, positions[k])
+		}
+		n.judge(k, nodes)
+	}
+}
+
+// propose decides at which entry to compare next: the last one if the log stands still, else one
+// that all folds come to soon.
+func (n *Node) propose(partition int, position uint64, nodes []member) {
+	c := &n.copies[partition]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	still := position == c.seen
+	grown := position - min(position, c.seen)
+	c.seen = position
+	if time.Now().Before(c.due) || position == 0 || c.marking != 0 && c.marking <= position {
+		return
+	}
+	if still {
+		if c.mark.Sequence != position {
+			c.compare = position
+		}
+		return
+	}
+	if c.compare > position {
+		return // it is on its way
+	}
+	// Ahead of the furthest of the others, by what comes in some beats.
+	ahead := position
+	for i := range nodes {
+		if m := &nodes[i]; partition < len(m.Copies) && !m.silent() {
+			ahead = max(ahead, m.Copies[partition].Applied)
+		}
+	}
+	c.compare = ahead + max(1, 3*grown)
+}
+
+// proposed is the entry that the node says that is to say: the one of the first name that serves.
+func (n *Node) proposed(partition int, nodes []member) uint64 {
+	for i := range nodes {
+		m := &nodes[i]
+		if m.silent() || m.State != StateServing || partition >= len(m.Copies) || m.Copies[partition].Quarantined {
+			continue
+		}
+		if m.Node == n.o.Name {
+			c := &n.copies[partition]
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.compare
+		}
+		return m.Copies[partition].Compare
+	}
+	return 0
+}
+
+// takeMark has the copy's mark taken at an entry, in the background. The fold stands at a position;
+// another entry that it has not come to is given up for this one, since it may never come.
+func (n *Node) takeMark(ctx context.Context, partition int, at, position uint64) {
+	c := &n.copies[partition]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.marking != at && c.marking > position {
+		c.giveUp()
+	}
+	if c.marking != 0 || c.mark.Sequence == at || n.state.Condemned(partition) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, markWait)
+	c.marking, c.giveUp = at, cancel
+	refolded := c.refolded
+	n.background.Go(func() {
+		defer cancel()
+		mark, cost, err := n.state.MarkAt(ctx, partition, at)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.marking = 0
+		if err == nil && c.refolded == refolded {
+			mark.Refolded = refolded
+			c.mark = mark
+			c.due = time.Now().Add(max(compareEvery, compareShare*min(cost, time.Minute)))
+		}
+	})
+}
+
+// judge compares the copy's mark with those of the others at the same entry. States in which the
+// tree of the log begins elsewhere, that of an earlier version for one, say nothing about it, nor
+// it about them: they have other trees by right, and other digests with them. A copy that differs
+// from most is wrong. Where there is no majority, one that was folded again is believed rather than
+// one that was not, and else the one of the first name; the other one is folded again, and by then
+// the log has said which it is.
+func (n *Node) judge(partition int, nodes []member) {
+	c := &n.copies[partition]
+	c.mu.Lock()
+	mine := c.mark
+	c.mu.Unlock()
+	if mine.Sequence == 0 || n.state.Condemned(partition) {
+		return
+	}
+	marks := []markOf{{n.o.Name, mine}}
+	all := true
+	for i := range nodes {
+		m := &nodes[i]
+		if m.Node == n.o.Name || partition >= len(m.Copies) || m.silent() || m.Copies[partition].Quarantined {
+			continue
+		}
+		if other := m.Copies[partition].Mark; other.Sequence == mine.Sequence && other.Base == mine.Base {
+			marks = append(marks, markOf{m.Node, other})
+		} else if m.State == StateServing {
+			all = false
+		}
+	}
+	wrong := differing(marks)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(wrong) == 0 {
+		if all {
+			c.agreed = max(c.agreed, mine.Sequence)
+		}
+		return
+	}
+	if c.condemn == mine || c.mark != mine {
+		return // that is known
+	}
+	c.condemn = mine
+	n.divergences.WithLabelValues(fmt.Sprint(partition)).Inc()
+	for _, w := range wrong {
+		n.o.Logger.Error("a copy of the state differs from the others at the same entry",
+			"partition", partition, "entry", mine.Sequence, "node", w.node, "chain", w.Chain, "digest", w.Digest, "here", mine.Digest, "chain_here", mine.Chain)
+		if w.node != n.o.Name {
+			continue
+		}
+		c.refolded++
+		c.mark = Mark{} // the next one is taken of what is folded again
+		reason := fmt.Errorf("it differs from the copies of other nodes at entry %d", mine.Sequence)
+		if err := n.state.Condemn(partition, reason); err != nil {
+			n.o.Logger.Error("a wrong copy of the state could not be put aside", "partition", partition, "error", err)
+		}
+	}
+}
+
+// markOf is the mark of a node's copy.
+type markOf struct {
+	node string
+	Mark
+}
+
+func (m markOf) value() [2]string { return [2]string{m.Chain, m.Digest} }
+
+// differing returns the copies that are taken for wrong; none if all are the same.
+func differing(marks []markOf) (wrong []markOf) {
+	votes := map[[2]string]int{}
+	for _, m := range marks {
+		votes[m.value()]++
+	}
+	if len(votes) == 1 {
+		return nil
+	}
+	right := marks[0]
+	for _, m := range marks[1:] {
+		switch {
+		case 2*votes[right.value()] > len(marks):
+		case 2*votes[m.value()] > len(marks),
+			m.Refolded > right.Refolded,
+			m.Refolded == right.Refolded && m.node < right.node:
+			right = m
+		}
+	}
+	for _, m := range marks {
+		if m.value() != right.value() {
+			wrong = append(wrong, m)
+		}
+	}
+	return wrong
+}

@@ -1,0 +1,266 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+)
+
+// BucketName is that of the bucket of secrets, floors and writers.
+const BucketName = "receiptd_cluster"
+
+// floorPrefix begins the keys under which nodes say what they no longer need of the log.
+const floorPrefix = "floor."
+
+// floorEvery is how often they do.
+const floorEvery = 30 * time.Second
+
+// Options of a [Node].
+type Options struct {
+	// Name tells the nodes apart, Life the processes of a node, Version what they run.
+	Name, Life, Version string
+	// Conn is a connection for what the nodes tell each other, and Bucket where they agree.
+	Conn   *nats.Conn
+	Bucket *Bucket
+	Log    Log
+	State  State
+	// Draining is set when the node is stopping.
+	Draining   func() bool
+	Registerer prometheus.Registerer
+	Logger     *slog.Logger
+}
+
+// Node is this process's part in the cluster.
+type Node struct {
+	o       Options
+	state   State
+	members *Members
+	copies  []comparison
+	*Fresh
+
+	ready      atomic.Pointer[readiness]
+	background sync.WaitGroup
+
+	divergences *prometheus.CounterVec
+}
+
+// New makes a node, and says in the bucket that it needs the whole log, unless it has said before
+// what it does not: so nothing that it lacks leaves the log from here on.
+func New(ctx context.Context, o Options) (*Node, error) {
+	n := &Node{o: o, state: o.State, copies: make([]comparison, o.Log.Partitions()), Fresh: NewFresh(o.Log, o.State)}
+	n.members = newMembers(o.Conn, o.Name, o.Life, o.Log.Identity(), o.Logger, n.beat)
+	n.divergences = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "receiptd_cluster_divergences_total", Help: "Times that copies of a partition's state differed at the same entry, as this node saw it.",
+	}, []string{"partition"})
+	for k := range n.copies {
+		n.divergences.WithLabelValues(strconv.Itoa(k))
+	}
+	o.Registerer.MustRegister(n.divergences, &collector{n})
+	if _, _, err := o.Bucket.Get(ctx, floorPrefix+o.Name); errors.Is(err, ErrNotFound) {
+		return n, n.putFloor(ctx, make([]uint64, len(n.copies)))
+	} else if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// Run tells the other nodes of this one, compares copies, and keeps the floor, until the context
+// ends.
+func (n *Node) Run(ctx context.Context) error {
+	defer n.background.Wait()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.members.run(ctx) })
+	group.Go(func() error { return every(ctx, readyEvery, func() { n.look() }) })
+	group.Go(func() error { return every(ctx, beatEvery, func() { n.compareAll(ctx) }) })
+	group.Go(func() error {
+		return every(ctx, floorEvery, func() {
+			if err := n.KeepFloor(ctx); err != nil && ctx.Err() == nil {
+				n.o.Logger.Warn("the other nodes were not told what this one still needs of the log", "error", err)
+			}
+		})
+	})
+	return group.Wait()
+}
+
+// every calls a function at once and then at intervals, until the context ends.
+func every(ctx context.Context, interval time.Duration, f func()) error {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		f()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// readiness is what came of the last look at whether the state has caught up with the log.
+type readiness struct {
+	err  error
+	last time.Time // when it had
+}
+
+const (
+	readyEvery = time.Second
+	// readyGrace is how long a node that had caught up counts as ready when the log does not
+	// answer: a partition whose broker died has no leader for some seconds, and there is no better
+	// node then.
+	readyGrace = 15 * time.Second
+)
+
+func (n *Node) look() {
+	now := readiness{err: n.state.Ready()}
+	if before := n.ready.Load(); before != nil {
+		now.last = before.last
+	}
+	if now.err == nil {
+		now.last = time.Now()
+	}
+	n.ready.Store(&now)
+}
+
+// Ready returns nil if this node's state has caught up with the log, or had some seconds ago.
+func (n *Node) Ready() error {
+	switch r := n.ready.Load(); {
+	case r == nil:
+		return errors.New("the node is starting")
+	case r.err != nil && time.Since(r.last) > readyGrace:
+		return r.err
+	}
+	return nil
+}
+
+// beat is what this node says of itself.
+func (n *Node) beat() beat {
+	b := beat{Node: n.o.Name, Life: n.o.Life, Log: n.o.Log.Identity(), Version: n.o.Version, State: StateServing, Copies: make([]copyBeat, len(n.copies))}
+	switch {
+	case n.o.Draining():
+		b.State = StateDraining
+	case n.Ready() != nil:
+		b.State = StateStarting
+	}
+	for k, at := range n.state.Folded() {
+		c := &n.copies[k]
+		c.mu.Lock()
+		b.Copies[k] = copyBeat{Applied: at, Quarantined: n.state.Condemned(k), Compare: c.compare, Mark: c.mark}
+		c.mu.Unlock()
+	}
+	return b
+}
+
+// Name is the node's.
+func (n *Node) Name() string { return n.o.Name }
+
+// Alive reports whether a process of a node was heard of within some seconds.
+func (n *Node) Alive(node, life string) bool { return n.members.Alive(node, life) }
+
+// Describe returns the cluster as this node sees it. What it says of this node is of now, and what
+// it says of another one as old as that one's last beat.
+func (n *Node) Describe() View {
+	n.members.note(n.beat())
+	v := n.members.view(len(n.copies))
+	for k := range v.Partitions {
+		c := &n.copies[k]
+		c.mu.Lock()
+		v.Partitions[k].Compared = c.agreed
+		c.mu.Unlock()
+	}
+	return v
+}
+
+// KeepFloor says in the bucket how far this node's folds are durable.
+func (n *Node) KeepFloor(ctx context.Context) error {
+	floor := make([]uint64, len(n.copies))
+	for k := range floor {
+		at, err := n.state.Durable(k)
+		if err != nil {
+			return err // being rebuilt, for one: it reads the log
+		}
+		floor[k] = at
+	}
+	return n.putFloor(ctx, floor)
+}
+
+func (n *Node) putFloor(ctx context.Context, floor []uint64) error {
+	text, err := json.Marshal(floor)
+	if err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	return n.o.Bucket.Put(ctx, floorPrefix+n.o.Name, text)
+}
+
+// Floor is the last entry of a partition that no node needs again: that of all that ever were, but
+// for those that were forgotten.
+func (n *Node) Floor(ctx context.Context, partition int) (uint64, error) {
+	all, err := n.o.Bucket.Keys(ctx, floorPrefix)
+	if err != nil {
+		return 0, err
+	}
+	low := ^uint64(0)
+	for key, text := range all {
+		var floor []uint64
+		if err := json.Unmarshal(text, &floor); err != nil || partition >= len(floor) {
+			return 0, fmt.Errorf("cluster: %s is no floor: %s", key, text)
+		}
+		low = min(low, floor[partition])
+	}
+	if len(all) == 0 {
+		return 0, nil
+	}
+	return low, nil
+}
+
+// Forget drops a node that will not come back: entries that only it needed may leave the log. The
+// error is [ErrConflict] for one that is heard of.
+func (n *Node) Forget(ctx context.Context, node string) error {
+	for _, m := range n.members.list() {
+		if m.Node == node && !m.silent() {
+			return fmt.Errorf("%w: %s is alive", ErrConflict, node)
+		}
+	}
+	if _, _, err := n.o.Bucket.Get(ctx, floorPrefix+node); err != nil {
+		return err
+	}
+	n.members.forget(node)
+	return n.o.Bucket.Delete(ctx, floorPrefix+node)
+}
+
+// collector shows the cluster's figures as this node sees them.
+type collector struct{ n *Node }
+
+var (
+	descNode    = prometheus.NewDesc("receiptd_node_info", "1, with the name of the node that answers and its incarnation.", []string{"node", "incarnation"}, nil)
+	descMembers = prometheus.NewDesc("receiptd_cluster_nodes", "Nodes that are heard of, by state.", []string{"state"}, nil)
+	descAgreed  = prometheus.NewDesc("receiptd_cluster_compared_sequence", "Last entry at which all copies were found to be the same.", []string{"partition"}, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// Collect implements [prometheus.Collector].
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.MustNewConstMetric(descNode, prometheus.GaugeValue, 1, c.n.o.Name, c.n.o.Life)
+	v := c.n.Describe()
+	states := map[string]int{StateServing: 0, StateStarting: 0, StateDraining: 0, StateSilent: 0}
+	for _, m := range v.Nodes {
+		states[m.State]++
+	}
+	for state, count := range states {
+		ch <- prometheus.MustNewConstMetric(descMembers, prometheus.GaugeValue, float64(count), state)
+	}
+	for _, p := range v.Partitions {
+		ch <- prometheus.MustNewConstMetric(descAgreed, prometheus.GaugeValue, float64(p.Compared), strconv.Itoa(p.Partition))
+	}
+}

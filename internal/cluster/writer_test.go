@@ -1,0 +1,77 @@
+package cluster
+
+import (
+	"errors"
+	"testing"
+)
+
+func nobody(string, string) bool    { return false }
+func everybody(string, string) bool { return true }
+
+// Of two writers one can go on: the one that claimed last, with the last note of the other. One
+// that was paused in between is told so, whatever it knows.
+func TestOneWriterAtATime(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	_, conns := brokers(t)
+	a, err := Claim(ctx, bucket(t, conns[0]), "sink", "a", "1", everybody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if note, err := a.Read(ctx, 0); err != nil || note != nil {
+		t.Fatalf("%s, %v", note, err)
+	}
+	for _, note := range []string{`1`, `2`} {
+		if err := a.Write(ctx, 0, []byte(note)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Claim(ctx, bucket(t, conns[1]), "sink", "b", "1", everybody); !errors.Is(err, ErrConflict) {
+		t.Errorf("the writer is there, and another one claims: %v", err)
+	}
+	b, err := Claim(ctx, bucket(t, conns[1]), "sink", "b", "1", nobody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Until a part is taken over, the step under way may be finished.
+	if err := a.Write(ctx, 0, []byte(`3`)); err != nil {
+		t.Fatal(err)
+	}
+	if note, err := b.Read(ctx, 0); err != nil || string(note) != "3" {
+		t.Errorf("%s, %v; want 3", note, err)
+	}
+	if err := a.Write(ctx, 0, []byte(`4`)); !errors.Is(err, ErrFenced) {
+		t.Errorf("the writer of before writes: %v", err)
+	}
+	if _, err := a.Read(ctx, 0); !errors.Is(err, ErrFenced) {
+		t.Errorf("the writer of before takes over again: %v", err)
+	}
+	if err := b.Write(ctx, 0, []byte(`5`)); err != nil {
+		t.Error(err)
+	}
+	if note, err := b.Read(ctx, 0); err != nil || string(note) != "5" {
+		t.Errorf("%s, %v; want 5", note, err)
+	}
+}
+
+// A note whose answer was lost is no other writer's.
+func TestNoteWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	_, conns := brokers(t)
+	a, err := Claim(ctx, bucket(t, conns[0]), "sink", "a", "1", everybody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Read(ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	before := a.parts[0]
+	if err := a.Write(ctx, 0, []byte(`1`)); err != nil {
+		t.Fatal(err)
+	}
+	a.parts[0] = before
+	if err := a.Write(ctx, 0, []byte(`2`)); err != nil {
+		t.Error(err)
+	}
+}

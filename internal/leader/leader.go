@@ -1,0 +1,110 @@
+// Package leader reads single messages of a stream from the stream's leader. A client's own way,
+// the direct get, may be answered by a replica that lags: it says that there is nothing where an
+// acknowledged message is.
+package leader
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// ErrNotFound: the stream has no such message.
+var ErrNotFound = errors.New("leader: no such message")
+
+// codeNotFound is JetStream's error code for a message that is not there.
+const codeNotFound = 10037
+
+// Message is a message as a stream holds it.
+type Message struct {
+	Subject  string
+	Sequence uint64
+	Time     time.Time
+	Header   nats.Header // nil if there is none
+	Data     []byte
+}
+
+// At returns the message with a sequence, which is not 0. The error is [ErrNotFound] if there is
+// none.
+func At(ctx context.Context, nc *nats.Conn, stream string, sequence uint64) (Message, error) {
+	return get(ctx, nc, stream, request{Sequence: sequence})
+}
+
+// Last returns the last message of a subject. The error is [ErrNotFound] if there is none.
+func Last(ctx context.Context, nc *nats.Conn, stream, subject string) (Message, error) {
+	return get(ctx, nc, stream, request{LastBySubject: subject})
+}
+
+// Next returns the first message from a sequence on whose subject matches, which may have
+// wildcards. The error is [ErrNotFound] if there is none.
+func Next(ctx context.Context, nc *nats.Conn, stream string, from uint64, subject string) (Message, error) {
+	return get(ctx, nc, stream, request{Sequence: max(from, 1), NextBySubject: subject})
+}
+
+// request is the body of JetStream's request STREAM.MSG.GET, which only the leader answers.
+type request struct {
+	Sequence      uint64 `json:"seq,omitempty"`
+	LastBySubject string `json:"last_by_subj,omitempty"`
+	NextBySubject string `json:"next_by_subj,omitempty"`
+}
+
+// askEvery is how long one request waits: while a stream has no leader, nobody answers, and what
+// was asked then is never answered.
+const askEvery = time.Second
+
+func ask(ctx context.Context, nc *nats.Conn, subject string, body []byte) (*nats.Msg, error) {
+	for {
+		try, cancel := context.WithTimeout(ctx, askEvery)
+		answer, err := nc.RequestWithContext(try, subject, body)
+		unanswered := try.Err() != nil
+		cancel()
+		if err == nil || !unanswered || ctx.Err() != nil {
+			return answer, err
+		}
+	}
+}
+
+func get(ctx context.Context, nc *nats.Conn, stream string, q request) (m Message, err error) {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return m, fmt.Errorf("leader: %w", err)
+	}
+	answer, err := ask(ctx, nc, "$JS.API.STREAM.MSG.GET."+stream, body)
+	if err != nil {
+		return m, fmt.Errorf("leader: read stream %s: %w", stream, err)
+	}
+	var got struct {
+		Error *struct {
+			Code        int    `json:"err_code"`
+			Description string `json:"description"`
+		} `json:"error"`
+		Message struct {
+			Subject  string    `json:"subject"`
+			Sequence uint64    `json:"seq"`
+			Header   []byte    `json:"hdrs"`
+			Data     []byte    `json:"data"`
+			Time     time.Time `json:"time"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(answer.Data, &got); err != nil {
+		return m, fmt.Errorf("leader: read stream %s: %w", stream, err)
+	}
+	switch {
+	case got.Error != nil && got.Error.Code == codeNotFound:
+		return m, ErrNotFound
+	case got.Error != nil:
+		return m, fmt.Errorf("leader: read stream %s: %s (%d)", stream, got.Error.Description, got.Error.Code)
+	}
+	x := &got.Message
+	m = Message{Subject: x.Subject, Sequence: x.Sequence, Time: x.Time, Data: x.Data}
+	if len(x.Header) > 0 {
+		if m.Header, err = nats.DecodeHeadersMsg(x.Header); err != nil {
+			return m, fmt.Errorf("leader: read stream %s: headers: %w", stream, err)
+		}
+	}
+	return m, nil
+}

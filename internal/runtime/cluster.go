@@ -1,0 +1,366 @@
+package runtime
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/receiptd/receiptd/consumers/analytics"
+	"github.com/receiptd/receiptd/consumers/projector"
+	"github.com/receiptd/receiptd/consumers/retention"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/atomicfile"
+	"github.com/receiptd/receiptd/internal/cluster"
+	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/gateway/httpapi"
+	"github.com/receiptd/receiptd/internal/notary"
+	"github.com/receiptd/receiptd/internal/web"
+)
+
+// sessionsBucket has the sessions of the page, by the hashes of their ids.
+const sessionsBucket = "receiptd_sessions"
+
+// sinkName is the writer that fills ClickHouse.
+const sinkName = "sink"
+
+// joinCluster makes this process a node, if it is to be one: it gets the secrets of the others, or
+// gives them its own if it is the first.
+func (s *Server) joinCluster(ctx context.Context, version string) error {
+	name := s.cfg.Cluster.Node
+	if name == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	nc, err := s.Log.Connect(ctx, "receiptd node "+name)
+	if err != nil {
+		return fmt.Errorf("connect to the other nodes: %w", err)
+	}
+	// What all nodes make at the same time may take some of them two tries.
+	if err := retry(ctx, func(ctx context.Context) (err error) {
+		s.bucket, err = cluster.OpenBucket(ctx, nc, cluster.BucketName, s.cfg.CopiesOfLog(), 0)
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := retry(ctx, func(ctx context.Context) (err error) {
+		s.sessions, err = cluster.OpenBucket(ctx, nc, sessionsBucket, s.cfg.CopiesOfLog(), 24*time.Hour)
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := retry(ctx, s.shareSecrets); err != nil {
+		return err
+	}
+	var life [8]byte
+	_, _ = rand.Read(life[:]) // never fails
+	s.life = hex.EncodeToString(life[:])
+	s.node, err = cluster.New(ctx, cluster.Options{
+		Name: name, Life: s.life, Version: version, Conn: nc, Bucket: s.bucket, Log: s.Log, State: copies{s.Projector},
+		Draining: func() bool { return s.draining.Err() != nil }, Registerer: s.registry, Logger: s.logger,
+	})
+	return err
+}
+
+// A try that is not answered is given up for the next one, which takes twice as long, up to
+// retryTryMax.
+const (
+	retryTry    = time.Second
+	retryTryMax = 10 * time.Second
+	retryPause  = 200 * time.Millisecond
+)
+
+// retry does a step of a start until it succeeds, its error is a final one, or ctx ends: streams
+// that were just made have no leader yet, and a request without one is never answered.
+func retry(ctx context.Context, step func(context.Context) error, final ...error) error {
+	for limit := retryTry; ; limit = min(2*limit, retryTryMax) {
+		try, cancel := context.WithTimeout(ctx, limit)
+		err := step(try)
+		cancel()
+		if err == nil || ctx.Err() != nil || slices.ContainsFunc(final, func(f error) bool { return errors.Is(err, f) }) {
+			return err
+		}
+		select {
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// shareSecrets makes the secret files of the data directory those of the cluster. The log's key is
+// left alone where heads were signed with another one.
+func (s *Server) shareSecrets(ctx context.Context) error {
+	files := map[string]func(path string) error{
+		tokenKeyFile:   func(path string) error { _, err := secretFile(path, 32); return err },
+		notary.KeyFile: notary.EnsureKey,
+	}
+	if s.cfg.HTTP.AdminKey == "" {
+		files[config.AdminKeyFile] = func(path string) error { _, err := secretFile(path, 24); return err }
+	}
+	for name, ensure := range files {
+		path := filepath.Join(s.cfg.Data, name)
+		own, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("read secret: %w", err)
+		}
+		shared, err := s.bucket.Share(ctx, "secret."+strings.ReplaceAll(name, ".", "-"), func() ([]byte, error) {
+			if err := ensure(path); err != nil {
+				return nil, err
+			}
+			return os.ReadFile(path)
+		})
+		if err != nil {
+			return fmt.Errorf("share %s with the other nodes: %w", name, err)
+		}
+		if string(own) == string(shared) {
+			continue
+		}
+		if own != nil {
+			if heads, _ := os.ReadDir(filepath.Join(s.cfg.Data, notary.HeadsDir)); name == notary.KeyFile && len(heads) > 0 {
+				s.logger.Warn("the log's key of this node is not that of the cluster, and heads were signed with it; it is kept", "file", path)
+				continue
+			}
+			s.logger.Warn("a secret of this node is replaced by that of the cluster; what it gave out before ends", "file", path)
+		}
+		if err := atomicfile.Write(path, shared, 0o600); err != nil {
+			return fmt.Errorf("keep secret: %w", err)
+		}
+	}
+	return nil
+}
+
+// copies are this node's copies of the state, as the cluster asks for them.
+type copies struct{ *projector.Projector }
+
+// MarkAt implements [cluster.State].
+func (c copies) MarkAt(ctx context.Context, partition int, sequence uint64) (cluster.Mark, time.Duration, error) {
+	m, err := c.Projector.MarkAt(ctx, partition, sequence)
+	if errors.Is(err, projector.ErrPassed) {
+		err = cluster.ErrPassed
+	}
+	return cluster.Mark{Sequence: sequence, Base: m.Head.Base, Chain: m.Head.Root.String(), Digest: m.Digest}, m.Cost, err
+}
+
+// Condemned implements [cluster.State].
+func (c copies) Condemned(partition int) bool { return c.FoldingAgain(partition) }
+
+// nodeState is the state as the edges of a node ask for it.
+type nodeState struct {
+	*projector.Projector
+	node *cluster.Node
+}
+
+// newestTimeout bounds how long a question for an unknown app looks for it in the log.
+const newestTimeout = 3 * time.Second
+
+// Settings looks for an app that is unknown here in what the log has by now: another node may have
+// just made it.
+func (n nodeState) Settings(app string) (s events.Settings, revision uint64, ok bool) {
+	if s, revision, ok = n.Projector.Settings(app); ok {
+		return s, revision, ok
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), newestTimeout)
+	defer cancel()
+	_ = n.node.Newest(ctx) // if it fails, what is known has to do
+	return n.Projector.Settings(app)
+}
+
+// Ready is the node's.
+func (n nodeState) Ready() error { return n.node.Ready() }
+
+// positions is how far the state is folded.
+type positions struct {
+	*projector.Projector
+	fresh *cluster.Fresh
+	alone bool
+}
+
+// Strong implements [httpapi.Positions]. What a server that is the only one has acknowledged is in
+// its own log.
+func (p positions) Strong(ctx context.Context) error {
+	if p.alone {
+		return p.fresh.Newest(ctx)
+	}
+	return p.fresh.Strong(ctx)
+}
+
+func (s *Server) positions() httpapi.Positions {
+	if s.node != nil {
+		return positions{s.Projector, s.node.Fresh, false}
+	}
+	return positions{s.Projector, cluster.NewFresh(s.Log, s.Projector), true}
+}
+
+// neighbours is the cluster as the HTTP API asks for it.
+type neighbours struct{ *cluster.Node }
+
+// View implements [httpapi.Cluster].
+func (n neighbours) View() any { return n.Describe() }
+
+// Forget implements [httpapi.Cluster].
+func (n neighbours) Forget(ctx context.Context, node string) error {
+	err := n.Node.Forget(ctx, node)
+	switch {
+	case errors.Is(err, cluster.ErrNotFound):
+		return httpapi.ErrNoNode
+	case errors.Is(err, cluster.ErrConflict):
+		return httpapi.ErrNodeAlive
+	}
+	return err
+}
+
+// claimEvery is how often a node that does not fill ClickHouse looks whether somebody does.
+const claimEvery = time.Second
+
+// sink fills ClickHouse when it is this node's turn, and lets go of what may leave the log
+// meanwhile: one node does both at a time.
+type sink struct{ s *Server }
+
+// Run implements runner.
+func (k sink) Run(ctx context.Context) error {
+	wait := cluster.Settle // until it is known who is there
+	for {
+		select {
+		case <-time.After(wait):
+			wait = claimEvery
+		case <-ctx.Done():
+			return nil
+		}
+		w, err := cluster.Claim(ctx, k.s.bucket, sinkName, k.s.node.Name(), k.s.life, k.s.node.Alive)
+		if err == nil {
+			err = k.fill(ctx, w)
+			if err != nil && !errors.Is(err, analytics.ErrFenced) && !errors.Is(err, analytics.ErrDisagrees) {
+				return err
+			}
+			if errors.Is(err, analytics.ErrDisagrees) {
+				if _, still := w.Read(ctx, 0); still == nil {
+					return err // nobody has taken over
+				}
+			}
+		}
+		if err != nil && ctx.Err() == nil && !errors.Is(err, cluster.ErrConflict) {
+			k.s.logger.Warn("this node does not fill ClickHouse now", "error", err)
+		}
+	}
+}
+
+// fill fills ClickHouse until the context ends or another node has taken over.
+func (k sink) fill(ctx context.Context, w *cluster.Writer) error {
+	s := k.s
+	a, err := analytics.New(s.Log, s.Archive, s.analyticsOptions(intents{w}))
+	if err != nil {
+		return err
+	}
+	s.logger.Info("this node fills ClickHouse from now on", "node", s.node.Name())
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if t := s.trimmer(a); t != nil {
+			_ = t.Run(ctx)
+		}
+	}()
+	s.filling.Store(a)
+	err = a.Run(ctx)
+	s.filling.Store(nil)
+	cancel()
+	<-done
+	return errors.Join(err, a.Close())
+}
+
+// intents are the notes of the writer that fills ClickHouse.
+type intents struct{ w *cluster.Writer }
+
+// Read implements [analytics.Intents].
+func (i intents) Read(ctx context.Context, partition int) (intent analytics.Intent, err error) {
+	note, err := i.w.Read(ctx, partition)
+	if err != nil || note == nil {
+		return intent, fenced(err)
+	}
+	if err := json.Unmarshal(note, &intent); err != nil {
+		return intent, fmt.Errorf("read intent: %w", err)
+	}
+	return intent, nil
+}
+
+// Write implements [analytics.Intents].
+func (i intents) Write(ctx context.Context, partition int, intent analytics.Intent) error {
+	note, err := json.Marshal(intent)
+	if err != nil {
+		return fmt.Errorf("write intent: %w", err)
+	}
+	return fenced(i.w.Write(ctx, partition, note))
+}
+
+func fenced(err error) error {
+	if errors.Is(err, cluster.ErrFenced) {
+		return fmt.Errorf("%w: %w", analytics.ErrFenced, err)
+	}
+	return err
+}
+
+// trimmer is what lets go of entries that are in ClickHouse and that nobody needs; nil if there is
+// no limit.
+func (s *Server) trimmer(a *analytics.Consumer) *retention.Trimmer {
+	if s.cfg.Analytics.RetainAge <= 0 && s.cfg.Analytics.RetainSize <= 0 {
+		return nil
+	}
+	return &retention.Trimmer{
+		Log: s.Log, Age: s.cfg.Analytics.RetainAge, Bytes: int64(s.cfg.Analytics.RetainSize),
+		Logger: s.logger,
+		Safe: func(ctx context.Context, k int) (uint64, error) {
+			folded, err := s.Projector.Durable(k)
+			if errors.Is(err, projector.ErrRebuilding) { // it reads the log: not now
+				return 0, nil
+			}
+			safe := min(folded, a.Safe(k))
+			if s.node != nil && err == nil {
+				var floor uint64
+				floor, err = s.node.Floor(ctx, k)
+				safe = min(safe, floor)
+			}
+			return safe, err
+		},
+	}
+}
+
+// pageSessions are the sessions of the page that all nodes share; nil for a server that is alone.
+func (s *Server) pageSessions() web.SessionStore {
+	if s.sessions == nil {
+		return nil
+	}
+	return pageSessions{s.sessions}
+}
+
+// pageSessions keeps sessions in a bucket.
+type pageSessions struct{ bucket *cluster.Bucket }
+
+// Put implements [web.SessionStore].
+func (p pageSessions) Put(ctx context.Context, id string, expires time.Time) error {
+	return p.bucket.Put(ctx, id, []byte(expires.UTC().Format(time.RFC3339)))
+}
+
+// Get implements [web.SessionStore].
+func (p pageSessions) Get(ctx context.Context, id string) (time.Time, error) {
+	text, _, err := p.bucket.Get(ctx, id)
+	if errors.Is(err, cluster.ErrNotFound) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Parse(time.RFC3339, string(text))
+}
+
+// Delete implements [web.SessionStore].
+func (p pageSessions) Delete(ctx context.Context, id string) error { return p.bucket.Delete(ctx, id) }
