@@ -431,7 +431,8 @@ func (c *conversation) peerOf(user string) string {
 func (msg *message) view() projections.Message {
 	v := projections.Message{
 		ID: msg.id, From: msg.from, Group: msg.conversation.name.Group, To: msg.conversation.peerOf(msg.from),
-		SentAt: msg.sentAt, ReceiptRequested: msg.asked, CountsOnly: msg.kind == counted, Recalled: msg.recalled, DeliveredAt: msg.deliveredAt,
+		SentAt: msg.sentAt, ReceiptRequested: msg.asked, CountsOnly: msg.kind == counted, Recalled: msg.recalled,
+		Tracked: msg.kind == tracked, Label: msg.label, DeliveredAt: msg.deliveredAt,
 	}
 	v.Eligible, v.Read = len(msg.eligible), len(msg.readers)
 	switch {
