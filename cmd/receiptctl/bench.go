@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -61,10 +62,32 @@ func (f serverFlags) options(t sim.Flags, duration time.Duration, std streams, q
 	}
 	o.Config.HTTP.Listen = "127.0.0.1:0"
 	o.Config.Log.Fsync, o.Config.Log.Partitions = f.Fsync, f.Partitions
-	if !quiet {
-		o.Phase = func(name string) { fmt.Fprintf(std.err, "bench: %s\n", name) }
-	}
+	o.Phase = phases(std, quiet)
 	return o, err
+}
+
+// positive reports a flag that has no value, or one that is not above zero.
+func positive[N int | time.Duration](flag string, values ...N) error {
+	if len(values) == 0 || slices.Min(values) <= 0 {
+		return fmt.Errorf("--%s takes what is above zero", flag)
+	}
+	return nil
+}
+
+// phases says which phase a benchmark is in, unless it is to be quiet.
+func phases(std streams, quiet bool) func(name string) {
+	if quiet {
+		return nil
+	}
+	return func(name string) { fmt.Fprintf(std.err, "bench: %s\n", name) }
+}
+
+// show writes a result as JSON, or for people.
+func show[R any](w io.Writer, asJSON bool, r *R, print func(io.Writer, *R) error) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(r)
+	}
+	return print(w, r)
 }
 
 // benchCommand measures the whole path on this machine.
@@ -110,10 +133,7 @@ func (b benchCommand) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
-	if b.JSON {
-		return json.NewEncoder(std.out).Encode(r)
-	}
-	return printBench(std.out, &r)
+	return show(std.out, b.JSON, &r, printBench)
 }
 
 func printBench(w io.Writer, r *bench.Result) error {

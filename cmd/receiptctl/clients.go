@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -37,17 +36,12 @@ func (c clientsCommand) Run(ctx context.Context, target ctl.Target, std streams)
 		return err
 	}
 	o := clients.Options{Server: server, Clients: c.Clients, Members: c.Members, Rate: c.Rate, Duration: c.Duration}
-	if !c.JSON {
-		o.Phase = func(name string) { fmt.Fprintf(std.err, "bench clients: %s\n", name) }
-	}
+	o.Phase = phases(std, c.JSON)
 	r, err := clients.Run(ctx, o)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return json.NewEncoder(std.out).Encode(r)
-	}
-	return printClients(std.out, &r)
+	return show(std.out, c.JSON, &r, printClients)
 }
 
 func printClients(w io.Writer, r *clients.Result) error {

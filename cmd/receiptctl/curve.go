@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -55,10 +54,7 @@ func (c curveCommand) Run(ctx context.Context, std streams) error {
 			return fmt.Errorf("picture: %w", err)
 		}
 	}
-	if c.JSON {
-		return json.NewEncoder(std.out).Encode(curve)
-	}
-	return printCurve(std.out, &curve)
+	return show(std.out, c.JSON, &curve, printCurve)
 }
 
 func printCurve(w io.Writer, c *bench.Curve) error {

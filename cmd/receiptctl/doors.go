@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,6 +27,14 @@ type doorsCommand struct {
 func (doorsCommand) Help() string {
 	return `Sends single receipts to a running server, in an app of its own, and measures how many are
 answered as durable and after how long. Clients and server share the machine.`
+}
+
+// Validate is asked before anything is sent.
+func (d doorsCommand) Validate() error {
+	if d.Rate < 0 {
+		return errors.New("--rate takes a number from 0 on")
+	}
+	return errors.Join(positive("clients", d.Clients), positive("in-flight", d.InFlight), positive("duration", d.Duration))
 }
 
 // Run measures and prints.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -54,18 +53,13 @@ func (g growCommand) Run(ctx context.Context, std streams) error {
 		Self:   self,
 		Poured: func(events int) { bar.Add(int64(events)) },
 	}
-	if !g.JSON {
-		o.Phase = func(name string) { fmt.Fprintf(std.err, "bench: %s\n", name) }
-	}
+	o.Phase = phases(std, g.JSON)
 	r, err := grow.Run(ctx, o)
 	bar.Close()
 	if err != nil {
 		return err
 	}
-	if g.JSON {
-		return json.NewEncoder(std.out).Encode(r)
-	}
-	return printGrow(std.out, &r)
+	return show(std.out, g.JSON, &r, printGrow)
 }
 
 func printGrow(w io.Writer, r *grow.Result) error {

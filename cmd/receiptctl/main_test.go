@@ -58,6 +58,8 @@ func TestExitCodes(t *testing.T) {
 		{[]string{}, exitUsage, "Run receiptctl --help"},
 		{[]string{"tail", "--from=yesterday", "--count=-1"}, exitUsage, "2 problems"},
 		{[]string{"tail"}, exitFailed, "no admin key: give --admin-key"},
+		{[]string{"bench", "overload", "--connections=0"}, exitUsage, "--connections takes what is above zero"},
+		{[]string{"bench", "doors", "floor", "--in-flight=0", "--duration=0s"}, exitUsage, "--duration takes what is above zero"},
 		{[]string{"tail", "--admin-key=k", "--server=here"}, exitFailed, "is not a URL like"},
 	} {
 		code, out, stderr := runForTest(t, test.args...)

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -35,6 +35,11 @@ accepted must be there with all its readers, and none of a request that was refu
 what the log gives again. 10,000 connections take as many open files, for each of the two processes.`
 }
 
+// Validate is asked before anything is started.
+func (c overloadCommand) Validate() error {
+	return errors.Join(positive("connections", c.Connections...), positive("batch", c.Batch...), positive("tenants", c.Tenants...), positive("duration", c.Duration))
+}
+
 // Run measures and prints.
 func (c overloadCommand) Run(ctx context.Context, std streams) error {
 	self, err := child.ThisProgram()
@@ -49,17 +54,12 @@ func (c overloadCommand) Run(ctx context.Context, std streams) error {
 			}
 		}
 	}
-	if !c.JSON {
-		o.Phase = func(name string) { fmt.Fprintf(std.err, "bench: %s\n", name) }
-	}
+	o.Phase = phases(std, c.JSON)
 	r, err := overload.Run(ctx, o)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return json.NewEncoder(std.out).Encode(r)
-	}
-	return printOverload(std.out, &r)
+	return show(std.out, c.JSON, &r, printOverload)
 }
 
 func printOverload(w io.Writer, r *overload.Result) error {

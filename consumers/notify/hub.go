@@ -57,8 +57,10 @@ type Hub struct {
 	o          Options
 	partitions int
 	seed       maphash.Seed
-	shards     [shardCount]shard
-	closed     atomic.Bool
+	// online counts the keys of users: while it is 0 nobody has to be looked for.
+	online atomic.Int64
+	shards [shardCount]shard
+	closed atomic.Bool
 
 	effects   prometheus.Counter
 	overflows prometheus.Counter
@@ -103,9 +105,13 @@ func (h *Hub) shard(user string) *shard {
 	return &h.shards[maphash.String(h.seed, user)&(shardCount-1)]
 }
 
-// Online reports whether the user has a subscription. It is meant to be asked per receipt: a hash
-// and an atomic load when nobody of the user's shard is online, a read lock otherwise.
+// Online reports whether the user has a subscription. It is meant to be asked per receipt: an
+// atomic load when nobody is online, a hash and another one when nobody of the user's shard is, a
+// read lock otherwise.
 func (h *Hub) Online(app, user string) bool {
+	if h.online.Load() == 0 {
+		return false
+	}
 	s := h.shard(user)
 	if s.online.Load() == 0 {
 		return false
@@ -164,6 +170,7 @@ func (h *Hub) Subscribe(app, user string) *Subscription {
 	old := s.users[sub.key]
 	if old == nil {
 		s.online.Add(1)
+		h.online.Add(1)
 	}
 	s.users[sub.key] = append(slices.Clip(old), sub)
 	return sub
@@ -180,6 +187,7 @@ func (h *Hub) unsubscribe(sub *Subscription) {
 	case len(old) == 1:
 		delete(s.users, sub.key)
 		s.online.Add(-1)
+		h.online.Add(-1)
 	default:
 		s.users[sub.key] = slices.Concat(old[:i], old[i+1:])
 	}

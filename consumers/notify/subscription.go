@@ -82,26 +82,24 @@ type receiptKey struct {
 }
 
 func (n *Notification) key() receiptKey {
-	k := receiptKey{kind: n.Kind, own: n.Own, group: n.Group, message: n.Message}
-	switch {
-	case n.Own:
-		k.peer = n.Peer
-	case n.Group == "":
-		k.peer = n.Reader
-	}
-	return k
+	return receiptKey{n.Kind, n.Own, n.Group, n.Message, otherSide(n.Own, n.Group, n.Peer, n.Reader)}
 }
 
 // keyOf is the key of the notification that an effect is merged into.
 func keyOf(e *projections.Effect) receiptKey {
-	k := receiptKey{kind: e.Kind, own: e.Own, group: e.Group, message: e.Message}
+	return receiptKey{e.Kind, e.Own, e.Group, e.Message, otherSide(e.Own, e.Group, e.Peer, e.Reader)}
+}
+
+// otherSide names the other user of a single chat: to the reader's own devices the peer, to the
+// peer's the reader.
+func otherSide(own bool, group, peer, reader string) string {
 	switch {
-	case e.Own:
-		k.peer = e.Peer
-	case e.Group == "":
-		k.peer = e.Reader
+	case own:
+		return peer
+	case group == "":
+		return reader
 	}
-	return k
+	return ""
 }
 
 // add merges effects into what waits, and wakes Next once if there is a reason to.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/receiptd/receiptd/consumers/internal/fold"
 	"github.com/receiptd/receiptd/events/merkle"
@@ -19,6 +20,8 @@ var ErrPassed = errors.New("projector: the fold has passed the entry")
 type Mark struct {
 	Head   merkle.Head
 	Digest string
+	// Cost is how long it took to read the state, without the time until the fold was there.
+	Cost time.Duration
 }
 
 // markRequest is for the fold to answer when it comes to an entry.
@@ -77,6 +80,7 @@ func (p *Projector) MarkAt(ctx context.Context, partition int, sequence uint64) 
 		return Mark{}, ErrPassed
 	}
 	defer snap.Close()
+	began := time.Now()
 	tree, err := projections.StoredTree(snap.Get)
 	if err != nil {
 		return Mark{}, fmt.Errorf("mark of partition %d: %w", partition, err)
@@ -85,6 +89,7 @@ func (p *Projector) MarkAt(ctx context.Context, partition int, sequence uint64) 
 	if mark.Head, err = tree.Head(tree.Size); err == nil {
 		mark.Digest, _, err = snap.Digest(ctx)
 	}
+	mark.Cost = time.Since(began)
 	return mark, err
 }
 

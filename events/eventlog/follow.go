@@ -11,10 +11,10 @@ import (
 // for it. Beyond that the publisher begins no entry; its queue fills, and producers wait.
 const (
 	// unfoldedFor is that time, and entryFor what one entry may take of it.
-	unfoldedFor = 50 * time.Millisecond
+	unfoldedFor = 100 * time.Millisecond
 	entryFor    = 25 * time.Millisecond
 	// unfoldedMax bounds it by events, for a fold that is fast: what waits for it helps nobody.
-	unfoldedMax = 2 * events.MaxBatchEvents
+	unfoldedMax = 4 * events.MaxBatchEvents
 	// entryLeast is how small entries become for a fold that is slow.
 	entryLeast = 256
 	// standstill is how long the fold may do nothing before it is not followed any more: what was
@@ -48,7 +48,7 @@ type unfolded struct {
 
 // Folded tells the log how far a partition is folded by whoever its readers ask. From then on
 // intake follows: while what is stored and not folded is more than the fold gets done in a
-// twentieth of a second, no further entry is begun. Sequence 0 says that nothing needs to be
+// tenth of a second, no further entry is begun. Sequence 0 says that nothing needs to be
 // followed, such as a fold that is far behind for a good reason.
 func (l *Log) Folded(partition int, sequence uint64) {
 	l.publishers[partition].fold.reached(sequence, time.Now())

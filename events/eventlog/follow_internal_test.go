@@ -16,10 +16,10 @@ func TestLagIsBoundedByTime(t *testing.T) {
 		entry, entries, may int // events of an entry, how many are stored, events of the next one
 		held                bool
 	}{
-		{"fast", 2_000_000, 10_000, 3, events.MaxBatchEvents, false},
-		{"fast, far behind", 2_000_000, 10_000, 4, events.MaxBatchEvents, true},
-		{"slow", 20_000, 500, 2, 500, false},
-		{"slow, behind", 20_000, 500, 3, 500, true},
+		{"fast", 2_000_000, 10_000, 6, events.MaxBatchEvents, false},
+		{"fast, far behind", 2_000_000, 10_000, 7, events.MaxBatchEvents, true},
+		{"slow", 20_000, 500, 4, 500, false},
+		{"slow, behind", 20_000, 500, 5, 500, true},
 		{"very slow", 1000, 256, 2, entryLeast, true},
 		{"very slow, one entry", 1000, 256, 1, entryLeast, false},
 	} {

@@ -64,9 +64,12 @@ func (l *Log) leaderEntry(ctx context.Context, partition int, sequence uint64) (
 	return e, nil
 }
 
+// A try that is not answered is given up for the next one, which takes twice as long, up to
+// settleTryMax.
 const (
-	settleTry   = 10 * time.Second
-	settlePause = 100 * time.Millisecond
+	settleTry    = time.Second
+	settleTryMax = 10 * time.Second
+	settlePause  = 100 * time.Millisecond
 )
 
 // settle does a step of opening a log. With several nodes, what one finds may be half done by
@@ -77,8 +80,8 @@ func (l *Log) settle(ctx context.Context, step func(context.Context) error) erro
 	if l.cfg.Node == "" {
 		return step(ctx)
 	}
-	for {
-		try, cancel := context.WithTimeout(ctx, settleTry)
+	for limit := settleTry; ; limit = min(2*limit, settleTryMax) {
+		try, cancel := context.WithTimeout(ctx, limit)
 		err := step(try)
 		cancel()
 		if err == nil || ctx.Err() != nil || errors.Is(err, ErrPartitions) || errors.Is(err, ErrStreamConfig) {

@@ -15,9 +15,9 @@ type State interface {
 	Folded() []uint64
 	// Ready returns nil once the folds have caught up with the log.
 	Ready() error
-	// MarkAt returns the root of the tree and the digest of the state of a partition at an entry,
-	// which the fold has not passed yet; [ErrPassed] if it has.
-	MarkAt(ctx context.Context, partition int, sequence uint64) (chain, digest string, err error)
+	// MarkAt returns what the copy of a partition is at an entry, which the fold has not passed
+	// yet; [ErrPassed] if it has. The cost is how long that took once the fold was there.
+	MarkAt(ctx context.Context, partition int, sequence uint64) (m Mark, cost time.Duration, err error)
 	// Condemn has the state of a partition put aside and folded again from the log.
 	Condemn(partition int, reason error) error
 	// Condemned reports whether it is being folded again.
@@ -44,7 +44,8 @@ type comparison struct {
 	compare  uint64 // the entry at which to compare, if it is for this node to say
 	seen     uint64 // the position at the last look, to see whether the log stands still
 	due      time.Time
-	marking  bool
+	marking  uint64 // the entry whose mark is waited for or being taken; 0 for none
+	giveUp   context.CancelFunc
 	mark     Mark
 	agreed   uint64
 	refolded int
@@ -59,7 +60,7 @@ func (n *Node) compareAll(ctx context.Context) {
 	for k := range n.copies {
 		n.propose(k, positions[k], nodes)
 		if at := n.proposed(k, nodes); at != 0 {
-			n.takeMark(ctx, k, at)
+			n.takeMark(ctx, k, at, positions[k])
 		}
 		n.judge(k, nodes)
 	}
@@ -74,7 +75,7 @@ func (n *Node) propose(partition int, position uint64, nodes []member) {
 	still := position == c.seen
 	grown := position - min(position, c.seen)
 	c.seen = position
-	if c.marking || time.Now().Before(c.due) || position == 0 {
+	if time.Now().Before(c.due) || position == 0 || c.marking != 0 && c.marking <= position {
 		return
 	}
 	if still {
@@ -114,33 +115,38 @@ func (n *Node) proposed(partition int, nodes []member) uint64 {
 	return 0
 }
 
-// takeMark has the copy's mark taken at an entry, in the background.
-func (n *Node) takeMark(ctx context.Context, partition int, at uint64) {
+// takeMark has the copy's mark taken at an entry, in the background. The fold stands at a position;
+// another entry that it has not come to is given up for this one, since it may never come.
+func (n *Node) takeMark(ctx context.Context, partition int, at, position uint64) {
 	c := &n.copies[partition]
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.marking || c.mark.Sequence == at || n.state.Condemned(partition) {
+	if c.marking != at && c.marking > position {
+		c.giveUp()
+	}
+	if c.marking != 0 || c.mark.Sequence == at || n.state.Condemned(partition) {
 		return
 	}
-	c.marking = true
+	ctx, cancel := context.WithTimeout(ctx, markWait)
+	c.marking, c.giveUp = at, cancel
 	refolded := c.refolded
 	n.background.Go(func() {
-		ctx, cancel := context.WithTimeout(ctx, markWait)
 		defer cancel()
-		began := time.Now()
-		chain, digest, err := n.state.MarkAt(ctx, partition, at)
-		took := time.Since(began)
+		mark, cost, err := n.state.MarkAt(ctx, partition, at)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.marking = false
+		c.marking = 0
 		if err == nil && c.refolded == refolded {
-			c.mark = Mark{Sequence: at, Chain: chain, Digest: digest, Refolded: c.refolded}
-			c.due = time.Now().Add(max(compareEvery, compareShare*min(took, time.Minute)))
+			mark.Refolded = refolded
+			c.mark = mark
+			c.due = time.Now().Add(max(compareEvery, compareShare*min(cost, time.Minute)))
 		}
 	})
 }
 
-// judge compares the copy's mark with those of the others at the same entry. A copy that differs
+// judge compares the copy's mark with those of the others at the same entry. States in which the
+// tree of the log begins elsewhere, that of an earlier version for one, say nothing about it, nor
+// it about them: they have other trees by right, and other digests with them. A copy that differs
 // from most is wrong. Where there is no majority, one that was folded again is believed rather than
 // one that was not, and else the one of the first name; the other one is folded again, and by then
 // the log has said which it is.
@@ -159,7 +165,7 @@ func (n *Node) judge(partition int, nodes []member) {
 		if m.Node == n.o.Name || partition >= len(m.Copies) || m.silent() || m.Copies[partition].Quarantined {
 			continue
 		}
-		if other := m.Copies[partition].Mark; other.Sequence == mine.Sequence {
+		if other := m.Copies[partition].Mark; other.Sequence == mine.Sequence && other.Base == mine.Base {
 			marks = append(marks, markOf{m.Node, other})
 		} else if m.State == StateServing {
 			all = false

@@ -1,13 +1,19 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Which copies are taken for wrong does not depend on who asks, and is never all of them.
 func TestWhoIsWrong(t *testing.T) {
-	mark := func(node, digest string, refolded int) markOf { return markOf{node, Mark{9, "c", digest, refolded}} }
+	mark := func(node, digest string, refolded int) markOf { return markOf{node, Mark{9, 0, "c", digest, refolded}} }
 	for _, test := range []struct {
 		marks []markOf
 		want  string
@@ -40,4 +46,113 @@ func TestWhoIsWrong(t *testing.T) {
 			}
 		}
 	}
+}
+
+// copyHere is this node's copy of one partition.
+type copyHere struct {
+	State
+	folded    uint64
+	condemned bool
+}
+
+func (c *copyHere) Folded() []uint64            { return []uint64{c.folded} }
+func (c *copyHere) Condemned(int) bool          { return c.condemned }
+func (c *copyHere) Durable(int) (uint64, error) { return c.folded, nil }
+func (c *copyHere) Ready() error                { return nil }
+func (c *copyHere) Condemn(int, error) error    { c.condemned = true; return nil }
+
+// MarkAt waits for an entry that is not folded, and takes no time.
+func (c *copyHere) MarkAt(ctx context.Context, _ int, sequence uint64) (Mark, time.Duration, error) {
+	if sequence > c.folded {
+		<-ctx.Done()
+		return Mark{}, 0, ctx.Err()
+	}
+	return Mark{Sequence: sequence, Chain: "c", Digest: "x"}, 0, nil
+}
+
+func (c *copyHere) WaitFor(context.Context, int, uint64) error { return nil }
+
+// oneLog is a log of one partition.
+type oneLog struct{ Log }
+
+func (oneLog) Partitions() int  { return 1 }
+func (oneLog) Identity() uint64 { return 1 }
+
+// newNodeC is a node c beside a and b, with a mark of its copy.
+func newNodeC(mine Mark) (*Node, *copyHere) {
+	here := &copyHere{folded: mine.Sequence}
+	o := Options{Name: "c", Life: "1", Log: oneLog{}, State: here, Logger: slog.New(slog.DiscardHandler), Draining: func() bool { return false }}
+	n := &Node{o: o, state: here, copies: make([]comparison, 1)}
+	n.members = newMembers(nil, "c", "1", 1, o.Logger, n.beat)
+	n.divergences = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "divergences"}, []string{"partition"})
+	n.copies[0].mark = mine
+	n.look()
+	return n, here
+}
+
+func (n *Node) hear(node string, mark Mark, quarantined bool) {
+	n.members.note(beat{Node: node, State: StateServing, Copies: []copyBeat{{Applied: mark.Sequence, Mark: mark, Quarantined: quarantined}}})
+}
+
+// A copy is judged by those of the same entry of the same tree, and by nothing else.
+func TestOnlyMarksOfTheSameEntryAreCompared(t *testing.T) {
+	mine := Mark{Sequence: 9, Chain: "c", Digest: "x"}
+	with := func(change func(*Mark)) Mark {
+		m := mine
+		change(&m)
+		return m
+	}
+	differs := with(func(m *Mark) { m.Digest = "y" })
+	for _, test := range []struct {
+		name              string
+		other             Mark
+		quarantined       bool
+		condemned, agreed bool
+	}{
+		{"the same", mine, false, false, true},
+		{"another digest", differs, false, true, false},
+		{"another chain", with(func(m *Mark) { m.Chain = "d" }), false, true, false},
+		{"an entry before", with(func(m *Mark) { m.Digest, m.Sequence = "y", 8 }), false, false, false},
+		{"a tree that begins elsewhere", with(func(m *Mark) { m.Digest, m.Chain, m.Base = "y", "d", 5 }), false, false, false},
+		{"no mark", Mark{}, false, false, false},
+		{"one that is wrong itself", differs, true, false, true},
+	} {
+		n, here := newNodeC(mine)
+		n.hear("a", test.other, test.quarantined)
+		n.hear("b", test.other, test.quarantined)
+		n.judge(0, n.members.list())
+		if agreed := n.copies[0].agreed == 9; here.condemned != test.condemned || agreed != test.agreed {
+			t.Errorf("%s: condemned %v, agreed %v", test.name, here.condemned, agreed)
+		}
+	}
+}
+
+// What a node says of itself is of now, and not of its last beat.
+func TestNodeDescribesItselfAsItIs(t *testing.T) {
+	n, here := newNodeC(Mark{Sequence: 9, Chain: "c", Digest: "x"})
+	n.members.note(n.beat())
+	here.folded = 10
+	if got := n.Describe().Partitions[0].Copies; len(got) != 1 || got[0].Applied != 10 || got[0].Sequence != 9 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Where the log ends before the entry at which copies were to be compared, they are compared where
+// it ends, at once.
+func TestLogThatStopsIsComparedWhereItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, here := newNodeC(Mark{})
+		ctx, cancel := context.WithCancel(t.Context())
+		here.folded = 4
+		for range 5 {
+			n.members.note(n.beat())
+			n.compareAll(ctx)
+			time.Sleep(beatEvery)
+		}
+		if at := n.copies[0].mark.Sequence; at != 4 {
+			t.Errorf("compared at entry %d, waiting for %d; the log ends with 4", at, n.copies[0].marking)
+		}
+		cancel()
+		n.background.Wait()
+	})
 }

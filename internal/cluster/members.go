@@ -45,7 +45,9 @@ const farBehind = 64
 // Mark is what a copy of a partition was at an entry.
 type Mark struct {
 	Sequence uint64 `json:"sequence"`
-	// Chain is the root of the Merkle tree over the partition's entries, Digest that of the state.
+	// Base is the entry before the first one in the Merkle tree over the partition's entries, Chain
+	// the tree's root, and Digest that of the state, which has the tree in it.
+	Base   uint64 `json:"base,omitempty"`
 	Chain  string `json:"chain,omitempty"`
 	Digest string `json:"digest,omitempty"`
 	// Refolded is how often the copy was folded again since its process began, for being wrong.

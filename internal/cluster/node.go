@@ -166,8 +166,10 @@ func (n *Node) Name() string { return n.o.Name }
 // Alive reports whether a process of a node was heard of within some seconds.
 func (n *Node) Alive(node, life string) bool { return n.members.Alive(node, life) }
 
-// Describe returns the cluster as this node sees it.
+// Describe returns the cluster as this node sees it. What it says of this node is of now, and what
+// it says of another one as old as that one's last beat.
 func (n *Node) Describe() View {
+	n.members.note(n.beat())
 	v := n.members.view(len(n.copies))
 	for k := range v.Partitions {
 		c := &n.copies[k]

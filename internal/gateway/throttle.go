@@ -35,6 +35,12 @@ func NewThrottle(perSecond float64, burst int) *Throttle {
 	}
 }
 
+// By has the throttle go by another clock than the process's.
+func (t *Throttle) By(now func() time.Time) *Throttle {
+	t.now = now
+	return t
+}
+
 // Take takes n tokens of a key. If there are fewer it takes none and returns how long to wait for
 // them, at least a second; more than the bucket holds are never there.
 func (t *Throttle) Take(key string, n int) (wait time.Duration, ok bool) {

@@ -70,16 +70,19 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	return err
 }
 
+// A try that is not answered is given up for the next one, which takes twice as long, up to
+// retryTryMax.
 const (
-	retryTry   = 10 * time.Second
-	retryPause = 200 * time.Millisecond
+	retryTry    = time.Second
+	retryTryMax = 10 * time.Second
+	retryPause  = 200 * time.Millisecond
 )
 
 // retry does a step of a start until it succeeds, its error is a final one, or ctx ends: streams
 // that were just made have no leader yet, and a request without one is never answered.
 func retry(ctx context.Context, step func(context.Context) error, final ...error) error {
-	for {
-		try, cancel := context.WithTimeout(ctx, retryTry)
+	for limit := retryTry; ; limit = min(2*limit, retryTryMax) {
+		try, cancel := context.WithTimeout(ctx, limit)
 		err := step(try)
 		cancel()
 		if err == nil || ctx.Err() != nil || slices.ContainsFunc(final, func(f error) bool { return errors.Is(err, f) }) {
@@ -139,12 +142,12 @@ func (s *Server) shareSecrets(ctx context.Context) error {
 type copies struct{ *projector.Projector }
 
 // MarkAt implements [cluster.State].
-func (c copies) MarkAt(ctx context.Context, partition int, sequence uint64) (chain, digest string, err error) {
+func (c copies) MarkAt(ctx context.Context, partition int, sequence uint64) (cluster.Mark, time.Duration, error) {
 	m, err := c.Projector.MarkAt(ctx, partition, sequence)
 	if errors.Is(err, projector.ErrPassed) {
 		err = cluster.ErrPassed
 	}
-	return m.Head.Root.String(), m.Digest, err
+	return cluster.Mark{Sequence: sequence, Base: m.Head.Base, Chain: m.Head.Root.String(), Digest: m.Digest}, m.Cost, err
 }
 
 // Condemned implements [cluster.State].

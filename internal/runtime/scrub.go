@@ -202,7 +202,7 @@ func (x *scrubber) line() string {
 	case s.Running != nil && s.Running.Total > 0:
 		return fmt.Sprintf("%d %% of this pass", min(100, s.Running.Bytes*100/s.Running.Total))
 	case s.Last == nil:
-		return "not yet"
+		return "not read through yet"
 	case len(s.Last.Findings) > 0:
 		return fmt.Sprintf("%d findings", len(s.Last.Findings))
 	}

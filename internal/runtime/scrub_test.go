@@ -77,7 +77,7 @@ func TestScrubTellsWhatItFinds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := r.scrubber.line(); got != "not yet" {
+	if got := r.scrubber.line(); got != "not read through yet" {
 		t.Errorf("before: %s", got)
 	}
 	p := r.scrubbed()

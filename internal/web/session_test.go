@@ -132,16 +132,6 @@ func TestGuessingTheKeyIsLimited(t *testing.T) {
 	}
 }
 
-func TestAddressesThatAreRememberedAreBounded(t *testing.T) {
-	a := newAttempts(func() time.Time { return noon })
-	for i := range 2 * maxAddresses {
-		a.allow(fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255))
-	}
-	if len(a.byAddress) > maxAddresses {
-		t.Errorf("%d addresses", len(a.byAddress))
-	}
-}
-
 func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 	b := newBrowser(t, filled())
 	b.signIn()

@@ -222,7 +222,7 @@ func (p *Page) post(w http.ResponseWriter, r *http.Request) {
 	case "sign-in":
 		if wait, ok := p.attempts.allow(r.RemoteAddr); !ok {
 			p.signIns.WithLabelValues("limited").Inc()
-			w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)))
+			w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 			p.home(w, rq, http.StatusTooManyRequests, "Too many attempts. Wait a little, then try again.")
 			return
 		}

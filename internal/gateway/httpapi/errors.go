@@ -94,7 +94,7 @@ func methodNotAllowed(allow string) *apiError {
 }
 
 func invalid(field, problem string) *apiError {
-	return &apiError{status: http.StatusBadRequest, code: "invalid_request", message: field + ": " + problem, field: field}
+	return fromRefusal(ingest.Invalid(field, problem))
 }
 
 func invalidCursor(field string) *apiError {
@@ -112,7 +112,7 @@ func foreignCursor(field string) *apiError {
 }
 
 func tooLarge(message string) *apiError {
-	return &apiError{status: http.StatusRequestEntityTooLarge, code: "too_large", message: message}
+	return fromRefusal(ingest.TooLarge(message))
 }
 
 func fromRefusal(r *ingest.Refusal) *apiError {
@@ -129,9 +129,6 @@ func asAPIError(err error) *apiError {
 	}
 	if r, ok := errors.AsType[*admission.Refusal](err); ok {
 		return overloaded(r)
-	}
-	if r, ok := errors.AsType[*ingest.Refusal](err); ok {
-		return fromRefusal(r)
 	}
 	if several, ok := errors.AsType[*projections.AmbiguousError](err); ok {
 		return &apiError{
@@ -151,24 +148,29 @@ func asAPIError(err error) *apiError {
 		{projections.ErrTooManyCohorts, errRange},
 		{notify.ErrBadCursor, invalidCursor("cursor")},
 		{notify.ErrForeignCursor, foreignCursor("cursor")},
-		{eventlog.ErrUnknownOutcome, errUnknown}, // before ErrUnavailable, which it may come with
-		{eventlog.ErrOverloaded, errOverloaded},
-		{eventlog.ErrLogFull, errLogFull}, // this too
-		{eventlog.ErrUnavailable, errUnavailable},
-		{eventlog.ErrClosed, errUnavailable},
-		{context.DeadlineExceeded, errTimeout},
-		{context.Canceled, errCanceled},
-		{projections.ErrRatesUnavailable, errNoAnalytics},
 	} {
 		if errors.Is(err, known.err) {
-			e := *known.answer
-			e.cause = err
-			return &e
+			return known.answer.because(err)
 		}
 	}
-	e := *errInternal
-	e.cause = err
-	return &e
+	// Whatever these come with, what became of the events is told.
+	if r, ok := ingest.FindRefusal(err); ok {
+		return fromRefusal(r)
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return errCanceled.because(err)
+	case errors.Is(err, projections.ErrRatesUnavailable):
+		return errNoAnalytics.because(err)
+	}
+	return errInternal.because(err)
+}
+
+// because returns a copy with a cause.
+func (e *apiError) because(cause error) *apiError {
+	with := *e
+	with.cause = cause
+	return &with
 }
 
 // errorBody is the body of every failed request.

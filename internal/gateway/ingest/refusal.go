@@ -94,8 +94,16 @@ func TooLarge(message string) *Refusal {
 
 // RefusalOf is the refusal for an error of the log, or of the wait for it.
 func RefusalOf(err error) *Refusal {
-	if r, ok := errors.AsType[*Refusal](err); ok {
+	if r, ok := FindRefusal(err); ok {
 		return r
+	}
+	return internal.because(err)
+}
+
+// FindRefusal is [RefusalOf] for an error that may be none of the log's.
+func FindRefusal(err error) (r *Refusal, ok bool) {
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return r, true
 	}
 	for _, known := range []struct {
 		err    error
@@ -109,10 +117,10 @@ func RefusalOf(err error) *Refusal {
 		{context.DeadlineExceeded, Timeout},
 	} {
 		if errors.Is(err, known.err) {
-			return known.answer.because(err)
+			return known.answer.because(err), true
 		}
 	}
-	return internal.because(err)
+	return nil, false
 }
 
 // NotDurable is the refusal when the log had taken the events and then failed: some of them may be

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -217,8 +218,13 @@ func (c *client) settled(h *history) {
 		c.must(n, "GET", "/readyz", "", nil)
 	}
 	messages := slices.Sorted(maps.Keys(h.acked))
+	var least map[int]uint64 // what is in the log for certain
 	for _, n := range c.nodes {
-		c.must(n, "GET", app+"?consistency=strong", "", nil)
+		at, err := position(c.must(n, "GET", app+"?consistency=strong", "", nil).header.Get("Receiptd-Position"))
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		least = at
 		for part := range slices.Chunk(messages, 1000) {
 			var got struct {
 				Counts map[string]counts `json:"counts"`
@@ -234,75 +240,16 @@ func (c *client) settled(h *history) {
 			}
 		}
 	}
-	var view struct {
-		Partitions []struct {
-			Partition int
-			Copies    []struct {
-				Node, State, Chain, Digest string
-				Sequence, Applied          uint64
-			}
-		}
-	}
-	same := func() bool {
-		view.Partitions = nil
-		if json.Unmarshal(c.must(c.nodes[0], "GET", "/v1/cluster", "", nil).body, &view) != nil {
-			return false
-		}
-		for _, p := range view.Partitions {
-			for _, x := range p.Copies {
-				if first := p.Copies[0]; len(p.Copies) != len(c.nodes) || x.Sequence != x.Applied || x.Sequence != first.Sequence || x.Digest != first.Digest || x.Chain != first.Chain || x.Digest == "" {
-					return false
-				}
-			}
-		}
-		return true
-	}
-	verified := func(n *node) (at map[int]uint64, digests map[int]string) {
-		body := c.must(n, "POST", "/v1/admin/verify", "", nil).body
-		lines := bytes.Split(bytes.TrimSpace(body), []byte("\n"))
-		var last struct {
-			Result struct {
-				Equal      bool
-				Partitions []struct {
-					Partition int
-					Position  uint64
-					Replayed  string
-				}
-			}
-		}
-		if err := json.Unmarshal(lines[len(lines)-1], &last); err != nil || !last.Result.Equal {
-			c.t.Errorf("%s: %v: %s", n.name, err, body)
-		}
-		at, digests = map[int]uint64{}, map[int]string{}
-		for _, p := range last.Result.Partitions {
-			at[p.Partition], digests[p.Partition] = p.Position, p.Replayed
-		}
-		return at, digests
-	}
-	// What was in doubt at the end may come into the log late: the copies are compared with a
-	// replay of the same entries.
-	replayed := func() bool {
-		if !same() {
-			return false
-		}
-		for _, n := range c.nodes {
-			at, digests := verified(n)
-			for _, p := range view.Partitions {
-				copied := p.Copies[0]
-				if at[p.Partition] != copied.Sequence {
-					return false
-				}
-				if digests[p.Partition] != copied.Digest {
-					c.t.Fatalf("%s: a replay of partition %d to entry %d has the digest %s, and the copies have %s",
-						n.name, p.Partition, copied.Sequence, digests[p.Partition], copied.Digest)
-				}
-			}
-		}
-		return true
-	}
-	for end := time.Now().Add(patience); !replayed(); time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(patience); !c.replayed(least); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(end) {
-			c.t.Fatalf("the copies did not come to be the same, and what a replay gives: %+v", view)
+			c.t.Fatalf("the copies did not come to be the same, and what a replay gives: %+v", c.view())
+		}
+	}
+	for _, n := range c.nodes {
+		for line := range strings.Lines(n.said()) {
+			if strings.Contains(line, "differs from the others") || strings.Contains(line, "folded again") || strings.Contains(line, "DATA RACE") {
+				c.t.Errorf("%s: %s", n.name, line)
+			}
 		}
 	}
 	var token struct{ Token string }
@@ -320,4 +267,59 @@ func (c *client) settled(h *history) {
 			got.Body.Close()
 		}
 	}
+}
+
+func (c *client) view() (v view) {
+	c.t.Helper()
+	if err := json.Unmarshal(c.must(c.nodes[0], "GET", "/v1/cluster", "", nil).body, &v); err != nil {
+		c.t.Fatal(err)
+	}
+	return v
+}
+
+// verified has a node replay its log, which has to give its state.
+func (c *client) verified(n *node) map[int]state {
+	c.t.Helper()
+	body := c.must(n, "POST", "/v1/admin/verify", "", nil).body
+	lines := bytes.Split(bytes.TrimSpace(body), []byte("\n"))
+	var last struct {
+		Result struct {
+			Equal      bool
+			Partitions []struct {
+				Partition int
+				Position  uint64
+				Replayed  string
+			}
+		}
+	}
+	if err := json.Unmarshal(lines[len(lines)-1], &last); err != nil || !last.Result.Equal {
+		c.t.Errorf("%s: %v: %s", n.name, err, body)
+	}
+	states := map[int]state{}
+	for _, p := range last.Result.Partitions {
+		states[p.Partition] = state{p.Position, p.Replayed}
+	}
+	return states
+}
+
+// replayed reports whether all copies are the same, and what a replay gives at each node. What was
+// in doubt at the end may still come into the log meanwhile.
+func (c *client) replayed(least map[int]uint64) bool {
+	c.t.Helper()
+	copies, err := c.view().same(len(c.nodes), least)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if copies == nil {
+		return false
+	}
+	for _, n := range c.nodes {
+		switch done, err := against(copies, c.verified(n)); {
+		case err != nil:
+			c.t.Fatalf("%s: %v", n.name, err)
+		case !done:
+			return false
+		}
+	}
+	return true
 }

@@ -13,13 +13,14 @@ import (
 )
 
 var (
-	duration = flag.Duration("for", 12*time.Second, "how long the nemesis is at work")
+	duration = flag.Duration("for", 8*time.Second, "how long the nemesis is at work")
 	seed     = flag.Uint64("seed", 0, "of the nemesis and the clients; 0 = by the clock")
 )
 
 // Whatever dies and stands still: an acknowledged event counts once everywhere, reads are as new as
 // they have to be, and all copies are the same.
 func TestNodesOnOutsideBrokers(t *testing.T) {
+	t.Parallel() // most of it is waiting for what has died
 	dir := t.TempDir()
 	brokers, urls := startBrokers(t, dir, 3)
 	nodes := startNodes(t, dir, func(int) []string { return []string{"--nats", urls, "--replicas", "3"} })
@@ -28,6 +29,7 @@ func TestNodesOnOutsideBrokers(t *testing.T) {
 
 // The same for nodes that form the cluster by themselves: with a node its broker dies.
 func TestNodesByThemselves(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	meet := addresses(t, 3)
 	nodes := startNodes(t, dir, func(i int) []string {
@@ -37,9 +39,6 @@ func TestNodesByThemselves(t *testing.T) {
 }
 
 func stress(t *testing.T, nodes []*node, brokers []*process) {
-	if *seed == 0 {
-		*seed = uint64(time.Now().UnixNano())
-	}
 	t.Logf("seed %d", *seed)
 	c := &client{t: t, nodes: nodes, http: http.Client{Timeout: callTimeout}}
 	for _, n := range nodes {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,6 +28,9 @@ func TestMain(m *testing.M) {
 		os.Exit(serveNATS(file))
 	}
 	flag.Parse()
+	if *seed == 0 {
+		*seed = uint64(time.Now().UnixNano())
+	}
 	os.Exit(run(m))
 }
 
@@ -37,12 +42,22 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "receiptd")
-	build := exec.Command("go", "build", "-o", program, "github.com/receiptd/receiptd/cmd/receiptd")
+	args := []string{"build", "-o", program}
+	if raceDetector() {
+		args = append(args, "-race")
+	}
+	build := exec.Command("go", append(args, "github.com/receiptd/receiptd/cmd/receiptd")...)
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
 	}
 	return m.Run()
+}
+
+// raceDetector reports whether the tests were built with it, as what they start is to be then.
+func raceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 func serveNATS(file string) int {
@@ -81,11 +96,20 @@ func newProcess(t testing.TB, dir, name string, make func() *exec.Cmd) *process 
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			text, _ := os.ReadFile(log.Name())
+			text := p.said()
 			t.Logf("the end of %s's log:\n%s", name, text[max(0, len(text)-4<<10):])
 		}
 	})
 	return p
+}
+
+// said is all that it has logged.
+func (p *process) said() string {
+	text, err := os.ReadFile(p.log.Name())
+	if err != nil {
+		p.t.Error(err)
+	}
+	return string(text)
 }
 
 func (p *process) start() {

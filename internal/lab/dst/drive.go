@@ -461,4 +461,15 @@ type session struct {
 	sub       *notify.Subscription
 	began     map[told]int // counts at the beginning
 	pushed    map[told]int // the latest that was pushed
+	// unsettled: whose reads the author is shown may have changed meanwhile.
+	unsettled bool
+}
+
+// follow notes what events change of whose reads the author is shown.
+func (s *session) follow(evs []events.Event) {
+	for _, e := range evs {
+		if e.App == s.app && (e.Kind == events.AppConfigured || e.Kind == events.UserConfigured && e.User == s.user) {
+			s.unsettled = true
+		}
+	}
 }

@@ -166,7 +166,7 @@ func (s *server) neverRead(app, user string) net.Conn {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := fmt.Fprintf(conn, "GET %s/users/%s/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", appPath(app), user, key); err != nil {
+	if _, err := fmt.Fprintf(conn, "GET %s/users/%s/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", appPath(app), user, key); err != nil {
 		s.t.Fatal(err)
 	}
 	eventually(s.t, "the stream is open", func() bool { return s.metric("receiptd_streams") == 1 })

@@ -282,7 +282,7 @@ func TestRepairedLogKeepsItsHead(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.start() // folds the repaired log, and compares it with the heads that were kept
-	if poisoned := s.get("/v1/admin/poison"); strings.Contains(poisoned, `"total":0`) {
+	if poisoned := s.get("/v1/admin/poison"); strings.HasPrefix(poisoned, `{"latest":[]`) {
 		t.Errorf("nothing was lost: %s", poisoned)
 	}
 	v := trees(t, s.ctl("verify", "--json"), 0)

@@ -138,12 +138,19 @@ func (t *trial) losePower(ctx context.Context, kind string, losses int) (seen st
 		return "", err
 	}
 	for n := range losses {
-		if err := t.under(ctx, s, life, 800*time.Millisecond, v.cutPower); err != nil {
+		// Unlike a power loss the shutdown leaves the process running, to which the file system may
+		// say then that a sync succeeded: what it answers from here on would never have left.
+		off := func() error {
+			life.dark.Store(true)
+			return v.cutPower()
+		}
+		if err := t.under(ctx, s, life, 800*time.Millisecond, off); err != nil {
 			return "", err
 		}
 		if err := errors.Join(s.kill(), v.unmount(ctx), v.mount(ctx)); err != nil {
 			return "", err
 		}
+		life.dark.Store(false)
 		if err := s.start(ctx); err != nil {
 			return "", fmt.Errorf("loss %d: %w", n, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/receiptd/receiptd/events"
@@ -21,6 +22,8 @@ type life struct {
 	app     string
 	clients []*sender
 	traffic *sim.Traffic
+	// dark: the power is off, so that no answer arrives any more.
+	dark atomic.Bool
 }
 
 type sender struct {
@@ -79,7 +82,7 @@ func (l *life) send(ctx context.Context, s *server, n int) error {
 	for i, c := range l.clients {
 		all.Go(func() {
 			for range n {
-				if failed[i] = c.next(ctx, s, l.app); failed[i] != nil {
+				if failed[i] = c.next(ctx, s, l); failed[i] != nil {
 					return
 				}
 			}
@@ -95,7 +98,7 @@ func (l *life) sendUntil(ctx context.Context, s *server) {
 	for _, c := range l.clients {
 		all.Go(func() {
 			for ctx.Err() == nil {
-				if c.next(ctx, s, l.app) != nil {
+				if c.next(ctx, s, l) != nil {
 					return
 				}
 				time.Sleep(time.Duration(c.random.IntN(10)) * time.Millisecond)
@@ -105,21 +108,26 @@ func (l *life) sendUntil(ctx context.Context, s *server) {
 	all.Wait()
 }
 
-func (c *sender) next(ctx context.Context, s *server, app string) error {
+func (c *sender) next(ctx context.Context, s *server, l *life) error {
 	if len(c.body) == 0 {
 		c.events = c.generator.Next(c.events[:0], 20+c.random.IntN(60))
 		c.body = body(c.events)
 	}
-	return c.flush(ctx, s, app)
+	return c.flush(ctx, s, l)
 }
 
+var errDark = errors.New("the power was off when the answer came")
+
 // flush sends what is not answered yet.
-func (c *sender) flush(ctx context.Context, s *server, app string) error {
+func (c *sender) flush(ctx context.Context, s *server, l *life) error {
 	if len(c.body) == 0 {
 		return nil
 	}
-	if _, err := s.ask(ctx, "POST", appPath(app)+"/events", c.body); err != nil {
+	if _, err := s.ask(ctx, "POST", appPath(l.app)+"/events", c.body); err != nil {
 		return err
+	}
+	if l.dark.Load() {
+		return errDark
 	}
 	c.body = c.body[:0]
 	c.mu.Lock()
@@ -150,7 +158,7 @@ func (l *life) finish(ctx context.Context, s *server) error {
 	for _, c := range l.clients {
 		var err error
 		for range 50 {
-			if err = c.flush(ctx, s, l.app); err == nil {
+			if err = c.flush(ctx, s, l); err == nil {
 				break
 			}
 			time.Sleep(20 * time.Millisecond)

@@ -37,7 +37,9 @@ const (
 	burst = 0.5
 	// ahead is how much may be stored and not folded at an edge, in seconds of folding: the bound
 	// of eventlog, by which producers wait and answers stay young.
-	ahead = 0.05
+	ahead = 0.1
+	// aheadMost is how many receipts of a partition that are at most.
+	aheadMost = 65536
 )
 
 // A line is receipts that pass in their order. It remembers how many came by when.
@@ -99,7 +101,7 @@ func simulate(s scenario) result {
 		stored := 0.0
 		for i := range copies {
 			waiting[i].add(max(0, rate*tick*(1+burst*rng.NormFloat64())))
-			room := max(0, ahead*live*foldable-best(copies[i], holders[i], down, (*line).left))
+			room := max(0, live*min(ahead*foldable, aheadMost)-best(copies[i], holders[i], down, (*line).left))
 			if i%p.brokers == 0 && now >= s.crash && now < s.crash+election.value {
 				room = 0
 			}

@@ -22,6 +22,8 @@ test('reads by HTTP reach an author with the SDK', async () => {
   await ann.next('onDeliveredMessage', m => m.mid === single && m.from === 'ben')
   await api.events([{ type: 'message.read', message: single, user: 'ben', peer: 'ann' }])
   await ann.next('onReadMessage', m => m.mid === single && m.from === 'ben')
+  // Of a conversation read ann is told if it reads something.
+  await ann.text('ben', 'again')
   await api.events([{ type: 'conversation.read', user: 'ben', peer: 'ann' }])
   await ann.next('onChannelMessage', m => m.from === 'ben')
 })
