@@ -61,6 +61,12 @@ func TestFailedApplyLeavesNothingBehind(t *testing.T) {
 			if c, err := f.part.Capture(); c != nil || !errors.Is(err, errDisk) {
 				t.Fatalf("captured %v after a failure, error %v", c, err)
 			}
+			if at, _ := f.part.Position(); at >= e.Sequence {
+				t.Fatalf("the position is %d after entry %d failed", at, e.Sequence)
+			}
+			if _, err := f.part.IsMember("o#a", "g1", "u1"); !errors.Is(err, errDisk) {
+				t.Fatalf("a question after a failure has the error %v", err)
+			}
 			x.Sequence++
 			if _, err := f.part.Apply(x); !errors.Is(err, errDisk) {
 				t.Fatalf("applied another entry after a failure: %v", err)

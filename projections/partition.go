@@ -13,8 +13,8 @@ import (
 // It is safe for concurrent use: one goroutine applies, any number query.
 //
 // An error of Apply means that the backing failed or holds something this package never wrote. The
-// state in memory is then undefined: nothing more is applied or captured, and the partition has to
-// be opened again from its checkpoint.
+// state in memory is then undefined: nothing more is applied, captured or answered, the position is
+// that before the entry, and the partition has to be opened again from its checkpoint.
 type Partition struct {
 	mu     sync.Mutex
 	id     int
@@ -141,6 +141,7 @@ func (p *Partition) Apply(x Decoded) ([]events.Outcome, error) {
 	if p.failed != nil {
 		return nil, p.failed
 	}
+	before := p.position
 	back, err := p.position.advance(&x)
 	if err != nil {
 		return nil, err
@@ -167,6 +168,7 @@ func (p *Partition) Apply(x Decoded) ([]events.Outcome, error) {
 		}
 		if err != nil {
 			p.failed = fmt.Errorf("apply event %d of entry %d: %w", i, x.Sequence, err)
+			p.position = before
 			return nil, p.failed
 		}
 		switch {

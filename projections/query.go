@@ -4,10 +4,15 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// query answers a question with the partition locked, and keeps the cache within its bounds.
+// query answers a question with the partition locked, and keeps the cache within its bounds. What an
+// Apply that failed has left is no answer: it has a part of an entry, and not the rest.
 func query[T any](p *Partition, f func() (T, error)) (T, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.failed != nil {
+		var none T
+		return none, p.failed
+	}
 	v, err := f()
 	p.evict()
 	return v, err
@@ -122,6 +127,22 @@ func (p *Partition) IsMember(appKey, group, user string) (bool, error) {
 		}
 		o, ok := c.ordinal(user)
 		return ok && c.members[o].active(), nil
+	})
+}
+
+// WasMember reports whether the user is, or ever was, a member of the group, be it dissolved.
+func (p *Partition) WasMember(appKey, group, user string) (bool, error) {
+	return query(p, func() (bool, error) {
+		a := p.apps.byKey[appKey]
+		if a == nil {
+			return false, nil
+		}
+		c, err := p.conv(a, convName{group: group})
+		if c == nil || err != nil {
+			return false, err
+		}
+		_, ok := c.ordinal(user)
+		return ok, nil
 	})
 }
 

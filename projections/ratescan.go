@@ -162,6 +162,9 @@ func (s *RateScan) enter(p *Partition) bool {
 func (s *RateScan) visitChanged(p *Partition) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.failed != nil {
+		return p.failed
+	}
 	c := &s.at
 	n := min(len(c.changed), s.stepChanged)
 	for _, x := range c.changed[:n] {

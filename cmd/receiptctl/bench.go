@@ -28,6 +28,7 @@ type benchCommands struct {
 	Grow       growCommand       `cmd:"" help:"What 100 million receipts in the state cost."`
 	Doors      doorsCommand      `cmd:"" help:"Single receipts through each door of a running server."`
 	Clients    clientsCommand    `cmd:"" help:"Many clients with the SDK's protocol on a running server."`
+	Floods     floodsCommand     `cmd:"" help:"What a quiet app notices while another one floods a running server."`
 	ClickHouse clickHouseCommand `cmd:"" name:"clickhouse" help:"The sink into ClickHouse, and the questions there."`
 	Peers      peersCommand      `cmd:"" hidden:"" help:"Now a program of its own: says how to run it."`
 }

@@ -173,6 +173,15 @@ func (p *Projector) IsMember(app, group, user string) (member bool, err error) {
 	return member, err
 }
 
+// WasMember reports whether the user is, or ever was, a member of the group.
+func (p *Projector) WasMember(app, group, user string) (member bool, err error) {
+	err = p.in(&events.Conversation{App: app, Group: group}, func(part *projections.Partition) (err error) {
+		member, err = part.WasMember(app, group, user)
+		return err
+	})
+	return member, err
+}
+
 // Members returns a page of a group's members; see [projections.Partition.Members].
 func (p *Projector) Members(app, group string, after, limit int) (page projections.MemberPage, err error) {
 	err = p.in(&events.Conversation{App: app, Group: group}, func(part *projections.Partition) (err error) {

@@ -276,11 +276,8 @@ func checkRecord(r *blockfile.Record, partition int, mark witness.Mark) error {
 	if r.Gone {
 		return nil
 	}
-	if partition >= 0 {
-		if !events.IsEntrySubject(string(r.Subject), partition) {
-			return &recordError{code: CodeBlockDamaged, sequence: r.Sequence,
-				what: fmt.Sprintf("an entry with the subject %q in the stream of partition %d", r.Subject, partition)}
-		}
+	if err := checkSubject(r, partition); err != nil {
+		return err
 	}
 	if r.Sequence != mark.At || mark.Fingerprint == 0 {
 		return nil
@@ -291,6 +288,17 @@ func checkRecord(r *blockfile.Record, partition int, mark witness.Mark) error {
 			what: fmt.Sprintf("its fingerprint is %016x, that of the entry which was acknowledged %016x", got, mark.Fingerprint)}
 	}
 	return nil
+}
+
+// checkSubject finds what a record's hash lets pass: it covers the subject and the data as one, and
+// not where one ends and the other begins. Of streams beside the log (partition below 0) it says
+// nothing.
+func checkSubject(r *blockfile.Record, partition int) error {
+	if partition < 0 || events.IsEntrySubject(string(r.Subject), partition) {
+		return nil
+	}
+	return &recordError{code: CodeBlockDamaged, sequence: r.Sequence,
+		what: fmt.Sprintf("an entry with the subject %q in the stream of partition %d", r.Subject, partition)}
 }
 
 // judge turns what a scan found, and what the witness knows besides, into findings.

@@ -158,8 +158,16 @@ func (r *repair) mend(s blockfile.Stream, partition int, mark witness.Mark, done
 	}
 	var failed error
 	first, last := mark.Trimmed+1, max(mark.Last, files.Top)
-	done.Lost, err = s.Mend(first, last, func(sequence uint64) (blockfile.Record, bool) {
-		if r.isDamaged(s.Name, sequence) {
+	unsound := map[uint64]bool{}
+	sound := func(x *blockfile.Record) bool {
+		if checkSubject(x, partition) == nil {
+			return true
+		}
+		unsound[x.Sequence] = true
+		return false
+	}
+	done.Lost, err = s.Mend(first, last, sound, func(sequence uint64) (blockfile.Record, bool) {
+		if r.o.From != nil && (unsound[sequence] || r.isDamaged(s.Name, sequence)) {
 			x, ok, err := r.record(s.Name, sequence)
 			failed = errors.Join(failed, err)
 			if ok {
@@ -202,7 +210,7 @@ func (r *repair) besides(last uint64) blockfile.Stand {
 // isDamaged reports whether a message is one of those that a finding names: others that are not
 // there have been deleted.
 func (r *repair) isDamaged(stream string, sequence uint64) bool {
-	return r.o.From != nil && slices.ContainsFunc(r.inspection.Findings, func(f Finding) bool {
+	return slices.ContainsFunc(r.inspection.Findings, func(f Finding) bool {
 		return f.Fatal && f.Stream == stream && f.First <= sequence && sequence <= max(f.Last, f.First)
 	})
 }

@@ -76,6 +76,8 @@ func ToolNames() []string {
 		"ingress", "in-flight", "limit", "submit",
 		// bench overload
 		"batch", "connections", "impatient", "tenants",
+		// bench floods
+		"flooders", "messages", "sockets",
 		// bench clickhouse
 		"events", "rounds", "rows", "days", "queries",
 	}

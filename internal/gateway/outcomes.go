@@ -27,6 +27,32 @@ func AwaitOutcomes(ctx context.Context, t *eventlog.Ticket, state Outcomer) ([]e
 	return outcomes, nil
 }
 
+// Members knows who is in a group. [projector.Projector] does.
+type Members interface {
+	IsMember(app, group, user string) (bool, error)
+	// WasMember reports whether the user is, or ever was, in the group.
+	WasMember(app, group, user string) (bool, error)
+}
+
+// Told is what a user is told of the outcome of an event of theirs in a group; without a group it
+// is the outcome. Whoever is not in the group learns neither what is in it nor whether there is
+// one: all that had no effect is answered in one way, but for the repeat of what they did when they
+// were in it.
+func Told(state Members, app, group, user string, o events.Outcome) (events.Outcome, error) {
+	first := o.First()
+	if group == "" || first == events.OutcomeApplied || first == events.OutcomeHidden {
+		return o, nil
+	}
+	known, err := state.IsMember(app, group, user)
+	if err == nil && !known && first == events.OutcomeDuplicate {
+		known, err = state.WasMember(app, group, user)
+	}
+	if err == nil && !known {
+		o = events.RejectedNotMember
+	}
+	return o, err
+}
+
 // OutcomeReader waits for the outcomes of events, asked for one after the other in the order of
 // a ticket. It asks the state for an entry's outcomes once.
 type OutcomeReader struct {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -66,7 +67,7 @@ func (r *running) imposters() []imposter {
 		}
 		return c
 	}
-	return []imposter{
+	list := []imposter{
 		{name: "nobody"},
 		{name: "an empty bearer", bearer: "Bearer "},
 		{name: "the admin key by another scheme", bearer: "Basic " + admin},
@@ -99,12 +100,52 @@ func (r *running) imposters() []imposter {
 		{name: "ann of an app that is not there", bearer: of("acme#nowhere", "ann")},
 		{name: "ann of an app with a longer name", bearer: of("acme#chat2", "ann")},
 		{name: "a stranger", bearer: of(app, "mallory"), user: "mallory"},
+		{name: "a removed member", bearer: of(app, "dan"), user: "dan"},
 		{name: "ann in other letters", bearer: of(app, "ANN"), user: "ANN"},
 		{name: "ann with a space", bearer: of(app, "ann "), user: "ann "},
 		{name: "ann with a character that is not seen", bearer: of(app, "ann\u200b"), user: "ann\u200b"},
 		{name: "a member", bearer: of(app, "ben"), user: "ben", member: true},
 	}
+	for _, detour := range []string{
+		"/acme/other/../$1", "/acme/other/%2e%2e/$1", "/acme/other/..%2f$1", "/acme//$1", "/acme/./$1", "/ACME/$1", "/acme%2f$1", "/acme%23$1", "/acme/$1;x",
+		"/acme/$1%00", "/acme/$1%20",
+	} {
+		list = append(list, imposter{name: "ann of another app by way of " + detour, bearer: of("acme#other", "ann"), prepare: func(q *http.Request) {
+			// As it is, and not as the package would write it.
+			q.URL.Opaque = "//" + q.URL.Host + acmes.ReplaceAllString(q.URL.EscapedPath(), detour)
+		}})
+	}
+	return list
 }
+
+// ofTheirOwn are calls that everybody may make about themselves, with something of ann's in them.
+var ofTheirOwn = []struct{ method, path, body string }{
+	{"POST", mine + "/receipts?wait=applied", `[{"type":"message.read","message":"{id}","group":"{group}"}]`},
+	{"POST", mine + "/receipts?wait=applied", `[{"type":"message.read","message":"{id}","group":"{group}","strict":true}]`},
+	{"POST", mine + "/receipts?wait=applied", `[{"type":"message.read","messages":["{id}","x"],"group":"{group}"}]`},
+	{"POST", mine + "/receipts?wait=applied", `[{"type":"conversation.read","group":"{group}"}]`},
+	{"POST", mine + "/receipts?wait=applied", `[{"type":"conversation.read","group":"{group}","upto":"{id}"}]`},
+	{"POST", mine + "/receipts?wait=applied", `[{"type":"message.read","message":"{id}","peer":"ann","strict":true}]`},
+	{"POST", mine + "/receipts?wait=applied", `[{"type":"message.delivered","message":"{id}","peer":"cleo","strict":true}]`},
+	{"POST", mine + "/receipts", `[{"type":"message.read","message":"{id}","group":"{group}","app":"acme#other"}]`},
+	{"GET", mine + "/conversations/{group}/settings", ``},
+	{"PUT", mine + "/conversations/{group}/settings", `{"send_read_receipts":false}`},
+	{"GET", mine + "/conversations/{group}/unread", ``},
+	{"GET", mine + "/conversations/{group}/unread?group={group}", ``},
+	{"GET", its + "/messages/{id}?group={group}", ``},
+	{"GET", its + "/messages/{id}?peer=ann", ``},
+	{"GET", its + "/messages/{id}?users=ann,cleo", ``},
+	{"GET", its + "/messages/{id}/readers?group={group}", ``},
+	{"GET", its + "/messages/{id}/nonreaders?group={group}", ``},
+	{"GET", its + "/messages/{id}/readers/{user}/proof?group={group}", ``},
+	{"POST", its + "/messages:counts", `{"ids":["{id}"],"group":"{group}"}`},
+	{"POST", its + "/messages:counts", `{"messages":[{"id":"{id}","users":["ann","cleo"]}]}`},
+}
+
+const (
+	its  = "/v1/apps/acme/chat"
+	mine = its + "/users/{user}"
+)
 
 func swapCase(s string) string {
 	return strings.Map(func(r rune) rune {
@@ -169,6 +210,9 @@ func (r *running) try(o operation, fill *strings.Replacer, who imposter, from in
 	return res.StatusCode, string(varying.ReplaceAll(text, nil))
 }
 
+// acmes are the apps of acme in a path.
+var acmes = regexp.MustCompile(`/acme/(\w+)`)
+
 // varying is what differs from answer to answer whatever was asked.
 var varying = regexp.MustCompile(`"timestamp":\d+`)
 
@@ -216,7 +260,7 @@ func TestIsolation(t *testing.T) {
 			t.Fatalf("%s: %d %s", name, status, body)
 		}
 		seed = operation{method: "POST", path: "/v1/apps/" + name + "/events?wait=applied"}
-		events := `[{"type":"group.created","group":"g1","owner":"ann","members":["ben"]},
+		events := `[{"type":"group.created","group":"g1","owner":"ann","members":["ben","dan"]},{"type":"group.left","group":"g1","user":"dan"},
 			{"type":"message.sent","id":"m1","from":"ann","group":"g1","receipt":true},{"type":"message.read","message":"m1","user":"ben","group":"g1"},
 			{"type":"message.sent","id":"m2","from":"ann","peer":"cleo"}]`
 		if status, body := r.try(seed, strings.NewReplacer("{}", events), admin, 0); status != 200 {
@@ -255,13 +299,34 @@ func TestIsolation(t *testing.T) {
 				continue
 			}
 			for name, other := range map[string]string{"{id}": "gone", "{message}": "gone", "{group}": "gone", "{user}": "gone", "{app}": "gone"} {
-				if !strings.Contains(o.path, name) || name == "{app}" && who.user != "" || own(o, who, body) && o.sdk {
-					continue // one who is of the app knows it
+				if !strings.Contains(o.path, name) || name == "{app}" && (who.user != "" || status == 400) || own(o, who, body) && o.sdk {
+					continue // who is of the app knows it; a name of none is told as such
 				}
 				cells++
 				from++
 				if s, b := r.try(o, without(name, other), who, from); s != status || b != body {
 					t.Errorf("%s %s as %s: %d %.200s, and without such a %s %d %.200s", o.method, o.path, who.name, status, body, name, s, b)
+				}
+			}
+		}
+	}
+	for _, who := range imposters {
+		if who.user == "" || who.member {
+			continue
+		}
+		for _, o := range ofTheirOwn {
+			want := ""
+			for i, x := range [][]string{{"gone", "gone"}, {"g1", "gone"}, {"gone", "m1"}, {"g1", "m1"}, {"gone", "m2"}} {
+				cells++
+				from++
+				fill := strings.NewReplacer("{user}", url.PathEscape(who.user), "{group}", x[0], "{id}", x[1], "{}", o.body)
+				// Twice: the body is filled in like the path.
+				body := fill.Replace(o.body)
+				status, answer := r.try(operation{method: o.method, path: fill.Replace(o.path)}, strings.NewReplacer("{}", body), who, from)
+				if got := fmt.Sprint(status, " ", answer); i == 0 {
+					want = got
+				} else if got != want {
+					t.Errorf("%s %s %s as %s: of what is not theirs (%v) %.300s, of what is not there %.300s", o.method, o.path, o.body, who.name, x, got, want)
 				}
 			}
 		}

@@ -18,7 +18,7 @@ type filtered struct {
 
 func openFiltered(t *testing.T, fs vfs.FS, empty bool) *filtered {
 	t.Helper()
-	db, err := pebble.Open("state", &pebble.Options{FS: fs, DisableWAL: true, Logger: logger{testLogger(t), newFailure(fs, "state", nil)}})
+	db, err := pebble.Open("state", &pebble.Options{FS: fs, DisableWAL: true, Logger: logger{testLogger(t), newFailure(fs, "state", nil), new(ended)}})
 	if err != nil {
 		t.Fatal(err)
 	}

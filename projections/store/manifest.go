@@ -63,6 +63,9 @@ func damagedChunk(data []byte) int {
 		case kind == 0 || kind > lastChunkKind || manifestHeader+length > room:
 			return at
 		case end > len(data):
+			if wrongLength(data[at:]) {
+				return at
+			}
 			return -1
 		case sum != maskedCRC(data[at+6:end]):
 			return at
@@ -70,6 +73,19 @@ func damagedChunk(data []byte) int {
 		at = end
 	}
 	return -1
+}
+
+// wrongLength tells a chunk that seems to go on behind the end of the file because a bit of its
+// length flipped from one that was cut off: with the bit turned back it fits its checksum.
+func wrongLength(chunk []byte) bool {
+	sum, length := binary.LittleEndian.Uint32(chunk), int(binary.LittleEndian.Uint16(chunk[4:]))
+	for bit := range 16 {
+		end := manifestHeader + (length ^ 1<<bit)
+		if end <= len(chunk) && maskedCRC(chunk[6:end]) == sum {
+			return true
+		}
+	}
+	return false
 }
 
 // maskedCRC is the checksum of a chunk: CRC-32C, turned so that it is not that of data with such

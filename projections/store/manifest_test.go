@@ -11,7 +11,7 @@ import (
 )
 
 // A manifest that Pebble wrote is whole, also one whose last write was cut off anywhere; no flipped
-// bit passes, but for one in the length of the last chunk that makes it look cut off.
+// bit passes, nor one in the length of a chunk that makes it look cut off.
 func TestNoFlippedBitOfAManifestPasses(t *testing.T) {
 	dir := t.TempDir()
 	db, err := pebble.Open(dir, &pebble.Options{})
@@ -39,18 +39,11 @@ func TestNoFlippedBitOfAManifestPasses(t *testing.T) {
 			t.Fatalf("cut off at %d of %d it is damaged at %d", cut, len(data), at)
 		}
 	}
-	passed := 0
 	for bit := range 8 * len(data) {
 		data[bit/8] ^= 1 << (bit % 8)
 		if damagedChunk(data) < 0 {
-			passed++
+			t.Errorf("bit %d of byte %d flipped: passes", bit%8, bit/8)
 		}
 		data[bit/8] ^= 1 << (bit % 8)
 	}
-	// Bits of a length, from the one that points beyond the end of the file to the one that points
-	// beyond the block: 256 bytes to 32 KiB in each of few chunks.
-	if passed > 8*12 {
-		t.Errorf("%d of %d flipped bits pass", passed, 8*len(data))
-	}
-	t.Logf("%d of %d flipped bits look like a write that was cut off", passed, 8*len(data))
 }

@@ -119,10 +119,12 @@ func Open(dir string, o Options) (*Store, error) {
 
 // pebbleOptions are the options of the database.
 func (s *Store) pebbleOptions(o Options) *pebble.Options {
+	ended := new(ended)
+	disk := endingFS{o.FS, ended}
 	opts := &pebble.Options{
 		Cache:              o.Cache,
 		DisableWAL:         true,
-		FS:                 o.FS,
+		FS:                 disk,
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       memTable,
 		// A write stall would stop the checkpoints, not the fold: let a few tables queue up.
@@ -133,12 +135,12 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		L0CompactionThreshold: 16,
 		L0StopWritesThreshold: 48,
 		MaxOpenFiles:          512,
-		Logger:                logger{o.Logger, s.failure},
+		Logger:                logger{o.Logger, s.failure, ended},
 		EventListener:         s.failure.listener(),
 	}
 	// What is given in the disk's place, in memory, holds up nobody.
 	if o.FS == vfs.Default || o.WaitForRoom {
-		opts.FS = yieldingFS{waitingFS{o.FS, s.full}, &s.waiting}
+		opts.FS = yieldingFS{waitingFS{disk, s.full}, &s.waiting}
 	}
 	// Summaries are queues that are deleted from at the front, so that every table is dense with
 	// deletions. Nobody scans across them, and compacting for their sake doubled the work.
@@ -360,6 +362,7 @@ func (s *Store) Discard() error {
 type logger struct {
 	l       *slog.Logger
 	failure *failure
+	ended   *ended
 }
 
 func (l logger) Infof(format string, args ...any)  { l.l.Debug(fmt.Sprintf(format, args...)) }
@@ -372,6 +375,7 @@ func (l logger) Fatalf(format string, args ...any) {
 	err := fmt.Errorf("state store: "+format, args...)
 	l.l.Error(err.Error())
 	if strings.Contains(err.Error(), "MANIFEST") {
+		l.ended.end(err)
 		l.failure.record(err)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -255,6 +256,60 @@ func TestFailedWriteEndsTheStore(t *testing.T) {
 	defer closeStore(t, s)
 	if at := position(t, s); at != log[half-1].Sequence {
 		t.Errorf("position %d, the last that was written is %d", at, log[half-1].Sequence)
+	}
+}
+
+// A manifest whose sync failed may have its last record or not. Whichever it is, the next start finds
+// a state that is a fold of the log: nothing is written twice.
+func TestManifestThatCannotBeSyncedEndsTheStore(t *testing.T) {
+	for fault, kind := range map[string]errorfs.OpKind{"write": errorfs.OpFileWrite, "sync": errorfs.OpFileSync} {
+		t.Run(fault, func(t *testing.T) {
+			disk := vfs.NewMem()
+			var armed atomic.Bool
+			s := openWith(t, store.Options{TableBytes: 1, FS: errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if op.Kind == kind && strings.Contains(op.Path, "MANIFEST") && armed.CompareAndSwap(true, false) {
+					return errorfs.ErrInjected
+				}
+				return nil
+			}))})
+			log := example(7)
+			p := part(t, s)
+			half := len(log) / 2
+			fold(t, p, log[:half])
+			commit(t, s, p)
+			if err := s.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			armed.Store(true)
+			fold(t, p, log)
+			if c, err := p.Capture(); err == nil {
+				_ = s.Commit(c)
+			}
+			within(t, "Flush", func() {
+				if err := s.Flush(); err == nil {
+					t.Error("what is not in the manifest is flushed")
+				}
+			})
+			within(t, "Close", func() { _ = s.Close() })
+			if armed.Load() {
+				t.Fatal("the manifest was not touched")
+			}
+
+			s = open(t, disk)
+			defer closeStore(t, s)
+			at := position(t, s)
+			if at != log[half-1].Sequence && at != log[len(log)-1].Sequence {
+				t.Errorf("position %d, was %d durably and got to %d", at, log[half-1].Sequence, log[len(log)-1].Sequence)
+			}
+			got, _ := digest(t, s)
+			upto := half
+			if at == log[len(log)-1].Sequence {
+				upto = len(log)
+			}
+			if want := digestOf(t, log[:upto]); got != want {
+				t.Errorf("at %d the state is not a fold of the log", at)
+			}
+		})
 	}
 }
 

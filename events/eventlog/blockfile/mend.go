@@ -24,9 +24,10 @@ type Stand func(sequence uint64) (r Record, lost bool)
 
 // Mend writes the blocks of a stream again without what is damaged in them, and puts something in
 // the place of each message that is missing, so that those behind it keep their sequences. The
-// stream has those from first to last afterwards. The files as they were are moved to aside; they
-// are never removed. It returns what was lost. The server must not be running.
-func (s *Stream) Mend(first, last uint64, stand Stand, aside string) ([]Lost, error) {
+// stream has those from first to last afterwards. What sound refuses is damaged, too: a record's
+// hash does not cover where its subject ends. The files as they were are moved to aside; they are
+// never removed. It returns what was lost. The server must not be running.
+func (s *Stream) Mend(first, last uint64, sound func(*Record) bool, stand Stand, aside string) ([]Lost, error) {
 	blocks, err := s.blocks()
 	if err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func (s *Stream) Mend(first, last uint64, stand Stand, aside string) ([]Lost, er
 	}
 	// Of what was lost at the beginning no time is known but that of the stream. To the server a
 	// message without a time is none.
-	m := mender{stream: s, next: first, stand: stand, time: meta.Created.UnixNano()}
+	m := mender{stream: s, next: first, sound: sound, stand: stand, time: meta.Created.UnixNano()}
 	for i, b := range blocks {
 		data, err := os.ReadFile(b.path)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -75,6 +76,7 @@ type mender struct {
 	stream *Stream
 	next   uint64 // the sequence that comes next
 	time   int64  // of the last good record, or when the stream was made
+	sound  func(*Record) bool
 	stand  Stand
 	lost   []Lost
 }
@@ -90,6 +92,10 @@ func (m *mender) block(index int, data []byte) (out []byte) {
 				break
 			}
 			at += skip
+			continue
+		}
+		if !r.Tombstone && !r.Gone && !m.sound(&r) {
+			at += size
 			continue
 		}
 		if !r.Tombstone {

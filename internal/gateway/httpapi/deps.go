@@ -27,7 +27,7 @@ type State interface {
 	// Counts leaves out the ids that the app does not have. The error is a
 	// [*projections.AmbiguousError] for an id of several conversations.
 	Counts(app string, ids []string) (map[string]projections.Counts, error)
-	IsMember(app, group, user string) (bool, error)
+	gateway.Members
 	// Members of a group, in the order in which they joined; [projections.ErrNotFound] for a group
 	// that is unknown or dissolved.
 	Members(app, group string, after, limit int) (projections.MemberPage, error)

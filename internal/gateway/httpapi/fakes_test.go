@@ -174,6 +174,11 @@ func (s *fakeState) Members(app, group string, after, limit int) (projections.Me
 	return page, s.failure
 }
 
+// WasMember: nobody ever left.
+func (s *fakeState) WasMember(app, group, user string) (bool, error) {
+	return s.IsMember(app, group, user)
+}
+
 func (s *fakeState) IsMember(app, group, user string) (bool, error) {
 	return s.members[in(app, group, user)], s.failure
 }

@@ -150,6 +150,9 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 	if key != "" {
 		events.NameEvents(key, *t.events)
 	}
+	if c.reporter != "" && !c.Admin {
+		c.groups = groupsOf(*t.events)
+	}
 	ticket, err := a.cfg.Log.Submit(wait, *t.events)
 	if errors.Is(err, eventlog.ErrOverloaded) {
 		return nil, 0, a.refused(c, t.pass.Refused())
@@ -211,6 +214,11 @@ func (a *API) answerOutcomes(c *call, ticket *eventlog.Ticket, n int) error {
 			return err
 		case err != nil:
 			return ingest.NotApplied(err, n, ticket.Positions())
+		}
+		if c.groups != nil {
+			if outcome, err = gateway.Told(a.cfg.State, c.app, c.groups[i], c.User, outcome); err != nil {
+				return err
+			}
 		}
 		answer = ingest.AppendOutcome(answer, i == 0, i, outcome)
 		i++

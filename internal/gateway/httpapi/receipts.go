@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +35,16 @@ func notOwn(e *events.Event, user string) *events.FieldError {
 		return &events.FieldError{Field: "user", Problem: "not the user whose receipts these are"}
 	}
 	return nil
+}
+
+// groupsOf are the groups of events, "" for single chats. The events' memory is used again before
+// they are answered.
+func groupsOf(list []events.Event) []string {
+	groups := make([]string, len(list))
+	for i := range list {
+		groups[i] = strings.Clone(list[i].Group)
+	}
+	return groups
 }
 
 // mayReport takes n receipts out of what the reporter may report now; with none it asks whether

@@ -189,6 +189,8 @@ type call struct {
 	settings events.Settings
 	// reporter is the user whose receipts the request reports; empty for events of anybody.
 	reporter string
+	// groups are those of the events that a user reported of themselves, in their order.
+	groups []string
 }
 
 func (a *API) refuse(e *apiError) http.Handler {

@@ -14,7 +14,7 @@ func (c *session) classify(x *sending, meta *msyncpb.Meta) *refusal {
 		return &sendTooLarge
 	}
 	body, err := parseBody(meta.GetPayload())
-	if err != nil {
+	if err != nil || breaksTheSDK(body) {
 		return &sendMalformed
 	}
 	e := &x.event

@@ -14,6 +14,7 @@ type State interface {
 	notify.State
 	gateway.Settings
 	gateway.Outcomer
+	gateway.Members
 
 	// Group returns a group and its members, or [projections.ErrNotFound].
 	Group(app, group string) (projections.Group, error)

@@ -126,7 +126,7 @@ func TestErrorTexts(t *testing.T) {
 	ben.refused(ben.sendBody("g1", true, groupRead(12345, "")), "group ack msg not found")
 	ben.refused(ben.sendBody("ann", false, readReceipt(12345)), "message not found")
 	ben.refused(ben.sendBody("ann", false, readReceipt(0)), "message not found")
-	ben.refused(ben.sendBody("nowhere", true, groupText("x", false)), "group not found")
+	ben.refused(ben.sendBody("nowhere", true, groupText("x", false)), "not in group or chatroom")
 	ben.refused(ben.sendBody("others", true, groupText("x", false)), "not in group or chatroom")
 	ben.refused(ben.sendBody("", false, text("x")), "group: missing: name a group or a peer")
 	ben.refused(ben.sendBody("ann", false, &msyncpb.Body{Type: proto.Int32(1)}), "malformed message")
@@ -185,7 +185,7 @@ func TestCommandsArePassedOnAndNotRecorded(t *testing.T) {
 		t.Errorf("a command is recorded: %s", a.body)
 	}
 	cleo.refused(cleo.sendBody("g1", true, proto.Clone(command).(*msyncpb.Body)), "not in group or chatroom")
-	cleo.refused(cleo.sendBody("g2", true, command), "group not found")
+	cleo.refused(cleo.sendBody("g2", true, command), "not in group or chatroom")
 }
 
 func TestRoutes(t *testing.T) {

@@ -1,6 +1,9 @@
 package msync
 
 import (
+	"encoding/json"
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
@@ -16,6 +19,20 @@ import (
 func parseBody(payload []byte) (*msyncpb.Body, error) {
 	body := new(msyncpb.Body)
 	return body, proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(payload, body)
+}
+
+// breaksTheSDK reports whether a body has what the SDK fails on: it parses what claims to be JSON,
+// and a page on which it fails is never acknowledged, so that it comes again for ever and nothing
+// after it does.
+func breaksTheSDK(body *msyncpb.Body) bool {
+	return slices.ContainsFunc(body.GetExt(), noJSON) || slices.ContainsFunc(body.GetContents(), func(c *msyncpb.Body_Content) bool {
+		return slices.ContainsFunc(c.GetParams(), noJSON) || slices.ContainsFunc(c.GetCustomExts(), noJSON)
+	})
+}
+
+// noJSON reports whether a value claims to be JSON and is not.
+func noJSON(kv *msyncpb.KeyValue) bool {
+	return kv.GetType() == int32(msyncpb.KeyValue_JSON) && !json.Valid([]byte(kv.GetStringValue()))
 }
 
 // relayedMessage is a chat message as its recipients get it, but for sender and recipient. Its type

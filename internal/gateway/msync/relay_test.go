@@ -3,6 +3,7 @@ package msync
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -151,6 +152,27 @@ func TestWhatIsRelayedIsUnambiguous(t *testing.T) {
 	}
 	if relayed < frames/10 || ambiguous < frames/10 {
 		t.Errorf("of %d payloads %d were ambiguous, %d passed on: this tests nothing", frames, ambiguous, relayed)
+	}
+}
+
+// What claims to be JSON and is not is refused, wherever it is: the recipient's SDK would fail on
+// it each time that it comes.
+func TestWhatBreaksTheSDKIsRefused(t *testing.T) {
+	c := &session{srv: &Server{cfg: Config{Limits: Limits{}.withDefaults()}}, app: "acme#chat", user: "ann", device: "web"}
+	for text, want := range map[string]bool{`{"a":[1]}`: true, `1`: true, "": false, "{": false, "easemob.com": false, "{}{}": false} {
+		kv := []*msyncpb.KeyValue{{Key: proto.String("k"), Type: proto.Int32(int32(msyncpb.KeyValue_JSON)), Value: &msyncpb.KeyValue_StringValue{StringValue: text}}}
+		for name, body := range map[string]*msyncpb.Body{
+			"ext":    {Type: bodyType(msyncpb.Body_CHAT), Contents: []*msyncpb.Body_Content{{}}, Ext: kv},
+			"params": {Type: bodyType(msyncpb.Body_CHAT), Contents: []*msyncpb.Body_Content{{}, {Params: kv}}},
+			"exts":   {Type: bodyType(msyncpb.Body_CHAT), Contents: []*msyncpb.Body_Content{{CustomExts: kv}}},
+			"recall": {Type: bodyType(msyncpb.Body_RECALL), AckMessageId: proto.Uint64(7), Ext: kv},
+		} {
+			x := &sending{id: 42, at: time.Now()}
+			refused := c.classify(x, &msyncpb.Meta{To: &msyncpb.Name{Name: proto.String("bob")}, Ns: proto.Int32(int32(msyncpb.Meta_CHAT)), Payload: marshal(body)})
+			if taken := refused == nil; taken != want {
+				t.Errorf("%s with %q: taken %v", name, text, taken)
+			}
+		}
 	}
 }
 

@@ -32,7 +32,6 @@ var (
 	sendUndelivered = refusal{msyncpb.Status_FAIL, "could not be delivered"}
 	sendNotFound    = refusal{msyncpb.Status_FAIL, events.RejectedNotFound.Reason()}
 	sendNoMessage   = refusal{msyncpb.Status_FAIL, events.RejectedNoMessage.Reason()}
-	sendNoGroup     = refusal{msyncpb.Status_FAIL, events.RejectedNoGroup.Reason()}
 	sendNotMember   = refusal{msyncpb.Status_FAIL, events.RejectedNotMember.Reason()}
 )
 
@@ -156,8 +155,14 @@ func (c *session) decision(ctx context.Context, x *sending) *refusal {
 			return &sendBusy
 		}
 		return &sendUnknown
-	case outcomes[0].Rejected():
-		return &refusal{msyncpb.Status_FAIL, outcomes[0].Reason()}
+	}
+	told, err := gateway.Told(c.srv.cfg.State, c.app, x.event.Group, c.user, outcomes[0])
+	switch {
+	case err != nil:
+		c.srv.cfg.Logger.Error("sdk: the members of a group could not be read", "error", err)
+		return &sendBusy
+	case told.Rejected():
+		return &refusal{msyncpb.Status_FAIL, told.Reason()}
 	case outcomes[0].Repeated() || outcomes[0] == events.OutcomeDuplicate:
 		x.body = nil // a message that was recalled before
 	}
@@ -204,13 +209,11 @@ func (c *session) recipients(x *sending) ([]string, *refusal) {
 	if x.event.Group != "" {
 		group, err := c.srv.cfg.State.Group(c.app, x.event.Group)
 		switch {
-		case errors.Is(err, projections.ErrNotFound):
-			return nil, &sendNoGroup
+		case errors.Is(err, projections.ErrNotFound), err == nil && group.Role(c.user) == events.RoleNone:
+			return nil, &sendNotMember // who is not in it does not learn whether there is one
 		case err != nil:
 			c.srv.cfg.Logger.Error("sdk: the members of a group could not be read", "error", err)
 			return nil, &sendUndelivered
-		case group.Role(c.user) == events.RoleNone:
-			return nil, &sendNotMember
 		}
 		to = make([]string, len(group.Members))
 		for i := range group.Members {

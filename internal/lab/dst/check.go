@@ -145,7 +145,11 @@ func (w *world) endSession(s *session) {
 		if w.isCrashed() {
 			return
 		}
-		at = w.position()
+		var ok bool
+		if at, ok = w.position(); !ok {
+			s.sub.Close()
+			return // it is told at the next login
+		}
 		push, wait, err := s.sub.Poll()
 		if err != nil {
 			w.fail("pushes of %s: %v", s.user, err)
@@ -208,7 +212,8 @@ func (w *world) finish() {
 	w.disk.heal()
 	for try := 0; !w.rests(); try++ {
 		if try == 40 {
-			w.fail("no rest: state at %d, log at %d", w.position(), len(w.broker.entriesOf(0)))
+			at, _ := w.position()
+			w.fail("no rest: state at %d, log at %d", at, len(w.broker.entriesOf(0)))
 		}
 		if try%10 == 5 {
 			w.broker.renew()
@@ -241,7 +246,8 @@ func (w *world) rests() bool {
 			return false
 		}
 	}
-	return w.position() == uint64(len(w.broker.entriesOf(0)))
+	at, ok := w.position()
+	return ok && at == uint64(len(w.broker.entriesOf(0)))
 }
 
 // ledger compares what clients were told with what the log holds.

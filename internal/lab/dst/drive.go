@@ -333,7 +333,10 @@ func (w *world) ask() {
 	if !w.ready() {
 		return
 	}
-	at := w.position()
+	at, ok := w.position()
+	if !ok {
+		return
+	}
 	w.tracef("ask at %d", at)
 	if at < w.served {
 		w.fail("answers are of entry %d, and were of entry %d", at, w.served)
@@ -441,7 +444,10 @@ func (w *world) session() {
 		w.sessions = slices.Delete(w.sessions, i, i+1)
 		return
 	}
-	at := w.position()
+	at, ok := w.position()
+	if !ok {
+		return
+	}
 	w.modelTo(at)
 	apps := w.model.Apps()
 	if len(apps) == 0 || len(w.sessions) > 3 {

@@ -287,11 +287,12 @@ func (w *world) start() bool {
 	case err != nil:
 		w.fail("the state does not open: %v", err)
 	}
-	if at := w.position(); at < w.durable && !w.flipped {
+	at, ok := w.position()
+	if ok && at < w.durable && !w.flipped {
 		w.fail("the state is at entry %d, and was durable at entry %d", at, w.durable)
 	}
 	w.attested = uint64(len(w.broker.entriesOf(0)))
-	w.tracef("start: state at %d, log to %d", w.position(), w.attested)
+	w.tracef("start: state at %d, log to %d", at, w.attested)
 	w.run()
 	w.settle()
 	return !w.isCrashed()
@@ -390,11 +391,11 @@ func (w *world) sleep(d time.Duration) {
 	}
 }
 
-// position is the entry that the state stands at.
-func (w *world) position() uint64 {
-	_, upto, err := w.fold.SummaryAt(0, "o#none", "nobody")
-	if err != nil {
+// position is the entry that the state stands at; ok is false if its disk failed and it does not say.
+func (w *world) position() (at uint64, ok bool) {
+	_, at, err := w.fold.SummaryAt(0, "o#none", "nobody")
+	if err != nil && !w.unreadable() {
 		w.fail("the state does not answer: %v", err)
 	}
-	return upto
+	return at, err == nil
 }

@@ -22,17 +22,21 @@ var sdkScripts = []struct {
 	builds []string
 	// events are the kinds that the log must have got from it.
 	events []string
+	// args are further ones of the server.
+	args []string
 }{
 	{"document", []string{"main", "mini", "agora"}, []string{
-		"app.configured", "group.created", "message.sent", "message.delivered", "message.read", "conversation.read", "statistic.seen"}},
-	{"devices", []string{"main", "mini"}, []string{"message.sent", "message.delivered", "message.read", "conversation.read", "user.configured"}},
-	{"rules", []string{"main"}, []string{"message.sent", "message.read", "message.recalled"}},
-	{"offline", []string{"main"}, []string{"message.sent", "message.read", "statistic.seen"}},
-	{"conversation", []string{"main", "agora"}, []string{"message.sent", "conversation.read"}},
-	{"backend", []string{"main"}, []string{"message.sent", "message.read"}},
-	{"forged", []string{"main", "agora"}, []string{"message.sent", "message.delivered"}},
-	{"restart", []string{"main", "mini"}, []string{"message.sent", "message.read"}},
-	{"kill", []string{"main"}, []string{"message.sent", "message.read"}},
+		"app.configured", "group.created", "message.sent", "message.delivered", "message.read", "conversation.read", "statistic.seen"}, nil},
+	{"devices", []string{"main", "mini"}, []string{"message.sent", "message.delivered", "message.read", "conversation.read", "user.configured"}, nil},
+	{"rules", []string{"main"}, []string{"message.sent", "message.read", "message.recalled"}, nil},
+	{"offline", []string{"main"}, []string{"message.sent", "message.read", "statistic.seen"}, nil},
+	{"conversation", []string{"main", "agora"}, []string{"message.sent", "conversation.read"}, nil},
+	{"backend", []string{"main"}, []string{"message.sent", "message.read"}, nil},
+	{"forged", []string{"main", "agora"}, []string{"message.sent", "message.delivered"}, nil},
+	{"frames", []string{"main"}, []string{"message.sent", "message.read", "message.recalled"},
+		[]string{"--sends-per-second=1000000", "--frames-per-second=1000000"}},
+	{"restart", []string{"main", "mini"}, []string{"message.sent", "message.read"}, nil},
+	{"kill", []string{"main"}, []string{"message.sent", "message.read"}, nil},
 }
 
 // TestSDK runs the unmodified npm packages against the real server: every scenario with a server of
@@ -43,7 +47,8 @@ func TestSDK(t *testing.T) {
 		for _, build := range script.builds {
 			t.Run(script.name+"/"+build, func(t *testing.T) {
 				t.Parallel()
-				s := startServer(t, "--listen="+freeAddress(t)) // the same after a restart
+				// The address is the same after a restart.
+				s := startServer(t, append(script.args, "--listen="+freeAddress(t))...)
 				control := s.remote()
 				t.Logf("%s", s.node("sdk", script.name+".test.mjs", "SDK_BUILD="+build, "RECEIPTD_CONTROL="+control))
 				caughtUp(t, s)
@@ -62,8 +67,11 @@ func npmInstalled(t testing.TB, dir, module string) {
 	}
 }
 
-// scriptTime bounds a script.
-const scriptTime = 4 * time.Minute
+// scriptTime bounds a script, frameTime what each of the frames adds that FRAMES asks for.
+const (
+	scriptTime = 4 * time.Minute
+	frameTime  = 10 * time.Millisecond
+)
 
 // node runs a script of a directory with Node's test runner, which must succeed, and returns what
 // it printed.
@@ -74,7 +82,8 @@ func (s *server) node(dir, script string, env ...string) string {
 	cmd.Dir = dir
 	// A test that is run by Node's test runner must not take part in Go's.
 	cmd.Env = append(environ(), append(env, "RECEIPTD_URL="+base, "RECEIPTD_KEY="+key)...)
-	timer := time.AfterFunc(scriptTime, func() { _ = cmd.Process.Kill() })
+	frames, _ := strconv.Atoi(os.Getenv("FRAMES"))
+	timer := time.AfterFunc(scriptTime+time.Duration(frames)*frameTime, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()

@@ -132,7 +132,7 @@ var layers = map[string]layer{
 	"internal/lab/e2e/clients/ogen":        {},
 	"internal/lab/peers":                   {sees: []string{anything, "internal/lab/bench/child", "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/doors":             {sees: []string{"events", "internal/ctl"}},
-	"internal/lab/bench/clients":           {sees: []string{"internal/ctl", "internal/gateway/msync/msyncpb"}},
+	"internal/lab/bench/clients":           {sees: []string{"internal/ctl", "internal/gateway/msync/msyncpb", "internal/lab/bench/measure"}},
 	"internal/lab/bench/analytics":         {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/chserver", "internal/lab/sim"}},
 	"internal/lab/chserver":                {},
 	"internal/lab/scaling":                 {},

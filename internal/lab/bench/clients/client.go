@@ -30,17 +30,24 @@ type client struct {
 	onText    func(c *client, id uint64, body *msyncpb.Body)
 	onReceipt func(body *msyncpb.Body)
 	onRefusal func(reason string)
+	// onTaken, if set, is called for a send that was taken.
+	onTaken func()
 }
 
 // dial logs in. Nothing is read before run.
 func dial(ctx context.Context, url, app, user, token string) (*client, error) {
+	return dialAs(ctx, url, app, user, token, "bench")
+}
+
+// dialAs is dial with the name of a device.
+func dialAs(ctx context.Context, url, app, user, token, name string) (*client, error) {
 	conn, _, err := websocket.Dial(ctx, url, nil)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	conn.SetReadLimit(readLimit)
 	c := &client{user: user, conn: conn}
-	device := proto.String("bench")
+	device := &name
 	err = c.write(ctx, msyncpb.Frame_PROVISION, &msyncpb.Provision{Resource: device, SessionId: proto.String("1:")}, func(f *msyncpb.Frame) {
 		f.Auth = proto.String("$t$" + token)
 		f.Guid = &msyncpb.Name{AppKey: &app, Name: &user, Domain: proto.String(userDomain), Resource: device}
@@ -88,6 +95,12 @@ func (c *client) run(ctx context.Context) error {
 		if err := proto.Unmarshal(data, &frame); err != nil {
 			return fmt.Errorf("frame for %s: %w", c.user, err)
 		}
+		if frame.GetCommand() == msyncpb.Frame_UNREAD {
+			err = c.pull(ctx, frame.GetPayload())
+		}
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
 		if frame.GetCommand() != msyncpb.Frame_SYNC {
 			continue
 		}
@@ -95,6 +108,18 @@ func (c *client) run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// pull asks for what is unread, if anything is.
+func (c *client) pull(ctx context.Context, payload []byte) error {
+	var answer msyncpb.UnreadDown
+	if err := proto.Unmarshal(payload, &answer); err != nil {
+		return fmt.Errorf("frame for %s: %w", c.user, err)
+	}
+	if len(answer.Unread) == 0 {
+		return nil
+	}
+	return c.write(ctx, msyncpb.Frame_SYNC, &msyncpb.SyncUp{Queue: answer.Unread[0].Queue})
 }
 
 // take handles an answer or a page.
@@ -106,6 +131,8 @@ func (c *client) take(ctx context.Context, payload []byte) error {
 	if now.GetMetaId() != 0 {
 		if s := now.GetStatus(); s.GetCode() != msyncpb.Status_OK {
 			c.onRefusal(s.GetReason())
+		} else if c.onTaken != nil {
+			c.onTaken()
 		}
 		return nil
 	}

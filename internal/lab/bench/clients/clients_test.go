@@ -49,6 +49,18 @@ func TestRun(t *testing.T) {
 	if r.Clients != 24 {
 		t.Errorf("%+v", r)
 	}
+	f, err := clients.Floods(ctx, clients.FloodOptions{Server: server, Duration: 300 * time.Millisecond, Flooders: 2, Sockets: 20, Messages: 20})
+	if err != nil {
+		t.Error(err)
+	}
+	if len(f.Floods) != 5 || f.Arrived != 20 {
+		t.Errorf("%+v", f)
+	}
+	for _, x := range f.Floods {
+		if x.Before.Asked == 0 || x.During.Asked == 0 || x.After.Asked == 0 || x.During.P99 < x.During.P50 || x.During.P50 <= 0 {
+			t.Errorf("%+v", x)
+		}
+	}
 	o.Clients = 6
 	if _, err := clients.Run(ctx, o); err == nil {
 		t.Error("fewer clients than two groups")

@@ -2,48 +2,8 @@
 // its decoder goes by a field's number, whatever its wire type, and the last copy counts.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { api, appKey, Client, closeAll, server, sleep, until } from './client.mjs'
-
-const VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5
-
-function varint (n) {
-  const out = []
-  for (n = BigInt(n); n > 127n; n >>= 7n) out.push(Number(n & 127n) | 128)
-  return Buffer.from([...out, Number(n)])
-}
-const tag = (number, wire) => varint(number * 8 + wire)
-const number = (field, value) => Buffer.concat([tag(field, VARINT), varint(value)])
-const bytes = (field, ...parts) => {
-  const value = Buffer.concat(parts.map(p => Buffer.from(p)))
-  return Buffer.concat([tag(field, BYTES), varint(value.length), value])
-}
-
-// Attacker speaks the protocol without the SDK.
-class Attacker {
-  static async login (user) {
-    const a = new Attacker()
-    a.user = user
-    a.socket = new WebSocket(server.replace('http', 'ws') + '/websocket')
-    a.socket.binaryType = 'arraybuffer'
-    a.answers = 0
-    a.socket.onmessage = () => { a.answers++ }
-    await new Promise(resolve => { a.socket.onopen = resolve })
-    a.frame(3, bytes(13, 'hand'), bytes(2, bytes(1, appKey), bytes(2, user)), bytes(3, '$t$' + await api.token(user)))
-    await until('the attacker is logged in', () => a.answers > 0)
-    a.sent = 1000
-    return a
-  }
-
-  frame (command, payload, ...more) {
-    this.socket.send(Buffer.concat([...more, number(8, command), bytes(9, payload)]))
-  }
-
-  // body sends the bytes of a body to a user, or to a group.
-  body (to, body, domain = 'easemob.com') {
-    const meta = [number(1, this.sent++), bytes(3, bytes(2, to), bytes(3, domain)), number(5, 1), bytes(6, body)]
-    this.frame(0, bytes(1, ...meta))
-  }
-}
+import { api, Client, closeAll, sleep, until } from './client.mjs'
+import { Attacker, bytes, FIXED32, FIXED64, number, tag, VARINT, varint } from './wire.mjs'
 
 const text = t => bytes(4, number(1, 0), bytes(2, t))
 const chat = (t, ...more) => Buffer.concat([number(1, 1), bytes(2, bytes(2, 'ann')), bytes(3, bytes(2, 'cleo')), text(t), ...more])
