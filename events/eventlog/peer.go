@@ -3,6 +3,7 @@ package eventlog
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,10 +25,14 @@ type Peers struct {
 	// Dir is the directory of this server's store.
 	Dir string
 	// Listen is where the servers meet, Routes are these addresses of all of them, and Secret is
-	// what they prove to each other. It travels unencrypted.
+	// what they prove to each other. It travels unencrypted unless there is TLS.
 	Listen string
 	Routes []string
 	Secret string
+	// TLS has the servers speak TLS, as both ends of it: each must have a certificate that the
+	// other one's authorities signed, RootCAs for those that it calls and ClientCAs for those that
+	// call it; nil = unencrypted. Servers with and without it do not meet.
+	TLS *tls.Config
 	// Fsync says when this server syncs what it stores.
 	Fsync Fsync
 }
@@ -46,6 +51,8 @@ const peerFile = "NODE"
 const (
 	peerCluster = "receiptd"
 	peerUser    = "receiptd"
+	// peerTLSSeconds is how long a handshake between them may take, on a machine that is busy too.
+	peerTLSSeconds = 10
 )
 
 // peer is the NATS server in this process as one of a cluster.
@@ -92,6 +99,11 @@ func (p *peer) start(ctx context.Context, cfg *Config) error {
 	opts.Host, opts.Port = "127.0.0.1", server.RANDOM_PORT
 	opts.NoSigs, opts.DisableJetStreamBanner = true, true
 	opts.SyncAlways, opts.SyncInterval = cfg.Peers.Fsync == FsyncAlways, embeddedSyncPeriod
+	if cfg.Peers.TLS != nil {
+		opts.Cluster.TLSConfig = cfg.Peers.TLS.Clone()
+		opts.Cluster.TLSConfig.ClientAuth = tls.RequireAndVerifyClientCert
+		opts.Cluster.TLSTimeout, opts.Cluster.AuthTimeout = peerTLSSeconds, peerTLSSeconds+1
+	}
 	if p.srv, err = server.NewServer(opts); err != nil {
 		return err
 	}

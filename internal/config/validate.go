@@ -161,7 +161,10 @@ func (k Cluster) validate(c *Config) error {
 		p.add("copies", "%d is negative", k.Copies)
 	}
 	if !embedded {
-		for setting, given := range map[string]bool{"cluster-routes": k.Routes != "", "cluster-secret": k.Secret != ""} {
+		for setting, given := range map[string]bool{
+			"cluster-routes": k.Routes != "", "cluster-secret": k.Secret != "",
+			"cluster-tls-cert": k.Cert != "", "cluster-tls-key": k.Key != "", "cluster-tls-ca": k.CA != "",
+		} {
 			if given {
 				p.add(setting, "is of no use without --cluster-listen")
 			}
@@ -172,6 +175,9 @@ func (k Cluster) validate(c *Config) error {
 	p.secret("cluster-secret", k.Secret)
 	if n := len(k.Secret.Reveal()); n < minSecret {
 		p.add("cluster-secret", "has %d characters, must have %d or more", n, minSecret)
+	}
+	if given := k.Cert != ""; given != (k.Key != "") || given != (k.CA != "") {
+		p.add("cluster-tls-cert", "and --cluster-tls-key and --cluster-tls-ca need each other: nodes prove themselves both ways")
 	}
 	if k.Node == "" {
 		p.add("cluster-listen", "needs --node")

@@ -81,6 +81,11 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 	inTime, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	logCfg := logConfig(cfg, logger)
+	if logCfg.Peers != nil {
+		if logCfg.Peers.TLS, err = newPeerTLS(cfg.Cluster); err != nil {
+			return c, err
+		}
+	}
 	if logCfg.Ingress, err = newIngress(cfg.Log); err != nil {
 		return c, err
 	}

@@ -31,3 +31,17 @@ func TestUsersOfTheIngressAreRead(t *testing.T) {
 		t.Error("a certificate that is none")
 	}
 }
+
+// Files of the nodes' TLS that are none end the start, rather than leave the nodes unencrypted.
+func TestFilesOfTheNodesTLSAreRead(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("no PEM"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := newPeerTLS(config.Cluster{}); got != nil || err != nil {
+		t.Errorf("without files: %v, %v", got, err)
+	}
+	if _, err := newPeerTLS(config.Cluster{Cert: file, Key: file, CA: file}); err == nil || !strings.HasPrefix(err.Error(), "--cluster-tls-cert: ") {
+		t.Errorf("a certificate that is none: %v", err)
+	}
+}
