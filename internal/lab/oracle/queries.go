@@ -474,11 +474,12 @@ func (m *Model) GroupMessages(app, group string) (list []projections.Message) {
 }
 
 // Reads are the messages of a conversation that a current member has read one by one, and shows
-// that they have, newest first; of a single chat only those that no conversation read has covered.
+// that they have, newest first, of those whose readers have names; of a single chat only those that
+// no conversation read has covered.
 func (m *Model) Reads(name events.Conversation, user string) (list []projections.Read) {
 	c := m.conversation(name)
 	for _, msg := range slices.Backward(c.messages) {
-		if name.Group == "" && msg.seq <= c.member(user).watermark {
+		if name.Group == "" && msg.seq <= c.member(user).watermark || msg.kind == counted {
 			continue
 		}
 		for _, r := range msg.readers {
