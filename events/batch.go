@@ -65,6 +65,9 @@ type Batch struct {
 	// Uptos are the messages up to which conversations were read. It is empty when no event of the
 	// batch has one; "" = none.
 	Uptos []string
+	// Labels are those of messages that were sent. It is empty when no event of the batch has one;
+	// "" = none.
+	Labels []string
 
 	// Attributes has an element for each event of a kind that has any, in the order of the events.
 	Attributes []Attributes
@@ -135,6 +138,9 @@ func (b *Batch) Event(i int, e *Event) {
 	if len(b.Uptos) > 0 && b.Uptos[i] != "" {
 		e.Message = b.Uptos[i]
 	}
+	if len(b.Labels) > 0 {
+		e.Label = b.Labels[i]
+	}
 	if len(b.EventIDs) > 0 {
 		e.EventID = b.EventIDs[i]
 	}
@@ -173,6 +179,7 @@ func (b *Batch) reset() {
 	b.Content = b.Content[:0]
 	b.EventIDs = b.EventIDs[:0]
 	b.Uptos = b.Uptos[:0]
+	b.Labels = b.Labels[:0]
 	clear(b.Attributes) // releases the settings
 	b.Attributes = b.Attributes[:0]
 	b.scratch.reset()

@@ -169,6 +169,13 @@ func (x *index) optional(b *Batch, f *layout, e *Event) {
 	if upto != "" || len(b.Uptos) > 0 {
 		b.Uptos = x.text(b, b.Uptos, upto)
 	}
+	label := ""
+	if f.label {
+		label = e.Label
+	}
+	if label != "" || len(b.Labels) > 0 {
+		b.Labels = x.text(b, b.Labels, label)
+	}
 }
 
 // text appends the text of the last event, which may be empty, to a column that only some batches

@@ -146,7 +146,8 @@ type columns struct {
 	contentGaps, contentRefs       []uint32
 	groups, messages               []string
 	eventIDGaps, uptoGaps          []uint32
-	eventIDs, uptos                []string
+	labelGaps                      []uint32
+	eventIDs, uptos, labels        []string
 	attributes                     [][]byte
 	ids                            idReader
 }
@@ -164,6 +165,7 @@ func (b *Batch) readTables(fields [][]byte) error {
 		{batchConversations, &c.conversations},
 		{batchContentGaps, &c.contentGaps}, {batchContentRefs, &c.contentRefs},
 		{batchEventIDGaps, &c.eventIDGaps}, {batchUptoGaps, &c.uptoGaps},
+		{batchLabelGaps, &c.labelGaps},
 	} {
 		var err error
 		if *column.values, err = unpack((*column.values)[:0], fields[column.field]); err != nil {
@@ -173,7 +175,7 @@ func (b *Batch) readTables(fields [][]byte) error {
 	for _, table := range [...]struct {
 		field int
 		ids   *[]string
-	}{{batchGroups, &c.groups}, {batchMessages, &c.messages}, {batchUsers, &b.Users}, {batchEventIDs, &c.eventIDs}, {batchUptos, &c.uptos}} {
+	}{{batchGroups, &c.groups}, {batchMessages, &c.messages}, {batchUsers, &b.Users}, {batchEventIDs, &c.eventIDs}, {batchUptos, &c.uptos}, {batchLabels, &c.labels}} {
 		var err error
 		if *table.ids, err = c.ids.read((*table.ids)[:0], &b.scratch.arena, fields[table.field]); err != nil {
 			return within(batchNames[table.field], err)

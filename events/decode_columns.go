@@ -118,6 +118,14 @@ func (b *Batch) readOptional(times []byte) error {
 			return malformed("uptos: one for %s, event %d", b.Kinds[i], i)
 		}
 	}
+	if b.Labels, err = b.readTexts(b.Labels, c.labelGaps, c.labels, MaxLabelBytes); err != nil {
+		return within(batchNames[batchLabels], err)
+	}
+	for i, label := range b.Labels {
+		if label != "" && !layouts[b.Kinds[i]].label {
+			return malformed("labels: one for %s, event %d", b.Kinds[i], i)
+		}
+	}
 	return nil
 }
 

@@ -198,7 +198,7 @@ func TestDecodeRefusesEntries(t *testing.T) {
 		"a raw size too small":     {[][]byte{version, zstd, varint(entryFieldRawSize, 999), payload(frame)}, "entry: malformed: payload: decompressed size exceeds configured limit"},
 		"a raw size too large":     {[][]byte{version, zstd, varint(entryFieldRawSize, 1001), payload(frame)}, "entry: malformed: payload: 1000 bytes, raw_size 1001"},
 		"no zstd":                  {[][]byte{version, zstd, varint(entryFieldRawSize, 4), payload([]byte("1234"))}, "entry: malformed: payload: invalid input: magic number mismatch"},
-		"a batch of another field": {[][]byte{version, payload(appendBytes(nil, 23, nil))}, "batch: unknown version: field 23"},
+		"a batch of another field": {[][]byte{version, payload(appendBytes(nil, 25, nil))}, "batch: unknown version: field 25"},
 		"a batch with a number":    {[][]byte{version, payload(varint(1, 1))}, "batch: malformed: field 1: wire type 0 instead of 2"},
 		"a column twice":           {[][]byte{version, payload([]byte{0x0a, 0, 0x0a, 0})}, "batch: malformed: run_kinds: twice"},
 		"a value cut short":        {[][]byte{version, payload([]byte{0x0a, 1, 0x80})}, "batch: run_kinds: malformed: unexpected EOF"},
@@ -235,6 +235,11 @@ func checkDecoded(t interface{ Fatalf(string, ...any) }, b *Batch) {
 	}
 	if n > MaxBatchEvents || len(b.Times) > 0 && len(b.Times) != n || len(b.Content) > 0 && len(b.Content) != n {
 		t.Fatalf("%d events, %d times, %d contents", n, len(b.Times), len(b.Content))
+	}
+	for i, label := range b.Labels {
+		if label != "" && b.Kinds[i] != MessageSent {
+			t.Fatalf("event %d: %s with label %q", i, b.Kinds[i], label)
+		}
 	}
 	for i, upto := range b.Uptos {
 		if upto != "" && b.Kinds[i] != ConversationRead {

@@ -54,6 +54,8 @@ const (
 	batchEventIDs
 	batchUptoGaps
 	batchUptos
+	batchLabelGaps
+	batchLabels
 
 	batchFields
 )
@@ -61,7 +63,7 @@ const (
 // batchNames are the fields by number; repeated strings and messages have no name here.
 var batchNames = []string{"", "run_kinds", "run_flags", "run_lengths", "message_refs", "message_runs",
 	"conversation_refs", "user_refs", "sides", "", "conversations", "groups", "messages", "users",
-	"times", "", "content_gaps", "content_refs", "", "event_id_gaps", "event_ids", "upto_gaps", "uptos"}
+	"times", "", "content_gaps", "content_refs", "", "event_id_gaps", "event_ids", "upto_gaps", "uptos", "label_gaps", "labels"}
 
 // encoder writes batches. It reuses its memory from one to the next.
 type encoder struct {
@@ -74,7 +76,7 @@ type encoder struct {
 	sides                          bitColumn
 
 	groups, messages, users idWriter
-	eventIDs, uptos         textColumn
+	eventIDs, uptos, labels textColumn
 
 	// How much of each table was used so far.
 	nextConversation, nextMessage, nextUser uint32
@@ -107,6 +109,7 @@ func (w *encoder) reset() {
 	w.users.reset()
 	w.eventIDs.reset()
 	w.uptos.reset()
+	w.labels.reset()
 	w.nextConversation, w.nextMessage, w.nextUser = 0, 0, 0
 }
 
@@ -173,8 +176,9 @@ func (w *encoder) batch(b *Batch) (text int) {
 	text += len(raw) - attributes
 	raw = w.eventIDs.appendTo(raw, batchEventIDGaps, batchEventIDs, &w.scratch)
 	raw = w.uptos.appendTo(raw, batchUptoGaps, batchUptos, &w.scratch)
+	raw = w.labels.appendTo(raw, batchLabelGaps, batchLabels, &w.scratch)
 	w.raw = raw
-	return text + len(w.eventIDs.texts.text) + len(w.uptos.texts.text)
+	return text + len(w.eventIDs.texts.text) + len(w.uptos.texts.text) + len(w.labels.texts.text)
 }
 
 // runs writes kinds, flags, messages and conversations of the events.
@@ -343,9 +347,10 @@ func (w *encoder) optional(b *Batch) {
 	}
 	w.eventIDs.add(b.EventIDs)
 	w.uptos.add(b.Uptos)
+	w.labels.add(b.Labels)
 }
 
-// textColumn writes texts that only some events have, and that hardly ever come twice.
+// textColumn writes texts that only some events have.
 type textColumn struct {
 	gaps  column
 	texts idWriter

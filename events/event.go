@@ -32,6 +32,9 @@ type Event struct {
 	Strict bool
 	// Silent says that a message is to count as unread for nobody.
 	Silent bool
+	// Label is what a message is counted under in analytics: a campaign, a template, a kind. At
+	// most [MaxLabelBytes]; empty = none.
+	Label string
 	// Role is the new role in a group.role event.
 	Role Role
 	// Members and Admins are the first members of a new group; the owner need not be among them.
@@ -61,7 +64,8 @@ type Kind uint8
 // log's encoding and never change.
 const (
 	KindUnknown Kind = iota
-	// MessageSent: Message, User (the sender), Group or Peer, Receipt (groups only), Silent.
+	// MessageSent: Message, User (the sender), Group or Peer, Receipt (groups only), Silent,
+	// Label.
 	MessageSent
 	// MessageDelivered: Message, User, Peer, Strict. Single chats only: the requirement document
 	// knows no delivery receipts in groups.

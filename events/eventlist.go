@@ -27,6 +27,7 @@ const (
 	eventEventID
 	eventMessages
 	eventSilent
+	eventLabel
 )
 
 // eventFields are the names and wire types of the fields of the Event message, by number.
@@ -49,6 +50,7 @@ var eventFields = [...]struct {
 	eventEventID:  {"event_id", protowire.BytesType},
 	eventMessages: {"messages", protowire.BytesType},
 	eventSilent:   {"silent", protowire.VarintType},
+	eventLabel:    {"label", protowire.BytesType},
 }
 
 // AppendEventList appends events to dst in the public protobuf format, the message EventList of
@@ -88,7 +90,11 @@ func appendEvent(dst []byte, e *Event) []byte {
 	if e.EventID != "" {
 		dst = appendString(dst, eventEventID, e.EventID)
 	}
-	return appendBool(dst, eventSilent, e.Silent)
+	dst = appendBool(dst, eventSilent, e.Silent)
+	if e.Label != "" {
+		dst = appendString(dst, eventLabel, e.Label)
+	}
+	return dst
 }
 
 // DecodeEventList calls f for each event of an EventList, in order, with its index: several times
@@ -222,6 +228,8 @@ func (e *Event) set(f *wireField) *FieldError {
 		e.EventID = aliasString(f.bytes)
 	case eventSilent:
 		e.Silent = f.value != 0
+	case eventLabel:
+		e.Label = aliasString(f.bytes)
 	}
 	return nil
 }

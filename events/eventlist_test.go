@@ -65,7 +65,7 @@ func TestEventListNamesWhatIsWrong(t *testing.T) {
 		"unknown kind":      {event(number(eventKind, 13)), "event 1: kind: 13 is not a kind that producers may send"},
 		"kind above a byte": {event(number(eventKind, 259)), "event 1: kind: 259 is not a kind that producers may send"},
 		"internal kind":     {event(number(eventKind, uint64(StatisticSeen))), "event 1: kind: 12 is not a kind that producers may send"},
-		"unknown field":     {event(kind, text(16, "x")), "event 1: unknown field 16"},
+		"unknown field":     {event(kind, text(17, "x")), "event 1: unknown field 17"},
 		"large field":       {event(kind, text(1<<20, "x")), "event 1: unknown field 1048576"},
 		"wrong wire type":   {event(kind, number(eventGroup, 5)), "event 1: group: field 4 has wire type 0 instead of 2"},
 		"fixed wire type":   {event(kind, protowire.AppendFixed64(protowire.AppendTag(nil, eventTime, protowire.Fixed64Type), 5)), "event 1: malformed: field 12: wire type 1"},

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+	"strings"
 )
 
 // drawID draws an id: mostly plain, now and then anything that is allowed.
@@ -74,6 +75,9 @@ func drawFields(t *rapid.T, e *Event, rule *kindRule, given fieldSet) {
 	e.Receipt = given.has(fieldReceipt)
 	e.Strict = given.has(fieldStrict)
 	e.Silent = given.has(fieldSilent)
+	if given.has(fieldLabel) {
+		e.Label = rapid.SampledFrom([]string{"spring", "campaign-12", "消息", strings.Repeat("l", MaxLabelBytes)}).Draw(t, "label")
+	}
 	if given.has(fieldContent) {
 		e.Content = rapid.OneOf(rapid.StringN(1, 40, MaxContentBytes), rapid.Just("seen\n\"ok\"\t\\\x00")).Draw(t, "content")
 	}

@@ -100,6 +100,13 @@ func goldens() map[string][]Event {
 			}},
 			{App: app, Kind: MessageRead, Group: "g", User: "ben", Message: "m1", Time: 1_700_000_000_000},
 		},
+		"labels": {
+			{App: app, Kind: MessageSent, Group: "g", User: "anna", Message: "m1", Receipt: true, Label: "spring-2026"},
+			{App: app, Kind: MessageSent, Group: "g", User: "anna", Message: "m2", Receipt: true},
+			{App: app, Kind: MessageRead, Group: "g", User: "ben", Message: "m1"},
+			{App: app, Kind: MessageSent, Peer: "ben", User: "anna", Message: "m3", Label: "spring-2026"},
+			{App: app, Kind: MessageSent, Peer: "ben", User: "anna", Message: "m4", Label: "新年", EventID: "1", Silent: true},
+		},
 		"ids":        goldenIDs(app),
 		"receipts":   goldenReceipts(app, func(i int) string { return fmt.Sprintf("user%08d", i*7919%100_000_000) }),
 		"compressed": goldenReceipts(app, func(i int) string { return fmt.Sprintf("%d@customers.example.com", i*7919) }),

@@ -61,6 +61,8 @@ func (e *Event) appendField(dst []byte, f field) []byte {
 		return append(AppendTime(append(dst, '"'), e.Time), '"')
 	case fieldEventID:
 		return appendQuoted(dst, e.EventID)
+	case fieldLabel:
+		return appendQuoted(dst, e.Label)
 	case fieldSettings:
 		return appendSettingsJSON(dst, e.Settings)
 	case fieldRevision:

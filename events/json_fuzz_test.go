@@ -21,6 +21,7 @@ type plainEvent struct {
 	Receipt bool     `json:"receipt"`
 	Strict  bool     `json:"strict"`
 	Silent  bool     `json:"silent"`
+	Label   string   `json:"label"`
 	Content string   `json:"content"`
 	Role    string   `json:"role"`
 	Members []string `json:"members"`
@@ -55,7 +56,7 @@ func checkAccepted(t interface{ Fatalf(string, ...any) }, body string, format Fo
 	for _, same := range [][2]string{
 		{e.Kind.String(), plain.Type}, {e.Message, plain.ID + plain.Message + plain.Upto}, {e.User, plain.From + plain.User + plain.Owner},
 		{e.Group, plain.Group}, {e.Peer, plain.Peer}, {e.Content, plain.Content},
-		{e.EventID, plain.EventID},
+		{e.EventID, plain.EventID}, {e.Label, plain.Label},
 	} {
 		if same[0] != same[1] {
 			t.Fatalf("%q: read as %q, not %q", body, same[0], same[1])

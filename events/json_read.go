@@ -78,6 +78,8 @@ func (d *Decoder) readField(f field) (err error) {
 		e.Content, err = d.readString(name)
 	case fieldEventID:
 		e.EventID, err = d.readString(name)
+	case fieldLabel:
+		e.Label, err = d.readString(name)
 	case fieldReceipt:
 		e.Receipt, err = d.readBool(name)
 	case fieldStrict:
@@ -278,6 +280,8 @@ func fieldByName(name string) (field, bool) {
 		return fieldStrict, true
 	case "silent":
 		return fieldSilent, true
+	case "label":
+		return fieldLabel, true
 	case "content":
 		return fieldContent, true
 	case "role":

@@ -13,7 +13,7 @@ const (
 // layout says what the encoding of the log has for an event of a kind, besides the columns that
 // every event has. It never changes for a kind in use.
 type layout struct {
-	message, user, content, attributes, upto bool
+	message, user, content, attributes, upto, label bool
 	// conversations has bit 1<<t set for each convType t in which the kind is allowed.
 	conversations uint8
 }
@@ -27,7 +27,7 @@ const (
 // layouts has as many elements as a byte has values, so that indexing it with a Kind needs no
 // check.
 var layouts = [256]layout{
-	MessageSent:      {message: true, user: true, conversations: inGroup | inSingle},
+	MessageSent:      {message: true, user: true, label: true, conversations: inGroup | inSingle},
 	MessageDelivered: {message: true, user: true, conversations: inSingle},
 	MessageRead:      {message: true, user: true, content: true, conversations: inGroup | inSingle},
 	ConversationRead: {user: true, upto: true, conversations: inGroup | inSingle},

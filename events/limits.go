@@ -8,6 +8,11 @@ const (
 	MaxIDBytes = 128
 	// MaxEventIDBytes bounds the id that a producer gives an event.
 	MaxEventIDBytes = 64
+	// MaxLabelBytes bounds the label of a message.
+	MaxLabelBytes = 64
+	// MaxLabels bounds the labels of one app that are counted in one partition. They stay for
+	// good; a message with a further one is sent without it.
+	MaxLabels = 4096
 	// MaxContentBytes bounds the content of a read receipt.
 	MaxContentBytes = 4096
 	// MaxFirstMembers bounds the members and admins named by one group.created.

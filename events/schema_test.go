@@ -163,6 +163,11 @@ func (p *interpreter) optional(b protoMsg) {
 		event += int(gap.Uint()) + 1
 		p.events[event].EventID = ids[i]
 	}
+	labels, labelled := interpretIDs(b.sub("labels")), -1
+	for i, gap := range b.list("label_gaps") {
+		labelled += int(gap.Uint()) + 1
+		p.events[labelled].Label = labels[i]
+	}
 	uptos := interpretIDs(b.sub("uptos"))
 	event = -1
 	for i, gap := range b.list("upto_gaps") {
@@ -251,7 +256,7 @@ func TestEventListsAreWhatTheSchemaSays(t *testing.T) {
 				Kind: Kind(m.get("kind").Enum()), Message: m.str("message"), User: m.str("user"), Group: m.str("group"),
 				Peer: m.str("peer"), Content: m.str("content"), Receipt: m.bool("receipt"), Strict: m.bool("strict"),
 				Role: Role(m.get("role").Enum()), Members: m.strings("members"), Admins: m.strings("admins"), Time: m.int("time"),
-				EventID: m.str("event_id"), Silent: m.bool("silent"),
+				EventID: m.str("event_id"), Silent: m.bool("silent"), Label: m.str("label"),
 			})
 		}
 		sameEvents(rt, got, evs)

@@ -47,6 +47,7 @@ const (
 	fieldEventID
 	fieldUptoMessage
 	fieldSilent
+	fieldLabel
 	// fieldMessages is in place of fieldMessage, and is gone when an event is validated: see
 	// [Decoder].
 	fieldMessages
@@ -63,7 +64,7 @@ const (
 
 var fieldNames = [fieldEnd]string{
 	"type", "id", "message", "from", "user", "owner", "group", "peer", "receipt", "strict",
-	"content", "role", "members", "admins", "time", "event_id", "upto", "silent", "messages", "settings", "revision", "upto",
+	"content", "role", "members", "admins", "time", "event_id", "upto", "silent", "label", "messages", "settings", "revision", "upto",
 	"send_read_receipts", "send_delivery_receipts", "device",
 }
 
@@ -96,7 +97,7 @@ var (
 	eitherFields = fieldsOf(fieldGroup, fieldPeer)
 	anyFields    = fieldsOf(fieldType, fieldTime, fieldEventID)
 	// optionalFields are those that some kind may leave out: a null in one is as good as none.
-	optionalFields = fieldsOf(fieldGroup, fieldPeer, fieldReceipt, fieldStrict, fieldContent, fieldAdmins, fieldTime, fieldEventID, fieldUptoMessage)
+	optionalFields = fieldsOf(fieldGroup, fieldPeer, fieldReceipt, fieldStrict, fieldContent, fieldAdmins, fieldTime, fieldEventID, fieldUptoMessage, fieldLabel)
 )
 
 func newRule(message, user field, required, optional fieldSet) kindRule {
@@ -118,7 +119,7 @@ func internalRule(required fieldSet) kindRule {
 
 // kindRules says the same as the comments of the kinds. A kind that is not in use allows nothing.
 var kindRules = [kindEnd]kindRule{
-	MessageSent:      newRule(fieldID, fieldFrom, fieldsOf(fieldID, fieldFrom), eitherFields|fieldsOf(fieldReceipt, fieldSilent)),
+	MessageSent:      newRule(fieldID, fieldFrom, fieldsOf(fieldID, fieldFrom), eitherFields|fieldsOf(fieldReceipt, fieldSilent, fieldLabel)),
 	MessageDelivered: newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser, fieldPeer), fieldsOf(fieldStrict)),
 	MessageRead:      newRule(fieldMessage, fieldUser, fieldsOf(fieldMessage, fieldUser), eitherFields|fieldsOf(fieldContent, fieldStrict)),
 	ConversationRead: newRule(fieldUptoMessage, fieldUser, fieldsOf(fieldUser), eitherFields|fieldsOf(fieldUptoMessage, fieldStrict)),
@@ -192,6 +193,9 @@ func (e *Event) fields(rule *kindRule) fieldSet {
 	if e.Silent {
 		present |= 1 << fieldSilent
 	}
+	if e.Label != "" {
+		present |= 1 << fieldLabel
+	}
 	if e.Content != "" {
 		present |= 1 << fieldContent
 	}
@@ -262,6 +266,11 @@ func (e *Event) validate(present fieldSet) error {
 	}
 	if e.Time != 0 && (e.Time < minTime || e.Time > maxTime) {
 		return &FieldError{"time", "not between the years 1970 and 9999"}
+	}
+	if present.has(fieldLabel) {
+		if bad := LabelProblem(e.Label); bad != "" {
+			return &FieldError{"label", bad}
+		}
 	}
 	if present.has(fieldEventID) {
 		if bad := EventIDProblem(e.EventID); bad != "" {
@@ -374,6 +383,9 @@ func IDProblem(id string) string { return idProblem(id, MaxIDBytes) }
 
 // EventIDProblem says what is wrong with the id of an event; empty if nothing is.
 func EventIDProblem(id string) string { return idProblem(id, MaxEventIDBytes) }
+
+// LabelProblem says what is wrong with the label of a message; empty if nothing is.
+func LabelProblem(label string) string { return idProblem(label, MaxLabelBytes) }
 
 func idProblem(id string, most int) string {
 	switch {

@@ -23,6 +23,7 @@ type app struct {
 	convs    map[convName]*conversation // the cached ones
 	authors  map[string]*author         // the cached ones
 	users    map[string]*configuredUser // the cached ones
+	labels   labels
 	parked   parkingLot
 	rejected rejectionRing
 	// anyConfigured: some user has set something for all of their conversations.
@@ -102,7 +103,7 @@ func (p *Partition) loadApps() error {
 		}
 		l.byNum[a.num] = a
 	}
-	return nil
+	return p.loadLabels()
 }
 
 // Settings returns the settings in force and their revision; ok is false for an app that was never

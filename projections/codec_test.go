@@ -55,6 +55,7 @@ func FuzzDecodeStored(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9})
 	f.Add((&header{kind: msgTracked, sender: 1, eligible: 3, seq: 9, sentAt: 1 << 40}).encode(nil, []byte{2, 5, 5, 1, 1, 'x'}))
+	f.Add((&header{kind: msgTracked, label: 300, sender: 1, eligible: 3, seq: 9, sentAt: 1 << 40}).encode(nil, nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var m message
 		if err := m.decode(b); err == nil {

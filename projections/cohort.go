@@ -2,11 +2,13 @@ package projections
 
 import "slices"
 
-// cohortKey names a cohort: the messages of one sender, in one conversation, in one hour. One
+// cohortKey names a cohort: the messages of one sender, in one conversation, in one hour, with one
+// label, by its number, or without one. One
 // without a conversation (they are numbered from 1) names the total of its app's hour.
 type cohortKey struct {
 	app, sender uint32 // sender is an ordinal
 	conv        uint64
+	label       uint16
 	hour        int64
 }
 
@@ -200,9 +202,10 @@ func (c *cohort) counts() CohortCounts {
 	}
 }
 
-func (c *cohort) view(app string) Cohort {
+func (c *cohort) view(a *app) Cohort {
 	v := Cohort{
-		Kind: c.kind, App: app, Hour: c.hour, Group: c.group, Peer: c.peer, Sender: c.user, CohortCounts: c.counts(),
+		Kind: c.kind, App: a.key, Hour: c.hour, Group: c.group, Peer: c.peer, Sender: c.user, Label: a.labels.name(c.label),
+		CohortCounts: c.counts(),
 	}
 	c.eachBin(func(bin uint16, n uint64) { v.Bins = append(v.Bins, BinCount{Bin: bin, Count: n}) })
 	return v

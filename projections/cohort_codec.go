@@ -16,7 +16,11 @@ func (c *cohort) key(dst []byte) []byte {
 		return appendID(hourKey(dst, tableSenderDay, c.app, c.hour), c.user)
 	}
 	dst = binary.AppendUvarint(hourKey(dst, tableCohort, c.app, c.hour), c.conv)
-	return binary.AppendUvarint(dst, uint64(c.sender))
+	dst = binary.AppendUvarint(dst, uint64(c.sender))
+	if c.label != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.label))
+	}
+	return dst
 }
 
 // encode appends the stored layout: the numbers, among them that of the reads, so that a query that

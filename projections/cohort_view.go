@@ -21,6 +21,8 @@ type Cohort struct {
 	// sender, a total has only what it is the total of.
 	Group, Peer string
 	Sender      string
+	// Label is that of all its messages, empty for none; of a cohort proper only.
+	Label string
 	CohortCounts
 	// Bins are the times from sending to reading, by bin, ascending, without empty bins. Their
 	// counts add up to Read, but for the readers of messages of which receipts are counted only.

@@ -141,11 +141,11 @@ func TestCountsOutliveTheirSettings(t *testing.T) {
 				}
 			}
 		}
-		list, err := scan.Rows()
-		if err != nil || len(list) != 1 {
-			t.Fatalf("%v, %v", list, err)
+		page, err := scan.Page()
+		if err != nil || len(page.Rows) != 1 {
+			t.Fatalf("%v, %v", page, err)
 		}
-		return list[0].CohortCounts
+		return page.Rows[0].CohortCounts
 	}
 	if got := rate(); got != (projections.CohortCounts{Messages: 2, Eligible: 4, Delivered: 2, Read: 2}) {
 		t.Errorf("rates %+v", got)

@@ -135,6 +135,22 @@ func (d *Distribution) Percentiles() (p50, p90, p99 float64) {
 	return p[0], p[1], p[2]
 }
 
+// Reached returns the time in milliseconds, within 1 %, by which so many tenths of some readers had
+// read, if the times are theirs; NotYet if there are fewer times than that, or no readers.
+func (d *Distribution) Reached(readers, tenths uint64) float64 {
+	left := (readers*tenths + 9) / 10
+	if left == 0 || left > d.total {
+		return NotYet
+	}
+	for _, b := range d.Bins() {
+		if left <= b.Count {
+			return told(b.Bin)
+		}
+		left -= b.Count
+	}
+	return NotYet
+}
+
 // rank is which of the times, from 0, in ascending order, is a percentile.
 func (d *Distribution) rank(p float64) uint64 { return uint64(p * float64(d.total-1)) }
 

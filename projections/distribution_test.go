@@ -107,3 +107,28 @@ func TestEveryTimeIsToldWithinItsAccuracy(t *testing.T) {
 		t.Errorf("what is too long is told as %v", got)
 	}
 }
+
+// TestReachedCountsThoseWhoHaveNotRead: it is the smallest time within which the part of all
+// readers had read, and none while fewer have.
+func TestReachedCountsThoseWhoHaveNotRead(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		times := rapid.SliceOfN(rapid.Int64Range(0, 1<<30), 0, 40).Draw(t, "times")
+		readers := uint64(len(times)) + rapid.Uint64Range(0, 60).Draw(t, "not read")
+		tenths := rapid.SampledFrom([]uint64{5, 9}).Draw(t, "tenths")
+		var d Distribution
+		for _, ms := range times {
+			d.Add(TimeBin(ms), 1)
+		}
+		slices.Sort(times)
+		want := float64(NotYet)
+		for i, ms := range times {
+			if uint64(i+1)*10 >= tenths*readers {
+				want = float64(ms)
+				break
+			}
+		}
+		if got := d.Reached(readers, tenths); want == NotYet && got != want || math.Abs(got-want) > want/100 && want != NotYet {
+			t.Fatalf("%d tenths of %d readers, who took %v: %v, not %v", tenths, readers, times, got, want)
+		}
+	})
+}

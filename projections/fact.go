@@ -15,7 +15,9 @@ type Fact struct {
 	Eligible, Read uint32
 	// Message is its id, Sender who sent it, SentAt when, in Unix milliseconds.
 	Message, Sender string
-	SentAt          int64
+	// Label is what the message is counted under; empty = nothing.
+	Label  string
+	SentAt int64
 	// User is who did it: the sender, the receiver, the reader; empty for a recall.
 	User, Content string
 }
@@ -25,7 +27,7 @@ type Fact struct {
 func (p *Partition) addFact(kind events.Kind, m *message, user, content string) {
 	p.taps.facts = append(p.taps.facts, Fact{
 		Index: len(p.scratch.outcomes), Kind: kind, Eligible: m.eligible, Read: m.readers,
-		Message: m.id, Sender: m.conv.members[m.sender].user, SentAt: m.sentAt, User: user, Content: content,
+		Message: m.id, Sender: m.conv.members[m.sender].user, Label: m.conv.app.labels.name(m.label), SentAt: m.sentAt, User: user, Content: content,
 	})
 	p.taps.addMessage(m)
 }

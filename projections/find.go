@@ -70,7 +70,7 @@ const (
 // Message returns the message with the id. The error is ErrNotFound if the app has none in this
 // partition, and an [*AmbiguousError], which lists nothing, if it has several.
 func (p *Partition) Message(appKey, id string) (Message, error) {
-	found, err := p.only(appKey, []string{id})
+	found, err := only(p, appKey, []string{id}, (*message).view)
 	if err != nil {
 		return Message{}, err
 	}
@@ -84,22 +84,20 @@ func (p *Partition) Message(appKey, id string) (Message, error) {
 // Counts returns the numbers of those of the messages that exist. The error is that of Message if
 // one of the ids is that of several.
 func (p *Partition) Counts(appKey string, ids []string) (map[string]Counts, error) {
-	found, err := p.only(appKey, ids)
-	counts := make(map[string]Counts, len(found))
-	for id := range found {
-		m := found[id]
-		counts[id] = m.Counts
+	counts, err := only(p, appKey, ids, (*message).counts)
+	if counts == nil {
+		counts = map[string]Counts{}
 	}
 	return counts, err
 }
 
-// only returns those of the messages that exist, by their ids.
-func (p *Partition) only(appKey string, ids []string) (map[string]Message, error) {
+// only returns what is asked of those of the messages that exist, by their ids.
+func only[T any](p *Partition, appKey string, ids []string, ask func(*message) T) (map[string]T, error) {
 	a := p.app(appKey)
 	if a == nil {
 		return nil, nil
 	}
-	out := make(map[string]Message, len(ids))
+	out := make(map[string]T, len(ids))
 	for some := range slices.Chunk(ids, lookupStep) {
 		nums, err := p.holders(a, some, 2)
 		if err != nil {
@@ -116,7 +114,7 @@ func (p *Partition) only(appKey string, ids []string) (map[string]Message, error
 				if err != nil {
 					return err
 				}
-				out[id] = m.view()
+				out[id] = ask(m)
 			}
 			i++
 			return nil

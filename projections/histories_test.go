@@ -39,7 +39,7 @@ func newFold(t *rapid.T, s state, cacheBytes int) *fold {
 		Limits: projections.Limits{
 			Members: limits.MaxGroupMembers, EverMembers: limits.MaxEverMembers, Parked: limits.MaxParked,
 			SummaryItems: limits.MaxSummaryItems, Rejections: limits.MaxRejections,
-			EventIDs: limits.MaxEventIDs, CachedItems: 1, ReadsAhead: limits.MaxReadsAhead, Devices: limits.MaxDevices,
+			EventIDs: limits.MaxEventIDs, CachedItems: 1, ReadsAhead: limits.MaxReadsAhead, Devices: limits.MaxDevices, Labels: limits.MaxLabels,
 			ColdMembers: 2, ColdBytes: 16,
 		},
 	}}

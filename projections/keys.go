@@ -15,6 +15,7 @@ const (
 	tableMeta         = '!' // one key: position, clock, counters
 	tableClock        = 'T' // one key: steps of the clock that may have been wrong
 	tableApp          = 'A' // app key -> number, revision, settings
+	tableLabel        = 'l' // app, number -> label of messages
 	tableConvByName   = 'C' // app, name -> number
 	tableConversation = 'c' // number -> header, and both sides of a single chat
 	tableMember       = 'M' // conversation, ordinal -> member
@@ -28,7 +29,7 @@ const (
 	tableEventID      = 'e' // slot -> event that is known by its id
 	tableRejection    = 'J' // app, slot -> rejection
 	tablePoison       = 'Z' // sequence -> time, reason
-	tableCohort       = 'h' // app, hour, conversation, sender's ordinal -> cohort
+	tableCohort       = 'h' // app, hour, conversation, sender's ordinal, label if any -> cohort
 	tableHour         = 'H' // app, hour -> total of its cohorts
 	tableTree         = 't' // nothing -> base, size; level, number -> tile of the log's Merkle tree
 
@@ -41,6 +42,10 @@ const (
 func appendID(dst []byte, id string) []byte { return append(append(dst, id...), 0) }
 
 func appKey(dst []byte, app string) []byte { return append(append(dst, tableApp), app...) }
+
+func labelKey(dst []byte, app uint32, number uint16) []byte {
+	return binary.BigEndian.AppendUint16(binary.AppendUvarint(append(dst, tableLabel), uint64(app)), number)
+}
 
 func convNameKey(dst []byte, app uint32, n convName) []byte {
 	dst = binary.AppendUvarint(append(dst, tableConvByName), uint64(app))
@@ -134,7 +139,7 @@ func DescribeKey(key []byte) string {
 		return "empty key"
 	}
 	names := map[byte]string{
-		tableMeta: "meta", tableClock: "clock", tableApp: "app", tableConvByName: "conversation by name",
+		tableMeta: "meta", tableClock: "clock", tableApp: "app", tableLabel: "label", tableConvByName: "conversation by name",
 		tableConversation: "conversation", tableMember: "member", tableUserIndex: "user's conversations",
 		tableMessage: "message", tableUnreadSingle: "unread in single chat", tableSummary: "item of summary",
 		tableUser: "settings of a user", tableAuthor: "author of summary", tableParked: "parked receipt", tableEventID: "event known by its id", tableRejection: "rejection", tablePoison: "poison entry",
@@ -155,7 +160,7 @@ func LookedUp(key []byte) bool {
 		return false
 	}
 	switch key[0] {
-	case tableMember, tableUserIndex, tableUnreadSingle, tableSummary, tableParked, tableEventID, tableRejection, tablePoison:
+	case tableLabel, tableMember, tableUserIndex, tableUnreadSingle, tableSummary, tableParked, tableEventID, tableRejection, tablePoison:
 		return false
 	}
 	return true

@@ -13,7 +13,7 @@ import (
 
 // allTables are the tags of every table, each once.
 var allTables = []byte{
-	tableMeta, tableApp, tableConvByName, tableConversation, tableMember, tableUserIndex, tableMessage,
+	tableMeta, tableApp, tableLabel, tableConvByName, tableConversation, tableMember, tableUserIndex, tableMessage,
 	tableUnreadSingle, tableSummary, tableAuthor, tableUser, tableParked, tableRejection, tablePoison, tableCohort, tableHour,
 	tableGroupDay, tableSenderDay, tableTree,
 }
@@ -36,6 +36,8 @@ func someKey(t *rapid.T) (key []byte, fields []any) {
 		return []byte{tableMeta}, []any{tag}
 	case tableApp:
 		return appKey(nil, a), []any{tag, a}
+	case tableLabel:
+		return labelKey(nil, app, uint16(index)), []any{tag, app, uint16(index)}
 	case tableConvByName:
 		n := convName{group: a}
 		if rapid.Bool().Draw(t, "single") {
@@ -61,7 +63,7 @@ func someKey(t *rapid.T) (key []byte, fields []any) {
 	case tableParked:
 		return parkedKey(nil, app, num, index), []any{tag, app, num, index}
 	case tableCohort:
-		x := cohort{cohortKey: cohortKey{app: app, hour: int64(num), conv: uint64(index) + 1, sender: small}}
+		x := cohort{cohortKey: cohortKey{app: app, hour: int64(num), conv: uint64(index) + 1, sender: small, label: uint16(index % 3)}}
 		return x.key(nil), []any{tag, x.cohortKey}
 	case tableHour:
 		x := cohort{kind: HourTotal, cohortKey: cohortKey{app: app, hour: int64(num)}}

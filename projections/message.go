@@ -17,15 +17,18 @@ const (
 	msgSilent   uint8 = 1 << 6
 	// msgArrived: in a single chat, it was delivered, and that is hidden.
 	msgArrived uint8 = 1 << 5
+	// msgLabelled is in the stored kind only: a label's number follows.
+	msgLabelled uint8 = 1 << 4
 
 	msgFlags = msgRecalled | msgSilent | msgArrived
 )
 
 // header is the part of a message that has a fixed size. A checkpoint copies it.
 type header struct {
-	kind     uint8 // msgPlain, msgTracked, msgOversize or msgCounted, with msgFlags
-	hidden   bool  // some reads are hidden; not set if it is counted
-	late     bool  // some reads are of a time before that of the one before them
+	kind     uint8  // msgPlain, msgTracked, msgOversize or msgCounted, with msgFlags
+	hidden   bool   // some reads are hidden; not set if it is counted
+	late     bool   // some reads are of a time before that of the one before them
+	label    uint16 // its number among those of the app; 0 = none
 	sender   uint32
 	eligible uint32
 	seq      uint64
@@ -331,6 +334,8 @@ func (m *message) view() Message {
 		ID: m.id, From: c.members[m.sender].user, Group: c.name.group, SentAt: m.sentAt,
 		ReceiptRequested: c.group() && m.state() != msgPlain,
 		CountsOnly:       m.counted(),
+		Tracked:          m.state() == msgTracked,
+		Label:            c.app.labels.name(m.label),
 		Recalled:         m.recalled(),
 		Counts:           m.counts(),
 		FirstReadAt:      m.firstAt(),

@@ -5,7 +5,11 @@ import "encoding/binary"
 // encode appends the stored layout: the header's numbers, small ones in a byte each, then the read
 // set as message.stored has it.
 func (h *header) encode(dst, log []byte) []byte {
-	dst = append(dst, h.kind)
+	kind := h.kind
+	if h.label != 0 {
+		kind |= msgLabelled
+	}
+	dst = append(dst, kind)
 	dst = binary.AppendUvarint(dst, uint64(h.sender))
 	dst = binary.AppendUvarint(dst, uint64(h.eligible))
 	dst = binary.AppendUvarint(dst, h.seq)
@@ -15,7 +19,11 @@ func (h *header) encode(dst, log []byte) []byte {
 		delivered = h.deliveredAt - h.sentAt + 1
 	}
 	dst = binary.AppendUvarint(dst, uint64(delivered))
-	return append(h.place.encode(dst), log...)
+	dst = h.place.encode(dst)
+	if h.label != 0 {
+		dst = binary.AppendUvarint(dst, uint64(h.label))
+	}
+	return append(dst, log...)
 }
 
 func (m *message) decode(v []byte) error {
@@ -29,6 +37,12 @@ func (m *message) decode(v []byte) error {
 		m.deliveredAt = m.sentAt + int64(d) - 1
 	}
 	m.place.decode(&r)
+	if m.kind&msgLabelled != 0 {
+		m.kind &^= msgLabelled
+		label := r.uvarint()
+		m.label = uint16(label)
+		r.bad = r.bad || label == 0 || label != uint64(m.label)
+	}
 	if r.bad {
 		return errCorrupt
 	}

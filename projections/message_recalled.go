@@ -64,7 +64,7 @@ func (p *Partition) recall(m *message) error {
 		return err
 	}
 	before := m.cost()
-	m.header = header{kind: m.state() | msgRecalled, sender: m.sender, seq: m.seq, sentAt: m.sentAt}
+	m.header = header{kind: m.state() | msgRecalled, sender: m.sender, label: m.label, seq: m.seq, sentAt: m.sentAt}
 	m.log, m.bits, m.more = nil, [2]uint64{}, nil
 	p.cache.bytes += m.cost() - before
 	p.changes.touchMessage(m)

@@ -48,7 +48,7 @@ func (p *Partition) messageSent(a *app, i int) (events.Outcome, error) {
 		}
 	}
 	silent := e.batch.Flags[i]&events.FlagSilent != 0
-	m = p.send(a, c, strings.Clone(e.messageID(i)), sender, asks, silent) // 5
+	m = p.send(a, c, strings.Clone(e.messageID(i)), sender, p.labelOf(a, i), asks, silent) // 5
 	e.messages[e.batch.Msg[i]] = m
 	if err := p.countSent(m); err != nil {
 		return 0, err
@@ -88,7 +88,7 @@ func (a *app) kindOf(c *conversation) uint8 {
 
 // send is what an applied message.sent does. The eligible readers are frozen by the message's seq:
 // they are those who were members then.
-func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks, silent bool) *message {
+func (p *Partition) send(a *app, c *conversation, id string, sender uint32, label uint16, asks, silent bool) *message {
 	c.sent++
 	if silent {
 		c.silent++
@@ -96,7 +96,7 @@ func (p *Partition) send(a *app, c *conversation, id string, sender uint32, asks
 		c.members[sender].base++ // their own message is not unread to the sender
 	}
 	p.changes.touchMember(c, sender)
-	h := header{sender: sender, seq: c.sent, sentAt: p.position.clock.now}
+	h := header{sender: sender, label: label, seq: c.sent, sentAt: p.position.clock.now}
 	p.addUnread(c, c.sent, unreadRef{sender: sender, silent: silent, id: id})
 	switch {
 	case !c.group():

@@ -79,7 +79,7 @@ type Options struct {
 
 // Limits bound what producers can make grow in one app of a partition.
 type Limits struct {
-	Members, EverMembers, Parked, SummaryItems, Rejections, ReadsAhead, Devices int
+	Members, EverMembers, Parked, SummaryItems, Rejections, ReadsAhead, Devices, Labels int
 	// EventIDs bounds the events that the partition knows by their ids, of all apps.
 	EventIDs int
 
@@ -99,6 +99,7 @@ func (l Limits) orDefaults() Limits {
 		Rejections:   cmp.Or(l.Rejections, events.MaxRejections),
 		ReadsAhead:   cmp.Or(l.ReadsAhead, events.MaxReadsAhead),
 		Devices:      cmp.Or(l.Devices, events.MaxDevices),
+		Labels:       cmp.Or(l.Labels, events.MaxLabels),
 		EventIDs:     cmp.Or(l.EventIDs, events.MaxEventIDs),
 		CachedItems:  cmp.Or(l.CachedItems, tailCached),
 		ColdMembers:  cmp.Or(l.ColdMembers, coldMembers),

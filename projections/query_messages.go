@@ -101,7 +101,8 @@ func (p *Partition) listed(c *conversation, x *unreadRef) (*message, error) {
 // Reads returns the messages of a conversation that a user has read one by one, not hidden, newest
 // first, with numbers below before; 0 begins with the last one. A page may hold fewer than limit,
 // and none, though another one follows. In a single chat those that a conversation read has covered
-// are not among them. The error is ErrNotFound if the user is not in such a conversation.
+// are not among them, nor is any of which receipts are only counted. The error is ErrNotFound if
+// the user is not in such a conversation.
 func (p *Partition) Reads(appKey, group, peer, user string, before uint64, limit int) (ReadPage, error) {
 	type candidate struct {
 		Read
@@ -124,7 +125,7 @@ func (p *Partition) Reads(appKey, group, peer, user string, before uint64, limit
 			return false, nil
 		}
 		m, err := p.listed(c, x)
-		if err == nil && m.hasRead(reader) {
+		if err == nil && !m.counted() && m.hasRead(reader) {
 			list = append(list, candidate{Read{ID: m.id, From: c.members[m.sender].user, SentAt: m.sentAt}, m.log})
 		}
 		return true, err

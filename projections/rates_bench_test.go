@@ -50,9 +50,9 @@ func BenchmarkReadRates(b *testing.B) {
 				}
 			}
 		}
-		rows, err := s.Rows()
-		if err != nil || len(rows) != 100 {
-			b.Fatal(len(rows), err)
+		page, err := s.Page()
+		if err != nil || len(page.Rows) != 100 {
+			b.Fatal(len(page.Rows), err)
 		}
 	}
 }

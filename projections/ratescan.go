@@ -18,10 +18,11 @@ import (
 //			}
 //		}
 //	}
-//	rows, err := s.Rows()
+//	page, err := s.Page()
 //
-// Rows by group and by sender take two rounds: the first finds out which rows are wanted, the
-// second makes these. What is folded meanwhile may or may not be in the answer.
+// Rows that stand for no time take two rounds, unless they are sorted by the times to read: the
+// first finds out which rows are wanted, the second makes these. What is folded meanwhile may or
+// may not be in the answer.
 type RateScan struct {
 	q           RateQuery
 	first, last int64 // hours
@@ -34,7 +35,10 @@ type RateScan struct {
 	// The most cohorts visited in a round, and the most rows counted.
 	maxCohorts, maxRows int
 
+	keys    map[string]bool // of the rows that are kept; nil for all
+	rounds  int
 	round   int
+	total   int
 	rows    map[string]*rateRow
 	visited int
 
@@ -55,12 +59,11 @@ type scanCursor struct {
 	next    []byte                 // the stored key to go on with
 	end     []byte
 	buf     []byte
+	labels  []string // of the app, by number from 1
 
-	// By hours or days: the row of the last stored cohort, where it begins, and how many rows the
-	// stored cohorts have made.
-	row   *rateRow
-	begin int64
-	rows  int
+	// Of rows that stand for times: that of the last stored cohort, and its hour.
+	row  *rateRow
+	hour int64
 }
 
 const (
@@ -68,6 +71,8 @@ const (
 	defaultStepStored  = 8192
 	// maxRateRows bounds the memory of the first round.
 	maxRateRows = 500_000
+	// maxTimedRows bounds it where the first round has to keep all times.
+	maxTimedRows = 20_000
 )
 
 // NewRateScan makes a scan that has seen nothing yet.
@@ -77,8 +82,22 @@ func NewRateScan(q RateQuery) *RateScan {
 		maxCohorts: maxRateCohorts, maxRows: maxRateRows,
 	}
 	s.first, s.last = q.Hours()
-	if q.By.InTime() && q.Group == "" && q.Sender == "" {
+	if q.Keys != nil {
+		s.keys = map[string]bool{}
+		for _, key := range q.Keys {
+			s.keys[key] = true
+		}
+	}
+	if (q.By.InTime() || q.By == ByApp) && q.Group == "" && q.Sender == "" && q.Label == "" {
 		s.table, s.kind = tableHour, HourTotal
+	}
+	switch {
+	case q.By.InTime() || q.By == ByApp:
+		s.rounds = 1
+	case q.Sort.OfTimes():
+		s.rounds, s.maxRows = 1, maxTimedRows
+	default:
+		s.rounds = 2
 	}
 	return s
 }
@@ -88,14 +107,15 @@ func (s *RateScan) Next() bool {
 	s.round++
 	s.visited, s.at = 0, scanCursor{}
 	switch {
-	case s.round > 2 || s.first > s.last || s.q.By.InTime() && s.round > 1:
+	case s.round > s.rounds || s.first > s.last:
 		return false
 	case s.round == 2:
 		wanted := map[string]*rateRow{}
-		for _, r := range SortRates(s.q, s.list()) {
+		page := s.q.Page(s.list())
+		for _, r := range page.Rows {
 			wanted[r.Key] = &rateRow{}
 		}
-		s.rows = wanted
+		s.rows, s.total = wanted, page.Total
 		return len(wanted) > 0
 	}
 	s.rows = map[string]*rateRow{}
@@ -131,6 +151,7 @@ func (s *RateScan) enter(p *Partition) bool {
 	p.mu.Lock()
 	if a = p.apps.byKey[s.q.App]; a != nil {
 		unstored = slices.Concat(p.changes.cohorts, p.changes.capturedCohorts)
+		s.at.labels = a.labels.names // what is added later is behind its end
 	}
 	p.mu.Unlock()
 	if a == nil {
@@ -169,7 +190,7 @@ func (s *RateScan) visitChanged(p *Partition) error {
 	n := min(len(c.changed), s.stepChanged)
 	for _, x := range c.changed[:n] {
 		c.buf = x.encode(c.buf[:0])
-		if err := s.visit(x.hour, c.buf, false); err != nil {
+		if err := s.visit(&x.cohortKey, c.buf, false); err != nil {
 			return err
 		}
 	}
@@ -197,13 +218,11 @@ func (s *RateScan) visitStored(p *Partition) (done bool, err error) {
 		if _, seen := c.seen[k]; seen {
 			return nil
 		}
-		return s.visit(k.hour, value, true)
+		return s.visit(&k, value, true)
 	})
 	switch {
 	case errors.Is(err, errStep):
 		return false, nil
-	case errors.Is(err, errRowsFull):
-		return true, nil
 	}
 	return true, err
 }
@@ -218,15 +237,23 @@ func (s *RateScan) parseKey(key []byte) (cohortKey, error) {
 	k := cohortKey{app: s.at.app, hour: int64(binary.BigEndian.Uint64(key[prefix:]) ^ 1<<63)}
 	if s.kind == OneCohort {
 		k.conv, k.sender = r.uvarint(), uint32(r.uvarint())
+		if len(r.b) > 0 {
+			k.label = uint16(r.uvarint())
+		}
 	}
 	return k, r.err()
 }
 
-// errRowsFull ends a partition whose later hours cannot be in the answer.
-var errRowsFull = errors.New("enough rows")
+// label is that of a cohort; empty for none, and for one that is newer than the scan.
+func (s *RateScan) label(k *cohortKey) string {
+	if k.label == 0 || int(k.label) > len(s.at.labels) {
+		return ""
+	}
+	return s.at.labels[k.label-1]
+}
 
 // visit counts a cohort, given as it is stored. Stored ones come in the order of hours.
-func (s *RateScan) visit(hour int64, value []byte, stored bool) error {
+func (s *RateScan) visit(k *cohortKey, value []byte, stored bool) error {
 	if s.visited++; s.visited > s.maxCohorts {
 		return ErrTooManyCohorts
 	}
@@ -234,15 +261,16 @@ func (s *RateScan) visit(hour int64, value []byte, stored bool) error {
 	if err != nil {
 		return err
 	}
-	if s.q.Group != "" && s.q.Group != string(x.group) || s.q.Sender != "" && s.q.Sender != string(x.user) {
+	if s.q.Group != "" && s.q.Group != string(x.group) || s.q.Sender != "" && s.q.Sender != string(x.user) ||
+		s.q.Label != "" && s.q.Label != s.label(k) {
 		return nil
 	}
 	var row *rateRow
 	switch s.q.By {
-	case ByHour:
-		return s.visitTime(hour, &x, stored)
-	case ByDay:
-		return s.visitTime(dayOf(hour), &x, stored)
+	case ByHour, ByDay, ByWeek, ByWeekHour:
+		row, err = s.rowAt(k.hour, stored)
+	case ByApp:
+		row, err = s.row([]byte(s.q.App))
 	case ByGroup:
 		if len(x.group) == 0 {
 			return nil
@@ -250,39 +278,38 @@ func (s *RateScan) visit(hour int64, value []byte, stored bool) error {
 		row, err = s.row(x.group)
 	case BySender:
 		row, err = s.row(x.user)
+	case ByLabel:
+		label := s.label(k)
+		if label == "" {
+			return nil
+		}
+		row, err = s.row([]byte(label))
 	default:
 		return fmt.Errorf("rows by %d", s.q.By)
 	}
 	if row == nil || err != nil {
 		return err
 	}
-	return row.add(&x, s.round == 2)
+	return row.add(&x, s.round == s.rounds)
 }
 
-// visitTime counts a cohort in the row of the hour or day that begins with the given hour.
-func (s *RateScan) visitTime(begin int64, x *storedCohort, stored bool) error {
+// rowAt is the row of an hour.
+func (s *RateScan) rowAt(hour int64, stored bool) (*rateRow, error) {
 	c := &s.at
-	if stored && c.row != nil && c.begin == begin {
-		return c.row.add(x, true)
+	if stored && c.row != nil && c.hour == hour {
+		return c.row, nil
 	}
-	if stored && c.rows == s.q.Limit {
-		return errRowsFull
+	row, err := s.row([]byte(s.q.RowAt(hour * HourMillis)))
+	if stored && err == nil {
+		c.row, c.hour = row, hour
 	}
-	row, err := s.row([]byte(HourKey(begin)))
-	if err != nil {
-		return err
-	}
-	if stored {
-		c.rows++
-		c.begin, c.row = begin, row
-	}
-	return row.add(x, true)
+	return row, err
 }
 
-// row returns the row of a key; nil if it is not wanted in the second round.
+// row returns the row of a key; nil if it is not wanted.
 func (s *RateScan) row(key []byte) (*rateRow, error) {
 	row := s.rows[string(key)]
-	if row != nil || s.round == 2 {
+	if row != nil || s.round == 2 || s.keys != nil && !s.keys[string(key)] {
 		return row, nil
 	}
 	if len(s.rows) == s.maxRows {
@@ -310,15 +337,28 @@ func (s *RateScan) list() []RateRow {
 	return list
 }
 
-// Rows returns the answer, once Next has returned false.
-func (s *RateScan) Rows() ([]RateRow, error) {
-	rows := SortRates(s.q, s.list())
-	for i := range rows {
-		r := &rows[i]
-		r.P50, r.P90, r.P99 = s.rows[r.Key].times.Percentiles()
-		if s.q.Bins {
-			r.Bins = s.rows[r.Key].times.Bins()
-		}
+// Page returns the answer, once Next has returned false.
+func (s *RateScan) Page() (RatePage, error) {
+	rows := make([]RateRow, 0, len(s.rows))
+	for key, r := range s.rows {
+		rows = append(rows, r.row(key, s.q.Bins))
 	}
-	return rows, nil
+	if s.rounds == 1 {
+		return s.q.Page(rows), nil
+	}
+	q := s.q
+	q.Offset, q.MinMessages = 0, 0 // these are the wanted rows
+	page := q.Page(rows)
+	page.Total = s.total
+	return page, nil
+}
+
+// row is what was counted, as a row of an answer.
+func (r *rateRow) row(key string, bins bool) RateRow {
+	row := RateRow{Key: key, CohortCounts: r.CohortCounts}
+	row.SetTimes(&r.times)
+	if bins {
+		row.Bins = r.times.Bins()
+	}
+	return row
 }

@@ -10,7 +10,7 @@ func (p *Partition) cohortOf(m *message) (*cohort, error) {
 		return m.cohort, nil
 	}
 	c := m.conv
-	k := cohortKey{app: c.app.num, sender: m.sender, conv: c.num, hour: floorHour(m.sentAt)}
+	k := cohortKey{app: c.app.num, sender: m.sender, conv: c.num, label: m.label, hour: floorHour(m.sentAt)}
 	x := p.cache.cohortByKey[k]
 	if x == nil {
 		x = &cohort{cohortKey: k, user: c.members[m.sender].user, group: c.name.group}
@@ -237,7 +237,7 @@ func (p *Partition) TakeCohorts(dst []Cohort) []Cohort {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, x := range p.taps.cohorts {
-		dst = append(dst, x.view(p.apps.byNum[x.app].key))
+		dst = append(dst, x.view(p.apps.byNum[x.app]))
 		x.tapped = false
 		x.refs--
 		p.taps.cohorts[i] = nil

@@ -17,14 +17,14 @@ import (
 )
 
 // scan goes through one or more partitions to the end.
-func scan(s *projections.RateScan, parts ...*projections.Partition) ([]projections.RateRow, error) {
+func scan(s *projections.RateScan, parts ...*projections.Partition) (projections.RatePage, error) {
 	s.SmallSteps()
 	for s.Next() {
 		for _, p := range parts {
 			for {
 				done, err := s.Step(p)
 				if err != nil {
-					return nil, err
+					return projections.RatePage{}, err
 				}
 				if done {
 					break
@@ -32,7 +32,7 @@ func scan(s *projections.RateScan, parts ...*projections.Partition) ([]projectio
 			}
 		}
 	}
-	return s.Rows()
+	return s.Page()
 }
 
 // rateQueries ask for everything, and for parts of it. The logs of package history begin in the
@@ -40,13 +40,26 @@ func scan(s *projections.RateScan, parts ...*projections.Partition) ([]projectio
 func rateQueries(app string) []projections.RateQuery {
 	const midnight = 1709337600000
 	all := projections.RateQuery{App: app, From: math.MinInt64, To: math.MaxInt64, Limit: 1000, Bins: true}
-	list := []projections.RateQuery{all, all, all, all, all, all, all}
+	list := slices.Repeat([]projections.RateQuery{all}, 19)
 	list[1].By = projections.ByGroup
 	list[2].By = projections.BySender
 	list[3].By, list[3].Group, list[3].Limit = projections.BySender, "g1", 1
 	list[4].Sender, list[4].From, list[4].To, list[4].Limit = "u1", midnight-1, midnight+1, 2
 	list[5].By, list[5].Limit = projections.ByDay, 2
 	list[6].By, list[6].Group = projections.ByDay, "g1"
+	kiritimati := time.FixedZone("", 14*3600)
+	list[7].By, list[7].Label, list[7].Sort = projections.BySender, "spring", projections.SortRate
+	list[8].By, list[8].Offset, list[8].Limit = projections.ByLabel, 1, 1
+	list[9].By, list[9].Zone = projections.ByDay, kiritimati
+	list[10].By, list[10].Zone, list[10].Reverse = projections.ByWeek, kiritimati, true
+	list[11].By, list[11].Zone, list[11].Offset = projections.ByWeekHour, kiritimati, 1
+	list[12].By, list[12].MinMessages, list[12].Sort = projections.BySender, 2, projections.SortNotRead
+	list[13].By, list[13].Sort, list[13].Reverse, list[13].Limit = projections.ByGroup, projections.SortKey, true, 2
+	list[14].By, list[14].Label = projections.ByApp, "summer"
+	list[15].By = projections.ByApp
+	list[16].Zone, list[16].Limit = kiritimati, 1
+	list[17].By, list[17].Sort, list[17].Offset, list[17].Limit = projections.BySender, projections.SortRecalled, 1, 2
+	list[18].By, list[18].Keys = projections.BySender, []string{"u1", "u3", "nobody"}
 	return list
 }
 
@@ -58,13 +71,14 @@ func compareRates(t *rapid.T, p *projections.Partition, model *oracle.Model, app
 	}
 }
 
-func sameRates(t *rapid.T, q projections.RateQuery, got []projections.RateRow, err error, model *oracle.Model) {
+func sameRates(t *rapid.T, q projections.RateQuery, page projections.RatePage, err error, model *oracle.Model) {
 	t.Helper()
 	if err != nil {
 		t.Fatalf("rates %+v: %v", q, err)
 	}
-	want := model.Rates(q)
-	if len(got) != len(want) {
+	got := page.Rows
+	want, total := model.Rates(q)
+	if len(got) != len(want) || page.Total != total {
 		t.Fatalf("rates %+v:\n got   %+v\n model %+v", q, got, want)
 	}
 	for i := range got {
@@ -114,7 +128,7 @@ func TestTakenCohortsAreTheRollup(t *testing.T) {
 
 // nameOf says which messages a cohort or total counts.
 func nameOf(c projections.Cohort) string {
-	return fmt.Sprintf("%d %q %d %q %q %q", c.Kind, c.App, c.Hour, c.Group, c.Peer, c.Sender)
+	return fmt.Sprintf("%d %q %d %q %q %q %q", c.Kind, c.App, c.Hour, c.Group, c.Peer, c.Sender, c.Label)
 }
 
 // addCohort adds a cohort of the model, and adds it to the totals that it is part of.
@@ -128,7 +142,7 @@ func addCohort(cohorts map[string]projections.Cohort, app string, x oracle.Cohor
 	}
 	hour, day := x.Hour.UnixMilli()/projections.HourMillis, x.Hour.Truncate(24*time.Hour).UnixMilli()/projections.HourMillis
 	names := []projections.Cohort{
-		{Kind: projections.OneCohort, Hour: hour, Group: c.Group, Peer: peer, Sender: x.Sender},
+		{Kind: projections.OneCohort, Hour: hour, Group: c.Group, Peer: peer, Sender: x.Sender, Label: x.Label},
 		{Kind: projections.HourTotal, Hour: hour},
 		{Kind: projections.SenderDay, Hour: day, Sender: x.Sender},
 	}
@@ -284,7 +298,7 @@ func TestScanGoesOnInAnotherGeneration(t *testing.T) {
 						}
 					}
 				}
-				got, err := s.Rows()
+				got, err := s.Page()
 				sameRates(t, q, got, err, model)
 			}
 		}
@@ -318,7 +332,7 @@ func TestRateQueriesAreBounded(t *testing.T) {
 		s := projections.NewRateScan(projections.RateQuery{App: "o#a", To: 2, By: test.by, Limit: 1})
 		s.Bound(test.cohorts, test.rows)
 		rows, err := scan(s, part)
-		if !errors.Is(err, test.want) || err == nil && len(rows) != 1 {
+		if !errors.Is(err, test.want) || err == nil && len(rows.Rows) != 1 {
 			t.Errorf("%+v: %v, %v", test, rows, err)
 		}
 	}

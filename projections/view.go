@@ -25,7 +25,11 @@ type Message struct {
 	// CountsOnly says that receipts of the message are counted without names: of its readers and
 	// those who have not read, only the numbers are known.
 	CountsOnly bool
-	Recalled   bool
+	// Tracked: it collects receipts, or did until it was recalled.
+	Tracked bool
+	// Label is what it is counted under; empty = nothing.
+	Label    string
+	Recalled bool
 	Counts
 	FirstReadAt, LastReadAt int64
 	// DeliveredAt is when a single-chat message was delivered, if that was reported by itself.

@@ -209,8 +209,8 @@ func TestReadRatesTouchFewRows(t *testing.T) {
 		for _, to := range []time.Time{time.Now(), time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 2)} {
 			q := projections.RateQuery{App: "bench#app1", To: to.UnixMilli() + 1, By: by, Limit: 10}
 			before := s.Server.RowsRead()
-			if rows, err := s.Store.ReadRates(testContext(t), q); err != nil || len(rows) == 0 {
-				t.Fatalf("%d rows, %v", len(rows), err)
+			if rows, err := s.Store.ReadRates(testContext(t), q); err != nil || len(rows.Rows) == 0 {
+				t.Fatalf("%d rows, %v", len(rows.Rows), err)
 			}
 			if read := s.Server.RowsRead() - before; read == 0 || read*100 > total {
 				t.Errorf("%+v: %d rows of %d were read", q, read, total)

@@ -100,8 +100,8 @@ func daysAreAsked(s *consumertest.Sink, p *projector.Projector) {
 	for app := range p.Revisions() {
 		for _, by := range []projections.RateBy{projections.ByGroup, projections.BySender} {
 			q := projections.RateQuery{App: app, From: day.AddDate(0, 0, -3).UnixMilli(), To: day.AddDate(0, 0, 2).UnixMilli(), By: by, Limit: 1000}
-			want := must[[]projections.RateRow](s.T)(p.ReadRates(testContext(s.T), q))
-			got := must[[]projections.RateRow](s.T)(s.Store.ReadRates(testContext(s.T), q))
+			want := must[projections.RatePage](s.T)(p.ReadRates(testContext(s.T), q))
+			got := must[projections.RatePage](s.T)(s.Store.ReadRates(testContext(s.T), q))
 			consumertest.SameRows(s.T, q, got, want)
 		}
 	}

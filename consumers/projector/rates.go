@@ -9,23 +9,27 @@ import (
 
 // ReadRates answers a read-rate query from the rollups of all partitions. One query is answered at
 // a time, which bounds what they take; others wait their turn. Neither the fold nor a switch to
-// rebuilt state waits for one.
-func (p *Projector) ReadRates(ctx context.Context, q projections.RateQuery) ([]projections.RateRow, error) {
+// rebuilt state waits for one. The error is a [*projections.BeyondRollupError] for what they do not
+// have.
+func (p *Projector) ReadRates(ctx context.Context, q projections.RateQuery) (page projections.RatePage, err error) {
+	if beyond := q.BeyondRollup(); beyond != nil {
+		return page, beyond
+	}
 	select {
 	case p.scanSlot <- struct{}{}:
 		defer func() { <-p.scanSlot }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("read rates: %w", ctx.Err())
+		return page, fmt.Errorf("read rates: %w", ctx.Err())
 	}
 	scan := projections.NewRateScan(q)
 	for scan.Next() {
 		for _, w := range p.workers {
 			if err := w.scan(ctx, scan); err != nil {
-				return nil, fmt.Errorf("read rates: %w", err)
+				return page, fmt.Errorf("read rates: %w", err)
 			}
 		}
 	}
-	return scan.Rows()
+	return scan.Page()
 }
 
 // scan takes a scan through the partition. The state may be switched between two steps.

@@ -19,9 +19,9 @@ func allRates(app string, by projections.RateBy) projections.RateQuery {
 
 func compareRates(t *testing.T, p *Projector, models *oracle.Cluster, app string) {
 	t.Helper()
-	for _, by := range []projections.RateBy{projections.ByHour, projections.ByGroup, projections.BySender} {
-		got := must[[]projections.RateRow](t)(p.ReadRates(testContext(t), allRates(app, by)))
-		want := models.Rates(allRates(app, by))
+	for _, by := range []projections.RateBy{projections.ByHour, projections.ByGroup, projections.BySender, projections.ByLabel} {
+		got := must[projections.RatePage](t)(p.ReadRates(testContext(t), allRates(app, by))).Rows
+		want, _ := models.Rates(allRates(app, by))
 		if len(got) != len(want) {
 			t.Errorf("rates of %s by %d: %+v; model: %+v", app, by, got, want)
 			continue
@@ -37,7 +37,7 @@ func compareRates(t *testing.T, p *Projector, models *oracle.Cluster, app string
 // sum adds up the rows of an answer.
 func sum(t testing.TB, p *Projector, app string, by projections.RateBy) (s projections.CohortCounts) {
 	t.Helper()
-	rows := must[[]projections.RateRow](t)(p.ReadRates(testContext(t), allRates(app, by)))
+	rows := must[projections.RatePage](t)(p.ReadRates(testContext(t), allRates(app, by))).Rows
 	for _, r := range rows {
 		s.Add(r.CohortCounts)
 	}
@@ -107,7 +107,7 @@ func TestOneRateQueryAtATime(t *testing.T) {
 		t.Errorf("%v, %v", rows, err)
 	}
 	<-r.scanSlot
-	if rows, err := r.ReadRates(t.Context(), allRates(app, projections.ByHour)); len(rows) != 0 || err != nil {
+	if rows, err := r.ReadRates(t.Context(), allRates(app, projections.ByHour)); len(rows.Rows) != 0 || err != nil {
 		t.Errorf("%v, %v for an app that there is not", rows, err)
 	}
 	r.stop()

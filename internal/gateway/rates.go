@@ -11,6 +11,8 @@ const (
 // Rates is an answer about read rates, and how old it is.
 type Rates struct {
 	Rows []projections.RateRow
+	// Total is how many rows there are on all pages.
+	Total int
 	// Source is who answered: SourceClickHouse or SourceEmbedded.
 	Source string
 	// AsOf is a time in Unix milliseconds: what the log stored before it is counted. 0 if nothing

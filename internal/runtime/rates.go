@@ -44,7 +44,7 @@ func (r *rates) Rates(ctx context.Context, q projections.RateQuery) (gateway.Rat
 	soon, cancel := context.WithTimeout(ctx, clickhousePatience)
 	defer cancel()
 	a, err := r.clickhouse(soon, q)
-	if errors.Is(err, projections.ErrRatesUnavailable) && ctx.Err() == nil {
+	if errors.Is(err, projections.ErrRatesUnavailable) && ctx.Err() == nil && q.BeyondRollup() == nil {
 		return r.embedded(ctx, q)
 	}
 	return a, err
@@ -68,8 +68,8 @@ func (r *rates) clickhouse(ctx context.Context, q projections.RateQuery) (gatewa
 		}
 		return list
 	})
-	var err error
-	a.Rows, err = r.core.Archive.ReadRates(ctx, q)
+	page, err := r.core.Archive.ReadRates(ctx, q)
+	a.Rows, a.Total = page.Rows, page.Total
 	return a, err
 }
 
@@ -81,8 +81,8 @@ func (r *rates) embedded(ctx context.Context, q projections.RateQuery) (gateway.
 		}
 		return list
 	})
-	var err error
-	a.Rows, err = r.core.Projector.ReadRates(ctx, q)
+	page, err := r.core.Projector.ReadRates(ctx, q)
+	a.Rows, a.Total = page.Rows, page.Total
 	return a, err
 }
 

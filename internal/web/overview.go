@@ -21,9 +21,12 @@ type overviewView struct {
 	Empty         bool
 	Total         projections.CohortCounts
 	Share         string
-	Delivered     string
-	Median, P99   string
-	Figures       []figure
+	// Delivered is empty if it is what was read: groups have no delivery receipts.
+	Delivered string
+	// HalfOfAll is within which time half of the recipients have read, Median and P99 are of those
+	// who have.
+	HalfOfAll, Median, P99 string
+	Figures                []figure
 }
 
 // Narrowed reports whether the numbers are narrowed down.
@@ -32,7 +35,7 @@ func (v *overviewView) Narrowed() bool { return v.Group != "" || v.Sender != "" 
 func (v *overviewView) nothing() bool { return v.Empty }
 
 func (p *Page) overview(rq *request) (any, error) {
-	v := &overviewView{Group: rq.query.Get("group"), Sender: rq.query.Get("sender"), Median: "–", P99: "–"}
+	v := &overviewView{Group: rq.query.Get("group"), Sender: rq.query.Get("sender"), HalfOfAll: "–", Median: "–", P99: "–"}
 	if (v.Group != "" && events.IDProblem(v.Group) != "") || (v.Sender != "" && events.IDProblem(v.Sender) != "") {
 		return nil, &problem{http.StatusBadRequest, "No such id", "What the numbers are to be narrowed to is not an id."}
 	}
@@ -51,9 +54,13 @@ func (p *Page) overview(rq *request) (any, error) {
 	if v.Empty {
 		return v, nil
 	}
-	v.Share, v.Delivered = percent(total.Rate()), percent(ratio(total.Delivered, total.Eligible))
+	v.Share = percent(total.Rate())
+	if total.Delivered > total.Read {
+		v.Delivered = percent(ratio(total.Delivered, total.Eligible))
+	}
 	if times, read := total.percentiles(); read {
 		v.Median, v.P99 = millis(times[0]), millis(times[2])
+		v.HalfOfAll, _ = total.reached(5)
 	}
 	v.Figures, err = p.overviewFigures(rq.span, steps, &total)
 	return v, err
@@ -109,11 +116,19 @@ func ratio(part, whole uint64) float64 {
 }
 
 func funnel(total *totals) (figure, error) {
-	f := figure{ID: "funnel", Title: "From sent to read", Note: "Each recipient of each message counts once. Groups have no delivery receipts: there, what is read counts as delivered."}
-	stages := []struct {
+	f := figure{ID: "funnel", Title: "From sent to read", Note: "Each recipient of each message counts once."}
+	type stage struct {
 		name string
 		n    uint64
-	}{{"Sent to", total.Eligible}, {"Delivered", total.Delivered}, {"Read", total.Read}}
+	}
+	stages := []stage{{"Sent to", total.Eligible}, {"Read", total.Read}}
+	says := fmt.Sprintf("Of %s recipients, %s have read.", count(total.Eligible), percent(total.Rate()))
+	if total.Delivered > total.Read {
+		f.Note += " Groups have no delivery receipts: there, only what is read counts as delivered."
+		stages = slices.Insert(stages, 1, stage{"Delivered", total.Delivered})
+		says = fmt.Sprintf("Of %s recipients, %s were reached and %s have read.", count(total.Eligible),
+			percent(ratio(total.Delivered, total.Eligible)), percent(total.Rate()))
+	}
 	var names []string
 	var amounts []float64
 	f.Table.Head = []string{"Stage", "Recipients", "Of all"}
@@ -126,8 +141,7 @@ func funnel(total *totals) (figure, error) {
 	slices.Reverse(names)
 	slices.Reverse(amounts)
 	var err error
-	f.Drawings, err = ranks(fmt.Sprintf("Of %s recipients, %s were reached and %s have read.", count(total.Eligible),
-		percent(ratio(total.Delivered, total.Eligible)), percent(total.Rate())),
+	f.Drawings, err = ranks(says,
 		plot{
 			labels: names, series: [][]float64{amounts}, highest: float64(max(total.Eligible, 1)),
 			format: func(v float64) string {
@@ -179,7 +193,7 @@ func timeToRead(total *totals) (figure, error) {
 	if total.bins == nil {
 		return figure{}, nil
 	}
-	f := figure{ID: "distribution", Title: "Time to read", Note: "How many readers took up to so long, from sending to reading."}
+	f := figure{ID: "distribution", Title: "Time to read", Note: "How long readers took from sending to reading: each bar has those who took up to its time and longer than the bar before. Who has not read is in none."}
 	buckets := total.histogram()
 	f.Table.Head = []string{"Read within", "Readers", "Of all readers", "Together"}
 	labels, shares := make([]string, len(buckets)), make([]float64, len(buckets))
@@ -199,8 +213,8 @@ func timeToRead(total *totals) (figure, error) {
 
 func percentilesOverTime(t *timeline) (figure, error) {
 	f := figure{
-		ID: "percentiles", Title: "Time to read, over time", Note: "By the time of sending, on a logarithmic scale.",
-		Key: []string{"half have read", "9 of 10", "99 of 100"},
+		ID: "percentiles", Title: "Time to read, over time", Note: "Of those who have read, by the time of sending, on a logarithmic scale.",
+		Key: []string{"half of the readers", "9 of 10", "99 of 100"},
 	}
 	f.Table.Head = []string{"Sent from (UTC)", "p50", "p90", "p99"}
 	list := make([][]float64, len(f.Key))

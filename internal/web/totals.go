@@ -35,6 +35,18 @@ func (c *totals) percentiles() (p [3]float64, ok bool) {
 	return p, true
 }
 
+// reached is within which time so many tenths of the recipients have read; ok is false if the
+// answer had no times.
+func (c *totals) reached(tenths uint64) (within string, ok bool) {
+	if c.times.Total() == 0 {
+		return "", false
+	}
+	if ms := c.times.Reached(c.Eligible, tenths); ms != projections.NotYet {
+		return millis(ms), true
+	}
+	return "not yet", true
+}
+
 // group puts rows by hour or by day into the steps of a span, and all of them into a total.
 func (s *span) group(now time.Time, rows []projections.RateRow) (steps []totals, total totals, err error) {
 	from, _ := s.bounds(now)

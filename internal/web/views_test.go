@@ -30,7 +30,7 @@ func TestOverviewAddsUpTheHours(t *testing.T) {
 	for _, span := range []string{"24h", "7d"} {
 		a := b.get("/?app=acme/chat&span="+span, 200)
 		a.has("<dt>Messages</dt><dd>15</dd>", "<dt>Recipients</dt><dd>500</dd>", "<dt>Delivered</dt><dd>72"+space+"%</dd>", "<dt>Read</dt><dd>50"+space+"%</dd>",
-			"<dt>Half have read within</dt><dd>2"+space+"s</dd>", "<dt>99 of 100 within</dt><dd>50"+space+"s</dd>",
+			"<dt>Half of recipients within</dt><dd>50"+space+"s</dd>", "<dt>Half of readers within</dt><dd>2"+space+"s</dd>", "<dt>99 of 100 readers within</dt><dd>50"+space+"s</dd>",
 			// The funnel's numbers, and the distribution's.
 			"<td>360</td><td>72"+space+"%</td>", `<th scope="row">5`+space+`s</th><td>150</td><td>60`+space+`%</td><td>60`+space+`%</td>`)
 	}
@@ -56,7 +56,7 @@ func TestOverviewOfOneHourAndOfAnswersWithoutBins(t *testing.T) {
 	b.signIn()
 	a := b.get("/?app=acme/chat", 200)
 	// A line of one point is a dot.
-	a.has("<dt>Half have read within</dt><dd>–</dd>", `id="rate"`, `<circle`)
+	a.has("<dt>Half of recipients within</dt><dd>–</dd>", "<dt>Half of readers within</dt><dd>–</dd>", `id="rate"`, `<circle`)
 	a.lacks(`id="distribution"`, `id="percentiles"`)
 }
 
@@ -160,4 +160,16 @@ func TestNumbersForPeople(t *testing.T) {
 			t.Errorf("the axis for %v ends at %v, want %v", values, got, want)
 		}
 	}
+}
+
+// TestHalfOfTheReadersIsNotHalfOfTheRecipients: with three tenths read, half of all have not. And
+// what groups cannot know is not shown.
+func TestHalfOfTheReadersIsNotHalfOfTheRecipients(t *testing.T) {
+	f := newFakeServer()
+	f.rows[projections.ByHour] = []projections.RateRow{hourRow(noon, 5, 100, 30, 30, 5000)}
+	b := newBrowser(t, f)
+	b.signIn()
+	a := b.get("/?app=acme/chat", 200)
+	a.has("<dt>Half of recipients within</dt><dd>not yet</dd>", "<dt>Half of readers within</dt><dd>5"+space+"s</dd>", "half of the readers")
+	a.lacks("<dt>Delivered</dt>", "up to so long", "half have read")
 }

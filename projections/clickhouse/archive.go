@@ -112,12 +112,16 @@ func (c *eventColumns) entry() projections.Decoded {
 
 // event is the event of the row that was read, without what is in the column extra.
 func (c *eventColumns) event() events.Event {
-	return events.Event{
+	e := events.Event{
 		Kind: events.Kind(c.Kind.values[0]),
 		App:  c.App.value(0), Group: c.Group.value(0), User: c.User.value(0), Peer: c.Peer.value(0),
 		Message: c.Message.value(0), Content: c.Content.value(0),
 		Receipt: c.Receipt.values[0], Strict: c.Strict.values[0], Time: c.ClientMS.values[0],
 	}
+	if e.Kind == events.MessageSent { // others tell the label of their message
+		e.Label = c.Label.value(0)
+	}
+	return e
 }
 
 func (r *archiveReader) row(rows driver.Rows) error {
@@ -174,6 +178,9 @@ func addExtra(e *events.Event, text string) error {
 	e.Role, e.Members, e.Admins = x.Role, x.Members, x.Admins
 	e.Settings, e.Revision, e.Upto = x.Settings, x.Revision, x.Upto
 	e.EventID, e.Silent = x.EventID, x.Silent
+	if x.Label != "" {
+		e.Label = x.Label
+	}
 	e.SendReads, e.SendDeliveries, e.Device = x.SendReads, x.SendDeliveries, x.Device
 	return nil
 }

@@ -22,10 +22,11 @@ func (b *Block) Add(x *projections.Decoded, outcomes []events.Outcome, facts []p
 	}
 	n := b.extend(x, batch.Len()+factRows(batch, facts))
 	for i := range batch.Len() {
-		if err := b.setEvent(n, batch, i, outcomes[i]); err != nil {
+		said := len(facts) > 0 && facts[0].Index == i && saidByEvent(batch, &facts[0])
+		if err := b.setEvent(n, batch, i, outcomes[i], said && facts[0].Label != ""); err != nil {
 			return err
 		}
-		if len(facts) > 0 && facts[0].Index == i && saidByEvent(batch, &facts[0]) {
+		if said {
 			b.setEffect(n, &facts[0], b.internSender(&facts[0], batch.Msg[i]))
 			facts = facts[1:]
 		}
@@ -110,8 +111,9 @@ func (b *Block) extend(x *projections.Decoded, rows int) (first int) {
 	return first
 }
 
-// setEvent fills a row with an event and what was decided about it.
-func (b *Block) setEvent(n int, batch *events.Batch, i int, outcome events.Outcome) error {
+// setEvent fills a row with an event and what was decided about it. labelled says that its label,
+// if it has one, is counted, and with that in a column of its own.
+func (b *Block) setEvent(n int, batch *events.Batch, i int, outcome events.Outcome, labelled bool) error {
 	c := &b.columns
 	c.Index.values[n] = uint32(i)
 	c.Kind.values[n] = int8(batch.Kinds[i])
@@ -147,21 +149,25 @@ func (b *Block) setEvent(n int, batch *events.Batch, i int, outcome events.Outco
 	}
 	c.Receipt.values[n] = batch.Flags[i]&events.FlagReceipt != 0
 	c.Strict.values[n] = batch.Flags[i]&events.FlagStrict != 0
-	return b.setExtra(n, batch, i)
+	return b.setExtra(n, batch, i, labelled)
 }
 
 // setExtra fills the column extra with what only few events have.
-func (b *Block) setExtra(n int, batch *events.Batch, i int) error {
+func (b *Block) setExtra(n int, batch *events.Batch, i int, labelled bool) error {
 	attributes := batch.AttributesOf(i)
 	id := ""
 	if len(batch.EventIDs) > 0 {
 		id = batch.EventIDs[i]
 	}
+	label := ""
+	if len(batch.Labels) > 0 && !labelled {
+		label = batch.Labels[i]
+	}
 	silent := batch.Flags[i]&events.FlagSilent != 0
-	if attributes == nil && id == "" && !silent {
+	if attributes == nil && id == "" && !silent && label == "" {
 		return nil
 	}
-	x := eventExtra{EventID: id, Silent: silent}
+	x := eventExtra{EventID: id, Silent: silent, Label: label}
 	if attributes != nil {
 		x.Role, x.Members, x.Admins = attributes.Role, attributes.Members, attributes.Admins
 		x.Settings, x.Revision, x.Upto = attributes.Settings, attributes.Revision, attributes.Upto
@@ -202,4 +208,7 @@ func (b *Block) setEffect(n int, f *projections.Fact, sender uint32) {
 	c.SentAt.values[n] = storable(f.SentAt)
 	c.Eligible.values[n] = f.Eligible
 	c.Readers.values[n] = f.Read
+	if f.Label != "" {
+		c.Label.keys[n] = b.key(&c.Label.dictionary, f.Label)
+	}
 }

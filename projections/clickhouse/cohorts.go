@@ -44,6 +44,7 @@ type cohortColumns struct {
 	Peer   texts          `ch:"peer"`
 	Sender texts          `ch:"sender"`
 	countColumns
+	Label texts `ch:"label"`
 }
 
 func (c *cohortColumns) set(i, _ int, r *CohortRow) {
@@ -53,6 +54,7 @@ func (c *cohortColumns) set(i, _ int, r *CohortRow) {
 	c.Peer.values[i] = r.Peer
 	c.Sender.values[i] = r.Sender
 	c.setCounts(i, r)
+	c.Label.values[i] = r.Label
 }
 
 type hourColumns struct {

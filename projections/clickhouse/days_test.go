@@ -137,6 +137,7 @@ func (d *daysTest) weeks(partition int) (log history.Log) {
 		}
 		at += d.random.Int64N(3000)
 		ev := events.Event{Kind: events.MessageSent, User: anybody(), Message: fmt.Sprint("m", len(sent)), Receipt: true}
+		ev.Label = []string{"", "spring", "summer"}[d.random.IntN(3)]
 		// A single chat lives in one partition, so its users' names carry the partition's number.
 		if ev.Group = groups[d.random.IntN(len(groups))]; d.random.IntN(3) == 0 {
 			ev.Group, ev.Receipt = "", false
@@ -239,36 +240,58 @@ func (d *daysTest) spans() (list [][2]int64) {
 // many rows it saw, and their sum.
 func (d *daysTest) compare() (rows int, sum projections.CohortCounts) {
 	d.t.Helper()
-	filters := []struct{ group, sender string }{{}, {"g0.1", ""}, {"", "ann"}, {"", "ben1"}, {"g1.2", "cleo"}}
+	filters := []struct{ group, sender, label string }{{}, {group: "g0.1"}, {sender: "ann"}, {sender: "ben1"}, {group: "g1.2", sender: "cleo"}, {label: "spring"}}
 	for _, span := range d.spans() {
-		for _, by := range []projections.RateBy{projections.ByHour, projections.ByDay, projections.ByGroup, projections.BySender} {
+		for by := projections.ByHour; by <= projections.ByLabel; by++ {
 			for _, f := range filters {
 				q := projections.RateQuery{
-					App: testApp, From: span[0], To: span[1], By: by, Group: f.group, Sender: f.sender, Limit: 1 + d.random.IntN(12), Bins: true,
+					App: testApp, From: span[0], To: span[1], By: by, Group: f.group, Sender: f.sender, Label: f.label, Limit: 1 + d.random.IntN(12), Bins: true,
 				}
+				d.vary(&q)
 				got, err := d.store.ReadRates(context.Background(), q)
 				must(d.t, err)
 				if embedded := d.embedded(q); fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", embedded) {
 					d.t.Fatalf("%+v:\nClickHouse %+v\nembedded   %+v", q, got, embedded)
 				}
-				want := d.model.Rates(q)
-				if len(got) != len(want) {
+				want, total := d.model.Rates(q)
+				if len(got.Rows) != len(want) || got.Total != total {
 					d.t.Fatalf("%+v:\nClickHouse %+v\nmodel      %+v", q, got, want)
 				}
-				for i := range got {
-					if what := want[i].Differs(got[i]); what != "" {
-						d.t.Fatalf("%+v, row %d: %s:\nClickHouse %+v\nmodel      %+v", q, i, what, got[i], want[i])
+				for i := range got.Rows {
+					if what := want[i].Differs(got.Rows[i]); what != "" {
+						d.t.Fatalf("%+v, row %d: %s:\nClickHouse %+v\nmodel      %+v", q, i, what, got.Rows[i], want[i])
 					}
-					sum.Add(got[i].CohortCounts)
+					sum.Add(got.Rows[i].CohortCounts)
 				}
-				rows += len(got)
+				rows += len(got.Rows)
 			}
 		}
 	}
 	return rows, sum
 }
 
-func (d *daysTest) embedded(q projections.RateQuery) []projections.RateRow {
+// vary asks in one of the many ways to ask for the same: in a zone of whole hours, from another row
+// on, in another order.
+func (d *daysTest) vary(q *projections.RateQuery) {
+	if zone := d.random.IntN(2 * len(wholeHourZones)); zone < len(wholeHourZones) {
+		q.Zone = wholeHourZones[zone]
+	}
+	q.Sort, q.Reverse = projections.RateSort(d.random.IntN(int(projections.SortP50))), d.random.IntN(3) == 0
+	q.MinMessages, q.Offset = uint64(d.random.IntN(3)), d.random.IntN(4)
+}
+
+// wholeHourZones have days that begin at whole hours of UTC.
+var wholeHourZones = []*time.Location{time.FixedZone("", 9*3600), time.FixedZone("", -4*3600), zoneOf("America/Havana")}
+
+func zoneOf(name string) *time.Location {
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		panic(err)
+	}
+	return zone
+}
+
+func (d *daysTest) embedded(q projections.RateQuery) projections.RatePage {
 	s := projections.NewRateScan(q)
 	for s.Next() {
 		for _, f := range d.parts {
@@ -279,9 +302,9 @@ func (d *daysTest) embedded(q projections.RateQuery) []projections.RateRow {
 			}
 		}
 	}
-	rows, err := s.Rows()
+	page, err := s.Page()
 	must(d.t, err)
-	return rows
+	return page
 }
 
 // TestDaysCountWhatHoursCount: for any span and filter, the answers from totals of days are those
@@ -310,7 +333,7 @@ func TestDaysCountWhatHoursCount(t *testing.T) {
 		q := projections.RateQuery{App: testApp, From: january.UnixMilli(), To: january.AddDate(0, 6, 0).UnixMilli(), By: by, Limit: 100}
 		got, err := d.store.ReadRates(context.Background(), q)
 		must(t, err)
-		if want := d.embedded(q); len(want) == 0 || !slices.EqualFunc(got, want, sameRow) {
+		if want := d.embedded(q); len(want.Rows) == 0 || !slices.EqualFunc(got.Rows, want.Rows, sameRow) {
 			t.Errorf("%+v, without cohorts:\n%+v\nembedded\n%+v", q, got, want)
 		}
 	}

@@ -32,7 +32,8 @@ type eventColumns struct {
 	Eligible    numbers[uint32] `ch:"eligible"`
 	Readers     numbers[uint32] `ch:"readers"`
 	// Leaf is in the first row of an entry.
-	Leaf repeatedTexts `ch:"leaf,archive"`
+	Leaf  repeatedTexts  `ch:"leaf,archive"`
+	Label lowCardinality `ch:"label,archive"`
 }
 
 // Outcomes that only this table knows.
@@ -54,6 +55,8 @@ type eventExtra struct {
 	Device   string           `json:"device,omitempty"`
 	EventID  string           `json:"event_id,omitempty"`
 	Silent   bool             `json:"silent,omitempty"`
+	// Label is one that is not counted: of a message that was rejected, or one too many.
+	Label string `json:"label,omitempty"`
 
 	SendReads      events.Choice `json:"send_reads,omitzero"`
 	SendDeliveries events.Choice `json:"send_deliveries,omitzero"`

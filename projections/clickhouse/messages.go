@@ -31,6 +31,8 @@ type messageColumns struct {
 	FirstReadAt millis          `ch:"first_read_at"`
 	LastReadAt  millis          `ch:"last_read_at"`
 	Version     numbers[uint64] `ch:"version"`
+	Label       lowCardinality  `ch:"label"`
+	Tracked     bools           `ch:"tracked"`
 }
 
 func (c *messageColumns) set(i int, r *MessageRow) {
@@ -49,6 +51,8 @@ func (c *messageColumns) set(i int, r *MessageRow) {
 	c.FirstReadAt.values[i] = storable(m.FirstReadAt)
 	c.LastReadAt.values[i] = storable(m.LastReadAt)
 	c.Version.values[i] = r.Version
+	c.Label.keys[i], _ = c.Label.key(m.Label)
+	c.Tracked.values[i] = m.Tracked
 }
 
 // InsertMessages stores the latest state of messages. Storing it again does no harm.

@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -10,37 +11,93 @@ import (
 )
 
 // ReadRates answers a query with the rows that the embedded rollup gives, in the order and with the
-// limit of the query. It reads totals of hours where that is enough, totals of days for the whole
-// days of the span once they are complete (see [Store.UseDays]), and cohorts for the rest. The
-// error is a [projections.ErrRatesUnavailable] if ClickHouse does not answer.
-func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) ([]projections.RateRow, error) {
-	sources := s.sources(&q)
-	if len(sources) == 0 {
-		return nil, nil
-	}
+// limits of the query, and questions that the rollup cannot answer from messages and reads. It
+// reads totals of hours where that is enough, totals of days for the whole days of the span once
+// they are complete (see [Store.UseDays]), and cohorts for the rest. The error is a
+// [projections.ErrRatesUnavailable] if ClickHouse does not answer.
+func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) (page projections.RatePage, err error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	sums := newRateSums()
-	found, err := s.conn.Query(ctx, sums.sql(&q, sources))
+	beyond := q.BeyondRollup() != nil
+	if beyond && q.From >= q.To {
+		return page, nil
+	}
+	sums := newRateSums(beyond)
+	if !q.By.InTime() || q.By == projections.ByHour && !beyond || q.By == projections.ByDay && q.Zone == nil {
+		return s.ask(ctx, sums, &q)
+	}
+	// ClickHouse adds up what no zone divides, and the rest is added up here, so that both sides
+	// have the same idea of zones.
+	parts := q
+	parts.Keys, parts.Bins, parts.Sort, parts.Reverse, parts.MinMessages, parts.Offset, parts.Limit = nil, true, projections.SortKey, false, 0, 0, maxParts+1
+	if parts.By = projections.ByHour; q.By == projections.ByWeek && q.Zone == nil {
+		parts.By = projections.ByDay
+	}
+	parts.Zone, sums.seconds = nil, true
+	found, err := s.ask(ctx, sums, &parts)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", projections.ErrRatesUnavailable, err)
+		return page, err
+	}
+	if len(found.Rows) > maxParts {
+		return page, projections.ErrTooManyCohorts
+	}
+	rows := projections.NewRateSums(q)
+	for i := range found.Rows {
+		at, err := strconv.ParseInt(found.Rows[i].Key, 10, 64)
+		if err != nil {
+			return page, fmt.Errorf("read read rates: %w", err)
+		}
+		rows.Add(at*1000, &found.Rows[i])
+	}
+	return rows.Page(), nil
+}
+
+// maxParts are added up here: the quarters of an hour of fourteen years.
+const maxParts = 500_000
+
+// ask answers a query whose rows are those of one SELECT.
+func (s *Store) ask(ctx context.Context, sums *rateSums, q *projections.RateQuery) (page projections.RatePage, err error) {
+	var parts []string
+	if sums.byBegin {
+		parts = details(q)
+	} else {
+		parts = sums.parts(q, s.sources(q))
+	}
+	if len(parts) == 0 {
+		return page, nil
+	}
+	page, err = s.query(ctx, sums, q, parts)
+	if err == nil && len(page.Rows) == 0 && q.Offset > 0 {
+		first := *q
+		first.Offset, first.Limit = 0, 1
+		var all projections.RatePage
+		all, err = s.query(ctx, sums, &first, parts)
+		page.Total = all.Total
+	}
+	return page, err
+}
+
+func (s *Store) query(ctx context.Context, sums *rateSums, q *projections.RateQuery, parts []string) (page projections.RatePage, err error) {
+	found, err := s.conn.Query(ctx, sums.sql(q, parts))
+	if err != nil {
+		return page, fmt.Errorf("%w: %w", projections.ErrRatesUnavailable, err)
 	}
 	defer found.Close()
-	var rows []projections.RateRow
 	for found.Next() {
 		if err := found.Scan(sums.targets...); err != nil {
-			return nil, fmt.Errorf("read read rates: %w", err)
+			return page, fmt.Errorf("read read rates: %w", err)
 		}
-		r, err := sums.row(q.Bins)
+		r, err := sums.row(q)
 		if err != nil {
-			return nil, fmt.Errorf("read read rates: %w", err)
+			return page, fmt.Errorf("read read rates: %w", err)
 		}
-		rows = append(rows, r)
+		page.Rows = append(page.Rows, r)
+		page.Total = int(sums.total)
 	}
 	if err := found.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %w", projections.ErrRatesUnavailable, err)
+		return page, fmt.Errorf("%w: %w", projections.ErrRatesUnavailable, err)
 	}
-	return projections.SortRates(q, rows), nil
+	return page, nil
 }
 
 // source is where a part of the answer comes from: the rows of a table from one hour to another,
@@ -60,7 +117,7 @@ func (s *Store) sources(q *projections.RateQuery) []source {
 	}
 	// As the hours are stored.
 	first, last = min(max(first, 0), lastHour), min(max(last, 0), lastHour)
-	if q.By.InTime() && q.Group == "" && q.Sender == "" {
+	if (q.By.InTime() || q.By == projections.ByApp) && q.Group == "" && q.Sender == "" && q.Label == "" {
 		return []source{{hoursTable, "hour", first, last}}
 	}
 	days := daysFor(q)
@@ -83,7 +140,8 @@ func (s *Store) sources(q *projections.RateQuery) []source {
 // has.
 func daysFor(q *projections.RateQuery) *table {
 	switch {
-	case q.By == projections.ByHour:
+	case q.By == projections.ByHour || q.By == projections.ByLabel || q.Label != "":
+	case q.By == projections.ByApp && q.Group == "" && q.Sender == "":
 	case q.By != projections.BySender && q.Sender == "":
 		return groupDaysTable
 	case q.By != projections.ByGroup && q.Group == "":
@@ -103,57 +161,139 @@ type rateSums struct {
 	summed  []string     // the names of the columns that are added up
 	targets []any
 
-	key    string
-	bins   []uint16
-	counts []uint64
+	key string
+	// seconds: keys of rows in time are told as Unix time, and byBegin: bins by where they begin.
+	seconds, byBegin bool
+	total            uint64
+	bins             []uint16
+	begins           []int64 // instead of bins, where each begins
+	counts           []uint64
 }
 
 var countsTable = tableOf[countColumns]("")
 
-func newRateSums() *rateSums {
-	r := &rateSums{}
+// newRateSums asks for bins by their numbers, or by where they begin.
+func newRateSums(byBegin bool) *rateSums {
+	r := &rateSums{byBegin: byBegin}
 	names, targets := countsTable.scan(&r.columns, summed)
 	r.summed = names
-	r.targets = append(append([]any{&r.key}, targets...), &r.bins, &r.counts)
+	var bins any = &r.bins
+	if byBegin {
+		bins = &r.begins
+	}
+	r.targets = append(append([]any{&r.key, &r.total}, targets...), bins, &r.counts)
 	return r
 }
 
-// sql is the SELECT for the rows of the answer.
-func (r *rateSums) sql(q *projections.RateQuery, sources []source) string {
-	show, order := "key", "sum(messages) DESC, key"
-	if q.By.InTime() {
-		show, order = "formatDateTime(key, '%FT%TZ', 'UTC')", "key" // as projections.HourKey
-	}
+// parts are the SELECTs for what a query adds up, from the tables of the rollup.
+func (r *rateSums) parts(q *projections.RateQuery, sources []source) (parts []string) {
 	names := strings.Join(r.summed, ", ")
-	var parts []string
 	for _, from := range sources {
 		parts = append(parts, fmt.Sprintf("SELECT %s AS key, %s, bins, counts FROM %s FINAL WHERE %s",
 			from.key(q), names, from.table.name, from.where(q)))
 	}
+	return parts
+}
+
+// sql is the SELECT for the rows of the answer.
+func (r *rateSums) sql(q *projections.RateQuery, parts []string) string {
+	var sums, names []string
+	for _, name := range r.summed {
+		names = append(names, "all_"+strings.Trim(name, "`"))
+		sums = append(sums, "sum("+name+") AS "+names[len(names)-1])
+	}
+	having := fmt.Sprintf("HAVING all_messages >= %d", q.MinMessages)
+	if q.Keys != nil {
+		having += " AND toString(key) IN (" + literals(q.Keys) + ")"
+	}
 	// No row ever moves from one month to another, so the months need not be merged with each
 	// other.
-	return fmt.Sprintf(`SELECT %s, sum(%s), (sumMap(bins, counts) AS times).1, times.2
-		FROM (%s) GROUP BY key ORDER BY %s LIMIT %d
+	return fmt.Sprintf(`SELECT toString(key), count() OVER (), %s, times.1, times.2
+		FROM (SELECT key, %s, sumMap(bins, counts) AS times FROM (%s) GROUP BY key %s)
+		ORDER BY %s LIMIT %d, %d
 		SETTINGS do_not_merge_across_partitions_select_final = 1`,
-		show, strings.Join(r.summed, "), sum("), strings.Join(parts, " UNION ALL "), order, q.Limit)
+		strings.Join(names, ", "), strings.Join(sums, ", "), strings.Join(parts, " UNION ALL "), having, orderBy(q), q.Offset, q.Limit)
+}
+
+// orderBy is the order of the rows, as projections.RateQuery.Page has it.
+func orderBy(q *projections.RateQuery) string {
+	down, up := "DESC", "ASC"
+	if q.Reverse {
+		down, up = up, down
+	}
+	// The bin with the time of a reader, who is counted from 1; there is none beyond the last.
+	binOf := func(reader string) string {
+		return "times.1[arrayFirstIndex(n -> n >= (" + reader + "), arrayCumSum(times.2))]"
+	}
+	by := func(part string, of string) string {
+		if of == "all_eligible" {
+			reader := "intDiv(all_eligible * " + part + " + 9, 10)"
+			return fmt.Sprintf("%s = 0 OR %s > all_read, %s %s, key", reader, reader, binOf(reader), up)
+		}
+		return fmt.Sprintf("all_read = 0, %s %s, key", binOf("toUInt64("+part+" * (all_read - 1)) + 1"), up)
+	}
+	switch q.Sort {
+	case projections.SortUsual:
+		if q.By.InTime() {
+			return "key " + up
+		}
+		return "all_messages " + down + ", key"
+	case projections.SortMessages:
+		return "all_messages " + down + ", key"
+	case projections.SortEligible:
+		return "all_eligible " + down + ", key"
+	case projections.SortDelivered:
+		return "all_delivered " + down + ", key"
+	case projections.SortRead:
+		return "all_read " + down + ", key"
+	case projections.SortNotRead:
+		return "all_eligible - all_read " + down + ", key"
+	case projections.SortRecalled:
+		return "all_recalled " + down + ", key"
+	case projections.SortRate:
+		return "if(all_eligible = 0, 0, all_read / all_eligible) " + down + ", key"
+	case projections.SortP50:
+		return by("0.5", "all_read")
+	case projections.SortP90:
+		return by("0.9", "all_read")
+	case projections.SortP99:
+		return by("0.99", "all_read")
+	case projections.SortR50:
+		return by("5", "all_eligible")
+	case projections.SortR90:
+		return by("9", "all_eligible")
+	}
+	return "key " + up
 }
 
 // row returns the row that was read, with its bins if they are wanted.
-func (r *rateSums) row(bins bool) (row projections.RateRow, err error) {
+func (r *rateSums) row(q *projections.RateQuery) (row projections.RateRow, err error) {
 	row.Key = r.key
+	if q.By.InTime() && !r.seconds {
+		seconds, err := strconv.ParseInt(r.key, 10, 64)
+		if err != nil {
+			return row, err
+		}
+		row.Key = q.RowAt(seconds * 1000)
+	}
 	row.Messages = r.columns.Messages.values[0]
 	row.Eligible = r.columns.Eligible.values[0]
 	row.Delivered = r.columns.Delivered.values[0]
 	row.Read = r.columns.Read.values[0]
 	row.Recalled = r.columns.Recalled.values[0]
-	if row.P50, row.P90, row.P99, err = percentiles(r.bins, r.counts); err != nil {
+	if r.byBegin {
+		r.bins = r.bins[:0]
+		for _, ms := range r.begins {
+			r.bins = append(r.bins, projections.TimeBin(ms))
+		}
+	}
+	times, err := distribution(r.bins, r.counts)
+	if err != nil {
 		return row, err
 	}
-	if bins {
-		row.Bins = make([]projections.BinCount, len(r.bins))
-		for i, bin := range r.bins {
-			row.Bins[i] = projections.BinCount{Bin: bin, Count: r.counts[i]}
-		}
+	row.SetTimes(times)
+	if q.Bins {
+		row.Bins = times.Bins()
 	}
 	return row, nil
 }
@@ -165,10 +305,14 @@ func (f *source) key(q *projections.RateQuery) string {
 		return "`group`"
 	case projections.BySender:
 		return "sender"
+	case projections.ByLabel:
+		return "label"
+	case projections.ByApp:
+		return "app"
 	case projections.ByDay:
-		return "toStartOfDay(" + f.column + ")"
+		return "toUnixTimestamp(toStartOfDay(" + f.column + "))"
 	}
-	return f.column
+	return "toUnixTimestamp(" + f.column + ")"
 }
 
 // where is the condition of the rows that are in the answer.
@@ -184,24 +328,29 @@ func (f *source) where(q *projections.RateQuery) string {
 	if q.Sender != "" {
 		where = append(where, "sender = "+literal(q.Sender))
 	}
-	if q.By == projections.ByGroup {
+	if q.Label != "" {
+		where = append(where, "label = "+literal(q.Label))
+	}
+	switch q.By {
+	case projections.ByGroup:
 		where = append(where, "`group` != ''")
+	case projections.ByLabel:
+		where = append(where, "label != ''")
 	}
 	return strings.Join(where, " AND ")
 }
 
-// percentiles are the percentiles of the times to read, from the counts of their bins.
-func percentiles(bins []uint16, counts []uint64) (p50, p90, p99 float64, err error) {
+// distribution is that of the times to read, from the counts of their bins.
+func distribution(bins []uint16, counts []uint64) (*projections.Distribution, error) {
 	if len(bins) != len(counts) {
-		return 0, 0, 0, fmt.Errorf("%d bins with %d counts", len(bins), len(counts))
+		return nil, fmt.Errorf("%d bins with %d counts", len(bins), len(counts))
 	}
-	var d projections.Distribution
+	d := &projections.Distribution{}
 	for i, bin := range bins {
 		if bin >= projections.NumBins {
-			return 0, 0, 0, fmt.Errorf("there is no bin %d", bin)
+			return nil, fmt.Errorf("there is no bin %d", bin)
 		}
 		d.Add(bin, counts[i])
 	}
-	p50, p90, p99 = d.Percentiles()
-	return p50, p90, p99, nil
+	return d, nil
 }

@@ -52,10 +52,10 @@ func TestLatestVersionCounts(t *testing.T) {
 		{with(func(q *projections.RateQuery) { q.From, q.To = 13*hour, 13*hour }), ""},
 		{with(func(q *projections.RateQuery) { q.App = "acme#other" }), ""},
 	} {
-		rows, err := s.ReadRates(ctx, test.q)
+		page, err := s.ReadRates(ctx, test.q)
 		must(t, err)
 		got := ""
-		for _, r := range rows {
+		for _, r := range page.Rows {
 			got += fmt.Sprintf("%s %d %d, ", r.Key, r.Messages, r.Read)
 			if r.P50 < 990 || r.P99 > 1010 {
 				t.Errorf("%+v: percentiles of %+v", test.q, r)

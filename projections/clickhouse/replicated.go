@@ -8,8 +8,10 @@ import (
 
 // What is different in the statements for a cluster.
 var (
-	tableStatement = regexp.MustCompile(`(?m)^(CREATE TABLE IF NOT EXISTS|ALTER TABLE) (\w+)`)
-	mergeTree      = regexp.MustCompile(`(?m)^ENGINE = (\w*MergeTree)`)
+	tableStatement = regexp.MustCompile(`(?m)^(CREATE TABLE IF NOT EXISTS|CREATE VIEW IF NOT EXISTS|ALTER TABLE) (\w+)`)
+	// What a view is made of; columns are never named so.
+	viewSource = regexp.MustCompile(`\b(FROM|JOIN) (events|messages|members)\b`)
+	mergeTree  = regexp.MustCompile(`(?m)^ENGINE = (\w*MergeTree)`)
 )
 
 // ReplicatedSchema returns the schema for a cluster of ClickHouse servers, made from the same
@@ -34,11 +36,13 @@ func ReplicatedSchema(database, cluster string) (string, error) {
 	return out.String(), nil
 }
 
-// replicated is the statement that makes or alters a table, for all servers of a cluster.
+// replicated is the statement that makes a view, or makes or alters a table, for all servers of a
+// cluster.
 func replicated(sql, database, onCluster string) string {
 	dollars := strings.NewReplacer("$", "$$")
 	sql = tableStatement.ReplaceAllString(sql,
 		"${1} "+dollars.Replace(database)+".${2}"+dollars.Replace(onCluster))
+	sql = viewSource.ReplaceAllString(sql, "${1} "+dollars.Replace(database)+".${2}")
 	sql = mergeTree.ReplaceAllString(sql, "ENGINE = Replicated${1}")
 	return strings.ReplaceAll(sql, "non_replicated_deduplication_window", "replicated_deduplication_window")
 }

@@ -22,7 +22,7 @@ const goldenSchema = "testdata/schema.golden.sql"
 func TestSchemaIsGolden(t *testing.T) {
 	s := openStore(t)
 	var got strings.Builder
-	for _, name := range []string{"events", "messages", "cohorts", "hours", "group_days", "sender_days", "migrations"} {
+	for _, name := range []string{"events", "messages", "cohorts", "hours", "group_days", "sender_days", "migrations", "time_bins", "reads", "members", "recipients"} {
 		var ddl string
 		must(t, s.conn.QueryRow(context.Background(), "SHOW CREATE TABLE "+name).Scan(&ddl))
 		fmt.Fprintf(&got, "%s;\n\n", ddl)
@@ -176,6 +176,7 @@ func TestReplicatedSchema(t *testing.T) {
 		"CREATE TABLE IF NOT EXISTS `receipts`.cohorts ON CLUSTER 'main'",
 		"CREATE TABLE IF NOT EXISTS `receipts`.group_days ON CLUSTER 'main'",
 		"CREATE TABLE IF NOT EXISTS `receipts`.sender_days ON CLUSTER 'main'",
+		"CREATE VIEW IF NOT EXISTS `receipts`.recipients ON CLUSTER 'main'", "INNER JOIN `receipts`.members AS m", "FROM `receipts`.events",
 		"CREATE TABLE IF NOT EXISTS `receipts`.migrations ON CLUSTER 'main'",
 		"ENGINE = ReplicatedReplacingMergeTree(version)", "ENGINE = ReplicatedMergeTree\n",
 		"\nSETTINGS replicated_deduplication_window = 10000",

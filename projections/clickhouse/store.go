@@ -136,6 +136,15 @@ func literal(text string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
 }
 
+// literals are strings as SQL has a list of them.
+func literals(texts []string) string {
+	list := make([]string, len(texts))
+	for i, text := range texts {
+		list[i] = literal(text)
+	}
+	return strings.Join(list, ", ")
+}
+
 // identifier is a name as SQL has it.
 func identifier(name string) string {
 	return "`" + strings.NewReplacer(`\`, `\\`, "`", "\\`").Replace(name) + "`"

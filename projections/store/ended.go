@@ -8,10 +8,10 @@ import (
 )
 
 // ended is a store whose manifest could not be written. To Pebble that is the end of the process,
-// since whether the manifest has its last record is not known any more. Here the process goes on, and
-// Pebble with it: it would flush the same changes again, and the manifest would have them twice, in
-// two tables of one level. So from then on nothing in the directory changes, and the next start finds
-// either the state before the record or the one after it.
+// since whether the manifest has its last record is not known any more. Here the process goes on,
+// and Pebble with it: it would flush the same changes again, and the manifest would have them
+// twice, in two tables of one level. So from then on nothing in the directory changes, and the next
+// start finds either the state before the record or the one after it.
 type ended struct{ by atomic.Pointer[error] }
 
 func (e *ended) end(err error) { e.by.CompareAndSwap(nil, &err) }

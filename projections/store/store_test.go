@@ -259,8 +259,8 @@ func TestFailedWriteEndsTheStore(t *testing.T) {
 	}
 }
 
-// A manifest whose sync failed may have its last record or not. Whichever it is, the next start finds
-// a state that is a fold of the log: nothing is written twice.
+// A manifest whose sync failed may have its last record or not. Whichever it is, the next start
+// finds a state that is a fold of the log: nothing is written twice.
 func TestManifestThatCannotBeSyncedEndsTheStore(t *testing.T) {
 	for fault, kind := range map[string]errorfs.OpKind{"write": errorfs.OpFileWrite, "sync": errorfs.OpFileSync} {
 		t.Run(fault, func(t *testing.T) {

@@ -8,6 +8,12 @@ import (
 	"time"
 )
 
+// Defines values for AboveLimit.
+const (
+	AboveLimitCounts  AboveLimit = "counts"
+	AboveLimitNothing AboveLimit = "nothing"
+)
+
 // Defines values for Code.
 const (
 	CodeAmbiguous            Code = "ambiguous"
@@ -33,6 +39,8 @@ const (
 	CodeLogFull              Code = "log_full"
 	CodeMessageNotFound      Code = "message_not_found"
 	CodeMethodNotAllowed     Code = "method_not_allowed"
+	CodeNamesNotKept         Code = "names_not_kept"
+	CodeNeedsClickhouse      Code = "needs_clickhouse"
 	CodeNoCluster            Code = "no_cluster"
 	CodeNodeAlive            Code = "node_alive"
 	CodeNodeNotFound         Code = "node_not_found"
@@ -73,6 +81,11 @@ const (
 	InvitationsOpen    Invitations = "open"
 )
 
+// Defines values for MessageCountsOnly.
+const (
+	MessageCountsOnlyTrue MessageCountsOnly = true
+)
+
 // Defines values for Decision.
 const (
 	DecisionApplied   Decision = "applied"
@@ -86,6 +99,12 @@ const (
 	ReadReceiptsAlways ReadReceipts = "always"
 	ReadReceiptsNever  ReadReceipts = "never"
 	ReadReceiptsUser   ReadReceipts = "user"
+)
+
+// Defines values for ReceiptTime.
+const (
+	ReceiptTimeArrival  ReceiptTime = "arrival"
+	ReceiptTimeReported ReceiptTime = "reported"
 )
 
 // Defines values for StreamClosingReason.
@@ -124,6 +143,12 @@ const (
 	ConversationTypePeer  ConversationType = "peer"
 )
 
+// Defines values for Left.
+const (
+	LeftExclude Left = "exclude"
+	LeftInclude Left = "include"
+)
+
 // Defines values for RebuildFrom.
 const (
 	RebuildFromArchive RebuildFrom = "archive"
@@ -132,10 +157,44 @@ const (
 
 // Defines values for GetReadRateParamsGroupBy.
 const (
-	GetReadRateParamsGroupByDay    GetReadRateParamsGroupBy = "day"
-	GetReadRateParamsGroupByGroup  GetReadRateParamsGroupBy = "group"
-	GetReadRateParamsGroupByHour   GetReadRateParamsGroupBy = "hour"
-	GetReadRateParamsGroupBySender GetReadRateParamsGroupBy = "sender"
+	GetReadRateParamsGroupByApp         GetReadRateParamsGroupBy = "app"
+	GetReadRateParamsGroupByDay         GetReadRateParamsGroupBy = "day"
+	GetReadRateParamsGroupByGroup       GetReadRateParamsGroupBy = "group"
+	GetReadRateParamsGroupByHour        GetReadRateParamsGroupBy = "hour"
+	GetReadRateParamsGroupByLabel       GetReadRateParamsGroupBy = "label"
+	GetReadRateParamsGroupByMessage     GetReadRateParamsGroupBy = "message"
+	GetReadRateParamsGroupByReader      GetReadRateParamsGroupBy = "reader"
+	GetReadRateParamsGroupBySender      GetReadRateParamsGroupBy = "sender"
+	GetReadRateParamsGroupByWeek        GetReadRateParamsGroupBy = "week"
+	GetReadRateParamsGroupByWeekdayHour GetReadRateParamsGroupBy = "weekday_hour"
+)
+
+// Defines values for GetReadRateParamsSort.
+const (
+	GetReadRateParamsSortDelivered       GetReadRateParamsSort = "delivered"
+	GetReadRateParamsSortEligible        GetReadRateParamsSort = "eligible"
+	GetReadRateParamsSortKey             GetReadRateParamsSort = "key"
+	GetReadRateParamsSortMessages        GetReadRateParamsSort = "messages"
+	GetReadRateParamsSortNotRead         GetReadRateParamsSort = "not_read"
+	GetReadRateParamsSortP50Ms           GetReadRateParamsSort = "p50_ms"
+	GetReadRateParamsSortP90Ms           GetReadRateParamsSort = "p90_ms"
+	GetReadRateParamsSortP99Ms           GetReadRateParamsSort = "p99_ms"
+	GetReadRateParamsSortRead            GetReadRateParamsSort = "read"
+	GetReadRateParamsSortReadRate        GetReadRateParamsSort = "read_rate"
+	GetReadRateParamsSortRecalled        GetReadRateParamsSort = "recalled"
+	GetReadRateParamsSortRecipientsP50Ms GetReadRateParamsSort = "recipients_p50_ms"
+	GetReadRateParamsSortRecipientsP90Ms GetReadRateParamsSort = "recipients_p90_ms"
+)
+
+// Defines values for GetReadRateParamsOrder.
+const (
+	GetReadRateParamsOrderAsc  GetReadRateParamsOrder = "asc"
+	GetReadRateParamsOrderDesc GetReadRateParamsOrder = "desc"
+)
+
+// Defines values for GetReadRateParamsCompare.
+const (
+	GetReadRateParamsComparePrevious GetReadRateParamsCompare = "previous"
 )
 
 // Defines values for RatesSource.
@@ -150,6 +209,33 @@ const (
 	RoleMember Role = "member"
 	RoleOwner  Role = "owner"
 )
+
+// Defines values for GetMessageParamsLeft.
+const (
+	GetMessageParamsLeftExclude GetMessageParamsLeft = "exclude"
+	GetMessageParamsLeftInclude GetMessageParamsLeft = "include"
+)
+
+// Defines values for GetNonReadersParamsLeft.
+const (
+	GetNonReadersParamsLeftExclude GetNonReadersParamsLeft = "exclude"
+	GetNonReadersParamsLeftInclude GetNonReadersParamsLeft = "include"
+)
+
+// Defines values for GetReadersParamsLeft.
+const (
+	GetReadersParamsLeftExclude GetReadersParamsLeft = "exclude"
+	GetReadersParamsLeftInclude GetReadersParamsLeft = "include"
+)
+
+// Defines values for PostCountsParamsLeft.
+const (
+	PostCountsParamsLeftExclude PostCountsParamsLeft = "exclude"
+	PostCountsParamsLeftInclude PostCountsParamsLeft = "include"
+)
+
+// AboveLimit Left out if it is nothing, the default. What becomes of receipts for messages of groups above `max_group_size`: nothing, or they are counted, each reader once, and no names, contents and times of readers are kept. It is decided when the message is sent.
+type AboveLimit string
 
 // Accepted With `positions`, or with `outcomes` if `wait=applied` was asked for.
 type Accepted struct {
@@ -184,7 +270,7 @@ type ConversationMarkedUnread struct {
 	// Peer at most 128 bytes of UTF-8
 	Peer OptionalID `json:"peer,omitempty,omitzero"`
 
-	// Time when it happened at the client; no rule looks at it. 0 is as good as none
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -193,7 +279,8 @@ type ConversationMarkedUnread struct {
 }
 
 // ConversationRead Everything that was sent up to the message `upto`, or without one up to now. An `upto` that was not sent yet makes it wait for
-// the message.
+// the message. It takes the user's mark away. In a single chat it reads what the peer sent, and the peer is told; a conversation read that reads
+// nothing is not told to the peer.
 type ConversationRead struct {
 	// EventID names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
 	// 64 bytes of UTF-8 without control characters
@@ -208,7 +295,7 @@ type ConversationRead struct {
 	// Strict reject the event if its message is unknown, rather than wait for the message; false if it is left out
 	Strict Strict `json:"strict,omitempty,omitzero"`
 
-	// Time when it happened at the client; no rule looks at it. 0 is as good as none
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -306,7 +393,7 @@ type errorInfo struct {
 // 64 bytes of UTF-8 without control characters
 type EventID = string
 
-// EventTime when it happened at the client; no rule looks at it. 0 is as good as none
+// EventTime when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
 type EventTime = time.Time
 
 // GroupCreated At most 5000 members and admins together.
@@ -324,7 +411,7 @@ type GroupCreated struct {
 	// Owner at most 128 bytes of UTF-8
 	Owner ID `json:"owner"`
 
-	// Time when it happened at the client; no rule looks at it. 0 is as good as none
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 }
@@ -338,7 +425,7 @@ type GroupDissolved struct {
 	// Group at most 128 bytes of UTF-8
 	Group ID `json:"group"`
 
-	// Time when it happened at the client; no rule looks at it. 0 is as good as none
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 }
@@ -352,7 +439,7 @@ type GroupJoined struct {
 	// Group at most 128 bytes of UTF-8
 	Group ID `json:"group"`
 
-	// Time when it happened at the client; no rule looks at it. 0 is as good as none
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -369,7 +456,7 @@ type GroupLeft struct {
 	// Group at most 128 bytes of UTF-8
 	Group ID `json:"group"`
 
-	// Time when it happened at the client; no rule looks at it. 0 is as good as none
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -392,7 +479,7 @@ type GroupRole struct {
 	// Role owner: who was the owner until then becomes an admin
 	Role GroupRoleRole `json:"role"`
 
-	// Time when it happened at the client; no rule looks at it. 0 is as good as none
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -431,8 +518,11 @@ type InVain struct {
 // Invitations Left out if it is open, the default. What it does when SDK users put others into their groups: they are members at once, or once they have agreed with the SDK's acceptGroupInvite. The backend's events are not bound by it.
 type Invitations string
 
-// MaxGroupSize messages in larger groups collect no receipts; 0 = no limit. Default: 200
+// MaxGroupSize messages in larger groups collect no receipts, or counts only; 0 = no limit. Default: 200
 type MaxGroupSize = int64
+
+// MaxReportAge Examples: 72h, 1h30m, 0
+type MaxReportAge = Duration
 
 // MaxRequests messages that ask for receipts, per group and UTC day; 0 (the default) = no limit
 type MaxRequests = int64
@@ -442,9 +532,11 @@ type MaybeTime = time.Time
 
 // Message defines model for Message.
 type Message struct {
-	Delivered   Count     `json:"delivered"`
-	Eligible    Count     `json:"eligible"`
-	FirstReadAt MaybeTime `json:"first_read_at"`
+	// CountsOnly its readers are counted, and their names are not kept; left out if not
+	CountsOnly  MessageCountsOnly `json:"counts_only,omitempty,omitzero"`
+	Delivered   Count             `json:"delivered"`
+	Eligible    Count             `json:"eligible"`
+	FirstReadAt MaybeTime         `json:"first_read_at"`
 
 	// From at most 128 bytes of UTF-8
 	From ID `json:"from"`
@@ -453,7 +545,10 @@ type Message struct {
 	Group ID `json:"group,omitempty,omitzero"`
 
 	// ID at most 128 bytes of UTF-8
-	ID               ID        `json:"id"`
+	ID ID `json:"id"`
+
+	// Label what it is counted under; left out if it is nothing
+	Label            string    `json:"label,omitempty,omitzero"`
 	LastReadAt       MaybeTime `json:"last_read_at"`
 	Read             Count     `json:"read"`
 	Recalled         bool      `json:"recalled"`
@@ -463,6 +558,9 @@ type Message struct {
 	// To at most 128 bytes of UTF-8
 	To ID `json:"to,omitempty,omitzero"`
 }
+
+// MessageCountsOnly its readers are counted, and their names are not kept; left out if not
+type MessageCountsOnly bool
 
 // MessageDelivered Single chats only.
 type MessageDelivered struct {
@@ -479,7 +577,7 @@ type MessageDelivered struct {
 	// Strict reject the event if its message is unknown, rather than wait for the message; false if it is left out
 	Strict Strict `json:"strict,omitempty,omitzero"`
 
-	// Time when it happened at the client; no rule looks at it. 0 is as good as none
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -511,7 +609,7 @@ type MessageRead struct {
 	// Strict reject the event if its message is unknown, rather than wait for the message; false if it is left out
 	Strict Strict `json:"strict,omitempty,omitzero"`
 
-	// Time when it happened at the client; no rule looks at it. 0 is as good as none
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -537,7 +635,7 @@ type MessageRecalled struct {
 	// Strict reject the event if its message is unknown, rather than wait for the message; false if it is left out
 	Strict Strict `json:"strict,omitempty,omitzero"`
 
-	// Time when it happened at the client; no rule looks at it. 0 is as good as none
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -560,6 +658,9 @@ type MessageSent struct {
 	// ID at most 128 bytes of UTF-8
 	ID ID `json:"id"`
 
+	// Label what the message is counted under in analytics, such as a campaign; at most 64 bytes. An app has at most 4096 different ones in a partition; a message with a further one is sent without it
+	Label string `json:"label,omitempty,omitzero"`
+
 	// Peer at most 128 bytes of UTF-8
 	Peer OptionalID `json:"peer,omitempty,omitzero"`
 
@@ -569,7 +670,7 @@ type MessageSent struct {
 	// Silent counts as unread for nobody
 	Silent bool `json:"silent,omitempty,omitzero"`
 
-	// Time when it happened at the client; no rule looks at it. 0 is as good as none
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 }
@@ -613,6 +714,26 @@ type Outcome struct {
 // Decision of an event that came before with the same `event_id`, what that was; `duplicate` is a success that changed nothing; `parked` waits for its message, which was not sent yet
 type Decision string
 
+// OwnConversationMarkedUnread Marks the conversation for the user, until they read it. No number changes, and nobody else is told.
+type OwnConversationMarkedUnread struct {
+	// EventID names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
+	// 64 bytes of UTF-8 without control characters
+	EventID EventID `json:"event_id,omitempty,omitzero"`
+
+	// Group at most 128 bytes of UTF-8
+	Group OptionalID `json:"group,omitempty,omitzero"`
+
+	// Peer at most 128 bytes of UTF-8
+	Peer OptionalID `json:"peer,omitempty,omitzero"`
+
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
+	Time EventTime `json:"time,omitempty,omitzero"`
+	Type string    `json:"type"`
+
+	// User at most 128 bytes of UTF-8
+	User ID `json:"user,omitempty,omitzero"`
+}
+
 // Position an entry of the log
 type Position struct {
 	Partition int `json:"partition"`
@@ -637,22 +758,63 @@ type MemberPosition struct {
 	User ID `json:"user"`
 }
 
-// ReadRate defines model for ReadRate.
-type ReadRate struct {
+// RateNumbers defines model for RateNumbers.
+type RateNumbers struct {
+	// Delivered whom it reached, as far as that is known: in groups, which have no delivery receipts, those who have read
 	Delivered int `json:"delivered"`
 
 	// Eligible readers the messages could have, frozen when each was sent
 	Eligible int `json:"eligible"`
 
-	// Key the beginning of the hour or day as RFC 3339 in UTC, the id of the group, or the sender
+	// Messages without the recalled ones
+	Messages int `json:"messages"`
+
+	// P50Ms half of *those who have read* did so within this time from sending, accurate to 1 %; null while nobody has read. The times of readers that are counted only are not among them; without any other, it is 0
+	P50Ms float32 `json:"p50_ms"`
+
+	// P90Ms the same of nine tenths of them
+	P90Ms float32 `json:"p90_ms"`
+
+	// P99Ms the same of 99 of 100
+	P99Ms float32 `json:"p99_ms"`
+	Read  int     `json:"read"`
+
+	// ReadRate `read / eligible`, 0 if nobody is eligible
+	ReadRate float64 `json:"read_rate"`
+
+	// Recalled messages that were recalled; they are in no other number
+	Recalled int `json:"recalled"`
+
+	// RecipientsP50Ms half of *all eligible readers* had read within this time, accurate to 1 %; null is not yet
+	RecipientsP50Ms float32 `json:"recipients_p50_ms"`
+
+	// RecipientsP90Ms the same of nine tenths of them
+	RecipientsP90Ms float32 `json:"recipients_p90_ms"`
+}
+
+// ReadRate defines model for ReadRate.
+type ReadRate struct {
+	Compared RateNumbers `json:"compared,omitempty,omitzero"`
+
+	// Delivered whom it reached, as far as that is known: in groups, which have no delivery receipts, those who have read
+	Delivered int `json:"delivered"`
+
+	// Eligible readers the messages could have, frozen when each was sent
+	Eligible int `json:"eligible"`
+
+	// Key the beginning of the hour, day or week as RFC 3339 in the zone asked for, the day of the week (1 is Monday) and the hour as in `1-09`, the key of the app, an id or a label
 	Key string `json:"key"`
 
 	// Messages without the recalled ones
 	Messages int `json:"messages"`
 
-	// P50Ms percentile of the time from sending to reading, within 1 %; null while nobody has read
+	// P50Ms half of *those who have read* did so within this time from sending, accurate to 1 %; null while nobody has read. The times of readers that are counted only are not among them; without any other, it is 0
 	P50Ms *float64 `json:"p50_ms"`
+
+	// P90Ms the same of nine tenths of them
 	P90Ms *float64 `json:"p90_ms"`
+
+	// P99Ms the same of 99 of 100
 	P99Ms *float64 `json:"p99_ms"`
 	Read  int      `json:"read"`
 
@@ -661,6 +823,12 @@ type ReadRate struct {
 
 	// Recalled messages that were recalled; they are in no other number
 	Recalled int `json:"recalled"`
+
+	// RecipientsP50Ms half of *all eligible readers* had read within this time, accurate to 1 %; null is not yet
+	RecipientsP50Ms float32 `json:"recipients_p50_ms"`
+
+	// RecipientsP90Ms the same of nine tenths of them
+	RecipientsP90Ms float32 `json:"recipients_p90_ms"`
 }
 
 // ReadReceipts who decides whether reads are told: each user (the default); the app, that they are (deliveries too), or that they are not
@@ -699,6 +867,9 @@ type ReadyFor struct {
 	Problem string `json:"problem,omitempty,omitzero"`
 	Ready   bool   `json:"ready"`
 }
+
+// ReceiptTime Left out if it is arrival, the default. By which time a message.read, message.delivered or conversation.read is valid, ordered and told: when it came, or its `time`, if that is earlier, though at most `max_report_age`. For clients that read offline.
+type ReceiptTime string
 
 // ReciprocalReadReceipts who hides their own reads in a conversation is shown nobody's there; off by default
 type ReciprocalReadReceipts = bool
@@ -750,11 +921,17 @@ type Settings struct {
 	// Invitations Left out if it is open, the default. What it does when SDK users put others into their groups: they are members at once, or once they have agreed with the SDK's acceptGroupInvite. The backend's events are not bound by it.
 	Invitations Invitations `json:"invitations,omitempty,omitzero"`
 
+	// MaxReportAge Examples: 72h, 1h30m, 0
+	MaxReportAge MaxReportAge `json:"max_report_age,omitempty,omitzero"`
+
 	// OpenRegistration Off by default. SDK clients may register users without the admin key; not under the name of a user who is or was in a conversation, or for whom a token was made while registration was open.
 	OpenRegistration OpenRegistration `json:"open_registration"`
 
 	// ReadReceipts who decides whether reads are told: each user (the default); the app, that they are (deliveries too), or that they are not
 	ReadReceipts ReadReceipts `json:"read_receipts"`
+
+	// ReceiptTime Left out if it is arrival, the default. By which time a message.read, message.delivered or conversation.read is valid, ordered and told: when it came, or its `time`, if that is earlier, though at most `max_report_age`. For clients that read offline.
+	ReceiptTime ReceiptTime `json:"receipt_time,omitempty,omitzero"`
 
 	// ReciprocalReadReceipts who hides their own reads in a conversation is shown nobody's there; off by default
 	ReciprocalReadReceipts ReciprocalReadReceipts `json:"reciprocal_read_receipts"`
@@ -767,10 +944,13 @@ type Settings struct {
 
 // GroupReceipts defines model for Settings.group_receipts.
 type GroupReceipts struct {
+	// AboveLimit Left out if it is nothing, the default. What becomes of receipts for messages of groups above `max_group_size`: nothing, or they are counted, each reader once, and no names, contents and times of readers are kept. It is decided when the message is sent.
+	AboveLimit AboveLimit `json:"above_limit,omitempty,omitzero"`
+
 	// Enabled off (the default): asking for group receipts is rejected with "group ack not open"
 	Enabled GroupReceiptsEnabled `json:"enabled"`
 
-	// MaxGroupSize messages in larger groups collect no receipts; 0 = no limit. Default: 200
+	// MaxGroupSize messages in larger groups collect no receipts, or counts only; 0 = no limit. Default: 200
 	MaxGroupSize MaxGroupSize `json:"max_group_size"`
 
 	// MaxRequestsPerGroupPerDay messages that ask for receipts, per group and UTC day; 0 (the default) = no limit
@@ -800,11 +980,17 @@ type SettingsChange struct {
 	// Invitations Left out if it is open, the default. What it does when SDK users put others into their groups: they are members at once, or once they have agreed with the SDK's acceptGroupInvite. The backend's events are not bound by it.
 	Invitations *Invitations `json:"invitations,omitempty"`
 
+	// MaxReportAge Examples: 72h, 1h30m, 0
+	MaxReportAge *MaxReportAge `json:"max_report_age,omitempty"`
+
 	// OpenRegistration Off by default. SDK clients may register users without the admin key; not under the name of a user who is or was in a conversation, or for whom a token was made while registration was open.
 	OpenRegistration *OpenRegistration `json:"open_registration,omitempty"`
 
 	// ReadReceipts who decides whether reads are told: each user (the default); the app, that they are (deliveries too), or that they are not
 	ReadReceipts *ReadReceipts `json:"read_receipts,omitempty"`
+
+	// ReceiptTime Left out if it is arrival, the default. By which time a message.read, message.delivered or conversation.read is valid, ordered and told: when it came, or its `time`, if that is earlier, though at most `max_report_age`. For clients that read offline.
+	ReceiptTime *ReceiptTime `json:"receipt_time,omitempty"`
 
 	// ReciprocalReadReceipts who hides their own reads in a conversation is shown nobody's there; off by default
 	ReciprocalReadReceipts *ReciprocalReadReceipts `json:"reciprocal_read_receipts,omitempty"`
@@ -817,10 +1003,13 @@ type SettingsChange struct {
 
 // GroupReceiptsChange defines model for SettingsChange.group_receipts.
 type GroupReceiptsChange struct {
+	// AboveLimit Left out if it is nothing, the default. What becomes of receipts for messages of groups above `max_group_size`: nothing, or they are counted, each reader once, and no names, contents and times of readers are kept. It is decided when the message is sent.
+	AboveLimit *AboveLimit `json:"above_limit,omitempty"`
+
 	// Enabled off (the default): asking for group receipts is rejected with "group ack not open"
 	Enabled *GroupReceiptsEnabled `json:"enabled,omitempty"`
 
-	// MaxGroupSize messages in larger groups collect no receipts; 0 = no limit. Default: 200
+	// MaxGroupSize messages in larger groups collect no receipts, or counts only; 0 = no limit. Default: 200
 	MaxGroupSize *MaxGroupSize `json:"max_group_size,omitempty"`
 
 	// MaxRequestsPerGroupPerDay messages that ask for receipts, per group and UTC day; 0 (the default) = no limit
@@ -892,7 +1081,7 @@ type GroupAck struct {
 	LastReadAt Time `json:"last_read_at"`
 
 	// LastReader at most 128 bytes of UTF-8
-	LastReader ID `json:"last_reader"`
+	LastReader ID `json:"last_reader,omitempty,omitzero"`
 
 	// Mid at most 128 bytes of UTF-8
 	Mid ID `json:"mid"`
@@ -1029,7 +1218,7 @@ type StreamRead struct {
 	ReadAt  Time `json:"read_at"`
 
 	// User at most 128 bytes of UTF-8
-	User ID `json:"user"`
+	User ID `json:"user,omitempty,omitzero"`
 }
 
 // Strict reject the event if its message is unknown, rather than wait for the message; false if it is left out
@@ -1102,8 +1291,14 @@ type ConversationType string
 // Cursor defines model for cursor.
 type Cursor = string
 
+// Device at most 128 bytes of UTF-8
+type Device = ID
+
 // InGroup at most 128 bytes of UTF-8
 type InGroup = ID
+
+// Left defines model for left.
+type Left string
 
 // Limit defines model for limit.
 type Limit = int
@@ -1131,11 +1326,14 @@ type Scrub = map[string]interface{}
 
 // GetReadRateParams defines parameters for GetReadRate.
 type GetReadRateParams struct {
-	// From sent at or after this; RFC 3339 or Unix milliseconds. The default is 24 hours before `to`
+	// From sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds. The default is 24 hours before `to`, of a set of messages 1970
 	From string `form:"from,omitempty" json:"from,omitempty,omitzero"`
 
-	// To sent before this; RFC 3339 or Unix milliseconds. The default is now
+	// To sent before this; as `from`. The default is now
 	To string `form:"to,omitempty" json:"to,omitempty,omitzero"`
+
+	// Tz the time zone of dates, days, weeks and keys, by its name in the IANA database; UTC if it is left out
+	Tz string `form:"tz,omitempty" json:"tz,omitempty,omitzero"`
 
 	// GroupBy what a row stands for, an hour if it is left out
 	GroupBy GetReadRateParamsGroupBy `form:"group_by,omitempty" json:"group_by,omitempty,omitzero"`
@@ -1146,12 +1344,48 @@ type GetReadRateParams struct {
 	// Sender only messages of this sender
 	Sender ID `form:"sender,omitempty" json:"sender,omitempty,omitzero"`
 
-	// Limit the most items to return, 100 if it is left out
-	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+	// Label only messages with this label
+	Label string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Message only messages with this id, or one of several
+	Message []ID `form:"message,omitempty" json:"message,omitempty,omitzero"`
+
+	// MinMessages leave out rows of fewer messages
+	MinMessages int64 `form:"min_messages,omitempty" json:"min_messages,omitempty,omitzero"`
+
+	// Sort what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time is last
+	Sort GetReadRateParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
+
+	// Order the smallest or the largest first
+	Order GetReadRateParamsOrder `form:"order,omitempty" json:"order,omitempty,omitzero"`
+
+	// Compare compare with the span of the same length before; not with rows by hour, day or week
+	Compare GetReadRateParamsCompare `form:"compare,omitempty" json:"compare,omitempty,omitzero"`
+
+	// CompareFrom compare with another span, which begins here; as `from`
+	CompareFrom string `form:"compare_from,omitempty" json:"compare_from,omitempty,omitzero"`
+
+	// CompareTo and ends before this
+	CompareTo string `form:"compare_to,omitempty" json:"compare_to,omitempty,omitzero"`
+
+	// Limit the most rows to return, 100 if it is left out; as JSON at most 1000
+	Limit int `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor`
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
 // GetReadRateParamsGroupBy defines parameters for GetReadRate.
 type GetReadRateParamsGroupBy string
+
+// GetReadRateParamsSort defines parameters for GetReadRate.
+type GetReadRateParamsSort string
+
+// GetReadRateParamsOrder defines parameters for GetReadRate.
+type GetReadRateParamsOrder string
+
+// GetReadRateParamsCompare defines parameters for GetReadRate.
+type GetReadRateParamsCompare string
 
 // RatesSource defines parameters for GetReadRate.
 type RatesSource string
@@ -1176,6 +1410,15 @@ type Member struct {
 	User ID `json:"user"`
 }
 
+// GetGroupMessagesParams defines parameters for GetGroupMessages.
+type GetGroupMessagesParams struct {
+	// Limit the most items to return, 100 if it is left out
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor`
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
 // GetPositionsParams defines parameters for GetPositions.
 type GetPositionsParams struct {
 	// Limit the most items to return, 100 if it is left out
@@ -1195,7 +1438,15 @@ type GetMessageParams struct {
 
 	// Peer the other user of the single chat that the message is in; with a user token
 	Peer WithPeer `form:"peer,omitempty" json:"peer,omitempty,omitzero"`
+
+	// Left whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
+	// or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
+	// only, these are null once a reader has been left out.) Who has come back is a member.
+	Left GetMessageParamsLeft `form:"left,omitempty" json:"left,omitempty,omitzero"`
 }
+
+// GetMessageParamsLeft defines parameters for GetMessage.
+type GetMessageParamsLeft string
 
 // GetNonReadersParams defines parameters for GetNonReaders.
 type GetNonReadersParams struct {
@@ -1213,7 +1464,15 @@ type GetNonReadersParams struct {
 
 	// Peer the other user of the single chat that the message is in; with a user token
 	Peer WithPeer `form:"peer,omitempty" json:"peer,omitempty,omitzero"`
+
+	// Left whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
+	// or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
+	// only, these are null once a reader has been left out.) Who has come back is a member.
+	Left GetNonReadersParamsLeft `form:"left,omitempty" json:"left,omitempty,omitzero"`
 }
+
+// GetNonReadersParamsLeft defines parameters for GetNonReaders.
+type GetNonReadersParamsLeft string
 
 // GetReadersParams defines parameters for GetReaders.
 type GetReadersParams struct {
@@ -1231,7 +1490,15 @@ type GetReadersParams struct {
 
 	// Peer the other user of the single chat that the message is in; with a user token
 	Peer WithPeer `form:"peer,omitempty" json:"peer,omitempty,omitzero"`
+
+	// Left whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
+	// or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
+	// only, these are null once a reader has been left out.) Who has come back is a member.
+	Left GetReadersParamsLeft `form:"left,omitempty" json:"left,omitempty,omitzero"`
 }
+
+// GetReadersParamsLeft defines parameters for GetReaders.
+type GetReadersParamsLeft string
 
 // GetEvidenceParams defines parameters for GetEvidence.
 type GetEvidenceParams struct {
@@ -1250,6 +1517,44 @@ type PostCountsJSONBody struct {
 	// Group at most 128 bytes of UTF-8
 	Group    ID   `json:"group,omitempty,omitzero"`
 	Ids      []ID `json:"ids,omitempty,omitzero"`
+	Messages []struct {
+		// Group at most 128 bytes of UTF-8
+		Group ID `json:"group,omitempty,omitzero"`
+
+		// ID at most 128 bytes of UTF-8
+		ID ID `json:"id"`
+
+		// Peer at most 128 bytes of UTF-8
+		Peer ID `json:"peer,omitempty,omitzero"`
+
+		// Users the two users of a single chat, as a list or, if no comma is in their ids, with a comma between them
+		Users UserPair `json:"users,omitempty,omitzero"`
+	} `json:"messages,omitempty,omitzero"`
+
+	// Peer at most 128 bytes of UTF-8
+	Peer ID `json:"peer,omitempty,omitzero"`
+
+	// Users the two users of a single chat, as a list or, if no comma is in their ids, with a comma between them
+	Users UserPair `json:"users,omitempty,omitzero"`
+}
+
+// PostCountsParams defines parameters for PostCounts.
+type PostCountsParams struct {
+	// Left whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
+	// or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
+	// only, these are null once a reader has been left out.) Who has come back is a member.
+	Left PostCountsParamsLeft `form:"left,omitempty" json:"left,omitempty,omitzero"`
+}
+
+// PostCountsParamsLeft defines parameters for PostCounts.
+type PostCountsParamsLeft string
+
+// PostNonReadersJSONBody defines parameters for PostNonReaders.
+type PostNonReadersJSONBody struct {
+	// Group at most 128 bytes of UTF-8
+	Group    ID   `json:"group,omitempty,omitzero"`
+	Ids      []ID `json:"ids,omitempty,omitzero"`
+	Limit    int  `json:"limit,omitempty,omitzero"`
 	Messages []struct {
 		// Group at most 128 bytes of UTF-8
 		Group ID `json:"group,omitempty,omitzero"`
@@ -1313,10 +1618,37 @@ type GetUnreadParams struct {
 	Type ConversationType `form:"type,omitempty" json:"type,omitempty,omitzero"`
 }
 
+// GetReadsParams defines parameters for GetReads.
+type GetReadsParams struct {
+	// Limit the most items to return, 100 if it is left out
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor`
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Group only in this group
+	Group ID `form:"group,omitempty" json:"group,omitempty,omitzero"`
+
+	// Peer only in the single chat with this user
+	Peer ID `form:"peer,omitempty" json:"peer,omitempty,omitzero"`
+}
+
+// GetStatisticsParams defines parameters for GetStatistics.
+type GetStatisticsParams struct {
+	// Device what one of the user's devices calls itself, always the same; over the SDK it is the resource
+	Device Device `form:"device,omitempty" json:"device,omitempty,omitzero"`
+}
+
 // PostStatisticsAckJSONBody defines parameters for PostStatisticsAck.
 type PostStatisticsAckJSONBody struct {
 	// Cursor opaque
 	Cursor SummaryCursor `json:"cursor"`
+}
+
+// PostStatisticsAckParams defines parameters for PostStatisticsAck.
+type PostStatisticsAckParams struct {
+	// Device what one of the user's devices calls itself, always the same; over the SDK it is the resource
+	Device Device `form:"device,omitempty" json:"device,omitempty,omitzero"`
 }
 
 // PostTokenJSONBody defines parameters for PostToken.
@@ -1377,11 +1709,25 @@ type GetReadRateAnswer struct {
 	BehindEntries int64 `json:"behind_entries"`
 
 	// BehindMs how long ago `as_of` is; 0 if everything is counted, or that is null
-	BehindMs int64      `json:"behind_ms"`
-	Rows     []ReadRate `json:"rows"`
+	BehindMs int64 `json:"behind_ms"`
+
+	// Compared the span that it is compared with
+	Compared struct {
+		From MaybeTime `json:"from"`
+		To   MaybeTime `json:"to"`
+	} `json:"compared,omitempty,omitzero"`
+	From MaybeTime `json:"from"`
+
+	// NextCursor where the next page begins; empty on the last
+	NextCursor NextCursor `json:"next_cursor"`
+	Rows       []ReadRate `json:"rows"`
 
 	// Source who counted
 	Source RatesSource `json:"source"`
+	To     MaybeTime   `json:"to"`
+
+	// Total rows on all pages
+	Total int `json:"total"`
 }
 
 // GetReadRate is GET /v1/apps/{org}/{app}/analytics/read-rate: how many of the messages sent in a span of time were read, and how soon.
@@ -1389,10 +1735,20 @@ func (c *Client) GetReadRate(ctx context.Context, params GetReadRateParams) (ans
 	query := url.Values{}
 	set(query, "from", params.From)
 	set(query, "to", params.To)
+	set(query, "tz", params.Tz)
 	set(query, "group_by", params.GroupBy)
 	set(query, "group", params.Group)
 	set(query, "sender", params.Sender)
+	set(query, "label", params.Label)
+	set(query, "message", params.Message)
+	set(query, "min_messages", params.MinMessages)
+	set(query, "sort", params.Sort)
+	set(query, "order", params.Order)
+	set(query, "compare", params.Compare)
+	set(query, "compare_from", params.CompareFrom)
+	set(query, "compare_to", params.CompareTo)
 	set(query, "limit", params.Limit)
+	set(query, "cursor", params.Cursor)
 	err = c.call(ctx, "GET", path("/v1/apps/%s/%s/analytics/read-rate", c.org, c.app), query, nil, &answer)
 	return answer, err
 }
@@ -1415,6 +1771,23 @@ func (c *Client) GetMembers(ctx context.Context, group ID, params GetMembersPara
 	return answer, err
 }
 
+// GetGroupMessagesAnswer is what GetGroupMessages returns.
+type GetGroupMessagesAnswer struct {
+	Messages []Message `json:"messages"`
+
+	// NextCursor where the next page begins; empty on the last
+	NextCursor NextCursor `json:"next_cursor"`
+}
+
+// GetGroupMessages is GET /v1/apps/{org}/{app}/groups/{group}/messages: the messages of a group and their counts.
+func (c *Client) GetGroupMessages(ctx context.Context, group ID, params GetGroupMessagesParams) (answer GetGroupMessagesAnswer, err error) {
+	query := url.Values{}
+	set(query, "limit", params.Limit)
+	set(query, "cursor", params.Cursor)
+	err = c.call(ctx, "GET", path("/v1/apps/%s/%s/groups/%s/messages", c.org, c.app, group), query, nil, &answer)
+	return answer, err
+}
+
 // GetPositions is GET /v1/apps/{org}/{app}/groups/{group}/positions: how far the members of a group have read.
 func (c *Client) GetPositions(ctx context.Context, group ID, params GetPositionsParams) (answer Positions, err error) {
 	query := url.Values{}
@@ -1430,6 +1803,7 @@ func (c *Client) GetMessage(ctx context.Context, id ID, params GetMessageParams)
 	set(query, "group", params.Group)
 	set(query, "users", params.Users)
 	set(query, "peer", params.Peer)
+	set(query, "left", params.Left)
 	err = c.call(ctx, "GET", path("/v1/apps/%s/%s/messages/%s", c.org, c.app, id), query, nil, &answer)
 	return answer, err
 }
@@ -1442,6 +1816,7 @@ func (c *Client) GetNonReaders(ctx context.Context, id ID, params GetNonReadersP
 	set(query, "group", params.Group)
 	set(query, "users", params.Users)
 	set(query, "peer", params.Peer)
+	set(query, "left", params.Left)
 	err = c.call(ctx, "GET", path("/v1/apps/%s/%s/messages/%s/nonreaders", c.org, c.app, id), query, nil, &answer)
 	return answer, err
 }
@@ -1454,6 +1829,7 @@ func (c *Client) GetReaders(ctx context.Context, id ID, params GetReadersParams)
 	set(query, "group", params.Group)
 	set(query, "users", params.Users)
 	set(query, "peer", params.Peer)
+	set(query, "left", params.Left)
 	err = c.call(ctx, "GET", path("/v1/apps/%s/%s/messages/%s/readers", c.org, c.app, id), query, nil, &answer)
 	return answer, err
 }
@@ -1486,9 +1862,37 @@ type PostCountsAnswer struct {
 }
 
 // PostCounts is POST /v1/apps/{org}/{app}/messages:counts: the counts of many messages.
-func (c *Client) PostCounts(ctx context.Context, body PostCountsJSONBody) (answer PostCountsAnswer, err error) {
+func (c *Client) PostCounts(ctx context.Context, params PostCountsParams, body PostCountsJSONBody) (answer PostCountsAnswer, err error) {
 	query := url.Values{}
+	set(query, "left", params.Left)
 	err = c.call(ctx, "POST", path("/v1/apps/%s/%s/messages:counts", c.org, c.app), query, body, &answer)
+	return answer, err
+}
+
+// PostNonReadersAnswer is what PostNonReaders returns.
+type PostNonReadersAnswer struct {
+	Messages []struct {
+		// CountsOnly receipts of the message are counted without names; nobody is listed
+		CountsOnly bool `json:"counts_only,omitempty,omitzero"`
+
+		// Group at most 128 bytes of UTF-8
+		Group ID `json:"group,omitempty,omitzero"`
+
+		// ID at most 128 bytes of UTF-8
+		ID ID `json:"id"`
+
+		// Left those of `nonreaders` who have left the group since
+		Left       []ID  `json:"left,omitempty,omitzero"`
+		Nonreaders []ID  `json:"nonreaders"`
+		Total      Count `json:"total"`
+		Users      []ID  `json:"users,omitempty,omitzero"`
+	} `json:"messages"`
+}
+
+// PostNonReaders is POST /v1/apps/{org}/{app}/messages:nonreaders: who may read many messages and has not.
+func (c *Client) PostNonReaders(ctx context.Context, body PostNonReadersJSONBody) (answer PostNonReadersAnswer, err error) {
+	query := url.Values{}
+	err = c.call(ctx, "POST", path("/v1/apps/%s/%s/messages:nonreaders", c.org, c.app), query, body, &answer)
 	return answer, err
 }
 
@@ -1541,6 +1945,40 @@ func (c *Client) GetUnread(ctx context.Context, user User, conversation Conversa
 	return answer, err
 }
 
+// GetReadsAnswer is what GetReads returns.
+type GetReadsAnswer struct {
+	// NextCursor where the next page begins; empty on the last
+	NextCursor NextCursor `json:"next_cursor"`
+	Reads      []struct {
+		Content string `json:"content,omitempty,omitzero"`
+
+		// From at most 128 bytes of UTF-8
+		From ID `json:"from"`
+
+		// Group at most 128 bytes of UTF-8
+		Group ID `json:"group,omitempty,omitzero"`
+
+		// Message at most 128 bytes of UTF-8
+		Message ID `json:"message"`
+
+		// Peer at most 128 bytes of UTF-8
+		Peer   ID   `json:"peer,omitempty,omitzero"`
+		ReadAt Time `json:"read_at"`
+		SentAt Time `json:"sent_at"`
+	} `json:"reads"`
+}
+
+// GetReads is GET /v1/apps/{org}/{app}/users/{user}/reads: what a user has read.
+func (c *Client) GetReads(ctx context.Context, user User, params GetReadsParams) (answer GetReadsAnswer, err error) {
+	query := url.Values{}
+	set(query, "limit", params.Limit)
+	set(query, "cursor", params.Cursor)
+	set(query, "group", params.Group)
+	set(query, "peer", params.Peer)
+	err = c.call(ctx, "GET", path("/v1/apps/%s/%s/users/%s/reads", c.org, c.app, user), query, nil, &answer)
+	return answer, err
+}
+
 // GetUserSettings is GET /v1/apps/{org}/{app}/users/{user}/settings: what the user's receipts tell others.
 func (c *Client) GetUserSettings(ctx context.Context, user User) (answer UserSettings, err error) {
 	query := url.Values{}
@@ -1556,15 +1994,17 @@ func (c *Client) PutUserSettings(ctx context.Context, user User, body UserSettin
 }
 
 // GetStatistics is GET /v1/apps/{org}/{app}/users/{user}/statistics: the summary of what the user has not seen.
-func (c *Client) GetStatistics(ctx context.Context, user User) (answer Statistic, err error) {
+func (c *Client) GetStatistics(ctx context.Context, user User, params GetStatisticsParams) (answer Statistic, err error) {
 	query := url.Values{}
+	set(query, "device", params.Device)
 	err = c.call(ctx, "GET", path("/v1/apps/%s/%s/users/%s/statistics", c.org, c.app, user), query, nil, &answer)
 	return answer, err
 }
 
 // PostStatisticsAck is POST /v1/apps/{org}/{app}/users/{user}/statistics:ack: acknowledge a summary.
-func (c *Client) PostStatisticsAck(ctx context.Context, user User, body PostStatisticsAckJSONBody) (answer map[string]interface{}, err error) {
+func (c *Client) PostStatisticsAck(ctx context.Context, user User, params PostStatisticsAckParams, body PostStatisticsAckJSONBody) (answer map[string]interface{}, err error) {
 	query := url.Values{}
+	set(query, "device", params.Device)
 	err = c.call(ctx, "POST", path("/v1/apps/%s/%s/users/%s/statistics:ack", c.org, c.app, user), query, body, &answer)
 	return answer, err
 }

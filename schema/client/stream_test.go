@@ -148,7 +148,7 @@ func TestFollowBeginsAtAnID(t *testing.T) {
 		}
 		break
 	}
-	if left := must(c.GetStatistics(bound(t), "ann"))(t); len(left.GroupAck) != 1 || left.GroupAck[0].Count != 2 {
+	if left := must(c.GetStatistics(bound(t), "ann", client.GetStatisticsParams{}))(t); len(left.GroupAck) != 1 || left.GroupAck[0].Count != 2 {
 		t.Errorf("left: %+v", left)
 	}
 }

@@ -44,7 +44,7 @@ func benchAPI(b *testing.B, log gateway.Log) *API {
 	}
 	state := newFakeState()
 	g, err := New(Config{
-		State: state, Log: log, Commands: &fakeCommands{state: state}, Analytics: &fakeAnalytics{}, Notary: fakeNotary{},
+		Positions: &fakePositions{at: []uint64{0, 0}}, State: state, Log: log, Commands: &fakeCommands{state: state}, Analytics: &fakeAnalytics{}, Notary: fakeNotary{},
 		Notify:     notify.New(testPartitions, notify.Options{}),
 		Partitions: testPartitions, AdminKey: testAdminKey, Tokens: tokens, Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 	})

@@ -448,8 +448,9 @@ func (c *fakeCommands) seenCalls() []seenCall {
 
 // fakeAnalytics answers with rows of a test, and records what it was asked last.
 type fakeAnalytics struct {
-	rows []projections.RateRow
-	err  error
+	rows  []projections.RateRow
+	total int
+	err   error
 
 	mu    sync.Mutex
 	query projections.RateQuery
@@ -464,7 +465,11 @@ func (a *fakeAnalytics) ReadRates(_ context.Context, q projections.RateQuery) ([
 
 func (a *fakeAnalytics) Rates(ctx context.Context, q projections.RateQuery) (gateway.Rates, error) {
 	rows, err := a.ReadRates(ctx, q)
-	return gateway.Rates{Rows: rows, Source: gateway.SourceClickHouse, AsOf: sentAt, BehindEntries: 3, BehindMS: 250}, err
+	total := a.total
+	if total == 0 {
+		total = len(rows)
+	}
+	return gateway.Rates{Rows: rows, Total: total, Source: gateway.SourceClickHouse, AsOf: sentAt, BehindEntries: 3, BehindMS: 250}, err
 }
 
 func (a *fakeAnalytics) asked() projections.RateQuery {

@@ -23,6 +23,7 @@ type messageBody struct {
 	Read             int       `json:"read"`
 	FirstReadAt      timestamp `json:"first_read_at"`
 	LastReadAt       timestamp `json:"last_read_at"`
+	Label            string    `json:"label,omitempty"`
 }
 
 // message looks the message of the path up, for a caller who may see it.
@@ -51,7 +52,7 @@ func newMessageBody(m *projections.Message) messageBody {
 		ID: m.ID, From: m.From, Group: m.Group, To: m.To,
 		SentAt: timestamp(m.SentAt), ReceiptRequested: m.ReceiptRequested, CountsOnly: m.CountsOnly, Recalled: m.Recalled,
 		Eligible: m.Eligible, Delivered: m.Delivered, Read: m.Read,
-		FirstReadAt: timestamp(m.FirstReadAt), LastReadAt: timestamp(m.LastReadAt),
+		FirstReadAt: timestamp(m.FirstReadAt), LastReadAt: timestamp(m.LastReadAt), Label: m.Label,
 	}
 }
 

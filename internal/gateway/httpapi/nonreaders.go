@@ -32,6 +32,7 @@ type nonReadersEntry struct {
 	ID string `json:"id"`
 	conversationBody
 	Total      int      `json:"total"`
+	CountsOnly bool     `json:"counts_only,omitempty"`
 	NonReaders []string `json:"nonreaders"`
 	Left       []string `json:"left,omitempty"`
 }
@@ -89,13 +90,15 @@ func (a *API) addNonReaders(c *call, answer *nonReadersOfMany, in events.Convers
 		return err
 	}
 	of := m.Conversation(c.app)
-	page, err := a.cfg.State.NonReaders(of, m.ID, 0, limit)
-	if err != nil {
-		return err
+	page := projections.NonReaderPage{Total: m.Eligible - m.Read}
+	if !m.CountsOnly { // else nobody has a name
+		if page, err = a.cfg.State.NonReaders(of, m.ID, 0, limit); err != nil {
+			return err
+		}
 	}
 	if page.Users == nil {
 		page.Users = []string{}
 	}
-	answer.Messages = append(answer.Messages, nonReadersEntry{m.ID, newConversationBody(of), page.Total, page.Users, page.Left})
+	answer.Messages = append(answer.Messages, nonReadersEntry{m.ID, newConversationBody(of), page.Total, m.CountsOnly, page.Users, page.Left})
 	return nil
 }

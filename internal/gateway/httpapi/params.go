@@ -26,14 +26,17 @@ const (
 )
 
 // limit reads the limit parameter.
-func (c *call) limit() (int, error) {
+func (c *call) limit() (int, error) { return c.limitOf(maxLimit) }
+
+// limitOf reads the limit parameter, which is at most so much.
+func (c *call) limitOf(most int) (int, error) {
 	query := c.r.URL.Query()
 	if !query.Has("limit") {
 		return defaultLimit, nil
 	}
 	n, err := strconv.ParseUint(query.Get("limit"), 10, 31) // which takes no sign
-	if err != nil || n < 1 || n > maxLimit {
-		return 0, invalid("limit", fmt.Sprintf("not a number from 1 to %d", maxLimit))
+	if err != nil || n < 1 || n > uint64(most) {
+		return 0, invalid("limit", fmt.Sprintf("not a number from 1 to %d", most))
 	}
 	return int(n), nil
 }
@@ -50,6 +53,7 @@ const (
 	listPositions     list = 'p'
 	listMessages      list = 'g'
 	listReads         list = 'd'
+	listRates         list = 'a'
 )
 
 // pageCursor is where the next page of a list begins that counts its places, as text for the
@@ -86,20 +90,26 @@ func (a *API) placeOf(c *call, l list) (place string, limit int, err error) {
 	if limit, err = c.limit(); err != nil {
 		return "", 0, err
 	}
+	place, err = a.placeIn(c, l)
+	return place, limit, err
+}
+
+// placeIn reads the cursor parameter; the place is empty at the beginning of the list.
+func (a *API) placeIn(c *call, l list) (place string, err error) {
 	text := c.r.URL.Query().Get("cursor")
 	if text == "" {
-		return "", limit, nil
+		return "", nil
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	const head = 1 + 8
 	switch {
 	case err != nil || len(b) < 2 || list(b[0]) != l:
-		return "", 0, invalidCursor("cursor")
+		return "", invalidCursor("cursor")
 	case len(b) <= head || binary.BigEndian.Uint64(b[1:]) != a.cfg.Identity:
 		// Without an identity, as cursors once were, it may be of any log.
-		return "", 0, foreignCursor("cursor")
+		return "", foreignCursor("cursor")
 	}
-	return string(b[head:]), limit, nil
+	return string(b[head:]), nil
 }
 
 // flag reads a parameter that is true or false; false if it is not there.

@@ -19,7 +19,7 @@ func (r *run) rates(ctx context.Context) error {
 			projections.ByHour: &r.result.RatesByHour, projections.ByGroup: &r.result.RatesByGroup, projections.BySender: &r.result.RatesBySender,
 		} {
 			now := time.Now()
-			rows, err := r.server.Projector.ReadRates(ctx, projections.RateQuery{
+			page, err := r.server.Projector.ReadRates(ctx, projections.RateQuery{
 				App: app, From: now.Add(-24 * time.Hour).UnixMilli(), To: now.UnixMilli(), By: by, Limit: math.MaxInt,
 			})
 			if err != nil {
@@ -27,7 +27,7 @@ func (r *run) rates(ctx context.Context) error {
 			}
 			*took = max(*took, time.Since(now).Seconds()*1000)
 			var got load.Reads
-			for i := range rows {
+			for i, rows := 0, page.Rows; i < len(rows); i++ {
 				got = load.Reads{Messages: got.Messages + int(rows[i].Messages), Read: got.Read + int(rows[i].Read)}
 			}
 			if by != projections.ByGroup && got != w { // single chats are in no group

@@ -211,7 +211,7 @@ type State interface {
 	MessageIn(c events.Conversation, id, user string) (projections.Found, error)
 	Counts(app string, ids []string) (map[string]projections.Counts, error)
 	Revisions() map[string][]uint64
-	ReadRates(ctx context.Context, q projections.RateQuery) ([]projections.RateRow, error)
+	ReadRates(ctx context.Context, q projections.RateQuery) (projections.RatePage, error)
 }
 
 // SmallTraffic has many conversations for few events.

@@ -209,20 +209,23 @@ func (s *Sink) SameRates(p State) {
 		days := all
 		days.To = time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 2).UnixMilli()
 		queries := []projections.RateQuery{all}
-		for _, by := range []projections.RateBy{projections.ByGroup, projections.BySender} {
+		for _, by := range []projections.RateBy{projections.ByGroup, projections.BySender, projections.ByLabel, projections.ByWeekHour} {
 			q := days
 			q.By = by
 			queries = append(queries, q)
 			q = all
 			q.By = by
-			rows := Must[[]projections.RateRow](s.T)(p.ReadRates(ctx, q))
+			rows := Must[projections.RatePage](s.T)(p.ReadRates(ctx, q)).Rows
 			queries = append(queries, q)
 			for _, r := range rows[:min(3, len(rows))] {
 				q := all
-				if by == projections.ByGroup {
+				switch by {
+				case projections.ByGroup:
 					q.Group = r.Key
-				} else {
+				case projections.BySender:
 					q.Sender = r.Key
+				case projections.ByLabel:
+					q.Label = r.Key
 				}
 				queries = append(queries, q)
 				q.By, q.Limit = projections.BySender, 2
@@ -230,15 +233,15 @@ func (s *Sink) SameRates(p State) {
 			}
 		}
 		for _, q := range queries {
-			want := Must[[]projections.RateRow](s.T)(p.ReadRates(ctx, q))
-			got := Must[[]projections.RateRow](s.T)(s.Store.ReadRates(ctx, q))
+			want := Must[projections.RatePage](s.T)(p.ReadRates(ctx, q))
+			got := Must[projections.RatePage](s.T)(s.Store.ReadRates(ctx, q))
 			SameRows(s.T, q, got, want)
 		}
 	}
 }
 
 // SameRows compares two answers to a query.
-func SameRows(t testing.TB, q projections.RateQuery, got, want []projections.RateRow) {
+func SameRows(t testing.TB, q projections.RateQuery, got, want projections.RatePage) {
 	t.Helper()
 	if got, want := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); got != want {
 		t.Errorf("%+v:\nClickHouse %.2000s\nstate      %.2000s", q, got, want)

@@ -47,6 +47,7 @@ type tailLine struct {
 	// Upto is a message or, in statistic.seen, a sequence.
 	Upto    any
 	EventID string `json:"event_id"`
+	Label   string `json:"label"`
 
 	SendReads      *bool `json:"send_read_receipts"`
 	SendDeliveries *bool `json:"send_delivery_receipts"`
@@ -77,7 +78,7 @@ func (l *tailLine) event() (events.Event, error) {
 		App: l.App, Kind: kind, Group: l.Group, Peer: l.Peer, Message: cmp.Or(l.ID, l.Message), User: cmp.Or(l.From, l.User, l.Owner),
 		Content: l.Content, Role: roles[l.Role], Receipt: l.Receipt, Strict: l.Strict, Members: l.Members, Admins: l.Admins,
 		Time: int64(l.Time), Settings: l.Settings, Revision: l.Revision,
-		EventID: l.EventID, Device: l.Device, Silent: l.Silent, SendReads: choice(l.SendReads), SendDeliveries: choice(l.SendDeliveries),
+		EventID: l.EventID, Device: l.Device, Silent: l.Silent, Label: l.Label, SendReads: choice(l.SendReads), SendDeliveries: choice(l.SendDeliveries),
 	}
 	switch upto := l.Upto.(type) {
 	case string:
@@ -215,26 +216,37 @@ func (m *model) compareApp(s *server, app string) {
 // compareRates asks for all read rates, in every grouping.
 func (m *model) compareRates(s *server, app string) {
 	s.t.Helper()
-	for by, name := range []string{"hour", "group", "sender"} {
-		want := m.cluster.Rates(projections.RateQuery{App: app, To: math.MaxInt64, By: projections.RateBy(by), Limit: 1000})
+	for by, name := range map[projections.RateBy]string{
+		projections.ByHour: "hour", projections.ByGroup: "group", projections.BySender: "sender", projections.ByLabel: "label", projections.ByWeekHour: "weekday_hour",
+	} {
+		want, total := m.cluster.Rates(projections.RateQuery{App: app, To: math.MaxInt64, By: by, Limit: 1000})
 		var answer struct {
 			Rows []struct {
 				Key                                           string
 				Messages, Eligible, Delivered, Read, Recalled uint64
-				ReadRate                                      float64 `json:"read_rate"`
-				P50                                           float64 `json:"p50_ms"`
-				P90                                           float64 `json:"p90_ms"`
-				P99                                           float64 `json:"p99_ms"`
+				ReadRate                                      float64  `json:"read_rate"`
+				P50                                           float64  `json:"p50_ms"`
+				P90                                           float64  `json:"p90_ms"`
+				P99                                           float64  `json:"p99_ms"`
+				R50                                           *float64 `json:"recipients_p50_ms"`
+				R90                                           *float64 `json:"recipients_p90_ms"`
 			}
+			Total int
 		}
 		s.must("GET", appPath(app)+"/analytics/read-rate?limit=1000&from=0&to=9223372036854775807&group_by="+name, nil, &answer)
-		if len(answer.Rows) != len(want) {
+		if len(answer.Rows) != len(want) || answer.Total != total {
 			s.t.Fatalf("rates of %s by %s: %d rows, want %d", app, name, len(answer.Rows), len(want))
 		}
 		for i, r := range answer.Rows {
 			got := projections.RateRow{
-				Key: r.Key, P50: r.P50, P90: r.P90, P99: r.P99,
+				Key: r.Key, P50: r.P50, P90: r.P90, P99: r.P99, R50: projections.NotYet, R90: projections.NotYet,
 				CohortCounts: projections.CohortCounts{Messages: r.Messages, Eligible: r.Eligible, Delivered: r.Delivered, Read: r.Read, Recalled: r.Recalled},
+			}
+			if r.R50 != nil {
+				got.R50 = *r.R50
+			}
+			if r.R90 != nil {
+				got.R90 = *r.R90
 			}
 			if what := want[i].Differs(got); what != "" || r.ReadRate != want[i].Rate() {
 				s.t.Fatalf("rates of %s by %s, row %d: %s: %+v; model: %+v", app, name, i, what, r, want[i].CohortCounts)

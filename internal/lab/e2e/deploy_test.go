@@ -20,10 +20,10 @@ import (
 // expression is a query of Prometheus in one of the files of deploy/.
 type expression struct{ where, text string }
 
-// TestDeployNamesMetricsThatExist holds the dashboard and the alerts against what a server shows:
-// every metric, every label and every value of a label that they name.
+// TestDeployNamesMetricsThatExist holds the dashboard, the alerts and the runbook against what a
+// server shows: every metric, every label and every value of a label that they name.
 func TestDeployNamesMetricsThatExist(t *testing.T) {
-	all := slices.Concat(dashboardExpressions(t), alertExpressions(t))
+	all := slices.Concat(dashboardExpressions(t), alertExpressions(t), runbookExpressions(t))
 	if len(all) < 40 {
 		t.Fatalf("only %d expressions were found", len(all))
 	}
@@ -70,6 +70,17 @@ func dashboardExpressions(t *testing.T) (all []expression) {
 	return all
 }
 
+func runbookExpressions(t *testing.T) (all []expression) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", "runbook.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range regexp.MustCompile("`([^`]*receiptd_[^`]*)`").FindAllSubmatch(text, -1) {
+		all = append(all, expression{"runbook", string(match[1])})
+	}
+	return all
+}
+
 func alertExpressions(t *testing.T) (all []expression) {
 	text, err := os.ReadFile(filepath.Join(root, "deploy", "prometheus-rules.yaml"))
 	if err != nil {
@@ -95,6 +106,61 @@ func alertExpressions(t *testing.T) (all []expression) {
 		}
 	}
 	return all
+}
+
+// Each alert names its entry in the runbook, which has what is asked of one; and each entry is one
+// of an alert.
+func TestEveryAlertIsInTheRunbook(t *testing.T) {
+	check := func(rules, runbook string) (problems []string) {
+		entries := map[string]string{}
+		for _, part := range strings.Split(runbook, "\n### ")[1:] {
+			name, text, _ := strings.Cut(part, "\n")
+			text, _, _ = strings.Cut(text, "\n## ")
+			entries[name] = text
+		}
+		named := regexp.MustCompile(`(?m)^ +- alert: (\w+)$`).FindAllStringSubmatch(rules, -1)
+		for _, match := range named {
+			name := match[1]
+			if !strings.Contains(rules, `runbook: "docs/runbook.md#`+strings.ToLower(name)+`"`) {
+				problems = append(problems, name+" names no entry")
+			}
+			for _, answer := range []string{"**Means**", "**Look at**", "**Over**"} {
+				if !strings.Contains(entries[name], answer) {
+					problems = append(problems, name+" has no "+answer)
+				}
+			}
+			if !strings.Contains(strings.ToLower(entries[name]), "**do**") {
+				problems = append(problems, name+" has nothing to do")
+			}
+			delete(entries, name)
+		}
+		for name := range entries {
+			problems = append(problems, "there is no alert "+name)
+		}
+		if n := strings.Count(rules, "runbook: "); n != len(named) {
+			problems = append(problems, "not one entry for each alert")
+		}
+		return problems
+	}
+	var texts [2]string
+	for i, name := range []string{"deploy/prometheus-rules.yaml", "docs/runbook.md"} {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[i] = string(text)
+	}
+	for _, problem := range check(texts[0], texts[1]) {
+		t.Error(problem)
+	}
+	for _, planted := range []struct{ from, to string }{
+		{"- alert: ReceiptdPoison\n", "- alert: ReceiptdPoisons\n"}, {"runbook.md#receiptdpoison", "runbook.md#receiptdpoisons"},
+		{"### ReceiptdPoison\n", "### ReceiptdPoisons\n"}, {"- **Over**:", "- **Ends**:"}, {"- **Do**:", "- **Act**:"},
+	} {
+		if check(strings.Replace(texts[0], planted.from, planted.to, 1), strings.Replace(texts[1], planted.from, planted.to, 1)) == nil {
+			t.Errorf("%q instead of %q passes", planted.to, planted.from)
+		}
+	}
 }
 
 // metricsShown are the names of metrics, their labels and the values of these.

@@ -138,6 +138,7 @@ var layers = map[string]layer{
 	"internal/lab/bench/clients":           {sees: []string{"internal/ctl", "internal/gateway/msync/msyncpb", "internal/lab/bench/measure"}},
 	"internal/lab/bench/analytics":         {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/chserver", "internal/lab/sim"}},
 	"internal/lab/chserver":                {},
+	"internal/lab/scaling":                 {},
 	"internal/lab/chtest":                  {sees: []string{"internal/lab/chserver"}},
 	"internal/lab/chtest/engine":           {},
 	"internal/lab/chtest/cmd/clickhouse":   {sees: []string{"internal/lab/chserver", "internal/lab/chtest/engine"}},

@@ -193,8 +193,8 @@ var logMutants = []Mutant{
 	},
 	{
 		Name: "inspection-skips-the-subject", File: "events/eventlog/inspect.go",
-		Old:     `if !events.IsEntrySubject(string(r.Subject), partition) {`,
-		New:     `if len(r.Subject) == 0 && !events.IsEntrySubject("", partition) {`,
+		Old:     `if partition < 0 || events.IsEntrySubject(string(r.Subject), partition) {`,
+		New:     `if partition < 0 || len(r.Subject) > 0 || events.IsEntrySubject("", partition) {`,
 		Bug:     "a flipped bit in a subject, which no hash covers, is not noticed",
 		Package: "events/eventlog", Test: "TestSubjectOfAnotherLengthIsRefused",
 	},

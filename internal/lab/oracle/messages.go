@@ -80,6 +80,12 @@ func (m *Model) send(a *app, c *conversation, ev events.Event) {
 	msg := &message{
 		id: ev.Message, from: ev.User, conversation: c, seq: c.sent, sentAt: m.time.t, asked: ev.Receipt, silent: ev.Silent,
 	}
+	if ev.Label != "" && !slices.Contains(a.labels, ev.Label) && len(a.labels) < m.limits.MaxLabels {
+		a.labels = append(a.labels, ev.Label)
+	}
+	if slices.Contains(a.labels, ev.Label) {
+		msg.label = ev.Label
+	}
 	c.messages = append(c.messages, msg)
 	c.byID[msg.id] = msg
 	var others []string

@@ -25,6 +25,8 @@ type Limits struct {
 	MaxEventIDs int
 	// MaxDevices bounds the known devices of an author.
 	MaxDevices int
+	// MaxLabels bounds the labels of an app that are counted.
+	MaxLabels int
 	// ParkedFor is how long a receipt waits for its message; longer is too long.
 	ParkedFor time.Duration
 }
@@ -40,6 +42,7 @@ func DefaultLimits() Limits {
 		MaxReadsAhead:   events.MaxReadsAhead,
 		MaxEventIDs:     events.MaxEventIDs,
 		MaxDevices:      events.MaxDevices,
+		MaxLabels:       events.MaxLabels,
 		ParkedFor:       events.ParkedFor,
 	}
 }
@@ -83,6 +86,7 @@ type app struct {
 	parked        []parked // in the order of arrival
 	summaries     map[string]*summary
 	rejections    []projections.Rejection
+	labels        []string
 	wishes        map[string]wish // of users, for all of their conversations
 }
 
@@ -141,6 +145,7 @@ type message struct {
 	seq           int
 	sentAt        int64
 	asked         bool
+	label         string
 	kind          messageKind
 	recalled      bool
 	silent        bool

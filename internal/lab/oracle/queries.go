@@ -431,7 +431,8 @@ func (c *conversation) peerOf(user string) string {
 func (msg *message) view() projections.Message {
 	v := projections.Message{
 		ID: msg.id, From: msg.from, Group: msg.conversation.name.Group, To: msg.conversation.peerOf(msg.from),
-		SentAt: msg.sentAt, ReceiptRequested: msg.asked, CountsOnly: msg.kind == counted, Recalled: msg.recalled, DeliveredAt: msg.deliveredAt,
+		SentAt: msg.sentAt, ReceiptRequested: msg.asked, CountsOnly: msg.kind == counted, Recalled: msg.recalled,
+		Tracked: msg.kind == tracked, Label: msg.label, DeliveredAt: msg.deliveredAt,
 	}
 	v.Eligible, v.Read = len(msg.eligible), len(msg.readers)
 	switch {
@@ -473,11 +474,12 @@ func (m *Model) GroupMessages(app, group string) (list []projections.Message) {
 }
 
 // Reads are the messages of a conversation that a current member has read one by one, and shows
-// that they have, newest first; of a single chat only those that no conversation read has covered.
+// that they have, newest first, of those whose readers have names; of a single chat only those that
+// no conversation read has covered.
 func (m *Model) Reads(name events.Conversation, user string) (list []projections.Read) {
 	c := m.conversation(name)
 	for _, msg := range slices.Backward(c.messages) {
-		if name.Group == "" && msg.seq <= c.member(user).watermark {
+		if name.Group == "" && msg.seq <= c.member(user).watermark || msg.kind == counted {
 			continue
 		}
 		for _, r := range msg.readers {

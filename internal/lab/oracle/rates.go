@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -17,11 +18,13 @@ type Rate struct {
 	Times []int64 // from sending to reading in milliseconds, ascending
 }
 
-// Cohort are the messages that collect receipts of one sender in one conversation in one UTC hour.
+// Cohort are the messages that collect receipts of one sender in one conversation in one UTC hour,
+// with one label or without.
 type Cohort struct {
 	Hour         time.Time
 	Conversation events.Conversation
 	Sender       string
+	Label        string
 	projections.CohortCounts
 	Times []int64 // from sending to reading in milliseconds, ascending
 }
@@ -31,6 +34,7 @@ func (m *Model) Cohorts(app string) []Cohort {
 	type name struct {
 		hour   time.Time
 		sender string
+		label  string
 	}
 	var all []Cohort
 	for _, c := range m.conversations(app) {
@@ -39,9 +43,9 @@ func (m *Model) Cohorts(app string) []Cohort {
 			if !msg.collects() {
 				continue
 			}
-			n := name{time.UnixMilli(msg.sentAt).UTC().Truncate(time.Hour), msg.from}
+			n := name{time.UnixMilli(msg.sentAt).UTC().Truncate(time.Hour), msg.from, msg.label}
 			if cohorts[n] == nil {
-				cohorts[n] = &Cohort{Hour: n.hour, Conversation: c.name, Sender: n.sender}
+				cohorts[n] = &Cohort{Hour: n.hour, Conversation: c.name, Sender: n.sender, Label: n.label}
 			}
 			cohorts[n].count(msg)
 		}
@@ -71,57 +75,174 @@ func (x *Cohort) count(msg *message) {
 	}
 }
 
-// Rates answers a read-rate query.
-func (m *Model) Rates(q projections.RateQuery) []Rate { return rates(m.Cohorts(q.App), q) }
+// rated is a message that collects receipts, with what a read-rate query may ask of it.
+type rated struct {
+	*message
+	app string
+}
+
+func (m *Model) rated(app string) (list []rated) {
+	for _, c := range m.conversations(app) {
+		for _, msg := range c.messages {
+			if msg.collects() {
+				list = append(list, rated{msg, app})
+			}
+		}
+	}
+	return list
+}
+
+// Rates answers a read-rate query, and says how many rows there are.
+func (m *Model) Rates(q projections.RateQuery) (page []Rate, total int) {
+	return rates(m.rated(q.App), q)
+}
 
 // Rates is [Model.Rates] over all partitions.
-func (c *Cluster) Rates(q projections.RateQuery) []Rate {
-	var all []Cohort
+func (c *Cluster) Rates(q projections.RateQuery) (page []Rate, total int) {
+	var all []rated
 	for _, m := range c.Partitions {
-		all = append(all, m.Cohorts(q.App)...)
+		all = append(all, m.rated(q.App)...)
 	}
 	return rates(all, q)
 }
 
-func rates(cohorts []Cohort, q projections.RateQuery) []Rate {
+func rates(list []rated, q projections.RateQuery) (page []Rate, total int) {
 	byKey := map[string]*Rate{}
-	for _, x := range cohorts {
-		begins, ends := x.Hour.UnixMilli(), x.Hour.Add(time.Hour).UnixMilli()
-		if q.From >= q.To || ends <= q.From || q.To <= begins {
-			continue
-		}
-		if q.Group != "" && q.Group != x.Conversation.Group || q.Sender != "" && q.Sender != x.Sender {
-			continue
-		}
-		key := x.Hour.Format(time.RFC3339)
-		switch q.By {
-		case projections.ByDay:
-			key = x.Hour.Truncate(24 * time.Hour).Format(time.RFC3339)
-		case projections.ByGroup:
-			if key = x.Conversation.Group; key == "" {
-				continue
-			}
-		case projections.BySender:
-			key = x.Sender
-		}
+	row := func(key string) *Rate {
 		if byKey[key] == nil {
 			byKey[key] = &Rate{Key: key}
 		}
-		byKey[key].Add(x.CohortCounts)
-		byKey[key].Times = append(byKey[key].Times, x.Times...)
+		return byKey[key]
+	}
+	for _, msg := range list {
+		if !msg.wanted(q) {
+			continue
+		}
+		if q.By == projections.ByReader {
+			msg.countReaders(row)
+		} else if key, there := msg.key(q); there {
+			row(key).count(msg.message)
+		}
 	}
 	var rows []Rate
 	for _, r := range byKey {
 		slices.Sort(r.Times)
-		rows = append(rows, *r)
+		if r.Messages >= q.MinMessages && (q.Keys == nil || slices.Contains(q.Keys, r.Key)) {
+			rows = append(rows, *r)
+		}
+	}
+	sortRates(rows, q)
+	from := min(q.Offset, len(rows))
+	return rows[from:min(len(rows), from+q.Limit)], len(rows)
+}
+
+// wanted reports whether a message is one of those that a query is for.
+func (msg rated) wanted(q projections.RateQuery) bool {
+	begins, ends := msg.sentAt, msg.sentAt+1
+	if q.BeyondRollup() == nil { // whole hours
+		hour := time.UnixMilli(msg.sentAt).UTC().Truncate(time.Hour)
+		begins, ends = hour.UnixMilli(), hour.Add(time.Hour).UnixMilli()
+	}
+	return q.From < q.To && ends > q.From && q.To > begins &&
+		(q.Group == "" || q.Group == msg.conversation.name.Group) &&
+		(q.Sender == "" || q.Sender == msg.from) &&
+		(q.Label == "" || q.Label == msg.label) &&
+		(q.Messages == nil || slices.Contains(q.Messages, msg.id))
+}
+
+// key is the row that a message is counted in, if it is in any.
+func (msg rated) key(q projections.RateQuery) (key string, there bool) {
+	at := time.UnixMilli(msg.sentAt).UTC()
+	if q.Zone != nil {
+		at = at.In(q.Zone)
+	}
+	year, month, day := at.Date()
+	midnight := time.Date(year, month, day, 0, 0, 0, 0, at.Location())
+	switch q.By {
+	case projections.ByHour:
+		return at.UTC().Truncate(time.Hour).In(at.Location()).Format(time.RFC3339), true
+	case projections.ByDay:
+		return midnight.Format(time.RFC3339), true
+	case projections.ByWeek:
+		for midnight.Weekday() != time.Monday {
+			midnight = time.Date(midnight.Year(), midnight.Month(), midnight.Day()-1, 0, 0, 0, 0, at.Location())
+		}
+		return midnight.Format(time.RFC3339), true
+	case projections.ByWeekHour:
+		weekday := int(at.Weekday())
+		if weekday == 0 {
+			weekday = 7
+		}
+		return fmt.Sprintf("%d-%02d", weekday, at.Hour()), true
+	case projections.ByApp:
+		return msg.app, true
+	case projections.ByGroup:
+		return msg.conversation.name.Group, msg.conversation.name.Group != ""
+	case projections.ByLabel:
+		return msg.label, msg.label != ""
+	case projections.ByMessage:
+		return msg.id, true
+	}
+	return msg.from, true
+}
+
+// count adds a message to a row.
+func (r *Rate) count(msg *message) {
+	x := Cohort{}
+	x.count(msg)
+	r.Add(x.CohortCounts)
+	r.Times = append(r.Times, x.Times...)
+}
+
+// countReaders adds a message to the rows of those who could read it, if it is known who has.
+func (msg rated) countReaders(row func(string) *Rate) {
+	if msg.kind == counted {
+		return
+	}
+	for _, user := range msg.eligible {
+		r := row(user)
+		r.Messages++
+		r.Eligible++
+		if msg.delivered && len(msg.readers) == 0 {
+			r.Delivered++
+		}
+	}
+	for _, reader := range msg.readers {
+		r := row(reader.User)
+		r.Read++
+		r.Delivered++
+		r.Times = append(r.Times, reader.ReadAt-msg.sentAt)
+	}
+}
+
+// sortRates puts rows in the order of a query; what is equal in it in the order of the keys.
+func sortRates(rows []Rate, q projections.RateQuery) {
+	amount := map[projections.RateSort]func(r *Rate) float64{
+		projections.SortMessages:  func(r *Rate) float64 { return float64(r.Messages) },
+		projections.SortEligible:  func(r *Rate) float64 { return float64(r.Eligible) },
+		projections.SortDelivered: func(r *Rate) float64 { return float64(r.Delivered) },
+		projections.SortRead:      func(r *Rate) float64 { return float64(r.Read) },
+		projections.SortNotRead:   func(r *Rate) float64 { return float64(r.Eligible) - float64(r.Read) },
+		projections.SortRecalled:  func(r *Rate) float64 { return float64(r.Recalled) },
+		projections.SortRate:      func(r *Rate) float64 { return r.Rate() },
+	}[q.Sort]
+	if q.Sort == projections.SortUsual && !q.By.InTime() {
+		amount = func(r *Rate) float64 { return float64(r.Messages) }
 	}
 	slices.SortFunc(rows, func(a, b Rate) int {
-		if q.By == projections.ByHour || q.By == projections.ByDay {
-			return cmp.Compare(a.Key, b.Key)
+		byKey := cmp.Compare(a.Key, b.Key)
+		if amount == nil {
+			if q.Reverse {
+				return -byKey
+			}
+			return byKey
 		}
-		return cmp.Or(-cmp.Compare(a.Messages, b.Messages), cmp.Compare(a.Key, b.Key))
+		c := cmp.Compare(amount(&b), amount(&a))
+		if q.Reverse {
+			c = -c
+		}
+		return cmp.Or(c, byKey)
 	})
-	return rows[:min(len(rows), q.Limit)]
 }
 
 // longest is the time as which all longer ones are told.
@@ -142,7 +263,22 @@ func (r *Rate) Differs(got projections.RateRow) string {
 			return "a percentile"
 		}
 	}
+	for part, ms := range map[float64]float64{0.5: got.R50, 0.9: got.R90} {
+		want := r.reached(part)
+		if off := math.Abs(ms - want); off > math.Abs(want)/100 {
+			return "the time of a part of the recipients"
+		}
+	}
 	return r.binsDiffer(got.Bins)
+}
+
+// reached is the shortest time within which a part of the eligible readers had read; -1 if fewer
+// have, or there are none.
+func (r *Rate) reached(part float64) float64 {
+	if n := int(math.Ceil(part * float64(r.Eligible))); n > 0 && n <= len(r.Times) {
+		return float64(min(r.Times[n-1], longest))
+	}
+	return -1
 }
 
 // binsDiffer is for a query that asked for the bins, where every time is to be in its own.

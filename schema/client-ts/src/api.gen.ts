@@ -241,7 +241,7 @@ export interface paths {
         };
         /**
          * Who read a message, in the order of reading
-         * @description For who may see the message.
+         * @description For who may see the message. Of one whose receipts are counted only (`counts_only`), the answer is 409 `names_not_kept`.
          */
         get: operations["getReaders"];
         put?: never;
@@ -282,7 +282,8 @@ export interface paths {
         };
         /**
          * Who may read a message and has not
-         * @description The users who were members when it was sent, in the order in which they joined.
+         * @description The users who were members when it was sent, in the order in which they joined. Of a message whose receipts are counted only
+         *     (`counts_only`), the answer is 409 `names_not_kept`.
          */
         get: operations["getNonReaders"];
         put?: never;
@@ -334,6 +335,34 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/apps/{org}/{app}/messages:nonreaders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Who may read many messages and has not
+         * @description Messages are named as in `messages:counts`, at most 100 in all. Of each the first `limit` nonreaders are listed, in the order in
+         *     which they joined; `total` is how many there are, and `…/messages/{id}/nonreaders` has them in pages. The number of messages
+         *     times `limit` is 10,000 at most. What does not exist, or is not for the caller, is left out; the others come in the order of the
+         *     request, `ids` first.
+         */
+        post: operations["postNonReaders"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/apps/{org}/{app}/users/{user}/conversations": {
         parameters: {
             query?: {
@@ -372,6 +401,36 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/apps/{org}/{app}/users/{user}/reads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+                /** @example alice */
+                user: components["parameters"]["user"];
+            };
+            cookie?: never;
+        };
+        /**
+         * What a user has read
+         * @description The messages that the user has read one by one, conversation by conversation in the order of the list of conversations, newest
+         *     messages first. Hidden reads are not in it, nor is what was recalled or is of a conversation that the user has left. Of a single
+         *     chat, messages that a `conversation.read` has covered are not listed: `last_read_at` of the conversation stands for them. A page may
+         *     hold fewer reads than `limit`, and none, though another one follows.
+         */
+        get: operations["getReads"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/apps/{org}/{app}/users/{user}/receipts": {
         parameters: {
             query?: {
@@ -401,13 +460,41 @@ export interface paths {
         put?: never;
         /**
          * Report what the user has received and read
-         * @description `message.read`, `message.delivered` and `conversation.read` of this user, with their own token, in the formats of `…/events` and with
+         * @description `message.read`, `message.delivered`, `conversation.read` and `conversation.marked_unread` of this user, with their own token, in the formats of `…/events` and with
          *     the same answers, `Idempotency-Key` and `wait`. With a user token, 100 receipts a second are taken, after a burst of 1000,
          *     unless the server is configured otherwise; more is refused with 429 `rate_limited` and `Retry-After`, and nothing of it is
          *     stored. More than a burst in one request is 413 `too_many_events`. Who is not in a group is told 602 of everything about it that
          *     had no effect, be it that there is no such group or message.
          */
         post: operations["postReceipts"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/apps/{org}/{app}/groups/{group}/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+                /** @example g1 */
+                group: components["schemas"]["ID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The messages of a group and their counts
+         * @description Newest first, without those that were recalled. A page may hold fewer messages than `limit`, and none, though another one follows.
+         *     Admin key only.
+         */
+        get: operations["getGroupMessages"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -538,8 +625,7 @@ export interface paths {
         };
         /**
          * The messages of a conversation that are unread to the user
-         * @description Oldest first. In a group, only messages that were sent while the app's `unread_by` was `message` are listed; `unread` counts the others
-         *     too. A page may hold fewer messages than `limit`, and none, though another one follows.
+         * @description Oldest first. A page may hold fewer messages than `limit`, and none, though another one follows.
          */
         get: operations["getUnread"];
         put?: never;
@@ -608,6 +694,10 @@ export interface paths {
          * The summary of what the user has not seen
          * @description His messages that were received or read since, those of groups with the latest count of each, and the single chats that a peer has
          *     read since. It holds at most 1000 messages and chats of a partition of the log, the latest. Asking changes nothing; acknowledge with the cursor.
+         *
+         *     With `device` it is what that device has not acknowledged: what one device has, the others are still told, once. For a device that is
+         *     not known, and without `device`, it is what no device has acknowledged. Known are the 16 devices of a user that were named last, for
+         *     30 days. A device is named by acknowledging, even a summary without items, and by opening a stream.
          */
         get: operations["getStatistics"];
         put?: never;
@@ -650,6 +740,9 @@ export interface paths {
          * @description The next summary holds only what changed after the one that had this cursor. The id of a stream event is such a cursor too. Answers when
          *     it is so; acknowledging again changes nothing. A cursor of another log, or of this one before it was restored from a backup, is
          *     refused with `foreign_cursor`, and acknowledges nothing.
+         *
+         *     With `device` it is seen on that device alone, and the cursor must be one that was given to it. Without, the user has seen it: no device
+         *     is told any more.
          */
         post: operations["postStatisticsAck"];
         delete?: never;
@@ -693,7 +786,7 @@ export interface paths {
          *     | `statistic` | `Statistic` | first, if there is anything in it; large summaries come in several events, of which the last has the cursor |
          *     | `read` | `StreamRead` | a message of the user's was read |
          *     | `delivered` | `StreamDelivered` | a single-chat message of the user's was delivered |
-         *     | `conversation_read` | `StreamConversationRead` | a peer read a single chat up to now |
+         *     | `conversation_read` | `StreamConversationRead` | a peer read messages of the user's in a single chat, by reading the chat; one that reads nothing is not told |
          *     | `own_read` | `StreamOwnRead` | the user read a message, on whichever device |
          *     | `own_conversation_read` | `StreamOwnConversationRead` | the user read a conversation, or took a mark away |
          *     | `own_marked_unread` | `StreamOwnMarkedUnread` | the user marked a conversation |
@@ -710,6 +803,8 @@ export interface paths {
          *     again with the last id (`Last-Event-ID`, which a browser sends by itself) thereby acknowledges that, and gets what is left as a
          *     `statistic`: nothing is lost when a connection breaks, some may be repeated. An id of another log, or of this one before it was
          *     restored from a backup, acknowledges nothing and is answered by `resync`.
+         *
+         *     With `device` the summary is that of the device, and the ids acknowledge for the device alone (see `getStatistics`).
          *
          *     A comment line is sent every 15 seconds. A client that does not read for 10 seconds is disconnected. A browser's
          *     EventSource cannot send a header; for it a user token, and no admin key, may be in `access_token`.
@@ -788,14 +883,25 @@ export interface paths {
         /**
          * How many of the messages sent in a span of time were read, and how soon
          * @description Counts the messages that collect receipts (in groups those that asked for them within the size limit; all of single chats), by when they were
-         *     *sent*: a read counts for the hour its message was sent in. Recalled messages count in `recalled` only. `from` and `to` are
-         *     widened to whole UTC hours. Admin key only.
+         *     *sent*: a read counts for the hour its message was sent in. Recalled messages count in `recalled` only. Admin key only.
          *
-         *     Rows by `hour` and by `day` (of UTC) are in the order of time. Rows by `group` and by `sender` begin with those of the most messages. Single
-         *     chats have no group: they are in no row by group, but in all others.
+         *     A row stands for an hour, day or week of sending, for an hour of the week (`weekday_hour`: `1-09` is Monday from nine on), for the app, a group, a
+         *     sender, a label, a message (by id) or a reader (the messages that they could read). Single chats have no group and messages without a label no
+         *     label: they are in no such row. Days and weeks are those of `tz`; hours are those of UTC, told in `tz`.
+         *
+         *     `from` and `to` are widened to whole UTC hours, as the answer tells, except where single messages are counted: rows by `message` and `reader`, a
+         *     set of messages, and days, weeks and hours of the week in a zone that is not whole hours from UTC. Only ClickHouse can answer these: without it
+         *     they are refused with `needs_clickhouse`.
+         *
+         *     Rows in time are in the order of time, others begin with those of the most messages, unless `sort` and `order` say otherwise. A page that is not
+         *     the last has a `next_cursor`; all pages count the span of the first. With `compare`, or `compare_from` and `compare_to`, each row has
+         *     what another span has under its key in `compared`.
          *
          *     `source` says who counted: ClickHouse, if the server has one, or the state. While ClickHouse is not prepared or does not answer it is the
-         *     state, or 503 with `analytics_unavailable`, as the server is set (`--analytics-fallback`).
+         *     state, or 503 with `analytics_unavailable`, as the server is set (`--analytics-fallback`) or if the state does not know.
+         *
+         *     With `Accept: text/csv` or `application/x-ndjson` there is a line for each row, at most 100,000 on a page. The headers X-Total, X-Next-Cursor,
+         *     X-Source and X-Behind-Entries have what the object has beside its rows.
          *
          *     A range with too many different groups and senders to count answers 400 with `range_too_large`.
          */
@@ -1406,6 +1512,7 @@ export interface components {
                 max_group_size: components["schemas"]["MaxGroupSize"];
                 visibility: components["schemas"]["Visibility"];
                 max_requests_per_group_per_day: components["schemas"]["MaxRequests"];
+                above_limit?: components["schemas"]["AboveLimit"];
             };
             single_receipts: {
                 validity: components["schemas"]["SingleValidity"];
@@ -1413,6 +1520,8 @@ export interface components {
             read_receipts: components["schemas"]["ReadReceipts"];
             reciprocal_read_receipts: components["schemas"]["ReciprocalReadReceipts"];
             unread_by: components["schemas"]["UnreadBy"];
+            receipt_time?: components["schemas"]["ReceiptTime"];
+            max_report_age?: components["schemas"]["MaxReportAge"];
             open_registration: components["schemas"]["OpenRegistration"];
             invitations?: components["schemas"]["Invitations"];
         };
@@ -1446,6 +1555,7 @@ export interface components {
                 max_group_size?: components["schemas"]["MaxGroupSize"];
                 visibility?: components["schemas"]["Visibility"];
                 max_requests_per_group_per_day?: components["schemas"]["MaxRequests"];
+                above_limit?: components["schemas"]["AboveLimit"];
             };
             single_receipts?: {
                 validity?: components["schemas"]["SingleValidity"];
@@ -1453,6 +1563,8 @@ export interface components {
             read_receipts?: components["schemas"]["ReadReceipts"];
             reciprocal_read_receipts?: components["schemas"]["ReciprocalReadReceipts"];
             unread_by?: components["schemas"]["UnreadBy"];
+            receipt_time?: components["schemas"]["ReceiptTime"];
+            max_report_age?: components["schemas"]["MaxReportAge"];
             open_registration?: components["schemas"]["OpenRegistration"];
             invitations?: components["schemas"]["Invitations"];
         };
@@ -1515,9 +1627,21 @@ export interface components {
         SingleValidity: components["schemas"]["Duration"];
         /**
          * Format: int64
-         * @description messages in larger groups collect no receipts; 0 = no limit. Default: 200
+         * @description messages in larger groups collect no receipts, or counts only; 0 = no limit. Default: 200
          */
         MaxGroupSize: number;
+        /**
+         * @description Left out if it is nothing, the default. What becomes of receipts for messages of groups above `max_group_size`: nothing, or they are counted, each reader once, and no names, contents and times of readers are kept. It is decided when the message is sent.
+         * @enum {string}
+         */
+        AboveLimit: "nothing" | "counts";
+        /**
+         * @description Left out if it is arrival, the default. By which time a message.read, message.delivered or conversation.read is valid, ordered and told: when it came, or its `time`, if that is earlier, though at most `max_report_age`. For clients that read offline.
+         * @enum {string}
+         */
+        ReceiptTime: "arrival" | "reported";
+        /** @description how long before it came a receipt may say that it happened, from 1m to 168h; what is older counts as of then. Left out if it was never set, or set to 0: then it is 24h */
+        MaxReportAge: components["schemas"]["Duration"];
         /**
          * @description who may see the counts and readers of a message. Default: sender
          * @enum {string}
@@ -1539,7 +1663,7 @@ export interface components {
         Event: components["schemas"]["MessageSent"] | components["schemas"]["MessageDelivered"] | components["schemas"]["MessageRead"] | components["schemas"]["ConversationRead"] | components["schemas"]["ConversationMarkedUnread"] | components["schemas"]["MessageRecalled"] | components["schemas"]["GroupCreated"] | components["schemas"]["GroupJoined"] | components["schemas"]["GroupLeft"] | components["schemas"]["GroupRole"] | components["schemas"]["GroupDissolved"];
         /** @description One event, or several in the order in which they are appended. */
         EventsBody: components["schemas"]["Event"] | components["schemas"]["Event"][];
-        /** @description when it happened at the client; no rule looks at it. 0 is as good as none */
+        /** @description when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported` */
         EventTime: string | number | null;
         /**
          * @description names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
@@ -1549,7 +1673,7 @@ export interface components {
         /** @description several messages of the conversation; each has an outcome of its own, in their order */
         Messages: components["schemas"]["ID"][];
         /** @description What a user reports of themselves: an `Event` of one of these types, in which `user` may be left out. One that names another user is refused. */
-        Receipt: components["schemas"]["OwnMessageRead"] | components["schemas"]["OwnMessageDelivered"] | components["schemas"]["OwnConversationRead"];
+        Receipt: components["schemas"]["OwnMessageRead"] | components["schemas"]["OwnMessageDelivered"] | components["schemas"]["OwnConversationRead"] | components["schemas"]["OwnConversationMarkedUnread"];
         /** @description One receipt, or several in the order in which they are appended. */
         ReceiptsBody: components["schemas"]["Receipt"] | components["schemas"]["Receipt"][];
         OwnMessageRead: {
@@ -1595,6 +1719,19 @@ export interface components {
             time?: components["schemas"]["EventTime"];
             event_id?: components["schemas"]["EventID"];
         };
+        /** @description Marks the conversation for the user, until they read it. No number changes, and nobody else is told. */
+        OwnConversationMarkedUnread: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "conversation.marked_unread";
+            user?: components["schemas"]["ID"];
+            group?: components["schemas"]["OptionalID"];
+            peer?: components["schemas"]["OptionalID"];
+            time?: components["schemas"]["EventTime"];
+            event_id?: components["schemas"]["EventID"];
+        };
         /** @description reject the event if its message is unknown, rather than wait for the message; false if it is left out */
         Strict: boolean | null;
         /** @description the reader's own text; at most 4096 bytes */
@@ -1615,6 +1752,8 @@ export interface components {
             receipt?: boolean | null;
             /** @description counts as unread for nobody */
             silent?: boolean | null;
+            /** @description what the message is counted under in analytics, such as a campaign; at most 64 bytes. An app has at most 4096 different ones in a partition; a message with a further one is sent without it */
+            label?: string | null;
             time?: components["schemas"]["EventTime"];
             event_id?: components["schemas"]["EventID"];
         };
@@ -1651,7 +1790,8 @@ export interface components {
         };
         /**
          * @description Everything that was sent up to the message `upto`, or without one up to now. An `upto` that was not sent yet makes it wait for
-         *     the message.
+         *     the message. It takes the user's mark away. In a single chat it reads what the peer sent, and the peer is told; a conversation read that reads
+         *     nothing is not told to the peer.
          */
         ConversationRead: {
             /**
@@ -1800,6 +1940,11 @@ export interface components {
             to?: components["schemas"]["ID"];
             sent_at: components["schemas"]["Time"];
             receipt_requested: boolean;
+            /**
+             * @description its readers are counted, and their names are not kept; left out if not
+             * @enum {boolean}
+             */
+            counts_only?: true;
             recalled: boolean;
             /** @description who may read it, frozen when it was sent */
             eligible: components["schemas"]["Count"];
@@ -1807,6 +1952,8 @@ export interface components {
             read: components["schemas"]["Count"];
             first_read_at: components["schemas"]["MaybeTime"];
             last_read_at: components["schemas"]["MaybeTime"];
+            /** @description what it is counted under; left out if it is nothing */
+            label?: string;
         };
         Counts: {
             eligible: components["schemas"]["Count"];
@@ -1882,7 +2029,8 @@ export interface components {
                 gid: components["schemas"]["ID"];
                 /** @description all who have read it, not only the new ones */
                 count: number;
-                last_reader: components["schemas"]["ID"];
+                /** @description left out where readers are counted only */
+                last_reader?: components["schemas"]["ID"];
                 first_read_at: components["schemas"]["Time"];
                 last_read_at: components["schemas"]["Time"];
             }[];
@@ -2003,8 +2151,8 @@ export interface components {
             message: components["schemas"]["ID"];
             /** @description not in a single chat */
             group?: components["schemas"]["ID"];
-            /** @description the last who read it */
-            user: components["schemas"]["ID"];
+            /** @description the last who read it; left out, and content too, where readers are counted only */
+            user?: components["schemas"]["ID"];
             read_at: components["schemas"]["Time"];
             content?: components["schemas"]["Content"];
             /** @description all who have read it */
@@ -2057,22 +2205,54 @@ export interface components {
             reason: string;
         };
         ReadRate: {
-            /** @description the beginning of the hour or day as RFC 3339 in UTC, the id of the group, or the sender */
+            /** @description the beginning of the hour, day or week as RFC 3339 in the zone asked for, the day of the week (1 is Monday) and the hour as in `1-09`, the key of the app, an id or a label */
             key: string;
             /** @description without the recalled ones */
             messages: number;
             /** @description readers the messages could have, frozen when each was sent */
             eligible: number;
+            /** @description whom it reached, as far as that is known: in groups, which have no delivery receipts, those who have read */
             delivered: number;
             read: number;
             /** @description messages that were recalled; they are in no other number */
             recalled: number;
             /** @description `read / eligible`, 0 if nobody is eligible */
             read_rate: number;
-            /** @description percentile of the time from sending to reading, within 1 %; null while nobody has read */
+            /** @description half of *those who have read* did so within this time from sending, accurate to 1 %; null while nobody has read. The times of readers that are counted only are not among them; without any other, it is 0 */
             p50_ms: number | null;
+            /** @description the same of nine tenths of them */
             p90_ms: number | null;
+            /** @description the same of 99 of 100 */
             p99_ms: number | null;
+            /** @description half of *all eligible readers* had read within this time, accurate to 1 %; null is not yet */
+            recipients_p50_ms: number | null;
+            /** @description the same of nine tenths of them */
+            recipients_p90_ms: number | null;
+            /** @description what the span it is compared with has under this key */
+            compared?: components["schemas"]["RateNumbers"];
+        };
+        RateNumbers: {
+            /** @description without the recalled ones */
+            messages: number;
+            /** @description readers the messages could have, frozen when each was sent */
+            eligible: number;
+            /** @description whom it reached, as far as that is known: in groups, which have no delivery receipts, those who have read */
+            delivered: number;
+            read: number;
+            /** @description messages that were recalled; they are in no other number */
+            recalled: number;
+            /** @description `read / eligible`, 0 if nobody is eligible */
+            read_rate: number;
+            /** @description half of *those who have read* did so within this time from sending, accurate to 1 %; null while nobody has read. The times of readers that are counted only are not among them; without any other, it is 0 */
+            p50_ms: number | null;
+            /** @description the same of nine tenths of them */
+            p90_ms: number | null;
+            /** @description the same of 99 of 100 */
+            p99_ms: number | null;
+            /** @description half of *all eligible readers* had read within this time, accurate to 1 %; null is not yet */
+            recipients_p50_ms: number | null;
+            /** @description the same of nine tenths of them */
+            recipients_p90_ms: number | null;
         };
         State: {
             status: string;
@@ -2123,7 +2303,7 @@ export interface components {
         Error: {
             error: {
                 /** @enum {string} */
-                code: "invalid_request" | "invalid_event" | "invalid_cursor" | "foreign_cursor" | "range_too_large" | "unauthorized" | "too_many_attempts" | "token_expired" | "forbidden" | "not_found" | "app_not_found" | "message_not_found" | "conversation_not_found" | "ambiguous" | "hides_own_reads" | "group_not_found" | "rate_limited" | "not_in_log" | "trimmed" | "gone" | "method_not_allowed" | "too_large" | "too_many_events" | "unsupported_media_type" | "too_many_streams" | "canceled" | "internal" | "idle" | "shutting_down" | "overloaded" | "unavailable" | "log_full" | "unknown_outcome" | "not_applied" | "outcome_gone" | "timeout" | "not_ready" | "folding_again" | "analytics_unavailable" | "busy" | "foreign_log" | "bad_request" | "wrong_host" | "behind" | "not_fresh" | "no_cluster" | "node_not_found" | "node_alive";
+                code: "invalid_request" | "invalid_event" | "invalid_cursor" | "foreign_cursor" | "range_too_large" | "needs_clickhouse" | "unauthorized" | "too_many_attempts" | "token_expired" | "forbidden" | "not_found" | "app_not_found" | "message_not_found" | "conversation_not_found" | "ambiguous" | "names_not_kept" | "hides_own_reads" | "group_not_found" | "rate_limited" | "not_in_log" | "trimmed" | "gone" | "method_not_allowed" | "too_large" | "too_many_events" | "unsupported_media_type" | "too_many_streams" | "canceled" | "internal" | "idle" | "shutting_down" | "overloaded" | "unavailable" | "log_full" | "unknown_outcome" | "not_applied" | "outcome_gone" | "timeout" | "not_ready" | "folding_again" | "analytics_unavailable" | "busy" | "foreign_log" | "bad_request" | "wrong_host" | "behind" | "not_fresh" | "no_cluster" | "node_not_found" | "node_alive";
                 message: string;
                 /** @description the event that is wrong */
                 index?: number;
@@ -2147,7 +2327,7 @@ export interface components {
         };
     };
     responses: {
-        /** @description `invalid_request`, `invalid_event`, `invalid_cursor`, `foreign_cursor`, `range_too_large`, or `bad_request` of a call below `/v1/admin/`: the request has to be changed; nothing was done */
+        /** @description `invalid_request`, `invalid_event`, `invalid_cursor`, `foreign_cursor`, `range_too_large`, `needs_clickhouse`, or `bad_request` of a call below `/v1/admin/`: the request has to be changed; nothing was done */
         BadRequest: {
             headers: {
                 [name: string]: unknown;
@@ -2208,7 +2388,10 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description `ambiguous`: several conversations have a message with this id that the caller may see; at most 1000 are listed, and `more` is true if there are others */
+        /**
+         * @description `ambiguous`: several conversations have a message with this id that the caller may see; at most 1000 are listed, and `more` is true if there are
+         *     others. `names_not_kept`: the readers of the message are counted, and who they are is not known.
+         */
         Ambiguous: {
             headers: {
                 [name: string]: unknown;
@@ -2416,6 +2599,17 @@ export interface components {
         ofUsers: string[];
         /** @description the other user of the single chat that the message is in; with a user token */
         withPeer: components["schemas"]["ID"];
+        /**
+         * @description what one of the user's devices calls itself, always the same; over the SDK it is the resource
+         * @example phone
+         */
+        device: components["schemas"]["ID"];
+        /**
+         * @description whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
+         *     or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
+         *     only, these are null once a reader has been left out.) Who has come back is a member.
+         */
+        left: "include" | "exclude";
         /**
          * @description of the log
          * @example 0
@@ -2720,6 +2914,12 @@ export interface operations {
                 users?: components["parameters"]["ofUsers"];
                 /** @description the other user of the single chat that the message is in; with a user token */
                 peer?: components["parameters"]["withPeer"];
+                /**
+                 * @description whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
+                 *     or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
+                 *     only, these are null once a reader has been left out.) Who has come back is a member.
+                 */
+                left?: components["parameters"]["left"];
             };
             header?: never;
             path: {
@@ -2798,6 +2998,12 @@ export interface operations {
                 users?: components["parameters"]["ofUsers"];
                 /** @description the other user of the single chat that the message is in; with a user token */
                 peer?: components["parameters"]["withPeer"];
+                /**
+                 * @description whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
+                 *     or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
+                 *     only, these are null once a reader has been left out.) Who has come back is a member.
+                 */
+                left?: components["parameters"]["left"];
             };
             header?: never;
             path: {
@@ -2875,6 +3081,12 @@ export interface operations {
                 users?: components["parameters"]["ofUsers"];
                 /** @description the other user of the single chat that the message is in; with a user token */
                 peer?: components["parameters"]["withPeer"];
+                /**
+                 * @description whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
+                 *     or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
+                 *     only, these are null once a reader has been left out.) Who has come back is a member.
+                 */
+                left?: components["parameters"]["left"];
             };
             header?: never;
             path: {
@@ -2934,6 +3146,12 @@ export interface operations {
                  *     cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
+                /**
+                 * @description whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
+                 *     or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
+                 *     only, these are null once a reader has been left out.) Who has come back is a member.
+                 */
+                left?: components["parameters"]["left"];
             };
             header?: never;
             path: {
@@ -2979,6 +3197,85 @@ export interface operations {
                             eligible: components["schemas"]["Count"];
                             delivered: components["schemas"]["Count"];
                             read: components["schemas"]["Count"];
+                        }[];
+                    };
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Ambiguous"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    postNonReaders: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    ids?: components["schemas"]["ID"][];
+                    group?: components["schemas"]["ID"];
+                    users?: components["schemas"]["UserPair"];
+                    /** @description the other user of a single chat; with a user token */
+                    peer?: components["schemas"]["ID"];
+                    messages?: {
+                        id: components["schemas"]["ID"];
+                        group?: components["schemas"]["ID"];
+                        users?: components["schemas"]["UserPair"];
+                        peer?: components["schemas"]["ID"];
+                    }[];
+                    /** @default 100 */
+                    limit?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the nonreaders of each message */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "messages": [
+                     *         {
+                     *           "id": "m1",
+                     *           "group": "g1",
+                     *           "total": 2,
+                     *           "nonreaders": [
+                     *             "carol",
+                     *             "dave"
+                     *           ]
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": {
+                        messages: {
+                            id: components["schemas"]["ID"];
+                            group?: components["schemas"]["ID"];
+                            users?: components["schemas"]["ID"][];
+                            total: components["schemas"]["Count"];
+                            /** @description receipts of the message are counted without names; nobody is listed */
+                            counts_only?: boolean;
+                            nonreaders: components["schemas"]["ID"][];
+                            /** @description those of `nonreaders` who have left the group since */
+                            left?: components["schemas"]["ID"][];
                         }[];
                     };
                 };
@@ -3052,6 +3349,74 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["Conversations"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getReads: {
+        parameters: {
+            query?: {
+                /** @description the most items to return, 100 if it is left out */
+                limit?: components["parameters"]["limit"];
+                /** @description the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor` */
+                cursor?: components["parameters"]["cursor"];
+                /** @description only in this group */
+                group?: components["schemas"]["ID"];
+                /** @description only in the single chat with this user */
+                peer?: components["schemas"]["ID"];
+            };
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+                /** @example alice */
+                user: components["parameters"]["user"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a page of reads */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "reads": [
+                     *         {
+                     *           "message": "m1",
+                     *           "group": "g1",
+                     *           "from": "alice",
+                     *           "sent_at": "2026-03-01T12:00:00.000Z",
+                     *           "read_at": "2026-03-01T12:00:05.120Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": ""
+                     *     }
+                     */
+                    "application/json": {
+                        reads: {
+                            message: components["schemas"]["ID"];
+                            group?: components["schemas"]["ID"];
+                            peer?: components["schemas"]["ID"];
+                            from: components["schemas"]["ID"];
+                            sent_at: components["schemas"]["Time"];
+                            read_at: components["schemas"]["Time"];
+                            content?: string;
+                        }[];
+                        next_cursor: components["schemas"]["NextCursor"];
+                    };
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -3137,6 +3502,48 @@ export interface operations {
             404: components["responses"]["NotFound"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getGroupMessages: {
+        parameters: {
+            query?: {
+                /** @description the most items to return, 100 if it is left out */
+                limit?: components["parameters"]["limit"];
+                /** @description the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor` */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+                /** @example g1 */
+                group: components["schemas"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a page of messages */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        messages: components["schemas"]["Message"][];
+                        next_cursor: components["schemas"]["NextCursor"];
+                    };
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -3538,6 +3945,11 @@ export interface operations {
                  *     cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
+                /**
+                 * @description what one of the user's devices calls itself, always the same; over the SDK it is the resource
+                 * @example phone
+                 */
+                device?: components["parameters"]["device"];
             };
             header?: never;
             path: {
@@ -3583,6 +3995,11 @@ export interface operations {
                  *     cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
+                /**
+                 * @description what one of the user's devices calls itself, always the same; over the SDK it is the resource
+                 * @example phone
+                 */
+                device?: components["parameters"]["device"];
             };
             header?: never;
             path: {
@@ -3641,6 +4058,11 @@ export interface operations {
                  *     cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
+                /**
+                 * @description what one of the user's devices calls itself, always the same; over the SDK it is the resource
+                 * @example phone
+                 */
+                device?: components["parameters"]["device"];
             };
             header?: {
                 /** @description the id of the last event that came over an earlier stream */
@@ -3772,23 +4194,46 @@ export interface operations {
                  */
                 consistency?: components["parameters"]["consistency"];
                 /**
-                 * @description sent at or after this; RFC 3339 or Unix milliseconds. The default is 24 hours before `to`
-                 * @example 2026-03-01T00:00:00Z
+                 * @description sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds. The default is 24 hours before `to`, of a set of messages 1970
+                 * @example 2026-03-01
                  */
                 from?: string;
                 /**
-                 * @description sent before this; RFC 3339 or Unix milliseconds. The default is now
-                 * @example 2026-03-02T00:00:00Z
+                 * @description sent before this; as `from`. The default is now
+                 * @example 2026-03-02
                  */
                 to?: string;
+                /**
+                 * @description the time zone of dates, days, weeks and keys, by its name in the IANA database; UTC if it is left out
+                 * @example Europe/Zurich
+                 */
+                tz?: string;
                 /** @description what a row stands for, an hour if it is left out */
-                group_by?: "hour" | "day" | "group" | "sender";
+                group_by?: "hour" | "day" | "week" | "weekday_hour" | "app" | "group" | "sender" | "label" | "message" | "reader";
                 /** @description only messages of this group */
                 group?: components["schemas"]["ID"];
                 /** @description only messages of this sender */
                 sender?: components["schemas"]["ID"];
-                /** @description the most items to return, 100 if it is left out */
-                limit?: components["parameters"]["limit"];
+                /** @description only messages with this label */
+                label?: string;
+                /** @description only messages with this id, or one of several */
+                message?: components["schemas"]["ID"][];
+                /** @description leave out rows of fewer messages */
+                min_messages?: number;
+                /** @description what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time is last */
+                sort?: "key" | "messages" | "eligible" | "delivered" | "read" | "not_read" | "recalled" | "read_rate" | "p50_ms" | "p90_ms" | "p99_ms" | "recipients_p50_ms" | "recipients_p90_ms";
+                /** @description the smallest or the largest first */
+                order?: "asc" | "desc";
+                /** @description compare with the span of the same length before; not with rows by hour, day or week */
+                compare?: "previous";
+                /** @description compare with another span, which begins here; as `from` */
+                compare_from?: string;
+                /** @description and ends before this */
+                compare_to?: string;
+                /** @description the most rows to return, 100 if it is left out; as JSON at most 1000 */
+                limit?: number;
+                /** @description the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor` */
+                cursor?: components["parameters"]["cursor"];
             };
             header?: never;
             path: {
@@ -3804,6 +4249,14 @@ export interface operations {
             /** @description read rates */
             200: {
                 headers: {
+                    /** @description of lines */
+                    "X-Total"?: number;
+                    /** @description of lines */
+                    "X-Next-Cursor"?: string;
+                    /** @description of lines */
+                    "X-Source"?: string;
+                    /** @description of lines */
+                    "X-Behind-Entries"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3820,7 +4273,9 @@ export interface operations {
                      *           "read_rate": 0.75,
                      *           "p50_ms": 4200,
                      *           "p90_ms": 61000,
-                     *           "p99_ms": 5400000
+                     *           "p99_ms": 5400000,
+                     *           "recipients_p50_ms": 9800,
+                     *           "recipients_p90_ms": null
                      *         },
                      *         {
                      *           "key": "2026-03-01T13:00:00Z",
@@ -3832,9 +4287,15 @@ export interface operations {
                      *           "read_rate": 0,
                      *           "p50_ms": null,
                      *           "p90_ms": null,
-                     *           "p99_ms": null
+                     *           "p99_ms": null,
+                     *           "recipients_p50_ms": null,
+                     *           "recipients_p90_ms": null
                      *         }
                      *       ],
+                     *       "total": 2,
+                     *       "next_cursor": "",
+                     *       "from": "2026-03-01T00:00:00.000Z",
+                     *       "to": "2026-03-02T00:00:00.000Z",
                      *       "source": "clickhouse",
                      *       "as_of": "2026-03-01T13:00:02.120Z",
                      *       "behind_entries": 14,
@@ -3843,6 +4304,17 @@ export interface operations {
                      */
                     "application/json": {
                         rows: components["schemas"]["ReadRate"][];
+                        /** @description rows on all pages */
+                        total: number;
+                        next_cursor: components["schemas"]["NextCursor"];
+                        /** @description the span that was counted; null is 1970 or before */
+                        from: components["schemas"]["MaybeTime"];
+                        to: components["schemas"]["MaybeTime"];
+                        /** @description the span that it is compared with */
+                        compared?: {
+                            from: components["schemas"]["MaybeTime"];
+                            to: components["schemas"]["MaybeTime"];
+                        };
                         /**
                          * @description who counted
                          * @enum {string}
@@ -3861,6 +4333,8 @@ export interface operations {
                          */
                         behind_ms: number;
                     };
+                    "application/x-ndjson": string;
+                    "text/csv": string;
                 };
             };
             400: components["responses"]["BadRequest"];

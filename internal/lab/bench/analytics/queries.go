@@ -114,10 +114,11 @@ func measureQueries(ctx context.Context, server *chserver.Process, o *Options) (
 	}
 	store.UseDays()
 	all := int64(o.Days) * 24
-	senders, err := store.ReadRates(ctx, projections.RateQuery{App: "bench#app1", By: projections.BySender, From: first, To: first + all*projections.HourMillis, Limit: 1000})
+	found, err := store.ReadRates(ctx, projections.RateQuery{App: "bench#app1", By: projections.BySender, From: first, To: first + all*projections.HourMillis, Limit: 1000})
 	if err != nil {
 		return nil, err
 	}
+	senders := found.Rows
 	for _, kind := range []struct {
 		name  string
 		by    projections.RateBy
@@ -131,6 +132,10 @@ func measureQueries(ctx context.Context, server *chserver.Process, o *Options) (
 		{"senders of one day", projections.BySender, 24, noFilter},
 		{"hours of a week of one group", projections.ByHour, 7 * 24, oneGroup}, {"days of all days of one group", projections.ByDay, all, oneGroup},
 		{"hours of a week of one sender", projections.ByHour, 7 * 24, oneSender}, {"days of all days of one sender", projections.ByDay, all, oneSender},
+		{"weeks of all days", projections.ByWeek, all, noFilter}, {"hours of the week of all days", projections.ByWeekHour, all, noFilter},
+		// What no cohort tells.
+		{"messages of one day", projections.ByMessage, 24, noFilter}, {"readers of one day", projections.ByReader, 24, noFilter},
+		{"readers of all days of one group", projections.ByReader, all, oneGroup},
 	} {
 		t := QueryTimes{Kind: kind.name}
 		var took []float64

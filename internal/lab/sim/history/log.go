@@ -34,6 +34,7 @@ func SmallLimits() oracle.Limits {
 	limits.MaxEventIDs = 5
 	limits.MaxReadsAhead = 2
 	limits.MaxDevices = 3
+	limits.MaxLabels = 2
 	return limits
 }
 
@@ -96,6 +97,7 @@ func show(ev *events.Event) string {
 		{"receipt", ev.Receipt, ev.Receipt},
 		{"strict", ev.Strict, ev.Strict},
 		{"silent", ev.Silent, ev.Silent},
+		{"label", ev.Label, ev.Label != ""},
 		{"reads", ev.SendReads, ev.SendReads != events.ChoiceNone},
 		{"deliveries", ev.SendDeliveries, ev.SendDeliveries != events.ChoiceNone},
 		{"role", ev.Role, ev.Role != events.RoleNone},

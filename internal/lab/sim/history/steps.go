@@ -191,6 +191,9 @@ func (w *world) change(t *rapid.T, kind events.Kind, app string) {
 	w.add(t, ev)
 }
 
+// worldLabels are more than [SmallLimits] allows.
+var worldLabels = []string{"spring", "summer", "autumn"}
+
 // send sends a message.
 func (w *world) send(t *rapid.T, app string) {
 	ev := events.Event{App: app, Kind: events.MessageSent, User: w.user(t)}
@@ -205,6 +208,9 @@ func (w *world) send(t *rapid.T, app string) {
 		ev.Receipt = often(t, 3)
 	}
 	ev.Silent = seldom(t, 2)
+	if seldom(t, 2) {
+		ev.Label = worldLabels[pick(t, len(worldLabels))]
+	}
 	w.number(t, ev)
 }
 

@@ -1,0 +1,88 @@
+package clickhouse
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/receiptd/receiptd/projections"
+)
+
+// quarter is what the zones of the world divide times by, in milliseconds.
+const quarter = 15 * 60 * 1000
+
+// details are the SELECTs for a query that cohorts do not answer, from messages and from single
+// reads. Their bins are told by where they begin.
+func details(q *projections.RateQuery) []string {
+	if q.By == projections.ByReader {
+		return []string{`SELECT recipient AS key, toUInt64(1) AS messages, toUInt64(1) AS eligible,
+			toUInt64(delivered_at IS NOT NULL OR read_at IS NOT NULL) AS delivered, toUInt64(read_at IS NOT NULL) AS read, toUInt64(0) AS recalled,
+			if(read_at IS NULL, [], [` + binBegin("assumeNotNull(took_ms)") + `]) AS bins, if(read_at IS NULL, [], [toUInt64(1)]) AS counts
+			FROM recipients WHERE ` + detailed(q, "message")}
+	}
+	counts := `SELECT ` + detailKey(q, "id") + ` AS key, toUInt64(NOT recalled) AS messages, toUInt64(eligible) AS eligible, toUInt64(delivered) AS delivered,
+		toUInt64(read) AS read, toUInt64(recalled) AS recalled, emptyArrayInt64() AS bins, emptyArrayUInt64() AS counts
+		FROM messages FINAL WHERE tracked AND ` + detailed(q, "id")
+	times := `SELECT key, toUInt64(0), toUInt64(0), toUInt64(0), toUInt64(0), toUInt64(0), [bin], [count()]
+		FROM (SELECT ` + detailKey(q, "message") + ` AS key, ` + binBegin("took_ms") + ` AS bin FROM reads WHERE ` + detailed(q, "message") + `)
+		GROUP BY key, bin`
+	return []string{counts, times}
+}
+
+// detailKey is what a row of the answer stands for; message is the column of the id.
+func detailKey(q *projections.RateQuery, message string) string {
+	switch q.By {
+	case projections.ByGroup:
+		return "toString(`group`)"
+	case projections.BySender:
+		return "toString(sender)"
+	case projections.ByLabel:
+		return "toString(label)"
+	case projections.ByApp:
+		return "toString(app)"
+	case projections.ByMessage:
+		return "toString(" + message + ")"
+	case projections.ByDay:
+		if q.Zone == nil {
+			return "toUnixTimestamp(toStartOfDay(sent_at))"
+		}
+	}
+	return fmt.Sprintf("intDiv(toUnixTimestamp64Milli(sent_at), %d) * %d", quarter, quarter/1000)
+}
+
+// detailed is the condition of what is in the answer.
+func detailed(q *projections.RateQuery, message string) string {
+	at := func(ms int64) string {
+		return fmt.Sprintf("fromUnixTimestamp64Milli(toInt64(%d), 'UTC')", storable(ms))
+	}
+	where := []string{"app = " + literal(q.App), "sent_at >= " + at(q.From), "sent_at < " + at(q.To)}
+	for _, only := range [][2]string{{"`group`", q.Group}, {"sender", q.Sender}, {"label", q.Label}} {
+		if only[1] != "" {
+			where = append(where, only[0]+" = "+literal(only[1]))
+		}
+	}
+	if q.Messages != nil {
+		where = append(where, message+" IN ("+literals(q.Messages)+")")
+	}
+	switch q.By {
+	case projections.ByGroup:
+		where = append(where, "`group` != ''")
+	case projections.ByLabel:
+		where = append(where, "label != ''")
+	}
+	return strings.Join(where, " AND ")
+}
+
+// binBegin is where the bin of a time begins.
+func binBegin(ms string) string { return "toInt64(roundDown(toUInt64(" + ms + "), " + binBegins + "))" }
+
+// binBegins is where all bins begin, as an array.
+var binBegins = func() string {
+	var list []string
+	for bin := range uint16(projections.NumBins) {
+		// Of bins that begin at the same time, all but one are empty.
+		if begin := projections.BinMillis(bin); projections.TimeBin(begin) == bin {
+			list = append(list, fmt.Sprint(begin))
+		}
+	}
+	return "[" + strings.Join(list, ",") + "]"
+}()
