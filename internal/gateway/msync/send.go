@@ -195,10 +195,15 @@ func (c *session) distribute(x *sending) *refusal {
 	return nil
 }
 
-// notDistributed is the answer for a message that is in the log but not in all inboxes.
+// notDistributed is the answer for a message that is in the log but not in all inboxes. Where the
+// inboxes have no room just now it is in none of them: the sender may send it again, and the answers
+// are counted instead of logged, since whoever sends too much would fill the log of the process.
 func (c *session) notDistributed(x *sending, err error) *refusal {
-	if errors.Is(err, inbox.ErrTooLarge) {
+	switch {
+	case errors.Is(err, inbox.ErrTooLarge):
 		return &sendTooLarge
+	case errors.Is(err, inbox.ErrOverloaded):
+		return &sendBusy
 	}
 	c.srv.cfg.Logger.Error("sdk: a message is in the log but not in all inboxes", "message", x.id, "error", err)
 	return &sendUndelivered
