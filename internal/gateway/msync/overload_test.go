@@ -10,8 +10,8 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 )
 
-// A message for which the inboxes have no room reaches nobody and is answered so that it may be sent
-// again; then it arrives once.
+// A message for which the inboxes have no room reaches nobody and is answered so that it may be
+// sent again; then it arrives once.
 func TestMessagesWithoutRoomAreSentAgain(t *testing.T) {
 	s := startServer(t, open)
 	members := []string{"ben"}

@@ -196,8 +196,9 @@ func (c *session) distribute(x *sending) *refusal {
 }
 
 // notDistributed is the answer for a message that is in the log but not in all inboxes. Where the
-// inboxes have no room just now it is in none of them: the sender may send it again, and the answers
-// are counted instead of logged, since whoever sends too much would fill the log of the process.
+// inboxes have no room just now it is in none of them: the sender may send it again, and the
+// answers are counted instead of logged, since whoever sends too much would fill the log of
+// the process.
 func (c *session) notDistributed(x *sending, err error) *refusal {
 	switch {
 	case errors.Is(err, inbox.ErrTooLarge):
