@@ -161,6 +161,13 @@ func (p *Partition) load() error {
 	return p.loadPoison()
 }
 
+// Failed is the error of the Apply that left the state undefined; nil if there is none.
+func (p *Partition) Failed() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed
+}
+
 // Apply decides the events of one log entry, in order, and returns the outcome of each. The slice
 // is valid until the next Apply. A poison entry has no events: it is recorded, and the fold goes on
 // after it.

@@ -186,7 +186,7 @@ func compareOutcomes(l *testLog, models *oracle.Cluster, partition int, p *Proje
 
 // clone gives an event of a batch memory of its own, as far as a model keeps it.
 func clone(e events.Event) events.Event {
-	for _, s := range []*string{&e.App, &e.Group, &e.Peer, &e.User, &e.Message, &e.Content, &e.EventID, &e.Device} {
+	for _, s := range []*string{&e.App, &e.Group, &e.Peer, &e.User, &e.Message, &e.Content, &e.EventID, &e.Device, &e.Label} {
 		*s = strings.Clone(*s)
 	}
 	for _, list := range []*[]string{&e.Members, &e.Admins} {

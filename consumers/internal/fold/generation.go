@@ -137,7 +137,7 @@ func (g *Generation) captureLocked() (*projections.Checkpoint, error) {
 	}
 	if seq, _ := g.Part.Position(); seq == g.saved {
 		// What was committed before may have failed to become durable since.
-		return nil, g.Store.Failed()
+		return nil, errors.Join(g.Part.Failed(), g.Store.Failed())
 	}
 	c, err := g.Part.Capture()
 	g.failed = err

@@ -57,9 +57,9 @@ func TestReceiptsAreDecidedInOrder(t *testing.T) {
 		{8, read("g", "none", "c"), events.RejectedNoGroup}, // never parked
 	})
 	want := []projections.Message{
-		{ID: "m", From: "a", Group: "g", SentAt: start, ReceiptRequested: true,
+		{ID: "m", From: "a", Group: "g", SentAt: start, ReceiptRequested: true, Tracked: true,
 			Counts: projections.Counts{Eligible: 2, Delivered: 1, Read: 1}, FirstReadAt: start + 1, LastReadAt: start + 1},
-		{ID: "m", From: "a", To: "b", SentAt: start + 3,
+		{ID: "m", From: "a", To: "b", SentAt: start + 3, Tracked: true,
 			Counts: projections.Counts{Eligible: 1, Delivered: 1, Read: 1}, FirstReadAt: start + 5, LastReadAt: start + 5, DeliveredAt: start + 3},
 	}
 	if got := m.Messages(theApp, "m"); !reflect.DeepEqual(got, want) {

@@ -30,7 +30,7 @@ func main() {
 		Visibility                *api.Visibility           `json:"visibility,omitempty"`
 		WhoMayRequest             *api.WhoMayRequest        `json:"who_may_request,omitempty"`
 	}{Enabled: &on}
-	app, err := client.PutAppWithResponse(ctx, "made", "oapicodegen", change)
+	app, err := client.PutAppWithResponse(ctx, "made", "oapicodegen", &api.PutAppParams{}, change)
 	check(err)
 	if app.JSON200 == nil || !app.JSON200.GroupReceipts.Enabled {
 		log.Fatalf("settings: %s", app.Body)
@@ -55,12 +55,12 @@ func main() {
 		}
 	}
 
-	summary, err := client.GetStatisticsWithResponse(ctx, "made", "oapicodegen", "ann")
+	summary, err := client.GetStatisticsWithResponse(ctx, "made", "oapicodegen", "ann", &api.GetStatisticsParams{})
 	check(err)
 	if s := summary.JSON200; s == nil || len(s.GroupAck) != 1 || s.GroupAck[0].Count != 1 {
 		log.Fatalf("summary: %s", summary.Body)
 	}
-	missing, err := client.GetStatisticsWithResponse(ctx, "made", "nothing", "ann")
+	missing, err := client.GetStatisticsWithResponse(ctx, "made", "nothing", "ann", &api.GetStatisticsParams{})
 	check(err)
 	if missing.JSON404 == nil || missing.JSON404.Error.Code != "app_not_found" {
 		log.Fatalf("refusal: %s", missing.Body)
