@@ -2,8 +2,8 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"

@@ -200,7 +200,7 @@ func (s *server) manual(user, device string) *client {
 	if p := c.nextPage(); !p.GetIsLast() || len(p.Metas) > 0 {
 		s.t.Fatalf("the first page is %v, want an empty last one", p)
 	}
-	// It may be pushed to from the answer on: what comes before is in the answer, and is to be pulled.
+	// It may be pushed to from the answer on: what comes before is in that, and is to be pulled.
 	c.await("the answer to the first heartbeat", func() bool { return len(c.unread) > 0 })
 	return c
 }

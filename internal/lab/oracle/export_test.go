@@ -53,7 +53,7 @@ func (c *conversation) check() error {
 		}
 	}
 	for _, msg := range c.messages {
-		for _, r := range msg.readers { // in the order of the log: who reports late may have read before
+		for _, r := range msg.readers { // in the order of the log: some report late
 			if !slices.Contains(msg.eligible, r.User) || r.ReadAt < msg.sentAt {
 				return fmt.Errorf("%s: read by %+v", msg.id, r)
 			}
