@@ -161,9 +161,6 @@ func floorHour(ms int64) int64 {
 // dayOf is the first hour of the UTC day of an hour.
 func dayOf(hour int64) int64 { return hour - (hour%24+24)%24 }
 
-// HourKey is the key of an hour's row: RFC 3339, in UTC.
-func HourKey(hour int64) string { return time.Unix(hour*3600, 0).UTC().Format(time.RFC3339) }
-
 // RateRow is one row of the answer: numbers of tracked messages that were not recalled.
 type RateRow struct {
 	// Key is the beginning of the hour, day or week as RFC 3339, the day of the week (1 is Monday)

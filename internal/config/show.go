@@ -64,7 +64,7 @@ func ToolNames() []string {
 		// demo
 		"apps", "for", "into-existing",
 		// app, token, event, message, readers, stats
-		"ttl", "group-by", "since", "until", "sender",
+		"ttl", "group-by", "since", "until", "sender", "label", "tz",
 		// prove
 		"message", "group", "user", "users", "entry", "out", "check", "key", "public-key",
 		// schema

@@ -175,7 +175,7 @@ func (f *fakeServer) fill() {
 		}
 		messages := uint64(900 * busy * (0.9 + 0.2*random.Float64()))
 		age := float64(last-h) + 0.4
-		row := projections.RateRow{Key: projections.HourKey(h)}
+		row := projections.RateRow{Key: at.Format(time.RFC3339)}
 		row.Messages, row.Eligible = messages, messages*31
 		row.Read = uint64(float64(row.Eligible) * (0.93 - 0.1*busy) * (1 - math.Exp(-age*1.1)))
 		row.Delivered = row.Read + uint64(float64(row.Eligible-row.Read)*0.35)

@@ -10,7 +10,7 @@ import (
 )
 
 func hourRow(at time.Time, messages, eligible, delivered, read uint64, times ...int64) projections.RateRow {
-	row := projections.RateRow{Key: projections.HourKey(at.Unix() / 3600)}
+	row := projections.RateRow{Key: at.UTC().Truncate(time.Hour).Format(time.RFC3339)}
 	row.CohortCounts = projections.CohortCounts{Messages: messages, Eligible: eligible, Delivered: delivered, Read: read}
 	for _, ms := range times {
 		row.Bins = append(row.Bins, projections.BinCount{Bin: projections.TimeBin(ms), Count: read / uint64(len(times))})

@@ -54,20 +54,9 @@ func detailed(q *projections.RateQuery, message string) string {
 	at := func(ms int64) string {
 		return fmt.Sprintf("fromUnixTimestamp64Milli(toInt64(%d), 'UTC')", storable(ms))
 	}
-	where := []string{"app = " + literal(q.App), "sent_at >= " + at(q.From), "sent_at < " + at(q.To)}
-	for _, only := range [][2]string{{"`group`", q.Group}, {"sender", q.Sender}, {"label", q.Label}} {
-		if only[1] != "" {
-			where = append(where, only[0]+" = "+literal(only[1]))
-		}
-	}
+	where := append(conditions(q), "sent_at >= "+at(q.From), "sent_at < "+at(q.To))
 	if q.Messages != nil {
 		where = append(where, message+" IN ("+literals(q.Messages)+")")
-	}
-	switch q.By {
-	case projections.ByGroup:
-		where = append(where, "`group` != ''")
-	case projections.ByLabel:
-		where = append(where, "label != ''")
 	}
 	return strings.Join(where, " AND ")
 }

@@ -321,15 +321,17 @@ func (f *source) where(q *projections.RateQuery) string {
 	at := func(hour int64) string {
 		return "toDateTime(" + literal(hourTime(hour).Format(time.DateTime)) + ", 'UTC')"
 	}
-	where := []string{"app = " + literal(q.App), f.column + " >= " + at(f.first), f.column + " <= " + at(f.last)}
-	if q.Group != "" {
-		where = append(where, "`group` = "+literal(q.Group))
-	}
-	if q.Sender != "" {
-		where = append(where, "sender = "+literal(q.Sender))
-	}
-	if q.Label != "" {
-		where = append(where, "label = "+literal(q.Label))
+	where := append(conditions(q), f.column+" >= "+at(f.first), f.column+" <= "+at(f.last))
+	return strings.Join(where, " AND ")
+}
+
+// conditions are those that a query has besides its span and its messages.
+func conditions(q *projections.RateQuery) []string {
+	where := []string{"app = " + literal(q.App)}
+	for _, only := range [][2]string{{"`group`", q.Group}, {"sender", q.Sender}, {"label", q.Label}} {
+		if only[1] != "" {
+			where = append(where, only[0]+" = "+literal(only[1]))
+		}
 	}
 	switch q.By {
 	case projections.ByGroup:
@@ -337,7 +339,7 @@ func (f *source) where(q *projections.RateQuery) string {
 	case projections.ByLabel:
 		where = append(where, "label != ''")
 	}
-	return strings.Join(where, " AND ")
+	return where
 }
 
 // distribution is that of the times to read, from the counts of their bins.

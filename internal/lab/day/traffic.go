@@ -21,6 +21,7 @@ type Plan struct {
 	groups   []*place
 	numbered int
 	best     *sent
+	missed   bool // a message was recalled before most could read it
 }
 
 // New plans a day.
@@ -130,8 +131,14 @@ func (g *place) in(user *person, kind events.Kind) events.Event {
 // send sends a message, and plans what follows from it.
 func (p *Plan) send(m *sent) events.Event {
 	g := m.place
-	if m.recalled = p.random.Float64() < 0.01; m.recalled {
-		p.push(m.at+20_000+p.random.Int64N(300_000), m, m.by, events.MessageRecalled, "")
+	m.recalled = p.random.Float64() < 0.01
+	after := 20_000 + p.random.Int64N(300_000)
+	if !p.missed && m.receipt && g.app == p.apps[0] && len(g.people) <= tracked && len(g.people) > 10 {
+		// At once, so that the rules refuse something on any day.
+		p.missed, m.recalled, after = true, true, 1000
+	}
+	if m.recalled {
+		p.push(m.at+after, m, m.by, events.MessageRecalled, "")
 	}
 	for _, x := range g.people {
 		if x != m.by {

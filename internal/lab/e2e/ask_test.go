@@ -10,7 +10,7 @@ import (
 // TestDemoLeavesSomethingToLookAt pours a small day into a server and follows where it points.
 func TestDemoLeavesSomethingToLookAt(t *testing.T) {
 	s := startServer(t)
-	shown := s.ctl("demo", "--messages=600", "--for=1s", "--seed=5")
+	shown := s.ctl("demo", "--messages=150", "--for=1s", "--seed=5")
 	if shown.code != 0 || !strings.Contains(shown.out, "The page: "+s.base) {
 		t.Fatalf("demo: %v", shown)
 	}
@@ -27,7 +27,7 @@ func TestDemoLeavesSomethingToLookAt(t *testing.T) {
 	if got := s.ctl("demo"); got.code != 1 || !strings.Contains(got.err, "--into-existing") {
 		t.Errorf("a second demo: %v", got)
 	}
-	again := s.ctl("demo", "--messages=600", "--for=0s", "--seed=6", "--into-existing", "--json")
+	again := s.ctl("demo", "--messages=150", "--for=0s", "--seed=6", "--into-existing", "--json")
 	var result struct {
 		Events   int
 		Outcomes map[string]int

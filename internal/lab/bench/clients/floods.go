@@ -238,6 +238,22 @@ func (f *floods) fetch(ctx context.Context) (int, error) {
 	return follow(ctx, ben, f.o.Messages, nil)
 }
 
+// await waits for a flood's first answer: where much else runs, that may take longer than a short
+// measurement.
+func (f *floods) await(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for f.requests.answered.Load()+f.requests.refused.Load() == 0 {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // measure has the quiet tenant ask before, during and after a flood.
 func (f *floods) measure(ctx context.Context, name string, pour func(context.Context, int)) (x Flood, err error) {
 	x.Name = name
@@ -250,6 +266,7 @@ func (f *floods) measure(ctx context.Context, name string, pour func(context.Con
 		all.Go(func() { pour(flooding, i) })
 	}
 	x.During = f.ask(ctx)
+	f.await(ctx)
 	stop()
 	all.Wait()
 	x.Reason = *f.reason.Swap(new(string))

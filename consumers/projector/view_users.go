@@ -1,0 +1,168 @@
+package projector
+
+import (
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/projections"
+)
+
+// IsMember reports whether the user is a member of the group now.
+func (p *Projector) IsMember(app, group, user string) (member bool, err error) {
+	err = p.in(&events.Conversation{App: app, Group: group}, func(part *projections.Partition) (err error) {
+		member, err = part.IsMember(app, group, user)
+		return err
+	})
+	return member, err
+}
+
+// WasMember reports whether the user is, or ever was, a member of the group.
+func (p *Projector) WasMember(app, group, user string) (member bool, err error) {
+	err = p.in(&events.Conversation{App: app, Group: group}, func(part *projections.Partition) (err error) {
+		member, err = part.WasMember(app, group, user)
+		return err
+	})
+	return member, err
+}
+
+// Members returns a page of a group's members; see [projections.Partition.Members].
+func (p *Projector) Members(app, group string, after, limit int) (page projections.MemberPage, err error) {
+	err = p.in(&events.Conversation{App: app, Group: group}, func(part *projections.Partition) (err error) {
+		page, err = part.Members(app, group, after, limit)
+		return err
+	})
+	return page, err
+}
+
+// Group returns a group and its members; see [projections.Partition.Group].
+func (p *Projector) Group(app, group string) (g projections.Group, err error) {
+	err = p.in(&events.Conversation{App: app, Group: group}, func(part *projections.Partition) (err error) {
+		g, err = part.Group(app, group)
+		return err
+	})
+	return g, err
+}
+
+// askIn runs a query on the partition of a conversation: a group, or the chat of a user with
+// a peer.
+func (p *Projector) askIn(app, group, user, peer string, f func(*projections.Partition) error) error {
+	return p.workers[events.Partition(&events.Event{App: app, Group: group, User: user, Peer: peer}, len(p.workers))].ask(f)
+}
+
+// UnreadMessages returns a page of what is unread to a user in a conversation; see
+// [projections.Partition.UnreadMessages].
+func (p *Projector) UnreadMessages(app, group, peer, user string, after uint64, limit int) (page projections.UnreadPage, err error) {
+	err = p.askIn(app, group, user, peer, func(part *projections.Partition) (err error) {
+		page, err = part.UnreadMessages(app, group, peer, user, after, limit)
+		return err
+	})
+	return page, err
+}
+
+// GroupMessages returns a page of a group's messages, newest first; see
+// [projections.Partition.GroupMessages].
+func (p *Projector) GroupMessages(app, group string, before uint64, limit int) (page projections.MessagePage, err error) {
+	err = p.askIn(app, group, "", "", func(part *projections.Partition) (err error) {
+		page, err = part.GroupMessages(app, group, before, limit)
+		return err
+	})
+	return page, err
+}
+
+// Reads returns a page of what a user has read in a conversation; see
+// [projections.Partition.Reads].
+func (p *Projector) Reads(app, group, peer, user string, before uint64, limit int) (page projections.ReadPage, err error) {
+	err = p.askIn(app, group, user, peer, func(part *projections.Partition) (err error) {
+		page, err = part.Reads(app, group, peer, user, before, limit)
+		return err
+	})
+	return page, err
+}
+
+// Positions returns a page of how far a group's members have read; see
+// [projections.Partition.Positions].
+func (p *Projector) Positions(app, group string, after, limit int) (page projections.PositionPage, err error) {
+	err = p.askIn(app, group, "", "", func(part *projections.Partition) (err error) {
+		page, err = part.Positions(app, group, after, limit)
+		return err
+	})
+	return page, err
+}
+
+// SeesNobody reports whether a user is shown nobody's reads in a conversation; see
+// [projections.Partition.SeesNobody].
+func (p *Projector) SeesNobody(app, group, peer, user string) (nobody bool, err error) {
+	err = p.askIn(app, group, user, peer, func(part *projections.Partition) (err error) {
+		nobody, err = part.SeesNobody(app, group, peer, user)
+		return err
+	})
+	return nobody, err
+}
+
+// WishesIn returns what a user has set for one conversation; see [projections.Partition.WishesIn].
+func (p *Projector) WishesIn(app, group, peer, user string) (w projections.Wishes, err error) {
+	err = p.askIn(app, group, user, peer, func(part *projections.Partition) (err error) {
+		w, err = part.WishesIn(app, group, peer, user)
+		return err
+	})
+	return w, err
+}
+
+// Wishes returns what a user has set for all of their conversations, as each partition has it.
+func (p *Projector) Wishes(app, user string) ([]projections.Wishes, error) {
+	all := make([]projections.Wishes, len(p.workers))
+	err := p.each(func(k int, part *projections.Partition) (err error) {
+		all[k], err = part.Wishes(app, user)
+		return err
+	})
+	return all, err
+}
+
+// Knows reports whether a user is, or ever was, in a conversation.
+func (p *Projector) Knows(app, user string) (known bool, err error) {
+	err = p.each(func(_ int, part *projections.Partition) error {
+		here, err := part.Knows(app, user)
+		known = known || here
+		return err
+	})
+	return known, err
+}
+
+// Conversations returns a user's conversations, groups by id before single chats by peer.
+func (p *Projector) Conversations(app, user string) ([]projections.ConversationView, error) {
+	var all []projections.ConversationView
+	err := p.each(func(_ int, part *projections.Partition) error {
+		some, err := part.Conversations(app, user)
+		all = append(all, some...)
+		return err
+	})
+	projections.SortConversations(all)
+	return all, err
+}
+
+// Summary returns an author's summary, as a device of theirs is told it, or without one as
+// [projections.Partition.Summary] says, and for each partition the entry up to which it is
+// complete. Those of the partitions are merged by the times of their items, each staying in
+// its order.
+func (p *Projector) Summary(app, user, device string) (s projections.Summary, upto []uint64, err error) {
+	upto = make([]uint64, len(p.workers))
+	err = p.each(func(k int, part *projections.Partition) error {
+		some, at, err := part.Summary(app, user, device)
+		s.Items = merge(s.Items, some.Items)
+		s.Dropped += some.Dropped
+		upto[k] = at
+		return err
+	})
+	return s, upto, err
+}
+
+// merge merges two lists of items, the earlier head first.
+func merge(a, b []projections.SummaryItem) []projections.SummaryItem {
+	all := make([]projections.SummaryItem, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if b[0].At() < a[0].At() {
+			all, b = append(all, b[0]), b[1:]
+		} else {
+			all, a = append(all, a[0]), a[1:]
+		}
+	}
+	return append(append(all, a...), b...)
+}
