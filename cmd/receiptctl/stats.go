@@ -78,8 +78,11 @@ func soon(ms *float64) string {
 		return "-"
 	}
 	d := time.Duration(*ms * float64(time.Millisecond))
-	if d >= time.Minute {
+	switch {
+	case d >= time.Minute:
 		return d.Round(time.Second).String()
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond).String()
 	}
-	return d.Round(10 * time.Millisecond).String()
+	return d.Round(time.Millisecond).String()
 }

@@ -188,7 +188,7 @@ await visit("without script", { viewport: screens.desktop, javaScriptEnabled: fa
   await page.goto("/");
   await signIn(page, KEY);
   await page.getByRole("link", { name: APP }).click();
-  await page.locator("#funnel svg >> visible=true").waitFor();
+  await page.locator("#funnel svg.broad").waitFor(); // the others are there too until the style is
   await page.goto(`/?app=${APP}&group=${GROUP}`);
   await page.getByRole("heading", { name: "From sent to read" }).waitFor();
   await page.goto(`/?app=${APP}&view=message&id=${MESSAGE}`);
