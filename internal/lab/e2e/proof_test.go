@@ -251,7 +251,8 @@ func TestRewrittenLogIsFound(t *testing.T) {
 
 	// The state knows what was there: the server goes on with it, and verify tells.
 	v := trees(t, run(t, "receiptctl", nil, "verify", "--json", "--data", s.data), 1)
-	if r := v.Partitions[0].Rewritten; r == nil || r.Size < 20 {
+	// The first head that was kept of the rewritten entry or a later one.
+	if r := v.Partitions[0].Rewritten; r == nil || r.Size < 10 {
 		t.Errorf("beside the state: %+v", v)
 	}
 	// Without the state, there is nothing but the log and the heads.
