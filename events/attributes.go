@@ -32,6 +32,8 @@ const (
 	settingsUnreadBy
 	settingsReceiptTime
 	settingsMaxReportAge
+	settingsInvitationValidity
+	settingsAlerts
 )
 
 // Fields of the GroupReceipts message.
@@ -91,7 +93,12 @@ func appendSettings(dst []byte, s *Settings) []byte {
 	dst = appendBool(dst, settingsReciprocal, s.Reciprocal)
 	dst = appendUint(dst, settingsUnreadBy, uint64(s.UnreadBy))
 	dst = appendUint(dst, settingsReceiptTime, uint64(s.ReceiptTime))
-	return appendUint(dst, settingsMaxReportAge, uint64(s.MaxReportAge))
+	dst = appendUint(dst, settingsMaxReportAge, uint64(s.MaxReportAge))
+	dst = appendUint(dst, settingsInvitationValidity, uint64(s.InvitationValidity))
+	for i := range s.Alerts {
+		dst = appendBytes(dst, settingsAlerts, AppendAlertRule(nil, &s.Alerts[i]))
+	}
+	return dst
 }
 
 // attributesSize is an upper bound of the encoded size of the attributes of e.
@@ -104,6 +111,9 @@ func attributesSize(e *Event) int {
 	}
 	if e.Settings != nil {
 		n += 128 + len(e.Settings.GroupReceipts.WhoMayRequest) + len(e.Settings.GroupReceipts.Visibility)
+		for i := range e.Settings.Alerts {
+			n += 64 + len(e.Settings.Alerts[i].Name) + len(e.Settings.Alerts[i].ID)
+		}
 	}
 	return n
 }
@@ -154,6 +164,7 @@ func cloneSettings(s *Settings) *Settings {
 	c := *s
 	c.GroupReceipts.WhoMayRequest = strings.Clone(c.GroupReceipts.WhoMayRequest)
 	c.GroupReceipts.Visibility = strings.Clone(c.GroupReceipts.Visibility)
+	c.Alerts = cloneAlerts(c.Alerts)
 	return &c
 }
 
@@ -272,6 +283,10 @@ func readSettings(data []byte) (*Settings, error) {
 			return readEnum(f, &s.ReceiptTime, receiptTimeNames)
 		case settingsMaxReportAge:
 			return f.duration(&s.MaxReportAge)
+		case settingsInvitationValidity:
+			return f.duration(&s.InvitationValidity)
+		case settingsAlerts:
+			return readAlerts(&s.Alerts, f)
 		case settingsGroupReceipts:
 			return f.message(func(f *wireField) error { return readGroupReceipts(&s.GroupReceipts, f) })
 		case settingsSingleReceipts:

@@ -83,6 +83,9 @@ const (
 	FlagReceipt Flags = 1 << iota
 	FlagStrict
 	FlagSilent
+	FlagImported
+
+	flagsEnd
 )
 
 // Attributes are the fields that only rare kinds have: group.created, group.role, app.configured,
@@ -116,6 +119,8 @@ func (b *Batch) Event(i int, e *Event) {
 		Receipt: flags&FlagReceipt != 0,
 		Strict:  flags&FlagStrict != 0,
 		Silent:  flags&FlagSilent != 0,
+
+		Imported: flags&FlagImported != 0,
 	}
 	if user := b.User[i]; user != None {
 		e.User = b.Users[user]

@@ -168,6 +168,23 @@ func TestBatchRoundTripOfTraffic(t *testing.T) {
 	}
 }
 
+// Each entry has its own tables, whatever the one before it named.
+func TestBuilderBeginsEachEntryAnew(t *testing.T) {
+	var builder Builder
+	var batch Batch
+	for _, e := range []Event{
+		{App: "org#app", Kind: MessageRead, Group: "group-1", Message: "message-1", User: "user-1", Content: "thanks"},
+		{App: "org#app", Kind: MessageRead, Group: "group-1", Message: "message-1", User: "user-1", Content: "thanks"},
+	} {
+		builder.Reset()
+		builder.Add(&e)
+		if err := batch.Decode(builder.Encode(nil)); err != nil {
+			t.Fatal(err)
+		}
+		sameEvents(t, eventsOf(&batch), []Event{e})
+	}
+}
+
 func TestBuilderKeepsNothingOfItsEvents(t *testing.T) {
 	text := []byte("org#appgroup-1message-1user-1thanks")
 	e := Event{

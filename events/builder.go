@@ -129,6 +129,9 @@ func (b *Batch) add(x *index, e *Event) {
 	if e.Silent {
 		flags |= FlagSilent
 	}
+	if e.Imported {
+		flags |= FlagImported
+	}
 	b.Kinds = append(b.Kinds, e.Kind)
 	b.Flags = append(b.Flags, flags)
 	b.Conv = append(b.Conv, conv)

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -102,10 +103,15 @@ func (b *Batch) readOptional(times []byte) error {
 			return within(batchNames[batchTimes], err)
 		}
 	}
+	c := &b.scratch.columns
+	if slices.ContainsFunc(c.runFlags, func(flags uint32) bool { return Flags(flags)&FlagImported != 0 }) {
+		if err := b.checkImported(); err != nil {
+			return err
+		}
+	}
 	if err := b.readContents(); err != nil {
 		return err
 	}
-	c := &b.scratch.columns
 	var err error
 	if b.EventIDs, err = b.readTexts(b.EventIDs, c.eventIDGaps, c.eventIDs, MaxEventIDBytes); err != nil {
 		return within(batchNames[batchEventIDs], err)
@@ -124,6 +130,20 @@ func (b *Batch) readOptional(times []byte) error {
 	for i, label := range b.Labels {
 		if label != "" && !layouts[b.Kinds[i]].label {
 			return malformed("labels: one for %s, event %d", b.Kinds[i], i)
+		}
+	}
+	return nil
+}
+
+// checkImported checks that what is imported says when it happened, and can be imported.
+func (b *Batch) checkImported() error {
+	for i, flags := range b.Flags {
+		switch {
+		case flags&FlagImported == 0:
+		case b.Kinds[i].Internal():
+			return malformed("run_flags: %s, event %d, cannot be imported", b.Kinds[i], i)
+		case len(b.Times) == 0 || b.Times[i] < minTime:
+			return malformed("times: none for event %d, which is imported", i)
 		}
 	}
 	return nil

@@ -51,7 +51,7 @@ func (c *columns) events() (int, error) {
 		}
 	}
 	for _, flags := range c.runFlags {
-		if flags > uint32(FlagReceipt|FlagStrict|FlagSilent) {
+		if flags >= uint32(flagsEnd) {
 			return 0, unknown("flags %#x", flags)
 		}
 	}

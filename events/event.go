@@ -40,13 +40,18 @@ type Event struct {
 	// Members and Admins are the first members of a new group; the owner need not be among them.
 	Members, Admins []string
 	// Time is when it happened at the client, in Unix milliseconds; 0 when the client did not
-	// say. No rule looks at it, unless the app has set [ReceiptTimeReported], and then for receipts
-	// and conversation reads only: every other decision is made from the broker's time.
+	// say. No rule looks at it, unless the event is Imported or the app has set
+	// [ReceiptTimeReported], and then for receipts and conversation reads only: every other
+	// decision is made from the broker's time.
 	Time int64
 	// EventID names the event, so that one that comes again is known: docs/rules.md, "Event ids and
 	// repeats". At most [MaxEventIDBytes]; empty = none.
 	EventID string
-	// Settings and Revision are those of an app.configured event.
+	// Imported says that the event is history from elsewhere, decided by the time that it states:
+	// docs/rules.md, "Imported events". It has a Time, and only the door for imports sets it.
+	Imported bool
+	// Settings and Revision are those of an app.configured event. In a rules.level event Revision
+	// is the level.
 	Settings *Settings
 	Revision uint64
 	// SendReads and SendDeliveries are what a user.configured event sets.
@@ -60,7 +65,8 @@ type Event struct {
 // Kind is the type of an event.
 type Kind uint8
 
-// The kinds, with the fields each uses beside App, Time and EventID. Their numbers are part of the
+// The kinds, with the fields each uses beside App, Time, EventID and, in those that producers send,
+// Imported. Their numbers are part of the
 // log's encoding and never change.
 const (
 	KindUnknown Kind = iota
@@ -99,6 +105,9 @@ const (
 	UserConfigured
 	// ConversationMarkedUnread: User, Group or Peer.
 	ConversationMarkedUnread
+	// RulesLevel: Revision, the level of the rules from here on. Made by receiptd itself, of the
+	// app [LevelApp], one copy per partition.
+	RulesLevel
 
 	kindEnd
 )
@@ -119,7 +128,11 @@ var kindNames = [kindEnd]string{
 	UserConfigured:   "user.configured",
 
 	ConversationMarkedUnread: "conversation.marked_unread",
+	RulesLevel:               "rules.level",
 }
+
+// LevelApp is the app of events that are of the whole log. No settings are ever given to it.
+const LevelApp = "receiptd#log"
 
 var kindsByName = func() map[string]Kind {
 	m := make(map[string]Kind, kindEnd)
@@ -149,7 +162,7 @@ func (k Kind) Valid() bool { return k > KindUnknown && k < kindEnd }
 // Internal reports whether only receiptd itself makes events of this kind. They are refused from
 // anybody else.
 func (k Kind) Internal() bool {
-	return k == AppConfigured || k == StatisticSeen || k == UserConfigured
+	return k == AppConfigured || k == StatisticSeen || k == UserConfigured || k == RulesLevel
 }
 
 // IsOwn reports whether events of this kind are what a user may say of their own: what they have

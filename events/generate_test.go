@@ -1,6 +1,7 @@
 package events
 
 import (
+	"fmt"
 	"time"
 
 	"pgregory.net/rapid"
@@ -26,12 +27,16 @@ func drawIDs(t *rapid.T, label string) []string {
 	return ids
 }
 
-// drawPublic draws a valid event of a kind that producers may send, with App set.
+// drawPublic draws a valid event of a kind that producers may send, as they
+// may, with App set.
 func drawPublic(t *rapid.T) Event {
+	first, last := MessageSent, GroupDissolved
 	if rapid.IntRange(0, 15).Draw(t, "last kind") == 0 {
-		return drawEvent(t, ConversationMarkedUnread, ConversationMarkedUnread)
+		first, last = ConversationMarkedUnread, ConversationMarkedUnread
 	}
-	return drawEvent(t, MessageSent, GroupDissolved)
+	e := drawEvent(t, first, last)
+	e.Imported = false // which they cannot say
+	return e
 }
 
 // drawEvent draws a valid event of any kind from first to last, with App set.
@@ -75,6 +80,7 @@ func drawFields(t *rapid.T, e *Event, rule *kindRule, given fieldSet) {
 	e.Receipt = given.has(fieldReceipt)
 	e.Strict = given.has(fieldStrict)
 	e.Silent = given.has(fieldSilent)
+	e.Imported = given.has(fieldImported)
 	if given.has(fieldLabel) {
 		e.Label = rapid.SampledFrom([]string{"spring", "campaign-12", "消息", strings.Repeat("l", MaxLabelBytes)}).Draw(t, "label")
 	}
@@ -90,7 +96,7 @@ func drawFields(t *rapid.T, e *Event, rule *kindRule, given fieldSet) {
 	if given.has(fieldAdmins) {
 		e.Admins = drawIDs(t, "admin")
 	}
-	if given.has(fieldTime) {
+	if given.has(fieldTime) || e.Imported {
 		e.Time = rapid.Int64Range(minTime, maxTime).Draw(t, "time")
 	}
 	if given.has(fieldEventID) {
@@ -138,11 +144,33 @@ func drawSettings(t *rapid.T) Settings {
 			MaxRequestsPerGroupPerDay: limit.Draw(t, "requests"),
 			AboveLimit:                AboveLimit(rapid.IntRange(0, len(aboveLimitNames)-1).Draw(t, "above limit")),
 		},
-		SingleReceipts: SingleReceipts{Validity: validity.Draw(t, "single validity")},
-		ReadReceipts:   ReadReceipts(rapid.IntRange(0, len(readReceiptsNames)-1).Draw(t, "reads")),
-		Reciprocal:     rapid.Bool().Draw(t, "reciprocal"),
-		UnreadBy:       UnreadBy(rapid.IntRange(0, len(unreadByNames)-1).Draw(t, "unread by")),
-		ReceiptTime:    ReceiptTime(rapid.IntRange(0, len(receiptTimeNames)-1).Draw(t, "receipt time")),
-		MaxReportAge:   Duration(rapid.SampledFrom([]time.Duration{time.Minute, time.Hour, 7 * 24 * time.Hour}).Draw(t, "report age")),
+		SingleReceipts:     SingleReceipts{Validity: validity.Draw(t, "single validity")},
+		ReadReceipts:       ReadReceipts(rapid.IntRange(0, len(readReceiptsNames)-1).Draw(t, "reads")),
+		Reciprocal:         rapid.Bool().Draw(t, "reciprocal"),
+		UnreadBy:           UnreadBy(rapid.IntRange(0, len(unreadByNames)-1).Draw(t, "unread by")),
+		ReceiptTime:        ReceiptTime(rapid.IntRange(0, len(receiptTimeNames)-1).Draw(t, "receipt time")),
+		MaxReportAge:       Duration(rapid.SampledFrom([]time.Duration{time.Minute, time.Hour, 7 * 24 * time.Hour}).Draw(t, "report age")),
+		InvitationValidity: Duration(rapid.SampledFrom([]time.Duration{time.Second, time.Hour, 90 * 24 * time.Hour}).Draw(t, "invitation validity")),
+		Alerts:             drawAlerts(t),
 	}
+}
+
+func drawAlerts(t *rapid.T) (rules []AlertRule) {
+	for i := range rapid.IntRange(0, 3).Draw(t, "rules") {
+		r := AlertRule{
+			Name: fmt.Sprint("rule ", i), By: AlertBy(rapid.IntRange(0, len(alertByNames)-1).Draw(t, "by")), ID: "spring",
+			After:         Duration(time.Hour) * Duration(rapid.IntRange(1, 168).Draw(t, "after")),
+			MinRecipients: rapid.IntRange(0, 1<<31).Draw(t, "recipients"),
+		}
+		if r.By == AlertByGroup && rapid.Bool().Draw(t, "each") {
+			r.ID = ""
+		}
+		if rapid.Bool().Draw(t, "median") {
+			r.MedianAbove = r.After / 3 * 2
+		} else {
+			r.ReadBelow = rapid.IntRange(1, 100).Draw(t, "percent")
+		}
+		rules = append(rules, r)
+	}
+	return rules
 }

@@ -100,12 +100,33 @@ func goldens() map[string][]Event {
 			}},
 			{App: app, Kind: MessageRead, Group: "g", User: "ben", Message: "m1", Time: 1_700_000_000_000},
 		},
+		"invitations": {
+			{App: app, Kind: AppConfigured, Revision: 4, Settings: &Settings{Invitations: InvitationsConsent, InvitationValidity: Duration(48 * time.Hour)}},
+		},
+		"alerts": {
+			{App: app, Kind: AppConfigured, Revision: 4, Settings: &Settings{Alerts: []AlertRule{
+				{Name: "each group", After: Duration(24 * time.Hour), ReadBelow: 30, MinRecipients: 10},
+				{Name: "the owner", By: AlertBySender, ID: "anna", After: Duration(time.Hour), MedianAbove: Duration(90 * time.Second)},
+				{Name: "新年", By: AlertByLabel, ID: "新年", After: Duration(168 * time.Hour), ReadBelow: 100},
+			}}},
+			{App: app, Kind: AppConfigured, Revision: 5, Settings: &Settings{}},
+		},
 		"labels": {
 			{App: app, Kind: MessageSent, Group: "g", User: "anna", Message: "m1", Receipt: true, Label: "spring-2026"},
 			{App: app, Kind: MessageSent, Group: "g", User: "anna", Message: "m2", Receipt: true},
 			{App: app, Kind: MessageRead, Group: "g", User: "ben", Message: "m1"},
 			{App: app, Kind: MessageSent, Peer: "ben", User: "anna", Message: "m3", Label: "spring-2026"},
 			{App: app, Kind: MessageSent, Peer: "ben", User: "anna", Message: "m4", Label: "新年", EventID: "1", Silent: true},
+		},
+		"imported": {
+			{App: app, Kind: MessageSent, Group: "g", User: "anna", Message: "m1", Receipt: true, Time: 1_600_000_000_000, Imported: true},
+			{App: app, Kind: MessageRead, Group: "g", User: "ben", Message: "m1", Time: 1_600_000_000_123, Imported: true},
+			{App: app, Kind: MessageRead, Group: "g", User: "clara", Message: "m1"},
+			{App: app, Kind: GroupLeft, Group: "g", User: "ben", Time: 1_600_000_000_124, Imported: true, EventID: "1"},
+		},
+		"level": {
+			{App: LevelApp, Kind: RulesLevel, Revision: 2},
+			{App: app, Kind: MessageRead, Group: "g", User: "ben", Message: "m1"},
 		},
 		"ids":        goldenIDs(app),
 		"receipts":   goldenReceipts(app, func(i int) string { return fmt.Sprintf("user%08d", i*7919%100_000_000) }),
@@ -208,6 +229,10 @@ func TestGoldenEntriesCoverTheFormat(t *testing.T) {
 	}
 	kinds := slices.Clone(batch.Kinds)
 	if err := batch.Decode(golden(t, "choices")); err != nil {
+		t.Fatal(err)
+	}
+	kinds = append(kinds, batch.Kinds...)
+	if err := batch.Decode(golden(t, "level")); err != nil {
 		t.Fatal(err)
 	}
 	kinds = append(kinds, batch.Kinds...)

@@ -49,7 +49,7 @@ func (e *Event) appendField(dst []byte, f field) []byte {
 		return appendQuoted(dst, e.Peer)
 	case fieldContent:
 		return appendQuoted(dst, e.Content)
-	case fieldReceipt, fieldStrict, fieldSilent:
+	case fieldReceipt, fieldStrict, fieldSilent, fieldImported:
 		return append(dst, "true"...)
 	case fieldRole:
 		return appendQuoted(dst, e.Role.String())

@@ -372,6 +372,7 @@ func TestAppendJSONIsStable(t *testing.T) {
 			`{"type":"user.configured","user":"a","group":"g","revision":2,"send_read_receipts":false,"send_delivery_receipts":true}`},
 		{Event{Kind: StatisticSeen, User: "a", Upto: 9}, `{"type":"statistic.seen","user":"a","upto":9}`},
 		{Event{Kind: StatisticSeen, User: "a", Upto: 9, Device: "phone"}, `{"type":"statistic.seen","user":"a","upto":9,"device":"phone"}`},
+		{Event{Kind: RulesLevel, Revision: 2}, `{"type":"rules.level","revision":2}`},
 		{Event{}, `{"type":"unknown"}`},
 	} {
 		if got := string(AppendJSON([]byte("x"), &test.event)); got != "x"+test.want {

@@ -42,6 +42,7 @@ var layouts = [256]layout{
 	UserConfigured:   {user: true, attributes: true, conversations: inApp | inGroup | inSingle},
 
 	ConversationMarkedUnread: {user: true, conversations: inGroup | inSingle},
+	RulesLevel:               {attributes: true, conversations: inApp},
 }
 
 func (f *layout) allows(t convType) bool { return f.conversations>>t&1 != 0 }

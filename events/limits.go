@@ -59,4 +59,10 @@ const (
 	MaxReadsAhead = 256
 	// MaxRejections bounds the rejections kept for one app in one partition.
 	MaxRejections = 200
+	// MaxAlertRules bounds the alert rules of one app.
+	MaxAlertRules = 32
+	// MaxAlerts bounds the alerts kept for one app in one partition, and MaxAlertParts what of the
+	// messages of senders and labels is kept there to be added up with other partitions.
+	MaxAlerts     = 1000
+	MaxAlertParts = 4096
 )

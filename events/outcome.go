@@ -61,6 +61,12 @@ const (
 	// RejectedParkedExpired, with a text that names no group.
 	RejectedNoneCame
 
+	// RejectedImportAhead: an imported event states a time that has not come yet.
+	RejectedImportAhead
+	// RejectedImportBehind: an imported event states a time before that of another one that was
+	// imported into its conversation.
+	RejectedImportBehind
+
 	outcomeEnd
 )
 
@@ -70,6 +76,16 @@ const OutcomeHidden Outcome = 1 << 6
 
 // repeated marks the outcome of a repeat.
 const repeated Outcome = 1 << 7
+
+// Outcomes goes through all outcomes that an event may get the first time.
+func Outcomes(yield func(Outcome) bool) {
+	for o := OutcomeApplied; o < outcomeEnd; o++ {
+		if o != OutcomeRejected && !yield(o) {
+			return
+		}
+	}
+	yield(OutcomeHidden)
+}
 
 // Repeat is the outcome of a repeat of an event that o was decided about: it reads like o, and is
 // equal to no outcome of an event that had an effect.
@@ -102,6 +118,8 @@ var rejections = [outcomeEnd]struct {
 	RejectedOtherAdmins:   {409, "group already exists with other admins"},
 	RejectedOtherMembers:  {409, "group already exists with other members"},
 	RejectedNoneCame:      {404, "message not found"},
+	RejectedImportAhead:   {400, "import of a time to come"},
+	RejectedImportBehind:  {409, "import of a time before what was imported"},
 }
 
 // String is the public name: "applied", "duplicate", "parked" or "rejected".

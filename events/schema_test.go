@@ -59,6 +59,7 @@ func interpret(t testing.TB, data []byte) []Event {
 			if len(flags) > 0 {
 				e.Receipt, e.Strict = flags[i].Uint()&1 != 0, flags[i].Uint()&2 != 0
 				e.Silent = flags[i].Uint()&4 != 0
+				e.Imported = flags[i].Uint()&8 != 0
 			}
 			p.events = append(p.events, e)
 		}
@@ -132,11 +133,11 @@ func (p *interpreter) event(kind Kind) Event {
 			e.User, e.Peer = c.B, c.A
 		}
 		p.sides++
-	} else if kind != GroupDissolved && kind != AppConfigured {
+	} else if kind != GroupDissolved && kind != AppConfigured && kind != RulesLevel {
 		e.User = p.user()
 	}
 	switch kind {
-	case GroupCreated, GroupRole, AppConfigured, StatisticSeen, UserConfigured:
+	case GroupCreated, GroupRole, AppConfigured, StatisticSeen, UserConfigured, RulesLevel:
 		interpretAttributes(&e, protoMsg{p.attributes.next().Message()})
 	}
 	return e
@@ -193,12 +194,20 @@ func interpretAttributes(e *Event, x protoMsg) {
 		UnreadBy:    UnreadBy(s.get("unread_by").Enum()),
 		Invitations: Invitations(s.bool("invitations_need_consent")),
 		ReceiptTime: ReceiptTime(s.get("receipt_time").Enum()), MaxReportAge: Duration(s.int("max_report_age")),
+		InvitationValidity: Duration(s.int("invitation_validity")),
 		GroupReceipts: GroupReceipts{
 			Enabled: g.bool("enabled"), WhoMayRequest: g.str("who_may_request"), Validity: Duration(g.int("validity")),
 			MaxGroupSize: int(g.int("max_group_size")), Visibility: g.str("visibility"),
 			MaxRequestsPerGroupPerDay: int(g.int("max_requests_per_group_per_day")), AboveLimit: AboveLimit(g.get("above_limit").Enum()),
 		},
 		SingleReceipts: SingleReceipts{Validity: Duration(s.sub("single_receipts").int("validity"))},
+	}
+	for _, v := range s.list("alerts") {
+		r := protoMsg{v.Message()}
+		e.Settings.Alerts = append(e.Settings.Alerts, AlertRule{
+			Name: r.str("name"), By: AlertBy(r.get("by").Enum()), ID: r.str("id"), After: Duration(r.int("after")),
+			ReadBelow: int(r.uint("read_below")), MedianAbove: Duration(r.int("median_above")), MinRecipients: int(r.uint("min_recipients")),
+		})
 	}
 }
 

@@ -29,8 +29,13 @@ func ParseSettings(current Settings, body []byte) (Settings, error) {
 		return Settings{}, err
 	}
 	changed := current
+	// The library reads a list into the memory of the old one.
+	changed.Alerts = cloneAlerts(current.Alerts)
 	if err := json.Unmarshal(body, &changed, json.RejectUnknownMembers(true), json.WithUnmarshalers(wholeNumbers)); err != nil {
 		return Settings{}, settingsError(err)
+	}
+	if len(changed.Alerts) == 0 {
+		changed.Alerts = nil
 	}
 	if err := changed.Validate(); err != nil {
 		return Settings{}, err
@@ -75,6 +80,8 @@ func (s *Settings) problem() *FieldError {
 		return &FieldError{"receipt_time", errName{receiptTimeNames}.Error()}
 	case s.MaxReportAge != 0 && (s.MaxReportAge < MinReportAge || s.MaxReportAge > LongestReportAge):
 		return &FieldError{"max_report_age", "not from 1m to 168h"}
+	case s.InvitationValidity != 0 && (s.InvitationValidity < MinInvitationValidity || s.InvitationValidity > LongestInvitationValidity):
+		return &FieldError{"invitation_validity", "not from 1s to 2160h"}
 	case int(group.AboveLimit) >= len(aboveLimitNames):
 		return &FieldError{"group_receipts.above_limit", errName{aboveLimitNames}.Error()}
 	case group.WhoMayRequest != WhoMembers && group.WhoMayRequest != WhoAdmins:
@@ -95,7 +102,10 @@ func (s *Settings) problem() *FieldError {
 	if problem := validityProblem(s.MaxReportAge); problem != "" {
 		return &FieldError{"max_report_age", problem}
 	}
-	return nil
+	if problem := validityProblem(s.InvitationValidity); problem != "" {
+		return &FieldError{"invitation_validity", problem}
+	}
+	return alertsProblem(s.Alerts)
 }
 
 // validityProblem refuses what the log's clock cannot tell from "no limit".
@@ -168,6 +178,9 @@ func settingsTypeName(t reflect.Type) string {
 		return `a duration like "72h"`
 	case t == nil:
 		return "a value of the right type"
+	}
+	if t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct {
+		return "a list"
 	}
 	if t.Kind() == reflect.Pointer { // as a function of ours was given it
 		t = t.Elem()

@@ -32,6 +32,12 @@ type Settings struct {
 	OpenRegistration bool `json:"open_registration"`
 	// Invitations says whether SDK users are put into groups by others at once, or have to agree.
 	Invitations Invitations `json:"invitations,omitzero"`
+	// InvitationValidity is how long an invitation waits for consent; see
+	// [Settings.InvitationsWait].
+	InvitationValidity Duration `json:"invitation_validity,omitzero"`
+	// Alerts are the rules by which the app is alerted; at most [MaxAlertRules]. They are not
+	// changed once they are in settings.
+	Alerts []AlertRule `json:"alerts,omitzero"`
 }
 
 // Invitations says what an invitation into a group by an SDK user does.
@@ -212,6 +218,21 @@ func (s *Settings) ReportAge() Duration {
 		return DefaultReportAge
 	}
 	return s.MaxReportAge
+}
+
+// The bounds of Settings.InvitationValidity, and what it is if it was not set.
+const (
+	MinInvitationValidity     = Duration(time.Second)
+	DefaultInvitationValidity = Duration(7 * 24 * time.Hour)
+	LongestInvitationValidity = Duration(90 * 24 * time.Hour)
+)
+
+// InvitationsWait is InvitationValidity, or [DefaultInvitationValidity] where it was not set.
+func (s *Settings) InvitationsWait() Duration {
+	if s.InvitationValidity == 0 {
+		return DefaultInvitationValidity
+	}
+	return s.InvitationValidity
 }
 
 func nameOf[T ~uint8](v T, names []string) ([]byte, error) {

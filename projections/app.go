@@ -1,9 +1,11 @@
 package projections
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/receiptd/receiptd/events"
@@ -25,7 +27,9 @@ type app struct {
 	users    map[string]*configuredUser // the cached ones
 	labels   labels
 	parked   parkingLot
-	rejected rejectionRing
+	rejected recent[Rejection]
+	alerts   recent[Alert] // of groups
+	parts    recent[Alert] // of senders and labels, whether or not they are an alert
 	// anyConfigured: some user has set something for all of their conversations.
 	anyConfigured bool
 }
@@ -40,9 +44,13 @@ type configuration struct {
 type apps struct {
 	byKey map[string]*app
 	byNum []*app
+	// waiting are those with parked receipts, and some that had, by number: each entry asks them.
+	waiting []*app
 	// configured has the *configuration in force by app key. It is read without the partition's
 	// lock: every request at the edge asks for it.
 	configured sync.Map
+	// alerting: some app has rules for alerts.
+	alerting bool
 }
 
 func newApps() apps { return apps{byKey: map[string]*app{}} }
@@ -60,6 +68,25 @@ func (l *apps) add(a *app) {
 	l.byNum = append(l.byNum, a)
 }
 
+// park notes that an app has parked receipts.
+func (l *apps) park(a *app) {
+	if a.parked.listed {
+		return
+	}
+	a.parked.listed = true
+	k, _ := slices.BinarySearchFunc(l.waiting, a, func(x, y *app) int { return cmp.Compare(x.num, y.num) })
+	l.waiting = slices.Insert(l.waiting, k, a)
+}
+
+// parking returns the apps with parked receipts, by number.
+func (l *apps) parking() []*app {
+	l.waiting = slices.DeleteFunc(l.waiting, func(a *app) bool {
+		a.parked.listed = a.parked.count > 0
+		return !a.parked.listed
+	})
+	return l.waiting
+}
+
 // configure puts settings in force.
 func (l *apps) configure(a *app, s events.Settings, revision uint64) {
 	a.configuration = &configuration{s, revision}
@@ -67,6 +94,7 @@ func (l *apps) configure(a *app, s events.Settings, revision uint64) {
 	a.groupValidity = s.GroupReceipts.Validity.Milliseconds()
 	a.singleValidity = s.SingleReceipts.Validity.Milliseconds()
 	a.maxReportAge = s.ReportAge().Milliseconds()
+	l.alerting = l.alerting || len(s.Alerts) > 0
 }
 
 func (a *app) encode() ([]byte, error) {

@@ -7,20 +7,43 @@ import (
 
 // author is a user's summary: the items that they have not acknowledged.
 type author struct {
+	// What each receipt looks at is in one cache line.
 	node
-	app  *app
-	user string
 	// next is the number that the next item gets.
 	next uint64
+	// devices are nil until one has named itself.
+	devices *devices
 	// numbers are those of the items, items the last of the items themselves.
 	numbers intervals
 	items   tail[summaryRef]
-	// dropped is how many were pushed out since the author last acknowledged, the last of them by
-	// the entry droppedAt.
-	dropped, droppedAt uint64
-	// devices are nil until one has named itself.
-	devices *devices
+	app     *app
+	user    string
+	dropped dropped // since the author last acknowledged
 }
+
+// dropped is how many items were pushed out that somebody has not acknowledged, and the entry that
+// pushed out the last of them. There is no entry where there are none, so that what is left out of
+// what is stored says nothing.
+type dropped struct{ items, at uint64 }
+
+// add counts one more.
+func (x *dropped) add(sequence uint64) { x.items, x.at = x.items+1, sequence }
+
+// acknowledge notes that what was dropped up to a sequence was told. It reports whether anything
+// was.
+func (x *dropped) acknowledge(upto uint64) bool {
+	if x.items == 0 || x.at > upto {
+		return false
+	}
+	*x = dropped{}
+	return true
+}
+
+func (x *dropped) encode(dst []byte) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(dst, x.items), x.at)
+}
+
+func (x *dropped) decode(r *reader) { x.items, x.at = r.uvarint(), r.uvarint() }
 
 // summaryItemCost is the memory of one summaryRef, its id included, intervalCost that of an
 // interval of numbers.
@@ -38,7 +61,7 @@ func (u *author) forget(*cache) { delete(u.app.authors, u.user) }
 // lists reports whether an item that was given number n is still in the summary. Whatever takes one
 // out of the middle clears its place; only those pushed out at the front keep a stale one.
 func (u *author) lists(n uint64) bool {
-	return n != 0 && u.numbers.count > 0 && n >= u.numbers.first()
+	return n != 0 && u.numbers.count > 0 && n >= u.numbers.first
 }
 
 // keeps reports whether an item with news keeps its place: it is still in the summary, fewer than
@@ -89,8 +112,8 @@ func (p *Partition) authorOf(m *message) (*author, error) {
 // of their own.
 func (u *author) encode(dst []byte) []byte {
 	dst = u.numbers.encode(binary.AppendUvarint(dst, u.next))
-	if u.dropped > 0 || u.devices != nil {
-		dst = binary.AppendUvarint(binary.AppendUvarint(dst, u.dropped), u.droppedAt)
+	if u.dropped.items > 0 || u.devices != nil {
+		dst = u.dropped.encode(dst)
 	}
 	if u.devices != nil {
 		dst = u.devices.encode(dst)
@@ -105,7 +128,7 @@ func (p *Partition) loadAuthor(u *author, v []byte) error {
 	if len(r.b) > 0 || r.bad {
 		u.numbers.decode(&r)
 		if len(r.b) > 0 {
-			u.dropped, u.droppedAt = r.uvarint(), r.uvarint()
+			u.dropped.decode(&r)
 		}
 		if len(r.b) > 0 {
 			u.devices = decodeDevices(&r)

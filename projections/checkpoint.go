@@ -57,6 +57,9 @@ func (p *Partition) captureSmall() {
 	x := &p.changes
 	var v []byte
 	for i, c := range x.conversations {
+		if c.group() {
+			p.captureListed(c)
+		}
 		v = c.encodeHeader(v[:0])
 		x.put(convKey(p.scratch.key(), c.num), v)
 		for _, o := range c.changed {
@@ -75,6 +78,7 @@ func (p *Partition) captureSmall() {
 	x.authors = x.authors[:0]
 	for _, a := range p.apps.byNum {
 		p.saveRejections(a)
+		p.saveAlerts(a)
 	}
 	p.saveRepeats()
 	if x.meta {

@@ -23,6 +23,20 @@ func (c *cohort) key(dst []byte) []byte {
 	return dst
 }
 
+// parseCohortKey takes apart what follows the app in the key of a cohort, or of the total of
+// an hour.
+func parseCohortKey(app uint32, kind CohortKind, rest []byte) (cohortKey, error) {
+	r := reader{b: rest}
+	k := cohortKey{app: app, hour: int64(r.uint64() ^ 1<<63)}
+	if kind == OneCohort {
+		k.conv, k.sender = r.uvarint(), uint32(r.uvarint())
+		if len(r.b) > 0 {
+			k.label = uint16(r.uvarint())
+		}
+	}
+	return k, r.err()
+}
+
 // encode appends the stored layout: the numbers, among them that of the reads, so that a query that
 // only counts need not look at their times; a cohort's names; then for each bin that is not empty
 // how many lie between it and the one before, and its count unless it is one.

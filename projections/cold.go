@@ -17,9 +17,10 @@ const (
 	// question loads with the partition locked: what takes some tens of microseconds.
 	coldMembers = 128
 	coldBytes   = 8 << 10
-	// coldTries is how often one question loads without the lock. What is evicted again at once
+	// coldTries is how often one question loads without the lock: more than for what a step of a
+	// list looks at, which is listStep messages and their group. What is evicted again at once
 	// every time is loaded under it in the end, for an answer to come at all.
-	coldTries = 16
+	coldTries = 2 * listStep
 	// holdTime is after what time a question of many parts lets the fold go on.
 	holdTime = 300 * time.Microsecond
 )
@@ -179,7 +180,7 @@ func (p *Partition) readConversation(num uint64) (install func(), err error) {
 			return // whoever loads it with the lock says so
 		}
 		c.app = p.apps.byNum[app]
-		c.unread.cut = c.sent // all are in the backing
+		c.allStored()
 		p.cache.insertConversation(c, cost)
 	}, nil
 }

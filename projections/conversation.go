@@ -41,6 +41,7 @@ type conversation struct {
 	active    int   // current members
 	day       int64 // UTC day of the last message that collects receipts
 	requests  int   // how many are, of that day
+	imported  int64 // the time of the last event that was imported; 0 = none was
 
 	members []member
 	byUser  map[string]uint32 // groups only
@@ -55,6 +56,9 @@ type conversation struct {
 	// unlisted is how many of the first messages of a group are not among them, because a version
 	// without that list folded them.
 	unlisted uint64
+	// rowed is up to which seq the messages of a group have rows, of an earlier version; those
+	// after it are listed in blocks. listed is up to which seq a capture has written them.
+	rowed, listed uint64
 	// admins and first are how many admins, and members in all, a group was created with. They have
 	// the first ordinals: the owner, the admins, the others. 0 = not known, by such a version.
 	admins, first int
@@ -165,7 +169,7 @@ func (p *Partition) convByNum(num uint64) (*conversation, error) {
 			return nil, err
 		}
 	}
-	c.unread.cut = c.sent // all are in the backing
+	c.allStored()
 	p.cache.addConversation(c)
 	return c, nil
 }

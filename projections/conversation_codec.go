@@ -12,6 +12,8 @@ const (
 	convDissolved = 1 << 1
 	convSilent    = 1 << 2 // the number of silent messages comes at the end
 	convExtras    = 1 << 3 // what few sides of a single chat have comes after that
+	convImported  = 1 << 4 // the time of the last event that was imported comes last
+	convBlocks    = 1 << 5 // a group lists its messages in blocks
 )
 
 // roleExtra is set in the stored role of a member who has what only few have.
@@ -22,13 +24,16 @@ const roleExtra = 1 << 7
 func (c *conversation) encodeHeader(dst []byte) []byte {
 	var flags byte
 	if c.group() {
-		flags |= convGroup
+		flags |= convGroup | convBlocks
 	}
 	if c.dissolved {
 		flags |= convDissolved
 	}
 	if c.silent > 0 {
 		flags |= convSilent
+	}
+	if c.imported != 0 {
+		flags |= convImported
 	}
 	extras := !c.group() && (c.members[0].extra != nil || c.members[1].extra != nil)
 	if extras {
@@ -48,7 +53,7 @@ func (c *conversation) encodeHeader(dst []byte) []byte {
 		for i := 0; extras && i < len(c.members); i++ {
 			dst = c.members[i].extra.encode(dst)
 		}
-		return dst
+		return c.encodeImported(dst)
 	}
 	dst = appendString(dst, c.name.group)
 	dst = appendString(dst, c.creator)
@@ -57,12 +62,20 @@ func (c *conversation) encodeHeader(dst []byte) []byte {
 	dst = appendInt(dst, c.day)
 	dst = binary.AppendUvarint(dst, uint64(c.requests))
 	dst = binary.AppendUvarint(dst, c.unlisted)
+	dst = binary.AppendUvarint(dst, c.rowed)
 	dst = binary.AppendUvarint(dst, uint64(c.admins))
 	dst = binary.AppendUvarint(dst, uint64(c.first))
 	if c.silent > 0 {
 		dst = binary.AppendUvarint(dst, c.silent)
 	}
-	return dst
+	return c.encodeImported(dst)
+}
+
+func (c *conversation) encodeImported(dst []byte) []byte {
+	if c.imported == 0 {
+		return dst
+	}
+	return appendInt(dst, c.imported)
 }
 
 func (c *conversation) decodeHeader(v []byte) (appNum uint64, members int, err error) {
@@ -85,6 +98,9 @@ func (c *conversation) decodeHeader(v []byte) (appNum uint64, members int, err e
 		for i := 0; flags&convExtras != 0 && i < len(c.members); i++ {
 			c.members[i].extra = decodeExtra(&r)
 		}
+		if flags&convImported != 0 {
+			c.imported = r.varint()
+		}
 		return appNum, 2, r.err()
 	}
 	c.name.group = r.string()
@@ -94,16 +110,22 @@ func (c *conversation) decodeHeader(v []byte) (appNum uint64, members int, err e
 	c.day = r.varint()
 	c.requests = int(r.uvarint())
 	if len(r.b) == 0 { // written by a version without what follows
-		c.unlisted = c.sent
+		c.unlisted, c.rowed = c.sent, c.sent
 		return appNum, members, r.err()
 	}
 	c.unlisted = r.uvarint()
+	if c.rowed = c.sent; flags&convBlocks != 0 {
+		c.rowed = r.uvarint()
+	}
 	c.admins, c.first = int(r.uvarint()), int(r.uvarint())
 	if c.first > members || c.admins > c.first {
 		r.bad = true
 	}
 	if flags&convSilent != 0 {
 		c.silent = r.uvarint()
+	}
+	if flags&convImported != 0 {
+		c.imported = r.varint()
 	}
 	return appNum, members, r.err()
 }

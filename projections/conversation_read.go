@@ -115,6 +115,9 @@ func (p *Partition) lastRead(last, ago int64) int64 {
 
 // tellChat tells the other side of a single chat that it was read.
 func (p *Partition) tellChat(c *conversation, reader uint32) error {
+	if p.scratch.imported {
+		return nil
+	}
 	if err := p.summarizeChat(c, reader); err != nil || p.taps.online == nil {
 		return err
 	}

@@ -19,19 +19,28 @@ type slow struct {
 	gets  atomic.Int64
 	scans atomic.Int64
 	began chan struct{} // closed at the first lookup
+	// ranging, if set, is called before what an index has is read.
+	ranging func()
 }
 
 func (s *slow) Get(key []byte) ([]byte, error) {
 	if s.gets.Add(1) == 1 && s.began != nil {
 		close(s.began)
 	}
-	time.Sleep(s.delay)
+	time.Sleep(s.delay) // a disk that is slow
 	return s.memory.Get(key)
 }
 
 func (s *slow) Scan(prefix []byte, f func(key, value []byte) error) error {
 	s.scans.Add(1)
 	return s.memory.Scan(prefix, f)
+}
+
+func (s *slow) Range(from, to []byte, f func(key, value []byte) error) error {
+	if s.ranging != nil {
+		s.ranging()
+	}
+	return s.memory.Range(from, to, f)
 }
 
 const manyGroups = 600
@@ -140,6 +149,54 @@ func TestListsLetTheFoldGoOn(t *testing.T) {
 			all := back.gets.Load()
 			if before := <-folded; before > all/2 {
 				t.Errorf("the fold waited for %d of %d lookups", before, all)
+			}
+		})
+	}
+}
+
+// What there is to look up is read from an index, as long as it may be, while the fold goes on.
+func TestIndexesAreReadWhileTheFoldGoesOn(t *testing.T) {
+	state := inManyGroups(t)
+	for name, ask := range map[string]func(*projections.Partition) error{
+		"conversations": func(p *projections.Partition) error {
+			_, err := p.Conversations("o#a", "dan")
+			return err
+		},
+		"holders of an id": func(p *projections.Partition) error {
+			_, err := p.Holders("o#a", "7", "dan", 1<<20)
+			return err
+		},
+		"whether a user is known": func(p *projections.Partition) error {
+			_, err := p.Knows("o#a", "dan")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			back := &slow{memory: state}
+			part := cold(t, back)
+			ranges := 0
+			back.ranging = func() {
+				if ranges++; ranges > 1 {
+					return
+				}
+				folded := make(chan error, 1)
+				go func() {
+					var batch events.Batch
+					batch.SetEvents([]events.Event{{Kind: events.GroupLeft, App: "o#a", Group: "none", User: "dan"}})
+					_, err := part.Apply(projections.Decoded{Sequence: 2, At: 2, Batch: &batch})
+					folded <- err
+				}()
+				select {
+				case err := <-folded:
+					if err != nil {
+						t.Error(err)
+					}
+				case <-time.After(10 * time.Second):
+					t.Error("the fold waits while the index is read")
+				}
+			}
+			if err := ask(part); err != nil || ranges == 0 {
+				t.Errorf("%d indexes were read, %v", ranges, err)
 			}
 		})
 	}

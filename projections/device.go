@@ -26,10 +26,8 @@ type device struct {
 	// seen and next are as in devices, for this one.
 	seen, next uint64
 	// named is when it was named last.
-	named int64
-	// dropped is how many items were pushed out that it had not acknowledged, the last of them by
-	// the entry droppedAt.
-	dropped, droppedAt uint64
+	named   int64
+	dropped dropped // that it had not acknowledged
 }
 
 // devicesCost and deviceCost are the memory of the author's devices, and of one.
@@ -80,12 +78,12 @@ func (ds *devices) floor() uint64 {
 // news after seen, none of which has a smaller number than next.
 func (u *author) told(name string) (seen, next, dropped uint64) {
 	if d := u.devices.find(name); d != nil {
-		return d.seen, d.next, d.dropped
+		return d.seen, d.next, d.dropped.items
 	}
 	if u.devices != nil {
 		seen, next = u.devices.seen, u.devices.next
 	}
-	return seen, next, u.dropped
+	return seen, next, u.dropped.items
 }
 
 // name notes that a device was named at a time, and returns it. What is known of others that were
@@ -98,7 +96,7 @@ func (u *author) name(name string, at int64, limit int) *device {
 	for i := range ds.known {
 		ds.known[i].named = min(ds.known[i].named, at)
 	}
-	d := device{name: strings.Clone(name), seen: ds.seen, next: ds.next, dropped: u.dropped, droppedAt: u.droppedAt}
+	d := device{name: strings.Clone(name), seen: ds.seen, next: ds.next, dropped: u.dropped}
 	if x := ds.find(name); x != nil {
 		d = *x
 	}
@@ -122,12 +120,8 @@ func (p *Partition) seenOn(u *author, name string, upto uint64) error {
 
 	upto = min(upto, p.position.seq-1)
 	d.seen, u.devices.seen = max(d.seen, upto), max(u.devices.seen, upto)
-	if d.droppedAt <= upto {
-		d.dropped = 0
-	}
-	if u.droppedAt <= upto {
-		u.dropped = 0
-	}
+	d.dropped.acknowledge(upto)
+	u.dropped.acknowledge(upto)
 	return p.passItems(u, d, floor)
 }
 
@@ -176,14 +170,12 @@ func (p *Partition) missed(u *author, x summaryRef) error {
 		last = p.placeOf(u, c, m).last
 		for i := range u.devices.known {
 			if d := &u.devices.known[i]; d.seen < last {
-				d.dropped++
-				d.droppedAt = p.position.seq
+				d.dropped.add(p.position.seq)
 			}
 		}
 	}
 	if u.devices == nil || u.devices.seen < last {
-		u.dropped++
-		u.droppedAt = p.position.seq
+		u.dropped.add(p.position.seq)
 	}
 	return nil
 }
@@ -191,16 +183,12 @@ func (p *Partition) missed(u *author, x summaryRef) error {
 // acknowledgeDropped notes that what was dropped up to a sequence was told, on whichever device. It
 // reports whether anything was.
 func (u *author) acknowledgeDropped(upto uint64) (any bool) {
-	if u.dropped > 0 && u.droppedAt <= upto {
-		u.dropped, any = 0, true
-	}
+	any = u.dropped.acknowledge(upto)
 	if u.devices == nil {
 		return any
 	}
 	for i := range u.devices.known {
-		if d := &u.devices.known[i]; d.dropped > 0 && d.droppedAt <= upto {
-			d.dropped, any = 0, true
-		}
+		any = u.devices.known[i].dropped.acknowledge(upto) || any
 	}
 	return any
 }
@@ -230,7 +218,7 @@ func (ds *devices) encode(dst []byte) []byte {
 		d := &ds.known[i]
 		dst = binary.AppendUvarint(binary.AppendUvarint(appendString(dst, d.name), d.seen), d.next)
 		dst = appendInt(dst, d.named)
-		dst = binary.AppendUvarint(binary.AppendUvarint(dst, d.dropped), d.droppedAt)
+		dst = d.dropped.encode(dst)
 	}
 	return dst
 }
@@ -240,7 +228,7 @@ func decodeDevices(r *reader) *devices {
 	for n := r.uvarint(); n > 0 && !r.bad; n-- {
 		d := device{name: r.string(), seen: r.uvarint(), next: r.uvarint()}
 		d.named = r.varint()
-		d.dropped, d.droppedAt = r.uvarint(), r.uvarint()
+		d.dropped.decode(r)
 		ds.known = append(ds.known, d)
 	}
 	return ds

@@ -12,10 +12,12 @@
 //	message.delivered, message.read    message_receipt.go, and parked.go for those that come too early
 //	message.recalled                   message_recalled.go
 //	message.sent                       message_sent.go
+//	rules.level                        level.go
 //	statistic.seen                     statistic_seen.go
 //	user.configured                    user_configured.go, and member_extra.go for one conversation
 //
-// An event that carries an id and comes again is recognised before all of that, in repeats.go.
+// An event that carries an id and comes again is recognised before all of that, in repeats.go; one
+// that is imported and states its own time is let in, or not, by imported.go.
 //
 // Values that are not in memory come from a [Backing]. What changed is handed over as a
 // [Checkpoint], and what consumers follow is taken with the Take methods of [Partition].

@@ -63,7 +63,7 @@ func (p *Partition) tell(m *message, reader, content string, kind events.Kind, a
 // conversation, and when that was.
 func (p *Partition) tellOwn(c *conversation, o uint32, kind events.Kind, message string, at int64) {
 	u := &c.members[o]
-	if p.taps.online == nil || !p.taps.online(c.app.key, u.user) {
+	if p.taps.online == nil || p.scratch.imported || !p.taps.online(c.app.key, u.user) {
 		return
 	}
 	e := Effect{

@@ -1,6 +1,8 @@
 package projections
 
 import (
+	"bytes"
+	"encoding/binary"
 	"slices"
 
 	"github.com/DataDog/sketches-go/ddsketch/store"
@@ -46,4 +48,35 @@ func (p *Partition) CacheSize() (counted, actual int) {
 		actual += x.cost()
 	}
 	return p.cache.bytes, actual
+}
+
+// EarlierRows is how a version that listed each message of a group in a row of its own stored
+// a key.
+func EarlierRows(key, value string) map[string]string {
+	switch {
+	case key[0] == tableListed:
+		rows := map[string]string{}
+		prefix, seq := key[1:len(key)-8], binary.BigEndian.Uint64([]byte(key[len(key)-8:]))
+		for d := (blockDecoder{r: reader{b: []byte(value)}, members: 1 << 31}); len(d.r.b) > 0; seq++ {
+			if x, ok := d.next(); ok {
+				row := append([]byte{tableUnreadSingle}, prefix...)
+				rows[string(binary.BigEndian.AppendUint64(row, seq))] = string(x.encode(nil))
+			}
+		}
+		return rows
+	case key[0] == tableConversation && value[0]&convBlocks != 0:
+		c := conversation{app: &app{}}
+		num, members, err := c.decodeHeader([]byte(value))
+		if err != nil || c.rowed != 0 {
+			panic("no header of this version")
+		}
+		c.app.num, c.members = uint32(num), make([]member, members)
+		c.rowed = 1<<63 - 1 // can be told from all that comes before and after it
+		v, mark := c.encodeHeader(nil), binary.AppendUvarint(nil, c.rowed)
+		at := bytes.Index(v, mark)
+		v = slices.Delete(v, at, at+len(mark))
+		v[0] &^= convBlocks
+		return map[string]string{key: string(v)}
+	}
+	return map[string]string{key: value}
 }

@@ -229,10 +229,10 @@ func (p *Partition) holders(a *app, ids []string, limit int) ([][]uint64, error)
 	// What is not in the backing comes first: whatever is committed from here on is found in the
 	// backing as well, and counts once.
 	nums := make([][]uint64, len(ids))
-	p.mu.Lock()
+	p.lockIndexed()
 	for i, id := range ids {
 		r, x := messageRef{a.num, id}, &p.indexes
-		nums[i] = append(append(nums[i], x.added.messages[r]...), x.captured.messages[r]...)
+		nums[i] = append(append(nums[i], x.added.messages.byID[r]...), x.captured.messages.byID[r]...)
 	}
 	p.mu.Unlock()
 	prefix := make([]byte, 0, 256) // with room for the end of the range
@@ -254,6 +254,19 @@ func (p *Partition) holders(a *app, ids []string, limit int) ([][]uint64, error)
 		nums[i] = nums[i][:min(limit, len(nums[i]))]
 	}
 	return nums, nil
+}
+
+// lockIndexed takes the lock once the map of message ids has all of them. On the way the fold goes
+// on after each step.
+func (p *Partition) lockIndexed() {
+	const step = 1000
+	for {
+		p.mu.Lock()
+		if p.indexes.captured.messages.mapNoted(step) && p.indexes.added.messages.mapNoted(step) {
+			return
+		}
+		p.mu.Unlock()
+	}
 }
 
 // eachIndexed calls f with the number at the end of each stored key that begins with a prefix, and

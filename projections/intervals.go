@@ -8,23 +8,19 @@ import (
 // intervals is a set of numbers that are added in ascending order and mostly removed in that order:
 // a few intervals, whatever their length. There is a gap between any two.
 type intervals struct {
+	first uint64 // the smallest number, 0 if there is none
+	count int    // of the numbers
 	list  []interval
-	count int // of the numbers
 }
 
 // interval is the numbers from first to the one before end.
 type interval struct{ first, end uint64 }
 
-// first is the smallest number, 0 if there is none.
-func (s *intervals) first() uint64 {
-	if s.count == 0 {
-		return 0
-	}
-	return s.list[0].first
-}
-
 // add adds a number that is larger than all before.
 func (s *intervals) add(n uint64) {
+	if s.count == 0 {
+		s.first = n
+	}
 	s.count++
 	if k := len(s.list); k > 0 && s.list[k-1].end == n {
 		s.list[k-1].end++
@@ -70,7 +66,15 @@ func (s *intervals) remove(n uint64) bool {
 		x.end = n
 		s.list = slices.Insert(s.list, k+1, rest)
 	}
+	s.findFirst()
 	return true
+}
+
+func (s *intervals) findFirst() {
+	s.first = 0
+	if s.count > 0 {
+		s.first = s.list[0].first
+	}
 }
 
 // encode appends the stored layout: how many intervals there are, and for each the distance from
@@ -93,4 +97,5 @@ func (s *intervals) decode(r *reader) {
 		x.end = x.first + n
 		s.list, s.count, at = append(s.list, x), s.count+int(n), x.end
 	}
+	s.findFirst()
 }

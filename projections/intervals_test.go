@@ -37,7 +37,7 @@ func TestNumbersAreASet(t *testing.T) {
 					t.Fatalf("has(%d) of %v is not %v", n, *x, found)
 				}
 			}
-			if x.count != len(list) || len(list) > 0 && x.first() != list[0] || len(list) == 0 && x.first() != 0 {
+			if x.count != len(list) || len(list) > 0 && x.first != list[0] || len(list) == 0 && x.first != 0 {
 				t.Fatalf("%v is not %v", *x, list)
 			}
 			for k := 1; k < len(x.list); k++ {

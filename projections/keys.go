@@ -22,6 +22,7 @@ const (
 	tableUserIndex    = 'U' // app, user, conversation -> ordinal in a group
 	tableMessage      = 'm' // app, id, conversation -> message with its read set
 	tableUnreadSingle = 'q' // conversation, seq -> sender's side, id: no read covers it
+	tableListed       = 'L' // group, first seq -> messages of a block: sender's ordinal, id each
 	tableSummary      = 's' // app, author, number -> conversation, id (none: the chat itself)
 	tableUser         = 'u' // app, user -> what they set for all of their conversations
 	tableAuthor       = 'S' // app, author -> numbers of the items of their summary
@@ -29,6 +30,7 @@ const (
 	tableEventID      = 'e' // slot -> event that is known by its id
 	tableRejection    = 'J' // app, slot -> rejection
 	tablePoison       = 'Z' // sequence -> time, reason
+	tableAlert        = 'a' // app, kind, slot -> alert, or a partition's part of one
 	tableCohort       = 'h' // app, hour, conversation, sender's ordinal, label if any -> cohort
 	tableHour         = 'H' // app, hour -> total of its cohorts
 	tableTree         = 't' // nothing -> base, size; level, number -> tile of the log's Merkle tree
@@ -92,6 +94,11 @@ func unreadKey(dst []byte, conv, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(unreadPrefix(dst, conv), seq)
 }
 
+// listedKey keeps the blocks of a group in order.
+func listedKey(dst []byte, conv, start uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.AppendUvarint(append(dst, tableListed), conv), start)
+}
+
 func authorKey(dst []byte, app uint32, user string) []byte {
 	return appendID(binary.AppendUvarint(append(dst, tableAuthor), uint64(app)), user)
 }
@@ -119,6 +126,11 @@ func rejectionKey(dst []byte, app uint32, slot int) []byte {
 	return binary.BigEndian.AppendUint32(dst, uint32(slot))
 }
 
+func alertKey(dst []byte, app uint32, kind byte, slot int) []byte {
+	dst = append(binary.AppendUvarint(append(dst, tableAlert), uint64(app)), kind)
+	return binary.BigEndian.AppendUint32(dst, uint32(slot))
+}
+
 func eventIDKey(dst []byte, slot int) []byte {
 	return binary.BigEndian.AppendUint32(append(dst, tableEventID), uint32(slot))
 }
@@ -141,8 +153,8 @@ func DescribeKey(key []byte) string {
 	names := map[byte]string{
 		tableMeta: "meta", tableClock: "clock", tableApp: "app", tableLabel: "label", tableConvByName: "conversation by name",
 		tableConversation: "conversation", tableMember: "member", tableUserIndex: "user's conversations",
-		tableMessage: "message", tableUnreadSingle: "unread in single chat", tableSummary: "item of summary",
-		tableUser: "settings of a user", tableAuthor: "author of summary", tableParked: "parked receipt", tableEventID: "event known by its id", tableRejection: "rejection", tablePoison: "poison entry",
+		tableMessage: "message", tableUnreadSingle: "unread in single chat", tableListed: "messages of a group", tableSummary: "item of summary",
+		tableUser: "settings of a user", tableAuthor: "author of summary", tableParked: "parked receipt", tableEventID: "event known by its id", tableRejection: "rejection", tableAlert: "alert", tablePoison: "poison entry",
 		tableCohort: "rollup of a cohort", tableHour: "rollup of an hour",
 		tableTree: "Merkle tree of the log", tableGroupDay: "rollup of a group's day", tableSenderDay: "rollup of a sender's day",
 	}
@@ -160,7 +172,7 @@ func LookedUp(key []byte) bool {
 		return false
 	}
 	switch key[0] {
-	case tableLabel, tableMember, tableUserIndex, tableUnreadSingle, tableSummary, tableParked, tableEventID, tableRejection, tablePoison:
+	case tableLabel, tableMember, tableUserIndex, tableUnreadSingle, tableListed, tableSummary, tableParked, tableEventID, tableRejection, tablePoison, tableAlert:
 		return false
 	}
 	return true
@@ -170,10 +182,11 @@ func LookedUp(key []byte) bool {
 // replay.
 var projectionTables = map[string]string{
 	"readset":    string([]byte{tableMessage}),
-	"unread":     string([]byte{tableConversation, tableMember, tableUserIndex, tableUnreadSingle, tableUser}),
+	"unread":     string([]byte{tableConversation, tableMember, tableUserIndex, tableUnreadSingle, tableListed, tableUser}),
 	"statistic":  string([]byte{tableSummary, tableAuthor}),
 	"rejections": string([]byte{tableRejection, tablePoison}),
 	"rollup":     string([]byte{tableCohort, tableHour, tableGroupDay, tableSenderDay}),
+	"alerts":     string([]byte{tableAlert}),
 	"tree":       string([]byte{tableTree}),
 }
 

@@ -14,8 +14,8 @@ import (
 // allTables are the tags of every table, each once.
 var allTables = []byte{
 	tableMeta, tableApp, tableLabel, tableConvByName, tableConversation, tableMember, tableUserIndex, tableMessage,
-	tableUnreadSingle, tableSummary, tableAuthor, tableUser, tableParked, tableRejection, tablePoison, tableCohort, tableHour,
-	tableGroupDay, tableSenderDay, tableTree,
+	tableUnreadSingle, tableListed, tableSummary, tableAuthor, tableUser, tableParked, tableRejection, tablePoison, tableCohort, tableHour,
+	tableGroupDay, tableSenderDay, tableTree, tableAlert,
 }
 
 // id draws what may be an id: no control characters, so no zero byte.
@@ -54,6 +54,8 @@ func someKey(t *rapid.T) (key []byte, fields []any) {
 		return messageKey(nil, app, a, num), []any{tag, app, a, num}
 	case tableUnreadSingle:
 		return unreadKey(nil, num, uint64(small)), []any{tag, num, small}
+	case tableListed:
+		return listedKey(nil, num, uint64(small)), []any{tag, num, small}
 	case tableSummary:
 		return summaryKey(nil, app, a, num), []any{tag, app, a, num}
 	case tableAuthor:
@@ -76,6 +78,8 @@ func someKey(t *rapid.T) (key []byte, fields []any) {
 		return x.key(nil), []any{tag, x.dayKey()}
 	case tableRejection:
 		return rejectionKey(nil, app, index), []any{tag, app, index}
+	case tableAlert:
+		return alertKey(nil, app, byte(index%2), index), []any{tag, app, index}
 	case tableTree:
 		if rapid.Bool().Draw(t, "size") {
 			return treeKey(nil), []any{tag}
@@ -117,6 +121,9 @@ func TestPrefixesOfOneObjectFitNoOther(t *testing.T) {
 				hourKey(nil, tableCohort, app, int64(num)), (&cohort{cohortKey: cohortKey{app: other, hour: int64(otherNum), conv: 7, sender: 7}}).key(nil),
 				app == other && num == otherNum,
 			},
+			"alert": {
+				binary.AppendUvarint([]byte{tableAlert}, uint64(app)), alertKey(nil, other, 1, 7), app == other,
+			},
 			"rejection": {
 				binary.AppendUvarint([]byte{tableRejection}, uint64(app)), rejectionKey(nil, other, 7), app == other,
 			},
@@ -138,6 +145,7 @@ func TestScansGiveListsInTheirOrder(t *testing.T) {
 		}
 		for name, got := range map[string]int{
 			"unread":  bytes.Compare(unreadKey(nil, 3, x), unreadKey(nil, 3, y)),
+			"listed":  bytes.Compare(listedKey(nil, 3, x), listedKey(nil, 3, y)),
 			"summary": bytes.Compare(summaryKey(nil, 3, "u", x), summaryKey(nil, 3, "u", y)),
 			"poison":  bytes.Compare(poisonKey(nil, x), poisonKey(nil, y)),
 			"parked":  bytes.Compare(parkedKey(nil, 3, x, 0), parkedKey(nil, 3, y, 0)),

@@ -12,8 +12,12 @@ type span struct{ joined, left uint64 }
 // member is a current or former member of a group, or a side of a single chat (ordinal 0 is a, 1 is
 // b). Ordinals are given in the order of joining and stay for good: read sets are made of them.
 type member struct {
-	user string
+	// What each receipt looks at is in one cache line.
 	role events.Role // RoleNone for a former member
+	// everywhere is what the user has set for all of their conversations, as far as it was looked
+	// up: 0 = it was not.
+	everywhere knownWish
+	extra      *memberExtra // what only few members have; nil = nothing
 	// joined is where the current stay, or the last one, begins; left is where it ended.
 	joined, left uint64
 	// earlier are the stays before it.
@@ -25,10 +29,7 @@ type member struct {
 	// count: unread is sent - base.
 	base  uint64
 	epoch uint64
-	// everywhere is what the user has set for all of their conversations, as far as it was looked
-	// up: 0 = it was not.
-	everywhere knownWish
-	extra      *memberExtra // what only few members have; nil = nothing
+	user  string
 }
 
 // memberCost is the memory of one member, the place in byUser and extra included, without the id

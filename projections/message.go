@@ -100,7 +100,7 @@ func (p *Partition) newMessage(c *conversation, id string, h header) *message {
 	m := &message{header: h, conv: c, id: id}
 	p.cache.addMessage(m)
 	p.changes.touchMessage(m)
-	p.indexes.added.addMessage(messageRef{c.app.num, id}, c.num)
+	p.indexes.added.messages.add(messageRef{c.app.num, id}, c.num)
 	return m
 }
 

@@ -68,7 +68,9 @@ func (p *Partition) recall(m *message) error {
 	m.log, m.bits, m.more = nil, [2]uint64{}, nil
 	p.cache.bytes += m.cost() - before
 	p.changes.touchMessage(m)
-	p.dropRecalled(c, m.seq)
+	if err := p.dropRecalled(c, m.seq); err != nil {
+		return err
+	}
 	if p.taps.trackFacts {
 		p.addFact(events.MessageRecalled, m, "", "")
 	}

@@ -58,17 +58,6 @@ func (a *app) checkRecording(kind events.Kind, group bool) events.Outcome {
 	return events.OutcomeApplied
 }
 
-// ago is how long before now event i happened, as far as the app goes by that: docs/rules.md, "The
-// time of reading".
-func (p *Partition) ago(a *app, i int) int64 {
-	b := p.scratch.batch
-	if a.maxReportAge == 0 || len(b.Times) == 0 || b.Times[i] == 0 {
-		return 0
-	}
-	now := p.position.clock.now
-	return now - min(max(b.Times[i], now-a.maxReportAge), now)
-}
-
 // decideReceipt decides a receipt of a message that is there, which happened so long ago.
 func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind events.Kind, ago int64) (events.Outcome, error) {
 	c := m.conv
@@ -159,7 +148,7 @@ func (p *Partition) applyReceipt(m *message, reader uint32, user, content string
 		m.deliveredAt = max(p.position.clock.now-ago, m.sentAt)
 		err = p.countDelivered(m)
 	}
-	if err == nil {
+	if err == nil && !p.scratch.imported {
 		err = p.summarizeReceipt(m)
 	}
 	if err != nil {
@@ -168,7 +157,7 @@ func (p *Partition) applyReceipt(m *message, reader uint32, user, content string
 	if m.counted() {
 		user, content = "", ""
 	}
-	if p.taps.online != nil {
+	if p.taps.online != nil && !p.scratch.imported {
 		if err := p.tell(m, user, content, kind, at); err != nil {
 			return err
 		}

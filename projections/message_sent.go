@@ -41,14 +41,24 @@ func (p *Partition) messageSent(a *app, i int) (events.Outcome, error) {
 	if !known || !c.members[sender].active() { // 3
 		return events.RejectedNotMember, nil
 	}
+	ago := p.ago(a, i)
+	at := p.position.clock.now - ago
 	asks := e.batch.Flags[i]&events.FlagReceipt != 0
 	if c.group() && asks { // 4
-		if o := p.mayAsk(a, c, &c.members[sender]); o != events.OutcomeApplied {
+		if o := p.mayAsk(a, c, &c.members[sender], at); o != events.OutcomeApplied {
 			return o, nil
 		}
 	}
-	silent := e.batch.Flags[i]&events.FlagSilent != 0
-	m = p.send(a, c, strings.Clone(e.messageID(i)), sender, p.labelOf(a, i), asks, silent) // 5
+	h := header{sender: sender, label: p.labelOf(a, i), sentAt: at}
+	if e.batch.Flags[i]&events.FlagSilent != 0 {
+		h.kind = msgSilent
+	}
+	if c.group() {
+		if err := p.openBlock(c); err != nil {
+			return 0, err
+		}
+	}
+	m = p.send(a, c, strings.Clone(e.messageID(i)), h, asks) // 5
 	e.messages[e.batch.Msg[i]] = m
 	if err := p.countSent(m); err != nil {
 		return 0, err
@@ -56,19 +66,19 @@ func (p *Partition) messageSent(a *app, i int) (events.Outcome, error) {
 	if p.taps.trackFacts {
 		p.addFact(events.MessageSent, m, c.members[sender].user, "")
 	}
-	return events.OutcomeApplied, p.unpark(a, m)
+	return events.OutcomeApplied, p.unpark(a, m, ago)
 }
 
-// mayAsk is step 4 of message.sent: whether a member may ask for receipts now, by the limits of the
-// requirement document.
-func (p *Partition) mayAsk(a *app, c *conversation, m *member) events.Outcome {
+// mayAsk is step 4 of message.sent: whether a member may ask for receipts at a time, by the limits
+// of the requirement document.
+func (p *Partition) mayAsk(a *app, c *conversation, m *member, at int64) events.Outcome {
 	g := &a.settings.GroupReceipts
 	switch {
 	case !g.Enabled:
 		return events.RejectedNotOpen
 	case g.WhoMayRequest == events.WhoAdmins && m.role == events.RoleMember:
 		return events.RejectedPermission
-	case g.MaxRequestsPerGroupPerDay > 0 && a.kindOf(c) != msgOversize && c.day == p.position.clock.now/dayMillis && c.requests >= g.MaxRequestsPerGroupPerDay:
+	case g.MaxRequestsPerGroupPerDay > 0 && a.kindOf(c) != msgOversize && c.day == at/dayMillis && c.requests >= g.MaxRequestsPerGroupPerDay:
 		return events.RejectedDailyLimit
 	}
 	return events.OutcomeApplied
@@ -86,36 +96,34 @@ func (a *app) kindOf(c *conversation) uint8 {
 	return msgOversize
 }
 
-// send is what an applied message.sent does. The eligible readers are frozen by the message's seq:
-// they are those who were members then.
-func (p *Partition) send(a *app, c *conversation, id string, sender uint32, label uint16, asks, silent bool) *message {
+// send is what an applied message.sent does, by what is known of the message beforehand. The
+// eligible readers are frozen by the message's seq: they are those who were members then.
+func (p *Partition) send(a *app, c *conversation, id string, h header, asks bool) *message {
 	c.sent++
-	if silent {
+	if h.silent() {
 		c.silent++
 	} else {
-		c.members[sender].base++ // their own message is not unread to the sender
+		c.members[h.sender].base++ // their own message is not unread to the sender
 	}
-	p.changes.touchMember(c, sender)
-	h := header{sender: sender, label: label, seq: c.sent, sentAt: p.position.clock.now}
-	p.addUnread(c, c.sent, unreadRef{sender: sender, silent: silent, id: id})
+	p.changes.touchMember(c, h.sender)
+	h.seq = c.sent
+	p.addUnread(c, c.sent, unreadRef{sender: h.sender, silent: h.silent(), id: id})
 	switch {
 	case !c.group():
-		h.kind, h.eligible = msgTracked, 1
+		h.kind |= msgTracked
+		h.eligible = 1
 	case !asks:
-		h.kind = msgPlain
+		h.kind |= msgPlain
 	default:
-		if h.kind = a.kindOf(c); h.collects() {
+		if h.kind |= a.kindOf(c); h.collects() {
 			h.eligible = uint32(c.active - 1)
 		}
 	}
 	if c.group() && h.collects() {
-		if day := p.position.clock.now / dayMillis; c.day != day {
+		if day := h.sentAt / dayMillis; c.day != day {
 			c.day, c.requests = day, 0
 		}
 		c.requests++
-	}
-	if silent {
-		h.kind |= msgSilent
 	}
 	return p.newMessage(c, id, h)
 }

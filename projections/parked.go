@@ -31,15 +31,22 @@ type parkedRef struct {
 // parkingLot holds the parked receipts of one app, all in memory.
 type parkingLot struct {
 	byMessage map[parkedRef][]*parked
-	arrivals  []*parked // oldest first; those that left are skipped
-	count     int
+	// ids counts what waits for messages with an id, in whatever conversation: every message that
+	// is sent asks, and most need not have the name of their conversation hashed.
+	ids      map[string]int
+	arrivals []*parked // oldest first; those that left are skipped
+	count    int
+	listed   bool // among the apps that are waiting
 }
 
-func newParkingLot() parkingLot { return parkingLot{byMessage: map[parkedRef][]*parked{}} }
+func newParkingLot() parkingLot {
+	return parkingLot{byMessage: map[parkedRef][]*parked{}, ids: map[string]int{}}
+}
 
 func (l *parkingLot) add(r *parked) {
 	ref := parkedRef{r.name, r.message}
 	l.byMessage[ref] = append(l.byMessage[ref], r)
+	l.ids[r.message]++
 	l.arrivals = append(l.arrivals, r)
 	l.count++
 }
@@ -77,6 +84,9 @@ func (l *parkingLot) remove(r *parked) {
 func (l *parkingLot) leave(r *parked) {
 	r.left = true
 	l.count--
+	if l.ids[r.message]--; l.ids[r.message] == 0 {
+		delete(l.ids, r.message)
+	}
 	// Receipts mostly leave in another order than they came in: drop the holes once there are more
 	// of them than of receipts.
 	if len(l.arrivals) > 64 && len(l.arrivals) > 2*l.count {
@@ -105,6 +115,7 @@ func (p *Partition) park(a *app, i int) events.Outcome {
 		message: strings.Clone(id), user: strings.Clone(user), content: strings.Clone(e.content(i)),
 	}
 	a.parked.add(r)
+	p.apps.park(a)
 	r.put = p.changes.putFirst(parkedKey(p.scratch.key(), a.num, r.seq, r.index), r.encode(nil))
 	if a.parked.count > p.limits.Parked {
 		p.expire(a, a.parked.oldest())
@@ -112,10 +123,10 @@ func (p *Partition) park(a *app, i int) events.Outcome {
 	return events.OutcomeParked
 }
 
-// unpark decides the receipts that waited for a message, in the order of their arrival: the end of
-// docs/rules.md, "message.sent".
-func (p *Partition) unpark(a *app, m *message) error {
-	if a.parked.count == 0 {
+// unpark decides the receipts that waited for a message, in the order of their arrival, as if they
+// came with it, so long ago: the end of docs/rules.md, "message.sent".
+func (p *Partition) unpark(a *app, m *message, ago int64) error {
+	if a.parked.ids[m.id] == 0 {
 		return nil
 	}
 	ref := parkedRef{m.conv.name, m.id}
@@ -127,7 +138,7 @@ func (p *Partition) unpark(a *app, m *message) error {
 	for _, r := range list {
 		a.parked.leave(r)
 		p.changes.undo(r.put, parkedKey(p.scratch.key(), a.num, r.seq, r.index))
-		o, err := p.decideParked(a, m, r)
+		o, err := p.decideParked(a, m, r, ago)
 		if err != nil {
 			return err
 		}
@@ -138,24 +149,21 @@ func (p *Partition) unpark(a *app, m *message) error {
 	return nil
 }
 
-// decideParked decides what waited for a message.
-func (p *Partition) decideParked(a *app, m *message, r *parked) (events.Outcome, error) {
+// decideParked decides what waited for a message, which was sent so long ago.
+func (p *Partition) decideParked(a *app, m *message, r *parked, ago int64) (events.Outcome, error) {
 	switch r.kind {
 	case events.MessageRecalled:
 		return p.decideRecall(m, r.user)
 	case events.ConversationRead:
-		return p.readTo(a, m.conv, r.user, m.seq, 0)
+		return p.readTo(a, m.conv, r.user, m.seq, ago)
 	}
-	return p.decideReceipt(a, m, r.user, r.content, r.kind, 0)
+	return p.decideReceipt(a, m, r.user, r.content, r.kind, ago)
 }
 
 // expireParked rejects the receipts whose message did not come in time.
 func (p *Partition) expireParked() {
 	limit := events.ParkedFor.Milliseconds()
-	for _, a := range p.apps.byNum {
-		if a.parked.count == 0 {
-			continue
-		}
+	for _, a := range p.apps.parking() {
 		for r := a.parked.oldest(); r != nil && p.position.clock.now-r.at > limit; r = a.parked.oldest() {
 			p.expire(a, r)
 		}
@@ -216,6 +224,7 @@ func (p *Partition) loadParked(a *app) error {
 			*s = v.string()
 		}
 		a.parked.add(r)
+		p.apps.park(a)
 		return v.err()
 	})
 }

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"fmt"
@@ -21,6 +22,7 @@ type Partition struct {
 	id     int
 	back   Backing
 	limits Limits
+	levels []Level
 	failed error // of the Apply that left the state undefined
 	// held is told how long each question held the partition, and hurried says that the one that
 	// holds it now is not to load anything large.
@@ -31,6 +33,7 @@ type Partition struct {
 	apps          apps
 	conversations uint64 // how many there are; the next one is numbered one higher
 	rules         uint64 // by which all of it was folded, from the first entry on
+	level         uint64 // of the rules that decide the next event
 	poison        poison
 	repeats       repeats
 	tree          logTree
@@ -43,11 +46,14 @@ type Partition struct {
 	scratch scratch
 }
 
-// Rules numbers the rules. It is raised whenever a version decides anything in a log that an
-// earlier one could write otherwise than that did. A state keeps the number of the version that
-// began it, and is folded again by a version with a higher one. States of before there were numbers
-// have 0.
-const Rules = 1
+// Rules numbers the rules of a program, which decide a log from its first entry on; what a program
+// decides otherwise from some entry on is a [Level] instead. The number is raised whenever a
+// version decides anything in a log that an earlier one could write otherwise than that did, or
+// keeps more of it, or in another form. A state keeps the number of the version that began it, and
+// is folded again by a version with a higher one; so is that of a sink, whose rows are those of the
+// highest number. States of before there were numbers have 0, and rows of before they were numbered
+// by the rules, up to 1, count as the lowest.
+const Rules = 3
 
 // OlderRules reports whether some of the state was folded by rules of before [Rules].
 func (p *Partition) OlderRules() bool {
@@ -73,13 +79,15 @@ type Options struct {
 	// Held, if set, is told how long each question held up the fold. It is called with the
 	// partition locked.
 	Held func(time.Duration)
-	// Limits are for tests; zero values mean those of package events.
+	// Limits are for tests; zero values mean those of package events. So is Levels, for which nil
+	// means those of this version.
 	Limits Limits
+	Levels []Level
 }
 
 // Limits bound what producers can make grow in one app of a partition.
 type Limits struct {
-	Members, EverMembers, Parked, SummaryItems, Rejections, ReadsAhead, Devices, Labels int
+	Members, EverMembers, Parked, SummaryItems, Rejections, ReadsAhead, Devices, Labels, Alerts, AlertParts int
 	// EventIDs bounds the events that the partition knows by their ids, of all apps.
 	EventIDs int
 
@@ -100,6 +108,8 @@ func (l Limits) orDefaults() Limits {
 		ReadsAhead:   cmp.Or(l.ReadsAhead, events.MaxReadsAhead),
 		Devices:      cmp.Or(l.Devices, events.MaxDevices),
 		Labels:       cmp.Or(l.Labels, events.MaxLabels),
+		Alerts:       cmp.Or(l.Alerts, events.MaxAlerts),
+		AlertParts:   cmp.Or(l.AlertParts, events.MaxAlertParts),
 		EventIDs:     cmp.Or(l.EventIDs, events.MaxEventIDs),
 		CachedItems:  cmp.Or(l.CachedItems, tailCached),
 		ColdMembers:  cmp.Or(l.ColdMembers, coldMembers),
@@ -114,11 +124,14 @@ func Open(id int, back Backing, o Options) (*Partition, error) {
 		o.CacheBytes = 64 << 20
 	}
 	p := &Partition{
-		id: id, back: back, limits: o.Limits.orDefaults(), held: o.Held,
+		id: id, back: back, limits: o.Limits.orDefaults(), levels: o.Levels, held: o.Held,
 		apps:    newApps(),
 		cache:   newCache(o.CacheBytes),
 		changes: changes{epoch: 1},
 		taps:    newTaps(&o),
+	}
+	if p.levels == nil {
+		p.levels = levels
 	}
 	if err := p.load(); err != nil {
 		return nil, fmt.Errorf("open partition %d: %w", id, err)
@@ -135,6 +148,9 @@ func (p *Partition) load() error {
 	if err := p.decodeMeta(v); err != nil {
 		return err
 	}
+	if err := p.loadLevel(); err != nil {
+		return err
+	}
 	if err := p.loadClock(); err != nil {
 		return err
 	}
@@ -149,6 +165,9 @@ func (p *Partition) load() error {
 			return err
 		}
 		if err := p.loadRejections(a); err != nil {
+			return err
+		}
+		if err := p.loadAlerts(a); err != nil {
 			return err
 		}
 		if err := p.loadConfigured(a); err != nil {
@@ -188,6 +207,13 @@ func (p *Partition) Apply(x Decoded) ([]events.Outcome, error) {
 	p.changes.meta = true
 	p.growTree(&x)
 	p.expireParked()
+	if p.apps.alerting {
+		if err := p.decideAlerts(before.clock.now); err != nil {
+			p.failed = fmt.Errorf("alerts at entry %d: %w", x.Sequence, err)
+			p.position = before
+			return nil, p.failed
+		}
+	}
 	if x.Poison != "" {
 		p.recordPoison(x.Sequence, x.At, x.Poison)
 		p.evict()
@@ -222,19 +248,28 @@ func (p *Partition) Apply(x Decoded) ([]events.Outcome, error) {
 	return p.scratch.outcomes, nil
 }
 
-// decide is the switch over the kinds of events. The package comment says which file has the rule
-// of each.
+// decide decides an event. The package comment says which file has the rule of each kind.
 func (p *Partition) decide(i int) (events.Outcome, error) {
 	e := &p.scratch
-	kind := e.batch.Kinds[i]
-	if kind == events.AppConfigured {
+	switch e.batch.Kinds[i] {
+	case events.AppConfigured:
 		return p.appConfigured(i)
+	case events.RulesLevel:
+		return p.rulesLevel(i)
 	}
 	a := p.appOf(e.batch.Conv[i])
 	if a == nil {
 		return events.RejectedNoApp, nil
 	}
-	switch kind {
+	if e.batch.Flags[i]&events.FlagImported != 0 {
+		return p.decideImported(a, i)
+	}
+	return p.decideKind(a, i)
+}
+
+// decideKind decides an event of an app, of a kind that such events have.
+func (p *Partition) decideKind(a *app, i int) (events.Outcome, error) {
+	switch kind := p.scratch.batch.Kinds[i]; kind {
 	case events.MessageRead, events.MessageDelivered:
 		return p.receipt(a, i)
 	case events.MessageSent:
@@ -253,12 +288,17 @@ func (p *Partition) decide(i int) (events.Outcome, error) {
 		return p.userConfigured(a, i)
 	case events.ConversationMarkedUnread:
 		return p.markedUnread(a, i)
+	default:
+		return 0, fmt.Errorf("kind %d has no rule", kind)
 	}
-	return 0, fmt.Errorf("kind %d has no rule", kind)
 }
 
 // evict ends an entry or a query: the cache may now drop what it pointed to.
 func (p *Partition) evict() { p.cache.evict(p.changes.committed) }
+
+// levelMark stands before the number of the rules where a level follows it. Versions that know no
+// levels read it as a number that is too large, and so take the state for corrupt.
+const levelMark = "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"
 
 // encodeMeta appends the counters that belong to no app.
 func (p *Partition) encodeMeta(dst []byte) []byte {
@@ -271,12 +311,16 @@ func (p *Partition) encodeMeta(dst []byte) []byte {
 	if p.taps.trackCohorts {
 		layout = p.taps.cohortLayout
 	}
-	return binary.AppendUvarint(binary.AppendUvarint(dst, layout), p.rules)
+	dst = binary.AppendUvarint(dst, layout)
+	if p.level == 1 { // it is the state of versions that know no levels, too
+		return binary.AppendUvarint(dst, p.rules)
+	}
+	return binary.AppendUvarint(binary.AppendUvarint(append(dst, levelMark...), p.rules), p.level)
 }
 
 func (p *Partition) decodeMeta(v []byte) error {
 	if v == nil {
-		p.rules = Rules
+		p.rules, p.level = Rules, 1
 		return nil
 	}
 	r := reader{b: v}
@@ -289,9 +333,15 @@ func (p *Partition) decodeMeta(v []byte) error {
 	if len(r.b) > 0 {
 		p.taps.cohortLayout = r.uvarint()
 	}
-	p.rules = 0
+	p.rules, p.level = 0, 1
+	rest, leveled := bytes.CutPrefix(r.b, []byte(levelMark))
+	r.b = rest
 	if len(r.b) > 0 {
 		p.rules = r.uvarint()
+	}
+	if leveled {
+		p.level = r.uvarint()
+		r.bad = r.bad || p.level < 2
 	}
 	return r.err()
 }

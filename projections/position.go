@@ -62,3 +62,26 @@ func StoredPosition(get func(key []byte) ([]byte, error)) (sequence, fingerprint
 	}
 	return p.position.seq, p.position.fingerprint, nil
 }
+
+// StoredLevel returns the level of the rules that is in force, in the same way: see [Level].
+func StoredLevel(get func(key []byte) ([]byte, error)) (uint64, error) {
+	v, err := get([]byte{tableMeta})
+	if err != nil {
+		return 0, err
+	}
+	var p Partition
+	err = p.decodeMeta(v)
+	return p.level, err
+}
+
+// StoredRules returns the number of the rules that the state was folded by, in the same way: see
+// [Rules].
+func StoredRules(get func(key []byte) ([]byte, error)) (uint64, error) {
+	v, err := get([]byte{tableMeta})
+	if err != nil {
+		return 0, err
+	}
+	var p Partition
+	err = p.decodeMeta(v)
+	return p.rules, err
+}

@@ -29,9 +29,9 @@ func (p *Partition) RemainingReaders(c events.Conversation, id string, offset, l
 func (p *Partition) readers(c *events.Conversation, id string, offset, limit int, remaining bool) (ReaderPage, error) {
 	page := ReaderPage{Readers: []Reader{}}
 	var members []member
-	var left []bool
+	var left departed
 	var sentAt int64
-	late := false
+	late, all := false, true
 	log, err := query(p, func() ([]byte, error) {
 		m, err := p.named(c, id)
 		switch {
@@ -39,12 +39,14 @@ func (p *Partition) readers(c *events.Conversation, id string, offset, limit int
 			return nil, err
 		case m.counted():
 			return nil, ErrNoNames
-		case remaining:
-			left = m.conv.left()
 		}
 		page.Total, members, sentAt, late = int(m.readers), m.conv.members, m.sentAt, m.late
+		all = !remaining || m.conv.active == len(members)
 		return m.log, nil
 	})
+	if err == nil && !all {
+		left, err = p.departed(c, len(members))
+	}
 	if err != nil {
 		return page, err
 	}
@@ -68,7 +70,7 @@ func (p *Partition) readers(c *events.Conversation, id string, offset, limit int
 }
 
 // fillSorted fills a page of a read set that has to be sorted, or of which readers are left out.
-func (page *ReaderPage) fillSorted(log []byte, sentAt int64, members []member, left []bool, offset, limit int) error {
+func (page *ReaderPage) fillSorted(log []byte, sentAt int64, members []member, left departed, offset, limit int) error {
 	type read struct {
 		n       int // of the reader, in the order of the log, from 1 on
 		at      int64
@@ -87,7 +89,7 @@ func (page *ReaderPage) fillSorted(log []byte, sentAt int64, members []member, l
 	page.Total = 0
 	passed, last := offset == 0, 0
 	for _, r := range list {
-		if remains := left == nil || !left[r.ordinal]; remains {
+		if !left.has(r.ordinal) {
 			page.Total++
 			switch {
 			case !passed:
@@ -104,52 +106,86 @@ func (page *ReaderPage) fillSorted(log []byte, sentAt int64, members []member, l
 	return nil
 }
 
-// left says of each member whether they are none any more; nil if all of them are members.
-func (c *conversation) left() []bool {
-	if c.active == len(c.members) {
-		return nil
+// departed are members of a group, by ordinal, who have left it; nil if there are none.
+type departed []bool
+
+func (d departed) has(ordinal uint32) bool { return d != nil && d[ordinal] }
+
+// departed are those of the first n members who are none any more. Members do not cease to be
+// listed, and the fold goes on between some of them and the next.
+func (p *Partition) departed(c *events.Conversation, n int) (departed, error) {
+	left := make(departed, n)
+	return left, p.eachMember(c, n, func(o uint32, u *member) { left[o] = !u.active() })
+}
+
+// eachMember calls f with the first n members of a conversation, which has at least as many, with
+// the partition locked, and lets the fold go on after some of them.
+func (p *Partition) eachMember(name *events.Conversation, n int, f func(o uint32, u *member)) error {
+	for o := 0; o < n; {
+		_, err := query(p, func() (struct{}, error) {
+			c, err := p.conv(p.apps.byKey[name.App], nameOf(name))
+			if err == nil && c == nil {
+				err = errCorrupt
+			}
+			if err != nil {
+				return struct{}{}, err
+			}
+			for end := min(n, o+memberStep); o < end; o++ {
+				f(uint32(o), &c.members[o])
+			}
+			return struct{}{}, nil
+		})
+		if err != nil {
+			return err
+		}
 	}
-	left := make([]bool, len(c.members))
-	for o := range c.members {
-		left[o] = !c.members[o].active()
-	}
-	return left
+	return nil
 }
 
 // Remaining returns the message of a conversation as if those who have left the group were none of
 // its eligible readers. Of one of which receipts are only counted, it is not known when those who
 // remain have read, unless all of its readers do. The error is ErrNotFound if the conversation has
 // no such message.
+//
+// What is told of the message is as of one moment. As in [Partition.Readers], its read set is gone
+// through without holding up the fold, and so are the members, some at a time.
 func (p *Partition) Remaining(c events.Conversation, id string) (Message, error) {
-	return query(p, func() (Message, error) {
-		m, err := p.named(&c, id)
+	var m message // a copy of what is needed
+	members := 0
+	v, err := query(p, func() (Message, error) {
+		found, err := p.named(&c, id)
 		if err != nil {
 			return Message{}, err
 		}
-		return p.remaining(m)
+		m.header = found.header
+		members = 0
+		if g := found.conv; g.active < len(g.members) && m.eligible > 0 {
+			members = len(g.members)
+			m.log, m.bits, m.more = found.log, found.bits, found.more
+			if m.counted() { // bits change where they are
+				m.log, m.more = slices.Clone(m.log), slices.Clone(m.more)
+			}
+		}
+		return found.view(), nil
 	})
-}
-
-func (p *Partition) remaining(m *message) (Message, error) {
-	v := m.view()
-	left := m.conv.left()
-	if left == nil || m.eligible == 0 {
-		return v, nil
+	if err != nil || members == 0 {
+		return v, err
 	}
-	for o, is := range left {
-		if !is || uint32(o) == m.sender || !m.conv.members[o].wasThere(m.seq) {
-			continue
+	left := make(departed, members)
+	err = p.eachMember(&c, members, func(o uint32, u *member) {
+		if left[o] = !u.active(); !left[o] || o == m.sender || !u.wasThere(m.seq) {
+			return
 		}
 		v.Eligible--
-		if m.counted() && m.hasCounted(uint32(o)) {
+		if m.counted() && m.hasCounted(o) {
 			v.Read--
 			v.FirstReadAt, v.LastReadAt = 0, 0
 		}
-	}
-	if !m.counted() {
+	})
+	if err == nil && !m.counted() {
 		v.Read, v.FirstReadAt, v.LastReadAt = 0, 0, 0
-		err := m.eachReader(func(o uint32, at int64, _ []byte) bool {
-			if left[o] {
+		err = eachReader(m.log, m.sentAt, func(o uint32, at int64, _ []byte) bool {
+			if left.has(o) {
 				return true
 			}
 			if v.Read++; v.Read == 1 || at < v.FirstReadAt {
@@ -158,12 +194,9 @@ func (p *Partition) remaining(m *message) (Message, error) {
 			v.LastReadAt = max(v.LastReadAt, at)
 			return true
 		})
-		if err != nil {
-			return v, err
-		}
 	}
 	v.Delivered = v.Read // only groups are left
-	return v, nil
+	return v, err
 }
 
 // memberStep is how many members a page looks at before it lets the fold go on.

@@ -37,7 +37,8 @@ func (b RateBy) zoned() bool { return b == ByDay || b == ByWeek || b == ByWeekHo
 // RateQuery asks how many of the messages sent in a span of time were read, and how soon. What
 // counts is in docs/rules.md, "Rollups".
 type RateQuery struct {
-	// App is the key of the app.
+	// App is the key of the app. Empty is all apps: their rows stand for apps or for times, since
+	// what a group, a sender or a label is called means something in its app only.
 	App string
 	// From and To bound the time of sending in Unix milliseconds, To not included. The rollup
 	// widens both to whole UTC hours: see Hours.

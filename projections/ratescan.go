@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -53,13 +54,13 @@ type rateRow struct {
 // scanCursor is where the scan is in a partition.
 type scanCursor struct {
 	part    *Partition
-	app     uint32
+	apps    []*app                 // of the partition, by number
 	changed []*cohort              // those that changed and are still to be visited
 	seen    map[cohortKey]struct{} // those in it, now or before
 	next    []byte                 // the stored key to go on with
 	end     []byte
 	buf     []byte
-	labels  []string // of the app, by number from 1
+	labels  []string // of the app, if there is one, by number from 1
 
 	// Of rows that stand for times: that of the last stored cohort, and its hour.
 	row  *rateRow
@@ -140,34 +141,41 @@ func (s *RateScan) Step(p *Partition) (done bool, err error) {
 }
 
 // enter begins with a partition, or goes on in another object that stands for it; false if it does
-// not know the app.
+// not know the app, if there is one.
 //
 // What is not in the backing yet, and still to be visited, is gathered first. Everything else is in
 // the backing from here on, whatever is committed meanwhile, and what is found there again has been
 // seen.
 func (s *RateScan) enter(p *Partition) bool {
+	c := &s.at
 	var a *app
 	var unstored []*cohort
 	p.mu.Lock()
 	if a = p.apps.byKey[s.q.App]; a != nil {
+		c.labels = a.labels.names // what is added later is behind its end, here and below
+	}
+	if a != nil || s.q.App == "" {
+		c.apps = p.apps.byNum
 		unstored = slices.Concat(p.changes.cohorts, p.changes.capturedCohorts)
-		s.at.labels = a.labels.names // what is added later is behind its end
 	}
 	p.mu.Unlock()
-	if a == nil {
+	if a == nil && s.q.App != "" {
 		return false
 	}
 	// What a cohort is called does not change, so this needs no lock.
-	c := &s.at
 	if c.part == nil {
-		c.app, c.seen = a.num, map[cohortKey]struct{}{}
-		c.next = hourKey(nil, s.table, a.num, s.first)
-		c.end = hourKey(nil, s.table, a.num, s.last+1)
+		c.seen = map[cohortKey]struct{}{}
+		if a != nil {
+			c.next = hourKey(nil, s.table, a.num, s.first)
+			c.end = hourKey(nil, s.table, a.num, s.last+1)
+		} else {
+			c.next, c.end = []byte{s.table}, []byte{s.table + 1}
+		}
 	}
 	c.part = p
 	for _, x := range unstored {
 		c.buf = x.key(c.buf[:0])
-		if bytes.Compare(c.buf, c.next) < 0 || bytes.Compare(c.buf, c.end) >= 0 {
+		if bytes.Compare(c.buf, c.next) < 0 || bytes.Compare(c.buf, c.end) >= 0 || x.hour < s.first || x.hour > s.last {
 			continue
 		}
 		if _, seen := c.seen[x.cohortKey]; !seen {
@@ -215,6 +223,10 @@ func (s *RateScan) visitStored(p *Partition) (done bool, err error) {
 		if err != nil {
 			return err
 		}
+		if next := s.skip(&k); next != nil {
+			c.next = next
+			return errStep
+		}
 		if _, seen := c.seen[k]; seen {
 			return nil
 		}
@@ -227,21 +239,24 @@ func (s *RateScan) visitStored(p *Partition) (done bool, err error) {
 	return true, err
 }
 
-// parseKey takes apart the key of a cohort of the scan's app and table.
+// skip is the key to go on with behind what of all apps is not in the span; nil for what is.
+func (s *RateScan) skip(k *cohortKey) []byte {
+	switch {
+	case k.hour < s.first:
+		return hourKey(nil, s.table, k.app, s.first)
+	case k.hour > s.last: // behind all hours of the app
+		return append(hourKey(nil, s.table, k.app, math.MaxInt64), 0xff)
+	}
+	return nil
+}
+
+// parseKey takes apart the key of a cohort of the scan's table.
 func (s *RateScan) parseKey(key []byte) (cohortKey, error) {
-	prefix := len(s.at.end) - 8
-	if len(key) < prefix+8 {
+	app, width := binary.Uvarint(key[1:])
+	if width <= 0 || app > math.MaxUint32 {
 		return cohortKey{}, errCorrupt
 	}
-	r := reader{b: key[prefix+8:]}
-	k := cohortKey{app: s.at.app, hour: int64(binary.BigEndian.Uint64(key[prefix:]) ^ 1<<63)}
-	if s.kind == OneCohort {
-		k.conv, k.sender = r.uvarint(), uint32(r.uvarint())
-		if len(r.b) > 0 {
-			k.label = uint16(r.uvarint())
-		}
-	}
-	return k, r.err()
+	return parseCohortKey(uint32(app), s.kind, key[1+width:])
 }
 
 // label is that of a cohort; empty for none, and for one that is newer than the scan.
@@ -270,7 +285,10 @@ func (s *RateScan) visit(k *cohortKey, value []byte, stored bool) error {
 	case ByHour, ByDay, ByWeek, ByWeekHour:
 		row, err = s.rowAt(k.hour, stored)
 	case ByApp:
-		row, err = s.row([]byte(s.q.App))
+		if int(k.app) >= len(s.at.apps) {
+			return nil // newer than the scan
+		}
+		row, err = s.row([]byte(s.at.apps[k.app].key))
 	case ByGroup:
 		if len(x.group) == 0 {
 			return nil

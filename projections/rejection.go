@@ -7,22 +7,6 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// rejectionRing keeps the latest rejections of an app.
-type rejectionRing struct {
-	slots []Rejection
-	next  uint64 // number of rejections so far
-	saved uint64 // of those, how many the last capture has
-}
-
-func (r *rejectionRing) add(x Rejection, limit int) {
-	if len(r.slots) < limit {
-		r.slots = append(r.slots, x)
-	} else {
-		r.slots[r.next%uint64(limit)] = x
-	}
-	r.next++
-}
-
 // reject records a rejected event of the current entry. An app without settings has no rejections.
 func (p *Partition) reject(i int, o events.Outcome) {
 	e := &p.scratch
@@ -51,27 +35,21 @@ func (p *Partition) Rejections(appKey string, limit int) []Rejection {
 	if a == nil {
 		return nil
 	}
-	r := &a.rejected
 	var out []Rejection
-	for n := r.next; n > 0 && len(out) < min(limit, len(r.slots)); n-- {
-		out = append(out, r.slots[(n-1)%uint64(p.limits.Rejections)])
+	for x := range a.rejected.newest(p.limits.Rejections) {
+		if len(out) == limit {
+			break
+		}
+		out = append(out, *x)
 	}
 	return out
 }
 
 // saveRejections writes the slots that changed since the last capture.
 func (p *Partition) saveRejections(a *app) {
-	r := &a.rejected
-	limit := uint64(p.limits.Rejections)
-	from := r.saved
-	if r.next-from > limit {
-		from = r.next - limit
-	}
-	for n := from; n < r.next; n++ {
-		slot := int(n % limit)
-		p.changes.put(rejectionKey(p.scratch.key(), a.num, slot), r.slots[slot].encode(nil, n))
-	}
-	r.saved = r.next
+	a.rejected.save(p.limits.Rejections, func(slot int, n uint64, x *Rejection) {
+		p.changes.put(rejectionKey(p.scratch.key(), a.num, slot), x.encode(nil, n))
+	})
 }
 
 func (x *Rejection) encode(dst []byte, n uint64) []byte {
@@ -88,10 +66,9 @@ func (x *Rejection) encode(dst []byte, n uint64) []byte {
 
 func (p *Partition) loadRejections(a *app) error {
 	prefix := binary.AppendUvarint([]byte{tableRejection}, uint64(a.num))
-	r := &a.rejected
-	err := p.back.Scan(prefix, func(key, value []byte) error {
+	return p.back.Scan(prefix, func(key, value []byte) error {
 		key = key[len(prefix):]
-		if len(key) != 4 || int(binary.BigEndian.Uint32(key)) != len(r.slots) {
+		if len(key) != 4 {
 			return errCorrupt
 		}
 		v := reader{b: value}
@@ -101,10 +78,9 @@ func (p *Partition) loadRejections(a *app) error {
 		for _, s := range []*string{&x.Group, &x.Peer, &x.User, &x.Message} {
 			*s = v.string()
 		}
-		r.slots = append(r.slots, x)
-		r.next = max(r.next, n+1)
-		return v.err()
+		if err := v.err(); err != nil {
+			return err
+		}
+		return a.rejected.load(int(binary.BigEndian.Uint32(key)), n, x)
 	})
-	r.saved = r.next
-	return err
 }

@@ -40,7 +40,7 @@ func scan(s *projections.RateScan, parts ...*projections.Partition) (projections
 func rateQueries(app string) []projections.RateQuery {
 	const midnight = 1709337600000
 	all := projections.RateQuery{App: app, From: math.MinInt64, To: math.MaxInt64, Limit: 1000, Bins: true}
-	list := slices.Repeat([]projections.RateQuery{all}, 19)
+	list := slices.Repeat([]projections.RateQuery{all}, 20)
 	list[1].By = projections.ByGroup
 	list[2].By = projections.BySender
 	list[3].By, list[3].Group, list[3].Limit = projections.BySender, "g1", 1
@@ -60,6 +60,12 @@ func rateQueries(app string) []projections.RateQuery {
 	list[16].Zone, list[16].Limit = kiritimati, 1
 	list[17].By, list[17].Sort, list[17].Offset, list[17].Limit = projections.BySender, projections.SortRecalled, 1, 2
 	list[18].By, list[18].Keys = projections.BySender, []string{"u1", "u3", "nobody"}
+	list[19].By, list[19].From, list[19].To = projections.ByApp, midnight-1, midnight+1
+	if app == "" { // what means something in an app only cannot be asked for
+		list = slices.DeleteFunc(list, func(q projections.RateQuery) bool {
+			return !q.By.InTime() && q.By != projections.ByApp || q.Group != "" || q.Sender != "" || q.Label != ""
+		})
+	}
 	return list
 }
 
@@ -281,7 +287,7 @@ func TestScanGoesOnInAnotherGeneration(t *testing.T) {
 		if rapid.Bool().Draw(t, "all of it stored") {
 			a.commitAll()
 		}
-		for _, app := range model.Apps() {
+		for _, app := range append(model.Apps(), "") {
 			for _, q := range rateQueries(app) {
 				s := projections.NewRateScan(q)
 				s.SmallSteps()

@@ -10,11 +10,14 @@ type scratch struct {
 	apps     []*app
 	convs    []*conversation
 	messages []*message
+	// imported says that the event being decided is.
+	imported bool
 	// nextAttributes is the next of those of the batch, which are in the order of their events.
 	nextAttributes int
 	outcomes       []events.Outcome
 
 	keyBuf, value []byte
+	block         blockEncoder
 }
 
 // reset begins an entry.

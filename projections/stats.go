@@ -8,11 +8,13 @@ type Stats struct {
 	Clock    int64 // Unix milliseconds
 	// ClockSetBack is how often the clock was taken back, since the log began.
 	ClockSetBack uint64
-	CacheBytes   int
-	Changed      int // messages changed since the last capture
-	Parked       int
-	Poison       uint64
-	Outcomes     map[events.Outcome]uint64
+	// Level is that of the rules that decide the next event.
+	Level      uint64
+	CacheBytes int
+	Changed    int // messages changed since the last capture
+	Parked     int
+	Poison     uint64
+	Outcomes   map[events.Outcome]uint64
 }
 
 // Stats returns the partition's figures.
@@ -20,7 +22,7 @@ func (p *Partition) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := Stats{
-		Sequence: p.position.seq, Clock: p.position.clock.now, ClockSetBack: p.position.clock.setBack, CacheBytes: p.cache.bytes, Changed: len(p.changes.messages),
+		Sequence: p.position.seq, Clock: p.position.clock.now, ClockSetBack: p.position.clock.setBack, Level: p.level, CacheBytes: p.cache.bytes, Changed: len(p.changes.messages),
 		Poison: p.poison.total, Outcomes: map[events.Outcome]uint64{},
 	}
 	for _, a := range p.apps.byNum {

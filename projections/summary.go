@@ -33,10 +33,6 @@ func (p *Partition) summarizeReceipt(m *message) error {
 	if err != nil {
 		return err
 	}
-	if u.keeps(&m.place, p.limits.SummaryItems) { // as nearly always
-		m.place.last = p.position.seq
-		return nil
-	}
 	return p.summarize(u, &m.place, m.conv.num, m.id)
 }
 
@@ -53,9 +49,14 @@ func (p *Partition) summarizeChat(c *conversation, reader uint32) error {
 func (p *Partition) summarize(u *author, place *summaryPlace, conv uint64, id string) error {
 	keeps := u.keeps(place, p.limits.SummaryItems)
 	place.last = p.position.seq
-	if keeps {
+	if keeps { // as nearly always
 		return nil
 	}
+	return p.putLast(u, place, conv, id)
+}
+
+// putLast puts an item at the end of a summary, in which it may be.
+func (p *Partition) putLast(u *author, place *summaryPlace, conv uint64, id string) error {
 	if u.lists(place.n) {
 		p.removeItem(u, place.n)
 	}
@@ -63,7 +64,7 @@ func (p *Partition) summarize(u *author, place *summaryPlace, conv uint64, id st
 	u.next++
 	before := u.cost()
 	u.numbers.add(place.n)
-	u.items.add(p, place.n, summaryRef{conv: conv, id: id})
+	u.items.add(p, place.n, place.n, summaryRef{conv: conv, id: id})
 	p.cache.bytes += u.cost() - before
 	p.changes.put(summaryKey(p.scratch.key(), u.app.num, u.user, place.n), append(binary.AppendUvarint(nil, conv), id...))
 	p.changes.touchAuthor(u)
@@ -75,7 +76,7 @@ func (p *Partition) summarize(u *author, place *summaryPlace, conv uint64, id st
 
 // pushOut removes the first item of a summary, which is full. The item's place is left as it is.
 func (p *Partition) pushOut(u *author) error {
-	first := u.numbers.first()
+	first := u.numbers.first
 	var x summaryRef
 	if u.devices != nil { // who has not acknowledged it has to be known
 		items, err := p.summaryItems(u, first)
@@ -124,7 +125,7 @@ func (p *Partition) summaryItems(u *author, from uint64) ([]tailItem[summaryRef]
 		return nil, nil
 	}
 	list := make([]tailItem[summaryRef], 0, u.numbers.count)
-	if first := max(from, u.numbers.first()); first <= u.items.cut {
+	if first := max(from, u.numbers.first); first <= u.items.cut {
 		from, end := summaryKey(nil, u.app.num, u.user, first), summaryKey(nil, u.app.num, u.user, u.items.cut+1)
 		err := p.back.Range(from, end, func(key, value []byte) error {
 			r := reader{b: value}

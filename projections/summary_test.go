@@ -130,3 +130,37 @@ func TestSummaryInTheOrderOfTheLog(t *testing.T) {
 	}
 	is(0)
 }
+
+// TestAcknowledgedLossesLeaveNothing: who was told of items that were pushed out, and then names a
+// device, is the same after a restart in between as without one.
+func TestAcknowledgedLossesLeaveNothing(t *testing.T) {
+	options := projections.Options{Limits: projections.Limits{SummaryItems: 1}}
+	dumps := map[bool]string{}
+	for _, restarted := range []bool{false, true} {
+		s := memory{}
+		part := open(t, s, options)
+		pause := func() {
+			if restarted {
+				settle(t, s, part)
+				part = open(t, s, options)
+			}
+		}
+		foldEach(t, part, 1000, events.Event{Kind: events.AppConfigured, Settings: countsAbove(100), Revision: 1})
+		for _, id := range []string{"m1", "m2"} {
+			foldEach(t, part, 1000,
+				events.Event{Kind: events.MessageSent, Peer: "ben", User: "ann", Message: id},
+				events.Event{Kind: events.MessageRead, Peer: "ann", User: "ben", Message: id})
+		}
+		if sum, _, err := part.Summary(theApp, "ann", ""); err != nil || sum.Dropped != 1 {
+			t.Fatalf("%+v, %v", sum, err)
+		}
+		foldEach(t, part, 1000, events.Event{Kind: events.StatisticSeen, User: "ann", Upto: 5})
+		pause()
+		foldEach(t, part, 1000, events.Event{Kind: events.StatisticSeen, User: "ann", Upto: 6, Device: "d"})
+		settle(t, s, part)
+		dumps[restarted] = s.dump()
+	}
+	if dumps[false] != dumps[true] {
+		t.Errorf("without a restart\n%s, with one\n%s", dumps[false], dumps[true])
+	}
+}

@@ -20,10 +20,10 @@ type tailItem[T any] struct {
 // tailCached is how many items stay that are in the backing already, as a rule.
 const tailCached = 8
 
-// add puts an item at the end, and drops some that were committed.
-func (t *tail[T]) add(p *Partition, n uint64, value T) {
+// add puts an item at the end, and drops some of before keep that were committed.
+func (t *tail[T]) add(p *Partition, n, keep uint64, value T) {
 	drop := 0
-	for len(t.items)-drop >= p.limits.CachedItems && t.items[drop].epoch <= p.changes.committed {
+	for len(t.items)-drop >= p.limits.CachedItems && t.items[drop].epoch <= p.changes.committed && t.items[drop].n < keep {
 		drop++
 	}
 	if drop > 0 {

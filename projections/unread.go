@@ -23,14 +23,15 @@ func (x *unreadRef) encode(dst []byte) []byte {
 	if x.silent {
 		sender += silentRef
 	}
-	return append(binary.AppendUvarint(dst, sender), x.id...)
+	return appendPacked(binary.AppendUvarint(dst, sender), x.id)
 }
 
 func (x *unreadRef) decode(v []byte, members int) error {
 	r := reader{b: v}
 	sender := r.uvarint()
-	x.silent, x.sender, x.id = sender&silentRef != 0, uint32(sender), string(r.b)
-	if r.bad || sender >= 2*silentRef || int(x.sender) >= members {
+	id, ok := unpackID(r.b)
+	x.silent, x.sender, x.id = sender&silentRef != 0, uint32(sender), id
+	if r.bad || !ok || sender >= 2*silentRef || int(x.sender) >= members {
 		return errCorrupt
 	}
 	return nil
@@ -53,22 +54,15 @@ func (p *Partition) unreadAfter(c *conversation, seq uint64) (list []tailItem[un
 // change the list.
 func (p *Partition) eachUnread(c *conversation, seq uint64, f func(seq uint64, x *unreadRef) bool) error {
 	if seq < c.unread.cut {
-		from, end := unreadKey(nil, c.num, seq+1), unreadKey(nil, c.num, c.unread.cut+1)
-		err := p.back.Range(from, end, func(key, value []byte) error {
-			var x unreadRef
-			if err := x.decode(value, len(c.members)); err != nil || len(key) != len(from) {
-				return errCorrupt
-			}
-			// What was recalled since the last checkpoint is still there.
-			if n := binary.BigEndian.Uint64(key[len(key)-8:]); !c.justRecalled(n) && !f(n, &x) {
-				return errStop
-			}
-			return nil
-		})
-		if errors.Is(err, errStop) {
-			return nil
+		stored, more := p.eachRow, true
+		if c.group() {
+			stored = p.eachStored
 		}
-		if err != nil {
+		err := stored(c, seq+1, c.unread.cut, func(seq uint64, x *unreadRef) bool {
+			more = f(seq, x)
+			return more
+		})
+		if err != nil || !more {
 			return err
 		}
 	}
@@ -80,20 +74,52 @@ func (p *Partition) eachUnread(c *conversation, seq uint64, f func(seq uint64, x
 	return nil
 }
 
+// eachRow is eachStored for what has a row each: messages of a single chat, and those of a group
+// that an earlier version folded.
+func (p *Partition) eachRow(c *conversation, from, to uint64, f func(seq uint64, x *unreadRef) bool) error {
+	first, end := unreadKey(nil, c.num, from), unreadKey(nil, c.num, to+1)
+	err := p.back.Range(first, end, func(key, value []byte) error {
+		var x unreadRef
+		if err := x.decode(value, len(c.members)); err != nil || len(key) != len(first) {
+			return errCorrupt
+		}
+		if n := binary.BigEndian.Uint64(key[len(key)-8:]); !c.justRecalled(n) && !f(n, &x) {
+			return errStop
+		}
+		return nil
+	})
+	if errors.Is(err, errStop) {
+		return nil
+	}
+	return err
+}
+
 func (p *Partition) addUnread(c *conversation, seq uint64, ref unreadRef) {
+	keep := seq
+	if c.group() {
+		keep = blockStart(c.listed + 1) // the next capture writes this block and those after it
+	}
 	before := len(c.unread.items)
-	c.unread.add(p, seq, ref)
+	c.unread.add(p, seq, keep, ref)
 	p.cache.bytes += unreadCost * (len(c.unread.items) - before)
+	if c.group() {
+		return
+	}
 	p.scratch.value = ref.encode(p.scratch.value[:0])
 	p.changes.put(unreadKey(p.scratch.key(), c.num, seq), p.scratch.value)
 }
 
 // dropRecalled takes a message that is being recalled out of those that may be unread.
-func (p *Partition) dropRecalled(c *conversation, seq uint64) {
-	p.dropUnread(c, seq)
+func (p *Partition) dropRecalled(c *conversation, seq uint64) error {
+	p.forgetUnread(c, seq)
 	c.recalled = slices.DeleteFunc(c.recalled, func(x tailItem[struct{}]) bool { return x.epoch <= p.changes.committed })
 	c.recalled = append(c.recalled, tailItem[struct{}]{n: seq, epoch: p.changes.epoch})
 	p.changes.touchConv(c) // it stays in memory until the checkpoint has this
+	if c.group() {
+		return p.unlist(c, seq)
+	}
+	p.changes.del(unreadKey(p.scratch.key(), c.num, seq))
+	return nil
 }
 
 // justRecalled reports whether a message was recalled since the last checkpoint, or shortly before.
@@ -101,12 +127,16 @@ func (c *conversation) justRecalled(seq uint64) bool {
 	return slices.ContainsFunc(c.recalled, func(x tailItem[struct{}]) bool { return x.n == seq })
 }
 
-// dropUnread takes a message out of those that may be unread, if it is one.
+// dropUnread takes a message of a single chat out of those that may be unread, if it is one.
 func (p *Partition) dropUnread(c *conversation, seq uint64) {
+	p.forgetUnread(c, seq)
+	p.changes.del(unreadKey(p.scratch.key(), c.num, seq))
+}
+
+func (p *Partition) forgetUnread(c *conversation, seq uint64) {
 	before := len(c.unread.items)
 	c.unread.remove(seq)
 	p.cache.bytes += unreadCost * (len(c.unread.items) - before)
-	p.changes.del(unreadKey(p.scratch.key(), c.num, seq))
 }
 
 // isUnread reports whether a message above a member's watermark is unread to them.

@@ -109,8 +109,19 @@ func TestCommandsAskAndPrint(t *testing.T) {
 			t.Errorf("%q: asked %q", test.args, *requests)
 		}
 	}
-	server, _ := answering(t, readers, others)
-	code, out, _ := runForTest(t, "readers", "m", "--json", "--app=acme/chat", "--server", server.URL, "--admin-key=k")
+	server, requests := answering(t, `{"rows":[{"key":"acme#chat"}],"total":3,"next_cursor":"x"}`, `{"rows":[{"key":"acme#b"}],"total":3,"next_cursor":"y"}`)
+	code, out, stderr := runForTest(t, "stats", "--all-apps", "--since=1", "--limit=2", "--server", server.URL, "--admin-key=k")
+	const asked = "GET /v1/analytics/read-rate?from=1&group_by=app&limit=1"
+	if code != exitOK || !strings.Contains(out, "APP        MESSAGES") || !strings.Contains(out, "\nacme#chat") || !strings.Contains(out, "\nacme#b") ||
+		stderr != "2 of 3 rows: --limit says how many\n" || len(*requests) != 2 || (*requests)[1].call != strings.Replace(asked, "from", "cursor=x&from", 1) {
+		t.Errorf("exit %d, %q, asked %q\n%s", code, stderr, *requests, out)
+	}
+	server, _ = answering(t, `{"messages":[`+message+`],"next_cursor":"x"}`)
+	if _, out, _ := runForTest(t, "message", "list", "g", "--app=acme/chat", "--server", server.URL, "--admin-key=k"); !strings.HasSuffix(out, "there are older ones: --limit says how many\n") {
+		t.Errorf("a part of the messages is told as\n%s", out)
+	}
+	server, _ = answering(t, readers, others)
+	code, out, _ = runForTest(t, "readers", "m", "--json", "--app=acme/chat", "--server", server.URL, "--admin-key=k")
 	var answer map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(out), &answer); err != nil || code != exitOK || len(answer) != 2 {
 		t.Errorf("exit %d, %v, %s", code, err, out)
@@ -127,7 +138,9 @@ func TestErrorsOfQuestions(t *testing.T) {
 	}{
 		{[]string{"stats"}, exitUsage, "export RECEIPTD_APP=ORG/APP"},
 		{[]string{"stats", "--app=acme"}, exitUsage, `"acme" is not ORG/APP`},
+		{[]string{"stats", "--all-apps", "--label=spring"}, exitUsage, "--label: names something in one app"},
 		{[]string{"rejections", "acme"}, exitUsage, `"acme" is not ORG/APP`},
+		{[]string{"rejections"}, exitUsage, "--app ORG/APP"},
 		{[]string{"event", "--app=a/b", "message.read", "=x"}, exitFailed, "is not NAME=VALUE"},
 		{[]string{"event", "--app=a/b", "message.read", "members:=[x"}, exitFailed, "after := there is JSON"},
 		{[]string{"event", "--app=a/b", "{"}, exitFailed, "is not JSON"},
@@ -145,5 +158,35 @@ func TestErrorsOfQuestions(t *testing.T) {
 	code, _, stderr := runForTest(t, "stats", "--app=a/b", "--server", server.URL, "--admin-key=k")
 	if code != exitFailed || !strings.Contains(stderr, "no such app") || !strings.Contains(stderr, "receiptctl app configure makes one") {
 		t.Errorf("exit %d, %s", code, stderr)
+	}
+}
+
+// TestLinesOfStats prints all pages of a table as one, and says what is not in it.
+func TestLinesOfStats(t *testing.T) {
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Header.Get("Accept")+" "+r.URL.Query().Get("limit")+" "+r.URL.Query().Get("cursor"))
+		w.Header().Set("X-Total", "300000")
+		w.Header().Set("X-Next-Cursor", fmt.Sprint("c", len(asked)))
+		if strings.HasPrefix(asked[0], "text/csv") {
+			fmt.Fprint(w, "key,messages\n")
+		}
+		fmt.Fprintf(w, "a%d,1\n", len(asked))
+	}))
+	t.Cleanup(server.Close)
+	ask := func(args ...string) (string, string) {
+		asked = nil
+		_, out, stderr := runForTest(t, append([]string{"stats", "--app=acme/chat", "--limit=150000", "--server", server.URL, "--admin-key=k"}, args...)...)
+		return out, stderr
+	}
+	out, stderr := ask("--csv")
+	if out != "key,messages\na1,1\na2,1\n" || stderr != "150000 of 300000 rows: --limit says how many\n" || strings.Join(asked, ",") != "text/csv 100000 ,text/csv 50000 c1" {
+		t.Errorf("CSV: asked %q, %q\n%s", asked, stderr, out)
+	}
+	if out, _ := ask("--ndjson"); out != "a1,1\na2,1\n" || asked[0] != "application/x-ndjson 100000 " {
+		t.Errorf("NDJSON: asked %q\n%s", asked, out)
+	}
+	if out, stderr := ask("--ndjson", "--csv"); out != "" || !strings.Contains(stderr, "can't be used together") {
+		t.Errorf("both: %q, %s", stderr, out)
 	}
 }

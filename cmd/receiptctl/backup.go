@@ -25,7 +25,7 @@ type backupCommands struct {
 // backupCommand copies a running or stopped server's data.
 type backupCommand struct {
 	To      string `arg:"" name:"dir" help:"Directory of the backup; - writes one tar to standard output."`
-	Secrets bool   `help:"Include token.key and admin.key. Without them a restored server makes new ones, and user tokens end."`
+	Secrets bool   `help:"Include token.key, admin.key and log.key. Without them a restored server makes new ones, and user tokens end."`
 	Witness string `placeholder:"DIR" help:"Directory of the log's witness, as for receiptd; for --data. Empty: DATA/witness."`
 	JSON    bool   `name:"json" help:"Print the result as one JSON object, and nothing else."`
 }

@@ -14,7 +14,9 @@ type clickHouseCommand struct {
 	Rounds  int `default:"5" placeholder:"N" help:"How often they do, and are inserted directly."`
 	Rows    int `default:"5000000" placeholder:"N" help:"Rows for the questions; 0 leaves them out. They are made without a log."`
 	Days    int `default:"30" placeholder:"N" help:"Days over which the rows are spread."`
-	Queries int `default:"200" placeholder:"N" help:"Questions of each kind."`
+	Queries int `default:"200" placeholder:"N" help:"Questions of each kind; 0 leaves these out."`
+
+	Cookbook string `placeholder:"FILE" help:"docs/analytics.md, to time each of its questions, too: by the API, on the page and in SQL."`
 }
 
 // Help is the long description of the command.
@@ -29,7 +31,7 @@ the engine (linux/amd64).`
 // Run measures and prints.
 func (c clickHouseCommand) Run(ctx context.Context, std streams) error {
 	r, err := analytics.Run(ctx, analytics.Options{
-		Events: c.Events, Rounds: c.Rounds, Rows: c.Rows, Days: c.Days, Queries: c.Queries,
+		Events: c.Events, Rounds: c.Rounds, Rows: c.Rows, Days: c.Days, Queries: c.Queries, Cookbook: c.Cookbook,
 		Logger: slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"text/tabwriter"
 
@@ -34,14 +35,31 @@ func (c clusterStatusCommand) Run(ctx context.Context, target ctl.Target, std st
 		return json.NewEncoder(std.out).Encode(v)
 	}
 	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "as node %s sees it\n\nNODE\tSTATE\tHEARD\tVERSION\n", v.Node)
+	fmt.Fprintf(w, "as node %s sees it; level %d of the rules is in force\n\nNODE\tSTATE\tHEARD\tVERSION\tKNOWS LEVEL\n", v.Node, v.RulesLevel)
 	for _, n := range v.Nodes {
-		fmt.Fprintf(w, "%s\t%s\t%d ms ago\t%s\n", n.Node, n.State, n.HeardMS, n.Version)
+		fmt.Fprintf(w, "%s\t%s\t%d ms ago\t%s\t%d\n", n.Node, n.State, n.HeardMS, n.Version, n.MaxRulesLevel)
 	}
 	fmt.Fprint(w, "\nPARTITION\tNODE\tSTATE\tFOLDED\tCOMPARED AT\tDIGEST\tCHAIN\n")
 	for _, p := range v.Partitions {
 		for _, x := range p.Copies {
 			fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%d\t%s\t%s\n", p.Partition, x.Node, x.State, x.Applied, x.Sequence, x.Digest, x.Chain)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return showSnapshots(std.out, v.Partitions)
+}
+
+// showSnapshots lists the newest snapshot of each partition that has one.
+func showSnapshots(out io.Writer, partitions []cluster.PartitionView) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	head := "\nPARTITION\tSNAPSHOT AT\tMADE\tBYTES\tDIGEST\n"
+	for _, p := range partitions {
+		if s, ok := p.Snapshot.(map[string]any); ok {
+			fmt.Fprint(w, head)
+			head = ""
+			fmt.Fprintf(w, "%d\t%.0f\t%v\t%.0f\t%v\n", p.Partition, s["sequence"], s["made"], s["bytes"], s["digest"])
 		}
 	}
 	return w.Flush()

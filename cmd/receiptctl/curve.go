@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -45,16 +46,22 @@ func (c curveCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	if c.SVG != "" {
-		picture, err := curve.SVG()
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(c.SVG, picture, 0o644); err != nil {
-			return fmt.Errorf("picture: %w", err)
-		}
+	return errors.Join(writePicture(c.SVG, &curve), show(std.out, c.JSON, &curve, printCurve))
+}
+
+// writePicture draws a result into a file, if one is given.
+func writePicture(file string, result interface{ SVG() ([]byte, error) }) error {
+	if file == "" {
+		return nil
 	}
-	return show(std.out, c.JSON, &curve, printCurve)
+	picture, err := result.SVG()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, picture, 0o644); err != nil {
+		return fmt.Errorf("picture: %w", err)
+	}
+	return nil
 }
 
 func printCurve(w io.Writer, c *bench.Curve) error {

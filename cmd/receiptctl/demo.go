@@ -33,7 +33,7 @@ func (demoCommand) Help() string {
 	return `For example: receiptctl demo --messages 500 --for 10s
 
 Makes apps of its own, with groups of 3 to 240 people, and sends a day of them through the public API: quiet
-nights and busy noons, bursts, quick and late readers, some who hide their reads, recalls, receipts that come
+nights and busy noons, bursts, quick and late readers, campaigns with a label, some who hide their reads, recalls, receipts that come
 twice or too early, authors who are away and have a summary waiting. Every event has the time of that day as
 its "time". Then it says where to look. An app that exists is not touched, unless --into-existing says so.`
 }
@@ -105,10 +105,11 @@ func (c demoCommand) print(w io.Writer, server *ctl.Client, seed uint64, r *day.
 	fmt.Fprintf(w, "The page: %s  (it asks for the admin key, admin.key in the server's data directory)\n", server.URL("/"))
 	for _, line := range []struct{ what, command string }{
 		{"How much was read in each group", "receiptctl stats --app " + r.Apps[0] + " --group-by group"},
+		{"How the campaigns of the day went", "receiptctl stats --app " + r.Apps[0] + " --group-by label"},
 		{"A message that many have read", "receiptctl readers --app " + r.Apps[0] + " --group " + r.Group + " " + r.Message},
-		{"What the rules refused, and why", "receiptctl rejections " + r.Apps[0]},
+		{"What the rules refused, and why", "receiptctl rejections --app " + r.Apps[0]},
 	} {
-		fmt.Fprintf(w, "%-33s%s\n", line.what+":", line.command)
+		fmt.Fprintf(w, "%-35s%s\n", line.what+":", line.command)
 	}
 	if r.Changes > 0 {
 		fmt.Fprintf(w, "Away since the evening is %s, whose summary has %d changes waiting.\n", r.Waiting, r.Changes)

@@ -43,9 +43,11 @@ type cli struct {
 	App     appCommands     `cmd:"" help:"List apps, print and change their settings."`
 	Token   tokenCommand    `cmd:"" help:"Make a token for a user."`
 	Event   eventCommand    `cmd:"" help:"Send an event, and print what the rules made of it."`
+	Import  importCommand   `cmd:"" help:"Pour the history of another system into an app, at its own times."`
 	Message messageCommands `cmd:"" help:"Print messages and their counts."`
 	Readers readersCommand  `cmd:"" help:"Print who has read a message and who has not."`
 	Stats   statsCommand    `cmd:"" help:"Print how much was read, and how soon."`
+	Alerts  alertsCommand   `cmd:"" help:"List what rules of an app found too few readers of."`
 
 	Replay replayCommand `cmd:"" help:"Rebuild the state from the log and switch to it."`
 	Verify verifyCommand `cmd:"" help:"Rebuild the state beside the live one and compare."`

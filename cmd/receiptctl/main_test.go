@@ -110,6 +110,10 @@ func TestListsOfWhatHadNoEffect(t *testing.T) {
 		switch r.URL.String() {
 		case "/v1/apps/acme/chat/rejections?limit=20":
 			fmt.Fprint(w, `{"rejections":[{"partition":1,"sequence":7,"index":0,"at":"2026-03-01T12:00:00.000Z","type":"message.read","group":"g1","user":"bob","message":"m1","code":503,"reason":"group ack not open"}]}`)
+		case "/v1/apps/acme/chat/alerts?limit=20":
+			fmt.Fprint(w, `{"decided_upto":null,"alerts":[`+
+				`{"rule":{"name":"slow","by":"label","id":"spring","after":"4h","median_above":"90m"},"subject":"spring","sent_from":"2026-03-01T11:00:00.000Z","sent_until":"2026-03-01T12:00:00.000Z","due_at":"2026-03-01T16:00:00.000Z","messages":3,"eligible":60,"read":12,"read_rate":0.2},`+
+				`{"rule":{"name":"quiet","by":"group","after":"2h","read_percent_below":30},"subject":"g1","sent_from":"2026-03-01T12:00:00.000Z","sent_until":"2026-03-01T13:00:00.000Z","due_at":"2026-03-01T15:00:00.000Z","messages":1,"eligible":4,"read":1,"read_rate":0.25}]}`)
 		case "/v1/admin/poison":
 			fmt.Fprint(w, `{"total":2,"latest":[{"partition":0,"sequence":3,"time":"t","reason":"malformed","subject":"s","data":"{\n"},{"partition":0,"sequence":4,"time":"t","reason":"malformed","subject":"s","bytes":"AP8="}],`+
 				`"unknown_app":{"total":1,"latest":[{"partition":0,"sequence":5,"time":"t","reason":"app not found","subject":"s","data":"{}"}]}}`)
@@ -123,8 +127,10 @@ func TestListsOfWhatHadNoEffect(t *testing.T) {
 		want []string
 	}{
 		{[]string{"rejections", "acme/chat"}, []string{"1:7", "message.read", "g1", "bob", "503", "group ack not open"}},
-		{[]string{"rejections", "acme/chat", "--json"}, []string{`{"rejections":[{`}},
-		{[]string{"poison"}, []string{"2 entries are no events, 1 are of apps that do not exist", "0:3", `"{\n"`, `"\x00\xff"`, "0:5", "app not found", "{}"}},
+		{[]string{"alerts", "--app", "acme/chat"}, []string{"label spring", "20.0 %", "half in 90m", "group g1", "25.0 %", "30 % in 2h", "2026-03-01T15:00:00.000Z"}},
+		{[]string{"alerts", "--app", "acme/chat", "--json"}, []string{`{"decided_upto":null`}},
+		{[]string{"rejections", "--app", "acme/chat", "--json"}, []string{`{"rejections":[{`}},
+		{[]string{"poison"}, []string{"entries that are no events: 2; events of apps that do not exist: 1", "0:3", `"{\n"`, `"\x00\xff"`, "0:5", "app not found", "{}"}},
 		{[]string{"poison", "--json"}, []string{`"unknown_app":{`}},
 	} {
 		code, out, stderr := runForTest(t, append(test.args, "--server", server.URL, "--admin-key=k")...)

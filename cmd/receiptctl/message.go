@@ -94,12 +94,17 @@ func (c messageListCommand) Run(ctx context.Context, target ctl.Target, std stre
 	q.query = queryOf("limit", strconv.Itoa(c.Limit))
 	_, err := ask(ctx, target, std, q, func(w io.Writer, answer *struct {
 		Messages []messageAnswer `json:"messages"`
+		Next     string          `json:"next_cursor"`
 	}) error {
 		var rows []string
 		for _, m := range answer.Messages {
 			rows = append(rows, columns(m.SentAt, m.ID, m.From, fmt.Sprintf("by %d of %d", m.Read, m.Eligible), orNever(m.LastReadAt)))
 		}
-		return table(w, "SENT\tMESSAGE\tFROM\tREAD\tLAST READ", rows)
+		if err := table(w, "SENT\tMESSAGE\tFROM\tREAD\tLAST READ", rows); err != nil || answer.Next == "" {
+			return err
+		}
+		fmt.Fprintln(w, "there are older ones: --limit says how many")
+		return nil
 	})
 	return err
 }

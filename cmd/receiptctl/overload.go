@@ -21,6 +21,7 @@ type overloadCommand struct {
 	Tenants     []int         `default:"1,8" placeholder:"LIST" help:"Numbers of tenants that they are spread over."`
 	Duration    time.Duration `default:"10s" placeholder:"DURATION" help:"How long each overload lasts, and each calm phase before it."`
 	Impatient   bool          `help:"Whoever is refused comes back at once, whatever Retry-After says."`
+	SVG         string        `name:"svg" placeholder:"FILE" help:"Draw what was accepted a second into this file."`
 	Dir         string        `default:"." placeholder:"DIR" help:"Where the data of the run lies; removed at the end. Use the disk that you want to measure."`
 }
 
@@ -59,7 +60,7 @@ func (c overloadCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return show(std.out, c.JSON, &r, printOverload)
+	return errors.Join(writePicture(c.SVG, &r), show(std.out, c.JSON, &r, printOverload))
 }
 
 func printOverload(w io.Writer, r *overload.Result) error {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/receiptd/receiptd/internal/ctl"
 )
@@ -61,7 +63,7 @@ func (c poisonCommand) Run(ctx context.Context, target ctl.Target, std streams) 
 	if err := json.Unmarshal(raw, &answer); err != nil {
 		return fmt.Errorf("decode the answer: %w", err)
 	}
-	fmt.Fprintf(std.out, "%d entries are no events, %d are of apps that do not exist\n", answer.Total, answer.UnknownApp.Total)
+	fmt.Fprintf(std.out, "entries that are no events: %d; events of apps that do not exist: %d\n", answer.Total, answer.UnknownApp.Total)
 	return printInVain(std.out, append(answer.Latest, answer.UnknownApp.Latest...))
 }
 
@@ -72,16 +74,23 @@ func printInVain(w io.Writer, list []inVainEntry) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "TIME\tPOSITION\tREASON\tSUBJECT\tDATA")
 	for _, x := range list {
-		data := strconv.Quote(x.Data)
+		data := harmless(x.Data)
 		if x.Bytes != nil {
 			data = fmt.Sprintf("%q", x.Bytes)
-		} else if !strings.ContainsFunc(x.Data, func(r rune) bool { return r < ' ' }) {
-			data = x.Data
 		}
-		fmt.Fprintf(t, "%s\t%d:%d\t%s\t%s\t%s\n", x.Time, x.Partition, x.Sequence, x.Reason, x.Subject, data)
+		fmt.Fprintf(t, "%s\t%d:%d\t%s\t%s\t%s\n", x.Time, x.Partition, x.Sequence, harmless(x.Reason), harmless(x.Subject), data)
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
 	return nil
+}
+
+// harmless is a text that a producer chose as a terminal may be given it: quoted where it has
+// characters that a terminal would obey, or that are not seen.
+func harmless(text string) string {
+	if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(text)
+	}
+	return text
 }

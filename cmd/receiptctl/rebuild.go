@@ -27,7 +27,7 @@ var (
 
 // source says where a rebuild reads events.
 type source struct {
-	From       string     `default:"log" enum:"log,archive" placeholder:"WHERE" help:"Where to read events: log, or archive for those that ClickHouse has, and the log for what follows."`
+	From       string     `default:"log" enum:"log,archive,snapshot" placeholder:"WHERE" help:"Where to begin: log; archive for the events that ClickHouse has, and the log for what follows; snapshot for the newest snapshot of the state that is good, and the log for what follows."`
 	ClickHouse config.DSN `name:"clickhouse" placeholder:"DSN" help:"The archive, for a stopped server's data; a running server has its own."`
 }
 
@@ -83,7 +83,11 @@ truth. Works on a running server, or with --data on a stopped one's data.
 With --from archive the events that ClickHouse has are read from there: for a state that needs more
 than the log still holds. A running server uses the ClickHouse it was started with; with --data,
 --clickhouse names it. A live state that the log cannot bring up to date is not compared, only
-replaced.`
+replaced.
+
+With --from snapshot the fold begins from a snapshot of the state (--snapshot-every), which is
+proven by its checksums and its digest, and folds the log from there on: what is proven is that the
+entries after it lead to the live state.`
 }
 
 // Run replays.
@@ -158,10 +162,15 @@ func rebuildData(ctx context.Context, data string, from source, o projector.Rebu
 		}
 		o.Archive = core.Archive
 	}
+	if from.From == "snapshot" {
+		if o.Snapshots, err = core.Snapshots(ctx); err != nil {
+			return result, err
+		}
+	}
 	// After a crash the state is older than the log. What is compared is the state that a start
 	// would reach.
 	caughtUp, err := core.Projector.CatchUp(ctx)
-	if err != nil && !(o.Archive != nil && errors.Is(err, projector.ErrNeedsArchive)) {
+	if err != nil && !((o.Archive != nil || o.Snapshots != nil) && errors.Is(err, projector.ErrNeedsArchive)) {
 		return result, err
 	}
 	o.Heads = core.KnownHeads
@@ -187,6 +196,14 @@ func report(w io.Writer, r projector.RebuildResult, asJSON bool) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	for _, p := range r.Partitions {
+		if p.After == 0 {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "partition %d: entries %d to %d were folded, onto a snapshot that was compared with its digest\n", p.Partition, p.After+1, p.Position); err != nil {
+			return err
+		}
 	}
 	verdict := "equal"
 	if !r.Equal {

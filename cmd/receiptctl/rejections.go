@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,9 +12,10 @@ import (
 
 // rejectionsCommand lists the latest events of an app that broke a rule.
 type rejectionsCommand struct {
-	App   string `arg:"" placeholder:"ORG/APP" help:"The app."`
-	Limit int    `default:"20" placeholder:"N" help:"How many, newest first; at most 200."`
-	JSON  bool   `name:"json" help:"Print the server's answer as it is."`
+	Of string `arg:"" optional:"" placeholder:"ORG/APP" help:"The app, unless --app says it."`
+	inApp
+	Limit int  `default:"20" placeholder:"N" help:"How many, newest first; at most 200."`
+	JSON  bool `name:"json" help:"Print the server's answer as it is."`
 }
 
 // Help is the long description of the command.
@@ -24,7 +26,9 @@ all reasons. --wait=applied and the header Receiptd-Wait tell a producer at once
 }
 
 // Validate finds what is wrong with the arguments.
-func (c rejectionsCommand) Validate() error { return checkApp(c.App) }
+func (c rejectionsCommand) Validate() error { return c.app().Validate() }
+
+func (c rejectionsCommand) app() inApp { return inApp{cmp.Or(c.Of, c.App)} }
 
 // rejectionsAnswer are the latest rejections.
 type rejectionsAnswer struct {
@@ -44,14 +48,18 @@ type rejectionsAnswer struct {
 
 // Run asks and prints.
 func (c rejectionsCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
-	q := inApp{c.App}.of("GET", c.JSON, "rejections")
+	q := c.app().of("GET", c.JSON, "rejections")
 	q.query = queryOf("limit", strconv.Itoa(c.Limit))
 	_, err := ask(ctx, target, std, q, func(w io.Writer, answer *rejectionsAnswer) error {
 		var rows []string
 		for _, x := range answer.Rejections {
 			rows = append(rows, columns(x.At, fmt.Sprintf("%d:%d", x.Partition, x.Sequence), x.Type, x.Group+x.Peer, x.User, x.Message, x.Code, x.Reason))
 		}
-		return table(w, "TIME\tPOSITION\tTYPE\tCONVERSATION\tUSER\tMESSAGE\tCODE\tREASON", rows)
+		if err := table(w, "TIME\tPOSITION\tTYPE\tCONVERSATION\tUSER\tMESSAGE\tCODE\tREASON", rows); err != nil || len(rows) < c.Limit {
+			return err
+		}
+		fmt.Fprintln(w, "there may be older ones: --limit says how many")
+		return nil
 	})
 	return err
 }

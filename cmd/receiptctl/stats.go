@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -8,21 +10,25 @@ import (
 	"strings"
 	"time"
 
+	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
 )
 
 // statsCommand prints how much was read.
 type statsCommand struct {
 	inApp
-	GroupBy string `name:"group-by" default:"hour" placeholder:"WHAT" help:"What a row stands for: hour, day, group, sender, label or app; with ClickHouse also week, weekday_hour, message or reader."`
+	AllApps bool   `name:"all-apps" help:"Ask about all apps in place of one."`
+	GroupBy string `name:"group-by" placeholder:"WHAT" help:"What a row stands for: hour, day, week, weekday_hour, group, sender, label or app; with ClickHouse also message or reader. Of all apps app or what is a time. Empty: hour, and app of all apps."`
 	Since   string `default:"24h" placeholder:"WHEN" help:"Messages sent since then: a duration back from now, or a time."`
 	Until   string `placeholder:"WHEN" help:"Messages sent until then. Empty: now."`
 	Group   string `placeholder:"ID" help:"Only messages of this group."`
 	Sender  string `placeholder:"ID" help:"Only messages of this sender."`
 	Label   string `placeholder:"TEXT" help:"Only messages with this label."`
 	Zone    string `name:"tz" placeholder:"ZONE" help:"Time zone of days, weeks and hours, such as Asia/Kolkata. Empty: UTC."`
-	Limit   int    `default:"100" placeholder:"N" help:"How many rows; at most 1000."`
-	JSON    bool   `name:"json" help:"Print the server's answer as it is."`
+	Limit   int    `default:"100" placeholder:"N" help:"How many rows."`
+	JSON    bool   `name:"json" xor:"format" help:"Print the server's answer as it is; at most 1000 rows."`
+	CSV     bool   `name:"csv" xor:"format" help:"Print a table as CSV."`
+	NDJSON  bool   `name:"ndjson" xor:"format" help:"Print a JSON object for each row."`
 }
 
 // Help is the long description of the command.
@@ -31,11 +37,27 @@ func (statsCommand) Help() string {
 
 Of the messages that asked for receipts, sent in each hour or day, in each group or by each sender: how many
 there were, how many could read them, how many have, how soon half and nine tenths of these had, and how soon half of all
-who could; - says that it is not so yet.`
+who could; - says that it is not so yet. With --all-apps it is about all apps, whose rows stand for apps or times.`
 }
 
+// Validate finds what is wrong with the flags.
+func (c statsCommand) Validate() error {
+	if !c.AllApps {
+		return c.inApp.Validate()
+	}
+	for setting, value := range map[string]string{"group": c.Group, "sender": c.Sender, "label": c.Label} {
+		if value != "" {
+			return config.Problem{Setting: setting, Reason: "names something in one app: not beside --all-apps"}
+		}
+	}
+	return nil
+}
+
+// statsAnswer is a page of rows.
 type statsAnswer struct {
-	Rows []struct {
+	Total int    `json:"total"`
+	Next  string `json:"next_cursor"`
+	Rows  []struct {
 		Key       string   `json:"key"`
 		Messages  int      `json:"messages"`
 		Eligible  int      `json:"eligible"`
@@ -48,20 +70,103 @@ type statsAnswer struct {
 	} `json:"rows"`
 }
 
+// question is what the server is asked, without a limit.
+func (c statsCommand) question() question {
+	q, by := c.of("GET", c.JSON, "analytics", "read-rate"), c.GroupBy
+	if c.AllApps {
+		q.path, by = "/v1/analytics/read-rate", cmp.Or(by, "app")
+	}
+	now := time.Now()
+	q.query = queryOf("group_by", cmp.Or(by, "hour"), "from", moment(c.Since, now), "to", moment(c.Until, now),
+		"group", c.Group, "sender", c.Sender, "label", c.Label, "tz", c.Zone)
+	return q
+}
+
 // Run asks and prints.
 func (c statsCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
-	q := c.of("GET", c.JSON, "analytics", "read-rate")
-	now := time.Now()
-	q.query = queryOf("group_by", c.GroupBy, "from", moment(c.Since, now), "to", moment(c.Until, now),
-		"group", c.Group, "sender", c.Sender, "label", c.Label, "tz", c.Zone, "limit", strconv.Itoa(c.Limit))
-	_, err := ask(ctx, target, std, q, func(w io.Writer, answer *statsAnswer) error {
-		var rows []string
-		for _, r := range answer.Rows {
-			rows = append(rows, columns(r.Key, r.Messages, r.Eligible, r.Read, fmt.Sprintf("%.1f %%", 100*r.ReadRate), soon(r.P50), soon(r.P90), soon(r.AllP50)))
+	switch {
+	case c.CSV:
+		return c.lines(ctx, target, std, "text/csv")
+	case c.NDJSON:
+		return c.lines(ctx, target, std, "application/x-ndjson")
+	}
+	const page = 1000 // rows are at most in an answer
+	var rows []string
+	q := c.question()
+	for {
+		q.query.Set("limit", strconv.Itoa(min(c.Limit-len(rows), page)))
+		answer, err := ask(ctx, target, std, q, func(_ io.Writer, answer *statsAnswer) error {
+			for _, r := range answer.Rows {
+				rows = append(rows, columns(r.Key, r.Messages, r.Eligible, r.Read, fmt.Sprintf("%.1f %%", 100*r.ReadRate), soon(r.P50), soon(r.P90), soon(r.AllP50)))
+			}
+			return nil
+		})
+		if err != nil || c.JSON {
+			return err
 		}
-		return table(w, strings.ToUpper(c.GroupBy)+"\tMESSAGES\tCOULD READ\tHAVE READ\tRATE\tHALF OF THESE IN\tNINE TENTHS IN\tHALF OF ALL IN", rows)
-	})
-	return err
+		if answer.Next == "" || len(rows) >= c.Limit {
+			if err := table(std.out, strings.ToUpper(q.query.Get("group_by"))+"\tMESSAGES\tCOULD READ\tHAVE READ\tRATE\tHALF OF THESE IN\tNINE TENTHS IN\tHALF OF ALL IN", rows); err != nil {
+				return err
+			}
+			c.tellMore(std, len(rows), answer.Total)
+			return nil
+		}
+		q.query.Set("cursor", answer.Next)
+	}
+}
+
+// lines prints rows in a format of lines.
+func (c statsCommand) lines(ctx context.Context, target ctl.Target, std streams, mediaType string) error {
+	client, err := target.Client()
+	if err != nil {
+		return err
+	}
+	const page = 100_000 // rows are at most in an answer
+	q := c.question()
+	for done := 0; ; {
+		n := min(c.Limit-done, page)
+		q.query.Set("limit", strconv.Itoa(n))
+		w := std.out
+		if done > 0 && c.CSV {
+			w = &headless{w: std.out}
+		}
+		header, err := client.Lines(ctx, q.path, q.query, mediaType, w)
+		if err != nil {
+			return explain(err)
+		}
+		total, _ := strconv.Atoi(header.Get("X-Total"))
+		next := header.Get("X-Next-Cursor")
+		if done += n; next == "" || done >= c.Limit {
+			c.tellMore(std, min(done, total), total)
+			return nil
+		}
+		q.query.Set("cursor", next)
+	}
+}
+
+// tellMore says how many rows there are beside those that were printed.
+func (c statsCommand) tellMore(std streams, printed, total int) {
+	if printed < total {
+		fmt.Fprintf(std.err, "%d of %d rows: --limit says how many\n", printed, total)
+	}
+}
+
+// headless writes what comes after the first line.
+type headless struct {
+	w    io.Writer
+	past bool
+}
+
+func (h *headless) Write(b []byte) (int, error) {
+	n := 0
+	if !h.past {
+		if n = bytes.IndexByte(b, '\n') + 1; n == 0 {
+			return len(b), nil
+		}
+		h.past = true
+	}
+	written, err := h.w.Write(b[n:])
+	return n + written, err
 }
 
 // moment is a time as the API takes it: a duration is that long before now.

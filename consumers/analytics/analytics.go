@@ -46,6 +46,9 @@ type Sink interface {
 	// UseDays says that the totals of days are complete. What was stored before Position is in
 	// them only from then on, if a version without them stored it.
 	UseDays()
+	// ForgetEarlierRules removes the latest state of what only earlier rules knew, once all has
+	// been stored by those of this program.
+	ForgetEarlierRules(ctx context.Context) error
 	// Replay gives back the entries of a span, in order; see [clickhouse.Store.Replay].
 	Replay(ctx context.Context, span clickhouse.Span, f func(*projections.Decoded) error) error
 }
@@ -96,8 +99,8 @@ type Consumer struct {
 	o       Options
 	blocks  *pebble.Cache
 	workers []*worker
-	// catchingUp is how many of them have not yet stored once more what ClickHouse may have had
-	// before it had totals of days.
+	// catchingUp is how many of them have not yet stored the latest state as of what ClickHouse had
+	// at the start: it may have had it by earlier rules, or without totals of days.
 	catchingUp atomic.Int32
 	// ended says that Run has returned.
 	ended atomic.Bool
@@ -240,15 +243,15 @@ func (c *Consumer) Stats() []Stats {
 	return out
 }
 
-// Prepared reports whether the sink has its tables and is being filled from this log. What it has
-// been given so far, the Stats say.
+// Prepared reports whether the sink has its tables, is being filled from this log, and what it has
+// is no older than it was at the start. What it has been given so far, the Stats say.
 func (c *Consumer) Prepared() bool {
 	for _, w := range c.workers {
 		if w.settled.Load() == nil {
 			return false
 		}
 	}
-	return !c.ended.Load()
+	return c.catchingUp.Load() == 0 && !c.ended.Load()
 }
 
 // Safe is the last entry of a partition that the sink has and that a fold after a crash does not

@@ -94,6 +94,7 @@ func TestKilledFillingGoesOnWhereClickHouseIs(t *testing.T) {
 	g := s.Log.Traffic(smallTraffic(13), 20_000)
 	for n := range 12 {
 		f := s.Fill(s.Store)
+		// A random moment: how far it gets is not to be the same.
 		time.Sleep(time.Duration(20+n*15) * time.Millisecond)
 		s.Stop(f)
 		if n == 6 { // and once without what it knows itself
@@ -124,11 +125,11 @@ func TestClickHouseMayBeAway(t *testing.T) {
 		s.Log.Traffic(smallTraffic(uint64(18+n)), 2000)
 		if n%2 == 0 {
 			s.Server.Pause()
-			time.Sleep(timeout * 3 / 2)
+			time.Sleep(timeout * 3 / 2) // longer than an insert may take
 			s.Server.Resume()
 		} else {
 			s.Server.Kill()
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // inserts are refused meanwhile
 			s.Server.Restart()
 		}
 	}

@@ -22,8 +22,9 @@ type memory struct {
 	silent bool // inserts are never answered
 }
 
-func (m *memory) Ready(context.Context) error { return nil }
-func (m *memory) UseDays()                    {}
+func (m *memory) Ready(context.Context) error              { return nil }
+func (m *memory) UseDays()                                 {}
+func (m *memory) ForgetEarlierRules(context.Context) error { return nil }
 
 func (m *memory) Position(context.Context, int) (ch.Position, error) {
 	m.mu.Lock()

@@ -56,8 +56,8 @@ func (f *foldStage) resume(ctx context.Context) (err error) {
 		return err
 	}
 	// A state ahead of the sink would not repeat what the sink lacks, and one of an older
-	// version does not hold everything that the sink is to get.
-	if at, _ := w.gen.Part.Position(); !ok || at > f.stored.Sequence || !w.gen.Part.CohortsComplete() {
+	// version does not hold everything that the sink is to get, or was decided otherwise.
+	if at, _ := w.gen.Part.Position(); !ok || at > f.stored.Sequence || !w.gen.Part.CohortsComplete() || w.gen.Part.OlderRules() {
 		w.logger.Warn("the state for analytics is folded again: it is not behind ClickHouse, of another log, or of an older version",
 			"state_position", at, "clickhouse_position", f.stored.Sequence)
 		if w.gen, err = fold.Replace(w.root, w.gen, w.c.foldOptions(w.partition)); err != nil {
@@ -73,7 +73,7 @@ func (f *foldStage) resume(ctx context.Context) (err error) {
 	}
 	f.block = &clickhouse.Block{Partition: w.partition}
 	w.sinkAtStart = f.stored.Sequence
-	w.refreshedTo(w.refreshed.Load(), w.gen.Part.Stats().Clock)
+	w.refreshedTo(ctx, w.refreshed.Load(), w.gen.Part.Stats().Clock)
 	return nil
 }
 
@@ -226,16 +226,17 @@ func (f *foldStage) handOver(ctx context.Context) error {
 func (f *foldStage) refresh(j *job) {
 	at, _ := f.w.gen.Part.Position()
 	j.refreshed, j.refreshedAt = at, f.w.gen.Part.Stats().Clock
+	version := clickhouse.Version(at)
 	f.messages = f.w.gen.Part.TakeMessages(f.messages[:0])
 	j.messages = make([]clickhouse.MessageRow, 0, len(f.messages))
 	for _, m := range f.messages {
-		j.messages = append(j.messages, clickhouse.MessageRow{AppMessage: m, Version: at})
+		j.messages = append(j.messages, clickhouse.MessageRow{AppMessage: m, Version: version})
 	}
 	clear(f.messages)
 	f.cohorts = f.w.gen.Part.TakeCohorts(f.cohorts[:0])
 	j.cohorts = make([]clickhouse.CohortRow, 0, len(f.cohorts))
 	for _, c := range f.cohorts {
-		j.cohorts = append(j.cohorts, clickhouse.CohortRow{Cohort: c, Version: at})
+		j.cohorts = append(j.cohorts, clickhouse.CohortRow{Cohort: c, Version: version})
 	}
 	// There is an insert for each kind in a chunk: sorted, few chunks have several kinds.
 	slices.SortStableFunc(j.cohorts, func(a, b clickhouse.CohortRow) int { return cmp.Compare(a.Kind, b.Kind) })

@@ -1,12 +1,15 @@
 package analytics
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/receiptd/receiptd/internal/atomicfile"
 )
@@ -47,28 +50,59 @@ func (f files) Write(_ context.Context, partition int, i Intent) error {
 
 const intentFile = "INTENT"
 
+// ErrIntentDamaged: the note of the block that was being inserted is not as it was written.
+var ErrIntentDamaged = errors.New("the note of the insert that was under way is damaged; when no insert of it can be under way any more, a minute after the last stop, remove the file")
+
 // readIntent returns the last intent that was written; zero if there is none.
-func readIntent(dir string) (i Intent, err error) {
-	text, err := os.ReadFile(filepath.Join(dir, intentFile))
+func readIntent(dir string) (Intent, error) {
+	path := filepath.Join(dir, intentFile)
+	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return i, nil
+		return Intent{}, nil
 	}
 	if err != nil {
-		return i, fmt.Errorf("read intent: %w", err)
+		return Intent{}, fmt.Errorf("read intent: %w", err)
 	}
-	if err := json.Unmarshal(text, &i); err != nil {
-		return i, fmt.Errorf("read intent %s: %w", filepath.Join(dir, intentFile), err)
+	i, err := parseIntent(text)
+	if err != nil {
+		return Intent{}, fmt.Errorf("read intent %s: %w", path, err)
 	}
 	return i, nil
 }
 
+// parseIntent reads an intent: a line of JSON, and one with its checksum, which the first version
+// did not have. A wrong one would have the block formed otherwise than it was sent, so that its
+// rows could be there twice.
+func parseIntent(text []byte) (i Intent, err error) {
+	line, sum, _ := bytes.Cut(text, []byte("\n"))
+	if len(sum) > 0 && string(sum) != intentSum(line) {
+		return Intent{}, ErrIntentDamaged
+	}
+	if err := json.Unmarshal(line, &i, json.RejectUnknownMembers(true)); err != nil {
+		return Intent{}, fmt.Errorf("%w: %w", ErrIntentDamaged, err)
+	}
+	return i, nil
+}
+
+func formIntent(i Intent) ([]byte, error) {
+	line, err := json.Marshal(i)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(line, '\n'), intentSum(line)...), nil
+}
+
+func intentSum(line []byte) string {
+	return fmt.Sprintf("crc32c %08x\n", crc32.Checksum(line, crc32.MakeTable(crc32.Castagnoli)))
+}
+
 // writeIntent makes an intent durable, in one step.
 func writeIntent(dir string, i Intent) error {
-	text, err := json.Marshal(i)
+	text, err := formIntent(i)
 	if err != nil {
 		return fmt.Errorf("write intent: %w", err)
 	}
-	if err := atomicfile.Write(filepath.Join(dir, intentFile), append(text, '\n'), 0o600); err != nil {
+	if err := atomicfile.Write(filepath.Join(dir, intentFile), text, 0o600); err != nil {
 		return fmt.Errorf("write intent: %w", err)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -390,4 +391,34 @@ func BenchmarkPush(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(effects)), "ns/receipt")
+}
+
+// What a summary has told of is not pushed as well, whether it waited before the summary was read
+// or comes after it. What came later is, with the latest count; so is what users did themselves.
+func TestWhatASummaryToldIsNotPushed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := New(2, Options{FlushInterval: time.Millisecond})
+		s := subscribe(t, n, "alice")
+		elsewhere := groupRead(3, "m3", "bob", 1, 3)
+		elsewhere.Partition = 1
+		own := groupRead(4, "m4", "alice", 0, 3)
+		own.Own = true
+		n.Push([]projections.Effect{groupRead(5, "m1", "bob", 1, 3), groupRead(5, "m2", "bob", 1, 3), groupRead(8, "m2", "cleo", 2, 3), elsewhere, own})
+		s.Told([]uint64{7, 2})
+		n.Push([]projections.Effect{groupRead(6, "m1", "cleo", 2, 3), groupRead(7, "m5", "cleo", 1, 3), groupRead(9, "m6", "cleo", 1, 3)})
+		got := map[string]int{}
+		for range 4 {
+			for _, x := range next(t, s).Notifications {
+				got[x.Message] = x.Count
+			}
+			time.Sleep(time.Second)
+			if len(got) == 4 {
+				break
+			}
+		}
+		if want := map[string]int{"m2": 2, "m3": 1, "m4": 0, "m6": 1}; !maps.Equal(got, want) {
+			t.Errorf("pushed %v, want %v", got, want)
+		}
+		nothingWithin(t, s, time.Minute)
+	})
 }

@@ -8,7 +8,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// TestOwnReadsAreMergedByConversation: the latest of each conversation counts; what the user did
+// TestOwnReadsAreMergedByConversation: the latest of each conversation counts, and is told last, so
+// that a device ends with the unread count and the mark that hold; what the user did
 // moves no cursor of what others did, and is not taken for that.
 func TestOwnReadsAreMergedByConversation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -23,8 +24,10 @@ func TestOwnReadsAreMergedByConversation(t *testing.T) {
 		n.Push([]projections.Effect{
 			own(events.MessageRead, "", "bob", "m", "", 2), own(events.MessageRead, "", "cleo", "m", "", 3),
 			own(events.ConversationRead, "g", "", "", "e1", 1), own(events.ConversationRead, "", "bob", "", "e2", 0),
+			own(events.ConversationMarkedUnread, "h", "", "", "", 1), own(events.ConversationRead, "h", "", "", "e4", 0), own(events.ConversationMarkedUnread, "h", "", "", "", 0),
 			own(events.ConversationRead, "g", "", "", "e3", 0),
 			{Kind: events.ConversationRead, App: "o#a", To: "alice", Reader: "bob", At: 6, Sequence: 3},
+			own(events.MessageRead, "", "dan", "m", "", 1),
 		})
 		push := next(t, s)
 		type told struct {
@@ -46,9 +49,12 @@ func TestOwnReadsAreMergedByConversation(t *testing.T) {
 		push = next(t, s)
 		add(push)
 		want := []told{
-			{events.ConversationRead, true, "g", "", "alice", "e3", 0}, {events.ConversationRead, true, "", "bob", "alice", "e2", 0},
-			{events.ConversationRead, false, "", "", "bob", "", 0},
 			{events.MessageRead, true, "", "bob", "alice", "", 2}, {events.MessageRead, true, "", "cleo", "alice", "", 3},
+			{events.ConversationRead, true, "", "bob", "alice", "e2", 0},
+			{events.ConversationRead, true, "h", "", "alice", "e4", 0}, {events.ConversationMarkedUnread, true, "h", "", "alice", "", 0},
+			{events.ConversationRead, true, "g", "", "alice", "e3", 0},
+			{events.ConversationRead, false, "", "", "bob", "", 0},
+			{events.MessageRead, true, "", "dan", "alice", "", 1},
 		}
 		if len(got) != len(want) {
 			t.Fatalf("told %+v", got)

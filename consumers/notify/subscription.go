@@ -39,12 +39,16 @@ type Notification struct {
 	Count, Eligible int
 
 	urgent bool
+	// partition and sequence are of the entry of the latest that it tells of.
+	partition int
+	sequence  uint64
 }
 
 // Push is what [Subscription.Next] hands out at one time.
 type Push struct {
 	// Notifications has at most one for each message and kind, in the order in which they began
-	// to wait.
+	// to wait; of what the user did themselves, in the order of the latest of each, so that the
+	// last one of a conversation has its unread count and mark.
 	Notifications []Notification
 	// Upto, when not nil, has for each partition the sequence up to which this subscription has
 	// handed out everything since it began, or since it last said Resync; 0 where it had
@@ -69,6 +73,7 @@ type Subscription struct {
 	bytes   int       // of texts in pending
 	since   time.Time // when pending stopped being empty
 	upto    []uint64  // per partition, the last sequence that was added
+	told    []uint64  // per partition, up to where a summary has told of everything; nil = none has
 	lost    bool      // the bound was passed: pending is empty until Next has said so
 	closed  bool
 }
@@ -122,6 +127,9 @@ func (s *Subscription) merge(e *projections.Effect) {
 	if !e.Own { // what users did themselves is in no summary, and moves no cursor
 		s.upto[e.Partition] = max(s.upto[e.Partition], e.Sequence)
 	}
+	if !e.Own && s.toldOf(e.Partition, e.Sequence) {
+		return
+	}
 	n := s.index[keyOf(e)]
 	if n == nil {
 		if n = s.begin(e); n == nil {
@@ -138,8 +146,36 @@ func (s *Subscription) merge(e *projections.Effect) {
 	}
 	n.Content = strings.Clone(e.Content)
 	n.At, n.Count, n.Eligible = e.At, e.Count, e.Eligible
+	n.partition, n.sequence = e.Partition, e.Sequence
 	n.Unread, n.Marked, n.EventID = e.Unread, e.Marked, strings.Clone(e.EventID)
-	if !n.urgent && isUrgent(e) {
+	if e.Own {
+		s.toTheEnd(n)
+	}
+	if !isUrgent(e) {
+		return
+	}
+	s.hurry(n)
+	if e.Own { // what the user did before is not told after it
+		for _, n := range s.pending {
+			if n.Own {
+				s.hurry(n)
+			}
+		}
+	}
+}
+
+// toTheEnd makes a notification the last that waits.
+func (s *Subscription) toTheEnd(n *Notification) {
+	if last := len(s.pending) - 1; s.pending[last] != n {
+		at := slices.Index(s.pending, n)
+		copy(s.pending[at:], s.pending[at+1:])
+		s.pending[last] = n
+	}
+}
+
+// hurry has a notification not wait for the flush interval.
+func (s *Subscription) hurry(n *Notification) {
+	if !n.urgent {
 		n.urgent = true
 		s.urgent++
 	}
@@ -281,6 +317,7 @@ func (s *Subscription) takeWhere(fits func(*Notification) bool) (taken []Notific
 		if n.urgent {
 			s.urgent--
 		}
+		n.partition, n.sequence = 0, 0 // for us only
 		taken = append(taken, *n)
 	}
 	clear(s.pending[len(rest):])
@@ -289,6 +326,21 @@ func (s *Subscription) takeWhere(fits func(*Notification) bool) (taken []Notific
 		s.reset() // a burst must not leave its memory behind in every subscription
 	}
 	return taken
+}
+
+// Told says that a summary has told the subscriber of all receipts up to a sequence of each
+// partition. They are not handed out once more, be it that they wait here already, or that they are
+// still on their way: the state shows an entry before its effects are told. What users did
+// themselves is in no summary, and is handed out as ever.
+func (s *Subscription) Told(upto []uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = slices.Clone(upto)
+	s.takeWhere(func(n *Notification) bool { return !n.Own && s.toldOf(n.partition, n.sequence) })
+}
+
+func (s *Subscription) toldOf(partition int, sequence uint64) bool {
+	return partition < len(s.told) && sequence <= s.told[partition]
 }
 
 // Close ends the subscription: the user is offline if it was their last. It may be called more than

@@ -22,7 +22,7 @@ type Archive interface {
 
 // ErrNeedsArchive is returned when a state can only be folded from entries that have left the log.
 var ErrNeedsArchive = errors.New("projector: the entries that the state needs have left the log; if ClickHouse has them, " +
-	"receiptctl replay --from archive, on a stopped server with --data and --clickhouse, folds the state from there")
+	"receiptctl replay --from archive, on a stopped server with --data and --clickhouse, folds the state from there, and so does --from snapshot from a snapshot")
 
 // errOtherArchive is returned for an archive that was filled from another log than this one.
 var errOtherArchive = errors.New("ClickHouse holds entries of another log")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/receiptd/receiptd/consumers/internal/fold"
@@ -20,6 +21,8 @@ var ErrPassed = errors.New("projector: the fold has passed the entry")
 type Mark struct {
 	Head   merkle.Head
 	Digest string
+	// Rules is by which the state was folded: see [projections.Rules].
+	Rules uint64
 	// Cost is how long it took to read the state, without the time until the fold was there.
 	Cost time.Duration
 }
@@ -27,28 +30,37 @@ type Mark struct {
 // markRequest is for the fold to answer when it comes to an entry.
 type markRequest struct {
 	sequence uint64
-	snapshot chan *store.Snapshot // nil if the fold has passed the entry
+	snapshot chan *store.Snapshot // nil if there is none: the fold has passed the entry, for one
+	// settled is set by whoever is first: the answer, or the one who no longer waits for it.
+	settled atomic.Bool
 }
 
-// takeMark answers a request. It is called by the fold, which stands at an entry.
+// answer hands over a snapshot, or closes it if nobody waits for it.
+func (m *markRequest) answer(snap *store.Snapshot) {
+	if m.settled.CompareAndSwap(false, true) {
+		m.snapshot <- snap
+	} else if snap != nil {
+		_ = snap.Close()
+	}
+}
+
+// takeMark answers a request. It is called by the fold, which stands at an entry, and does not wait
+// for the disk.
 func (w *worker) takeMark(m *markRequest, at uint64, g *fold.Generation) {
 	if !w.mark.CompareAndSwap(m, nil) {
 		return
 	}
-	var snap *store.Snapshot
-	if at == m.sequence && w.unanswered() == nil {
-		if s, position, err := g.Snapshot(); err == nil && position == at {
-			snap = s
-		} else if err == nil {
-			_ = s.Close()
-		}
+	if at != m.sequence || w.unanswered() != nil {
+		m.answer(nil)
+		return
 	}
-	m.snapshot <- snap
+	g.SnapshotBehind(m.answer)
 }
 
 // MarkAt waits until a partition's fold comes to an entry and returns its mark there. The fold
-// waits for a checkpoint, and not for the digest. The error is [ErrPassed] for an entry that it is
-// past. One caller at a time may wait in a partition.
+// waits neither for the checkpoint nor for the digest. The error is [ErrPassed] for an entry that
+// it is past, and where the state could not be written in time. One caller at a time may wait in a
+// partition.
 func (p *Projector) MarkAt(ctx context.Context, partition int, sequence uint64) (Mark, error) {
 	w := p.workers[partition]
 	m := &markRequest{sequence: sequence, snapshot: make(chan *store.Snapshot, 1)}
@@ -68,7 +80,8 @@ func (p *Projector) MarkAt(ctx context.Context, partition int, sequence uint64) 
 		select {
 		case snap = <-m.snapshot:
 		case <-ctx.Done():
-			if !w.mark.CompareAndSwap(m, nil) {
+			w.mark.CompareAndSwap(m, nil)
+			if !m.settled.CompareAndSwap(false, true) {
 				if snap = <-m.snapshot; snap != nil {
 					_ = snap.Close()
 				}
@@ -88,6 +101,9 @@ func (p *Projector) MarkAt(ctx context.Context, partition int, sequence uint64) 
 	var mark Mark
 	if mark.Head, err = tree.Head(tree.Size); err == nil {
 		mark.Digest, _, err = snap.Digest(ctx)
+	}
+	if err == nil {
+		mark.Rules, err = projections.StoredRules(snap.Get)
 	}
 	mark.Cost = time.Since(began)
 	return mark, err

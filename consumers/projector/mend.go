@@ -112,7 +112,8 @@ func (w *worker) run(ctx context.Context) error {
 }
 
 // startAgain puts the corrupt state aside and begins an empty one, if the log has all it takes to
-// complete it. If not, the partition answers nothing, and the corrupt state stays where it is.
+// complete it, or else one from a snapshot. If there is none, the partition answers nothing, and
+// the corrupt state stays where it is.
 func (w *worker) startAgain(ctx context.Context, bad error) error {
 	w.mending.count.Add(1)
 	w.leave()
@@ -138,9 +139,15 @@ func (w *worker) startAgain(ctx context.Context, bad error) error {
 			return ctx.Err()
 		}
 	}
+	var begin string
 	if first > 1 {
-		reason = fmt.Errorf("%w, which no longer has its start: %w", reason, ErrNeedsArchive)
-		w.mending.reason.Store(&reason)
+		if begin, err = w.beginAgain(ctx); err != nil {
+			return err
+		}
+	}
+	if first > 1 && begin == "" {
+		gone := fmt.Errorf("%w, which no longer has its start: %w", reason, ErrNeedsArchive)
+		w.mending.reason.Store(&gone)
 		w.logger.Error("the state is corrupt and the log cannot replace it; the partition is not answered for", "error", bad, "do", ErrNeedsArchive)
 		<-ctx.Done()
 		return ctx.Err()
@@ -151,16 +158,35 @@ func (w *worker) startAgain(ctx context.Context, bad error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	g, aside, err := fold.StartAgain(w.root, w.gen, w.foldOptions())
+	if err == nil && begin != "" {
+		g, err = fold.Install(w.root, begin, g, w.foldOptions())
+	}
 	if err != nil {
 		return errors.Join(bad, fmt.Errorf("begin another state: %w", err))
 	}
 	w.logger.Error("the state is corrupt; it is put aside and folded again from the log, and the partition answers no questions until that is done",
 		"error", bad, "aside", aside)
 	w.gen, w.replaying, w.replayUpto = g, true, max(w.outcomes.last(), w.replayUpto)
-	if w.replayUpto == 0 {
+	if at, _ := g.Part.Position(); at >= w.replayUpto {
 		w.replayed(g)
 	}
 	return nil
+}
+
+// beginAgain gets a snapshot for a log that no longer has its start; empty if there is none.
+func (w *worker) beginAgain(ctx context.Context) (dir string, err error) {
+	for {
+		dir, _, err = w.fromSnapshot(ctx, 0)
+		if err == nil || ctx.Err() != nil {
+			return dir, err
+		}
+		w.logger.Warn("the state is corrupt, and the snapshots cannot be read; trying again", "error", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
 }
 
 // replayed ends the replay of a state that is complete. It is called by the fold, or with mu held.

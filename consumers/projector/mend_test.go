@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -108,7 +109,7 @@ func TestCorruptStateIsFoldedAgainWhileOthersAnswer(t *testing.T) {
 	if err := r.workers[1-log.partition].ask(func(*projections.Partition) error { return nil }); err != nil {
 		t.Errorf("the other partition: %v", err)
 	}
-	if s, rev, ok := r.Settings(app); !ok || rev != revision || s != settings {
+	if s, rev, ok := r.Settings(app); !ok || rev != revision || !reflect.DeepEqual(s, settings) {
 		t.Errorf("settings %v %v %v", s, rev, ok)
 	}
 	if err := r.Ready(); !errors.Is(err, ErrFoldingAgain) {

@@ -82,10 +82,13 @@ type Options struct {
 	// lose what it acknowledged. Without it such a state is refused with [ErrAheadOfLog]: it may be
 	// the only copy of what the log lost.
 	StartOver bool
+	// Snapshots, if not nil, are what a state begins from that is empty, or that the log cannot
+	// bring up to date any more.
+	Snapshots Snapshots
 	// Logger; nil = slog's default.
 	Logger *slog.Logger
 
-	// FS is the file system of the state; nil = the disk.
+	// FS is the file system of the state; nil = the disk. There are no Snapshots with it.
 	FS vfs.FS
 }
 

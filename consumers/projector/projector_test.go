@@ -197,6 +197,7 @@ func clone(e events.Event) events.Event {
 	}
 	if e.Settings != nil {
 		s := *e.Settings
+		s.Alerts = slices.Clone(s.Alerts)
 		e.Settings = &s
 	}
 	return e

@@ -57,7 +57,7 @@ func TestRatesBesideEverythingElse(t *testing.T) {
 	before := map[projections.RateBy]projections.CohortCounts{}
 	rebuilt := make(chan error, 1)
 	go func() {
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // so that it begins amid the traffic
 		_, err := r.Rebuild(context.Background(), RebuildOptions{Switch: true})
 		rebuilt <- err
 	}()

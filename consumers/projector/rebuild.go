@@ -26,6 +26,9 @@ type RebuildOptions struct {
 	Projection string
 	// Archive gives the entries it has, and the log those that follow; nil: the log gives all.
 	Archive Archive
+	// Snapshots give a state to begin from, and the log or the archive the entries that follow;
+	// nil: everything is folded.
+	Snapshots Snapshots
 	// Heads returns heads that the tree of a partition is known to have had, in the order of their
 	// sizes, for the replayed tree to be compared with; nil for none.
 	Heads func(partition int) ([]merkle.Head, error)
@@ -48,8 +51,8 @@ func (o RebuildOptions) Validate() error {
 // one position and, if asked, switches to the fresh one. Live traffic goes on; no effects are made.
 // A rebuilt state that differs is switched to all the same: the log is the truth. The error is
 // [ErrRebuilding] while another rebuild is under way or a corrupt state is folded again,
-// [ErrStopped] if the projector is closed before the end, and [ErrNeedsArchive] if the log no
-// longer has what it takes.
+// [ErrStopped] if the projector is closed before the end, and [ErrNeedsArchive] or [ErrNoSnapshot]
+// if the log no longer has what it takes.
 func (p *Projector) Rebuild(ctx context.Context, o RebuildOptions) (RebuildResult, error) {
 	if err := o.Validate(); err != nil {
 		return RebuildResult{}, err
@@ -85,7 +88,7 @@ func (p *Projector) rebuild(ctx context.Context, o RebuildOptions) (RebuildResul
 		}
 	}()
 	err := p.inParallel(ctx, func(inTurn context.Context, k int) (err error) {
-		if replicas[k], err = p.workers[k].newReplica(ctx, overall, o.Archive); err != nil {
+		if replicas[k], err = p.workers[k].newReplica(ctx, overall, &o); err != nil {
 			return err
 		}
 		return replicas[k].compare(inTurn, o.Heads, &result.Partitions[k])

@@ -226,7 +226,7 @@ func TestCancelledRebuildLeavesNothing(t *testing.T) {
 		_, err := r.Rebuild(context.Background(), RebuildOptions{Switch: true, Progress: func(Progress) {
 			once.Do(func() { close(asked) })
 			<-r.closing.Done()
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond) // time for Close to return too early
 			left.Store(true)
 		}})
 		done <- err

@@ -22,6 +22,10 @@ type replica struct {
 	// stay has gen go on waiting for room on a full disk when the rebuild ends.
 	stay    func() bool
 	archive Archive // nil for none
+	// after is the entry of the snapshot that it began from; 0 = none. cutOff is set if the live
+	// state cannot come to where it is, and is not compared.
+	after  uint64
+	cutOff bool
 
 	overall    *overallProgress
 	progress   Progress // of this partition
@@ -31,13 +35,18 @@ type replica struct {
 	checkpointWanted chan struct{}
 }
 
-func (w *worker) newReplica(ctx context.Context, overall *overallProgress, archive Archive) (*replica, error) {
-	gen, err := fold.OpenNext(w.root, w.foldOptions())
+func (w *worker) newReplica(ctx context.Context, overall *overallProgress, o *RebuildOptions) (r *replica, err error) {
+	r = &replica{w: w, logger: w.logger, archive: o.Archive, overall: overall}
+	if o.Snapshots != nil {
+		err = r.newFrom(ctx, o.Snapshots)
+	} else {
+		r.gen, err = fold.OpenNext(w.root, w.foldOptions())
+	}
 	if err != nil {
 		return nil, err
 	}
-	stay := context.AfterFunc(ctx, gen.Store.StopWaiting)
-	return &replica{w: w, logger: w.logger, gen: gen, unused: gen, stay: stay, archive: archive, overall: overall}, nil
+	r.unused, r.stay = r.gen, context.AfterFunc(ctx, r.gen.Store.StopWaiting)
+	return r, nil
 }
 
 // discard removes the generation that is left over.
@@ -67,7 +76,10 @@ func (r *replica) compare(ctx context.Context, heads knownHeads, res *PartitionR
 			return err
 		}
 	}
-	res.Position = position
+	if r.cutOff {
+		position, comparable = r.after, false
+	}
+	res.Position, res.After = position, r.after
 	r.progress = Progress{Phase: phaseReplay, Total: position}
 	if err := r.replay(ctx, position); err != nil {
 		return err

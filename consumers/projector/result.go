@@ -27,6 +27,9 @@ type PartitionResult struct {
 	Partition int `json:"partition"`
 	// Position is the log entry at which both states were taken.
 	Position uint64 `json:"position"`
+	// After is the entry of the snapshot that the replay began from: what is proven is that the
+	// entries after it lead from there to the state. 0 = the replay folded all.
+	After uint64 `json:"after,omitempty"`
 	// Live and Replayed are the digests. Live is empty if the live state stands at an earlier
 	// position, because the log does not hold what follows it: there is nothing to compare
 	// then.

@@ -1,9 +1,9 @@
 package projector
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"iter"
 	"slices"
 
 	"github.com/receiptd/receiptd/consumers/internal/fold"
@@ -26,13 +26,20 @@ func (w *worker) ask(f func(*projections.Partition) error) error {
 	})
 }
 
-func (p *Projector) each(f func(k int, part *projections.Partition) error) error {
-	for k, w := range p.workers {
-		if err := w.ask(func(part *projections.Partition) error { return f(k, part) }); err != nil {
-			return err
+// ofAll asks a question of all partitions, one after the other.
+func ofAll[R any](p *Projector, ask func(*projections.Partition) (R, error)) iter.Seq2[R, error] {
+	return func(yield func(R, error) bool) {
+		for _, w := range p.workers {
+			var r R
+			err := w.ask(func(part *projections.Partition) (err error) {
+				r, err = ask(part)
+				return err
+			})
+			if !yield(r, err) {
+				return
+			}
 		}
 	}
-	return nil
 }
 
 // Settings returns the settings of an app that are in force in every partition, and their revision.
@@ -68,51 +75,30 @@ func (p *Projector) in(c *events.Conversation, f func(*projections.Partition) er
 
 // Message returns the message with the id. The error is [projections.ErrNotFound] if the app has
 // none, and a [*projections.AmbiguousError] if several of its conversations have one.
-func (p *Projector) Message(app, id string) (m projections.Message, err error) {
-	found := 0
-	err = p.each(func(_ int, part *projections.Partition) error {
-		here, err := part.Message(app, id)
-		if err == nil {
-			m = here
-			found++
-		}
-		if errors.Is(err, projections.ErrNotFound) {
-			return nil
-		}
-		return err
-	})
-	_, ambiguous := errors.AsType[*projections.AmbiguousError](err)
-	switch {
-	case ambiguous || err == nil && found > 1:
-		return projections.Message{}, p.ambiguous(app, id)
-	case err == nil && found == 0:
-		err = projections.ErrNotFound
-	}
-	return m, err
+func (p *Projector) Message(app, id string) (projections.Message, error) {
+	m, err := OnlyMessage(id, ofAll(p, func(part *projections.Partition) (projections.Message, error) { return part.Message(app, id) }))
+	return m, NameHolders(p, app, err)
 }
 
-// ambiguous is the error for an id that several conversations of an app use.
-func (p *Projector) ambiguous(app, id string) error {
-	all, err := p.Holders(app, id, "", projections.MaxHolders+1)
-	if err != nil {
-		return err
-	}
-	return projections.NewAmbiguousError(id, all)
+// Ask runs a query on the state of a partition, which is not switched meanwhile. The error is that
+// of the query, or [ErrFoldingAgain] while that state is not complete.
+func (p *Projector) Ask(partition int, f func(*projections.Partition) error) error {
+	return p.workers[partition].ask(f)
+}
+
+// Serves reports whether a partition is answered for, from a state that has folded an entry.
+func (p *Projector) Serves(partition int, sequence uint64) bool {
+	w := p.workers[partition]
+	return w.unanswered() == nil && (sequence == 0 || w.outcomes.last() >= sequence)
 }
 
 // Holders returns conversations that have a message with the id, at most limit of them, in order.
 // With a user they are among those that the user is or was in; see
 // [projections.Partition.Holders].
-func (p *Projector) Holders(app, id, user string, limit int) (all []events.Conversation, err error) {
-	err = p.each(func(_ int, part *projections.Partition) error {
-		some, err := part.Holders(app, id, user, limit)
-		all = append(all, some...)
-		return err
-	})
-	slices.SortFunc(all, func(x, y events.Conversation) int {
-		return cmp.Or(cmp.Compare(x.A, y.A), cmp.Compare(x.B, y.B), cmp.Compare(x.Group, y.Group))
-	})
-	return all[:min(limit, len(all))], err
+func (p *Projector) Holders(app, id, user string, limit int) ([]events.Conversation, error) {
+	return JoinHolders(limit, ofAll(p, func(part *projections.Partition) ([]events.Conversation, error) {
+		return part.Holders(app, id, user, limit)
+	}))
 }
 
 // MessageIn returns the message of a conversation, and what a user is to it; see
@@ -175,35 +161,17 @@ func (p *Projector) RemainingNonReaders(c events.Conversation, id string, after,
 // Counts returns the numbers of those of the messages that are known. The error is that of Message
 // if several conversations use one of the ids.
 func (p *Projector) Counts(app string, ids []string) (map[string]projections.Counts, error) {
-	all := make(map[string]projections.Counts, len(ids))
-	err := p.each(func(_ int, part *projections.Partition) error {
-		some, err := part.Counts(app, ids)
-		for id, c := range some {
-			if _, known := all[id]; known {
-				return &projections.AmbiguousError{ID: id}
-			}
-			all[id] = c
-		}
-		return err
-	})
-	if bad, ok := errors.AsType[*projections.AmbiguousError](err); ok {
-		return nil, p.ambiguous(app, bad.ID)
-	}
-	return all, err
+	all, err := JoinCounts(ofAll(p, func(part *projections.Partition) (map[string]projections.Counts, error) {
+		return part.Counts(app, ids)
+	}))
+	return all, NameHolders(p, app, err)
 }
 
 // Rejections returns the latest rejections of an app, newest first.
 func (p *Projector) Rejections(app string, limit int) ([]projections.Rejection, error) {
-	var all []projections.Rejection
-	err := p.each(func(_ int, part *projections.Partition) error {
-		all = append(all, part.Rejections(app, limit)...)
-		return nil
-	})
-	slices.SortStableFunc(all, func(a, b projections.Rejection) int { return cmp.Compare(b.At, a.At) })
-	if len(all) > limit {
-		all = all[:limit]
-	}
-	return all, err
+	return JoinRejections(limit, ofAll(p, func(part *projections.Partition) ([]projections.Rejection, error) {
+		return part.Rejections(app, limit), nil
+	}))
 }
 
 // Revisions returns for each app the revision of its settings in each partition, 0 where it is
@@ -279,11 +247,19 @@ func (p *Projector) SummaryAt(partition int, app, user, device string) (s projec
 
 // OlderRules reports whether a partition's state was folded by the rules of an earlier version.
 func (p *Projector) OlderRules() (older bool, err error) {
-	err = p.each(func(_ int, part *projections.Partition) error {
-		older = older || part.OlderRules()
-		return nil
-	})
-	return older, err
+	return Any(ofAll(p, func(part *projections.Partition) (bool, error) { return part.OlderRules(), nil }))
+}
+
+// Levels are the levels of the rules in force, of each partition: see [projections.Level].
+func (p *Projector) Levels() []uint64 {
+	all := make([]uint64, len(p.workers))
+	for k, w := range p.workers {
+		_ = w.use(func(g *fold.Generation) error { // only fails when closed
+			all[k] = g.Part.Level()
+			return nil
+		})
+	}
+	return all
 }
 
 // KnowsDevice reports whether a partition need not be told again that an author has a device.

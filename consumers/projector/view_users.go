@@ -77,6 +77,16 @@ func (p *Projector) Reads(app, group, peer, user string, before uint64, limit in
 	return page, err
 }
 
+// UserMessages returns a page of what a user has sent, read or not read in a conversation; see
+// [projections.Partition.UserMessages].
+func (p *Projector) UserMessages(app, group, peer, user string, to projections.Relation, before uint64, limit int) (page projections.UserMessagePage, err error) {
+	err = p.askIn(app, group, user, peer, func(part *projections.Partition) (err error) {
+		page, err = part.UserMessages(app, group, peer, user, to, before, limit)
+		return err
+	})
+	return page, err
+}
+
 // Positions returns a page of how far a group's members have read; see
 // [projections.Partition.Positions].
 func (p *Projector) Positions(app, group string, after, limit int) (page projections.PositionPage, err error) {
@@ -108,34 +118,19 @@ func (p *Projector) WishesIn(app, group, peer, user string) (w projections.Wishe
 
 // Wishes returns what a user has set for all of their conversations, as each partition has it.
 func (p *Projector) Wishes(app, user string) ([]projections.Wishes, error) {
-	all := make([]projections.Wishes, len(p.workers))
-	err := p.each(func(k int, part *projections.Partition) (err error) {
-		all[k], err = part.Wishes(app, user)
-		return err
-	})
-	return all, err
+	return OfEach(ofAll(p, func(part *projections.Partition) (projections.Wishes, error) { return part.Wishes(app, user) }))
 }
 
 // Knows reports whether a user is, or ever was, in a conversation.
 func (p *Projector) Knows(app, user string) (known bool, err error) {
-	err = p.each(func(_ int, part *projections.Partition) error {
-		here, err := part.Knows(app, user)
-		known = known || here
-		return err
-	})
-	return known, err
+	return Any(ofAll(p, func(part *projections.Partition) (bool, error) { return part.Knows(app, user) }))
 }
 
 // Conversations returns a user's conversations, groups by id before single chats by peer.
 func (p *Projector) Conversations(app, user string) ([]projections.ConversationView, error) {
-	var all []projections.ConversationView
-	err := p.each(func(_ int, part *projections.Partition) error {
-		some, err := part.Conversations(app, user)
-		all = append(all, some...)
-		return err
-	})
-	projections.SortConversations(all)
-	return all, err
+	return JoinConversations(ofAll(p, func(part *projections.Partition) ([]projections.ConversationView, error) {
+		return part.Conversations(app, user)
+	}))
 }
 
 // Summary returns an author's summary, as a device of theirs is told it, or without one as
@@ -144,14 +139,16 @@ func (p *Projector) Conversations(app, user string) ([]projections.ConversationV
 // its order.
 func (p *Projector) Summary(app, user, device string) (s projections.Summary, upto []uint64, err error) {
 	upto = make([]uint64, len(p.workers))
-	err = p.each(func(k int, part *projections.Partition) error {
-		some, at, err := part.Summary(app, user, device)
+	for k := range p.workers {
+		some, at, err := p.SummaryAt(k, app, user, device)
+		if err != nil {
+			return s, upto, err
+		}
 		s.Items = merge(s.Items, some.Items)
 		s.Dropped += some.Dropped
 		upto[k] = at
-		return err
-	})
-	return s, upto, err
+	}
+	return s, upto, nil
 }
 
 // merge merges two lists of items, the earlier head first.

@@ -79,11 +79,15 @@ func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 			return nil, err
 		}
 	}
+	g, begun, err := w.begin(ctx, g)
+	if err != nil {
+		return nil, err
+	}
 	seq, _ := g.Part.Position()
 	// A state that was put aside is kept until the one in its place is complete, be that after
 	// another start.
 	w.gen, w.replayUpto = g, w.endAtOpen
-	w.replaying = seq < w.endAtOpen && (seq == 0 || fold.IsAside(w.p.o.FS, w.root))
+	w.replaying = seq < w.endAtOpen && (seq == 0 || begun || fold.IsAside(w.p.o.FS, w.root))
 	if !w.replaying {
 		w.discardAside()
 	}

@@ -22,9 +22,9 @@ type Log interface {
 	Trim(ctx context.Context, partition int, before uint64) error
 }
 
-// Trimmer lets old entries leave the log once nobody needs them there: they are in the archive, and
-// every fold has a durable checkpoint that covers them. The zero values of Age and Bytes are no
-// limit.
+// Trimmer lets old entries leave the log once nobody needs them there: they are in the archive or
+// covered by snapshots, and every fold has a durable checkpoint that covers them. The zero values
+// of Age and Bytes are no limit.
 type Trimmer struct {
 	Log Log
 	// Safe is the last entry of a partition that everybody has: it and what follows stay. 0
@@ -34,7 +34,7 @@ type Trimmer struct {
 	// together, above which the oldest leave. Either is enough.
 	Age   time.Duration
 	Bytes int64
-	// Every is the time between looks at the log; 0 = 1 min.
+	// Every is the time between looks at the log, 1 min at most; 0 = 1 min.
 	Every time.Duration
 	// Now is the clock; nil = time.Now.
 	Now    func() time.Time
@@ -43,9 +43,9 @@ type Trimmer struct {
 
 // Run trims until the context ends. What fails is logged, and tried again at the next look.
 func (t *Trimmer) Run(ctx context.Context) error {
-	every := t.Every
-	if every == 0 {
-		every = time.Minute
+	every := time.Minute
+	if t.Every > 0 {
+		every = min(every, t.Every)
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -93,7 +93,7 @@ func (t *Trimmer) Trim(ctx context.Context, partition int) error {
 	if err := t.Log.Trim(ctx, partition, want); err != nil {
 		return err
 	}
-	t.Logger.Info("entries left the log; they are in the archive", "partition", partition, "from", first, "before", want)
+	t.Logger.Info("entries left the log; they are covered elsewhere", "partition", partition, "from", first, "before", want)
 	return nil
 }
 

@@ -39,9 +39,9 @@ func TestServersOfAClusterRestart(t *testing.T) {
 		})
 	}
 	for _, s := range servers {
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // all servers are there for a while
 		s.Stop()
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // events are published without it for a while
 		s.Start()
 		natstest.AwaitCluster(t, servers) // before the next one goes
 	}

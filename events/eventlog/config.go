@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -73,6 +74,10 @@ type Config struct {
 	MinFree int64
 	// Ingress opens the embedded server to outside producers.
 	Ingress Ingress
+
+	// Before, if set, is called when the server is there, before the log is looked up or made: it
+	// may restore one, or wait until another process has. Its error ends the opening.
+	Before func(ctx context.Context, nc *nats.Conn) error
 
 	// Logger is told what happens outside of calls; [slog.Default] if nil.
 	Logger *slog.Logger

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -34,6 +35,9 @@ type connection struct {
 	logger *slog.Logger
 
 	closed chan struct{}
+	// complaints are logged at first, and then one in a second: where producers choose where
+	// answers go, they choose how many of these are not permitted.
+	complaints rate.Sometimes
 
 	mu      sync.Mutex
 	denied  func(error)     // told of what is not permitted; nil = nobody
@@ -71,7 +75,10 @@ func (l *Log) connect(ctx context.Context, name string) (*connection, error) {
 // connectAs connects as one of receiptd's own users of the embedded server. On an outside server
 // there is only the user that the configuration names.
 func (l *Log) connectAs(ctx context.Context, name, user string) (*connection, error) {
-	c := &connection{name: name, logger: l.logger, closed: make(chan struct{}), up: make(chan struct{})}
+	c := &connection{
+		name: name, logger: l.logger, closed: make(chan struct{}), up: make(chan struct{}),
+		complaints: rate.Sometimes{First: outsideLines, Interval: time.Second},
+	}
 	c.session, c.end = context.WithCancel(context.Background())
 	close(c.up)
 	ping := pingInterval
@@ -151,7 +158,9 @@ func (c *connection) reconnected(nc *nats.Conn) {
 }
 
 func (c *connection) failed(_ *nats.Conn, _ *nats.Subscription, err error) {
-	c.logger.Warn("NATS connection", slog.String("connection", c.name), slog.Any("error", err))
+	c.complaints.Do(func() {
+		c.logger.Warn("NATS connection", slog.String("connection", c.name), slog.Any("error", err))
+	})
 	c.mu.Lock()
 	denied := c.denied
 	c.mu.Unlock()

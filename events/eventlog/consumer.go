@@ -120,7 +120,7 @@ func (c *consumer) push(received jetstream.Msg) {
 			Time:     meta.Timestamp,
 			Subject:  received.Subject(),
 			Data:     received.Data(),
-			MsgID:    received.Headers().Get(jetstream.MsgIDHeader),
+			MsgID:    producersName(received.Subject(), received.Headers().Get(jetstream.MsgIDHeader)),
 		},
 		number: meta.Sequence.Consumer,
 	}

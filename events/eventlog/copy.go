@@ -2,23 +2,22 @@ package eventlog
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/receiptd/receiptd/events/eventlog/blockfile"
+	"github.com/receiptd/receiptd/internal/leader"
 )
 
-// ErrOutside is returned for what only an embedded log can do: the files of an outside NATS server
-// are its operator's.
-var ErrOutside = errors.New("eventlog: the log is in an outside NATS server")
-
-// Holding is what one stream of an embedded log's server holds: a partition of the log, or what
+// Holding is what one stream of the log's server holds: a partition of the log, or what
 // lies beside it, accounts and inboxes.
 type Holding struct {
 	Stream string
@@ -33,12 +32,10 @@ type Holding struct {
 	Meta []byte
 }
 
-// Holdings lists all streams of an embedded log's server, those beside the log first, in the order
-// of their names. The error wraps [ErrOutside] for another log.
+// Holdings lists all streams of an embedded log's server, and those of a cluster that are
+// receiptd's, without what only concerns its nodes; those beside the log first, in the order of
+// their names.
 func (l *Log) Holdings(ctx context.Context) ([]Holding, error) {
-	if l.server == nil {
-		return nil, ErrOutside
-	}
 	js, err := jetstream.New(l.read.nc)
 	if err != nil {
 		return nil, fmt.Errorf("eventlog: %w", err)
@@ -53,8 +50,10 @@ func (l *Log) Holdings(ctx context.Context) ([]Holding, error) {
 		if h.Entries == 0 {
 			h.First = h.Last + 1
 		}
-		files := l.server.files(h.Stream)
-		if h.Meta, err = files.MetaText(); err != nil {
+		if l.server == nil && !ours(h.Stream) {
+			continue
+		}
+		if h.Meta, err = l.metaText(info); err != nil {
 			return nil, fmt.Errorf("eventlog: configuration of stream %s: %w", h.Stream, err)
 		}
 		if h.Partition >= 0 {
@@ -69,6 +68,36 @@ func (l *Log) Holdings(ctx context.Context) ([]Holding, error) {
 	slices.SortFunc(beside, func(a, b Holding) int { return slices.Compare([]byte(a.Stream), []byte(b.Stream)) })
 	slices.SortFunc(log, func(a, b Holding) int { return a.Partition - b.Partition })
 	return append(beside, log...), nil
+}
+
+// ours reports whether a stream of a server that others may use too is receiptd's, and outlives the
+// cluster: secrets, page sessions and what its nodes agree on do not.
+func ours(stream string) bool {
+	switch stream {
+	case "KV_receiptd_cluster", "KV_receiptd_sessions", "KV_" + RestoreClaim:
+		return false
+	}
+	return partitionOf(stream) >= 0 || strings.HasPrefix(stream, "RECEIPTD_") ||
+		strings.HasPrefix(stream, "KV_receiptd_") || strings.HasPrefix(stream, "OBJ_receiptd_")
+}
+
+// metaText is the server's text of a stream's configuration: that of its file, or what it writes of
+// what it answers.
+func (l *Log) metaText(info *jetstream.StreamInfo) ([]byte, error) {
+	if l.server != nil {
+		files := l.server.files(info.Config.Name)
+		return files.MetaText()
+	}
+	config := info.Config
+	config.Metadata = maps.Clone(config.Metadata)
+	for _, of := range []string{"_nats.ver", "_nats.level"} { // what it adds when it answers
+		delete(config.Metadata, of)
+	}
+	text, err := json.Marshal(config)
+	if err != nil {
+		return nil, err
+	}
+	return blockfile.WithCreated(text, info.Created.UTC())
 }
 
 // Copy calls visit with what a stream of the log's server holds after a sequence, in order: up to a
@@ -95,8 +124,13 @@ func (l *Log) Copy(ctx context.Context, stream string, after, upto uint64, visit
 		defer cancel()
 		_ = js.DeleteConsumer(end, stream, consumer.CachedInfo().Name)
 	}()
-	if consumer.CachedInfo().NumPending == 0 || upto != 0 && upto <= after {
+	if upto != 0 && upto <= after {
 		return nil
+	}
+	if consumer.CachedInfo().NumPending == 0 {
+		if end, err := l.endsAt(ctx, stream, after); end || err != nil {
+			return err
+		}
 	}
 	messages, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(aheadEntries, aheadBytes), jetstream.PullHeartbeat(readHeartbeat))
 	if err != nil {
@@ -122,10 +156,28 @@ func (l *Log) Copy(ctx context.Context, stream string, after, upto uint64, visit
 		err = visit(blockfile.Record{
 			Sequence: sequence, Time: meta.Timestamp.UnixNano(), Subject: []byte(m.Subject()), Header: rawHeader(m.Headers()), Data: m.Data(),
 		})
-		if err != nil || sequence == upto || meta.NumPending == 0 {
+		if err != nil || sequence == upto {
 			return err
 		}
+		if meta.NumPending == 0 {
+			if end, err := l.endsAt(ctx, stream, sequence); end || err != nil {
+				return err
+			}
+		}
 	}
+}
+
+// endsAt reports whether a stream has nothing after a sequence. In a cluster the consumer may be at
+// a server that lags, so that its leader is asked.
+func (l *Log) endsAt(ctx context.Context, stream string, sequence uint64) (bool, error) {
+	if l.server != nil {
+		return true, nil
+	}
+	_, err := leader.Next(ctx, l.read.nc, stream, sequence+1, ">")
+	if errors.Is(err, leader.ErrNotFound) {
+		return true, nil
+	}
+	return false, err
 }
 
 // rawHeader is a header as the server stores it.

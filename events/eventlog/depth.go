@@ -7,9 +7,15 @@ import "time"
 // is a time: what an entry takes at least, twice, and a bit, at the rate at which entries are
 // stored. What an entry takes at least is the disk's; what it takes beyond that grows with
 // the entry.
+//
+// A tenant who is alone has nobody to hold up, and more of its events in an entry cost less: 0.53
+// instead of 0.62 s of processor time a million receipts at full load. For it the queue is deeper.
 const (
 	depthEntries = 2
 	depthBeside  = 5 * time.Millisecond
+	depthAlone   = 30 * time.Millisecond
+	// aloneAfter is how long the events of others count after they came.
+	aloneAfter = 10 * time.Second
 	// depthMin is enough for entries that are as large as pays.
 	depthMin = 3 << 19
 	// depthSmooth is how many entries count for the rate, about.
@@ -28,8 +34,9 @@ type depth struct {
 	began         time.Time // the window
 }
 
-// stored counts an entry of n bytes of the queue, and returns how many the queue should hold.
-func (d *depth) stored(n int64, took time.Duration, now time.Time) (bytes int64) {
+// stored counts an entry of n bytes of the queue, and returns how many the queue should hold for
+// one tenant alone, or for several.
+func (d *depth) stored(n int64, took time.Duration, now time.Time, alone bool) (bytes int64) {
 	span := max(took, now.Sub(d.ended), time.Microsecond)
 	d.ended = now
 	d.rate += (float64(n)/span.Seconds() - d.rate) / depthSmooth
@@ -41,6 +48,30 @@ func (d *depth) stored(n int64, took time.Duration, now time.Time) (bytes int64)
 	if d.before > 0 {
 		least = min(least, d.before)
 	}
-	bytes = int64(d.rate * (depthEntries*least + depthBeside).Seconds())
+	beside := depthBeside
+	if alone {
+		beside = depthAlone
+	}
+	bytes = int64(d.rate * (depthEntries*least + beside).Seconds())
 	return min(max(bytes, depthMin), maxQueuedBytes)
 }
+
+// company knows whether events come for more than one tenant.
+type company struct {
+	last  []byte    // whose events came last; nil = none did
+	since time.Time // that they are not those of another one
+}
+
+// came notes the app of events that came.
+func (c *company) came(app string) {
+	if app == string(c.last) {
+		return
+	}
+	if c.last != nil {
+		c.since = time.Now()
+	}
+	c.last = append(c.last[:0], app...)
+}
+
+// alone reports whether all events have been for one tenant for a while.
+func (c *company) alone(now time.Time) bool { return now.Sub(c.since) >= aloneAfter }

@@ -192,6 +192,9 @@ func putAside(dir, name, path string) error {
 func (g *guard) confirm(ctx context.Context, js jetstream.JetStream) error {
 	var findings []Finding
 	for _, s := range g.streams {
+		if disposable(s.Stream) {
+			continue
+		}
 		stream, err := js.Stream(ctx, s.Stream)
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound):

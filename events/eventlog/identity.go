@@ -3,6 +3,7 @@ package eventlog
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,8 +26,14 @@ func identityOf(streams []jetstream.Stream) uint64 {
 	d.Reset()
 	for _, s := range streams {
 		info := s.CachedInfo()
+		at := info.Created
+		if text := info.Config.Metadata[metaCreated]; text != "" {
+			if was, err := time.Parse(time.RFC3339Nano, text); err == nil {
+				at = was
+			}
+		}
 		var created [8]byte
-		binary.LittleEndian.PutUint64(created[:], uint64(info.Created.UnixNano()))
+		binary.LittleEndian.PutUint64(created[:], uint64(at.UnixNano()))
 		d.Write(created[:])
 		d.WriteString(info.Config.Metadata[metaLife])
 		d.Write([]byte{0})

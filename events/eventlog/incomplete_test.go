@@ -85,6 +85,38 @@ func TestIncompleteStreamIsMadeAgain(t *testing.T) {
 	}
 }
 
+// Entries that no witness knows of keep their stream from being removed, too.
+func TestStreamWithEntriesIsNotRemovedWithoutAWitness(t *testing.T) {
+	dir, witness := t.TempDir(), t.TempDir()
+	cfg := Config{Dir: dir, WitnessDir: witness}
+	l, err := Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ticket, err := l.SubmitTo(context.Background(), 0, []events.Event{{Kind: events.StatisticSeen, App: "o#a", User: "u", Upto: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(ticket.Wait(context.Background()), l.Close(context.Background()), os.RemoveAll(witness)); err != nil {
+		t.Fatal(err)
+	}
+	stream := filepath.Join(dir, server.JetStreamStoreDir, logAccount, "streams", "RECEIPTS_0")
+	if err := os.Truncate(filepath.Join(stream, server.JetStreamMetaFile), 100); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := Open(context.Background(), cfg); err == nil {
+		_ = l.Close(context.Background())
+		t.Error("a stream with entries and half of its description is served")
+	}
+	blocks, _ := filepath.Glob(filepath.Join(stream, "msgs", "*.blk"))
+	if len(blocks) != 1 {
+		t.Fatalf("its blocks are %q", blocks)
+	}
+	if info, err := os.Stat(blocks[0]); err != nil || info.Size() == 0 {
+		t.Errorf("its block is empty: %v", err)
+	}
+}
+
 func isWhole(s *blockfile.Stream) bool {
 	_, err := s.Meta()
 	return err == nil

@@ -2,12 +2,15 @@ package eventlog
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -18,14 +21,15 @@ import (
 )
 
 const (
-	// ingressAccount is the account of outside producers. It has no JetStream, and sees nothing of
-	// the log's account but one service.
+	// ingressAccount is the account of the producer of all apps, and of receiptd where it takes
+	// what producers publish and ask for. It has no JetStream, and sees nothing of the log's
+	// account. Producers of one app are in accounts of their own, which see nothing but their part
+	// of its services: in one account they could hear each other's answers.
 	ingressAccount = "INGRESS"
 	// DefaultIngressUser is the user name of outside producers unless [Ingress.User] says
 	// otherwise.
 	DefaultIngressUser = "ingress"
-	// requestUser is receiptd itself in that account, where it answers requests. It can only log in
-	// from inside the process.
+	// requestUser is receiptd itself in that account. It can only log in from inside the process.
 	requestUser = "receiptd-requests"
 
 	// ingressLoginSeconds is how long a client may take to say who it is.
@@ -36,8 +40,12 @@ const (
 	ingressMargin = 16 << 20
 )
 
-// inboxes are where answers go.
-const inboxes = "_INBOX.>"
+// Where answers go: to what producers listen on in their account and, for those in another account
+// than receiptd, to what the server made of it.
+const (
+	inboxPrefix    = "_INBOX."
+	importedPrefix = "_R_."
+)
 
 // Ingress lets NATS clients outside of the process publish single events to the embedded server, on
 // the subjects of [events.IngressSubject]. The server routes each event to its partition and
@@ -88,9 +96,7 @@ func (in *Ingress) apply(opts *server.Options, requestPassword string) error {
 	opts.TLSConfig, opts.TLS = in.TLS, in.TLS != nil
 	opts.TLSTimeout, opts.AuthTimeout = ingressLoginSeconds, ingressLoginSeconds
 
-	account := server.NewAccount(ingressAccount)
-	opts.Accounts = append(opts.Accounts, account)
-	add := func(user, password string, subjects ...string) error {
+	add := func(account *server.Account, user, password string, subjects ...string) error {
 		if len(password) < MinIngressPassword {
 			return fmt.Errorf("ingress: the password of %s has %d bytes, which can be guessed: take %d or more", user, len(password), MinIngressPassword)
 		}
@@ -102,33 +108,33 @@ func (in *Ingress) apply(opts *server.Options, requestPassword string) error {
 			Username: user, Password: hash, Account: account,
 			Permissions: &server.Permissions{
 				Publish:   &server.SubjectPermission{Allow: subjects},
-				Subscribe: &server.SubjectPermission{Allow: []string{inboxes}},
+				Subscribe: &server.SubjectPermission{Allow: []string{inboxPrefix + ">"}},
 			},
 		})
 		return nil
 	}
+	all := server.NewAccount(ingressAccount)
+	opts.Accounts = append(opts.Accounts, all)
 	if in.Password != "" {
-		if err := add(in.user(), in.Password, events.IngressSubjects, events.SubmitSubjects); err != nil {
+		if err := add(all, in.user(), in.Password, events.IngressSubjects, events.SubmitSubjects); err != nil {
 			return err
 		}
 	}
 	for _, x := range in.Apps {
-		publish, err := events.IngressSubjectsOf(x.App)
-		if err != nil {
-			return err
-		}
-		request, err := events.SubmitSubject(x.App)
+		account := server.NewAccount(accountOf(x.App))
+		opts.Accounts = append(opts.Accounts, account)
+		publish, request, err := ingressOf(x.App)
 		if err == nil {
-			err = add(x.App, x.Password, publish, request)
+			err = add(account, x.App, x.Password, publish, request)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	opts.Users = append(opts.Users, &server.User{
-		Username: requestUser, Password: requestPassword, Account: account,
+		Username: requestUser, Password: requestPassword, Account: all,
 		// The requester chooses where the answer goes.
-		Permissions:            &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{inboxes}}},
+		Permissions:            &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{inboxPrefix + ">", importedPrefix + ">"}}},
 		AllowedConnectionTypes: map[string]struct{}{jwt.ConnectionTypeInProcess: {}},
 	})
 	return nil
@@ -141,33 +147,67 @@ func (in *Ingress) user() string {
 	return in.User
 }
 
-// openIngress connects the two accounts. Until then nobody receives what producers publish, and
-// they are told so.
+// accountOf is the account of the producers of one app. Its name is a token of the server's own
+// subjects.
+func accountOf(app string) string {
+	sum := sha256.Sum256([]byte(app))
+	return ingressAccount + "_" + hex.EncodeToString(sum[:8])
+}
+
+// ingressOf are the subjects of one app: where its events are published, and its requests sent.
+func ingressOf(app string) (publish, request string, err error) {
+	if publish, err = events.IngressSubjectsOf(app); err != nil {
+		return "", "", err
+	}
+	request, err = events.SubmitSubject(app)
+	return publish, request, err
+}
+
+// openIngress connects the accounts of the producers of one app to that of receiptd, and takes what
+// is published. Until then nobody receives it, and producers are told so.
 //
-// There is a service between two accounts, rather than one account with permissions, because
-// nats-server checks permissions after it has mapped the subject: a user of the log's own account
-// could publish to receipts.in.> only with the permission to write to the partitions directly.
-func (e *embedded) openIngress(partitions int) error {
-	source, destination := events.IngressMapping(partitions)
-	owner, err := e.srv.LookupAccount(logAccount)
+// There are services between accounts, rather than one account with permissions, because
+// what is published in an account is heard by whoever may listen there, answers included.
+func (l *Log) openIngress(ctx context.Context) error {
+	e := l.server
+	owner, err := e.srv.LookupAccount(ingressAccount)
 	if err != nil {
 		return err
 	}
-	outside, err := e.srv.LookupAccount(ingressAccount)
-	if err != nil {
-		return err
+	source, _ := events.IngressMapping(1)
+	var outside []*server.Account
+	for _, x := range l.cfg.Ingress.Apps {
+		account, err := e.srv.LookupAccount(accountOf(x.App))
+		if err != nil {
+			return err
+		}
+		outside = append(outside, account)
 	}
-	if err := owner.AddMapping(source, destination); err != nil {
-		return fmt.Errorf("map %s: %w", source, err)
+	for _, subject := range []string{source, events.SubmitSubjects} {
+		if err := owner.AddServiceExport(subject, outside); err != nil {
+			return fmt.Errorf("export %s: %w", subject, err)
+		}
 	}
-	e.watching.Go(func() { e.watchIngress(owner, source, destination) })
-	if err := owner.AddServiceExport(source, []*server.Account{outside}); err != nil {
-		return fmt.Errorf("export %s: %w", source, err)
+	for i, x := range l.cfg.Ingress.Apps {
+		publish, request, err := ingressOf(x.App)
+		if err != nil {
+			return err
+		}
+		publish = strings.TrimSuffix(publish, ">") + "*.*" // a service has no open end
+		for _, subject := range []string{publish, request} {
+			if err := outside[i].AddServiceImport(owner, subject, subject); err != nil {
+				return fmt.Errorf("import %s: %w", subject, err)
+			}
+		}
 	}
-	if err := outside.AddServiceImport(owner, source, source); err != nil {
-		return fmt.Errorf("import %s: %w", source, err)
+	r, err := l.newRelay(ctx)
+	if err == nil {
+		err = r.open()
 	}
-	return nil
+	if err == nil {
+		e.watching.Go(func() { e.watchIngress(r) })
+	}
+	return err
 }
 
 // ConnectRequests opens a connection on which the requests of outside producers arrive, those to
@@ -184,10 +224,10 @@ func (l *Log) ConnectRequests(ctx context.Context, name string) (*nats.Conn, err
 	return l.keep(l.connectAs(ctx, name, requestUser))
 }
 
-// watchIngress takes the mapping away while the disk has no room for what producers publish: they
-// do not ask for room first, as the log's own publishers do. Nobody receives what they publish
-// then, which their server tells them.
-func (e *embedded) watchIngress(owner *server.Account, source, destination string) {
+// watchIngress closes the relay while the disk has no room for what producers publish: they do not
+// ask for room first, as the log's own publishers do. Nobody receives what they publish then, which
+// their server tells them.
+func (e *embedded) watchIngress(r *relay) {
 	tick := time.NewTicker(ingressLook)
 	defer tick.Stop()
 	open := true
@@ -199,11 +239,11 @@ func (e *embedded) watchIngress(owner *server.Account, source, destination strin
 		}
 		switch room := e.space.has(ingressMargin); {
 		case open && !room:
-			owner.RemoveMapping(source)
+			r.close()
 			e.logger.Error("the disk is full: events of NATS clients are refused", slog.String("dir", e.dir))
 			open = false
 		case !open && room:
-			if err := owner.AddMapping(source, destination); err != nil {
+			if err := r.open(); err != nil {
 				e.logger.Error("the ingress was not opened again", slog.Any("error", err))
 				continue
 			}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -194,7 +195,34 @@ type inspector struct {
 	progress func(int64)
 }
 
-func (n *inspector) add(f Finding) { n.Findings = append(n.Findings, f) }
+func (n *inspector) add(f Finding) {
+	if disposable(f.Stream) {
+		f.Fatal, f.What = false, f.What+"; it holds snapshots of the state, which are passed over if they are damaged, and made anew"
+	}
+	n.Findings = append(n.Findings, f)
+}
+
+// dispose moves the disposable streams away whose files are damaged: the server may take for ever
+// to recover what can be made anew.
+func (i *Inspection) dispose(dir string) error {
+	for _, f := range i.Findings {
+		at := slices.IndexFunc(i.Streams, func(s StreamFiles) bool { return s.Stream == f.Stream })
+		if at < 0 || !disposable(f.Stream) || f.Code == CodeTornTail || f.Code == CodeMetaStale {
+			continue
+		}
+		if err := putAside(dir, f.Stream, i.Streams[at].dir); err != nil {
+			return fmt.Errorf("put damaged snapshots aside: %w", err)
+		}
+		i.Streams = slices.Delete(i.Streams, at, at+1)
+	}
+	return nil
+}
+
+// disposable reports whether a stream has nothing that is not made anew: the snapshots of the
+// state, and the notes about them.
+func disposable(stream string) bool {
+	return stream == "OBJ_receiptd_snapshots" || stream == "KV_receiptd_snapshots"
+}
 
 // partitionOf is the partition whose stream has a name, -1 if it is none of the log's.
 func partitionOf(stream string) int {

@@ -114,13 +114,18 @@ func (l *Log) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if l.cfg.Before != nil {
+		if err := l.cfg.Before(ctx, l.read.nc); err != nil {
+			return err
+		}
+	}
 	err = l.settle(ctx, func(ctx context.Context) (err error) { l.streams, err = openStreams(ctx, js, &l.cfg); return err })
 	if err != nil {
 		return err
 	}
 	l.identity = identityOf(l.streams)
 	if l.cfg.Ingress.Listen != "" {
-		if err := l.server.openIngress(len(l.streams)); err != nil {
+		if err := l.openIngress(ctx); err != nil {
 			return fmt.Errorf("ingress: %w", err)
 		}
 	}

@@ -41,7 +41,7 @@ type Peers struct {
 // deleted, as unknown there. ErrPeer is returned for one of a cluster, to a server that is alone.
 var (
 	ErrStandalone = errors.New("eventlog: the directory holds the log of a server that was alone; the NATS servers of a cluster would delete it as unknown. " +
-		"Nothing was changed. Start the node on another data directory, and keep this one, or a backup of it (receiptctl backup), which only a server that is alone can restore (receiptctl restore)")
+		"Nothing was changed. To bring it into a cluster, back it up (receiptctl backup DIR --secrets --data OLD) and start all nodes on new data directories with --restore-from DIR")
 	ErrPeer = errors.New("eventlog: the directory holds a copy of a cluster's log; it needs --node, --cluster-listen, --cluster-routes and --cluster-secret, as before")
 )
 

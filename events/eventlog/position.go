@@ -94,7 +94,7 @@ func (l *Log) EntryAt(ctx context.Context, partition int, sequence uint64) (Entr
 	case err != nil:
 		return Entry{}, fmt.Errorf("eventlog: read entry %d of partition %d: %w", sequence, partition, err)
 	}
-	return Entry{Sequence: m.Sequence, Time: m.Time, Subject: m.Subject, Data: m.Data, MsgID: m.Header.Get(jetstream.MsgIDHeader)}, nil
+	return Entry{Sequence: m.Sequence, Time: m.Time, Subject: m.Subject, Data: m.Data, MsgID: producersName(m.Subject, m.Header.Get(jetstream.MsgIDHeader))}, nil
 }
 
 // Fingerprint tells an entry from any other one that might get its sequence in a log that lost its

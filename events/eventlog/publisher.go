@@ -31,6 +31,7 @@ type publisher struct {
 	free   []*batch // empty, for reuse; as many as were ever queued at once
 	closed bool
 	wake   chan struct{}
+	tenant company
 
 	stats stats
 
@@ -153,7 +154,10 @@ func (p *publisher) finish(out *outgoing, sequence uint64, err error) {
 		p.last, p.own = sequence, sequence
 		now := time.Now()
 		p.fold.stored(sequence, out.events, now)
-		p.capacity.Resize(p.depth.stored(out.queued, now.Sub(p.latest.began), now))
+		p.mu.Lock()
+		alone := p.tenant.alone(now)
+		p.mu.Unlock()
+		p.capacity.Resize(p.depth.stored(out.queued, now.Sub(p.latest.began), now, alone))
 	}
 	p.stats.end(out, sequence, err)
 	out.result.sequence, out.result.err = sequence, err

@@ -71,6 +71,9 @@ func (p *publisher) add(evs []events.Event, s share, t *Ticket) {
 		if s.picked != nil {
 			e = &evs[s.picked[k]]
 		}
+		if k == 0 { // Producers submit the events of one app at a time, or stand for all of them.
+			p.tenant.came(e.App)
+		}
 		weight := weigh(e)
 		if b.full(weight, most) {
 			if run.n > 0 {

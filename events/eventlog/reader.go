@@ -16,8 +16,8 @@ type Entry struct {
 	Subject string
 	// Data may be kept: nothing writes to it again.
 	Data []byte
-	// MsgID is the entry's Nats-Msg-Id, the name that its publisher gave it; empty if there
-	// is none.
+	// MsgID is the name that the entry's publisher gave it, as Nats-Msg-Id; empty if there is
+	// none.
 	MsgID string
 }
 

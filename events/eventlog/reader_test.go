@@ -195,7 +195,7 @@ func TestReaderSurvivesFaults(t *testing.T) {
 			o.proxy.Cut()
 		case 1, 4:
 			o.proxy.Hold()
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond) // what the server sends meanwhile is lost
 			o.proxy.Cut()
 		case 2:
 			o.server.Stop()

@@ -52,7 +52,7 @@ func (l *Log) Reach(ctx context.Context, partition int, sequence uint64) (first,
 func (l *Log) leaderEntry(ctx context.Context, partition int, sequence uint64) (e Entry, err error) {
 	err = l.request(ctx, func(ctx context.Context) error {
 		m, err := leader.At(ctx, l.read.nc, streamName(partition), sequence)
-		e = Entry{Sequence: m.Sequence, Time: m.Time, Subject: m.Subject, Data: m.Data, MsgID: m.Header.Get(jetstream.MsgIDHeader)}
+		e = Entry{Sequence: m.Sequence, Time: m.Time, Subject: m.Subject, Data: m.Data, MsgID: producersName(m.Subject, m.Header.Get(jetstream.MsgIDHeader))}
 		return err
 	})
 	switch {

@@ -33,6 +33,9 @@ func Restore(dir string) (*Restoring, error) {
 // Stream restores one stream: the text of its configuration, and the records that fill hands on, in
 // order. last is the largest sequence the stream ever had, which counts on from it.
 func (r *Restoring) Stream(name string, meta []byte, last uint64, fill func(add func(blockfile.Record) error) error) (err error) {
+	if meta, err = blockfile.OfOne(meta); err != nil {
+		return fmt.Errorf("eventlog: restore stream %s: %w", name, err)
+	}
 	if partitionOf(name) >= 0 {
 		if meta, err = blockfile.WithMetadata(meta, metaLife, r.life); err != nil {
 			return fmt.Errorf("eventlog: restore stream %s: %w", name, err)

@@ -135,16 +135,19 @@ func TestRandomFaultsUnderLoad(t *testing.T) {
 				})
 			}
 			for range 15 {
+				// A random moment of the traffic.
 				time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond)
 				switch random.IntN(3) {
 				case 0:
 					o.proxy.Cut()
 				case 1:
 					o.proxy.Hold()
+					// What is on its way meanwhile is lost.
 					time.Sleep(time.Duration(random.IntN(30)) * time.Millisecond)
 					o.proxy.Cut()
 				case 2:
 					o.proxy.Hold()
+					// Up to longer than an answer is waited for.
 					time.Sleep(time.Duration(random.IntN(400)) * time.Millisecond)
 					o.proxy.Release()
 				}

@@ -117,6 +117,9 @@ func weighAttributes(e *events.Event) int {
 	}
 	if e.Settings != nil {
 		n += settingsBytes
+		for i := range e.Settings.Alerts {
+			n += eventBytes + len(e.Settings.Alerts[i].Name) + len(e.Settings.Alerts[i].ID)
+		}
 	}
 	return n
 }

@@ -119,6 +119,9 @@ func (e *embedded) prepare(ctx context.Context, cfg *Config) error {
 		return err
 	}
 	logFindings(cfg.Logger, i.Findings)
+	if err := i.dispose(cfg.Dir); err != nil {
+		return err
+	}
 	e.guard = guard{dir: cfg.Dir, streams: i.Streams, logger: cfg.Logger}
 	return e.guard.raise()
 }

@@ -171,6 +171,9 @@ func openStreams(ctx context.Context, js jetstream.JetStream, cfg *Config) ([]je
 	case err != nil:
 		return nil, fmt.Errorf("look up stream %s: %w", streamName(0), err)
 	}
+	if first.CachedInfo().Config.Metadata[metaRestoring] != "" {
+		return nil, ErrRestoring
+	}
 	partitions, err := recordedPartitions(&first.CachedInfo().Config)
 	if err != nil {
 		return nil, err
@@ -208,6 +211,11 @@ func createStreams(ctx context.Context, js jetstream.JetStream, cfg *Config) ([]
 	partitions := cfg.Partitions
 	if partitions == 0 {
 		partitions = runtime.NumCPU()
+	}
+	if _, err := js.Stream(ctx, "KV_"+RestoreClaim); err == nil {
+		return nil, ErrRestoring
+	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("look up whether a log is being restored: %w", err)
 	}
 	streams := make([]jetstream.Stream, partitions)
 	life := newLife()

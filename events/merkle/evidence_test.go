@@ -23,7 +23,7 @@ func (s *seeded) Read(p []byte) (int, error) {
 	return copy(p, s.sum[:]), nil
 }
 
-func someKey(t *testing.T, source io.Reader) (note.Signer, note.Verifier) {
+func someKey(t testing.TB, source io.Reader) (note.Signer, note.Verifier) {
 	t.Helper()
 	private, public, err := note.GenerateKey(source, "receiptd/test")
 	if err != nil {
@@ -46,7 +46,7 @@ var receipts = []events.Event{
 }
 
 // someEvidence is evidence of the first receipt of an entry of two, in a tree of five.
-func someEvidence(t *testing.T, signer note.Signer, o Origin, whole bool) []byte {
+func someEvidence(t testing.TB, signer note.Signer, o Origin, whole bool) []byte {
 	t.Helper()
 	var builder events.Builder
 	for i := range receipts {
@@ -56,7 +56,7 @@ func someEvidence(t *testing.T, signer note.Signer, o Origin, whole bool) []byte
 }
 
 // evidenceOf is evidence of the first event of an entry, in a tree of five.
-func evidenceOf(t *testing.T, signer note.Signer, o Origin, whole bool, event *events.Event, entry Stored) []byte {
+func evidenceOf(t testing.TB, signer note.Signer, o Origin, whole bool, event *events.Event, entry Stored) []byte {
 	t.Helper()
 	entry.Sequence, entry.Time = o.Base+3, time.Unix(1700000000, 123456789)
 	leaves := make([]Hash, 5)
@@ -207,4 +207,26 @@ func TestEvidenceBindsTheNameOfAnEntry(t *testing.T) {
 			t.Errorf("accepted with the name %s: %+v, %v", name, p, err)
 		}
 	}
+}
+
+// Whatever file comes, it is evidence as it was made or none.
+func FuzzEvidence(f *testing.F) {
+	signer, verifier := someKey(f, new(seeded))
+	made := map[string]bool{}
+	for _, base := range []uint64{0, 70} {
+		for _, whole := range []bool{true, false} {
+			file := someEvidence(f, signer, Origin{Partition: 1, Partitions: 4, Base: base}, whole)
+			made[string(file)] = true
+			f.Add(file)
+		}
+	}
+	f.Add([]byte(`{"format":"x"}`))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		switch p, err := CheckEvidence(file, verifier); {
+		case err == nil && !made[string(file)]:
+			t.Fatalf("accepted: %+v", p)
+		case err != nil && (!errors.Is(err, ErrEvidence) || p.Sequence != 0 || p.Event.User != ""):
+			t.Fatalf("%+v, %v", p, err)
+		}
+	})
 }

@@ -47,7 +47,7 @@ func (s stored) tiles(level int, n uint64) ([]byte, error) {
 }
 
 // grow adds leaves to a tree, stores it now and then, and opens it again each time.
-func grow(t *testing.T, s stored, leaves []Hash, storeEvery func(n int) bool) Tree {
+func grow(t testing.TB, s stored, leaves []Hash, storeEvery func(n int) bool) Tree {
 	t.Helper()
 	e := &Edge{}
 	for n, leaf := range leaves {

@@ -21,6 +21,7 @@ import (
 
 const (
 	bucket  = "receiptd_accounts"
+	stream  = "KV_" + bucket
 	timeout = 5 * time.Second
 
 	// MaxPasswordBytes bounds a password.
@@ -53,6 +54,8 @@ type Config struct {
 	// MaxUsers bounds the users of an app, MaxGroups the groups that are made in it with the SDK,
 	// and MaxGroupsOfUser those that one user made.
 	MaxUsers, MaxGroups, MaxGroupsOfUser int
+	// Invitations bounds those that wait for an answer.
+	Invitations InvitationLimits
 	// Replicas of the bucket in an outside cluster.
 	Replicas int
 	// Room, if set, refuses n more bytes that the disk has no room for.
@@ -69,7 +72,10 @@ type Accounts struct {
 	hasher *hasher
 
 	mu     sync.Mutex
-	counts map[string]int // keys by what they begin with, once they were counted
+	counts map[string]int // keys by the filter that they match, once they were counted
+
+	// inviting is held while an invitation is counted and stored, alone by who counts anew.
+	inviting sync.RWMutex
 }
 
 // account is what is stored of a user.
@@ -99,11 +105,11 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Accounts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("accounts: bucket %s: %w", bucket, err)
 	}
-	stream, err := js.Stream(ctx, "KV_"+bucket)
+	keys, err := js.Stream(ctx, stream)
 	if err != nil {
 		return nil, fmt.Errorf("accounts: bucket %s: %w", bucket, err)
 	}
-	have := stream.CachedInfo().Config
+	have := keys.CachedInfo().Config
 	for field, problem := range map[string]bool{
 		"storage":      have.Storage != jetstream.FileStorage,
 		"max_age":      have.MaxAge != 0, // users would vanish
@@ -114,13 +120,14 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Accounts, error) {
 			return nil, fmt.Errorf("%w: bucket %s: %s", ErrBucketConfig, bucket, field)
 		}
 	}
-	return &Accounts{cfg: cfg, nc: nc, kv: kv, stream: stream, hasher: newHasher(cfg.Registerer), counts: make(map[string]int)}, nil
+	return &Accounts{cfg: cfg, nc: nc, kv: kv, stream: keys, hasher: newHasher(cfg.Registerer), counts: make(map[string]int)}, nil
 }
 
-// entry is what the bucket has under a key.
+// entry is what the bucket has under a key, and since when by the broker's clock.
 type entry struct {
 	value    []byte
 	revision uint64
+	at       time.Time
 }
 
 // get looks a key up. The error is [jetstream.ErrKeyNotFound] if there is none. In a replicated
@@ -132,28 +139,39 @@ func (a *Accounts) get(ctx context.Context, key string) (entry, error) {
 		if err != nil {
 			return entry{}, err
 		}
-		return entry{e.Value(), e.Revision()}, nil
+		return entry{e.Value(), e.Revision(), e.Created()}, nil
 	}
-	m, err := leader.Last(ctx, a.nc, "KV_"+bucket, "$KV."+bucket+"."+key)
+	m, err := leader.Last(ctx, a.nc, stream, subject(key))
 	if errors.Is(err, leader.ErrNotFound) || err == nil && m.Header.Get("KV-Operation") != "" {
 		return entry{}, jetstream.ErrKeyNotFound
 	}
-	return entry{m.Data, m.Sequence}, err
+	return entry{m.Data, m.Sequence, m.Time}, err
 }
+
+// subject is that of the stream whose messages are the values of a key, or of those that match
+// a filter.
+func subject(key string) string { return "$KV." + bucket + "." + key }
 
 func encode(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-// Keys of the bucket, and what those of an app or user begin with.
-func usersOf(app string) string         { return "users." + encode(app) + "." }
-func userKey(app, user string) string   { return usersOf(app) + encode(user) }
-func groupsOf(app string) string        { return "groups." + encode(app) + "." }
-func groupKey(app, group string) string { return groupsOf(app) + encode(group) }
+// Keys of the bucket, each with the filter of those that are counted, or removed, together: the
+// users of an app, its groups, those that one user made, and what is kept of users who are not in a
+// group.
+func userKey(app, user string) string        { return key("users", app, user) }
+func usersOf(app string) string              { return key("users", app) + ".*" }
+func groupKey(app, group string) string      { return key("groups", app, group) }
+func groupsOf(app string) string             { return key("groups", app) + ".*" }
+func madeKey(app, user, group string) string { return key("made", app, user, group) }
+func madeBy(app, user string) string         { return key("made", app, user) + ".*" }
+func markKey(app, group, user string) string { return key("marks", app, group, user) }
+func markedIn(app, group string) string      { return key("marks", app, group) + ".*" }
 
-// madeBy are the groups that a user made, markedIn what is kept of users who are not in a group.
-func madeBy(app, user string) string         { return "made." + encode(app) + "." + encode(user) + "." }
-func madeKey(app, user, group string) string { return madeBy(app, user) + encode(group) }
-func markedIn(app, group string) string      { return "marks." + encode(app) + "." + encode(group) + "." }
-func markKey(app, group, user string) string { return markedIn(app, group) + encode(user) }
+func key(kind string, names ...string) string {
+	for _, name := range names {
+		kind += "." + encode(name)
+	}
+	return kind
+}
 
 // Register makes a user. The errors are [ErrExists], also for a name that is reserved, [ErrFull],
 // [ErrBusy], [ErrBadPassword] and those of the store.

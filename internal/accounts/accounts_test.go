@@ -36,7 +36,7 @@ func connection(t testing.TB) *nats.Conn {
 
 func openAccounts(t testing.TB, nc *nats.Conn, maxUsers int) *Accounts {
 	t.Helper()
-	a, err := Open(testContext(t), nc, Config{MaxUsers: maxUsers, MaxGroups: 4, MaxGroupsOfUser: 3})
+	a, err := Open(testContext(t), nc, Config{MaxUsers: maxUsers, MaxGroups: 4, MaxGroupsOfUser: 3, Invitations: manyInvitations})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,8 +159,10 @@ func TestAppsTakeTurnsToHash(t *testing.T) {
 	for range 99 {
 		<-order
 	}
-	if h.waiting["busy"] = make([]chan struct{}, maxHashWaitingOfApp); !errors.Is(h.enter(testContext(t), "busy"), ErrBusy) {
-		t.Error("one app may have everybody wait")
+	h.waiting["busy"] = make([]chan struct{}, maxHashWaitingOfApp)
+	ctx := testContext(t) // whose end would be told in the same way
+	if err := h.enter(ctx, "busy"); !errors.Is(err, ErrBusy) || ctx.Err() != nil {
+		t.Errorf("one app may have everybody wait: %v", err)
 	}
 }
 
@@ -223,7 +225,7 @@ func TestAccountsAreReadFromTheLeader(t *testing.T) {
 	t.Parallel()
 	servers := natstest.StartCluster(t, 3)
 	open := func(k int) *Accounts {
-		a, err := Open(testContext(t), servers[k].JetStream().Conn(), Config{MaxUsers: 100, Replicas: 3})
+		a, err := Open(testContext(t), servers[k].JetStream().Conn(), Config{MaxUsers: 100, Replicas: 3, Invitations: manyInvitations})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -255,11 +257,26 @@ func TestAccountsAreReadFromTheLeader(t *testing.T) {
 	if g, err := a.Group(testContext(t), app, "g"); err != nil || g != (GroupProfile{}) {
 		t.Errorf("%+v, %v", g, err)
 	}
-	if err := a.PutMark(testContext(t), app, "g", "ben", MarkInvited); err != nil {
+	if err := a.PutMark(testContext(t), app, "g", "ben", MarkRemoved); err != nil {
 		t.Fatal(err)
 	}
-	if mark, err := b.Mark(testContext(t), app, "g", "ben"); err != nil || mark != MarkInvited {
+	if mark, err := b.Mark(testContext(t), app, "g", "ben"); err != nil || mark != MarkRemoved {
 		t.Errorf("%q, %v", mark, err)
+	}
+	if err := a.Invite(testContext(t), app, Invitation{Group: "g", User: "cleo", Inviter: "ann"}, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if x, err := b.Invitation(testContext(t), app, "g", "cleo", time.Hour); err != nil || x.Inviter != "ann" {
+		t.Errorf("%+v, %v", x, err)
+	}
+	if list, _, err := b.InvitationsOf(testContext(t), app, "cleo", "", 10, time.Hour); err != nil || len(list) != 1 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if err := b.DropInvitation(testContext(t), app, "g", "cleo"); err != nil {
+		t.Fatal(err)
+	}
+	if list, _, err := a.InvitationsInto(testContext(t), app, "g", "", 10, time.Hour); err != nil || len(list) != 0 {
+		t.Errorf("%+v, %v", list, err)
 	}
 	if there, err := b.Has(testContext(t), app, "ann"); err != nil || !there {
 		t.Errorf("%v, %v", there, err)

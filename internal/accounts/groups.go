@@ -91,12 +91,13 @@ func (a *Accounts) ClaimGroup(ctx context.Context, app, user, group string) erro
 	return err
 }
 
-// DropGroup forgets a group's profile, that its owner made it, and the marks of its users.
+// DropGroup forgets a group's profile, that its owner made it, the marks of its users, and the
+// invitations into it.
 func (a *Accounts) DropGroup(ctx context.Context, app, owner, group string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err := errors.Join(a.drop(ctx, groupKey(app, group), groupsOf(app)), a.drop(ctx, madeKey(app, owner, group), madeBy(app, owner)),
-		a.stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+"."+markedIn(app, group)+"*")))
+		a.purge(ctx, markedIn(app, group)), a.dropInvitations(ctx, app, invitedInto(app, group)))
 	if err != nil {
 		return fmt.Errorf("accounts: forget group: %w", err)
 	}
@@ -105,18 +106,23 @@ func (a *Accounts) DropGroup(ctx context.Context, app, owner, group string) erro
 
 // drop removes a key, and counts it no more. No marker of the removal stays, which would
 // be counted.
-func (a *Accounts) drop(ctx context.Context, key, prefix string) error {
+func (a *Accounts) drop(ctx context.Context, key, counted string) error {
 	_, err := a.get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil
 	}
 	if err == nil {
-		err = a.stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+"."+key))
+		err = a.purge(ctx, key)
 	}
 	if err == nil {
-		a.release(prefix)
+		a.release(counted)
 	}
 	return err
+}
+
+// purge removes all keys that match a filter.
+func (a *Accounts) purge(ctx context.Context, filter string) error {
+	return a.stream.Purge(ctx, jetstream.WithPurgeSubject(subject(filter)))
 }
 
 // Mark is what a group keeps of a user who is not in it.
@@ -125,8 +131,8 @@ type Mark string
 const (
 	// MarkRemoved: the user was removed, and may not join by themselves.
 	MarkRemoved Mark = "removed"
-	// MarkInvited: the user was invited, and has not said whether they want to join.
-	MarkInvited Mark = "invited"
+	// markInvited is how an earlier version kept an [Invitation].
+	markInvited Mark = "invited"
 )
 
 // PutMark keeps a mark of a user in the place of another one.
@@ -151,12 +157,15 @@ func (a *Accounts) Mark(ctx context.Context, app, group, user string) (Mark, err
 	if err != nil {
 		return "", wrap("look up mark", err)
 	}
-	return Mark(entry.value), nil
+	if m := Mark(entry.value); m != markInvited {
+		return m, nil
+	}
+	return "", nil
 }
 
 // DropMark forgets the mark of a user.
 func (a *Accounts) DropMark(ctx context.Context, app, group, user string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return wrap("forget mark", a.stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+"."+markKey(app, group, user))))
+	return wrap("forget mark", a.purge(ctx, markKey(app, group, user)))
 }

@@ -4,7 +4,7 @@
 //
 //	manifest.json           what the backup holds, with checksums; its last line is its own
 //	streams/NAME/N.blk      messages of a stream, in nats-server's format for block files
-//	secrets/NAME            token.key and admin.key, if they were asked for
+//	secrets/NAME            token.key, admin.key and log.key, if they were asked for
 //
 // Files are written once, synced, and named by the manifest only after that, which is replaced in
 // one step at the end. So whenever a backup is cut off, the one before it is whole, and the next

@@ -10,11 +10,14 @@ import (
 
 // State is the copy of the state that this node has.
 type State interface {
-	Waiter
 	// Folded is the last entry folded, of each partition.
 	Folded() []uint64
+	// Levels are the levels of the rules in force, of each partition.
+	Levels() []uint64
 	// Ready returns nil once the folds have caught up with the log.
 	Ready() error
+	// WaitFor returns once an entry of a partition is folded.
+	WaitFor(ctx context.Context, partition int, sequence uint64) error
 	// MarkAt returns what the copy of a partition is at an entry, which the fold has not passed
 	// yet; [ErrPassed] if it has. The cost is how long that took once the fold was there.
 	MarkAt(ctx context.Context, partition int, sequence uint64) (m Mark, cost time.Duration, err error)
@@ -144,7 +147,8 @@ func (n *Node) takeMark(ctx context.Context, partition int, at, position uint64)
 	})
 }
 
-// judge compares the copy's mark with those of the others at the same entry. States in which the
+// judge compares the copy's mark with those of the others at the same entry. States of other rules
+// say nothing about it, as there are while programs are replaced. States in which the
 // tree of the log begins elsewhere, that of an earlier version for one, say nothing about it, nor
 // it about them: they have other trees by right, and other digests with them. A copy that differs
 // from most is wrong. Where there is no majority, one that was folded again is believed rather than
@@ -165,7 +169,7 @@ func (n *Node) judge(partition int, nodes []member) {
 		if m.Node == n.o.Name || partition >= len(m.Copies) || m.silent() || m.Copies[partition].Quarantined {
 			continue
 		}
-		if other := m.Copies[partition].Mark; other.Sequence == mine.Sequence && other.Base == mine.Base {
+		if other := m.Copies[partition].Mark; other.Sequence == mine.Sequence && other.Base == mine.Base && other.Rules == mine.Rules {
 			marks = append(marks, markOf{m.Node, other})
 		} else if m.State == StateServing {
 			all = false

@@ -13,7 +13,9 @@ import (
 
 // Which copies are taken for wrong does not depend on who asks, and is never all of them.
 func TestWhoIsWrong(t *testing.T) {
-	mark := func(node, digest string, refolded int) markOf { return markOf{node, Mark{9, 0, "c", digest, refolded}} }
+	mark := func(node, digest string, refolded int) markOf {
+		return markOf{node, Mark{9, 0, "c", digest, refolded, 2}}
+	}
 	for _, test := range []struct {
 		marks []markOf
 		want  string
@@ -56,6 +58,7 @@ type copyHere struct {
 }
 
 func (c *copyHere) Folded() []uint64            { return []uint64{c.folded} }
+func (c *copyHere) Levels() []uint64            { return []uint64{1} }
 func (c *copyHere) Condemned(int) bool          { return c.condemned }
 func (c *copyHere) Durable(int) (uint64, error) { return c.folded, nil }
 func (c *copyHere) Ready() error                { return nil }
@@ -114,6 +117,7 @@ func TestOnlyMarksOfTheSameEntryAreCompared(t *testing.T) {
 		{"another chain", with(func(m *Mark) { m.Chain = "d" }), false, true, false},
 		{"an entry before", with(func(m *Mark) { m.Digest, m.Sequence = "y", 8 }), false, false, false},
 		{"a tree that begins elsewhere", with(func(m *Mark) { m.Digest, m.Chain, m.Base = "y", "d", 5 }), false, false, false},
+		{"of other rules", with(func(m *Mark) { m.Digest, m.Rules = "y", 3 }), false, false, false},
 		{"no mark", Mark{}, false, false, false},
 		{"one that is wrong itself", differs, true, false, true},
 	} {

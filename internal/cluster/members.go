@@ -4,13 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go"
 )
 
 const (
@@ -52,6 +49,8 @@ type Mark struct {
 	Digest string `json:"digest,omitempty"`
 	// Refolded is how often the copy was folded again since its process began, for being wrong.
 	Refolded int `json:"refolded,omitempty"`
+	// Rules is the number of the rules by which the copy was folded.
+	Rules uint64 `json:"rules,omitempty"`
 }
 
 // copyBeat is what a node says of its copy of a partition.
@@ -65,12 +64,17 @@ type copyBeat struct {
 
 // beat is what a node says of itself.
 type beat struct {
-	Node    string     `json:"node"`
-	Life    string     `json:"life"`
-	Log     uint64     `json:"log"`
-	Version string     `json:"version"`
-	State   string     `json:"state"`
-	Copies  []copyBeat `json:"copies"`
+	Node    string `json:"node"`
+	Life    string `json:"life"`
+	Log     uint64 `json:"log"`
+	Version string `json:"version"`
+	State   string `json:"state"`
+	Problem string `json:"problem,omitempty"`
+	// MinLevel and MaxLevel are the levels of the rules that its program decides by; 0 is said by
+	// one that knows none but the first.
+	MinLevel uint64     `json:"min_level,omitempty"`
+	MaxLevel uint64     `json:"max_level,omitempty"`
+	Copies   []copyBeat `json:"copies"`
 }
 
 // member is a node as it is known here.
@@ -85,24 +89,24 @@ type Members struct {
 	name   string
 	life   string
 	log    uint64
-	nc     *nats.Conn
+	bus    Bus
 	logger *slog.Logger
 
 	mu    sync.Mutex
 	nodes map[string]*member
 }
 
-func newMembers(nc *nats.Conn, name, life string, log uint64, logger *slog.Logger, self func() beat) *Members {
-	return &Members{self: self, name: name, life: life, log: log, nc: nc, logger: logger, nodes: map[string]*member{}}
+func newMembers(bus Bus, name, life string, log uint64, logger *slog.Logger, self func() beat) *Members {
+	return &Members{self: self, name: name, life: life, log: log, bus: bus, logger: logger, nodes: map[string]*member{}}
 }
 
 // run tells and listens until the context ends.
 func (m *Members) run(ctx context.Context) error {
-	sub, err := m.nc.Subscribe(beatSubject+"*", m.receive)
+	stop, err := m.bus.Listen(m.receive)
 	if err != nil {
-		return fmt.Errorf("cluster: listen to the other nodes: %w", err)
+		return err
 	}
-	defer func() { _ = sub.Unsubscribe() }()
+	defer stop()
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	for {
@@ -120,13 +124,13 @@ func (m *Members) tell() {
 	m.note(b)
 	text, err := json.Marshal(b)
 	if err == nil {
-		_ = m.nc.Publish(beatSubject+m.name, text) // else they notice the silence
+		_ = m.bus.Tell(m.name, text) // else they notice the silence
 	}
 }
 
-func (m *Members) receive(msg *nats.Msg) {
+func (m *Members) receive(text []byte) {
 	var b beat
-	if json.Unmarshal(msg.Data, &b) != nil || b.Log != m.log || b.Node == m.name && b.Life == m.life {
+	if json.Unmarshal(text, &b) != nil || b.Log != m.log || b.Node == m.name && b.Life == m.life {
 		return
 	}
 	if b.Node == m.name {
@@ -177,11 +181,38 @@ func (m *Members) forget(node string) {
 	}
 }
 
+// copiesOf are the other nodes that may be asked for a partition. Those that serve and keep up are
+// preferred, in the order of [Rank], so that each partition is asked of another node first.
+func (m *Members) copiesOf(partition int) (preferred, others []string) {
+	nodes := m.list()
+	var furthest uint64
+	for i := range nodes {
+		if n := &nodes[i]; partition < len(n.Copies) && !n.silent() {
+			furthest = max(furthest, n.Copies[partition].Applied)
+		}
+	}
+	for i := range nodes {
+		n := &nodes[i]
+		if n.Node == m.name || partition >= len(n.Copies) || n.Copies[partition].Quarantined || time.Since(n.heard) > goneAfter {
+			continue
+		}
+		if n.State == StateServing && !n.silent() && n.Copies[partition].Applied+farBehind >= furthest {
+			preferred = append(preferred, n.Node)
+		} else {
+			others = append(others, n.Node)
+		}
+	}
+	return Rank(partition, preferred), Rank(partition, others)
+}
+
 // View is the cluster as this node sees it.
 type View struct {
 	// Node is the one that answers.
-	Node       string          `json:"node"`
-	Nodes      []NodeView      `json:"nodes"`
+	Node  string     `json:"node"`
+	Nodes []NodeView `json:"nodes"`
+	// RulesLevel is the level of the rules in force in all partitions, as far as this node has
+	// folded them.
+	RulesLevel uint64          `json:"rules_level"`
 	Partitions []PartitionView `json:"partitions"`
 }
 
@@ -190,17 +221,23 @@ type NodeView struct {
 	Node    string `json:"node"`
 	State   string `json:"state"`
 	Version string `json:"version"`
+	// Problem is why it is not ready; empty if nothing is in the way, or it is silent.
+	Problem string `json:"problem,omitempty"`
 	// Incarnation tells its processes apart.
 	Incarnation string `json:"incarnation"`
 	// HeardMS is how long ago it was heard of, in milliseconds.
 	HeardMS int64 `json:"heard_ms"`
+	// MaxRulesLevel is the highest level of the rules that its program decides by.
+	MaxRulesLevel uint64 `json:"max_rules_level"`
 }
 
 // PartitionView is a partition in a [View].
 type PartitionView struct {
 	Partition int `json:"partition"`
 	// Compared is the last entry at which all copies of serving nodes were found to be the same.
-	Compared uint64     `json:"compared"`
+	Compared uint64 `json:"compared"`
+	// Snapshot is the newest one of the state, as JSON; nil for none. It is for others to set.
+	Snapshot any        `json:"snapshot,omitempty"`
 	Copies   []CopyView `json:"copies"`
 }
 
@@ -221,11 +258,11 @@ func (m *Members) view(partitions int) View {
 	nodes := m.list()
 	for i := range nodes {
 		n := &nodes[i]
-		state := n.State
+		state, problem := n.State, n.Problem
 		if n.silent() {
-			state = StateSilent
+			state, problem = StateSilent, ""
 		}
-		v.Nodes = append(v.Nodes, NodeView{n.Node, state, n.Version, n.Life, time.Since(n.heard).Milliseconds()})
+		v.Nodes = append(v.Nodes, NodeView{n.Node, state, n.Version, problem, n.Life, time.Since(n.heard).Milliseconds(), max(1, n.MaxLevel)})
 	}
 	for k := range v.Partitions {
 		p := &v.Partitions[k]

@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 )
@@ -29,11 +30,13 @@ const floorEvery = 30 * time.Second
 type Options struct {
 	// Name tells the nodes apart, Life the processes of a node, Version what they run.
 	Name, Life, Version string
-	// Conn is a connection for what the nodes tell each other, and Bucket where they agree.
-	Conn   *nats.Conn
+	// Bus is for what the nodes tell and ask each other, and Bucket where they agree.
+	Bus    Bus
 	Bucket *Bucket
 	Log    Log
 	State  State
+	// MaxLevel is the highest level of the rules that this program decides by, at least 1.
+	MaxLevel uint64
 	// Draining is set when the node is stopping.
 	Draining   func() bool
 	Registerer prometheus.Registerer
@@ -46,7 +49,6 @@ type Node struct {
 	state   State
 	members *Members
 	copies  []comparison
-	*Fresh
 
 	ready      atomic.Pointer[readiness]
 	background sync.WaitGroup
@@ -57,8 +59,8 @@ type Node struct {
 // New makes a node, and says in the bucket that it needs the whole log, unless it has said before
 // what it does not: so nothing that it lacks leaves the log from here on.
 func New(ctx context.Context, o Options) (*Node, error) {
-	n := &Node{o: o, state: o.State, copies: make([]comparison, o.Log.Partitions()), Fresh: NewFresh(o.Log, o.State)}
-	n.members = newMembers(o.Conn, o.Name, o.Life, o.Log.Identity(), o.Logger, n.beat)
+	n := &Node{o: o, state: o.State, copies: make([]comparison, o.Log.Partitions())}
+	n.members = newMembers(o.Bus, o.Name, o.Life, o.Log.Identity(), o.Logger, n.beat)
 	n.divergences = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "receiptd_cluster_divergences_total", Help: "Times that copies of a partition's state differed at the same entry, as this node saw it.",
 	}, []string{"partition"})
@@ -82,6 +84,7 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return n.members.run(ctx) })
 	group.Go(func() error { return every(ctx, readyEvery, func() { n.look() }) })
 	group.Go(func() error { return every(ctx, beatEvery, func() { n.compareAll(ctx) }) })
+	group.Go(func() error { return every(ctx, levelEvery, func() { n.raiseLevel(ctx) }) })
 	group.Go(func() error {
 		return every(ctx, floorEvery, func() {
 			if err := n.KeepFloor(ctx); err != nil && ctx.Err() == nil {
@@ -144,12 +147,14 @@ func (n *Node) Ready() error {
 
 // beat is what this node says of itself.
 func (n *Node) beat() beat {
-	b := beat{Node: n.o.Name, Life: n.o.Life, Log: n.o.Log.Identity(), Version: n.o.Version, State: StateServing, Copies: make([]copyBeat, len(n.copies))}
+	b := beat{Node: n.o.Name, Life: n.o.Life, Log: n.o.Log.Identity(), Version: n.o.Version, State: StateServing, MinLevel: 1, MaxLevel: n.o.MaxLevel, Copies: make([]copyBeat, len(n.copies))}
 	switch {
 	case n.o.Draining():
 		b.State = StateDraining
-	case n.Ready() != nil:
-		b.State = StateStarting
+	default:
+		if err := n.Ready(); err != nil {
+			b.State, b.Problem = StateStarting, err.Error()
+		}
 	}
 	for k, at := range n.state.Folded() {
 		c := &n.copies[k]
@@ -166,11 +171,15 @@ func (n *Node) Name() string { return n.o.Name }
 // Alive reports whether a process of a node was heard of within some seconds.
 func (n *Node) Alive(node, life string) bool { return n.members.Alive(node, life) }
 
+// Asker asks the copies that other nodes have.
+func (n *Node) Asker() *Asker { return &Asker{Bus: n.o.Bus, Copies: n.members.copiesOf} }
+
 // Describe returns the cluster as this node sees it. What it says of this node is of now, and what
 // it says of another one as old as that one's last beat.
 func (n *Node) Describe() View {
 	n.members.note(n.beat())
 	v := n.members.view(len(n.copies))
+	v.RulesLevel = slices.Min(n.state.Levels())
 	for k := range v.Partitions {
 		c := &n.copies[k]
 		c.mu.Lock()
@@ -220,6 +229,16 @@ func (n *Node) Floor(ctx context.Context, partition int) (uint64, error) {
 		return 0, nil
 	}
 	return low, nil
+}
+
+// Nodes are the names of all nodes that ever were, but for those that were forgotten, in order.
+func Nodes(ctx context.Context, bucket *Bucket) (names []string, err error) {
+	all, err := bucket.Keys(ctx, floorPrefix)
+	for key := range all {
+		names = append(names, strings.TrimPrefix(key, floorPrefix))
+	}
+	slices.Sort(names)
+	return names, err
 }
 
 // Forget drops a node that will not come back: entries that only it needed may leave the log. The

@@ -78,6 +78,16 @@ func Claim(ctx context.Context, b *Bucket, name, node, life string, keep func(no
 	return w, err
 }
 
+// Term numbers the claims: it is larger than that of every writer before.
+func (w *Writer) Term() uint64 { return w.term }
+
+// ReadNote returns the last note that the writers of a name made of a part, nil if there is none,
+// for who is none of them.
+func ReadNote(ctx context.Context, b *Bucket, name string, number int) (note []byte, err error) {
+	p, err := (&Writer{bucket: b, name: name}).stored(ctx, number)
+	return p.Note, err
+}
+
 // Read takes a part over, and returns the last note that was made of it; nil if there is none.
 func (w *Writer) Read(ctx context.Context, number int) (note []byte, err error) {
 	for {

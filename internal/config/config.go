@@ -56,7 +56,7 @@ type HTTP struct {
 	// MaxEventsPerRequest bounds the events of one POST.
 	MaxEventsPerRequest int `default:"10000" placeholder:"N" help:"Most events in one request; more is refused with 413."`
 	// ReceiptsPerSecond bounds what a user reports with their token.
-	ReceiptsPerSecond int `default:"100" placeholder:"N" help:"Receipts a second that a user may report with their token, after a burst of ten times as many; more is refused with 429."`
+	ReceiptsPerSecond int `default:"100" placeholder:"N" help:"Receipts a second that a user may report with their token, with other changes of theirs that are written to the log, after a burst of ten times as many; more is refused with 429."`
 }
 
 // Intake are the settings of what requests may hold and whose turn it is.
@@ -104,10 +104,12 @@ type Cluster struct {
 	// Node is this process's name in the cluster; empty = there is none.
 	Node string `placeholder:"NAME" help:"Name of this node among several on the same log, in the NATS cluster of --nats or the one that --cluster-listen forms: letters, digits, - and _. Empty: this is the only process."`
 	// Copies is how many nodes fold each partition; 0 = all.
-	Copies int `default:"0" placeholder:"N" help:"Nodes that fold each partition. 0: all. This version folds everything on every node, whatever the number."`
+	Copies int `default:"0" placeholder:"N" help:"Nodes that fold each partition. 0: all. This version folds everything on every node, and does not start with fewer copies than there are nodes."`
 	// Listen and Routes are where the NATS servers inside the nodes meet; empty = they do not.
 	Listen string `name:"cluster-listen" placeholder:"ADDR" help:"Address at which the NATS server in this process meets those of the other nodes: three nodes form a cluster without an outside one."`
 	Routes string `name:"cluster-routes" placeholder:"ADDR" help:"The addresses of all nodes for --cluster-listen, with commas; the same list, this node's own in it, on each."`
+	// RestoreFrom is the backup that the log of a new cluster begins with; empty = with nothing.
+	RestoreFrom string `name:"restore-from" placeholder:"DIR" help:"Backup, by receiptctl backup, that a new cluster's log begins with: the node that has it restores it, and those that have no such directory wait. The same on each node; of no effect once that log is there."`
 	// Secret is what these servers prove to each other.
 	Secret Secret `name:"cluster-secret" placeholder:"SECRET" help:"What the nodes prove to each other at --cluster-listen; 16 characters or more, the same on each."`
 	// Cert, Key and CA have these servers speak TLS, and take only each other; empty = unencrypted.
@@ -122,12 +124,17 @@ type State struct {
 	CacheSize Bytes `default:"256MiB" placeholder:"SIZE" help:"Memory for hot state, over all partitions. The rest is read from disk."`
 	// CheckpointInterval is the time between checkpoints of a partition.
 	CheckpointInterval time.Duration `default:"1s" placeholder:"DURATION" help:"Time between checkpoints. A start after a crash folds what the log holds since the last one."`
+	// SnapshotEvery is the time between snapshots; 0 = none are made, nor begun from.
+	SnapshotEvery time.Duration `default:"0s" placeholder:"DURATION" help:"Time between snapshots of the state in the object store of the log's NATS servers, from which an empty state begins; the same on all nodes. 0s: none."`
+	// SnapshotRate bounds what making them moves in a second.
+	SnapshotRate Bytes `default:"16MiB" placeholder:"SIZE" help:"How much of a snapshot is read, stored or read back in a second."`
 }
 
 // SDK are the settings of the edge for the Easemob SDK.
 type SDK struct {
-	// MaxConnections bounds the open connections, MaxConnectionsPerUser those of one user.
-	MaxConnections        int `default:"20000" placeholder:"N" help:"Most SDK connections at one time; more are refused."`
+	// MaxConnections bounds the connections that are logged in, MaxConnectionsPerUser those of one
+	// user.
+	MaxConnections        int `default:"20000" placeholder:"N" help:"Most SDK connections at one time, which apps share; more are refused. A quarter more may be about to log in."`
 	MaxConnectionsPerUser int `default:"16" placeholder:"N" help:"Most SDK connections of one user at one time; a login beyond is refused."`
 	// PendingPerAddress bounds the connections that have not logged in.
 	PendingPerAddress int `default:"1000" placeholder:"N" help:"Most SDK connections from one address that have not logged in yet; more are refused. See --trusted-proxies."`
@@ -148,6 +155,12 @@ type SDK struct {
 	// InvitesPerUser and InvitesPerApp bound how many users are put into groups in an hour.
 	InvitesPerUser int `default:"10000" placeholder:"N" help:"Users that one SDK user may put into groups in an hour, at the start so many at once."`
 	InvitesPerApp  int `default:"500000" placeholder:"N" help:"Users that all SDK users of an app may put into groups in an hour, at the start so many at once."`
+	// InvitationsPerGroup, InvitationsPerInvitee, InvitationsPerInviter and InvitationsPerApp bound
+	// the invitations that wait for consent.
+	InvitationsPerGroup   int `default:"5000" placeholder:"N" help:"Most invitations into a group that wait for consent."`
+	InvitationsPerInvitee int `default:"500" placeholder:"N" help:"Most invitations of one user that wait for their consent; one inviter may have made a tenth of them."`
+	InvitationsPerInviter int `default:"10000" placeholder:"N" help:"Most invitations that wait for consent and were made by one user."`
+	InvitationsPerApp     int `default:"200000" placeholder:"N" help:"Most invitations that wait for consent in an app."`
 	// RequestsPerUser and RequestsPerAddress bound the SDK's REST calls.
 	RequestsPerUser    int `default:"20" placeholder:"N" help:"REST calls a second of an SDK user, after a burst of ten times as many; beyond, they are refused."`
 	RequestsPerAddress int `default:"200" placeholder:"N" help:"REST calls a second of the SDK from one address, after a burst of ten times as many; beyond, they are refused. See --trusted-proxies."`
@@ -163,10 +176,11 @@ type Analytics struct {
 	ClickHouse DSN `name:"clickhouse" placeholder:"DSN" help:"ClickHouse that takes every event and answers analytics: clickhouse://user:password@host:9000/database, or http://host:8123/database. Empty: none, analytics come from the state."`
 	// Fallback says who answers while ClickHouse does not: FallbackEmbedded or FallbackNone.
 	Fallback string `name:"analytics-fallback" default:"embedded" placeholder:"WHO" help:"Who answers analytics while ClickHouse of --clickhouse is not prepared or does not answer: embedded (the state) or none (503)."`
-	// RetainAge is how long entries stay in the log once they are in ClickHouse; 0 = for ever.
-	RetainAge time.Duration `default:"0s" placeholder:"DURATION" help:"Entries older than this leave the log once ClickHouse has them. 0s: they stay."`
-	// RetainSize bounds the log by letting entries that are in ClickHouse go; 0 = no bound.
-	RetainSize Bytes `default:"0" placeholder:"SIZE" help:"While the log is larger than this, its oldest entries leave it once ClickHouse has them. 0: they stay."`
+	// RetainAge is how long entries stay in the log once they are covered, by ClickHouse or by two
+	// snapshots; 0 = for ever.
+	RetainAge time.Duration `default:"0s" placeholder:"DURATION" help:"Entries older than this leave the log once ClickHouse of --clickhouse has them and two snapshots of --snapshot-every cover them, whichever of the two is set; one has to be. 0s: they stay."`
+	// RetainSize bounds the log by letting entries that are covered go; 0 = no bound.
+	RetainSize Bytes `default:"0" placeholder:"SIZE" help:"While the log is larger than this, its oldest entries leave it in the same way. 0: they stay."`
 }
 
 // Demo are the settings of the page at /demo.

@@ -64,7 +64,7 @@ func ToolNames() []string {
 		// demo
 		"apps", "for", "into-existing",
 		// app, token, event, message, readers, stats
-		"ttl", "group-by", "since", "until", "sender", "label", "tz",
+		"ttl", "from-line", "dry-run", "group-by", "since", "until", "sender", "label", "tz", "all-apps", "csv", "ndjson",
 		// prove
 		"message", "group", "user", "users", "entry", "out", "check", "key", "public-key",
 		// schema
@@ -72,8 +72,8 @@ func ToolNames() []string {
 		// bench
 		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", "cpu-profile", "profile-phase",
 		"points", "svg", "runs", "first", "receipts",
-		// repair, backup
-		"accept-loss", "secrets",
+		// repair, backup, restore
+		"accept-loss", "secrets", "into",
 		// bench clients
 		"clients", "rate",
 		// bench doors, rejections, subject
@@ -83,6 +83,6 @@ func ToolNames() []string {
 		// bench floods
 		"flooders", "messages", "sockets",
 		// bench clickhouse
-		"events", "rounds", "rows", "days", "queries",
+		"events", "rounds", "rows", "days", "queries", "cookbook",
 	}
 }

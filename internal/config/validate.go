@@ -14,27 +14,30 @@ import (
 
 // Bounds of the settings that have some.
 const (
-	maxPartitions        = 256 // each is a stream, a store and some goroutines
-	maxReplicas          = 5   // JetStream's
-	minBody        Bytes = 1 << 10
-	maxBody        Bytes = 1 << 30
-	maxEvents            = 1_000_000
-	minCache       Bytes = 8 << 20
-	minCheckpoint        = 10 * time.Millisecond
-	maxCheckpoint        = time.Hour
-	maxShutdown          = time.Hour
-	maxConnections       = 1_000_000
-	maxUsers             = 100_000_000
-	maxRate              = 1_000_000
-	maxMembers           = 100_000 // the log's
-	maxSilence           = time.Hour
-	minIdle              = 90 * time.Second // the SDK is silent for a minute
-	maxInbox             = 100_000
-	minInboxAge          = time.Minute
-	maxInboxAge          = 365 * 24 * time.Hour
-	minInboxSize   Bytes = 16 << 20
-	minScrubRate   Bytes = 64 << 10
-	maxScrubEvery        = 365 * 24 * time.Hour
+	maxPartitions         = 256 // each is a stream, a store and some goroutines
+	maxReplicas           = 5   // JetStream's
+	minBody         Bytes = 1 << 10
+	maxBody         Bytes = 1 << 30
+	maxEvents             = 1_000_000
+	minCache        Bytes = 8 << 20
+	minCheckpoint         = 10 * time.Millisecond
+	maxCheckpoint         = time.Hour
+	minSnapshot           = time.Second
+	maxSnapshot           = 30 * 24 * time.Hour
+	maxShutdown           = time.Hour
+	maxConnections        = 1_000_000
+	maxUsers              = 100_000_000
+	maxRate               = 1_000_000
+	maxMembers            = 100_000 // the log's
+	maxSilence            = time.Hour
+	minIdle               = 90 * time.Second // the SDK is silent for a minute
+	maxInbox              = 100_000
+	minInboxAge           = time.Minute
+	maxInboxAge           = 365 * 24 * time.Hour
+	minInboxSize    Bytes = 16 << 20
+	minScrubRate    Bytes = 64 << 10
+	minSnapshotRate Bytes = 64 << 10
+	maxScrubEvery         = 365 * 24 * time.Hour
 )
 
 // Validate returns nil or [Problems] with everything that is wrong.
@@ -54,6 +57,7 @@ func (c Config) Validate() error {
 	p.join(c.SDK.Validate())
 	p.join(c.Logging.Validate())
 	p.join(c.Analytics.Validate())
+	p.covered(&c)
 	return p.err()
 }
 
@@ -157,6 +161,9 @@ func (k Cluster) validate(c *Config) error {
 	if k.Node != "" && c.Log.NATS == "" && !embedded {
 		p.add("node", "is for several processes on one log: it needs --nats or --cluster-listen")
 	}
+	if k.RestoreFrom != "" && k.Node == "" {
+		p.add("restore-from", "is for the nodes of a cluster; a server that is alone starts on what receiptctl restore makes")
+	}
 	if k.Copies < 0 {
 		p.add("copies", "%d is negative", k.Copies)
 	}
@@ -181,6 +188,9 @@ func (k Cluster) validate(c *Config) error {
 	}
 	if k.Node == "" {
 		p.add("cluster-listen", "needs --node")
+	}
+	if n := len(k.RouteList()); k.Copies > 0 && k.Copies < n {
+		p.add("copies", "%d are fewer than the %d nodes of --cluster-routes; this version folds everything on every node", k.Copies, n)
 	}
 	if routes := k.RouteList(); len(routes) < 3 {
 		p.add("cluster-routes", "names %d nodes; a cluster that survives the loss of one has three or more", len(routes))
@@ -223,6 +233,12 @@ func (s State) Validate() error {
 		p.add("cache-size", "%s is less than %s", s.CacheSize, minCache)
 	}
 	p.duration("checkpoint-interval", s.CheckpointInterval, minCheckpoint, maxCheckpoint)
+	if s.SnapshotEvery != 0 {
+		p.duration("snapshot-every", s.SnapshotEvery, minSnapshot, maxSnapshot)
+	}
+	if s.SnapshotRate < minSnapshotRate {
+		p.add("snapshot-rate", "%s is less than %s", s.SnapshotRate, minSnapshotRate)
+	}
 	return p.err()
 }
 
@@ -243,6 +259,10 @@ func (s SDK) Validate() error {
 	p.count("group-members", s.GroupMembers, maxMembers)
 	p.count("invites-per-user", s.InvitesPerUser, maxUsers)
 	p.count("invites-per-app", s.InvitesPerApp, maxUsers)
+	p.count("invitations-per-group", s.InvitationsPerGroup, maxUsers)
+	p.count("invitations-per-invitee", s.InvitationsPerInvitee, maxUsers)
+	p.count("invitations-per-inviter", s.InvitationsPerInviter, maxUsers)
+	p.count("invitations-per-app", s.InvitationsPerApp, maxUsers)
 	p.count("requests-per-user", s.RequestsPerUser, maxRate)
 	p.count("requests-per-address", s.RequestsPerAddress, maxRate)
 	p.count("inbox-messages", s.InboxMessages, maxInbox)
@@ -277,14 +297,21 @@ func (a Analytics) Validate() error {
 	if a.RetainAge < 0 {
 		p.add("retain-age", "%s is negative", a.RetainAge)
 	}
-	const unarchived = "needs --clickhouse: entries only leave the log when they are kept there"
-	if a.RetainAge > 0 && a.ClickHouse == "" {
-		p.add("retain-age", unarchived)
-	}
-	if a.RetainSize > 0 && a.ClickHouse == "" {
-		p.add("retain-size", unarchived)
-	}
 	return p.err()
+}
+
+// covered refuses entries to leave the log of which nothing would be left.
+func (p *Problems) covered(c *Config) {
+	if c.Analytics.ClickHouse != "" || c.State.SnapshotEvery > 0 {
+		return
+	}
+	const uncovered = "needs --clickhouse or --snapshot-every: entries only leave the log when they are kept there, or covered by snapshots"
+	if c.Analytics.RetainAge > 0 {
+		p.add("retain-age", uncovered)
+	}
+	if c.Analytics.RetainSize > 0 {
+		p.add("retain-size", uncovered)
+	}
 }
 
 // dsn refuses what clickhouse-go would take for something else.

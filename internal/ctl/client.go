@@ -97,38 +97,78 @@ func (c *Client) Stream(ctx context.Context, method, path string, query url.Valu
 		}
 		body = bytes.NewReader(encoded)
 	}
-	return c.send(ctx, method, path, query, body)
+	return c.send(ctx, method, path, query, http.Header{"Content-Type": {"application/json"}}, body)
 }
 
-func (c *Client) send(ctx context.Context, method, path string, query url.Values, body io.Reader) (io.ReadCloser, error) {
+// Lines asks for lines of a media type, which it writes, and returns the header of the answer. An
+// answer other than a success is an [*Error].
+func (c *Client) Lines(ctx context.Context, path string, query url.Values, mediaType string, w io.Writer) (http.Header, error) {
+	answer, err := c.do(ctx, http.MethodGet, path, query, http.Header{"Accept": {mediaType}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if _, err := io.Copy(w, answer.Body); err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", path, err)
+	}
+	return answer.Header, nil
+}
+
+// PostEvents sends lines of events to a path, with a key that names the request, so that it may be
+// sent again, and decodes the answer into out. An answer other than a success is an [*Error].
+func (c *Client) PostEvents(ctx context.Context, path string, query url.Values, key string, lines []byte, out any) error {
+	headers := http.Header{"Content-Type": {"application/x-ndjson"}, "Idempotency-Key": {key}}
+	answer, err := c.send(ctx, http.MethodPost, path, query, headers, bytes.NewReader(lines))
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	if err := json.NewDecoder(answer).Decode(out); err != nil {
+		return fmt.Errorf("decode the answer of %s: %w", path, err)
+	}
+	return nil
+}
+
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, headers http.Header, body io.Reader) (io.ReadCloser, error) {
+	answer, err := c.do(ctx, method, path, query, headers, body)
+	if err != nil {
+		return nil, err
+	}
+	return answer.Body, nil
+}
+
+// do sends a request, and returns an answer that is a success.
+func (c *Client) do(ctx context.Context, method, path string, query url.Values, headers http.Header, body io.Reader) (*http.Response, error) {
 	target := c.base.JoinPath(path)
 	target.RawQuery = query.Encode()
 	request, err := http.NewRequestWithContext(ctx, method, target.String(), body)
 	if err != nil {
 		return nil, fmt.Errorf("make the request of %s: %w", path, err)
 	}
-	request.Header.Set("Authorization", "Bearer "+c.key)
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
+	if body == nil {
+		headers.Del("Content-Type")
 	}
+	request.Header = headers
+	request.Header.Set("Authorization", "Bearer "+c.key)
 	answer, err := c.http.Do(request)
 	if err != nil {
 		return nil, c.unreachable(err)
 	}
 	if answer.StatusCode/100 == 2 {
-		return answer.Body, nil
+		return answer, nil
 	}
 	defer answer.Body.Close()
 	return nil, decodeError(answer)
 }
 
-// unreachable says which server did not answer, without the method and path that url.Error adds.
+// unreachable says which server did not answer and how to name another one, without the method and
+// path that url.Error adds.
 func (c *Client) unreachable(err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	return fmt.Errorf("no answer from %s: %w", c.base.Redacted(), err)
+	return fmt.Errorf("no answer from %s (--server): %w", c.base.Redacted(), err)
 }
 
 // errorBody is the body of every failed answer.

@@ -73,7 +73,7 @@ func TestUnreachableServerIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = client.Call(t.Context(), http.MethodGet, "/v1/x", nil, nil, nil)
-	if err == nil || !strings.HasPrefix(err.Error(), "no answer from "+server.URL+": ") {
+	if err == nil || !strings.HasPrefix(err.Error(), "no answer from "+server.URL+" (--server): ") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -37,7 +37,7 @@ type Semaphore struct {
 	clock   float64
 	waiting int
 	tenants map[string]*tenant // those with waiters
-	order   byDue              // the same
+	order   ordered[*tenant]   // the same
 }
 
 // tenant is one for whom somebody waits.
@@ -45,7 +45,7 @@ type tenant struct {
 	app    string
 	weight float64
 	due    float64 // when the next of its waiters is, by the clock
-	place  int     // in the order
+	rank           // in the order
 	lines  list.List
 	users  map[string]*line
 }
@@ -191,7 +191,7 @@ func (s *Semaphore) serve() {
 		s.clock = t.due
 		t.due += float64(max(1, w.n)) / t.weight
 		t.lines.MoveToBack(l.place) // the next user's turn
-		heap.Fix(&s.order, t.place)
+		heap.Fix(&s.order, t.at)
 		s.remove(w)
 		close(w.served)
 	}
@@ -208,38 +208,10 @@ func (s *Semaphore) remove(w *waiter) {
 	t.lines.Remove(l.place)
 	delete(t.users, l.user)
 	if t.lines.Len() == 0 {
-		heap.Remove(&s.order, t.place)
+		heap.Remove(&s.order, t.at)
 		delete(s.tenants, t.app)
 	}
 }
 
-// byDue is a heap of tenants: the first is due first.
-type byDue []*tenant
-
-// Len implements [heap.Interface].
-func (h byDue) Len() int { return len(h) }
-
-// Less implements [heap.Interface].
-func (h byDue) Less(i, j int) bool { return h[i].due < h[j].due }
-
-// Swap implements [heap.Interface].
-func (h byDue) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].place, h[j].place = i, j
-}
-
-// Push implements [heap.Interface].
-func (h *byDue) Push(x any) {
-	t := x.(*tenant)
-	t.place = len(*h)
-	*h = append(*h, t)
-}
-
-// Pop implements [heap.Interface].
-func (h *byDue) Pop() any {
-	last := len(*h) - 1
-	t := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	return t
-}
+// before is the order of the tenants: who is due first is served first.
+func (t *tenant) before(other *tenant) bool { return t.due < other.due }

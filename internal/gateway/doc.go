@@ -14,7 +14,7 @@
 //	an app, and everything in it             yes    the token's app               Caller.MayUse
 //	what belongs to a user: their receipts,  yes    themselves                    Caller.MayActFor
 //	conversations, summary, stream, list of
-//	groups
+//	groups, invitations that wait for them
 //	who is in a group                        yes    its members                   State.IsMember
 //	what only a user can do: log in by       no     themselves                    Caller.Is
 //	MSYNC, renew their sessions
@@ -22,7 +22,8 @@
 //	                                                setting visibility says so,
 //	                                                members of its group who were
 //	                                                in it when it was sent
-//	what needs a role in a group             yes    whose role is high enough     Caller.MayActIn
+//	what needs a role in a group, such as    yes    whose role is high enough     Caller.MayActIn
+//	its invitations
 //	everything else: settings, events,       yes    no                            Caller.Admin
 //	tokens, read rates, rejections, the
 //	page's views of an app

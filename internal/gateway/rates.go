@@ -15,6 +15,8 @@ type Rates struct {
 	Total int
 	// Source is who answered: SourceClickHouse or SourceEmbedded.
 	Source string
+	// Substitute says that the state has answered in the place of ClickHouse, which does not.
+	Substitute bool
 	// AsOf is a time in Unix milliseconds: what the log stored before it is counted. 0 if nothing
 	// of some partition is.
 	AsOf int64

@@ -1,5 +1,5 @@
-// Package ids makes the ids of messages, receipts and groups: numbers that are unique and grow with
-// time.
+// Package ids makes the ids of receipts, groups and messages that their senders did not number:
+// numbers that are unique and grow with time.
 package ids
 
 import (

@@ -19,7 +19,8 @@ func TestNothingIsStoredBeforeItsAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := openInbox(t, nc, testConfig(t))
-	for _, users := range [][]string{{"ann"}, numbers(0, minBatch+1)} {
+	b.append(t, "the first one makes the app's stream, which waits for an answer of its own", "ann")
+	for _, users := range [][]string{{"ann"}, numbers(0, minBatch-1), numbers(0, minBatch+1)} {
 		proxy.Hold()
 		o, err := b.Append(Message{App: app, Sender: "zoe", Users: users, Data: []byte("x")})
 		if err != nil {

@@ -98,8 +98,8 @@ func TestEvidenceOfEveryWayToRead(t *testing.T) {
 	read := func(who int) events.Event { return consumertest.ReadBy(1, who) }
 	twice := read(1)
 	twice.Content = "again"
-	log.Put(1, read(2)) // waits for its message
-	time.Sleep(5 * time.Millisecond)
+	log.Put(1, read(2))              // waits for its message
+	time.Sleep(5 * time.Millisecond) // so that the next entry has another time
 	log.Put(10, consumertest.Sent(0), consumertest.Sent(1), read(0), consumertest.ReadBy(0, 3))
 	log.Put(1, read(1), twice)
 	log.Put(2,
@@ -107,11 +107,11 @@ func TestEvidenceOfEveryWayToRead(t *testing.T) {
 		events.Event{Kind: events.ConversationRead, App: consumertest.App, User: "ben", Peer: "ann"})
 	// Later, one reports when they read; so does who reads another chat.
 	log.Configure(consumertest.App, settings, 2)
-	time.Sleep(5 * time.Millisecond)
+	time.Sleep(5 * time.Millisecond) // so that the next entry has another time
 	late := consumertest.ReadBy(0, 4)
 	late.Time = time.Now().UnixMilli() - 3
 	log.Put(3, events.Event{Kind: events.MessageSent, App: consumertest.App, User: "ann", Peer: "cleo", Message: "s2"})
-	time.Sleep(5 * time.Millisecond)
+	time.Sleep(5 * time.Millisecond) // so that the next entry has another time
 	log.Put(4, late, events.Event{Kind: events.ConversationRead, App: consumertest.App, User: "cleo", Peer: "ann", Time: late.Time - 1000})
 	f := open(t, log, t.TempDir())
 	f.caughtUp()

@@ -53,12 +53,18 @@ func (a *admin) replay(w http.ResponseWriter, r *http.Request) {
 	a.rebuild(w, r, projector.RebuildOptions{Switch: true, Projection: r.URL.Query().Get("projection")})
 }
 
-// from sets where a rebuild reads events, as the request says: log or archive.
+// from sets where a rebuild reads events, as the request says: log, archive or snapshot.
 func (a *admin) from(r *http.Request, o *projector.RebuildOptions) error {
 	switch from := r.URL.Query().Get("from"); {
 	case from == "" || from == "log":
+	case from == "snapshot":
+		r, err := a.core.Snapshots(r.Context())
+		if err != nil {
+			return err
+		}
+		o.Snapshots = r
 	case from != "archive":
-		return errors.New("from is neither log nor archive")
+		return errors.New("from is neither log nor archive nor snapshot")
 	case a.core.Archive == nil:
 		return errors.New("the server has no archive: it was started without --clickhouse")
 	default:

@@ -17,10 +17,11 @@ import (
 	"github.com/receiptd/receiptd/internal/atomicfile"
 	"github.com/receiptd/receiptd/internal/backup"
 	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/notary"
 )
 
 // secretFiles are what a backup has if secrets are asked for.
-var secretFiles = []string{tokenKeyFile, config.AdminKeyFile}
+var secretFiles = []string{tokenKeyFile, config.AdminKeyFile, notary.KeyFile}
 
 // origin is what a backup is made of: the log's server, the state, and the secrets in a data
 // directory if they are asked for.
@@ -153,6 +154,8 @@ type Restored struct {
 	Proven bool `json:"proven"`
 	// Unproven says why a state was not folded; empty if it was.
 	Unproven string `json:"unproven,omitempty"`
+	// Already is set if a cluster has the log of this backup already: nothing was done.
+	Already bool `json:"already,omitempty"`
 	// Secrets is false if there were none in the backup: new ones are made at the first start.
 	Secrets bool `json:"secrets"`
 }

@@ -22,7 +22,9 @@ import (
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 	"github.com/receiptd/receiptd/internal/notary"
+	"github.com/receiptd/receiptd/internal/router"
 	"github.com/receiptd/receiptd/internal/web"
+	"github.com/receiptd/receiptd/projections"
 )
 
 // sessionsBucket has the sessions of the page, by the hashes of their ids.
@@ -60,14 +62,44 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	if err := retry(ctx, s.shareSecrets); err != nil {
 		return err
 	}
+	if err := retry(ctx, s.checkCopies, errFewCopies); err != nil {
+		return err
+	}
 	var life [8]byte
 	_, _ = rand.Read(life[:]) // never fails
 	s.life = hex.EncodeToString(life[:])
 	s.node, err = cluster.New(ctx, cluster.Options{
-		Name: name, Life: s.life, Version: version, Conn: nc, Bucket: s.bucket, Log: s.Log, State: copies{s.Projector},
+		Name: name, Life: s.life, Version: version, Bus: cluster.NewBus(nc), Bucket: s.bucket, Log: s.Log, State: copies{s.Projector}, MaxLevel: projections.MaxLevel(),
 		Draining: func() bool { return s.draining.Err() != nil }, Registerer: s.registry, Logger: s.logger,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	s.router = router.New(s.Projector, s.node.Asker(), s.registry)
+	s.fresh = cluster.NewFresh(s.Log, s.router)
+	return nil
+}
+
+// errFewCopies is why a node does not start that is told to fold only a part.
+var errFewCopies = errors.New("this version folds every partition on every node: leave --copies out, or give the number of nodes")
+
+// checkCopies returns [errFewCopies] if there are more nodes than there are to be copies.
+func (s *Server) checkCopies(ctx context.Context) error {
+	if s.cfg.Cluster.Copies == 0 {
+		return nil
+	}
+	nodes, err := cluster.Nodes(ctx, s.bucket)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(nodes, s.cfg.Cluster.Node) {
+		nodes = append(nodes, s.cfg.Cluster.Node)
+	}
+	if n := s.cfg.Cluster.Copies; n < len(nodes) {
+		return fmt.Errorf("--copies %d is less than the %d nodes %s; %w (receiptctl cluster forget drops a node that is gone for good)",
+			n, len(nodes), strings.Join(nodes, ", "), errFewCopies)
+	}
+	return nil
 }
 
 // A try that is not answered is given up for the next one, which takes twice as long, up to
@@ -112,7 +144,7 @@ func (s *Server) shareSecrets(ctx context.Context) error {
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("read secret: %w", err)
 		}
-		shared, err := s.bucket.Share(ctx, "secret."+strings.ReplaceAll(name, ".", "-"), func() ([]byte, error) {
+		shared, err := s.bucket.Share(ctx, secretKey(name), func() ([]byte, error) {
 			if err := ensure(path); err != nil {
 				return nil, err
 			}
@@ -138,6 +170,9 @@ func (s *Server) shareSecrets(ctx context.Context) error {
 	return nil
 }
 
+// secretKey is where a secret file is in the bucket of the nodes.
+func secretKey(name string) string { return "secret." + strings.ReplaceAll(name, ".", "-") }
+
 // copies are this node's copies of the state, as the cluster asks for them.
 type copies struct{ *projector.Projector }
 
@@ -147,7 +182,7 @@ func (c copies) MarkAt(ctx context.Context, partition int, sequence uint64) (clu
 	if errors.Is(err, projector.ErrPassed) {
 		err = cluster.ErrPassed
 	}
-	return cluster.Mark{Sequence: sequence, Base: m.Head.Base, Chain: m.Head.Root.String(), Digest: m.Digest}, m.Cost, err
+	return cluster.Mark{Sequence: sequence, Base: m.Head.Base, Chain: m.Head.Root.String(), Digest: m.Digest, Rules: m.Rules}, m.Cost, err
 }
 
 // Condemned implements [cluster.State].
@@ -155,8 +190,9 @@ func (c copies) Condemned(partition int) bool { return c.FoldingAgain(partition)
 
 // nodeState is the state as the edges of a node ask for it.
 type nodeState struct {
-	*projector.Projector
-	node *cluster.Node
+	*router.Router
+	node  *cluster.Node
+	fresh *cluster.Fresh
 }
 
 // newestTimeout bounds how long a question for an unknown app looks for it in the log.
@@ -165,21 +201,27 @@ const newestTimeout = 3 * time.Second
 // Settings looks for an app that is unknown here in what the log has by now: another node may have
 // just made it.
 func (n nodeState) Settings(app string) (s events.Settings, revision uint64, ok bool) {
-	if s, revision, ok = n.Projector.Settings(app); ok {
+	if s, revision, ok = n.Router.Settings(app); ok {
 		return s, revision, ok
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), newestTimeout)
 	defer cancel()
-	_ = n.node.Newest(ctx) // if it fails, what is known has to do
-	return n.Projector.Settings(app)
+	_ = n.fresh.Newest(ctx) // if it fails, what is known has to do
+	return n.Router.Settings(app)
 }
 
 // Ready is the node's.
 func (n nodeState) Ready() error { return n.node.Ready() }
 
+// folded is the state as [positions] asks for it.
+type folded interface {
+	Folded() []uint64
+	WaitFor(ctx context.Context, partition int, sequence uint64) error
+}
+
 // positions is how far the state is folded.
 type positions struct {
-	*projector.Projector
+	folded
 	fresh *cluster.Fresh
 	alone bool
 }
@@ -195,16 +237,45 @@ func (p positions) Strong(ctx context.Context) error {
 
 func (s *Server) positions() httpapi.Positions {
 	if s.node != nil {
-		return positions{s.Projector, s.node.Fresh, false}
+		return positions{s.router, s.fresh, false}
 	}
 	return positions{s.Projector, cluster.NewFresh(s.Log, s.Projector), true}
 }
 
 // neighbours is the cluster as the HTTP API asks for it.
-type neighbours struct{ *cluster.Node }
+type neighbours struct {
+	*cluster.Node
+	snapshots func() []any
+}
 
 // View implements [httpapi.Cluster].
-func (n neighbours) View() any { return n.Describe() }
+func (n neighbours) View() any {
+	v := n.Describe()
+	for k, last := range n.snapshots() {
+		v.Partitions[k].Snapshot = last
+	}
+	return v
+}
+
+// clusterPage is the cluster as the page shows it.
+func (s *Server) clusterPage() web.Cluster {
+	view := s.node.Describe()
+	c := web.Cluster{Node: view.Node, RulesLevel: view.RulesLevel}
+	for _, n := range view.Nodes {
+		c.Nodes = append(c.Nodes, web.ClusterNode{
+			Name: n.Node, State: n.State, Version: n.Version, Problem: n.Problem, Heard: time.Duration(n.HeardMS) * time.Millisecond,
+			MaxRulesLevel: n.MaxRulesLevel,
+		})
+	}
+	for _, p := range view.Partitions {
+		x := web.ClusterPartition{Partition: p.Partition, Compared: p.Compared}
+		for _, k := range p.Copies {
+			x.Copies = append(x.Copies, web.ClusterCopy{Node: k.Node, State: k.State, Sequence: k.Sequence, Applied: k.Applied, Chain: k.Chain, Digest: k.Digest})
+		}
+		c.Partitions = append(c.Partitions, x)
+	}
+	return c
+}
 
 // Forget implements [httpapi.Cluster].
 func (n neighbours) Forget(ctx context.Context, node string) error {
@@ -309,21 +380,27 @@ func fenced(err error) error {
 	return err
 }
 
-// trimmer is what lets go of entries that are in ClickHouse and that nobody needs; nil if there is
-// no limit.
+// trimmer is what lets go of entries that are covered, by ClickHouse, which a fills, by snapshots
+// or by both, and that nobody needs; nil if there is no limit.
 func (s *Server) trimmer(a *analytics.Consumer) *retention.Trimmer {
 	if s.cfg.Analytics.RetainAge <= 0 && s.cfg.Analytics.RetainSize <= 0 {
 		return nil
 	}
 	return &retention.Trimmer{
 		Log: s.Log, Age: s.cfg.Analytics.RetainAge, Bytes: int64(s.cfg.Analytics.RetainSize),
-		Logger: s.logger,
+		Every: s.cfg.State.SnapshotEvery, Logger: s.logger,
 		Safe: func(ctx context.Context, k int) (uint64, error) {
 			folded, err := s.Projector.Durable(k)
 			if errors.Is(err, projector.ErrRebuilding) { // it reads the log: not now
 				return 0, nil
 			}
-			safe := min(folded, a.Safe(k))
+			safe := folded
+			if a != nil {
+				safe = min(safe, a.Safe(k))
+			}
+			if covered, made, e := s.covered(ctx, k); made {
+				safe, err = min(safe, covered), errors.Join(err, e)
+			}
 			if s.node != nil && err == nil {
 				var floor uint64
 				floor, err = s.node.Floor(ctx, k)

@@ -8,13 +8,27 @@ import (
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/projections"
 )
 
 // commands are the changes that go to all partitions.
 type commands struct {
 	log       *eventlog.Log
-	projector *projector.Projector
+	projector folds
 	turns     *turns
+}
+
+// folds are the state as commands ask for it: that of the folds here, or of a node of a cluster.
+type folds interface {
+	gateway.Outcomer
+	alertFolds
+	Revisions() map[string][]uint64
+	KnowsDevice(partition int, app, user, device string) (known bool, err error)
+	SummaryAt(partition int, app, user, device string) (s projections.Summary, upto uint64, err error)
+	WaitFor(ctx context.Context, partition int, sequence uint64) error
+	Wishes(app, user string) ([]projections.Wishes, error)
+	WishesIn(app, group, peer, user string) (projections.Wishes, error)
 }
 
 // Configure implements [httpapi.Commands]. Partition 0 has the settings first: after a crash in the

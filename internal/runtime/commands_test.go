@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -22,7 +23,7 @@ func (r *running) inForce() (events.Settings, uint64) {
 	}
 	first, _, _ := r.Projector.SettingsAt(0, app)
 	for k := range partitions {
-		if s, revision, ok := r.Projector.SettingsAt(k, app); !ok || s != first || revision != revisions[0] || revisions[k] != revision {
+		if s, revision, ok := r.Projector.SettingsAt(k, app); !ok || !reflect.DeepEqual(s, first) || revision != revisions[0] || revisions[k] != revision {
 			r.t.Errorf("partition %d has revision %d of %v: %+v, partition 0 %+v", k, revision, revisions, s, first)
 		}
 	}
@@ -60,7 +61,7 @@ func TestSettingsAreCompletedAfterACrash(t *testing.T) {
 			eventually(t, "all partitions have the settings", func() bool {
 				return slices.Equal(r.Projector.Revisions()[app], []uint64{uint64(newest), uint64(newest), uint64(newest)})
 			})
-			if s, _ := r.inForce(); s != limit(newest) {
+			if s, _ := r.inForce(); !reflect.DeepEqual(s, limit(newest)) {
 				t.Errorf("in force: %+v", s)
 			}
 			r.stop()
@@ -113,7 +114,7 @@ func TestSettingsChangedAtOnceAreTheSameEverywhere(t *testing.T) {
 	meaning := map[uint64]events.Settings{}
 	for k := range partitions {
 		for _, e := range r.read(k) {
-			if s, known := meaning[e.Revision]; known && s != *e.Settings {
+			if s, known := meaning[e.Revision]; known && !reflect.DeepEqual(s, *e.Settings) {
 				// Whoever lost partition 0 must not have gone on to the others.
 				if k != 0 {
 					t.Errorf("partition %d, revision %d: %+v, elsewhere %+v", k, e.Revision, *e.Settings, s)
@@ -124,7 +125,7 @@ func TestSettingsChangedAtOnceAreTheSameEverywhere(t *testing.T) {
 		}
 	}
 	want := limit(7)
-	if got, err := r.Configure(testContext(t), app, want); err != nil || got != want {
+	if got, err := r.Configure(testContext(t), app, want); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("configured %+v, %v", got, err)
 	}
 }
@@ -172,10 +173,10 @@ func TestSettingsOfAnUnfinishedChangeGiveWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := r.Configure(testContext(t), app, limit(3))
-	if err != nil || got != limit(3) {
+	if err != nil || !reflect.DeepEqual(got, limit(3)) {
 		t.Errorf("configured %+v, %v", got, err)
 	}
-	if s, revision := r.inForce(); s != limit(3) || revision != 3 {
+	if s, revision := r.inForce(); !reflect.DeepEqual(s, limit(3)) || revision != 3 {
 		t.Errorf("revision %d: %+v", revision, s)
 	}
 }

@@ -45,6 +45,7 @@ func (s *Server) consumers() []consumer {
 		{name: "projector", open: func() (runner, error) { return runFunc(s.Projector.Run), nil }, last: true},
 		{name: "analytics", open: s.openAnalytics,
 			optional: "ClickHouse is not filled any more; nothing leaves the log until receiptd is started again"},
+		{name: "snapshots", open: s.openSnapshotMaker},
 		{name: "retention", open: s.openRetention},
 	}
 }
@@ -117,8 +118,8 @@ func (s *Server) analyticsOptions(i analytics.Intents) analytics.Options {
 // openRetention makes what lets go of entries that are in ClickHouse, in the state and in the state
 // of the analytics, if there is a limit.
 func (s *Server) openRetention() (runner, error) {
-	// Of several nodes, the one that fills ClickHouse trims.
-	if t := s.trimmer(s.analytics); t != nil && s.node == nil {
+	// Of several nodes, the one that fills ClickHouse trims; without it, who makes snapshots.
+	if t := s.trimmer(s.analytics); t != nil && s.node == nil && s.Archive != nil {
 		return t, nil
 	}
 	return nil, nil

@@ -19,6 +19,7 @@ import (
 	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/notary"
+	"github.com/receiptd/receiptd/internal/snapshot"
 	"github.com/receiptd/receiptd/projections/clickhouse"
 )
 
@@ -37,13 +38,14 @@ type Core struct {
 	// Archive is ClickHouse; nil if there is none.
 	Archive *clickhouse.Store
 
-	data     string // the directory
-	minFree  int64  // bytes that the embedded log leaves free there
-	hub      *notify.Hub
-	inVain   *inVain
-	registry *prometheus.Registry
-	lock     *flock.Flock
-	logger   *slog.Logger
+	data      string           // the directory
+	snapshots *snapshot.Reader // nil if there are none
+	minFree   int64            // bytes that the embedded log leaves free there
+	hub       *notify.Hub
+	inVain    *inVain
+	registry  *prometheus.Registry
+	lock      *flock.Flock
+	logger    *slog.Logger
 }
 
 // OpenStopped opens log and state of a stopped server for a tool, which makes nothing that is not
@@ -78,9 +80,16 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 	if cfg.Cluster.Listen != "" {
 		limit = peersTimeout
 	}
+	if cfg.Cluster.RestoreFrom != "" {
+		limit = restoreTimeout
+	}
+	if _, err := os.Stat(filepath.Join(cfg.Data, logDir)); err == nil && cfg.Cluster.Node != "" && len(cfg.Log.NATS) > 0 {
+		return c, fmt.Errorf("%w: %s", ErrStandalone, cfg.Data)
+	}
 	inTime, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	logCfg := logConfig(cfg, logger)
+	logCfg.Before = restoreFirst(cfg, logger)
 	if logCfg.Peers != nil {
 		if logCfg.Peers.TLS, err = newPeerTLS(cfg.Cluster); err != nil {
 			return c, err
@@ -105,7 +114,7 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 		FlushInterval: 25 * time.Millisecond,
 		Registerer:    c.registry,
 	})
-	c.Projector, err = projector.New(ctx, c.Log, projector.Options{
+	o := projector.Options{
 		Dir:             filepath.Join(cfg.Data, stateDir),
 		CacheBytes:      int(cfg.State.CacheSize),
 		CheckpointEvery: cfg.State.CheckpointInterval,
@@ -114,8 +123,11 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 		InVain:          c.inVain.add,
 		StartOver:       startOver,
 		Logger:          logger,
-	})
-	if err != nil {
+	}
+	if err = c.beginFrom(ctx, cfg, &o); err != nil {
+		return c, err
+	}
+	if c.Projector, err = projector.New(ctx, c.Log, o); err != nil {
 		return c, fmt.Errorf("open state: %w", err)
 	}
 	return c, nil

@@ -73,6 +73,7 @@ func TestFloodsOfOneAppLeaveOthersServed(t *testing.T) {
 	}
 	mallory := minted.Token
 	floods := map[string]func(n int){
+		// No flood: what the others take is compared with it.
 		"nothing": func(int) { time.Sleep(time.Millisecond) },
 		"groups":  func(int) { call("POST", "/acme/loud/chatgroups", "Bearer "+mallory, "10.6.6.6", group) },
 		"calls": func(int) {

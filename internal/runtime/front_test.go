@@ -1,11 +1,14 @@
 package runtime
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -106,4 +109,42 @@ func (r *running) get(path, key string) (status int, body string) {
 		r.t.Fatal(err)
 	}
 	return res.StatusCode, string(text)
+}
+
+// A server that others reach without a proxy says that keys travel unencrypted.
+func TestUnencryptedKeysAreWarnedOf(t *testing.T) {
+	for _, test := range []struct {
+		listen  string
+		proxies config.Words
+		warned  bool
+	}{
+		{"0.0.0.0:0", "", true}, {"0.0.0.0:0", "10.0.0.0/8", false}, {"127.0.0.1:0", "", false},
+	} {
+		cfg := testConfig(t)
+		cfg.HTTP.Listen, cfg.HTTP.TrustedProxies = test.listen, test.proxies
+		var said bytes.Buffer
+		s, err := Build(testContext(t), cfg, slog.New(slog.NewTextHandler(&lockedWriter{to: &said}, nil)), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+		warned := strings.Contains(said.String(), "level=WARN") && strings.Contains(said.String(), "keys and tokens travel unencrypted")
+		if warned != test.warned {
+			t.Errorf("at %s behind %q: warned %v\n%s", test.listen, test.proxies, warned, said.String())
+		}
+	}
+}
+
+// lockedWriter may be written to by many goroutines.
+type lockedWriter struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (w *lockedWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(p)
 }

@@ -138,6 +138,12 @@ var ofTheirOwn = []struct{ method, path, body string }{
 	{"GET", its + "/messages/{id}/readers?group={group}", ``},
 	{"GET", its + "/messages/{id}/nonreaders?group={group}", ``},
 	{"GET", its + "/messages/{id}/readers/{user}/proof?group={group}", ``},
+	{"GET", mine + "/invitations", ``},
+	{"POST", mine + "/invitations/{group}", `{"accept":true}`},
+	{"POST", mine + "/invitations/{group}", `{"accept":false}`},
+	{"GET", its + "/groups/{group}/invitations", ``},
+	{"DELETE", its + "/groups/{group}/invitations/cleo", ``},
+	{"DELETE", its + "/groups/{group}/invitations/{id}", ``},
 	{"POST", its + "/messages:counts", `{"ids":["{id}"],"group":"{group}"}`},
 	{"POST", its + "/messages:counts", `{"messages":[{"id":"{id}","users":["ann","cleo"]}]}`},
 }
@@ -223,6 +229,8 @@ func bodyOf(o operation) string {
 		return `{"ids":["{id}"]}`
 	case strings.HasSuffix(o.path, "/invite"):
 		return `{"usernames":["x"]}`
+	case strings.HasSuffix(o.path, "/invitations/{group}"):
+		return `{"accept":true}`
 	case strings.HasSuffix(o.path, "/invite_verify"):
 		return `{"invitee":"{user}","verifyResult":true}`
 	case strings.HasSuffix(o.path, "/admin"):
@@ -258,15 +266,27 @@ func TestIsolation(t *testing.T) {
 	admin := imposter{bearer: "Bearer " + r.AdminKey()}
 	for _, name := range []string{"acme/chat", "acme/other", "rival/chat"} {
 		seed := operation{method: "PUT", path: "/v1/apps/" + name}
-		if status, body := r.try(seed, strings.NewReplacer("{}", `{"group_receipts":{"enabled":true}}`), admin, 0); status != 200 {
+		if status, body := r.try(seed, strings.NewReplacer("{}", `{"group_receipts":{"enabled":true},"invitations":"consent"}`), admin, 0); status != 200 {
 			t.Fatalf("%s: %d %s", name, status, body)
 		}
 		seed = operation{method: "POST", path: "/v1/apps/" + name + "/events?wait=applied"}
 		events := `[{"type":"group.created","group":"g1","owner":"ann","members":["ben","dan"]},{"type":"group.left","group":"g1","user":"dan"},
 			{"type":"message.sent","id":"m1","from":"ann","group":"g1","receipt":true},{"type":"message.read","message":"m1","user":"ben","group":"g1"},
-			{"type":"message.sent","id":"m2","from":"ann","peer":"cleo"}]`
+			{"type":"message.sent","id":"m2","from":"ann","peer":"cleo"},{"type":"group.created","group":"g3","owner":"owen","members":["zoe"]}]`
 		if status, body := r.try(seed, strings.NewReplacer("{}", events), admin, 0); status != 200 {
 			t.Fatalf("%s: %d %s", name, status, body)
+		}
+	}
+	// Invitations wait: of cleo into ann's group, and of ann into another one.
+	for _, x := range []struct{ owner, group, invited string }{{"ann", "g1", "cleo"}, {"owen", "g3", "ann"}} {
+		owner, invited := imposter{bearer: "Bearer " + r.mint(app, x.owner)}, imposter{bearer: "Bearer " + r.mint(app, x.invited)}
+		invite := operation{method: "POST", path: "/acme/chat/chatgroups/" + x.group + "/invite?resource=web"}
+		if status, body := r.try(invite, strings.NewReplacer("{}", `{"usernames":["`+x.invited+`"]}`), owner, 0); status != 200 {
+			t.Fatalf("%s invites: %d %s", x.owner, status, body)
+		}
+		list := operation{method: "GET", path: "/v1/apps/acme/chat/users/" + x.invited + "/invitations"}
+		if status, body := r.try(list, strings.NewReplacer(), invited, 0); status != 200 || !strings.Contains(body, x.group) {
+			t.Fatalf("%s: %d %s", x.invited, status, body)
 		}
 	}
 	there := []string{"{org}", "acme", "{app}", "chat", "{id}", "m1", "{user}", "ann", "{users}", "ann", "{group}", "g1", "{message}", "m1", "{conversation}", "g1",

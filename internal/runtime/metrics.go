@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 )
 
@@ -34,6 +35,7 @@ var (
 	descLagTime     = desc("fold_lag_seconds", "For how long the oldest entry of this process that is not folded has been stored, while intake follows the fold.")
 	descClock       = desc("fold_clock_seconds", "The fold's clock: broker time of the last entry.")
 	descClockBack   = desc("fold_clock_set_back_total", "Times that the fold's clock was taken back, since the log began: the broker's clock had been wrong.")
+	descLevel       = desc("rules_level", "Level of the rules that decide the next event.")
 	descOutcomes    = desc("fold_outcomes_total", "Events decided, by outcome and reason.", "outcome", "reason")
 	descCache       = desc("fold_cache_bytes", "Memory of cached state, roughly.")
 	descChanged     = desc("fold_changed_messages", "Messages changed since the last checkpoint.")
@@ -90,6 +92,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		send(descLagTime, prometheus.GaugeValue, l.Lag.Seconds())
 		send(descClock, prometheus.GaugeValue, float64(s.Clock)/float64(time.Second/time.Millisecond))
 		send(descClockBack, prometheus.CounterValue, float64(s.ClockSetBack))
+		send(descLevel, prometheus.GaugeValue, float64(s.Level))
 		send(descCache, prometheus.GaugeValue, float64(s.CacheBytes))
 		send(descChanged, prometheus.GaugeValue, float64(s.Changed))
 		send(descParked, prometheus.GaugeValue, float64(s.Parked))
@@ -99,6 +102,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		send(descFull, prometheus.GaugeValue, oneIf(s.DiskFull))
 		send(descDisk, prometheus.GaugeValue, float64(s.DiskBytes))
 		byReason := map[[2]string]uint64{} // several outcomes have one reason
+		for o := range events.Outcomes {
+			byReason[[2]string{o.String(), o.Reason()}] = 0
+		}
 		for o, n := range s.Outcomes {
 			byReason[[2]string{o.String(), o.Reason()}] += n
 		}

@@ -33,7 +33,7 @@ const clickhousePatience = 10 * time.Second
 // errNotPrepared is why ClickHouse is not asked.
 var errNotPrepared = fmt.Errorf("%w: ClickHouse has not been prepared yet", projections.ErrRatesUnavailable)
 
-// Rates implements [httpapi.Analytics].
+// Rates implements [gateway.RateSource].
 func (r *rates) Rates(ctx context.Context, q projections.RateQuery) (gateway.Rates, error) {
 	if r.filling == nil {
 		return r.embedded(ctx, q)
@@ -45,15 +45,10 @@ func (r *rates) Rates(ctx context.Context, q projections.RateQuery) (gateway.Rat
 	defer cancel()
 	a, err := r.clickhouse(soon, q)
 	if errors.Is(err, projections.ErrRatesUnavailable) && ctx.Err() == nil && q.BeyondRollup() == nil {
-		return r.embedded(ctx, q)
+		a, err = r.embedded(ctx, q)
+		a.Substitute = true
 	}
 	return a, err
-}
-
-// ReadRates implements [web.Rates].
-func (r *rates) ReadRates(ctx context.Context, q projections.RateQuery) ([]projections.RateRow, error) {
-	a, err := r.Rates(ctx, q)
-	return a.Rows, err
 }
 
 func (r *rates) clickhouse(ctx context.Context, q projections.RateQuery) (gateway.Rates, error) {

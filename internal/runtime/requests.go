@@ -29,7 +29,7 @@ func (s *Server) openRequests(ctx context.Context) error {
 		return nil
 	}
 	s.requests.door, err = natsapi.New(natsapi.Config{
-		Conn: nc, Log: s.Log, State: s.Projector, Budget: s.gateway.Budget(), Registerer: s.registry, Logger: s.logger,
+		Conn: nc, Log: s.Log, State: s.state(), Budget: s.gateway.Budget(), Registerer: s.registry, Logger: s.logger,
 		Limits: natsapi.Limits{BodyBytes: int64(s.cfg.HTTP.MaxBody), Events: s.cfg.HTTP.MaxEventsPerRequest},
 	})
 	if err != nil {

@@ -16,14 +16,17 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/analytics"
 	"github.com/receiptd/receiptd/consumers/projector"
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 	"github.com/receiptd/receiptd/internal/notary"
+	"github.com/receiptd/receiptd/internal/router"
 	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/internal/web/demo"
+	"github.com/receiptd/receiptd/projections"
 )
 
 // Server is a whole receiptd.
@@ -38,11 +41,14 @@ type Server struct {
 	intake   *admission.Gate
 	requests requests
 	scrubber *scrubber
+	alerts   *alertKeeper
 	adminKey string
 
 	// Of a node of a cluster; nil and empty if this server is alone. sessions are those of
 	// the page.
 	node             *cluster.Node
+	router           *router.Router
+	fresh            *cluster.Fresh
 	life             string
 	bucket, sessions *cluster.Bucket
 	filling          atomic.Pointer[analytics.Consumer] // nil while another node fills ClickHouse
@@ -89,16 +95,38 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 	}
 	s.http = s.gateway.Server()
 	s.http.RegisterOnShutdown(s.sdk.sessions.Drain)
+	s.http.ConnContext = withConnection(s.http.ConnContext)
 	s.gate.next = s.http.Handler
-	s.http.Handler = newFront(cfg.HTTP, &s.gate)
-	if s.listener, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
+	s.http.Handler = newFront(cfg.HTTP, newStreams(newUntaken(&s.gate, answersMost, s.registry), streamsMost, s.registry))
+	if err := s.listen(); err != nil {
 		return s, fmt.Errorf("listen: %w", err)
 	}
-	if !config.Loopback(cfg.HTTP.Listen) {
+	if !config.Loopback(cfg.HTTP.Listen) && cfg.HTTP.TrustedProxies == "" {
 		logger.Warn("keys and tokens travel unencrypted: receiptd has no TLS of its own; let a proxy with TLS be the only one to reach it",
 			"listen", cfg.HTTP.Listen)
 	}
 	return s, nil
+}
+
+// listen opens the server's door, which has room for so many connections as leave files for
+// the log.
+func (s *Server) listen() error {
+	l, err := net.Listen("tcp", s.cfg.HTTP.Listen)
+	if err != nil {
+		return err
+	}
+	most := unknownPlaces
+	if files, known := openFilesLimit(); known {
+		most = placesFor(files, s.Log.Partitions())
+	}
+	p := newPlaces(l, most, s.registry)
+	next := s.http.ConnState
+	s.http.ConnState = func(conn net.Conn, state http.ConnState) {
+		p.changed(conn, state)
+		next(conn, state)
+	}
+	s.listener = p
+	return nil
 }
 
 func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, error) {
@@ -114,18 +142,22 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		Memory: int64(s.cfg.Intake.Memory), Weight: s.cfg.Intake.AppWeights.Of(), Registerer: s.registry,
 	})
 	s.scrubber = newScrubber(s)
+	s.alerts = newAlertKeeper(&commands{log: s.Log, projector: s.Projector}, s.registry, s.logger)
 	s.registry.MustRegister(s.scrubber, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{core: s.Core})
-	if s.sdk, err = openSDK(ctx, s.Core, s.state(), s.cfg, s.intake, tokens, s.adminKey); err != nil {
+	if s.sdk, err = openSDK(ctx, s.Core, s.state(), s.folds(), s.cfg, s.intake, tokens, s.adminKey); err != nil {
 		return nil, err
 	}
 	var nodes httpapi.Cluster
+	var clusterPage func() web.Cluster
 	if s.node != nil {
-		nodes = neighbours{s.node}
+		nodes, clusterPage = neighbours{s.node, s.lastSnapshots}, s.clusterPage
 	}
 	return httpapi.New(httpapi.Config{
 		Positions:       s.positions(),
 		Cluster:         nodes,
+		ClusterPage:     clusterPage,
+		ClickHouse:      s.Archive != nil,
 		PageSessions:    s.pageSessions(),
 		Sessions:        s.sdk.sessions,
 		REST:            s.sdk.rest,
@@ -133,7 +165,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		Demo:            s.demo(tokens),
 		State:           s.state(),
 		Log:             s.Log,
-		Commands:        &commands{log: s.Log, projector: s.Projector, turns: newTurns()},
+		Commands:        &commands{log: s.Log, projector: s.folds(), turns: newTurns()},
 		Notify:          s.hub,
 		Analytics:       s.rates(),
 		Notary:          s.notary,
@@ -142,8 +174,10 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		AdminKey:        s.adminKey,
 		Tokens:          tokens,
 		Names:           s.sdk.accounts,
+		Invitations:     s.sdk.rest,
 		Admin:           adminCalls(s.draining, s.Core, s.scrubber),
 		Scrub:           s.scrubber.line,
+		Snapshots:       s.lastSnapshots,
 		Writable:        s.Core.writable,
 		InVain:          s.inVain.shown,
 		PartitionStatus: s.partitionStatus,
@@ -164,7 +198,15 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 // state is what the edges ask: that of the folds, or of a node of a cluster.
 func (s *Server) state() edgeState {
 	if s.node != nil {
-		return nodeState{s.Projector, s.node}
+		return nodeState{s.router, s.node, s.fresh}
+	}
+	return s.Projector
+}
+
+// folds are the same as commands ask for it.
+func (s *Server) folds() folds {
+	if s.node != nil {
+		return s.router
 	}
 	return s.Projector
 }
@@ -214,15 +256,18 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	if s.node != nil {
 		group.Go(func() error { return s.node.Run(folding) })
+		group.Go(func() error { return s.node.Serve(folding, s.router.Answer) })
 	}
 	group.Go(func() error {
 		err := s.reconcile(failed)
 		if err == nil {
+			s.raiseLevel(failed)
 			s.foldByNewRules(failed)
 		}
 		return err
 	})
 	group.Go(func() error { return s.scrubber.run(failed) })
+	group.Go(func() error { s.alerts.run(failed); return nil })
 	group.Go(func() error { return s.notary.Run(failed) })
 	group.Go(func() error {
 		s.gateway.Run(failed)
@@ -285,6 +330,24 @@ func (s *Server) reconcile(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// raiseLevel brings the highest level of the rules that this version knows into force, if this
+// server is alone. Nodes of a cluster do that when all of them know it.
+func (s *Server) raiseLevel(ctx context.Context) {
+	if s.node != nil {
+		return
+	}
+	c := &commands{log: s.Log, projector: s.Projector}
+	for k, level := range s.Projector.Levels() {
+		if level >= projections.MaxLevel() {
+			continue
+		}
+		e := events.Event{Kind: events.RulesLevel, App: events.LevelApp, Revision: projections.MaxLevel()}
+		if _, err := c.apply(ctx, k, e); err != nil && ctx.Err() == nil {
+			s.logger.Warn("the level of the rules was not raised; the next start does it", "partition", k, "level", projections.MaxLevel(), "error", err)
+		}
+	}
 }
 
 // foldByNewRules folds a state again that the rules of an earlier version made, beside it. Until

@@ -35,7 +35,7 @@ type edgeState interface {
 // openSDK opens the inboxes and accounts, which lie in the log's own server, and makes the edges
 // over them.
 func openSDK(
-	ctx context.Context, core *Core, state edgeState, cfg config.Config, gate *admission.Gate, tokens *gateway.Tokens, adminKey string,
+	ctx context.Context, core *Core, state edgeState, folds folds, cfg config.Config, gate *admission.Gate, tokens *gateway.Tokens, adminKey string,
 ) (*sdk, error) {
 	opening, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -53,6 +53,10 @@ func openSDK(
 	s := &sdk{ids: new(ids.Source)}
 	users := accounts.Config{
 		MaxUsers: cfg.SDK.MaxUsers, MaxGroups: cfg.SDK.GroupsPerApp, MaxGroupsOfUser: cfg.SDK.GroupsPerUser,
+		Invitations: accounts.InvitationLimits{
+			OfGroup: cfg.SDK.InvitationsPerGroup, OfInvitee: cfg.SDK.InvitationsPerInvitee,
+			OfInviter: cfg.SDK.InvitationsPerInviter, OfApp: cfg.SDK.InvitationsPerApp,
+		},
 		Replicas: cfg.CopiesOfLog(), Room: core.Log.ReserveDisk, Registerer: core.registry,
 	}
 	if err := try(func(ctx context.Context) (err error) { s.accounts, err = accounts.Open(ctx, nc, users); return err }); err != nil {
@@ -66,7 +70,7 @@ func openSDK(
 		return nil, err
 	}
 	s.sessions = msync.New(msync.Config{
-		State: state, Log: core.Log, Commands: &commands{log: core.Log, projector: core.Projector},
+		State: state, Log: core.Log, Commands: &commands{log: core.Log, projector: folds},
 		Notify: core.hub, Inbox: s.inbox, IDs: s.ids, Tokens: tokens, Gate: gate, Partitions: core.Log.Partitions(),
 		Registerer: core.registry, Logger: core.logger,
 		Limits: msync.Limits{

@@ -51,6 +51,14 @@ func start(t testing.TB, cfg config.Config) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r := run(t, s)
+	eventually(t, "the gate is open", s.gate.open.Load)
+	return r
+}
+
+// run runs a server that was built.
+func run(t testing.TB, s *Server) *running {
+	t.Helper()
 	r := &running{Server: s, t: t, done: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel

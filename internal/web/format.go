@@ -95,11 +95,11 @@ func uptime(d time.Duration) string {
 	return ""
 }
 
-// clock writes a time of Unix milliseconds for people, to the second.
-func clock(ms int64) string { return shortClock(ms) + " UTC" }
-
-// shortClock is clock where it is said elsewhere that times are UTC.
-func shortClock(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05") }
+// clock writes a time of Unix milliseconds for people, to the second, in a zone that stands beside
+// it.
+func clock(ms int64, zone *time.Location) string {
+	return time.UnixMilli(ms).In(zone).Format("2006-01-02 15:04:05")
+}
 
 // machineTime writes it for the datetime attribute.
 func machineTime(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -9,12 +9,9 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// listed is the number of readers or non-readers on one page.
-const listed = 50
-
 // messageView is one message: who has read it, and who has not.
 type messageView struct {
-	// ID is what was asked for; empty asks for the form alone.
+	// ID is what was asked for.
 	ID string
 	// Refused says what is wrong with the id.
 	Refused string
@@ -30,6 +27,7 @@ type messageView struct {
 	Took       []string // of each reader
 	First      int      // the rank of the first reader on this page
 	NonReaders projections.NonReaderPage
+	Left       map[string]bool // those of them who have left the group
 	// Nameless says that there are no lists: the readers are counted only.
 	Nameless bool
 	// ReadersAt and NonReadersAt are where the lists begin.
@@ -39,35 +37,27 @@ type messageView struct {
 func (p *Page) message(rq *request) (any, error) {
 	v := &messageView{ID: rq.query.Get("id"), ReadersAt: rq.offset("readers"), NonReadersAt: rq.offset("nonreaders")}
 	if v.ID == "" {
-		return v, nil
+		return nil, moved{"view", "find"}
 	}
 	if reason := events.IDProblem(v.ID); reason != "" {
 		v.Refused = "This cannot be the id of a message: " + reason + "."
 		return v, nil
 	}
-	in := events.Conversation{App: rq.key, Group: rq.query.Get("group")}
-	if a, b := rq.query.Get("a"), rq.query.Get("b"); a != "" && b != "" && in.Group == "" {
-		in = events.SingleChat(rq.key, a, b)
-	}
-	var err error
-	v.Message, err = gateway.Caller{Admin: true}.Find(p.cfg.State, in, v.ID, &events.Settings{})
-	several, ambiguous := errors.AsType[*projections.AmbiguousError](err)
+	m, several, err := p.lookUp(rq)
 	switch {
-	case ambiguous:
+	case err != nil:
+		return nil, err
+	case several != nil:
 		v.Refused = "Several conversations have a message with this id."
-		v.Several, v.More = several.Conversations, several.More
-		if len(v.Several) > listed {
-			v.Several, v.More = v.Several[:listed], true
-		}
+		v.Several, v.More = clipped(several)
 		return v, nil
-	case errors.Is(err, projections.ErrNotFound):
+	case m.ID == "":
 		v.Refused = "There is no message with this id in the app."
 		return v, nil
-	case err != nil:
-		return nil, fmt.Errorf("message: %w", err)
 	}
+	v.Message = m
 	v.Found = true
-	in = v.Message.Conversation(rq.key)
+	in := v.Message.Conversation(rq.key)
 	share := ratio(uint64(v.Message.Read), uint64(v.Message.Eligible))
 	v.Share, v.Width = percent(share), 100*share
 	if v.Nameless = v.Message.CountsOnly; v.Nameless {
@@ -76,14 +66,35 @@ func (p *Page) message(rq *request) (any, error) {
 	if v.Readers, err = p.cfg.State.Readers(in, v.ID, v.ReadersAt, listed); err != nil {
 		return nil, fmt.Errorf("readers: %w", err)
 	}
-	v.First = v.Readers.Before + 1
+	v.First, v.Left = v.Readers.Before+1, map[string]bool{}
 	for _, r := range v.Readers.Readers {
 		v.Took = append(v.Took, millis(float64(max(0, r.ReadAt-v.Message.SentAt))))
 	}
 	if v.NonReaders, err = p.cfg.State.NonReaders(in, v.ID, v.NonReadersAt, listed); err != nil {
 		return nil, fmt.Errorf("non-readers: %w", err)
 	}
+	for _, user := range v.NonReaders.Left {
+		v.Left[user] = true
+	}
 	return v, nil
+}
+
+// lookUp finds the message that a request asks for. It has no id if there is none; several are not
+// nil if its id alone does not say which one it is.
+func (p *Page) lookUp(rq *request) (m projections.Message, several *projections.AmbiguousError, err error) {
+	in := events.Conversation{App: rq.key, Group: rq.query.Get("group")}
+	if a, b := rq.query.Get("a"), rq.query.Get("b"); a != "" && b != "" && in.Group == "" {
+		in = events.SingleChat(rq.key, a, b)
+	}
+	m, err = gateway.Caller{Admin: true}.Find(p.cfg.State, in, rq.query.Get("id"), &events.Settings{})
+	several, _ = errors.AsType[*projections.AmbiguousError](err)
+	if several != nil || errors.Is(err, projections.ErrNotFound) {
+		return projections.Message{}, several, nil
+	}
+	if err != nil {
+		return m, nil, fmt.Errorf("message: %w", err)
+	}
+	return m, nil, nil
 }
 
 // Kind says what the message is and whether it collects receipts.

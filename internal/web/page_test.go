@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -20,9 +21,15 @@ import (
 var everyView = []string{
 	"/", "/?app=acme/chat", "/?app=acme/chat&span=7d", "/?app=acme/chat&span=30d", "/?app=acme/chat&group=g&sender=s",
 	"/?app=acme/chat&view=groups", "/?app=acme/chat&view=groups&order=worst&span=30d", "/?app=acme/chat&view=senders&order=best",
-	"/?app=acme/chat&view=message", "/?app=acme/chat&view=message&id=m1", "/?app=acme/chat&view=message&id=m1&readers=100",
+	"/?app=acme/chat&view=message&id=m1", "/?app=acme/chat&view=message&id=m1&readers=100",
 	"/?app=acme/chat&view=message&id=none", "/?app=acme/support", "/?app=acme/support&view=groups", "/?app=acme/support&view=senders",
 	"/?app=acme/none", "/?app=acme/chat&view=none",
+	"/?app=acme/chat&from=2026-02-20&to=2026-03-02&tz=Asia/Kolkata&compare=previous", "/?app=acme/chat&from=2025-01-01&tz=America/New_York",
+	"/?app=acme/chat&from=2026-03-02&to=2026-03-01", "/?app=acme/chat&view=groups&at=50&min=10&compare=previous&label=spring",
+	"/?app=acme/chat&view=labels", "/?app=acme/chat&view=messages", "/?app=acme/chat&view=readers", "/?app=acme/chat&view=group&group=182480000001009",
+	"/?app=acme/chat&view=group&group=none", "/?app=acme/chat&view=user&user=user0000049", "/?app=acme/chat&view=user&user=user0000049&list=read&group=182480000001009",
+	"/?app=acme/chat&view=user&user=user0000049&list=sent&tz=Asia/Kathmandu", "/?app=acme/chat&view=user&user=none",
+	"/?app=acme/chat&view=find", "/?app=acme/chat&view=find&q=none",
 }
 
 var (
@@ -98,16 +105,27 @@ func TestHostileIdsAreText(t *testing.T) {
 	row := projections.RateRow{Key: hostile, CohortCounts: projections.CohortCounts{Messages: 1, Eligible: 2, Delivered: 1, Read: 1}}
 	f.rows[projections.ByGroup] = []projections.RateRow{row}
 	f.rows[projections.BySender] = f.rows[projections.ByGroup]
+	f.alerts = []projections.Alert{someAlert(hostile+"a", hostile+"n")}
+	f.rows[projections.ByLabel] = f.rows[projections.ByGroup]
+	f.groups = map[string][]string{hostile: {hostile + "u"}}
+	f.list = []projections.UserMessage{{Message: projections.Message{ID: hostile + "i", From: hostile + "s", Group: hostile, Label: hostile + "l"}, ReadAt: 5, ReadContent: hostile + "t"}}
 	b := newBrowser(t, f)
 	b.signIn()
 	q := url.QueryEscape(hostile)
 	for path, shown := range map[string][]string{
-		"/?app=acme/chat&view=message&id=" + q:              {"", "f", "g", "r", "c", "n"},
-		"/?app=acme/chat&view=message&id=" + q + "none":     {"none"},
-		"/?app=acme/chat&view=groups":                       {""},
-		"/?app=acme/chat&view=senders":                      {""},
-		"/?app=acme/chat&group=" + q + "&sender=" + q + "s": {"", "s"},
-		"/?app=" + q:                {""},
+		"/?app=acme/chat&view=message&id=" + q:                           {"", "f", "g", "r", "c", "n"},
+		"/?app=acme/chat&view=message&id=" + q + "none":                  {"none"},
+		"/?app=acme/chat&view=groups":                                    {""},
+		"/?app=acme/chat&view=senders":                                   {""},
+		"/?app=acme/chat":                                                {"a", "n"},
+		"/?app=acme/chat&view=labels":                                    {""},
+		"/?app=acme/chat&view=group&group=" + q:                          {"", "u", "i", "s", "l"},
+		"/?app=acme/chat&view=user&list=read&user=" + q + "u&group=" + q: {"u", "i", "t"},
+		"/?app=acme/chat&view=find&q=" + q + "none":                      {"none"},
+		"/?app=acme/chat&label=" + url.QueryEscape(hostile[:20]):         nil,
+		"/?app=acme/chat&tz=" + q + "&from=" + q:                         nil,
+		"/?app=acme/chat&group=" + q + "&sender=" + q + "s":              {"", "s"},
+		"/?app=" + q:                nil,
 		"/?app=acme/chat&view=" + q: nil,
 		"/?app=acme/chat&view=groups&order=" + q + "&span=" + q: {""},
 	} {
@@ -122,6 +140,72 @@ func TestHostileIdsAreText(t *testing.T) {
 				t.Errorf("%s does not show the id ending in %q", path, end)
 			}
 		}
+		// What turns the direction of writing reaches no further than its element.
+		for _, match := range textAfterTag.FindAllStringSubmatch(a.body, -1) {
+			if tag, text := match[1], match[2]; strings.Contains(text, "\u202e") && tag != "<bdi>" && tag != "<title>" {
+				t.Errorf("%s: %s%s is not isolated from the text around it", path, tag, text)
+			}
+		}
+	}
+}
+
+// textAfterTag matches a tag, in whose attributes no > is, and the text up to the next one.
+var textAfterTag = regexp.MustCompile(`(<[^>]*>)([^<]+)`)
+
+// someAlert is an alert of a group that became due twenty minutes ago.
+func someAlert(group, rule string) projections.Alert {
+	return projections.Alert{
+		Rule: events.AlertRule{Name: rule, After: events.Duration(2 * time.Hour), ReadBelow: 30}, Key: group,
+		Hour: noon.UnixMilli()/projections.HourMillis - 3, Messages: 2, Eligible: 1200, Read: 120,
+	}
+}
+
+// TestAlertsAreOnTheOverview: of the span, of what it is narrowed to, and no more than fit.
+func TestAlertsAreOnTheOverview(t *testing.T) {
+	f := newFakeServer()
+	old := someAlert("old", "quiet")
+	old.Hour -= 48
+	f.alerts = []projections.Alert{old, someAlert("team", "quiet")}
+	median := someAlert("spring", "slow")
+	median.Rule.By, median.Rule.ReadBelow, median.Rule.MedianAbove = events.AlertByLabel, 0, events.Duration(time.Hour)
+	f.alerts = append(f.alerts, median)
+	b := newBrowser(t, f)
+	b.signIn()
+	text := func(path string) string {
+		return strings.NewReplacer(space, " ", "\u202f", " ").Replace(html.UnescapeString(b.get(path, 200).body))
+	}
+	page := text("/?app=acme/chat&span=24h")
+	for _, want := range []string{
+		`<li>Group <a href=`, `<li>Label <a href=`, `<bdi>team</bdi></a>: 10 % (120 of 1 200 recipients) had read within 2 h what was sent in the hour from Mar 4, 09:00 (UTC)`,
+		`<bdi>spring</bdi></a>: 10 % (120 of 1 200 recipients) had read within 1 h`, "<bdi>quiet</bdi></b> asks for 30 %", "<bdi>slow</bdi></b> asks for 50 %",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %q in %s", want, page)
+		}
+	}
+	if strings.Contains(page, "<bdi>old</bdi>") {
+		t.Error("an alert of before the span is shown")
+	}
+	if page = text("/?app=acme/chat&span=24h&group=team"); !strings.Contains(page, "120 of 1 200") || strings.Contains(page, "<bdi>spring</bdi>") {
+		t.Errorf("narrowed to a group: %s", page)
+	}
+	if page = text("/?app=acme/chat&span=24h&sender=ann"); strings.Contains(page, "120 of 1 200") {
+		t.Errorf("narrowed to a sender: %s", page)
+	}
+	if page = text("/?app=acme/chat&label=spring"); !strings.Contains(page, "within 1 h") || strings.Contains(page, "<bdi>team</bdi>") {
+		t.Errorf("narrowed to a label: %s", page)
+	}
+	if page = text("/?app=acme/chat&tz=Asia/Kolkata"); !strings.Contains(page, "from Mar 4, 14:30 (Asia/Kolkata)") {
+		t.Errorf("in another zone: %s", page)
+	}
+	if page = text("/?app=acme/chat&to=2026-03-04"); strings.Contains(page, "120 of 1 200") {
+		t.Errorf("of after the span: %s", page)
+	}
+	for range maxShownAlerts {
+		f.alerts = append(f.alerts, someAlert("team", "quiet"))
+	}
+	if page = text("/?app=acme/chat&span=24h"); !strings.Contains(page, "2 more in this time") {
+		t.Errorf("many: %s", page)
 	}
 }
 
@@ -161,7 +245,7 @@ func TestEmptyStatesSayWhatToDo(t *testing.T) {
 	b.get("/?app=acme/support", 200).has(`data-every="2000"`)
 	b.get("/?app=acme/none", 404).lacks(`aria-label="Views"`)
 	b.get("/?app=acme/support&group=team", 200).has("Choose a longer span of time")
-	b.get("/?app=acme/chat&view=message", 200).has("Look up", "m1")
+	b.get("/?app=acme/chat&view=find", 200).has("Id of a message, a group or a user", "m1")
 	b.get("/?app=acme/chat&view=message&id=m9", 200).has("There is no message with this id")
 	b.get("/?app=acme/chat&view=message&id="+strings.Repeat("x", 200), 200).has("cannot be the id of a message")
 	b.header.Set("X-Forwarded-Proto", "https")
@@ -219,7 +303,7 @@ func TestAViewIsMadeInAMoment(t *testing.T) {
 		if took > most {
 			t.Errorf("%s took %s", path, took)
 		}
-		if len(b.server.queries) > 1 {
+		if len(b.server.queries) > 1 && !strings.Contains(path, "compare") || len(b.server.queries) > 2 {
 			t.Errorf("%s asked %d times", path, len(b.server.queries))
 		}
 		if len(a.body) > 200<<10 {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +23,11 @@ type request struct {
 	// app is the app as in the address, org/app; key is its key, once it is known to exist.
 	app, key string
 	view     string
-	span     span
+	filter
+	// wrong is what of the filter cannot be read; nil if all can.
+	wrong *problem
+	// format is that of the file that is asked for; empty asks for the view.
+	format string
 }
 
 func (p *Page) request(r *http.Request) *request {
@@ -31,7 +36,10 @@ func (p *Page) request(r *http.Request) *request {
 	if rq.view == "" {
 		rq.view = appViews[0].Name
 	}
-	rq.span = spanOf(rq.query.Get("span"))
+	rq.filter, rq.wrong = newFilter(rq.query, p.cfg.Now())
+	if format := rq.query.Get("format"); slices.Contains(formats, format) {
+		rq.format = format
+	}
 	return rq
 }
 
@@ -46,13 +54,13 @@ type frame struct {
 	page  *Page
 }
 
-var pages = parsePages("home", "overview", "groups", "senders", "message", "problem")
+var pages = parsePages("home", "cluster", "overview", "ranking", "group", "user", "message", "find", "problem")
 
 // parsePages parses the template of each view together with those that all use.
 func parsePages(names ...string) map[string]*template.Template {
 	shared := template.Must(template.New("").Funcs(template.FuncMap{
 		"count": func(n uint64) string { return count(n) }, "int": func(n int) string { return count(n) },
-		"percent": percent, "clock": clock, "shortClock": shortClock, "machineTime": machineTime,
+		"percent": percent, "machineTime": machineTime,
 	}).ParseFS(embedded, "templates/shared/*.html"))
 	all := map[string]*template.Template{}
 	for _, name := range names {
@@ -64,8 +72,9 @@ func parsePages(names ...string) map[string]*template.Template {
 // rendering is a view on its way to a browser.
 type rendering struct {
 	status int
-	name   string
-	data   any
+	// name is that of the template, title what the view is called.
+	name, title string
+	data        any
 	// every is how often the browser asks again; 0 is never.
 	every time.Duration
 }
@@ -73,7 +82,7 @@ type rendering struct {
 // render writes a complete view, or an error: nothing is sent before all of it is rendered.
 func (p *Page) render(w http.ResponseWriter, rq *request, v rendering) {
 	var b bytes.Buffer
-	f := &frame{request: rq, Title: titles[v.name], View: v.name, Every: v.every.Milliseconds(), Data: v.data, page: p}
+	f := &frame{request: rq, Title: v.title, View: rq.view, Every: v.every.Milliseconds(), Data: v.data, page: p}
 	if err := pages[v.name].ExecuteTemplate(&b, "page", f); err != nil {
 		p.cfg.Logger.LogAttrs(rq.Context(), slog.LevelError, "page could not be rendered", slog.String("view", v.name), slog.Any("error", err))
 		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
@@ -83,8 +92,6 @@ func (p *Page) render(w http.ResponseWriter, rq *request, v rendering) {
 	w.WriteHeader(v.status)
 	_, _ = w.Write(b.Bytes())
 }
-
-var titles = map[string]string{"home": "Live", "overview": "Overview", "groups": "Groups", "senders": "Senders", "message": "Message", "problem": "Not shown"}
 
 // problem is an error that is shown to people.
 type problem struct {
@@ -107,13 +114,15 @@ func (p *Page) fail(w http.ResponseWriter, rq *request, err error) {
 	case ok:
 	case errors.Is(err, projections.ErrTooManyCohorts):
 		known = &problem{http.StatusUnprocessableEntity, "Too much at once", "This span of time holds more groups and senders than one answer looks at. Choose a shorter one."}
+	case errors.Is(err, projections.ErrRatesUnavailable):
+		known = &problem{http.StatusServiceUnavailable, "Not now", "ClickHouse does not answer, and the server is set not to answer in its place (--analytics-fallback none). Try again in a moment."}
 	default:
 		if rq.Context().Err() == nil {
 			p.cfg.Logger.LogAttrs(rq.Context(), slog.LevelError, "page failed", slog.String("view", rq.view), slog.Any("error", err))
 		}
 		known = &problem{http.StatusInternalServerError, "This did not work", "The numbers could not be had. The server's log says why."}
 	}
-	p.render(w, rq, rendering{status: known.status, name: "problem", data: known})
+	p.render(w, rq, rendering{status: known.status, name: "problem", title: known.title, data: known})
 }
 
 // SignedIn reports whether the numbers of apps may be shown.
@@ -139,14 +148,61 @@ func (f *frame) Apps() []string {
 	return keys
 }
 
-// Views are those of the app.
-func (f *frame) Views() []view { return appViews }
+// Views are those that the menu has.
+func (f *frame) Views() (list []view) {
+	for _, v := range appViews {
+		if v.menu == menuAlways || v.menu == menuClickHouse && f.page.cfg.ClickHouse {
+			list = append(list, v)
+		}
+	}
+	return list
+}
 
-// Spans are the spans of time to choose from.
-func (f *frame) Spans() []span { return spans }
+// Counts reports whether the view counts messages of a span of time.
+func (f *frame) Counts() bool { return viewOf(f.view).counts }
 
-// Span is the chosen one.
-func (f *frame) Span() span { return f.span }
+// Presets are the spans of time to choose from.
+func (f *frame) Presets() []preset { return presets }
+
+// Zones are time zones to choose from.
+func (f *frame) Zones() []string { return zones }
+
+// Filtered reports whether something of the filter was chosen that its form hides at first.
+func (f *frame) Filtered() bool {
+	return f.Span.Custom() || f.Zone != "UTC" || f.Compare || f.Least > 0 || f.wrong != nil
+}
+
+// Kept are the parameters of the address that the form of the filter leaves as they are.
+func (f *frame) Kept() map[string]string {
+	kept := map[string]string{}
+	for _, name := range []string{"span", "group", "sender", "label", "order"} {
+		if value := f.query.Get(name); value != "" {
+			kept[name] = value
+		}
+	}
+	return kept
+}
+
+// Chosen are the parameters of the span, the zone and the comparison.
+func (f *frame) Chosen() map[string]string {
+	q := url.Values{}
+	f.filter.address(q)
+	chosen := map[string]string{}
+	for name := range q {
+		chosen[name] = q.Get(name)
+	}
+	return chosen
+}
+
+// Asked is a parameter of the address.
+func (f *frame) Asked(name string) string { return f.query.Get(name) }
+
+// Clock is a time of Unix milliseconds for people, in the zone of the view, which stands beside it
+// unless it is said elsewhere.
+func (f *frame) Clock(ms int64) string { return clock(ms, f.Span.zone) }
+
+// Clustered reports whether there is a cluster to show.
+func (f *frame) Clustered() bool { return f.signedIn && f.page.cfg.Cluster != nil }
 
 // Version is the server's.
 func (f *frame) Version() string { return f.page.cfg.Status().Version }
@@ -160,17 +216,33 @@ func (f *frame) Address() string {
 	return scheme + f.Host
 }
 
-// Link is the address of a view: that of this request's app and span of time, with other parameters
-// given by name and value. An empty value leaves one out.
+// Link is the address of a view: that of this request's app, span of time and zone, with other
+// parameters given by name and value. An empty value leaves one out. From one view that counts
+// messages to another, what the numbers are narrowed to stays.
 func (f *frame) Link(pairs ...string) string {
 	q := url.Values{}
 	if f.key != "" {
 		q.Set("app", f.app)
 		q.Set("view", f.view)
-		if f.span.Name != spans[0].Name {
-			q.Set("span", f.span.Name)
+		f.filter.address(q)
+		to := f.view
+		for i := 0; i+1 < len(pairs); i += 2 {
+			if pairs[i] == "view" {
+				to = pairs[i+1]
+			}
+		}
+		if viewOf(f.view).counts && viewOf(to).counts {
+			f.narrowing(q)
 		}
 	}
+	return address(q, pairs)
+}
+
+// LinkOf is Link with a list.
+func (f *frame) LinkOf(pairs []string) string { return f.Link(pairs...) }
+
+// address is that of some parameters, replaced by others.
+func address(q url.Values, pairs []string) string {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] == "" {
 			q.Del(pairs[i])
@@ -190,11 +262,13 @@ func (f *frame) Link(pairs ...string) string {
 // Here is the address of this view with all its parameters but those given, which are replaced as
 // in Link.
 func (f *frame) Here(pairs ...string) string {
-	var all []string
-	for name := range f.query {
-		all = append(all, name, f.query.Get(name))
+	q := url.Values{}
+	for name, values := range f.query {
+		if values[0] != "" {
+			q.Set(name, values[0])
+		}
 	}
-	return f.Link(append(all, pairs...)...)
+	return address(q, pairs)
 }
 
 // offset reads a parameter that says where a list continues; anything malformed is the start.

@@ -30,7 +30,7 @@ func TestNumbersOfAppsTakeASession(t *testing.T) {
 	b.signIn()
 	b.get("/", 200).has("acme/chat", "acme/support", "Sign out")
 	b.get("/?app=acme/chat", 200).has("Overview")
-	b.get("/?app=acme/none", 404).has("There is no app acme/none")
+	b.get("/?app=acme/none", 404).has("There is no app of this name")
 	b.get("/?app=acme/chat&view=none", 404).has("no view")
 }
 

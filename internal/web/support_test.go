@@ -7,7 +7,6 @@ import (
 	"html"
 	"io"
 	"log/slog"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -22,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -39,7 +39,13 @@ type fakeServer struct {
 	readers    map[string][]projections.Reader
 	nonReaders map[string][]string
 	rows       map[projections.RateBy][]projections.RateRow
+	groups     map[string][]string // members of a group
+	list       []projections.UserMessage
+	substitute bool
+	cluster    *Cluster
+	clickhouse bool
 	queries    []projections.RateQuery
+	alerts     []projections.Alert
 	failure    error
 	status     Status
 }
@@ -60,7 +66,12 @@ func newFakeServer() *fakeServer {
 }
 
 func (f *fakeServer) page() *Page {
+	var cluster func() Cluster
+	if f.cluster != nil {
+		cluster = func() Cluster { return *f.cluster }
+	}
 	return New(Config{
+		Cluster: cluster, ClickHouse: f.clickhouse,
 		State: f, Rates: f, AdminKey: testKey, Registry: prometheus.NewRegistry(), Now: f.clock,
 		Status: func() Status { f.mu.Lock(); defer f.mu.Unlock(); return f.status },
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
@@ -77,6 +88,10 @@ func (f *fakeServer) advance(d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.now = f.now.Add(d)
+}
+
+func (f *fakeServer) Alerts(string) ([]projections.Alert, int64, error) {
+	return f.alerts, 0, f.failure
 }
 
 func (f *fakeServer) Apps() []string { return slices.Clone(f.apps) }
@@ -129,38 +144,113 @@ func (f *fakeServer) NonReaders(_ events.Conversation, id string, after, limit i
 	return page, f.failure
 }
 
-func (f *fakeServer) ReadRates(_ context.Context, q projections.RateQuery) ([]projections.RateRow, error) {
+// Rates answers with the rows of the span that the query asks for, in its order.
+func (f *fakeServer) Rates(_ context.Context, q projections.RateQuery) (a gateway.Rates, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.queries = append(f.queries, q)
+	if beyond := q.BeyondRollup(); beyond != nil && !f.clickhouse {
+		return a, beyond
+	}
 	if q.App != f.apps[0] || f.failure != nil {
-		return nil, f.failure
+		return a, f.failure
 	}
-	if q.By == projections.ByDay {
-		return byDay(f.rows[projections.ByHour]), nil
+	rows := slices.Clone(f.rows[q.By])
+	switch q.By {
+	case projections.ByHour, projections.ByDay, projections.ByWeek, projections.ByApp:
+		rows = f.inTime(&q)
 	}
-	return slices.Clone(f.rows[q.By]), nil
+	page := q.Page(rows)
+	return gateway.Rates{Rows: page.Rows, Total: page.Total, Substitute: f.substitute, Source: gateway.SourceEmbedded}, nil
 }
 
-// byDay adds up hours; the page takes percentiles from the bins.
-func byDay(hours []projections.RateRow) (days []projections.RateRow) {
-	for _, h := range hours {
-		key := h.Key[:len("2006-01-02")] + "T00:00:00Z"
-		if n := len(days); n == 0 || days[n-1].Key != key {
-			days = append(days, projections.RateRow{Key: key})
+// inTime adds up the hours of a query.
+func (f *fakeServer) inTime(q *projections.RateQuery) []projections.RateRow {
+	sums := projections.NewRateSums(projections.RateQuery{App: q.App, By: q.By, Zone: q.Zone, Bins: q.Bins, Limit: 1_000_000})
+	for _, r := range f.rows[projections.ByHour] {
+		at, err := time.Parse(time.RFC3339, r.Key)
+		if err != nil {
+			panic(err)
 		}
-		day := &days[len(days)-1]
-		day.Add(h.CohortCounts)
-		counts := map[uint16]uint64{}
-		for _, b := range slices.Concat(day.Bins, h.Bins) {
-			counts[b.Bin] += b.Count
-		}
-		day.Bins = nil
-		for _, bin := range slices.Sorted(maps.Keys(counts)) {
-			day.Bins = append(day.Bins, projections.BinCount{Bin: bin, Count: counts[bin]})
+		if first, last := q.Hours(); at.Unix()/3600 >= first && at.Unix()/3600 <= last {
+			if q.By == projections.ByApp {
+				at = noon // all in one row
+			}
+			sums.Add(at.UnixMilli(), &r)
 		}
 	}
-	return days
+	return sums.Page().Rows
+}
+
+func (f *fakeServer) Members(app, group string, after, limit int) (projections.MemberPage, error) {
+	members, ok := f.groups[group]
+	if !ok || app != f.apps[0] {
+		return projections.MemberPage{}, errors.Join(f.failure, projections.ErrNotFound)
+	}
+	page := projections.MemberPage{Total: len(members)}
+	for i, user := range members[min(after, len(members)):] {
+		if i == limit {
+			page.Next = after + limit
+			break
+		}
+		page.Members = append(page.Members, projections.GroupMember{User: user})
+	}
+	return page, f.failure
+}
+
+func (f *fakeServer) GroupMessages(app, group string, before uint64, limit int) (projections.MessagePage, error) {
+	if _, ok := f.groups[group]; !ok || app != f.apps[0] {
+		return projections.MessagePage{}, errors.Join(f.failure, projections.ErrNotFound)
+	}
+	page := projections.MessagePage{}
+	for i := len(f.list); i > 0; i-- {
+		if m := f.list[i-1].Message; m.Group == group && (before == 0 || uint64(i) < before) {
+			if len(page.Messages) == limit {
+				page.Next = uint64(i) + 1
+				break
+			}
+			page.Messages = append(page.Messages, m)
+		}
+	}
+	return page, f.failure
+}
+
+func (f *fakeServer) Knows(app, user string) (bool, error) {
+	all, err := f.Conversations(app, user)
+	return len(all) > 0, err
+}
+
+func (f *fakeServer) Conversations(app, user string) (all []projections.ConversationView, err error) {
+	for group, members := range f.groups {
+		if app == f.apps[0] && slices.Contains(members, user) {
+			all = append(all, projections.ConversationView{Group: group, Unread: 3, LastReadAt: noon.UnixMilli()})
+		}
+	}
+	projections.SortConversations(all)
+	return all, f.failure
+}
+
+// UserMessages has the messages of the list by who has sent and read them.
+func (f *fakeServer) UserMessages(_, group, _, user string, to projections.Relation, before uint64, limit int) (page projections.UserMessagePage, err error) {
+	for i := len(f.list); i > 0; i-- {
+		m := f.list[i-1]
+		is := projections.RelationNotRead
+		switch {
+		case m.From == user:
+			is = projections.RelationSent
+		case m.ReadAt != 0:
+			is = projections.RelationRead
+		}
+		if m.Group != group || is != to || before > 0 && uint64(i) >= before {
+			continue
+		}
+		if len(page.Messages) == limit {
+			page.Next = uint64(i) + 1
+			break
+		}
+		page.Messages = append(page.Messages, m)
+	}
+	return page, f.failure
 }
 
 // fill makes 30 days of a busy app: days and nights, a weekend, readers that take seconds to days.
@@ -189,10 +279,18 @@ func (f *fakeServer) fill() {
 		g.Eligible = g.Messages * uint64(4+random.IntN(90))
 		g.Read = uint64(float64(g.Eligible) * (0.35 + 0.6*random.Float64()))
 		g.Delivered = g.Read
+		g.R50, g.R90 = projections.NotYet, projections.NotYet
+		if 2*g.Read > g.Eligible {
+			g.R50 = float64(60_000 + random.Int64N(600_000))
+		}
 		g.P50, g.P90, g.P99 = float64(30_000+random.Int64N(60_000)), float64(800_000+random.Int64N(4_000_000)), float64(9_000_000+random.Int64N(90_000_000))
 		f.rows[projections.ByGroup] = append(f.rows[projections.ByGroup], g)
 		g.Key = fmt.Sprintf("user%07d", 31*(i+11)%9_973)
 		f.rows[projections.BySender] = append(f.rows[projections.BySender], g)
+		if i < 5 {
+			g.Key = []string{"spring sale", "onboarding", "incident", "newsletter 9", "survey"}[i]
+			f.rows[projections.ByLabel] = append(f.rows[projections.ByLabel], g)
+		}
 	}
 }
 
@@ -244,11 +342,30 @@ func (f *fakeServer) fillMessage(id string, readers, nonReaders int) {
 	f.messages[id] = m
 }
 
-// filled is a server with a busy app and a message.
+// fillGroup makes a group of members with messages, of which they have read every third.
+func (f *fakeServer) fillGroup(id string, members, messages int) {
+	f.groups = map[string][]string{id: nil}
+	for i := range members {
+		f.groups[id] = append(f.groups[id], fmt.Sprintf("user%07d", i*37+12))
+	}
+	for i := range messages {
+		m := projections.UserMessage{Message: projections.Message{
+			ID: fmt.Sprintf("9982%012d", i*104_729), From: f.groups[id][i%2], Group: id, SentAt: noon.UnixMilli() - int64(messages-i)*61_000, ReceiptRequested: true, Tracked: true,
+			Counts: projections.Counts{Eligible: members - 1, Delivered: i % members, Read: i % members},
+		}}
+		if i%3 == 0 {
+			m.ReadAt, m.ReadContent = m.SentAt+95_000, "seen"
+		}
+		f.list = append(f.list, m)
+	}
+}
+
+// filled is a server with a busy app, a message and a group.
 func filled() *fakeServer {
 	f := newFakeServer()
 	f.fill()
 	f.fillMessage("m1", 137, 14)
+	f.fillGroup("182480000001009", 130, 130)
 	return f
 }
 

@@ -1,11 +1,6 @@
 package web
 
-import (
-	"fmt"
-	"time"
-
-	"github.com/receiptd/receiptd/projections"
-)
+import "github.com/receiptd/receiptd/projections"
 
 // totals are the sums over the cohorts of some span of time.
 type totals struct {
@@ -45,23 +40,6 @@ func (c *totals) reached(tenths uint64) (within string, ok bool) {
 		return millis(ms), true
 	}
 	return "not yet", true
-}
-
-// group puts rows by hour or by day into the steps of a span, and all of them into a total.
-func (s *span) group(now time.Time, rows []projections.RateRow) (steps []totals, total totals, err error) {
-	from, _ := s.bounds(now)
-	steps = make([]totals, s.steps)
-	for i := range rows {
-		at, err := time.Parse(time.RFC3339, rows[i].Key)
-		if err != nil {
-			return nil, total, fmt.Errorf("rows by time: %w", err)
-		}
-		if k := (at.Unix()/3600 - from) / s.stepHours; k >= 0 && k < int64(s.steps) {
-			steps[k].add(&rows[i])
-			total.add(&rows[i])
-		}
-	}
-	return steps, total, nil
 }
 
 // timeBounds are the bounds of a histogram of times to read, in milliseconds.

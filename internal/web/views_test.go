@@ -85,7 +85,7 @@ func TestRankingIsInTheOrderAskedFor(t *testing.T) {
 		}
 	}
 	a := b.get("/?app=acme/chat&view=groups", 200)
-	a.has("1.5"+space+"s", "1.5"+space+"min", "of 4 groups", `href="./?app=acme%2Fchat&amp;group=group-1"`)
+	a.has("1.5"+space+"s", "1.5"+space+"min", "1 to 4 of 4", `href="./?app=acme%2Fchat&amp;group=group-1"`)
 }
 
 func TestMessageShowsWhoHasReadAndWhoHasNot(t *testing.T) {
@@ -102,7 +102,7 @@ func TestMessageShowsWhoHasReadAndWhoHasNot(t *testing.T) {
 	a.has(`<td class="rank">101</td>`, `<td class="rank">130</td>`, "First page of readers")
 	a.lacks(`<td class="rank">100</td>`, "More readers")
 	b.get("/?app=acme/chat&view=message&id=m1&readers=-4&nonreaders=x", 200).has(`<td class="rank">1</td>`)
-	b.get("/?app=acme/chat&view=message&id=m2", 200).has("Single chat", "2026-03-04 12:20:00 UTC", "to <bdi>ben</bdi>", "1.5"+space+"s", "All have read it")
+	b.get("/?app=acme/chat&view=message&id=m2", 200).has("Single chat", "2026-03-04 12:20:00</time> (UTC)", "user=ben&amp;view=user", "1.5"+space+"s", "All have read it")
 	recalled := single
 	recalled.Recalled, recalled.Counts = true, projections.Counts{}
 	f.messages["m2"], f.readers["m2"] = recalled, nil

@@ -1,8 +1,10 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"embed"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -27,17 +29,28 @@ type State interface {
 	gateway.Messages
 	Readers(c events.Conversation, id string, offset, limit int) (projections.ReaderPage, error)
 	NonReaders(c events.Conversation, id string, after, limit int) (projections.NonReaderPage, error)
-}
-
-// Rates answers about read rates.
-type Rates interface {
-	ReadRates(ctx context.Context, q projections.RateQuery) ([]projections.RateRow, error)
+	// Alerts are those of the app that are kept, oldest first, and the hour until whose beginning
+	// all are decided.
+	Alerts(app string) (list []projections.Alert, upto int64, err error)
+	// Members and GroupMessages return [projections.ErrNotFound] for a group that is unknown or
+	// dissolved.
+	Members(app, group string, after, limit int) (projections.MemberPage, error)
+	GroupMessages(app, group string, before uint64, limit int) (projections.MessagePage, error)
+	// Knows reports whether a user is, or ever was, in a conversation.
+	Knows(app, user string) (bool, error)
+	Conversations(app, user string) ([]projections.ConversationView, error)
+	// UserMessages returns [projections.ErrNotFound] if the user is not in such a conversation.
+	UserMessages(app, group, peer, user string, to projections.Relation, before uint64, limit int) (projections.UserMessagePage, error)
 }
 
 // Config is what a [Page] is made of. Everything is required but Now.
 type Config struct {
 	State State
-	Rates Rates
+	Rates gateway.RateSource
+	// ClickHouse says that there is one, so that questions can be asked that only it answers.
+	ClickHouse bool
+	// Cluster is the nodes on the log, as this one sees them; nil for a server that is alone.
+	Cluster func() Cluster
 	// Status says how the server is.
 	Status func() Status
 	// AdminKey opens the numbers of apps.
@@ -131,23 +144,72 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // view is one of an app's.
 type view struct {
 	Name, Title string
+	// template is the name of its template, if that is another one.
+	template string
 	// build makes what its template shows.
 	build func(*Page, *request) (any, error)
+	// table makes what it lists as a file; nil if it lists nothing.
+	table func(*Page, *request) (gateway.Table, error)
 	// every is how often a browser asks again.
 	every time.Duration
+	// menu says when the menu has it.
+	menu menu
+	// counts says that it counts the messages of a span of time.
+	counts bool
 }
 
+// menu says when the menu has a view.
+type menu uint8
+
+const (
+	menuNever menu = iota
+	menuAlways
+	menuClickHouse // if there is one
+)
+
 // appViews are the views of an app, in the order of the menu.
-var appViews = []view{
-	{"overview", "Overview", (*Page).overview, 15 * time.Second},
-	{"groups", "Groups", (*Page).groups, 15 * time.Second},
-	{"senders", "Senders", (*Page).senders, 15 * time.Second},
-	{"message", "Message", (*Page).message, 5 * time.Second},
+var appViews []view
+
+func init() {
+	appViews = []view{
+		{Name: "overview", Title: "Overview", build: (*Page).overview, table: (*Page).overviewTable, every: 15 * time.Second, menu: menuAlways, counts: true},
+	}
+	for _, name := range []string{"groups", "senders", "labels", "messages", "readers"} {
+		v := view{
+			Name: name, Title: rankings[name].Title, template: "ranking", build: (*Page).ranking, table: (*Page).rankingTable,
+			every: 15 * time.Second, menu: menuAlways, counts: true,
+		}
+		if name == "messages" || name == "readers" {
+			v.menu = menuClickHouse
+		}
+		appViews = append(appViews, v)
+	}
+	appViews = append(
+		appViews,
+		view{Name: "group", Title: "Group", build: (*Page).group, table: (*Page).groupTable, every: 15 * time.Second},
+		view{Name: "user", Title: "User", build: (*Page).user, table: (*Page).userTable, every: 15 * time.Second},
+		view{Name: "message", Title: "Message", build: (*Page).message, table: (*Page).messageTable, every: 5 * time.Second},
+		view{Name: "find", Title: "Find", build: (*Page).find},
+	)
+}
+
+// viewOf finds a view by its name; one without a name if there is none.
+func viewOf(name string) view {
+	for _, v := range appViews {
+		if v.Name == name {
+			return v
+		}
+	}
+	return view{}
 }
 
 func (p *Page) get(w http.ResponseWriter, r *http.Request) {
 	rq := p.request(r)
 	if rq.app == "" {
+		if rq.signedIn && rq.view == "cluster" && p.cfg.Cluster != nil {
+			p.cluster(w, rq)
+			return
+		}
 		p.home(w, rq, http.StatusOK, "")
 		return
 	}
@@ -157,21 +219,31 @@ func (p *Page) get(w http.ResponseWriter, r *http.Request) {
 	}
 	key := strings.Replace(rq.app, "/", "#", 1)
 	if !slices.Contains(p.cfg.State.Apps(), key) {
-		p.fail(w, rq, &problem{http.StatusNotFound, "No such app", "There is no app " + rq.app + " on this server."})
+		p.fail(w, rq, &problem{http.StatusNotFound, "No such app", "There is no app of this name on this server."})
 		return
 	}
 	rq.key = key
-	for _, v := range appViews {
-		if v.Name == rq.view {
-			p.show(w, rq, v)
-			return
-		}
+	v := viewOf(rq.view)
+	switch {
+	case v.Name == "":
+		p.fail(w, rq, &problem{http.StatusNotFound, "No such view", "The page has no view of this name."})
+	case rq.wrong != nil:
+		p.fail(w, rq, rq.wrong)
+	case rq.format != "" && v.table != nil:
+		p.download(w, rq, v)
+	default:
+		p.show(w, rq, v)
 	}
-	p.fail(w, rq, &problem{http.StatusNotFound, "No such view", "The page has no view of this name."})
 }
 
 func (p *Page) show(w http.ResponseWriter, rq *request, v view) {
 	data, err := v.build(p, rq)
+	if to, ok := errors.AsType[moved](err); ok {
+		f := &frame{request: rq, page: p}
+		w.Header().Set("Location", f.Link(to...))
+		w.WriteHeader(http.StatusSeeOther)
+		return
+	}
 	if err != nil {
 		p.fail(w, rq, err)
 		return
@@ -180,7 +252,7 @@ func (p *Page) show(w http.ResponseWriter, rq *request, v view) {
 	if d, ok := data.(interface{ nothing() bool }); ok && d.nothing() {
 		every = sampleEvery // somebody is about to change that, and waits for it
 	}
-	p.render(w, rq, rendering{http.StatusOK, v.Name, data, every})
+	p.render(w, rq, rendering{http.StatusOK, cmp.Or(v.template, v.Name), v.Title, data, every})
 }
 
 // home is the start page.
@@ -199,7 +271,7 @@ func (p *Page) home(w http.ResponseWriter, rq *request, status int, refused stri
 	if hidden {
 		data["Live"] = nil
 	}
-	p.render(w, rq, rendering{status, "home", data, every})
+	p.render(w, rq, rendering{status, "home", "Live", data, every})
 }
 
 // post signs in or out. The answer leads back to the view that the form was on.

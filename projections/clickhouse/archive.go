@@ -117,6 +117,7 @@ func (c *eventColumns) event() events.Event {
 		App:  c.App.value(0), Group: c.Group.value(0), User: c.User.value(0), Peer: c.Peer.value(0),
 		Message: c.Message.value(0), Content: c.Content.value(0),
 		Receipt: c.Receipt.values[0], Strict: c.Strict.values[0], Time: c.ClientMS.values[0],
+		Imported: c.Imported.values[0],
 	}
 	if e.Kind == events.MessageSent { // others tell the label of their message
 		e.Label = c.Label.value(0)
@@ -156,11 +157,11 @@ func (r *archiveReader) row(rows driver.Rows) error {
 		return nil
 	}
 	e := c.event()
-	if !e.Kind.Valid() {
-		return fmt.Errorf("%w: event %d of entry %d is of unknown kind %d", ErrArchive, index, x.Sequence, e.Kind)
-	}
 	if err := addExtra(&e, c.Extra.value(0)); err != nil {
 		return fmt.Errorf("%w: event %d of entry %d: %w", ErrArchive, index, x.Sequence, err)
+	}
+	if !e.Kind.Valid() {
+		return fmt.Errorf("%w: event %d of entry %d is of unknown kind %d", ErrArchive, index, x.Sequence, e.Kind)
 	}
 	r.events = append(r.events, e)
 	return nil
@@ -180,6 +181,9 @@ func addExtra(e *events.Event, text string) error {
 	e.EventID, e.Silent = x.EventID, x.Silent
 	if x.Label != "" {
 		e.Label = x.Label
+	}
+	if x.RulesLevel != 0 {
+		e.Kind, e.Revision = events.RulesLevel, x.RulesLevel
 	}
 	e.SendReads, e.SendDeliveries, e.Device = x.SendReads, x.SendDeliveries, x.Device
 	return nil

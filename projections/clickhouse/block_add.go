@@ -116,7 +116,9 @@ func (b *Block) extend(x *projections.Decoded, rows int) (first int) {
 func (b *Block) setEvent(n int, batch *events.Batch, i int, outcome events.Outcome, labelled bool) error {
 	c := &b.columns
 	c.Index.values[n] = uint32(i)
-	c.Kind.values[n] = int8(batch.Kinds[i])
+	if batch.Kinds[i] != events.RulesLevel { // see eventExtra
+		c.Kind.values[n] = int8(batch.Kinds[i])
+	}
 	switch {
 	case outcome.Repeated(): // it did nothing, whatever the first did
 		outcome = events.OutcomeDuplicate
@@ -147,6 +149,7 @@ func (b *Block) setEvent(n int, batch *events.Batch, i int, outcome events.Outco
 	if len(batch.Times) > 0 {
 		c.ClientMS.values[n] = batch.Times[i]
 	}
+	c.Imported.values[n] = batch.Flags[i]&events.FlagImported != 0
 	c.Receipt.values[n] = batch.Flags[i]&events.FlagReceipt != 0
 	c.Strict.values[n] = batch.Flags[i]&events.FlagStrict != 0
 	return b.setExtra(n, batch, i, labelled)
@@ -172,6 +175,9 @@ func (b *Block) setExtra(n int, batch *events.Batch, i int, labelled bool) error
 		x.Role, x.Members, x.Admins = attributes.Role, attributes.Members, attributes.Admins
 		x.Settings, x.Revision, x.Upto = attributes.Settings, attributes.Revision, attributes.Upto
 		x.SendReads, x.SendDeliveries, x.Device = attributes.SendReads, attributes.SendDeliveries, attributes.Device
+		if batch.Kinds[i] == events.RulesLevel {
+			x.Revision, x.RulesLevel = 0, attributes.Revision
+		}
 	}
 	text, err := json.Marshal(&x)
 	if err != nil {
@@ -195,6 +201,9 @@ func (b *Block) setFact(n int, fact uint32, batch *events.Batch, f *projections.
 	c.User.keys[n] = b.key(&c.User.dictionary, f.User)
 	c.Peer.keys[n] = conversation.peer(f.User)
 	c.Message.keys[n] = b.key(&c.Message.dictionary, f.Message)
+	if batch.Flags[f.Index]&events.FlagImported != 0 { // it happened with its event
+		c.Imported.values[n], c.ClientMS.values[n] = true, batch.Times[f.Index]
+	}
 	if f.Content != "" {
 		c.Content.keys[n] = b.addOnce(&c.Content.dictionary, f.Content)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
@@ -203,7 +204,9 @@ func TestArchiveGivesBackTheEvents(t *testing.T) {
 	named := events.Event{Kind: events.GroupJoined, App: testApp, Group: "g", User: "eve", EventID: "1"}
 	f.add(b, 10, named, events.Event{Kind: events.GroupLeft, App: testApp, Group: "g", User: "eve"},
 		events.Event{Kind: events.ConversationRead, App: testApp, Group: "g", User: "cleo", Message: "m1"},
-		events.Event{Kind: events.GroupCreated, App: testApp, Group: "g", User: "ann"}, named)
+		events.Event{Kind: events.GroupCreated, App: testApp, Group: "g", User: "ann"},
+		events.Event{Kind: events.GroupJoined, App: testApp, Group: "g", User: "finn", Imported: true, Time: 1_600_000_000_000},
+		events.Event{Kind: events.RulesLevel, App: events.LevelApp, Revision: 2}, named)
 	if got := b.columns.Outcome.values[b.Rows()-1]; got != int8(events.OutcomeDuplicate) {
 		t.Errorf("a repeat is stored as outcome %d", got)
 	}
@@ -230,12 +233,42 @@ func TestArchiveGivesBackTheEvents(t *testing.T) {
 	if got, want := shown(c), shown(b); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	if got, want := again.part.Level(), f.part.Level(); got != want || got != 2 {
+		t.Errorf("the archive gives level %d, the log %d", got, want)
+	}
 	if err := read(9, 10); !errors.Is(err, ErrArchive) {
 		t.Errorf("an entry that is missing: %v", err)
+	}
+	must(t, s.conn.Exec(ctx, "ALTER TABLE events DELETE WHERE sequence = 2 SETTINGS mutations_sync = 1"))
+	passed := func(*projections.Decoded) error { return nil }
+	if err := s.Replay(ctx, Span{Partition: 3, Partitions: 4, Upto: 3}, passed); !errors.Is(err, ErrArchive) {
+		t.Errorf("an entry that is missing between two others: %v", err)
 	}
 	must(t, s.conn.Exec(ctx, "ALTER TABLE events DELETE WHERE sequence = 3 AND `index` = 1 SETTINGS mutations_sync = 1"))
 	if err := read(2, 3); !errors.Is(err, ErrArchive) {
 		t.Errorf("an event that is missing: %v", err)
+	}
+}
+
+// TestImportOfManyYears: what was imported may be of more months than ClickHouse takes from one
+// insert by default.
+func TestImportOfManyYears(t *testing.T) {
+	ctx := context.Background()
+	s := openStore(t)
+	var messages []MessageRow
+	var cohorts []CohortRow
+	for n := range 150 {
+		at := time.Date(2010, time.Month(1+n), 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+		m := projections.Message{ID: fmt.Sprint(n), Group: "g", From: "ann", SentAt: at}
+		messages = append(messages, MessageRow{AppMessage: projections.AppMessage{App: testApp, Message: m}, Version: 1})
+		cohorts = append(cohorts, CohortRow{Cohort: projections.Cohort{App: testApp, Group: "g", Sender: "ann", Hour: at / projections.HourMillis}, Version: 1})
+	}
+	must(t, s.InsertMessages(ctx, messages))
+	must(t, s.InsertCohorts(ctx, 3, cohorts))
+	var months uint64
+	must(t, s.conn.QueryRow(ctx, "SELECT uniq(toYYYYMM(sent_at)) FROM messages").Scan(&months))
+	if months != 150 {
+		t.Errorf("messages of %d months", months)
 	}
 }
 
@@ -247,7 +280,7 @@ func shown(b *Block) string {
 		case dictionaryColumn:
 			columns = append(columns, stringsOf(c.dict()))
 		default:
-			columns = append(columns, reflect.ValueOf(c).Elem())
+			columns = append(columns, reflect.ValueOf(c).Elem().Interface())
 		}
 	}
 	return fmt.Sprintf("%+v", columns)

@@ -9,7 +9,7 @@ import (
 // CohortRow is the latest numbers of a cohort or of a total, of one partition.
 type CohortRow struct {
 	projections.Cohort
-	// Version is the sequence of the entry as of which these are the numbers.
+	// Version is the [Version] as of which these are the numbers.
 	Version uint64
 }
 

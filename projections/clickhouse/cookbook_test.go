@@ -5,373 +5,52 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"math/rand/v2"
-	"os"
-	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/internal/lab/oracle"
+	"github.com/receiptd/receiptd/internal/lab/cookbook"
 	"github.com/receiptd/receiptd/projections"
 )
 
-// fortnight is two weeks of an app, in ClickHouse and in the model.
-type fortnight struct {
-	t      testing.TB
-	store  *Store
-	model  *oracle.Model
-	random *rand.Rand
-	folder *folder
-	block  *Block
-	sent   []events.Event
-	joined map[string]string // when the current stays in the club began, by user
-}
-
-var (
-	fortnightBegins = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
-	fortnightUsers  = []string{"u0", "u1", "u2", "u3", "u4", "u5", "u6", "u7"}
-)
-
-// newFortnight folds the traffic of the two weeks: of groups that members join and leave, that
-// change hands, that are too large or have one member, and of single chats.
-func newFortnight(t testing.TB) *fortnight {
-	f := &fortnight{
-		t: t, store: openStore(t), model: oracle.New(3), random: rand.New(rand.NewPCG(7, 0)), folder: newFolder(t), block: &Block{Partition: 3},
-		joined: map[string]string{},
-	}
-	f.folder.x.At = fortnightBegins.UnixMilli()
-	settings := events.DefaultSettings()
-	settings.GroupReceipts.Enabled, settings.GroupReceipts.Validity, settings.GroupReceipts.MaxGroupSize = true, 0, 6
-	settings.SingleReceipts.Validity = 0
-	f.add(0, events.Event{Kind: events.AppConfigured, Settings: &settings, Revision: 1})
-	group := func(id, owner string, admins []string, members ...string) {
-		f.add(1, events.Event{Kind: events.GroupCreated, Group: id, User: owner, Admins: admins, Members: members})
-	}
-	group("team", "u0", []string{"u1", "u2"}, "u1", "u3", "u4", "u3")
-	group("club", "u1", nil, "u0", "u2")
-	group("everybody", "u0", nil, fortnightUsers...)
-	group("alone", "u5", nil)
-	group("gone", "u6", []string{"u7"}, "u1")
-	for i := range 3000 {
-		f.step(i)
-	}
-	f.save()
-	return f
-}
-
-func (f *fortnight) user() string { return fortnightUsers[f.random.IntN(len(fortnightUsers))] }
-
-// step adds an event, a quarter of an hour after the one before on average.
-func (f *fortnight) step(i int) {
-	after := f.random.Int64N(13 * 60_000)
-	group := []string{"team", "club", "club", "everybody", "alone", "gone"}[f.random.IntN(6)]
-	e := events.Event{Group: group, User: f.user()}
-	switch k := f.random.IntN(40); {
-	case k == 0:
-		e.Kind, e.Group = events.GroupJoined, "club"
-	case k == 1:
-		e.Kind, e.Group = events.GroupLeft, "club"
-	case k == 2:
-		e.Kind, e.Role = events.GroupRole, events.Role(1+f.random.IntN(3))
-	case k == 3 && i > 1000:
-		e = events.Event{Kind: events.GroupDissolved, Group: "gone"}
-	case k == 4 && len(f.sent) > 9:
-		m := f.sent[len(f.sent)-1-f.random.IntN(8)]
-		e = events.Event{Kind: events.MessageRecalled, Group: m.Group, User: m.User, Peer: m.Peer, Message: m.Message}
-	case k == 5:
-		e.Kind, e.Revision, e.SendReads = events.UserConfigured, uint64(i+1), events.Choice(1+f.random.IntN(2))
-		e.User = "u3"
-	case k < 16:
-		e.Kind, e.Message, e.Receipt = events.MessageSent, fmt.Sprint("m", len(f.sent)), f.random.IntN(6) > 0
-		if f.random.IntN(3) == 0 {
-			e.Group, e.Receipt = "", false
-			for e.Peer = f.user(); e.Peer == e.User; {
-				e.Peer = f.user()
-			}
-		}
-		e.Label = []string{"", "", "spring", "summer"}[f.random.IntN(4)]
-		f.sent = append(f.sent, e)
-	default:
-		f.read(&e)
-	}
-	f.add(after, e)
-}
-
-// read makes an event a receipt; now and then one whose message has not been sent yet. u7 never
-// reads.
-func (f *fortnight) read(e *events.Event) {
-	if e.User == "u7" {
-		e.User = "u1"
-	}
-	e.Kind, e.Message = events.MessageRead, fmt.Sprint("m", len(f.sent))
-	if n := len(f.sent); n > 0 && f.random.IntN(12) > 0 {
-		m := f.sent[max(0, n-1-f.random.IntN(14))]
-		e.Group, e.Message = m.Group, m.Message
-		if m.Peer != "" {
-			e.User, e.Peer = m.Peer, m.User
-			if m.Peer == "u7" {
-				e.Kind = events.MessageDelivered
-				return
-			}
-			switch f.random.IntN(4) {
-			case 0:
-				e.Kind = events.MessageDelivered
-			case 1:
-				e.Kind, e.Message = events.ConversationRead, ""
-			}
-		}
-	}
-}
-
-func (f *fortnight) add(after int64, e events.Event) {
-	e.App = testApp
-	f.folder.add(f.block, after, e)
-	outcome := f.model.Apply(f.folder.x.Sequence, f.folder.x.At, []events.Event{e})[0]
-	if e.Group == "club" && outcome == events.OutcomeApplied && (e.Kind == events.GroupCreated || e.Kind == events.GroupJoined) {
-		for _, user := range append(e.Members, e.User) {
-			f.joined[user] = time.UnixMilli(f.folder.x.At).UTC().Format("2006-01-02 15:04:05.000")
-		}
-	}
-}
-
-func (f *fortnight) save() {
-	ctx := context.Background()
-	must(f.t, f.store.Insert(ctx, f.block, f.block.Token(0)))
-	at, _ := f.folder.part.Position()
-	var messages []MessageRow
-	for _, m := range f.folder.part.TakeMessages(nil) {
-		messages = append(messages, MessageRow{AppMessage: m, Version: at})
-	}
-	must(f.t, f.store.InsertMessages(ctx, messages))
-	var cohorts []CohortRow
-	for _, c := range f.folder.part.TakeCohorts(nil) {
-		cohorts = append(cohorts, CohortRow{Cohort: c, Version: at})
-	}
-	must(f.t, f.store.InsertCohorts(ctx, 3, cohorts))
-	f.store.UseDays()
-}
-
-// rows are those of a query, each as text.
-func (f *fortnight) rows(sql string) (list []string) {
-	f.t.Helper()
-	rows, err := f.store.conn.Query(context.Background(), sql)
-	if err != nil {
-		f.t.Fatalf("%s: %v", sql, err)
-	}
-	defer rows.Close()
-	var targets []any
-	for _, c := range rows.ColumnTypes() {
-		targets = append(targets, reflect.New(c.ScanType()).Interface())
-	}
-	for rows.Next() {
-		must(f.t, rows.Scan(targets...))
-		var cells []string
-		for _, v := range targets {
-			x := reflect.ValueOf(v).Elem()
-			for x.Kind() == reflect.Pointer && !x.IsNil() {
-				x = x.Elem()
-			}
-			cell := fmt.Sprint(x.Interface())
-			if at, ok := x.Interface().(time.Time); ok {
-				cell = at.UTC().Format("2006-01-02 15:04:05.000")
-			}
-			cells = append(cells, cell)
-		}
-		list = append(list, strings.Join(cells, " "))
-	}
-	must(f.t, rows.Err())
-	return list
-}
-
-// recipient is one who could read a message, as the model knows it.
-type recipient struct {
-	projections.Message
-	user      string
-	took      int64 // -1 = not read
-	delivered bool
-}
-
-func (f *fortnight) recipients() (list []recipient) {
-	for _, m := range f.model.AllMessages(testApp) {
-		if !m.Tracked || m.Recalled {
-			continue
-		}
-		in := m.Conversation(testApp)
-		for _, r := range f.model.Readers(in, m.ID) {
-			list = append(list, recipient{m, r.User, r.ReadAt - m.SentAt, true})
-		}
-		for _, user := range f.model.NonReaders(in, m.ID) {
-			list = append(list, recipient{m, user, -1, m.Delivered > m.Read})
-		}
-	}
-	return list
-}
-
-// messages are the tracked ones that were not recalled.
-func (f *fortnight) messages() []projections.Message {
-	return slices.DeleteFunc(f.model.AllMessages(testApp), func(m projections.Message) bool { return !m.Tracked || m.Recalled })
-}
-
-// TestDetailsAreWhatTheModelSays: questions that cohorts do not answer, in every way; and the views
-// behind them.
-func TestDetailsAreWhatTheModelSays(t *testing.T) {
-	f := newFortnight(t)
-	var got []string
-	got = f.rows("SELECT `group`, message, sender, label, recipient, took_ms FROM recipients WHERE app = '" + testApp + "'")
-	var want []string
-	read := 0
-	for _, r := range f.recipients() {
-		took := "<nil>"
-		if r.took >= 0 {
-			took = fmt.Sprint(r.took)
-			read++
-		}
-		want = append(want, strings.Join([]string{r.Group, r.ID, r.From, r.Label, r.user, took}, " "))
-	}
-	sameSet(t, "recipients", got, want)
-	if read < 200 || read > len(want)-200 {
-		t.Errorf("%d of %d have read: too few, or too many", read, len(want))
-	}
-	got = f.rows("SELECT message, reader, took_ms FROM reads")
-	if len(got) != read {
-		t.Errorf("%d reads, not %d", len(got), read)
-	}
-	for _, group := range []string{"team", "club", "everybody", "alone", "gone"} {
-		want = nil
-		for _, m := range f.model.Members(testApp, group) {
-			want = append(want, m.User+" "+m.Role.String())
-		}
-		sameSet(t, "members of "+group, f.rows("SELECT user, role FROM members WHERE left_at IS NULL AND `group` = '"+group+"'"), want)
-	}
-	rows := 0
-	for by := projections.ByHour; by <= projections.ByReader; by++ {
-		for _, zone := range []*time.Location{nil, zoneOf("Asia/Kolkata"), zoneOf("Europe/Zurich")} {
-			for range 4 {
-				rows += f.compare(by, zone)
-			}
-		}
-	}
-	if rows < 500 {
-		t.Errorf("%d rows were compared", rows)
-	}
-}
-
-// compare asks ClickHouse and the model the same, and returns how many rows it saw.
-func (f *fortnight) compare(by projections.RateBy, zone *time.Location) int {
-	f.t.Helper()
-	q := projections.RateQuery{App: testApp, From: math.MinInt64, To: math.MaxInt64, By: by, Zone: zone, Limit: 1 + f.random.IntN(40), Bins: true}
-	q.Sort, q.Reverse = projections.RateSort(f.random.IntN(int(projections.SortP50))), f.random.IntN(3) == 0
-	q.MinMessages, q.Offset = uint64(f.random.IntN(3)), f.random.IntN(3)
-	if f.random.IntN(2) == 0 {
-		q.From = fortnightBegins.UnixMilli() + f.random.Int64N(5*24*projections.HourMillis)
-		q.To = q.From + f.random.Int64N(10*24*projections.HourMillis)
-	}
-	switch f.random.IntN(5) {
-	case 0:
-		q.Group = "club"
-	case 1:
-		q.Sender = f.user()
-	case 2:
-		q.Label = "spring"
-	case 3:
-		for range 40 {
-			q.Messages = append(q.Messages, f.sent[f.random.IntN(len(f.sent))].Message)
-		}
-	}
-	got, err := f.store.ReadRates(context.Background(), q)
-	must(f.t, err)
-	want, total := f.model.Rates(q)
-	if len(got.Rows) != len(want) || got.Total != total {
-		f.t.Fatalf("%+v:\nClickHouse %+v\nmodel      %d rows, %+v", q, got, total, want)
-	}
-	for i := range got.Rows {
-		if what := want[i].Differs(got.Rows[i]); what != "" {
-			f.t.Fatalf("%+v, row %d: %s:\nClickHouse %+v\nmodel      %+v", q, i, what, got.Rows[i], want[i])
-		}
-	}
-	return len(want)
-}
-
-func sameSet(t testing.TB, what string, got, want []string) {
-	t.Helper()
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		t.Errorf("%s: %d, not %d\ngot  %.3000q\nwant %.3000q", what, len(got), len(want), got, want)
-	}
-}
-
-// TestTimeBinsAreThoseOfTheRollup compares the view with the table of bins that the fold has.
-func TestTimeBinsAreThoseOfTheRollup(t *testing.T) {
-	f := &fortnight{t: t, store: openStore(t)}
-	var want []string
-	for bin := range uint16(projections.NumBins) {
-		first, end := projections.BinMillis(bin), int64(1)<<37
-		if bin < projections.NumBins-1 {
-			end = projections.BinMillis(bin + 1)
-		}
-		if first < end {
-			want = append(want, fmt.Sprint(bin, " ", first, " ", end-1, " 1"))
-		}
-	}
-	got := f.rows("SELECT bin, first_ms, last_ms, abs(ms - first_ms) <= 0.0101 * first_ms AND abs(ms - last_ms) <= 0.0101 * last_ms FROM time_bins ORDER BY bin")
-	if len(got) != len(want) {
-		t.Fatalf("%d bins, want %d", len(got), len(want))
-	}
-	for i := range got {
-		if got[i] != want[i] {
-			t.Errorf("got %s, want %s", got[i], want[i])
-		}
-	}
-}
-
-// recipe is an example of the document.
-type recipe struct{ title, sql string }
-
-// recipes are the examples of the cookbook.
-func recipes(t testing.TB) (list []recipe) {
-	text, err := os.ReadFile("../../docs/analytics.md")
-	must(t, err)
-	_, book, _ := strings.Cut(string(text), "\n## Cookbook\n")
-	book, _, _ = strings.Cut(book, "\n## ")
-	for _, m := range regexp.MustCompile("(?s)\n### ([^\n]+)\n(?:[^#]*?)```sql\n(.*?)```").FindAllStringSubmatch(book, -1) {
-		list = append(list, recipe{m[1], m[2]})
-	}
-	return list
-}
-
 // TestCookbook runs every example as it stands there, and compares what it answers with the model.
 func TestCookbook(t *testing.T) {
-	list := recipes(t)
+	questions, list, err := cookbook.Read("../../docs/analytics.md")
+	must(t, err)
+	openStore(t)         // the engine is built here, whatever other tests have run
 	t.Chdir(t.TempDir()) // where the engine writes files
 	f := newFortnight(t)
 	tested := map[string]bool{}
 	for _, r := range list {
-		want := expected[r.title]
+		want := expected[r.Title]
 		if want == nil {
-			t.Errorf("nothing is known of the example %q", r.title)
+			t.Errorf("nothing is known of the example %q", r.Title)
 			continue
 		}
-		tested[r.title] = true
-		statements := strings.Split(r.sql, ";\n")
-		for _, sql := range statements[:len(statements)-1] {
+		tested[r.Title] = true
+		for _, sql := range r.Statements {
 			if err := f.store.conn.Exec(context.Background(), sql); err != nil {
-				t.Errorf("%s: %v", r.title, err)
+				t.Errorf("%s: %v", r.Title, err)
 			}
 		}
-		got := f.rows(statements[len(statements)-1])
+		got := f.rows(r.Query)
 		if lines := want(f); len(lines) == 0 || !slices.Equal(got, lines) {
-			t.Errorf("%s:\ngot  %q\nwant %q", r.title, got, lines)
+			t.Errorf("%s:\ngot  %q\nwant %q", r.Title, got, lines)
 		}
 	}
 	for title := range expected {
 		if !tested[title] {
 			t.Errorf("there is no example %q", title)
 		}
+	}
+	for _, q := range questions {
+		if !tested[q.Recipe] {
+			t.Errorf("%s: there is no example %q", q.Name, q.Recipe)
+		}
+	}
+	if len(questions) < 12 {
+		t.Errorf("%d questions were found", len(questions))
 	}
 }
 

@@ -14,10 +14,7 @@ const quarter = 15 * 60 * 1000
 // reads. Their bins are told by where they begin.
 func details(q *projections.RateQuery) []string {
 	if q.By == projections.ByReader {
-		return []string{`SELECT recipient AS key, toUInt64(1) AS messages, toUInt64(1) AS eligible,
-			toUInt64(delivered_at IS NOT NULL OR read_at IS NOT NULL) AS delivered, toUInt64(read_at IS NOT NULL) AS read, toUInt64(0) AS recalled,
-			if(read_at IS NULL, [], [` + binBegin("assumeNotNull(took_ms)") + `]) AS bins, if(read_at IS NULL, [], [toUInt64(1)]) AS counts
-			FROM recipients WHERE ` + detailed(q, "message")}
+		return byReader(q)
 	}
 	counts := `SELECT ` + detailKey(q, "id") + ` AS key, toUInt64(NOT recalled) AS messages, toUInt64(eligible) AS eligible, toUInt64(delivered) AS delivered,
 		toUInt64(read) AS read, toUInt64(recalled) AS recalled, emptyArrayInt64() AS bins, emptyArrayUInt64() AS counts
@@ -26,6 +23,30 @@ func details(q *projections.RateQuery) []string {
 		FROM (SELECT ` + detailKey(q, "message") + ` AS key, ` + binBegin("took_ms") + ` AS bin FROM reads WHERE ` + detailed(q, "message") + `)
 		GROUP BY key, bin`
 	return []string{counts, times}
+}
+
+// byReader are the SELECTs for rows by reader: who could read how many messages of groups and of
+// single chats, and how many they have. The view recipients has the same one by one, which takes
+// several times as long.
+func byReader(q *projections.RateQuery) []string {
+	const none, noTimes = "toUInt64(0)", "emptyArrayInt64() AS bins, emptyArrayUInt64() AS counts"
+	groups := `SELECT m.user AS key, count() AS messages, count() AS eligible, ` + none + ` AS delivered, ` + none + ` AS read, ` + none + ` AS recalled, ` + noTimes + `
+		FROM
+		(
+			SELECT app, ` + "`group`" + `, sender, (sequence, ` + "`index`" + `) AS place FROM events
+			WHERE kind = 'message.sent' AND outcome = 'applied' AND eligible > 0 AND ` + "`group`" + ` != '' AND ` + detailed(q, "message") + `
+				AND (app, ` + "`group`" + `, message) NOT IN (SELECT app, ` + "`group`" + `, id FROM messages FINAL WHERE recalled)
+		) AS e
+		INNER JOIN members AS m ON m.app = e.app AND m.` + "`group`" + ` = e.` + "`group`" + `
+		WHERE m.began < e.place AND e.place < m.ended AND m.user != e.sender
+		GROUP BY key`
+	chats := `SELECT peer AS key, count(), sum(eligible), countIf(delivered > 0 AND read = 0), ` + none + `, ` + none + `, ` + noTimes + `
+		FROM messages FINAL WHERE tracked AND NOT recalled AND eligible > 0 AND ` + "`group`" + ` = '' AND ` + detailed(q, "id") + `
+		GROUP BY key`
+	reads := `SELECT key, ` + none + `, ` + none + `, count(), count(), ` + none + `, [bin], [count()]
+		FROM (SELECT toString(reader) AS key, ` + binBegin("took_ms") + ` AS bin FROM reads WHERE ` + detailed(q, "message") + `)
+		GROUP BY key, bin`
+	return []string{groups, chats, reads}
 }
 
 // detailKey is what a row of the answer stands for; message is the column of the id.

@@ -34,6 +34,8 @@ type eventColumns struct {
 	// Leaf is in the first row of an entry.
 	Leaf  repeatedTexts  `ch:"leaf,archive"`
 	Label lowCardinality `ch:"label,archive"`
+	// Imported is said of an event and of what followed from it.
+	Imported bools `ch:"imported,archive"`
 }
 
 // Outcomes that only this table knows.
@@ -51,10 +53,12 @@ type eventExtra struct {
 	Admins   []string         `json:"admins,omitempty"`
 	Settings *events.Settings `json:"settings,omitempty"`
 	Revision uint64           `json:"revision,omitzero"`
-	Upto     uint64           `json:"upto,omitzero"`
-	Device   string           `json:"device,omitempty"`
-	EventID  string           `json:"event_id,omitempty"`
-	Silent   bool             `json:"silent,omitempty"`
+	// RulesLevel is that of a rules.level event, for which the column kind has no name.
+	RulesLevel uint64 `json:"rules_level,omitzero"`
+	Upto       uint64 `json:"upto,omitzero"`
+	Device     string `json:"device,omitempty"`
+	EventID    string `json:"event_id,omitempty"`
+	Silent     bool   `json:"silent,omitempty"`
 	// Label is one that is not counted: of a message that was rejected, or one too many.
 	Label string `json:"label,omitempty"`
 

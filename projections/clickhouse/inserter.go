@@ -76,7 +76,8 @@ func (s *Store) insertLatest(ctx context.Context, t *table, columns []column) er
 	if err != nil {
 		return fmt.Errorf("insert into %s: %w", t.name, err)
 	}
-	return s.insert(ctx, t, encoded, clickhouse.Settings{})
+	// What was imported may be of any month.
+	return s.insert(ctx, t, encoded, clickhouse.Settings{"max_partitions_per_insert_block": 0})
 }
 
 func (s *Store) insert(

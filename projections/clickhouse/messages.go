@@ -9,7 +9,7 @@ import (
 // MessageRow is the latest state of a message.
 type MessageRow struct {
 	projections.AppMessage
-	// Version is the sequence of the entry as of which this is the state.
+	// Version is the [Version] as of which this is the state.
 	Version uint64
 }
 

@@ -327,8 +327,8 @@ func (f *source) where(q *projections.RateQuery) string {
 
 // conditions are those that a query has besides its span and its messages.
 func conditions(q *projections.RateQuery) []string {
-	where := []string{"app = " + literal(q.App)}
-	for _, only := range [][2]string{{"`group`", q.Group}, {"sender", q.Sender}, {"label", q.Label}} {
+	where := []string{"true"}
+	for _, only := range [][2]string{{"app", q.App}, {"`group`", q.Group}, {"sender", q.Sender}, {"label", q.Label}} {
 		if only[1] != "" {
 			where = append(where, only[0]+" = "+literal(only[1]))
 		}

@@ -31,6 +31,9 @@ func TestLatestVersionCounts(t *testing.T) {
 	insert(0, cohort(10, group, sender, 3, 9), total(10, 3), total(11, 1))
 	insert(0, cohort(10, group, sender, 1, 5)) // late, and too old
 	insert(1, total(11, 2))
+	elsewhere := total(11, 5)
+	elsewhere.App = "acme#elsewhere"
+	insert(1, elsewhere)
 	const hour = projections.HourMillis
 	all := projections.RateQuery{App: testApp, From: 0, To: 1000 * hour, Limit: 10}
 	with := func(change func(q *projections.RateQuery)) projections.RateQuery {
@@ -51,6 +54,9 @@ func TestLatestVersionCounts(t *testing.T) {
 		{with(func(q *projections.RateQuery) { q.From, q.To = 11*hour-1, 11*hour; q.By = projections.BySender }), sender + " 1 3, "},
 		{with(func(q *projections.RateQuery) { q.From, q.To = 13*hour, 13*hour }), ""},
 		{with(func(q *projections.RateQuery) { q.App = "acme#other" }), ""},
+		{with(func(q *projections.RateQuery) { q.App = "" }), "1970-01-01T10:00:00Z 1 3, 1970-01-01T11:00:00Z 3 8, "},
+		{with(func(q *projections.RateQuery) { q.App, q.By = "", projections.ByApp }), testApp + " 3 6, acme#elsewhere 1 5, "},
+		{with(func(q *projections.RateQuery) { q.App, q.By, q.Offset = "", projections.ByApp, 1 }), "acme#elsewhere 1 5, "},
 	} {
 		page, err := s.ReadRates(ctx, test.q)
 		must(t, err)

@@ -8,7 +8,7 @@ import (
 
 // What is different in the statements for a cluster.
 var (
-	tableStatement = regexp.MustCompile(`(?m)^(CREATE TABLE IF NOT EXISTS|CREATE VIEW IF NOT EXISTS|ALTER TABLE) (\w+)`)
+	tableStatement = regexp.MustCompile(`(?m)^(CREATE TABLE IF NOT EXISTS|CREATE VIEW IF NOT EXISTS|CREATE OR REPLACE VIEW|ALTER TABLE) (\w+)`)
 	// What a view is made of; columns are never named so.
 	viewSource = regexp.MustCompile(`\b(FROM|JOIN) (events|messages|members)\b`)
 	mergeTree  = regexp.MustCompile(`(?m)^ENGINE = (\w*MergeTree)`)

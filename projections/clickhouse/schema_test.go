@@ -201,3 +201,24 @@ func TestColumnsAreAddedOnAllServers(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestColumnsAreExplained: whoever describes a table reads what each of its columns is.
+func TestColumnsAreExplained(t *testing.T) {
+	s := openStore(t)
+	rows, err := s.conn.Query(context.Background(), "SELECT table, name FROM system.columns WHERE database = currentDatabase() AND comment = '' ORDER BY table, position")
+	must(t, err)
+	for rows.Next() {
+		var table, column string
+		must(t, rows.Scan(&table, &column))
+		t.Errorf("%s.%s has no comment", table, column)
+	}
+	must(t, rows.Err())
+	rows, err = s.conn.Query(context.Background(), "SELECT name FROM system.tables WHERE database = currentDatabase() AND comment = ''")
+	must(t, err)
+	for rows.Next() {
+		var table string
+		must(t, rows.Scan(&table))
+		t.Errorf("%s has no comment", table)
+	}
+	must(t, rows.Err())
+}

@@ -50,7 +50,7 @@ type folder struct {
 }
 
 func newFolder(t testing.TB) *folder {
-	part, err := projections.Open(3, nothing{}, projections.Options{CacheBytes: 1 << 40, TrackFacts: true, TrackCohorts: true})
+	part, err := projections.Open(3, nothing{}, projections.Options{CacheBytes: 1 << 40, TrackFacts: true, TrackCohorts: true, Levels: []projections.Level{func(*projections.Limits) {}}})
 	must(t, err)
 	return &folder{t: t, part: part, x: projections.Decoded{At: 1_700_000_000_000}}
 }

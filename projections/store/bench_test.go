@@ -225,6 +225,27 @@ func BenchmarkStateSize(b *testing.B) {
 	b.ReportMetric(float64(bytes)/(messages*benchMembers/2), "B/receipt")
 }
 
+// BenchmarkStateWritten guards how many bytes the store writes for a receipt, merges of its files
+// included, while checkpoints go on: groups of 20, messages read by half of them. What it merges
+// when depends on nothing else, since each checkpoint waits for the merges of the one before.
+func BenchmarkStateWritten(b *testing.B) {
+	const checkpoints, messages = 100, 1000
+	var bytes uint64
+	for b.Loop() {
+		x := newBench(b)
+		for range checkpoints {
+			x.send(messages)
+			commit(b, x.s, x.p)
+			for before := uint64(0); x.s.WrittenBytes() != before; time.Sleep(10 * time.Millisecond) {
+				before = x.s.WrittenBytes()
+			}
+		}
+		bytes = x.s.WrittenBytes()
+		x.close()
+	}
+	b.ReportMetric(float64(bytes)/(checkpoints*messages*benchMembers/2), "B-written/receipt")
+}
+
 // BenchmarkOpen guards the time from the start to the first entry, over the state of 100,000
 // messages.
 func BenchmarkOpen(b *testing.B) {

@@ -120,7 +120,7 @@ func TestCompareNamesTheFirstDifference(t *testing.T) {
 	}{
 		{"only live", log, nil, "only live"},
 		{"only replayed", nil, log, "only replayed"},
-		{"value", log, log[:len(log)-len(log)/4], ""},
+		{"value", log, log[:len(log)/2], ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			live, replayed := open(t, vfs.NewMem()), open(t, vfs.NewMem())

@@ -67,7 +67,7 @@ func TestFullDiskIsWaitedFor(t *testing.T) {
 			if got := contents(t, s); tableBytes == 1 && !maps.Equal(got, before) {
 				t.Error("while the disk is full the state is another one")
 			}
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond) // the checkpoint must not get on meanwhile
 		}
 		select {
 		case err := <-done:

@@ -15,27 +15,27 @@ import (
 // see [projections.Partition.Position]. Nothing is changed. The error is [ErrCorrupt] as in [Open].
 // The store must not be open.
 func Position(dir string) (sequence, fingerprint uint64, err error) {
-	opts := (&Store{failure: newFailure(vfs.Default, dir, nil), full: newFullDisk(dir, slog.Default())}).pebbleOptions(Options{FS: vfs.Default, Logger: slog.New(slog.DiscardHandler)})
+	err = lookAt(dir, func(s *Snapshot) error {
+		sequence, fingerprint, err = projections.StoredPosition(s.Get)
+		return err
+	})
+	return sequence, fingerprint, err
+}
+
+// lookAt calls a function with the state in a directory, which is not open, and changes nothing.
+func lookAt(dir string, f func(*Snapshot) error) error {
+	failure := newFailure(vfs.Default, dir, nil)
+	opts := (&Store{failure: failure, full: newFullDisk(dir, slog.Default())}).pebbleOptions(Options{FS: vfs.Default, Logger: slog.New(slog.DiscardHandler)})
 	opts.ReadOnly = true
 	opts.Cache = pebble.NewCache(MemoryBytes)
 	defer opts.Cache.Unref()
 	db, err := openPebble(dir, opts)
+	if err == nil {
+		s := &Snapshot{snap: db.NewSnapshot(), failure: failure}
+		err = errors.Join(f(s), s.Close(), db.Close())
+	}
 	if err != nil {
-		return 0, 0, fmt.Errorf("look at state %s: %w", dir, err)
+		return fmt.Errorf("look at state %s: %w", dir, err)
 	}
-	sequence, fingerprint, err = projections.StoredPosition(func(key []byte) ([]byte, error) {
-		v, closer, err := db.Get(key)
-		if errors.Is(err, pebble.ErrNotFound) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, known(err)
-		}
-		v = append([]byte(nil), v...)
-		return v, closer.Close()
-	})
-	if err = errors.Join(err, db.Close()); err != nil {
-		return 0, 0, fmt.Errorf("look at state %s: %w", dir, err)
-	}
-	return sequence, fingerprint, nil
+	return nil
 }

@@ -14,6 +14,18 @@ const (
 	AboveLimitNothing AboveLimit = "nothing"
 )
 
+// Defines values for AlertEventEvent.
+const (
+	AlertEventEventAlert AlertEventEvent = "alert"
+)
+
+// Defines values for AlertRuleBy.
+const (
+	AlertRuleByGroup  AlertRuleBy = "group"
+	AlertRuleByLabel  AlertRuleBy = "label"
+	AlertRuleBySender AlertRuleBy = "sender"
+)
+
 // Defines values for Code.
 const (
 	CodeAmbiguous            Code = "ambiguous"
@@ -29,6 +41,7 @@ const (
 	CodeForeignCursor        Code = "foreign_cursor"
 	CodeForeignLog           Code = "foreign_log"
 	CodeGone                 Code = "gone"
+	CodeGroupFull            Code = "group_full"
 	CodeGroupNotFound        Code = "group_not_found"
 	CodeHidesOwnReads        Code = "hides_own_reads"
 	CodeIdle                 Code = "idle"
@@ -36,6 +49,7 @@ const (
 	CodeInvalidCursor        Code = "invalid_cursor"
 	CodeInvalidEvent         Code = "invalid_event"
 	CodeInvalidRequest       Code = "invalid_request"
+	CodeInvitationNotFound   Code = "invitation_not_found"
 	CodeLogFull              Code = "log_full"
 	CodeMessageNotFound      Code = "message_not_found"
 	CodeMethodNotAllowed     Code = "method_not_allowed"
@@ -94,6 +108,12 @@ const (
 	DecisionRejected  Decision = "rejected"
 )
 
+// Defines values for RatesSource.
+const (
+	RatesSourceClickhouse RatesSource = "clickhouse"
+	RatesSourceEmbedded   RatesSource = "embedded"
+)
+
 // Defines values for ReadReceipts.
 const (
 	ReadReceiptsAlways ReadReceipts = "always"
@@ -149,10 +169,76 @@ const (
 	LeftInclude Left = "include"
 )
 
+// Defines values for RatesCompare.
+const (
+	RatesComparePrevious RatesCompare = "previous"
+)
+
+// Defines values for RatesOrder.
+const (
+	RatesOrderAsc  RatesOrder = "asc"
+	RatesOrderDesc RatesOrder = "desc"
+)
+
+// Defines values for RatesSort.
+const (
+	RatesSortDelivered       RatesSort = "delivered"
+	RatesSortEligible        RatesSort = "eligible"
+	RatesSortKey             RatesSort = "key"
+	RatesSortMessages        RatesSort = "messages"
+	RatesSortNotRead         RatesSort = "not_read"
+	RatesSortP50Ms           RatesSort = "p50_ms"
+	RatesSortP90Ms           RatesSort = "p90_ms"
+	RatesSortP99Ms           RatesSort = "p99_ms"
+	RatesSortRead            RatesSort = "read"
+	RatesSortReadRate        RatesSort = "read_rate"
+	RatesSortRecalled        RatesSort = "recalled"
+	RatesSortRecipientsP50Ms RatesSort = "recipients_p50_ms"
+	RatesSortRecipientsP90Ms RatesSort = "recipients_p90_ms"
+)
+
 // Defines values for RebuildFrom.
 const (
-	RebuildFromArchive RebuildFrom = "archive"
-	RebuildFromLog     RebuildFrom = "log"
+	RebuildFromArchive  RebuildFrom = "archive"
+	RebuildFromLog      RebuildFrom = "log"
+	RebuildFromSnapshot RebuildFrom = "snapshot"
+)
+
+// Defines values for GetReadRateOfAppsParamsGroupBy.
+const (
+	GetReadRateOfAppsParamsGroupByApp         GetReadRateOfAppsParamsGroupBy = "app"
+	GetReadRateOfAppsParamsGroupByDay         GetReadRateOfAppsParamsGroupBy = "day"
+	GetReadRateOfAppsParamsGroupByHour        GetReadRateOfAppsParamsGroupBy = "hour"
+	GetReadRateOfAppsParamsGroupByWeek        GetReadRateOfAppsParamsGroupBy = "week"
+	GetReadRateOfAppsParamsGroupByWeekdayHour GetReadRateOfAppsParamsGroupBy = "weekday_hour"
+)
+
+// Defines values for GetReadRateOfAppsParamsSort.
+const (
+	GetReadRateOfAppsParamsSortDelivered       GetReadRateOfAppsParamsSort = "delivered"
+	GetReadRateOfAppsParamsSortEligible        GetReadRateOfAppsParamsSort = "eligible"
+	GetReadRateOfAppsParamsSortKey             GetReadRateOfAppsParamsSort = "key"
+	GetReadRateOfAppsParamsSortMessages        GetReadRateOfAppsParamsSort = "messages"
+	GetReadRateOfAppsParamsSortNotRead         GetReadRateOfAppsParamsSort = "not_read"
+	GetReadRateOfAppsParamsSortP50Ms           GetReadRateOfAppsParamsSort = "p50_ms"
+	GetReadRateOfAppsParamsSortP90Ms           GetReadRateOfAppsParamsSort = "p90_ms"
+	GetReadRateOfAppsParamsSortP99Ms           GetReadRateOfAppsParamsSort = "p99_ms"
+	GetReadRateOfAppsParamsSortRead            GetReadRateOfAppsParamsSort = "read"
+	GetReadRateOfAppsParamsSortReadRate        GetReadRateOfAppsParamsSort = "read_rate"
+	GetReadRateOfAppsParamsSortRecalled        GetReadRateOfAppsParamsSort = "recalled"
+	GetReadRateOfAppsParamsSortRecipientsP50Ms GetReadRateOfAppsParamsSort = "recipients_p50_ms"
+	GetReadRateOfAppsParamsSortRecipientsP90Ms GetReadRateOfAppsParamsSort = "recipients_p90_ms"
+)
+
+// Defines values for GetReadRateOfAppsParamsOrder.
+const (
+	GetReadRateOfAppsParamsOrderAsc  GetReadRateOfAppsParamsOrder = "asc"
+	GetReadRateOfAppsParamsOrderDesc GetReadRateOfAppsParamsOrder = "desc"
+)
+
+// Defines values for GetReadRateOfAppsParamsCompare.
+const (
+	GetReadRateOfAppsParamsComparePrevious GetReadRateOfAppsParamsCompare = "previous"
 )
 
 // Defines values for GetReadRateParamsGroupBy.
@@ -195,12 +281,6 @@ const (
 // Defines values for GetReadRateParamsCompare.
 const (
 	GetReadRateParamsComparePrevious GetReadRateParamsCompare = "previous"
-)
-
-// Defines values for RatesSource.
-const (
-	RatesSourceClickhouse RatesSource = "clickhouse"
-	RatesSourceEmbedded   RatesSource = "embedded"
 )
 
 // Defines values for Role.
@@ -252,6 +332,65 @@ type Accepted struct {
 	Rejected Rejected `json:"rejected,omitempty,omitzero"`
 }
 
+// Alert defines model for Alert.
+type Alert struct {
+	DueAt    Time    `json:"due_at"`
+	Eligible Count   `json:"eligible"`
+	Messages Count   `json:"messages"`
+	Read     Count   `json:"read"`
+	ReadRate float64 `json:"read_rate"`
+
+	// Rule has exactly one of read_percent_below and median_above
+	Rule      AlertRule `json:"rule"`
+	SentFrom  Time      `json:"sent_from"`
+	SentUntil Time      `json:"sent_until"`
+
+	// Subject the group, sender or label
+	Subject string `json:"subject"`
+}
+
+// AlertEvent defines model for AlertEvent.
+type AlertEvent struct {
+	Data  Alert           `json:"data"`
+	Event AlertEventEvent `json:"event"`
+
+	// ID opaque
+	ID SummaryCursor `json:"id,omitempty,omitzero"`
+}
+
+// AlertEventEvent defines model for AlertEvent.Event.
+type AlertEventEvent string
+
+// AlertRule has exactly one of read_percent_below and median_above
+type AlertRule struct {
+	// After Examples: 72h, 1h30m, 0
+	After Duration `json:"after"`
+
+	// By whose messages of an hour are judged together
+	By AlertRuleBy `json:"by"`
+
+	// ID the group, sender or label; of a rule by group it may be left out: each group by itself
+	ID string `json:"id,omitempty,omitzero"`
+
+	// MedianAbove Examples: 72h, 1h30m, 0
+	MedianAbove Duration `json:"median_above,omitempty,omitzero"`
+
+	// MinRecipients hours with fewer recipients are not judged
+	MinRecipients int64 `json:"min_recipients,omitempty,omitzero"`
+
+	// Name unique in the app; at most 64 bytes
+	Name string `json:"name"`
+
+	// ReadPercentBelow alert if fewer of the recipients have read, in percent
+	ReadPercentBelow int `json:"read_percent_below,omitempty,omitzero"`
+}
+
+// AlertRuleBy whose messages of an hour are judged together
+type AlertRuleBy string
+
+// AlertRules what the app wants to be alerted of (`getAlerts`); a new list replaces the old one as a whole. Left out if there are none
+type AlertRules = []AlertRule
+
 // AppName defines model for AppName.
 type AppName = string
 
@@ -270,7 +409,7 @@ type ConversationMarkedUnread struct {
 	// Peer at most 128 bytes of UTF-8
 	Peer OptionalID `json:"peer,omitempty,omitzero"`
 
-	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -295,7 +434,7 @@ type ConversationRead struct {
 	// Strict reject the event if its message is unknown, rather than wait for the message; false if it is left out
 	Strict Strict `json:"strict,omitempty,omitzero"`
 
-	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -393,7 +532,7 @@ type errorInfo struct {
 // 64 bytes of UTF-8 without control characters
 type EventID = string
 
-// EventTime when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
+// EventTime when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported`
 type EventTime = time.Time
 
 // GroupCreated At most 5000 members and admins together.
@@ -411,7 +550,7 @@ type GroupCreated struct {
 	// Owner at most 128 bytes of UTF-8
 	Owner ID `json:"owner"`
 
-	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 }
@@ -425,7 +564,7 @@ type GroupDissolved struct {
 	// Group at most 128 bytes of UTF-8
 	Group ID `json:"group"`
 
-	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 }
@@ -439,7 +578,7 @@ type GroupJoined struct {
 	// Group at most 128 bytes of UTF-8
 	Group ID `json:"group"`
 
-	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -456,7 +595,7 @@ type GroupLeft struct {
 	// Group at most 128 bytes of UTF-8
 	Group ID `json:"group"`
 
-	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -479,7 +618,7 @@ type GroupRole struct {
 	// Role owner: who was the owner until then becomes an admin
 	Role GroupRoleRole `json:"role"`
 
-	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -515,7 +654,33 @@ type InVain struct {
 	Time    Time   `json:"time"`
 }
 
-// Invitations Left out if it is open, the default. What it does when SDK users put others into their groups: they are members at once, or once they have agreed with the SDK's acceptGroupInvite. The backend's events are not bound by it.
+// InvitationPage defines model for InvitationPage.
+type InvitationPage struct {
+	Invitations []struct {
+		ExpiresAt Time `json:"expires_at"`
+
+		// Group at most 128 bytes of UTF-8
+		Group ID `json:"group"`
+
+		// GroupName left out if the group has none
+		GroupName string `json:"group_name,omitempty,omitzero"`
+		InvitedAt Time   `json:"invited_at"`
+
+		// Inviter at most 128 bytes of UTF-8
+		Inviter ID `json:"inviter"`
+
+		// User at most 128 bytes of UTF-8
+		User ID `json:"user"`
+	} `json:"invitations"`
+
+	// NextCursor where the next page begins; empty on the last
+	NextCursor NextCursor `json:"next_cursor"`
+}
+
+// InvitationValidity Examples: 72h, 1h30m, 0
+type InvitationValidity = Duration
+
+// Invitations Left out if it is open, the default. What it does when SDK users put others into their groups: they are members at once, or once they have agreed, with the SDK's acceptGroupInvite or `POST …/users/{user}/invitations/{group}`. The backend's events are not bound by it.
 type Invitations string
 
 // MaxGroupSize messages in larger groups collect no receipts, or counts only; 0 = no limit. Default: 200
@@ -577,7 +742,7 @@ type MessageDelivered struct {
 	// Strict reject the event if its message is unknown, rather than wait for the message; false if it is left out
 	Strict Strict `json:"strict,omitempty,omitzero"`
 
-	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -609,7 +774,7 @@ type MessageRead struct {
 	// Strict reject the event if its message is unknown, rather than wait for the message; false if it is left out
 	Strict Strict `json:"strict,omitempty,omitzero"`
 
-	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -635,7 +800,7 @@ type MessageRecalled struct {
 	// Strict reject the event if its message is unknown, rather than wait for the message; false if it is left out
 	Strict Strict `json:"strict,omitempty,omitzero"`
 
-	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -670,7 +835,7 @@ type MessageSent struct {
 	// Silent counts as unread for nobody
 	Silent bool `json:"silent,omitempty,omitzero"`
 
-	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 }
@@ -726,7 +891,7 @@ type OwnConversationMarkedUnread struct {
 	// Peer at most 128 bytes of UTF-8
 	Peer OptionalID `json:"peer,omitempty,omitzero"`
 
-	// Time when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported`
+	// Time when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported`
 	Time EventTime `json:"time,omitempty,omitzero"`
 	Type string    `json:"type"`
 
@@ -770,14 +935,14 @@ type RateNumbers struct {
 	Messages int `json:"messages"`
 
 	// P50Ms half of *those who have read* did so within this time from sending, accurate to 1 %; null while nobody has read. The times of readers that are counted only are not among them; without any other, it is 0
-	P50Ms float32 `json:"p50_ms"`
+	P50Ms *float64 `json:"p50_ms"`
 
 	// P90Ms the same of nine tenths of them
-	P90Ms float32 `json:"p90_ms"`
+	P90Ms *float64 `json:"p90_ms"`
 
 	// P99Ms the same of 99 of 100
-	P99Ms float32 `json:"p99_ms"`
-	Read  int     `json:"read"`
+	P99Ms *float64 `json:"p99_ms"`
+	Read  int      `json:"read"`
 
 	// ReadRate `read / eligible`, 0 if nobody is eligible
 	ReadRate float64 `json:"read_rate"`
@@ -786,15 +951,15 @@ type RateNumbers struct {
 	Recalled int `json:"recalled"`
 
 	// RecipientsP50Ms half of *all eligible readers* had read within this time, accurate to 1 %; null is not yet
-	RecipientsP50Ms float32 `json:"recipients_p50_ms"`
+	RecipientsP50Ms *float64 `json:"recipients_p50_ms"`
 
 	// RecipientsP90Ms the same of nine tenths of them
-	RecipientsP90Ms float32 `json:"recipients_p90_ms"`
+	RecipientsP90Ms *float64 `json:"recipients_p90_ms"`
 }
 
 // ReadRate defines model for ReadRate.
 type ReadRate struct {
-	Compared RateNumbers `json:"compared,omitempty,omitzero"`
+	Compared *RateNumbers `json:"compared,omitempty"`
 
 	// Delivered whom it reached, as far as that is known: in groups, which have no delivery receipts, those who have read
 	Delivered int `json:"delivered"`
@@ -825,11 +990,43 @@ type ReadRate struct {
 	Recalled int `json:"recalled"`
 
 	// RecipientsP50Ms half of *all eligible readers* had read within this time, accurate to 1 %; null is not yet
-	RecipientsP50Ms float32 `json:"recipients_p50_ms"`
+	RecipientsP50Ms *float64 `json:"recipients_p50_ms"`
 
 	// RecipientsP90Ms the same of nine tenths of them
-	RecipientsP90Ms float32 `json:"recipients_p90_ms"`
+	RecipientsP90Ms *float64 `json:"recipients_p90_ms"`
 }
+
+// ReadRates defines model for ReadRates.
+type ReadRates struct {
+	AsOf MaybeTime `json:"as_of"`
+
+	// BehindEntries entries of the log that are not counted yet
+	BehindEntries int64 `json:"behind_entries"`
+
+	// BehindMs how long ago `as_of` is; 0 if everything is counted, or that is null
+	BehindMs int64 `json:"behind_ms"`
+
+	// Compared the span that it is compared with
+	Compared struct {
+		From MaybeTime `json:"from"`
+		To   MaybeTime `json:"to"`
+	} `json:"compared,omitempty,omitzero"`
+	From MaybeTime `json:"from"`
+
+	// NextCursor where the next page begins; empty on the last
+	NextCursor NextCursor `json:"next_cursor"`
+	Rows       []ReadRate `json:"rows"`
+
+	// Source who counted
+	Source RatesSource `json:"source"`
+	To     MaybeTime   `json:"to"`
+
+	// Total rows on all pages
+	Total int `json:"total"`
+}
+
+// RatesSource who counted
+type RatesSource string
 
 // ReadReceipts who decides whether reads are told: each user (the default); the app, that they are (deliveries too), or that they are not
 type ReadReceipts string
@@ -914,11 +1111,17 @@ type Rejection struct {
 
 // Settings defines model for Settings.
 type Settings struct {
+	// Alerts what the app wants to be alerted of (`getAlerts`); a new list replaces the old one as a whole. Left out if there are none
+	Alerts AlertRules `json:"alerts,omitempty,omitzero"`
+
 	// DeliveryReceipts delivery receipts of single chats are recorded; on by default
 	DeliveryReceipts bool          `json:"delivery_receipts"`
 	GroupReceipts    GroupReceipts `json:"group_receipts"`
 
-	// Invitations Left out if it is open, the default. What it does when SDK users put others into their groups: they are members at once, or once they have agreed with the SDK's acceptGroupInvite. The backend's events are not bound by it.
+	// InvitationValidity Examples: 72h, 1h30m, 0
+	InvitationValidity InvitationValidity `json:"invitation_validity,omitempty,omitzero"`
+
+	// Invitations Left out if it is open, the default. What it does when SDK users put others into their groups: they are members at once, or once they have agreed, with the SDK's acceptGroupInvite or `POST …/users/{user}/invitations/{group}`. The backend's events are not bound by it.
 	Invitations Invitations `json:"invitations,omitempty,omitzero"`
 
 	// MaxReportAge Examples: 72h, 1h30m, 0
@@ -974,10 +1177,15 @@ type SingleReceipts struct {
 
 // SettingsChange Settings of which every part may be left out.
 type SettingsChange struct {
+	// Alerts what the app wants to be alerted of (`getAlerts`); a new list replaces the old one as a whole. Left out if there are none
+	Alerts           *AlertRules          `json:"alerts,omitempty"`
 	DeliveryReceipts *bool                `json:"delivery_receipts,omitempty"`
 	GroupReceipts    *GroupReceiptsChange `json:"group_receipts,omitempty"`
 
-	// Invitations Left out if it is open, the default. What it does when SDK users put others into their groups: they are members at once, or once they have agreed with the SDK's acceptGroupInvite. The backend's events are not bound by it.
+	// InvitationValidity Examples: 72h, 1h30m, 0
+	InvitationValidity *InvitationValidity `json:"invitation_validity,omitempty"`
+
+	// Invitations Left out if it is open, the default. What it does when SDK users put others into their groups: they are members at once, or once they have agreed, with the SDK's acceptGroupInvite or `POST …/users/{user}/invitations/{group}`. The backend's events are not bound by it.
 	Invitations *Invitations `json:"invitations,omitempty"`
 
 	// MaxReportAge Examples: 72h, 1h30m, 0
@@ -1033,6 +1241,22 @@ type SingleReceiptsChange struct {
 
 // SingleValidity Examples: 72h, 1h30m, 0
 type SingleValidity = Duration
+
+// Snapshot the newest snapshot of a partition's state; left out if there is none
+type Snapshot struct {
+	// Bytes the size of its files
+	Bytes int `json:"bytes"`
+
+	// Covered the last entry of the one before, which is kept too; 0 if there is none
+	Covered int `json:"covered"`
+
+	// Digest that of the state
+	Digest string    `json:"digest"`
+	Made   time.Time `json:"made"`
+
+	// Sequence the last entry folded into it
+	Sequence int `json:"sequence"`
+}
 
 // State defines model for State.
 type State struct {
@@ -1125,6 +1349,9 @@ type Status struct {
 		// EventsQueued events that wait for the log
 		EventsQueued int `json:"events_queued"`
 		Partition    int `json:"partition"`
+
+		// Snapshot the newest snapshot of a partition's state; left out if there is none
+		Snapshot Snapshot `json:"snapshot,omitempty,omitzero"`
 
 		// Stored the last sequence in the log
 		Stored int `json:"stored"`
@@ -1312,6 +1539,36 @@ type Org = AppName
 // Partition defines model for partition.
 type Partition = int
 
+// RatesCompare defines model for rates_compare.
+type RatesCompare string
+
+// RatesCompareFrom defines model for rates_compare_from.
+type RatesCompareFrom = string
+
+// RatesCompareTo defines model for rates_compare_to.
+type RatesCompareTo = string
+
+// RatesFrom defines model for rates_from.
+type RatesFrom = string
+
+// RatesLimit defines model for rates_limit.
+type RatesLimit = int
+
+// RatesMinMessages defines model for rates_min_messages.
+type RatesMinMessages = int64
+
+// RatesOrder defines model for rates_order.
+type RatesOrder string
+
+// RatesSort defines model for rates_sort.
+type RatesSort string
+
+// RatesTo defines model for rates_to.
+type RatesTo = string
+
+// RatesTz defines model for rates_tz.
+type RatesTz = string
+
 // RebuildFrom defines model for rebuildFrom.
 type RebuildFrom string
 
@@ -1321,19 +1578,79 @@ type User = ID
 // WithPeer at most 128 bytes of UTF-8
 type WithPeer = ID
 
+// GroupFull defines model for GroupFull.
+type GroupFull = errorBody
+
 // Scrub defines model for Scrub.
 type Scrub = map[string]interface{}
+
+// GetReadRateOfAppsParams defines parameters for GetReadRateOfApps.
+type GetReadRateOfAppsParams struct {
+	// From sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds. The default is 24 hours before `to`, of a set of messages 1970
+	From RatesFrom `form:"from,omitempty" json:"from,omitempty,omitzero"`
+
+	// To sent before this; as `from`. The default is now
+	To RatesTo `form:"to,omitempty" json:"to,omitempty,omitzero"`
+
+	// Tz the time zone of dates, days, weeks and keys, by its name in the IANA database; UTC if it is left out
+	Tz RatesTz `form:"tz,omitempty" json:"tz,omitempty,omitzero"`
+
+	// GroupBy what a row stands for, an app if it is left out
+	GroupBy GetReadRateOfAppsParamsGroupBy `form:"group_by,omitempty" json:"group_by,omitempty,omitzero"`
+
+	// MinMessages leave out rows of fewer messages
+	MinMessages RatesMinMessages `form:"min_messages,omitempty" json:"min_messages,omitempty,omitzero"`
+
+	// Sort what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time is last
+	Sort GetReadRateOfAppsParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
+
+	// Order the smallest or the largest first
+	Order GetReadRateOfAppsParamsOrder `form:"order,omitempty" json:"order,omitempty,omitzero"`
+
+	// Compare compare with the span of the same length before; not with rows by hour, day or week
+	Compare GetReadRateOfAppsParamsCompare `form:"compare,omitempty" json:"compare,omitempty,omitzero"`
+
+	// CompareFrom compare with another span, which begins here; as `from`
+	CompareFrom RatesCompareFrom `form:"compare_from,omitempty" json:"compare_from,omitempty,omitzero"`
+
+	// CompareTo and ends before this
+	CompareTo RatesCompareTo `form:"compare_to,omitempty" json:"compare_to,omitempty,omitzero"`
+
+	// Limit the most rows to return, 100 if it is left out; as JSON at most 1000
+	Limit RatesLimit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor`
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// GetReadRateOfAppsParamsGroupBy defines parameters for GetReadRateOfApps.
+type GetReadRateOfAppsParamsGroupBy string
+
+// GetReadRateOfAppsParamsSort defines parameters for GetReadRateOfApps.
+type GetReadRateOfAppsParamsSort string
+
+// GetReadRateOfAppsParamsOrder defines parameters for GetReadRateOfApps.
+type GetReadRateOfAppsParamsOrder string
+
+// GetReadRateOfAppsParamsCompare defines parameters for GetReadRateOfApps.
+type GetReadRateOfAppsParamsCompare string
+
+// GetAlertsParams defines parameters for GetAlerts.
+type GetAlertsParams struct {
+	// Limit the most items to return, 100 if it is left out
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+}
 
 // GetReadRateParams defines parameters for GetReadRate.
 type GetReadRateParams struct {
 	// From sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds. The default is 24 hours before `to`, of a set of messages 1970
-	From string `form:"from,omitempty" json:"from,omitempty,omitzero"`
+	From RatesFrom `form:"from,omitempty" json:"from,omitempty,omitzero"`
 
 	// To sent before this; as `from`. The default is now
-	To string `form:"to,omitempty" json:"to,omitempty,omitzero"`
+	To RatesTo `form:"to,omitempty" json:"to,omitempty,omitzero"`
 
 	// Tz the time zone of dates, days, weeks and keys, by its name in the IANA database; UTC if it is left out
-	Tz string `form:"tz,omitempty" json:"tz,omitempty,omitzero"`
+	Tz RatesTz `form:"tz,omitempty" json:"tz,omitempty,omitzero"`
 
 	// GroupBy what a row stands for, an hour if it is left out
 	GroupBy GetReadRateParamsGroupBy `form:"group_by,omitempty" json:"group_by,omitempty,omitzero"`
@@ -1351,7 +1668,7 @@ type GetReadRateParams struct {
 	Message []ID `form:"message,omitempty" json:"message,omitempty,omitzero"`
 
 	// MinMessages leave out rows of fewer messages
-	MinMessages int64 `form:"min_messages,omitempty" json:"min_messages,omitempty,omitzero"`
+	MinMessages RatesMinMessages `form:"min_messages,omitempty" json:"min_messages,omitempty,omitzero"`
 
 	// Sort what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time is last
 	Sort GetReadRateParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
@@ -1363,13 +1680,13 @@ type GetReadRateParams struct {
 	Compare GetReadRateParamsCompare `form:"compare,omitempty" json:"compare,omitempty,omitzero"`
 
 	// CompareFrom compare with another span, which begins here; as `from`
-	CompareFrom string `form:"compare_from,omitempty" json:"compare_from,omitempty,omitzero"`
+	CompareFrom RatesCompareFrom `form:"compare_from,omitempty" json:"compare_from,omitempty,omitzero"`
 
 	// CompareTo and ends before this
-	CompareTo string `form:"compare_to,omitempty" json:"compare_to,omitempty,omitzero"`
+	CompareTo RatesCompareTo `form:"compare_to,omitempty" json:"compare_to,omitempty,omitzero"`
 
 	// Limit the most rows to return, 100 if it is left out; as JSON at most 1000
-	Limit int `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+	Limit RatesLimit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor`
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
@@ -1387,8 +1704,14 @@ type GetReadRateParamsOrder string
 // GetReadRateParamsCompare defines parameters for GetReadRate.
 type GetReadRateParamsCompare string
 
-// RatesSource defines parameters for GetReadRate.
-type RatesSource string
+// GetGroupInvitationsParams defines parameters for GetGroupInvitations.
+type GetGroupInvitationsParams struct {
+	// Limit the most items to return, 100 if it is left out
+	Limit int `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor`
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
 
 // GetMembersParams defines parameters for GetMembers.
 type GetMembersParams struct {
@@ -1618,6 +1941,20 @@ type GetUnreadParams struct {
 	Type ConversationType `form:"type,omitempty" json:"type,omitempty,omitzero"`
 }
 
+// GetInvitationsParams defines parameters for GetInvitations.
+type GetInvitationsParams struct {
+	// Limit the most items to return, 100 if it is left out
+	Limit int `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor`
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// AnswerInvitationJSONBody defines parameters for AnswerInvitation.
+type AnswerInvitationJSONBody struct {
+	Accept bool `json:"accept"`
+}
+
 // GetReadsParams defines parameters for GetReads.
 type GetReadsParams struct {
 	// Limit the most items to return, 100 if it is left out
@@ -1672,6 +2009,25 @@ type GetInclusionParams struct {
 	Size int `form:"size,omitempty" json:"size,omitempty,omitzero"`
 }
 
+// GetReadRateOfApps is GET /v1/analytics/read-rate: how many of the messages that all apps sent in a span of time were read, and how soon.
+func (c *Client) GetReadRateOfApps(ctx context.Context, params GetReadRateOfAppsParams) (answer ReadRates, err error) {
+	query := url.Values{}
+	set(query, "from", params.From)
+	set(query, "to", params.To)
+	set(query, "tz", params.Tz)
+	set(query, "group_by", params.GroupBy)
+	set(query, "min_messages", params.MinMessages)
+	set(query, "sort", params.Sort)
+	set(query, "order", params.Order)
+	set(query, "compare", params.Compare)
+	set(query, "compare_from", params.CompareFrom)
+	set(query, "compare_to", params.CompareTo)
+	set(query, "limit", params.Limit)
+	set(query, "cursor", params.Cursor)
+	err = c.call(ctx, "GET", path("/v1/analytics/read-rate"), query, nil, &answer)
+	return answer, err
+}
+
 // GetAppsAnswer is what GetApps returns.
 type GetAppsAnswer struct {
 	Apps []struct {
@@ -1701,37 +2057,22 @@ func (c *Client) PutApp(ctx context.Context, body SettingsChange) (answer Settin
 	return answer, err
 }
 
-// GetReadRateAnswer is what GetReadRate returns.
-type GetReadRateAnswer struct {
-	AsOf MaybeTime `json:"as_of"`
+// GetAlertsAnswer is what GetAlerts returns.
+type GetAlertsAnswer struct {
+	Alerts      []Alert   `json:"alerts"`
+	DecidedUpto MaybeTime `json:"decided_upto"`
+}
 
-	// BehindEntries entries of the log that are not counted yet
-	BehindEntries int64 `json:"behind_entries"`
-
-	// BehindMs how long ago `as_of` is; 0 if everything is counted, or that is null
-	BehindMs int64 `json:"behind_ms"`
-
-	// Compared the span that it is compared with
-	Compared struct {
-		From MaybeTime `json:"from"`
-		To   MaybeTime `json:"to"`
-	} `json:"compared,omitempty,omitzero"`
-	From MaybeTime `json:"from"`
-
-	// NextCursor where the next page begins; empty on the last
-	NextCursor NextCursor `json:"next_cursor"`
-	Rows       []ReadRate `json:"rows"`
-
-	// Source who counted
-	Source RatesSource `json:"source"`
-	To     MaybeTime   `json:"to"`
-
-	// Total rows on all pages
-	Total int `json:"total"`
+// GetAlerts is GET /v1/apps/{org}/{app}/alerts: the alerts of the app's rules, newest first.
+func (c *Client) GetAlerts(ctx context.Context, params GetAlertsParams) (answer GetAlertsAnswer, err error) {
+	query := url.Values{}
+	set(query, "limit", params.Limit)
+	err = c.call(ctx, "GET", path("/v1/apps/%s/%s/alerts", c.org, c.app), query, nil, &answer)
+	return answer, err
 }
 
 // GetReadRate is GET /v1/apps/{org}/{app}/analytics/read-rate: how many of the messages sent in a span of time were read, and how soon.
-func (c *Client) GetReadRate(ctx context.Context, params GetReadRateParams) (answer GetReadRateAnswer, err error) {
+func (c *Client) GetReadRate(ctx context.Context, params GetReadRateParams) (answer ReadRates, err error) {
 	query := url.Values{}
 	set(query, "from", params.From)
 	set(query, "to", params.To)
@@ -1750,6 +2091,22 @@ func (c *Client) GetReadRate(ctx context.Context, params GetReadRateParams) (ans
 	set(query, "limit", params.Limit)
 	set(query, "cursor", params.Cursor)
 	err = c.call(ctx, "GET", path("/v1/apps/%s/%s/analytics/read-rate", c.org, c.app), query, nil, &answer)
+	return answer, err
+}
+
+// GetGroupInvitations is GET /v1/apps/{org}/{app}/groups/{group}/invitations: who was invited into a group and has not answered.
+func (c *Client) GetGroupInvitations(ctx context.Context, group ID, params GetGroupInvitationsParams) (answer InvitationPage, err error) {
+	query := url.Values{}
+	set(query, "limit", params.Limit)
+	set(query, "cursor", params.Cursor)
+	err = c.call(ctx, "GET", path("/v1/apps/%s/%s/groups/%s/invitations", c.org, c.app, group), query, nil, &answer)
+	return answer, err
+}
+
+// WithdrawInvitation is DELETE /v1/apps/{org}/{app}/groups/{group}/invitations/{user}: withdraw an invitation.
+func (c *Client) WithdrawInvitation(ctx context.Context, group ID, user User) (answer map[string]interface{}, err error) {
+	query := url.Values{}
+	err = c.call(ctx, "DELETE", path("/v1/apps/%s/%s/groups/%s/invitations/%s", c.org, c.app, group, user), query, nil, &answer)
 	return answer, err
 }
 
@@ -1942,6 +2299,22 @@ func (c *Client) GetUnread(ctx context.Context, user User, conversation Conversa
 	set(query, "cursor", params.Cursor)
 	set(query, "type", params.Type)
 	err = c.call(ctx, "GET", path("/v1/apps/%s/%s/users/%s/conversations/%s/unread", c.org, c.app, user, conversation), query, nil, &answer)
+	return answer, err
+}
+
+// GetInvitations is GET /v1/apps/{org}/{app}/users/{user}/invitations: the invitations that wait for the user's answer.
+func (c *Client) GetInvitations(ctx context.Context, user User, params GetInvitationsParams) (answer InvitationPage, err error) {
+	query := url.Values{}
+	set(query, "limit", params.Limit)
+	set(query, "cursor", params.Cursor)
+	err = c.call(ctx, "GET", path("/v1/apps/%s/%s/users/%s/invitations", c.org, c.app, user), query, nil, &answer)
+	return answer, err
+}
+
+// AnswerInvitation is POST /v1/apps/{org}/{app}/users/{user}/invitations/{group}: accept or decline an invitation.
+func (c *Client) AnswerInvitation(ctx context.Context, user User, group ID, body AnswerInvitationJSONBody) (answer map[string]interface{}, err error) {
+	query := url.Values{}
+	err = c.call(ctx, "POST", path("/v1/apps/%s/%s/users/%s/invitations/%s", c.org, c.app, user, group), query, body, &answer)
 	return answer, err
 }
 

@@ -3,12 +3,14 @@ package client
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -79,6 +81,117 @@ func TestEventsAreThoseOfTheDescription(t *testing.T) {
 	slices.Sort(want)
 	if !slices.Equal(have, want) {
 		t.Errorf("have %q\nwant %q", have, want)
+	}
+}
+
+// notGenerated are the operations that are written by hand, with the name of their method, or left
+// out, with the reason.
+var notGenerated = map[string]struct{ method, reason string }{
+	"postEvents":     {method: "Send"},
+	"postReceipts":   {method: "Send"},
+	"importEvents":   {method: "Import"},
+	"streamEvents":   {method: "Stream"},
+	"getStream":      {method: "Follow"},
+	"getAlertStream": {method: "FollowAlerts"},
+
+	"postVerify":  {reason: "an operator's: receiptctl verify"},
+	"postReplay":  {reason: "an operator's: receiptctl replay"},
+	"getTail":     {reason: "an operator's: receiptctl tail"},
+	"getPoison":   {reason: "an operator's: receiptctl poison"},
+	"getScrub":    {reason: "an operator's: receiptctl scrub"},
+	"postScrub":   {reason: "an operator's: receiptctl scrub"},
+	"postBackup":  {reason: "an operator's: receiptctl backup"},
+	"getCluster":  {reason: "an operator's, of a cluster"},
+	"deleteNode":  {reason: "an operator's, of a cluster"},
+	"getStatus":   {reason: "an operator's, and the page's"},
+	"getHealth":   {reason: "a supervisor's"},
+	"getReady":    {reason: "a supervisor's"},
+	"getMetrics":  {reason: "Prometheus's"},
+	"getOpenAPI":  {reason: "what the client is made of"},
+	"getPage":     {reason: "a browser's"},
+	"postPage":    {reason: "a browser's"},
+	"getPageFile": {reason: "a browser's"},
+}
+
+// Every operation of the description is a method, or is left out for a reason.
+func TestOperationsAreThoseOfTheDescription(t *testing.T) {
+	var d struct {
+		Paths map[string]map[string]any
+	}
+	if err := yaml.Unmarshal(schema.OpenAPI, &d); err != nil {
+		t.Fatal(err)
+	}
+	// Generated names differ from ids in the case of ID, TTL and the like.
+	methods := map[string]bool{}
+	for m := range reflect.TypeFor[*Client]().Methods() {
+		methods[strings.ToLower(m.Name)] = true
+	}
+	left := maps.Clone(notGenerated)
+	for path, item := range d.Paths {
+		for method, o := range item {
+			operation, ok := o.(map[string]any)
+			if !ok {
+				continue // parameters of all methods
+			}
+			id, _ := operation["operationId"].(string)
+			byHand, listed := left[id]
+			delete(left, id)
+			name := id
+			if byHand.method != "" {
+				name = byHand.method
+			}
+			switch has := methods[strings.ToLower(name)]; {
+			case id == "":
+				t.Errorf("%s %s has no operationId", method, path)
+			case byHand.reason != "" && has:
+				t.Errorf("%s is said to be left out, and there is a method", id)
+			case byHand.reason == "" && !has:
+				t.Errorf("%s %s: no method %s, and no reason", method, path, name)
+			case listed && byHand.method != "" && methods[strings.ToLower(id)]:
+				t.Errorf("%s is written by hand as %s, and generated", id, byHand.method)
+			}
+		}
+	}
+	for id := range left {
+		t.Errorf("%s is no operation", id)
+	}
+}
+
+// A number that may be null is a pointer: "not yet" is not the same as "at once".
+func TestNullIsNoNumber(t *testing.T) {
+	var d struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]struct{ Type any }
+			}
+		}
+	}
+	if err := yaml.Unmarshal(schema.OpenAPI, &d); err != nil {
+		t.Fatal(err)
+	}
+	types := map[string]reflect.Type{"ReadRate": reflect.TypeFor[ReadRate](), "RateNumbers": reflect.TypeFor[RateNumbers]()}
+	found := 0
+	for name, s := range d.Components.Schemas {
+		for property, p := range s.Properties {
+			kinds, _ := p.Type.([]any)
+			if !slices.Contains(kinds, any("null")) || !slices.Contains(kinds, any("number")) && !slices.Contains(kinds, any("integer")) {
+				continue
+			}
+			found++
+			if types[name] == nil {
+				t.Errorf("%s has a number that may be null, and this test does not know its type", name)
+				continue
+			}
+			i := slices.IndexFunc(reflect.VisibleFields(types[name]), func(f reflect.StructField) bool {
+				return strings.Split(f.Tag.Get("json"), ",")[0] == property
+			})
+			if i < 0 || types[name].Field(i).Type != reflect.TypeFor[*float64]() {
+				t.Errorf("%s.%s may be null, and its field is no *float64", name, property)
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("%d numbers that may be null were found", found)
 	}
 }
 

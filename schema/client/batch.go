@@ -93,7 +93,7 @@ func (b *Batch) send(ctx context.Context, q *queue, list []*item) {
 		for _, x := range list {
 			body.Write(x.line)
 		}
-		a, err := q.client.post(ctx, body.Bytes(), q.applied)
+		a, err := q.client.post(ctx, q.client.eventsPath(""), body.Bytes(), q.applied)
 		e, refused := errors.AsType[*Error](err)
 		switch {
 		case err == nil:

@@ -9,7 +9,9 @@
 //   - [Client.Batch] gathers events that come one by one and sends many in a request.
 //   - [Client.Stream] sends each as it comes, on one connection that is opened again when
 //     it breaks.
-//   - [Client.Follow] is what happens to a user's messages, as it happens.
+//   - [Client.Follow] is what happens to a user's messages, as it happens, and
+//     [Client.FollowAlerts] the alerts of the app's rules.
+//   - [Client.Import] takes the history of another system.
 //
 // # Nothing is counted twice
 //

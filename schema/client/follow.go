@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// StreamEvent is something that happened to a user's messages.
+// StreamEvent is something that happened to a user's messages, or an alert.
 type StreamEvent struct {
 	// Name is the event's, such as "read".
 	Name string
@@ -21,8 +21,9 @@ type StreamEvent struct {
 	// begin with it later.
 	ID string
 	// Data is a [Statistic], [StreamRead], [StreamDelivered], [StreamConversationRead],
-	// [StreamOwnRead], [StreamOwnConversationRead], [StreamOwnMarkedUnread] or [StreamResync]; for
-	// a name that this client does not know it is a json.RawMessage.
+	// [StreamOwnRead], [StreamOwnConversationRead], [StreamOwnMarkedUnread] or [StreamResync], of
+	// alerts an [Alert] or [StreamResync]; for a name that this client does not know it is a
+	// json.RawMessage.
 	Data any
 }
 
@@ -41,8 +42,19 @@ const followQuiet = 50 * time.Second
 // what is left comes as a [Statistic], so nothing is lost and some may come twice. last is such an
 // ID of before, or empty.
 func (c *Client) Follow(ctx context.Context, user, last string) iter.Seq2[StreamEvent, error] {
+	return c.follow(ctx, path("/v1/apps/%s/%s/users/%s/stream", c.org, c.app, user), last)
+}
+
+// FollowAlerts yields the alerts of the app's rules as Follow yields what happens to messages:
+// first those that the server keeps, or those after last, and then each when it is decided. Some
+// may come twice: rule, subject and SentFrom tell. It needs the admin key.
+func (c *Client) FollowAlerts(ctx context.Context, last string) iter.Seq2[StreamEvent, error] {
+	return c.follow(ctx, path("/v1/apps/%s/%s/alerts/stream", c.org, c.app), last)
+}
+
+func (c *Client) follow(ctx context.Context, path, last string) iter.Seq2[StreamEvent, error] {
 	return func(yield func(StreamEvent, error) bool) {
-		f := follower{c: c, path: path("/v1/apps/%s/%s/users/%s/stream", c.org, c.app, user), last: last, yield: yield}
+		f := follower{c: c, path: path, last: last, yield: yield}
 		endless := c.retry
 		endless.For = 1<<63 - 1
 		b := backoff{retry: endless}
@@ -143,6 +155,8 @@ func (f *follower) event(name, id string, data []byte) error {
 		e.Data = decode[StreamOwnConversationRead](data)
 	case "own_marked_unread":
 		e.Data = decode[StreamOwnMarkedUnread](data)
+	case "alert":
+		e.Data = decode[Alert](data)
 	case "resync":
 		e.Data = StreamResync{}
 		f.last = "" // the summary that follows has an id of this log

@@ -21,7 +21,19 @@ func (c *Client) Apply(ctx context.Context, list ...Event) ([]Outcome, error) {
 	return a.Outcomes, err
 }
 
+// Import is Apply for history of another system: each event has the Time at which it happened, is
+// decided by that, and nobody is told of it. Of a conversation, send what happened earlier first.
+// It needs the admin key.
+func (c *Client) Import(ctx context.Context, list ...Event) ([]Outcome, error) {
+	a, err := c.sendTo(ctx, path("/v1/apps/%s/%s/import", c.org, c.app), list, true)
+	return a.Outcomes, err
+}
+
 func (c *Client) sendAll(ctx context.Context, list []Event, applied bool) (Accepted, error) {
+	return c.sendTo(ctx, c.eventsPath(""), list, applied)
+}
+
+func (c *Client) sendTo(ctx context.Context, path string, list []Event, applied bool) (Accepted, error) {
 	var body bytes.Buffer
 	for i, e := range list {
 		line, _, err := c.encode(e)
@@ -36,12 +48,12 @@ func (c *Client) sendAll(ctx context.Context, list []Event, applied bool) (Accep
 	if body.Len() == 0 {
 		return Accepted{}, nil
 	}
-	return c.post(ctx, body.Bytes(), applied)
+	return c.post(ctx, path, body.Bytes(), applied)
 }
 
 // post sends lines until they are known to be stored or refused.
-func (c *Client) post(ctx context.Context, lines []byte, applied bool) (a Accepted, err error) {
-	rq := request{method: http.MethodPost, path: c.eventsPath(""), contentType: "application/x-ndjson", body: lines}
+func (c *Client) post(ctx context.Context, path string, lines []byte, applied bool) (a Accepted, err error) {
+	rq := request{method: http.MethodPost, path: path, contentType: "application/x-ndjson", body: lines}
 	if applied {
 		rq.query = url.Values{"wait": {"applied"}}
 	}

@@ -260,3 +260,25 @@ func TestTokenIsAskedForAgain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestImport: what is imported happened when it says.
+func TestImport(t *testing.T) {
+	s := start(t)
+	c := s.client(t, client.Config{})
+	at := func(minute int) time.Time { return time.Date(2021, 5, 1, 8, minute, 0, 0, time.UTC) }
+	outcomes, err := c.Import(bound(t),
+		client.GroupCreated{Group: "team", Owner: "ann", Members: []client.ID{"ben"}, Time: at(0)},
+		client.MessageSent{ID: "m1", From: "ann", Group: "team", Receipt: true, Time: at(1)},
+		client.MessageRead{Message: "m1", User: "ben", Group: "team", Time: at(2)},
+		client.MessageSent{ID: "m2", From: "ann", Group: "team", Receipt: true, Time: at(1)})
+	if err != nil || len(outcomes) != 4 || outcomes[2].Outcome != client.DecisionApplied || outcomes[3].Code != 409 {
+		t.Fatal(outcomes, err)
+	}
+	m := must(c.GetMessage(bound(t), "m1", client.GetMessageParams{Group: "team"}))(t)
+	if !m.SentAt.Equal(at(1)) || !m.FirstReadAt.Equal(at(2)) {
+		t.Errorf("%+v", m)
+	}
+	if _, err := c.Import(bound(t), client.MessageSent{ID: "m3", From: "ann", Group: "team"}); err == nil {
+		t.Error("an event without a time is imported")
+	}
+}

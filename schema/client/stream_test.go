@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -46,6 +47,9 @@ func TestBrokenStreamGoesOnWhereItWas(t *testing.T) {
 				t.Errorf("receipt %d: %+v", i, outcomes)
 			}
 		}
+		// What is durable may be folded a little later, but before an event that is answered when
+		// it is decided.
+		must(direct.Apply(bound(t), client.MessageRead{Message: "m1", User: "r0", Group: "team"}))(t)
 	}
 	if n := connections(); n < 6 {
 		t.Errorf("%d connections", n)
@@ -199,5 +203,35 @@ func TestFollowAcknowledgesWhatTheLoopFinished(t *testing.T) {
 			}
 			break
 		}
+	}
+}
+
+// Alerts are followed as messages are: over connections, with the last id.
+func TestFollowAlerts(t *testing.T) {
+	s := start(t)
+	for e, err := range s.client(t, client.Config{}).FollowAlerts(bound(t), "of something else") {
+		if refused, ok := errors.AsType[*client.Error](err); !ok || refused.Code != client.CodeInvalidCursor {
+			t.Errorf("%+v %v", e, err)
+		}
+	}
+	var asked []string
+	url := proxy(t, s, func(r *http.Request, _ func() *http.Response) *http.Response {
+		asked = append(asked, r.URL.Path+" "+r.Header.Get("Last-Event-ID"))
+		body := fmt.Sprintf("event: alert\nid: a%d\ndata: {\"subject\":\"g%d\",\"messages\":3}\n\n", len(asked), len(asked))
+		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/event-stream"}}, Body: io.NopCloser(strings.NewReader(body))}
+	})
+	n := 0
+	for e, err := range s.client(t, client.Config{URL: url}).FollowAlerts(bound(t), "a0") {
+		n++
+		if a, ok := e.Data.(client.Alert); err != nil || !ok || a.Subject != fmt.Sprintf("g%d", n) || a.Messages != 3 {
+			t.Fatalf("%+v %v", e, err)
+		}
+		if n == 3 {
+			break
+		}
+	}
+	const path = "/v1/apps/acme/chat/alerts/stream "
+	if want := path + "a0 " + path + "a1 " + path + "a2"; strings.Join(asked, " ") != want {
+		t.Errorf("asked %q", asked)
 	}
 }

@@ -3,7 +3,9 @@ package fold
 import (
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -12,6 +14,7 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 	"github.com/receiptd/receiptd/internal/lab/sim/history"
 	"github.com/receiptd/receiptd/projections"
+	"github.com/receiptd/receiptd/projections/store"
 )
 
 // stateOn opens a state on a disk.
@@ -116,5 +119,73 @@ func TestCheckpointThatNobodyWaitedForFails(t *testing.T) {
 	}
 	if err := g.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A fold that hands out its state does not wait for the disk: neither for the checkpoint that this
+// takes, nor, on a full disk, for one that waits there for room.
+func TestSnapshotBehindDoesNotWaitForAFullDisk(t *testing.T) {
+	full := &errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpFilePreallocate {
+			return syscall.ENOSPC
+		}
+		return nil
+	})}
+	g, err := Open("state", Options{CacheBytes: 1, FS: errorfs.Wrap(vfs.NewMem(), full), WaitForRoom: true, Logger: natstest.Logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := history.Logs().Example(3)
+	got := make(chan *store.Snapshot, 2)
+	take := func() {
+		t.Helper()
+		handed := make(chan struct{})
+		go func() {
+			defer close(handed)
+			g.SnapshotBehind(func(snap *store.Snapshot) { got <- snap })
+		}()
+		select {
+		case <-handed:
+		case <-time.After(time.Minute):
+			t.Fatal("the fold waits")
+		}
+	}
+	last := len(log) - 1
+	foldAll(t, g, log[:last], func() error { return nil })
+	take()
+	snap := <-got
+	same := stateOn(t, vfs.NewMem())
+	foldAll(t, same, log[:last], func() error { return nil })
+	want, _, err := same.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, _, err := snap.Digest(testContext(t))
+	there, _, err2 := want.Digest(testContext(t))
+	if err := errors.Join(err, err2, snap.Close(), want.Close(), same.Close()); err != nil || here != there {
+		t.Errorf("the snapshot has the digest %s, %v; want %s", here, err, there)
+	}
+	foldAll(t, g, log[last:], func() error { return nil })
+	full.On()
+	done := make(chan error, 1)
+	go func() {
+		_, err := g.Durable()
+		done <- err
+	}()
+	for end := time.Now().Add(time.Minute); !g.Store.DiskFull(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nothing waits for room")
+		}
+	}
+	g.checkpointing.Lock() // as a checkpoint that waits for room holds it
+	take()
+	g.checkpointing.Unlock()
+	if snap := <-got; snap != nil {
+		t.Error("a state that could not be written is handed out")
+		_ = snap.Close()
+	}
+	full.Off()
+	if err := errors.Join(<-done, g.Close()); err != nil {
+		t.Error(err)
 	}
 }

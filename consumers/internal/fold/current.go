@@ -80,20 +80,28 @@ func Discard(disk vfs.FS, root string) error {
 
 // OpenNext makes an empty generation beside the current one.
 func OpenNext(root string, o Options) (*Generation, error) {
-	numbers, err := Generations(o.fs(), root)
+	dir, err := nextDir(o.fs(), root)
 	if err != nil {
 		return nil, err
 	}
-	next := 1
-	if len(numbers) > 0 {
-		next = slices.Max(numbers) + 1
-	}
-	dir := o.fs().PathJoin(root, generationName(next))
 	g, err := Open(dir, o)
 	if err != nil {
 		return nil, errors.Join(err, o.fs().RemoveAll(dir))
 	}
 	return g, nil
+}
+
+// nextDir is the directory of a generation that is to come.
+func nextDir(disk vfs.FS, root string) (string, error) {
+	numbers, err := Generations(disk, root)
+	if err != nil {
+		return "", err
+	}
+	next := 1
+	if len(numbers) > 0 {
+		next = slices.Max(numbers) + 1
+	}
+	return disk.PathJoin(root, generationName(next)), nil
 }
 
 // Replace puts an empty generation in the place of the current one, which is put aside. If it
@@ -177,6 +185,9 @@ func currentDir(disk vfs.FS, root string) (string, error) {
 		return "", fmt.Errorf("make state directory: %w", err)
 	}
 	numbers, err := Generations(disk, root)
+	if err == nil {
+		err = removeIncoming(disk, root)
+	}
 	if err != nil {
 		return "", err
 	}

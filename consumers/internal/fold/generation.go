@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -47,6 +48,8 @@ type Options struct {
 	Blocks *pebble.Cache
 	// FS is where all of a partition lies; nil = the disk.
 	FS vfs.FS
+	// WaitForRoom is that of the store's options.
+	WaitForRoom bool
 	// OnCorrupt is called once when an open generation is found corrupt; see [store.Options].
 	OnCorrupt func()
 	Logger    *slog.Logger
@@ -74,7 +77,7 @@ func (o Options) part(online func(app, user string) bool) projections.Options {
 // Open opens the generation in a directory, or makes an empty one. It makes no effects: see
 // [projections.Partition.Live].
 func Open(dir string, o Options) (*Generation, error) {
-	st, err := store.Open(dir, store.Options{Cache: o.Blocks, FS: o.FS, Logger: o.Logger, OnCorrupt: o.OnCorrupt})
+	st, err := store.Open(dir, store.Options{Cache: o.Blocks, FS: o.FS, WaitForRoom: o.WaitForRoom, Logger: o.Logger, OnCorrupt: o.OnCorrupt})
 	if err != nil {
 		return nil, err
 	}
@@ -204,6 +207,38 @@ func (g *Generation) Snapshot() (snap *store.Snapshot, sequence uint64, err erro
 		return nil, 0, err
 	}
 	return g.Store.Snapshot(), g.saved, nil
+}
+
+// SnapshotBehind takes the state as it is now for a caller that must not wait for the disk: it is
+// written while the fold goes on, and got is called with it then, which must not use the
+// generation; with nil if it cannot be written. Nothing is taken while the disk is full, or becomes
+// so before the checkpoint under way is written: the fold would stand still until there is
+// room again.
+func (g *Generation) SnapshotBehind(got func(snap *store.Snapshot)) {
+	done := g.Store.Hurry()
+	for !g.checkpointing.TryLock() {
+		if g.Store.DiskFull() {
+			done()
+			got(nil)
+			return
+		}
+		time.Sleep(time.Millisecond) // a checkpoint takes many, and this is rare
+	}
+	done()
+	c, err := g.captureLocked()
+	if err != nil {
+		g.checkpointing.Unlock()
+		got(nil)
+		return
+	}
+	g.async.Go(func() {
+		defer g.checkpointing.Unlock()
+		if c != nil && g.commitLocked(c) != nil {
+			got(nil)
+			return
+		}
+		got(g.Store.Snapshot())
+	})
 }
 
 // Adopt replaces the tables of one projection by those of another generation, which stands at the

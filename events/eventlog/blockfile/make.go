@@ -1,11 +1,14 @@
 package blockfile
 
 import (
+	"archive/tar"
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -98,4 +101,88 @@ func (s *Stream) WriteBlock(index int, data []byte) error {
 		return err
 	}
 	return atomicfile.Rename(path+".new", path)
+}
+
+// WithReplicas returns the text of a configuration with another number of replicas.
+func WithReplicas(meta []byte, replicas int) ([]byte, error) {
+	return change(meta, func(config map[string]any) { config["num_replicas"] = replicas })
+}
+
+// WithCreated returns the text of a configuration with when the stream was made.
+func WithCreated(meta []byte, created time.Time) ([]byte, error) {
+	return change(meta, func(config map[string]any) { config["Created"] = created })
+}
+
+// OfOne returns the text of a configuration as a server that is alone can have it.
+func OfOne(meta []byte) ([]byte, error) {
+	return change(meta, func(config map[string]any) {
+		config["num_replicas"] = 1
+		delete(config, "placement")
+	})
+}
+
+// ConfigText returns what the text of a configuration says that a client may set: all of it but
+// when the stream was made.
+func ConfigText(meta []byte) ([]byte, error) {
+	return change(meta, func(config map[string]any) { delete(config, "Created") })
+}
+
+// First is the sequence of the first message in the files of a stream, 0 if there is none.
+func (s *Stream) First() (uint64, error) {
+	list, err := s.blocks()
+	if err != nil {
+		return 0, err
+	}
+	for _, b := range list {
+		data, err := os.ReadFile(b.path)
+		if err != nil {
+			return 0, err
+		}
+		for r, err := range Records(s.Name, b.index, data) {
+			if err != nil {
+				return 0, err
+			}
+			if !r.Gone {
+				return r.Sequence, nil
+			}
+		}
+	}
+	return 0, nil
+}
+
+// Pack writes the files of a stream that no server has open as a tar, as nats-server takes it for a
+// stream that is restored: the configuration and the blocks, without what it can make of them.
+func (s *Stream) Pack(w io.Writer) error {
+	names := []string{metaFile, metaSumFile}
+	list, err := s.blocks()
+	if err != nil {
+		return err
+	}
+	for _, b := range list {
+		names = append(names, path.Join(blocksDir, filepath.Base(b.path)))
+	}
+	t := tar.NewWriter(w)
+	for _, name := range names {
+		if err := s.packFile(t, name); err != nil {
+			return err
+		}
+	}
+	return t.Close()
+}
+
+func (s *Stream) packFile(t *tar.Writer, name string) error {
+	f, err := os.Open(filepath.Join(s.Dir, filepath.FromSlash(name)))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := t.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: info.Size(), ModTime: info.ModTime(), Typeflag: tar.TypeReg}); err != nil {
+		return err
+	}
+	_, err = io.Copy(t, f)
+	return err
 }

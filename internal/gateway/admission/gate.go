@@ -188,12 +188,17 @@ func (g *Gate) account(app string) *account {
 			}
 		}
 	}
-	a := &account{weight: 1}
-	if g.o.Weight != nil {
-		a.weight = float64(max(1, g.o.Weight(app)))
-	}
+	a := &account{weight: float64(g.Weight(app))}
 	g.accounts[app] = a
 	return a
+}
+
+// Weight is the share of an app beside those of others, at least 1.
+func (g *Gate) Weight(app string) int {
+	if g.o.Weight == nil {
+		return 1
+	}
+	return max(1, g.o.Weight(app))
 }
 
 // Ask waits until a question of the app to the state may be asked, fairly by app and user. The

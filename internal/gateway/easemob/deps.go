@@ -16,6 +16,9 @@ type State interface {
 	gateway.Outcomer
 
 	Group(app, group string) (projections.Group, error)
+	IsMember(app, group, user string) (bool, error)
+	// Members is asked only whether there is such a group.
+	Members(app, group string, after, limit int) (projections.MemberPage, error)
 	MessageIn(c events.Conversation, id, user string) (projections.Found, error)
 	Readers(c events.Conversation, id string, offset, limit int) (projections.ReaderPage, error)
 	Conversations(app, user string) ([]projections.ConversationView, error)
@@ -38,6 +41,11 @@ type Accounts interface {
 	DropGroup(ctx context.Context, app, owner, group string) error
 	PutMark(ctx context.Context, app, group, user string, m accounts.Mark) error
 	Mark(ctx context.Context, app, group, user string) (accounts.Mark, error)
+	Invite(ctx context.Context, app string, x accounts.Invitation, valid time.Duration) error
+	Invitation(ctx context.Context, app, group, user string, valid time.Duration) (accounts.Invitation, error)
+	InvitationsOf(ctx context.Context, app, user, after string, limit int, valid time.Duration) ([]accounts.Invitation, string, error)
+	InvitationsInto(ctx context.Context, app, group, after string, limit int, valid time.Duration) ([]accounts.Invitation, string, error)
+	DropInvitation(ctx context.Context, app, group, user string) error
 	DropMark(ctx context.Context, app, group, user string) error
 }
 

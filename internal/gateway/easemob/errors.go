@@ -40,13 +40,21 @@ var (
 	errBusy         = &restError{http.StatusServiceUnavailable, "service_unavailable", "server is busy", 0}
 	errInternal     = &restError{http.StatusInternalServerError, "internal", "internal error", 0}
 
-	errLogin      = &restError{http.StatusBadRequest, "invalid_grant", "invalid username or password", 0}
-	errGrantType  = &restError{http.StatusBadRequest, "invalid_request", "grant_type must be password", 0}
-	errUserExists = &restError{http.StatusBadRequest, "duplicate_unique_property_exists", "the username is already used", 0}
-	errUsersFull  = &restError{http.StatusForbidden, "exceed_limit", "the app has the most users it may have", 0}
-	errGroupsFull = &restError{http.StatusForbidden, "exceed_limit", "no more groups can be made", 0}
-	errClosed     = &restError{http.StatusUnauthorized, "unauthorized", "registration is not open", 0}
+	errLogin              = &restError{http.StatusBadRequest, "invalid_grant", "invalid username or password", 0}
+	errGrantType          = &restError{http.StatusBadRequest, "invalid_request", "grant_type must be password", 0}
+	errUserExists         = &restError{http.StatusBadRequest, "duplicate_unique_property_exists", "the username is already used", 0}
+	errUsersFull          = &restError{http.StatusForbidden, "exceed_limit", "the app has the most users it may have", 0}
+	errGroupsFull         = &restError{http.StatusForbidden, "exceed_limit", "no more groups can be made", 0}
+	errGroupInvitations   = tooMany("too many invitations into this group wait for an answer")
+	errInviteeInvitations = tooMany("too many invitations wait for this user's answer")
+	errInviterInvitations = tooMany("too many of your invitations wait for an answer")
+	errAppInvitations     = tooMany("too many invitations wait for an answer in this app")
+	errClosed             = &restError{http.StatusUnauthorized, "unauthorized", "registration is not open", 0}
 )
+
+func tooMany(description string) *restError {
+	return &restError{http.StatusForbidden, "exceed_limit", description, 0}
+}
 
 func invalid(description string) *restError {
 	return &restError{http.StatusBadRequest, "illegal_argument", description, 0}
@@ -83,6 +91,9 @@ func (h *REST) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		{gateway.ErrNotMember, errNoGroup}, // who is not in it does not learn that there is one
 		{accounts.ErrExists, errUserExists},
 		{accounts.ErrFull, errUsersFull},
+		{gateway.ErrTooOften, errTooOften},
+		{gateway.ErrNotInvited, errNoGroup}, // who was not invited learns as little
+		{gateway.ErrGroupFull, rejected(events.RejectedGroupFull)},
 		{accounts.ErrTooManyGroups, errGroupsFull},
 		{accounts.ErrBadPassword, invalid(accounts.ErrBadPassword.Error())},
 		{accounts.ErrNotFound, errLogin},

@@ -16,7 +16,7 @@ func TestLookAlikeNamesAreRefused(t *testing.T) {
 		}
 	}
 	register(200, "", "ann")
-	for _, name := range []string{"ann\u200b", "\u2060ann", "a\u00adnn", "ann ", " ann", "\u00a0ann", "\u202enna", "an\u200dn", "\uff41nn", "ann\ufeff", "\u3164ann"} {
+	for _, name := range []string{"ann\u200b", "\u2060ann", "a\u00adnn", "ann ", " ann", "\u00a0ann", "\u202enna", "an\u200dn", "\uff41nn", "ann\ufeff", "\u3164ann", ".", ".."} {
 		register(400, "", name)
 	}
 	register(400, "", "Ann") // is ann

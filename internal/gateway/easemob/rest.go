@@ -203,10 +203,7 @@ func (h *REST) ration(c *call) error {
 	if c.User == "" {
 		return nil
 	}
-	if _, ok := h.perUser.Take(c.app+"/"+c.User, 1); !ok {
-		return errTooOften
-	}
-	return nil
+	return h.rationUser(c.Caller, c.app)
 }
 
 // read reads a JSON body. Unknown fields are ignored: the SDK sends more than is needed here.
@@ -220,6 +217,9 @@ func (c *call) read(v any) error {
 	}
 	return nil
 }
+
+// data puts an answer where the SDK looks for it.
+func data(v any) map[string]any { return map[string]any{"data": v} }
 
 // decide appends events of one group, and returns what was decided about each.
 func (h *REST) decide(c *call, list ...events.Event) ([]events.Outcome, error) {

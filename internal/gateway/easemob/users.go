@@ -119,6 +119,8 @@ func (h *REST) getTokenExpires(c *call) (any, error) {
 // another way to write others.
 func nameProblem(name string) string {
 	switch {
+	case name == "." || name == "..":
+		return "is a step in a path, which programs leave out of an address"
 	case strings.TrimSpace(name) != name:
 		return "begins or ends with a space"
 	case norm.NFKC.String(name) != name:

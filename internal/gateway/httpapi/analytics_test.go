@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,6 +114,41 @@ func TestBadReadRateQueries(t *testing.T) {
 	h.want(request{method: "GET", path: readRate}, 500, "internal")
 }
 
+// TestReadRateOfAllApps: rows of all apps stand for apps or times, and only the admin may ask.
+func TestReadRateOfAllApps(t *testing.T) {
+	h := newHarness(t)
+	const path = "/v1/analytics/read-rate"
+	for query, want := range map[string]projections.RateQuery{
+		"from=1&to=2": {From: 1, To: 2, By: projections.ByApp, Limit: 100},
+		"from=1&to=2&group_by=week&tz=Asia/Kolkata&sort=read_rate&min_messages=2": {From: 1, To: 2, By: projections.ByWeek, Zone: zone("Asia/Kolkata"), Sort: projections.SortRate, MinMessages: 2, Limit: 100},
+	} {
+		h.want(request{method: "GET", path: path + "?" + query}, 200, "")
+		if got := h.analytics.asked(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: asked %+v, want %+v", query, got, want)
+		}
+	}
+	for query, field := range map[string]string{
+		"group_by=group": "group_by", "group_by=label": "group_by", "group=g1": "group", "sender=u": "sender", "label=x": "label", "message=m": "message",
+	} {
+		a := h.want(request{method: "GET", path: path + "?" + query, wrong: true}, 400, "invalid_request")
+		if got := a.field(t, "error", "field"); got != field {
+			t.Errorf("%s: field %v", query, got)
+		}
+	}
+	h.want(request{method: "GET", path: path, token: h.token("alice")}, 403, "forbidden")
+	h.analytics.rows, h.analytics.total = []projections.RateRow{{Key: testApp}}, 2
+	cursor, _ := h.want(request{method: "GET", path: path + "?group_by=app&limit=1"}, 200, "").field(t, "next_cursor").(string)
+	h.want(request{method: "GET", path: path + "?group_by=app&cursor=" + cursor}, 200, "")
+	if q := h.analytics.asked(); q.Offset != 1 {
+		t.Errorf("the next page begins at %d", q.Offset)
+	}
+	h.want(request{method: "GET", path: readRate + "?group_by=app&cursor=" + cursor, wrong: true}, 400, "invalid_request")
+	a := h.want(request{method: "GET", path: path + "?limit=1", header: map[string]string{"Accept": "text/csv"}}, 200, "")
+	if !strings.HasPrefix(string(a.body), "key,") || !strings.Contains(string(a.body), testApp) || a.header.Get("X-Total") != "2" || a.header.Get("X-Next-Cursor") == "" {
+		t.Errorf("as CSV: %v\n%s", a.header, a.body)
+	}
+}
+
 func zone(name string) *time.Location {
 	z, err := time.LoadLocation(name)
 	if err != nil {
@@ -183,6 +219,55 @@ func TestReadRatesInLines(t *testing.T) {
 		t.Errorf("got %s", a.body)
 	}
 	h.want(request{method: "GET", path: readRate + "?limit=2000", wrong: true}, 400, "invalid_request")
+}
+
+// TestKeysAreNoFormulas: a table that is opened by a program which computes has the names as text.
+func TestKeysAreNoFormulas(t *testing.T) {
+	h := newHarness(t)
+	for key, want := range map[string]string{
+		"=1+1": "'=1+1", "@SUM(A1)": "'@SUM(A1)", "+1+1": "'+1+1", "-a": "'-a", "+": "'+", "+4912345": "+4912345", "-7": "-7", "ann": "ann", "a=b": "a=b",
+	} {
+		h.analytics.rows = []projections.RateRow{{Key: key}}
+		a := h.want(request{method: "GET", path: readRate + "?group_by=sender", header: map[string]string{"Accept": "text/csv"}}, 200, "")
+		_, row, _ := strings.Cut(string(a.body), "\r\n")
+		if got, _, _ := strings.Cut(row, ","); got != want {
+			t.Errorf("%s is %s, want %s", key, got, want)
+		}
+	}
+}
+
+// TestFilesOfThePageAreThoseOfTheAPI: the page asks the same question as the API, and has the same
+// lines.
+func TestFilesOfThePageAreThoseOfTheAPI(t *testing.T) {
+	h := newHarness(t)
+	h.analytics.rows = []projections.RateRow{
+		{Key: "2026-03-01T00:00:00Z", CohortCounts: projections.CohortCounts{Messages: 2, Eligible: 4, Read: 1}, P50: 1.5, R50: projections.NotYet, R90: projections.NotYet},
+		{Key: "=1+1", CohortCounts: projections.CohortCounts{Messages: 3, Eligible: 4, Read: 3}, P50: 1.5, R50: 2, R90: projections.NotYet},
+	}
+	session := h.pageSession()
+	const span = "&from=2026-03-01&to=2026-03-15&tz=Asia/Kolkata"
+	for page, api := range map[string]string{
+		"view=groups&order=worst&min=5":              "group_by=group&sort=read_rate&order=asc&min_messages=5",
+		"view=senders&compare=previous&label=spring": "group_by=sender&sort=messages&compare=previous&label=spring",
+		"view=labels&order=slow&group=g&min=1":       "group_by=label&sort=recipients_p50_ms&order=desc&group=g&min_messages=1",
+		"view=messages&order=unread&sender=s&min=1":  "group_by=message&sort=not_read&sender=s&min_messages=1",
+		"view=readers&order=read":                    "group_by=reader&sort=read&min_messages=1",
+		"view=overview":                              "group_by=hour",
+	} {
+		for format, accept := range map[string]string{"csv": "text/csv", "ndjson": "application/x-ndjson"} {
+			want := h.want(request{method: "GET", path: readRate + "?limit=100000&" + api + span, header: map[string]string{"Accept": accept}}, 200, "")
+			asked := h.analytics.asked()
+			got := h.want(request{method: "GET", path: "/?app=acme/chat&" + page + span + "&format=" + format, token: "-", header: session}, 200, "")
+			if string(got.body) != string(want.body) {
+				t.Errorf("%s: got\n%swant\n%s", page, got.body, want.body)
+			}
+			q := h.analytics.asked()
+			q.Limit = asked.Limit // the page takes the span whole
+			if !reflect.DeepEqual(q, asked) {
+				t.Errorf("%s asked %+v, the API %+v", page, q, asked)
+			}
+		}
+	}
 }
 
 // TestReadRatesThatNeedClickHouse are refused, saying what needs it.

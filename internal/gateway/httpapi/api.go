@@ -13,6 +13,7 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/receiptd/receiptd/consumers/notify"
+	"github.com/receiptd/receiptd/internal/fair"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/ingest"
@@ -46,6 +47,9 @@ type Config struct {
 	// Names, if set, keeps the names of users that the backend makes tokens for from strangers.
 	Names Names
 
+	// Invitations are those that wait for the consent of users.
+	Invitations Invitations
+
 	// Gate admits requests with events, and questions; nil = one of its own, with its defaults.
 	Gate *admission.Gate
 	// Admin are the calls below /v1/admin/. They are only called for requests with the admin key,
@@ -63,10 +67,16 @@ type Config struct {
 	Writable func() error
 	// PartitionStatus, if set, says how far each partition is, for GET /v1/status.
 	PartitionStatus func() []web.PartitionStatus
+	// Snapshots, if set, is the newest snapshot of each partition as JSON, nil for none.
+	Snapshots func() []any
 	// Scrub, if set, says in a few words what reading all files through has come to, for the page.
 	Scrub func() string
 	// InVain, if set, is what NATS clients published lately and had no effect, for the page.
 	InVain func() []web.InVain
+	// ClickHouse says that the server has one, for the page.
+	ClickHouse bool
+	// ClusterPage, if set, is the cluster as this node sees it, for the page.
+	ClusterPage func() web.Cluster
 	// PrivateTotals has the totals over all apps and the metrics take the admin key.
 	PrivateTotals bool
 	// Version is shown in GET /v1/status.
@@ -113,8 +123,8 @@ type Limits struct {
 	Apply time.Duration
 	// Catch is how long a request waits for the state to be as new as it asks for. Default 5 s.
 	Catch time.Duration
-	// Streams bounds the open event streams, StreamsPerUser those of one user. Defaults 20,000 and
-	// 8.
+	// Streams bounds the open event streams, which apps share by weight, StreamsPerUser those of
+	// one user. Defaults 20,000 and 8.
 	Streams, StreamsPerUser int
 	// StreamWrite is how long a stream's client may leave its socket full before it is dropped.
 	// Default 10 s.
@@ -160,6 +170,7 @@ type API struct {
 	hints       *ingest.Hints
 	reporters   *reporters
 	streams     *streamCount
+	scrapes     *fair.Semaphore
 	connections connections
 	configuring chan struct{} // holds a token while settings change
 
@@ -187,13 +198,14 @@ func New(cfg Config) (*API, error) {
 		gate:        cfg.Gate,
 		hints:       ingest.NewHints(cfg.State),
 		reporters:   newReporters(cfg.Limits.ReceiptsPerSecond),
-		streams:     newStreamCount(cfg.Limits),
+		streams:     newStreamCount(cfg.Limits, cfg.Gate.Weight),
+		scrapes:     fair.New(fair.Options{Capacity: scrapesAtOnce}),
 		configuring: make(chan struct{}, 1),
 	}
 	a.draining, a.drain = context.WithCancel(context.Background())
 	a.page = web.New(web.Config{
 		State: cfg.State, Rates: cfg.Analytics, Status: a.status, AdminKey: cfg.AdminKey, Private: cfg.PrivateTotals,
-		Registry: cfg.Registry, Sessions: cfg.PageSessions, Logger: cfg.Logger,
+		Registry: cfg.Registry, Sessions: cfg.PageSessions, Logger: cfg.Logger, ClickHouse: cfg.ClickHouse, Cluster: cfg.ClusterPage,
 	})
 	a.mux = a.newMux()
 	if len(cfg.Origins) > 0 {
@@ -247,7 +259,9 @@ func (a *API) Server() *http.Server {
 		ConnContext:       a.connectionContext,
 		ConnState:         a.connections.changed,
 		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(a.cfg.Logger.Handler(), slog.LevelDebug),
+		// A deadline of a request is nothing to a connection whose socket its client leaves full.
+		HTTP2:    &http.HTTP2Config{WriteByteTimeout: a.cfg.Limits.StreamWrite},
+		ErrorLog: slog.NewLogLogger(a.cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	s.RegisterOnShutdown(a.Drain)
 	s.RegisterOnShutdown(func() { a.connections.cutStalled(stalledAfter) })

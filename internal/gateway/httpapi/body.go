@@ -109,10 +109,7 @@ func encodingOf(r *http.Request) (string, error) {
 }
 
 func badEncoding(takes string) *apiError {
-	return &apiError{
-		status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", field: "Content-Encoding",
-		message: "Content-Encoding: " + takes,
-	}
+	return newFieldError(http.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Encoding", takes)
 }
 
 // readAll fills p, or a larger slice that it returns in its place, with what r has, up to limit

@@ -34,7 +34,7 @@ func (a *API) getConversations(c *call) error {
 	if err != nil {
 		return err
 	}
-	last, ok := conversationAt(place)
+	last, ok := gateway.ConversationAt(place)
 	if !ok {
 		return invalidCursor("cursor")
 	}
@@ -60,37 +60,11 @@ func (a *API) getConversations(c *call) error {
 		}
 		if n := len(body.Conversations); n == limit {
 			end := body.Conversations[n-1]
-			body.NextCursor = a.placeCursor(listConversations, placeOfConversation(end.Group, end.Peer))
+			body.NextCursor = a.placeCursor(listConversations, gateway.ConversationPlace(end.Group, end.Peer))
 			break
 		}
 		body.Conversations = append(body.Conversations, conversationLine{v.Group, v.Peer, v.Unread, timestamp(v.LastReadAt), v.Marked})
 	}
 	gateway.WriteJSON(c.w, http.StatusOK, body)
 	return nil
-}
-
-// placeOfConversation is the place in the list that a conversation has: what it is called, so that
-// a page begins where the one before ended, whatever was joined or left meanwhile.
-func placeOfConversation(group, peer string) string {
-	if group != "" {
-		return "g" + group
-	}
-	return "p" + peer
-}
-
-// conversationAt is the conversation whose place it is; ok is false if it is no place.
-func conversationAt(place string) (v projections.ConversationView, ok bool) {
-	switch {
-	case place == "":
-		return v, true
-	case len(place) < 2:
-		return v, false
-	case place[0] == 'g':
-		v.Group = place[1:]
-	case place[0] == 'p':
-		v.Peer = place[1:]
-	default:
-		return v, false
-	}
-	return v, true
 }

@@ -17,8 +17,8 @@ func newCORS(origins []string) *cors.Cors {
 	return cors.New(cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-		AllowedHeaders: []string{"Authorization", "Content-Type", "Content-Encoding", "Idempotency-Key", "Last-Event-ID", "Receiptd-Position", "X-Request-Id"},
-		ExposedHeaders: []string{"Receiptd-Log", "Receiptd-Position", "Retry-After", "X-Request-Id"},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "Content-Encoding", "Idempotency-Key", "Last-Event-ID", logHeader, positionHeader, "X-Request-Id"},
+		ExposedHeaders: []string{logHeader, positionHeader, "Retry-After", "X-Request-Id"},
 		MaxAge:         int(preflightFor.Seconds()),
 	})
 }

@@ -28,7 +28,7 @@ func TestNamesThatAreNotKept(t *testing.T) {
 
 	c := h.openStream(m.From, "")
 	h.notify.Push([]projections.Effect{{
-		App: testApp, To: m.From, Kind: events.MessageRead, Group: "g1", Message: "m1", At: sentAt, Count: 2, Eligible: 4,
+		App: testApp, To: m.From, Kind: events.MessageRead, Group: "g1", Message: "m1", At: sentAt, Count: 2, Eligible: 4, Sequence: 8,
 	}})
 	if got := c.want("read", "StreamRead"); fmt.Sprint(got.data) != "map[count:2 eligible:4 group:g1 message:m1 read_at:2026-03-01T12:00:00.123Z]" {
 		t.Errorf("told %v", got.data)

@@ -161,13 +161,13 @@ func (a *API) countIDs(c *call, in events.Conversation, ids []string, counts map
 // atField says of an error which item of a list it is about.
 func atField(err error, list string, i int) error {
 	e := *asAPIError(err)
-	if e.status >= http.StatusInternalServerError {
+	if e.Status >= http.StatusInternalServerError {
 		return err
 	}
 	field := list + "[" + strconv.Itoa(i) + "]"
-	if e.field != "" {
-		field += "." + e.field
+	if e.Field != "" {
+		field += "." + e.Field
 	}
-	e.field, e.message = field, field+": "+e.problem()
+	e.Field, e.Message = field, field+": "+e.problem()
 	return &e
 }

@@ -52,6 +52,7 @@ func TestTimeIsUpForOneRequest(t *testing.T) {
 		if status != 200 || reused != (i > 0) || !again || err != nil {
 			t.Errorf("request %d: %d, connection used before %v, and again %v, %v", i, status, reused, again, err)
 		}
+		// The deadline of this request passes before the next one.
 		time.Sleep(limit + 20*time.Millisecond)
 	}
 	h.log.setWaitErr(context.DeadlineExceeded)
@@ -91,6 +92,7 @@ func TestLazyTimeout(t *testing.T) {
 	type key struct{}
 	above, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, 1))
 	p := &lazyTimeout{Context: above, limit: time.Millisecond}
+	// The limit passes, and nobody waits for it.
 	if time.Sleep(2 * time.Millisecond); p.Err() != nil || p.Value(key{}) != 1 || p.timed != nil {
 		t.Errorf("%v, %v, %v", p.Err(), p.Value(key{}), p.timed)
 	}

@@ -7,7 +7,6 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/gateway"
-	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -36,10 +35,14 @@ type State interface {
 	// that is unknown or dissolved.
 	Members(app, group string, after, limit int) (projections.MemberPage, error)
 	Conversations(app, user string) ([]projections.ConversationView, error)
+	// Knows reports whether a user is, or ever was, in a conversation.
+	Knows(app, user string) (bool, error)
 	// A conversation of a user is a group or the chat with a peer, whichever is not empty. If they
 	// are not in it, these return [projections.ErrNotFound].
 	UnreadMessages(app, group, peer, user string, after uint64, limit int) (projections.UnreadPage, error)
 	Reads(app, group, peer, user string, before uint64, limit int) (projections.ReadPage, error)
+	// UserMessages are those to which a user stands in a relation.
+	UserMessages(app, group, peer, user string, to projections.Relation, before uint64, limit int) (projections.UserMessagePage, error)
 	WishesIn(app, group, peer, user string) (projections.Wishes, error)
 	// Wishes is what a user has set for all of their conversations, as each partition has it.
 	Wishes(app, user string) ([]projections.Wishes, error)
@@ -52,6 +55,9 @@ type State interface {
 	Positions(app, group string, after, limit int) (projections.PositionPage, error)
 	// Rejections are the latest, newest first.
 	Rejections(app string, limit int) ([]projections.Rejection, error)
+	// Alerts are those of the app that are kept, oldest first, and the hour until whose beginning
+	// all are decided.
+	Alerts(app string) (list []projections.Alert, upto int64, err error)
 	// Ready returns nil once the folds have caught up with the log, or what is still missing.
 	Ready() error
 }
@@ -92,11 +98,19 @@ type Names interface {
 	Reserve(ctx context.Context, app, user string) error
 }
 
-// Analytics answers questions about many messages at once.
-type Analytics interface {
-	web.Rates
-	// Rates answers in the order and within the limit of the query, and says how old the answer
-	// is. The error is [projections.ErrTooManyCohorts] for one that is too large to answer,
-	// [projections.ErrRatesUnavailable] where nobody can answer now.
-	Rates(ctx context.Context, q projections.RateQuery) (gateway.Rates, error)
+// Invitations are those that wait for the consent of users. [easemob.REST] keeps them. Errors are
+// [gateway.ErrTooOften] and those of the log and the state.
+type Invitations interface {
+	// InvitationsOf are those of a user, for whoever may act for them; AnswerInvitation answers
+	// one. The errors of the latter are [gateway.ErrNotInvited] and [gateway.ErrGroupFull], too.
+	InvitationsOf(ctx context.Context, caller gateway.Caller, app, user, after string, limit int) (gateway.InvitationPage, error)
+	AnswerInvitation(ctx context.Context, caller gateway.Caller, app, group, user string, agrees bool) error
+	// InvitationsInto are those into a group, for its owner and admins; WithdrawInvitation takes
+	// one back. Errors for others are those of [gateway.Caller.MayActIn], and
+	// [projections.ErrNotFound] where there is no such group.
+	InvitationsInto(ctx context.Context, caller gateway.Caller, app, group, after string, limit int) (gateway.InvitationPage, error)
+	WithdrawInvitation(ctx context.Context, caller gateway.Caller, app, group, user string) error
 }
+
+// Analytics answers questions about many messages at once.
+type Analytics = gateway.RateSource

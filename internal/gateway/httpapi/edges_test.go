@@ -83,6 +83,7 @@ func TestEdges(t *testing.T) {
 		{"unknown parameter beside a known one", get(base + "/rejections?limit=5&page=2"), 400, "invalid_request", "page: unknown parameter"},
 		{"parameter of another call", get(base + "/messages/m1?limit=5"), 400, "invalid_request", "limit: unknown parameter"},
 		{"parameter of a call for everybody", get("/healthz?verbose=1"), 400, "invalid_request", "verbose: unknown parameter"},
+		{"unknown parameter of metrics", get("/metrics?name=up"), 400, "invalid_request", "name: unknown parameter"},
 		{"parameter twice", get(base + "/rejections?limit=5&limit=6"), 400, "invalid_request", "limit: repeated"},
 		{"escaped parameter", get(base + "/rejections?%6cimit=5"), 200, "", ""},
 		{"malformed query", get(base + "/rejections?limit=%zz"), 400, "invalid_request", "query: malformed"},
@@ -113,6 +114,7 @@ func TestEdges(t *testing.T) {
 			h.log.taken()
 		})
 	}
+	h.want(get("/metrics?name[]=up&name%5B%5D=down"), 200, "") // is no JSON
 }
 
 // TestFoldingAgain: whoever asks for what is being folded again is told that it is, by every call.
@@ -152,7 +154,9 @@ func TestOriginsOfOtherPages(t *testing.T) {
 		res.Body.Close()
 		return res
 	}
-	preflight := []string{"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "authorization,last-event-id,receiptd-position"}
+	// All that a call of the API may have; a browser sends them in this order.
+	const headers = "authorization,content-encoding,content-type,idempotency-key,last-event-id,receiptd-log,receiptd-position,x-request-id"
+	preflight := []string{"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", headers}
 	const good, bad, allowed = "https://chat.example.com", "https://evil.example.com", "Access-Control-Allow-Origin"
 	stream, missing := base+"/users/alice/stream", base+"/messages/none"
 
@@ -163,7 +167,7 @@ func TestOriginsOfOtherPages(t *testing.T) {
 	h = newHarness(t, func(c *Config) { c.Origins = []string{good, "http://localhost:3000"} })
 	res := ask(h, "OPTIONS", stream, good, preflight...)
 	if res.StatusCode != 204 || res.Header.Get(allowed) != good || res.Header.Get("Access-Control-Max-Age") != "7200" ||
-		res.Header.Get("Access-Control-Allow-Headers") != "authorization,last-event-id,receiptd-position" || res.Header.Get("Access-Control-Allow-Credentials") != "" {
+		res.Header.Get("Access-Control-Allow-Headers") != headers || res.Header.Get("Access-Control-Allow-Credentials") != "" {
 		t.Errorf("preflight: %d %v", res.StatusCode, res.Header)
 	}
 	if res := ask(h, "OPTIONS", stream, bad, preflight...); res.Header.Get(allowed) != "" {

@@ -19,79 +19,84 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// apiError is an answer other than a success. The codes are part of the API: clients choose by
-// them.
+// apiError is an answer other than a success: a refusal that any door may give, and what only this
+// API says beside it.
 type apiError struct {
-	status  int
-	code    string
-	message string
-	// field is the parameter, header or field of the body that is wrong, if it is one.
-	field string
-	// index is the event of a request that is wrong.
-	index *int
-	// retryAfter, in seconds, when it pays to come back.
-	retryAfter int
-	// positions of events that are durable although the request failed.
-	accepted  int
-	positions []eventlog.Position
+	ingest.Refusal
 	// ambiguous are the conversations that an id may be meant to be of.
 	ambiguous *projections.AmbiguousError
 	// allow lists the methods of a path.
 	allow string
 	// readiness is what the server can do, where that was asked.
 	readiness *readiness
-	cause     error
 }
 
-func (e *apiError) Error() string { return e.message }
+func newError(status int, code, message string) *apiError {
+	return &apiError{Refusal: ingest.Refusal{Status: status, Code: code, Message: message}}
+}
+
+// newFieldError is an error about a parameter, header or field of the body.
+func newFieldError(status int, code, field, problem string) *apiError {
+	e := newError(status, code, field+": "+problem)
+	e.Field = field
+	return e
+}
+
+// again says after how many seconds it pays to come back.
+func (e *apiError) again(seconds int) *apiError {
+	e.RetryAfter = seconds
+	return e
+}
 
 // problem is the message without the field that it begins with.
-func (e *apiError) problem() string { return strings.TrimPrefix(e.message, e.field+": ") }
-func (e *apiError) Unwrap() error   { return e.cause }
+func (e *apiError) problem() string { return strings.TrimPrefix(e.Message, e.Field+": ") }
 
 var (
-	errUnauthorized     = &apiError{status: http.StatusUnauthorized, code: "unauthorized", message: "an admin key or a user token is required: Authorization: Bearer …"}
-	errGuessing         = &apiError{status: http.StatusTooManyRequests, code: "too_many_attempts", message: "too many wrong keys came from this address", retryAfter: 10}
-	errTokenExpired     = &apiError{status: http.StatusUnauthorized, code: "token_expired", message: "the token has expired"}
-	errForbidden        = &apiError{status: http.StatusForbidden, code: "forbidden", message: "not allowed for this token"}
-	errNoSuchPath       = &apiError{status: http.StatusNotFound, code: "not_found", message: "no such path"}
+	errUnauthorized     = newError(http.StatusUnauthorized, "unauthorized", "an admin key or a user token is required: Authorization: Bearer …")
+	errGuessing         = newError(http.StatusTooManyRequests, "too_many_attempts", "too many wrong keys came from this address").again(10)
+	errTokenExpired     = newError(http.StatusUnauthorized, "token_expired", "the token has expired")
+	errForbidden        = newError(http.StatusForbidden, "forbidden", "not allowed for this token")
+	errNoSuchPath       = newError(http.StatusNotFound, "not_found", "no such path")
 	errNoApp            = fromRefusal(ingest.NoApp)
-	errNoMessage        = &apiError{status: http.StatusNotFound, code: "message_not_found", message: "no such message"}
-	errNoConversation   = &apiError{status: http.StatusNotFound, code: "conversation_not_found", message: "no such conversation, or the user is not in it"}
-	errTwoConversations = &apiError{status: http.StatusConflict, code: "ambiguous", message: "both a group and a single chat have this name: say type=group or type=peer"}
-	errSeesNobody       = &apiError{status: http.StatusForbidden, code: "hides_own_reads", message: "whoever hides their own reads is shown nobody's"}
-	errNoNames          = &apiError{status: http.StatusConflict, code: "names_not_kept", message: "the readers of this message are counted, and who they are is not kept"}
-	errNoGroup          = &apiError{status: http.StatusNotFound, code: "group_not_found", message: "no such group"}
-	errNotInLog         = &apiError{status: http.StatusNotFound, code: "not_in_log", message: "the tree of the log has no such head or entry, or not yet"}
-	errTrimmed          = &apiError{status: http.StatusGone, code: "trimmed", message: "the entry has left the log"}
-	errInternal         = &apiError{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
+	errNoMessage        = newError(http.StatusNotFound, "message_not_found", "no such message")
+	errNoConversation   = newError(http.StatusNotFound, "conversation_not_found", "no such conversation, or the user is not in it")
+	errTwoConversations = newError(http.StatusConflict, "ambiguous", "both a group and a single chat have this name: say type=group or type=peer")
+	errSeesNobody       = newError(http.StatusForbidden, "hides_own_reads", "whoever hides their own reads is shown nobody's")
+	errNoNames          = newError(http.StatusConflict, "names_not_kept", "the readers of this message are counted, and who they are is not kept")
+	errNoGroup          = newError(http.StatusNotFound, "group_not_found", "no such group")
+	errNotInvited       = newError(http.StatusNotFound, "invitation_not_found", "no such invitation waits")
+	errGroupFull        = newError(http.StatusConflict, "group_full", "the group has as many members as it may have; the invitation waits on")
+	errTooOften         = newError(http.StatusTooManyRequests, "rate_limited", "more calls a second than this user may make").again(1)
+	errNotInLog         = newError(http.StatusNotFound, "not_in_log", "the tree of the log has no such head or entry, or not yet")
+	errTrimmed          = newError(http.StatusGone, "trimmed", "the entry has left the log")
+	errInternal         = newError(http.StatusInternalServerError, "internal", "internal error")
 	errOverloaded       = fromRefusal(ingest.Overloaded)
 	errUnavailable      = fromRefusal(ingest.Unavailable)
 	errUnknown          = fromRefusal(ingest.Unknown)
 	errLogFull          = fromRefusal(ingest.LogFull)
-	errRange            = &apiError{status: http.StatusBadRequest, code: "range_too_large", message: "from and to are too far apart to count all that was sent between them; ask for less at a time"}
-	errNoAnalytics      = &apiError{status: http.StatusServiceUnavailable, code: "analytics_unavailable", message: "ClickHouse does not answer now", retryAfter: 5}
-	errFolding          = &apiError{status: http.StatusServiceUnavailable, code: "folding_again", message: "a part of the state was damaged and is being folded again from the log", retryAfter: 5}
+	errRange            = newError(http.StatusBadRequest, "range_too_large", "from and to are too far apart to count all that was sent between them; ask for less at a time")
+	errNoAnalytics      = newError(http.StatusServiceUnavailable, "analytics_unavailable", "ClickHouse does not answer now").again(5)
+	errFolding          = newError(http.StatusServiceUnavailable, "folding_again", "a part of the state was damaged and is being folded again from the log").again(5)
 	errTimeout          = fromRefusal(ingest.Timeout)
 )
 
 // errCanceled is for requests whose client is gone, so that they do not count as failures of ours.
-var errCanceled = &apiError{status: 499, code: "canceled", message: "the client went away"}
+var errCanceled = newError(499, "canceled", "the client went away")
 
 // overloaded is the answer to what the gate refused.
 func overloaded(r *admission.Refusal) *apiError {
 	e := *errOverloaded
-	e.retryAfter = int(r.RetryAfter / time.Second)
+	e.RetryAfter = int(r.RetryAfter / time.Second)
 	if r.Reason == admission.OverShare {
-		e.status, e.message = http.StatusTooManyRequests, "the app has too much under way, while others have something, too; nothing of the request was stored"
+		e.Status, e.Message = http.StatusTooManyRequests, "the app has too much under way, while others have something, too; nothing of the request was stored"
 	}
 	return &e
 }
 
 func methodNotAllowed(allow string) *apiError {
-	return &apiError{
-		status: http.StatusMethodNotAllowed, code: "method_not_allowed", message: "this path takes " + allow, allow: allow,
-	}
+	e := newError(http.StatusMethodNotAllowed, "method_not_allowed", "this path takes "+allow)
+	e.allow = allow
+	return e
 }
 
 func invalid(field, problem string) *apiError {
@@ -99,29 +104,20 @@ func invalid(field, problem string) *apiError {
 }
 
 func invalidCursor(field string) *apiError {
-	return &apiError{
-		status: http.StatusBadRequest, code: "invalid_cursor", message: field + ": not a cursor that was given for this list", field: field,
-	}
+	return newFieldError(http.StatusBadRequest, "invalid_cursor", field, "not a cursor that was given for this list")
 }
 
 // foreignCursor is the answer for a cursor of another log, or of this one before it was restored.
 func foreignCursor(field string) *apiError {
-	return &apiError{
-		status: http.StatusBadRequest, code: "foreign_cursor", field: field,
-		message: field + ": a cursor of another log, or of this one before it was restored; begin without one",
-	}
+	return newFieldError(http.StatusBadRequest, "foreign_cursor", field,
+		"a cursor of another log, or of this one before it was restored; begin without one")
 }
 
 func tooLarge(message string) *apiError {
 	return fromRefusal(ingest.TooLarge(message))
 }
 
-func fromRefusal(r *ingest.Refusal) *apiError {
-	return &apiError{
-		status: r.Status, code: r.Code, message: r.Message, field: r.Field, index: r.Index, retryAfter: r.RetryAfter,
-		accepted: r.Accepted, positions: r.Positions, cause: r.Cause,
-	}
-}
+func fromRefusal(r *ingest.Refusal) *apiError { return &apiError{Refusal: *r} }
 
 // asAPIError finds the answer for an error of the layers below.
 func asAPIError(err error) *apiError {
@@ -132,10 +128,9 @@ func asAPIError(err error) *apiError {
 		return overloaded(r)
 	}
 	if several, ok := errors.AsType[*projections.AmbiguousError](err); ok {
-		return &apiError{
-			status: http.StatusConflict, code: "ambiguous", ambiguous: several,
-			message: "several conversations have a message with this id: name one of them by group, users or peer",
-		}
+		e := newError(http.StatusConflict, "ambiguous", "several conversations have a message with this id: name one of them by group, users or peer")
+		e.ambiguous = several
+		return e
 	}
 	for _, known := range []struct {
 		err    error
@@ -171,7 +166,7 @@ func asAPIError(err error) *apiError {
 // because returns a copy with a cause.
 func (e *apiError) because(cause error) *apiError {
 	with := *e
-	with.cause = cause
+	with.Cause = cause
 	return &with
 }
 
@@ -198,29 +193,29 @@ type errorInfo struct {
 // fail answers with an error. Errors of ours are logged, those of clients are theirs.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := asAPIError(err)
-	if e.cause != nil && e.status >= 500 && r.Context().Err() == nil {
+	if e.Cause != nil && e.Status >= 500 && r.Context().Err() == nil {
 		a.cfg.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed",
-			slog.Any("error", e.cause), slog.Int("status", e.status),
+			slog.Any("error", e.Cause), slog.Int("status", e.Status),
 			slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()),
 			slog.String("request_id", w.Header().Get("X-Request-Id")))
 	}
-	a.metrics.errors.WithLabelValues(e.code).Inc()
+	a.metrics.errors.WithLabelValues(e.Code).Inc()
 	if res, ok := w.(*response); ok && res.status != 0 {
 		return // too late to say it
 	}
 	h := w.Header()
-	if e.status == http.StatusUnauthorized {
+	if e.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="receiptd"`)
 	}
 	if e.allow != "" {
 		h.Set("Allow", e.allow)
 	}
-	if e.retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(e.retryAfter))
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(e.RetryAfter))
 	}
 	body := errorBody{
-		Error:    errorInfo{Code: e.code, Message: e.message, Index: e.index, Field: e.field},
-		Accepted: e.accepted, Positions: e.positions, readiness: e.readiness,
+		Error:    errorInfo{Code: e.Code, Message: e.Message, Index: e.Index, Field: e.Field},
+		Accepted: e.Accepted, Positions: e.Positions, readiness: e.readiness,
 	}
 	if e.ambiguous != nil {
 		for _, x := range e.ambiguous.Conversations {
@@ -228,5 +223,5 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		}
 		body.Error.More = e.ambiguous.More
 	}
-	gateway.WriteJSON(w, e.status, body)
+	gateway.WriteJSON(w, e.Status, body)
 }

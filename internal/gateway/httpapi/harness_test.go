@@ -60,7 +60,7 @@ func newHarness(t *testing.T, change ...func(*Config)) *harness {
 		t.Fatal(err)
 	}
 	cfg := Config{
-		State: h.state, Positions: &fakePositions{at: []uint64{0, 0}}, Log: h.log, Commands: h.commands, Notify: h.notify, Analytics: h.analytics, Notary: fakeNotary{}, Partitions: testPartitions, Identity: testIdentity,
+		State: h.state, Positions: &fakePositions{at: []uint64{0, 0}}, Log: h.log, Commands: h.commands, Notify: h.notify, Analytics: h.analytics, Notary: fakeNotary{}, Invitations: new(fakeInvitations), Partitions: testPartitions, Identity: testIdentity,
 		AdminKey: testAdminKey, Tokens: h.tokens, Version: "test",
 		Registry: prometheus.NewRegistry(),
 		Logger:   slog.New(slog.NewTextHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
@@ -62,6 +63,12 @@ func (a *API) postEvents(c *call) error {
 	}
 	c.writeAnswer(ingest.AppendPositions(ingest.AppendAccepted(make([]byte, 0, ingest.SmallAnswer), n), ticket.Positions(), a.hint(c)))
 	return nil
+}
+
+// postImport is postEvents for history, which states its own time.
+func (a *API) postImport(c *call) error {
+	c.imports = true
+	return a.postEvents(c)
 }
 
 // hint is what the answer says of the app's rejections: nothing to a user, whom they do
@@ -140,6 +147,9 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 	b := ingest.Body{Data: *t.body, Format: f, App: c.app, Limit: limits.Events}
 	if c.reporter != "" {
 		b.User, b.Check = c.reporter, notOwn
+	}
+	if c.imports {
+		b.Until = time.Now().UnixMilli()
 	}
 	if *t.events, err = b.Decode((*t.events)[:0], &t.decoder); err != nil {
 		return nil, 0, err

@@ -373,3 +373,37 @@ func TestRejectionsAreHintedAtToTheBackend(t *testing.T) {
 		t.Errorf("the user is told %s", a.body)
 	}
 }
+
+// TestImport: events are imported through that door alone, and say when they happened.
+func TestImport(t *testing.T) {
+	h := newHarness(t)
+	send := func(line string) request {
+		return request{method: "POST", path: base + "/import", contentType: "application/x-ndjson", body: line}
+	}
+	timed := strings.TrimSuffix(readLine, "}") + `,"time":"2021-05-01T08:00:00Z"}`
+	h.want(send(timed), 200, "")
+	if got := h.log.taken(); len(got) != 1 || !got[0].Imported || got[0].Time != 1_619_856_000_000 {
+		t.Errorf("submitted %+v", got)
+	}
+	h.want(ndjson(timed), 200, "")
+	if got := h.log.taken(); len(got) != 1 || got[0].Imported {
+		t.Errorf("submitted %+v", got)
+	}
+	tomorrow := time.Now().Add(24 * time.Hour).UnixMilli()
+	for _, bad := range []string{readLine, strings.TrimSuffix(readLine, "}") + fmt.Sprintf(`,"time":%d}`, tomorrow)} {
+		rq := send(timed + "\n" + bad)
+		rq.wrong = true
+		if a := h.want(rq, 400, "invalid_event"); !strings.Contains(string(a.body), `"index":1,"field":"time"`) {
+			t.Errorf("%s: %s", bad, a.body)
+		}
+	}
+	rq := ndjson(strings.TrimSuffix(timed, "}") + `,"imported":true}`)
+	rq.wrong = true
+	h.want(rq, 400, "invalid_event")
+	rq = send(timed)
+	rq.token, rq.wrong = h.token("bob"), true
+	h.want(rq, 403, "forbidden")
+	if got := h.log.taken(); len(got) != 0 {
+		t.Errorf("submitted %+v", got)
+	}
+}

@@ -9,22 +9,7 @@ import (
 
 type timestamp = gateway.Timestamp
 
-type messageBody struct {
-	ID               string    `json:"id"`
-	From             string    `json:"from"`
-	Group            string    `json:"group,omitempty"`
-	To               string    `json:"to,omitempty"`
-	SentAt           timestamp `json:"sent_at"`
-	ReceiptRequested bool      `json:"receipt_requested"`
-	CountsOnly       bool      `json:"counts_only,omitempty"`
-	Recalled         bool      `json:"recalled"`
-	Eligible         int       `json:"eligible"`
-	Delivered        int       `json:"delivered"`
-	Read             int       `json:"read"`
-	FirstReadAt      timestamp `json:"first_read_at"`
-	LastReadAt       timestamp `json:"last_read_at"`
-	Label            string    `json:"label,omitempty"`
-}
+type messageBody = gateway.MessageLine
 
 // message looks the message of the path up, for a caller who may see it.
 func (a *API) message(c *call) (projections.Message, error) {
@@ -43,17 +28,8 @@ func (a *API) getMessage(c *call) error {
 	if m, err = a.counted(c, m); err != nil {
 		return err
 	}
-	gateway.WriteJSON(c.w, http.StatusOK, newMessageBody(&m))
+	gateway.WriteJSON(c.w, http.StatusOK, gateway.NewMessageLine(&m))
 	return nil
-}
-
-func newMessageBody(m *projections.Message) messageBody {
-	return messageBody{
-		ID: m.ID, From: m.From, Group: m.Group, To: m.To,
-		SentAt: timestamp(m.SentAt), ReceiptRequested: m.ReceiptRequested, CountsOnly: m.CountsOnly, Recalled: m.Recalled,
-		Eligible: m.Eligible, Delivered: m.Delivered, Read: m.Read,
-		FirstReadAt: timestamp(m.FirstReadAt), LastReadAt: timestamp(m.LastReadAt), Label: m.Label,
-	}
 }
 
 // withoutLeft reports whether those who have left a message's group are to be left out.
@@ -99,11 +75,7 @@ type readersBody struct {
 	NextCursor string       `json:"next_cursor"`
 }
 
-type readerBody struct {
-	User    string    `json:"user"`
-	ReadAt  timestamp `json:"read_at"`
-	Content string    `json:"content,omitempty"`
-}
+type readerBody = gateway.ReaderLine
 
 func (a *API) getReaders(c *call) error {
 	offset, limit, err := a.pageOf(c, listReaders)
@@ -128,7 +100,7 @@ func (a *API) getReaders(c *call) error {
 	}
 	body := readersBody{Total: page.Total, Readers: make([]readerBody, 0, len(page.Readers)), NextCursor: a.pageCursor(listReaders, page.Next)}
 	for _, r := range page.Readers {
-		body.Readers = append(body.Readers, readerBody{r.User, timestamp(r.ReadAt), r.Content})
+		body.Readers = append(body.Readers, readerBody{User: r.User, ReadAt: timestamp(r.ReadAt), Content: r.Content})
 	}
 	gateway.WriteJSON(c.w, http.StatusOK, body)
 	return nil

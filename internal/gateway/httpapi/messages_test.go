@@ -133,6 +133,14 @@ func TestCountsLeaveOutUnknownIDs(t *testing.T) {
 			h.want(request{method: "POST", path: base + "/messages:counts", body: body, wrong: true}, 400, "invalid_request")
 		})
 	}
+	for body, problem := range map[string]string{
+		`{"messages":["m1"]}`: "messages/0: not an object", `{"ids":"m1"}`: "ids: not an array", `{"messages":[{"id":1}]}`: "messages/0/id: not a string",
+	} {
+		a := h.want(request{method: "POST", path: base + "/messages:counts", body: body, wrong: true}, 400, "invalid_request")
+		if got := a.field(t, "error", "message"); got != problem {
+			t.Errorf("%s: %v, want %s", body, got, problem)
+		}
+	}
 	h.want(request{method: "POST", path: base + "/messages:counts", body: `{"ids":["` + strings.Repeat("x", maxCountBytes) + `"]}`, wrong: true}, 413, "too_large")
 }
 

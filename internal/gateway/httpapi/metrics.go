@@ -63,8 +63,16 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	}
 	registry.MustRegister(m.requests, m.errors, m.duration, m.inFlight, m.accepted, m.bodyBytes, m.uploads, m.streams, m.pushed, m.ended)
 	// Counters that alerts watch exist from the start: one that begins with 1 shows no increase.
-	for _, code := range []string{errOverloaded.code, errUnavailable.code, errUnknown.code, errLogFull.code, errTimeout.code, ingest.CodeNotApplied} {
+	for _, code := range []string{errOverloaded.Code, errUnavailable.Code, errUnknown.Code, errLogFull.Code, errTimeout.Code, ingest.CodeNotApplied} {
 		m.errors.WithLabelValues(code)
+	}
+	for _, name := range []string{
+		"statistic", "read", "delivered", "conversation_read", "own_read", "own_conversation_read", "own_marked_unread", "alert", "resync", "closing",
+	} {
+		m.pushed.WithLabelValues(name)
+	}
+	for _, reason := range []error{errStreamShutdown, errStreamExpired, errStreamSlow, errStreamGone} {
+		m.ended.WithLabelValues(reason.Error())
 	}
 	return m
 }
@@ -76,6 +84,9 @@ type routeMetrics struct {
 	ok       prometheus.Counter // status 200
 	duration prometheus.Observer
 }
+
+// expect makes the metrics of a pattern, so that its first request is an increase.
+func (m *metrics) expect(pattern string) { m.routes.LoadOrStore(pattern, m.route(pattern)) }
 
 // observe counts a request by the pattern that matched it, so that paths cannot make series grow.
 func (m *metrics) observe(pattern string, status int, took time.Duration) {

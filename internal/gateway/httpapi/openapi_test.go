@@ -54,7 +54,7 @@ func TestDescriptionListsEveryRouteAndNoOther(t *testing.T) {
 }
 
 // written finds the codes of errors in the source: where one is set, and where the runtime refuses.
-var written = regexp.MustCompile(`(?:\bcode(?:[A-Z]\w*)?"?\s*:?=?\s*(?:http\.\w+, )?|refuse\([^"\n]*)"([a-z_]+)"`)
+var written = regexp.MustCompile(`(?:\bcode(?:[A-Z]\w*)?"?\s*:?=?\s*(?:http\.\w+, )?|refuse\([^"\n]*|new(?:Field)?Error\([\w.]+, )"([a-z_]+)"`)
 
 // writtenInRefusal finds them where all doors have theirs from.
 var writtenInRefusal = regexp.MustCompile(`Code(?:[A-Z]\w*)?(?::| =) "([a-z_]+)"`)

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/receiptd/receiptd/consumers/projector"
+	"github.com/receiptd/receiptd/internal/fair"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/schema"
@@ -39,13 +40,26 @@ func (w *response) writeFile(contentType string, body []byte) {
 	_, _ = w.Write(body)
 }
 
+// scrapesAtOnce is how many scrapes gather metrics at a time. Each has all of them in memory.
+// Addresses take turns, so that many who ask do not keep the operator's own from an answer.
+const scrapesAtOnce = 2
+
 func (a *API) getMetrics() func(*call) error {
 	h := promhttp.HandlerFor(a.cfg.Registry, promhttp.HandlerOpts{Registry: a.cfg.Registry})
 	return func(c *call) error {
 		if err := a.mayCount(c); err != nil {
 			return err
 		}
-		h.ServeHTTP(c.w, c.r)
+		turn, err := a.scrapes.Acquire(c.r.Context(), fair.Key{App: gateway.Address(c.r.RemoteAddr)}, 1)
+		if err != nil {
+			return errTimeout
+		}
+		answer := &heldAnswer{ResponseWriter: c.w}
+		func() {
+			defer a.scrapes.Release(turn) // whoever scrapes may take its time to read
+			h.ServeHTTP(answer, c.r)
+		}()
+		answer.write()
 		return nil
 	}
 }
@@ -116,7 +130,9 @@ func (a *API) getReady(c *call) error {
 		problem = now.problem()
 	}
 	if problem != "" {
-		return &apiError{status: http.StatusServiceUnavailable, code: "not_ready", message: problem, retryAfter: 1, readiness: &now}
+		e := newError(http.StatusServiceUnavailable, "not_ready", problem).again(1)
+		e.readiness = &now
+		return e
 	}
 	gateway.WriteJSON(c.w, http.StatusOK, readyBody{stateBody{"ready", a.node()}, now})
 	return nil
@@ -177,6 +193,7 @@ type partitionBody struct {
 	Folded    uint64  `json:"events_folded"`
 	Queued    uint64  `json:"events_queued"`
 	AckMS     float64 `json:"ack_ms"`
+	Snapshot  any     `json:"snapshot,omitempty"`
 }
 
 func (a *API) getStatus(c *call) error {
@@ -188,9 +205,18 @@ func (a *API) getStatus(c *call) error {
 		Version: a.cfg.Version, Node: a.node(), Log: fmt.Sprintf("%016x", a.cfg.Identity), UptimeSeconds: int64(status.Uptime.Seconds()), Ready: status.Problem == "", Problem: status.Problem,
 		Accepted: status.Accepted, Streams: status.Streams, Partitions: make([]partitionBody, 0, len(status.Partitions)),
 	}
+	var snapshots []any
+	if a.cfg.Snapshots != nil {
+		snapshots = a.cfg.Snapshots()
+	}
 	for i := range status.Partitions {
 		p := &status.Partitions[i]
+		var last any
+		if p.Partition < len(snapshots) {
+			last = snapshots[p.Partition]
+		}
 		body.Partitions = append(body.Partitions, partitionBody{
+			Snapshot:  last,
 			Partition: p.Partition, Stored: p.Stored, Applied: p.Applied,
 			Appended: p.Appended, Folded: p.Folded, Queued: p.Queued, AckMS: float64(p.Ack) / float64(time.Millisecond),
 		})

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
@@ -93,22 +96,28 @@ func TestStatusAndPage(t *testing.T) {
 	h.want(request{method: "GET", path: "/v1/page/web.go", token: "-"}, 404, "not_found")
 }
 
+// pageSession signs in to the page, and returns the header that a browser then sends.
+func (h *harness) pageSession() map[string]string {
+	h.t.Helper()
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := client.PostForm(h.server.URL+"/", url.Values{"do": {"sign-in"}, "key": {testAdminKey}})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	res.Body.Close()
+	cookies := res.Cookies()
+	if res.StatusCode != http.StatusSeeOther || len(cookies) != 1 {
+		h.t.Fatalf("signed in with %d %v", res.StatusCode, cookies)
+	}
+	return map[string]string{"Cookie": cookies[0].Name + "=" + cookies[0].Value}
+}
+
 // TestPageSessionOpensThePageAndNothingElse: a browser sends its cookie wherever a page of another
 // site tells it to.
 func TestPageSessionOpensThePageAndNothingElse(t *testing.T) {
 	h := newHarness(t)
 	h.want(request{method: "GET", path: "/?app=acme/chat", token: "-"}, 401, "")
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	res, err := client.PostForm(h.server.URL+"/", url.Values{"do": {"sign-in"}, "key": {testAdminKey}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	res.Body.Close()
-	cookies := res.Cookies()
-	if res.StatusCode != http.StatusSeeOther || len(cookies) != 1 {
-		t.Fatalf("signed in with %d %v", res.StatusCode, cookies)
-	}
-	session := map[string]string{"Cookie": cookies[0].Name + "=" + cookies[0].Value}
+	session := h.pageSession()
 	h.want(request{method: "GET", path: "/?app=acme/chat", token: "-", header: session}, 200, "")
 	for _, path := range []string{"/v1/apps", base, base + "/rejections", base + "/users/alice/conversations"} {
 		h.want(request{method: "GET", path: path, token: "-", header: session}, 401, "unauthorized")
@@ -240,6 +249,57 @@ func TestNewRefusesWhatIsMissing(t *testing.T) {
 	}
 	if _, err := gateway.NewTokens([]byte("short"), h.clock); err == nil {
 		t.Error("made tokens with a short key")
+	}
+}
+
+// stepped is a collector that takes until it is told to go on.
+type stepped chan struct{}
+
+func (s stepped) Describe(ch chan<- *prometheus.Desc) {
+	ch <- prometheus.NewDesc("test_stepped", "", nil, nil)
+}
+
+func (s stepped) Collect(chan<- prometheus.Metric) { <-s }
+
+// However many scrapes one address asks for, those of another one have their turns.
+func TestScrapesAreSharedByAddresses(t *testing.T) {
+	step := make(stepped)
+	h := newHarness(t, func(c *Config) { c.Registry.MustRegister(step) })
+	scrape := func(ctx context.Context, from string) chan int {
+		done := make(chan int, 1)
+		go func() {
+			w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics", nil)
+			r.RemoteAddr = from + ":1"
+			h.api.ServeHTTP(w, r)
+			done <- w.Code
+		}()
+		return done
+	}
+	waiting := func(n int) {
+		t.Helper()
+		for end := time.Now().Add(patience); h.api.scrapes.Waiting() != n; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%d scrapes wait, not %d", h.api.scrapes.Waiting(), n)
+			}
+		}
+	}
+	const flood = 20
+	for range scrapesAtOnce + flood {
+		scrape(t.Context(), "203.0.113.5")
+	}
+	waiting(flood)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	answered := scrape(ctx, "203.0.113.6")
+	waiting(flood + 1)
+	for i := range 2 { // one of these turns is that of the other address
+		step <- struct{}{}
+		waiting(flood - i)
+	}
+	cancel() // of no consequence to a scrape that has its turn
+	close(step)
+	if code := <-answered; code != http.StatusOK {
+		t.Errorf("%d: two scrapes of one address were before it", code)
 	}
 }
 

@@ -54,6 +54,10 @@ const (
 	listMessages      list = 'g'
 	listReads         list = 'd'
 	listRates         list = 'a'
+	listAlerts        list = 'A'
+	// Of a user, and of a group.
+	listInvitations      list = 'i'
+	listGroupInvitations list = 'j'
 )
 
 // pageCursor is where the next page of a list begins that counts its places, as text for the
@@ -100,14 +104,19 @@ func (a *API) placeIn(c *call, l list) (place string, err error) {
 	if text == "" {
 		return "", nil
 	}
+	return a.placeFrom(text, "cursor", l)
+}
+
+// placeFrom takes apart what placeCursor made; field is where the client has it.
+func (a *API) placeFrom(text, field string, l list) (place string, err error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	const head = 1 + 8
 	switch {
 	case err != nil || len(b) < 2 || list(b[0]) != l:
-		return "", invalidCursor("cursor")
+		return "", invalidCursor(field)
 	case len(b) <= head || binary.BigEndian.Uint64(b[1:]) != a.cfg.Identity:
 		// Without an identity, as cursors once were, it may be of any log.
-		return "", foreignCursor("cursor")
+		return "", foreignCursor(field)
 	}
 	return string(b[head:]), nil
 }
@@ -143,7 +152,9 @@ func bodyError(err error) error {
 	if over, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return tooLarge(fmt.Sprintf("the body is larger than %d bytes", over.Limit))
 	}
-	return &apiError{status: http.StatusBadRequest, code: "invalid_request", message: "the body could not be read: " + err.Error(), field: "body"}
+	e := newError(http.StatusBadRequest, "invalid_request", "the body could not be read: "+err.Error())
+	e.Field = "body"
+	return e
 }
 
 // readJSON reads a small JSON object into v, strictly: an unknown field is a mistake that its
@@ -180,7 +191,32 @@ func jsonError(err error) error {
 			problem = "unknown field"
 		case semantic.GoType == reflect.TypeFor[events.Duration]() && semantic.Err != nil:
 			problem = semantic.Err.Error()
+		default:
+			problem = wanted(semantic.GoType)
 		}
 	}
 	return invalid(field, problem)
+}
+
+// wanted says which type of JSON a value should have had that did not fit a type of Go.
+func wanted(t reflect.Type) string {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil {
+		return "not of the right type"
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return "neither true nor false"
+	case reflect.String:
+		return "not a string"
+	case reflect.Struct, reflect.Map:
+		return "not an object"
+	case reflect.Slice, reflect.Array:
+		return "not an array"
+	case reflect.Int, reflect.Int64, reflect.Uint64:
+		return "not a whole number"
+	}
+	return "not of the right type"
 }

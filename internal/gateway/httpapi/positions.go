@@ -51,13 +51,13 @@ var (
 )
 
 var (
-	errNoCluster = &apiError{status: http.StatusNotFound, code: "no_cluster", message: "the server is no node of a cluster: it was started without --node"}
-	errNoNode    = &apiError{status: http.StatusNotFound, code: "node_not_found", message: "no such node"}
-	errNodeAlive = &apiError{status: http.StatusConflict, code: "node_alive", message: "the node is alive"}
-	errBehind    = &apiError{status: http.StatusServiceUnavailable, code: "behind", retryAfter: 1,
-		message: "this server has not folded the log up to the position in time; ask again, or another one"}
-	errNotFresh = &apiError{status: http.StatusServiceUnavailable, code: "not_fresh", retryAfter: 1,
-		message: "the log did not show in time that this server has everything; ask again, or without consistency=strong"}
+	errNoCluster = newError(http.StatusNotFound, "no_cluster", "the server is no node of a cluster: it was started without --node")
+	errNoNode    = newError(http.StatusNotFound, "node_not_found", "no such node")
+	errNodeAlive = newError(http.StatusConflict, "node_alive", "the node is alive")
+	errBehind    = newError(http.StatusServiceUnavailable, "behind",
+		"this server has not folded the log up to the position in time; ask again, or another one").again(1)
+	errNotFresh = newError(http.StatusServiceUnavailable, "not_fresh",
+		"the log did not show in time that this server has everything; ask again, or without consistency=strong").again(1)
 )
 
 // awaitPosition waits until the state is as new as the request asks for.

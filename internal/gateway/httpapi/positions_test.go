@@ -51,9 +51,9 @@ func (*fakeCluster) Name() string { return "a" }
 
 func (*fakeCluster) View() any {
 	node := func(name string) any {
-		return map[string]any{"node": name, "state": "serving", "version": "test", "incarnation": "1", "heard_ms": 3}
+		return map[string]any{"node": name, "state": "serving", "version": "test", "incarnation": "1", "heard_ms": 3, "max_rules_level": 1}
 	}
-	return map[string]any{"node": "a", "nodes": []any{node("a"), node("b")}, "partitions": []any{map[string]any{
+	return map[string]any{"node": "a", "rules_level": 1, "nodes": []any{node("a"), node("b")}, "partitions": []any{map[string]any{
 		"partition": 0, "compared": 12, "copies": []any{
 			map[string]any{"node": "a", "state": "serving", "sequence": 12, "chain": "c", "digest": "d", "applied": 13},
 		}}}}

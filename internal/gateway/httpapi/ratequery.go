@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -32,6 +33,11 @@ var rateGroupings = map[string]projections.RateBy{
 	"message": projections.ByMessage, "reader": projections.ByReader,
 }
 
+// appGroupings are the rows there can be of all apps.
+var appGroupings = map[string]projections.RateBy{
+	"app": projections.ByApp, "hour": projections.ByHour, "day": projections.ByDay, "week": projections.ByWeek, "weekday_hour": projections.ByWeekHour,
+}
+
 var rateSorts = map[string]projections.RateSort{
 	"key": projections.SortKey, "messages": projections.SortMessages, "eligible": projections.SortEligible,
 	"delivered": projections.SortDelivered, "read": projections.SortRead, "not_read": projections.SortNotRead,
@@ -51,7 +57,8 @@ type rateQuestion struct {
 
 type rateBounds struct{ from, to int64 }
 
-// rateQuery reads the parameters of a read-rate query.
+// rateQuery reads the parameters of a read-rate query, which is about the app of the path or, where
+// that has none, about all.
 func (a *API) rateQuery(c *call, now time.Time) (*rateQuestion, error) {
 	params := c.r.URL.Query()
 	asked := &rateQuestion{format: rateFormatOf(c.r.Header.Get("Accept"))}
@@ -93,8 +100,15 @@ func (asked *rateQuestion) readNames(params url.Values) error {
 // readRows reads what rows are wanted, and in which order.
 func (asked *rateQuestion) readRows(params url.Values) (err error) {
 	q := &asked.query
-	if q.By, err = oneOf(params, "group_by", rateGroupings); err != nil {
+	groupings := rateGroupings
+	if q.App == "" {
+		groupings = appGroupings
+	}
+	if q.By, err = oneOf(params, "group_by", groupings); err != nil {
 		return err
+	}
+	if q.App == "" && !params.Has("group_by") {
+		q.By = projections.ByApp
 	}
 	if q.Sort, err = oneOf(params, "sort", rateSorts); err != nil {
 		return err
@@ -205,6 +219,7 @@ func (a *API) readRatePage(c *call, asked *rateQuestion, params url.Values) erro
 	params.Del("cursor")
 	params.Del("limit")
 	h := fnv.New64a()
+	_, _ = h.Write([]byte(q.App + "?"))
 	_, _ = h.Write([]byte(params.Encode()))
 	asked.identity = h.Sum64()
 	place, err := a.placeIn(c, listRates)
@@ -251,10 +266,8 @@ func (asked *rateQuestion) refused(err error) error {
 	case beyond.What == projections.BeyondZone:
 		field = "tz"
 	}
-	return &apiError{
-		status: 400, code: "needs_clickhouse", field: field, cause: err,
-		message: field + ": " + beyond.What + " need ClickHouse, which this server does not have (--clickhouse)",
-	}
+	return newFieldError(http.StatusBadRequest, "needs_clickhouse", field,
+		beyond.What+" need ClickHouse, which this server does not have (--clickhouse)").because(err)
 }
 
 // timeParam reads a time as Unix milliseconds. A date is its first moment in a zone.

@@ -1,10 +1,8 @@
 package httpapi
 
 import (
-	"encoding/binary"
 	"errors"
 	"net/http"
-	"slices"
 
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
@@ -30,7 +28,7 @@ func (a *API) getGroupMessages(c *call) error {
 	}
 	body := groupMessagesBody{Messages: make([]messageBody, 0, len(page.Messages)), NextCursor: a.pageCursor(listMessages, int(page.Next))}
 	for i := range page.Messages {
-		body.Messages = append(body.Messages, newMessageBody(&page.Messages[i]))
+		body.Messages = append(body.Messages, gateway.NewMessageLine(&page.Messages[i]))
 	}
 	gateway.WriteJSON(c.w, http.StatusOK, body)
 	return nil
@@ -41,22 +39,7 @@ type readsBody struct {
 	NextCursor string    `json:"next_cursor"`
 }
 
-type readRow struct {
-	Message string    `json:"message"`
-	Group   string    `json:"group,omitempty"`
-	Peer    string    `json:"peer,omitempty"`
-	From    string    `json:"from"`
-	SentAt  timestamp `json:"sent_at"`
-	ReadAt  timestamp `json:"read_at"`
-	Content string    `json:"content,omitempty"`
-}
-
-// A page of reads is found in so many conversations, and ends once so many messages of them were
-// looked at, since who is in many groups may have read nothing there.
-const (
-	maxReadConversations = 100
-	maxReadLook          = 2000
-)
+type readRow = gateway.ReadLine
 
 // getReads lists what a user has read one by one: conversation by conversation, newest messages
 // first.
@@ -65,44 +48,31 @@ func (a *API) getReads(c *call) error {
 	if err != nil {
 		return err
 	}
-	last, before, ok := readAt(place)
-	if !ok {
-		return invalidCursor("cursor")
-	}
 	user := c.r.PathValue("user")
 	list, one, err := a.readIn(c, user)
 	if err != nil {
 		return err
 	}
-	from := 0
-	if place != "" {
-		if from, ok = slices.BinarySearchFunc(list, last, func(x, y projections.ConversationView) int { return x.Compare(&y) }); !ok {
-			before = 0
-		}
-	}
 	body := readsBody{Reads: []readRow{}}
-	looked := 0
-	for i := from; i < len(list); i++ {
-		v := &list[i]
-		if len(body.Reads) == limit || i == from+maxReadConversations || looked >= maxReadLook {
-			body.NextCursor = a.placeCursor(listReads, placeOfRead(v, before))
-			break
-		}
-		page, err := a.cfg.State.Reads(c.app, v.Group, v.Peer, user, before, limit-len(body.Reads))
+	next, ok, err := gateway.Walk(list, place, limit, func(v *projections.ConversationView, before uint64, limit int) (int, int, uint64, error) {
+		page, err := a.cfg.State.Reads(c.app, v.Group, v.Peer, user, before, limit)
 		if errors.Is(err, projections.ErrNotFound) && !one { // left meanwhile
 			err = nil
 		}
-		if err != nil {
-			return noConversation(err)
-		}
 		for _, r := range page.Reads {
-			body.Reads = append(body.Reads, readRow{r.ID, v.Group, v.Peer, r.From, timestamp(r.SentAt), timestamp(r.ReadAt), r.Content})
+			body.Reads = append(body.Reads, readRow{
+				Message: r.ID, Group: v.Group, Peer: v.Peer, From: r.From, SentAt: timestamp(r.SentAt), ReadAt: timestamp(r.ReadAt), Content: r.Content,
+			})
 		}
-		looked += page.Looked
-		if before = page.Next; before != 0 {
-			body.NextCursor = a.placeCursor(listReads, placeOfRead(v, before))
-			break
-		}
+		return len(page.Reads), page.Looked, page.Next, err
+	})
+	switch {
+	case err != nil:
+		return noConversation(err)
+	case !ok:
+		return invalidCursor("cursor")
+	case next != "":
+		body.NextCursor = a.placeCursor(listReads, next)
 	}
 	gateway.WriteJSON(c.w, http.StatusOK, body)
 	return nil
@@ -130,23 +100,4 @@ func (a *API) readIn(c *call, user string) (list []projections.ConversationView,
 		return []projections.ConversationView{v}, true, nil
 	}
 	return nil, true, invalid("group", "one of group and peer names a conversation")
-}
-
-// placeOfRead is the place in the list of reads before a message of a conversation.
-func placeOfRead(v *projections.ConversationView, before uint64) string {
-	return string(binary.AppendUvarint(nil, before)) + placeOfConversation(v.Group, v.Peer)
-}
-
-// readAt is the conversation, and the message in it, whose place it is; ok is false if it is no
-// place.
-func readAt(place string) (v projections.ConversationView, before uint64, ok bool) {
-	if place == "" {
-		return v, 0, true
-	}
-	before, n := binary.Uvarint([]byte(place))
-	if n <= 0 || n == len(place) {
-		return v, 0, false
-	}
-	v, ok = conversationAt(place[n:])
-	return v, before, ok
 }

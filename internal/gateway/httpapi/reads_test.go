@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -68,17 +69,17 @@ func TestReadsGoOverAllConversations(t *testing.T) {
 	h.want(request{method: "GET", path: path + "?cursor=" + h.api.placeCursor(listReads, "x"), token: bob, wrong: true}, 400, "invalid_cursor")
 
 	// Whose conversations have nothing that is read is told so in several pages.
-	many := make([]projections.ConversationView, maxReadConversations+1)
+	many := make([]projections.ConversationView, gateway.MaxWalkConversations+1)
 	for i := range many {
 		many[i].Group = fmt.Sprintf("g%04d", i)
 	}
-	many[maxReadConversations].Unread = 1
+	many[gateway.MaxWalkConversations].Unread = 1
 	h.state.conversations[in(testApp, "bob")] = many
 	if got := h.pages(path+"?limit=2", bob, "reads", "message"); fmt.Sprint(got) != "[[] [g0100<nil>m1]]" {
 		t.Errorf("many conversations: %v", got)
 	}
-	h.state.looked = maxReadLook / 2
-	if got := h.pages(path+"?limit=1000", bob, "reads", "message"); len(got) != maxReadConversations/2+1 {
+	h.state.looked = gateway.MaxWalkLook / 2
+	if got := h.pages(path+"?limit=1000", bob, "reads", "message"); len(got) != gateway.MaxWalkConversations/2+1 {
 		t.Errorf("many messages: %d pages", len(got))
 	}
 }

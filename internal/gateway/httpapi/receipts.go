@@ -54,14 +54,26 @@ func (a *API) mayReport(c *call, n int) error {
 	if most := a.reporters.burst(); n > most {
 		return ingest.TooManyEvents(most)
 	}
-	wait := a.reporters.take(reporter{c.app, c.reporter}, n, time.Now())
+	return a.ration(c, c.reporter, n)
+}
+
+// mayWrite takes one out of what a user may report, for another call of theirs that ends up in the
+// log. The admin may write as much as they like.
+func (a *API) mayWrite(c *call) error {
+	if c.Admin {
+		return nil
+	}
+	return a.ration(c, c.User, 1)
+}
+
+func (a *API) ration(c *call, user string, n int) error {
+	wait := a.reporters.take(reporter{c.app, user}, n, time.Now())
 	if wait <= 0 {
 		return nil
 	}
-	return &apiError{
-		status: http.StatusTooManyRequests, code: "rate_limited", retryAfter: int(math.Ceil(wait.Seconds())),
-		message: "more than " + strconv.Itoa(a.reporters.perSecond) + " receipts a second of this user; nothing of the request was stored",
-	}
+	return newError(http.StatusTooManyRequests, "rate_limited",
+		"more than "+strconv.Itoa(a.reporters.perSecond)+" receipts and changes a second of this user; nothing of the request was stored",
+	).again(int(math.Ceil(wait.Seconds())))
 }
 
 // reporters bounds what each user reports: so many receipts a second, after a burst of as many as

@@ -168,3 +168,20 @@ func TestMembers(t *testing.T) {
 	h.want(request{method: "GET", path: path + "?cursor=" + h.api.pageCursor(listReaders, 1)}, 400, "invalid_cursor")
 	h.want(request{method: "GET", path: base + "/groups/" + strings.Repeat("x", 129) + "/members", wrong: true}, 400, "invalid_request")
 }
+
+// TestChangesOfUsersAreBounded: whatever else a user may have written to the log counts as what
+// they report.
+func TestChangesOfUsersAreBounded(t *testing.T) {
+	for name, r := range map[string]request{
+		"settings":                 {method: "PUT", path: base + "/users/bob/settings", body: `{"send_read_receipts":true}`},
+		"settings of conversation": {method: "PUT", path: base + "/users/bob/conversations/g1/settings", body: `{"send_read_receipts":true}`},
+		"acknowledgement":          {method: "POST", path: base + "/users/bob/statistics:ack", body: `{"cursor":"AAAA"}`},
+		"stream of a device":       {method: "GET", path: base + "/users/bob/stream?device=phone"},
+	} {
+		h := newHarness(t, func(c *Config) { c.Limits.ReceiptsPerSecond = 1 }) // 10 at once
+		all := reports(10)
+		all.token, r.token = h.token("bob"), h.token("bob")
+		h.want(all, 200, "")
+		t.Run(name, func(t *testing.T) { h.want(r, 429, "rate_limited") })
+	}
+}

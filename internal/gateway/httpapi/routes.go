@@ -50,6 +50,8 @@ type route struct {
 	// waits: the handler spends its time waiting, for something that tells why a wait ended
 	// (context.Cause).
 	waits bool
+	// writes: what a user asks for ends up in the log, and counts as what they report.
+	writes bool
 	// ownQuery: the handler sees to the query itself. Otherwise parameters that the description
 	// does not have are refused.
 	ownQuery bool
@@ -66,6 +68,7 @@ func (a *API) routes() []route {
 		route{method: "GET", path: appPath, access: accessAdmin, handle: a.getApp},
 		route{method: "POST", path: appPath + "/events", access: accessAdmin, waits: true, handle: a.postEvents},
 		route{method: "POST", path: appPath + "/events:stream", access: accessAdmin, endless: true, handle: a.postEventStream},
+		route{method: "POST", path: appPath + "/import", access: accessAdmin, waits: true, handle: a.postImport},
 		route{method: "GET", path: appPath + "/messages/{id}", access: accessApp, asks: true, handle: a.getMessage},
 		route{method: "GET", path: appPath + "/messages/{id}/readers", access: accessApp, asks: true, handle: a.getReaders},
 		route{method: "GET", path: appPath + "/messages/{id}/nonreaders", access: accessApp, asks: true, handle: a.getNonReaders},
@@ -74,19 +77,26 @@ func (a *API) routes() []route {
 		route{method: "GET", path: appPath + "/groups/{group}/messages", access: accessAdmin, asks: true, handle: a.getGroupMessages},
 		route{method: "GET", path: appPath + "/groups/{group}/members", access: accessApp, asks: true, handle: a.getMembers},
 		route{method: "GET", path: appPath + "/groups/{group}/positions", access: accessApp, asks: true, handle: a.getPositions},
+		route{method: "GET", path: appPath + "/groups/{group}/invitations", access: accessApp, handle: a.getGroupInvitations},
+		route{method: "DELETE", path: appPath + "/groups/{group}/invitations/{user}", access: accessApp, handle: a.deleteInvitation},
+		route{method: "GET", path: appPath + "/users/{user}/invitations", access: accessSelf, handle: a.getInvitations},
+		route{method: "POST", path: appPath + "/users/{user}/invitations/{group}", access: accessSelf, handle: a.postInvitation},
 		route{method: "POST", path: appPath + "/users/{user}/receipts", access: accessSelf, waits: true, handle: a.postReceipts},
 		route{method: "GET", path: appPath + "/users/{user}/reads", access: accessSelf, asks: true, handle: a.getReads},
 		route{method: "GET", path: appPath + "/users/{user}/conversations", access: accessSelf, asks: true, handle: a.getConversations},
 		route{method: "GET", path: appPath + "/users/{user}/conversations/{conversation}/unread", access: accessSelf, asks: true, handle: a.getUnread},
 		route{method: "GET", path: appPath + "/users/{user}/conversations/{conversation}/settings", access: accessSelf, asks: true, handle: a.getConversationSettings},
-		route{method: "PUT", path: appPath + "/users/{user}/conversations/{conversation}/settings", access: accessSelf, handle: a.putConversationSettings},
+		route{method: "PUT", path: appPath + "/users/{user}/conversations/{conversation}/settings", access: accessSelf, writes: true, handle: a.putConversationSettings},
 		route{method: "GET", path: appPath + "/users/{user}/settings", access: accessSelf, asks: true, handle: a.getUserSettings},
-		route{method: "PUT", path: appPath + "/users/{user}/settings", access: accessSelf, handle: a.putUserSettings},
+		route{method: "PUT", path: appPath + "/users/{user}/settings", access: accessSelf, writes: true, handle: a.putUserSettings},
 		route{method: "GET", path: appPath + "/users/{user}/statistics", access: accessSelf, asks: true, handle: a.getSummary},
-		route{method: "POST", path: appPath + "/users/{user}/statistics:ack", access: accessSelf, handle: a.postSummaryAck},
+		route{method: "POST", path: appPath + "/users/{user}/statistics:ack", access: accessSelf, writes: true, handle: a.postSummaryAck},
 		route{method: "GET", path: appPath + "/users/{user}/stream", access: accessSelf, endless: true, handle: a.getStream},
 		route{method: "POST", path: appPath + "/users/{user}/tokens", access: accessAdmin, handle: a.postToken},
 		route{method: "GET", path: appPath + "/analytics/read-rate", access: accessAdmin, handle: a.getReadRate},
+		route{method: "GET", path: "/v1/analytics/read-rate", access: accessAdmin, handle: a.getReadRate},
+		route{method: "GET", path: appPath + "/alerts", access: accessAdmin, asks: true, handle: a.getAlerts},
+		route{method: "GET", path: appPath + "/alerts/stream", access: accessAdmin, endless: true, handle: a.getAlertStream},
 		route{method: "GET", path: appPath + "/rejections", access: accessAdmin, asks: true, handle: a.getRejections},
 		route{method: "GET", path: appPath + "/messages/{id}/readers/{user}/proof", access: accessAdmin, handle: a.getEvidence},
 
@@ -104,7 +114,7 @@ func (a *API) routes() []route {
 		route{method: "GET", path: "/v1/status", handle: a.getStatus},
 		route{method: "GET", path: "/healthz", handle: a.getHealth},
 		route{method: "GET", path: "/readyz", handle: a.getReady},
-		route{method: "GET", path: "/metrics", ownQuery: true, handle: a.getMetrics()},
+		route{method: "GET", path: "/metrics", handle: a.getMetrics()},
 		route{method: "GET", path: "/openapi.yaml", handle: a.getOpenAPI},
 		route{method: "GET", path: "/{$}", ownQuery: true, handle: a.servePage},
 		route{method: "POST", path: "/{$}", ownQuery: true, handle: a.servePage},
@@ -129,6 +139,7 @@ func (a *API) newMux() *http.ServeMux {
 	methods := make(map[string][]string)
 	for _, rt := range a.routes() {
 		mux.Handle(rt.method+" "+rt.path, a.serve(rt))
+		a.metrics.expect(rt.method + " " + rt.path)
 		methods[rt.path] = append(methods[rt.path], rt.method)
 		if rt.method == http.MethodGet {
 			methods[rt.path] = append(methods[rt.path], http.MethodHead)
@@ -192,6 +203,8 @@ type call struct {
 	settings events.Settings
 	// reporter is the user whose receipts the request reports; empty for events of anybody.
 	reporter string
+	// imports: the events are history, and state their own time.
+	imports bool
 	// groups are those of the events that a user reported of themselves, in their order.
 	groups []string
 }
@@ -218,6 +231,9 @@ func (a *API) serve(rt route) http.Handler {
 		err := a.admit(c, rt)
 		if err == nil && !rt.ownQuery {
 			err = parameters.check(r.URL.RawQuery)
+		}
+		if err == nil && rt.writes {
+			err = a.mayWrite(c)
 		}
 		if err == nil {
 			if rt.endless {

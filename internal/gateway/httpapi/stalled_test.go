@@ -16,6 +16,7 @@ import (
 // whether a handler reads it or nobody does any more.
 func TestStopDoesNotWaitForStalledBodies(t *testing.T) {
 	got := make(chan string, 1)
+	handled := make(chan struct{}, 3)
 	a := &API{cfg: Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Limits: Limits{}.withDefaults()}}
 	a.draining, a.drain = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
@@ -29,6 +30,7 @@ func TestStopDoesNotWaitForStalledBodies(t *testing.T) {
 	mux.Handle("/ignore", a.serve(route{handle: func(*call) error { return nil }}))
 	s := a.Server()
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handled <- struct{}{}
 		mux.ServeHTTP(&response{ResponseWriter: w}, r)
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -48,14 +50,16 @@ func TestStopDoesNotWaitForStalledBodies(t *testing.T) {
 	dial("/read")
 	dial("/ignore")
 	coming := dial("/read")
-	time.Sleep(100 * time.Millisecond)
+	for range 3 {
+		<-handled
+	}
 	stopped := make(chan error, 1)
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	go func() { stopped <- s.Shutdown(ctx) }()
-	for range 5 { // longer than what stands still is waited for
-		time.Sleep(stalledAfter / 3)
+	for range 5 {
+		time.Sleep(stalledAfter / 3) // in all longer than what stands still is waited for
 		fmt.Fprint(coming, "five.")
 	}
 	select {

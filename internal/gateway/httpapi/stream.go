@@ -12,6 +12,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/fair"
 	"github.com/receiptd/receiptd/internal/gateway"
 )
 
@@ -21,6 +22,7 @@ var (
 	errStreamExpired  = errors.New("token_expired")
 	errStreamSlow     = errors.New("slow")
 	errStreamGone     = errors.New("gone")
+	errStreamCrowded  = errors.New("too_many_streams") // its place has gone to another app
 )
 
 const (
@@ -57,7 +59,14 @@ func (a *API) getStream(c *call) error {
 		startStream(c.w)
 		return nil
 	}
-	release, err := a.streams.admit(c.app, user)
+	if seen != nil || device != "" { // it is written down
+		if err := a.mayWrite(c); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := a.streamContext(c)
+	defer cancel(nil)
+	release, err := a.streams.admit(c.app, user, func() { cancel(errStreamCrowded) })
 	if err != nil {
 		return err
 	}
@@ -65,8 +74,6 @@ func (a *API) getStream(c *call) error {
 	a.metrics.streams.Inc()
 	defer a.metrics.streams.Dec()
 
-	ctx, cancel := a.streamContext(c)
-	defer cancel(nil)
 	// Before anything else, so that what is folded from here on is either in the summary or comes
 	// as an event.
 	sub := a.cfg.Notify.Subscribe(c.app, user)
@@ -104,8 +111,8 @@ func (a *API) acknowledgeFirst(ctx context.Context, c *call, user, device string
 	return nil
 }
 
-// streamContext ends with the connection, with the token, and when the gateway drains; its cause
-// says which.
+// streamContext ends with the connection, with the token, when the gateway drains, and by the
+// function that is returned; its cause says which.
 func (a *API) streamContext(c *call) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(c.r.Context())
 	undrain := context.AfterFunc(a.draining, func() { cancel(errStreamShutdown) })
@@ -179,15 +186,18 @@ func (s *stream) next(ctx context.Context) (notify.Push, error) {
 }
 
 func (s *stream) cause(ctx context.Context) error {
-	if cause := context.Cause(ctx); errors.Is(cause, errStreamShutdown) || errors.Is(cause, errStreamExpired) {
-		return cause
+	for _, reason := range []error{errStreamShutdown, errStreamExpired, errStreamCrowded} {
+		if errors.Is(context.Cause(ctx), reason) {
+			return reason
+		}
 	}
 	return errStreamGone
 }
 
 // summary writes the summary as statistic events, if there is anything in it, and sets the cursor
-// to it.
+// to it. What it tells of is not pushed besides.
 func (s *stream) summary(summary notify.Summary) {
+	s.sub.Told(summary.Upto)
 	s.upto = summary.Upto
 	for page := range summary.Pages(summaryPage) {
 		s.event("statistic", gateway.NewSummaryBody(page), page.Cursor)
@@ -316,11 +326,7 @@ const maxIdleBuffer = 16 << 10
 // flush sends what was written. A client that does not take it in time is dropped; while flush
 // waits, the subscription goes on merging.
 func (s *stream) flush() error {
-	_ = s.control.SetWriteDeadline(time.Now().Add(s.a.cfg.Limits.StreamWrite))
-	_, err := s.c.w.Write(s.buf.Bytes())
-	if err == nil {
-		err = s.control.Flush()
-	}
+	err := s.c.send(s.control, s.buf.Bytes(), s.a.cfg.Limits.StreamWrite)
 	s.buf.Reset()
 	if s.buf.Cap() > maxIdleBuffer {
 		s.buf = bytes.Buffer{}
@@ -334,6 +340,22 @@ func (s *stream) flush() error {
 	return nil
 }
 
+// send writes a part of an answer that has no end, unless the client leaves its socket full for so
+// long.
+func (c *call) send(control *http.ResponseController, part []byte, limit time.Duration) error {
+	_ = control.SetWriteDeadline(time.Now().Add(limit))
+	if _, err := c.w.Write(part); err != nil {
+		return err
+	}
+	if err := control.Flush(); err != nil {
+		return err
+	}
+	if c.r.ProtoMajor > 1 { // there it would end the answer, even if nothing is written
+		_ = control.SetWriteDeadline(time.Time{})
+	}
+	return nil
+}
+
 // close tells the client why, where it can still be told.
 func (s *stream) close(reason error) {
 	if errors.Is(reason, errStreamSlow) || errors.Is(reason, errStreamGone) {
@@ -343,45 +365,38 @@ func (s *stream) close(reason error) {
 	_ = s.flush()
 }
 
-// streamCount bounds the open streams.
+// streamCount bounds the open streams: those of a user, and all of them, which apps share.
 type streamCount struct {
-	limits Limits
-	mu     sync.Mutex
-	total  int
-	users  map[[2]string]int // by app and user
+	perUser int
+	places  *fair.Places
+	mu      sync.Mutex
+	users   map[[2]string]int // by app and user
 }
 
-func newStreamCount(limits Limits) *streamCount {
-	return &streamCount{limits: limits, users: make(map[[2]string]int)}
+func newStreamCount(limits Limits, weight func(app string) int) *streamCount {
+	return &streamCount{perUser: limits.StreamsPerUser, places: fair.NewPlaces(limits.Streams, weight), users: make(map[[2]string]int)}
 }
 
-func (n *streamCount) open() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.total
-}
+func (n *streamCount) open() int { return n.places.Taken() }
 
-// admit counts a stream until release is called.
-func (n *streamCount) admit(app, user string) (release func(), err error) {
+// admit counts a stream until release is called, or until lost is: its place has gone to another
+// app then.
+func (n *streamCount) admit(app, user string, lost func()) (release func(), err error) {
 	key := [2]string{app, user}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	switch {
-	case n.users[key] >= n.limits.StreamsPerUser:
-		return nil, &apiError{
-			status: http.StatusTooManyRequests, code: "too_many_streams", message: "the user has too many open streams", retryAfter: 5,
-		}
-	case n.total >= n.limits.Streams:
-		return nil, &apiError{
-			status: http.StatusServiceUnavailable, code: "too_many_streams", message: "the server has too many open streams", retryAfter: 5,
-		}
+	if n.users[key] >= n.perUser {
+		return nil, newError(http.StatusTooManyRequests, "too_many_streams", "the user has too many open streams").again(5)
 	}
-	n.total++
+	place := n.places.Take(app, lost)
+	if place == nil {
+		return nil, newError(http.StatusServiceUnavailable, "too_many_streams", "the server has too many open streams").again(5)
+	}
 	n.users[key]++
 	return func() {
+		place.Leave()
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		n.total--
 		if n.users[key]--; n.users[key] == 0 {
 			delete(n.users, key)
 		}

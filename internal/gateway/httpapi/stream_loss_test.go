@@ -242,6 +242,7 @@ func TestNothingIsLostHoweverOftenTheConnectionBreaks(t *testing.T) {
 					part.read(fmt.Sprintf("p%dm%d", p, n))
 				}
 				if source.IntN(5) == 0 {
+					// Some are pushed together, some alone.
 					time.Sleep(time.Duration(source.IntN(2000)) * time.Microsecond)
 				}
 			}

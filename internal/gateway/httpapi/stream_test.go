@@ -52,9 +52,15 @@ func (h *harness) openStreamOf(user, device, lastID string) *streamClient {
 	if device != "" {
 		path += "?device=" + device
 	}
+	return h.follow(request{method: "GET", path: path, token: h.token(user)}, lastID)
+}
+
+// follow opens a stream, after an event if one is named.
+func (h *harness) follow(ask request, lastID string) *streamClient {
+	h.t.Helper()
 	ctx, cancel := context.WithCancel(h.t.Context())
 	h.t.Cleanup(cancel)
-	r := request{method: "GET", path: path, token: h.token(user)}.build(h.t, h.server.URL).WithContext(ctx)
+	r := ask.build(h.t, h.server.URL).WithContext(ctx)
 	if lastID != "" {
 		r.Header.Set("Last-Event-ID", lastID)
 	}
@@ -142,6 +148,11 @@ func TestStreamBeginsWithTheSummary(t *testing.T) {
 	}
 	if len(h.commands.seenCalls()) > 0 {
 		t.Error("sending is taken for seeing")
+	}
+	// What the summary has told is not pushed besides, though its effects may come after it.
+	h.notify.Push([]projections.Effect{read(0, 70, "m1", "dave", 3, 9), read(0, 71, "m2", "dave", 1, 9)})
+	if e, err := c.next(); err != nil || e.name != "read" || e.data["message"] != "m2" {
+		t.Errorf("pushed %+v, %v", e, err)
 	}
 }
 
@@ -237,7 +248,7 @@ func TestStreamHeartbeats(t *testing.T) {
 	c := h.openStream("alice", "")
 	c.onHeartbeat = func(n int) {
 		if n == 3 {
-			h.notify.Push([]projections.Effect{read(0, 1, "m1", "bob", 1, 1)})
+			h.notify.Push([]projections.Effect{read(0, 8, "m1", "bob", 1, 1)})
 		}
 	}
 	defer time.AfterFunc(patience, c.close).Stop()
@@ -339,6 +350,42 @@ func TestStreamsAreBounded(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	h.openStream("carol", "")
+}
+
+// An app with very many users holds all places only until another app asks for some: those streams
+// end that began last, with a word, and the app that was quiet gets as many as the other one.
+func TestStreamsAreSharedByApps(t *testing.T) {
+	h := newHarness(t, func(c *Config) { c.Limits.Streams = 4 })
+	h.state.settings["acme#mail"] = events.DefaultSettings()
+	quiet := func() int {
+		ctx, cancel := context.WithCancel(t.Context())
+		t.Cleanup(cancel)
+		rq := request{method: "GET", path: "/v1/apps/acme/mail/users/zoe/stream"}
+		res, err := http.DefaultClient.Do(rq.build(t, h.server.URL).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = res.Body.Close() })
+		return res.StatusCode
+	}
+	var greedy []*streamClient
+	for i := range 4 {
+		greedy = append(greedy, h.openStream(fmt.Sprint("user", i), ""))
+	}
+	for i, want := range []int{200, 200, 503} {
+		if got := quiet(); got != want {
+			t.Fatalf("stream %d of the quiet app: %d, want %d", i, got, want)
+		}
+	}
+	for _, i := range []int{3, 2} {
+		if e := greedy[i].want("closing", ""); e.data["reason"] != "too_many_streams" {
+			t.Errorf("stream %d ends with %v", i, e.data)
+		}
+	}
+	h.want(request{method: "GET", path: base + "/users/user3/stream"}, 503, "too_many_streams")
+	if n := h.api.streams.open(); n != 4 {
+		t.Errorf("%d streams are counted", n)
+	}
 }
 
 func TestShutdownTellsStreamsAndEndsThem(t *testing.T) {

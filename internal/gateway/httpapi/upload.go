@@ -135,10 +135,7 @@ func (u *upload) ask() (err error) {
 	case err != nil:
 		return err
 	case f != ingest.NDJSON, r.Header.Get("Content-Encoding") != "":
-		return &apiError{
-			status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", field: "Content-Type",
-			message: "Content-Type: application/x-ndjson, not compressed",
-		}
+		return newFieldError(http.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Type", "application/x-ndjson, not compressed")
 	}
 	if u.key, err = ingest.KeyOf("Idempotency-Key", r.Header["Idempotency-Key"]); err != nil {
 		return err
@@ -175,16 +172,8 @@ func (u *upload) start() error {
 
 // write sends a line, unless the client leaves its socket full for too long.
 func (u *upload) write(line []byte) error {
-	_ = u.control.SetWriteDeadline(time.Now().Add(u.a.cfg.Limits.StreamWrite))
-	_, err := u.c.w.Write(line)
-	if err == nil {
-		err = u.control.Flush()
-	}
-	if err != nil {
+	if err := u.c.send(u.control, line, u.a.cfg.Limits.StreamWrite); err != nil {
 		return fmt.Errorf("%w: %w", errUploadSlow, err)
-	}
-	if u.c.r.ProtoMajor > 1 { // there it would end the stream, even if nothing is written
-		_ = u.control.SetWriteDeadline(time.Time{})
 	}
 	return nil
 }

@@ -223,7 +223,7 @@ func TestUploadAnswersOutcomes(t *testing.T) {
 	c.until(2)
 	c.send(line("cleo") + line("dan"))
 	a := c.until(4)
-	if len(a.Outcomes) != 2 || a.Outcomes[0].Index != 2 || a.Outcomes[0].Outcome != "applied" || a.Outcomes[1].Index != 3 || a.Outcomes[1].Outcome != "rejected" {
+	if len(a.Positions) == 0 || len(a.Outcomes) != 2 || a.Outcomes[0].Index != 2 || a.Outcomes[0].Outcome != "applied" || a.Outcomes[1].Index != 3 || a.Outcomes[1].Outcome != "rejected" {
 		t.Errorf("%+v", a)
 	}
 	late.Store(true)

@@ -121,7 +121,8 @@ func (k *acknowledger) outcomes(ctx context.Context, x uploaded) error {
 		k.line = ingest.AppendOutcome(k.line, first, index, outcome)
 		index, first = index+1, false
 	}
-	k.line = append(k.line, ingest.EndOutcomes...)
+	// An answer in a stream has no header to say where its events are.
+	k.line = ingest.AppendPositions(append(k.line, ']'), k.positions, nil)
 	return k.write()
 }
 
@@ -134,11 +135,8 @@ func (k *acknowledger) close(err error) error {
 	if told := k.tell(); told != nil || err == nil {
 		return told
 	}
-	e := asAPIError(err)
-	last := &ingest.Refusal{
-		Status: e.status, Code: e.code, Message: e.message, Field: e.field, Index: e.index,
-		Accepted: k.accepted, Positions: e.positions,
-	}
+	last := asAPIError(err).Refusal
+	last.Accepted = k.accepted
 	k.line = last.Body()
 	if told := k.write(); told != nil {
 		return told

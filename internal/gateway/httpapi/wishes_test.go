@@ -24,8 +24,8 @@ func TestSettingsOfAUser(t *testing.T) {
 		}
 	}
 	for body, problem := range map[string]string{
-		`{"send_read_receipts":null}`: "send_read_receipts: null", `{"send_read_receipts":1}`: "send_read_receipts: not of the right type",
-		`{"send_receipts":true}`: "send_receipts: unknown field", `[]`: "body: not of the right type",
+		`{"send_read_receipts":null}`: "send_read_receipts: null", `{"send_read_receipts":1}`: "send_read_receipts: neither true nor false",
+		`{"send_receipts":true}`: "send_receipts: unknown field", `[]`: "body: not an object",
 	} {
 		a := h.want(request{method: "PUT", path: path, token: bob, body: body, wrong: true}, 400, "invalid_request")
 		if !strings.Contains(string(a.body), problem) {

@@ -14,13 +14,14 @@ const (
 	OutcomeBytes = 40
 )
 
-// AppendAccepted begins an answer: that so many events are durable. What follows is either
-// [AppendPositions] or outcomes between [BeginOutcomes] and [EndOutcomes].
+// AppendAccepted begins an answer: that so many events are durable. What follows is
+// [AppendPositions], or outcomes between [BeginOutcomes] and [EndOutcomes], or both.
 func AppendAccepted(dst []byte, n int) []byte {
 	return strconv.AppendInt(append(dst, `{"accepted":`...), int64(n), 10)
 }
 
 // AppendPositions ends an answer with the positions of its events, and with a hint: see [Hints.Of].
+// Outcomes may stand before them, closed by a bracket.
 func AppendPositions(dst []byte, positions []eventlog.Position, hint []byte) []byte {
 	dst = append(dst, `,"positions":[`...)
 	for i, p := range positions {

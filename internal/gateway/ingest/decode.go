@@ -54,6 +54,9 @@ type Body struct {
 	// says what keeps an event from being one.
 	User  string
 	Check func(e *events.Event, user string) *events.FieldError
+	// Until, if set, has the events be imported: each says when it happened, which is not after
+	// that, in Unix milliseconds.
+	Until int64
 
 	// Written is how many events the body has as they were written: one that names many messages is
 	// one. Decode sets it.
@@ -72,6 +75,15 @@ func (b *Body) Decode(dst []events.Event, d *events.Decoder) ([]events.Event, er
 			if bad := b.Check(e, b.User); bad != nil {
 				return invalidEvent(i, bad.Field, bad.Problem)
 			}
+		}
+		if b.Until != 0 {
+			switch {
+			case e.Time == 0:
+				return invalidEvent(i, "time", "missing: an imported event says when it happened")
+			case e.Time > b.Until:
+				return invalidEvent(i, "time", "has not come yet")
+			}
+			e.Imported = true
 		}
 		dst = append(dst, *e)
 		dst[len(dst)-1].App = b.App

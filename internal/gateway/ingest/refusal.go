@@ -12,7 +12,8 @@ import (
 )
 
 // Refusal is why events are not taken, or why it is not known what became of them. Every door says
-// it in the same words; the codes are part of the API.
+// it in the same words; the codes are part of the API. The other errors of the HTTP API are made of
+// it, too.
 type Refusal struct {
 	// Status is that of HTTP.
 	Status        int

@@ -53,6 +53,7 @@ func BenchmarkReceipts(b *testing.B) {
 	b.ResetTimer()
 	began := time.Now()
 	for n := range b.N {
+		// At a constant rate.
 		time.Sleep(time.Until(began.Add(time.Duration(n) * time.Second / perSecond)))
 		id := uint64(1 + (n%pairs)*each + n/pairs)
 		mu.Lock()

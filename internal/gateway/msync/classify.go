@@ -1,6 +1,9 @@
 package msync
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 )
@@ -31,6 +34,7 @@ func (c *session) classify(x *sending, meta *msyncpb.Meta) *refusal {
 			return &sendMalformed // the SDK shows no message without one
 		}
 		x.body, x.route, x.directed = relayedMessage(body, group), meta.GetRoute(), meta.GetDirectedUsers()
+		x.id = c.idOf(x, meta)
 		if body.Contents[0].GetType() == int32(msyncpb.Body_Content_COMMAND) {
 			return c.checkCommand(e)
 		}
@@ -46,7 +50,8 @@ func (c *session) classify(x *sending, meta *msyncpb.Meta) *refusal {
 		e.Kind, e.EventID = events.ConversationRead, c.eventID(x.metaID)
 		c.ownReads.add(e.EventID)
 	case msyncpb.Body_RECALL:
-		e.Kind, e.Strict, x.body = events.MessageRecalled, true, relayedRecall(body)
+		e.Kind, e.Strict, e.EventID, x.body = events.MessageRecalled, true, c.eventID(x.metaID), relayedRecall(body)
+		x.id = c.idOf(x, meta)
 		return about(e, body)
 	default:
 		return &sendUnsupported
@@ -54,9 +59,32 @@ func (c *session) classify(x *sending, meta *msyncpb.Meta) *refusal {
 	return nil
 }
 
+// idOf is the id of a message, or of the notice of a recall: made of whose it is, of the number
+// that the device gives it, and of all that it says. So one that is sent again, since it was
+// refused or its answer was lost, is the same message to the log and to those who get it, at
+// whichever node and after whatever crash; one that says something else is another one, whatever
+// its number.
+func (c *session) idOf(x *sending, meta *msyncpb.Meta) uint64 {
+	if x.metaID == 0 {
+		return x.id
+	}
+	h := sha256.New()
+	var size [8]byte
+	for _, part := range [...]string{c.app, c.user, c.device, meta.GetTo().GetDomain(), meta.GetTo().GetName(), decimal(x.metaID)} {
+		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
+		h.Write(size[:])
+		h.Write([]byte(part))
+	}
+	h.Write(meta.GetPayload())
+	var sum [sha256.Size]byte
+	// 63 bits, as the other ids, and never 0.
+	return binary.BigEndian.Uint64(h.Sum(sum[:0]))>>1 | 1
+}
+
 // eventID names what a device sends by the number that it gives it, so that a frame that the SDK
-// sends again, on another connection, is the same event. Only what means "up to now" needs that: a
-// receipt counts once anyway, and a message that is sent again gets another id from the server.
+// sends again, on another connection, is the same event. What means "up to now" needs that, and a
+// recall, so that the same one is told from another one of the same message; a receipt counts once
+// anyway, and so does a message by its id.
 func (c *session) eventID(metaID uint64) string {
 	if metaID == 0 {
 		return ""

@@ -63,7 +63,7 @@ func dial(t testing.TB, url string, who identity) (*client, *msyncpb.Provision) 
 	conn.SetReadLimit(8 << 20)
 	c := &client{
 		t: t, user: who.user, device: who.device, conn: conn, changed: make(chan struct{}), answers: map[uint64]*msyncpb.SyncDown{},
-		pages: make(chan *msyncpb.SyncDown, 64), done: make(chan struct{}), nextID: uint64(time.Now().UnixMilli()),
+		pages: make(chan *msyncpb.SyncDown, 64), done: make(chan struct{}), nextID: uint64(time.Now().UnixMicro()),
 	}
 	t.Cleanup(c.cut)
 	c.write(&msyncpb.Frame{
@@ -331,7 +331,7 @@ func (c *client) heardOnly(want ...string) {
 // settle waits longer than receipts are gathered, and until a heartbeat finds nothing unread.
 func (c *client) settle() {
 	c.t.Helper()
-	time.Sleep(150 * time.Millisecond)
+	time.Sleep(150 * time.Millisecond) // longer than receipts are gathered
 	c.mu.Lock()
 	n := len(c.unread)
 	c.mu.Unlock()

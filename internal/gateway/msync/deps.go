@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/receiptd/receiptd/consumers/notify"
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/inbox"
 	"github.com/receiptd/receiptd/projections"
@@ -18,6 +19,8 @@ type State interface {
 
 	// Group returns a group and its members, or [projections.ErrNotFound].
 	Group(app, group string) (projections.Group, error)
+	// MessageIn returns a message of a conversation, or [projections.ErrNotFound].
+	MessageIn(c events.Conversation, id, user string) (projections.Found, error)
 }
 
 // Inbox keeps messages for devices. [inbox.Inbox] is one.

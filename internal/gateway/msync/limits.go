@@ -6,15 +6,18 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/receiptd/receiptd/internal/fair"
 	"github.com/receiptd/receiptd/internal/gateway"
 )
 
 // Limits bound what clients can make grow. Zero values mean the defaults.
 type Limits struct {
-	// Connections bounds the open connections, PerUser those of one user. Defaults 20,000 and 16.
+	// Connections bounds the connections that are logged in, which apps share by weight, PerUser
+	// those of one user. Defaults 20,000 and 16.
 	Connections, PerUser int
 	// PendingPerAddress bounds the connections from one address that have not said who they are.
-	// Default 1,000.
+	// Default 1,000. All addresses together may have a quarter of Connections more, which
+	// they share.
 	PendingPerAddress int
 	// FrameBytes bounds a frame. Default 256 KiB.
 	FrameBytes int64
@@ -74,60 +77,52 @@ type userKey struct{ app, user string }
 // clients counts the connections, and knows who is logged in.
 type clients struct {
 	limits Limits
+	// pending are the places of connections that have not said who they are, by address, and joined
+	// those of sessions, by app.
+	pending, joined *fair.Places
+
 	mu     sync.Mutex
 	closed bool
-	total  int
 	users  map[userKey]*userSessions
-	// pending are the connections by address that have not said who they are.
-	pending map[string]int
 
 	connections sync.WaitGroup
 }
 
-// userSessions are the open sessions of one user, and what they share.
+// userSessions are the open sessions of one user, and what they share. It outlasts the last of them
+// until the user might send a whole burst.
 type userSessions struct {
 	sessions map[*session]struct{}
 	sends    *rate.Limiter
+	leaving  bool // somebody will look whether it can be forgotten
 }
 
-func newClients(limits Limits) *clients {
-	return &clients{limits: limits, users: make(map[userKey]*userSessions), pending: make(map[string]int)}
+func newClients(limits Limits, weight func(app string) int) *clients {
+	return &clients{
+		limits: limits, users: make(map[userKey]*userSessions),
+		pending: fair.NewPlaces(max(limits.Connections/4, limits.PendingPerAddress), nil),
+		joined:  fair.NewPlaces(limits.Connections, weight),
+	}
 }
 
-// enter counts a connection until leave, and as one that has not said who it is until known. Or it
-// returns why it is refused.
-func (c *clients) enter(address string) (refused string) {
+// enter counts a connection until leave, and gives it a place among those that have not said who
+// they are, until it leaves that or lost is called. Or it returns why it is refused.
+func (c *clients) enter(address string, lost func()) (place *fair.Place, refused string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.closed:
-		return refusedDraining
-	case c.total >= c.limits.Connections:
-		return refusedTotal
-	case c.pending[address] >= c.limits.PendingPerAddress:
-		return refusedAddress
+		return nil, refusedDraining
+	case c.pending.Of(address) >= c.limits.PendingPerAddress:
+		return nil, refusedAddress
 	}
-	c.pending[address]++
-	c.total++
+	if place = c.pending.Take(address, lost); place == nil {
+		return nil, refusedTotal
+	}
 	c.connections.Add(1)
-	return ""
+	return place, ""
 }
 
-// known ends that a connection counts as one that has not said who it is.
-func (c *clients) known(address string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.pending[address]--; c.pending[address] == 0 {
-		delete(c.pending, address)
-	}
-}
-
-func (c *clients) leave() {
-	c.mu.Lock()
-	c.total--
-	c.mu.Unlock()
-	c.connections.Done()
-}
+func (c *clients) leave() { c.connections.Done() }
 
 // close refuses all further connections.
 func (c *clients) close() {
@@ -136,8 +131,8 @@ func (c *clients) close() {
 	c.closed = true
 }
 
-// join adds a session to those of its user until part; ok is false if they have too many.
-func (c *clients) join(s *session) (ok bool) {
+// join adds a session to those of its user and its app until part, or returns why it is refused.
+func (c *clients) join(s *session) (refused string) {
 	key := userKey{s.app, s.user}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,22 +143,45 @@ func (c *clients) join(s *session) (ok bool) {
 		c.users[key] = p
 	}
 	if len(p.sessions) >= c.limits.PerUser {
-		return false
+		return refusedUser
+	}
+	if s.place = c.joined.Take(s.app, func() { s.fail(errCrowded) }); s.place == nil {
+		c.forget(key, p)
+		return refusedTotal
 	}
 	p.sessions[s] = struct{}{}
 	s.sends = p.sends
-	return true
+	return ""
 }
 
 func (c *clients) part(s *session) {
 	key := userKey{s.app, s.user}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	s.place.Leave()
 	p := c.users[key]
 	delete(p.sessions, s)
-	if len(p.sessions) == 0 {
-		delete(c.users, key)
+	c.forget(key, p)
+}
+
+// forget forgets a user who has no session, once they might send a whole burst again: who connects
+// anew may send no more than who stays. c.mu is held.
+func (c *clients) forget(key userKey, p *userSessions) {
+	if len(p.sessions) > 0 || c.users[key] != p || p.leaving {
+		return
 	}
+	missing := float64(p.sends.Burst()) - p.sends.Tokens()
+	if missing <= 0 {
+		delete(c.users, key)
+		return
+	}
+	p.leaving = true
+	time.AfterFunc(time.Duration(missing/float64(p.sends.Limit())*float64(time.Second))+time.Millisecond, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		p.leaving = false
+		c.forget(key, p)
+	})
 }
 
 func (c *clients) renew(app, user string, expires time.Time) {

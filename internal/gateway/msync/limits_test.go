@@ -1,10 +1,13 @@
 package msync_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -78,8 +81,18 @@ func TestLoginsAreRefusedForAReason(t *testing.T) {
 // expiredToken is a token of a server's key that has expired.
 func expiredToken(t *testing.T, s *server) string {
 	t.Helper()
-	token, _ := s.api("POST", appPath+"/users/ann/tokens", `{"ttl":"1s"}`).field("token").(string)
-	time.Sleep(2100 * time.Millisecond)
+	key, err := os.ReadFile(filepath.Join(s.cfg.Data, "token.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := gateway.NewTokens(bytes.TrimSpace(key), func() time.Time { return time.Now().Add(-time.Hour) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, _, err := tokens.Mint(app, "ann", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return token
 }
 
@@ -132,10 +145,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	// The client knows of the end a little before it is counted.
 	eventually(t, "room for bob", func() bool { return s.metric("receiptd_sdk_connections") == 2 })
 	bob := s.login("bob", "1")
-	_, res, err := websocket.Dial(context.Background(), s.url(), nil)
-	if err == nil || res.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("a fourth connection: %v", err)
-	}
+	s.crowded(app, "cleo")
 	for _, reason := range []string{"too_many_connections", "too_many_connections_of_user"} {
 		if n := s.metric(fmt.Sprintf("receiptd_sdk_refused_total{reason=%q}", reason)); n != 1 {
 			t.Errorf("%s is counted %v times", reason, n)
@@ -146,6 +156,90 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 	eventually(t, "room for others", func() bool { return s.metric("receiptd_sdk_connections") == 0 })
 	s.login("ann", "3").settle()
+}
+
+// crowded checks that there is no place for a login.
+func (s *server) crowded(app, user string) {
+	s.t.Helper()
+	conn, _, err := websocket.Dial(context.Background(), s.url(), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c := &client{t: s.t, user: user, conn: conn, changed: make(chan struct{}), done: make(chan struct{})}
+	s.t.Cleanup(c.cut)
+	device := "web"
+	c.write(&msyncpb.Frame{
+		Command: msyncpb.Frame_PROVISION.Enum(), Auth: proto.String("$t$" + s.tokenOf(app, user)),
+		Guid:    &msyncpb.Name{AppKey: &app, Name: &user, Domain: proto.String("easemob.com"), Resource: &device},
+		Payload: encode(&msyncpb.Provision{Resource: &device, SessionId: proto.String("1:")}),
+	})
+	go c.read()
+	c.closes(websocket.StatusTryAgainLater, "too_many_connections")
+}
+
+// tokenOf is a token of a user of any app.
+func (s *server) tokenOf(app, user string) string {
+	s.t.Helper()
+	token, _ := s.api("POST", "/v1/apps/"+strings.Replace(app, "#", "/", 1)+"/users/"+user+"/tokens", "{}").field("token").(string)
+	return token
+}
+
+// An app with very many users holds all places only until another app asks for some: connections
+// that came last end, and the app that was quiet gets as many as the other one, not more.
+func TestConnectionsAreSharedByApps(t *testing.T) {
+	s := startServer(t, open, func(c *config.Config) { c.SDK.MaxConnections = 4 })
+	const quiet = "acme#mail"
+	if a := s.api("PUT", "/v1/apps/acme/mail", open); a.status != http.StatusOK {
+		t.Fatalf("configure: %d %s", a.status, a.body)
+	}
+	var greedy []*client
+	for i := range 4 {
+		greedy = append(greedy, s.login(fmt.Sprint("user", i), "web"))
+	}
+	for i := range 2 {
+		c, answer := dial(t, s.url(), identity{quiet, fmt.Sprint("zoe", i), "web", s.tokenOf(quiet, fmt.Sprint("zoe", i)), nil})
+		if answer.GetStatus().GetCode() != msyncpb.Status_OK {
+			t.Fatalf("login %d of the quiet app: %v", i, answer)
+		}
+		c.start()
+	}
+	for _, i := range []int{3, 2} {
+		greedy[i].closes(websocket.StatusTryAgainLater, "too_many_connections")
+	}
+	s.crowded(quiet, "zoe3")
+	s.crowded(app, "user3")
+	greedy[0].settle()
+	if n := s.metric("receiptd_sdk_sessions"); n != 4 {
+		t.Errorf("%v sessions are counted", n)
+	}
+}
+
+// Addresses that hold all places of connections without a login give some to those who hold few.
+func TestPlacesBeforeTheLoginAreSharedByAddresses(t *testing.T) {
+	s := startServer(t, open, func(c *config.Config) {
+		c.SDK.MaxConnections, c.SDK.PendingPerAddress, c.SDK.ProvisionTimeout = 16, 4, patience
+		c.HTTP.TrustedProxies = "127.0.0.1/32"
+	})
+	silent := func(address string) *client {
+		conn, _, err := websocket.Dial(context.Background(), s.url(), &websocket.DialOptions{HTTPHeader: http.Header{"X-Forwarded-For": {address}}})
+		if err != nil {
+			t.Fatalf("%s: %v", address, err)
+		}
+		c := &client{t: t, conn: conn, changed: make(chan struct{}), done: make(chan struct{})}
+		t.Cleanup(c.cut)
+		go c.read()
+		return c
+	}
+	var last *client
+	for range 4 {
+		last = silent("203.0.113.5")
+	}
+	silent("203.0.113.6")
+	<-last.done
+	s.login("ann", "web").settle() // from an address of its own
+	if n := s.metric(`receiptd_sdk_closed_total{reason="too_many_connections"}`); n != 2 {
+		t.Errorf("%v are counted", n)
+	}
 }
 
 func TestFramesOfStrangers(t *testing.T) {
@@ -245,8 +339,8 @@ func TestSilentConnectionsAreDropped(t *testing.T) {
 	<-c.done
 
 	ann := s.login("ann", "web")
-	for range 4 { // as long as it says something it stays
-		time.Sleep(limit * 3 / 10)
+	for range 4 {
+		time.Sleep(limit * 3 / 10) // in all longer than it may say nothing
 		ann.heartbeat()
 	}
 	select {
@@ -312,7 +406,7 @@ func TestSessionsEndWithTheirToken(t *testing.T) {
 		t.Fatalf("renew: %d %s", a.status, a.body)
 	}
 	ann.closes(websocket.StatusPolicyViolation, "token_expired")
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(500 * time.Millisecond) // time for the connection to be closed by mistake
 	bob.settle()
 
 	// A timer of the SDK has 31 bits: it is not told of a later end.
@@ -364,5 +458,27 @@ func TestTokensOfTheGatewayOpenBothEdges(t *testing.T) {
 	}
 	if _, err := gateway.NewTokens(nil, time.Now); err == nil {
 		t.Error("a token key of no length is accepted")
+	}
+}
+
+// Who connects anew may send no more than who stays, and is forgotten all the same.
+func TestReconnectingAllowsNoMoreSends(t *testing.T) {
+	s := startServer(t, open, func(c *config.Config) { c.SDK.SendsPerSecond = 1 }) // 10 at once
+	began, taken := time.Now(), 0
+	for range 5 {
+		bob := s.login("bob", "phone")
+		var ids []uint64
+		for range 20 {
+			ids = append(ids, bob.sendBody("ann", false, text("x")))
+		}
+		for _, id := range ids {
+			if a := bob.answer(id); a.Status.GetCode() == msyncpb.Status_OK {
+				taken++
+			}
+		}
+		bob.logout()
+	}
+	if most := 11 + int(time.Since(began)/time.Second); taken > most {
+		t.Errorf("%d sends were taken in %v, want %d at most", taken, time.Since(began), most)
 	}
 }

@@ -36,6 +36,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		lost:        prometheus.NewCounter(counter("delivery_receipts_lost_total", "Delivery receipts that could not be stored; the SDK cannot be told.")),
 		panics:      prometheus.NewCounter(counter("panics_total", "Sessions that ended by a defect of the server; its log has the stack.")),
 	}
+	for _, reason := range []string{refusedDraining, refusedTotal, refusedAddress, refusedUser, refusedUpgrade, refusedLogin} {
+		m.refused.WithLabelValues(reason)
+	}
 	if r != nil {
 		r.MustRegister(m.connections, m.sessions, m.refused, m.closed, m.frames, m.answers, m.pages, m.pushed, m.repeated, m.lost, m.panics)
 	}

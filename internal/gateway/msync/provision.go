@@ -41,11 +41,15 @@ func ok() *msyncpb.Status { return &msyncpb.Status{Code: msyncpb.Status_OK.Enum(
 // milliseconds.
 const maxTimer = 20 * 24 * time.Hour
 
-// provision reads the first frame and admits its sender, or answers why not.
-func (s *Server) provision(ctx context.Context, conn *websocket.Conn) (*session, error) {
-	waiting, cancel := context.WithTimeout(ctx, s.cfg.Limits.Provision)
+// provision reads the first frame and admits its sender, or answers why not. The end of pending
+// ends the wait for that frame.
+func (s *Server) provision(pending context.Context, conn *websocket.Conn) (*session, error) {
+	waiting, cancel := context.WithTimeout(pending, s.cfg.Limits.Provision)
 	defer cancel()
 	rq, err := s.receive(waiting, conn)
+	if pending.Err() != nil {
+		return nil, errCrowded
+	}
 	if waiting.Err() != nil {
 		return nil, errProvision
 	}
@@ -59,8 +63,12 @@ func (s *Server) provision(ctx context.Context, conn *websocket.Conn) (*session,
 	var c *session
 	if refused == nil {
 		c = s.newSession(conn, rq.login, expires)
-		if !s.clients.join(c) {
-			s.metrics.refused.WithLabelValues(refusedUser).Inc()
+		if reason := s.clients.join(c); reason != "" {
+			s.metrics.refused.WithLabelValues(reason).Inc()
+			if reason == refusedTotal {
+				c.stopTimers()
+				return nil, errCrowded // without an answer: the SDK comes again
+			}
 			refused = &loginTooMany
 		}
 	} else {
@@ -73,7 +81,7 @@ func (s *Server) provision(ctx context.Context, conn *websocket.Conn) (*session,
 		_ = conn.Write(waiting, websocket.MessageBinary, encode(msyncpb.Frame_PROVISION, &msyncpb.Provision{Status: refused.status()}))
 		return nil, errRefused
 	}
-	if err := c.begin(ctx); err != nil {
+	if err := c.begin(context.Background()); err != nil {
 		s.clients.part(c)
 		return nil, err
 	}

@@ -163,8 +163,29 @@ func (c *session) decision(ctx context.Context, x *sending) *refusal {
 		return &sendBusy
 	case told.Rejected():
 		return &refusal{msyncpb.Status_FAIL, told.Reason()}
-	case outcomes[0].Repeated() || outcomes[0] == events.OutcomeDuplicate:
-		x.body = nil // a message that was recalled before
+	case x.event.Kind == events.MessageRecalled && outcomes[0].First() == events.OutcomeDuplicate:
+		x.body = nil // recalled before, and told so
+	case x.event.Kind == events.MessageSent && outcomes[0] != events.OutcomeApplied:
+		return c.again(x)
+	}
+	return nil
+}
+
+// again is for a message that is in the log already: the device sends it again, and whether it is
+// in the inboxes it cannot know. It is put there unless it was recalled meanwhile; whoever has it
+// drops it by its id.
+func (c *session) again(x *sending) *refusal {
+	in := events.Conversation{App: c.app, Group: x.event.Group}
+	if in.Group == "" {
+		in = events.SingleChat(c.app, c.user, x.event.Peer)
+	}
+	m, err := c.srv.cfg.State.MessageIn(in, x.event.Message, c.user)
+	switch {
+	case errors.Is(err, projections.ErrNotFound), err == nil && m.Recalled:
+		x.body = nil
+	case err != nil:
+		c.srv.cfg.Logger.Error("sdk: a message could not be read", "error", err)
+		return &sendBusy
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -59,7 +58,7 @@ func New(cfg Config) *Server {
 		cfg:       cfg,
 		summaries: &notify.Summaries{State: cfg.State, Partitions: cfg.Partitions},
 		metrics:   newMetrics(cfg.Registerer),
-		clients:   newClients(cfg.Limits),
+		clients:   newClients(cfg.Limits, cfg.Gate.Weight),
 		seen:      newSeen(cfg.Commands, cfg.Logger),
 	}
 	s.draining, s.drain = context.WithCancel(context.Background())
@@ -101,7 +100,10 @@ func (s *Server) Renew(app, user string, expires time.Time) { s.clients.renew(ap
 // request is not kept for as long as the session lasts.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	address := gateway.Address(r.RemoteAddr)
-	if reason := s.clients.enter(address); reason != "" {
+	pending, cut := context.WithCancelCause(context.Background())
+	place, reason := s.clients.enter(address, func() { cut(errCrowded) })
+	if reason != "" {
+		cut(nil)
 		s.metrics.refused.WithLabelValues(reason).Inc()
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, "no more connections: "+reason, http.StatusServiceUnavailable)
@@ -115,23 +117,24 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 	if err != nil {
 		s.metrics.refused.WithLabelValues(refusedUpgrade).Inc()
-		s.clients.known(address)
+		cut(nil)
+		place.Leave()
 		s.clients.leave()
 		return // Accept has answered
 	}
-	go s.serve(conn, address)
+	go s.serve(pending, conn, func() { place.Leave(); cut(nil) })
 }
 
-// serve serves a connection until it ends.
-func (s *Server) serve(conn *websocket.Conn, address string) {
+// serve serves a connection until it ends. It calls known when it knows whose it is, or that nobody
+// will; until then, pending ends when it has lost its place.
+func (s *Server) serve(pending context.Context, conn *websocket.Conn, known func()) {
 	s.metrics.connections.Inc()
 	defer s.metrics.connections.Dec() // last, so that it shows no room before there is
 	defer s.clients.leave()
-	known := sync.OnceFunc(func() { s.clients.known(address) })
 	defer known()
 	conn.SetReadLimit(s.cfg.Limits.FrameBytes)
 	code, reason := websocket.StatusInternalError, errInternal.Error()
-	s.guard(func() { code, reason = s.converse(conn, known) })
+	s.guard(func() { code, reason = s.converse(pending, conn, known) })
 	s.metrics.closed.WithLabelValues(reason).Inc()
 	s.hangUp(conn, code, reason)
 }
@@ -179,6 +182,7 @@ var (
 	errProvision = errors.New("not_provisioned")
 	errRefused   = errors.New("login_refused")
 	errInternal  = errors.New("internal")
+	errCrowded   = errors.New(refusedTotal) // or its place has gone to another app
 )
 
 // closing returns the code and text that end a connection for a reason.
@@ -195,6 +199,8 @@ func closing(reason error) (websocket.StatusCode, string) {
 		code = websocket.StatusProtocolError
 	case errors.Is(reason, errInternal):
 		code = websocket.StatusInternalError
+	case errors.Is(reason, errCrowded):
+		code = websocket.StatusTryAgainLater
 	}
 	return code, reason.Error()
 }

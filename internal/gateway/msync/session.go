@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/receiptd/receiptd/consumers/notify"
+	"github.com/receiptd/receiptd/internal/fair"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
 	"github.com/receiptd/receiptd/internal/inbox"
 )
@@ -25,6 +26,7 @@ type session struct {
 
 	sub    *notify.Subscription
 	box    *inbox.Mailbox
+	place  *fair.Place
 	sends  *rate.Limiter // the user's
 	frames *rate.Limiter
 	pager  pager
@@ -49,9 +51,9 @@ type ask struct {
 }
 
 // converse serves a connection until it ends, and returns how to close it. It calls known once it
-// knows whose it is.
-func (s *Server) converse(conn *websocket.Conn, known func()) (websocket.StatusCode, string) {
-	c, err := s.provision(context.Background(), conn)
+// knows whose it is; until then, pending ends when it has lost its place.
+func (s *Server) converse(pending context.Context, conn *websocket.Conn, known func()) (websocket.StatusCode, string) {
+	c, err := s.provision(pending, conn)
 	if err != nil {
 		return closing(err)
 	}

@@ -101,7 +101,7 @@ func (d *Door) tell(waiting []outcomes) {
 		if err != nil {
 			d.refuse(q.reply, ingest.NotApplied(err, q.n, positions(q.locations)))
 		} else {
-			d.send(q.reply, answer)
+			d.sendAt(q.reply, answer, positions(q.locations))
 		}
 		d.done(&q.request)
 	}
@@ -127,6 +127,31 @@ func (d *Door) send(reply string, body []byte) {
 	}
 	if err := d.cfg.Conn.Publish(reply, body); err != nil {
 		d.metrics.unanswered.Inc() // the connection is gone, and so is who waited
+	}
+}
+
+// headerPosition is where the log has the events of a request, as an answer of HTTP says: a body
+// with outcomes has no room for it.
+const headerPosition = "Receiptd-Position"
+
+// sendAt answers a request, and says in a header where its events are, such as 0:12,3:44.
+func (d *Door) sendAt(reply string, body []byte, at []eventlog.Position) {
+	if reply == "" {
+		return
+	}
+	var text []byte
+	for i, p := range at {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = strconv.AppendInt(text, int64(p.Partition), 10)
+		text = strconv.AppendUint(append(text, ':'), p.Sequence, 10)
+	}
+	m := nats.NewMsg(reply)
+	m.Header[headerPosition] = []string{string(text)}
+	m.Data = body
+	if err := d.cfg.Conn.PublishMsg(m); err != nil {
+		d.metrics.unanswered.Inc()
 	}
 }
 

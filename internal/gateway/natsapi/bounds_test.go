@@ -86,9 +86,7 @@ func TestLogThatTakesNothing(t *testing.T) {
 		if a := h.request(subject, read("ann")); a.Error.Code != want || a.failed == "" {
 			t.Errorf("%v: %+v", err, a)
 		}
-		if left := h.budget.left(); left != allRoom {
-			t.Errorf("%v: %d bytes are not given back", err, allRoom-left)
-		}
+		h.givesBack()
 	}
 }
 

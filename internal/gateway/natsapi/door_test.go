@@ -60,9 +60,7 @@ func TestEveryFormOfARequest(t *testing.T) {
 			t.Errorf("%s: stored %q, want %q", test.name, added, test.want)
 		}
 	}
-	if n := h.budget.left(); n != allRoom {
-		t.Errorf("%d bytes of the budget are not given back", allRoom-n)
-	}
+	h.givesBack()
 }
 
 func TestRefusalsSayWhy(t *testing.T) {
@@ -102,9 +100,7 @@ func TestRefusalsSayWhy(t *testing.T) {
 	if all := h.stored(); len(all) > 0 {
 		t.Errorf("stored: %q", all)
 	}
-	if left := h.budget.left(); left != allRoom || h.door.requests.Load() != 0 {
-		t.Errorf("%d bytes and %d requests are not given back", allRoom-left, h.door.requests.Load())
-	}
+	h.givesBack()
 }
 
 // The requests of many clients share entries, and each is answered with its own.
@@ -197,6 +193,11 @@ func TestOutcomesAreAnswered(t *testing.T) {
 	if a.Accepted != 2 || len(a.Outcomes) != 2 || a.Outcomes[0].Outcome != "applied" || a.Outcomes[1].Index != 1 ||
 		a.Outcomes[1].Outcome != "rejected" || a.Outcomes[1].Code != rejected.Code() || a.Outcomes[1].Reason != rejected.Reason() {
 		t.Errorf("%+v", a)
+	}
+	// Where the events are, for whoever asks next what came of them.
+	if plain := h.request(subject, "["+read("ann")+","+read("ben")+"]"); plain.position != "" || len(plain.Positions) != 1 || plain.Positions[0].Sequence < 2 ||
+		a.position != fmt.Sprintf("%d:%d", plain.Positions[0].Partition, plain.Positions[0].Sequence-1) {
+		t.Errorf("the events are at %q, and those that followed at %+v", a.position, plain)
 	}
 }
 

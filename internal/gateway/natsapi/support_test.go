@@ -125,6 +125,7 @@ func (h *harness) close(within time.Duration) error {
 type answer struct {
 	Accepted  int
 	Positions []eventlog.Position
+	position  string
 	Outcomes  []struct {
 		Index   int
 		Outcome string
@@ -159,7 +160,23 @@ func (h *harness) request(to, body string, headers ...string) answer {
 		h.t.Fatalf("%q: %v", got.Data, err)
 	}
 	a.failed, a.status, a.retry = got.Header.Get(micro.ErrorHeader), got.Header.Get(micro.ErrorCodeHeader), got.Header.Get("Retry-After")
+	a.position = got.Header.Get(headerPosition)
 	return a
+}
+
+// givesBack checks that all that requests held is given back, which is soon after their answers.
+func (h *harness) givesBack() {
+	h.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		held, requests := allRoom-h.budget.left(), h.door.requests.Load()
+		if held == 0 && requests == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			h.t.Errorf("%d bytes and %d requests are not given back", held, requests)
+			return
+		}
+	}
 }
 
 // stored reads back all events, as user/event id, in the order of each partition.

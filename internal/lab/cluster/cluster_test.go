@@ -4,7 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,48 +13,54 @@ import (
 )
 
 var (
-	duration = flag.Duration("for", 8*time.Second, "how long the nemesis is at work")
+	duration = flag.Duration("for", 0, "how long the nemesis is at work; 0 = the short form, in which each kind of fault comes once, on one of the clusters")
+	only     = flag.String("faults", "", "names of the only kinds of faults, separated by commas")
 	seed     = flag.Uint64("seed", 0, "of the nemesis and the clients; 0 = by the clock")
 )
 
-// Whatever dies and stands still: an acknowledged event counts once everywhere, reads are as new as
-// they have to be, and all copies are the same.
+// Whatever dies, stands still, is cut off or damaged: an acknowledged event counts once everywhere,
+// reads are as new as they have to be, and all copies are the same.
 func TestNodesOnOutsideBrokers(t *testing.T) {
 	t.Parallel() // most of it is waiting for what has died
 	dir := t.TempDir()
-	brokers, urls := startBrokers(t, dir, 3)
-	nodes := startNodes(t, dir, func(int) []string { return []string{"--nats", urls, "--replicas", "3"} })
-	stress(t, nodes, brokers)
+	n := newNetwork(t, "a", "b", "c", "broker0", "broker1", "broker2")
+	brokers, urls := startBrokers(t, n, dir, n.hosts[3:6])
+	nodes := startNodes(t, n, dir, n.hosts[:3], func(int) []string { return []string{"--nats", urls, "--replicas", "3"} })
+	stress(t, n, nodes, brokers, []string{"kill", "cut one way", "most servers", "bit of a log", "full disk"})
 }
 
 // The same for nodes that form the cluster by themselves: with a node its broker dies.
 func TestNodesByThemselves(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	meet := addresses(t, 3)
-	nodes := startNodes(t, dir, func(i int) []string {
+	n := newNetwork(t, "a", "b", "c")
+	meet := n.listen(n.hosts[:3], 6222)
+	nodes := startNodes(t, n, dir, n.hosts[:3], func(i int) []string {
 		return []string{"--cluster-listen", meet[i], "--cluster-routes", strings.Join(meet, ","), "--cluster-secret", "the-secret-of-the-lab"}
 	})
-	stress(t, nodes, nil)
+	stress(t, n, nodes, nil, []string{"stop", "pause", "cut", "bit of a state"})
 }
 
-func stress(t *testing.T, nodes []*node, brokers []*process) {
-	t.Logf("seed %d", *seed)
-	c := &client{t: t, nodes: nodes, http: http.Client{Timeout: callTimeout}}
-	for _, n := range nodes {
-		c.must(n, "GET", "/readyz", "", nil)
-	}
-	c.must(nodes[0], "PUT", app, "", map[string]any{"group_receipts": map[string]any{"enabled": true}})
-	for g := range groups {
-		var all []string
-		for u := range members - 1 {
-			all = append(all, fmt.Sprintf("g%d-u%d", g, u+1))
+// stress has clients at work while the nemesis goes through the faults of a short form, or through
+// all of them.
+func stress(t *testing.T, net *network, nodes, brokers []*machine, deck []string) {
+	l := &lab{t: t, net: net, nodes: nodes, brokers: brokers, longest: 2 * time.Second, fired: map[string]int{}, spoilt: map[*machine]bool{}}
+	if *duration > 0 {
+		l.longest = min(30*time.Second, *duration/20)
+		deck = nil
+		for _, k := range kinds {
+			deck = append(deck, k.name)
 		}
-		c.must(nodes[g%3], "POST", app+"/events?wait=applied", "", map[string]any{"type": "group.created", "group": fmt.Sprint("g", g), "owner": fmt.Sprintf("g%d-u0", g), "members": all})
 	}
-	h := &history{acked: map[string]map[string]bool{}}
-	var stop atomic.Bool
-	var clients sync.WaitGroup
+	if *only != "" {
+		deck = strings.Split(*only, ",")
+	}
+	t.Logf("seed %d, longest %v, a network of its own: %v", *seed, l.longest, inside)
+	c := newClient(t, nodes)
+	c.prepare()
+	h := newHistory()
+	var stop, deaf atomic.Bool
+	var clients, listeners sync.WaitGroup
 	part := func(k int, f func(*rand.Rand)) {
 		clients.Go(func() { f(rand.New(rand.NewPCG(*seed, uint64(k)))) })
 	}
@@ -64,35 +70,38 @@ func stress(t *testing.T, nodes []*node, brokers []*process) {
 	part(10, func(r *rand.Rand) { c.strong(r, h, &stop) })
 	part(11, func(r *rand.Rand) { c.session(r, h, &stop) })
 	part(12, func(r *rand.Rand) { c.session(r, h, &stop) })
-	nemesis(t, rand.New(rand.NewPCG(*seed, 99)), nodes, brokers)
+	ears := make([]*listener, groups)
+	for g := range groups {
+		ears[g] = &listener{c: c, user: fmt.Sprintf("g%d-u0", g), counts: map[string]int{}}
+		r := rand.New(rand.NewPCG(*seed, uint64(20+g)))
+		listeners.Go(func() { ears[g].listen(r, &deaf) })
+	}
+	l.began = func(kind string, m *machine) { clients.Go(func() { c.takeover(l, h, ears, kind, m) }) }
+	l.nemesis(*seed, deck, *duration, func() { c.well() })
 	stop.Store(true)
 	clients.Wait()
-	c.settled(h)
-	t.Logf("%d messages, %d calls, %d refused or unanswered, %d reads checked", len(h.acked), c.calls.Load(), c.refused.Load(), c.checked.Load())
-	if len(h.acked) < 10 || c.checked.Load() < 50 {
+	c.settled(h, l.spoilt)
+	for _, e := range ears {
+		e.complete(h)
+	}
+	deaf.Store(true)
+	listeners.Wait()
+	h.linearizable(t)
+	t.Logf("%d messages, %d calls, %d refused or unanswered, %d reads checked, %d events asked about again, %d connections and %d pushes",
+		len(h.acked), c.calls.Load(), c.refused.Load(), c.checked.Load(), c.repeated.Load(), c.streams.Load(), c.pushes.Load())
+	if len(h.acked) < 3 || c.checked.Load() < 20 || c.repeated.Load() == 0 || c.pushes.Load() == 0 {
 		t.Error("hardly anything was done")
 	}
-}
-
-// nemesis kills and pauses one process after the other: of the brokers, and of the nodes, never a
-// second one before the first is back.
-func nemesis(t *testing.T, r *rand.Rand, nodes []*node, brokers []*process) {
-	victims := append([]*process{}, brokers...)
-	for _, n := range nodes {
-		victims = append(victims, n.process)
-	}
-	for end, turn := time.Now().Add(*duration), 0; time.Now().Before(end); turn++ {
-		time.Sleep(time.Duration(500+r.IntN(1500)) * time.Millisecond)
-		v := victims[r.IntN(len(victims))]
-		if turn%2 == 0 {
-			t.Logf("kill %s", v.name)
-			v.kill()
-			time.Sleep(time.Duration(r.IntN(1500)) * time.Millisecond)
-			v.start()
-		} else {
-			d := time.Duration(300+r.IntN(3000)) * time.Millisecond
-			t.Logf("pause %s for %v", v.name, d)
-			v.pause(d)
+	for _, name := range deck {
+		k := kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })]
+		switch {
+		case l.fired[name] > 0:
+			t.Logf("%s: %d times", name, l.fired[name])
+		case k.inside && !inside:
+			t.Logf("%s: not on this machine, which lets nobody make a network and mounts of their own", name)
+		case !t.Failed():
+			t.Errorf("%s: never", name)
 		}
 	}
+	c.tellTakeovers()
 }

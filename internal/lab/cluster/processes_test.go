@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"net"
@@ -21,7 +22,10 @@ import (
 // brokerEnv has this program be a NATS server with the configuration in the file that it names.
 const brokerEnv = "CLUSTER_LAB_BROKER"
 
-var program string // receiptd
+// programEnv names the program to a process whose parent has built it.
+const programEnv = "CLUSTER_LAB_PROGRAM"
+
+var program = os.Getenv(programEnv) // receiptd; receiptctl is beside it
 
 func TestMain(m *testing.M) {
 	if file := os.Getenv(brokerEnv); file != "" {
@@ -31,10 +35,17 @@ func TestMain(m *testing.M) {
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())
 	}
+	if err := settleInside(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(run(m))
 }
 
 func run(m *testing.M) int {
+	if program != "" {
+		return m.Run()
+	}
 	dir, err := os.MkdirTemp("", "cluster-lab-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -42,14 +53,17 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "receiptd")
-	args := []string{"build", "-o", program}
+	args := []string{"build", "-o", dir + string(filepath.Separator)}
 	if raceDetector() {
 		args = append(args, "-race")
 	}
-	build := exec.Command("go", append(args, "github.com/receiptd/receiptd/cmd/receiptd")...)
+	build := exec.Command("go", append(args, "github.com/receiptd/receiptd/cmd/receiptd", "github.com/receiptd/receiptd/cmd/receiptctl")...)
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
+	}
+	if code, done := goInside(); done {
+		return code
 	}
 	return m.Run()
 }
@@ -138,9 +152,21 @@ func (p *process) signal(s syscall.Signal) {
 }
 
 // kill ends it as kill -9 does.
-func (p *process) kill() {
-	p.signal(syscall.SIGKILL)
-	if p.exited != nil {
+func (p *process) kill() { p.end(syscall.SIGKILL) }
+
+// stop has it end in order.
+func (p *process) stop() { p.end(syscall.SIGTERM) }
+
+func (p *process) end(s syscall.Signal) {
+	p.signal(s)
+	if p.exited == nil {
+		return
+	}
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		p.t.Errorf("%s does not end", p.name)
+		p.signal(syscall.SIGQUIT)
 		<-p.exited
 	}
 }
@@ -148,7 +174,7 @@ func (p *process) kill() {
 // pause stops it for a while.
 func (p *process) pause(d time.Duration) {
 	p.signal(syscall.SIGSTOP)
-	time.Sleep(d)
+	time.Sleep(d) // as long as it is to stand still
 	p.signal(syscall.SIGCONT)
 }
 
@@ -167,52 +193,72 @@ func addresses(t testing.TB, n int) (list []string) {
 }
 
 // startBrokers starts NATS servers that sync always, and returns their URLs.
-func startBrokers(t testing.TB, dir string, n int) (brokers []*process, urls string) {
+func startBrokers(t testing.TB, n *network, dir string, hosts []*host) (brokers []*machine, urls string) {
 	t.Helper()
-	listen, meet := addresses(t, n), addresses(t, n)
-	for i := range n {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listen, meet := n.listen(hosts, 4222), n.listen(hosts, 6222)
+	for i, h := range hosts {
 		file := filepath.Join(dir, fmt.Sprintf("broker%d.conf", i))
 		text := fmt.Sprintf(`server_name: s%d
 listen: %q
 jetstream { store_dir: %q, sync_interval: always }
 cluster { name: lab, listen: %q, routes: [ "nats://%s" ] }
-`, i, listen[i], filepath.Join(dir, fmt.Sprintf("broker%d", i)), meet[i], strings.Join(meet, `", "nats://`))
+`, i, listen[i], filepath.Join(dir, h.name), meet[i], strings.Join(meet, `", "nats://`))
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		brokers = append(brokers, newProcess(t, dir, fmt.Sprintf("broker%d", i), func() *exec.Cmd {
-			cmd := exec.Command(os.Args[0])
+		brokers = append(brokers, &machine{host: h, data: filepath.Join(dir, h.name), process: newProcess(t, dir, h.name, func() *exec.Cmd {
+			cmd := h.command(self)
 			cmd.Env = append(os.Environ(), brokerEnv+"="+file)
 			return cmd
-		}))
+		})})
 		brokers[i].start()
 	}
 	return brokers, "nats://" + strings.Join(listen, ",nats://")
 }
 
-// node is a receiptd.
-type node struct {
+// machine is a host and the program on it: a NATS server or a receiptd.
+type machine struct {
 	*process
-	url string
+	host *host
+	data string
+	url  string // of a receiptd
+	// version is another build of receiptd than the one under test; empty for none. It counts from
+	// the next start on.
+	version string
 }
 
 const adminKey = "the-admin-key-of-the-lab"
 
-// startNodes starts receiptd a, b and c, each with further arguments of its own.
-func startNodes(t testing.TB, dir string, args func(i int) []string) (nodes []*node) {
+// dataBytes is what there is room for in the data directory of a node.
+const dataBytes = 4 << 30
+
+// startNodes starts a receiptd on each host, with further arguments of its own.
+func startNodes(t testing.TB, n *network, dir string, hosts []*host, args func(i int) []string) (nodes []*machine) {
 	t.Helper()
-	listen := addresses(t, 3)
-	for i, addr := range listen {
-		name := string(rune('a' + i))
-		n := &node{url: "http://" + addr}
-		n.process = newProcess(t, dir, "node-"+name, func() *exec.Cmd {
-			all := append([]string{"--node", name, "--data", filepath.Join(dir, "data-"+name), "--listen", addr, "--partitions", "2"}, args(i)...)
-			cmd := exec.Command(program, all...)
+	listen := n.listen(hosts, 8080)
+	for i, h := range hosts {
+		m := &machine{host: h, url: "http://" + listen[i], data: filepath.Join(dir, "data-"+h.name)}
+		if err := os.Mkdir(m.data, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if inside {
+			if err := mountSmall(m.data, dataBytes); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = unmount(m.data) })
+		}
+		m.process = newProcess(t, dir, h.name, func() *exec.Cmd {
+			all := append([]string{"--node", h.name, "--data", m.data, "--listen", listen[i], "--partitions", "2", "--hosts", h.address}, args(i)...)
+			cmd := h.command(cmp.Or(m.version, program), all...)
 			cmd.Env = append(os.Environ(), "RECEIPTD_ADMIN_KEY="+adminKey)
 			return cmd
 		})
-		n.start()
-		nodes = append(nodes, n)
+		m.start()
+		nodes = append(nodes, m)
 	}
 	return nodes
 }

@@ -36,7 +36,7 @@ func TestDayIsWholeAndInOrder(t *testing.T) {
 	list := all(t, options)
 	kinds, senders, ids := map[events.Kind]int{}, map[string]string{}, map[string]bool{}
 	read := map[string]bool{}
-	var twice, early, said int
+	var twice, early, said, labelled int
 	last := options.End.Add(-24 * time.Hour).UnixMilli()
 	for i, e := range list {
 		var d events.Decoder
@@ -54,6 +54,9 @@ func TestDayIsWholeAndInOrder(t *testing.T) {
 		switch e.Kind {
 		case events.MessageSent:
 			senders[e.Message] = e.User
+			if e.Label != "" {
+				labelled++
+			}
 		case events.MessageRead:
 			key := e.User + " " + e.Message
 			switch {
@@ -77,6 +80,7 @@ func TestDayIsWholeAndInOrder(t *testing.T) {
 	for what, n := range map[string]int{
 		"recalls": kinds[events.MessageRecalled], "deliveries": kinds[events.MessageDelivered], "chats read": kinds[events.ConversationRead],
 		"receipts that come twice": twice, "receipts that come early": early, "readers who say something": said,
+		"campaigns": labelled,
 	} {
 		if n == 0 {
 			t.Errorf("no %s", what)

@@ -62,9 +62,13 @@ type sent struct {
 	by       *person
 	id       string
 	receipt  bool
+	label    string // the campaign that it is part of, if any
 	readers  int
 	recalled bool
 }
+
+// labels are the campaigns of the day.
+var labels = []string{"spring-sale", "release-notes", "survey"}
 
 // names are what people are called; a letter is added.
 var names = []string{
@@ -192,6 +196,9 @@ func messages(o Options, apps []*App, random *rand.Rand) []*sent {
 		at, p := moment(random, begin), a.pick(random)
 		for range min(burst(random), o.Messages-len(all)) {
 			m := &sent{at: at, place: p, by: p.people[random.IntN(len(p.people))]}
+			if random.IntN(5) == 0 {
+				m.label = labels[random.IntN(len(labels))]
+			}
 			m.receipt = p.group != "" && random.Float64() < 0.8
 			if a.Settings["group_receipts"].(map[string]any)["who_may_request"] == "admins" && m.receipt {
 				m.by = p.people[random.IntN(1+p.admins)]

@@ -149,7 +149,7 @@ func (p *Plan) send(m *sent) events.Event {
 		p.best = m
 	}
 	e := g.in(m.by, events.MessageSent)
-	e.Message, e.Receipt = m.id, m.receipt
+	e.Message, e.Receipt, e.Label = m.id, m.receipt, m.label
 	return e
 }
 

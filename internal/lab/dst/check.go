@@ -3,6 +3,7 @@ package dst
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing/synctest"
@@ -61,7 +62,7 @@ func (w *world) compare() {
 	for _, app := range m.Apps() {
 		settings, revision, _ := m.Settings(app)
 		got, gotRevision, ok := p.SettingsAt(0, app)
-		if !ok || got != settings || gotRevision != revision {
+		if !ok || !reflect.DeepEqual(got, settings) || gotRevision != revision {
 			w.fail("settings of %s: %+v, the model has %+v", app, got, settings)
 		}
 		w.compareMessages(app)
@@ -124,68 +125,6 @@ func (w *world) counts(app, user string) map[told]int {
 		}
 	}
 	return counts
-}
-
-func (w *world) beginSession(app, user string) {
-	s := &session{app: app, user: user, sub: w.hub.Subscribe(app, user), pushed: map[told]int{}}
-	summary, upto, err := w.fold.SummaryAt(0, app, user, "")
-	if err != nil && w.unreadable() {
-		s.sub.Close()
-		return
-	}
-	w.modelTo(upto)
-	w.same("summary at the login of "+user, err, summary.Items, w.model.Summary(app, user))
-	s.began = w.counts(app, user)
-	w.sessions = append(w.sessions, s)
-	w.tracef("%s %s logs in at %d with %d items", app, user, upto, len(summary.Items))
-}
-
-// endSession looks whether the author was told of everything that happened meanwhile.
-func (w *world) endSession(s *session) {
-	w.sleep(60 * time.Millisecond)
-	var at uint64
-	for {
-		if w.isCrashed() {
-			return
-		}
-		var ok bool
-		if at, ok = w.position(); !ok {
-			s.sub.Close()
-			return // it is told at the next login
-		}
-		push, wait, err := s.sub.Poll()
-		if err != nil {
-			w.fail("pushes of %s: %v", s.user, err)
-		}
-		if len(push.Notifications) == 0 && wait == 0 {
-			break
-		}
-		w.sleep(wait) // what was folded just now is told a little later
-		for _, n := range push.Notifications {
-			if n.Kind != events.MessageRead || n.Group == "" {
-				continue
-			}
-			k := told{n.Group, n.Message}
-			if n.Count < s.pushed[k] {
-				w.fail("%s is told %d readers of %v after %d", s.user, n.Count, k, s.pushed[k])
-			}
-			s.pushed[k] = n.Count
-		}
-	}
-	w.modelTo(at)
-	for k, count := range w.counts(s.app, s.user) {
-		if s.unsettled || w.model.SeesNobody(events.Conversation{App: s.app, Group: k.group}, s.user) {
-			continue
-		}
-		if count != s.began[k] && s.pushed[k] != count {
-			w.fail("%s %s was told %d readers of %v, there are %d, and were %d at the login", s.app, s.user, s.pushed[k], k, count, s.began[k])
-		}
-	}
-	s.sub.Close()
-	w.tracef("%s %s logs out at %d, told of %d", s.app, s.user, at, len(s.pushed))
-	if w.random.IntN(2) == 0 {
-		w.script = append([]events.Event{{Kind: events.StatisticSeen, App: s.app, User: s.user, Upto: at}}, w.script...)
-	}
 }
 
 // verify folds the log anew and compares, as receiptctl verify and replay do.

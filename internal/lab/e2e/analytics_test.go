@@ -124,16 +124,18 @@ func TestKillAnalytics(t *testing.T) {
 	l := newLoad(s, r.Uint64(), 2)
 	l.start()
 	for range kills {
+		// A random moment.
 		time.Sleep(time.Duration(50+r.IntN(700)) * time.Millisecond)
 		paused := r.IntN(4) == 0 // an insert that nobody answers is under way when the kill comes
 		if paused {
 			c.Pause()
-			time.Sleep(time.Duration(r.IntN(500)) * time.Millisecond)
+			time.Sleep(time.Duration(r.IntN(500)) * time.Millisecond) // inserts wait for an answer
 		}
 		if r.IntN(2) == 0 {
 			l.atLeast(s.crash(l))
 		} else {
 			c.Kill()
+			// Inserts are refused meanwhile.
 			time.Sleep(time.Duration(r.IntN(300)) * time.Millisecond)
 			c.Restart()
 			paused = false

@@ -15,7 +15,7 @@ func TestDemoLeavesSomethingToLookAt(t *testing.T) {
 		t.Fatalf("demo: %v", shown)
 	}
 	commands := regexp.MustCompile(`(?m): +receiptctl (.*)$`).FindAllStringSubmatch(shown.out, -1)
-	if len(commands) != 3 {
+	if len(commands) != 4 {
 		t.Fatalf("it names %d commands:\n%s", len(commands), shown.out)
 	}
 	for _, command := range commands {
@@ -35,8 +35,9 @@ func TestDemoLeavesSomethingToLookAt(t *testing.T) {
 	if err := json.Unmarshal([]byte(again.out), &result); err != nil || again.code != 0 || again.err != "" {
 		t.Fatalf("%v: %v", err, again)
 	}
-	// Groups of the second day are those of the first, so their members may read and write.
-	if n := result.Outcomes["rejected"]; result.Events < 1000 || n == 0 || 50*n > result.Events {
+	// Groups of the second day are those of the first, so their members may read and write. What is
+	// rejected are reads of a recalled message, a large group's if it happens so.
+	if n := result.Outcomes["rejected"]; result.Events < 1000 || n == 0 || 10*n > result.Events {
 		t.Errorf("%+v", result)
 	}
 	s.verify()

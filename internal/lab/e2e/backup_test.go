@@ -84,7 +84,7 @@ func TestBackupUnderLoad(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(r.IntN(300)) * time.Millisecond)
+		time.Sleep(time.Duration(r.IntN(300)) * time.Millisecond) // a random moment of the backup
 		if n%4 == 3 {
 			s.crash(l)
 		} else {

@@ -193,6 +193,7 @@ func (m *model) compare(s *server) {
 			m.compareUser(s, app, user)
 		}
 	}
+	m.compareRates(s, "")
 }
 
 func (m *model) compareApp(s *server, app string) {
@@ -213,12 +214,17 @@ func (m *model) compareApp(s *server, app string) {
 	same(s, "rejections of "+app, s.rejections(app), want[:min(len(want), 1000)])
 }
 
-// compareRates asks for all read rates, in every grouping.
+// compareRates asks for all read rates of an app, or of all, in every grouping.
 func (m *model) compareRates(s *server, app string) {
 	s.t.Helper()
-	for by, name := range map[projections.RateBy]string{
+	groupings := map[projections.RateBy]string{
 		projections.ByHour: "hour", projections.ByGroup: "group", projections.BySender: "sender", projections.ByLabel: "label", projections.ByWeekHour: "weekday_hour",
-	} {
+	}
+	path := appPath(app)
+	if app == "" {
+		path, groupings = "/v1", map[projections.RateBy]string{projections.ByHour: "hour", projections.ByApp: "app"}
+	}
+	for by, name := range groupings {
 		want, total := m.cluster.Rates(projections.RateQuery{App: app, To: math.MaxInt64, By: by, Limit: 1000})
 		var answer struct {
 			Rows []struct {
@@ -233,7 +239,7 @@ func (m *model) compareRates(s *server, app string) {
 			}
 			Total int
 		}
-		s.must("GET", appPath(app)+"/analytics/read-rate?limit=1000&from=0&to=9223372036854775807&group_by="+name, nil, &answer)
+		s.must("GET", path+"/analytics/read-rate?limit=1000&from=0&to=9223372036854775807&group_by="+name, nil, &answer)
 		if len(answer.Rows) != len(want) || answer.Total != total {
 			s.t.Fatalf("rates of %s by %s: %d rows, want %d", app, name, len(answer.Rows), len(want))
 		}

@@ -135,7 +135,7 @@ func TestDiskFilledByOthers(t *testing.T) {
 	s.refusesAsFull(l)
 	for range 20 { // longer than a checkpoint waits for the next one, and for a flush
 		l.atLeast(answered)
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond) // the disk stays full for four seconds
 	}
 	release()
 	before := l.accepted()

@@ -154,7 +154,7 @@ func TestPoisonStopsNothing(t *testing.T) {
 		t.Errorf("%v entries are counted as in vain", n)
 	}
 	list := s.ctl("poison")
-	for _, want := range []string{"4 entries are no events, 1 are of apps that do not exist", "app not found", `"type":"message.read","message":"m"`, "malformed JSON", `"\x00\xff"`} {
+	for _, want := range []string{"entries that are no events: 4; events of apps that do not exist: 1", "app not found", `"type":"message.read","message":"m"`, "malformed JSON", `"\x00\xff"`} {
 		if list.code != 0 || !strings.Contains(list.out, want) {
 			t.Errorf("no %q in %v", want, list)
 		}

@@ -28,7 +28,7 @@ func TestKill9(t *testing.T) {
 		if replays {
 			replaying.Go(s.replayUntilKilled())
 		}
-		time.Sleep(time.Duration(50+r.IntN(650)) * time.Millisecond)
+		time.Sleep(time.Duration(50+r.IntN(650)) * time.Millisecond) // a random moment
 		answered := s.crash(l)
 		replaying.Wait()
 		if l.atLeast(answered); replays {
@@ -58,6 +58,7 @@ func TestKillWhileStarting(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			// A random moment of the start.
 			time.Sleep(time.Duration(r.IntN(120)) * time.Millisecond)
 			p.signal(syscall.SIGKILL)
 			if _, err := p.wait(); err != nil {

@@ -36,7 +36,7 @@ func TestModelUnderKill(t *testing.T) {
 		})
 	}
 	for range kills {
-		time.Sleep(time.Duration(200+r.IntN(600)) * time.Millisecond)
+		time.Sleep(time.Duration(200+r.IntN(600)) * time.Millisecond) // a random moment
 		s.kill()
 		s.start()
 	}
@@ -242,6 +242,11 @@ func (h *historian) see(s *script, e *events.Event) error {
 
 // post sends events until they are answered, at new times each time.
 func (h *historian) post(s *script, app string, evs []events.Event) error {
+	for i := range evs {
+		if evs[i].Imported { // which has a door of its own
+			evs[i].Imported, evs[i].Time = false, 0
+		}
+	}
 	var answer struct{ Outcomes []outcome }
 	err := persist(func() error {
 		for i := range evs {

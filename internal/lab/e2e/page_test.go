@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,6 +32,32 @@ func TestPageInABrowser(t *testing.T) {
 		"BASE="+base, "KEY="+key, "APP="+strings.Replace(l.app, "#", "/", 1), "EMPTY_APP=acme/empty", "GROUP="+group, "MESSAGE="+message)
 	out, err := script.CombinedOutput()
 	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// TestPageUnderAttack has Chromium do to the page what a page elsewhere and users with hostile
+// names do: see browser/hostile.mjs for what must hold.
+func TestPageUnderAttack(t *testing.T) {
+	s := startServer(t)
+	const app = "acme#hostile"
+	s.must("PUT", appPath(app), map[string]any{"group_receipts": map[string]any{"enabled": true}}, nil)
+	names := []string{
+		`<img src=x onerror=window.pwned=1>`, `"><script>window.pwned=1</script>`, `javascript:window.pwned=1`,
+		`__proto__`, `constructor`, "\u202egnp.exe\u202c", strings.Repeat("W", 128), `{{.Key}}'"&amp;`, "a\u0301\u0301\u0301\u0301",
+	}
+	for _, name := range names {
+		s.apply(app, events.Event{App: app, Kind: events.GroupCreated, Group: name, User: name, Members: []string{"reader"}},
+			events.Event{App: app, Kind: events.MessageSent, Group: name, User: name, Message: name, Receipt: true, Label: name[:min(64, len(name))]},
+			events.Event{App: app, Kind: events.MessageRead, Group: name, User: "reader", Message: name, Content: name})
+	}
+	base, key := s.address()
+	text, err := json.Marshal(names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := browserScript(t, "hostile.mjs", "BASE="+base, "KEY="+key, "APP=acme/hostile", "NAMES="+string(text))
+	if out, err := script.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }
@@ -67,7 +94,7 @@ func pageMessage(s *server, app string) (group, message string) {
 		members = append(members, fmt.Sprintf("page-user-%03d", i))
 	}
 	s.apply(app, events.Event{App: app, Kind: events.GroupCreated, Group: group, User: "page-author", Members: members},
-		events.Event{App: app, Kind: events.MessageSent, Group: group, User: "page-author", Message: message, Receipt: true})
+		events.Event{App: app, Kind: events.MessageSent, Group: group, User: "page-author", Message: message, Receipt: true, Label: "spring"})
 	var reads []events.Event
 	for _, user := range members[:105] {
 		reads = append(reads, events.Event{App: app, Kind: events.MessageRead, Group: group, User: user, Message: message})

@@ -37,9 +37,6 @@ func (t *trial) newVolume(ctx context.Context, kind string) (*volume, error) {
 	if _, err := command(ctx, "mkfs."+kind, "-q", v.image); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", errImpossible, err), v.close(ctx))
 	}
-	if v.device, err = command(ctx, "losetup", "--find", "--show", v.image); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: %w", errImpossible, err), v.close(ctx))
-	}
 	if err := v.mount(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", errImpossible, err), v.close(ctx))
 	}
@@ -54,22 +51,34 @@ func command(ctx context.Context, name string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-func (v *volume) mount(ctx context.Context) error {
-	options := "noatime"
-	if v.kind == "ext4" {
-		options += ",errors=remount-ro"
+func (v *volume) mount(ctx context.Context) (err error) {
+	if v.device, err = command(ctx, "losetup", "--find", "--show", v.image); err != nil {
+		return err
 	}
-	_, err := command(ctx, "mount", "-t", v.kind, "-o", options, v.device, v.at)
-	return err
+	// Without nouuid xfs is not mounted beside another one of the same name, see unmount.
+	options := "noatime," + map[string]string{"ext4": "errors=remount-ro", "xfs": "nouuid"}[v.kind]
+	if _, err = command(ctx, "mount", "-t", v.kind, "-o", options, v.device, v.at); err != nil {
+		_, detach := command(ctx, "losetup", "-d", v.device)
+		return errors.Join(err, detach)
+	}
+	return nil
 }
 
-// unmount may have to wait for a process that was just killed.
+// unmount may have to wait for a process that was just killed. What is mounted next is a copy on
+// another device: a process beside that has mounts of its own, which it took over when it began,
+// keeps the file system alive, and the old device would give us that one again, shut down as it is.
 func (v *volume) unmount(ctx context.Context) (err error) {
 	for range 100 {
-		if _, err = command(ctx, "umount", v.at); err == nil {
-			return nil
+		if err = v.unmountOnce(ctx); err == nil {
+			break
 		}
 		time.Sleep(50 * time.Millisecond)
+	}
+	if err == nil {
+		_, err = command(ctx, "cp", "--sparse=always", v.image, v.image+".next")
+	}
+	if err == nil {
+		err = os.Rename(v.image+".next", v.image)
 	}
 	return err
 }
@@ -78,15 +87,15 @@ func (v *volume) unmount(ctx context.Context) (err error) {
 func (v *volume) close(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	_ = v.unmountOnce(ctx)
-	var err error
-	if v.device != "" {
-		_, err = command(ctx, "losetup", "-d", v.device)
-	}
-	return errors.Join(err, os.Remove(v.image))
+	return os.Remove(v.image)
 }
 
+// unmountOnce has the kernel drop the device with the last that holds it.
 func (v *volume) unmountOnce(ctx context.Context) error {
-	_, err := command(ctx, "umount", v.at)
+	if _, err := command(ctx, "umount", v.at); err != nil {
+		return err
+	}
+	_, err := command(ctx, "losetup", "-d", v.device)
 	return err
 }
 
@@ -211,7 +220,7 @@ func readOnlyCase(ctx context.Context, t *trial) (seen string, err error) {
 	if err := errors.Join(s.kill(), v.unmount(ctx)); err != nil {
 		return "", err
 	}
-	if _, err := command(ctx, "sh", "-c", "e2fsck -p "+v.device+"; test $? -le 1"); err != nil {
+	if _, err := command(ctx, "sh", "-c", "e2fsck -p "+v.image+"; test $? -le 1"); err != nil {
 		return "", err
 	}
 	if err := errors.Join(v.mount(ctx), s.start(ctx)); err != nil {

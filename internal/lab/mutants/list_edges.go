@@ -60,8 +60,8 @@ var edgeMutants = []Mutant{
 	},
 	{
 		Name: "users-without-bound", File: "internal/accounts/counts.go",
-		Old:     `if a.counts[prefix] >= most {`,
-		New:     `if a.counts[prefix] > most {`,
+		Old:     `if a.counts[filter] >= most {`,
+		New:     `if a.counts[filter] > most {`,
 		Bug:     "an app may have one more user than is allowed",
 		Package: "internal/accounts", Test: "TestUsersAreBounded",
 	},
@@ -151,7 +151,7 @@ var edgeMutants = []Mutant{
 	},
 	{
 		Name: "tenants-in-the-order-they-came", File: "internal/fair/semaphore.go",
-		Old:     `return h[i].due < h[j].due`,
+		Old:     `return t.due < other.due`,
 		New:     `return false`,
 		Bug:     "a quiet tenant waits for all that a flood has put before it",
 		Package: "internal/fair", Test: "TestQuietTenantIsServedNext",
@@ -288,5 +288,26 @@ var edgeMutants = []Mutant{
 		New:     `if w.p.o.InVain == nil {`,
 		Bug:     "a replay logs everything again that producers ever sent in vain, and alerts",
 		Package: "consumers/projector", Test: "TestEntriesInVainAreTold",
+	},
+	{
+		Name: "answer-ended-after-it-is-over", File: "internal/runtime/writing.go",
+		Old:     `x.w = nil`,
+		New:     `_ = x.w`,
+		Bug:     "a request that gives way while it ends has its writer used later, which ends the process",
+		Package: "internal/runtime", Test: "TestAnswersThatAreOverAreLeftAlone",
+	},
+	{
+		Name: "answer-cut-where-it-is-written", File: "internal/runtime/untaken.go",
+		Old:     `w.cut.Store(true)`,
+		New:     `panic(http.ErrAbortHandler)`,
+		Bug:     "an answer for which there is no room ends the process if a goroutine of its own writes it",
+		Package: "internal/runtime", Test: "TestAnswersOfOtherGoroutinesAreCutOff",
+	},
+	{
+		Name: "places-lost-to-nobody", File: "internal/fair/places.go",
+		Old:     `for _, x := range slices.Backward(gone) {`,
+		New:     `for _, x := range slices.Backward(gone[:0]) {`,
+		Bug:     "who is refused several places at once takes some from others all the same, who are not told",
+		Package: "internal/fair", Test: "TestPlacesOfASize",
 	},
 }

@@ -63,10 +63,31 @@ var foldMutants = []Mutant{
 		Package: "projections", Test: "TestCountsOutliveTheirSettings",
 	},
 	{
-		Name: "late-reads-have-no-end", File: "projections/message_receipt.go",
+		Name: "late-reads-have-no-end", File: "projections/imported.go",
 		Old:     `min(max(b.Times[i], now-a.maxReportAge), now)`,
 		New:     `min(b.Times[i], now)`,
 		Bug:     "a client whose clock is behind reads messages that are no longer valid",
+		Package: "projections", Test: "TestHistoriesMatchTheModel", Args: histories,
+	},
+	{
+		Name: "import-goes-back", File: "projections/imported.go",
+		Old:     `at < min(c.imported, now)`,
+		New:     `at < min(c.imported-1000, now)`,
+		Bug:     "what is imported may go back in time by a second",
+		Package: "projections", Test: "TestHistoriesMatchTheModel", Args: histories,
+	},
+	{
+		Name: "import-fills-summaries", File: "projections/message_receipt.go",
+		Old:     `if err == nil && !p.scratch.imported {`,
+		New:     `if err == nil {`,
+		Bug:     "authors are told at their next login of all that was read in the old system",
+		Package: "projections", Test: "TestImportTellsNobody",
+	},
+	{
+		Name: "import-by-today", File: "projections/message_sent.go",
+		Old:     `at := p.position.clock.now - ago`,
+		New:     `at := p.position.clock.now`,
+		Bug:     "imported messages were all sent when they were imported",
 		Package: "projections", Test: "TestHistoriesMatchTheModel", Args: histories,
 	},
 	{
@@ -278,7 +299,7 @@ var foldMutants = []Mutant{
 		Old:     `ok = eventlog.Fingerprint(e) == fingerprint`,
 		New:     `ok = e.Sequence == seq || fingerprint == 0`,
 		Bug:     "a state goes on in a log that has another entry at its position",
-		Package: "consumers/projector", Test: "TestStateAheadOfItsLogIsRefused",
+		Package: "consumers/projector", Test: "TestStateAheadOfItsLogIsFoldedAgain",
 	},
 	{
 		Name: "corrupt-state-thrown-away", File: "consumers/internal/fold/current.go",
@@ -286,5 +307,19 @@ var foldMutants = []Mutant{
 		New:     `err := disk.RemoveAll(dir)`,
 		Bug:     "a state that the log disagrees with is deleted, and may be the only copy of what the log lost",
 		Package: "consumers/projector", Test: "TestCorruptStateIsFoldedAgainWhileOthersAnswer",
+	},
+	{
+		Name: "level-after-a-restart", File: "projections/level.go",
+		Old:     `return events.OutcomeApplied, p.raise(from)`,
+		New:     `return events.OutcomeApplied, p.raise(max(from, level))`,
+		Bug:     "a raised level of the rules decides from the next start on, at each node another one",
+		Package: "projections", Test: "TestLevelDecidesFromItsPlaceOn",
+	},
+	{
+		Name: "unknown-level-is-folded", File: "projections/level.go",
+		Old:     `p.level > known {`,
+		New:     `false && p.level > known {`,
+		Bug:     "a version that does not know the level of the rules goes on without an error, or ends without a word",
+		Package: "projections", Test: "TestLevelDecidesFromItsPlaceOn",
 	},
 }

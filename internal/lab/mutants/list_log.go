@@ -14,7 +14,7 @@ var logMutants = []Mutant{
 		Old:     `for _, d := range []*dict{&x.apps, &x.users, &x.conversations, &x.messages, &x.contents} {`,
 		New:     `for _, d := range []*dict{&x.apps, &x.users, &x.conversations, &x.messages} {`,
 		Bug:     "the dictionary of contents outlives its entry: the next one refers to texts that it does not have",
-		Package: "events", Test: "TestBatchRoundTrip",
+		Package: "events", Test: "TestBuilderBeginsEachEntryAnew",
 	},
 	{
 		Name: "codec-time-without-delta", File: "events/decode_columns.go",
@@ -231,7 +231,7 @@ var logMutants = []Mutant{
 		Old:     `if info, err := os.Stat(block); err != nil || info.Size() > 0 {`,
 		New:     `if _, err := os.Stat(block); err != nil {`,
 		Bug:     "a stream that lost its checksum file is removed with all its entries",
-		Package: "events/eventlog", Test: "TestIncompleteStreamIsMadeAgain",
+		Package: "events/eventlog", Test: "TestStreamWithEntriesIsNotRemovedWithoutAWitness",
 	},
 	{
 		Name: "scan-misses-one-entry", File: "events/eventlog/blockfile/scan.go",
@@ -267,5 +267,26 @@ var logMutants = []Mutant{
 		New:     `s.remaining -= 0 * n`,
 		Bug:     "between two looks at the disk the same free space is given to everybody",
 		Package: "events/eventlog", Test: "TestSpaceIsAskedForWhenItGetsShort",
+	},
+	{
+		Name: "move-opened-half", File: "events/eventlog/streams.go",
+		Old:     `if first.CachedInfo().Config.Metadata[metaRestoring] != "" {`,
+		New:     `if false {`,
+		Bug:     "half of a log that moves into a cluster is served",
+		Package: "events/eventlog", Test: "TestLogMovesIntoACluster",
+	},
+	{
+		Name: "move-begun-beside", File: "events/eventlog/streams.go",
+		Old:     `if _, err := js.Stream(ctx, "KV_"+RestoreClaim); err == nil {`,
+		New:     `if _, err := js.Stream(ctx, "KV_"+RestoreClaim); err == nil && false {`,
+		Bug:     "a node begins an empty log while another one is on its way into the cluster",
+		Package: "events/eventlog", Test: "TestLogMovesIntoACluster",
+	},
+	{
+		Name: "move-forgets-when-it-was-made", File: "events/eventlog/identity.go",
+		Old:     `text := info.Config.Metadata[metaCreated]; text != ""`,
+		New:     `text := info.Config.Metadata[metaCreated]; text == "never"`,
+		Bug:     "a log that moved into a cluster is another one whenever another server leads",
+		Package: "events/eventlog", Test: "TestLogMovesIntoACluster",
 	},
 }

@@ -55,7 +55,7 @@ func (m *Model) messageSent(a *app, ev events.Event) events.Outcome {
 	return events.OutcomeApplied
 }
 
-// collectedToday counts the group's messages that collect receipts, of the clock's UTC day, since
+// collectedToday counts the group's messages that collect receipts, of the UTC day, since
 // one of another.
 func (m *Model) collectedToday(g *conversation) int {
 	n := 0
@@ -63,7 +63,7 @@ func (m *Model) collectedToday(g *conversation) int {
 		if !msg.collects() {
 			continue
 		}
-		if day(msg.sentAt) != day(m.time.t) {
+		if day(msg.sentAt) != day(m.moment) {
 			break
 		}
 		n++
@@ -78,7 +78,7 @@ func (m *Model) send(a *app, c *conversation, ev events.Event) {
 	a.conversations[c.name] = c
 	c.sent++
 	msg := &message{
-		id: ev.Message, from: ev.User, conversation: c, seq: c.sent, sentAt: m.time.t, asked: ev.Receipt, silent: ev.Silent,
+		id: ev.Message, from: ev.User, conversation: c, seq: c.sent, sentAt: m.moment, asked: ev.Receipt, silent: ev.Silent,
 	}
 	if ev.Label != "" && !slices.Contains(a.labels, ev.Label) && len(a.labels) < m.limits.MaxLabels {
 		a.labels = append(a.labels, ev.Label)

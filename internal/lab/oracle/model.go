@@ -27,6 +27,9 @@ type Limits struct {
 	MaxDevices int
 	// MaxLabels bounds the labels of an app that are counted.
 	MaxLabels int
+	// MaxAlerts bounds the alerts of groups that are kept for an app, MaxAlertParts the parts of
+	// those of senders and labels.
+	MaxAlerts, MaxAlertParts int
 	// ParkedFor is how long a receipt waits for its message; longer is too long.
 	ParkedFor time.Duration
 }
@@ -43,6 +46,8 @@ func DefaultLimits() Limits {
 		MaxEventIDs:     events.MaxEventIDs,
 		MaxDevices:      events.MaxDevices,
 		MaxLabels:       events.MaxLabels,
+		MaxAlerts:       events.MaxAlerts,
+		MaxAlertParts:   events.MaxAlertParts,
 		ParkedFor:       events.ParkedFor,
 	}
 }
@@ -51,7 +56,11 @@ func DefaultLimits() Limits {
 type Model struct {
 	partition int
 	limits    Limits
+	levels    []func(*Limits) // what each level changes, from 2 on
+	level     uint64
 	time      clock
+	moment    int64  // of the event being decided: T, or what it states
+	quiet     bool   // nothing of it is told
 	sequence  uint64 // of the entry being decided, or of the last one
 	apps      map[string]*app
 	poisoned  []Poisoned
@@ -87,6 +96,9 @@ type app struct {
 	summaries     map[string]*summary
 	rejections    []projections.Rejection
 	labels        []string
+	alerts        []projections.Alert // of groups
+	alertParts    []projections.Alert // of senders and labels
+	partsDropped  bool
 	wishes        map[string]wish // of users, for all of their conversations
 }
 
@@ -104,6 +116,7 @@ type conversation struct {
 	messages  []*message // the one with seq n is messages[n-1]
 	byID      map[string]*message
 	members   []*member // current and former, in the order of joining; both sides of a single chat
+	imported  int64     // what the last imported event that was applied stated; 0 = there was none
 }
 
 type member struct {
@@ -202,8 +215,15 @@ func New(partition int) *Model { return NewWithLimits(partition, DefaultLimits()
 
 // NewWithLimits is the model of a partition with other limits.
 func NewWithLimits(partition int, limits Limits) *Model {
-	return &Model{partition: partition, limits: limits, apps: map[string]*app{}}
+	return &Model{partition: partition, limits: limits, level: 1, apps: map[string]*app{}}
 }
+
+// SetLevels has the model know levels of the rules above 1, each of which changes the limits of the
+// one before it. It is called before the first entry.
+func (m *Model) SetLevels(levels []func(*Limits)) { m.levels = levels }
+
+// Level is the level of the rules that decides the next event.
+func (m *Model) Level() uint64 { return m.level }
 
 // Apply decides the events of one log entry, whose broker time at is in Unix milliseconds, and
 // returns the outcome of each. The model keeps strings of the events. Entries come once each and in
@@ -229,6 +249,8 @@ func (m *Model) begin(sequence uint64, at int64) {
 		panic(fmt.Sprintf("oracle: entry %d after entry %d", sequence, m.sequence))
 	}
 	m.sequence = sequence
+	before := m.time.t
+	defer func() { m.judge(before) }()
 	if m.time.tick(at) {
 		for _, a := range m.apps {
 			for i := range a.parked {
@@ -271,13 +293,57 @@ func (m *Model) decideOnce(ev events.Event, at position) events.Outcome {
 
 func (m *Model) decide(ev events.Event, at position) events.Outcome {
 	a := m.apps[ev.App]
-	if ev.Kind == events.AppConfigured {
+	switch ev.Kind {
+	case events.AppConfigured:
 		return m.configured(ev)
+	case events.RulesLevel:
+		return m.rulesLevel(ev)
 	}
 	if a == nil {
 		return events.RejectedNoApp // and nothing is recorded
 	}
-	var outcome events.Outcome
+	outcome := m.decideFor(a, ev, at)
+	if outcome.Rejected() {
+		m.reject(a, ev, at, outcome)
+	}
+	return outcome
+}
+
+// rules.level
+func (m *Model) rulesLevel(ev events.Event) events.Outcome {
+	if ev.Revision <= m.level {
+		return events.OutcomeDuplicate
+	}
+	for m.level < ev.Revision {
+		m.level++
+		m.levels[m.level-2](&m.limits)
+	}
+	return events.OutcomeApplied
+}
+
+// decideFor decides an event of an app, by T or by the time that it states.
+func (m *Model) decideFor(a *app, ev events.Event, at position) events.Outcome {
+	m.moment, m.quiet = m.time.t, ev.Imported
+	if !ev.Imported {
+		return m.byKind(a, ev, at)
+	}
+	// Imported events
+	if ev.Time > m.time.t {
+		return events.RejectedImportAhead
+	}
+	name := conversationOf(ev)
+	if c := a.conversations[name]; c != nil && c.imported != 0 && ev.Time < c.imported && ev.Time < m.time.t {
+		return events.RejectedImportBehind
+	}
+	m.moment = ev.Time
+	outcome := m.byKind(a, ev, at)
+	if outcome == events.OutcomeApplied || outcome == events.OutcomeHidden {
+		a.conversations[name].imported = ev.Time
+	}
+	return outcome
+}
+
+func (m *Model) byKind(a *app, ev events.Event, at position) (outcome events.Outcome) {
 	switch ev.Kind {
 	case events.StatisticSeen:
 		outcome = m.statisticSeen(a, ev)
@@ -299,9 +365,6 @@ func (m *Model) decide(ev events.Event, at position) events.Outcome {
 		outcome = a.markedUnread(ev)
 	default:
 		panic(fmt.Sprintf("oracle: event of kind %v", ev.Kind))
-	}
-	if outcome.Rejected() {
-		m.reject(a, ev, at, outcome)
 	}
 	return outcome
 }

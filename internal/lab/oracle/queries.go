@@ -118,110 +118,6 @@ func (m *Model) Members(app, group string) []Member {
 	return members
 }
 
-// AllMessages are all messages of the app, recalled ones too: by conversation in the order of
-// AllConversations, then in the order they were sent.
-func (m *Model) AllMessages(app string) []projections.Message {
-	var all []projections.Message
-	for _, c := range m.conversations(app) {
-		for _, msg := range c.messages {
-			all = append(all, msg.view())
-		}
-	}
-	return all
-}
-
-// Messages are the messages with the id, at most one from each conversation, in the order of
-// AllConversations.
-func (m *Model) Messages(app, id string) []projections.Message {
-	var found []projections.Message
-	for _, c := range m.conversations(app) {
-		if msg := c.byID[id]; msg != nil {
-			found = append(found, msg.view())
-		}
-	}
-	return found
-}
-
-// Message is the message of a conversation; false if it is unknown.
-func (m *Model) Message(c events.Conversation, id string) (projections.Message, bool) {
-	msg := m.message(c, id)
-	if msg == nil {
-		return projections.Message{}, false
-	}
-	return msg.view(), true
-}
-
-// Counts are the numbers of a message; false if it is unknown.
-func (m *Model) Counts(c events.Conversation, id string) (projections.Counts, bool) {
-	msg, ok := m.Message(c, id)
-	return msg.Counts, ok
-}
-
-// Readers is the read set of a message, in the order of reading; it is empty if names are not kept.
-func (m *Model) Readers(c events.Conversation, id string) []projections.Reader {
-	msg := m.message(c, id)
-	if msg == nil || msg.kind == counted {
-		return nil
-	}
-	return msg.inOrder()
-}
-
-// inOrder are the readers in the order of reading.
-func (msg *message) inOrder() []projections.Reader {
-	list := slices.Clone(msg.readers)
-	slices.SortStableFunc(list, func(x, y projections.Reader) int { return cmp.Compare(x.ReadAt, y.ReadAt) })
-	return list
-}
-
-// Remaining is a message of the conversation without those who have left the group since.
-func (m *Model) Remaining(c events.Conversation, id string) projections.Message {
-	msg := m.message(c, id)
-	rest := *msg
-	rest.eligible, rest.readers = nil, nil
-	for _, user := range msg.eligible {
-		if msg.conversation.member(user).current() {
-			rest.eligible = append(rest.eligible, user)
-		}
-	}
-	for _, r := range msg.readers {
-		if msg.conversation.member(r.User).current() {
-			rest.readers = append(rest.readers, r)
-		}
-	}
-	v := rest.view()
-	if msg.kind == counted && len(rest.readers) < len(msg.readers) {
-		v.FirstReadAt, v.LastReadAt = 0, 0
-	}
-	return v
-}
-
-// NonReaders are the eligible readers of a message who have not read it, in the order they became
-// members; empty if names are not kept.
-func (m *Model) NonReaders(c events.Conversation, id string) []string {
-	msg := m.message(c, id)
-	if msg == nil || msg.kind == counted {
-		return nil
-	}
-	var users []string
-	for _, user := range msg.eligible {
-		if !msg.readBy(user) {
-			users = append(users, user)
-		}
-	}
-	return users
-}
-
-// LeftNonReaders are those of the nonreaders who are no members any more.
-func (m *Model) LeftNonReaders(c events.Conversation, id string) []string {
-	var users []string
-	for _, user := range m.NonReaders(c, id) {
-		if !m.conversation(c).member(user).current() {
-			users = append(users, user)
-		}
-	}
-	return users
-}
-
 // Standing is what a user is to a message that the model knows.
 func (m *Model) Standing(c events.Conversation, id, user string) projections.Standing {
 	msg := m.message(c, id)
@@ -273,112 +169,6 @@ func sortConversations(list []projections.ConversationView) {
 	})
 }
 
-// Summary is the author's summary, in the order of the latest news, for who names no device.
-func (m *Model) Summary(app, author string) []projections.SummaryItem {
-	return m.SummaryFor(app, author, "")
-}
-
-// SummaryFor is the summary that a device of the author is told.
-func (m *Model) SummaryFor(app, author, device string) []projections.SummaryItem {
-	a := m.apps[app]
-	if a == nil {
-		return nil
-	}
-	var items []projections.SummaryItem
-	s := a.summaryOf(author)
-	list := slices.Clone(s.items)
-	list = slices.DeleteFunc(list, func(x *item) bool { return x.lastEntry <= s.witness(device).seen })
-	slices.SortStableFunc(list, func(x, y *item) int { return cmp.Compare(x.lastEntry, y.lastEntry) })
-	for _, x := range list {
-		if x.hiddenFrom(a, author) {
-			continue
-		}
-		switch {
-		case x.message == nil:
-			items = append(items, x.chat.item(author))
-		case x.message.conversation.name.Group == "":
-			items = append(items, x.message.singleItem(a.seesNobody(x.message.conversation, author)))
-		default:
-			items = append(items, x.message.groupItem())
-		}
-	}
-	return items
-}
-
-// hiddenFrom reports whether an item is not shown to its author, who hides their own reads.
-func (x *item) hiddenFrom(a *app, author string) bool {
-	c := x.chat
-	if x.message != nil {
-		c = x.message.conversation
-	}
-	return a.seesNobody(c, author) && (x.message == nil || x.message.deliveredAt == 0)
-}
-
-// seesNobody reports whether a user is shown nobody's reads in a conversation.
-func (a *app) seesNobody(c *conversation, user string) bool {
-	reads, _ := a.hides(c, user)
-	return a.settings.Reciprocal && reads
-}
-
-// Dropped is how many items of the author's summary were pushed out and not acknowledged.
-func (m *Model) Dropped(app, author string) int {
-	if a := m.apps[app]; a != nil {
-		return a.summaryOf(author).author.dropped
-	}
-	return 0
-}
-
-// DroppedFor is how many items were pushed out that a device of the author had not acknowledged.
-func (m *Model) DroppedFor(app, author, device string) int {
-	if a := m.apps[app]; a != nil {
-		return a.summaryOf(author).witness(device).dropped
-	}
-	return 0
-}
-
-// Knows reports whether a device of the author is known.
-func (m *Model) Knows(app, author, device string) bool {
-	a := m.apps[app]
-	return a != nil && a.summaryOf(author).device(device) != nil
-}
-
-// witness is the device if it is known, else the author.
-func (s *summary) witness(device string) *witness {
-	if d := s.device(device); d != nil {
-		return d
-	}
-	return &s.author
-}
-
-func (c *conversation) item(author string) projections.SummaryItem {
-	peer := c.peerOf(author)
-	return projections.SummaryItem{
-		Kind: projections.SummaryConversationRead, Peer: peer, LastReadAt: c.member(peer).shownLastReadAt,
-	}
-}
-
-func (msg *message) singleItem(deliveryOnly bool) projections.SummaryItem {
-	item := projections.SummaryItem{
-		Kind: projections.SummaryDelivered, Message: msg.id, Peer: msg.conversation.peerOf(msg.from), DeliveredAt: msg.deliveredAt,
-	}
-	if len(msg.readers) > 0 && !deliveryOnly {
-		item.Kind, item.LastReadAt = projections.SummaryRead, msg.readers[0].ReadAt
-	}
-	return item
-}
-
-func (msg *message) groupItem() projections.SummaryItem {
-	readers := msg.inOrder()
-	first, last := readers[0], readers[len(readers)-1]
-	if msg.kind == counted {
-		last.User = ""
-	}
-	return projections.SummaryItem{
-		Kind: projections.SummaryGroupRead, Message: msg.id, Group: msg.conversation.name.Group,
-		Count: len(readers), LastReader: last.User, FirstReadAt: first.ReadAt, LastReadAt: last.ReadAt,
-	}
-}
-
 // Rejections are the latest rejections of the app, newest first.
 func (m *Model) Rejections(app string) []projections.Rejection {
 	a := m.apps[app]
@@ -398,11 +188,6 @@ func (m *Model) ParkedCount(app string) int {
 	return 0
 }
 
-// ConversationOf names the conversation of a message of the app.
-func ConversationOf(app string, msg projections.Message) events.Conversation {
-	return conversationOf(events.Event{App: app, Group: msg.Group, User: msg.From, Peer: msg.To})
-}
-
 func (m *Model) conversation(name events.Conversation) *conversation {
 	a := m.apps[name.App]
 	if a == nil {
@@ -411,84 +196,12 @@ func (m *Model) conversation(name events.Conversation) *conversation {
 	return a.conversations[name]
 }
 
-func (m *Model) message(name events.Conversation, id string) *message {
-	c := m.conversation(name)
-	if c == nil {
-		return nil
-	}
-	return c.byID[id]
-}
-
 // peerOf is the other side of a single chat, empty in a group.
 func (c *conversation) peerOf(user string) string {
 	if c.name.A == user {
 		return c.name.B
 	}
 	return c.name.A
-}
-
-// view is a message as shown.
-func (msg *message) view() projections.Message {
-	v := projections.Message{
-		ID: msg.id, From: msg.from, Group: msg.conversation.name.Group, To: msg.conversation.peerOf(msg.from),
-		SentAt: msg.sentAt, ReceiptRequested: msg.asked, CountsOnly: msg.kind == counted, Recalled: msg.recalled,
-		Tracked: msg.kind == tracked, Label: msg.label, DeliveredAt: msg.deliveredAt,
-	}
-	v.Eligible, v.Read = len(msg.eligible), len(msg.readers)
-	switch {
-	case v.Group != "":
-		v.Delivered = v.Read
-	case msg.delivered:
-		v.Delivered = 1
-	}
-	if readers := msg.inOrder(); len(readers) > 0 {
-		v.FirstReadAt, v.LastReadAt = readers[0].ReadAt, readers[len(readers)-1].ReadAt
-	}
-	return v
-}
-
-// SeesNobody reports whether a user is shown nobody's reads in a conversation.
-func (m *Model) SeesNobody(name events.Conversation, user string) bool {
-	c := m.conversation(name)
-	return c != nil && c.member(user) != nil && m.apps[name.App].seesNobody(c, user)
-}
-
-// UnreadMessages are the messages of a conversation that are unread to a current member, oldest
-// first.
-func (m *Model) UnreadMessages(name events.Conversation, user string) (list []projections.UnreadMessage) {
-	c := m.conversation(name)
-	for _, msg := range c.unreadOf(c.member(user)) {
-		list = append(list, projections.UnreadMessage{ID: msg.id, From: msg.from})
-	}
-	return list
-}
-
-// GroupMessages are the messages of a group that are not recalled, newest first.
-func (m *Model) GroupMessages(app, group string) (list []projections.Message) {
-	for _, msg := range slices.Backward(m.conversation(events.Conversation{App: app, Group: group}).messages) {
-		if !msg.recalled {
-			list = append(list, msg.view())
-		}
-	}
-	return list
-}
-
-// Reads are the messages of a conversation that a current member has read one by one, and shows
-// that they have, newest first, of those whose readers have names; of a single chat only those that
-// no conversation read has covered.
-func (m *Model) Reads(name events.Conversation, user string) (list []projections.Read) {
-	c := m.conversation(name)
-	for _, msg := range slices.Backward(c.messages) {
-		if name.Group == "" && msg.seq <= c.member(user).watermark || msg.kind == counted {
-			continue
-		}
-		for _, r := range msg.readers {
-			if r.User == user {
-				list = append(list, projections.Read{ID: msg.id, From: msg.from, SentAt: msg.sentAt, ReadAt: r.ReadAt, Content: r.Content})
-			}
-		}
-	}
-	return list
 }
 
 // Positions are the shown positions of a group's current members, in the order in which they first

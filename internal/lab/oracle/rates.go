@@ -81,7 +81,14 @@ type rated struct {
 	app string
 }
 
+// rated are the messages of an app, or of all.
 func (m *Model) rated(app string) (list []rated) {
+	if app == "" {
+		for _, app := range m.Apps() {
+			list = append(list, m.rated(app)...)
+		}
+		return list
+	}
 	for _, c := range m.conversations(app) {
 		for _, msg := range c.messages {
 			if msg.collects() {

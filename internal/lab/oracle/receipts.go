@@ -97,8 +97,8 @@ func notFound(ev events.Event) events.Outcome {
 
 // The time of reading: R.
 func (m *Model) timeOfReading(a *app, ev events.Event) int64 {
-	if a.settings.ReceiptTime != events.ReceiptTimeReported || ev.Time == 0 || ev.Time >= m.time.t {
-		return m.time.t
+	if ev.Imported || a.settings.ReceiptTime != events.ReceiptTimeReported || ev.Time == 0 || ev.Time >= m.time.t {
+		return m.moment
 	}
 	longest := int64(24 * 60 * 60 * 1000)
 	if set := a.settings.MaxReportAge; set != 0 {
@@ -109,7 +109,7 @@ func (m *Model) timeOfReading(a *app, ev events.Event) int64 {
 
 // now is what was parked, as it is decided.
 func now(ev events.Event) events.Event {
-	ev.Time = 0
+	ev.Time, ev.Imported = 0, false
 	return ev
 }
 
@@ -367,6 +367,9 @@ func (a *app) summaryOf(author string) *summary {
 
 // The summary: what becomes an item goes to the end of the list, or keeps its place.
 func (m *Model) summarize(a *app, author string, it item) {
+	if m.quiet {
+		return
+	}
 	s := a.summaryOf(author)
 	it.lastEntry = m.sequence
 	for i, x := range s.items {

@@ -20,6 +20,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -31,7 +32,7 @@ import (
 	"github.com/receiptd/receiptd/internal/progress"
 )
 
-const description = `Runs the same receipts through receiptd and through PostgreSQL, Redis, and Watermill on JetStream.
+const description = `Runs the same receipts through receiptd and through SQLite, PostgreSQL, Redis, and Watermill on JetStream.
 
 Starts each system with fresh data, as a process of its own on the loopback with generated passwords, loads it with the
 traffic of one seed, compares every count with what the traffic must lead to, and ends it. A receipt counts when it is
@@ -46,7 +47,9 @@ type cli struct {
 	JSON     bool          `name:"json" help:"Print the result as JSON, an object for each system, and nothing else."`
 	Duration time.Duration `default:"10s" placeholder:"DURATION" help:"How long to load each system as fast as it goes; half as long again at half of that."`
 	Runs     int           `default:"3" placeholder:"N" help:"How often to measure each system. Figures are medians."`
-	Systems  []string      `placeholder:"NAME,…" help:"Only these: embedded, http, http-single, postgres, postgres-batch, redis, redis-batch, redis-everysec, redis-everysec-batch, watermill."`
+	Rates    []float64     `placeholder:"N,…" help:"Loads in receipts/s at which all systems that carry them are measured as well, each for half of --duration; for example 10000,50000,200000."`
+	SVG      string        `name:"svg" placeholder:"FILE" help:"Draw the latencies at --rates into this file."`
+	Systems  []string      `placeholder:"NAME,…" help:"Only these: embedded, sqlite, http, stream, nats, http-single, postgres, postgres-batch, redis, redis-batch, redis-everysec, redis-everysec-batch, watermill."`
 }
 
 func main() {
@@ -74,13 +77,22 @@ func (c *cli) run(ctx context.Context, out, messages io.Writer) error {
 	if err != nil {
 		return err
 	}
-	o := Options{Dir: c.Dir, Duration: c.Duration, Runs: max(1, c.Runs), Traffic: traffic, Systems: systems, Self: self}
+	o := Options{Dir: c.Dir, Duration: c.Duration, Runs: max(1, c.Runs), Rates: slices.Sorted(slices.Values(c.Rates)), Traffic: traffic, Systems: systems, Self: self}
 	if !c.JSON {
 		o.Began = func(system string, run int) { fmt.Fprintf(messages, "peers: %s, run %d\n", system, run) }
 	}
 	rows, err := Run(ctx, o)
 	if err != nil {
 		return err
+	}
+	if c.SVG != "" {
+		picture, err := draw(rows, o.Rates)
+		if err == nil {
+			err = os.WriteFile(c.SVG, picture, 0o644)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if c.JSON {
 		return json.NewEncoder(out).Encode(rows)
@@ -97,6 +109,9 @@ func printRows(w io.Writer, rows []Row) error {
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)
+	}
+	if err := printAt(w, rows); err != nil {
+		return err
 	}
 	checked := 0
 	for _, r := range rows {

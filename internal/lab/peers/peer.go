@@ -35,6 +35,8 @@ type System struct {
 	// Connections load at the same time, each with requests of Batch events, one after the
 	// other.
 	Connections, Batch int
+	// UnderWay is how many requests a connection has under way at most; 0 = one after the other.
+	UnderWay int
 
 	open func(child.Self) Peer
 }
@@ -47,25 +49,35 @@ const (
 // Systems are all that can be compared, receiptd first.
 func Systems() []System {
 	return []System{
-		{"embedded", "receiptd in the program, 1000 a submit", synced, 64, 1000,
+		{"embedded", "receiptd in the program, 1000 a submit", synced, 64, 1000, 0,
 			func(child.Self) Peer { return new(builtIn) }},
-		{"http", "receiptd over HTTP, NDJSON, 1000 a request", synced, 16, 1000,
+		{"sqlite", "SQLite in the program, a row a receipt, 1000 a transaction", synced, 2, 1000, 0,
+			func(child.Self) Peer { return new(sqlite) }},
+		{"http", "receiptd over HTTP, NDJSON, 1000 a request", synced, 16, 1000, 0,
 			func(self child.Self) Peer { return &remote{child.NewReceiptd(self, child.NDJSON)} }},
-		{"http-single", "receiptd over HTTP, JSON, 1 a request", synced, 64, 1,
+		{"stream", "receiptd over an HTTP stream, 1 a line", synced, 16, 1, 1024,
+			func(self child.Self) Peer {
+				return &streaming{remote: remote{child.NewReceiptd(self, child.NDJSON)}}
+			}},
+		{"nats", "receiptd over NATS, 1 a request", synced, 16, 1, 256,
+			func(self child.Self) Peer {
+				return &requesting{remote: remote{child.NewReceiptd(self, child.NDJSON).WithNATS()}}
+			}},
+		{"http-single", "receiptd over HTTP, JSON, 1 a request", synced, 64, 1, 0,
 			func(self child.Self) Peer { return &remote{child.NewReceiptd(self, child.NDJSON)} }},
-		{"postgres", "PostgreSQL, a row and a transaction a receipt", synced, 16, 1,
+		{"postgres", "PostgreSQL, a row and a transaction a receipt", synced, 16, 1, 0,
 			func(child.Self) Peer { return &postgres{connections: 16} }},
-		{"postgres-batch", "PostgreSQL, a row a receipt, 500 a transaction", synced, 4, 500,
+		{"postgres-batch", "PostgreSQL, a row a receipt, 500 a transaction", synced, 4, 500, 0,
 			func(child.Self) Peer { return &postgres{connections: 4} }},
-		{"redis", "Redis, XADD + SADD, 1 a round trip", synced, 64, 1,
+		{"redis", "Redis, XADD + SADD, 1 a round trip", synced, 64, 1, 0,
 			func(child.Self) Peer { return &cache{fsync: "always", connections: 64} }},
-		{"redis-batch", "Redis, XADD + SADD, 500 a round trip", synced, 4, 500,
+		{"redis-batch", "Redis, XADD + SADD, 500 a round trip", synced, 4, 500, 0,
 			func(child.Self) Peer { return &cache{fsync: "always", connections: 4} }},
-		{"redis-everysec", "Redis, XADD + SADD, 1 a round trip", everySec, 64, 1,
+		{"redis-everysec", "Redis, XADD + SADD, 1 a round trip", everySec, 64, 1, 0,
 			func(child.Self) Peer { return &cache{fsync: "everysec", connections: 64} }},
-		{"redis-everysec-batch", "Redis, XADD + SADD, 500 a round trip", everySec, 4, 500,
+		{"redis-everysec-batch", "Redis, XADD + SADD, 500 a round trip", everySec, 4, 500, 0,
 			func(child.Self) Peer { return &cache{fsync: "everysec", connections: 4} }},
-		{"watermill", "Watermill on JetStream, projected into PostgreSQL, a message a receipt", synced, 64, 1,
+		{"watermill", "Watermill on JetStream, projected into PostgreSQL, a message a receipt", synced, 64, 1, 0,
 			func(self child.Self) Peer { return &watermillPeer{self: self} }},
 	}
 }

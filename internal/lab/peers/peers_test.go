@@ -32,7 +32,7 @@ func options(t *testing.T, names ...string) Options {
 		}
 	}
 	return Options{
-		Dir: dir, Duration: time.Second, Runs: 1, Traffic: sim.DefaultConfig(), Systems: systems, Self: self,
+		Dir: dir, Duration: time.Second, Runs: 1, Rates: []float64{100, 1e12}, Traffic: sim.DefaultConfig(), Systems: systems, Self: self,
 	}
 }
 
@@ -57,6 +57,9 @@ func TestEverySystemCountsRight(t *testing.T) {
 				if !(figure > 0) {
 					t.Errorf("%s is %v", name, figure)
 				}
+			}
+			if len(r.At) != 1 || r.At[0].Load != 100 || !(r.At[0].P999 >= r.At[0].P99 && r.At[0].P99 > 0) {
+				t.Errorf("at 100 receipts/s and at 10^12: %+v", r.At)
 			}
 			left, err := os.ReadDir(o.Dir)
 			if err != nil || len(left) != 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +25,9 @@ type Options struct {
 	Duration time.Duration
 	// Runs is how often each system is measured. Figures are medians.
 	Runs int
+	// Rates, in receipts a second, are loads at which all systems are measured that carry them,
+	// each for half of Duration.
+	Rates []float64
 	// Traffic is the same for all systems, event by event, as far as each of them gets in the
 	// time.
 	Traffic sim.Config
@@ -56,6 +60,8 @@ type Row struct {
 	HalfRate float64 `json:"half_load_receipts_per_s"`
 	HalfP50  float64 `json:"half_load_p50_ms"`
 	HalfP99  float64 `json:"half_load_p99_ms"`
+	// At are the rates of [Options] that the system carries.
+	At []At `json:"at,omitempty"`
 	// CPU is the processor time of the servers for a million receipts, at full load.
 	CPU float64 `json:"server_cpu_s_per_million"`
 	// Bytes on the disk of a receipt.
@@ -66,6 +72,14 @@ type Row struct {
 	Receipts      int `json:"receipts"`
 	CountsChecked int `json:"counts_checked"`
 	Runs          int `json:"runs"`
+}
+
+// At is a system under a load that others have, too. Latencies are those of HalfP50.
+type At struct {
+	Load float64 `json:"load_receipts_per_s"`
+	P50  float64 `json:"p50_ms"`
+	P99  float64 `json:"p99_ms"`
+	P999 float64 `json:"p999_ms"`
 }
 
 // Run measures all systems, run by run: each run goes through all of them, so that a slow spell of
@@ -109,7 +123,7 @@ func runSystem(ctx context.Context, o *Options, s *System) (row Row, err error) 
 		return row, err
 	}
 	x := &loaded{system: s, peer: s.open(o.Self)}
-	x.Load = load.Load{System: x.peer, Connections: s.Connections, Batch: s.Batch}
+	x.Load = load.Load{System: x.peer, Connections: s.Connections, Batch: s.Batch, UnderWay: s.UnderWay}
 	if x.Streams, err = traffic.Generators(min(load.Streams, o.Traffic.Groups)); err != nil {
 		return row, err
 	}
@@ -117,7 +131,7 @@ func runSystem(ctx context.Context, o *Options, s *System) (row Row, err error) 
 	if err := x.peer.Start(ctx, dir, traffic); err != nil {
 		return row, fmt.Errorf("start: %w", err)
 	}
-	return x.measure(ctx, o.Duration)
+	return x.measure(ctx, o.Duration, o.Rates)
 }
 
 // loaded is a system under load.
@@ -128,7 +142,7 @@ type loaded struct {
 }
 
 // measure runs the phases on a system that has been started.
-func (x *loaded) measure(ctx context.Context, duration time.Duration) (row Row, err error) {
+func (x *loaded) measure(ctx context.Context, duration time.Duration, rates []float64) (row Row, err error) {
 	row = Row{
 		System: x.system.Name, Title: x.system.Title, Durability: x.system.Durability,
 		Connections: x.system.Connections, Batch: x.system.Batch, Runs: 1,
@@ -149,7 +163,11 @@ func (x *loaded) measure(ctx context.Context, duration time.Duration) (row Row, 
 	row.Rate = done.Rate()
 	row.P50, row.P99 = full.Quantile(0.5), full.Quantile(0.99)
 	row.CPU = (after - before) / float64(done.Receipts) * 1e6
-	done, err = x.Phase(ctx, duration/2, float64(done.Events)/done.Took.Seconds()/2, &half)
+	events := float64(done.Events) / float64(done.Receipts) // of a receipt
+	if row.At, err = x.at(ctx, duration/2, rates, row.Rate, events); err != nil {
+		return row, err
+	}
+	done, err = x.Phase(ctx, duration/2, row.Rate*events/2, &half)
 	if err != nil {
 		return row, fmt.Errorf("half load: %w", err)
 	}
@@ -167,6 +185,21 @@ func (x *loaded) measure(ctx context.Context, duration time.Duration) (row Row, 
 	return row, nil
 }
 
+// at measures at the rates that the system carries, which is nine tenths of the full rate.
+func (x *loaded) at(ctx context.Context, duration time.Duration, rates []float64, full, events float64) (list []At, err error) {
+	for _, rate := range rates {
+		if rate > 0.9*full {
+			continue
+		}
+		var took measure.Samples
+		if _, err := x.Phase(ctx, duration, rate*events, &took); err != nil {
+			return nil, fmt.Errorf("at %.0f receipts/s: %w", rate, err)
+		}
+		list = append(list, At{rate, took.Quantile(0.5), took.Quantile(0.99), took.Quantile(0.999)})
+	}
+	return list, nil
+}
+
 // medians combines the rows of several runs, each figure by itself.
 func medians(rows []Row) Row {
 	m := rows[0]
@@ -179,13 +212,42 @@ func medians(rows []Row) Row {
 		for i := range rows {
 			values = append(values, *figure(&rows[i]))
 		}
-		slices.Sort(values)
-		*figure(&m) = (values[(len(values)-1)/2] + values[len(values)/2]) / 2
+		*figure(&m) = median(values)
 	}
+	m.At = mediansAt(rows)
 	m.Receipts, m.CountsChecked, m.Runs = 0, 0, len(rows)
 	for i := range rows {
 		m.Receipts += rows[i].Receipts
 		m.CountsChecked += rows[i].CountsChecked
 	}
 	return m
+}
+
+// mediansAt combines what was measured at each load, by the runs that carried it.
+func mediansAt(rows []Row) (list []At) {
+	at := map[float64][]At{}
+	for i := range rows {
+		for _, x := range rows[i].At {
+			at[x.Load] = append(at[x.Load], x)
+		}
+	}
+	for _, load := range slices.Sorted(maps.Keys(at)) {
+		m := At{Load: load}
+		for _, figure := range []func(*At) *float64{
+			func(x *At) *float64 { return &x.P50 }, func(x *At) *float64 { return &x.P99 }, func(x *At) *float64 { return &x.P999 },
+		} {
+			var values []float64
+			for i := range at[load] {
+				values = append(values, *figure(&at[load][i]))
+			}
+			*figure(&m) = median(values)
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return (values[(len(values)-1)/2] + values[len(values)/2]) / 2
 }

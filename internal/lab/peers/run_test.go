@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,7 +44,7 @@ func (p *counter) Load(_ context.Context, evs []events.Event) error {
 		p.readers[e.Message][e.User] = true
 		p.counts[e.Message]++
 	}
-	time.Sleep(time.Millisecond)
+	time.Sleep(time.Millisecond) // as a system does that takes time for it
 	return nil
 }
 
@@ -94,6 +95,9 @@ func TestMedians(t *testing.T) {
 	if got.Rate != 2 || got.P99 != 8 || got.Receipts != 60 || got.Runs != 3 {
 		t.Errorf("of three: %+v", got)
 	}
+	if got := mediansAt([]Row{{At: []At{{100, 1, 2, 3}}}, {At: []At{{100, 3, 4, 5}, {200, 7, 8, 9}}}}); !slices.Equal(got, []At{{100, 2, 3, 4}, {200, 7, 8, 9}}) {
+		t.Errorf("at the same load: %+v", got)
+	}
 	if got := medians([]Row{{CPU: 1}, {CPU: 4}}); got.CPU != 2.5 {
 		t.Errorf("of two: %+v", got)
 	}
@@ -108,7 +112,7 @@ func TestSystemsAreSelectedByName(t *testing.T) {
 	if err != nil || len(two) != 2 || two[0].Name != "http" || two[1].Name != "redis" {
 		t.Errorf("%v, %v", two, err)
 	}
-	if _, err := Select([]string{"mysql"}); err == nil || !strings.Contains(err.Error(), "there are embedded, http,") {
+	if _, err := Select([]string{"mysql"}); err == nil || !strings.Contains(err.Error(), "there are embedded, sqlite,") {
 		t.Errorf("no such system: %v", err)
 	}
 }

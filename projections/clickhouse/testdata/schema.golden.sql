@@ -7,24 +7,26 @@ CREATE TABLE receiptd.events
     `at` DateTime64(3, 'UTC') COMMENT 'when the broker took the entry' CODEC(Delta(8), ZSTD(1)),
     `fingerprint` UInt64 COMMENT 'of the entry' CODEC(ZSTD(1)),
     `kind` Enum8('none' = 0, 'message.sent' = 1, 'message.delivered' = 2, 'message.read' = 3, 'conversation.read' = 4, 'message.recalled' = 5, 'group.created' = 6, 'group.joined' = 7, 'group.left' = 8, 'group.role' = 9, 'group.dissolved' = 10, 'app.configured' = 11, 'statistic.seen' = 12, 'user.configured' = 13, 'conversation.marked_unread' = 14) COMMENT 'what happened; none where there is no event' CODEC(ZSTD(1)),
-    `outcome` Enum8('applied' = 0, 'duplicate' = 1, 'parked' = 2, 'receipts off' = 4, 'may not ask' = 5, 'receipt not found' = 6, 'daily limit' = 7, 'delivery receipts off' = 8, 'no app' = 9, 'no group' = 10, 'not a member' = 11, 'message id taken' = 12, 'group id taken' = 13, 'no message' = 14, 'not allowed' = 15, 'group full' = 16, 'parked too long' = 17, 'hidden' = 64, 'poison' = 100, 'empty' = 101, 'kept as bytes' = 102) COMMENT 'what was decided' CODEC(ZSTD(1)),
+    `outcome` Enum8('applied' = 0, 'duplicate' = 1, 'parked' = 2, 'receipts off' = 4, 'may not ask' = 5, 'receipt not found' = 6, 'daily limit' = 7, 'delivery receipts off' = 8, 'no app' = 9, 'no group' = 10, 'not a member' = 11, 'message id taken' = 12, 'group id taken' = 13, 'no message' = 14, 'not allowed' = 15, 'group full' = 16, 'parked too long' = 17, 'import of a time to come' = 21, 'import out of order' = 22, 'hidden' = 64, 'poison' = 100, 'empty' = 101, 'kept as bytes' = 102) COMMENT 'what was decided' CODEC(ZSTD(1)),
     `app` LowCardinality(String) COMMENT 'org#app' CODEC(ZSTD(1)),
     `group` LowCardinality(String) COMMENT 'empty for a single chat' CODEC(ZSTD(1)),
     `user` LowCardinality(String) COMMENT 'who acted' CODEC(ZSTD(1)),
     `peer` LowCardinality(String) COMMENT 'the other user of a single chat' CODEC(ZSTD(1)),
-    `message` LowCardinality(String) CODEC(ZSTD(1)),
+    `message` LowCardinality(String) COMMENT 'its id' CODEC(ZSTD(1)),
     `content` String COMMENT 'text of a receipt; the reason of an entry kept as bytes' CODEC(ZSTD(1)),
     `receipt` Bool COMMENT 'the sender asked for receipts' CODEC(ZSTD(1)),
-    `strict` Bool CODEC(ZSTD(1)),
+    `strict` Bool COMMENT 'the receipt was to be refused rather than to wait for its message' CODEC(ZSTD(1)),
     `client_ms` Int64 COMMENT 'when it happened at the client, Unix ms, 0 = not given' CODEC(Delta(8), ZSTD(1)),
     `extra` String COMMENT 'JSON: what only rare kinds have; subject and bytes of an entry kept as such' CODEC(ZSTD(1)),
     `sender` LowCardinality(String) COMMENT 'of the message; this and what follows: of applied events only' CODEC(ZSTD(1)),
-    `sent_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
-    `took_ms` Int64 ALIAS if(sent_at = 0, 0, greatest(0, dateDiff('ms', sent_at, at))) COMMENT 'from sending to delivery or reading',
+    `sent_at` DateTime64(3, 'UTC') COMMENT 'when the message was sent' CODEC(Delta(8), ZSTD(1)),
+    `took_ms` Int64 ALIAS if(sent_at = 0, 0, greatest(0, dateDiff('ms', sent_at, happened_at))) COMMENT 'from sending to delivery or reading',
     `eligible` UInt32 COMMENT 'readers that the message may have' CODEC(ZSTD(1)),
     `readers` UInt32 COMMENT 'readers it has now' CODEC(Delta(4), ZSTD(1)),
     `leaf` String COMMENT 'first row of an entry: its hash in the tree of the log' CODEC(ZSTD(1)),
     `label` LowCardinality(String) COMMENT 'of the message, such as a campaign; empty = none' CODEC(ZSTD(1)),
+    `imported` Bool COMMENT 'it is history from elsewhere, and happened at client_ms' CODEC(ZSTD(1)),
+    `happened_at` DateTime64(3, 'UTC') ALIAS if(imported, fromUnixTimestamp64Milli(client_ms, 'UTC'), at) COMMENT 'when it happened: of imported events the time that they state, of others at',
     INDEX at_range at TYPE minmax GRANULARITY 1,
     INDEX of_message message TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX of_kind kind TYPE set(16) GRANULARITY 1
@@ -37,20 +39,20 @@ COMMENT 'receiptd: all events, in the order of the log';
 
 CREATE TABLE receiptd.messages
 (
-    `app` LowCardinality(String) CODEC(ZSTD(1)),
+    `app` LowCardinality(String) COMMENT 'org#app' CODEC(ZSTD(1)),
     `group` String COMMENT 'empty for a single chat' CODEC(ZSTD(1)),
     `peer` String COMMENT 'the receiver in a single chat' CODEC(ZSTD(1)),
-    `id` String CODEC(ZSTD(1)),
-    `sender` String CODEC(ZSTD(1)),
-    `sent_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `id` String COMMENT 'of the message' CODEC(ZSTD(1)),
+    `sender` String COMMENT 'who sent it' CODEC(ZSTD(1)),
+    `sent_at` DateTime64(3, 'UTC') COMMENT 'when' CODEC(Delta(8), ZSTD(1)),
     `receipt` Bool COMMENT 'the sender asked for receipts' CODEC(ZSTD(1)),
-    `recalled` Bool CODEC(ZSTD(1)),
-    `eligible` UInt32 CODEC(ZSTD(1)),
-    `delivered` UInt32 CODEC(ZSTD(1)),
-    `read` UInt32 CODEC(ZSTD(1)),
+    `recalled` Bool COMMENT 'it was recalled, and is in no sum' CODEC(ZSTD(1)),
+    `eligible` UInt32 COMMENT 'readers that it may have' CODEC(ZSTD(1)),
+    `delivered` UInt32 COMMENT 'to so many of them; of groups what was read' CODEC(ZSTD(1)),
+    `read` UInt32 COMMENT 'by so many of them' CODEC(ZSTD(1)),
     `first_read_at` DateTime64(3, 'UTC') COMMENT '1970 = never' CODEC(Delta(8), ZSTD(1)),
     `last_read_at` DateTime64(3, 'UTC') COMMENT '1970 = never' CODEC(Delta(8), ZSTD(1)),
-    `version` UInt64 COMMENT 'log position in the partition of the conversation' CODEC(Delta(8), ZSTD(1)),
+    `version` UInt64 COMMENT 'the largest holds: the number of the rules times 2^48, plus the log position in the partition of the conversation' CODEC(Delta(8), ZSTD(1)),
     `label` LowCardinality(String) COMMENT 'such as a campaign; empty = none' CODEC(ZSTD(1)),
     `tracked` Bool DEFAULT (group = '') OR (eligible > 0) OR (receipt AND recalled) COMMENT 'it collects receipts, or did until it was recalled' CODEC(ZSTD(1))
 )
@@ -62,19 +64,19 @@ COMMENT 'receiptd: the latest numbers of each message';
 
 CREATE TABLE receiptd.cohorts
 (
-    `app` LowCardinality(String) CODEC(ZSTD(1)),
+    `app` LowCardinality(String) COMMENT 'org#app' CODEC(ZSTD(1)),
     `hour` DateTime('UTC') COMMENT 'of sending' CODEC(Delta(4), ZSTD(1)),
     `group` String COMMENT 'empty for a single chat' CODEC(ZSTD(1)),
     `peer` String COMMENT 'the receiver in a single chat' CODEC(ZSTD(1)),
-    `sender` String CODEC(ZSTD(1)),
-    `messages` UInt64 CODEC(ZSTD(1)),
-    `eligible` UInt64 CODEC(ZSTD(1)),
-    `delivered` UInt64 CODEC(ZSTD(1)),
-    `read` UInt64 CODEC(ZSTD(1)),
-    `recalled` UInt64 CODEC(ZSTD(1)),
+    `sender` String COMMENT 'who sent them' CODEC(ZSTD(1)),
+    `messages` UInt64 COMMENT 'that collect receipts and were not recalled' CODEC(ZSTD(1)),
+    `eligible` UInt64 COMMENT 'readers that these may have, together' CODEC(ZSTD(1)),
+    `delivered` UInt64 COMMENT 'to so many of them; of groups what was read' CODEC(ZSTD(1)),
+    `read` UInt64 COMMENT 'by so many of them' CODEC(ZSTD(1)),
+    `recalled` UInt64 COMMENT 'messages that collected receipts and were recalled: in no other number' CODEC(ZSTD(1)),
     `bins` Array(UInt16) COMMENT 'bin numbers, ascending' CODEC(ZSTD(1)),
     `counts` Array(UInt64) COMMENT 'reads in each bin' CODEC(ZSTD(1)),
-    `version` UInt64 COMMENT 'log position in the partition of the conversation' CODEC(Delta(8), ZSTD(1)),
+    `version` UInt64 COMMENT 'the largest holds: the number of the rules times 2^48, plus the log position in the partition of the conversation' CODEC(Delta(8), ZSTD(1)),
     `label` String COMMENT 'of all the messages, such as a campaign; empty = none' CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version)
@@ -86,17 +88,17 @@ COMMENT 'receiptd: messages by sender, conversation and hour';
 
 CREATE TABLE receiptd.hours
 (
-    `app` LowCardinality(String) CODEC(ZSTD(1)),
+    `app` LowCardinality(String) COMMENT 'org#app' CODEC(ZSTD(1)),
     `hour` DateTime('UTC') COMMENT 'of sending' CODEC(Delta(4), ZSTD(1)),
     `partition` UInt16 COMMENT 'of the log' CODEC(ZSTD(1)),
-    `messages` UInt64 CODEC(ZSTD(1)),
-    `eligible` UInt64 CODEC(ZSTD(1)),
-    `delivered` UInt64 CODEC(ZSTD(1)),
-    `read` UInt64 CODEC(ZSTD(1)),
-    `recalled` UInt64 CODEC(ZSTD(1)),
+    `messages` UInt64 COMMENT 'that collect receipts and were not recalled' CODEC(ZSTD(1)),
+    `eligible` UInt64 COMMENT 'readers that these may have, together' CODEC(ZSTD(1)),
+    `delivered` UInt64 COMMENT 'to so many of them; of groups what was read' CODEC(ZSTD(1)),
+    `read` UInt64 COMMENT 'by so many of them' CODEC(ZSTD(1)),
+    `recalled` UInt64 COMMENT 'messages that collected receipts and were recalled: in no other number' CODEC(ZSTD(1)),
     `bins` Array(UInt16) COMMENT 'bin numbers, ascending' CODEC(ZSTD(1)),
     `counts` Array(UInt64) COMMENT 'reads in each bin' CODEC(ZSTD(1)),
-    `version` UInt64 COMMENT 'log position in the partition' CODEC(Delta(8), ZSTD(1))
+    `version` UInt64 COMMENT 'the largest holds: the number of the rules times 2^48, plus the log position in the partition' CODEC(Delta(8), ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(hour)
@@ -106,17 +108,17 @@ COMMENT 'receiptd: messages by hour';
 
 CREATE TABLE receiptd.group_days
 (
-    `app` LowCardinality(String) CODEC(ZSTD(1)),
+    `app` LowCardinality(String) COMMENT 'org#app' CODEC(ZSTD(1)),
     `day` DateTime('UTC') COMMENT 'of sending, its first second' CODEC(Delta(4), ZSTD(1)),
-    `group` String CODEC(ZSTD(1)),
-    `messages` UInt64 CODEC(ZSTD(1)),
-    `eligible` UInt64 CODEC(ZSTD(1)),
-    `delivered` UInt64 CODEC(ZSTD(1)),
-    `read` UInt64 CODEC(ZSTD(1)),
-    `recalled` UInt64 CODEC(ZSTD(1)),
+    `group` String COMMENT 'they were sent in' CODEC(ZSTD(1)),
+    `messages` UInt64 COMMENT 'that collect receipts and were not recalled' CODEC(ZSTD(1)),
+    `eligible` UInt64 COMMENT 'readers that these may have, together' CODEC(ZSTD(1)),
+    `delivered` UInt64 COMMENT 'to so many of them; of groups what was read' CODEC(ZSTD(1)),
+    `read` UInt64 COMMENT 'by so many of them' CODEC(ZSTD(1)),
+    `recalled` UInt64 COMMENT 'messages that collected receipts and were recalled: in no other number' CODEC(ZSTD(1)),
     `bins` Array(UInt16) COMMENT 'bin numbers, ascending' CODEC(ZSTD(1)),
     `counts` Array(UInt64) COMMENT 'reads in each bin' CODEC(ZSTD(1)),
-    `version` UInt64 COMMENT 'log position in the partition of the group' CODEC(Delta(8), ZSTD(1))
+    `version` UInt64 COMMENT 'the largest holds: the number of the rules times 2^48, plus the log position in the partition of the group' CODEC(Delta(8), ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(day)
@@ -126,18 +128,18 @@ COMMENT 'receiptd: messages by group and day';
 
 CREATE TABLE receiptd.sender_days
 (
-    `app` LowCardinality(String) CODEC(ZSTD(1)),
+    `app` LowCardinality(String) COMMENT 'org#app' CODEC(ZSTD(1)),
     `day` DateTime('UTC') COMMENT 'of sending, its first second' CODEC(Delta(4), ZSTD(1)),
-    `sender` String CODEC(ZSTD(1)),
+    `sender` String COMMENT 'who sent them' CODEC(ZSTD(1)),
     `partition` UInt16 COMMENT 'of the log' CODEC(ZSTD(1)),
-    `messages` UInt64 CODEC(ZSTD(1)),
-    `eligible` UInt64 CODEC(ZSTD(1)),
-    `delivered` UInt64 CODEC(ZSTD(1)),
-    `read` UInt64 CODEC(ZSTD(1)),
-    `recalled` UInt64 CODEC(ZSTD(1)),
+    `messages` UInt64 COMMENT 'that collect receipts and were not recalled' CODEC(ZSTD(1)),
+    `eligible` UInt64 COMMENT 'readers that these may have, together' CODEC(ZSTD(1)),
+    `delivered` UInt64 COMMENT 'to so many of them; of groups what was read' CODEC(ZSTD(1)),
+    `read` UInt64 COMMENT 'by so many of them' CODEC(ZSTD(1)),
+    `recalled` UInt64 COMMENT 'messages that collected receipts and were recalled: in no other number' CODEC(ZSTD(1)),
     `bins` Array(UInt16) COMMENT 'bin numbers, ascending' CODEC(ZSTD(1)),
     `counts` Array(UInt64) COMMENT 'reads in each bin' CODEC(ZSTD(1)),
-    `version` UInt64 COMMENT 'log position in the partition' CODEC(Delta(8), ZSTD(1))
+    `version` UInt64 COMMENT 'the largest holds: the number of the rules times 2^48, plus the log position in the partition' CODEC(Delta(8), ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(day)
@@ -147,10 +149,10 @@ COMMENT 'receiptd: messages by sender and day';
 
 CREATE TABLE receiptd.migrations
 (
-    `version` UInt32,
-    `name` String,
-    `checksum` String,
-    `applied_at` DateTime DEFAULT now()
+    `version` UInt32 COMMENT 'number of the migration',
+    `name` String COMMENT 'what it does',
+    `checksum` String COMMENT 'of its text, which does not change',
+    `applied_at` DateTime DEFAULT now() COMMENT 'when it was applied'
 )
 ENGINE = MergeTree
 ORDER BY version
@@ -200,7 +202,7 @@ AS SELECT
     label,
     sent_at,
     user AS reader,
-    at AS read_at,
+    greatest(happened_at, sent_at) AS read_at,
     took_ms,
     content
 FROM receiptd.events
@@ -219,8 +221,8 @@ WHERE (kind = 'message.read') AND (outcome = 'applied') AND ((app, group, if(gro
 CREATE VIEW receiptd.members
 (
     `app` LowCardinality(String) COMMENT 'org#app',
-    `group` LowCardinality(String),
-    `user` String,
+    `group` LowCardinality(String) COMMENT 'its id',
+    `user` String COMMENT 'who was in it',
     `role` LowCardinality(String) COMMENT 'owner, admin or member: the last one of this stay',
     `joined_at` DateTime64(3, 'UTC') COMMENT 'when the stay began',
     `left_at` Nullable(DateTime64(3, 'UTC')) COMMENT 'when it ended; NULL = it goes on',
@@ -243,7 +245,7 @@ AS WITH
             max(tupleElement(one, 2)) AS rank,
             any(kind) AS what,
             (sequence, index) AS place,
-            any(at) AS since
+            any(happened_at) AS since
         FROM
         (
             SELECT
@@ -252,7 +254,7 @@ AS WITH
                 kind,
                 sequence,
                 index,
-                at,
+                happened_at,
                 arrayJoin(multiIf(kind = 'group.created', arrayConcat([(toString(user), 3)], arrayMap(x -> (x, 2), JSONExtract(extra, 'admins', 'Array(String)')), arrayMap(x -> (x, 1), JSONExtract(extra, 'members', 'Array(String)'))), kind = 'group.role', [(toString(user), JSONExtractUInt(extra, 'role'))], [(toString(user), 1)])) AS one
             FROM receiptd.events
             WHERE (kind IN ('group.created', 'group.joined', 'group.left', 'group.role')) AND (outcome = 'applied') AND (fact = 0)
@@ -288,7 +290,7 @@ AS WITH
             app,
             group,
             groupArrayIf((sequence, index), (kind = 'group.role') AND (JSONExtractUInt(extra, 'role') = 3)) AS handed,
-            maxIf(at, kind = 'group.dissolved') AS dissolved
+            maxIf(happened_at, kind = 'group.dissolved') AS dissolved
         FROM receiptd.events
         WHERE (kind IN ('group.created', 'group.role', 'group.dissolved')) AND (outcome = 'applied') AND (fact = 0)
         GROUP BY
@@ -375,8 +377,8 @@ FROM
         label,
         sent_at,
         toString(if(kind = 'message.sent', peer, user)) AS recipient,
-        if(kind = 'message.delivered', toUnixTimestamp64Milli(at), 0) AS delivered,
-        if(kind = 'message.read', toUnixTimestamp64Milli(at), 0) AS read
+        if(kind = 'message.delivered', toUnixTimestamp64Milli(greatest(happened_at, sent_at)), 0) AS delivered,
+        if(kind = 'message.read', toUnixTimestamp64Milli(greatest(happened_at, sent_at)), 0) AS read
     FROM receiptd.events
     WHERE (outcome = 'applied') AND ((kind IN ('message.delivered', 'message.read')) OR ((kind = 'message.sent') AND (eligible > 0) AND (group = '')))
 )

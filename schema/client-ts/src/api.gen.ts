@@ -119,6 +119,52 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/apps/{org}/{app}/import": {
+        parameters: {
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Import history
+         * @description Appends events of another system that happened earlier, each with its `time`, which is required. They are decided by
+         *     that: when a message was sent and read, whether a receipt was in time, which day's limit and which hour's read rate a
+         *     message counts for. Nobody is told: no push, no summary. In everything else this is `POST …/events`: formats, limits, ids and
+         *     answers.
+         *
+         *     Within a conversation, times do not go back from one imported event to the next, whatever the request, and none is
+         *     later than now: such an event is rejected (codes 409 and 400), or refuses the request if that shows at once. So sort by time, and
+         *     send requests with events of the same conversations one after the other. Events of equal times keep their order.
+         *
+         *     Import a conversation before its first live event, beginning with `group.created`; what happens otherwise is in
+         *     docs/rules.md, "Imported events". The settings that hold now decide. Admin key only.
+         */
+        post: operations["importEvents"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/apps/{org}/{app}/events:stream": {
         parameters: {
             query?: {
@@ -151,7 +197,7 @@ export interface paths {
          *     streams are stored together, so that one event after the other costs hardly more than thousands in a request.
          *
          *     Each line of the answer counts from the start of the stream: `{"accepted":1200,"positions":[…]}` says that the first 1200
-         *     events are durable. With `wait=applied` it has their outcomes instead, numbered from the start of the stream too.
+         *     events are durable. With `wait=applied` it has their outcomes before the positions, numbered from the start of the stream too.
          *
          *     The stream ends with the body, after a last line. Otherwise its last line is an error, with what was accepted until then:
          *     `invalid_event` names the line that is malformed, and every event before it was taken; `shutting_down`, `overloaded` and
@@ -529,6 +575,120 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/apps/{org}/{app}/groups/{group}/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+                /** @example g1 */
+                group: components["schemas"]["ID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Who was invited into a group and has not answered
+         * @description In the order of the users' ids; a page may have fewer than `limit` although others follow. For the admin key and for the owner and
+         *     admins of the group. Where an app asks for no consent (`invitations`), there are none.
+         */
+        get: operations["getGroupInvitations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/apps/{org}/{app}/groups/{group}/invitations/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+                /** @example g1 */
+                group: components["schemas"]["ID"];
+                /** @example alice */
+                user: components["parameters"]["user"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Withdraw an invitation
+         * @description For the admin key and for the owner and admins of the group.
+         */
+        delete: operations["withdrawInvitation"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/apps/{org}/{app}/users/{user}/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+                /** @example alice */
+                user: components["parameters"]["user"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The invitations that wait for the user's answer
+         * @description Into groups, by others, where the app asks for consent (`invitations`). In the order of the groups' ids; a page may have fewer than
+         *     `limit` although others follow. They end after `invitation_validity`.
+         */
+        get: operations["getInvitations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/apps/{org}/{app}/users/{user}/invitations/{group}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+                /** @example alice */
+                user: components["parameters"]["user"];
+                /** @example g1 */
+                group: components["schemas"]["ID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Accept or decline an invitation
+         * @description The user is a member once this is answered, or the invitation is gone. If the group is full (409 `group_full`) it waits on.
+         */
+        post: operations["answerInvitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/apps/{org}/{app}/users/{user}/settings": {
         parameters: {
             query?: never;
@@ -791,7 +951,7 @@ export interface paths {
          *     | `own_conversation_read` | `StreamOwnConversationRead` | the user read a conversation, or took a mark away |
          *     | `own_marked_unread` | `StreamOwnMarkedUnread` | the user marked a conversation |
          *     | `resync` | `{}` | the client fell so far behind that receipts were given up, or came with the id of another log; a `statistic` follows with what is not acknowledged, if there is anything |
-         *     | `closing` | `{"reason":"shutdown"}` or `{"reason":"token_expired"}` | last, before the server closes the stream |
+         *     | `closing` | `{"reason":"shutdown"}`, `{"reason":"token_expired"}`, or `{"reason":"too_many_streams"}`: its place has gone to another app | last, before the server closes the stream |
          *
          *     Reads of one message within 50 ms come as one event with the latest count and the last reader; the first read of a message and the one
          *     that makes it complete come at once.
@@ -901,11 +1061,44 @@ export interface paths {
          *     state, or 503 with `analytics_unavailable`, as the server is set (`--analytics-fallback`) or if the state does not know.
          *
          *     With `Accept: text/csv` or `application/x-ndjson` there is a line for each row, at most 100,000 on a page. The headers X-Total, X-Next-Cursor,
-         *     X-Source and X-Behind-Entries have what the object has beside its rows.
+         *     X-Source and X-Behind-Entries have what the object has beside its rows. In CSV a key that a program for tables would take for a formula,
+         *     since it begins with `=`, `@`, `+` or `-` and is no number, has an apostrophe in front.
          *
          *     A range with too many different groups and senders to count answers 400 with `range_too_large`.
          */
         get: operations["getReadRate"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/analytics/read-rate": {
+        parameters: {
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How many of the messages that all apps sent in a span of time were read, and how soon
+         * @description As of one app. A row stands for an app, by its key (`acme#chat`), or for an hour, day, week or hour of the week over all of them: groups, senders,
+         *     labels, messages and readers have their names within an app. Admin key only.
+         */
+        get: operations["getReadRateOfApps"];
         put?: never;
         post?: never;
         delete?: never;
@@ -942,6 +1135,86 @@ export interface paths {
          * @description Admin key only.
          */
         get: operations["getRejections"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/apps/{org}/{app}/alerts": {
+        parameters: {
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The alerts of the app's rules, newest first
+         * @description A rule of the setting `alerts` judges the messages of one UTC hour of a group, a sender or a label, so many whole hours after the end
+         *     of that hour. Where too few have read them, there is an alert. There is one of each rule, subject and hour, and it does not change. The last
+         *     1000 of groups are kept in each partition, and those of senders and labels for as long as every partition has its part of them. Admin key only.
+         */
+        get: operations["getAlerts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/apps/{org}/{app}/alerts/stream": {
+        parameters: {
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The alerts of the app's rules, live
+         * @description Server-Sent Events; each has JSON data: `alert` with an `Alert`; `resync` with `{}`, if the client came with the id of another log;
+         *     and `closing`, last, as on the stream of a user. First come the alerts that are kept, oldest first, and then each when it is decided, which is within
+         *     about a minute of its time. Over one connection each comes once.
+         *
+         *     The **id** of an event stands for all alerts that were due until some hour; not every event has one. A client that connects again with the
+         *     last id (`Last-Event-ID`) is sent what was due after that: none is missed, some may be repeated. Rule, subject and `sent_from` tell
+         *     whether an alert is known. A comment line is sent every 15 seconds. Admin key only.
+         */
+        get: operations["getAlertStream"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1524,6 +1797,8 @@ export interface components {
             max_report_age?: components["schemas"]["MaxReportAge"];
             open_registration: components["schemas"]["OpenRegistration"];
             invitations?: components["schemas"]["Invitations"];
+            invitation_validity?: components["schemas"]["InvitationValidity"];
+            alerts?: components["schemas"]["AlertRules"];
         };
         /**
          * @description Settings of which every part may be left out.
@@ -1567,6 +1842,60 @@ export interface components {
             max_report_age?: components["schemas"]["MaxReportAge"];
             open_registration?: components["schemas"]["OpenRegistration"];
             invitations?: components["schemas"]["Invitations"];
+            invitation_validity?: components["schemas"]["InvitationValidity"];
+            alerts?: components["schemas"]["AlertRules"];
+        };
+        /** @description what the app wants to be alerted of (`getAlerts`); a new list replaces the old one as a whole. Left out if there are none */
+        AlertRules: components["schemas"]["AlertRule"][];
+        /** @description has exactly one of read_percent_below and median_above */
+        AlertRule: {
+            /** @description unique in the app; at most 64 bytes */
+            name: string;
+            /**
+             * @description whose messages of an hour are judged together
+             * @enum {string}
+             */
+            by: "group" | "sender" | "label";
+            /** @description the group, sender or label; of a rule by group it may be left out: each group by itself */
+            id?: string;
+            /** @description how long after the end of the hour it is judged: whole hours, from 1h to 168h */
+            after: components["schemas"]["Duration"];
+            /** @description alert if fewer of the recipients have read, in percent */
+            read_percent_below?: number;
+            /** @description alert if fewer than half of the recipients have read within this time, which is at most that of after */
+            median_above?: components["schemas"]["Duration"];
+            /**
+             * Format: int64
+             * @description hours with fewer recipients are not judged
+             */
+            min_recipients?: number;
+        };
+        Alert: {
+            rule: components["schemas"]["AlertRule"];
+            /** @description the group, sender or label */
+            subject: string;
+            /** @description the hour in which the messages were sent */
+            sent_from: components["schemas"]["Time"];
+            sent_until: components["schemas"]["Time"];
+            /** @description when it was judged */
+            due_at: components["schemas"]["Time"];
+            messages: components["schemas"]["Count"];
+            /** @description recipients of the messages */
+            eligible: components["schemas"]["Count"];
+            /** @description how many of them had read; of a rule with median_above, within that time */
+            read: components["schemas"]["Count"];
+            read_rate: number;
+        };
+        /** @description One event of the stream of alerts, its `data` read as JSON. */
+        AlertStreamEvent: components["schemas"]["AlertEvent"] | components["schemas"]["ResyncEvent"] | components["schemas"]["ClosingEvent"];
+        AlertEvent: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            event: "alert";
+            id?: components["schemas"]["SummaryCursor"];
+            data: components["schemas"]["Alert"];
         };
         /**
          * @description who decides whether reads are told: each user (the default); the app, that they are (deliveries too), or that they are not
@@ -1655,15 +1984,29 @@ export interface components {
         /** @description Off by default. SDK clients may register users without the admin key; not under the name of a user who is or was in a conversation, or for whom a token was made while registration was open. */
         OpenRegistration: boolean;
         /**
-         * @description Left out if it is open, the default. What it does when SDK users put others into their groups: they are members at once, or once they have agreed with the SDK's acceptGroupInvite. The backend's events are not bound by it.
+         * @description Left out if it is open, the default. What it does when SDK users put others into their groups: they are members at once, or once they have agreed, with the SDK's acceptGroupInvite or `POST …/users/{user}/invitations/{group}`. The backend's events are not bound by it.
          * @enum {string}
          */
         Invitations: "open" | "consent";
+        /** @description how long an invitation waits for consent, from 1s to 2160h. Left out if it was never set, or set to 0: then it is 168h */
+        InvitationValidity: components["schemas"]["Duration"];
+        InvitationPage: {
+            invitations: {
+                group: components["schemas"]["ID"];
+                /** @description left out if the group has none */
+                group_name?: string;
+                user: components["schemas"]["ID"];
+                inviter: components["schemas"]["ID"];
+                invited_at: components["schemas"]["Time"];
+                expires_at: components["schemas"]["Time"];
+            }[];
+            next_cursor: components["schemas"]["NextCursor"];
+        };
         /** @description A conversation is named by `group`, or in a single chat by `peer`, the other user: by one of the two. */
         Event: components["schemas"]["MessageSent"] | components["schemas"]["MessageDelivered"] | components["schemas"]["MessageRead"] | components["schemas"]["ConversationRead"] | components["schemas"]["ConversationMarkedUnread"] | components["schemas"]["MessageRecalled"] | components["schemas"]["GroupCreated"] | components["schemas"]["GroupJoined"] | components["schemas"]["GroupLeft"] | components["schemas"]["GroupRole"] | components["schemas"]["GroupDissolved"];
         /** @description One event, or several in the order in which they are appended. */
         EventsBody: components["schemas"]["Event"] | components["schemas"]["Event"][];
-        /** @description when it happened at the client. 0 is as good as none. No rule looks at it, except where the app's `receipt_time` is `reported` */
+        /** @description when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported` */
         EventTime: string | number | null;
         /**
          * @description names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
@@ -2204,6 +2547,37 @@ export interface components {
             code: number;
             reason: string;
         };
+        ReadRates: {
+            rows: components["schemas"]["ReadRate"][];
+            /** @description rows on all pages */
+            total: number;
+            next_cursor: components["schemas"]["NextCursor"];
+            /** @description the span that was counted; null is 1970 or before */
+            from: components["schemas"]["MaybeTime"];
+            to: components["schemas"]["MaybeTime"];
+            /** @description the span that it is compared with */
+            compared?: {
+                from: components["schemas"]["MaybeTime"];
+                to: components["schemas"]["MaybeTime"];
+            };
+            /**
+             * @description who counted
+             * @enum {string}
+             */
+            source: "clickhouse" | "embedded";
+            /** @description what the log stored before this is counted; null if nothing of some partition is */
+            as_of: components["schemas"]["MaybeTime"];
+            /**
+             * Format: int64
+             * @description entries of the log that are not counted yet
+             */
+            behind_entries: number;
+            /**
+             * Format: int64
+             * @description how long ago `as_of` is; 0 if everything is counted, or that is null
+             */
+            behind_ms: number;
+        };
         ReadRate: {
             /** @description the beginning of the hour, day or week as RFC 3339 in the zone asked for, the day of the week (1 is Monday) and the hour as in `1-09`, the key of the app, an id or a label */
             key: string;
@@ -2298,12 +2672,26 @@ export interface components {
                 events_queued: number;
                 /** @description how long the last append took to be durable */
                 ack_ms: number;
+                snapshot?: components["schemas"]["Snapshot"];
             }[];
+        };
+        /** @description the newest snapshot of a partition's state; left out if there is none */
+        Snapshot: {
+            /** @description the last entry folded into it */
+            sequence: number;
+            /** Format: date-time */
+            made: string;
+            /** @description the size of its files */
+            bytes: number;
+            /** @description that of the state */
+            digest: string;
+            /** @description the last entry of the one before, which is kept too; 0 if there is none */
+            covered: number;
         };
         Error: {
             error: {
                 /** @enum {string} */
-                code: "invalid_request" | "invalid_event" | "invalid_cursor" | "foreign_cursor" | "range_too_large" | "needs_clickhouse" | "unauthorized" | "too_many_attempts" | "token_expired" | "forbidden" | "not_found" | "app_not_found" | "message_not_found" | "conversation_not_found" | "ambiguous" | "names_not_kept" | "hides_own_reads" | "group_not_found" | "rate_limited" | "not_in_log" | "trimmed" | "gone" | "method_not_allowed" | "too_large" | "too_many_events" | "unsupported_media_type" | "too_many_streams" | "canceled" | "internal" | "idle" | "shutting_down" | "overloaded" | "unavailable" | "log_full" | "unknown_outcome" | "not_applied" | "outcome_gone" | "timeout" | "not_ready" | "folding_again" | "analytics_unavailable" | "busy" | "foreign_log" | "bad_request" | "wrong_host" | "behind" | "not_fresh" | "no_cluster" | "node_not_found" | "node_alive";
+                code: "invalid_request" | "invalid_event" | "invalid_cursor" | "foreign_cursor" | "range_too_large" | "needs_clickhouse" | "unauthorized" | "too_many_attempts" | "token_expired" | "forbidden" | "not_found" | "app_not_found" | "message_not_found" | "conversation_not_found" | "ambiguous" | "names_not_kept" | "hides_own_reads" | "group_not_found" | "invitation_not_found" | "group_full" | "rate_limited" | "not_in_log" | "trimmed" | "gone" | "method_not_allowed" | "too_large" | "too_many_events" | "unsupported_media_type" | "too_many_streams" | "canceled" | "internal" | "idle" | "shutting_down" | "overloaded" | "unavailable" | "log_full" | "unknown_outcome" | "not_applied" | "outcome_gone" | "timeout" | "not_ready" | "folding_again" | "analytics_unavailable" | "busy" | "foreign_log" | "bad_request" | "wrong_host" | "behind" | "not_fresh" | "no_cluster" | "node_not_found" | "node_alive";
                 message: string;
                 /** @description the event that is wrong */
                 index?: number;
@@ -2371,7 +2759,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description `app_not_found`, `message_not_found`, `conversation_not_found`, `group_not_found`, `not_in_log` (no such head or entry, or not yet), or `not_found` for a path that there is not; `no_cluster`: the server was started without `--node`; `node_not_found` */
+        /** @description `app_not_found`, `message_not_found`, `conversation_not_found`, `group_not_found`, `invitation_not_found`, `not_in_log` (no such head or entry, or not yet), or `not_found` for a path that there is not; `no_cluster`: the server was started without `--node`; `node_not_found` */
         NotFound: {
             headers: {
                 [name: string]: unknown;
@@ -2382,6 +2770,23 @@ export interface components {
                  *       "error": {
                  *         "code": "app_not_found",
                  *         "message": "no such app"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description `group_full`: the group has as many members as it may have */
+        GroupFull: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "error": {
+                 *         "code": "group_full",
+                 *         "message": "the group has as many members as it may have; the invitation waits on"
                  *       }
                  *     }
                  */
@@ -2573,6 +2978,35 @@ export interface components {
         /** @example chat */
         app: components["schemas"]["AppName"];
         /**
+         * @description sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds. The default is 24 hours before `to`, of a set of messages 1970
+         * @example 2026-03-01
+         */
+        rates_from: string;
+        /**
+         * @description sent before this; as `from`. The default is now
+         * @example 2026-03-02
+         */
+        rates_to: string;
+        /**
+         * @description the time zone of dates, days, weeks and keys, by its name in the IANA database; UTC if it is left out
+         * @example Europe/Zurich
+         */
+        rates_tz: string;
+        /** @description leave out rows of fewer messages */
+        rates_min_messages: number;
+        /** @description what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time is last */
+        rates_sort: "key" | "messages" | "eligible" | "delivered" | "read" | "not_read" | "recalled" | "read_rate" | "p50_ms" | "p90_ms" | "p99_ms" | "recipients_p50_ms" | "recipients_p90_ms";
+        /** @description the smallest or the largest first */
+        rates_order: "asc" | "desc";
+        /** @description compare with the span of the same length before; not with rows by hour, day or week */
+        rates_compare: "previous";
+        /** @description compare with another span, which begins here; as `from` */
+        rates_compare_from: string;
+        /** @description and ends before this */
+        rates_compare_to: string;
+        /** @description the most rows to return, 100 if it is left out; as JSON at most 1000 */
+        rates_limit: number;
+        /**
          * @description a message id
          * @example m1
          */
@@ -2586,8 +3020,8 @@ export interface components {
         conversation: components["schemas"]["ID"];
         /** @description which of both, where the user is in a group and in a single chat of that name; without it, that is refused with `ambiguous` */
         conversationType: "group" | "peer";
-        /** @description where events are read: the log (if it is left out) or the archive in ClickHouse */
-        rebuildFrom: "log" | "archive";
+        /** @description where it begins: the log (if it is left out), the archive in ClickHouse, or the newest snapshot of the state */
+        rebuildFrom: "log" | "archive" | "snapshot";
         /** @description the group that the message is in */
         inGroup: components["schemas"]["ID"];
         /**
@@ -2801,6 +3235,72 @@ export interface operations {
                 /**
                  * @example {"type":"message.sent","id":"m1","from":"alice","group":"g1","receipt":true}
                  *     {"type":"message.read","message":"m1","user":"bob","group":"g1"}
+                 */
+                "application/x-ndjson": string;
+                "application/json": components["schemas"]["EventsBody"];
+                "application/x-protobuf": string;
+            };
+        };
+        responses: {
+            /** @description the events are durable */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    importEvents: {
+        parameters: {
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+                /** @description `durable` (the default) answers when the events are stored, `applied` when they are folded, with the outcome of each. */
+                wait?: "durable" | "applied";
+            };
+            header?: {
+                /** @description names the request; its events without `event_id` get ids that are made of it and of their place in the body */
+                "Idempotency-Key"?: string;
+                /**
+                 * @description `gzip`, `zstd` or `identity`, in any case; `x-gzip` is `gzip`
+                 * @example gzip
+                 */
+                "Content-Encoding"?: string;
+            };
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {"type":"group.created","group":"g1","owner":"alice","members":["bob"],"time":"2021-05-01T08:00:00Z"}
+                 *     {"type":"message.sent","id":"m1","from":"alice","group":"g1","receipt":true,"time":"2021-05-01T08:30:00Z"}
+                 *     {"type":"message.read","message":"m1","user":"bob","group":"g1","time":"2021-05-01T08:31:12.500Z"}
                  */
                 "application/x-ndjson": string;
                 "application/json": components["schemas"]["EventsBody"];
@@ -3611,6 +4111,202 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    getGroupInvitations: {
+        parameters: {
+            query?: {
+                /** @description the most items to return, 100 if it is left out */
+                limit?: number;
+                /** @description the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor` */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+                /** @example g1 */
+                group: components["schemas"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a page of invitations */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "invitations": [
+                     *         {
+                     *           "group": "g1",
+                     *           "group_name": "team",
+                     *           "user": "bob",
+                     *           "inviter": "alice",
+                     *           "invited_at": "2026-03-01T12:00:00.000Z",
+                     *           "expires_at": "2026-03-08T12:00:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": ""
+                     *     }
+                     */
+                    "application/json": components["schemas"]["InvitationPage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    withdrawInvitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+                /** @example g1 */
+                group: components["schemas"]["ID"];
+                /** @example alice */
+                user: components["parameters"]["user"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /** @example {} */
+                    "application/json": Record<string, never>;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getInvitations: {
+        parameters: {
+            query?: {
+                /** @description the most items to return, 100 if it is left out */
+                limit?: number;
+                /** @description the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor` */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+                /** @example alice */
+                user: components["parameters"]["user"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a page of invitations */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "invitations": [
+                     *         {
+                     *           "group": "g1",
+                     *           "group_name": "team",
+                     *           "user": "bob",
+                     *           "inviter": "alice",
+                     *           "invited_at": "2026-03-01T12:00:00.000Z",
+                     *           "expires_at": "2026-03-08T12:00:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": ""
+                     *     }
+                     */
+                    "application/json": components["schemas"]["InvitationPage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    answerInvitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+                /** @example alice */
+                user: components["parameters"]["user"];
+                /** @example g1 */
+                group: components["schemas"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "accept": true
+                 *     }
+                 */
+                "application/json": {
+                    accept: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /** @example {} */
+                    "application/json": Record<string, never>;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["GroupFull"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     getUserSettings: {
         parameters: {
             query?: never;
@@ -4197,17 +4893,17 @@ export interface operations {
                  * @description sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds. The default is 24 hours before `to`, of a set of messages 1970
                  * @example 2026-03-01
                  */
-                from?: string;
+                from?: components["parameters"]["rates_from"];
                 /**
                  * @description sent before this; as `from`. The default is now
                  * @example 2026-03-02
                  */
-                to?: string;
+                to?: components["parameters"]["rates_to"];
                 /**
                  * @description the time zone of dates, days, weeks and keys, by its name in the IANA database; UTC if it is left out
                  * @example Europe/Zurich
                  */
-                tz?: string;
+                tz?: components["parameters"]["rates_tz"];
                 /** @description what a row stands for, an hour if it is left out */
                 group_by?: "hour" | "day" | "week" | "weekday_hour" | "app" | "group" | "sender" | "label" | "message" | "reader";
                 /** @description only messages of this group */
@@ -4219,19 +4915,19 @@ export interface operations {
                 /** @description only messages with this id, or one of several */
                 message?: components["schemas"]["ID"][];
                 /** @description leave out rows of fewer messages */
-                min_messages?: number;
+                min_messages?: components["parameters"]["rates_min_messages"];
                 /** @description what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time is last */
-                sort?: "key" | "messages" | "eligible" | "delivered" | "read" | "not_read" | "recalled" | "read_rate" | "p50_ms" | "p90_ms" | "p99_ms" | "recipients_p50_ms" | "recipients_p90_ms";
+                sort?: components["parameters"]["rates_sort"];
                 /** @description the smallest or the largest first */
-                order?: "asc" | "desc";
+                order?: components["parameters"]["rates_order"];
                 /** @description compare with the span of the same length before; not with rows by hour, day or week */
-                compare?: "previous";
+                compare?: components["parameters"]["rates_compare"];
                 /** @description compare with another span, which begins here; as `from` */
-                compare_from?: string;
+                compare_from?: components["parameters"]["rates_compare_from"];
                 /** @description and ends before this */
-                compare_to?: string;
+                compare_to?: components["parameters"]["rates_compare_to"];
                 /** @description the most rows to return, 100 if it is left out; as JSON at most 1000 */
-                limit?: number;
+                limit?: components["parameters"]["rates_limit"];
                 /** @description the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor` */
                 cursor?: components["parameters"]["cursor"];
             };
@@ -4302,37 +4998,7 @@ export interface operations {
                      *       "behind_ms": 1800
                      *     }
                      */
-                    "application/json": {
-                        rows: components["schemas"]["ReadRate"][];
-                        /** @description rows on all pages */
-                        total: number;
-                        next_cursor: components["schemas"]["NextCursor"];
-                        /** @description the span that was counted; null is 1970 or before */
-                        from: components["schemas"]["MaybeTime"];
-                        to: components["schemas"]["MaybeTime"];
-                        /** @description the span that it is compared with */
-                        compared?: {
-                            from: components["schemas"]["MaybeTime"];
-                            to: components["schemas"]["MaybeTime"];
-                        };
-                        /**
-                         * @description who counted
-                         * @enum {string}
-                         */
-                        source: "clickhouse" | "embedded";
-                        /** @description what the log stored before this is counted; null if nothing of some partition is */
-                        as_of: components["schemas"]["MaybeTime"];
-                        /**
-                         * Format: int64
-                         * @description entries of the log that are not counted yet
-                         */
-                        behind_entries: number;
-                        /**
-                         * Format: int64
-                         * @description how long ago `as_of` is; 0 if everything is counted, or that is null
-                         */
-                        behind_ms: number;
-                    };
+                    "application/json": components["schemas"]["ReadRates"];
                     "application/x-ndjson": string;
                     "text/csv": string;
                 };
@@ -4341,6 +5007,114 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getReadRateOfApps: {
+        parameters: {
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+                /**
+                 * @description sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds. The default is 24 hours before `to`, of a set of messages 1970
+                 * @example 2026-03-01
+                 */
+                from?: components["parameters"]["rates_from"];
+                /**
+                 * @description sent before this; as `from`. The default is now
+                 * @example 2026-03-02
+                 */
+                to?: components["parameters"]["rates_to"];
+                /**
+                 * @description the time zone of dates, days, weeks and keys, by its name in the IANA database; UTC if it is left out
+                 * @example Europe/Zurich
+                 */
+                tz?: components["parameters"]["rates_tz"];
+                /** @description what a row stands for, an app if it is left out */
+                group_by?: "app" | "hour" | "day" | "week" | "weekday_hour";
+                /** @description leave out rows of fewer messages */
+                min_messages?: components["parameters"]["rates_min_messages"];
+                /** @description what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time is last */
+                sort?: components["parameters"]["rates_sort"];
+                /** @description the smallest or the largest first */
+                order?: components["parameters"]["rates_order"];
+                /** @description compare with the span of the same length before; not with rows by hour, day or week */
+                compare?: components["parameters"]["rates_compare"];
+                /** @description compare with another span, which begins here; as `from` */
+                compare_from?: components["parameters"]["rates_compare_from"];
+                /** @description and ends before this */
+                compare_to?: components["parameters"]["rates_compare_to"];
+                /** @description the most rows to return, 100 if it is left out; as JSON at most 1000 */
+                limit?: components["parameters"]["rates_limit"];
+                /** @description the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor` */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description read rates */
+            200: {
+                headers: {
+                    /** @description of lines */
+                    "X-Total"?: number;
+                    /** @description of lines */
+                    "X-Next-Cursor"?: string;
+                    /** @description of lines */
+                    "X-Source"?: string;
+                    /** @description of lines */
+                    "X-Behind-Entries"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "rows": [
+                     *         {
+                     *           "key": "acme#chat",
+                     *           "messages": 40,
+                     *           "eligible": 1960,
+                     *           "delivered": 1470,
+                     *           "read": 1470,
+                     *           "recalled": 1,
+                     *           "read_rate": 0.75,
+                     *           "p50_ms": 4200,
+                     *           "p90_ms": 61000,
+                     *           "p99_ms": 5400000,
+                     *           "recipients_p50_ms": 9800,
+                     *           "recipients_p90_ms": null
+                     *         }
+                     *       ],
+                     *       "total": 1,
+                     *       "next_cursor": "",
+                     *       "from": "2026-03-01T00:00:00.000Z",
+                     *       "to": "2026-03-02T00:00:00.000Z",
+                     *       "source": "clickhouse",
+                     *       "as_of": "2026-03-01T13:00:02.120Z",
+                     *       "behind_entries": 14,
+                     *       "behind_ms": 1800
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReadRates"];
+                    "application/x-ndjson": string;
+                    "text/csv": string;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4400,6 +5174,148 @@ export interface operations {
                     "application/json": {
                         rejections: components["schemas"]["Rejection"][];
                     };
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getAlerts: {
+        parameters: {
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+                /** @description the most items to return, 100 if it is left out */
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description alerts */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "decided_upto": "2026-03-02T13:00:00.000Z",
+                     *       "alerts": [
+                     *         {
+                     *           "rule": {
+                     *             "name": "quiet groups",
+                     *             "by": "group",
+                     *             "after": "24h",
+                     *             "read_percent_below": 30,
+                     *             "min_recipients": 20
+                     *           },
+                     *           "subject": "g1",
+                     *           "sent_from": "2026-03-01T12:00:00.000Z",
+                     *           "sent_until": "2026-03-01T13:00:00.000Z",
+                     *           "due_at": "2026-03-02T13:00:00.000Z",
+                     *           "messages": 3,
+                     *           "eligible": 60,
+                     *           "read": 12,
+                     *           "read_rate": 0.2
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": {
+                        alerts: components["schemas"]["Alert"][];
+                        /** @description every hour that was due until then is judged; null before there is any */
+                        decided_upto: components["schemas"]["MaybeTime"];
+                    };
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getAlertStream: {
+        parameters: {
+            query?: {
+                /**
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
+                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 */
+                at_least?: components["parameters"]["at_least"];
+                /**
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
+                 *     cannot be shown in time.
+                 */
+                consistency?: components["parameters"]["consistency"];
+            };
+            header?: {
+                /** @description the id of the last event that came over an earlier stream */
+                "Last-Event-ID"?: components["schemas"]["SummaryCursor"];
+            };
+            path: {
+                /** @example acme */
+                org: components["parameters"]["org"];
+                /** @example chat */
+                app: components["parameters"]["app"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a stream of events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "event": "alert",
+                     *       "id": "QQEBAQEBAQEB2A8",
+                     *       "data": {
+                     *         "rule": {
+                     *           "name": "spring",
+                     *           "by": "label",
+                     *           "id": "spring",
+                     *           "after": "48h",
+                     *           "median_above": "12h"
+                     *         },
+                     *         "subject": "spring",
+                     *         "sent_from": "2026-03-01T12:00:00.000Z",
+                     *         "sent_until": "2026-03-01T13:00:00.000Z",
+                     *         "due_at": "2026-03-03T13:00:00.000Z",
+                     *         "messages": 400,
+                     *         "eligible": 9000,
+                     *         "read": 4100,
+                     *         "read_rate": 0.456
+                     *       }
+                     *     }
+                     */
+                    "text/event-stream": components["schemas"]["AlertStreamEvent"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -4639,7 +5555,7 @@ export interface operations {
     postVerify: {
         parameters: {
             query?: {
-                /** @description where events are read: the log (if it is left out) or the archive in ClickHouse */
+                /** @description where it begins: the log (if it is left out), the archive in ClickHouse, or the newest snapshot of the state */
                 from?: components["parameters"]["rebuildFrom"];
             };
             header?: never;
@@ -4660,7 +5576,7 @@ export interface operations {
             query?: {
                 /** @description the projection to rebuild, all without it */
                 projection?: string;
-                /** @description where events are read: the log (if it is left out) or the archive in ClickHouse */
+                /** @description where it begins: the log (if it is left out), the archive in ClickHouse, or the newest snapshot of the state */
                 from?: components["parameters"]["rebuildFrom"];
             };
             header?: never;
@@ -4786,7 +5702,7 @@ export interface operations {
     postBackup: {
         parameters: {
             query?: {
-                /** @description whether token.key and admin.key come too */
+                /** @description whether token.key, admin.key and log.key come too */
                 secrets?: boolean;
             };
             header?: never;
@@ -4863,20 +5779,27 @@ export interface operations {
                     "application/json": {
                         /** @description the node that answers */
                         node: string;
+                        /** @description the level of the rules in force in all partitions; it is raised when all nodes know a higher one */
+                        rules_level: number;
                         nodes: {
                             node: string;
                             /** @enum {string} */
                             state: "starting" | "serving" | "draining" | "silent";
                             version: string;
+                            /** @description why it is not ready, if something is in the way and it is heard of */
+                            problem?: string;
                             /** @description another one for each process of a node */
                             incarnation: string;
                             /** @description how long ago it was heard of, in milliseconds */
                             heard_ms: number;
+                            /** @description the highest level of the rules that its program decides by */
+                            max_rules_level: number;
                         }[];
                         partitions: {
                             partition: number;
                             /** @description the last entry at which all copies were found to be the same */
                             compared: number;
+                            snapshot?: components["schemas"]["Snapshot"];
                             copies: {
                                 node: string;
                                 /** @enum {string} */
@@ -5090,16 +6013,25 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description a page for people */
+            /** @description a page for people, or a list of it as a file */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "text/html": string;
+                    "text/csv": string;
+                    "application/x-ndjson": string;
                 };
             };
-            /** @description a parameter that is no id */
+            /** @description what was looked for is at another view */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description a parameter that is no id, date, time zone or number */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5117,7 +6049,7 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            /** @description there is no such app or view */
+            /** @description there is no such app, view, group or user */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5126,7 +6058,7 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            /** @description the span of time holds more than one answer looks at */
+            /** @description the span of time holds more than one answer looks at, or the question takes ClickHouse */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5137,6 +6069,15 @@ export interface operations {
             };
             /** @description the numbers could not be had */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description ClickHouse does not answer, and nobody is to in its place */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

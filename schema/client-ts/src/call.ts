@@ -4,10 +4,17 @@ import type { paths } from "./api.gen.js";
 
 /** The methods of calls. */
 export type Method = "get" | "put" | "post" | "delete";
-/** The paths that have a method. */
+// What has no end, or is no text: the first three are stream(), follow() and followAlerts(); the others receiptctl's.
+type NotByCall =
+  | "/v1/apps/{org}/{app}/events:stream"
+  | "/v1/apps/{org}/{app}/users/{user}/stream"
+  | "/v1/apps/{org}/{app}/alerts/stream"
+  | "/v1/admin/tail"
+  | "/v1/admin/backup";
+/** The paths that `call` takes with a method. */
 export type PathOf<M extends Method> = {
-  [P in keyof paths]: paths[P] extends { [m in M]: { responses: unknown } } ? P : never;
-}[keyof paths];
+  [P in Exclude<keyof paths, NotByCall>]: paths[P] extends { [m in M]: { responses: unknown } } ? P : never;
+}[Exclude<keyof paths, NotByCall>];
 type Operation<M extends Method, P extends keyof paths> = paths[P] extends { [m in M]: infer O } ? O : never;
 
 type PathParameters<O> = O extends { parameters: { path: infer T } } ? Omit<T, "org" | "app"> : Record<never, never>;

@@ -1,7 +1,7 @@
 import type { components } from "./api.gen.js";
 import { type Answer, type CallOptions, type Method, type PathOf, fill, queryOf } from "./call.js";
 import { Final, ReceiptdError } from "./errors.js";
-import { type StreamEvent, follow } from "./follow.js";
+import { type AlertEvent, type StreamEvent, follow } from "./follow.js";
 import { Http } from "./http.js";
 import { type Item, Queue } from "./queue.js";
 import type { Retry } from "./retry.js";
@@ -89,6 +89,8 @@ export class Client {
     if (!org || !app || more !== undefined) throw new TypeError(`app "${options.app}" is not ORG/APP`);
     const retry = { first: 100, longest: 10_000, for: 120_000, attempt: 35_000, ...options.retry };
     const url = (options.url ?? "http://127.0.0.1:8080").replace(/\/$/, "");
+    // In browsers it may be a path, of the page's own server.
+    if (url !== "" && !/^(https?:\/\/[^/]|\/)/i.test(url)) throw new TypeError(`url "${url}" is none of a server, like http://127.0.0.1:8080`);
     this.http = new Http(url, options.token, options.fetch ?? ((...args) => fetch(...args)), retry);
     this.app = { org, app };
     this.user = options.user;
@@ -127,6 +129,16 @@ export class Client {
     return (await this.post(events.map((e) => this.encode(e).line).join(""), true, signal)).outcomes ?? [];
   }
 
+  /**
+   * Is `apply` for history of another system: each event has the `time` at which it happened, is decided by that, and nobody is
+   * told of it. Of a conversation, send what happened earlier first. It needs the admin key.
+   */
+  async importEvents(events: readonly (Event & { time: string | number })[], signal?: AbortSignal): Promise<Outcome[]> {
+    if (events.length === 0) return [];
+    const lines = events.map((e) => this.encode(e).line).join("");
+    return (await this.post(lines, true, signal, "/v1/apps/{org}/{app}/import")).outcomes ?? [];
+  }
+
   /** Gathers events and sends many in a request, one request after the other, so that they keep their order. Close it at the end. */
   batch(o: BatchOptions = {}): Sender {
     const events = o.events ?? 1000;
@@ -162,6 +174,14 @@ export class Client {
     return follow(this.http, fill("/v1/apps/{org}/{app}/users/{user}/stream", { ...this.app, user }), o.last, o.signal);
   }
 
+  /**
+   * Yields the alerts of the app's rules as `follow` yields what happens to messages: first those that the server keeps, or those
+   * after `last`, and then each when it is decided. Some may come twice: `rule`, `subject` and `sent_from` tell. It needs the admin key.
+   */
+  followAlerts(o: { last?: string; signal?: AbortSignal } = {}): AsyncGenerator<AlertEvent> {
+    return follow<AlertEvent>(this.http, fill("/v1/apps/{org}/{app}/alerts/stream", this.app), o.last, o.signal);
+  }
+
   /** Up to where the client has seen the log, for atLeast; empty if the server tells no positions, being the only one on its log. */
   get position(): string {
     return this.http.position.text;
@@ -170,6 +190,10 @@ export class Client {
   /** Has the answers from now on be those of a server that has seen the log up to a position of another client. */
   atLeast(position: string): void {
     if (!this.http.position.add(position)) throw new TypeError(`"${position}" is no position`);
+  }
+
+  private get door(): string {
+    return this.user === undefined ? "/v1/apps/{org}/{app}/events" : "/v1/apps/{org}/{app}/users/{user}/receipts";
   }
 
   private encode(e: Event | Receipt): { line: string; width: number } {
@@ -181,8 +205,7 @@ export class Client {
     return { line: JSON.stringify(made) + "\n", width };
   }
 
-  private async post(lines: string, applied: boolean, signal?: AbortSignal): Promise<Accepted> {
-    const path = this.user === undefined ? "/v1/apps/{org}/{app}/events" : "/v1/apps/{org}/{app}/users/{user}/receipts";
+  private async post(lines: string, applied: boolean, signal?: AbortSignal, path = this.door): Promise<Accepted> {
     const address = fill(path, { ...this.app, user: this.user }) + (applied ? "?wait=applied" : "");
     return this.http.repeat(async (bound) => {
       const r = await this.http.request(address, {

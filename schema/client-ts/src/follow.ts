@@ -13,11 +13,14 @@ type Known = Exclude<components["schemas"]["StreamEvent"], { event: "closing" }>
  */
 export type StreamEvent = Known;
 
+/** An alert of the app's rules; or `resync`, after which those that are kept come from the beginning. */
+export type AlertEvent = Exclude<components["schemas"]["AlertStreamEvent"], { event: "closing" }>;
+
 /** After how long without a byte a connection is given up, in milliseconds. The server sends a comment every 15 seconds. */
 const quiet = 50_000;
 
 /** Yields events of the stream at path, over as many connections as it takes. */
-export async function* follow(http: Http, path: string, last: string | undefined, signal: AbortSignal | undefined): AsyncGenerator<StreamEvent> {
+export async function* follow<E = StreamEvent>(http: Http, path: string, last: string | undefined, signal: AbortSignal | undefined): AsyncGenerator<E> {
   const backoff = new Backoff({ ...http.retry, for: Infinity });
   let id = last;
   for (;;) {
@@ -37,7 +40,7 @@ export async function* follow(http: Http, path: string, last: string | undefined
         if (e.event === "resync") id = undefined; // the summary that follows has an id of this log
         backoff.reset();
         clearTimeout(timer); // the loop may take its time
-        yield e as StreamEvent;
+        yield e as E;
         came();
         if (e.id) id = e.id; // the loop has finished with it
       }

@@ -10,6 +10,7 @@ export {
   Client, type Accepted, type BatchOptions, type Event, type Options, type Outcome, type Receipt, type Sender, type StreamOptions,
 } from "./client.js";
 export { ClosedError, FullError, ReceiptdError, type Code } from "./errors.js";
-export type { StreamEvent } from "./follow.js";
+export type { Answer, CallOptions, Method, PathOf } from "./call.js";
+export type { AlertEvent, StreamEvent } from "./follow.js";
 export type { Retry } from "./retry.js";
 export type { components, paths } from "./api.gen.js";

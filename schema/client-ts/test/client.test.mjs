@@ -128,6 +128,12 @@ test("a slow server is asked again", async (t) => {
   assert.equal((await c.apply([read(0)]))[0].outcome, "applied");
 });
 
+test("what cannot be reached by any try is refused at once", () => {
+  for (const url of ["localhost:8080", "http://", "host/receipts"]) assert.throws(() => new Client({ url, app: "a/b", token: "k" }), /is none of a server/, url);
+  for (const app of ["a", "a#b", "a/b/c", "/b"]) assert.throws(() => new Client({ app, token: "k" }), /is not ORG\/APP/, app);
+  for (const url of ["", "/receipts", "http://localhost:8080/", "HTTPS://host/receipts"]) new Client({ url, app: "a/b", token: "k" });
+});
+
 test("refusals are typed", async (t) => {
   const { c } = await app(t, 1);
   await assert.rejects(c.send([read(0), { type: "message.read", message: "m1", group: "team" }]), (e) => {
@@ -274,4 +280,43 @@ test("positions move up within a log", async (t) => {
   }
   assert.deepEqual(sent.slice(0, 3), [undefined, "0:12,1:44@00000000000000aa", "0:12,1:45@00000000000000aa"]);
   assert.equal(c.position, "0:1@00000000000000bb");
+});
+
+test("what is imported happened when it says", async (t) => {
+  const c = new Client({ url: API, token: KEY, app: nameOf(t) });
+  await c.call("put", "/v1/apps/{org}/{app}", { body: { group_receipts: { enabled: true } } });
+  const at = (minute) => `2021-05-01T08:0${minute}:00.000Z`;
+  const message = { type: "message.sent", id: "m1", from: "ann", group: "team", receipt: true, time: at(1) };
+  const outcomes = await c.importEvents([
+    { type: "group.created", group: "team", owner: "ann", members: ["r0"], time: at(0) },
+    message,
+    { ...read(0), time: Date.parse(at(2)) },
+    { ...message, id: "m2" },
+  ]);
+  assert.deepEqual(outcomes.map((o) => [o.index, o.outcome, o.code]), [[0, "applied", undefined], [1, "applied", undefined], [2, "applied", undefined], [3, "rejected", 409]]);
+  const m = await c.call("get", "/v1/apps/{org}/{app}/messages/{id}", { path: { id: "m1" } });
+  assert.deepEqual([m.read, m.sent_at, m.first_read_at], [1, at(1), at(2)]);
+  await assert.rejects(c.importEvents([message, { ...message, time: undefined }]), (e) => e instanceof ReceiptdError && e.index === 1 && e.field === "time");
+  assert.deepEqual(await c.importEvents([]), []);
+  const user = new Client({ url: API, token: "no key", app: nameOf(t) });
+  await assert.rejects(user.importEvents([message]), (e) => e.code === "unauthorized");
+});
+
+test("alerts are followed as messages are", async (t) => {
+  const { c } = await app(t, 1);
+  await assert.rejects(async () => {
+    for await (const e of c.followAlerts({ last: "of something else" })) assert.fail(JSON.stringify(e));
+  }, (e) => e.code === "invalid_cursor");
+  const asked = [];
+  const url = await proxy(t, async (q) => {
+    const n = asked.push(`${q.url} ${q.headers["last-event-id"]}`);
+    return { status: 200, headers: { "Content-Type": "text/event-stream" }, body: `event: alert\nid: a${n}\ndata: {"subject":"g${n}"}\n\n` };
+  });
+  const alerts = new Client({ url, token: KEY, app: "acme/chat", retry: soon });
+  const subjects = [];
+  for await (const e of alerts.followAlerts({ last: "a0" })) {
+    if (subjects.push(e.data.subject) === 3) break;
+  }
+  assert.deepEqual(subjects, ["g1", "g2", "g3"]);
+  assert.deepEqual(asked, [0, 1, 2].map((n) => `/v1/apps/acme/chat/alerts/stream a${n}`));
 });

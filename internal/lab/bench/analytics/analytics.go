@@ -27,8 +27,11 @@ type Options struct {
 	// Rows is how many the queries are run against. They are made without a log and spread over
 	// Days. 0 leaves the queries out.
 	Rows, Days int
-	// Queries is how many of each kind are run.
+	// Queries is how many of each kind are run. 0 leaves the kinds out.
 	Queries int
+	// Cookbook is the path of docs/analytics.md, whose questions are asked, too; empty leaves them
+	// out.
+	Cookbook string
 	// Logger receives warnings and errors.
 	Logger *slog.Logger
 }

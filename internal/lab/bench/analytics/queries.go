@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -25,7 +26,8 @@ type QueryResult struct {
 	Cohorts     uint64       `json:"cohorts"`
 	GroupDays   uint64       `json:"group_days"`
 	SenderDays  uint64       `json:"sender_days"`
-	Kinds       []QueryTimes `json:"kinds"`
+	Kinds       []QueryTimes `json:"kinds,omitempty"`
+	Questions   []Asked      `json:"questions,omitempty"`
 }
 
 // QueryTimes are the latencies of queries of one kind.
@@ -75,7 +77,7 @@ func sizes(ctx context.Context, server *chserver.Process, database string, n int
 }
 
 // first is the time of the earliest row that is queried.
-var first = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+var first = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 
 // filter is what a query is restricted to.
 type filter int
@@ -88,21 +90,29 @@ const (
 
 // measureQueries makes rows over many days and queries read rates.
 func measureQueries(ctx context.Context, server *chserver.Process, o *Options) (*QueryResult, error) {
-	store, err := openStore(ctx, server, "queries")
+	store, err := ch.New(ch.Options{DSN: server.DSN("queries") + bounds, Timeout: questionMax})
 	if err != nil {
 		return nil, err
 	}
 	defer store.Close()
+	if err := store.Ready(ctx); err != nil {
+		return nil, err
+	}
 	r := &QueryResult{}
 	started := time.Now()
-	if r.Rows, err = fill(ctx, store, o); err != nil {
+	filled, err := fill(ctx, store, o)
+	if err != nil {
 		return nil, fmt.Errorf("fill: %w", err)
 	}
+	r.Rows = filled.rows
+	settings, _, _ := filled.part.Settings(benchApp)
+	filled = nil // the state of so many rows is large
+	debug.FreeOSMemory()
 	r.FillRowsS = float64(r.Rows) / time.Since(started).Seconds()
 	if r.BytesPerRow, _, err = sizes(ctx, server, "queries", 1); err != nil {
 		return nil, err
 	}
-	conn, err := openConn(server, "queries")
+	conn, err := openConn(server, "queries"+bounds)
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +123,15 @@ func measureQueries(ctx context.Context, server *chserver.Process, o *Options) (
 		}
 	}
 	store.UseDays()
+	if o.Cookbook != "" {
+		a := &asker{store: store, conn: conn, server: server, settings: settings, result: r}
+		if err := a.ask(ctx, o.Cookbook); err != nil {
+			return nil, fmt.Errorf("questions: %w", err)
+		}
+	}
+	if o.Queries == 0 {
+		return r, nil
+	}
 	all := int64(o.Days) * 24
 	found, err := store.ReadRates(ctx, projections.RateQuery{App: "bench#app1", By: projections.BySender, From: first, To: first + all*projections.HourMillis, Limit: 1000})
 	if err != nil {
@@ -176,29 +195,31 @@ func measureQueries(ctx context.Context, server *chserver.Process, o *Options) (
 var groups []string
 
 // fill folds traffic with timestamps of its own, without a log, and stores the result.
-func fill(ctx context.Context, store *ch.Store, o *Options) (rows uint64, err error) {
-	traffic, err := sim.New(sim.DefaultConfig())
+func fill(ctx context.Context, store *ch.Store, o *Options) (*filler, error) {
+	config := sim.DefaultConfig()
+	config.Churn = 0.002 // for the members of a group to change in a month, and not in a day
+	traffic, err := sim.New(config)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	generators, err := traffic.Generators(1)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	f := &filler{store: store, x: projections.Decoded{At: first}}
 	if err := f.open(0); err != nil {
-		return 0, err
+		return nil, err
 	}
 	settings := traffic.Settings()
 	for _, app := range traffic.Apps() {
 		if err := f.add(ctx, []events.Event{{Kind: events.AppConfigured, App: app, Settings: &settings, Revision: 1}}); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
 	for _, e := range traffic.Setup() {
 		groups = append(groups, e.Group)
 		if err := f.add(ctx, []events.Event{e}); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
 	const entry = 1000
@@ -206,12 +227,13 @@ func fill(ctx context.Context, store *ch.Store, o *Options) (rows uint64, err er
 	var evs []events.Event
 	for f.rows < uint64(o.Rows) && err == nil {
 		evs = generators[0].Next(evs[:0], entry)
+		f.label(evs)
 		err = f.add(ctx, evs)
 	}
 	if err == nil {
 		err = f.flush(ctx)
 	}
-	return f.rows, err
+	return f, err
 }
 
 type filler struct {
@@ -220,6 +242,23 @@ type filler struct {
 	x     projections.Decoded
 	step  int64 // between entries, ms
 	rows  uint64
+	sent  int
+}
+
+// label gives labels to some messages: one of fifty is of the campaign that the cookbook asks
+// about.
+func (f *filler) label(evs []events.Event) {
+	for i := range evs {
+		if evs[i].Kind != events.MessageSent {
+			continue
+		}
+		switch f.sent++; f.sent % 50 {
+		case 0:
+			evs[i].Label = "spring"
+		case 1, 2, 3:
+			evs[i].Label = "summer"
+		}
+	}
 }
 
 func (f *filler) add(ctx context.Context, evs []events.Event) error {

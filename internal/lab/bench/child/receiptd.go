@@ -20,10 +20,11 @@ import (
 type Receiptd struct {
 	self   Self
 	format Format
+	door   bool // the one for NATS is open
 
 	server      Process
 	dir         string
-	key         string
+	key, nats   string
 	connections *connections // nil before the first start
 	opened      time.Time
 }
@@ -40,14 +41,25 @@ const (
 // NewReceiptd returns a server that has not been started.
 func NewReceiptd(self Self, format Format) *Receiptd { return &Receiptd{self: self, format: format} }
 
+// WithNATS has the server open its door for NATS clients.
+func (r *Receiptd) WithNATS() *Receiptd {
+	r.door = true
+	return r
+}
+
 // Start starts the server, whose data is in the directory "data" of dir, and waits until it is
 // ready. After [Receiptd.Kill] or [Receiptd.Stop] it may be called again.
 func (r *Receiptd) Start(ctx context.Context, dir string) (err error) {
 	r.dir = dir
-	url, key, err := r.self.Start(ctx, &r.server, ServerReceiptd, dir)
+	name := ServerReceiptd
+	if r.door {
+		name = ServerReceiptdNATS
+	}
+	url, key, err := r.self.Start(ctx, &r.server, name, dir)
 	if err != nil {
 		return err
 	}
+	key, r.nats, _ = strings.Cut(key, " ")
 	r.key, r.connections = key, &connections{address: strings.TrimPrefix(url, "http://")}
 	r.opened = time.Now()
 	return r.server.Ready(ctx, func(ctx context.Context) error { return r.Get(ctx, "/readyz", nil) })
@@ -187,6 +199,9 @@ func (r *Receiptd) URL() string { return "http://" + r.connections.address }
 
 // Key is the server's admin key.
 func (r *Receiptd) Key() string { return r.key }
+
+// NATS is the URL of the door for NATS clients, with user and password, if that is open.
+func (r *Receiptd) NATS() string { return r.nats }
 
 // PID is the server's process id while it runs.
 func (r *Receiptd) PID() int { return r.server.cmd.Process.Pid }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/runtime"
 )
@@ -24,7 +25,9 @@ import (
 // Names of the servers that [Serve] runs.
 const (
 	ServerReceiptd = "receiptd"
-	ServerNATS     = "nats-server"
+	// ServerReceiptdNATS is receiptd with its NATS door, whose URL follows the secret.
+	ServerReceiptdNATS = "receiptd-nats"
+	ServerNATS         = "nats-server"
 )
 
 // Serve runs one of the servers that are linked into this program until the context ends. The first
@@ -32,22 +35,30 @@ const (
 func Serve(ctx context.Context, name, dir string, out, messages io.Writer) error {
 	switch name {
 	case ServerReceiptd:
-		return serveReceiptd(ctx, dir, out, messages)
+		return serveReceiptd(ctx, ReceiptdConfig(dir), out, messages)
+	case ServerReceiptdNATS:
+		cfg := ReceiptdConfig(dir)
+		cfg.Log.NATSListen, cfg.Log.NATSPassword = "127.0.0.1:0", config.Secret(rand.Text())
+		return serveReceiptd(ctx, cfg, out, messages)
 	case ServerNATS:
 		return serveNATS(ctx, dir, out)
 	}
 	return fmt.Errorf("bench: no server %q", name)
 }
 
-// serveReceiptd runs receiptd with its defaults on a free port.
-func serveReceiptd(ctx context.Context, dir string, out, messages io.Writer) error {
-	cfg := runtime.FitMemory(ReceiptdConfig(dir), Warnings(messages))
+// serveReceiptd runs receiptd.
+func serveReceiptd(ctx context.Context, cfg config.Config, out, messages io.Writer) error {
+	cfg = runtime.FitMemory(cfg, Warnings(messages))
 	runtime.TuneMemory(cfg.State, 0)
 	s, err := runtime.Build(ctx, cfg, Warnings(messages), "bench")
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "http://%s %s\n", s.Addr(), s.AdminKey())
+	door := ""
+	if address := s.Log.IngressAddr(); address != nil {
+		door = fmt.Sprintf(" nats://%s:%s@%s", eventlog.DefaultIngressUser, cfg.Log.NATSPassword.Reveal(), address)
+	}
+	_, err = fmt.Fprintf(out, "http://%s %s%s\n", s.Addr(), s.AdminKey(), door)
 	if err == nil {
 		err = s.Run(ctx)
 	}

@@ -22,8 +22,10 @@ const (
 
 // client is a logged-in connection. It acknowledges each page, as the SDK does.
 type client struct {
-	user   string
-	conn   *websocket.Conn
+	user string
+	conn *websocket.Conn
+	// nextID begins with the time, as in the SDK: what is sent again with a number is the same
+	// message to the server.
 	nextID atomic.Uint64
 	// Called by the reading goroutine, and set before run: for a text of somebody else, a
 	// receipt, the refusal of a send.
@@ -47,6 +49,7 @@ func dialAs(ctx context.Context, url, app, user, token, name string) (*client, e
 	}
 	conn.SetReadLimit(readLimit)
 	c := &client{user: user, conn: conn}
+	c.nextID.Store(uint64(time.Now().UnixMicro()))
 	device := &name
 	err = c.write(ctx, msyncpb.Frame_PROVISION, &msyncpb.Provision{Resource: device, SessionId: proto.String("1:")}, func(f *msyncpb.Frame) {
 		f.Auth = proto.String("$t$" + token)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -13,9 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/coder/websocket"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/receiptd/receiptd/internal/ctl"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
@@ -315,105 +311,4 @@ func (f *floods) ask(ctx context.Context) (c Calm) {
 	}
 	c.P50, c.P99 = took.Quantile(0.5), took.Quantile(0.99)
 	return c
-}
-
-// request sends one of a flood.
-func (f *floods) request(ctx context.Context, method, path, token, body string) {
-	rq, err := http.NewRequestWithContext(ctx, method, f.o.Server.URL(path).String(), strings.NewReader(body))
-	if err != nil {
-		return
-	}
-	rq.Header.Set("Content-Type", "application/json")
-	if token != "" {
-		rq.Header.Set("Authorization", "Bearer "+token)
-	}
-	res, err := f.client.Do(rq)
-	if err == nil {
-		_, _ = io.Copy(io.Discard, res.Body)
-		_ = res.Body.Close()
-	}
-	switch {
-	case ctx.Err() != nil:
-		return // the flood is over
-	case err != nil:
-		f.refused(err.Error())
-	case res.StatusCode == http.StatusOK:
-		f.requests.answered.Add(1)
-	default:
-		f.refused(res.Status)
-	}
-}
-
-func (f *floods) refused(reason string) {
-	f.requests.refused.Add(1)
-	f.reason.Store(&reason)
-}
-
-func (f *floods) calls(ctx context.Context, _ int) {
-	for ctx.Err() == nil {
-		f.request(ctx, "GET", f.loud+"/users/mallory/joined_chatgroups", f.mallory, "")
-	}
-}
-
-func (f *floods) logins(ctx context.Context, i int) {
-	for n := 0; ctx.Err() == nil; n++ {
-		f.request(ctx, "POST", f.loud+"/token", "", fmt.Sprintf(`{"grant_type":"password","username":"u%d-%d","password":"guess"}`, i, n))
-	}
-}
-
-func (f *floods) groups(ctx context.Context, _ int) {
-	names := strings.Builder{}
-	for i := range floodMembers {
-		fmt.Fprintf(&names, `,"invented%d"`, i)
-	}
-	for ctx.Err() == nil {
-		f.request(ctx, "POST", f.loud+"/chatgroups", f.mallory, `{"owner":"mallory","groupname":"x","members":[`+names.String()[1:]+`]}`)
-	}
-}
-
-// messages writes large messages to the crowd, as mallory on several devices.
-func (f *floods) messages(ctx context.Context, i int) {
-	c, err := dialAs(ctx, f.socket(), strings.Replace(f.loud[1:], "/", "#", 1), "mallory", f.mallory, fmt.Sprint("device", i))
-	if err != nil {
-		f.refused(err.Error())
-		return
-	}
-	c.onText, c.onReceipt = func(*client, uint64, *msyncpb.Body) {}, func(*msyncpb.Body) {}
-	c.onRefusal, c.onTaken = f.refused, func() { f.requests.answered.Add(1) }
-	go func() { _ = c.run(ctx) }() // ends with the context
-	body := &msyncpb.Body{
-		Type:     proto.Int32(int32(msyncpb.Body_GROUPCHAT)),
-		Contents: []*msyncpb.Body_Content{{Type: proto.Int32(0), Text: proto.String(strings.Repeat("x", floodBody))}},
-	}
-	for ctx.Err() == nil {
-		if c.send(ctx, "crowd", true, body) != nil {
-			return
-		}
-	}
-}
-
-// sockets opens connections that say nothing, and opens them again when they are closed.
-func (f *floods) sockets(ctx context.Context, _ int) {
-	var open []*websocket.Conn
-	defer func() {
-		for _, c := range open {
-			_ = c.CloseNow()
-		}
-	}()
-	for ctx.Err() == nil {
-		if len(open) >= f.o.Sockets/f.o.Flooders {
-			_ = sleep(ctx, 10*time.Millisecond)
-			continue
-		}
-		c, _, err := websocket.Dial(ctx, f.socket(), &websocket.DialOptions{HTTPClient: &f.client})
-		switch {
-		case ctx.Err() != nil && err != nil: // the flood is over
-		case err != nil:
-			f.refused(err.Error())
-			_ = sleep(ctx, time.Millisecond)
-		default:
-			f.requests.answered.Add(1)
-			open = append(open, c)
-		}
-	}
 }

@@ -132,14 +132,16 @@ func (c *connection) requests(ctx context.Context) error {
 	}
 	buf := make([]events.Event, 0, c.load.Batch)
 	for stream := 0; ; stream = (stream + 1) % len(c.streams) {
-		if c.every > 0 {
-			time.Sleep(time.Until(c.due))
-		} else {
+		if c.every == 0 {
 			c.due = time.Now()
 		}
 		if !c.due.Before(c.deadline) {
+			if c.every > 0 { // at a low rate the next request may be due long after the phase
+				time.Sleep(time.Until(c.deadline))
+			}
 			return nil
 		}
+		time.Sleep(time.Until(c.due))
 		if ctx.Err() != nil {
 			return c.ended(ctx)
 		}

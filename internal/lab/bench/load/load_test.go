@@ -50,7 +50,7 @@ type ticket struct {
 }
 
 func (t ticket) Wait(context.Context) error {
-	time.Sleep(time.Until(t.until))
+	time.Sleep(time.Until(t.until)) // as long as the system takes for it
 	t.system.mu.Lock()
 	defer t.system.mu.Unlock()
 	t.system.underWay--
@@ -117,6 +117,20 @@ func TestRequestsUnderWay(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAPhaseOfFewRequestsEnds: a phase lasts as long as it was told to, however seldom a connection
+// has a request.
+func TestAPhaseOfFewRequestsEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, x := newLoad(t)
+		start := time.Now()
+		var latencies measure.Samples
+		done, err := x.Phase(t.Context(), time.Second, 0.1, &latencies)
+		if took := time.Since(start); err != nil || took != time.Second || done.Took != took || s.requests != 1 || latencies.Len() != 1 {
+			t.Errorf("%d requests in %v, %+v: %v", s.requests, took, done, err)
+		}
+	})
 }
 
 func TestWrongCountsAreNamed(t *testing.T) {

@@ -35,7 +35,16 @@ func SmallLimits() oracle.Limits {
 	limits.MaxReadsAhead = 2
 	limits.MaxDevices = 3
 	limits.MaxLabels = 2
+	limits.MaxAlerts, limits.MaxAlertParts = 3, 4
 	return limits
+}
+
+// SmallLevels are levels of the rules above 1 that the logs of [Raise] come to.
+func SmallLevels() []func(*oracle.Limits) {
+	return []func(*oracle.Limits){
+		func(l *oracle.Limits) { l.MaxGroupMembers = 3 },
+		func(l *oracle.Limits) { l.MaxGroupMembers, l.MaxReadsAhead = 4, 1 },
+	}
 }
 
 // Apply lets the model decide all entries and returns the outcomes of each.
@@ -97,6 +106,7 @@ func show(ev *events.Event) string {
 		{"receipt", ev.Receipt, ev.Receipt},
 		{"strict", ev.Strict, ev.Strict},
 		{"silent", ev.Silent, ev.Silent},
+		{"imported", ev.Imported, ev.Imported},
 		{"label", ev.Label, ev.Label != ""},
 		{"reads", ev.SendReads, ev.SendReads != events.ChoiceNone},
 		{"deliveries", ev.SendDeliveries, ev.SendDeliveries != events.ChoiceNone},

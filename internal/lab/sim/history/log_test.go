@@ -3,6 +3,7 @@ package history
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/lab/oracle"
+	"github.com/receiptd/receiptd/projections"
 )
 
 // The logs are only as good as what happens in them.
@@ -18,6 +20,7 @@ func TestLogsReachEveryOutcome(t *testing.T) {
 	atLeast := map[events.Kind]map[events.Outcome]int{} // seen, by kind
 	within := map[events.Outcome]int{}                  // logs it occurs in
 	total := 0
+	var alerts [3]int
 	for seed := range logs {
 		l := Logs().Example(seed)
 		m := oracle.NewWithLimits(0, SmallLimits())
@@ -44,10 +47,24 @@ func TestLogsReachEveryOutcome(t *testing.T) {
 		for o := range here {
 			within[o]++
 		}
+		for _, app := range m.Apps() {
+			groups, parts := m.DecidedAlerts(app)
+			joined := (&oracle.Cluster{Partitions: []*oracle.Model{m}}).Alerts(app)
+			alerts[0] += min(len(groups), 1)
+			alerts[1] += min(len(parts), 1)
+			if slices.ContainsFunc(joined, func(x projections.Alert) bool { return x.Rule.By != events.AlertByGroup }) {
+				alerts[2]++
+			}
+		}
 	}
-	t.Logf("%d events in %d logs", total, logs)
+	t.Logf("%d events in %d logs, alerts of groups, parts and alerts of these %d times", total, logs, alerts)
+	for _, n := range alerts {
+		if 20*n < logs {
+			t.Errorf("alerts of groups, parts and alerts of these come up %d times in %d logs", alerts, logs)
+		}
+	}
 	for o := events.OutcomeApplied; o <= events.OutcomeHidden; o++ {
-		if o == events.OutcomeRejected || o > events.RejectedParkedExpired && o < events.OutcomeHidden {
+		if o == events.OutcomeRejected || o > events.RejectedParkedExpired && o < events.RejectedImportAhead || o > events.RejectedImportBehind && o < events.OutcomeHidden {
 			continue
 		}
 		share := float64(within[o]) / logs
@@ -56,7 +73,7 @@ func TestLogsReachEveryOutcome(t *testing.T) {
 			t.Errorf("outcome %d, %s %q, occurs in %.1f %% of logs", o, o, o.Reason(), 100*share)
 		}
 	}
-	for k := events.MessageSent; k.Valid(); k++ {
+	for k := events.MessageSent; k < events.RulesLevel; k++ { // which is only in those of [Raise]
 		for _, o := range []events.Outcome{events.OutcomeApplied, events.OutcomeDuplicate} {
 			if 1000*atLeast[k][o] < total/10 {
 				t.Errorf("%s is %s in %d of %d events", k, o, atLeast[k][o], total)

@@ -24,7 +24,7 @@ var kinds = weighted([]weight{
 	{events.AppConfigured, 3},
 	{events.UserConfigured, 3},
 	{events.ConversationMarkedUnread, 3},
-	{events.MessageDelivered, 8},
+	{events.MessageDelivered, 10},
 	{events.MessageSent, 26},
 	{events.MessageRead, 40},
 })
@@ -56,11 +56,14 @@ func (w *world) step(t *rapid.T) events.Kind {
 	if _, configured := w.settings[worldApps[1]]; seldom(t, 2) && (configured || seldom(t, 2)) {
 		app = worldApps[1]
 	}
-	if seldom(t, 3) {
+	if seldom(t, 3) || w.chatty && seldom(t, 3) {
 		return w.retry(t)
 	}
 	if w.chatty && often(t, 2) {
 		return w.chat(t, app)
+	}
+	if w.devices > 0 && seldom(t, 4) {
+		kind = events.StatisticSeen
 	}
 	switch kind {
 	case events.AppConfigured:
@@ -129,7 +132,7 @@ func (w *world) configure(t *rapid.T, app string) {
 		s.ReceiptTime = events.ReceiptTimeReported
 		s.MaxReportAge = events.Duration([...]time.Duration{0, time.Minute, time.Hour}[pick(t, 3)])
 	}
-	s.GroupReceipts.MaxRequestsPerGroupPerDay = [...]int{0, 0, 2, 0, 0, 1}[pick(t, 6)]
+	s.GroupReceipts.MaxRequestsPerGroupPerDay = [...]int{0, 0, 2, 0, 1, 1}[pick(t, 6)]
 	if seldom(t, 1) {
 		s.UnreadBy = events.UnreadByMessage
 	}
@@ -137,6 +140,9 @@ func (w *world) configure(t *rapid.T, app string) {
 		s.ReadReceipts = events.ReadReceipts(pick(t, 3))
 	}
 	s.Reciprocal = seldom(t, 2)
+	if often(t, 1) {
+		s.Alerts = w.rules(t)
+	}
 	revision := w.revision[app] + 1
 	if seldom(t, 2) {
 		revision = 1 + uint64(pick(t, 6))
@@ -145,6 +151,35 @@ func (w *world) configure(t *rapid.T, app string) {
 		w.revision[app], w.settings[app] = revision, s
 	}
 	w.add(t, events.Event{App: app, Kind: events.AppConfigured, Settings: &s, Revision: revision})
+}
+
+// rules are alert rules of every kind, some of which nearly every hour breaks.
+func (w *world) rules(t *rapid.T) (rules []events.AlertRule) {
+	for i := range 1 + pick(t, 3) {
+		r := events.AlertRule{
+			Name: fmt.Sprint("r", (i+pick(t, 2))%4), By: events.AlertBy(pick(t, 3)),
+			After: events.Duration(time.Hour) * events.Duration([...]int{1, 2, 24, 168}[pick(t, 4)]),
+		}
+		if slices.ContainsFunc(rules, func(o events.AlertRule) bool { return o.Name == r.Name }) {
+			continue
+		}
+		switch r.By {
+		case events.AlertByGroup:
+			r.ID = [...]string{"", "", worldGroups[0]}[pick(t, 3)]
+		case events.AlertBySender:
+			r.ID = w.user(t)
+		case events.AlertByLabel:
+			r.ID = worldLabels[pick(t, len(worldLabels))]
+		}
+		if often(t, 1) {
+			r.ReadBelow = [...]int{100, 50, 1, 34}[pick(t, 4)]
+		} else {
+			r.MedianAbove = events.Duration([...]time.Duration{100 * time.Millisecond, time.Second, time.Hour}[pick(t, 3)])
+		}
+		r.MinRecipients = [...]int{0, 0, 2, 3}[pick(t, 4)]
+		rules = append(rules, r)
+	}
+	return rules
 }
 
 func (w *world) validity(t *rapid.T) events.Duration {
@@ -214,12 +249,15 @@ func (w *world) send(t *rapid.T, app string) {
 	w.number(t, ev)
 }
 
+// wishes are what users want of deliveries: there are few, so more are hidden.
+var wishes = [...]events.Choice{events.ChoiceNone, events.ChoiceHide, events.ChoiceSend, events.ChoiceHide}
+
 // wish has a user set what is told of their receipts: somebody who is written to, as a rule, and
 // mostly in a conversation where they are.
 func (w *world) wish(t *rapid.T, app string) {
 	ev := events.Event{
 		App: app, Kind: events.UserConfigured, User: w.user(t),
-		SendReads: events.Choice(pick(t, 3)), SendDeliveries: events.Choice(pick(t, 3)), Revision: uint64(1 + pick(t, 12)),
+		SendReads: events.Choice(pick(t, 3)), SendDeliveries: wishes[pick(t, 4)], Revision: uint64(1 + pick(t, 12)),
 	}
 	if m := w.target(t, ev.Kind); m != nil && often(t, 2) {
 		ev.App, ev.Group = m.App, m.Group
@@ -353,7 +391,10 @@ func (w *world) readAll(t *rapid.T, kind events.Kind, app string) {
 // late entry.
 func (w *world) see(t *rapid.T, app string) {
 	ev := events.Event{App: app, Kind: events.StatisticSeen, User: w.user(t)}
-	if w.told.user != "" && often(t, 3) {
+	switch {
+	case w.devices > 0 && seldom(t, 1): // whose devices are many
+		ev.App, ev.User = worldApps[0], worldUsers[0]
+	case w.told.user != "" && often(t, 3):
 		ev.App, ev.User = w.told.app, w.told.user
 	}
 	w.seen(t, &ev)
@@ -390,7 +431,7 @@ func (w *world) chat(t *rapid.T, app string) events.Kind {
 	switch pick(t, 5) {
 	case 4: // hides, or stops hiding
 		ev.Kind, ev.Revision = events.UserConfigured, uint64(1+pick(t, 12))
-		ev.SendReads, ev.SendDeliveries = events.Choice(pick(t, 3)), events.Choice(pick(t, 3))
+		ev.SendReads, ev.SendDeliveries = events.Choice(pick(t, 3)), wishes[pick(t, 4)]
 		if seldom(t, 1) {
 			ev.Peer = ""
 		}
@@ -408,7 +449,7 @@ func (w *world) chat(t *rapid.T, app string) events.Kind {
 		ev.Kind, ev.User, ev.Peer = events.StatisticSeen, author, ""
 		w.seen(t, &ev)
 	default:
-		ev.Kind = [...]events.Kind{events.MessageDelivered, events.MessageRead}[pick(t, 2)]
+		ev.Kind = [...]events.Kind{events.MessageDelivered, events.MessageRead, events.MessageDelivered}[pick(t, 3)]
 		ev.Message = messageID(max(1, w.numbers[conversationOf(&ev)]-pick(t, 3)))
 	}
 	w.add(t, ev)

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"pgregory.net/rapid"
+
+	"github.com/receiptd/receiptd/events"
 )
 
 // Split cuts the entries of a log into smaller ones at random, at the same broker times and in the
@@ -141,4 +143,19 @@ func Schedule(t *rapid.T, l Log) []Op {
 		}
 	}
 	return ops
+}
+
+// Raise raises the level of the rules at random places of a log, to one of [SmallLevels] or to what
+// it is already, at the beginning, in the middle or at the end of an entry.
+func Raise(t *rapid.T, l Log) Log {
+	out := slices.Clone(l)
+	for range 1 + pick(t, 4) {
+		e := &out[pick(t, len(out))]
+		if e.Poison != "" {
+			continue
+		}
+		ev := events.Event{App: events.LevelApp, Kind: events.RulesLevel, Revision: uint64(1 + pick(t, 1+len(SmallLevels())))}
+		e.Events = slices.Insert(slices.Clone(e.Events), pick(t, len(e.Events)+1), ev)
+	}
+	return out
 }

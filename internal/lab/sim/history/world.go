@@ -3,6 +3,7 @@ package history
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"time"
 
 	"pgregory.net/rapid"
@@ -48,6 +49,7 @@ type world struct {
 	numbers  map[events.Conversation]int
 	devices  int     // how many each user has; 0 = nobody names any
 	deviceAt []int64 // when devices were named
+	past     int64   // the time that the last imported event stated; 0 = nothing is imported
 }
 
 // author is a user whose summary has items; the zero value is nobody.
@@ -109,6 +111,9 @@ func newWorld(t *rapid.T) *world {
 	if often(t, 1) {
 		w.devices = 2 + pick(t, len(worldDevices)-1)
 	}
+	if seldom(t, 2) {
+		w.past = worldStart - [...]int64{hour / 60, 2 * hour, 400 * 24 * hour}[pick(t, 3)]
+	}
 	w.open(uint64(1 + pick(t, 3)))
 	// Nearly all logs begin with an app and a group, or little else would come of them.
 	if often(t, 4) {
@@ -148,6 +153,7 @@ func (w *world) log() Log {
 // add adds an event that nobody sent before.
 func (w *world) add(t *rapid.T, ev events.Event) {
 	w.name(t, &ev)
+	w.state(t, &ev)
 	w.push(ev)
 }
 
@@ -161,7 +167,7 @@ func (w *world) push(ev events.Event) {
 
 // name gives an event an id, now and then one that another event has.
 func (w *world) name(t *rapid.T, ev *events.Event) {
-	if ev.Kind.Internal() || often(t, 2) {
+	if ev.Kind.Internal() || often(t, 2) && !(w.chatty && seldom(t, 1)) {
 		return
 	}
 	w.names++
@@ -171,14 +177,69 @@ func (w *world) name(t *rapid.T, ev *events.Event) {
 	}
 }
 
-// retry has a producer send an event that has an id once more.
+// state makes some events imported ones, mostly in the order of their times.
+func (w *world) state(t *rapid.T, ev *events.Event) {
+	if w.past == 0 || ev.Kind.Internal() || seldom(t, 2) {
+		return
+	}
+	const second = 1000
+	ev.Imported = true
+	switch pick(t, 10) {
+	case 0: // out of order
+		ev.Time = w.past - int64(pick(t, 5))*second
+		return
+	case 1: // now, or a moment later
+		ev.Time = w.at + int64(pick(t, 2))
+		return
+	case 2, 3: // at the end of a validity, or beyond
+		w.past += [...]int64{second, 60 * second, 72 * hour}[pick(t, 3)] + int64(pick(t, 2))
+	case 4, 5, 6:
+		w.past += int64(pick(t, 20)) * second
+	}
+	ev.Time = w.past
+}
+
+// retry has a producer send an event that has an id once more, as it was or in the words of another
+// door, or several of them in an entry of their own, as a request that is sent again.
 func (w *world) retry(t *rapid.T) events.Kind {
 	if len(w.named) == 0 {
 		return events.KindUnknown
 	}
-	ev := w.named[len(w.named)-1-pick(t, min(len(w.named), 8))].ev
-	w.push(ev)
-	return ev.Kind
+	from := len(w.named) - 1 - pick(t, min(len(w.named), 8))
+	again := w.named[from : from+1]
+	switch pick(t, 4) {
+	case 3:
+		w.nextEntry(t)
+		again = slices.Clone(w.named[max(0, from-1-pick(t, 3)) : from+1])
+	case 2:
+		ev := again[0].ev
+		w.reword(t, &ev)
+		again = []namedEvent{{ev: ev}}
+	}
+	for _, x := range again {
+		w.push(x.ev)
+	}
+	return again[0].ev.Kind
+}
+
+// reword changes what an event says beside its name: app, kind, conversation, user and message.
+func (w *world) reword(t *rapid.T, ev *events.Event) {
+	switch ev.Kind {
+	case events.MessageSent:
+		ev.Silent, ev.Label = !ev.Silent, worldLabels[pick(t, len(worldLabels))]
+		ev.Receipt = ev.Group != "" && !ev.Receipt
+	case events.GroupCreated:
+		ev.Members = append(slices.Clone(ev.Members), w.user(t))
+	case events.GroupRole:
+		ev.Role = [...]events.Role{events.RoleAdmin, events.RoleMember, events.RoleOwner}[pick(t, 3)]
+	case events.MessageRead:
+		ev.Content, ev.Strict = "another content", !ev.Strict
+	case events.MessageDelivered, events.MessageRecalled:
+		ev.Strict = !ev.Strict
+	case events.ConversationRead:
+		ev.Strict = ev.Message != "" && !ev.Strict
+		ev.Time = w.clock - 1000
+	}
 }
 
 func (w *world) sequence() uint64 { return w.entries[len(w.entries)-1].Sequence }
@@ -230,7 +291,11 @@ func (w *world) nextTime(t *rapid.T) int64 {
 		}
 		return w.clock + int64(1+pick(t, 20))*second
 	case 15:
-		return (w.clock/day+1)*day - 1 + int64(pick(t, 2)) // around midnight
+		if seldom(t, 1) {
+			return (w.clock/day+1)*day - 1 + int64(pick(t, 2)) // around midnight
+		}
+		// around the time of alerts
+		return (w.clock/hour+int64([...]int{1, 2, 3, 25}[pick(t, 4)]))*hour - 1 + int64(pick(t, 2))
 	case 16, 17, 18: // around the end of a message's validity
 		if len(w.sent) > 0 {
 			m := w.sent[len(w.sent)-1-pick(t, min(len(w.sent), 4))]

@@ -1,0 +1,443 @@
+package eventlog
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/receiptd/receiptd/events/eventlog/blockfile"
+	"github.com/receiptd/receiptd/events/eventlog/witness"
+	"github.com/receiptd/receiptd/internal/leader"
+)
+
+// A log that is restored into a cluster says so in the metadata of its streams.
+const (
+	// metaRestoring names the backup while streams are brought in. The log is there once that of
+	// partition 0 has metaRestored in its place.
+	metaRestoring = "receiptd.restoring"
+	metaRestored  = "receiptd.restored"
+	// metaCreated is when a stream was made, for [Log.Identity]: the servers of a restored one each
+	// have a time of their own for it.
+	metaCreated = "receiptd.created"
+)
+
+// RestoreClaim is the bucket in which who restores a log into a cluster claims to be the only one.
+// As long as it is there and the log is not, nobody begins an empty one.
+const RestoreClaim = "receiptd_restore"
+
+var (
+	// ErrRestoring: a log is being restored into the cluster, and not all of it is there yet.
+	ErrRestoring = errors.New("eventlog: a log is being restored into this cluster, and is not whole yet; " +
+		"if that was cut off, begin it again where it was begun")
+	// ErrOccupied: the cluster has a stream already that a restore would have to replace.
+	ErrOccupied = errors.New("eventlog: the cluster has a log of receiptd, or what is left of one; a restore overwrites nothing")
+)
+
+// Moving brings the streams of a stopped embedded log into the JetStream of another server, each
+// with its sequences, times and subjects, and then makes it the log there. Whoever moves must be
+// the only one who does: see [RestoreClaim].
+type Moving struct {
+	Conn *nats.Conn
+	// Dir is the directory of the embedded log, Witness that of its witness.
+	Dir, Witness string
+	// Replicas is how many servers hold each stream from then on.
+	Replicas int
+	// Backup names what is restored; see [Restored].
+	Backup string
+	// Progress, if set, is told how many bytes of about how many were sent.
+	Progress func(sent, total int64)
+	Logger   *slog.Logger
+
+	js          jetstream.JetStream
+	marks       witness.Marks
+	sent, total int64
+}
+
+// Restored says which backup the log of a server was restored from, empty if from none. The error
+// wraps [jetstream.ErrStreamNotFound] if there is no log, and [ErrRestoring] if it is not whole.
+func Restored(ctx context.Context, nc *nats.Conn) (backup string, err error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return "", fmt.Errorf("eventlog: %w", err)
+	}
+	first, err := js.Stream(ctx, streamName(0))
+	if err != nil {
+		return "", fmt.Errorf("eventlog: look up stream %s: %w", streamName(0), err)
+	}
+	metadata := first.CachedInfo().Config.Metadata
+	if metadata[metaRestoring] != "" {
+		return "", ErrRestoring
+	}
+	return metadata[metaRestored], nil
+}
+
+// Occupied reports with [ErrOccupied] whether the server has one of the streams already, or one of
+// others that may not be there.
+func (m *Moving) Occupied(ctx context.Context, others ...string) error {
+	streams, err := m.open()
+	if err != nil {
+		return err
+	}
+	for _, s := range streams {
+		others = append(others, s.Name)
+	}
+	for _, name := range others {
+		_, err := m.js.Stream(ctx, name)
+		if err == nil {
+			return fmt.Errorf("%w: stream %s", ErrOccupied, name)
+		}
+		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("eventlog: look up stream %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// open lists the streams in the order in which they are brought in: that of partition 0 is the
+// last, as where a log is created.
+func (m *Moving) open() (streams []blockfile.Stream, err error) {
+	if m.js, err = jetstream.New(m.Conn); err != nil {
+		return nil, fmt.Errorf("eventlog: %w", err)
+	}
+	if m.marks, err = witness.Read(m.Witness); err != nil {
+		return nil, fmt.Errorf("eventlog: %w", err)
+	}
+	if streams, err = blockfile.Streams(filepath.Join(m.Dir, server.JetStreamStoreDir)); err != nil {
+		return nil, fmt.Errorf("eventlog: %w", err)
+	}
+	m.sent, m.total = 0, 0
+	for _, s := range streams {
+		size, err := s.Size()
+		if err != nil {
+			return nil, fmt.Errorf("eventlog: %w", err)
+		}
+		m.total += size
+	}
+	slices.SortFunc(streams, func(a, b blockfile.Stream) int { return partitionOf(b.Name) - partitionOf(a.Name) })
+	last := slices.IndexFunc(streams, func(s blockfile.Stream) bool { return partitionOf(s.Name) == 0 })
+	if last < 0 {
+		return nil, fmt.Errorf("eventlog: %s holds no log", m.Dir)
+	}
+	first := streams[last]
+	return append(slices.Delete(streams, last, last+1), first), nil
+}
+
+// Run brings in what is not there yet, until all of it is and the log is whole, or ctx ends, or
+// something is wrong that no repetition mends. A stream that is there and is not what it should be
+// is taken for what an interrupted run left: it is removed, and brought in again.
+func (m *Moving) Run(ctx context.Context) error {
+	streams, err := m.open()
+	if err != nil {
+		return err
+	}
+	if backup, err := Restored(ctx, m.Conn); err == nil && backup == m.Backup {
+		return nil // by a run that was not heard of
+	}
+	for _, s := range streams {
+		if err := m.bring(ctx, s); err != nil {
+			return fmt.Errorf("eventlog: restore stream %s: %w", s.Name, err)
+		}
+		size, _ := s.Size()
+		m.sent += size
+		m.tell(0)
+	}
+	return m.try(ctx, m.finish)
+}
+
+func (m *Moving) tell(of int64) {
+	if m.Progress != nil {
+		m.Progress(m.sent+of, m.total)
+	}
+}
+
+// moveStep bounds what a server is asked for in one go: a group of servers may have to be formed
+// for it first, and a stream's files to be read.
+const moveStep = 2 * time.Minute
+
+// try does a step again until it succeeds or the context ends.
+func (m *Moving) try(ctx context.Context, step func(context.Context) error) error {
+	for {
+		limited, cancel := context.WithTimeout(ctx, moveStep)
+		err := step(limited)
+		cancel()
+		if err == nil || ctx.Err() != nil || errors.Is(err, errSource) {
+			return err
+		}
+		m.Logger.Warn("the log is not restored yet; trying again", "reason", err)
+		select {
+		case <-time.After(settleTry):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// errSource is wrapped by errors of the files that are brought in.
+var errSource = errors.New("what is restored cannot be read")
+
+// bring makes a stream what it is here, with all its replicas.
+func (m *Moving) bring(ctx context.Context, s blockfile.Stream) error {
+	meta, err := m.metaOf(s)
+	var first uint64
+	if err == nil && partitionOf(s.Name) >= 0 {
+		first, err = s.First()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errSource, err)
+	}
+	var wreck error // what the last try left, and why it will not do
+	return m.try(ctx, func(ctx context.Context) (err error) {
+		defer func() {
+			if errors.Is(err, errWreck) {
+				wreck = err
+			}
+		}()
+		if wreck == nil {
+			err = m.compare(ctx, s.Name, first)
+			if err == nil {
+				return m.settled(ctx, s.Name)
+			}
+			if !errors.Is(err, errWreck) && !errors.Is(err, jetstream.ErrStreamNotFound) {
+				return err
+			}
+			wreck = err
+		}
+		if !errors.Is(wreck, jetstream.ErrStreamNotFound) {
+			m.Logger.Info("removing what an interrupted restore left", "stream", s.Name, "reason", wreck)
+			if err := m.js.DeleteStream(ctx, s.Name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+				return err
+			}
+		}
+		wreck = nil
+		if err := m.send(ctx, s, meta); err != nil {
+			if refused, ok := errors.AsType[*jetstream.APIError](err); ok && refused.ErrorCode == codeRestoreTaken {
+				// It is known, and perhaps nobody has it: who was to get it is gone.
+				err = fmt.Errorf("%w: %w", errWreck, err)
+			}
+			return err
+		}
+		if err := m.compare(ctx, s.Name, first); err != nil {
+			return err
+		}
+		return m.settled(ctx, s.Name)
+	})
+}
+
+// codeRestoreTaken is JetStream's error code for a stream that is to be restored and has a name
+// that is taken.
+const codeRestoreTaken = 10130
+
+// errWreck is wrapped by what a stream of this restore lacks.
+var errWreck = errors.New("it is not whole")
+
+// lookTimeout is how long nobody answers for a stream that has lost whoever it was given to.
+const lookTimeout = 10 * time.Second
+
+// metaOf is the configuration that a stream gets.
+func (m *Moving) metaOf(s blockfile.Stream) (meta []byte, err error) {
+	was, err := s.Meta()
+	if err != nil {
+		return nil, err
+	}
+	if meta, err = s.MetaText(); err == nil {
+		meta, err = blockfile.WithReplicas(meta, max(m.Replicas, 1))
+	}
+	if err == nil {
+		meta, err = blockfile.WithMetadata(meta, metaRestoring, m.Backup)
+	}
+	if err == nil && partitionOf(s.Name) >= 0 {
+		meta, err = blockfile.WithMetadata(meta, metaCreated, was.Created.UTC().Format(time.RFC3339Nano))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return blockfile.ConfigText(meta)
+}
+
+// compare says in what the server's stream is not the one that it should be, which begins with the
+// entry first: it wraps errWreck then.
+func (m *Moving) compare(ctx context.Context, name string, first uint64) error {
+	look, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	stream, err := m.js.Stream(look, name)
+	if err != nil {
+		if look.Err() != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w: nobody answers for it", errWreck)
+		}
+		return err
+	}
+	info, mark := stream.CachedInfo(), m.marks[name]
+	metadata := info.Config.Metadata
+	switch {
+	case metadata[metaRestoring] != m.Backup:
+		return fmt.Errorf("%w: it is of another backup, %q", errWreck, metadata[metaRestoring])
+	case info.State.LastSeq != mark.Last:
+		return fmt.Errorf("%w: it ends with %d, not with %d", errWreck, info.State.LastSeq, mark.Last)
+	case partitionOf(name) < 0 || mark.Last == 0:
+		return nil
+	}
+	var entries uint64
+	if first > 0 {
+		entries = mark.Last - first + 1
+	}
+	if info.State.Msgs != entries || entries > 0 && info.State.FirstSeq != first {
+		return fmt.Errorf("%w: it has %d entries from %d on, not %d from %d on", errWreck, info.State.Msgs, info.State.FirstSeq, entries, first)
+	}
+	if mark.At < first || entries == 0 {
+		return nil
+	}
+	e, err := leader.At(ctx, m.Conn, name, mark.At)
+	if err != nil {
+		return err
+	}
+	if got := Fingerprint(Entry{Sequence: e.Sequence, Time: e.Time, Data: e.Data}); got != mark.Fingerprint {
+		return fmt.Errorf("%w: its entry %d is another one", errWreck, mark.At)
+	}
+	return nil
+}
+
+// settleMax is for how long replicas may come no nearer to what their leader has: servers have been
+// seen to leave one behind for good after a restore, which might lead later.
+const settleMax = 20 * time.Second
+
+// settled waits until all replicas of a stream have what its leader has.
+func (m *Moving) settled(ctx context.Context, name string) error {
+	var before string
+	moved := time.Now()
+	for {
+		stream, err := m.js.Stream(ctx, name)
+		if err != nil {
+			return err
+		}
+		c := stream.CachedInfo().Cluster
+		if m.Replicas <= 1 || c == nil {
+			return nil
+		}
+		behind, state := m.Replicas-1, ""
+		for _, r := range c.Replicas {
+			state += fmt.Sprintf(" %s: current %v, offline %v, behind by %d;", r.Name, r.Current, r.Offline, r.Lag)
+			if r.Current && !r.Offline && r.Lag == 0 {
+				behind--
+			}
+		}
+		if behind <= 0 {
+			return nil
+		}
+		if state != before {
+			before, moved = state, time.Now()
+		}
+		if time.Since(moved) > settleMax {
+			return fmt.Errorf("%w: %d replicas do not get what it has:%s", errWreck, behind, state)
+		}
+		select {
+		case <-time.After(staleEvery):
+		case <-ctx.Done():
+			return fmt.Errorf("%d replicas have not got all of it: %w", behind, ctx.Err())
+		}
+	}
+}
+
+// finish makes what was brought in the log.
+func (m *Moving) finish(ctx context.Context) error {
+	stream, err := m.js.Stream(ctx, streamName(0))
+	if err != nil {
+		return err
+	}
+	config := stream.CachedInfo().Config
+	delete(config.Metadata, metaRestoring)
+	config.Metadata[metaRestored] = m.Backup
+	_, err = m.js.UpdateStream(ctx, config)
+	return err
+}
+
+// moveChunk is how much is sent at a time. A server with default settings takes so much.
+const moveChunk = 256 << 10
+
+// restoreAnswer is what a server says to a request to restore a stream, and to each part of it.
+type restoreAnswer struct {
+	DeliverSubject string              `json:"deliver_subject"`
+	Error          *jetstream.APIError `json:"error"`
+}
+
+// send has the server restore a stream: JetStream's own way for it, which `nats stream restore`
+// takes too.
+func (m *Moving) send(ctx context.Context, s blockfile.Stream, meta []byte) error {
+	request, err := json.Marshal(map[string]any{"config": json.RawMessage(meta), "state": map[string]any{"last_seq": m.marks[s.Name].Last}})
+	if err != nil {
+		return err
+	}
+	// A server that is not there to take it any more does not answer.
+	soon, cancel := context.WithTimeout(ctx, lookTimeout)
+	began, err := m.ask(soon, "$JS.API.STREAM.RESTORE."+s.Name, request)
+	cancel()
+	if err != nil {
+		return err
+	}
+	if began.DeliverSubject == "" {
+		return errors.New("the server does not say where to send it")
+	}
+	out, in := io.Pipe()
+	packed := make(chan error, 1)
+	go func() {
+		w := s2.NewWriter(in)
+		err := s.Pack(w)
+		if err == nil {
+			err = w.Close()
+		}
+		in.CloseWithError(err)
+		packed <- err
+	}()
+	defer func() {
+		out.Close()
+		<-packed
+	}()
+	var of int64
+	for chunk := make([]byte, moveChunk); ; {
+		n, err := io.ReadFull(out, chunk)
+		if n > 0 {
+			if _, err := m.ask(ctx, began.DeliverSubject, chunk[:n]); err != nil {
+				return err
+			}
+			of += int64(n)
+			m.tell(of)
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", errSource, err)
+		}
+	}
+	_, err = m.ask(ctx, began.DeliverSubject, nil)
+	return err
+}
+
+// ask sends a request, of which a refusal is an error.
+func (m *Moving) ask(ctx context.Context, subject string, data []byte) (answer restoreAnswer, err error) {
+	reply, err := m.Conn.RequestWithContext(ctx, subject, data)
+	if err != nil {
+		return answer, err
+	}
+	if len(bytes.TrimSpace(reply.Data)) == 0 {
+		return answer, nil
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return answer, err
+	}
+	if answer.Error != nil {
+		return answer, answer.Error
+	}
+	return answer, nil
+}

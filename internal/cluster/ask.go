@@ -1,0 +1,275 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// hedgeAfter is how long an answer is waited for before another copy is asked as well.
+const hedgeAfter = 50 * time.Millisecond
+
+// ErrNoCopy: no node that is heard of could answer for a partition.
+var ErrNoCopy = errors.New("cluster: no copy of a partition answers")
+
+// Entry is one of a partition.
+type Entry struct {
+	Partition int    `json:"partition"`
+	Sequence  uint64 `json:"sequence"`
+}
+
+// Question is what copies of partitions are asked.
+type Question struct {
+	Name string          `json:"name"`
+	Args json.RawMessage `json:"args"`
+	// Of are the partitions that are asked, and the entry that each must have folded to answer.
+	Of []Entry `json:"of"`
+	// Wait is how long the answer may take, in milliseconds: whoever asks is gone then.
+	Wait int64 `json:"wait_ms"`
+}
+
+// Answer is that of one partition.
+type Answer struct {
+	// Entry is the last one that is in it.
+	Entry
+	// Result is what was asked for, unless there is a Problem.
+	Result  json.RawMessage `json:"result,omitempty"`
+	Problem *Problem        `json:"problem,omitempty"`
+}
+
+// Problem is an error that goes from node to node.
+type Problem struct {
+	// Code tells those apart that the one who asked must know; [Elsewhere] is for cluster itself.
+	Code string `json:"code"`
+	Text string `json:"text,omitempty"`
+	// Details are for the code.
+	Details json.RawMessage `json:"details,omitempty"`
+}
+
+// Elsewhere is the code of a copy that cannot answer now, while another one may.
+const Elsewhere = "elsewhere"
+
+// Asker asks the copies that other nodes have.
+type Asker struct {
+	// Bus reaches them.
+	Bus Bus
+	// Copies are the nodes that have a copy of a partition, this one not among them: those to be
+	// asked first, and those to be asked if none of these answers.
+	Copies func(partition int) (preferred, others []string)
+}
+
+// Ask asks as few nodes as have all the partitions of the question, and returns an answer for each,
+// in the order of the question: all of them or an error, which is [ErrNoCopy] or the context's.
+// What one cannot answer the next is asked at once, and what is not answered after 50 ms, too.
+func (a *Asker) Ask(ctx context.Context, q Question) ([]Answer, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := asking{a: a, q: &q, got: make([]*Answer, len(q.Of)), asked: make([]map[string]bool, len(q.Of)), replies: make(chan reply), why: errNobodyHeard}
+	for i := range r.asked {
+		r.asked[i] = map[string]bool{}
+	}
+	r.send(ctx, r.missing())
+	hedge := time.NewTimer(hedgeAfter)
+	defer hedge.Stop()
+	for {
+		missing := r.missing()
+		if len(missing) == 0 {
+			break
+		}
+		if r.underWay == 0 {
+			return nil, fmt.Errorf("%w: partition %d: %w", ErrNoCopy, q.Of[missing[0]].Partition, r.why)
+		}
+		select {
+		case x := <-r.replies:
+			r.underWay--
+			r.send(ctx, r.take(x))
+		case <-hedge.C:
+			r.send(ctx, missing)
+			hedge.Reset(hedgeAfter)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	all := make([]Answer, len(r.got))
+	for i, x := range r.got {
+		all[i] = *x
+	}
+	return all, nil
+}
+
+var errNobodyHeard = errors.New("none is heard of that has one")
+
+// asking is a question under way. Its partitions go by their place in it.
+type asking struct {
+	a        *Asker
+	q        *Question
+	got      []*Answer         // nil for what is missing
+	asked    []map[string]bool // the nodes that were
+	underWay int
+	replies  chan reply
+	why      error // the last reason why one did not answer; at first, that none was asked
+}
+
+// reply is that of a node to what it was asked.
+type reply struct {
+	of      []int
+	answers []Answer
+	err     error
+}
+
+func (r *asking) missing() (list []int) {
+	for i, x := range r.got {
+		if x == nil {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// send asks nodes that were not asked yet for some partitions.
+func (r *asking) send(ctx context.Context, list []int) {
+	for node, some := r.next(list); node != ""; node, some = r.next(list) {
+		part := *r.q
+		part.Of = make([]Entry, len(some))
+		for j, i := range some {
+			part.Of[j] = r.q.Of[i]
+			r.asked[i][node] = true
+		}
+		if end, ok := ctx.Deadline(); ok {
+			part.Wait = time.Until(end).Milliseconds()
+		}
+		list = slices.DeleteFunc(slices.Clone(list), func(i int) bool { return slices.Contains(some, i) })
+		text, err := json.Marshal(part)
+		r.underWay++
+		go func() {
+			x := reply{of: some, err: err}
+			if err == nil {
+				x.answers, x.err = r.ask(ctx, node, text)
+			}
+			select {
+			case r.replies <- x:
+			case <-ctx.Done():
+			}
+		}()
+	}
+}
+
+func (r *asking) ask(ctx context.Context, node string, question []byte) (list []Answer, err error) {
+	text, err := r.a.Bus.Ask(ctx, node, question)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, &list); err != nil {
+		return nil, fmt.Errorf("cluster: the answer of %s: %w", node, err)
+	}
+	return list, nil
+}
+
+// next is the node that was not asked yet and has most of some partitions, and which these are. Of
+// several it is the one that the first of the partitions prefers. The name is empty when there is
+// none.
+func (r *asking) next(list []int) (node string, of []int) {
+	has := map[string][]int{}
+	var order []string
+	for _, others := range []bool{false, true} {
+		for _, i := range list {
+			names, more := r.a.Copies(r.q.Of[i].Partition)
+			if others {
+				names = more
+			}
+			for _, name := range names {
+				if r.asked[i][name] {
+					continue
+				}
+				if has[name] == nil {
+					order = append(order, name)
+				}
+				has[name] = append(has[name], i)
+			}
+		}
+		if len(order) > 0 {
+			break // those that are not preferred are for what has no other
+		}
+	}
+	for _, name := range order {
+		if len(has[name]) > len(of) {
+			node, of = name, has[name]
+		}
+	}
+	return node, of
+}
+
+// take keeps the answers of a reply and returns the partitions that it leaves without one.
+func (r *asking) take(x reply) (failed []int) {
+	if x.err != nil {
+		r.why = x.err
+	}
+	for j, i := range x.of {
+		switch {
+		case r.got[i] != nil:
+		case x.err == nil && j < len(x.answers) && x.answers[j].good(r.q.Of[i]):
+			r.got[i] = &x.answers[j]
+		default:
+			if x.err == nil && j < len(x.answers) && x.answers[j].Problem != nil {
+				r.why = errors.New(x.answers[j].Problem.Text)
+			}
+			failed = append(failed, i)
+		}
+	}
+	return failed
+}
+
+// good reports whether it is an answer to what was asked.
+func (x *Answer) good(asked Entry) bool {
+	return x.Partition == asked.Partition && (x.Problem == nil || x.Problem.Code != Elsewhere) && x.Sequence >= asked.Sequence
+}
+
+// Serve answers the questions of other nodes until the context ends: f is asked for one partition
+// after the other, with a context that ends when whoever asks is gone.
+func (n *Node) Serve(ctx context.Context, f func(ctx context.Context, q *Question, of Entry) Answer) error {
+	stop, err := answer(n.o.Bus, n.o.Name, f)
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	stop()
+	return nil
+}
+
+// maxWait bounds how long a question of another node is answered.
+const maxWait = time.Minute
+
+func answer(bus Bus, node string, f func(ctx context.Context, q *Question, of Entry) Answer) (stop func(), err error) {
+	all, cancelAll := context.WithCancel(context.Background())
+	unsubscribe, err := bus.Answer(node, func(text []byte) []byte {
+		var q Question
+		list := []Answer{}
+		if json.Unmarshal(text, &q) == nil {
+			wait := maxWait
+			if q.Wait > 0 {
+				wait = min(wait, time.Duration(q.Wait)*time.Millisecond)
+			}
+			ctx, cancel := context.WithTimeout(all, wait)
+			defer cancel()
+			for _, of := range q.Of {
+				list = append(list, f(ctx, &q, of))
+			}
+		}
+		text, err := json.Marshal(list)
+		if err != nil {
+			text = []byte("[]") // no answers: another copy is asked
+		}
+		return text
+	})
+	if err != nil {
+		cancelAll()
+		return nil, err
+	}
+	return func() {
+		cancelAll()
+		unsubscribe()
+	}, nil
+}

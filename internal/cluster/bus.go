@@ -1,0 +1,118 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Bus is how the nodes reach each other. What it carries may be late, or not arrive at all.
+type Bus interface {
+	// Tell sends a text to all nodes that listen.
+	Tell(node string, text []byte) error
+	// Listen calls f with what nodes tell, one text after the other, until stop is called.
+	Listen(f func(text []byte)) (stop func(), err error)
+	// Ask sends a question to a node and waits for its answer. The error is [ErrNobody] where no
+	// such node listens, and that of the context.
+	Ask(ctx context.Context, node string, question []byte) (answer []byte, err error)
+	// Answer calls f with each question that this node is asked, many at a time, until stop is
+	// called, which waits for those under way.
+	Answer(node string, f func(question []byte) (answer []byte)) (stop func(), err error)
+}
+
+// ErrNobody: no node of that name listens.
+var ErrNobody = errors.New("cluster: no such node listens")
+
+const (
+	askSubject = "receipts.cluster.v1.ask."
+	// partHeader is set on all messages of an answer but the last one.
+	partHeader = "Receiptd-Part"
+	// maxAnswering bounds the questions that a node answers at a time. What is beyond waits; its
+	// sender asks another node before long.
+	maxAnswering = 256
+)
+
+// natsBus is a bus over core NATS, on subjects of the account that the log is in.
+type natsBus struct{ nc *nats.Conn }
+
+// NewBus makes a bus of a connection to the log's account.
+func NewBus(nc *nats.Conn) Bus { return natsBus{nc} }
+
+func (b natsBus) Tell(node string, text []byte) error { return b.nc.Publish(beatSubject+node, text) }
+
+func (b natsBus) Listen(f func([]byte)) (stop func(), err error) {
+	sub, err := b.nc.Subscribe(beatSubject+"*", func(m *nats.Msg) { f(m.Data) })
+	if err != nil {
+		return nil, fmt.Errorf("cluster: listen to the other nodes: %w", err)
+	}
+	return func() { _ = sub.Unsubscribe() }, nil
+}
+
+// Ask collects the messages of the answer, which is too large for one now and then.
+func (b natsBus) Ask(ctx context.Context, node string, question []byte) ([]byte, error) {
+	inbox := b.nc.NewInbox()
+	sub, err := b.nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: ask %s: %w", node, err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := b.nc.PublishRequest(askSubject+node, inbox, question); err != nil {
+		return nil, fmt.Errorf("cluster: ask %s: %w", node, err)
+	}
+	var answer []byte
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		switch {
+		case errors.Is(err, nats.ErrNoResponders), err == nil && len(m.Data) == 0 && m.Header.Get("Status") == "503":
+			return nil, fmt.Errorf("%w: %s", ErrNobody, node)
+		case err != nil:
+			return nil, fmt.Errorf("cluster: ask %s: %w", node, err)
+		case m.Header.Get(partHeader) == "" && answer == nil:
+			return m.Data, nil
+		}
+		answer = append(answer, m.Data...)
+		if m.Header.Get(partHeader) == "" {
+			return answer, nil
+		}
+	}
+}
+
+func (b natsBus) Answer(node string, f func([]byte) []byte) (stop func(), err error) {
+	slots := make(chan struct{}, maxAnswering)
+	sub, err := b.nc.Subscribe(askSubject+node, func(m *nats.Msg) {
+		slots <- struct{}{}
+		go func() {
+			defer func() { <-slots }()
+			b.send(m.Reply, f(m.Data))
+		}()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cluster: listen to questions: %w", err)
+	}
+	return func() {
+		_ = sub.Drain()
+		for sub.IsValid() { // until what has come was begun
+			time.Sleep(time.Millisecond)
+		}
+		for range maxAnswering {
+			slots <- struct{}{}
+		}
+	}, nil
+}
+
+// send sends an answer in parts that the server takes. If one is lost, its reader asks elsewhere.
+func (b natsBus) send(to string, answer []byte) {
+	part := int(b.nc.MaxPayload() / 2)
+	for ; len(answer) > part; answer = answer[part:] {
+		m := nats.NewMsg(to)
+		m.Header.Set(partHeader, "1")
+		m.Data = answer[:part]
+		if b.nc.PublishMsg(m) != nil {
+			return
+		}
+	}
+	_ = b.nc.Publish(to, answer)
+}

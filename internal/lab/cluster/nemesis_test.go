@@ -1,0 +1,218 @@
+package cluster
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// lab is a cluster under stress.
+type lab struct {
+	t       testing.TB
+	net     *network
+	nodes   []*machine
+	brokers []*machine // none if the nodes have servers of their own
+	longest time.Duration
+	fired   map[string]int
+	// spoilt are machines whose files were damaged: they may say so.
+	spoilt map[*machine]bool
+	// began is called when a fault has begun that keeps a machine from answering.
+	began func(kind string, m *machine)
+}
+
+// servers are the machines that the log lies on.
+func (l *lab) servers() []*machine {
+	if len(l.brokers) > 0 {
+		return l.brokers
+	}
+	return l.nodes
+}
+
+func (l *lab) all() []*machine { return slices.Concat(l.nodes, l.brokers) }
+
+// kind is a kind of fault. It begins and ends within run, which draws everything from r.
+type kind struct {
+	name   string
+	inside bool // it takes a network and mounts of the lab's own
+	run    func(l *lab, r *rand.Rand)
+}
+
+var kinds = []kind{
+	{"kill", false, func(l *lab, r *rand.Rand) {
+		m := pick(r, l.all())
+		m.kill()
+		l.note("kill", m)
+		time.Sleep(l.lasts(r, time.Second)) // without it for a while
+		m.start()
+	}},
+	{"stop", false, func(l *lab, r *rand.Rand) {
+		m := pick(r, l.all())
+		l.note("stop", m)
+		m.stop()
+		time.Sleep(l.lasts(r, time.Second)) // without it for a while
+		m.start()
+	}},
+	{"pause", false, func(l *lab, r *rand.Rand) {
+		m, d := pick(r, l.all()), l.lasts(r, l.longest)
+		l.note("pause", m)
+		m.pause(d)
+	}},
+	{"cut", true, func(l *lab, r *rand.Rand) {
+		m, d := pick(r, l.all()), l.lasts(r, l.longest)
+		others := slices.DeleteFunc(slices.Clone(l.net.hosts), func(h *host) bool { return h == m.host })
+		if r.IntN(2) == 0 { // from one of them only
+			others = []*host{pick(r, others)}
+		} else {
+			l.note("cut", m)
+		}
+		for _, h := range others {
+			l.net.cut(m.host, h)
+			l.net.cut(h, m.host)
+		}
+		time.Sleep(d) // the cut lasts
+		l.net.heal()
+	}},
+	{"cut one way", true, func(l *lab, r *rand.Rand) {
+		m, d := pick(r, l.all()), l.lasts(r, l.longest)
+		others := slices.DeleteFunc(slices.Clone(l.net.hosts), func(h *host) bool { return h == m.host })
+		if r.IntN(2) == 0 {
+			others = []*host{pick(r, others)}
+		}
+		hears := r.IntN(2) == 0
+		for _, h := range others {
+			if hears {
+				l.net.cut(m.host, h)
+			} else {
+				l.net.cut(h, m.host)
+			}
+		}
+		time.Sleep(d) // the cut lasts
+		l.net.heal()
+	}},
+	{"most servers", false, func(l *lab, r *rand.Rand) {
+		two := slices.Clone(l.servers())
+		r.Shuffle(len(two), func(i, j int) { two[i], two[j] = two[j], two[i] })
+		two = two[:2]
+		for _, m := range two {
+			m.kill()
+		}
+		time.Sleep(l.lasts(r, time.Second)) // without a majority for a while
+		for _, m := range two {
+			m.start()
+		}
+	}},
+	{"full disk", true, func(l *lab, r *rand.Rand) {
+		m, d := pick(r, l.nodes), l.lasts(r, l.longest)
+		inUse, err := used(m.data)
+		if err == nil {
+			err = resize(m.data, inUse)
+		}
+		if err != nil {
+			l.t.Error(err)
+			return
+		}
+		l.note("full disk", m)
+		time.Sleep(d) // it lasts
+		if err := resize(m.data, dataBytes); err != nil {
+			l.t.Error(err)
+		}
+	}},
+	{"bit of a state", false, func(l *lab, r *rand.Rand) {
+		m := pick(r, l.nodes)
+		m.stop() // which writes all of the state
+		l.flip(r, m, "/state/", ".sst")
+		m.start()
+	}},
+	{"bit of a log", false, func(l *lab, r *rand.Rand) {
+		m := pick(r, l.servers())
+		m.kill()
+		l.flip(r, m, "/RECEIPTS_", ".blk")
+		m.start()
+	}},
+}
+
+func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
+
+// lasts draws how long a fault is, from 0.3 s on; short ones are as likely as long ones.
+func (l *lab) lasts(r *rand.Rand, longest time.Duration) time.Duration {
+	const least = 300 * time.Millisecond
+	longest = max(longest, least)
+	return time.Duration(float64(least) * math.Pow(float64(longest)/float64(least), r.Float64()))
+}
+
+func (l *lab) note(kind string, m *machine) {
+	l.t.Logf("%s: %s", kind, m.name)
+	if l.began != nil {
+		l.began(kind, m)
+	}
+}
+
+// flip flips a bit in one of a machine's files, which is not running.
+func (l *lab) flip(r *rand.Rand, m *machine, part string, suffixes ...string) {
+	var files []string
+	err := filepath.WalkDir(m.data, func(path string, d fs.DirEntry, err error) error {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err == nil && !d.IsDir() && slices.Contains(suffixes, filepath.Ext(path)) && strings.Contains(path, part) {
+			if info, err := d.Info(); err == nil && info.Size() > 0 {
+				files = append(files, path)
+			}
+		}
+		return nil
+	})
+	if err != nil || len(files) == 0 {
+		l.t.Errorf("no file %v in %s (%v)", suffixes, m.data, err)
+		return
+	}
+	slices.SortFunc(files, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+	path := pick(r, files)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		l.t.Error(err)
+		return
+	}
+	at, bit := int(r.Float64()*float64(len(text))), r.IntN(8)
+	text[at] ^= 1 << bit
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		l.t.Error(err)
+	}
+	l.spoilt[m] = true
+	l.t.Logf("flip bit %d of byte %d of %d in %s", bit, at, len(text), path)
+}
+
+// nemesis goes through a deck of faults again and again for a time, and once at least. What comes
+// when, where and for how long follows from the seed. It waits after each fault until all is well.
+func (l *lab) nemesis(seed uint64, deck []string, d time.Duration, well func()) {
+	end := time.Now().Add(d)
+	for turn := uint64(0); ; {
+		shuffle := rand.New(rand.NewPCG(seed, turn))
+		shuffle.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+		for _, name := range deck {
+			if turn >= uint64(len(deck)) && time.Now().After(end) || l.t.Failed() {
+				return
+			}
+			turn++
+			k := kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })]
+			if k.inside && !inside {
+				continue
+			}
+			r := rand.New(rand.NewPCG(seed, 1000+turn))
+			time.Sleep(l.lasts(r, time.Second))
+			l.t.Logf("turn %d: %s", turn, name)
+			k.run(l, r)
+			l.fired[name]++
+			began := time.Now()
+			well()
+			l.t.Logf("well after %v", time.Since(began).Round(time.Millisecond))
+		}
+	}
+}

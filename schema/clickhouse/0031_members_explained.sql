@@ -1,0 +1,4 @@
+-- Every column says what it is.
+ALTER TABLE members
+    COMMENT COLUMN `group` 'its id',
+    COMMENT COLUMN user 'who was in it'
