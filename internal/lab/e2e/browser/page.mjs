@@ -188,7 +188,7 @@ await visit("files", { viewport: screens.desktop }, async page => {
   await page.goto("/");
   await signIn(page, KEY);
   await page.getByRole("link", { name: APP }).waitFor();
-  const span = `&from=${day(-1)}&to=${day(1)}&tz=Asia/Tokyo`;
+  const span = `&from=${day(-1)}&to=${day(2)}&tz=Asia/Tokyo`;
   const both = async (view, query) => {
     const file = await page.request.get(`/?app=${APP}&format=csv&${view}${span}`);
     const api = await fetch(`${BASE}/v1/apps/${APP}/analytics/read-rate?limit=100000&${query}${span}`, { headers: { Authorization: `Bearer ${KEY}`, Accept: "text/csv" } });
