@@ -54,6 +54,23 @@ func TestCookbook(t *testing.T) {
 	}
 }
 
+// TestNothingTookNoTime: a campaign that nobody could read has no times, rather than times of 0.
+func TestNothingTookNoTime(t *testing.T) {
+	_, list, err := cookbook.Read("../../docs/analytics.md")
+	must(t, err)
+	f := &fortnight{t: t, store: openStore(t)}
+	for _, r := range list {
+		if r.Title != "Time until half and nine tenths" {
+			continue
+		}
+		if got := f.rows(r.Query); !slices.Equal(got, []string{"<nil> <nil> <nil> <nil>"}) {
+			t.Errorf("times of nothing: %q", got)
+		}
+		return
+	}
+	t.Error("the example is gone")
+}
+
 func rate(read, eligible int) string {
 	if eligible == 0 {
 		return "0"

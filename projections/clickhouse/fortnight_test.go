@@ -24,6 +24,7 @@ type fortnight struct {
 	folder *folder
 	block  *Block
 	sent   []events.Event
+	chats  map[string]int    // messages of each single chat
 	joined map[string]string // when the current stays in the club began, by user
 	past   int64             // when what is imported happened; 0 = nothing is imported any more
 }
@@ -39,7 +40,7 @@ var (
 func newFortnight(t testing.TB) *fortnight {
 	f := &fortnight{
 		t: t, store: openStore(t), model: oracle.New(3), random: rand.New(rand.NewPCG(7, 0)), folder: newFolder(t), block: &Block{Partition: 3},
-		joined: map[string]string{},
+		joined: map[string]string{}, chats: map[string]int{},
 	}
 	f.past = fortnightBegins.UnixMilli()
 	f.folder.x.At = f.past + 5*24*projections.HourMillis
@@ -94,6 +95,7 @@ func (f *fortnight) step(i int) {
 			for e.Peer = f.user(); e.Peer == e.User; {
 				e.Peer = f.user()
 			}
+			e.Message = f.numbered(e.User, e.Peer)
 		}
 		e.Label = []string{"", "", "spring", "summer"}[f.random.IntN(4)]
 		f.sent = append(f.sent, e)
@@ -101,6 +103,14 @@ func (f *fortnight) step(i int) {
 		f.read(&e)
 	}
 	f.add(after, e)
+}
+
+// numbered is the id of the next message in a single chat: ids begin anew in each, so that chats of
+// one receiver have the same ones.
+func (f *fortnight) numbered(user, peer string) string {
+	chat := min(user, peer) + max(user, peer)
+	f.chats[chat]++
+	return fmt.Sprint("c", f.chats[chat])
 }
 
 // read makes an event a receipt; now and then one whose message has not been sent yet. u7 never

@@ -33,6 +33,7 @@ type messageColumns struct {
 	Version     numbers[uint64] `ch:"version"`
 	Label       lowCardinality  `ch:"label"`
 	Tracked     bools           `ch:"tracked"`
+	ChatSender  texts           `ch:"chat_sender"`
 }
 
 func (c *messageColumns) set(i int, r *MessageRow) {
@@ -53,6 +54,9 @@ func (c *messageColumns) set(i int, r *MessageRow) {
 	c.Version.values[i] = r.Version
 	c.Label.keys[i], _ = c.Label.key(m.Label)
 	c.Tracked.values[i] = m.Tracked
+	if m.Group == "" {
+		c.ChatSender.values[i] = m.From
+	}
 }
 
 // InsertMessages stores the latest state of messages. Storing it again does no harm.

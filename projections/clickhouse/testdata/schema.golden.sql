@@ -54,11 +54,13 @@ CREATE TABLE receiptd.messages
     `last_read_at` DateTime64(3, 'UTC') COMMENT '1970 = never' CODEC(Delta(8), ZSTD(1)),
     `version` UInt64 COMMENT 'the largest holds: the number of the rules times 2^48, plus the log position in the partition of the conversation' CODEC(Delta(8), ZSTD(1)),
     `label` LowCardinality(String) COMMENT 'such as a campaign; empty = none' CODEC(ZSTD(1)),
-    `tracked` Bool DEFAULT (group = '') OR (eligible > 0) OR (receipt AND recalled) COMMENT 'it collects receipts, or did until it was recalled' CODEC(ZSTD(1))
+    `tracked` Bool DEFAULT (group = '') OR (eligible > 0) OR (receipt AND recalled) COMMENT 'it collects receipts, or did until it was recalled' CODEC(ZSTD(1)),
+    `chat_sender` String COMMENT 'the sender in a single chat, empty for a group; what sender says, as a part of the key' CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(sent_at)
-ORDER BY (app, group, peer, id)
+PRIMARY KEY (app, group, peer, id)
+ORDER BY (app, group, peer, id, chat_sender)
 SETTINGS index_granularity = 8192
 COMMENT 'receiptd: the latest numbers of each message';
 
