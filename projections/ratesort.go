@@ -18,8 +18,8 @@ const (
 	SortRead
 	SortNotRead // eligible readers who have not
 	SortRecalled
-	SortRate
-	SortP50 // of the readers; a row without one is last either way, here and below
+	SortRate // a row without anybody eligible has none, and is last either way
+	SortP50  // of the readers; a row without one is last either way, here and below
 	SortP90
 	SortP99
 	SortR50 // of the recipients
@@ -55,18 +55,16 @@ func (q *RateQuery) Page(rows []RateRow) RatePage {
 func (q *RateQuery) wants(key string) bool { return q.Keys == nil || slices.Contains(q.Keys, key) }
 
 func (q *RateQuery) compare(sort RateSort, a, b *RateRow) (c int) {
-	if sort.OfTimes() {
-		x, xThere := a.timeOf(sort)
-		y, yThere := b.timeOf(sort)
-		if xThere != yThere {
-			if xThere {
-				return -1
-			}
-			return 1
+	x, xThere := a.valueOf(sort)
+	y, yThere := b.valueOf(sort)
+	if xThere != yThere {
+		if xThere {
+			return -1
 		}
-		c = cmp.Compare(x, y)
-	} else {
-		c = -cmp.Compare(a.amountOf(sort), b.amountOf(sort))
+		return 1
+	}
+	if c = cmp.Compare(x, y); !sort.OfTimes() {
+		c = -c
 	}
 	if q.Reverse {
 		c = -c
@@ -80,29 +78,24 @@ func (q *RateQuery) compare(sort RateSort, a, b *RateRow) (c int) {
 	return c
 }
 
-// amountOf is the number that rows are sorted by; all are equal where it is the key.
-func (r *RateRow) amountOf(sort RateSort) float64 {
+// valueOf is the number or the time in milliseconds that rows are sorted by, if the row has it; all
+// are equal where it is the key.
+func (r *RateRow) valueOf(sort RateSort) (value float64, there bool) {
 	switch sort {
 	case SortMessages:
-		return float64(r.Messages)
+		return float64(r.Messages), true
 	case SortEligible:
-		return float64(r.Eligible)
+		return float64(r.Eligible), true
 	case SortDelivered:
-		return float64(r.Delivered)
+		return float64(r.Delivered), true
 	case SortRead:
-		return float64(r.Read)
+		return float64(r.Read), true
 	case SortNotRead:
-		return float64(r.Eligible - r.Read)
+		return float64(r.Eligible - r.Read), true
 	case SortRecalled:
-		return float64(r.Recalled)
+		return float64(r.Recalled), true
 	case SortRate:
-		return r.Rate()
-	}
-	return 0
-}
-
-func (r *RateRow) timeOf(sort RateSort) (ms float64, there bool) {
-	switch sort {
+		return r.Rate(), r.Eligible > 0
 	case SortP50:
 		return r.P50, r.Read > 0
 	case SortP90:
@@ -111,8 +104,10 @@ func (r *RateRow) timeOf(sort RateSort) (ms float64, there bool) {
 		return r.P99, r.Read > 0
 	case SortR50:
 		return r.R50, r.R50 != NotYet
+	case SortR90:
+		return r.R90, r.R90 != NotYet
 	}
-	return r.R90, r.R90 != NotYet
+	return 0, true
 }
 
 // RateSums adds up rows that stand for parts of the rows of an answer.

@@ -42,28 +42,34 @@ func (p *Page) overview(rq *request) (any, error) {
 		return nil, err
 	}
 	v.Total, v.Empty = x.total.CohortCounts, x.total.Messages == 0
-	var before []fact
+	v.Facts = x.total.facts(x.total.deliveries())
 	if rq.Compare {
-		if before, err = ask.before(rq); err != nil {
+		before, err := ask.before(rq)
+		if err != nil {
 			return nil, err
 		}
+		v.Facts = compared(&x.total, before)
 	}
-	v.Facts, v.Notes = x.total.facts(), ask.notes
-	for i := range before {
-		for k := range v.Facts {
-			if v.Facts[k].Name == before[i].Name {
-				v.Facts[k].Before = before[i].Value
-			}
-		}
-	}
+	v.Notes = ask.notes
 	if !v.Empty {
 		v.Figures, err = overviewFigures(s, &x)
 	}
 	return v, err
 }
 
-// before are the numbers of the span before.
-func (a *asking) before(rq *request) ([]fact, error) {
+// compared are the totals of a span beside those of the span before. What one of them has both
+// have: a tile without its number before would seem to be new.
+func compared(now, before *totals) []fact {
+	delivered := now.deliveries() || before.deliveries()
+	facts, earlier := now.facts(delivered), before.facts(delivered)
+	for i := range facts {
+		facts[i].Before = earlier[i].Value
+	}
+	return facts
+}
+
+// before are the totals of the span before.
+func (a *asking) before(rq *request) (*totals, error) {
 	q := rq.filter.query(rq.key, projections.ByApp, 1)
 	q.From, q.To = rq.Span.before()
 	q.Bins = true
@@ -71,23 +77,26 @@ func (a *asking) before(rq *request) ([]fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	var t totals
+	t := &totals{}
 	for i := range rates.Rows {
 		t.add(&rates.Rows[i])
 	}
-	return t.facts(), nil
+	return t, nil
 }
 
-// facts are the totals for people. Delivered is left out if it is what was read: groups have no
-// delivery receipts.
-func (c *totals) facts() []fact {
+// deliveries reports whether delivered says something that read does not: groups have no delivery
+// receipts.
+func (c *totals) deliveries() bool { return c.Delivered > c.Read }
+
+// facts are the totals for people.
+func (c *totals) facts(delivered bool) []fact {
 	list := []fact{{Name: "Messages", Value: count(c.Messages)}, {Name: "Recipients", Value: count(c.Eligible)}}
-	if c.Delivered > c.Read {
-		list = append(list, fact{Name: "Delivered", Value: percent(ratio(c.Delivered, c.Eligible))})
-	}
-	share, halfOfAll, median, p99 := "–", "–", "–", "–"
+	share, reached, halfOfAll, median, p99 := "–", "–", "–", "–", "–"
 	if c.Eligible > 0 {
-		share = percent(c.Rate())
+		share, reached = percent(c.Rate()), percent(ratio(c.Delivered, c.Eligible))
+	}
+	if delivered {
+		list = append(list, fact{Name: "Delivered", Value: reached})
 	}
 	if times, read := c.percentiles(); read {
 		median, p99 = millis(times[0]), millis(times[2])

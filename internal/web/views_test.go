@@ -173,3 +173,30 @@ func TestHalfOfTheReadersIsNotHalfOfTheRecipients(t *testing.T) {
 	a.has("<dt>Half of recipients within</dt><dd>not yet</dd>", "<dt>Half of readers within</dt><dd>5"+space+"s</dd>", "half of the readers")
 	a.lacks("<dt>Delivered</dt>", "up to so long", "half have read")
 }
+
+// TestComparedTilesAreThoseOfBothSpans: a number that one of two spans has stands beside that of
+// the other one, whichever it is.
+func TestComparedTilesAreThoseOfBothSpans(t *testing.T) {
+	chats := &totals{CohortCounts: projections.CohortCounts{Messages: 4, Eligible: 4, Delivered: 3, Read: 1}}
+	groups := &totals{CohortCounts: projections.CohortCounts{Messages: 1, Eligible: 10, Delivered: 5, Read: 5}}
+	of := func(facts []fact, name string) string {
+		for _, f := range facts {
+			if f.Name == name {
+				return f.Value + ", before " + f.Before
+			}
+		}
+		return ""
+	}
+	if got, want := of(compared(chats, groups), "Delivered"), percent(0.75)+", before "+percent(0.5); got != want {
+		t.Errorf("single chats, and groups before: %q, not %q", got, want)
+	}
+	if got, want := of(compared(groups, chats), "Delivered"), percent(0.5)+", before "+percent(0.75); got != want {
+		t.Errorf("groups, and single chats before: %q, not %q", got, want)
+	}
+	if got := of(compared(groups, groups), "Delivered"); got != "" {
+		t.Errorf("groups have no deliveries of their own, and show %q", got)
+	}
+	if got := of(compared(groups, &totals{}), "Read"); got != percent(0.5)+", before –" {
+		t.Errorf("nothing before: %q", got)
+	}
+}

@@ -251,7 +251,7 @@ func orderBy(q *projections.RateQuery) string {
 	case projections.SortRecalled:
 		return "all_recalled " + down + ", key"
 	case projections.SortRate:
-		return "if(all_eligible = 0, 0, all_read / all_eligible) " + down + ", key"
+		return "all_eligible = 0, all_read / all_eligible " + down + ", key"
 	case projections.SortP50:
 		return by("0.5", "all_read")
 	case projections.SortP90:

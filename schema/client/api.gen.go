@@ -1601,7 +1601,7 @@ type GetReadRateOfAppsParams struct {
 	// MinMessages leave out rows of fewer messages
 	MinMessages RatesMinMessages `form:"min_messages,omitempty" json:"min_messages,omitempty,omitzero"`
 
-	// Sort what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time is last
+	// Sort what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time, or by read_rate nobody eligible, is last
 	Sort GetReadRateOfAppsParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
 
 	// Order the smallest or the largest first
@@ -1670,7 +1670,7 @@ type GetReadRateParams struct {
 	// MinMessages leave out rows of fewer messages
 	MinMessages RatesMinMessages `form:"min_messages,omitempty" json:"min_messages,omitempty,omitzero"`
 
-	// Sort what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time is last
+	// Sort what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time, or by read_rate nobody eligible, is last
 	Sort GetReadRateParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
 
 	// Order the smallest or the largest first

@@ -244,6 +244,12 @@ func sortRates(rows []Rate, q projections.RateQuery) {
 			}
 			return byKey
 		}
+		if none := a.Eligible == 0; q.Sort == projections.SortRate && none != (b.Eligible == 0) {
+			if none {
+				return 1
+			}
+			return -1
+		}
 		c := cmp.Compare(amount(&b), amount(&a))
 		if q.Reverse {
 			c = -c

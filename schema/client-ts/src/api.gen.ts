@@ -2994,7 +2994,7 @@ export interface components {
         rates_tz: string;
         /** @description leave out rows of fewer messages */
         rates_min_messages: number;
-        /** @description what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time is last */
+        /** @description what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time, or by read_rate nobody eligible, is last */
         rates_sort: "key" | "messages" | "eligible" | "delivered" | "read" | "not_read" | "recalled" | "read_rate" | "p50_ms" | "p90_ms" | "p99_ms" | "recipients_p50_ms" | "recipients_p90_ms";
         /** @description the smallest or the largest first */
         rates_order: "asc" | "desc";
@@ -4916,7 +4916,7 @@ export interface operations {
                 message?: components["schemas"]["ID"][];
                 /** @description leave out rows of fewer messages */
                 min_messages?: components["parameters"]["rates_min_messages"];
-                /** @description what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time is last */
+                /** @description what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time, or by read_rate nobody eligible, is last */
                 sort?: components["parameters"]["rates_sort"];
                 /** @description the smallest or the largest first */
                 order?: components["parameters"]["rates_order"];
@@ -5044,7 +5044,7 @@ export interface operations {
                 group_by?: "app" | "hour" | "day" | "week" | "weekday_hour";
                 /** @description leave out rows of fewer messages */
                 min_messages?: components["parameters"]["rates_min_messages"];
-                /** @description what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time is last */
+                /** @description what rows are sorted by, then by key: the largest first, but keys and times the smallest; what has no time, or by read_rate nobody eligible, is last */
                 sort?: components["parameters"]["rates_sort"];
                 /** @description the smallest or the largest first */
                 order?: components["parameters"]["rates_order"];

@@ -221,6 +221,9 @@ type filledState struct {
 func (s filledState) Apps() []string { return []string{benchApp} }
 func (s filledState) Ready() error   { return nil }
 
+// Alerts: no app has any.
+func (s filledState) Alerts(string) ([]projections.Alert, int64, error) { return nil, 0, nil }
+
 func (s filledState) Settings(app string) (events.Settings, uint64, bool) {
 	return s.settings, 1, app == benchApp
 }
