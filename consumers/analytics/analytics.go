@@ -47,7 +47,7 @@ type Sink interface {
 	// them only from then on, if a version without them stored it.
 	UseDays()
 	// ForgetEarlierRules removes the latest state of what only earlier rules knew, once all has
-	// been stored by those of this program.
+	// been stored by those of this program. It returns when that is gone.
 	ForgetEarlierRules(ctx context.Context) error
 	// Replay gives back the entries of a span, in order; see [clickhouse.Store.Replay].
 	Replay(ctx context.Context, span clickhouse.Span, f func(*projections.Decoded) error) error
@@ -102,6 +102,9 @@ type Consumer struct {
 	// catchingUp is how many of them have not yet stored the latest state as of what ClickHouse had
 	// at the start: it may have had it by earlier rules, or without totals of days.
 	catchingUp atomic.Int32
+	// caughtUp is closed when none is. prepared says that what earlier rules counted is gone then.
+	caughtUp chan struct{}
+	prepared atomic.Bool
 	// ended says that Run has returned.
 	ended atomic.Bool
 
@@ -114,7 +117,7 @@ type Consumer struct {
 func New(log Log, sink Sink, o Options) (*Consumer, error) {
 	o = o.withDefaults()
 	c := &Consumer{
-		log: log, sink: sink, o: o,
+		log: log, sink: sink, o: o, caughtUp: make(chan struct{}),
 		blocks: pebble.NewCache(int64(max(o.CacheBytes/4, 8<<20) + log.Partitions()*store.MemoryBytes)),
 	}
 	if c.o.Intents == nil {
@@ -159,6 +162,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 				return nil
 			})
 		}
+		group.Go(func() error { return c.prepare(ctx) })
 		err = group.Wait()
 	}
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -167,6 +171,22 @@ func (c *Consumer) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("analytics: %w", err)
 	}
+	return nil
+}
+
+// prepare waits until what the sink had at the start has been stored again, and removes what was
+// not: numbers that only earlier rules knew.
+func (c *Consumer) prepare(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.caughtUp:
+	}
+	c.sink.UseDays()
+	if err := c.retry(ctx, "remove what earlier rules counted", c.sink.ForgetEarlierRules); err != nil {
+		return err
+	}
+	c.prepared.Store(true)
 	return nil
 }
 
@@ -251,7 +271,7 @@ func (c *Consumer) Prepared() bool {
 			return false
 		}
 	}
-	return c.catchingUp.Load() == 0 && !c.ended.Load()
+	return c.prepared.Load() && !c.ended.Load()
 }
 
 // Safe is the last entry of a partition that the sink has and that a fold after a crash does not

@@ -73,7 +73,7 @@ func (f *foldStage) resume(ctx context.Context) (err error) {
 	}
 	f.block = &clickhouse.Block{Partition: w.partition}
 	w.sinkAtStart = f.stored.Sequence
-	w.refreshedTo(ctx, w.refreshed.Load(), w.gen.Part.Stats().Clock)
+	w.refreshedTo(w.refreshed.Load(), w.gen.Part.Stats().Clock)
 	return nil
 }
 

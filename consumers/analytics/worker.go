@@ -63,7 +63,7 @@ func (w *worker) standAt(sequence uint64) {
 }
 
 // refreshedTo notes that the sink has the latest state as of an entry of a time.
-func (w *worker) refreshedTo(ctx context.Context, at uint64, clock int64) {
+func (w *worker) refreshedTo(at uint64, clock int64) {
 	w.refreshedAt.Store(clock)
 	w.refreshed.Store(at)
 	if w.caughtUp || at < w.sinkAtStart {
@@ -71,10 +71,7 @@ func (w *worker) refreshedTo(ctx context.Context, at uint64, clock int64) {
 	}
 	w.caughtUp = true
 	if w.c.catchingUp.Add(-1) == 0 {
-		w.c.sink.UseDays()
-		if err := w.c.sink.ForgetEarlierRules(ctx); err != nil && ctx.Err() == nil {
-			w.logger.Warn("ClickHouse still has numbers that only earlier rules counted; the next start removes them", "error", err)
-		}
+		close(w.c.caughtUp)
 	}
 }
 

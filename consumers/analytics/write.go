@@ -86,7 +86,7 @@ func (w *worker) finish(ctx context.Context, j *job) error {
 		return err
 	}
 	if j.refreshed != 0 {
-		w.refreshedTo(ctx, j.refreshed, j.refreshedAt)
+		w.refreshedTo(j.refreshed, j.refreshedAt)
 	}
 	if j.capture == nil {
 		return nil

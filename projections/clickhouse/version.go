@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/receiptd/receiptd/projections"
 )
@@ -21,23 +22,51 @@ func Version(sequence uint64) uint64 { return projections.Rules<<rulesShift | se
 // latestTables are those that keep the rows with the largest version.
 var latestTables = []*table{messagesTable, cohortsTable, hoursTable, groupDaysTable, senderDaysTable}
 
+// forgetPoll is the time between looks at whether the server has removed what it is to remove.
+const forgetPoll = 200 * time.Millisecond
+
 // ForgetEarlierRules removes the numbers that only earlier rules counted, such as those of a
-// message that the rules of this program refuse. It is called when everything has been counted by
-// these. The server removes them in the background.
+// message that the rules of this program refuse, and those under a key that had fewer columns. It
+// is called when everything has been counted by these, and returns when nothing of that is left.
 func (s *Store) ForgetEarlierRules(ctx context.Context) error {
 	for _, t := range latestTables {
-		earlier := fmt.Sprintf("version < %d", Version(0))
-		var some uint64
-		row := s.conn.QueryRow(ctx, fmt.Sprintf("SELECT count() FROM (SELECT 1 FROM %s WHERE %s LIMIT 1)", t.name, earlier))
-		if err := row.Scan(&some); err != nil {
-			return fmt.Errorf("look for what earlier rules left in %s: %w", t.name, err)
-		}
-		if some == 0 {
-			continue
-		}
-		if err := s.conn.Exec(ctx, fmt.Sprintf("ALTER TABLE %s DELETE WHERE %s", t.name, earlier)); err != nil {
+		if err := s.forgetEarlierRules(ctx, t); err != nil {
 			return fmt.Errorf("remove what earlier rules left in %s: %w", t.name, err)
 		}
 	}
 	return nil
+}
+
+// forgetEarlierRules has the server remove the rows of earlier rules from a table, which it does in
+// the background, again if there are some when it has ended: a node with an older program may have
+// stored them meanwhile.
+func (s *Store) forgetEarlierRules(ctx context.Context, t *table) error {
+	earlier := fmt.Sprintf("version < %d", Version(0))
+	for {
+		some, err := s.exists(ctx, t.name+" WHERE "+earlier)
+		if err != nil || !some {
+			return err
+		}
+		underWay, err := s.exists(ctx, "system.mutations WHERE database = currentDatabase() AND table = '"+t.name+"' AND NOT is_done")
+		if err != nil {
+			return err
+		}
+		if !underWay {
+			if err := s.conn.Exec(ctx, fmt.Sprintf("ALTER TABLE %s DELETE WHERE %s", t.name, earlier)); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(forgetPoll):
+		}
+	}
+}
+
+// exists reports whether a SELECT from something finds a row.
+func (s *Store) exists(ctx context.Context, from string) (bool, error) {
+	var n uint64
+	err := s.conn.QueryRow(ctx, "SELECT count() FROM (SELECT 1 FROM "+from+" LIMIT 1)").Scan(&n)
+	return n > 0, err
 }
