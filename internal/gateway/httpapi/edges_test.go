@@ -102,6 +102,8 @@ func TestEdges(t *testing.T) {
 
 		{"no such path", request{method: "GET", path: "/nope", undescribed: true}, 404, "not_found", "no such path"},
 		{"no such path below v1", request{method: "GET", path: "/v1/nope", undescribed: true}, 404, "not_found", "no such path"},
+		{"v1 without a slash", request{method: "GET", path: "/v1", undescribed: true}, 404, "not_found", "no such path"},
+		{"v1 without a slash, by another method", request{method: "POST", path: "/v1", undescribed: true}, 404, "not_found", "no such path"},
 		{"no such admin call", request{method: "GET", path: "/v1/admin/nope", undescribed: true}, 404, "not_found", "no such path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -151,6 +151,7 @@ func (a *API) newMux() *http.ServeMux {
 		mux.Handle(path, a.refuse(methodNotAllowed(strings.Join(allowed, ", "))))
 	}
 	mux.Handle("/v1/", a.refuse(errNoSuchPath))
+	mux.Handle("/v1", a.refuse(errNoSuchPath)) // which it would redirect to the one above, in HTML
 	mux.Handle("/", a.elsewhere())
 	if a.cfg.Sessions != nil {
 		mux.Handle(WebSocketPath, a.serve(route{endless: true, ownQuery: true, handle: func(c *call) error {
