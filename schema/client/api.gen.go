@@ -1913,7 +1913,7 @@ type GetConversationsParams struct {
 	// Cursor the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor`
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
-	// Unread only those with something unread
+	// Unread only those with something unread, and those that the user has marked
 	Unread bool `form:"unread,omitempty" json:"unread,omitempty,omitzero"`
 }
 

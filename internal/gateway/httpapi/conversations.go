@@ -55,7 +55,7 @@ func (a *API) getConversations(c *call) error {
 	}
 	for i := from; i < len(all); i++ {
 		v := &all[i]
-		if onlyUnread && v.Unread == 0 {
+		if onlyUnread && v.Unread == 0 && !v.Marked {
 			continue
 		}
 		if n := len(body.Conversations); n == limit {

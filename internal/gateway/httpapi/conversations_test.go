@@ -41,11 +41,11 @@ func TestPagesOfConversations(t *testing.T) {
 	var all []projections.ConversationView
 	unread, total := 0, 0
 	for i := range 2500 {
-		v := projections.ConversationView{Group: fmt.Sprintf("g%05d", i), Unread: i % 3}
+		v := projections.ConversationView{Group: fmt.Sprintf("g%05d", i), Unread: i % 3, Marked: i%5 == 0}
 		if i >= 2000 {
 			v.Group, v.Peer = "", fmt.Sprintf("p%05d", i)
 		}
-		if v.Unread > 0 {
+		if v.Unread > 0 || v.Marked {
 			unread++
 		}
 		total += v.Unread

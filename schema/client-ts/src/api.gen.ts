@@ -3808,7 +3808,7 @@ export interface operations {
                 limit?: components["parameters"]["limit"];
                 /** @description the `next_cursor` of the page before; one of another log, or of this one before it was restored, is refused with `foreign_cursor` */
                 cursor?: components["parameters"]["cursor"];
-                /** @description only those with something unread */
+                /** @description only those with something unread, and those that the user has marked */
                 unread?: boolean;
             };
             header?: never;
