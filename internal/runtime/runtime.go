@@ -95,7 +95,6 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 	}
 	s.http = s.gateway.Server()
 	s.http.RegisterOnShutdown(s.sdk.sessions.Drain)
-	s.http.ConnContext = withConnection(s.http.ConnContext)
 	s.gate.next = s.http.Handler
 	s.http.Handler = newFront(cfg.HTTP, newStreams(newUntaken(&s.gate, answersMost, s.registry), streamsMost, s.registry))
 	if err := s.listen(); err != nil {
