@@ -1,9 +1,6 @@
 package events
 
 import (
-	"sync"
-
-	"github.com/klauspost/compress/zstd"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -376,26 +373,3 @@ func (c *textColumn) add(texts []string) {
 func (c *textColumn) appendTo(dst []byte, gaps, texts protowire.Number, scratch *[]byte) []byte {
 	return c.texts.appendTo(appendColumn(dst, gaps, c.gaps), texts, scratch)
 }
-
-// zstdEncoder and zstdDecoder are shared by all batches: EncodeAll and DecodeAll keep no state
-// between calls and may be called at the same time. Checksums are left to the broker.
-var (
-	zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false),
-			zstd.WithWindowSize(zstdWindow), zstd.WithLowerEncoderMem(true))
-		if err != nil {
-			panic("events: zstd encoder options: " + err.Error())
-		}
-		return e
-	})
-	zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
-		d, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxRawBytes), zstd.WithDecodeAllCapLimit(true),
-			zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderConcurrency(0))
-		if err != nil {
-			panic("events: zstd decoder options: " + err.Error())
-		}
-		return d
-	})
-)
-
-const zstdWindow = 1 << 20

@@ -160,7 +160,7 @@ func settingsError(err error) error {
 	if bad, ok := errors.AsType[errName](err); ok {
 		return &FieldError{path, bad.Error()}
 	}
-	return &FieldError{path, "not " + settingsTypeName(semantic.GoType)}
+	return &FieldError{path, WrongType(semantic.GoType)}
 }
 
 // settingsPath writes "/group_receipts/validity" as "group_receipts.validity", and the root as
@@ -172,26 +172,29 @@ func settingsPath(p jsontext.Pointer) string {
 	return clip(strings.Join(slices.Collect(p.Tokens()), "."))
 }
 
-func settingsTypeName(t reflect.Type) string {
-	switch {
-	case t == reflect.TypeFor[Duration]():
-		return `a duration like "72h"`
-	case t == nil:
-		return "a value of the right type"
+// WrongType says which type of JSON a value should have had that the JSON library could not read
+// into a type of Go, in the words of an error: "not a string".
+func WrongType(t reflect.Type) string {
+	if t == reflect.TypeFor[Duration]() {
+		return `not a duration like "72h"`
 	}
-	if t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct {
-		return "a list"
-	}
-	if t.Kind() == reflect.Pointer { // as a function of ours was given it
+	for t != nil && t.Kind() == reflect.Pointer { // optional, or as an unmarshaler was given it
 		t = t.Elem()
+	}
+	if t == nil {
+		return "not of the right type"
 	}
 	switch t.Kind() {
 	case reflect.Bool:
-		return "a boolean"
-	case reflect.Int:
-		return "a whole number"
-	case reflect.String, reflect.Uint8:
-		return "a string"
+		return "neither true nor false"
+	case reflect.String, reflect.Uint8: // a small number of ours has names in JSON
+		return "not a string"
+	case reflect.Int, reflect.Int64, reflect.Uint64:
+		return "not a whole number"
+	case reflect.Slice, reflect.Array:
+		return "not an array"
+	case reflect.Struct, reflect.Map:
+		return "not an object"
 	}
-	return "an object"
+	return "not of the right type"
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/receiptd/receiptd/internal/ctl"
+	"github.com/receiptd/receiptd/schema/client"
 )
 
 // alertsCommand lists what the rules of an app found too few readers of.
@@ -26,39 +27,18 @@ Each judges the messages that a group, a sender or a label sent in one hour of U
 after the end of that hour. This lists where fewer have read than the rule asks for.`
 }
 
-// alertsAnswer are the latest alerts.
-type alertsAnswer struct {
-	DecidedUpto string `json:"decided_upto"`
-	Alerts      []struct {
-		Rule struct {
-			Name        string `json:"name"`
-			By          string `json:"by"`
-			After       string `json:"after"`
-			ReadBelow   int    `json:"read_percent_below"`
-			MedianAbove string `json:"median_above"`
-		} `json:"rule"`
-		Subject  string  `json:"subject"`
-		SentFrom string  `json:"sent_from"`
-		DueAt    string  `json:"due_at"`
-		Messages uint64  `json:"messages"`
-		Eligible uint64  `json:"eligible"`
-		Read     uint64  `json:"read"`
-		ReadRate float64 `json:"read_rate"`
-	} `json:"alerts"`
-}
-
 // Run asks and prints.
 func (c alertsCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
 	q := c.of("GET", c.JSON, "alerts")
 	q.query = queryOf("limit", strconv.Itoa(c.Limit))
-	_, err := ask(ctx, target, std, q, func(w io.Writer, answer *alertsAnswer) error {
+	_, err := ask(ctx, target, std, q, func(w io.Writer, answer *client.GetAlertsAnswer) error {
 		var rows []string
 		for _, x := range answer.Alerts {
-			wanted := fmt.Sprintf("%d %% in %s", x.Rule.ReadBelow, x.Rule.After)
+			wanted := fmt.Sprintf("%d %% in %s", x.Rule.ReadPercentBelow, x.Rule.After)
 			if x.Rule.MedianAbove != "" {
 				wanted = "half in " + x.Rule.MedianAbove
 			}
-			rows = append(rows, columns(x.DueAt, x.Rule.Name, x.Rule.By+" "+x.Subject, x.SentFrom, x.Messages, x.Eligible, x.Read,
+			rows = append(rows, columns(x.DueAt, x.Rule.Name, string(x.Rule.By)+" "+x.Subject, x.SentFrom, x.Messages, x.Eligible, x.Read,
 				fmt.Sprintf("%.1f %%", 100*x.ReadRate), wanted))
 		}
 		return table(w, "DUE\tRULE\tOF\tSENT FROM\tMESSAGES\tRECIPIENTS\tREAD\tSHARE\tWANTED", rows)

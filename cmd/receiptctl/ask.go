@@ -9,7 +9,9 @@ import (
 	"net/url"
 	"strings"
 	"text/tabwriter"
+	"time"
 
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
 )
@@ -114,19 +116,17 @@ func table(w io.Writer, heading string, rows []string) error {
 	return nil
 }
 
-// columns is a row of a table.
+// columns is a row of a table. A time that there is none of is "never".
 func columns(values ...any) string {
 	text := make([]string, len(values))
 	for i, v := range values {
 		text[i] = fmt.Sprint(v)
+		if at, ok := v.(time.Time); ok {
+			text[i] = "never"
+			if !at.IsZero() {
+				text[i] = string(events.AppendTime(nil, at.UnixMilli()))
+			}
+		}
 	}
 	return strings.Join(text, "\t")
-}
-
-// orNever is a time of an answer, which may be null.
-func orNever(at *string) string {
-	if at == nil {
-		return "never"
-	}
-	return *at
 }

@@ -67,10 +67,10 @@ func TestEventTellsItsOutcome(t *testing.T) {
 }
 
 func TestCommandsAskAndPrint(t *testing.T) {
-	readers := `{"total":3,"readers":[{"user":"bob","read_at":"T1","content":"ok"}],"next_cursor":"x"}`
+	readers := `{"total":3,"readers":[{"user":"bob","read_at":"2026-03-02T12:00:00.000Z","content":"ok"}],"next_cursor":"x"}`
 	others := `{"total":1,"users":["eve"],"next_cursor":""}`
-	both := `{"total":3,"readers":[{"user":"bob","read_at":"T1","content":"ok"}],"users":["eve","finn"]}`
-	message := `{"id":"m/1","from":"ann","group":"g","sent_at":"T0","receipt_requested":true,"recalled":false,"eligible":5,"delivered":2,"read":2,"first_read_at":"T1","last_read_at":null}`
+	both := `{"total":3,"readers":[{"user":"bob","read_at":"2026-03-02T12:00:00.000Z","content":"ok"}],"users":["eve","finn"]}`
+	message := `{"id":"m/1","from":"ann","group":"g","sent_at":"2026-03-01T12:00:00.000Z","receipt_requested":true,"recalled":false,"eligible":5,"delivered":2,"read":2,"first_read_at":"2026-03-02T12:00:00.000Z","last_read_at":null}`
 	for _, test := range []struct {
 		args   []string
 		answer string
@@ -83,11 +83,11 @@ func TestCommandsAskAndPrint(t *testing.T) {
 		{[]string{"app", "show"}, `{"open_registration":false,"group_receipts":{"validity":"72h","max_group_size":200}}`, "GET /v1/apps/acme/chat", "", []string{"group_receipts.validity        72h", "open_registration              false"}},
 		{[]string{"app", "configure", "group_receipts.enabled=true", "group_receipts.validity=1h", "group_receipts.max_group_size=5"}, `{"a":1}`, "PUT /v1/apps/acme/chat", `{"group_receipts":{"enabled":true,"max_group_size":5,"validity":"1h"}}`, []string{"a        1"}},
 		{[]string{"app", "configure"}, `{"a":1}`, "PUT /v1/apps/acme/chat", `{}`, []string{"a        1"}},
-		{[]string{"token", "a b", "--ttl=1h"}, `{"token":"abc","expires_at":"T"}`, "POST /v1/apps/acme/chat/users/a%20b/tokens", `{"ttl":"1h"}`, []string{"abc\n"}},
+		{[]string{"token", "a b", "--ttl=1h"}, `{"token":"abc","expires_at":"2026-03-02T12:00:00.000Z"}`, "POST /v1/apps/acme/chat/users/a%20b/tokens", `{"ttl":"1h"}`, []string{"abc\n"}},
 		{[]string{"message", "show", "m/1", "--group=g"}, message, "GET /v1/apps/acme/chat/messages/m%2F1?group=g", "", []string{"read        by 2 of 5\n", "last read   never"}},
 		{[]string{"message", "show", "m", "--json"}, message, "GET /v1/apps/acme/chat/messages/m", "", []string{message + "\n"}},
-		{[]string{"message", "list", "a team", "--limit=2"}, `{"messages":[` + message + `],"next_cursor":"x"}`, "GET /v1/apps/acme/chat/groups/a%20team/messages?limit=2", "", []string{"T0    m/1      ann   by 2 of 5  never"}},
-		{[]string{"readers", "m", "--limit=2", "--users=a,b"}, both, "GET /v1/apps/acme/chat/messages/m/", "", []string{"3 have read it, 1 of them here\n", "bob   T1    ok", "3 have not, 2 of them here: eve, finn\n"}},
+		{[]string{"message", "list", "a team", "--limit=2"}, `{"messages":[` + message + `],"next_cursor":"x"}`, "GET /v1/apps/acme/chat/groups/a%20team/messages?limit=2", "", []string{"2026-03-01T12:00:00.000Z  m/1      ann   by 2 of 5  never"}},
+		{[]string{"readers", "m", "--limit=2", "--users=a,b"}, both, "GET /v1/apps/acme/chat/messages/m/", "", []string{"3 have read it, 1 of them here\n", "bob   2026-03-02T12:00:00.000Z  ok", "3 have not, 2 of them here: eve, finn\n"}},
 		{[]string{"stats", "--group-by=group", "--since=2026-01-01T00:00:00Z", "--sender=ann"}, `{"rows":[{"key":"g1","messages":2,"eligible":10,"read":5,"read_rate":0.5,"p50_ms":1500,"p90_ms":null}]}`,
 			"GET /v1/apps/acme/chat/analytics/read-rate?from=2026-01-01T00%3A00%3A00Z&group_by=group&limit=100&sender=ann", "", []string{"GROUP  MESSAGES", "g1     2         10", "50.0 %  1.5s              -"}},
 	} {

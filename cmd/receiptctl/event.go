@@ -12,6 +12,7 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
+	"github.com/receiptd/receiptd/schema/client"
 )
 
 // eventCommand sends an event.
@@ -84,15 +85,6 @@ func (c eventCommand) body() (any, error) {
 	return json.RawMessage(text), nil
 }
 
-// outcomes are the answer.
-type outcomes struct {
-	Outcomes []struct {
-		Outcome string `json:"outcome"`
-		Code    int    `json:"code"`
-		Reason  string `json:"reason"`
-	} `json:"outcomes"`
-}
-
 // Run sends it and prints its outcome.
 func (c eventCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
 	body, err := c.body()
@@ -122,7 +114,7 @@ func (c eventCommand) Run(ctx context.Context, target ctl.Target, std streams) e
 	return nil
 }
 
-func printOutcomes(w io.Writer, answer *outcomes) (err error) {
+func printOutcomes(w io.Writer, answer *client.Accepted) (err error) {
 	for _, x := range answer.Outcomes {
 		switch {
 		case err != nil:

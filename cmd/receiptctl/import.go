@@ -21,6 +21,7 @@ import (
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
 	"github.com/receiptd/receiptd/internal/progress"
+	"github.com/receiptd/receiptd/schema/client"
 )
 
 const (
@@ -233,7 +234,7 @@ func (m *importer) send(ctx context.Context) error {
 		return nil
 	}
 	sum := sha256.Sum256(m.body.Bytes())
-	var answer outcomes
+	var answer client.Accepted
 	try := func() error {
 		err := m.client.PostEvents(ctx, m.path, queryOf("wait", "applied"), "import-"+hex.EncodeToString(sum[:16]), m.body.Bytes(), &answer)
 		var told *ctl.Error
@@ -247,7 +248,7 @@ func (m *importer) send(ctx context.Context) error {
 		return fmt.Errorf("lines %d to %d: %w; go on with --from-line %d", m.lines[0], m.lines[len(m.lines)-1], err, m.lines[0])
 	}
 	for i, x := range answer.Outcomes {
-		m.result.Outcomes[x.Outcome]++
+		m.result.Outcomes[string(x.Outcome)]++
 		if x.Outcome == "rejected" {
 			m.reject(rejectedLine{Line: m.lines[min(i, len(m.lines)-1)], Code: x.Code, Reason: x.Reason})
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/receiptd/receiptd/internal/ctl"
+	"github.com/receiptd/receiptd/schema/client"
 )
 
 // messageCommands are what concerns messages.
@@ -29,45 +30,29 @@ type messageShowCommand struct {
 // Help is the long description of the command.
 func (messageShowCommand) Help() string { return `For example: receiptctl message show m1` }
 
-// messageAnswer is a message and its counts.
-type messageAnswer struct {
-	ID          string  `json:"id"`
-	From        string  `json:"from"`
-	Group       string  `json:"group"`
-	To          string  `json:"to"`
-	SentAt      string  `json:"sent_at"`
-	Requested   bool    `json:"receipt_requested"`
-	Recalled    bool    `json:"recalled"`
-	Eligible    int     `json:"eligible"`
-	Delivered   int     `json:"delivered"`
-	Read        int     `json:"read"`
-	FirstReadAt *string `json:"first_read_at"`
-	LastReadAt  *string `json:"last_read_at"`
-}
-
 // Run asks and prints.
 func (c messageShowCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
 	q := c.of("GET", c.JSON, "messages", c.ID)
 	q.query = c.query()
-	_, err := ask(ctx, target, std, q, func(w io.Writer, m *messageAnswer) error {
+	_, err := ask(ctx, target, std, q, func(w io.Writer, m *client.Message) error {
 		return table(w, columns("message", m.ID), []string{
 			columns("from", m.From), columns("to", m.Group+m.To), columns("sent", m.SentAt),
 			columns("delivered", fmt.Sprintf("to %d of %d", m.Delivered, m.Eligible)),
-			columns("read", fmt.Sprintf("by %d of %d%s", m.Read, m.Eligible, m.note())),
-			columns("first read", orNever(m.FirstReadAt)), columns("last read", orNever(m.LastReadAt)),
+			columns("read", fmt.Sprintf("by %d of %d%s", m.Read, m.Eligible, uncounted(m))),
+			columns("first read", m.FirstReadAt), columns("last read", m.LastReadAt),
 		})
 	})
 	return err
 }
 
-// note says why nobody is counted.
-func (m *messageAnswer) note() string {
+// uncounted says why nobody is counted.
+func uncounted(m *client.Message) string {
 	switch {
 	case m.Recalled:
 		return ": it was recalled"
 	case m.Group == "" || m.Eligible > 0:
 		return ""
-	case m.Requested:
+	case m.ReceiptRequested:
 		return ": the group was too large for receipts"
 	}
 	return ": it asked for no receipts"
@@ -92,15 +77,12 @@ Messages that were recalled are not in it.`
 func (c messageListCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
 	q := c.of("GET", c.JSON, "groups", c.In, "messages")
 	q.query = queryOf("limit", strconv.Itoa(c.Limit))
-	_, err := ask(ctx, target, std, q, func(w io.Writer, answer *struct {
-		Messages []messageAnswer `json:"messages"`
-		Next     string          `json:"next_cursor"`
-	}) error {
+	_, err := ask(ctx, target, std, q, func(w io.Writer, answer *client.GetGroupMessagesAnswer) error {
 		var rows []string
 		for _, m := range answer.Messages {
-			rows = append(rows, columns(m.SentAt, m.ID, m.From, fmt.Sprintf("by %d of %d", m.Read, m.Eligible), orNever(m.LastReadAt)))
+			rows = append(rows, columns(m.SentAt, m.ID, m.From, fmt.Sprintf("by %d of %d", m.Read, m.Eligible), m.LastReadAt))
 		}
-		if err := table(w, "SENT\tMESSAGE\tFROM\tREAD\tLAST READ", rows); err != nil || answer.Next == "" {
+		if err := table(w, "SENT\tMESSAGE\tFROM\tREAD\tLAST READ", rows); err != nil || answer.NextCursor == "" {
 			return err
 		}
 		fmt.Fprintln(w, "there are older ones: --limit says how many")
@@ -125,20 +107,6 @@ func (readersCommand) Help() string {
 Prints who has read the message, in the order of reading, and who could and has not.`
 }
 
-type readersAnswer struct {
-	Total   int `json:"total"`
-	Readers []struct {
-		User    string `json:"user"`
-		ReadAt  string `json:"read_at"`
-		Content string `json:"content"`
-	} `json:"readers"`
-}
-
-type nonReadersAnswer struct {
-	Total int      `json:"total"`
-	Users []string `json:"users"`
-}
-
 // Run asks and prints.
 func (c readersCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
 	silent := streams{io.Discard, std.err}
@@ -158,8 +126,8 @@ func (c readersCommand) Run(ctx context.Context, target ctl.Target, std streams)
 	if c.JSON {
 		return json.NewEncoder(std.out).Encode(both)
 	}
-	var readers readersAnswer
-	var others nonReadersAnswer
+	var readers client.Readers
+	var others client.NonReaders
 	if err := json.Unmarshal(both.Readers, &readers); err != nil {
 		return fmt.Errorf("decode the answer: %w", err)
 	}
@@ -169,7 +137,7 @@ func (c readersCommand) Run(ctx context.Context, target ctl.Target, std streams)
 	return printReaders(std.out, &readers, &others)
 }
 
-func printReaders(w io.Writer, readers *readersAnswer, others *nonReadersAnswer) error {
+func printReaders(w io.Writer, readers *client.Readers, others *client.NonReaders) error {
 	fmt.Fprintf(w, "%d have read it%s\n", readers.Total, more(readers.Total, len(readers.Readers)))
 	if len(readers.Readers) > 0 {
 		var rows []string

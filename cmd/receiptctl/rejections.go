@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/receiptd/receiptd/internal/ctl"
+	"github.com/receiptd/receiptd/schema/client"
 )
 
 // rejectionsCommand lists the latest events of an app that broke a rule.
@@ -30,27 +31,11 @@ func (c rejectionsCommand) Validate() error { return c.app().Validate() }
 
 func (c rejectionsCommand) app() inApp { return inApp{cmp.Or(c.Of, c.App)} }
 
-// rejectionsAnswer are the latest rejections.
-type rejectionsAnswer struct {
-	Rejections []struct {
-		Partition int    `json:"partition"`
-		Sequence  uint64 `json:"sequence"`
-		At        string `json:"at"`
-		Type      string `json:"type"`
-		Group     string `json:"group"`
-		Peer      string `json:"peer"`
-		User      string `json:"user"`
-		Message   string `json:"message"`
-		Code      int    `json:"code"`
-		Reason    string `json:"reason"`
-	} `json:"rejections"`
-}
-
 // Run asks and prints.
 func (c rejectionsCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
 	q := c.app().of("GET", c.JSON, "rejections")
 	q.query = queryOf("limit", strconv.Itoa(c.Limit))
-	_, err := ask(ctx, target, std, q, func(w io.Writer, answer *rejectionsAnswer) error {
+	_, err := ask(ctx, target, std, q, func(w io.Writer, answer *client.GetRejectionsAnswer) error {
 		var rows []string
 		for _, x := range answer.Rejections {
 			rows = append(rows, columns(x.At, fmt.Sprintf("%d:%d", x.Partition, x.Sequence), x.Type, x.Group+x.Peer, x.User, x.Message, x.Code, x.Reason))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
+	"github.com/receiptd/receiptd/schema/client"
 )
 
 // statsCommand prints how much was read.
@@ -53,23 +54,6 @@ func (c statsCommand) Validate() error {
 	return nil
 }
 
-// statsAnswer is a page of rows.
-type statsAnswer struct {
-	Total int    `json:"total"`
-	Next  string `json:"next_cursor"`
-	Rows  []struct {
-		Key       string   `json:"key"`
-		Messages  int      `json:"messages"`
-		Eligible  int      `json:"eligible"`
-		Delivered int      `json:"delivered"`
-		Read      int      `json:"read"`
-		ReadRate  float64  `json:"read_rate"`
-		P50       *float64 `json:"p50_ms"`
-		P90       *float64 `json:"p90_ms"`
-		AllP50    *float64 `json:"recipients_p50_ms"`
-	} `json:"rows"`
-}
-
 // question is what the server is asked, without a limit.
 func (c statsCommand) question() question {
 	q, by := c.of("GET", c.JSON, "analytics", "read-rate"), c.GroupBy
@@ -95,29 +79,29 @@ func (c statsCommand) Run(ctx context.Context, target ctl.Target, std streams) e
 	q := c.question()
 	for {
 		q.query.Set("limit", strconv.Itoa(min(c.Limit-len(rows), page)))
-		answer, err := ask(ctx, target, std, q, func(_ io.Writer, answer *statsAnswer) error {
+		answer, err := ask(ctx, target, std, q, func(_ io.Writer, answer *client.ReadRates) error {
 			for _, r := range answer.Rows {
-				rows = append(rows, columns(r.Key, r.Messages, r.Eligible, r.Read, fmt.Sprintf("%.1f %%", 100*r.ReadRate), soon(r.P50), soon(r.P90), soon(r.AllP50)))
+				rows = append(rows, columns(r.Key, r.Messages, r.Eligible, r.Read, fmt.Sprintf("%.1f %%", 100*r.ReadRate), soon(r.P50Ms), soon(r.P90Ms), soon(r.RecipientsP50Ms)))
 			}
 			return nil
 		})
 		if err != nil || c.JSON {
 			return err
 		}
-		if answer.Next == "" || len(rows) >= c.Limit {
+		if answer.NextCursor == "" || len(rows) >= c.Limit {
 			if err := table(std.out, strings.ToUpper(q.query.Get("group_by"))+"\tMESSAGES\tCOULD READ\tHAVE READ\tRATE\tHALF OF THESE IN\tNINE TENTHS IN\tHALF OF ALL IN", rows); err != nil {
 				return err
 			}
 			c.tellMore(std, len(rows), answer.Total)
 			return nil
 		}
-		q.query.Set("cursor", answer.Next)
+		q.query.Set("cursor", answer.NextCursor)
 	}
 }
 
 // lines prints rows in a format of lines.
 func (c statsCommand) lines(ctx context.Context, target ctl.Target, std streams, mediaType string) error {
-	client, err := target.Client()
+	server, err := target.Client()
 	if err != nil {
 		return err
 	}
@@ -130,7 +114,7 @@ func (c statsCommand) lines(ctx context.Context, target ctl.Target, std streams,
 		if done > 0 && c.CSV {
 			w = &headless{w: std.out}
 		}
-		header, err := client.Lines(ctx, q.path, q.query, mediaType, w)
+		header, err := server.Lines(ctx, q.path, q.query, mediaType, w)
 		if err != nil {
 			return explain(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/receiptd/receiptd/internal/ctl"
+	"github.com/receiptd/receiptd/schema/client"
 )
 
 // tokenCommand makes a token of a user.
@@ -32,9 +33,7 @@ func (c tokenCommand) Run(ctx context.Context, target ctl.Target, std streams) e
 		in["ttl"] = c.TTL
 	}
 	q.in = in
-	_, err := ask(ctx, target, std, q, func(w io.Writer, answer *struct {
-		Token string `json:"token"`
-	}) error {
+	_, err := ask(ctx, target, std, q, func(w io.Writer, answer *client.PostTokenAnswer) error {
 		_, err := fmt.Fprintln(w, answer.Token)
 		return err
 	})

@@ -95,7 +95,3 @@ func (l *Log) settle(ctx context.Context, step func(context.Context) error) erro
 		}
 	}
 }
-
-// Replicated reports whether several servers hold the log, some of which may answer with less than
-// was acknowledged; see [Log.Reach].
-func (l *Log) Replicated() bool { return l.replicated(0) }

@@ -1,5 +1,10 @@
 // Package ctl is receiptctl's side of a running server: its HTTP client, the choice of the server
 // or the data to work on, and the following of the log.
+//
+// What programs ask of an app is in schema/client, whose types receiptctl reads answers into. Its
+// calls are made here, since they are others: paths of the operator, of no app or of all of them;
+// answers that are printed to the letter, or are lines or bytes without an end; events as somebody
+// wrote them; one attempt, whose error a person reads.
 package ctl
 
 import (

@@ -29,12 +29,10 @@ type Pace func(bytes int) error
 // File is a file that is read from the disk. It is for one goroutine.
 type File struct {
 	f      *os.File
-	direct bool
 	pace   Pace
 	window []byte // aligned
 	at     int64  // offset of the window, a multiple of alignment
 	filled int
-	read   int64
 }
 
 // Open opens a file for reading.
@@ -46,14 +44,8 @@ func Open(path string, pace Pace) (*File, error) {
 	if !direct {
 		forget(f)
 	}
-	return &File{f: f, direct: direct, pace: pace}, nil
+	return &File{f: f, pace: pace}, nil
 }
-
-// Direct reports whether the file is read with O_DIRECT.
-func (d *File) Direct() bool { return d.direct }
-
-// BytesRead is how much was read from the disk.
-func (d *File) BytesRead() int64 { return d.read }
 
 // Stat describes the file as it is now.
 func (d *File) Stat() (fs.FileInfo, error) { return d.f.Stat() }
@@ -100,7 +92,6 @@ func (d *File) fill(off int64) error {
 	// Whole blocks are asked for: the last one is not full.
 	size := (want + alignment - 1) / alignment * alignment
 	d.filled, err = readFull(d.f, d.window[:size], d.at)
-	d.read += int64(d.filled)
 	return err
 }
 

@@ -2,10 +2,11 @@ package runtime
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 )
 
 // endsWithin is how long an answer that is to end may take for that before its connection is
@@ -38,7 +39,7 @@ func (x *writing) end() {
 func (x *writing) close() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if conn, ok := x.ctx.Value(connectionKey{}).(net.Conn); ok && x.w != nil {
+	if conn := httpapi.ConnOf(x.ctx); conn != nil && x.w != nil {
 		_ = conn.Close()
 	}
 }
@@ -49,13 +50,4 @@ func (x *writing) over() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.w = nil
-}
-
-type connectionKey struct{}
-
-// withConnection is for [http.Server.ConnContext]: answers find the connection that they go to.
-func withConnection(next func(context.Context, net.Conn) context.Context) func(context.Context, net.Conn) context.Context {
-	return func(ctx context.Context, conn net.Conn) context.Context {
-		return next(context.WithValue(ctx, connectionKey{}, conn), conn)
-	}
 }

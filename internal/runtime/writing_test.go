@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 )
 
 // A request over HTTP/2 that gives way ends although its client leaves the socket full, so that it
@@ -33,7 +34,7 @@ func TestFullSocketsGiveWay(t *testing.T) {
 	server := httptest.NewUnstartedServer(s)
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetUnencryptedHTTP2(true)
-	server.Config.ConnContext = withConnection(func(ctx context.Context, _ net.Conn) context.Context { return ctx })
+	server.Config.ConnContext = new(httpapi.API).ConnContext
 	server.Start()
 	t.Cleanup(server.CloseClientConnections)
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())

@@ -331,13 +331,6 @@ func (s *Store) flush() (done <-chan struct{}, err error) {
 // DiskBytes is the size of the store's files in bytes.
 func (s *Store) DiskBytes() uint64 { return s.db.Metrics().DiskSpaceUsage() }
 
-// WrittenBytes is how much the store has written to its table files since it was opened:
-// checkpoints, what Pebble wrote out of its memory, and what it merged since.
-func (s *Store) WrittenBytes() uint64 {
-	t := s.db.Metrics().Total()
-	return t.TableBytesIngested + t.TableBytesFlushed + t.TableBytesCompacted
-}
-
 // Compact rewrites the whole state so that it is as small as it gets. It takes long, and is meant
 // for measuring and for times of little load.
 func (s *Store) Compact(ctx context.Context) error {

@@ -256,7 +256,7 @@ func (a *API) Server() *http.Server {
 		// stream that stays open for days, so their deadlines are set by route (see serve).
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		ConnContext:       a.connectionContext,
+		ConnContext:       a.ConnContext,
 		ConnState:         a.connections.changed,
 		MaxHeaderBytes:    32 << 10,
 		// A deadline of a request is nothing to a connection whose socket its client leaves full.

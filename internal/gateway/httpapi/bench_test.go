@@ -126,7 +126,7 @@ func BenchmarkPostEvent(b *testing.B) {
 	r.Header.Set("Content-Type", "application/json")
 	r.ContentLength = int64(len(body))
 	reader := strings.NewReader(body)
-	connection, end := context.WithCancel(new(API).connectionContext(context.Background(), nil))
+	connection, end := context.WithCancel(new(API).ConnContext(context.Background(), nil))
 	defer end()
 	b.ReportAllocs()
 	for b.Loop() {

@@ -13,19 +13,30 @@ import (
 // take a timer and a table of children in the context above it, for each of the waits: a third of
 // what the edge did for a small request. A connection whose time was up is closed.
 type connection struct {
+	conn  net.Conn
 	timer *time.Timer
 	body  body
 }
 
 type connectionKey struct{}
 
-// connectionContext is for [http.Server.ConnContext].
-func (a *API) connectionContext(ctx context.Context, conn net.Conn) context.Context {
+// ConnContext is for [http.Server.ConnContext]: each request finds its connection in its context.
+// [API.Server] has it.
+func (a *API) ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	ctx, end := context.WithCancelCause(ctx)
-	k := &connection{timer: time.AfterFunc(math.MaxInt64, func() { end(context.DeadlineExceeded) })}
+	k := &connection{conn: conn, timer: time.AfterFunc(math.MaxInt64, func() { end(context.DeadlineExceeded) })}
 	k.timer.Stop()
-	a.connections.add(conn, k)
+	a.connections.add(k)
 	return context.WithValue(ctx, connectionKey{}, k)
+}
+
+// ConnOf returns the connection that a context came from by [API.ConnContext]; nil if it came from
+// none.
+func ConnOf(ctx context.Context) net.Conn {
+	if k, ok := ctx.Value(connectionKey{}).(*connection); ok {
+		return k.conn
+	}
+	return nil
 }
 
 // connectionOf returns what bounds the request; nil if its connection may carry several at a time,

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -77,24 +78,29 @@ type readersBody struct {
 
 type readerBody = gateway.ReaderLine
 
-func (a *API) getReaders(c *call) error {
-	offset, limit, err := a.pageOf(c, listReaders)
+// pageOfMessage is the page of a list of a message that is asked for: of everybody, or of those who
+// have not left its group.
+func pageOfMessage[P any](a *API, c *call, l list, everybody, remaining func(in events.Conversation, id string, from, limit int) (P, error)) (page P, err error) {
+	from, limit, err := a.pageOf(c, l)
 	if err != nil {
-		return err
+		return page, err
 	}
 	m, err := a.listed(c)
 	if err != nil {
-		return err
+		return page, err
 	}
 	without, err := c.withoutLeft()
 	if err != nil {
-		return err
+		return page, err
 	}
-	list := a.cfg.State.Readers
 	if without {
-		list = a.cfg.State.RemainingReaders
+		return remaining(m.Conversation(c.app), m.ID, from, limit)
 	}
-	page, err := list(m.Conversation(c.app), m.ID, offset, limit)
+	return everybody(m.Conversation(c.app), m.ID, from, limit)
+}
+
+func (a *API) getReaders(c *call) error {
+	page, err := pageOfMessage(a, c, listReaders, a.cfg.State.Readers, a.cfg.State.RemainingReaders)
 	if err != nil {
 		return err
 	}
@@ -114,23 +120,7 @@ type nonReadersBody struct {
 }
 
 func (a *API) getNonReaders(c *call) error {
-	after, limit, err := a.pageOf(c, listNonReaders)
-	if err != nil {
-		return err
-	}
-	m, err := a.listed(c)
-	if err != nil {
-		return err
-	}
-	without, err := c.withoutLeft()
-	if err != nil {
-		return err
-	}
-	list := a.cfg.State.NonReaders
-	if without {
-		list = a.cfg.State.RemainingNonReaders
-	}
-	page, err := list(m.Conversation(c.app), m.ID, after, limit)
+	page, err := pageOfMessage(a, c, listNonReaders, a.cfg.State.NonReaders, a.cfg.State.RemainingNonReaders)
 	if err != nil {
 		return err
 	}

@@ -192,31 +192,8 @@ func jsonError(err error) error {
 		case semantic.GoType == reflect.TypeFor[events.Duration]() && semantic.Err != nil:
 			problem = semantic.Err.Error()
 		default:
-			problem = wanted(semantic.GoType)
+			problem = events.WrongType(semantic.GoType)
 		}
 	}
 	return invalid(field, problem)
-}
-
-// wanted says which type of JSON a value should have had that did not fit a type of Go.
-func wanted(t reflect.Type) string {
-	for t != nil && t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	if t == nil {
-		return "not of the right type"
-	}
-	switch t.Kind() {
-	case reflect.Bool:
-		return "neither true nor false"
-	case reflect.String:
-		return "not a string"
-	case reflect.Struct, reflect.Map:
-		return "not an object"
-	case reflect.Slice, reflect.Array:
-		return "not an array"
-	case reflect.Int, reflect.Int64, reflect.Uint64:
-		return "not a whole number"
-	}
-	return "not of the right type"
 }

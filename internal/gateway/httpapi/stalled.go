@@ -19,13 +19,13 @@ type connections struct {
 	open map[net.Conn]*connection
 }
 
-func (s *connections) add(conn net.Conn, k *connection) {
+func (s *connections) add(k *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open == nil {
 		s.open = map[net.Conn]*connection{}
 	}
-	s.open[conn] = k
+	s.open[k.conn] = k
 }
 
 // changed is for [http.Server.ConnState].
@@ -50,7 +50,7 @@ func (s *connections) cutStalled(after time.Duration) {
 	defer tick.Stop()
 	for range tick.C {
 		s.mu.Lock()
-		for conn, k := range s.open {
+		for _, k := range s.open {
 			was, known := last[k]
 			now := k.body.read.Load()
 			switch {
@@ -59,7 +59,7 @@ func (s *connections) cutStalled(after time.Duration) {
 			case !known || was.read != now:
 				last[k] = seen{now, time.Now()}
 			case time.Since(was.at) >= after:
-				_ = conn.SetReadDeadline(time.Now()) // a connection that is gone is no matter
+				_ = k.conn.SetReadDeadline(time.Now()) // a connection that is gone is no matter
 			}
 		}
 		left := len(s.open)

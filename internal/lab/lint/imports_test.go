@@ -153,7 +153,7 @@ var layers = map[string]layer{
 	"cmd/receiptctl": {sees: []string{
 		"consumers/projector", "events", "events/merkle", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/cluster", "internal/atomicfile", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
 		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/doors", "internal/lab/bench/grow", "internal/lab/bench/overload",
-		"internal/lab/day", "internal/lab/sim"}},
+		"internal/lab/day", "internal/lab/sim", "schema/client"}},
 }
 
 // confined are libraries that only one package may need, so that no program has them by accident.

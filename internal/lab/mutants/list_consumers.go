@@ -45,7 +45,7 @@ var consumerMutants = []Mutant{
 		Package: "consumers/retention", Test: "TestEntriesLeaveOnlyWhenEverybodyHasThem",
 	},
 	{
-		Name: "retention-past-the-archive", File: "internal/runtime/cluster.go",
+		Name: "retention-past-the-archive", File: "internal/runtime/clustersink.go",
 		Old:     `safe = min(safe, a.Safe(k))`,
 		New:     `safe = max(safe, a.Safe(k))`,
 		Bug:     "entries leave the log before ClickHouse has them",
@@ -178,7 +178,7 @@ var consumerMutants = []Mutant{
 		Package: "internal/gateway/httpapi", Test: "TestAtLeast",
 	},
 	{
-		Name: "floor-of-this-node", File: "internal/runtime/cluster.go",
+		Name: "floor-of-this-node", File: "internal/runtime/clustersink.go",
 		Old:     `safe = min(safe, floor)`,
 		New:     `_ = floor`,
 		Bug:     "the log is trimmed under nodes that have not folded it",

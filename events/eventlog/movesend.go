@@ -1,0 +1,95 @@
+package eventlog
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/receiptd/receiptd/events/eventlog/blockfile"
+)
+
+// moveChunk is how much is sent at a time. A server with default settings takes so much.
+const moveChunk = 256 << 10
+
+// restoreAnswer is what a server says to a request to restore a stream, and to each part of it.
+type restoreAnswer struct {
+	DeliverSubject string              `json:"deliver_subject"`
+	Error          *jetstream.APIError `json:"error"`
+}
+
+// send has the server restore a stream: JetStream's own way for it, which `nats stream restore`
+// takes too.
+func (m *Moving) send(ctx context.Context, s blockfile.Stream, meta []byte) error {
+	request, err := json.Marshal(map[string]any{"config": json.RawMessage(meta), "state": map[string]any{"last_seq": m.marks[s.Name].Last}})
+	if err != nil {
+		return err
+	}
+	// A server that is not there to take it any more does not answer.
+	soon, cancel := context.WithTimeout(ctx, lookTimeout)
+	began, err := m.ask(soon, "$JS.API.STREAM.RESTORE."+s.Name, request)
+	cancel()
+	if err != nil {
+		return err
+	}
+	if began.DeliverSubject == "" {
+		return errors.New("the server does not say where to send it")
+	}
+	out, in := io.Pipe()
+	packed := make(chan error, 1)
+	go func() {
+		w := s2.NewWriter(in)
+		err := s.Pack(w)
+		if err == nil {
+			err = w.Close()
+		}
+		in.CloseWithError(err)
+		packed <- err
+	}()
+	defer func() {
+		out.Close()
+		<-packed
+	}()
+	var of int64
+	for chunk := make([]byte, moveChunk); ; {
+		n, err := io.ReadFull(out, chunk)
+		if n > 0 {
+			if _, err := m.ask(ctx, began.DeliverSubject, chunk[:n]); err != nil {
+				return err
+			}
+			of += int64(n)
+			m.tell(of)
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", errSource, err)
+		}
+	}
+	_, err = m.ask(ctx, began.DeliverSubject, nil)
+	return err
+}
+
+// ask sends a request, of which a refusal is an error.
+func (m *Moving) ask(ctx context.Context, subject string, data []byte) (answer restoreAnswer, err error) {
+	reply, err := m.Conn.RequestWithContext(ctx, subject, data)
+	if err != nil {
+		return answer, err
+	}
+	if len(bytes.TrimSpace(reply.Data)) == 0 {
+		return answer, nil
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return answer, err
+	}
+	if answer.Error != nil {
+		return answer, answer.Error
+	}
+	return answer, nil
+}

@@ -1,0 +1,109 @@
+package runtime
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
+	"github.com/receiptd/receiptd/internal/gateway/httpapi"
+	"github.com/receiptd/receiptd/internal/web"
+	"github.com/receiptd/receiptd/internal/web/demo"
+)
+
+// newGateway opens the edges.
+func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, error) {
+	key, err := secretFile(filepath.Join(s.cfg.Data, tokenKeyFile), 32)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := gateway.NewTokens([]byte(key), time.Now)
+	if err != nil {
+		return nil, err
+	}
+	s.intake = admission.New(admission.Options{
+		Memory: int64(s.cfg.Intake.Memory), Weight: s.cfg.Intake.AppWeights.Of(), Registerer: s.registry,
+	})
+	s.scrubber = newScrubber(s)
+	s.alerts = newAlertKeeper(&commands{log: s.Log, projector: s.Projector}, s.registry, s.logger)
+	s.registry.MustRegister(s.scrubber, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&collector{core: s.Core})
+	if s.sdk, err = openSDK(ctx, s.Core, s.state(), s.folds(), s.cfg, s.intake, tokens, s.adminKey); err != nil {
+		return nil, err
+	}
+	var nodes httpapi.Cluster
+	var clusterPage func() web.Cluster
+	if s.node != nil {
+		nodes, clusterPage = neighbours{s.node, s.lastSnapshots}, s.clusterPage
+	}
+	return httpapi.New(httpapi.Config{
+		Positions:       s.positions(),
+		Cluster:         nodes,
+		ClusterPage:     clusterPage,
+		ClickHouse:      s.Archive != nil,
+		PageSessions:    s.pageSessions(),
+		Sessions:        s.sdk.sessions,
+		REST:            s.sdk.rest,
+		Gate:            s.intake,
+		Demo:            s.demo(tokens),
+		State:           s.state(),
+		Log:             s.Log,
+		Commands:        &commands{log: s.Log, projector: s.folds(), turns: newTurns()},
+		Notify:          s.hub,
+		Analytics:       s.rates(),
+		Notary:          s.notary,
+		Partitions:      s.Log.Partitions(),
+		Identity:        s.Log.Identity(),
+		AdminKey:        s.adminKey,
+		Tokens:          tokens,
+		Names:           s.sdk.accounts,
+		Invitations:     s.sdk.rest,
+		Admin:           adminCalls(s.draining, s.Core, s.scrubber),
+		Scrub:           s.scrubber.line,
+		Snapshots:       s.lastSnapshots,
+		Writable:        s.Core.writable,
+		InVain:          s.inVain.shown,
+		PartitionStatus: s.partitionStatus,
+		PrivateTotals:   s.cfg.HTTP.PrivateTotals(),
+		Version:         version,
+		Registry:        s.registry,
+		Logger:          s.logger,
+		Origins:         s.cfg.HTTP.CORSOrigin.List(),
+		Limits: httpapi.Limits{
+			BodyBytes: int64(s.cfg.HTTP.MaxBody),
+			Events:    s.cfg.HTTP.MaxEventsPerRequest,
+
+			ReceiptsPerSecond: s.cfg.HTTP.ReceiptsPerSecond,
+		},
+	})
+}
+
+// state is what the edges ask: that of the folds, or of a node of a cluster.
+func (s *Server) state() edgeState {
+	if s.node != nil {
+		return nodeState{s.router, s.node, s.fresh}
+	}
+	return s.Projector
+}
+
+// folds are the same as commands ask for it.
+func (s *Server) folds() folds {
+	if s.node != nil {
+		return s.router
+	}
+	return s.Projector
+}
+
+// demo is the demo page, nil unless it is asked for.
+func (s *Server) demo(tokens *gateway.Tokens) http.Handler {
+	if !s.cfg.Demo.On {
+		return nil
+	}
+	return demo.New(demo.Config{
+		Host: &demoHost{s.Core, tokens, s.sdk.ids}, SDK: s.cfg.Demo.SDK, Logger: s.logger,
+	})
+}
