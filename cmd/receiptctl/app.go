@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/receiptd/receiptd/internal/ctl"
 )
@@ -91,16 +93,30 @@ func (c appConfigureCommand) Run(ctx context.Context, target ctl.Target, std str
 // printSettings prints settings as configure takes them.
 func printSettings(w io.Writer, settings *map[string]any) error {
 	var rows []string
-	var add func(prefix string, object map[string]any)
-	add = func(prefix string, object map[string]any) {
+	var add func(prefix string, object map[string]any) error
+	add = func(prefix string, object map[string]any) error {
 		for _, name := range slices.Sorted(maps.Keys(object)) {
-			if inner, ok := object[name].(map[string]any); ok {
-				add(prefix+name+".", inner)
-				continue
+			switch value := object[name].(type) {
+			case map[string]any:
+				if err := add(prefix+name+".", value); err != nil {
+					return err
+				}
+			case string:
+				rows = append(rows, columns(prefix+name, value))
+			default:
+				var text strings.Builder
+				e := json.NewEncoder(&text)
+				e.SetEscapeHTML(false)
+				if err := e.Encode(value); err != nil {
+					return fmt.Errorf("print %s: %w", prefix+name, err)
+				}
+				rows = append(rows, columns(prefix+name, strings.TrimSpace(text.String())))
 			}
-			rows = append(rows, columns(prefix+name, object[name]))
 		}
+		return nil
 	}
-	add("", *settings)
+	if err := add("", *settings); err != nil {
+		return err
+	}
 	return table(w, "SETTING\tVALUE", rows)
 }

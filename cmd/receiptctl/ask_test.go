@@ -6,8 +6,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path"
+	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/receiptd/receiptd/schema"
 )
 
 // asked is a request that a command made.
@@ -66,6 +72,43 @@ func TestEventTellsItsOutcome(t *testing.T) {
 	}
 }
 
+// TestEventNamesAllFields holds that the help of event has each type with all of its fields.
+func TestEventNamesAllFields(t *testing.T) {
+	var d struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties    map[string]any
+				Discriminator struct{ Mapping map[string]string }
+			}
+		}
+	}
+	if err := yaml.Unmarshal(schema.OpenAPI, &d); err != nil {
+		t.Fatal(err)
+	}
+	lines := map[string]string{}
+	for line := range strings.Lines(eventCommand{}.Help()) {
+		if name, fields, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			lines[name] = strings.ReplaceAll(fields, " or ", ", ")
+		}
+	}
+	schemas := d.Components.Schemas
+	kinds := schemas["Event"].Discriminator.Mapping
+	if len(kinds) == 0 {
+		t.Fatal("no types of events")
+	}
+	for kind, ref := range kinds {
+		var told []string
+		for f := range strings.SplitSeq(lines[kind], ",") {
+			told = append(told, strings.TrimSpace(f))
+		}
+		for field := range schemas[path.Base(ref)].Properties {
+			if of := []string{"type", "time", "event_id", "strict"}; !slices.Contains(of, field) && !slices.Contains(told, field) {
+				t.Errorf("%s: no %s in %q", kind, field, lines[kind])
+			}
+		}
+	}
+}
+
 func TestCommandsAskAndPrint(t *testing.T) {
 	readers := `{"total":3,"readers":[{"user":"bob","read_at":"2026-03-02T12:00:00.000Z","content":"ok"}],"next_cursor":"x"}`
 	others := `{"total":1,"users":["eve"],"next_cursor":""}`
@@ -81,10 +124,13 @@ func TestCommandsAskAndPrint(t *testing.T) {
 		{[]string{"app", "list"}, `{"apps":[{"org":"acme","app":"chat"},{"org":"b","app":"c"}]}`, "GET /v1/apps", "", []string{"acme/chat\nb/c\n"}},
 		{[]string{"app", "list", "--json"}, `{"apps":[]}`, "GET /v1/apps", "", []string{"[]\n"}},
 		{[]string{"app", "show"}, `{"open_registration":false,"group_receipts":{"validity":"72h","max_group_size":200}}`, "GET /v1/apps/acme/chat", "", []string{"group_receipts.validity        72h", "open_registration              false"}},
+		{[]string{"app", "show"}, `{"alerts":[{"name":"quiet <1>","after":"24h"}],"n":1000000}`, "GET /v1/apps/acme/chat", "", []string{"alerts   [{\"after\":\"24h\",\"name\":\"quiet <1>\"}]\nn        1000000\n"}},
+		{[]string{"app", "configure", `alerts=[{"after":"24h"}]`}, `{"a":1}`, "PUT /v1/apps/acme/chat", `{"alerts":[{"after":"24h"}]}`, nil},
 		{[]string{"app", "configure", "group_receipts.enabled=true", "group_receipts.validity=1h", "group_receipts.max_group_size=5"}, `{"a":1}`, "PUT /v1/apps/acme/chat", `{"group_receipts":{"enabled":true,"max_group_size":5,"validity":"1h"}}`, []string{"a        1"}},
 		{[]string{"app", "configure"}, `{"a":1}`, "PUT /v1/apps/acme/chat", `{}`, []string{"a        1"}},
 		{[]string{"token", "a b", "--ttl=1h"}, `{"token":"abc","expires_at":"2026-03-02T12:00:00.000Z"}`, "POST /v1/apps/acme/chat/users/a%20b/tokens", `{"ttl":"1h"}`, []string{"abc\n"}},
-		{[]string{"message", "show", "m/1", "--group=g"}, message, "GET /v1/apps/acme/chat/messages/m%2F1?group=g", "", []string{"read        by 2 of 5\n", "last read   never"}},
+		{[]string{"message", "show", "m/1", "--group=g"}, message, "GET /v1/apps/acme/chat/messages/m%2F1?group=g", "", []string{"sent        2026-03-01T12:00:00.000Z\nread        by 2 of 5\n", "last read   never"}},
+		{[]string{"message", "show", "m"}, strings.Replace(message, `"group":"g"`, `"to":"bob"`, 1), "GET /v1/apps/acme/chat/messages/m", "", []string{"delivered   to 2 of 5\nread        by 2 of 5\n"}},
 		{[]string{"message", "show", "m", "--json"}, message, "GET /v1/apps/acme/chat/messages/m", "", []string{message + "\n"}},
 		{[]string{"message", "list", "a team", "--limit=2"}, `{"messages":[` + message + `],"next_cursor":"x"}`, "GET /v1/apps/acme/chat/groups/a%20team/messages?limit=2", "", []string{"2026-03-01T12:00:00.000Z  m/1      ann   by 2 of 5  never"}},
 		{[]string{"readers", "m", "--limit=2", "--users=a,b"}, both, "GET /v1/apps/acme/chat/messages/m/", "", []string{"3 have read it, 1 of them here\n", "bob   2026-03-02T12:00:00.000Z  ok", "3 have not, 2 of them here: eve, finn\n"}},

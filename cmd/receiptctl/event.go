@@ -29,7 +29,7 @@ func (eventCommand) Help() string {
 
 Types and their fields ("group or peer" names the conversation, peer being the other user of a single chat):
 
-  message.sent       id, from, group or peer, receipt, silent
+  message.sent       id, from, group or peer, receipt, silent, label
   message.delivered  message, user, peer
   message.read       message or messages, user, group or peer, content
   conversation.read  user, group or peer, upto
@@ -61,33 +61,35 @@ type exitCode int
 // Error is of no use to anybody.
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
-// body is the request: the event, or events as they are in the text.
-func (c eventCommand) body() (any, error) {
-	text := []byte(c.Type)
-	if c.Type == "-" {
+// written is an event that was given by its type and fields, or the JSON that was given in place of
+// the type.
+func written(kind string, args []string) (json.RawMessage, error) {
+	text := []byte(kind)
+	if kind == "-" {
 		var err error
 		if text, err = io.ReadAll(io.LimitReader(os.Stdin, events.MaxBatchBytes)); err != nil {
 			return nil, fmt.Errorf("read the event: %w", err)
 		}
-	} else if !strings.HasPrefix(c.Type, "{") && !strings.HasPrefix(c.Type, "[") {
-		event, err := fields(c.Fields, eventValue)
-		if err == nil {
-			event["type"] = c.Type
+	} else if !strings.HasPrefix(kind, "{") && !strings.HasPrefix(kind, "[") {
+		event, err := fields(args, eventValue)
+		if err != nil {
+			return nil, err
 		}
-		return event, err
+		event["type"] = kind
+		return json.Marshal(event)
 	}
-	if len(c.Fields) > 0 {
+	if len(args) > 0 {
 		return nil, config.Problem{Setting: "event", Reason: "is JSON, and has its fields in it"}
 	}
 	if text = bytes.TrimSpace(text); !json.Valid(text) {
 		return nil, config.Problem{Setting: "event", Reason: "is not JSON"}
 	}
-	return json.RawMessage(text), nil
+	return text, nil
 }
 
 // Run sends it and prints its outcome.
 func (c eventCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
-	body, err := c.body()
+	body, err := written(c.Type, c.Fields)
 	if err != nil {
 		return err
 	}

@@ -35,12 +35,14 @@ func (c messageShowCommand) Run(ctx context.Context, target ctl.Target, std stre
 	q := c.of("GET", c.JSON, "messages", c.ID)
 	q.query = c.query()
 	_, err := ask(ctx, target, std, q, func(w io.Writer, m *client.Message) error {
-		return table(w, columns("message", m.ID), []string{
-			columns("from", m.From), columns("to", m.Group+m.To), columns("sent", m.SentAt),
-			columns("delivered", fmt.Sprintf("to %d of %d", m.Delivered, m.Eligible)),
+		rows := []string{columns("from", m.From), columns("to", m.Group+m.To), columns("sent", m.SentAt)}
+		if m.Group == "" { // groups have no delivery receipts: the number would be that of reads
+			rows = append(rows, columns("delivered", fmt.Sprintf("to %d of %d", m.Delivered, m.Eligible)))
+		}
+		return table(w, columns("message", m.ID), append(rows,
 			columns("read", fmt.Sprintf("by %d of %d%s", m.Read, m.Eligible, uncounted(m))),
 			columns("first read", m.FirstReadAt), columns("last read", m.LastReadAt),
-		})
+		))
 	})
 	return err
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/ctl"
@@ -12,16 +10,19 @@ import (
 
 // subjectCommand prints the NATS subject of an event.
 type subjectCommand struct {
-	App    string `arg:"" placeholder:"ORG/APP" help:"The app."`
-	Event  string `arg:"" optional:"" placeholder:"EVENT" help:"An event as JSON; - reads it from standard input. Without it: the subject of requests."`
-	Submit bool   `help:"The subject of requests, receipts.submit.…, for which the event does not matter."`
+	App    string   `arg:"" placeholder:"ORG/APP" help:"The app."`
+	Type   string   `arg:"" optional:"" placeholder:"TYPE" help:"What happened, such as message.read; or the event as JSON; or - to read that from standard input. Without it: the subject of requests."`
+	Fields []string `arg:"" optional:"" placeholder:"FIELD=VALUE" help:"The fields of the event."`
+	Submit bool     `help:"The subject of requests, receipts.submit.…, for which the event does not matter."`
 }
 
 // Help is the long description of the command.
 func (subjectCommand) Help() string {
-	return `Prints where a NATS client sends an event: with an event, the subject on which it is
+	return `For example: receiptctl subject acme/chat message.read message=m1 user=bob group=g1
+
+Prints where a NATS client sends an event: with an event, the subject on which it is
 published by itself (receipts.in.…); without one, that of requests (receipts.submit.…). Names and ids
-are escaped as they have to be. It talks to no server. docs/nats.md has the rest.`
+are escaped as they have to be. The event is written as receiptctl event takes it. It talks to no server. docs/nats.md has the rest.`
 }
 
 // Run prints.
@@ -34,12 +35,10 @@ func (c subjectCommand) Run(_ context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	if c.Event != "" && !c.Submit {
-		text := []byte(c.Event)
-		if c.Event == "-" {
-			if text, err = io.ReadAll(io.LimitReader(os.Stdin, events.MaxBatchBytes)); err != nil {
-				return fmt.Errorf("read the event: %w", err)
-			}
+	if c.Type != "" && !c.Submit {
+		text, err := written(c.Type, c.Fields)
+		if err != nil {
+			return err
 		}
 		if subject, err = ingressSubject(events.AppKey(org, name), text); err != nil {
 			return err

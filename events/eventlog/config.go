@@ -27,7 +27,8 @@ const NoMinFree = -1
 // zero value of every other field is a sensible default.
 type Config struct {
 	// Dir is the directory of the embedded server's store. In the data directory of a receiptd that
-	// is the one named "log"; the data directory itself is refused with [ErrDataDir].
+	// is the one named "log"; the data directory itself and all else in it are refused with
+	// [ErrDataDir].
 	Dir string
 	// WitnessDir is where the witness of an embedded log is kept: a record of what the log holds,
 	// by which a log that lost entries is found out. It is away from Dir, at best on another disk.

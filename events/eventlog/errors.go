@@ -16,8 +16,8 @@ var (
 	// ErrInUse: another process has the embedded log open.
 	ErrInUse = errors.New("eventlog: the log's directory is in use by another process")
 
-	// ErrDataDir: the directory is the data directory of a receiptd, and its log is one below.
-	ErrDataDir = errors.New("eventlog: this is the data directory of a receiptd, not a log's")
+	// ErrDataDir: the directory is the data directory of a receiptd, or in it, and is not its log.
+	ErrDataDir = errors.New("eventlog: this is in the data directory of a receiptd, and is not its log")
 	// ErrDenied: the user of the URL has not the permissions that a log takes. Those of producers
 	// do not: they publish, or send requests, and open no log.
 	ErrDenied = errors.New("eventlog: the server does not let this user open the log; " +

@@ -301,8 +301,8 @@ func TestFsyncText(t *testing.T) {
 	}
 }
 
-// The natural guess for Dir is the server's data directory. A second, empty log in there would take
-// events that nobody reads.
+// The natural guess for Dir is the server's data directory, or one in it. A second, empty log in
+// there would take events that nobody reads.
 func TestDataDirectoryOfAServerIsNoLog(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
@@ -311,19 +311,27 @@ func TestDataDirectoryOfAServerIsNoLog(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(locked, "receiptd.lock"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{data, locked} {
-		before, err := os.ReadDir(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := openError(t, eventlog.Config{Dir: dir}); !errors.Is(err, eventlog.ErrDataDir) || !strings.Contains(err.Error(), filepath.Join(dir, "log")) {
+	state := filepath.Join(locked, "state")
+	if err := os.Mkdir(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for dir, log := range map[string]string{
+		data:                            filepath.Join(data, "log"),
+		locked:                          filepath.Join(locked, "log"),
+		state:                           filepath.Join(locked, "log"),
+		filepath.Join(locked, "events"): filepath.Join(locked, "log"),
+		filepath.Join(state, "events"):  filepath.Join(locked, "log"),
+	} {
+		before, _ := os.ReadDir(dir)
+		if err := openError(t, eventlog.Config{Dir: dir}); !errors.Is(err, eventlog.ErrDataDir) || !strings.Contains(err.Error(), log+",") {
 			t.Errorf("%s: %v", dir, err)
 		}
-		if after, err := os.ReadDir(dir); err != nil || len(after) != len(before) {
-			t.Errorf("%s: %v became %v, %v", dir, before, after, err)
+		if after, _ := os.ReadDir(dir); len(after) != len(before) {
+			t.Errorf("%s: %v became %v", dir, before, after)
 		}
 	}
 	natstest.OpenLog(t, eventlog.Config{Dir: filepath.Join(data, "log")})
+	natstest.OpenLog(t, eventlog.Config{Dir: filepath.Join(locked, "log")})
 }
 
 // A producer's user cannot open a log. What the server does not permit it does not answer.

@@ -257,16 +257,27 @@ const (
 	receiptdLog  = "log"
 )
 
-// refuseDataDir refuses the data directory of a receiptd: a log made there would be a second, empty
-// one, beside that which the server acknowledges into.
+// refuseDataDir refuses the data directory of a receiptd, and everything in it but its log: a log
+// made there would be a second, empty one, beside that which the server acknowledges into.
 func refuseDataDir(dir string) error {
-	for _, name := range []string{receiptdLock, filepath.Join(receiptdLog, server.JetStreamStoreDir)} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			return fmt.Errorf("%w: the log of %s is %s, for one program at a time; while the server runs, send it the events: by HTTP, by NATS, or with Config.URL if its log is in a cluster",
-				ErrDataDir, dir, filepath.Join(dir, receiptdLog))
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("find the log's directory: %w", err)
+	}
+	data := ""
+	if _, err := os.Stat(filepath.Join(abs, receiptdLog, server.JetStreamStoreDir)); err == nil {
+		data = abs
+	}
+	for at, above := "", abs; data == "" && at != above; at, above = above, filepath.Dir(above) {
+		if _, err := os.Stat(filepath.Join(above, receiptdLock)); err == nil {
+			data = above
 		}
 	}
-	return nil
+	if data == "" || abs == filepath.Join(data, receiptdLog) {
+		return nil
+	}
+	return fmt.Errorf("%w: the log of %s is %s, for one program at a time; while the server runs, send it the events: by HTTP, by NATS, or with Config.URL if its log is in a cluster",
+		ErrDataDir, data, filepath.Join(data, receiptdLog))
 }
 
 // checkWritable returns a plain error for what the server would fail with later.

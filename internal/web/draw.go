@@ -106,7 +106,7 @@ func lines(label string, p plot) ([]template.HTML, error) {
 		if sparse(p.series) {
 			o.Symbol.Shape = charts.SymbolDot // a line through one point cannot be seen
 		}
-		if len(p.series) == 1 {
+		if len(p.series) == 1 && unbroken(p.series[0]) { // what it fills has no gaps
 			o.FillArea, o.FillOpacity = charts.Ptr(true), 36
 		}
 		o.Legend.Show, o.Title.Show = charts.Ptr(false), charts.Ptr(false)
@@ -224,6 +224,12 @@ func drawnBars(series [][]float64) [][]float64 {
 		}
 	}
 	return out
+}
+
+// unbroken reports whether a series, once it has begun, has a value everywhere.
+func unbroken(values []float64) bool {
+	begun := slices.IndexFunc(values, func(v float64) bool { return v != missing() })
+	return begun >= 0 && !slices.Contains(values[begun:], missing())
 }
 
 // sparse reports whether a value stands alone, with none beside it that a line could lead to.

@@ -46,6 +46,30 @@ func TestDrawingsStayInTheirBox(t *testing.T) {
 	}
 }
 
+// TestAreaIsUnderItsLine: where a value is missing the library fills what is under no line.
+func TestAreaIsUnderItsLine(t *testing.T) {
+	const there = 0.5
+	for _, test := range []struct {
+		values []float64
+		filled bool
+	}{
+		{[]float64{there, there, there, there}, true},
+		{[]float64{missing(), there, there, there}, true},
+		{[]float64{there, there, missing(), missing()}, false}, // the end of the span is to come
+		{[]float64{there, there, missing(), there, there}, false},
+	} {
+		drawings, err := lines("x", plot{labels: make([]string, len(test.values)), series: [][]float64{test.values}, format: short})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range drawings {
+			if filled := strings.Contains(string(d), "fill-opacity"); filled != test.filled {
+				t.Errorf("%v: filled %v", test.values, filled)
+			}
+		}
+	}
+}
+
 var (
 	pathData   = regexp.MustCompile(`\sd="([^"]*)"`)
 	coordinate = regexp.MustCompile(`(-?[\d.]+(?:e\+?\d+)?)[ ,](-?[\d.]+(?:e\+?\d+)?)`)

@@ -161,7 +161,8 @@ func TestClickHouseThatIsDown(t *testing.T) {
 		b.get(path, 200).has(noteSubstitute)
 	}
 	f.failure = projections.ErrRatesUnavailable
-	b.get("/?app=acme/chat", 503).has("ClickHouse does not answer")
+	// Which of the two it is the page is not told.
+	b.get("/?app=acme/chat", 503).has("ClickHouse does not answer", "Messages and readers are counted by it alone", "--analytics-fallback none")
 	f.failure, f.substitute = nil, false
 	b.get("/?app=acme/chat&view=readers", 422).has("This takes ClickHouse")
 	// Days that are not whole hours from UTC are made of hours.

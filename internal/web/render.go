@@ -115,7 +115,7 @@ func (p *Page) fail(w http.ResponseWriter, rq *request, err error) {
 	case errors.Is(err, projections.ErrTooManyCohorts):
 		known = &problem{http.StatusUnprocessableEntity, "Too much at once", "This span of time holds more groups and senders than one answer looks at. Choose a shorter one."}
 	case errors.Is(err, projections.ErrRatesUnavailable):
-		known = &problem{http.StatusServiceUnavailable, "Not now", "ClickHouse does not answer, and the server is set not to answer in its place (--analytics-fallback none). Try again in a moment."}
+		known = &problem{http.StatusServiceUnavailable, "Not now", "ClickHouse does not answer. Messages and readers are counted by it alone; with --analytics-fallback none, everything is. Try again in a moment."}
 	default:
 		if rq.Context().Err() == nil {
 			p.cfg.Logger.LogAttrs(rq.Context(), slog.LevelError, "page failed", slog.String("view", rq.view), slog.Any("error", err))

@@ -210,7 +210,10 @@ func (s *span) labelled(starts []time.Time, in size, i int) bool {
 				break
 			}
 		}
-		return starts[i].Hour()%every == 0
+		// A zone that is not whole hours from UTC begins with a part of an hour, and a clock that
+		// is set back has one twice: one label for both.
+		twice := i > 0 && starts[i-1].Hour() == starts[i].Hour()
+		return !twice && starts[i].Hour()%every == 0
 	case quarterDay:
 		if starts[i].Hour() >= 6 && i > 0 {
 			return false

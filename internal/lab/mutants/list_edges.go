@@ -277,9 +277,16 @@ var edgeMutants = []Mutant{
 	},
 	{
 		Name: "log-inside-a-data-directory", File: "events/eventlog/server.go",
-		Old:     `for _, name := range []string{receiptdLock, filepath.Join(receiptdLog, server.JetStreamStoreDir)} {`,
-		New:     `for _, name := range []string{receiptdLock} {`,
-		Bug:     "a program that opens the data directory of a stopped server makes a second, empty log in it",
+		Old:     `data = abs`,
+		New:     `_ = abs`,
+		Bug:     "a program that opens a data directory without its lock makes a second, empty log in it",
+		Package: "events/eventlog", Test: "TestDataDirectoryOfAServerIsNoLog",
+	},
+	{
+		Name: "log-deep-inside-a-data-directory", File: "events/eventlog/server.go",
+		Old:     `at, above = above, filepath.Dir(above) {`,
+		New:     `at, above = above, above {`,
+		Bug:     "a program that opens the state's directory, or a new one, in a server's data makes an empty log in it",
 		Package: "events/eventlog", Test: "TestDataDirectoryOfAServerIsNoLog",
 	},
 	{
