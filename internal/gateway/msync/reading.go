@@ -51,7 +51,8 @@ func (c *session) pace(size int) error {
 	taken, ok := reading.TryAcquire(int64(size))
 	if !ok {
 		c.delay(delayedShare, func() {
-			taken, _ = reading.Acquire(c.ctx, fair.Key{App: c.app, User: c.user}, int64(size)) // an error is why the session ended
+			// An error is why the session ended.
+			taken, _ = reading.Acquire(c.ctx, fair.Key{App: c.app, User: c.user}, int64(size))
 		})
 	}
 	time.AfterFunc(time.Second, func() { reading.Release(taken) })

@@ -56,7 +56,8 @@ func TestBytesOfAUserAreBounded(t *testing.T) {
 	pour("web", "phone")
 	eventually(t, "only bob is there", func() bool { return s.metric("receiptd_sdk_sessions") == 1 })
 	pour("web")
-	most := 10*rate + rate*time.Since(began).Seconds() + 3*size // one is read of each connection before it waits
+	// One is read of each connection before it waits.
+	most := 10*rate + rate*time.Since(began).Seconds() + 3*size
 	if n := s.metric(`receiptd_sdk_frames_total{command="send"}`); (n-2)*size > most {
 		t.Errorf("%v large messages were read in %s, of which %.0f may be", n-2, time.Since(began), most/size)
 	} else if n < 10 {
