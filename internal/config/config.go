@@ -145,7 +145,7 @@ type SDK struct {
 	WriteTimeout     time.Duration `default:"10s" placeholder:"DURATION" help:"How long an SDK client may leave its socket full before it is dropped."`
 	// FramesPerSecond bounds what comes in by one connection, SendsPerSecond what a user sends.
 	FramesPerSecond int `default:"200" placeholder:"N" help:"Frames a second of an SDK connection, after a burst of ten times as many; beyond, it is dropped."`
-	SendsPerSecond  int `default:"100" placeholder:"N" help:"Messages and receipts a second of an SDK user, after a burst of ten times as many; beyond, they are refused."`
+	SendsPerSecond  int `default:"100" placeholder:"N" help:"Messages and receipts a second of an SDK user, after a burst of ten times as many; beyond, they are refused. For each, 10 KiB a second may come from the user, and 256 KiB at least, after a burst of ten times as many; beyond, nothing is read from them for a while."`
 	// MaxUsers bounds the registered users of an app.
 	MaxUsers int `default:"1000000" placeholder:"N" help:"Most users registered in an app."`
 	// GroupsPerUser, GroupsPerApp and GroupMembers bound the groups that are made with the SDK.

@@ -29,8 +29,9 @@ type Generation struct {
 	Store *store.Store
 	Part  *projections.Partition
 
-	dir  string
-	disk vfs.FS
+	dir    string
+	disk   vfs.FS
+	commit func(*projections.Checkpoint) error // of the store
 
 	// checkpointing is held from capture to commit: there is one checkpoint under way at a
 	// time.
@@ -85,7 +86,7 @@ func Open(dir string, o Options) (*Generation, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	g := &Generation{dir: dir, disk: o.fs(), Store: st, Part: part}
+	g := &Generation{dir: dir, disk: o.fs(), commit: st.Commit, Store: st, Part: part}
 	g.saved, _ = part.Position()
 	return g, nil
 }
@@ -148,7 +149,7 @@ func (g *Generation) captureLocked() (*projections.Checkpoint, error) {
 }
 
 func (g *Generation) commitLocked(c *projections.Checkpoint) error {
-	if g.failed = g.Store.Commit(c); g.failed != nil {
+	if g.failed = g.commit(c); g.failed != nil {
 		return g.failed
 	}
 	g.saved = c.Sequence

@@ -15,6 +15,7 @@ var errMalformed = errors.New("malformed frame")
 // request is a frame of a client, decoded: exactly one of its parts is set, or none for a frame
 // that needs no answer, as a client's own statistic.
 type request struct {
+	size    int // of the frame, in bytes
 	command msyncpb.Frame_Command
 	login   *login
 	unread  bool

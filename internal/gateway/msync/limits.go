@@ -1,6 +1,7 @@
 package msync
 
 import (
+	"runtime"
 	"sync"
 	"time"
 
@@ -29,6 +30,13 @@ type Limits struct {
 	// SendsPerSecond bounds the messages and receipts of a user, after a burst of ten times as
 	// many. Default 100.
 	SendsPerSecond int
+	// BytesPerSecond bounds what is read of a user, after a burst of ten times as many: beyond,
+	// the user's connections are not read for a while. Default 10 KiB for each of SendsPerSecond,
+	// and as many as a frame may have at least.
+	BytesPerSecond int
+	// ReadBytes bounds what is read of all large frames in a second, which apps share by weight
+	// and the users of an app alike. Default 32 MiB for each processor that Go may use.
+	ReadBytes int64
 	// Provision is how long a connection may take to say who it is. Default 10 s.
 	Provision time.Duration
 	// Idle is the longest silence of a client, which sends a heartbeat every 60 s. Default 120 s.
@@ -53,6 +61,8 @@ func (l Limits) withDefaults() Limits {
 	gateway.OrDefault(&l.BodyBytes, 64<<10)
 	gateway.OrDefault(&l.FramesPerSecond, 200)
 	gateway.OrDefault(&l.SendsPerSecond, 100)
+	gateway.OrDefault(&l.BytesPerSecond, max(bytesPerSend*l.SendsPerSecond, int(l.FrameBytes)))
+	gateway.OrDefault(&l.ReadBytes, int64(runtime.GOMAXPROCS(0))*32<<20)
 	gateway.OrDefault(&l.Provision, 10*time.Second)
 	gateway.OrDefault(&l.Idle, 120*time.Second)
 	gateway.OrDefault(&l.Write, 10*time.Second)
@@ -93,6 +103,7 @@ type clients struct {
 type userSessions struct {
 	sessions map[*session]struct{}
 	sends    *rate.Limiter
+	bytes    *rate.Limiter
 	leaving  bool // somebody will look whether it can be forgotten
 }
 
@@ -138,8 +149,9 @@ func (c *clients) join(s *session) (refused string) {
 	defer c.mu.Unlock()
 	p := c.users[key]
 	if p == nil {
-		n := c.limits.SendsPerSecond
-		p = &userSessions{sessions: make(map[*session]struct{}), sends: rate.NewLimiter(rate.Limit(n), 10*n)}
+		p = &userSessions{
+			sessions: make(map[*session]struct{}), sends: bucket(c.limits.SendsPerSecond), bytes: bucket(c.limits.BytesPerSecond),
+		}
 		c.users[key] = p
 	}
 	if len(p.sessions) >= c.limits.PerUser {
@@ -150,7 +162,7 @@ func (c *clients) join(s *session) (refused string) {
 		return refusedTotal
 	}
 	p.sessions[s] = struct{}{}
-	s.sends = p.sends
+	s.sends, s.bytes = p.sends, p.bytes
 	return ""
 }
 
@@ -170,18 +182,24 @@ func (c *clients) forget(key userKey, p *userSessions) {
 	if len(p.sessions) > 0 || c.users[key] != p || p.leaving {
 		return
 	}
-	missing := float64(p.sends.Burst()) - p.sends.Tokens()
-	if missing <= 0 {
+	full := max(filled(p.sends), filled(p.bytes))
+	if full <= 0 {
 		delete(c.users, key)
 		return
 	}
 	p.leaving = true
-	time.AfterFunc(time.Duration(missing/float64(p.sends.Limit())*float64(time.Second))+time.Millisecond, func() {
+	time.AfterFunc(full+time.Millisecond, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		p.leaving = false
 		c.forget(key, p)
 	})
+}
+
+// filled is how long a bucket takes until it is full.
+func filled(l *rate.Limiter) time.Duration {
+	missing := float64(l.Burst()) - l.Tokens()
+	return time.Duration(missing / float64(l.Limit()) * float64(time.Second))
 }
 
 func (c *clients) renew(app, user string, expires time.Time) {

@@ -256,7 +256,7 @@ func TestFramesOfStrangers(t *testing.T) {
 		{"no protobuf", websocket.MessageBinary, []byte{0xff}, websocket.StatusProtocolError, "malformed_frame"},
 		{"malformed login", websocket.MessageBinary, provision, websocket.StatusProtocolError, "malformed_frame"},
 		{"no login", websocket.MessageBinary, encode(&msyncpb.Frame{Command: msyncpb.Frame_UNREAD.Enum()}), websocket.StatusPolicyViolation, "not_provisioned"},
-		{"too large", websocket.MessageBinary, make([]byte, 300<<10), websocket.StatusMessageTooBig, "read limited at 262145 bytes"},
+		{"too large", websocket.MessageBinary, make([]byte, 300<<10), websocket.StatusMessageTooBig, "read limited at 16385 bytes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			conn, _, err := websocket.Dial(context.Background(), s.url(), nil)

@@ -7,6 +7,7 @@ type metrics struct {
 	sessions    prometheus.Gauge
 	refused     *prometheus.CounterVec // by reason
 	closed      *prometheus.CounterVec // by reason
+	delayed     *prometheus.CounterVec // by what
 	frames      *prometheus.CounterVec // by command
 	answers     *prometheus.CounterVec // by kind and result
 	pages       prometheus.Counter
@@ -28,6 +29,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		sessions:    gauge("sessions", "Connections that are logged in."),
 		refused:     prometheus.NewCounterVec(counter("refused_total", "Connections and logins refused, by reason."), []string{"reason"}),
 		closed:      prometheus.NewCounterVec(counter("closed_total", "Connections that ended, by reason."), []string{"reason"}),
+		delayed:     prometheus.NewCounterVec(counter("reads_delayed_total", "Times that a connection was not read for a while: user, its user has sent too many bytes; share, all users together have."), []string{"by"}),
 		frames:      prometheus.NewCounterVec(counter("frames_total", "Frames of clients, by command."), []string{"command"}),
 		answers:     prometheus.NewCounterVec(counter("answers_total", "Answers to what clients sent, by kind of event and reason; ok is none."), []string{"kind", "reason"}),
 		pages:       prometheus.NewCounter(counter("pages_total", "Pages with something in them.")),
@@ -39,8 +41,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	for _, reason := range []string{refusedDraining, refusedTotal, refusedAddress, refusedUser, refusedUpgrade, refusedLogin} {
 		m.refused.WithLabelValues(reason)
 	}
+	for _, by := range []string{delayedUser, delayedShare} {
+		m.delayed.WithLabelValues(by)
+	}
 	if r != nil {
-		r.MustRegister(m.connections, m.sessions, m.refused, m.closed, m.frames, m.answers, m.pages, m.pushed, m.repeated, m.lost, m.panics)
+		r.MustRegister(m.connections, m.sessions, m.refused, m.closed, m.delayed, m.frames, m.answers, m.pages, m.pushed, m.repeated, m.lost, m.panics)
 	}
 	return m
 }

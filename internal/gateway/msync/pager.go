@@ -73,7 +73,7 @@ func (c *session) push() error {
 		case <-c.box.Wake():
 		case <-c.sub.Wake():
 		case <-due:
-		case <-c.ended:
+		case <-c.ctx.Done():
 			return c.why()
 		case <-c.srv.draining.Done():
 			c.pending.refuse()

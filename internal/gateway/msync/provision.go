@@ -59,6 +59,7 @@ func (s *Server) provision(pending context.Context, conn *websocket.Conn) (*sess
 	if rq.login == nil {
 		return nil, errProvision
 	}
+	conn.SetReadLimit(s.cfg.Limits.FrameBytes)
 	expires, refused := s.check(rq.login)
 	var c *session
 	if refused == nil {
@@ -112,8 +113,9 @@ func (s *Server) newSession(conn *websocket.Conn, l *login, expires time.Time) *
 	c := &session{
 		srv: s, conn: conn, app: l.app, user: l.user, device: l.device,
 		frames: rate.NewLimiter(rate.Limit(n), 10*n),
-		asks:   make(chan ask, 8), ended: make(chan struct{}), expires: expires,
+		asks:   make(chan ask, 8), expires: expires,
 	}
+	c.ctx, c.end = context.WithCancelCause(context.Background())
 	c.pending.init()
 	c.expiry = time.AfterFunc(time.Until(expires), func() { c.fail(errExpired) })
 	c.idle = time.AfterFunc(s.cfg.Limits.Idle, func() { c.fail(errIdle) })

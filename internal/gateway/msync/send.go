@@ -52,7 +52,7 @@ type sending struct {
 
 // send begins what a client sent. The answer comes from complete, in the order of the sends.
 func (c *session) send(meta *msyncpb.Meta) error {
-	if !c.pending.admit(c.ended) {
+	if !c.pending.admit(c.ctx.Done()) {
 		// No answer: the SDK reports that the connection broke.
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/consumers/notify"
+	"github.com/receiptd/receiptd/internal/fair"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/admission"
 )
@@ -43,6 +44,8 @@ type Server struct {
 	metrics   *metrics
 	clients   *clients
 	seen      *seen
+	// reading is what may be read of large frames in a second.
+	reading *fair.Semaphore
 
 	draining context.Context // what Drain ends
 	drain    context.CancelFunc
@@ -60,6 +63,7 @@ func New(cfg Config) *Server {
 		metrics:   newMetrics(cfg.Registerer),
 		clients:   newClients(cfg.Limits, cfg.Gate.Weight),
 		seen:      newSeen(cfg.Commands, cfg.Logger),
+		reading:   fair.New(fair.Options{Capacity: cfg.Limits.ReadBytes, Weight: cfg.Gate.Weight}),
 	}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	return s
@@ -132,7 +136,7 @@ func (s *Server) serve(pending context.Context, conn *websocket.Conn, known func
 	defer s.metrics.connections.Dec() // last, so that it shows no room before there is
 	defer s.clients.leave()
 	defer known()
-	conn.SetReadLimit(s.cfg.Limits.FrameBytes)
+	conn.SetReadLimit(loginBytes)
 	code, reason := websocket.StatusInternalError, errInternal.Error()
 	s.guard(func() { code, reason = s.converse(pending, conn, known) })
 	s.metrics.closed.WithLabelValues(reason).Inc()

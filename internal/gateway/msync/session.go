@@ -28,16 +28,18 @@ type session struct {
 	box    *inbox.Mailbox
 	place  *fair.Place
 	sends  *rate.Limiter // the user's
+	bytes  *rate.Limiter // the user's
 	frames *rate.Limiter
 	pager  pager
 
-	asks   chan ask      // from the reader to the pusher
-	ended  chan struct{} // closed by fail
-	expiry *time.Timer   // when the token ends
-	idle   *time.Timer   // when the client was silent for too long
+	asks   chan ask    // from the reader to the pusher
+	expiry *time.Timer // when the token ends
+	idle   *time.Timer // when the client was silent for too long
+
+	ctx context.Context // of the session; fail ends it
+	end context.CancelCauseFunc
 
 	mu      sync.Mutex
-	reason  error // why it ended: the first reason given
 	expires time.Time
 
 	pending  pendingSends
@@ -89,20 +91,9 @@ func (c *session) stopTimers() {
 }
 
 // fail ends the session for a reason; the first one counts.
-func (c *session) fail(reason error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.reason == nil {
-		c.reason = reason
-		close(c.ended)
-	}
-}
+func (c *session) fail(reason error) { c.end(reason) }
 
-func (c *session) why() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.reason
-}
+func (c *session) why() error { return context.Cause(c.ctx) }
 
 // renew moves the end of the session to a later time.
 func (c *session) renew(expires time.Time) {
@@ -127,12 +118,13 @@ func (s *Server) receive(ctx context.Context, conn *websocket.Conn) (request, er
 	defer frameBuffers.Put(buf)
 	buf.Reset()
 	if _, err := io.Copy(buf, r); err != nil {
-		return request{}, received(err)
+		return request{size: buf.Len()}, received(err)
 	}
 	if kind != websocket.MessageBinary {
-		return request{}, errBadFrame
+		return request{size: buf.Len()}, errBadFrame
 	}
 	rq, err := decode(buf.Bytes())
+	rq.size = buf.Len()
 	if err != nil {
 		s.cfg.Logger.Debug("sdk: malformed frame", "error", err)
 		return rq, errBadFrame
@@ -169,8 +161,13 @@ func commandName(rq request) string {
 
 // read takes frames until the connection or the session ends.
 func (c *session) read() error {
-	for {
+	for size := 0; ; {
+		if err := c.pace(size); err != nil {
+			return err
+		}
 		rq, err := c.srv.receive(context.Background(), c.conn)
+		size = rq.size
+		c.charge(size)
 		if err != nil {
 			return err
 		}
@@ -201,7 +198,7 @@ func (c *session) ask(a ask) error {
 	select {
 	case c.asks <- a:
 		return nil
-	case <-c.ended:
+	case <-c.ctx.Done():
 		return c.why()
 	}
 }
