@@ -17,7 +17,7 @@ var byMessage = projections.RateQuery{
 	App: testApp, From: 0, To: math.MaxInt64, By: projections.ByMessage, Sort: projections.SortRate, Reverse: true, MinMessages: 1, Limit: 2, Bins: true,
 }
 
-// chat folds events of single chats, and stores what is known of their messages if it is to.
+// chat folds events, and stores what is known of their messages if it is to.
 type chat struct {
 	*folder
 	store *Store
@@ -27,6 +27,7 @@ type chat struct {
 func newChat(t *testing.T, store *Store) *chat {
 	c := &chat{newFolder(t), store, &Block{Partition: 3}}
 	settings := events.DefaultSettings()
+	settings.GroupReceipts.Enabled = true
 	c.add(c.block, 1, events.Event{App: testApp, Kind: events.AppConfigured, Settings: &settings, Revision: 1})
 	return c
 }
@@ -50,29 +51,29 @@ func (c *chat) save(messages bool) {
 func TestPageOfMessagesReadsItsOwnTimes(t *testing.T) {
 	server := chtest.Start(t)
 	c := newChat(t, openAt(t, server.DSN("receiptd")))
-	const messages = 40_000
-	for i := 0; i < messages; i += 1000 {
-		var sent, read []events.Event
-		for j := i; j < i+1000; j++ {
-			id := fmt.Sprint("m", j)
-			sent = append(sent, events.Event{App: testApp, Kind: events.MessageSent, User: "u1", Peer: "u2", Message: id})
-			if j != 7 {
-				read = append(read, events.Event{App: testApp, Kind: events.MessageRead, User: "u2", Peer: "u1", Message: id})
+	readers := []string{"u1", "u2", "u3", "u4", "u5", "u6", "u7"}
+	c.add(c.block, 1, events.Event{App: testApp, Kind: events.GroupCreated, Group: "team", User: "u0", Members: readers})
+	const messages = 20_000
+	for i := range messages {
+		id := fmt.Sprint("m", i)
+		evs := []events.Event{{App: testApp, Kind: events.MessageSent, Group: "team", User: "u0", Message: id, Receipt: true}}
+		for _, user := range readers {
+			if i != 7 {
+				evs = append(evs, events.Event{App: testApp, Kind: events.MessageRead, Group: "team", User: user, Message: id})
 			}
 		}
-		c.add(c.block, 1000, sent...)
-		c.add(c.block, 1000, read...)
+		c.add(c.block, 1000, evs...)
 	}
 	c.save(true)
 	before := server.RowsRead()
 	page, err := c.store.ReadRates(context.Background(), byMessage)
 	must(t, err)
 	after := server.RowsRead()
-	if len(page.Rows) != 2 || page.Total != messages || page.Rows[0].Key != "m7" || page.Rows[0].Read != 0 || page.Rows[1].Read != 1 || len(page.Rows[1].Bins) != 1 {
+	if len(page.Rows) != 2 || page.Total != messages || page.Rows[0].Key != "m7" || page.Rows[0].Read != 0 || page.Rows[1].Read != 7 || len(page.Rows[1].Bins) != 1 {
 		t.Errorf("the page is %+v", page)
 	}
-	// The messages twice, once to find those that were recalled, and blocks of events with the rows'.
-	if n := after - before; n > 4*messages {
+	// The messages twice, once more for those that were recalled, and what of events the rows are in.
+	if n := after - before; n > 6*messages {
 		t.Errorf("%d rows were read for a page of %d messages", n, messages)
 	}
 }
@@ -117,5 +118,36 @@ func TestPageOfLongKeys(t *testing.T) {
 	must(t, err)
 	if page.Total != messages || len(page.Rows) != messages {
 		t.Errorf("%d rows of %d", len(page.Rows), page.Total)
+	}
+}
+
+// TestMessagesWithOneIDAreOneRow: an id may begin anew in each conversation. The group and the
+// sender tell its messages apart.
+func TestMessagesWithOneIDAreOneRow(t *testing.T) {
+	c := newChat(t, openStore(t))
+	for _, group := range []string{"team", "club"} {
+		c.add(c.block, 1, events.Event{App: testApp, Kind: events.GroupCreated, Group: group, User: "u0", Members: []string{"u1", "u2"}})
+		c.add(c.block, 1, events.Event{App: testApp, Kind: events.MessageSent, Group: group, User: "u0", Message: "1", Receipt: true})
+	}
+	for _, sender := range []string{"u3", "u4"} {
+		c.add(c.block, 1, events.Event{App: testApp, Kind: events.MessageSent, User: sender, Peer: "u1", Message: "1"})
+	}
+	c.add(c.block, 1000, events.Event{App: testApp, Kind: events.MessageRead, Group: "team", User: "u1", Message: "1"})
+	c.add(c.block, 1000, events.Event{App: testApp, Kind: events.MessageRead, User: "u1", Peer: "u3", Message: "1"})
+	c.save(true)
+	for _, test := range []struct {
+		group, sender            string
+		messages, eligible, read uint64
+	}{
+		{"", "", 4, 6, 2}, {"team", "", 1, 2, 1}, {"club", "", 1, 2, 0}, {"", "u3", 1, 1, 1}, {"", "u4", 1, 1, 0},
+	} {
+		q := byMessage
+		q.Group, q.Sender = test.group, test.sender
+		page, err := c.store.ReadRates(context.Background(), q)
+		must(t, err)
+		want := projections.CohortCounts{Messages: test.messages, Eligible: test.eligible, Delivered: test.read, Read: test.read}
+		if page.Total != 1 || page.Rows[0].Key != "1" || page.Rows[0].CohortCounts != want {
+			t.Errorf("group %q, sender %q: %+v, not %+v", test.group, test.sender, page, want)
+		}
 	}
 }
