@@ -11,10 +11,11 @@ import (
 // quarter is what the zones of the world divide times by, in milliseconds.
 const quarter = 15 * 60 * 1000
 
-// askDetails answers a query that cohorts do not answer. Which messages are the rows of a page, their
-// numbers say, unless the order is one of times. So these are asked for first, and then all about
-// them: the times of every message are many times as much. The rows of a page are of one moment,
-// and their order is that of their numbers; what was recalled in between is not among them.
+// askDetails answers a query that cohorts do not answer. Which messages are the rows of a page is
+// told by their numbers, unless the order is one of times. So these are asked for first, and then
+// all about the rows: the times of every message of the span are many times as much. The second
+// answer is the page, in its order, so that the rows of a page are of one moment; what was recalled
+// in between is not among them.
 func (s *Store) askDetails(ctx context.Context, sums *rateSums, q *projections.RateQuery) (page projections.RatePage, err error) {
 	parts := details(q)
 	if q.By != projections.ByMessage || q.Sort.OfTimes() {

@@ -72,7 +72,7 @@ func TestPageOfMessagesReadsItsOwnTimes(t *testing.T) {
 	if len(page.Rows) != 2 || page.Total != messages || page.Rows[0].Key != "m7" || page.Rows[0].Read != 0 || page.Rows[1].Read != 7 || len(page.Rows[1].Bins) != 1 {
 		t.Errorf("the page is %+v", page)
 	}
-	// The messages twice, once more for those that were recalled, and what of events the rows are in.
+	// The messages twice, once more for those that were recalled, and events where the rows are.
 	if n := after - before; n > 6*messages {
 		t.Errorf("%d rows were read for a page of %d messages", n, messages)
 	}
