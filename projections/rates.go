@@ -22,7 +22,7 @@ const (
 	ByWeekHour               // day of the week and hour of sending, in that zone
 	ByApp                    // one row
 	ByLabel                  // messages without one are in no row
-	ByMessage                // by id
+	ByMessage                // by id, in whatever conversations
 	ByReader                 // who could read it
 )
 

@@ -38,6 +38,21 @@ func TestDetailsAreWhatTheModelSays(t *testing.T) {
 			want = append(want, strings.Join([]string{r.ID, r.user, at, fmt.Sprint(r.took)}, " "))
 		}
 	}
+	sums := map[string]*[2]int{}
+	for _, r := range f.recipients() {
+		key := strings.Join([]string{r.Group, r.From, r.Label, time.UnixMilli(r.SentAt).UTC().Format("2006-01-02 15:04:05.000"), r.user}, " ")
+		if sums[key] == nil {
+			sums[key] = &[2]int{}
+		}
+		if sums[key][0]++; r.took >= 0 {
+			sums[key][1]++
+		}
+	}
+	var readers []string
+	for key, n := range sums {
+		readers = append(readers, fmt.Sprint(key, " ", n[0], " ", n[1]))
+	}
+	sameSet(t, "readers", f.rows("SELECT `group`, sender, label, sent_at, reader, sum(messages), sum(read) FROM readers WHERE app = '"+testApp+"' GROUP BY ALL"), readers)
 	sameSet(t, "reads", f.rows("SELECT message, reader, read_at, took_ms FROM reads"), want)
 	if got := f.rows("SELECT countIf(imported) > 700, countIf(NOT imported) > 1000, countIf(at != happened_at) = countIf(imported) FROM events"); got[0] != "1 1 1" {
 		t.Errorf("imported rows: %s", got)
@@ -66,6 +81,9 @@ func TestDetailsAreWhatTheModelSays(t *testing.T) {
 func (f *fortnight) compare(by projections.RateBy, zone *time.Location) int {
 	f.t.Helper()
 	q := projections.RateQuery{App: testApp, From: math.MinInt64, To: math.MaxInt64, By: by, Zone: zone, Limit: 1 + f.random.IntN(40), Bins: true}
+	if f.random.IntN(8) == 0 {
+		q.Limit = 100_000
+	}
 	q.Sort, q.Reverse = projections.RateSort(f.random.IntN(int(projections.SortP50))), f.random.IntN(3) == 0
 	q.MinMessages, q.Offset = uint64(f.random.IntN(3)), f.random.IntN(3)
 	if f.random.IntN(2) == 0 {
@@ -82,6 +100,17 @@ func (f *fortnight) compare(by projections.RateBy, zone *time.Location) int {
 	case 3:
 		for range 40 {
 			q.Messages = append(q.Messages, f.sent[f.random.IntN(len(f.sent))].Message)
+		}
+	}
+	if f.random.IntN(4) == 0 { // some of the rows, and a key of none
+		all := q
+		all.Offset, all.Limit = 0, 1000
+		rows, _ := f.model.Rates(all)
+		q.Keys = []string{"it's nobody"}
+		for _, r := range rows {
+			if f.random.IntN(3) > 0 {
+				q.Keys = append(q.Keys, r.Key)
+			}
 		}
 	}
 	got, err := f.store.ReadRates(context.Background(), q)

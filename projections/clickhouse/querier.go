@@ -57,24 +57,25 @@ const maxParts = 500_000
 
 // ask answers a query whose rows are those of one SELECT.
 func (s *Store) ask(ctx context.Context, sums *rateSums, q *projections.RateQuery) (page projections.RatePage, err error) {
-	var parts []string
-	if sums.byBegin {
-		parts = details(q)
-	} else {
-		parts = sums.parts(q, s.sources(q))
-	}
-	if len(parts) == 0 {
-		return page, nil
-	}
-	page, err = s.query(ctx, sums, q, parts)
-	if err == nil && len(page.Rows) == 0 && q.Offset > 0 {
+	if page, err = s.askOnce(ctx, sums, q); err == nil && len(page.Rows) == 0 && q.Offset > 0 {
 		first := *q
 		first.Offset, first.Limit = 0, 1
 		var all projections.RatePage
-		all, err = s.query(ctx, sums, &first, parts)
+		all, err = s.askOnce(ctx, sums, &first)
 		page.Total = all.Total
 	}
 	return page, err
+}
+
+// askOnce is ask, but that an answer beyond the last row has no total.
+func (s *Store) askOnce(ctx context.Context, sums *rateSums, q *projections.RateQuery) (page projections.RatePage, err error) {
+	if sums.byBegin {
+		return s.askDetails(ctx, sums, q)
+	}
+	if parts := sums.parts(q, s.sources(q)); len(parts) > 0 {
+		return s.query(ctx, sums, q, parts)
+	}
+	return page, nil
 }
 
 func (s *Store) query(ctx context.Context, sums *rateSums, q *projections.RateQuery, parts []string) (page projections.RatePage, err error) {
@@ -204,7 +205,7 @@ func (r *rateSums) sql(q *projections.RateQuery, parts []string) string {
 	}
 	having := fmt.Sprintf("HAVING all_messages >= %d", q.MinMessages)
 	if q.Keys != nil {
-		having += " AND toString(key) IN (" + literals(q.Keys) + ")"
+		having += " AND toString(key) IN (" + literals(r.keys(q)) + ")"
 	}
 	// No row ever moves from one month to another, so the months need not be merged with each
 	// other.
@@ -213,6 +214,19 @@ func (r *rateSums) sql(q *projections.RateQuery, parts []string) string {
 		ORDER BY %s LIMIT %d, %d
 		SETTINGS do_not_merge_across_partitions_select_final = 1`,
 		strings.Join(names, ", "), strings.Join(sums, ", "), strings.Join(parts, " UNION ALL "), having, orderBy(q), q.Offset, q.Limit)
+}
+
+// keys are those that a query keeps, as they stand in the answer.
+func (r *rateSums) keys(q *projections.RateQuery) (keys []string) {
+	if !q.By.InTime() {
+		return q.Keys
+	}
+	for _, key := range q.Keys {
+		if at, err := time.Parse(time.RFC3339, key); err == nil {
+			keys = append(keys, strconv.FormatInt(at.Unix(), 10))
+		}
+	}
+	return keys
 }
 
 // orderBy is the order of the rows, as projections.RateQuery.Page has it.
@@ -287,7 +301,7 @@ func (r *rateSums) row(q *projections.RateQuery) (row projections.RateRow, err e
 			r.bins = append(r.bins, projections.TimeBin(ms))
 		}
 	}
-	times, err := distribution(r.bins, r.counts)
+	times, err := distribution(r.bins, r.counts, row.Read)
 	if err != nil {
 		return row, err
 	}
@@ -342,8 +356,10 @@ func conditions(q *projections.RateQuery) []string {
 	return where
 }
 
-// distribution is that of the times to read, from the counts of their bins.
-func distribution(bins []uint16, counts []uint64) (*projections.Distribution, error) {
+// distribution is that of the times to read, from the counts of their bins, ascending, and how many
+// reads there are. Of more times than that the longest are left out: a read is in events before the
+// numbers of its message have it.
+func distribution(bins []uint16, counts []uint64, reads uint64) (*projections.Distribution, error) {
 	if len(bins) != len(counts) {
 		return nil, fmt.Errorf("%d bins with %d counts", len(bins), len(counts))
 	}
@@ -352,7 +368,9 @@ func distribution(bins []uint16, counts []uint64) (*projections.Distribution, er
 		if bin >= projections.NumBins {
 			return nil, fmt.Errorf("there is no bin %d", bin)
 		}
-		d.Add(bin, counts[i])
+		if n := min(counts[i], reads-d.Total()); n > 0 {
+			d.Add(bin, n)
+		}
 	}
 	return d, nil
 }

@@ -22,7 +22,7 @@ const goldenSchema = "testdata/schema.golden.sql"
 func TestSchemaIsGolden(t *testing.T) {
 	s := openStore(t)
 	var got strings.Builder
-	for _, name := range []string{"events", "messages", "cohorts", "hours", "group_days", "sender_days", "migrations", "time_bins", "reads", "members", "recipients"} {
+	for _, name := range []string{"events", "messages", "cohorts", "hours", "group_days", "sender_days", "migrations", "time_bins", "reads", "members", "recipients", "readers"} {
 		var ddl string
 		must(t, s.conn.QueryRow(context.Background(), "SHOW CREATE TABLE "+name).Scan(&ddl))
 		fmt.Fprintf(&got, "%s;\n\n", ddl)

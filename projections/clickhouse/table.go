@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"reflect"
+	"regexp"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -87,12 +88,11 @@ func enumDefinition(column string) (definition string) {
 	if err != nil {
 		panic(err) // they are embedded
 	}
+	// A view may begin a line with the column, too.
+	declared := regexp.MustCompile(`(?m)^    (?:MODIFY COLUMN )?` + column + `\s+(Enum8\([^)]*\))`)
 	for i := range list {
-		for _, before := range []string{"\n    ", "\n    MODIFY COLUMN "} {
-			if _, rest, there := strings.Cut(list[i].SQL, before+column+" "); there {
-				rest, _, _ = strings.Cut(strings.TrimSpace(rest), ")")
-				definition = strings.Join(strings.Fields(rest), " ") + ")"
-			}
+		if m := declared.FindStringSubmatch(list[i].SQL); m != nil {
+			definition = strings.Join(strings.Fields(m[1]), " ")
 		}
 	}
 	return definition

@@ -1049,6 +1049,9 @@ export interface paths {
          *     sender, a label, a message (by id) or a reader (the messages that they could read). Single chats have no group and messages without a label no
          *     label: they are in no such row. Days and weeks are those of `tz`; hours are those of UTC, told in `tz`.
          *
+         *     A row by `message` stands for every message with that id. Where ids begin anew in each conversation, `messages` is more than 1, and
+         *     `group` or `sender` tells them apart.
+         *
          *     `from` and `to` are widened to whole UTC hours, as the answer tells, except where single messages are counted: rows by `message` and `reader`, a
          *     set of messages, and days, weeks and hours of the week in a zone that is not whole hours from UTC. Only ClickHouse can answer these: without it
          *     they are refused with `needs_clickhouse`.
