@@ -4,7 +4,8 @@
 //
 // It is start-time fair queueing: a virtual clock shows when the one served last was due, a tenant
 // that begins to wait is due at that time, and each time it is served it is due later, by what it
-// took divided by its weight. A tenant that does not wait is not remembered.
+// took divided by its weight. A tenant that does not wait is remembered until the clock is where it
+// would be due, or nobody waits.
 //
 // What is held for long, such as connections, nobody waits for: [Places] takes it from who holds
 // most.

@@ -36,16 +36,19 @@ type Semaphore struct {
 	free    int64
 	clock   float64
 	waiting int
-	tenants map[string]*tenant // those with waiters
-	order   ordered[*tenant]   // the same
+	tenants map[string]*tenant // those that are remembered
+	order   ordered[*tenant]   // of them, those with waiters
+	// ahead are the others: the clock is not yet where they would be due. They are forgotten when
+	// it is, or when nobody waits.
+	ahead ordered[*tenant]
 }
 
-// tenant is one for whom somebody waits.
+// tenant is one for whom somebody waits, or did lately.
 type tenant struct {
 	app    string
 	weight float64
 	due    float64 // when the next of its waiters is, by the clock
-	rank           // in the order
+	rank           // in the order, or among those ahead
 	lines  list.List
 	users  map[string]*line
 }
@@ -157,6 +160,9 @@ func (s *Semaphore) enqueue(key Key, n int64) *waiter {
 		t = &tenant{app: key.App, weight: s.weight(key.App), due: s.clock, users: map[string]*line{}}
 		s.tenants[key.App] = t
 		heap.Push(&s.order, t)
+	} else if t.lines.Len() == 0 {
+		heap.Remove(&s.ahead, t.at)
+		heap.Push(&s.order, t)
 	}
 	l := t.users[key.User]
 	if l == nil {
@@ -188,7 +194,7 @@ func (s *Semaphore) serve() {
 			return
 		}
 		s.free -= w.n
-		s.clock = t.due
+		s.advance(t.due)
 		t.due += float64(max(1, w.n)) / t.weight
 		t.lines.MoveToBack(l.place) // the next user's turn
 		heap.Fix(&s.order, t.at)
@@ -197,7 +203,17 @@ func (s *Semaphore) serve() {
 	}
 }
 
-// remove forgets a waiter, and its user and tenant if nobody else waits for them.
+// advance sets the clock, and forgets those who would be due by then.
+func (s *Semaphore) advance(to float64) {
+	s.clock = to
+	for len(s.ahead) > 0 && s.ahead[0].due <= to {
+		delete(s.tenants, heap.Pop(&s.ahead).(*tenant).app)
+	}
+}
+
+// remove forgets a waiter, and its user if nobody else waits for them. A tenant for whom nobody
+// does is remembered for as long as it would be due later than others: else it would be due at once
+// whenever it comes again, before all who have waited in the meantime.
 func (s *Semaphore) remove(w *waiter) {
 	l, t := w.line, w.line.tenant
 	l.waiters.Remove(w.place)
@@ -207,9 +223,18 @@ func (s *Semaphore) remove(w *waiter) {
 	}
 	t.lines.Remove(l.place)
 	delete(t.users, l.user)
-	if t.lines.Len() == 0 {
-		heap.Remove(&s.order, t.at)
-		delete(s.tenants, t.app)
+	if t.lines.Len() > 0 {
+		return
+	}
+	heap.Remove(&s.order, t.at)
+	if s.waiting > 0 && t.due > s.clock {
+		heap.Push(&s.ahead, t)
+		return
+	}
+	delete(s.tenants, t.app)
+	if s.waiting == 0 {
+		clear(s.tenants)
+		s.ahead, s.clock = s.ahead[:0], 0
 	}
 }
 

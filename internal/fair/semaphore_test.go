@@ -81,6 +81,44 @@ func TestTenantsAreServedByWeight(t *testing.T) {
 	}
 }
 
+// A tenant that never waits for long, because one of its two clients comes again whenever the other
+// one is served, has its share and no more.
+func TestWhoComesAgainHasTheirShareOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Capacity: 100})
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+		defer cancel()
+		turns := map[string]int{}
+		var clients sync.WaitGroup
+		client := func(app string) {
+			clients.Go(func() {
+				for ctx.Err() == nil {
+					taken, err := s.Acquire(ctx, Key{App: app}, 100)
+					if err != nil {
+						return
+					}
+					turns[app]++ // by one at a time, as all of it was taken
+					time.Sleep(time.Second)
+					s.Release(taken)
+				}
+			})
+			synctest.Wait()
+		}
+		client("alternating")
+		client("alternating")
+		for range 10 {
+			client("waiting")
+		}
+		clients.Wait()
+		if n := turns["waiting"]; n < 45 || n > 55 {
+			t.Errorf("those who wait had %d of %d turns", n, n+turns["alternating"])
+		}
+		if len(s.tenants) != 0 || len(s.order) != 0 {
+			t.Errorf("%d tenants are remembered when nobody waits", len(s.tenants))
+		}
+	})
+}
+
 // A tenant that takes more at a time has fewer turns.
 func TestTurnsAreByWhatIsTaken(t *testing.T) {
 	amount := func(k Key) int64 {
