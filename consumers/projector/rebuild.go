@@ -49,10 +49,11 @@ func (o RebuildOptions) Validate() error {
 
 // Rebuild folds the log from its start into fresh state beside the live one, compares the two at
 // one position and, if asked, switches to the fresh one. Live traffic goes on; no effects are made.
-// A rebuilt state that differs is switched to all the same: the log is the truth. The error is
-// [ErrRebuilding] while another rebuild is under way or a corrupt state is folded again,
-// [ErrStopped] if the projector is closed before the end, and [ErrNeedsArchive] or [ErrNoSnapshot]
-// if the log no longer has what it takes.
+// A rebuilt state that differs is switched to all the same: the log is the truth. Given up before
+// the phase "catch up" it changes nothing; in that phase each partition switches as it is ready, so
+// that some may have and others not. The error is [ErrRebuilding] while another rebuild is under
+// way or a corrupt state is folded again, [ErrStopped] if the projector is closed before the end,
+// and [ErrNeedsArchive] or [ErrNoSnapshot] if the log no longer has what it takes.
 func (p *Projector) Rebuild(ctx context.Context, o RebuildOptions) (RebuildResult, error) {
 	if err := o.Validate(); err != nil {
 		return RebuildResult{}, err
