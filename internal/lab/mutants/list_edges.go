@@ -157,6 +157,13 @@ var edgeMutants = []Mutant{
 		Package: "internal/fair", Test: "TestQuietTenantIsServedNext",
 	},
 	{
+		Name: "who-comes-again-is-due-at-once", File: "internal/fair/semaphore.go",
+		Old:     `s.waiting > 0 && t.due > s.clock`,
+		New:     `false`,
+		Bug:     "two clients of one app, in turns, take most of what many of another one wait for",
+		Package: "internal/fair", Test: "TestWhoComesAgainHasTheirShareOnly",
+	},
+	{
 		Name: "unknown-told-as-refused", File: "internal/gateway/ingest/refusal.go",
 		Old:     `return Unknown.because(err)`,
 		New:     `return LogFull.because(err)`,
