@@ -7,14 +7,13 @@ import (
 	"unsafe"
 )
 
-// ParseTime reads a time as events may give it, in RFC 3339 or whole Unix milliseconds from 1970 to
-// 9999, and returns it in Unix milliseconds.
+// ParseTime reads a time as events may give it, in RFC 3339 or whole Unix milliseconds, and returns
+// it in Unix milliseconds.
 func ParseTime(s string) (ms int64, ok bool) {
-	ms, err := strconv.ParseInt(s, 10, 64)
-	if ok = err == nil; !ok {
-		ms, ok = parseTime(s)
+	if ms, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return ms, true
 	}
-	return ms, ok && ms >= 0 && ms <= maxTime
+	return parseTime(s)
 }
 
 // parseTime reads RFC 3339 as Unix milliseconds; a finer fraction is cut off. A leap second is

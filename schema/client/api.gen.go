@@ -1586,7 +1586,7 @@ type Scrub = map[string]interface{}
 
 // GetReadRateOfAppsParams defines parameters for GetReadRateOfApps.
 type GetReadRateOfAppsParams struct {
-	// From sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds, from 1970 to 9999. The default is 24 hours before `to`, of a set of messages 1970
+	// From sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds. The default is 24 hours before `to`, of a set of messages 1970
 	From RatesFrom `form:"from,omitempty" json:"from,omitempty,omitzero"`
 
 	// To sent before this; as `from`. The default is now
@@ -1643,7 +1643,7 @@ type GetAlertsParams struct {
 
 // GetReadRateParams defines parameters for GetReadRate.
 type GetReadRateParams struct {
-	// From sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds, from 1970 to 9999. The default is 24 hours before `to`, of a set of messages 1970
+	// From sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds. The default is 24 hours before `to`, of a set of messages 1970
 	From RatesFrom `form:"from,omitempty" json:"from,omitempty,omitzero"`
 
 	// To sent before this; as `from`. The default is now

@@ -47,14 +47,10 @@ func TestReadRateQueries(t *testing.T) {
 			"from=2026-03-01T12:00:00Z&to=1772366400001&group_by=sender&group=g1&sender=" + url.QueryEscape("a b&c") + "&limit=7",
 			projections.RateQuery{From: noon, To: noon + 1, By: projections.BySender, Group: "g1", Sender: "a b&c", Limit: 7},
 		},
-		"an offset":    {"from=2026-03-01T20:00:00%2B08:00&to=2026-03-01T20:00:00.5%2B08:00", projections.RateQuery{From: noon, To: noon + 500, Limit: 100}},
-		"not escaped":  {"from=2026-03-01T20:00:00+08:00&to=1772366400001", projections.RateQuery{From: noon, To: noon + 1, Limit: 100}},
-		"a day until":  {"to=1772366400000", projections.RateQuery{From: noon - day, To: noon, Limit: 100}},
-		"all there is": {"from=0&to=253402300799999", projections.RateQuery{From: 0, To: 253402300799999, Limit: 100}},
-		"the first date, which begins earlier in Asia": {
-			"from=1970-01-01&to=1&tz=Asia/Tokyo",
-			projections.RateQuery{From: -9 * time.Hour.Milliseconds(), To: 1, Zone: zone("Asia/Tokyo"), Limit: 100},
-		},
+		"an offset":   {"from=2026-03-01T20:00:00%2B08:00&to=2026-03-01T20:00:00.5%2B08:00", projections.RateQuery{From: noon, To: noon + 500, Limit: 100}},
+		"not escaped": {"from=2026-03-01T20:00:00+08:00&to=1772366400001", projections.RateQuery{From: noon, To: noon + 1, Limit: 100}},
+		"a day until": {"to=1772366400000", projections.RateQuery{From: noon - day, To: noon, Limit: 100}},
+		"before 1970": {"from=-5&to=0", projections.RateQuery{From: -5, To: 0, Limit: 100}},
 		"in a zone": {
 			"from=2026-03-01&to=2026-03-02T00:00:00Z&tz=Asia/Kolkata&group_by=week&order=desc&min_messages=3",
 			projections.RateQuery{From: noon - day/2 - 5*hour - hour/2, To: noon + day/2, By: projections.ByWeek, Zone: zone("Asia/Kolkata"), Reverse: true, MinMessages: 3, Limit: 100},
@@ -92,9 +88,6 @@ func TestBadReadRateQueries(t *testing.T) {
 	h := newHarness(t)
 	for query, field := range map[string]string{
 		"from=yesterday": "from", "to=2026-03-32": "to", "to=1.5": "to", "from=5&to=5": "from", "from=6&to=5": "from",
-		"from=-1&to=5": "from", "from=1969-12-31&to=5": "from", "from=1969-12-31T23:59:59Z": "from", "to=253402300800000": "to",
-		"to=9999-12-31T23:59:59-01:00": "to", "from=-9223372036854775808&to=9223372036854775807": "to",
-		"from=1&to=2&group_by=app&compare_from=-9223372036854775808&compare_to=1": "compare_from",
 		"group_by=user": "group_by", "group_by=HOUR": "group_by", "limit=0": "limit", "limit=1001": "limit",
 		"group=": "group", "sender=a%00b": "sender",
 		"label=": "label", "message=m1&message=": "message", "sort=p50": "sort", "order=up": "order", "min_messages=-1": "min_messages",

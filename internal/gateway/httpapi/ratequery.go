@@ -270,20 +270,19 @@ func (asked *rateQuestion) refused(err error) error {
 		beyond.What+" need ClickHouse, which this server does not have (--clickhouse)").because(err)
 }
 
-// timeParam reads a time as Unix milliseconds. A date is its first moment in a zone, so the first
-// one may begin some hours before 1970.
+// timeParam reads a time as Unix milliseconds. A date is its first moment in a zone.
 func timeParam(params url.Values, name string, zone *time.Location, unless int64) (int64, error) {
 	if !params.Has(name) {
 		return unless, nil
 	}
 	text := params.Get(name)
-	if date, err := time.ParseInLocation(time.DateOnly, text, zone); err == nil && date.Year() >= 1970 {
+	if date, err := time.ParseInLocation(time.DateOnly, text, zone); err == nil {
 		return date.UnixMilli(), nil
 	}
 	// A plus sign that was not escaped, as in +08:00, arrives as a space.
 	ms, ok := events.ParseTime(strings.ReplaceAll(text, " ", "+"))
 	if !ok {
-		return 0, invalid(name, "no date, RFC 3339 or whole Unix milliseconds from 1970 to 9999")
+		return 0, invalid(name, "no date, RFC 3339 or whole Unix milliseconds")
 	}
 	return ms, nil
 }

@@ -2981,7 +2981,7 @@ export interface components {
         /** @example chat */
         app: components["schemas"]["AppName"];
         /**
-         * @description sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds, from 1970 to 9999. The default is 24 hours before `to`, of a set of messages 1970
+         * @description sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds. The default is 24 hours before `to`, of a set of messages 1970
          * @example 2026-03-01
          */
         rates_from: string;
@@ -4893,7 +4893,7 @@ export interface operations {
                  */
                 consistency?: components["parameters"]["consistency"];
                 /**
-                 * @description sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds, from 1970 to 9999. The default is 24 hours before `to`, of a set of messages 1970
+                 * @description sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds. The default is 24 hours before `to`, of a set of messages 1970
                  * @example 2026-03-01
                  */
                 from?: components["parameters"]["rates_from"];
@@ -5029,7 +5029,7 @@ export interface operations {
                  */
                 consistency?: components["parameters"]["consistency"];
                 /**
-                 * @description sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds, from 1970 to 9999. The default is 24 hours before `to`, of a set of messages 1970
+                 * @description sent at or after this; a date (its first moment in `tz`), RFC 3339 or Unix milliseconds. The default is 24 hours before `to`, of a set of messages 1970
                  * @example 2026-03-01
                  */
                 from?: components["parameters"]["rates_from"];
