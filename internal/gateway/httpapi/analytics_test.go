@@ -51,6 +51,10 @@ func TestReadRateQueries(t *testing.T) {
 		"not escaped": {"from=2026-03-01T20:00:00+08:00&to=1772366400001", projections.RateQuery{From: noon, To: noon + 1, Limit: 100}},
 		"a day until": {"to=1772366400000", projections.RateQuery{From: noon - day, To: noon, Limit: 100}},
 		"before 1970": {"from=-5&to=0", projections.RateQuery{From: -5, To: 0, Limit: 100}},
+		"all there is, by numbers that are no times": {
+			"from=-9223372036854775808&to=9223372036854775807",
+			projections.RateQuery{From: -day, To: 253402300799999, Limit: 100},
+		},
 		"in a zone": {
 			"from=2026-03-01&to=2026-03-02T00:00:00Z&tz=Asia/Kolkata&group_by=week&order=desc&min_messages=3",
 			projections.RateQuery{From: noon - day/2 - 5*hour - hour/2, To: noon + day/2, By: projections.ByWeek, Zone: zone("Asia/Kolkata"), Reverse: true, MinMessages: 3, Limit: 100},

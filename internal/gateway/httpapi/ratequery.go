@@ -270,6 +270,14 @@ func (asked *rateQuestion) refused(err error) error {
 		beyond.What+" need ClickHouse, which this server does not have (--clickhouse)").because(err)
 }
 
+// Nothing was sent before 1970 or after 9999: a query from or to a time beyond is one from or to
+// these, a day before 1970 so that its first date may begin in any zone. So "all there is" may be
+// asked for with any numbers, and the hours that a span is widened to do not wrap around.
+var (
+	earliestTime = time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC).UnixMilli()
+	latestTime   = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli() - 1
+)
+
 // timeParam reads a time as Unix milliseconds. A date is its first moment in a zone.
 func timeParam(params url.Values, name string, zone *time.Location, unless int64) (int64, error) {
 	if !params.Has(name) {
@@ -277,12 +285,14 @@ func timeParam(params url.Values, name string, zone *time.Location, unless int64
 	}
 	text := params.Get(name)
 	if date, err := time.ParseInLocation(time.DateOnly, text, zone); err == nil {
-		return date.UnixMilli(), nil
+		return clamped(date.UnixMilli()), nil
 	}
 	// A plus sign that was not escaped, as in +08:00, arrives as a space.
 	ms, ok := events.ParseTime(strings.ReplaceAll(text, " ", "+"))
 	if !ok {
 		return 0, invalid(name, "no date, RFC 3339 or whole Unix milliseconds")
 	}
-	return ms, nil
+	return clamped(ms), nil
 }
+
+func clamped(ms int64) int64 { return min(max(ms, earliestTime), latestTime) }
