@@ -215,7 +215,7 @@ func (s *span) labelled(starts []time.Time, in size, i int) bool {
 		twice := i > 0 && starts[i-1].Hour() == starts[i].Hour()
 		return !twice && starts[i].Hour()%every == 0
 	case quarterDay:
-		if starts[i].Hour() >= 6 && i > 0 {
+		if starts[i].Hour() >= 6 { // the first one, too: midnight may be next to it
 			return false
 		}
 		i, n = i/4, n/4

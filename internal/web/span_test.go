@@ -118,3 +118,29 @@ func TestComparedWithTheSpanBefore(t *testing.T) {
 		t.Errorf("compared with %s to %s, %v", from, to, q.Keys)
 	}
 }
+
+// TestLabelsOfPresetsStandApart: at any time of the day, no two labels are of steps next to each
+// other where there are too many for all of them.
+func TestLabelsOfPresetsStandApart(t *testing.T) {
+	for _, p := range presets {
+		for h := range 24 {
+			s := upToNow(p, noon.Add(time.Duration(h)*time.Hour), time.UTC)
+			starts := s.starts(false)
+			for in, most := range maxLabels {
+				n, before := 0, -2
+				for i := range starts {
+					if !s.labelled(starts, in, i) {
+						continue
+					}
+					if i == before+1 && len(starts) > most {
+						t.Errorf("%s, %d hours after noon: labels %d and %d stand over each other", p.Label, h, before, i)
+					}
+					n, before = n+1, i
+				}
+				if n < 2 || n > most+1 {
+					t.Errorf("%s, %d hours after noon: %d labels in a drawing for %d", p.Label, h, n, most)
+				}
+			}
+		}
+	}
+}

@@ -50,7 +50,7 @@ async function visit(name, options, body) {
 async function look(page, name, heading) {
   await page.getByRole("heading", { level: 1, name: heading }).waitFor();
   await page.waitForLoadState(); // a heading may be there before the style is
-  const { over, tall, broken } = await page.evaluate(() => ({
+  const { over, tall, broken, cut } = await page.evaluate(() => ({
     over: document.documentElement.scrollWidth - innerWidth,
     broken: [...document.querySelectorAll("thead th:not(:has(*))")].flatMap(th => [...th.textContent.matchAll(/[^\s/]+/g)].filter(word => {
       const range = document.createRange();
@@ -58,10 +58,12 @@ async function look(page, name, heading) {
       range.setEnd(th.firstChild, word.index + word[0].length);
       return new Set([...range.getClientRects()].map(r => r.top)).size > 1;
     })).map(String),
+    cut: [...document.querySelectorAll(".facts dd")].filter(dd => dd.scrollWidth > dd.clientWidth).map(dd => dd.textContent),
     tall: [...document.querySelectorAll("svg.chart")].filter(c => c.checkVisibility()).length,
   }));
   assert.ok(over <= 0, `${name} is ${over} pixels wider than the screen`);
   assert.deepEqual(broken, [], `${name}: words of heads on two lines`);
+  assert.deepEqual(cut, [], `${name}: facts that are cut off`);
   const figures = await page.locator("figure").count();
   assert.equal(tall, figures, `${name}: each figure shows one drawing`);
   if (SHOTS) await page.screenshot({ path: `${SHOTS}/${name}.png`, fullPage: true });
