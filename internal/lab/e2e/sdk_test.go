@@ -88,9 +88,26 @@ func (s *server) node(dir, script string, env ...string) string {
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		s.t.Fatalf("%s: %v\n%s", script, err, out)
+		s.t.Fatalf("%s: %v\n%s%s", script, err, out, s.connectionsEnded())
 	}
 	return string(out)
+}
+
+// connectionsEnded is why SDK connections have ended and were refused, by the server's metrics: of
+// a client that was cut off, Node's output says only that.
+func (s *server) connectionsEnded() string {
+	text, err := s.do("GET", "/metrics", "", nil)
+	if err != nil {
+		return err.Error()
+	}
+	var ended strings.Builder
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "receiptd_sdk_closed_total") || strings.HasPrefix(line, "receiptd_sdk_refused_total") ||
+			strings.HasPrefix(line, "receiptd_connections_") {
+			ended.WriteString(line)
+		}
+	}
+	return ended.String()
 }
 
 // remote serves what a script cannot do itself: POST /restart?signal=TERM|KILL ends the server that

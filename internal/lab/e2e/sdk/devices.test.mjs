@@ -62,7 +62,7 @@ test('a device that was away gets what another one has taken', async () => {
   await author.text('ida', 'both')
   for (const device of [phone, laptop]) await until('the device has it', () => device.texts.length === 1)
   await sleep(200)
-  laptop.close()
+  await laptop.close()
   await author.text('ida', 'one')
   await until('the phone has it', () => phone.texts.length === 2)
   const back = await Client.open('ida', { deviceId: 'laptop' })
@@ -75,7 +75,7 @@ test('what one device of an author has acknowledged, another one is still told, 
   const open = deviceId => Client.open('mia', { deviceId })
   const first = [await open('phone'), await open('laptop')]
   const { serverMsgId: mid } = await first[0].groupText(group, 'hello')
-  for (const device of first) device.close()
+  for (const device of first) await device.close()
   const noa = await Client.open('noa')
   await noa.next('onTextMessage', m => m.id === mid)
   await noa.groupRead(group, mid)
@@ -86,13 +86,13 @@ test('what one device of an author has acknowledged, another one is still told, 
     assert.deepEqual(device.summary().map(i => [i.mid, i.count]), [[mid, 1]])
     await sleep(300) // in which it would come again
     assert.equal(device.got.onStatisticMessage.length, 1)
-    device.close()
+    await device.close()
   }
   for (const deviceId of ['phone', 'laptop', 'tablet']) { // the last one is new, and what it is told was seen elsewhere
     const device = await open(deviceId)
     await sleep(500)
     assert.equal(device.got.onStatisticMessage.length, 0, deviceId)
-    device.close()
+    await device.close()
   }
   assert.deepEqual((await api.statistics('mia')).group_ack, [])
 
@@ -102,7 +102,7 @@ test('what one device of an author has acknowledged, another one is still told, 
   for (const deviceId of ['laptop', 'tablet', 'phone']) {
     const device = await open(deviceId)
     await until(`the ${deviceId} gets the news`, () => device.groupCount(mid) === 2)
-    device.close()
+    await device.close()
   }
 })
 

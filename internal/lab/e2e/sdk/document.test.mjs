@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { build, sdk } from './sdk.mjs'
-import { api, appKey, Client, closeAll, refused, server, until } from './client.mjs'
+import { api, appKey, Client, closeAll, logout, refused, server, until } from './client.mjs'
 
 const websdk = { connection: sdk.Connection }
 const options = { isHttpDNS: false, url: server.replace('http', 'ws') + '/websocket', apiUrl: server }
@@ -178,10 +178,10 @@ test('group chat: who has read', async () => {
 })
 
 test('group chat: receipts while the author is away', async () => {
-  alice.conn.close()
+  await logout(alice.conn)
   const dave = await connect('dave')
   await dave.conn.send(dave.WebIM.message.create({ type: 'read', chatType: 'groupChat', id: group.first, to: groupId, ackContent: JSON.stringify({}) }))
-  dave.conn.close()
+  await logout(dave.conn)
   const got = []
   const again = await connectWith({
     // 离线时收到回执,登录后会在这里监听到。
@@ -195,7 +195,7 @@ test('group chat: receipts while the author is away', async () => {
   assert.deepEqual(got[0].map(({ mid, gid, count }) => ({ mid, gid, count })), [{ mid: group.first, gid: groupId, count: 3 }])
   await until('what alice has seen is no longer in her summary', async () => (await api.statistics('alice')).group_ack.length === 0)
   assert.equal(got.length, 1)
-  again.close()
+  await logout(again)
 })
 
 // connectWith logs alice in with a handler that is there before anything can come.

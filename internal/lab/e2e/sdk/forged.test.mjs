@@ -15,9 +15,9 @@ before(async () => {
   ben = await Client.open('ben')
   attacker = await Attacker.login('ann')
 })
-after(() => {
+after(async () => {
   attacker.socket.close()
-  closeAll()
+  await closeAll()
 })
 
 // honest asserts that cleo was shown messages of ann, and nothing else.

@@ -132,9 +132,9 @@ before(async () => {
   mids = [...own, (await cleo.text('ben', 'x')).serverMsgId, (await ben.text('ann', 'x')).serverMsgId]
   attackers = await Promise.all(Array.from({ length: connections }, (_, i) => Attacker.login('ann', 'hand' + i)))
 })
-after(() => {
+after(async () => {
   for (const a of attackers) a.socket.close()
-  closeAll()
+  await closeAll()
 })
 
 test('the SDK shows what the server decided', async () => {

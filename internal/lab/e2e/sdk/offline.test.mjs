@@ -12,7 +12,7 @@ test('an author who was away during 1,000 reads gets one summary with the right 
   const ann = await Client.open('ann')
   const mids = []
   for (let n = 0; n < 20; n++) mids.push((await ann.groupText(group, `message ${n}`)).serverMsgId)
-  ann.close()
+  await ann.close()
   const readers = await Promise.all(users.map(user => Client.open(user)))
   await Promise.all(readers.map(async reader => {
     await until(`${reader.user} has all messages`, () => reader.texts.length === 20)
@@ -28,7 +28,7 @@ test('an author who was away during 1,000 reads gets one summary with the right 
   assert.deepEqual(back.summary().map(i => [i.gid, i.count]), mids.map(() => [group, 50]))
   assert.equal(back.got.onReadMessage.length, 0)
   await until('the summary is empty', async () => (await api.statistics('ann')).group_ack.length === 0)
-  back.close()
+  await back.close()
   const again = await Client.open('ann')
   await sleep(500)
   assert.equal(again.got.onStatisticMessage.length, 0)
@@ -47,7 +47,7 @@ test('unread and offline messages at login, in their order, with receipts to the
   await cleo.next('onOfflineMessageSyncStart')
   await cleo.next('onOfflineMessageSyncFinish')
   assert.equal(await api.unread('cleo', 'ben'), 120) // delivered is not read
-  cleo.close()
+  await cleo.close()
   const back = await Client.open('cleo')
   await sleep(500)
   assert.deepEqual(back.texts, [])
@@ -57,7 +57,7 @@ test('an author who was away gets the receipts of single chats at login', async 
   const author = await Client.open('dan')
   const first = (await author.text('eve', 'first')).serverMsgId
   const second = (await author.text('eve', 'second')).serverMsgId
-  author.close()
+  await author.close()
   const eve = await Client.open('eve')
   await until('eve has both', () => eve.texts.length === 2)
   await eve.read('dan', first)
@@ -66,7 +66,7 @@ test('an author who was away gets the receipts of single chats at login', async 
   await back.next('onReadMessage', m => m.mid === first && m.from === 'eve')
   await back.next('onDeliveredMessage', m => m.mid === second && m.from === 'eve')
   await sleep(1500)
-  back.close()
+  await back.close()
   await eve.channel('dan')
   const third = await Client.open('dan')
   await third.next('onChannelMessage', m => m.from === 'eve')
