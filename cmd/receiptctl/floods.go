@@ -27,8 +27,8 @@ func (floodsCommand) Help() string {
 somebody who is away, and one request after the other is made: an event, answered when it is folded,
 a login with a password, a login over the WebSocket. In the other one a user floods the server: with
 messages of 60 KiB to a group of 4,990, with calls of the SDK, with wrong passwords, with connections
-that say nothing, with groups of 4,990. The floods come from 127.0.0.2, so the server has to be on
-this machine. Every message that waited must be there in the end.`
+that say nothing, with groups of 4,990. The floods come from a process of its own and from 127.0.0.2, so
+the server has to be on this machine. Every message that waited must be there in the end.`
 }
 
 // Validate is asked before anything is started.
@@ -42,8 +42,12 @@ func (c floodsCommand) Run(ctx context.Context, target ctl.Target, std streams) 
 	if err != nil {
 		return err
 	}
+	self, err := clients.ThisProgram()
+	if err != nil {
+		return err
+	}
 	r, err := clients.Floods(ctx, clients.FloodOptions{
-		Server: server, Duration: c.Duration, Flooders: c.Flooders, Sockets: c.Sockets, Messages: c.Messages, Phase: phases(std, c.JSON),
+		Self: self, Server: server, Duration: c.Duration, Flooders: c.Flooders, Sockets: c.Sockets, Messages: c.Messages, Phase: phases(std, c.JSON),
 	})
 	if len(r.Floods) == 0 {
 		return err

@@ -16,6 +16,7 @@ import (
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
 	"github.com/receiptd/receiptd/internal/lab/bench/child"
+	"github.com/receiptd/receiptd/internal/lab/bench/clients"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -81,6 +82,7 @@ type streams struct {
 
 func main() {
 	child.ServeIfAsked() // bench grow starts this program once more
+	clients.FloodIfAsked()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := run(ctx, os.Args[1:], os.Environ(), streams{os.Stdout, os.Stderr})

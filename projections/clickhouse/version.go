@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -39,7 +40,8 @@ func (s *Store) ForgetEarlierRules(ctx context.Context) error {
 
 // forgetEarlierRules has the server remove the rows of earlier rules from a table, which it does in
 // the background, again if there are some when it has ended: a node with an older program may have
-// stored them meanwhile.
+// stored them meanwhile. A removal that fails is tried again by the server for as long as it fails;
+// the error says why it does.
 func (s *Store) forgetEarlierRules(ctx context.Context, t *table) error {
 	earlier := fmt.Sprintf("version < %d", Version(0))
 	for {
@@ -47,11 +49,13 @@ func (s *Store) forgetEarlierRules(ctx context.Context, t *table) error {
 		if err != nil || !some {
 			return err
 		}
-		underWay, err := s.exists(ctx, "system.mutations WHERE database = currentDatabase() AND table = '"+t.name+"' AND NOT is_done")
-		if err != nil {
+		underWay, problem, err := s.mutation(ctx, t)
+		switch {
+		case err != nil:
 			return err
-		}
-		if !underWay {
+		case problem != "":
+			return errors.New(problem)
+		case !underWay:
 			if err := s.conn.Exec(ctx, fmt.Sprintf("ALTER TABLE %s DELETE WHERE %s", t.name, earlier)); err != nil {
 				return err
 			}
@@ -62,6 +66,15 @@ func (s *Store) forgetEarlierRules(ctx context.Context, t *table) error {
 		case <-time.After(forgetPoll):
 		}
 	}
+}
+
+// mutation reports whether the server changes a table in the background, and what has kept it from
+// that when it tried last.
+func (s *Store) mutation(ctx context.Context, t *table) (underWay bool, problem string, err error) {
+	var n uint64
+	err = s.conn.QueryRow(ctx, `SELECT count(), max(latest_fail_reason) FROM system.mutations
+WHERE database = currentDatabase() AND table = '`+t.name+`' AND NOT is_done`).Scan(&n, &problem)
+	return n > 0, problem, err
 }
 
 // exists reports whether a SELECT from something finds a row.

@@ -137,7 +137,7 @@ func (g *Gate) Enter(who Who, announced int64) (Pass, error) {
 	if announced < 0 {
 		announced = unannounced
 	}
-	p := Pass{gate: g, who: who, presumed: min(announced, presumedMax)}
+	p := Pass{gate: g, who: who, announced: announced, presumed: min(announced, presumedMax)}
 	now := time.Now()
 	p.entered = epochOf(now)
 	g.mu.Lock()
@@ -154,7 +154,7 @@ func (g *Gate) Enter(who Who, announced int64) (Pass, error) {
 		if a.weight < weights {
 			reason = OverShare
 		}
-		return Pass{}, g.refuse(a, who.Door, reason, p.presumed)
+		return Pass{}, g.refuse(a, who.Door, reason, announced)
 	}
 	if a.underWay == 0 {
 		g.weights += a.weight

@@ -298,6 +298,38 @@ func TestRetryAfterIsWhenItPays(t *testing.T) {
 	})
 }
 
+// What was refused counts with all that it announced: half as many bodies that are twice as large
+// take as long to come in.
+func TestRetryAfterCountsWholeBodies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{Memory: 4 << 20})
+		var held []Pass
+		for {
+			p, err := in(t, g, "app", 1<<20)
+			if err != nil {
+				break
+			}
+			held = append(held, p)
+		}
+		const size = 8 << 20
+		var last time.Duration
+		for range 5 * rateAtFirst / size { // five seconds
+			p, err := g.Enter(Who{App: "app", Door: "test"}, size)
+			if err == nil {
+				err = p.Hold(size)
+				p.Leave()
+			}
+			last = refusal(t, err).RetryAfter
+		}
+		if last < 5*time.Second || last > 6*time.Second {
+			t.Errorf("the last one is told %v", last)
+		}
+		for i := range held {
+			held[i].Leave()
+		}
+	})
+}
+
 func TestRefusalsArePaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{Refusals: 100})

@@ -13,10 +13,11 @@ type Pass struct {
 	account *account // nil once it has left
 	who     Who
 
-	presumed int64 // bytes that count as waiting for a moment; 0 once they have arrived
-	entered  int64 // the epoch in which they began to
-	held     int64
-	decoded  int64 // what it took of the gate's memory for decoding
+	announced int64 // bytes of the request, as far as it said
+	presumed  int64 // bytes that count as waiting for a moment; 0 once they have arrived
+	entered   int64 // the epoch in which they began to
+	held      int64
+	decoded   int64 // what it took of the gate's memory for decoding
 }
 
 // Hold counts n more bytes that the request takes from now on, as a rule just before it reads them.
@@ -28,7 +29,7 @@ func (p *Pass) Hold(n int64) error {
 	all := g.o.Memory
 	// Many apps may come from one address, of a proxy.
 	if a.held+n > all/2 || g.held+n > all || p.who.Address != "" && p.held+n > freeOfAddress && g.addresses[p.who.Address]+n > all/4*3 {
-		return g.refuse(a, p.who.Door, MemoryFull, max(p.presumed, p.held))
+		return g.refuse(a, p.who.Door, MemoryFull, max(p.announced, p.held))
 	}
 	p.hold(n)
 	p.comes(time.Now())

@@ -2,6 +2,7 @@ package clients_test
 
 import (
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -10,6 +11,11 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/bench/clients"
 	"github.com/receiptd/receiptd/internal/lab/bench/embedded"
 )
+
+func TestMain(m *testing.M) {
+	clients.FloodIfAsked()
+	os.Exit(m.Run())
+}
 
 // TestRun measures briefly. The run itself checks that every read reached its author and that the
 // counts are right.
@@ -49,7 +55,11 @@ func TestRun(t *testing.T) {
 	if r.Clients != 24 {
 		t.Errorf("%+v", r)
 	}
-	f, err := clients.Floods(ctx, clients.FloodOptions{Server: server, Duration: 300 * time.Millisecond, Flooders: 2, Sockets: 20, Messages: 20})
+	self, err := clients.ThisProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := clients.Floods(ctx, clients.FloodOptions{Self: self, Server: server, Duration: 300 * time.Millisecond, Flooders: 2, Sockets: 20, Messages: 20})
 	if err != nil {
 		t.Error(err)
 	}

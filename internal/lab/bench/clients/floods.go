@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/receiptd/receiptd/internal/ctl"
@@ -20,6 +17,8 @@ import (
 
 // FloodOptions of a run of [Floods].
 type FloodOptions struct {
+	// Self is the command line that makes a process flood: that of [ThisProgram].
+	Self []string
 	// Server is measured. The run creates two apps of its own on it, which stay.
 	Server *ctl.Client
 	// Duration of each flood, and of the calm before and after it.
@@ -43,14 +42,10 @@ type FloodResult struct {
 // Flood is how the quiet tenant fares before, during and after one kind of flood.
 type Flood struct {
 	Name string `json:"name"`
-	// Answered requests of the flood, and those that were Refused or had no answer.
-	Answered int64 `json:"answered"`
-	Refused  int64 `json:"refused"`
-	// Reason is that of the last refusal.
-	Reason string `json:"reason,omitempty"`
-	Before Calm   `json:"before"`
-	During Calm   `json:"during"`
-	After  Calm   `json:"after"`
+	floodAnswers
+	Before Calm `json:"before"`
+	During Calm `json:"during"`
+	After  Calm `json:"after"`
 }
 
 // Calm are the quiet tenant's requests: an event, answered when it is folded, a login with a
@@ -63,33 +58,18 @@ type Calm struct {
 	P99    float64 `json:"p99_ms"`
 }
 
-const (
-	floodMembers = 4990
-	floodBody    = 60 << 10
-	// floodAddress is where floods come from, so that what is counted by address is not the quiet
-	// tenant's.
-	floodAddress = "127.0.0.2"
-)
-
 // floods is a run in progress.
 type floods struct {
 	o           FloodOptions
 	quiet, loud string // paths of the apps, without /v1/apps
 	mallory     string // a token
-	client      http.Client
-	n           atomic.Int64
-	requests    struct{ answered, refused atomic.Int64 }
-	reason      atomic.Pointer[string] // of the last refusal
+	n           int    // events of the quiet tenant
 }
 
 // Floods measures. It fails if a message of the quiet tenant is missing in the end.
 func Floods(ctx context.Context, o FloodOptions) (result FloodResult, err error) {
 	name := strconv.FormatInt(time.Now().UnixMilli(), 36)
 	f := &floods{o: o, quiet: "/bench/quiet-" + name, loud: "/bench/loud-" + name}
-	f.reason.Store(new(string))
-	dial := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(floodAddress)}}).DialContext
-	f.client.Transport = &http.Transport{DialContext: dial, MaxIdleConnsPerHost: o.Flooders}
-	defer f.client.CloseIdleConnections()
 	if err := f.setUp(ctx); err != nil {
 		return result, fmt.Errorf("bench floods: set up: %w", err)
 	}
@@ -97,16 +77,13 @@ func Floods(ctx context.Context, o FloodOptions) (result FloodResult, err error)
 		return result, fmt.Errorf("bench floods: messages that wait: %w", err)
 	}
 	result.Waiting = o.Messages
-	for _, x := range []struct {
-		name string
-		pour func(context.Context, int)
-	}{{"SDK messages", f.messages}, {"SDK calls", f.calls}, {"logins", f.logins}, {"idle sockets", f.sockets}, {"groups", f.groups}} {
+	for _, kind := range floodKinds {
 		if o.Phase != nil {
-			o.Phase(x.name)
+			o.Phase(kind)
 		}
-		flood, err := f.measure(ctx, x.name, x.pour)
+		flood, err := f.measure(ctx, kind)
 		if err != nil {
-			return result, fmt.Errorf("bench floods: %s: %w", x.name, err)
+			return result, fmt.Errorf("bench floods: %s: %w", kind, err)
 		}
 		result.Floods = append(result.Floods, flood)
 	}
@@ -157,14 +134,18 @@ func (f *floods) connect(ctx context.Context, app, user string) (*client, error)
 	if err != nil {
 		return nil, err
 	}
-	return dial(ctx, f.socket(), strings.Replace(app[1:], "/", "#", 1), user, token)
+	return dial(ctx, socket(f.o.Server.URL("")), appKey(app), user, token)
 }
 
-func (f *floods) socket() string {
-	u := f.o.Server.URL("/websocket")
+// socket is where a server's WebSockets are opened.
+func socket(base *url.URL) string {
+	u := base.JoinPath("/websocket")
 	u.Scheme = strings.Replace(u.Scheme, "http", "ws", 1)
 	return u.String()
 }
+
+// appKey is the key of the app of a path.
+func appKey(path string) string { return strings.Replace(path[1:], "/", "#", 1) }
 
 // follow has a client count the messages that it is sent until there are as many as wanted, and
 // returns how many there are when it has waited long enough.
@@ -200,7 +181,7 @@ func (f *floods) leave(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	other, err := dialAs(ctx, f.socket(), strings.Replace(f.quiet[1:], "/", "#", 1), "ann", token, "other")
+	other, err := dialAs(ctx, socket(f.o.Server.URL("")), appKey(f.quiet), "ann", token, "other")
 	if err != nil {
 		return err
 	}
@@ -234,39 +215,20 @@ func (f *floods) fetch(ctx context.Context) (int, error) {
 	return follow(ctx, ben, f.o.Messages, nil)
 }
 
-// await waits for a flood's first answer: where much else runs, that may take longer than a short
-// measurement.
-func (f *floods) await(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for f.requests.answered.Load()+f.requests.refused.Load() == 0 {
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // measure has the quiet tenant ask before, during and after a flood.
-func (f *floods) measure(ctx context.Context, name string, pour func(context.Context, int)) (x Flood, err error) {
-	x.Name = name
-	f.requests.answered.Store(0)
-	f.requests.refused.Store(0)
+func (f *floods) measure(ctx context.Context, kind string) (x Flood, err error) {
+	x.Name = kind
 	x.Before = f.ask(ctx)
-	flooding, stop := context.WithCancel(ctx)
-	var all sync.WaitGroup
-	for i := range f.o.Flooders {
-		all.Go(func() { pour(flooding, i) })
+	flood, err := startFlood(ctx, f.o.Self, floodOrder{
+		Kind: kind, Server: f.o.Server.URL("").String(), App: f.loud, Token: f.mallory, Flooders: f.o.Flooders, Sockets: f.o.Sockets,
+	})
+	if err != nil {
+		return x, err
 	}
 	x.During = f.ask(ctx)
-	f.await(ctx)
-	stop()
-	all.Wait()
-	x.Reason = *f.reason.Swap(new(string))
-	x.Answered, x.Refused = f.requests.answered.Load(), f.requests.refused.Load()
+	if x.floodAnswers, err = flood.end(); err != nil {
+		return x, err
+	}
 	x.After = f.ask(ctx)
 	if x.Before.Failed > 0 {
 		err = errors.New("requests of the quiet tenant failed before the flood")
@@ -291,8 +253,9 @@ func (f *floods) ask(ctx context.Context) (c Calm) {
 		took.Add(time.Since(began)) // what fails counts for as long as it took
 	}
 	for end := time.Now().Add(f.o.Duration); time.Now().Before(end) && ctx.Err() == nil; {
+		f.n++
 		once(func(ctx context.Context) error {
-			event := map[string]any{"type": "message.sent", "id": fmt.Sprint("q", f.n.Add(1)), "from": "ann", "peer": "cleo"}
+			event := map[string]any{"type": "message.sent", "id": fmt.Sprint("q", f.n), "from": "ann", "peer": "cleo"}
 			return f.o.Server.Call(ctx, "POST", "/v1/apps"+f.quiet+"/events", url.Values{"wait": {"applied"}}, event, nil)
 		})
 		once(func(ctx context.Context) error {
