@@ -30,7 +30,8 @@ func TestEarlierRulesAreForgotten(t *testing.T) {
 	}
 
 	must(t, s.InsertCohorts(ctx, 0, []CohortRow{cohort(12, 1)}))
-	must(t, s.conn.Exec(ctx, "ALTER TABLE "+hoursTable.name+" DELETE WHERE throwIf(version < 1000, 'a planted fault') = 1"))
+	// Some versions of the server wait for it, and tell here as well.
+	_ = s.conn.Exec(ctx, "ALTER TABLE "+hoursTable.name+" DELETE WHERE throwIf(version < 1000, 'a planted fault') = 1")
 	if err := s.ForgetEarlierRules(ctx); err == nil || !strings.Contains(err.Error(), "a planted fault") || !strings.Contains(err.Error(), hoursTable.name) {
 		t.Errorf("the server cannot remove them: %v", err)
 	}
