@@ -53,7 +53,7 @@ func (l *Lines) SVG() ([]byte, error) {
 	o.Title.FontStyle.FontSize, o.Title.SubtextFontStyle.FontSize = 12, 9
 	o.Title.Offset = charts.OffsetLeft
 	o.Legend.SeriesNames = names
-	o.Legend.Offset = charts.OffsetRight
+	o.Legend.FontStyle.FontSize, o.Legend.Offset = 9, charts.OffsetRight
 	o.XAxis.Labels, o.XAxis.LabelCount, o.XAxis.BoundaryGap = l.Steps, len(l.Steps), charts.Ptr(true)
 	o.XAxis.Title = l.X
 	o.XAxis.LabelFontStyle.FontSize, o.XAxis.TitleFontStyle.FontSize = 9, 9
