@@ -2949,7 +2949,8 @@ export interface components {
             };
         };
         /**
-         * @description Not now. `overloaded`, `unavailable`: nothing was stored, come back after `Retry-After`. `log_full`: the disk or a limit is reached. `unknown_outcome`: send the events
+         * @description Not now. `overloaded`, `unavailable`: nothing was stored, come back after `Retry-After`; who sends `Expect: 100-continue` is told before
+         *     the body is sent. `log_full`: the disk or a limit is reached. `unknown_outcome`: send the events
          *     again. `not_applied`, `outcome_gone`: durable, need not be sent again. `folding_again`: a part of the state was found damaged and is being folded
          *     again from the log; questions about it are answered again when that is done, events are taken all the while. `analytics_unavailable`: ClickHouse
          *     does not answer, or has not been prepared yet. `shutting_down`, `idle`: the last line of a stream of events. `behind`, `not_fresh`: not as new as was asked for.
