@@ -29,9 +29,9 @@ type Peers struct {
 	Listen string
 	Routes []string
 	Secret string
-	// TLS has the servers speak TLS, as both ends of it: each must have a certificate that the
-	// other one's authorities signed, RootCAs for those that it calls and ClientCAs for those that
-	// call it; nil = unencrypted. Servers with and without it do not meet.
+	// TLS has the servers speak TLS, as both ends of it: each must have a certificate for an address
+	// in Routes that the other one's authorities signed, RootCAs for those that it calls and
+	// ClientCAs for those that call it; nil = unencrypted. Servers with and without it do not meet.
 	TLS *tls.Config
 	// Fsync says when this server syncs what it stores.
 	Fsync Fsync
@@ -66,6 +66,9 @@ type peer struct {
 
 // startPeer starts the server; it may take until others are there before it answers anything.
 func startPeer(ctx context.Context, cfg *Config) (*peer, error) {
+	if err := cfg.Peers.checkTLS(); err != nil {
+		return nil, err
+	}
 	if err := checkWritable(cfg.Peers.Dir); err != nil {
 		return nil, err
 	}
@@ -100,8 +103,7 @@ func (p *peer) start(ctx context.Context, cfg *Config) error {
 	opts.NoSigs, opts.DisableJetStreamBanner = true, true
 	opts.SyncAlways, opts.SyncInterval = cfg.Peers.Fsync == FsyncAlways, embeddedSyncPeriod
 	if cfg.Peers.TLS != nil {
-		opts.Cluster.TLSConfig = cfg.Peers.TLS.Clone()
-		opts.Cluster.TLSConfig.ClientAuth = tls.RequireAndVerifyClientCert
+		opts.Cluster.TLSConfig = cfg.Peers.tlsConfig()
 		opts.Cluster.TLSTimeout, opts.Cluster.AuthTimeout = peerTLSSeconds, peerTLSSeconds+1
 	}
 	if p.srv, err = server.NewServer(opts); err != nil {

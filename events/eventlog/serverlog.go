@@ -49,7 +49,20 @@ func (l *serverLog) log(level slog.Level, format string, args []any) {
 		l.silent.Add(1)
 		return
 	}
-	l.logger.Log(context.Background(), level, text, slog.Int64("not_logged_before", l.silent.Swap(0)))
+	attrs := []slog.Attr{slog.Int64("not_logged_before", l.silent.Swap(0))}
+	for _, m := range meanings {
+		if strings.Contains(text, " - rid:") && strings.Contains(text, m.words) {
+			attrs = append(attrs, slog.String("meaning", m.meaning))
+		}
+	}
+	l.logger.LogAttrs(context.Background(), level, text, attrs...)
+}
+
+// meanings are those of lines about another node's server that do not tell the operator what to do.
+// TLS that meets a server without it is taken for a wrong secret.
+var meanings = []struct{ words, meaning string }{
+	{" - authentication error", "the other node has another --cluster-secret, or speaks TLS and this one does not: --cluster-tls-cert, --cluster-tls-key and --cluster-tls-ca are for all nodes or none"},
+	{"TLS route handshake error: tls: first record does not look like a TLS handshake", "the other node does not speak TLS and this one does: --cluster-tls-cert, --cluster-tls-key and --cluster-tls-ca are for all nodes or none"},
 }
 
 // aboutConnection reports whether a line is about a connection of a client or of another server:
