@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -91,6 +93,41 @@ func TestPositionsOfSeveralProcesses(t *testing.T) {
 	}
 	if low, err := b.floorOf(testContext(t), change{key: userKey(app, "ann"), devices: []position{{Device: "laptop", Sequence: 10}}}); err != nil || low != 4 {
 		t.Errorf("messages up to %d may be removed, %v; the phone has taken 4", low, err)
+	}
+}
+
+// What a device has taken is written when it leaves, rather than in the turn of its user, where it
+// may go to another process.
+func TestWhatALeavingDeviceHasTakenIsWritten(t *testing.T) {
+	for _, shared := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			b := &Inbox{cfg: Config{Shared: shared}, metrics: newMetrics(nil)}
+			o := &office{inbox: b}
+			o.hub.init()
+			written := 0
+			b.ledger.init(func(_ context.Context, users map[string]*userDevices) error {
+				written += len(users)
+				clear(users)
+				return nil
+			})
+			var running sync.WaitGroup
+			running.Go(func() { b.ledger.changed.Run(ctx, func(err error) { t.Error(err) }) })
+			for i := range 30 {
+				key := fmt.Sprint("ann", i)
+				m := &Mailbox{office: o, box: key, key: key, device: "phone", cursor: 5}
+				o.hub.add(m)
+				b.ledger.users[key] = &userDevices{boxes: 1}
+				m.Acknowledge(5)
+				m.Close()
+				synctest.Wait()
+			}
+			if all := written == 30; all != shared {
+				t.Errorf("%d of 30 devices are written at once; are they shared? %t", written, shared)
+			}
+			cancel()
+			running.Wait()
+		})
 	}
 }
 

@@ -162,6 +162,14 @@ func (l *ledger) settle(ctx context.Context, key string) error {
 	}
 }
 
+// soon has a user's positions written next, if any wait: a device that goes to another process
+// begins there with what is written.
+func (l *ledger) soon(key string) {
+	if l.changed.Waiting(key) {
+		l.changed.Hurry(key)
+	}
+}
+
 func (l *ledger) close(key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -177,6 +177,9 @@ func (m *Mailbox) Close() {
 		return
 	}
 	m.office.hub.remove(m)
+	if m.office.inbox.cfg.Shared {
+		m.office.inbox.ledger.soon(m.key)
+	}
 	m.office.inbox.ledger.close(m.key)
 	m.office.inbox.metrics.open.Dec()
 }

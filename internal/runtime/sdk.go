@@ -71,7 +71,7 @@ func openSDK(
 	}
 	s.sessions = msync.New(msync.Config{
 		State: state, Log: core.Log, Commands: &commands{log: core.Log, projector: folds},
-		Notify: core.hub, Inbox: s.inbox, IDs: s.ids, Tokens: tokens, Gate: gate, Partitions: core.Log.Partitions(),
+		Notify: core.hub, Inbox: s.inbox, IDs: s.ids, Tokens: tokens, Gate: gate, Partitions: core.Log.Partitions(), Shared: cfg.Cluster.Node != "",
 		Registerer: core.registry, Logger: core.logger,
 		Limits: msync.Limits{
 			Connections: cfg.SDK.MaxConnections, PerUser: cfg.SDK.MaxConnectionsPerUser, PendingPerAddress: cfg.SDK.PendingPerAddress,

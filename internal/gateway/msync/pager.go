@@ -268,6 +268,9 @@ func (c *session) takeSummary() error {
 	}
 	if pg.upto == nil && len(summary.Upto) > 0 { // the first time: from now on the device is known
 		c.srv.seen.mark(c.app, c.user, c.device, make([]uint64, len(summary.Upto)))
+		if c.srv.cfg.Shared {
+			c.srv.seen.soon(c.app, c.user)
+		}
 	}
 	pg.resync, pg.upto = false, summary.Upto
 	if pg.backlog = c.appendSummary(pg.backlog, &summary); len(pg.backlog) > 0 {

@@ -96,6 +96,14 @@ func (s *seen) writeUser(ctx context.Context, user userKey, devices watermarks) 
 	return nil
 }
 
+// soon has what a user's devices have said written next, if anything waits: another process that
+// serves one of them cannot settle it.
+func (s *seen) soon(app, user string) {
+	if key := (userKey{app, user}); s.turns.Waiting(key) {
+		s.turns.Hurry(key)
+	}
+}
+
 func (s *seen) run(ctx context.Context) {
 	s.turns.Run(ctx, func(err error) {
 		s.logger.Warn("sdk: what authors have seen could not be stored, trying again", "error", err)

@@ -31,6 +31,8 @@ type Config struct {
 	Gate *admission.Gate
 	// Partitions is the number of partitions of the log.
 	Partitions int
+	// Shared: other processes serve devices of the same users.
+	Shared bool
 
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger

@@ -82,6 +82,9 @@ func (c *session) release() {
 	c.stopTimers()
 	c.sub.Close()
 	c.box.Close()
+	if c.srv.cfg.Shared {
+		c.srv.seen.soon(c.app, c.user)
+	}
 	c.srv.clients.part(c)
 }
 

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // What an author has acknowledged never goes backward, in no partition and on no device.
@@ -41,4 +44,28 @@ func TestDevicesShowThemselvesFirst(t *testing.T) {
 	if want := []string{"tablet[0 0]", "aphone[7 2]"}; !slices.Equal(log.calls, want) {
 		t.Errorf("%q, want %q", log.calls, want)
 	}
+}
+
+// What is wanted soon does not wait for its turn.
+func TestWhatIsSeenIsWrittenSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		log := new(seenLog)
+		s := newSeen(log, nil)
+		var running sync.WaitGroup
+		running.Go(func() { s.run(ctx) })
+		began := time.Now()
+		for i := range 50 {
+			user := fmt.Sprint("u", i)
+			s.mark("o#a", user, "phone", []uint64{1})
+			s.soon("o#a", user)
+			s.soon("o#a", "another")
+			synctest.Wait()
+			if len(log.calls) != i+1 {
+				t.Fatalf("after %v %d of %d are written", time.Since(began), len(log.calls), i+1)
+			}
+		}
+		cancel()
+		running.Wait()
+	})
 }
