@@ -115,7 +115,7 @@ type Cluster struct {
 	// Cert, Key and CA have these servers speak TLS, and take only each other; empty = unencrypted.
 	Cert string `name:"cluster-tls-cert" placeholder:"FILE" help:"Certificate of this node, with those that sign it, with which the nodes speak TLS at --cluster-listen, in PEM: for both ends of a connection, and for this node's address in --cluster-routes. On all nodes or none; needs --cluster-tls-key and --cluster-tls-ca."`
 	Key  string `name:"cluster-tls-key" placeholder:"FILE" help:"Key of --cluster-tls-cert, in PEM."`
-	CA   string `name:"cluster-tls-ca" placeholder:"FILE" help:"Certificates, in PEM, one of which must have signed that of another node for it to be let in or spoken to."`
+	CA   string `name:"cluster-tls-ca" placeholder:"FILE" help:"Certificates, in PEM, one of which must have signed this node's own, and that of another one for it to be let in or spoken to."`
 }
 
 // State are the settings of the folded state and its checkpoints.

@@ -49,11 +49,13 @@ func (s *server) do(method, path, contentType string, body []byte) ([]byte, erro
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
+	s.seen.ask(request)
 	answer, err := web.Do(request)
 	if err != nil {
 		return nil, err
 	}
 	defer answer.Body.Close()
+	s.seen.note(answer)
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {
 		return nil, err

@@ -21,9 +21,19 @@ import (
 // that was answered, and everything that can be asked, is what the model says: the way from HTTP
 // through log and fold to HTTP is right.
 func TestModelUnderKill(t *testing.T) {
-	const historians, kills = 4, 8
-	r := random(t)
-	s := startServer(t)
+	const kills = 8
+	modelHolds(startServer(t), random(t), kills, func(s *server) {
+		s.kill()
+		s.start()
+	})
+}
+
+// modelHolds has historians write to a server or several nodes, which meanwhile are disturbed some
+// times, and compares what came of it with the model at the end.
+func modelHolds(s *server, r *rand.Rand, times int, disturb func(*server)) {
+	const historians = 4
+	t := s.t
+	t.Helper()
 	answers := &answers{outcomes: map[int64]outcome{}}
 	var writing sync.WaitGroup
 	var enough atomic.Bool
@@ -35,18 +45,17 @@ func TestModelUnderKill(t *testing.T) {
 			}
 		})
 	}
-	for range kills {
+	for range times {
 		time.Sleep(time.Duration(200+r.IntN(600)) * time.Millisecond) // a random moment
-		s.kill()
-		s.start()
+		disturb(s)
 	}
 	enough.Store(true)
 	writing.Wait()
 	model := s.tailed()
 	answers.check(t, model)
 	model.compare(s)
-	s.verify()
-	t.Logf("%d kills, %d events in the log, %d outcomes answered: %v", kills, model.events, len(answers.outcomes), answers.byReason())
+	s.alike()
+	t.Logf("disturbed %d times, %d events in the log, %d outcomes answered: %v", times, model.events, len(answers.outcomes), answers.byReason())
 }
 
 // answers are the outcomes that the server has answered, by the time that the event was given by
@@ -79,7 +88,7 @@ func (a *answers) byReason() map[string]int {
 }
 
 // check compares the answers with what the model decided about the same events.
-func (a *answers) check(t *testing.T, m *model) {
+func (a *answers) check(t testing.TB, m *model) {
 	t.Helper()
 	for time, got := range a.outcomes {
 		want, stored := m.outcomes[time]

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -125,6 +126,10 @@ type server struct {
 	args []string // besides --data and --listen
 	// wrapper is a command that executes the server, which follows with its arguments.
 	wrapper []string
+	// nodes are those that the server stands for, if it is several processes; see startNodes.
+	nodes []*server
+	turn  atomic.Uint64
+	seen  seen
 
 	mu   sync.Mutex
 	base string // http://host:port; another one after each start
@@ -212,8 +217,19 @@ func (s *server) ready() {
 	}
 }
 
-// address is where the server listens now, and its admin key.
+// each is the server, or the nodes that it stands for.
+func (s *server) each() []*server {
+	if len(s.nodes) > 0 {
+		return s.nodes
+	}
+	return []*server{s}
+}
+
+// address is where the server listens now, and its admin key; of several nodes those of the next.
 func (s *server) address() (base, key string) {
+	if n := uint64(len(s.nodes)); n > 0 {
+		return s.nodes[s.turn.Add(1)%n].address()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.base, s.key

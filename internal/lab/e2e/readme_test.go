@@ -73,12 +73,18 @@ func TestREADMETour(t *testing.T) {
 }
 
 // freeAddress returns a loopback address that was not in use a moment ago.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string { return freeAddresses(t, 1)[0] }
+
+// freeAddresses are several, all different.
+func freeAddresses(t testing.TB, n int) (list []string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		list = append(list, l.Addr().String())
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return list
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,16 +16,18 @@ import (
 	"time"
 )
 
-// sdkScripts are the scenarios of the SDK in Node: sdk/NAME.test.mjs, and the builds of the SDK
-// that run it.
-var sdkScripts = []struct {
+// sdkScript is a scenario of the SDK in Node: sdk/NAME.test.mjs, and the builds of the SDK that run
+// it.
+type sdkScript struct {
 	name   string
 	builds []string
 	// events are the kinds that the log must have got from it.
 	events []string
 	// args are further ones of the server.
 	args []string
-}{
+}
+
+var sdkScripts = []sdkScript{
 	{"document", []string{"main", "mini", "agora"}, []string{
 		"app.configured", "group.created", "message.sent", "message.delivered", "message.read", "conversation.read", "statistic.seen"}, nil},
 	{"devices", []string{"main", "mini"}, []string{"message.sent", "message.delivered", "message.read", "conversation.read", "user.configured"}, nil},
@@ -48,14 +51,35 @@ func TestSDK(t *testing.T) {
 			t.Run(script.name+"/"+build, func(t *testing.T) {
 				t.Parallel()
 				// The address is the same after a restart.
-				s := startServer(t, append(script.args, "--listen="+freeAddress(t))...)
-				control := s.remote()
-				t.Logf("%s", s.node("sdk", script.name+".test.mjs", "SDK_BUILD="+build, "RECEIPTD_CONTROL="+control))
-				caughtUp(t, s)
-				s.tells(s.verify(), script.events)
+				script.run(startServer(t, append(script.args, "--listen="+freeAddress(t))...), build)
 			})
 		}
 	}
+}
+
+// run runs a scenario against a server or several nodes.
+func (c *sdkScript) run(s *server, build string) {
+	s.t.Helper()
+	s.t.Logf("%s", s.node("sdk", c.name+".test.mjs", "SDK_BUILD="+build, "RECEIPTD_CONTROL="+s.remote()))
+	for i, v := range s.alike() {
+		s.each()[i].tells(v, c.events)
+	}
+}
+
+// alike has the server, or each of several nodes, fold all that is there and prove its state, which
+// must be the same everywhere.
+func (s *server) alike() (all []verdict) {
+	s.t.Helper()
+	for _, n := range s.each() {
+		caughtUp(s.t, n)
+	}
+	for i, n := range s.each() {
+		all = append(all, n.verify())
+		if !reflect.DeepEqual(all[i].Partitions, all[0].Partitions) {
+			s.t.Errorf("node %d has %+v, and node 0 %+v", i, all[i].Partitions, all[0].Partitions)
+		}
+	}
+	return all
 }
 
 // npmInstalled fails the test unless what package.json in a directory lists is installed: a test
@@ -77,11 +101,17 @@ const (
 // it printed.
 func (s *server) node(dir, script string, env ...string) string {
 	s.t.Helper()
-	base, key := s.address()
+	var urls []string
+	var key string
+	for _, n := range s.each() {
+		var base string
+		base, key = n.address()
+		urls = append(urls, base)
+	}
 	cmd := exec.Command("node", "--test", "--test-force-exit", "--test-reporter=spec", script)
 	cmd.Dir = dir
 	// A test that is run by Node's test runner must not take part in Go's.
-	cmd.Env = append(environ(), append(env, "RECEIPTD_URL="+base, "RECEIPTD_KEY="+key)...)
+	cmd.Env = append(environ(), append(env, "RECEIPTD_URL="+strings.Join(urls, ","), "RECEIPTD_KEY="+key)...)
 	frames, _ := strconv.Atoi(os.Getenv("FRAMES"))
 	timer := time.AfterFunc(scriptTime+time.Duration(frames)*frameTime, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
@@ -96,26 +126,37 @@ func (s *server) node(dir, script string, env ...string) string {
 // connectionsEnded is why SDK connections have ended and were refused, by the server's metrics: of
 // a client that was cut off, Node's output says only that.
 func (s *server) connectionsEnded() string {
-	text, err := s.do("GET", "/metrics", "", nil)
-	if err != nil {
-		return err.Error()
-	}
 	var ended strings.Builder
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "receiptd_sdk_closed_total") || strings.HasPrefix(line, "receiptd_sdk_refused_total") ||
-			strings.HasPrefix(line, "receiptd_connections_") {
-			ended.WriteString(line)
+	for _, n := range s.each() {
+		text, err := n.do("GET", "/metrics", "", nil)
+		if err != nil {
+			return err.Error()
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "receiptd_sdk_closed_total") || strings.HasPrefix(line, "receiptd_sdk_refused_total") ||
+				strings.HasPrefix(line, "receiptd_connections_") {
+				ended.WriteString(line)
+			}
 		}
 	}
 	return ended.String()
 }
 
 // remote serves what a script cannot do itself: POST /restart?signal=TERM|KILL ends the server that
-// way and starts it again. It returns the URL.
+// way and starts it again; of several nodes, the next one, until all are ready. It returns the URL.
 func (s *server) remote() string {
 	mux := http.NewServeMux()
+	turn := 0
 	mux.HandleFunc("POST /restart", func(w http.ResponseWriter, r *http.Request) {
-		if err := s.comeBack(r.FormValue("signal")); err != nil {
+		all := s.each()
+		err := all[turn%len(all)].comeBack(r.FormValue("signal"))
+		turn++
+		for _, n := range all {
+			if err == nil {
+				err = n.well()
+			}
+		}
+		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}
 	})
@@ -124,7 +165,7 @@ func (s *server) remote() string {
 	return h.URL
 }
 
-// comeBack ends the server by a signal and starts it again.
+// comeBack ends a process by a signal and starts it again.
 func (s *server) comeBack(name string) error {
 	if name == "KILL" {
 		s.kill()
@@ -134,9 +175,11 @@ func (s *server) comeBack(name string) error {
 			return fmt.Errorf("stopped with exit code %d, %w", code, err)
 		}
 	}
-	if err := s.launch(); err != nil {
-		return err
-	}
+	return s.launch()
+}
+
+// well waits until a process is ready for everything.
+func (s *server) well() error {
 	_, err := poll(func() (struct{}, error) { return struct{}{}, s.call("GET", "/readyz", nil, nil) })
 	return err
 }

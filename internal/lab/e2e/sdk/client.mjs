@@ -2,9 +2,22 @@
 import assert from 'node:assert/strict'
 import { sdk } from './sdk.mjs'
 
-export const server = process.env.RECEIPTD_URL
+// The addresses of the server, or of several nodes, which take turns.
+const servers = process.env.RECEIPTD_URL.split(',')
 const adminKey = process.env.RECEIPTD_KEY
 const control = process.env.RECEIPTD_CONTROL // of the Go test: restarts and kills the server
+
+// nodes is how many there are.
+export const nodes = servers.length
+
+let turn = 0
+const server = () => servers[turn++ % nodes]
+
+// address is what the SDK is told of the next server.
+export function address () {
+  const apiUrl = server()
+  return { isHttpDNS: false, url: apiUrl.replace('http', 'ws') + '/websocket', apiUrl }
+}
 
 export const appKey = 'acme#chat'
 const org = '/acme/chat'
@@ -26,9 +39,11 @@ export async function until (what, holds, within = patience) {
 }
 
 // call asks the server, with the admin key unless another token is given; an answer other than 200
-// is an error with its status.
-export async function call (method, path, body, token = adminKey) {
-  const answer = await fetch(server + path, {
+// is an error with its status. What is read of several nodes has what was done at the others: the
+// SDK gets no positions that could be passed on.
+export async function call (method, path, body, token = adminKey, to = server()) {
+  const reads = method === 'GET' || path.endsWith(':counts')
+  const answer = await fetch(to + path + (reads && nodes > 1 ? '?consistency=strong' : ''), {
     method,
     headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' },
     body: body === undefined ? undefined : JSON.stringify(body)
@@ -39,6 +54,13 @@ export async function call (method, path, body, token = adminKey) {
 }
 
 const v1 = '/v1/apps' + org
+
+// caughtUp waits until the node at an address has what was done at the others: what an author is
+// told in a summary at the login would be told live where that comes first.
+export async function caughtUp (at) {
+  if (nodes > 1) await call('GET', v1, undefined, adminKey, at.apiUrl)
+}
+
 export const api = {
   configure: settings => call('PUT', v1, settings),
   events: list => call('POST', v1 + '/events?wait=applied', list),
@@ -62,8 +84,8 @@ export const api = {
   }
 }
 
-// restart has the server stopped (TERM, which drains it) or killed (KILL), and started again on the
-// same data and address. The answer comes once it is ready.
+// restart has the server, or the next node, stopped (TERM, which drains it) or killed (KILL), and
+// started again on the same data and address. The answer comes once all are ready.
 export async function restart (signal) {
   const answer = await fetch(`${control}/restart?signal=${signal}`, { method: 'POST' })
   assert.equal(answer.status, 200, await answer.text())
@@ -81,11 +103,10 @@ const opened = new Set()
 export class Client {
   constructor (user, options = {}) {
     this.user = user
+    this.at = address()
     this.conn = new sdk.Connection({
       appKey,
-      isHttpDNS: false,
-      url: server.replace('http', 'ws') + '/websocket',
-      apiUrl: server,
+      ...this.at,
       delivery: true,
       isFixedDeviceId: !options.deviceId, // without a deviceId all connections share one, as the tabs of a browser do
       ...options
@@ -103,6 +124,7 @@ export class Client {
 
   async login () {
     const accessToken = await api.token(this.user)
+    await caughtUp(this.at)
     await this.conn.open({ user: this.user, username: this.user, accessToken })
     opened.add(this)
     await until(`${this.user} is connected`, () => this.got.onConnected.length > 0)
@@ -111,6 +133,7 @@ export class Client {
   async close () {
     opened.delete(this)
     await logout(this.conn)
+    if (nodes > 1) await sleep(600) // in which the others get to know what the device has seen
   }
 
   get groups () { return sdk.groups(this.conn) }
@@ -152,7 +175,8 @@ export async function logout (conn) {
 
 // closeAll logs everybody out.
 export async function closeAll () {
-  await Promise.all([...opened].map(c => c.close()))
+  await Promise.all([...opened].map(c => logout(c.conn)))
+  opened.clear()
 }
 
 // refused asserts that a send is rejected as the SDK does it: with type 503 and the server's text.

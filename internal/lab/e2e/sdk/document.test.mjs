@@ -3,10 +3,9 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { build, sdk } from './sdk.mjs'
-import { api, appKey, Client, closeAll, logout, refused, server, until } from './client.mjs'
+import { address, api, appKey, caughtUp, Client, closeAll, logout, refused, until } from './client.mjs'
 
 const websdk = { connection: sdk.Connection }
-const options = { isHttpDNS: false, url: server.replace('http', 'ws') + '/websocket', apiUrl: server }
 const password = 'a good secret'
 
 // connect is the document's set-up, for a user who is registered.
@@ -14,7 +13,7 @@ async function connect (user) {
   const conn = new websdk.connection({
     appKey: 'acme#chat',
     delivery: true,
-    ...options
+    ...address()
   })
   await conn.open({ user, username: user, pwd: password, password })
   return { conn, WebIM: { message: { create: option => sdk.create(conn, option) } } }
@@ -27,12 +26,12 @@ test('users register and log in', async () => {
   await api.configure({ group_receipts: { enabled: true }, open_registration: true })
   for (const username of ['alice', 'bob', 'carol', 'dave']) {
     if (build === 'mini') await api.register(username, password) // miniCore has no registerUser
-    else await new websdk.connection({ appKey, ...options }).registerUser({ username, password, nickname: username })
+    else await new websdk.connection({ appKey, ...address() }).registerUser({ username, password, nickname: username })
   }
   alice = await connect('alice')
   bob = await connect('bob')
   carol = await connect('carol')
-  await assert.rejects(new websdk.connection({ appKey, ...options }).open({ user: 'dave', username: 'dave', pwd: 'wrong', password: 'wrong' }),
+  await assert.rejects(new websdk.connection({ appKey, ...address() }).open({ user: 'dave', username: 'dave', pwd: 'wrong', password: 'wrong' }),
     err => err.type === 1)
 })
 
@@ -200,7 +199,9 @@ test('group chat: receipts while the author is away', async () => {
 
 // connectWith logs alice in with a handler that is there before anything can come.
 async function connectWith (handler) {
-  const conn = new websdk.connection({ appKey, delivery: true, ...options })
+  const at = address()
+  await caughtUp(at)
+  const conn = new websdk.connection({ appKey, delivery: true, ...at })
   conn.addEventHandler("customEvent", handler)
   await conn.open({ user: 'alice', username: 'alice', pwd: password, password })
   return conn

@@ -1,7 +1,7 @@
 // The server is stopped and started again under connected clients.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { api, Client, closeAll, restart, sleep, until } from './client.mjs'
+import { api, Client, closeAll, nodes, restart, sleep, until } from './client.mjs'
 import { Traffic } from './traffic.mjs'
 
 before(() => api.configure({ group_receipts: { enabled: true } }))
@@ -13,7 +13,7 @@ test('idle clients come back by themselves, and nothing is forgotten', async () 
   const { serverMsgId: mid } = await ann.text('ben', 'before')
   await ben.next('onTextMessage', m => m.id === mid)
   await ann.next('onDeliveredMessage', m => m.mid === mid)
-  await restart('TERM')
+  for (let n = 0; n < nodes; n++) await restart('TERM')
   for (const c of [ann, ben]) await until(`${c.user} is back`, () => c.got.onConnected.length === 2)
   await ben.read('ann', mid)
   await ann.next('onReadMessage', m => m.mid === mid)

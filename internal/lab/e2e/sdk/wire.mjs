@@ -1,5 +1,5 @@
 // The protocol without the SDK: fields in any wire type, and a user who writes frames by hand.
-import { api, appKey, server, until } from './client.mjs'
+import { address, api, appKey, until } from './client.mjs'
 
 export const VARINT = 0, FIXED64 = 1, BYTES = 2, START = 3, END = 4, FIXED32 = 5
 
@@ -45,7 +45,7 @@ export class Attacker {
     a.user = user
     a.sent = 1000
     a.waiting = new Map() // by the number of a send: who wants to know what became of it
-    a.socket = new WebSocket(server.replace('http', 'ws') + '/websocket')
+    a.socket = new WebSocket(address().url)
     a.socket.binaryType = 'arraybuffer'
     a.answers = 0
     a.socket.onmessage = m => a.take(Buffer.from(m.data))
