@@ -29,9 +29,10 @@ type Peers struct {
 	Listen string
 	Routes []string
 	Secret string
-	// TLS has the servers speak TLS, as both ends of it: each must have a certificate for an address
-	// in Routes that the other one's authorities signed, RootCAs for those that it calls and
-	// ClientCAs for those that call it; nil = unencrypted. Servers with and without it do not meet.
+	// TLS has the servers speak TLS, as both ends of it: each must have a certificate for an
+	// address in Routes that the other one's authorities signed, RootCAs for those that it calls
+	// and ClientCAs for those that call it; nil = unencrypted. Servers with and without it do not
+	// meet.
 	TLS *tls.Config
 	// Fsync says when this server syncs what it stores.
 	Fsync Fsync

@@ -3,7 +3,6 @@ package eventlog_test
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,15 +15,8 @@ import (
 // peers are the configurations of three processes that form a cluster.
 func peers(t *testing.T) (all []eventlog.Config) {
 	t.Helper()
-	var routes []string
-	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		routes = append(routes, l.Addr().String())
-	}
+	t.Helper()
+	routes := natstest.FreeAddresses(t, 3)
 	for i, addr := range routes {
 		all = append(all, eventlog.Config{
 			Node: string(rune('a' + i)), Partitions: 1, Replicas: 3, Logger: natstest.Logger(t),

@@ -38,20 +38,27 @@ func (p *Peers) checkCertificate(pair tls.Certificate) error {
 			between.AddCert(chain[i])
 		}
 	}
-	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: p.TLS.RootCAs, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}); err != nil {
-		return fmt.Errorf("when they call it: %w", err)
+	for _, end := range []struct {
+		what        string
+		authorities *x509.CertPool
+		usage       x509.ExtKeyUsage
+	}{
+		{"when they call it", p.TLS.RootCAs, x509.ExtKeyUsageServerAuth},
+		{"when it calls them", p.TLS.ClientCAs, x509.ExtKeyUsageClientAuth},
+	} {
+		opts := x509.VerifyOptions{Roots: end.authorities, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{end.usage}}
+		if _, err := chain[0].Verify(opts); err != nil {
+			return fmt.Errorf("%s: %w", end.what, err)
+		}
 	}
-	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: p.TLS.ClientCAs, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
-		return fmt.Errorf("when it calls them: %w", err)
-	}
-	if slices.Contains(p.Routes, p.Listen) { // else it listens at an address that others do not call
+	if slices.Contains(p.Routes, p.Listen) { // else others call it by another address
 		return named(chain[0], []string{p.Listen})
 	}
 	return named(chain[0], p.Routes)
 }
 
-// tlsConfig is how the server speaks TLS to the others. Of one that it calls TLS checks the name; one that
-// calls has to have a name of theirs as well.
+// tlsConfig is how the server speaks TLS to the others. Of one that it calls TLS checks the name;
+// one that calls has to have a name of theirs as well.
 func (p *Peers) tlsConfig() *tls.Config {
 	c := p.TLS.Clone()
 	c.ClientAuth = tls.RequireAndVerifyClientCert

@@ -133,7 +133,7 @@ func TestPeersCheckTheirCertificates(t *testing.T) {
 	} {
 		cfg := peers(t)[0]
 		cfg.Peers.TLS = test.tls
-		ctx, cancel := context.WithTimeout(testContext(t), time.Second) // for a server that waits for others
+		ctx, cancel := context.WithTimeout(testContext(t), time.Second) // one that waits for others
 		log, err := eventlog.Open(ctx, cfg)
 		cancel()
 		if err == nil {
@@ -159,7 +159,7 @@ func TestCertificateIsForTheAddressOfTheServer(t *testing.T) {
 		}
 		cfg.Peers.TLS, cfg.Peers.Listen = other, net.JoinHostPort(listen, port)
 		cfg.Peers.Routes = append(cfg.Peers.Routes, net.JoinHostPort("127.0.0.2", port))
-		ctx, cancel := context.WithTimeout(testContext(t), time.Second) // for a server that waits for others
+		ctx, cancel := context.WithTimeout(testContext(t), time.Second) // one that waits for others
 		log, err := eventlog.Open(ctx, cfg)
 		cancel()
 		if err == nil {

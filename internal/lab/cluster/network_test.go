@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"sync/atomic"
 	"testing"
+
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 // inside is set if this process has a network and mounts of its own.
@@ -117,7 +119,7 @@ func (h *host) command(program string, args ...string) *exec.Cmd {
 func (n *network) listen(hosts []*host, port int) (list []string) {
 	n.t.Helper()
 	if !inside {
-		return addresses(n.t, len(hosts))
+		return natstest.FreeAddresses(n.t, len(hosts))
 	}
 	for _, h := range hosts {
 		list = append(list, fmt.Sprintf("%s:%d", h.address, port))

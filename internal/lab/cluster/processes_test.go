@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -176,20 +175,6 @@ func (p *process) pause(d time.Duration) {
 	p.signal(syscall.SIGSTOP)
 	time.Sleep(d) // as long as it is to stand still
 	p.signal(syscall.SIGCONT)
-}
-
-// addresses are free ones, all different.
-func addresses(t testing.TB, n int) (list []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		list = append(list, l.Addr().String())
-	}
-	return list
 }
 
 // startBrokers starts NATS servers that sync always, and returns their URLs.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 // allAtNodes has everything run against several nodes that a short form leaves out.
@@ -23,7 +25,8 @@ const nodeCount = 3
 // them: of its requests each goes to the next node, and asks for what was seen at the others.
 func startNodes(t testing.TB, args ...string) *server {
 	t.Helper()
-	listen, meet := freeAddresses(t, nodeCount), freeAddresses(t, nodeCount)
+	free := natstest.FreeAddresses(t, 2*nodeCount)
+	listen, meet := free[:nodeCount], free[nodeCount:]
 	all := &server{t: t}
 	for i := range nodeCount {
 		all.nodes = append(all.nodes, newServerAt(t, filepath.Join(t.TempDir(), "data"), append(slices.Clone(args),

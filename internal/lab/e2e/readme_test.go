@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 // TestREADMETour pastes the README's tour into a shell, line by line, and holds what it prints
@@ -72,19 +73,5 @@ func TestREADMETour(t *testing.T) {
 	}
 }
 
-// freeAddress returns a loopback address that was not in use a moment ago.
-func freeAddress(t testing.TB) string { return freeAddresses(t, 1)[0] }
-
-// freeAddresses are several, all different.
-func freeAddresses(t testing.TB, n int) (list []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		list = append(list, l.Addr().String())
-	}
-	return list
-}
+// freeAddress returns a loopback address that nobody listens at.
+func freeAddress(t testing.TB) string { return natstest.FreeAddresses(t, 1)[0] }

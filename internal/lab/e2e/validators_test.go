@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"os/exec"
@@ -125,15 +125,12 @@ func TestNATSConfigurationIsValid(t *testing.T) {
 func TestDeployedNATSServersFormACluster(t *testing.T) {
 	var routes []string
 	var ports []int
-	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for _, addr := range natstest.FreeAddresses(t, 3) {
+		at, err := netip.ParseAddrPort(addr)
 		if err != nil {
 			t.Fatal(err)
 		}
-		routes, ports = append(routes, "nats://"+l.Addr().String()), append(ports, l.Addr().(*net.TCPAddr).Port)
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		routes, ports = append(routes, "nats://"+addr), append(ports, int(at.Port()))
 	}
 	var servers []*natstest.Server
 	var urls []string

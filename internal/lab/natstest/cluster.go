@@ -18,7 +18,7 @@ func StartCluster(t testing.TB, size int) []*Server {
 	t.Helper()
 	routes := make([]*url.URL, size)
 	ports := make([]int, size)
-	for i, addr := range freeAddrs(t, 2*size) {
+	for i, addr := range FreeAddresses(t, 2*size) {
 		if i < size {
 			routes[i] = &url.URL{Scheme: "nats", Host: addr}
 		} else if _, port, err := net.SplitHostPort(addr); err != nil {
@@ -74,18 +74,4 @@ func ClusterURL(servers []*Server) string {
 		urls[i] = s.URL()
 	}
 	return strings.Join(urls, ",")
-}
-
-// freeAddrs are addresses that nobody listens at, all different.
-func freeAddrs(t testing.TB, n int) (addrs []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatalf("natstest: %v", err)
-		}
-		defer l.Close()
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs
 }
