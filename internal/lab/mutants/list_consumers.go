@@ -80,6 +80,20 @@ var consumerMutants = []Mutant{
 		Package: "internal/inbox", Test: "TestPositionsOfSeveralProcesses",
 	},
 	{
+		Name: "device-that-leaves-is-written-later", File: "internal/inbox/ledger.go",
+		Old: `		l.changed.Hurry(key)
+	}
+}
+
+func (l *ledger) close(`,
+		New: `	}
+}
+
+func (l *ledger) close(`,
+		Bug:     "a device that goes to another node is shown again what it has taken",
+		Package: "internal/inbox", Test: "TestWhatALeavingDeviceHasTakenIsWritten",
+	},
+	{
 		Name: "retention-before-a-checkpoint-of-the-sink", File: "consumers/analytics/analytics.go",
 		Old:     `return min(w.stored.Load(), w.durable.Load())`,
 		New:     `return w.stored.Load()`,

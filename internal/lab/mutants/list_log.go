@@ -289,4 +289,18 @@ var logMutants = []Mutant{
 		Bug:     "a log that moved into a cluster is another one whenever another server leads",
 		Package: "events/eventlog", Test: "TestLogMovesIntoACluster",
 	},
+	{
+		Name: "peer-calls-by-any-name", File: "events/eventlog/peertls.go",
+		Old:     `return named(s.PeerCertificates[0], p.Routes)`,
+		New:     `return nil`,
+		Bug:     "whoever has a certificate by the nodes' authority, for whatever, is let in",
+		Package: "events/eventlog", Test: "TestPeersSpeakTLS",
+	},
+	{
+		Name: "peer-ignores-its-certificate", File: "events/eventlog/peertls.go",
+		Old:     `if p.TLS == nil {`,
+		New:     `if true {`,
+		Bug:     "a node whose certificate has ended waits for the others and does not say why",
+		Package: "events/eventlog", Test: "TestPeersCheckTheirCertificates",
+	},
 }
