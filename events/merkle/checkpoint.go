@@ -44,7 +44,7 @@ func parseOrigin(log, s string) (o Origin, err error) {
 			o.Base, err = strconv.ParseUint(base, 10, 64)
 		}
 	}
-	if !ok || err != nil || o.String() != s {
+	if !ok || err != nil || o.String() != s || o.Partition < 0 || o.Partition >= o.Partitions {
 		return o, fmt.Errorf("%w: %q is no partition of %s", ErrNotSigned, s, log)
 	}
 	return o, nil
