@@ -17,6 +17,7 @@ func FuzzPlace(f *testing.F) {
 	f.Add(walkPlace(&projections.ConversationView{Group: "b"}, 1<<64-1))
 	f.Add("")
 	f.Add("\x80\x00pben")
+	f.Add("\x07g")
 	f.Fuzz(func(t *testing.T, place string) {
 		v, before, ok := walkAt(place)
 		if ok && place != "" {
