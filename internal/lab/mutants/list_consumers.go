@@ -116,8 +116,8 @@ var consumerMutants = []Mutant{
 	},
 	{
 		Name: "archive-hides-a-missing-entry", File: "projections/clickhouse/archive.go",
-		Old:     `if r.x.Sequence != r.last+1 {`,
-		New:     `if r.x.Sequence <= r.last {`,
+		Old:     `if x.Sequence != r.last+1 {`,
+		New:     `if x.Sequence <= r.last {`,
 		Bug:     "a state folded from an archive with a hole is taken for the right one",
 		Package: "projections/clickhouse", Test: "TestArchiveGivesBackTheEvents",
 	},
