@@ -44,8 +44,8 @@ func parseOrigin(log, s string) (o Origin, err error) {
 			o.Base, err = strconv.ParseUint(base, 10, 64)
 		}
 	}
-	if !ok || err != nil || o.String() != s {
-		return o, fmt.Errorf("%w: %q is no partition of %s", ErrNotSigned, s, log)
+	if !ok || err != nil || o.String() != s || o.Partition < 0 || o.Partition >= o.Partitions {
+		return Origin{}, fmt.Errorf("%w: %q is no partition of %s", ErrNotSigned, s, log)
 	}
 	return o, nil
 }
@@ -92,13 +92,13 @@ func OpenCheckpoint(key note.Verifier, checkpoint string) (o Origin, head Head, 
 	if o, err = parseOrigin(key.Name(), lines[0]); err != nil {
 		return o, head, err
 	}
-	head.Base = o.Base
-	head.Size, err = strconv.ParseUint(lines[1], 10, 63)
+	size, err := strconv.ParseUint(lines[1], 10, 63)
 	if err == nil {
 		head.Root, err = tlog.ParseHash(lines[2])
 	}
 	if err != nil {
-		return o, head, fmt.Errorf("%w: %q is no checkpoint: %w", ErrNotSigned, text, err)
+		return Origin{}, Head{}, fmt.Errorf("%w: %q is no checkpoint: %w", ErrNotSigned, text, err)
 	}
+	head.Base, head.Size = o.Base, size
 	return o, head, nil
 }

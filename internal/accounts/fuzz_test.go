@@ -3,7 +3,9 @@ package accounts
 import (
 	"encoding/base64"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -28,6 +30,35 @@ func FuzzHash(f *testing.F) {
 		again, err := parseHash(text)
 		if err != nil || fmt.Sprint(again) != fmt.Sprint(x) {
 			t.Errorf("%q is written as %q, which is %+v, %v", encoded, text, again, err)
+		}
+	})
+}
+
+// FuzzInvitation: whatever key an invitation is looked for under, it is none, or has the names that
+// make the key again, by which it is removed.
+func FuzzInvitation(f *testing.F) {
+	f.Add(invites("acme#chat", "ann", "g1", "ben"))
+	f.Add(invites("acme#chat", "ann", "", "ben"))
+	f.Add("invites.YQ.YQ.YQ.YR")
+	f.Add("invites.YQ.YQ..YQ")
+	f.Add("users.YQ.YQ.YQ.YQ")
+	f.Fuzz(func(t *testing.T, key string) {
+		at := time.Unix(1_700_000_000, 0)
+		x, err := parseInvitation(key, at)
+		if err != nil {
+			if x != (Invitation{}) {
+				t.Errorf("%q: %+v beside %v", key, x, err)
+			}
+			return
+		}
+		_, rest, _ := strings.Cut(key, ".")
+		app, _, _ := strings.Cut(rest, ".")
+		name, err := base64.RawURLEncoding.DecodeString(app)
+		if err != nil || encode(string(name)) != app || len(name) == 0 {
+			return // no app has it
+		}
+		if again := invites(string(name), x.User, x.Group, x.Inviter); again != key || !x.At.Equal(at) {
+			t.Errorf("%q is %+v, which is kept under %q", key, x, again)
 		}
 	})
 }

@@ -70,13 +70,14 @@ func invitedInto(app, group string) string { return invites(app, "", group, "") 
 // parseInvitation reads a key.
 func parseInvitation(key string, at time.Time) (x Invitation, err error) {
 	parts := strings.Split(key, ".")
-	if len(parts) != 5 {
-		return x, fmt.Errorf("accounts: %q is no invitation", key)
+	if len(parts) != 5 || parts[0] != "invites" {
+		return Invitation{}, fmt.Errorf("accounts: %q is no invitation", key)
 	}
 	for i, to := range []*string{&x.User, &x.Group, &x.Inviter} {
-		text, err := base64.RawURLEncoding.DecodeString(parts[i+2])
-		if err != nil {
-			return x, fmt.Errorf("accounts: %q is no invitation: %w", key, err)
+		// Strict, as what is removed by the key that the names make has to be this one.
+		text, err := base64.RawURLEncoding.Strict().DecodeString(parts[i+2])
+		if err != nil || len(text) == 0 {
+			return Invitation{}, errors.Join(fmt.Errorf("accounts: %q is no invitation", key), err)
 		}
 		*to = string(text)
 	}

@@ -138,12 +138,62 @@ func decodeManifest(text []byte) (m Manifest, err error) {
 		return m, fmt.Errorf("%w: %s does not fit its checksum", ErrDamaged, manifestFile)
 	}
 	if err := json.Unmarshal(text[:at], &m); err != nil {
-		return m, fmt.Errorf("%w: %s: %w", ErrDamaged, manifestFile, err)
+		return Manifest{}, fmt.Errorf("%w: %s: %w", ErrDamaged, manifestFile, err)
 	}
 	if m.Format != format {
-		return m, fmt.Errorf("%s: format %d; this program knows %d", manifestFile, m.Format, format)
+		return Manifest{}, fmt.Errorf("%s: format %d; this program knows %d", manifestFile, m.Format, format)
+	}
+	if err := m.check(); err != nil {
+		return Manifest{}, fmt.Errorf("%w: %s: %w", ErrDamaged, manifestFile, err)
 	}
 	return m, nil
+}
+
+// check reports what no backup has, whoever wrote its checksum: files outside of its directory,
+// above all.
+func (m *Manifest) check() error {
+	named := names{}
+	for i := range m.Streams {
+		s := &m.Streams[i]
+		if err := named.stream(s.Stream, s.Partition, m.Partitions); err != nil {
+			return err
+		}
+		var before Block
+		for _, b := range s.Blocks {
+			if b.Index <= before.Index || b.First <= before.Last || b.Last < b.First {
+				return fmt.Errorf("stream %s: block %d has messages %d to %d and follows block %d, which ends with %d",
+					s.Stream, b.Index, b.First, b.Last, before.Index, before.Last)
+			}
+			before = b
+		}
+	}
+	for _, f := range m.Secrets {
+		if err := named.add(secretsDir, f.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// names are the files and directories that a backup has.
+type names map[string]bool
+
+// add refuses a name that leads elsewhere, or is there already.
+func (n names) add(dir, name string) error {
+	full := dir + "/" + name
+	if path.Base(name) != name || !fs.ValidPath(full) || n[full] {
+		return fmt.Errorf("unexpected name %q in %s", name, dir)
+	}
+	n[full] = true
+	return nil
+}
+
+// stream refuses a stream that leads elsewhere, is there already, or is of no partition.
+func (n names) stream(name string, partition, partitions int) error {
+	if partition < -1 || partition >= partitions {
+		return fmt.Errorf("stream %s is of partition %d of %d", name, partition, partitions)
+	}
+	return n.add(streamsDir, name)
 }
 
 // readManifest reads the manifest of a directory. The error wraps [fs.ErrNotExist] if it has none.

@@ -98,6 +98,9 @@ func (r *receiver) take(name string, data []byte) error {
 		return fmt.Errorf("unexpected file %q", name)
 	}
 	if secret, ok := strings.CutPrefix(name, secretsDir+"/"); ok && path.Base(secret) == secret {
+		if slices.ContainsFunc(r.manifest.Secrets, func(f File) bool { return f.Name == secret }) {
+			return fmt.Errorf("%s came twice", name)
+		}
 		r.manifest.Secrets = append(r.manifest.Secrets, File{Name: secret, Sum: sumOf(data)})
 		return r.sink.put(name, data)
 	}
@@ -200,18 +203,14 @@ func (b *begin) check() error {
 	if b.Log == "" || b.Partitions < 1 {
 		return fmt.Errorf("%s names no log", beginName)
 	}
-	seen := map[string]bool{}
+	named := names{}
 	for _, s := range b.Streams {
-		switch {
-		case seen[s.Stream] || path.Base(s.Stream) != s.Stream || !fs.ValidPath(s.Stream):
-			return fmt.Errorf("%s has a stream %q", beginName, s.Stream)
-		case s.Partition < -1 || s.Partition >= b.Partitions:
-			return fmt.Errorf("%s has partition %d of %d", beginName, s.Partition, b.Partitions)
+		if err := named.stream(s.Stream, s.Partition, b.Partitions); err != nil {
+			return fmt.Errorf("%s: %w", beginName, err)
 		}
 		if _, err := blockfile.ParseMeta([]byte(s.Meta)); err != nil {
 			return fmt.Errorf("%s: the configuration of stream %s: %w", beginName, s.Stream, err)
 		}
-		seen[s.Stream] = true
 	}
 	return nil
 }

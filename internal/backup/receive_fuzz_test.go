@@ -25,6 +25,8 @@ func FuzzReceive(f *testing.F) {
 	f.Add(sent[:len(sent)/2], false)
 	f.Add(tarOf(f, beginName, `{"format":1,"log":"1","partitions":1}`, secretsDir+"/..", "text", endName, `{}`), true)
 	f.Add(tarOf(f, beginName, `{"format":1,"log":"1","partitions":1,"streams":[{"stream":"..","partition":0}]}`, "streams/../1.blk", "x"), false)
+	f.Add(tarOf(f, beginName, `{"format":1,"log":"1","partitions":1,"streams":[{"stream":".","partition":0,"meta":"{}"}]}`, endName, `{}`), false)
+	f.Add(tarOf(f, beginName, `{"format":1,"log":"1","partitions":1}`, secretsDir+"/a", "text", secretsDir+"/a", "another", endName, `{}`), false)
 	f.Add(tarOf(f, endName, `{}`), true)
 	f.Fuzz(func(t *testing.T, stream []byte, again bool) {
 		outside := t.TempDir()

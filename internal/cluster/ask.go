@@ -250,7 +250,7 @@ func answer(bus Bus, node string, f func(ctx context.Context, q *Question, of En
 		if json.Unmarshal(text, &q) == nil {
 			wait := maxWait
 			if q.Wait > 0 {
-				wait = min(wait, time.Duration(q.Wait)*time.Millisecond)
+				wait = time.Duration(min(q.Wait, wait.Milliseconds())) * time.Millisecond
 			}
 			ctx, cancel := context.WithTimeout(all, wait)
 			defer cancel()

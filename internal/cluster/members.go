@@ -62,6 +62,11 @@ type copyBeat struct {
 	Mark    Mark   `json:"mark"`
 }
 
+// behind reports whether the copy is far behind the furthest one.
+func (c *copyBeat) behind(furthest uint64) bool {
+	return furthest > c.Applied && furthest-c.Applied > farBehind
+}
+
 // beat is what a node says of itself.
 type beat struct {
 	Node    string `json:"node"`
@@ -130,7 +135,7 @@ func (m *Members) tell() {
 
 func (m *Members) receive(text []byte) {
 	var b beat
-	if json.Unmarshal(text, &b) != nil || b.Log != m.log || b.Node == m.name && b.Life == m.life {
+	if json.Unmarshal(text, &b) != nil || b.Log != m.log || b.Node == "" || b.Node == m.name && b.Life == m.life {
 		return
 	}
 	if b.Node == m.name {
@@ -196,7 +201,7 @@ func (m *Members) copiesOf(partition int) (preferred, others []string) {
 		if n.Node == m.name || partition >= len(n.Copies) || n.Copies[partition].Quarantined || time.Since(n.heard) > goneAfter {
 			continue
 		}
-		if n.State == StateServing && !n.silent() && n.Copies[partition].Applied+farBehind >= furthest {
+		if n.State == StateServing && !n.silent() && !n.Copies[partition].behind(furthest) {
 			preferred = append(preferred, n.Node)
 		} else {
 			others = append(others, n.Node)
@@ -283,7 +288,7 @@ func (m *Members) view(partitions int) View {
 			case state == StateSilent:
 			case c.Quarantined:
 				state = StateQuarantined
-			case state == StateServing && c.Applied+farBehind < furthest:
+			case state == StateServing && c.behind(furthest):
 				state = StateFollowing
 			}
 			p.Copies = append(p.Copies, CopyView{nodes[i].Node, state, c.Mark.Sequence, c.Mark.Chain, c.Mark.Digest, c.Applied})

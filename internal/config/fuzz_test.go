@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
@@ -37,6 +38,43 @@ func FuzzFile(f *testing.F) {
 		for _, p := range problems {
 			if p.Source == "" && p.Setting == "" {
 				t.Errorf("%q: %q does not say where", text, p.Reason)
+			}
+		}
+	})
+}
+
+// FuzzValues: whatever text a size or a list of shares is given as, it is refused, or kept in a
+// form that means the same.
+func FuzzValues(f *testing.F) {
+	for _, text := range []string{"256MiB", "1 tb", "9223372036854775807", "8388608TiB", "-1", "+5kib", "acme/chat=4, acme/mail=2", "a/b=1,a/b=2", "a/b=1000=1", "=1", " / = 7 "} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var b, c Bytes
+		if b.UnmarshalText([]byte(text)) == nil {
+			written, err := b.MarshalText()
+			if err == nil {
+				err = c.UnmarshalText(written)
+			}
+			if err != nil || b < 0 || c != b {
+				t.Errorf("%q is %d bytes, written as %q, read as %d, %v", text, int64(b), written, int64(c), err)
+			}
+		}
+		var w, v Weights
+		if w.UnmarshalText([]byte(text)) != nil {
+			return
+		}
+		if err := v.UnmarshalText([]byte(w)); err != nil || v != w {
+			t.Errorf("%q is kept as %q, which is %q, %v", text, w, v, err)
+		}
+		all, err := w.parse()
+		if err != nil {
+			t.Fatal(err)
+		}
+		of := w.Of()
+		for app, n := range all {
+			if got := of(strings.Replace(app, "/", "#", 1)); got != n || n < 1 || n > maxWeight {
+				t.Errorf("%q: %s has %d, want %d", text, app, got, n)
 			}
 		}
 	})

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +11,9 @@ import (
 
 // maxWeight bounds the share of an app: beside one that has so much, others have nothing.
 const maxWeight = 1000
+
+// appName is ORG/APP, each as an app may be called.
+var appName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 
 // Weights are shares of apps by their names, as text like "acme/chat=4,acme/mail=2".
 type Weights string
@@ -38,7 +42,7 @@ func (w Weights) parse() (map[string]int, error) {
 		app, number, _ := strings.Cut(part, "=")
 		app = strings.TrimSpace(app)
 		n, err := strconv.Atoi(strings.TrimSpace(number))
-		if err != nil || n < 1 || n > maxWeight || strings.Count(app, "/") != 1 {
+		if err != nil || n < 1 || n > maxWeight || !appName.MatchString(app) {
 			return nil, fmt.Errorf("not a share like acme/chat=4, from 1 to %d: %q", maxWeight, part)
 		}
 		if _, twice := all[app]; twice {

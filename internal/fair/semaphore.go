@@ -77,11 +77,18 @@ func New(o Options) *Semaphore {
 // the cause of the context's end, or [ErrCrowded]; then nothing was taken. What was taken is given
 // back by Release, with the number that Acquire returned.
 func (s *Semaphore) Acquire(ctx context.Context, key Key, n int64) (taken int64, err error) {
-	if taken, ok := s.TryAcquire(n); ok {
-		return taken, nil
-	}
+	return s.AcquireFunc(ctx, key, n, func() {})
+}
+
+// AcquireFunc is Acquire that tells who has to wait: it calls waits before it does, once, and not
+// at all if there is enough. Nobody else is held up by that.
+func (s *Semaphore) AcquireFunc(ctx context.Context, key Key, n int64, waits func()) (taken int64, err error) {
 	s.mu.Lock()
 	n = min(n, s.o.Capacity)
+	if s.takeNow(n) {
+		s.mu.Unlock()
+		return n, nil
+	}
 	if s.o.MaxWaiting > 0 && s.waiting >= s.o.MaxWaiting {
 		s.mu.Unlock()
 		return 0, ErrCrowded
@@ -89,6 +96,7 @@ func (s *Semaphore) Acquire(ctx context.Context, key Key, n int64) (taken int64,
 	w := s.enqueue(key, n)
 	s.serve()
 	s.mu.Unlock()
+	waits()
 	select {
 	case <-w.served:
 		return n, nil
@@ -111,11 +119,19 @@ func (s *Semaphore) TryAcquire(n int64) (taken int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n = min(n, s.o.Capacity)
-	if s.waiting > 0 || n > s.free {
+	if !s.takeNow(n) {
 		return 0, false
 	}
-	s.free -= n
 	return n, true
+}
+
+// takeNow takes n if nobody waits and there is as much. s.mu is held.
+func (s *Semaphore) takeNow(n int64) bool {
+	if s.waiting > 0 || n > s.free {
+		return false
+	}
+	s.free -= n
+	return true
 }
 
 // Release gives back what Acquire took.

@@ -211,6 +211,40 @@ func TestThereMayBeMoreOrLess(t *testing.T) {
 	})
 }
 
+// Who has to wait is told so once, before they do, and nobody else is: neither who is served at
+// once nor who may not wait.
+func TestWhoWaitsIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Capacity: 10, MaxWaiting: 1})
+		told := 0
+		acquire := func(n int64) (int64, error) {
+			return s.AcquireFunc(t.Context(), Key{App: "a"}, n, func() { told++ })
+		}
+		if taken, err := acquire(100); taken != 10 || err != nil || told != 0 {
+			t.Fatalf("took %d, %v, told %d times that it waits", taken, err, told)
+		}
+		served := make(chan error)
+		go func() {
+			_, err := acquire(4)
+			served <- err
+		}()
+		synctest.Wait()
+		if told != 1 || s.Waiting() != 1 {
+			t.Errorf("told %d times, %d wait", told, s.Waiting())
+		}
+		if _, err := acquire(1); !errors.Is(err, ErrCrowded) || told != 1 {
+			t.Errorf("a second may not wait: %v, told %d times", err, told)
+		}
+		s.Release(10)
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		if _, err := acquire(6); err != nil || told != 1 {
+			t.Errorf("%v, told %d times in all", err, told)
+		}
+	})
+}
+
 func TestWaitsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Options{Capacity: 1, MaxWaiting: 2})

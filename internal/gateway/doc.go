@@ -22,6 +22,8 @@
 //	                                                setting visibility says so,
 //	                                                members of its group who were
 //	                                                in it when it was sent
+//	how far the members of a group have      yes    its members, if visibility    State.IsMember
+//	read                                            says so
 //	what needs a role in a group, such as    yes    whose role is high enough     Caller.MayActIn
 //	its invitations
 //	everything else: settings, events,       yes    no                            Caller.Admin

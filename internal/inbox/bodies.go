@@ -62,17 +62,26 @@ func (c *bodies) get(key bodyKey) []byte {
 	return c.data[key]
 }
 
-// resolve returns the message that a record of an inbox stands for; nil if its body has made room.
-func (o *office) resolve(ctx context.Context, record []byte) ([]byte, error) {
+// parseRecord takes a record apart: into a whole message, or the sequence of its body.
+func parseRecord(record []byte) (message []byte, body uint64, err error) {
 	if len(record) == 0 {
-		return nil, errors.New("inbox: an empty record")
+		return nil, 0, errors.New("inbox: an empty record")
 	}
 	if record[0] == kindMessage {
-		return record[1:], nil
+		return record[1:], 0, nil
 	}
-	sequence, n := binary.Uvarint(record[1:])
-	if record[0] != kindReference || n <= 0 {
-		return nil, fmt.Errorf("inbox: a record begins with %x", record[:min(len(record), 4)])
+	body, n := binary.Uvarint(record[1:])
+	if record[0] != kindReference || n != len(record)-1 || body == 0 {
+		return nil, 0, fmt.Errorf("inbox: a record begins with %x", record[:min(len(record), 4)])
+	}
+	return nil, body, nil
+}
+
+// resolve returns the message that a record of an inbox stands for; nil if its body has made room.
+func (o *office) resolve(ctx context.Context, record []byte) ([]byte, error) {
+	message, sequence, err := parseRecord(record)
+	if err != nil || message != nil {
+		return message, err
 	}
 	key := bodyKey{o, sequence}
 	if data := o.inbox.bodies.get(key); data != nil {

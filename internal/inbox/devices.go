@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,20 +55,23 @@ func (b *Inbox) loadDevices(ctx context.Context, key string) (devices []position
 		if err != nil {
 			return nil, fmt.Errorf("inbox: load positions: %w", err)
 		}
-		p, err := storedDevice(m)
+		p, err := storedDevice(key, m)
 		if err != nil {
 			return nil, err
 		}
 		devices = append(devices, p)
 		from = m.Sequence + 1
 	}
-	slices.SortStableFunc(devices, func(a, b position) int { return cmp.Compare(b.At, a.At) })
-	return devices[:min(len(devices), maxDevices)], nil
+	return heardLast(devices), nil
 }
 
-func storedDevice(m leader.Message) (p position, err error) {
+// storedDevice reads the position of a device of a user, which is stored under the device's name.
+func storedDevice(key string, m leader.Message) (p position, err error) {
 	if err := json.Unmarshal(m.Data, &p); err != nil {
-		return p, fmt.Errorf("inbox: load positions: %w", err)
+		return position{}, fmt.Errorf("inbox: load positions: %w", err)
+	}
+	if m.Subject != deviceSubject(key, p.Device) {
+		return position{}, fmt.Errorf("inbox: load positions: %s is that of device %q", m.Subject, p.Device)
 	}
 	p.written, p.revision = p.Sequence, m.Sequence
 	return p, nil
@@ -123,7 +125,7 @@ func (b *Inbox) publishDevice(ctx context.Context, key string, p position) (posi
 		case err != nil:
 			return p, err
 		}
-		stored, err := storedDevice(m)
+		stored, err := storedDevice(key, m)
 		if err != nil || stored.Sequence >= p.Sequence {
 			return stored, err
 		}

@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -95,8 +96,32 @@ func (b *Inbox) loadPositions(ctx context.Context, key string) (devices []positi
 	case err != nil:
 		return nil, fmt.Errorf("inbox: load positions: %w", err)
 	}
-	if err := json.Unmarshal(msg.Data, &devices); err != nil {
+	if devices, err = decodePositions(msg.Data); err != nil {
 		return nil, fmt.Errorf("inbox: load positions: %w", err)
 	}
 	return devices, nil
+}
+
+// decodePositions reads the positions of a user's devices, as [Inbox.publishPositions] writes them:
+// each device is there once.
+func decodePositions(text []byte) (devices []position, err error) {
+	if err := json.Unmarshal(text, &devices); err != nil {
+		return nil, err
+	}
+	devices = heardLast(devices)
+	for i, p := range devices {
+		if slices.ContainsFunc(devices[:i], func(q position) bool { return q.Device == p.Device }) {
+			return nil, fmt.Errorf("device %q is there twice", p.Device)
+		}
+	}
+	return devices, nil
+}
+
+// heardLast are the devices that were heard of last, if there are too many.
+func heardLast(devices []position) []position {
+	if len(devices) <= maxDevices {
+		return devices
+	}
+	slices.SortStableFunc(devices, func(a, b position) int { return cmp.Compare(b.At, a.At) })
+	return devices[:maxDevices]
 }

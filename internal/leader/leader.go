@@ -77,6 +77,14 @@ func get(ctx context.Context, nc *nats.Conn, stream string, q request) (m Messag
 	if err != nil {
 		return m, fmt.Errorf("leader: read stream %s: %w", stream, err)
 	}
+	if m, err = decode(answer.Data); err != nil && !errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("leader: read stream %s: %w", stream, err)
+	}
+	return m, err
+}
+
+// decode reads the answer to a request.
+func decode(text []byte) (m Message, err error) {
 	var got struct {
 		Error *struct {
 			Code        int    `json:"err_code"`
@@ -90,21 +98,23 @@ func get(ctx context.Context, nc *nats.Conn, stream string, q request) (m Messag
 			Time     time.Time `json:"time"`
 		} `json:"message"`
 	}
-	if err := json.Unmarshal(answer.Data, &got); err != nil {
-		return m, fmt.Errorf("leader: read stream %s: %w", stream, err)
+	if err := json.Unmarshal(text, &got); err != nil {
+		return m, err
 	}
+	x := &got.Message
 	switch {
 	case got.Error != nil && got.Error.Code == codeNotFound:
 		return m, ErrNotFound
 	case got.Error != nil:
-		return m, fmt.Errorf("leader: read stream %s: %s (%d)", stream, got.Error.Description, got.Error.Code)
+		return m, fmt.Errorf("%s (%d)", got.Error.Description, got.Error.Code)
+	case x.Subject == "" || x.Sequence == 0:
+		return m, errors.New("an answer without a message")
 	}
-	x := &got.Message
-	m = Message{Subject: x.Subject, Sequence: x.Sequence, Time: x.Time, Data: x.Data}
+	var header nats.Header
 	if len(x.Header) > 0 {
-		if m.Header, err = nats.DecodeHeadersMsg(x.Header); err != nil {
-			return m, fmt.Errorf("leader: read stream %s: headers: %w", stream, err)
+		if header, err = nats.DecodeHeadersMsg(x.Header); err != nil {
+			return m, fmt.Errorf("headers: %w", err)
 		}
 	}
-	return m, nil
+	return Message{Subject: x.Subject, Sequence: x.Sequence, Time: x.Time, Header: header, Data: x.Data}, nil
 }

@@ -68,7 +68,15 @@ func Kept(data string, partition int) ([]merkle.Head, error) {
 	if err != nil {
 		return nil, fmt.Errorf("notary: %w", err)
 	}
-	var heads []merkle.Head
+	heads, err := parseKept(text, verifier, partition)
+	if err != nil {
+		return nil, fmt.Errorf("notary: %s: %w", keptFile(data, partition), err)
+	}
+	return heads, nil
+}
+
+// parseKept reads the text of a partition's file.
+func parseKept(text []byte, verifier note.Verifier, partition int) (heads []merkle.Head, err error) {
 	for line := range bytes.Lines(text) {
 		var kept keptHead
 		if json.Unmarshal(line, &kept) != nil {
@@ -76,7 +84,7 @@ func Kept(data string, partition int) ([]merkle.Head, error) {
 		}
 		o, head, err := merkle.OpenCheckpoint(verifier, kept.Checkpoint)
 		if err != nil || o.Partition != partition {
-			return nil, errors.Join(fmt.Errorf("notary: %s holds a head that this log did not sign", keptFile(data, partition)), err)
+			return nil, errors.Join(errors.New("it holds a head that this log did not sign"), err)
 		}
 		heads = append(heads, head)
 	}

@@ -3,6 +3,7 @@ package router
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
@@ -19,6 +20,19 @@ type args struct {
 	Offset, Limit    int                  `json:",omitempty"`
 	Before           uint64               `json:",omitempty"`
 	To               projections.Relation `json:",omitempty"`
+}
+
+// readArgs reads what another node asks about. What no node asks is refused: pages of less than
+// nothing.
+func readArgs(text []byte) (*args, error) {
+	var a args
+	if err := json.Unmarshal(text, &a); err != nil {
+		return nil, fmt.Errorf("router: a question: %w", err)
+	}
+	if a.Offset < 0 || a.Limit < 0 {
+		return nil, fmt.Errorf("router: a question for %d from %d on", a.Limit, a.Offset)
+	}
+	return &a, nil
 }
 
 // question is one that a partition's state answers. Its name and its answer go from node to node,

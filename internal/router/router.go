@@ -265,8 +265,8 @@ func (r *Router) answer(ctx context.Context, q *cluster.Question, of cluster.Ent
 	if of.Partition < 0 || of.Partition >= len(r.seen) {
 		return nil, fmt.Errorf("no partition %d", of.Partition)
 	}
-	var a args
-	if err := json.Unmarshal(q.Args, &a); err != nil {
+	a, err := readArgs(q.Args)
+	if err != nil {
 		return nil, err
 	}
 	if !r.Serves(of.Partition, 0) {
@@ -284,7 +284,7 @@ func (r *Router) answer(ctx context.Context, q *cluster.Question, of cluster.Ent
 		return nil, fmt.Errorf("this version does not know the question %q", q.Name)
 	default:
 		err = r.Ask(of.Partition, func(part *projections.Partition) (err error) {
-			result, err = f(part, &a)
+			result, err = f(part, a)
 			return err
 		})
 		return result, err

@@ -269,10 +269,13 @@ func (t *tail) end(line []byte) error {
 	return err
 }
 
-// cursor is the log's identity and all places as text.
-func (t *tail) cursor() string {
-	b := fmt.Appendf(nil, "%016x/", t.core.Log.Identity())
-	for k, p := range t.places {
+// cursor is where the tail stands, as text.
+func (t *tail) cursor() string { return formatPlaces(t.places, t.core.Log.Identity()) }
+
+// formatPlaces writes the log's identity and all places.
+func formatPlaces(places []place, identity uint64) string {
+	b := fmt.Appendf(nil, "%016x/", identity)
+	for k, p := range places {
 		if k > 0 {
 			b = append(b, ',')
 		}
@@ -288,6 +291,7 @@ var (
 	errForeignCursor = errors.New("the cursor is of another log, or of this one before it was restored; begin without it")
 )
 
+// parsePlaces reads what formatPlaces wrote, for this log.
 func parsePlaces(cursor string, partitions int, identity uint64) ([]place, error) {
 	text, err := base64.RawURLEncoding.DecodeString(cursor)
 	if err != nil {

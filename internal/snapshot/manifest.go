@@ -64,6 +64,11 @@ func parseNote(text []byte) (n note, err error) {
 	if err := json.Unmarshal(text, &n); err != nil {
 		return note{}, fmt.Errorf("%w: note: %w", ErrDamaged, err)
 	}
+	for _, k := range n.Kept {
+		if k.Manifest.Size < 0 || k.Bytes < 0 {
+			return note{}, fmt.Errorf("%w: note: a snapshot of %d bytes, %d of them its manifest", ErrDamaged, k.Bytes, k.Manifest.Size)
+		}
+	}
 	return n, nil
 }
 
@@ -79,10 +84,17 @@ func parseManifest(text []byte, k Kept) (m Manifest, err error) {
 	if m.Sequence != k.Sequence || m.Digest != k.Digest {
 		return m, fmt.Errorf("%w: the manifest is that of another one", ErrDamaged)
 	}
+	seen := map[string]bool{}
 	for _, f := range m.Files {
-		if f.Name == "" || f.Name != filepath.Base(f.Name) || f.Name == "." || f.Name == ".." {
+		switch {
+		case f.Name == "" || f.Name != filepath.Base(f.Name) || f.Name == "." || f.Name == "..":
 			return m, fmt.Errorf("%w: a file called %q", ErrDamaged, f.Name)
+		case seen[f.Name]:
+			return m, fmt.Errorf("%w: two files called %q", ErrDamaged, f.Name)
+		case f.Size < 0:
+			return m, fmt.Errorf("%w: file %q has %d bytes", ErrDamaged, f.Name, f.Size)
 		}
+		seen[f.Name] = true
 	}
 	return m, nil
 }

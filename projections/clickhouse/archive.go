@@ -132,9 +132,12 @@ func (r *archiveReader) row(rows driver.Rows) error {
 	r.rows++
 	c := &r.columns
 	x, index, outcome := c.entry(), c.Index.values[0], c.Outcome.values[0]
-	if x.Sequence != r.x.Sequence {
+	if x.Sequence != r.x.Sequence || x.Sequence == 0 {
 		if err := r.flush(); err != nil {
 			return err
+		}
+		if x.Sequence != r.last+1 {
+			return fmt.Errorf("%w: entry %d follows entry %d", ErrArchive, x.Sequence, r.last)
 		}
 		r.x = x
 		copy(r.x.Leaf[:], c.Leaf.value(0))
@@ -193,9 +196,6 @@ func addExtra(e *events.Event, text string) error {
 func (r *archiveReader) flush() error {
 	if r.x.Sequence == 0 {
 		return nil
-	}
-	if r.x.Sequence != r.last+1 {
-		return fmt.Errorf("%w: entry %d follows entry %d", ErrArchive, r.x.Sequence, r.last)
 	}
 	if err := r.fillBatch(); err != nil {
 		return err

@@ -61,6 +61,7 @@ var (
 	errNoMessage        = newError(http.StatusNotFound, "message_not_found", "no such message")
 	errNoConversation   = newError(http.StatusNotFound, "conversation_not_found", "no such conversation, or the user is not in it")
 	errTwoConversations = newError(http.StatusConflict, "ambiguous", "both a group and a single chat have this name: say type=group or type=peer")
+	errNotVisible       = newError(http.StatusForbidden, "forbidden", "the setting group_receipts.visibility is sender: how far members have read is not shown to members")
 	errSeesNobody       = newError(http.StatusForbidden, "hides_own_reads", "whoever hides their own reads is shown nobody's")
 	errNoNames          = newError(http.StatusConflict, "names_not_kept", "the readers of this message are counted, and who they are is not kept")
 	errNoGroup          = newError(http.StatusNotFound, "group_not_found", "no such group")

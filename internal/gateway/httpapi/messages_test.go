@@ -135,6 +135,9 @@ func TestCountsLeaveOutUnknownIDs(t *testing.T) {
 	}
 	for body, problem := range map[string]string{
 		`{"messages":["m1"]}`: "messages/0: not an object", `{"ids":"m1"}`: "ids: not an array", `{"messages":[{"id":1}]}`: "messages/0/id: not a string",
+		`{"ids":["m1",null]}`: "ids/1: not a string", `{"ids":[null]}`: "ids/0: not a string", `{"messages":[null]}`: "messages/0: not an object",
+		`{"messages":[{"id":"m1","users":["ann",null]}]}`: "messages/0/users/1: not a string", `{"ids":["m1"],"users":[1,"ann"]}`: "users/0: not a string",
+		`{"ids":["m1"],"users":null}`: "users: not an array",
 	} {
 		a := h.want(request{method: "POST", path: base + "/messages:counts", body: body, wrong: true}, 400, "invalid_request")
 		if got := a.field(t, "error", "message"); got != problem {

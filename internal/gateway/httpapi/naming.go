@@ -1,12 +1,12 @@
 package httpapi
 
 import (
-	"bytes"
 	"errors"
 	"net/url"
 	"strings"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/receiptd/receiptd/events"
 )
@@ -30,11 +30,11 @@ func newConversationBody(c events.Conversation) conversationBody {
 // both with a comma between them.
 type userPair []string
 
-// UnmarshalJSON takes a list or a string.
-func (u *userPair) UnmarshalJSON(text []byte) error {
-	if text = bytes.TrimSpace(text); len(text) == 0 || text[0] != '"' {
+// UnmarshalJSONFrom takes a list or a string.
+func (u *userPair) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() != '"' {
 		var list []string
-		err := json.Unmarshal(text, &list)
+		err := json.UnmarshalDecode(dec, &list)
 		*u = list
 		if err == nil && list == nil {
 			err = errors.New("null")
@@ -42,7 +42,7 @@ func (u *userPair) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	var both string
-	err := json.Unmarshal(text, &both)
+	err := json.UnmarshalDecode(dec, &both)
 	*u = strings.Split(both, ",")
 	return err
 }

@@ -170,11 +170,20 @@ func (c *call) readJSON(limit int64, v any) error {
 	if jsontext.Value(body).Kind() == 'n' { // the library takes it for an object without fields
 		return invalid("body", "null, not an object")
 	}
-	if err := json.Unmarshal(body, v, json.RejectUnknownMembers(true)); err != nil {
+	if err := json.Unmarshal(body, v, json.RejectUnknownMembers(true), json.WithUnmarshalers(noNullItems)); err != nil {
 		return jsonError(err)
 	}
 	return nil
 }
+
+// noNullItems refuses a null in an array. A field may be left out, and null says so; an item cannot
+// be, and the library reads null as an empty one.
+var noNullItems = json.UnmarshalFromFunc(func(dec *jsontext.Decoder, v any) error {
+	if in, _ := dec.StackIndex(dec.StackDepth()); in != '[' || dec.PeekKind() != 'n' {
+		return errors.ErrUnsupported
+	}
+	return &json.SemanticError{GoType: reflect.TypeOf(v).Elem()}
+})
 
 // jsonError says what is wrong in terms of the API, where the library's words are about Go.
 func jsonError(err error) error {

@@ -235,7 +235,7 @@ func (a *API) readRatePage(c *call, asked *rateQuestion, params url.Values) erro
 		}
 		numbers[i], r = v, r[n:]
 	}
-	if len(r) != 8 || numbers[0] < 1 || numbers[0] > 1<<31 || numbers[1] >= numbers[2] {
+	if len(r) != 8 || numbers[0] < 1 || numbers[0] > 1<<31 || numbers[1] >= numbers[2] || numbers[1] < earliestFrom || numbers[2] > latestTime {
 		return invalidCursor("cursor")
 	}
 	if binary.BigEndian.Uint64([]byte(r)) != asked.identity {
@@ -276,6 +276,9 @@ func (asked *rateQuestion) refused(err error) error {
 var (
 	earliestTime = time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC).UnixMilli()
 	latestTime   = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli() - 1
+	// earliestFrom is where the span of a query begins that ends with the first time and does not
+	// say from when.
+	earliestFrom = earliestTime - defaultRateSpan.Milliseconds()
 )
 
 // timeParam reads a time as Unix milliseconds. A date is its first moment in a zone.

@@ -219,7 +219,8 @@ type positionBody struct {
 }
 
 // getPositions is for those who may see the readers of every message of the group: the admin key
-// and, where the app shows them to members, the members.
+// and, where the app shows them to members, the members. Who is none is not told whether there is
+// such a group.
 func (a *API) getPositions(c *call) error {
 	from, limit, err := a.pageOf(c, listPositions)
 	if err != nil {
@@ -227,13 +228,13 @@ func (a *API) getPositions(c *call) error {
 	}
 	group := c.r.PathValue("group")
 	if !c.Admin {
-		if c.settings.GroupReceipts.Visibility != events.VisibleMembers {
-			return errNoConversation
-		}
 		if is, err := a.cfg.State.IsMember(c.app, group, c.User); err != nil {
 			return err
 		} else if !is {
 			return errNoConversation
+		}
+		if c.settings.GroupReceipts.Visibility != events.VisibleMembers {
+			return errNotVisible
 		}
 		if nobody, err := a.cfg.State.SeesNobody(c.app, group, "", c.User); err != nil {
 			return err

@@ -88,7 +88,14 @@ func TestWhoMaySeePositions(t *testing.T) {
 	}
 	h.state.members[in(testApp, "g1", "alice")] = true
 	path, alice := base+"/groups/g1/positions", h.token("alice")
-	h.want(request{method: "GET", path: path, token: alice}, 404, "conversation_not_found")
+	// Only senders are shown readers: a member hears why, anybody else what they hear of no group.
+	a := h.want(request{method: "GET", path: path, token: alice}, 403, "forbidden")
+	if !strings.Contains(string(a.body), "visibility is sender") {
+		t.Errorf("a member is not told why: %s", a.body)
+	}
+	for _, token := range []string{h.token("bob"), h.token("zoe")} {
+		h.want(request{method: "GET", path: path, token: token}, 404, "conversation_not_found")
+	}
 	s := h.state.settings[testApp]
 	s.GroupReceipts.Visibility, s.Reciprocal = events.VisibleMembers, true
 	h.state.settings[testApp] = s

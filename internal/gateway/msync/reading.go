@@ -37,32 +37,31 @@ func (c *session) charge(size int) {
 // holds the client back, so that what would be refused is not even read, and nothing of it is kept.
 func (c *session) pace(size int) error {
 	if debt := c.bytes.ReserveN(time.Now(), 0).Delay(); debt > 0 {
-		c.delay(delayedUser, func() {
-			select {
-			case <-time.After(debt):
-			case <-c.ctx.Done():
-			}
-		})
+		c.delayed(delayedUser)
+		select {
+		case <-time.After(debt):
+		case <-c.ctx.Done():
+		}
+		c.idle.Reset(c.srv.cfg.Limits.Idle)
 	}
 	if size < largeFrame {
 		return c.why()
 	}
-	reading := c.srv.reading
-	taken, ok := reading.TryAcquire(int64(size))
-	if !ok {
-		c.delay(delayedShare, func() {
-			// An error is why the session ended.
-			taken, _ = reading.Acquire(c.ctx, fair.Key{App: c.app, User: c.user}, int64(size))
-		})
+	reading, waited := c.srv.reading, false
+	// An error is why the session ended.
+	taken, _ := reading.AcquireFunc(c.ctx, fair.Key{App: c.app, User: c.user}, int64(size), func() {
+		c.delayed(delayedShare)
+		waited = true
+	})
+	if waited {
+		c.idle.Reset(c.srv.cfg.Limits.Idle)
 	}
 	time.AfterFunc(time.Second, func() { reading.Release(taken) })
 	return c.why()
 }
 
-// delay has the connection wait to be read.
-func (c *session) delay(by string, wait func()) {
+// delayed notes that the connection has to wait to be read.
+func (c *session) delayed(by string) {
 	c.srv.metrics.delayed.WithLabelValues(by).Inc()
 	c.idle.Stop() // it is not the client who is silent
-	wait()
-	c.idle.Reset(c.srv.cfg.Limits.Idle)
 }

@@ -134,3 +134,21 @@ func TestEveryFuzzTargetIsFound(t *testing.T) {
 		t.Errorf("%v, %v", list, err)
 	}
 }
+
+// A target that failed has kept an input, or did not run; that its time was up is neither.
+func TestWhatARunOfATargetFound(t *testing.T) {
+	const late = "--- FAIL: FuzzA (185.23s)\n    context deadline exceeded\nFAIL\n"
+	const kept = "--- FAIL: FuzzA (2.01s)\n    context deadline exceeded\n    Failing input written to testdata/fuzz/FuzzA/7c\n"
+	for _, test := range []struct {
+		said, found string
+		late        bool
+	}{
+		{late, "it did not run", true},
+		{kept, "`testdata/fuzz/FuzzA/7c`", false},
+		{"# a\n./a.go:3:1: syntax error\nFAIL a [build failed]\n", "it did not run", false},
+	} {
+		if found, ended := foundIn(test.said), endedLate(test.said); found != test.found || ended != test.late {
+			t.Errorf("%q: found %s, ended late %v", test.said, found, ended)
+		}
+	}
+}

@@ -814,7 +814,8 @@ export interface paths {
          * How far the members of a group have read
          * @description In the order in which they joined. `read_upto` is the number of the last message that the member's reads of the conversation cover;
          *     the group's messages are numbered 1, 2, 3 … in the order of sending, and `sent` is the number of the last one. Of a member who hides
-         *     reads there is neither number nor time. For the admin key and, where `visibility` is `members`, for members.
+         *     reads there is neither number nor time. For the admin key and, where `visibility` is `members`, for members; where it is `sender`,
+         *     members get 403.
          */
         get: operations["getPositions"];
         put?: never;
