@@ -194,6 +194,11 @@ func (p *Partition) takeItem(u *author, n uint64, place *summaryPlace, c *conver
 // after the other while the fold goes on, and may tell of what came later: values are the latest
 // anyway, and what came later is not acknowledged with the sequence.
 func (p *Partition) Summary(appKey, user, device string) (s Summary, upto uint64, err error) {
+	return p.SummaryAfter(appKey, user, device, 0)
+}
+
+// SummaryAfter is [Partition.Summary] without the items that no entry after one has changed.
+func (p *Partition) SummaryAfter(appKey, user, device string, after uint64) (s Summary, upto uint64, err error) {
 	a, seen := p.app(appKey), uint64(0)
 	list, err := query(p, func() ([]tailItem[summaryRef], error) {
 		upto = p.position.seq
@@ -215,7 +220,7 @@ func (p *Partition) Summary(appKey, user, device string) (s Summary, upto uint64
 	news := make([]datedItem, 0, len(list))
 	err = steps(p, loadStep, list, func(x tailItem[summaryRef]) error {
 		item, is, err := p.summaryItem(a, user, x.value)
-		if is && item.last > seen {
+		if is && item.last > max(seen, after) {
 			news = append(news, item)
 		}
 		return err

@@ -3,6 +3,8 @@ package notify
 import (
 	"errors"
 	"hash/maphash"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -147,6 +149,48 @@ func (h *Hub) Push(effects []projections.Effect) {
 	}
 }
 
+// Users are the apps and users that are online. Those who come or go meanwhile may be among them or
+// not.
+func (h *Hub) Users() iter.Seq2[string, string] {
+	return func(yield func(app, user string) bool) {
+		for i := range h.shards {
+			s := &h.shards[i]
+			s.mu.RLock()
+			keys := slices.Collect(maps.Keys(s.users))
+			s.mu.RUnlock()
+			for _, key := range keys {
+				if !yield(key.app, key.user) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Count is how many users are online.
+func (h *Hub) Count() int { return int(h.online.Load()) }
+
+// Missed tells all subscribers that what a partition's entries after one did, up to another one, is
+// not pushed. Each is told of it by their summary: see [Push.Missed].
+func (h *Hub) Missed(partition int, after, upto uint64) {
+	for _, sub := range h.all() {
+		sub.miss(partition, gap{after, upto})
+	}
+}
+
+// all are the subscriptions there are.
+func (h *Hub) all() (subs []*Subscription) {
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.mu.RLock()
+		for _, list := range s.users {
+			subs = append(subs, list...)
+		}
+		s.mu.RUnlock()
+	}
+	return subs
+}
+
 // Subscribe makes the user online. A user may have several subscriptions; each gets everything that
 // is pushed after Subscribe has returned. The caller must Close it.
 func (h *Hub) Subscribe(app, user string) *Subscription {
@@ -196,16 +240,7 @@ func (h *Hub) unsubscribe(sub *Subscription) {
 // Close ends all subscriptions and refuses new ones.
 func (h *Hub) Close() {
 	h.closed.Store(true)
-	for i := range h.shards {
-		s := &h.shards[i]
-		s.mu.RLock()
-		var subs []*Subscription
-		for _, list := range s.users {
-			subs = append(subs, list...)
-		}
-		s.mu.RUnlock()
-		for _, sub := range subs {
-			sub.Close()
-		}
+	for _, sub := range h.all() {
+		sub.Close()
 	}
 }

@@ -57,6 +57,11 @@ type Push struct {
 	// Resync says that receipts were given up because the subscriber fell behind. The author's
 	// summary still has them.
 	Resync bool
+	// Missed, when not nil, has for partitions of which receipts were not pushed the entry after
+	// which they come: up to there the subscriber has been handed out everything. The author's
+	// summary has them, and until [Subscription.Told] says that the subscriber was told, nothing
+	// of these partitions that came later is handed out. It comes alone.
+	Missed map[int]uint64
 }
 
 // Subscription is one connection of a user who is online. Next and Poll are for one goroutine;
@@ -75,6 +80,7 @@ type Subscription struct {
 	upto    []uint64  // per partition, the last sequence that was added
 	told    []uint64  // per partition, up to where a summary has told of everything; nil = none has
 	lost    bool      // the bound was passed: pending is empty until Next has said so
+	gaps    gaps      // what was not pushed, and no summary has told of
 	closed  bool
 }
 
@@ -254,7 +260,7 @@ func (s *Subscription) Wake() <-chan struct{} { return s.wake }
 func (s *Subscription) Next(ctx context.Context) (Push, error) {
 	for {
 		push, wait, err := s.Poll()
-		if err != nil || push.Resync || len(push.Notifications) > 0 {
+		if err != nil || push.Resync || push.Missed != nil || len(push.Notifications) > 0 {
 			return push, err
 		}
 		if err := s.sleep(ctx, wait); err != nil {
@@ -291,6 +297,15 @@ func (s *Subscription) Poll() (push Push, wait time.Duration, err error) {
 	case s.lost:
 		s.lost = false
 		return Push{Resync: true}, 0, nil
+	case len(s.gaps) > 0:
+		// First what waits from before them: a summary may not have it any more.
+		push.Notifications = s.takeWhere(func(n *Notification) bool { return !s.gaps.before(n) })
+		if len(push.Notifications) == 0 {
+			push.Missed = s.gaps.afters()
+		} else {
+			s.signal() // there is more
+		}
+		return push, 0, nil
 	case len(s.pending) == 0:
 		return Push{}, 0, nil
 	}
@@ -335,8 +350,29 @@ func (s *Subscription) takeWhere(fits func(*Notification) bool) (taken []Notific
 func (s *Subscription) Told(upto []uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.told = slices.Clone(upto)
+	if s.told == nil {
+		s.told = make([]uint64, len(s.upto))
+	}
+	for k := range min(len(upto), len(s.told)) {
+		s.told[k] = max(s.told[k], upto[k])
+	}
 	s.takeWhere(func(n *Notification) bool { return !n.Own && s.toldOf(n.partition, n.sequence) })
+	if len(s.gaps) > 0 {
+		s.gaps.close(s.told)
+		s.signal() // for what was held back
+	}
+}
+
+// miss notes a part of a partition that is not pushed.
+func (s *Subscription) miss(partition int, g gap) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.toldOf(partition, g.upto) {
+		return
+	}
+	s.gaps.open(partition, g)
+	s.gaps.close(s.told) // a part of it may have been told
+	s.signal()
 }
 
 func (s *Subscription) toldOf(partition int, sequence uint64) bool {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"iter"
+	"slices"
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
@@ -27,6 +28,9 @@ type State interface {
 	// between two entries, never in the middle of one: then every receipt is either in the summary
 	// or pushed to those who subscribed before they asked.
 	Summary(app, user, device string) (s projections.Summary, upto []uint64, err error)
+	// SummaryAfter is Summary of the partitions that it names, without what no entry after one of
+	// theirs has changed. The sequences of all other partitions are 0.
+	SummaryAfter(app, user, device string, after map[int]uint64) (s projections.Summary, upto []uint64, err error)
 }
 
 // Summaries makes the summary that authors get when they log in: which of their messages were
@@ -58,6 +62,29 @@ func (s *Summaries) Summary(app, user, device string) (Summary, error) {
 		return Summary{}, fmt.Errorf("summary: %w", err)
 	}
 	return Summary{Summary: x, Upto: upto, Cursor: s.Cursor(app, user, device, upto)}, nil
+}
+
+// Missed returns what a connection that was handed out everything else has to be told besides: see
+// [Push.Missed]. Its Upto has the partitions in question alone; the cursor is that of a connection
+// that was told the others up to these sequences.
+func (s *Summaries) Missed(app, user, device string, missed map[int]uint64, told []uint64) (Summary, error) {
+	x, upto, err := s.State.SummaryAfter(app, user, device, missed)
+	if err != nil {
+		return Summary{}, fmt.Errorf("summary of what was missed: %w", err)
+	}
+	return Summary{Summary: x, Upto: upto, Cursor: s.Cursor(app, user, device, Higher(told, upto))}, nil
+}
+
+// Higher has for each partition the higher one of two sequences.
+func Higher(a, b []uint64) []uint64 {
+	if len(a) < len(b) {
+		a, b = b, a
+	}
+	all := slices.Clone(a)
+	for k := range b {
+		all[k] = max(all[k], b[k])
+	}
+	return all
 }
 
 // Pages splits the summary into parts of at most n items. Only the last has the cursor, since to

@@ -24,6 +24,10 @@ func (s fakeState) Summary(app, user, device string) (projections.Summary, []uin
 	return projections.Summary{Items: s.items, Dropped: s.dropped}, s.upto, s.err
 }
 
+func (s fakeState) SummaryAfter(app, user, device string, _ map[int]uint64) (projections.Summary, []uint64, error) {
+	return s.Summary(app, user, device)
+}
+
 func TestCursorRoundTrip(t *testing.T) {
 	for _, upto := range [][]uint64{{0}, {1, 2}, {math.MaxUint64, 0, 77}, make([]uint64, 64)} {
 		s := &Summaries{Partitions: len(upto)}

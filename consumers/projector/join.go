@@ -125,3 +125,36 @@ func concat[T any](answers iter.Seq2[[]T, error]) ([]T, error) {
 	lists, err := OfEach(answers)
 	return slices.Concat(lists...), err
 }
+
+// JoinedSummary is an author's summary put together from those of partitions.
+type JoinedSummary struct {
+	projections.Summary
+	// Upto has for each partition the last entry that is in it; 0 where it was not asked.
+	Upto []uint64
+}
+
+// NewJoinedSummary makes an empty one for so many partitions.
+func NewJoinedSummary(partitions int) *JoinedSummary {
+	return &JoinedSummary{Upto: make([]uint64, partitions)}
+}
+
+// Add adds what a partition has up to an entry. Items are merged by their times, those of each
+// partition staying in their order.
+func (j *JoinedSummary) Add(partition int, s projections.Summary, upto uint64) {
+	j.Items = merge(j.Items, s.Items)
+	j.Dropped += s.Dropped
+	j.Upto[partition] = upto
+}
+
+// merge merges two lists of items, the earlier head first.
+func merge(a, b []projections.SummaryItem) []projections.SummaryItem {
+	all := make([]projections.SummaryItem, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if b[0].At() < a[0].At() {
+			all, b = append(all, b[0]), b[1:]
+		} else {
+			all, a = append(all, a[0]), a[1:]
+		}
+	}
+	return append(append(all, a...), b...)
+}

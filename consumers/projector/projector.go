@@ -35,6 +35,14 @@ type Audience interface {
 	Push(effects []projections.Effect)
 }
 
+// Follower is an [Audience] of one partition that is also told how far its live fold is.
+type Follower interface {
+	Audience
+	// Told says that the fold has come to an entry, whose effects were pushed before. It must not
+	// hold up the fold.
+	Told(sequence uint64)
+}
+
 // Intake follows the folds.
 type Intake interface {
 	// Folded says that the live fold of a partition has come to an entry; 0 that it is far behind
@@ -71,6 +79,8 @@ type Options struct {
 	FlushEvery time.Duration
 	// Audience is told about applied receipts; nil = nobody.
 	Audience Audience
+	// Followers, if not nil, are the partitions' audiences in the place of Audience.
+	Followers func(partition int) Follower
 	// Intake, if set, is told how far each partition is folded, so that it can follow.
 	// [eventlog.Log] is one.
 	Intake Intake

@@ -238,8 +238,12 @@ func (p *Projector) Poison() (total uint64, latest []projections.PoisonEntry) {
 
 // SummaryAt is Summary of one partition.
 func (p *Projector) SummaryAt(partition int, app, user, device string) (s projections.Summary, upto uint64, err error) {
+	return p.summaryAfter(partition, app, user, device, 0)
+}
+
+func (p *Projector) summaryAfter(partition int, app, user, device string, after uint64) (s projections.Summary, upto uint64, err error) {
 	err = p.workers[partition].ask(func(part *projections.Partition) (err error) {
-		s, upto, err = part.Summary(app, user, device)
+		s, upto, err = part.SummaryAfter(app, user, device, after)
 		return err
 	})
 	return s, upto, err

@@ -1,6 +1,9 @@
 package projector
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -138,28 +141,26 @@ func (p *Projector) Conversations(app, user string) ([]projections.ConversationV
 // complete. Those of the partitions are merged by the times of their items, each staying in
 // its order.
 func (p *Projector) Summary(app, user, device string) (s projections.Summary, upto []uint64, err error) {
-	upto = make([]uint64, len(p.workers))
+	j := NewJoinedSummary(len(p.workers))
 	for k := range p.workers {
 		some, at, err := p.SummaryAt(k, app, user, device)
 		if err != nil {
-			return s, upto, err
+			return j.Summary, j.Upto, err
 		}
-		s.Items = merge(s.Items, some.Items)
-		s.Dropped += some.Dropped
-		upto[k] = at
+		j.Add(k, some, at)
 	}
-	return s, upto, nil
+	return j.Summary, j.Upto, nil
 }
 
-// merge merges two lists of items, the earlier head first.
-func merge(a, b []projections.SummaryItem) []projections.SummaryItem {
-	all := make([]projections.SummaryItem, 0, len(a)+len(b))
-	for len(a) > 0 && len(b) > 0 {
-		if b[0].At() < a[0].At() {
-			all, b = append(all, b[0]), b[1:]
-		} else {
-			all, a = append(all, a[0]), a[1:]
+// SummaryAfter is Summary of some partitions, each without what no entry after one has changed.
+func (p *Projector) SummaryAfter(app, user, device string, after map[int]uint64) (s projections.Summary, upto []uint64, err error) {
+	j := NewJoinedSummary(len(p.workers))
+	for _, k := range slices.Sorted(maps.Keys(after)) {
+		some, at, err := p.summaryAfter(k, app, user, device, after[k])
+		if err != nil {
+			return j.Summary, j.Upto, err
 		}
+		j.Add(k, some, at)
 	}
-	return append(append(all, a...), b...)
+	return j.Summary, j.Upto, nil
 }

@@ -22,6 +22,9 @@ type worker struct {
 	root      string
 	logger    *slog.Logger
 	outcomes  *outcomes
+	// audience is who is told, follower the same if it follows the fold; nil for nobody.
+	audience Audience
+	follower Follower
 	// endAtOpen is the last entry of the log when it was opened: what was acknowledged before
 	// the start.
 	endAtOpen uint64
@@ -46,16 +49,20 @@ type worker struct {
 
 // online is what the live fold asks who would be told; nil for nobody.
 func (w *worker) online() func(app, user string) bool {
-	if w.p.o.Audience == nil || w.replaying {
+	if w.audience == nil || w.replaying {
 		return nil
 	}
-	return w.p.o.Audience.Online
+	return w.audience.Online
 }
 
 func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 	w := &worker{
 		p: p, partition: partition, root: partitionDir(p.o.Dir, partition),
-		logger: p.o.Logger.With("partition", partition), checkpointWanted: make(chan struct{}, 1),
+		logger: p.o.Logger.With("partition", partition), checkpointWanted: make(chan struct{}, 1), audience: p.o.Audience,
+	}
+	if p.o.Followers != nil {
+		w.follower = p.o.Followers(partition)
+		w.audience = w.follower
 	}
 	w.mending.found = make(chan struct{}, 1)
 	g, err := fold.OpenCurrent(w.root, w.foldOptions())
@@ -132,11 +139,14 @@ func (w *worker) Handle(_ context.Context, x *projections.Decoded, stored *event
 		w.takeMark(m, x.Sequence, g)
 	}
 	w.reached(x.Sequence)
-	if a := w.p.o.Audience; a != nil {
+	if a := w.audience; a != nil {
 		if w.effects = g.Part.TakeEffects(w.effects[:0]); len(w.effects) > 0 {
 			a.Push(w.effects)
 			clear(w.effects)
 		}
+	}
+	if w.follower != nil && !w.replaying {
+		w.follower.Told(x.Sequence)
 	}
 	return g.Relieve(w.checkpointWanted)
 }

@@ -27,19 +27,31 @@ type Bus interface {
 var ErrNobody = errors.New("cluster: no such node listens")
 
 const (
-	askSubject = "receipts.cluster.v1.ask."
+	askSubject  = "receipts.cluster.v1.ask."
+	feedSubject = "receipts.cluster.v1.feed."
 	// partHeader is set on all messages of an answer but the last one.
 	partHeader = "Receiptd-Part"
 	// maxAnswering bounds the questions that a node answers at a time. What is beyond waits; its
 	// sender asks another node before long.
 	maxAnswering = 256
+	// maxFeeding is the same for those of feeds, each of which waits until there is something to
+	// tell.
+	maxFeeding = 4096
 )
 
-// natsBus is a bus over core NATS, on subjects of the account that the log is in.
-type natsBus struct{ nc *nats.Conn }
+// natsBus is a bus over core NATS, on subjects of the account that the log is in. Questions go to a
+// subject with the node's name at its end, and so many are answered at a time.
+type natsBus struct {
+	nc        *nats.Conn
+	questions string
+	answering int
+}
 
 // NewBus makes a bus of a connection to the log's account.
-func NewBus(nc *nats.Conn) Bus { return natsBus{nc} }
+func NewBus(nc *nats.Conn) Bus { return natsBus{nc, askSubject, maxAnswering} }
+
+// NewFeedBus makes one for feeds: what waits there keeps no question of the other one waiting.
+func NewFeedBus(nc *nats.Conn) Bus { return natsBus{nc, feedSubject, maxFeeding} }
 
 func (b natsBus) Tell(node string, text []byte) error { return b.nc.Publish(beatSubject+node, text) }
 
@@ -59,7 +71,7 @@ func (b natsBus) Ask(ctx context.Context, node string, question []byte) ([]byte,
 		return nil, fmt.Errorf("cluster: ask %s: %w", node, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	if err := b.nc.PublishRequest(askSubject+node, inbox, question); err != nil {
+	if err := b.nc.PublishRequest(b.questions+node, inbox, question); err != nil {
 		return nil, fmt.Errorf("cluster: ask %s: %w", node, err)
 	}
 	var answer []byte
@@ -81,8 +93,8 @@ func (b natsBus) Ask(ctx context.Context, node string, question []byte) ([]byte,
 }
 
 func (b natsBus) Answer(node string, f func([]byte) []byte) (stop func(), err error) {
-	slots := make(chan struct{}, maxAnswering)
-	sub, err := b.nc.Subscribe(askSubject+node, func(m *nats.Msg) {
+	slots := make(chan struct{}, b.answering)
+	sub, err := b.nc.Subscribe(b.questions+node, func(m *nats.Msg) {
 		slots <- struct{}{}
 		go func() {
 			defer func() { <-slots }()
@@ -97,7 +109,7 @@ func (b natsBus) Answer(node string, f func([]byte) []byte) (stop func(), err er
 		for sub.IsValid() { // until what has come was begun
 			time.Sleep(time.Millisecond)
 		}
-		for range maxAnswering {
+		for range b.answering {
 			slots <- struct{}{}
 		}
 	}, nil

@@ -189,13 +189,7 @@ func (m *Members) forget(node string) {
 // copiesOf are the other nodes that may be asked for a partition. Those that serve and keep up are
 // preferred, in the order of [Rank], so that each partition is asked of another node first.
 func (m *Members) copiesOf(partition int) (preferred, others []string) {
-	nodes := m.list()
-	var furthest uint64
-	for i := range nodes {
-		if n := &nodes[i]; partition < len(n.Copies) && !n.silent() {
-			furthest = max(furthest, n.Copies[partition].Applied)
-		}
-	}
+	nodes, furthest := m.list(), m.furthest(partition)
 	for i := range nodes {
 		n := &nodes[i]
 		if n.Node == m.name || partition >= len(n.Copies) || n.Copies[partition].Quarantined || time.Since(n.heard) > goneAfter {
@@ -208,6 +202,16 @@ func (m *Members) copiesOf(partition int) (preferred, others []string) {
 		}
 	}
 	return Rank(partition, preferred), Rank(partition, others)
+}
+
+// furthest is the last entry of a partition that a node which is heard of has folded.
+func (m *Members) furthest(partition int) (sequence uint64) {
+	for _, n := range m.list() {
+		if partition < len(n.Copies) && !n.silent() {
+			sequence = max(sequence, n.Copies[partition].Applied)
+		}
+	}
+	return sequence
 }
 
 // View is the cluster as this node sees it.

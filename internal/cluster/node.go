@@ -172,7 +172,16 @@ func (n *Node) Name() string { return n.o.Name }
 func (n *Node) Alive(node, life string) bool { return n.members.Alive(node, life) }
 
 // Asker asks the copies that other nodes have.
-func (n *Node) Asker() *Asker { return &Asker{Bus: n.o.Bus, Copies: n.members.copiesOf} }
+func (n *Node) Asker() *Asker { return &Asker{Bus: n.o.Bus, Copies: n.Copies} }
+
+// Copies are the other nodes that have a copy of a partition: those that serve and keep up, and all
+// others that may be asked.
+func (n *Node) Copies(partition int) (preferred, others []string) {
+	return n.members.copiesOf(partition)
+}
+
+// Furthest is the last entry of a partition that a node has folded, as far as is known here.
+func (n *Node) Furthest(partition int) uint64 { return n.members.furthest(partition) }
 
 // Describe returns the cluster as this node sees it. What it says of this node is of now, and what
 // it says of another one as old as that one's last beat.

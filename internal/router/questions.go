@@ -16,9 +16,10 @@ type args struct {
 	In               events.Conversation
 	App, Group, Peer string `json:",omitempty"`
 	User, ID         string `json:",omitempty"`
+	Device           string `json:",omitempty"`
 	IDs              []string
 	Offset, Limit    int                  `json:",omitempty"`
-	Before           uint64               `json:",omitempty"`
+	Before, After    uint64               `json:",omitempty"`
 	To               projections.Relation `json:",omitempty"`
 }
 
@@ -127,10 +128,23 @@ var (
 	knows = define("knows", func(p *projections.Partition, a *args) (bool, error) {
 		return p.Knows(a.App, a.User)
 	})
+	summary = define("summary", func(p *projections.Partition, a *args) (x partSummary, err error) {
+		x.Summary, x.Upto, err = p.SummaryAfter(a.App, a.User, a.Device, a.After)
+		return x, err
+	})
+	knowsDevice = define("knows device", func(p *projections.Partition, a *args) (bool, error) {
+		return p.KnowsDevice(a.App, a.User, a.Device)
+	})
 	conversations = define("conversations", func(p *projections.Partition, a *args) ([]projections.ConversationView, error) {
 		return p.Conversations(a.App, a.User)
 	})
 )
+
+// partSummary is a partition's part of an author's summary, and the last entry that is in it.
+type partSummary struct {
+	projections.Summary
+	Upto uint64
+}
 
 // Codes of the errors that are answers. Any other one is a reason to ask another copy.
 const (

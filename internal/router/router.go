@@ -31,15 +31,23 @@ const (
 type Router struct {
 	*projector.Projector
 	asker *cluster.Asker
+	feeds Feeds
 	// seen is the last entry of each partition that an answer of another node had in it: this node
 	// answers by itself again once it has come as far.
 	seen  []atomic.Uint64
 	total *prometheus.CounterVec
 }
 
+// Feeds tell the users who are online at this node. [feed.Feeds] are some.
+type Feeds interface {
+	// Cover returns when all that happens to a user in a partition, after the entry that is
+	// returned, is told to those who are online as that user.
+	Cover(ctx context.Context, partition int, app, user string) (after uint64, err error)
+}
+
 // New makes a router for the copies of this node and those of others.
-func New(local *projector.Projector, asker *cluster.Asker, registry prometheus.Registerer) *Router {
-	r := &Router{Projector: local, asker: asker, seen: make([]atomic.Uint64, len(local.Folded()))}
+func New(local *projector.Projector, asker *cluster.Asker, feeds Feeds, registry prometheus.Registerer) *Router {
+	r := &Router{Projector: local, asker: asker, feeds: feeds, seen: make([]atomic.Uint64, len(local.Folded()))}
 	r.total = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "receiptd_cluster_questions_total", Help: "Questions that this node asked others about partitions that it does not answer for, those of them that nobody answered, and those of others that it answered.",
 	}, []string{"kind"})
@@ -141,7 +149,12 @@ func (r *Router) serves(partition int) bool {
 
 // in asks a question of one partition.
 func in[R any](r *Router, partition int, q *question[R], a *args) (result R, err error) {
-	if r.serves(partition) {
+	return inFrom(r, partition, q, a, 0)
+}
+
+// inFrom asks a question of one partition, for an answer that has an entry in it.
+func inFrom[R any](r *Router, partition int, q *question[R], a *args, sequence uint64) (result R, err error) {
+	if r.serves(partition) && r.Serves(partition, sequence) {
 		err = r.Ask(partition, func(part *projections.Partition) (err error) {
 			result, err = q.ask(part, a)
 			return err
@@ -152,7 +165,7 @@ func in[R any](r *Router, partition int, q *question[R], a *args) (result R, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), askMax)
 	defer cancel()
-	answers, err := r.ask(ctx, q.name, a, []cluster.Entry{{Partition: partition}})
+	answers, err := r.ask(ctx, q.name, a, []cluster.Entry{{Partition: partition, Sequence: sequence}})
 	if err != nil {
 		return result, err
 	}

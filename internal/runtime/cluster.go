@@ -17,6 +17,7 @@ import (
 	"github.com/receiptd/receiptd/internal/atomicfile"
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/feed"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 	"github.com/receiptd/receiptd/internal/notary"
 	"github.com/receiptd/receiptd/internal/router"
@@ -72,7 +73,11 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	if err != nil {
 		return err
 	}
-	s.router = router.New(s.Projector, s.node.Asker(), s.registry)
+	s.feeds.Join(feed.Options{
+		ID: s.life, Node: name, Bus: cluster.NewFeedBus(nc), State: s.Projector, Copies: s.node.Copies, Furthest: s.node.Furthest,
+		Registerer: s.registry, Logger: s.logger,
+	})
+	s.router = router.New(s.Projector, s.node.Asker(), s.feeds, s.registry)
 	s.fresh = cluster.NewFresh(s.Log, s.router)
 	return nil
 }

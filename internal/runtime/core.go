@@ -18,6 +18,7 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/feed"
 	"github.com/receiptd/receiptd/internal/notary"
 	"github.com/receiptd/receiptd/internal/snapshot"
 	"github.com/receiptd/receiptd/projections/clickhouse"
@@ -42,6 +43,7 @@ type Core struct {
 	snapshots *snapshot.Reader // nil if there are none
 	minFree   int64            // bytes that the embedded log leaves free there
 	hub       *notify.Hub
+	feeds     *feed.Feeds // of a node of a cluster; nil for a server that is alone
 	inVain    *inVain
 	registry  *prometheus.Registry
 	lock      *flock.Flock
@@ -118,11 +120,16 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 		Dir:             filepath.Join(cfg.Data, stateDir),
 		CacheBytes:      int(cfg.State.CacheSize),
 		CheckpointEvery: cfg.State.CheckpointInterval,
-		Audience:        c.hub,
 		Intake:          c.Log,
 		InVain:          c.inVain.add,
 		StartOver:       startOver,
 		Logger:          logger,
+	}
+	if cfg.Cluster.Node == "" {
+		o.Audience = c.hub
+	} else {
+		c.feeds = feed.New(c.hub, c.Log.Partitions())
+		o.Followers = func(k int) projector.Follower { return c.feeds.Of(k) }
 	}
 	if err = c.beginFrom(ctx, cfg, &o); err != nil {
 		return c, err

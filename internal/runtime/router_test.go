@@ -253,7 +253,7 @@ func TestAnswersOfOtherNodesAreNotOlder(t *testing.T) {
 			}
 			return []cluster.Answer{{Entry: cluster.Entry{Partition: k, Sequence: say}, Result: []byte(result)}}
 		}},
-	}, prometheus.NewRegistry())
+	}, a.feeds, prometheus.NewRegistry())
 	for _, test := range []struct{ say, ask uint64 }{{had - 1, had}, {had, had}, {had + 7, had}, {had + 6, had + 7}, {had + 9, had + 7}} {
 		say = test.say
 		is, err := r.IsMember(app, "g", "ann")

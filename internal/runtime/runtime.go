@@ -160,6 +160,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.node != nil {
 		group.Go(func() error { return s.node.Run(folding) })
 		group.Go(func() error { return s.node.Serve(folding, s.router.Answer) })
+		group.Go(func() error { return s.feeds.Run(folding) })
 	}
 	group.Go(func() error {
 		err := s.reconcile(failed)

@@ -92,15 +92,21 @@ func (r *running) append(list ...events.Event) *eventlog.Ticket {
 // caughtUp waits until everything in the log is folded.
 func (r *running) caughtUp() {
 	r.t.Helper()
-	ctx := testContext(r.t)
 	for k := range partitions {
-		_, last, err := r.Log.Bounds(ctx, k)
-		if err == nil {
-			err = r.Projector.WaitFor(ctx, k, last)
-		}
-		if err != nil {
-			r.t.Fatal(err)
-		}
+		r.await(k)
+	}
+}
+
+// await waits until everything in a partition is folded.
+func (r *running) await(partition int) {
+	r.t.Helper()
+	ctx := testContext(r.t)
+	_, last, err := r.Log.Bounds(ctx, partition)
+	if err == nil {
+		err = r.Projector.WaitFor(ctx, partition, last)
+	}
+	if err != nil {
+		r.t.Fatal(err)
 	}
 }
 

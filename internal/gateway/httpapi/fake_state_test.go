@@ -325,6 +325,10 @@ func (s *fakeState) Summary(app, user, device string) (projections.Summary, []ui
 	return projections.Summary{Items: slices.Clone(s.summaries[in(app, user, device)]), Dropped: s.dropped}, slices.Clone(s.upto), s.failure
 }
 
+func (s *fakeState) SummaryAfter(app, user, device string, _ map[int]uint64) (projections.Summary, []uint64, error) {
+	return s.Summary(app, user, device)
+}
+
 func (s *fakeState) setSummary(user string, upto []uint64, items ...projections.SummaryItem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -166,13 +166,17 @@ func (s *stream) run(ctx context.Context, summary notify.Summary) (reason error)
 		default: // notify was closed
 			return errStreamShutdown
 		}
-		if push.Resync {
-			if err := s.resync(); err != nil {
-				return err
-			}
-			continue
+		switch {
+		case push.Resync:
+			err = s.resync()
+		case push.Missed != nil:
+			err = s.missed(push.Missed)
+		default:
+			s.push(push)
 		}
-		s.push(push)
+		if err != nil {
+			return err
+		}
 	}
 }
 
@@ -196,7 +200,7 @@ func (s *stream) cause(ctx context.Context) error {
 // to it. What it tells of is not pushed besides.
 func (s *stream) summary(summary notify.Summary) {
 	s.sub.Told(summary.Upto)
-	s.upto = summary.Upto
+	s.upto = notify.Higher(s.upto, summary.Upto)
 	for page := range summary.Pages(summaryPage) {
 		s.event("statistic", gateway.NewSummaryBody(page), page.Cursor)
 	}
@@ -209,6 +213,18 @@ func (s *stream) resync() error {
 	summary, err := s.a.summaries.Summary(s.c.app, s.user, s.device)
 	if err != nil {
 		s.a.cfg.Logger.ErrorContext(s.c.r.Context(), "stream: the summary could not be read", "error", err)
+		return errStreamGone
+	}
+	s.summary(summary)
+	return nil
+}
+
+// missed tells a client what was not pushed to it. It need not know that: nothing that it has is
+// wrong.
+func (s *stream) missed(after map[int]uint64) error {
+	summary, err := s.a.summaries.Missed(s.c.app, s.user, s.device, after, s.upto)
+	if err != nil {
+		s.a.cfg.Logger.ErrorContext(s.c.r.Context(), "stream: what was not pushed could not be read", "error", err)
 		return errStreamGone
 	}
 	s.summary(summary)

@@ -242,6 +242,8 @@ func (c *session) fillBacklog() (wait time.Duration, err error) {
 		return 0, err
 	case push.Resync:
 		return 0, c.takeSummary()
+	case push.Missed != nil:
+		return 0, c.takeMissed(push.Missed)
 	}
 	for i := range push.Notifications {
 		pg.backlog = c.appendReceipt(pg.backlog, &push.Notifications[i])
@@ -272,11 +274,30 @@ func (c *session) takeSummary() error {
 			c.srv.seen.soon(c.app, c.user)
 		}
 	}
-	pg.resync, pg.upto = false, summary.Upto
-	if pg.backlog = c.appendSummary(pg.backlog, &summary); len(pg.backlog) > 0 {
+	pg.resync = false
+	c.queueSummary(&summary)
+	return nil
+}
+
+// takeMissed puts into the backlog what was not pushed.
+func (c *session) takeMissed(after map[int]uint64) error {
+	summary, err := c.srv.summaries.Missed(c.app, c.user, c.device, after, c.pager.upto)
+	if err != nil {
+		c.srv.cfg.Logger.Error("sdk: what was not pushed could not be read", "error", err)
+		return errInternal
+	}
+	c.queueSummary(&summary)
+	return nil
+}
+
+// queueSummary puts a summary into the backlog. What it tells of is not pushed besides.
+func (c *session) queueSummary(summary *notify.Summary) {
+	pg := &c.pager
+	c.sub.Told(summary.Upto)
+	pg.upto = notify.Higher(pg.upto, summary.Upto)
+	if pg.backlog = c.appendSummary(pg.backlog, summary); len(pg.backlog) > 0 {
 		pg.uptoBacklog = slices.Clone(pg.upto)
 	}
-	return nil
 }
 
 // acknowledge notes that the client has a page.

@@ -18,8 +18,8 @@ var consumerMutants = []Mutant{
 	},
 	{
 		Name: "replay-tells-everybody-again", File: "consumers/projector/worker.go",
-		Old:     `if w.p.o.Audience == nil || w.replaying {`,
-		New:     `if w.p.o.Audience == nil {`,
+		Old:     `if w.audience == nil || w.replaying {`,
+		New:     `if w.audience == nil {`,
 		Bug:     "a state that is folded again pushes receipts of long ago",
 		Package: "consumers/projector", Test: "TestStateAheadOfItsLogIsFoldedAgain",
 	},
