@@ -81,6 +81,7 @@ type Subscription struct {
 	told    []uint64  // per partition, up to where a summary has told of everything; nil = none has
 	lost    bool      // the bound was passed: pending is empty until Next has said so
 	gaps    gaps      // what was not pushed, and no summary has told of
+	asked   time.Time // when Next said so last
 	closed  bool
 }
 
@@ -300,12 +301,15 @@ func (s *Subscription) Poll() (push Push, wait time.Duration, err error) {
 	case len(s.gaps) > 0:
 		// First what waits from before them: a summary may not have it any more.
 		push.Notifications = s.takeWhere(func(n *Notification) bool { return !s.gaps.before(n) })
-		if len(push.Notifications) == 0 {
-			push.Missed = s.gaps.afters()
-		} else {
+		switch wait = s.hub.o.FlushInterval - time.Since(s.asked); {
+		case len(push.Notifications) > 0:
 			s.signal() // there is more
+			return push, 0, nil
+		case wait > 0: // the last summary had less
+			return push, wait, nil
 		}
-		return push, 0, nil
+		s.asked = time.Now()
+		return Push{Missed: s.gaps.afters()}, 0, nil
 	case len(s.pending) == 0:
 		return Push{}, 0, nil
 	}
@@ -350,6 +354,20 @@ func (s *Subscription) takeWhere(fits func(*Notification) bool) (taken []Notific
 func (s *Subscription) Told(upto []uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.toldUpto(upto)
+}
+
+// ToldMissed is Told for what was missed, and for the partitions in question: all that others push
+// is handed out. See [Push.Missed].
+func (s *Subscription) ToldMissed(upto []uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.gaps) > 0 {
+		s.toldUpto(s.gaps.of(upto))
+	}
+}
+
+func (s *Subscription) toldUpto(upto []uint64) {
 	if s.told == nil {
 		s.told = make([]uint64, len(s.upto))
 	}

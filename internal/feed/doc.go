@@ -1,5 +1,5 @@
-// Package feed tells the users who are online at a node of receipts in partitions that the node does
-// not serve: another node's fold makes the effects, and hands them over.
+// Package feed tells the users who are online at a node of receipts in partitions that the node
+// does not serve: another node's fold makes the effects, and hands them over.
 //
 // A feed is of one partition, and for the users that one node names. The node asks for what came
 // after an entry; the answer has the effects of the entries from there on, and up to which entry

@@ -72,7 +72,8 @@ type Partition struct {
 	in  incoming
 }
 
-// New makes feeds for a log of so many partitions. Until [Feeds.Run] the folds here tell everything.
+// New makes feeds for a log of so many partitions. Until [Feeds.Run] the folds here tell
+// everything.
 func New(hub Hub, partitions int) *Feeds {
 	f := &Feeds{hub: hub, parts: make([]*Partition, partitions)}
 	for k := range f.parts {

@@ -99,10 +99,8 @@ func (k *keeper) fed(ctx context.Context) bool {
 func (k *keeper) begin(ctx context.Context) (*line, error) {
 	why := errNone
 	for _, node := range k.candidates() {
-		l := &line{
-			bus: k.o.Bus, node: node, partition: k.partition,
-			id: k.o.Node + "." + k.o.ID + "." + strconv.FormatUint(numbers.Add(1), 10),
-		}
+		id := k.o.Node + "." + k.o.ID + "." + strconv.FormatUint(numbers.Add(1), 10)
+		l := newLine(k.o.Bus, node, id, k.partition)
 		after, err := l.open(ctx, k.online)
 		if err == nil {
 			k.total.WithLabelValues(kindBegun).Inc()

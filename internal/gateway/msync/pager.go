@@ -290,10 +290,10 @@ func (c *session) takeMissed(after map[int]uint64) error {
 	return nil
 }
 
-// queueSummary puts a summary into the backlog. What it tells of is not pushed besides.
+// queueSummary puts a summary into the backlog.
 func (c *session) queueSummary(summary *notify.Summary) {
 	pg := &c.pager
-	c.sub.Told(summary.Upto)
+	c.sub.ToldMissed(summary.Upto)
 	pg.upto = notify.Higher(pg.upto, summary.Upto)
 	if pg.backlog = c.appendSummary(pg.backlog, summary); len(pg.backlog) > 0 {
 		pg.uptoBacklog = slices.Clone(pg.upto)

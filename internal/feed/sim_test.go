@@ -1,0 +1,499 @@
+package feed
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/receiptd/receiptd/consumers/notify"
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/cluster"
+	"github.com/receiptd/receiptd/projections"
+)
+
+var seeds = flag.Int("seeds", 20, "how many simulations of nodes that feed each other")
+
+// world is a log of one partition, and nodes that fold it, on a network with delays and losses. Time
+// is the bubble's.
+type world struct {
+	t     *testing.T
+	ctx   context.Context
+	r     *rand.Rand
+	loss  float64
+	mu    sync.Mutex
+	log   []projections.Decoded // entry i has the sequence i+1
+	reads map[string]time.Time  // when each message was read
+	nodes map[string]*node
+}
+
+// node is one of them.
+type node struct {
+	*world
+	name  string
+	hub   *notify.Hub
+	feeds *Feeds
+
+	fold   sync.Mutex // held while an entry is folded
+	part   *projections.Partition
+	folded uint64
+	live   uint64 // from this entry on it tells; before that it does not serve
+	copy   bool   // it has one
+	stuck  bool   // and does not fold
+
+	state  sync.Mutex
+	gone   bool
+	paused chan struct{} // closed when it goes on; nil if it runs
+	answer func([]byte) []byte
+}
+
+// empty is the backing of a fold that never commits.
+type empty struct{}
+
+func (empty) Get([]byte) ([]byte, error)                         { return nil, nil }
+func (empty) Scan([]byte, func(key, value []byte) error) error   { return nil }
+func (empty) Range(_, _ []byte, _ func(_, _ []byte) error) error { return nil }
+
+func newWorld(t *testing.T, ctx context.Context, seed uint64, names ...string) *world {
+	w := &world{t: t, ctx: ctx, r: rand.New(rand.NewPCG(seed, 1)), reads: map[string]time.Time{}, nodes: map[string]*node{}}
+	settings := events.DefaultSettings()
+	settings.GroupReceipts.Enabled = true
+	w.append(events.Event{Kind: events.AppConfigured, Settings: &settings, Revision: 1},
+		events.Event{Kind: events.GroupCreated, Group: "g", User: "alice", Members: []string{"bob"}})
+	for _, name := range names {
+		n := &node{world: w, name: name, hub: notify.New(1, notify.Options{FlushInterval: 10 * time.Millisecond}), copy: true}
+		n.feeds = New(n.hub, 1)
+		n.feeds.Join(Options{
+			ID: "1", Node: name, Bus: bus{n}, State: n,
+			Copies: func(int) (preferred, others []string) {
+				return slices.DeleteFunc(slices.Clone(names), func(x string) bool { return x == name }), nil
+			},
+			Furthest: func(int) uint64 { return w.furthest() }, Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
+		})
+		n.begin(0)
+		w.nodes[name] = n
+		go n.run()
+		go func() { _ = n.feeds.Run(ctx) }()
+	}
+	return w
+}
+
+func (w *world) random(n int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.r.IntN(n)
+}
+
+func (w *world) append(list ...events.Event) {
+	for i := range list {
+		list[i].App = "o#a"
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	batch := new(events.Batch)
+	batch.SetEvents(list)
+	w.log = append(w.log, projections.Decoded{Sequence: uint64(len(w.log) + 1), At: int64(len(w.log) + 1), Batch: batch})
+}
+
+// read has bob read a message of alice's.
+func (w *world) read(message string) {
+	w.append(events.Event{Kind: events.MessageSent, Group: "g", User: "alice", Message: message, Receipt: true},
+		events.Event{Kind: events.MessageRead, Group: "g", User: "bob", Message: message})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reads[message] = time.Now()
+}
+
+func (w *world) entry(sequence uint64) (x projections.Decoded, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if sequence > uint64(len(w.log)) {
+		return x, false
+	}
+	return w.log[sequence-1], true
+}
+
+func (w *world) furthest() (at uint64) {
+	for _, n := range w.nodes {
+		n.fold.Lock()
+		at = max(at, n.folded)
+		n.fold.Unlock()
+	}
+	return at
+}
+
+// begin has the node fold anew, and serve from an entry on. It is called alone or with fold held.
+func (n *node) begin(live uint64) {
+	part, err := projections.Open(0, empty{}, projections.Options{Limits: projections.Limits{SummaryItems: 1 << 20}})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.part, n.folded, n.live = part, 0, live
+	if live == 0 {
+		part.Live(n.feeds.Of(0).Online)
+	}
+}
+
+// run folds as a projector does.
+func (n *node) run() {
+	for n.ctx.Err() == nil {
+		n.awake()
+		n.fold.Lock()
+		x, more := n.entry(n.folded + 1)
+		if more = more && n.copy && !n.stuck; more {
+			if _, err := n.part.Apply(x); err != nil {
+				n.t.Error(err)
+			}
+			n.folded++
+			if n.folded == n.live {
+				n.part.Live(n.feeds.Of(0).Online)
+			}
+			if n.folded >= n.live {
+				if list := n.part.TakeEffects(nil); len(list) > 0 {
+					n.feeds.Of(0).Push(list)
+				}
+				n.feeds.Of(0).Told(n.folded)
+			}
+		}
+		n.fold.Unlock()
+		if !more || n.random(4) == 0 {
+			time.Sleep(time.Duration(n.random(3000)) * time.Microsecond)
+		}
+	}
+}
+
+// lose takes the node's copy away; again has it fold another one.
+func (n *node) lose() {
+	n.fold.Lock()
+	defer n.fold.Unlock()
+	n.live, n.copy = max(n.folded, n.live), false
+}
+
+func (n *node) again() {
+	n.fold.Lock()
+	defer n.fold.Unlock()
+	n.begin(n.live)
+	n.copy = true
+}
+
+func (n *node) Serves(_ int, sequence uint64) bool {
+	n.fold.Lock()
+	defer n.fold.Unlock()
+	return n.copy && n.folded >= max(n.live, sequence)
+}
+
+func (n *node) Folded() []uint64 {
+	n.fold.Lock()
+	defer n.fold.Unlock()
+	return []uint64{max(n.folded, n.live)}
+}
+
+func (n *node) Ask(_ int, f func(*projections.Partition) error) error {
+	if !n.Serves(0, 0) {
+		return errors.New("lost")
+	}
+	return f(n.part)
+}
+
+// awake waits until the node runs. It reports whether it is there.
+func (n *node) awake() bool {
+	for {
+		n.state.Lock()
+		paused, gone := n.paused, n.gone
+		n.state.Unlock()
+		if paused == nil || gone {
+			return !gone
+		}
+		<-paused
+	}
+}
+
+func (n *node) pause() (resume func()) {
+	n.state.Lock()
+	defer n.state.Unlock()
+	paused := make(chan struct{})
+	n.paused = paused
+	return func() {
+		n.state.Lock()
+		defer n.state.Unlock()
+		n.paused = nil
+		close(paused)
+	}
+}
+
+func (n *node) kill(dead bool) {
+	n.state.Lock()
+	defer n.state.Unlock()
+	n.gone = dead
+}
+
+// bus is the network as a node has it.
+type bus struct{ *node }
+
+func (b bus) Tell(string, []byte) error           { return nil }
+func (b bus) Listen(func([]byte)) (func(), error) { return func() {}, nil }
+func (b bus) Answer(_ string, f func([]byte) []byte) (func(), error) {
+	b.state.Lock()
+	defer b.state.Unlock()
+	b.answer = f
+	return func() {}, nil
+}
+
+func (b bus) Ask(ctx context.Context, name string, question []byte) ([]byte, error) {
+	to := b.nodes[name]
+	lost := b.random(1000) < int(1000*b.loss)
+	there, back := time.Duration(b.random(2000))*time.Microsecond, time.Duration(b.random(2000))*time.Microsecond
+	to.state.Lock()
+	gone, f := to.gone, to.answer
+	to.state.Unlock()
+	time.Sleep(there)
+	switch {
+	case gone:
+		return nil, cluster.ErrNobody
+	case lost || f == nil:
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	got := make(chan []byte, 1)
+	go func() {
+		if !to.awake() {
+			return
+		}
+		text := f(question)
+		if to.awake() {
+			time.Sleep(back)
+			got <- text
+		}
+	}()
+	select {
+	case text := <-got:
+		return text, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// client is a connection of alice's at a node, and when it was told of each message.
+type client struct {
+	n    *node
+	sub  *notify.Subscription
+	mu   sync.Mutex
+	told map[string][]time.Time
+}
+
+func (n *node) connect() *client {
+	c := &client{n: n, told: map[string][]time.Time{}, sub: n.hub.Subscribe("o#a", "alice")}
+	go func() {
+		for missed := (map[int]uint64{0: 0}); n.ctx.Err() == nil; {
+			if missed != nil {
+				c.summary(missed[0])
+			}
+			push, err := c.sub.Next(n.ctx)
+			if err != nil {
+				return
+			}
+			for _, x := range push.Notifications {
+				c.hear(x.Message)
+			}
+			missed = push.Missed
+		}
+	}()
+	return c
+}
+
+func (c *client) hear(message string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.told[message] = append(c.told[message], time.Now())
+}
+
+// summary asks for what came after an entry, as a router does: here if this node serves.
+func (c *client) summary(after uint64) {
+	from, err := c.n.feeds.Cover(c.n.ctx, 0, "o#a", "alice")
+	for names := []string{c.n.name, "b", "c", "a"}; err == nil && c.n.ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		for _, name := range names {
+			x := c.n.nodes[name]
+			x.state.Lock()
+			away := x.gone || x.paused != nil
+			x.state.Unlock()
+			// An answer is not older than what this node has folded, or has heard of.
+			if away || !x.Serves(0, max(from, c.n.Folded()[0])) {
+				continue
+			}
+			var s projections.Summary
+			var upto uint64
+			if x.Ask(0, func(part *projections.Partition) (err error) {
+				s, upto, err = part.SummaryAfter("o#a", "alice", "", after)
+				return err
+			}) != nil {
+				continue
+			}
+			c.sub.Told([]uint64{upto})
+			for _, item := range s.Items {
+				c.hear(item.Message)
+			}
+			return
+		}
+	}
+}
+
+// check demands that a connection was told of every message once.
+func (c *client) check() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	for message := range c.n.reads {
+		if n := len(c.told[message]); n != 1 {
+			return fmt.Errorf("told %d times of %s, of %d messages", n, message, len(c.n.reads))
+		}
+	}
+	return nil
+}
+
+// late is how long after it was read the connection was told of a message; the longest of all.
+func (c *client) late() (longest time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	for message, at := range c.n.reads {
+		if len(c.told[message]) > 0 {
+			longest = max(longest, c.told[message][0].Sub(at))
+		}
+	}
+	return longest
+}
+
+// write has messages read until the function that is returned is called.
+func (w *world) write(prefix string) (stop func()) {
+	ctx, cancel := context.WithCancel(w.ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ctx.Err() == nil; i++ {
+			w.read(fmt.Sprint(prefix, i))
+			time.Sleep(time.Duration(w.random(20)) * time.Millisecond)
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// Whatever the network and the nodes do, each connection at a node whose copy comes and goes is told
+// of each receipt once.
+func TestFeedingThroughFaults(t *testing.T) {
+	for seed := range *seeds {
+		synctest.Test(t, func(t *testing.T) { simulate(t, uint64(seed)) })
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func simulate(t *testing.T, seed uint64) {
+	ctx, cancel := context.WithCancel(t.Context())
+	w := newWorld(t, ctx, seed, "a", "b", "c")
+	a := w.nodes["a"]
+	w.loss = []float64{0, 0.01, 0.1}[seed%3]
+	stop := w.write("m")
+	clients := []*client{a.connect()}
+	lost := false
+	for range 12 {
+		switch x := w.nodes[[]string{"b", "c"}[w.random(2)]]; w.random(5) {
+		case 0:
+			resume := x.pause()
+			time.Sleep(time.Duration(w.random(3000)) * time.Millisecond)
+			resume()
+		case 1:
+			x.kill(true)
+			time.Sleep(time.Duration(w.random(2000)) * time.Millisecond)
+			x.kill(false)
+		case 2:
+			clients = append(clients, a.connect())
+		default:
+			if lost = !lost; lost {
+				a.lose()
+			} else {
+				a.again()
+			}
+		}
+		time.Sleep(time.Duration(w.random(500)) * time.Millisecond)
+	}
+	stop()
+	w.mu.Lock()
+	w.loss = 0
+	w.mu.Unlock()
+	time.Sleep(10 * time.Second)
+	for i, c := range clients {
+		if err := c.check(); err != nil {
+			t.Errorf("connection %d: %v", i, err)
+		}
+	}
+	cancel()
+	for _, n := range w.nodes {
+		n.hub.Close()
+	}
+	time.Sleep(time.Minute) // all of it ends
+}
+
+// A copy that tells and is killed, or stands still, or falls behind, costs a second and a half at
+// most until another one tells.
+func TestCopiesThatStopTelling(t *testing.T) {
+	for name, fault := range map[string]func(n *node) (over func()){
+		"killed":       func(n *node) func() { n.kill(true); return func() { n.kill(false) } },
+		"stands still": func(n *node) func() { return n.pause() },
+		"loses its copy": func(n *node) func() {
+			n.lose()
+			return n.again
+		},
+		"does not fold": func(n *node) func() {
+			n.fold.Lock()
+			defer n.fold.Unlock()
+			n.stuck = true
+			return func() {}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				w := newWorld(t, ctx, 1, "a", "b", "c")
+				stop := w.write("m")
+				c := w.nodes["a"].connect()
+				time.Sleep(time.Second)
+				w.nodes["a"].lose()
+				time.Sleep(time.Second)
+				_, line, _ := w.nodes["a"].feeds.parts[0].in.now()
+				if line == nil {
+					t.Fatal("there is no feed")
+				}
+				over := fault(w.nodes[line.node])
+				time.Sleep(3 * time.Second)
+				stop()
+				time.Sleep(time.Second)
+				if err := c.check(); err != nil {
+					t.Error(err)
+				}
+				if late := c.late(); late > 1500*time.Millisecond {
+					t.Errorf("told after %v", late)
+				} else {
+					t.Logf("told after %v at most", late)
+				}
+				over()
+				cancel()
+				for _, n := range w.nodes {
+					n.hub.Close()
+				}
+				time.Sleep(time.Minute) // all of it ends
+			})
+		})
+	}
+}
