@@ -118,7 +118,7 @@ func TestFeedsThatLackSomethingAreOver(t *testing.T) {
 		},
 		"entries left out": func(o *outgoing) { o.told(12) },
 		"nobody asks": func(o *outgoing) {
-			time.Sleep(unasked + time.Millisecond)
+			time.Sleep(unasked + time.Millisecond) // the bubble's time
 			o.expire()
 		},
 	} {

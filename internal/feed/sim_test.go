@@ -23,8 +23,8 @@ import (
 
 var seeds = flag.Int("seeds", 20, "how many simulations of nodes that feed each other")
 
-// world is a log of one partition, and nodes that fold it, on a network with delays and losses. Time
-// is the bubble's.
+// world is a log of one partition, and nodes that fold it, on a network with delays and losses.
+// Time is the bubble's.
 type world struct {
 	t     *testing.T
 	ctx   context.Context
@@ -166,7 +166,7 @@ func (n *node) run() {
 		}
 		n.fold.Unlock()
 		if !more || n.random(4) == 0 {
-			time.Sleep(time.Duration(n.random(3000)) * time.Microsecond)
+			time.Sleep(time.Duration(n.random(3000)) * time.Microsecond) // the bubble's time
 		}
 	}
 }
@@ -255,7 +255,7 @@ func (b bus) Ask(ctx context.Context, name string, question []byte) ([]byte, err
 	to.state.Lock()
 	gone, f := to.gone, to.answer
 	to.state.Unlock()
-	time.Sleep(there)
+	time.Sleep(there) // the bubble's time
 	switch {
 	case gone:
 		return nil, cluster.ErrNobody
@@ -270,7 +270,7 @@ func (b bus) Ask(ctx context.Context, name string, question []byte) ([]byte, err
 		}
 		text := f(question)
 		if to.awake() {
-			time.Sleep(back)
+			time.Sleep(back) // the bubble's time
 			got <- text
 		}
 	}()
@@ -319,7 +319,8 @@ func (c *client) hear(message string) {
 // summary asks for what came after an entry, as a router does: here if this node serves.
 func (c *client) summary(after uint64) {
 	from, err := c.n.feeds.Cover(c.n.ctx, 0, "o#a", "alice")
-	for names := []string{c.n.name, "b", "c", "a"}; err == nil && c.n.ctx.Err() == nil; time.Sleep(time.Millisecond) {
+	names := []string{c.n.name, "b", "c", "a"}
+	for ; err == nil && c.n.ctx.Err() == nil; time.Sleep(time.Millisecond) { // the bubble's time
 		for _, name := range names {
 			x := c.n.nodes[name]
 			x.state.Lock()
@@ -382,14 +383,14 @@ func (w *world) write(prefix string) (stop func()) {
 		defer close(done)
 		for i := 0; ctx.Err() == nil; i++ {
 			w.read(fmt.Sprint(prefix, i))
-			time.Sleep(time.Duration(w.random(20)) * time.Millisecond)
+			time.Sleep(time.Duration(w.random(20)) * time.Millisecond) // the bubble's time
 		}
 	}()
 	return func() { cancel(); <-done }
 }
 
-// Whatever the network and the nodes do, each connection at a node whose copy comes and goes is told
-// of each receipt once.
+// Whatever the network and the nodes do, each connection at a node whose copy comes and goes is
+// told of each receipt once.
 func TestFeedingThroughFaults(t *testing.T) {
 	for seed := range *seeds {
 		synctest.Test(t, func(t *testing.T) { simulate(t, uint64(seed)) })
@@ -411,11 +412,11 @@ func simulate(t *testing.T, seed uint64) {
 		switch x := w.nodes[[]string{"b", "c"}[w.random(2)]]; w.random(5) {
 		case 0:
 			resume := x.pause()
-			time.Sleep(time.Duration(w.random(3000)) * time.Millisecond)
+			time.Sleep(time.Duration(w.random(3000)) * time.Millisecond) // the bubble's time
 			resume()
 		case 1:
 			x.kill(true)
-			time.Sleep(time.Duration(w.random(2000)) * time.Millisecond)
+			time.Sleep(time.Duration(w.random(2000)) * time.Millisecond) // the bubble's time
 			x.kill(false)
 		case 2:
 			clients = append(clients, a.connect())
@@ -426,13 +427,13 @@ func simulate(t *testing.T, seed uint64) {
 				a.again()
 			}
 		}
-		time.Sleep(time.Duration(w.random(500)) * time.Millisecond)
+		time.Sleep(time.Duration(w.random(500)) * time.Millisecond) // the bubble's time
 	}
 	stop()
 	w.mu.Lock()
 	w.loss = 0
 	w.mu.Unlock()
-	time.Sleep(10 * time.Second)
+	time.Sleep(10 * time.Second) // the bubble's time
 	for i, c := range clients {
 		if err := c.check(); err != nil {
 			t.Errorf("connection %d: %v", i, err)
@@ -468,17 +469,17 @@ func TestCopiesThatStopTelling(t *testing.T) {
 				w := newWorld(t, ctx, 1, "a", "b", "c")
 				stop := w.write("m")
 				c := w.nodes["a"].connect()
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) // the bubble's time
 				w.nodes["a"].lose()
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) // the bubble's time
 				_, line, _ := w.nodes["a"].feeds.parts[0].in.now()
 				if line == nil {
 					t.Fatal("there is no feed")
 				}
 				over := fault(w.nodes[line.node])
-				time.Sleep(3 * time.Second)
+				time.Sleep(3 * time.Second) // the bubble's time
 				stop()
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) // the bubble's time
 				if err := c.check(); err != nil {
 					t.Error(err)
 				}

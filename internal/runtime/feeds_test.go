@@ -116,8 +116,8 @@ func (r *running) stream(name string) *hearing {
 	return h
 }
 
-// session logs dan in with the SDK at a node. He acknowledges what he is told. What is read while he
-// logs in may be in the summary and pushed besides, as ever: so nothing is.
+// session logs dan in with the SDK at a node. He acknowledges what he is told. What is read while
+// he logs in may be in the summary and pushed besides, as ever: so nothing is.
 func (r *running) session(name string) *hearing {
 	r.t.Helper()
 	h := &hearing{name: name, from: "dan", told: map[string][]time.Time{}}
