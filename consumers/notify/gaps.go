@@ -45,14 +45,3 @@ func (g gaps) afters() map[int]uint64 {
 	}
 	return all
 }
-
-// of are the sequences of the partitions with a gap; 0 for all others.
-func (g gaps) of(upto []uint64) []uint64 {
-	some := make([]uint64, len(upto))
-	for k := range g {
-		if k < len(upto) {
-			some[k] = upto[k]
-		}
-	}
-	return some
-}

@@ -63,6 +63,8 @@ type Hub struct {
 	online atomic.Int64
 	shards [shardCount]shard
 	closed atomic.Bool
+	// elsewhere are the partitions that another node's fold has told of.
+	elsewhere []atomic.Bool
 
 	effects   prometheus.Counter
 	overflows prometheus.Counter
@@ -87,6 +89,7 @@ func New(partitions int, o Options) *Hub {
 	h := &Hub{
 		o:          o.withDefaults(),
 		partitions: partitions,
+		elsewhere:  make([]atomic.Bool, partitions),
 		seed:       maphash.MakeSeed(),
 		effects: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "receiptd_notify_effects_total",
@@ -169,6 +172,10 @@ func (h *Hub) Users() iter.Seq2[string, string] {
 
 // Count is how many users are online.
 func (h *Hub) Count() int { return int(h.online.Load()) }
+
+// Elsewhere says that what is pushed of a partition comes from another node's fold, from now on now
+// and then. It may come a good while after a summary that has it.
+func (h *Hub) Elsewhere(partition int) { h.elsewhere[partition].Store(true) }
 
 // Missed tells all subscribers that what a partition's entries after one did, up to another one, is
 // not pushed. Each is told of it by their summary: see [Push.Missed].

@@ -354,20 +354,6 @@ func (s *Subscription) takeWhere(fits func(*Notification) bool) (taken []Notific
 func (s *Subscription) Told(upto []uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.toldUpto(upto)
-}
-
-// ToldMissed is Told for what was missed, and for the partitions in question: all that others push
-// is handed out. See [Push.Missed].
-func (s *Subscription) ToldMissed(upto []uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.gaps) > 0 {
-		s.toldUpto(s.gaps.of(upto))
-	}
-}
-
-func (s *Subscription) toldUpto(upto []uint64) {
 	if s.told == nil {
 		s.told = make([]uint64, len(s.upto))
 	}
@@ -378,6 +364,21 @@ func (s *Subscription) toldUpto(upto []uint64) {
 	if len(s.gaps) > 0 {
 		s.gaps.close(s.told)
 		s.signal() // for what was held back
+	}
+}
+
+// ToldElsewhere is Told for the partitions that another node's fold tells of: see [Hub.Elsewhere].
+// All that the folds here push is handed out.
+func (s *Subscription) ToldElsewhere(upto []uint64) {
+	some := make([]uint64, len(upto))
+	any := false
+	for k := range upto {
+		if k < len(s.hub.elsewhere) && s.hub.elsewhere[k].Load() {
+			some[k], any = upto[k], true
+		}
+	}
+	if any {
+		s.Told(some)
 	}
 }
 

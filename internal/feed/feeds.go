@@ -20,6 +20,8 @@ import (
 type Hub interface {
 	Online(app, user string) bool
 	Push(effects []projections.Effect)
+	// Elsewhere says that what is pushed of a partition comes from another node, now and then.
+	Elsewhere(partition int)
 	// Missed has all of them look in their summaries for what a partition's entries after one did,
 	// up to another one.
 	Missed(partition int, after, upto uint64)

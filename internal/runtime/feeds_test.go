@@ -116,8 +116,8 @@ func (r *running) stream(name string) *hearing {
 	return h
 }
 
-// session logs dan in with the SDK at a node. He acknowledges what he is told. What is read while
-// he logs in may be in the summary and pushed besides, as ever: so nothing is.
+// session logs dan in with the SDK at a node. He acknowledges what he is told. What a fold here
+// does while he logs in may be in the summary and pushed besides, as ever: so nothing is read.
 func (r *running) session(name string) *hearing {
 	r.t.Helper()
 	h := &hearing{name: name, from: "dan", told: map[string][]time.Time{}}
@@ -320,7 +320,14 @@ func TestReceiptsAreToldWithoutACopy(t *testing.T) {
 	}
 	heard := []*hearing{a.stream("a stream from before")}
 	session := func(name string) {
-		x.while(func() { heard = append(heard, a.session(name)) }, nodes...)
+		x.while(func() {
+			for k := range partitions {
+				if a.Projector.Serves(k, 0) {
+					a.await(k)
+				}
+			}
+			heard = append(heard, a.session(name))
+		}, nodes...)
 	}
 	session("an SDK session from before")
 	x.more(30)
@@ -376,7 +383,10 @@ func TestCopiesThatServeAgainTell(t *testing.T) {
 	b.caughtUp()
 	x := readMessages(t, groups, a, b)
 	heard := []*hearing{a.stream("a stream")}
-	x.while(func() { heard = append(heard, a.session("an SDK session")) }, a, b)
+	x.while(func() {
+		a.caughtUp()
+		heard = append(heard, a.session("an SDK session"))
+	}, a, b)
 	for i := range 2 * partitions {
 		k := i % partitions
 		x.more(20)

@@ -293,7 +293,7 @@ func (c *session) takeMissed(after map[int]uint64) error {
 // queueSummary puts a summary into the backlog.
 func (c *session) queueSummary(summary *notify.Summary) {
 	pg := &c.pager
-	c.sub.ToldMissed(summary.Upto)
+	c.sub.ToldElsewhere(summary.Upto)
 	pg.upto = notify.Higher(pg.upto, summary.Upto)
 	if pg.backlog = c.appendSummary(pg.backlog, summary); len(pg.backlog) > 0 {
 		pg.uptoBacklog = slices.Clone(pg.upto)
