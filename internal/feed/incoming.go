@@ -95,6 +95,7 @@ func (n *incoming) begin(told uint64) {
 func (n *incoming) follow(l *line, after uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.held = effects{}
 	n.missed(after)
 	n.change(other, l)
 }
