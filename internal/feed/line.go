@@ -124,5 +124,9 @@ func (l *line) nameNext(ctx context.Context) {
 
 // poll returns what comes after an entry.
 func (l *line) poll(ctx context.Context, after uint64) (reply, error) {
-	return l.ask(ctx, request{Poll: true, After: after, Wait: pollWait.Milliseconds()}, pollWait+patience)
+	x, err := l.ask(ctx, request{Poll: true, After: after, Wait: pollWait.Milliseconds()}, pollWait+patience)
+	if err == nil && !x.sound(l.partition) {
+		err = fmt.Errorf("feed of partition %d from %s: %w", l.partition, l.node, errUnsound)
+	}
+	return x, err
 }

@@ -19,6 +19,8 @@ const (
 	answerMax = 256 << 10
 	// gather is how long a feed waits for more once there is something: a burst is one answer.
 	gather = 2 * time.Millisecond
+	// waitMax bounds how long an answer waits for something to tell.
+	waitMax = time.Second
 	// unasked is how long a feed is kept that nobody asks for.
 	unasked = 3 * time.Second
 )
@@ -198,7 +200,7 @@ func (o *outgoing) poll(ctx context.Context, rq *request) reply {
 	if !known {
 		return reply{Problem: errNoFeed.Error()}
 	}
-	wait := time.NewTimer(time.Duration(rq.Wait) * time.Millisecond)
+	wait := time.NewTimer(time.Duration(min(max(rq.Wait, 0), waitMax.Milliseconds())) * time.Millisecond)
 	defer wait.Stop()
 	select {
 	case <-f.wake:

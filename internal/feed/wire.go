@@ -2,6 +2,7 @@ package feed
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -36,6 +37,21 @@ type reply struct {
 	// Users is how many users the feed is for.
 	Users   int                  `json:"users,omitempty"`
 	Effects []projections.Effect `json:"effects,omitempty"`
+}
+
+var errUnsound = errors.New("its effects are not those of the entries that it names")
+
+// sound reports whether the effects are of a partition, in order, and of the entries in question.
+func (x *reply) sound(partition int) bool {
+	at := x.After
+	for i := range x.Effects {
+		e := &x.Effects[i]
+		if e.Partition != partition || e.Sequence <= x.After || e.Sequence < at || e.Sequence > x.Upto {
+			return false
+		}
+		at = e.Sequence
+	}
+	return true
 }
 
 // hash stands for a user. Two that share one are told of together, and who is not online is not
