@@ -18,11 +18,12 @@ import (
 type Snapshot struct {
 	snap    *pebble.Snapshot
 	failure *failure
+	readers *readers
 }
 
 // Snapshot takes the state of the last committed checkpoint.
 func (s *Store) Snapshot() *Snapshot {
-	return &Snapshot{snap: s.db.NewSnapshot(), failure: s.failure}
+	return &Snapshot{snap: s.db.NewSnapshot(), failure: s.failure, readers: &s.readers}
 }
 
 // Close releases the snapshot.
@@ -30,6 +31,10 @@ func (s *Snapshot) Close() error { return s.snap.Close() }
 
 // Get returns a copy of the value of a key, nil if there is none. It may be called concurrently.
 func (s *Snapshot) Get(key []byte) ([]byte, error) {
+	if err := s.readers.begin(); err != nil {
+		return nil, err
+	}
+	defer s.readers.end()
 	v, closer, err := s.snap.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
@@ -65,6 +70,10 @@ func (s *Snapshot) Digest(ctx context.Context) (digest string, keys int, err err
 }
 
 func (s *Snapshot) each(ctx context.Context, f func(key, value []byte) error) error {
+	if err := s.readers.begin(); err != nil {
+		return err
+	}
+	defer s.readers.end()
 	it, err := s.snap.NewIterWithContext(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("read state: %w", err)
@@ -73,6 +82,9 @@ func (s *Snapshot) each(ctx context.Context, f func(key, value []byte) error) er
 	for ok := it.First(); ok; ok = it.Next() {
 		if n++; n%4096 == 0 && ctx.Err() != nil {
 			return errors.Join(ctx.Err(), it.Close())
+		}
+		if s.readers.ended() {
+			return errors.Join(errOver, it.Close())
 		}
 		if err := f(it.Key(), it.Value()); err != nil {
 			return errors.Join(err, it.Close())
@@ -94,6 +106,12 @@ type Difference struct {
 
 // Compare finds the first key at which two states differ; nil if they are equal.
 func Compare(ctx context.Context, live, replayed *Snapshot) (*Difference, error) {
+	for _, s := range []*Snapshot{live, replayed} {
+		if err := s.readers.begin(); err != nil {
+			return nil, err
+		}
+		defer s.readers.end()
+	}
 	a, err := live.snap.NewIterWithContext(ctx, nil)
 	if err != nil {
 		return nil, fmt.Errorf("read live state: %w", err)

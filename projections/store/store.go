@@ -69,6 +69,7 @@ type Store struct {
 	filter  *filter
 	failure *failure
 	full    *fullDisk
+	readers readers
 
 	committing sync.Mutex
 	changes    changes // of the checkpoint being committed
@@ -354,6 +355,7 @@ func (s *Store) Close() error { return errors.Join(s.Flush(), s.Discard()) }
 // Discard closes the store without a flush: checkpoints that are not durable yet are lost.
 func (s *Store) Discard() error {
 	s.StopWaiting()
+	s.readers.stop()
 	s.filter.close()
 	err := s.db.Close()
 	s.unref()
