@@ -98,7 +98,8 @@ func TestSlowTLSClientsAreClosed(t *testing.T) {
 	t.Run("does not read", func(t *testing.T) {
 		t.Parallel()
 		conn := login(t)
-		_ = conn.SetWriteDeadline(time.Now().Add(5 * time.Minute)) // which a busy machine may take to fill what the sockets hold
+		// A busy machine takes its time to fill what the sockets hold.
+		_ = conn.SetWriteDeadline(time.Now().Add(5 * time.Minute))
 		pings := bytes.Repeat([]byte("PING\r\n"), 2000)
 		var err error
 		for err == nil {
