@@ -42,12 +42,8 @@ func (c floodsCommand) Run(ctx context.Context, target ctl.Target, std streams) 
 	if err != nil {
 		return err
 	}
-	self, err := clients.ThisProgram()
-	if err != nil {
-		return err
-	}
 	r, err := clients.Floods(ctx, clients.FloodOptions{
-		Self: self, Server: server, Duration: c.Duration, Flooders: c.Flooders, Sockets: c.Sockets, Messages: c.Messages, Phase: phases(std, c.JSON),
+		Server: server, Duration: c.Duration, Flooders: c.Flooders, Sockets: c.Sockets, Messages: c.Messages, Phase: phases(std, c.JSON),
 	})
 	if len(r.Floods) == 0 {
 		return err

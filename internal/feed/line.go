@@ -3,7 +3,6 @@ package feed
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -60,7 +59,7 @@ func (l *line) ask(ctx context.Context, rq request, limit time.Duration) (x repl
 	case err != nil:
 		return x, fmt.Errorf("feed of partition %d from %s: %w", l.partition, l.node, err)
 	case x.Problem != "":
-		return x, fmt.Errorf("feed of partition %d from %s: %w", l.partition, l.node, errors.New(x.Problem))
+		return x, fmt.Errorf("feed of partition %d from %s: %s", l.partition, l.node, x.Problem)
 	}
 	return x, nil
 }

@@ -17,8 +17,9 @@ type request struct {
 	Partition int    `json:"partition"`
 	// Whom are the hashes of users to tell of, besides those named before. Between First and Last
 	// they are gathered, and then take the place of those; the first time that begins the feed.
-	Whom        []byte `json:"whom,omitempty"`
-	First, Last bool   `json:",omitempty"`
+	Whom  []byte `json:"whom,omitempty"`
+	First bool   `json:"first,omitempty"`
+	Last  bool   `json:"last,omitempty"`
 	// Poll asks for the effects after an entry, all up to which were told. If there are none, they
 	// are waited for, so many milliseconds.
 	Poll  bool   `json:"poll,omitempty"`

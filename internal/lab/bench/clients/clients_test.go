@@ -55,11 +55,7 @@ func TestRun(t *testing.T) {
 	if r.Clients != 24 {
 		t.Errorf("%+v", r)
 	}
-	self, err := clients.ThisProgram()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := clients.Floods(ctx, clients.FloodOptions{Self: self, Server: server, Duration: 300 * time.Millisecond, Flooders: 2, Sockets: 20, Messages: 20})
+	f, err := clients.Floods(ctx, clients.FloodOptions{Server: server, Duration: 300 * time.Millisecond, Flooders: 2, Sockets: 20, Messages: 20})
 	if err != nil {
 		t.Error(err)
 	}

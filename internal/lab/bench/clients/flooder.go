@@ -29,14 +29,25 @@ const (
 	endsWithin = answersWithin + 30*time.Second
 )
 
-// floodKinds are the floods, in their order.
-var floodKinds = []string{"SDK messages", "SDK calls", "logins", "idle sockets", "groups"}
+// floodKinds are the floods, in their order: the name of each, and what one of its connections does
+// until the context ends.
+var floodKinds = []struct {
+	name string
+	pour func(f *flooder, ctx context.Context, i int)
+}{
+	{"SDK messages", (*flooder).messages},
+	{"SDK calls", (*flooder).calls},
+	{"logins", (*flooder).logins},
+	{"idle sockets", (*flooder).sockets},
+	{"groups", (*flooder).groups},
+}
 
 // floodOrder is what a process that floods reads from its standard input; the flood ends with that.
 // The flooder is a process of its own: what it does for its own requests must not delay the quiet
 // tenant's in the process that measures them.
 type floodOrder struct {
-	Kind string `json:"kind"`
+	// Kind is an index of floodKinds: both ends are one program.
+	Kind int `json:"kind"`
 	// Server is the base URL.
 	Server string `json:"server"`
 	// App is the path of the flooded app, Token that of a user of it.
@@ -55,17 +66,8 @@ type floodAnswers struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// ThisProgram returns the command line that makes this program flood in [FloodIfAsked].
-func ThisProgram() ([]string, error) {
-	path, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
-	}
-	return []string{path, asFlooder}, nil
-}
-
-// FloodIfAsked floods a server and exits, if the program was started with the command line that
-// [ThisProgram] returns. Otherwise it does nothing. Call it first in main or TestMain.
+// FloodIfAsked floods a server and exits, if [Floods] has started the program for that. Otherwise
+// it does nothing. Call it first in main or TestMain.
 func FloodIfAsked() {
 	if len(os.Args) != 2 || os.Args[1] != asFlooder {
 		return
@@ -97,12 +99,7 @@ func flood(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("flood: %w", err)
 	}
-	pour, ok := map[string]func(context.Context, int){
-		floodKinds[0]: f.messages, floodKinds[1]: f.calls, floodKinds[2]: f.logins, floodKinds[3]: f.sockets, floodKinds[4]: f.groups,
-	}[f.order.Kind]
-	if !ok {
-		return fmt.Errorf("flood: no flood of %q", f.order.Kind)
-	}
+	pour := floodKinds[f.order.Kind].pour
 	f.socket = socket(base)
 	dial := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(floodAddress)}}).DialContext
 	f.client.Transport = &http.Transport{DialContext: dial, MaxIdleConnsPerHost: f.order.Flooders}
@@ -111,7 +108,7 @@ func flood(in io.Reader, out io.Writer) error {
 	ctx, stop := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	for i := range f.order.Flooders {
-		all.Go(func() { pour(ctx, i) })
+		all.Go(func() { pour(f, ctx, i) })
 	}
 	_ = orders.Decode(new(struct{})) // returns at the end of in, however that comes about
 	f.await()
@@ -142,10 +139,11 @@ type flooding struct {
 	stop  context.CancelFunc
 }
 
-// startFlood starts a flood. It ends with the context, too.
-func startFlood(ctx context.Context, self []string, order floodOrder) (x *flooding, err error) {
-	if len(self) == 0 {
-		return nil, errors.New("no command line for a process that floods")
+// startFlood starts a flood, by this program once more. It ends with the context, too.
+func startFlood(ctx context.Context, order floodOrder) (x *flooding, err error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("start a flood: find this program: %w", err)
 	}
 	x = new(flooding)
 	ctx, x.stop = context.WithCancel(ctx)
@@ -154,7 +152,7 @@ func startFlood(ctx context.Context, self []string, order floodOrder) (x *floodi
 			x.stop()
 		}
 	}()
-	x.cmd = exec.CommandContext(ctx, self[0], self[1:]...)
+	x.cmd = exec.CommandContext(ctx, program, asFlooder)
 	x.cmd.Stderr = os.Stderr
 	if x.order, err = x.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("start a flood: %w", err)

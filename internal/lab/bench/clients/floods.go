@@ -17,8 +17,6 @@ import (
 
 // FloodOptions of a run of [Floods].
 type FloodOptions struct {
-	// Self is the command line that makes a process flood: that of [ThisProgram].
-	Self []string
 	// Server is measured. The run creates two apps of its own on it, which stay.
 	Server *ctl.Client
 	// Duration of each flood, and of the calm before and after it.
@@ -66,7 +64,8 @@ type floods struct {
 	n           int    // events of the quiet tenant
 }
 
-// Floods measures. It fails if a message of the quiet tenant is missing in the end.
+// Floods measures. The program has to call [FloodIfAsked], as it is started once more for each
+// flood. It fails if a message of the quiet tenant is missing in the end.
 func Floods(ctx context.Context, o FloodOptions) (result FloodResult, err error) {
 	name := strconv.FormatInt(time.Now().UnixMilli(), 36)
 	f := &floods{o: o, quiet: "/bench/quiet-" + name, loud: "/bench/loud-" + name}
@@ -77,13 +76,13 @@ func Floods(ctx context.Context, o FloodOptions) (result FloodResult, err error)
 		return result, fmt.Errorf("bench floods: messages that wait: %w", err)
 	}
 	result.Waiting = o.Messages
-	for _, kind := range floodKinds {
+	for kind, x := range floodKinds {
 		if o.Phase != nil {
-			o.Phase(kind)
+			o.Phase(x.name)
 		}
 		flood, err := f.measure(ctx, kind)
 		if err != nil {
-			return result, fmt.Errorf("bench floods: %s: %w", kind, err)
+			return result, fmt.Errorf("bench floods: %s: %w", x.name, err)
 		}
 		result.Floods = append(result.Floods, flood)
 	}
@@ -216,10 +215,10 @@ func (f *floods) fetch(ctx context.Context) (int, error) {
 }
 
 // measure has the quiet tenant ask before, during and after a flood.
-func (f *floods) measure(ctx context.Context, kind string) (x Flood, err error) {
-	x.Name = kind
+func (f *floods) measure(ctx context.Context, kind int) (x Flood, err error) {
+	x.Name = floodKinds[kind].name
 	x.Before = f.ask(ctx)
-	flood, err := startFlood(ctx, f.o.Self, floodOrder{
+	flood, err := startFlood(ctx, floodOrder{
 		Kind: kind, Server: f.o.Server.URL("").String(), App: f.loud, Token: f.mallory, Flooders: f.o.Flooders, Sockets: f.o.Sockets,
 	})
 	if err != nil {
