@@ -3,22 +3,18 @@ package httpapi
 import (
 	"bufio"
 	"encoding/binary"
-	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/receiptd/receiptd/internal/lab/unread"
 )
 
 // A connection of HTTP/2 whose client leaves its socket full is closed, and its requests end: what
 // ends one of them alone would have to be written to the same socket.
 func TestFullSocketsOverHTTP2AreClosed(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.Limits.StreamWrite = 100 * time.Millisecond })
-	conn, err := net.Dial("tcp", h.server.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+	conn := unread.Dial(t, h.server.Listener.Addr().String())
 	const window = 1 << 30 // so that what is not read stays in the socket
 	send := []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 	frame := func(kind, flags byte, stream uint32, payload []byte) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/lab/unread"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -286,14 +286,7 @@ func TestSlowReaderIsDroppedAndHarmsNobody(t *testing.T) {
 	t.Parallel()
 	const writeTime = 4 * time.Second
 	h := newHarness(t, func(c *Config) { c.Limits.StreamWrite = writeTime })
-	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", h.server.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
-		t.Fatal(err)
-	}
+	conn := unread.Dial(t, h.server.Listener.Addr().String())
 	fmt.Fprintf(conn, "GET %s/users/alice/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", base, testAdminKey)
 	quick := h.openStream("bob", "")
 	for !h.notify.Online(testApp, "alice") {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,8 +15,8 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
-
 	"github.com/receiptd/receiptd/internal/gateway/admission"
+	"github.com/receiptd/receiptd/internal/lab/unread"
 )
 
 // uploadClient is a client with an open stream of events.
@@ -404,14 +403,7 @@ func TestUploadWhoseAnswersAreNotRead(t *testing.T) {
 	h.state.outcomes = func(context.Context, int, uint64) ([]events.Outcome, error) {
 		return slices.Repeat([]events.Outcome{events.RejectedNotFound}, uploadChunk), nil
 	}
-	conn, err := net.Dial("tcp", h.server.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
-		t.Fatal(err)
-	}
+	conn := unread.Dial(t, h.server.Listener.Addr().String())
 	fmt.Fprintf(conn, "POST %s/events:stream?wait=applied HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\nContent-Type: application/x-ndjson\r\nContent-Length: 1000000000\r\n\r\n", base, testAdminKey)
 	text := []byte(strings.Repeat(line("ann"), 1000))
 	end := time.Now().Add(patience)

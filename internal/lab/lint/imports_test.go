@@ -125,6 +125,7 @@ var layers = map[string]layer{
 		"consumers/notify", "consumers/projector", "internal/lab/oracle"}},
 	"internal/lab/cluster":        {},
 	"internal/lab/natstest":       {sees: []string{"events", "events/eventlog"}},
+	"internal/lab/unread":         {},
 	"internal/lab/bench":          {sees: []string{anything, "internal/lab/bench/drawing", "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/child":    {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/load":     {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/sim"}},
