@@ -452,6 +452,16 @@ func TestCopiesThatStopTelling(t *testing.T) {
 	for name, fault := range map[string]func(n *node) (over func()){
 		"killed":       func(n *node) func() { n.kill(true); return func() { n.kill(false) } },
 		"stands still": func(n *node) func() { return n.pause() },
+		"stands still for a moment, and does not fold then": func(n *node) func() {
+			over := n.pause()
+			time.AfterFunc(pollWait+patience-50*time.Millisecond, func() {
+				n.fold.Lock()
+				n.stuck = true
+				n.fold.Unlock()
+				over()
+			})
+			return func() {}
+		},
 		"loses its copy": func(n *node) func() {
 			n.lose()
 			return n.again
