@@ -10,7 +10,7 @@ var consumerMutants = []Mutant{
 		Package: "consumers/projector", Test: "TestOutcomesAreCopied",
 	},
 	{
-		Name: "outcome-before-the-fold", File: "consumers/projector/outcomes.go",
+		Name: "outcomes-without-bound", File: "consumers/projector/outcomes.go",
 		Old:     `for (o.bytes > maxOutcomeBytes || len(o.decisions) > maxOutcomeEntries) && len(o.decisions) > 1 {`,
 		New:     `for o.bytes > maxOutcomeBytes && len(o.decisions) > 1 {`,
 		Bug:     "outcomes of entries without events are remembered without bound",
