@@ -187,8 +187,8 @@ func TestSecondConsumerTakesOver(t *testing.T) {
 	<-second
 }
 
-// overtaken is a sink in which the consumer of before goes on while its successor is told how far it
-// is.
+// overtaken is a sink in which the consumer of before goes on while its successor is told how far
+// it is.
 type overtaken struct {
 	memory
 	once sync.Once

@@ -40,8 +40,8 @@ type foldStage struct {
 // resume finds out where to go on: after what the sink has, with a state that the log agrees with.
 func (f *foldStage) resume(ctx context.Context) (err error) {
 	w := f.w
-	// Before anything else: from here on a process that filled the sink before notes no other block.
-	// Its last one may still arrive, which is why that is repeated if the sink does not have it.
+	// Before anything else: from here on whoever filled the sink before notes no other block. The
+	// last one may still arrive, which is why it is repeated if the sink does not have it.
 	if f.interrupted, err = w.c.o.Intents.Read(ctx, w.partition); err != nil {
 		return err
 	}

@@ -16,8 +16,8 @@ import (
 // ErrNotFound: the stream has no such message.
 var ErrNotFound = errors.New("leader: no such message")
 
-// JetStream's error codes for a message that is not there, and for a server that cannot tell: it has
-// just started, say.
+// JetStream's error codes for a message that is not there, and for a server that cannot tell: it
+// has just started, say.
 const (
 	codeNotFound    = 10037
 	codeUnavailable = 10008

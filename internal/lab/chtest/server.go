@@ -26,7 +26,7 @@ func Start(t testing.TB) *Server {
 	return StartAt(t, "127.0.0.1")
 }
 
-// StartAt is [Start] for those who are not on this host: the server listens at one of its addresses.
+// StartAt is [Start] for those who are not on this host: the server listens at an address of its.
 func StartAt(t testing.TB, host string) *Server {
 	t.Helper()
 	s := &Server{Process: chserver.NewProcess(filepath.Join(t.TempDir(), "clickhouse"), net.JoinHostPort(host, "0")), t: t}

@@ -65,7 +65,8 @@ func moved(sec int64, nsec int32, mono int64) (int64, int32, int64) {
 )
 
 // Overlay writes into a directory what makes go build, with the flag -overlay and the path that is
-// returned, build programs that take a [Clock]. The error is [ErrOtherGo] where it is not known how.
+// returned, build programs that take a [Clock]. The error is [ErrOtherGo] where it is not known
+// how.
 func Overlay(dir string) (path string, err error) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -97,8 +98,8 @@ func Overlay(dir string) (path string, err error) {
 	return path, nil
 }
 
-// Clock is the wall clock of programs that were built with the overlay. It is a file, which outlives
-// them: what was set counts for later starts.
+// Clock is the wall clock of programs that were built with the overlay. It is a file, which
+// outlives them: what was set counts for later starts.
 type Clock struct{ path string }
 
 // New makes a clock that is right, and a file for it.
@@ -110,8 +111,8 @@ func New(path string) (*Clock, error) {
 // Env is for the environment of the programs.
 func (c *Clock) Env() string { return variable + "=" + c.path }
 
-// Set has the clock be fast by a time from now on, or slow if it is negative. Programs that run jump
-// there at once.
+// Set has the clock be fast by a time from now on, or slow if it is negative. Programs that run
+// jump there at once.
 func (c *Clock) Set(fast time.Duration) error {
 	file, err := os.OpenFile(c.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -23,8 +23,8 @@ func main() {
 }
 `
 
-// A program that runs sees its clock jump, both ways; the span that it has run is what it was; and a
-// program that is started later has the clock as it was set.
+// A program that runs sees its clock jump, both ways; the span that it has run is what it was; and
+// a program that is started later has the clock as it was set.
 func TestClocksOfProgramsAreSet(t *testing.T) {
 	dir := t.TempDir()
 	overlay, err := Overlay(dir)

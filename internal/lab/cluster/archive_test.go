@@ -82,8 +82,8 @@ func (l *lab) filler(but ...*machine) *machine {
 	return l.nodes[0]
 }
 
-// movingSink has the node that fills ClickHouse be gone, or stand still, until another one has taken
-// over, and come back then: one that stood still believes that it is still its turn.
+// movingSink has the node that fills ClickHouse be gone, or stand still, until another one has
+// taken over, and come back then: one that stood still believes that it is still its turn.
 func (l *lab) movingSink(r *rand.Rand) {
 	m := l.filler()
 	began := time.Now()
@@ -135,9 +135,9 @@ func (l *lab) lostEngine(r *rand.Rand) {
 	steps[1]()
 }
 
-// exact holds that ClickHouse has each row once: every entry up to the last ones for certain, and of
-// every event that was reported to happen once at least if it was acknowledged, else at most. What
-// it has gives the state of the live copies.
+// exact holds that ClickHouse has each row once: all entries up to those that are there for
+// certain, each read that was acknowledged, and others once at most. What it has gives the state of
+// the live copies.
 func (a *archive) exact(c *client, h *history, least map[int]uint64) {
 	a.t.Helper()
 	for end := time.Now().Add(patience); !a.reached(least); time.Sleep(200 * time.Millisecond) {

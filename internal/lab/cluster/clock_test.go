@@ -21,8 +21,8 @@ func ownClocks(l *lab) string {
 	return "the programs were not built with a clock"
 }
 
-// wrongClock has the wall clock of a machine jump back and forth. In the end it is right, or stays as
-// it is through the faults that follow; or the machine dies and comes back with it.
+// wrongClock has the wall clock of a machine jump back and forth. In the end it is right, or stays
+// as it is through the faults that follow; or the machine dies and comes back with it.
 func (l *lab) wrongClock(r *rand.Rand) {
 	m := pick(r, l.all())
 	for range 2 + r.IntN(4) {

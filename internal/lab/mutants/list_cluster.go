@@ -1,7 +1,7 @@
 package main
 
-// Bugs between nodes: what one of them may say and do while another one is further, or has its turn,
-// and what the fold of one tells the users of another.
+// Bugs between nodes: what one of them says and does while another one is further, and what the
+// fold of one tells the users of another.
 var clusterMutants = []Mutant{
 	{
 		Name: "outcome-before-the-fold", File: "consumers/projector/worker.go",
@@ -13,7 +13,7 @@ var clusterMutants = []Mutant{
 	list, err := g.Part.Apply(*x)
 	if err != nil {`,
 		Bug:     "who waits for an event to be applied is told so before it is, and whatever is decided",
-		Package: "consumers/projector", Test: "TestOutcomesAreThoseOfTheEntry",
+		Package: "consumers/projector", Test: "TestFoldOfTheLogIsThatOfTheModel",
 	},
 	{
 		Name: "folded-again-for-a-lagging-answer", File: "consumers/internal/fold/agree.go",
@@ -27,7 +27,7 @@ var clusterMutants = []Mutant{
 		Old:     `if list := after(x.Effects, n.upto); len(list) > 0 {`,
 		New:     `if list := x.Effects; len(list) > 0 {`,
 		Bug:     "a copy that is behind tells again what another one has told",
-		Package: "internal/feed", Test: "TestFeedingThroughFaults",
+		Package: "internal/feed", Test: "FuzzReply",
 	},
 	{
 		Name: "feed-gap-is-not-seen", File: "internal/feed/incoming.go",

@@ -59,13 +59,6 @@ var consumerMutants = []Mutant{
 		Package: "events/eventlog", Test: "TestStaleAnswersEndNothing",
 	},
 	{
-		Name: "position-ignored", File: "internal/gateway/httpapi/positions.go",
-		Old:     `range append(wanted, more...) {`,
-		New:     `range append(wanted[:0], more[:0]...) {`,
-		Bug:     "a node answers with less than the client has seen",
-		Package: "internal/gateway/httpapi", Test: "TestAtLeast",
-	},
-	{
 		Name: "note-on-no-condition", File: "internal/cluster/writer.go",
 		Old:     `p.revision, err = w.bucket.Update(ctx, w.key(number), text, p.revision)`,
 		New:     `err = w.bucket.Put(ctx, w.key(number), text)`,
