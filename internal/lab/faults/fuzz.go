@@ -103,8 +103,8 @@ func endedLate(said string) bool {
 	return strings.Contains(said, "\n    context deadline exceeded\n") && !inputWritten.MatchString(said)
 }
 
-// inMemory has targets make their directories in memory, where the machine has such a directory: what
-// a sync takes is not what they try. What go test builds stays where it was.
+// inMemory has targets make their directories in memory, where the machine has such a directory:
+// what a sync takes is not what they try. What go test builds stays where it was.
 func inMemory(env []string) []string {
 	const shared = "/dev/shm"
 	if info, err := os.Stat(shared); err != nil || !info.IsDir() {
