@@ -25,7 +25,9 @@ func FuzzPebbleManifest(f *testing.F) {
 	f.Add(bytes.Repeat([]byte("x"), manifestBlock-2*manifestHeader), uint8(2), uint32(8*(manifestBlock-manifestHeader)))
 	f.Fuzz(func(t *testing.T, data []byte, records uint8, bit uint32) {
 		anyManifest(t, data, whole)
-		writtenManifest(t, written(t, data, int(records)), int(bit))
+		// Some blocks are as good as many.
+		most := 1 + 4*manifestBlock/(len(data)+manifestHeader)
+		writtenManifest(t, written(t, data, min(int(records), most)), int(bit))
 	})
 }
 
