@@ -49,8 +49,8 @@ func (l *Log) Reach(ctx context.Context, partition int, sequence uint64) (first,
 }
 
 // leaderEntry is [Log.EntryAt] as the leader of a replicated partition answers it. A leader whose
-// replica was damaged may lack an entry that others have, and NATS servers do not mend that: another
-// one is made to lead then, until each has been asked.
+// replica was damaged may lack an entry that others have, and NATS servers do not mend that:
+// another one is made to lead then, until each has been asked.
 func (l *Log) leaderEntry(ctx context.Context, partition int, sequence uint64) (Entry, error) {
 	for tries := l.streams[partition].CachedInfo().Config.Replicas; ; tries-- {
 		e, err := l.askLeader(ctx, partition, sequence)
