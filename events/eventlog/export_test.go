@@ -42,7 +42,9 @@ func WithHooks(cfg Config, h Hooks) Config {
 func (l *Log) SyncsAlways() bool { return l.server.srv.JetStreamConfig().SyncAlways }
 
 // Request sends a request as whoever reads the log does.
-func (l *Log) Request(ctx context.Context, f func(context.Context) error) error { return l.request(ctx, f) }
+func (l *Log) Request(ctx context.Context, f func(context.Context) error) error {
+	return l.request(ctx, f)
+}
 
 // AttestUnsynced is how far the witness stays behind where syncs are at intervals.
 const AttestUnsynced = attestUnsynced

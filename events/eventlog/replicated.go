@@ -48,8 +48,19 @@ func (l *Log) Reach(ctx context.Context, partition int, sequence uint64) (first,
 	return first, last, nil
 }
 
-// leaderEntry is [Log.EntryAt] as the leader of a replicated partition answers it.
-func (l *Log) leaderEntry(ctx context.Context, partition int, sequence uint64) (e Entry, err error) {
+// leaderEntry is [Log.EntryAt] as the leader of a replicated partition answers it. A leader whose
+// replica was damaged may lack an entry that others have, and NATS servers do not mend that:
+// another one is made to lead then, until each has been asked.
+func (l *Log) leaderEntry(ctx context.Context, partition int, sequence uint64) (Entry, error) {
+	for tries := l.streams[partition].CachedInfo().Config.Replicas; ; tries-- {
+		e, err := l.askLeader(ctx, partition, sequence)
+		if !errors.Is(err, ErrNoEntry) || tries <= 1 || !l.depose(ctx, partition, sequence) {
+			return e, err
+		}
+	}
+}
+
+func (l *Log) askLeader(ctx context.Context, partition int, sequence uint64) (e Entry, err error) {
 	err = l.request(ctx, func(ctx context.Context) error {
 		m, err := leader.At(ctx, l.read.nc, streamName(partition), sequence)
 		e = Entry{Sequence: m.Sequence, Time: m.Time, Subject: m.Subject, Data: m.Data, MsgID: producersName(m.Subject, m.Header.Get(jetstream.MsgIDHeader))}
@@ -62,6 +73,50 @@ func (l *Log) leaderEntry(ctx context.Context, partition int, sequence uint64) (
 		return Entry{}, fmt.Errorf("eventlog: read entry %d of partition %d: %w", sequence, partition, err)
 	}
 	return e, nil
+}
+
+// depose has the leader of a partition step down if it lacks an entry between those that it has. It
+// reports whether there is another one now.
+func (l *Log) depose(ctx context.Context, partition int, sequence uint64) bool {
+	first, last, err := l.Bounds(ctx, partition)
+	if err != nil || sequence < first || sequence > last {
+		return false // it has left the log, or was never in it
+	}
+	was, err := l.leaderOf(ctx, partition)
+	if err != nil || was == "" {
+		return err == nil
+	}
+	l.logger.Error("the leader of a partition lacks an entry that lies between others: its files are damaged; another server is to lead, and this one needs a new replica",
+		"partition", partition, "entry", sequence, "server", was)
+	try, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if _, err := l.read.nc.RequestWithContext(try, "$JS.API.STREAM.LEADER.STEPDOWN."+streamName(partition), nil); err != nil {
+		l.logger.Warn("the leader of a partition was not asked to step down", "partition", partition, "error", err)
+		return false
+	}
+	for end := time.Now().Add(settleTryMax); time.Now().Before(end); {
+		if now, err := l.leaderOf(ctx, partition); err == nil && now != "" && now != was {
+			return true
+		}
+		select {
+		case <-time.After(settlePause):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return false
+}
+
+// leaderOf is the name of the server that leads a partition; empty if none does now.
+func (l *Log) leaderOf(ctx context.Context, partition int) (name string, err error) {
+	err = l.request(ctx, func(ctx context.Context) error {
+		info, err := l.streams[partition].Info(ctx)
+		if err == nil && info.Cluster != nil {
+			name = info.Cluster.Leader
+		}
+		return err
+	})
+	return name, err
 }
 
 // A try that is not answered is given up for the next one, which takes twice as long, up to

@@ -2,8 +2,12 @@ package eventlog_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -125,6 +129,70 @@ func TestEntriesAreReadFromTheLeader(t *testing.T) {
 	}
 	if m, err := direct.NextMsg(100 * time.Millisecond); err == nil {
 		t.Errorf("a replica was asked: %s %s", m.Subject, m.Data)
+	}
+}
+
+// An entry that is missing in the leader's replica alone is not missing in the log: another server
+// is made to lead, and readers go on from there.
+func TestLeaderThatLacksAnEntryIsDeposed(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	servers := natstest.StartCluster(t, 3)
+	cfg := eventlog.Config{URL: natstest.ClusterURL(servers), Partitions: 1, Replicas: 3}
+	log := natstest.OpenLog(t, cfg)
+	const entries, missing = 9, 4
+	for i := range entries {
+		if _, err := log.Append(ctx, receipts(1, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	servers[0].Stop()
+	dropRecord(t, servers[0].Store("RECEIPTS_0"), missing)
+	servers[0].Start()
+	natstest.AwaitCluster(t, servers)
+	js := servers[1].JetStream()
+	lead := func() bool {
+		s, err := js.Stream(ctx, "RECEIPTS_0")
+		if err == nil && s.CachedInfo().Cluster.Leader == "s0" {
+			return true
+		}
+		if err == nil && s.CachedInfo().Cluster.Leader != "" {
+			_, _ = js.Conn().Request("$JS.API.STREAM.LEADER.STEPDOWN.RECEIPTS_0", nil, time.Second)
+			time.Sleep(time.Second) // until another one leads
+		}
+		return false
+	}
+	eventually(t, "the server with the damaged replica leads", lead)
+	if e, err := log.EntryAt(ctx, 0, missing); err != nil || e.Sequence != missing {
+		t.Errorf("%+v, %v", e, err)
+	}
+	eventually(t, "the server with the damaged replica leads again", lead)
+	if list := readAll(t, ctx, log, 0); len(list) != entries {
+		t.Errorf("%d of %d entries were read", len(list), entries)
+	}
+	if _, err := log.EntryAt(ctx, 0, entries+1); !errors.Is(err, eventlog.ErrNoEntry) {
+		t.Errorf("an entry that never was: %v", err)
+	}
+}
+
+// dropRecord takes a message out of the file of a stream whose server is stopped.
+func dropRecord(t *testing.T, stream string, number int) {
+	t.Helper()
+	path := filepath.Join(stream, "msgs", "1.blk")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := func(at int) int { return int(binary.LittleEndian.Uint32(text[at:]) &^ (1 << 31)) }
+	at := 0
+	for range number - 1 {
+		at += size(at)
+	}
+	if err := os.WriteFile(path, slices.Delete(text, at, at+size(at)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(stream, "msgs", "index.db")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
 	}
 }
 

@@ -64,3 +64,31 @@ func TestConsumerEndsTheServerUnlessItIsOptional(t *testing.T) {
 		}
 	}
 }
+
+// A fold that cannot go on ends the server with its own reason, and whoever waits for it at the
+// start has none.
+func TestReasonOfAFoldIsNotHidden(t *testing.T) {
+	s, err := Build(testContext(t), testConfig(t), natstest.Logger(t), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(testContext(t)); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := s.Log.Append(testContext(t), group("g", 1)); err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(testContext(t))
+	cancel()
+	if err := s.Projector.Run(over); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.reconcile(testContext(t)); err != nil {
+		t.Errorf("the fold has ended, and the reason is said to be: %v", err)
+	}
+	if s.gate.open.Load() {
+		t.Error("requests are taken that nothing folds")
+	}
+}

@@ -232,6 +232,8 @@ func (s *Server) reconcile(ctx context.Context) error {
 		s.gate.open.Store(true)
 	case ctx.Err() != nil: // a stop so early is none of a failure
 		return nil
+	case errors.Is(err, projector.ErrStopped): // whose own error says why
+		return nil
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package natstest
 
 import (
 	"net"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -63,6 +64,11 @@ func (s *Server) Stop() {
 
 // Addr is the host and port of the server.
 func (s *Server) Addr() string { return s.srv.Addr().String() }
+
+// Store is the directory of a stream, for damage while the server is stopped.
+func (s *Server) Store(stream string) string {
+	return filepath.Join(s.dir, server.JetStreamStoreDir, server.DEFAULT_GLOBAL_ACCOUNT, "streams", stream)
+}
 
 // URL is what a client connects to.
 func (s *Server) URL() string { return "nats://" + s.Addr() }
