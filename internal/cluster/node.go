@@ -60,7 +60,7 @@ type Node struct {
 // what it does not: so nothing that it lacks leaves the log from here on.
 func New(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{o: o, state: o.State, copies: make([]comparison, o.Log.Partitions())}
-	n.members = newMembers(o.Bus, o.Name, o.Life, o.Log.Identity(), o.Logger, n.beat)
+	n.members = newMembers(o.Bus, o.Name, o.Life, o.Log.Identity(), n.beat)
 	n.divergences = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "receiptd_cluster_divergences_total", Help: "Times that copies of a partition's state differed at the same entry, as this node saw it.",
 	}, []string{"partition"})
@@ -77,11 +77,12 @@ func New(ctx context.Context, o Options) (*Node, error) {
 }
 
 // Run tells the other nodes of this one, compares copies, and keeps the floor, until the context
-// ends.
+// ends, or with [ErrNameTaken] if another process took the name.
 func (n *Node) Run(ctx context.Context) error {
 	defer n.background.Wait()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.members.run(ctx) })
+	group.Go(func() error { return n.contest(ctx) })
 	group.Go(func() error { return every(ctx, readyEvery, func() { n.look() }) })
 	group.Go(func() error { return every(ctx, beatEvery, func() { n.compareAll(ctx) }) })
 	group.Go(func() error { return every(ctx, levelEvery, func() { n.raiseLevel(ctx) }) })
@@ -262,6 +263,9 @@ func (n *Node) Forget(ctx context.Context, node string) error {
 		return err
 	}
 	n.members.forget(node)
+	if err := n.o.Bucket.Delete(ctx, lifePrefix+node); err != nil {
+		return err
+	}
 	return n.o.Bucket.Delete(ctx, floorPrefix+node)
 }
 

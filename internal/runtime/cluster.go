@@ -36,7 +36,7 @@ const sinkName = "sink"
 func (s *Server) joinCluster(ctx context.Context, version string) error {
 	name := s.cfg.Cluster.Node
 	if name == "" {
-		return nil
+		return s.checkAlone(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -66,6 +66,12 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	var life [8]byte
 	_, _ = rand.Read(life[:]) // never fails
 	s.life = hex.EncodeToString(life[:])
+	if err := retry(ctx, func(ctx context.Context) (err error) {
+		s.releaseName, err = cluster.TakeName(ctx, cluster.NewNameBus(nc), s.bucket, name, s.life)
+		return err
+	}, cluster.ErrNameTaken); err != nil {
+		return err
+	}
 	s.node, err = cluster.New(ctx, cluster.Options{
 		Name: name, Life: s.life, Version: version, Bus: cluster.NewBus(nc), Bucket: s.bucket, Log: s.Log, State: copies{s.Projector}, MaxLevel: projections.MaxLevel(),
 		Draining: func() bool { return s.draining.Err() != nil }, Registerer: s.registry, Logger: s.logger,
@@ -80,6 +86,33 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	s.router = router.New(s.Projector, s.node.Asker(), s.feeds, s.registry)
 	s.fresh = cluster.NewFresh(s.Log, s.router)
 	return nil
+}
+
+// checkAlone refuses to be the only process on a log that nodes share: it would neither know their
+// secrets nor what they need of the log, and they would not know of it.
+func (s *Server) checkAlone(ctx context.Context) error {
+	if s.cfg.Log.NATS == "" {
+		return nil
+	}
+	nc, err := s.Log.Connect(ctx, "receiptd looking for nodes")
+	if err != nil {
+		return fmt.Errorf("connect to look for nodes: %w", err)
+	}
+	defer nc.Close()
+	var nodes []string
+	if err := retry(ctx, func(ctx context.Context) error {
+		bucket, err := cluster.FindBucket(ctx, nc, cluster.BucketName)
+		if errors.Is(err, cluster.ErrNotFound) {
+			return nil
+		}
+		if err == nil {
+			nodes, err = cluster.Nodes(ctx, bucket)
+		}
+		return err
+	}); err != nil || len(nodes) == 0 {
+		return err
+	}
+	return fmt.Errorf("the log is shared by the nodes %s, and this process has no name: give it one of its own by --node", strings.Join(nodes, ", "))
 }
 
 // errFewCopies is why a node does not start that is told to fold only a part.
