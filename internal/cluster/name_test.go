@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // While a process that has a name answers, no other one gets it; once it is gone, another one does.
@@ -40,6 +43,25 @@ func TestNameIsOneProcess(t *testing.T) {
 		t.Fatalf("after the first one is gone: %v", err)
 	}
 	release()
+}
+
+// A node whose bucket does not answer at its start may try again.
+func TestNodeBeginsAgainWithoutItsBucket(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	_, conns := brokers(t)
+	o := Options{Name: "a", Life: "1", Bucket: bucket(t, conns[0]), Log: oneLog{}, State: &copyHere{}, Registerer: prometheus.NewRegistry(), Draining: func() bool { return false }}
+	ended, end := context.WithCancel(ctx)
+	end()
+	if _, err := New(ended, o); err == nil {
+		t.Fatal("nobody was asked what the node needs of the log")
+	}
+	if _, err := New(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := Nodes(ctx, o.Bucket); err != nil || !slices.Equal(names, []string{"a"}) {
+		t.Errorf("the nodes are %v, %v", names, err)
+	}
 }
 
 // A process whose name was taken while it stood still ends when it hears of the other one, and the

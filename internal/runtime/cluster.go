@@ -38,7 +38,7 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	if name == "" {
 		return s.checkAlone(ctx)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, startLimit(s.cfg))
 	defer cancel()
 	nc, err := s.Log.Connect(ctx, "receiptd node "+name)
 	if err != nil {
@@ -72,9 +72,12 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	}, cluster.ErrNameTaken); err != nil {
 		return err
 	}
-	s.node, err = cluster.New(ctx, cluster.Options{
-		Name: name, Life: s.life, Version: version, Bus: cluster.NewBus(nc), Bucket: s.bucket, Log: s.Log, State: copies{s.Projector}, MaxLevel: projections.MaxLevel(),
-		Draining: func() bool { return s.draining.Err() != nil }, Registerer: s.registry, Logger: s.logger,
+	err = retry(ctx, func(ctx context.Context) (err error) {
+		s.node, err = cluster.New(ctx, cluster.Options{
+			Name: name, Life: s.life, Version: version, Bus: cluster.NewBus(nc), Bucket: s.bucket, Log: s.Log, State: copies{s.Projector}, MaxLevel: projections.MaxLevel(),
+			Draining: func() bool { return s.draining.Err() != nil }, Registerer: s.registry, Logger: s.logger,
+		})
+		return err
 	})
 	if err != nil {
 		return err
@@ -94,6 +97,8 @@ func (s *Server) checkAlone(ctx context.Context) error {
 	if s.cfg.Log.NATS == "" {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	nc, err := s.Log.Connect(ctx, "receiptd looking for nodes")
 	if err != nil {
 		return fmt.Errorf("connect to look for nodes: %w", err)
@@ -109,8 +114,11 @@ func (s *Server) checkAlone(ctx context.Context) error {
 			nodes, err = cluster.Nodes(ctx, bucket)
 		}
 		return err
-	}); err != nil || len(nodes) == 0 {
-		return err
+	}); err != nil {
+		return fmt.Errorf("look for nodes: %w", err)
+	}
+	if len(nodes) == 0 {
+		return nil
 	}
 	return fmt.Errorf("the log is shared by the nodes %s, and this process has no name: give it one of its own by --node", strings.Join(nodes, ", "))
 }
