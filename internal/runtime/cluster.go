@@ -6,11 +6,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
@@ -45,34 +48,34 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 		return fmt.Errorf("connect to the other nodes: %w", err)
 	}
 	// What all nodes make at the same time may take some of them two tries.
-	if err := retry(ctx, func(ctx context.Context) (err error) {
+	if err := retry(ctx, s.logger, func(ctx context.Context) (err error) {
 		s.bucket, err = cluster.OpenBucket(ctx, nc, cluster.BucketName, s.cfg.CopiesOfLog(), 0)
 		return err
 	}); err != nil {
 		return err
 	}
-	if err := retry(ctx, func(ctx context.Context) (err error) {
+	if err := retry(ctx, s.logger, func(ctx context.Context) (err error) {
 		s.sessions, err = cluster.OpenBucket(ctx, nc, sessionsBucket, s.cfg.CopiesOfLog(), 24*time.Hour)
 		return err
 	}); err != nil {
 		return err
 	}
-	if err := retry(ctx, s.shareSecrets); err != nil {
+	if err := retry(ctx, s.logger, s.shareSecrets); err != nil {
 		return err
 	}
-	if err := retry(ctx, s.checkCopies, errFewCopies); err != nil {
+	if err := retry(ctx, s.logger, s.checkCopies, errFewCopies); err != nil {
 		return err
 	}
 	var life [8]byte
 	_, _ = rand.Read(life[:]) // never fails
 	s.life = hex.EncodeToString(life[:])
-	if err := retry(ctx, func(ctx context.Context) (err error) {
+	if err := retry(ctx, s.logger, func(ctx context.Context) (err error) {
 		s.releaseName, err = cluster.TakeName(ctx, cluster.NewNameBus(nc), s.bucket, name, s.life)
 		return err
 	}, cluster.ErrNameTaken); err != nil {
 		return err
 	}
-	err = retry(ctx, func(ctx context.Context) (err error) {
+	err = retry(ctx, s.logger, func(ctx context.Context) (err error) {
 		s.node, err = cluster.New(ctx, cluster.Options{
 			Name: name, Life: s.life, Version: version, Bus: cluster.NewBus(nc), Bucket: s.bucket, Log: s.Log, State: copies{s.Projector}, MaxLevel: projections.MaxLevel(),
 			Draining: func() bool { return s.draining.Err() != nil }, Registerer: s.registry, Logger: s.logger,
@@ -105,7 +108,7 @@ func (s *Server) checkAlone(ctx context.Context) error {
 	}
 	defer nc.Close()
 	var nodes []string
-	if err := retry(ctx, func(ctx context.Context) error {
+	if err := retry(ctx, s.logger, func(ctx context.Context) error {
 		bucket, err := cluster.FindBucket(ctx, nc, cluster.BucketName)
 		if errors.Is(err, cluster.ErrNotFound) {
 			return nil
@@ -148,14 +151,17 @@ func (s *Server) checkCopies(ctx context.Context) error {
 // A try that is not answered is given up for the next one, which takes twice as long, up to
 // retryTryMax.
 const (
-	retryTry    = time.Second
-	retryTryMax = 10 * time.Second
-	retryPause  = 200 * time.Millisecond
+	retryTry      = time.Second
+	retryTryMax   = 10 * time.Second
+	retryPause    = 200 * time.Millisecond
+	retrySayEvery = 10 * time.Second
 )
 
 // retry does a step of a start until it succeeds, its error is a final one, or ctx ends: streams
-// that were just made have no leader yet, and a request without one is never answered.
-func retry(ctx context.Context, step func(context.Context) error, final ...error) error {
+// that were just made have no leader yet, and a request without one is never answered. What it
+// waits for is logged once in retrySayEvery.
+func retry(ctx context.Context, logger *slog.Logger, step func(context.Context) error, final ...error) error {
+	say := rate.Sometimes{First: 1, Interval: retrySayEvery}
 	for limit := retryTry; ; limit = min(2*limit, retryTryMax) {
 		try, cancel := context.WithTimeout(ctx, limit)
 		err := step(try)
@@ -163,6 +169,7 @@ func retry(ctx context.Context, step func(context.Context) error, final ...error
 		if err == nil || ctx.Err() != nil || slices.ContainsFunc(final, func(f error) bool { return errors.Is(err, f) }) {
 			return err
 		}
+		say.Do(func() { logger.Info("the start waits for the NATS servers; trying again", "reason", err) })
 		select {
 		case <-time.After(retryPause):
 		case <-ctx.Done():

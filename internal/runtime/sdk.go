@@ -47,7 +47,7 @@ func openSDK(
 	try := func(step func(context.Context) error) error { return step(opening) }
 	if cfg.Cluster.Node != "" {
 		try = func(step func(context.Context) error) error {
-			return retry(opening, step, accounts.ErrBucketConfig, inbox.ErrStreamConfig)
+			return retry(opening, core.logger, step, accounts.ErrBucketConfig, inbox.ErrStreamConfig)
 		}
 	}
 	s := &sdk{ids: new(ids.Source)}
