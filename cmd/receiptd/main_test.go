@@ -114,6 +114,17 @@ func TestServerStartsAndDrains(t *testing.T) {
 	}
 }
 
+// A node that still waits for its NATS servers is told to stop, and that is no failure.
+func TestStopBeforeTheLogIsThere(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	var stderr bytes.Buffer
+	args := []string{"--data", t.TempDir(), "--node", "a", "--nats", "nats://127.0.0.1:1"}
+	if code := run(ctx, args, nil, io.Discard, &stderr); code != exitOK || !strings.Contains(stderr.String(), "told to stop") {
+		t.Errorf("exit %d: %s", code, &stderr)
+	}
+}
+
 func waitReady(t *testing.T, url string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -21,8 +21,9 @@ func (serveCommand) Run(ctx context.Context, settings config.Config, logger *slo
 	runtime.TuneMemory(settings.State, 0)
 	server, err := runtime.Build(ctx, settings, logger, version())
 	if err != nil {
-		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			return nil // told to stop before it was up
+		if ctx.Err() != nil {
+			logger.Info("told to stop before the server was up", "reason", err)
+			return nil
 		}
 		return err
 	}

@@ -89,7 +89,8 @@ func (l *Log) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if l.read, err = l.connect(ctx, "receiptd reader"); err != nil {
+	err = l.settle(ctx, func(ctx context.Context) (err error) { l.read, err = l.connect(ctx, "receiptd reader"); return err })
+	if err != nil {
 		return err
 	}
 	// A request that is not permitted is not answered: the server only says so aside.

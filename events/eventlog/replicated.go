@@ -120,11 +120,13 @@ func (l *Log) leaderOf(ctx context.Context, partition int) (name string, err err
 }
 
 // A try that is not answered is given up for the next one, which takes twice as long, up to
-// settleTryMax.
+// settleTryMax. Why the log is not open is said when it is first known, and again after
+// settleSayEvery or, if it is another reason by then, after settleTry.
 const (
-	settleTry    = time.Second
-	settleTryMax = 10 * time.Second
-	settlePause  = 100 * time.Millisecond
+	settleTry      = time.Second
+	settleTryMax   = 10 * time.Second
+	settlePause    = 100 * time.Millisecond
+	settleSayEvery = 10 * time.Second
 )
 
 // settle does a step of opening a log. With several nodes, what one finds may be half done by
@@ -135,14 +137,24 @@ func (l *Log) settle(ctx context.Context, step func(context.Context) error) erro
 	if l.cfg.Node == "" {
 		return step(ctx)
 	}
+	began := time.Now()
+	var said string
+	var saidAt time.Time
 	for limit := settleTry; ; limit = min(2*limit, settleTryMax) {
 		try, cancel := context.WithTimeout(ctx, limit)
 		err := step(try)
 		cancel()
+		if err == nil && said != "" {
+			l.logger.Info("the log goes on opening: what it waited for is there", "after", time.Since(began).Round(time.Millisecond), "reason", said)
+		}
 		if err == nil || ctx.Err() != nil || errors.Is(err, ErrPartitions) || errors.Is(err, ErrStreamConfig) {
 			return err
 		}
-		l.logger.Info("the log is not open yet", "reason", err)
+		reason, silent := err.Error(), time.Since(saidAt)
+		if silent >= settleSayEvery || silent >= settleTry && reason != said {
+			l.logger.Info("the log is not open yet; trying again", "for", time.Since(began).Round(time.Millisecond), "reason", reason)
+			said, saidAt = reason, time.Now()
+		}
 		select {
 		case <-time.After(settlePause):
 		case <-ctx.Done():

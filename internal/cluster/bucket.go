@@ -53,6 +53,22 @@ func OpenBucket(ctx context.Context, nc *nats.Conn, name string, replicas int, a
 	return &Bucket{nc: nc, kv: kv, name: name, stream: "KV_" + name}, nil
 }
 
+// FindBucket finds a bucket. The error is [ErrNotFound] if there is none of that name.
+func FindBucket(ctx context.Context, nc *nats.Conn, name string) (*Bucket, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	kv, err := js.KeyValue(ctx, name)
+	switch {
+	case errors.Is(err, jetstream.ErrBucketNotFound):
+		return nil, fmt.Errorf("%w: bucket %s", ErrNotFound, name)
+	case err != nil:
+		return nil, fmt.Errorf("cluster: bucket %s: %w", name, err)
+	}
+	return &Bucket{nc: nc, kv: kv, name: name, stream: "KV_" + name}, nil
+}
+
 // Get returns the value of a key and its revision. The error is [ErrNotFound] if there is none.
 func (b *Bucket) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

@@ -86,7 +86,7 @@ func newNodeC(mine Mark) (*Node, *copyHere) {
 	here := &copyHere{folded: mine.Sequence}
 	o := Options{Name: "c", Life: "1", Log: oneLog{}, State: here, Logger: slog.New(slog.DiscardHandler), Draining: func() bool { return false }}
 	n := &Node{o: o, state: here, copies: make([]comparison, 1)}
-	n.members = newMembers(nil, "c", "1", 1, o.Logger, n.beat)
+	n.members = newMembers(nil, "c", "1", 1, n.beat)
 	n.divergences = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "divergences"}, []string{"partition"})
 	n.copies[0].mark = mine
 	n.look()

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -90,19 +89,20 @@ type member struct {
 
 // Members are the nodes that are heard of, this one included. Views of different nodes may differ.
 type Members struct {
-	self   func() beat
-	name   string
-	life   string
-	log    uint64
-	bus    Bus
-	logger *slog.Logger
+	self func() beat
+	name string
+	life string
+	log  uint64
+	bus  Bus
+
+	contested chan struct{} // has one if another process uses the name
 
 	mu    sync.Mutex
 	nodes map[string]*member
 }
 
-func newMembers(bus Bus, name, life string, log uint64, logger *slog.Logger, self func() beat) *Members {
-	return &Members{self: self, name: name, life: life, log: log, bus: bus, logger: logger, nodes: map[string]*member{}}
+func newMembers(bus Bus, name, life string, log uint64, self func() beat) *Members {
+	return &Members{self: self, name: name, life: life, log: log, bus: bus, contested: make(chan struct{}, 1), nodes: map[string]*member{}}
 }
 
 // run tells and listens until the context ends.
@@ -139,7 +139,10 @@ func (m *Members) receive(text []byte) {
 		return
 	}
 	if b.Node == m.name {
-		m.logger.Error("another process has this node's name; each needs its own", "node", b.Node, "life", b.Life)
+		select {
+		case m.contested <- struct{}{}:
+		default:
+		}
 		return
 	}
 	m.note(b)

@@ -57,10 +57,18 @@ type Node struct {
 }
 
 // New makes a node, and says in the bucket that it needs the whole log, unless it has said before
-// what it does not: so nothing that it lacks leaves the log from here on.
+// what it does not: so nothing that it lacks leaves the log from here on. After an error it may be
+// called again.
 func New(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{o: o, state: o.State, copies: make([]comparison, o.Log.Partitions())}
-	n.members = newMembers(o.Bus, o.Name, o.Life, o.Log.Identity(), o.Logger, n.beat)
+	n.members = newMembers(o.Bus, o.Name, o.Life, o.Log.Identity(), n.beat)
+	_, _, err := o.Bucket.Get(ctx, floorPrefix+o.Name)
+	if errors.Is(err, ErrNotFound) {
+		err = n.putFloor(ctx, make([]uint64, len(n.copies)))
+	}
+	if err != nil {
+		return nil, err
+	}
 	n.divergences = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "receiptd_cluster_divergences_total", Help: "Times that copies of a partition's state differed at the same entry, as this node saw it.",
 	}, []string{"partition"})
@@ -68,20 +76,16 @@ func New(ctx context.Context, o Options) (*Node, error) {
 		n.divergences.WithLabelValues(strconv.Itoa(k))
 	}
 	o.Registerer.MustRegister(n.divergences, &collector{n})
-	if _, _, err := o.Bucket.Get(ctx, floorPrefix+o.Name); errors.Is(err, ErrNotFound) {
-		return n, n.putFloor(ctx, make([]uint64, len(n.copies)))
-	} else if err != nil {
-		return nil, err
-	}
 	return n, nil
 }
 
 // Run tells the other nodes of this one, compares copies, and keeps the floor, until the context
-// ends.
+// ends, or with [ErrNameTaken] if another process took the name.
 func (n *Node) Run(ctx context.Context) error {
 	defer n.background.Wait()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.members.run(ctx) })
+	group.Go(func() error { return n.contest(ctx) })
 	group.Go(func() error { return every(ctx, readyEvery, func() { n.look() }) })
 	group.Go(func() error { return every(ctx, beatEvery, func() { n.compareAll(ctx) }) })
 	group.Go(func() error { return every(ctx, levelEvery, func() { n.raiseLevel(ctx) }) })
@@ -271,6 +275,9 @@ func (n *Node) Forget(ctx context.Context, node string) error {
 		return err
 	}
 	n.members.forget(node)
+	if err := n.o.Bucket.Delete(ctx, lifePrefix+node); err != nil {
+		return err
+	}
 	return n.o.Bucket.Delete(ctx, floorPrefix+node)
 }
 

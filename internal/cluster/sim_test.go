@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -198,7 +197,7 @@ func newSim(t *testing.T, ctx context.Context, r *rand.Rand, names ...string) *s
 	for _, name := range names {
 		x := &simNode{name: name, net: n, folded: make([]uint64, simPartitions), lost: make([]bool, simPartitions)}
 		n.nodes[name] = x
-		x.members = newMembers(simBus{x}, name, "1", 1, slog.New(slog.DiscardHandler), x.beat)
+		x.members = newMembers(simBus{x}, name, "1", 1, x.beat)
 		x.asker = &Asker{Bus: simBus{x}, Copies: x.members.copiesOf}
 		if _, err := answer(simBus{x}, name, x.reply); err != nil {
 			t.Fatal(err)

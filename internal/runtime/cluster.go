@@ -6,11 +6,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
@@ -36,39 +39,48 @@ const sinkName = "sink"
 func (s *Server) joinCluster(ctx context.Context, version string) error {
 	name := s.cfg.Cluster.Node
 	if name == "" {
-		return nil
+		return s.checkAlone(ctx)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, startLimit(s.cfg))
 	defer cancel()
 	nc, err := s.Log.Connect(ctx, "receiptd node "+name)
 	if err != nil {
 		return fmt.Errorf("connect to the other nodes: %w", err)
 	}
 	// What all nodes make at the same time may take some of them two tries.
-	if err := retry(ctx, func(ctx context.Context) (err error) {
+	if err := retry(ctx, s.logger, func(ctx context.Context) (err error) {
 		s.bucket, err = cluster.OpenBucket(ctx, nc, cluster.BucketName, s.cfg.CopiesOfLog(), 0)
 		return err
 	}); err != nil {
 		return err
 	}
-	if err := retry(ctx, func(ctx context.Context) (err error) {
+	if err := retry(ctx, s.logger, func(ctx context.Context) (err error) {
 		s.sessions, err = cluster.OpenBucket(ctx, nc, sessionsBucket, s.cfg.CopiesOfLog(), 24*time.Hour)
 		return err
 	}); err != nil {
 		return err
 	}
-	if err := retry(ctx, s.shareSecrets); err != nil {
+	if err := retry(ctx, s.logger, s.shareSecrets); err != nil {
 		return err
 	}
-	if err := retry(ctx, s.checkCopies, errFewCopies); err != nil {
+	if err := retry(ctx, s.logger, s.checkCopies, errFewCopies); err != nil {
 		return err
 	}
 	var life [8]byte
 	_, _ = rand.Read(life[:]) // never fails
 	s.life = hex.EncodeToString(life[:])
-	s.node, err = cluster.New(ctx, cluster.Options{
-		Name: name, Life: s.life, Version: version, Bus: cluster.NewBus(nc), Bucket: s.bucket, Log: s.Log, State: copies{s.Projector}, MaxLevel: projections.MaxLevel(),
-		Draining: func() bool { return s.draining.Err() != nil }, Registerer: s.registry, Logger: s.logger,
+	if err := retry(ctx, s.logger, func(ctx context.Context) (err error) {
+		s.releaseName, err = cluster.TakeName(ctx, cluster.NewNameBus(nc), s.bucket, name, s.life)
+		return err
+	}, cluster.ErrNameTaken); err != nil {
+		return err
+	}
+	err = retry(ctx, s.logger, func(ctx context.Context) (err error) {
+		s.node, err = cluster.New(ctx, cluster.Options{
+			Name: name, Life: s.life, Version: version, Bus: cluster.NewBus(nc), Bucket: s.bucket, Log: s.Log, State: copies{s.Projector}, MaxLevel: projections.MaxLevel(),
+			Draining: func() bool { return s.draining.Err() != nil }, Registerer: s.registry, Logger: s.logger,
+		})
+		return err
 	})
 	if err != nil {
 		return err
@@ -80,6 +92,38 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	s.router = router.New(s.Projector, s.node.Asker(), s.feeds, s.registry)
 	s.fresh = cluster.NewFresh(s.Log, s.router)
 	return nil
+}
+
+// checkAlone refuses to be the only process on a log that nodes share: it would neither know their
+// secrets nor what they need of the log, and they would not know of it.
+func (s *Server) checkAlone(ctx context.Context) error {
+	if s.cfg.Log.NATS == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	nc, err := s.Log.Connect(ctx, "receiptd looking for nodes")
+	if err != nil {
+		return fmt.Errorf("connect to look for nodes: %w", err)
+	}
+	defer nc.Close()
+	var nodes []string
+	if err := retry(ctx, s.logger, func(ctx context.Context) error {
+		bucket, err := cluster.FindBucket(ctx, nc, cluster.BucketName)
+		if errors.Is(err, cluster.ErrNotFound) {
+			return nil
+		}
+		if err == nil {
+			nodes, err = cluster.Nodes(ctx, bucket)
+		}
+		return err
+	}); err != nil {
+		return fmt.Errorf("look for nodes: %w", err)
+	}
+	if len(nodes) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the log is shared by the nodes %s, and this process has no name: give it one of its own by --node", strings.Join(nodes, ", "))
 }
 
 // errFewCopies is why a node does not start that is told to fold only a part.
@@ -107,14 +151,17 @@ func (s *Server) checkCopies(ctx context.Context) error {
 // A try that is not answered is given up for the next one, which takes twice as long, up to
 // retryTryMax.
 const (
-	retryTry    = time.Second
-	retryTryMax = 10 * time.Second
-	retryPause  = 200 * time.Millisecond
+	retryTry      = time.Second
+	retryTryMax   = 10 * time.Second
+	retryPause    = 200 * time.Millisecond
+	retrySayEvery = 10 * time.Second
 )
 
 // retry does a step of a start until it succeeds, its error is a final one, or ctx ends: streams
-// that were just made have no leader yet, and a request without one is never answered.
-func retry(ctx context.Context, step func(context.Context) error, final ...error) error {
+// that were just made have no leader yet, and a request without one is never answered. What it
+// waits for is logged once in retrySayEvery.
+func retry(ctx context.Context, logger *slog.Logger, step func(context.Context) error, final ...error) error {
+	say := rate.Sometimes{First: 1, Interval: retrySayEvery}
 	for limit := retryTry; ; limit = min(2*limit, retryTryMax) {
 		try, cancel := context.WithTimeout(ctx, limit)
 		err := step(try)
@@ -122,6 +169,7 @@ func retry(ctx context.Context, step func(context.Context) error, final ...error
 		if err == nil || ctx.Err() != nil || slices.ContainsFunc(final, func(f error) bool { return errors.Is(err, f) }) {
 			return err
 		}
+		say.Do(func() { logger.Info("the start waits for the NATS servers; trying again", "reason", err) })
 		select {
 		case <-time.After(retryPause):
 		case <-ctx.Done():

@@ -28,8 +28,17 @@ import (
 // answers.
 const startTimeout = 60 * time.Second
 
-// peersTimeout is how long a node waits for the others that it forms a cluster with.
+// peersTimeout is how long a node waits for the others that it forms a cluster with, or for most of
+// the NATS servers outside.
 const peersTimeout = 10 * time.Minute
+
+// startLimit bounds each part of a start that waits for NATS servers.
+func startLimit(cfg config.Config) time.Duration {
+	if cfg.Cluster.Node != "" {
+		return peersTimeout
+	}
+	return startTimeout
+}
 
 // Core is the log and the state folded from it, without an edge: what a tool opens on a stopped
 // server's data.
@@ -78,10 +87,7 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 	if c.lock, err = openData(cfg.Data); err != nil {
 		return c, err
 	}
-	limit := startTimeout
-	if cfg.Cluster.Listen != "" {
-		limit = peersTimeout
-	}
+	limit := startLimit(cfg)
 	if cfg.Cluster.RestoreFrom != "" {
 		limit = restoreTimeout
 	}
@@ -144,8 +150,26 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 // what is written beside it.
 const roomToWrite = 1 << 20
 
+// stuckAfter is how long an entry may be under way to the log before nobody is told any more that
+// events are taken: longer than a partition takes to get another leader.
+const stuckAfter = 15 * time.Second
+
+// stuck says that entries are not stored; nil if they are, or none is to be.
+func stuck(partitions []eventlog.PartitionStats) error {
+	for _, p := range partitions {
+		if p.InFlight > stuckAfter {
+			return fmt.Errorf("the log takes no events: an entry of partition %d has waited for %s; are most of the NATS servers there, and is there room on their disks?",
+				p.Partition, p.InFlight.Round(time.Second))
+		}
+	}
+	return nil
+}
+
 // writable says what keeps the log from taking events; nil if nothing does.
 func (c *Core) writable() error {
+	if err := stuck(c.Log.Stats()); err != nil {
+		return err
+	}
 	if c.minFree == 0 {
 		return nil // an outside cluster, or no reserve
 	}

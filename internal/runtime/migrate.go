@@ -106,7 +106,7 @@ func (i *into) run(ctx context.Context) (done Restored, err error) {
 	if err := i.claim(ctx, m); err != nil {
 		return done, err
 	}
-	if err := retry(ctx, func(ctx context.Context) error { return i.giveSecrets(ctx, local) }); err != nil {
+	if err := retry(ctx, i.logger, func(ctx context.Context) error { return i.giveSecrets(ctx, local) }); err != nil {
 		return done, err
 	}
 	i.logger.Info("bringing the log into the cluster", "backup", backupName(i.backup))
@@ -120,7 +120,7 @@ func (i *into) run(ctx context.Context) (done Restored, err error) {
 // there reports whether the cluster has the log of the backup.
 func (i *into) there(ctx context.Context) (bool, error) {
 	name := ""
-	err := retry(ctx, func(ctx context.Context) (err error) {
+	err := retry(ctx, i.logger, func(ctx context.Context) (err error) {
 		name, err = eventlog.Restored(ctx, i.conn)
 		return err
 	}, jetstream.ErrStreamNotFound, eventlog.ErrRestoring)
@@ -166,7 +166,7 @@ func (i *into) prove(ctx context.Context) (done Restored, err error) {
 func (i *into) claim(ctx context.Context, m *eventlog.Moving) error {
 	ctx, cancel := context.WithTimeout(ctx, peersTimeout)
 	defer cancel()
-	return retry(ctx, func(ctx context.Context) (err error) {
+	return retry(ctx, i.logger, func(ctx context.Context) (err error) {
 		if i.claims, err = cluster.OpenBucket(ctx, i.conn, eventlog.RestoreClaim, i.replicas, 0); err != nil {
 			return err
 		}

@@ -46,6 +46,7 @@ type Server struct {
 	router           *router.Router
 	fresh            *cluster.Fresh
 	life             string
+	releaseName      func() // nil before the name is taken
 	bucket, sessions *cluster.Bucket
 	filling          atomic.Pointer[analytics.Consumer] // nil while another node fills ClickHouse
 
@@ -291,6 +292,10 @@ func (s *Server) Close(ctx context.Context) error {
 	if s.sdk != nil {
 		err = errors.Join(err, s.sdk.close(ctx))
 		s.sdk = nil
+	}
+	if s.releaseName != nil {
+		s.releaseName()
+		s.releaseName = nil
 	}
 	return errors.Join(err, s.closeConsumers(), s.Core.Close(ctx))
 }

@@ -37,7 +37,7 @@ type edgeState interface {
 func openSDK(
 	ctx context.Context, core *Core, state edgeState, folds folds, cfg config.Config, gate *admission.Gate, tokens *gateway.Tokens, adminKey string,
 ) (*sdk, error) {
-	opening, cancel := context.WithTimeout(ctx, startTimeout)
+	opening, cancel := context.WithTimeout(ctx, startLimit(cfg))
 	defer cancel()
 	nc, err := core.Log.Connect(opening, "receiptd sdk")
 	if err != nil {
@@ -47,7 +47,7 @@ func openSDK(
 	try := func(step func(context.Context) error) error { return step(opening) }
 	if cfg.Cluster.Node != "" {
 		try = func(step func(context.Context) error) error {
-			return retry(opening, step, accounts.ErrBucketConfig, inbox.ErrStreamConfig)
+			return retry(opening, core.logger, step, accounts.ErrBucketConfig, inbox.ErrStreamConfig)
 		}
 	}
 	s := &sdk{ids: new(ids.Source)}

@@ -39,13 +39,13 @@ func (c *Core) openSnapshots(ctx context.Context, replicas int) error {
 		return fmt.Errorf("connect to the snapshots: %w", err)
 	}
 	r := &snapshot.Reader{Partitions: c.Log.Partitions(), Logger: c.logger}
-	err = retry(ctx, func(ctx context.Context) (err error) {
+	err = retry(ctx, c.logger, func(ctx context.Context) (err error) {
 		r.Objects, r.Notes, err = openBuckets(ctx, nc, replicas)
 		return err
 	},
 		jetstream.ErrBucketNotFound)
 	if err == nil {
-		err = retry(ctx, r.Refresh)
+		err = retry(ctx, c.logger, r.Refresh)
 	}
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		err = ErrNoSnapshots
