@@ -78,6 +78,18 @@ func Claim(ctx context.Context, b *Bucket, name, node, life string, keep func(no
 	return w, err
 }
 
+// Release gives the right up, for whoever claims it next.
+func (w *Writer) Release(ctx context.Context) error {
+	_, err := change(ctx, w.bucket, w.name, func(now *claim) (bool, error) {
+		if now.owner != w.by || now.Term != w.term {
+			return false, nil // it is another one's
+		}
+		now.owner = owner{}
+		return true, nil
+	})
+	return err
+}
+
 // Term numbers the claims: it is larger than that of every writer before.
 func (w *Writer) Term() uint64 { return w.term }
 
