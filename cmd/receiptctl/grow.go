@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -23,6 +24,7 @@ type growCommand struct {
 	Rate     float64       `default:"300000" placeholder:"N" help:"Receipts a second at which latencies are measured."`
 	Runs     int           `default:"7" placeholder:"N" help:"How often each figure is measured. The median counts."`
 	Duration time.Duration `default:"1s" placeholder:"DURATION" help:"How long each time."`
+	Under    string        `placeholder:"COMMAND" help:"Starts the server: a program and its arguments, separated by spaces, such as 'cgexec -g memory:small'."`
 }
 
 // Help is the long description of the command.
@@ -42,7 +44,7 @@ func (g growCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	self, err := child.ThisProgram()
+	self, err := child.ThisProgram(strings.Fields(g.Under)...)
 	if err != nil {
 		return err
 	}

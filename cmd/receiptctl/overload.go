@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -21,6 +22,7 @@ type overloadCommand struct {
 	Tenants     []int         `default:"1,8" placeholder:"LIST" help:"Numbers of tenants that they are spread over."`
 	Duration    time.Duration `default:"10s" placeholder:"DURATION" help:"How long each overload lasts, and each calm phase before it."`
 	Impatient   bool          `help:"Whoever is refused comes back at once, whatever Retry-After says."`
+	Under       string        `placeholder:"COMMAND" help:"Starts the server: a program and its arguments, separated by spaces, such as 'cgexec -g memory:small'."`
 	SVG         string        `name:"svg" placeholder:"FILE" help:"Draw what was accepted a second into this file."`
 	Dir         string        `default:"." placeholder:"DIR" help:"Where the data of the run lies; removed at the end. Use the disk that you want to measure."`
 }
@@ -43,7 +45,7 @@ func (c overloadCommand) Validate() error {
 
 // Run measures and prints.
 func (c overloadCommand) Run(ctx context.Context, std streams) error {
-	self, err := child.ThisProgram()
+	self, err := child.ThisProgram(strings.Fields(c.Under)...)
 	if err != nil {
 		return err
 	}

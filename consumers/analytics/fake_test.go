@@ -186,3 +186,53 @@ func TestSecondConsumerTakesOver(t *testing.T) {
 	stopSecond()
 	<-second
 }
+
+// overtaken is a sink in which the consumer of before goes on while its successor is told how far
+// it is.
+type overtaken struct {
+	memory
+	once sync.Once
+	goOn func()
+}
+
+func (o *overtaken) Position(ctx context.Context, partition int) (ch.Position, error) {
+	at, err := o.memory.Position(ctx, partition)
+	o.once.Do(o.goOn)
+	return at, err
+}
+
+// A consumer that wakes while another one takes over may finish the insert that it has noted, and
+// none after that: it would be sent once more, in blocks of other entries, by the other one.
+func TestNothingIsNotedBesideATakeover(t *testing.T) {
+	log := consumertest.Open(t, 1)
+	log.Group(3)
+	log.Put(1, burst(0, 6, 3)...)
+	shared := &sharedIntents{last: map[int]analytics.Intent{}}
+	first := shared.of(1)
+	must[analytics.Intent](t)(first.Read(testContext(t), 0))
+	noted := analytics.Intent{First: 1, Last: 2}
+	if err := first.Write(testContext(t), 0, noted); err != nil {
+		t.Fatal(err)
+	}
+	sink := &overtaken{}
+	sink.goOn = func() { // the insert arrives, and the next one is on its way
+		if next := (analytics.Intent{First: 3, Last: 4}); first.Write(testContext(t), 0, next) == nil {
+			noted = next
+		}
+	}
+	c := must[*analytics.Consumer](t)(analytics.New(log, sink, analytics.Options{Dir: t.TempDir(), BlockAge: time.Millisecond, Intents: shared.of(2), Logger: natstest.Logger(t)}))
+	ctx, cancel := context.WithCancel(testContext(t))
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	consumertest.Eventually(t, "the other one has stored all", func() bool {
+		p, _ := sink.memory.Position(testContext(t), 0)
+		return p.Sequence == log.Last(0)
+	})
+	cancel()
+	if err := errors.Join(<-done, c.Close()); err != nil {
+		t.Error(err)
+	}
+	if list := sink.sent(); noted.First != 1 || list[0] != "RECEIPTS_0:1-2" {
+		t.Errorf("%+v was noted beside a takeover; entries 1 and 2 were under way, and %q was sent", noted, list)
+	}
+}

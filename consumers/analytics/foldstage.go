@@ -40,6 +40,11 @@ type foldStage struct {
 // resume finds out where to go on: after what the sink has, with a state that the log agrees with.
 func (f *foldStage) resume(ctx context.Context) (err error) {
 	w := f.w
+	// Before anything else: from here on whoever filled the sink before notes no other block. The
+	// last one may still arrive, which is why it is repeated if the sink does not have it.
+	if f.interrupted, err = w.c.o.Intents.Read(ctx, w.partition); err != nil {
+		return err
+	}
 	if f.stored, err = w.c.sink.Position(ctx, w.partition); err != nil {
 		return err
 	}
@@ -64,9 +69,6 @@ func (f *foldStage) resume(ctx context.Context) (err error) {
 			return backoff.Permanent(err)
 		}
 		w.standAt(0)
-	}
-	if f.interrupted, err = w.c.o.Intents.Read(ctx, w.partition); err != nil {
-		return err
 	}
 	if f.interrupted.First != f.stored.Sequence+1 || f.interrupted.Last > last {
 		f.interrupted = Intent{}

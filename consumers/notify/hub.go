@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -199,11 +200,13 @@ func (h *Hub) all() (subs []*Subscription) {
 }
 
 // Subscribe makes the user online. A user may have several subscriptions; each gets everything that
-// is pushed after Subscribe has returned. The caller must Close it.
-func (h *Hub) Subscribe(app, user string) *Subscription {
+// is pushed after Subscribe has returned, and of what the user did themselves the kinds that own
+// names: a subscriber is not woken for what it would not tell. The caller must Close it.
+func (h *Hub) Subscribe(app, user string, own ...events.Kind) *Subscription {
 	sub := &Subscription{
 		hub:  h,
 		key:  userKey{strings.Clone(app), strings.Clone(user)},
+		own:  own,
 		wake: make(chan struct{}, 1),
 		upto: make([]uint64, h.partitions),
 	}

@@ -26,7 +26,7 @@ func groupRead(sequence uint64, message, reader string, count, eligible int) pro
 
 func subscribe(t *testing.T, n *Hub, user string) *Subscription {
 	t.Helper()
-	s := n.Subscribe("o#a", user)
+	s := n.Subscribe("o#a", user, events.MessageRead, events.ConversationRead, events.ConversationMarkedUnread)
 	t.Cleanup(s.Close)
 	return s
 }

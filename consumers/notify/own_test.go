@@ -69,3 +69,28 @@ func TestOwnReadsAreMergedByConversation(t *testing.T) {
 		}
 	})
 }
+
+// TestSubscribersAreNotWokenForNothing: a subscriber that does not ask for what its user did is not
+// told of it, neither at once nor once the flush interval is over, and is not woken.
+func TestSubscribersAreNotWokenForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := New(1, Options{})
+		s := n.Subscribe("o#a", "alice", events.ConversationRead)
+		defer s.Close()
+		own := projections.Effect{Kind: events.MessageRead, App: "o#a", To: "alice", Own: true, Peer: "bob", Message: "m", Reader: "alice", At: 5, Sequence: 9}
+		n.Push([]projections.Effect{own})
+		select {
+		case <-s.Wake():
+			t.Error("woken for a read of the user's own")
+		default:
+		}
+		if push, wait, err := s.Poll(); len(push.Notifications) > 0 || wait > 0 || err != nil {
+			t.Errorf("poll: %+v, %v, %v; nothing waits", push, wait, err)
+		}
+		own.Kind, own.Message = events.ConversationRead, ""
+		n.Push([]projections.Effect{own})
+		if push := next(t, s); len(push.Notifications) != 1 || push.Notifications[0].Kind != events.ConversationRead {
+			t.Errorf("got %+v, want the conversation read", push)
+		}
+	})
+}

@@ -69,6 +69,7 @@ type Push struct {
 type Subscription struct {
 	hub  *Hub
 	key  userKey
+	own  []events.Kind // what it is told of that the user did
 	wake chan struct{}
 
 	mu      sync.Mutex
@@ -125,17 +126,22 @@ func (s *Subscription) add(effects []projections.Effect) {
 		}
 		s.merge(&effects[i])
 	}
-	if s.urgent > urgent || s.lost || waited == 0 {
+	if s.urgent > urgent || s.lost || waited == 0 && len(s.pending) > 0 {
 		s.signal()
 	}
 }
 
 func (s *Subscription) merge(e *projections.Effect) {
-	if !e.Own { // what users did themselves is in no summary, and moves no cursor
+	switch {
+	case e.Own: // it is in no summary, and moves no cursor
+		if !slices.Contains(s.own, e.Kind) {
+			return
+		}
+	default:
 		s.upto[e.Partition] = max(s.upto[e.Partition], e.Sequence)
-	}
-	if !e.Own && s.toldOf(e.Partition, e.Sequence) {
-		return
+		if s.toldOf(e.Partition, e.Sequence) {
+			return
+		}
 	}
 	n := s.index[keyOf(e)]
 	if n == nil {

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"context"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -39,6 +40,9 @@ func WithHooks(cfg Config, h Hooks) Config {
 
 // SyncsAlways reports whether the embedded server says that it syncs before each acknowledgement.
 func (l *Log) SyncsAlways() bool { return l.server.srv.JetStreamConfig().SyncAlways }
+
+// Request sends a request as whoever reads the log does.
+func (l *Log) Request(ctx context.Context, f func(context.Context) error) error { return l.request(ctx, f) }
 
 // AttestUnsynced is how far the witness stays behind where syncs are at intervals.
 const AttestUnsynced = attestUnsynced

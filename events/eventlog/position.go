@@ -118,8 +118,8 @@ func (l *Log) checkPartition(partition int) error {
 	return nil
 }
 
-// request sends a request to the server, and sends it again if the connection broke or no answer
-// came, until ctx ends.
+// request sends a request to the server, and sends it again if the connection broke, or no answer
+// came, or one that nobody can tell for now, until ctx ends.
 func (l *Log) request(ctx context.Context, f func(context.Context) error) error {
 	for {
 		if err := l.read.ready(ctx); err != nil {
@@ -136,8 +136,19 @@ func (l *Log) request(ctx context.Context, f func(context.Context) error) error 
 			return context.Cause(ctx)
 		case errors.Is(err, nats.ErrReconnectBufExceeded): // not yet known to be disconnected
 			time.Sleep(time.Millisecond)
+		case unavailable(err):
+			time.Sleep(settlePause)
 		case err == nil || !unanswered:
 			return err
 		}
 	}
+}
+
+// codeUnavailable is JetStream's error code of a server that cannot tell for now: it has just
+// started, say.
+const codeUnavailable = 10008
+
+func unavailable(err error) bool {
+	refused, is := errors.AsType[*jetstream.APIError](err)
+	return is && refused.ErrorCode == codeUnavailable
 }

@@ -3,6 +3,7 @@ package eventlog_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -64,6 +65,30 @@ func TestStaleAnswersEndNothing(t *testing.T) {
 	lies.Store(1 << 40)
 	if _, err := shorter.Read(ctx, 0, 4); !errors.Is(err, eventlog.ErrAhead) {
 		t.Errorf("a log that stays shorter: %v", err)
+	}
+}
+
+// A server that has just started cannot tell, and says so. It is asked again until it can, or the
+// caller does not wait any longer.
+func TestServersThatCannotTellAreAskedAgain(t *testing.T) {
+	t.Parallel()
+	log := natstest.OpenLog(t, eventlog.Config{Dir: t.TempDir(), Partitions: 1})
+	asked := 0
+	until := func(n int) func(context.Context) error {
+		return func(context.Context) error {
+			if asked++; asked < n {
+				return fmt.Errorf("look up: %w", &jetstream.APIError{Code: 503, ErrorCode: 10008, Description: "JetStream system temporarily unavailable"})
+			}
+			return nil
+		}
+	}
+	if err := log.Request(testContext(t), until(3)); err != nil || asked != 3 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+	ctx, cancel := context.WithTimeout(testContext(t), time.Second)
+	defer cancel()
+	if err := log.Request(ctx, until(1<<30)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("it could never tell: %v", err)
 	}
 }
 

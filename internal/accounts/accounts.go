@@ -86,6 +86,15 @@ type account struct {
 	Created  time.Time `json:"created"`
 }
 
+// parseAccount reads what is stored of a user. What was never stored is no account: without a hash
+// it would be a name that waits for somebody to give it a password.
+func parseAccount(text []byte) (x account, err error) {
+	if err = json.Unmarshal(text, &x); err == nil && x.Created.IsZero() {
+		err = errors.New("what is stored of the user is no account")
+	}
+	return x, err
+}
+
 // Open finds or makes the bucket. The connection is the caller's.
 func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Accounts, error) {
 	js, err := jetstream.New(nc)
@@ -263,8 +272,8 @@ func (a *Accounts) free(ctx context.Context, app, user string, reserved bool) (r
 	case err != nil:
 		return 0, wrap("register", err)
 	}
-	var stored account
-	if err := json.Unmarshal(entry.value, &stored); err != nil {
+	stored, err := parseAccount(entry.value)
+	if err != nil {
 		return 0, wrap("register", err)
 	}
 	if stored.Hash != "" || !reserved {
@@ -322,8 +331,8 @@ func (a *Accounts) Check(ctx context.Context, app, user, password string) error 
 	case err != nil:
 		return fmt.Errorf("accounts: check: %w", err)
 	}
-	var stored account
-	if err := json.Unmarshal(entry.value, &stored); err != nil {
+	stored, err := parseAccount(entry.value)
+	if err != nil {
 		return fmt.Errorf("accounts: check: %w", err)
 	}
 	if stored.Hash == "" {

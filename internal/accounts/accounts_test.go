@@ -320,3 +320,29 @@ func TestGroupsAreBounded(t *testing.T) {
 		t.Errorf("in another app: %v", err)
 	}
 }
+
+// What was never stored of a user is no name that waits for a password, and no user without one;
+// of a group, no profile.
+func TestWhatWasNeverStoredIsRefused(t *testing.T) {
+	a := openAccounts(t, connection(t), 100)
+	ctx := testContext(t)
+	for _, text := range []string{`null`, `{}`, `{"hash":""}`, `[]`} {
+		if _, err := a.kv.PutString(ctx, userKey(app, "ann"), text); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.RegisterReserved(ctx, app, "ann", "password", ""); err == nil || errors.Is(err, ErrExists) {
+			t.Errorf("%s: somebody may take the name: %v", text, err)
+		}
+		if err := a.Check(ctx, app, "ann", "password"); err == nil || errors.Is(err, ErrWrongPassword) {
+			t.Errorf("%s: it has a password, or none that fits: %v", text, err)
+		}
+	}
+	for _, text := range []string{`null`, `[]`} {
+		if _, err := a.kv.PutString(ctx, groupKey(app, "g"), text); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := a.Group(ctx, app, "g"); err == nil {
+			t.Errorf("%s is the profile %+v", text, p)
+		}
+	}
+}

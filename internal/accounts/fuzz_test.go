@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -59,6 +60,59 @@ func FuzzInvitation(f *testing.F) {
 		}
 		if again := invites(string(name), x.User, x.Group, x.Inviter); again != key || !x.At.Equal(at) {
 			t.Errorf("%q is %+v, which is kept under %q", key, x, again)
+		}
+	})
+}
+
+// FuzzAccount: whatever is stored of a user, it is refused, or says the same when it is stored
+// again. A name that waits for a password is one that was reserved at some time.
+func FuzzAccount(f *testing.F) {
+	f.Add([]byte(`{"hash":"$argon2id$","nickname":"Ann","created":"2026-01-02T03:04:05Z"}`))
+	f.Add([]byte(`{"hash":"","created":"2026-01-02T03:04:05Z"}`))
+	f.Add([]byte(`{"hash":""}`))
+	f.Add([]byte(`{}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		x, err := parseAccount(text)
+		if err != nil {
+			return
+		}
+		if x.Created.IsZero() {
+			t.Errorf("%q: %+v was never made", text, x)
+		}
+		stored, err := json.Marshal(x)
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		again, err := parseAccount(stored)
+		if err != nil || again.Hash != x.Hash || again.Nickname != x.Nickname || !again.Created.Equal(x.Created) {
+			t.Errorf("%q is stored as %q, which is %+v, %v", text, stored, again, err)
+		}
+	})
+}
+
+// FuzzGroupProfile: whatever is stored of a group, it is refused, or says the same when it is
+// stored again.
+func FuzzGroupProfile(f *testing.F) {
+	f.Add([]byte(`{"name":"g","public":true,"approval":true,"max_users":9}`))
+	f.Add([]byte(`{"name":"g","description":"d","custom":"c","allow_invites":true}`))
+	f.Add([]byte(`{"max_users":-1}`))
+	f.Add([]byte(`[]`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		p, err := parseGroup(text)
+		if err != nil {
+			return
+		}
+		if strings.TrimSpace(string(text)) == "null" {
+			t.Errorf("%q is the profile %+v", text, p)
+		}
+		stored, err := json.Marshal(p)
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if again, err := parseGroup(stored); err != nil || again != p {
+			t.Errorf("%q is stored as %q, which is %+v, %v", text, stored, again, err)
 		}
 	})
 }

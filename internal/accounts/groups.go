@@ -25,6 +25,15 @@ type GroupProfile struct {
 	MaxUsers     int  `json:"max_users,omitempty"`
 }
 
+// parseGroup reads a stored profile.
+func parseGroup(text []byte) (p GroupProfile, err error) {
+	stored := &p
+	if err = json.Unmarshal(text, &stored); err == nil && stored == nil {
+		err = errors.New("what is stored of the group is no profile")
+	}
+	return p, err
+}
+
 // PutGroup keeps a group's profile.
 func (a *Accounts) PutGroup(ctx context.Context, app, group string, p GroupProfile) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -54,7 +63,7 @@ func (a *Accounts) Group(ctx context.Context, app, group string) (p GroupProfile
 	case errors.Is(err, jetstream.ErrKeyNotFound):
 		return p, nil
 	case err == nil:
-		err = json.Unmarshal(entry.value, &p)
+		p, err = parseGroup(entry.value)
 	}
 	if err != nil {
 		return p, fmt.Errorf("accounts: look up group: %w", err)

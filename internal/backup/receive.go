@@ -2,6 +2,7 @@ package backup
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,6 +49,7 @@ type receiver struct {
 // receive takes a backup until it is complete.
 func (r *receiver) receive(ctx context.Context, in io.Reader) error {
 	t := tar.NewReader(in)
+	var data bytes.Buffer // it grows with what arrives, not with what is announced
 	for !r.ended {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
@@ -56,14 +58,17 @@ func (r *receiver) receive(ctx context.Context, in io.Reader) error {
 		if err != nil {
 			return cutOff(err)
 		}
-		if head.Size > maxFile {
+		switch {
+		case head.Size > maxFile:
 			return fmt.Errorf("%s has %d bytes", head.Name, head.Size)
+		case isSparse(head):
+			return fmt.Errorf("%s is sent with holes", head.Name)
 		}
-		data := make([]byte, head.Size)
-		if _, err := io.ReadFull(t, data); err != nil {
+		data.Reset()
+		if _, err := data.ReadFrom(t); err != nil {
 			return cutOff(err)
 		}
-		if err := r.take(head.Name, data); err != nil {
+		if err := r.take(head.Name, data.Bytes()); err != nil {
 			return err
 		}
 		r.at.Bytes += head.Size
@@ -73,6 +78,16 @@ func (r *receiver) receive(ctx context.Context, in io.Reader) error {
 	}
 	_, err := io.Copy(io.Discard, in) // the end of the tar: the connection may be used again
 	return err
+}
+
+// isSparse reports whether a file has holes, which take no room in a tar and all of it when read.
+func isSparse(head *tar.Header) bool {
+	for record := range head.PAXRecords {
+		if strings.HasPrefix(record, "GNU.sparse.") {
+			return true
+		}
+	}
+	return head.Typeflag == tar.TypeGNUSparse
 }
 
 func cutOff(err error) error {

@@ -261,16 +261,25 @@ func (n *Node) Floor(ctx context.Context, partition int) (uint64, error) {
 	}
 	low := ^uint64(0)
 	for key, text := range all {
-		var floor []uint64
-		if err := json.Unmarshal(text, &floor); err != nil || partition >= len(floor) {
+		at, ok := parseFloor(text, partition)
+		if !ok {
 			return 0, fmt.Errorf("cluster: %s is no floor: %s", key, text)
 		}
-		low = min(low, floor[partition])
+		low = min(low, at)
 	}
 	if len(all) == 0 {
 		return 0, nil
 	}
 	return low, nil
+}
+
+// parseFloor reads how far a node's fold of a partition is durable.
+func parseFloor(text []byte, partition int) (at uint64, ok bool) {
+	var floor []uint64
+	if json.Unmarshal(text, &floor) != nil || partition >= len(floor) {
+		return 0, false
+	}
+	return floor[partition], true
 }
 
 // Forget drops a node that will not come back: entries that only it needed may leave the log. The

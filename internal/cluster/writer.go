@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"sync"
 )
@@ -48,6 +49,24 @@ type part struct {
 	revision uint64
 }
 
+// parseClaim reads a claim. One that names nobody, or that no further claim can follow, is none:
+// begun anew, terms would be behind those of the parts, which would be fenced for ever.
+func parseClaim(text []byte) (c claim, err error) {
+	if err = json.Unmarshal(text, &c); err == nil && (c.Node == "" || c.Term == 0 || c.Term == math.MaxUint64) {
+		err = fmt.Errorf("%q is no claim", text)
+	}
+	return c, err
+}
+
+// parsePart reads a part. What no writer has left is none: taken for one without a note, it would
+// have its last step left out.
+func parsePart(text []byte) (p part, err error) {
+	if err = json.Unmarshal(text, &p); err == nil && p.Term == 0 {
+		err = fmt.Errorf("%q is no note of a writer", text)
+	}
+	return p, err
+}
+
 // Claim makes a process of a node the writer, unless keep says of the one that is it now that it
 // should stay: the error is [ErrConflict] then, or if another node was faster.
 func Claim(ctx context.Context, b *Bucket, name, node, life string, keep func(node, life string) bool) (*Writer, error) {
@@ -58,7 +77,7 @@ func Claim(ctx context.Context, b *Bucket, name, node, life string, keep func(no
 		return nil, err
 	}
 	if err == nil {
-		if err := json.Unmarshal(text, &now); err != nil {
+		if now, err = parseClaim(text); err != nil {
 			return nil, fmt.Errorf("cluster: writer %s: %w", name, err)
 		}
 		if now.owner != w.by && keep(now.Node, now.Life) {
@@ -153,7 +172,7 @@ func (w *Writer) stored(ctx context.Context, number int) (p part, err error) {
 	case err != nil:
 		return p, err
 	}
-	if err := json.Unmarshal(text, &p); err != nil {
+	if p, err = parsePart(text); err != nil {
 		return p, fmt.Errorf("cluster: %s: %w", w.key(number), err)
 	}
 	p.revision = revision

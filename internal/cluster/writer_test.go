@@ -75,3 +75,33 @@ func TestNoteWithoutAnAnswer(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What no writer has left in the bucket is neither a claim that may be followed nor a part that has
+// no note yet: it is named, and stays.
+func TestWhatNoWriterLeftIsRefused(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	_, conns := brokers(t)
+	b := bucket(t, conns[0])
+	for _, text := range []string{`null`, `{}`, `{"node":"a","life":"1"}`, `{"node":"a","life":"1","term":18446744073709551615}`} {
+		if err := b.Put(ctx, "sink", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Claim(ctx, b, "sink", "b", "1", nobody); err == nil {
+			t.Errorf("%s: it is followed", text)
+		}
+		if now, _, err := b.Get(ctx, "sink"); err != nil || string(now) != text {
+			t.Errorf("%s has become %s, %v", text, now, err)
+		}
+	}
+	w, err := Claim(ctx, b, "other", "b", "1", nobody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Put(ctx, "other.0", []byte(`{"note":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	if note, err := w.Read(ctx, 0); err == nil {
+		t.Errorf("a part of no term is taken over, with the note %s", note)
+	}
+}

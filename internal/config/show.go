@@ -64,7 +64,7 @@ func ToolNames() []string {
 		// demo
 		"apps", "for", "into-existing",
 		// app, token, event, message, readers, stats
-		"ttl", "from-line", "dry-run", "group-by", "since", "until", "sender", "label", "tz", "all-apps", "csv", "ndjson",
+		"ttl", "from-line", "dry-run", "group-by", "since", "until", "sender", "label", "tz", "under", "all-apps", "csv", "ndjson",
 		// prove
 		"message", "group", "user", "users", "entry", "out", "check", "key", "public-key",
 		// schema

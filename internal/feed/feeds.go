@@ -187,19 +187,21 @@ var ErrNone = errors.New("feed: no copy of a partition tells what happens in it"
 // Cover returns when all that happens to a user in a partition, after the entry that is returned,
 // is told to those who are online as that user. It is called after they have become online, and
 // before their summary is asked for, which has to have that entry in it: then nothing is lost
-// between the two. The entry is 0 where the fold here tells, and for users who are not online.
+// between the two. It is not before the watermark, up to which nothing is told again, whoever tells
+// it: a copy that is behind, or the fold here. It is 0 for users who are not online.
 func (f *Feeds) Cover(ctx context.Context, partition int, app, user string) (after uint64, err error) {
 	if !f.hub.Online(app, user) {
 		return 0, nil
 	}
 	for {
-		source, line, changed := f.parts[partition].in.now()
+		in := &f.parts[partition].in
+		source, line, changed := in.now()
 		if source == own {
-			return 0, nil
+			return in.watermark(), nil
 		}
 		if line != nil {
 			if after, err = line.name(ctx, hash(app, user)); err == nil {
-				return after, nil
+				return max(after, in.watermark()), nil
 			}
 		}
 		again := time.NewTimer(lookEvery)

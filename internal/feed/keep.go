@@ -136,7 +136,7 @@ func (k *keeper) online() (list []uint64) {
 func (k *keeper) follow(ctx context.Context, l *line) error {
 	goal, since := k.o.Furthest(k.partition), time.Now()
 	for {
-		told := k.in.watermark()
+		told, asked := k.in.watermark(), time.Now()
 		x, err := l.poll(ctx, told)
 		if err != nil {
 			return err
@@ -147,7 +147,8 @@ func (k *keeper) follow(ctx context.Context, l *line) error {
 		}
 		switch {
 		case k.in.watermark() >= goal:
-			goal, since = k.o.Furthest(k.partition), time.Now()
+			// The time that the answer took counts: a copy that stood still may lag from then on.
+			goal, since = k.o.Furthest(k.partition), asked
 		case time.Since(since) > lagMax:
 			return fmt.Errorf("feed of partition %d from %s: %w", k.partition, l.node, errLag)
 		}

@@ -21,7 +21,10 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-var seeds = flag.Int("seeds", 20, "how many simulations of nodes that feed each other")
+var (
+	seeds = flag.Int("seeds", 20, "how many simulations of nodes that feed each other")
+	from  = flag.Int("seed", 0, "the first of them")
+)
 
 // world is a log of one partition, and nodes that fold it, on a network with delays and losses.
 // Time is the bubble's.
@@ -393,9 +396,11 @@ func (w *world) write(prefix string) (stop func()) {
 // told of each receipt once.
 func TestFeedingThroughFaults(t *testing.T) {
 	for seed := range *seeds {
-		synctest.Test(t, func(t *testing.T) { simulate(t, uint64(seed)) })
+		t.Run(fmt.Sprint("seed ", *from+seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { simulate(t, uint64(*from+seed)) })
+		})
 		if t.Failed() {
-			t.Fatalf("seed %d", seed)
+			return
 		}
 	}
 }
@@ -452,6 +457,16 @@ func TestCopiesThatStopTelling(t *testing.T) {
 	for name, fault := range map[string]func(n *node) (over func()){
 		"killed":       func(n *node) func() { n.kill(true); return func() { n.kill(false) } },
 		"stands still": func(n *node) func() { return n.pause() },
+		"stands still for a moment, and does not fold then": func(n *node) func() {
+			over := n.pause()
+			time.AfterFunc(pollWait+patience-50*time.Millisecond, func() {
+				n.fold.Lock()
+				n.stuck = true
+				n.fold.Unlock()
+				over()
+			})
+			return func() {}
+		},
 		"loses its copy": func(n *node) func() {
 			n.lose()
 			return n.again

@@ -47,7 +47,7 @@ type Acknowledger interface {
 
 // Subscriber makes users online. [notify.Hub] is one.
 type Subscriber interface {
-	Subscribe(app, user string) *notify.Subscription
+	Subscribe(app, user string, own ...events.Kind) *notify.Subscription
 }
 
 // IDs makes the ids of messages, receipts and groups.

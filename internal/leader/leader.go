@@ -16,8 +16,15 @@ import (
 // ErrNotFound: the stream has no such message.
 var ErrNotFound = errors.New("leader: no such message")
 
-// codeNotFound is JetStream's error code for a message that is not there.
-const codeNotFound = 10037
+// JetStream's error codes for a message that is not there, and for a server that cannot tell: it
+// has just started, say.
+const (
+	codeNotFound    = 10037
+	codeUnavailable = 10008
+)
+
+// errUnavailable: nobody can tell for now.
+var errUnavailable = errors.New("nobody answers for the stream for now")
 
 // Message is a message as a stream holds it.
 type Message struct {
@@ -52,35 +59,48 @@ type request struct {
 	NextBySubject string `json:"next_by_subj,omitempty"`
 }
 
-// askEvery is how long one request waits: while a stream has no leader, nobody answers, and what
-// was asked then is never answered.
-const askEvery = time.Second
+const (
+	// askEvery is how long one request waits: while a stream has no leader, nobody answers, and
+	// what was asked then is never answered.
+	askEvery = time.Second
+	// askAgain is after what time a server is asked again that could not tell.
+	askAgain = 50 * time.Millisecond
+)
 
-func ask(ctx context.Context, nc *nats.Conn, subject string, body []byte) (*nats.Msg, error) {
-	for {
-		try, cancel := context.WithTimeout(ctx, askEvery)
-		answer, err := nc.RequestWithContext(try, subject, body)
-		unanswered := try.Err() != nil
-		cancel()
-		if err == nil || !unanswered || ctx.Err() != nil {
-			return answer, err
-		}
-	}
-}
-
+// get asks until there is an answer that says something, or ctx ends.
 func get(ctx context.Context, nc *nats.Conn, stream string, q request) (m Message, err error) {
 	body, err := json.Marshal(q)
 	if err != nil {
 		return m, fmt.Errorf("leader: %w", err)
 	}
-	answer, err := ask(ctx, nc, "$JS.API.STREAM.MSG.GET."+stream, body)
-	if err != nil {
-		return m, fmt.Errorf("leader: read stream %s: %w", stream, err)
+	for {
+		m, err = ask(ctx, nc, "$JS.API.STREAM.MSG.GET."+stream, body)
+		switch {
+		case err == nil || errors.Is(err, ErrNotFound):
+			return m, err
+		case !errors.Is(err, errUnavailable):
+			return m, fmt.Errorf("leader: read stream %s: %w", stream, err)
+		}
+		select {
+		case <-time.After(askAgain):
+		case <-ctx.Done():
+			return m, fmt.Errorf("leader: read stream %s: %w: %w", stream, context.Cause(ctx), err)
+		}
 	}
-	if m, err = decode(answer.Data); err != nil && !errors.Is(err, ErrNotFound) {
-		err = fmt.Errorf("leader: read stream %s: %w", stream, err)
+}
+
+// ask sends a request once. The error is errUnavailable if there is no answer.
+func ask(ctx context.Context, nc *nats.Conn, subject string, body []byte) (Message, error) {
+	try, cancel := context.WithTimeout(ctx, askEvery)
+	defer cancel()
+	answer, err := nc.RequestWithContext(try, subject, body)
+	switch {
+	case err == nil:
+		return decode(answer.Data)
+	case try.Err() != nil && ctx.Err() == nil:
+		return Message{}, errUnavailable
 	}
-	return m, err
+	return Message{}, err
 }
 
 // decode reads the answer to a request.
@@ -105,6 +125,8 @@ func decode(text []byte) (m Message, err error) {
 	switch {
 	case got.Error != nil && got.Error.Code == codeNotFound:
 		return m, ErrNotFound
+	case got.Error != nil && got.Error.Code == codeUnavailable:
+		return m, errUnavailable
 	case got.Error != nil:
 		return m, fmt.Errorf("%s (%d)", got.Error.Description, got.Error.Code)
 	case x.Subject == "" || x.Sequence == 0:

@@ -342,7 +342,7 @@ func (r *running) alone(do func() error) {
 
 // Entries leave the log only when no node needs them, those included that are away.
 func TestRetentionKnowsAllNodes(t *testing.T) {
-	nodes := startNodes(t, 2)
+	nodes := startNodes(t, 2, func(c *config.Config) { c.Analytics.RetainAge = time.Hour })
 	ctx := testContext(t)
 	a, b := nodes[0], nodes[1]
 	a.append(configured(1, limit(10)))
@@ -372,6 +372,9 @@ func TestRetentionKnowsAllNodes(t *testing.T) {
 	a.alone(func() error { return a.node.KeepFloor(ctx) })
 	if floor, err := a.node.Floor(ctx, k); err != nil || floor > want {
 		t.Errorf("entries up to %d may leave, %v; b, which is away, has %d", floor, err, want)
+	}
+	if safe, err := a.trimmer(nil).Safe(ctx, k); err != nil || safe > want {
+		t.Errorf("a lets go of entries up to %d, %v; b, which is away, has %d", safe, err, want)
 	}
 	eventually(t, "b is forgotten", func() bool {
 		err := a.node.Forget(ctx, "b")

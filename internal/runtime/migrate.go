@@ -53,6 +53,15 @@ type restoreClaim struct {
 	Cleared bool `json:"cleared"`
 }
 
+// parseRestoreClaim reads a claim. One that names no holder is nobody's: neither is it this
+// process's, nor may another one go on.
+func parseRestoreClaim(text []byte) (c restoreClaim, err error) {
+	if err = json.Unmarshal(text, &c); err == nil && (c.Holder == "" || c.Backup == "") {
+		err = fmt.Errorf("the claim to restore names nobody: %q", text)
+	}
+	return c, err
+}
+
 // into is a restore of a backup into a cluster.
 type into struct {
 	backup   *backup.Backup
@@ -172,7 +181,7 @@ func (i *into) claim(ctx context.Context, m *eventlog.Moving) error {
 		case err != nil:
 			return err
 		default:
-			if err := json.Unmarshal(text, &now); err != nil {
+			if now, err = parseRestoreClaim(text); err != nil {
 				return err
 			}
 			if now.Holder != mine.Holder || now.Backup != mine.Backup {

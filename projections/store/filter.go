@@ -41,8 +41,8 @@ type keySet struct {
 }
 
 const (
-	// minFilterKeys is the capacity of a first set: 1.7 MB.
-	minFilterKeys = 1 << 20
+	// firstFilterKeys is the capacity of a first set, unless less is asked for: 1.7 MB.
+	firstFilterKeys = 1 << 20
 	// maxFilterKeys bounds the memory of a filter to 110 MB; beyond that lookups slowly get more
 	// expensive.
 	maxFilterKeys = 64 << 20
@@ -59,11 +59,16 @@ func newKeySet(capacity uint64) *keySet {
 	return &keySet{capacity: capacity, bloom: blobloom.NewOptimized(blobloom.Config{Capacity: capacity, FPRate: filterRate})}
 }
 
-func newFilter(db *pebble.DB, empty bool, failed func(error)) *filter {
+// newFilter is a filter for a database, made for so many keys at first, see [Options.FilterKeys];
+// failed is told why it has to do without.
+func newFilter(db *pebble.DB, empty bool, keys int, failed func(error)) *filter {
 	f := &filter{db: db, complete: empty}
 	f.ctx, f.stop = context.WithCancel(context.Background())
+	if keys <= 0 || keys > firstFilterKeys {
+		keys = firstFilterKeys
+	}
 	stored := uint64(db.Metrics().DiskSpaceUsage() / bytesPerKey)
-	f.sets = []*keySet{newKeySet(min(max(stored, minFilterKeys), maxFilterKeys))}
+	f.sets = []*keySet{newKeySet(min(max(stored, uint64(keys)), maxFilterKeys))}
 	if empty {
 		return f
 	}

@@ -18,11 +18,16 @@ type filtered struct {
 
 func openFiltered(t *testing.T, fs vfs.FS, empty bool) *filtered {
 	t.Helper()
+	return openFilteredFor(t, fs, empty, 0)
+}
+
+func openFilteredFor(t *testing.T, fs vfs.FS, empty bool, keys int) *filtered {
+	t.Helper()
 	db, err := pebble.Open("state", &pebble.Options{FS: fs, DisableWAL: true, Logger: logger{testLogger(t), newFailure(fs, "state", nil), new(ended)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &filtered{t, newFilter(db, empty, func(err error) { t.Error(err) })}
+	return &filtered{t, newFilter(db, empty, keys, func(err error) { t.Error(err) })}
 }
 
 // commit puts numbered messages into the database, in the order of a store.
@@ -116,6 +121,23 @@ func TestFilterStopsLearning(t *testing.T) {
 		t.Error("what it did not learn lacks")
 	}
 	f.close()
+}
+
+// A store with a small cache has a small filter, and as right a one.
+func TestFilterIsNoLargerThanIsAskedFor(t *testing.T) {
+	for keys, want := range map[int]uint64{0: firstFilterKeys, 100: 100, 64 << 20: firstFilterKeys} {
+		f := openFilteredFor(t, vfs.NewMem(), true, keys)
+		if got := f.sets[0].capacity; got != want {
+			t.Errorf("asked for %d keys it is made for %d", keys, got)
+		}
+		f.commit(0, 300)
+		for n := range uint64(300) {
+			if f.lacks(message(n)) {
+				t.Fatalf("asked for %d keys it does not know %d", keys, n)
+			}
+		}
+		f.close()
+	}
 }
 
 // Memory is bounded, and so is the number of sets that each lookup asks.

@@ -39,6 +39,9 @@ type Options struct {
 	FS vfs.FS
 	// WaitForRoom has what finds no room on FS wait for it, which it does on the disk anyway.
 	WaitForRoom bool
+	// FilterKeys is for how many keys the filter before the lookups is made at first; it grows with
+	// the store. 0, and anything above, = a million, which take 1.7 MB.
+	FilterKeys int
 	// Logger takes Pebble's errors; nil = slog's default.
 	Logger *slog.Logger
 	// OnCorrupt, if not nil, is called once when the store is found corrupt while it is open. It
@@ -116,7 +119,7 @@ func Open(dir string, o Options) (*Store, error) {
 		s.unref()
 		return nil, err
 	}
-	s.filter = newFilter(db, empty, func(err error) { o.Logger.Warn("lookups in the state will be slow", "error", err) })
+	s.filter = newFilter(db, empty, o.FilterKeys, func(err error) { o.Logger.Warn("lookups in the state will be slow", "error", err) })
 	return s, nil
 }
 
@@ -144,6 +147,10 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	// What is given in the disk's place, in memory, holds up nobody.
 	if o.FS == vfs.Default || o.WaitForRoom {
 		opts.FS = yieldingFS{waitingFS{disk, s.full}, &s.waiting}
+	} else {
+		// Pebble looks ten times a second whether a compaction may begin, beside whenever one is
+		// wanted or has ended. In a simulation, where time is free, the looking is what costs.
+		opts.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	}
 	// Summaries are queues that are deleted from at the front, so that every table is dense with
 	// deletions. Nobody scans across them, and compacting for their sake doubled the work.

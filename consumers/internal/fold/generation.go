@@ -78,7 +78,10 @@ func (o Options) part(online func(app, user string) bool) projections.Options {
 // Open opens the generation in a directory, or makes an empty one. It makes no effects: see
 // [projections.Partition.Live].
 func Open(dir string, o Options) (*Generation, error) {
-	st, err := store.Open(dir, store.Options{Cache: o.Blocks, FS: o.FS, WaitForRoom: o.WaitForRoom, Logger: o.Logger, OnCorrupt: o.OnCorrupt})
+	st, err := store.Open(dir, store.Options{
+		Cache: o.Blocks, FS: o.FS, WaitForRoom: o.WaitForRoom, Logger: o.Logger, OnCorrupt: o.OnCorrupt,
+		FilterKeys: o.CacheBytes, // who has a megabyte for the cache has two for the filter
+	})
 	if err != nil {
 		return nil, err
 	}

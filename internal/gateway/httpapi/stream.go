@@ -74,7 +74,7 @@ func (a *API) getStream(c *call) error {
 
 	// Before anything else, so that what is folded from here on is either in the summary or comes
 	// as an event.
-	sub := a.cfg.Notify.Subscribe(c.app, user)
+	sub := a.cfg.Notify.Subscribe(c.app, user, events.MessageRead, events.ConversationRead, events.ConversationMarkedUnread)
 	defer sub.Close()
 	if err := a.acknowledgeFirst(ctx, c, user, device, seen); err != nil {
 		return err

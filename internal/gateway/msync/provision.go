@@ -126,7 +126,7 @@ func (s *Server) newSession(conn *websocket.Conn, l *login, expires time.Time) *
 func (c *session) begin(ctx context.Context) (err error) {
 	s := c.srv
 	// Before anything else, so that what is folded from here on is either in the summary or pushed.
-	c.sub = s.cfg.Notify.Subscribe(c.app, c.user)
+	c.sub = s.cfg.Notify.Subscribe(c.app, c.user, events.ConversationRead)
 	defer func() {
 		if err != nil {
 			c.stopTimers()

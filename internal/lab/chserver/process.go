@@ -28,8 +28,9 @@ type Process struct {
 	stdin io.Closer
 }
 
-// NewProcess returns a ClickHouse on a data directory, not started yet.
-func NewProcess(dir string) *Process { return &Process{dir: dir, address: "127.0.0.1:0"} }
+// NewProcess returns a ClickHouse on a data directory that listens at an address of a host, not
+// started yet. An address with the port 0 gets one at the first start.
+func NewProcess(dir, address string) *Process { return &Process{dir: dir, address: address} }
 
 var program struct {
 	once sync.Once

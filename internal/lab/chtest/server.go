@@ -3,6 +3,7 @@ package chtest
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,7 +23,13 @@ type Server struct {
 // Start starts a ClickHouse with an empty data directory. The test fails if that is not possible.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{Process: chserver.NewProcess(filepath.Join(t.TempDir(), "clickhouse")), t: t}
+	return StartAt(t, "127.0.0.1")
+}
+
+// StartAt is [Start] for those who are not on this host: the server listens at an address of its.
+func StartAt(t testing.TB, host string) *Server {
+	t.Helper()
+	s := &Server{Process: chserver.NewProcess(filepath.Join(t.TempDir(), "clickhouse"), net.JoinHostPort(host, "0")), t: t}
 	t.Cleanup(s.Kill)
 	s.Restart()
 	return s

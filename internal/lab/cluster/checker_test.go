@@ -37,11 +37,11 @@ type client struct {
 	calls, refused, checked, repeated, streams, pushes atomic.Int64
 
 	takeoverMu sync.Mutex
-	takeovers  map[string][]time.Duration // by what was taken over from, and what for
+	takeovers  map[string]map[string][]time.Duration // by what was taken over from, and by what for
 }
 
 func newClient(t testing.TB, nodes []*machine) *client {
-	return &client{t: t, nodes: nodes, http: http.Client{Timeout: callTimeout}, takeovers: map[string][]time.Duration{}}
+	return &client{t: t, nodes: nodes, http: http.Client{Timeout: callTimeout}, takeovers: map[string]map[string][]time.Duration{}}
 }
 
 // prepare waits for the nodes, and makes the app and its groups.
@@ -249,12 +249,12 @@ func (c *client) well() {
 }
 
 // settled checks what is left when everything works again: the counts at every node, the copies,
-// and a replay at each. Only machines whose files were damaged may have had to fold again.
-func (c *client) settled(h *history, spoilt map[*machine]bool) {
+// and a replay at each. Only machines whose files were damaged may have had to fold again. It
+// returns what is in the log of each partition for certain.
+func (c *client) settled(h *history, spoilt map[*machine]bool) (least map[int]uint64) {
 	c.t.Helper()
 	c.well()
 	messages := slices.Sorted(maps.Keys(h.acked))
-	var least map[int]uint64 // what is in the log for certain
 	for _, n := range c.nodes {
 		at, err := position(c.must(n, "GET", app+"?consistency=strong", "", nil).header.Get("Receiptd-Position"))
 		if err != nil {
@@ -302,6 +302,7 @@ func (c *client) settled(h *history, spoilt map[*machine]bool) {
 			got.Body.Close()
 		}
 	}
+	return least
 }
 
 func (c *client) view() (v view) {
@@ -312,10 +313,10 @@ func (c *client) view() (v view) {
 	return v
 }
 
-// verified has a node replay its log, which has to give its state.
-func (c *client) verified(n *machine) map[int]state {
+// verified has a node replay its log, or what its query says, which has to give its state.
+func (c *client) verified(n *machine, query string) map[int]state {
 	c.t.Helper()
-	body := c.must(n, "POST", "/v1/admin/verify", "", nil).body
+	body := c.must(n, "POST", "/v1/admin/verify"+query, "", nil).body
 	lines := bytes.Split(bytes.TrimSpace(body), []byte("\n"))
 	var last struct {
 		Result struct {
@@ -349,7 +350,7 @@ func (c *client) replayed(least map[int]uint64) bool {
 		return false
 	}
 	for _, n := range c.nodes {
-		switch done, err := against(copies, c.verified(n)); {
+		switch done, err := against(copies, c.verified(n, "")); {
 		case err != nil:
 			c.t.Fatalf("%s: %v", n.name, err)
 		case !done:

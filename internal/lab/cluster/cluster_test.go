@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,8 +24,9 @@ func TestNodesOnOutsideBrokers(t *testing.T) {
 	dir := t.TempDir()
 	n := newNetwork(t, "a", "b", "c", "broker0", "broker1", "broker2")
 	brokers, urls := startBrokers(t, n, dir, n.hosts[3:6])
-	nodes := startNodes(t, n, dir, n.hosts[:3], func(int) []string { return []string{"--nats", urls, "--replicas", "3"} })
-	stress(t, n, nodes, brokers, []string{"kill", "cut one way", "most servers", "bit of a log", "full disk"})
+	a := long(t, n)
+	nodes := startNodes(t, n, dir, n.hosts[:3], func(int) []string { return a.flags("--nats", urls, "--replicas", "3") })
+	stress(&lab{t: t, net: n, nodes: nodes, brokers: brokers, archive: a}, []string{"kill", "cut one way", "most servers", "bit of a log", "full disk"})
 }
 
 // The same for nodes that form the cluster by themselves: with a node its broker dies.
@@ -35,16 +35,18 @@ func TestNodesByThemselves(t *testing.T) {
 	dir := t.TempDir()
 	n := newNetwork(t, "a", "b", "c")
 	meet := n.listen(n.hosts[:3], 6222)
+	a := startArchive(t, n)
 	nodes := startNodes(t, n, dir, n.hosts[:3], func(i int) []string {
-		return []string{"--cluster-listen", meet[i], "--cluster-routes", strings.Join(meet, ","), "--cluster-secret", "the-secret-of-the-lab"}
+		return a.flags("--cluster-listen", meet[i], "--cluster-routes", strings.Join(meet, ","), "--cluster-secret", "the-secret-of-the-lab")
 	})
-	stress(t, n, nodes, nil, []string{"stop", "pause", "cut", "bit of a state"})
+	stress(&lab{t: t, net: n, nodes: nodes, archive: a}, []string{"stop", "pause", "cut", "bit of a state", "sink"})
 }
 
 // stress has clients at work while the nemesis goes through the faults of a short form, or through
 // all of them.
-func stress(t *testing.T, net *network, nodes, brokers []*machine, deck []string) {
-	l := &lab{t: t, net: net, nodes: nodes, brokers: brokers, longest: 2 * time.Second, fired: map[string]int{}, spoilt: map[*machine]bool{}}
+func stress(l *lab, deck []string) {
+	t := l.t
+	l.longest, l.fired, l.spoilt = 2*time.Second, map[string]int{}, map[*machine]bool{}
 	if *duration > 0 {
 		l.longest = min(30*time.Second, *duration/20)
 		deck = nil
@@ -56,7 +58,8 @@ func stress(t *testing.T, net *network, nodes, brokers []*machine, deck []string
 		deck = strings.Split(*only, ",")
 	}
 	t.Logf("seed %d, longest %v, a network of its own: %v", *seed, l.longest, inside)
-	c := newClient(t, nodes)
+	c := newClient(t, l.nodes)
+	l.client = c
 	c.prepare()
 	h := newHistory()
 	var stop, deaf atomic.Bool
@@ -80,28 +83,36 @@ func stress(t *testing.T, net *network, nodes, brokers []*machine, deck []string
 	l.nemesis(*seed, deck, *duration, func() { c.well() })
 	stop.Store(true)
 	clients.Wait()
-	c.settled(h, l.spoilt)
+	least := c.settled(h, l.spoilt)
 	for _, e := range ears {
 		e.complete(h)
 	}
 	deaf.Store(true)
 	listeners.Wait()
 	h.linearizable(t)
+	if l.archive != nil {
+		l.archive.exact(c, h, least)
+	}
 	t.Logf("%d messages, %d calls, %d refused or unanswered, %d reads checked, %d events asked about again, %d connections and %d pushes",
 		len(h.acked), c.calls.Load(), c.refused.Load(), c.checked.Load(), c.repeated.Load(), c.streams.Load(), c.pushes.Load())
 	if len(h.acked) < 3 || c.checked.Load() < 20 || c.repeated.Load() == 0 || c.pushes.Load() == 0 {
 		t.Error("hardly anything was done")
 	}
+	l.tellFaults(deck)
+	c.tellTakeovers()
+}
+
+// tellFaults prints how often each kind of fault has come, and holds that each has that can.
+func (l *lab) tellFaults(deck []string) {
 	for _, name := range deck {
-		k := kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })]
+		lacks := kindOf(name).lacks(l)
 		switch {
 		case l.fired[name] > 0:
-			t.Logf("%s: %d times", name, l.fired[name])
-		case k.inside && !inside:
-			t.Logf("%s: not on this machine, which lets nobody make a network and mounts of their own", name)
-		case !t.Failed():
-			t.Errorf("%s: never", name)
+			l.t.Logf("%s: %d times", name, l.fired[name])
+		case lacks != "":
+			l.t.Logf("%s: never: %s", name, lacks)
+		case !l.t.Failed():
+			l.t.Errorf("%s: never", name)
 		}
 	}
-	c.tellTakeovers()
 }

@@ -34,7 +34,7 @@ func (e *listener) mustMove(m *machine, what string, began time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.at == m && e.moving == nil {
-		e.moving = func() { e.c.took(what+", push", time.Since(began)) }
+		e.moving = func() { e.c.took(what, "push", time.Since(began)) }
 	}
 }
 

@@ -47,7 +47,7 @@ func startAlone(t *testing.T, n *network, dir string, h *host) alone {
 	old.token = field(t, c.must(m, "POST", app+"/users/ann/tokens", "", map[string]any{}), "token")
 	old.cursor = field(t, c.must(m, "GET", app+"/users/ann/statistics", "", nil), "cursor")
 	old.key = string(c.must(m, "GET", "/v1/log/key", "", nil).body)
-	old.states = c.verified(m)
+	old.states = c.verified(m, "")
 	for k := range old.states {
 		old.heads[k] = c.head(m, k)
 	}
@@ -102,7 +102,7 @@ func back(c *client, n *network, dir string, h *host) {
 			t.Errorf("message new%d: %s", i, a.body)
 		}
 	}
-	if got, want := alone.verified(m), c.verified(c.nodes[0]); !maps.Equal(got, want) {
+	if got, want := alone.verified(m, ""), c.verified(c.nodes[0], ""); !maps.Equal(got, want) {
 		t.Errorf("the states are %v, and those of the cluster %v", got, want)
 	}
 	alone.must(m, "POST", "/lab/chat/token", "", map[string]any{"grant_type": "password", "username": "ann", "password": "her secret"})
@@ -134,7 +134,7 @@ func (c *client) head(m *machine, partition int) string {
 func (old *alone) has(c *client, m *machine) {
 	c.t.Helper()
 	c.must(m, "GET", "/readyz", "", nil)
-	if got := c.verified(m); !maps.Equal(got, old.states) {
+	if got := c.verified(m, ""); !maps.Equal(got, old.states) {
 		c.t.Errorf("%s: the states are %v, and were %v", m.name, got, old.states)
 	}
 	for k, want := range old.heads {

@@ -18,12 +18,17 @@ import (
 type lab struct {
 	t       testing.TB
 	net     *network
+	client  *client
 	nodes   []*machine
 	brokers []*machine // none if the nodes have servers of their own
 	longest time.Duration
 	fired   map[string]int
 	// spoilt are machines whose files were damaged: they may say so.
 	spoilt map[*machine]bool
+	// archive is the ClickHouse that the nodes fill; nil for none.
+	archive *archive
+	// moved is how often another node has come to fill it.
+	moved int
 	// began is called when a fault has begun that keeps a machine from answering.
 	began func(kind string, m *machine)
 }
@@ -40,32 +45,42 @@ func (l *lab) all() []*machine { return slices.Concat(l.nodes, l.brokers) }
 
 // kind is a kind of fault. It begins and ends within run, which draws everything from r.
 type kind struct {
-	name   string
-	inside bool // it takes a network and mounts of the lab's own
-	run    func(l *lab, r *rand.Rand)
+	name string
+	// lacks says what it takes that this lab does not have; empty for nothing.
+	lacks func(l *lab) string
+	run   func(l *lab, r *rand.Rand)
+}
+
+func nothing(*lab) string { return "" }
+
+func ownNetwork(*lab) string {
+	if inside {
+		return ""
+	}
+	return "this machine lets nobody make a network and mounts of their own"
 }
 
 var kinds = []kind{
-	{"kill", false, func(l *lab, r *rand.Rand) {
+	{"kill", nothing, func(l *lab, r *rand.Rand) {
 		m := pick(r, l.all())
 		m.kill()
 		l.note("kill", m)
 		time.Sleep(l.lasts(r, time.Second)) // without it for a while
 		m.start()
 	}},
-	{"stop", false, func(l *lab, r *rand.Rand) {
+	{"stop", nothing, func(l *lab, r *rand.Rand) {
 		m := pick(r, l.all())
 		l.note("stop", m)
 		m.stop()
 		time.Sleep(l.lasts(r, time.Second)) // without it for a while
 		m.start()
 	}},
-	{"pause", false, func(l *lab, r *rand.Rand) {
+	{"pause", nothing, func(l *lab, r *rand.Rand) {
 		m, d := pick(r, l.all()), l.lasts(r, l.longest)
 		l.note("pause", m)
 		m.pause(d)
 	}},
-	{"cut", true, func(l *lab, r *rand.Rand) {
+	{"cut", ownNetwork, func(l *lab, r *rand.Rand) {
 		m, d := pick(r, l.all()), l.lasts(r, l.longest)
 		others := slices.DeleteFunc(slices.Clone(l.net.hosts), func(h *host) bool { return h == m.host })
 		if r.IntN(2) == 0 { // from one of them only
@@ -80,7 +95,7 @@ var kinds = []kind{
 		time.Sleep(d) // the cut lasts
 		l.net.heal()
 	}},
-	{"cut one way", true, func(l *lab, r *rand.Rand) {
+	{"cut one way", ownNetwork, func(l *lab, r *rand.Rand) {
 		m, d := pick(r, l.all()), l.lasts(r, l.longest)
 		others := slices.DeleteFunc(slices.Clone(l.net.hosts), func(h *host) bool { return h == m.host })
 		if r.IntN(2) == 0 {
@@ -97,7 +112,7 @@ var kinds = []kind{
 		time.Sleep(d) // the cut lasts
 		l.net.heal()
 	}},
-	{"most servers", false, func(l *lab, r *rand.Rand) {
+	{"most servers", nothing, func(l *lab, r *rand.Rand) {
 		two := slices.Clone(l.servers())
 		r.Shuffle(len(two), func(i, j int) { two[i], two[j] = two[j], two[i] })
 		two = two[:2]
@@ -109,7 +124,7 @@ var kinds = []kind{
 			m.start()
 		}
 	}},
-	{"full disk", true, func(l *lab, r *rand.Rand) {
+	{"full disk", ownNetwork, func(l *lab, r *rand.Rand) {
 		m, d := pick(r, l.nodes), l.lasts(r, l.longest)
 		inUse, err := used(m.data)
 		if err == nil {
@@ -125,25 +140,37 @@ var kinds = []kind{
 			l.t.Error(err)
 		}
 	}},
-	{"bit of a state", false, func(l *lab, r *rand.Rand) {
+	{"bit of a state", nothing, func(l *lab, r *rand.Rand) {
 		m := pick(r, l.nodes)
 		m.stop() // which writes all of the state
 		l.flip(r, m, "/state/", ".sst")
 		m.start()
 	}},
-	{"bit of a log", false, func(l *lab, r *rand.Rand) {
+	{"bit of a log", nothing, func(l *lab, r *rand.Rand) {
 		m := pick(r, l.servers())
 		m.kill()
 		l.flip(r, m, "/RECEIPTS_", ".blk")
 		m.start()
 	}},
+	{clockFault, ownClocks, (*lab).wrongClock},
+	{"sink", clickHouse, (*lab).movingSink},
+	{"ClickHouse", clickHouse, (*lab).lostEngine},
+}
+
+// kindOf is the kind of a name, which there has to be.
+func kindOf(name string) kind {
+	return kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })]
 }
 
 func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
 
-// lasts draws how long a fault is, from 0.3 s on; short ones are as likely as long ones.
+// lasts draws how long a fault is, from 0.3 s on.
 func (l *lab) lasts(r *rand.Rand, longest time.Duration) time.Duration {
-	const least = 300 * time.Millisecond
+	return between(r, 300*time.Millisecond, longest)
+}
+
+// between draws a span; short ones are as likely as long ones.
+func between(r *rand.Rand, least, longest time.Duration) time.Duration {
 	longest = max(longest, least)
 	return time.Duration(float64(least) * math.Pow(float64(longest)/float64(least), r.Float64()))
 }
@@ -201,8 +228,8 @@ func (l *lab) nemesis(seed uint64, deck []string, d time.Duration, well func()) 
 				return
 			}
 			turn++
-			k := kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })]
-			if k.inside && !inside {
+			k := kindOf(name)
+			if k.lacks(l) != "" {
 				continue
 			}
 			r := rand.New(rand.NewPCG(seed, 1000+turn))

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/receiptd/receiptd/internal/lab/clock"
 )
 
 // brokerEnv has this program be a NATS server with the configuration in the file that it names.
@@ -52,19 +54,61 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "receiptd")
-	args := []string{"build", "-o", dir + string(filepath.Separator)}
-	if raceDetector() {
-		args = append(args, "-race")
-	}
-	build := exec.Command("go", append(args, "github.com/receiptd/receiptd/cmd/receiptd", "github.com/receiptd/receiptd/cmd/receiptctl")...)
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+	if err := build(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	if code, done := goInside(); done {
 		return code
 	}
 	return m.Run()
+}
+
+// build builds the programs into a directory; such as have clocks, if they are wanted.
+func build(dir string) error {
+	var flags []string
+	if raceDetector() {
+		flags = append(flags, "-race")
+	}
+	steps := [][]string{{"build", "-o", dir + string(filepath.Separator), "github.com/receiptd/receiptd/cmd/receiptd", "github.com/receiptd/receiptd/cmd/receiptctl"}}
+	if clocksWanted() {
+		overlay, err := clock.Overlay(dir)
+		if err != nil {
+			return err
+		}
+		flags = append(flags, "-overlay", overlay)
+		steps = append(steps, []string{"test", "-c", "-o", filepath.Join(dir, brokerFile), "github.com/receiptd/receiptd/internal/lab/cluster"})
+	}
+	for _, step := range steps {
+		args := slices.Concat(step[:1], flags, step[1:])
+		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	return nil
+}
+
+// brokerFile is a NATS server that has a clock, beside a receiptd that has one. It is this program,
+// built once more.
+const brokerFile = "broker"
+
+// clocksWanted reports whether the machines are to have clocks of their own, which takes minutes to
+// build: in the long form, and if it is asked for.
+func clocksWanted() bool {
+	if *only != "" {
+		return slices.Contains(strings.Split(*only, ","), clockFault)
+	}
+	return *duration > 0
+}
+
+// brokerProgram is this program, or the one like it that has a clock.
+func brokerProgram() (path string, hasClock bool, err error) {
+	path = filepath.Join(filepath.Dir(program), brokerFile)
+	if _, err := os.Stat(path); err == nil {
+		return path, true, nil
+	}
+	path, err = os.Executable()
+	return path, false, err
 }
 
 // raceDetector reports whether the tests were built with it, as what they start is to be then.
@@ -180,7 +224,7 @@ func (p *process) pause(d time.Duration) {
 // startBrokers starts NATS servers that sync always, and returns their URLs.
 func startBrokers(t testing.TB, n *network, dir string, hosts []*host) (brokers []*machine, urls string) {
 	t.Helper()
-	self, err := os.Executable()
+	broker, _, err := brokerProgram()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,12 +239,14 @@ cluster { name: lab, listen: %q, routes: [ "nats://%s" ] }
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		brokers = append(brokers, &machine{host: h, data: filepath.Join(dir, h.name), process: newProcess(t, dir, h.name, func() *exec.Cmd {
-			cmd := h.command(self)
-			cmd.Env = append(os.Environ(), brokerEnv+"="+file)
+		m := &machine{host: h, data: filepath.Join(dir, h.name), clock: newClock(t, dir, h)}
+		m.process = newProcess(t, dir, h.name, func() *exec.Cmd {
+			cmd := h.command(broker)
+			cmd.Env = append(m.environment(), brokerEnv+"="+file)
 			return cmd
-		})})
-		brokers[i].start()
+		})
+		m.start()
+		brokers = append(brokers, m)
 	}
 	return brokers, "nats://" + strings.Join(listen, ",nats://")
 }
@@ -211,9 +257,31 @@ type machine struct {
 	host *host
 	data string
 	url  string // of a receiptd
+	// clock is its wall clock; nil if that is this machine's.
+	clock *clock.Clock
 	// version is another build of receiptd than the one under test; empty for none. It counts from
 	// the next start on.
 	version string
+}
+
+// newClock makes the clock of a host, if its programs take one.
+func newClock(t testing.TB, dir string, h *host) *clock.Clock {
+	t.Helper()
+	if _, has, _ := brokerProgram(); !has {
+		return nil
+	}
+	c, err := clock.New(filepath.Join(dir, "clock-"+h.name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (m *machine) environment() []string {
+	if m.clock == nil {
+		return os.Environ()
+	}
+	return append(os.Environ(), m.clock.Env())
 }
 
 const adminKey = "the-admin-key-of-the-lab"
@@ -226,7 +294,7 @@ func startNodes(t testing.TB, n *network, dir string, hosts []*host, args func(i
 	t.Helper()
 	listen := n.listen(hosts, 8080)
 	for i, h := range hosts {
-		m := &machine{host: h, url: "http://" + listen[i], data: filepath.Join(dir, "data-"+h.name)}
+		m := &machine{host: h, url: "http://" + listen[i], data: filepath.Join(dir, "data-"+h.name), clock: newClock(t, dir, h)}
 		if err := os.Mkdir(m.data, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +307,7 @@ func startNodes(t testing.TB, n *network, dir string, hosts []*host, args func(i
 		m.process = newProcess(t, dir, h.name, func() *exec.Cmd {
 			all := append([]string{"--node", h.name, "--data", m.data, "--listen", listen[i], "--partitions", "2", "--hosts", h.address}, args(i)...)
 			cmd := h.command(cmp.Or(m.version, program), all...)
-			cmd.Env = append(os.Environ(), "RECEIPTD_ADMIN_KEY="+adminKey)
+			cmd.Env = append(m.environment(), "RECEIPTD_ADMIN_KEY="+adminKey)
 			return cmd
 		})
 		m.start()

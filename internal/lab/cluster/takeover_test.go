@@ -1,11 +1,11 @@
 package cluster
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -35,11 +35,11 @@ func (c *client) takeover(l *lab, h *history, ears []*listener, kind string, m *
 		e.mustMove(m, what, began)
 	}
 	if d, ok := c.first(order, began, "GET", app+"/messages/"+sent[0], nil); ok {
-		c.took(what+", read", d)
+		c.took(what, "read", d)
 	}
 	event := map[string]any{"type": "message.sent", "id": fmt.Sprintf("probe-%d", began.UnixNano()), "from": "g0-u0", "group": "g0"}
 	if d, ok := c.first(order, began, "POST", app+"/events", event); ok {
-		c.took(what+", write", d)
+		c.took(what, "write", d)
 	}
 }
 
@@ -71,22 +71,41 @@ func (c *client) first(order []*machine, began time.Time, method, path string, b
 	return 0, false
 }
 
-func (c *client) took(what string, d time.Duration) {
+// took notes how long clients waited for something after a fault.
+func (c *client) took(fault, what string, d time.Duration) {
 	c.takeoverMu.Lock()
 	defer c.takeoverMu.Unlock()
-	c.takeovers[what] = append(c.takeovers[what], d)
+	if c.takeovers[fault] == nil {
+		c.takeovers[fault] = map[string][]time.Duration{}
+	}
+	c.takeovers[fault][what] = append(c.takeovers[fault][what], d)
 }
 
-// tellTakeovers prints the distribution of each kind.
+// tellTakeovers prints a table of how long clients waited: for each fault and each thing that they
+// waited for, how often, the median and the 99th percentile, in seconds.
 func (c *client) tellTakeovers() {
 	c.takeoverMu.Lock()
 	defer c.takeoverMu.Unlock()
-	for _, what := range slices.Sorted(maps.Keys(c.takeovers)) {
-		all := c.takeovers[what]
-		slices.SortFunc(all, cmp.Compare[time.Duration])
-		at := func(q float64) time.Duration {
-			return all[min(int(q*float64(len(all))), len(all)-1)].Round(time.Millisecond)
+	whats := []string{"read", "push", "write", "ClickHouse"}
+	var text strings.Builder
+	fmt.Fprintf(&text, "how long clients waited, in seconds: p50 / p99 (times)\n| after a | %s |\n|%s\n",
+		strings.Join(whats, " | "), strings.Repeat(" --- |", len(whats)+1))
+	for _, fault := range slices.Sorted(maps.Keys(c.takeovers)) {
+		fmt.Fprintf(&text, "| %s |", fault)
+		for _, what := range whats {
+			text.WriteString(" " + spread(c.takeovers[fault][what]) + " |")
 		}
-		c.t.Logf("takeover: %s: %d times, p50 %v, p99 %v, longest %v", what, len(all), at(.5), at(.99), all[len(all)-1].Round(time.Millisecond))
+		text.WriteString("\n")
 	}
+	c.t.Log(text.String())
+}
+
+// spread is a cell of the table.
+func spread(all []time.Duration) string {
+	if len(all) == 0 {
+		return "-"
+	}
+	slices.Sort(all)
+	at := func(q float64) float64 { return all[min(int(q*float64(len(all))), len(all)-1)].Seconds() }
+	return fmt.Sprintf("%.2f / %.2f (%d)", at(.5), at(.99), len(all))
 }

@@ -125,6 +125,6 @@ func TestNodesSpeakTLS(t *testing.T) {
 		c.must(last, "GET", app+fmt.Sprint("/messages/m", i), "", nil)
 	}
 	for _, n := range nodes {
-		c.verified(n)
+		c.verified(n, "")
 	}
 }

@@ -90,14 +90,9 @@ func (s *stream) info() []byte {
 	if len(s.entries) == 0 {
 		first = 0
 	}
-	data, err := json.Marshal(map[string]any{
-		"type": "io.nats.jetstream.api.v1.stream_info_response", "config": s.config, "created": s.created,
-		"state": map[string]any{"messages": len(s.entries), "first_seq": first, "last_seq": s.last(), "consumer_count": len(s.consumers)},
-	})
-	if err != nil {
-		panic(err)
-	}
-	return data
+	return fmt.Appendf(nil, `{"type":"io.nats.jetstream.api.v1.stream_info_response","config":%s,"created":%q,`+
+		`"state":{"messages":%d,"first_seq":%d,"last_seq":%d,"consumer_count":%d}}`,
+		s.config, s.created.Format(time.RFC3339Nano), len(s.entries), first, s.last(), len(s.consumers))
 }
 
 // get answers with a single entry.

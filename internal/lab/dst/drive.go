@@ -141,7 +141,9 @@ func (w *world) setClock() {
 		w.clock, w.right = w.right, 0
 	case w.random.IntN(4) == 0:
 		w.right = w.clock
-		w.clock += (time.Duration(1+w.random.IntN(20_000)) * time.Hour).Milliseconds()
+		// From an hour to two years: as often up to a day as above a month.
+		hours := 1 + w.random.IntN(1<<w.random.IntN(15))
+		w.clock += (time.Duration(hours) * time.Hour).Milliseconds()
 		w.fired(kindJump)
 		w.tracef("clock jumps")
 	default:
@@ -191,9 +193,9 @@ func (w *world) silence() {
 	if w.random.IntN(2) == 0 {
 		w.outsider()
 	}
-	w.sleep(90 * time.Second)
+	w.sleep(duplicateWindow + 5*time.Second)
 	w.broker.calm()
-	w.sleep(10 * time.Second)
+	w.sleep(5 * time.Second)
 	w.fired(kindSilent)
 }
 

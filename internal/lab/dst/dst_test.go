@@ -23,7 +23,10 @@ var (
 	seedsFlag = flag.Int("seeds", 0, "how many `seeds` to run; 0 = a sample")
 	seedFlag  = flag.Uint64("seed", 1, "the first `seed`")
 	forFlag   = flag.Duration("for", 0, "how `long` to run at most; 0 = until all seeds are through")
-	plantFlag = flag.String("plant", "", "a `fault` of the world to plant: "+strings.Join(Plants, ", "))
+	procsFlag = flag.Int("procs", 1, "how many `processes` run seeds at a time, on a processor each")
+	// reportFlag is for the processes that are begun for procsFlag.
+	reportFlag = flag.String("report", "", "the `file` to write what came of the seeds to, instead of telling it")
+	plantFlag  = flag.String("plant", "", "a `fault` of the world to plant: "+strings.Join(Plants, ", "))
 )
 
 // script is what the clients of a seed submit.
@@ -50,7 +53,7 @@ var played int
 
 // runSeed plays a seed, and collects the garbage of the last few.
 func runSeed(r Run) Report {
-	if played++; played%8 == 0 {
+	if played++; played%3 == 0 {
 		runtime.GC()
 	}
 	return Play(r)
@@ -90,42 +93,51 @@ func TestSeedsKeepEveryPromise(t *testing.T) {
 	if n == 0 {
 		n = sample(200)
 	}
-	total := Report{Kinds: map[string]int{}}
-	started, ran := nanotime(), 0
-	defer func() {
-		t.Logf("%d seeds, %d lives, %d steps, %d of them durable, in %v", ran, total.Lives, total.Steps, total.Durable, real(started).Round(time.Second))
-		for _, kind := range Kinds() {
-			t.Logf("%8d  %s", total.Kinds[kind], kind)
-			if total.Kinds[kind] == 0 && n >= 200 && ran == n && *plantFlag == "" {
-				t.Errorf("no %q in %d seeds", kind, n)
-			}
+	started := nanotime()
+	total := &tally{Report: Report{Kinds: map[string]int{}}}
+	if *procsFlag > 1 {
+		total = spread(t, *seedFlag, n, *procsFlag, *forFlag)
+	} else {
+		play(t, func(t *testing.T) { total.run(t, *seedFlag, n, started) })
+	}
+	if *reportFlag != "" {
+		if err := total.keep(*reportFlag); err != nil {
+			t.Fatal(err)
 		}
-		for kind := range maps.Keys(total.Kinds) {
-			if !slices.Contains(Kinds(), kind) {
-				t.Errorf("%q is in no list", kind)
-			}
+		return
+	}
+	t.Logf("%d seeds, %d lives, %d steps, %d of them durable, in %v",
+		total.Ran, total.Lives, total.Steps, total.Durable, real(started).Round(time.Second))
+	for _, kind := range Kinds() {
+		t.Logf("%8d  %s", total.Kinds[kind], kind)
+		if total.Kinds[kind] == 0 && n >= 200 && total.Ran == n && *plantFlag == "" {
+			t.Errorf("no %q in %d seeds", kind, n)
 		}
-	}()
-	play(t, func(t *testing.T) {
-		for seed := *seedFlag; seed < *seedFlag+uint64(n); seed++ {
-			if *forFlag != 0 && real(started) > *forFlag {
-				return
-			}
-			r := Run{Seed: seed, Script: script(seed), Plant: *plantFlag}
-			report := runSeed(r)
-			ran++
-			total.Lives, total.Steps, total.Durable = total.Lives+report.Lives, total.Steps+report.Steps, total.Durable+report.Durable
-			for kind, count := range report.Kinds {
-				total.Kinds[kind] += count
-			}
-			if report.Broken != "" {
-				broken(t, r, report)
-			}
-			if *seedsFlag > 1000 && ran%1000 == 0 {
-				fmt.Fprintf(os.Stderr, "%d seeds, %.0f a minute\n", ran, float64(ran)/real(started).Minutes())
-			}
+	}
+	for kind := range maps.Keys(total.Kinds) {
+		if !slices.Contains(Kinds(), kind) {
+			t.Errorf("%q is in no list", kind)
 		}
-	})
+	}
+}
+
+// run runs seeds one after the other, in the bubble that it is called in.
+func (x *tally) run(t *testing.T, first uint64, n int, started int64) {
+	for seed := first; seed < first+uint64(n); seed++ {
+		if *forFlag != 0 && real(started) > *forFlag {
+			return
+		}
+		r := Run{Seed: seed, Script: script(seed), Plant: *plantFlag}
+		report := runSeed(r)
+		x.add(report)
+		x.Ran++
+		if report.Broken != "" {
+			broken(t, r, report)
+		}
+		if *seedsFlag > 1000 && x.Ran%1000 == 0 {
+			fmt.Fprintf(os.Stderr, "%d seeds, %.0f a minute\n", x.Ran, float64(x.Ran)/real(started).Minutes())
+		}
+	}
 }
 
 // A seed does the same each time. Go takes the processor from a goroutine that seems to have run

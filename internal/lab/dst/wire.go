@@ -199,9 +199,9 @@ func (l *link) send(to, origin, reply string, header, data []byte) {
 	if reply != "" {
 		reply += " "
 	}
-	if len(header) == 0 {
-		l.write(fmt.Sprintf("MSG %s %s %s%d\r\n", origin, sid, reply, len(data)), data, []byte("\r\n"))
-		return
+	kind, sizes := "MSG ", strconv.Itoa(len(data))
+	if len(header) > 0 {
+		kind, sizes = "HMSG ", strconv.Itoa(len(header))+" "+strconv.Itoa(len(header)+len(data))
 	}
-	l.write(fmt.Sprintf("HMSG %s %s %s%d %d\r\n", origin, sid, reply, len(header), len(header)+len(data)), header, data, []byte("\r\n"))
+	l.write(kind+origin+" "+sid+" "+reply+sizes+"\r\n", header, data, []byte("\r\n"))
 }

@@ -1,13 +1,33 @@
 package main
 
-// Bugs between nodes: what the fold of one tells the users of another.
+// Bugs between nodes: what one of them says and does while another one is further, and what the
+// fold of one tells the users of another.
 var clusterMutants = []Mutant{
+	{
+		Name: "outcome-before-the-fold", File: "consumers/projector/worker.go",
+		Old: `	list, err := g.Part.Apply(*x)
+	if err != nil {`,
+		New: `	if x.Batch != nil {
+		w.outcomes.decided(x.Sequence, make([]events.Outcome, x.Batch.Len()))
+	}
+	list, err := g.Part.Apply(*x)
+	if err != nil {`,
+		Bug:     "who waits for an event to be applied is told so before it is, and whatever is decided",
+		Package: "consumers/projector", Test: "TestFoldOfTheLogIsThatOfTheModel",
+	},
+	{
+		Name: "folded-again-for-a-lagging-answer", File: "consumers/internal/fold/agree.go",
+		Old:     `log.Reach(ctx, partition, seq)`,
+		New:     `log.Bounds(ctx, partition)`,
+		Bug:     "a state is thrown away because a server that lags says that the log is shorter",
+		Package: "consumers/internal/fold", Test: "TestStateIsNotFoldedAgainForALaggingAnswer",
+	},
 	{
 		Name: "feed-drops-the-watermark", File: "internal/feed/incoming.go",
 		Old:     `if list := after(x.Effects, n.upto); len(list) > 0 {`,
 		New:     `if list := x.Effects; len(list) > 0 {`,
 		Bug:     "a copy that is behind tells again what another one has told",
-		Package: "internal/feed", Test: "TestFeedingThroughFaults",
+		Package: "internal/feed", Test: "FuzzReply",
 	},
 	{
 		Name: "feed-gap-is-not-seen", File: "internal/feed/incoming.go",

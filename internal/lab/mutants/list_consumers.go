@@ -10,7 +10,7 @@ var consumerMutants = []Mutant{
 		Package: "consumers/projector", Test: "TestOutcomesAreCopied",
 	},
 	{
-		Name: "outcome-before-the-fold", File: "consumers/projector/outcomes.go",
+		Name: "outcomes-without-bound", File: "consumers/projector/outcomes.go",
 		Old:     `for (o.bytes > maxOutcomeBytes || len(o.decisions) > maxOutcomeEntries) && len(o.decisions) > 1 {`,
 		New:     `for o.bytes > maxOutcomeBytes && len(o.decisions) > 1 {`,
 		Bug:     "outcomes of entries without events are remembered without bound",
@@ -57,13 +57,6 @@ var consumerMutants = []Mutant{
 		New:     `r.log.Bounds(ctx, r.partition)`,
 		Bug:     "a NATS server that was deposed ends a fold",
 		Package: "events/eventlog", Test: "TestStaleAnswersEndNothing",
-	},
-	{
-		Name: "position-ignored", File: "internal/gateway/httpapi/positions.go",
-		Old:     `range append(wanted, more...) {`,
-		New:     `range append(wanted[:0], more[:0]...) {`,
-		Bug:     "a node answers with less than the client has seen",
-		Package: "internal/gateway/httpapi", Test: "TestAtLeast",
 	},
 	{
 		Name: "note-on-no-condition", File: "internal/cluster/writer.go",

@@ -50,7 +50,7 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 		return r, fmt.Errorf("bench clickhouse: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	server := chserver.NewProcess(filepath.Join(dir, "clickhouse"))
+	server := chserver.NewProcess(filepath.Join(dir, "clickhouse"), "127.0.0.1:0")
 	if err := server.Start(); err != nil {
 		return r, fmt.Errorf("bench clickhouse: %w", err)
 	}

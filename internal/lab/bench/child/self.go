@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 )
 
@@ -28,11 +29,13 @@ func ServeIfAsked() {
 	os.Exit(0)
 }
 
-// ThisProgram returns the command line that makes this program run a server in [ServeIfAsked].
-func ThisProgram() (Self, error) {
+// ThisProgram returns the command line that makes this program run a server in [ServeIfAsked]. It
+// begins with the words of under, which name a program that becomes what follows them, in a cgroup
+// or with another priority.
+func ThisProgram(under ...string) (Self, error) {
 	path, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	return Self{path, asServer}, nil
+	return append(slices.Clone(under), path, asServer), nil
 }

@@ -28,10 +28,10 @@ test('under traffic nothing is lost or doubled', async () => {
   const traffic = await Traffic.open('g', ['a0', 'a1'], ['r0', 'r1', 'r2', 'r3'])
   traffic.start()
   for (let n = 0; n < 2; n++) {
-    await sleep(1500)
+    await traffic.flow(1500)
     await restart('TERM')
   }
-  await sleep(1500)
+  await traffic.flow(1500)
   await traffic.finish()
   await traffic.exact()
 })

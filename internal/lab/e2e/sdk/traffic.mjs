@@ -60,6 +60,13 @@ export class Traffic {
     }
   }
 
+  // flow lets time pass in which messages are answered: some, however slow the machine is.
+  async flow (ms) {
+    const wanted = this.mids.length + 10
+    await sleep(ms)
+    await until('messages are answered', () => this.mids.length >= wanted)
+  }
+
   // finish ends the writing and waits until everything that was answered is read.
   async finish () {
     this.#on = false
