@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/receiptd/receiptd/internal/cluster"
@@ -16,6 +19,11 @@ import (
 type clusterCommands struct {
 	Status clusterStatusCommand `cmd:"" help:"Show the nodes of a cluster, and how far their copies are and whether they are the same."`
 	Forget clusterForgetCommand `cmd:"" help:"Drop a node that will not come back: what only it needed may leave the log."`
+
+	Copies  clusterCopiesCommand  `cmd:"" help:"Say how many nodes fold each partition."`
+	Drain   clusterDrainCommand   `cmd:"" help:"Have a node have no copies: others fold them first. It goes on serving its users."`
+	Undrain clusterUndrainCommand `cmd:"" help:"Have a drained node have its share of the copies again."`
+	Move    clusterMoveCommand    `cmd:"" help:"Have one node fold a partition in the place of another one."`
 }
 
 type clusterStatusCommand struct {
@@ -35,20 +43,54 @@ func (c clusterStatusCommand) Run(ctx context.Context, target ctl.Target, std st
 		return json.NewEncoder(std.out).Encode(v)
 	}
 	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "as node %s sees it; level %d of the rules is in force\n\nNODE\tSTATE\tHEARD\tVERSION\tKNOWS LEVEL\n", v.Node, v.RulesLevel)
+	fmt.Fprintf(w, "as node %s sees it; level %d of the rules is in force; %s\n\nNODE\tSTATE\tHEARD\tVERSION\tKNOWS LEVEL\n", v.Node, v.RulesLevel, wish(v))
 	for _, n := range v.Nodes {
-		fmt.Fprintf(w, "%s\t%s\t%d ms ago\t%s\t%d\n", n.Node, n.State, n.HeardMS, n.Version, n.MaxRulesLevel)
+		state := n.State
+		if n.Drained {
+			state += " (drained)"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d ms ago\t%s\t%d\n", n.Node, state, n.HeardMS, n.Version, n.MaxRulesLevel)
 	}
 	fmt.Fprint(w, "\nPARTITION\tNODE\tSTATE\tFOLDED\tCOMPARED AT\tDIGEST\tCHAIN\n")
 	for _, p := range v.Partitions {
 		for _, x := range p.Copies {
-			fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%d\t%s\t%s\n", p.Partition, x.Node, x.State, x.Applied, x.Sequence, x.Digest, x.Chain)
+			state := x.State
+			if !slices.Contains(p.Wanted, x.Node) {
+				state += " (not wanted)"
+			}
+			fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%d\t%s\t%s\n", p.Partition, x.Node, state, x.Applied, x.Sequence, x.Digest, x.Chain)
 		}
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	showMoves(std.out, v)
 	return showSnapshots(std.out, v.Partitions)
+}
+
+// wish is how many nodes are to have each partition.
+func wish(v cluster.View) string {
+	switch v.Copies {
+	case 0:
+		return "every node folds everything"
+	case 1:
+		return "one node folds each partition"
+	}
+	return fmt.Sprintf("%d nodes fold each partition", v.Copies)
+}
+
+// showMoves lists the exceptions, and what is in the way of copies that are to come or to leave.
+func showMoves(out io.Writer, v cluster.View) {
+	for _, m := range v.Moves {
+		fmt.Fprintf(out, "\npartition %d is to be on %s in the place of %s\n", m.Partition, m.To, m.From)
+	}
+	for _, p := range v.Partitions {
+		for _, x := range p.Copies {
+			if x.Stuck != "" {
+				fmt.Fprintf(out, "\npartition %d on %s: %s\n", p.Partition, x.Node, x.Stuck)
+			}
+		}
+	}
 }
 
 // showSnapshots lists the newest snapshot of each partition that has one.
@@ -74,9 +116,72 @@ func (c clusterForgetCommand) Run(ctx context.Context, target ctl.Target, _ stre
 	if err != nil {
 		return err
 	}
-	answer, err := client.Stream(ctx, http.MethodDelete, "/v1/cluster/nodes/"+c.Node, nil, nil)
+	return change(ctx, client, http.MethodDelete, "/v1/cluster/nodes/"+url.PathEscape(c.Node), nil)
+}
+
+// change asks for a change that is answered by nothing but that it was made.
+func change(ctx context.Context, client *ctl.Client, method, path string, body any) error {
+	answer, err := client.Stream(ctx, method, path, nil, body)
 	if err != nil {
 		return err
 	}
 	return answer.Close()
+}
+
+type clusterCopiesCommand struct {
+	Copies int `arg:"" help:"How many nodes; 0: all."`
+}
+
+func (c clusterCopiesCommand) Run(ctx context.Context, target ctl.Target, _ streams) error {
+	client, err := target.Client()
+	if err != nil {
+		return err
+	}
+	return change(ctx, client, http.MethodPut, "/v1/cluster/copies", map[string]int{"copies": c.Copies})
+}
+
+type clusterDrainCommand struct {
+	Node string `arg:"" help:"Name of the node."`
+}
+
+func (c clusterDrainCommand) Run(ctx context.Context, target ctl.Target, _ streams) error {
+	client, err := target.Client()
+	if err != nil {
+		return err
+	}
+	return change(ctx, client, http.MethodPut, "/v1/cluster/nodes/"+url.PathEscape(c.Node)+"/drain", nil)
+}
+
+type clusterUndrainCommand struct {
+	Node string `arg:"" help:"Name of the node."`
+}
+
+func (c clusterUndrainCommand) Run(ctx context.Context, target ctl.Target, _ streams) error {
+	client, err := target.Client()
+	if err != nil {
+		return err
+	}
+	return change(ctx, client, http.MethodDelete, "/v1/cluster/nodes/"+url.PathEscape(c.Node)+"/drain", nil)
+}
+
+type clusterMoveCommand struct {
+	Partition int    `arg:"" help:"Number of the partition."`
+	From      string `name:"from" placeholder:"NODE" help:"The node that is to have it no longer."`
+	To        string `name:"to" placeholder:"NODE" help:"The node that is to have it."`
+	Drop      bool   `name:"drop" help:"Drop the exceptions for the partition: it goes to where it would be."`
+}
+
+func (c clusterMoveCommand) Run(ctx context.Context, target ctl.Target, _ streams) error {
+	if named := c.From != "" && c.To != ""; named == c.Drop || (c.From == "") != (c.To == "") {
+		return errors.New("move takes either --from and --to or --drop")
+	}
+	client, err := target.Client()
+	if err != nil {
+		return err
+	}
+	path := fmt.Sprintf("/v1/cluster/partitions/%d/move", c.Partition)
+	if c.Drop {
+		return change(ctx, client, http.MethodDelete, path, nil)
+	}
+	return change(ctx, client, http.MethodPut, path, map[string]string{"from": c.From, "to": c.To})
 }

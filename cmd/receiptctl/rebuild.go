@@ -205,6 +205,11 @@ func report(w io.Writer, r projector.RebuildResult, asJSON bool) error {
 			return err
 		}
 	}
+	if len(r.Elsewhere) > 0 {
+		if _, err := fmt.Fprintf(w, "partitions that other nodes have, which prove them: %v\n", r.Elsewhere); err != nil {
+			return err
+		}
+	}
 	verdict := "equal"
 	if !r.Equal {
 		verdict = "DIFFERENT"

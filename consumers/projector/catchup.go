@@ -36,11 +36,12 @@ func (p *Projector) CatchUp(ctx context.Context) (folded uint64, err error) {
 // catchUp folds up to the end that the log had. Checkpoints are made when much has changed, and by
 // Close.
 func (w *worker) catchUp(ctx context.Context) (folded uint64, err error) {
-	if w.outcomes.last() >= w.endAtOpen {
+	end := w.endAtOpen.Load()
+	if w.presence() == Absent || w.outcomes.last() >= end {
 		return 0, nil
 	}
 	err = consumers.Follow(ctx, w.p.log, consumers.Options{
-		Partition: w.partition, After: w.outcomes.last(), Upto: w.endAtOpen, Logger: w.logger,
+		Partition: w.partition, After: w.outcomes.last(), Upto: end, Logger: w.logger,
 	}, consumers.HandlerFunc(func(ctx context.Context, x *projections.Decoded, stored *eventlog.Entry) error {
 		if x.Poison == "" {
 			folded += uint64(x.Batch.Len())

@@ -16,22 +16,33 @@ type StateDigest struct {
 	Keys int `json:"keys"`
 }
 
-// Digests returns the digest of each partition's live state, each at the position where that stood
-// during the call. Traffic goes on; a partition waits for one checkpoint.
+// Digests is Digest of all partitions.
 func (p *Projector) Digests(ctx context.Context) ([]StateDigest, error) {
 	list := make([]StateDigest, len(p.workers))
 	group, ctx := errgroup.WithContext(ctx)
-	for k, w := range p.workers {
-		group.Go(func() error {
-			snap, position, err := w.snapshot()
-			if err != nil {
-				return fmt.Errorf("digest of partition %d: %w", k, err)
-			}
-			defer snap.Close()
-			list[k] = StateDigest{Partition: k, Position: position}
-			list[k].Digest, list[k].Keys, err = snap.Digest(ctx)
+	for k := range p.workers {
+		group.Go(func() (err error) {
+			list[k], err = p.Digest(ctx, k)
 			return err
 		})
 	}
 	return list, group.Wait()
+}
+
+// Digest returns the digest of a partition's live state at the position where that stood during the
+// call. Traffic goes on; the partition waits for one checkpoint. The error is [ErrFoldingAgain] for
+// a state that is not complete.
+func (p *Projector) Digest(ctx context.Context, partition int) (d StateDigest, err error) {
+	w := p.workers[partition]
+	if err := w.unanswered(); err != nil {
+		return d, err
+	}
+	snap, position, err := w.snapshot()
+	if err != nil {
+		return d, fmt.Errorf("digest of partition %d: %w", partition, err)
+	}
+	defer snap.Close()
+	d = StateDigest{Partition: partition, Position: position}
+	d.Digest, d.Keys, err = snap.Digest(ctx)
+	return d, err
 }

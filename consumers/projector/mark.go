@@ -109,7 +109,8 @@ func (p *Projector) MarkAt(ctx context.Context, partition int, sequence uint64) 
 	return mark, err
 }
 
-// Folded is the last entry folded, of each partition.
+// Folded is the last entry folded, of each partition; of one that is not here any more, the last
+// one that was.
 func (p *Projector) Folded() []uint64 {
 	all := make([]uint64, len(p.workers))
 	for k, w := range p.workers {
@@ -130,5 +131,5 @@ func (p *Projector) Condemn(partition int, reason error) error {
 // FoldingAgain reports whether the state of a partition was found wrong and is not complete again.
 func (p *Projector) FoldingAgain(partition int) bool {
 	w := p.workers[partition]
-	return w.unanswered() != nil || w.corrupt() != nil
+	return w.presence() == Here && (w.unanswered() != nil || w.corrupt() != nil)
 }

@@ -193,8 +193,13 @@ func (w *worker) beginAgain(ctx context.Context) (dir string, err error) {
 func (w *worker) replayed(g *fold.Generation) {
 	w.replaying = false
 	g.Part.Live(w.online())
-	if w.unanswered() == nil { // at a start
+	switch was := w.unanswered(); was {
+	case nil: // at a start
 		w.discardAside()
+		return
+	case errArriving:
+		w.mending.reason.Store(nil)
+		w.logger.Info("a copy of the state is complete, and answers", "entry", w.replayUpto)
 		return
 	}
 	w.mending.reason.Store(nil)
@@ -259,13 +264,16 @@ func (w *worker) letRebuild() {
 	}
 }
 
-// Scrub reads the files of every partition's state from the disk against their checksums; pace is
-// asked before each read. A state that is corrupt is folded again, see [ErrFoldingAgain]. The error
-// is for what kept it from reading.
+// Scrub reads the files of the state of every partition that is here from the disk against their
+// checksums; pace is asked before each read. A state that is corrupt is folded again, see
+// [ErrFoldingAgain]. The error is for what kept it from reading.
 func (p *Projector) Scrub(ctx context.Context, pace diskread.Pace) (bytes int64, corrupt []*store.CorruptError, err error) {
-	for _, w := range p.workers {
+	for _, w := range p.here() {
 		n, found, err := fold.Check(ctx, pace, w.use)
 		bytes, corrupt = bytes+n, append(corrupt, found...)
+		if errors.Is(err, ErrAbsent) {
+			continue // it has left
+		}
 		if err != nil {
 			return bytes, corrupt, fmt.Errorf("read the state of partition %d: %w", w.partition, err)
 		}
@@ -274,7 +282,7 @@ func (p *Projector) Scrub(ctx context.Context, pace diskread.Pace) (bytes int64,
 }
 
 // settings are those of an app in this partition; while the state is folded again, those that it
-// had before.
+// had before. It has none while it is not here.
 func (w *worker) settings(app string) (s events.Settings, revision uint64, ok bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
@@ -282,11 +290,23 @@ func (w *worker) settings(app string) (s events.Settings, revision uint64, ok bo
 		return s, 0, false
 	}
 	if w.unanswered() != nil {
-		c, ok := (*w.mending.known.Load())[app]
+		c, ok := w.knew()[app]
 		return c.settings, c.revision, ok
 	}
 	return w.gen.Part.Settings(app)
 }
+
+// knew are the settings that the state had before it was folded again; nil if it is not here, or
+// never was complete.
+func (w *worker) knew() map[string]configured {
+	if known := w.mending.known.Load(); known != nil {
+		return *known
+	}
+	return nil
+}
+
+// configured reports whether the partition has a say in what apps there are.
+func (w *worker) configured() bool { return w.unanswered() == nil || w.knew() != nil }
 
 // revisions are those of all apps, in the same way.
 func (w *worker) revisions() map[string]uint64 {
@@ -297,7 +317,7 @@ func (w *worker) revisions() map[string]uint64 {
 		return nil
 	case w.unanswered() != nil:
 		all := map[string]uint64{}
-		for app, c := range *w.mending.known.Load() {
+		for app, c := range w.knew() {
 			all[app] = c.revision
 		}
 		return all

@@ -104,6 +104,22 @@ func (o *outcomes) wait(ctx context.Context, seq uint64) ([]events.Outcome, erro
 	}
 }
 
+// jump notes that the fold stands at an entry, and that nothing is remembered of those before.
+func (o *outcomes) jump(seq uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if seq <= o.applied {
+		return
+	}
+	o.applied, o.first, o.decisions, o.bytes = seq, seq+1, nil, 0
+	for waited, ch := range o.waiting {
+		if waited <= seq {
+			close(ch)
+			delete(o.waiting, waited)
+		}
+	}
+}
+
 func (o *outcomes) last() uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -26,13 +26,13 @@ var phaseOrder = map[string]int{phaseReplay: 0, phaseCompare: 1, phaseCatchUp: 2
 type overallProgress struct {
 	mu         sync.Mutex
 	report     func(Progress) // nil for nobody
-	partitions []Progress
+	partitions map[int]Progress
 }
 
-func newOverallProgress(partitions int, report func(Progress)) *overallProgress {
-	o := &overallProgress{report: report, partitions: make([]Progress, partitions)}
-	for k := range o.partitions {
-		o.partitions[k].Phase = phaseReplay
+func newOverallProgress(of []*worker, report func(Progress)) *overallProgress {
+	o := &overallProgress{report: report, partitions: map[int]Progress{}}
+	for _, w := range of {
+		o.partitions[w.partition] = Progress{Phase: phaseReplay}
 	}
 	return o
 }

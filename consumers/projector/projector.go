@@ -92,6 +92,9 @@ type Options struct {
 	// lose what it acknowledged. Without it such a state is refused with [ErrAheadOfLog]: it may be
 	// the only copy of what the log lost.
 	StartOver bool
+	// Sparse has only those partitions be here whose state lies in Dir; see [Projector.Begin] for
+	// the others. Without it all are.
+	Sparse bool
 	// Snapshots, if not nil, are what a state begins from that is empty, or that the log cannot
 	// bring up to date any more.
 	Snapshots Snapshots
@@ -179,8 +182,7 @@ func (p *Projector) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, p.stopWaiting)()
 	for _, w := range p.workers {
 		group.Go(func() error {
-			err := w.run(ctx)
-			w.leave()
+			err := w.live(ctx)
 			w.outcomes.end()
 			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 				err = nil
@@ -191,7 +193,6 @@ func (p *Projector) Run(ctx context.Context) error {
 			}
 			return err
 		})
-		group.Go(func() error { return w.checkpoints(ctx) })
 	}
 	return group.Wait()
 }
@@ -221,9 +222,10 @@ func (p *Projector) Close() error {
 	return p.closeErr
 }
 
-// Ready returns nil when every partition has folded all that its log held at the start, so that
-// answers show everything acknowledged before it, and goes on folding. How far it is behind what
-// has come since is no matter of readiness: intake follows the folds, see [Options.Intake].
+// Ready returns nil when every partition that is here has folded all that its log held at the
+// start, so that answers show everything acknowledged before it, and goes on folding. How far it is
+// behind what has come since is no matter of readiness: intake follows the folds, see
+// [Options.Intake].
 func (p *Projector) Ready() error {
 	if log, ok := p.log.(interface{ Connected() bool }); ok && !log.Connected() {
 		return errors.New("not connected to the log")
@@ -232,11 +234,14 @@ func (p *Projector) Ready() error {
 		if err := w.err.Load(); err != nil {
 			return *err
 		}
+		if w.presence() != Here {
+			continue // another node answers for it
+		}
 		if err := w.ask(func(*projections.Partition) error { return nil }); err != nil {
 			return err
 		}
-		if at := w.outcomes.last(); at < w.endAtOpen {
-			return fmt.Errorf("partition %d is %d entries behind", w.partition, w.endAtOpen-at)
+		if at, end := w.outcomes.last(), w.endAtOpen.Load(); at < end {
+			return fmt.Errorf("partition %d is %d entries behind", w.partition, end-at)
 		}
 	}
 	return nil

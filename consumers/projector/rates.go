@@ -15,12 +15,11 @@ func (p *Projector) ReadRates(ctx context.Context, q projections.RateQuery) (pag
 	if beyond := q.BeyondRollup(); beyond != nil {
 		return page, beyond
 	}
-	select {
-	case p.scanSlot <- struct{}{}:
-		defer func() { <-p.scanSlot }()
-	case <-ctx.Done():
-		return page, fmt.Errorf("read rates: %w", ctx.Err())
+	done, err := p.scanTurn(ctx)
+	if err != nil {
+		return page, err
 	}
+	defer done()
 	scan := projections.NewRateScan(q)
 	for scan.Next() {
 		for _, w := range p.workers {
@@ -30,6 +29,30 @@ func (p *Projector) ReadRates(ctx context.Context, q projections.RateQuery) (pag
 		}
 	}
 	return scan.Page()
+}
+
+// ScanRates takes a scan through one partition, in its turn with other queries. The error is
+// [ErrFoldingAgain] for a state that is not complete.
+func (p *Projector) ScanRates(ctx context.Context, partition int, scan *projections.RateScan) error {
+	done, err := p.scanTurn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := p.workers[partition].scan(ctx, scan); err != nil {
+		return fmt.Errorf("read rates: %w", err)
+	}
+	return nil
+}
+
+// scanTurn waits for the turn of a query, which ends with done.
+func (p *Projector) scanTurn(ctx context.Context) (done func(), err error) {
+	select {
+	case p.scanSlot <- struct{}{}:
+		return func() { <-p.scanSlot }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read rates: %w", ctx.Err())
+	}
 }
 
 // scan takes a scan through the partition. The state may be switched between two steps.

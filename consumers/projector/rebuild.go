@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -47,13 +48,14 @@ func (o RebuildOptions) Validate() error {
 	return nil
 }
 
-// Rebuild folds the log from its start into fresh state beside the live one, compares the two at
-// one position and, if asked, switches to the fresh one. Live traffic goes on; no effects are made.
-// A rebuilt state that differs is switched to all the same: the log is the truth. Given up before
-// the phase "catch up" it changes nothing; in that phase each partition switches as it is ready, so
-// that some may have and others not. The error is [ErrRebuilding] while another rebuild is under
-// way or a corrupt state is folded again, [ErrStopped] if the projector is closed before the end,
-// and [ErrNeedsArchive] or [ErrNoSnapshot] if the log no longer has what it takes.
+// Rebuild folds the log of the partitions that are here from its start into fresh state beside the
+// live one, compares the two at one position and, if asked, switches to the fresh one. Live traffic
+// goes on; no effects are made. A rebuilt state that differs is switched to all the same: the log
+// is the truth. Given up before the phase "catch up" it changes nothing; in that phase each
+// partition switches as it is ready, so that some may have and others not. The error is
+// [ErrRebuilding] while another rebuild is under way or a corrupt state is folded again,
+// [ErrStopped] if the projector is closed before the end, and [ErrNeedsArchive] or [ErrNoSnapshot]
+// if the log no longer has what it takes.
 func (p *Projector) Rebuild(ctx context.Context, o RebuildOptions) (RebuildResult, error) {
 	if err := o.Validate(); err != nil {
 		return RebuildResult{}, err
@@ -80,28 +82,34 @@ func (p *Projector) Rebuild(ctx context.Context, o RebuildOptions) (RebuildResul
 
 func (p *Projector) rebuild(ctx context.Context, o RebuildOptions) (RebuildResult, error) {
 	started := time.Now()
-	overall := newOverallProgress(len(p.workers), o.Progress)
-	result := RebuildResult{Equal: true, Switched: o.Switch, Partitions: make([]PartitionResult, len(p.workers))}
-	replicas := make([]*replica, len(p.workers))
+	here := p.here()
+	overall := newOverallProgress(here, o.Progress)
+	result := RebuildResult{Equal: true, Switched: o.Switch, Partitions: make([]PartitionResult, len(here))}
+	replicas := make([]*replica, len(here))
 	defer func() {
 		for _, r := range replicas {
 			r.discard()
 		}
 	}()
-	err := p.inParallel(ctx, func(inTurn context.Context, k int) (err error) {
-		if replicas[k], err = p.workers[k].newReplica(ctx, overall, &o); err != nil {
+	err := inParallel(ctx, here, func(inTurn context.Context, i int) (err error) {
+		if replicas[i], err = here[i].newReplica(ctx, overall, &o); err != nil {
 			return err
 		}
-		return replicas[k].compare(inTurn, o.Heads, &result.Partitions[k])
+		return replicas[i].compare(inTurn, o.Heads, &result.Partitions[i])
 	})
 	// Only then the first partition switches: what fails or is given up before changes nothing.
 	if err == nil && o.Switch {
-		err = p.inParallel(ctx, func(ctx context.Context, k int) error {
-			return replicas[k].takeOver(ctx, o.Projection)
+		err = inParallel(ctx, here, func(ctx context.Context, i int) error {
+			return replicas[i].takeOver(ctx, o.Projection)
 		})
 	}
 	if err != nil {
 		return RebuildResult{}, err
+	}
+	for _, w := range p.workers {
+		if !slices.Contains(here, w) {
+			result.Elsewhere = append(result.Elsewhere, w.partition)
+		}
 	}
 	for _, r := range result.Partitions {
 		result.Equal = result.Equal && r.Live == r.Replayed && r.Rewritten == nil
@@ -112,13 +120,13 @@ func (p *Projector) rebuild(ctx context.Context, o RebuildOptions) (RebuildResul
 	return result, nil
 }
 
-// inParallel does one step of a rebuild in every partition.
-func (p *Projector) inParallel(ctx context.Context, step func(ctx context.Context, k int) error) error {
+// inParallel does one step of a rebuild in every partition that is rebuilt.
+func inParallel(ctx context.Context, list []*worker, step func(ctx context.Context, i int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for k := range p.workers {
+	for i, w := range list {
 		group.Go(func() error {
-			if err := step(ctx, k); err != nil {
-				return fmt.Errorf("rebuild partition %d: %w", k, err)
+			if err := step(ctx, i); err != nil {
+				return fmt.Errorf("rebuild partition %d: %w", w.partition, err)
 			}
 			return nil
 		})

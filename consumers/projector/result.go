@@ -18,6 +18,8 @@ type RebuildResult struct {
 	// into it before.
 	CaughtUp   uint64            `json:"events_caught_up,omitempty"`
 	Partitions []PartitionResult `json:"partitions"`
+	// Elsewhere are the partitions that are not here: other nodes prove those.
+	Elsewhere []int `json:"elsewhere,omitempty"`
 	// Log is what the log's own files were found to hold, by verify; nil if they were not read.
 	Log *eventlog.Inspection `json:"log,omitempty"`
 }

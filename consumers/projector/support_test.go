@@ -104,7 +104,9 @@ func (p *Projector) discard() {
 		for _, w := range p.workers {
 			w.mu.Lock()
 			w.closed = true
-			p.closeErr = errors.Join(p.closeErr, w.gen.Store.Discard())
+			if w.gen != nil {
+				p.closeErr = errors.Join(p.closeErr, w.gen.Store.Discard())
+			}
 			w.mu.Unlock()
 		}
 		p.blocks.Unref()

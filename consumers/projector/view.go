@@ -42,31 +42,49 @@ func ofAll[R any](p *Projector, ask func(*projections.Partition) (R, error)) ite
 	}
 }
 
-// Settings returns the settings of an app that are in force in every partition, and their revision.
+// Settings returns the settings of an app that are in force in every partition that is here, and
+// their revision.
 func (p *Projector) Settings(app string) (s events.Settings, revision uint64, ok bool) {
-	for k, w := range p.workers {
+	for _, w := range p.workers {
+		if !w.configured() {
+			continue
+		}
 		x, r, known := w.settings(app)
 		switch {
 		case !known:
 			return events.Settings{}, 0, false
-		case k == 0 || r < revision:
+		case !ok || r < revision:
 			s, revision, ok = x, r, true
 		}
 	}
 	return s, revision, ok
 }
 
-// Apps returns the keys of the apps that have settings in force in every partition, in order.
+// Apps returns the keys of the apps that have settings in force in every partition that is here, in
+// order.
 func (p *Projector) Apps() []string {
+	in, of := map[string]int{}, 0
+	for _, w := range p.workers {
+		if !w.configured() {
+			continue
+		}
+		of++
+		for app := range w.revisions() {
+			in[app]++
+		}
+	}
 	var apps []string
-	for app, revisions := range p.Revisions() {
-		if !slices.Contains(revisions, 0) {
+	for app, n := range in {
+		if n == of {
 			apps = append(apps, app)
 		}
 	}
 	slices.Sort(apps)
 	return apps
 }
+
+// Configured reports whether a partition is here that knows what apps there are.
+func (p *Projector) Configured() bool { return slices.ContainsFunc(p.workers, (*worker).configured) }
 
 // in asks the partition of a conversation.
 func (p *Projector) in(c *events.Conversation, f func(*projections.Partition) error) error {
@@ -175,7 +193,7 @@ func (p *Projector) Rejections(app string, limit int) ([]projections.Rejection, 
 }
 
 // Revisions returns for each app the revision of its settings in each partition, 0 where it is
-// unknown.
+// unknown or is not here.
 func (p *Projector) Revisions() map[string][]uint64 {
 	all := map[string][]uint64{}
 	for k, w := range p.workers {
@@ -199,6 +217,8 @@ type PartitionStats struct {
 	projections.Stats
 	// DiskBytes is the size of the checkpoint's files.
 	DiskBytes uint64
+	// Presence is whether there is one: all else is zero without.
+	Presence Presence
 	// FoldingAgain is set while the state is not answered from, since it was found corrupt.
 	// Corruptions is how often it was, since the start.
 	FoldingAgain bool
@@ -211,10 +231,10 @@ type PartitionStats struct {
 func (p *Projector) Stats() []PartitionStats {
 	out := make([]PartitionStats, len(p.workers))
 	for k, w := range p.workers {
-		_ = w.use(func(g *fold.Generation) error { // only fails when closed
+		_ = w.use(func(g *fold.Generation) error { // only fails when closed or not here
 			out[k] = PartitionStats{
-				Stats: g.Part.Stats(), DiskBytes: g.Store.DiskBytes(), DiskFull: g.Store.DiskFull(),
-				FoldingAgain: w.unanswered() != nil, Corruptions: w.mending.count.Load(),
+				Stats: g.Part.Stats(), DiskBytes: g.Store.DiskBytes(), DiskFull: g.Store.DiskFull(), Presence: w.presence(),
+				FoldingAgain: w.presence() == Here && w.unanswered() != nil, Corruptions: w.mending.count.Load(),
 			}
 			return nil
 		})
@@ -249,12 +269,23 @@ func (p *Projector) summaryAfter(partition int, app, user, device string, after 
 	return s, upto, err
 }
 
-// OlderRules reports whether a partition's state was folded by the rules of an earlier version.
+// OlderRules reports whether the state of a partition that is here was folded by the rules of an
+// earlier version.
 func (p *Projector) OlderRules() (older bool, err error) {
-	return Any(ofAll(p, func(part *projections.Partition) (bool, error) { return part.OlderRules(), nil }))
+	for _, w := range p.here() {
+		err := w.ask(func(part *projections.Partition) error {
+			older = older || part.OlderRules()
+			return nil
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return older, nil
 }
 
-// Levels are the levels of the rules in force, of each partition: see [projections.Level].
+// Levels are the levels of the rules in force, of each partition, 0 of one that is not here: see
+// [projections.Level].
 func (p *Projector) Levels() []uint64 {
 	all := make([]uint64, len(p.workers))
 	for k, w := range p.workers {
@@ -284,15 +315,15 @@ func (p *Projector) WaitFor(ctx context.Context, partition int, sequence uint64)
 	return err
 }
 
-// Compact rewrites the state of every partition so that it is as small as it gets; it is for
-// measuring and for quiet hours. The error is ErrRebuilding while a rebuild is under way.
+// Compact rewrites the state of every partition that is here so that it is as small as it gets; it
+// is for measuring and for quiet hours. The error is ErrRebuilding while a rebuild is under way.
 func (p *Projector) Compact(ctx context.Context) error {
 	// It takes long: a switch or Close that waited for it would hold up everything else.
 	if !p.rebuilding.TryLock() {
 		return ErrRebuilding
 	}
 	defer p.rebuilding.Unlock()
-	for _, w := range p.workers {
+	for _, w := range p.here() {
 		var st *store.Store
 		err := w.use(func(g *fold.Generation) error {
 			st = g.Store

@@ -27,7 +27,13 @@ type worker struct {
 	follower Follower
 	// endAtOpen is the last entry of the log when it was opened: what was acknowledged before
 	// the start.
-	endAtOpen uint64
+	endAtOpen atomic.Uint64
+
+	// changing is held to bring a copy here or to have it leave, and with it now; nil if there is
+	// none. tenures has the one that is to be folded next.
+	changing sync.Mutex
+	now      *tenure
+	tenures  chan *tenure
 
 	// mu is held for reading by whoever uses the generation, the fold among them, and for
 	// writing to switch to another one or to close it.
@@ -59,26 +65,35 @@ func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 	w := &worker{
 		p: p, partition: partition, root: partitionDir(p.o.Dir, partition),
 		logger: p.o.Logger.With("partition", partition), checkpointWanted: make(chan struct{}, 1), audience: p.o.Audience,
+		tenures: make(chan *tenure, 1),
 	}
 	if p.o.Followers != nil {
 		w.follower = p.o.Followers(partition)
 		w.audience = w.follower
 	}
 	w.mending.found = make(chan struct{}, 1)
+	if p.o.Sparse && !fold.Exists(p.o.FS, w.root) {
+		reason := ErrAbsent
+		w.mending.reason.Store(&reason)
+		w.outcomes = newOutcomes(0)
+		return w, nil
+	}
 	g, err := fold.OpenCurrent(w.root, w.foldOptions())
 	if err != nil {
 		return nil, err
 	}
-	if _, w.endAtOpen, err = p.log.Bounds(ctx, partition); err != nil {
+	_, end, err := p.log.Bounds(ctx, partition)
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("end of the log: %w", err), g.Close())
 	}
+	w.endAtOpen.Store(end)
 	ok, err := g.Agrees(ctx, p.log, partition)
 	if err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	if !ok && !p.o.StartOver {
 		seq, _ := g.Part.Position()
-		err := fmt.Errorf("%w: the state in %s stands at entry %d, the log ends with entry %d", ErrAheadOfLog, g.Dir(), seq, w.endAtOpen)
+		err := fmt.Errorf("%w: the state in %s stands at entry %d, the log ends with entry %d", ErrAheadOfLog, g.Dir(), seq, end)
 		return nil, errors.Join(err, g.Close())
 	}
 	if !ok {
@@ -93,13 +108,14 @@ func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 	seq, _ := g.Part.Position()
 	// A state that was put aside is kept until the one in its place is complete, be that after
 	// another start.
-	w.gen, w.replayUpto = g, w.endAtOpen
-	w.replaying = seq < w.endAtOpen && (seq == 0 || begun || fold.IsAside(w.p.o.FS, w.root))
+	w.gen, w.replayUpto = g, end
+	w.replaying = seq < end && (seq == 0 || begun || fold.IsAside(w.p.o.FS, w.root))
 	if !w.replaying {
 		w.discardAside()
 	}
 	g.Part.Live(w.online())
 	w.outcomes = newOutcomes(seq)
+	w.settle()
 	return w, nil
 }
 
@@ -153,7 +169,7 @@ func (w *worker) Handle(_ context.Context, x *projections.Decoded, stored *event
 
 // reached has intake follow the fold, unless it is catching up.
 func (w *worker) reached(sequence uint64) {
-	if w.p.o.Intake != nil && !w.replaying && sequence >= w.endAtOpen {
+	if w.p.o.Intake != nil && !w.replaying && sequence >= w.endAtOpen.Load() {
 		w.p.o.Intake.Folded(w.partition, sequence)
 	}
 }
@@ -179,12 +195,16 @@ func (w *worker) inVain(x *projections.Decoded, stored *eventlog.Entry) {
 	w.p.o.InVain(v)
 }
 
-// use calls f with the generation, which is neither switched nor closed meanwhile.
+// use calls f with the generation, which is neither switched nor closed meanwhile. The error is
+// [ErrAbsent] if there is none.
 func (w *worker) use(f func(*fold.Generation) error) error {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	if w.closed {
+	switch {
+	case w.closed:
 		return ErrStopped
+	case w.gen == nil:
+		return ErrAbsent
 	}
 	return f(w.gen)
 }
@@ -194,5 +214,8 @@ func (w *worker) close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true
+	if w.gen == nil {
+		return nil
+	}
 	return w.gen.Close()
 }

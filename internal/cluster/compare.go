@@ -10,8 +10,7 @@ import (
 
 // State is the copy of the state that this node has.
 type State interface {
-	// Folded is the last entry folded, of each partition.
-	Folded() []uint64
+	Copies
 	// Levels are the levels of the rules in force, of each partition.
 	Levels() []uint64
 	// Ready returns nil once the folds have caught up with the log.
@@ -53,6 +52,30 @@ type comparison struct {
 	agreed   uint64
 	refolded int
 	condemn  Mark // the mark for which the copy was condemned; zero for none
+	// same has the processes, by node, whose copies were the same as the one here.
+	same map[string]string
+}
+
+// forget is for a copy that is not here.
+func (c *comparison) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.giveUp != nil {
+		c.giveUp()
+	}
+	c.compare, c.seen, c.mark, c.agreed, c.same = 0, 0, Mark{}, 0, nil
+}
+
+// agrees reports whether a node's copy was the same as the one here, since both are there. Copies
+// of nothing are the same.
+func (n *Node) agrees(partition int, m *member) bool {
+	if n.state.Folded()[partition] == 0 {
+		return m.Copies[partition].Applied == 0
+	}
+	c := &n.copies[partition]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.same[m.Node] == m.Life
 }
 
 // compareAll takes the next step in every partition. It is called about as often as
@@ -61,6 +84,10 @@ func (n *Node) compareAll(ctx context.Context) {
 	positions := n.state.Folded()
 	nodes := n.members.list()
 	for k := range n.copies {
+		if n.state.Presence(k) != Here {
+			n.copies[k].forget()
+			continue
+		}
 		n.propose(k, positions[k], nodes)
 		if at := n.proposed(k, nodes); at != 0 {
 			n.takeMark(ctx, k, at, positions[k])
@@ -93,8 +120,8 @@ func (n *Node) propose(partition int, position uint64, nodes []member) {
 	// Ahead of the furthest of the others, by what comes in some beats.
 	ahead := position
 	for i := range nodes {
-		if m := &nodes[i]; partition < len(m.Copies) && !m.silent() {
-			ahead = max(ahead, m.Copies[partition].Applied)
+		if c := nodes[i].copy(partition); c != nil && !nodes[i].silent() {
+			ahead = max(ahead, c.Applied)
 		}
 	}
 	c.compare = ahead + max(1, 3*grown)
@@ -103,8 +130,8 @@ func (n *Node) propose(partition int, position uint64, nodes []member) {
 // proposed is the entry that the node says that is to say: the one of the first name that serves.
 func (n *Node) proposed(partition int, nodes []member) uint64 {
 	for i := range nodes {
-		m := &nodes[i]
-		if m.silent() || m.State != StateServing || partition >= len(m.Copies) || m.Copies[partition].Quarantined {
+		m, c := &nodes[i], nodes[i].copy(partition)
+		if m.silent() || m.State != StateServing || c == nil || !c.serves() {
 			continue
 		}
 		if m.Node == n.o.Name {
@@ -113,7 +140,7 @@ func (n *Node) proposed(partition int, nodes []member) uint64 {
 			defer c.mu.Unlock()
 			return c.compare
 		}
-		return m.Copies[partition].Compare
+		return c.Compare
 	}
 	return 0
 }
@@ -166,10 +193,15 @@ func (n *Node) judge(partition int, nodes []member) {
 	all := true
 	for i := range nodes {
 		m := &nodes[i]
-		if m.Node == n.o.Name || partition >= len(m.Copies) || m.silent() || m.Copies[partition].Quarantined {
+		copied := m.copy(partition)
+		if copied == nil || !copied.serves() {
+			c.differsFrom(m.Node) // until it is compared again
 			continue
 		}
-		if other := m.Copies[partition].Mark; other.Sequence == mine.Sequence && other.Base == mine.Base && other.Rules == mine.Rules {
+		if m.Node == n.o.Name || m.silent() {
+			continue
+		}
+		if other := copied.Mark; other.Sequence == mine.Sequence && other.Base == mine.Base && other.Rules == mine.Rules {
 			marks = append(marks, markOf{m.Node, other})
 		} else if m.State == StateServing {
 			all = false
@@ -179,6 +211,7 @@ func (n *Node) judge(partition int, nodes []member) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(wrong) == 0 {
+		c.sameAs(marks[1:], nodes)
 		if all {
 			c.agreed = max(c.agreed, mine.Sequence)
 		}
@@ -196,10 +229,32 @@ func (n *Node) judge(partition int, nodes []member) {
 			continue
 		}
 		c.refolded++
+		c.same = nil
 		c.mark = Mark{} // the next one is taken of what is folded again
 		reason := fmt.Errorf("it differs from the copies of other nodes at entry %d", mine.Sequence)
 		if err := n.state.Condemn(partition, reason); err != nil {
 			n.o.Logger.Error("a wrong copy of the state could not be put aside", "partition", partition, "error", err)
+		}
+	}
+}
+
+// differsFrom notes that a node's copy is not known to be the same as the one here.
+func (c *comparison) differsFrom(node string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.same, node)
+}
+
+// sameAs notes the nodes of marks that are the same as the one here. It is called with mu held.
+func (c *comparison) sameAs(marks []markOf, nodes []member) {
+	if c.same == nil {
+		c.same = map[string]string{}
+	}
+	for _, m := range marks {
+		for i := range nodes {
+			if nodes[i].Node == m.node {
+				c.same[m.node] = nodes[i].Life
+			}
 		}
 	}
 }

@@ -81,12 +81,15 @@ type oneLog struct{ Log }
 func (oneLog) Partitions() int  { return 1 }
 func (oneLog) Identity() uint64 { return 1 }
 
+func (c *copyHere) Presence(int) Presence { return Here }
+
 // newNodeC is a node c beside a and b, with a mark of its copy.
 func newNodeC(mine Mark) (*Node, *copyHere) {
 	here := &copyHere{folded: mine.Sequence}
 	o := Options{Name: "c", Life: "1", Log: oneLog{}, State: here, Logger: slog.New(slog.DiscardHandler), Draining: func() bool { return false }}
 	n := &Node{o: o, state: here, copies: make([]comparison, 1)}
 	n.members = newMembers(nil, "c", "1", 1, n.beat)
+	n.places = newPlaces(&n.o, n.members)
 	n.divergences = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "divergences"}, []string{"partition"})
 	n.copies[0].mark = mine
 	n.look()

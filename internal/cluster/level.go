@@ -12,20 +12,22 @@ import (
 // levelEvery is how often a node looks whether the level of the rules can be raised.
 const levelEvery = time.Second
 
-// raiseLevel has the log raise the level of the rules to the highest that all nodes know, if that
-// is not in force. The node of the first name does it; where two think that it is them, the second
-// entry changes nothing.
+// raiseLevel has the log raise the level of the rules to the highest that all nodes know, where
+// that is not in force. Of those that fold a partition, the node of the first name does it; where
+// two think that it is them, the second entry changes nothing.
 func (n *Node) raiseLevel(ctx context.Context) {
 	levels := n.state.Levels()
-	behind := false
-	for _, level := range levels {
-		behind = behind || level < n.o.MaxLevel
+	var behind []int
+	for k, level := range levels {
+		if level < n.o.MaxLevel && n.state.Presence(k) == Here && n.members.first(k) == n.o.Name {
+			behind = append(behind, k)
+		}
 	}
-	if !behind || n.o.Draining() || n.Ready() != nil {
+	if len(behind) == 0 || n.o.Draining() || n.Ready() != nil {
 		return
 	}
 	to, err := n.commonLevel(ctx)
-	for k := range levels {
+	for _, k := range behind {
 		if err == nil && levels[k] < to {
 			err = n.raise(ctx, k, to)
 		}
@@ -37,7 +39,7 @@ func (n *Node) raiseLevel(ctx context.Context) {
 
 // commonLevel is the highest level that all nodes know: all that have ever been and were not
 // forgotten, since one that is away may come back with the program that it had. It is 0 if not all
-// of them serve, or if it is for another node to raise the level.
+// of them serve.
 func (n *Node) commonLevel(ctx context.Context) (uint64, error) {
 	floors, err := n.o.Bucket.Keys(ctx, floorPrefix)
 	if err != nil {
@@ -55,14 +57,14 @@ func (n *Node) commonLevel(ctx context.Context) (uint64, error) {
 			return 0, nil
 		}
 	}
-	return levelOf(n.o.Name, heard), nil
+	return levelOf(heard), nil
 }
 
 // levelOf is [Node.commonLevel] of nodes that are all heard of, by name.
-func levelOf(self string, heard map[string]*member) uint64 {
+func levelOf(heard map[string]*member) uint64 {
 	common := ^uint64(0)
-	for name, m := range heard {
-		if m.State != StateServing || name < self {
+	for _, m := range heard {
+		if m.State != StateServing {
 			return 0
 		}
 		common = min(common, max(1, m.MaxLevel))

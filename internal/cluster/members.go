@@ -33,6 +33,17 @@ const (
 	// StateQuarantined is of a copy that was found to be wrong: it is folded again and does not
 	// answer meanwhile.
 	StateQuarantined = "quarantined"
+	// StateFetching is of a copy that is not complete yet and does not answer, and StateLeaving of
+	// one that answers for a moment yet: others have it.
+	StateFetching = "fetching"
+	StateLeaving  = "leaving"
+)
+
+// Phases of a copy, as its node tells them; empty for one that is there and stays.
+const (
+	phaseAbsent   = "absent"
+	phaseArriving = "arriving"
+	phaseLeaving  = "leaving"
 )
 
 // farBehind is how many entries a copy is behind the others when it is called following.
@@ -56,10 +67,18 @@ type Mark struct {
 type copyBeat struct {
 	Applied     uint64 `json:"applied"`
 	Quarantined bool   `json:"quarantined,omitempty"`
+	// Phase is whether it comes or goes, or is not there at all, and Stuck what is in the way.
+	Phase string `json:"phase,omitempty"`
+	Stuck string `json:"stuck,omitempty"`
+	// Level is that of the rules in force.
+	Level uint64 `json:"level,omitempty"`
 	// Compare is the entry at which all copies should be compared, if this node is the one to say.
 	Compare uint64 `json:"compare,omitempty"`
 	Mark    Mark   `json:"mark"`
 }
+
+// serves reports whether it is answered from, if its node can be reached.
+func (c *copyBeat) serves() bool { return !c.Quarantined && (c.Phase == "" || c.Phase == phaseLeaving) }
 
 // behind reports whether the copy is far behind the furthest one.
 func (c *copyBeat) behind(furthest uint64) bool {
@@ -99,6 +118,9 @@ type Members struct {
 
 	mu    sync.Mutex
 	nodes map[string]*member
+	// told is when this process told of itself last, and since from when on it has done so without
+	// a pause.
+	told, since time.Time
 }
 
 func newMembers(bus Bus, name, life string, log uint64, self func() beat) *Members {
@@ -125,12 +147,31 @@ func (m *Members) run(ctx context.Context) error {
 }
 
 func (m *Members) tell() {
+	m.mu.Lock()
+	m.since = m.steadyLocked()
+	m.told = time.Now()
+	m.mu.Unlock()
 	b := m.self()
 	m.note(b)
 	text, err := json.Marshal(b)
 	if err == nil {
 		_ = m.bus.Tell(m.name, text) // else they notice the silence
 	}
+}
+
+// steady is from when on this process has run without a pause. To one that stood still all others
+// were silent, so their silence counts from then only.
+func (m *Members) steady() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.steadyLocked()
+}
+
+func (m *Members) steadyLocked() time.Time {
+	if now := time.Now(); now.Sub(m.told) > silentAfter {
+		return now
+	}
+	return m.since
 }
 
 func (m *Members) receive(text []byte) {
@@ -170,6 +211,14 @@ func (m *Members) list() []member {
 	return all
 }
 
+// copy is what is known of its copy of a partition; nil if it has none.
+func (n *member) copy(partition int) *copyBeat {
+	if partition >= len(n.Copies) || n.Copies[partition].Phase == phaseAbsent {
+		return nil
+	}
+	return &n.Copies[partition]
+}
+
 func (n *member) silent() bool { return time.Since(n.heard) > silentAfter }
 
 // Alive reports whether a process of a node was heard of lately.
@@ -194,11 +243,11 @@ func (m *Members) forget(node string) {
 func (m *Members) copiesOf(partition int) (preferred, others []string) {
 	nodes, furthest := m.list(), m.furthest(partition)
 	for i := range nodes {
-		n := &nodes[i]
-		if n.Node == m.name || partition >= len(n.Copies) || n.Copies[partition].Quarantined || time.Since(n.heard) > goneAfter {
+		n, c := &nodes[i], nodes[i].copy(partition)
+		if n.Node == m.name || c == nil || !c.serves() || time.Since(n.heard) > goneAfter {
 			continue
 		}
-		if n.State == StateServing && !n.silent() && !n.Copies[partition].behind(furthest) {
+		if n.State == StateServing && !n.silent() && c.Phase == "" && !c.behind(furthest) {
 			preferred = append(preferred, n.Node)
 		} else {
 			others = append(others, n.Node)
@@ -210,11 +259,42 @@ func (m *Members) copiesOf(partition int) (preferred, others []string) {
 // furthest is the last entry of a partition that a node which is heard of has folded.
 func (m *Members) furthest(partition int) (sequence uint64) {
 	for _, n := range m.list() {
-		if partition < len(n.Copies) && !n.silent() {
-			sequence = max(sequence, n.Copies[partition].Applied)
+		if c := n.copy(partition); c != nil && !n.silent() {
+			sequence = max(sequence, c.Applied)
 		}
 	}
 	return sequence
+}
+
+// first is the node of the first name, of those that are heard of and answer for a partition.
+func (m *Members) first(partition int) string {
+	for _, n := range m.list() {
+		if c := n.copy(partition); c != nil && c.serves() && !n.silent() {
+			return n.Node
+		}
+	}
+	return ""
+}
+
+// level is that of the rules in force in all of so many partitions, as far as the nodes tell; 0 if
+// none does.
+func (m *Members) level(partitions int) uint64 {
+	lowest, nodes := ^uint64(0), m.list()
+	for k := range partitions {
+		var level uint64
+		for i := range nodes {
+			if c := nodes[i].copy(k); c != nil && c.serves() {
+				level = max(level, c.Level)
+			}
+		}
+		if level > 0 {
+			lowest = min(lowest, level)
+		}
+	}
+	if lowest == ^uint64(0) {
+		return 0
+	}
+	return lowest
 }
 
 // View is the cluster as this node sees it.
@@ -224,7 +304,10 @@ type View struct {
 	Nodes []NodeView `json:"nodes"`
 	// RulesLevel is the level of the rules in force in all partitions, as far as this node has
 	// folded them.
-	RulesLevel uint64          `json:"rules_level"`
+	RulesLevel uint64 `json:"rules_level"`
+	// Copies is how many nodes are to fold each partition; 0 = all. Moves are the exceptions.
+	Copies     int             `json:"copies"`
+	Moves      []Move          `json:"moves,omitempty"`
 	Partitions []PartitionView `json:"partitions"`
 }
 
@@ -241,6 +324,8 @@ type NodeView struct {
 	HeardMS int64 `json:"heard_ms"`
 	// MaxRulesLevel is the highest level of the rules that its program decides by.
 	MaxRulesLevel uint64 `json:"max_rules_level"`
+	// Drained is set if it is to have no copies.
+	Drained bool `json:"drained,omitempty"`
 }
 
 // PartitionView is a partition in a [View].
@@ -249,8 +334,11 @@ type PartitionView struct {
 	// Compared is the last entry at which all copies of serving nodes were found to be the same.
 	Compared uint64 `json:"compared"`
 	// Snapshot is the newest one of the state, as JSON; nil for none. It is for others to set.
-	Snapshot any        `json:"snapshot,omitempty"`
-	Copies   []CopyView `json:"copies"`
+	Snapshot any `json:"snapshot,omitempty"`
+	// Wanted are the nodes that are to fold it, as far as this one knows, first the one that is
+	// preferred.
+	Wanted []string   `json:"wanted"`
+	Copies []CopyView `json:"copies"`
 }
 
 // CopyView is a copy of a partition. Chain and digest are of the entry Sequence; Applied is how far
@@ -262,6 +350,8 @@ type CopyView struct {
 	Chain    string `json:"chain"`
 	Digest   string `json:"digest"`
 	Applied  uint64 `json:"applied"`
+	// Stuck is why it has not come, or not left, although it is to.
+	Stuck string `json:"stuck,omitempty"`
 }
 
 // view returns the nodes, and the copies of so many partitions.
@@ -274,31 +364,38 @@ func (m *Members) view(partitions int) View {
 		if n.silent() {
 			state, problem = StateSilent, ""
 		}
-		v.Nodes = append(v.Nodes, NodeView{n.Node, state, n.Version, problem, n.Life, time.Since(n.heard).Milliseconds(), max(1, n.MaxLevel)})
+		v.Nodes = append(v.Nodes, NodeView{
+			Node: n.Node, State: state, Version: n.Version, Problem: problem, Incarnation: n.Life,
+			HeardMS: time.Since(n.heard).Milliseconds(), MaxRulesLevel: max(1, n.MaxLevel),
+		})
 	}
 	for k := range v.Partitions {
 		p := &v.Partitions[k]
 		p.Partition, p.Copies = k, []CopyView{}
 		var furthest uint64
 		for i := range nodes {
-			if k < len(nodes[i].Copies) && !nodes[i].silent() {
-				furthest = max(furthest, nodes[i].Copies[k].Applied)
+			if c := nodes[i].copy(k); c != nil && !nodes[i].silent() {
+				furthest = max(furthest, c.Applied)
 			}
 		}
 		for i := range nodes {
-			if k >= len(nodes[i].Copies) {
+			c := nodes[i].copy(k)
+			if c == nil {
 				continue
 			}
-			c := &nodes[i].Copies[k]
 			state := v.Nodes[i].State
 			switch {
 			case state == StateSilent:
 			case c.Quarantined:
 				state = StateQuarantined
+			case c.Phase == phaseArriving:
+				state = StateFetching
+			case c.Phase == phaseLeaving:
+				state = StateLeaving
 			case state == StateServing && c.behind(furthest):
 				state = StateFollowing
 			}
-			p.Copies = append(p.Copies, CopyView{nodes[i].Node, state, c.Mark.Sequence, c.Mark.Chain, c.Mark.Digest, c.Applied})
+			p.Copies = append(p.Copies, CopyView{nodes[i].Node, state, c.Mark.Sequence, c.Mark.Chain, c.Mark.Digest, c.Applied, c.Stuck})
 		}
 	}
 	return v

@@ -47,14 +47,14 @@ func FuzzBeat(f *testing.F) {
 		for i := range nodes {
 			m := &nodes[i]
 			asked := slices.Contains(preferred, m.Node) || slices.Contains(others, m.Node)
-			if m.Node != "c" && len(m.Copies) > 0 && asked == m.Copies[0].Quarantined {
+			if c := m.copy(0); m.Node != "c" && asked != (c != nil && c.serves()) {
 				t.Errorf("%q: of %s it is asked: %v", text, m.Node, asked)
 			}
-			if len(m.Copies) > 0 && (furthest == nil || m.Copies[0].Applied > furthest.Copies[0].Applied) {
+			if m.copy(0) != nil && (furthest == nil || m.Copies[0].Applied > furthest.Copies[0].Applied) {
 				furthest = m
 			}
 		}
-		if m := furthest; m.Node != "c" && m.State == StateServing && !m.Copies[0].Quarantined && !slices.Contains(preferred, m.Node) {
+		if m := furthest; m.Node != "c" && m.State == StateServing && m.Copies[0].serves() && m.Copies[0].Phase == "" && !slices.Contains(preferred, m.Node) {
 			t.Errorf("%q: %s is furthest, and not preferred", text, m.Node)
 		}
 		for _, p := range n.members.view(1).Partitions {
@@ -71,7 +71,7 @@ func FuzzBeat(f *testing.F) {
 		for i := range nodes {
 			heard[nodes[i].Node] = &nodes[i]
 		}
-		if level := levelOf("c", heard); level > 1 {
+		if level := levelOf(heard); level > 1 {
 			t.Errorf("%q: the level is %d, and this node knows 1", text, level)
 		}
 		n.judge(0, nodes)

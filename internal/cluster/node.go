@@ -31,10 +31,18 @@ type Options struct {
 	// Name tells the nodes apart, Life the processes of a node, Version what they run.
 	Name, Life, Version string
 	// Bus is for what the nodes tell and ask each other, and Bucket where they agree.
-	Bus    Bus
-	Bucket *Bucket
-	Log    Log
-	State  State
+	Bus      Bus
+	Bucket   *Bucket
+	Register Register // the bucket, where nodes agree on copies
+	Log      Log
+	State    State
+	// Plan is what was planned when the node began, and MoveAfter how long a node is silent before
+	// others fold what it did; 0 = [DefaultMoveAfter].
+	Plan      Plan
+	MoveAfter time.Duration
+	// Snapshots is set if copies may begin from snapshots: what a node does not fold it needs
+	// nothing of then. Without them nobody could begin from a log that has lost its start.
+	Snapshots bool
 	// MaxLevel is the highest level of the rules that this program decides by, at least 1.
 	MaxLevel uint64
 	// Draining is set when the node is stopping.
@@ -49,6 +57,7 @@ type Node struct {
 	state   State
 	members *Members
 	copies  []comparison
+	places  *places
 
 	ready      atomic.Pointer[readiness]
 	background sync.WaitGroup
@@ -62,6 +71,8 @@ type Node struct {
 func New(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{o: o, state: o.State, copies: make([]comparison, o.Log.Partitions())}
 	n.members = newMembers(o.Bus, o.Name, o.Life, o.Log.Identity(), n.beat)
+	n.places = newPlaces(&n.o, n.members)
+	n.places.keepFloor, n.places.agrees = n.KeepFloor, n.agrees
 	_, _, err := o.Bucket.Get(ctx, floorPrefix+o.Name)
 	if errors.Is(err, ErrNotFound) {
 		err = n.putFloor(ctx, make([]uint64, len(n.copies)))
@@ -89,6 +100,7 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return every(ctx, readyEvery, func() { n.look() }) })
 	group.Go(func() error { return every(ctx, beatEvery, func() { n.compareAll(ctx) }) })
 	group.Go(func() error { return every(ctx, levelEvery, func() { n.raiseLevel(ctx) }) })
+	group.Go(func() error { return n.places.run(ctx) })
 	group.Go(func() error {
 		return every(ctx, floorEvery, func() {
 			if err := n.KeepFloor(ctx); err != nil && ctx.Err() == nil {
@@ -160,10 +172,14 @@ func (n *Node) beat() beat {
 			b.State, b.Problem = StateStarting, err.Error()
 		}
 	}
+	levels := n.state.Levels()
 	for k, at := range n.state.Folded() {
+		phase, stuck := n.places.now(k)
 		c := &n.copies[k]
 		c.mu.Lock()
-		b.Copies[k] = copyBeat{Applied: at, Quarantined: n.state.Condemned(k), Compare: c.compare, Mark: c.mark}
+		b.Copies[k] = copyBeat{
+			Applied: at, Quarantined: n.state.Condemned(k), Phase: phase, Stuck: stuck, Level: levels[k], Compare: c.compare, Mark: c.mark,
+		}
 		c.mu.Unlock()
 	}
 	return b
@@ -192,8 +208,15 @@ func (n *Node) Furthest(partition int) uint64 { return n.members.furthest(partit
 func (n *Node) Describe() View {
 	n.members.note(n.beat())
 	v := n.members.view(len(n.copies))
-	v.RulesLevel = slices.Min(n.state.Levels())
+	v.RulesLevel = n.members.level(len(n.copies))
+	plan := n.places.planned()
+	can := n.places.can(&plan)
+	v.Copies, v.Moves = plan.Copies, plan.Moves
+	for i := range v.Nodes {
+		v.Nodes[i].Drained = slices.Contains(plan.Drained, v.Nodes[i].Node)
+	}
 	for k := range v.Partitions {
+		v.Partitions[k].Wanted = plan.wanted(k, can)
 		c := &n.copies[k]
 		c.mu.Lock()
 		v.Partitions[k].Compared = c.agreed
@@ -202,10 +225,21 @@ func (n *Node) Describe() View {
 	return v
 }
 
-// KeepFloor says in the bucket how far this node's folds are durable.
+// KeepFloor says in the bucket what this node needs of the log: what comes after that which its
+// folds have durably, all of a partition that it is about to fold, and nothing of one that it does
+// not fold, where there are snapshots to begin from.
 func (n *Node) KeepFloor(ctx context.Context) error {
 	floor := make([]uint64, len(n.copies))
 	for k := range floor {
+		if !n.places.needs(k) {
+			if n.o.Snapshots {
+				floor[k] = ^uint64(0)
+			}
+			continue
+		}
+		if n.state.Presence(k) == Absent {
+			continue
+		}
 		at, err := n.state.Durable(k)
 		if err != nil {
 			return err // being rebuilt, for one: it reads the log
@@ -275,6 +309,9 @@ func (n *Node) Forget(ctx context.Context, node string) error {
 		return err
 	}
 	n.members.forget(node)
+	if err := n.changePlan(ctx, func(p *Plan) (bool, error) { return p.without(node), nil }); err != nil {
+		return err
+	}
 	if err := n.o.Bucket.Delete(ctx, lifePrefix+node); err != nil {
 		return err
 	}
@@ -287,6 +324,8 @@ type collector struct{ n *Node }
 var (
 	descNode    = prometheus.NewDesc("receiptd_node_info", "1, with the name of the node that answers and its incarnation.", []string{"node", "incarnation"}, nil)
 	descMembers = prometheus.NewDesc("receiptd_cluster_nodes", "Nodes that are heard of, by state.", []string{"state"}, nil)
+	descCopies  = prometheus.NewDesc("receiptd_cluster_copies", "Nodes that answer for the partition from a copy of their own.", []string{"partition"}, nil)
+	descWanted  = prometheus.NewDesc("receiptd_cluster_copies_wanted", "Nodes that are to do so.", []string{"partition"}, nil)
 	descAgreed  = prometheus.NewDesc("receiptd_cluster_compared_sequence", "Last entry at which all copies were found to be the same.", []string{"partition"}, nil)
 )
 
@@ -305,6 +344,17 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(descMembers, prometheus.GaugeValue, float64(count), state)
 	}
 	for _, p := range v.Partitions {
-		ch <- prometheus.MustNewConstMetric(descAgreed, prometheus.GaugeValue, float64(p.Compared), strconv.Itoa(p.Partition))
+		partition := strconv.Itoa(p.Partition)
+		if c.n.state.Presence(p.Partition) == Here {
+			ch <- prometheus.MustNewConstMetric(descAgreed, prometheus.GaugeValue, float64(p.Compared), partition)
+		}
+		serving := 0
+		for _, x := range p.Copies {
+			if x.State == StateServing || x.State == StateFollowing {
+				serving++
+			}
+		}
+		ch <- prometheus.MustNewConstMetric(descCopies, prometheus.GaugeValue, float64(serving), partition)
+		ch <- prometheus.MustNewConstMetric(descWanted, prometheus.GaugeValue, float64(max(v.Copies, len(p.Wanted))), partition)
 	}
 }

@@ -49,10 +49,11 @@ type part struct {
 	revision uint64
 }
 
-// parseClaim reads a claim. One that names nobody, or that no further claim can follow, is none:
-// begun anew, terms would be behind those of the parts, which would be fenced for ever.
+// parseClaim reads a claim. One that no further claim can follow is none: begun anew, terms would
+// be behind those of the parts, which would be fenced for ever. It may name nobody: a server that
+// is alone has no name, and a right may have been given up.
 func parseClaim(text []byte) (c claim, err error) {
-	if err = json.Unmarshal(text, &c); err == nil && (c.Node == "" || c.Term == 0 || c.Term == math.MaxUint64) {
+	if err = json.Unmarshal(text, &c); err == nil && (c.Term == 0 || c.Term == math.MaxUint64) {
 		err = fmt.Errorf("%q is no claim", text)
 	}
 	return c, err
@@ -95,6 +96,18 @@ func Claim(ctx context.Context, b *Bucket, name, node, life string, keep func(no
 		_, err = b.Update(ctx, name, mine, revision)
 	}
 	return w, err
+}
+
+// Release gives the right up, for whoever claims it next.
+func (w *Writer) Release(ctx context.Context) error {
+	_, err := change(ctx, w.bucket, w.name, func(now *claim) (bool, error) {
+		if now.owner != w.by || now.Term != w.term {
+			return false, nil // it is another one's
+		}
+		now.owner = owner{}
+		return true, nil
+	})
+	return err
 }
 
 // Term numbers the claims: it is larger than that of every writer before.

@@ -105,3 +105,36 @@ func TestWhatNoWriterLeftIsRefused(t *testing.T) {
 		t.Errorf("a part of no term is taken over, with the note %s", note)
 	}
 }
+
+// A server that is alone has no name, and its next process has the right after it. A right that was
+// given up is whoever's claims it next, though the one that had it is there; another one's is not
+// given up.
+func TestRightsOfNobody(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	_, conns := brokers(t)
+	b := bucket(t, conns[0])
+	for range 2 {
+		if _, err := Claim(ctx, b, "alone", "", "", nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	named := func(node, _ string) bool { return node != "" }
+	first, err := Claim(ctx, b, "snapshots", "a", "1", named)
+	if err == nil {
+		err = first.Release(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := Claim(ctx, b, "snapshots", "b", "1", named)
+	if err != nil || second.Term() <= first.Term() {
+		t.Fatalf("a right that was given up is not to be had: %v", err)
+	}
+	if err := first.Release(ctx); err != nil {
+		t.Error(err)
+	}
+	if _, err := Claim(ctx, b, "snapshots", "c", "1", named); !errors.Is(err, ErrConflict) {
+		t.Errorf("the right of another one was given up: %v", err)
+	}
+}

@@ -103,8 +103,10 @@ type Log struct {
 type Cluster struct {
 	// Node is this process's name in the cluster; empty = there is none.
 	Node string `placeholder:"NAME" help:"Name of this node among several on the same log, in the NATS cluster of --nats or the one that --cluster-listen forms: letters, digits, - and _. Empty: this is the only process."`
-	// Copies is how many nodes fold each partition; 0 = all.
-	Copies int `default:"0" placeholder:"N" help:"Nodes that fold each partition. 0: all. This version folds everything on every node, and does not start with fewer copies than there are nodes."`
+	// Copies is how many nodes fold each partition; 0 = all, or as the cluster has it.
+	Copies int `default:"0" placeholder:"N" help:"Nodes that fold each partition. 0: all, or what another node has said before. The first node that says it does so for the cluster; receiptctl cluster copies changes it."`
+	// MoveAfter is how long a node is silent before others fold what it did.
+	MoveAfter time.Duration `name:"move-after" default:"1m" placeholder:"DURATION" help:"How long a node is silent before others fold the partitions that it did, with --copies: longer than a restart takes."`
 	// Listen and Routes are where the NATS servers inside the nodes meet; empty = they do not.
 	Listen string `name:"cluster-listen" placeholder:"ADDR" help:"Address at which the NATS server in this process meets those of the other nodes: three nodes form a cluster without an outside one."`
 	Routes string `name:"cluster-routes" placeholder:"ADDR" help:"The addresses of all nodes for --cluster-listen, with commas; the same list, this node's own in it, on each."`

@@ -69,6 +69,8 @@ func ToolNames() []string {
 		"message", "group", "user", "users", "entry", "out", "check", "key", "public-key",
 		// schema
 		"cluster", "database",
+		// cluster move
+		"to", "drop",
 		// bench
 		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", "cpu-profile", "profile-phase",
 		"points", "svg", "runs", "first", "receipts",

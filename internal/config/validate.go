@@ -167,6 +167,9 @@ func (k Cluster) validate(c *Config) error {
 	if k.Copies < 0 {
 		p.add("copies", "%d is negative", k.Copies)
 	}
+	if k.MoveAfter != 0 && k.MoveAfter < minMoveAfter {
+		p.add("move-after", "%v is less than %v, which a node may be silent in between", k.MoveAfter, minMoveAfter)
+	}
 	if !embedded {
 		for setting, given := range map[string]bool{
 			"cluster-routes": k.Routes != "", "cluster-secret": k.Secret != "",
@@ -188,9 +191,6 @@ func (k Cluster) validate(c *Config) error {
 	}
 	if k.Node == "" {
 		p.add("cluster-listen", "needs --node")
-	}
-	if n := len(k.RouteList()); k.Copies > 0 && k.Copies < n {
-		p.add("copies", "%d are fewer than the %d nodes of --cluster-routes; this version folds everything on every node", k.Copies, n)
 	}
 	if routes := k.RouteList(); len(routes) < 3 {
 		p.add("cluster-routes", "names %d nodes; a cluster that survives the loss of one has three or more", len(routes))
@@ -355,6 +355,9 @@ func (p *Problems) secret(setting string, value Secret) {
 		p.add(setting, "has characters other than the visible ones of ASCII")
 	}
 }
+
+// minMoveAfter is more than what a busy machine keeps a node silent for.
+const minMoveAfter = 5 * time.Second
 
 // minSecret is how long a secret is at least that others may try to guess.
 const minSecret = 16

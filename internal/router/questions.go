@@ -7,6 +7,8 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -135,6 +137,16 @@ var (
 	knowsDevice = define("knows device", func(p *projections.Partition, a *args) (bool, error) {
 		return p.KnowsDevice(a.App, a.User, a.Device)
 	})
+	settings = define("settings", func(p *projections.Partition, a *args) (x configuredAs, err error) {
+		x.Settings, x.Revision, x.OK = p.Settings(a.App)
+		return x, nil
+	})
+	apps = define("apps", func(p *projections.Partition, _ *args) (map[string]uint64, error) {
+		return p.Apps(), nil
+	})
+	partAlerts = define("alerts", func(p *projections.Partition, a *args) (projections.PartAlerts, error) {
+		return p.Alerts(a.App), nil
+	})
 	conversations = define("conversations", func(p *projections.Partition, a *args) ([]projections.ConversationView, error) {
 		return p.Conversations(a.App, a.User)
 	})
@@ -152,6 +164,9 @@ const (
 	codeNoNames   = "no_names"
 	codeAmbiguous = "ambiguous"
 	codeGone      = "outcome_gone"
+	codeOutside   = "outside"
+	codeTrimmed   = "trimmed"
+	codeTooMany   = "too_many_cohorts"
 )
 
 // problem makes of an error what goes to the node that asked.
@@ -169,9 +184,27 @@ func problem(err error) *cluster.Problem {
 		p.Code = codeNoNames
 	case errors.Is(err, projector.ErrOutcomeGone):
 		p.Code = codeGone
+	case errors.Is(err, merkle.ErrOutside):
+		p.Code = codeOutside
+	case errors.Is(err, eventlog.ErrTrimmed):
+		p.Code = codeTrimmed
+	case errors.Is(err, projections.ErrTooManyCohorts):
+		p.Code = codeTooMany
 	}
 	return p
 }
+
+// said is an error of another node, in its words.
+type said struct {
+	text string
+	is   error
+}
+
+// Error implements error.
+func (e said) Error() string { return e.text }
+
+// Unwrap is which error it is.
+func (e said) Unwrap() error { return e.is }
 
 // cause makes the error again.
 func cause(p *cluster.Problem) error {
@@ -182,6 +215,12 @@ func cause(p *cluster.Problem) error {
 		return projections.ErrNoNames
 	case codeGone:
 		return projector.ErrOutcomeGone
+	case codeOutside:
+		return said{p.Text, merkle.ErrOutside}
+	case codeTooMany:
+		return projections.ErrTooManyCohorts
+	case codeTrimmed:
+		return said{p.Text, eventlog.ErrTrimmed}
 	case codeAmbiguous:
 		var several projections.AmbiguousError
 		if err := json.Unmarshal(p.Details, &several); err != nil {

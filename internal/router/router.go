@@ -27,7 +27,8 @@ const (
 	waitMax = time.Second
 )
 
-// Router is the state as a node of a cluster has it. What it does not define is this node's alone.
+// Router is the state as a node of a cluster has it. What it does not define is this node's alone:
+// its readiness, for one, and its digests.
 type Router struct {
 	*projector.Projector
 	asker *cluster.Asker
@@ -35,6 +36,8 @@ type Router struct {
 	// seen is the last entry of each partition that an answer of another node had in it: this node
 	// answers by itself again once it has come as far.
 	seen  []atomic.Uint64
+	apps  remembered
+	calls map[string]Call
 	total *prometheus.CounterVec
 }
 
@@ -47,7 +50,7 @@ type Feeds interface {
 
 // New makes a router for the copies of this node and those of others.
 func New(local *projector.Projector, asker *cluster.Asker, feeds Feeds, registry prometheus.Registerer) *Router {
-	r := &Router{Projector: local, asker: asker, feeds: feeds, seen: make([]atomic.Uint64, len(local.Folded()))}
+	r := &Router{Projector: local, asker: asker, feeds: feeds, seen: make([]atomic.Uint64, len(local.Folded())), calls: map[string]Call{}}
 	r.total = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "receiptd_cluster_questions_total", Help: "Questions that this node asked others about partitions that it does not answer for, those of them that nobody answered, and those of others that it answered.",
 	}, []string{"kind"})
@@ -55,6 +58,7 @@ func New(local *projector.Projector, asker *cluster.Asker, feeds Feeds, registry
 		r.total.WithLabelValues(kind)
 	}
 	registry.MustRegister(r.total)
+	r.Handle(callRates, r.answerRates)
 	return r
 }
 
@@ -220,13 +224,18 @@ func inAll[R any](r *Router, q *question[R], a *args) iter.Seq2[R, error] {
 // ask asks other nodes about partitions, for answers that are at least as new as what this node has
 // said. The error is [projector.ErrFoldingAgain] or [errBehind] if nobody answers.
 func (r *Router) ask(ctx context.Context, name string, a *args, of []cluster.Entry) ([]cluster.Answer, error) {
-	said := r.Folded()
-	for i := range of {
-		of[i].Sequence = max(of[i].Sequence, said[of[i].Partition])
-	}
 	text, err := json.Marshal(a)
 	if err != nil {
 		return nil, fmt.Errorf("router: %s: %w", name, err)
+	}
+	return r.askFor(ctx, name, text, of)
+}
+
+// askFor is ask with arguments that are encoded.
+func (r *Router) askFor(ctx context.Context, name string, text []byte, of []cluster.Entry) ([]cluster.Answer, error) {
+	said := r.Folded()
+	for i := range of {
+		of[i].Sequence = max(of[i].Sequence, said[of[i].Partition])
 	}
 	r.total.WithLabelValues(kindAsked).Inc()
 	answers, err := r.asker.Ask(ctx, cluster.Question{Name: name, Args: text, Of: of})
@@ -278,14 +287,17 @@ func (r *Router) answer(ctx context.Context, q *cluster.Question, of cluster.Ent
 	if of.Partition < 0 || of.Partition >= len(r.seen) {
 		return nil, fmt.Errorf("no partition %d", of.Partition)
 	}
-	a, err := readArgs(q.Args)
-	if err != nil {
-		return nil, err
-	}
 	if !r.Serves(of.Partition, 0) {
 		return nil, projector.ErrFoldingAgain
 	}
 	if err := r.Projector.WaitFor(ctx, of.Partition, of.Sequence); err != nil {
+		return nil, err
+	}
+	if call := r.calls[q.Name]; call != nil {
+		return call(ctx, of.Partition, q.Args)
+	}
+	a, err := readArgs(q.Args)
+	if err != nil {
 		return nil, err
 	}
 	switch f := questions[q.Name]; {

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/atomicfile"
@@ -45,20 +47,16 @@ func (c *Core) origin(secrets bool) (backup.Origin, error) {
 }
 
 func (c *Core) digests(ctx context.Context, upto []uint64) ([]backup.State, error) {
+	states := make([]backup.State, len(upto))
+	group, ctx := errgroup.WithContext(ctx)
 	for k, sequence := range upto {
-		if err := c.Projector.WaitFor(ctx, k, sequence); err != nil {
-			return nil, err
-		}
+		group.Go(func() error {
+			d, err := c.digest(ctx, k, sequence)
+			states[k] = backup.State(d)
+			return err
+		})
 	}
-	list, err := c.Projector.Digests(ctx)
-	if err != nil {
-		return nil, err
-	}
-	states := make([]backup.State, len(list))
-	for i, x := range list {
-		states[i] = backup.State(x)
-	}
-	return states, nil
+	return states, group.Wait()
 }
 
 // backup answers with a stream of tar: see [backup.Send]. The body says what the caller has.

@@ -43,19 +43,8 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startLimit(s.cfg))
 	defer cancel()
-	nc, err := s.Log.Connect(ctx, "receiptd node "+name)
-	if err != nil {
-		return fmt.Errorf("connect to the other nodes: %w", err)
-	}
-	// What all nodes make at the same time may take some of them two tries.
 	if err := retry(ctx, s.logger, func(ctx context.Context) (err error) {
-		s.bucket, err = cluster.OpenBucket(ctx, nc, cluster.BucketName, s.cfg.CopiesOfLog(), 0)
-		return err
-	}); err != nil {
-		return err
-	}
-	if err := retry(ctx, s.logger, func(ctx context.Context) (err error) {
-		s.sessions, err = cluster.OpenBucket(ctx, nc, sessionsBucket, s.cfg.CopiesOfLog(), 24*time.Hour)
+		s.sessions, err = cluster.OpenBucket(ctx, s.nc, sessionsBucket, s.cfg.CopiesOfLog(), 24*time.Hour)
 		return err
 	}); err != nil {
 		return err
@@ -63,21 +52,19 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	if err := retry(ctx, s.logger, s.shareSecrets); err != nil {
 		return err
 	}
-	if err := retry(ctx, s.logger, s.checkCopies, errFewCopies); err != nil {
-		return err
-	}
 	var life [8]byte
 	_, _ = rand.Read(life[:]) // never fails
 	s.life = hex.EncodeToString(life[:])
 	if err := retry(ctx, s.logger, func(ctx context.Context) (err error) {
-		s.releaseName, err = cluster.TakeName(ctx, cluster.NewNameBus(nc), s.bucket, name, s.life)
+		s.releaseName, err = cluster.TakeName(ctx, cluster.NewNameBus(s.nc), s.bucket, name, s.life)
 		return err
 	}, cluster.ErrNameTaken); err != nil {
 		return err
 	}
-	err = retry(ctx, s.logger, func(ctx context.Context) (err error) {
+	err := retry(ctx, s.logger, func(ctx context.Context) (err error) {
 		s.node, err = cluster.New(ctx, cluster.Options{
-			Name: name, Life: s.life, Version: version, Bus: cluster.NewBus(nc), Bucket: s.bucket, Log: s.Log, State: copies{s.Projector}, MaxLevel: projections.MaxLevel(),
+			Name: name, Life: s.life, Version: version, Bus: cluster.NewBus(s.nc), Bucket: s.bucket, Register: s.bucket, Log: s.Log, State: copies{s.Projector}, MaxLevel: projections.MaxLevel(),
+			Plan: s.plan, MoveAfter: s.cfg.Cluster.MoveAfter, Snapshots: s.snapshots != nil,
 			Draining: func() bool { return s.draining.Err() != nil }, Registerer: s.registry, Logger: s.logger,
 		})
 		return err
@@ -86,10 +73,11 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 		return err
 	}
 	s.feeds.Join(feed.Options{
-		ID: s.life, Node: name, Bus: cluster.NewFeedBus(nc), State: s.Projector, Copies: s.node.Copies, Furthest: s.node.Furthest,
+		ID: s.life, Node: name, Bus: cluster.NewFeedBus(s.nc), State: s.Projector, Copies: s.node.Copies, Furthest: s.node.Furthest,
 		Registerer: s.registry, Logger: s.logger,
 	})
 	s.router = router.New(s.Projector, s.node.Asker(), s.feeds, s.registry)
+	s.answerOthers()
 	s.fresh = cluster.NewFresh(s.Log, s.router)
 	return nil
 }
@@ -124,28 +112,6 @@ func (s *Server) checkAlone(ctx context.Context) error {
 		return nil
 	}
 	return fmt.Errorf("the log is shared by the nodes %s, and this process has no name: give it one of its own by --node", strings.Join(nodes, ", "))
-}
-
-// errFewCopies is why a node does not start that is told to fold only a part.
-var errFewCopies = errors.New("this version folds every partition on every node: leave --copies out, or give the number of nodes")
-
-// checkCopies returns [errFewCopies] if there are more nodes than there are to be copies.
-func (s *Server) checkCopies(ctx context.Context) error {
-	if s.cfg.Cluster.Copies == 0 {
-		return nil
-	}
-	nodes, err := cluster.Nodes(ctx, s.bucket)
-	if err != nil {
-		return err
-	}
-	if !slices.Contains(nodes, s.cfg.Cluster.Node) {
-		nodes = append(nodes, s.cfg.Cluster.Node)
-	}
-	if n := s.cfg.Cluster.Copies; n < len(nodes) {
-		return fmt.Errorf("--copies %d is less than the %d nodes %s; %w (receiptctl cluster forget drops a node that is gone for good)",
-			n, len(nodes), strings.Join(nodes, ", "), errFewCopies)
-	}
-	return nil
 }
 
 // A try that is not answered is given up for the next one, which takes twice as long, up to
@@ -235,6 +201,17 @@ func (c copies) MarkAt(ctx context.Context, partition int, sequence uint64) (clu
 	return cluster.Mark{Sequence: sequence, Base: m.Head.Base, Chain: m.Head.Root.String(), Digest: m.Digest, Rules: m.Rules}, m.Cost, err
 }
 
+// Presence implements [cluster.Copies].
+func (c copies) Presence(partition int) cluster.Presence {
+	switch c.Projector.Presence(partition) {
+	case projector.Absent:
+		return cluster.Absent
+	case projector.Arriving:
+		return cluster.Arriving
+	}
+	return cluster.Here
+}
+
 // Condemned implements [cluster.State].
 func (c copies) Condemned(partition int) bool { return c.FoldingAgain(partition) }
 
@@ -310,33 +287,67 @@ func (n neighbours) View() any {
 // clusterPage is the cluster as the page shows it.
 func (s *Server) clusterPage() web.Cluster {
 	view := s.node.Describe()
-	c := web.Cluster{Node: view.Node, RulesLevel: view.RulesLevel}
+	c := web.Cluster{Node: view.Node, RulesLevel: view.RulesLevel, Wanted: view.Copies}
+	for _, m := range view.Moves {
+		c.Moves = append(c.Moves, web.ClusterMove(m))
+	}
 	for _, n := range view.Nodes {
 		c.Nodes = append(c.Nodes, web.ClusterNode{
 			Name: n.Node, State: n.State, Version: n.Version, Problem: n.Problem, Heard: time.Duration(n.HeardMS) * time.Millisecond,
-			MaxRulesLevel: n.MaxRulesLevel,
+			MaxRulesLevel: n.MaxRulesLevel, Drained: n.Drained,
 		})
 	}
 	for _, p := range view.Partitions {
-		x := web.ClusterPartition{Partition: p.Partition, Compared: p.Compared}
+		x := web.ClusterPartition{Partition: p.Partition, Compared: p.Compared, Wanted: p.Wanted}
 		for _, k := range p.Copies {
-			x.Copies = append(x.Copies, web.ClusterCopy{Node: k.Node, State: k.State, Sequence: k.Sequence, Applied: k.Applied, Chain: k.Chain, Digest: k.Digest})
+			x.Copies = append(x.Copies, web.ClusterCopy{Node: k.Node, State: k.State, Sequence: k.Sequence, Applied: k.Applied, Chain: k.Chain, Digest: k.Digest, Stuck: k.Stuck})
 		}
 		c.Partitions = append(c.Partitions, x)
 	}
 	return c
 }
 
-// Forget implements [httpapi.Cluster].
-func (n neighbours) Forget(ctx context.Context, node string) error {
-	err := n.Node.Forget(ctx, node)
+// changed is what came of a change of the cluster.
+func changed(err error) error {
 	switch {
 	case errors.Is(err, cluster.ErrNotFound):
 		return httpapi.ErrNoNode
 	case errors.Is(err, cluster.ErrConflict):
 		return httpapi.ErrNodeAlive
+	case errors.Is(err, cluster.ErrRefused):
+		return fmt.Errorf("%w: %s", httpapi.ErrRefused, strings.TrimPrefix(err.Error(), cluster.ErrRefused.Error()+": "))
 	}
 	return err
+}
+
+// Forget implements [httpapi.Cluster].
+func (n neighbours) Forget(ctx context.Context, node string) error {
+	return changed(n.Node.Forget(ctx, node))
+}
+
+// SetCopies implements [httpapi.Cluster].
+func (n neighbours) SetCopies(ctx context.Context, copies int) error {
+	return changed(n.Node.SetCopies(ctx, copies))
+}
+
+// Drain implements [httpapi.Cluster].
+func (n neighbours) Drain(ctx context.Context, node string) error {
+	return changed(n.Node.Drain(ctx, node))
+}
+
+// Undrain implements [httpapi.Cluster].
+func (n neighbours) Undrain(ctx context.Context, node string) error {
+	return changed(n.Node.Undrain(ctx, node))
+}
+
+// Move implements [httpapi.Cluster].
+func (n neighbours) Move(ctx context.Context, partition int, from, to string) error {
+	return changed(n.MoveCopy(ctx, cluster.Move{Partition: partition, From: from, To: to}))
+}
+
+// DropMove implements [httpapi.Cluster].
+func (n neighbours) DropMove(ctx context.Context, partition int) error {
+	return changed(n.Node.DropMove(ctx, partition))
 }
 
 // claimEvery is how often a node that does not fill ClickHouse looks whether somebody does.

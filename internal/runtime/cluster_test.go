@@ -387,22 +387,3 @@ func TestRetentionKnowsAllNodes(t *testing.T) {
 		t.Errorf("entries up to %d may leave, %v, without b", floor, err)
 	}
 }
-
-// A node that is to fold only a part does not start, and nothing of it is left behind.
-func TestFewerCopiesThanNodesAreRefused(t *testing.T) {
-	nodes := startNodes(t, 2, func(c *config.Config) { c.Cluster.Copies = 2 })
-	cfg := nodes[0].cfg
-	cfg.Data, cfg.Cluster.Node = t.TempDir(), "c"
-	s, err := Build(testContext(t), cfg, natstest.Logger(t), "test")
-	if err == nil {
-		t.Error(s.Close(testContext(t)))
-	}
-	if !errors.Is(err, errFewCopies) || !strings.Contains(err.Error(), "--copies 2 is less than the 3 nodes a, b, c") {
-		t.Fatalf("%v", err)
-	}
-	if names, err := cluster.Nodes(testContext(t), nodes[0].bucket); err != nil || !slices.Equal(names, []string{"a", "b"}) {
-		t.Errorf("the nodes are %v, %v", names, err)
-	}
-	cfg.Cluster.Copies = 3
-	start(t, cfg)
-}

@@ -112,8 +112,11 @@ func (s *Server) trimmer(a *analytics.Consumer) *retention.Trimmer {
 		Every: s.cfg.State.SnapshotEvery, Logger: s.logger,
 		Safe: func(ctx context.Context, k int) (uint64, error) {
 			folded, err := s.Projector.Durable(k)
-			if errors.Is(err, projector.ErrRebuilding) { // it reads the log: not now
+			switch {
+			case errors.Is(err, projector.ErrRebuilding): // it reads the log: not now
 				return 0, nil
+			case errors.Is(err, projector.ErrAbsent): // the floor says what this node needs
+				folded, err = ^uint64(0), nil
 			}
 			safe := folded
 			if a != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/consumers/notify"
@@ -17,9 +18,11 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/events/merkle"
+	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/feed"
 	"github.com/receiptd/receiptd/internal/notary"
+	"github.com/receiptd/receiptd/internal/router"
 	"github.com/receiptd/receiptd/internal/snapshot"
 	"github.com/receiptd/receiptd/projections/clickhouse"
 )
@@ -52,11 +55,17 @@ type Core struct {
 	snapshots *snapshot.Reader // nil if there are none
 	minFree   int64            // bytes that the embedded log leaves free there
 	hub       *notify.Hub
-	feeds     *feed.Feeds // of a node of a cluster; nil for a server that is alone
 	inVain    *inVain
 	registry  *prometheus.Registry
 	lock      *flock.Flock
 	logger    *slog.Logger
+
+	// Of a node of a cluster; nil for a server that is alone.
+	feeds  *feed.Feeds
+	router *router.Router
+	nc     *nats.Conn
+	bucket *cluster.Bucket
+	plan   cluster.Plan // as it was when the node began
 }
 
 // OpenStopped opens log and state of a stopped server for a tool, which makes nothing that is not
@@ -136,6 +145,10 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 	} else {
 		c.feeds = feed.New(c.hub, c.Log.Partitions())
 		o.Followers = func(k int) projector.Follower { return c.feeds.Of(k) }
+		if err = c.joinPlan(ctx, cfg); err != nil {
+			return c, err
+		}
+		o.Sparse = !c.plan.Everywhere()
 	}
 	if err = c.beginFrom(ctx, cfg, &o); err != nil {
 		return c, err
@@ -264,5 +277,5 @@ func (c *Core) Close(ctx context.Context) error {
 
 // Configure puts settings of an app in force in every partition.
 func (c *Core) Configure(ctx context.Context, app string, s events.Settings) (events.Settings, error) {
-	return (&commands{log: c.Log, projector: c.Projector}).Configure(ctx, app, s)
+	return (&commands{log: c.Log, projector: c.folds()}).Configure(ctx, app, s)
 }

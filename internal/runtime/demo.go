@@ -24,7 +24,7 @@ type demoHost struct {
 
 // Begin implements [demo.Host].
 func (h *demoHost) Begin(ctx context.Context, users []string) (group string, tokens []string, err error) {
-	if _, _, known := h.core.Projector.Settings(demo.AppKey); !known {
+	if _, _, known := h.core.folds().Settings(demo.AppKey); !known {
 		settings := events.DefaultSettings()
 		settings.GroupReceipts.Enabled = true
 		if _, err := h.core.Configure(ctx, demo.AppKey, settings); err != nil {
@@ -38,7 +38,7 @@ func (h *demoHost) Begin(ctx context.Context, users []string) (group string, tok
 	if err != nil {
 		return "", nil, fmt.Errorf("make the demo's group: %w", err)
 	}
-	outcomes, err := gateway.AwaitOutcomes(ctx, ticket, h.core.Projector)
+	outcomes, err := gateway.AwaitOutcomes(ctx, ticket, h.core.folds())
 	if err != nil {
 		return "", nil, fmt.Errorf("make the demo's group: %w", err)
 	}

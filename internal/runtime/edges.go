@@ -29,7 +29,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		Memory: int64(s.cfg.Intake.Memory), Weight: s.cfg.Intake.AppWeights.Of(), Registerer: s.registry,
 	})
 	s.scrubber = newScrubber(s)
-	s.alerts = newAlertKeeper(&commands{log: s.Log, projector: s.Projector}, s.registry, s.logger)
+	s.alerts = newAlertKeeper(&commands{log: s.Log, projector: s.folds()}, s.registry, s.logger)
 	s.registry.MustRegister(s.scrubber, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{core: s.Core})
 	if s.sdk, err = openSDK(ctx, s.Core, s.state(), s.folds(), s.cfg, s.intake, tokens, s.adminKey); err != nil {
@@ -55,7 +55,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		Commands:        &commands{log: s.Log, projector: s.folds(), turns: newTurns()},
 		Notify:          s.hub,
 		Analytics:       s.rates(),
-		Notary:          s.notary,
+		Notary:          s.notaries(),
 		Partitions:      s.Log.Partitions(),
 		Identity:        s.Log.Identity(),
 		AdminKey:        s.adminKey,
@@ -90,12 +90,12 @@ func (s *Server) state() edgeState {
 	return s.Projector
 }
 
-// folds are the same as commands ask for it.
-func (s *Server) folds() folds {
+// notaries are who makes proofs.
+func (s *Server) notaries() httpapi.Notary {
 	if s.node != nil {
-		return s.router
+		return notaries{s.notary, s.router}
 	}
-	return s.Projector
+	return s.notary
 }
 
 // demo is the demo page, nil unless it is asked for.

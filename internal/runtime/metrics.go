@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 )
@@ -75,17 +76,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(d, t, v, append([]string{partition}, labels...)...)
 		}
 		l, s := &log[k], &states[k]
-		send(descLogEntries, prometheus.CounterValue, float64(l.Entries))
-		send(descLogEvents, prometheus.CounterValue, float64(l.Events))
-		send(descLogBytes, prometheus.CounterValue, float64(l.Bytes))
-		send(descLogRetries, prometheus.CounterValue, float64(l.Retries))
-		send(descLogFailed, prometheus.CounterValue, float64(l.Failed))
-		send(descLogPending, prometheus.GaugeValue, float64(l.Queued))
-		send(descLogWaiting, prometheus.GaugeValue, float64(l.Waiting))
-		send(descLogAge, prometheus.GaugeValue, l.InFlight.Seconds())
-		send(descLogAck, prometheus.GaugeValue, l.LastAck.Seconds())
-		send(descLogAckSum, prometheus.CounterValue, l.AckTime.Seconds())
-		send(descLogSequence, prometheus.GaugeValue, float64(l.LastSequence))
+		c.collectLog(l, send)
+		if s.Presence == projector.Absent {
+			continue // nothing is folded here
+		}
 		send(descApplied, prometheus.GaugeValue, float64(s.Sequence))
 		send(descLag, prometheus.GaugeValue, max(0, float64(l.LastSequence)-float64(s.Sequence)))
 		send(descUnfolded, prometheus.GaugeValue, float64(l.Unfolded))
@@ -112,4 +106,19 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			send(descOutcomes, prometheus.CounterValue, float64(n), labels[:]...)
 		}
 	}
+}
+
+// collectLog shows the figures of a partition's log.
+func (c *collector) collectLog(l *eventlog.PartitionStats, send func(d *prometheus.Desc, t prometheus.ValueType, v float64, labels ...string)) {
+	send(descLogEntries, prometheus.CounterValue, float64(l.Entries))
+	send(descLogEvents, prometheus.CounterValue, float64(l.Events))
+	send(descLogBytes, prometheus.CounterValue, float64(l.Bytes))
+	send(descLogRetries, prometheus.CounterValue, float64(l.Retries))
+	send(descLogFailed, prometheus.CounterValue, float64(l.Failed))
+	send(descLogPending, prometheus.GaugeValue, float64(l.Queued))
+	send(descLogWaiting, prometheus.GaugeValue, float64(l.Waiting))
+	send(descLogAge, prometheus.GaugeValue, l.InFlight.Seconds())
+	send(descLogAck, prometheus.GaugeValue, l.LastAck.Seconds())
+	send(descLogAckSum, prometheus.CounterValue, l.AckTime.Seconds())
+	send(descLogSequence, prometheus.GaugeValue, float64(l.LastSequence))
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/consumers/analytics"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
@@ -71,12 +72,9 @@ func (r *rates) clickhouse(ctx context.Context, q projections.RateQuery) (gatewa
 func (r *rates) embedded(ctx context.Context, q projections.RateQuery) (gateway.Rates, error) {
 	a := gateway.Rates{Source: gateway.SourceEmbedded}
 	r.age(&a, func() (list []counted) {
-		for _, s := range r.core.Projector.Stats() {
-			list = append(list, counted{s.Sequence, s.Clock})
-		}
-		return list
+		return r.core.folded()
 	})
-	page, err := r.core.Projector.ReadRates(ctx, q)
+	page, err := r.core.readRates(ctx, q)
 	a.Rows, a.Total = page.Rows, page.Total
 	return a, err
 }
@@ -87,14 +85,39 @@ type counted struct {
 	at       int64
 }
 
+// folded is how far the state has counted each partition. Of one that is not here it is known only
+// up to where other nodes have said so, not when; whoever answers is about as far.
+func (c *Core) folded() (list []counted) {
+	var said []uint64
+	if c.router != nil {
+		said = c.router.Folded()
+	}
+	for k, s := range c.Projector.Stats() {
+		x := counted{s.Sequence, s.Clock}
+		if s.Presence != projector.Here && said != nil {
+			x = counted{max(said[k], c.Log.Stats()[k].LastSequence), time.Now().UnixMilli()}
+		}
+		list = append(list, x)
+	}
+	return list
+}
+
+// readRates asks the state, here or at other nodes.
+func (c *Core) readRates(ctx context.Context, q projections.RateQuery) (projections.RatePage, error) {
+	if c.router != nil {
+		return c.router.ReadRates(ctx, q)
+	}
+	return c.Projector.ReadRates(ctx, q)
+}
+
 // age says how old an answer is that is given now.
 func (r *rates) age(a *gateway.Rates, counted func() []counted) {
 	now := time.Now().UnixMilli()
 	have := counted()
 	a.AsOf = now
-	folded := r.core.Projector.Stats()
+	folded := r.core.folded()
 	for k, log := range r.core.Log.Stats() {
-		if last := max(log.LastSequence, folded[k].Sequence); last > have[k].sequence {
+		if last := max(log.LastSequence, folded[k].sequence); last > have[k].sequence {
 			a.BehindEntries += last - have[k].sequence
 			a.AsOf = min(a.AsOf, have[k].at)
 		}

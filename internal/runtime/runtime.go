@@ -20,7 +20,6 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 	"github.com/receiptd/receiptd/internal/notary"
-	"github.com/receiptd/receiptd/internal/router"
 	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -42,13 +41,12 @@ type Server struct {
 
 	// Of a node of a cluster; nil and empty if this server is alone. sessions are those of
 	// the page.
-	node             *cluster.Node
-	router           *router.Router
-	fresh            *cluster.Fresh
-	life             string
-	releaseName      func() // nil before the name is taken
-	bucket, sessions *cluster.Bucket
-	filling          atomic.Pointer[analytics.Consumer] // nil while another node fills ClickHouse
+	node        *cluster.Node
+	fresh       *cluster.Fresh
+	life        string
+	releaseName func() // nil before the name is taken
+	sessions    *cluster.Bucket
+	filling     atomic.Pointer[analytics.Consumer] // nil while another node fills ClickHouse
 
 	notary    *notary.Notary
 	gateway   *httpapi.API
@@ -221,7 +219,7 @@ func (s *Server) drain(ctx context.Context) error {
 // reconcile completes changes of settings that a crash cut off between two partitions, and opens
 // the gate.
 func (s *Server) reconcile(ctx context.Context) error {
-	c := &commands{log: s.Log, projector: s.Projector}
+	c := &commands{log: s.Log, projector: s.folds()}
 	err := c.reconcile(ctx)
 	if err != nil {
 		err = fmt.Errorf("complete settings: %w", err)
@@ -306,7 +304,7 @@ func (s *Server) partitionStatus() []web.PartitionStatus {
 	states := s.Projector.Stats()
 	for k, log := range s.Log.Stats() {
 		p := web.PartitionStatus{
-			Partition: k, Stored: max(log.LastSequence, states[k].Sequence), Applied: states[k].Sequence,
+			Partition: k, Elsewhere: states[k].Presence != projector.Here, Stored: max(log.LastSequence, states[k].Sequence), Applied: states[k].Sequence,
 			Appended: log.Events, Queued: uint64(log.Queued), Ack: log.LastAck,
 		}
 		for _, n := range states[k].Outcomes {

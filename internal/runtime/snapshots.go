@@ -104,12 +104,21 @@ func (m snapshotMaker) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+		if s.node != nil && !snapshot.Due(s.snapshots, s.Projector, s.cfg.State.SnapshotEvery) {
+			if err := s.snapshots.Refresh(ctx); err != nil && ctx.Err() == nil {
+				s.logger.Warn("what snapshots there are is not known now", "error", err)
+			}
+			continue // it is for those who have what there is to be one of
+		}
 		w, err := cluster.Claim(ctx, s.snapshots.Notes, snapshot.WriterName, name, s.life, keep)
 		if err == nil {
 			err = m.make(ctx, w, name)
 		}
-		if errors.Is(err, cluster.ErrConflict) {
+		switch {
+		case errors.Is(err, cluster.ErrConflict):
 			err = s.snapshots.Refresh(ctx)
+		case errors.Is(err, snapshot.ErrElsewhere):
+			err = w.Release(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
 			s.logger.Warn("this server makes no snapshots now", "error", err)
@@ -131,9 +140,17 @@ func (m snapshotMaker) make(ctx context.Context, w *cluster.Writer, name string)
 	}()
 	maker := snapshot.Maker{
 		Reader: s.snapshots, State: s.Projector, Writer: w, Node: name, Dir: filepath.Join(s.cfg.Data, snapshotsDir),
-		Every: s.cfg.State.SnapshotEvery, Rate: int64(s.cfg.State.SnapshotRate), Room: s.Core.room, Logger: s.logger,
+		Furthest: s.furthest(), Every: s.cfg.State.SnapshotEvery, Rate: int64(s.cfg.State.SnapshotRate), Room: s.Core.room, Logger: s.logger,
 	}
 	return maker.Run(ctx)
+}
+
+// furthest tells how far other nodes have folded a partition; nil for a server that is alone.
+func (s *Server) furthest() func(partition int) uint64 {
+	if s.node == nil {
+		return nil
+	}
+	return s.node.Furthest
 }
 
 // lastSnapshot is the newest snapshot of a partition, as the API shows it.

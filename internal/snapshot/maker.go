@@ -13,6 +13,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -26,6 +27,8 @@ import (
 type State interface {
 	// Folded is the last entry folded, of each partition.
 	Folded() []uint64
+	// Serves reports whether there is a copy of a partition that has an entry in it.
+	Serves(partition int, sequence uint64) bool
 	// Export writes the state of a partition to a directory, which is not there yet.
 	Export(ctx context.Context, partition int, dir string) (store.Facts, error)
 }
@@ -41,6 +44,9 @@ type Maker struct {
 	Dir string
 	// Every is the time between two snapshots of a partition that goes on.
 	Every time.Duration
+	// Furthest is the last entry of a partition that a node has folded, as far as is known; nil for
+	// a server that is alone.
+	Furthest func(partition int) uint64
 	// Rate is how many bytes a second are stored, and read back, at most.
 	Rate int64
 	// Room says what keeps so many bytes from being written to the disk; nil if nothing does.
@@ -59,10 +65,14 @@ const (
 	burst      = 4 << 20
 )
 
+// ErrElsewhere is returned by a maker that has made what is due, but for snapshots of partitions
+// that only other nodes have: it is their turn.
+var ErrElsewhere = errors.New("snapshot: those that are due are of partitions that other nodes have")
+
 var errOldRules = errors.New("the state is that of the rules of an earlier version")
 
 // Run makes snapshots until the context ends, or another writer has taken over, which is
-// [cluster.ErrFenced].
+// [cluster.ErrFenced], or is to, which is [ErrElsewhere].
 func (m *Maker) Run(ctx context.Context) error {
 	m.begin()
 	if err := m.takeOver(ctx); err != nil {
@@ -87,6 +97,9 @@ func (m *Maker) Run(ctx context.Context) error {
 				m.Reader.Counts.Failures.Add(1)
 				m.Logger.Warn("no snapshot was made; trying again", "partition", k, "error", err)
 			}
+		}
+		if m.elsewhere() {
+			return ErrElsewhere
 		}
 		select {
 		case <-tick.C:
@@ -120,13 +133,36 @@ func (m *Maker) takeOver(ctx context.Context) error {
 	return m.tidy(ctx)
 }
 
-// due reports whether a partition has gone on, and its last snapshot is old.
+// due reports whether a partition has gone on that is here, and its last snapshot is old.
 func (m *Maker) due(partition int) bool {
-	var last Kept
+	return due(m.State, partition, m.last(partition), m.Every)
+}
+
+func (m *Maker) last(partition int) (last Kept) {
 	if kept := m.kept[partition]; len(kept) > 0 {
 		last = kept[0]
 	}
-	return time.Since(last.Made) >= m.Every && m.State.Folded()[partition] > last.Sequence
+	return last
+}
+
+func due(state State, partition int, last Kept, every time.Duration) bool {
+	return time.Since(last.Made) >= every && state.Serves(partition, last.Sequence+1)
+}
+
+// elsewhere reports whether a snapshot is due of a partition that is not here.
+func (m *Maker) elsewhere() bool {
+	for k := range m.Reader.Partitions {
+		last := m.last(k)
+		if m.Furthest != nil && !m.State.Serves(k, 0) && time.Since(last.Made) >= m.Every && m.Furthest(k) > last.Sequence {
+			return true
+		}
+	}
+	return false
+}
+
+// Due reports whether a snapshot is due of a partition that is here, as far as a reader knows.
+func Due(r *Reader, state State, every time.Duration) bool {
+	return slices.ContainsFunc(r.Status(), func(s Status) bool { return due(state, s.Partition, s.Last, every) })
 }
 
 // snapshot makes one of a partition, reads it back, and has it take the place of the oldest one.

@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -12,6 +13,9 @@ type Cluster struct {
 	Node string
 	// RulesLevel is the level of the rules in force in all partitions.
 	RulesLevel uint64
+	// Wanted is how many nodes are to fold each partition; 0 = all. Moves are the exceptions.
+	Wanted     int
+	Moves      []ClusterMove
 	Nodes      []ClusterNode
 	Partitions []ClusterPartition
 }
@@ -25,22 +29,34 @@ type ClusterNode struct {
 	Heard time.Duration
 	// MaxRulesLevel is the highest level of the rules that it knows.
 	MaxRulesLevel uint64
+	// Drained is set if it is to have no copies.
+	Drained bool
 }
 
-// ClusterPartition is a partition, and its copy on each node.
+// ClusterMove has one node fold a partition in the place of another one.
+type ClusterMove struct {
+	Partition int
+	From, To  string
+}
+
+// ClusterPartition is a partition, and its copy on each node that has one.
 type ClusterPartition struct {
 	Partition int
 	// Compared is the last entry at which all copies were found to be the same.
 	Compared uint64
-	Copies   []ClusterCopy
+	// Wanted are the nodes that are to have one.
+	Wanted []string
+	Copies []ClusterCopy
 }
 
 // ClusterCopy is a copy of a partition. Chain and Digest are of the entry Sequence; Applied is how
-// far it has folded since. State is that of its node, following or quarantined.
+// far it has folded since. State is that of its node, or fetching, following, leaving or
+// quarantined; Stuck is why it has not come or left.
 type ClusterCopy struct {
 	Node, State       string
 	Sequence, Applied uint64
 	Chain, Digest     string
+	Stuck             string
 }
 
 // clusterView is the cluster for people.
@@ -64,6 +80,7 @@ type clusterRow struct {
 	First     bool
 	Of        int
 	Compared  uint64
+	Wanted    bool
 	Behind    uint64
 	// Short are the beginnings of chain and digest; Differs that they are not those of another copy
 	// at the same entry.
@@ -94,7 +111,7 @@ func (p *Page) cluster(w http.ResponseWriter, rq *request) {
 		}
 		for i, x := range part.Copies {
 			v.Copies = append(v.Copies, clusterRow{
-				ClusterCopy: x, Partition: fmt.Sprint(part.Partition), First: i == 0, Of: len(part.Copies), Compared: part.Compared,
+				ClusterCopy: x, Partition: fmt.Sprint(part.Partition), First: i == 0, Of: len(part.Copies), Compared: part.Compared, Wanted: slices.Contains(part.Wanted, x.Node),
 				Behind: furthest - min(furthest, x.Applied), ShortChain: beginning(x.Chain), ShortDigest: beginning(x.Digest),
 				Differs: len(at[x.Sequence]) > 1,
 			})

@@ -36,6 +36,8 @@ type InVain struct {
 // PartitionStatus is how far one partition is. Events count since the start of the process.
 type PartitionStatus struct {
 	Partition int
+	// Elsewhere is set if other nodes fold it, and not this one.
+	Elsewhere bool
 	// Stored and Applied are the last sequence in the log and the last one folded.
 	Stored, Applied uint64
 	// Appended are the events this process stored, Folded those it decided, Queued those that wait
@@ -45,8 +47,13 @@ type PartitionStatus struct {
 	Ack time.Duration
 }
 
-// lag is how many entries are stored and not folded yet.
-func (p *PartitionStatus) lag() uint64 { return p.Stored - min(p.Stored, p.Applied) }
+// lag is how many entries are stored and not folded yet; 0 if that is another node's matter.
+func (p *PartitionStatus) lag() uint64 {
+	if p.Elsewhere {
+		return 0
+	}
+	return p.Stored - min(p.Stored, p.Applied)
+}
 
 const (
 	// sampleEvery is how often a sample of the status is taken, and how often the page asks for it.

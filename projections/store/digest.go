@@ -84,7 +84,7 @@ func (s *Snapshot) each(ctx context.Context, f func(key, value []byte) error) er
 			return errors.Join(ctx.Err(), it.Close())
 		}
 		if s.readers.ended() {
-			return errors.Join(errOver, it.Close())
+			return errors.Join(ErrClosed, it.Close())
 		}
 		if err := f(it.Key(), it.Value()); err != nil {
 			return errors.Join(err, it.Close())

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// errOver is the error of a read in a store that is closed.
-var errOver = errors.New("store: it is closed")
+// ErrClosed is the error of a read in a store that is closed: its state has left, or was replaced.
+var ErrClosed = errors.New("store: it is closed")
 
 // readers are the reads under way in the snapshots of a store. Pebble must not be closed under an
 // iterator, and those who read a snapshot do not keep its store from being put aside.
@@ -21,7 +21,7 @@ func (r *readers) begin() error {
 	r.mu.RLock()
 	if r.over.Load() {
 		r.mu.RUnlock()
-		return errOver
+		return ErrClosed
 	}
 	return nil
 }

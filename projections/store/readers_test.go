@@ -49,10 +49,10 @@ func TestStoresAreClosedUnderReaders(t *testing.T) {
 	if !left.Load() {
 		t.Error("the store was closed under a reader")
 	}
-	if err := <-read; !errors.Is(err, errOver) {
+	if err := <-read; !errors.Is(err, ErrClosed) {
 		t.Errorf("the read ended with %v", err)
 	}
-	if _, err := snap.Get([]byte("k001")); !errors.Is(err, errOver) {
+	if _, err := snap.Get([]byte("k001")); !errors.Is(err, ErrClosed) {
 		t.Errorf("a read after that: %v", err)
 	}
 }

@@ -65,6 +65,7 @@ const (
 	CodeNotReady             Code = "not_ready"
 	CodeOutcomeGone          Code = "outcome_gone"
 	CodeOverloaded           Code = "overloaded"
+	CodePlanRefused          Code = "plan_refused"
 	CodeRangeTooLarge        Code = "range_too_large"
 	CodeRateLimited          Code = "rate_limited"
 	CodeShuttingDown         Code = "shutting_down"

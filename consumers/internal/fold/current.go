@@ -78,6 +78,29 @@ func Discard(disk vfs.FS, root string) error {
 	return nil
 }
 
+// Exists reports whether there is a state in a partition's root. A nil file system is the disk.
+func Exists(disk vfs.FS, root string) bool {
+	disk = orDefault(disk)
+	_, err := disk.Stat(disk.PathJoin(root, CurrentFile))
+	return err == nil
+}
+
+// Clear removes all there is of a partition, whose generations are closed. What a crash leaves of
+// it is no state. A nil file system is the disk.
+func Clear(disk vfs.FS, root string) error {
+	disk = orDefault(disk)
+	err := disk.Remove(disk.PathJoin(root, CurrentFile))
+	if err == nil {
+		err = syncDir(disk, root)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err = errors.Join(err, disk.RemoveAll(root)); err != nil {
+		return fmt.Errorf("remove a partition's state: %w", err)
+	}
+	return nil
+}
+
 // OpenNext makes an empty generation beside the current one.
 func OpenNext(root string, o Options) (*Generation, error) {
 	dir, err := nextDir(o.fs(), root)

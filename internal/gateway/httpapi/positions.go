@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/gateway"
 )
 
 // Headers of positions. An answer says by the first up to where its state was folded, as partition
@@ -33,28 +32,8 @@ type Positions interface {
 	Strong(ctx context.Context) error
 }
 
-// Cluster is the nodes on one log, of which this server is one.
-type Cluster interface {
-	// Name is this node's.
-	Name() string
-	// View is the cluster as this node sees it, as the answer to GET /v1/cluster.
-	View() any
-	// Forget drops a node that will not come back. The errors are [ErrNoNode] and [ErrNodeAlive].
-	Forget(ctx context.Context, node string) error
-}
-
 var (
-	// ErrNoNode: there is no node of that name.
-	ErrNoNode = errors.New("httpapi: no such node")
-	// ErrNodeAlive: the node is there.
-	ErrNodeAlive = errors.New("httpapi: the node is alive")
-)
-
-var (
-	errNoCluster = newError(http.StatusNotFound, "no_cluster", "the server is no node of a cluster: it was started without --node")
-	errNoNode    = newError(http.StatusNotFound, "node_not_found", "no such node")
-	errNodeAlive = newError(http.StatusConflict, "node_alive", "the node is alive")
-	errBehind    = newError(http.StatusServiceUnavailable, "behind",
+	errBehind = newError(http.StatusServiceUnavailable, "behind",
 		"this server has not folded the log up to the position in time; ask again, or another one").again(1)
 	errNotFresh = newError(http.StatusServiceUnavailable, "not_fresh",
 		"the log did not show in time that this server has everything; ask again, or without consistency=strong").again(1)
@@ -154,29 +133,4 @@ func (a *API) stamp(h http.Header, stored []eventlog.Position) {
 	}
 	h.Set(logHeader, a.identity())
 	h.Set(nodeHeader, a.cfg.Cluster.Name())
-}
-
-func (a *API) getCluster(c *call) error {
-	if a.cfg.Cluster == nil {
-		return errNoCluster
-	}
-	gateway.WriteJSON(c.w, http.StatusOK, a.cfg.Cluster.View())
-	return nil
-}
-
-func (a *API) deleteNode(c *call) error {
-	if a.cfg.Cluster == nil {
-		return errNoCluster
-	}
-	err := a.cfg.Cluster.Forget(c.r.Context(), c.r.PathValue("node"))
-	switch {
-	case errors.Is(err, ErrNoNode):
-		return errNoNode
-	case errors.Is(err, ErrNodeAlive):
-		return errNodeAlive
-	case err != nil:
-		return err
-	}
-	c.w.WriteHeader(http.StatusNoContent)
-	return nil
 }

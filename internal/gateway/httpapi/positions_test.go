@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func (p *fakePositions) WaitFor(ctx context.Context, partition int, sequence uin
 func (p *fakePositions) Strong(ctx context.Context) error { return p.strong(ctx) }
 
 // fakeCluster is a cluster of nodes a and b, of which a is this one.
-type fakeCluster struct{ forgotten string }
+type fakeCluster struct{ forgotten, changed string }
 
 func (*fakeCluster) Name() string { return "a" }
 
@@ -68,6 +69,70 @@ func (f *fakeCluster) Forget(_ context.Context, node string) error {
 		return nil
 	}
 	return ErrNoNode
+}
+
+func (f *fakeCluster) SetCopies(_ context.Context, copies int) error {
+	f.changed = fmt.Sprint("copies ", copies)
+	return nil
+}
+
+func (f *fakeCluster) Drain(_ context.Context, node string) error {
+	if node == "b" {
+		return fmt.Errorf("%w: it is the last one", ErrRefused)
+	}
+	f.changed = "drain " + node
+	return nil
+}
+
+func (f *fakeCluster) Undrain(_ context.Context, node string) error {
+	if node != "a" {
+		return ErrNoNode
+	}
+	f.changed = "undrain " + node
+	return nil
+}
+
+func (f *fakeCluster) Move(_ context.Context, partition int, from, to string) error {
+	f.changed = fmt.Sprint("move ", partition, " ", from, " ", to)
+	return nil
+}
+
+func (f *fakeCluster) DropMove(_ context.Context, partition int) error {
+	f.changed = fmt.Sprint("drop ", partition)
+	return nil
+}
+
+// What is planned for the cluster is changed as the request says, or nothing is.
+func TestPlanOfTheCluster(t *testing.T) {
+	h, _, k := newNode(t)
+	for _, test := range []struct {
+		method, path, body string
+		status             int
+		changed, says      string
+	}{
+		{"PUT", "/v1/cluster/copies", `{"copies":2}`, http.StatusNoContent, "copies 2", ""},
+		{"PUT", "/v1/cluster/copies", `{"copies":0}`, http.StatusNoContent, "copies 0", ""},
+		{"PUT", "/v1/cluster/copies", `{"copies":-1}`, http.StatusBadRequest, "", "copies"},
+		{"PUT", "/v1/cluster/copies", `{}`, http.StatusBadRequest, "", "copies"},
+		{"PUT", "/v1/cluster/nodes/a/drain", "", http.StatusNoContent, "drain a", ""},
+		{"PUT", "/v1/cluster/nodes/b/drain", "", http.StatusConflict, "", "it is the last one"},
+		{"DELETE", "/v1/cluster/nodes/a/drain", "", http.StatusNoContent, "undrain a", ""},
+		{"DELETE", "/v1/cluster/nodes/b/drain", "", http.StatusNotFound, "", "node_not_found"},
+		{"PUT", "/v1/cluster/partitions/1/move", `{"from":"a","to":"b"}`, http.StatusNoContent, "move 1 a b", ""},
+		{"PUT", "/v1/cluster/partitions/1/move", `{"form":"a","to":"b"}`, http.StatusBadRequest, "", "form"},
+		{"PUT", "/v1/cluster/partitions/999/move", `{"from":"a","to":"b"}`, http.StatusNotFound, "", ""},
+		{"DELETE", "/v1/cluster/partitions/1/move", "", http.StatusNoContent, "drop 1", ""},
+	} {
+		k.changed = ""
+		a := h.do(request{method: test.method, path: test.path, body: test.body, wrong: test.status == http.StatusBadRequest})
+		if a.status != test.status || k.changed != test.changed || !strings.Contains(string(a.body), test.says) {
+			t.Errorf("%s %s %s: %d %s, and %q was done", test.method, test.path, test.body, a.status, a.body, k.changed)
+		}
+	}
+	alone := newHarness(t)
+	if a := alone.do(request{method: "PUT", path: "/v1/cluster/copies", body: `{"copies":2}`}); a.status != http.StatusNotFound || !strings.Contains(string(a.body), "no_cluster") {
+		t.Errorf("a server that is alone: %d %s", a.status, a.body)
+	}
 }
 
 func newNode(t *testing.T) (*harness, *fakePositions, *fakeCluster) {

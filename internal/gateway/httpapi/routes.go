@@ -110,6 +110,11 @@ func (a *API) routes() []route {
 
 		route{method: "GET", path: "/v1/cluster", access: accessAdmin, handle: a.getCluster},
 		route{method: "DELETE", path: "/v1/cluster/nodes/{node}", access: accessAdmin, handle: a.deleteNode},
+		route{method: "PUT", path: "/v1/cluster/nodes/{node}/drain", access: accessAdmin, handle: a.putDrain},
+		route{method: "DELETE", path: "/v1/cluster/nodes/{node}/drain", access: accessAdmin, handle: a.deleteDrain},
+		route{method: "PUT", path: "/v1/cluster/copies", access: accessAdmin, handle: a.putCopies},
+		route{method: "PUT", path: "/v1/cluster/partitions/{partition}/move", access: accessAdmin, handle: a.putMove},
+		route{method: "DELETE", path: "/v1/cluster/partitions/{partition}/move", access: accessAdmin, handle: a.deleteMove},
 
 		route{method: "GET", path: "/v1/status", handle: a.getStatus},
 		route{method: "GET", path: "/healthz", handle: a.getHealth},

@@ -93,7 +93,7 @@ var layers = map[string]layer{
 	"internal/leader":      {},
 	"internal/cluster":     {sees: []string{"events", "events/eventlog", "internal/leader"}},
 	"internal/feed":        {sees: []string{"projections", "internal/cluster"}},
-	"internal/router":      {sees: []string{"events", "projections", "consumers/projector", "internal/cluster"}},
+	"internal/router":      {sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "internal/cluster"}},
 	"internal/snapshot":    {sees: []string{"internal/atomicfile", "internal/cluster", "projections", "projections/store"}},
 	"internal/inbox":       {sees: []string{"internal/writebehind", "internal/leader"}},
 	"internal/writebehind": {},

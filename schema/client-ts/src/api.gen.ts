@@ -1562,6 +1562,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/cluster/nodes/{node}/drain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Have a node have no copies of the state
+         * @description Its copies are folded elsewhere first; it goes on serving its users by asking others. It stays so until it is undone, over restarts. Admin key only.
+         */
+        put: operations["putDrain"];
+        post?: never;
+        /**
+         * Have a drained node have its share of the copies again
+         * @description Admin key only.
+         */
+        delete: operations["deleteDrain"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/cluster/copies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Say how many nodes fold each partition
+         * @description For the whole cluster, whatever its nodes were started with. Copies come and go one at a time on each node. Admin key only.
+         */
+        put: operations["putCopies"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/cluster/partitions/{partition}/move": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Have one node fold a partition in the place of another one
+         * @description An exception from where the partition would be, which holds until it is dropped, and while both nodes take part. Admin key only.
+         */
+        put: operations["putMove"];
+        post?: never;
+        /**
+         * Drop the exceptions for a partition
+         * @description Admin key only.
+         */
+        delete: operations["deleteMove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/status": {
         parameters: {
             query?: never;
@@ -2695,7 +2763,7 @@ export interface components {
         Error: {
             error: {
                 /** @enum {string} */
-                code: "invalid_request" | "invalid_event" | "invalid_cursor" | "foreign_cursor" | "range_too_large" | "needs_clickhouse" | "unauthorized" | "too_many_attempts" | "token_expired" | "forbidden" | "not_found" | "app_not_found" | "message_not_found" | "conversation_not_found" | "ambiguous" | "names_not_kept" | "hides_own_reads" | "group_not_found" | "invitation_not_found" | "group_full" | "rate_limited" | "not_in_log" | "trimmed" | "gone" | "method_not_allowed" | "too_large" | "too_many_events" | "unsupported_media_type" | "too_many_streams" | "canceled" | "internal" | "idle" | "shutting_down" | "overloaded" | "unavailable" | "log_full" | "unknown_outcome" | "not_applied" | "outcome_gone" | "timeout" | "not_ready" | "folding_again" | "analytics_unavailable" | "busy" | "foreign_log" | "bad_request" | "wrong_host" | "behind" | "not_fresh" | "no_cluster" | "node_not_found" | "node_alive";
+                code: "invalid_request" | "invalid_event" | "invalid_cursor" | "foreign_cursor" | "range_too_large" | "needs_clickhouse" | "unauthorized" | "too_many_attempts" | "token_expired" | "forbidden" | "not_found" | "app_not_found" | "message_not_found" | "conversation_not_found" | "ambiguous" | "names_not_kept" | "hides_own_reads" | "group_not_found" | "invitation_not_found" | "group_full" | "rate_limited" | "not_in_log" | "trimmed" | "gone" | "method_not_allowed" | "too_large" | "too_many_events" | "unsupported_media_type" | "too_many_streams" | "canceled" | "internal" | "idle" | "shutting_down" | "overloaded" | "unavailable" | "log_full" | "unknown_outcome" | "not_applied" | "outcome_gone" | "timeout" | "not_ready" | "folding_again" | "analytics_unavailable" | "busy" | "foreign_log" | "bad_request" | "wrong_host" | "behind" | "not_fresh" | "no_cluster" | "node_not_found" | "node_alive" | "plan_refused";
                 message: string;
                 /** @description the event that is wrong */
                 index?: number;
@@ -5784,6 +5852,14 @@ export interface operations {
                     "application/json": {
                         /** @description the node that answers */
                         node: string;
+                        /** @description how many nodes are to fold each partition; 0: all */
+                        copies?: number;
+                        /** @description exceptions from where partitions would be */
+                        moves?: {
+                            partition: number;
+                            from: string;
+                            to: string;
+                        }[];
                         /** @description the level of the rules in force in all partitions; it is raised when all nodes know a higher one */
                         rules_level: number;
                         nodes: {
@@ -5799,21 +5875,27 @@ export interface operations {
                             heard_ms: number;
                             /** @description the highest level of the rules that its program decides by */
                             max_rules_level: number;
+                            /** @description it is to have no copies */
+                            drained?: boolean;
                         }[];
                         partitions: {
                             partition: number;
                             /** @description the last entry at which all copies were found to be the same */
                             compared: number;
                             snapshot?: components["schemas"]["Snapshot"];
+                            /** @description the nodes that are to fold it */
+                            wanted?: string[];
                             copies: {
                                 node: string;
                                 /** @enum {string} */
-                                state: "starting" | "serving" | "following" | "draining" | "silent" | "quarantined";
+                                state: "starting" | "serving" | "following" | "draining" | "silent" | "quarantined" | "fetching" | "leaving";
                                 sequence: number;
                                 chain: string;
                                 digest: string;
                                 /** @description the last entry folded */
                                 applied: number;
+                                /** @description why it has not come, or not left, although it is to */
+                                stuck?: string;
                             }[];
                         }[];
                     };
@@ -5854,6 +5936,153 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
+        };
+    };
+    putDrain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description it is drained */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description `plan_refused`, with the reason */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    deleteDrain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description it is not any more */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+        };
+    };
+    putCopies: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description 0: all nodes */
+                    copies: number;
+                };
+            };
+        };
+        responses: {
+            /** @description it is so */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+        };
+    };
+    putMove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                partition: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    from: string;
+                    to: string;
+                };
+            };
+        };
+        responses: {
+            /** @description it is so */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description `plan_refused`, with the reason */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    deleteMove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                partition: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description it is where it would be */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
         };
     };
     getStatus: {

@@ -1,0 +1,539 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The world of placement: nodes with disks, whose processes come and go, on a network that loses,
+// and a register that answers late, or not although it has done what it was asked.
+
+const (
+	worldPartitions = 6
+	worldMoveAfter  = 10 * time.Second
+)
+
+var errCut = errors.New("no answer")
+
+type world struct {
+	t      *testing.T
+	r      *rand.Rand
+	net    *simNet
+	nodes  map[string]*machine
+	copies int
+
+	mu     sync.Mutex
+	keys   map[string]simValueAt
+	clock  uint64
+	cut    map[string]bool // machines that do not reach the register
+	wiped  time.Time       // when a disk was lost last
+	begun  int
+	left   int
+	seldom bool // answers of the register are lost now and then
+}
+
+type simValueAt struct {
+	text     []byte
+	revision uint64
+}
+
+// machine is a node: its disk, and the process on it.
+type machine struct {
+	*simNode
+	w      *world
+	life   int
+	cancel context.CancelFunc // nil while there is no process
+	done   sync.WaitGroup
+	places *places
+
+	disk map[int]time.Time // the copies that are there, and from when on they are complete
+}
+
+func newWorld(t *testing.T, seed uint64, names []string, copies int) *world {
+	w := &world{
+		t: t, r: rand.New(rand.NewPCG(seed, 1)), nodes: map[string]*machine{}, copies: copies,
+		keys: map[string]simValueAt{}, cut: map[string]bool{},
+	}
+	w.net = &simNet{
+		r: rand.New(rand.NewPCG(seed, 2)), slow: 3 * time.Millisecond, nodes: map[string]*simNode{}, cut: map[[2]string]bool{},
+		answer: map[string]func([]byte) []byte{}, listen: map[string]func([]byte){},
+	}
+	for _, name := range names {
+		m := &machine{simNode: &simNode{name: name, net: w.net}, w: w, disk: map[int]time.Time{}}
+		w.net.nodes[name], w.nodes[name] = m.simNode, m
+		m.start()
+	}
+	return w
+}
+
+// start begins a process, which has what is on the disk.
+func (m *machine) start() {
+	if m.cancel != nil {
+		return
+	}
+	m.mu.Lock()
+	m.gone = false
+	m.mu.Unlock()
+	m.life++
+	ctx, cancel := context.WithCancel(context.Background())
+	m.cancel = cancel
+	life := fmt.Sprint(m.life)
+	plan, err := Join(ctx, &asked{m, ctx}, m.name, m.w.copies)
+	if err != nil && !errors.Is(err, errCut) {
+		m.w.t.Error(err)
+	}
+	members := newMembers(simBus{m.simNode}, m.name, life, 1, nil)
+	o := Options{
+		Name: m.name, Log: worldLog{}, Register: &asked{m, ctx}, Plan: plan, MoveAfter: worldMoveAfter, Logger: slog.New(slog.DiscardHandler),
+		State: worldState{held: held{m, ctx}},
+	}
+	p := newPlaces(&o, members)
+	p.agrees = func(int, *member) bool { return true }
+	p.keepFloor = func(ctx context.Context) error { return (&asked{m, ctx}).reach() }
+	members.self = func() beat {
+		b := beat{Node: m.name, Life: life, Log: 1, State: StateServing}
+		for k := range worldPartitions {
+			phase, stuck := p.now(k)
+			b.Copies = append(b.Copies, copyBeat{Applied: 1, Phase: phase, Stuck: stuck})
+		}
+		return b
+	}
+	m.places, m.members = p, members
+	m.done.Go(func() { _ = members.run(ctx) })
+	m.done.Go(func() { _ = p.run(ctx) })
+}
+
+// kill ends the process.
+func (m *machine) kill() {
+	if m.cancel == nil {
+		return
+	}
+	m.mu.Lock()
+	m.gone = true
+	if m.paused != nil {
+		close(m.paused)
+		m.paused = nil
+	}
+	m.mu.Unlock()
+	m.cancel()
+	m.cancel = nil
+	m.done.Wait()
+}
+
+type worldLog struct{ Log }
+
+func (worldLog) Partitions() int { return worldPartitions }
+
+type worldState struct {
+	State
+	held
+}
+
+func (s worldState) Presence(k int) Presence                { return s.held.Presence(k) }
+func (s worldState) Serves(k int, at uint64) bool           { return s.held.Serves(k, at) }
+func (s worldState) Folded() []uint64                       { return slices.Repeat([]uint64{1}, worldPartitions) }
+func (s worldState) Begin(ctx context.Context, k int) error { return s.held.Begin(ctx, k) }
+func (s worldState) Drop(k int) error                       { return s.held.Drop(k) }
+
+// held are the copies of a machine, as one of its processes has them.
+type held struct {
+	m   *machine
+	ctx context.Context
+}
+
+// runs waits while the machine stands still, and reports whether the process is there still.
+func (h held) runs() bool { return h.m.awake() && h.ctx.Err() == nil }
+
+func (h held) Presence(k int) Presence {
+	h.m.w.mu.Lock()
+	defer h.m.w.mu.Unlock()
+	at, there := h.m.disk[k]
+	switch {
+	case !there:
+		return Absent
+	case time.Now().Before(at):
+		return Arriving
+	}
+	return Here
+}
+
+func (h held) Serves(k int, _ uint64) bool { return h.Presence(k) == Here }
+
+func (h held) Begin(_ context.Context, k int) error {
+	if !h.runs() {
+		return errCut
+	}
+	h.m.w.mu.Lock()
+	defer h.m.w.mu.Unlock()
+	if _, there := h.m.disk[k]; there {
+		return nil
+	}
+	if h.m.w.r.IntN(10) == 0 {
+		return errors.New("no snapshot, for now")
+	}
+	arriving := 0
+	for _, at := range h.m.disk {
+		if time.Now().Before(at) {
+			arriving++
+		}
+	}
+	if arriving > 0 {
+		h.m.w.t.Errorf("%s begins a copy while %d arrive", h.m.name, arriving)
+	}
+	h.m.disk[k] = time.Now().Add(time.Duration(50+h.m.w.r.IntN(3000)) * time.Millisecond)
+	h.m.w.begun++
+	return nil
+}
+
+// Drop holds that whatever left before, there are as many others as there are to be.
+func (h held) Drop(k int) error {
+	if !h.runs() {
+		return errCut
+	}
+	w := h.m.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	complete := !time.Now().Before(h.m.disk[k])
+	delete(h.m.disk, k)
+	w.left++
+	others := 0
+	for _, m := range w.nodes {
+		if at, there := m.disk[k]; there && !time.Now().Before(at) {
+			others++
+		}
+	}
+	plan := h.m.places.planned()
+	need := plan.Copies
+	if need == 0 || slices.Contains(plan.Drained, h.m.name) {
+		need = 1 // as many as there can be; at any rate one
+	}
+	if complete && others < need && time.Since(w.wiped) > leaveAfter+placeEvery {
+		w.t.Errorf("%s drops partition %d, and %d others have it; %d are to", h.m.name, k, others, need)
+	}
+	return nil
+}
+
+// asked is the register as a process reaches it.
+type asked struct {
+	m   *machine
+	ctx context.Context
+}
+
+// reach is the way there and back.
+func (a *asked) reach() error {
+	if !a.m.awake() {
+		return errCut
+	}
+	time.Sleep(time.Duration(a.m.w.random(20)) * time.Millisecond) // by the clock of the bubble
+	a.m.w.mu.Lock()
+	cut := a.m.w.cut[a.m.name]
+	a.m.w.mu.Unlock()
+	if cut {
+		time.Sleep(time.Second) // by the clock of the bubble
+		return errCut
+	}
+	if !a.m.awake() || a.ctx.Err() != nil {
+		return errCut
+	}
+	return nil
+}
+
+func (w *world) random(n int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.r.IntN(n)
+}
+
+func (a *asked) Get(_ context.Context, key string) ([]byte, uint64, error) {
+	if err := a.reach(); err != nil {
+		return nil, 0, err
+	}
+	a.m.w.mu.Lock()
+	defer a.m.w.mu.Unlock()
+	v, there := a.m.w.keys[key]
+	if !there {
+		return nil, 0, ErrNotFound
+	}
+	return v.text, v.revision, nil
+}
+
+func (a *asked) Create(ctx context.Context, key string, value []byte) (uint64, error) {
+	return a.Update(ctx, key, value, 0)
+}
+
+func (a *asked) Update(_ context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	if err := a.reach(); err != nil {
+		return 0, err
+	}
+	w := a.m.w
+	w.mu.Lock()
+	if w.keys[key].revision != revision {
+		w.mu.Unlock()
+		return 0, ErrConflict
+	}
+	w.clock++
+	now := w.clock
+	w.keys[key] = simValueAt{slices.Clone(value), now}
+	lost := w.seldom && w.r.IntN(10) == 0
+	w.mu.Unlock()
+	if lost || a.reach() != nil { // it was done
+		return 0, errCut
+	}
+	return now, nil
+}
+
+// operator changes the plan as somebody from outside does.
+func (w *world) operator(f func(*Plan)) {
+	m := w.nodes[slices.Sorted(maps.Keys(w.nodes))[0]]
+	var up []*machine
+	for _, m := range w.nodes {
+		if m.cancel != nil && m.paused == nil && !w.cut[m.name] {
+			up = append(up, m)
+		}
+	}
+	if len(up) == 0 {
+		return
+	}
+	slices.SortFunc(up, func(a, b *machine) int { return slices.Compare([]byte(a.name), []byte(b.name)) })
+	m = up[0]
+	for range 5 {
+		if _, err := change(context.Background(), &asked{m, context.Background()}, planKey, func(p *Plan) (bool, error) { f(p); return true, nil }); err == nil {
+			return
+		}
+	}
+}
+
+// fault does something to a machine, to the network or to the plan.
+func (w *world) fault(names []string) {
+	m := w.nodes[names[w.random(len(names))]]
+	switch w.random(11) {
+	case 0, 1:
+		m.kill()
+	case 2, 3:
+		m.start()
+	case 4:
+		m.mu.Lock()
+		if m.paused == nil && !m.gone {
+			m.paused = make(chan struct{})
+		} else if m.paused != nil {
+			close(m.paused)
+			m.paused = nil
+		}
+		m.mu.Unlock()
+	case 5:
+		w.mu.Lock()
+		w.cut[m.name] = !w.cut[m.name]
+		w.mu.Unlock()
+	case 6:
+		loss := []float64{0, 0.05, 0.2}[w.random(3)]
+		w.net.mu.Lock()
+		w.net.loss = loss
+		w.net.mu.Unlock()
+		w.mu.Lock()
+		w.seldom = !w.seldom
+		w.mu.Unlock()
+	case 7:
+		way := [2]string{m.name, names[w.random(len(names))]}
+		w.net.mu.Lock()
+		w.net.cut[way] = !w.net.cut[way]
+		w.net.mu.Unlock()
+	case 8: // a machine that lost its disk
+		m.kill()
+		w.mu.Lock()
+		m.disk, w.wiped = map[int]time.Time{}, time.Now()
+		w.mu.Unlock()
+	case 9:
+		if i := slices.Index(names, m.name); i > 0 { // the first one is never drained
+			w.operator(func(p *Plan) {
+				if j := slices.Index(p.Drained, m.name); j >= 0 {
+					p.Drained = slices.Delete(p.Drained, j, j+1)
+				} else {
+					p.Drained = append(p.Drained, m.name)
+				}
+			})
+		}
+	case 10:
+		copies := w.random(4)
+		k, from, to := w.random(worldPartitions), names[w.random(len(names))], names[w.random(len(names))]
+		w.operator(func(p *Plan) {
+			p.Copies = copies
+			p.Moves = []Move{{k, from, to}}
+		})
+	}
+}
+
+// heal has everything run and reach everything.
+func (w *world) heal() {
+	w.mu.Lock()
+	w.cut, w.seldom = map[string]bool{}, false
+	w.mu.Unlock()
+	w.net.mu.Lock()
+	w.net.loss, w.net.cut = 0, map[[2]string]bool{}
+	w.net.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(w.nodes)) {
+		m := w.nodes[name]
+		m.mu.Lock()
+		if m.paused != nil {
+			close(m.paused)
+			m.paused = nil
+		}
+		m.mu.Unlock()
+		m.start()
+	}
+}
+
+// pause has a machine stand still for a time and returns how many copies others have to make in its
+// place.
+func (w *world) pause(name string, d time.Duration) int {
+	m := w.nodes[name]
+	m.mu.Lock()
+	m.paused = make(chan struct{})
+	m.mu.Unlock()
+	time.Sleep(d) // by the clock of the bubble
+	m.mu.Lock()
+	close(m.paused)
+	m.paused = nil
+	m.mu.Unlock()
+	if d < worldMoveAfter {
+		return 0
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(m.disk)
+}
+
+// have are the machines that have a complete copy of a partition, and are there.
+func (w *world) have(k int) (list []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name, m := range w.nodes {
+		if at, there := m.disk[k]; there && !time.Now().Before(at) && m.cancel != nil {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// stable holds that each partition is exactly where it is to be.
+func (w *world) stable(what string) {
+	w.t.Helper()
+	var any *machine
+	for _, m := range w.nodes {
+		if m.cancel != nil {
+			any = m
+		}
+	}
+	plan := any.places.planned()
+	can := any.places.can(&plan)
+	for k := range worldPartitions {
+		want := plan.wanted(k, can)
+		slices.Sort(want)
+		if got := w.have(k); !slices.Equal(got, want) {
+			w.t.Errorf("%s: partition %d is on %v; it is to be on %v, of %v by %+v", what, k, got, want, can, plan)
+		}
+	}
+}
+
+func (w *world) end() {
+	for _, m := range w.nodes {
+		m.kill()
+	}
+	synctest.Wait()
+}
+
+// worlds is how many are tried: each takes as long as many questions.
+func worlds() int { return max(1, *seeds/5) }
+
+// Whatever the machines, the network and the register do: no copy leaves before enough others have
+// it, and in the end each partition is exactly where it is to be, and stays there.
+func TestPlacementThroughFaults(t *testing.T) {
+	for seed := range worlds() {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(uint64(seed), 45))
+			names := []string{"a", "b", "c", "d", "e"}[:3+r.IntN(3)]
+			w := newWorld(t, uint64(seed), names, 1+r.IntN(3))
+			time.Sleep(2 * time.Minute) // by the clock of the bubble
+			w.stable("at the beginning")
+			for range 20 {
+				w.fault(names)
+				wait := time.Duration(w.random(20000)) * time.Millisecond
+				time.Sleep(wait) // by the clock of the bubble
+			}
+			w.heal()
+			time.Sleep(5 * time.Minute) // by the clock of the bubble
+			w.stable("in the end")
+			begun, left := w.begun, w.left
+			time.Sleep(2 * time.Minute) // by the clock of the bubble
+			if w.begun != begun || w.left != left {
+				t.Errorf("%d copies were begun and %d left with nothing to do", w.begun-begun, w.left-left)
+			}
+			w.end()
+		})
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+// Who goes takes its own copies along, and who comes back gets those: nothing else moves. A short
+// absence moves nothing.
+func TestPlacementMovesNoMoreThanItHasTo(t *testing.T) {
+	for seed := range worlds() {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, uint64(seed), []string{"a", "b", "c", "d"}, 2)
+			time.Sleep(2 * time.Minute) // by the clock of the bubble
+			moves := func(what string, most int) {
+				t.Helper()
+				time.Sleep(2 * time.Minute) // by the clock of the bubble
+				w.stable(what)
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if w.begun > most || w.left > most {
+					t.Errorf("%s: %d copies were begun and %d left, %d at most had to", what, w.begun, w.left, most)
+				}
+				w.begun, w.left = 0, 0
+			}
+			w.mu.Lock()
+			w.begun, w.left = 0, 0
+			had := len(w.nodes["c"].disk)
+			w.mu.Unlock()
+			w.nodes["c"].kill()
+			time.Sleep(worldMoveAfter / 2) // by the clock of the bubble
+			w.nodes["c"].start()
+			moves("a restart", 0)
+			w.nodes["c"].kill()
+			moves("a node less", had)
+			w.nodes["c"].start()
+			moves("the node again", had)
+			moves("a pause", w.pause("a", worldMoveAfter/2))
+			had = w.pause("a", 2*worldMoveAfter)
+			moves("a long pause", had)
+			deaf := func(is bool) {
+				w.net.mu.Lock()
+				defer w.net.mu.Unlock()
+				for _, name := range []string{"b", "c", "d"} {
+					w.net.cut[[2]string{name, "a"}] = is
+				}
+			}
+			deaf(true)
+			had = w.pause("a", 2*worldMoveAfter)
+			time.Sleep(worldMoveAfter / 4) // by the clock of the bubble
+			deaf(false)
+			moves("a long pause, after which nothing is heard for a while", had)
+			w.end()
+		})
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
