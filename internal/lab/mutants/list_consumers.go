@@ -25,8 +25,8 @@ var consumerMutants = []Mutant{
 	},
 	{
 		Name: "ready-before-it-has-caught-up", File: "consumers/projector/projector.go",
-		Old:     `if at := w.outcomes.last(); at < w.endAtOpen {`,
-		New:     `if at := w.outcomes.last(); at > w.endAtOpen {`,
+		Old:     `if at, end := w.outcomes.last(), w.endAtOpen.Load(); at < end {`,
+		New:     `if at, end := w.outcomes.last(), w.endAtOpen.Load(); at > end {`,
 		Bug:     "the server is ready while answers still lack what was acknowledged before the start",
 		Package: "consumers/projector", Test: "TestReadyWhenTheLogIsFolded",
 	},
