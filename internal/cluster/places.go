@@ -214,23 +214,26 @@ func (p *places) step(ctx context.Context, k int, plan *Plan, can []string) erro
 		if err := p.copies.Drop(k); err != nil {
 			return err
 		}
-	case x.leaving.IsZero() && !p.leavesOne():
+	case x.leaving.IsZero() && p.leavesOne(), !x.leaving.IsZero() && time.Since(x.leaving) < leaveAfter:
+	default: // the second time, too: this process may have stood still in between
 		need := max(1, len(can))
 		if plan.Copies > 0 {
 			need = min(plan.Copies, need)
 		}
 		err := letGo(ctx, p.r, k, p.node, need, p.goodAt(k))
 		if errors.Is(err, errNeeded) {
-			x.stuck = "it leaves when enough others have copies that serve and are the same"
+			x.leaving, x.stuck = time.Time{}, "it leaves when enough others have copies that serve and are the same"
 			break
 		}
 		if err != nil { // it may be off the record all the same
 			p.unvouched(k)
 			return err
 		}
-		x = place{leaving: time.Now()}
-		p.logger.Info("a copy of the state leaves: others have it", "partition", k)
-	case !x.leaving.IsZero() && time.Since(x.leaving) >= leaveAfter:
+		if x.leaving.IsZero() {
+			x = place{leaving: time.Now()}
+			p.logger.Info("a copy of the state leaves: others have it", "partition", k)
+			break
+		}
 		if err := p.copies.Drop(k); err != nil {
 			return err
 		}

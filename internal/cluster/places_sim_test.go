@@ -293,7 +293,6 @@ func (a *asked) Update(_ context.Context, key string, value []byte, revision uin
 
 // operator changes the plan as somebody from outside does.
 func (w *world) operator(f func(*Plan)) {
-	m := w.nodes[slices.Sorted(maps.Keys(w.nodes))[0]]
 	var up []*machine
 	for _, m := range w.nodes {
 		if m.cancel != nil && m.paused == nil && !w.cut[m.name] {
@@ -304,7 +303,7 @@ func (w *world) operator(f func(*Plan)) {
 		return
 	}
 	slices.SortFunc(up, func(a, b *machine) int { return slices.Compare([]byte(a.name), []byte(b.name)) })
-	m = up[0]
+	m := up[0]
 	for range 5 {
 		if _, err := change(context.Background(), &asked{m, context.Background()}, planKey, func(p *Plan) (bool, error) { f(p); return true, nil }); err == nil {
 			return
