@@ -38,6 +38,9 @@ func WithHooks(cfg Config, h Hooks) Config {
 	return cfg
 }
 
+// TurnStoreOff does what nats-server does by itself once its disk is full.
+func (l *Log) TurnStoreOff() error { return l.server.srv.DisableJetStream() }
+
 // SyncsAlways reports whether the embedded server says that it syncs before each acknowledgement.
 func (l *Log) SyncsAlways() bool { return l.server.srv.JetStreamConfig().SyncAlways }
 

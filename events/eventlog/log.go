@@ -133,7 +133,11 @@ func (l *Log) open(ctx context.Context) (err error) {
 	if err := l.startPublishing(); err != nil || l.server == nil {
 		return err
 	}
-	return l.startAttesting(ctx, js)
+	if err := l.startAttesting(ctx, js); err != nil {
+		return err
+	}
+	l.attesting.Go(l.watchStore)
+	return nil
 }
 
 // startPublishing starts a publisher for each partition. The epoch tells their entries from those
