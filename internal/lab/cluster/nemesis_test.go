@@ -139,6 +139,8 @@ var kinds = []kind{
 		if err := resize(m.data, dataBytes); err != nil {
 			l.t.Error(err)
 		}
+		time.Sleep(2 * time.Second) // in which a node ends whose NATS server has no store now
+		m.revive()
 	}},
 	{"bit of a state", nothing, func(l *lab, r *rand.Rand) {
 		m := pick(r, l.nodes)

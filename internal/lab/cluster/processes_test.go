@@ -194,6 +194,15 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
+// revive starts it again if it has ended, as a supervisor does.
+func (p *process) revive() {
+	select {
+	case <-p.exited:
+		p.start()
+	default:
+	}
+}
+
 // kill ends it as kill -9 does.
 func (p *process) kill() { p.end(syscall.SIGKILL) }
 
