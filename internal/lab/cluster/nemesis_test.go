@@ -135,12 +135,11 @@ var kinds = []kind{
 			return
 		}
 		l.note("full disk", m)
+		m.supervise()
 		time.Sleep(d) // it lasts
 		if err := resize(m.data, dataBytes); err != nil {
 			l.t.Error(err)
 		}
-		time.Sleep(2 * time.Second) // in which a node ends whose NATS server has no store now
-		m.revive()
 	}},
 	{"bit of a state", nothing, func(l *lab, r *rand.Rand) {
 		m := pick(r, l.nodes)

@@ -141,6 +141,9 @@ type process struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
 	log    *os.File
+
+	supervised bool
+	ending     bool // by the lab
 }
 
 func newProcess(t testing.TB, dir, name string, make func() *exec.Cmd) *process {
@@ -172,6 +175,11 @@ func (p *process) said() string {
 func (p *process) start() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.startLocked()
+}
+
+func (p *process) startLocked() {
+	p.ending = false
 	p.cmd = p.make()
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
@@ -183,6 +191,7 @@ func (p *process) start() {
 	go func(cmd *exec.Cmd) {
 		_ = cmd.Wait()
 		close(exited)
+		p.again()
 	}(p.cmd)
 }
 
@@ -194,12 +203,21 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
-// revive starts it again if it has ended, as a supervisor does.
-func (p *process) revive() {
-	select {
-	case <-p.exited:
-		p.start()
-	default:
+// supervise has it started again whenever it ends by itself: a node does whose NATS server has
+// turned its store off, for a full disk.
+func (p *process) supervise() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.supervised = true
+}
+
+// again starts it if it is supervised and has ended by itself.
+func (p *process) again() {
+	time.Sleep(time.Second) // as a supervisor waits
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.supervised && !p.ending {
+		p.startLocked()
 	}
 }
 
@@ -210,6 +228,9 @@ func (p *process) kill() { p.end(syscall.SIGKILL) }
 func (p *process) stop() { p.end(syscall.SIGTERM) }
 
 func (p *process) end(s syscall.Signal) {
+	p.mu.Lock()
+	p.ending = true
+	p.mu.Unlock()
 	p.signal(s)
 	if p.exited == nil {
 		return
