@@ -191,7 +191,7 @@ func (p *process) startLocked() {
 	go func(cmd *exec.Cmd) {
 		_ = cmd.Wait()
 		close(exited)
-		p.again()
+		p.again(cmd)
 	}(p.cmd)
 }
 
@@ -211,12 +211,12 @@ func (p *process) supervise() {
 	p.supervised = true
 }
 
-// again starts it if it is supervised and has ended by itself.
-func (p *process) again() {
+// again starts it if it is supervised and has ended by itself, and nobody has started it meanwhile.
+func (p *process) again(ended *exec.Cmd) {
 	time.Sleep(time.Second) // as a supervisor waits
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.supervised && !p.ending {
+	if p.supervised && !p.ending && p.cmd == ended {
 		p.startLocked()
 	}
 }
@@ -230,17 +230,18 @@ func (p *process) stop() { p.end(syscall.SIGTERM) }
 func (p *process) end(s syscall.Signal) {
 	p.mu.Lock()
 	p.ending = true
+	exited := p.exited
 	p.mu.Unlock()
 	p.signal(s)
-	if p.exited == nil {
+	if exited == nil {
 		return
 	}
 	select {
-	case <-p.exited:
+	case <-exited:
 	case <-time.After(patience):
 		p.t.Errorf("%s does not end", p.name)
 		p.signal(syscall.SIGQUIT)
-		<-p.exited
+		<-exited
 	}
 }
 
