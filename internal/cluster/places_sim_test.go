@@ -70,7 +70,9 @@ func newWorld(t *testing.T, seed uint64, names []string, copies int) *world {
 	for _, name := range names {
 		m := &machine{simNode: &simNode{name: name, net: w.net}, w: w, disk: map[int]time.Time{}}
 		w.net.nodes[name], w.nodes[name] = m.simNode, m
-		m.start()
+	}
+	for _, name := range names { // once all are there: what one says is looked up among them
+		w.nodes[name].start()
 	}
 	return w
 }
