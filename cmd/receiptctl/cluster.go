@@ -112,15 +112,15 @@ type clusterForgetCommand struct {
 }
 
 func (c clusterForgetCommand) Run(ctx context.Context, target ctl.Target, _ streams) error {
+	return change(ctx, target, http.MethodDelete, "/v1/cluster/nodes/"+url.PathEscape(c.Node), nil)
+}
+
+// change asks for a change that is answered by nothing but that it was made.
+func change(ctx context.Context, target ctl.Target, method, path string, body any) error {
 	client, err := target.Client()
 	if err != nil {
 		return err
 	}
-	return change(ctx, client, http.MethodDelete, "/v1/cluster/nodes/"+url.PathEscape(c.Node), nil)
-}
-
-// change asks for a change that is answered by nothing but that it was made.
-func change(ctx context.Context, client *ctl.Client, method, path string, body any) error {
 	answer, err := client.Stream(ctx, method, path, nil, body)
 	if err != nil {
 		return err
@@ -133,11 +133,7 @@ type clusterCopiesCommand struct {
 }
 
 func (c clusterCopiesCommand) Run(ctx context.Context, target ctl.Target, _ streams) error {
-	client, err := target.Client()
-	if err != nil {
-		return err
-	}
-	return change(ctx, client, http.MethodPut, "/v1/cluster/copies", map[string]int{"copies": c.Copies})
+	return change(ctx, target, http.MethodPut, "/v1/cluster/copies", map[string]int{"copies": c.Copies})
 }
 
 type clusterDrainCommand struct {
@@ -145,11 +141,7 @@ type clusterDrainCommand struct {
 }
 
 func (c clusterDrainCommand) Run(ctx context.Context, target ctl.Target, _ streams) error {
-	client, err := target.Client()
-	if err != nil {
-		return err
-	}
-	return change(ctx, client, http.MethodPut, "/v1/cluster/nodes/"+url.PathEscape(c.Node)+"/drain", nil)
+	return change(ctx, target, http.MethodPut, "/v1/cluster/nodes/"+url.PathEscape(c.Node)+"/drain", nil)
 }
 
 type clusterUndrainCommand struct {
@@ -157,11 +149,7 @@ type clusterUndrainCommand struct {
 }
 
 func (c clusterUndrainCommand) Run(ctx context.Context, target ctl.Target, _ streams) error {
-	client, err := target.Client()
-	if err != nil {
-		return err
-	}
-	return change(ctx, client, http.MethodDelete, "/v1/cluster/nodes/"+url.PathEscape(c.Node)+"/drain", nil)
+	return change(ctx, target, http.MethodDelete, "/v1/cluster/nodes/"+url.PathEscape(c.Node)+"/drain", nil)
 }
 
 type clusterMoveCommand struct {
@@ -175,13 +163,9 @@ func (c clusterMoveCommand) Run(ctx context.Context, target ctl.Target, _ stream
 	if named := c.From != "" && c.To != ""; named == c.Drop || (c.From == "") != (c.To == "") {
 		return errors.New("move takes either --from and --to or --drop")
 	}
-	client, err := target.Client()
-	if err != nil {
-		return err
-	}
 	path := fmt.Sprintf("/v1/cluster/partitions/%d/move", c.Partition)
 	if c.Drop {
-		return change(ctx, client, http.MethodDelete, path, nil)
+		return change(ctx, target, http.MethodDelete, path, nil)
 	}
-	return change(ctx, client, http.MethodPut, path, map[string]string{"from": c.From, "to": c.To})
+	return change(ctx, target, http.MethodPut, path, map[string]string{"from": c.From, "to": c.To})
 }
