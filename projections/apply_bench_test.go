@@ -7,6 +7,7 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/merkle"
+	"github.com/receiptd/receiptd/internal/lab/sim"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -96,6 +97,84 @@ func BenchmarkApply(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/4096, "ns/receipt")
+}
+
+// trafficEntries encodes entries of so many events of the traffic that receiptctl bench makes; the
+// first entry sets it up.
+func trafficEntries(b *testing.B, size, total int) [][]byte {
+	b.Helper()
+	t, err := sim.New(sim.DefaultConfig())
+	if err != nil {
+		b.Fatal(err)
+	}
+	generators, err := t.Generators(2)
+	if err != nil {
+		b.Fatal(err)
+	}
+	settings := t.Settings()
+	var list []events.Event
+	for _, app := range t.Apps() {
+		list = append(list, events.Event{Kind: events.AppConfigured, App: app, Settings: &settings, Revision: 1})
+	}
+	list = append(list, t.Setup()...)
+	var entries [][]byte
+	for n := 0; n < total; n += len(list) {
+		if len(entries) > 0 {
+			list = list[:0]
+			for len(list) < size {
+				for _, g := range generators {
+					list = g.Next(list, 1024)
+				}
+			}
+		}
+		var builder events.Builder
+		for i := range list {
+			builder.Add(&list[i])
+		}
+		entries = append(entries, builder.Encode(nil))
+	}
+	return entries
+}
+
+// BenchmarkApplyTraffic is the cost of folding an event of the traffic that receiptctl bench makes:
+// many conversations at a time, duplicates, receipts before their message, members who come and go.
+// One op is an entry; every 200,000 events the changes are captured.
+func BenchmarkApplyTraffic(b *testing.B) {
+	for _, size := range []int{2048, 16384} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			entries := trafficEntries(b, size, 2_000_000)
+			var part *projections.Partition
+			var batch events.Batch
+			n, next := 0, len(entries)
+			for b.Loop() {
+				b.StopTimer()
+				if next == len(entries) {
+					var err error
+					if part, err = projections.Open(0, memory{}, projections.Options{CacheBytes: 1 << 30}); err != nil {
+						b.Fatal(err)
+					}
+					next = 0
+				}
+				if err := events.DecodeEntry("receipts.v1.0.batch", entries[next], "", 1, &batch); err != nil {
+					b.Fatal(err)
+				}
+				next++
+				n += batch.Len()
+				b.StartTimer()
+				if _, err := part.Apply(projections.Decoded{Sequence: uint64(next), At: 1_700_000_000_000 + int64(next), Batch: &batch}); err != nil {
+					b.Fatal(err)
+				}
+				if next%(1+200_000/size) == 0 {
+					c, err := part.Capture()
+					if err != nil {
+						b.Fatal(err)
+					}
+					part.Committed(c)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/event")
+		})
+	}
 }
 
 // BenchmarkLeafBesideFold compares what an entry's leaf in the tree of the log costs with decoding

@@ -228,7 +228,6 @@ func (c *cache) spoil(conv uint64, id string) {
 // fillMembers takes n members out of their stored keys, in which their ordinal begins at a place.
 func (c *conversation) fillMembers(n, at int, scan func(f func(key, value []byte) error) error) error {
 	c.members = make([]member, n)
-	c.byUser = make(map[string]uint32, n)
 	err := scan(func(key, value []byte) error {
 		o, k := binary.Uvarint(key[at:])
 		if k <= 0 || o >= uint64(n) {
@@ -238,11 +237,17 @@ func (c *conversation) fillMembers(n, at int, scan func(f func(key, value []byte
 		if err := m.decode(value); err != nil {
 			return err
 		}
-		c.byUser[m.user] = uint32(o)
 		return nil
 	})
-	if err == nil && len(c.byUser) != n {
-		err = errCorrupt
+	if err != nil {
+		return err
 	}
-	return err
+	c.roster.grow(c.members, 2*n)
+	for o := range c.members {
+		if _, twice := c.ordinal(c.members[o].user); twice {
+			return errCorrupt
+		}
+		c.roster.add(c.members, uint32(o))
+	}
+	return nil
 }

@@ -44,8 +44,8 @@ type conversation struct {
 	imported  int64 // the time of the last event that was imported; 0 = none was
 
 	members []member
-	byUser  map[string]uint32 // groups only
-	changed []uint32          // members changed since the last capture
+	roster  roster   // groups only
+	changed []uint32 // members changed since the last capture
 
 	// messages are the cached ones.
 	messages map[string]*message
@@ -89,9 +89,13 @@ func (c *conversation) forget(from *cache) {
 // ordinal finds a member, current or former.
 func (c *conversation) ordinal(user string) (uint32, bool) {
 	if c.group() {
-		o, ok := c.byUser[user]
-		return o, ok
+		return c.roster.find(c.members, user, nameHash(user))
 	}
+	return c.side(user)
+}
+
+// side is the ordinal of a user in a single chat.
+func (c *conversation) side(user string) (uint32, bool) {
 	switch user {
 	case c.name.a:
 		return 0, true
@@ -113,9 +117,7 @@ func (p *Partition) newConversation(a *app, n convName) *conversation {
 	p.changes.meta = true
 	c := &conversation{app: a, num: p.conversations, name: n.clone(), messages: map[string]*message{}}
 	p.cache.addConversation(c)
-	if c.group() {
-		c.byUser = map[string]uint32{}
-	} else {
+	if !c.group() {
 		p.addMember(c, n.a, events.RoleMember)
 		p.addMember(c, n.b, events.RoleMember)
 	}

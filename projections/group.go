@@ -24,13 +24,13 @@ func (p *Partition) groupCreated(a *app, i int) (events.Outcome, error) {
 	c.creator = strings.Clone(owner)
 	p.addMember(c, owner, events.RoleOwner)
 	for _, u := range x.Admins {
-		if _, known := c.byUser[u]; !known {
+		if _, known := c.ordinal(u); !known {
 			p.addMember(c, u, events.RoleAdmin)
 		}
 	}
 	c.admins = len(c.members) - 1
 	for _, u := range x.Members {
-		if _, known := c.byUser[u]; !known {
+		if _, known := c.ordinal(u); !known {
 			p.addMember(c, u, events.RoleMember)
 		}
 	}
@@ -52,7 +52,7 @@ func (c *conversation) createdAgain(owner string, x *events.Attributes) events.O
 	// ordinals before end.
 	same := func(users []string, end int) bool {
 		for _, user := range users {
-			o, known := c.byUser[user]
+			o, known := c.ordinal(user)
 			if !known || int(o) >= end {
 				return false
 			}
@@ -110,7 +110,7 @@ func (c *conversation) hasChanged(kind events.Kind, user string, role events.Rol
 		return c.dissolved
 	}
 	now := events.RoleNone
-	if o, known := c.byUser[user]; known {
+	if o, known := c.ordinal(user); known {
 		now = c.members[o].role
 	}
 	switch kind {
@@ -123,7 +123,7 @@ func (c *conversation) hasChanged(kind events.Kind, user string, role events.Rol
 }
 
 func (p *Partition) groupJoined(c *conversation, user string) events.Outcome {
-	o, known := c.byUser[user]
+	o, known := c.ordinal(user)
 	if c.active >= p.limits.Members || !known && len(c.members) >= p.limits.EverMembers {
 		return events.RejectedGroupFull
 	}
@@ -148,7 +148,7 @@ func (p *Partition) groupJoined(c *conversation, user string) events.Outcome {
 }
 
 func (p *Partition) groupLeft(c *conversation, user string) events.Outcome {
-	o := c.byUser[user]
+	o, _ := c.ordinal(user)
 	m := &c.members[o]
 	m.role = events.RoleNone
 	m.left = c.sent
@@ -158,7 +158,7 @@ func (p *Partition) groupLeft(c *conversation, user string) events.Outcome {
 }
 
 func (p *Partition) groupRole(c *conversation, user string, role events.Role) events.Outcome {
-	o, known := c.byUser[user]
+	o, known := c.ordinal(user)
 	if !known || !c.members[o].active() {
 		return events.RejectedNotMember
 	}

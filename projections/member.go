@@ -32,8 +32,8 @@ type member struct {
 	user  string
 }
 
-// memberCost is the memory of one member, the place in byUser and extra included, without the id
-// and what extra points to.
+// memberCost is the memory of one member, with its place in the roster and extra, but without the
+// id and what extra points to.
 const memberCost = 144
 
 func (m *member) active() bool { return m.role != events.RoleNone }
@@ -58,7 +58,7 @@ func (p *Partition) addMember(c *conversation, user string, role events.Role) ui
 	c.members = append(c.members, member{user: user, role: role, joined: c.sent, watermark: c.sent, base: c.sent - c.silent})
 	c.active++
 	if c.group() {
-		c.byUser[user] = o
+		c.roster.add(c.members, o)
 	}
 	p.changes.touchMember(c, o)
 	p.scratch.value = c.encodeOrdinal(p.scratch.value[:0], o)

@@ -23,7 +23,8 @@ func (p *Partition) receipt(a *app, i int) (events.Outcome, error) {
 			return 0, err
 		}
 		if m != nil {
-			return p.decideReceipt(a, m, e.user(i), e.content(i), kind, p.ago(a, i))
+			ordinal, known := p.ordinalOf(c, i)
+			return p.decideReceipt(a, m, giver{e.user(i), ordinal, known}, e.content(i), kind, p.ago(a, i))
 		}
 	}
 	if o := a.checkRecording(kind, e.batch.Conversations[ref].Group != ""); o != events.OutcomeApplied {
@@ -58,11 +59,19 @@ func (a *app) checkRecording(kind events.Kind, group bool) events.Outcome {
 	return events.OutcomeApplied
 }
 
+// giver is who gives a receipt, and the ordinal if that is a member of the conversation, current or
+// former.
+type giver struct {
+	user    string
+	ordinal uint32
+	known   bool
+}
+
 // decideReceipt decides a receipt of a message that is there, which happened so long ago.
-func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind events.Kind, ago int64) (events.Outcome, error) {
+func (p *Partition) decideReceipt(a *app, m *message, by giver, content string, kind events.Kind, ago int64) (events.Outcome, error) {
 	c := m.conv
 	group := c.group()
-	reader, known := c.ordinal(user)
+	reader, known := by.ordinal, by.known
 	sender := known && reader == m.sender
 	if known && !sender && !m.recalled() && m.has(kind, reader) {
 		return events.OutcomeDuplicate, nil
@@ -114,7 +123,7 @@ func (p *Partition) decideReceipt(a *app, m *message, user, content string, kind
 		p.hideReceipt(m, reader, kind)
 		return events.OutcomeHidden, nil
 	}
-	return events.OutcomeApplied, p.applyReceipt(m, reader, user, content, kind, ago)
+	return events.OutcomeApplied, p.applyReceipt(m, reader, by.user, content, kind, ago)
 }
 
 // has reports whether the receiver of a message has given a receipt of the kind, hidden or not, or

@@ -24,7 +24,7 @@ func (p *Partition) messageSent(a *app, i int) (events.Outcome, error) {
 		if m, err = p.messageOf(c, e.batch.Msg[i]); err != nil {
 			return 0, err
 		}
-		if sender, known = c.ordinal(e.user(i)); m != nil && known && m.sender == sender { // 1
+		if sender, known = p.ordinalOf(c, i); m != nil && known && m.sender == sender { // 1
 			return events.OutcomeDuplicate, nil
 		}
 	}
@@ -36,7 +36,7 @@ func (p *Partition) messageSent(a *app, i int) (events.Outcome, error) {
 	case c == nil:
 		c = p.newConversation(a, name)
 		e.convs[ref] = c
-		sender, known = c.ordinal(e.user(i))
+		sender, known = p.ordinalOf(c, i)
 	}
 	if !known || !c.members[sender].active() { // 3
 		return events.RejectedNotMember, nil

@@ -157,7 +157,8 @@ func (p *Partition) decideParked(a *app, m *message, r *parked, ago int64) (even
 	case events.ConversationRead:
 		return p.readTo(a, m.conv, r.user, m.seq, ago)
 	}
-	return p.decideReceipt(a, m, r.user, r.content, r.kind, ago)
+	ordinal, known := m.conv.ordinal(r.user)
+	return p.decideReceipt(a, m, giver{r.user, ordinal, known}, r.content, r.kind, ago)
 }
 
 // expireParked rejects the receipts whose message did not come in time.

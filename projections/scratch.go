@@ -10,6 +10,7 @@ type scratch struct {
 	apps     []*app
 	convs    []*conversation
 	messages []*message
+	hashes   []uint64 // of the users' names; 0 = not asked for
 	// imported says that the event being decided is.
 	imported bool
 	// nextAttributes is the next of those of the batch, which are in the order of their events.
@@ -26,6 +27,7 @@ func (s *scratch) reset(b *events.Batch) {
 	s.apps = resized(s.apps, len(b.Conversations))
 	s.convs = resized(s.convs, len(b.Conversations))
 	s.messages = resized(s.messages, len(b.Messages))
+	s.hashes = resized(s.hashes, len(b.Users))
 	s.outcomes = s.outcomes[:0]
 }
 
@@ -127,4 +129,23 @@ func (p *Partition) messageOf(c *conversation, ref uint32) (*message, error) {
 	m, err := p.message(c, s.batch.Messages[ref].ID)
 	s.messages[ref] = m
 	return m, err
+}
+
+// ordinalOf finds whom the event names among the members of a conversation, current or former.
+func (p *Partition) ordinalOf(c *conversation, i int) (uint32, bool) {
+	s := &p.scratch
+	u := s.batch.User[i]
+	if u == events.None {
+		return c.ordinal("")
+	}
+	user := s.batch.Users[u]
+	if !c.group() {
+		return c.side(user)
+	}
+	h := s.hashes[u]
+	if h == 0 {
+		h = nameHash(user)
+		s.hashes[u] = h
+	}
+	return c.roster.find(c.members, user, h)
 }
