@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -94,7 +92,7 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 	var group errgroup.Group
 	begin, before := time.Now(), cpu()
 	for _, c := range clients {
-		group.Go(func() error { return c.run(ctx, o, begin) })
+		group.Go(func() error { return c.run(o, begin) })
 	}
 	if err := group.Wait(); err != nil {
 		return r, err
@@ -102,7 +100,7 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 	took, used := time.Since(begin), cpu()-before
 	var all []time.Duration
 	for _, c := range clients {
-		r.Receipts += c.answered.Load()
+		r.Receipts += c.answered
 		all = append(all, c.took...)
 	}
 	slices.Sort(all)
@@ -146,70 +144,83 @@ type door interface {
 type client struct {
 	door     door
 	number   int
-	answered atomic.Int64
+	answered int64
 	took     []time.Duration
 }
 
-func (c *client) run(ctx context.Context, o Options, begin time.Time) error {
-	sent := make(chan time.Time, o.InFlight)
-	var group errgroup.Group
-	var once sync.Once
+func (c *client) run(o Options, begin time.Time) error {
+	sent := make(chan time.Time, o.InFlight) // when each was sent, or should have been
+	room := make(chan struct{}, o.InFlight)  // one for each that is not answered
 	stop := make(chan struct{})
+	var group errgroup.Group
 	group.Go(func() error {
 		defer close(sent)
-		every := time.Duration(0)
-		if o.Rate > 0 {
-			every = time.Duration(float64(time.Second) * float64(o.Clients) / o.Rate)
-		}
-		next := begin.Add(every * time.Duration(c.number) / time.Duration(o.Clients))
-		for n := 0; time.Since(begin) < o.Duration; n++ {
-			if every > 0 {
-				if wait := time.Until(next); wait > 0 {
-					if err := c.door.flush(); err != nil {
-						return err
-					}
-					time.Sleep(wait)
-				}
-				next = next.Add(every)
-			}
-			at := time.Now()
-			select {
-			case sent <- at:
-			default:
-				if err := c.door.flush(); err != nil {
-					return err
-				}
-				select {
-				case sent <- time.Now():
-				case <-stop:
-					return nil
-				}
-			}
-			if err := c.door.send(body(c.number, n)); err != nil {
-				return err
-			}
-		}
-		return c.door.flush()
+		return c.sendAll(o, begin, sent, room, stop)
 	})
 	group.Go(func() error {
-		defer once.Do(func() { close(stop) })
-		for at := range sent {
-			n, err := c.door.answers()
-			if err != nil {
-				return err
-			}
-			now := time.Now()
-			for i := range n {
-				if i > 0 {
-					at = <-sent
-				}
-				c.took = append(c.took, now.Sub(at))
-			}
-			c.answered.Add(int64(n))
-		}
-		return nil
+		defer close(stop)
+		return c.takeAnswers(sent, room)
 	})
 	return group.Wait()
+}
+
+// sendAll sends until the time is over, each receipt once there is room for it. At a rate, the time
+// of a receipt is that at which it was due, so that one that had to wait is as late as it was.
+func (c *client) sendAll(o Options, begin time.Time, sent chan<- time.Time, room chan<- struct{}, stop <-chan struct{}) error {
+	every := time.Duration(0)
+	if o.Rate > 0 {
+		every = time.Duration(float64(time.Second) * float64(o.Clients) / o.Rate)
+	}
+	due := begin.Add(every * time.Duration(c.number) / time.Duration(o.Clients))
+	for n := 0; time.Since(begin) < o.Duration; n++ {
+		if wait := time.Until(due); every > 0 && wait > 0 {
+			if err := c.door.flush(); err != nil {
+				return err
+			}
+			time.Sleep(wait)
+		}
+		select {
+		case room <- struct{}{}:
+		default:
+			if err := c.door.flush(); err != nil {
+				return err
+			}
+			select {
+			case room <- struct{}{}:
+			case <-stop:
+				return nil
+			}
+		}
+		if every == 0 {
+			due = time.Now()
+		}
+		sent <- due
+		due = due.Add(every)
+		if err := c.door.send(body(c.number, n)); err != nil {
+			return err
+		}
+	}
+	return c.door.flush()
+}
+
+// takeAnswers takes the answers to all that was sent, which come in the order of sending.
+func (c *client) takeAnswers(sent <-chan time.Time, room <-chan struct{}) error {
+	for at := range sent {
+		n, err := c.door.answers()
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		for i := range n {
+			if i > 0 {
+				at = <-sent
+			}
+			<-room
+			c.took = append(c.took, now.Sub(at))
+		}
+		c.answered += int64(n)
+	}
+	return nil
 }
 
 // body is the n-th receipt of a client.
