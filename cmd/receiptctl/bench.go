@@ -26,6 +26,7 @@ type benchCommands struct {
 
 	Overload   overloadCommand   `cmd:"" help:"What becomes of too many requests, and of others beside them."`
 	Grow       growCommand       `cmd:"" help:"What 100 million receipts in the state cost."`
+	Nodes      nodesCommand      `cmd:"" help:"Three nodes beside one process."`
 	Doors      doorsCommand      `cmd:"" help:"Single receipts through each door of a running server."`
 	Clients    clientsCommand    `cmd:"" help:"Many clients with the SDK's protocol on a running server."`
 	Floods     floodsCommand     `cmd:"" help:"What a quiet app notices while another one floods a running server."`

@@ -135,6 +135,7 @@ var layers = map[string]layer{
 	"internal/lab/bench/drawing":  {},
 	"internal/lab/bench/grow":     {sees: []string{anything, "internal/lab/bench/child", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/measure":  {},
+	"internal/lab/bench/nodes":    {sees: []string{"events", "internal/lab/bench/child", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	// A module of its own.
 	// They know the server by its description alone.
 	"internal/lab/e2e/clients/oapicodegen": {},
@@ -155,7 +156,7 @@ var layers = map[string]layer{
 	// the way from it into internal/lab is here alone.
 	"cmd/receiptctl": {sees: []string{
 		"consumers/projector", "events", "events/merkle", "events/eventlog", "projections", "projections/clickhouse", "internal/runtime", "internal/cluster", "internal/atomicfile", "internal/backup", "internal/config", "internal/ctl", "internal/progress", "internal/lab/bench",
-		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/doors", "internal/lab/bench/grow", "internal/lab/bench/overload",
+		"internal/lab/bench/analytics", "internal/lab/bench/clients", "internal/lab/bench/child", "internal/lab/bench/doors", "internal/lab/bench/grow", "internal/lab/bench/nodes", "internal/lab/bench/overload",
 		"internal/lab/day", "internal/lab/sim", "schema/client"}},
 }
 

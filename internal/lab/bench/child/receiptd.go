@@ -20,7 +20,8 @@ import (
 type Receiptd struct {
 	self   Self
 	format Format
-	door   bool // the one for NATS is open
+	door   bool  // the one for NATS is open
+	node   *Node // nil if it is none
 
 	server      Process
 	dir         string
@@ -52,7 +53,13 @@ func (r *Receiptd) WithNATS() *Receiptd {
 func (r *Receiptd) Start(ctx context.Context, dir string) (err error) {
 	r.dir = dir
 	name := ServerReceiptd
-	if r.door {
+	switch {
+	case r.node != nil:
+		name = ServerNode
+		if err := r.node.write(dir); err != nil {
+			return err
+		}
+	case r.door:
 		name = ServerReceiptdNATS
 	}
 	url, key, err := r.self.Start(ctx, &r.server, name, dir)

@@ -27,7 +27,9 @@ const (
 	ServerReceiptd = "receiptd"
 	// ServerReceiptdNATS is receiptd with its NATS door, whose URL follows the secret.
 	ServerReceiptdNATS = "receiptd-nats"
-	ServerNATS         = "nats-server"
+	// ServerNode is receiptd as a [Node].
+	ServerNode = "receiptd-node"
+	ServerNATS = "nats-server"
 )
 
 // Serve runs one of the servers that are linked into this program until the context ends. The first
@@ -39,6 +41,12 @@ func Serve(ctx context.Context, name, dir string, out, messages io.Writer) error
 	case ServerReceiptdNATS:
 		cfg := ReceiptdConfig(dir)
 		cfg.Log.NATSListen, cfg.Log.NATSPassword = "127.0.0.1:0", config.Secret(rand.Text())
+		return serveReceiptd(ctx, cfg, out, messages)
+	case ServerNode:
+		cfg, err := nodeConfig(dir)
+		if err != nil {
+			return err
+		}
 		return serveReceiptd(ctx, cfg, out, messages)
 	case ServerNATS:
 		return serveNATS(ctx, dir, out)

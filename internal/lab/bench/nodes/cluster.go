@@ -1,0 +1,89 @@
+package nodes
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/lab/bench/child"
+)
+
+// cluster is the nodes of a layout. Its requests go to one after the other.
+type cluster struct {
+	nodes []*child.Receiptd
+	dirs  []string
+	next  atomic.Uint64
+}
+
+func newCluster(self child.Self, l Layout, dir string) (*cluster, error) {
+	meet, err := child.FreeAddresses(l.Nodes)
+	if err != nil {
+		return nil, err
+	}
+	secret := rand.Text()
+	c := new(cluster)
+	for i := range l.Nodes {
+		own := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.MkdirAll(own, 0o700); err != nil {
+			return nil, err
+		}
+		node := child.Node{Partitions: partitions}
+		if l.Nodes > 1 {
+			node = child.Node{
+				Name: string(rune('a' + i)), Listen: meet[i], Routes: strings.Join(meet, ","), Secret: secret,
+				Copies: l.Copies, Partitions: partitions,
+			}
+		}
+		c.nodes = append(c.nodes, child.NewReceiptd(self, child.NDJSON).AsNode(node))
+		c.dirs = append(c.dirs, own)
+	}
+	return c, nil
+}
+
+// start starts all nodes at the same time: none is ready before most are there.
+func (c *cluster) start(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for i, n := range c.nodes {
+		group.Go(func() error { return n.Start(ctx, c.dirs[i]) })
+	}
+	return group.Wait()
+}
+
+func (c *cluster) stop() error {
+	var group errgroup.Group
+	for _, n := range c.nodes {
+		group.Go(n.Stop)
+	}
+	return group.Wait()
+}
+
+// cpu is the processor time of all nodes, in seconds.
+func (c *cluster) cpu() (sum float64, err error) {
+	for _, n := range c.nodes {
+		used, e := n.CPU()
+		sum, err = sum+used, errors.Join(err, e)
+	}
+	return sum, err
+}
+
+func (c *cluster) nextNode() *child.Receiptd {
+	return c.nodes[c.next.Add(1)%uint64(len(c.nodes))]
+}
+
+// Load implements [load.System].
+func (c *cluster) Load(ctx context.Context, evs []events.Event) error {
+	return c.nextNode().Load(ctx, evs)
+}
+
+// Counts implements [load.System].
+func (c *cluster) Counts(ctx context.Context, app string, messages []string) (map[string]int, error) {
+	return c.nextNode().Counts(ctx, app, messages)
+}
