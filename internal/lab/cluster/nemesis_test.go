@@ -126,11 +126,7 @@ var kinds = []kind{
 	}},
 	{"full disk", ownNetwork, func(l *lab, r *rand.Rand) {
 		m, d := pick(r, l.nodes), l.lasts(r, l.longest)
-		inUse, err := used(m.data)
-		if err == nil {
-			err = resize(m.data, inUse)
-		}
-		if err != nil {
+		if err := fill(m.data); err != nil {
 			l.t.Error(err)
 			return
 		}
