@@ -141,7 +141,7 @@ func (c *client) decided(event map[string]any, a answer, tries int) {
 	}
 	if err := json.Unmarshal(a.body, &got); err != nil || len(got.Outcomes) != 1 ||
 		got.Outcomes[0].Outcome != "applied" && (got.Outcomes[0].Outcome != "duplicate" || tries == 1) {
-		c.t.Errorf("%v, after %d tries: %s", event, tries, a.body)
+		c.t.Errorf("%v, after %d tries, by %s at %s: %s", event, tries, a.header.Get("Receiptd-Node"), a.header.Get("Receiptd-Position"), a.body)
 	}
 }
 

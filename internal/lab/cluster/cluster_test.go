@@ -27,6 +27,7 @@ func TestNodesOnOutsideBrokers(t *testing.T) {
 	a := long(t, n)
 	nodes := startNodes(t, n, dir, n.hosts[:3], func(int) []string { return a.flags("--nats", urls, "--replicas", "3") })
 	stress(&lab{t: t, net: n, nodes: nodes, brokers: brokers, archive: a}, []string{"kill", "cut one way", "most servers", "bit of a log", "full disk"})
+	tellDoubles(t, urls, "RECEIPTS_0", "RECEIPTS_1")
 }
 
 // The same for nodes that form the cluster by themselves: with a node its broker dies.
