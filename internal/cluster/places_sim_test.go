@@ -35,8 +35,8 @@ type world struct {
 	mu     sync.Mutex
 	keys   map[string]simValueAt
 	clock  uint64
-	cut    map[string]bool // machines that do not reach the register
-	wiped  time.Time       // when a disk was lost last
+	cut    map[string]time.Time // since when machines do not reach the register
+	wiped  time.Time            // when a disk was lost last
 	begun  int
 	left   int
 	seldom bool                    // answers of the register are lost now and then
@@ -70,7 +70,7 @@ type machine struct {
 func newWorld(t *testing.T, seed uint64, names []string, copies int) *world {
 	w := &world{
 		t: t, r: rand.New(rand.NewPCG(seed, 1)), nodes: map[string]*machine{}, copies: copies,
-		keys: map[string]simValueAt{}, cut: map[string]bool{}, grown: make(chan struct{}), over: make(chan struct{}),
+		keys: map[string]simValueAt{}, cut: map[string]time.Time{}, grown: make(chan struct{}), over: make(chan struct{}),
 	}
 	w.net = &simNet{
 		r: rand.New(rand.NewPCG(seed, 2)), slow: 3 * time.Millisecond, nodes: map[string]*simNode{}, cut: map[[2]string]bool{},
@@ -258,6 +258,9 @@ func (h held) Begin(_ context.Context, k int) error {
 	if _, there := h.m.disk[k]; there {
 		return nil
 	}
+	if since, cut := h.m.w.cut[h.m.name]; cut && time.Since(since) > 0 {
+		h.m.w.t.Errorf("%s begins a copy, and reaches nobody to tell of it", h.m.name)
+	}
 	if h.m.w.r.IntN(10) == 0 {
 		return errors.New("no snapshot, for now")
 	}
@@ -316,7 +319,7 @@ func (a *asked) reach() error {
 	}
 	time.Sleep(time.Duration(a.m.w.random(20)) * time.Millisecond) // by the clock of the bubble
 	a.m.w.mu.Lock()
-	cut := a.m.w.cut[a.m.name]
+	_, cut := a.m.w.cut[a.m.name]
 	a.m.w.mu.Unlock()
 	if cut {
 		time.Sleep(time.Second) // by the clock of the bubble
@@ -376,7 +379,7 @@ func (a *asked) Update(_ context.Context, key string, value []byte, revision uin
 func (w *world) operator(f func(*Plan)) {
 	var up []*machine
 	for _, m := range w.nodes {
-		if m.cancel != nil && m.paused == nil && !w.cut[m.name] {
+		if m.cancel != nil && m.paused == nil && w.cut[m.name].IsZero() {
 			up = append(up, m)
 		}
 	}
@@ -411,7 +414,11 @@ func (w *world) fault(names []string) {
 		m.mu.Unlock()
 	case 5:
 		w.mu.Lock()
-		w.cut[m.name] = !w.cut[m.name]
+		if _, is := w.cut[m.name]; is {
+			delete(w.cut, m.name)
+		} else {
+			w.cut[m.name] = time.Now()
+		}
 		w.mu.Unlock()
 	case 6:
 		loss := []float64{0, 0.05, 0.2}[w.random(3)]
@@ -454,7 +461,7 @@ func (w *world) fault(names []string) {
 // heal has everything run and reach everything.
 func (w *world) heal() {
 	w.mu.Lock()
-	w.cut, w.seldom = map[string]bool{}, false
+	w.cut, w.seldom = map[string]time.Time{}, false
 	w.mu.Unlock()
 	w.net.mu.Lock()
 	w.net.loss, w.net.cut = 0, map[[2]string]bool{}
