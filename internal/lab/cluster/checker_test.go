@@ -30,7 +30,9 @@ const (
 type client struct {
 	t     testing.TB
 	nodes []*machine
-	http  http.Client
+	// copies is how many of the nodes fold each partition.
+	copies int
+	http   http.Client
 	// stream has no timeout.
 	stream http.Client
 
@@ -41,7 +43,7 @@ type client struct {
 }
 
 func newClient(t testing.TB, nodes []*machine) *client {
-	return &client{t: t, nodes: nodes, http: http.Client{Timeout: callTimeout}, takeovers: map[string]map[string][]time.Duration{}}
+	return &client{t: t, nodes: nodes, copies: len(nodes), http: http.Client{Timeout: callTimeout}, takeovers: map[string]map[string][]time.Duration{}}
 }
 
 // prepare waits for the nodes, and makes the app and its groups.
@@ -254,6 +256,9 @@ func (c *client) well() {
 func (c *client) settled(h *history, spoilt map[*machine]bool) (least map[int]uint64) {
 	c.t.Helper()
 	c.well()
+	if c.copies < len(c.nodes) {
+		c.placed(c.copies)
+	}
 	messages := slices.Sorted(maps.Keys(h.acked))
 	for _, n := range c.nodes {
 		at, err := position(c.must(n, "GET", app+"?consistency=strong", "", nil).header.Get("Receiptd-Position"))
@@ -338,22 +343,32 @@ func (c *client) verified(n *machine, query string) map[int]state {
 	return states
 }
 
-// replayed reports whether all copies are the same, and what a replay gives at each node. What was
-// in doubt at the end may still come into the log meanwhile.
+// replayed reports whether all copies are the same, and what a replay gives at each node that has
+// one. What was in doubt at the end may still come into the log meanwhile.
 func (c *client) replayed(least map[int]uint64) bool {
 	c.t.Helper()
-	copies, err := c.view().same(len(c.nodes), least)
+	copies, err := c.view().same(c.copies, least)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	if copies == nil {
 		return false
 	}
+	times := map[int]int{}
 	for _, n := range c.nodes {
-		switch done, err := against(copies, c.verified(n, "")); {
+		replay := c.verified(n, "")
+		switch done, err := against(copies, replay); {
 		case err != nil:
 			c.t.Fatalf("%s: %v", n.name, err)
 		case !done:
+			return false
+		}
+		for k := range replay {
+			times[k]++
+		}
+	}
+	for k := range copies {
+		if times[k] != c.copies {
 			return false
 		}
 	}

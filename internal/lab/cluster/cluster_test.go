@@ -60,6 +60,9 @@ func stress(l *lab, deck []string) {
 	}
 	t.Logf("seed %d, longest %v, a network of its own: %v", *seed, l.longest, inside)
 	c := newClient(t, l.nodes)
+	if l.copies > 0 {
+		c.copies = l.copies
+	}
 	l.client = c
 	c.prepare()
 	h := newHistory()

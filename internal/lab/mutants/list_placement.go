@@ -84,6 +84,13 @@ var placementMutants = []Mutant{
 		Package: "internal/runtime", Test: "TestOtherNodesAnswerForLostCopies",
 	},
 	{
+		Name: "outcomes-of-another-entry", File: "internal/router/router.go",
+		Old:     `answers, err := r.askOf(asked, name, []byte("{}"),`,
+		New:     `answers, err := r.askFor(asked, name, []byte("{}"),`,
+		Bug:     "an event is told what was decided about one of a later entry, by a node that has no copy",
+		Package: "internal/runtime", Test: "TestAnswersOfOtherNodesAreNotOlder",
+	},
+	{
 		Name: "idle-log-is-not-compared-again", File: "internal/cluster/compare.go",
 		Old: `		c.compare = position
 		return
