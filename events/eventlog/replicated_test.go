@@ -248,8 +248,8 @@ func TestOwnEntryIsFoundHoweverMuchOthersAppend(t *testing.T) {
 	}
 }
 
-// A server that has lost an entry stores it again if it is in doubt, or later. The answer is where it
-// is first, and the publisher goes on.
+// A server that has lost an entry stores it again if it is in doubt, or later. The answer is where
+// it is first, and the publisher goes on.
 func TestOwnEntryThatIsStoredTwice(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)

@@ -28,7 +28,7 @@ func TestStoreThatIsOffFailsTheLog(t *testing.T) {
 	}
 }
 
-// The same for a server that is one of a cluster, which nothing else would notice: the others go on.
+// The same for a server that is one of a cluster, which nothing else would notice: others go on.
 func TestStoreOfAPeerThatIsOffFailsTheLog(t *testing.T) {
 	t.Parallel()
 	logs := make([]*eventlog.Log, 3)

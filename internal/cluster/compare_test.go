@@ -164,8 +164,8 @@ func TestLogThatStopsIsComparedWhereItEnds(t *testing.T) {
 	})
 }
 
-// A node that comes to be the one to say where copies are compared says where the log ends, whatever
-// it would have said before: a copy that has come since is compared there, without another entry.
+// A node that comes to be the one to say where copies are compared says where the log ends,
+// whatever it said before: a copy that has come since is compared there, without another entry.
 func TestCopyThatComesIsComparedWhereTheLogEnds(t *testing.T) {
 	for _, said := range []uint64{0, 5, 12} {
 		n, _ := newNodeC(Mark{Sequence: 9, Chain: "c", Digest: "x"})

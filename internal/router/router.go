@@ -240,8 +240,8 @@ func (r *Router) askFor(ctx context.Context, name string, text []byte, of []clus
 	return r.askOf(ctx, name, text, of)
 }
 
-// askOf asks of the very entries that are named: what was decided about one of them, say, is no news
-// of a later one.
+// askOf asks of the very entries that are named: what was decided about one of them, say, is not
+// what was decided about a later one.
 func (r *Router) askOf(ctx context.Context, name string, text []byte, of []cluster.Entry) ([]cluster.Answer, error) {
 	r.total.WithLabelValues(kindAsked).Inc()
 	answers, err := r.asker.Ask(ctx, cluster.Question{Name: name, Args: text, Of: of})

@@ -8,8 +8,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// tellDoubles prints which entries the NATS servers have stored more than once. The first one counts,
-// so that is no error; but where an answer is wrong it may be why.
+// tellDoubles prints which entries the NATS servers have stored more than once. The first one
+// counts, so that is no error; but where an answer is wrong it may be why.
 func tellDoubles(t testing.TB, urls string, partitions ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -35,7 +35,7 @@ func tellDoubles(t testing.TB, urls string, partitions ...string) {
 		for at := stream.CachedInfo().State.FirstSeq; at <= end && ctx.Err() == nil; at++ {
 			m, err := stream.GetMsg(ctx, at)
 			if err != nil {
-				t.Logf("%s: entry %d is not read: %v", name, at, err) // by the replica that was asked
+				t.Logf("%s: entry %d is not read: %v", name, at, err) // by one replica
 				continue
 			}
 			id := m.Header.Get(jetstream.MsgIDHeader)

@@ -17,8 +17,8 @@ const (
 	fewerMoveAfter  = 5 * time.Second
 )
 
-// The same for four nodes, two of which fold each partition, while copies move: a node is drained or
-// gone for good, and partitions are moved by hand.
+// The same for four nodes, two of which fold each partition, while copies move: a node is drained
+// or gone for longer, and partitions are moved by hand.
 func TestFewerCopiesThanNodes(t *testing.T) {
 	if *duration == 0 {
 		t.Skip("it takes more than a minute: -for")
