@@ -111,12 +111,14 @@ type clusterForgetCommand struct {
 	Node string `arg:"" help:"Name of the node."`
 }
 
-func (c clusterForgetCommand) Run(ctx context.Context, target ctl.Target, _ streams) error {
-	return change(ctx, target, http.MethodDelete, "/v1/cluster/nodes/"+url.PathEscape(c.Node), nil)
+func (c clusterForgetCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
+	return change(ctx, target, std, http.MethodDelete, "/v1/cluster/nodes/"+url.PathEscape(c.Node), nil,
+		c.Node+" is forgotten: what only it needed of the log may leave")
 }
 
-// change asks for a change that is answered by nothing but that it was made.
-func change(ctx context.Context, target ctl.Target, method, path string, body any) error {
+// change asks for a change that is answered by nothing but that it was made, and says what comes of
+// it.
+func change(ctx context.Context, target ctl.Target, std streams, method, path string, body any, next string) error {
 	client, err := target.Client()
 	if err != nil {
 		return err
@@ -125,31 +127,38 @@ func change(ctx context.Context, target ctl.Target, method, path string, body an
 	if err != nil {
 		return err
 	}
+	fmt.Fprintln(std.out, next)
 	return answer.Close()
 }
+
+// howFar ends what is said of a change that takes its time.
+const howFar = "; receiptctl cluster status shows how far that is"
 
 type clusterCopiesCommand struct {
 	Copies int `arg:"" help:"How many nodes; 0: all."`
 }
 
-func (c clusterCopiesCommand) Run(ctx context.Context, target ctl.Target, _ streams) error {
-	return change(ctx, target, http.MethodPut, "/v1/cluster/copies", map[string]int{"copies": c.Copies})
+func (c clusterCopiesCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
+	return change(ctx, target, std, http.MethodPut, "/v1/cluster/copies", map[string]int{"copies": c.Copies},
+		"from now on "+wish(cluster.View{Copies: c.Copies})+": copies that are missing come first, and then those leave that are too many"+howFar)
 }
 
 type clusterDrainCommand struct {
 	Node string `arg:"" help:"Name of the node."`
 }
 
-func (c clusterDrainCommand) Run(ctx context.Context, target ctl.Target, _ streams) error {
-	return change(ctx, target, http.MethodPut, "/v1/cluster/nodes/"+url.PathEscape(c.Node)+"/drain", nil)
+func (c clusterDrainCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
+	return change(ctx, target, std, http.MethodPut, "/v1/cluster/nodes/"+url.PathEscape(c.Node)+"/drain", nil,
+		c.Node+" is drained: its copies leave once others fold them and are the same, and it goes on serving its users"+howFar)
 }
 
 type clusterUndrainCommand struct {
 	Node string `arg:"" help:"Name of the node."`
 }
 
-func (c clusterUndrainCommand) Run(ctx context.Context, target ctl.Target, _ streams) error {
-	return change(ctx, target, http.MethodDelete, "/v1/cluster/nodes/"+url.PathEscape(c.Node)+"/drain", nil)
+func (c clusterUndrainCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
+	return change(ctx, target, std, http.MethodDelete, "/v1/cluster/nodes/"+url.PathEscape(c.Node)+"/drain", nil,
+		c.Node+" gets its share of the copies again, and others let go of theirs when it serves"+howFar)
 }
 
 type clusterMoveCommand struct {
@@ -159,13 +168,15 @@ type clusterMoveCommand struct {
 	Drop      bool   `name:"drop" help:"Drop the exceptions for the partition: it goes to where it would be."`
 }
 
-func (c clusterMoveCommand) Run(ctx context.Context, target ctl.Target, _ streams) error {
+func (c clusterMoveCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
 	if named := c.From != "" && c.To != ""; named == c.Drop || (c.From == "") != (c.To == "") {
 		return errors.New("move takes either --from and --to or --drop")
 	}
 	path := fmt.Sprintf("/v1/cluster/partitions/%d/move", c.Partition)
 	if c.Drop {
-		return change(ctx, target, http.MethodDelete, path, nil)
+		return change(ctx, target, std, http.MethodDelete, path, nil,
+			fmt.Sprintf("partition %d goes to where it would be without exceptions%s", c.Partition, howFar))
 	}
-	return change(ctx, target, http.MethodPut, path, map[string]string{"from": c.From, "to": c.To})
+	return change(ctx, target, std, http.MethodPut, path, map[string]string{"from": c.From, "to": c.To},
+		fmt.Sprintf("partition %d is to be on %s, and leaves %s once it serves there%s", c.Partition, c.To, c.From, howFar))
 }

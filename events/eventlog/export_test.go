@@ -39,7 +39,7 @@ func WithHooks(cfg Config, h Hooks) Config {
 }
 
 // TurnStoreOff does what nats-server does by itself once its disk is full.
-func (l *Log) TurnStoreOff() error { return l.server.srv.DisableJetStream() }
+func (l *Log) TurnStoreOff() error { return l.inside().ShutdownJetStream() }
 
 // SyncsAlways reports whether the embedded server says that it syncs before each acknowledgement.
 func (l *Log) SyncsAlways() bool { return l.server.srv.JetStreamConfig().SyncAlways }

@@ -98,8 +98,9 @@ func (l *Log) open(ctx context.Context) (err error) {
 	defer cancel(nil)
 	l.read.whenDenied(func(err error) { cancel(fmt.Errorf("%w: %w", ErrDenied, err)) })
 	defer l.read.whenDenied(nil)
+	l.attesting.Go(func() { l.watchStore(ctx, func() { cancel(errStoreOff) }) })
 	defer func() {
-		if cause := context.Cause(ctx); err != nil && errors.Is(cause, ErrDenied) {
+		if cause := context.Cause(ctx); err != nil && (errors.Is(cause, ErrDenied) || errors.Is(cause, errStoreOff)) {
 			err = cause
 		}
 	}()
@@ -130,13 +131,15 @@ func (l *Log) open(ctx context.Context) (err error) {
 			return fmt.Errorf("ingress: %w", err)
 		}
 	}
-	if err := l.startPublishing(); err != nil || l.server == nil {
+	if err := l.startPublishing(); err != nil {
 		return err
 	}
-	if err := l.startAttesting(ctx, js); err != nil {
-		return err
+	if l.server != nil {
+		if err := l.startAttesting(ctx, js); err != nil {
+			return err
+		}
 	}
-	l.attesting.Go(l.watchStore)
+	l.attesting.Go(func() { l.watchStore(l.stopping, func() { l.fail(errStoreOff) }) })
 	return nil
 }
 

@@ -1,10 +1,13 @@
 package eventlog_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -60,6 +63,28 @@ func TestPeersHoldTheLog(t *testing.T) {
 	if l, err := eventlog.Open(ctx, other); err == nil {
 		natstest.CloseLog(t, l)
 		t.Error("the store of one node is taken by another one")
+	}
+}
+
+// A log that has more replicas than are asked for keeps them, and whoever asks is told.
+func TestMoreReplicasThanAreAskedForAreTold(t *testing.T) {
+	t.Parallel()
+	configs := peers(t)
+	logs := make([]*eventlog.Log, 3)
+	var group sync.WaitGroup
+	for i := range logs {
+		group.Go(func() { logs[i] = natstest.OpenLog(t, configs[i]) })
+	}
+	group.Wait()
+	for _, asked := range []int{3, 1} {
+		natstest.CloseLog(t, logs[2])
+		var said bytes.Buffer
+		configs[2].Replicas, configs[2].Logger = asked, slog.New(slog.NewTextHandler(&said, nil))
+		logs[2] = natstest.OpenLog(t, configs[2])
+		natstest.CloseLog(t, logs[2]) // nothing is said any more
+		if told := strings.Contains(said.String(), "more replicas than were asked for"); told != (asked < 3) {
+			t.Errorf("%d replicas are asked for, of 3: %s", asked, said.String())
+		}
 	}
 }
 

@@ -137,7 +137,11 @@ func (l *Log) request(ctx context.Context, f func(context.Context) error) error 
 		case errors.Is(err, nats.ErrReconnectBufExceeded): // not yet known to be disconnected
 			time.Sleep(time.Millisecond)
 		case unavailable(err):
-			time.Sleep(settlePause)
+			select {
+			case <-time.After(settlePause):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 		case err == nil || !unanswered:
 			return err
 		}

@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,7 +22,7 @@ type publisher struct {
 	log       *Log
 	partition int
 	subject   string
-	epoch     string
+	names     string // what the ids of its entries begin with
 
 	capacity *fair.Semaphore // bytes of the events queued and under way
 	fold     followed
@@ -55,7 +56,7 @@ type load struct {
 
 func newPublisher(l *Log, partition int, epoch string, last uint64) (*publisher, error) {
 	p := &publisher{
-		log: l, partition: partition, epoch: epoch, last: last,
+		log: l, partition: partition, names: epoch + "-" + strconv.Itoa(partition) + "-", last: last,
 		subject:  events.BatchSubject(partition),
 		capacity: fair.New(fair.Options{Capacity: maxQueuedBytes, MaxWaiting: maxWaiting, Weight: l.cfg.Weight}),
 		fold:     followed{wake: make(chan struct{}, 1)},
@@ -138,7 +139,7 @@ func (p *publisher) encode(b *batch) *outgoing {
 	out := &outgoing{
 		result:  b.result,
 		number:  p.numbered,
-		id:      p.epoch + "-" + strconv.Itoa(p.partition) + "-" + strconv.FormatUint(p.numbered, 10),
+		id:      p.names + strconv.FormatUint(p.numbered, 10),
 		payload: *buf,
 		events:  b.builder.Len(),
 		submits: b.submits,
@@ -148,10 +149,13 @@ func (p *publisher) encode(b *batch) *outgoing {
 	return out
 }
 
+// named reports whether an id is that of an entry of this publisher.
+func (p *publisher) named(id string) bool { return strings.HasPrefix(id, p.names) }
+
 // finish tells the tickets what became of an entry.
 func (p *publisher) finish(out *outgoing, sequence uint64, err error) {
 	if err == nil {
-		p.last, p.own = sequence, sequence
+		p.last, p.own = sequence, max(p.own, sequence)
 		now := time.Now()
 		p.fold.stored(sequence, out.events, now)
 		p.mu.Lock()

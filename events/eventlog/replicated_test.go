@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/receiptd/receiptd/events"
@@ -243,6 +244,50 @@ func TestOwnEntryIsFoundHoweverMuchOthersAppend(t *testing.T) {
 	for user, n := range seen {
 		if n != 1 || len(seen) != 5 {
 			t.Errorf("the read of %s is in the log %d times; of %d users", user, n, len(seen))
+		}
+	}
+}
+
+// A server that has lost an entry stores it again if it is in doubt, or later. The answer is where
+// it is first, and the publisher goes on.
+func TestOwnEntryThatIsStoredTwice(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	o := openOutside(t, eventlog.Config{Partitions: 1, Node: "a"}, eventlog.Hooks{DuplicateWindow: 100 * time.Millisecond, Trust: -1, AckTimeout: time.Second})
+	again := func(sequence uint64) {
+		t.Helper()
+		m, err := o.stream(t, ctx).GetMsg(ctx, sequence)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Header.Del(jetstream.ExpectedLastSubjSeqHeader)
+		eventually(t, "the entry is stored again", func() bool { // once its id is forgotten
+			ack, err := o.js.PublishMsg(ctx, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
+			return err == nil && !ack.Duplicate
+		})
+	}
+	for i := range uint64(4) {
+		at := 2*i + 1
+		if i < 2 {
+			o.proxy.Hold()
+		}
+		ticket, err := o.log.Submit(ctx, []events.Event{read("g", string(rune('a'+i)))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the entry is stored", func() bool { return o.last(t, ctx) == at })
+		if i < 2 {
+			again(at)
+			o.proxy.Cut()
+		}
+		if err := ticket.Wait(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := ticket.Positions()[0].Sequence; got != at {
+			t.Errorf("entry %d is said to be at %d; it is first at %d", i, got, at)
+		}
+		if i >= 2 {
+			again(at)
 		}
 	}
 }

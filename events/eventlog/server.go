@@ -237,30 +237,6 @@ func (e *embedded) failure() error {
 	return nil
 }
 
-var errStoreOff = errors.New("the embedded server turned its store off, after a full disk as a rule; see its last error in the log")
-
-// storeLook is how often it is looked whether the embedded server has turned its store off.
-const storeLook = time.Second
-
-// watchStore fails the log once the embedded server has turned its store off, which it does for
-// good. In a node that others lead nobody waits for an answer that would be missing: it would look
-// well and hold no replica, and the next node that goes would take the majority with it.
-func (l *Log) watchStore() {
-	tick := time.NewTicker(storeLook)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-l.stopping.Done():
-			return
-		}
-		if !l.server.srv.JetStreamEnabled() {
-			l.fail(errStoreOff)
-			return
-		}
-	}
-}
-
 // stop shuts the server down and waits for that. It may be called on a server that did not start
 // completely.
 func (e *embedded) stop() {

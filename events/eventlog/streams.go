@@ -193,6 +193,10 @@ func openStreams(ctx context.Context, js jetstream.JetStream, cfg *Config) ([]je
 			return nil, err
 		}
 	}
+	if have := first.CachedInfo().Config.Replicas; have > max(cfg.Replicas, 1) {
+		cfg.Logger.Warn("the log has more replicas than were asked for, and keeps them; what is made beside it from here gets no more than were asked for: ask for as many everywhere",
+			"replicas", have, "asked", max(cfg.Replicas, 1))
+	}
 	return streams, nil
 }
 

@@ -108,10 +108,8 @@ func (n *Node) propose(partition int, position uint64, nodes []member) {
 	if time.Now().Before(c.due) || position == 0 || c.marking != 0 && c.marking <= position {
 		return
 	}
-	if still {
-		if c.mark.Sequence != position {
-			c.compare = position
-		}
+	if still { // even if it was compared there: a copy may have come since, and is to be, too
+		c.compare = position
 		return
 	}
 	if c.compare > position {

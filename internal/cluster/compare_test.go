@@ -163,3 +163,17 @@ func TestLogThatStopsIsComparedWhereItEnds(t *testing.T) {
 		n.background.Wait()
 	})
 }
+
+// A node that comes to be the one to say where copies are compared says where the log ends,
+// whatever it said before: a copy that has come since is compared there, without another entry.
+func TestCopyThatComesIsComparedWhereTheLogEnds(t *testing.T) {
+	for _, said := range []uint64{0, 5, 12} {
+		n, _ := newNodeC(Mark{Sequence: 9, Chain: "c", Digest: "x"})
+		n.copies[0].compare, n.copies[0].seen = said, 9
+		n.propose(0, 9, n.members.list())
+		n.members.note(n.beat())
+		if at := n.proposed(0, n.members.list()); at != 9 {
+			t.Errorf("after %d it says %d; the log ends with 9", said, at)
+		}
+	}
+}

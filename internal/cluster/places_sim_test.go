@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// The world of placement: nodes with disks, whose processes come and go, on a network that loses,
-// and a register that answers late, or not although it has done what it was asked.
+// The world of placement: nodes with disks, whose processes come and go, on a network that loses, a
+// register that answers late, or not although it has done what it was asked, and a log, some of
+// whose partitions get entries and others none any more.
 
 const (
 	worldPartitions = 6
@@ -34,12 +35,19 @@ type world struct {
 	mu     sync.Mutex
 	keys   map[string]simValueAt
 	clock  uint64
-	cut    map[string]bool // machines that do not reach the register
-	wiped  time.Time       // when a disk was lost last
+	cut    map[string]time.Time // since when machines do not reach the register
+	wiped  time.Time            // when a disk was lost last
 	begun  int
 	left   int
-	seldom bool // answers of the register are lost now and then
+	seldom bool                    // answers of the register are lost now and then
+	log    [worldPartitions]uint64 // the last entry of each
+	grown  chan struct{}           // closed when an entry comes
+	over   chan struct{}           // closed when the world ends
 }
+
+// worldIdle is when each partition gets its last entry: the first one has none, and the last ones
+// always get some.
+var worldIdle = [worldPartitions]time.Duration{0, 5 * time.Second, time.Minute, 3 * time.Minute, time.Hour, time.Hour}
 
 type simValueAt struct {
 	text     []byte
@@ -55,13 +63,14 @@ type machine struct {
 	done   sync.WaitGroup
 	places *places
 
-	disk map[int]time.Time // the copies that are there, and from when on they are complete
+	disk   map[int]time.Time       // the copies that are there, and from when on they are complete
+	folded [worldPartitions]uint64 // how far those are that are complete
 }
 
 func newWorld(t *testing.T, seed uint64, names []string, copies int) *world {
 	w := &world{
 		t: t, r: rand.New(rand.NewPCG(seed, 1)), nodes: map[string]*machine{}, copies: copies,
-		keys: map[string]simValueAt{}, cut: map[string]bool{},
+		keys: map[string]simValueAt{}, cut: map[string]time.Time{}, grown: make(chan struct{}), over: make(chan struct{}),
 	}
 	w.net = &simNet{
 		r: rand.New(rand.NewPCG(seed, 2)), slow: 3 * time.Millisecond, nodes: map[string]*simNode{}, cut: map[[2]string]bool{},
@@ -74,7 +83,28 @@ func newWorld(t *testing.T, seed uint64, names []string, copies int) *world {
 	for _, name := range names { // once all are there: what one says is looked up among them
 		w.nodes[name].start()
 	}
+	go w.grow(rand.New(rand.NewPCG(seed, 3)))
 	return w
+}
+
+// grow has entries come.
+func (w *world) grow(r *rand.Rand) {
+	for began := time.Now(); ; {
+		select {
+		case <-time.After(time.Duration(r.IntN(1000)) * time.Millisecond):
+		case <-w.over:
+			return
+		}
+		k := r.IntN(worldPartitions)
+		if time.Since(began) >= worldIdle[k] {
+			continue
+		}
+		w.mu.Lock()
+		w.log[k]++
+		close(w.grown)
+		w.grown = make(chan struct{})
+		w.mu.Unlock()
+	}
 }
 
 // start begins a process, which has what is on the disk.
@@ -93,25 +123,23 @@ func (m *machine) start() {
 	if err != nil && !errors.Is(err, errCut) {
 		m.w.t.Error(err)
 	}
-	members := newMembers(simBus{m.simNode}, m.name, life, 1, nil)
 	o := Options{
-		Name: m.name, Log: worldLog{}, Register: &asked{m, ctx}, Plan: plan, MoveAfter: worldMoveAfter, Logger: slog.New(slog.DiscardHandler),
-		State: worldState{held: held{m, ctx}},
+		Name: m.name, Life: life, Log: worldLog{}, Register: &asked{m, ctx}, Plan: plan, MoveAfter: worldMoveAfter,
+		Logger: slog.New(slog.DiscardHandler), State: worldState{held: held{m, ctx}}, Draining: func() bool { return false },
 	}
-	p := newPlaces(&o, members)
-	p.agrees = func(int, *member) bool { return true }
-	p.keepFloor = func(ctx context.Context) error { return (&asked{m, ctx}).reach() }
-	members.self = func() beat {
-		b := beat{Node: m.name, Life: life, Log: 1, State: StateServing}
-		for k := range worldPartitions {
-			phase, stuck := p.now(k)
-			b.Copies = append(b.Copies, copyBeat{Applied: 1, Phase: phase, Stuck: stuck})
-		}
-		return b
-	}
-	m.places, m.members = p, members
-	m.done.Go(func() { _ = members.run(ctx) })
-	m.done.Go(func() { _ = p.run(ctx) })
+	n := &Node{o: o, state: o.State, copies: make([]comparison, worldPartitions)}
+	n.members = newMembers(simBus{m.simNode}, m.name, life, 1, n.beat)
+	n.places = newPlaces(&n.o, n.members)
+	n.places.agrees = n.agrees
+	n.places.keepFloor = func(ctx context.Context) error { return (&asked{m, ctx}).reach() }
+	n.look()
+	m.places, m.members = n.places, n.members
+	m.done.Go(func() { _ = n.members.run(ctx) })
+	m.done.Go(func() { _ = n.places.run(ctx) })
+	m.done.Go(func() {
+		_ = every(ctx, beatEvery, func() { n.compareAll(ctx) })
+		n.background.Wait()
+	})
 }
 
 // kill ends the process.
@@ -133,7 +161,8 @@ func (m *machine) kill() {
 
 type worldLog struct{ Log }
 
-func (worldLog) Partitions() int { return worldPartitions }
+func (worldLog) Partitions() int  { return worldPartitions }
+func (worldLog) Identity() uint64 { return 1 }
 
 type worldState struct {
 	State
@@ -142,9 +171,39 @@ type worldState struct {
 
 func (s worldState) Presence(k int) Presence                { return s.held.Presence(k) }
 func (s worldState) Serves(k int, at uint64) bool           { return s.held.Serves(k, at) }
-func (s worldState) Folded() []uint64                       { return slices.Repeat([]uint64{1}, worldPartitions) }
+func (s worldState) Folded() []uint64                       { return s.held.Folded() }
 func (s worldState) Begin(ctx context.Context, k int) error { return s.held.Begin(ctx, k) }
 func (s worldState) Drop(k int) error                       { return s.held.Drop(k) }
+func (worldState) Ready() error                             { return nil }
+func (worldState) Levels() []uint64                         { return make([]uint64, worldPartitions) }
+func (worldState) Condemned(int) bool                       { return false }
+
+// Condemn is never called: all copies are right.
+func (s worldState) Condemn(k int, reason error) error {
+	s.m.w.t.Errorf("%s condemns partition %d: %v", s.m.name, k, reason)
+	return nil
+}
+
+// MarkAt says no more of a copy than how far it is.
+func (s worldState) MarkAt(ctx context.Context, k int, sequence uint64) (Mark, time.Duration, error) {
+	for {
+		w := s.m.w
+		w.mu.Lock()
+		grown := w.grown
+		w.mu.Unlock()
+		switch at := s.Folded()[k]; {
+		case !s.runs() || at > sequence:
+			return Mark{}, 0, ErrPassed
+		case at == sequence:
+			return Mark{Sequence: sequence, Digest: fmt.Sprint(k, "@", sequence)}, 0, nil
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return Mark{}, 0, ctx.Err()
+		}
+	}
+}
 
 // held are the copies of a machine, as one of its processes has them.
 type held struct {
@@ -170,6 +229,26 @@ func (h held) Presence(k int) Presence {
 
 func (h held) Serves(k int, _ uint64) bool { return h.Presence(k) == Here }
 
+// Folded is where the log ends, or ended when the machine stood still.
+func (h held) Folded() []uint64 {
+	h.m.mu.Lock()
+	paused := h.m.paused != nil
+	h.m.mu.Unlock()
+	w := h.m.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for k := range h.m.folded {
+		at, there := h.m.disk[k]
+		switch {
+		case !there || time.Now().Before(at):
+			h.m.folded[k] = 0
+		case !paused:
+			h.m.folded[k] = w.log[k]
+		}
+	}
+	return slices.Clone(h.m.folded[:])
+}
+
 func (h held) Begin(_ context.Context, k int) error {
 	if !h.runs() {
 		return errCut
@@ -178,6 +257,9 @@ func (h held) Begin(_ context.Context, k int) error {
 	defer h.m.w.mu.Unlock()
 	if _, there := h.m.disk[k]; there {
 		return nil
+	}
+	if since, cut := h.m.w.cut[h.m.name]; cut && time.Since(since) > 0 {
+		h.m.w.t.Errorf("%s begins a copy, and reaches nobody to tell of it", h.m.name)
 	}
 	if h.m.w.r.IntN(10) == 0 {
 		return errors.New("no snapshot, for now")
@@ -237,7 +319,7 @@ func (a *asked) reach() error {
 	}
 	time.Sleep(time.Duration(a.m.w.random(20)) * time.Millisecond) // by the clock of the bubble
 	a.m.w.mu.Lock()
-	cut := a.m.w.cut[a.m.name]
+	_, cut := a.m.w.cut[a.m.name]
 	a.m.w.mu.Unlock()
 	if cut {
 		time.Sleep(time.Second) // by the clock of the bubble
@@ -297,7 +379,7 @@ func (a *asked) Update(_ context.Context, key string, value []byte, revision uin
 func (w *world) operator(f func(*Plan)) {
 	var up []*machine
 	for _, m := range w.nodes {
-		if m.cancel != nil && m.paused == nil && !w.cut[m.name] {
+		if m.cancel != nil && m.paused == nil && w.cut[m.name].IsZero() {
 			up = append(up, m)
 		}
 	}
@@ -332,7 +414,11 @@ func (w *world) fault(names []string) {
 		m.mu.Unlock()
 	case 5:
 		w.mu.Lock()
-		w.cut[m.name] = !w.cut[m.name]
+		if _, is := w.cut[m.name]; is {
+			delete(w.cut, m.name)
+		} else {
+			w.cut[m.name] = time.Now()
+		}
 		w.mu.Unlock()
 	case 6:
 		loss := []float64{0, 0.05, 0.2}[w.random(3)]
@@ -375,7 +461,7 @@ func (w *world) fault(names []string) {
 // heal has everything run and reach everything.
 func (w *world) heal() {
 	w.mu.Lock()
-	w.cut, w.seldom = map[string]bool{}, false
+	w.cut, w.seldom = map[string]time.Time{}, false
 	w.mu.Unlock()
 	w.net.mu.Lock()
 	w.net.loss, w.net.cut = 0, map[[2]string]bool{}
@@ -449,6 +535,7 @@ func (w *world) end() {
 	for _, m := range w.nodes {
 		m.kill()
 	}
+	close(w.over)
 	synctest.Wait()
 }
 

@@ -72,6 +72,8 @@ type Partition struct {
 	hub Hub
 	out outgoing
 	in  incoming
+	// lost has a token when the copy here was found not to serve.
+	lost chan struct{}
 }
 
 // New makes feeds for a log of so many partitions. Until [Feeds.Run] the folds here tell
@@ -79,7 +81,7 @@ type Partition struct {
 func New(hub Hub, partitions int) *Feeds {
 	f := &Feeds{hub: hub, parts: make([]*Partition, partitions)}
 	for k := range f.parts {
-		f.parts[k] = &Partition{hub: hub, in: incoming{hub: hub, partition: k}}
+		f.parts[k] = &Partition{hub: hub, in: incoming{hub: hub, partition: k}, lost: make(chan struct{}, 1)}
 	}
 	return f
 }
@@ -131,6 +133,7 @@ func (f *Feeds) Run(ctx context.Context) error {
 	for k := range f.parts {
 		f.lines.Go(func() { f.keep(ctx, k) })
 	}
+	f.lines.Go(func() { f.watch(ctx) })
 	defer f.lines.Wait()
 	tick := time.NewTicker(unasked / 3)
 	defer tick.Stop()

@@ -44,12 +44,38 @@ type keeper struct {
 func (f *Feeds) keep(ctx context.Context, partition int) {
 	k := &keeper{Feeds: f, partition: partition, in: &f.parts[partition].in, avoid: map[string]time.Time{}}
 	for ctx.Err() == nil {
+		select {
+		case <-f.parts[partition].lost:
+		case <-ctx.Done():
+			return
+		}
 		if k.serves(0) {
-			pause(ctx, lookEvery)
 			continue
 		}
 		k.in.begin(f.o.State.Folded()[partition])
 		for ctx.Err() == nil && !k.fed(ctx) {
+		}
+	}
+}
+
+// watch wakes those who keep partitions whose copies here do not serve: one look for all of them.
+func (f *Feeds) watch(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		for k, p := range f.parts {
+			if f.o.State.Serves(k, 0) {
+				continue
+			}
+			select {
+			case p.lost <- struct{}{}:
+			default: // it knows
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
 		}
 	}
 }

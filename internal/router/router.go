@@ -121,7 +121,7 @@ func wait[R any](
 			continue
 		}
 		asked, cancel := context.WithTimeout(ctx, waitMax)
-		answers, err := r.ask(asked, name, &args{}, []cluster.Entry{{Partition: partition, Sequence: sequence}})
+		answers, err := r.askOf(asked, name, []byte("{}"), []cluster.Entry{{Partition: partition, Sequence: sequence}})
 		cancel()
 		if err == nil {
 			return decode[R](&answers[0])
@@ -237,6 +237,12 @@ func (r *Router) askFor(ctx context.Context, name string, text []byte, of []clus
 	for i := range of {
 		of[i].Sequence = max(of[i].Sequence, said[of[i].Partition])
 	}
+	return r.askOf(ctx, name, text, of)
+}
+
+// askOf asks of the very entries that are named: what was decided about one of them, say, is not
+// what was decided about a later one.
+func (r *Router) askOf(ctx context.Context, name string, text []byte, of []cluster.Entry) ([]cluster.Answer, error) {
 	r.total.WithLabelValues(kindAsked).Inc()
 	answers, err := r.asker.Ask(ctx, cluster.Question{Name: name, Args: text, Of: of})
 	if err != nil {

@@ -95,7 +95,6 @@ func TestNodesWithFewerCopies(t *testing.T) {
 func fewerCopies(t *testing.T, copies int) {
 	nodes := spread(t, copies)
 	a, b, c := nodes[0], nodes[1], nodes[2]
-	defer a.traffic()()
 	if got := a.call("PUT", appURL, nil, receiptsOn); got.status != http.StatusOK {
 		t.Fatalf("%+v", got)
 	}
@@ -228,38 +227,6 @@ func fewerCopies(t *testing.T, copies int) {
 	eventually(t, "the copy is back", func() bool { return slices.Contains(from.here(), k) && !slices.Contains(to.here(), k) })
 	settled(t, nodes, copies)
 	same("with all as it was", nodes)
-}
-
-// traffic has entries come to all partitions until stop is called: a copy leaves once it was
-// compared with those that come in its place, at an entry that both have folded since.
-func (r *running) traffic() (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var lines strings.Builder
-	for i := range 10 * spreadOver {
-		fmt.Fprintf(&lines, `{"type":"message.sent","id":"m","from":"x","group":"t%d"}`+"\n", i)
-	}
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		for tick := time.NewTicker(250 * time.Millisecond); ; {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				tick.Stop()
-				return
-			}
-			rq, err := http.NewRequestWithContext(ctx, "POST", "http://"+r.Addr().String()+"/v1/apps/acme/traffic/events", strings.NewReader(lines.String()))
-			if err != nil {
-				return
-			}
-			rq.Header.Set("Authorization", "Bearer "+r.AdminKey())
-			rq.Header.Set("Content-Type", "application/x-ndjson")
-			if answer, err := http.DefaultClient.Do(rq); err == nil { // a node may be on its way
-				_ = answer.Body.Close()
-			}
-		}
-	}()
-	return func() { cancel(); <-over }
 }
 
 // streams has ann be online at a node, and written to in groups of all partitions.

@@ -248,8 +248,11 @@ func TestAnswersOfOtherNodesAreNotOlder(t *testing.T) {
 		Bus: stubBus{answer: func(q cluster.Question) []cluster.Answer {
 			asked = q.Of[0].Sequence
 			result := "true"
-			if q.Name == "position" {
+			switch q.Name {
+			case "position":
 				result = "{}"
+			case "outcomes":
+				result = fmt.Sprintf("[%d]", q.Of[0].Sequence%2)
 			}
 			return []cluster.Answer{{Entry: cluster.Entry{Partition: k, Sequence: say}, Result: []byte(result)}}
 		}},
@@ -270,6 +273,13 @@ func TestAnswersOfOtherNodesAreNotOlder(t *testing.T) {
 	say = had + 12
 	if err := r.WaitFor(testContext(t), k, had+11); err != nil || asked != had+11 {
 		t.Errorf("%v, asked for %d", err, asked)
+	}
+	// What was decided about an entry is that, whatever was heard of since.
+	for at := had + 1; at < had+5; at++ {
+		got, err := r.Outcomes(testContext(t), k, at)
+		if err != nil || asked != at || len(got) != 1 || got[0] != events.Outcome(at%2) {
+			t.Errorf("the outcomes of entry %d: %v, %v; asked for %d", at, got, err, asked)
+		}
 	}
 }
 

@@ -103,7 +103,7 @@ func (l *lab) movingSink(r *rand.Rand) {
 // handedOver waits until another node fills ClickHouse.
 func (l *lab) handedOver(what string, from *machine, began time.Time) {
 	to := l.filler(from)
-	l.moved++
+	l.handed++
 	l.client.took(what, "ClickHouse", time.Since(began))
 	l.t.Logf("%s fills ClickHouse instead of %s after %v", to.name, from.name, time.Since(began).Round(time.Millisecond))
 }

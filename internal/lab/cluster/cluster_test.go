@@ -27,6 +27,7 @@ func TestNodesOnOutsideBrokers(t *testing.T) {
 	a := long(t, n)
 	nodes := startNodes(t, n, dir, n.hosts[:3], func(int) []string { return a.flags("--nats", urls, "--replicas", "3") })
 	stress(&lab{t: t, net: n, nodes: nodes, brokers: brokers, archive: a}, []string{"kill", "cut one way", "most servers", "bit of a log", "full disk"})
+	tellDoubles(t, urls, "RECEIPTS_0", "RECEIPTS_1")
 }
 
 // The same for nodes that form the cluster by themselves: with a node its broker dies.
@@ -59,6 +60,9 @@ func stress(l *lab, deck []string) {
 	}
 	t.Logf("seed %d, longest %v, a network of its own: %v", *seed, l.longest, inside)
 	c := newClient(t, l.nodes)
+	if l.copies > 0 {
+		c.copies = l.copies
+	}
 	l.client = c
 	c.prepare()
 	h := newHistory()

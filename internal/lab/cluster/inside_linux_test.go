@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -85,6 +86,20 @@ func used(dir string) (int64, error) {
 	var s syscall.Statfs_t
 	err := syscall.Statfs(dir, &s)
 	return int64(s.Blocks-s.Bfree) * s.Bsize, err
+}
+
+// fill leaves no room in a file system of its own. What is in use may grow before that is said.
+func fill(dir string) error {
+	for range 1000 {
+		inUse, err := used(dir)
+		if err != nil {
+			return err
+		}
+		if err := resize(dir, inUse); !errors.Is(err, syscall.EINVAL) {
+			return err
+		}
+	}
+	return errors.New("it never stands still")
 }
 
 func unmount(dir string) error { return syscall.Unmount(dir, syscall.MNT_DETACH) }

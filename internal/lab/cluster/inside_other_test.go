@@ -13,5 +13,5 @@ func settleInside() error             { return nil }
 func ip(...string) error              { return errLinux }
 func mountSmall(string, int64) error  { return errLinux }
 func resize(string, int64) error      { return errLinux }
-func used(string) (int64, error)      { return 0, errLinux }
+func fill(string) error               { return errLinux }
 func unmount(string) error            { return errLinux }

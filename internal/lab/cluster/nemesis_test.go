@@ -27,8 +27,10 @@ type lab struct {
 	spoilt map[*machine]bool
 	// archive is the ClickHouse that the nodes fill; nil for none.
 	archive *archive
-	// moved is how often another node has come to fill it.
-	moved int
+	// handed is how often another node has come to fill it.
+	handed int
+	// copies is how many of the nodes fold each partition; 0 = all.
+	copies int
 	// began is called when a fault has begun that keeps a machine from answering.
 	began func(kind string, m *machine)
 }
@@ -126,11 +128,7 @@ var kinds = []kind{
 	}},
 	{"full disk", ownNetwork, func(l *lab, r *rand.Rand) {
 		m, d := pick(r, l.nodes), l.lasts(r, l.longest)
-		inUse, err := used(m.data)
-		if err == nil {
-			err = resize(m.data, inUse)
-		}
-		if err != nil {
+		if err := fill(m.data); err != nil {
 			l.t.Error(err)
 			return
 		}
@@ -156,6 +154,9 @@ var kinds = []kind{
 	{clockFault, ownClocks, (*lab).wrongClock},
 	{"sink", clickHouse, (*lab).movingSink},
 	{"ClickHouse", clickHouse, (*lab).lostEngine},
+	{"gone", fewer, (*lab).gone},
+	{"drain", fewer, (*lab).drained},
+	{"move", fewer, (*lab).moved},
 }
 
 // kindOf is the kind of a name, which there has to be.

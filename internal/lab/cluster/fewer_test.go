@@ -1,0 +1,136 @@
+package cluster
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What the nodes of TestFewerCopiesThanNodes fold: each partition is on some of them.
+const (
+	fewerPartitions = 8
+	fewerCopies     = 2
+	fewerMoveAfter  = 5 * time.Second
+)
+
+// The same for four nodes, two of which fold each partition, while copies move: a node is drained
+// or gone for longer, and partitions are moved by hand.
+func TestFewerCopiesThanNodes(t *testing.T) {
+	if *duration == 0 {
+		t.Skip("it takes more than a minute: -for")
+	}
+	t.Parallel()
+	dir := t.TempDir()
+	n := newNetwork(t, "a", "b", "c", "d", "broker0", "broker1", "broker2")
+	brokers, urls := startBrokers(t, n, dir, n.hosts[4:7])
+	a := long(t, n)
+	nodes := startNodes(t, n, dir, n.hosts[:4], func(int) []string {
+		return a.flags("--nats", urls, "--replicas", "3", "--partitions", fmt.Sprint(fewerPartitions),
+			"--copies", fmt.Sprint(fewerCopies), "--move-after", fewerMoveAfter.String(), "--snapshot-every", "10s")
+	})
+	stress(&lab{t: t, net: n, nodes: nodes, brokers: brokers, archive: a, copies: fewerCopies}, nil)
+}
+
+func fewer(l *lab) string {
+	if l.copies > 0 {
+		return ""
+	}
+	return "every node folds everything"
+}
+
+// gone has a node be away for long enough that others fold its share.
+func (l *lab) gone(r *rand.Rand) {
+	m := pick(r, l.nodes)
+	m.kill()
+	l.note("kill", m)
+	time.Sleep(between(r, fewerMoveAfter, 4*fewerMoveAfter)) // others begin copies, or are done
+	m.start()
+}
+
+// drained has a node's copies go elsewhere and come back, while another one is killed, perhaps one
+// that they go to.
+func (l *lab) drained(r *rand.Rand) {
+	m := pick(r, l.nodes)
+	path := "/v1/cluster/nodes/" + m.name + "/drain"
+	l.client.must(pick(r, l.nodes), http.MethodPut, path, "", nil)
+	l.t.Logf("drained: %s", m.name)
+	time.Sleep(l.lasts(r, l.longest)) // copies are on their way, or have left
+	if r.IntN(2) == 0 {
+		l.disturb(r, pick(r, l.nodes))
+	}
+	l.client.must(pick(r, l.nodes), http.MethodDelete, path, "", nil)
+}
+
+// moved has a copy of a partition go to another node and back, while one of the two stands still or
+// is cut off.
+func (l *lab) moved(r *rand.Rand) {
+	p := pick(r, l.client.view().Partitions)
+	if len(p.Wanted) == 0 || len(p.Wanted) == len(l.nodes) {
+		l.t.Errorf("partition %d is to be on %v", p.Partition, p.Wanted)
+		return
+	}
+	from := pick(r, p.Wanted)
+	to := pick(r, slices.DeleteFunc(slices.Clone(l.nodes), func(m *machine) bool { return slices.Contains(p.Wanted, m.name) }))
+	path := fmt.Sprintf("/v1/cluster/partitions/%d/move", p.Partition)
+	l.client.must(pick(r, l.nodes), http.MethodPut, path, "", map[string]string{"from": from, "to": to.name})
+	l.t.Logf("partition %d moves from %s to %s", p.Partition, from, to.name)
+	time.Sleep(l.lasts(r, l.longest)) // it is on its way, or there
+	l.disturb(r, pick(r, []*machine{to, l.nodes[slices.IndexFunc(l.nodes, func(m *machine) bool { return m.name == from })]}))
+	l.client.must(pick(r, l.nodes), http.MethodDelete, path, "", nil)
+}
+
+// disturb has a node be killed, stand still or, where that can be done, be cut off for a while.
+func (l *lab) disturb(r *rand.Rand, m *machine) {
+	ways := 3
+	if !inside {
+		ways = 2
+	}
+	switch r.IntN(ways) {
+	case 0:
+		m.kill()
+		l.note("kill", m)
+		time.Sleep(l.lasts(r, time.Second)) // without it for a while
+		m.start()
+	case 1:
+		l.note("pause", m)
+		m.pause(l.lasts(r, l.longest))
+	case 2:
+		l.note("cut", m)
+		for _, h := range l.net.hosts {
+			if h != m.host {
+				l.net.cut(m.host, h)
+				l.net.cut(h, m.host)
+			}
+		}
+		time.Sleep(l.lasts(r, l.longest)) // the cut lasts
+		l.net.heal()
+	}
+}
+
+// placed waits until each partition is exactly where it is to be, with nothing in the way.
+func (c *client) placed(copies int) {
+	c.t.Helper()
+	var away []string
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		away = nil
+		for _, p := range c.view().Partitions {
+			var on []string
+			for _, x := range p.Copies {
+				on = append(on, x.Node)
+			}
+			slices.Sort(on)
+			slices.Sort(p.Wanted)
+			if len(on) != copies || !slices.Equal(on, p.Wanted) {
+				away = append(away, fmt.Sprintf("partition %d is on %v and to be on %v", p.Partition, on, p.Wanted))
+			}
+		}
+		if away == nil {
+			return
+		}
+	}
+	c.t.Fatalf("copies do not come to where they are to be: %s", strings.Join(away, "; "))
+}

@@ -1,0 +1,123 @@
+package main
+
+// Bugs in who folds what, and in who answers meanwhile.
+var placementMutants = []Mutant{
+	{
+		Name: "leaves-before-another-serves", File: "internal/cluster/places.go",
+		Old:     `good[m.Node] = m.Node != p.node && c != nil && c.serves() && !m.silent() && m.State == StateServing &&`,
+		New:     `good[m.Node] = m.Node != p.node && c != nil && !m.silent() && m.State == StateServing &&`,
+		Bug:     "a copy leaves for one that is still fetched, or was found wrong",
+		Package: "internal/cluster", Test: "TestForWhichCopiesAnotherOneLeaves",
+	},
+	{
+		Name: "leaves-for-a-copy-that-differs", File: "internal/cluster/places.go",
+		Old:     `!c.behind(furthest) && p.agrees(k, &m)`,
+		New:     `!c.behind(furthest)`,
+		Bug:     "the right copy leaves, and a wrong one is all that is left",
+		Package: "internal/cluster", Test: "TestForWhichCopiesAnotherOneLeaves",
+	},
+	{
+		Name: "two-leave-at-a-time", File: "internal/cluster/plan.go",
+		Old: `			return false, errNeeded
+		}
+		return true, nil`,
+		New: `			return false, errNeeded
+		}
+		return false, nil`,
+		Bug:     "two copies leave at a time, each for the other one",
+		Package: "internal/cluster", Test: "TestPlacementThroughFaults",
+	},
+	{
+		Name: "drain-takes-the-last-copy", File: "internal/cluster/places.go",
+		Old:     `need := max(1, len(can))`,
+		New:     `need := len(can)`,
+		Bug:     "the only copy leaves a drained node while no other node is there",
+		Package: "internal/cluster", Test: "TestLastCopyStays",
+	},
+	{
+		Name: "all-nodes-drained", File: "internal/cluster/plan.go",
+		Old:     `if len(p.Drained) >= len(p.Nodes) {`,
+		New:     `if len(p.Drained) > len(p.Nodes) {`,
+		Bug:     "the last node is drained, and nobody is to have copies",
+		Package: "internal/cluster", Test: "TestLastCopyStays",
+	},
+	{
+		Name: "copies-without-a-majority", File: "internal/cluster/places.go",
+		Old: `	if err := p.keepFloor(ctx); err != nil {
+		return err
+	}`,
+		New:     ``,
+		Bug:     "a node that is cut off from most folds the share of all others",
+		Package: "internal/cluster", Test: "TestPlacementThroughFaults",
+	},
+	{
+		Name: "asked-while-it-is-fetched", File: "internal/cluster/members.go",
+		Old:     `if n.Node == m.name || c == nil || !c.serves() || time.Since(n.heard) > goneAfter {`,
+		New:     `if n.Node == m.name || c == nil || time.Since(n.heard) > goneAfter {`,
+		Bug:     "copies are asked that are not complete, before those that are",
+		Package: "internal/cluster", Test: "TestWhichCopiesAreAsked",
+	},
+	{
+		Name: "answers-while-it-is-fetched", File: "consumers/projector/presence.go",
+		Old: `	reason := errArriving
+	w.mending.reason.Store(&reason)
+	g, err`,
+		New: `	w.mending.reason.Store(nil)
+	g, err`,
+		Bug:     "a copy answers with the part of the log that it has folded so far",
+		Package: "consumers/projector", Test: "TestPartitionsComeAndGo",
+	},
+	{
+		Name: "part-for-the-whole", File: "internal/cluster/ask.go",
+		Old:     `return x.Partition == asked.Partition && (x.Problem == nil || x.Problem.Code != Elsewhere) && x.Sequence >= asked.Sequence`,
+		New:     `return x.Partition == asked.Partition && (x.Problem != nil || x.Sequence >= asked.Sequence)`,
+		Bug:     "what one node cannot answer is asked of no other one",
+		Package: "internal/cluster", Test: "TestAskingThroughFaults",
+	},
+	{
+		Name: "missing-partition-is-passed-over", File: "internal/router/router.go",
+		Old: `				var none R
+				yield(none, err)
+				return`,
+		New:     `				missing = nil`,
+		Bug:     "a user's conversations are answered without those of a partition that nobody has",
+		Package: "internal/runtime", Test: "TestOtherNodesAnswerForLostCopies",
+	},
+	{
+		Name: "outcomes-of-another-entry", File: "internal/router/router.go",
+		Old:     `answers, err := r.askOf(asked, name, []byte("{}"),`,
+		New:     `answers, err := r.askFor(asked, name, []byte("{}"),`,
+		Bug:     "an event is told what was decided about one of a later entry, by a node that has no copy",
+		Package: "internal/runtime", Test: "TestAnswersOfOtherNodesAreNotOlder",
+	},
+	{
+		Name: "idle-log-is-not-compared-again", File: "internal/cluster/compare.go",
+		Old: `		c.compare = position
+		return
+	}
+	if c.compare > position {`,
+		New: `		if c.mark.Sequence != position {
+			c.compare = position
+		}
+		return
+	}
+	if c.compare > position {`,
+		Bug:     "a copy never leaves a partition that gets no entries",
+		Package: "internal/cluster", Test: "TestCopyThatComesIsComparedWhereTheLogEnds",
+	},
+	{
+		Name: "second-place-of-an-entry", File: "events/eventlog/ownsubject.go",
+		Old:     `if a.verdict != overtaken && (a.verdict != stored || !d.inDoubt) {`,
+		New:     `if a.verdict != overtaken {`,
+		Bug:     "an entry that a server lost and stored again is told to be all duplicates",
+		Package: "events/eventlog", Test: "TestOwnEntryThatIsStoredTwice",
+	},
+	{
+		Name: "store-of-a-node-is-off", File: "events/eventlog/storeoff.go",
+		Old: `	case l.peer != nil:
+		return l.peer.srv`,
+		New:     ``,
+		Bug:     "a node whose NATS server turned its store off looks well, and holds no replica",
+		Package: "events/eventlog", Test: "TestStoreOfAPeerThatIsOffFailsTheLog",
+	},
+}
