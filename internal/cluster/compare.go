@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/receiptd/receiptd/internal/presence"
 )
 
 // State is the copy of the state that this node has.
@@ -84,7 +86,7 @@ func (n *Node) compareAll(ctx context.Context) {
 	positions := n.state.Folded()
 	nodes := n.members.list()
 	for k := range n.copies {
-		if n.state.Presence(k) != Here {
+		if n.state.Presence(k) != presence.Here {
 			n.copies[k].forget()
 			continue
 		}

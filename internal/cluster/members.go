@@ -221,8 +221,8 @@ func (n *member) copy(partition int) *copyBeat {
 
 func (n *member) silent() bool { return time.Since(n.heard) > silentAfter }
 
-// Alive reports whether a process of a node was heard of lately.
-func (m *Members) Alive(node, life string) bool {
+// alive reports whether a process of a node was heard of lately.
+func (m *Members) alive(node, life string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := m.nodes[node]
@@ -239,7 +239,7 @@ func (m *Members) forget(node string) {
 }
 
 // copiesOf are the other nodes that may be asked for a partition. Those that serve and keep up are
-// preferred, in the order of [Rank], so that each partition is asked of another node first.
+// preferred, in the order of rank, so that each partition is asked of another node first.
 func (m *Members) copiesOf(partition int) (preferred, others []string) {
 	nodes, furthest := m.list(), m.furthest(partition)
 	for i := range nodes {
@@ -253,7 +253,7 @@ func (m *Members) copiesOf(partition int) (preferred, others []string) {
 			others = append(others, n.Node)
 		}
 	}
-	return Rank(partition, preferred), Rank(partition, others)
+	return rank(partition, preferred), rank(partition, others)
 }
 
 // furthest is the last entry of a partition that a node which is heard of has folded.
