@@ -201,7 +201,7 @@ func (m *Maker) snapshot(ctx context.Context, k int) (err error) {
 	if err == nil {
 		err = m.Reader.files(ctx, &made, check, m.waitFor(ctx))
 	}
-	if errors.Is(err, ErrDamaged) && len(stored) > 0 { // of an earlier one: everything once more
+	if errors.Is(err, errDamaged) && len(stored) > 0 { // of an earlier one: everything once more
 		m.Logger.Warn("files of earlier snapshots are damaged; all are stored again", "partition", k, "error", err)
 		if uploaded, err = m.store(ctx, &made, export, nil); err == nil {
 			err = m.Reader.files(ctx, &made, check, m.waitFor(ctx))
@@ -233,7 +233,7 @@ func (m *Maker) storedFiles(ctx context.Context, k int) (map[string]File, error)
 	stored := map[string]File{}
 	for i := range m.kept[k] {
 		old, err := m.Reader.manifest(ctx, &m.kept[k][i])
-		if errors.Is(err, ErrDamaged) {
+		if errors.Is(err, errDamaged) {
 			continue
 		}
 		if err != nil {

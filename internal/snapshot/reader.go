@@ -164,7 +164,7 @@ func (r *Reader) Fetch(ctx context.Context, partition int, dir string, use func(
 func (r *Reader) passOver(partition int, k *Kept, err error) bool {
 	var reason string
 	switch {
-	case errors.Is(err, ErrDamaged), errors.Is(err, store.ErrCorrupt):
+	case errors.Is(err, errDamaged), errors.Is(err, store.ErrCorrupt):
 		reason = PassedDamaged
 		r.Counts.Damaged.Add(1)
 	case errors.Is(err, errRules):
@@ -233,7 +233,7 @@ func (r *Reader) files(ctx context.Context, m *Manifest, dir string, pace func(b
 	}
 	facts, err := store.Look(ctx, dir)
 	if err == nil && facts != m.Facts {
-		err = fmt.Errorf("%w: its state is %+v, the manifest says %+v", ErrDamaged, facts, m.Facts)
+		err = fmt.Errorf("%w: its state is %+v, the manifest says %+v", errDamaged, facts, m.Facts)
 	}
 	return err
 }

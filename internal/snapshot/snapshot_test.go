@@ -218,7 +218,7 @@ func TestOnlyWhatChangedIsStored(t *testing.T) {
 	if kept := w.kept(); len(kept) != 2 || kept[1].Sequence <= first.Sequence {
 		t.Errorf("kept are %+v, after %+v", kept, first)
 	}
-	if _, err := w.reader.manifest(w.ctx, &first); !errors.Is(err, ErrDamaged) {
+	if _, err := w.reader.manifest(w.ctx, &first); !errors.Is(err, errDamaged) {
 		t.Errorf("the first snapshot is still there: %v", err)
 	}
 	left, err := w.reader.Objects.leftovers(w.ctx, nil)
@@ -383,7 +383,7 @@ func TestManifestNamesFilesInItsDirectory(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"", ".", "..", "../CURRENT", "a/b", "/etc/passwd"} {
 		text := []byte(`{"version":1,"files":[{"name":"` + name + `"}]}`)
-		if _, err := parseManifest(text, Kept{}); !errors.Is(err, ErrDamaged) {
+		if _, err := parseManifest(text, Kept{}); !errors.Is(err, errDamaged) {
 			t.Errorf("a file called %q: %v", name, err)
 		}
 	}

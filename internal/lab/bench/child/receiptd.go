@@ -51,9 +51,9 @@ func (r *Receiptd) WithNATS() *Receiptd {
 // ready. After [Receiptd.Kill] or [Receiptd.Stop] it may be called again.
 func (r *Receiptd) Start(ctx context.Context, dir string) (err error) {
 	r.dir = dir
-	name := ServerReceiptd
+	name := serverReceiptd
 	if r.door {
-		name = ServerReceiptdNATS
+		name = serverReceiptdNATS
 	}
 	url, key, err := r.self.Start(ctx, &r.server, name, dir)
 	if err != nil {
