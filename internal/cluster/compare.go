@@ -12,7 +12,7 @@ import (
 
 // State is the copy of the state that this node has.
 type State interface {
-	Copies
+	holdings
 	// Levels are the levels of the rules in force, of each partition.
 	Levels() []uint64
 	// Ready returns nil once the folds have caught up with the log.
@@ -68,7 +68,7 @@ func (c *comparison) forget() {
 	c.compare, c.seen, c.mark, c.agreed, c.same = 0, 0, Mark{}, 0, nil
 }
 
-// agrees reports whether a node's copy was the same as the one here, since both are there. Copies
+// agrees reports whether a node's copy was the same as the one here, since both are there. holdings
 // of nothing are the same.
 func (n *Node) agrees(partition int, m *member) bool {
 	if n.state.Folded()[partition] == 0 {

@@ -25,8 +25,8 @@ const (
 	defaultMoveAfter = time.Minute
 )
 
-// Copies are what a node does with its copies.
-type Copies interface {
+// holdings are what a node does with its copies.
+type holdings interface {
 	Presence(partition int) presence.Presence
 	// Serves reports whether the copy is answered from, with an entry in it.
 	Serves(partition int, sequence uint64) bool
@@ -56,8 +56,8 @@ type place struct {
 type places struct {
 	node    string
 	after   time.Duration
-	members *Members
-	copies  Copies
+	members *membership
+	copies  holdings
 	of      int // partitions
 	r       Register
 	// keepFloor says what this node needs of the log: all of a partition that arrives.
@@ -76,7 +76,7 @@ type places struct {
 	problem string
 }
 
-func newPlaces(o *Options, members *Members) *places {
+func newPlaces(o *Options, members *membership) *places {
 	after := o.MoveAfter
 	if after == 0 {
 		after = defaultMoveAfter

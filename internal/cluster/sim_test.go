@@ -34,7 +34,7 @@ type simNet struct {
 type simNode struct {
 	name    string
 	net     *simNet
-	members *Members
+	members *membership
 	asker   *Asker
 
 	mu     sync.Mutex

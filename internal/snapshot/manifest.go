@@ -26,8 +26,8 @@ type File struct {
 	SHA256 string `json:"sha256"`
 }
 
-// Manifest describes a snapshot.
-type Manifest struct {
+// manifest describes a snapshot.
+type manifest struct {
 	Version    int       `json:"version"`
 	Partition  int       `json:"partition"`
 	Partitions int       `json:"partitions"`
@@ -73,7 +73,7 @@ func parseNote(text []byte) (n note, err error) {
 }
 
 // parseManifest reads the manifest of a snapshot.
-func parseManifest(text []byte, k Kept) (m Manifest, err error) {
+func parseManifest(text []byte, k Kept) (m manifest, err error) {
 	if err := json.Unmarshal(text, &m); err != nil {
 		return m, fmt.Errorf("%w: manifest: %w", errDamaged, err)
 	}

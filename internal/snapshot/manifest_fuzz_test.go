@@ -17,7 +17,7 @@ import (
 func FuzzSnapshotManifest(f *testing.F) {
 	k := Kept{Sequence: 9, Digest: "d"}
 	add := func(files ...File) {
-		text, err := json.Marshal(Manifest{
+		text, err := json.Marshal(manifest{
 			Version: manifestVersion, Partitions: 2, Made: time.Unix(1_700_000_000, 0).UTC(), Facts: store.Facts{Sequence: 9, Digest: "d", Level: 1}, Files: files,
 		})
 		if err != nil {

@@ -149,7 +149,7 @@ func (w *world) same(p *projector.Projector) {
 // table is the largest file of a snapshot.
 func (w *world) table(k *Kept) (largest File) {
 	w.t.Helper()
-	for _, f := range consumertest.Must[Manifest](w.t)(w.reader.manifest(w.ctx, k)).Files {
+	for _, f := range consumertest.Must[manifest](w.t)(w.reader.manifest(w.ctx, k)).Files {
 		if strings.HasSuffix(f.Name, ".sst") && f.Size > largest.Size {
 			largest = f
 		}
@@ -229,7 +229,7 @@ func TestOnlyWhatChangedIsStored(t *testing.T) {
 	for k := range w.log.Partitions() {
 		for _, one := range consumertest.Must[[]Kept](t)(w.reader.kept(w.ctx, k)) {
 			named[one.Manifest.Object] = true
-			for _, f := range consumertest.Must[Manifest](t)(w.reader.manifest(w.ctx, &one)).Files {
+			for _, f := range consumertest.Must[manifest](t)(w.reader.manifest(w.ctx, &one)).Files {
 				named[f.Object] = f.Size > 0
 			}
 		}
@@ -296,12 +296,12 @@ func TestSnapshotsThatDoNotFitArePassedOver(t *testing.T) {
 	if n := w.reader.Counts.Unfit.Load(); n != 2 {
 		t.Errorf("%d snapshots of another log were passed over, want that of each partition", n)
 	}
-	for name, change := range map[string]func(*Manifest){
-		"rules":      func(m *Manifest) { m.Rules++ },
-		"level":      func(m *Manifest) { m.Level++ },
-		"partitions": func(m *Manifest) { m.Partitions++ },
+	for name, change := range map[string]func(*manifest){
+		"rules":      func(m *manifest) { m.Rules++ },
+		"level":      func(m *manifest) { m.Level++ },
+		"partitions": func(m *manifest) { m.Partitions++ },
 	} {
-		m := consumertest.Must[Manifest](t)(w.reader.manifest(w.ctx, &w.kept()[0]))
+		m := consumertest.Must[manifest](t)(w.reader.manifest(w.ctx, &w.kept()[0]))
 		m.Sequence += 1000 // a later one
 		change(&m)
 		before := w.kept()[0].Sequence
