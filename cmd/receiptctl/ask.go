@@ -116,8 +116,8 @@ func table(w io.Writer, heading string, rows []string) error {
 	return nil
 }
 
-// columns is a row of a table, harmless whatever a server has put into it. A time that there is none
-// of is "never".
+// columns is a row of a table, harmless whatever a server has put into it. A time that there is
+// none of is "never".
 func columns(values ...any) string {
 	text := make([]string, len(values))
 	for i, v := range values {

@@ -56,7 +56,7 @@ const Elsewhere = "elsewhere"
 type Asker struct {
 	// Bus reaches them.
 	Bus Bus
-	// holdings are the nodes that have a copy of a partition, this one not among them: those to be
+	// Copies are the nodes that have a copy of a partition, this one not among them: those to be
 	// asked first, and those to be asked if none of these answers.
 	Copies func(partition int) (preferred, others []string)
 }

@@ -68,7 +68,7 @@ func (c *comparison) forget() {
 	c.compare, c.seen, c.mark, c.agreed, c.same = 0, 0, Mark{}, 0, nil
 }
 
-// agrees reports whether a node's copy was the same as the one here, since both are there. holdings
+// agrees reports whether a node's copy was the same as the one here, since both are there. Copies
 // of nothing are the same.
 func (n *Node) agrees(partition int, m *member) bool {
 	if n.state.Folded()[partition] == 0 {

@@ -106,7 +106,8 @@ type member struct {
 	heard time.Time
 }
 
-// membership are the nodes that are heard of, this one included. Views of different nodes may differ.
+// membership is the nodes that are heard of, this one included. Views of different nodes may
+// differ.
 type membership struct {
 	self func() beat
 	name string
@@ -305,7 +306,7 @@ type View struct {
 	// RulesLevel is the level of the rules in force in all partitions, as far as this node has
 	// folded them.
 	RulesLevel uint64 `json:"rules_level"`
-	// holdings is how many nodes are to fold each partition; 0 = all. Moves are the exceptions.
+	// Copies is how many nodes are to fold each partition; 0 = all. Moves are the exceptions.
 	Copies     int             `json:"copies"`
 	Moves      []Move          `json:"moves,omitempty"`
 	Partitions []PartitionView `json:"partitions"`

@@ -196,7 +196,7 @@ func (n *Node) Alive(node, life string) bool { return n.members.alive(node, life
 // Asker asks the copies that other nodes have.
 func (n *Node) Asker() *Asker { return &Asker{Bus: n.o.Bus, Copies: n.Copies} }
 
-// holdings are the other nodes that have a copy of a partition: those that serve and keep up, and all
+// Copies are the other nodes that have a copy of a partition: those that serve and keep up, and all
 // others that may be asked.
 func (n *Node) Copies(partition int) (preferred, others []string) {
 	return n.members.copiesOf(partition)

@@ -19,7 +19,7 @@ const (
 // Plan is what is wanted of the nodes together. There is one for the cluster, in the bucket, and
 // whoever changes it does so by compare-and-set.
 type Plan struct {
-	// holdings is how many nodes are to fold each partition; 0 = all. Chosen is set once a node's
+	// Copies is how many nodes are to fold each partition; 0 = all. Chosen is set once a node's
 	// flag, or a command, has said so: flags of nodes that start later change nothing.
 	Copies int  `json:"copies"`
 	Chosen bool `json:"chosen,omitempty"`

@@ -66,7 +66,8 @@ type exports struct {
 func newExports() *exports {
 	return &exports{
 		fset: token.NewFileSet(), used: map[token.Position]bool{}, declared: map[token.Position]types.Object{},
-		methods: map[string]bool{"MarshalText": true, "UnmarshalText": true}, // of [encoding], which nobody imports
+		// Those of package encoding, which nobody imports.
+		methods: map[string]bool{"MarshalText": true, "UnmarshalText": true},
 	}
 }
 
@@ -151,8 +152,8 @@ func (i imports) Import(path string) (*types.Package, error) {
 	return i.others.Import(path)
 }
 
-// check reads one package. Where a test sees a package together with the tests of that, types differ
-// that are the same in truth: such errors are the compiler's to find.
+// check reads one package. Where a test sees a package together with the tests of that, types
+// differ that are the same in truth: such errors are the compiler's to find.
 func (c *exports) check(path string, with types.Importer, dir string, files ...[]string) (*types.Package, error) {
 	var parsed []*ast.File
 	for _, name := range slices.Concat(files...) {
@@ -190,7 +191,8 @@ func (c *exports) check(path string, with types.Importer, dir string, files ...[
 	return p, nil
 }
 
-// position is where an object is declared; for one of an instance, where that of the generic type is.
+// position is where an object is declared; for one of an instance, where that of the generic type
+// is.
 func (c *exports) position(o types.Object) token.Position {
 	switch x := o.(type) {
 	case *types.Func:
