@@ -204,7 +204,7 @@ func BenchmarkEventList(b *testing.B) {
 		b.ReportAllocs()
 		receipts := 0
 		for b.Loop() {
-			err := DecodeEventList(list, func(int, *Event) error { receipts++; return nil })
+			err := DecodeEventListOf("", list, func(int, *Event) error { receipts++; return nil })
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -66,7 +66,7 @@ func decodeSingle(data []byte) (list []Event, err error) {
 	if len(data) > 0 && data[0] == '{' {
 		err = new(Decoder).Decode(data, FormatJSON, keep)
 	} else {
-		err = DecodeEventList(data, keep)
+		err = DecodeEventListOf("", data, keep)
 	}
 	return list, err
 }

@@ -10,7 +10,7 @@ import (
 // Nats-Msg-Id: the name itself if it is a valid event id, else the SHA-256 of it in hexadecimal. An
 // empty name makes none.
 func EventIDOf(name string) string {
-	if name == "" || EventIDProblem(name) == "" {
+	if name == "" || eventIDProblem(name) == "" {
 		return name
 	}
 	sum := sha256.Sum256([]byte(name))
@@ -35,7 +35,7 @@ func NameEvents(key string, events []Event) { NameEventsFrom(key, 0, events) }
 // index among all of them.
 func NameEventsFrom(key string, first int, events []Event) {
 	const index = 8 // bytes: no request has ten million events
-	if len(key) > MaxEventIDBytes-index || EventIDProblem(key) != "" {
+	if len(key) > MaxEventIDBytes-index || eventIDProblem(key) != "" {
 		sum := sha256.Sum256([]byte(key))
 		key = hex.EncodeToString(sum[:len(sum)/2])
 	}

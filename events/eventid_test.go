@@ -16,7 +16,7 @@ func TestEventIDOf(t *testing.T) {
 	}
 	ids := []string{EventIDOf(long + "1"), EventIDOf(long + "2"), EventIDOf("a\nb"), EventIDOf("\xff")}
 	for i, id := range ids {
-		if EventIDProblem(id) != "" || slices.Index(ids, id) != i {
+		if eventIDProblem(id) != "" || slices.Index(ids, id) != i {
 			t.Errorf("ids %q", ids)
 		}
 	}
@@ -29,7 +29,7 @@ func TestNameEvents(t *testing.T) {
 		NameEvents(key, named)
 		NameEvents(key, again)
 		for i := range named {
-			if bad := EventIDProblem(named[i].EventID); bad != "" || named[i].EventID != again[i].EventID {
+			if bad := eventIDProblem(named[i].EventID); bad != "" || named[i].EventID != again[i].EventID {
 				t.Errorf("key of %d bytes: %q, then %q: %s", len(key), named[i].EventID, again[i].EventID, bad)
 			}
 		}

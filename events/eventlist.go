@@ -97,8 +97,9 @@ func appendEvent(dst []byte, e *Event) []byte {
 	return dst
 }
 
-// DecodeEventList calls f for each event of an EventList, in order, with its index: several times
-// with the same one for an event that names many messages. The event is valid and of no internal
+// DecodeEventListOf calls f for each event of an EventList, in order, with its index: several times
+// with the same one for an event that names many messages. In receipts of a user, if one is given,
+// nobody need be named. The event is valid and of no internal
 // kind; its App is empty. The Event itself is reused for the next one, but
 // its strings and lists stay valid until data is changed.
 //
@@ -106,11 +107,6 @@ func appendEvent(dst []byte, e *Event) []byte {
 // an [*EventError], which names fields as the protobuf format does, or [ErrNoEvents]. By then the
 // events before the bad one have been handed to f. An error of f ends the decoding and is returned
 // as it is. Usual events are decoded without allocating.
-func DecodeEventList(data []byte, f func(i int, e *Event) error) error {
-	return DecodeEventListOf("", data, f)
-}
-
-// DecodeEventListOf is DecodeEventList for receipts of a user, who need not be named in them.
 func DecodeEventListOf(user string, data []byte, f func(i int, e *Event) error) error {
 	if len(data) == 0 {
 		return ErrNoEvents

@@ -12,7 +12,7 @@ import (
 
 // decodeEventList collects the events; they alias data.
 func decodeEventList(data []byte) (evs []Event, err error) {
-	err = DecodeEventList(data, func(i int, e *Event) error {
+	err = DecodeEventListOf("", data, func(i int, e *Event) error {
 		if i != len(evs) {
 			return errors.New("index out of order")
 		}
@@ -96,7 +96,7 @@ func TestEventListReturnsTheErrorOfItsCallback(t *testing.T) {
 	list := AppendEventList(nil, trafficShapes[0].traffic(1, 3))
 	stop := errors.New("stop")
 	calls := 0
-	err := DecodeEventList(list, func(int, *Event) error { calls++; return stop })
+	err := DecodeEventListOf("", list, func(int, *Event) error { calls++; return stop })
 	if err != stop || calls != 1 {
 		t.Errorf("%v after %d calls", err, calls)
 	}
@@ -105,7 +105,7 @@ func TestEventListReturnsTheErrorOfItsCallback(t *testing.T) {
 func TestEventListDecodesWithoutAllocating(t *testing.T) {
 	list := AppendEventList(nil, trafficShapes[0].traffic(1, 1000))
 	n := testing.AllocsPerRun(10, func() {
-		if err := DecodeEventList(list, func(int, *Event) error { return nil }); err != nil {
+		if err := DecodeEventListOf("", list, func(int, *Event) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -40,7 +40,7 @@ func TestReadOfManyMessagesIsAsManyEvents(t *testing.T) {
 		},
 		"protobuf": func(f func(int, *Event) error) error {
 			single := AppendEventList(nil, []Event{{Kind: MessageRead, Message: "m", User: "ben", Group: "team"}})
-			return DecodeEventList(slices.Concat(single, list, single), f)
+			return DecodeEventListOf("", slices.Concat(single, list, single), f)
 		},
 	} {
 		var got []Event
@@ -96,7 +96,7 @@ func TestMessagesThatAreRefused(t *testing.T) {
 		}
 	}
 	_, list := manyRead(slices.Repeat([]string{"m"}, MaxMessagesRead+1))
-	err := DecodeEventList(list, func(int, *Event) error { return errors.New("an event") })
+	err := DecodeEventListOf("", list, func(int, *Event) error { return errors.New("an event") })
 	if want := "event 0: messages: more than 256 messages"; err == nil || err.Error() != want {
 		t.Errorf("protobuf: %v, want %s", err, want)
 	}

@@ -81,7 +81,7 @@ func (e *Event) validate(present fieldSet) error {
 		}
 	}
 	if present.has(fieldEventID) {
-		if bad := EventIDProblem(e.EventID); bad != "" {
+		if bad := eventIDProblem(e.EventID); bad != "" {
 			return &FieldError{"event_id", bad}
 		}
 	}
@@ -189,8 +189,8 @@ func plainID(id string) bool {
 // IDProblem says what is wrong with an id of a user, group or message; empty if nothing is.
 func IDProblem(id string) string { return idProblem(id, MaxIDBytes) }
 
-// EventIDProblem says what is wrong with the id of an event; empty if nothing is.
-func EventIDProblem(id string) string { return idProblem(id, MaxEventIDBytes) }
+// eventIDProblem says what is wrong with the id of an event; empty if nothing is.
+func eventIDProblem(id string) string { return idProblem(id, MaxEventIDBytes) }
 
 // LabelProblem says what is wrong with the label of a message; empty if nothing is.
 func LabelProblem(label string) string { return idProblem(label, MaxLabelBytes) }

@@ -29,8 +29,8 @@ type Alert struct {
 // HourMillis: all messages are as old then as the rule says.
 func (x *Alert) Due() int64 { return dueAt(&x.Rule, x.Hour) }
 
-// Fires reports whether the numbers are an alert.
-func (x *Alert) Fires() bool {
+// fires reports whether the numbers are an alert.
+func (x *Alert) fires() bool {
 	return x.Eligible > 0 && x.Eligible >= uint64(x.Rule.MinRecipients) && x.Read*100 < x.Rule.Percent()*x.Eligible
 }
 
@@ -214,7 +214,7 @@ func (s *storedCohort) later(than uint16) (n uint64, err error) {
 func (p *Partition) keepAlerts(a *app, found map[AlertName]*Alert) {
 	list := make([]*Alert, 0, len(found))
 	for _, x := range found {
-		if x.Rule.By != events.AlertByGroup && x.Eligible > 0 || x.Fires() {
+		if x.Rule.By != events.AlertByGroup && x.Eligible > 0 || x.fires() {
 			list = append(list, x)
 		}
 	}

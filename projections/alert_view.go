@@ -71,7 +71,7 @@ func JoinAlerts(parts []PartAlerts) (list []Alert, upto int64) {
 		}
 	}
 	for name, x := range sums {
-		if due := x.Due(); due >= from && due <= upto && x.Fires() {
+		if due := x.Due(); due >= from && due <= upto && x.fires() {
 			found[name] = *x
 		}
 	}

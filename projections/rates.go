@@ -109,8 +109,8 @@ func (e *BeyondRollupError) Error() string {
 
 // What of a query the rollup may not have.
 const (
-	BeyondByMessage = "rows by message"
-	BeyondByReader  = "rows by reader"
+	beyondByMessage = "rows by message"
+	beyondByReader  = "rows by reader"
 	BeyondMessages  = "sets of messages"
 	BeyondZone      = "days of a zone that is not whole hours from UTC"
 )
@@ -120,9 +120,9 @@ const (
 func (q *RateQuery) BeyondRollup() *BeyondRollupError {
 	switch {
 	case q.By == ByMessage:
-		return &BeyondRollupError{BeyondByMessage}
+		return &BeyondRollupError{beyondByMessage}
 	case q.By == ByReader:
-		return &BeyondRollupError{BeyondByReader}
+		return &BeyondRollupError{beyondByReader}
 	case q.Messages != nil:
 		return &BeyondRollupError{BeyondMessages}
 	case q.By.zoned() && q.Zone != nil && !wholeHours(q.Zone, q.From, q.To):

@@ -116,11 +116,12 @@ func table(w io.Writer, heading string, rows []string) error {
 	return nil
 }
 
-// columns is a row of a table. A time that there is none of is "never".
+// columns is a row of a table, harmless whatever a server has put into it. A time that there is
+// none of is "never".
 func columns(values ...any) string {
 	text := make([]string, len(values))
 	for i, v := range values {
-		text[i] = fmt.Sprint(v)
+		text[i] = ctl.Harmless(fmt.Sprint(v))
 		if at, ok := v.(time.Time); ok {
 			text[i] = "never"
 			if !at.IsZero() {

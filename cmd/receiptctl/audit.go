@@ -72,10 +72,11 @@ type auditor struct {
 // audit takes a partition's head if it continues the one that is kept.
 func (a auditor) audit(ctx context.Context, partition int, w io.Writer) (merkle.Origin, error) {
 	path := fmt.Sprintf("/v1/log/%d/checkpoint", partition)
-	signed, err := a.fetch(ctx, path)
+	text, err := a.client.Text(ctx, path, nil)
 	if err != nil {
 		return merkle.Origin{}, err
 	}
+	signed := string(text)
 	o, head, err := merkle.OpenCheckpoint(a.key, signed)
 	if err == nil && o.Partition != partition {
 		err = fmt.Errorf("%w: the head of partition %d", errRewritten, o.Partition)
@@ -124,17 +125,6 @@ func (a auditor) continues(ctx context.Context, partition int, old, head merkle.
 		return fmt.Errorf("%w: its first %d entries are others: %w", errRewritten, old.Size, err)
 	}
 	return nil
-}
-
-func (a auditor) fetch(ctx context.Context, path string) (string, error) {
-	body, err := a.client.Stream(ctx, "GET", path, nil, nil)
-	if err != nil {
-		return "", err
-	}
-	defer body.Close()
-	const most = 64 << 10 // a checkpoint has some 300 bytes
-	text, err := io.ReadAll(io.LimitReader(body, most))
-	return string(text), err
 }
 
 // verifierOf reads a public key, or the file that has it.

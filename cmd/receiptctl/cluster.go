@@ -43,13 +43,13 @@ func (c clusterStatusCommand) Run(ctx context.Context, target ctl.Target, std st
 		return json.NewEncoder(std.out).Encode(v)
 	}
 	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "as node %s sees it; level %d of the rules is in force; %s\n\nNODE\tSTATE\tHEARD\tVERSION\tKNOWS LEVEL\n", v.Node, v.RulesLevel, wish(v))
+	fmt.Fprintf(w, "as node %s sees it; level %d of the rules is in force; %s\n\nNODE\tSTATE\tHEARD\tVERSION\tKNOWS LEVEL\n", ctl.Harmless(v.Node), v.RulesLevel, wish(v))
 	for _, n := range v.Nodes {
 		state := n.State
 		if n.Drained {
 			state += " (drained)"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d ms ago\t%s\t%d\n", n.Node, state, n.HeardMS, n.Version, n.MaxRulesLevel)
+		fmt.Fprintln(w, columns(n.Node, state, fmt.Sprint(n.HeardMS, " ms ago"), n.Version, n.MaxRulesLevel))
 	}
 	fmt.Fprint(w, "\nPARTITION\tNODE\tSTATE\tFOLDED\tCOMPARED AT\tDIGEST\tCHAIN\n")
 	for _, p := range v.Partitions {
@@ -58,7 +58,7 @@ func (c clusterStatusCommand) Run(ctx context.Context, target ctl.Target, std st
 			if !slices.Contains(p.Wanted, x.Node) {
 				state += " (not wanted)"
 			}
-			fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%d\t%s\t%s\n", p.Partition, x.Node, state, x.Applied, x.Sequence, x.Digest, x.Chain)
+			fmt.Fprintln(w, columns(p.Partition, x.Node, state, x.Applied, x.Sequence, x.Digest, x.Chain))
 		}
 	}
 	if err := w.Flush(); err != nil {
@@ -82,12 +82,12 @@ func wish(v cluster.View) string {
 // showMoves lists the exceptions, and what is in the way of copies that are to come or to leave.
 func showMoves(out io.Writer, v cluster.View) {
 	for _, m := range v.Moves {
-		fmt.Fprintf(out, "\npartition %d is to be on %s in the place of %s\n", m.Partition, m.To, m.From)
+		fmt.Fprintf(out, "\npartition %d is to be on %s in the place of %s\n", m.Partition, ctl.Harmless(m.To), ctl.Harmless(m.From))
 	}
 	for _, p := range v.Partitions {
 		for _, x := range p.Copies {
 			if x.Stuck != "" {
-				fmt.Fprintf(out, "\npartition %d on %s: %s\n", p.Partition, x.Node, x.Stuck)
+				fmt.Fprintf(out, "\npartition %d on %s: %s\n", p.Partition, ctl.Harmless(x.Node), ctl.Harmless(x.Stuck))
 			}
 		}
 	}
@@ -101,7 +101,7 @@ func showSnapshots(out io.Writer, partitions []cluster.PartitionView) error {
 		if s, ok := p.Snapshot.(map[string]any); ok {
 			fmt.Fprint(w, head)
 			head = ""
-			fmt.Fprintf(w, "%d\t%.0f\t%v\t%.0f\t%v\n", p.Partition, s["sequence"], s["made"], s["bytes"], s["digest"])
+			fmt.Fprintln(w, columns(p.Partition, fmt.Sprintf("%.0f", s["sequence"]), s["made"], fmt.Sprintf("%.0f", s["bytes"]), s["digest"]))
 		}
 	}
 	return w.Flush()

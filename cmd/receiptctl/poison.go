@@ -5,11 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
 	"text/tabwriter"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/receiptd/receiptd/internal/ctl"
 )
@@ -74,23 +70,14 @@ func printInVain(w io.Writer, list []inVainEntry) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "TIME\tPOSITION\tREASON\tSUBJECT\tDATA")
 	for _, x := range list {
-		data := harmless(x.Data)
+		data := ctl.Harmless(x.Data)
 		if x.Bytes != nil {
 			data = fmt.Sprintf("%q", x.Bytes)
 		}
-		fmt.Fprintf(t, "%s\t%d:%d\t%s\t%s\t%s\n", x.Time, x.Partition, x.Sequence, harmless(x.Reason), harmless(x.Subject), data)
+		fmt.Fprintf(t, "%s\t%d:%d\t%s\t%s\t%s\n", ctl.Harmless(x.Time), x.Partition, x.Sequence, ctl.Harmless(x.Reason), ctl.Harmless(x.Subject), data)
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
 	return nil
-}
-
-// harmless is a text that a producer chose as a terminal may be given it: quoted where it has
-// characters that a terminal would obey, or that are not seen.
-func harmless(text string) string {
-	if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.Quote(text)
-	}
-	return text
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -86,20 +85,18 @@ func (p proveCommand) app(ctx context.Context, target ctl.Target) (string, error
 	if p.App != "" {
 		return p.App, nil
 	}
-	var answer struct {
-		Apps []struct{ Org, App string } `json:"apps"`
-	}
-	var text strings.Builder
-	if err := p.fetch(ctx, target, "/v1/apps", nil, &text); err != nil {
+	client, err := target.Client()
+	if err != nil {
 		return "", err
 	}
-	if err := json.Unmarshal([]byte(text.String()), &answer); err != nil {
-		return "", fmt.Errorf("apps of the server: %w", err)
+	apps, err := client.Apps(ctx)
+	if err != nil {
+		return "", err
 	}
-	if len(answer.Apps) != 1 {
-		return "", fmt.Errorf("the server has %d apps: name the message's with --app", len(answer.Apps))
+	if len(apps) != 1 {
+		return "", fmt.Errorf("the server has %d apps: name the message's with --app", len(apps))
 	}
-	return answer.Apps[0].Org + "#" + answer.Apps[0].App, nil
+	return apps[0], nil
 }
 
 // fetch writes what the server answers.
@@ -108,12 +105,11 @@ func (p proveCommand) fetch(ctx context.Context, target ctl.Target, path string,
 	if err != nil {
 		return err
 	}
-	body, err := client.Stream(ctx, "GET", path, query, nil)
+	text, err := client.Text(ctx, path, query)
 	if err != nil {
 		return err
 	}
-	defer body.Close()
-	_, err = io.Copy(w, body)
+	_, err = w.Write(text)
 	return err
 }
 

@@ -192,7 +192,7 @@ func report(w io.Writer, r projector.RebuildResult, asJSON bool) error {
 		if p.Live == "" {
 			p.Live = "cut off from the log"
 		}
-		fmt.Fprintf(t, "%d\t%d\t%d\t%s\t%s\t%s\n", p.Partition, p.Position, p.Keys, p.Live, p.Replayed, p.Tree.Root)
+		fmt.Fprintln(t, columns(p.Partition, p.Position, p.Keys, p.Live, p.Replayed, p.Tree.Root))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -236,7 +236,7 @@ func report(w io.Writer, r projector.RebuildResult, asJSON bool) error {
 		}
 		if d := p.Difference; d != nil && err == nil {
 			_, err = fmt.Fprintf(w, "partition %d, first difference: %s: %s\n  live     %s\n  replayed %s\n",
-				p.Partition, d.Key, d.What, d.Live, d.Replayed)
+				p.Partition, ctl.Harmless(d.Key), ctl.Harmless(d.What), ctl.Harmless(d.Live), ctl.Harmless(d.Replayed))
 		}
 	}
 	return err
@@ -250,10 +250,10 @@ func reportLog(w io.Writer, streams []eventlog.StreamFiles, findings []eventlog.
 	}
 	for _, s := range streams {
 		_, err = fmt.Fprintf(w, "log: %s: entries %d to %d, %s bytes read from the disk against their checksums\n",
-			s.Stream, s.First, s.Last, progress.Count(float64(s.Bytes)))
+			ctl.Harmless(s.Stream), s.First, s.Last, progress.Count(float64(s.Bytes)))
 	}
 	for _, f := range findings {
-		_, err = fmt.Fprintf(w, "PROBLEM %s\n", f.String())
+		_, err = fmt.Fprintf(w, "PROBLEM %s\n", ctl.Harmless(f.String()))
 	}
 	return err
 }

@@ -88,7 +88,7 @@ func (c statsCommand) Run(ctx context.Context, target ctl.Target, std streams) e
 		if err != nil || c.JSON {
 			return err
 		}
-		if answer.NextCursor == "" || len(rows) >= c.Limit {
+		if answer.NextCursor == "" || len(rows) >= c.Limit || len(answer.Rows) == 0 {
 			if err := table(std.out, strings.ToUpper(q.query.Get("group_by"))+"\tMESSAGES\tCOULD READ\tHAVE READ\tRATE\tHALF OF THESE IN\tNINE TENTHS IN\tHALF OF ALL IN", rows); err != nil {
 				return err
 			}

@@ -50,8 +50,8 @@ func (f files) Write(_ context.Context, partition int, i Intent) error {
 
 const intentFile = "INTENT"
 
-// ErrIntentDamaged: the note of the block that was being inserted is not as it was written.
-var ErrIntentDamaged = errors.New("the note of the insert that was under way is damaged; when no insert of it can be under way any more, a minute after the last stop, remove the file")
+// errIntentDamaged: the note of the block that was being inserted is not as it was written.
+var errIntentDamaged = errors.New("the note of the insert that was under way is damaged; when no insert of it can be under way any more, a minute after the last stop, remove the file")
 
 // readIntent returns the last intent that was written; zero if there is none.
 func readIntent(dir string) (Intent, error) {
@@ -76,10 +76,10 @@ func readIntent(dir string) (Intent, error) {
 func parseIntent(text []byte) (i Intent, err error) {
 	line, sum, _ := bytes.Cut(text, []byte("\n"))
 	if len(sum) > 0 && string(sum) != intentSum(line) {
-		return Intent{}, ErrIntentDamaged
+		return Intent{}, errIntentDamaged
 	}
 	if err := json.Unmarshal(line, &i, json.RejectUnknownMembers(true)); err != nil {
-		return Intent{}, fmt.Errorf("%w: %w", ErrIntentDamaged, err)
+		return Intent{}, fmt.Errorf("%w: %w", errIntentDamaged, err)
 	}
 	return i, nil
 }

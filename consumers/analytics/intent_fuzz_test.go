@@ -19,7 +19,7 @@ func TestDamagedIntentIsRefused(t *testing.T) {
 		for bit := range bits.UintSize / 8 {
 			damaged := append([]byte(nil), text...)
 			damaged[i] ^= 1 << bit
-			if got, err := parseIntent(damaged); !errors.Is(err, ErrIntentDamaged) {
+			if got, err := parseIntent(damaged); !errors.Is(err, errIntentDamaged) {
 				t.Errorf("bit %d of byte %d: %+v, %v", bit, i, got, err)
 			}
 		}
@@ -43,7 +43,7 @@ func FuzzIntent(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		i, err := parseIntent(text)
 		if err != nil {
-			if !errors.Is(err, ErrIntentDamaged) || i != (Intent{}) {
+			if !errors.Is(err, errIntentDamaged) || i != (Intent{}) {
 				t.Fatalf("%+v, %v", i, err)
 			}
 			return

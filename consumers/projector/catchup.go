@@ -8,6 +8,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/presence"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -37,7 +38,7 @@ func (p *Projector) CatchUp(ctx context.Context) (folded uint64, err error) {
 // Close.
 func (w *worker) catchUp(ctx context.Context) (folded uint64, err error) {
 	end := w.endAtOpen.Load()
-	if w.presence() == Absent || w.outcomes.last() >= end {
+	if w.presence() == presence.Absent || w.outcomes.last() >= end {
 		return 0, nil
 	}
 	err = consumers.Follow(ctx, w.p.log, consumers.Options{

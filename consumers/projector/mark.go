@@ -9,6 +9,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/internal/fold"
 	"github.com/receiptd/receiptd/events/merkle"
+	"github.com/receiptd/receiptd/internal/presence"
 	"github.com/receiptd/receiptd/projections"
 	"github.com/receiptd/receiptd/projections/store"
 )
@@ -131,5 +132,5 @@ func (p *Projector) Condemn(partition int, reason error) error {
 // FoldingAgain reports whether the state of a partition was found wrong and is not complete again.
 func (p *Projector) FoldingAgain(partition int) bool {
 	w := p.workers[partition]
-	return w.presence() == Here && (w.unanswered() != nil || w.corrupt() != nil)
+	return w.presence() == presence.Here && (w.unanswered() != nil || w.corrupt() != nil)
 }

@@ -9,19 +9,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/internal/fold"
 	"github.com/receiptd/receiptd/events/eventlog"
-)
-
-// Presence is whether this process has a copy of a partition's state.
-type Presence int
-
-const (
-	// Absent: there is none, in memory or on the disk, and nothing of the partition is folded.
-	Absent Presence = iota
-	// Arriving: there is one, which is folded up to where the log ended when it was begun, and
-	// answers nothing before that.
-	Arriving
-	// Here: there is one. Whether it answers is another question; see [Projector.Serves].
-	Here
+	"github.com/receiptd/receiptd/internal/presence"
 )
 
 // notHere is why a partition is not answered for that was never found corrupt. To those who only
@@ -67,7 +55,7 @@ func (w *worker) live(ctx context.Context) error {
 			switch {
 			case ctx.Err() != nil:
 				return err
-			case err == nil, w.presence() == Here:
+			case err == nil, w.presence() == presence.Here:
 			case errors.Is(err, eventlog.ErrTrimmed): // it came too late, and begins anew
 				w.logger.Warn("a copy of the state is given up that could not be completed", "error", err)
 				err = nil
@@ -98,23 +86,23 @@ func (w *worker) hold(ctx context.Context, t *tenure) error {
 }
 
 // presence is whether there is a copy here.
-func (w *worker) presence() Presence {
+func (w *worker) presence() presence.Presence {
 	switch reason := w.unanswered(); reason {
 	case ErrAbsent:
-		return Absent
+		return presence.Absent
 	case errArriving:
-		return Arriving
+		return presence.Arriving
 	}
-	return Here
+	return presence.Here
 }
 
 // Presence is whether there is a copy of a partition here.
-func (p *Projector) Presence(partition int) Presence { return p.workers[partition].presence() }
+func (p *Projector) Presence(partition int) presence.Presence { return p.workers[partition].presence() }
 
 // here are the partitions of which there is a copy that is complete, or was.
 func (p *Projector) here() (list []*worker) {
 	for _, w := range p.workers {
-		if w.presence() == Here {
+		if w.presence() == presence.Here {
 			list = append(list, w)
 		}
 	}
@@ -147,7 +135,7 @@ func (p *Projector) Begin(ctx context.Context, partition int) error {
 func (w *worker) failed() bool {
 	select {
 	case <-w.now.over:
-		return w.presence() == Arriving
+		return w.presence() == presence.Arriving
 	default:
 		return false
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/consumers/internal/fold"
+	"github.com/receiptd/receiptd/internal/presence"
 	"github.com/receiptd/receiptd/projections"
 	"github.com/receiptd/receiptd/projections/store"
 )
@@ -77,7 +78,7 @@ func TestPartitionsComeAndGo(t *testing.T) {
 		if _, err := os.Stat(r.workers[1].root); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("the directory of what has left is there: %v", err)
 		}
-		if p := r.Presence(1); p != Absent || r.Serves(1, 0) || r.FoldingAgain(1) || r.Stats()[1].Presence != Absent {
+		if p := r.Presence(1); p != presence.Absent || r.Serves(1, 0) || r.FoldingAgain(1) || r.Stats()[1].Presence != presence.Absent {
 			t.Errorf("what has left is here: %v", p)
 		}
 		if _, _, ok := r.Settings(app); !ok || !slices.Contains(r.Apps(), app) {
@@ -112,7 +113,7 @@ func TestPartitionsThatAreHereStayOverRestarts(t *testing.T) {
 			r.stop()
 		}
 		r = sparse(t, log, dir)
-		for k, want := range []Presence{Absent, Here, Absent} {
+		for k, want := range []presence.Presence{presence.Absent, presence.Here, presence.Absent} {
 			if got := r.Presence(k); got != want {
 				t.Errorf("after a crash %v: partition %d is %v, want %v", crash, k, got, want)
 			}
@@ -133,7 +134,7 @@ func TestHalfRemovedPartitionsAreNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = sparse(t, log, dir)
-	if p := r.Presence(0); p != Absent {
+	if p := r.Presence(0); p != presence.Absent {
 		t.Errorf("it is %v", p)
 	}
 	r.bring(0)

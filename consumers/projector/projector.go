@@ -16,6 +16,7 @@ import (
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/consumers/internal/fold"
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/presence"
 	"github.com/receiptd/receiptd/projections"
 	"github.com/receiptd/receiptd/projections/store"
 )
@@ -234,7 +235,7 @@ func (p *Projector) Ready() error {
 		if err := w.err.Load(); err != nil {
 			return *err
 		}
-		if w.presence() != Here {
+		if w.presence() != presence.Here {
 			continue // another node answers for it
 		}
 		if err := w.ask(func(*projections.Partition) error { return nil }); err != nil {

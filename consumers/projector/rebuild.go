@@ -54,7 +54,7 @@ func (o RebuildOptions) Validate() error {
 // is the truth. Given up before the phase "catch up" it changes nothing; in that phase each
 // partition switches as it is ready, so that some may have and others not. The error is
 // [ErrRebuilding] while another rebuild is under way or a corrupt state is folded again,
-// [ErrStopped] if the projector is closed before the end, and [ErrNeedsArchive] or [ErrNoSnapshot]
+// [ErrStopped] if the projector is closed before the end, and [ErrNeedsArchive] or errNoSnapshot
 // if the log no longer has what it takes.
 func (p *Projector) Rebuild(ctx context.Context, o RebuildOptions) (RebuildResult, error) {
 	if err := o.Validate(); err != nil {

@@ -21,11 +21,11 @@ type Snapshots interface {
 }
 
 var (
-	// ErrOtherLog is why a snapshot of another log is of no use.
-	ErrOtherLog = errors.New("it was folded from another log than this one")
-	// ErrNoSnapshot is returned by a rebuild from snapshots for a partition of which there is none
+	// errOtherLog is why a snapshot of another log is of no use.
+	errOtherLog = errors.New("it was folded from another log than this one")
+	// errNoSnapshot is returned by a rebuild from snapshots for a partition of which there is none
 	// that is of use.
-	ErrNoSnapshot = errors.New("projector: there is no snapshot that is of use")
+	errNoSnapshot = errors.New("projector: there is no snapshot that is of use")
 	// errOlder, errNewer and errGap are other reasons.
 	errOlder = errors.New("the state here is newer")
 	errNewer = errors.New("the state here has not come to its entry")
@@ -65,7 +65,7 @@ func (w *worker) fits(ctx context.Context, f store.Facts) error {
 	case f.Sequence < first:
 		return errGap
 	case f.Sequence > last:
-		return fmt.Errorf("%w: it ends with entry %d", ErrOtherLog, last)
+		return fmt.Errorf("%w: it ends with entry %d", errOtherLog, last)
 	}
 	e, err := w.p.log.EntryAt(ctx, w.partition, f.Sequence)
 	switch {
@@ -74,7 +74,7 @@ func (w *worker) fits(ctx context.Context, f store.Facts) error {
 	case err != nil:
 		return err
 	case eventlog.Fingerprint(e) != f.Fingerprint:
-		return fmt.Errorf("%w: entry %d is another one", ErrOtherLog, f.Sequence)
+		return fmt.Errorf("%w: entry %d is another one", errOtherLog, f.Sequence)
 	}
 	return nil
 }
@@ -158,7 +158,7 @@ func (r *replica) newFrom(ctx context.Context, from Snapshots) error {
 		return nil
 	})
 	if err == nil && dir == "" {
-		err = ErrNoSnapshot
+		err = errNoSnapshot
 	}
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/internal/fold"
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/presence"
 	"github.com/receiptd/receiptd/projections"
 	"github.com/receiptd/receiptd/projections/store"
 )
@@ -218,7 +219,7 @@ type PartitionStats struct {
 	// DiskBytes is the size of the checkpoint's files.
 	DiskBytes uint64
 	// Presence is whether there is one: all else is zero without.
-	Presence Presence
+	Presence presence.Presence
 	// FoldingAgain is set while the state is not answered from, since it was found corrupt.
 	// Corruptions is how often it was, since the start.
 	FoldingAgain bool
@@ -234,7 +235,7 @@ func (p *Projector) Stats() []PartitionStats {
 		_ = w.use(func(g *fold.Generation) error { // only fails when closed or not here
 			out[k] = PartitionStats{
 				Stats: g.Part.Stats(), DiskBytes: g.Store.DiskBytes(), DiskFull: g.Store.DiskFull(), Presence: w.presence(),
-				FoldingAgain: w.presence() == Here && w.unanswered() != nil, Corruptions: w.mending.count.Load(),
+				FoldingAgain: w.presence() == presence.Here && w.unanswered() != nil, Corruptions: w.mending.count.Load(),
 			}
 			return nil
 		})

@@ -69,8 +69,8 @@ type Ingress struct {
 // with the app's key as the user name.
 type IngressApp struct{ App, Password string }
 
-// MinIngressPassword is the least length of a password.
-const MinIngressPassword = 8
+// minIngressPassword is the least length of a password.
+const minIngressPassword = 8
 
 // apply adds the listener, account and user to the server's options.
 func (in *Ingress) apply(opts *server.Options, requestPassword string) error {
@@ -97,8 +97,8 @@ func (in *Ingress) apply(opts *server.Options, requestPassword string) error {
 	opts.TLSTimeout, opts.AuthTimeout = ingressLoginSeconds, ingressLoginSeconds
 
 	add := func(account *server.Account, user, password string, subjects ...string) error {
-		if len(password) < MinIngressPassword {
-			return fmt.Errorf("ingress: the password of %s has %d bytes, which can be guessed: take %d or more", user, len(password), MinIngressPassword)
+		if len(password) < minIngressPassword {
+			return fmt.Errorf("ingress: the password of %s has %d bytes, which can be guessed: take %d or more", user, len(password), minIngressPassword)
 		}
 		hash, err := hashPassword(password)
 		if err != nil {

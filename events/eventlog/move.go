@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"time"
@@ -274,8 +275,23 @@ func (m *Moving) compare(ctx context.Context, name string, first uint64) error {
 		}
 		return err
 	}
-	info, mark := stream.CachedInfo(), m.marks[name]
-	metadata := info.Config.Metadata
+	mark := m.marks[name]
+	if err := m.lacks(name, stream.CachedInfo(), first); err != nil || mark.At < first || first == 0 {
+		return err
+	}
+	e, err := leader.At(ctx, m.Conn, name, mark.At)
+	if err != nil {
+		return err
+	}
+	if got := Fingerprint(Entry{Sequence: e.Sequence, Time: e.Time, Data: e.Data}); got != mark.Fingerprint {
+		return fmt.Errorf("%w: its entry %d is another one", errWreck, mark.At)
+	}
+	return nil
+}
+
+// lacks says in what a stream is not the one that it should be, by what a server says of it.
+func (m *Moving) lacks(name string, info *jetstream.StreamInfo, first uint64) error {
+	mark, metadata := m.marks[name], info.Config.Metadata
 	switch {
 	case metadata[metaRestoring] != m.Backup:
 		return fmt.Errorf("%w: it is of another backup, %q", errWreck, metadata[metaRestoring])
@@ -290,16 +306,6 @@ func (m *Moving) compare(ctx context.Context, name string, first uint64) error {
 	}
 	if info.State.Msgs != entries || entries > 0 && info.State.FirstSeq != first {
 		return fmt.Errorf("%w: it has %d entries from %d on, not %d from %d on", errWreck, info.State.Msgs, info.State.FirstSeq, entries, first)
-	}
-	if mark.At < first || entries == 0 {
-		return nil
-	}
-	e, err := leader.At(ctx, m.Conn, name, mark.At)
-	if err != nil {
-		return err
-	}
-	if got := Fingerprint(Entry{Sequence: e.Sequence, Time: e.Time, Data: e.Data}); got != mark.Fingerprint {
-		return fmt.Errorf("%w: its entry %d is another one", errWreck, mark.At)
 	}
 	return nil
 }
@@ -317,17 +323,7 @@ func (m *Moving) settled(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		c := stream.CachedInfo().Cluster
-		if m.Replicas <= 1 || c == nil {
-			return nil
-		}
-		behind, state := m.Replicas-1, ""
-		for _, r := range c.Replicas {
-			state += fmt.Sprintf(" %s: current %v, offline %v, behind by %d;", r.Name, r.Current, r.Offline, r.Lag)
-			if r.Current && !r.Offline && r.Lag == 0 {
-				behind--
-			}
-		}
+		behind, state := m.behind(stream.CachedInfo().Cluster)
 		if behind <= 0 {
 			return nil
 		}
@@ -345,15 +341,41 @@ func (m *Moving) settled(ctx context.Context, name string) error {
 	}
 }
 
+// behind is how many replicas have not got all that their leader has, by what the server says of
+// them.
+func (m *Moving) behind(c *jetstream.ClusterInfo) (n int, state string) {
+	if m.Replicas <= 1 || c == nil {
+		return 0, ""
+	}
+	n = m.Replicas - 1
+	for _, r := range c.Replicas {
+		if r == nil {
+			continue
+		}
+		state += fmt.Sprintf(" %s: current %v, offline %v, behind by %d;", r.Name, r.Current, r.Offline, r.Lag)
+		if r.Current && !r.Offline && r.Lag == 0 {
+			n--
+		}
+	}
+	return n, state
+}
+
 // finish makes what was brought in the log.
 func (m *Moving) finish(ctx context.Context) error {
 	stream, err := m.js.Stream(ctx, streamName(0))
 	if err != nil {
 		return err
 	}
-	config := stream.CachedInfo().Config
-	delete(config.Metadata, metaRestoring)
-	config.Metadata[metaRestored] = m.Backup
-	_, err = m.js.UpdateStream(ctx, config)
+	_, err = m.js.UpdateStream(ctx, m.whole(stream.CachedInfo().Config))
 	return err
+}
+
+// whole is the configuration of the stream of partition 0 from when on the log is there.
+func (m *Moving) whole(c jetstream.StreamConfig) jetstream.StreamConfig {
+	metadata := map[string]string{}
+	maps.Copy(metadata, c.Metadata)
+	delete(metadata, metaRestoring)
+	metadata[metaRestored] = m.Backup
+	c.Metadata = metadata
+	return c
 }

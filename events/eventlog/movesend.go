@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/s2"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/receiptd/receiptd/events/eventlog/blockfile"
@@ -82,14 +83,22 @@ func (m *Moving) ask(ctx context.Context, subject string, data []byte) (answer r
 	if err != nil {
 		return answer, err
 	}
-	if len(bytes.TrimSpace(reply.Data)) == 0 {
+	return parseRestoreAnswer(reply.Data)
+}
+
+// parseRestoreAnswer reads an answer. One that is empty says that a part was taken.
+func parseRestoreAnswer(text []byte) (answer restoreAnswer, err error) {
+	if len(bytes.TrimSpace(text)) == 0 {
 		return answer, nil
 	}
-	if err := json.Unmarshal(reply.Data, &answer); err != nil {
-		return answer, err
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return restoreAnswer{}, err
 	}
 	if answer.Error != nil {
-		return answer, answer.Error
+		return restoreAnswer{}, answer.Error
+	}
+	if to := answer.DeliverSubject; to != "" && !server.IsValidPublishSubject(to) {
+		return restoreAnswer{}, fmt.Errorf("the server says to send it to %q, which is no subject", to)
 	}
 	return answer, nil
 }

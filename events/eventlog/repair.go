@@ -45,13 +45,13 @@ type RepairOptions struct {
 }
 
 // ErrLoss is wrapped by the error of a repair that could not go without losing entries, which it
-// was not allowed to. Nothing was changed. The error is a [*LossError].
+// was not allowed to. Nothing was changed.
 var ErrLoss = errors.New("eventlog: entries would be lost")
 
-// LossError names what would be lost.
-type LossError struct{ Findings []Finding }
+// lossError names what would be lost.
+type lossError struct{ Findings []Finding }
 
-func (e *LossError) Error() string {
+func (e *lossError) Error() string {
 	list := make([]string, len(e.Findings))
 	for i, f := range e.Findings {
 		list[i] = f.String()
@@ -60,7 +60,7 @@ func (e *LossError) Error() string {
 }
 
 // Unwrap is [ErrLoss].
-func (e *LossError) Unwrap() error { return ErrLoss }
+func (e *lossError) Unwrap() error { return ErrLoss }
 
 // Repair makes a log that an inspection finds damaged fit to be opened again. What is good stays
 // what and where it is. What is damaged or missing comes from the source, as far as it has it; in
@@ -87,7 +87,7 @@ func Repair(ctx context.Context, dir, witnessDir string, o RepairOptions) (list 
 		return list, err
 	}
 	if loss := r.losses(); len(loss) > 0 && !o.AcceptLoss {
-		return list, &LossError{Findings: loss}
+		return list, &lossError{Findings: loss}
 	}
 	if slices.ContainsFunc(r.inspection.Findings, func(f Finding) bool { return f.Code == CodeWitnessDamaged }) {
 		return r.forgetWitness(witnessDir)

@@ -59,7 +59,7 @@ func NewEvidence(entry Stored, event *events.Event, index int, path []Hash, chec
 	if signer == nil {
 		return e, nil
 	}
-	e.Data, e.DataHash = nil, DataHash(entry.Data)
+	e.Data, e.DataHash = nil, dataHash(entry.Data)
 	var err error
 	e.Statement, err = sign(signer, e.statement(o))
 	return e, err
@@ -137,7 +137,7 @@ func checkEvidence(file []byte, key note.Verifier) (p Proven, err error) {
 	if p.Stated && len(e.Data) > 0 {
 		return p, errors.New("it has both the entry and a statement about it")
 	}
-	if err := CheckEntry(e.Path, p.Head, e.Sequence, e.leaf()); err != nil {
+	if err := checkEntry(e.Path, p.Head, e.Sequence, e.leaf()); err != nil {
 		return p, err
 	}
 	if p.Stated {

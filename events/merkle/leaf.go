@@ -21,8 +21,8 @@ const (
 	leafNamed = 2
 )
 
-// DataHash is how a leaf binds the data of its entry.
-func DataHash(data []byte) Hash { return sha256.Sum256(data) }
+// dataHash is how a leaf binds the data of its entry.
+func dataHash(data []byte) Hash { return sha256.Sum256(data) }
 
 // Stored is an entry as the log has it, with all that decides what it does.
 type Stored struct {
@@ -38,7 +38,7 @@ type Stored struct {
 }
 
 // Leaf is the hash of the entry, which binds all of it.
-func (s Stored) Leaf() Hash { return s.leaf(DataHash(s.Data)) }
+func (s Stored) Leaf() Hash { return s.leaf(dataHash(s.Data)) }
 
 // leaf is for one who has only the hash of the data.
 func (s Stored) leaf(data Hash) Hash {

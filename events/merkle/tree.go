@@ -81,8 +81,8 @@ func (t Tree) ProveConsistency(from, to uint64) ([]Hash, error) {
 	return tlog.ProveTree(int64(to), int64(from), t)
 }
 
-// CheckEntry checks a path of [Tree.ProveEntry].
-func CheckEntry(path []Hash, head Head, sequence uint64, leaf Hash) error {
+// checkEntry checks a path of [Tree.ProveEntry].
+func checkEntry(path []Hash, head Head, sequence uint64, leaf Hash) error {
 	n, err := (Tree{Base: head.Base}).index(sequence, head.Size)
 	if err != nil {
 		return err

@@ -147,15 +147,15 @@ func TestProofsHoldAndNothingElseDoes(t *testing.T) {
 		if got, err := tree.Leaf(uint64(base + entry)); err != nil || got != leaf {
 			t.Fatalf("leaf of %d: %v, %v", entry, got, err)
 		}
-		if err := CheckEntry(path, now, uint64(base+entry), leaf); err != nil {
+		if err := checkEntry(path, now, uint64(base+entry), leaf); err != nil {
 			t.Fatalf("entry %d of %d: %v", entry, to, err)
 		}
 		other := uint64(base + entry%size + 1)
-		if CheckEntry(path, now, other, leaf) == nil {
+		if checkEntry(path, now, other, leaf) == nil {
 			t.Fatalf("entry %d passes for %d of %d", entry, other, to)
 		}
 		leaf[0] ^= 1
-		if CheckEntry(path, now, uint64(base+entry), leaf) == nil {
+		if checkEntry(path, now, uint64(base+entry), leaf) == nil {
 			t.Fatalf("another entry %d passes", entry)
 		}
 	})

@@ -24,8 +24,8 @@ const (
 	stream  = "KV_" + bucket
 	timeout = 5 * time.Second
 
-	// MaxPasswordBytes bounds a password.
-	MaxPasswordBytes = 256
+	// maxPasswordBytes bounds a password.
+	maxPasswordBytes = 256
 	// maxAccountBytes bounds an account as it is stored.
 	maxAccountBytes = 4 << 10
 )
@@ -43,7 +43,7 @@ var (
 	ErrTooManyGroups = errors.New("accounts: too many groups")
 	// ErrBusy: too many passwords are being hashed.
 	ErrBusy = errors.New("accounts: busy")
-	// ErrBadPassword: the password is empty or longer than [MaxPasswordBytes].
+	// ErrBadPassword: the password is empty or longer than maxPasswordBytes.
 	ErrBadPassword = errors.New("accounts: a password has 1 to 256 bytes")
 	// ErrBucketConfig: the bucket exists with another configuration. Nothing is changed then.
 	ErrBucketConfig = errors.New("accounts: bucket configuration differs")
@@ -235,7 +235,7 @@ func (a *Accounts) room(step string) error {
 }
 
 func (a *Accounts) register(ctx context.Context, app, user, password, nickname string, reserved bool) error {
-	if password == "" || len(password) > MaxPasswordBytes {
+	if password == "" || len(password) > maxPasswordBytes {
 		return ErrBadPassword
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -316,7 +316,7 @@ func (a *Accounts) Has(ctx context.Context, app, user string) (bool, error) {
 // [ErrWrongPassword], [ErrBusy] and those of the store. An unknown user takes as long as a wrong
 // password.
 func (a *Accounts) Check(ctx context.Context, app, user, password string) error {
-	if password == "" || len(password) > MaxPasswordBytes {
+	if password == "" || len(password) > maxPasswordBytes {
 		return ErrWrongPassword
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)

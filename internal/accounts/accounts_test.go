@@ -63,7 +63,7 @@ func TestPasswords(t *testing.T) {
 		{app, "a.b*c>d", "secret a.b*c>d", nil},
 		{app, "ann", "Secret ann", ErrWrongPassword},
 		{app, "ann", "", ErrWrongPassword},
-		{app, "ann", strings.Repeat("x", MaxPasswordBytes+1), ErrWrongPassword},
+		{app, "ann", strings.Repeat("x", maxPasswordBytes+1), ErrWrongPassword},
 		{app, "Ann", "secret ann", ErrNotFound},
 		{"acme#other", "ann", "secret ann", ErrNotFound},
 	} {
@@ -71,7 +71,7 @@ func TestPasswords(t *testing.T) {
 			t.Errorf("%s %s with %.20q: %v, want %v", test.app, test.user, test.password, err, test.want)
 		}
 	}
-	for _, password := range []string{"", strings.Repeat("x", MaxPasswordBytes+1)} {
+	for _, password := range []string{"", strings.Repeat("x", maxPasswordBytes+1)} {
 		if err := a.Register(testContext(t), app, "new", password, ""); !errors.Is(err, ErrBadPassword) {
 			t.Errorf("register with a password of %d bytes: %v", len(password), err)
 		}

@@ -12,8 +12,8 @@ import (
 // hedgeAfter is how long an answer is waited for before another copy is asked as well.
 const hedgeAfter = 50 * time.Millisecond
 
-// ErrNoCopy: no node that is heard of could answer for a partition.
-var ErrNoCopy = errors.New("cluster: no copy of a partition answers")
+// errNoCopy: no node that is heard of could answer for a partition.
+var errNoCopy = errors.New("cluster: no copy of a partition answers")
 
 // Entry is one of a partition.
 type Entry struct {
@@ -62,7 +62,7 @@ type Asker struct {
 }
 
 // Ask asks as few nodes as have all the partitions of the question, and returns an answer for each,
-// in the order of the question: all of them or an error, which is [ErrNoCopy] or the context's.
+// in the order of the question: all of them or an error, which is errNoCopy or the context's.
 // What one cannot answer the next is asked at once, and what is not answered after 50 ms, too.
 func (a *Asker) Ask(ctx context.Context, q Question) ([]Answer, error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -80,7 +80,7 @@ func (a *Asker) Ask(ctx context.Context, q Question) ([]Answer, error) {
 			break
 		}
 		if r.underWay == 0 {
-			return nil, fmt.Errorf("%w: partition %d: %w", ErrNoCopy, q.Of[missing[0]].Partition, r.why)
+			return nil, fmt.Errorf("%w: partition %d: %w", errNoCopy, q.Of[missing[0]].Partition, r.why)
 		}
 		select {
 		case x := <-r.replies:

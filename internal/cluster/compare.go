@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/receiptd/receiptd/internal/presence"
 )
 
 // State is the copy of the state that this node has.
 type State interface {
-	Copies
+	holdings
 	// Levels are the levels of the rules in force, of each partition.
 	Levels() []uint64
 	// Ready returns nil once the folds have caught up with the log.
@@ -84,7 +86,7 @@ func (n *Node) compareAll(ctx context.Context) {
 	positions := n.state.Folded()
 	nodes := n.members.list()
 	for k := range n.copies {
-		if n.state.Presence(k) != Here {
+		if n.state.Presence(k) != presence.Here {
 			n.copies[k].forget()
 			continue
 		}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/receiptd/receiptd/internal/presence"
 )
 
 // Which copies are taken for wrong does not depend on who asks, and is never all of them.
@@ -81,7 +83,7 @@ type oneLog struct{ Log }
 func (oneLog) Partitions() int  { return 1 }
 func (oneLog) Identity() uint64 { return 1 }
 
-func (c *copyHere) Presence(int) Presence { return Here }
+func (c *copyHere) Presence(int) presence.Presence { return presence.Here }
 
 // newNodeC is a node c beside a and b, with a mark of its copy.
 func newNodeC(mine Mark) (*Node, *copyHere) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/presence"
 )
 
 // levelEvery is how often a node looks whether the level of the rules can be raised.
@@ -19,7 +20,7 @@ func (n *Node) raiseLevel(ctx context.Context) {
 	levels := n.state.Levels()
 	var behind []int
 	for k, level := range levels {
-		if level < n.o.MaxLevel && n.state.Presence(k) == Here && n.members.first(k) == n.o.Name {
+		if level < n.o.MaxLevel && n.state.Presence(k) == presence.Here && n.members.first(k) == n.o.Name {
 			behind = append(behind, k)
 		}
 	}

@@ -106,8 +106,9 @@ type member struct {
 	heard time.Time
 }
 
-// Members are the nodes that are heard of, this one included. Views of different nodes may differ.
-type Members struct {
+// membership is the nodes that are heard of, this one included. Views of different nodes may
+// differ.
+type membership struct {
 	self func() beat
 	name string
 	life string
@@ -123,12 +124,12 @@ type Members struct {
 	told, since time.Time
 }
 
-func newMembers(bus Bus, name, life string, log uint64, self func() beat) *Members {
-	return &Members{self: self, name: name, life: life, log: log, bus: bus, contested: make(chan struct{}, 1), nodes: map[string]*member{}}
+func newMembers(bus Bus, name, life string, log uint64, self func() beat) *membership {
+	return &membership{self: self, name: name, life: life, log: log, bus: bus, contested: make(chan struct{}, 1), nodes: map[string]*member{}}
 }
 
 // run tells and listens until the context ends.
-func (m *Members) run(ctx context.Context) error {
+func (m *membership) run(ctx context.Context) error {
 	stop, err := m.bus.Listen(m.receive)
 	if err != nil {
 		return err
@@ -146,7 +147,7 @@ func (m *Members) run(ctx context.Context) error {
 	}
 }
 
-func (m *Members) tell() {
+func (m *membership) tell() {
 	m.mu.Lock()
 	m.since = m.steadyLocked()
 	m.told = time.Now()
@@ -161,20 +162,20 @@ func (m *Members) tell() {
 
 // steady is from when on this process has run without a pause. To one that stood still all others
 // were silent, so their silence counts from then only.
-func (m *Members) steady() time.Time {
+func (m *membership) steady() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.steadyLocked()
 }
 
-func (m *Members) steadyLocked() time.Time {
+func (m *membership) steadyLocked() time.Time {
 	if now := time.Now(); now.Sub(m.told) > silentAfter {
 		return now
 	}
 	return m.since
 }
 
-func (m *Members) receive(text []byte) {
+func (m *membership) receive(text []byte) {
 	var b beat
 	if json.Unmarshal(text, &b) != nil || b.Log != m.log || b.Node == "" || b.Node == m.name && b.Life == m.life {
 		return
@@ -189,14 +190,14 @@ func (m *Members) receive(text []byte) {
 	m.note(b)
 }
 
-func (m *Members) note(b beat) {
+func (m *membership) note(b beat) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.nodes[b.Node] = &member{b, time.Now()}
 }
 
 // list returns the nodes heard of, in the order of their names.
-func (m *Members) list() []member {
+func (m *membership) list() []member {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	all := make([]member, 0, len(m.nodes))
@@ -221,8 +222,8 @@ func (n *member) copy(partition int) *copyBeat {
 
 func (n *member) silent() bool { return time.Since(n.heard) > silentAfter }
 
-// Alive reports whether a process of a node was heard of lately.
-func (m *Members) Alive(node, life string) bool {
+// alive reports whether a process of a node was heard of lately.
+func (m *membership) alive(node, life string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := m.nodes[node]
@@ -230,7 +231,7 @@ func (m *Members) Alive(node, life string) bool {
 }
 
 // forget drops a node that is silent.
-func (m *Members) forget(node string) {
+func (m *membership) forget(node string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if n := m.nodes[node]; n != nil && n.silent() {
@@ -239,8 +240,8 @@ func (m *Members) forget(node string) {
 }
 
 // copiesOf are the other nodes that may be asked for a partition. Those that serve and keep up are
-// preferred, in the order of [Rank], so that each partition is asked of another node first.
-func (m *Members) copiesOf(partition int) (preferred, others []string) {
+// preferred, in the order of rank, so that each partition is asked of another node first.
+func (m *membership) copiesOf(partition int) (preferred, others []string) {
 	nodes, furthest := m.list(), m.furthest(partition)
 	for i := range nodes {
 		n, c := &nodes[i], nodes[i].copy(partition)
@@ -253,11 +254,11 @@ func (m *Members) copiesOf(partition int) (preferred, others []string) {
 			others = append(others, n.Node)
 		}
 	}
-	return Rank(partition, preferred), Rank(partition, others)
+	return rank(partition, preferred), rank(partition, others)
 }
 
 // furthest is the last entry of a partition that a node which is heard of has folded.
-func (m *Members) furthest(partition int) (sequence uint64) {
+func (m *membership) furthest(partition int) (sequence uint64) {
 	for _, n := range m.list() {
 		if c := n.copy(partition); c != nil && !n.silent() {
 			sequence = max(sequence, c.Applied)
@@ -267,7 +268,7 @@ func (m *Members) furthest(partition int) (sequence uint64) {
 }
 
 // first is the node of the first name, of those that are heard of and answer for a partition.
-func (m *Members) first(partition int) string {
+func (m *membership) first(partition int) string {
 	for _, n := range m.list() {
 		if c := n.copy(partition); c != nil && c.serves() && !n.silent() {
 			return n.Node
@@ -278,7 +279,7 @@ func (m *Members) first(partition int) string {
 
 // level is that of the rules in force in all of so many partitions, as far as the nodes tell; 0 if
 // none does.
-func (m *Members) level(partitions int) uint64 {
+func (m *membership) level(partitions int) uint64 {
 	lowest, nodes := ^uint64(0), m.list()
 	for k := range partitions {
 		var level uint64
@@ -355,7 +356,7 @@ type CopyView struct {
 }
 
 // view returns the nodes, and the copies of so many partitions.
-func (m *Members) view(partitions int) View {
+func (m *membership) view(partitions int) View {
 	v := View{Node: m.name, Nodes: []NodeView{}, Partitions: make([]PartitionView, partitions)}
 	nodes := m.list()
 	for i := range nodes {

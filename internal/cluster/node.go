@@ -15,6 +15,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/receiptd/receiptd/internal/presence"
 )
 
 // BucketName is that of the bucket of secrets, floors and writers.
@@ -37,7 +39,7 @@ type Options struct {
 	Log      Log
 	State    State
 	// Plan is what was planned when the node began, and MoveAfter how long a node is silent before
-	// others fold what it did; 0 = [DefaultMoveAfter].
+	// others fold what it did; 0 = defaultMoveAfter.
 	Plan      Plan
 	MoveAfter time.Duration
 	// Snapshots is set if copies may begin from snapshots: what a node does not fold it needs
@@ -55,7 +57,7 @@ type Options struct {
 type Node struct {
 	o       Options
 	state   State
-	members *Members
+	members *membership
 	copies  []comparison
 	places  *places
 
@@ -188,8 +190,8 @@ func (n *Node) beat() beat {
 // Name is the node's.
 func (n *Node) Name() string { return n.o.Name }
 
-// Alive reports whether a process of a node was heard of within some seconds.
-func (n *Node) Alive(node, life string) bool { return n.members.Alive(node, life) }
+// alive reports whether a process of a node was heard of within some seconds.
+func (n *Node) Alive(node, life string) bool { return n.members.alive(node, life) }
 
 // Asker asks the copies that other nodes have.
 func (n *Node) Asker() *Asker { return &Asker{Bus: n.o.Bus, Copies: n.Copies} }
@@ -237,7 +239,7 @@ func (n *Node) KeepFloor(ctx context.Context) error {
 			}
 			continue
 		}
-		if n.state.Presence(k) == Absent {
+		if n.state.Presence(k) == presence.Absent {
 			continue
 		}
 		at, err := n.state.Durable(k)
@@ -345,7 +347,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, p := range v.Partitions {
 		partition := strconv.Itoa(p.Partition)
-		if c.n.state.Presence(p.Partition) == Here {
+		if c.n.state.Presence(p.Partition) == presence.Here {
 			ch <- prometheus.MustNewConstMetric(descAgreed, prometheus.GaugeValue, float64(p.Compared), partition)
 		}
 		serving := 0

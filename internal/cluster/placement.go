@@ -7,11 +7,11 @@ import (
 	"strconv"
 )
 
-// Rank orders nodes by how much a partition prefers them: by the highest of their hashes with it
+// rank orders nodes by how much a partition prefers them: by the highest of their hashes with it
 // (rendezvous hashing). All who know the same nodes come to the same order, each node is first for
 // about as many partitions as any other, and one that comes or goes changes nothing in the order of
 // the others.
-func Rank(partition int, nodes []string) []string {
+func rank(partition int, nodes []string) []string {
 	type ranked struct {
 		node string
 		hash uint64

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/receiptd/receiptd/internal/presence"
 )
 
 const (
@@ -18,26 +20,14 @@ const (
 	leaveAfter = time.Second
 	// retryAfter is when what failed is tried again.
 	retryAfter = 5 * time.Second
-	// DefaultMoveAfter is how long a node is silent before others fold what it did: longer than
+	// defaultMoveAfter is how long a node is silent before others fold what it did: longer than
 	// the restart of a process, or of most machines, takes.
-	DefaultMoveAfter = time.Minute
+	defaultMoveAfter = time.Minute
 )
 
-// Presence is whether a node has a copy of a partition.
-type Presence int
-
-const (
-	// Absent: it has none.
-	Absent Presence = iota
-	// Arriving: it has one that is not complete yet, and does not answer.
-	Arriving
-	// Here: it has one.
-	Here
-)
-
-// Copies are what a node does with its copies.
-type Copies interface {
-	Presence(partition int) Presence
+// holdings are what a node does with its copies.
+type holdings interface {
+	Presence(partition int) presence.Presence
 	// Serves reports whether the copy is answered from, with an entry in it.
 	Serves(partition int, sequence uint64) bool
 	// Folded is the last entry folded, of each partition.
@@ -66,8 +56,8 @@ type place struct {
 type places struct {
 	node    string
 	after   time.Duration
-	members *Members
-	copies  Copies
+	members *membership
+	copies  holdings
 	of      int // partitions
 	r       Register
 	// keepFloor says what this node needs of the log: all of a partition that arrives.
@@ -86,10 +76,10 @@ type places struct {
 	problem string
 }
 
-func newPlaces(o *Options, members *Members) *places {
+func newPlaces(o *Options, members *membership) *places {
 	after := o.MoveAfter
 	if after == 0 {
-		after = DefaultMoveAfter
+		after = defaultMoveAfter
 	}
 	of := o.Log.Partitions()
 	return &places{
@@ -146,7 +136,7 @@ func (p *places) look(ctx context.Context) {
 	ask := time.Since(p.asked) >= planEvery
 	p.mu.Unlock()
 	if ask {
-		plan, err := ReadPlan(ctx, p.r)
+		plan, err := readPlan(ctx, p.r)
 		if err != nil {
 			p.fail(ctx, err)
 			return // what is planned is not known; nothing is moved meanwhile
@@ -185,7 +175,7 @@ func (p *places) complete() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for k := range p.all {
-		if p.copies.Presence(k) != Here || !p.all[k].leaving.IsZero() {
+		if p.copies.Presence(k) != presence.Here || !p.all[k].leaving.IsZero() {
 			return false
 		}
 	}
@@ -198,19 +188,19 @@ func (p *places) step(ctx context.Context, k int, plan *Plan, can []string) erro
 	x := p.all[k]
 	p.mu.Unlock()
 	wanted := slices.Contains(plan.wanted(k, can), p.node)
-	presence := p.copies.Presence(k)
+	is := p.copies.Presence(k)
 	switch {
-	case presence == Absent:
+	case is == presence.Absent:
 		x = place{again: x.again, stuck: x.stuck}
 	case wanted:
 		x.leaving, x.stuck = time.Time{}, "" // it may be wanted again before it has gone
-		if !x.vouched && presence == Here && p.keepsUp(k) {
+		if !x.vouched && is == presence.Here && p.keepsUp(k) {
 			if err := vouch(ctx, p.r, k, p.node); err != nil {
 				return err
 			}
 			x.vouched = true
 		}
-	case presence == Arriving: // nobody counts on it
+	case is == presence.Arriving: // nobody counts on it
 		if err := p.copies.Drop(k); err != nil {
 			return err
 		}
@@ -286,11 +276,11 @@ func (p *places) bring(ctx context.Context, plan *Plan, can []string) {
 	defer p.mu.Unlock()
 	next, fewest := -1, 0
 	for k := range p.all {
-		presence := p.copies.Presence(k)
-		if presence == Here || !slices.Contains(plan.wanted(k, can), p.node) {
+		is := p.copies.Presence(k)
+		if is == presence.Here || !slices.Contains(plan.wanted(k, can), p.node) {
 			continue
 		}
-		if presence == Arriving { // or has failed on the way
+		if is == presence.Arriving { // or has failed on the way
 			next, fewest = k, -1
 		}
 		if others := p.others(k); fewest >= 0 && (next < 0 || others < fewest) && time.Now().After(p.all[k].again) {
@@ -338,10 +328,10 @@ func (p *places) now(k int) (phase, stuck string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	x := &p.all[k]
-	switch presence := p.copies.Presence(k); {
-	case presence == Arriving || p.coming == k:
+	switch is := p.copies.Presence(k); {
+	case is == presence.Arriving || p.coming == k:
 		return phaseArriving, x.stuck
-	case presence == Absent:
+	case is == presence.Absent:
 		return phaseAbsent, x.stuck
 	case !x.leaving.IsZero():
 		return phaseLeaving, ""

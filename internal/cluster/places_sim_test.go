@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/receiptd/receiptd/internal/presence"
 )
 
 // The world of placement: nodes with disks, whose processes come and go, on a network that loses, a
@@ -169,7 +171,7 @@ type worldState struct {
 	held
 }
 
-func (s worldState) Presence(k int) Presence                { return s.held.Presence(k) }
+func (s worldState) Presence(k int) presence.Presence       { return s.held.Presence(k) }
 func (s worldState) Serves(k int, at uint64) bool           { return s.held.Serves(k, at) }
 func (s worldState) Folded() []uint64                       { return s.held.Folded() }
 func (s worldState) Begin(ctx context.Context, k int) error { return s.held.Begin(ctx, k) }
@@ -214,20 +216,20 @@ type held struct {
 // runs waits while the machine stands still, and reports whether the process is there still.
 func (h held) runs() bool { return h.m.awake() && h.ctx.Err() == nil }
 
-func (h held) Presence(k int) Presence {
+func (h held) Presence(k int) presence.Presence {
 	h.m.w.mu.Lock()
 	defer h.m.w.mu.Unlock()
 	at, there := h.m.disk[k]
 	switch {
 	case !there:
-		return Absent
+		return presence.Absent
 	case time.Now().Before(at):
-		return Arriving
+		return presence.Arriving
 	}
-	return Here
+	return presence.Here
 }
 
-func (h held) Serves(k int, _ uint64) bool { return h.Presence(k) == Here }
+func (h held) Serves(k int, _ uint64) bool { return h.Presence(k) == presence.Here }
 
 // Folded is where the log ends, or ended when the machine stood still.
 func (h held) Folded() []uint64 {

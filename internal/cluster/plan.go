@@ -27,7 +27,7 @@ type Plan struct {
 	Nodes []string `json:"nodes"`
 	// Drained are nodes that are to have no copies.
 	Drained []string `json:"drained,omitempty"`
-	// Moves are exceptions from what [Rank] says.
+	// Moves are exceptions from what rank says.
 	Moves []Move `json:"moves,omitempty"`
 }
 
@@ -43,7 +43,7 @@ func (p *Plan) Everywhere() bool { return p.Copies == 0 && len(p.Drained) == 0 &
 
 // wanted are the nodes that are to fold a partition, of those that can.
 func (p *Plan) wanted(partition int, can []string) []string {
-	list := Rank(partition, can)
+	list := rank(partition, can)
 	if p.Copies > 0 {
 		list = list[:min(p.Copies, len(list))]
 	}
@@ -111,8 +111,8 @@ func Join(ctx context.Context, r Register, node string, copies int) (Plan, error
 	})
 }
 
-// ReadPlan returns the plan that is in force.
-func ReadPlan(ctx context.Context, r Register) (Plan, error) {
+// readPlan returns the plan that is in force.
+func readPlan(ctx context.Context, r Register) (Plan, error) {
 	return change(ctx, r, planKey, func(*Plan) (bool, error) { return false, nil })
 }
 

@@ -34,7 +34,7 @@ type simNet struct {
 type simNode struct {
 	name    string
 	net     *simNet
-	members *Members
+	members *membership
 	asker   *Asker
 
 	mu     sync.Mutex
@@ -268,7 +268,7 @@ func simulate(t *testing.T, seed uint64) {
 		took := time.Since(began)
 		if err != nil {
 			refused++
-			if !errors.Is(err, ErrNoCopy) && !errors.Is(err, context.DeadlineExceeded) {
+			if !errors.Is(err, errNoCopy) && !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%v", err)
 			}
 			if sure {

@@ -176,7 +176,7 @@ type SDK struct {
 type Analytics struct {
 	// ClickHouse is the database that takes every event; empty = none.
 	ClickHouse DSN `name:"clickhouse" placeholder:"DSN" help:"ClickHouse that takes every event and answers analytics: clickhouse://user:password@host:9000/database, or http://host:8123/database. Empty: none, analytics come from the state."`
-	// Fallback says who answers while ClickHouse does not: FallbackEmbedded or FallbackNone.
+	// Fallback says who answers while ClickHouse does not: FallbackEmbedded or fallbackNone.
 	Fallback string `name:"analytics-fallback" default:"embedded" placeholder:"WHO" help:"Who answers analytics while ClickHouse of --clickhouse is not prepared or does not answer: embedded (the state) or none (503)."`
 	// RetainAge is how long entries stay in the log once they are covered, by ClickHouse or by two
 	// snapshots; 0 = for ever.
@@ -197,7 +197,7 @@ type Demo struct {
 type Logging struct {
 	// Level is debug, info, warn or error.
 	Level string `name:"log-level" default:"info" placeholder:"LEVEL" help:"Least important messages that are written: debug, info, warn or error."`
-	// Format is FormatText or FormatJSON.
+	// Format is formatText or formatJSON.
 	Format string `name:"log-format" default:"text" placeholder:"FORMAT" help:"Format of the messages on standard error: text or json."`
 }
 
@@ -225,13 +225,13 @@ const (
 // Values of Analytics.Fallback.
 const (
 	FallbackEmbedded = "embedded"
-	FallbackNone     = "none"
+	fallbackNone     = "none"
 )
 
 // Values of Logging.Format.
 const (
-	FormatText = "text"
-	FormatJSON = "json"
+	formatText = "text"
+	formatJSON = "json"
 )
 
 // Default returns the configuration of a server that was told nothing.
@@ -246,7 +246,7 @@ func Default() Config {
 // Logger returns a logger that writes to w as l says. l must be valid.
 func (l Logging) Logger(w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: levels[l.Level]}
-	if l.Format == FormatJSON {
+	if l.Format == formatJSON {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))

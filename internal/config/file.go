@@ -57,8 +57,8 @@ func (r *reader) readFile(path string, known []string) {
 
 // sourceOfFile says where the name of the file comes from.
 func (r *reader) sourceOfFile() string {
-	if _, ok := r.environ[Variable(fileFlag)]; ok {
-		return Variable(fileFlag)
+	if _, ok := r.environ[variable(fileFlag)]; ok {
+		return variable(fileFlag)
 	}
 	return ""
 }
@@ -67,14 +67,14 @@ func (r *reader) sourceOfFile() string {
 func (r *reader) checkVariables(known []string) {
 	names := make([]string, len(known))
 	for i, flag := range known {
-		names[i] = Variable(flag)
+		names[i] = variable(flag)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.environ)) {
 		if slices.Contains(names, name) {
 			continue
 		}
-		near := nearest(strings.TrimPrefix(name, Prefix), known)
+		near := nearest(strings.TrimPrefix(name, prefix), known)
 		r.problems = append(r.problems, Problem{Source: name,
-			Reason: "unknown variable; the nearest is " + Variable(near)})
+			Reason: "unknown variable; the nearest is " + variable(near)})
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Prefix starts the name of every environment variable of receiptd and receiptctl.
-const Prefix = "RECEIPTD_"
+// prefix starts the name of every environment variable of receiptd and receiptctl.
+const prefix = "RECEIPTD_"
 
 // fileFlag is the flag that names the configuration file. It is no setting of the file itself.
 const fileFlag = "config"
@@ -74,16 +74,16 @@ func (p Program) Parse(cli any, args, environ []string, options ...kong.Option) 
 func variables(environ []string) map[string]string {
 	m := map[string]string{}
 	for _, line := range environ {
-		if name, value, _ := strings.Cut(line, "="); strings.HasPrefix(name, Prefix) {
+		if name, value, _ := strings.Cut(line, "="); strings.HasPrefix(name, prefix) {
 			m[name] = value
 		}
 	}
 	return m
 }
 
-// Variable is the environment variable of a flag.
-func Variable(flag string) string {
-	return Prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+// variable is the environment variable of a flag.
+func variable(flag string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // describe is the help of a flag with its default and its variable.
@@ -91,7 +91,7 @@ func describe(v *kong.Value) string {
 	if v.Flag == nil || v.Name == "help" {
 		return v.Help
 	}
-	notes := Variable(v.Name)
+	notes := variable(v.Name)
 	if v.HasDefault {
 		notes = "default " + v.Default + "; " + notes
 	}
@@ -120,8 +120,8 @@ func (r *reader) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 	if flag.Name == "help" {
 		return nil, nil
 	}
-	if value, ok := r.environ[Variable(flag.Name)]; ok {
-		r.sources[flag.Name] = Variable(flag.Name)
+	if value, ok := r.environ[variable(flag.Name)]; ok {
+		r.sources[flag.Name] = variable(flag.Name)
 		return value, nil
 	}
 	if value, ok := r.file[flag.Name]; ok {
@@ -142,7 +142,7 @@ func (r *reader) load(ctx *kong.Context) {
 		}
 		path, _ := ctx.FlagValue(flag).(string)
 		if path == "" {
-			path = r.environ[Variable(fileFlag)]
+			path = r.environ[variable(fileFlag)]
 		}
 		if path != "" {
 			r.readFile(path, known)

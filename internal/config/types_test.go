@@ -43,7 +43,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 		fmt.Fprintf(&out, format+"\n", c.Log.NATS)
 		fmt.Fprintf(&out, format+"\n", c.Analytics.ClickHouse)
 	}
-	for _, format := range []string{FormatText, FormatJSON} {
+	for _, format := range []string{formatText, formatJSON} {
 		logger := Logging{Level: "info", Format: format}.Logger(&out)
 		logger.Info("start", "config", c, "key", c.HTTP.AdminKey, slog.Any("nats", c.Log.NATS))
 	}

@@ -283,7 +283,7 @@ func (p *Problems) count(setting string, value, most int) {
 func (l Logging) Validate() error {
 	var p Problems
 	p.oneOf("log-level", l.Level, "debug", "info", "warn", "error")
-	p.oneOf("log-format", l.Format, FormatText, FormatJSON)
+	p.oneOf("log-format", l.Format, formatText, formatJSON)
 	return p.err()
 }
 
@@ -293,7 +293,7 @@ func (a Analytics) Validate() error {
 	if a.ClickHouse != "" {
 		p.dsn("clickhouse", a.ClickHouse)
 	}
-	p.oneOf("analytics-fallback", a.Fallback, FallbackEmbedded, FallbackNone)
+	p.oneOf("analytics-fallback", a.Fallback, FallbackEmbedded, fallbackNone)
 	if a.RetainAge < 0 {
 		p.add("retain-age", "%s is negative", a.RetainAge)
 	}

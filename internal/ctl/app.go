@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// ErrNoApp is the error for the name of an app that is not ORG/APP.
-var ErrNoApp = errors.New("is not ORG/APP")
+// errNoApp is the error for the name of an app that is not ORG/APP.
+var errNoApp = errors.New("is not ORG/APP")
 
-// SplitApp splits ORG/APP. The error is [ErrNoApp].
+// SplitApp splits ORG/APP. The error is errNoApp.
 func SplitApp(app string) (org, name string, err error) {
 	org, name, ok := strings.Cut(app, "/")
 	if !ok || org == "" || name == "" {
-		return "", "", ErrNoApp
+		return "", "", errNoApp
 	}
 	return org, name, nil
 }
 
 // AppPath is the path of the app ORG/APP in the API, or of what is below it: the ids are escaped.
-// The error is [ErrNoApp].
+// The error is errNoApp.
 func AppPath(app string, below ...string) (string, error) {
 	org, name, err := SplitApp(app)
 	path := "/v1/apps"

@@ -26,8 +26,19 @@ import (
 // what it takes, and the caller's context ends it.
 const dialTimeout = 5 * time.Second
 
-// maxErrorBody bounds how much of a failed answer is read.
-const maxErrorBody = 64 << 10
+// What is read of a server that may be another one than it should be, or broken, has bounds.
+const (
+	// maxErrorBody is how much of a failed answer is read.
+	maxErrorBody = 64 << 10
+	// maxAnswer is the most of an answer that is read as a whole; the largest are those of imports,
+	// with an outcome for each event.
+	maxAnswer = 64 << 20
+	// maxLine is the most of a line in an answer without an end: an event with all its members.
+	maxLine = 16 << 20
+)
+
+// errTooLong is the error for an answer or a line beyond its bound.
+var errTooLong = errors.New("it is longer than any of receiptd's: is this the server that was meant?")
 
 // Client talks to one server with the admin key. It is safe for concurrent use.
 type Client struct {
@@ -40,7 +51,7 @@ type Client struct {
 func NewClient(server, key string) (*Client, error) {
 	base, err := url.Parse(server)
 	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
-		return nil, fmt.Errorf("%q is not a URL like %s", server, DefaultServer)
+		return nil, fmt.Errorf("%q is not a URL like %s", server, defaultServer)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DialContext = (&net.Dialer{Timeout: dialTimeout}).DialContext
@@ -64,7 +75,7 @@ type Error struct {
 
 // Error is the message with status and code.
 func (e *Error) Error() string {
-	return "server: " + e.Message + " (" + strings.TrimSpace(strconv.Itoa(e.Status)+" "+e.Code) + ")"
+	return "server: " + Harmless(e.Message) + " (" + Harmless(strings.TrimSpace(strconv.Itoa(e.Status)+" "+e.Code)) + ")"
 }
 
 // Temporary reports whether the same request may succeed later: the server is overloaded, starting
@@ -84,10 +95,42 @@ func (c *Client) Call(ctx context.Context, method, path string, query url.Values
 	if out == nil {
 		return nil
 	}
-	if err := json.NewDecoder(answer).Decode(out); err != nil {
+	return decode(path, answer, out)
+}
+
+// decode reads an answer as a whole.
+func decode(path string, answer io.Reader, out any) error {
+	text, err := readAll(answer)
+	if err == nil {
+		err = json.Unmarshal(text, out)
+	}
+	if err != nil {
 		return fmt.Errorf("decode the answer of %s: %w", path, err)
 	}
 	return nil
+}
+
+func readAll(answer io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(answer, maxAnswer+1))
+	if err == nil && len(text) > maxAnswer {
+		err = errTooLong
+	}
+	return text, err
+}
+
+// Text asks for an answer that is no JSON, or is passed on to the letter, and returns all of it. An
+// answer other than a success is an [*Error].
+func (c *Client) Text(ctx context.Context, path string, query url.Values) ([]byte, error) {
+	answer, err := c.Stream(ctx, http.MethodGet, path, query, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+	text, err := readAll(answer)
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", path, err)
+	}
+	return text, nil
 }
 
 // Stream sends in as JSON (nothing if nil) and returns the body of the answer, to be read as it
@@ -128,10 +171,7 @@ func (c *Client) PostEvents(ctx context.Context, path string, query url.Values, 
 		return err
 	}
 	defer answer.Close()
-	if err := json.NewDecoder(answer).Decode(out); err != nil {
-		return fmt.Errorf("decode the answer of %s: %w", path, err)
-	}
-	return nil
+	return decode(path, answer, out)
 }
 
 func (c *Client) send(ctx context.Context, method, path string, query url.Values, headers http.Header, body io.Reader) (io.ReadCloser, error) {

@@ -96,8 +96,8 @@ func TestTargetFindsTheKey(t *testing.T) {
 		key, server string
 		stopped     bool
 	}{
-		{Target{}, "default", DefaultServer, false},
-		{Target{Data: "other"}, "named", DefaultServer, true},
+		{Target{}, "default", defaultServer, false},
+		{Target{Data: "other"}, "named", defaultServer, true},
 		{Target{Data: "other", Server: "http://h:1"}, "named", "http://h:1", false},
 		{Target{AdminKey: "given", Server: "https://h"}, "given", "https://h", false},
 	} {

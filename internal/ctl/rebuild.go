@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,7 +22,7 @@ func (c *Client) Rebuild(ctx context.Context, name string, query url.Values, rep
 		return none, err
 	}
 	defer body.Close()
-	lines := json.NewDecoder(body)
+	lines := bufio.NewReader(body)
 	for {
 		var line struct {
 			Progress *projector.Progress      `json:"progress"`
@@ -30,13 +31,17 @@ func (c *Client) Rebuild(ctx context.Context, name string, query url.Values, rep
 				Message string `json:"message"`
 			} `json:"error"`
 		}
-		switch err := lines.Decode(&line); {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		text, err := readLine(lines)
+		if err == nil {
+			err = json.Unmarshal(text, &line)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
 			return none, fmt.Errorf("%s: the server stopped before it had a result", name)
 		case err != nil:
 			return none, fmt.Errorf("%s: read the answer: %w", name, err)
 		case line.Error != nil:
-			return none, fmt.Errorf("%s: %s", name, line.Error.Message)
+			return none, fmt.Errorf("%s: %s", name, Harmless(line.Error.Message))
 		case line.Result != nil:
 			return *line.Result, nil
 		case line.Progress != nil && report != nil:

@@ -143,7 +143,10 @@ func (t *tail) follow(ctx context.Context) error {
 	defer watch.Stop()
 	lines := bufio.NewReaderSize(body, 64<<10)
 	for {
-		line, err := lines.ReadBytes('\n')
+		line, err := readLine(lines)
+		if errors.Is(err, errTooLong) {
+			return finalError{fmt.Errorf("a line: %w", err)}
+		}
 		if err != nil {
 			return fmt.Errorf("connection lost: %w", lost(ctx, err)) // a cut line is read again
 		}
@@ -156,6 +159,20 @@ func (t *tail) follow(ctx context.Context) error {
 		}
 		if err := t.out.Flush(); err != nil {
 			return finalError{fmt.Errorf("write: %w", err)}
+		}
+	}
+}
+
+// readLine reads a line up to its end. The error is [errTooLong] for one beyond [maxLine], and that
+// of the connection for one that is cut off.
+func readLine(r *bufio.Reader) (line []byte, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		if line = append(line, part...); len(line) > maxLine {
+			return nil, errTooLong
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
 		}
 	}
 }
@@ -178,7 +195,7 @@ func (t *tail) take(line []byte) error {
 		return finalError{fmt.Errorf("decode a line: %w", err)}
 	}
 	if head.Cursor == "" {
-		return finalError{fmt.Errorf("a line has no cursor: %.100s", line)}
+		return finalError{fmt.Errorf("a line has no cursor: %.100q", line)}
 	}
 	if head.Partition != nil {
 		if _, err := t.out.Write(line); err != nil {

@@ -11,12 +11,12 @@ import (
 	"github.com/receiptd/receiptd/internal/config"
 )
 
-// DefaultServer is where a server with no settings listens.
-const DefaultServer = "http://127.0.0.1:8080"
+// defaultServer is where a server with no settings listens.
+const defaultServer = "http://127.0.0.1:8080"
 
 // Target is what a command works on: a running server, or the data of a stopped one.
 type Target struct {
-	// Server is the URL of a running server; empty: [DefaultServer].
+	// Server is the URL of a running server; empty: defaultServer.
 	Server string `placeholder:"URL" help:"Running server to work on. Empty: http://127.0.0.1:8080."`
 	// AdminKey authorizes; empty: read from the data directory.
 	AdminKey config.Secret `placeholder:"KEY" help:"Admin key of the server. Empty: read from DIR/admin.key of --data."`
@@ -32,7 +32,7 @@ func (t Target) Stopped() bool { return t.Server == "" && t.Data != "" }
 func (t Target) Client() (*Client, error) {
 	server := t.Server
 	if server == "" {
-		server = DefaultServer
+		server = defaultServer
 	}
 	key, err := t.adminKey()
 	if err != nil {

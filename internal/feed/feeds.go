@@ -184,8 +184,8 @@ func (f *Feeds) position(partition int) (at uint64, err error) {
 	return at, err
 }
 
-// ErrNone is the error where nobody tells of a partition.
-var ErrNone = errors.New("feed: no copy of a partition tells what happens in it")
+// errUntold is the error where nobody tells of a partition.
+var errUntold = errors.New("feed: no copy of a partition tells what happens in it")
 
 // Cover returns when all that happens to a user in a partition, after the entry that is returned,
 // is told to those who are online as that user. It is called after they have become online, and
@@ -213,7 +213,7 @@ func (f *Feeds) Cover(ctx context.Context, partition int, app, user string) (aft
 		case <-again.C:
 		case <-ctx.Done():
 			again.Stop()
-			return 0, errors.Join(ErrNone, err)
+			return 0, errors.Join(errUntold, err)
 		}
 		again.Stop()
 	}

@@ -59,7 +59,7 @@ func TestAuthenticate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for bearer, want := range map[string]error{
-		"": ErrBadToken, "the-admin-ke": ErrBadToken, "the-admin-key ": ErrBadToken, forged: ErrBadToken, "a.b.c": ErrBadToken,
+		"": errBadToken, "the-admin-ke": errBadToken, "the-admin-key ": errBadToken, forged: errBadToken, "a.b.c": errBadToken,
 	} {
 		if caller, err := a.Authenticate(bearer, "192.0.2.1:1"); !errors.Is(err, want) || caller != (Caller{}) {
 			t.Errorf("%q: %+v, %v", bearer, caller, err)
@@ -91,7 +91,7 @@ func TestTokensHaveAnEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if caller, err := tokens.Verify(endless); !errors.Is(err, ErrBadToken) {
+	if caller, err := tokens.Verify(endless); !errors.Is(err, errBadToken) {
 		t.Errorf("%+v, %v", caller, err)
 	}
 }
@@ -114,8 +114,8 @@ func TestGuessingTheAdminKeyIsThrottled(t *testing.T) {
 	}
 	is("the-admin-key", "192.0.2.7:9", nil) // a backend behind the same proxy
 	for range guessesAtOnce {
-		is("guess", "192.0.2.7:1", ErrBadToken)
-		is("guess", "192.0.2.8:1", ErrBadToken)
+		is("guess", "192.0.2.7:1", errBadToken)
+		is("guess", "192.0.2.8:1", errBadToken)
 	}
 	is("guess", "192.0.2.8:2", ErrGuessing)
 	is("the-admin-key", "192.0.2.8:3", ErrGuessing)

@@ -42,9 +42,9 @@ func (t *Table) AddMessage(m *projections.Message) {
 		"eligible", "delivered", "read", "first_read_at", "last_read_at", "label",
 	}
 	t.Rows = append(t.Rows, []string{
-		Cell(m.ID), Cell(m.From), Cell(m.Group), Cell(m.To), timeCell(m.SentAt),
+		cell(m.ID), cell(m.From), cell(m.Group), cell(m.To), timeCell(m.SentAt),
 		strconv.FormatBool(m.ReceiptRequested), strconv.FormatBool(m.CountsOnly), strconv.FormatBool(m.Recalled),
-		strconv.Itoa(m.Eligible), strconv.Itoa(m.Delivered), strconv.Itoa(m.Read), timeCell(m.FirstReadAt), timeCell(m.LastReadAt), Cell(m.Label),
+		strconv.Itoa(m.Eligible), strconv.Itoa(m.Delivered), strconv.Itoa(m.Read), timeCell(m.FirstReadAt), timeCell(m.LastReadAt), cell(m.Label),
 	})
 	t.Lines = append(t.Lines, NewMessageLine(m))
 }
@@ -59,7 +59,7 @@ type ReaderLine struct {
 // AddReader adds a reader to a table of readers.
 func (t *Table) AddReader(r *projections.Reader) {
 	t.Head = []string{"user", "read_at", "content"}
-	t.Rows = append(t.Rows, []string{Cell(r.User), timeCell(r.ReadAt), Cell(r.Content)})
+	t.Rows = append(t.Rows, []string{cell(r.User), timeCell(r.ReadAt), cell(r.Content)})
 	t.Lines = append(t.Lines, ReaderLine{r.User, Timestamp(r.ReadAt), r.Content})
 }
 
@@ -78,7 +78,7 @@ type ReadLine struct {
 func (t *Table) AddRead(r ReadLine) {
 	t.Head = []string{"message", "group", "peer", "from", "sent_at", "read_at", "content"}
 	t.Rows = append(t.Rows, []string{
-		Cell(r.Message), Cell(r.Group), Cell(r.Peer), Cell(r.From), timeCell(int64(r.SentAt)), timeCell(int64(r.ReadAt)), Cell(r.Content),
+		cell(r.Message), cell(r.Group), cell(r.Peer), cell(r.From), timeCell(int64(r.SentAt)), timeCell(int64(r.ReadAt)), cell(r.Content),
 	})
 	t.Lines = append(t.Lines, r)
 }
@@ -94,7 +94,7 @@ func timeCell(ms int64) string {
 // AddNonReader adds a user to a table of those who have not read a message.
 func (t *Table) AddNonReader(user string) {
 	t.Head = []string{"user"}
-	t.Rows = append(t.Rows, []string{Cell(user)})
+	t.Rows = append(t.Rows, []string{cell(user)})
 	t.Lines = append(t.Lines, struct {
 		User string `json:"user"`
 	}{user})

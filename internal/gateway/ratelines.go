@@ -24,8 +24,8 @@ type RateNumbers struct {
 	R90 *float64 `json:"recipients_p90_ms"`
 }
 
-// NewRateNumbers makes them of a row.
-func NewRateNumbers(r *projections.RateRow) RateNumbers {
+// newRateNumbers makes them of a row.
+func newRateNumbers(r *projections.RateRow) RateNumbers {
 	n := RateNumbers{
 		Messages: r.Messages, Eligible: r.Eligible, Delivered: r.Delivered, Read: r.Read, Recalled: r.Recalled, ReadRate: r.Rate(),
 		R50: reached(&r.R50), R90: reached(&r.R90),
@@ -56,7 +56,7 @@ type RateLine struct {
 func RateLines(rows []projections.RateRow) []RateLine {
 	lines := make([]RateLine, len(rows))
 	for i := range rows {
-		lines[i] = RateLine{Key: rows[i].Key, RateNumbers: NewRateNumbers(&rows[i])}
+		lines[i] = RateLine{Key: rows[i].Key, RateNumbers: newRateNumbers(&rows[i])}
 	}
 	return lines
 }
@@ -89,7 +89,7 @@ func Compare(ctx context.Context, source RateSource, q projections.RateQuery, fr
 		if row == nil {
 			row = &projections.RateRow{R50: projections.NotYet, R90: projections.NotYet}
 		}
-		n := NewRateNumbers(row)
+		n := newRateNumbers(row)
 		lines[i].Compared = &n
 	}
 	return q, nil
@@ -126,7 +126,7 @@ func RateTable(lines []RateLine, compared bool) Table {
 	}
 	for i := range lines {
 		r := &lines[i]
-		row := append([]string{Cell(r.Key)}, r.values()...)
+		row := append([]string{cell(r.Key)}, r.values()...)
 		if r.Compared != nil {
 			row = append(row, r.Compared.values()...)
 		}

@@ -15,10 +15,10 @@ type Table struct {
 	Lines []any
 }
 
-// Cell is a text from outside as a cell of a CSV file. One that a spreadsheet would take for a
+// cell is a text from outside as a cell of a CSV file. One that a spreadsheet would take for a
 // formula has an apostrophe before it, which makes it a text. A number with a sign, as of a
 // telephone, is none.
-func Cell(text string) string {
+func cell(text string) string {
 	if text == "" || !strings.ContainsRune("=+-@\t\r", rune(text[0])) {
 		return text
 	}

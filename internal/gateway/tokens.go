@@ -12,7 +12,7 @@ import (
 // Errors of [Tokens.Verify].
 var (
 	ErrTokenExpired = errors.New("gateway: token expired")
-	ErrBadToken     = errors.New("gateway: bad token")
+	errBadToken     = errors.New("gateway: bad token")
 )
 
 // MinTokenKeyBytes is the least length of a key for user tokens: the output size of the hash it
@@ -59,7 +59,7 @@ func (t *Tokens) Mint(app, user string, ttl time.Duration) (token string, expire
 }
 
 // Verify checks a token's signature and expiry, and returns the user it stands for. The error is or
-// wraps [ErrTokenExpired] or [ErrBadToken].
+// wraps [ErrTokenExpired] or errBadToken.
 func (t *Tokens) Verify(token string) (Caller, error) {
 	var claims tokenClaims
 	_, err := t.parser.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return t.key, nil })
@@ -67,10 +67,10 @@ func (t *Tokens) Verify(token string) (Caller, error) {
 	case errors.Is(err, jwt.ErrTokenExpired):
 		return Caller{}, ErrTokenExpired
 	case err != nil:
-		return Caller{}, errors.Join(ErrBadToken, err)
+		return Caller{}, errors.Join(errBadToken, err)
 	}
 	if _, _, err := events.SplitAppKey(claims.App); err != nil || events.IDProblem(claims.Subject) != "" {
-		return Caller{}, ErrBadToken
+		return Caller{}, errBadToken
 	}
 	return Caller{App: claims.App, User: claims.Subject, Expires: claims.ExpiresAt.Time}, nil
 }

@@ -30,7 +30,7 @@ func FuzzToken(f *testing.F) {
 		caller, err := a.Authenticate(bearer, "192.0.2.1:1")
 		switch {
 		case err != nil:
-			if caller != (Caller{}) || !errors.Is(err, ErrBadToken) && !errors.Is(err, ErrTokenExpired) {
+			if caller != (Caller{}) || !errors.Is(err, errBadToken) && !errors.Is(err, ErrTokenExpired) {
 				t.Errorf("%q: %+v, %v", bearer, caller, err)
 			}
 		case caller.Admin && bearer != "the-admin-key":

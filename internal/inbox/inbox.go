@@ -14,16 +14,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// MaxMessageBytes bounds a message.
-const MaxMessageBytes = 256 << 10
+// maxMessageBytes bounds a message.
+const maxMessageBytes = 256 << 10
 
 var (
-	// ErrClosed: the inbox was closed.
-	ErrClosed = errors.New("inbox: closed")
+	// errClosed: the inbox was closed.
+	errClosed = errors.New("inbox: closed")
 	// ErrOverloaded: more of the sender, of the app or of all waits to be stored than is allowed.
 	// Nothing of the message was stored.
 	ErrOverloaded = errors.New("inbox: overloaded")
-	// ErrTooLarge: the message is larger than [MaxMessageBytes], or takes more room with all its
+	// ErrTooLarge: the message is larger than maxMessageBytes, or takes more room with all its
 	// recipients than one message may.
 	ErrTooLarge = errors.New("inbox: message too large")
 )
@@ -115,7 +115,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 }
 
 // Close writes the positions, as far as ctx allows, and stops. What still waits to be stored fails
-// with [ErrClosed]. Mailboxes have to be closed before. It may be called again.
+// with errClosed. Mailboxes have to be closed before. It may be called again.
 func (b *Inbox) Close(ctx context.Context) error {
 	var err error
 	b.closing.Do(func() {
@@ -136,7 +136,7 @@ func (b *Inbox) office(app string) (*office, error) {
 	o := b.offices[app]
 	switch {
 	case b.closed:
-		return nil, ErrClosed
+		return nil, errClosed
 	case o == nil:
 		o = newOffice(b, app)
 		b.offices[app] = o

@@ -286,7 +286,7 @@ func TestLimitsOfInboxes(t *testing.T) {
 	b.mailbox(t, "ann", "web").wants(t, numbers(15, 25)...) // the oldest gave way
 	b.mailbox(t, "ben", "web").wants(t, "other")
 
-	if _, err := b.Append(toAnn(make([]byte, MaxMessageBytes+1))); !errors.Is(err, ErrTooLarge) {
+	if _, err := b.Append(toAnn(make([]byte, maxMessageBytes+1))); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a large message: %v", err)
 	}
 	room = full
@@ -295,8 +295,8 @@ func TestLimitsOfInboxes(t *testing.T) {
 	}
 	room = nil
 	var last error
-	for range 20 * maxQueuedOfSender / MaxMessageBytes { // some are written meanwhile
-		if _, last = b.Append(toAnn(make([]byte, MaxMessageBytes))); last != nil {
+	for range 20 * maxQueuedOfSender / maxMessageBytes { // some are written meanwhile
+		if _, last = b.Append(toAnn(make([]byte, maxMessageBytes))); last != nil {
 			break
 		}
 	}
@@ -304,7 +304,7 @@ func TestLimitsOfInboxes(t *testing.T) {
 		t.Errorf("with more queued than is allowed: %v", last)
 	}
 	closeInbox(t, b)
-	if _, err := b.Append(toAnn([]byte("x"))); !errors.Is(err, ErrClosed) {
+	if _, err := b.Append(toAnn([]byte("x"))); !errors.Is(err, errClosed) {
 		t.Errorf("after the end: %v", err)
 	}
 }

@@ -134,5 +134,5 @@ func (o *office) refuse(err error) {
 
 func (o *office) end() {
 	o.queue.close()
-	o.refuse(ErrClosed)
+	o.refuse(errClosed)
 }

@@ -70,7 +70,7 @@ func (q *queue) put(l *letter) error {
 	of := q.lines[l.Sender]
 	switch {
 	case q.closed:
-		return ErrClosed
+		return errClosed
 	case l.cost > maxQueuedOfApp:
 		return ErrTooLarge
 	case q.bytes > 0 && q.bytes+l.cost > maxQueuedOfApp, of != nil && of.bytes+l.cost > maxQueuedOfSender:

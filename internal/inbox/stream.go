@@ -70,7 +70,7 @@ func (b *Inbox) appStream(app string) jetstream.StreamConfig {
 		MaxMsgsPerSubject: int64(c.MaxMessages),
 		MaxAge:            c.MaxAge,
 		MaxBytes:          c.MaxBytes,
-		MaxMsgSize:        MaxMessageBytes + 1024, // headers
+		MaxMsgSize:        maxMessageBytes + 1024, // headers
 		MaxMsgs:           -1,
 		MaxConsumers:      -1,
 		FirstSeq:          b.first,
@@ -96,7 +96,7 @@ func (c *Config) positionStream() jetstream.StreamConfig {
 		MaxMsgsPerSubject: 1,
 		MaxAge:            c.MaxAge + positionSlack,
 		MaxBytes:          -1,
-		MaxMsgSize:        MaxMessageBytes + 1024,
+		MaxMsgSize:        maxMessageBytes + 1024,
 		MaxMsgs:           -1,
 		MaxConsumers:      -1,
 

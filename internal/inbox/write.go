@@ -56,11 +56,11 @@ func (m *Message) cost() int {
 }
 
 // Append queues a message for the inboxes of its users. It does not wait until it is stored;
-// [Ticket.Wait] does. With an error nothing is queued: [ErrTooLarge], [ErrOverloaded], [ErrClosed],
+// [Ticket.Wait] does. With an error nothing is queued: [ErrTooLarge], [ErrOverloaded], errClosed,
 // or that the disk has no room.
 func (b *Inbox) Append(m Message) (*Ticket, error) {
 	l := &letter{Message: m, cost: m.cost(), ticket: &Ticket{done: make(chan struct{})}}
-	if len(m.Data) > MaxMessageBytes || int64(l.cost) > b.cfg.MaxBytes/appShare {
+	if len(m.Data) > maxMessageBytes || int64(l.cost) > b.cfg.MaxBytes/appShare {
 		return nil, ErrTooLarge
 	}
 	if len(m.Users) == 0 {
@@ -148,7 +148,7 @@ func (o *office) put(records []*nats.Msg) error {
 func (o *office) failed(n int, err error) error {
 	o.inbox.metrics.failed.Inc()
 	if o.inbox.ctx.Err() != nil {
-		return ErrClosed
+		return errClosed
 	}
 	o.inbox.logger.Error("messages could not be stored", "app", o.app, "messages", n, "error", err)
 	return fmt.Errorf("inbox: store: %w", err)

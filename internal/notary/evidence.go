@@ -32,7 +32,7 @@ func (n *Notary) Evidence(ctx context.Context, c events.Conversation, message, u
 		return nil, err
 	}
 	if eventlog.Leaf(at.entry) != proof.Leaf {
-		return nil, fmt.Errorf("%w: partition %d, entry %d is another one than was folded", ErrRewritten, at.partition, at.entry.Sequence)
+		return nil, fmt.Errorf("%w: partition %d, entry %d is another one than was folded", errRewritten, at.partition, at.entry.Sequence)
 	}
 	verifier, err := note.NewVerifier(n.key.public)
 	if err != nil {

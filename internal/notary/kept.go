@@ -50,9 +50,9 @@ func keep(data string, partition int, checkpoint string) error {
 	return nil
 }
 
-// Kept returns the heads of a partition that were signed and kept in a data directory, oldest
+// readKept returns the heads of a partition that were signed and kept in a data directory, oldest
 // first. A line that the log's key did not sign is an error, unless it was cut off by a crash.
-func Kept(data string, partition int) ([]merkle.Head, error) {
+func readKept(data string, partition int) ([]merkle.Head, error) {
 	text, err := os.ReadFile(keptFile(data, partition))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -107,7 +107,7 @@ func Check(data string) error {
 		if bad != nil {
 			continue
 		}
-		_, one := Kept(data, partition)
+		_, one := readKept(data, partition)
 		err = errors.Join(err, one)
 	}
 	return err

@@ -16,8 +16,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// ErrRewritten is returned for a log that is not what was signed or witnessed before.
-var ErrRewritten = errors.New("notary: the log was rewritten: its tree lacks a head that it had")
+// errRewritten is returned for a log that is not what was signed or witnessed before.
+var errRewritten = errors.New("notary: the log was rewritten: its tree lacks a head that it had")
 
 const (
 	// attestEvery is how often the witness is given the latest heads.
@@ -71,7 +71,7 @@ type signedTree struct {
 	kept   time.Time     // when that was
 }
 
-// Open reads the key of a log, or makes one. The error is [ErrRewritten] if a tree lacks a head
+// Open reads the key of a log, or makes one. The error is errRewritten if a tree lacks a head
 // that was kept or witnessed. Trees that have not grown so far yet are compared when they have, and
 // nothing is signed for them before.
 func Open(o Options) (*Notary, error) {
@@ -101,7 +101,7 @@ func Open(o Options) (*Notary, error) {
 func KnownHeads(data string, log interface {
 	Attested(partition int) (last uint64, tree merkle.Head)
 }, partition int) ([]merkle.Head, error) {
-	heads, err := Kept(data, partition)
+	heads, err := readKept(data, partition)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func KnownHeads(data string, log interface {
 }
 
 // Run gives the witness the latest heads and keeps signed ones, the last one when the context ends,
-// which ends it. The error is [ErrRewritten].
+// which ends it. The error is errRewritten.
 func (n *Notary) Run(ctx context.Context) error {
 	tick := time.NewTicker(attestEvery)
 	defer tick.Stop()
@@ -149,7 +149,7 @@ func (n *Notary) attempt(partition int) error {
 	switch {
 	case err == nil, errors.Is(err, projector.ErrStopped), errors.Is(err, projector.ErrFoldingAgain):
 		return nil
-	case errors.Is(err, ErrRewritten):
+	case errors.Is(err, errRewritten):
 		return fmt.Errorf("partition %d: %w", partition, err)
 	}
 	n.o.Logger.Warn("the head of a partition is not known now", "partition", partition, "error", err)
@@ -229,12 +229,12 @@ func (n *Notary) check(partition int, tree projector.Tree) (merkle.Head, error) 
 	return tree.Head(size)
 }
 
-// has returns an [ErrRewritten] if a tree never had a head.
+// has returns an errRewritten if a tree never had a head.
 func has(partition int, tree projector.Tree, want merkle.Head) error {
 	have, err := tree.Head(want.Size)
 	if err == nil && have != want {
 		err = fmt.Errorf("%w: partition %d, entries %d to %d: the head is %v, it was %v; see receiptctl verify",
-			ErrRewritten, partition, want.Base+1, want.Position(), have.Root, want.Root)
+			errRewritten, partition, want.Base+1, want.Position(), have.Root, want.Root)
 	}
 	return err
 }

@@ -170,7 +170,7 @@ func TestAnotherTreeIsNotSigned(t *testing.T) {
 	if err := f.attestAll(true); err != nil {
 		t.Fatal(err)
 	}
-	kept, err := Kept(data, 0)
+	kept, err := readKept(data, 0)
 	if err != nil || len(kept) == 0 || kept[len(kept)-1].Size != log.Last(0) {
 		t.Fatalf("kept %+v, %v", kept, err)
 	}
@@ -194,15 +194,15 @@ func TestAnotherTreeIsNotSigned(t *testing.T) {
 	if log.Last(0) < want.Size {
 		t.Fatalf("the other log has %d entries", log.Last(0))
 	}
-	if _, err := f.Checkpoint(0, 0); !errors.Is(err, ErrRewritten) {
+	if _, err := f.Checkpoint(0, 0); !errors.Is(err, errRewritten) {
 		t.Errorf("another tree is signed: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(consumertest.Context(t), time.Minute)
 	defer cancel()
-	if err := f.Run(ctx); !errors.Is(err, ErrRewritten) || ctx.Err() != nil {
+	if err := f.Run(ctx); !errors.Is(err, errRewritten) || ctx.Err() != nil {
 		t.Errorf("the notary goes on: %v", err)
 	}
-	if _, err := Open(Options{Data: other, Log: log, State: f.p, Logger: natstest.Logger(t)}); !errors.Is(err, ErrRewritten) {
+	if _, err := Open(Options{Data: other, Log: log, State: f.p, Logger: natstest.Logger(t)}); !errors.Is(err, errRewritten) {
 		t.Errorf("the notary starts: %v", err)
 	}
 	result, err := f.p.Rebuild(ctx, projector.RebuildOptions{Heads: func(k int) ([]merkle.Head, error) { return KnownHeads(other, log, k) }})
@@ -244,7 +244,7 @@ func TestKeptHeadsAreOurs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if heads, err := Kept(data, 0); err != nil || len(heads) < 2 || heads[1] != head {
+	if heads, err := readKept(data, 0); err != nil || len(heads) < 2 || heads[1] != head {
 		t.Errorf("%+v, %v", heads, err)
 	}
 	if err := os.Remove(filepath.Join(data, KeyFile)); err != nil {
@@ -253,7 +253,7 @@ func TestKeptHeadsAreOurs(t *testing.T) {
 	if again, err := openKey(filepath.Join(data, KeyFile)); err != nil || again.public == k.public {
 		t.Fatalf("%v", err)
 	}
-	if heads, err := Kept(data, 0); err == nil {
+	if heads, err := readKept(data, 0); err == nil {
 		t.Errorf("of another key: %+v", heads)
 	}
 }

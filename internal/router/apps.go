@@ -10,6 +10,7 @@ import (
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/cluster"
+	"github.com/receiptd/receiptd/internal/presence"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -91,7 +92,7 @@ func (r *Router) settingsElsewhere(partition int, app string) (x configuredAs) {
 
 // SettingsAt returns the settings of an app as one partition has them, and their revision.
 func (r *Router) SettingsAt(partition int, app string) (s events.Settings, revision uint64, ok bool) {
-	if r.Presence(partition) == projector.Here {
+	if r.Presence(partition) == presence.Here {
 		return r.Projector.SettingsAt(partition, app)
 	}
 	x, err := in(r, partition, &settings, &args{App: app})
@@ -115,7 +116,7 @@ func (r *Router) Apps() []string {
 func (r *Router) Revisions() map[string][]uint64 {
 	all := r.Projector.Revisions()
 	for k := range r.seen {
-		if r.Presence(k) == projector.Here {
+		if r.Presence(k) == presence.Here {
 			continue
 		}
 		revisions, err := in(r, k, &apps, &args{})

@@ -201,17 +201,6 @@ func (c copies) MarkAt(ctx context.Context, partition int, sequence uint64) (clu
 	return cluster.Mark{Sequence: sequence, Base: m.Head.Base, Chain: m.Head.Root.String(), Digest: m.Digest, Rules: m.Rules}, m.Cost, err
 }
 
-// Presence implements [cluster.Copies].
-func (c copies) Presence(partition int) cluster.Presence {
-	switch c.Projector.Presence(partition) {
-	case projector.Absent:
-		return cluster.Absent
-	case projector.Arriving:
-		return cluster.Arriving
-	}
-	return cluster.Here
-}
-
 // Condemned implements [cluster.State].
 func (c copies) Condemned(partition int) bool { return c.FoldingAgain(partition) }
 

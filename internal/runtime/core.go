@@ -101,7 +101,7 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 		limit = restoreTimeout
 	}
 	if _, err := os.Stat(filepath.Join(cfg.Data, logDir)); err == nil && cfg.Cluster.Node != "" && len(cfg.Log.NATS) > 0 {
-		return c, fmt.Errorf("%w: %s", ErrStandalone, cfg.Data)
+		return c, fmt.Errorf("%w: %s", errStandalone, cfg.Data)
 	}
 	inTime, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -233,12 +233,12 @@ func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 	return l
 }
 
-// OpenNotary opens what signs the heads of the log's trees, and makes its key if there is none. The
+// openNotary opens what signs the heads of the log's trees, and makes its key if there is none. The
 // error is [notary.ErrRewritten] for a log that is not what was signed before.
-func (c *Core) OpenNotary() (*notary.Notary, error) {
+func (c *Core) openNotary() (*notary.Notary, error) {
 	n, err := notary.Open(notary.Options{Data: c.data, Log: c.Log, State: c.Projector, Logger: c.logger})
 	if err != nil && notary.Check(c.data) != nil {
-		err = fmt.Errorf("%s: %w", CodeHeadsBad, err)
+		err = fmt.Errorf("%s: %w", codeHeadsBad, err)
 	}
 	return n, err
 }

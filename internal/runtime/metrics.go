@@ -6,9 +6,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/presence"
 )
 
 // collector shows the figures of log and folds, read when they are asked for.
@@ -77,7 +77,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		l, s := &log[k], &states[k]
 		c.collectLog(l, send)
-		if s.Presence == projector.Absent {
+		if s.Presence == presence.Absent {
 			continue // nothing is folded here
 		}
 		send(descApplied, prometheus.GaugeValue, float64(s.Sequence))

@@ -35,9 +35,9 @@ const (
 	claimKey = "claim"
 )
 
-// ErrStandalone is returned for a node on the data of a server that was alone, which would be left
+// errStandalone is returned for a node on the data of a server that was alone, which would be left
 // lying there.
-var ErrStandalone = errors.New("the data directory holds the log of a server that was alone, which a node does not read. Nothing was changed. " +
+var errStandalone = errors.New("the data directory holds the log of a server that was alone, which a node does not read. Nothing was changed. " +
 	"To bring it into a cluster, back it up (receiptctl backup DIR --secrets --data OLD), restore that into the NATS servers " +
 	"(receiptctl restore DIR --into URL --data WORK), and start the nodes on new data directories; or start them with --restore-from DIR")
 

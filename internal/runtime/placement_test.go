@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/presence"
 )
 
 // spreadOver are enough partitions for each of three nodes to have some, and none all.
@@ -33,7 +33,7 @@ func spread(t *testing.T, copies int) []*running {
 // here are the partitions that a node has.
 func (r *running) here() (list []int) {
 	for k := range spreadOver {
-		if r.Projector.Presence(k) != projector.Absent {
+		if r.Projector.Presence(k) != presence.Absent {
 			list = append(list, k)
 		}
 	}
@@ -53,7 +53,7 @@ func settled(t *testing.T, nodes []*running, copies int) {
 			}
 			var have []string
 			for _, r := range nodes {
-				if r.Projector.Presence(p.Partition) != projector.Absent {
+				if r.Projector.Presence(p.Partition) != presence.Absent {
 					have = append(have, r.node.Name())
 				}
 				if slices.Contains(p.Wanted, r.node.Name()) && !r.Projector.Serves(p.Partition, 0) {

@@ -20,6 +20,7 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 	"github.com/receiptd/receiptd/internal/notary"
+	"github.com/receiptd/receiptd/internal/presence"
 	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -82,7 +83,7 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 	if err := s.openConsumers(); err != nil {
 		return s, err
 	}
-	if s.notary, err = core.OpenNotary(); err != nil {
+	if s.notary, err = core.openNotary(); err != nil {
 		return s, err
 	}
 	if s.gateway, err = s.newGateway(ctx, version); err != nil {
@@ -304,7 +305,7 @@ func (s *Server) partitionStatus() []web.PartitionStatus {
 	states := s.Projector.Stats()
 	for k, log := range s.Log.Stats() {
 		p := web.PartitionStatus{
-			Partition: k, Elsewhere: states[k].Presence != projector.Here, Stored: max(log.LastSequence, states[k].Sequence), Applied: states[k].Sequence,
+			Partition: k, Elsewhere: states[k].Presence != presence.Here, Stored: max(log.LastSequence, states[k].Sequence), Applied: states[k].Sequence,
 			Appended: log.Events, Queued: uint64(log.Queued), Ack: log.LastAck,
 		}
 		for _, n := range states[k].Outcomes {

@@ -26,8 +26,8 @@ const snapshotsDir = "snapshots"
 // others makes them.
 const snapshotsLookEvery = 5 * time.Second
 
-// ErrNoSnapshots is returned where no snapshots were ever made.
-var ErrNoSnapshots = errors.New("there are no snapshots: no server has run with --snapshot-every")
+// errNoSnapshots is returned where no snapshots were ever made.
+var errNoSnapshots = errors.New("there are no snapshots: no server has run with --snapshot-every")
 
 // openSnapshots finds the snapshots. With replicas above 0 the place for them is made if it is not
 // there.
@@ -48,7 +48,7 @@ func (c *Core) openSnapshots(ctx context.Context, replicas int) error {
 		err = retry(ctx, c.logger, r.Refresh)
 	}
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		err = ErrNoSnapshots
+		err = errNoSnapshots
 	}
 	if err != nil {
 		return fmt.Errorf("open snapshots: %w", err)
@@ -66,7 +66,7 @@ func openBuckets(ctx context.Context, nc *nats.Conn, replicas int) (*snapshot.Bu
 	return objects, notes, err
 }
 
-// Snapshots are what a rebuild may begin from. The error is [ErrNoSnapshots] if there never were
+// Snapshots are what a rebuild may begin from. The error is errNoSnapshots if there never were
 // any.
 func (c *Core) Snapshots(ctx context.Context) (*snapshot.Reader, error) {
 	if c.snapshots == nil {

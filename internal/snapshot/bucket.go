@@ -73,7 +73,7 @@ func (b *Bucket) put(ctx context.Context, name string, r io.Reader) (nuid string
 }
 
 // get writes an object that a file of a snapshot is in to w, which begin makes empty for each try.
-// The error is [ErrDamaged] if the object is another one, in part or not there.
+// The error is errDamaged if the object is another one, in part or not there.
 func (b *Bucket) get(ctx context.Context, f *File, begin func() (io.Writer, error)) (err error) {
 	for try := range getTries {
 		if try > 0 {
@@ -99,7 +99,7 @@ func (b *Bucket) get(ctx context.Context, f *File, begin func() (io.Writer, erro
 			err = fmt.Errorf("%d bytes of another hash", into.size)
 		}
 	}
-	return fmt.Errorf("%w: object %s: %w", ErrDamaged, f.Object, err)
+	return fmt.Errorf("%w: object %s: %w", errDamaged, f.Object, err)
 }
 
 func (b *Bucket) getOnce(ctx context.Context, f *File, into *target) error {

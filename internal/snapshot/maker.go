@@ -194,14 +194,14 @@ func (m *Maker) snapshot(ctx context.Context, k int) (err error) {
 	if err != nil {
 		return err
 	}
-	made := Manifest{
+	made := manifest{
 		Version: manifestVersion, Partition: k, Partitions: m.Reader.Partitions, Made: began.UTC(), Node: m.Node, Facts: facts, Files: files,
 	}
 	uploaded, err := m.store(ctx, &made, export, stored)
 	if err == nil {
 		err = m.Reader.files(ctx, &made, check, m.waitFor(ctx))
 	}
-	if errors.Is(err, ErrDamaged) && len(stored) > 0 { // of an earlier one: everything once more
+	if errors.Is(err, errDamaged) && len(stored) > 0 { // of an earlier one: everything once more
 		m.Logger.Warn("files of earlier snapshots are damaged; all are stored again", "partition", k, "error", err)
 		if uploaded, err = m.store(ctx, &made, export, nil); err == nil {
 			err = m.Reader.files(ctx, &made, check, m.waitFor(ctx))
@@ -233,7 +233,7 @@ func (m *Maker) storedFiles(ctx context.Context, k int) (map[string]File, error)
 	stored := map[string]File{}
 	for i := range m.kept[k] {
 		old, err := m.Reader.manifest(ctx, &m.kept[k][i])
-		if errors.Is(err, ErrDamaged) {
+		if errors.Is(err, errDamaged) {
 			continue
 		}
 		if err != nil {
@@ -249,7 +249,7 @@ func (m *Maker) storedFiles(ctx context.Context, k int) (map[string]File, error)
 // store puts the files of a snapshot into the object store that are not there, and says in the
 // manifest which objects they are. The name of an object has the writer's term in it: so whatever a
 // writer of before still removes, it is nothing of this one.
-func (m *Maker) store(ctx context.Context, made *Manifest, dir string, stored map[string]File) (uploaded int64, err error) {
+func (m *Maker) store(ctx context.Context, made *manifest, dir string, stored map[string]File) (uploaded int64, err error) {
 	have := maps.Clone(stored)
 	if have == nil {
 		have = map[string]File{}
@@ -278,7 +278,7 @@ func (m *Maker) store(ctx context.Context, made *Manifest, dir string, stored ma
 
 // keep stores the manifest and has the snapshot take the place of the oldest one, unless another
 // writer has taken over.
-func (m *Maker) keep(ctx context.Context, made *Manifest, bytesOf int64) error {
+func (m *Maker) keep(ctx context.Context, made *manifest, bytesOf int64) error {
 	text, err := json.Marshal(made)
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)

@@ -13,8 +13,8 @@ import (
 // manifestVersion is that of the manifest's text.
 const manifestVersion = 1
 
-// ErrDamaged: a snapshot is not what was made.
-var ErrDamaged = errors.New("snapshot: it is not what was made")
+// errDamaged: a snapshot is not what was made.
+var errDamaged = errors.New("snapshot: it is not what was made")
 
 // File is a file of a snapshot, and the object that has it.
 type File struct {
@@ -26,8 +26,8 @@ type File struct {
 	SHA256 string `json:"sha256"`
 }
 
-// Manifest describes a snapshot.
-type Manifest struct {
+// manifest describes a snapshot.
+type manifest struct {
 	Version    int       `json:"version"`
 	Partition  int       `json:"partition"`
 	Partitions int       `json:"partitions"`
@@ -62,37 +62,37 @@ func parseNote(text []byte) (n note, err error) {
 		return n, nil
 	}
 	if err := json.Unmarshal(text, &n); err != nil {
-		return note{}, fmt.Errorf("%w: note: %w", ErrDamaged, err)
+		return note{}, fmt.Errorf("%w: note: %w", errDamaged, err)
 	}
 	for _, k := range n.Kept {
 		if k.Manifest.Size < 0 || k.Bytes < 0 {
-			return note{}, fmt.Errorf("%w: note: a snapshot of %d bytes, %d of them its manifest", ErrDamaged, k.Bytes, k.Manifest.Size)
+			return note{}, fmt.Errorf("%w: note: a snapshot of %d bytes, %d of them its manifest", errDamaged, k.Bytes, k.Manifest.Size)
 		}
 	}
 	return n, nil
 }
 
 // parseManifest reads the manifest of a snapshot.
-func parseManifest(text []byte, k Kept) (m Manifest, err error) {
+func parseManifest(text []byte, k Kept) (m manifest, err error) {
 	if err := json.Unmarshal(text, &m); err != nil {
-		return m, fmt.Errorf("%w: manifest: %w", ErrDamaged, err)
+		return m, fmt.Errorf("%w: manifest: %w", errDamaged, err)
 	}
 	if m.Version != manifestVersion {
-		return m, fmt.Errorf("%w: a manifest of version %d", ErrDamaged, m.Version)
+		return m, fmt.Errorf("%w: a manifest of version %d", errDamaged, m.Version)
 	}
 	m.Level = max(m.Level, 1) // which versions that knew no other did not say
 	if m.Sequence != k.Sequence || m.Digest != k.Digest {
-		return m, fmt.Errorf("%w: the manifest is that of another one", ErrDamaged)
+		return m, fmt.Errorf("%w: the manifest is that of another one", errDamaged)
 	}
 	seen := map[string]bool{}
 	for _, f := range m.Files {
 		switch {
 		case f.Name == "" || f.Name != filepath.Base(f.Name) || f.Name == "." || f.Name == "..":
-			return m, fmt.Errorf("%w: a file called %q", ErrDamaged, f.Name)
+			return m, fmt.Errorf("%w: a file called %q", errDamaged, f.Name)
 		case seen[f.Name]:
-			return m, fmt.Errorf("%w: two files called %q", ErrDamaged, f.Name)
+			return m, fmt.Errorf("%w: two files called %q", errDamaged, f.Name)
 		case f.Size < 0:
-			return m, fmt.Errorf("%w: file %q has %d bytes", ErrDamaged, f.Name, f.Size)
+			return m, fmt.Errorf("%w: file %q has %d bytes", errDamaged, f.Name, f.Size)
 		}
 		seen[f.Name] = true
 	}

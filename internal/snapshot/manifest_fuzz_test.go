@@ -17,7 +17,7 @@ import (
 func FuzzSnapshotManifest(f *testing.F) {
 	k := Kept{Sequence: 9, Digest: "d"}
 	add := func(files ...File) {
-		text, err := json.Marshal(Manifest{
+		text, err := json.Marshal(manifest{
 			Version: manifestVersion, Partitions: 2, Made: time.Unix(1_700_000_000, 0).UTC(), Facts: store.Facts{Sequence: 9, Digest: "d", Level: 1}, Files: files,
 		})
 		if err != nil {
@@ -32,7 +32,7 @@ func FuzzSnapshotManifest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		m, err := parseManifest(text, k)
 		if err != nil {
-			if !errors.Is(err, ErrDamaged) {
+			if !errors.Is(err, errDamaged) {
 				t.Errorf("%q: %v", text, err)
 			}
 			return
@@ -76,7 +76,7 @@ func FuzzSnapshotNote(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		n, err := parseNote(text)
 		if err != nil {
-			if !errors.Is(err, ErrDamaged) || n.Kept != nil {
+			if !errors.Is(err, errDamaged) || n.Kept != nil {
 				t.Errorf("%q: %+v, %v", text, n, err)
 			}
 			return

@@ -164,7 +164,7 @@ func (r *Reader) Fetch(ctx context.Context, partition int, dir string, use func(
 func (r *Reader) passOver(partition int, k *Kept, err error) bool {
 	var reason string
 	switch {
-	case errors.Is(err, ErrDamaged), errors.Is(err, store.ErrCorrupt):
+	case errors.Is(err, errDamaged), errors.Is(err, store.ErrCorrupt):
 		reason = PassedDamaged
 		r.Counts.Damaged.Add(1)
 	case errors.Is(err, errRules):
@@ -180,7 +180,7 @@ func (r *Reader) passOver(partition int, k *Kept, err error) bool {
 	return true
 }
 
-func (r *Reader) fetch(ctx context.Context, partition int, k *Kept, dir string, use func(store.Facts) error) (m Manifest, err error) {
+func (r *Reader) fetch(ctx context.Context, partition int, k *Kept, dir string, use func(store.Facts) error) (m manifest, err error) {
 	if m, err = r.manifest(ctx, k); err != nil {
 		return m, err
 	}
@@ -199,21 +199,21 @@ func (r *Reader) fetch(ctx context.Context, partition int, k *Kept, dir string, 
 }
 
 // manifest reads the manifest of a snapshot.
-func (r *Reader) manifest(ctx context.Context, k *Kept) (Manifest, error) {
+func (r *Reader) manifest(ctx context.Context, k *Kept) (manifest, error) {
 	var text bytes.Buffer
 	err := r.Objects.get(ctx, &k.Manifest, func() (io.Writer, error) {
 		text.Reset()
 		return &text, nil
 	})
 	if err != nil {
-		return Manifest{}, err
+		return manifest{}, err
 	}
 	return parseManifest(text.Bytes(), *k)
 }
 
 // files writes the files of a snapshot to a directory, which is made empty first, and compares the
 // state in it with the manifest. pace, if not nil, is asked before each file.
-func (r *Reader) files(ctx context.Context, m *Manifest, dir string, pace func(bytes int64) error) error {
+func (r *Reader) files(ctx context.Context, m *manifest, dir string, pace func(bytes int64) error) error {
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
@@ -233,7 +233,7 @@ func (r *Reader) files(ctx context.Context, m *Manifest, dir string, pace func(b
 	}
 	facts, err := store.Look(ctx, dir)
 	if err == nil && facts != m.Facts {
-		err = fmt.Errorf("%w: its state is %+v, the manifest says %+v", ErrDamaged, facts, m.Facts)
+		err = fmt.Errorf("%w: its state is %+v, the manifest says %+v", errDamaged, facts, m.Facts)
 	}
 	return err
 }

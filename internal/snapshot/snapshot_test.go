@@ -149,7 +149,7 @@ func (w *world) same(p *projector.Projector) {
 // table is the largest file of a snapshot.
 func (w *world) table(k *Kept) (largest File) {
 	w.t.Helper()
-	for _, f := range consumertest.Must[Manifest](w.t)(w.reader.manifest(w.ctx, k)).Files {
+	for _, f := range consumertest.Must[manifest](w.t)(w.reader.manifest(w.ctx, k)).Files {
 		if strings.HasSuffix(f.Name, ".sst") && f.Size > largest.Size {
 			largest = f
 		}
@@ -218,7 +218,7 @@ func TestOnlyWhatChangedIsStored(t *testing.T) {
 	if kept := w.kept(); len(kept) != 2 || kept[1].Sequence <= first.Sequence {
 		t.Errorf("kept are %+v, after %+v", kept, first)
 	}
-	if _, err := w.reader.manifest(w.ctx, &first); !errors.Is(err, ErrDamaged) {
+	if _, err := w.reader.manifest(w.ctx, &first); !errors.Is(err, errDamaged) {
 		t.Errorf("the first snapshot is still there: %v", err)
 	}
 	left, err := w.reader.Objects.leftovers(w.ctx, nil)
@@ -229,7 +229,7 @@ func TestOnlyWhatChangedIsStored(t *testing.T) {
 	for k := range w.log.Partitions() {
 		for _, one := range consumertest.Must[[]Kept](t)(w.reader.kept(w.ctx, k)) {
 			named[one.Manifest.Object] = true
-			for _, f := range consumertest.Must[Manifest](t)(w.reader.manifest(w.ctx, &one)).Files {
+			for _, f := range consumertest.Must[manifest](t)(w.reader.manifest(w.ctx, &one)).Files {
 				named[f.Object] = f.Size > 0
 			}
 		}
@@ -296,12 +296,12 @@ func TestSnapshotsThatDoNotFitArePassedOver(t *testing.T) {
 	if n := w.reader.Counts.Unfit.Load(); n != 2 {
 		t.Errorf("%d snapshots of another log were passed over, want that of each partition", n)
 	}
-	for name, change := range map[string]func(*Manifest){
-		"rules":      func(m *Manifest) { m.Rules++ },
-		"level":      func(m *Manifest) { m.Level++ },
-		"partitions": func(m *Manifest) { m.Partitions++ },
+	for name, change := range map[string]func(*manifest){
+		"rules":      func(m *manifest) { m.Rules++ },
+		"level":      func(m *manifest) { m.Level++ },
+		"partitions": func(m *manifest) { m.Partitions++ },
 	} {
-		m := consumertest.Must[Manifest](t)(w.reader.manifest(w.ctx, &w.kept()[0]))
+		m := consumertest.Must[manifest](t)(w.reader.manifest(w.ctx, &w.kept()[0]))
 		m.Sequence += 1000 // a later one
 		change(&m)
 		before := w.kept()[0].Sequence
@@ -383,7 +383,7 @@ func TestManifestNamesFilesInItsDirectory(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"", ".", "..", "../CURRENT", "a/b", "/etc/passwd"} {
 		text := []byte(`{"version":1,"files":[{"name":"` + name + `"}]}`)
-		if _, err := parseManifest(text, Kept{}); !errors.Is(err, ErrDamaged) {
+		if _, err := parseManifest(text, Kept{}); !errors.Is(err, errDamaged) {
 			t.Errorf("a file called %q: %v", name, err)
 		}
 	}

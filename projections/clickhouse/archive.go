@@ -13,9 +13,9 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// ErrArchive is returned when the table events is not what the log was: an entry is missing or is
+// errArchive is returned when the table events is not what the log was: an entry is missing or is
 // not whole.
-var ErrArchive = errors.New("clickhouse: the archive is damaged")
+var errArchive = errors.New("clickhouse: the archive is damaged")
 
 const (
 	// archiveRows is about how many rows Replay reads with one SELECT.
@@ -36,7 +36,7 @@ type Span struct {
 
 // Replay calls f with every entry of a span, in order, as the log had it: with the events in it, or
 // why they could not be decoded. What f is given is valid during the call. An entry that is missing
-// is an [ErrArchive].
+// is an errArchive.
 func (s *Store) Replay(ctx context.Context, span Span, f func(*projections.Decoded) error) error {
 	r := newArchiveReader(span.Partitions, span.After, f)
 	for entries := uint64(archiveEntries); r.last < span.Upto; {
@@ -46,7 +46,7 @@ func (s *Store) Replay(ctx context.Context, span Span, f func(*projections.Decod
 			return fmt.Errorf("replay partition %d from the archive: %w", span.Partition, err)
 		}
 		if r.last < to {
-			return fmt.Errorf("%w: partition %d: entry %d is missing", ErrArchive, span.Partition, r.last+1)
+			return fmt.Errorf("%w: partition %d: entry %d is missing", errArchive, span.Partition, r.last+1)
 		}
 		perEntry := (r.rows-rows)/(to-from) + 1
 		entries = min(max(archiveRows/perEntry, 1), archiveEntriesMax)
@@ -137,23 +137,23 @@ func (r *archiveReader) row(rows driver.Rows) error {
 			return err
 		}
 		if x.Sequence != r.last+1 {
-			return fmt.Errorf("%w: entry %d follows entry %d", ErrArchive, x.Sequence, r.last)
+			return fmt.Errorf("%w: entry %d follows entry %d", errArchive, x.Sequence, r.last)
 		}
 		r.x = x
 		copy(r.x.Leaf[:], c.Leaf.value(0))
 	}
 	switch want := uint32(len(r.events)); {
 	case x.At != r.x.At || x.Fingerprint != r.x.Fingerprint:
-		return fmt.Errorf("%w: entry %d differs from itself", ErrArchive, x.Sequence)
+		return fmt.Errorf("%w: entry %d differs from itself", errArchive, x.Sequence)
 	case index != want || r.x.Poison != "" || r.bytes != nil:
-		return fmt.Errorf("%w: event %d of entry %d follows event %d", ErrArchive, index, x.Sequence, int(want)-1)
+		return fmt.Errorf("%w: event %d of entry %d follows event %d", errArchive, index, x.Sequence, int(want)-1)
 	case outcome == outcomePoison:
 		r.x.Poison = c.Content.value(0)
 		return nil
 	case outcome == outcomeBytes:
 		r.bytes = &bytesExtra{}
 		if err := json.Unmarshal([]byte(c.Extra.value(0)), r.bytes); err != nil {
-			return fmt.Errorf("%w: entry %d: %w", ErrArchive, x.Sequence, err)
+			return fmt.Errorf("%w: entry %d: %w", errArchive, x.Sequence, err)
 		}
 		return nil
 	case outcome == outcomeEmpty:
@@ -161,10 +161,10 @@ func (r *archiveReader) row(rows driver.Rows) error {
 	}
 	e := c.event()
 	if err := addExtra(&e, c.Extra.value(0)); err != nil {
-		return fmt.Errorf("%w: event %d of entry %d: %w", ErrArchive, index, x.Sequence, err)
+		return fmt.Errorf("%w: event %d of entry %d: %w", errArchive, index, x.Sequence, err)
 	}
 	if !e.Kind.Valid() {
-		return fmt.Errorf("%w: event %d of entry %d is of unknown kind %d", ErrArchive, index, x.Sequence, e.Kind)
+		return fmt.Errorf("%w: event %d of entry %d is of unknown kind %d", errArchive, index, x.Sequence, e.Kind)
 	}
 	r.events = append(r.events, e)
 	return nil

@@ -82,7 +82,7 @@ func FuzzArchive(f *testing.F) {
 			err = r.flush()
 		}
 		switch {
-		case err != nil && !errors.Is(err, ErrArchive) && !errors.Is(err, events.ErrVersion):
+		case err != nil && !errors.Is(err, errArchive) && !errors.Is(err, events.ErrVersion):
 			t.Errorf("%v", err)
 		case err == nil && (entries != 2 || r.last != 2):
 			t.Errorf("%d entries, the last is %d", entries, r.last)

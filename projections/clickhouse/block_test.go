@@ -236,16 +236,16 @@ func TestArchiveGivesBackTheEvents(t *testing.T) {
 	if got, want := again.part.Level(), f.part.Level(); got != want || got != 2 {
 		t.Errorf("the archive gives level %d, the log %d", got, want)
 	}
-	if err := read(9, 10); !errors.Is(err, ErrArchive) {
+	if err := read(9, 10); !errors.Is(err, errArchive) {
 		t.Errorf("an entry that is missing: %v", err)
 	}
 	must(t, s.conn.Exec(ctx, "ALTER TABLE events DELETE WHERE sequence = 2 SETTINGS mutations_sync = 1"))
 	passed := func(*projections.Decoded) error { return nil }
-	if err := s.Replay(ctx, Span{Partition: 3, Partitions: 4, Upto: 3}, passed); !errors.Is(err, ErrArchive) {
+	if err := s.Replay(ctx, Span{Partition: 3, Partitions: 4, Upto: 3}, passed); !errors.Is(err, errArchive) {
 		t.Errorf("an entry that is missing between two others: %v", err)
 	}
 	must(t, s.conn.Exec(ctx, "ALTER TABLE events DELETE WHERE sequence = 3 AND `index` = 1 SETTINGS mutations_sync = 1"))
-	if err := read(2, 3); !errors.Is(err, ErrArchive) {
+	if err := read(2, 3); !errors.Is(err, errArchive) {
 		t.Errorf("an event that is missing: %v", err)
 	}
 }

@@ -25,8 +25,8 @@ func NewBlock(stream string, index int) *Block {
 
 func blockName(stream string, index int) string { return stream + "-" + strconv.Itoa(index) }
 
-// BlockPath is where a block lies in its stream's directory.
-func BlockPath(index int) string { return filepath.Join(blocksDir, strconv.Itoa(index)+blockSuffix) }
+// blockPath is where a block lies in its stream's directory.
+func blockPath(index int) string { return filepath.Join(blocksDir, strconv.Itoa(index)+blockSuffix) }
 
 // Append adds a message or, for a record that is Gone, the place of one that was erased. Sequences
 // have to grow.

@@ -96,7 +96,7 @@ func change(meta []byte, f func(config map[string]any)) ([]byte, error) {
 // WriteBlock writes a block file of the stream, synced with its name. One that is there
 // is replaced.
 func (s *Stream) WriteBlock(index int, data []byte) error {
-	path := filepath.Join(s.Dir, BlockPath(index))
+	path := filepath.Join(s.Dir, blockPath(index))
 	if err := atomicfile.WriteSynced(path+".new", data, 0o600); err != nil {
 		return err
 	}

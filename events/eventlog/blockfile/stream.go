@@ -130,7 +130,7 @@ func (s *Stream) Newest() (index int, path string, err error) {
 	return last.index, last.path, nil
 }
 
-// BlockPath is where the block with an index lies.
+// blockPath is where the block with an index lies.
 func (s *Stream) BlockPath(index int) string {
 	return filepath.Join(s.Dir, blocksDir, strconv.Itoa(index)+blockSuffix)
 }

@@ -232,7 +232,7 @@ func (p *pour) authors(app string) (list []string) {
 
 // conclude finds what there is to look at.
 func (p *pour) conclude(ctx context.Context) error {
-	p.result.Group, p.result.Message = p.plan.Best()
+	p.result.Group, p.result.Message = p.plan.popular()
 	app := p.result.Apps[0]
 	for k, user := range p.authors(app) {
 		if k%4 != 0 {

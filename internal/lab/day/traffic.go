@@ -98,9 +98,9 @@ func (p *Plan) Next() (e events.Event, ok bool) {
 	return e, true
 }
 
-// Best is a message of the first app that many were to read, with its group; nil if none was sent
-// yet.
-func (p *Plan) Best() (group, message string) {
+// popular is a message of the first app that many were to read, with its group; nil if none was
+// sent yet.
+func (p *Plan) popular() (group, message string) {
 	if p.best == nil {
 		return "", ""
 	}

@@ -200,8 +200,8 @@ var edgeMutants = []Mutant{
 	},
 	{
 		Name: "file-over-environment", File: "internal/config/parse.go",
-		Old:     `if value, ok := r.environ[Variable(flag.Name)]; ok {`,
-		New:     `if value, ok := r.environ[Variable(flag.Name)]; ok && r.file[flag.Name].text == "" {`,
+		Old:     `if value, ok := r.environ[variable(flag.Name)]; ok {`,
+		New:     `if value, ok := r.environ[variable(flag.Name)]; ok && r.file[flag.Name].text == "" {`,
 		Bug:     "a setting in the file overrides the environment",
 		Package: "internal/config", Test: "TestFlagOverEnvironmentOverFileOverDefault",
 	},

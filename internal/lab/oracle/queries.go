@@ -17,9 +17,6 @@ type Member struct {
 	LastReadAt int64 // Unix milliseconds, 0 = never
 }
 
-// Partition is the index the model was made with.
-func (m *Model) Partition() int { return m.partition }
-
 // Sequence is the sequence of the last entry, 0 before the first.
 func (m *Model) Sequence() uint64 { return m.sequence }
 
@@ -79,8 +76,8 @@ func (m *Model) Users(app string) []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// Authors are the users whose summary has items, sorted.
-func (m *Model) Authors(app string) []string {
+// authors are the users whose summary has items, sorted.
+func (m *Model) authors(app string) []string {
 	var authors []string
 	if a := m.apps[app]; a != nil {
 		for author, s := range a.summaries {

@@ -45,7 +45,7 @@ func TestSummary(t *testing.T) {
 	if got := m.Summary(theApp, "a"); !slices.Equal(got, want[1:]) {
 		t.Errorf("summary %+v, want %+v", got, want[1:])
 	}
-	if got := m.Authors(theApp); !slices.Equal(got, []string{"a"}) {
+	if got := m.authors(theApp); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("authors %q", got)
 	}
 }
@@ -73,7 +73,7 @@ func TestSummaryOfSingleChats(t *testing.T) {
 	if got := m.Summary(theApp, "a"); !slices.Equal(got, want) {
 		t.Errorf("summary\n%+v, want\n%+v", got, want)
 	}
-	if got := m.Authors(theApp); !slices.Equal(got, []string{"a"}) {
+	if got := m.authors(theApp); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("authors %q", got)
 	}
 	// The conversation read is no receipt of m2: its last entry stays that of its delivery.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -93,14 +94,25 @@ func mayEnter(dir string, uid int) error {
 	}
 }
 
-// freePort returns a port on the loopback that is not in use.
+// The ports of [freePort] are below those that systems give connections which go out: one of these
+// would take the port before the server that it is for listens there.
+const (
+	lowestPort  = 10_000
+	highestPort = 32_000
+)
+
+// freePort returns a port on the loopback that nobody listens at.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	for tries := 0; ; tries++ {
+		port := lowestPort + mathrand.IntN(highestPort-lowestPort)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		switch {
+		case err == nil:
+			return port, l.Close()
+		case tries == 1000:
+			return 0, err
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // listening is a probe of a server at an address.

@@ -27,10 +27,10 @@ import (
 const (
 	// AppKey is the app that the page chats in.
 	AppKey = "receiptd#demo"
-	// Path is where the page is; its files are below.
-	Path = "/demo"
-	// SDKVersion is the version of the SDK that the page is tested with.
-	SDKVersion = "4.21.1"
+	// pagePath is where the page is; its files are below.
+	pagePath = "/demo"
+	// sdkVersion is the version of the SDK that the page is tested with.
+	sdkVersion = "4.21.1"
 )
 
 // The first one asks for receipts and owns the group. The first three have windows.
@@ -78,14 +78,14 @@ const policy = "default-src 'none'; style-src 'self'; script-src 'self' 'unsafe-
 // New makes the page.
 func New(cfg Config) *Page {
 	p := &Page{cfg: cfg, mux: http.NewServeMux(), visits: rate.NewLimiter(visitsPerSecond, visitsAtOnce)}
-	p.mux.HandleFunc("GET "+Path, p.getPage)
-	p.mux.HandleFunc("GET "+Path+"/sdk.js", p.getSDK)
-	p.mux.HandleFunc("GET "+Path+"/{file}", p.getFile)
-	p.mux.HandleFunc("POST "+Path+"/visits", p.postVisit)
+	p.mux.HandleFunc("GET "+pagePath, p.getPage)
+	p.mux.HandleFunc("GET "+pagePath+"/sdk.js", p.getSDK)
+	p.mux.HandleFunc("GET "+pagePath+"/{file}", p.getFile)
+	p.mux.HandleFunc("POST "+pagePath+"/visits", p.postVisit)
 	return p
 }
 
-// ServeHTTP serves [Path] and what is below.
+// ServeHTTP serves pagePath and what is below.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-cache")
@@ -105,7 +105,7 @@ func (p *Page) getPage(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		file = p.cfg.SDK
 	}
-	err = pages.ExecuteTemplate(w, name, map[string]string{"File": file, "Setting": p.cfg.SDK, "Version": SDKVersion})
+	err = pages.ExecuteTemplate(w, name, map[string]string{"File": file, "Setting": p.cfg.SDK, "Version": sdkVersion})
 	if err != nil {
 		p.cfg.Logger.WarnContext(r.Context(), "demo: the page could not be made", "error", err)
 	}

@@ -25,7 +25,7 @@ type Node struct {
 	Partitions int
 }
 
-// nodeFile is where a server of [ServerNode] finds its [Node], beside its data.
+// nodeFile is where a server of serverNode finds its [Node], beside its data.
 const nodeFile = "node.json"
 
 // AsNode makes the server a node of a cluster, or one by itself with the partitions of one.

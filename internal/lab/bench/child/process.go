@@ -61,9 +61,9 @@ func (p *Process) Ready(ctx context.Context, probe func(context.Context) error) 
 		}
 		select {
 		case <-p.exited:
-			return fmt.Errorf("%s exited (%w): %s", p.name(), p.ended, p.LastWords())
+			return fmt.Errorf("%s exited (%w): %s", p.name(), p.ended, p.lastWords())
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not answer: %w: %s", p.name(), err, p.LastWords())
+			return fmt.Errorf("%s does not answer: %w: %s", p.name(), err, p.lastWords())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -71,8 +71,8 @@ func (p *Process) Ready(ctx context.Context, probe func(context.Context) error) 
 
 func (p *Process) name() string { return filepath.Base(p.cmd.Path) }
 
-// LastWords returns the last of the server's messages.
-func (p *Process) LastWords() string {
+// lastWords returns the last of the server's messages.
+func (p *Process) lastWords() string {
 	const most = 2000
 	text, _ := os.ReadFile(p.log) // the error that they explain is reported anyway
 	return string(bytes.TrimSpace(text[max(0, len(text)-most):]))
@@ -105,6 +105,6 @@ func (p *Process) Stop(signal syscall.Signal) error {
 	case <-time.After(StopsWithin):
 		err := p.cmd.Process.Kill()
 		<-p.exited
-		return errors.Join(fmt.Errorf("%s did not stop within %s: %s", p.name(), StopsWithin, p.LastWords()), err)
+		return errors.Join(fmt.Errorf("%s did not stop within %s: %s", p.name(), StopsWithin, p.lastWords()), err)
 	}
 }

@@ -52,15 +52,15 @@ func (r *Receiptd) WithNATS() *Receiptd {
 // ready. After [Receiptd.Kill] or [Receiptd.Stop] it may be called again.
 func (r *Receiptd) Start(ctx context.Context, dir string) (err error) {
 	r.dir = dir
-	name := ServerReceiptd
+	name := serverReceiptd
 	switch {
 	case r.node != nil:
-		name = ServerNode
+		name = serverNode
 		if err := r.node.write(dir); err != nil {
 			return err
 		}
 	case r.door:
-		name = ServerReceiptdNATS
+		name = serverReceiptdNATS
 	}
 	url, key, err := r.self.Start(ctx, &r.server, name, dir)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // asServer is the first argument that makes a program that calls [ServeIfAsked] a server.
 const asServer = "serve-for-benchmark"
 
-// ServeIfAsked runs one of the servers of [Serve] and exits, if the program was started with the
+// ServeIfAsked runs one of the servers of serve and exits, if the program was started with the
 // command line that [ThisProgram] returns. Otherwise it does nothing. Call it first in main or
 // TestMain.
 func ServeIfAsked() {
@@ -20,7 +20,7 @@ func ServeIfAsked() {
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	err := Serve(ctx, os.Args[2], os.Args[3], os.Stdout, os.Stderr)
+	err := serve(ctx, os.Args[2], os.Args[3], os.Stdout, os.Stderr)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -22,27 +22,27 @@ import (
 	"github.com/receiptd/receiptd/internal/runtime"
 )
 
-// Names of the servers that [Serve] runs.
+// Names of the servers that serve runs.
 const (
-	ServerReceiptd = "receiptd"
-	// ServerReceiptdNATS is receiptd with its NATS door, whose URL follows the secret.
-	ServerReceiptdNATS = "receiptd-nats"
-	// ServerNode is receiptd as a [Node].
-	ServerNode = "receiptd-node"
+	serverReceiptd = "receiptd"
+	// serverReceiptdNATS is receiptd with its NATS door, whose URL follows the secret.
+	serverReceiptdNATS = "receiptd-nats"
+	// serverNode is receiptd as a [Node].
+	serverNode = "receiptd-node"
 	ServerNATS = "nats-server"
 )
 
-// Serve runs one of the servers that are linked into this program until the context ends. The first
+// serve runs one of the servers that are linked into this program until the context ends. The first
 // line it writes to out has the server's address and a secret.
-func Serve(ctx context.Context, name, dir string, out, messages io.Writer) error {
+func serve(ctx context.Context, name, dir string, out, messages io.Writer) error {
 	switch name {
-	case ServerReceiptd:
+	case serverReceiptd:
 		return serveReceiptd(ctx, ReceiptdConfig(dir), out, messages)
-	case ServerReceiptdNATS:
+	case serverReceiptdNATS:
 		cfg := ReceiptdConfig(dir)
 		cfg.Log.NATSListen, cfg.Log.NATSPassword = "127.0.0.1:0", config.Secret(rand.Text())
 		return serveReceiptd(ctx, cfg, out, messages)
-	case ServerNode:
+	case serverNode:
 		cfg, err := nodeConfig(dir)
 		if err != nil {
 			return err
@@ -111,11 +111,11 @@ func serveNATS(ctx context.Context, dir string, out io.Writer) error {
 	return nil
 }
 
-// Self is a command line that makes this program call [Serve]. A server's name and its directory
+// Self is a command line that makes this program call serve. A server's name and its directory
 // are appended to it.
 type Self []string
 
-// Start starts a server of [Serve] in a process of its own, and returns what its first line says.
+// Start starts a server of serve in a process of its own, and returns what its first line says.
 func (s Self) Start(ctx context.Context, p *Process, name, dir string) (address, secret string, err error) {
 	if len(s) == 0 {
 		return "", "", errors.New("no command line for a server")
@@ -141,7 +141,7 @@ func (s Self) Start(ctx context.Context, p *Process, name, dir string) (address,
 		err = fmt.Errorf("it says %q", line)
 	}
 	if err != nil {
-		return "", "", fmt.Errorf("%s did not start: %w: %s", name, err, p.LastWords())
+		return "", "", fmt.Errorf("%s did not start: %w: %s", name, err, p.lastWords())
 	}
 	return address, secret, nil
 }

@@ -32,8 +32,8 @@ type System interface {
 // CountsAtOnce is the most messages of one call of Counts: the limit of receiptd's API.
 const CountsAtOnce = 1000
 
-// Pipelined is a system that takes a request before it has answered those before.
-type Pipelined interface {
+// pipeliner is a system that takes a request before it has answered those before.
+type pipeliner interface {
 	System
 	// Submit hands events over, which may be overwritten when it returns. They are stored when
 	// the ticket says so.
@@ -51,7 +51,7 @@ type Load struct {
 	System System
 	// Connections load at the same time, each with requests of Batch events.
 	Connections, Batch int
-	// UnderWay is 0 for requests one after the other. Otherwise the system is [Pipelined], and
+	// UnderWay is 0 for requests one after the other. Otherwise the system is a pipeliner, and
 	// a connection waits for its oldest request when so many are under way; on a schedule it
 	// waits for none.
 	UnderWay int
@@ -126,9 +126,9 @@ func (c *connection) run(ctx context.Context) error {
 }
 
 func (c *connection) requests(ctx context.Context) error {
-	var pipelined Pipelined
+	var pipelined pipeliner
 	if c.load.UnderWay > 0 {
-		pipelined = c.load.System.(Pipelined)
+		pipelined = c.load.System.(pipeliner)
 	}
 	buf := make([]events.Event, 0, c.load.Batch)
 	for stream := 0; ; stream = (stream + 1) % len(c.streams) {
@@ -169,7 +169,7 @@ func (c *connection) ended(ctx context.Context) error {
 
 // submit submits a request. Without a schedule it waits for the oldest one if too many are under
 // way.
-func (c *connection) submit(ctx context.Context, system Pipelined, evs []events.Event) error {
+func (c *connection) submit(ctx context.Context, system pipeliner, evs []events.Event) error {
 	ticket, err := system.Submit(ctx, evs)
 	if err != nil {
 		return err

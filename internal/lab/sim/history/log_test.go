@@ -88,7 +88,7 @@ func TestLogsReachEveryOutcome(t *testing.T) {
 func TestSplitChangesNothingButPositions(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := Logs().Draw(t, "log")
-		split := Split(t, l)
+		split := split(t, l)
 		a, b := oracle.NewWithLimits(0, SmallLimits()), oracle.NewWithLimits(0, SmallLimits())
 		if x, y := flat(l.Apply(a)), flat(split.Apply(b)); !reflect.DeepEqual(x, y) {
 			t.Fatalf("outcomes\n%v, split\n%v\n%v", x, y, split)
@@ -137,16 +137,16 @@ func TestScheduleDeliversEverythingInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := Logs().Draw(t, "log")
 		position, kept := 0, 0 // entries applied
-		for _, op := range Schedule(t, l) {
+		for _, op := range schedule(t, l) {
 			switch op.Kind {
-			case OpApply:
+			case opApply:
 				if op.Entry > position {
 					t.Fatalf("entry %d comes after entry %d", op.Entry, position-1)
 				}
 				position = max(position, op.Entry+1)
-			case OpCheckpoint:
+			case opCheckpoint:
 				kept = position
-			case OpRestart:
+			case opRestart:
 				position = kept
 				restarts++
 			}

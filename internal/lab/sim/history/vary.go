@@ -8,11 +8,11 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// Split cuts the entries of a log into smaller ones at random, at the same broker times and in the
+// split cuts the entries of a log into smaller ones at random, at the same broker times and in the
 // same order. Every event has the outcome it had before, and the state is the same except for the
 // sequences in it (positions of rejections and of poison entries): those of the result count from 2
 // without gaps. The upto of a statistic.seen is translated; 1 is before everything.
-func Split(t *rapid.T, l Log) Log {
+func split(t *rapid.T, l Log) Log {
 	var out Log
 	last := map[uint64]uint64{} // old sequence -> the last new one of that entry
 	for _, e := range l {
@@ -98,44 +98,44 @@ func Resend(t *rapid.T, l Log) Log {
 	return out
 }
 
-// OpKind says what an [Op] does.
-type OpKind uint8
+// opKind says what an op does.
+type opKind uint8
 
 // The operations.
 const (
-	// OpApply applies an entry.
-	OpApply OpKind = iota
-	// OpCheckpoint makes the state and its position durable.
-	OpCheckpoint
-	// OpRestart drops what is not durable; the state is that of the last checkpoint, or empty.
-	OpRestart
+	// opApply applies an entry.
+	opApply opKind = iota
+	// opCheckpoint makes the state and its position durable.
+	opCheckpoint
+	// opRestart drops what is not durable; the state is that of the last checkpoint, or empty.
+	opRestart
 )
 
-// Op is one step of a log on its way through a fold.
-type Op struct {
-	Kind OpKind
+// op is one step of a log on its way through a fold.
+type op struct {
+	Kind opKind
 	// Entry is the index of the entry that is applied.
 	Entry int
 }
 
-// Schedule is a random way through a log with checkpoints and restarts. It applies every entry in
+// schedule is a random way through a log with checkpoints and restarts. It applies every entry in
 // order. After a restart it goes on with the first entry that the checkpoint does not reflect, or
 // with an earlier one, which has to be skipped. At its end everything was applied after the last
 // restart, or is durable.
-func Schedule(t *rapid.T, l Log) []Op {
-	var ops []Op
+func schedule(t *rapid.T, l Log) []op {
+	var ops []op
 	durable := 0 // entries in the last checkpoint
 	for next := 0; next < len(l); {
-		ops = append(ops, Op{OpApply, next})
+		ops = append(ops, op{opApply, next})
 		next++
 		switch pick(t, 12) {
 		case 10:
 			if next > durable { // an entry applied again does not move the position back
 				durable = next
 			}
-			ops = append(ops, Op{Kind: OpCheckpoint})
+			ops = append(ops, op{Kind: opCheckpoint})
 		case 11:
-			ops = append(ops, Op{Kind: OpRestart})
+			ops = append(ops, op{Kind: opRestart})
 			next = durable
 			if seldom(t, 2) {
 				next = max(0, durable-pick(t, 3))
