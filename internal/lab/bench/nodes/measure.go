@@ -46,9 +46,9 @@ func (m *measuring) idle(ctx context.Context) error {
 	return err
 }
 
-// fullLoad measures throughput, and what it takes of the processors.
+// fullLoad measures throughput, and what it takes of the processors, once it has warmed up.
 func (m *measuring) fullLoad(ctx context.Context) error {
-	if _, err := m.load(connections, fullBatch).Phase(ctx, m.o.Duration/2, 0, nil); err != nil { // to warm up
+	if _, err := m.load(connections, fullBatch).Phase(ctx, m.o.Duration/2, 0, nil); err != nil {
 		return err
 	}
 	before, err := m.cluster.cpu()
