@@ -213,6 +213,9 @@ func (r *Receiptd) NATS() string { return r.nats }
 // PID is the server's process id while it runs.
 func (r *Receiptd) PID() int { return r.server.cmd.Process.Pid }
 
+// LastWords are the last of the server's messages.
+func (r *Receiptd) LastWords() string { return r.server.lastWords() }
+
 // CPU is the processor time of the server, in seconds.
 func (r *Receiptd) CPU() (float64, error) { return r.server.CPU() }
 

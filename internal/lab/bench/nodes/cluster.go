@@ -65,6 +65,15 @@ func (c *cluster) stop() error {
 	return group.Wait()
 }
 
+// lastWords are what the nodes said last.
+func (c *cluster) lastWords() string {
+	var all []string
+	for i, n := range c.nodes {
+		all = append(all, fmt.Sprintf("node %d: %s", i, n.LastWords()))
+	}
+	return strings.Join(all, "\n")
+}
+
 // cpu is the processor time of all nodes, in seconds.
 func (c *cluster) cpu() (sum float64, err error) {
 	for _, n := range c.nodes {

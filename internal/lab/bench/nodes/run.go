@@ -142,12 +142,12 @@ func measureLayout(ctx context.Context, o *Options, l Layout, dir string) (row R
 		return row, err
 	}
 	if err := c.nodes[0].Prepare(ctx, traffic); err != nil {
-		return row, err
+		return row, fmt.Errorf("prepare: %w; %s", err, c.lastWords())
 	}
 	m := measuring{o: o, cluster: c, streams: streams, row: Row{Layout: l}}
 	for _, phase := range []func(context.Context) error{m.idle, m.fullLoad, m.questions, m.back, m.check} {
 		if err := phase(ctx); err != nil {
-			return row, err
+			return row, fmt.Errorf("%w; %s", err, c.lastWords())
 		}
 	}
 	return m.row, nil
