@@ -330,7 +330,7 @@ var foldMutants = []Mutant{
 		Package: "projections", Test: "TestHistoriesMatchTheModel",
 	},
 	{
-		Name: "split-keeps-totals", File: "projections/split.go",
+		Name: "split-keeps-totals", File: "projections/split_totals.go",
 		Old:     `s.out.put(x.key(s.p.scratch.key()), x.encode(nil))`,
 		New:     `_ = x.encode(nil)`,
 		Bug:     "totals of an hour still count what belongs to the other partition",
