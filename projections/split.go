@@ -297,15 +297,3 @@ func (s *splitter) finish() error {
 	s.out.put(append(p.scratch.key(), tableMeta), p.encodeMeta(nil))
 	return nil
 }
-
-// StoredPartitions returns how many partitions the log has by the state that get finds the keys of,
-// without opening it, and whether it is to be split; 0 if it says nothing.
-func StoredPartitions(get func(key []byte) ([]byte, error)) (partitions uint64, splitDue bool, err error) {
-	v, err := get([]byte{tableMeta})
-	if err != nil {
-		return 0, false, err
-	}
-	var p Partition
-	err = p.decodeMeta(v)
-	return p.partitions, p.splitting, err
-}
