@@ -16,10 +16,21 @@ import (
 
 // Log is what [Follow] reads. [eventlog.Log] is one.
 type Log interface {
-	// Partitions is how many there are; it never changes.
+	// Partitions is how many there are; it does not change while the log is open.
 	Partitions() int
 	// Read opens a reader of a partition for the entries after a sequence.
 	Read(ctx context.Context, partition int, after uint64) (*eventlog.Reader, error)
+}
+
+// Stretches are where the entries of a partition after one and up to another one lie: see
+// [eventlog.Log.Stretches]. A log that does not say has them in one place.
+func Stretches(log Log, partition int, after, upto uint64) []eventlog.Stretch {
+	if l, says := log.(interface {
+		Stretches(partition int, after, upto uint64) []eventlog.Stretch
+	}); says {
+		return l.Stretches(partition, after, upto)
+	}
+	return []eventlog.Stretch{{Partition: partition, Partitions: log.Partitions(), After: after, Upto: upto}}
 }
 
 // Handler takes the entries of one partition in the order of the log, from one goroutine.
@@ -191,7 +202,7 @@ func (l *loop) handle(ctx context.Context) error {
 	l.decoded = projections.Decoded{
 		Sequence: e.Sequence, At: e.Time.UnixMilli(), Fingerprint: eventlog.Fingerprint(*e), Leaf: eventlog.Leaf(*e), Batch: &l.batch,
 	}
-	switch err := events.DecodeEntry(e.Subject, e.Data, e.MsgID, l.log.Partitions(), &l.batch); {
+	switch err := events.DecodeEntry(e.Subject, e.Data, e.MsgID, e.Partitions, &l.batch); {
 	case errors.Is(err, events.ErrVersion):
 		// Not poison: a newer receiptd understands it, and would decide otherwise.
 		return fmt.Errorf("entry %d: %w", e.Sequence, err)

@@ -51,7 +51,7 @@ type Event struct {
 	// docs/rules.md, "Imported events". It has a Time, and only the door for imports sets it.
 	Imported bool
 	// Settings and Revision are those of an app.configured event. In a rules.level event Revision
-	// is the level.
+	// is the level, in a log.repartitioned event the number of partitions.
 	Settings *Settings
 	Revision uint64
 	// SendReads and SendDeliveries are what a user.configured event sets.
@@ -108,6 +108,9 @@ const (
 	// RulesLevel: Revision, the level of the rules from here on. Made by receiptd itself, of the
 	// app [LevelApp], one copy per partition.
 	RulesLevel
+	// LogRepartitioned: Revision, how many partitions the log has from here on. Made by receiptd
+	// itself, of the app [LevelApp], one copy per partition.
+	LogRepartitioned
 
 	kindEnd
 )
@@ -129,6 +132,7 @@ var kindNames = [kindEnd]string{
 
 	ConversationMarkedUnread: "conversation.marked_unread",
 	RulesLevel:               "rules.level",
+	LogRepartitioned:         "log.repartitioned",
 }
 
 // LevelApp is the app of events that are of the whole log. No settings are ever given to it.
@@ -162,7 +166,7 @@ func (k Kind) Valid() bool { return k > KindUnknown && k < kindEnd }
 // Internal reports whether only receiptd itself makes events of this kind. They are refused from
 // anybody else.
 func (k Kind) Internal() bool {
-	return k == AppConfigured || k == StatisticSeen || k == UserConfigured || k == RulesLevel
+	return k == AppConfigured || k == StatisticSeen || k == UserConfigured || k == RulesLevel || k == LogRepartitioned
 }
 
 // IsOwn reports whether events of this kind are what a user may say of their own: what they have

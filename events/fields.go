@@ -117,6 +117,7 @@ var kindRules = [kindEnd]kindRule{
 
 	ConversationMarkedUnread: newRule(fieldMessage, fieldUser, fieldsOf(fieldUser), eitherFields),
 	RulesLevel:               internalRule(fieldsOf(fieldRevision)),
+	LogRepartitioned:         internalRule(fieldsOf(fieldRevision)),
 }
 
 // statisticSeenRule is the rule of a kind that has one of two fields at least.

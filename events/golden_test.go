@@ -128,6 +128,10 @@ func goldens() map[string][]Event {
 			{App: LevelApp, Kind: RulesLevel, Revision: 2},
 			{App: app, Kind: MessageRead, Group: "g", User: "ben", Message: "m1"},
 		},
+		"repartitioned": {
+			{App: LevelApp, Kind: LogRepartitioned, Revision: 8},
+			{App: app, Kind: MessageRead, Group: "g", User: "ben", Message: "m1"},
+		},
 		"ids":        goldenIDs(app),
 		"receipts":   goldenReceipts(app, func(i int) string { return fmt.Sprintf("user%08d", i*7919%100_000_000) }),
 		"compressed": goldenReceipts(app, func(i int) string { return fmt.Sprintf("%d@customers.example.com", i*7919) }),
@@ -232,10 +236,12 @@ func TestGoldenEntriesCoverTheFormat(t *testing.T) {
 		t.Fatal(err)
 	}
 	kinds = append(kinds, batch.Kinds...)
-	if err := batch.Decode(golden(t, "level")); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"level", "repartitioned"} {
+		if err := batch.Decode(golden(t, name)); err != nil {
+			t.Fatal(err)
+		}
+		kinds = append(kinds, batch.Kinds...)
 	}
-	kinds = append(kinds, batch.Kinds...)
 	for k := MessageSent; k < kindEnd; k++ {
 		if !slices.Contains(kinds, k) {
 			t.Errorf("kinds: no %s", k)

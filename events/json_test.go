@@ -373,6 +373,7 @@ func TestAppendJSONIsStable(t *testing.T) {
 		{Event{Kind: StatisticSeen, User: "a", Upto: 9}, `{"type":"statistic.seen","user":"a","upto":9}`},
 		{Event{Kind: StatisticSeen, User: "a", Upto: 9, Device: "phone"}, `{"type":"statistic.seen","user":"a","upto":9,"device":"phone"}`},
 		{Event{Kind: RulesLevel, Revision: 2}, `{"type":"rules.level","revision":2}`},
+		{Event{Kind: LogRepartitioned, Revision: 8}, `{"type":"log.repartitioned","revision":8}`},
 		{Event{}, `{"type":"unknown"}`},
 	} {
 		if got := string(AppendJSON([]byte("x"), &test.event)); got != "x"+test.want {

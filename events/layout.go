@@ -43,6 +43,7 @@ var layouts = [256]layout{
 
 	ConversationMarkedUnread: {user: true, conversations: inGroup | inSingle},
 	RulesLevel:               {attributes: true, conversations: inApp},
+	LogRepartitioned:         {attributes: true, conversations: inApp},
 }
 
 func (f *layout) allows(t convType) bool { return f.conversations>>t&1 != 0 }

@@ -133,11 +133,11 @@ func (p *interpreter) event(kind Kind) Event {
 			e.User, e.Peer = c.B, c.A
 		}
 		p.sides++
-	} else if kind != GroupDissolved && kind != AppConfigured && kind != RulesLevel {
+	} else if kind != GroupDissolved && kind != AppConfigured && kind != RulesLevel && kind != LogRepartitioned {
 		e.User = p.user()
 	}
 	switch kind {
-	case GroupCreated, GroupRole, AppConfigured, StatisticSeen, UserConfigured, RulesLevel:
+	case GroupCreated, GroupRole, AppConfigured, StatisticSeen, UserConfigured, RulesLevel, LogRepartitioned:
 		interpretAttributes(&e, protoMsg{p.attributes.next().Message()})
 	}
 	return e

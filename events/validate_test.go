@@ -21,7 +21,7 @@ func TestValidateNamesTheBadField(t *testing.T) {
 		want  string
 	}{
 		{Event{}, "type: unknown kind 0"},
-		{Event{Kind: kindEnd}, "type: unknown kind 16"},
+		{Event{Kind: kindEnd}, "type: unknown kind 17"},
 
 		{Event{Kind: MessageSent, User: "a", Group: "g"}, "id: missing"},
 		{Event{Kind: MessageSent, Message: "m", Group: "g"}, "from: missing"},

@@ -13,6 +13,7 @@
 //	message.recalled                   message_recalled.go
 //	message.sent                       message_sent.go
 //	rules.level                        level.go
+//	log.repartitioned                  repartition.go, split.go
 //	statistic.seen                     statistic_seen.go
 //	user.configured                    user_configured.go, and member_extra.go for one conversation
 //

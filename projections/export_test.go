@@ -80,3 +80,6 @@ func EarlierRows(key, value string) map[string]string {
 	}
 	return map[string]string{key: value}
 }
+
+// A split in a test commits after a few changes.
+func init() { splitRows = 3 }

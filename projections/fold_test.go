@@ -1,6 +1,7 @@
 package projections_test
 
 import (
+	"errors"
 	"slices"
 
 	"pgregory.net/rapid"
@@ -21,6 +22,7 @@ type state interface {
 // fold is a partition that can be stopped and started again, as the projector does it.
 type fold struct {
 	t        *rapid.T
+	id       int
 	state    state
 	part     *projections.Partition
 	options  projections.Options
@@ -49,6 +51,12 @@ func newFold(t *rapid.T, s state, cacheBytes int) *fold {
 	}}
 	f.open()
 	return f
+}
+
+// be has the fold be that of another partition than 0. It is called before the first entry.
+func (f *fold) be(id int) {
+	f.id = id
+	f.open()
 }
 
 // followed folds a log without interruption, and again with next to no cache and with commits and
@@ -88,11 +96,46 @@ func (f *fold) cacheIsBounded() {
 
 // open opens the state as it was committed last.
 func (f *fold) open() {
-	part, err := projections.Open(0, f.state, f.options)
+	part, err := projections.Open(f.id, f.state, f.options)
 	if err != nil {
 		f.t.Fatalf("open: %v", err)
 	}
 	f.part, f.captured = part, nil
+	f.split()
+}
+
+// errCrash ends a split in the middle.
+var errCrash = errors.New("crash")
+
+// split splits the partition if that is due: in the straight fold at once, in others with crashes.
+func (f *fold) split() {
+	if !f.part.SplitDue() {
+		return
+	}
+	if _, err := f.part.Apply(projections.Decoded{Sequence: 1 << 60}); !errors.Is(err, projections.ErrSplitDue) {
+		f.t.Fatalf("an entry before the split: %v", err)
+	}
+	f.commitAll()
+	crash := -1
+	if f.options.CacheBytes > 0 {
+		crash = rapid.IntRange(-1, 6).Draw(f.t, "split ends")
+	}
+	err := f.part.Split(func(c *projections.Checkpoint) error {
+		if crash--; crash == -1 {
+			return errCrash
+		}
+		return f.state.commit(c)
+	}, nil)
+	if errors.Is(err, errCrash) {
+		f.open()
+		return
+	}
+	if err != nil {
+		f.t.Fatalf("split: %v", err)
+	}
+	if f.part, err = f.part.Reopen(); err != nil {
+		f.t.Fatalf("open after the split: %v", err)
+	}
 }
 
 // apply folds an entry and remembers it in case it has to be folded again.
@@ -109,7 +152,9 @@ func (f *fold) fold(e history.Entry) []events.Outcome {
 	if err != nil {
 		f.t.Fatalf("apply %d: %v", e.Sequence, err)
 	}
-	return slices.Clone(out)
+	out = slices.Clone(out)
+	f.split()
+	return out
 }
 
 // capture begins a commit unless one has begun; the fold may go on before it is finished.

@@ -19,8 +19,10 @@ func TestHistoriesMatchTheModel(t *testing.T) {
 	logs := history.Logs()
 	repeats := 0 // of an event from before a restart
 	rapid.Check(t, func(t *rapid.T) {
-		log := logs.Draw(t, "log")
-		switch rapid.SampledFrom([]string{"as it is", "repeated", "sent again", "raised"}).Draw(t, "variant") {
+		log, id := logs.Draw(t, "log"), 0
+		switch rapid.SampledFrom([]string{"as it is", "repeated", "sent again", "raised", "repartitioned"}).Draw(t, "variant") {
+		case "repartitioned":
+			log, id = history.Repartition(t, log), rapid.IntRange(0, 3).Draw(t, "partition")
 		case "raised":
 			log = history.Raise(t, log)
 		case "repeated":
@@ -30,10 +32,12 @@ func TestHistoriesMatchTheModel(t *testing.T) {
 		}
 		disturb := disturbances(t, len(log))
 
-		model := oracle.NewWithLimits(0, history.SmallLimits())
+		model := oracle.NewWithLimits(id, history.SmallLimits())
 		model.SetLevels(history.SmallLevels())
 		straight := newFold(t, memory{}, 0)
 		disturbed := newFold(t, memory{}, 1)
+		straight.be(id)
+		disturbed.be(id)
 		known := map[string]bool{} // with an id, from before the last restart; and since
 		for i, e := range log {
 			want := e.Apply(model)

@@ -16,11 +16,21 @@ import (
 // ones is folded again.
 type Level func(*Limits)
 
-// levels are those that this version knows, from level 2 on.
-var levels []Level
+// levels are those that this version knows, from level 2 on. Level 2 changes no limit: with it
+// log.repartitioned is known.
+var levels = []Level{func(*Limits) {}}
 
 // MaxLevel is the highest level that this version decides by.
 func MaxLevel() uint64 { return uint64(1 + len(levels)) }
+
+// RaisedLevel is the level that is raised without anybody asking for it, by those who all know one.
+// What only a repartition needs is raised by that: until then an earlier version may fold the log.
+func RaisedLevel(known uint64) uint64 {
+	if known == RepartitionLevel {
+		return 1
+	}
+	return known
+}
 
 // ErrLevel is wrapped by the errors of [Open] and [Partition.Apply] where the log is at a level
 // that this version does not know: only a later version can fold on.

@@ -213,19 +213,27 @@ func (p *Partition) loadParked(a *app) error {
 		if len(key) != 12 {
 			return errCorrupt
 		}
-		v := reader{b: value}
 		r := &parked{seq: binary.BigEndian.Uint64(key), index: int(binary.BigEndian.Uint32(key[8:]))}
-		kind := v.byte()
-		if int(kind) >= len(parkedKinds) {
-			return errCorrupt
-		}
-		r.kind = parkedKinds[kind]
-		r.at = v.varint()
-		for _, s := range []*string{&r.name.group, &r.name.a, &r.name.b, &r.message, &r.user, &r.content} {
-			*s = v.string()
+		if err := r.decode(value); err != nil {
+			return err
 		}
 		a.parked.add(r)
 		p.apps.park(a)
-		return v.err()
+		return nil
 	})
+}
+
+// decode takes over a stored value; the key says where it came in.
+func (r *parked) decode(value []byte) error {
+	v := reader{b: value}
+	kind := v.byte()
+	if int(kind) >= len(parkedKinds) {
+		return errCorrupt
+	}
+	r.kind = parkedKinds[kind]
+	r.at = v.varint()
+	for _, s := range []*string{&r.name.group, &r.name.a, &r.name.b, &r.message, &r.user, &r.content} {
+		*s = v.string()
+	}
+	return v.err()
 }

@@ -23,6 +23,7 @@ type Partition struct {
 	back   Backing
 	limits Limits
 	levels []Level
+	opened Options
 	failed error // of the Apply that left the state undefined
 	// held is told how long each question held the partition, and hurried says that the one that
 	// holds it now is not to load anything large.
@@ -34,6 +35,8 @@ type Partition struct {
 	conversations uint64 // how many there are; the next one is numbered one higher
 	rules         uint64 // by which all of it was folded, from the first entry on
 	level         uint64 // of the rules that decide the next event
+	partitions    uint64 // how many the log has, by the last log.repartitioned; 0 = there was none
+	splitting     bool   // [Partition.Split] is due
 	poison        poison
 	repeats       repeats
 	tree          logTree
@@ -124,7 +127,7 @@ func Open(id int, back Backing, o Options) (*Partition, error) {
 		o.CacheBytes = 64 << 20
 	}
 	p := &Partition{
-		id: id, back: back, limits: o.Limits.orDefaults(), levels: o.Levels, held: o.Held,
+		id: id, back: back, limits: o.Limits.orDefaults(), levels: o.Levels, held: o.Held, opened: o,
 		apps:    newApps(),
 		cache:   newCache(o.CacheBytes),
 		changes: changes{epoch: 1},
@@ -196,6 +199,9 @@ func (p *Partition) Apply(x Decoded) ([]events.Outcome, error) {
 	if p.failed != nil {
 		return nil, p.failed
 	}
+	if p.splitting {
+		return nil, ErrSplitDue
+	}
 	before := p.position
 	back, err := p.position.advance(&x)
 	if err != nil {
@@ -256,6 +262,8 @@ func (p *Partition) decide(i int) (events.Outcome, error) {
 		return p.appConfigured(i)
 	case events.RulesLevel:
 		return p.rulesLevel(i)
+	case events.LogRepartitioned:
+		return p.repartitioned(i), nil
 	}
 	a := p.appOf(e.batch.Conv[i])
 	if a == nil {
@@ -315,7 +323,15 @@ func (p *Partition) encodeMeta(dst []byte) []byte {
 	if p.level == 1 { // it is the state of versions that know no levels, too
 		return binary.AppendUvarint(dst, p.rules)
 	}
-	return binary.AppendUvarint(binary.AppendUvarint(append(dst, levelMark...), p.rules), p.level)
+	dst = binary.AppendUvarint(binary.AppendUvarint(append(dst, levelMark...), p.rules), p.level)
+	if p.partitions == 0 {
+		return dst
+	}
+	due := byte(0)
+	if p.splitting {
+		due = 1
+	}
+	return append(binary.AppendUvarint(dst, p.partitions), due)
 }
 
 func (p *Partition) decodeMeta(v []byte) error {
@@ -342,6 +358,11 @@ func (p *Partition) decodeMeta(v []byte) error {
 	if leveled {
 		p.level = r.uvarint()
 		r.bad = r.bad || p.level < 2
+	}
+	p.partitions, p.splitting = 0, false
+	if leveled && len(r.b) > 0 {
+		p.partitions, p.splitting = r.uvarint(), r.byte() != 0
+		r.bad = r.bad || p.partitions < 2
 	}
 	return r.err()
 }

@@ -50,13 +50,14 @@ type cli struct {
 	Stats   statsCommand    `cmd:"" help:"Print how much was read, and how soon."`
 	Alerts  alertsCommand   `cmd:"" help:"List what rules of an app found too few readers of."`
 
-	Replay replayCommand `cmd:"" help:"Rebuild the state from the log and switch to it."`
-	Verify verifyCommand `cmd:"" help:"Rebuild the state beside the live one and compare."`
-	Prove  proveCommand  `cmd:"" help:"Make a file that shows that a user has read a message, or check one."`
-	Audit  auditCommand  `cmd:"" help:"Keep the log's signed heads, and have each later one proven to rewrite nothing."`
-	Doctor doctorCommand `cmd:"" help:"Look for damage in a stopped server's data, and say what to do."`
-	Scrub  scrubCommand  `cmd:"" help:"Have a running server read all its files against their checksums."`
-	Repair repairCommand `cmd:"" help:"Make damaged data fit to be served, from a backup or by accepting a named loss."`
+	Replay      replayCommand      `cmd:"" help:"Rebuild the state from the log and switch to it."`
+	Verify      verifyCommand      `cmd:"" help:"Rebuild the state beside the live one and compare."`
+	Prove       proveCommand       `cmd:"" help:"Make a file that shows that a user has read a message, or check one."`
+	Audit       auditCommand       `cmd:"" help:"Keep the log's signed heads, and have each later one proven to rewrite nothing."`
+	Doctor      doctorCommand      `cmd:"" help:"Look for damage in a stopped server's data, and say what to do."`
+	Scrub       scrubCommand       `cmd:"" help:"Have a running server read all its files against their checksums."`
+	Repair      repairCommand      `cmd:"" help:"Make damaged data fit to be served, from a backup or by accepting a named loss."`
+	Repartition repartitionCommand `cmd:"" help:"Double the number of partitions of the log."`
 
 	Backup  backupCommands `cmd:"" help:"Copy a server's data elsewhere, incrementally."`
 	Restore restoreCommand `cmd:"" help:"Make a data directory from a backup, and prove it."`

@@ -19,19 +19,40 @@ type serveCommand struct{}
 func (serveCommand) Run(ctx context.Context, settings config.Config, logger *slog.Logger, stdout io.Writer) error {
 	settings = runtime.FitMemory(settings, logger)
 	runtime.TuneMemory(settings.State, 0)
+	tell := announce
+	for {
+		again, to, err := serve(ctx, settings, logger, stdout, tell)
+		if err != nil || to == 0 {
+			return err
+		}
+		if _, err := runtime.Repartition(ctx, again, to, logger); err != nil {
+			return fmt.Errorf("repartition: %w; the next start finishes what was begun of it", err)
+		}
+		settings, tell = again, func(io.Writer, *runtime.Server, bool) {}
+	}
+}
+
+// serve runs one server. It returns with what settings to go on and how many partitions the log is
+// to have by then, if the server has ended for that; 0 otherwise.
+func serve(ctx context.Context, settings config.Config, logger *slog.Logger, stdout io.Writer, tell func(io.Writer, *runtime.Server, bool)) (again config.Config, to int, err error) {
 	server, err := runtime.Build(ctx, settings, logger, version())
 	if err != nil {
 		if ctx.Err() != nil {
 			logger.Info("told to stop before the server was up", "reason", err)
-			return nil
+			return again, 0, nil
 		}
-		return err
+		return again, 0, err
 	}
-	announce(stdout, server, settings.Demo.On)
+	tell(stdout, server, settings.Demo.On)
+	again = server.Again()
 	err = server.Run(ctx)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.ShutdownTimeout)
 	defer cancel()
-	return errors.Join(err, server.Close(closing))
+	err = errors.Join(err, server.Close(closing))
+	if ctx.Err() != nil {
+		return again, 0, err
+	}
+	return again, server.Repartitions(), err
 }
 
 // announce tells people where the server is.

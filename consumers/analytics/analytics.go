@@ -142,7 +142,7 @@ func (c *Consumer) root(partition int) string {
 func (c *Consumer) foldOptions(partition int) fold.Options {
 	return fold.Options{
 		Partition: partition, CacheBytes: c.o.CacheBytes * 3 / 4 / c.log.Partitions(),
-		Blocks: c.blocks, Logger: c.o.Logger, ForSink: true,
+		Blocks: c.blocks, Logger: c.o.Logger, ForSink: true, SplitLater: true,
 	}
 }
 

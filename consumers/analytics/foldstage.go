@@ -32,6 +32,9 @@ type foldStage struct {
 	blockBegan time.Time // when the block's first entry was folded
 	facts      []projections.Fact
 
+	// wanted is closed when what is handed over next was written; nil = nobody waits for that.
+	wanted chan struct{}
+
 	messages                []projections.AppMessage
 	cohorts                 []projections.Cohort
 	refreshed, checkpointed time.Time
@@ -45,7 +48,7 @@ func (f *foldStage) resume(ctx context.Context) (err error) {
 	if f.interrupted, err = w.c.o.Intents.Read(ctx, w.partition); err != nil {
 		return err
 	}
-	if f.stored, err = w.c.sink.Position(ctx, w.partition); err != nil {
+	if f.stored, err = w.position(ctx); err != nil {
 		return err
 	}
 	_, last, err := w.c.log.Bounds(ctx, w.partition)
@@ -105,6 +108,11 @@ func (f *foldStage) sameLog(ctx context.Context, last uint64) error {
 func (f *foldStage) run(ctx context.Context) error {
 	w := f.w
 	f.refreshed, f.checkpointed = time.Now(), time.Now()
+	if f.w.gen.Part.SplitDue() { // which a crash cut off
+		if err := f.split(ctx); err != nil {
+			return err
+		}
+	}
 	if err := f.fromArchive(ctx); err != nil {
 		return err
 	}
@@ -129,22 +137,26 @@ func (f *foldStage) fromArchive(ctx context.Context) error {
 		return fmt.Errorf("%w: and ClickHouse has it only up to %d",
 			&eventlog.TrimmedError{Partition: w.partition, After: at, First: first}, f.stored.Sequence)
 	}
-	span := clickhouse.Span{
-		Partition: w.partition, Partitions: w.c.log.Partitions(), After: at, Upto: first - 1,
-	}
-	return w.c.sink.Replay(ctx, span, func(x *projections.Decoded) error {
-		if _, err := w.gen.Part.Apply(*x); err != nil {
+	for _, s := range consumers.Stretches(w.c.log, w.partition, at, first-1) {
+		err := w.c.sink.Replay(ctx, clickhouse.Span(s), func(x *projections.Decoded) error {
+			return f.Handle(ctx, x, nil) // which is in the sink
+		})
+		if err != nil {
 			return err
 		}
-		f.takeFacts()
-		return f.maybeHandOver(ctx)
-	})
+	}
+	return nil
 }
 
 // Handle folds an entry, adds it to the block if the sink lacks it, and hands over what is due.
 func (f *foldStage) Handle(ctx context.Context, x *projections.Decoded, stored *eventlog.Entry) error {
 	if !f.block.Fits(x.At) {
 		if err := f.handOver(ctx); err != nil {
+			return err
+		}
+	}
+	if x.Repartitions() {
+		if err := f.handOverAll(ctx); err != nil {
 			return err
 		}
 	}
@@ -165,6 +177,9 @@ func (f *foldStage) Handle(ctx context.Context, x *projections.Decoded, stored *
 		if err != nil {
 			return err
 		}
+	}
+	if x.Repartitions() && f.w.gen.Part.SplitDue() {
+		return f.split(ctx)
 	}
 	return f.maybeHandOver(ctx)
 }
@@ -197,7 +212,7 @@ func (f *foldStage) maybeHandOver(ctx context.Context) error {
 // and a capture of the fold's state.
 func (f *foldStage) handOver(ctx context.Context) error {
 	w, now := f.w, time.Now()
-	j := &job{block: f.block, interrupted: f.interrupted}
+	j := &job{block: f.block, interrupted: f.interrupted, written: f.wanted}
 	part := w.gen.Part
 	if now.Sub(f.refreshed) >= w.c.o.RefreshEvery || part.ChangedMessages() >= fold.ManyChanges || part.Changes() > fold.MaxChanges {
 		f.refresh(j)
@@ -235,6 +250,9 @@ func (f *foldStage) refresh(j *job) {
 		j.messages = append(j.messages, clickhouse.MessageRow{AppMessage: m, Version: version})
 	}
 	clear(f.messages)
+	if at < f.w.fork { // the worker of the other partition does that
+		j.messages = nil
+	}
 	f.cohorts = f.w.gen.Part.TakeCohorts(f.cohorts[:0])
 	j.cohorts = make([]clickhouse.CohortRow, 0, len(f.cohorts))
 	for _, c := range f.cohorts {
@@ -243,6 +261,9 @@ func (f *foldStage) refresh(j *job) {
 	// There is an insert for each kind in a chunk: sorted, few chunks have several kinds.
 	slices.SortStableFunc(j.cohorts, func(a, b clickhouse.CohortRow) int { return cmp.Compare(a.Kind, b.Kind) })
 	clear(f.cohorts)
+	if at < f.w.fork {
+		j.cohorts = nil
+	}
 }
 
 // capture adds a capture of the fold's state: everything up to it is in this job or an earlier one.

@@ -19,7 +19,10 @@ type worker struct {
 	root      string
 	logger    *slog.Logger
 	gen       *fold.Generation
-	settled   atomic.Pointer[fold.Generation] // gen, once it will not be replaced any more
+	// fork is the last entry that it has in common with the partition that it forked from, whose
+	// worker gives the sink what is up to there; 0 = it forked from none.
+	fork    uint64
+	settled atomic.Pointer[fold.Generation] // gen, once it will not be replaced any more
 
 	folded  chan *job // to be encoded
 	encoded chan *job // to be inserted
@@ -45,6 +48,9 @@ func (c *Consumer) open(partition int) (*worker, error) {
 		logger: c.o.Logger.With("analytics", partition),
 		folded: make(chan *job), encoded: make(chan *job), recycled: make(chan *clickhouse.Block, 1),
 		capturing: make(chan struct{}, 1),
+	}
+	if err := c.fork(w); err != nil {
+		return nil, err
 	}
 	var err error
 	if w.gen, err = fold.OpenCurrent(w.root, c.foldOptions(partition)); err != nil {

@@ -27,6 +27,8 @@ type job struct {
 	// capture is that of the fold's state at the end of the block; nil for none. It is committed
 	// once everything before it is confirmed.
 	capture *projections.Checkpoint
+	// written is closed when all of that is done; nil = nobody waits.
+	written chan struct{}
 }
 
 // refreshRows bounds an insert of the latest state of messages or cohorts.
@@ -60,6 +62,9 @@ func (w *worker) write(ctx context.Context) error {
 				return err
 			}
 			w.unfinished.Add(-1)
+			if j.written != nil {
+				close(j.written)
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -180,7 +185,7 @@ func (w *worker) insert(ctx context.Context, b *clickhouse.Block, interrupted In
 // has reports whether the sink has the block. The error is [ErrDisagrees] if it has something else
 // in its place.
 func (w *worker) has(ctx context.Context, b *clickhouse.Block) (bool, error) {
-	switch p, err := w.c.sink.Position(ctx, w.partition); {
+	switch p, err := w.position(ctx); {
 	case err != nil:
 		return false, err
 	case p == b.Position():

@@ -132,8 +132,8 @@ func (s *Summaries) Cursor(app, user, device string, upto []uint64) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// Upto reads what [Summaries.Cursor] wrote: one sequence per partition. The error wraps
-// [ErrBadCursor] or [ErrForeignCursor].
+// Upto reads what [Summaries.Cursor] wrote: one sequence per partition. A cursor of when the log
+// had half as many, or fewer, is good. The error wraps [ErrBadCursor] or [ErrForeignCursor].
 func (s *Summaries) Upto(app, user, device, cursor string) ([]uint64, error) {
 	const head = 1 + 8
 	if len(cursor) > base64.RawURLEncoding.EncodedLen(maxCursorBytes) {
@@ -162,6 +162,10 @@ func (s *Summaries) Upto(app, user, device, cursor string) ([]uint64, error) {
 		}
 		upto = append(upto, sequence)
 		b = b[n:]
+	}
+	// What a partition was told up to was told of those that forked from it since.
+	for n := len(upto); n > 0 && n < s.Partitions; n = len(upto) {
+		upto = append(upto, upto...)
 	}
 	if len(upto) != s.Partitions {
 		return nil, fmt.Errorf("%w: for a log of %d partitions, not %d", ErrBadCursor, len(upto), s.Partitions)

@@ -39,8 +39,8 @@ func TestCursorRoundTrip(t *testing.T) {
 }
 
 func TestCursorRefused(t *testing.T) {
-	s := &Summaries{Partitions: 2}
-	good := s.Cursor("o#a", "alice", "", []uint64{300, 4})
+	s := &Summaries{Partitions: 6}
+	good := s.Cursor("o#a", "alice", "", []uint64{300, 4, 1, 2, 3, 4})
 	for name, cursor := range map[string]string{
 		"empty":            "",
 		"garbage":          "%%%",
@@ -51,12 +51,21 @@ func TestCursorRefused(t *testing.T) {
 		"another user":     s.Cursor("o#a", "bob", "", []uint64{300, 4}),
 		"a device":         s.Cursor("o#a", "alice", "phone", []uint64{300, 4}),
 		"another app":      s.Cursor("o#b", "alice", "", []uint64{300, 4}),
-		"other partitions": s.Cursor("o#a", "alice", "", []uint64{300, 4, 5}),
-		"fewer partitions": s.Cursor("o#a", "alice", "", []uint64{300}),
+		"more partitions":  s.Cursor("o#a", "alice", "", []uint64{300, 4, 1, 2, 3, 4, 5}),
+		"fewer partitions": s.Cursor("o#a", "alice", "", []uint64{300, 4}),
 	} {
 		if upto, err := s.Upto("o#a", "alice", "", cursor); !errors.Is(err, ErrBadCursor) {
 			t.Errorf("%s: %v, %v", name, upto, err)
 		}
+	}
+}
+
+// What a partition was told up to was told of the one that forked from it since.
+func TestCursorOfBeforeARepartition(t *testing.T) {
+	before, now := &Summaries{Partitions: 2}, &Summaries{Partitions: 8}
+	upto, err := now.Upto("o#a", "alice", "", before.Cursor("o#a", "alice", "", []uint64{300, 4}))
+	if err != nil || !slices.Equal(upto, []uint64{300, 4, 300, 4, 300, 4, 300, 4}) {
+		t.Errorf("%v, %v", upto, err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/projections"
 	"github.com/receiptd/receiptd/projections/clickhouse"
@@ -46,7 +47,7 @@ func (r *replica) comparePosition(ctx context.Context, position uint64) (upto ui
 	if first <= position+1 {
 		return position, true, nil
 	}
-	_, last, err := r.archive.Archived(ctx, r.w.partition)
+	_, last, err := r.archived(ctx, r.w.partition)
 	if err != nil {
 		return 0, false, err
 	}
@@ -60,7 +61,7 @@ func (r *replica) comparePosition(ctx context.Context, position uint64) (upto ui
 // archive has to fit it: its last entry is the log's, if the log still has that.
 func (r *replica) replayArchive(ctx context.Context, upto uint64) error {
 	at, _ := r.gen.Part.Position()
-	first, last, err := r.archive.Archived(ctx, r.w.partition)
+	first, last, err := r.archived(ctx, r.w.partition)
 	if err != nil {
 		return err
 	}
@@ -78,12 +79,47 @@ func (r *replica) replayArchive(ctx context.Context, upto uint64) error {
 	case eventlog.Fingerprint(e) != last.Fingerprint:
 		return fmt.Errorf("%w: entry %d is another one", errOtherArchive, last.Sequence)
 	}
-	span := clickhouse.Span{
-		Partition: r.w.partition, Partitions: r.w.p.log.Partitions(), After: at, Upto: upto,
-	}
 	return r.whileCheckpointing(ctx, func(ctx context.Context) error {
-		return r.archive.Replay(ctx, span, r.apply)
+		for _, s := range consumers.Stretches(r.w.p.log, r.w.partition, at, upto) {
+			if err := r.archive.Replay(ctx, clickhouse.Span(s), r.apply); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+}
+
+// archived are the first and the last entry of a partition that the archive has, those included
+// that it has of the partition from which this one forked.
+func (r *replica) archived(ctx context.Context, partition int) (first, last clickhouse.Position, err error) {
+	if first, last, err = r.archive.Archived(ctx, partition); err != nil {
+		return first, last, err
+	}
+	log, forks := r.w.p.log.(interface {
+		Fork(partition int) (parent int, upto uint64)
+	})
+	if !forks {
+		return first, last, nil
+	}
+	parent, upto := log.Fork(partition)
+	if parent < 0 || last.Sequence > 0 && first.Sequence > upto+1 {
+		return first, last, nil
+	}
+	first, of, err := r.archived(ctx, parent)
+	if err != nil || last.Sequence > 0 {
+		return first, last, err
+	}
+	if of.Sequence <= upto {
+		return first, of, nil
+	}
+	last.Sequence = upto
+	e, err := r.w.p.log.EntryAt(ctx, partition, upto)
+	if err == nil {
+		last.Fingerprint = eventlog.Fingerprint(e)
+	} else if errors.Is(err, eventlog.ErrNoEntry) { // with which it would be compared
+		err = nil
+	}
+	return first, last, err
 }
 
 // whileCheckpointing runs a fold, and the checkpoints that it wants.

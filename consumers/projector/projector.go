@@ -158,13 +158,43 @@ func New(ctx context.Context, log Log, o Options) (*Projector, error) {
 	p := &Projector{log: log, o: o, blocks: pebble.NewCache(int64(blocks)), scanSlot: make(chan struct{}, 1)}
 	p.closing, p.close = context.WithCancel(context.Background())
 	for k := range log.Partitions() {
-		w, err := p.open(ctx, k)
+		var w *worker
+		err := p.forked(k)
+		if err == nil {
+			w, err = p.open(ctx, k)
+		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("partition %d: %w", k, err), p.Close())
 		}
 		p.workers = append(p.workers, w)
 	}
 	return p, nil
+}
+
+// forked has a partition that forked from another one begin with the state of that, if that stands
+// before the fork. Otherwise it is folded from the start: the log has all that it takes, or the
+// archive.
+func (p *Projector) forked(partition int) error {
+	log, forks := p.log.(interface {
+		Fork(partition int) (parent int, upto uint64)
+	})
+	if !forks || p.o.FS != nil || fold.Exists(nil, partitionDir(p.o.Dir, partition)) {
+		return nil
+	}
+	parent, upto := log.Fork(partition)
+	if parent < 0 {
+		return nil
+	}
+	g := p.workers[parent].gen
+	if g == nil {
+		return nil
+	}
+	at, _ := g.Part.Position()
+	if at == 0 || at >= upto {
+		return nil
+	}
+	p.o.Logger.Info("a new partition takes over the state of the one that it forked from", "partition", partition, "from", parent, "entry", at)
+	return fold.Fork(partitionDir(p.o.Dir, partition), g, p.foldOptions(partition))
 }
 
 func (p *Projector) foldOptions(partition int) fold.Options {

@@ -149,7 +149,7 @@ func (r *replica) Handle(_ context.Context, x *projections.Decoded, _ *eventlog.
 
 // apply folds an entry, counts it, tells how far the replica is, and has checkpoints made.
 func (r *replica) apply(x *projections.Decoded) error {
-	list, err := r.gen.Part.Apply(*x)
+	list, err := r.gen.Apply(*x)
 	if err != nil {
 		return err
 	}

@@ -137,10 +137,15 @@ func (w *worker) follow(ctx context.Context) error {
 
 // Handle folds one entry, says what was decided and hands over the effects.
 func (w *worker) Handle(_ context.Context, x *projections.Decoded, stored *eventlog.Entry) error {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
+	if x.Repartitions() { // the state may become another one
+		w.mu.Lock()
+		defer w.mu.Unlock()
+	} else {
+		w.mu.RLock()
+		defer w.mu.RUnlock()
+	}
 	g := w.gen
-	list, err := g.Part.Apply(*x)
+	list, err := g.Apply(*x)
 	if err != nil {
 		return err
 	}

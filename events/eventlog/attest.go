@@ -202,10 +202,11 @@ func (a *attester) collect(ctx context.Context) (witness.Marks, error) {
 		m := witness.Mark{Stream: name, Created: info.Created.UTC(), Last: s.LastSeq}
 		old, known := before[name]
 		if old.Created.Equal(m.Created) {
-			m.Tree = old.Tree
+			m.Tree, m.Trimmed = old.Tree, old.Trimmed
 		}
 		switch {
-		case !known && s.FirstSeq > 0: // what a log held before it had a witness
+		case !known && s.FirstSeq > 0:
+			// What a log held before it had a witness, or a partition before it forked.
 			m.Trimmed = s.FirstSeq - 1
 		case known && old.Created.Equal(m.Created) && old.At == m.Last:
 			m.At, m.Fingerprint = old.At, old.Fingerprint

@@ -52,7 +52,7 @@ type Config struct {
 	Dialer nats.CustomDialer
 
 	// Partitions is the number of partitions of a new log; 0 means the number of cores. For a log
-	// that exists it is 0, or the number that the log was created with.
+	// that exists it is 0, or the number that the log was created with or has had since.
 	Partitions int
 	// Replicas is the number of replicas of each stream in an outside cluster; 0 means 1.
 	Replicas int
@@ -82,6 +82,9 @@ type Config struct {
 
 	// Logger is told what happens outside of calls; [slog.Default] if nil.
 	Logger *slog.Logger
+
+	// repartitioning opens a log whose repartition is not finished.
+	repartitioning bool
 
 	hooks hooks
 }
@@ -168,6 +171,8 @@ type hooks struct {
 	ackAfter time.Duration // how long a try waits for its acknowledgement
 
 	diskFree func(dir string) (int64, error)
+	// step is called after each step of a repartition.
+	step func(name string)
 	// starting is called when the embedded server is about to start.
 	starting func()
 }

@@ -27,6 +27,8 @@ const (
 // consumer is a JetStream consumer of a reader, which uses it until it breaks.
 type consumer struct {
 	name     string
+	home     int    // the partition whose stream it reads
+	upto     uint64 // the last entry that the reader takes from there; 0 = there is no last one
 	messages chan message
 	broken   chan error    // why the consumer cannot be used any more
 	done     chan struct{} // closed to stop
@@ -57,9 +59,10 @@ func (r *Reader) consume(ctx context.Context) (*consumer, error) {
 		InactiveThreshold: readInactive,
 		HeadersOnly:       r.onlyIDs,
 	}
+	home, upto := r.log.home(r.partition, r.last+1)
 	var source jetstream.Consumer
 	err := r.log.request(ctx, func(ctx context.Context) (err error) {
-		source, err = r.log.streams[r.partition].CreateConsumer(ctx, cfg)
+		source, err = r.log.streams[home].CreateConsumer(ctx, cfg)
 		return err
 	})
 	if err != nil {
@@ -67,6 +70,8 @@ func (r *Reader) consume(ctx context.Context) (*consumer, error) {
 	}
 	c := &consumer{
 		name:     source.CachedInfo().Name,
+		home:     home,
+		upto:     upto,
 		messages: make(chan message, readBuffer),
 		broken:   make(chan error, 1),
 		done:     make(chan struct{}),
@@ -107,6 +112,9 @@ func (r *Reader) checkPosition(ctx context.Context) error {
 	}
 	return nil
 }
+
+// ended reports whether what follows an entry is read from another stream.
+func (c *consumer) ended(last uint64) bool { return c.upto != 0 && last >= c.upto }
 
 func (c *consumer) push(received jetstream.Msg) {
 	meta, err := received.Metadata()

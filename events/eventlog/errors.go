@@ -10,6 +10,9 @@ var (
 	// number is fixed when a log is created, because it decides which partition a conversation is
 	// in.
 	ErrPartitions = errors.New("eventlog: the log has another number of partitions")
+	// ErrRepartitioning: a repartition of the log was begun, and is to be finished by [Repartition]
+	// first.
+	ErrRepartitioning = errors.New("eventlog: a repartition of the log is not finished")
 	// ErrStreamConfig: a stream exists with another configuration, or one of the log's streams is
 	// missing. The error is a [*StreamConfigError]; the operator decides what to do about it.
 	ErrStreamConfig = errors.New("eventlog: stream configuration differs")

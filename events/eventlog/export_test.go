@@ -51,3 +51,10 @@ func (l *Log) Request(ctx context.Context, f func(context.Context) error) error 
 
 // AttestUnsynced is how far the witness stays behind where syncs are at intervals.
 const AttestUnsynced = attestUnsynced
+
+// WithStep returns the configuration with a function that is called after each step of a
+// repartition.
+func WithStep(cfg Config, step func(name string)) Config {
+	cfg.hooks.step = step
+	return cfg
+}

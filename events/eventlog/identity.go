@@ -26,6 +26,9 @@ func identityOf(streams []jetstream.Stream) uint64 {
 	d.Reset()
 	for _, s := range streams {
 		info := s.CachedInfo()
+		if info.Config.Metadata[metaParent] != "" {
+			continue // it came later, and the log is the same
+		}
 		at := info.Created
 		if text := info.Config.Metadata[metaCreated]; text != "" {
 			if was, err := time.Parse(time.RFC3339Nano, text); err == nil {

@@ -25,7 +25,11 @@ type Log struct {
 	others      []*connection      // those of Connect, guarded by submits
 	streams     []jetstream.Stream // on the read connection
 	publishers  []*publisher       // one for each partition
+	forks       []fork             // of each partition
 	identity    uint64
+
+	trimming sync.Mutex
+	trims    []uint64 // of each partition, the entry before which all were let go of
 
 	// submits is held for reading while a submit is put into the queues, and for writing to close
 	// them.
@@ -125,6 +129,9 @@ func (l *Log) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if l.forks, err = forksOf(l.streams); err != nil {
+		return err
+	}
 	l.identity = identityOf(l.streams)
 	if l.cfg.Ingress.Listen != "" {
 		if err := l.openIngress(ctx); err != nil {
@@ -162,7 +169,8 @@ func (l *Log) startPublishing() error {
 	return nil
 }
 
-// Partitions is the number of partitions of the log, which was fixed when the log was created.
+// Partitions is the number of partitions of the log. It changes by [Repartition] alone, while the
+// log is not open.
 func (l *Log) Partitions() int { return len(l.streams) }
 
 // Failed returns a channel that is closed when the log can store nothing any more until the process

@@ -35,13 +35,14 @@ type Location struct {
 // never was one. While there is no connection Bounds waits for it, like everything that reads.
 func (l *Log) Bounds(ctx context.Context, partition int) (first, last uint64, err error) {
 	state, err := l.streamState(ctx, partition)
-	switch {
-	case err != nil:
+	if err != nil {
 		return 0, 0, err
-	case state.Msgs == 0:
-		return state.LastSeq + 1, state.LastSeq, nil
 	}
-	return state.FirstSeq, state.LastSeq, nil
+	if first = state.FirstSeq; state.Msgs == 0 {
+		first = state.LastSeq + 1
+	}
+	first, err = l.bounds(ctx, partition, first)
+	return first, state.LastSeq, err
 }
 
 // Size returns how many entries a partition holds and how many bytes they take in the files of the
@@ -80,12 +81,15 @@ func (l *Log) EntryAt(ctx context.Context, partition int, sequence uint64) (Entr
 	if sequence == 0 { // which the server would take for the last one
 		return Entry{}, fmt.Errorf("%w: partition %d, sequence 0", ErrNoEntry, partition)
 	}
-	if l.replicated(partition) {
-		return l.leaderEntry(ctx, partition, sequence)
+	home, _ := l.home(partition, sequence)
+	if l.replicated(home) {
+		e, err := l.leaderEntry(ctx, home, sequence)
+		e.Partitions = l.partitionsAt(partition, sequence)
+		return e, err
 	}
 	var m *jetstream.RawStreamMsg
 	err := l.request(ctx, func(ctx context.Context) (err error) {
-		m, err = l.streams[partition].GetMsg(ctx, sequence)
+		m, err = l.streams[home].GetMsg(ctx, sequence)
 		return err
 	})
 	switch {
@@ -94,7 +98,10 @@ func (l *Log) EntryAt(ctx context.Context, partition int, sequence uint64) (Entr
 	case err != nil:
 		return Entry{}, fmt.Errorf("eventlog: read entry %d of partition %d: %w", sequence, partition, err)
 	}
-	return Entry{Sequence: m.Sequence, Time: m.Time, Subject: m.Subject, Data: m.Data, MsgID: producersName(m.Subject, m.Header.Get(jetstream.MsgIDHeader))}, nil
+	return Entry{
+		Sequence: m.Sequence, Time: m.Time, Subject: m.Subject, Data: m.Data, MsgID: producersName(m.Subject, m.Header.Get(jetstream.MsgIDHeader)),
+		Partitions: l.partitionsAt(partition, sequence),
+	}, nil
 }
 
 // Fingerprint tells an entry from any other one that might get its sequence in a log that lost its

@@ -19,6 +19,8 @@ type Entry struct {
 	// MsgID is the name that the entry's publisher gave it, as Nats-Msg-Id; empty if there is
 	// none.
 	MsgID string
+	// Partitions is how many partitions the log had then.
+	Partitions int
 }
 
 // Reader reads one partition, entry by entry, without a gap. Its methods are for one goroutine.
@@ -72,6 +74,10 @@ func (r *Reader) next(ctx context.Context) (message, error) {
 				return message{}, err
 			}
 		}
+		if r.consumer.ended(r.last) {
+			r.end()
+			continue
+		}
 		m, err := r.receive(ctx)
 		switch {
 		case err != nil:
@@ -80,6 +86,7 @@ func (r *Reader) next(ctx context.Context) (message, error) {
 			r.drop()
 		case m.Sequence == r.last+1:
 			r.last, r.lastTime = m.Sequence, m.Time
+			m.Partitions = r.log.partitionsAt(r.partition, r.last)
 			return *m, nil
 		default:
 			r.err = r.skipped(ctx, m)
@@ -91,13 +98,14 @@ func (r *Reader) next(ctx context.Context) (message, error) {
 // TryNext returns the next entry if that is here already. It never waits; false does not mean that
 // the log ends.
 func (r *Reader) TryNext() (Entry, bool) {
-	if r.err != nil || r.consumer == nil || r.putBack != nil {
+	if r.err != nil || r.consumer == nil || r.putBack != nil || r.consumer.ended(r.last) {
 		return Entry{}, false
 	}
 	select {
 	case m := <-r.consumer.messages:
 		if m.Sequence == r.last+1 {
 			r.last, r.lastTime = m.Sequence, m.Time
+			m.Partitions = r.log.partitionsAt(r.partition, r.last)
 			return m.Entry, true
 		}
 		r.putBack = &m // for Next to judge
@@ -123,10 +131,16 @@ func (r *Reader) Close() {
 	if r.err == nil {
 		r.err = ErrClosed
 	}
-	if c := r.consumer; c != nil {
-		r.drop()
-		r.log.deleteConsumer(r.partition, c.name)
+	if r.consumer != nil {
+		r.end()
 	}
+}
+
+// end removes the consumer, which is not needed any more.
+func (r *Reader) end() {
+	c := r.consumer
+	r.drop()
+	r.log.deleteConsumer(c.home, c.name)
 }
 
 // receive takes the next message from the consumer; nil means that the consumer is broken.

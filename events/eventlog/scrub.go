@@ -51,9 +51,12 @@ func (l *Log) scrubStream(ctx context.Context, n *inspector, s blockfile.Stream,
 	}
 	first := uint64(0)
 	if partition >= 0 && partition < len(l.streams) {
-		var err error
-		if first, _, err = l.Bounds(ctx, partition); err != nil {
+		state, err := l.streamState(ctx, partition)
+		if err != nil {
 			return err
+		}
+		if first = state.FirstSeq; state.Msgs == 0 {
+			first = state.LastSeq + 1
 		}
 	}
 	var differs error

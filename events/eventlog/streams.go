@@ -145,7 +145,7 @@ var rules = []rule{
 
 // checkStream compares an existing stream with the configuration that it should have.
 func checkStream(want, have *jetstream.StreamConfig) error {
-	if w, h := want.Metadata[metaPartitions], have.Metadata[metaPartitions]; w != h && h != "" {
+	if w, h := want.Metadata[metaPartitions], have.Metadata[metaPartitions]; h != "" && !grownTo(h, w) {
 		return fmt.Errorf("%w: it was created with %s, %s were asked for (stream %s)", ErrPartitions, h, w, have.Name)
 	}
 	for _, r := range rules {
@@ -158,6 +158,20 @@ func checkStream(want, have *jetstream.StreamConfig) error {
 		}
 	}
 	return nil
+}
+
+// grownTo reports whether a log that had so many partitions when a stream was made may have so many
+// now.
+func grownTo(had, has string) bool {
+	a, err := strconv.Atoi(had)
+	b, wrong := strconv.Atoi(has)
+	if err != nil || wrong != nil || a < 1 {
+		return had == has
+	}
+	for a < b {
+		a *= 2
+	}
+	return a == b
 }
 
 // openStreams finds the streams of the log, or creates them if there are none. The stream of
@@ -178,8 +192,8 @@ func openStreams(ctx context.Context, js jetstream.JetStream, cfg *Config) ([]je
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Partitions != 0 && cfg.Partitions != partitions {
-		return nil, fmt.Errorf("%w: it was created with %d, %d were asked for", ErrPartitions, partitions, cfg.Partitions)
+	if to := first.CachedInfo().Config.Metadata[metaRepartition]; to != "" && !cfg.repartitioning {
+		return nil, fmt.Errorf("%w: to %s", ErrRepartitioning, to)
 	}
 	streams := make([]jetstream.Stream, partitions)
 	for p := range streams {
@@ -197,7 +211,24 @@ func openStreams(ctx context.Context, js jetstream.JetStream, cfg *Config) ([]je
 		cfg.Logger.Warn("the log has more replicas than were asked for, and keeps them; what is made beside it from here gets no more than were asked for: ask for as many everywhere",
 			"replicas", have, "asked", max(cfg.Replicas, 1))
 	}
-	return streams, nil
+	return streams, askedFor(cfg.Partitions, streams)
+}
+
+// askedFor returns an error if the log never had so many partitions; 0 asks for none. Who asked for
+// what it was made with did not ask for less than it has since.
+func askedFor(partitions int, streams []jetstream.Stream) error {
+	created := 0
+	for _, s := range streams {
+		if s.CachedInfo().Config.Metadata[metaParent] == "" {
+			created++
+		}
+	}
+	for had := created; had <= len(streams); had *= 2 {
+		if partitions == 0 || partitions == had {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: it was created with %d, %d were asked for", ErrPartitions, created, partitions)
 }
 
 func recordedPartitions(have *jetstream.StreamConfig) (int, error) {

@@ -24,6 +24,15 @@ type Origin struct {
 	Base uint64
 }
 
+// Continues reports whether the tree of a log goes on that had another origin before: the same, or
+// that of fewer partitions, of which each was split.
+func (o Origin) Continues(before Origin) bool {
+	for before.Partitions > 0 && before.Partitions < o.Partitions {
+		before.Partitions *= 2
+	}
+	return before == o
+}
+
 // String is the origin as the first line of a checkpoint has it: LOG/PofN, and for a tree that
 // does not begin with the first entry LOG/PofN/after/BASE, so that it is never taken for the other.
 func (o Origin) String() string {

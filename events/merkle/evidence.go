@@ -150,12 +150,21 @@ func checkEvidence(file []byte, key note.Verifier) (p Proven, err error) {
 
 // contained is the event, if the entry has it.
 func (e *Evidence) contained(o Origin) (x events.Event, err error) {
-	if !events.IsEntrySubject(e.Subject, o.Partition) {
+	// The entry may be of before the log had so many partitions, and then of the one from which
+	// this one forked.
+	of := o.Partitions
+	for of%2 == 0 && !events.IsEntrySubject(e.Subject, o.Partition%of) {
+		of /= 2
+	}
+	if !events.IsEntrySubject(e.Subject, o.Partition%of) {
 		return x, fmt.Errorf("an entry with the subject %q in partition %d", e.Subject, o.Partition)
 	}
 	var batch events.Batch
-	if err := events.DecodeEntry(e.Subject, e.Data, e.MsgID, o.Partitions, &batch); err != nil {
-		return x, err
+	for err = events.DecodeEntry(e.Subject, e.Data, e.MsgID, of, &batch); err != nil; of /= 2 {
+		if of%2 != 0 {
+			return x, err
+		}
+		err = events.DecodeEntry(e.Subject, e.Data, e.MsgID, of/2, &batch)
 	}
 	if e.Index < 0 || e.Index >= batch.Len() {
 		return x, fmt.Errorf("event %d of an entry of %d", e.Index, batch.Len())

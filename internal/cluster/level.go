@@ -20,7 +20,7 @@ func (n *Node) raiseLevel(ctx context.Context) {
 	levels := n.state.Levels()
 	var behind []int
 	for k, level := range levels {
-		if level < n.o.MaxLevel && n.state.Presence(k) == presence.Here && n.members.first(k) == n.o.Name {
+		if level < n.o.Raise(n.o.MaxLevel) && n.state.Presence(k) == presence.Here && n.members.first(k) == n.o.Name {
 			behind = append(behind, k)
 		}
 	}
@@ -28,6 +28,7 @@ func (n *Node) raiseLevel(ctx context.Context) {
 		return
 	}
 	to, err := n.commonLevel(ctx)
+	to = n.o.Raise(to)
 	for _, k := range behind {
 		if err == nil && levels[k] < to {
 			err = n.raise(ctx, k, to)

@@ -47,6 +47,8 @@ type Options struct {
 	Snapshots bool
 	// MaxLevel is the highest level of the rules that this program decides by, at least 1.
 	MaxLevel uint64
+	// Raise is the level to raise where all nodes know one: others are raised by who needs them.
+	Raise func(known uint64) uint64
 	// Draining is set when the node is stopping.
 	Draining   func() bool
 	Registerer prometheus.Registerer

@@ -70,7 +70,7 @@ type Intake struct {
 // Log are the settings of the receipt log: the broker that is embedded, or the outside one.
 type Log struct {
 	// Partitions is fixed when the log is created; 0 = the number of cores then.
-	Partitions int `default:"0" placeholder:"N" help:"Partitions of the log. 0: the number of cores for a new log, what it has for an existing one. Fixed once the log is created."`
+	Partitions int `default:"0" placeholder:"N" help:"Partitions of the log. 0: the number of cores for a new log, what it has for an existing one. Once the log is created, receiptctl repartition alone changes it."`
 	// Fsync is FsyncAlways or FsyncInterval. It is a setting of the embedded broker.
 	Fsync string `default:"always" placeholder:"WHEN" help:"When the embedded NATS server syncs the log to disk: always (before every acknowledgement: what was acknowledged survives a power loss) or interval (once a second: faster, but a power loss takes up to the last second)."`
 	// MinFree is the disk space that the embedded broker leaves free.

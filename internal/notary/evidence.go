@@ -166,7 +166,7 @@ func (s *search) firstAt(ctx context.Context, first, last uint64, from int64) (u
 
 // in looks for the event in an entry.
 func (s *search) in(e *eventlog.Entry) (index int, event *events.Event) {
-	if events.DecodeEntry(e.Subject, e.Data, "", s.n.o.Log.Partitions(), &s.batch) != nil {
+	if events.DecodeEntry(e.Subject, e.Data, "", e.Partitions, &s.batch) != nil {
 		return 0, nil // poison
 	}
 	var x events.Event

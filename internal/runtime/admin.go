@@ -22,7 +22,7 @@ type admin struct {
 
 // adminCalls are what schema/openapi.yaml has below /v1/admin/. Rebuilds and tails, which may take
 // for ever, end with the context.
-func adminCalls(ctx context.Context, core *Core, scrub http.Handler) (calls []httpapi.AdminCall) {
+func adminCalls(ctx context.Context, core *Core, scrub, repartition http.Handler) (calls []httpapi.AdminCall) {
 	a := &admin{core: core}
 	for _, c := range []httpapi.AdminCall{
 		{Method: "POST", Path: "/v1/admin/verify", Handler: http.HandlerFunc(a.verify)},
@@ -30,6 +30,7 @@ func adminCalls(ctx context.Context, core *Core, scrub http.Handler) (calls []ht
 		{Method: "GET", Path: "/v1/admin/tail", Handler: http.HandlerFunc(a.tail)},
 		{Method: "GET", Path: "/v1/admin/poison", Handler: http.HandlerFunc(a.poison)},
 		{Method: "POST", Path: "/v1/admin/backup", Handler: http.HandlerFunc(a.backup)},
+		{Method: "POST", Path: "/v1/admin/repartition", Handler: repartition},
 		{Method: "GET", Path: "/v1/admin/scrub", Handler: scrub},
 		{Method: "POST", Path: "/v1/admin/scrub", Handler: scrub},
 	} {

@@ -90,7 +90,7 @@ func TestAdminCallsAreDescribed(t *testing.T) {
 		t.Fatal(err)
 	}
 	var served, listed []string
-	for _, c := range adminCalls(t.Context(), nil, nil) {
+	for _, c := range adminCalls(t.Context(), nil, nil, nil) {
 		served = append(served, c.Method+" "+c.Path)
 	}
 	for call := range described {

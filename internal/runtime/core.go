@@ -115,7 +115,14 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 	if logCfg.Ingress, err = newIngress(cfg.Log); err != nil {
 		return c, err
 	}
-	if c.Log, err = eventlog.Open(inTime, logCfg); err != nil {
+	c.Log, err = eventlog.Open(inTime, logCfg)
+	if errors.Is(err, eventlog.ErrRepartitioning) {
+		logger.Warn("a repartition of the log was cut off; it is finished now")
+		if _, err = eventlog.Repartition(inTime, logCfg, 0); err == nil {
+			c.Log, err = eventlog.Open(inTime, logCfg)
+		}
+	}
+	if err != nil {
 		return c, fmt.Errorf("open log: %w", err)
 	}
 	if dsn := cfg.Analytics.ClickHouse; dsn != "" {

@@ -56,6 +56,12 @@ type Server struct {
 
 	draining      context.Context // ends when draining starts
 	startDraining context.CancelFunc
+
+	// repartitionTo is how many partitions the log is to have after the server has ended for that;
+	// 0 = it does not. end has it end.
+	repartitionTo atomic.Int64
+	ended         context.Context
+	end           context.CancelFunc
 }
 
 // Build opens everything and binds the address, but serves and folds nothing yet.
@@ -66,6 +72,7 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 	}
 	s = &Server{Core: core, cfg: cfg, logger: logger}
 	s.draining, s.startDraining = context.WithCancel(context.Background())
+	s.ended, s.end = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close(context.WithoutCancel(ctx)))
@@ -142,6 +149,9 @@ func (s *Server) AdminKeyFile() string {
 // requests, those under way finish, what was submitted becomes durable, the state is written. It
 // returns early with an error if a part cannot go on.
 func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ended, cancel)()
 	// The folds stop last: requests that wait for outcomes need them.
 	folding, stopFolding := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopFolding()
@@ -245,13 +255,14 @@ func (s *Server) raiseLevel(ctx context.Context) {
 		return
 	}
 	c := &commands{log: s.Log, projector: s.Projector}
+	to := projections.RaisedLevel(projections.MaxLevel())
 	for k, level := range s.Projector.Levels() {
-		if level >= projections.MaxLevel() {
+		if level >= to {
 			continue
 		}
-		e := events.Event{Kind: events.RulesLevel, App: events.LevelApp, Revision: projections.MaxLevel()}
+		e := events.Event{Kind: events.RulesLevel, App: events.LevelApp, Revision: to}
 		if _, err := c.apply(ctx, k, e); err != nil && ctx.Err() == nil {
-			s.logger.Warn("the level of the rules was not raised; the next start does it", "partition", k, "level", projections.MaxLevel(), "error", err)
+			s.logger.Warn("the level of the rules was not raised; the next start does it", "partition", k, "level", to, "error", err)
 		}
 	}
 }

@@ -83,6 +83,11 @@ func (t *tail) parse(r *http.Request) (err error) {
 	}
 	if cursor := q.Get("cursor"); cursor != "" {
 		t.places, err = parsePlaces(cursor, t.core.Log.Partitions(), t.core.Log.Identity())
+		for k := range t.places {
+			if _, upto := t.core.Log.Fork(k); t.places[k].sequence <= upto && upto > 0 {
+				t.places[k] = placeAfter(upto)
+			}
+		}
 		return err
 	}
 	switch from := q.Get("from"); from {
@@ -105,6 +110,8 @@ func (t *tail) find(ctx context.Context) error {
 		if t.fromStart {
 			last = max(first, 1) - 1
 		}
+		_, upto := t.core.Log.Fork(k) // up to there the partition that it forked from tells
+		last = max(last, upto)
 		t.places = append(t.places, placeAfter(last))
 	}
 	return nil
@@ -162,7 +169,7 @@ func (t *tail) read(ctx context.Context, partition int, r *eventlog.Reader, out 
 			return err
 		}
 		x := tailed{partition: partition, entry: e, batch: batch, taken: taken}
-		x.err = events.DecodeEntry(e.Subject, e.Data, e.MsgID, t.core.Log.Partitions(), batch)
+		x.err = events.DecodeEntry(e.Subject, e.Data, e.MsgID, e.Partitions, batch)
 		select {
 		case out <- x:
 		case <-ctx.Done():
@@ -307,6 +314,9 @@ func parsePlaces(cursor string, partitions int, identity uint64) ([]place, error
 		return nil, errForeignCursor
 	}
 	parts := strings.Split(list, ",")
+	for n := len(parts); n < partitions; n = len(parts) { // of before the log was repartitioned
+		parts = append(parts, parts...)
+	}
 	if len(parts) != partitions {
 		return nil, errBadCursor
 	}

@@ -119,7 +119,7 @@ func serveAdmin(t *testing.T, cfg config.Config) (*running, string) {
 // adminOf is what the gateway makes of the calls.
 func adminOf(t *testing.T, core *Core) http.Handler {
 	mux := http.NewServeMux()
-	for _, c := range adminCalls(t.Context(), core, http.NotFoundHandler()) {
+	for _, c := range adminCalls(t.Context(), core, http.NotFoundHandler(), http.NotFoundHandler()) {
 		mux.Handle(c.Method+" "+c.Path, c.Handler)
 	}
 	return mux

@@ -189,7 +189,7 @@ func (r *Reader) fetch(ctx context.Context, partition int, k *Kept, dir string, 
 		return m, fmt.Errorf("%w: %d, and these are %d", errRules, m.Rules, projections.Rules)
 	case m.Level > projections.MaxLevel():
 		return m, fmt.Errorf("%w: it is at level %d, and this version knows those up to %d", errRules, m.Level, projections.MaxLevel())
-	case m.Partition != partition || m.Partitions != r.Partitions:
+	case m.Partition != partition || !grownTo(m.Partitions, r.Partitions):
 		return m, fmt.Errorf("%w: it is of partition %d of %d", errUnfit, m.Partition, m.Partitions)
 	}
 	if err := use(m.Facts); err != nil {
@@ -254,4 +254,12 @@ func (r *Reader) file(ctx context.Context, f *File, path string) error {
 		err = file.Sync()
 	}
 	return errors.Join(err, file.Close())
+}
+
+// grownTo reports whether a log that had so many partitions may have so many now.
+func grownTo(had, has int) bool {
+	for had > 0 && had < has {
+		had *= 2
+	}
+	return had == has
 }

@@ -188,6 +188,9 @@ func addExtra(e *events.Event, text string) error {
 	if x.RulesLevel != 0 {
 		e.Kind, e.Revision = events.RulesLevel, x.RulesLevel
 	}
+	if x.Repartitioned != 0 {
+		e.Kind, e.Revision = events.LogRepartitioned, x.Repartitioned
+	}
 	e.SendReads, e.SendDeliveries, e.Device = x.SendReads, x.SendDeliveries, x.Device
 	return nil
 }

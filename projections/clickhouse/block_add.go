@@ -116,7 +116,8 @@ func (b *Block) extend(x *projections.Decoded, rows int) (first int) {
 func (b *Block) setEvent(n int, batch *events.Batch, i int, outcome events.Outcome, labelled bool) error {
 	c := &b.columns
 	c.Index.values[n] = uint32(i)
-	if batch.Kinds[i] != events.RulesLevel { // see eventExtra
+	// See eventExtra.
+	if k := batch.Kinds[i]; k != events.RulesLevel && k != events.LogRepartitioned {
 		c.Kind.values[n] = int8(batch.Kinds[i])
 	}
 	switch {
@@ -175,8 +176,11 @@ func (b *Block) setExtra(n int, batch *events.Batch, i int, labelled bool) error
 		x.Role, x.Members, x.Admins = attributes.Role, attributes.Members, attributes.Admins
 		x.Settings, x.Revision, x.Upto = attributes.Settings, attributes.Revision, attributes.Upto
 		x.SendReads, x.SendDeliveries, x.Device = attributes.SendReads, attributes.SendDeliveries, attributes.Device
-		if batch.Kinds[i] == events.RulesLevel {
+		switch batch.Kinds[i] {
+		case events.RulesLevel:
 			x.Revision, x.RulesLevel = 0, attributes.Revision
+		case events.LogRepartitioned:
+			x.Revision, x.Repartitioned = 0, attributes.Revision
 		}
 	}
 	text, err := json.Marshal(&x)

@@ -55,10 +55,13 @@ type eventExtra struct {
 	Revision uint64           `json:"revision,omitzero"`
 	// RulesLevel is that of a rules.level event, for which the column kind has no name.
 	RulesLevel uint64 `json:"rules_level,omitzero"`
-	Upto       uint64 `json:"upto,omitzero"`
-	Device     string `json:"device,omitempty"`
-	EventID    string `json:"event_id,omitempty"`
-	Silent     bool   `json:"silent,omitempty"`
+	// Repartitioned is the number of partitions of a log.repartitioned event, of which the same
+	// holds.
+	Repartitioned uint64 `json:"repartitioned,omitzero"`
+	Upto          uint64 `json:"upto,omitzero"`
+	Device        string `json:"device,omitempty"`
+	EventID       string `json:"event_id,omitempty"`
+	Silent        bool   `json:"silent,omitempty"`
 	// Label is one that is not counted: of a message that was rejected, or one too many.
 	Label string `json:"label,omitempty"`
 

@@ -1582,6 +1582,24 @@ type WithPeer = ID
 // GroupFull defines model for GroupFull.
 type GroupFull = errorBody
 
+// Repartition defines model for Repartition.
+type Repartition struct {
+	// Entries in the log, which stay where they are
+	Entries int `json:"entries"`
+
+	// From how many partitions the log has
+	From int `json:"from"`
+
+	// LogBytes that they take
+	LogBytes int `json:"log_bytes"`
+
+	// StateBytes of the states, which are rewritten
+	StateBytes int `json:"state_bytes"`
+
+	// To how many it will have
+	To int `json:"to"`
+}
+
 // Scrub defines model for Scrub.
 type Scrub = map[string]interface{}
 

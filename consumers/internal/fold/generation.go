@@ -54,6 +54,8 @@ type Options struct {
 	// OnCorrupt is called once when an open generation is found corrupt; see [store.Options].
 	OnCorrupt func()
 	Logger    *slog.Logger
+	// SplitLater leaves a split that is due to the caller of Split.
+	SplitLater bool
 	// ForSink has the fold keep what a sink takes from it: facts, and which cohorts changed.
 	ForSink bool
 }
@@ -91,6 +93,12 @@ func Open(dir string, o Options) (*Generation, error) {
 	}
 	g := &Generation{dir: dir, disk: o.fs(), commit: st.Commit, Store: st, Part: part}
 	g.saved, _ = part.Position()
+	if !part.SplitDue() || o.SplitLater {
+		return g, nil
+	}
+	if err := g.Split(nil); err != nil { // which a crash cut off
+		return nil, errors.Join(err, st.Close())
+	}
 	return g, nil
 }
 

@@ -89,7 +89,7 @@ func TestRollingUpgradeUnderLoad(t *testing.T) {
 		c.must(n, "GET", "/readyz", "", nil)
 	}
 	for _, n := range nodes {
-		for end := time.Now().Add(patience); c.level(n) != 2; time.Sleep(100 * time.Millisecond) {
+		for end := time.Now().Add(patience); c.level(n) != 3; time.Sleep(100 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("%s: level %d, and all nodes know the next one", n.name, c.level(n))
 			}

@@ -50,7 +50,7 @@ var layers = map[string]layer{
 	"consumers":              {sees: []string{"events", "events/eventlog", "projections"}},
 
 	// No consumer sees another one. What several need is in consumers/internal.
-	"consumers/internal/fold": {sees: []string{"events/eventlog", "projections", "projections/store", "internal/diskread"}},
+	"consumers/internal/fold": {sees: []string{"events", "events/eventlog", "projections", "projections/store", "internal/diskread"}},
 	"consumers/projector": {sees: []string{"events", "events/eventlog", "events/merkle", "projections", "projections/store", "projections/clickhouse",
 		"consumers", "consumers/internal/fold", "internal/diskread", "internal/presence"}},
 	"consumers/analytics": {sees: []string{"events/eventlog", "projections", "projections/store", "projections/clickhouse",

@@ -5,12 +5,12 @@ package main
 var clusterMutants = []Mutant{
 	{
 		Name: "outcome-before-the-fold", File: "consumers/projector/worker.go",
-		Old: `	list, err := g.Part.Apply(*x)
+		Old: `	list, err := g.Apply(*x)
 	if err != nil {`,
 		New: `	if x.Batch != nil {
 		w.outcomes.decided(x.Sequence, make([]events.Outcome, x.Batch.Len()))
 	}
-	list, err := g.Part.Apply(*x)
+	list, err := g.Apply(*x)
 	if err != nil {`,
 		Bug:     "who waits for an event to be applied is told so before it is, and whatever is decided",
 		Package: "consumers/projector", Test: "TestFoldOfTheLogIsThatOfTheModel",

@@ -303,4 +303,32 @@ var logMutants = []Mutant{
 		Bug:     "a node whose certificate has ended waits for the others and does not say why",
 		Package: "events/eventlog", Test: "TestPeersCheckTheirCertificates",
 	},
+	{
+		Name: "fork-read-too-far", File: "events/eventlog/consumer.go",
+		Old:     `func (c *consumer) ended(last uint64) bool { return c.upto != 0 && last >= c.upto }`,
+		New:     `func (c *consumer) ended(last uint64) bool { return c.upto != 0 && last > c.upto }`,
+		Bug:     "a new partition reads on in the stream of the one that it forked from",
+		Package: "events/eventlog", Test: "TestRepartitionGoesOnAfterEachStep",
+	},
+	{
+		Name: "fork-changes-identity", File: "events/eventlog/identity.go",
+		Old:     `if info.Config.Metadata[metaParent] != "" {`,
+		New:     `if info.Config.Metadata[metaParent] == "none" {`,
+		Bug:     "a repartition gives the log another identity: every cursor is foreign",
+		Package: "events/eventlog", Test: "TestRepartitionGoesOnAfterEachStep",
+	},
+	{
+		Name: "fork-trims-shared", File: "events/eventlog/fork.go",
+		Old:     `if upto > 0 && l.trims[p] <= upto {`,
+		New:     `if upto > 0 && l.trims[p] > upto {`,
+		Bug:     "entries leave the log that a new partition has in common with the old one and still needs",
+		Package: "events/eventlog", Test: "TestSharedEntriesLeaveTogether",
+	},
+	{
+		Name: "repartition-opened-early", File: "events/eventlog/streams.go",
+		Old:     `to != "" && !cfg.repartitioning {`,
+		New:     `to == "0" && !cfg.repartitioning {`,
+		Bug:     "a log whose repartition was cut off is opened, and takes events behind marks",
+		Package: "events/eventlog", Test: "TestRepartitionGoesOnAfterEachStep",
+	},
 }

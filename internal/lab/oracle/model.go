@@ -58,6 +58,8 @@ type Model struct {
 	limits    Limits
 	levels    []func(*Limits) // what each level changes, from 2 on
 	level     uint64
+	of        uint64 // how many partitions there are by the last log.repartitioned; 0 = none was
+	halved    bool   // by the entry being decided
 	time      clock
 	moment    int64  // of the event being decided: T, or what it states
 	quiet     bool   // nothing of it is told
@@ -215,7 +217,9 @@ func New(partition int) *Model { return NewWithLimits(partition, DefaultLimits()
 
 // NewWithLimits is the model of a partition with other limits.
 func NewWithLimits(partition int, limits Limits) *Model {
-	return &Model{partition: partition, limits: limits, level: 1, apps: map[string]*app{}}
+	return &Model{
+		partition: partition, limits: limits, level: 1, apps: map[string]*app{}, levels: []func(*Limits){func(*Limits) {}},
+	}
 }
 
 // SetLevels has the model know levels of the rules above 1, each of which changes the limits of the
@@ -233,6 +237,10 @@ func (m *Model) Apply(sequence uint64, at int64, evs []events.Event) []events.Ou
 	outcomes := make([]events.Outcome, len(evs))
 	for i, ev := range evs {
 		outcomes[i] = m.decideOnce(ev, position{sequence, i})
+	}
+	if m.halved {
+		m.halved = false
+		m.halve()
 	}
 	return outcomes
 }
@@ -298,6 +306,8 @@ func (m *Model) decide(ev events.Event, at position) events.Outcome {
 		return m.configured(ev)
 	case events.RulesLevel:
 		return m.rulesLevel(ev)
+	case events.LogRepartitioned:
+		return m.repartitioned(ev)
 	}
 	if a == nil {
 		return events.RejectedNoApp // and nothing is recorded

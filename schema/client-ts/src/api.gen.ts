@@ -1496,6 +1496,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/repartition": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Double the number of partitions of the log
+         * @description What `receiptctl repartition` asks for; with the admin key only. The server drains, splits each partition in two by an entry of the log, and
+         *     serves again at the same address; it is away for some seconds. It has done so when `GET /v1/status` lists so many partitions and `/readyz`
+         *     answers. Only the log of a server that is alone can be repartitioned (409 `not_alone`).
+         */
+        post: operations["postRepartition"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/backup": {
         parameters: {
             query?: never;
@@ -2936,6 +2958,26 @@ export interface components {
             };
             content: {
                 "application/x-ndjson": string;
+            };
+        };
+        /** @description what there is, and what there will be */
+        Repartition: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": {
+                    /** @description how many partitions the log has */
+                    from: number;
+                    /** @description how many it will have */
+                    to: number;
+                    /** @description in the log, which stay where they are */
+                    entries: number;
+                    /** @description that they take */
+                    log_bytes: number;
+                    /** @description of the states, which are rewritten */
+                    state_bytes: number;
+                };
             };
         };
         /** @description the pass under way and the last whole one */
@@ -5769,6 +5811,37 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+        };
+    };
+    postRepartition: {
+        parameters: {
+            query?: {
+                /** @description how many partitions there are to be: the double of what there is, which is the default */
+                to?: number;
+                /** @description only answer what would be done */
+                dry_run?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: components["responses"]["Repartition"];
+            202: components["responses"]["Repartition"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            /** @description `not_alone`: the log is that of several nodes, or in an outside NATS */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             429: components["responses"]["TooManyRequests"];
         };
     };

@@ -159,3 +159,20 @@ func Raise(t *rapid.T, l Log) Log {
 	}
 	return out
 }
+
+// Repartition has the log say at random places that it has two partitions, and then four, and
+// raises the level of the rules, mostly before.
+func Repartition(t *rapid.T, l Log) Log {
+	out := slices.Clone(l)
+	add := func(at int, ev events.Event) {
+		e := &out[at]
+		if e.Poison == "" {
+			e.Events = slices.Insert(slices.Clone(e.Events), pick(t, len(e.Events)+1), ev)
+		}
+	}
+	add(pick(t, len(out)/3+1), events.Event{App: events.LevelApp, Kind: events.RulesLevel, Revision: 2})
+	for n := uint64(2); n <= 4; n *= 2 {
+		add(pick(t, len(out)), events.Event{App: events.LevelApp, Kind: events.LogRepartitioned, Revision: n})
+	}
+	return out
+}

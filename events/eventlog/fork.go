@@ -1,0 +1,177 @@
+package eventlog
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A log that was repartitioned forks: the entries of partition p up to the one that says so are
+// those of partition p+P, too, whose own stream begins with the sequence after it. Whoever reads
+// p+P reads one run of entries from the first on; where they lie is known here alone.
+
+const (
+	// metaParent is the partition that a stream's partition forked from, metaFork the last entry
+	// that they have in common.
+	metaParent = "receiptd.parent"
+	metaFork   = "receiptd.fork"
+)
+
+// fork is where the entries of a partition lie.
+type fork struct {
+	parent int    // -1 = they have always been its own
+	upto   uint64 // the last one that lies with the parent
+	// epochs are how many partitions the log had, in order.
+	epochs []epoch
+}
+
+// epoch is a number of partitions, and the entry after which the log had so many.
+type epoch struct {
+	after      uint64
+	partitions int
+}
+
+// forksOf reads the forks of a log from the metadata of its streams.
+func forksOf(streams []jetstream.Stream) ([]fork, error) {
+	forks := make([]fork, len(streams))
+	originals := 0
+	for p, s := range streams {
+		f := &forks[p]
+		f.parent = -1
+		meta := s.CachedInfo().Config.Metadata
+		if meta[metaParent] == "" {
+			originals++
+			continue
+		}
+		var err error
+		if f.parent, err = strconv.Atoi(meta[metaParent]); err == nil {
+			f.upto, err = strconv.ParseUint(meta[metaFork], 10, 64)
+		}
+		if err != nil || f.parent < 0 || f.parent >= p {
+			return nil, &StreamConfigError{
+				Stream: streamName(p), Field: "metadata " + metaParent, Want: "a partition and the entry at which this one forked from it",
+				Have: strconv.Quote(meta[metaParent] + " " + meta[metaFork]),
+			}
+		}
+	}
+	for p := range forks {
+		f := &forks[p]
+		if f.parent < 0 {
+			f.epochs = []epoch{{0, originals}}
+			continue
+		}
+		// Partitions that came later have higher numbers.
+		parent := &forks[f.parent]
+		of := epoch{f.upto, 2 * parent.epochs[len(parent.epochs)-1].partitions}
+		f.epochs = append(append(f.epochs, parent.epochs...), of)
+		parent.epochs = append(parent.epochs, of)
+	}
+	return forks, nil
+}
+
+// Fork is the partition that another one forked from, and the last entry that they have in common:
+// up to it the entries of both are the same. The parent is -1, and upto 0, if it forked from none.
+func (l *Log) Fork(partition int) (parent int, upto uint64) {
+	f := &l.forks[partition]
+	return f.parent, f.upto
+}
+
+// home is the partition in whose stream an entry of a partition lies, and the last entry of it that
+// does; 0 = there is no last one.
+func (l *Log) home(partition int, sequence uint64) (home int, upto uint64) {
+	for f := &l.forks[partition]; f.parent >= 0 && sequence <= f.upto; f = &l.forks[partition] {
+		partition, upto = f.parent, f.upto
+	}
+	return partition, upto
+}
+
+// partitionsAt is how many partitions the log had when an entry was stored.
+func (l *Log) partitionsAt(partition int, sequence uint64) (n int) {
+	for _, e := range l.forks[partition].epochs {
+		if sequence > e.after {
+			n = e.partitions
+		}
+	}
+	return n
+}
+
+// Stretch is a run of entries that lie in one stream.
+type Stretch struct {
+	// Partition is that of the stream, which was one of so many then.
+	Partition, Partitions int
+	// After is the entry before the first, Upto the last.
+	After, Upto uint64
+}
+
+// Stretches are where the entries of a partition after one and up to another one lie, in order.
+func (l *Log) Stretches(partition int, after, upto uint64) (list []Stretch) {
+	for after < upto {
+		s := Stretch{Partitions: l.partitionsAt(partition, after+1), After: after, Upto: upto}
+		s.Partition, _ = l.home(partition, after+1)
+		for _, e := range l.forks[partition].epochs {
+			if e.after > after && e.after < s.Upto {
+				s.Upto = e.after
+			}
+		}
+		list = append(list, s)
+		after = s.Upto
+	}
+	return list
+}
+
+// bounds adds the entries that a partition has in common with those that it forked from.
+func (l *Log) bounds(ctx context.Context, partition int, first uint64) (uint64, error) {
+	for f := &l.forks[partition]; f.parent >= 0 && first == f.upto+1; f = &l.forks[partition] {
+		partition = f.parent
+		state, err := l.streamState(ctx, partition)
+		if err != nil {
+			return 0, err
+		}
+		if state.Msgs == 0 || state.FirstSeq > f.upto {
+			break
+		}
+		first = state.FirstSeq
+	}
+	return first, nil
+}
+
+// mayLeave is the entry before which a stream's entries may leave it: those of its own partition,
+// and of partitions that forked from it, were let go of.
+func (l *Log) mayLeave(stream int) uint64 {
+	before := l.trims[stream]
+	for p := stream + 1; p < len(l.forks); p++ {
+		// Of those that forked from it, at whatever distance: up to where it has their entries.
+		upto := uint64(0)
+		for q := p; q > stream; q = l.forks[q].parent {
+			if upto = l.forks[q].upto; l.forks[q].parent < stream {
+				upto = 0
+				break
+			}
+		}
+		if upto > 0 && l.trims[p] <= upto {
+			before = min(before, l.trims[p])
+		}
+	}
+	return before
+}
+
+func (l *Log) trimHome(ctx context.Context, partition int, before uint64) error {
+	l.trimming.Lock()
+	defer l.trimming.Unlock()
+	if l.trims == nil {
+		l.trims = make([]uint64, len(l.streams))
+	}
+	l.trims[partition] = max(l.trims[partition], before)
+	for stream := partition; stream >= 0; stream = l.forks[stream].parent {
+		may := l.mayLeave(stream)
+		if f := l.forks[stream]; may <= f.upto+1 {
+			continue
+		}
+		if err := l.trimStream(ctx, stream, may); err != nil {
+			return fmt.Errorf("eventlog: trim partition %d before entry %d: %w", stream, may, err)
+		}
+	}
+	return nil
+}
