@@ -14,7 +14,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// Snapshot is the state as it was at one position, while the store goes on. It has to be closed.
+// Snapshot is the state as it was at one position, while the store goes on. It has to be closed,
+// which the store does if it is closed itself: then there is nothing more to read.
 type Snapshot struct {
 	snap    *pebble.Snapshot
 	failure *failure
@@ -23,11 +24,17 @@ type Snapshot struct {
 
 // Snapshot takes the state of the last committed checkpoint.
 func (s *Store) Snapshot() *Snapshot {
-	return &Snapshot{snap: s.db.NewSnapshot(), failure: s.failure, readers: &s.readers}
+	return newSnapshot(s.db, s.failure, &s.readers)
 }
 
-// Close releases the snapshot.
-func (s *Snapshot) Close() error { return s.snap.Close() }
+func newSnapshot(db *pebble.DB, failure *failure, readers *readers) *Snapshot {
+	s := &Snapshot{snap: db.NewSnapshot(), failure: failure, readers: readers}
+	readers.hold(s)
+	return s
+}
+
+// Close releases the snapshot. It may be called again.
+func (s *Snapshot) Close() error { return s.readers.release(s) }
 
 // Get returns a copy of the value of a key, nil if there is none. It may be called concurrently.
 func (s *Snapshot) Get(key []byte) ([]byte, error) {

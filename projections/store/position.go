@@ -31,7 +31,7 @@ func lookAt(dir string, f func(*Snapshot) error) error {
 	defer opts.Cache.Unref()
 	db, err := openPebble(dir, opts)
 	if err == nil {
-		s := &Snapshot{snap: db.NewSnapshot(), failure: failure, readers: new(readers)}
+		s := newSnapshot(db, failure, new(readers))
 		err = errors.Join(f(s), s.Close(), db.Close())
 	}
 	if err != nil {

@@ -45,7 +45,9 @@ func TestStoresAreClosedUnderReaders(t *testing.T) {
 		})
 	}()
 	<-reading
-	_ = s.Discard() // which says that there is a snapshot
+	if err := s.Discard(); err != nil { // which closes the snapshot
+		t.Error(err)
+	}
 	if !left.Load() {
 		t.Error("the store was closed under a reader")
 	}
@@ -54,5 +56,8 @@ func TestStoresAreClosedUnderReaders(t *testing.T) {
 	}
 	if _, err := snap.Get([]byte("k001")); !errors.Is(err, ErrClosed) {
 		t.Errorf("a read after that: %v", err)
+	}
+	if err := snap.Close(); err != nil {
+		t.Errorf("it is closed: %v", err)
 	}
 }

@@ -362,9 +362,9 @@ func (s *Store) Close() error { return errors.Join(s.Flush(), s.Discard()) }
 // Discard closes the store without a flush: checkpoints that are not durable yet are lost.
 func (s *Store) Discard() error {
 	s.StopWaiting()
-	s.readers.stop()
+	err := s.readers.stop()
 	s.filter.close()
-	err := s.db.Close()
+	err = errors.Join(err, s.db.Close())
 	s.unref()
 	if err != nil {
 		return fmt.Errorf("close state: %w", err)

@@ -14,7 +14,7 @@ import (
 // is done: nothing else may use the generation meanwhile, and Part is another one afterwards.
 func (g *Generation) Apply(x projections.Decoded) ([]events.Outcome, error) {
 	outcomes, err := g.Part.Apply(x)
-	if err != nil || !x.Repartitions() || !g.Part.SplitDue() {
+	if err != nil || !g.Part.SplitDue() {
 		return outcomes, err
 	}
 	outcomes = slices.Clone(outcomes)
