@@ -1,7 +1,6 @@
 package eventlog_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -66,6 +65,24 @@ func TestPeersHoldTheLog(t *testing.T) {
 	}
 }
 
+// messages are what a server writes, which goes on from goroutines of its own when it is closed.
+type messages struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (m *messages) Write(p []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.text.Write(p)
+}
+
+func (m *messages) String() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.text.String()
+}
+
 // A log that has more replicas than are asked for keeps them, and whoever asks is told.
 func TestMoreReplicasThanAreAskedForAreTold(t *testing.T) {
 	t.Parallel()
@@ -78,10 +95,10 @@ func TestMoreReplicasThanAreAskedForAreTold(t *testing.T) {
 	group.Wait()
 	for _, asked := range []int{3, 1} {
 		natstest.CloseLog(t, logs[2])
-		var said bytes.Buffer
+		var said messages
 		configs[2].Replicas, configs[2].Logger = asked, slog.New(slog.NewTextHandler(&said, nil))
 		logs[2] = natstest.OpenLog(t, configs[2])
-		natstest.CloseLog(t, logs[2]) // nothing is said any more
+		natstest.CloseLog(t, logs[2])
 		if told := strings.Contains(said.String(), "more replicas than were asked for"); told != (asked < 3) {
 			t.Errorf("%d replicas are asked for, of 3: %s", asked, said.String())
 		}

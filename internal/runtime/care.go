@@ -22,17 +22,17 @@ import (
 
 // Codes of findings that are not about the log's files; those are in package eventlog.
 const (
-	codeStateCorrupt = "state_corrupt"   // a table of the state is not what was written
-	codeStateAside   = "state_aside"     // a state that was put aside is still there
-	codeStateMissing = "state_missing"   // there is a log and no state
-	codeStateAhead   = "state_ahead"     // a state stands on an entry that the log does not have
-	codeSecretOpen   = "secret_readable" // others may read a secret
-	codeSecretBad    = "secret_damaged"  // a file holds no secret, or what cannot be one
-	codeHeadsBad     = "heads_damaged"   // the log's key is damaged, or did not sign what is kept
-	codeDisk         = "disk_full"       // less is free than is kept in reserve
-	codeClock        = "clock_behind"    // the clock is before the last entry
-	codeFiles        = "few_files"       // too few files may be open
-	codeNothing      = "nothing_there"   // there is no log
+	foundStateCorrupt = "state_corrupt"   // a table of the state is not what was written
+	foundStateAside   = "state_aside"     // a state that was put aside is still there
+	foundStateMissing = "state_missing"   // there is a log and no state
+	foundStateAhead   = "state_ahead"     // a state stands on an entry that the log does not have
+	foundSecretOpen   = "secret_readable" // others may read a secret
+	foundSecretBad    = "secret_damaged"  // a file holds no secret, or what cannot be one
+	foundHeadsBad     = "heads_damaged"   // the log's key is damaged, or did not sign what is kept
+	foundDisk         = "disk_full"       // less is free than is kept in reserve
+	foundClock        = "clock_behind"    // the clock is before the last entry
+	foundFiles        = "few_files"       // too few files may be open
+	foundNothing      = "nothing_there"   // there is no log
 )
 
 const (
@@ -107,22 +107,22 @@ var remedies = map[string]string{
 	eventlog.CodeWitnessDamaged: "if the log itself is without findings: receiptctl repair --data DIR --accept-loss begins a new witness",
 	eventlog.CodeWitnessMissing: "nothing: the next start begins a new witness; what the log may have lost before cannot be told",
 	eventlog.CodeTornTail:       "nothing: the next start cuts it off",
-	codeStateCorrupt:            "nothing: the next start puts the state aside and folds it again from the log",
-	codeStateAside:              "nothing: it is removed when the state that is folded in its place is complete",
-	codeStateMissing:            "nothing: the next start folds it from the log",
-	codeSecretOpen:              "chmod 600",
-	codeStateAhead:              "bring the newer log back; if it is lost: receiptctl repair --data DIR --accept-loss folds the state again from the log that there is",
-	codeSecretBad:               "remove the file to have a new secret made; tokens made with the old one end",
-	codeHeadsBad:                "bring log.key and heads/ back, or begin with new ones: receiptctl repair --data DIR --accept-loss moves them aside; evidence made before stays valid",
-	codeDisk:                    "free disk space, or lower --min-free: until then every event is refused",
-	codeClock:                   "set the clock: until it has passed that time nothing expires",
-	codeFiles:                   "raise the limit of open files (ulimit -n, LimitNOFILE)",
-	codeNothing:                 "nothing, if this is a new data directory; else look for the right one",
+	foundStateCorrupt:           "nothing: the next start puts the state aside and folds it again from the log",
+	foundStateAside:             "nothing: it is removed when the state that is folded in its place is complete",
+	foundStateMissing:           "nothing: the next start folds it from the log",
+	foundSecretOpen:             "chmod 600",
+	foundStateAhead:             "bring the newer log back; if it is lost: receiptctl repair --data DIR --accept-loss folds the state again from the log that there is",
+	foundSecretBad:              "remove the file to have a new secret made; tokens made with the old one end",
+	foundHeadsBad:               "bring log.key and heads/ back, or begin with new ones: receiptctl repair --data DIR --accept-loss moves them aside; evidence made before stays valid",
+	foundDisk:                   "free disk space, or lower --min-free: until then every event is refused",
+	foundClock:                  "set the clock: until it has passed that time nothing expires",
+	foundFiles:                  "raise the limit of open files (ulimit -n, LimitNOFILE)",
+	foundNothing:                "nothing, if this is a new data directory; else look for the right one",
 }
 
 func (x *Examination) log(ctx context.Context, cfg config.Config) error {
 	if _, err := os.Stat(filepath.Join(cfg.Data, logDir)); err != nil && !hasWitness(cfg) {
-		x.add(eventlog.Finding{Code: codeNothing, What: "there is no log in " + cfg.Data})
+		x.add(eventlog.Finding{Code: foundNothing, What: "there is no log in " + cfg.Data})
 		return nil
 	}
 	i, err := eventlog.Inspect(ctx, filepath.Join(cfg.Data, logDir), witnessOf(cfg), 0, nil)
@@ -149,7 +149,7 @@ func (x *Examination) states(ctx context.Context, cfg config.Config) error {
 			return err
 		}
 		if len(roots) == 0 && kind == stateDir && len(x.Streams) > 0 {
-			x.add(eventlog.Finding{Code: codeStateMissing, What: "there is a log and no state"})
+			x.add(eventlog.Finding{Code: foundStateMissing, What: "there is a log and no state"})
 		}
 		for _, root := range roots {
 			if err := x.state(ctx, root, kind); err != nil {
@@ -170,7 +170,7 @@ func (x *Examination) state(ctx context.Context, root, kind string) error {
 		switch {
 		case !d.IsDir():
 		case strings.HasPrefix(d.Name(), "aside-"):
-			x.add(eventlog.Finding{Code: codeStateAside, File: dir, What: "a state that was put aside is still there"})
+			x.add(eventlog.Finding{Code: foundStateAside, File: dir, What: "a state that was put aside is still there"})
 		default:
 			n, err := store.Check(ctx, dir, nil)
 			x.StateBytes += n
@@ -178,7 +178,7 @@ func (x *Examination) state(ctx context.Context, root, kind string) error {
 				err = x.position(ctx, root, dir, kind)
 			}
 			if errors.Is(err, store.ErrCorrupt) {
-				x.add(eventlog.Finding{Code: codeStateCorrupt, File: dir, What: err.Error()})
+				x.add(eventlog.Finding{Code: foundStateCorrupt, File: dir, What: err.Error()})
 			} else if err != nil {
 				return err
 			}
@@ -207,7 +207,7 @@ func (x *Examination) position(ctx context.Context, root, dir, kind string) erro
 		return err
 	}
 	if err != nil || got != fingerprint {
-		x.add(eventlog.Finding{Code: codeStateAhead, Fatal: true, Stream: x.Streams[i].Stream, File: dir, First: sequence, Last: sequence,
+		x.add(eventlog.Finding{Code: foundStateAhead, Fatal: true, Stream: x.Streams[i].Stream, File: dir, First: sequence, Last: sequence,
 			What: fmt.Sprintf("the state stands on entry %d, and the log ends with entry %d or has another one there", sequence, x.Streams[i].Top)})
 	}
 	return nil
@@ -215,7 +215,7 @@ func (x *Examination) position(ctx context.Context, root, dir, kind string) erro
 
 func (x *Examination) secrets(cfg config.Config) {
 	if err := notary.Check(cfg.Data); err != nil {
-		x.add(eventlog.Finding{Code: codeHeadsBad, Fatal: true, What: err.Error()})
+		x.add(eventlog.Finding{Code: foundHeadsBad, Fatal: true, What: err.Error()})
 	}
 	for _, name := range []string{config.AdminKeyFile, tokenKeyFile, notary.KeyFile} {
 		path := filepath.Join(cfg.Data, name)
@@ -223,24 +223,24 @@ func (x *Examination) secrets(cfg config.Config) {
 		switch {
 		case err != nil:
 		case name != notary.KeyFile && secretProblem(path) != "":
-			x.add(eventlog.Finding{Code: codeSecretBad, Fatal: true, File: path, What: secretProblem(path)})
+			x.add(eventlog.Finding{Code: foundSecretBad, Fatal: true, File: path, What: secretProblem(path)})
 		case info.Mode().Perm()&secretFileMode != 0:
-			x.add(eventlog.Finding{Code: codeSecretOpen, File: path, What: fmt.Sprintf("others may read or write it: mode %04o", info.Mode().Perm())})
+			x.add(eventlog.Finding{Code: foundSecretOpen, File: path, What: fmt.Sprintf("others may read or write it: mode %04o", info.Mode().Perm())})
 		}
 	}
 }
 
 func (x *Examination) machine(cfg config.Config) {
 	if free, err := eventlog.FreeSpace(cfg.Data); err == nil && free < int64(cfg.Log.MinFree) {
-		x.add(eventlog.Finding{Code: codeDisk, Fatal: true, What: fmt.Sprintf(
+		x.add(eventlog.Finding{Code: foundDisk, Fatal: true, What: fmt.Sprintf(
 			"%d MiB are free, %d MiB are kept in reserve", free>>20, int64(cfg.Log.MinFree)>>20)})
 	}
 	if files, known := openFilesLimit(); known && files < minOpenFiles {
-		x.add(eventlog.Finding{Code: codeFiles, What: fmt.Sprintf("%d files may be open, %d are wanted", files, minOpenFiles)})
+		x.add(eventlog.Finding{Code: foundFiles, What: fmt.Sprintf("%d files may be open, %d are wanted", files, minOpenFiles)})
 	}
 	for _, s := range x.Streams {
 		if last := s.LastTime; time.Until(last) > clockTolerance {
-			x.add(eventlog.Finding{Code: codeClock, Stream: s.Stream, First: s.Last, What: "the last entry is of " + last.UTC().Format(time.RFC3339) + ", which is to come"})
+			x.add(eventlog.Finding{Code: foundClock, Stream: s.Stream, First: s.Last, What: "the last entry is of " + last.UTC().Format(time.RFC3339) + ", which is to come"})
 		}
 	}
 }
@@ -319,7 +319,7 @@ func statesAhead(ctx context.Context, cfg config.Config) (list []eventlog.Repair
 		return nil, err
 	}
 	for _, f := range x.Findings {
-		if f.Code == codeStateAhead {
+		if f.Code == foundStateAhead {
 			list = append(list, eventlog.Repaired{Stream: f.Stream, What: f.What + "; it is folded again from the log, and what was acknowledged besides is lost"})
 		}
 	}

@@ -245,7 +245,7 @@ func logConfig(cfg config.Config, logger *slog.Logger) eventlog.Config {
 func (c *Core) openNotary() (*notary.Notary, error) {
 	n, err := notary.Open(notary.Options{Data: c.data, Log: c.Log, State: c.Projector, Logger: c.logger})
 	if err != nil && notary.Check(c.data) != nil {
-		err = fmt.Errorf("%s: %w", codeHeadsBad, err)
+		err = fmt.Errorf("%s: %w", foundHeadsBad, err)
 	}
 	return n, err
 }

@@ -58,7 +58,7 @@ func secretFile(path string, bytes int) (string, error) {
 	if err == nil {
 		s := strings.TrimSpace(string(text))
 		if problem := problemOf(s, leastOf(path)); problem != "" {
-			return "", fmt.Errorf("%s: %s %s; remove it to have a new secret made", codeSecretBad, path, problem)
+			return "", fmt.Errorf("%s: %s %s; remove it to have a new secret made", foundSecretBad, path, problem)
 		}
 		return s, nil
 	}

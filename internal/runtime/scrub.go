@@ -143,7 +143,7 @@ func (x *scrubber) readAll(ctx context.Context) error {
 	for _, scrub := range scrubs {
 		_, corrupt, err := scrub(ctx, pace)
 		for _, c := range corrupt {
-			x.found(eventlog.Finding{Code: codeStateCorrupt, File: c.Path, What: c.Error()})
+			x.found(eventlog.Finding{Code: foundStateCorrupt, File: c.Path, What: c.Error()})
 		}
 		if err != nil {
 			return err
@@ -158,7 +158,7 @@ func (x *scrubber) found(f eventlog.Finding) {
 	x.s.logger.Error("scrub: "+f.What, slog.String("code", f.Code), slog.String("stream", f.Stream), slog.String("file", f.File),
 		slog.Int64("offset", f.Offset), slog.Uint64("first", f.First), slog.Uint64("last", f.Last))
 	do := liveRemedy
-	if f.Code == codeStateCorrupt {
+	if f.Code == foundStateCorrupt {
 		do = "nothing: the state is put aside and folded again from the log"
 	}
 	x.mu.Lock()

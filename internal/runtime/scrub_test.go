@@ -108,7 +108,7 @@ func TestScrubTellsWhatItFinds(t *testing.T) {
 	if f := codes[eventlog.CodeBlockDamaged]; f.File != blocks[0] || f.Stream != "RECEIPTS_1" || f.First == 0 || f.Do == "" {
 		t.Errorf("the log: %+v", p.Findings)
 	}
-	if f := codes[codeStateCorrupt]; f.File != tables[0] || f.Do == "" {
+	if f := codes[foundStateCorrupt]; f.File != tables[0] || f.Do == "" {
 		t.Errorf("the state: %+v", p.Findings)
 	}
 	if got := r.scrubber.line(); got != "2 findings" {

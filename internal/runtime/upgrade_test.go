@@ -64,7 +64,7 @@ func TestUpgrade(t *testing.T) {
 			x, err := Examine(testContext(t), cfg)
 			// Those of the machine are none of the data.
 			x.Findings = slices.DeleteFunc(x.Findings, func(f Finding) bool {
-				return f.Code == codeDisk || f.Code == codeClock || f.Code == codeFiles
+				return f.Code == foundDisk || f.Code == foundClock || f.Code == foundFiles
 			})
 			if err != nil || len(x.Findings) > 0 {
 				t.Errorf("the doctor finds %+v, %v", x.Findings, err)

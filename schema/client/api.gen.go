@@ -58,6 +58,7 @@ const (
 	CodeNoCluster            Code = "no_cluster"
 	CodeNodeAlive            Code = "node_alive"
 	CodeNodeNotFound         Code = "node_not_found"
+	CodeNotAlone             Code = "not_alone"
 	CodeNotApplied           Code = "not_applied"
 	CodeNotFound             Code = "not_found"
 	CodeNotFresh             Code = "not_fresh"

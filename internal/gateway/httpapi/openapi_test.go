@@ -94,7 +94,7 @@ func TestEveryCodeIsDescribed(t *testing.T) {
 	}
 	// What each means is said where it is answered.
 	text := string(schema.OpenAPI)
-	responses := described().doc.Info.Description + text[strings.Index(text, "  responses:\n    BadRequest"):strings.Index(text, "  schemas:\n")] + text[strings.Index(text, "  /v1/admin/backup"):strings.Index(text, "  /v1/status")]
+	responses := described().doc.Info.Description + text[strings.Index(text, "  responses:\n    BadRequest"):strings.Index(text, "  schemas:\n")] + text[strings.Index(text, "  /v1/admin/repartition"):strings.Index(text, "  /v1/status")]
 	for _, c := range listed {
 		if c != "canceled" && !strings.Contains(responses, "`"+c+"`") { // nobody is told that
 			t.Errorf("no response says what %s means", c)

@@ -25,6 +25,8 @@ type Options struct {
 	Receipts int
 	// Traffic to make.
 	Traffic sim.Config
+	// Layouts to measure; nil = those of the design's targets.
+	Layouts []Layout
 	// Self is the command line that starts a node: that of [child.ThisProgram].
 	Self child.Self
 	// Phase, if not nil, is called with the name of each phase as it begins.
@@ -50,8 +52,8 @@ func (l Layout) String() string {
 	return fmt.Sprintf("%d nodes, %d copies", l.Nodes, l.Copies)
 }
 
-// layouts are those of the design's targets.
-var layouts = []Layout{{Nodes: 1}, {Nodes: 3}, {Nodes: 3, Copies: 1}}
+// targets are the layouts of the design's targets.
+var targets = []Layout{{Nodes: 1}, {Nodes: 3}, {Nodes: 3, Copies: 1}}
 
 // partitions is that of all layouts: each node has two if each has one copy.
 const partitions = 6
@@ -84,6 +86,10 @@ func Run(ctx context.Context, o Options) (rows []Row, err error) {
 		return nil, fmt.Errorf("nodes: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	layouts := o.Layouts
+	if layouts == nil {
+		layouts = targets
+	}
 	all := make([][]Row, len(layouts))
 	for run := range max(1, o.Runs) {
 		for i, layout := range layouts {
