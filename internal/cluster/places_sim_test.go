@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/receiptd/receiptd/internal/lab/simnet"
 	"github.com/receiptd/receiptd/internal/presence"
 )
 
@@ -30,7 +31,7 @@ var errCut = errors.New("no answer")
 type world struct {
 	t      *testing.T
 	r      *rand.Rand
-	net    *simNet
+	net    *simnet.Network
 	nodes  map[string]*machine
 	copies int
 
@@ -58,7 +59,7 @@ type simValueAt struct {
 
 // machine is a node: its disk, and the process on it.
 type machine struct {
-	*simNode
+	*simnet.Node
 	w      *world
 	life   int
 	cancel context.CancelFunc // nil while there is no process
@@ -74,13 +75,9 @@ func newWorld(t *testing.T, seed uint64, names []string, copies int) *world {
 		t: t, r: rand.New(rand.NewPCG(seed, 1)), nodes: map[string]*machine{}, copies: copies,
 		keys: map[string]simValueAt{}, cut: map[string]time.Time{}, grown: make(chan struct{}), over: make(chan struct{}),
 	}
-	w.net = &simNet{
-		r: rand.New(rand.NewPCG(seed, 2)), slow: 3 * time.Millisecond, nodes: map[string]*simNode{}, cut: map[[2]string]bool{},
-		answer: map[string]func([]byte) []byte{}, listen: map[string]func([]byte){},
-	}
+	w.net = simnet.New(rand.New(rand.NewPCG(seed, 2)), simDelay, ErrNobody)
 	for _, name := range names {
-		m := &machine{simNode: &simNode{name: name, net: w.net}, w: w, disk: map[int]time.Time{}}
-		w.net.nodes[name], w.nodes[name] = m.simNode, m
+		w.nodes[name] = &machine{Node: w.net.Add(name), w: w, disk: map[int]time.Time{}}
 	}
 	for _, name := range names { // once all are there: what one says is looked up among them
 		w.nodes[name].start()
@@ -114,28 +111,26 @@ func (m *machine) start() {
 	if m.cancel != nil {
 		return
 	}
-	m.mu.Lock()
-	m.gone = false
-	m.mu.Unlock()
+	m.Start()
 	m.life++
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	life := fmt.Sprint(m.life)
-	plan, err := Join(ctx, &asked{m, ctx}, m.name, m.w.copies)
+	plan, err := Join(ctx, &asked{m, ctx}, m.Name(), m.w.copies)
 	if err != nil && !errors.Is(err, errCut) {
 		m.w.t.Error(err)
 	}
 	o := Options{
-		Name: m.name, Life: life, Log: worldLog{}, Register: &asked{m, ctx}, Plan: plan, MoveAfter: worldMoveAfter,
+		Name: m.Name(), Life: life, Log: worldLog{}, Register: &asked{m, ctx}, Plan: plan, MoveAfter: worldMoveAfter,
 		Logger: slog.New(slog.DiscardHandler), State: worldState{held: held{m, ctx}}, Draining: func() bool { return false },
 	}
 	n := &Node{o: o, state: o.State, copies: make([]comparison, worldPartitions)}
-	n.members = newMembers(simBus{m.simNode}, m.name, life, 1, n.beat)
+	n.members = newMembers(m, m.Name(), life, 1, n.beat)
 	n.places = newPlaces(&n.o, n.members)
 	n.places.agrees = n.agrees
 	n.places.keepFloor = func(ctx context.Context) error { return (&asked{m, ctx}).reach() }
 	n.look()
-	m.places, m.members = n.places, n.members
+	m.places = n.places
 	m.done.Go(func() { _ = n.members.run(ctx) })
 	m.done.Go(func() { _ = n.places.run(ctx) })
 	m.done.Go(func() {
@@ -149,13 +144,7 @@ func (m *machine) kill() {
 	if m.cancel == nil {
 		return
 	}
-	m.mu.Lock()
-	m.gone = true
-	if m.paused != nil {
-		close(m.paused)
-		m.paused = nil
-	}
-	m.mu.Unlock()
+	m.Kill()
 	m.cancel()
 	m.cancel = nil
 	m.done.Wait()
@@ -182,7 +171,7 @@ func (worldState) Condemned(int) bool                       { return false }
 
 // Condemn is never called: all copies are right.
 func (s worldState) Condemn(k int, reason error) error {
-	s.m.w.t.Errorf("%s condemns partition %d: %v", s.m.name, k, reason)
+	s.m.w.t.Errorf("%s condemns partition %d: %v", s.m.Name(), k, reason)
 	return nil
 }
 
@@ -214,7 +203,7 @@ type held struct {
 }
 
 // runs waits while the machine stands still, and reports whether the process is there still.
-func (h held) runs() bool { return h.m.awake() && h.ctx.Err() == nil }
+func (h held) runs() bool { return h.m.Awake() && h.ctx.Err() == nil }
 
 func (h held) Presence(k int) presence.Presence {
 	h.m.w.mu.Lock()
@@ -233,9 +222,7 @@ func (h held) Serves(k int, _ uint64) bool { return h.Presence(k) == presence.He
 
 // Folded is where the log ends, or ended when the machine stood still.
 func (h held) Folded() []uint64 {
-	h.m.mu.Lock()
-	paused := h.m.paused != nil
-	h.m.mu.Unlock()
+	paused := h.m.Paused()
 	w := h.m.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -260,8 +247,8 @@ func (h held) Begin(_ context.Context, k int) error {
 	if _, there := h.m.disk[k]; there {
 		return nil
 	}
-	if since, cut := h.m.w.cut[h.m.name]; cut && time.Since(since) > 0 {
-		h.m.w.t.Errorf("%s begins a copy, and reaches nobody to tell of it", h.m.name)
+	if since, cut := h.m.w.cut[h.m.Name()]; cut && time.Since(since) > 0 {
+		h.m.w.t.Errorf("%s begins a copy, and reaches nobody to tell of it", h.m.Name())
 	}
 	if h.m.w.r.IntN(10) == 0 {
 		return errors.New("no snapshot, for now")
@@ -273,7 +260,7 @@ func (h held) Begin(_ context.Context, k int) error {
 		}
 	}
 	if arriving > 0 {
-		h.m.w.t.Errorf("%s begins a copy while %d arrive", h.m.name, arriving)
+		h.m.w.t.Errorf("%s begins a copy while %d arrive", h.m.Name(), arriving)
 	}
 	h.m.disk[k] = time.Now().Add(time.Duration(50+h.m.w.r.IntN(3000)) * time.Millisecond)
 	h.m.w.begun++
@@ -299,11 +286,11 @@ func (h held) Drop(k int) error {
 	}
 	plan := h.m.places.planned()
 	need := plan.Copies
-	if need == 0 || slices.Contains(plan.Drained, h.m.name) {
+	if need == 0 || slices.Contains(plan.Drained, h.m.Name()) {
 		need = 1 // as many as there can be; at any rate one
 	}
 	if complete && others < need && time.Since(w.wiped) > leaveAfter+placeEvery {
-		w.t.Errorf("%s drops partition %d, and %d others have it; %d are to", h.m.name, k, others, need)
+		w.t.Errorf("%s drops partition %d, and %d others have it; %d are to", h.m.Name(), k, others, need)
 	}
 	return nil
 }
@@ -316,18 +303,18 @@ type asked struct {
 
 // reach is the way there and back.
 func (a *asked) reach() error {
-	if !a.m.awake() {
+	if !a.m.Awake() {
 		return errCut
 	}
 	time.Sleep(time.Duration(a.m.w.random(20)) * time.Millisecond) // by the clock of the bubble
 	a.m.w.mu.Lock()
-	_, cut := a.m.w.cut[a.m.name]
+	_, cut := a.m.w.cut[a.m.Name()]
 	a.m.w.mu.Unlock()
 	if cut {
 		time.Sleep(time.Second) // by the clock of the bubble
 		return errCut
 	}
-	if !a.m.awake() || a.ctx.Err() != nil {
+	if !a.m.Awake() || a.ctx.Err() != nil {
 		return errCut
 	}
 	return nil
@@ -381,14 +368,14 @@ func (a *asked) Update(_ context.Context, key string, value []byte, revision uin
 func (w *world) operator(f func(*Plan)) {
 	var up []*machine
 	for _, m := range w.nodes {
-		if m.cancel != nil && m.paused == nil && w.cut[m.name].IsZero() {
+		if m.cancel != nil && !m.Paused() && w.cut[m.Name()].IsZero() {
 			up = append(up, m)
 		}
 	}
 	if len(up) == 0 {
 		return
 	}
-	slices.SortFunc(up, func(a, b *machine) int { return slices.Compare([]byte(a.name), []byte(b.name)) })
+	slices.SortFunc(up, func(a, b *machine) int { return slices.Compare([]byte(a.Name()), []byte(b.Name())) })
 	m := up[0]
 	for range 5 {
 		if _, err := change(context.Background(), &asked{m, context.Background()}, planKey, func(p *Plan) (bool, error) { f(p); return true, nil }); err == nil {
@@ -406,47 +393,39 @@ func (w *world) fault(names []string) {
 	case 2, 3:
 		m.start()
 	case 4:
-		m.mu.Lock()
-		if m.paused == nil && !m.gone {
-			m.paused = make(chan struct{})
-		} else if m.paused != nil {
-			close(m.paused)
-			m.paused = nil
+		if m.Paused() {
+			m.Resume()
+		} else {
+			m.Pause()
 		}
-		m.mu.Unlock()
 	case 5:
 		w.mu.Lock()
-		if _, is := w.cut[m.name]; is {
-			delete(w.cut, m.name)
+		if _, is := w.cut[m.Name()]; is {
+			delete(w.cut, m.Name())
 		} else {
-			w.cut[m.name] = time.Now()
+			w.cut[m.Name()] = time.Now()
 		}
 		w.mu.Unlock()
 	case 6:
-		loss := []float64{0, 0.05, 0.2}[w.random(3)]
-		w.net.mu.Lock()
-		w.net.loss = loss
-		w.net.mu.Unlock()
+		w.net.SetLoss([]float64{0, 0.05, 0.2}[w.random(3)])
 		w.mu.Lock()
 		w.seldom = !w.seldom
 		w.mu.Unlock()
 	case 7:
-		way := [2]string{m.name, names[w.random(len(names))]}
-		w.net.mu.Lock()
-		w.net.cut[way] = !w.net.cut[way]
-		w.net.mu.Unlock()
+		to := names[w.random(len(names))]
+		w.net.Cut(m.Name(), to, !w.net.IsCut(m.Name(), to))
 	case 8: // a machine that lost its disk
 		m.kill()
 		w.mu.Lock()
 		m.disk, w.wiped = map[int]time.Time{}, time.Now()
 		w.mu.Unlock()
 	case 9:
-		if i := slices.Index(names, m.name); i > 0 { // the first one is never drained
+		if i := slices.Index(names, m.Name()); i > 0 { // the first one is never drained
 			w.operator(func(p *Plan) {
-				if j := slices.Index(p.Drained, m.name); j >= 0 {
+				if j := slices.Index(p.Drained, m.Name()); j >= 0 {
 					p.Drained = slices.Delete(p.Drained, j, j+1)
 				} else {
-					p.Drained = append(p.Drained, m.name)
+					p.Drained = append(p.Drained, m.Name())
 				}
 			})
 		}
@@ -465,18 +444,9 @@ func (w *world) heal() {
 	w.mu.Lock()
 	w.cut, w.seldom = map[string]time.Time{}, false
 	w.mu.Unlock()
-	w.net.mu.Lock()
-	w.net.loss, w.net.cut = 0, map[[2]string]bool{}
-	w.net.mu.Unlock()
+	w.net.Heal()
 	for _, name := range slices.Sorted(maps.Keys(w.nodes)) {
-		m := w.nodes[name]
-		m.mu.Lock()
-		if m.paused != nil {
-			close(m.paused)
-			m.paused = nil
-		}
-		m.mu.Unlock()
-		m.start()
+		w.nodes[name].start()
 	}
 }
 
@@ -484,14 +454,9 @@ func (w *world) heal() {
 // place.
 func (w *world) pause(name string, d time.Duration) int {
 	m := w.nodes[name]
-	m.mu.Lock()
-	m.paused = make(chan struct{})
-	m.mu.Unlock()
+	m.Pause()
 	time.Sleep(d) // by the clock of the bubble
-	m.mu.Lock()
-	close(m.paused)
-	m.paused = nil
-	m.mu.Unlock()
+	m.Resume()
 	if d < worldMoveAfter {
 		return 0
 	}
@@ -609,10 +574,8 @@ func TestPlacementMovesNoMoreThanItHasTo(t *testing.T) {
 			had = w.pause("a", 2*worldMoveAfter)
 			moves("a long pause", had)
 			deaf := func(is bool) {
-				w.net.mu.Lock()
-				defer w.net.mu.Unlock()
 				for _, name := range []string{"b", "c", "d"} {
-					w.net.cut[[2]string{name, "a"}] = is
+					w.net.Cut(name, "a", is)
 				}
 			}
 			deaf(true)

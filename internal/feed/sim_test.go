@@ -18,6 +18,7 @@ import (
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/cluster"
+	"github.com/receiptd/receiptd/internal/lab/simnet"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -31,8 +32,8 @@ var (
 type world struct {
 	t     *testing.T
 	ctx   context.Context
+	net   *simnet.Network
 	r     *rand.Rand
-	loss  float64
 	mu    sync.Mutex
 	log   []projections.Decoded // entry i has the sequence i+1
 	reads map[string]time.Time  // when each message was read
@@ -42,7 +43,7 @@ type world struct {
 // node is one of them.
 type node struct {
 	*world
-	name  string
+	*simnet.Node
 	hub   *notify.Hub
 	feeds *Feeds
 
@@ -52,11 +53,6 @@ type node struct {
 	live   uint64 // from this entry on it tells; before that it does not serve
 	copy   bool   // it has one
 	stuck  bool   // and does not fold
-
-	state  sync.Mutex
-	gone   bool
-	paused chan struct{} // closed when it goes on; nil if it runs
-	answer func([]byte) []byte
 }
 
 // empty is the backing of a fold that never commits.
@@ -68,15 +64,16 @@ func (empty) Range(_, _ []byte, _ func(_, _ []byte) error) error { return nil }
 
 func newWorld(t *testing.T, ctx context.Context, seed uint64, names ...string) *world {
 	w := &world{t: t, ctx: ctx, r: rand.New(rand.NewPCG(seed, 1)), reads: map[string]time.Time{}, nodes: map[string]*node{}}
+	w.net = simnet.New(rand.New(rand.NewPCG(seed, 2)), 2*time.Millisecond, cluster.ErrNobody)
 	settings := events.DefaultSettings()
 	settings.GroupReceipts.Enabled = true
 	w.append(events.Event{Kind: events.AppConfigured, Settings: &settings, Revision: 1},
 		events.Event{Kind: events.GroupCreated, Group: "g", User: "alice", Members: []string{"bob"}})
 	for _, name := range names {
-		n := &node{world: w, name: name, hub: notify.New(1, notify.Options{FlushInterval: 10 * time.Millisecond}), copy: true}
+		n := &node{world: w, Node: w.net.Add(name), hub: notify.New(1, notify.Options{FlushInterval: 10 * time.Millisecond}), copy: true}
 		n.feeds = New(n.hub, 1)
 		n.feeds.Join(Options{
-			ID: "1", Node: name, Bus: bus{n}, State: n,
+			ID: "1", Node: name, Bus: n.Node, State: n,
 			Copies: func(int) (preferred, others []string) {
 				return slices.DeleteFunc(slices.Clone(names), func(x string) bool { return x == name }), nil
 			},
@@ -149,7 +146,7 @@ func (n *node) begin(live uint64) {
 // run folds as a projector does.
 func (n *node) run() {
 	for n.ctx.Err() == nil {
-		n.awake()
+		n.Awake()
 		n.fold.Lock()
 		x, more := n.entry(n.folded + 1)
 		if more = more && n.copy && !n.stuck; more {
@@ -207,84 +204,6 @@ func (n *node) Ask(_ int, f func(*projections.Partition) error) error {
 	return f(n.part)
 }
 
-// awake waits until the node runs. It reports whether it is there.
-func (n *node) awake() bool {
-	for {
-		n.state.Lock()
-		paused, gone := n.paused, n.gone
-		n.state.Unlock()
-		if paused == nil || gone {
-			return !gone
-		}
-		<-paused
-	}
-}
-
-func (n *node) pause() (resume func()) {
-	n.state.Lock()
-	defer n.state.Unlock()
-	paused := make(chan struct{})
-	n.paused = paused
-	return func() {
-		n.state.Lock()
-		defer n.state.Unlock()
-		n.paused = nil
-		close(paused)
-	}
-}
-
-func (n *node) kill(dead bool) {
-	n.state.Lock()
-	defer n.state.Unlock()
-	n.gone = dead
-}
-
-// bus is the network as a node has it.
-type bus struct{ *node }
-
-func (b bus) Tell(string, []byte) error           { return nil }
-func (b bus) Listen(func([]byte)) (func(), error) { return func() {}, nil }
-func (b bus) Answer(_ string, f func([]byte) []byte) (func(), error) {
-	b.state.Lock()
-	defer b.state.Unlock()
-	b.answer = f
-	return func() {}, nil
-}
-
-func (b bus) Ask(ctx context.Context, name string, question []byte) ([]byte, error) {
-	to := b.nodes[name]
-	lost := b.random(1000) < int(1000*b.loss)
-	there, back := time.Duration(b.random(2000))*time.Microsecond, time.Duration(b.random(2000))*time.Microsecond
-	to.state.Lock()
-	gone, f := to.gone, to.answer
-	to.state.Unlock()
-	time.Sleep(there) // the bubble's time
-	switch {
-	case gone:
-		return nil, cluster.ErrNobody
-	case lost || f == nil:
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
-	got := make(chan []byte, 1)
-	go func() {
-		if !to.awake() {
-			return
-		}
-		text := f(question)
-		if to.awake() {
-			time.Sleep(back) // the bubble's time
-			got <- text
-		}
-	}()
-	select {
-	case text := <-got:
-		return text, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 // client is a connection of alice's at a node, and when it was told of each message.
 type client struct {
 	n    *node
@@ -322,15 +241,12 @@ func (c *client) hear(message string) {
 // summary asks for what came after an entry, as a router does: here if this node serves.
 func (c *client) summary(after uint64) {
 	from, err := c.n.feeds.Cover(c.n.ctx, 0, "o#a", "alice")
-	names := []string{c.n.name, "b", "c", "a"}
+	names := []string{c.n.Name(), "b", "c", "a"}
 	for ; err == nil && c.n.ctx.Err() == nil; time.Sleep(time.Millisecond) { // the bubble's time
 		for _, name := range names {
 			x := c.n.nodes[name]
-			x.state.Lock()
-			away := x.gone || x.paused != nil
-			x.state.Unlock()
 			// An answer is not older than what this node has folded, or has heard of.
-			if away || !x.Serves(0, max(from, c.n.Folded()[0])) {
+			if !x.Runs() || !x.Serves(0, max(from, c.n.Folded()[0])) {
 				continue
 			}
 			var s projections.Summary
@@ -409,20 +325,20 @@ func simulate(t *testing.T, seed uint64) {
 	ctx, cancel := context.WithCancel(t.Context())
 	w := newWorld(t, ctx, seed, "a", "b", "c")
 	a := w.nodes["a"]
-	w.loss = []float64{0, 0.01, 0.1}[seed%3]
+	w.net.SetLoss([]float64{0, 0.01, 0.1}[seed%3])
 	stop := w.write("m")
 	clients := []*client{a.connect()}
 	lost := false
 	for range 12 {
 		switch x := w.nodes[[]string{"b", "c"}[w.random(2)]]; w.random(5) {
 		case 0:
-			resume := x.pause()
+			x.Pause()
 			time.Sleep(time.Duration(w.random(3000)) * time.Millisecond) // the bubble's time
-			resume()
+			x.Resume()
 		case 1:
-			x.kill(true)
+			x.Kill()
 			time.Sleep(time.Duration(w.random(2000)) * time.Millisecond) // the bubble's time
-			x.kill(false)
+			x.Start()
 		case 2:
 			clients = append(clients, a.connect())
 		default:
@@ -435,9 +351,7 @@ func simulate(t *testing.T, seed uint64) {
 		time.Sleep(time.Duration(w.random(500)) * time.Millisecond) // the bubble's time
 	}
 	stop()
-	w.mu.Lock()
-	w.loss = 0
-	w.mu.Unlock()
+	w.net.SetLoss(0)
 	time.Sleep(10 * time.Second) // the bubble's time
 	for i, c := range clients {
 		if err := c.check(); err != nil {
@@ -455,15 +369,15 @@ func simulate(t *testing.T, seed uint64) {
 // most until another one tells.
 func TestCopiesThatStopTelling(t *testing.T) {
 	for name, fault := range map[string]func(n *node) (over func()){
-		"killed":       func(n *node) func() { n.kill(true); return func() { n.kill(false) } },
-		"stands still": func(n *node) func() { return n.pause() },
+		"killed":       func(n *node) func() { n.Kill(); return n.Start },
+		"stands still": func(n *node) func() { n.Pause(); return n.Resume },
 		"stands still for a moment, and does not fold then": func(n *node) func() {
-			over := n.pause()
+			n.Pause()
 			time.AfterFunc(pollWait+patience-50*time.Millisecond, func() {
 				n.fold.Lock()
 				n.stuck = true
 				n.fold.Unlock()
-				over()
+				n.Resume()
 			})
 			return func() {}
 		},

@@ -118,6 +118,7 @@ var layers = map[string]layer{
 	"internal/lab/consumertest": {sees: []string{anything, "internal/lab/natstest", "internal/lab/chtest", "internal/lab/sim"}},
 	"internal/lab/oracle":       {sees: []string{"events", "projections"}},
 	"internal/lab/sim":          {sees: []string{"events"}},
+	"internal/lab/simnet":       {libraries: []string{}},
 	"internal/lab/day":          {sees: []string{"events", "internal/ctl"}},
 	"internal/lab/sim/history":  {sees: []string{"events", "internal/lab/oracle"}},
 	"internal/lab/faults":       {sees: []string{"events", "internal/lab/bench/child", "internal/lab/clock", "internal/lab/sim"}},
