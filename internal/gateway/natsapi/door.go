@@ -166,7 +166,9 @@ func (d *Door) close(ctx context.Context) error {
 	close(d.drained)
 	d.workers.Wait()
 	d.outcomes.Wait()
-	if e := d.cfg.Conn.FlushWithContext(ctx); e != nil && ctx.Err() != nil {
+	cutOff := d.stopping.Err() != nil
+	// A flush may succeed although its context has ended: it does not tell whether they were.
+	if e := d.cfg.Conn.FlushWithContext(ctx); cutOff || e != nil && ctx.Err() != nil {
 		err = errors.Join(err, fmt.Errorf("natsapi: requests were cut off: %w", context.Cause(ctx)))
 	}
 	d.cfg.Conn.Close()
