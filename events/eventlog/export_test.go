@@ -58,3 +58,6 @@ func WithStep(cfg Config, step func(name string)) Config {
 	cfg.hooks.step = step
 	return cfg
 }
+
+// WithPartTimeout sets how long a server is waited for that takes a part of a stream.
+func (m *Moving) WithPartTimeout(d time.Duration) { m.partAfter = d }

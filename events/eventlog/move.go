@@ -60,6 +60,8 @@ type Moving struct {
 	js          jetstream.JetStream
 	marks       witness.Marks
 	sent, total int64
+	// partAfter replaces partTimeout in tests.
+	partAfter time.Duration
 }
 
 // Restored says which backup the log of a server was restored from, empty if from none. The error
@@ -159,16 +161,11 @@ func (m *Moving) tell(of int64) {
 	}
 }
 
-// moveStep bounds what a server is asked for in one go: a group of servers may have to be formed
-// for it first, and a stream's files to be read.
-const moveStep = 2 * time.Minute
-
-// try does a step again until it succeeds or the context ends.
+// try does a step again until it succeeds or the context ends. A step bounds what it asks a server
+// for, each time, and not itself: a stream may take hours.
 func (m *Moving) try(ctx context.Context, step func(context.Context) error) error {
 	for {
-		limited, cancel := context.WithTimeout(ctx, moveStep)
-		err := step(limited)
-		cancel()
+		err := step(ctx)
 		if err == nil || ctx.Err() != nil || errors.Is(err, errSource) {
 			return err
 		}
@@ -213,7 +210,7 @@ func (m *Moving) bring(ctx context.Context, s blockfile.Stream) error {
 		}
 		if !errors.Is(wreck, jetstream.ErrStreamNotFound) {
 			m.Logger.Info("removing what an interrupted restore left", "stream", s.Name, "reason", wreck)
-			if err := m.js.DeleteStream(ctx, s.Name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			if err := m.remove(ctx, s.Name); err != nil {
 				return err
 			}
 		}
@@ -239,8 +236,30 @@ const codeRestoreTaken = 10130
 // errWreck is wrapped by what a stream of this restore lacks.
 var errWreck = errors.New("it is not whole")
 
-// lookTimeout is how long nobody answers for a stream that has lost whoever it was given to.
+// lookTimeout is how long a server is waited for that says what it knows, or that forms a group for
+// a stream. After that, nobody answers for the stream: it has lost whoever it was given to.
 const lookTimeout = 10 * time.Second
+
+// remove removes what is there of a stream.
+func (m *Moving) remove(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	if err := m.js.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	return nil
+}
+
+// look asks what a server knows of a stream.
+func (m *Moving) look(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	stream, err := m.js.Stream(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return stream.CachedInfo(), nil
+}
 
 // metaOf is the configuration that a stream gets.
 func (m *Moving) metaOf(s blockfile.Stream) (meta []byte, err error) {
@@ -266,20 +285,20 @@ func (m *Moving) metaOf(s blockfile.Stream) (meta []byte, err error) {
 // compare says in what the server's stream is not the one that it should be, which begins with the
 // entry first: it wraps errWreck then.
 func (m *Moving) compare(ctx context.Context, name string, first uint64) error {
-	look, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	stream, err := m.js.Stream(look, name)
+	info, err := m.look(ctx, name)
 	if err != nil {
-		if look.Err() != nil && ctx.Err() == nil {
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 			err = fmt.Errorf("%w: nobody answers for it", errWreck)
 		}
 		return err
 	}
 	mark := m.marks[name]
-	if err := m.lacks(name, stream.CachedInfo(), first); err != nil || mark.At < first || first == 0 {
+	if err := m.lacks(name, info, first); err != nil || mark.At < first || first == 0 {
 		return err
 	}
-	e, err := leader.At(ctx, m.Conn, name, mark.At)
+	read, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	e, err := leader.At(read, m.Conn, name, mark.At)
 	if err != nil {
 		return err
 	}
@@ -319,11 +338,11 @@ func (m *Moving) settled(ctx context.Context, name string) error {
 	var before string
 	moved := time.Now()
 	for {
-		stream, err := m.js.Stream(ctx, name)
+		info, err := m.look(ctx, name)
 		if err != nil {
 			return err
 		}
-		behind, state := m.behind(stream.CachedInfo().Cluster)
+		behind, state := m.behind(info.Cluster)
 		if behind <= 0 {
 			return nil
 		}
@@ -362,11 +381,13 @@ func (m *Moving) behind(c *jetstream.ClusterInfo) (n int, state string) {
 
 // finish makes what was brought in the log.
 func (m *Moving) finish(ctx context.Context) error {
-	stream, err := m.js.Stream(ctx, streamName(0))
+	info, err := m.look(ctx, streamName(0))
 	if err != nil {
 		return err
 	}
-	_, err = m.js.UpdateStream(ctx, m.whole(stream.CachedInfo().Config))
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	_, err = m.js.UpdateStream(ctx, m.whole(info.Config))
 	return err
 }
 

@@ -2,6 +2,7 @@ package eventlog_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"path/filepath"
 	"slices"
@@ -193,6 +194,45 @@ func TestLogMovesIntoACluster(t *testing.T) {
 	}
 	if e, err := got.Get(ctx, "key"); err != nil || string(e.Value()) != "value" {
 		t.Errorf("what lay beside: %v, %v", e, err)
+	}
+}
+
+// What bounds a part does not bound the stream, which may take hours.
+func TestLargeLogsMove(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	dir := filepath.Join(t.TempDir(), "log")
+	alone := natstest.OpenLog(t, eventlog.Config{Dir: dir, Partitions: 1})
+	for i := range 130 {
+		evs := receipts(1000, i)
+		for j := range evs {
+			evs[j].Message = rand.Text() // it is sent compressed
+		}
+		if _, err := alone.Append(ctx, evs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	natstest.CloseLog(t, alone)
+	conn, err := nats.Connect(natstest.StartServer(t).URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const limit = time.Second
+	parts, began := 0, time.Now()
+	m := eventlog.Moving{
+		Conn: conn, Dir: dir, Witness: dir + ".witness", Replicas: 1, Backup: "b", Logger: natstest.Logger(t),
+		Progress: func(sent, total int64) {
+			parts++
+			time.Sleep(limit / 4) // as a slow line does
+		},
+	}
+	m.WithPartTimeout(limit)
+	if err := m.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); parts < 8 || took < limit {
+		t.Errorf("%d parts in %v prove nothing", parts, took)
 	}
 }
 

@@ -2,11 +2,13 @@ package eventlog
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/nats-io/nats-server/v2/server"
@@ -32,9 +34,7 @@ func (m *Moving) send(ctx context.Context, s blockfile.Stream, meta []byte) erro
 		return err
 	}
 	// A server that is not there to take it any more does not answer.
-	soon, cancel := context.WithTimeout(ctx, lookTimeout)
-	began, err := m.ask(soon, "$JS.API.STREAM.RESTORE."+s.Name, request)
-	cancel()
+	began, err := m.ask(ctx, lookTimeout, "$JS.API.STREAM.RESTORE."+s.Name, request)
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (m *Moving) send(ctx context.Context, s blockfile.Stream, meta []byte) erro
 	for chunk := make([]byte, moveChunk); ; {
 		n, err := io.ReadFull(out, chunk)
 		if n > 0 {
-			if _, err := m.ask(ctx, began.DeliverSubject, chunk[:n]); err != nil {
+			if _, err := m.ask(ctx, m.partLimit(), began.DeliverSubject, chunk[:n]); err != nil {
 				return err
 			}
 			of += int64(n)
@@ -73,12 +73,28 @@ func (m *Moving) send(ctx context.Context, s blockfile.Stream, meta []byte) erro
 			return fmt.Errorf("%w: %w", errSource, err)
 		}
 	}
-	_, err = m.ask(ctx, began.DeliverSubject, nil)
+	whole := m.partLimit() + time.Duration(of/endRate)*time.Second
+	_, err = m.ask(ctx, whole, began.DeliverSubject, nil)
 	return err
 }
 
-// ask sends a request, of which a refusal is an error.
-func (m *Moving) ask(ctx context.Context, subject string, data []byte) (answer restoreAnswer, err error) {
+const (
+	// partTimeout is how long a server is waited for that writes a part to its disk. One that has
+	// died meanwhile never answers.
+	partTimeout = 20 * time.Second
+	// endRate is how many bytes a second a server reads, at least, of what it has been sent, before
+	// it says that it has the stream.
+	endRate = 10 << 20
+)
+
+func (m *Moving) partLimit() time.Duration {
+	return cmp.Or(m.partAfter, partTimeout)
+}
+
+// ask sends a request, whose answer is waited for up to a limit. A refusal is an error.
+func (m *Moving) ask(ctx context.Context, limit time.Duration, subject string, data []byte) (answer restoreAnswer, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	reply, err := m.Conn.RequestWithContext(ctx, subject, data)
 	if err != nil {
 		return answer, err
