@@ -511,7 +511,7 @@ func worlds() int { return max(1, *seeds/5) }
 
 // Whatever the machines, the network and the register do: no copy leaves before enough others have
 // it, and in the end each partition is exactly where it is to be, and stays there.
-func TestPlacementThroughFaults(t *testing.T) {
+func TestSeedsOfPlacement(t *testing.T) {
 	for seed := range worlds() {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(seed), 45))
@@ -542,7 +542,7 @@ func TestPlacementThroughFaults(t *testing.T) {
 
 // Who goes takes its own copies along, and who comes back gets those: nothing else moves. A short
 // absence moves nothing.
-func TestPlacementMovesNoMoreThanItHasTo(t *testing.T) {
+func TestSeedsOfPlacementMoveNoMoreThanTheyHaveTo(t *testing.T) {
 	for seed := range worlds() {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, uint64(seed), []string{"a", "b", "c", "d"}, 2)

@@ -23,7 +23,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 20, "how many simulations of nodes that feed each other")
+	seeds = flag.Int("seeds", 5, "how many simulations of nodes that feed each other")
 	from  = flag.Int("seed", 0, "the first of them")
 )
 
@@ -310,7 +310,7 @@ func (w *world) write(prefix string) (stop func()) {
 
 // Whatever the network and the nodes do, each connection at a node whose copy comes and goes is
 // told of each receipt once.
-func TestFeedingThroughFaults(t *testing.T) {
+func TestSeedsOfFeeding(t *testing.T) {
 	for seed := range *seeds {
 		t.Run(fmt.Sprint("seed ", *from+seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { simulate(t, uint64(*from+seed)) })

@@ -22,7 +22,7 @@ func TestMessagesWithoutRoomAreSentAgain(t *testing.T) {
 	s.group("g", "ann", members...)
 	ann, ben := s.login("ann", "web"), s.login("ben", "web")
 	// Each takes an eighth of what may wait of a sender; many are stored together.
-	const messages = 60
+	const messages = 24
 	send := func(i int, id uint64) uint64 {
 		if id == 0 {
 			return ann.sendBody("g", true, groupText(fmt.Sprint(i), false))

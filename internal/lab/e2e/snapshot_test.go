@@ -148,12 +148,12 @@ func TestKillWhileASnapshotIsMade(t *testing.T) {
 	l := newLoad(s, r.Uint64(), 2)
 	l.start()
 	making := 0
-	for range 6 {
+	for kills := 0; kills < 6 || making == 0 && kills < 30; kills++ {
 		eventually(t, "a snapshot is being made", func() bool {
 			files, _ := filepath.Glob(filepath.Join(s.data, "snapshots", "*", "*"))
 			return len(files) > 0
 		})
-		time.Sleep(time.Duration(r.IntN(500)) * time.Millisecond)
+		time.Sleep(time.Duration(r.IntN(200)) * time.Millisecond)
 		if files, _ := filepath.Glob(filepath.Join(s.data, "snapshots", "*", "*")); len(files) > 0 {
 			making++
 		}

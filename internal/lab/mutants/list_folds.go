@@ -4,6 +4,9 @@ package main
 // fixed seed; failures are not shrunk for long, nor kept.
 var histories = []string{"-rapid.checks=2000", "-rapid.seed=1", "-rapid.shrinktime=1s", "-rapid.nofailfile"}
 
+// seeds are as many as the test command takes, of tests that take fewer by themselves.
+var seeds = []string{"-seeds=25"}
+
 // Bugs in the rules, in what a checkpoint has of their outcome, and in how it is kept.
 var foldMutants = []Mutant{
 	{

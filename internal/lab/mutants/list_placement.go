@@ -25,7 +25,7 @@ var placementMutants = []Mutant{
 		}
 		return false, nil`,
 		Bug:     "two copies leave at a time, each for the other one",
-		Package: "internal/cluster", Test: "TestPlacementThroughFaults",
+		Package: "internal/cluster", Test: "TestSeedsOfPlacement", Args: seeds,
 	},
 	{
 		Name: "drain-takes-the-last-copy", File: "internal/cluster/places.go",
@@ -48,7 +48,7 @@ var placementMutants = []Mutant{
 	}`,
 		New:     ``,
 		Bug:     "a node that is cut off from most folds the share of all others",
-		Package: "internal/cluster", Test: "TestPlacementThroughFaults",
+		Package: "internal/cluster", Test: "TestSeedsOfPlacement", Args: seeds,
 	},
 	{
 		Name: "asked-while-it-is-fetched", File: "internal/cluster/members.go",
@@ -72,7 +72,7 @@ var placementMutants = []Mutant{
 		Old:     `return x.Partition == asked.Partition && (x.Problem == nil || x.Problem.Code != Elsewhere) && x.Sequence >= asked.Sequence`,
 		New:     `return x.Partition == asked.Partition && (x.Problem != nil || x.Sequence >= asked.Sequence)`,
 		Bug:     "what one node cannot answer is asked of no other one",
-		Package: "internal/cluster", Test: "TestAskingThroughFaults",
+		Package: "internal/cluster", Test: "TestSeedsOfAsking", Args: seeds,
 	},
 	{
 		Name: "missing-partition-is-passed-over", File: "internal/router/router.go",
