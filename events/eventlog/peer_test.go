@@ -12,6 +12,7 @@ import (
 
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
+	"github.com/receiptd/receiptd/internal/lab/output"
 )
 
 // peers are the configurations of three processes that form a cluster.
@@ -65,24 +66,6 @@ func TestPeersHoldTheLog(t *testing.T) {
 	}
 }
 
-// messages are what a server writes, which goes on from goroutines of its own when it is closed.
-type messages struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (m *messages) Write(p []byte) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.text.Write(p)
-}
-
-func (m *messages) String() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.text.String()
-}
-
 // A log that has more replicas than are asked for keeps them, and whoever asks is told.
 func TestMoreReplicasThanAreAskedForAreTold(t *testing.T) {
 	t.Parallel()
@@ -95,7 +78,7 @@ func TestMoreReplicasThanAreAskedForAreTold(t *testing.T) {
 	group.Wait()
 	for _, asked := range []int{3, 1} {
 		natstest.CloseLog(t, logs[2])
-		var said messages
+		var said output.Buffer
 		configs[2].Replicas, configs[2].Logger = asked, slog.New(slog.NewTextHandler(&said, nil))
 		logs[2] = natstest.OpenLog(t, configs[2])
 		natstest.CloseLog(t, logs[2])

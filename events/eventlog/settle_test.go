@@ -1,34 +1,16 @@
 package eventlog_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net"
-	"sync"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/lab/output"
 )
-
-// lines counts what is written, a line at a time.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *lines) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return bytes.Count(l.text.Bytes(), []byte("the log is not open yet"))
-}
 
 // A node that waits for its NATS servers says so, and not at every try.
 func TestWaitingNodeIsNotNoisy(t *testing.T) {
@@ -41,7 +23,7 @@ func TestWaitingNodeIsNotNoisy(t *testing.T) {
 	if err := free.Close(); err != nil {
 		t.Fatal(err)
 	}
-	var said lines
+	var said output.Buffer
 	ctx, cancel := context.WithTimeout(testContext(t), 3*time.Second)
 	defer cancel()
 	cfg := eventlog.Config{URL: "nats://" + nobody, Node: "a", Partitions: 1, Logger: slog.New(slog.NewTextHandler(&said, nil))}
@@ -49,7 +31,7 @@ func TestWaitingNodeIsNotNoisy(t *testing.T) {
 		t.Fatal(log.Close(ctx))
 	}
 	// The second one is of the last try, which ctx may end while it is under way.
-	if n := said.count(); n < 1 || n > 2 {
-		t.Errorf("said %d times in 3 s: %s", n, said.text.String())
+	if n := strings.Count(said.String(), "the log is not open yet"); n < 1 || n > 2 {
+		t.Errorf("said %d times in 3 s: %s", n, &said)
 	}
 }

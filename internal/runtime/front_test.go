@@ -1,18 +1,17 @@
 package runtime
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/lab/output"
 )
 
 // raw sends bytes and returns all that the server answers before it closes the connection.
@@ -122,8 +121,8 @@ func TestUnencryptedKeysAreWarnedOf(t *testing.T) {
 	} {
 		cfg := testConfig(t)
 		cfg.HTTP.Listen, cfg.HTTP.TrustedProxies = test.listen, test.proxies
-		var said bytes.Buffer
-		s, err := Build(testContext(t), cfg, slog.New(slog.NewTextHandler(&lockedWriter{to: &said}, nil)), "test")
+		var said output.Buffer
+		s, err := Build(testContext(t), cfg, slog.New(slog.NewTextHandler(&said, nil)), "test")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,16 +134,4 @@ func TestUnencryptedKeysAreWarnedOf(t *testing.T) {
 			t.Errorf("at %s behind %q: warned %v\n%s", test.listen, test.proxies, warned, said.String())
 		}
 	}
-}
-
-// lockedWriter may be written to by many goroutines.
-type lockedWriter struct {
-	mu sync.Mutex
-	to io.Writer
-}
-
-func (w *lockedWriter) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.to.Write(p)
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/lab/output"
 	"github.com/receiptd/receiptd/schema"
 )
 
@@ -44,7 +45,7 @@ type harness struct {
 	tokens    *gateway.Tokens
 	api       *API
 	server    *httptest.Server
-	logged    *lockedBuffer
+	logged    *output.Buffer
 
 	mu  sync.Mutex
 	now time.Time // zero: the real one
@@ -52,7 +53,7 @@ type harness struct {
 
 func newHarness(t *testing.T, change ...func(*Config)) *harness {
 	t.Helper()
-	h := &harness{t: t, state: newFakeState(), log: &fakeLog{}, analytics: &fakeAnalytics{}, logged: new(lockedBuffer)}
+	h := &harness{t: t, state: newFakeState(), log: &fakeLog{}, analytics: &fakeAnalytics{}, logged: new(output.Buffer)}
 	h.commands = &fakeCommands{state: h.state}
 	h.notify = notify.New(testPartitions, notify.Options{FlushInterval: 10 * time.Millisecond})
 	var err error
@@ -255,21 +256,3 @@ var described = sync.OnceValue(func() (d struct {
 	d.doc, d.router = doc, router
 	return d
 })
-
-// lockedBuffer takes log lines from many goroutines.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/receiptd/receiptd/internal/lab/output"
 )
 
 // patience bounds every step that takes a moment on an idle machine; it is for a machine with much
@@ -28,28 +29,10 @@ func environ(more ...string) []string {
 	return append(slices.DeleteFunc(os.Environ(), ours), more...)
 }
 
-// output collects what a process writes.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 // process is a running program.
 type process struct {
 	cmd         *exec.Cmd
-	out, err    output
+	out, err    output.Buffer
 	exited      chan struct{} // closed when it has exited
 	description string
 }

@@ -68,14 +68,3 @@ func TestEverySystemCountsRight(t *testing.T) {
 		})
 	}
 }
-
-// A port is none of those that the system gives by itself, which somebody else may have by the time
-// a server listens there.
-func TestPortsAreNotTheSystems(t *testing.T) {
-	for range 100 {
-		port, err := freePort()
-		if err != nil || port < lowestPort || port >= highestPort {
-			t.Fatalf("port %d, %v", port, err)
-		}
-	}
-}

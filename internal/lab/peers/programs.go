@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	mathrand "math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/user"
@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/receiptd/receiptd/internal/lab/loopback"
 )
 
 // find returns the path of a program: on PATH, or else in the places that the patterns name, the
@@ -94,25 +96,14 @@ func mayEnter(dir string, uid int) error {
 	}
 }
 
-// The ports of [freePort] are below those that systems give connections which go out: one of these
-// would take the port before the server that it is for listens there.
-const (
-	lowestPort  = 10_000
-	highestPort = 32_000
-)
-
 // freePort returns a port on the loopback that nobody listens at.
-func freePort() (int, error) {
-	for tries := 0; ; tries++ {
-		port := lowestPort + mathrand.IntN(highestPort-lowestPort)
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		switch {
-		case err == nil:
-			return port, l.Close()
-		case tries == 1000:
-			return 0, err
-		}
+func freePort() (uint16, error) {
+	addrs, err := loopback.Free(1)
+	if err != nil {
+		return 0, err
 	}
+	addr, err := netip.ParseAddrPort(addrs[0])
+	return addr.Port(), err
 }
 
 // listening is a probe of a server at an address.

@@ -4,11 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"github.com/receiptd/receiptd/internal/config"
 )
@@ -58,26 +55,4 @@ func nodeConfig(dir string) (config.Config, error) {
 	c.Cluster.Node, c.Cluster.Listen, c.Cluster.Routes = n.Name, n.Listen, n.Routes
 	c.Cluster.Secret, c.Cluster.Copies = config.Secret(n.Secret), n.Copies
 	return c, nil
-}
-
-// Ports that the system gives nobody who asks for any.
-const (
-	lowestPort  = 20000
-	highestPort = 32000
-)
-
-// FreeAddresses returns addresses on the loopback that nobody has.
-func FreeAddresses(n int) (list []string, err error) {
-	for tries := 0; len(list) < n; tries++ {
-		port := lowestPort + rand.IntN(highestPort-lowestPort)
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		switch {
-		case err == nil:
-			defer l.Close()
-			list = append(list, l.Addr().String())
-		case tries == 1000:
-			return nil, fmt.Errorf("no address is free: %w", err)
-		}
-	}
-	return list, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/lab/bench/child"
+	"github.com/receiptd/receiptd/internal/lab/loopback"
 )
 
 // cluster is the nodes of a layout. Its requests go to one after the other.
@@ -24,7 +25,7 @@ type cluster struct {
 }
 
 func newCluster(self child.Self, l Layout, dir string) (*cluster, error) {
-	meet, err := child.FreeAddresses(l.Nodes)
+	meet, err := loopback.Free(l.Nodes)
 	if err != nil {
 		return nil, err
 	}
