@@ -80,27 +80,6 @@ func (g *grown) check(t *testing.T, ctx context.Context, l *eventlog.Log) {
 	}
 }
 
-func entriesOf(t *testing.T, ctx context.Context, l *eventlog.Log, partition int) (list []eventlog.Entry) {
-	t.Helper()
-	_, last, err := l.Bounds(ctx, partition)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := l.Read(ctx, partition, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	for r.Last() < last {
-		e, err := r.Next(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		list = append(list, e)
-	}
-	return list
-}
-
 // TestRepartitionGoesOnAfterEachStep takes a copy of all files after each step of a repartition, as
 // kill -9 leaves them. From each it is finished, nothing else opens the log before, and in the end
 // the log has everything at its place, is sound, and can be repartitioned again.

@@ -47,8 +47,8 @@ type stored struct {
 	user     string
 }
 
-// readAll reads a partition up to its end.
-func readAll(t testing.TB, ctx context.Context, l *eventlog.Log, partition int) []stored {
+// entriesOf reads a partition up to its end.
+func entriesOf(t testing.TB, ctx context.Context, l *eventlog.Log, partition int) (list []eventlog.Entry) {
 	t.Helper()
 	_, last, err := l.Bounds(ctx, partition)
 	if err != nil {
@@ -59,13 +59,22 @@ func readAll(t testing.TB, ctx context.Context, l *eventlog.Log, partition int) 
 		t.Fatal(err)
 	}
 	defer r.Close()
-	var all []stored
-	var batch events.Batch
 	for r.Last() < last {
 		e, err := r.Next(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// readAll are the events of a partition.
+func readAll(t testing.TB, ctx context.Context, l *eventlog.Log, partition int) []stored {
+	t.Helper()
+	var all []stored
+	var batch events.Batch
+	for _, e := range entriesOf(t, ctx, l, partition) {
 		if err := batch.Decode(e.Data); err != nil {
 			t.Fatalf("entry %d: %v", e.Sequence, err)
 		}
