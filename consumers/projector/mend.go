@@ -197,7 +197,7 @@ func (w *worker) replayed(g *fold.Generation) {
 	case nil: // at a start
 		w.discardAside()
 		return
-	case errArriving:
+	case ErrArriving:
 		w.mending.reason.Store(nil)
 		w.logger.Info("a copy of the state is complete, and answers", "entry", w.replayUpto)
 		return

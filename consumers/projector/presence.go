@@ -25,8 +25,8 @@ func (e notHere) Is(target error) bool { return target == ErrFoldingAgain }
 var (
 	// ErrAbsent is returned for questions to a partition that this process has no copy of.
 	ErrAbsent error = notHere("projector: the state of the partition is not kept here")
-	// errArriving is the same for one whose copy is not complete yet.
-	errArriving error = notHere("projector: the state of the partition is being brought here")
+	// ErrArriving is the same for one whose copy is not complete yet.
+	ErrArriving error = notHere("projector: the state of the partition is being brought here")
 )
 
 // tenure is the time in which there is a copy here.
@@ -90,7 +90,7 @@ func (w *worker) presence() presence.Presence {
 	switch reason := w.unanswered(); reason {
 	case ErrAbsent:
 		return presence.Absent
-	case errArriving:
+	case ErrArriving:
 		return presence.Arriving
 	}
 	return presence.Here
@@ -143,7 +143,7 @@ func (w *worker) failed() bool {
 
 // bring opens a copy and has it folded.
 func (w *worker) bring(ctx context.Context) error {
-	reason := errArriving
+	reason := ErrArriving
 	w.mending.reason.Store(&reason)
 	g, err := fold.OpenCurrent(w.root, w.foldOptions())
 	if err != nil {

@@ -105,6 +105,9 @@ func (p *Projector) Ask(partition int, f func(*projections.Partition) error) err
 	return p.workers[partition].ask(f)
 }
 
+// Unanswered is why questions to a partition are not answered now; nil if they are.
+func (p *Projector) Unanswered(partition int) error { return p.workers[partition].unanswered() }
+
 // Serves reports whether a partition is answered for, from a state that has folded an entry.
 func (p *Projector) Serves(partition int, sequence uint64) bool {
 	w := p.workers[partition]

@@ -93,7 +93,14 @@ func (t *Trimmer) Trim(ctx context.Context, partition int) error {
 	if err := t.Log.Trim(ctx, partition, want); err != nil {
 		return err
 	}
-	t.Logger.Info("entries left the log; they are covered elsewhere", "partition", partition, "from", first, "before", want)
+	// Entries that partitions have in common stay until the others let go of them, too.
+	now, _, err := t.Log.Bounds(ctx, partition)
+	if err != nil {
+		return err
+	}
+	if now > first {
+		t.Logger.Info("entries left the log; they are covered elsewhere", "partition", partition, "from", first, "before", now)
+	}
 	return nil
 }
 

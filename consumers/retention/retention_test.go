@@ -1,8 +1,11 @@
 package retention_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,5 +61,51 @@ func TestEntriesLeaveOnlyWhenEverybodyHasThem(t *testing.T) {
 		if step.want == 0 && (got < last/3 || got > last*2/3) || step.want != 0 && got != step.want {
 			t.Errorf("%s: the log begins with %d of %d, want %d", step.name, got, last, step.want)
 		}
+	}
+}
+
+// sharing is a log whose entries stay while another partition has them, too.
+type sharing struct {
+	retention.Log
+	alone bool
+}
+
+func (l *sharing) Trim(ctx context.Context, partition int, before uint64) error {
+	if !l.alone {
+		return nil
+	}
+	return l.Log.Trim(ctx, partition, before)
+}
+
+// TestOnlyWhatLeftIsSaidToHaveLeft: entries that a partition lets go of, and another one does not
+// yet, are not said to have left at each look; when they have, that is said once.
+func TestOnlyWhatLeftIsSaidToHaveLeft(t *testing.T) {
+	ctx := consumertest.Context(t)
+	log := consumertest.Open(t, 1)
+	log.Group(3)
+	log.Put(1, consumertest.Burst(0, 20, 3)...)
+	var said bytes.Buffer
+	shared := &sharing{Log: log}
+	r := retention.Trimmer{
+		Log: shared, Age: time.Minute, Now: func() time.Time { return time.Now().Add(time.Hour) },
+		Safe:   func(context.Context, int) (uint64, error) { return 10, nil },
+		Logger: slog.New(slog.NewTextHandler(&said, nil)),
+	}
+	look := func(want int) {
+		t.Helper()
+		for range 3 {
+			if err := r.Trim(ctx, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := strings.Count(said.String(), "entries left the log"); n != want {
+			t.Errorf("said %d times, want %d: %s", n, want, &said)
+		}
+	}
+	look(0)
+	shared.alone = true
+	look(1)
+	if !strings.Contains(said.String(), "from=1 before=10") {
+		t.Errorf("said: %s", &said)
 	}
 }

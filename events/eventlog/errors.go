@@ -19,6 +19,9 @@ var (
 	// ErrInUse: another process has the embedded log open.
 	ErrInUse = errors.New("eventlog: the log's directory is in use by another process")
 
+	// ErrNodeName: another process serves the log under this node's name.
+	ErrNodeName = errors.New("eventlog: another process has this node's name; each node needs its own")
+
 	// ErrDataDir: the directory is the data directory of a receiptd, or in it, and is not its log.
 	ErrDataDir = errors.New("eventlog: this is in the data directory of a receiptd, and is not its log")
 	// ErrDenied: the user of the URL has not the permissions that a log takes. Those of producers

@@ -82,9 +82,15 @@ func startPeer(ctx context.Context, cfg *Config) (*peer, error) {
 	} else if !ok {
 		return nil, fmt.Errorf("%w: %s", ErrInUse, cfg.Peers.Dir)
 	}
-	if err := p.start(ctx, cfg); err != nil {
+	err := checkName(ctx, cfg) // with the lock held: no earlier process of this node is left
+	if err == nil {
+		if err = p.start(ctx, cfg); err != nil {
+			err = fmt.Errorf("embedded nats-server: %w", err)
+		}
+	}
+	if err != nil {
 		p.stop()
-		return nil, fmt.Errorf("embedded nats-server: %w", err)
+		return nil, err
 	}
 	return p, nil
 }

@@ -120,3 +120,33 @@ func TestStoresOfServersAloneAndOfNodes(t *testing.T) {
 		t.Errorf("a server that is alone on the store of a node: %v", err)
 	}
 }
+
+// A second process with a node's name is refused before its server is one of the cluster's, and says
+// who has the name. The others do not notice.
+func TestPeersHaveNamesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	configs := peers(t)
+	logs := make([]*eventlog.Log, 3)
+	var group sync.WaitGroup
+	for i := range logs {
+		group.Go(func() { logs[i] = natstest.OpenLog(t, configs[i]) })
+	}
+	group.Wait()
+	own := *configs[2].Peers
+	twin := configs[2]
+	twin.Peers = &own
+	own.Dir, own.Listen = filepath.Join(t.TempDir(), "log"), natstest.FreeAddresses(t, 1)[0]
+	switch l, err := eventlog.Open(ctx, twin); {
+	case err == nil:
+		_ = l.Close(ctx)
+		t.Error("two have the name c")
+	case !errors.Is(err, eventlog.ErrNodeName) || !strings.Contains(err.Error(), "c has the NATS server at "+configs[2].Peers.Listen):
+		t.Error(err)
+	}
+	for i, log := range logs {
+		if _, err := log.Append(ctx, receipts(1, i)); err != nil {
+			t.Error(err)
+		}
+	}
+}

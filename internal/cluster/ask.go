@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,8 +13,31 @@ import (
 // hedgeAfter is how long an answer is waited for before another copy is asked as well.
 const hedgeAfter = 50 * time.Millisecond
 
-// errNoCopy: no node that is heard of could answer for a partition.
-var errNoCopy = errors.New("cluster: no copy of a partition answers")
+// NoCopyError: no node that is heard of could answer for a partition.
+type NoCopyError struct {
+	Partition int
+	// Why the last one that was asked did not answer, or that none is heard of. It is a
+	// [context.DeadlineExceeded] if one of them has the partition, and was behind.
+	Why error
+}
+
+// Error implements error.
+func (e *NoCopyError) Error() string {
+	return fmt.Sprintf("cluster: no copy of partition %d answers: %v", e.Partition, e.Why)
+}
+
+// Unwrap returns why.
+func (e *NoCopyError) Unwrap() error { return e.Why }
+
+// behindError is why a copy did not answer that had not come in time to the entry that was asked
+// for.
+type behindError string
+
+// Error implements error.
+func (e behindError) Error() string { return string(e) }
+
+// Is reports whether it is that there was not time enough.
+func (e behindError) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // Entry is one of a partition.
 type Entry struct {
@@ -45,6 +69,8 @@ type Problem struct {
 	// Code tells those apart that the one who asked must know; [Elsewhere] is for cluster itself.
 	Code string `json:"code"`
 	Text string `json:"text,omitempty"`
+	// Behind is set with [Elsewhere] if there is a copy, which did not come to the entry in time.
+	Behind bool `json:"behind,omitempty"`
 	// Details are for the code.
 	Details json.RawMessage `json:"details,omitempty"`
 }
@@ -62,12 +88,12 @@ type Asker struct {
 }
 
 // Ask asks as few nodes as have all the partitions of the question, and returns an answer for each,
-// in the order of the question: all of them or an error, which is errNoCopy or the context's.
+// in the order of the question: all of them or an error, which is a [*NoCopyError] or the context's.
 // What one cannot answer the next is asked at once, and what is not answered after 50 ms, too.
 func (a *Asker) Ask(ctx context.Context, q Question) ([]Answer, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := asking{a: a, q: &q, got: make([]*Answer, len(q.Of)), asked: make([]map[string]bool, len(q.Of)), replies: make(chan reply), why: errNobodyHeard}
+	r := asking{a: a, q: &q, got: make([]*Answer, len(q.Of)), asked: make([]map[string]bool, len(q.Of)), replies: make(chan reply), why: make([]error, len(q.Of))}
 	for i := range r.asked {
 		r.asked[i] = map[string]bool{}
 	}
@@ -80,7 +106,7 @@ func (a *Asker) Ask(ctx context.Context, q Question) ([]Answer, error) {
 			break
 		}
 		if r.underWay == 0 {
-			return nil, fmt.Errorf("%w: partition %d: %w", errNoCopy, q.Of[missing[0]].Partition, r.why)
+			return nil, &NoCopyError{q.Of[missing[0]].Partition, cmp.Or(r.why[missing[0]], errNobodyHeard)}
 		}
 		select {
 		case x := <-r.replies:
@@ -100,7 +126,10 @@ func (a *Asker) Ask(ctx context.Context, q Question) ([]Answer, error) {
 	return all, nil
 }
 
-var errNobodyHeard = errors.New("none is heard of that has one")
+var (
+	errNobodyHeard = errors.New("none is heard of that has one")
+	errNoAnswer    = errors.New("the answer is to something else")
+)
 
 // asking is a question under way. Its partitions go by their place in it.
 type asking struct {
@@ -110,7 +139,7 @@ type asking struct {
 	asked    []map[string]bool // the nodes that were
 	underWay int
 	replies  chan reply
-	why      error // the last reason why one did not answer; at first, that none was asked
+	why      []error // the last reason why one did not answer; nil if none was asked
 }
 
 // reply is that of a node to what it was asked.
@@ -204,27 +233,43 @@ func (r *asking) next(list []int) (node string, of []int) {
 
 // take keeps the answers of a reply and returns the partitions that it leaves without one.
 func (r *asking) take(x reply) (failed []int) {
-	if x.err != nil {
-		r.why = x.err
-	}
 	for j, i := range x.of {
-		switch {
-		case r.got[i] != nil:
-		case x.err == nil && j < len(x.answers) && x.answers[j].good(r.q.Of[i]):
-			r.got[i] = &x.answers[j]
-		default:
-			if x.err == nil && j < len(x.answers) && x.answers[j].Problem != nil {
-				r.why = errors.New(x.answers[j].Problem.Text)
-			}
-			failed = append(failed, i)
+		if r.got[i] != nil {
+			continue
 		}
+		err := x.err
+		if err == nil {
+			err = errNoAnswer
+			if j < len(x.answers) {
+				err = x.answers[j].lacks(r.q.Of[i])
+			}
+		}
+		if err == nil {
+			r.got[i] = &x.answers[j]
+			continue
+		}
+		if !errors.Is(r.why[i], context.DeadlineExceeded) { // else a copy is known of
+			r.why[i] = err
+		}
+		failed = append(failed, i)
 	}
 	return failed
 }
 
-// good reports whether it is an answer to what was asked.
-func (x *Answer) good(asked Entry) bool {
-	return x.Partition == asked.Partition && (x.Problem == nil || x.Problem.Code != Elsewhere) && x.Sequence >= asked.Sequence
+// lacks is why it is no answer to what was asked; nil if it is one.
+func (x *Answer) lacks(asked Entry) error {
+	p := x.Problem
+	switch elsewhere := p != nil && p.Code == Elsewhere; {
+	case x.Partition != asked.Partition:
+		return errNoAnswer
+	case elsewhere && p.Behind:
+		return behindError(p.Text)
+	case elsewhere:
+		return errors.New(p.Text)
+	case x.Sequence < asked.Sequence:
+		return behindError(fmt.Sprintf("the answer has entry %d in it, asked for was %d", x.Sequence, asked.Sequence))
+	}
+	return nil
 }
 
 // Serve answers the questions of other nodes until the context ends: f is asked for one partition

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -175,6 +176,8 @@ func problem(err error) *cluster.Problem {
 	several, ambiguous := errors.AsType[*projections.AmbiguousError](err)
 	switch {
 	case errors.Is(err, projector.ErrFoldingAgain): // may wrap others
+	case errors.Is(err, context.DeadlineExceeded):
+		p.Behind = true
 	case ambiguous:
 		p.Code = codeAmbiguous
 		p.Details, _ = json.Marshal(several) // strings and a bool

@@ -113,8 +113,11 @@ func wait[R any](
 		soon, cancel := context.WithTimeoutCause(ctx, patience, errSilent)
 		result, err = here(soon)
 		cancel()
-		if !errors.Is(err, errSilent) || ctx.Err() != nil {
+		if !errors.Is(err, errSilent) {
 			return result, err
+		}
+		if ctx.Err() != nil { // in the same moment
+			return result, context.Cause(ctx)
 		}
 		patience = silence
 		if r.Serves(partition, 0) {
@@ -128,10 +131,6 @@ func wait[R any](
 		}
 	}
 }
-
-// errBehind is why a question is not answered that neither this node nor another one can answer
-// with all that earlier answers had in them. The state here is well.
-var errBehind = fmt.Errorf("router: the fold here is behind what was answered before: %w", context.DeadlineExceeded)
 
 // errSilent is why this node's fold is not waited for by itself any longer.
 var errSilent = errors.New("the fold here is silent")
@@ -222,7 +221,7 @@ func inAll[R any](r *Router, q *question[R], a *args) iter.Seq2[R, error] {
 }
 
 // ask asks other nodes about partitions, for answers that are at least as new as what this node has
-// said. The error is [projector.ErrFoldingAgain] or [errBehind] if nobody answers.
+// said. If nobody answers, the error says why; see [ErrNoCopy].
 func (r *Router) ask(ctx context.Context, name string, a *args, of []cluster.Entry) ([]cluster.Answer, error) {
 	text, err := json.Marshal(a)
 	if err != nil {
@@ -247,12 +246,7 @@ func (r *Router) askOf(ctx context.Context, name string, text []byte, of []clust
 	answers, err := r.asker.Ask(ctx, cluster.Question{Name: name, Args: text, Of: of})
 	if err != nil {
 		r.total.WithLabelValues(kindFailed).Inc()
-		for _, of := range of {
-			if !r.Serves(of.Partition, 0) {
-				return nil, fmt.Errorf("%w, and no other node answers for it: %w", projector.ErrFoldingAgain, err)
-			}
-		}
-		return nil, fmt.Errorf("%w: %w", errBehind, err)
+		return nil, r.unanswered(err)
 	}
 	for i := range answers {
 		seen := &r.seen[answers[i].Partition]
@@ -293,8 +287,8 @@ func (r *Router) answer(ctx context.Context, q *cluster.Question, of cluster.Ent
 	if of.Partition < 0 || of.Partition >= len(r.seen) {
 		return nil, fmt.Errorf("no partition %d", of.Partition)
 	}
-	if !r.Serves(of.Partition, 0) {
-		return nil, projector.ErrFoldingAgain
+	if err := r.Unanswered(of.Partition); err != nil {
+		return nil, err
 	}
 	if err := r.Projector.WaitFor(ctx, of.Partition, of.Sequence); err != nil {
 		return nil, err

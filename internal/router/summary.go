@@ -2,7 +2,6 @@ package router
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -56,7 +55,7 @@ func (r *Router) summary(partition int, a *args) (partSummary, error) {
 	defer cancel()
 	from, err := r.feeds.Cover(ctx, partition, a.App, a.User)
 	if err != nil {
-		return partSummary{}, fmt.Errorf("%w: %w", projector.ErrFoldingAgain, err)
+		return partSummary{}, r.untold(partition, err)
 	}
 	return inFrom(r, partition, &summary, a, from)
 }

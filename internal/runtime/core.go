@@ -125,6 +125,8 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 	if err != nil {
 		return c, fmt.Errorf("open log: %w", err)
 	}
+	ctx, opened := whileStoring(ctx, c.Log)
+	defer opened(&err)
 	if dsn := cfg.Analytics.ClickHouse; dsn != "" {
 		if c.Archive, err = clickhouse.New(clickhouse.Options{DSN: dsn.Reveal()}); err != nil {
 			return c, err
@@ -164,6 +166,31 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 		return c, fmt.Errorf("open state: %w", err)
 	}
 	return c, nil
+}
+
+// failing is a log that may come to store nothing any more. [eventlog.Log] is one.
+type failing interface {
+	Failed() <-chan struct{}
+	Err() error
+}
+
+// whileStoring is ctx until the log can store nothing any more: nothing that a start waits for comes
+// then. done ends it, and adds to an error of the start that this is why.
+func whileStoring(ctx context.Context, log failing) (during context.Context, done func(*error)) {
+	during, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-log.Failed():
+			cancel()
+		case <-during.Done():
+		}
+	}()
+	return during, func(err *error) {
+		cancel()
+		if why := log.Err(); *err != nil && why != nil {
+			*err = fmt.Errorf("log: %w, in a start that had got to: %w", why, *err)
+		}
+	}
 }
 
 // roomToWrite is what has to be free beyond the reserve for a log that takes events: an entry, and

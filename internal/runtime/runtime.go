@@ -79,6 +79,8 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 			s = nil
 		}
 	}()
+	ctx, opened := whileStoring(ctx, core.Log)
+	defer opened(&err)
 	if err := s.joinCluster(ctx, version); err != nil {
 		return s, fmt.Errorf("join the cluster: %w", err)
 	}

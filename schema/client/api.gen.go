@@ -56,6 +56,7 @@ const (
 	CodeNamesNotKept         Code = "names_not_kept"
 	CodeNeedsClickhouse      Code = "needs_clickhouse"
 	CodeNoCluster            Code = "no_cluster"
+	CodeNoCopy               Code = "no_copy"
 	CodeNodeAlive            Code = "node_alive"
 	CodeNodeNotFound         Code = "node_not_found"
 	CodeNotAlone             Code = "not_alone"

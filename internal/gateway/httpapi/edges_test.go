@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/receiptd/receiptd/consumers/projector"
+	"github.com/receiptd/receiptd/internal/router"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -137,6 +138,23 @@ func TestFoldingAgain(t *testing.T) {
 	h.analytics.err = h.state.failure
 	h.want(request{method: "GET", path: readRate}, 503, "folding_again")
 	h.want(ndjson(readLine), 200, "") // events are taken all the while
+}
+
+// TestWhatOtherNodesHave: of what is not here it is told whether a node has it, and not that it was
+// damaged.
+func TestWhatOtherNodesHave(t *testing.T) {
+	h := newHarness(t)
+	withMessages(h)
+	for failure, code := range map[error]string{
+		router.ErrNoCopy: "no_copy", projector.ErrAbsent: "no_copy", projector.ErrArriving: "no_copy",
+		router.ErrLate: "timeout", projector.ErrFoldingAgain: "folding_again",
+	} {
+		h.state.failure = fmt.Errorf("partition 1: %w", failure)
+		a := h.want(request{method: "GET", path: base + "/messages/m1"}, 503, code)
+		if damaged := strings.Contains(string(a.body), "damaged"); damaged != (code == "folding_again") || a.header.Get("Retry-After") == "" {
+			t.Errorf("%v: %s, %v", failure, a.body, a.header)
+		}
+	}
 }
 
 // TestOriginsOfOtherPages: only what was listed may call, and a browser learns it before it sends a

@@ -16,6 +16,7 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/ingest"
+	"github.com/receiptd/receiptd/internal/router"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -78,6 +79,8 @@ var (
 	errRange            = newError(http.StatusBadRequest, "range_too_large", "from and to are too far apart to count all that was sent between them; ask for less at a time")
 	errNoAnalytics      = newError(http.StatusServiceUnavailable, "analytics_unavailable", "ClickHouse does not answer now").again(5)
 	errFolding          = newError(http.StatusServiceUnavailable, "folding_again", "a part of the state was damaged and is being folded again from the log").again(5)
+	errNoCopy           = newError(http.StatusServiceUnavailable, "no_copy", "this part of the state is with other nodes, and none of them is there; it is answered for when one is back, or another one has folded it").again(5)
+	errLate             = newError(http.StatusServiceUnavailable, "timeout", "the nodes that have this part of the state did not answer in time: they are busy, or behind what was answered before").again(1)
 	errTimeout          = fromRefusal(ingest.Timeout)
 )
 
@@ -139,7 +142,11 @@ func asAPIError(err error) *apiError {
 	}{
 		{projections.ErrNotFound, errNoMessage},
 		{projections.ErrNoNames, errNoNames},
-		{projector.ErrFoldingAgain, errFolding},
+		{router.ErrLate, errLate},
+		{router.ErrNoCopy, errNoCopy},
+		{projector.ErrAbsent, errNoCopy},
+		{projector.ErrArriving, errNoCopy},
+		{projector.ErrFoldingAgain, errFolding}, // the last two are one as well
 		{merkle.ErrOutside, errNotInLog},
 		{eventlog.ErrTrimmed, errTrimmed},
 		{eventlog.ErrNoEntry, errTrimmed},

@@ -59,7 +59,7 @@ var placementMutants = []Mutant{
 	},
 	{
 		Name: "answers-while-it-is-fetched", File: "consumers/projector/presence.go",
-		Old: `	reason := errArriving
+		Old: `	reason := ErrArriving
 	w.mending.reason.Store(&reason)
 	g, err`,
 		New: `	w.mending.reason.Store(nil)

@@ -2785,7 +2785,7 @@ export interface components {
         Error: {
             error: {
                 /** @enum {string} */
-                code: "invalid_request" | "invalid_event" | "invalid_cursor" | "foreign_cursor" | "range_too_large" | "needs_clickhouse" | "unauthorized" | "too_many_attempts" | "token_expired" | "forbidden" | "not_found" | "app_not_found" | "message_not_found" | "conversation_not_found" | "ambiguous" | "names_not_kept" | "hides_own_reads" | "group_not_found" | "invitation_not_found" | "group_full" | "rate_limited" | "not_in_log" | "trimmed" | "gone" | "method_not_allowed" | "too_large" | "too_many_events" | "unsupported_media_type" | "too_many_streams" | "canceled" | "internal" | "idle" | "shutting_down" | "overloaded" | "unavailable" | "log_full" | "unknown_outcome" | "not_applied" | "outcome_gone" | "timeout" | "not_ready" | "folding_again" | "analytics_unavailable" | "busy" | "foreign_log" | "bad_request" | "wrong_host" | "behind" | "not_fresh" | "not_alone" | "no_cluster" | "node_not_found" | "node_alive" | "plan_refused";
+                code: "invalid_request" | "invalid_event" | "invalid_cursor" | "foreign_cursor" | "range_too_large" | "needs_clickhouse" | "unauthorized" | "too_many_attempts" | "token_expired" | "forbidden" | "not_found" | "app_not_found" | "message_not_found" | "conversation_not_found" | "ambiguous" | "names_not_kept" | "hides_own_reads" | "group_not_found" | "invitation_not_found" | "group_full" | "rate_limited" | "not_in_log" | "trimmed" | "gone" | "method_not_allowed" | "too_large" | "too_many_events" | "unsupported_media_type" | "too_many_streams" | "canceled" | "internal" | "idle" | "shutting_down" | "overloaded" | "unavailable" | "log_full" | "unknown_outcome" | "not_applied" | "outcome_gone" | "timeout" | "not_ready" | "folding_again" | "no_copy" | "analytics_unavailable" | "busy" | "foreign_log" | "bad_request" | "wrong_host" | "behind" | "not_fresh" | "not_alone" | "no_cluster" | "node_not_found" | "node_alive" | "plan_refused";
                 message: string;
                 /** @description the event that is wrong */
                 index?: number;
@@ -3063,9 +3063,11 @@ export interface components {
          * @description Not now. `overloaded`, `unavailable`: nothing was stored, come back after `Retry-After`; who sends `Expect: 100-continue` is told before
          *     the body is sent. `log_full`: the disk or a limit is reached. `unknown_outcome`: send the events
          *     again. `not_applied`, `outcome_gone`: durable, need not be sent again. `folding_again`: a part of the state was found damaged and is being folded
-         *     again from the log; questions about it are answered again when that is done, events are taken all the while. `analytics_unavailable`: ClickHouse
+         *     again from the log; questions about it are answered again when that is done, events are taken all the while. `no_copy`: it is with other nodes of
+         *     the cluster, none of which is there; events are taken all the same. `timeout`: not done in time; of a question, that the nodes which have that part of
+         *     the state are busy, or behind what was answered before: ask again. `analytics_unavailable`: ClickHouse
          *     does not answer, or has not been prepared yet. `shutting_down`, `idle`: the last line of a stream of events. `behind`, `not_fresh`: not as new as was asked for.
-         *     `timeout`, `too_many_streams`, `not_ready`.
+         *     `too_many_streams`, `not_ready`.
          */
         Unavailable: {
             headers: {

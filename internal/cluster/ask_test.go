@@ -1,0 +1,58 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+)
+
+func isNoCopy(err error) bool {
+	_, ok := errors.AsType[*NoCopyError](err)
+	return ok
+}
+
+// Who asks is told whether there is a copy that was only behind, and of which partition there is
+// none.
+func TestWhyNobodyAnswers(t *testing.T) {
+	of := []Entry{{0, 5}, {1, 7}}
+	good := Answer{Entry: of[0]}
+	problem := func(p Problem) Answer { return Answer{Entry: of[1], Problem: &p} }
+	for name, test := range map[string]struct {
+		answers []Answer
+		nobody  bool // not even asked
+		behind  bool
+	}{
+		"none is heard of":            {nobody: true},
+		"no answers":                  {},
+		"it is not there":             {answers: []Answer{good, problem(Problem{Code: Elsewhere, Text: "gone"})}},
+		"it is behind":                {answers: []Answer{good, problem(Problem{Code: Elsewhere, Text: "late", Behind: true})}, behind: true},
+		"it is older than was wanted": {answers: []Answer{good, {Entry: Entry{1, 6}}}, behind: true},
+		"another one is not there":    {answers: []Answer{good, problem(Problem{Code: "not_found"}), good}, nobody: true},
+	} {
+		text, err := json.Marshal(test.answers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bus := oneBus{answer: func([]byte) []byte { return text }}
+		a := Asker{Bus: &bus, Copies: func(partition int) (preferred, others []string) {
+			if partition == 1 && test.nobody {
+				return nil, nil
+			}
+			return []string{"a"}, nil
+		}}
+		_, err = a.Ask(t.Context(), Question{Name: "q", Of: of})
+		none, ok := errors.AsType[*NoCopyError](err)
+		if !ok {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		want := 1
+		if len(test.answers) == 0 {
+			want = 0 // the first of those that are missing
+		}
+		if none.Partition != want || errors.Is(err, context.DeadlineExceeded) != test.behind || none.Why == nil {
+			t.Errorf("%s: partition %d, want %d: %v", name, none.Partition, want, err)
+		}
+	}
+}
