@@ -159,36 +159,50 @@ func TestKillAnalytics(t *testing.T) {
 	t.Logf("%d kills, %d events", kills, v.Events)
 
 	// The same questions have the same answers with ClickHouse and without.
-	type rates struct {
-		Rows   json.RawMessage
-		Source string
-	}
-	var with, without rates
 	path := appPath(l.app) + "/analytics/read-rate?group_by=sender&limit=1000"
-	eventually(t, "ClickHouse has the latest numbers", func() bool {
-		if !l.summedUp() {
-			return false
-		}
-		before := with.Rows
-		s.must("GET", path, nil, &with)
-		// For what is no part of these sums: longer than it takes by itself.
-		time.Sleep(2500 * time.Millisecond)
-		return slices.Equal(before, with.Rows)
-	})
+	with := l.latestRates(path)
 	c.Kill()
-	if s.must("GET", path, nil, &without); without.Source != "embedded" || !slices.Equal(with.Rows, without.Rows) {
-		t.Errorf("with ClickHouse\n%s\nwhile it is down\n%s", with, without)
-	}
+	l.embeddedRates(path, with)
 	c.Restart()
 	s.stop()
 	equal(t, run(t, "receiptctl", nil, "replay", "--json", "--from=archive", "--data="+s.data, "--clickhouse="+c.DSN(receiptsDB)))
 	s.args = []string{"--partitions=2"}
 	s.start()
-	if s.must("GET", path, nil, &without); without.Source != "embedded" || !slices.Equal(with.Rows, without.Rows) {
-		t.Errorf("with ClickHouse\n%s\nwithout\n%s", with, without)
-	}
+	l.embeddedRates(path, with)
 	l.exact()
 	s.verify()
+}
+
+// rates is an answer about read rates.
+type rates struct {
+	Rows   json.RawMessage
+	Source string
+}
+
+// latestRates waits until ClickHouse has all of the traffic, and returns what is answered then.
+func (l *load) latestRates(path string) (latest rates) {
+	l.s.t.Helper()
+	eventually(l.s.t, "ClickHouse has the latest numbers", func() bool {
+		if !l.summedUp() {
+			return false
+		}
+		before := latest.Rows
+		l.s.must("GET", path, nil, &latest)
+		// For what is no part of these sums: longer than it takes by itself.
+		time.Sleep(2500 * time.Millisecond)
+		return slices.Equal(before, latest.Rows)
+	})
+	return latest
+}
+
+// embeddedRates holds that without ClickHouse the answer has the rows that it had with it.
+func (l *load) embeddedRates(path string, with rates) {
+	l.s.t.Helper()
+	var without rates
+	l.s.must("GET", path, nil, &without)
+	if with.Source != "clickhouse" || without.Source != "embedded" || !slices.Equal(with.Rows, without.Rows) {
+		l.s.t.Errorf("%s with ClickHouse\n%s\nwithout\n%s", path, with, without)
+	}
 }
 
 // summedUp reports whether the read rates add up to all messages and reads of the traffic.

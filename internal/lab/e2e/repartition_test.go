@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -168,27 +167,11 @@ func TestRepartitionAnalytics(t *testing.T) {
 	c.counted(l)
 	equal(t, s.ctl("verify", "--json", "--from=archive"))
 
-	type rates struct {
-		Rows   json.RawMessage
-		Source string
-	}
 	for _, by := range []string{"hour", "sender", "group", "day"} {
 		path := appPath(l.app) + "/analytics/read-rate?limit=1000&group_by=" + by
-		var with, without rates
-		eventually(t, "ClickHouse has the latest numbers", func() bool {
-			if !l.summedUp() {
-				return false
-			}
-			before := with.Rows
-			s.must("GET", path, nil, &with)
-			// For what is no part of these sums: longer than it takes by itself.
-			time.Sleep(2500 * time.Millisecond)
-			return slices.Equal(before, with.Rows)
-		})
+		with := l.latestRates(path)
 		c.Kill()
-		if s.must("GET", path, nil, &without); with.Source == without.Source || !slices.Equal(with.Rows, without.Rows) {
-			t.Errorf("by %s with ClickHouse\n%s\nwhile it is down\n%s", by, with, without)
-		}
+		l.embeddedRates(path, with)
 		c.Restart()
 	}
 }
