@@ -125,8 +125,19 @@ func TestStoresOfServersAloneAndOfNodes(t *testing.T) {
 // who has the name. The others do not notice.
 func TestPeersHaveNamesOfTheirOwn(t *testing.T) {
 	t.Parallel()
+	t.Run("plain", func(t *testing.T) { checkNames(t, peers(t)) })
+	t.Run("TLS", func(t *testing.T) {
+		configs, authority := peers(t), natstest.NewAuthority(t)
+		for i := range configs {
+			configs[i].Peers.TLS = peerTLS(authority)
+		}
+		checkNames(t, configs)
+	})
+}
+
+func checkNames(t *testing.T, configs []eventlog.Config) {
+	t.Helper()
 	ctx := testContext(t)
-	configs := peers(t)
 	logs := make([]*eventlog.Log, 3)
 	var group sync.WaitGroup
 	for i := range logs {

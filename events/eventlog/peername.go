@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -28,7 +29,7 @@ func checkName(ctx context.Context, cfg *Config) error {
 	var asking errgroup.Group
 	for _, addr := range cfg.Peers.Routes {
 		asking.Go(func() error {
-			if name, id := serverAt(ctx, addr); name == cfg.Node {
+			if name, id := cfg.Peers.serverAt(ctx, addr); name == cfg.Node {
 				return fmt.Errorf("%w: %s has the NATS server at %s, %s", ErrNodeName, name, addr, id)
 			}
 			return nil
@@ -38,8 +39,8 @@ func checkName(ctx context.Context, cfg *Config) error {
 }
 
 // serverAt is the name of the server that listens for others at an address, and the id of its
-// process. They are the first that it says to whoever connects. They are empty if it does not.
-func serverAt(ctx context.Context, addr string) (name, id string) {
+// process. They are the first that it says to whoever may connect. They are empty if it does not.
+func (p *Peers) serverAt(ctx context.Context, addr string) (name, id string) {
 	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
@@ -47,8 +48,13 @@ func serverAt(ctx context.Context, addr string) (name, id string) {
 		return "", ""
 	}
 	defer conn.Close()
+	if p.TLS != nil {
+		own := p.tlsConfig()
+		own.ServerName, _, _ = net.SplitHostPort(addr)
+		conn = tls.Client(conn, own)
+	}
 	end, _ := ctx.Deadline()
-	if conn.SetReadDeadline(end) != nil {
+	if conn.SetDeadline(end) != nil {
 		return "", ""
 	}
 	line, err := bufio.NewReader(io.LimitReader(conn, maxGreeting)).ReadBytes('\n')
