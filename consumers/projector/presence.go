@@ -29,6 +29,17 @@ var (
 	ErrArriving error = notHere("projector: the state of the partition is being brought here")
 )
 
+// Why a view of the copies of several processes does not answer for a partition, if its own copy is
+// not being folded again.
+var (
+	// ErrNoCopy: there is no copy of the partition here that answers, and none is heard of
+	// elsewhere.
+	ErrNoCopy = errors.New("projector: no node that is heard of has a copy of the partition that answers")
+	// ErrLate: there is a copy, and none had the answer in time, with all in it that was answered
+	// before: its node is busy, behind or out of reach.
+	ErrLate = fmt.Errorf("projector: the nodes that have a copy of the partition did not answer in time: %w", context.DeadlineExceeded)
+)
+
 // tenure is the time in which there is a copy here.
 type tenure struct {
 	ctx  context.Context // ends when the copy is to leave

@@ -121,8 +121,8 @@ func TestStoresOfServersAloneAndOfNodes(t *testing.T) {
 	}
 }
 
-// A second process with a node's name is refused before its server is one of the cluster's, and says
-// who has the name. The others do not notice.
+// A second process with a node's name is refused before its server is one of the cluster's, and
+// says who has the name. The others do not notice.
 func TestPeersHaveNamesOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	t.Run("plain", func(t *testing.T) { checkNames(t, peers(t)) })

@@ -88,8 +88,9 @@ type Asker struct {
 }
 
 // Ask asks as few nodes as have all the partitions of the question, and returns an answer for each,
-// in the order of the question: all of them or an error, which is a [*NoCopyError] or the context's.
-// What one cannot answer the next is asked at once, and what is not answered after 50 ms, too.
+// in the order of the question: all of them or an error, which is a [*NoCopyError] or the
+// context's. What one cannot answer the next is asked at once, and what is not answered after
+// 50 ms, too.
 func (a *Asker) Ask(ctx context.Context, q Question) ([]Answer, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

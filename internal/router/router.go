@@ -221,7 +221,7 @@ func inAll[R any](r *Router, q *question[R], a *args) iter.Seq2[R, error] {
 }
 
 // ask asks other nodes about partitions, for answers that are at least as new as what this node has
-// said. If nobody answers, the error says why; see [ErrNoCopy].
+// said. If nobody answers, the error says why; see [projector.ErrNoCopy].
 func (r *Router) ask(ctx context.Context, name string, a *args, of []cluster.Entry) ([]cluster.Answer, error) {
 	text, err := json.Marshal(a)
 	if err != nil {

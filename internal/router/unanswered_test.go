@@ -78,14 +78,14 @@ func TestWhatIsSaidOfWhatNobodyAnswers(t *testing.T) {
 		answer func(cluster.Entry) *cluster.Answer
 		want   error
 	}{
-		"nowhere":                         {"absent", nil, ErrNoCopy},
-		"elsewhere, and the node is slow": {"absent", never, ErrLate},
-		"elsewhere, and behind":           {"absent", behind, ErrLate},
-		"elsewhere, and older":            {"absent", old, ErrLate},
-		"it has just left there, too":     {"absent", gone, ErrNoCopy},
+		"nowhere":                         {"absent", nil, projector.ErrNoCopy},
+		"elsewhere, and the node is slow": {"absent", never, projector.ErrLate},
+		"elsewhere, and behind":           {"absent", behind, projector.ErrLate},
+		"elsewhere, and older":            {"absent", old, projector.ErrLate},
+		"it has just left there, too":     {"absent", gone, projector.ErrNoCopy},
 		"damaged, and nowhere else":       {"damaged", nil, projector.ErrFoldingAgain},
-		"damaged, and the other is slow":  {"damaged", never, ErrLate},
-		"here, and behind":                {"here", nil, ErrLate},
+		"damaged, and the other is slow":  {"damaged", never, projector.ErrLate},
+		"here, and behind":                {"here", nil, projector.ErrLate},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -104,7 +104,7 @@ func TestWhatIsSaidOfWhatNobodyAnswers(t *testing.T) {
 			defer cancel()
 			var result bool
 			err := r.Elsewhere(ctx, "a call", 0, 7, struct{}{}, &result)
-			all := []error{ErrNoCopy, ErrLate, projector.ErrFoldingAgain}
+			all := []error{projector.ErrNoCopy, projector.ErrLate, projector.ErrFoldingAgain}
 			for _, is := range all {
 				if errors.Is(err, is) != (is == test.want) {
 					t.Errorf("%v, want %v", err, test.want)

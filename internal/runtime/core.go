@@ -174,8 +174,8 @@ type failing interface {
 	Err() error
 }
 
-// whileStoring is ctx until the log can store nothing any more: nothing that a start waits for comes
-// then. done ends it, and adds to an error of the start that this is why.
+// whileStoring is ctx until the log can store nothing any more: nothing that a start waits for
+// comes then. done ends it, and adds to an error of the start that this is why.
 func whileStoring(ctx context.Context, log failing) (during context.Context, done func(*error)) {
 	during, cancel := context.WithCancel(ctx)
 	go func() {

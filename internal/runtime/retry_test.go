@@ -34,8 +34,8 @@ type off struct{ context.Context }
 func (o off) Failed() <-chan struct{} { return o.Done() }
 func (o off) Err() error              { return context.Cause(o.Context) }
 
-// A start that waits for NATS servers ends when the log's own store goes off, and says that: nothing
-// that it waits for comes then.
+// A start that waits for NATS servers ends when the log's own store goes off, and says that:
+// nothing that it waits for comes then.
 func TestStartEndsWithTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		why := errors.New("the disk is full")

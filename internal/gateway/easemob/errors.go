@@ -12,7 +12,6 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/accounts"
 	"github.com/receiptd/receiptd/internal/gateway"
-	"github.com/receiptd/receiptd/internal/router"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -101,7 +100,7 @@ func (h *REST) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		{accounts.ErrWrongPassword, errLogin},
 		{accounts.ErrBusy, errBusy},
 		{projector.ErrFoldingAgain, errBusy},
-		{router.ErrNoCopy, errBusy},
+		{projector.ErrNoCopy, errBusy},
 		{eventlog.ErrOverloaded, errBusy},
 		{eventlog.ErrUnavailable, errBusy},
 		{eventlog.ErrClosed, errBusy},

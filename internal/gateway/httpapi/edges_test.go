@@ -11,7 +11,6 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/receiptd/receiptd/consumers/projector"
-	"github.com/receiptd/receiptd/internal/router"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -146,8 +145,8 @@ func TestWhatOtherNodesHave(t *testing.T) {
 	h := newHarness(t)
 	withMessages(h)
 	for failure, code := range map[error]string{
-		router.ErrNoCopy: "no_copy", projector.ErrAbsent: "no_copy", projector.ErrArriving: "no_copy",
-		router.ErrLate: "timeout", projector.ErrFoldingAgain: "folding_again",
+		projector.ErrNoCopy: "no_copy", projector.ErrAbsent: "no_copy", projector.ErrArriving: "no_copy",
+		projector.ErrLate: "timeout", projector.ErrFoldingAgain: "folding_again",
 	} {
 		h.state.failure = fmt.Errorf("partition 1: %w", failure)
 		a := h.want(request{method: "GET", path: base + "/messages/m1"}, 503, code)

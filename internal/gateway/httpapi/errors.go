@@ -16,7 +16,6 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/ingest"
-	"github.com/receiptd/receiptd/internal/router"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -142,8 +141,8 @@ func asAPIError(err error) *apiError {
 	}{
 		{projections.ErrNotFound, errNoMessage},
 		{projections.ErrNoNames, errNoNames},
-		{router.ErrLate, errLate},
-		{router.ErrNoCopy, errNoCopy},
+		{projector.ErrLate, errLate},
+		{projector.ErrNoCopy, errNoCopy},
 		{projector.ErrAbsent, errNoCopy},
 		{projector.ErrArriving, errNoCopy},
 		{projector.ErrFoldingAgain, errFolding}, // the last two are one as well

@@ -69,8 +69,8 @@ var placementMutants = []Mutant{
 	},
 	{
 		Name: "part-for-the-whole", File: "internal/cluster/ask.go",
-		Old:     `return x.Partition == asked.Partition && (x.Problem == nil || x.Problem.Code != Elsewhere) && x.Sequence >= asked.Sequence`,
-		New:     `return x.Partition == asked.Partition && (x.Problem != nil || x.Sequence >= asked.Sequence)`,
+		Old:     `switch elsewhere := p != nil && p.Code == Elsewhere; {`,
+		New:     `switch elsewhere := false; {`,
 		Bug:     "what one node cannot answer is asked of no other one",
 		Package: "internal/cluster", Test: "TestSeedsOfAsking", Args: seeds,
 	},
