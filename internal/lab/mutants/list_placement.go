@@ -48,7 +48,7 @@ var placementMutants = []Mutant{
 	}`,
 		New:     ``,
 		Bug:     "a node that is cut off from most folds the share of all others",
-		Package: "internal/cluster", Test: "TestSeedsOfPlacement", Args: seeds,
+		Package: "internal/cluster", Test: "TestSeedsOfPlacement", Args: []string{"-seeds=150"},
 	},
 	{
 		Name: "asked-while-it-is-fetched", File: "internal/cluster/members.go",
