@@ -20,6 +20,7 @@ type nodesCommand struct {
 	JSON     bool          `name:"json" help:"Print the result as JSON, an object for each layout, and nothing else."`
 	Runs     int           `default:"3" placeholder:"N" help:"How often each layout is measured, in turns. Figures are medians."`
 	Duration time.Duration `default:"4s" placeholder:"DURATION" help:"How long each phase takes."`
+	Profiles string        `name:"cpu-profiles" placeholder:"DIR" help:"Write a processor profile of each node's life into this directory, for go tool pprof."`
 	Receipts int           `default:"10000000" placeholder:"N" help:"Receipts in the log, at least, when a node has lost its state."`
 }
 
@@ -45,7 +46,7 @@ func (n nodesCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	rows, err := nodes.Run(ctx, nodes.Options{
-		Dir: n.Dir, Runs: n.Runs, Duration: n.Duration, Receipts: n.Receipts, Traffic: traffic, Self: self, Phase: phases(std, n.JSON),
+		Dir: n.Dir, Runs: n.Runs, Duration: n.Duration, Receipts: n.Receipts, Profiles: n.Profiles, Traffic: traffic, Self: self, Phase: phases(std, n.JSON),
 	})
 	if err != nil {
 		return err

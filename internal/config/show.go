@@ -72,7 +72,7 @@ func ToolNames() []string {
 		// cluster move
 		"to", "drop",
 		// bench
-		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", "cpu-profile", "profile-phase",
+		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", "cpu-profile", "cpu-profiles", "profile-phase",
 		"points", "svg", "runs", "first", "receipts",
 		// repair, backup, restore
 		"accept-loss", "secrets", "into",

@@ -1,11 +1,15 @@
 package child
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 
 	"github.com/receiptd/receiptd/internal/config"
 )
@@ -20,6 +24,8 @@ type Node struct {
 	Copies int
 	// Partitions of the log, which the first node makes.
 	Partitions int
+	// Profile, if not empty, is a file that gets a processor profile of the node's life.
+	Profile string
 }
 
 // nodeFile is where a server of serverNode finds its [Node], beside its data.
@@ -40,19 +46,39 @@ func (n *Node) write(dir string) error {
 	return os.WriteFile(filepath.Join(dir, nodeFile), text, fs.FileMode(0o600))
 }
 
-// nodeConfig is the configuration of the node whose settings are in a directory.
-func nodeConfig(dir string) (config.Config, error) {
-	c := ReceiptdConfig(dir)
+// readNode reads what write has left in a directory.
+func readNode(dir string) (n Node, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, nodeFile))
+	if err == nil {
+		err = json.Unmarshal(text, &n)
+	}
 	if err != nil {
-		return c, err
+		return n, fmt.Errorf("%s: %w", nodeFile, err)
 	}
-	var n Node
-	if err := json.Unmarshal(text, &n); err != nil {
-		return c, fmt.Errorf("%s: %w", nodeFile, err)
-	}
+	return n, nil
+}
+
+// config is the node's configuration, with its data below dir.
+func (n *Node) config(dir string) config.Config {
+	c := ReceiptdConfig(dir)
 	c.Log.Partitions = n.Partitions
 	c.Cluster.Node, c.Cluster.Listen, c.Cluster.Routes = n.Name, n.Listen, n.Routes
 	c.Cluster.Secret, c.Cluster.Copies = config.Secret(n.Secret), n.Copies
-	return c, nil
+	return c
+}
+
+// serve runs the node until the context ends.
+func (n *Node) serve(ctx context.Context, dir string, out, messages io.Writer) (err error) {
+	if n.Profile != "" {
+		file, e := os.Create(n.Profile)
+		if e != nil {
+			return e
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	return serveReceiptd(ctx, n.config(dir), out, messages)
 }

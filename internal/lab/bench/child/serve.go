@@ -43,11 +43,11 @@ func serve(ctx context.Context, name, dir string, out, messages io.Writer) error
 		cfg.Log.NATSListen, cfg.Log.NATSPassword = "127.0.0.1:0", config.Secret(rand.Text())
 		return serveReceiptd(ctx, cfg, out, messages)
 	case serverNode:
-		cfg, err := nodeConfig(dir)
+		n, err := readNode(dir)
 		if err != nil {
 			return err
 		}
-		return serveReceiptd(ctx, cfg, out, messages)
+		return n.serve(ctx, dir, out, messages)
 	case ServerNATS:
 		return serveNATS(ctx, dir, out)
 	}

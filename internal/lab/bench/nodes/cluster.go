@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -24,7 +25,7 @@ type cluster struct {
 	next  atomic.Uint64
 }
 
-func newCluster(self child.Self, l Layout, dir string) (*cluster, error) {
+func newCluster(o *Options, l Layout, dir string) (*cluster, error) {
 	meet, err := loopback.Free(l.Nodes)
 	if err != nil {
 		return nil, err
@@ -43,7 +44,10 @@ func newCluster(self child.Self, l Layout, dir string) (*cluster, error) {
 				Copies: l.Copies, Partitions: partitions,
 			}
 		}
-		c.nodes = append(c.nodes, child.NewReceiptd(self, child.NDJSON).AsNode(node))
+		if o.Profiles != "" {
+			node.Profile = filepath.Join(o.Profiles, fmt.Sprintf("%d-nodes-%d-copies-node-%d.pprof", l.Nodes, cmp.Or(l.Copies, l.Nodes), i))
+		}
+		c.nodes = append(c.nodes, child.NewReceiptd(o.Self, child.NDJSON).AsNode(node))
 		c.dirs = append(c.dirs, own)
 	}
 	return c, nil

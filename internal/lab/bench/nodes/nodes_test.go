@@ -1,7 +1,10 @@
 package nodes
 
 import (
+	"cmp"
+	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -21,7 +24,7 @@ func TestEverythingIsMeasured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Dir: t.TempDir(), Runs: 1, Duration: 400 * time.Millisecond, Receipts: 20_000, Traffic: sim.DefaultConfig(), Self: self}
+	o := Options{Dir: t.TempDir(), Runs: 1, Duration: 400 * time.Millisecond, Receipts: 20_000, Traffic: sim.DefaultConfig(), Self: self, Profiles: t.TempDir()}
 	layouts := targets
 	if testing.Short() {
 		layouts = targets[:1]
@@ -41,6 +44,14 @@ func TestEverythingIsMeasured(t *testing.T) {
 		}
 		if isBack := r.Back > 0 && r.BackReceipts >= o.Receipts; isBack != (r.Layout == Layout{Nodes: 3}) {
 			t.Errorf("%s: back after %g s, with %d receipts", r.Layout, r.Back, r.BackReceipts)
+		}
+	}
+	for _, l := range layouts {
+		for i := range l.Nodes {
+			name := fmt.Sprintf("%d-nodes-%d-copies-node-%d.pprof", l.Nodes, cmp.Or(l.Copies, l.Nodes), i)
+			if info, err := os.Stat(filepath.Join(o.Profiles, name)); err != nil || info.Size() == 0 {
+				t.Errorf("no profile %s: %v", name, err)
+			}
 		}
 	}
 	if left, err := os.ReadDir(o.Dir); err != nil || len(left) != 0 {

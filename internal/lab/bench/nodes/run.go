@@ -23,6 +23,9 @@ type Options struct {
 	Duration time.Duration
 	// Receipts are in the log, at least, when a node has lost its state.
 	Receipts int
+	// Profiles, if not empty, is a directory that gets a processor profile of each node, of its
+	// whole life in the last run.
+	Profiles string
 	// Traffic to make.
 	Traffic sim.Config
 	// Layouts to measure; nil = those of the design's targets.
@@ -81,6 +84,14 @@ type Row struct {
 
 // Run measures all layouts. The context ends it early, with an error.
 func Run(ctx context.Context, o Options) (rows []Row, err error) {
+	if o.Profiles != "" {
+		if o.Profiles, err = filepath.Abs(o.Profiles); err == nil {
+			err = os.MkdirAll(o.Profiles, 0o755)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("nodes: %w", err)
+		}
+	}
 	dir, err := os.MkdirTemp(o.Dir, "receiptd-nodes-")
 	if err != nil {
 		return nil, fmt.Errorf("nodes: %w", err)
@@ -139,7 +150,7 @@ func measureLayout(ctx context.Context, o *Options, l Layout, dir string) (row R
 	if err != nil {
 		return row, err
 	}
-	c, err := newCluster(o.Self, l, dir)
+	c, err := newCluster(o, l, dir)
 	if err != nil {
 		return row, err
 	}
