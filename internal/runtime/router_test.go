@@ -260,7 +260,7 @@ func TestAnswersOfOtherNodesAreNotOlder(t *testing.T) {
 	for _, test := range []struct{ say, ask uint64 }{{had - 1, had}, {had, had}, {had + 7, had}, {had + 6, had + 7}, {had + 9, had + 7}} {
 		say = test.say
 		is, err := r.IsMember(app, "g", "ann")
-		if good := test.say >= test.ask; asked != test.ask || is != good || good != (err == nil) || !good && !errors.Is(err, projector.ErrFoldingAgain) {
+		if good := test.say >= test.ask; asked != test.ask || is != good || good != (err == nil) || !good && !errors.Is(err, projector.ErrLate) {
 			t.Errorf("said %d: %v, %v; asked for %d, want %d", say, is, err, asked, test.ask)
 		}
 	}
