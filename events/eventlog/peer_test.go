@@ -18,7 +18,6 @@ import (
 // peers are the configurations of three processes that form a cluster.
 func peers(t *testing.T) (all []eventlog.Config) {
 	t.Helper()
-	t.Helper()
 	routes := natstest.FreeAddresses(t, 3)
 	for i, addr := range routes {
 		all = append(all, eventlog.Config{
