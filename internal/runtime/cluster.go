@@ -55,15 +55,27 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	var life [8]byte
 	_, _ = rand.Read(life[:]) // never fails
 	s.life = hex.EncodeToString(life[:])
+	names, err := cluster.NewNameBus(s.nc)
+	if err != nil {
+		return err
+	}
 	if err := retry(ctx, s.logger, func(ctx context.Context) (err error) {
-		s.releaseName, err = cluster.TakeName(ctx, cluster.NewNameBus(s.nc), s.bucket, name, s.life)
+		s.releaseName, err = cluster.TakeName(ctx, names, s.bucket, name, s.life)
 		return err
 	}, cluster.ErrNameTaken); err != nil {
 		return err
 	}
-	err := retry(ctx, s.logger, func(ctx context.Context) (err error) {
+	bus, err := cluster.NewBus(s.nc)
+	if err != nil {
+		return err
+	}
+	feedBus, err := cluster.NewFeedBus(s.nc)
+	if err != nil {
+		return err
+	}
+	err = retry(ctx, s.logger, func(ctx context.Context) (err error) {
 		s.node, err = cluster.New(ctx, cluster.Options{
-			Name: name, Life: s.life, Version: version, Bus: cluster.NewBus(s.nc), Bucket: s.bucket, Register: s.bucket, Log: s.Log, State: copies{s.Projector}, MaxLevel: projections.MaxLevel(), Raise: projections.RaisedLevel,
+			Name: name, Life: s.life, Version: version, Bus: bus, Bucket: s.bucket, Register: s.bucket, Log: s.Log, State: copies{s.Projector}, MaxLevel: projections.MaxLevel(), Raise: projections.RaisedLevel,
 			Plan: s.plan, MoveAfter: s.cfg.Cluster.MoveAfter, Snapshots: s.snapshots != nil,
 			Draining: func() bool { return s.draining.Err() != nil }, Registerer: s.registry, Logger: s.logger,
 		})
@@ -73,7 +85,7 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 		return err
 	}
 	s.feeds.Join(feed.Options{
-		ID: s.life, Node: name, Bus: cluster.NewFeedBus(s.nc), State: s.Projector, Copies: s.node.Copies, Furthest: s.node.Furthest,
+		ID: s.life, Node: name, Bus: feedBus, State: s.Projector, Copies: s.node.Copies, Furthest: s.node.Furthest,
 		Registerer: s.registry, Logger: s.logger,
 	})
 	s.router = router.New(s.Projector, s.node.Asker(), s.feeds, s.registry)
