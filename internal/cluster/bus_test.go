@@ -41,7 +41,8 @@ func TestAnswersComeInParts(t *testing.T) {
 	}
 	defer stop()
 	ctx := testContext(t)
-	for errors.Is(ask(ctx, bus, "x", 0), ErrNobody) { // until the server knows that somebody listens
+	// Until the server knows that somebody listens.
+	for errors.Is(ask(ctx, bus, "x", 0), ErrNobody) {
 		runtime.Gosched()
 	}
 	var group sync.WaitGroup
