@@ -17,14 +17,22 @@ type inbox struct {
 	takers map[string]chan *nats.Msg // by subject
 }
 
-// maxParts bounds the messages of one answer that its taker has not got to. What is beyond is lost.
-const maxParts = 256
+const (
+	// maxParts bounds the messages of one answer that its taker has not got to. What is beyond is
+	// lost.
+	maxParts = 256
+	// maxPending bounds the bytes of all answers that came while deliver did not run.
+	maxPending = 256 << 20
+)
 
 // newInbox subscribes as long as the connection lasts.
 func newInbox(nc *nats.Conn) (*inbox, error) {
 	b := &inbox{prefix: nc.NewInbox() + ".", takers: map[string]chan *nats.Msg{}}
-	_, err := nc.Subscribe(b.prefix+"*", b.deliver)
-	return b, err
+	sub, err := nc.Subscribe(b.prefix+"*", b.deliver)
+	if err != nil {
+		return nil, err
+	}
+	return b, sub.SetPendingLimits(-1, maxPending)
 }
 
 // open returns a subject for one answer and what its messages come through.
