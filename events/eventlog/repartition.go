@@ -19,9 +19,9 @@ import (
 // metaRepartition is, in the stream of partition 0, how many partitions the log is about to have.
 const metaRepartition = "receiptd.repartition"
 
-// ErrNotAlone: a log in an outside cluster, or in one of several nodes, is not repartitioned.
-var ErrNotAlone = errors.New("eventlog: only the log of a server that is alone can be repartitioned; " +
-	"back up the cluster, restore the backup, repartition that, and let it move into a cluster again")
+// ErrNotAlone: a log in an outside NATS is repartitioned by [RepartitionShared] alone.
+var ErrNotAlone = errors.New("eventlog: a log in an outside NATS can be repartitioned by nodes that have names only: " +
+	"start each process on it with a --node of its own")
 
 // ErrEntriesAfterMark: a partition has entries after the one by which it was split.
 var ErrEntriesAfterMark = errors.New("eventlog: a partition has taken events after the entry that splits it, so that an earlier version must have run meanwhile; restore a backup")
@@ -122,7 +122,9 @@ func (s *repartition) run(ctx context.Context, to int) (r Repartitioned, err err
 		s.cfg.hooks.stepped("forked")
 	}
 	err = s.note(ctx, func(meta map[string]string) {
-		meta[metaPartitions] = strconv.Itoa(r.To)
+		if has, _ := strconv.Atoi(meta[metaPartitions]); has < r.To {
+			meta[metaPartitions] = strconv.Itoa(r.To)
+		}
 		delete(meta, metaRepartition)
 	})
 	s.cfg.hooks.stepped("done")
@@ -134,6 +136,9 @@ func (s *repartition) run(ctx context.Context, to int) (r Repartitioned, err err
 func (s *repartition) target(ctx context.Context, to int) (int, error) {
 	from := len(s.streams)
 	begun := s.streams[0].CachedInfo().Config.Metadata[metaRepartition]
+	if begun == strconv.Itoa(from) { // one that was finished, by who did not know that it was
+		begun = ""
+	}
 	if to == 0 && begun == "" {
 		return 0, errors.New("eventlog: no repartition was begun")
 	}
@@ -223,7 +228,7 @@ func (s *repartition) end(ctx context.Context, partition, to int) (last uint64, 
 // publisher that is fenced, the level of the rules at which a version that does not know the mark
 // ends, and the mark.
 func (s *repartition) beforeFork(partition, to int) (entries []*nats.Msg) {
-	level := events.Event{Kind: events.RulesLevel, App: events.LevelApp, Revision: markLevel}
+	level := events.Event{Kind: events.RulesLevel, App: events.LevelApp, Revision: MarkLevel}
 	for _, p := range s.fence {
 		entries = append(entries, entryOf(events.NodeBatchSubject(partition, p.Node, p.Epoch), &level))
 	}
@@ -254,8 +259,8 @@ func pause(ctx context.Context) error {
 	}
 }
 
-// markLevel is the level of the rules that knows a mark: see docs/rules.md.
-const markLevel = 2
+// MarkLevel is the level of the rules that knows a mark: see docs/rules.md.
+const MarkLevel = 2
 
 // isMark reports whether an entry says that the log has so many partitions from there on.
 func (s *repartition) isMark(ctx context.Context, partition int, sequence uint64, to int) (bool, error) {

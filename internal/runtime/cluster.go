@@ -17,6 +17,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/atomicfile"
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/config"
@@ -250,8 +251,27 @@ type folded interface {
 // positions is how far the state is folded.
 type positions struct {
 	folded
+	log   *eventlog.Log
 	fresh *cluster.Fresh
 	alone bool
+}
+
+// WaitFor waits for an entry of a partition, and of all that have forked from it since and have the
+// entry, too: what was in the one is in them by now.
+func (p positions) WaitFor(ctx context.Context, partition int, sequence uint64) error {
+	for k := partition; k < p.log.Partitions(); k++ {
+		upto := sequence
+		if k != partition {
+			upto = min(sequence, p.log.Shared(k, partition))
+		}
+		if upto == 0 {
+			continue
+		}
+		if err := p.folded.WaitFor(ctx, k, upto); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Strong implements [httpapi.Positions]. What a server that is the only one has acknowledged is in
@@ -265,9 +285,9 @@ func (p positions) Strong(ctx context.Context) error {
 
 func (s *Server) positions() httpapi.Positions {
 	if s.node != nil {
-		return positions{s.router, s.fresh, false}
+		return positions{s.router, s.Log, s.fresh, false}
 	}
-	return positions{s.Projector, cluster.NewFresh(s.Log, s.Projector), true}
+	return positions{s.Projector, s.Log, cluster.NewFresh(s.Log, s.Projector), true}
 }
 
 // neighbours is the cluster as the HTTP API asks for it.
