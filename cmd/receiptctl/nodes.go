@@ -17,11 +17,12 @@ import (
 type nodesCommand struct {
 	sim.Flags `embed:""`
 
-	JSON     bool          `name:"json" help:"Print the result as JSON, an object for each layout, and nothing else."`
-	Runs     int           `default:"3" placeholder:"N" help:"How often each layout is measured, in turns. Figures are medians."`
-	Duration time.Duration `default:"4s" placeholder:"DURATION" help:"How long each phase takes."`
-	Profiles string        `name:"cpu-profiles" placeholder:"DIR" help:"Write a processor profile of each node's life into this directory, for go tool pprof."`
-	Receipts int           `default:"10000000" placeholder:"N" help:"Receipts in the log, at least, when a node has lost its state."`
+	JSON        bool          `name:"json" help:"Print the result as JSON, an object for each layout, and nothing else."`
+	Runs        int           `default:"3" placeholder:"N" help:"How often each layout is measured, in turns. Figures are medians."`
+	Duration    time.Duration `default:"4s" placeholder:"DURATION" help:"How long each phase takes."`
+	Profiles    string        `name:"cpu-profiles" placeholder:"DIR" help:"Write a processor profile of each node under full load into this directory, for go tool pprof."`
+	Connections int           `default:"16" placeholder:"N" help:"How many requests are under way under full load."`
+	Receipts    int           `default:"10000000" placeholder:"N" help:"Receipts in the log, at least, when a node has lost its state."`
 }
 
 // Help is the long description of the command.
@@ -46,7 +47,7 @@ func (n nodesCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	rows, err := nodes.Run(ctx, nodes.Options{
-		Dir: n.Dir, Runs: n.Runs, Duration: n.Duration, Receipts: n.Receipts, Profiles: n.Profiles, Traffic: traffic, Self: self, Phase: phases(std, n.JSON),
+		Dir: n.Dir, Runs: n.Runs, Duration: n.Duration, Receipts: n.Receipts, Profiles: n.Profiles, Connections: n.Connections, Traffic: traffic, Self: self, Phase: phases(std, n.JSON),
 	})
 	if err != nil {
 		return err
@@ -56,14 +57,14 @@ func (n nodesCommand) Run(ctx context.Context, std streams) error {
 
 func printNodes(w io.Writer, rows *[]nodes.Row) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "receipts/s\tCPU s/million\tone, p50 ms\tp99\tquestion, p50 ms\tp99\tback after s\twith\t  layout\t")
+	fmt.Fprintln(t, "receipts/s\tCPU s/million\tevents an entry\tone, p50 ms\tp99\tquestion, p50 ms\tp99\tback after s\twith\t  layout\t")
 	for _, r := range *rows {
 		back, with := "", ""
 		if r.Back > 0 {
 			back, with = fmt.Sprintf("%.1f", r.Back), progress.Count(float64(r.BackReceipts))
 		}
-		fmt.Fprintf(t, "%s\t%.2f\t%.1f\t%.1f\t%.1f\t%.1f\t%s\t%s\t  %s\t\n",
-			progress.Count(r.Rate), r.CPU, r.IdleP50, r.IdleP99, r.AskP50, r.AskP99, back, with, r.Layout)
+		fmt.Fprintf(t, "%s\t%.2f\t%.0f\t%.1f\t%.1f\t%.1f\t%.1f\t%s\t%s\t  %s\t\n",
+			progress.Count(r.Rate), r.CPU, r.Entry, r.IdleP50, r.IdleP99, r.AskP50, r.AskP99, back, with, r.Layout)
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)

@@ -32,7 +32,9 @@ running server drains, does it and serves again, at the same addresses: whoever 
 nobody for some seconds, and events that were acknowledged are there. With --data it is done on a
 stopped server's data, and the next start splits the states. What is cut off is finished by the next
 start. There is no way back but a backup, and an earlier version does not serve the log any more.
-The log of several nodes, or in an outside NATS, cannot be repartitioned.`
+Nodes of a cluster do it together, whichever is asked: all drain, and serve again. Each of them has
+to be there, and one that stands still meanwhile is fenced after 15 s: it stores nothing any more,
+and begins again when it goes on.`
 }
 
 // Run repartitions, or prints what would be done.

@@ -25,8 +25,10 @@ func (serveCommand) Run(ctx context.Context, settings config.Config, logger *slo
 		if err != nil || to == 0 {
 			return err
 		}
-		if _, err := runtime.Repartition(ctx, again, to, logger); err != nil {
-			return fmt.Errorf("repartition: %w; the next start finishes what was begun of it", err)
+		if again.Cluster.Node == "" { // nodes do it when they start, one for all
+			if _, err := runtime.Repartition(ctx, again, to, logger); err != nil {
+				return fmt.Errorf("repartition: %w; the next start finishes what was begun of it", err)
+			}
 		}
 		settings, tell = again, func(io.Writer, *runtime.Server, bool) {}
 	}

@@ -312,34 +312,11 @@ func (p *Projector) KnowsDevice(partition int, app, user, device string) (known 
 
 // WaitFor waits until a partition has folded an entry.
 func (p *Projector) WaitFor(ctx context.Context, partition int, sequence uint64) error {
-	for k := range p.workers {
-		upto := min(sequence, p.shared(k, partition))
-		if k == partition {
-			upto = sequence
-		}
-		if upto == 0 {
-			continue
-		}
-		_, err := p.workers[k].outcomes.wait(ctx, upto)
-		if err != nil && !errors.Is(err, ErrOutcomeGone) { // folded, long ago
-			return err
-		}
+	_, err := p.workers[partition].outcomes.wait(ctx, sequence)
+	if errors.Is(err, ErrOutcomeGone) { // folded, long ago
+		return nil
 	}
-	return nil
-}
-
-// shared is the last entry that a partition has of another one, from which it forked; 0 if it has
-// none.
-func (p *Projector) shared(partition, of int) (upto uint64) {
-	log, forks := p.log.(interface {
-		Fork(partition int) (parent int, upto uint64)
-	})
-	for k := partition; forks && k > of; {
-		if k, upto = log.Fork(k); k == of {
-			return upto
-		}
-	}
-	return 0
+	return err
 }
 
 // Compact rewrites the state of every partition that is here so that it is as small as it gets; it

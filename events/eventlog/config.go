@@ -64,6 +64,9 @@ type Config struct {
 	// single token of a subject. Each then publishes on a subject of its own, so that an entry in
 	// doubt is found whatever the others append. Empty: there is one process.
 	Node string
+	// Epoch tells the entries of this opening of the log from those of any other, with Node: see
+	// [RepartitionShared]. It is a token of a subject, and never used again; empty = a random one.
+	Epoch string
 	// MaxBytes bounds each partition on the disk: beyond it producers get [ErrLogFull]. 0 sets no
 	// limit on a new log, and accepts whatever limit a log that exists has.
 	MaxBytes int64
@@ -79,6 +82,12 @@ type Config struct {
 	// Before, if set, is called when the server is there, before the log is looked up or made: it
 	// may restore one, or wait until another process has. Its error ends the opening.
 	Before func(ctx context.Context, nc *nats.Conn) error
+	// After, if set, is called when the log is closing, while there still is a connection, if it is
+	// known of all that this process has appended what became of it: nothing of it comes later.
+	After func(ctx context.Context, nc *nats.Conn)
+	// AtLeast is how many partitions the log is known to have, if it is: a server that says that it
+	// has fewer lags, and is asked again.
+	AtLeast func() int
 
 	// Logger is told what happens outside of calls; [slog.Default] if nil.
 	Logger *slog.Logger
@@ -108,6 +117,7 @@ func (c *Config) validate() error {
 	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas must be in 1..5")
 	check(c.Replicas <= 1 || c.Dir == "", "Replicas needs a cluster")
 	check(c.Node == "" || c.Dir == "" && !strings.ContainsAny(c.Node, ".*> \t\r\n"), "Node is a token, and for a cluster")
+	check(!strings.ContainsAny(c.Epoch, ".*> \t\r\n"), "Epoch is a token")
 	check(c.Ingress.Listen == "" || c.Dir != "", "Ingress is for the embedded server")
 	check(c.Credentials == "" || c.URL != "", "Credentials is for an outside server")
 	check(c.Dialer == nil || c.URL != "", "Dialer is for an outside server")

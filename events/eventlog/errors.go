@@ -10,6 +10,10 @@ var (
 	// number is fixed when a log is created, because it decides which partition a conversation is
 	// in.
 	ErrPartitions = errors.New("eventlog: the log has another number of partitions")
+	// ErrFenced: the log was repartitioned while this process had it open, which has to open it
+	// again. Nothing that it appended since is stored.
+	ErrFenced = errors.New("eventlog: the log was repartitioned meanwhile, and is to be opened again")
+
 	// ErrRepartitioning: a repartition of the log was begun, and is to be finished by [Repartition]
 	// first.
 	ErrRepartitioning = errors.New("eventlog: a repartition of the log is not finished")

@@ -78,6 +78,17 @@ func (l *Log) Fork(partition int) (parent int, upto uint64) {
 	return f.parent, f.upto
 }
 
+// Shared is the last entry that a partition has of another one, from which it forked at whatever
+// distance; 0 if it has none.
+func (l *Log) Shared(partition, of int) (upto uint64) {
+	for k := partition; k > of; {
+		if k, upto = l.Fork(k); k == of {
+			return upto
+		}
+	}
+	return 0
+}
+
 // home is the partition in whose stream an entry of a partition lies, and the last entry of it that
 // does; 0 = there is no last one.
 func (l *Log) home(partition int, sequence uint64) (home int, upto uint64) {

@@ -150,12 +150,20 @@ func (l *Log) open(ctx context.Context) (err error) {
 	return nil
 }
 
+// NewEpoch makes an [Config.Epoch].
+func NewEpoch() string {
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails
+	return hex.EncodeToString(random[:])
+}
+
 // startPublishing starts a publisher for each partition. The epoch tells their entries from those
 // of any publisher before and after.
 func (l *Log) startPublishing() error {
-	var random [8]byte
-	rand.Read(random[:])
-	epoch := hex.EncodeToString(random[:])
+	epoch := l.cfg.Epoch
+	if epoch == "" {
+		epoch = NewEpoch()
+	}
 	for id, stream := range l.streams {
 		p, err := newPublisher(l, id, epoch, stream.CachedInfo().State.LastSeq)
 		if err != nil {
@@ -222,6 +230,9 @@ func (l *Log) close(ctx context.Context) error {
 	defer cut()
 	l.running.Wait()
 	dropped := l.dropped.Load()
+	if l.cfg.After != nil && healthy && dropped == 0 {
+		l.cfg.After(ctx, l.write.nc)
+	}
 	l.stop(ErrClosed)
 	l.attesting.Wait()
 	if l.attester != nil && healthy {

@@ -57,7 +57,9 @@ func (d *publication) judgeOwn(ctx context.Context, last leader.Message, err, re
 		p.own = end
 		return answer{verdict: stored, sequence: first}
 	case !p.named(last.Header.Get(jetstream.MsgIDHeader)):
-		return answer{verdict: undecidable, err: fmt.Errorf("somebody else publishes on subject %s: entry %d", p.subject, last.Sequence)}
+		err := fmt.Errorf("%w: %w: entry %d on subject %s", ErrUnavailable, ErrFenced, last.Sequence, p.subject)
+		p.log.fail(ErrFenced)
+		return answer{verdict: refused, err: err}
 	}
 	// An earlier entry was stored once more, by a server that had lost it.
 	p.own = max(end, last.Sequence)

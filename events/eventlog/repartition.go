@@ -7,19 +7,21 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/leader"
 )
 
 // metaRepartition is, in the stream of partition 0, how many partitions the log is about to have.
 const metaRepartition = "receiptd.repartition"
 
-// ErrNotAlone: a log in an outside cluster, or in one of several nodes, is not repartitioned.
-var ErrNotAlone = errors.New("eventlog: only the log of a server that is alone can be repartitioned; " +
-	"back up the cluster, restore the backup, repartition that, and let it move into a cluster again")
+// ErrNotAlone: a log in an outside NATS is repartitioned by [RepartitionShared] alone.
+var ErrNotAlone = errors.New("eventlog: a log in an outside NATS can be repartitioned by nodes that have names only: " +
+	"start each process on it with a --node of its own")
 
 // ErrEntriesAfterMark: a partition has entries after the one by which it was split.
 var ErrEntriesAfterMark = errors.New("eventlog: a partition has taken events after the entry that splits it, so that an earlier version must have run meanwhile; restore a backup")
@@ -52,31 +54,37 @@ func Repartition(ctx context.Context, cfg Config, to int) (r Repartitioned, err 
 	if err != nil {
 		return r, fmt.Errorf("eventlog: repartition: %w", err)
 	}
-	s := repartition{log: l, js: js}
-	r.From = l.Partitions()
-	if r.To, err = s.target(to); err != nil {
-		return r, err
+	s := repartition{nc: l.read.nc, js: js, cfg: &l.cfg, streams: l.streams}
+	return s.run(ctx, to)
+}
+
+// RepartitionShared is [Repartition] for a log that several processes append to, which have a
+// connection to it and do not have it open: cfg says how it is kept. The publishers given are those
+// that may still have it open, with the number of partitions that there was. They are fenced: each
+// finds that somebody else has published on its subject, stores nothing any more, and its log fails
+// with [ErrFenced]. Several processes may call it at the same time, and one of any time ago goes on
+// without harm: each step is taken on the condition that nothing came in between.
+func RepartitionShared(ctx context.Context, nc *nats.Conn, cfg Config, to int, fence []Publisher) (r Repartitioned, err error) {
+	cfg.repartitioning, cfg.Partitions = true, 0
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return r, fmt.Errorf("eventlog: repartition: %w", err)
 	}
-	for p := range r.From {
-		mark, err := s.mark(ctx, p, r.To)
-		if err != nil {
-			return r, fmt.Errorf("eventlog: repartition: partition %d: %w", p, err)
-		}
-		r.Marks = append(r.Marks, mark)
-		cfg.hooks.stepped("marked")
+	s := repartition{nc: nc, js: js, cfg: &cfg, fence: fence}
+	if s.streams, err = openStreams(ctx, js, &cfg); err != nil {
+		return r, fmt.Errorf("eventlog: repartition: %w", err)
 	}
-	for p, mark := range r.Marks {
-		if err := s.fork(ctx, p, r.From+p, mark, r.To); err != nil {
-			return r, fmt.Errorf("eventlog: repartition: partition %d: %w", r.From+p, err)
-		}
-		cfg.hooks.stepped("forked")
+	if len(s.streams) == to { // it was finished
+		return Repartitioned{From: to / 2, To: to}, nil
 	}
-	err = s.note(ctx, func(meta map[string]string) {
-		meta[metaPartitions] = strconv.Itoa(r.To)
-		delete(meta, metaRepartition)
-	})
-	cfg.hooks.stepped("done")
-	return r, err
+	return s.run(ctx, to)
+}
+
+// Publisher is what appends to a log beside others: a process, which says by an epoch of its own
+// when it opened the log.
+type Publisher struct {
+	Node  string `json:"node"`
+	Epoch string `json:"epoch"`
 }
 
 func (h *hooks) stepped(step string) {
@@ -87,15 +95,50 @@ func (h *hooks) stepped(step string) {
 
 // repartition is one under way.
 type repartition struct {
-	log *Log
-	js  jetstream.JetStream
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	cfg     *Config
+	streams []jetstream.Stream // those that there were
+	fence   []Publisher
+}
+
+func (s *repartition) run(ctx context.Context, to int) (r Repartitioned, err error) {
+	r.From = len(s.streams)
+	if r.To, err = s.target(ctx, to); err != nil {
+		return r, err
+	}
+	for p := range r.From {
+		mark, err := s.mark(ctx, p, r.To)
+		if err != nil {
+			return r, fmt.Errorf("eventlog: repartition: partition %d: %w", p, err)
+		}
+		r.Marks = append(r.Marks, mark)
+		s.cfg.hooks.stepped("marked")
+	}
+	for p, mark := range r.Marks {
+		if err := s.fork(ctx, p, r.From+p, mark, r.To); err != nil {
+			return r, fmt.Errorf("eventlog: repartition: partition %d: %w", r.From+p, err)
+		}
+		s.cfg.hooks.stepped("forked")
+	}
+	err = s.note(ctx, func(meta map[string]string) {
+		if has, _ := strconv.Atoi(meta[metaPartitions]); has < r.To {
+			meta[metaPartitions] = strconv.Itoa(r.To)
+		}
+		delete(meta, metaRepartition)
+	})
+	s.cfg.hooks.stepped("done")
+	return r, err
 }
 
 // target says how many partitions there are to be, and notes it: from then on nothing else opens
 // the log.
-func (s *repartition) target(to int) (int, error) {
-	from := s.log.Partitions()
-	begun := s.log.streams[0].CachedInfo().Config.Metadata[metaRepartition]
+func (s *repartition) target(ctx context.Context, to int) (int, error) {
+	from := len(s.streams)
+	begun := s.streams[0].CachedInfo().Config.Metadata[metaRepartition]
+	if begun == strconv.Itoa(from) { // one that was finished, by who did not know that it was
+		begun = ""
+	}
 	if to == 0 && begun == "" {
 		return 0, errors.New("eventlog: no repartition was begun")
 	}
@@ -108,8 +151,8 @@ func (s *repartition) target(to int) (int, error) {
 	if begun != "" && begun != strconv.Itoa(to) {
 		return 0, &StreamConfigError{Stream: streamName(0), Field: "metadata " + metaRepartition, Want: strconv.Itoa(to), Have: strconv.Quote(begun)}
 	}
-	err := s.note(context.Background(), func(meta map[string]string) { meta[metaRepartition] = strconv.Itoa(to) })
-	s.log.cfg.hooks.stepped("announced")
+	err := s.note(ctx, func(meta map[string]string) { meta[metaRepartition] = strconv.Itoa(to) })
+	s.cfg.hooks.stepped("announced")
 	return to, err
 }
 
@@ -130,62 +173,109 @@ func (s *repartition) note(ctx context.Context, change func(map[string]string)) 
 	return nil
 }
 
-// mark appends the entry by which a partition is split, if that is not there yet, and returns its
-// sequence.
+// mark fences the publishers, appends the entry by which a partition is split, if that is not there
+// yet, and returns its sequence. Each entry is stored right behind the last one or not at all, so
+// nothing comes behind the mark.
 func (s *repartition) mark(ctx context.Context, partition, to int) (uint64, error) {
-	_, last, err := s.log.Bounds(ctx, partition)
-	if err != nil {
-		return 0, err
+	entries := s.beforeFork(partition, to)
+	for {
+		last, is, err := s.end(ctx, partition, to)
+		if err != nil || is {
+			return last, err
+		}
+		for len(entries) > 0 {
+			ack, e := s.js.PublishMsg(ctx, entries[0], jetstream.WithExpectLastSequence(last))
+			if err = e; err != nil {
+				break
+			}
+			entries, last = entries[1:], ack.Sequence
+			s.cfg.hooks.stepped("appended")
+		}
+		if err == nil {
+			return last, nil
+		}
+		// Somebody else has appended, or it is not known whether this entry was stored.
+		if e := pause(ctx); e != nil {
+			return 0, fmt.Errorf("%w: %w", e, err)
+		}
 	}
+}
+
+// end is where a partition ends, and whether its mark is there: the fork that it leads to may be,
+// too, and then it is the last entry.
+func (s *repartition) end(ctx context.Context, partition, to int) (last uint64, marked bool, err error) {
+	stream, err := s.js.Stream(ctx, streamName(partition))
+	if err != nil {
+		return 0, false, err
+	}
+	last = stream.CachedInfo().State.LastSeq
 	child, err := s.js.Stream(ctx, streamName(partition+to/2))
 	switch {
 	case err == nil: // so the mark is there
 		at, err := strconv.ParseUint(child.CachedInfo().Config.Metadata[metaFork], 10, 64)
-		if err == nil && at != last {
+		if err == nil && last > at {
 			err = ErrEntriesAfterMark
 		}
-		return at, err
+		return at, true, err
 	case !errors.Is(err, jetstream.ErrStreamNotFound):
-		return 0, err
+		return 0, false, err
 	}
-	if is, err := s.isMark(ctx, partition, last, to); is || err != nil {
-		return last, err
-	}
-	// A version that does not know the mark ends at the level before it.
-	for _, e := range []events.Event{
-		{Kind: events.RulesLevel, App: events.LevelApp, Revision: markLevel},
-		{Kind: events.LogRepartitioned, App: events.LevelApp, Revision: uint64(to)},
-	} {
-		t, err := s.log.SubmitTo(ctx, partition, []events.Event{e})
-		if err == nil {
-			err = t.Wait(ctx)
-		}
-		if err != nil {
-			return 0, err
-		}
-		last = t.Locate(0).Sequence
-		s.log.cfg.hooks.stepped("appended")
-	}
-	return last, nil
+	marked, err = s.isMark(ctx, partition, last, to)
+	return last, marked, err
 }
 
-// markLevel is the level of the rules that knows a mark: see docs/rules.md.
-const markLevel = 2
+// beforeFork are the entries that end a partition that there was: one on the subject of each
+// publisher that is fenced, the level of the rules at which a version that does not know the mark
+// ends, and the mark.
+func (s *repartition) beforeFork(partition, to int) (entries []*nats.Msg) {
+	level := events.Event{Kind: events.RulesLevel, App: events.LevelApp, Revision: MarkLevel}
+	for _, p := range s.fence {
+		entries = append(entries, entryOf(events.NodeBatchSubject(partition, p.Node, p.Epoch), &level))
+	}
+	subject := events.BatchSubject(partition)
+	return append(entries, entryOf(subject, &level), entryOf(subject, markOf(to)))
+}
+
+// markOf is the event that says that the log has so many partitions from there on.
+func markOf(to int) *events.Event {
+	return &events.Event{Kind: events.LogRepartitioned, App: events.LevelApp, Revision: uint64(to)}
+}
+
+func entryOf(subject string, e *events.Event) *nats.Msg {
+	b := new(events.Builder)
+	b.Add(e)
+	m := nats.NewMsg(subject)
+	m.Data = b.Encode(nil)
+	return m
+}
+
+// pause waits before something is tried again.
+func pause(ctx context.Context) error {
+	select {
+	case <-time.After(retryFirst):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// MarkLevel is the level of the rules that knows a mark: see docs/rules.md.
+const MarkLevel = 2
 
 // isMark reports whether an entry says that the log has so many partitions from there on.
 func (s *repartition) isMark(ctx context.Context, partition int, sequence uint64, to int) (bool, error) {
 	if sequence == 0 {
 		return false, nil
 	}
-	e, err := s.log.EntryAt(ctx, partition, sequence)
-	if errors.Is(err, ErrNoEntry) { // all of it has left the log
+	m, err := leader.At(ctx, s.nc, streamName(partition), sequence)
+	if errors.Is(err, leader.ErrNotFound) { // all of it has left the log
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
 	var b events.Batch
-	if events.DecodeEntry(e.Subject, e.Data, e.MsgID, e.Partitions, &b) != nil {
+	if events.DecodeEntry(m.Subject, m.Data, m.Header.Get(jetstream.MsgIDHeader), to/2, &b) != nil {
 		return false, nil
 	}
 	i := slices.Index(b.Kinds, events.LogRepartitioned)
@@ -195,8 +285,8 @@ func (s *repartition) isMark(ctx context.Context, partition int, sequence uint64
 // fork makes the stream of a partition that forks from another one after its mark, and puts a first
 // entry into it: the mark again, which says nothing new.
 func (s *repartition) fork(ctx context.Context, parent, partition int, mark uint64, to int) error {
-	cfg := s.log.streams[parent].CachedInfo().Config // with what the operator has changed
-	want := streamConfig(partition, to, &s.log.cfg)
+	cfg := s.streams[parent].CachedInfo().Config // with what the operator has changed
+	want := streamConfig(partition, to, s.cfg)
 	cfg.Name, cfg.Description, cfg.Subjects, cfg.FirstSeq = want.Name, want.Description, want.Subjects, mark+1
 	cfg.Metadata = want.Metadata
 	cfg.Metadata[metaParent], cfg.Metadata[metaFork] = strconv.Itoa(parent), strconv.FormatUint(mark, 10)
@@ -213,14 +303,18 @@ func (s *repartition) fork(ctx context.Context, parent, partition int, mark uint
 			return &StreamConfigError{Stream: cfg.Name, Field: "metadata " + field, Want: cfg.Metadata[field], Have: strconv.Quote(have.Config.Metadata[field])}
 		}
 	}
-	if have.State.Msgs > 0 {
-		return nil
+	s.cfg.hooks.stepped("made")
+	first := entryOf(events.BatchSubject(partition), markOf(to))
+	for have.State.LastSeq <= mark {
+		if _, err = s.js.PublishMsg(ctx, first, jetstream.WithExpectLastSequence(mark)); err == nil {
+			return nil
+		}
+		if e := pause(ctx); e != nil {
+			return fmt.Errorf("%w: %w", e, err)
+		}
+		if have, err = stream.Info(ctx); err != nil {
+			return err
+		}
 	}
-	s.log.cfg.hooks.stepped("made")
-	b := new(events.Builder)
-	b.Add(&events.Event{Kind: events.LogRepartitioned, App: events.LevelApp, Revision: uint64(to)})
-	m := nats.NewMsg(events.BatchSubject(partition))
-	m.Data = b.Encode(nil)
-	_, err = s.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequence(mark))
-	return err
+	return nil
 }

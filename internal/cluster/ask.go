@@ -10,8 +10,13 @@ import (
 	"time"
 )
 
-// hedgeAfter is how long an answer is waited for before another copy is asked as well.
-const hedgeAfter = 50 * time.Millisecond
+const (
+	// hedgeAfter is how long an answer is waited for before another copy is asked as well.
+	hedgeAfter = 50 * time.Millisecond
+	// againAfter is how long it is before all copies are asked once more, since a message may have
+	// been lost, and half of how long before the time after that, and so on.
+	againAfter = 500 * time.Millisecond
+)
 
 // NoCopyError: no node that is heard of could answer for a partition.
 type NoCopyError struct {
@@ -90,17 +95,18 @@ type Asker struct {
 // Ask asks as few nodes as have all the partitions of the question, and returns an answer for each,
 // in the order of the question: all of them or an error, which is a [*NoCopyError] or the
 // context's. What one cannot answer the next is asked at once, and what is not answered after
-// 50 ms, too.
+// 50 ms, too. Where no answer comes, all are asked again before long, so what is asked must not
+// change anything.
 func (a *Asker) Ask(ctx context.Context, q Question) ([]Answer, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := asking{a: a, q: &q, got: make([]*Answer, len(q.Of)), asked: make([]map[string]bool, len(q.Of)), replies: make(chan reply), why: make([]error, len(q.Of))}
-	for i := range r.asked {
-		r.asked[i] = map[string]bool{}
-	}
+	r.forget()
 	r.send(ctx, r.missing())
-	hedge := time.NewTimer(hedgeAfter)
+	hedge, again := time.NewTimer(hedgeAfter), time.NewTimer(againAfter)
 	defer hedge.Stop()
+	defer again.Stop()
+	pause := againAfter
 	for {
 		missing := r.missing()
 		if len(missing) == 0 {
@@ -116,6 +122,11 @@ func (a *Asker) Ask(ctx context.Context, q Question) ([]Answer, error) {
 		case <-hedge.C:
 			r.send(ctx, missing)
 			hedge.Reset(hedgeAfter)
+		case <-again.C:
+			r.forget()
+			r.send(ctx, missing)
+			pause *= 2
+			again.Reset(pause)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
@@ -157,6 +168,13 @@ func (r *asking) missing() (list []int) {
 		}
 	}
 	return list
+}
+
+// forget has all nodes asked again.
+func (r *asking) forget() {
+	for i := range r.asked {
+		r.asked[i] = map[string]bool{}
+	}
 }
 
 // send asks nodes that were not asked yet for some partitions.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func isNoCopy(err error) bool {
@@ -54,5 +57,41 @@ func TestWhyNobodyAnswers(t *testing.T) {
 		if none.Partition != want || errors.Is(err, context.DeadlineExceeded) != test.behind || none.Why == nil {
 			t.Errorf("%s: partition %d, want %d: %v", name, none.Partition, want, err)
 		}
+	}
+}
+
+// lossyBus loses the first questions.
+type lossyBus struct {
+	oneBus
+	lost atomic.Int32
+}
+
+func (b *lossyBus) Ask(ctx context.Context, node string, question []byte) ([]byte, error) {
+	if b.lost.Add(-1) >= 0 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return b.oneBus.Ask(ctx, node, question)
+}
+
+// A message that is lost on its way costs half a second where nobody else has the partition, and
+// not all the time that there is.
+func TestTheOnlyCopyIsAskedAgain(t *testing.T) {
+	for lost, want := range []time.Duration{0, againAfter, 3 * againAfter} {
+		synctest.Test(t, func(t *testing.T) {
+			text, err := json.Marshal([]Answer{{Entry: Entry{0, 5}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			bus := lossyBus{oneBus: oneBus{answer: func([]byte) []byte { return text }}}
+			bus.lost.Store(int32(lost))
+			a := Asker{Bus: &bus, Copies: func(int) (preferred, others []string) { return []string{"a"}, nil }}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			began := time.Now()
+			if _, err := a.Ask(ctx, Question{Name: "q", Of: []Entry{{0, 5}}}); err != nil || time.Since(began) != want {
+				t.Errorf("%d lost: after %s: %v", lost, time.Since(began), err)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,8 +30,10 @@ var ErrNobody = errors.New("cluster: no such node listens")
 const (
 	askSubject  = "receipts.cluster.v1.ask."
 	feedSubject = "receipts.cluster.v1.feed."
-	// partHeader is set on all messages of an answer but the last one.
-	partHeader = "Receiptd-Part"
+	// partHeader is set on all messages of an answer but the last one, whose partsHeader says how
+	// many these are.
+	partHeader  = "Receiptd-Part"
+	partsHeader = "Receiptd-Parts"
 	// maxAnswering bounds the questions that a node answers at a time. What is beyond waits; its
 	// sender asks another node before long.
 	maxAnswering = 256
@@ -45,13 +48,22 @@ type natsBus struct {
 	nc        *nats.Conn
 	questions string
 	answering int
+	answers   *inbox
 }
 
-// NewBus makes a bus of a connection to the log's account.
-func NewBus(nc *nats.Conn) Bus { return natsBus{nc, askSubject, maxAnswering} }
+// NewBus makes a bus of a connection to the log's account, which lasts as long as that.
+func NewBus(nc *nats.Conn) (Bus, error) { return newBus(nc, askSubject, maxAnswering) }
 
 // NewFeedBus makes one for feeds: what waits there keeps no question of the other one waiting.
-func NewFeedBus(nc *nats.Conn) Bus { return natsBus{nc, feedSubject, maxFeeding} }
+func NewFeedBus(nc *nats.Conn) (Bus, error) { return newBus(nc, feedSubject, maxFeeding) }
+
+func newBus(nc *nats.Conn, questions string, answering int) (Bus, error) {
+	answers, err := newInbox(nc)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: listen to answers: %w", err)
+	}
+	return natsBus{nc, questions, answering, answers}, nil
+}
 
 func (b natsBus) Tell(node string, text []byte) error { return b.nc.Publish(beatSubject+node, text) }
 
@@ -65,31 +77,51 @@ func (b natsBus) Listen(f func([]byte)) (stop func(), err error) {
 
 // Ask collects the messages of the answer, which is too large for one now and then.
 func (b natsBus) Ask(ctx context.Context, node string, question []byte) ([]byte, error) {
-	inbox := b.nc.NewInbox()
-	sub, err := b.nc.SubscribeSync(inbox)
+	reply, messages := b.answers.open()
+	defer b.answers.close(reply)
+	if err := b.nc.PublishRequest(b.questions+node, reply, question); err != nil {
+		return nil, fmt.Errorf("cluster: ask %s: %w", node, err)
+	}
+	answer, err := collect(ctx, messages)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: ask %s: %w", node, err)
 	}
-	defer func() { _ = sub.Unsubscribe() }()
-	if err := b.nc.PublishRequest(b.questions+node, inbox, question); err != nil {
-		return nil, fmt.Errorf("cluster: ask %s: %w", node, err)
-	}
-	var answer []byte
-	for {
-		m, err := sub.NextMsgWithContext(ctx)
+	return answer, nil
+}
+
+// errPartLost: an answer of several messages came without one of them.
+var errPartLost = errors.New("a part of the answer was lost on its way")
+
+// collect puts the messages of an answer together.
+func collect(ctx context.Context, messages <-chan *nats.Msg) (answer []byte, err error) {
+	for parts := 0; ; parts++ {
+		var m *nats.Msg
+		select {
+		case m = <-messages:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		last := m.Header.Get(partHeader) == ""
 		switch {
-		case errors.Is(err, nats.ErrNoResponders), err == nil && len(m.Data) == 0 && m.Header.Get("Status") == "503":
-			return nil, fmt.Errorf("%w: %s", ErrNobody, node)
-		case err != nil:
-			return nil, fmt.Errorf("cluster: ask %s: %w", node, err)
-		case m.Header.Get(partHeader) == "" && answer == nil:
+		case m.Header.Get("Status") == "503" && len(m.Data) == 0:
+			return nil, ErrNobody
+		case last && parts == 0 && m.Header.Get(partsHeader) == "":
 			return m.Data, nil
 		}
 		answer = append(answer, m.Data...)
-		if m.Header.Get(partHeader) == "" {
-			return answer, nil
+		if last {
+			return answer, complete(m.Header.Get(partsHeader), parts)
 		}
 	}
+}
+
+// complete compares how many parts came with what the last message says, which one of an earlier
+// version does not.
+func complete(said string, came int) error {
+	if said != "" && said != strconv.Itoa(came) {
+		return errPartLost
+	}
+	return nil
 }
 
 func (b natsBus) Answer(node string, f func([]byte) []byte) (stop func(), err error) {
@@ -118,13 +150,17 @@ func (b natsBus) Answer(node string, f func([]byte) []byte) (stop func(), err er
 // send sends an answer in parts that the server takes. If one is lost, its reader asks elsewhere.
 func (b natsBus) send(to string, answer []byte) {
 	part := int(b.nc.MaxPayload() / 2)
+	if len(answer) <= part {
+		_ = b.nc.Publish(to, answer)
+		return
+	}
+	parts := 0
 	for ; len(answer) > part; answer = answer[part:] {
-		m := nats.NewMsg(to)
-		m.Header.Set(partHeader, "1")
-		m.Data = answer[:part]
+		parts++
+		m := &nats.Msg{Subject: to, Header: nats.Header{partHeader: {strconv.Itoa(parts)}}, Data: answer[:part]}
 		if b.nc.PublishMsg(m) != nil {
 			return
 		}
 	}
-	_ = b.nc.Publish(to, answer)
+	_ = b.nc.PublishMsg(&nats.Msg{Subject: to, Header: nats.Header{partsHeader: {strconv.Itoa(parts)}}, Data: answer})
 }

@@ -35,9 +35,12 @@ var ErrPassed = errors.New("cluster: the fold has passed the entry")
 
 const (
 	// compareEvery is the least time between two comparisons of a partition. The next one also
-	// waits until all that the last one cost is a fiftieth of the time.
+	// waits until what the last one cost is the partition's part of a twentieth of the time, which
+	// all comparisons of the node together may take.
 	compareEvery = 2 * time.Second
-	compareShare = 50
+	compareShare = 20
+	// compareLatest is when the next one is made of a state that is too large for that.
+	compareLatest = time.Hour
 	// markWait is how long a node waits for its fold to come to the entry to be compared at.
 	markWait = 5 * time.Second
 )
@@ -169,9 +172,20 @@ func (n *Node) takeMark(ctx context.Context, partition int, at, position uint64)
 		if err == nil && c.refolded == refolded {
 			mark.Refolded = refolded
 			c.mark = mark
-			c.due = time.Now().Add(max(compareEvery, compareShare*min(cost, time.Minute)))
+			c.due = time.Now().Add(n.comparePause(cost))
 		}
 	})
+}
+
+// comparePause is how long it is from one comparison of a partition to the next.
+func (n *Node) comparePause(cost time.Duration) time.Duration {
+	here := 0
+	for k := range n.copies {
+		if n.state.Presence(k) == presence.Here {
+			here++
+		}
+	}
+	return min(max(compareEvery, time.Duration(compareShare*here)*min(cost, compareLatest)), compareLatest)
 }
 
 // judge compares the copy's mark with those of the others at the same entry. States of other rules

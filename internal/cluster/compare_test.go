@@ -102,6 +102,23 @@ func (n *Node) hear(node string, mark Mark, quarantined bool) {
 	n.members.note(beat{Node: node, State: StateServing, Copies: []copyBeat{{Applied: mark.Sequence, Mark: mark, Quarantined: quarantined}}})
 }
 
+// All digests of a node together take a twentieth of the time, however many copies it has.
+func TestComparisonsTakeTheirShare(t *testing.T) {
+	n, _ := newNodeC(Mark{Sequence: 9})
+	for _, copies := range []int{1, 6, 64} {
+		n.copies = make([]comparison, copies)
+		for _, cost := range []time.Duration{0, time.Millisecond, time.Second} {
+			pause := n.comparePause(cost)
+			if share := float64(copies) * cost.Seconds() / pause.Seconds(); pause < compareEvery || share > .0501 {
+				t.Errorf("%d copies of %s each: every %s, which is %.2f of the time", copies, cost, pause, share)
+			}
+		}
+	}
+	if pause := n.comparePause(24 * time.Hour); pause != compareLatest {
+		t.Errorf("a state of a day is compared every %s", pause)
+	}
+}
+
 // A copy is judged by those of the same entry of the same tree, and by nothing else.
 func TestOnlyMarksOfTheSameEntryAreCompared(t *testing.T) {
 	mine := Mark{Sequence: 9, Chain: "c", Digest: "x"}

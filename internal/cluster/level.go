@@ -62,6 +62,16 @@ func (n *Node) commonLevel(ctx context.Context) (uint64, error) {
 	return levelOf(heard), nil
 }
 
+// AllKnow returns nil if all nodes know a level of the rules: all that have ever been and were not
+// forgotten, and serve now.
+func (n *Node) AllKnow(ctx context.Context, level uint64) error {
+	common, err := n.commonLevel(ctx)
+	if err == nil && common < level {
+		err = fmt.Errorf("%w: a node is away or not ready, or has a version that does not know level %d of the rules: start it, or receiptctl cluster forget it", ErrRefused, level)
+	}
+	return err
+}
+
 // levelOf is [Node.commonLevel] of nodes that are all heard of, by name.
 func levelOf(heard map[string]*member) uint64 {
 	common := ^uint64(0)

@@ -24,7 +24,7 @@ const (
 )
 
 // NewNameBus makes a bus on which processes say which names they have.
-func NewNameBus(nc *nats.Conn) Bus { return natsBus{nc, nameSubject, 1} }
+func NewNameBus(nc *nats.Conn) (Bus, error) { return newBus(nc, nameSubject, 1) }
 
 // TakeName takes a node's name for a process, and says so to those that ask, until release is
 // called. The error is [ErrNameTaken] if a process that has it answers. From one that stands still

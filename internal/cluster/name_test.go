@@ -9,8 +9,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 )
+
+func nameBus(t *testing.T, nc *nats.Conn) Bus {
+	bus, err := NewNameBus(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bus
+}
 
 // While a process that has a name answers, no other one gets it; once it is gone, another one does.
 func TestNameIsOneProcess(t *testing.T) {
@@ -18,27 +27,28 @@ func TestNameIsOneProcess(t *testing.T) {
 	ctx := testContext(t)
 	_, conns := brokers(t)
 	b := bucket(t, conns[0])
-	release, err := TakeName(ctx, NewNameBus(conns[0]), b, "a", "1")
+	release, err := TakeName(ctx, nameBus(t, conns[0]), b, "a", "1")
 	if err != nil {
 		t.Fatal(err)
 	}
+	second := nameBus(t, conns[1])
 	for { // until the other servers know that somebody listens
-		if _, err := NewNameBus(conns[1]).Ask(ctx, "a", nil); err == nil {
+		if _, err := second.Ask(ctx, "a", nil); err == nil {
 			break
 		} else if !errors.Is(err, ErrNobody) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := TakeName(ctx, NewNameBus(conns[1]), b, "a", "2"); !errors.Is(err, ErrNameTaken) {
+	if _, err := TakeName(ctx, second, b, "a", "2"); !errors.Is(err, ErrNameTaken) {
 		t.Errorf("a second process: %v", err)
 	}
-	other, err := TakeName(ctx, NewNameBus(conns[1]), b, "b", "3")
+	other, err := TakeName(ctx, second, b, "b", "3")
 	if err != nil {
 		t.Errorf("another name: %v", err)
 	}
 	other()
 	release()
-	release, err = TakeName(ctx, NewNameBus(conns[2]), b, "a", "4")
+	release, err = TakeName(ctx, nameBus(t, conns[2]), b, "a", "4")
 	if err != nil {
 		t.Fatalf("after the first one is gone: %v", err)
 	}

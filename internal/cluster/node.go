@@ -282,11 +282,15 @@ func (n *Node) Floor(ctx context.Context, partition int) (uint64, error) {
 	return low, nil
 }
 
-// parseFloor reads how far a node's fold of a partition is durable.
+// parseFloor reads how far a node's fold of a partition is durable. It needs all of one that there
+// was not yet when it was there last.
 func parseFloor(text []byte, partition int) (at uint64, ok bool) {
 	var floor []uint64
-	if json.Unmarshal(text, &floor) != nil || partition >= len(floor) {
+	if json.Unmarshal(text, &floor) != nil {
 		return 0, false
+	}
+	if partition >= len(floor) {
+		return 0, true
 	}
 	return floor[partition], true
 }

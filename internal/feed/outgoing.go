@@ -29,7 +29,7 @@ var errNoFeed = errors.New("the feed is not known, or is over")
 
 // outgoing are the feeds of one partition that this node gives to others.
 type outgoing struct {
-	count atomic.Int32 // of feeds: while it is 0 the fold looks for nobody
+	users atomic.Int64 // of all feeds: while it is 0 the fold looks for nobody
 
 	mu    sync.RWMutex
 	feeds map[string]*feed
@@ -51,7 +51,7 @@ type feed struct {
 
 // wants reports whether a feed is for a user.
 func (o *outgoing) wants(app, user string) bool {
-	if o.count.Load() == 0 {
+	if o.users.Load() == 0 {
 		return false
 	}
 	h := hash(app, user)
@@ -67,7 +67,7 @@ func (o *outgoing) wants(app, user string) bool {
 
 // push queues what the fold did at an entry for the feeds that are for the users in it.
 func (o *outgoing) push(list []projections.Effect) {
-	if o.count.Load() == 0 {
+	if o.users.Load() == 0 {
 		return
 	}
 	o.mu.Lock()
@@ -116,8 +116,17 @@ func (o *outgoing) end(id string) {
 	if f := o.feeds[id]; f != nil {
 		close(f.over)
 		delete(o.feeds, id)
-		o.count.Add(-1)
+		o.countUsers()
 	}
+}
+
+// countUsers is called with mu held, when a feed has got other users.
+func (o *outgoing) countUsers() {
+	n := 0
+	for _, f := range o.feeds {
+		n += len(f.users)
+	}
+	o.users.Store(int64(n))
 }
 
 // expire ends the feeds that nobody has asked for lately.
@@ -166,8 +175,8 @@ func (o *outgoing) add(rq *request) error {
 			o.feeds = map[string]*feed{}
 		}
 		o.feeds[rq.ID] = f
-		o.count.Add(1)
 	}
+	defer o.countUsers()
 	f.asked = time.Now()
 	if rq.First {
 		f.replacing = map[uint64]struct{}{}

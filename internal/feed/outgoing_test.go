@@ -129,8 +129,8 @@ func TestFeedsThatLackSomethingAreOver(t *testing.T) {
 				t.Errorf("%s: at first %s", name, got)
 			}
 			fault(o)
-			if got := polled(o, 10); got != errNoFeed.Error() || o.wants("o#a", "alice") || o.count.Load() != 0 {
-				t.Errorf("%s: %s, %d feeds", name, got, o.count.Load())
+			if got := polled(o, 10); got != errNoFeed.Error() || o.wants("o#a", "alice") || o.users.Load() != 0 {
+				t.Errorf("%s: %s, %d users", name, got, o.users.Load())
 			}
 		})
 	}

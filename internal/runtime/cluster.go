@@ -17,6 +17,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/atomicfile"
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/config"
@@ -55,15 +56,27 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	var life [8]byte
 	_, _ = rand.Read(life[:]) // never fails
 	s.life = hex.EncodeToString(life[:])
+	names, err := cluster.NewNameBus(s.nc)
+	if err != nil {
+		return err
+	}
 	if err := retry(ctx, s.logger, func(ctx context.Context) (err error) {
-		s.releaseName, err = cluster.TakeName(ctx, cluster.NewNameBus(s.nc), s.bucket, name, s.life)
+		s.releaseName, err = cluster.TakeName(ctx, names, s.bucket, name, s.life)
 		return err
 	}, cluster.ErrNameTaken); err != nil {
 		return err
 	}
-	err := retry(ctx, s.logger, func(ctx context.Context) (err error) {
+	bus, err := cluster.NewBus(s.nc)
+	if err != nil {
+		return err
+	}
+	feedBus, err := cluster.NewFeedBus(s.nc)
+	if err != nil {
+		return err
+	}
+	err = retry(ctx, s.logger, func(ctx context.Context) (err error) {
 		s.node, err = cluster.New(ctx, cluster.Options{
-			Name: name, Life: s.life, Version: version, Bus: cluster.NewBus(s.nc), Bucket: s.bucket, Register: s.bucket, Log: s.Log, State: copies{s.Projector}, MaxLevel: projections.MaxLevel(), Raise: projections.RaisedLevel,
+			Name: name, Life: s.life, Version: version, Bus: bus, Bucket: s.bucket, Register: s.bucket, Log: s.Log, State: copies{s.Projector}, MaxLevel: projections.MaxLevel(), Raise: projections.RaisedLevel,
 			Plan: s.plan, MoveAfter: s.cfg.Cluster.MoveAfter, Snapshots: s.snapshots != nil,
 			Draining: func() bool { return s.draining.Err() != nil }, Registerer: s.registry, Logger: s.logger,
 		})
@@ -73,7 +86,7 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 		return err
 	}
 	s.feeds.Join(feed.Options{
-		ID: s.life, Node: name, Bus: cluster.NewFeedBus(s.nc), State: s.Projector, Copies: s.node.Copies, Furthest: s.node.Furthest,
+		ID: s.life, Node: name, Bus: feedBus, State: s.Projector, Copies: s.node.Copies, Furthest: s.node.Furthest,
 		Registerer: s.registry, Logger: s.logger,
 	})
 	s.router = router.New(s.Projector, s.node.Asker(), s.feeds, s.registry)
@@ -238,8 +251,27 @@ type folded interface {
 // positions is how far the state is folded.
 type positions struct {
 	folded
+	log   *eventlog.Log
 	fresh *cluster.Fresh
 	alone bool
+}
+
+// WaitFor waits for an entry of a partition, and of all that have forked from it since and have the
+// entry, too: what was in the one is in them by now.
+func (p positions) WaitFor(ctx context.Context, partition int, sequence uint64) error {
+	for k := partition; k < p.log.Partitions(); k++ {
+		upto := sequence
+		if k != partition {
+			upto = min(sequence, p.log.Shared(k, partition))
+		}
+		if upto == 0 {
+			continue
+		}
+		if err := p.folded.WaitFor(ctx, k, upto); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Strong implements [httpapi.Positions]. What a server that is the only one has acknowledged is in
@@ -253,9 +285,9 @@ func (p positions) Strong(ctx context.Context) error {
 
 func (s *Server) positions() httpapi.Positions {
 	if s.node != nil {
-		return positions{s.router, s.fresh, false}
+		return positions{s.router, s.Log, s.fresh, false}
 	}
-	return positions{s.Projector, cluster.NewFresh(s.Log, s.Projector), true}
+	return positions{s.Projector, s.Log, cluster.NewFresh(s.Log, s.Projector), true}
 }
 
 // neighbours is the cluster as the HTTP API asks for it.

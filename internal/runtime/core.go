@@ -107,6 +107,9 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 	defer cancel()
 	logCfg := logConfig(cfg, logger)
 	logCfg.Before = restoreFirst(cfg, logger)
+	if cfg.Cluster.Node != "" {
+		newRoster(cfg, logger).enlist(&logCfg)
+	}
 	if logCfg.Peers != nil {
 		if logCfg.Peers.TLS, err = newPeerTLS(cfg.Cluster); err != nil {
 			return c, err
@@ -116,7 +119,7 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 		return c, err
 	}
 	c.Log, err = eventlog.Open(inTime, logCfg)
-	if errors.Is(err, eventlog.ErrRepartitioning) {
+	if errors.Is(err, eventlog.ErrRepartitioning) && cfg.Cluster.Node == "" {
 		logger.Warn("a repartition of the log was cut off; it is finished now")
 		if _, err = eventlog.Repartition(inTime, logCfg, 0); err == nil {
 			c.Log, err = eventlog.Open(inTime, logCfg)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/config"
 )
 
@@ -114,12 +115,14 @@ func (s *Server) repartition(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "bad_request", "dry_run is neither true nor false")
 		return
 	}
-	if err := alone(s.cfg); err != nil {
+	p, err := s.planRepartition(r.Context(), to)
+	switch {
+	case errors.Is(err, eventlog.ErrNotAlone):
 		refuse(w, http.StatusConflict, "not_alone", err.Error())
 		return
-	}
-	p, err := s.PlanRepartition(r.Context(), to)
-	switch {
+	case errors.Is(err, cluster.ErrRefused):
+		refuse(w, http.StatusConflict, "nodes_missing", err.Error())
+		return
 	case errors.Is(err, eventlog.ErrPartitions):
 		refuse(w, http.StatusBadRequest, "bad_request", err.Error())
 		return
@@ -127,17 +130,41 @@ func (s *Server) repartition(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusInternalServerError, "internal", err.Error())
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
 	status := http.StatusOK
 	if !dry {
+		if err := s.announce(r.Context(), p); err != nil {
+			refuse(w, http.StatusConflict, "busy", err.Error())
+			return
+		}
 		status = http.StatusAccepted
 	}
+	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(p)
 	if !dry {
-		s.repartitionTo.Store(int64(p.To))
-		s.end()
+		s.endFor(p.To)
 	}
+}
+
+// planRepartition plans it for this server, which is alone or one of several nodes.
+func (s *Server) planRepartition(ctx context.Context, to int) (p RepartitionPlan, err error) {
+	if s.node == nil {
+		err = alone(s.cfg)
+	} else {
+		err = errors.Join(s.node.AllKnow(ctx, eventlog.MarkLevel), cluster.AllSignOn(ctx, s.bucket))
+	}
+	if err != nil {
+		return p, err
+	}
+	return s.PlanRepartition(ctx, to)
+}
+
+// announce has the other nodes end for a repartition, too.
+func (s *Server) announce(ctx context.Context, p RepartitionPlan) error {
+	if s.node == nil {
+		return nil
+	}
+	return cluster.Announce(ctx, s.bucket, p.From, p.To)
 }
 
 // Repartitions is how many partitions the log is to have before the server is started again; 0 = it

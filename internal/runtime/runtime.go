@@ -15,6 +15,7 @@ import (
 	"github.com/receiptd/receiptd/consumers/analytics"
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway/admission"
@@ -164,6 +165,10 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error {
 		select {
 		case <-s.Log.Failed():
+			if errors.Is(s.Log.Err(), eventlog.ErrFenced) {
+				s.endFor(2 * s.Log.Partitions())
+				return nil
+			}
 			return fmt.Errorf("log: %w", s.Log.Err())
 		case <-failed.Done():
 			return nil
@@ -173,6 +178,7 @@ func (s *Server) Run(ctx context.Context) error {
 		group.Go(func() error { return s.node.Run(folding) })
 		group.Go(func() error { return s.node.Serve(folding, s.router.Answer) })
 		group.Go(func() error { return s.feeds.Run(folding) })
+		group.Go(func() error { s.watchRoster(failed); return nil })
 	}
 	group.Go(func() error {
 		err := s.reconcile(failed)

@@ -59,6 +59,7 @@ const (
 	CodeNoCopy               Code = "no_copy"
 	CodeNodeAlive            Code = "node_alive"
 	CodeNodeNotFound         Code = "node_not_found"
+	CodeNodesMissing         Code = "nodes_missing"
 	CodeNotAlone             Code = "not_alone"
 	CodeNotApplied           Code = "not_applied"
 	CodeNotFound             Code = "not_found"

@@ -317,6 +317,9 @@ func (m *machine) environment() []string {
 
 const adminKey = "the-admin-key-of-the-lab"
 
+// partitions are what the nodes' log is made with.
+const partitions = 2
+
 // dataBytes is what there is room for in the data directory of a node.
 const dataBytes = 4 << 30
 
@@ -336,7 +339,7 @@ func startNodes(t testing.TB, n *network, dir string, hosts []*host, args func(i
 			t.Cleanup(func() { _ = unmount(m.data) })
 		}
 		m.process = newProcess(t, dir, h.name, func() *exec.Cmd {
-			all := append([]string{"--node", h.name, "--data", m.data, "--listen", listen[i], "--partitions", "2", "--hosts", h.address}, args(i)...)
+			all := append([]string{"--node", h.name, "--data", m.data, "--listen", listen[i], "--partitions", fmt.Sprint(partitions), "--hosts", h.address}, args(i)...)
 			cmd := h.command(cmp.Or(m.version, program), all...)
 			cmd.Env = append(m.environment(), "RECEIPTD_ADMIN_KEY="+adminKey)
 			return cmd

@@ -326,9 +326,32 @@ var logMutants = []Mutant{
 	},
 	{
 		Name: "repartition-opened-early", File: "events/eventlog/streams.go",
-		Old:     `to != "" && !cfg.repartitioning {`,
+		Old:     `to != "" && to != strconv.Itoa(partitions) && !cfg.repartitioning {`,
 		New:     `to == "0" && !cfg.repartitioning {`,
 		Bug:     "a log whose repartition was cut off is opened, and takes events behind marks",
 		Package: "events/eventlog", Test: "TestRepartitionGoesOnAfterEachStep",
+	},
+	{
+		Name: "publisher-not-fenced", File: "events/eventlog/repartition.go",
+		Old:     `	for _, p := range s.fence {`,
+		New:     `	for _, p := range s.fence[:0] {`,
+		Bug:     "a process that stood still while the log was repartitioned goes on behind the marks",
+		Package: "events/eventlog", Test: "TestRepartitionFencesPublishers",
+	},
+	{
+		Name: "killed-ones-not-fenced", File: "internal/cluster/roster.go",
+		Old:     `return slices.Concat(now.Publishers, now.Superseded), err`,
+		New:     `return now.Publishers, err`,
+		Bug:     "a process whose node was started again is taken for dead, and may stand still",
+		Package: "internal/cluster", Test: "TestRosterHasAllThatMayPublish",
+	},
+	{
+		Name: "opened-while-repartitioned", File: "internal/cluster/roster.go",
+		Old: `		if now.To != 0 {
+			return false, &RepartitioningError{*now}`,
+		New: `		if now.To < 0 {
+			return false, &RepartitioningError{*now}`,
+		Bug:     "a node opens the log after those that are to be fenced were counted",
+		Package: "internal/cluster", Test: "TestRosterHasAllThatMayPublish",
 	},
 }

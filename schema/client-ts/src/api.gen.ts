@@ -1509,7 +1509,8 @@ export interface paths {
          * Double the number of partitions of the log
          * @description What `receiptctl repartition` asks for; with the admin key only. The server drains, splits each partition in two by an entry of the log, and
          *     serves again at the same address; it is away for some seconds. It has done so when `GET /v1/status` lists so many partitions and `/readyz`
-         *     answers. Only the log of a server that is alone can be repartitioned (409 `not_alone`).
+         *     answers. Nodes of a cluster do it together, whichever is asked; all of them have to be there (409 `nodes_missing`). A log in an outside NATS takes
+         *     processes with names of their own for that (409 `not_alone`).
          */
         post: operations["postRepartition"];
         delete?: never;
@@ -2785,7 +2786,7 @@ export interface components {
         Error: {
             error: {
                 /** @enum {string} */
-                code: "invalid_request" | "invalid_event" | "invalid_cursor" | "foreign_cursor" | "range_too_large" | "needs_clickhouse" | "unauthorized" | "too_many_attempts" | "token_expired" | "forbidden" | "not_found" | "app_not_found" | "message_not_found" | "conversation_not_found" | "ambiguous" | "names_not_kept" | "hides_own_reads" | "group_not_found" | "invitation_not_found" | "group_full" | "rate_limited" | "not_in_log" | "trimmed" | "gone" | "method_not_allowed" | "too_large" | "too_many_events" | "unsupported_media_type" | "too_many_streams" | "canceled" | "internal" | "idle" | "shutting_down" | "overloaded" | "unavailable" | "log_full" | "unknown_outcome" | "not_applied" | "outcome_gone" | "timeout" | "not_ready" | "folding_again" | "no_copy" | "analytics_unavailable" | "busy" | "foreign_log" | "bad_request" | "wrong_host" | "behind" | "not_fresh" | "not_alone" | "no_cluster" | "node_not_found" | "node_alive" | "plan_refused";
+                code: "invalid_request" | "invalid_event" | "invalid_cursor" | "foreign_cursor" | "range_too_large" | "needs_clickhouse" | "unauthorized" | "too_many_attempts" | "token_expired" | "forbidden" | "not_found" | "app_not_found" | "message_not_found" | "conversation_not_found" | "ambiguous" | "names_not_kept" | "hides_own_reads" | "group_not_found" | "invitation_not_found" | "group_full" | "rate_limited" | "not_in_log" | "trimmed" | "gone" | "method_not_allowed" | "too_large" | "too_many_events" | "unsupported_media_type" | "too_many_streams" | "canceled" | "internal" | "idle" | "shutting_down" | "overloaded" | "unavailable" | "log_full" | "unknown_outcome" | "not_applied" | "outcome_gone" | "timeout" | "not_ready" | "folding_again" | "no_copy" | "analytics_unavailable" | "busy" | "foreign_log" | "bad_request" | "wrong_host" | "behind" | "not_fresh" | "not_alone" | "nodes_missing" | "no_cluster" | "node_not_found" | "node_alive" | "plan_refused";
                 message: string;
                 /** @description the event that is wrong */
                 index?: number;
@@ -5835,7 +5836,7 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
-            /** @description `not_alone`: the log is that of several nodes, or in an outside NATS */
+            /** @description `not_alone`: the log is in an outside NATS, and the process has no name; `nodes_missing`: a node is away, is not ready or has an earlier version; `busy`: another repartition is under way */
             409: {
                 headers: {
                     [name: string]: unknown;

@@ -8,8 +8,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/pprof"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/receiptd/receiptd/internal/config"
 )
@@ -24,7 +28,8 @@ type Node struct {
 	Copies int
 	// Partitions of the log, which the first node makes.
 	Partitions int
-	// Profile, if not empty, is a file that gets a processor profile of the node's life.
+	// Profile, if not empty, is a file that gets a processor profile of what the node does between
+	// one [Receiptd.ToggleProfile] and the next.
 	Profile string
 }
 
@@ -68,17 +73,59 @@ func (n *Node) config(dir string) config.Config {
 }
 
 // serve runs the node until the context ends.
-func (n *Node) serve(ctx context.Context, dir string, out, messages io.Writer) (err error) {
-	if n.Profile != "" {
-		file, e := os.Create(n.Profile)
-		if e != nil {
-			return e
-		}
-		defer func() { err = errors.Join(err, file.Close()) }()
-		if err := pprof.StartCPUProfile(file); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+func (n *Node) serve(ctx context.Context, dir string, out, messages io.Writer) error {
+	if n.Profile == "" {
+		return serveReceiptd(ctx, n.config(dir), out, messages)
 	}
-	return serveReceiptd(ctx, n.config(dir), out, messages)
+	group, ctx := errgroup.WithContext(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	group.Go(func() error { return profile(ctx, n.Profile) })
+	group.Go(func() error {
+		defer cancel()
+		return serveReceiptd(ctx, n.config(dir), out, messages)
+	})
+	return group.Wait()
+}
+
+// profileSignal begins and ends the profile of a node.
+const profileSignal = syscall.SIGUSR1
+
+// profile writes a processor profile of this process into a file, from one signal to the next, or
+// until the context ends. What is profiled last stays.
+func profile(ctx context.Context, path string) (err error) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, profileSignal)
+	defer signal.Stop(signals)
+	for ctx.Err() == nil {
+		select {
+		case <-signals:
+			err = errors.Join(err, profileOnce(ctx, path, signals))
+		case <-ctx.Done():
+		}
+	}
+	return err
+}
+
+func profileOnce(ctx context.Context, path string, end <-chan os.Signal) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err = pprof.StartCPUProfile(file); err == nil {
+		select {
+		case <-end:
+		case <-ctx.Done():
+		}
+		pprof.StopCPUProfile()
+	}
+	return errors.Join(err, file.Close())
+}
+
+// ToggleProfile begins the profile of a node that has one, or ends it.
+func (r *Receiptd) ToggleProfile() error {
+	if r.node == nil || r.node.Profile == "" {
+		return nil
+	}
+	return r.server.cmd.Process.Signal(profileSignal)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/lab/bench/child"
+	"github.com/receiptd/receiptd/internal/lab/bench/measure"
 	"github.com/receiptd/receiptd/internal/lab/loopback"
 )
 
@@ -86,6 +87,36 @@ func (c *cluster) cpu() (sum float64, err error) {
 		sum, err = sum+used, errors.Join(err, e)
 	}
 	return sum, err
+}
+
+// entries are how many entries all nodes have appended, and the events in them.
+func (c *cluster) entries(ctx context.Context) (entries, events float64, err error) {
+	for _, n := range c.nodes {
+		m, err := n.Metrics(ctx)
+		if err != nil {
+			return 0, 0, err
+		}
+		entries += m["receiptd_log_entries_total"]
+		events += m["receiptd_log_events_total"]
+	}
+	return entries, events, nil
+}
+
+// rest waits until each node is at rest.
+func (c *cluster) rest(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, n := range c.nodes {
+		group.Go(func() error { return measure.Rest(ctx, n.CPU) })
+	}
+	return group.Wait()
+}
+
+// toggleProfiles begins the profiles of the nodes, or ends them.
+func (c *cluster) toggleProfiles() (err error) {
+	for _, n := range c.nodes {
+		err = errors.Join(err, n.ToggleProfile())
+	}
+	return err
 }
 
 func (c *cluster) nextNode() *child.Receiptd {

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -24,7 +25,6 @@ type measuring struct {
 }
 
 const (
-	connections = 16
 	fullBatch   = 1000
 	idleRate    = 50  // receipts a second, one a request
 	askRate     = 200 // questions a second
@@ -37,7 +37,7 @@ func (m *measuring) load(connections, batch int) *load.Load {
 
 // idle measures one receipt at a time.
 func (m *measuring) idle(ctx context.Context) error {
-	if err := measure.Rest(ctx, m.cluster.cpu); err != nil {
+	if err := m.cluster.rest(ctx); err != nil {
 		return err
 	}
 	var took measure.Samples
@@ -48,25 +48,37 @@ func (m *measuring) idle(ctx context.Context) error {
 
 // fullLoad measures throughput, and what it takes of the processors, once it has warmed up.
 func (m *measuring) fullLoad(ctx context.Context) error {
-	if _, err := m.load(connections, fullBatch).Phase(ctx, m.o.Duration/2, 0, nil); err != nil {
+	if _, err := m.load(m.o.Connections, fullBatch).Phase(ctx, m.o.Duration/2, 0, nil); err != nil {
 		return err
 	}
 	before, err := m.cluster.cpu()
 	if err != nil {
 		return err
 	}
-	done, err := m.load(connections, fullBatch).Phase(ctx, m.o.Duration, 0, nil)
+	entries, events, err := m.cluster.entries(ctx)
 	if err != nil {
 		return err
 	}
+	if err := m.cluster.toggleProfiles(); err != nil {
+		return err
+	}
+	done, err := m.load(m.o.Connections, fullBatch).Phase(ctx, m.o.Duration, 0, nil)
+	if err = errors.Join(err, m.cluster.toggleProfiles()); err != nil {
+		return err
+	}
 	after, err := m.cluster.cpu()
+	if err != nil {
+		return err
+	}
 	m.row.Rate, m.row.CPU = done.Rate(), (after-before)/float64(done.Receipts)*1e6
+	entriesAfter, eventsAfter, err := m.cluster.entries(ctx)
+	m.row.Entry = (eventsAfter - events) / max(1, entriesAfter-entries)
 	return err
 }
 
 // questions asks one node after the other for messages, when all are at rest.
 func (m *measuring) questions(ctx context.Context) error {
-	if err := measure.Rest(ctx, m.cluster.cpu); err != nil {
+	if err := m.cluster.rest(ctx); err != nil {
 		return err
 	}
 	var paths []string
@@ -100,11 +112,11 @@ func (m *measuring) back(ctx context.Context) error {
 		return nil
 	}
 	for m.load(1, 1).Totals().Receipts < m.o.Receipts {
-		if _, err := m.load(connections, fullBatch).Phase(ctx, time.Second, 0, nil); err != nil {
+		if _, err := m.load(m.o.Connections, fullBatch).Phase(ctx, time.Second, 0, nil); err != nil {
 			return err
 		}
 	}
-	if err := measure.Rest(ctx, m.cluster.cpu); err != nil {
+	if err := m.cluster.rest(ctx); err != nil {
 		return err
 	}
 	last := len(m.cluster.nodes) - 1
@@ -125,7 +137,7 @@ func (m *measuring) back(ctx context.Context) error {
 
 // check compares counts at each node with what the traffic must lead to.
 func (m *measuring) check(ctx context.Context) error {
-	if err := measure.Rest(ctx, m.cluster.cpu); err != nil {
+	if err := m.cluster.rest(ctx); err != nil {
 		return err
 	}
 	made := m.load(1, 1).Totals()

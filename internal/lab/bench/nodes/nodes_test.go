@@ -24,7 +24,7 @@ func TestEverythingIsMeasured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Dir: t.TempDir(), Runs: 1, Duration: 400 * time.Millisecond, Receipts: 20_000, Traffic: sim.DefaultConfig(), Self: self, Profiles: t.TempDir()}
+	o := Options{Dir: t.TempDir(), Runs: 1, Duration: 400 * time.Millisecond, Receipts: 20_000, Connections: 16, Traffic: sim.DefaultConfig(), Self: self, Profiles: t.TempDir()}
 	layouts := targets
 	if testing.Short() {
 		layouts = targets[:1]

@@ -23,9 +23,11 @@ type Options struct {
 	Duration time.Duration
 	// Receipts are in the log, at least, when a node has lost its state.
 	Receipts int
-	// Profiles, if not empty, is a directory that gets a processor profile of each node, of its
-	// whole life in the last run.
+	// Profiles, if not empty, is a directory that gets a processor profile of each node under full
+	// load, of the last run.
 	Profiles string
+	// Connections are how many requests of 1000 events are under way under full load.
+	Connections int
 	// Traffic to make.
 	Traffic sim.Config
 	// Layouts to measure; nil = those of the design's targets.
@@ -68,6 +70,8 @@ type Row struct {
 	// processor time of all nodes for a million of them, in seconds.
 	Rate float64 `json:"receipts_per_s"`
 	CPU  float64 `json:"cpu_s_per_million"`
+	// Entry is how many events an entry of the log had then, on average.
+	Entry float64 `json:"events_per_entry"`
 	// IdleP50 and IdleP99 are of one receipt at a time, until it can be queried.
 	IdleP50 float64 `json:"idle_p50_ms"`
 	IdleP99 float64 `json:"idle_p99_ms"`
@@ -125,6 +129,7 @@ func medians(rows []Row) Row {
 	r := rows[0]
 	for _, figure := range []func(*Row) *float64{
 		func(r *Row) *float64 { return &r.Rate }, func(r *Row) *float64 { return &r.CPU },
+		func(r *Row) *float64 { return &r.Entry },
 		func(r *Row) *float64 { return &r.IdleP50 }, func(r *Row) *float64 { return &r.IdleP99 },
 		func(r *Row) *float64 { return &r.AskP50 }, func(r *Row) *float64 { return &r.AskP99 },
 		func(r *Row) *float64 { return &r.Back },
