@@ -82,7 +82,7 @@ func checkLess(t *testing.T) {
 	n := asked.Value.(flag.Getter).Get().(int)
 	most := max(100, n/20)
 	if testing.Short() {
-		most = 40 // of which rapid takes a fifth
+		most = 25 // of which rapid takes a fifth
 	}
 	if err := asked.Value.Set(strconv.Itoa(min(n, most))); err != nil {
 		t.Fatal(err)
