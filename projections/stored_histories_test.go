@@ -1,8 +1,10 @@
 package projections_test
 
 import (
+	"flag"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -71,10 +73,28 @@ func (s *stored) powerLoss(random *rand.Rand) {
 	s.open()
 }
 
-// TestStoredStateSurvivesPowerLoss folds random histories over Pebble and stops at any point, in
-// any way. The store has to come back at some checkpoint, and the fold of the rest has to end with
-// the state of an undisturbed fold.
-func TestStoredStateSurvivesPowerLoss(t *testing.T) {
+// checkLess bounds the checks of a test that takes some dozen times as long for each as others do:
+// with the race detector Pebble notes the stack of whoever opens an iterator. In the long form it
+// takes a share of those that are asked for.
+func checkLess(t *testing.T) {
+	t.Helper()
+	asked := flag.Lookup("rapid.checks")
+	n := asked.Value.(flag.Getter).Get().(int)
+	most := max(100, n/20)
+	if testing.Short() {
+		most = 25 // of which rapid takes a fifth
+	}
+	if err := asked.Value.Set(strconv.Itoa(min(n, most))); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = asked.Value.Set(strconv.Itoa(n)) })
+}
+
+// TestHistoriesSurvivePowerLoss folds random histories over Pebble and stops at any point, in any
+// way. The store has to come back at some checkpoint, and the fold of the rest has to end with the
+// state of an undisturbed fold.
+func TestHistoriesSurvivePowerLoss(t *testing.T) {
+	checkLess(t)
 	logs := history.Logs()
 	cache := pebble.NewCache(8 << 20)
 	defer cache.Unref()

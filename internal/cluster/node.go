@@ -25,8 +25,8 @@ const BucketName = "receiptd_cluster"
 // floorPrefix begins the keys under which nodes say what they no longer need of the log.
 const floorPrefix = "floor."
 
-// floorEvery is how often they do.
-const floorEvery = 30 * time.Second
+// floorMax is how often they do at least.
+const floorMax = 30 * time.Second
 
 // Options of a [Node].
 type Options struct {
@@ -45,6 +45,9 @@ type Options struct {
 	// Snapshots is set if copies may begin from snapshots: what a node does not fold it needs
 	// nothing of then. Without them nobody could begin from a log that has lost its start.
 	Snapshots bool
+	// FloorEvery is the time between two looks at what may leave the log: what a node no longer
+	// needs is said as often, or what was looked at would be old. It is floorMax at most; 0 = that.
+	FloorEvery time.Duration
 	// MaxLevel is the highest level of the rules that this program decides by, at least 1.
 	MaxLevel uint64
 	// Raise is the level to raise where all nodes know one: others are raised by who needs them.
@@ -53,6 +56,13 @@ type Options struct {
 	Draining   func() bool
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
+}
+
+func (o *Options) floorEvery() time.Duration {
+	if o.FloorEvery == 0 {
+		return floorMax
+	}
+	return min(o.FloorEvery, floorMax)
 }
 
 // Node is this process's part in the cluster.
@@ -106,7 +116,7 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return every(ctx, levelEvery, func() { n.raiseLevel(ctx) }) })
 	group.Go(func() error { return n.places.run(ctx) })
 	group.Go(func() error {
-		return every(ctx, floorEvery, func() {
+		return every(ctx, n.o.floorEvery(), func() {
 			if err := n.KeepFloor(ctx); err != nil && ctx.Err() == nil {
 				n.o.Logger.Warn("the other nodes were not told what this one still needs of the log", "error", err)
 			}

@@ -77,7 +77,7 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	err = retry(ctx, s.logger, func(ctx context.Context) (err error) {
 		s.node, err = cluster.New(ctx, cluster.Options{
 			Name: name, Life: s.life, Version: version, Bus: bus, Bucket: s.bucket, Register: s.bucket, Log: s.Log, State: copies{s.Projector}, MaxLevel: projections.MaxLevel(), Raise: projections.RaisedLevel,
-			Plan: s.plan, MoveAfter: s.cfg.Cluster.MoveAfter, Snapshots: s.snapshots != nil,
+			Plan: s.plan, MoveAfter: s.cfg.Cluster.MoveAfter, Snapshots: s.snapshots != nil, FloorEvery: s.cfg.State.SnapshotEvery,
 			Draining: func() bool { return s.draining.Err() != nil }, Registerer: s.registry, Logger: s.logger,
 		})
 		return err

@@ -22,8 +22,8 @@ const BucketName = "receiptd_snapshots"
 const (
 	// chunkBytes is what a message of an object has. Each is synced for itself.
 	chunkBytes = 512 << 10
-	// A get that is slower than slowest, in bytes a second, is given up: of an object whose chunks
-	// are gone, nothing ever comes.
+	// A get that is slower than slowest, in bytes a second, is given up: of chunks that are gone
+	// where it is read from, nothing ever comes.
 	getTimeout = 15 * time.Second
 	slowest    = 256 << 10
 	// getTries is how often an object is read before it counts as damaged: a replica that lags has
@@ -105,12 +105,36 @@ func (b *Bucket) get(ctx context.Context, f *File, begin func() (io.Writer, erro
 func (b *Bucket) getOnce(ctx context.Context, f *File, into *target) error {
 	ctx, cancel := context.WithTimeout(ctx, getTimeout+time.Duration(f.Size/slowest)*time.Second)
 	defer cancel()
+	if err := b.whole(ctx, f.Object); err != nil {
+		return err
+	}
 	r, err := b.store.Get(ctx, f.Object)
 	if err != nil {
 		return err
 	}
 	_, err = io.Copy(into, r)
 	return errors.Join(err, r.Close())
+}
+
+// whole returns an error for an object that lacks chunks: who reads it would wait for them.
+func (b *Bucket) whole(ctx context.Context, object string) error {
+	o, err := b.store.GetInfo(ctx, object)
+	if err != nil {
+		return err
+	}
+	stream, err := b.js.Stream(ctx, b.stream)
+	if err != nil {
+		return err
+	}
+	chunks := "$O." + b.name + ".C." + o.NUID
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(chunks))
+	if err != nil {
+		return err
+	}
+	if have := info.State.Subjects[chunks]; have < uint64(o.Chunks) {
+		return fmt.Errorf("%d of its %d chunks are there", have, o.Chunks)
+	}
+	return nil
 }
 
 // target takes an object, and tells its own failures from those of the object.

@@ -3,12 +3,9 @@ package snapshot
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -228,11 +225,13 @@ func (m *Maker) tidy(ctx context.Context) error {
 	return nil
 }
 
-// storedFiles are the files of the snapshots of a partition that are kept, by their hashes.
+// storedFiles are the files of the snapshots of a partition that are kept, by their hashes: of two
+// objects with one content that of the newer snapshot, for which the older one may have been
+// damaged.
 func (m *Maker) storedFiles(ctx context.Context, k int) (map[string]File, error) {
 	stored := map[string]File{}
-	for i := range m.kept[k] {
-		old, err := m.Reader.manifest(ctx, &m.kept[k][i])
+	for _, one := range slices.Backward(m.kept[k]) {
+		old, err := m.Reader.manifest(ctx, &one)
 		if errors.Is(err, errDamaged) {
 			continue
 		}
@@ -248,7 +247,9 @@ func (m *Maker) storedFiles(ctx context.Context, k int) (map[string]File, error)
 
 // store puts the files of a snapshot into the object store that are not there, and says in the
 // manifest which objects they are. The name of an object has the writer's term in it: so whatever a
-// writer of before still removes, it is nothing of this one.
+// writer of before still removes, it is nothing of this one. It has the snapshot's partition and
+// entry in it, too: an object that is put once more has other chunks, and what of those is needed
+// would be known only to the snapshot for which that was done.
 func (m *Maker) store(ctx context.Context, made *manifest, dir string, stored map[string]File) (uploaded int64, err error) {
 	have := maps.Clone(stored)
 	if have == nil {
@@ -264,7 +265,7 @@ func (m *Maker) store(ctx context.Context, made *manifest, dir string, stored ma
 		if err != nil {
 			return uploaded, fmt.Errorf("snapshot: %w", err)
 		}
-		f.Object = fmt.Sprintf("%d-%s", m.Writer.Term(), f.SHA256)
+		f.Object = fmt.Sprintf("%d-p%d-%d-%s", m.Writer.Term(), made.Partition, made.Sequence, f.SHA256)
 		f.NUID, err = m.Reader.Objects.put(ctx, f.Object, &pacedReader{r: file, wait: m.waitFor(ctx)})
 		if err = errors.Join(err, file.Close()); err != nil {
 			return uploaded, err
@@ -357,56 +358,4 @@ func (m *Maker) waitFor(ctx context.Context) func(int64) error {
 		}
 		return nil
 	}
-}
-
-// pacedReader reads no faster than it may.
-type pacedReader struct {
-	r    io.Reader
-	wait func(int64) error
-}
-
-// Read implements [io.Reader].
-func (p *pacedReader) Read(b []byte) (int, error) {
-	n, err := io.ReadFull(p.r, b) // a chunk is what one call returns
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil
-	}
-	if e := p.wait(int64(n)); e != nil {
-		return 0, e
-	}
-	return n, err
-}
-
-// listFiles hashes the files in a directory, no faster than it may.
-func listFiles(dir string, wait func(int64) error) (list []File, total int64, err error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, 0, fmt.Errorf("snapshot: %w", err)
-	}
-	for _, e := range entries {
-		if !e.Type().IsRegular() {
-			continue
-		}
-		f := File{Name: e.Name()}
-		if f.Size, f.SHA256, err = hashFile(filepath.Join(dir, f.Name), wait); err != nil {
-			return nil, 0, fmt.Errorf("snapshot: %w", err)
-		}
-		list, total = append(list, f), total+f.Size
-	}
-	return list, total, nil
-}
-
-func hashFile(path string, wait func(int64) error) (size int64, sum string, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return 0, "", err
-	}
-	h := sha256.New()
-	size, err = io.Copy(h, &pacedReader{file, wait})
-	return size, hex.EncodeToString(h.Sum(nil)), errors.Join(err, file.Close())
-}
-
-func hashOf(text []byte) string {
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:])
 }

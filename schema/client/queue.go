@@ -111,7 +111,8 @@ func (q *queue) Add(ctx context.Context, e Event) (*Ticket, error) {
 }
 
 // Flush has everything sent that was handed over, and waits until it is answered. Its error is that
-// of the first event that was not taken; the others' tickets tell theirs.
+// of the first event that was not taken, of those that it waited for; the others' tickets tell
+// theirs.
 func (q *queue) Flush(ctx context.Context) error {
 	q.mu.Lock()
 	var tickets []*Ticket

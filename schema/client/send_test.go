@@ -141,7 +141,11 @@ func TestMalformedEventFailsAlone(t *testing.T) {
 			also := must(b.Add(bound(t), client.MessageRead{Message: "m1", User: "r1", Group: "team"}))(t)
 			flushed := b.Flush(bound(t))
 			_, err := bad.Wait(bound(t))
-			if e, ok := errors.AsType[*client.Error](err); !ok || e.Field != "user" || e.Index != 0 || !errors.Is(flushed, err) {
+			if e, ok := errors.AsType[*client.Error](err); !ok || e.Field != "user" || e.Index != 0 {
+				t.Errorf("malformed: %v", err)
+			}
+			// A stream may have the answer before Flush begins to wait for answers.
+			if told := errors.Is(flushed, err); !told && (name == "batch" || flushed != nil) {
 				t.Errorf("malformed: %v, flush: %v", err, flushed)
 			}
 			if o, err := good.Wait(bound(t)); err != nil || len(o) != 2 || o[1].Index != 1 || o[1].Outcome != client.DecisionRejected {

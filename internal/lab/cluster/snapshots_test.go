@@ -106,8 +106,8 @@ func TestSnapshotsOfNodes(t *testing.T) {
 	begun := func() int { return strings.Count(away.said(), "the state begins from a snapshot") }
 	before := begun()
 	away.stop()
-	// Longer than nodes need to say what they no longer need of the log.
-	for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+	// Each second nodes say what they no longer need of the log, and one looks what may leave.
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
 		more(next)
 	}
 	away.start()
