@@ -63,7 +63,7 @@ func (w *world) logConfig() eventlog.Config {
 }
 
 func (w *world) open(ctx context.Context) (err error) {
-	w.hub = notify.New(1, notify.Options{})
+	w.hub = notify.New(w.partitions(), notify.Options{})
 	w.fold, err = projector.New(ctx, w.log, projector.Options{
 		Dir: "state", FS: w.disk, CacheBytes: 1 << 16, CheckpointEvery: time.Second, FlushEvery: 3 * time.Second,
 		Audience: audience{w.hub, w}, Intake: w.log, StartOver: w.interval, Logger: slog.New(slog.DiscardHandler),

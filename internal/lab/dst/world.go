@@ -57,7 +57,7 @@ var Plants = []string{
 // Kinds lists the faults that there are, by the names under which [Report.Kinds] counts them.
 func Kinds() []string {
 	return slices.Concat(fateNames[1:], wayNames[1:], diskNames[:], endNames[1:], logDamageNames[1:], []string{
-		kindSilent, kindAway, kindGarbage, kindBack, kindJump, kindForgot, kindAhead, kindFlipped, kindWitness, kindRepair,
+		kindSilent, kindAway, kindGarbage, kindBack, kindJump, kindForgot, kindAhead, kindFlipped, kindWitness, kindRepair, kindSplit, kindHalfway,
 	})
 }
 
@@ -73,6 +73,8 @@ const (
 	kindFlipped = "state: bit flipped"
 	kindWitness = "witness: write cut off"
 	kindRepair  = "log: repaired with losses"
+	kindSplit   = "log: repartitioned"
+	kindHalfway = "log: opened while it is repartitioned"
 )
 
 // moment says what becomes of the process at a step.
@@ -138,7 +140,8 @@ type world struct {
 	attested uint64 // the witness has it
 	served   uint64 // the state was at that entry when it was ready
 	flipped  bool   // a bit of the state is another one
-	final    bool   // the life is the last one
+	split    split
+	final    bool // the life is the last one
 }
 
 // errBroken ends a run: a promise was not kept.
@@ -158,6 +161,7 @@ func Play(r Run) (report Report) {
 		store: func() moment { return w.step(true) }, died: w.died, fired: w.fired, plant: r.Plant,
 		streams: map[string]*stream{},
 	}
+	w.split = newSplit(r.Seed)
 	w.interval = !r.Calm && w.random.IntN(5) == 0
 	defer func() {
 		if e := recover(); e != nil {
@@ -272,8 +276,10 @@ func (w *world) sleep(d time.Duration) {
 
 // position is the entry that the state stands at; ok is false if its disk failed and it does not
 // say.
-func (w *world) position() (at uint64, ok bool) {
-	_, at, err := w.fold.SummaryAt(0, "o#none", "nobody", "")
+func (w *world) position() (at uint64, ok bool) { return w.positionOf(0) }
+
+func (w *world) positionOf(partition int) (at uint64, ok bool) {
+	_, at, err := w.fold.SummaryAt(partition, "o#none", "nobody", "")
 	if err != nil && !w.unreadable() {
 		w.fail("the state does not answer: %v", err)
 	}
