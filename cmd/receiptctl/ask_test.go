@@ -206,33 +206,3 @@ func TestErrorsOfQuestions(t *testing.T) {
 		t.Errorf("exit %d, %s", code, stderr)
 	}
 }
-
-// TestLinesOfStats prints all pages of a table as one, and says what is not in it.
-func TestLinesOfStats(t *testing.T) {
-	var asked []string
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked = append(asked, r.Header.Get("Accept")+" "+r.URL.Query().Get("limit")+" "+r.URL.Query().Get("cursor"))
-		w.Header().Set("X-Total", "300000")
-		w.Header().Set("X-Next-Cursor", fmt.Sprint("c", len(asked)))
-		if strings.HasPrefix(asked[0], "text/csv") {
-			fmt.Fprint(w, "key,messages\n")
-		}
-		fmt.Fprintf(w, "a%d,1\n", len(asked))
-	}))
-	t.Cleanup(server.Close)
-	ask := func(args ...string) (string, string) {
-		asked = nil
-		_, out, stderr := runForTest(t, append([]string{"stats", "--app=acme/chat", "--limit=150000", "--server", server.URL, "--admin-key=k"}, args...)...)
-		return out, stderr
-	}
-	out, stderr := ask("--csv")
-	if out != "key,messages\na1,1\na2,1\n" || stderr != "150000 of 300000 rows: --limit says how many\n" || strings.Join(asked, ",") != "text/csv 100000 ,text/csv 50000 c1" {
-		t.Errorf("CSV: asked %q, %q\n%s", asked, stderr, out)
-	}
-	if out, _ := ask("--ndjson"); out != "a1,1\na2,1\n" || asked[0] != "application/x-ndjson 100000 " {
-		t.Errorf("NDJSON: asked %q\n%s", asked, out)
-	}
-	if out, stderr := ask("--ndjson", "--csv"); out != "" || !strings.Contains(stderr, "can't be used together") {
-		t.Errorf("both: %q, %s", stderr, out)
-	}
-}

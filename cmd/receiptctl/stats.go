@@ -107,21 +107,17 @@ func (c statsCommand) lines(ctx context.Context, target ctl.Target, std streams,
 	}
 	const page = 100_000 // rows are at most in an answer
 	q := c.question()
-	for done := 0; ; {
-		n := min(c.Limit-done, page)
-		q.query.Set("limit", strconv.Itoa(n))
-		w := std.out
-		if done > 0 && c.CSV {
-			w = &headless{w: std.out}
-		}
-		header, err := server.Lines(ctx, q.path, q.query, mediaType, w)
+	for rows := (rowWriter{w: std.out, headed: c.CSV}); ; rows.next() {
+		before := rows.n
+		q.query.Set("limit", strconv.Itoa(min(c.Limit-before, page)))
+		header, err := server.Lines(ctx, q.path, q.query, mediaType, &rows)
 		if err != nil {
 			return explain(err)
 		}
 		total, _ := strconv.Atoi(header.Get("X-Total"))
 		next := header.Get("X-Next-Cursor")
-		if done += n; next == "" || done >= c.Limit {
-			c.tellMore(std, min(done, total), total)
+		if next == "" || rows.n >= c.Limit || rows.n == before {
+			c.tellMore(std, rows.n, total)
 			return nil
 		}
 		q.query.Set("cursor", next)
@@ -135,22 +131,36 @@ func (c statsCommand) tellMore(std streams, printed, total int) {
 	}
 }
 
-// headless writes what comes after the first line.
-type headless struct {
-	w    io.Writer
-	past bool
+// rowWriter writes the lines of several answers as those of one, and counts the rows. Of answers
+// with a header only the first one's is written.
+type rowWriter struct {
+	w      io.Writer
+	headed bool // the first line is a header
+	past   bool // it was written
+	begun  bool // this answer's first line is over
+	n      int  // rows
 }
 
-func (h *headless) Write(b []byte) (int, error) {
-	n := 0
-	if !h.past {
-		if n = bytes.IndexByte(b, '\n') + 1; n == 0 {
-			return len(b), nil
+// next is called between answers.
+func (r *rowWriter) next() { r.past, r.begun = true, false }
+
+func (r *rowWriter) Write(b []byte) (int, error) {
+	size := len(b)
+	if r.headed && !r.begun {
+		end := bytes.IndexByte(b, '\n') + 1
+		if r.begun = end > 0; !r.begun {
+			end = len(b)
 		}
-		h.past = true
+		if !r.past {
+			if n, err := r.w.Write(b[:end]); err != nil {
+				return n, err
+			}
+		}
+		b = b[end:]
 	}
-	written, err := h.w.Write(b[n:])
-	return n + written, err
+	r.n += bytes.Count(b, []byte("\n"))
+	n, err := r.w.Write(b)
+	return size - len(b) + n, err
 }
 
 // moment is a time as the API takes it: a duration is that long before now.

@@ -240,9 +240,8 @@ func (c *Consumer) Close() error {
 // Stats are the figures of one partition.
 type Stats struct {
 	// Stored is the last entry that the sink has confirmed, Refreshed the one as of which it
-	// has the latest state of messages and cohorts, Durable the one after which the fold would
-	// go on after a crash.
-	Stored, Refreshed, Durable uint64
+	// has the latest state of messages and cohorts.
+	Stored, Refreshed uint64
 	// RefreshedAt is the broker's time of the entry Refreshed, in Unix milliseconds; 0 if there
 	// is none.
 	RefreshedAt int64
@@ -256,7 +255,7 @@ func (c *Consumer) Stats() []Stats {
 	out := make([]Stats, len(c.workers))
 	for k, w := range c.workers {
 		out[k] = Stats{
-			Stored: w.stored.Load(), Refreshed: w.refreshed.Load(), Durable: w.durable.Load(), RefreshedAt: w.refreshedAt.Load(),
+			Stored: w.stored.Load(), Refreshed: w.refreshed.Load(), RefreshedAt: w.refreshedAt.Load(),
 			Rows: w.rows.Load(), Blocks: w.blocks.Load(), Failures: w.failures.Load(), Refused: w.refused.Load(),
 		}
 	}

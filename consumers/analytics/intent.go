@@ -51,7 +51,7 @@ func (f files) Write(_ context.Context, partition int, i Intent) error {
 const intentFile = "INTENT"
 
 // errIntentDamaged: the note of the block that was being inserted is not as it was written.
-var errIntentDamaged = errors.New("the note of the insert that was under way is damaged; when no insert of it can be under way any more, a minute after the last stop, remove the file")
+var errIntentDamaged = errors.New("the note of the insert that was under way is damaged; when no insert of it can be under way any more, a minute after the last stop, remove it")
 
 // readIntent returns the last intent that was written; zero if there is none.
 func readIntent(dir string) (Intent, error) {
@@ -70,6 +70,18 @@ func readIntent(dir string) (Intent, error) {
 	return i, nil
 }
 
+// ParseIntent reads an intent from JSON. It is a range of entries and one of the attempts at it, or
+// zero, for none; anything else is refused: nobody would get to the end of a range that has none.
+func ParseIntent(text []byte) (i Intent, err error) {
+	if err := json.Unmarshal(text, &i, json.RejectUnknownMembers(true)); err != nil {
+		return Intent{}, fmt.Errorf("%w: %w", errIntentDamaged, err)
+	}
+	if i != (Intent{}) && (i.First == 0 || i.First > i.Last || i.Attempt < 0) {
+		return Intent{}, fmt.Errorf("%w: attempt %d at entries %d to %d", errIntentDamaged, i.Attempt, i.First, i.Last)
+	}
+	return i, nil
+}
+
 // parseIntent reads an intent: a line of JSON, and one with its checksum, which the first version
 // did not have. A wrong one would have the block formed otherwise than it was sent, so that its
 // rows could be there twice.
@@ -78,10 +90,7 @@ func parseIntent(text []byte) (i Intent, err error) {
 	if len(sum) > 0 && string(sum) != intentSum(line) {
 		return Intent{}, errIntentDamaged
 	}
-	if err := json.Unmarshal(line, &i, json.RejectUnknownMembers(true)); err != nil {
-		return Intent{}, fmt.Errorf("%w: %w", errIntentDamaged, err)
-	}
-	return i, nil
+	return ParseIntent(line)
 }
 
 func formIntent(i Intent) ([]byte, error) {

@@ -45,3 +45,54 @@ func (g gaps) afters() map[int]uint64 {
 	}
 	return all
 }
+
+// Told says that a summary has told the subscriber of all receipts up to a sequence of each
+// partition. They are not handed out once more, be it that they wait here already, or that they are
+// still on their way: the state shows an entry before its effects are told. What users did
+// themselves is in no summary, and is handed out as ever.
+func (s *Subscription) Told(upto []uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.told == nil {
+		s.told = make([]uint64, len(s.upto))
+	}
+	for k := range min(len(upto), len(s.told)) {
+		s.told[k] = max(s.told[k], upto[k])
+	}
+	s.takeWhere(func(n *Notification) bool { return !n.Own && s.toldOf(n.partition, n.sequence) })
+	if len(s.gaps) > 0 {
+		s.gaps.close(s.told)
+		s.signal() // for what was held back
+	}
+}
+
+// ToldElsewhere is Told for the partitions that another node's fold tells of: see [Hub.Elsewhere].
+// All that the folds here push is handed out.
+func (s *Subscription) ToldElsewhere(upto []uint64) {
+	some := make([]uint64, len(upto))
+	any := false
+	for k := range upto {
+		if k < len(s.hub.elsewhere) && s.hub.elsewhere[k].Load() {
+			some[k], any = upto[k], true
+		}
+	}
+	if any {
+		s.Told(some)
+	}
+}
+
+// miss notes a part of a partition that is not pushed.
+func (s *Subscription) miss(partition int, g gap) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.toldOf(partition, g.upto) {
+		return
+	}
+	s.gaps.open(partition, g)
+	s.gaps.close(s.told) // a part of it may have been told
+	s.signal()
+}
+
+func (s *Subscription) toldOf(partition int, sequence uint64) bool {
+	return partition < len(s.told) && sequence <= s.told[partition]
+}

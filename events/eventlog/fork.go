@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // A log that was repartitioned forks: the entries of partition p up to the one that says so are
@@ -33,27 +31,32 @@ type epoch struct {
 	partitions int
 }
 
-// forksOf reads the forks of a log from the metadata of its streams.
-func forksOf(streams []jetstream.Stream) ([]fork, error) {
-	forks := make([]fork, len(streams))
+// forksOf reads the forks of a log from the metadata of its streams: those that it was made with
+// come first, and each time that there were n partitions the n after them forked from these.
+func forksOf(metas []map[string]string) ([]fork, error) {
 	originals := 0
-	for p, s := range streams {
+	for originals < len(metas) && metas[originals][metaParent] == "" {
+		originals++
+	}
+	if n := wholeEpochs(originals, len(metas)); n != len(metas) {
+		return nil, badFork(metas, min(originals, n))
+	}
+	forks := make([]fork, len(metas))
+	half := originals
+	for p := range forks {
 		f := &forks[p]
-		f.parent = -1
-		meta := s.CachedInfo().Config.Metadata
-		if meta[metaParent] == "" {
-			originals++
+		if f.parent = -1; p < originals {
 			continue
 		}
-		var err error
-		if f.parent, err = strconv.Atoi(meta[metaParent]); err == nil {
-			f.upto, err = strconv.ParseUint(meta[metaFork], 10, 64)
+		if p == 2*half {
+			half = p
 		}
-		if err != nil || f.parent < 0 || f.parent >= p {
-			return nil, &StreamConfigError{
-				Stream: streamName(p), Field: "metadata " + metaParent, Want: "a partition and the entry at which this one forked from it",
-				Have: strconv.Quote(meta[metaParent] + " " + meta[metaFork]),
-			}
+		var err error
+		if f.upto, err = strconv.ParseUint(metas[p][metaFork], 10, 63); err != nil || metas[p][metaParent] != strconv.Itoa(p-half) {
+			return nil, badFork(metas, p)
+		}
+		if f.parent = p - half; f.upto <= forks[f.parent].upto { // a later mark than the one before
+			return nil, badFork(metas, p)
 		}
 	}
 	for p := range forks {
@@ -69,6 +72,21 @@ func forksOf(streams []jetstream.Stream) ([]fork, error) {
 		parent.epochs = append(parent.epochs, of)
 	}
 	return forks, nil
+}
+
+// wholeEpochs is how many of so many partitions there can be that began as originals and were
+// doubled: all, if it fits.
+func wholeEpochs(originals, partitions int) (n int) {
+	for n = originals; n > 0 && 2*n <= partitions; n *= 2 {
+	}
+	return n
+}
+
+func badFork(metas []map[string]string, p int) error {
+	return &StreamConfigError{
+		Stream: streamName(p), Field: "metadata " + metaParent, Want: "the partition and the entry at which this one forked from it",
+		Have: strconv.Quote(metas[p][metaParent] + " " + metas[p][metaFork]),
+	}
 }
 
 // Fork is the partition that another one forked from, and the last entry that they have in common:

@@ -260,15 +260,3 @@ func (l *Log) IngressAddr() net.Addr {
 	}
 	return l.server.srv.Addr()
 }
-
-// IngressMapping is the part of the configuration of the log's account that lets producers publish
-// to receipts.in.> on an outside NATS cluster. The embedded server has it; on a cluster it is for
-// the operator to add.
-//
-// The server checks the permissions of a producer on the mapped subject. So give producers an
-// account of their own that imports receipts.in.> as a service from the log's account, rather than
-// making them users of the log's account.
-func (l *Log) IngressMapping() string {
-	source, destination := events.IngressMapping(l.Partitions())
-	return fmt.Sprintf("mappings: {\n  %q: %q\n}\n", source, destination)
-}

@@ -202,16 +202,6 @@ func TestIngressLaterOn(t *testing.T) {
 	}
 }
 
-func TestMappingForOperators(t *testing.T) {
-	t.Parallel()
-	l := natstest.OpenLog(t, eventlog.Config{Partitions: 7})
-	source, destination := events.IngressMapping(7)
-	text := l.IngressMapping()
-	if !strings.Contains(text, source) || !strings.Contains(text, destination) {
-		t.Error(text)
-	}
-}
-
 // A client of one app publishes for no other one.
 func TestIngressOfOneApp(t *testing.T) {
 	t.Parallel()

@@ -129,7 +129,10 @@ func (l *Log) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if l.forks, err = forksOf(l.streams); err != nil {
+	if l.forks, err = forksOf(metadata(l.streams)); err != nil {
+		return err
+	}
+	if err := askedFor(l.cfg.Partitions, l.forks); err != nil {
 		return err
 	}
 	l.identity = identityOf(l.streams)

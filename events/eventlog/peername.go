@@ -58,12 +58,21 @@ func (p *Peers) serverAt(ctx context.Context, addr string) (name, id string) {
 		return "", ""
 	}
 	line, err := bufio.NewReader(io.LimitReader(conn, maxGreeting)).ReadBytes('\n')
+	if err != nil {
+		return "", ""
+	}
+	return greeted(line)
+}
+
+// greeted is the name and the id in what a server says first; both are empty if it is none that a
+// server says.
+func greeted(line []byte) (name, id string) {
 	greeting, ok := bytes.CutPrefix(line, []byte("INFO "))
 	var info struct {
 		Name string `json:"server_name"`
 		ID   string `json:"server_id"`
 	}
-	if err != nil || !ok || json.Unmarshal(greeting, &info) != nil {
+	if !ok || json.Unmarshal(greeting, &info) != nil {
 		return "", ""
 	}
 	return info.Name, info.ID

@@ -114,14 +114,6 @@ func (r *Reader) TryNext() (Entry, bool) {
 	return Entry{}, false
 }
 
-// Buffered is the number of entries that are here already, for TryNext.
-func (r *Reader) Buffered() int {
-	if r.consumer == nil {
-		return 0
-	}
-	return len(r.consumer.messages)
-}
-
 // Last is the sequence of the last entry returned or, before the first one, the sequence that was
 // given to [Log.Read].
 func (r *Reader) Last() uint64 { return r.last }

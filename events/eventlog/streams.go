@@ -214,19 +214,23 @@ func openStreams(ctx context.Context, js jetstream.JetStream, cfg *Config) ([]je
 		cfg.Logger.Warn("the log has more replicas than were asked for, and keeps them; what is made beside it from here gets no more than were asked for: ask for as many everywhere",
 			"replicas", have, "asked", max(cfg.Replicas, 1))
 	}
-	return streams, askedFor(cfg.Partitions, streams)
+	return streams, nil
+}
+
+// metadata is what the streams of a log say of themselves.
+func metadata(streams []jetstream.Stream) []map[string]string {
+	all := make([]map[string]string, len(streams))
+	for p, s := range streams {
+		all[p] = s.CachedInfo().Config.Metadata
+	}
+	return all
 }
 
 // askedFor returns an error if the log never had so many partitions; 0 asks for none. Who asked for
 // what it was made with did not ask for less than it has since.
-func askedFor(partitions int, streams []jetstream.Stream) error {
-	created := 0
-	for _, s := range streams {
-		if s.CachedInfo().Config.Metadata[metaParent] == "" {
-			created++
-		}
-	}
-	for had := created; had <= len(streams); had *= 2 {
+func askedFor(partitions int, forks []fork) error {
+	created := forks[0].epochs[0].partitions
+	for had := created; had <= len(forks); had *= 2 {
 		if partitions == 0 || partitions == had {
 			return nil
 		}

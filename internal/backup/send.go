@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -50,6 +51,29 @@ type HaveStream struct {
 	Block       int    `json:"block"`
 	Last        uint64 `json:"last"`
 	Fingerprint uint64 `json:"fingerprint"`
+}
+
+// maxHave bounds what a receiver says of what it has, in bytes: a line for each stream.
+const maxHave = 1 << 20
+
+// ReadHave reads what a receiver says that it has. What no directory has is refused.
+func ReadHave(from io.Reader) (have Have, err error) {
+	text, err := io.ReadAll(io.LimitReader(from, maxHave+1))
+	switch {
+	case err != nil:
+		return Have{}, err
+	case len(text) > maxHave:
+		return Have{}, fmt.Errorf("it is larger than %d bytes", maxHave)
+	}
+	if err := json.Unmarshal(text, &have); err != nil {
+		return Have{}, err
+	}
+	for name, s := range have.Streams {
+		if s.Block < 0 || s.Block == math.MaxInt || s.Last > math.MaxInt64 || have.Log == "" && s != (HaveStream{}) {
+			return Have{}, fmt.Errorf("no backup has block %d, up to %d, of stream %q of log %q", s.Block, s.Last, name, have.Log)
+		}
+	}
+	return have, nil
 }
 
 // Names of what is sent beside blocks and secrets.

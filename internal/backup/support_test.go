@@ -25,12 +25,12 @@ const testPartitions = 2
 
 // place is a log in a directory of its own.
 type place struct {
-	t   *testing.T
+	t   testing.TB
 	cfg eventlog.Config
 	log *eventlog.Log
 }
 
-func newPlace(t *testing.T) *place {
+func newPlace(t testing.TB) *place {
 	t.Helper()
 	root := t.TempDir()
 	return &place{t: t, cfg: eventlog.Config{
@@ -39,7 +39,7 @@ func newPlace(t *testing.T) *place {
 }
 
 // filled is an open log with entries, accounts and inboxes.
-func filled(t *testing.T, entries int) *place {
+func filled(t testing.TB, entries int) *place {
 	t.Helper()
 	p := newPlace(t)
 	p.cfg.Partitions = testPartitions

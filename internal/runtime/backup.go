@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -61,8 +60,8 @@ func (c *Core) digests(ctx context.Context, upto []uint64) ([]backup.State, erro
 
 // backup answers with a stream of tar: see [backup.Send]. The body says what the caller has.
 func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
-	var have backup.Have
-	if err := json.NewDecoder(io.LimitReader(r.Body, maxHave)).Decode(&have); err != nil {
+	have, err := backup.ReadHave(r.Body)
+	if err != nil {
 		refuse(w, http.StatusBadRequest, "bad_request", "the body does not say what there is: "+err.Error())
 		return
 	}
@@ -88,9 +87,6 @@ func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusInternalServerError, "internal", err.Error())
 	}
 }
-
-// maxHave bounds what a caller says of what it has: a line for each stream.
-const maxHave = 1 << 20
 
 // lateHeader answers 200 with the first byte, so that an error before it can be told as one.
 type lateHeader struct {

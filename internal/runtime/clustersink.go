@@ -79,7 +79,7 @@ func (i intents) Read(ctx context.Context, partition int) (intent analytics.Inte
 	if err != nil || note == nil {
 		return intent, fenced(err)
 	}
-	if err := json.Unmarshal(note, &intent); err != nil {
+	if intent, err = analytics.ParseIntent(note); err != nil {
 		return intent, fmt.Errorf("read intent: %w", err)
 	}
 	return intent, nil

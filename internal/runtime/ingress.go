@@ -37,6 +37,11 @@ func readIngressApps(path string) (list []eventlog.IngressApp, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("--nats-users: %w", err)
 	}
+	return parseIngressApps(path, text)
+}
+
+// parseIngressApps is readIngressApps of the text of the file at a path.
+func parseIngressApps(path string, text []byte) (list []eventlog.IngressApp, err error) {
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	seen := make(map[string]bool)
 	for n := 1; lines.Scan(); n++ {
@@ -51,5 +56,8 @@ func readIngressApps(path string) (list []eventlog.IngressApp, err error) {
 		seen[app] = true
 		list = append(list, eventlog.IngressApp{App: app, Password: strings.TrimSpace(password)})
 	}
-	return list, lines.Err()
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("--nats-users: %s: %w", path, err)
+	}
+	return list, nil
 }

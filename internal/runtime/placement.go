@@ -67,11 +67,15 @@ type proofOf struct {
 
 // answerOthers has this node give digests and proofs of its copies to others.
 func (s *Server) answerOthers() {
-	s.router.Handle(callDigest, func(ctx context.Context, partition int, _ json.RawMessage) (any, error) {
-		return s.Projector.Digest(ctx, partition)
-	})
-	prove := func(name string, f func(ctx context.Context, partition int, x *proofOf) (any, error)) {
-		s.router.Handle(name, func(ctx context.Context, partition int, args json.RawMessage) (any, error) {
+	for name, f := range s.calls() {
+		s.router.Handle(name, f)
+	}
+}
+
+// calls are what this node does for others, by name.
+func (s *Server) calls() map[string]router.Call {
+	prove := func(f func(ctx context.Context, partition int, x *proofOf) (any, error)) router.Call {
+		return func(ctx context.Context, partition int, args json.RawMessage) (any, error) {
 			var x proofOf
 			if err := json.Unmarshal(args, &x); err != nil {
 				return nil, fmt.Errorf("a question for a proof: %w", err)
@@ -80,20 +84,25 @@ func (s *Server) answerOthers() {
 				return nil, errors.New("the node is starting")
 			}
 			return f(ctx, partition, &x)
-		})
+		}
 	}
-	prove(callCheckpoint, func(_ context.Context, partition int, x *proofOf) (any, error) {
-		return s.notary.Checkpoint(partition, x.To)
-	})
-	prove(callConsistency, func(_ context.Context, partition int, x *proofOf) (any, error) {
-		return s.notary.Consistency(partition, x.From, x.To)
-	})
-	prove(callInclusion, func(_ context.Context, partition int, x *proofOf) (any, error) {
-		return s.notary.Inclusion(partition, x.Sequence, x.To)
-	})
-	prove(callEvidence, func(ctx context.Context, _ int, x *proofOf) (any, error) {
-		return s.notary.Evidence(ctx, x.In, x.Message, x.User, x.Whole)
-	})
+	return map[string]router.Call{
+		callDigest: func(ctx context.Context, partition int, _ json.RawMessage) (any, error) {
+			return s.Projector.Digest(ctx, partition)
+		},
+		callCheckpoint: prove(func(_ context.Context, partition int, x *proofOf) (any, error) {
+			return s.notary.Checkpoint(partition, x.To)
+		}),
+		callConsistency: prove(func(_ context.Context, partition int, x *proofOf) (any, error) {
+			return s.notary.Consistency(partition, x.From, x.To)
+		}),
+		callInclusion: prove(func(_ context.Context, partition int, x *proofOf) (any, error) {
+			return s.notary.Inclusion(partition, x.Sequence, x.To)
+		}),
+		callEvidence: prove(func(ctx context.Context, _ int, x *proofOf) (any, error) {
+			return s.notary.Evidence(ctx, x.In, x.Message, x.User, x.Whole)
+		}),
+	}
 }
 
 // notaries are this node's notary and, for partitions that it does not answer for, those of others,

@@ -58,6 +58,9 @@ func (e *Error) Temporary() bool {
 // maxError bounds the body of a refusal that is read.
 const maxError = 1 << 20
 
+// maxRetryAfter bounds what is believed of Retry-After, in seconds: a century.
+const maxRetryAfter = 100 * 365 * 24 * 3600
+
 // errorOf reads a refusal.
 func errorOf(r *http.Response) *Error {
 	body, _ := io.ReadAll(io.LimitReader(r.Body, maxError)) // what is cut off is not JSON
@@ -71,7 +74,7 @@ func errorOf(r *http.Response) *Error {
 	e.Status, e.RequestID = r.StatusCode, r.Header.Get("X-Request-Id")
 	if after := r.Header.Get("Retry-After"); after != "" {
 		if seconds, err := strconv.Atoi(after); err == nil {
-			e.RetryAfter = time.Duration(max(seconds, 0)) * time.Second
+			e.RetryAfter = time.Duration(min(max(seconds, 0), maxRetryAfter)) * time.Second
 		} else if at, err := http.ParseTime(after); err == nil {
 			e.RetryAfter = max(time.Until(at), 0)
 		}

@@ -63,7 +63,8 @@ func (p *position) raise(list []Position) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, at := range list {
-		if p.upto != nil {
+		// Others would be refused when they are told.
+		if p.upto != nil && at.Partition >= 0 && at.Sequence >= 0 {
 			p.upto[at.Partition] = max(p.upto[at.Partition], uint64(at.Sequence))
 		}
 	}

@@ -257,8 +257,7 @@ func currentName(disk vfs.FS, root string, numbers []int) (string, error) {
 		return "", fmt.Errorf("read current generation: %w", err)
 	}
 	current := strings.TrimSpace(string(text))
-	n, notNumber := strconv.Atoi(current)
-	if err == nil && notNumber == nil && current == generationName(n) && (len(numbers) == 0 || slices.Contains(numbers, n)) {
+	if n := generationNumber(current); err == nil && n > 0 && (len(numbers) == 0 || slices.Contains(numbers, n)) {
 		return current, nil
 	}
 	oldest := 1
@@ -271,6 +270,14 @@ func currentName(disk vfs.FS, root string, numbers []int) (string, error) {
 
 func generationName(n int) string { return fmt.Sprintf("%06d", n) }
 
+// generationNumber is the number of the generation that is called so; 0 if none can be.
+func generationNumber(name string) int {
+	if n, err := strconv.Atoi(name); err == nil && n > 0 && name == generationName(n) {
+		return n
+	}
+	return 0
+}
+
 // Generations returns the numbers of the generations that lie in a partition's root. A nil file
 // system is the disk.
 func Generations(disk vfs.FS, root string) ([]int, error) {
@@ -281,8 +288,8 @@ func Generations(disk vfs.FS, root string) ([]int, error) {
 	}
 	var numbers []int
 	for _, name := range names {
-		n, err := strconv.Atoi(name)
-		if err != nil {
+		n := generationNumber(name)
+		if n == 0 {
 			continue
 		}
 		if info, err := disk.Stat(disk.PathJoin(root, name)); err == nil && info.IsDir() {

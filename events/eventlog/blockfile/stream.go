@@ -31,7 +31,6 @@ type Stream struct {
 
 // Meta is what a stream's configuration says that matters here.
 type Meta struct {
-	Name string
 	// Created tells the stream from another one that had its name.
 	Created  time.Time
 	Metadata map[string]string
@@ -103,14 +102,13 @@ func (s *Stream) Meta() (Meta, error) {
 func ParseMeta(text []byte) (Meta, error) {
 	var m struct {
 		Created  time.Time         `json:"Created"`
-		Name     string            `json:"name"`
 		Metadata map[string]string `json:"metadata"`
 		MaxAge   time.Duration     `json:"max_age"`
 	}
 	if err := json.Unmarshal(text, &m); err != nil {
 		return Meta{}, fmt.Errorf("%w: a configuration: %w", ErrDamaged, err)
 	}
-	return Meta{Name: m.Name, Created: m.Created, Metadata: m.Metadata, MaxAge: m.MaxAge}, nil
+	return Meta{Created: m.Created, Metadata: m.Metadata, MaxAge: m.MaxAge}, nil
 }
 
 func (s *Stream) readError(err error) error {

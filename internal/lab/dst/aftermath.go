@@ -58,6 +58,7 @@ func (w *world) sink() {
 	}
 	if w.armed() {
 		w.damage()
+		w.repartition()
 	}
 }
 

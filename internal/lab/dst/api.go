@@ -86,7 +86,7 @@ func (b *broker) create(name string, config []byte) *stream {
 }
 
 func (s *stream) info() []byte {
-	first := uint64(1)
+	first := s.base + 1
 	if len(s.entries) == 0 {
 		first = 0
 	}
@@ -100,11 +100,11 @@ func (b *broker) get(l *link, s *stream, m message) {
 	var want struct {
 		Sequence uint64 `json:"seq"`
 	}
-	if err := json.Unmarshal(m.data, &want); err != nil || want.Sequence == 0 || want.Sequence > s.last() {
+	if err := json.Unmarshal(m.data, &want); err != nil || want.Sequence <= s.base || want.Sequence > s.last() {
 		l.send(m.reply, m.reply, "", []byte("NATS/1.0 404 Message Not Found\r\n\r\n"), nil)
 		return
 	}
-	e := &s.entries[want.Sequence-1]
+	e := &s.entries[want.Sequence-s.base-1]
 	header := fmt.Appendf(nil, "NATS/1.0\r\nNats-Stream: %s\r\nNats-Subject: %s\r\nNats-Sequence: %d\r\nNats-Time-Stamp: %s\r\n\r\n",
 		s.name, e.Subject, e.Sequence, e.Time.Format(time.RFC3339Nano))
 	l.send(m.reply, m.reply, "", header, e.Data)
@@ -157,14 +157,13 @@ func (b *broker) pull(l *link, s *stream, name string, m message) {
 
 // deliver sends a consumer what it may be sent.
 func (b *broker) deliver(s *stream, c *consumer) {
-	for c.left > 0 && c.reply != "" && c.next >= 1 && c.next <= s.last() {
+	for c.left > 0 && c.reply != "" && c.next > s.base && c.next <= s.last() {
 		w := wayOK
 		if len(b.ways) > 0 && c.number == s.made { // older ones are of readers that left them
-
 			w, b.ways = b.ways[0], b.ways[1:]
 			b.note(w)
 		}
-		e := &s.entries[c.next-1]
+		e := &s.entries[c.next-s.base-1]
 		c.next++
 		c.delivered++
 		c.left--

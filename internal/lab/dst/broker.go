@@ -39,12 +39,13 @@ type broker struct {
 	tries   int
 }
 
-// stream is a JetStream stream. Sequences begin with 1 and have no gaps.
+// stream is a JetStream stream. Sequences begin after its base and have no gaps.
 type stream struct {
 	name      string
 	partition int
 	config    json.RawMessage
 	created   time.Time
+	base      uint64 // the sequence before the first entry
 	entries   []entry
 	ids       map[string]remembered
 	consumers map[string]*consumer
@@ -256,7 +257,7 @@ func (b *broker) inject(subject string, data []byte) {
 	}
 }
 
-func (s *stream) last() uint64 { return uint64(len(s.entries)) }
+func (s *stream) last() uint64 { return s.base + uint64(len(s.entries)) }
 
 // streamOf is the stream that stores a subject, receipts.v1.<partition>.….
 func (b *broker) streamOf(subject string) *stream {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing/synctest"
 	"time"
@@ -16,13 +17,16 @@ import (
 )
 
 // mapped is where NATS maps the subject of an outside producer
-// to, receipts.v1.0.<kind>.<org>.<app>.
-func mapped(in string) string {
+// to, receipts.v1.<partition>.<kind>.<org>.<app>.
+func mapped(in string, partition int) string {
 	words := strings.Split(in, ".")
-	return strings.Join([]string{"receipts.v1.0", words[5], words[2], words[3]}, ".")
+	return strings.Join([]string{"receipts.v1", strconv.Itoa(partition), words[5], words[2], words[3]}, ".")
 }
 
-func (w *world) resetModel() { w.model = oracle.New(0) }
+func (w *world) resetModel() {
+	w.model = oracle.New(0)
+	w.split.model = nil
+}
 
 // modelTo has the model decide what the log holds, up to an entry.
 func (w *world) modelTo(at uint64) {
@@ -31,22 +35,28 @@ func (w *world) modelTo(at uint64) {
 	}
 	entries := w.broker.entriesOf(0)
 	for _, e := range entries[min(w.model.Sequence(), uint64(len(entries))):min(at, uint64(len(entries)))] {
-		evs, err := decode(e)
-		if err != nil {
-			w.model.Poison(e.Sequence, e.Time.UnixMilli(), err.Error())
-			continue
-		}
-		w.model.Apply(e.Sequence, e.Time.UnixMilli(), evs)
+		evs := w.decide(w.model, e)
 		for _, s := range w.sessions {
 			s.follow(evs)
 		}
 	}
 }
 
-// decode returns the events of an entry.
-func decode(e entry) ([]events.Event, error) {
+// decide has a model decide an entry, and returns its events.
+func (w *world) decide(m *oracle.Model, e entry) []events.Event {
+	evs, err := decode(e, w.partitionsAt(e.Sequence))
+	if err != nil {
+		m.Poison(e.Sequence, e.Time.UnixMilli(), err.Error())
+		return nil
+	}
+	m.Apply(e.Sequence, e.Time.UnixMilli(), evs)
+	return evs
+}
+
+// decode returns the events of an entry of a log that had so many partitions then.
+func decode(e entry, partitions int) ([]events.Event, error) {
 	var batch events.Batch // whose memory the events share, and which the model keeps
-	if err := events.DecodeEntry(e.Subject, e.Data, e.id, 1, &batch); err != nil {
+	if err := events.DecodeEntry(e.Subject, e.Data, e.id, partitions, &batch); err != nil {
 		return nil, err
 	}
 	list := make([]events.Event, batch.Len())
@@ -56,30 +66,38 @@ func decode(e entry) ([]events.Event, error) {
 	return list, nil
 }
 
-// compare makes every query and compares the answers with the model's.
+// compare makes every query and compares the answers with the models'.
 func (w *world) compare() {
-	m, p := w.model, w.fold
-	for _, app := range m.Apps() {
-		settings, revision, _ := m.Settings(app)
-		got, gotRevision, ok := p.SettingsAt(0, app)
-		if !ok || !reflect.DeepEqual(got, settings) || gotRevision != revision {
-			w.fail("settings of %s: %+v, the model has %+v", app, got, settings)
-		}
-		w.compareMessages(app)
-		for _, user := range m.Users(app) {
-			conversations, err := p.Conversations(app, user)
-			w.same("conversations of "+user, err, conversations, m.Conversations(app, user))
-			s, _, err := p.SummaryAt(0, app, user, "")
-			w.same("summary of "+user, err, s.Items, m.Summary(app, user))
-		}
+	p := w.fold
+	all := oracle.Cluster{Partitions: []*oracle.Model{w.model}}
+	if m := w.forked(); m != nil {
+		all.Partitions = append(all.Partitions, m)
 	}
-	if total, _ := p.Poison(); total != uint64(len(m.Poisoned())) {
-		w.fail("%d poison entries, the model has %d", total, len(m.Poisoned()))
+	poisoned := 0
+	for k, m := range all.Partitions {
+		for _, app := range m.Apps() {
+			settings, revision, _ := m.Settings(app)
+			got, gotRevision, ok := p.SettingsAt(k, app)
+			if !ok || !reflect.DeepEqual(got, settings) || gotRevision != revision {
+				w.fail("settings of %s: %+v, the model has %+v", app, got, settings)
+			}
+			w.compareMessages(m, app)
+			for _, user := range m.Users(app) {
+				conversations, err := p.Conversations(app, user)
+				w.same("conversations of "+user, err, conversations, all.Conversations(app, user))
+				s, _, err := p.SummaryAt(k, app, user, "")
+				w.same("summary of "+user, err, s.Items, m.Summary(app, user))
+			}
+		}
+		poisoned += len(m.Poisoned())
+	}
+	if total, _ := p.Poison(); total != uint64(poisoned) {
+		w.fail("%d poison entries, the model has %d", total, poisoned)
 	}
 }
 
-func (w *world) compareMessages(app string) {
-	m, p := w.model, w.fold
+func (w *world) compareMessages(m *oracle.Model, app string) {
+	p := w.fold
 	for _, want := range m.AllMessages(app) {
 		name := oracle.ConversationOf(app, want)
 		got, err := p.MessageIn(name, want.ID, "")
@@ -192,7 +210,7 @@ func (w *world) rests() bool {
 		}
 	}
 	at, ok := w.position()
-	return ok && at == uint64(len(w.broker.entriesOf(0)))
+	return ok && at == uint64(len(w.broker.entriesOf(0))) && w.forkRests()
 }
 
 // ledger compares what clients were told with what the log holds.
@@ -200,7 +218,7 @@ func (w *world) ledger() {
 	there := map[int64][]eventlog.Location{}
 	var order int64
 	for _, e := range w.broker.entriesOf(0) {
-		evs, err := decode(e)
+		evs, err := decode(e, w.partitionsAt(e.Sequence))
 		if err != nil {
 			continue
 		}

@@ -40,6 +40,9 @@ func (w *world) plan(life int, last bool) {
 	case w.CrashAt > 0 && life == 0:
 		w.crashAt, w.end = w.CrashAt, endKill+ending(w.Seed%3)
 	case last || !w.armed():
+	case w.split.mark > 0 && w.split.deaths > 0:
+		w.split.deaths--
+		w.crashAt, w.end = w.report.Steps+1+w.random.IntN(w.split.within), endKill+ending(w.random.IntN(3))
 	case w.random.IntN(3) > 0:
 		w.crashAt, w.end = w.report.Steps+1+w.random.IntN(150), endKill+ending(w.random.IntN(3))
 	}
@@ -163,14 +166,19 @@ func (w *world) outsider() {
 		return
 	}
 	e := w.script[0]
-	e.Time = 0 // it is no submit
 	w.script = w.script[1:]
+	w.putIn(e)
+}
+
+// putIn stores an event past receiptd, where the broker maps it to.
+func (w *world) putIn(e events.Event) {
+	e.Time = 0 // it is no submit
 	in, err := events.IngressSubject(&e)
 	if err != nil {
 		w.fail("subject of an event: %v", err)
 	}
 	w.tracef("outsider: %s", e.Kind)
-	w.broker.inject(mapped(in), events.AppendJSON(nil, &e))
+	w.broker.inject(mapped(in, w.partitionOf(&e)), events.AppendJSON(nil, &e))
 }
 
 // silence has the broker store one entry and say nothing for longer than it remembers ids.

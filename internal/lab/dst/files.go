@@ -53,6 +53,7 @@ func (w *world) damage() {
 	entries := w.broker.entriesOf(0)
 	switch k := w.random.IntN(10); {
 	case len(entries) == 0:
+	case k < 8 && w.partitions() > 1: // it is laid down as one stream
 	case k < 5 && !w.interval:
 		w.damageLog(entries)
 	case k < 8 && !w.interval:

@@ -30,6 +30,7 @@ const (
 
 // submitSome submits the next events of the script, or again what failed.
 func (w *world) submitSome() {
+	w.leaveToOutsiders()
 	if w.log == nil || len(w.script) == 0 {
 		return
 	}
@@ -41,7 +42,7 @@ func (w *world) submitSome() {
 	}
 	internal := w.script[0].Kind.Internal()
 	list := make([]events.Event, 0, n)
-	for len(w.script) > 0 && len(list) < n && w.script[0].Kind.Internal() == internal {
+	for len(w.script) > 0 && len(list) < n && w.script[0].Kind.Internal() == internal && w.partitionOf(&w.script[0]) == 0 {
 		e := w.script[0]
 		w.script = w.script[1:]
 		w.tagged++

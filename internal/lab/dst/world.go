@@ -3,7 +3,6 @@ package dst
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	mathrand "math/rand"
 	"math/rand/v2"
 	"slices"
@@ -18,7 +17,6 @@ import (
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/lab/oracle"
-	"github.com/receiptd/receiptd/projections"
 )
 
 // Run is what one seed is run with.
@@ -59,7 +57,7 @@ var Plants = []string{
 // Kinds lists the faults that there are, by the names under which [Report.Kinds] counts them.
 func Kinds() []string {
 	return slices.Concat(fateNames[1:], wayNames[1:], diskNames[:], endNames[1:], logDamageNames[1:], []string{
-		kindSilent, kindAway, kindGarbage, kindBack, kindJump, kindForgot, kindAhead, kindFlipped, kindWitness, kindRepair,
+		kindSilent, kindAway, kindGarbage, kindBack, kindJump, kindForgot, kindAhead, kindFlipped, kindWitness, kindRepair, kindSplit, kindHalfway,
 	})
 }
 
@@ -75,6 +73,8 @@ const (
 	kindFlipped = "state: bit flipped"
 	kindWitness = "witness: write cut off"
 	kindRepair  = "log: repaired with losses"
+	kindSplit   = "log: repartitioned"
+	kindHalfway = "log: opened while it is repartitioned"
 )
 
 // moment says what becomes of the process at a step.
@@ -140,7 +140,8 @@ type world struct {
 	attested uint64 // the witness has it
 	served   uint64 // the state was at that entry when it was ready
 	flipped  bool   // a bit of the state is another one
-	final    bool   // the life is the last one
+	split    split
+	final    bool // the life is the last one
 }
 
 // errBroken ends a run: a promise was not kept.
@@ -160,6 +161,7 @@ func Play(r Run) (report Report) {
 		store: func() moment { return w.step(true) }, died: w.died, fired: w.fired, plant: r.Plant,
 		streams: map[string]*stream{},
 	}
+	w.split = newSplit(r.Seed)
 	w.interval = !r.Calm && w.random.IntN(5) == 0
 	defer func() {
 		if e := recover(); e != nil {
@@ -254,125 +256,6 @@ func (w *world) isCrashed() bool {
 	return w.crashed
 }
 
-// start begins a life. It reports whether the process runs.
-func (w *world) start() bool {
-	w.mu.Lock()
-	w.report.Lives++
-	w.crashed = false
-	w.mu.Unlock()
-	w.broker.frozen.Store(false)
-	w.disk = &disk{FS: w.mem, mem: w.mem, step: w.step, died: w.died, fired: w.fired}
-	w.disk.lies = w.Plant == "sync nothing"
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	var err error
-	w.log, err = eventlog.Open(ctx, w.logConfig())
-	if err != nil {
-		w.log = nil
-		if !w.isCrashed() {
-			w.fail("the log does not open: %v", err)
-		}
-		return false
-	}
-	if w.armed() && !w.final {
-		w.armDisk()
-	}
-	err = w.open(ctx)
-	switch {
-	case w.isCrashed():
-		return false
-	case err != nil && w.unreadable():
-		w.tracef("the state does not open: its disk failed")
-		return false
-	case err != nil:
-		w.fail("the state does not open: %v", err)
-	}
-	at, ok := w.position()
-	if ok && at < w.durable && !w.flipped {
-		w.fail("the state is at entry %d, and was durable at entry %d", at, w.durable)
-	}
-	w.attested = uint64(len(w.broker.entriesOf(0)))
-	w.tracef("start: state at %d, log to %d", at, w.attested)
-	w.run()
-	w.settle()
-	return !w.isCrashed()
-}
-
-func (w *world) logConfig() eventlog.Config {
-	return eventlog.Config{
-		URL: "nats://127.0.0.1:4222", Dialer: dialer{w.broker}, Partitions: 1, Logger: slog.New(slog.DiscardHandler),
-	}
-}
-
-func (w *world) open(ctx context.Context) (err error) {
-	w.hub = notify.New(1, notify.Options{})
-	w.fold, err = projector.New(ctx, w.log, projector.Options{
-		Dir: "state", FS: w.disk, CacheBytes: 1 << 16, CheckpointEvery: time.Second, FlushEvery: 3 * time.Second,
-		Audience: audience{w.hub, w}, Intake: w.log, StartOver: w.interval, Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		w.fold = nil
-	}
-	return err
-}
-
-func (w *world) run() {
-	ctx, cancel := context.WithCancel(context.Background())
-	w.cancel, w.running, w.runErr = cancel, make(chan struct{}), nil
-	fold, done := w.fold, w.running
-	go func() {
-		defer close(done)
-		w.runErr = fold.Run(ctx)
-	}()
-}
-
-// audience is the hub; a planted fault loses what is pushed.
-type audience struct {
-	*notify.Hub
-	w *world
-}
-
-// Push implements [projector.Audience].
-func (a audience) Push(effects []projections.Effect) {
-	if a.w.Plant == "lose a push" {
-		effects = effects[1:]
-	}
-	a.Hub.Push(effects)
-}
-
-// stop ends what runs of a life, whether it is dead already or is to end in good order.
-func (w *world) stop(ctx context.Context) (err error) {
-	for _, s := range w.sessions {
-		s.sub.Close()
-	}
-	w.sessions = nil
-	if w.cancel != nil {
-		w.cancel()
-		<-w.running
-		w.cancel = nil
-	}
-	if w.fold != nil {
-		err = w.fold.Close()
-		w.fold = nil
-	}
-	if w.log != nil {
-		_ = w.log.Close(ctx)
-		w.log = nil
-	}
-	synctest.Wait()
-	return err
-}
-
-// abandon ends a life whose end does not matter.
-func (w *world) abandon() {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	w.disk.heal()
-	_ = w.stop(ctx)
-	w.broker.die()
-	synctest.Wait()
-}
-
 // settle waits until nobody computes any more, and takes in what came of it.
 func (w *world) settle() {
 	synctest.Wait()
@@ -393,8 +276,10 @@ func (w *world) sleep(d time.Duration) {
 
 // position is the entry that the state stands at; ok is false if its disk failed and it does not
 // say.
-func (w *world) position() (at uint64, ok bool) {
-	_, at, err := w.fold.SummaryAt(0, "o#none", "nobody", "")
+func (w *world) position() (at uint64, ok bool) { return w.positionOf(0) }
+
+func (w *world) positionOf(partition int) (at uint64, ok bool) {
+	_, at, err := w.fold.SummaryAt(partition, "o#none", "nobody", "")
 	if err != nil && !w.unreadable() {
 		w.fail("the state does not answer: %v", err)
 	}

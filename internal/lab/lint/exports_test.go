@@ -35,10 +35,16 @@ var exportedAnyway = map[string]string{
 	"consumers.TimedHandler": "what a handler may be besides, which docs/DESIGN.md says to whoever writes one",
 }
 
+// forTests are functions and methods that only tests use, and why they are there.
+var forTests = map[string]string{
+	"events/eventlog.NewTicket":      "for programs that put something else in the place of a log, as their tests do",
+	"internal/gateway/easemob.Calls": "by which a test sees that it has tried all of them",
+}
+
 // TestExportsAreUsed holds that what a package exports another one uses, if only the package's
 // external test, or has in its hands: as the type of something that it uses, or as a value of such
-// a type. Fields are left out, since encodings and templates use them, and so are methods that an
-// interface has.
+// a type; and that functions and methods are there for more than tests. Fields are left out, since
+// encodings and templates use them, and so are methods that an interface has.
 func TestExportsAreUsed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it reads the whole module with its tests")
@@ -59,13 +65,14 @@ type exports struct {
 	// ours are the packages without their tests.
 	ours     map[string]*types.Package
 	used     map[token.Position]bool // by another package
+	running  map[token.Position]bool // used by code that is none of a test
 	declared map[token.Position]types.Object
 	methods  map[string]bool // that some interface has
 }
 
 func newExports() *exports {
 	return &exports{
-		fset: token.NewFileSet(), used: map[token.Position]bool{}, declared: map[token.Position]types.Object{},
+		fset: token.NewFileSet(), used: map[token.Position]bool{}, running: map[token.Position]bool{}, declared: map[token.Position]types.Object{},
 		// Those of package encoding, which nobody imports.
 		methods: map[string]bool{"MarshalText": true, "UnmarshalText": true},
 	}
@@ -171,9 +178,12 @@ func (c *exports) check(path string, with types.Importer, dir string, files ...[
 			c.declared[at] = o
 		}
 	}
-	for _, o := range info.Uses {
+	for id, o := range info.Uses {
 		if o.Pkg() != nil && o.Pkg().Path() != path {
 			c.used[c.position(o)] = true
+		}
+		if !strings.HasSuffix(c.fset.Position(id.Pos()).Filename, "_test.go") {
+			c.running[c.position(o)] = true
 		}
 	}
 	for _, x := range info.Types {
@@ -236,13 +246,16 @@ func (c *exports) findings() (list []string) {
 	for at, o := range c.declared {
 		dir := strings.TrimPrefix(o.Pkg().Path(), module+"/")
 		name := o.Name()
-		f, method := o.(*types.Func)
-		if method = method && f.Signature().Recv() != nil; method {
+		f, function := o.(*types.Func)
+		method := function && f.Signature().Recv() != nil
+		if method {
 			name = receiver(f) + "." + name
 		}
 		_, constant := o.(*types.Const)
 		_, variable := o.(*types.Var)
 		switch {
+		case function && !c.running[at] && c.used[at] && !below(dir, instruments) && !c.methods[o.Name()] && forTests[dir+"."+name] == "":
+			list = append(list, fmt.Sprintf("%s: %s is there for tests only", dir, name))
 		case c.used[at], method && (c.methods[o.Name()] || !token.IsExported(receiver(f))):
 		case constant && c.used[c.typeAt(o.Type())]:
 		case (constant || variable) && slices.Contains(surface, dir):

@@ -164,7 +164,7 @@ func (l *ledger) close(`,
 		Package: "consumers/notify", Test: "TestPagesAcknowledgeOnlyTogether",
 	},
 	{
-		Name: "summary-and-push", File: "consumers/notify/subscription.go",
+		Name: "summary-and-push", File: "consumers/notify/gaps.go",
 		Old:     `return partition < len(s.told) && sequence <= s.told[partition]`,
 		New:     `return false`,
 		Bug:     "what the summary of a connection has told is pushed on it once more",
