@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/nats-io/nats-server/v2/server"
@@ -54,6 +55,8 @@ const (
 	peerUser    = "receiptd"
 	// peerTLSSeconds is how long a handshake between them may take, on a machine that is busy too.
 	peerTLSSeconds = 10
+	// peerLookEvery is how often one that waits for the server looks whether it failed.
+	peerLookEvery = 100 * time.Millisecond
 )
 
 // peer is the NATS server in this process as one of a cluster.
@@ -102,7 +105,7 @@ func (p *peer) start(ctx context.Context, cfg *Config) error {
 	}
 	opts := new(server.Options)
 	if err := opts.ProcessConfigString(text); err != nil {
-		return err
+		return errors.New(cfg.Peers.mask(err.Error())) // it may quote a route
 	}
 	// The server meets the others only once it listens for clients, too. Nobody can log in there:
 	// the only user comes from inside the process.
@@ -121,13 +124,31 @@ func (p *peer) start(ctx context.Context, cfg *Config) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("not ready in time: %w", context.Cause(ctx))
 	}
-	if err := p.logs.fatal(); err != nil {
-		return err
+	return p.ready(ctx)
+}
+
+// ready waits until the server takes connections and listens for the others. It never does where
+// another process has the address, and says so only after it was started.
+func (p *peer) ready(ctx context.Context) error {
+	for end := time.Now().Add(embeddedStartPeriod); time.Now().Before(end); {
+		ready := p.srv.ReadyForConnections(peerLookEvery)
+		if err := p.logs.fatal(); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("not ready in time: %w", context.Cause(ctx))
+		}
+		if ready {
+			return nil
+		}
 	}
-	if !p.srv.ReadyForConnections(embeddedStartPeriod) {
-		return errors.New("not ready for connections")
-	}
-	return p.logs.fatal()
+	return errors.New("not ready for connections")
+}
+
+// mask is a text without the secret, as it is and as it is in a route.
+func (p *Peers) mask(text string) string {
+	route := url.UserPassword(peerUser, p.Secret).String()
+	return strings.NewReplacer(route, peerUser+":***", p.Secret, "***").Replace(text)
 }
 
 // peerConfig is the server's configuration. The account is in its text, rather than made when the
@@ -185,8 +206,8 @@ func checkPeer(dir, node string) error {
 	return os.WriteFile(path, []byte(node+"\n"), 0o600)
 }
 
-// isPeer reports whether a directory is the store of a cluster's server.
-func isPeer(dir string) bool {
+// IsPeer reports whether a directory is the store of a server that forms a cluster with others.
+func IsPeer(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, peerFile))
 	return err == nil
 }

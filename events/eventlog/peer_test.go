@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -117,6 +118,40 @@ func TestStoresOfServersAloneAndOfNodes(t *testing.T) {
 	}
 	if _, err := eventlog.Open(ctx, eventlog.Config{Dir: fresh.Peers.Dir, Partitions: 1}); !errors.Is(err, eventlog.ErrPeer) {
 		t.Errorf("a server that is alone on the store of a node: %v", err)
+	}
+}
+
+// A node whose address another process has says so and ends, rather than wait for the others.
+func TestPeerWhoseAddressIsTaken(t *testing.T) {
+	t.Parallel()
+	cfg := peers(t)[0]
+	other, err := net.Listen("tcp", cfg.Peers.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if l, err := eventlog.Open(testContext(t), cfg); err == nil {
+		natstest.CloseLog(t, l)
+		t.Error("it is open")
+	} else if !strings.Contains(err.Error(), cfg.Peers.Listen+": bind: address already in use") {
+		t.Error(err)
+	}
+}
+
+// What nats-server does not like in the routes is told without the secret in them.
+func TestRefusedRoutesDoNotTellTheSecret(t *testing.T) {
+	t.Parallel()
+	for _, secret := range []string{"a secret: \"$x%y/z@", "a-plain-secret-of-all"} {
+		cfg := peers(t)[0]
+		cfg.Peers.Secret = secret
+		cfg.Peers.Routes = append(cfg.Peers.Routes, cfg.Peers.Routes[0])
+		_, err := eventlog.Open(testContext(t), cfg)
+		if err == nil || !strings.Contains(err.Error(), cfg.Peers.Routes[0]) {
+			t.Fatal(err)
+		}
+		if strings.Contains(err.Error(), "secret") { // which both hold, in a URL too
+			t.Error(err)
+		}
 	}
 }
 
