@@ -17,6 +17,7 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Peers has the NATS servers inside several processes form a cluster, in which the log lies with a
@@ -44,7 +45,8 @@ type Peers struct {
 var (
 	ErrStandalone = errors.New("eventlog: the directory holds the log of a server that was alone; the NATS servers of a cluster would delete it as unknown. " +
 		"Nothing was changed. To bring it into a cluster, back it up (receiptctl backup DIR --secrets --data OLD) and start all nodes on new data directories with --restore-from DIR")
-	ErrPeer = errors.New("eventlog: the directory holds a copy of a cluster's log; it needs --node, --cluster-listen, --cluster-routes and --cluster-secret, as before")
+	ErrPeer = errors.New("eventlog: the directory holds a copy of a cluster's log, which its node alone can open: receiptd with --node, --cluster-listen, --cluster-routes and --cluster-secret, as before; " +
+		"receiptctl asks a running node for it, with --server instead of --data")
 )
 
 // peerFile marks a store of a cluster.
@@ -143,6 +145,17 @@ func (p *peer) ready(ctx context.Context) error {
 		}
 	}
 	return errors.New("not ready for connections")
+}
+
+// askJetStream asks whether there is somebody who answers for the streams. The nodes' servers choose
+// one among them, and the first time only when all have been heard: one that is missing might know
+// of streams that the others do not.
+func (l *Log) askJetStream(ctx context.Context, js jetstream.JetStream) error {
+	_, err := js.AccountInfo(ctx)
+	if err != nil && l.cfg.Peers != nil {
+		err = fmt.Errorf("%w (a new cluster begins when all nodes of --cluster-routes are there, and goes on while most are)", err)
+	}
+	return err
 }
 
 // mask is a text without the secret, as it is and as it is in a route.

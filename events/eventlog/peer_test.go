@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
@@ -135,6 +136,29 @@ func TestPeerWhoseAddressIsTaken(t *testing.T) {
 		t.Error("it is open")
 	} else if !strings.Contains(err.Error(), cfg.Peers.Listen+": bind: address already in use") {
 		t.Error(err)
+	}
+}
+
+// Two of three nodes do not begin a cluster, and say what they wait for.
+func TestNodesOfANewClusterSayThatAllAreNeeded(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(testContext(t), 3*time.Second)
+	defer cancel()
+	var said output.Buffer
+	configs := peers(t)[:2]
+	configs[0].Logger = slog.New(slog.NewTextHandler(&said, nil))
+	var group sync.WaitGroup
+	for _, cfg := range configs {
+		group.Go(func() {
+			if l, err := eventlog.Open(ctx, cfg); err == nil {
+				natstest.CloseLog(t, l)
+				t.Error("it is open")
+			}
+		})
+	}
+	group.Wait()
+	if !strings.Contains(said.String(), "a new cluster begins when all nodes of --cluster-routes are there") {
+		t.Error(said.String())
 	}
 }
 
