@@ -147,9 +147,9 @@ func (p *peer) ready(ctx context.Context) error {
 	return errors.New("not ready for connections")
 }
 
-// askJetStream asks whether there is somebody who answers for the streams. The nodes' servers choose
-// one among them, and the first time only when all have been heard: one that is missing might know
-// of streams that the others do not.
+// askJetStream asks whether somebody answers for the streams. The nodes' servers choose one among
+// them, and the first time only when all are heard: one that is missing might know of streams that
+// the others do not.
 func (l *Log) askJetStream(ctx context.Context, js jetstream.JetStream) error {
 	_, err := js.AccountInfo(ctx)
 	if err != nil && l.cfg.Peers != nil {

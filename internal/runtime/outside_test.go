@@ -11,8 +11,7 @@ import (
 )
 
 // A node of outside NATS servers is refused the directory of a server that was alone, and that of a
-// node that was of a cluster by itself, and is told which: only the first one can be backed up as it
-// is.
+// node that was of a cluster by itself, and is told which: only the first can be backed up so.
 func TestNodeOfOutsideServersOnTheLogOfAnother(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
