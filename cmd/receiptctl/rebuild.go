@@ -245,7 +245,7 @@ func report(w io.Writer, r projector.RebuildResult, asJSON bool) error {
 // reportLog says what part of the log its own checksums prove.
 func reportLog(w io.Writer, streams []eventlog.StreamFiles, findings []eventlog.Finding) (err error) {
 	if len(streams) == 0 {
-		_, err = fmt.Fprintln(w, "log: in an outside NATS cluster, whose files were not read")
+		_, err = fmt.Fprintln(w, "log: in a NATS cluster, whose files were not read")
 		return err
 	}
 	for _, s := range streams {

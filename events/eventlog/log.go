@@ -112,7 +112,7 @@ func (l *Log) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := l.settle(ctx, func(ctx context.Context) error { _, err := js.AccountInfo(ctx); return err }); err != nil {
+	if err := l.settle(ctx, func(ctx context.Context) error { return l.askJetStream(ctx, js) }); err != nil {
 		return fmt.Errorf("ask for JetStream: %w", err)
 	}
 	if l.server != nil {

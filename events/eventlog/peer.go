@@ -12,10 +12,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Peers has the NATS servers inside several processes form a cluster, in which the log lies with a
@@ -43,7 +45,8 @@ type Peers struct {
 var (
 	ErrStandalone = errors.New("eventlog: the directory holds the log of a server that was alone; the NATS servers of a cluster would delete it as unknown. " +
 		"Nothing was changed. To bring it into a cluster, back it up (receiptctl backup DIR --secrets --data OLD) and start all nodes on new data directories with --restore-from DIR")
-	ErrPeer = errors.New("eventlog: the directory holds a copy of a cluster's log; it needs --node, --cluster-listen, --cluster-routes and --cluster-secret, as before")
+	ErrPeer = errors.New("eventlog: the directory holds a copy of a cluster's log, which its node alone can open: receiptd with --node, --cluster-listen, --cluster-routes and --cluster-secret, as before; " +
+		"receiptctl asks a running node for it, with --server instead of --data")
 )
 
 // peerFile marks a store of a cluster.
@@ -54,6 +57,8 @@ const (
 	peerUser    = "receiptd"
 	// peerTLSSeconds is how long a handshake between them may take, on a machine that is busy too.
 	peerTLSSeconds = 10
+	// peerLookEvery is how often one that waits for the server looks whether it failed.
+	peerLookEvery = 100 * time.Millisecond
 )
 
 // peer is the NATS server in this process as one of a cluster.
@@ -102,7 +107,7 @@ func (p *peer) start(ctx context.Context, cfg *Config) error {
 	}
 	opts := new(server.Options)
 	if err := opts.ProcessConfigString(text); err != nil {
-		return err
+		return errors.New(cfg.Peers.mask(err.Error())) // it may quote a route
 	}
 	// The server meets the others only once it listens for clients, too. Nobody can log in there:
 	// the only user comes from inside the process.
@@ -121,13 +126,42 @@ func (p *peer) start(ctx context.Context, cfg *Config) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("not ready in time: %w", context.Cause(ctx))
 	}
-	if err := p.logs.fatal(); err != nil {
-		return err
+	return p.ready(ctx)
+}
+
+// ready waits until the server takes connections and listens for the others. It never does where
+// another process has the address, and says so only after it was started.
+func (p *peer) ready(ctx context.Context) error {
+	for end := time.Now().Add(embeddedStartPeriod); time.Now().Before(end); {
+		ready := p.srv.ReadyForConnections(peerLookEvery)
+		if err := p.logs.fatal(); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("not ready in time: %w", context.Cause(ctx))
+		}
+		if ready {
+			return nil
+		}
 	}
-	if !p.srv.ReadyForConnections(embeddedStartPeriod) {
-		return errors.New("not ready for connections")
+	return errors.New("not ready for connections")
+}
+
+// askJetStream asks whether somebody answers for the streams. The nodes' servers choose one among
+// them, and the first time only when all are heard: one that is missing might know of streams that
+// the others do not.
+func (l *Log) askJetStream(ctx context.Context, js jetstream.JetStream) error {
+	_, err := js.AccountInfo(ctx)
+	if err != nil && l.cfg.Peers != nil {
+		err = fmt.Errorf("%w (a new cluster begins when all nodes of --cluster-routes are there, and goes on while most are)", err)
 	}
-	return p.logs.fatal()
+	return err
+}
+
+// mask is a text without the secret, as it is and as it is in a route.
+func (p *Peers) mask(text string) string {
+	route := url.UserPassword(peerUser, p.Secret).String()
+	return strings.NewReplacer(route, peerUser+":***", p.Secret, "***").Replace(text)
 }
 
 // peerConfig is the server's configuration. The account is in its text, rather than made when the
@@ -185,8 +219,8 @@ func checkPeer(dir, node string) error {
 	return os.WriteFile(path, []byte(node+"\n"), 0o600)
 }
 
-// isPeer reports whether a directory is the store of a cluster's server.
-func isPeer(dir string) bool {
+// IsPeer reports whether a directory is the store of a server that forms a cluster with others.
+func IsPeer(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, peerFile))
 	return err == nil
 }

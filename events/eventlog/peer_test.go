@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
@@ -117,6 +119,63 @@ func TestStoresOfServersAloneAndOfNodes(t *testing.T) {
 	}
 	if _, err := eventlog.Open(ctx, eventlog.Config{Dir: fresh.Peers.Dir, Partitions: 1}); !errors.Is(err, eventlog.ErrPeer) {
 		t.Errorf("a server that is alone on the store of a node: %v", err)
+	}
+}
+
+// A node whose address another process has says so and ends, rather than wait for the others.
+func TestPeerWhoseAddressIsTaken(t *testing.T) {
+	t.Parallel()
+	cfg := peers(t)[0]
+	other, err := net.Listen("tcp", cfg.Peers.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if l, err := eventlog.Open(testContext(t), cfg); err == nil {
+		natstest.CloseLog(t, l)
+		t.Error("it is open")
+	} else if !strings.Contains(err.Error(), cfg.Peers.Listen+": bind: address already in use") {
+		t.Error(err)
+	}
+}
+
+// Two of three nodes do not begin a cluster, and say what they wait for.
+func TestNodesOfANewClusterSayThatAllAreNeeded(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(testContext(t), 3*time.Second)
+	defer cancel()
+	var said output.Buffer
+	configs := peers(t)[:2]
+	configs[0].Logger = slog.New(slog.NewTextHandler(&said, nil))
+	var group sync.WaitGroup
+	for _, cfg := range configs {
+		group.Go(func() {
+			if l, err := eventlog.Open(ctx, cfg); err == nil {
+				natstest.CloseLog(t, l)
+				t.Error("it is open")
+			}
+		})
+	}
+	group.Wait()
+	if !strings.Contains(said.String(), "a new cluster begins when all nodes of --cluster-routes are there") {
+		t.Error(said.String())
+	}
+}
+
+// What nats-server does not like in the routes is told without the secret in them.
+func TestRefusedRoutesDoNotTellTheSecret(t *testing.T) {
+	t.Parallel()
+	for _, secret := range []string{"a secret: \"$x%y/z@", "a-plain-secret-of-all"} {
+		cfg := peers(t)[0]
+		cfg.Peers.Secret = secret
+		cfg.Peers.Routes = append(cfg.Peers.Routes, cfg.Peers.Routes[0])
+		_, err := eventlog.Open(testContext(t), cfg)
+		if err == nil || !strings.Contains(err.Error(), cfg.Peers.Routes[0]) {
+			t.Fatal(err)
+		}
+		if strings.Contains(err.Error(), "secret") { // which both hold, in a URL too
+			t.Error(err)
+		}
 	}
 }
 

@@ -19,7 +19,8 @@ import (
 // witness against their checksums while the log is in use, and compares the log with what was
 // acknowledged before it began. Files are read from the disk itself; pace is asked before each
 // read. What it finds is in the inspection, with the codes of [Inspect]; the error is for what kept
-// it from looking. A log in an outside cluster has no files here: its inspection is empty.
+// it from looking. Of a log in a cluster, outside or of the nodes' own servers, the inspection is
+// empty: what each server has of it is not all that was acknowledged.
 func (l *Log) Scrub(ctx context.Context, pace diskread.Pace) (Inspection, error) {
 	if l.attester == nil {
 		return Inspection{}, nil

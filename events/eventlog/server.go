@@ -59,7 +59,7 @@ func startEmbedded(ctx context.Context, cfg *Config) (*embedded, error) {
 	if err := checkWritable(cfg.Dir); err != nil {
 		return nil, err
 	}
-	if isPeer(cfg.Dir) {
+	if IsPeer(cfg.Dir) {
 		return nil, fmt.Errorf("%w: %s", ErrPeer, cfg.Dir)
 	}
 	lock := flock.New(filepath.Join(cfg.Dir, "lock"))

@@ -195,8 +195,11 @@ func (k Cluster) validate(c *Config) error {
 	if routes := k.RouteList(); len(routes) < 3 {
 		p.add("cluster-routes", "names %d nodes; a cluster that survives the loss of one has three or more", len(routes))
 	} else {
-		for _, route := range routes {
+		for i, route := range routes {
 			p.address("cluster-routes", route)
+			if slices.Contains(routes[:i], route) {
+				p.add("cluster-routes", "names %q twice", route)
+			}
 		}
 	}
 	if c.Log.NATS != "" {

@@ -50,6 +50,7 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		{"a node of an outside cluster", func(c *Config) { c.Log.NATS, c.Log.Replicas, c.Cluster.Node = "nats://a,nats://b", 3, "a" }, ""},
 		{"nodes by themselves", func(c *Config) { c.Cluster = cluster() }, ""},
 		{"two nodes by themselves", func(c *Config) { c.Cluster = cluster(); c.Cluster.Routes = "a:1,b:1" }, "--cluster-routes: names 2 nodes; a cluster that survives the loss of one has three or more"},
+		{"a node twice", func(c *Config) { c.Cluster = cluster(); c.Cluster.Routes = "a:1,b:1, a:1" }, "--cluster-routes: names \"a:1\" twice"},
 		{"fewer copies than nodes", func(c *Config) { c.Cluster = cluster(); c.Cluster.Copies = 2 }, ""},
 		{"copies that move at once", func(c *Config) { c.Cluster = cluster(); c.Cluster.MoveAfter = time.Second }, "--move-after: 1s is less than 5s, which a node may be silent in between"},
 		{"as many copies as nodes", func(c *Config) { c.Cluster = cluster(); c.Cluster.Copies = 3 }, ""},

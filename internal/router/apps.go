@@ -25,6 +25,8 @@ const (
 	// rememberFor is how long settings are believed that another node has told, unless this node
 	// has heard of a later entry: about as long as a fold may be behind.
 	rememberFor = 200 * time.Millisecond
+	// askSoon is how long one partition is waited for while another one may know as much.
+	askSoon = 500 * time.Millisecond
 	// rememberMost bounds how many are.
 	rememberMost = 1024
 )
@@ -48,6 +50,14 @@ func (r *remembered) get(app string, entry uint64) (configuredAs, bool) {
 	return x.configuredAs, known && x.entry >= entry && time.Since(x.at) < rememberFor
 }
 
+// latest is what was told last, however long ago.
+func (r *remembered) latest(app string) (configuredAs, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	x, known := r.all[app]
+	return x.configuredAs, known
+}
+
 func (r *remembered) put(app string, x told) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,16 +77,36 @@ func (r *Router) Settings(app string) (s events.Settings, revision uint64, ok bo
 	if s, revision, ok = r.Projector.Settings(app); ok || r.Configured() {
 		return s, revision, ok
 	}
-	k := r.last()
-	x, known := r.apps.get(app, r.seen[k].Load())
+	x, known := r.apps.get(app, r.seen[r.last()].Load())
 	if !known {
-		x = r.settingsElsewhere(k, app)
+		x = r.settingsElsewhere(app)
 	}
 	return x.Settings, x.Revision, x.OK
 }
 
-func (r *Router) settingsElsewhere(partition int, app string) (x configuredAs) {
+// settingsElsewhere asks for the settings of an app as the last partition has them. Where nobody
+// answers for that one, an earlier one has them as well, and else what was told before is the best
+// that there is: an app is not gone because a node is.
+func (r *Router) settingsElsewhere(app string) configuredAs {
 	ctx, cancel := context.WithTimeout(context.Background(), askMax)
+	defer cancel()
+	for k := r.last(); k >= 0; k-- {
+		if x, ok := r.settingsOf(ctx, app, k, askSoon); ok {
+			return x
+		}
+	}
+	if x, ok := r.apps.latest(app); ok {
+		return x
+	}
+	x, _ := r.settingsOf(ctx, app, r.last(), askMax)
+	return x // unknown, as far as this node can tell, if nobody answers
+}
+
+// settingsOf asks for the settings of an app in one partition, and remembers them.
+func (r *Router) settingsOf(
+	ctx context.Context, app string, partition int, limit time.Duration,
+) (x configuredAs, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := time.Now()
 	answers, err := r.ask(ctx, settings.name, &args{App: app}, []cluster.Entry{{Partition: partition}})
@@ -84,10 +114,10 @@ func (r *Router) settingsElsewhere(partition int, app string) (x configuredAs) {
 		x, err = decode[configuredAs](&answers[0])
 	}
 	if err != nil {
-		return configuredAs{} // unknown, as far as this node can tell
+		return configuredAs{}, false
 	}
-	r.apps.put(app, told{x, answers[0].Sequence, began})
-	return x
+	r.apps.put(app, told{x, r.seen[r.last()].Load(), began})
+	return x, true
 }
 
 // SettingsAt returns the settings of an app as one partition has them, and their revision.

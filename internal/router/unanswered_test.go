@@ -46,7 +46,12 @@ func (b *bus) Ask(ctx context.Context, _ string, question []byte) ([]byte, error
 // newRouter makes a router of a node on its own, which has copies or none.
 func newRouter(t *testing.T, sparse bool, b *bus) (*Router, *projector.Projector) {
 	t.Helper()
-	p, err := projector.New(consumertest.Context(t), consumertest.Open(t, 1), projector.Options{Dir: t.TempDir(), Sparse: sparse, Logger: natstest.Logger(t)})
+	return newRouterOf(t, 1, sparse, b)
+}
+
+func newRouterOf(t *testing.T, partitions int, sparse bool, b *bus) (*Router, *projector.Projector) {
+	t.Helper()
+	p, err := projector.New(consumertest.Context(t), consumertest.Open(t, partitions), projector.Options{Dir: t.TempDir(), Sparse: sparse, Logger: natstest.Logger(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,8 +100,8 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 	if cfg.Cluster.RestoreFrom != "" {
 		limit = restoreTimeout
 	}
-	if _, err := os.Stat(filepath.Join(cfg.Data, logDir)); err == nil && cfg.Cluster.Node != "" && len(cfg.Log.NATS) > 0 {
-		return c, fmt.Errorf("%w: %s", errStandalone, cfg.Data)
+	if err := checkOutside(&cfg); err != nil {
+		return c, err
 	}
 	inTime, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

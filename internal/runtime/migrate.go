@@ -41,6 +41,18 @@ var errStandalone = errors.New("the data directory holds the log of a server tha
 	"To bring it into a cluster, back it up (receiptctl backup DIR --secrets --data OLD), restore that into the NATS servers " +
 	"(receiptctl restore DIR --into URL --data WORK), and start the nodes on new data directories; or start them with --restore-from DIR")
 
+// checkOutside refuses a node of outside NATS servers a data directory with a log of its own.
+func checkOutside(cfg *config.Config) error {
+	dir := filepath.Join(cfg.Data, logDir)
+	if _, err := os.Stat(dir); err != nil || cfg.Cluster.Node == "" || cfg.Log.NATS == "" {
+		return nil
+	}
+	if eventlog.IsPeer(dir) {
+		return fmt.Errorf("%w: %s", eventlog.ErrPeer, dir)
+	}
+	return fmt.Errorf("%w: %s", errStandalone, cfg.Data)
+}
+
 // errClaimed: somebody else restores a log into the cluster.
 var errClaimed = errors.New("another process has begun to restore a log into this cluster; begin it again there")
 

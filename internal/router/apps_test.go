@@ -1,0 +1,35 @@
+package router
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/receiptd/receiptd/internal/cluster"
+)
+
+// A node without any partition knows an app while those do not answer that it would ask first: from
+// another partition, and if nobody answers at all, from before.
+func TestAnAppIsNotGoneBecauseANodeIs(t *testing.T) {
+	t.Parallel()
+	text, err := json.Marshal(configuredAs{Revision: 3, OK: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answering := true
+	b := &bus{answer: func(of cluster.Entry) *cluster.Answer {
+		if of.Partition != 0 || !answering {
+			return nil
+		}
+		return &cluster.Answer{Entry: of, Result: text}
+	}}
+	r, _ := newRouterOf(t, 2, true, b)
+	if _, revision, ok := r.Settings("acme#chat"); !ok || revision != 3 {
+		t.Errorf("the last partition does not answer: revision %d, known %v", revision, ok)
+	}
+	answering = false
+	time.Sleep(rememberFor) // what was told is to be asked for again
+	if _, revision, ok := r.Settings("acme#chat"); !ok || revision != 3 {
+		t.Errorf("nobody answers: revision %d, known %v", revision, ok)
+	}
+}
