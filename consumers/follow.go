@@ -80,8 +80,9 @@ const retryMax = 5 * time.Second
 // A reader that fails is replaced by one that starts after the last entry handled, after a pause
 // that grows until an entry has been read again. There is no limit to the attempts, except for what
 // no other reader would mend: [eventlog.ErrGap], [eventlog.ErrTrimmed], [eventlog.ErrAhead], an
-// entry that a newer version wrote ([events.ErrVersion]), and whatever the handler returns, which
-// Follow returns as it is.
+// entry that a newer version wrote ([events.ErrVersion]), one from which on the log has more
+// partitions than it was opened with ([eventlog.ErrFenced]), and whatever the handler returns,
+// which Follow returns as it is.
 func Follow(ctx context.Context, log Log, o Options, h Handler) error {
 	l := newLoop(log, o, h)
 	for !l.done() {
@@ -208,12 +209,22 @@ func (l *loop) handle(ctx context.Context) error {
 		return fmt.Errorf("entry %d: %w", e.Sequence, err)
 	case err != nil:
 		l.decoded.Poison = err.Error()
+	case l.splits():
+		// The half that leaves would be nowhere.
+		return fmt.Errorf("entry %d: %w", e.Sequence, eventlog.ErrFenced)
 	}
 	if err := l.handler.Handle(ctx, &l.decoded, e); err != nil {
 		return err
 	}
 	l.after = e.Sequence
 	return nil
+}
+
+// splits reports whether the log has more partitions from the entry on than it was opened with. A
+// mark is alone in its entry.
+func (l *loop) splits() bool {
+	b := &l.batch
+	return b.Len() == 1 && b.Kinds[0] == events.LogRepartitioned && b.AttributesOf(0).Revision > uint64(l.log.Partitions())
 }
 
 // timeout is a context with a deadline that often stays the same for many waits, and is then made

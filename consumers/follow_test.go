@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -269,5 +270,42 @@ func TestDeadlinesAreKeptBetweenEntries(t *testing.T) {
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) || !slices.Equal(h.handled, sequences(1, 6)) {
 		t.Errorf("handled %v, %v", h.handled, err)
+	}
+}
+
+// asBefore is a log as a process has it open that does not know of a repartition since.
+type asBefore struct{ *eventlog.Log }
+
+func (asBefore) Partitions() int { return 1 }
+
+// Nobody goes past the entry from which on the log has more partitions than it was opened with: a
+// fold would let go of the half that is another partition's from there on, which nobody here has.
+func TestAMarkThatTheOpenLogDoesNotKnowIsNotPassed(t *testing.T) {
+	ctx := testContext(t)
+	cfg := eventlog.Config{Dir: filepath.Join(t.TempDir(), "log"), Partitions: 1}
+	l := &fakeLog{Log: natstest.OpenLog(t, cfg)}
+	for i := range 5 {
+		l.append(t, i)
+	}
+	natstest.CloseLog(t, l.Log)
+	r, err := eventlog.Repartition(ctx, cfg, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := natstest.OpenLog(t, cfg)
+	mark := r.Marks[0]
+	for _, x := range []struct {
+		log  Log
+		last uint64
+		want error
+	}{{log, mark, nil}, {asBefore{log}, mark - 1, eventlog.ErrFenced}} {
+		last := uint64(0)
+		err := Follow(ctx, x.log, Options{Upto: mark, Logger: natstest.Logger(t)}, HandlerFunc(func(_ context.Context, d *projections.Decoded, _ *eventlog.Entry) error {
+			last = d.Sequence
+			return nil
+		}))
+		if last != x.last || !errors.Is(err, x.want) {
+			t.Errorf("of %d partitions: up to entry %d, want %d: %v", x.log.Partitions(), last, x.last, err)
+		}
 	}
 }

@@ -56,9 +56,8 @@ func (d *publication) judgeOwn(ctx context.Context, last leader.Message, err, re
 	case first != 0:
 		p.own = end
 		return answer{verdict: stored, sequence: first}
-	case !p.named(last.Header.Get(jetstream.MsgIDHeader)):
+	case !p.named(last.Header.Get(jetstream.MsgIDHeader)): // the log has failed
 		err := fmt.Errorf("%w: %w: entry %d on subject %s", ErrUnavailable, ErrFenced, last.Sequence, p.subject)
-		p.log.fail(ErrFenced)
 		return answer{verdict: refused, err: err}
 	}
 	// An earlier entry was stored once more, by a server that had lost it.
@@ -83,7 +82,8 @@ func (d *publication) firstOwn(ctx context.Context, a answer) answer {
 }
 
 // lookOwn looks for the entry on the publisher's own subject after the last one that is known
-// there: first is where it is, 0 if it is not, and end the last sequence on the subject.
+// there: first is where it is, 0 if it is not, and end the last entry of the publisher. One of
+// somebody else is a fence, whatever became of the entry: nothing follows it.
 func (d *publication) lookOwn(ctx context.Context) (first, end uint64, err error) {
 	p := d.p
 	for end = p.own; ; {
@@ -93,6 +93,9 @@ func (d *publication) lookOwn(ctx context.Context) (first, end uint64, err error
 			return first, end, nil
 		case err != nil:
 			return 0, 0, err
+		case !p.named(m.Header.Get(jetstream.MsgIDHeader)):
+			p.log.fail(ErrFenced)
+			return first, end, nil
 		case first == 0 && m.Header.Get(jetstream.MsgIDHeader) == d.out.id:
 			first = m.Sequence
 		}

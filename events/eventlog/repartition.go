@@ -174,31 +174,36 @@ func (s *repartition) note(ctx context.Context, change func(map[string]string)) 
 }
 
 // mark fences the publishers, appends the entry by which a partition is split, if that is not there
-// yet, and returns its sequence. Each entry is stored right behind the last one or not at all, so
-// nothing comes behind the mark.
+// yet, and returns its sequence. Each entry is stored right behind the one before or not at all, so
+// that nobody is between the fences and the mark, and nobody comes behind it.
 func (s *repartition) mark(ctx context.Context, partition, to int) (uint64, error) {
-	entries := s.beforeFork(partition, to)
 	for {
 		last, is, err := s.end(ctx, partition, to)
 		if err != nil || is {
 			return last, err
 		}
-		for len(entries) > 0 {
-			ack, e := s.js.PublishMsg(ctx, entries[0], jetstream.WithExpectLastSequence(last))
-			if err = e; err != nil {
-				break
-			}
-			entries, last = entries[1:], ack.Sequence
-			s.cfg.hooks.stepped("appended")
-		}
-		if err == nil {
+		if last, err = s.append(ctx, s.beforeFork(partition, to), last); err == nil {
 			return last, nil
 		}
-		// Somebody else has appended, or it is not known whether this entry was stored.
+		// Somebody else has appended, who may be behind the fences by now, or it is not known
+		// whether the last entry was stored: all of them once more.
 		if e := pause(ctx); e != nil {
 			return 0, fmt.Errorf("%w: %w", e, err)
 		}
 	}
+}
+
+// append stores entries behind the last one, and behind each other.
+func (s *repartition) append(ctx context.Context, entries []*nats.Msg, last uint64) (uint64, error) {
+	for _, m := range entries {
+		ack, err := s.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequence(last))
+		if err != nil {
+			return 0, err
+		}
+		last = ack.Sequence
+		s.cfg.hooks.stepped("appended")
+	}
+	return last, nil
 }
 
 // end is where a partition ends, and whether its mark is there: the fork that it leads to may be,

@@ -40,7 +40,18 @@ func (a *acked) pour(ctx context.Context, l *eventlog.Log, name string) error {
 // time. What was acknowledged is there, in the partition where everybody looks for it, and nothing
 // is behind the marks that was told to nobody.
 func TestRepartitionFencesPublishers(t *testing.T) {
-	t.Parallel()
+	for name, wake := range map[string]func(*natstest.Proxy){
+		"its answers were late": (*natstest.Proxy).Release,
+		"its answers were lost": (*natstest.Proxy).Cut,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			repartitionFences(t, wake)
+		})
+	}
+}
+
+func repartitionFences(t *testing.T, wake func(*natstest.Proxy)) {
 	ctx := testContext(t)
 	servers := natstest.StartCluster(t, 3)
 	url := natstest.ClusterURL(servers)
@@ -70,7 +81,7 @@ func TestRepartitionFencesPublishers(t *testing.T) {
 		defer a.mu.Unlock()
 		return len(a.at) > 50
 	})
-	proxy.Hold()
+	proxy.Hold() // the answers: what it has sent is stored
 	var doers sync.WaitGroup
 	for i := range 2 {
 		doers.Go(func() {
@@ -86,7 +97,7 @@ func TestRepartitionFencesPublishers(t *testing.T) {
 		})
 	}
 	doers.Wait()
-	proxy.Release()
+	wake(proxy)
 	writers.Wait()
 	for _, err := range ended {
 		if !errors.Is(err, eventlog.ErrFenced) && !errors.Is(err, eventlog.ErrUnknownOutcome) {

@@ -165,10 +165,6 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error {
 		select {
 		case <-s.Log.Failed():
-			if errors.Is(s.Log.Err(), eventlog.ErrFenced) {
-				s.endFor(2 * s.Log.Partitions())
-				return nil
-			}
 			return fmt.Errorf("log: %w", s.Log.Err())
 		case <-failed.Done():
 			return nil
@@ -207,7 +203,13 @@ func (s *Server) Run(ctx context.Context) error {
 		defer stopFolding()
 		return s.drain(context.WithoutCancel(ctx))
 	})
-	return group.Wait()
+	err := group.Wait()
+	if errors.Is(err, eventlog.ErrFenced) {
+		s.logger.Warn("this node was fenced while the log was repartitioned, and begins again", "reason", err)
+		s.endFor(2 * s.Log.Partitions())
+		return nil
+	}
+	return err
 }
 
 func (s *Server) drain(ctx context.Context) error {

@@ -147,6 +147,7 @@ func TestWhatOtherNodesHave(t *testing.T) {
 	for failure, code := range map[error]string{
 		projector.ErrNoCopy: "no_copy", projector.ErrAbsent: "no_copy", projector.ErrArriving: "no_copy",
 		projector.ErrLate: "timeout", projector.ErrFoldingAgain: "folding_again",
+		projector.ErrStopped: "shutting_down",
 	} {
 		h.state.failure = fmt.Errorf("partition 1: %w", failure)
 		a := h.want(request{method: "GET", path: base + "/messages/m1"}, 503, code)

@@ -81,6 +81,7 @@ var (
 	errNoCopy           = newError(http.StatusServiceUnavailable, "no_copy", "this part of the state is with other nodes, and none of them is there; it is answered for when one is back, or another one has folded it").again(5)
 	errLate             = newError(http.StatusServiceUnavailable, "timeout", "the nodes that have this part of the state did not answer in time: they are busy, or behind what was answered before").again(1)
 	errTimeout          = fromRefusal(ingest.Timeout)
+	errStopping         = newError(http.StatusServiceUnavailable, "shutting_down", "the server is stopping, or starting again").again(1)
 )
 
 // errCanceled is for requests whose client is gone, so that they do not count as failures of ours.
@@ -146,6 +147,7 @@ func asAPIError(err error) *apiError {
 		{projector.ErrAbsent, errNoCopy},
 		{projector.ErrArriving, errNoCopy},
 		{projector.ErrFoldingAgain, errFolding}, // the last two are one as well
+		{projector.ErrStopped, errStopping},
 		{merkle.ErrOutside, errNotInLog},
 		{eventlog.ErrTrimmed, errTrimmed},
 		{eventlog.ErrNoEntry, errTrimmed},

@@ -104,6 +104,9 @@ func (a *API) parsePositions(field, text, log string) (list []eventlog.Position,
 		if !ok || err1 != nil || err2 != nil {
 			return nil, invalid(field, "not positions like 0:12,3:44")
 		}
+		if int(k) >= a.cfg.Partitions && a.cfg.Cluster != nil && a.cfg.Cluster.Name() != "" && int(k) < 2*a.cfg.Partitions {
+			return nil, errBehind // a node that has not heard yet that the log was repartitioned
+		}
 		if int(k) >= a.cfg.Partitions {
 			return nil, invalid(field, fmt.Sprintf("no partition %d; the log has %d", k, a.cfg.Partitions))
 		}

@@ -184,6 +184,7 @@ func TestAtLeast(t *testing.T) {
 	}
 	for _, r := range []request{
 		{path: base + "?at_least=0:14"}, {path: base, header: map[string]string{"Receiptd-Position": "1:45"}},
+		{path: base, header: map[string]string{"Receiptd-Position": "2:1"}}, // of more partitions than this node knows of yet
 	} {
 		r.method = "GET"
 		if a := h.do(r); a.status != http.StatusServiceUnavailable || a.field(t, "error", "code") != "behind" || a.header.Get("Retry-After") == "" {
@@ -194,7 +195,7 @@ func TestAtLeast(t *testing.T) {
 	for _, test := range []struct{ text, code string }{
 		{"0:13@" + own, ""}, {"0:1,0:2,1:0", ""}, {"0:1, 1:2", ""},
 		{"0:13@0123456789abcdef", "foreign_cursor"}, {"@0123456789abcdef", "foreign_cursor"},
-		{"0:1@xyz", "invalid_request"}, {"0", "invalid_request"}, {"0:", "invalid_request"}, {":1", "invalid_request"}, {"2:1", "invalid_request"},
+		{"0:1@xyz", "invalid_request"}, {"0", "invalid_request"}, {"0:", "invalid_request"}, {":1", "invalid_request"}, {"4:1", "invalid_request"},
 		{"0:-1", "invalid_request"}, {"0:1,", "invalid_request"}, {"0:18446744073709551616", "invalid_request"}, {"x", "invalid_request"},
 	} {
 		a := h.do(request{method: "GET", path: base, header: map[string]string{"Receiptd-Position": test.text}})

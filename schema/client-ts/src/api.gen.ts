@@ -3067,7 +3067,8 @@ export interface components {
          *     again from the log; questions about it are answered again when that is done, events are taken all the while. `no_copy`: it is with other nodes of
          *     the cluster, none of which is there; events are taken all the same. `timeout`: not done in time; of a question, that the nodes which have that part of
          *     the state are busy, or behind what was answered before: ask again. `analytics_unavailable`: ClickHouse
-         *     does not answer, or has not been prepared yet. `shutting_down`, `idle`: the last line of a stream of events. `behind`, `not_fresh`: not as new as was asked for.
+         *     does not answer, or has not been prepared yet. `shutting_down`: the server is stopping, or starting again; it and `idle` are also the last line of a
+         *     stream of events. `behind`, `not_fresh`: not as new as was asked for.
          *     `too_many_streams`, `not_ready`.
          */
         Unavailable: {
