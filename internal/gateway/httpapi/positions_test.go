@@ -184,7 +184,8 @@ func TestAtLeast(t *testing.T) {
 	}
 	for _, r := range []request{
 		{path: base + "?at_least=0:14"}, {path: base, header: map[string]string{"Receiptd-Position": "1:45"}},
-		{path: base, header: map[string]string{"Receiptd-Position": "2:1"}}, // of more partitions than this node knows of yet
+		// Of more partitions than this node knows of yet.
+		{path: base, header: map[string]string{"Receiptd-Position": "2:1"}},
 	} {
 		r.method = "GET"
 		if a := h.do(r); a.status != http.StatusServiceUnavailable || a.field(t, "error", "code") != "behind" || a.header.Get("Retry-After") == "" {
