@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,7 +20,7 @@ import (
 // keeps the files that are there, so that the stream would be left out at the start after that,
 // with everything that was stored meanwhile. One that has entries all the same is an error, and is
 // not removed.
-func removeIncompleteStreams(dir string, marks witness.Marks, logger *slog.Logger) error {
+func removeIncompleteStreams(ctx context.Context, dir string, marks witness.Marks, logger *slog.Logger) error {
 	streams, err := blockfile.Streams(filepath.Join(dir, server.JetStreamStoreDir))
 	if err != nil {
 		return fmt.Errorf("look for incomplete streams: %w", err)
@@ -32,7 +33,7 @@ func removeIncompleteStreams(dir string, marks witness.Marks, logger *slog.Logge
 		if !errors.Is(err, blockfile.ErrDamaged) {
 			return fmt.Errorf("look for incomplete streams: %w", err)
 		}
-		if err := hasNoEntries(s.Dir); err != nil {
+		if err := hasNoEntries(ctx, &s); err != nil {
 			return err
 		}
 		logger.Info("removing a stream whose creation was cut off", "stream", s.Name)
@@ -43,18 +44,18 @@ func removeIncompleteStreams(dir string, marks witness.Marks, logger *slog.Logge
 	return nil
 }
 
-// hasNoEntries returns an error if there is a block of entries in a stream's directory.
-func hasNoEntries(stream string) error {
-	blocks, err := filepath.Glob(filepath.Join(stream, "msgs", "*.blk"))
+// hasNoEntries returns an error if there are entries in a stream's blocks, or what may be some. A
+// stream that is to begin with a later sequence has a block before it has a description, which says
+// only what is gone.
+func hasNoEntries(ctx context.Context, s *blockfile.Stream) error {
+	r, err := s.Scan(ctx, blockfile.Options{})
 	if err != nil {
 		return fmt.Errorf("look for incomplete streams: %w", err)
 	}
-	for _, block := range blocks {
-		if info, err := os.Stat(block); err != nil || info.Size() > 0 {
-			return &StreamConfigError{
-				Stream: filepath.Base(stream), Field: server.JetStreamMetaFileSum, Have: "missing",
-				Want: "present, as the stream has entries",
-			}
+	if r.Messages > 0 || len(r.Damage) > 0 || r.Torn != nil {
+		return &StreamConfigError{
+			Stream: s.Name, Field: server.JetStreamMetaFileSum, Have: "missing",
+			Want: "present, as the stream has entries",
 		}
 	}
 	return nil

@@ -238,7 +238,7 @@ func (n *inspector) stream(ctx context.Context, s blockfile.Stream) error {
 	files := StreamFiles{Stream: s.Name, Partition: partition, dir: s.Dir}
 	meta, err := s.Meta()
 	switch {
-	case errors.Is(err, blockfile.ErrDamaged) && hasNoEntries(s.Dir) == nil && n.marks[s.Name].Last == 0:
+	case errors.Is(err, blockfile.ErrDamaged) && n.marks[s.Name].Last == 0 && hasNoEntries(ctx, &s) == nil:
 		return nil // its creation was cut off; the start takes it away
 	case errors.Is(err, blockfile.ErrDamaged):
 		if text, e := mendedMeta(&s, n.marks[s.Name]); e == nil && text != nil {

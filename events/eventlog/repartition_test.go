@@ -88,7 +88,7 @@ func TestRepartitionGoesOnAfterEachStep(t *testing.T) {
 	cfg := eventlog.Config{Dir: filepath.Join(t.TempDir(), "log")}
 	g := newGrown(t, ctx, cfg)
 	var steps, dirs []string
-	root := t.TempDir()
+	root, made := t.TempDir(), 0
 	r, err := eventlog.Repartition(ctx, eventlog.WithStep(cfg, func(step string) {
 		dir := filepath.Join(root, fmt.Sprint(len(steps)), "log")
 		for _, suffix := range []string{"", ".witness"} {
@@ -97,6 +97,20 @@ func TestRepartitionGoesOnAfterEachStep(t *testing.T) {
 			}
 		}
 		steps, dirs = append(steps, step), append(dirs, dir)
+		if step == "made" { // as it is when the process dies while the server describes the stream
+			made++
+			cut := filepath.Join(root, fmt.Sprint("cut", made), "log")
+			for _, suffix := range []string{"", ".witness"} {
+				if err := os.CopyFS(cut+suffix, os.DirFS(cfg.Dir+suffix)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			sums, err := filepath.Glob(filepath.Join(cut, "jetstream", "*", "streams", fmt.Sprint("RECEIPTS_", 1+made), "meta.sum"))
+			if err != nil || len(sums) != 1 || os.Remove(sums[0]) != nil {
+				t.Fatal(sums, err)
+			}
+			steps, dirs = append(steps, "made in part"), append(dirs, cut)
+		}
 	}), 4)
 	if err != nil || r.From != 2 || r.To != 4 || len(r.Marks) != 2 {
 		t.Fatalf("%+v, %v", r, err)

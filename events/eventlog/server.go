@@ -107,7 +107,7 @@ func (e *embedded) prepare(ctx context.Context, cfg *Config) error {
 		if err := mendMetas(cfg.Dir, marks, cfg.Logger); err != nil {
 			return err
 		}
-		if err := removeIncompleteStreams(cfg.Dir, marks, cfg.Logger); err != nil {
+		if err := removeIncompleteStreams(ctx, cfg.Dir, marks, cfg.Logger); err != nil {
 			return err
 		}
 	}
