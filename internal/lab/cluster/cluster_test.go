@@ -2,11 +2,7 @@ package cluster
 
 import (
 	"flag"
-	"fmt"
-	"math/rand/v2"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -65,38 +61,11 @@ func stress(l *lab, deck []string) {
 	}
 	l.client = c
 	c.prepare()
-	h := newHistory()
-	var stop, deaf atomic.Bool
-	var clients, listeners sync.WaitGroup
-	part := func(k int, f func(*rand.Rand)) {
-		clients.Go(func() { f(rand.New(rand.NewPCG(*seed, uint64(k)))) })
-	}
-	for k := range 4 {
-		part(k, func(r *rand.Rand) { c.write(k, r, h, &stop) })
-	}
-	part(10, func(r *rand.Rand) { c.strong(r, h, &stop) })
-	part(11, func(r *rand.Rand) { c.session(r, h, &stop) })
-	part(12, func(r *rand.Rand) { c.session(r, h, &stop) })
-	ears := make([]*listener, groups)
-	for g := range groups {
-		ears[g] = &listener{c: c, user: fmt.Sprintf("g%d-u0", g), counts: map[string]int{}}
-		r := rand.New(rand.NewPCG(*seed, uint64(20+g)))
-		listeners.Go(func() { ears[g].listen(r, &deaf) })
-	}
-	l.began = func(kind string, m *machine) { clients.Go(func() { c.takeover(l, h, ears, kind, m) }) }
+	tr := startTraffic(c, 4, 2)
+	h := tr.history
+	l.began = func(kind string, m *machine) { tr.clients.Go(func() { c.takeover(l, h, tr.ears, kind, m) }) }
 	l.nemesis(*seed, deck, *duration, func() { c.well() })
-	stop.Store(true)
-	clients.Wait()
-	least := c.settled(h, l.spoilt)
-	for _, e := range ears {
-		e.complete(h)
-	}
-	deaf.Store(true)
-	listeners.Wait()
-	h.linearizable(t)
-	if l.archive != nil {
-		l.archive.exact(c, h, least)
-	}
+	tr.finish(l.spoilt, l.archive)
 	t.Logf("%d messages, %d calls, %d refused or unanswered, %d reads checked, %d events asked about again, %d connections and %d pushes",
 		len(h.acked), c.calls.Load(), c.refused.Load(), c.checked.Load(), c.repeated.Load(), c.streams.Load(), c.pushes.Load())
 	if len(h.acked) < 3 || c.checked.Load() < 20 || c.repeated.Load() == 0 || c.pushes.Load() == 0 {

@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -67,23 +65,7 @@ func repartitioned(t *testing.T, l *lab, still time.Duration) {
 		c.copies = l.copies
 	}
 	c.prepare()
-	h := newHistory()
-	var stop, deaf atomic.Bool
-	var clients, listeners sync.WaitGroup
-	part := func(k int, f func(*rand.Rand)) {
-		clients.Go(func() { f(rand.New(rand.NewPCG(*seed, uint64(k)))) })
-	}
-	for k := range 2 {
-		part(k, func(r *rand.Rand) { c.write(k, r, h, &stop) })
-	}
-	part(10, func(r *rand.Rand) { c.strong(r, h, &stop) })
-	part(11, func(r *rand.Rand) { c.session(r, h, &stop) })
-	ears := make([]*listener, groups)
-	for g := range groups {
-		ears[g] = &listener{c: c, user: fmt.Sprintf("g%d-u0", g), counts: map[string]int{}}
-		r := rand.New(rand.NewPCG(*seed, uint64(20+g)))
-		listeners.Go(func() { ears[g].listen(r, &deaf) })
-	}
+	tr := startTraffic(c, 2, 1)
 	r := rand.New(rand.NewPCG(*seed, 30))
 	began := time.Now()
 	c.repartition(pick(r, nodes), 4)
@@ -103,21 +85,10 @@ func repartitioned(t *testing.T, l *lab, still time.Duration) {
 	}
 	c.well()
 	c.has(8)
-	stop.Store(true)
-	clients.Wait()
-	least := c.settled(h, nil)
-	if l.archive != nil {
-		l.archive.exact(c, h, least)
-	}
-	for _, e := range ears {
-		e.complete(h)
-	}
-	deaf.Store(true)
-	listeners.Wait()
-	h.linearizable(t)
+	tr.finish(nil, l.archive)
 	t.Logf("%d messages, %d calls, %d refused or unanswered, %d reads checked, %d connections and %d pushes",
-		len(h.acked), c.calls.Load(), c.refused.Load(), c.checked.Load(), c.streams.Load(), c.pushes.Load())
-	if len(h.acked) < 3 || c.checked.Load() < 20 || c.pushes.Load() == 0 {
+		len(tr.history.acked), c.calls.Load(), c.refused.Load(), c.checked.Load(), c.streams.Load(), c.pushes.Load())
+	if len(tr.history.acked) < 3 || c.checked.Load() < 20 || c.pushes.Load() == 0 {
 		t.Error("hardly anything was done")
 	}
 }
