@@ -145,14 +145,13 @@ func TestARecallWithoutRoomIsSentAgain(t *testing.T) {
 			ids = append(ids, ann.sendBody("g", true, groupText(fmt.Sprint(try, "-", i), false)))
 		}
 		id := ann.sendBody("g", true, receipt(msyncpb.Body_RECALL, message))
-		busy := ann.answer(id).Status.GetCode() != msyncpb.Status_OK
+		reason := ann.answer(id).Status.GetReason()
 		for _, other := range ids {
 			ann.answer(other)
 		}
-		if !busy {
-			continue
+		if reason != "server is busy" {
+			continue // there was room, or on a crowded machine it came too late, and is told again
 		}
-		ann.refused(id, "server is busy")
 		ann.ok(ann.repeat(id, "g", receipt(msyncpb.Body_RECALL, message)))
 		told := fmt.Sprintf("recall %d by ann", message)
 		ben.hears(told)
