@@ -136,9 +136,9 @@ func bigGroup(t *testing.T, members int) memory {
 }
 
 // TestQuestionsHoldTheFoldShortly asks every question about a group of 100,000 members of which
-// nothing is in memory, and then again. None holds up the fold for longer than a millisecond, or, on
-// a machine that is slow or busy, a fiftieth of the time that it takes: to read the group under the
-// lock would take most of that.
+// nothing is in memory, and then again. None holds up the fold for longer than a millisecond, or,
+// on a machine that is slow or busy, a fiftieth of the time that it takes: to read the group under
+// the lock would take most of that.
 func TestQuestionsHoldTheFoldShortly(t *testing.T) {
 	const members, longest = 100_000, time.Millisecond
 	state := freeze(bigGroup(t, members))

@@ -72,6 +72,8 @@ type Options struct {
 	// Intents are those of several processes, of which one at a time fills the sink; nil = there is
 	// one, and they are in its files.
 	Intents Intents
+	// OnlyWithRoom has New fail on a full disk, instead of waiting for room.
+	OnlyWithRoom bool
 	// Logger; nil = slog's default.
 	Logger *slog.Logger
 }
@@ -143,6 +145,7 @@ func (c *Consumer) foldOptions(partition int) fold.Options {
 	return fold.Options{
 		Partition: partition, CacheBytes: c.o.CacheBytes * 3 / 4 / c.log.Partitions(),
 		Blocks: c.blocks, Logger: c.o.Logger, ForSink: true, SplitLater: true,
+		OnlyWithRoom: c.o.OnlyWithRoom,
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/receiptd/receiptd/consumers/analytics"
 	"github.com/receiptd/receiptd/consumers/projector"
@@ -17,38 +16,25 @@ import (
 // meanwhile: one node does both at a time.
 type sink struct{ s *Server }
 
-// Run implements runner.
+// Run implements runner. A node that cannot, for its disk is full or its state cannot be opened,
+// leaves it to another one.
 func (k sink) Run(ctx context.Context) error {
-	wait := cluster.Settle // until it is known who is there
-	for {
-		select {
-		case <-time.After(wait):
-			wait = claimEvery
-		case <-ctx.Done():
-			return nil
-		}
-		w, err := cluster.Claim(ctx, k.s.bucket, sinkName, k.s.node.Name(), k.s.life, k.s.node.Alive)
-		if err == nil {
-			err = k.fill(ctx, w)
-			if err != nil && !errors.Is(err, analytics.ErrFenced) && !errors.Is(err, analytics.ErrDisagrees) {
-				return err
-			}
-			if errors.Is(err, analytics.ErrDisagrees) {
-				if _, still := w.Read(ctx, 0); still == nil {
-					return err // nobody has taken over
-				}
-			}
-		}
-		if err != nil && ctx.Err() == nil && !errors.Is(err, cluster.ErrConflict) {
-			k.s.logger.Warn("this node does not fill ClickHouse now", "error", err)
-		}
+	turns := cluster.Turns{
+		Bucket: k.s.bucket, Name: sinkName, Node: k.s.node.Name(), Life: k.s.life, Keep: k.s.node.Alive,
+		First: cluster.Settle, // until it is known who is there
+		Every: claimEvery, Able: func() error { return k.s.room(0) }, Work: k.fill,
+		Refusal: "this node does not fill ClickHouse now", Logger: k.s.logger,
 	}
+	turns.Run(ctx)
+	return nil
 }
 
 // fill fills ClickHouse until the context ends or another node has taken over.
 func (k sink) fill(ctx context.Context, w *cluster.Writer) error {
 	s := k.s
-	a, err := analytics.New(s.Log, s.Archive, s.analyticsOptions(intents{w}))
+	o := s.analyticsOptions(intents{w})
+	o.OnlyWithRoom = true
+	a, err := analytics.New(s.Log, s.Archive, o)
 	if err != nil {
 		return err
 	}

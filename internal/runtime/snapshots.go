@@ -93,40 +93,29 @@ type snapshotMaker struct{ s *Server }
 // Run implements runner.
 func (m snapshotMaker) Run(ctx context.Context) error {
 	s := m.s
-	name, keep, wait := "", func(string, string) bool { return false }, time.Duration(0)
+	turns := cluster.Turns{
+		Bucket: s.snapshots.Notes, Name: snapshot.WriterName, Life: s.life, Keep: func(string, string) bool { return false },
+		Every: snapshotsLookEvery, Refusal: "this server makes no snapshots now", Logger: s.logger,
+	}
 	if s.node != nil {
-		name, keep, wait = s.node.Name(), s.node.Alive, cluster.Settle
+		turns.Node, turns.Keep, turns.First, turns.Wants = s.node.Name(), s.node.Alive, cluster.Settle, m.due
 	}
-	for {
-		select {
-		case <-time.After(wait):
-			wait = snapshotsLookEvery
-		case <-ctx.Done():
-			return nil
-		}
-		if s.node != nil && !snapshot.Due(s.snapshots, s.Projector, s.cfg.State.SnapshotEvery) {
-			if err := s.snapshots.Refresh(ctx); err != nil && ctx.Err() == nil {
-				s.logger.Warn("what snapshots there are is not known now", "error", err)
-			}
-			continue // it is for those who have what there is to be one of
-		}
-		w, err := cluster.Claim(ctx, s.snapshots.Notes, snapshot.WriterName, name, s.life, keep)
-		if err == nil {
-			err = m.make(ctx, w, name)
-		}
-		switch {
-		case errors.Is(err, cluster.ErrConflict):
-			err = s.snapshots.Refresh(ctx)
-		case errors.Is(err, snapshot.ErrElsewhere):
-			err = w.Release(ctx)
-		}
-		if err != nil && ctx.Err() == nil {
-			s.logger.Warn("this server makes no snapshots now", "error", err)
-		}
-	}
+	turns.Work = func(ctx context.Context, w *cluster.Writer) error { return m.make(ctx, w, turns.Node) }
+	turns.Run(ctx)
+	return nil
 }
 
-// make makes snapshots until the context ends or another node has taken over.
+// due reports whether a snapshot is due of what is here: it is for those who have what there is to
+// be one of.
+func (m snapshotMaker) due(ctx context.Context) bool {
+	s := m.s
+	if err := s.snapshots.Refresh(ctx); err != nil && ctx.Err() == nil {
+		s.logger.Warn("what snapshots there are is not known now", "error", err)
+	}
+	return snapshot.Due(s.snapshots, s.Projector, s.cfg.State.SnapshotEvery)
+}
+
+// make makes snapshots until the context ends or another node is to go on.
 func (m snapshotMaker) make(ctx context.Context, w *cluster.Writer, name string) error {
 	s := m.s
 	ctx, cancel := context.WithCancel(ctx)

@@ -57,19 +57,13 @@ type Maker struct {
 const (
 	// lookEvery is how often the maker looks whether a snapshot is due, at most.
 	lookEvery = 5 * time.Second
-	// againAfter is after which time a snapshot is tried again that failed.
-	againAfter = time.Minute
-	burst      = 4 << 20
+	burst     = 4 << 20
 )
-
-// ErrElsewhere is returned by a maker that has made what is due, but for snapshots of partitions
-// that only other nodes have: it is their turn.
-var ErrElsewhere = errors.New("snapshot: those that are due are of partitions that other nodes have")
 
 var errOldRules = errors.New("the state is that of the rules of an earlier version")
 
-// Run makes snapshots until the context ends, or another writer has taken over, which is
-// [cluster.ErrFenced], or is to, which is [ErrElsewhere].
+// Run makes snapshots until the context ends, or another writer is to go on: nil if what is due is
+// of partitions that only other nodes have, otherwise what failed, or [cluster.ErrFenced].
 func (m *Maker) Run(ctx context.Context) error {
 	m.begin()
 	if err := m.takeOver(ctx); err != nil {
@@ -77,26 +71,9 @@ func (m *Maker) Run(ctx context.Context) error {
 	}
 	tick := time.NewTicker(min(m.Every, lookEvery))
 	defer tick.Stop()
-	failed := make([]time.Time, m.Reader.Partitions)
 	for {
-		for k := range m.Reader.Partitions {
-			if !m.due(k) || time.Since(failed[k]) < min(m.Every, againAfter) {
-				continue
-			}
-			err := m.snapshot(ctx, k)
-			switch {
-			case ctx.Err() != nil:
-				return nil
-			case errors.Is(err, cluster.ErrFenced):
-				return err
-			case err != nil:
-				failed[k] = time.Now()
-				m.Reader.Counts.Failures.Add(1)
-				m.Logger.Warn("no snapshot was made; trying again", "partition", k, "error", err)
-			}
-		}
-		if m.elsewhere() {
-			return ErrElsewhere
+		if err := m.all(ctx); err != nil || m.elsewhere() || ctx.Err() != nil {
+			return err
 		}
 		select {
 		case <-tick.C:
@@ -104,6 +81,26 @@ func (m *Maker) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// all makes those that are due, as far as it can.
+func (m *Maker) all(ctx context.Context) (failed error) {
+	for k := range m.Reader.Partitions {
+		if !m.due(k) {
+			continue
+		}
+		err := m.snapshot(ctx, k)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, cluster.ErrFenced):
+			return err
+		case err != nil:
+			m.Reader.Counts.Failures.Add(1)
+			failed = errors.Join(failed, fmt.Errorf("partition %d: %w", k, err))
+		}
+	}
+	return failed
 }
 
 func (m *Maker) begin() { m.pace = rate.NewLimiter(rate.Limit(m.Rate), burst) }

@@ -20,7 +20,10 @@ type fullDisk struct {
 	dir    string
 	logger *slog.Logger
 	// waiting is how many writes wait now.
-	waiting  atomic.Int32
+	waiting atomic.Int32
+	// refusing has what finds no room fail, and refused is the first that did.
+	refusing atomic.Bool
+	refused  atomic.Pointer[error]
 	stopOnce sync.Once
 	stopped  chan struct{} // closed when nothing waits any more
 }
@@ -41,6 +44,10 @@ func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is
 func (d *fullDisk) try(f func() error) error {
 	err := f()
 	if !isFull(err) {
+		return err
+	}
+	if d.refusing.Load() {
+		d.refused.CompareAndSwap(nil, &err)
 		return err
 	}
 	if d.waiting.Add(1) == 1 {

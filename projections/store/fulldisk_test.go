@@ -117,3 +117,35 @@ func TestWaitingForRoomEnds(t *testing.T) {
 		_ = s.Discard()
 	}
 }
+
+// Who can do without a state for now does not wait for the room that opening it takes, and it is no
+// corruption.
+func TestOpenOnlyWithRoom(t *testing.T) {
+	disk := vfs.NewMem()
+	fs, full := fullDisk(disk)
+	full.On()
+	o := store.Options{FS: fs, WaitForRoom: true, OnlyWithRoom: true, TableBytes: 1}
+	for range 2 {
+		if s, err := store.Open("state", o); !errors.Is(err, syscall.ENOSPC) || errors.Is(err, store.ErrCorrupt) {
+			t.Fatalf("without room: %v, %v", s, err)
+		}
+	}
+	full.Off()
+	s, err := store.Open("state", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := part(t, s)
+	fold(t, p, example(2))
+	full.On()
+	done := make(chan struct{})
+	go func() { defer close(done); commit(t, s, p) }()
+	for deadline := time.Now().Add(30 * time.Second); !s.DiskFull(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("once it is open, nothing waits for room")
+		}
+	}
+	full.Off()
+	<-done
+	closeStore(t, s)
+}

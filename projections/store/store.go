@@ -39,6 +39,9 @@ type Options struct {
 	FS vfs.FS
 	// WaitForRoom has what finds no room on FS wait for it, which it does on the disk anyway.
 	WaitForRoom bool
+	// OnlyWithRoom has Open fail if it finds no room, instead of waiting for it: the caller can do
+	// without the state for now.
+	OnlyWithRoom bool
 	// FilterKeys is for how many keys the filter before the lookups is made at first; it grows with
 	// the store. 0, and anything above, = a million, which take 1.7 MB.
 	FilterKeys int
@@ -102,8 +105,12 @@ func Open(dir string, o Options) (*Store, error) {
 		o.Cache = s.cache
 	}
 	opts := s.pebbleOptions(o)
+	s.full.refusing.Store(o.OnlyWithRoom)
 	db, err := openPebble(dir, opts)
 	if err != nil {
+		if refused := s.full.refused.Load(); refused != nil {
+			err = *refused // whatever Pebble makes of it, nothing is corrupt
+		}
 		s.unref()
 		return nil, fmt.Errorf("open state %s: %w", dir, err)
 	}
@@ -119,6 +126,7 @@ func Open(dir string, o Options) (*Store, error) {
 		s.unref()
 		return nil, err
 	}
+	s.full.refusing.Store(false)
 	s.filter = newFilter(db, empty, o.FilterKeys, func(err error) { o.Logger.Warn("lookups in the state will be slow", "error", err) })
 	return s, nil
 }

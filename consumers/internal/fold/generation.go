@@ -51,6 +51,8 @@ type Options struct {
 	FS vfs.FS
 	// WaitForRoom is that of the store's options.
 	WaitForRoom bool
+	// OnlyWithRoom is that of the store's options.
+	OnlyWithRoom bool
 	// OnCorrupt is called once when an open generation is found corrupt; see [store.Options].
 	OnCorrupt func()
 	Logger    *slog.Logger
@@ -81,7 +83,8 @@ func (o Options) part(online func(app, user string) bool) projections.Options {
 // [projections.Partition.Live].
 func Open(dir string, o Options) (*Generation, error) {
 	st, err := store.Open(dir, store.Options{
-		Cache: o.Blocks, FS: o.FS, WaitForRoom: o.WaitForRoom, Logger: o.Logger, OnCorrupt: o.OnCorrupt,
+		Cache: o.Blocks, FS: o.FS, WaitForRoom: o.WaitForRoom, OnlyWithRoom: o.OnlyWithRoom,
+		Logger: o.Logger, OnCorrupt: o.OnCorrupt,
 		FilterKeys: o.CacheBytes, // who has a megabyte for the cache has two for the filter
 	})
 	if err != nil {
