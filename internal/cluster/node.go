@@ -229,8 +229,8 @@ func (n *Node) Describe() View {
 	for i := range v.Nodes {
 		v.Nodes[i].Drained = slices.Contains(plan.Drained, v.Nodes[i].Node)
 	}
-	for k := range v.Partitions {
-		v.Partitions[k].Wanted = plan.wanted(k, can)
+	for k, nodes := range plan.wanted(len(n.copies), can) {
+		v.Partitions[k].Wanted = nodes
 		c := &n.copies[k]
 		c.mu.Lock()
 		v.Partitions[k].Compared = c.agreed

@@ -148,13 +148,17 @@ func (p *places) look(ctx context.Context) {
 		return
 	}
 	can := p.can(&plan)
+	wanted := make([]bool, p.of)
+	for k, nodes := range plan.wanted(p.of, can) {
+		wanted[k] = slices.Contains(nodes, p.node)
+	}
 	for k := range p.of {
-		if err := p.step(ctx, k, &plan, can); err != nil {
+		if err := p.step(ctx, k, wanted[k], plan.enough(can)); err != nil {
 			p.fail(ctx, err)
 			return
 		}
 	}
-	p.bring(ctx, &plan, can)
+	p.bring(ctx, wanted)
 }
 
 // fail tells once of what keeps copies where they are.
@@ -182,12 +186,12 @@ func (p *places) complete() bool {
 	return true
 }
 
-// step takes the next step with the copy of a partition that is here.
-func (p *places) step(ctx context.Context, k int, plan *Plan, can []string) error {
+// step takes the next step with the copy of a partition that is here, and wanted here or not: it
+// leaves if so many others are good.
+func (p *places) step(ctx context.Context, k int, wanted bool, others int) error {
 	p.mu.Lock()
 	x := p.all[k]
 	p.mu.Unlock()
-	wanted := slices.Contains(plan.wanted(k, can), p.node)
 	is := p.copies.Presence(k)
 	switch {
 	case is == presence.Absent:
@@ -206,11 +210,7 @@ func (p *places) step(ctx context.Context, k int, plan *Plan, can []string) erro
 		}
 	case x.leaving.IsZero() && p.leavesOne(), !x.leaving.IsZero() && time.Since(x.leaving) < leaveAfter:
 	default: // the second time, too: this process may have stood still in between
-		need := max(1, len(can))
-		if plan.Copies > 0 {
-			need = min(plan.Copies, need)
-		}
-		err := letGo(ctx, p.r, k, p.node, need, p.goodAt(k))
+		err := letGo(ctx, p.r, k, p.node, others, p.goodAt(k))
 		if errors.Is(err, errNeeded) {
 			x.leaving, x.stuck = time.Time{}, "it leaves when enough others have copies that serve and are the same"
 			break
@@ -271,13 +271,13 @@ func (p *places) goodAt(k int) func(node string) bool {
 
 // bring begins a copy that is wanted here, unless one is arriving: those first that the fewest
 // others have.
-func (p *places) bring(ctx context.Context, plan *Plan, can []string) {
+func (p *places) bring(ctx context.Context, wanted []bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next, fewest := -1, 0
 	for k := range p.all {
 		is := p.copies.Presence(k)
-		if is == presence.Here || !slices.Contains(plan.wanted(k, can), p.node) {
+		if is == presence.Here || !wanted[k] {
 			continue
 		}
 		if is == presence.Arriving { // or has failed on the way

@@ -117,7 +117,7 @@ func TestLastCopyStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 { // a is gone: there is no node that can have copies
-		if err := n.places.step(ctx, 0, &plan, nil); err != nil {
+		if err := n.places.step(ctx, 0, false, plan.enough(nil)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -177,19 +177,12 @@ func (w *world) heal() {
 	}
 }
 
-// pause has a machine stand still for a time and returns how many copies others have to make in its
-// place.
-func (w *world) pause(name string, d time.Duration) int {
+// pause has a machine stand still for some time.
+func (w *world) pause(name string, d time.Duration) {
 	m := w.nodes[name]
 	m.Pause()
 	time.Sleep(d) // by the clock of the bubble
 	m.Resume()
-	if d < worldMoveAfter {
-		return 0
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(m.disk)
 }
 
 // have are the machines that have a complete copy of a partition, and are there.
@@ -216,8 +209,7 @@ func (w *world) stable(what string) {
 	}
 	plan := any.places.planned()
 	can := any.places.can(&plan)
-	for k := range worldPartitions {
-		want := plan.wanted(k, can)
+	for k, want := range plan.wanted(worldPartitions, can) {
 		slices.Sort(want)
 		if got := w.have(k); !slices.Equal(got, want) {
 			w.t.Errorf("%s: partition %d is on %v; it is to be on %v, of %v by %+v", what, k, got, want, can, plan)

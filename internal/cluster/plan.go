@@ -27,7 +27,7 @@ type Plan struct {
 	Nodes []string `json:"nodes"`
 	// Drained are nodes that are to have no copies.
 	Drained []string `json:"drained,omitempty"`
-	// Moves are exceptions from what rank says.
+	// Moves are exceptions from what [spread] says.
 	Moves []Move `json:"moves,omitempty"`
 }
 
@@ -41,19 +41,33 @@ type Move struct {
 // Everywhere reports whether every node is to fold everything.
 func (p *Plan) Everywhere() bool { return p.Copies == 0 && len(p.Drained) == 0 && len(p.Moves) == 0 }
 
-// wanted are the nodes that are to fold a partition, of those that can.
-func (p *Plan) wanted(partition int, can []string) []string {
-	list := rank(partition, can)
+// wanted are the nodes that are to fold each of the partitions, of those that can.
+func (p *Plan) wanted(partitions int, can []string) [][]string {
+	copies := len(can)
 	if p.Copies > 0 {
-		list = list[:min(p.Copies, len(list))]
+		copies = min(p.Copies, copies)
 	}
+	all := spread(partitions, copies, can)
 	for _, m := range p.Moves {
+		if m.Partition < 0 || m.Partition >= partitions {
+			continue
+		}
+		list := all[m.Partition]
 		i := slices.Index(list, m.From)
-		if m.Partition == partition && i >= 0 && slices.Contains(can, m.To) && !slices.Contains(list, m.To) {
+		if i >= 0 && slices.Contains(can, m.To) && !slices.Contains(list, m.To) {
 			list[i] = m.To
 		}
 	}
-	return list
+	return all
+}
+
+// enough is how many others have to have a copy for one to leave, if so many can.
+func (p *Plan) enough(can []string) int {
+	need := max(1, len(can))
+	if p.Copies > 0 {
+		need = min(p.Copies, need)
+	}
+	return need
 }
 
 // Register is where nodes agree. [Bucket] is one.
@@ -179,7 +193,7 @@ func (n *Node) MoveCopy(ctx context.Context, m Move) error {
 			return false, ErrNotFound
 		}
 		can := n.places.can(p)
-		list := p.wanted(m.Partition, can)
+		list := p.wanted(len(n.copies), can)[m.Partition]
 		switch {
 		case !slices.Contains(list, m.From):
 			return false, fmt.Errorf("%w: %s is not to have partition %d; %v are", ErrRefused, m.From, m.Partition, list)

@@ -28,7 +28,7 @@ var placementMutants = []Mutant{
 		Package: "internal/cluster", Test: "TestSeedsOfPlacement", Args: seeds,
 	},
 	{
-		Name: "drain-takes-the-last-copy", File: "internal/cluster/places.go",
+		Name: "drain-takes-the-last-copy", File: "internal/cluster/plan.go",
 		Old:     `need := max(1, len(can))`,
 		New:     `need := len(can)`,
 		Bug:     "the only copy leaves a drained node while no other node is there",
@@ -119,5 +119,19 @@ var placementMutants = []Mutant{
 		New:     ``,
 		Bug:     "a node whose NATS server turned its store off looks well, and holds no replica",
 		Package: "events/eventlog", Test: "TestStoreOfAPeerThatIsOffFailsTheLog",
+	},
+	{
+		Name: "shares-without-a-bound", File: "internal/cluster/placement.go",
+		Old:     `return cmp.Compare(has[a]/full, has[b]/full)`,
+		New:     `return 0`,
+		Bug:     "of few partitions one node has nearly all",
+		Package: "internal/cluster", Test: "TestSharesAreEven",
+	},
+	{
+		Name: "who-cannot-keeps-the-right", File: "internal/cluster/turns.go",
+		Old:     `if err := t.release(ctx, w); err != nil && ctx.Err() == nil {`,
+		New:     `if false {`,
+		Bug:     "while the node that fills ClickHouse is there and cannot, nobody fills it",
+		Package: "internal/cluster", Test: "TestWhoCannotLeavesTheTurn",
 	},
 }
