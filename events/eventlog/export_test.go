@@ -2,6 +2,8 @@ package eventlog
 
 import (
 	"context"
+	"math"
+	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -68,4 +70,28 @@ func (r *Reader) Buffered() int {
 		return 0
 	}
 	return len(r.consumer.messages)
+}
+
+// InSync is how many servers have all of each stream, of the one that the fewest have.
+func (l *Log) InSync(ctx context.Context, t testing.TB) int {
+	t.Helper()
+	js, err := jetstream.New(l.read.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fewest := math.MaxInt
+	list := js.ListStreams(ctx)
+	for info := range list.Info() {
+		n := 1
+		for _, r := range info.Cluster.Replicas {
+			if r.Current && !r.Offline {
+				n++
+			}
+		}
+		fewest = min(fewest, n)
+	}
+	if err := list.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return fewest
 }

@@ -55,6 +55,8 @@ const peerFile = "NODE"
 const (
 	peerCluster = "receiptd"
 	peerUser    = "receiptd"
+	// systemUser is who may ask the servers about themselves, from inside the process.
+	systemUser = "system"
 	// peerTLSSeconds is how long a handshake between them may take, on a machine that is busy too.
 	peerTLSSeconds = 10
 	// peerLookEvery is how often one that waits for the server looks whether it failed.
@@ -188,7 +190,9 @@ cluster {
   routes: [ %s ]
 }
 accounts {
-  SYS {}
+  SYS {
+    users: [ { user: %s, password: %q, allowed_connection_types: [ IN_PROCESS ] } ]
+  }
   %s {
     jetstream: enabled
     users: [ { user: %s, password: %q, allowed_connection_types: [ IN_PROCESS ] } ]
@@ -196,7 +200,7 @@ accounts {
 }
 system_account: SYS
 `, cfg.Node, embeddedMaxPayload, embeddedMaxConns, cfg.Peers.Dir, embeddedMaxMemory, int64(1)<<60,
-		peerCluster, cfg.Peers.Listen, peerUser, cfg.Peers.Secret, strings.Join(routes, ", "), logAccount, logUser, hash), nil
+		peerCluster, cfg.Peers.Listen, peerUser, cfg.Peers.Secret, strings.Join(routes, ", "), systemUser, hash, logAccount, logUser, hash), nil
 }
 
 // checkPeer refuses the store of a server that was alone, and marks a new one as a node's. A node's

@@ -18,9 +18,14 @@ import (
 )
 
 // peers are the configurations of three processes that form a cluster.
-func peers(t *testing.T) (all []eventlog.Config) {
+func peers(t *testing.T) []eventlog.Config {
 	t.Helper()
-	routes := natstest.FreeAddresses(t, 3)
+	return peersOf(t, 3)
+}
+
+func peersOf(t *testing.T, n int) (all []eventlog.Config) {
+	t.Helper()
+	routes := natstest.FreeAddresses(t, n)
 	for i, addr := range routes {
 		all = append(all, eventlog.Config{
 			Node: string(rune('a' + i)), Partitions: 1, Replicas: 3, Logger: natstest.Logger(t),
@@ -217,5 +222,60 @@ func checkNames(t *testing.T, configs []eventlog.Config) {
 		if _, err := log.Append(ctx, receipts(1, i)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A node that will not come back is taken out of the servers' cluster: its successor, of another
+// name, gets its copies, and one more may be away then. It is known by its name, and to servers
+// that never heard of it by its number.
+func TestPeersForgetANode(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	configs := peersOf(t, 4)
+	logs := make([]*eventlog.Log, 4)
+	open := func(list ...int) {
+		var group sync.WaitGroup
+		for _, i := range list {
+			group.Go(func() { logs[i] = natstest.OpenLog(t, configs[i]) })
+		}
+		group.Wait()
+	}
+	open(0, 1, 2, 3)
+	if _, err := logs[0].Append(ctx, receipts(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	natstest.CloseLog(t, logs[2])
+	for _, i := range []int{0, 1, 3} { // none has heard of c any more
+		natstest.CloseLog(t, logs[i])
+	}
+	open(0, 1, 3)
+	if err := logs[3].ForgetPeer(ctx, "x"); err != nil {
+		t.Errorf("who was no member: %v", err)
+	}
+	for range 2 {
+		if err := logs[0].ForgetPeer(ctx, "c"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := logs[0].Append(ctx, receipts(1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	// Of a, b and d any may be away.
+	for _, away := range []int{0, 1, 3} {
+		for logs[3].InSync(ctx, t) < 3 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		natstest.CloseLog(t, logs[away])
+		for _, i := range []int{0, 1, 3} {
+			if i != away {
+				if _, err := logs[i].Append(ctx, receipts(1, 10*away+i)); err != nil {
+					t.Fatalf("without %s, at %s: %v", configs[away].Node, configs[i].Node, err)
+				}
+			}
+		}
+		open(away)
+	}
+	if n := len(readAll(t, ctx, logs[3], 0)); n != 8 {
+		t.Errorf("%d events of 8", n)
 	}
 }

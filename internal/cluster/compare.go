@@ -43,6 +43,9 @@ const (
 	compareLatest = time.Hour
 	// markWait is how long a node waits for its fold to come to the entry to be compared at.
 	markWait = 5 * time.Second
+	// judgeWait is how long copies that differ, of which none has a majority yet, wait for the
+	// marks of others.
+	judgeWait = 2 * markWait
 )
 
 // comparison is what a node knows of comparing its copy of one partition with the others.
@@ -57,6 +60,9 @@ type comparison struct {
 	agreed   uint64
 	refolded int
 	condemn  Mark // the mark for which the copy was condemned; zero for none
+	// unclear is since when copies differ, and others are to say which is wrong; zero if they do
+	// not.
+	unclear time.Time
 	// same has the processes, by node, whose copies were the same as the one here.
 	same map[string]string
 }
@@ -192,9 +198,10 @@ func (n *Node) comparePause(cost time.Duration) time.Duration {
 // say nothing about it, as there are while programs are replaced. States in which the
 // tree of the log begins elsewhere, that of an earlier version for one, say nothing about it, nor
 // it about them: they have other trees by right, and other digests with them. A copy that differs
-// from most is wrong. Where there is no majority, one that was folded again is believed rather than
-// one that was not, and else the one of the first name; the other one is folded again, and by then
-// the log has said which it is.
+// from most is wrong. Where no value has a majority of all that serve, the marks of the others are
+// waited for, for some time. Where there is none then, one that was folded again is believed rather
+// than one that was not, and else the one of the first name; the other one is folded again, and by
+// then the log has said which it is.
 func (n *Node) judge(partition int, nodes []member) {
 	c := &n.copies[partition]
 	c.mu.Lock()
@@ -204,7 +211,7 @@ func (n *Node) judge(partition int, nodes []member) {
 		return
 	}
 	marks := []markOf{{n.o.Name, mine}}
-	all := true
+	all, missing := true, 0
 	for i := range nodes {
 		m := &nodes[i]
 		copied := m.copy(partition)
@@ -219,11 +226,23 @@ func (n *Node) judge(partition int, nodes []member) {
 			marks = append(marks, markOf{m.Node, other})
 		} else if m.State == StateServing {
 			all = false
+			if other.Sequence != mine.Sequence {
+				missing++
+			}
 		}
 	}
-	wrong := differing(marks)
+	wrong, settled := differing(marks, missing)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !settled {
+		if c.unclear.IsZero() {
+			c.unclear = time.Now()
+		}
+		if time.Since(c.unclear) < judgeWait {
+			return
+		}
+	}
+	c.unclear = time.Time{}
 	if len(wrong) == 0 {
 		c.sameAs(marks[1:], nodes)
 		if all {
@@ -281,14 +300,15 @@ type markOf struct {
 
 func (m markOf) value() [2]string { return [2]string{m.Chain, m.Digest} }
 
-// differing returns the copies that are taken for wrong; none if all are the same.
-func differing(marks []markOf) (wrong []markOf) {
+// differing returns the copies that are taken for wrong; none if all are the same. It is settled
+// which they are once the marks that are missing can change nothing about it.
+func differing(marks []markOf, missing int) (wrong []markOf, settled bool) {
 	votes := map[[2]string]int{}
 	for _, m := range marks {
 		votes[m.value()]++
 	}
 	if len(votes) == 1 {
-		return nil
+		return nil, true
 	}
 	right := marks[0]
 	for _, m := range marks[1:] {
@@ -305,5 +325,5 @@ func differing(marks []markOf) (wrong []markOf) {
 			wrong = append(wrong, m)
 		}
 	}
-	return wrong
+	return wrong, missing == 0 || 2*votes[right.value()] > len(marks)+missing
 }

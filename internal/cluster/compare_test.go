@@ -36,7 +36,11 @@ func TestWhoIsWrong(t *testing.T) {
 		for turn := range len(test.marks) {
 			marks := append(append([]markOf{}, test.marks[turn:]...), test.marks[:turn]...)
 			found := map[string]bool{}
-			for _, w := range differing(marks) {
+			wrong, settled := differing(marks, 0)
+			if !settled {
+				t.Errorf("%s: it is not settled which are wrong", fmt.Sprint(marks))
+			}
+			for _, w := range wrong {
 				found[w.node] = true
 			}
 			got := ""
@@ -150,6 +154,43 @@ func TestOnlyMarksOfTheSameEntryAreCompared(t *testing.T) {
 		if agreed := n.copies[0].agreed == 9; here.condemned != test.condemned || agreed != test.agreed {
 			t.Errorf("%s: condemned %v, agreed %v", test.name, here.condemned, agreed)
 		}
+	}
+}
+
+// While the mark of a copy that serves is missing, and may make the majority, no copy is condemned;
+// not for ever.
+func TestCopiesThatDifferWaitForTheOthers(t *testing.T) {
+	mine := Mark{Sequence: 9, Chain: "c", Digest: "x"}
+	differs, before := mine, mine
+	differs.Digest, before.Sequence = "y", 8
+	for _, test := range []struct {
+		name      string
+		late      Mark
+		after     time.Duration
+		condemned time.Duration // not before; 0 = never
+	}{
+		{"it is as the one here", mine, time.Second, 0},
+		{"it is as the other one", differs, time.Second, time.Second},
+		{"it does not come", before, 2 * judgeWait, judgeWait},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			n, here := newNodeC(mine)
+			late, began := before, time.Now()
+			for time.Since(began) < 2*judgeWait {
+				if time.Since(began) >= test.after {
+					late = test.late
+				}
+				n.hear("a", late, false)
+				n.hear("b", differs, false)
+				if n.judge(0, n.members.list()); here.condemned {
+					break
+				}
+				time.Sleep(beatEvery)
+			}
+			if after := time.Since(began); here.condemned != (test.condemned > 0) || here.condemned && after < test.condemned {
+				t.Errorf("%s: condemned %v, after %s", test.name, here.condemned, after)
+			}
+		})
 	}
 }
 

@@ -20,6 +20,8 @@ type Log interface {
 	Bounds(ctx context.Context, partition int) (first, last uint64, err error)
 	// SubmitTo queues events for a partition.
 	SubmitTo(ctx context.Context, partition int, evs []events.Event) (*eventlog.Ticket, error)
+	// ForgetPeer takes a node's own NATS server out of the servers' cluster, if it has one.
+	ForgetPeer(ctx context.Context, node string) error
 }
 
 // Waiter knows how far this node has folded.

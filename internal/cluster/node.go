@@ -315,7 +315,8 @@ func Nodes(ctx context.Context, bucket *Bucket) (names []string, err error) {
 	return names, err
 }
 
-// Forget drops a node that will not come back: entries that only it needed may leave the log. The
+// Forget drops a node that will not come back: entries that only it needed may leave the log, and
+// its NATS server, if it had one of its own, is no member of the servers' cluster any more. The
 // error is [ErrConflict] for one that is heard of.
 func (n *Node) Forget(ctx context.Context, node string) error {
 	for _, m := range n.members.list() {
@@ -325,6 +326,10 @@ func (n *Node) Forget(ctx context.Context, node string) error {
 	}
 	if _, _, err := n.o.Bucket.Get(ctx, floorPrefix+node); err != nil {
 		return err
+	}
+	// First, and again if the rest fails: until it is done the node is known.
+	if err := n.o.Log.ForgetPeer(ctx, node); err != nil {
+		return fmt.Errorf("cluster: %w", err)
 	}
 	n.members.forget(node)
 	if err := n.changePlan(ctx, func(p *Plan) (bool, error) { return p.without(node), nil }); err != nil {

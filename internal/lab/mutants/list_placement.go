@@ -134,4 +134,11 @@ var placementMutants = []Mutant{
 		Bug:     "while the node that fills ClickHouse is there and cannot, nobody fills it",
 		Package: "internal/cluster", Test: "TestWhoCannotLeavesTheTurn",
 	},
+	{
+		Name: "judged-before-all-are-heard", File: "internal/cluster/compare.go",
+		Old:     `missing == 0 || 2*votes`,
+		New:     `missing >= 0 || 2*votes`,
+		Bug:     "a right copy is put aside, for the wrong one was heard before the third",
+		Package: "internal/cluster", Test: "TestCopiesThatDifferWaitForTheOthers",
+	},
 }
