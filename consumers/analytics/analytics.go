@@ -276,6 +276,9 @@ func (c *Consumer) Prepared() bool {
 	return c.prepared.Load() && !c.ended.Load()
 }
 
+// Ended reports whether Run has returned: nobody fills the sink by this consumer any more.
+func (c *Consumer) Ended() bool { return c.ended.Load() }
+
 // Safe is the last entry of a partition that the sink has and that a fold after a crash does not
 // need again.
 func (c *Consumer) Safe(partition int) uint64 {

@@ -20,6 +20,7 @@ var (
 	descRows     = desc("analytics_rows_total", "Rows stored in the table events since the start.")
 	descBlocks   = desc("analytics_blocks_total", "Blocks stored in the table events since the start.")
 	descFailures = desc("analytics_insert_failures_total", "Inserts of blocks that failed and were repeated.")
+	descFilling  = prometheus.NewDesc("receiptd_analytics_filling", "1 while this process fills ClickHouse: of several nodes one does at a time.", nil, nil)
 	descRefused  = desc("analytics_refused_entries_total", "Entries that ClickHouse refused and that are kept there as bytes.")
 )
 
@@ -32,6 +33,7 @@ func (c *analyticsCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c *analyticsCollector) Collect(ch chan<- prometheus.Metric) {
 	log, states := c.core.Log.Stats(), c.core.Projector.Stats()
 	a := c.analytics()
+	ch <- prometheus.MustNewConstMetric(descFilling, prometheus.GaugeValue, oneIf(a != nil && !a.Ended()))
 	if a == nil {
 		return
 	}

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -18,12 +16,9 @@ import (
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/atomicfile"
 	"github.com/receiptd/receiptd/internal/cluster"
-	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/feed"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
-	"github.com/receiptd/receiptd/internal/notary"
 	"github.com/receiptd/receiptd/internal/router"
 	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/projections"
@@ -51,6 +46,9 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 		return err
 	}
 	if err := retry(ctx, s.logger, s.shareSecrets); err != nil {
+		return err
+	}
+	if err := retry(ctx, s.logger, s.compareAdminKeys); err != nil {
 		return err
 	}
 	var life [8]byte
@@ -156,51 +154,6 @@ func retry(ctx context.Context, logger *slog.Logger, step func(context.Context) 
 		}
 	}
 }
-
-// shareSecrets makes the secret files of the data directory those of the cluster. The log's key is
-// left alone where heads were signed with another one.
-func (s *Server) shareSecrets(ctx context.Context) error {
-	files := map[string]func(path string) error{
-		tokenKeyFile:   func(path string) error { _, err := secretFile(path, 32); return err },
-		notary.KeyFile: notary.EnsureKey,
-	}
-	if s.cfg.HTTP.AdminKey == "" {
-		files[config.AdminKeyFile] = func(path string) error { _, err := secretFile(path, 24); return err }
-	}
-	for name, ensure := range files {
-		path := filepath.Join(s.cfg.Data, name)
-		own, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("read secret: %w", err)
-		}
-		shared, err := s.bucket.Share(ctx, secretKey(name), func() ([]byte, error) {
-			if err := ensure(path); err != nil {
-				return nil, err
-			}
-			return os.ReadFile(path)
-		})
-		if err != nil {
-			return fmt.Errorf("share %s with the other nodes: %w", name, err)
-		}
-		if string(own) == string(shared) {
-			continue
-		}
-		if own != nil {
-			if heads, _ := os.ReadDir(filepath.Join(s.cfg.Data, notary.HeadsDir)); name == notary.KeyFile && len(heads) > 0 {
-				s.logger.Warn("the log's key of this node is not that of the cluster, and heads were signed with it; it is kept", "file", path)
-				continue
-			}
-			s.logger.Warn("a secret of this node is replaced by that of the cluster; what it gave out before ends", "file", path)
-		}
-		if err := atomicfile.Write(path, shared, 0o600); err != nil {
-			return fmt.Errorf("keep secret: %w", err)
-		}
-	}
-	return nil
-}
-
-// secretKey is where a secret file is in the bucket of the nodes.
-func secretKey(name string) string { return "secret." + strings.ReplaceAll(name, ".", "-") }
 
 // copies are this node's copies of the state, as the cluster asks for them.
 type copies struct{ *projector.Projector }

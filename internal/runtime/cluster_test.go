@@ -387,27 +387,3 @@ func TestRetentionKnowsAllNodes(t *testing.T) {
 		t.Errorf("entries up to %d may leave, %v, without b", floor, err)
 	}
 }
-
-// A node that cannot fill ClickHouse, though it is there, leaves it to another one.
-func TestWhoCannotFillClickHouseLeavesIt(t *testing.T) {
-	nodes := startNodes(t, 2, func(c *config.Config) {
-		c.Analytics.ClickHouse = "clickhouse://127.0.0.1:1/receipts"
-		// The state of the analytics cannot be opened.
-		if err := os.WriteFile(filepath.Join(c.Data, analyticsDir), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	})
-	a, b := nodes[0], nodes[1]
-	eventually(t, "both have tried", func() bool {
-		text, _, err := a.bucket.Get(testContext(t), sinkName)
-		var claimed struct{ Term int }
-		return err == nil && json.Unmarshal(text, &claimed) == nil && claimed.Term > 1
-	})
-	if err := os.Remove(filepath.Join(b.cfg.Data, analyticsDir)); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "b fills ClickHouse", func() bool { return b.filling.Load() != nil })
-	if a.filling.Load() != nil {
-		t.Error("so does a")
-	}
-}

@@ -85,10 +85,8 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 	if err := s.joinCluster(ctx, version); err != nil {
 		return s, fmt.Errorf("join the cluster: %w", err)
 	}
-	if s.adminKey = cfg.HTTP.AdminKey.Reveal(); s.adminKey == "" {
-		if s.adminKey, err = secretFile(filepath.Join(cfg.Data, config.AdminKeyFile), 24); err != nil {
-			return s, err
-		}
+	if s.adminKey, err = s.adminKeyGiven(); err != nil {
+		return s, err
 	}
 	if err := s.openConsumers(); err != nil {
 		return s, err

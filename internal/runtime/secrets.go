@@ -1,0 +1,106 @@
+package runtime
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/receiptd/receiptd/internal/atomicfile"
+	"github.com/receiptd/receiptd/internal/cluster"
+	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/notary"
+)
+
+// shareSecrets makes the secret files of the data directory those of the cluster. The log's key is
+// left alone where heads were signed with another one.
+func (s *Server) shareSecrets(ctx context.Context) error {
+	files := map[string]func(path string) error{
+		tokenKeyFile:   func(path string) error { _, err := secretFile(path, 32); return err },
+		notary.KeyFile: notary.EnsureKey,
+	}
+	if s.cfg.HTTP.AdminKey == "" {
+		files[config.AdminKeyFile] = func(path string) error { _, err := secretFile(path, 24); return err }
+	}
+	for name, ensure := range files {
+		path := filepath.Join(s.cfg.Data, name)
+		own, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("read secret: %w", err)
+		}
+		shared, err := s.bucket.Share(ctx, secretKey(name), func() ([]byte, error) {
+			if err := ensure(path); err != nil {
+				return nil, err
+			}
+			return os.ReadFile(path)
+		})
+		if err != nil {
+			return fmt.Errorf("share %s with the other nodes: %w", name, err)
+		}
+		if string(own) == string(shared) {
+			continue
+		}
+		if own != nil {
+			if heads, _ := os.ReadDir(filepath.Join(s.cfg.Data, notary.HeadsDir)); name == notary.KeyFile && len(heads) > 0 {
+				s.logger.Warn("the log's key of this node is not that of the cluster, and heads were signed with it; it is kept", "file", path)
+				continue
+			}
+			s.logger.Warn("a secret of this node is replaced by that of the cluster; what it gave out before ends", "file", path)
+		}
+		if err := atomicfile.Write(path, shared, 0o600); err != nil {
+			return fmt.Errorf("keep secret: %w", err)
+		}
+	}
+	return nil
+}
+
+// secretKey is where a secret file is in the bucket of the nodes.
+func secretKey(name string) string { return "secret." + strings.ReplaceAll(name, ".", "-") }
+
+// adminKeyMark is where the bucket has the mark of the admin key of the node that started last.
+const adminKeyMark = "mark.admin-key"
+
+// compareAdminKeys tells of an admin key that is not the one of the node that started before: with
+// either of them every other request would be refused. Of the key the bucket has a mark of 16 bits,
+// made with the key of user tokens, which tells nobody the key.
+func (s *Server) compareAdminKeys(ctx context.Context) error {
+	key, err := s.adminKeyGiven()
+	if err != nil {
+		return err
+	}
+	tokenKey, err := secretFile(filepath.Join(s.cfg.Data, tokenKeyFile), 32)
+	if err != nil {
+		return err
+	}
+	h := hmac.New(sha256.New, []byte(tokenKey))
+	_, _ = h.Write([]byte("admin key " + key)) // never fails
+	mark := hex.EncodeToString(h.Sum(nil)[:2])
+	before, _, err := s.bucket.Get(ctx, adminKeyMark)
+	if err != nil && !errors.Is(err, cluster.ErrNotFound) {
+		return fmt.Errorf("compare admin keys: %w", err)
+	}
+	if string(before) == mark {
+		return nil
+	}
+	if err == nil {
+		s.logger.Warn("the admin key of this node is not that of the node that started before: each node refuses the key of the other, so give all the same --admin-key")
+	}
+	if err := s.bucket.Put(ctx, adminKeyMark, []byte(mark)); err != nil {
+		return fmt.Errorf("compare admin keys: %w", err)
+	}
+	return nil
+}
+
+// adminKeyGiven is the admin key as it was given, or else the one that is kept in its file, which
+// is made if it is not there.
+func (s *Server) adminKeyGiven() (string, error) {
+	if key := s.cfg.HTTP.AdminKey.Reveal(); key != "" {
+		return key, nil
+	}
+	return secretFile(filepath.Join(s.cfg.Data, config.AdminKeyFile), 24)
+}
