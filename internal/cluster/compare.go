@@ -74,7 +74,7 @@ func (c *comparison) forget() {
 	if c.giveUp != nil {
 		c.giveUp()
 	}
-	c.compare, c.seen, c.mark, c.agreed, c.same = 0, 0, Mark{}, 0, nil
+	c.compare, c.seen, c.mark, c.agreed, c.same, c.unclear = 0, 0, Mark{}, 0, nil, time.Time{}
 }
 
 // agrees reports whether a node's copy was the same as the one here, since both are there. Copies

@@ -103,6 +103,7 @@ func TestAMillionReceiptsForUnknownMessages(t *testing.T) {
 // second does no harm: memory stays bounded, the first client soon hears of everything, and the
 // server drops the second.
 func TestSlowReaderOfAStream(t *testing.T) {
+	t.Parallel()
 	const (
 		app                        = "o#a"
 		readers, messages, batches = 40, 60, 100

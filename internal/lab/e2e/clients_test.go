@@ -13,6 +13,7 @@ import (
 // TestGeneratedClients makes a client of the API with each of four generators, as somebody would
 // who has only schema/openapi.yaml, compiles a program with it and runs that against a server.
 func TestGeneratedClients(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	dir := copyOf(t, "clients")
 	packages := filepath.Join(dir, "node_modules")

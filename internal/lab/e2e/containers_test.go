@@ -157,6 +157,7 @@ func checkTargets(path string, exists func(host string) bool) error {
 }
 
 func TestKubernetesManifestsAreValid(t *testing.T) {
+	t.Parallel()
 	const node = "kubernetes/receiptd.yaml"
 	finds(t, checkKubernetes,
 		fault{node, "podManagementPolicy:", "podManagmentPolicy:"},

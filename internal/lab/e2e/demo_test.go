@@ -14,6 +14,7 @@ const sdkBundle = "sdk/node_modules/easemob-websdk/Easemob-chat.js"
 // TestDemoInABrowser has Chromium click through the demo page: see browser/demo.mjs for what must
 // hold. What was said and read there is in the log like everything else. SHOTS=DIR keeps pictures.
 func TestDemoInABrowser(t *testing.T) {
+	t.Parallel()
 	npmInstalled(t, "sdk", "easemob-websdk")
 	s := startServer(t, "--demo", "--demo-sdk="+sdkBundle)
 	base, _ := s.address()

@@ -21,6 +21,7 @@ import (
 // that was answered, and everything that can be asked, is what the model says: the way from HTTP
 // through log and fold to HTTP is right.
 func TestModelUnderKill(t *testing.T) {
+	t.Parallel()
 	const kills = 8
 	modelHolds(startServer(t), random(t), kills, func(s *server) {
 		s.kill()

@@ -18,6 +18,7 @@ import (
 // dark, with real traffic in it: see browser/page.mjs for what must hold. SHOTS=DIR keeps a picture
 // of each view.
 func TestPageInABrowser(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	l := newLoad(s, random(t).Uint64(), 2)
 	group, message := pageMessage(s, l.app)
@@ -39,6 +40,7 @@ func TestPageInABrowser(t *testing.T) {
 // TestPageUnderAttack has Chromium do to the page what a page elsewhere and users with hostile
 // names do: see browser/hostile.mjs for what must hold.
 func TestPageUnderAttack(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	const app = "acme#hostile"
 	s.must("PUT", appPath(app), map[string]any{"group_receipts": map[string]any{"enabled": true}}, nil)

@@ -138,6 +138,7 @@ func TestRepartitionUnderLoad(t *testing.T) {
 // kills the server in between. Each event is there once, read rates are those of the embedded
 // rollup, and a state that is folded from there is the live one.
 func TestRepartitionAnalytics(t *testing.T) {
+	t.Parallel()
 	r := random(t)
 	c := startTables(t)
 	s := startServer(t, "--partitions=2", "--clickhouse="+c.DSN(receiptsDB))

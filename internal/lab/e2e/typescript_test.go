@@ -65,6 +65,7 @@ func operations(t *testing.T) []byte {
 // against the description, holds that it has every operation, runs its tests against two servers,
 // and its example.
 func TestClientForTypeScript(t *testing.T) {
+	t.Parallel()
 	source := filepath.Join(root, "schema", "client-ts")
 	dir := copyOf(t, source)
 	s, other := startServer(t), startServer(t)
