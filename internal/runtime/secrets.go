@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,10 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"github.com/receiptd/receiptd/internal/atomicfile"
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/notary"
 )
 
@@ -103,4 +106,60 @@ func (s *Server) adminKeyGiven() (string, error) {
 		return key, nil
 	}
 	return secretFile(filepath.Join(s.cfg.Data, config.AdminKeyFile), 24)
+}
+
+// secretFile returns the secret kept in a file, one made now if there is none.
+func secretFile(path string, bytes int) (string, error) {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		s := strings.TrimSpace(string(text))
+		if problem := problemOf(s, leastOf(path)); problem != "" {
+			return "", fmt.Errorf("%s: %s %s; remove it to have a new secret made", foundSecretBad, path, problem)
+		}
+		return s, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("read secret: %w", err)
+	}
+	raw := make([]byte, bytes)
+	_, _ = rand.Read(raw) // never fails
+	s := hex.EncodeToString(raw)
+	if err := atomicfile.Write(path, []byte(s+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("keep secret: %w", err)
+	}
+	return s, nil
+}
+
+// minSecret is how short an admin key may be, in bytes. Shorter ones are what is left of a damaged
+// file, and can be guessed.
+const minSecret = 8
+
+// leastOf is how short the secret in a file may be.
+func leastOf(path string) int {
+	if filepath.Base(path) == tokenKeyFile {
+		return gateway.MinTokenKeyBytes
+	}
+	return minSecret
+}
+
+// problemOf says why a text cannot be a secret; empty if it can.
+func problemOf(secret string, least int) string {
+	switch {
+	case secret == "":
+		return "is empty"
+	case len(secret) < least:
+		return fmt.Sprintf("has %d characters, and fewer than %d are no secret", len(secret), least)
+	case strings.ContainsFunc(secret, func(r rune) bool { return r == unicode.ReplacementChar || unicode.IsControl(r) }):
+		return "is damaged: it has characters that cannot be printed"
+	}
+	return ""
+}
+
+// secretProblem is problemOf of what a file holds; empty for one that cannot be read.
+func secretProblem(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return problemOf(strings.TrimSpace(string(text)), leastOf(path))
 }
