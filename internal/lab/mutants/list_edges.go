@@ -206,7 +206,7 @@ var edgeMutants = []Mutant{
 		Package: "internal/config", Test: "TestFlagOverEnvironmentOverFileOverDefault",
 	},
 	{
-		Name: "secret-for-everybody", File: "internal/runtime/data.go",
+		Name: "secret-for-everybody", File: "internal/runtime/secrets.go",
 		Old:     `if err := atomicfile.Write(path, []byte(s+"\n"), 0o600); err != nil {`,
 		New:     `if err := atomicfile.Write(path, []byte(s+"\n"), 0o644); err != nil {`,
 		Bug:     "every user of the machine can read the admin key",
