@@ -18,6 +18,9 @@ import (
 type Log interface {
 	// Partitions is how many there are; it does not change while the log is open.
 	Partitions() int
+	// Fork is the partition that another one forked from when the log was repartitioned, and the
+	// last entry that they have in common: see [eventlog.Log.Fork].
+	Fork(partition int) (parent int, upto uint64)
 	// Read opens a reader of a partition for the entries after a sequence.
 	Read(ctx context.Context, partition int, after uint64) (*eventlog.Reader, error)
 }
@@ -157,6 +160,8 @@ func (l *loop) read(ctx context.Context) error {
 	for !l.done() {
 		there, err := l.next(ctx, r)
 		switch {
+		case ctx.Err() != nil: // also while entries come without a wait, of a log of gigabytes
+			return ctx.Err()
 		case err != nil:
 			return fmt.Errorf("%w: %w", errRead, err)
 		case there:
@@ -221,7 +226,7 @@ func (l *loop) handle(ctx context.Context) error {
 }
 
 // splits reports whether the log has more partitions from the entry on than it was opened with. A
-// mark is alone in its entry.
+// fork point is alone in its entry.
 func (l *loop) splits() bool {
 	b := &l.batch
 	return b.Len() == 1 && b.Kinds[0] == events.LogRepartitioned && b.AttributesOf(0).Revision > uint64(l.log.Partitions())

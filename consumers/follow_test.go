@@ -273,6 +273,24 @@ func TestDeadlinesAreKeptBetweenEntries(t *testing.T) {
 	}
 }
 
+// Whoever does not want any more gets no more, however many entries are at hand: a replay of hours
+// ends with the process.
+func TestFollowEndsWithItsContext(t *testing.T) {
+	log := newLog(t, 30)
+	ctx, cancel := context.WithCancel(testContext(t))
+	var got []uint64
+	err := Follow(ctx, log, Options{Logger: natstest.Logger(t)}, HandlerFunc(func(_ context.Context, x *projections.Decoded, _ *eventlog.Entry) error {
+		if got = append(got, x.Sequence); len(got) == 3 {
+			time.Sleep(100 * time.Millisecond) // for the others to arrive
+			cancel()
+		}
+		return nil
+	}))
+	if !errors.Is(err, context.Canceled) || !slices.Equal(got, sequences(1, 3)) {
+		t.Errorf("handled %v, %v", got, err)
+	}
+}
+
 // asBefore is a log as a process has it open that does not know of a repartition since.
 type asBefore struct{ *eventlog.Log }
 
@@ -280,7 +298,7 @@ func (asBefore) Partitions() int { return 1 }
 
 // Nobody goes past the entry from which on the log has more partitions than it was opened with: a
 // fold would let go of the half that is another partition's from there on, which nobody here has.
-func TestAMarkThatTheOpenLogDoesNotKnowIsNotPassed(t *testing.T) {
+func TestAForkThatTheOpenLogDoesNotKnowIsNotPassed(t *testing.T) {
 	ctx := testContext(t)
 	cfg := eventlog.Config{Dir: filepath.Join(t.TempDir(), "log"), Partitions: 1}
 	l := &fakeLog{Log: natstest.OpenLog(t, cfg)}
@@ -293,14 +311,14 @@ func TestAMarkThatTheOpenLogDoesNotKnowIsNotPassed(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := natstest.OpenLog(t, cfg)
-	mark := r.Marks[0]
+	fork := r.ForkPoints[0]
 	for _, x := range []struct {
 		log  Log
 		last uint64
 		want error
-	}{{log, mark, nil}, {asBefore{log}, mark - 1, eventlog.ErrFenced}} {
+	}{{log, fork, nil}, {asBefore{log}, fork - 1, eventlog.ErrFenced}} {
 		last := uint64(0)
-		err := Follow(ctx, x.log, Options{Upto: mark, Logger: natstest.Logger(t)}, HandlerFunc(func(_ context.Context, d *projections.Decoded, _ *eventlog.Entry) error {
+		err := Follow(ctx, x.log, Options{Upto: fork, Logger: natstest.Logger(t)}, HandlerFunc(func(_ context.Context, d *projections.Decoded, _ *eventlog.Entry) error {
 			last = d.Sequence
 			return nil
 		}))

@@ -54,13 +54,13 @@ func (d *dict) find(scope uint64, id string) (number uint32, hash uint64, ok boo
 		return 0, hash, false
 	}
 	mask := uint64(len(d.slots) - 1)
-	mark := d.mark(hash)
+	tag := d.tag(hash)
 	for i := hash & mask; ; i = (i + 1) & mask {
 		slot := d.slots[i&mask]
 		if uint16(slot>>32) != d.generation {
 			return 0, hash, false
 		}
-		if slot>>32 == mark>>32 {
+		if slot>>32 == tag>>32 {
 			number = uint32(slot)
 			if key := &d.keys[number]; key.scope == scope && key.id == id {
 				return number, hash, true
@@ -76,25 +76,25 @@ func (d *dict) insert(scope uint64, id string, hash uint64) uint32 {
 	}
 	number := uint32(len(d.keys))
 	d.keys = append(d.keys, dictKey{scope, id})
-	d.place(hash, number)
+	d.put(hash, number)
 	return number
 }
 
-func (d *dict) mark(hash uint64) uint64 { return hash&tagMask | uint64(d.generation)<<32 }
+func (d *dict) tag(hash uint64) uint64 { return hash&tagMask | uint64(d.generation)<<32 }
 
-func (d *dict) place(hash uint64, number uint32) {
+func (d *dict) put(hash uint64, number uint32) {
 	mask := uint64(len(d.slots) - 1)
 	i := hash & mask
 	for uint16(d.slots[i]>>32) == d.generation {
 		i = (i + 1) & mask
 	}
-	d.slots[i] = d.mark(hash) | uint64(number)
+	d.slots[i] = d.tag(hash) | uint64(number)
 }
 
 func (d *dict) grow() {
 	d.slots = make([]uint64, max(minDictSlots, 2*len(d.slots)))
 	d.generation = 1
 	for i, key := range d.keys {
-		d.place(dictHash(key.scope, key.id), uint32(i))
+		d.put(dictHash(key.scope, key.id), uint32(i))
 	}
 }

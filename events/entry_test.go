@@ -77,19 +77,19 @@ func TestDecodeEntryOfAnAppCalledLost(t *testing.T) {
 func TestDecodeEntrySaysWhatIsWrong(t *testing.T) {
 	const partitions = 4
 	read := Event{App: "acme#chat", Kind: MessageRead, Message: "m", User: "u", Group: "g"}
-	place := Partition(&read, partitions)
-	subject, err := singleSubject(place, MessageRead, "acme#chat")
+	here := Partition(&read, partitions)
+	subject, err := singleSubject(here, MessageRead, "acme#chat")
 	if err != nil {
 		t.Fatal(err)
 	}
-	elsewhere, err := singleSubject((place+1)%partitions, MessageRead, "acme#chat")
+	elsewhere, err := singleSubject((here+1)%partitions, MessageRead, "acme#chat")
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := string(AppendJSON(nil, &read))
 	for _, test := range []struct{ subject, data, want string }{
 		{"receipts.v1.0.x", text, `events: malformed: events: bad subject: "receipts.v1.0.x": unknown kind`},
-		{BatchSubject(place), text, ""},
+		{BatchSubject(here), text, ""},
 		{subject, "", "events: malformed: events: the body holds no event"},
 		{subject, text + text, "events: malformed: event 0: malformed JSON: '{' after the event"},
 		{subject, "{}", "events: malformed: event 0: type: missing"},

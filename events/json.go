@@ -221,7 +221,8 @@ func (d *Decoder) decodeObject(data []byte) (int, error) {
 	return n, d.event.validate(present)
 }
 
-// firstRune is the character that b begins with: a byte of it is of no use to who reads a message.
+// firstRune is the character that b begins with: a byte of it is of no use to whoever reads a
+// message.
 func firstRune(b []byte) rune {
 	r, _ := utf8.DecodeRune(b)
 	return r

@@ -105,7 +105,7 @@ func TestMessagesThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestReceiptsOfAUser: who decodes for a user need not be told who reads, and is told if it is
+// TestReceiptsOfAUser: whoever decodes for a user need not be told who reads, and is told if it is
 // somebody else.
 func TestReceiptsOfAUser(t *testing.T) {
 	list := []Event{

@@ -45,9 +45,9 @@ type Invitations bool
 
 // Values of Invitations.
 const (
-	// InvitationsOpen: who is invited is a member.
+	// InvitationsOpen: whoever is invited is a member.
 	InvitationsOpen Invitations = false
-	// InvitationsConsent: who is invited is a member once they have agreed.
+	// InvitationsConsent: whoever is invited is a member once they have agreed.
 	InvitationsConsent Invitations = true
 )
 

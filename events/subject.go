@@ -70,7 +70,7 @@ func BatchSubject(partition int) string { return partitionPrefix(partition) + ba
 
 // NodeBatchSubject is the subject of the batches of a partition that one process of a node appends,
 // on which nobody else publishes. Both names are single tokens. It has one token more than what the
-// server makes of whatever an outside producer chose, who therefore cannot publish on it.
+// server makes of whatever an outside producer chose, so that no producer can publish on it.
 func NodeBatchSubject(partition int, node, life string) string {
 	return BatchSubject(partition) + nodeTokens + node + "." + life
 }
@@ -189,6 +189,22 @@ func IngressSubjectsOf(app string) (string, error) {
 		return "", err
 	}
 	return string(append(b, ".>"...)), nil
+}
+
+// IngressApp is the app of a subject on which an outside producer publishes, whatever its kind and
+// conversation. The error wraps [ErrBadSubject].
+func IngressApp(subject string) (app string, err error) {
+	tokens, ok := strings.CutPrefix(subject, ingressPrefix)
+	if !ok {
+		return "", subjectError(subject, "does not begin with "+ingressPrefix)
+	}
+	org, rest, _ := strings.Cut(tokens, ".")
+	name, _, _ := strings.Cut(rest, ".")
+	app, problem := parseAppTokens(org + "." + name)
+	if problem != "" {
+		return "", subjectError(subject, problem)
+	}
+	return app, nil
 }
 
 // IngressMapping is the subject mapping by which nats-server routes ingress subjects to the

@@ -158,6 +158,9 @@ func TestSubjectRoundTrip(t *testing.T) {
 			t.Fatalf("%q: %v", subject, err)
 		}
 		c, kind, err := parseIngressSubject(subject)
+		if app, err := IngressApp(subject); err != nil || app != e.App {
+			t.Fatalf("%s is of app %q, %v", subject, app, err)
+		}
 		want := Conversation{App: e.App, Group: e.Group}
 		if e.Group == "" {
 			want.A, want.B = min(e.User, e.Peer), max(e.User, e.Peer)

@@ -224,9 +224,9 @@ func (p *Partition) keepAlerts(a *app, found map[AlertName]*Alert) {
 	})
 	for _, x := range list {
 		if x.Rule.By == events.AlertByGroup {
-			a.alerts.add(*x, p.limits.Alerts)
+			a.alerts.add(*x, p.rules.limits.Alerts)
 		} else {
-			a.parts.add(*x, p.limits.AlertParts)
+			a.parts.add(*x, p.rules.limits.AlertParts)
 		}
 	}
 }
@@ -244,8 +244,8 @@ func (p *Partition) saveAlerts(a *app) {
 			p.changes.put(alertKey(p.scratch.key(), a.num, kind, slot), x.encode(nil, n))
 		}
 	}
-	a.alerts.save(p.limits.Alerts, put(alertsOfGroups))
-	a.parts.save(p.limits.AlertParts, put(alertParts))
+	a.alerts.save(p.rules.limits.Alerts, put(alertsOfGroups))
+	a.parts.save(p.rules.limits.AlertParts, put(alertParts))
 }
 
 func (x *Alert) encode(dst []byte, n uint64) []byte {

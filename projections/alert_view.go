@@ -30,10 +30,10 @@ func (p *Partition) Alerts(appKey string) PartAlerts {
 	if a == nil {
 		return v
 	}
-	for x := range a.alerts.newest(p.limits.Alerts) {
+	for x := range a.alerts.newest(p.rules.limits.Alerts) {
 		v.Groups = append(v.Groups, *x)
 	}
-	for x := range a.parts.newest(p.limits.AlertParts) {
+	for x := range a.parts.newest(p.rules.limits.AlertParts) {
 		v.Parts = append(v.Parts, *x)
 	}
 	slices.Reverse(v.Groups)

@@ -44,6 +44,8 @@ type configuration struct {
 type apps struct {
 	byKey map[string]*app
 	byNum []*app
+	// conversations is how many they have; the next one is numbered one higher.
+	conversations uint64
 	// waiting are those with parked receipts, and some that had, by number: each entry asks them.
 	waiting []*app
 	// configured has the *configuration in force by app key. It is read without the partition's

@@ -13,9 +13,13 @@ type author struct {
 	next uint64
 	// devices are nil until one has named itself.
 	devices *devices
-	// numbers are those of the items, items the last of the items themselves.
+	// numbers are those of the items, items the last of the items themselves, with all of the block
+	// that is not full.
 	numbers intervals
 	items   tail[summaryRef]
+	// rowed is up to which number items have rows, of an earlier version; those after it are in
+	// blocks.
+	rowed   uint64
 	app     *app
 	user    string
 	dropped dropped // since the author last acknowledged
@@ -54,14 +58,14 @@ const (
 
 func (u *author) cacheNode() *node { return &u.node }
 func (u *author) cost() int {
-	return 240 + 2*len(u.user) + len(u.numbers.list)*intervalCost + len(u.items.items)*summaryItemCost + u.devices.cost()
+	return 248 + 2*len(u.user) + len(u.numbers.list)*intervalCost + len(u.items.items)*summaryItemCost + u.devices.cost()
 }
 func (u *author) forget(*cache) { delete(u.app.authors, u.user) }
 
-// lists reports whether an item that was given number n is still in the summary. Whatever takes one
-// out of the middle clears its place; only those pushed out at the front keep a stale one.
+// lists reports whether an item that was given number n is still in the summary. Its place says so
+// for good, whatever becomes of it: who leaves the summary need not be written for that.
 func (u *author) lists(n uint64) bool {
-	return n != 0 && u.numbers.count > 0 && n >= u.numbers.first
+	return n != 0 && u.numbers.count > 0 && n >= u.numbers.first && u.numbers.has(n)
 }
 
 // keeps reports whether an item with news keeps its place: it is still in the summary, fewer than
@@ -107,11 +111,23 @@ func (p *Partition) authorOf(m *message) (*author, error) {
 	return u, nil
 }
 
-// encode appends the stored layout: the next number and those of the items, what was dropped, if
-// anything was, and the devices, if any has named itself. What the items are is stored under keys
-// of their own.
-func (u *author) encode(dst []byte) []byte {
-	dst = u.numbers.encode(binary.AppendUvarint(dst, u.next))
+// authorBlocks begins the stored layout. Earlier versions, whose items have a row each, begin with
+// the next number, which is not 0.
+const authorBlocks = 0
+
+// encode appends the stored layout: the next number and those of the items, up to where items have
+// rows, the items of the block that is not full, what was dropped, if anything was, and the
+// devices, if any has named itself. What the other items are is stored under keys of their own.
+func (u *author) encode(dst []byte, e *blockEncoder) []byte {
+	dst = u.numbers.encode(binary.AppendUvarint(append(dst, authorBlocks), u.next))
+	rowed := u.rowed
+	if u.numbers.count == 0 || u.numbers.first > rowed {
+		rowed = 0 // none of them is left
+	}
+	dst = binary.AppendUvarint(dst, rowed)
+	start := blockStart(u.next)
+	e.items(start, u.items.from(start))
+	dst = append(binary.AppendUvarint(dst, uint64(len(e.v))), e.v...)
 	if u.dropped.items > 0 || u.devices != nil {
 		dst = u.dropped.encode(dst)
 	}
@@ -124,16 +140,38 @@ func (u *author) encode(dst []byte) []byte {
 func (p *Partition) loadAuthor(u *author, v []byte) error {
 	r := reader{b: v}
 	u.next = r.uvarint()
-	u.items.cut = u.next - 1 // all are in the backing
+	if u.next != authorBlocks {
+		return p.loadRowed(u, &r)
+	}
+	u.next = r.uvarint()
+	u.numbers.decode(&r)
+	u.rowed = r.uvarint()
+	start := blockStart(max(u.next, 1))
+	u.items.cut = max(start-1, min(u.rowed, u.next-1))
+	block := r.bytes()
+	if r.bad || u.next == 0 {
+		return errCorrupt
+	}
+	err := eachItem(start, block, func(n uint64, x summaryRef) error {
+		if n <= u.items.cut || n >= u.next {
+			return errCorrupt
+		}
+		u.items.items = append(u.items.items, tailItem[summaryRef]{n: n, value: x})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return u.decodeRest(&r)
+}
+
+// loadRowed loads what is left of the layout of an earlier version.
+func (p *Partition) loadRowed(u *author, r *reader) error {
+	u.rowed = u.next - 1
+	u.items.cut = u.rowed // all are in the backing
 	if len(r.b) > 0 || r.bad {
-		u.numbers.decode(&r)
-		if len(r.b) > 0 {
-			u.dropped.decode(&r)
-		}
-		if len(r.b) > 0 {
-			u.devices = decodeDevices(&r)
-		}
-		return r.err()
+		u.numbers.decode(r)
+		return u.decodeRest(r)
 	}
 	// Written by a version that kept the numbers in the keys only.
 	prefix := summaryPrefix(nil, u.app.num, u.user)
@@ -144,4 +182,15 @@ func (p *Partition) loadAuthor(u *author, v []byte) error {
 		u.numbers.add(binary.BigEndian.Uint64(key[len(prefix):]))
 		return nil
 	})
+}
+
+// decodeRest decodes what only some have.
+func (u *author) decodeRest(r *reader) error {
+	if len(r.b) > 0 {
+		u.dropped.decode(r)
+	}
+	if len(r.b) > 0 {
+		u.devices = decodeDevices(r)
+	}
+	return r.err()
 }

@@ -27,6 +27,9 @@ type cache struct {
 	cold map[coldKey]*coldLoad
 }
 
+// evictMost bounds what is evicted at a time beyond what a fold adds in between.
+const evictMost = 1 << 20
+
 func newCache(budget int) cache {
 	return cache{
 		budget:            budget,
@@ -88,12 +91,13 @@ func (c *cache) addCohort(x *cohort) {
 	c.bytes += x.cost()
 }
 
-// evict gets the cache back below its budget, as far as what is committed allows.
+// evict gets the cache back below its budget, as far as what is committed allows. After the budget
+// was cut that takes several calls: each holds up whoever waits for the fold.
 func (c *cache) evict(committed uint64) {
 	if c.bytes <= max(c.budget, c.floor) {
 		return
 	}
-	want := c.bytes - c.budget + c.budget/16
+	want := min(c.bytes-c.budget, max(c.budget/16, evictMost)) + c.budget/16
 	freed := c.messages.sweep(c, committed, want)
 	if freed < want {
 		freed += c.authors.sweep(c, committed, want-freed)

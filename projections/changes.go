@@ -13,6 +13,7 @@ type changes struct {
 	cohorts       []*cohort
 	meta          bool
 	writes        writes
+	indexes       indexes
 
 	// capturedCohorts were captured by the checkpoint that is not committed yet.
 	capturedCohorts []*cohort
@@ -65,7 +66,7 @@ func (x *changes) touchCohort(c *cohort) {
 
 // count is how many objects and keys changed.
 func (x *changes) count() int {
-	return len(x.messages) + len(x.conversations) + len(x.cohorts) + len(x.writes.ops)
+	return len(x.messages) + len(x.conversations) + len(x.authors) + len(x.cohorts) + len(x.writes.ops)
 }
 
 // writes is a list of keys set and removed, in order, in one piece of memory.

@@ -48,7 +48,7 @@ func (p *Partition) Capture() (*Checkpoint, error) {
 	c.writes, x.writes = x.writes, c.writes
 	x.writes.reset()
 	x.epoch++
-	p.indexes.capture()
+	p.changes.indexes.capture()
 	return c, nil
 }
 
@@ -71,7 +71,7 @@ func (p *Partition) captureSmall() {
 	}
 	x.conversations = x.conversations[:0]
 	for i, u := range x.authors {
-		v = u.encode(v[:0])
+		v = u.encode(v[:0], &p.scratch.block)
 		x.put(authorKey(p.scratch.key(), u.app.num, u.user), v)
 		x.authors[i] = nil
 	}
@@ -128,7 +128,7 @@ func (p *Partition) Committed(c *Checkpoint) {
 	clear(x.capturedCohorts)
 	x.capturedCohorts = x.capturedCohorts[:0]
 	c.writes.reset()
-	p.indexes.commit()
+	p.changes.indexes.commit()
 	x.spare = c
 }
 
@@ -138,6 +138,14 @@ func (p *Partition) Changes() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.changes.count()
+}
+
+// SetCacheBytes changes the bound of the cached state: see [Options]. What is above a lower one
+// goes bit by bit, as entries are folded and questions asked.
+func (p *Partition) SetCacheBytes(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cache.budget = n
 }
 
 // Each passes every change to put or del, in the order of the fold. Key and value are valid during

@@ -32,10 +32,12 @@ func (r *reader) uvarint() uint64 {
 	return v
 }
 
-func (r *reader) varint() int64 {
-	u := r.uvarint()
-	return int64(u>>1) ^ -int64(u&1)
-}
+func (r *reader) varint() int64 { return unzigzag(r.uvarint()) }
+
+// zigzag maps small numbers of either sign to small ones, as binary.AppendVarint does.
+func zigzag(n int64) uint64 { return uint64(n)<<1 ^ uint64(n>>63) }
+
+func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
 
 func (r *reader) byte() byte {
 	if len(r.b) == 0 {

@@ -56,6 +56,27 @@ type coldLoad struct {
 	spoilt bool
 }
 
+// questions is what holds while one question has the partition locked.
+type questions struct {
+	held    func(time.Duration) // is told how long each had it; nil if nobody asks
+	hurried bool                // the one that has it now is not to load anything large
+}
+
+func (q *questions) begin(hurried bool) (begun time.Time) {
+	q.hurried = hurried
+	if q.held != nil {
+		begun = time.Now()
+	}
+	return begun
+}
+
+func (q *questions) end(begun time.Time) {
+	q.hurried = false
+	if q.held != nil {
+		q.held(time.Since(begun))
+	}
+}
+
 // query answers a question with the partition locked, and keeps the cache within its bounds. f may
 // be called several times: what it has done when it fails must do no harm when it is called again.
 func query[T any](p *Partition, f func() (T, error)) (T, error) {
@@ -81,12 +102,8 @@ func hold[T any](p *Partition, hurried bool, f func() (T, error)) (T, error) {
 		var none T
 		return none, p.failed
 	}
-	if p.held != nil {
-		begun := time.Now()
-		defer func() { p.held(time.Since(begun)) }()
-	}
-	p.hurried = hurried
-	defer func() { p.hurried = false }()
+	begun := p.questions.begin(hurried)
+	defer p.questions.end(begun)
 	v, err := f()
 	if coldIn(err) == nil { // else what is there already is asked for again
 		p.evict()

@@ -315,7 +315,7 @@ func TestWhatIsLoadedMeanwhileIsNotOutOfDate(t *testing.T) {
 	}
 	p.Committed(c)
 	for range 3 { // which evict, by second chance
-		if _, err := p.Wishes(coldApp, "nobody"); err != nil {
+		if _, err := p.UserSettings(coldApp, "nobody"); err != nil {
 			t.Fatal(err)
 		}
 	}

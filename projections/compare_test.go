@@ -261,7 +261,7 @@ func compareOneConversation(t *rapid.T, p *projections.Partition, model *oracle.
 	} {
 		var found []string
 		for before, more := uint64(0), true; more; more = before != 0 {
-			page, err := p.UserMessages(app, c.Group, c.Peer, user, to, before, 2)
+			page, err := p.UserMessages(app, c.Group, c.Peer, user, projections.RelatedQuery{To: to, Before: before, Limit: 2})
 			if err != nil || len(page.Messages) > 2 {
 				t.Fatalf("messages of %s in %v, relation %d: %d, %v", user, name, to, len(page.Messages), err)
 			}

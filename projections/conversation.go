@@ -113,9 +113,9 @@ func (c *conversation) peerOf(user string) uint32 {
 
 // newConversation makes a conversation that the state does not know yet.
 func (p *Partition) newConversation(a *app, n convName) *conversation {
-	p.conversations++
+	p.apps.conversations++
 	p.changes.meta = true
-	c := &conversation{app: a, num: p.conversations, name: n.clone(), messages: map[string]*message{}}
+	c := &conversation{app: a, num: p.apps.conversations, name: n.clone(), messages: map[string]*message{}}
 	p.cache.addConversation(c)
 	if !c.group() {
 		p.addMember(c, n.a, events.RoleMember)
@@ -164,7 +164,7 @@ func (p *Partition) convByNum(num uint64) (*conversation, error) {
 	}
 	c.app = p.apps.byNum[appNum]
 	if c.group() {
-		if p.hurried && members > p.limits.ColdMembers {
+		if p.questions.hurried && members > p.rules.limits.ColdMembers {
 			return nil, &coldError{coldKey{conv: num}}
 		}
 		if err := p.loadMembers(c, members); err != nil {

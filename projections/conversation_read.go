@@ -53,7 +53,7 @@ func (c *conversation) refuses(user string) events.Outcome {
 	return events.OutcomeApplied
 }
 
-// readTo has a user read everything in a conversation up to a seq, who did so that long ago.
+// readTo has a user read everything in a conversation up to a seq, as they did that long ago.
 func (p *Partition) readTo(a *app, c *conversation, user string, to uint64, ago int64) (events.Outcome, error) {
 	reader, known := c.ordinal(user)
 	if known && c.members[reader].active() && c.members[reader].watermark >= to { // 1
@@ -96,14 +96,14 @@ func (p *Partition) readTo(a *app, c *conversation, user string, to uint64, ago 
 	if c.group() {
 		return outcome, nil
 	}
-	reads, err := p.readChat(a, c, reader, before, to, hidden, ago)
+	reads, err := p.readChat(c, reader, before, to, hidden, ago)
 	if err != nil || reads == 0 { // what reads nothing, or is hidden, is nothing to tell
 		return outcome, err
 	}
 	return outcome, p.tellChat(c, reader)
 }
 
-// lastRead is when a member has read last, who had read last at a time and reads again, so
+// lastRead is when a member has read last, who had last read at a time and now reads again, so
 // long ago.
 func (p *Partition) lastRead(last, ago int64) int64 {
 	now := p.position.clock.now
@@ -150,7 +150,7 @@ func (p *Partition) unreadBeyond(c *conversation, reader uint32, seq uint64) (n 
 // readChat marks as read what the peer sent in a single chat and the reader had not read, and
 // returns how many messages that is; none if they are hidden. Messages up to the reader's watermark
 // before need no look.
-func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to uint64, hidden bool, ago int64) (reads int, err error) {
+func (p *Partition) readChat(c *conversation, reader uint32, before, to uint64, hidden bool, ago int64) (reads int, err error) {
 	unread, err := p.unreadAfter(c, before)
 	if err != nil {
 		return 0, err
@@ -170,7 +170,7 @@ func (p *Partition) readChat(a *app, c *conversation, reader uint32, before, to 
 		if m == nil {
 			return reads, errCorrupt
 		}
-		if m.recalled() || m.hasRead(reader) || a.singleValidity > 0 && p.position.clock.age(m.sentAt)-ago > a.singleValidity {
+		if m.recalled() || m.hasRead(reader) || c.app.singleValidity > 0 && p.position.clock.age(m.sentAt)-ago > c.app.singleValidity {
 			continue
 		}
 		if hidden {

@@ -31,7 +31,7 @@ func (p *Partition) conversationsOf(a *app, user string) ([]userConv, error) {
 	var list []userConv
 	// As in holders, what is not in the backing comes first. Those are in memory.
 	p.mu.Lock()
-	r, x := userRef{a.num, user}, &p.indexes
+	r, x := userRef{a.num, user}, &p.changes.indexes
 	for _, nums := range [][]uint64{x.added.users[r], x.captured.users[r]} {
 		for _, num := range nums {
 			list = append(list, userConv{num, -1})
@@ -61,7 +61,7 @@ func (p *Partition) Knows(appKey, user string) (known bool, err error) {
 		return false, nil
 	}
 	p.mu.Lock()
-	r, x := userRef{a.num, user}, &p.indexes
+	r, x := userRef{a.num, user}, &p.changes.indexes
 	known = len(x.added.users[r])+len(x.captured.users[r]) > 0
 	p.mu.Unlock()
 	if known {

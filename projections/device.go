@@ -74,8 +74,8 @@ func (ds *devices) floor() uint64 {
 	return low
 }
 
-// told says what a device is told, or who names none or one that is not known: the items that have
-// news after seen, none of which has a smaller number than next.
+// told says what a device is told, or an author who names none or one that is not known: the items
+// that have news after seen, none of which has a smaller number than next.
 func (u *author) told(name string) (seen, next, dropped uint64) {
 	if d := u.devices.find(name); d != nil {
 		return d.seen, d.next, d.dropped.items
@@ -114,7 +114,7 @@ func (u *author) name(name string, at int64, limit int) *device {
 // seenOn notes that a device has acknowledged up to a sequence.
 func (p *Partition) seenOn(u *author, name string, upto uint64) error {
 	floor, before := u.devices.floor(), u.cost()
-	d := u.name(name, p.position.clock.now, p.limits.Devices)
+	d := u.name(name, p.position.clock.now, p.rules.limits.Devices)
 	p.cache.bytes += u.cost() - before
 	p.changes.touchAuthor(u)
 
@@ -132,7 +132,7 @@ func (p *Partition) passItems(u *author, d *device, floor uint64) error {
 	if low > floor {
 		from = 0
 	}
-	items, err := p.summaryItems(u, from)
+	items, err := p.summaryItems(u, from, u.next)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (p *Partition) passItems(u *author, d *device, floor uint64) error {
 		}
 		switch place := p.placeOf(u, c, m); {
 		case place.last <= low:
-			p.takeItem(u, x.n, place, c, m)
+			p.removeItem(u, x.n)
 		case place.last > d.seen:
 			next = min(next, x.n)
 		}

@@ -50,7 +50,7 @@ func (p *Partition) tell(m *message, reader, content string, kind events.Kind, a
 	e := Effect{
 		Kind: kind, App: c.app.key, To: to, Group: c.name.group, Message: m.id,
 		Reader: reader, Content: content, At: m.deliveredAt,
-		Eligible: int(m.eligible), Partition: p.id, Sequence: p.position.seq,
+		Eligible: int(m.eligible), Partition: p.share.id, Sequence: p.position.seq,
 	}
 	if kind == events.MessageRead {
 		e.Count, e.At = int(m.readers), at
@@ -68,7 +68,7 @@ func (p *Partition) tellOwn(c *conversation, o uint32, kind events.Kind, message
 	}
 	e := Effect{
 		Kind: kind, App: c.app.key, To: u.user, Own: true, Group: c.name.group, Message: message, Reader: u.user,
-		At: at, Unread: int(c.unreadBy(u)), Marked: u.marked(), Partition: p.id, Sequence: p.position.seq,
+		At: at, Unread: int(c.unreadBy(u)), Marked: u.marked(), Partition: p.share.id, Sequence: p.position.seq,
 	}
 	if !c.group() {
 		e.Peer = c.members[1-o].user
@@ -92,7 +92,7 @@ func (p *Partition) tellConversation(c *conversation, reader uint32) error {
 	}
 	p.taps.effects = append(p.taps.effects, Effect{
 		Kind: events.ConversationRead, App: c.app.key, To: to, Reader: c.members[reader].user,
-		At: c.members[reader].lastReadAt, Partition: p.id, Sequence: p.position.seq,
+		At: c.members[reader].lastReadAt, Partition: p.share.id, Sequence: p.position.seq,
 	})
 	return nil
 }

@@ -3,7 +3,9 @@ package projections
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"slices"
+	"strings"
 
 	"github.com/DataDog/sketches-go/ddsketch/store"
 )
@@ -57,8 +59,8 @@ func EarlierRows(key, value string) map[string]string {
 	case key[0] == tableListed:
 		rows := map[string]string{}
 		prefix, seq := key[1:len(key)-8], binary.BigEndian.Uint64([]byte(key[len(key)-8:]))
-		for d := (blockDecoder{r: reader{b: []byte(value)}, members: 1 << 31}); len(d.r.b) > 0; seq++ {
-			if x, ok := d.next(); ok {
+		for d := (blockDecoder{r: reader{b: []byte(value)}}); len(d.r.b) > 0; seq++ {
+			if x, ok := d.listed(1 << 31); ok {
 				row := append([]byte{tableUnreadSingle}, prefix...)
 				rows[string(binary.BigEndian.AppendUint64(row, seq))] = string(x.encode(nil))
 			}
@@ -79,6 +81,85 @@ func EarlierRows(key, value string) map[string]string {
 		return map[string]string{key: string(v)}
 	}
 	return map[string]string{key: value}
+}
+
+// EarlierSummaries is a state as a version stored it that had a row for each item of a summary. If
+// it is an early one, the numbers of the items are in the keys only.
+func EarlierSummaries(state map[string]string, early bool) map[string]string {
+	earlier := map[string]string{}
+	for key, value := range state {
+		switch key[0] {
+		case tableItems:
+		case tableAuthor:
+			earlierSummary(state, earlier, key, value, early)
+		default:
+			earlier[key] = value
+		}
+	}
+	return earlier
+}
+
+func earlierSummary(state, earlier map[string]string, key, value string, early bool) {
+	u := author{next: 1}
+	if err := (&Partition{}).loadAuthor(&u, []byte(value)); err != nil {
+		panic(err)
+	}
+	row := func(n uint64, x summaryRef) error {
+		if u.numbers.has(n) {
+			row := binary.BigEndian.AppendUint64([]byte("s"+key[1:]), n)
+			earlier[string(row)] = string(append(binary.AppendUvarint(nil, x.conv), x.id...))
+		}
+		return nil
+	}
+	for _, x := range u.items.items {
+		_ = row(x.n, x.value)
+	}
+	for block, value := range state {
+		if at, ok := strings.CutPrefix(block, "i"+key[1:]); ok {
+			if err := eachItem(binary.BigEndian.Uint64([]byte(at)), []byte(value), row); err != nil {
+				panic(err)
+			}
+		}
+	}
+	v := binary.AppendUvarint(nil, u.next)
+	if !early || u.numbers.count == 0 || u.dropped.items > 0 || u.devices != nil {
+		v = u.numbers.encode(v)
+	}
+	if u.dropped.items > 0 || u.devices != nil {
+		v = u.dropped.encode(v)
+	}
+	if u.devices != nil {
+		v = u.devices.encode(v)
+	}
+	earlier[key] = string(v)
+}
+
+// Strays are the keys in the backing of items that no summary has.
+func (p *Partition) Strays() (keys []string, err error) {
+	for _, table := range []byte{tableItems, tableSummary} {
+		err = errors.Join(err, p.back.Scan([]byte{table}, func(key, _ []byte) error {
+			r := reader{b: key[1:]}
+			u := &author{app: p.apps.byNum[r.uvarint()], next: 1}
+			user, at, _ := bytes.Cut(r.b, []byte{0})
+			u.user = string(user)
+			v, err := p.back.Get(authorKey(nil, u.app.num, u.user))
+			if err == nil {
+				err = p.loadAuthor(u, slices.Clone(v))
+			}
+			first := binary.BigEndian.Uint64(at)
+			end := first + blockNumbers
+			if table == tableSummary {
+				end = first + 1
+			} else {
+				first = max(first, u.rowed+1)
+			}
+			if !u.numbers.hasAny(first, end) || end > u.next {
+				keys = append(keys, string(key))
+			}
+			return err
+		}))
+	}
+	return keys, err
 }
 
 // A split in a test commits after a few changes.

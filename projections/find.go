@@ -9,9 +9,9 @@ import (
 	"github.com/receiptd/receiptd/events"
 )
 
-// A message is named by its conversation and its id. This file is for who knows the id alone: how
-// an id finds its conversations, without a look at those of all other ids, and without holding up
-// the fold for longer than a few lookups.
+// A message is named by its conversation and its id. This file is for those who know the id alone:
+// how an id finds its conversations, without a look at those of all other ids, and without holding
+// up the fold for longer than a few lookups.
 
 // Standing is what a user is to a message.
 type Standing uint8
@@ -231,7 +231,7 @@ func (p *Partition) holders(a *app, ids []string, limit int) ([][]uint64, error)
 	nums := make([][]uint64, len(ids))
 	p.lockIndexed()
 	for i, id := range ids {
-		r, x := messageRef{a.num, id}, &p.indexes
+		r, x := messageRef{a.num, id}, &p.changes.indexes
 		nums[i] = append(append(nums[i], x.added.messages.byID[r]...), x.captured.messages.byID[r]...)
 	}
 	p.mu.Unlock()
@@ -262,7 +262,7 @@ func (p *Partition) lockIndexed() {
 	const step = 1000
 	for {
 		p.mu.Lock()
-		if p.indexes.captured.messages.mapNoted(step) && p.indexes.added.messages.mapNoted(step) {
+		if p.changes.indexes.captured.messages.mapNoted(step) && p.changes.indexes.added.messages.mapNoted(step) {
 			return
 		}
 		p.mu.Unlock()

@@ -124,7 +124,7 @@ func (c *conversation) hasChanged(kind events.Kind, user string, role events.Rol
 
 func (p *Partition) groupJoined(c *conversation, user string) events.Outcome {
 	o, known := c.ordinal(user)
-	if c.active >= p.limits.Members || !known && len(c.members) >= p.limits.EverMembers {
+	if c.active >= p.rules.limits.Members || !known && len(c.members) >= p.rules.limits.EverMembers {
 		return events.RejectedGroupFull
 	}
 	if !known {

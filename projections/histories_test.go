@@ -71,6 +71,7 @@ func TestHistoriesMatchTheModel(t *testing.T) {
 		if a, b := straight.state.dump(), disturbed.state.dump(); a != b {
 			t.Fatalf("the states differ:\nstraight:\n%s\ndisturbed:\n%s", a, b)
 		}
+		disturbed.noStrays()
 		disturbed.crash()
 		compareWithModel(t, disturbed.part, model)
 	})

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 )
 
@@ -45,6 +46,12 @@ func (s *intervals) find(n uint64) (k int, found bool) {
 func (s *intervals) has(n uint64) bool {
 	_, found := s.find(n)
 	return found
+}
+
+// hasAny reports whether there is a number from one to the one before another.
+func (s *intervals) hasAny(first, end uint64) bool {
+	k, _ := s.find(first) // or else where the next one is
+	return k < len(s.list) && s.list[k].first < end
 }
 
 // remove takes a number out and reports whether it was there.
@@ -95,6 +102,7 @@ func (s *intervals) decode(r *reader) {
 		x := interval{first: at + r.uvarint()}
 		n := r.uvarint()
 		x.end = x.first + n
+		r.bad = r.bad || n == 0 || x.first < at || x.end < x.first || x.end > math.MaxInt64
 		s.list, s.count, at = append(s.list, x), s.count+int(n), x.end
 	}
 	s.findFirst()

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -23,9 +24,10 @@ const (
 	tableMessage      = 'm' // app, id, conversation -> message with its read set
 	tableUnreadSingle = 'q' // conversation, seq -> sender's side, id: no read covers it
 	tableListed       = 'L' // group, first seq -> messages of a block: sender's ordinal, id each
-	tableSummary      = 's' // app, author, number -> conversation, id (none: the chat itself)
+	tableItems        = 'i' // app, author, first number -> items of a full block: conversation, id
+	tableSummary      = 's' // app, author, number -> item, of an earlier version
 	tableUser         = 'u' // app, user -> what they set for all of their conversations
-	tableAuthor       = 'S' // app, author -> numbers of the items of their summary
+	tableAuthor       = 'S' // app, author -> numbers of the items of their summary, the last ones
 	tableParked       = 'P' // app, arrival (sequence, index) -> receipt
 	tableEventID      = 'e' // slot -> event that is known by its id
 	tableRejection    = 'J' // app, slot -> rejection
@@ -115,6 +117,15 @@ func summaryKey(dst []byte, app uint32, user string, n uint64) []byte {
 	return binary.BigEndian.AppendUint64(summaryPrefix(dst, app, user), n)
 }
 
+func itemsPrefix(dst []byte, app uint32, user string) []byte {
+	return appendID(binary.AppendUvarint(append(dst, tableItems), uint64(app)), user)
+}
+
+// itemsKey keeps the blocks of a summary in order.
+func itemsKey(dst []byte, app uint32, user string, start uint64) []byte {
+	return binary.BigEndian.AppendUint64(itemsPrefix(dst, app, user), start)
+}
+
 func parkedKey(dst []byte, app uint32, seq uint64, index int) []byte {
 	dst = binary.AppendUvarint(append(dst, tableParked), uint64(app))
 	dst = binary.BigEndian.AppendUint64(dst, seq)
@@ -145,59 +156,86 @@ func hourKey(dst []byte, table byte, app uint32, hour int64) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(hour)^1<<63)
 }
 
+// table is what is said of a table's values, besides how they are read and written.
+type table struct {
+	// name is what operators are told of its keys.
+	name string
+	// scanned says that values are only found by scanning, and never by their very key.
+	scanned bool
+	// projection is what it is rebuilt with, alone; empty = only with all of the state.
+	projection string
+}
+
+// The projections that an operator can rebuild one by one with receiptctl replay.
+const (
+	projectionReadSet    = "readset"
+	projectionUnread     = "unread"
+	projectionStatistic  = "statistic"
+	projectionRejections = "rejections"
+	projectionRollup     = "rollup"
+	projectionAlerts     = "alerts"
+	projectionTree       = "tree"
+)
+
+// tables are all of them, by tag. splitter.stays says of each what a repartition does to it.
+var tables = [256]table{
+	tableMeta:         {name: "meta"},
+	tableClock:        {name: "clock"},
+	tableApp:          {name: "app"},
+	tableLabel:        {name: "label", scanned: true},
+	tableConvByName:   {name: "conversation by name"},
+	tableConversation: {name: "conversation", projection: projectionUnread},
+	tableMember:       {name: "member", scanned: true, projection: projectionUnread},
+	tableUserIndex:    {name: "user's conversations", scanned: true, projection: projectionUnread},
+	tableMessage:      {name: "message", projection: projectionReadSet},
+	tableUnreadSingle: {name: "unread in single chat", scanned: true, projection: projectionUnread},
+	tableListed:       {name: "messages of a group", scanned: true, projection: projectionUnread},
+	tableItems:        {name: "items of summary", scanned: true, projection: projectionStatistic},
+	tableSummary:      {name: "item of summary", scanned: true, projection: projectionStatistic},
+	tableUser:         {name: "settings of a user", projection: projectionUnread},
+	tableAuthor:       {name: "author of summary", projection: projectionStatistic},
+	tableParked:       {name: "parked receipt", scanned: true},
+	tableEventID:      {name: "event known by its id", scanned: true},
+	tableRejection:    {name: "rejection", scanned: true, projection: projectionRejections},
+	tablePoison:       {name: "poison entry", scanned: true, projection: projectionRejections},
+	tableAlert:        {name: "alert", scanned: true, projection: projectionAlerts},
+	tableCohort:       {name: "rollup of a cohort", projection: projectionRollup},
+	tableHour:         {name: "rollup of an hour", projection: projectionRollup},
+	tableTree:         {name: "Merkle tree of the log", projection: projectionTree},
+	tableGroupDay:     {name: "rollup of a group's day", projection: projectionRollup},
+	tableSenderDay:    {name: "rollup of a sender's day", projection: projectionRollup},
+}
+
 // DescribeKey names a key of the state for an operator, for example when verify finds a difference.
 func DescribeKey(key []byte) string {
 	if len(key) == 0 {
 		return "empty key"
 	}
-	names := map[byte]string{
-		tableMeta: "meta", tableClock: "clock", tableApp: "app", tableLabel: "label", tableConvByName: "conversation by name",
-		tableConversation: "conversation", tableMember: "member", tableUserIndex: "user's conversations",
-		tableMessage: "message", tableUnreadSingle: "unread in single chat", tableListed: "messages of a group", tableSummary: "item of summary",
-		tableUser: "settings of a user", tableAuthor: "author of summary", tableParked: "parked receipt", tableEventID: "event known by its id", tableRejection: "rejection", tableAlert: "alert", tablePoison: "poison entry",
-		tableCohort: "rollup of a cohort", tableHour: "rollup of an hour",
-		tableTree: "Merkle tree of the log", tableGroupDay: "rollup of a group's day", tableSenderDay: "rollup of a sender's day",
-	}
-	name, ok := names[key[0]]
-	if !ok {
-		name = "unknown table"
-	}
-	return fmt.Sprintf("%s %q", name, key[1:])
+	return fmt.Sprintf("%s %q", cmp.Or(tables[key[0]].name, "unknown table"), key[1:])
 }
 
 // LookedUp reports whether values are found by this very key. Keys of the other tables are only
 // found by scanning.
-func LookedUp(key []byte) bool {
-	if len(key) == 0 {
-		return false
-	}
-	switch key[0] {
-	case tableLabel, tableMember, tableUserIndex, tableUnreadSingle, tableListed, tableSummary, tableParked, tableEventID, tableRejection, tablePoison, tableAlert:
-		return false
-	}
-	return true
-}
-
-// projectionTables are the projections that an operator can rebuild one by one with receiptctl
-// replay.
-var projectionTables = map[string]string{
-	"readset":    string([]byte{tableMessage}),
-	"unread":     string([]byte{tableConversation, tableMember, tableUserIndex, tableUnreadSingle, tableListed, tableUser}),
-	"statistic":  string([]byte{tableSummary, tableAuthor}),
-	"rejections": string([]byte{tableRejection, tablePoison}),
-	"rollup":     string([]byte{tableCohort, tableHour, tableGroupDay, tableSenderDay}),
-	"alerts":     string([]byte{tableAlert}),
-	"tree":       string([]byte{tableTree}),
-}
+func LookedUp(key []byte) bool { return len(key) > 0 && !tables[key[0]].scanned }
 
 // ProjectionTables returns the table tags that make up the named projection. A tag is the first
 // byte of its table's keys.
 func ProjectionTables(name string) (tags []byte, ok bool) {
-	s, ok := projectionTables[name]
-	return []byte(s), ok
+	for tag, t := range tables {
+		if t.projection != "" && t.projection == name {
+			tags = append(tags, byte(tag))
+		}
+	}
+	return tags, tags != nil
 }
 
 // ProjectionNames lists the names that ProjectionTables knows.
 func ProjectionNames() string {
-	return strings.Join(slices.Sorted(maps.Keys(projectionTables)), ", ")
+	names := map[string]bool{}
+	for _, t := range tables {
+		if t.projection != "" {
+			names[t.projection] = true
+		}
+	}
+	return strings.Join(slices.Sorted(maps.Keys(names)), ", ")
 }

@@ -38,7 +38,7 @@ func (p *Partition) labelOf(a *app, event int) uint16 {
 	}
 	name := batch.Labels[event]
 	number, known := a.labels.byName[name]
-	if !known && len(a.labels.names) < p.limits.Labels {
+	if !known && len(a.labels.names) < p.rules.limits.Labels {
 		name = strings.Clone(name)
 		number = a.labels.add(name)
 		p.changes.put(labelKey(p.scratch.key(), a.num, number), []byte(name))

@@ -5,17 +5,6 @@ import (
 	"errors"
 )
 
-// The messages of a group are listed in blocks of consecutive seqs, each under one key and written
-// as a whole: of a busy group a checkpoint writes a few blocks instead of a row for each message,
-// of a quiet one it writes at most one. What a block holds follows from the log alone, wherever
-// checkpoints fall.
-
-// listBlock is how many seqs a block has.
-const listBlock = 16
-
-// blockStart is the first seq of a seq's block. Seqs begin with 1.
-func blockStart(seq uint64) uint64 { return (seq-1)/listBlock*listBlock + 1 }
-
 // allStored says of a conversation that was just loaded that all it lists is in the backing.
 func (c *conversation) allStored() { c.unread.cut, c.listed = c.sent, c.sent }
 
@@ -46,9 +35,9 @@ func (p *Partition) eachStored(c *conversation, from, to uint64, f func(seq uint
 		if blockStart(seq) != seq {
 			return errCorrupt
 		}
-		d := blockDecoder{r: reader{b: value}, members: len(c.members)}
-		for last := seq + listBlock; len(d.r.b) > 0; seq++ {
-			x, ok := d.next()
+		d := blockDecoder{r: reader{b: value}}
+		for last := seq + blockNumbers; len(d.r.b) > 0; seq++ {
+			x, ok := d.listed(len(c.members))
 			if d.r.bad || seq == last {
 				return errCorrupt
 			}
@@ -102,9 +91,9 @@ func (p *Partition) captureListed(c *conversation) {
 	for len(items) > 0 && items[0].n < start {
 		items = items[1:]
 	}
-	for ; start <= c.sent; start += listBlock {
+	for ; start <= c.sent; start += blockNumbers {
 		n := 0
-		for n < len(items) && items[n].n < start+listBlock {
+		for n < len(items) && items[n].n < start+blockNumbers {
 			n++
 		}
 		p.putBlock(c, start, items[:n])
@@ -125,9 +114,9 @@ func (p *Partition) putBlock(c *conversation, start uint64, items []tailItem[unr
 	seq := start
 	for i := range items {
 		for ; seq < items[i].n; seq++ {
-			e.v = append(e.v, blockRecalled)
+			e.skip()
 		}
-		e.add(&items[i].value)
+		e.addListed(&items[i].value)
 		seq++
 	}
 	p.changes.put(key, e.v)
@@ -145,10 +134,10 @@ func (p *Partition) unlist(c *conversation, seq uint64) error {
 	start := blockStart(seq)
 	var left []tailItem[unreadRef]
 	err := p.eachUnread(c, start-1, func(n uint64, x *unreadRef) bool {
-		if n < start+listBlock {
+		if n < start+blockNumbers {
 			left = append(left, tailItem[unreadRef]{n: n, value: *x})
 		}
-		return n < start+listBlock
+		return n < start+blockNumbers
 	})
 	if err == nil {
 		p.putBlock(c, start, left)

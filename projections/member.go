@@ -16,7 +16,7 @@ type member struct {
 	role events.Role // RoleNone for a former member
 	// everywhere is what the user has set for all of their conversations, as far as it was looked
 	// up: 0 = it was not.
-	everywhere knownWish
+	everywhere knownSettings
 	extra      *memberExtra // what only few members have; nil = nothing
 	// joined is where the current stay, or the last one, begins; left is where it ended.
 	joined, left uint64
@@ -63,7 +63,7 @@ func (p *Partition) addMember(c *conversation, user string, role events.Role) ui
 	p.changes.touchMember(c, o)
 	p.scratch.value = c.encodeOrdinal(p.scratch.value[:0], o)
 	p.changes.put(userIndexKey(p.scratch.key(), c.app.num, user, c.num), p.scratch.value)
-	p.indexes.added.addUser(userRef{c.app.num, user}, c.num)
+	p.changes.indexes.added.addUser(userRef{c.app.num, user}, c.num)
 	p.cache.bytes += memberCost + len(user)
 	return o
 }

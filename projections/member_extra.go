@@ -9,7 +9,7 @@ import (
 
 // memberExtra is what only few members have.
 type memberExtra struct {
-	wish // for this conversation
+	userSettings // for this conversation
 	// marked: the member wants to find the conversation among the unread ones.
 	marked bool
 	// stays: a read was hidden that moved the watermark or lastReadAt, so that others are shown
@@ -23,8 +23,8 @@ type memberExtra struct {
 	alone []uint64
 }
 
-// wish is what a user has set, for one conversation or for all.
-type wish struct {
+// userSettings is what a user has set, for one conversation or for all.
+type userSettings struct {
 	reads, deliveries events.Choice
 	revision          uint64 // 0 = nothing was set
 }
@@ -119,7 +119,7 @@ func (p *Partition) passAlone(c *conversation, o uint32) {
 
 // Flags of a stored memberExtra: which parts follow.
 const (
-	extraWish = 1 << iota
+	extraSettings = 1 << iota
 	extraMarked
 	extraStays
 	extraAlone
@@ -133,8 +133,8 @@ func (x *memberExtra) encode(dst []byte) []byte {
 	at := len(dst)
 	dst = append(dst, 0)
 	if x.revision != 0 {
-		dst[at] |= extraWish
-		dst = x.wish.encode(dst)
+		dst[at] |= extraSettings
+		dst = x.userSettings.encode(dst)
 	}
 	if x.marked {
 		dst[at] |= extraMarked
@@ -161,8 +161,8 @@ func decodeExtra(r *reader) *memberExtra {
 		return nil
 	}
 	x := &memberExtra{marked: flags&extraMarked != 0, stays: flags&extraStays != 0}
-	if flags&extraWish != 0 {
-		x.wish.decode(r)
+	if flags&extraSettings != 0 {
+		x.userSettings.decode(r)
 	}
 	if x.stays {
 		x.shown.watermark, x.shown.lastReadAt = r.uvarint(), r.varint()
@@ -184,14 +184,14 @@ func decodeExtra(r *reader) *memberExtra {
 }
 
 // encode appends the stored layout: both choices, and the revision.
-func (w *wish) encode(dst []byte) []byte {
-	return binary.AppendUvarint(append(dst, byte(w.reads), byte(w.deliveries)), w.revision)
+func (s *userSettings) encode(dst []byte) []byte {
+	return binary.AppendUvarint(append(dst, byte(s.reads), byte(s.deliveries)), s.revision)
 }
 
-func (w *wish) decode(r *reader) {
-	w.reads, w.deliveries = events.Choice(r.byte()), events.Choice(r.byte())
-	w.revision = r.uvarint()
-	if w.reads > events.ChoiceHide || w.deliveries > events.ChoiceHide {
+func (s *userSettings) decode(r *reader) {
+	s.reads, s.deliveries = events.Choice(r.byte()), events.Choice(r.byte())
+	s.revision = r.uvarint()
+	if s.reads > events.ChoiceHide || s.deliveries > events.ChoiceHide {
 		r.bad = true
 	}
 }

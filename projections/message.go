@@ -100,7 +100,7 @@ func (p *Partition) newMessage(c *conversation, id string, h header) *message {
 	m := &message{header: h, conv: c, id: id}
 	p.cache.addMessage(m)
 	p.changes.touchMessage(m)
-	p.indexes.added.messages.add(messageRef{c.app.num, id}, c.num)
+	p.changes.indexes.added.messages.add(messageRef{c.app.num, id}, c.num)
 	return m
 }
 
@@ -114,7 +114,7 @@ func (p *Partition) message(c *conversation, id string) (*message, error) {
 	if v == nil || err != nil {
 		return nil, err
 	}
-	if p.hurried && len(v) > p.limits.ColdBytes {
+	if p.questions.hurried && len(v) > p.rules.limits.ColdBytes {
 		return nil, &coldError{coldKey{c.num, strings.Clone(id)}}
 	}
 	m := &message{conv: c, id: strings.Clone(id)}

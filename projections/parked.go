@@ -117,7 +117,7 @@ func (p *Partition) park(a *app, i int) events.Outcome {
 	a.parked.add(r)
 	p.apps.park(a)
 	r.put = p.changes.putFirst(parkedKey(p.scratch.key(), a.num, r.seq, r.index), r.encode(nil))
-	if a.parked.count > p.limits.Parked {
+	if a.parked.count > p.rules.limits.Parked {
 		p.expire(a, a.parked.oldest())
 	}
 	return events.OutcomeParked
@@ -183,13 +183,13 @@ func (p *Partition) expire(a *app, r *parked) {
 
 func (p *Partition) rejectParked(a *app, r *parked, o events.Outcome) {
 	x := Rejection{
-		Partition: p.id, Sequence: r.seq, Index: r.index, At: p.position.clock.now, Outcome: o, Kind: r.kind,
+		Partition: p.share.id, Sequence: r.seq, Index: r.index, At: p.position.clock.now, Outcome: o, Kind: r.kind,
 		Group: r.name.group, User: r.user, Message: r.message,
 	}
 	if r.name.group == "" {
 		x.Peer = r.name.peerOf(r.user)
 	}
-	a.rejected.add(x, p.limits.Rejections)
+	a.rejected.add(x, p.rules.limits.Rejections)
 }
 
 // parkedKinds are the kinds of what is parked, by the numbers that are stored.

@@ -1,7 +1,6 @@
 package projections
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"fmt"
@@ -19,32 +18,22 @@ import (
 // that before the entry, and the partition has to be opened again from its checkpoint.
 type Partition struct {
 	mu     sync.Mutex
-	id     int
 	back   Backing
-	limits Limits
-	levels []Level
 	opened Options
 	failed error // of the Apply that left the state undefined
-	// held is told how long each question held the partition, and hurried says that the one that
-	// holds it now is not to load anything large.
-	held    func(time.Duration)
-	hurried bool
 
-	position      position
-	apps          apps
-	conversations uint64 // how many there are; the next one is numbered one higher
-	rules         uint64 // by which all of it was folded, from the first entry on
-	level         uint64 // of the rules that decide the next event
-	partitions    uint64 // how many the log has, by the last log.repartitioned; 0 = there was none
-	splitting     bool   // [Partition.Split] is due
-	poison        poison
-	repeats       repeats
-	tree          logTree
-	outcomes      [256]uint64 // how often each was decided; repeats count as duplicates
+	position  position
+	rules     ruleset
+	share     share
+	apps      apps
+	poison    poison
+	repeats   repeats
+	tree      logTree
+	outcomes  [256]uint64 // how often each was decided; repeats count as duplicates
+	questions questions
 
 	cache   cache
 	changes changes
-	indexes indexes
 	taps    taps
 	scratch scratch
 }
@@ -56,13 +45,13 @@ type Partition struct {
 // is folded again by a version with a higher one; so is that of a sink, whose rows are those of the
 // highest number. States of before there were numbers have 0, and rows of before they were numbered
 // by the rules, up to 1, count as the lowest.
-const Rules = 3
+const Rules = 4
 
 // OlderRules reports whether some of the state was folded by rules of before [Rules].
 func (p *Partition) OlderRules() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.rules < Rules
+	return p.rules.number < Rules
 }
 
 // Options of a partition.
@@ -127,14 +116,14 @@ func Open(id int, back Backing, o Options) (*Partition, error) {
 		o.CacheBytes = 64 << 20
 	}
 	p := &Partition{
-		id: id, back: back, limits: o.Limits.orDefaults(), levels: o.Levels, held: o.Held, opened: o,
-		apps:    newApps(),
-		cache:   newCache(o.CacheBytes),
-		changes: changes{epoch: 1},
-		taps:    newTaps(&o),
-	}
-	if p.levels == nil {
-		p.levels = levels
+		back: back, opened: o,
+		rules:     newRuleset(&o),
+		share:     share{id: id},
+		apps:      newApps(),
+		questions: questions{held: o.Held},
+		cache:     newCache(o.CacheBytes),
+		changes:   changes{epoch: 1},
+		taps:      newTaps(&o),
 	}
 	if err := p.load(); err != nil {
 		return nil, fmt.Errorf("open partition %d: %w", id, err)
@@ -151,7 +140,7 @@ func (p *Partition) load() error {
 	if err := p.decodeMeta(v); err != nil {
 		return err
 	}
-	if err := p.loadLevel(); err != nil {
+	if err := p.rules.change(1); err != nil {
 		return err
 	}
 	if err := p.loadClock(); err != nil {
@@ -199,7 +188,7 @@ func (p *Partition) Apply(x Decoded) ([]events.Outcome, error) {
 	if p.failed != nil {
 		return nil, p.failed
 	}
-	if p.splitting {
+	if p.share.splitDue {
 		return nil, ErrSplitDue
 	}
 	before := p.position
@@ -304,14 +293,10 @@ func (p *Partition) decideKind(a *app, i int) (events.Outcome, error) {
 // evict ends an entry or a query: the cache may now drop what it pointed to.
 func (p *Partition) evict() { p.cache.evict(p.changes.committed) }
 
-// levelMark stands before the number of the rules where a level follows it. Versions that know no
-// levels read it as a number that is too large, and so take the state for corrupt.
-const levelMark = "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"
-
 // encodeMeta appends the counters that belong to no app.
 func (p *Partition) encodeMeta(dst []byte) []byte {
 	dst = appendInt(dst, p.position.clock.now)
-	dst = binary.AppendUvarint(dst, p.conversations)
+	dst = binary.AppendUvarint(dst, p.apps.conversations)
 	dst = binary.AppendUvarint(dst, p.position.seq)
 	dst = binary.BigEndian.AppendUint64(dst, p.position.fingerprint)
 	dst = binary.AppendUvarint(dst, p.poison.total)
@@ -320,28 +305,17 @@ func (p *Partition) encodeMeta(dst []byte) []byte {
 		layout = p.taps.cohortLayout
 	}
 	dst = binary.AppendUvarint(dst, layout)
-	if p.level == 1 { // it is the state of versions that know no levels, too
-		return binary.AppendUvarint(dst, p.rules)
-	}
-	dst = binary.AppendUvarint(binary.AppendUvarint(append(dst, levelMark...), p.rules), p.level)
-	if p.partitions == 0 {
-		return dst
-	}
-	due := byte(0)
-	if p.splitting {
-		due = 1
-	}
-	return append(binary.AppendUvarint(dst, p.partitions), due)
+	return p.share.encode(p.rules.encode(dst))
 }
 
 func (p *Partition) decodeMeta(v []byte) error {
 	if v == nil {
-		p.rules, p.level = Rules, 1
+		p.rules.number, p.rules.level = Rules, 1
 		return nil
 	}
 	r := reader{b: v}
 	p.position.clock.now = r.varint()
-	p.conversations = r.uvarint()
+	p.apps.conversations = r.uvarint()
 	p.position.seq = r.uvarint()
 	p.position.fingerprint = r.uint64()
 	p.poison.total = r.uvarint()
@@ -349,20 +323,7 @@ func (p *Partition) decodeMeta(v []byte) error {
 	if len(r.b) > 0 {
 		p.taps.cohortLayout = r.uvarint()
 	}
-	p.rules, p.level = 0, 1
-	rest, leveled := bytes.CutPrefix(r.b, []byte(levelMark))
-	r.b = rest
-	if len(r.b) > 0 {
-		p.rules = r.uvarint()
-	}
-	if leveled {
-		p.level = r.uvarint()
-		r.bad = r.bad || p.level < 2
-	}
-	p.partitions, p.splitting = 0, false
-	if leveled && len(r.b) > 0 {
-		p.partitions, p.splitting = r.uvarint(), r.byte() != 0
-		r.bad = r.bad || p.partitions < 2
-	}
+	leveled := p.rules.decode(&r)
+	p.share.decode(&r, leveled)
 	return r.err()
 }

@@ -29,7 +29,7 @@ const (
 
 func (p *Partition) recordPoison(seq uint64, at int64, reason string) {
 	reason = reason[:min(len(reason), maxPoisonReason)]
-	x := PoisonEntry{Partition: p.id, Sequence: seq, At: at, Reason: strings.Clone(reason)}
+	x := PoisonEntry{Partition: p.share.id, Sequence: seq, At: at, Reason: strings.Clone(reason)}
 	l := &p.poison
 	l.total++
 	l.latest = append(l.latest, x)
@@ -53,7 +53,7 @@ func (p *Partition) loadPoison() error {
 			return errCorrupt
 		}
 		r := reader{b: value}
-		x := PoisonEntry{Partition: p.id, Sequence: binary.BigEndian.Uint64(key[1:]), At: r.varint()}
+		x := PoisonEntry{Partition: p.share.id, Sequence: binary.BigEndian.Uint64(key[1:]), At: r.varint()}
 		x.Reason = string(r.b)
 		p.poison.latest = append(p.poison.latest, x)
 		return r.err()

@@ -71,7 +71,7 @@ func StoredLevel(get func(key []byte) ([]byte, error)) (uint64, error) {
 	}
 	var p Partition
 	err = p.decodeMeta(v)
-	return p.level, err
+	return p.rules.level, err
 }
 
 // StoredRules returns the number of the rules that the state was folded by, in the same way: see
@@ -83,5 +83,5 @@ func StoredRules(get func(key []byte) ([]byte, error)) (uint64, error) {
 	}
 	var p Partition
 	err = p.decodeMeta(v)
-	return p.rules, err
+	return p.rules.number, err
 }

@@ -215,26 +215,22 @@ func (p *Partition) RemainingNonReaders(c events.Conversation, id string, after,
 }
 
 func (p *Partition) nonReaders(c *events.Conversation, id string, after, limit int, remaining bool) (NonReaderPage, error) {
-	page := NonReaderPage{Users: []string{}}
-	hidden, err := p.hiddenReaders(c, id)
-	if err != nil {
-		return page, err
+	l := nonReaderList{p: p, of: c, id: id, next: max(after, 0), remaining: remaining, page: NonReaderPage{Users: []string{}}}
+	var err error
+	if l.hidden, err = p.hiddenReaders(c, id); err != nil {
+		return l.page, err
 	}
-	for o, done := max(after, 0), false; !done; {
-		_, err := query(p, func() (_ struct{}, err error) {
-			o, done, err = p.nextNonReaders(c, id, o, limit, remaining, hidden, &page)
-			return struct{}{}, err
-		})
-		if err != nil {
-			return page, err
+	for done := false; !done; {
+		if done, err = query(p, func() (bool, error) { return l.step(limit) }); err != nil {
+			return l.page, err
 		}
 	}
 	if remaining {
 		m, err := p.Remaining(*c, id)
-		page.Total = m.Eligible - m.Read
-		return page, err
+		l.page.Total = m.Eligible - m.Read
+		return l.page, err
 	}
-	return page, nil
+	return l.page, nil
 }
 
 // hiddenReaders are the members whose read of a message is hidden. As in readers, the read set is
@@ -260,34 +256,44 @@ func (p *Partition) hiddenReaders(c *events.Conversation, id string) (hidden map
 	return hiddenIn(log, sentAt)
 }
 
-// nextNonReaders adds the nonreaders among the next members, from ordinal o on, to a page. It
-// returns the ordinal to go on with, and whether the page is complete.
-func (p *Partition) nextNonReaders(
-	c *events.Conversation, id string, o, limit int, remaining bool, hidden map[uint32]bool, page *NonReaderPage,
-) (next int, done bool, err error) {
-	m, err := p.named(c, id)
+// nonReaderList is a page of nonreaders that is being made, a step at a time.
+type nonReaderList struct {
+	p         *Partition
+	of        *events.Conversation
+	id        string          // of the message
+	next      int             // the ordinal to go on with
+	remaining bool            // without those who have left
+	hidden    map[uint32]bool // whose read is hidden
+	page      NonReaderPage
+}
+
+// step adds the nonreaders among the next members, and reports whether the page is complete.
+func (l *nonReaderList) step(limit int) (done bool, err error) {
+	m, err := l.p.named(l.of, l.id)
 	if err != nil {
-		return o, true, err
+		return true, err
 	}
+	page := &l.page
 	page.Total = int(m.eligible) - int(m.readers)
 	if m.recalled() || m.state() != msgTracked {
-		return o, true, nil
+		return true, nil
 	}
-	for end := min(len(m.conv.members), o+memberStep); o < end; o++ {
+	for end := min(len(m.conv.members), l.next+memberStep); l.next < end; l.next++ {
+		o := uint32(l.next)
 		u := &m.conv.members[o]
 		switch {
-		case uint32(o) == m.sender || m.hasRead(uint32(o)) && !hidden[uint32(o)] || m.conv.group() && !u.wasThere(m.seq):
+		case o == m.sender || m.hasRead(o) && !l.hidden[o] || m.conv.group() && !u.wasThere(m.seq):
 			continue
-		case remaining && !u.active():
+		case l.remaining && !u.active():
 			continue
 		case len(page.Users) == limit:
-			page.Next = o
-			return o, true, nil
+			page.Next = l.next
+			return true, nil
 		}
 		page.Users = append(page.Users, u.user)
 		if !u.active() {
 			page.Left = append(page.Left, u.user)
 		}
 	}
-	return o, o >= len(m.conv.members) || len(page.Users) >= page.Total, nil
+	return l.next >= len(m.conv.members) || len(page.Users) >= page.Total, nil
 }

@@ -31,7 +31,7 @@ type UserMessagePage struct {
 // Reads returns the messages of a conversation that a user has read one by one, not hidden, newest
 // first: [Partition.UserMessages] with RelationRead.
 func (p *Partition) Reads(appKey, group, peer, user string, before uint64, limit int) (ReadPage, error) {
-	found, err := p.UserMessages(appKey, group, peer, user, RelationRead, before, limit)
+	found, err := p.UserMessages(appKey, group, peer, user, RelatedQuery{RelationRead, before, limit})
 	page := ReadPage{Reads: []Read{}, Looked: found.Looked, Next: found.Next}
 	for i := range found.Messages {
 		m := &found.Messages[i]
@@ -40,13 +40,20 @@ func (p *Partition) Reads(appKey, group, peer, user string, before uint64, limit
 	return page, err
 }
 
+// RelatedQuery is which messages of a user's conversation are asked for: those to which the user
+// stands in a relation, with numbers below Before, where 0 begins with the last one, at most Limit.
+type RelatedQuery struct {
+	To     Relation
+	Before uint64
+	Limit  int
+}
+
 // UserMessages returns the messages of a conversation to which a user stands in a relation and that
-// are not recalled, newest first, with numbers below before; 0 begins with the last one. A page may
-// hold fewer than limit, and none, though another one follows. In a single chat those that a
-// conversation read has covered are not among them, nor is any of which receipts are only counted
-// among those that the user has or has not read. The error is ErrNotFound if the user is not in
-// such a conversation.
-func (p *Partition) UserMessages(appKey, group, peer, user string, to Relation, before uint64, limit int) (UserMessagePage, error) {
+// are not recalled, newest first. A page may hold fewer than the limit, and none, though another
+// one follows. In a single chat those that a conversation read has covered are not among them, nor
+// is any of which receipts are only counted among those that the user has or has not read. The
+// error is ErrNotFound if the user is not in such a conversation.
+func (p *Partition) UserMessages(appKey, group, peer, user string, q RelatedQuery) (UserMessagePage, error) {
 	page := UserMessagePage{Messages: []UserMessage{}}
 	var list []related
 	var o uint32
@@ -54,21 +61,21 @@ func (p *Partition) UserMessages(appKey, group, peer, user string, to Relation, 
 		if c, o, err = p.convOfUser(appKey, group, peer, user); err != nil || c.group() {
 			return c, 0, err
 		}
-		if to == RelationSent {
+		if q.To == RelationSent {
 			return c, c.members[1-o].watermark, nil
 		}
 		return c, c.members[o].watermark, nil
 	}
 	var err error
-	page.Next, err = p.backward(before, find, func(c *conversation, x *unreadRef) (bool, error) {
-		if page.Looked++; x.id == "" || (x.sender == o) != (to == RelationSent) {
+	page.Next, err = p.backward(q.Before, find, func(c *conversation, x *unreadRef) (bool, error) {
+		if page.Looked++; x.id == "" || (x.sender == o) != (q.To == RelationSent) {
 			return true, nil
 		}
-		if len(list) == limit {
+		if len(list) == q.Limit {
 			return false, nil
 		}
 		m, err := p.listed(c, x)
-		if err == nil && m.relates(o, to) {
+		if err == nil && m.relates(o, q.To) {
 			list = append(list, related{UserMessage{Message: m.view()}, m.log})
 		}
 		return true, err
@@ -76,7 +83,7 @@ func (p *Partition) UserMessages(appKey, group, peer, user string, to Relation, 
 	// As in Readers, the fold goes on while read sets are gone through.
 	for i := 0; i < len(list) && err == nil; i++ {
 		var is bool
-		if is, err = list[i].look(o, to); is {
+		if is, err = list[i].look(o, q.To); is {
 			page.Messages = append(page.Messages, list[i].UserMessage)
 		}
 	}
@@ -100,8 +107,8 @@ func (m *message) relates(o uint32, to Relation) bool {
 	return m.state() == msgTracked && (!m.hasRead(o) || m.hidden) && (!m.conv.group() || m.conv.members[o].wasThere(m.seq))
 }
 
-// look finds out when a member has read, and reports whether they stand in the relation. Who has
-// read, and is in no read set that is shown, hides it.
+// look finds out when a member has read, and reports whether they stand in the relation. Whoever
+// has read, and is in no read set that is shown, hides it.
 func (x *related) look(o uint32, to Relation) (is bool, err error) {
 	if to == RelationSent {
 		return true, nil

@@ -115,34 +115,34 @@ func (p *Partition) positions(appKey, group string, o, limit int, page *Position
 	return o, o >= len(c.members), nil
 }
 
-// Wishes returns what a user has set for all of their conversations.
-func (p *Partition) Wishes(appKey, user string) (Wishes, error) {
-	return query(p, func() (Wishes, error) {
+// UserSettings returns what a user has set for all of their conversations.
+func (p *Partition) UserSettings(appKey, user string) (UserSettings, error) {
+	return query(p, func() (UserSettings, error) {
 		a := p.apps.byKey[appKey]
 		if a == nil {
-			return Wishes{}, nil
+			return UserSettings{}, nil
 		}
 		u, err := p.configuredUser(a, user)
 		if u == nil || err != nil {
-			return Wishes{}, err
+			return UserSettings{}, err
 		}
-		return u.wishes(), nil
+		return u.view(), nil
 	})
 }
 
-// WishesIn returns what a user has set for one conversation. The error is ErrNotFound if the user
-// is not in such a conversation.
-func (p *Partition) WishesIn(appKey, group, peer, user string) (Wishes, error) {
-	return query(p, func() (Wishes, error) {
+// UserSettingsIn returns what a user has set for one conversation. The error is ErrNotFound if the
+// user is not in such a conversation.
+func (p *Partition) UserSettingsIn(appKey, group, peer, user string) (UserSettings, error) {
+	return query(p, func() (UserSettings, error) {
 		c, o, err := p.convOfUser(appKey, group, peer, user)
 		if err != nil || c.members[o].extra == nil {
-			return Wishes{}, err
+			return UserSettings{}, err
 		}
-		return c.members[o].extra.wishes(), nil
+		return c.members[o].extra.view(), nil
 	})
 }
 
-func (w *wish) wishes() Wishes { return Wishes{w.reads, w.deliveries, w.revision} }
+func (s *userSettings) view() UserSettings { return UserSettings{s.reads, s.deliveries, s.revision} }
 
 // SeesNobody reports whether a user is shown nobody's reads in a conversation, since they hide
 // their own there. Former members are looked at too: authors see their messages.

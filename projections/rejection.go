@@ -17,14 +17,14 @@ func (p *Partition) reject(i int, o events.Outcome) {
 	name := nameOf(e.conversation(i))
 	user := e.user(i)
 	x := Rejection{
-		Partition: p.id, Sequence: p.position.seq, Index: i, At: p.position.clock.now, Outcome: o, Kind: e.batch.Kinds[i],
+		Partition: p.share.id, Sequence: p.position.seq, Index: i, At: p.position.clock.now, Outcome: o, Kind: e.batch.Kinds[i],
 		Group: strings.Clone(name.group), User: strings.Clone(user),
 	}
 	if name.a != "" {
 		x.Peer = strings.Clone(name.peerOf(user))
 	}
 	x.Message = strings.Clone(e.about(i))
-	a.rejected.add(x, p.limits.Rejections)
+	a.rejected.add(x, p.rules.limits.Rejections)
 }
 
 // Rejections returns the latest rejections of the app, newest first.
@@ -36,7 +36,7 @@ func (p *Partition) Rejections(appKey string, limit int) []Rejection {
 		return nil
 	}
 	var out []Rejection
-	for x := range a.rejected.newest(p.limits.Rejections) {
+	for x := range a.rejected.newest(p.rules.limits.Rejections) {
 		if len(out) == limit {
 			break
 		}
@@ -47,7 +47,7 @@ func (p *Partition) Rejections(appKey string, limit int) []Rejection {
 
 // saveRejections writes the slots that changed since the last capture.
 func (p *Partition) saveRejections(a *app) {
-	a.rejected.save(p.limits.Rejections, func(slot int, n uint64, x *Rejection) {
+	a.rejected.save(p.rules.limits.Rejections, func(slot int, n uint64, x *Rejection) {
 		p.changes.put(rejectionKey(p.scratch.key(), a.num, slot), x.encode(nil, n))
 	})
 }
@@ -73,7 +73,7 @@ func (p *Partition) loadRejections(a *app) error {
 		}
 		v := reader{b: value}
 		n := v.uvarint()
-		x := Rejection{Partition: p.id, Sequence: v.uvarint(), Index: int(v.uvarint()), At: v.varint()}
+		x := Rejection{Partition: p.share.id, Sequence: v.uvarint(), Index: int(v.uvarint()), At: v.varint()}
 		x.Outcome, x.Kind = events.Outcome(v.byte()), events.Kind(v.byte())
 		for _, s := range []*string{&x.Group, &x.Peer, &x.User, &x.Message} {
 			*s = v.string()

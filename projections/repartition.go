@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"encoding/binary"
 	"errors"
 
 	"github.com/receiptd/receiptd/events"
@@ -13,14 +14,60 @@ var ErrSplitDue = errors.New("the partition is to be split before it takes anoth
 // RepartitionLevel is the level of the rules from which on log.repartitioned is known.
 const RepartitionLevel = 2
 
-// repartitioned decides log.repartitioned: docs/rules.md, the section of that name.
-func (p *Partition) repartitioned(i int) events.Outcome {
-	n := p.scratch.attributes(i).Revision
-	if p.level < RepartitionLevel || n <= p.partitions || n > events.MaxPartitions {
+// share is what part of the log is this partition's.
+type share struct {
+	id         int
+	partitions uint64 // how many the log has, by the last log.repartitioned; 0 = there was none
+	splitDue   bool   // [Partition.Split] comes before the next entry
+}
+
+// repartition takes over another number of partitions, of which the state then has its part.
+func (s *share) repartition(n uint64) events.Outcome {
+	if n <= s.partitions || n > events.MaxPartitions {
 		return events.OutcomeDuplicate
 	}
-	p.partitions, p.splitting = n, true
+	s.partitions, s.splitDue = n, true
 	return events.OutcomeApplied
+}
+
+// keepsApart reports whether what is of no conversation, and is listed or counted over all
+// partitions, stays with this one: with the partition that was split, not with the one that came of
+// it.
+func (s *share) keepsApart() bool { return uint64(s.id)%s.partitions < s.partitions/2 }
+
+// keeps reports whether a conversation belongs to the partition after the split.
+func (s *share) keeps(app string, n convName) bool {
+	c := events.Conversation{App: app, Group: n.group, A: n.a, B: n.b}
+	return uint64(c.Partition(int(s.partitions))) == uint64(s.id)%s.partitions
+}
+
+// encode appends nothing as long as there was no repartition.
+func (s *share) encode(dst []byte) []byte {
+	if s.partitions == 0 {
+		return dst
+	}
+	due := byte(0)
+	if s.splitDue {
+		due = 1
+	}
+	return append(binary.AppendUvarint(dst, s.partitions), due)
+}
+
+// decode reads what is there, if there may be something.
+func (s *share) decode(v *reader, may bool) {
+	s.partitions, s.splitDue = 0, false
+	if may && len(v.b) > 0 {
+		s.partitions, s.splitDue = v.uvarint(), v.byte() != 0
+		v.bad = v.bad || s.partitions < 2
+	}
+}
+
+// repartitioned decides log.repartitioned: docs/rules.md, the section of that name.
+func (p *Partition) repartitioned(i int) events.Outcome {
+	if p.rules.level < RepartitionLevel {
+		return events.OutcomeDuplicate
+	}
+	return p.share.repartition(p.scratch.attributes(i).Revision)
 }
 
 // Repartitions reports whether an entry may say that the log has another number of partitions.
@@ -40,25 +87,14 @@ func (x *Decoded) Repartitions() bool {
 func (p *Partition) Partitions() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.partitions
+	return p.share.partitions
 }
 
 // SplitDue reports whether the last entry has the partition split: see [Partition.Split].
 func (p *Partition) SplitDue() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.splitting
-}
-
-// keepsApart reports whether what is of no conversation, and is listed or counted over all
-// partitions, stays with this one: with the partition that was split, not with the one that came of
-// it.
-func (p *Partition) keepsApart() bool { return uint64(p.id)%p.partitions < p.partitions/2 }
-
-// keeps reports whether a conversation belongs to the partition after the split.
-func (p *Partition) keeps(app string, n convName) bool {
-	c := events.Conversation{App: app, Group: n.group, A: n.a, B: n.b}
-	return uint64(c.Partition(int(p.partitions))) == uint64(p.id)%p.partitions
+	return p.share.splitDue
 }
 
 // Reopen opens the partition again from its backing, with the options that it has now. The old one
@@ -68,5 +104,5 @@ func (p *Partition) Reopen() (*Partition, error) {
 	defer p.mu.Unlock()
 	o := p.opened
 	o.Online = p.taps.online
-	return Open(p.id, p.back, o)
+	return Open(p.share.id, p.back, o)
 }

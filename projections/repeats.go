@@ -38,12 +38,12 @@ func (p *Partition) decideOnce(i int) (events.Outcome, error) {
 		return p.decide(i)
 	}
 	key := p.repeats.keyOf(e, i)
-	if x := p.repeats.find(key, p.limits.EventIDs); x != nil && p.position.clock.now-x.at <= events.EventIDsFor.Milliseconds() {
+	if x := p.repeats.find(key, p.rules.limits.EventIDs); x != nil && p.position.clock.now-x.at <= events.EventIDsFor.Milliseconds() {
 		return x.outcome.Repeat(), nil
 	}
 	o, err := p.decide(i)
 	if err == nil {
-		p.repeats.add(knownEvent{key: key, at: p.position.clock.now, outcome: o}, p.limits.EventIDs)
+		p.repeats.add(knownEvent{key: key, at: p.position.clock.now, outcome: o}, p.rules.limits.EventIDs)
 	}
 	return o, err
 }
@@ -96,7 +96,7 @@ func (r *repeats) add(x knownEvent, limit int) {
 
 // saveRepeats writes the slots that changed since the last capture.
 func (p *Partition) saveRepeats() {
-	r, limit := &p.repeats, uint64(p.limits.EventIDs)
+	r, limit := &p.repeats, uint64(p.rules.limits.EventIDs)
 	from := r.saved
 	if r.next-from > limit {
 		from = r.next - limit

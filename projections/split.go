@@ -26,7 +26,7 @@ func (p *Partition) Split(commit func(*Checkpoint) error, totals func([]Cohort) 
 	if p.failed != nil {
 		return p.failed
 	}
-	if !p.splitting || p.changes.count() > 0 || p.changes.meta {
+	if !p.share.splitDue || p.changes.count() > 0 || p.changes.meta {
 		return errors.New("a split that is not due, or of a state that is not committed")
 	}
 	p.failed = errors.New("the partition was split, and is to be opened again")
@@ -89,6 +89,11 @@ func (s *splitter) rows() error {
 	})
 }
 
+// errUndecided is returned for a key of a table of which stays does not say what becomes of it.
+var errUndecided = errors.New("nothing says with which half of a split the values of this table go")
+
+// stays reports whether a value stays, or is changed in its place. Each table is named here: one
+// that was forgotten would be in both halves, and count twice.
 func (s *splitter) stays(key, value []byte) (bool, error) {
 	r := reader{b: key[1:]}
 	switch key[0] {
@@ -108,17 +113,24 @@ func (s *splitter) stays(key, value []byte) (bool, error) {
 		r.uvarint()
 		r.uint64()
 		return s.has(r.uvarint()), r.err()
-	case tableSummary:
-		v := reader{b: value}
-		return s.has(v.uvarint()), v.err()
+	case tableItems, tableSummary: // see author
+		return true, nil
 	case tableParked:
 		return s.parked(&r, value)
 	case tablePoison:
-		return s.p.keepsApart(), nil
+		return s.p.share.keepsApart(), nil
 	case tableAuthor:
 		return true, s.author(&r, value)
+	case tableMeta, tableClock, tableTree: // of the log, which both halves have up to the fork
+		return true, nil
+	case tableApp, tableLabel, tableUser, tableEventID: // each partition has them, for itself
+		return true, nil
+	case tableRejection, tableAlert: // see lists
+		return true, nil
+	case tableHour, tableGroupDay, tableSenderDay: // see sums
+		return true, nil
 	}
-	return true, nil
+	return false, errUndecided
 }
 
 func (s *splitter) has(conv uint64) bool {
@@ -142,14 +154,14 @@ func (s *splitter) name(r *reader, value []byte) (bool, error) {
 	}
 	v := reader{b: value}
 	conv := v.uvarint()
-	if v.bad || conv > s.p.conversations {
+	if v.bad || conv > s.p.apps.conversations {
 		return false, errCorrupt
 	}
-	if !s.p.keeps(a.key, n) {
+	if !s.p.share.keeps(a.key, n) {
 		return false, nil
 	}
 	if s.kept == nil {
-		s.kept = make([]uint64, s.p.conversations/64+1)
+		s.kept = make([]uint64, s.p.apps.conversations/64+1)
 	}
 	s.kept[conv/64] |= 1 << (conv % 64)
 	return true, nil
@@ -172,7 +184,7 @@ func (s *splitter) parked(r *reader, value []byte) (bool, error) {
 	if err := x.decode(value); err != nil {
 		return false, err
 	}
-	return s.p.keeps(a.key, x.name), nil
+	return s.p.share.keeps(a.key, x.name), nil
 }
 
 // author has a summary list what stays of its items. What was dropped from it, nobody knows of
@@ -187,30 +199,25 @@ func (s *splitter) author(r *reader, value []byte) error {
 	if err := s.p.loadAuthor(u, value); err != nil {
 		return err
 	}
-	var numbers intervals
-	prefix := summaryPrefix(nil, a.num, u.user)
-	err = s.p.back.Scan(prefix, func(key, value []byte) error {
-		v := reader{b: value}
-		conv := v.uvarint()
-		if v.bad || len(key) != len(prefix)+8 {
-			return errCorrupt
-		}
-		if n := binary.BigEndian.Uint64(key[len(prefix):]); s.has(conv) && u.numbers.has(n) {
-			numbers.add(n)
-		}
-		return nil
-	})
+	items, err := s.p.summaryItems(u, 0, u.next)
 	if err != nil {
 		return err
 	}
-	u.numbers = numbers
-	if !s.p.keepsApart() {
+	for _, x := range items {
+		if s.has(x.value.conv) {
+			continue
+		}
+		if key := u.remove(s.p.scratch.key(), x.n); key != nil {
+			s.out.del(key)
+		}
+	}
+	if !s.p.share.keepsApart() {
 		u.dropped = dropped{}
 		for i := 0; u.devices != nil && i < len(u.devices.known); i++ {
 			u.devices.known[i].dropped = dropped{}
 		}
 	}
-	s.out.put(authorKey(s.p.scratch.key(), a.num, u.user), u.encode(nil))
+	s.out.put(authorKey(s.p.scratch.key(), a.num, u.user), u.encode(nil, &s.p.scratch.block))
 	return nil
 }
 
@@ -218,29 +225,29 @@ func (s *splitter) author(r *reader, value []byte) error {
 func (s *splitter) lists() error {
 	p := s.p
 	for _, a := range p.apps.byNum {
-		splitList(&a.rejected, p.limits.Rejections, func(x *Rejection) bool {
+		splitList(&a.rejected, p.rules.limits.Rejections, func(x *Rejection) bool {
 			n := convName{group: x.Group}
 			if x.Peer != "" {
 				n = convName{a: min(x.User, x.Peer), b: max(x.User, x.Peer)}
 			}
 			if n == (convName{}) {
-				return p.keepsApart()
+				return p.share.keepsApart()
 			}
-			return p.keeps(a.key, n)
+			return p.share.keeps(a.key, n)
 		}, func(slot int) { s.out.del(rejectionKey(p.scratch.key(), a.num, slot)) },
 			func(slot int, n uint64, x *Rejection) {
 				s.out.put(rejectionKey(p.scratch.key(), a.num, slot), x.encode(nil, n))
 			})
 		for kind, list := range map[byte]*recent[Alert]{alertsOfGroups: &a.alerts, alertParts: &a.parts} {
-			limit := p.limits.Alerts
+			limit := p.rules.limits.Alerts
 			if kind == alertParts {
-				limit = p.limits.AlertParts
+				limit = p.rules.limits.AlertParts
 			}
 			splitList(list, limit, func(x *Alert) bool {
 				if kind == alertParts { // which are added up over all partitions
-					return p.keepsApart()
+					return p.share.keepsApart()
 				}
-				return p.keeps(a.key, convName{group: x.Key})
+				return p.share.keeps(a.key, convName{group: x.Key})
 			}, func(slot int) { s.out.del(alertKey(p.scratch.key(), a.num, kind, slot)) },
 				func(slot int, n uint64, x *Alert) {
 					s.out.put(alertKey(p.scratch.key(), a.num, kind, slot), x.encode(nil, n))
@@ -290,8 +297,8 @@ func (s *splitter) finish() error {
 		return err
 	}
 	p := s.p
-	p.splitting = false
-	if !p.keepsApart() {
+	p.share.splitDue = false
+	if !p.share.keepsApart() {
 		p.poison.total = 0
 	}
 	s.out.put(append(p.scratch.key(), tableMeta), p.encodeMeta(nil))

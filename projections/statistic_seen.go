@@ -19,7 +19,7 @@ func (p *Partition) statisticSeen(a *app, i int) (events.Outcome, error) {
 		p.changes.touchAuthor(u)
 		outcome = events.OutcomeApplied
 	}
-	items, err := p.summaryItems(u, 0)
+	items, err := p.summaryItems(u, 0, u.next)
 	if err != nil {
 		return 0, err
 	}
@@ -29,7 +29,7 @@ func (p *Partition) statisticSeen(a *app, i int) (events.Outcome, error) {
 			return 0, err
 		}
 		if place := p.placeOf(u, c, m); place.last <= x.Upto {
-			p.takeItem(u, item.n, place, c, m)
+			p.removeItem(u, item.n)
 			outcome = events.OutcomeApplied
 		}
 	}

@@ -22,7 +22,7 @@ func (p *Partition) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := Stats{
-		Sequence: p.position.seq, Clock: p.position.clock.now, ClockSetBack: p.position.clock.setBack, Level: p.level, CacheBytes: p.cache.bytes, Changed: len(p.changes.messages),
+		Sequence: p.position.seq, Clock: p.position.clock.now, ClockSetBack: p.position.clock.setBack, Level: p.rules.level, CacheBytes: p.cache.bytes, Changed: len(p.changes.messages),
 		Poison: p.poison.total, Outcomes: map[events.Outcome]uint64{},
 	}
 	for _, a := range p.apps.byNum {

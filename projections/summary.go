@@ -15,7 +15,8 @@ type summaryRef struct {
 
 // summaryPlace is an item's place in a summary, kept with the message or chat that the item is.
 type summaryPlace struct {
-	// n is the item's number, 0 = not in the summary. It may be stale: see author.lists.
+	// n is the item's number, 0 = it was never in the summary. It stays once the item has left:
+	// see author.lists.
 	n uint64
 	// last is the sequence of the last entry that made it an item, or would have.
 	last uint64
@@ -47,7 +48,7 @@ func (p *Partition) summarizeChat(c *conversation, reader uint32) error {
 
 // summarize puts an item at the end of a summary, unless it is in it and keeps its place.
 func (p *Partition) summarize(u *author, place *summaryPlace, conv uint64, id string) error {
-	keeps := u.keeps(place, p.limits.SummaryItems)
+	keeps := u.keeps(place, p.rules.limits.SummaryItems)
 	place.last = p.position.seq
 	if keeps { // as nearly always
 		return nil
@@ -55,31 +56,12 @@ func (p *Partition) summarize(u *author, place *summaryPlace, conv uint64, id st
 	return p.putLast(u, place, conv, id)
 }
 
-// putLast puts an item at the end of a summary, in which it may be.
-func (p *Partition) putLast(u *author, place *summaryPlace, conv uint64, id string) error {
-	if u.lists(place.n) {
-		p.removeItem(u, place.n)
-	}
-	place.n = u.next
-	u.next++
-	before := u.cost()
-	u.numbers.add(place.n)
-	u.items.add(p, place.n, place.n, summaryRef{conv: conv, id: id})
-	p.cache.bytes += u.cost() - before
-	p.changes.put(summaryKey(p.scratch.key(), u.app.num, u.user, place.n), append(binary.AppendUvarint(nil, conv), id...))
-	p.changes.touchAuthor(u)
-	if u.numbers.count <= p.limits.SummaryItems {
-		return nil
-	}
-	return p.pushOut(u)
-}
-
-// pushOut removes the first item of a summary, which is full. The item's place is left as it is.
+// pushOut removes the first item of a summary, which is full.
 func (p *Partition) pushOut(u *author) error {
 	first := u.numbers.first
 	var x summaryRef
 	if u.devices != nil { // who has not acknowledged it has to be known
-		items, err := p.summaryItems(u, first)
+		items, err := p.summaryItems(u, first, first+1)
 		if err != nil {
 			return err
 		}
@@ -101,53 +83,11 @@ func (p *Partition) unsummarize(m *message) error {
 	if err != nil {
 		return err
 	}
-	if u.numbers.has(m.place.n) {
+	if u.lists(m.place.n) {
 		p.removeItem(u, m.place.n)
 	}
 	m.place = summaryPlace{}
 	return nil
-}
-
-// removeItem removes an item from a summary.
-func (p *Partition) removeItem(u *author, n uint64) {
-	before := u.cost()
-	p.changes.del(summaryKey(p.scratch.key(), u.app.num, u.user, n))
-	u.numbers.remove(n)
-	u.items.remove(n)
-	p.cache.bytes += u.cost() - before
-	p.changes.touchAuthor(u)
-}
-
-// summaryItems are the items of a summary with numbers of at least from, in the order in which they
-// came into it.
-func (p *Partition) summaryItems(u *author, from uint64) ([]tailItem[summaryRef], error) {
-	if u.numbers.count == 0 || from >= u.next {
-		return nil, nil
-	}
-	list := make([]tailItem[summaryRef], 0, u.numbers.count)
-	if first := max(from, u.numbers.first); first <= u.items.cut {
-		from, end := summaryKey(nil, u.app.num, u.user, first), summaryKey(nil, u.app.num, u.user, u.items.cut+1)
-		err := p.back.Range(from, end, func(key, value []byte) error {
-			r := reader{b: value}
-			conv := r.uvarint()
-			if len(key) != len(from) || r.bad {
-				return errCorrupt
-			}
-			// What was taken out since the last checkpoint is still there.
-			if n := binary.BigEndian.Uint64(key[len(key)-8:]); u.numbers.has(n) {
-				list = append(list, tailItem[summaryRef]{n: n, value: summaryRef{conv: conv, id: string(r.b)}})
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	cached := u.items.items
-	for len(cached) > 0 && cached[0].n < from {
-		cached = cached[1:]
-	}
-	return append(list, cached...), nil
 }
 
 // resolve returns the conversation of an item, and its message, which is nil if the item is the
@@ -173,17 +113,6 @@ func (p *Partition) placeOf(u *author, c *conversation, m *message) *summaryPlac
 		return &m.place
 	}
 	return &c.places[c.peerOf(u.user)]
-}
-
-// takeItem takes an item out of a summary that was acknowledged.
-func (p *Partition) takeItem(u *author, n uint64, place *summaryPlace, c *conversation, m *message) {
-	*place = summaryPlace{}
-	if m != nil {
-		p.changes.touchMessage(m)
-	} else {
-		p.changes.touchConv(c)
-	}
-	p.removeItem(u, n)
 }
 
 // Summary returns what a device of an author is told, and the sequence up to which that is
@@ -212,7 +141,7 @@ func (p *Partition) SummaryAfter(appKey, user, device string, after uint64) (s S
 		var next, dropped uint64
 		seen, next, dropped = u.told(device)
 		s.Dropped = int(dropped)
-		return p.summaryItems(u, next)
+		return p.summaryItems(u, next, u.next)
 	})
 	if err != nil {
 		return Summary{}, 0, err

@@ -1,7 +1,6 @@
 package projections_test
 
 import (
-	"encoding/binary"
 	"fmt"
 	"reflect"
 	"slices"
@@ -30,14 +29,7 @@ func TestSummariesOfOlderStatesAreThere(t *testing.T) {
 			f.apply(e)
 		}
 		f.commit()
-		older := memory{}
-		for k, v := range state {
-			if k[0] == 'S' {
-				_, next := binary.Uvarint([]byte(v))
-				v = v[:next]
-			}
-			older[k] = v
-		}
+		older := memory(projections.EarlierSummaries(state, true))
 		g := newFold(t, older, 0)
 		for _, app := range []string{"o#a", "o#b"} {
 			for _, user := range []string{"u1", "u2", "u3", "u4", "u5", "u6"} {
@@ -131,8 +123,8 @@ func TestSummaryInTheOrderOfTheLog(t *testing.T) {
 	is(0)
 }
 
-// TestAcknowledgedLossesLeaveNothing: who was told of items that were pushed out, and then names a
-// device, is the same after a restart in between as without one.
+// TestAcknowledgedLossesLeaveNothing: an author who was told of items that were pushed out, and
+// then names a device, is the same after a restart in between as without one.
 func TestAcknowledgedLossesLeaveNothing(t *testing.T) {
 	options := projections.Options{Limits: projections.Limits{SummaryItems: 1}}
 	dumps := map[bool]string{}

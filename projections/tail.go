@@ -23,7 +23,7 @@ const tailCached = 8
 // add puts an item at the end, and drops some of before keep that were committed.
 func (t *tail[T]) add(p *Partition, n, keep uint64, value T) {
 	drop := 0
-	for len(t.items)-drop >= p.limits.CachedItems && t.items[drop].epoch <= p.changes.committed && t.items[drop].n < keep {
+	for len(t.items)-drop >= p.rules.limits.CachedItems && t.items[drop].epoch <= p.changes.committed && t.items[drop].n < keep {
 		drop++
 	}
 	if drop > 0 {
@@ -35,10 +35,19 @@ func (t *tail[T]) add(p *Partition, n, keep uint64, value T) {
 
 // remove takes an item out, if it is here.
 func (t *tail[T]) remove(n uint64) {
-	k, found := slices.BinarySearchFunc(t.items, n, func(x tailItem[T], n uint64) int {
-		return int(int64(x.n) - int64(n))
-	})
-	if found {
+	if k, found := t.find(n); found {
 		t.items = slices.Delete(t.items, k, k+1)
 	}
+}
+
+// from are the items here with numbers of at least n.
+func (t *tail[T]) from(n uint64) []tailItem[T] {
+	k, _ := t.find(n)
+	return t.items[k:]
+}
+
+func (t *tail[T]) find(n uint64) (k int, found bool) {
+	return slices.BinarySearchFunc(t.items, n, func(x tailItem[T], n uint64) int {
+		return int(int64(x.n) - int64(n))
+	})
 }

@@ -156,7 +156,7 @@ func (p *Partition) readAlone(m *message, reader uint32, hidden bool, ago int64)
 	}
 	u.lastReadAt = p.lastRead(u.lastReadAt, ago)
 	p.changes.touchMember(c, reader)
-	if m.seq <= u.watermark || u.extra != nil && len(u.extra.alone) >= p.limits.ReadsAhead {
+	if m.seq <= u.watermark || u.extra != nil && len(u.extra.alone) >= p.rules.limits.ReadsAhead {
 		return nil
 	}
 	if !m.silent() {

@@ -14,7 +14,7 @@ type configuredUser struct {
 	node
 	app  *app
 	user string
-	wish
+	userSettings
 }
 
 // configuredUserCost is the memory of a configuredUser, its place in the map included, without the
@@ -25,13 +25,13 @@ func (u *configuredUser) cacheNode() *node { return &u.node }
 func (u *configuredUser) cost() int        { return configuredUserCost + 2*len(u.user) }
 func (u *configuredUser) forget(*cache)    { delete(u.app.users, u.user) }
 
-// knownWish is what a user has set for all of their conversations, in a byte: 0 = it was not looked
-// up.
-type knownWish uint8
+// knownSettings is what a user has set for all of their conversations, in a byte: 0 = it was not
+// looked up.
+type knownSettings uint8
 
-func (w *wish) known() knownWish { return knownWish(1 + w.reads + w.deliveries<<2) }
+func (s *userSettings) known() knownSettings { return knownSettings(1 + s.reads + s.deliveries<<2) }
 
-func (k knownWish) choices() (reads, deliveries events.Choice) {
+func (k knownSettings) choices() (reads, deliveries events.Choice) {
 	return events.Choice(k-1) & 3, events.Choice(k-1) >> 2
 }
 
@@ -63,7 +63,7 @@ func (p *Partition) configuredUser(a *app, user string) (*configuredUser, error)
 	}
 	r := reader{b: v}
 	u := &configuredUser{app: a, user: strings.Clone(user)}
-	if u.wish.decode(&r); r.bad {
+	if u.userSettings.decode(&r); r.bad {
 		return nil, errCorrupt
 	}
 	p.cache.addUser(u)
@@ -85,9 +85,9 @@ func (p *Partition) hides(c *conversation, o uint32) (reads, deliveries bool, er
 		if err != nil {
 			return false, false, err
 		}
-		u.everywhere = new(wish).known()
+		u.everywhere = new(userSettings).known()
 		if x != nil {
-			u.everywhere = x.wish.known()
+			u.everywhere = x.userSettings.known()
 		}
 	}
 	r, d := u.everywhere.choices()
@@ -114,7 +114,7 @@ func (p *Partition) seesNobody(c *conversation, o uint32) (bool, error) {
 // userConfigured decides user.configured: docs/rules.md, the section of that name.
 func (p *Partition) userConfigured(a *app, i int) (events.Outcome, error) {
 	x := p.scratch.attributes(i)
-	w := wish{reads: x.SendReads, deliveries: x.SendDeliveries, revision: x.Revision}
+	w := userSettings{reads: x.SendReads, deliveries: x.SendDeliveries, revision: x.Revision}
 	if name := nameOf(p.scratch.conversation(i)); name == (convName{}) {
 		return p.configureUser(a, p.scratch.user(i), w)
 	}
@@ -125,11 +125,11 @@ func (p *Partition) userConfigured(a *app, i int) (events.Outcome, error) {
 	case c.members[o].extra != nil && w.revision <= c.members[o].extra.revision || w.revision == 0:
 		return events.OutcomeDuplicate, nil
 	}
-	p.alter(c, o, func(x *memberExtra) { x.wish = w })
+	p.alter(c, o, func(x *memberExtra) { x.userSettings = w })
 	return events.OutcomeApplied, nil
 }
 
-func (p *Partition) configureUser(a *app, user string, w wish) (events.Outcome, error) {
+func (p *Partition) configureUser(a *app, user string, w userSettings) (events.Outcome, error) {
 	u, err := p.configuredUser(a, user)
 	switch {
 	case err != nil:
@@ -141,15 +141,15 @@ func (p *Partition) configureUser(a *app, user string, w wish) (events.Outcome, 
 		u = &configuredUser{app: a, user: strings.Clone(user)}
 		p.cache.addUser(u)
 	}
-	u.wish = w
+	u.userSettings = w
 	u.epoch = p.changes.epoch // it stays in memory until the checkpoint has it
 	p.scratch.value = w.encode(p.scratch.value[:0])
 	p.changes.put(userKey(p.scratch.key(), a.num, user), p.scratch.value)
-	return events.OutcomeApplied, p.forgetWish(a, user)
+	return events.OutcomeApplied, p.forgetSettings(a, user)
 }
 
-// forgetWish has what a user has set looked up again, wherever it was.
-func (p *Partition) forgetWish(a *app, user string) error {
+// forgetSettings has what a user has set looked up again, wherever it was.
+func (p *Partition) forgetSettings(a *app, user string) error {
 	forget := func(num uint64) {
 		if c := p.cache.conversationByNum[num]; c != nil {
 			if o, known := c.ordinal(user); known {
@@ -157,7 +157,7 @@ func (p *Partition) forgetWish(a *app, user string) error {
 			}
 		}
 	}
-	r, x := userRef{a.num, user}, &p.indexes
+	r, x := userRef{a.num, user}, &p.changes.indexes
 	for _, num := range slices.Concat(x.added.users[r], x.captured.users[r]) {
 		forget(num)
 	}

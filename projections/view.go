@@ -158,9 +158,9 @@ type PositionPage struct {
 	Next    int
 }
 
-// Wishes are what a user has set about their receipts, for one conversation or for all. Revision is
-// 0 if that is nothing.
-type Wishes struct {
+// UserSettings are what a user has set about their receipts, for one conversation or for all.
+// Revision is 0 if that is nothing.
+type UserSettings struct {
 	Reads, Deliveries events.Choice
 	Revision          uint64
 }

@@ -48,7 +48,7 @@ func (a auditCommand) Run(ctx context.Context, target ctl.Target, std streams) e
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(a.Dir, 0o700); err != nil {
+	if err := atomicfile.MkdirAll(a.Dir, 0o700); err != nil {
 		return err
 	}
 	auditor := auditor{client: client, key: verifier, dir: a.Dir}

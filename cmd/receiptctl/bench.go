@@ -158,8 +158,8 @@ func printBench(w io.Writer, r *bench.Result) error {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(t, "%s\t%s\t\t\n", name, fmt.Sprintf(format, args...))
 	}
-	row("submit to visible", "p50 %.1f ms, p99 %.1f ms at %s/s", r.P50, r.P99, progress.Count(r.LatencyLoad))
-	row("when idle", "p50 %.1f ms, p99 %.1f ms", r.IdleP50, r.IdleP99)
+	row("submit to visible", "p50 %.1f ms, p99 %.1f ms, p99.9 %.1f ms at %s/s", r.P50, r.P99, r.P999, progress.Count(r.LatencyLoad))
+	row("when idle", "p50 %.1f ms, p99 %.1f ms, p99.9 %.1f ms", r.IdleP50, r.IdleP99, r.IdleP999)
 	row("read rates", "by hour %.1f ms, by group %.1f ms, by sender %.1f ms", r.RatesByHour, r.RatesByGroup, r.RatesBySender)
 	row("log entry", "%.0f events, durable in %.1f ms", r.EntryEvents, r.AckMS)
 	row("log", "%.1f bytes a receipt", r.LogBytes)

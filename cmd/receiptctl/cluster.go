@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"text/tabwriter"
+	"time"
 
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/ctl"
@@ -43,13 +44,13 @@ func (c clusterStatusCommand) Run(ctx context.Context, target ctl.Target, std st
 		return json.NewEncoder(std.out).Encode(v)
 	}
 	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "as node %s sees it; level %d of the rules is in force; %s\n\nNODE\tSTATE\tHEARD\tVERSION\tKNOWS LEVEL\n", ctl.Harmless(v.Node), v.RulesLevel, wish(v))
+	fmt.Fprintf(w, "as node %s sees it; level %d of the rules is in force; %s\n\nNODE\tSTATE\tHEARD\tVERSION\tKNOWS LEVEL\n", ctl.Harmless(v.Node), v.RulesLevel, copiesWanted(v))
 	for _, n := range v.Nodes {
 		state := n.State
 		if n.Drained {
 			state += " (drained)"
 		}
-		fmt.Fprintln(w, columns(n.Node, state, fmt.Sprint(n.HeardMS, " ms ago"), n.Version, n.MaxRulesLevel))
+		fmt.Fprintln(w, columns(n.Node, state, ago(n.HeardMS), orDash(n.Version), orDash(n.MaxRulesLevel)))
 	}
 	fmt.Fprint(w, "\nPARTITION\tNODE\tSTATE\tFOLDED\tCOMPARED AT\tDIGEST\tCHAIN\n")
 	for _, p := range v.Partitions {
@@ -64,12 +65,44 @@ func (c clusterStatusCommand) Run(ctx context.Context, target ctl.Target, std st
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	showTrouble(std.out, v.Nodes)
 	showMoves(std.out, v)
 	return showSnapshots(std.out, v.Partitions)
 }
 
-// wish is how many nodes are to have each partition.
-func wish(v cluster.View) string {
+// ago is for how long ago something was, in milliseconds.
+func ago(ms int64) string {
+	if ms < 10_000 {
+		return fmt.Sprint(ms, " ms ago")
+	}
+	return (time.Duration(ms) * time.Millisecond).Round(time.Second).String() + " ago"
+}
+
+// orDash shows what is not known as such.
+func orDash[V comparable](v V) string {
+	var unknown V
+	if v == unknown {
+		return "-"
+	}
+	return fmt.Sprint(v)
+}
+
+// showTrouble says why nodes are not ready, and what is to be done about those that are silent.
+func showTrouble(out io.Writer, nodes []cluster.NodeView) {
+	for i := range nodes {
+		n := &nodes[i]
+		name := ctl.Harmless(n.Node)
+		if n.Problem != "" {
+			fmt.Fprintf(out, "\n%s is not ready: %s\n", name, ctl.Harmless(n.Problem))
+		}
+		if n.State == cluster.StateSilent {
+			fmt.Fprintf(out, "\n%s is silent: nothing leaves the log until it is back; if it will not come back: receiptctl cluster forget %s\n", name, name)
+		}
+	}
+}
+
+// copiesWanted says how many nodes are to have each partition.
+func copiesWanted(v cluster.View) string {
 	switch v.Copies {
 	case 0:
 		return "every node folds everything"
@@ -112,18 +145,23 @@ type clusterForgetCommand struct {
 }
 
 func (c clusterForgetCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
-	return change(ctx, target, std, http.MethodDelete, "/v1/cluster/nodes/"+url.PathEscape(c.Node), nil,
+	return clusterChange{http.MethodDelete, "/v1/cluster/nodes/" + url.PathEscape(c.Node), nil}.ask(ctx, target, std,
 		c.Node+" is forgotten: what only it needed of the log may leave")
 }
 
-// change asks for a change that is answered by nothing but that it was made, and says what comes of
-// it.
-func change(ctx context.Context, target ctl.Target, std streams, method, path string, body any, next string) error {
+// clusterChange is a change that is answered by nothing but that it was made.
+type clusterChange struct {
+	method, path string
+	body         any
+}
+
+// ask asks for the change, and says what comes of it.
+func (c clusterChange) ask(ctx context.Context, target ctl.Target, std streams, next string) error {
 	client, err := target.Client()
 	if err != nil {
 		return err
 	}
-	answer, err := client.Stream(ctx, method, path, nil, body)
+	answer, err := client.Stream(ctx, c.method, c.path, nil, c.body)
 	if err != nil {
 		return err
 	}
@@ -139,8 +177,8 @@ type clusterCopiesCommand struct {
 }
 
 func (c clusterCopiesCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
-	return change(ctx, target, std, http.MethodPut, "/v1/cluster/copies", map[string]int{"copies": c.Copies},
-		"from now on "+wish(cluster.View{Copies: c.Copies})+": copies that are missing come first, and then those leave that are too many"+howFar)
+	return clusterChange{http.MethodPut, "/v1/cluster/copies", map[string]int{"copies": c.Copies}}.ask(ctx, target, std,
+		"from now on "+copiesWanted(cluster.View{Copies: c.Copies})+": copies that are missing come first, and then those leave that are too many"+howFar)
 }
 
 type clusterDrainCommand struct {
@@ -148,7 +186,7 @@ type clusterDrainCommand struct {
 }
 
 func (c clusterDrainCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
-	return change(ctx, target, std, http.MethodPut, "/v1/cluster/nodes/"+url.PathEscape(c.Node)+"/drain", nil,
+	return clusterChange{http.MethodPut, "/v1/cluster/nodes/" + url.PathEscape(c.Node) + "/drain", nil}.ask(ctx, target, std,
 		c.Node+" is drained: its copies leave once others fold them and are the same, and it goes on serving its users"+howFar)
 }
 
@@ -157,7 +195,7 @@ type clusterUndrainCommand struct {
 }
 
 func (c clusterUndrainCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
-	return change(ctx, target, std, http.MethodDelete, "/v1/cluster/nodes/"+url.PathEscape(c.Node)+"/drain", nil,
+	return clusterChange{http.MethodDelete, "/v1/cluster/nodes/" + url.PathEscape(c.Node) + "/drain", nil}.ask(ctx, target, std,
 		c.Node+" gets its share of the copies again, and others let go of theirs when it serves"+howFar)
 }
 
@@ -174,9 +212,9 @@ func (c clusterMoveCommand) Run(ctx context.Context, target ctl.Target, std stre
 	}
 	path := fmt.Sprintf("/v1/cluster/partitions/%d/move", c.Partition)
 	if c.Drop {
-		return change(ctx, target, std, http.MethodDelete, path, nil,
+		return clusterChange{http.MethodDelete, path, nil}.ask(ctx, target, std,
 			fmt.Sprintf("partition %d goes to where it would be without exceptions%s", c.Partition, howFar))
 	}
-	return change(ctx, target, std, http.MethodPut, path, map[string]string{"from": c.From, "to": c.To},
+	return clusterChange{http.MethodPut, path, map[string]string{"from": c.From, "to": c.To}}.ask(ctx, target, std,
 		fmt.Sprintf("partition %d is to be on %s, and leaves %s once it serves there%s", c.Partition, c.To, c.From, howFar))
 }

@@ -34,3 +34,25 @@ func TestChangesOfTheClusterSayWhatComes(t *testing.T) {
 		}
 	}
 }
+
+// Of a node that is away it is told since when, and what there is to do; of one that is there why
+// it is not ready.
+func TestStatusTellsWhatIsWrongWithNodes(t *testing.T) {
+	server, _ := answering(t, `{"node":"a","nodes":[{"node":"a","state":"serving","version":"v1","heard_ms":3,"max_rules_level":2},
+		{"node":"b","state":"starting","version":"v1","problem":"partition 1 is 500 entries behind","heard_ms":150,"max_rules_level":2},
+		{"node":"c","state":"silent","heard_ms":10800000}],"partitions":[]}`)
+	code, out, stderr := runForTest(t, "cluster", "status", "--server", server.URL, "--admin-key=k")
+	if code != exitOK || stderr != "" {
+		t.Fatalf("exit %d, %q", code, stderr)
+	}
+	for _, want := range []string{"3 ms ago", "3h0m0s ago", "b is not ready: partition 1 is 500 entries behind", "receiptctl cluster forget c"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in %q", want, out)
+		}
+	}
+	for _, line := range strings.Split(out, "\n") {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "c" && f[1] == "silent" && (len(f) != 6 || f[4] != "-" || f[5] != "-") {
+			t.Errorf("of c nothing is known but that it is silent: %q", line)
+		}
+	}
+}

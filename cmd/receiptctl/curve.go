@@ -66,9 +66,9 @@ func writePicture(file string, result interface{ SVG() ([]byte, error) }) error 
 
 func printCurve(w io.Writer, c *bench.Curve) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "load\treceipts/s\tp50 ms\tp99 ms\t")
+	fmt.Fprintln(t, "load\treceipts/s\tp50 ms\tp99 ms\tp99.9 ms\t")
 	for _, p := range c.Points {
-		fmt.Fprintf(t, "%.2f\t%s\t%.1f\t%.1f\t\n", p.Load, progress.Count(p.Rate), p.P50, p.P99)
+		fmt.Fprintf(t, "%.2f\t%s\t%.1f\t%.1f\t%.1f\t\n", p.Load, progress.Count(p.Rate), p.P50, p.P99, p.P999)
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)

@@ -32,10 +32,11 @@ type demoCommand struct {
 func (demoCommand) Help() string {
 	return `For example: receiptctl demo --messages 500 --for 10s
 
-Makes apps of its own, with groups of 3 to 240 people, and sends a day of them through the public API: quiet
-nights and busy noons, bursts, quick and late readers, campaigns with a label, some who hide their reads, recalls, receipts that come
-twice or too early, authors who are away and have a summary waiting. Every event has the time of that day as
-its "time". Then it says where to look. An app that exists is not touched, unless --into-existing says so.`
+Makes apps of its own, with groups of 3 to 240 people, and sends a day of them through the public
+API: quiet nights and busy noons, bursts, quick and late readers, campaigns with a label, some who
+hide their reads, recalls, receipts that come twice or too early, authors who are away and have a
+summary waiting. Every event has the time of that day as its "time". Then it says where to look. An
+app that exists is not touched, unless --into-existing says so.`
 }
 
 // Validate finds what is wrong with the flags, all at once.

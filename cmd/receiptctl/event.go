@@ -27,7 +27,8 @@ type eventCommand struct {
 func (eventCommand) Help() string {
 	return `For example: receiptctl event message.read message=m1 user=bob group=g1 content='on it'
 
-Types and their fields ("group or peer" names the conversation, peer being the other user of a single chat):
+Types and their fields ("group or peer" names the conversation, peer being the other user of a
+single chat):
 
   message.sent       id, from, group or peer, receipt, silent, label
   message.delivered  message, user, peer
@@ -41,12 +42,12 @@ Types and their fields ("group or peer" names the conversation, peer being the o
   group.role         group, user, role
   group.dissolved    group
 
-Each may have time and event_id; receipts also strict. receipt, silent and strict need no value. members,
-admins and messages are ids with commas between them; FIELD:=JSON gives any value as JSON.
+Each may have time and event_id; receipts also strict. receipt, silent and strict need no value.
+members, admins and messages are ids with commas between them; FIELD:=JSON gives any value as JSON.
 
 Prints what the rules made of it: applied, duplicate (all was so already), parked (waits for its
-message) or rejected with the reason. Exits with 0 if it was applied or a duplicate, with 3 if it was
-rejected and with 4 if it is parked.`
+message) or rejected with the reason. Exits with 0 if it was applied or a duplicate, with 3 if it
+was rejected and with 4 if it is parked.`
 }
 
 // Exit codes of event, beside those of all commands.

@@ -21,6 +21,12 @@ func TestFindingsFailTheCommand(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(witness, "witness.0"), []byte("garbage"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// The server's own settings count, from the same file.
+	reserved := t.TempDir()
+	settings := filepath.Join(reserved, "receiptd.yaml")
+	if err := os.WriteFile(settings, []byte("min-free: 1000TiB\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	serve := func(equal bool) string {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(w, `{"result":{"equal":%v,"partitions":[{"partition":0,"live":"aa","replayed":"bb"}]}}`+"\n", equal)
@@ -36,6 +42,7 @@ func TestFindingsFailTheCommand(t *testing.T) {
 	}{
 		{[]string{"doctor", "--data", healthy}, exitOK, ""},
 		{[]string{"doctor", "--data", damaged}, exitFailed, "a start would refuse this data"},
+		{[]string{"doctor", "--config", settings, "--data", reserved}, exitFailed, "a start would refuse this data"},
 		{[]string{"verify", "--admin-key=k", "--server", equal}, exitOK, ""},
 		{[]string{"verify", "--admin-key=k", "--server", different}, exitFailed, errDifferent.Error()},
 	} {

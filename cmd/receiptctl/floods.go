@@ -23,12 +23,12 @@ type floodsCommand struct {
 
 // Help is the long description of the command.
 func (floodsCommand) Help() string {
-	return `Makes two apps on a running server, of any version. In the quiet one messages wait for
-somebody who is away, and one request after the other is made: an event, answered when it is folded,
-a login with a password, a login over the WebSocket. In the other one a user floods the server: with
-messages of 60 KiB to a group of 4,990, with calls of the SDK, with wrong passwords, with connections
-that say nothing, with groups of 4,990. The floods come from a process of its own and from 127.0.0.2, so
-the server has to be on this machine. Every message that waited must be there in the end.`
+	return `Makes two apps on a running server, of any version. In the quiet one messages wait for somebody who
+is away, and one request after the other is made: an event, answered when it is folded, a login with
+a password, a login over the WebSocket. In the other one a user floods the server: with messages of
+60 KiB to a group of 4,990, with calls of the SDK, with wrong passwords, with connections that say
+nothing, with groups of 4,990. The floods come from a process of its own and from 127.0.0.2, so the
+server has to be on this machine. Every message that waited must be there in the end.`
 }
 
 // Validate is asked before anything is started.

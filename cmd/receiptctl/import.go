@@ -47,18 +47,20 @@ type importCommand struct {
 func (importCommand) Help() string {
 	return `For example: receiptctl import history.ndjson --app acme/chat --dry-run
 
-Pours what happened in another system into an app. Each line is an event as for POST …/events, with the "time" at which it
-happened:
+Pours what happened in another system into an app. Each line is an event as for POST …/events, with
+the "time" at which it happened:
 
   {"type":"group.created","group":"g1","owner":"ann","members":["ben"],"time":"2021-05-01T08:00:00Z"}
   {"type":"message.sent","id":"m1","from":"ann","group":"g1","receipt":true,"time":"2021-05-01T08:30:00Z"}
   {"type":"message.read","message":"m1","user":"ben","group":"g1","time":"2021-05-01T08:31:12Z"}
 
-All is decided by these times, and nobody is told of it. Within a conversation they must not go back. Import before the first
-live event of a conversation; docs/rules.md, "Imported events", says what happens otherwise.
+All is decided by these times, and nobody is told of it. Within a conversation they must not go
+back. Import before the first live event of a conversation; docs/rules.md, "Imported events", says
+what happens otherwise.
 
-A line that is malformed ends the import; what the rules reject is told and passed over. An import that was interrupted says with
-which line to go on. Lines that are sent twice have no effect: requests name their events by what is in them.
+A line that is malformed ends the import; what the rules reject is told and passed over. An import
+that was interrupted says with which line to go on. Lines that are sent twice have no effect:
+requests name their events by what is in them.
 
 Exits with 0 if all was imported, with 3 if lines were rejected.`
 }

@@ -104,7 +104,7 @@ func run(ctx context.Context, args, environ []string, std streams) int {
 		return exitUsage
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
-	err = command.Run(c.Target, std)
+	err = command.Run(c.Target, given{c.Config, environ}, std)
 	if code := exitCode(0); errors.As(err, &code) {
 		return int(code)
 	}

@@ -18,7 +18,7 @@ type nodesCommand struct {
 	sim.Flags `embed:""`
 
 	JSON        bool          `name:"json" help:"Print the result as JSON, an object for each layout, and nothing else."`
-	Runs        int           `default:"3" placeholder:"N" help:"How often each layout is measured, in turns. Figures are medians."`
+	Runs        int           `default:"3" placeholder:"N" help:"How often each layout is measured, alternately. Figures are medians."`
 	Duration    time.Duration `default:"4s" placeholder:"DURATION" help:"How long each phase takes."`
 	Profiles    string        `name:"cpu-profiles" placeholder:"DIR" help:"Write a processor profile of each node under full load into this directory, for go tool pprof."`
 	Connections int           `default:"16" placeholder:"N" help:"How many requests are under way under full load."`

@@ -17,9 +17,9 @@ type poisonCommand struct {
 
 // Help is the long description of the command.
 func (poisonCommand) Help() string {
-	return `Events that are published to receipts.in.… are stored before anybody looks at them. This lists
-the latest of those that had no effect, since they are no events, do not fit their subject, or are of
-an app that does not exist (these since the server's start), with what was published. A request to
+	return `Events that are published to receipts.in.… are stored before anybody looks at them. This lists the
+latest of those that had no effect, since they are no events, do not fit their subject, or are of an
+app that does not exist (these since the server's start), with what was published. A request to
 receipts.submit.… would have been refused with the same reason.`
 }
 

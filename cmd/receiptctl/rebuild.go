@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"text/tabwriter"
 	"time"
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/ctl"
 	"github.com/receiptd/receiptd/internal/progress"
@@ -29,12 +31,13 @@ var (
 type source struct {
 	From       string     `default:"log" enum:"log,archive,snapshot" placeholder:"WHERE" help:"Where to begin: log; archive for the events that ClickHouse has, and the log for what follows; snapshot for the newest snapshot of the state that is good, and the log for what follows."`
 	ClickHouse config.DSN `name:"clickhouse" placeholder:"DSN" help:"The archive, for a stopped server's data; a running server has its own."`
+	AllNodes   bool       `name:"all-nodes" help:"Have all nodes of a cluster do it, one after the other. The server may be any of them, and asks the others."`
 }
 
 // verifyCommand rebuilds the state beside the live one and compares.
 type verifyCommand struct {
 	source
-	JSON bool `name:"json" help:"Print the result as one JSON object, and nothing else."`
+	JSON bool `name:"json" help:"Print the result as one JSON object, and nothing else; with --all-nodes one of each node, a line each."`
 }
 
 // Help is the long description of the command.
@@ -45,32 +48,33 @@ from the disk against their checksums and compares them with what was acknowledg
 where to where. Traffic goes on meanwhile. Exits with 0 if the states are equal and the log is
 whole, and with 1 if not, naming the first key that differs, or what is damaged. Works on a running
 server, or with --data on a stopped one's data; if that one was killed, its state is brought to the
-end of the log first, as a start would do it.`
+end of the log first, as a start would do it.
+
+A node of a cluster proves its own state; with --all-nodes each node proves its own, and one that
+cannot be asked is an error.`
 }
 
 // Run verifies.
 func (v verifyCommand) Run(ctx context.Context, target ctl.Target, std streams) error {
-	result, err := rebuilding{name: "verify", from: v.source, quiet: v.JSON}.run(ctx, target, std)
-	if err != nil {
-		return err
-	}
-	if err := report(std.out, result, v.JSON); err != nil {
-		return err
-	}
-	if !result.Equal {
-		return errDifferent
-	}
-	if result.Log != nil && result.Log.Err() != nil {
-		return errDamagedLog
-	}
-	return nil
+	return rebuilding{name: "verify", from: v.source, quiet: v.JSON}.each(ctx, target, std, func(result projector.RebuildResult) error {
+		if err := report(std.out, result, v.JSON); err != nil {
+			return err
+		}
+		if !result.Equal {
+			return errDifferent
+		}
+		if result.Log != nil && result.Log.Err() != nil {
+			return errDamagedLog
+		}
+		return nil
+	})
 }
 
 // replayCommand rebuilds the state and switches to it.
 type replayCommand struct {
 	source
 	Projection string `default:"all" placeholder:"NAME" help:"What to rebuild: all, or one of ${projections}."`
-	JSON       bool   `name:"json" help:"Print the result as one JSON object, and nothing else."`
+	JSON       bool   `name:"json" help:"Print the result as one JSON object, and nothing else; with --all-nodes one of each node, a line each."`
 }
 
 // Help is the long description of the command.
@@ -96,11 +100,9 @@ func (r replayCommand) Run(ctx context.Context, target ctl.Target, std streams) 
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	result, err := rebuilding{name: "replay", from: r.source, options: o, quiet: r.JSON}.run(ctx, target, std)
-	if err != nil {
-		return err
-	}
-	return report(std.out, result, r.JSON)
+	return rebuilding{name: "replay", from: r.source, options: o, quiet: r.JSON}.each(ctx, target, std, func(result projector.RebuildResult) error {
+		return report(std.out, result, r.JSON)
+	})
 }
 
 // rebuilding is a rebuild to be done.
@@ -111,9 +113,63 @@ type rebuilding struct {
 	quiet   bool // no progress is shown
 }
 
-// run has the running server rebuild, or does it itself on a stopped server's data.
-func (r rebuilding) run(ctx context.Context, target ctl.Target, std streams) (projector.RebuildResult, error) {
-	bar := progress.New(std.err, progress.Options{Label: r.name, Unit: "entries", Quiet: r.quiet})
+// each rebuilds, on every node if that is asked for, and hands over what came of each. What is
+// wrong with one node keeps the others from nothing.
+func (r rebuilding) each(ctx context.Context, target ctl.Target, std streams, f func(projector.RebuildResult) error) error {
+	if !r.from.AllNodes {
+		result, err := r.run(ctx, target, "", std)
+		if err != nil {
+			return err
+		}
+		return f(result)
+	}
+	if target.Stopped() {
+		return errors.New("--all-nodes asks a running server, and --data names a stopped one's data")
+	}
+	client, err := target.Client()
+	if err != nil {
+		return err
+	}
+	var v cluster.View
+	if err := client.Call(ctx, http.MethodGet, "/v1/cluster", nil, nil, &v); err != nil {
+		return err
+	}
+	var wrong []error
+	for i := range v.Nodes {
+		n := &v.Nodes[i]
+		if err := r.at(ctx, target, n, std, f); err != nil {
+			wrong = append(wrong, fmt.Errorf("node %s: %w", ctl.Harmless(n.Node), err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+// at has one node of a cluster rebuild.
+func (r rebuilding) at(ctx context.Context, target ctl.Target, n *cluster.NodeView, std streams, f func(projector.RebuildResult) error) error {
+	if n.State == cluster.StateSilent {
+		return errors.New("it is silent, and was not asked")
+	}
+	result, err := r.run(ctx, target, n.Node, std)
+	if err != nil {
+		return err
+	}
+	if result.Node != n.Node {
+		return fmt.Errorf("the answer is of node %q", ctl.Harmless(result.Node))
+	}
+	return f(result)
+}
+
+// run has the running server rebuild, or another node of its cluster, or does it itself on a
+// stopped server's data.
+func (r rebuilding) run(ctx context.Context, target ctl.Target, node string, std streams) (projector.RebuildResult, error) {
+	label := r.name
+	if node != "" {
+		label += " " + ctl.Harmless(node)
+	}
+	bar := progress.New(std.err, progress.Options{Label: label, Unit: "entries", Quiet: r.quiet})
 	defer bar.Close()
 	o := r.options
 	o.Progress = func(p projector.Progress) {
@@ -126,17 +182,17 @@ func (r rebuilding) run(ctx context.Context, target ctl.Target, std streams) (pr
 			return result, err
 		}
 		// A server has the data open: ask it, with the key that is stored there.
-		result, err = rebuildRunning(ctx, target, r.name, r.from, o)
+		result, err = rebuildRunning(ctx, target, r.name, node, r.from, o)
 		if err != nil {
 			err = fmt.Errorf("a server has %s open; if it is another one, --server says where it listens: %w", target.Data, err)
 		}
 		return result, err
 	}
-	return rebuildRunning(ctx, target, r.name, r.from, o)
+	return rebuildRunning(ctx, target, r.name, node, r.from, o)
 }
 
-// rebuildRunning has the running server rebuild.
-func rebuildRunning(ctx context.Context, target ctl.Target, name string, from source, o projector.RebuildOptions) (projector.RebuildResult, error) {
+// rebuildRunning has the running server rebuild, or another node of its cluster.
+func rebuildRunning(ctx context.Context, target ctl.Target, name, node string, from source, o projector.RebuildOptions) (projector.RebuildResult, error) {
 	client, err := target.Client()
 	if err != nil {
 		return projector.RebuildResult{}, err
@@ -144,6 +200,9 @@ func rebuildRunning(ctx context.Context, target ctl.Target, name string, from so
 	query := url.Values{"from": {from.From}}
 	if o.Projection != "" {
 		query.Set("projection", o.Projection)
+	}
+	if node != "" {
+		query.Set("node", node)
 	}
 	return client.Rebuild(ctx, name, query, o.Progress)
 }
@@ -185,6 +244,11 @@ func rebuildData(ctx context.Context, data string, from source, o projector.Rebu
 func report(w io.Writer, r projector.RebuildResult, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(r)
+	}
+	if r.Node != "" {
+		if _, err := fmt.Fprintf(w, "the state of node %s\n", ctl.Harmless(r.Node)); err != nil {
+			return err
+		}
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "partition\tposition\tkeys\tlive\treplayed\thead of the log")

@@ -36,9 +36,10 @@ type statsCommand struct {
 func (statsCommand) Help() string {
 	return `For example: receiptctl stats --group-by group --since 168h
 
-Of the messages that asked for receipts, sent in each hour or day, in each group or by each sender: how many
-there were, how many could read them, how many have, how soon half and nine tenths of these had, and how soon half of all
-who could; - says that it is not so yet. With --all-apps it is about all apps, whose rows stand for apps or times.`
+Of the messages that asked for receipts, sent in each hour or day, in each group or by each sender:
+how many there were, how many could read them, how many have, how soon half and nine tenths of these
+had, and how soon half of all who could; - says that it is not so yet. With --all-apps it is about
+all apps, whose rows stand for apps or times.`
 }
 
 // Validate finds what is wrong with the flags.

@@ -20,9 +20,10 @@ type subjectCommand struct {
 func (subjectCommand) Help() string {
 	return `For example: receiptctl subject acme/chat message.read message=m1 user=bob group=g1
 
-Prints where a NATS client sends an event: with an event, the subject on which it is
-published by itself (receipts.in.…); without one, that of requests (receipts.submit.…). Names and ids
-are escaped as they have to be. The event is written as receiptctl event takes it. It talks to no server. docs/nats.md has the rest.`
+Prints where a NATS client sends an event: with an event, the subject on which it is published by
+itself (receipts.in.…); without one, that of requests (receipts.submit.…). Names and ids are escaped
+as they have to be. The event is written as receiptctl event takes it. It talks to no server.
+docs/nats.md has the rest.`
 }
 
 // Run prints.

@@ -27,7 +27,17 @@ const (
 const description = `Turns message receipts into a durable log, and the log into read sets, counts and unread state.
 
 With no settings it starts everything in this process and keeps it under ./data. Settings come from the flags
-below, the environment and a YAML file (flag over environment over file); docs/configuration.md tells more.`
+below, the environment and a YAML file (flag over environment over file); docs/configuration.md tells more.
+
+Three machines and nothing else form a cluster (docs/cluster.md); on the first one of them:
+
+    export RECEIPTD_CLUSTER_SECRET=...
+    receiptd --node a --data /var/lib/receiptd --listen 0.0.0.0:8080
+      --cluster-listen 10.0.0.1:6222
+      --cluster-routes 10.0.0.1:6222,10.0.0.2:6222,10.0.0.3:6222
+      --cluster-tls-cert a.pem --cluster-tls-key a-key.pem --cluster-tls-ca ca.pem
+
+With NATS servers of your own it is --nats URL,URL,URL --replicas 3 instead of --cluster-*.`
 
 // cli is the command line.
 type cli struct {

@@ -72,6 +72,9 @@ type Options struct {
 	// Intents are those of several processes, of which one at a time fills the sink; nil = there is
 	// one, and they are in its files.
 	Intents Intents
+	// InsertMost is how long an insert may be under way after the process that sent it has ended;
+	// 0 = 1 min. The sink waits for so long where nothing says what that was.
+	InsertMost time.Duration
 	// OnlyWithRoom has New fail on a full disk, instead of waiting for room.
 	OnlyWithRoom bool
 	// Logger; nil = slog's default.
@@ -84,6 +87,7 @@ func (o Options) withDefaults() Options {
 	o.BlockBytes = cmp.Or(o.BlockBytes, 32<<20)
 	o.BlockAge = cmp.Or(o.BlockAge, time.Second)
 	o.RefreshEvery = cmp.Or(o.RefreshEvery, 2*time.Second)
+	o.InsertMost = cmp.Or(o.InsertMost, time.Minute)
 	o.CheckpointEvery = cmp.Or(o.CheckpointEvery, 15*time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	return o

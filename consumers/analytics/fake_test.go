@@ -3,11 +3,16 @@ package analytics_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/receiptd/receiptd/consumers/analytics"
+	"github.com/receiptd/receiptd/consumers/internal/fold"
 	"github.com/receiptd/receiptd/internal/lab/consumertest"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 	"github.com/receiptd/receiptd/projections"
@@ -19,7 +24,8 @@ type memory struct {
 	mu     sync.Mutex
 	at     ch.Position
 	tokens []string
-	silent bool // inserts are never answered
+	silent bool        // inserts are never answered
+	late   ch.Position // where the last of these ends
 }
 
 func (m *memory) Ready(context.Context) error              { return nil }
@@ -36,7 +42,7 @@ func (m *memory) Insert(ctx context.Context, b *ch.Block, token string) error {
 	m.mu.Lock()
 	m.tokens = append(m.tokens, token)
 	silent := m.silent
-	if !silent {
+	if m.late = b.Position(); !silent {
 		m.at = b.Position()
 	}
 	m.mu.Unlock()
@@ -61,7 +67,12 @@ func (m *memory) sent() []string {
 // fill fills it from a log until the returned function is called.
 func (m *memory) fill(t *testing.T, log *consumertest.Log, dir string) (c *analytics.Consumer, stop func()) {
 	t.Helper()
-	c, err := analytics.New(log, m, analytics.Options{Dir: dir, BlockAge: time.Millisecond, CheckpointEvery: time.Hour, Logger: natstest.Logger(t)})
+	return m.fillWith(t, log, analytics.Options{Dir: dir, BlockAge: time.Millisecond, CheckpointEvery: time.Hour, Logger: natstest.Logger(t)})
+}
+
+func (m *memory) fillWith(t *testing.T, log *consumertest.Log, o analytics.Options) (c *analytics.Consumer, stop func()) {
+	t.Helper()
+	c, err := analytics.New(log, m, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +107,57 @@ func TestInterruptedInsertIsRepeatedAsItWas(t *testing.T) {
 	stop()
 	if list := sink.sent(); list[0] != list[1] {
 		t.Errorf("%s was under way, and then %s was sent", list[0], list[1])
+	}
+}
+
+// Nobody knows what is under way where the note of it is lost, or an older one is in its place. So
+// nothing is sent before that has arrived, or cannot any more.
+func TestInsertThatNoNoteTellsOfIsNotRepeatedOtherwise(t *testing.T) {
+	for name, harm := range map[string]func(note string, older []byte) error{
+		"missing": func(note string, _ []byte) error { return os.Remove(note) },
+		"damaged": func(note string, _ []byte) error { return os.Truncate(note, 10) },
+		"older":   func(note string, older []byte) error { return os.WriteFile(note, older, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := consumertest.Open(t, 1)
+			log.Group(3)
+			sink, dir := &memory{}, t.TempDir()
+			note := filepath.Join(dir, "p000", "INTENT")
+			fill := func() {
+				c, stop := sink.fill(t, log, dir)
+				consumertest.Eventually(t, "the sink has all", func() bool { return c.Stats()[0].Stored == log.Last(0) })
+				stop()
+			}
+			fill()
+			older := must[[]byte](t)(os.ReadFile(note))
+			log.Put(1, burst(0, 5, 3)...)
+			fill()
+			log.Put(1, burst(5, 9, 3)...)
+			sent := len(sink.sent())
+			sink.silent = true
+			_, stop := sink.fill(t, log, dir)
+			consumertest.Eventually(t, "an insert is under way", func() bool { return len(sink.sent()) > sent })
+			stop()
+			sent = len(sink.sent())
+			log.Put(1, burst(9, 12, 3)...)
+			if err := harm(note, older); err != nil {
+				t.Fatal(err)
+			}
+			sink.silent = false
+			arrived := time.AfterFunc(100*time.Millisecond, func() {
+				sink.mu.Lock()
+				defer sink.mu.Unlock()
+				sink.at = sink.late
+			})
+			defer arrived.Stop()
+			late := sink.late.Sequence
+			c, end := sink.fillWith(t, log, analytics.Options{Dir: dir, BlockAge: time.Millisecond, InsertMost: 2 * time.Second, Logger: natstest.Logger(t)})
+			consumertest.Eventually(t, "the sink has all again", func() bool { return c.Stats()[0].Stored == log.Last(0) })
+			end()
+			if next := sink.sent()[sent]; !strings.HasPrefix(next, fmt.Sprintf("RECEIPTS_0:%d-", late+1)) {
+				t.Errorf("an insert up to entry %d arrived late, and then %s was sent", late, next)
+			}
+		})
 	}
 }
 
@@ -235,4 +297,38 @@ func TestNothingIsNotedBesideATakeover(t *testing.T) {
 	if list := sink.sent(); noted.First != 1 || list[0] != "RECEIPTS_0:1-2" {
 		t.Errorf("%+v was noted beside a takeover; entries 1 and 2 were under way, and %q was sent", noted, list)
 	}
+}
+
+// A state for the sink that is not good is kept until the one in its place has come to where the
+// sink was, and is on the disk; then it is removed.
+func TestBadStateForTheSinkIsKeptUntilTheNewOneIsWhole(t *testing.T) {
+	log := consumertest.Open(t, 1)
+	log.Group(3)
+	log.Put(1, burst(0, 5, 3)...)
+	sink, dir := &memory{}, t.TempDir()
+	root := filepath.Join(dir, "p000")
+	run := func(checkpoints time.Duration) (c *analytics.Consumer, stop func()) {
+		return sink.fillWith(t, log, analytics.Options{
+			Dir: dir, BlockAge: time.Millisecond, RefreshEvery: time.Millisecond, CheckpointEvery: checkpoints, Logger: natstest.Logger(t),
+		})
+	}
+	aside := func() int { return len(must[[]string](t)(fold.Aside(nil, root))) }
+	c, stop := run(time.Millisecond)
+	consumertest.Eventually(t, "it is kept", func() bool { return c.Safe(0) == log.Last(0) })
+	stop()
+	if err := os.WriteFile(filepath.Join(root, "000001", "CORRUPT"), []byte("planted"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, stop = run(time.Hour) // the new one is never whole on the disk
+	consumertest.Eventually(t, "it is folded again", func() bool { return c.Stats()[0].Stored == log.Last(0) })
+	if aside() != 1 {
+		t.Errorf("%d are aside", aside())
+	}
+	stop()
+	if aside() != 1 {
+		t.Errorf("%d are aside after it has ended", aside())
+	}
+	_, stop = run(time.Millisecond)
+	consumertest.Eventually(t, "what was put aside is removed", func() bool { return aside() == 0 })
+	stop()
 }

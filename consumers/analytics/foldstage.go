@@ -45,18 +45,21 @@ func (f *foldStage) resume(ctx context.Context) (err error) {
 	w := f.w
 	// Before anything else: from here on whoever filled the sink before notes no other block. The
 	// last one may still arrive, which is why it is repeated if the sink does not have it.
-	if f.interrupted, err = w.c.o.Intents.Read(ctx, w.partition); err != nil {
-		return err
+	var lost error
+	if f.interrupted, lost = w.c.o.Intents.Read(ctx, w.partition); lost != nil && !errors.Is(lost, ErrNoteLost) {
+		return lost
 	}
-	if f.stored, err = w.position(ctx); err != nil {
-		return err
-	}
-	_, last, err := w.c.log.Bounds(ctx, w.partition)
+	last, err := f.compare(ctx)
 	if err != nil {
-		return fmt.Errorf("end of the log: %w", err)
-	}
-	if err := f.sameLog(ctx, last); err != nil {
 		return err
+	}
+	if lost != nil || f.stored.Sequence != w.fork && !f.interrupted.follows(f.stored.Sequence) {
+		if err := f.waitForInserts(ctx, lost); err != nil {
+			return err
+		}
+		if last, err = f.compare(ctx); err != nil {
+			return err
+		}
 	}
 	w.stored.Store(f.stored.Sequence)
 	ok, err := w.gen.Agrees(ctx, w.c.log, w.partition)
@@ -80,6 +83,34 @@ func (f *foldStage) resume(ctx context.Context) (err error) {
 	w.sinkAtStart = f.stored.Sequence
 	w.refreshedTo(w.refreshed.Load(), w.gen.Part.Stats().Clock)
 	return nil
+}
+
+// waitForInserts waits until none can be under way of which the note is lost, or another one is in
+// its place: what arrived after the same entries were sent in other blocks would be there twice.
+func (f *foldStage) waitForInserts(ctx context.Context, lost error) error {
+	w := f.w
+	if wait := time.Until(w.opened.Add(w.c.o.InsertMost)); wait > 0 {
+		w.logger.Warn("what was inserted last is not known: waiting until no insert can be under way any more",
+			"noted", f.interrupted, "clickhouse_position", f.stored.Sequence, "error", lost, "wait", wait)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	f.interrupted = Intent{}
+	return nil
+}
+
+// compare asks where the sink is, and compares that with the log, whose last entry it returns.
+func (f *foldStage) compare(ctx context.Context) (last uint64, err error) {
+	if f.stored, err = f.w.position(ctx); err != nil {
+		return 0, err
+	}
+	if _, last, err = f.w.c.log.Bounds(ctx, f.w.partition); err != nil {
+		return 0, fmt.Errorf("end of the log: %w", err)
+	}
+	return last, f.sameLog(ctx, last)
 }
 
 // sameLog compares the last entry that the sink has with the log's.

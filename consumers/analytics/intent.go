@@ -26,7 +26,8 @@ type Intent struct {
 
 // Intents keep the intent of each partition.
 type Intents interface {
-	// Read returns the last intent that was written, whoever wrote it; zero if there is none.
+	// Read returns the last intent that was written, whoever wrote it; zero if nothing was
+	// inserted yet. The error wraps [ErrNoteLost] if what was written is not there any more.
 	Read(ctx context.Context, partition int) (Intent, error)
 	// Write makes an intent durable before the insert. The error wraps [ErrFenced] if another
 	// process fills the sink now.
@@ -50,15 +51,19 @@ func (f files) Write(_ context.Context, partition int, i Intent) error {
 
 const intentFile = "INTENT"
 
-// errIntentDamaged: the note of the block that was being inserted is not as it was written.
-var errIntentDamaged = errors.New("the note of the insert that was under way is damaged; when no insert of it can be under way any more, a minute after the last stop, remove it")
+// ErrNoteLost: the note of the last insert is missing, or is not as it was written.
+var ErrNoteLost = errors.New("the note of the last insert is missing or damaged")
 
-// readIntent returns the last intent that was written; zero if there is none.
+// follows reports whether the intent is the last one that was written, if the sink has all up to an
+// entry: that block is there, or is what comes next.
+func (i Intent) follows(stored uint64) bool { return stored == i.Last || stored+1 == i.First }
+
+// readIntent returns the last intent that was written.
 func readIntent(dir string) (Intent, error) {
 	path := filepath.Join(dir, intentFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return Intent{}, nil
+		return Intent{}, fmt.Errorf("%w: %w", ErrNoteLost, err)
 	}
 	if err != nil {
 		return Intent{}, fmt.Errorf("read intent: %w", err)
@@ -70,14 +75,31 @@ func readIntent(dir string) (Intent, error) {
 	return i, nil
 }
 
+// begin writes the note of a partition of which no state was kept, and no insert was noted: that it
+// is missing later means that it was lost.
+func (f files) begin(partition int) error {
+	root := f.c.root(partition)
+	if _, err := os.Stat(filepath.Join(root, intentFile)); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return writeIntent(root, Intent{})
+}
+
+// CheckNote reads the note that lies beside the state of a partition, at the path that it returns.
+// The error is [ErrNoteLost] if the next start has to wait for inserts that it does not know of.
+func CheckNote(root string) (path string, err error) {
+	_, err = readIntent(root)
+	return filepath.Join(root, intentFile), err
+}
+
 // ParseIntent reads an intent from JSON. It is a range of entries and one of the attempts at it, or
 // zero, for none; anything else is refused: nobody would get to the end of a range that has none.
 func ParseIntent(text []byte) (i Intent, err error) {
 	if err := json.Unmarshal(text, &i, json.RejectUnknownMembers(true)); err != nil {
-		return Intent{}, fmt.Errorf("%w: %w", errIntentDamaged, err)
+		return Intent{}, fmt.Errorf("%w: %w", ErrNoteLost, err)
 	}
 	if i != (Intent{}) && (i.First == 0 || i.First > i.Last || i.Attempt < 0) {
-		return Intent{}, fmt.Errorf("%w: attempt %d at entries %d to %d", errIntentDamaged, i.Attempt, i.First, i.Last)
+		return Intent{}, fmt.Errorf("%w: attempt %d at entries %d to %d", ErrNoteLost, i.Attempt, i.First, i.Last)
 	}
 	return i, nil
 }
@@ -88,7 +110,7 @@ func ParseIntent(text []byte) (i Intent, err error) {
 func parseIntent(text []byte) (i Intent, err error) {
 	line, sum, _ := bytes.Cut(text, []byte("\n"))
 	if len(sum) > 0 && string(sum) != intentSum(line) {
-		return Intent{}, errIntentDamaged
+		return Intent{}, ErrNoteLost
 	}
 	return ParseIntent(line)
 }

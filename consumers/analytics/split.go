@@ -14,13 +14,7 @@ import (
 // fork has a worker of a partition that forked from another one begin with the state of that, if
 // that stands before the fork.
 func (c *Consumer) fork(w *worker) error {
-	log, forks := c.log.(interface {
-		Fork(partition int) (parent int, upto uint64)
-	})
-	if !forks {
-		return nil
-	}
-	parent, upto := log.Fork(w.partition)
+	parent, upto := c.log.Fork(w.partition)
 	if parent < 0 {
 		return nil
 	}

@@ -2,8 +2,11 @@ package analytics
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -36,10 +39,15 @@ type worker struct {
 	saved, durable                  atomic.Uint64
 	rows, blocks, failures, refused atomic.Uint64
 
+	opened time.Time // no insert of another process was sent after that
+
 	// sinkAtStart is the last entry that the sink had at the start. caughtUp says that the latest
 	// state as of that entry has been stored again.
 	sinkAtStart uint64
 	caughtUp    bool
+	// whole is closed when the state on the disk has all that the sink had at the start.
+	whole     chan struct{}
+	wholeOnce sync.Once
 }
 
 func (c *Consumer) open(partition int) (*worker, error) {
@@ -47,14 +55,20 @@ func (c *Consumer) open(partition int) (*worker, error) {
 		c: c, partition: partition, root: c.root(partition),
 		logger: c.o.Logger.With("analytics", partition),
 		folded: make(chan *job), encoded: make(chan *job), recycled: make(chan *clickhouse.Block, 1),
-		capturing: make(chan struct{}, 1),
+		capturing: make(chan struct{}, 1), whole: make(chan struct{}), opened: time.Now(),
 	}
+	first := !fold.Exists(nil, w.root)
 	if err := c.fork(w); err != nil {
 		return nil, err
 	}
 	var err error
 	if w.gen, err = fold.OpenCurrent(w.root, c.foldOptions(partition)); err != nil {
 		return nil, err
+	}
+	if f, alone := c.o.Intents.(files); alone && first {
+		if err := f.begin(partition); err != nil {
+			return nil, errors.Join(err, w.close())
+		}
 	}
 	w.standAt(w.gen.Saved())
 	w.refreshedAt.Store(w.gen.Part.Stats().Clock)
@@ -97,9 +111,44 @@ func (w *worker) run(ctx context.Context) error {
 	w.settled.Store(w.gen)
 	// At the end nobody waits for room on a full disk.
 	defer context.AfterFunc(ctx, w.gen.Store.StopWaiting)()
+	w.wholeSoon()
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		w.prove(ctx)
+		return nil
+	})
 	group.Go(func() error { return w.encode(ctx) })
 	group.Go(func() error { return w.write(ctx) })
 	group.Go(func() error { return f.run(ctx) })
 	return group.Wait()
+}
+
+// wholeSoon closes whole once the state is that.
+func (w *worker) wholeSoon() {
+	if w.durable.Load() >= w.sinkAtStart {
+		w.wholeOnce.Do(func() { close(w.whole) })
+	}
+}
+
+// prove removes states that were put aside when the one in their place has come to where the sink
+// was, and is what was written.
+func (w *worker) prove(ctx context.Context) {
+	aside, err := fold.Aside(nil, w.root)
+	if err == nil && len(aside) == 0 {
+		return
+	}
+	select {
+	case <-w.whole:
+	case <-ctx.Done():
+		return
+	}
+	if err == nil {
+		err = fold.ReadBack(ctx, func(f func(*fold.Generation) error) error { return f(w.gen) })
+	}
+	if err == nil {
+		err = fold.Discard(nil, aside)
+	}
+	if err != nil && ctx.Err() == nil {
+		w.logger.Warn("states for analytics that were put aside stay", "aside", aside, "error", err)
+	}
 }

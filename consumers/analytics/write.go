@@ -123,6 +123,7 @@ func (w *worker) commit(c *projections.Checkpoint) error {
 		return err
 	}
 	w.durable.Store(at)
+	w.wholeSoon()
 	return nil
 }
 

@@ -32,7 +32,7 @@ func told(t *testing.T, s *Subscription) (counts map[string]int, missed map[int]
 
 // What was not pushed is told by a summary after what was pushed before it, and before what was
 // pushed after it; and nothing twice.
-func TestWhatWasMissedIsToldInItsPlace(t *testing.T) {
+func TestWhatWasMissedIsToldInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := New(2, Options{})
 		s := subscribe(t, n, "alice")

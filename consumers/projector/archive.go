@@ -95,13 +95,7 @@ func (r *replica) archived(ctx context.Context, partition int) (first, last clic
 	if first, last, err = r.archive.Archived(ctx, partition); err != nil {
 		return first, last, err
 	}
-	log, forks := r.w.p.log.(interface {
-		Fork(partition int) (parent int, upto uint64)
-	})
-	if !forks {
-		return first, last, nil
-	}
-	parent, upto := log.Fork(partition)
+	parent, upto := r.w.p.log.Fork(partition)
 	if parent < 0 || last.Sequence > 0 && first.Sequence > upto+1 {
 		return first, last, nil
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/presence"
+	"github.com/receiptd/receiptd/internal/copystate"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -38,7 +38,8 @@ func (p *Projector) CatchUp(ctx context.Context) (folded uint64, err error) {
 // Close.
 func (w *worker) catchUp(ctx context.Context) (folded uint64, err error) {
 	end := w.endAtOpen.Load()
-	if w.presence() == presence.Absent || w.outcomes.last() >= end {
+	defer w.proving.Wait() // Close would give it up
+	if w.copyState() == copystate.Absent || w.outcomes.last() >= end {
 		return 0, nil
 	}
 	err = consumers.Follow(ctx, w.p.log, consumers.Options{

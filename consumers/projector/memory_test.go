@@ -97,6 +97,37 @@ func TestStateLargerThanTheCache(t *testing.T) {
 	}
 }
 
+// While a rebuild is under way the live state has half of its cache, and afterwards whichever is
+// live has all of it.
+func TestARebuildSharesTheCache(t *testing.T) {
+	const messages, cacheBytes = 10_000, 1 << 20
+	log := openLog(t, 1)
+	log.Configure(app, events.DefaultSettings(), 1)
+	var ids []string
+	for i := range messages {
+		ids = append(ids, message(i))
+		log.Put(1, events.Event{Kind: events.MessageSent, App: app, Peer: reader(i % 100), User: "alice", Message: ids[i]})
+	}
+	r := start(t, log, Options{CacheBytes: cacheBytes})
+	r.caughtUp()
+	r.checkpointed()
+	cached := func(ask []string) int {
+		must[map[string]projections.Counts](t)(r.Counts(app, ask)) // it drops what is too much
+		return r.Stats()[0].CacheBytes
+	}
+	half := r.replicaCacheBytes()
+	before, least := cached(ids), cacheBytes
+	result := must[RebuildResult](t)(r.Rebuild(testContext(t), RebuildOptions{Switch: true, Progress: func(p Progress) {
+		if p.Phase == phaseReplay {
+			least = min(least, cached(ids[:1]))
+		}
+	}}))
+	r.checkpointed()
+	if after := cached(ids); !result.Equal || before <= half || after <= half || least > half || least < half/2 {
+		t.Errorf("cached: %d before, %d beside the rebuild, %d afterwards; half of the cache is %d", before, least, after, half)
+	}
+}
+
 // checkpointed brings everything folded so far into the stores.
 func (r *running) checkpointed() {
 	r.t.Helper()

@@ -24,6 +24,8 @@ type mending struct {
 	count atomic.Uint64
 	// reason is why questions are not answered now; nil if they are.
 	reason atomic.Pointer[error]
+	// refused is why the state is not folded again when it is found corrupt; nil if it is.
+	refused atomic.Pointer[error]
 	// known are the settings of all apps as they were: without them each app would look unknown.
 	known atomic.Pointer[map[string]configured]
 	// holds is set while the worker keeps rebuilds away: they, too, would have to tell an
@@ -128,6 +130,9 @@ func (w *worker) startAgain(ctx context.Context, bad error) error {
 		})
 		w.mending.known.Store(&known)
 	}
+	if why := w.mending.refused.Load(); why != nil {
+		return w.standAside(ctx, *why)
+	}
 	reason := fmt.Errorf("%w: partition %d", ErrFoldingAgain, w.partition)
 	w.mending.reason.Store(&reason)
 	first, _, err := w.p.log.Bounds(ctx, w.partition)
@@ -173,6 +178,16 @@ func (w *worker) startAgain(ctx context.Context, bad error) error {
 	return nil
 }
 
+// standAside leaves a state that was refused where it is, and folds nothing until the context ends.
+func (w *worker) standAside(ctx context.Context, why error) error {
+	reason := fmt.Errorf("%w: partition %d: %w", errRefused, w.partition, why)
+	w.mending.reason.Store(&reason)
+	w.logger.Error("the state is put aside, and not folded again before the next start; the partition is not answered for here", "error", why)
+	w.letRebuild()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 // beginAgain gets a snapshot for a log that no longer has its start; empty if there is none.
 func (w *worker) beginAgain(ctx context.Context) (dir string, err error) {
 	for {
@@ -195,48 +210,15 @@ func (w *worker) replayed(g *fold.Generation) {
 	g.Part.Live(w.online())
 	switch was := w.unanswered(); was {
 	case nil: // at a start
-		w.discardAside()
-		return
 	case ErrArriving:
 		w.mending.reason.Store(nil)
 		w.logger.Info("a copy of the state is complete, and answers", "entry", w.replayUpto)
-		return
+	default:
+		w.mending.reason.Store(nil)
+		w.letRebuild()
+		w.logger.Info("the state is complete again")
 	}
-	w.mending.reason.Store(nil)
-	w.letRebuild()
-	w.logger.Info("the state is complete again")
-	w.proving.Go(func() { w.prove(g) })
-}
-
-// prove removes what was put aside when the state in its place is on the disk and is what was
-// written there.
-func (w *worker) prove(g *fold.Generation) {
-	var files []string
-	err := w.use(func(now *fold.Generation) (err error) {
-		if now != g {
-			return errors.New("it is not in use any more")
-		}
-		if _, err = g.Durable(); err == nil {
-			files, err = g.Store.Files()
-		}
-		return err
-	})
-	for _, path := range files {
-		if err == nil {
-			_, err = g.Store.CheckFile(w.p.closing, path, func(int) error { return w.p.closing.Err() })
-		}
-	}
-	if err != nil {
-		w.logger.Warn("a state that was put aside is kept: the one in its place is not proven", "error", err)
-		return
-	}
-	w.discardAside()
-}
-
-func (w *worker) discardAside() {
-	if err := fold.Discard(w.p.o.FS, w.root); err != nil {
-		w.logger.Warn("a state that was put aside stays", "error", err)
-	}
+	w.provenSoon()
 }
 
 // holdRebuilds ends the rebuild under way and keeps others away until letRebuild.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/receiptd/receiptd/consumers/internal/fold"
 	"github.com/receiptd/receiptd/events/eventlog"
@@ -97,7 +98,7 @@ func TestCorruptStateIsFoldedAgainWhileOthersAnswer(t *testing.T) {
 	if found := r.readThrough(); len(found) == 0 || !errors.Is(found[0], store.ErrCorrupt) {
 		t.Fatalf("found: %v", found)
 	}
-	eventually(t, "the state is put aside", func() bool { return fold.IsAside(nil, bad.root) })
+	eventually(t, "the state is put aside", func() bool { return len(leftIn(t, bad.root)) == 1 })
 	for range 3 {
 		if m, err := r.Message(app, message(0)); !errors.Is(err, ErrFoldingAgain) {
 			t.Errorf("answered: %+v, %v", m, err)
@@ -131,7 +132,7 @@ func TestCorruptStateIsFoldedAgainWhileOthersAnswer(t *testing.T) {
 	if _, err := r.Message(app, message(45)); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "what was put aside is removed", func() bool { return !fold.IsAside(nil, bad.root) })
+	eventually(t, "what was put aside is removed", func() bool { return len(leftIn(t, bad.root)) == 0 })
 	if res, err := r.Rebuild(testContext(t), RebuildOptions{}); err != nil || !res.Equal {
 		t.Errorf("a rebuild: %+v, %v", res, err)
 	}
@@ -186,4 +187,63 @@ func TestDamagedFilesOfAStateInUse(t *testing.T) {
 		}
 		r.stop()
 	}
+}
+
+// A state that is refused answers nothing and is not folded again, while the other partitions go
+// on; it can be dropped and brought back, and the next start folds it again.
+func TestRefusedStateStaysAside(t *testing.T) {
+	log := openLog(t, 2)
+	log.Group(3)
+	log.Put(5, burst(0, 40, 3)...)
+	o := Options{Dir: t.TempDir(), CacheBytes: 1}
+	r := start(t, log, o)
+	r.caughtUp()
+	want := r.digests(t)
+	settings, revision, _ := r.Settings(app)
+	why := errors.New("planted")
+	refused := func() {
+		t.Helper()
+		if err := r.Refuse(0, why); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is put aside", func() bool { return errors.Is(r.Ready(), errRefused) })
+		for range 3 {
+			if err := r.Ready(); !errors.Is(err, ErrFoldingAgain) || !errors.Is(err, why) || r.Serves(0, 0) || !r.FoldingAgain(0) {
+				t.Fatalf("it serves, or is not said to be refused: %v", err)
+			}
+			time.Sleep(50 * time.Millisecond) // in which it would be folded again
+		}
+	}
+	refused()
+	if s, known, ok := r.Settings(app); !ok || known != revision || !reflect.DeepEqual(s, settings) {
+		t.Errorf("settings %v %v %v", s, known, ok)
+	}
+	if err := r.workers[1].ask(func(*projections.Partition) error { return nil }); err != nil {
+		t.Errorf("the other partition: %v", err)
+	}
+	if _, err := r.Durable(1); err != nil {
+		t.Errorf("the other partition is not made durable: %v", err)
+	}
+	if s := r.Stats()[0]; s.Corruptions != 1 {
+		t.Errorf("it was put aside %d times", s.Corruptions)
+	}
+	if err := r.Drop(0); err != nil {
+		t.Fatal(err)
+	}
+	r.bring(0)
+	if got := r.digests(t); !slices.Equal(got, want) {
+		t.Errorf("brought back: digests %v, want %v", got, want)
+	}
+	refused()
+	if err := r.wait(); err != nil {
+		t.Error(err)
+	}
+	_ = r.Close()
+	r = start(t, log, o)
+	r.caughtUp()
+	eventually(t, "it is complete", func() bool { return r.Ready() == nil })
+	if got := r.digests(t); !slices.Equal(got, want) {
+		t.Errorf("after a start: digests %v, want %v", got, want)
+	}
+	r.stop()
 }

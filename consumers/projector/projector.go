@@ -16,7 +16,7 @@ import (
 	"github.com/receiptd/receiptd/consumers"
 	"github.com/receiptd/receiptd/consumers/internal/fold"
 	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/internal/presence"
+	"github.com/receiptd/receiptd/internal/copystate"
 	"github.com/receiptd/receiptd/projections"
 	"github.com/receiptd/receiptd/projections/store"
 )
@@ -93,6 +93,10 @@ type Options struct {
 	// lose what it acknowledged. Without it such a state is refused with [ErrAheadOfLog]: it may be
 	// the only copy of what the log lost.
 	StartOver bool
+	// Keep has a state kept that another one takes the place of, unless that one is equal: for a
+	// log that has lost entries, of which it may be the only trace. It is for people, who remove
+	// it: nothing is read from it any more.
+	Keep bool
 	// Sparse has only those partitions be here whose state lies in Dir; see [Projector.Begin] for
 	// the others. Without it all are.
 	Sparse bool
@@ -105,6 +109,9 @@ type Options struct {
 	// FS is the file system of the state; nil = the disk. There are no Snapshots with it.
 	FS vfs.FS
 }
+
+// KeptPrefix begins the names of states that were kept; see [Options.Keep].
+const KeptPrefix = fold.KeptPrefix
 
 // ErrStopped is returned for questions to a projector that was closed, and for the outcomes of
 // entries that it will not fold any more.
@@ -175,13 +182,10 @@ func New(ctx context.Context, log Log, o Options) (*Projector, error) {
 // before the fork. Otherwise it is folded from the start: the log has all that it takes, or the
 // archive.
 func (p *Projector) forked(partition int) error {
-	log, forks := p.log.(interface {
-		Fork(partition int) (parent int, upto uint64)
-	})
-	if !forks || p.o.FS != nil || fold.Exists(nil, partitionDir(p.o.Dir, partition)) {
+	if p.o.FS != nil || fold.Exists(nil, partitionDir(p.o.Dir, partition)) {
 		return nil
 	}
-	parent, upto := log.Fork(partition)
+	parent, upto := p.log.Fork(partition)
 	if parent < 0 {
 		return nil
 	}
@@ -197,9 +201,12 @@ func (p *Projector) forked(partition int) error {
 	return fold.Fork(partitionDir(p.o.Dir, partition), g, p.foldOptions(partition))
 }
 
+// cacheBytes bounds the cached state of one partition.
+func (p *Projector) cacheBytes() int { return p.o.CacheBytes * 3 / 4 / p.log.Partitions() }
+
 func (p *Projector) foldOptions(partition int) fold.Options {
 	return fold.Options{
-		Partition: partition, CacheBytes: p.o.CacheBytes * 3 / 4 / p.log.Partitions(),
+		Partition: partition, CacheBytes: p.cacheBytes(),
 		Blocks: p.blocks, FS: p.o.FS, Logger: p.o.Logger,
 	}
 }
@@ -265,7 +272,7 @@ func (p *Projector) Ready() error {
 		if err := w.err.Load(); err != nil {
 			return *err
 		}
-		if w.presence() != presence.Here {
+		if w.copyState() != copystate.Here {
 			continue // another node answers for it
 		}
 		if err := w.ask(func(*projections.Partition) error { return nil }); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/receiptd/receiptd/consumers/internal/fold"
 	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -72,12 +73,27 @@ func (p *Projector) Rebuild(ctx context.Context, o RebuildOptions) (RebuildResul
 	defer context.AfterFunc(p.closing, cancel)()
 	p.giveUp.Store(&cancel)
 	defer p.giveUp.Store(nil)
+	p.limitCaches(p.replicaCacheBytes())
+	defer func() { p.limitCaches(p.cacheBytes()) }()
 
 	result, err := p.rebuild(ctx, o)
 	if err != nil && p.closing.Err() != nil {
 		err = ErrStopped
 	}
 	return result, err
+}
+
+// replicaCacheBytes bounds the cached state of a replica, and of the live state beside it: the two
+// share the memory that the live one has otherwise.
+func (p *Projector) replicaCacheBytes() int { return max(1, p.cacheBytes()/2) }
+
+func (p *Projector) limitCaches(bytes int) {
+	for _, w := range p.workers {
+		_ = w.use(func(g *fold.Generation) error { // only fails when it is not here, or closed
+			g.SetCacheBytes(bytes)
+			return nil
+		})
+	}
 }
 
 func (p *Projector) rebuild(ctx context.Context, o RebuildOptions) (RebuildResult, error) {
@@ -91,11 +107,11 @@ func (p *Projector) rebuild(ctx context.Context, o RebuildOptions) (RebuildResul
 			r.discard()
 		}
 	}()
-	err := inParallel(ctx, here, func(inTurn context.Context, i int) (err error) {
+	err := inParallel(ctx, here, func(ctx context.Context, i int) (err error) {
 		if replicas[i], err = here[i].newReplica(ctx, overall, &o); err != nil {
 			return err
 		}
-		return replicas[i].compare(inTurn, o.Heads, &result.Partitions[i])
+		return replicas[i].compare(ctx, o.Heads, &result.Partitions[i])
 	})
 	// Only then the first partition switches: what fails or is given up before changes nothing.
 	if err == nil && o.Switch {

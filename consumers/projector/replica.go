@@ -26,6 +26,7 @@ type replica struct {
 	// state cannot come to where it is, and is not compared.
 	after  uint64
 	cutOff bool
+	equal  bool // to the live state, where the two were compared
 
 	overall    *overallProgress
 	progress   Progress // of this partition
@@ -40,7 +41,7 @@ func (w *worker) newReplica(ctx context.Context, overall *overallProgress, o *Re
 	if o.Snapshots != nil {
 		err = r.newFrom(ctx, o.Snapshots)
 	} else {
-		r.gen, err = fold.OpenNext(w.root, w.foldOptions())
+		r.gen, err = fold.OpenNext(w.root, w.replicaOptions())
 	}
 	if err != nil {
 		return nil, err
@@ -49,15 +50,33 @@ func (w *worker) newReplica(ctx context.Context, overall *overallProgress, o *Re
 	return r, nil
 }
 
-// discard removes the generation that is left over.
+// replicaOptions are the options of a generation beside the live one.
+func (w *worker) replicaOptions() fold.Options {
+	o := w.foldOptions()
+	o.CacheBytes = w.p.replicaCacheBytes()
+	return o
+}
+
+// discard removes the generation that is left over. One that the rebuilt state took the place of
+// and that is another one is put aside until that is proven, or kept: see [Options.Keep].
 func (r *replica) discard() {
 	if r == nil {
 		return
 	}
 	r.stay()
-	if err := r.unused.Remove(); err != nil {
-		// The next start removes it.
+	end, differs := r.unused.Remove, r.unused != r.gen && !r.equal
+	switch {
+	case differs && r.w.p.o.Keep:
+		end = func() error { return r.unused.Keep(r.w.root) }
+	case differs:
+		end = func() error { return r.unused.Retire(r.w.root) }
+	}
+	if err := end(); err != nil {
+		// The next start takes care of it.
 		r.logger.Warn("a generation that is not used any more stays", "error", err)
+	}
+	if r.unused != r.gen {
+		r.w.provenSoon()
 	}
 }
 
@@ -100,7 +119,7 @@ func (r *replica) compare(ctx context.Context, heads knownHeads, res *PartitionR
 	if res.Live, _, err = snap.Digest(ctx); err != nil {
 		return err
 	}
-	if res.Live == res.Replayed {
+	if r.equal = res.Live == res.Replayed; r.equal {
 		return nil
 	}
 	diff, err := store.Compare(ctx, snap, mine)

@@ -7,6 +7,8 @@ import (
 
 // RebuildResult is the outcome of a rebuild. As JSON it is what receiptctl verify prints.
 type RebuildResult struct {
+	// Node is whose state it was, of a cluster's nodes; empty for a server that is alone.
+	Node string `json:"node,omitempty"`
 	// Equal reports whether the replayed state equals the live one, and the replayed tree has the
 	// heads that the log is known to have had, in every partition.
 	Equal      bool    `json:"equal"`

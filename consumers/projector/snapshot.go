@@ -164,6 +164,6 @@ func (r *replica) newFrom(ctx context.Context, from Snapshots) error {
 		return err
 	}
 	r.after = at
-	r.gen, err = fold.OpenIncoming(w.root, dir, w.foldOptions())
+	r.gen, err = fold.OpenIncoming(w.root, dir, w.replicaOptions())
 	return err
 }

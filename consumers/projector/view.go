@@ -8,7 +8,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/internal/fold"
 	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/internal/presence"
+	"github.com/receiptd/receiptd/internal/copystate"
 	"github.com/receiptd/receiptd/projections"
 	"github.com/receiptd/receiptd/projections/store"
 )
@@ -221,8 +221,8 @@ type PartitionStats struct {
 	projections.Stats
 	// DiskBytes is the size of the checkpoint's files.
 	DiskBytes uint64
-	// Presence is whether there is one: all else is zero without.
-	Presence presence.Presence
+	// CopyState is whether there is one: all else is zero without.
+	CopyState copystate.State
 	// FoldingAgain is set while the state is not answered from, since it was found corrupt.
 	// Corruptions is how often it was, since the start.
 	FoldingAgain bool
@@ -237,8 +237,8 @@ func (p *Projector) Stats() []PartitionStats {
 	for k, w := range p.workers {
 		_ = w.use(func(g *fold.Generation) error { // only fails when closed or not here
 			out[k] = PartitionStats{
-				Stats: g.Part.Stats(), DiskBytes: g.Store.DiskBytes(), DiskFull: g.Store.DiskFull(), Presence: w.presence(),
-				FoldingAgain: w.presence() == presence.Here && w.unanswered() != nil, Corruptions: w.mending.count.Load(),
+				Stats: g.Part.Stats(), DiskBytes: g.Store.DiskBytes(), DiskFull: g.Store.DiskFull(), CopyState: w.copyState(),
+				FoldingAgain: w.copyState() == copystate.Here && w.unanswered() != nil, Corruptions: w.mending.count.Load(),
 			}
 			return nil
 		})

@@ -82,9 +82,9 @@ func (p *Projector) Reads(app, group, peer, user string, before uint64, limit in
 
 // UserMessages returns a page of what a user has sent, read or not read in a conversation; see
 // [projections.Partition.UserMessages].
-func (p *Projector) UserMessages(app, group, peer, user string, to projections.Relation, before uint64, limit int) (page projections.UserMessagePage, err error) {
+func (p *Projector) UserMessages(app, group, peer, user string, q projections.RelatedQuery) (page projections.UserMessagePage, err error) {
 	err = p.askIn(app, group, user, peer, func(part *projections.Partition) (err error) {
-		page, err = part.UserMessages(app, group, peer, user, to, before, limit)
+		page, err = part.UserMessages(app, group, peer, user, q)
 		return err
 	})
 	return page, err
@@ -110,18 +110,22 @@ func (p *Projector) SeesNobody(app, group, peer, user string) (nobody bool, err 
 	return nobody, err
 }
 
-// WishesIn returns what a user has set for one conversation; see [projections.Partition.WishesIn].
-func (p *Projector) WishesIn(app, group, peer, user string) (w projections.Wishes, err error) {
+// UserSettingsIn returns what a user has set for one conversation; see
+// [projections.Partition.UserSettingsIn].
+func (p *Projector) UserSettingsIn(app, group, peer, user string) (w projections.UserSettings, err error) {
 	err = p.askIn(app, group, user, peer, func(part *projections.Partition) (err error) {
-		w, err = part.WishesIn(app, group, peer, user)
+		w, err = part.UserSettingsIn(app, group, peer, user)
 		return err
 	})
 	return w, err
 }
 
-// Wishes returns what a user has set for all of their conversations, as each partition has it.
-func (p *Projector) Wishes(app, user string) ([]projections.Wishes, error) {
-	return OfEach(ofAll(p, func(part *projections.Partition) (projections.Wishes, error) { return part.Wishes(app, user) }))
+// UserSettings returns what a user has set for all of their conversations, as each partition has
+// it.
+func (p *Projector) UserSettings(app, user string) ([]projections.UserSettings, error) {
+	return OfEach(ofAll(p, func(part *projections.Partition) (projections.UserSettings, error) {
+		return part.UserSettings(app, user)
+	}))
 }
 
 // Knows reports whether a user is, or ever was, in a conversation.

@@ -47,13 +47,13 @@ type worker struct {
 	mending    mending
 	proving    sync.WaitGroup
 
-	mark             atomic.Pointer[markRequest] // nil unless somebody waits for one
+	checksum         atomic.Pointer[checksumRequest] // nil unless somebody waits for one
 	checkpointWanted chan struct{}
 	effects          []projections.Effect
 	err              atomic.Pointer[error]
 }
 
-// online is what the live fold asks who would be told; nil for nobody.
+// online tells the live fold whether a user would be told; nil if nobody would.
 func (w *worker) online() func(app, user string) bool {
 	if w.audience == nil || w.replaying {
 		return nil
@@ -105,13 +105,20 @@ func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := w.keepAside(); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	aside, err := fold.Aside(w.p.o.FS, w.root)
+	if err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
 	seq, _ := g.Part.Position()
-	// A state that was put aside is kept until the one in its place is complete, be that after
-	// another start.
+	// A state that was put aside is kept until the one in its place is complete and proven, be
+	// that after another start.
 	w.gen, w.replayUpto = g, end
-	w.replaying = seq < end && (seq == 0 || begun || fold.IsAside(w.p.o.FS, w.root))
+	w.replaying = seq < end && (seq == 0 || begun || len(aside) > 0)
 	if !w.replaying {
-		w.discardAside()
+		w.provenSoon()
 	}
 	g.Part.Live(w.online())
 	w.outcomes = newOutcomes(seq)
@@ -156,8 +163,8 @@ func (w *worker) Handle(_ context.Context, x *projections.Decoded, stored *event
 		w.replayed(g)
 	}
 	w.outcomes.decided(x.Sequence, list)
-	if m := w.mark.Load(); m != nil && x.Sequence >= m.sequence {
-		w.takeMark(m, x.Sequence, g)
+	if m := w.checksum.Load(); m != nil && x.Sequence >= m.sequence {
+		w.takeChecksum(m, x.Sequence, g)
 	}
 	w.reached(x.Sequence)
 	if a := w.audience; a != nil {

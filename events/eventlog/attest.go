@@ -39,18 +39,19 @@ type attester struct {
 	mu      sync.Mutex // over what follows
 	trimmed map[string]uint64
 	trees   map[string]merkle.Head // latest heads
-	// waiting are marks of entries that may not be on the disk yet, oldest first.
-	waiting []datedMarks
+	// waiting are attestations of entries that may not be on the disk yet, oldest first.
+	waiting []datedAttestations
 	lag     time.Duration
 	// trimmedAt is when entries left a stream on purpose last.
 	trimmedAt map[string]time.Time
 
 	presence presence
+	keeper   keeper
 }
 
-type datedMarks struct {
-	at    time.Time
-	marks witness.Marks
+type datedAttestations struct {
+	at           time.Time
+	attestations witness.Attestations
 }
 
 // startAttesting begins the witness, with what the log holds now.
@@ -61,17 +62,21 @@ func (l *Log) startAttesting(ctx context.Context, js jetstream.JetStream) error 
 	}
 	a := &attester{
 		log: l, js: js, file: file, trimmed: map[string]uint64{}, trimmedAt: map[string]time.Time{}, trees: map[string]merkle.Head{},
+		keeper: keeper{dir: l.cfg.Dir, noted: map[string]noted{}},
 	}
 	if l.cfg.Fsync != FsyncAlways {
 		a.lag = attestUnsynced
 	}
-	for stream, m := range file.Marks() {
+	for stream, m := range file.Attestations() {
 		a.trimmed[stream], a.trees[stream] = m.Trimmed, m.Tree
 	}
 	l.attester = a
-	marks, err := a.collect(ctx)
+	attestations, err := a.collect(ctx)
 	if err == nil {
-		err = a.write(marks)
+		err = a.write(attestations)
+	}
+	if err == nil {
+		err = a.keeper.forget(attestations)
 	}
 	if err == nil && !hasWitnessed(l.cfg.Dir) {
 		err = atomicfile.Write(filepath.Join(l.cfg.Dir, witnessedFile), nil, 0o600)
@@ -92,7 +97,7 @@ func (l *Log) startAttesting(ctx context.Context, js jetstream.JetStream) error 
 func (a *attester) run() {
 	tick := time.NewTicker(attestEvery)
 	defer tick.Stop()
-	sent, asked := a.log.sentBeside(), time.Now()
+	sent, asked, settled := a.log.sentBeside(), time.Now(), true
 	for {
 		select {
 		case <-tick.C:
@@ -107,8 +112,9 @@ func (a *attester) run() {
 			continue // its entries are not attested
 		}
 		collect := a.acknowledged
-		if now := a.log.sentBeside(); now != sent || time.Since(asked) >= attestFully {
-			collect, sent, asked = a.collect, now, time.Now()
+		// What was sent a moment ago may not be done yet: it is looked at once more.
+		if now := a.log.sentBeside(); now != sent || !settled || time.Since(asked) >= attestFully {
+			collect, sent, asked, settled = a.collect, now, time.Now(), now == sent
 		}
 		if err := a.attest(a.log.stopping, collect); err != nil && a.log.stopping.Err() == nil {
 			a.log.logger.Warn("the witness of the log was not written; trying again", slog.Any("error", err))
@@ -127,22 +133,23 @@ func (l *Log) sentBeside() (n uint64) {
 }
 
 // attest writes what the log holds, or held when all of that was certainly on the disk.
-func (a *attester) attest(ctx context.Context, collect func(context.Context) (witness.Marks, error)) error {
+func (a *attester) attest(ctx context.Context, collect func(context.Context) (witness.Attestations, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	marks, err := collect(ctx)
+	attestations, err := collect(ctx)
 	if err != nil {
 		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	defer a.forgetLocked(a.file.Attestations(), attestations)
 	if a.lag == 0 {
-		return a.writeLocked(marks)
+		return a.writeLocked(attestations)
 	}
-	a.waiting = append(a.waiting, datedMarks{at: time.Now(), marks: marks})
-	var due witness.Marks
+	a.waiting = append(a.waiting, datedAttestations{at: time.Now(), attestations: attestations})
+	var due witness.Attestations
 	for len(a.waiting) > 0 && time.Since(a.waiting[0].at) >= a.lag {
-		due, a.waiting = a.waiting[0].marks, a.waiting[1:]
+		due, a.waiting = a.waiting[0].attestations, a.waiting[1:]
 	}
 	if due == nil {
 		return nil
@@ -150,56 +157,74 @@ func (a *attester) attest(ctx context.Context, collect func(context.Context) (wi
 	return a.writeLocked(due)
 }
 
-func (a *attester) write(marks witness.Marks) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.writeLocked(marks)
+// forgetLocked lets go of the blocks that no attestations have any more, if others have come.
+func (a *attester) forgetLocked(before, collected witness.Attestations) {
+	written := a.file.Attestations()
+	for stream, m := range before {
+		if written[stream].Blocks == m.Blocks {
+			continue
+		}
+		held := []witness.Attestations{written, collected}
+		for _, w := range a.waiting {
+			held = append(held, w.attestations)
+		}
+		if err := a.keeper.forget(held...); err != nil {
+			a.log.logger.Warn("a second name of a block was not removed", slog.Any("error", err))
+		}
+		return
+	}
 }
 
-// writeLocked writes marks, with what was trimmed since they were collected and with the heads of
-// the trees up to them.
-func (a *attester) writeLocked(marks witness.Marks) error {
-	for stream, m := range marks {
+func (a *attester) write(attestations witness.Attestations) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.writeLocked(attestations)
+}
+
+// writeLocked writes attestations, with what was trimmed since they were collected and with the
+// heads of the trees up to them.
+func (a *attester) writeLocked(attestations witness.Attestations) error {
+	for stream, m := range attestations {
 		m.Trimmed = max(m.Trimmed, a.trimmed[stream])
 		if tree := a.trees[stream]; tree.Position() <= m.Last {
 			m.Tree = tree
 		}
-		marks[stream] = m
+		attestations[stream] = m
 	}
-	return a.file.Write(marks)
+	return a.file.Write(attestations)
 }
 
 // acknowledged is what the witness says already, and what the publishers stored since.
-func (a *attester) acknowledged(context.Context) (witness.Marks, error) {
-	marks := a.latest()
+func (a *attester) acknowledged(context.Context) (witness.Attestations, error) {
+	attestations := a.latest()
 	for _, p := range a.log.publishers {
 		name := streamName(p.partition)
-		if m, ok := marks[name]; ok {
+		if m, ok := attestations[name]; ok {
 			m.Last = max(m.Last, p.stats.last.Load())
-			marks[name] = m
+			attestations[name] = m
 		}
 	}
-	return marks, nil
+	return attestations, nil
 }
 
-// latest are the marks that were collected last, written or waiting.
-func (a *attester) latest() witness.Marks {
+// latest are the attestations that were collected last, written or waiting.
+func (a *attester) latest() witness.Attestations {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if n := len(a.waiting); n > 0 {
-		return maps.Clone(a.waiting[n-1].marks)
+		return maps.Clone(a.waiting[n-1].attestations)
 	}
-	return a.file.Marks()
+	return a.file.Attestations()
 }
 
 // collect asks the server what it holds.
-func (a *attester) collect(ctx context.Context) (witness.Marks, error) {
+func (a *attester) collect(ctx context.Context) (witness.Attestations, error) {
 	before := a.latest()
-	marks := witness.Marks{}
+	attestations := witness.Attestations{}
 	list := a.js.ListStreams(ctx)
 	for info := range list.Info() {
 		name, s := info.Config.Name, &info.State
-		m := witness.Mark{Stream: name, Created: info.Created.UTC(), Last: s.LastSeq}
+		m := witness.Attestation{Stream: name, Created: info.Created.UTC(), Last: s.LastSeq}
 		old, known := before[name]
 		if old.Created.Equal(m.Created) {
 			m.Tree, m.Trimmed = old.Tree, old.Trimmed
@@ -218,12 +243,18 @@ func (a *attester) collect(ctx context.Context) (witness.Marks, error) {
 				return nil, err
 			}
 		}
-		marks[name] = m
+		if hasBlocks(name) {
+			var err error
+			if m.Blocks, err = a.keeper.note(name); err != nil {
+				return nil, err
+			}
+		}
+		attestations[name] = m
 	}
 	if err := list.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
 		return nil, fmt.Errorf("list streams: %w", err)
 	}
-	return marks, nil
+	return attestations, nil
 }
 
 func (a *attester) fingerprint(ctx context.Context, stream string, sequence uint64) (uint64, error) {
@@ -255,7 +286,7 @@ func (a *attester) trimming(partition int, upto uint64) error {
 	stream := streamName(partition)
 	a.trimmed[stream] = max(a.trimmed[stream], upto)
 	a.trimmedAt[stream] = time.Now()
-	return a.writeLocked(a.file.Marks())
+	return a.writeLocked(a.file.Attestations())
 }
 
 // AttestTree has the witness hold a head of a partition's tree. It does nothing for a log in an
@@ -278,7 +309,7 @@ func (l *Log) Attested(partition int) (last uint64, tree merkle.Head) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	m := a.file.Marks()[streamName(partition)]
+	m := a.file.Attestations()[streamName(partition)]
 	return m.Last, m.Tree
 }
 
@@ -287,11 +318,11 @@ func (l *Log) Attested(partition int) (last uint64, tree merkle.Head) {
 func (a *attester) finish() {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
-	marks, err := a.collect(ctx)
+	attestations, err := a.collect(ctx)
 	if err != nil || a.lag != 0 {
-		return // the marks there are stay true
+		return // the attestations there are stay true
 	}
-	if err := a.write(marks); err != nil {
+	if err := a.write(attestations); err != nil {
 		a.log.logger.Warn("the witness of the log was not written at the end", slog.Any("error", err))
 	}
 }

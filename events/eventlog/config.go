@@ -34,8 +34,9 @@ type Config struct {
 	// by which a log that lost entries is found out. It is away from Dir, at best on another disk.
 	// Empty means beside Dir: its name with ".witness".
 	WitnessDir string
-	// InspectBytes bounds how much of each stream's files is read before the embedded server
-	// starts, from the end; 0 = all.
+	// InspectBytes bounds how much of each partition's files is read before the embedded server
+	// starts, from the end; 0 = all. It does not bound what the server itself reads then, as it
+	// does with everything after a crash.
 	InspectBytes int64
 	// Weight is the share of an app in the queues beside those of others, at least 1; nil = 1 for
 	// each.
@@ -105,13 +106,13 @@ func (c *Config) validate() error {
 			errs = append(errs, errors.New(problem))
 		}
 	}
-	places := 0
+	given := 0
 	for _, set := range []bool{c.Dir != "", c.URL != "", c.Peers != nil} {
 		if set {
-			places++
+			given++
 		}
 	}
-	check(places == 1, "exactly one of Dir, URL and Peers must be set")
+	check(given == 1, "exactly one of Dir, URL and Peers must be set")
 	check(c.Peers == nil || c.Node != "", "Peers needs Node")
 	check(c.Partitions >= 0 && c.Partitions <= events.MaxPartitions, fmt.Sprintf("Partitions must be in 0..%d", events.MaxPartitions))
 	check(c.Replicas >= 0 && c.Replicas <= 5, "Replicas must be in 1..5")

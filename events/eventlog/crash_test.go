@@ -17,7 +17,14 @@ import (
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
-func init() { children["publish"] = publishUntilKilled }
+func init() {
+	for fsync, name := range publishers {
+		children[name] = func(dir string) error { return publishUntilKilled(dir, fsync) }
+	}
+}
+
+// publishers are the processes that publish until they are killed.
+var publishers = map[eventlog.Fsync]string{eventlog.FsyncAlways: "publish", eventlog.FsyncInterval: "publish, synced at intervals"}
 
 // child runs the test binary as another process, in a directory.
 func child(t *testing.T, name, dir string) *exec.Cmd {
@@ -34,9 +41,9 @@ func child(t *testing.T, name, dir string) *exec.Cmd {
 
 // publishUntilKilled says on standard output which events are acknowledged, and goes on until it is
 // killed. Producers number their events from the time, so that no two processes use the same.
-func publishUntilKilled(dir string) error {
+func publishUntilKilled(dir string, fsync eventlog.Fsync) error {
 	ctx := context.Background()
-	l, err := eventlog.Open(ctx, eventlog.Config{Dir: dir, Partitions: 2, Logger: slog.New(slog.DiscardHandler)})
+	l, err := eventlog.Open(ctx, eventlog.Config{Dir: dir, Partitions: 2, Fsync: fsync, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
@@ -63,9 +70,17 @@ func publishUntilKilled(dir string) error {
 	return nil
 }
 
-// What was acknowledged is in the log after kill -9, once, in order.
+// What was acknowledged is in the log after kill -9, once, in order, however often it is synced.
 func TestKilledProcessLosesNothing(t *testing.T) {
-	t.Parallel()
+	for fsync, name := range publishers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			killPublishers(t, fsync)
+		})
+	}
+}
+
+func killPublishers(t *testing.T, fsync eventlog.Fsync) {
 	ctx := testContext(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -73,7 +88,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	dir := t.TempDir()
 	acked := make(map[string]bool)
 	for range 5 {
-		cmd := child(t, "publish", dir)
+		cmd := child(t, publishers[fsync], dir)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)

@@ -340,6 +340,7 @@ func TestSideStreamsAreGuardedToo(t *testing.T) {
 	d.must(err)
 	d.change(blocks[0], func(b []byte) []byte { b[len(b)-20] ^= 1; return b }) // its last record
 	d.refused(eventlog.CodeShorter, "KV_side")
+	d.must(os.RemoveAll(filepath.Join(d.cfg.Dir, "kept")))
 	d.must(os.Remove(blocks[0])) // the summary is still there
 	d.refused(eventlog.CodeShorter, "KV_side")
 	d.must(os.WriteFile(blocks[0], whole, 0o600))

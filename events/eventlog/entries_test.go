@@ -122,12 +122,12 @@ func TestWitnessOfIntervalsWaits(t *testing.T) {
 		began := time.Now()
 		d.append(l, 1)
 		time.Sleep(300 * time.Millisecond) // the witness is written many times
-		marks, err := witness.Read(d.cfg.WitnessDir)
+		attestations, err := witness.Read(d.cfg.WitnessDir)
 		d.must(err)
 		if time.Since(began) >= eventlog.AttestUnsynced && tries < 10 {
 			continue // a machine that slow says nothing
 		}
-		if got := marks["RECEIPTS_0"].Last; got > last {
+		if got := attestations["RECEIPTS_0"].Last; got > last {
 			t.Errorf("%v after it was stored, entry %d is in the witness", time.Since(began), got)
 		}
 		return

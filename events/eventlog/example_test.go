@@ -64,3 +64,25 @@ func Example() {
 	// message.sent m1 by ann
 	// message.read m1 by ben
 }
+
+// A program that shares a NATS cluster with receiptd appends to the same log, of as many partitions
+// as that has.
+func ExampleLog_Submit() {
+	report := func(ctx context.Context) error {
+		log, err := eventlog.Open(ctx, eventlog.Config{URL: "nats://nats-1:4222"})
+		if err != nil {
+			return err
+		}
+		defer log.Close(ctx)
+		ticket, err := log.Submit(ctx, []events.Event{
+			{App: events.AppKey("acme", "chat"), Kind: events.MessageRead, Group: "team", User: "ben", Message: "m1"},
+		})
+		if err != nil {
+			return err
+		}
+		return ticket.Wait(ctx) // it is on the disks of a majority
+	}
+	if err := report(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+}

@@ -55,7 +55,7 @@ func forksOf(metas []map[string]string) ([]fork, error) {
 		if f.upto, err = strconv.ParseUint(metas[p][metaFork], 10, 63); err != nil || metas[p][metaParent] != strconv.Itoa(p-half) {
 			return nil, badFork(metas, p)
 		}
-		if f.parent = p - half; f.upto <= forks[f.parent].upto { // a later mark than the one before
+		if f.parent = p - half; f.upto <= forks[f.parent].upto { // a later fork than the one before
 			return nil, badFork(metas, p)
 		}
 	}

@@ -47,7 +47,11 @@ func (g *guard) raise() error {
 			return fmt.Errorf("guard the files of %s: %w", s.Stream, err)
 		}
 	}
-	if err := os.Rename(making, filepath.Join(g.dir, guardDir)); err != nil {
+	err := atomicfile.SyncTree(making)
+	if err == nil {
+		err = atomicfile.Rename(making, filepath.Join(g.dir, guardDir))
+	}
+	if err != nil {
 		return fmt.Errorf("guard the log: %w", err)
 	}
 	return nil
@@ -56,7 +60,7 @@ func (g *guard) raise() error {
 // lower takes the second names away, in one step too.
 func (g *guard) lower() error {
 	done := filepath.Join(g.dir, guardDone)
-	err := os.Rename(filepath.Join(g.dir, guardDir), done)
+	err := atomicfile.Rename(filepath.Join(g.dir, guardDir), done)
 	if err == nil {
 		err = os.RemoveAll(done)
 	}
@@ -103,7 +107,7 @@ func restoreGuarded(dir, streams string, logger *slog.Logger) error {
 			return fmt.Errorf("put back guarded files: %w", err)
 		}
 	}
-	restored := 0
+	restored := map[string]int{} // files by directory
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -128,7 +132,7 @@ func restoreGuarded(dir, streams string, logger *slog.Logger) error {
 		if err := putAside(dir, name, to); err != nil {
 			return err
 		}
-		restored++
+		restored[filepath.Dir(to)]++
 		return os.Link(path, to)
 	})
 	if errors.Is(err, fs.ErrNotExist) {
@@ -137,8 +141,15 @@ func restoreGuarded(dir, streams string, logger *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("put back guarded files: %w", err)
 	}
-	if restored > 0 {
-		logger.Warn("files of the log that a start took away are put back", slog.Int("files", restored))
+	files := 0
+	for dir, n := range restored {
+		if err := atomicfile.SyncDir(dir); err != nil {
+			return fmt.Errorf("put back guarded files: %w", err)
+		}
+		files += n
+	}
+	if files > 0 {
+		logger.Warn("files of the log that a start took away are put back", slog.Int("files", files))
 	}
 	return os.RemoveAll(root)
 }
@@ -181,7 +192,7 @@ func putAside(dir, name, path string) error {
 		return nil
 	}
 	aside := filepath.Join(dir, asideDir, time.Now().UTC().Format("20060102T150405.000000000"), name)
-	if err := os.MkdirAll(filepath.Dir(aside), 0o700); err != nil {
+	if err := atomicfile.MkdirAll(filepath.Dir(aside), 0o700); err != nil {
 		return err
 	}
 	return atomicfile.Rename(path, aside)

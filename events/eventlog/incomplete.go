@@ -20,14 +20,14 @@ import (
 // keeps the files that are there, so that the stream would be left out at the start after that,
 // with everything that was stored meanwhile. One that has entries all the same is an error, and is
 // not removed.
-func removeIncompleteStreams(ctx context.Context, dir string, marks witness.Marks, logger *slog.Logger) error {
+func removeIncompleteStreams(ctx context.Context, dir string, attestations witness.Attestations, logger *slog.Logger) error {
 	streams, err := blockfile.Streams(filepath.Join(dir, server.JetStreamStoreDir))
 	if err != nil {
 		return fmt.Errorf("look for incomplete streams: %w", err)
 	}
 	for _, s := range streams {
 		_, err := s.Meta()
-		if err == nil || marks[s.Name].Last > 0 {
+		if err == nil || attestations[s.Name].Last > 0 {
 			continue // the inspection tells of one that lost its entries
 		}
 		if !errors.Is(err, blockfile.ErrDamaged) {

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -21,15 +20,15 @@ import (
 )
 
 const (
-	// ingressAccount is the account of the producer of all apps, and of receiptd where it takes
-	// what producers publish and ask for. It has no JetStream, and sees nothing of the log's
-	// account. Producers of one app are in accounts of their own, which see nothing but their part
-	// of its services: in one account they could hear each other's answers.
+	// ingressAccount is the account of the producer of all apps. It has no JetStream, and sees
+	// nothing of the log's account. Producers of one app are in accounts of their own: in one
+	// account they could hear each other's answers.
 	ingressAccount = "INGRESS"
 	// DefaultIngressUser is the user name of outside producers unless [Ingress.User] says
 	// otherwise.
 	DefaultIngressUser = "ingress"
-	// requestUser is receiptd itself in that account. It can only log in from inside the process.
+	// requestUser is what the names of receiptd's own users in these accounts begin with. They can
+	// only log in from inside the process.
 	requestUser = "receiptd-requests"
 
 	// ingressLoginSeconds is how long a client may take to say who it is.
@@ -40,12 +39,8 @@ const (
 	ingressMargin = 16 << 20
 )
 
-// Where answers go: to what producers listen on in their account and, for those in another account
-// than receiptd, to what the server made of it.
-const (
-	inboxPrefix    = "_INBOX."
-	importedPrefix = "_R_."
-)
+// inboxPrefix is where answers go: what producers may listen on.
+const inboxPrefix = "_INBOX."
 
 // Ingress lets NATS clients outside of the process publish single events to the embedded server, on
 // the subjects of [events.IngressSubject]. The server routes each event to its partition and
@@ -63,7 +58,14 @@ type Ingress struct {
 	Apps []IngressApp
 	// TLS, if set, is what the listener speaks; without it passwords travel as they are.
 	TLS *tls.Config
+	// MaxConnections bounds how many may be open, each of which takes a file; 0 means
+	// [DefaultIngressConnections].
+	MaxConnections int
 }
+
+// DefaultIngressConnections is how many connections the embedded server lets in unless
+// [Ingress.MaxConnections] says otherwise.
+const DefaultIngressConnections = 1024
 
 // IngressApp lets clients publish the events of one app, "org#app", and of no other. They log in
 // with the app's key as the user name.
@@ -113,32 +115,48 @@ func (in *Ingress) apply(opts *server.Options, requestPassword string) error {
 		})
 		return nil
 	}
-	all := server.NewAccount(ingressAccount)
-	opts.Accounts = append(opts.Accounts, all)
+	// open makes an account that receiptd is in, too.
+	open := func(name string) *server.Account {
+		account := server.NewAccount(name)
+		opts.Accounts = append(opts.Accounts, account)
+		opts.Users = append(opts.Users, &server.User{
+			Username: requestUserOf(name), Password: requestPassword, Account: account,
+			// The requester chooses where the answer goes.
+			Permissions:            &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{inboxPrefix + ">"}}},
+			AllowedConnectionTypes: map[string]struct{}{jwt.ConnectionTypeInProcess: {}},
+		})
+		return account
+	}
 	if in.Password != "" {
-		if err := add(all, in.user(), in.Password, events.IngressSubjects, events.SubmitSubjects); err != nil {
+		if err := add(open(ingressAccount), in.user(), in.Password, events.IngressSubjects, events.SubmitSubjects); err != nil {
 			return err
 		}
 	}
 	for _, x := range in.Apps {
-		account := server.NewAccount(accountOf(x.App))
-		opts.Accounts = append(opts.Accounts, account)
 		publish, request, err := ingressOf(x.App)
 		if err == nil {
-			err = add(account, x.App, x.Password, publish, request)
+			err = add(open(accountOf(x.App)), x.App, x.Password, publish, request)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	opts.Users = append(opts.Users, &server.User{
-		Username: requestUser, Password: requestPassword, Account: all,
-		// The requester chooses where the answer goes.
-		Permissions:            &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{inboxPrefix + ">", importedPrefix + ">"}}},
-		AllowedConnectionTypes: map[string]struct{}{jwt.ConnectionTypeInProcess: {}},
-	})
 	return nil
 }
+
+// accounts are the names of those of the producers.
+func (in *Ingress) accounts() (names []string) {
+	if in.Password != "" {
+		names = append(names, ingressAccount)
+	}
+	for _, x := range in.Apps {
+		names = append(names, accountOf(x.App))
+	}
+	return names
+}
+
+// requestUserOf is receiptd itself in an account of producers.
+func requestUserOf(account string) string { return requestUser + "-" + account }
 
 func (in *Ingress) user() string {
 	if in.User == "" {
@@ -163,65 +181,51 @@ func ingressOf(app string) (publish, request string, err error) {
 	return publish, request, err
 }
 
-// openIngress connects the accounts of the producers of one app to that of receiptd, and takes what
-// is published. Until then nobody receives it, and producers are told so.
-//
-// There are services between accounts, rather than one account with permissions, because
-// what is published in an account is heard by whoever may listen there, answers included.
+// openIngress takes what is published. Until then nobody receives it, and producers are told so.
 func (l *Log) openIngress(ctx context.Context) error {
-	e := l.server
-	owner, err := e.srv.LookupAccount(ingressAccount)
-	if err != nil {
-		return err
-	}
-	source, _ := events.IngressMapping(1)
-	var outside []*server.Account
-	for _, x := range l.cfg.Ingress.Apps {
-		account, err := e.srv.LookupAccount(accountOf(x.App))
-		if err != nil {
-			return err
-		}
-		outside = append(outside, account)
-	}
-	for _, subject := range []string{source, events.SubmitSubjects} {
-		if err := owner.AddServiceExport(subject, outside); err != nil {
-			return fmt.Errorf("export %s: %w", subject, err)
-		}
-	}
-	for i, x := range l.cfg.Ingress.Apps {
-		publish, request, err := ingressOf(x.App)
-		if err != nil {
-			return err
-		}
-		publish = strings.TrimSuffix(publish, ">") + "*.*" // a service has no open end
-		for _, subject := range []string{publish, request} {
-			if err := outside[i].AddServiceImport(owner, subject, subject); err != nil {
-				return fmt.Errorf("import %s: %w", subject, err)
-			}
-		}
-	}
 	r, err := l.newRelay(ctx)
 	if err == nil {
 		err = r.open()
 	}
 	if err == nil {
-		e.watching.Go(func() { e.watchIngress(r) })
+		l.server.watching.Go(func() { l.server.watchIngress(r) })
 	}
 	return err
 }
 
-// ConnectRequests opens a connection on which the requests of outside producers arrive, those to
-// [events.SubmitSubjects]. It comes back by itself, and is closed by [Log.Close] at the latest. On
-// the embedded server it is one of the producers' account, which has nothing to do with the log's;
-// nil says that no producers are let in. On an outside server it is [Log.Connect].
-func (l *Log) ConnectRequests(ctx context.Context, name string) (*nats.Conn, error) {
-	if l.server == nil {
-		return l.Connect(ctx, name)
+// ConnectRequests opens the connections on which the requests of outside producers arrive, those to
+// [events.SubmitSubjects]. They come back by themselves, and are closed by [Log.Close] at the
+// latest. On the embedded server there is one in the account of the producer of all apps, and one
+// in that of each app's own, so that what one app sends fills no connection but its own; they have
+// nothing to do with the log's account. None say that no producers are let in. On an outside server
+// it is [Log.Connect].
+func (l *Log) ConnectRequests(ctx context.Context, name string) ([]*nats.Conn, error) {
+	if l.server != nil {
+		return l.connectProducers(ctx, name)
 	}
+	nc, err := l.Connect(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return []*nats.Conn{nc}, nil
+}
+
+// connectProducers connects to each account of producers of the embedded server.
+func (l *Log) connectProducers(ctx context.Context, name string) (list []*nats.Conn, err error) {
 	if l.cfg.Ingress.Listen == "" {
 		return nil, nil
 	}
-	return l.keep(l.connectAs(ctx, name, requestUser))
+	for _, account := range l.cfg.Ingress.accounts() {
+		nc, err := l.keep(l.connectAs(ctx, name, requestUserOf(account)))
+		if err != nil {
+			for _, nc := range list {
+				nc.Close()
+			}
+			return nil, err
+		}
+		list = append(list, nc)
+	}
+	return list, nil
 }
 
 // watchIngress closes the relay while the disk has no room for what producers publish: they do not

@@ -19,77 +19,6 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog/witness"
 )
 
-// ErrDamaged: the files of an embedded log are not what was acknowledged. The error is a
-// [*DamageError]. Nothing was changed: they may be the only copy.
-var ErrDamaged = errors.New("eventlog: the log is damaged")
-
-// Codes of findings. An operator's tools go by them.
-const (
-	CodeUnreadable     = "unreadable"      // a file cannot be read now
-	CodeMetaDamaged    = "meta_damaged"    // a stream's configuration is not what was written
-	CodeBlockDamaged   = "block_damaged"   // entries are not what was written
-	CodeEntriesMissing = "entries_missing" // entries are missing between others or before them
-	CodeShorter        = "log_shorter"     // acknowledged entries are missing at the end
-	CodeEntryDiffers   = "entry_differs"   // another entry lies at a position that is known
-	CodeStreamMissing  = "stream_missing"  // a stream is gone
-	CodeStreamForeign  = "stream_foreign"  // another stream lies in its place
-	CodeWitnessDamaged = "witness_damaged" // the witness cannot be read
-	CodeWitnessMissing = "witness_missing" // the log had a witness and has none
-	CodeMetaStale      = "meta_stale"      // a configuration has an older checksum; it heals
-	CodeTornTail       = "torn_tail"       // a write that was under way was cut off; it heals
-)
-
-// Finding is one thing that an inspection found.
-type Finding struct {
-	Code string `json:"code"`
-	// Fatal is set if the log must not be served as it is.
-	Fatal  bool   `json:"fatal"`
-	Stream string `json:"stream,omitempty"`
-	// File and Offset are where it is, if that is known.
-	File   string `json:"file,omitempty"`
-	Offset int64  `json:"offset,omitempty"`
-	// First and Last are the sequences of the entries that are concerned; zeros if there are none.
-	First uint64 `json:"first,omitempty"`
-	Last  uint64 `json:"last,omitempty"`
-	// What says what was found.
-	What string `json:"what"`
-}
-
-// String is one line for people.
-func (f Finding) String() string {
-	var b strings.Builder
-	b.WriteString(f.Code)
-	if f.Stream != "" {
-		fmt.Fprintf(&b, ": stream %s", f.Stream)
-	}
-	switch {
-	case f.First != 0 && f.Last > f.First:
-		fmt.Fprintf(&b, ", entries %d to %d", f.First, f.Last)
-	case f.First != 0:
-		fmt.Fprintf(&b, ", entry %d", f.First)
-	}
-	fmt.Fprintf(&b, ": %s", f.What)
-	if f.File != "" {
-		fmt.Fprintf(&b, " (%s at offset %d)", f.File, f.Offset)
-	}
-	return b.String()
-}
-
-// DamageError says what is wrong with a log. It wraps [ErrDamaged].
-type DamageError struct{ Findings []Finding }
-
-func (e *DamageError) Error() string {
-	lines := make([]string, 0, len(e.Findings)+1)
-	for _, f := range e.Findings {
-		if f.Fatal {
-			lines = append(lines, f.String())
-		}
-	}
-	return fmt.Sprintf("%v, and is left as it is: %s", ErrDamaged, strings.Join(lines, "; "))
-}
-
-func (e *DamageError) Unwrap() error { return ErrDamaged }
-
 // Inspection is what the files of an embedded log hold, and what is wrong with them.
 type Inspection struct {
 	Streams  []StreamFiles `json:"streams"`
@@ -111,8 +40,10 @@ type StreamFiles struct {
 	// LastTime is when the broker stored the last entry; zero if there is none.
 	LastTime time.Time `json:"last_time,omitzero"`
 	Bytes    int64     `json:"bytes"`
-	// Skipped is how many of the oldest block files were not read.
-	Skipped int `json:"skipped,omitempty"`
+	// Skipped is how many of the oldest block files were not read, and SkippedBytes how long
+	// they are.
+	Skipped      int   `json:"skipped,omitempty"`
+	SkippedBytes int64 `json:"skipped_bytes,omitempty"`
 
 	dir     string
 	expires bool // its entries leave it by themselves
@@ -152,8 +83,8 @@ func (i *Inspection) Err() error {
 // bytes, from its end; 0 = all. The error is for what kept it from looking; what it found is in the
 // inspection. The log must not be open.
 func Inspect(ctx context.Context, dir, witnessDir string, newest int64, progress func(bytes int64)) (Inspection, error) {
-	marks, err := witness.Read(witnessDir)
-	n := inspector{marks: marks, newest: newest, progress: progress}
+	attestations, err := witness.Read(witnessDir)
+	n := inspector{dir: dir, attestations: attestations, newest: newest, progress: progress}
 	if err != nil {
 		n.add(Finding{Code: CodeWitnessDamaged, Fatal: true, What: err.Error()})
 	}
@@ -168,13 +99,13 @@ func Inspect(ctx context.Context, dir, witnessDir string, newest int64, progress
 			return n.Inspection, fmt.Errorf("eventlog: inspect stream %s: %w", s.Name, err)
 		}
 	}
-	for name, m := range marks {
+	for name, m := range attestations {
 		if !there[name] && m.Last > 0 {
 			n.add(Finding{Code: CodeStreamMissing, Fatal: true, Stream: name, First: min(m.Trimmed+1, m.Last), Last: m.Last,
 				What: "the stream's directory is not there, and entries of it were acknowledged; is a volume not mounted?"})
 		}
 	}
-	if len(marks) == 0 && hasWitnessed(dir) {
+	if len(attestations) == 0 && hasWitnessed(dir) {
 		n.add(Finding{Code: CodeWitnessMissing, What: "the log had a witness, and " + witnessDir + " holds none; a new one is begun"})
 	}
 	return n.Inspection, nil
@@ -190,9 +121,10 @@ func hasWitnessed(dir string) bool {
 
 type inspector struct {
 	Inspection
-	marks    witness.Marks
-	newest   int64
-	progress func(int64)
+	dir          string // of the log
+	attestations witness.Attestations
+	newest       int64
+	progress     func(int64)
 }
 
 func (n *inspector) add(f Finding) {
@@ -238,10 +170,10 @@ func (n *inspector) stream(ctx context.Context, s blockfile.Stream) error {
 	files := StreamFiles{Stream: s.Name, Partition: partition, dir: s.Dir}
 	meta, err := s.Meta()
 	switch {
-	case errors.Is(err, blockfile.ErrDamaged) && n.marks[s.Name].Last == 0 && hasNoEntries(ctx, &s) == nil:
+	case errors.Is(err, blockfile.ErrDamaged) && n.attestations[s.Name].Last == 0 && hasNoEntries(ctx, &s) == nil:
 		return nil // its creation was cut off; the start takes it away
 	case errors.Is(err, blockfile.ErrDamaged):
-		if text, e := mendedMeta(&s, n.marks[s.Name]); e == nil && text != nil {
+		if text, e := mendedMeta(&s, n.attestations[s.Name]); e == nil && text != nil {
 			n.add(Finding{Code: CodeMetaStale, Stream: s.Name, What: err.Error() + "; it is certain how it was, and a start mends it"})
 			meta, err = blockfile.ParseMeta(text)
 			break
@@ -252,20 +184,25 @@ func (n *inspector) stream(ctx context.Context, s blockfile.Stream) error {
 		return nil
 	}
 	files.Created, files.expires = meta.Created, meta.MaxAge > 0
-	mark, marked := n.marks[s.Name]
-	files.trimmed = mark.Trimmed
-	if err == nil && mark.Last > 0 && !mark.Created.Equal(meta.Created) {
-		n.add(Finding{Code: CodeStreamForeign, Fatal: true, Stream: s.Name, First: 1, Last: mark.Last,
+	attested, known := n.attestations[s.Name]
+	files.trimmed = attested.Trimmed
+	if err == nil && attested.Last > 0 && !attested.Created.Equal(meta.Created) {
+		n.add(Finding{Code: CodeStreamForeign, Fatal: true, Stream: s.Name, First: 1, Last: attested.Last,
 			What: fmt.Sprintf("it was made at %s, the one that was acknowledged to at %s", meta.Created.Format(time.RFC3339Nano),
-				mark.Created.Format(time.RFC3339Nano))})
+				attested.Created.Format(time.RFC3339Nano))})
 		return nil
+	}
+	kept := lostButKept(n.dir, &s, attested)
+	for _, b := range kept {
+		n.add(Finding{Code: CodeBlockKept, Stream: s.Name, File: s.BlockPath(b.Index),
+			What: "the block was removed, or written anew, after the witness was written; it has a second name, from which a start puts it back"})
 	}
 	var differs error
 	r, err := s.Scan(ctx, blockfile.Options{
-		Contiguous: partition >= 0, Newest: n.newest, Progress: n.progress,
+		Contiguous: partition >= 0, Newest: n.bound(&s), Since: time.Now().Add(-unreadAge), Blocks: expected(attested, kept), Progress: n.progress,
 		Visit: func(r blockfile.Record) error {
 			if differs == nil {
-				differs = checkRecord(&r, partition, mark)
+				differs = checkRecord(&r, partition, attested)
 			}
 			return nil
 		},
@@ -278,16 +215,31 @@ func (n *inspector) stream(ctx context.Context, s blockfile.Stream) error {
 		return nil
 	}
 	files.First, files.Last, files.Top, files.Entries = r.First, r.Last, r.Top, r.Messages
-	files.Bytes, files.Skipped = r.Bytes, r.Skipped
+	files.Bytes, files.Skipped, files.SkippedBytes = r.Bytes, r.Skipped, r.SkippedBytes
 	if r.LastTime != 0 {
 		files.LastTime = time.Unix(0, r.LastTime).UTC()
 	}
 	n.Streams = append(n.Streams, files)
-	n.judge(&files, &r, mark, marked)
+	n.judge(&files, &r, attested, known && len(kept) == 0) // what is not back yet is not missing
 	if f, ok := errors.AsType[*recordError](differs); ok {
 		n.add(Finding{Code: f.code, Fatal: true, Stream: s.Name, First: f.sequence, Last: f.sequence, What: f.what})
 	}
 	return nil
+}
+
+// unreadAge is how long nothing was written to a block that need not be read. Within
+// [duplicateWindow] the server reads them at its start, to know its duplicates.
+const unreadAge = 5 * duplicateWindow
+
+// bound is how much of a stream is read, 0 for all of it. What the server reads at its start is
+// read before: where a record is not whole it cuts the file off, and a second name is no help.
+// That is every block if its summary does not fit, as after a crash, and any block of a stream that
+// expires or has limits.
+func (n *inspector) bound(s *blockfile.Stream) int64 {
+	if _, fits := s.Summary(); !fits || partitionOf(s.Name) < 0 {
+		return 0
+	}
+	return n.newest
 }
 
 // recordError is a record that is whole and not what it should be.
@@ -300,20 +252,20 @@ func (e *recordError) Error() string { return e.what }
 
 // checkRecord compares a record with what is known without it: what the hash does not cover, and
 // the witness.
-func checkRecord(r *blockfile.Record, partition int, mark witness.Mark) error {
+func checkRecord(r *blockfile.Record, partition int, attested witness.Attestation) error {
 	if r.Gone {
 		return nil
 	}
 	if err := checkSubject(r, partition); err != nil {
 		return err
 	}
-	if r.Sequence != mark.At || mark.Fingerprint == 0 {
-		return nil
+	if r.Sequence != attested.At || attested.Fingerprint == 0 || string(r.Subject) == events.LostSubject(partition) {
+		return nil // what a repair put in its place says so to everybody
 	}
 	e := Entry{Sequence: r.Sequence, Time: time.Unix(0, r.Time), Data: r.Data}
-	if got := Fingerprint(e); got != mark.Fingerprint {
+	if got := Fingerprint(e); got != attested.Fingerprint {
 		return &recordError{code: CodeEntryDiffers, sequence: r.Sequence,
-			what: fmt.Sprintf("its fingerprint is %016x, that of the entry which was acknowledged %016x", got, mark.Fingerprint)}
+			what: fmt.Sprintf("its fingerprint is %016x, that of the entry which was acknowledged %016x", got, attested.Fingerprint)}
 	}
 	return nil
 }
@@ -330,19 +282,24 @@ func checkSubject(r *blockfile.Record, partition int) error {
 }
 
 // judge turns what a scan found, and what the witness knows besides, into findings.
-func (n *inspector) judge(files *StreamFiles, r *blockfile.Report, mark witness.Mark, marked bool) {
+func (n *inspector) judge(files *StreamFiles, r *blockfile.Report, attested witness.Attestation, known bool) {
 	for _, d := range r.Damage {
-		n.add(damageFinding(files.Stream, d))
+		f := damageFinding(files.Stream, d)
+		if d.What == blockfile.MissingBlock || d.What == blockfile.ShortBlock {
+			f.Code = CodeEntriesMissing
+		}
+		n.add(f)
 	}
 	last := r.Top
-	if files.expires && last < mark.Last {
-		// Of such a stream the summary may know more than what is left of it. Of others it must
-		// not be believed: it is as good as ever when a block is gone.
-		last = max(last, (&blockfile.Stream{Dir: files.dir, Name: files.Stream}).IndexedLast())
+	if files.expires && last < attested.Last && r.Torn == nil {
+		// Of such a stream the summary may know more than what is left of it, if it is of
+		// these blocks.
+		summed, _ := (&blockfile.Stream{Dir: files.dir, Name: files.Stream}).Summary()
+		last = max(last, summed)
 	}
-	if marked && last < mark.Last {
-		f := Finding{Code: CodeShorter, Fatal: true, Stream: files.Stream, First: last + 1, Last: mark.Last,
-			What: fmt.Sprintf("it ends with entry %d, and entries up to %d were acknowledged", last, mark.Last)}
+	if known && last < attested.Last {
+		f := Finding{Code: CodeShorter, Fatal: true, Stream: files.Stream, First: last + 1, Last: attested.Last,
+			What: fmt.Sprintf("it ends with entry %d, and entries up to %d were acknowledged", last, attested.Last)}
 		if r.Torn != nil {
 			f.File, f.Offset = r.Torn.File, r.Torn.Offset
 			f.What += ": " + r.Torn.What
@@ -358,9 +315,9 @@ func (n *inspector) judge(files *StreamFiles, r *blockfile.Report, mark witness.
 	if r.Messages == 0 {
 		first = r.Top + 1
 	}
-	if files.Partition >= 0 && marked && r.Skipped == 0 && first > mark.Trimmed+1 {
-		n.add(Finding{Code: CodeEntriesMissing, Fatal: true, Stream: files.Stream, First: mark.Trimmed + 1, Last: first - 1,
-			What: fmt.Sprintf("it begins with entry %d, and retention took those up to %d", first, mark.Trimmed)})
+	if files.Partition >= 0 && known && r.Skipped == 0 && first > attested.Trimmed+1 {
+		n.add(Finding{Code: CodeEntriesMissing, Fatal: true, Stream: files.Stream, First: attested.Trimmed + 1, Last: first - 1,
+			What: fmt.Sprintf("it begins with entry %d, and retention took those up to %d", first, attested.Trimmed)})
 	}
 }
 
@@ -372,4 +329,16 @@ func logFindings(logger *slog.Logger, list []Finding) {
 				slog.String("file", f.File), slog.Int64("offset", f.Offset))
 		}
 	}
+}
+
+// unread is how many bytes of the log's files were not read, and tells an operator of each stream
+// that has some.
+func (i *Inspection) unread(logger *slog.Logger) (total int64) {
+	for _, s := range i.Streams {
+		if total += s.SkippedBytes; s.Skipped > 0 {
+			logger.Warn("old blocks of the log were not read at this start, as --inspect-size asks; scrubbing reads them, unless --scrub-rate is 0",
+				slog.String("stream", s.Stream), slog.Int("blocks", s.Skipped), slog.Int64("bytes", s.SkippedBytes))
+		}
+	}
+	return total
 }

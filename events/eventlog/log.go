@@ -153,6 +153,15 @@ func (l *Log) open(ctx context.Context) (err error) {
 	return nil
 }
 
+// Unread is how many bytes of an embedded log the start did not read: see [Config.InspectBytes].
+// Whether they are what was written only [Log.Scrub] says.
+func (l *Log) Unread() int64 {
+	if l.server == nil {
+		return 0
+	}
+	return l.server.unread
+}
+
 // NewEpoch makes an [Config.Epoch].
 func NewEpoch() string {
 	var random [8]byte

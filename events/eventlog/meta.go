@@ -23,7 +23,7 @@ import (
 // nil if it is not certain. Either it is the very text that the server writes, of the stream that
 // the witness knows, and only the checksum is another one; or one bit of it was flipped, and it
 // fits its checksum with that bit flipped back.
-func mendedMeta(s *blockfile.Stream, mark witness.Mark) ([]byte, error) {
+func mendedMeta(s *blockfile.Stream, attested witness.Attestation) ([]byte, error) {
 	text, err := os.ReadFile(filepath.Join(s.Dir, server.JetStreamMetaFile))
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func mendedMeta(s *blockfile.Stream, mark witness.Mark) ([]byte, error) {
 		}
 	}
 	var info server.FileStreamInfo
-	if json.Unmarshal(text, &info) != nil || info.Name != s.Name || mark.Last == 0 || !info.Created.Equal(mark.Created) {
+	if json.Unmarshal(text, &info) != nil || info.Name != s.Name || attested.Last == 0 || !info.Created.Equal(attested.Created) {
 		return nil, nil
 	}
 	if again, err := json.Marshal(info); err != nil || !bytes.Equal(again, text) {
@@ -52,7 +52,7 @@ func mendedMeta(s *blockfile.Stream, mark witness.Mark) ([]byte, error) {
 }
 
 // mendMetas mends the configurations of which it is certain how, and logs each.
-func mendMetas(dir string, marks witness.Marks, logger *slog.Logger) error {
+func mendMetas(dir string, attestations witness.Attestations, logger *slog.Logger) error {
 	list, err := blockfile.Streams(filepath.Join(dir, server.JetStreamStoreDir))
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func mendMetas(dir string, marks witness.Marks, logger *slog.Logger) error {
 		if _, err := s.Meta(); !errors.Is(err, blockfile.ErrDamaged) {
 			continue
 		}
-		text, err := mendedMeta(&s, marks[s.Name])
+		text, err := mendedMeta(&s, attestations[s.Name])
 		if text == nil || err != nil {
 			continue // the inspection says what is wrong
 		}
@@ -85,7 +85,7 @@ func (r *repair) metas() (list []Repaired, err error) {
 			continue
 		}
 		done := Repaired{Stream: s.Name, Partition: partitionOf(s.Name), What: "its configuration is what the server wrote; its checksum is made anew"}
-		text, err := mendedMeta(&s, r.marks[s.Name])
+		text, err := mendedMeta(&s, r.attestations[s.Name])
 		if err == nil && text == nil && r.o.From != nil {
 			text = r.metaFrom(s.Name)
 			done.What = "its configuration is taken from the backup"
@@ -105,7 +105,7 @@ func (r *repair) metas() (list []Repaired, err error) {
 func (r *repair) metaFrom(stream string) []byte {
 	text := r.o.From.Meta(stream)
 	meta, err := blockfile.ParseMeta(text)
-	if mark, marked := r.marks[stream]; err != nil || !marked || !mark.Created.Equal(meta.Created) {
+	if attested, known := r.attestations[stream]; err != nil || !known || !attested.Created.Equal(meta.Created) {
 		return nil
 	}
 	return text

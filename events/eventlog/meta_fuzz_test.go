@@ -66,7 +66,7 @@ func FuzzMendedMeta(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		mended, err := mendedMeta(&s, witness.Mark{Stream: s.Name, Created: created, Last: 7})
+		mended, err := mendedMeta(&s, witness.Attestation{Stream: s.Name, Created: created, Last: 7})
 		if err != nil || mended == nil {
 			return
 		}

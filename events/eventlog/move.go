@@ -56,9 +56,9 @@ type Moving struct {
 	Progress func(sent, total int64)
 	Logger   *slog.Logger
 
-	js          jetstream.JetStream
-	marks       witness.Marks
-	sent, total int64
+	js           jetstream.JetStream
+	attestations witness.Attestations
+	sent, total  int64
 	// partAfter replaces partTimeout in tests.
 	partAfter time.Duration
 }
@@ -109,7 +109,7 @@ func (m *Moving) open() (streams []blockfile.Stream, err error) {
 	if m.js, err = jetstream.New(m.Conn); err != nil {
 		return nil, fmt.Errorf("eventlog: %w", err)
 	}
-	if m.marks, err = witness.Read(m.Witness); err != nil {
+	if m.attestations, err = witness.Read(m.Witness); err != nil {
 		return nil, fmt.Errorf("eventlog: %w", err)
 	}
 	if streams, err = blockfile.Streams(filepath.Join(m.Dir, server.JetStreamStoreDir)); err != nil {
@@ -216,7 +216,7 @@ func (m *Moving) bring(ctx context.Context, s blockfile.Stream) error {
 		wreck = nil
 		if err := m.send(ctx, s, meta); err != nil {
 			if refused, ok := errors.AsType[*jetstream.APIError](err); ok && refused.ErrorCode == codeRestoreTaken {
-				// It is known, and perhaps nobody has it: who was to get it is gone.
+				// It is known, and perhaps nobody has it: whoever was to get it is gone.
 				err = fmt.Errorf("%w: %w", errWreck, err)
 			}
 			return err

@@ -21,36 +21,36 @@ func (m *Moving) compare(ctx context.Context, name string, first uint64) error {
 		}
 		return err
 	}
-	mark := m.marks[name]
-	if err := m.lacks(name, info, first); err != nil || mark.At < first || first == 0 {
+	attested := m.attestations[name]
+	if err := m.lacks(name, info, first); err != nil || attested.At < first || first == 0 {
 		return err
 	}
 	read, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	e, err := leader.At(read, m.Conn, name, mark.At)
+	e, err := leader.At(read, m.Conn, name, attested.At)
 	if err != nil {
 		return err
 	}
-	if got := Fingerprint(Entry{Sequence: e.Sequence, Time: e.Time, Data: e.Data}); got != mark.Fingerprint {
-		return fmt.Errorf("%w: its entry %d is another one", errWreck, mark.At)
+	if got := Fingerprint(Entry{Sequence: e.Sequence, Time: e.Time, Data: e.Data}); got != attested.Fingerprint {
+		return fmt.Errorf("%w: its entry %d is another one", errWreck, attested.At)
 	}
 	return nil
 }
 
 // lacks says in what a stream is not the one that it should be, by what a server says of it.
 func (m *Moving) lacks(name string, info *jetstream.StreamInfo, first uint64) error {
-	mark, metadata := m.marks[name], info.Config.Metadata
+	attested, metadata := m.attestations[name], info.Config.Metadata
 	switch {
 	case metadata[metaRestoring] != m.Backup:
 		return fmt.Errorf("%w: it is of another backup, %q", errWreck, metadata[metaRestoring])
-	case info.State.LastSeq != mark.Last:
-		return fmt.Errorf("%w: it ends with %d, not with %d", errWreck, info.State.LastSeq, mark.Last)
-	case partitionOf(name) < 0 || mark.Last == 0:
+	case info.State.LastSeq != attested.Last:
+		return fmt.Errorf("%w: it ends with %d, not with %d", errWreck, info.State.LastSeq, attested.Last)
+	case partitionOf(name) < 0 || attested.Last == 0:
 		return nil
 	}
 	var entries uint64
 	if first > 0 {
-		entries = mark.Last - first + 1
+		entries = attested.Last - first + 1
 	}
 	if info.State.Msgs != entries || entries > 0 && info.State.FirstSeq != first {
 		return fmt.Errorf("%w: it has %d entries from %d on, not %d from %d on", errWreck, info.State.Msgs, info.State.FirstSeq, entries, first)

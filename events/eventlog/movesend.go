@@ -29,7 +29,7 @@ type restoreAnswer struct {
 // send has the server restore a stream: JetStream's own way for it, which `nats stream restore`
 // takes too.
 func (m *Moving) send(ctx context.Context, s blockfile.Stream, meta []byte) error {
-	request, err := json.Marshal(map[string]any{"config": json.RawMessage(meta), "state": map[string]any{"last_seq": m.marks[s.Name].Last}})
+	request, err := json.Marshal(map[string]any{"config": json.RawMessage(meta), "state": map[string]any{"last_seq": m.attestations[s.Name].Last}})
 	if err != nil {
 		return err
 	}

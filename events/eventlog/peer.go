@@ -18,6 +18,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/receiptd/receiptd/internal/atomicfile"
 )
 
 // Peers has the NATS servers inside several processes form a cluster, in which the log lies with a
@@ -220,7 +222,7 @@ func checkPeer(dir, node string) error {
 	if _, err := os.Stat(filepath.Join(dir, server.JetStreamStoreDir)); err == nil {
 		return fmt.Errorf("%w: %s", ErrStandalone, dir)
 	}
-	return os.WriteFile(path, []byte(node+"\n"), 0o600)
+	return atomicfile.Write(path, []byte(node+"\n"), 0o600)
 }
 
 // IsPeer reports whether a directory is the store of a server that forms a cluster with others.

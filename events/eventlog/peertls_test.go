@@ -24,7 +24,7 @@ func peerTLS(by *natstest.Authority, change ...func(*x509.Certificate)) *tls.Con
 // elsewhere has a certificate be for an address at which no peer is.
 func elsewhere(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(192, 0, 2, 1)} }
 
-// Servers that speak TLS form a cluster, and let nobody in who has no certificate of theirs.
+// Servers that speak TLS form a cluster, and let in nobody without a certificate of theirs.
 func TestPeersSpeakTLS(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
@@ -129,8 +129,8 @@ func TestPeersCheckTheirCertificates(t *testing.T) {
 		"that has not begun":  {peerTLS(authority, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }), "not yet valid"},
 		"another authority's": {stranger, "unknown authority"},
 		"of another address":  {peerTLS(authority, elsewhere), "no address of the servers: x509: certificate is valid for 192.0.2.1, not 127.0.0.1"},
-		"for who is called":   {oneEnd(x509.ExtKeyUsageServerAuth), "when it calls them: x509: certificate specifies an incompatible key usage"},
-		"for who calls":       {oneEnd(x509.ExtKeyUsageClientAuth), "when they call it: x509: certificate specifies an incompatible key usage"},
+		"for the called end":  {oneEnd(x509.ExtKeyUsageServerAuth), "when it calls them: x509: certificate specifies an incompatible key usage"},
+		"for the calling end": {oneEnd(x509.ExtKeyUsageClientAuth), "when they call it: x509: certificate specifies an incompatible key usage"},
 		"that is not there":   {&tls.Config{MinVersion: tls.VersionTLS12}, "no certificate"},
 	} {
 		cfg := peers(t)[0]

@@ -69,6 +69,9 @@ func (r *Reader) Next(ctx context.Context) (Entry, error) {
 
 func (r *Reader) next(ctx context.Context) (message, error) {
 	for r.err == nil {
+		if ctx.Err() != nil { // also while entries are at hand
+			return message{}, context.Cause(ctx)
+		}
 		if r.consumer == nil {
 			if err := r.reopen(ctx); err != nil {
 				return message{}, err

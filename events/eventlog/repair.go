@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,8 +39,13 @@ type Repaired struct {
 type RepairOptions struct {
 	// From has entries that are missing or damaged in the log; nil for none.
 	From Source
-	// AcceptLoss lets it give up what nobody has.
+	// AcceptLoss lets it give up whatever nobody has, and Accept what is in these ranges: more than
+	// that is refused.
 	AcceptLoss bool
+	Accept     []Range
+	// Again is for a repair after one that was cut off, which may have mended what the witness does
+	// not know of yet.
+	Again bool
 	// Leaves keeps the Merkle trees of the log what they were; the state has them. nil for none.
 	Leaves Leaves
 }
@@ -59,6 +65,14 @@ func (e *lossError) Error() string {
 	return fmt.Sprintf("%v:\n  %s", ErrLoss, strings.Join(list, "\n  "))
 }
 
+// orNil is the error if there is a loss.
+func (e *lossError) orNil() error {
+	if len(e.Findings) == 0 {
+		return nil
+	}
+	return e
+}
+
 // Unwrap is [ErrLoss].
 func (e *lossError) Unwrap() error { return ErrLoss }
 
@@ -67,8 +81,12 @@ func (e *lossError) Unwrap() error { return ErrLoss }
 // the place of every entry that is lost stands one that says so, if that is allowed. Files that are
 // replaced are moved aside, never removed, and the witness is begun anew for the streams that were
 // repaired. The log must not be open. The error wraps [ErrLoss] if more than the source has would
-// be needed, and [ErrForeignSource] if that is not of this log; nothing is changed then.
+// be needed, and [ErrForeignSource] if that is not of this log, and is [ErrReplica] for the store
+// of a node; nothing is changed then.
 func Repair(ctx context.Context, dir, witnessDir string, o RepairOptions) (list []Repaired, err error) {
+	if IsPeer(dir) {
+		return nil, ErrReplica
+	}
 	lock := flock.New(filepath.Join(dir, "lock"))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("eventlog: repair: %w", err)
@@ -78,25 +96,38 @@ func Repair(ctx context.Context, dir, witnessDir string, o RepairOptions) (list 
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	r := repair{dir: dir, o: o, at: time.Now().UTC()}
-	if r.marks, err = witness.Read(witnessDir); err == nil {
+	if r.attestations, err = witness.Read(witnessDir); err == nil {
 		if list, err = r.metas(); err != nil {
+			return list, err
+		}
+		if err := putBackKept(dir, r.attestations, slog.Default()); err != nil {
 			return list, err
 		}
 	}
 	if r.inspection, err = Inspect(ctx, dir, witnessDir, 0, nil); err != nil {
 		return list, err
 	}
-	if loss := r.losses(); len(loss) > 0 && !o.AcceptLoss {
+	if loss := r.unaccepted(r.losses()); len(loss) > 0 {
 		return list, &lossError{Findings: loss}
 	}
 	if slices.ContainsFunc(r.inspection.Findings, func(f Finding) bool { return f.Code == CodeWitnessDamaged }) {
 		return r.forgetWitness(witnessDir)
 	}
 	damaged := r.inspection.damagedStreams()
+	if o.Again {
+		for _, f := range r.inspection.Streams {
+			if f.Partition >= 0 && !slices.Contains(damaged, f.Stream) {
+				damaged = append(damaged, f.Stream)
+			}
+		}
+	}
 	for _, stream := range damaged {
 		if err := r.agrees(ctx, stream); err != nil {
 			return list, err
 		}
+	}
+	if loss, err := r.lossesBeyond(ctx, damaged); err != nil || len(loss) > 0 {
+		return list, errors.Join(err, (&lossError{Findings: loss}).orNil())
 	}
 	return r.repair(ctx, damaged, witnessDir, list)
 }
@@ -112,12 +143,14 @@ func (r *repair) repair(ctx context.Context, damaged []string, witnessDir string
 		if err != nil {
 			return list, fmt.Errorf("eventlog: repair stream %s: %w", stream, err)
 		}
-		list = append(list, done)
+		if len(done.Lost) > 0 || done.Restored > 0 || slices.Contains(r.inspection.damagedStreams(), stream) {
+			list = append(list, done)
+		}
 	}
 	if len(damaged) == 0 {
 		return list, nil
 	}
-	return list, file.Write(r.marks)
+	return list, file.Write(r.attestations)
 }
 
 // damagedStreams are the streams with findings that keep the log from being served, each once.
@@ -131,11 +164,11 @@ func (i *Inspection) damagedStreams() (list []string) {
 }
 
 type repair struct {
-	dir        string
-	o          RepairOptions
-	inspection Inspection
-	marks      witness.Marks
-	at         time.Time
+	dir          string
+	o            RepairOptions
+	inspection   Inspection
+	attestations witness.Attestations
+	at           time.Time
 }
 
 // has reports whether the inspection found something of a code about a stream.
@@ -172,7 +205,7 @@ func (r *repair) forgetWitness(dir string) ([]Repaired, error) {
 
 func (r *repair) stream(ctx context.Context, name string) (Repaired, error) {
 	done := Repaired{Stream: name, Partition: partitionOf(name)}
-	mark := r.marks[name]
+	attested := r.attestations[name]
 	s := blockfile.Stream{Dir: streamDir(r.dir, name), Name: name}
 	partition := partitionOf(name)
 	_, has := r.bounds(name)
@@ -185,11 +218,11 @@ func (r *repair) stream(ctx context.Context, name string) (Repaired, error) {
 			return done, err
 		}
 	case r.has(name, CodeStreamMissing) && (partition < 0 || r.allMissing()):
-		delete(r.marks, name)
+		delete(r.attestations, name)
 		done.What, done.OtherLog = "it is gone with all that was in it; the next start makes an empty one", true
 		return done, nil
 	case r.has(name, CodeStreamMissing):
-		made, err := r.remake(s, partition, mark)
+		made, err := r.remake(s, partition, attested)
 		if err != nil {
 			return done, err
 		}
@@ -197,9 +230,9 @@ func (r *repair) stream(ctx context.Context, name string) (Repaired, error) {
 	case r.has(name, CodeMetaDamaged):
 		return done, fmt.Errorf("%s does not fit its checksum; bring it back from a backup", filepath.Join(s.Dir, "meta.inf"))
 	case r.has(name, CodeStreamForeign), r.has(name, CodeEntryDiffers):
-		delete(r.marks, name)
+		delete(r.attestations, name)
 		done.What, done.OtherLog = "the log that is there is taken for the right one; what was acknowledged besides is lost", true
 		return done, r.newLife(s, partition)
 	}
-	return r.mend(s, partition, mark, done)
+	return r.mend(s, partition, attested, done)
 }

@@ -48,18 +48,18 @@ func (r *repair) agrees(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	mark, marked := r.marks[name]
-	if marked && !mark.Created.Equal(theirs.Created) {
+	attested, known := r.attestations[name]
+	if known && !attested.Created.Equal(theirs.Created) {
 		return foreign("it was created at another time")
 	}
 	first, last := r.o.From.Bounds(name)
-	if mark.Fingerprint != 0 && first <= mark.At && mark.At <= last {
-		x, ok, err := r.o.From.Record(name, mark.At)
+	if attested.Fingerprint != 0 && first <= attested.At && attested.At <= last {
+		x, ok, err := r.o.From.Record(name, attested.At)
 		if err != nil {
 			return err
 		}
-		if !ok || fingerprintOf(&x) != mark.Fingerprint {
-			return foreign(fmt.Sprintf("entry %d is another one", mark.At))
+		if !ok || fingerprintOf(&x) != attested.Fingerprint {
+			return foreign(fmt.Sprintf("entry %d is another one", attested.At))
 		}
 	}
 	s := blockfile.Stream{Dir: streamDir(r.dir, name), Name: name}
@@ -98,7 +98,7 @@ func (r *repair) allMissing() bool {
 
 // refill makes a stream that is gone again, with all that the source has of it.
 func (r *repair) refill(ctx context.Context, s blockfile.Stream) (n uint64, err error) {
-	w := streamWriter{mark: witness.Mark{Stream: s.Name}}
+	w := streamWriter{attested: witness.Attestation{Stream: s.Name}}
 	if w.stream, err = blockfile.Begin(s.Dir, s.Name, r.o.From.Meta(s.Name)); err != nil {
 		return 0, err
 	}
@@ -114,11 +114,11 @@ func (r *repair) refill(ctx context.Context, s blockfile.Stream) (n uint64, err 
 }
 
 // remake makes the stream of a partition again, like another one's.
-func (r *repair) remake(s blockfile.Stream, partition int, mark witness.Mark) (blockfile.Stream, error) {
+func (r *repair) remake(s blockfile.Stream, partition int, attested witness.Attestation) (blockfile.Stream, error) {
 	i := slices.IndexFunc(r.inspection.Streams, func(f StreamFiles) bool { return f.Partition >= 0 })
 	like := r.inspection.Streams[i]
 	return blockfile.Make(s.Dir, s.Name, fmt.Sprintf("receiptd: events of partition %d", partition),
-		[]string{events.PartitionSubjects(partition)}, mark.Created, blockfile.Stream{Dir: like.dir, Name: like.Stream})
+		[]string{events.PartitionSubjects(partition)}, attested.Created, blockfile.Stream{Dir: like.dir, Name: like.Stream})
 }
 
 // newLife has the log begin another life, since it is not the one that gave out positions.
@@ -137,68 +137,90 @@ func (r *repair) newLife(s blockfile.Stream, partition int) error {
 }
 
 // mend writes the blocks again without what is damaged, and with what the source has in its place.
-func (r *repair) mend(s blockfile.Stream, partition int, mark witness.Mark, done Repaired) (Repaired, error) {
+func (r *repair) mend(s blockfile.Stream, partition int, attested witness.Attestation, done Repaired) (Repaired, error) {
 	done.Aside = filepath.Join(r.dir, asideDir, "repair-"+r.at.Format("20060102T150405"), s.Name)
 	meta, err := s.Meta()
 	if err != nil {
 		return done, err
 	}
-	files := StreamFiles{}
-	if i := slices.IndexFunc(r.inspection.Streams, func(f StreamFiles) bool { return f.Stream == s.Name }); i >= 0 {
-		files = r.inspection.Streams[i]
-	}
 	done.What = "what is damaged is left out; the rest stays"
-	stand := r.besides(mark.Last)
 	if partition >= 0 {
 		done.What = "in the place of each lost entry stands one that says so; the others stay as they were"
-		stand = r.standing(partition)
 	}
 	if _, last := r.bounds(s.Name); last > 0 {
 		done.What = "what was damaged or missing is taken from the backup, as far as that reaches; the rest stays"
 	}
-	var failed error
-	first, last := mark.Trimmed+1, max(mark.Last, files.Top)
-	unsound := map[uint64]bool{}
-	sound := func(x *blockfile.Record) bool {
-		if checkSubject(x, partition) == nil {
-			return true
-		}
-		unsound[x.Sequence] = true
-		return false
-	}
-	done.Lost, err = s.Mend(first, last, sound, func(sequence uint64) (blockfile.Record, bool) {
-		if r.o.From != nil && (unsound[sequence] || r.isDamaged(s.Name, sequence)) {
-			x, ok, err := r.record(s.Name, sequence)
-			failed = errors.Join(failed, err)
-			if ok {
-				done.Restored++
-				return x, false
-			}
-		}
-		return stand(sequence)
-	}, done.Aside)
-	if err = errors.Join(err, failed); err != nil {
+	m := r.mendingOf(s.Name, partition, attested)
+	done.Lost, err = s.Mend(m.first, m.last, m.isSound, m.replacement, done.Aside)
+	done.Restored += m.restored
+	if err = errors.Join(err, m.failed); err != nil {
 		return done, err
 	}
 	if partition < 0 {
-		delete(r.marks, s.Name)
+		delete(r.attestations, s.Name)
 		return done, nil
 	}
-	r.marks[s.Name] = witness.Mark{Stream: s.Name, Created: meta.Created.UTC(), Last: last, Trimmed: mark.Trimmed}
+	r.attestations[s.Name] = witness.Attestation{Stream: s.Name, Created: meta.Created.UTC(), Last: m.last, Trimmed: attested.Trimmed}
 	return done, nil
 }
 
-// standing says in the place of an entry that it is lost.
-func (r *repair) standing(partition int) blockfile.Stand {
+// mending is what a stream's blocks are written again with.
+type mending struct {
+	r           *repair
+	name        string
+	partition   int
+	first, last uint64
+	fallback    blockfile.Replacement
+	unsound     map[uint64]bool
+	restored    uint64
+	failed      error // of the source
+}
+
+func (r *repair) mendingOf(name string, partition int, attested witness.Attestation) *mending {
+	top := uint64(0)
+	if i := slices.IndexFunc(r.inspection.Streams, func(f StreamFiles) bool { return f.Stream == name }); i >= 0 {
+		top = r.inspection.Streams[i].Top
+	}
+	m := &mending{r: r, name: name, partition: partition, first: attested.Trimmed + 1, last: max(attested.Last, top), unsound: map[uint64]bool{}}
+	m.fallback = r.leftOut(attested.Last)
+	if partition >= 0 {
+		m.fallback = r.lostRecord(partition)
+	}
+	return m
+}
+
+func (m *mending) isSound(x *blockfile.Record) bool {
+	if checkSubject(x, m.partition) == nil {
+		return true
+	}
+	m.unsound[x.Sequence] = true
+	return false
+}
+
+// replacement is what comes in the place of a message: from the source, or what stands for it.
+func (m *mending) replacement(sequence uint64) (blockfile.Record, bool) {
+	if m.r.o.From != nil && (m.unsound[sequence] || m.r.isDamaged(m.name, sequence)) {
+		x, ok, err := m.r.record(m.name, sequence)
+		m.failed = errors.Join(m.failed, err)
+		if ok {
+			m.restored++
+			return x, false
+		}
+	}
+	return m.fallback(sequence)
+}
+
+// lostRecord says in the place of an entry that it is lost.
+func (r *repair) lostRecord(partition int) blockfile.Replacement {
 	subject, reason := []byte(events.LostSubject(partition)), "accepted by receiptctl repair at "+r.at.Format(time.RFC3339)
 	return func(sequence uint64) (blockfile.Record, bool) {
 		return blockfile.Record{Subject: subject, Data: r.lostData(partition, sequence, reason)}, true
 	}
 }
 
-// besides leaves the places of what is lost beside the log empty, and notes up to where the stream
+// leftOut leaves the places of what is lost beside the log empty, and notes up to where the stream
 // counted: others know sequences of it.
-func (r *repair) besides(last uint64) blockfile.Stand {
+func (r *repair) leftOut(last uint64) blockfile.Replacement {
 	return func(sequence uint64) (blockfile.Record, bool) {
 		if sequence == last {
 			return blockfile.Record{Time: r.at.UnixNano(), Gone: true}, false

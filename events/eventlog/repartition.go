@@ -23,15 +23,15 @@ const metaRepartition = "receiptd.repartition"
 var ErrNotAlone = errors.New("eventlog: a log in an outside NATS can be repartitioned by nodes that have names only: " +
 	"start each process on it with a --node of its own")
 
-// ErrEntriesAfterMark: a partition has entries after the one by which it was split.
-var ErrEntriesAfterMark = errors.New("eventlog: a partition has taken events after the entry that splits it, so that an earlier version must have run meanwhile; restore a backup")
+// ErrEntriesAfterFork: a partition has entries after the one by which it was split.
+var ErrEntriesAfterFork = errors.New("eventlog: a partition has taken events after the entry that splits it, so that an earlier version must have run meanwhile; restore a backup")
 
 // Repartitioned is what [Repartition] did.
 type Repartitioned struct {
 	// From and To are how many partitions the log had and has.
 	From, To int
-	// Marks are the entries after which it has so many, by the partitions that there were.
-	Marks []uint64
+	// ForkPoints are the entries after which it has so many, by the partitions that there were.
+	ForkPoints []uint64
 }
 
 // Repartition doubles the number of partitions of an embedded log that is not open. Each partition
@@ -71,7 +71,11 @@ func RepartitionShared(ctx context.Context, nc *nats.Conn, cfg Config, to int, f
 		return r, fmt.Errorf("eventlog: repartition: %w", err)
 	}
 	s := repartition{nc: nc, js: js, cfg: &cfg, fence: fence}
-	if s.streams, err = openStreams(ctx, js, &cfg); err != nil {
+	err = answered(ctx, func(ctx context.Context) error {
+		s.streams, err = openStreams(ctx, js, &cfg)
+		return err
+	})
+	if err != nil {
 		return r, fmt.Errorf("eventlog: repartition: %w", err)
 	}
 	if len(s.streams) == to { // it was finished
@@ -108,15 +112,16 @@ func (s *repartition) run(ctx context.Context, to int) (r Repartitioned, err err
 		return r, err
 	}
 	for p := range r.From {
-		mark, err := s.mark(ctx, p, r.To)
+		fork, err := s.forkPoint(ctx, p, r.To)
 		if err != nil {
 			return r, fmt.Errorf("eventlog: repartition: partition %d: %w", p, err)
 		}
-		r.Marks = append(r.Marks, mark)
-		s.cfg.hooks.stepped("marked")
+		r.ForkPoints = append(r.ForkPoints, fork)
+		s.cfg.hooks.stepped("ended")
 	}
-	for p, mark := range r.Marks {
-		if err := s.fork(ctx, p, r.From+p, mark, r.To); err != nil {
+	for p, fork := range r.ForkPoints {
+		err := answered(ctx, func(ctx context.Context) error { return s.fork(ctx, p, r.From+p, fork, r.To) })
+		if err != nil {
 			return r, fmt.Errorf("eventlog: repartition: partition %d: %w", r.From+p, err)
 		}
 		s.cfg.hooks.stepped("forked")
@@ -136,7 +141,7 @@ func (s *repartition) run(ctx context.Context, to int) (r Repartitioned, err err
 func (s *repartition) target(ctx context.Context, to int) (int, error) {
 	from := len(s.streams)
 	begun := s.streams[0].CachedInfo().Config.Metadata[metaRepartition]
-	if begun == strconv.Itoa(from) { // one that was finished, by who did not know that it was
+	if begun == strconv.Itoa(from) { // finished by one who did not know it
 		begun = ""
 	}
 	if to == 0 && begun == "" {
@@ -160,37 +165,44 @@ func (s *repartition) target(ctx context.Context, to int) (int, error) {
 func (s *repartition) note(ctx context.Context, change func(map[string]string)) error {
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
-	stream, err := s.js.Stream(ctx, streamName(0))
-	if err == nil {
+	err := answered(ctx, func(ctx context.Context) error {
+		stream, err := s.js.Stream(ctx, streamName(0))
+		if err != nil {
+			return err
+		}
 		cfg := stream.CachedInfo().Config
 		cfg.Metadata = maps.Clone(cfg.Metadata)
 		change(cfg.Metadata)
 		_, err = s.js.UpdateStream(ctx, cfg)
-	}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("eventlog: repartition: note in stream %s: %w", streamName(0), err)
 	}
 	return nil
 }
 
-// mark fences the publishers, appends the entry by which a partition is split, if that is not there
-// yet, and returns its sequence. Each entry is stored right behind the one before or not at all, so
-// that nobody is between the fences and the mark, and nobody comes behind it.
-func (s *repartition) mark(ctx context.Context, partition, to int) (uint64, error) {
-	for {
-		last, is, err := s.end(ctx, partition, to)
-		if err != nil || is {
-			return last, err
+// forkPoint fences the publishers, appends the entry by which a partition is split, if that is not
+// there yet, and returns its sequence. Each entry is stored right behind the one before or not at
+// all, so that nobody is between the fences and the fork point, and nobody comes behind it.
+func (s *repartition) forkPoint(ctx context.Context, partition, to int) (last uint64, err error) {
+	err = answered(ctx, func(ctx context.Context) error {
+		for {
+			end, there, err := s.end(ctx, partition, to)
+			if last = end; err != nil || there {
+				return err
+			}
+			if last, err = s.append(ctx, s.beforeFork(partition, to), end); err == nil {
+				return nil
+			}
+			// Somebody else, who may be behind the fences by now, has appended, or it is not known
+			// whether the last entry was stored: all of them once more.
+			if e := pause(ctx); e != nil {
+				return fmt.Errorf("%w: %w", e, err)
+			}
 		}
-		if last, err = s.append(ctx, s.beforeFork(partition, to), last); err == nil {
-			return last, nil
-		}
-		// Somebody else has appended, who may be behind the fences by now, or it is not known
-		// whether the last entry was stored: all of them once more.
-		if e := pause(ctx); e != nil {
-			return 0, fmt.Errorf("%w: %w", e, err)
-		}
-	}
+	})
+	return last, err
 }
 
 // append stores entries behind the last one, and behind each other.
@@ -206,9 +218,9 @@ func (s *repartition) append(ctx context.Context, entries []*nats.Msg, last uint
 	return last, nil
 }
 
-// end is where a partition ends, and whether its mark is there: the fork that it leads to may be,
-// too, and then it is the last entry.
-func (s *repartition) end(ctx context.Context, partition, to int) (last uint64, marked bool, err error) {
+// end is where a partition ends, and whether its fork point is there: the fork that it leads to may
+// be, too, and then it is the last entry.
+func (s *repartition) end(ctx context.Context, partition, to int) (last uint64, there bool, err error) {
 	stream, err := s.js.Stream(ctx, streamName(partition))
 	if err != nil {
 		return 0, false, err
@@ -216,33 +228,33 @@ func (s *repartition) end(ctx context.Context, partition, to int) (last uint64, 
 	last = stream.CachedInfo().State.LastSeq
 	child, err := s.js.Stream(ctx, streamName(partition+to/2))
 	switch {
-	case err == nil: // so the mark is there
+	case err == nil: // so the fork point is there
 		at, err := strconv.ParseUint(child.CachedInfo().Config.Metadata[metaFork], 10, 64)
 		if err == nil && last > at {
-			err = ErrEntriesAfterMark
+			err = ErrEntriesAfterFork
 		}
 		return at, true, err
 	case !errors.Is(err, jetstream.ErrStreamNotFound):
 		return 0, false, err
 	}
-	marked, err = s.isMark(ctx, partition, last, to)
-	return last, marked, err
+	there, err = s.isForkPoint(ctx, partition, last, to)
+	return last, there, err
 }
 
 // beforeFork are the entries that end a partition that there was: one on the subject of each
-// publisher that is fenced, the level of the rules at which a version that does not know the mark
-// ends, and the mark.
+// publisher that is fenced, the level of the rules at which a version that does not know the fork
+// point ends, and the fork point.
 func (s *repartition) beforeFork(partition, to int) (entries []*nats.Msg) {
-	level := events.Event{Kind: events.RulesLevel, App: events.LevelApp, Revision: MarkLevel}
+	level := events.Event{Kind: events.RulesLevel, App: events.LevelApp, Revision: RepartitionLevel}
 	for _, p := range s.fence {
 		entries = append(entries, entryOf(events.NodeBatchSubject(partition, p.Node, p.Epoch), &level))
 	}
 	subject := events.BatchSubject(partition)
-	return append(entries, entryOf(subject, &level), entryOf(subject, markOf(to)))
+	return append(entries, entryOf(subject, &level), entryOf(subject, repartitionedTo(to)))
 }
 
-// markOf is the event that says that the log has so many partitions from there on.
-func markOf(to int) *events.Event {
+// repartitionedTo is the event that says that the log has so many partitions from there on.
+func repartitionedTo(to int) *events.Event {
 	return &events.Event{Kind: events.LogRepartitioned, App: events.LevelApp, Revision: uint64(to)}
 }
 
@@ -252,6 +264,27 @@ func entryOf(subject string, e *events.Event) *nats.Msg {
 	m := nats.NewMsg(subject)
 	m.Data = b.Encode(nil)
 	return m
+}
+
+// How long requests wait for their answers, at first and at most: while a stream changes its
+// leader, or a connection its server, nobody answers, and what was asked then never is.
+const (
+	answerFirst = time.Second
+	answerMost  = 16 * time.Second
+)
+
+// answered takes a step, which may be taken any number of times, until its requests are answered in
+// time, or ctx ends. It returns the error of the step otherwise.
+func answered(ctx context.Context, step func(context.Context) error) error {
+	for within := answerFirst; ; within = min(2*within, answerMost) {
+		try, cancel := context.WithTimeout(ctx, within)
+		err := step(try)
+		late := errors.Is(err, context.DeadlineExceeded) && try.Err() != nil && ctx.Err() == nil
+		cancel()
+		if !late {
+			return err
+		}
+	}
 }
 
 // pause waits before something is tried again.
@@ -264,11 +297,11 @@ func pause(ctx context.Context) error {
 	}
 }
 
-// MarkLevel is the level of the rules that knows a mark: see docs/rules.md.
-const MarkLevel = 2
+// RepartitionLevel is the level of the rules that knows one: see docs/rules.md.
+const RepartitionLevel = 2
 
-// isMark reports whether an entry says that the log has so many partitions from there on.
-func (s *repartition) isMark(ctx context.Context, partition int, sequence uint64, to int) (bool, error) {
+// isForkPoint reports whether an entry says that the log has so many partitions from there on.
+func (s *repartition) isForkPoint(ctx context.Context, partition int, sequence uint64, to int) (bool, error) {
 	if sequence == 0 {
 		return false, nil
 	}
@@ -287,14 +320,14 @@ func (s *repartition) isMark(ctx context.Context, partition int, sequence uint64
 	return i >= 0 && b.AttributesOf(i).Revision == uint64(to), nil
 }
 
-// fork makes the stream of a partition that forks from another one after its mark, and puts a first
-// entry into it: the mark again, which says nothing new.
-func (s *repartition) fork(ctx context.Context, parent, partition int, mark uint64, to int) error {
+// fork makes the stream of a partition that forks from another one after its fork point, and puts a
+// first entry into it: the fork point again, which says nothing new.
+func (s *repartition) fork(ctx context.Context, parent, partition int, at uint64, to int) error {
 	cfg := s.streams[parent].CachedInfo().Config // with what the operator has changed
 	want := streamConfig(partition, to, s.cfg)
-	cfg.Name, cfg.Description, cfg.Subjects, cfg.FirstSeq = want.Name, want.Description, want.Subjects, mark+1
+	cfg.Name, cfg.Description, cfg.Subjects, cfg.FirstSeq = want.Name, want.Description, want.Subjects, at+1
 	cfg.Metadata = want.Metadata
-	cfg.Metadata[metaParent], cfg.Metadata[metaFork] = strconv.Itoa(parent), strconv.FormatUint(mark, 10)
+	cfg.Metadata[metaParent], cfg.Metadata[metaFork] = strconv.Itoa(parent), strconv.FormatUint(at, 10)
 	stream, err := s.js.CreateStream(ctx, cfg)
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		stream, err = s.js.Stream(ctx, cfg.Name)
@@ -309,9 +342,9 @@ func (s *repartition) fork(ctx context.Context, parent, partition int, mark uint
 		}
 	}
 	s.cfg.hooks.stepped("made")
-	first := entryOf(events.BatchSubject(partition), markOf(to))
-	for have.State.LastSeq <= mark {
-		if _, err = s.js.PublishMsg(ctx, first, jetstream.WithExpectLastSequence(mark)); err == nil {
+	first := entryOf(events.BatchSubject(partition), repartitionedTo(to))
+	for have.State.LastSeq <= at {
+		if _, err = s.js.PublishMsg(ctx, first, jetstream.WithExpectLastSequence(at)); err == nil {
 			return nil
 		}
 		if e := pause(ctx); e != nil {

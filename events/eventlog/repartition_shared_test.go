@@ -36,9 +36,9 @@ func (a *acked) pour(ctx context.Context, l *eventlog.Log, name string) error {
 }
 
 // TestRepartitionFencesPublishers repartitions a log that three processes have open: two write, one
-// of which has stood still before the mark and goes on after it. Two others repartition at the same
-// time. What was acknowledged is there, in the partition where everybody looks for it, and nothing
-// is behind the marks that was told to nobody.
+// of which has stood still before the fork point and goes on after it. Two others repartition at
+// the same time. What was acknowledged is there, in the partition where everybody looks for it, and
+// nothing is behind the fork points that was told to nobody.
 func TestRepartitionFencesPublishers(t *testing.T) {
 	for name, wake := range map[string]func(*natstest.Proxy){
 		"its answers were late": (*natstest.Proxy).Release,
@@ -153,4 +153,38 @@ func repartitionFences(t *testing.T, wake func(*natstest.Proxy)) {
 	time.Sleep(10 * time.Millisecond) // for what it should not have appended
 	natstest.CloseLog(t, l)
 	natstest.CloseLog(t, natstest.OpenLog(t, eventlog.Config{URL: url, Replicas: 3, Node: "last"}))
+}
+
+// TestRepartitionAsksAgain has the answer to what follows each step be lost: it is asked again,
+// long before the time for all of it is over.
+func TestRepartitionAsksAgain(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(testContext(t), time.Minute)
+	defer cancel()
+	server := natstest.StartServer(t)
+	natstest.CloseLog(t, natstest.OpenLog(t, eventlog.Config{URL: server.URL(), Partitions: 1, Node: "a"}))
+	proxy := natstest.StartProxy(t, server.Addr())
+	nc, err := nats.Connect(proxy.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	var steps []string
+	var cuts sync.WaitGroup
+	defer cuts.Wait()
+	cfg := eventlog.WithStep(eventlog.Config{}, func(step string) {
+		steps = append(steps, step)
+		proxy.Hold()
+		cuts.Go(func() {
+			time.Sleep(50 * time.Millisecond) // for what it asks now to be on its way
+			proxy.Cut()
+		})
+	})
+	r, err := eventlog.RepartitionShared(ctx, nc, cfg, 2, nil)
+	if err != nil || r.From != 1 || r.To != 2 || len(steps) < 6 {
+		t.Fatalf("%+v, %v after the steps %v", r, err, steps)
+	}
+	if l := natstest.OpenLog(t, eventlog.Config{URL: server.URL(), Node: "a"}); l.Partitions() != 2 {
+		t.Errorf("%d partitions", l.Partitions())
+	}
 }

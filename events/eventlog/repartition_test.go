@@ -112,7 +112,7 @@ func TestRepartitionGoesOnAfterEachStep(t *testing.T) {
 			steps, dirs = append(steps, "made in part"), append(dirs, cut)
 		}
 	}), 4)
-	if err != nil || r.From != 2 || r.To != 4 || len(r.Marks) != 2 {
+	if err != nil || r.From != 2 || r.To != 4 || len(r.ForkPoints) != 2 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if len(steps) < 10 {
@@ -208,20 +208,20 @@ func TestSharedEntriesLeaveTogether(t *testing.T) {
 	firsts(1, 1)
 	trim(2, 3)
 	firsts(3, 3)
-	mark := r.Marks[0]
-	trim(2, mark+1)
+	fork := r.ForkPoints[0]
+	trim(2, fork+1)
 	firsts(5, 5)
-	trim(0, mark+1)
-	firsts(mark+1, mark+1)
+	trim(0, fork+1)
+	firsts(fork+1, fork+1)
 	if _, err := l.Read(ctx, 2, 1); !errors.Is(err, eventlog.ErrTrimmed) {
 		t.Errorf("what has left is read: %v", err)
 	}
-	reader, err := l.Read(ctx, 2, mark)
+	reader, err := l.Read(ctx, 2, fork)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer reader.Close()
-	if e, err := reader.Next(ctx); err != nil || e.Sequence != mark+1 {
+	if e, err := reader.Next(ctx); err != nil || e.Sequence != fork+1 {
 		t.Fatalf("entry %d, %v", e.Sequence, err)
 	}
 }

@@ -17,9 +17,9 @@ const restoreBlock = 8 << 20
 // times, subjects and headers of the records are what they were; the log begins another life (see
 // [Log.Identity]). The directory must have no log.
 type Restoring struct {
-	dir   string
-	life  string
-	marks witness.Marks
+	dir          string
+	life         string
+	attestations witness.Attestations
 }
 
 // Restore begins to restore a log.
@@ -27,7 +27,7 @@ func Restore(dir string) (*Restoring, error) {
 	if _, err := os.Stat(filepath.Dir(streamDir(dir, "x"))); err == nil {
 		return nil, fmt.Errorf("eventlog: restore: there is a log in %s", dir)
 	}
-	return &Restoring{dir: dir, life: newLife(), marks: witness.Marks{}}, nil
+	return &Restoring{dir: dir, life: newLife(), attestations: witness.Attestations{}}, nil
 }
 
 // Stream restores one stream: the text of its configuration, and the records that fill hands on, in
@@ -41,7 +41,7 @@ func (r *Restoring) Stream(name string, meta []byte, last uint64, fill func(add 
 			return fmt.Errorf("eventlog: restore stream %s: %w", name, err)
 		}
 	}
-	w := streamWriter{mark: witness.Mark{Stream: name}}
+	w := streamWriter{attested: witness.Attestation{Stream: name}}
 	if w.stream, err = blockfile.Begin(streamDir(r.dir, name), name, meta); err != nil {
 		return fmt.Errorf("eventlog: restore stream %s: %w", name, err)
 	}
@@ -55,8 +55,8 @@ func (r *Restoring) Stream(name string, meta []byte, last uint64, fill func(add 
 	if err != nil {
 		return fmt.Errorf("eventlog: restore stream %s: %w", name, err)
 	}
-	w.mark.Created = config.Created.UTC()
-	r.marks[name] = w.mark
+	w.attested.Created = config.Created.UTC()
+	r.attestations[name] = w.attested
 	return nil
 }
 
@@ -66,35 +66,35 @@ func (r *Restoring) Witness(dir string) error {
 	if err != nil {
 		return err
 	}
-	return file.Write(r.marks)
+	return file.Write(r.attestations)
 }
 
 // streamWriter writes the blocks of a stream.
 type streamWriter struct {
-	stream blockfile.Stream
-	index  int // of the block
-	block  *blockfile.Block
-	mark   witness.Mark
-	time   int64
+	stream   blockfile.Stream
+	index    int // of the block
+	block    *blockfile.Block
+	attested witness.Attestation
+	time     int64
 }
 
 func (w *streamWriter) add(r blockfile.Record) error {
 	log := partitionOf(w.stream.Name) >= 0
 	switch {
-	case w.mark.Last == 0 && log:
-		w.mark.Trimmed = r.Sequence - 1
-	case log && r.Sequence != w.mark.Last+1, r.Sequence <= w.mark.Last:
-		return fmt.Errorf("record %d follows %d", r.Sequence, w.mark.Last)
+	case w.attested.Last == 0 && log:
+		w.attested.Trimmed = r.Sequence - 1
+	case log && r.Sequence != w.attested.Last+1, r.Sequence <= w.attested.Last:
+		return fmt.Errorf("record %d follows %d", r.Sequence, w.attested.Last)
 	}
 	if w.block == nil {
 		w.index++
 		w.block = blockfile.NewBlock(w.stream.Name, w.index)
 	}
 	w.block.Append(r)
-	w.mark.Last, w.time = r.Sequence, r.Time
+	w.attested.Last, w.time = r.Sequence, r.Time
 	if log {
-		w.mark.At = r.Sequence
-		w.mark.Fingerprint = Fingerprint(Entry{Sequence: r.Sequence, Time: time.Unix(0, r.Time), Data: r.Data})
+		w.attested.At = r.Sequence
+		w.attested.Fingerprint = Fingerprint(Entry{Sequence: r.Sequence, Time: time.Unix(0, r.Time), Data: r.Data})
 	}
 	if len(w.block.Bytes()) >= restoreBlock {
 		return w.flush()
@@ -104,7 +104,7 @@ func (w *streamWriter) add(r blockfile.Record) error {
 
 // finish notes up to where the stream counted, if its last messages are gone, and writes the rest.
 func (w *streamWriter) finish(last uint64) error {
-	if last > w.mark.Last {
+	if last > w.attested.Last {
 		if w.block == nil {
 			w.index++
 			w.block = blockfile.NewBlock(w.stream.Name, w.index)
@@ -113,9 +113,9 @@ func (w *streamWriter) finish(last uint64) error {
 			w.time = time.Now().UnixNano()
 		}
 		w.block.Append(blockfile.Record{Sequence: last, Time: w.time, Gone: true})
-		w.mark.Last = last
+		w.attested.Last = last
 		if partitionOf(w.stream.Name) >= 0 { // all of it has left the log
-			w.mark.Trimmed, w.mark.At, w.mark.Fingerprint = last, 0, 0
+			w.attested.Trimmed, w.attested.At, w.attested.Fingerprint = last, 0, 0
 		}
 	}
 	return w.flush()

@@ -15,41 +15,62 @@ import (
 	"github.com/receiptd/receiptd/internal/diskread"
 )
 
-// Scrub reads every byte of an embedded log, of what lies beside it in the same server, and of the
-// witness against their checksums while the log is in use, and compares the log with what was
-// acknowledged before it began. Files are read from the disk itself; pace is asked before each
-// read. What it finds is in the inspection, with the codes of [Inspect]; the error is for what kept
-// it from looking. Of a log in a cluster, outside or of the nodes' own servers, the inspection is
-// empty: what each server has of it is not all that was acknowledged.
+// Scrub reads every byte of the server inside this process against its checksums while the log is
+// in use: the log, what lies beside it, and the witness. It compares a log that is this server's
+// alone with what was acknowledged before it began; of one whose server forms a cluster with others
+// it reads the replicas that this one has. Files are read from the disk itself; pace is asked
+// before each read. What it finds is in the inspection, with the codes of [Inspect]; the error is
+// for what kept it from looking. Of a log in outside servers the inspection is empty.
 func (l *Log) Scrub(ctx context.Context, pace diskread.Pace) (Inspection, error) {
-	if l.attester == nil {
-		return Inspection{}, nil
+	var n inspector
+	scrub := l.scrubReplica
+	switch {
+	case l.attester != nil:
+		n.attestations, scrub = l.acknowledged(), l.scrubStream
+	case l.peer == nil:
+		return n.Inspection, nil
 	}
-	marks := l.attester.latest()
-	for _, p := range l.publishers {
-		m := marks[streamName(p.partition)]
-		m.Last = max(m.Last, p.stats.last.Load())
-		marks[streamName(p.partition)] = m
-	}
-	n := inspector{marks: marks}
-	streams, err := blockfile.Streams(filepath.Join(l.cfg.Dir, server.JetStreamStoreDir))
+	streams, err := blockfile.Streams(l.storeDir())
 	if err != nil {
 		return n.Inspection, fmt.Errorf("eventlog: scrub: %w", err)
 	}
 	for _, s := range streams {
-		if err := l.scrubStream(ctx, &n, s, pace); err != nil {
+		if err := scrub(ctx, &n, s, pace); err != nil {
 			return n.Inspection, fmt.Errorf("eventlog: scrub stream %s: %w", s.Name, err)
 		}
+	}
+	if l.attester == nil {
+		return n.Inspection, nil
 	}
 	return n.Inspection, scrubWitness(ctx, &n, l.cfg.witnessDir())
 }
 
+// acknowledged are the attestations of all that was acknowledged by now.
+func (l *Log) acknowledged() witness.Attestations {
+	attestations := l.attester.latest()
+	for _, p := range l.publishers {
+		m := attestations[streamName(p.partition)]
+		m.Last = max(m.Last, p.stats.last.Load())
+		attestations[streamName(p.partition)] = m
+	}
+	return attestations
+}
+
+// storeDir is where the server inside this process keeps its streams; empty if there is none.
+func (l *Log) storeDir() string {
+	switch {
+	case l.server != nil:
+		return filepath.Join(l.cfg.Dir, server.JetStreamStoreDir)
+	case l.peer != nil:
+		return filepath.Join(l.cfg.Peers.Dir, server.JetStreamStoreDir)
+	}
+	return ""
+}
+
 // scrubStream reads one stream.
 func (l *Log) scrubStream(ctx context.Context, n *inspector, s blockfile.Stream, pace diskread.Pace) error {
-	partition, mark := partitionOf(s.Name), n.marks[s.Name]
-	if err := lasting(ctx, func() error { _, err := s.Meta(); return err }); err != nil {
-		n.add(Finding{Code: metaCode(err), Fatal: true, Stream: s.Name, File: filepath.Join(s.Dir, "meta.inf"), What: err.Error()})
-	}
+	partition, attested := partitionOf(s.Name), n.attestations[s.Name]
+	n.checkMeta(ctx, s)
 	first := uint64(0)
 	if partition >= 0 && partition < len(l.streams) {
 		state, err := l.streamState(ctx, partition)
@@ -61,17 +82,9 @@ func (l *Log) scrubStream(ctx context.Context, n *inspector, s blockfile.Stream,
 		}
 	}
 	var differs error
-	options := blockfile.Options{
-		Contiguous: partition >= 0, Pace: pace,
-		Visit: func(r blockfile.Record) error {
-			if differs == nil {
-				differs = checkRecord(&r, partition, mark)
-			}
-			return nil
-		},
-	}
+	options := checking(partition, attested, pace, &differs)
 	r, err := s.Check(ctx, options)
-	if err == nil && partition >= 0 && r.Top < mark.Last {
+	if err == nil && partition >= 0 && r.Top < attested.Last {
 		// Syncing at intervals, the server may write what it acknowledged a moment later.
 		if err = pauseFor(ctx, 2*embeddedSyncPeriod); err == nil {
 			r, err = s.Check(ctx, options)
@@ -84,8 +97,47 @@ func (l *Log) scrubStream(ctx context.Context, n *inspector, s blockfile.Stream,
 		n.add(Finding{Code: CodeUnreadable, Fatal: true, Stream: s.Name, What: err.Error()})
 		return nil
 	}
+	n.checked(s, attested.Created, &r, differs)
+	if partition < 0 || len(r.Damage) > 0 || attested.Last == 0 {
+		return nil
+	}
+	if r.Top < attested.Last {
+		n.add(Finding{Code: CodeShorter, Fatal: true, Stream: s.Name, First: r.Top + 1, Last: attested.Last,
+			What: fmt.Sprintf("its files end with entry %d, and entries up to %d were acknowledged", r.Top, attested.Last)})
+	}
+	// What retention has taken since is no loss.
+	if now, _, err := l.Bounds(ctx, partition); err == nil && r.First > max(first, now) && r.Messages > 0 {
+		n.add(Finding{Code: CodeEntriesMissing, Fatal: true, Stream: s.Name, First: max(first, now), Last: r.First - 1,
+			What: fmt.Sprintf("its files begin with entry %d, the log with %d", r.First, max(first, now))})
+	}
+	return nil
+}
+
+// checkMeta reads a stream's configuration.
+func (n *inspector) checkMeta(ctx context.Context, s blockfile.Stream) {
+	if err := lasting(ctx, func() error { _, err := s.Meta(); return err }); err != nil {
+		n.add(Finding{Code: metaCode(err), Fatal: true, Stream: s.Name, File: filepath.Join(s.Dir, "meta.inf"), What: err.Error()})
+	}
+}
+
+// checking are the options to read a stream's blocks with; differs gets the first record that is
+// whole and not what it should be.
+func checking(partition int, attested witness.Attestation, pace diskread.Pace, differs *error) blockfile.Options {
+	return blockfile.Options{
+		Contiguous: partition >= 0, Pace: pace,
+		Visit: func(r blockfile.Record) error {
+			if *differs == nil {
+				*differs = checkRecord(&r, partition, attested)
+			}
+			return nil
+		},
+	}
+}
+
+// checked notes what the blocks of a stream were found to hold.
+func (n *inspector) checked(s blockfile.Stream, created time.Time, r *blockfile.Report, differs error) {
 	n.Streams = append(n.Streams, StreamFiles{
-		Stream: s.Name, Partition: partition, Created: mark.Created, First: r.First, Last: r.Last, Top: r.Top,
+		Stream: s.Name, Partition: partitionOf(s.Name), Created: created, First: r.First, Last: r.Last, Top: r.Top,
 		Entries: r.Messages, LastTime: time.Unix(0, r.LastTime).UTC(), Bytes: r.Bytes, dir: s.Dir,
 	})
 	for _, d := range r.Damage {
@@ -94,19 +146,6 @@ func (l *Log) scrubStream(ctx context.Context, n *inspector, s blockfile.Stream,
 	if f, ok := errors.AsType[*recordError](differs); ok {
 		n.add(Finding{Code: f.code, Fatal: true, Stream: s.Name, First: f.sequence, Last: f.sequence, What: f.what})
 	}
-	if partition < 0 || len(r.Damage) > 0 || mark.Last == 0 {
-		return nil
-	}
-	if r.Top < mark.Last {
-		n.add(Finding{Code: CodeShorter, Fatal: true, Stream: s.Name, First: r.Top + 1, Last: mark.Last,
-			What: fmt.Sprintf("its files end with entry %d, and entries up to %d were acknowledged", r.Top, mark.Last)})
-	}
-	// What retention has taken since is no loss.
-	if now, _, err := l.Bounds(ctx, partition); err == nil && r.First > max(first, now) && r.Messages > 0 {
-		n.add(Finding{Code: CodeEntriesMissing, Fatal: true, Stream: s.Name, First: max(first, now), Last: r.First - 1,
-			What: fmt.Sprintf("its files begin with entry %d, the log with %d", r.First, max(first, now))})
-	}
-	return nil
 }
 
 func metaCode(err error) string {
@@ -156,12 +195,14 @@ func pauseFor(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// DiskBytes is the size of an embedded log's files, with what lies beside it.
+// DiskBytes is the size of the files of the server inside this process, if there is one: of its
+// part of the log, and of what lies beside it.
 func (l *Log) DiskBytes() (total int64) {
-	if l.server == nil {
+	dir := l.storeDir()
+	if dir == "" {
 		return 0
 	}
-	streams, err := blockfile.Streams(filepath.Join(l.cfg.Dir, server.JetStreamStoreDir))
+	streams, err := blockfile.Streams(dir)
 	if err != nil {
 		return 0
 	}

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/receiptd/receiptd/events/eventlog/witness"
+	"github.com/receiptd/receiptd/internal/atomicfile"
 )
 
 const (
@@ -28,7 +30,7 @@ const (
 	logUser = "receiptd"
 
 	embeddedMaxPayload  = 8 << 20
-	embeddedMaxConns    = 1024
+	embeddedMaxConns    = DefaultIngressConnections
 	embeddedMaxMemory   = 64 << 20 // for the consumers of readers, which need hardly any
 	embeddedSyncPeriod  = time.Second
 	embeddedStartPeriod = 10 * time.Minute // a large store after a crash, on a slow disk
@@ -45,6 +47,7 @@ type embedded struct {
 	space    diskSpace
 	password string
 	guard    guard
+	unread   int64 // bytes that the start did not read
 
 	watching sync.WaitGroup
 	stopping chan struct{} // closed when the server stops
@@ -103,11 +106,14 @@ func (e *embedded) prepare(ctx context.Context, cfg *Config) error {
 	if err := restoreGuarded(cfg.Dir, streamsDir(cfg.Dir), cfg.Logger); err != nil {
 		return err
 	}
-	if marks, err := witness.Read(cfg.witnessDir()); err == nil {
-		if err := mendMetas(cfg.Dir, marks, cfg.Logger); err != nil {
+	if attestations, err := witness.Read(cfg.witnessDir()); err == nil {
+		if err := mendMetas(cfg.Dir, attestations, cfg.Logger); err != nil {
 			return err
 		}
-		if err := removeIncompleteStreams(ctx, cfg.Dir, marks, cfg.Logger); err != nil {
+		if err := removeIncompleteStreams(ctx, cfg.Dir, attestations, cfg.Logger); err != nil {
+			return err
+		}
+		if err := putBackKept(cfg.Dir, attestations, cfg.Logger); err != nil {
 			return err
 		}
 	}
@@ -119,6 +125,7 @@ func (e *embedded) prepare(ctx context.Context, cfg *Config) error {
 		return err
 	}
 	logFindings(cfg.Logger, i.Findings)
+	e.unread = i.unread(cfg.Logger)
 	if err := i.dispose(cfg.Dir); err != nil {
 		return err
 	}
@@ -150,7 +157,7 @@ func (e *embedded) options(cfg *Config) (*server.Options, error) {
 			AllowedConnectionTypes: map[string]struct{}{jwt.ConnectionTypeInProcess: {}},
 		}},
 		MaxPayload: embeddedMaxPayload,
-		MaxConn:    embeddedMaxConns,
+		MaxConn:    cmp.Or(cfg.Ingress.MaxConnections, embeddedMaxConns),
 
 		JetStream:              true,
 		DisableJetStreamBanner: true,
@@ -282,7 +289,7 @@ func refuseDataDir(dir string) error {
 
 // checkWritable returns a plain error for what the server would fail with later.
 func checkWritable(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := atomicfile.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("create the log's directory: %w", err)
 	}
 	f, err := os.CreateTemp(dir, "write-test-*")

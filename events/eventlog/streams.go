@@ -226,8 +226,8 @@ func metadata(streams []jetstream.Stream) []map[string]string {
 	return all
 }
 
-// askedFor returns an error if the log never had so many partitions; 0 asks for none. Who asked for
-// what it was made with did not ask for less than it has since.
+// askedFor returns an error if the log never had so many partitions; 0 asks for none. Whoever asked
+// for what it was made with did not ask for less than it has since.
 func askedFor(partitions int, forks []fork) error {
 	created := forks[0].epochs[0].partitions
 	for had := created; had <= len(forks); had *= 2 {

@@ -24,7 +24,7 @@ func twoProducers(t *testing.T) (l *eventlog.Log, acme, rival, all *nats.Conn) {
 		t.Logf("%s", line)
 		complained.Store(true)
 	}), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	l = natstest.OpenLog(t, eventlog.Config{Partitions: 2, Logger: logger, Ingress: eventlog.Ingress{
+	l = natstest.OpenLog(t, eventlog.Config{Partitions: 2, Fsync: eventlog.FsyncInterval, Logger: logger, Ingress: eventlog.Ingress{
 		Listen: "127.0.0.1:0", Password: "password of all",
 		Apps: []eventlog.IngressApp{{App: "acme#chat", Password: "password of acme"}, {App: "rival#chat", Password: "password of rival"}},
 	}})
@@ -32,7 +32,9 @@ func twoProducers(t *testing.T) (l *eventlog.Log, acme, rival, all *nats.Conn) {
 		t.Error("the start complains")
 	}
 	connect := func(user, password string) *nats.Conn {
-		nc, err := nats.Connect("nats://"+l.IngressAddr().String(), nats.UserInfo(user, password), nats.NoReconnect(), nats.ErrorHandler(nil))
+		nc, err := nats.Connect("nats://"+l.IngressAddr().String(), nats.UserInfo(user, password), nats.NoReconnect(),
+			// Without one the library prints them.
+			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,6 +51,20 @@ func (f writerFunc) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// respond answers the requests that come on connections.
+func respond(t *testing.T, conns []*nats.Conn, answer []byte) {
+	t.Helper()
+	for _, nc := range conns {
+		_, err := nc.Subscribe(events.SubmitSubjects, func(m *nats.Msg) { _ = m.Respond(answer) })
+		if err == nil {
+			err = nc.Flush()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // What producers of one app are answered, at either door, those of others do not hear.
 func TestProducersHearTheirOwnAnswersOnly(t *testing.T) {
 	t.Parallel()
@@ -57,12 +73,7 @@ func TestProducersHearTheirOwnAnswersOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := requests.Subscribe(events.SubmitSubjects, func(m *nats.Msg) { _ = m.Respond([]byte("taken")) }); err != nil {
-		t.Fatal(err)
-	}
-	if err := requests.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	respond(t, requests, []byte("taken"))
 	var heard []*nats.Subscription
 	for _, nc := range []*nats.Conn{rival, all} {
 		sub, err := nc.SubscribeSync("_INBOX.>")
@@ -190,7 +201,9 @@ func TestViolationsDoNotFloodTheLog(t *testing.T) {
 	var lines atomic.Int64
 	logger := slog.New(slog.NewTextHandler(writerFunc(func([]byte) { lines.Add(1) }), nil))
 	l := natstest.OpenLog(t, eventlog.Config{Partitions: 1, Logger: logger, Ingress: eventlog.Ingress{Listen: "127.0.0.1:0", Password: "password of all"}})
-	nc, err := nats.Connect("nats://"+l.IngressAddr().String(), nats.UserInfo(eventlog.DefaultIngressUser, "password of all"), nats.NoReconnect(), nats.ErrorHandler(nil))
+	nc, err := nats.Connect("nats://"+l.IngressAddr().String(), nats.UserInfo(eventlog.DefaultIngressUser, "password of all"), nats.NoReconnect(),
+		// Without one the library prints them.
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,12 +212,7 @@ func TestViolationsDoNotFloodTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := requests.Subscribe(events.SubmitSubjects, func(m *nats.Msg) { _ = m.Respond(nil) }); err != nil {
-		t.Fatal(err)
-	}
-	if err := requests.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	respond(t, requests, nil)
 	for what, violate := range map[string]func() error{
 		"publishing": func() error { return nc.Publish("$JS.API.INFO", nil) },
 		"answers":    func() error { return nc.PublishRequest("receipts.submit.acme.chat", "where.nobody.may", nil) },

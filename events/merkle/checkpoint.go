@@ -48,8 +48,8 @@ func parseOrigin(log, s string) (o Origin, err error) {
 	rest, ok := strings.CutPrefix(s, log+"/")
 	o.Log = log
 	if ok {
-		place, base, after := strings.Cut(rest, "/after/")
-		if _, err = fmt.Sscanf(place, "%dof%d", &o.Partition, &o.Partitions); err == nil && after {
+		partition, base, after := strings.Cut(rest, "/after/")
+		if _, err = fmt.Sscanf(partition, "%dof%d", &o.Partition, &o.Partitions); err == nil && after {
 			o.Base, err = strconv.ParseUint(base, 10, 64)
 		}
 	}

@@ -46,12 +46,12 @@ type Evidence struct {
 	Checkpoint string `json:"checkpoint"`
 }
 
-// NewEvidence makes evidence of an event that has an index in an entry, under a signed head. A
-// signer that is not nil has it disclose no other event: see [Evidence].
-func NewEvidence(entry Stored, event *events.Event, index int, path []Hash, checkpoint string, o Origin, signer note.Signer) (*Evidence, error) {
+// NewEvidence makes evidence of an event that has an index in an entry, which is proven to be under
+// a signed head. A signer that is not nil has it disclose no other event: see [Evidence].
+func NewEvidence(entry Stored, event *events.Event, index int, proof Inclusion, o Origin, signer note.Signer) (*Evidence, error) {
 	e := &Evidence{
 		Format: evidenceFormat, App: event.App, Event: events.AppendJSON(nil, event), Sequence: entry.Sequence, Time: entry.Time.UTC(),
-		Subject: entry.Subject, MsgID: entry.MsgID, Index: index, Data: entry.Data, Path: path, Checkpoint: checkpoint,
+		Subject: entry.Subject, MsgID: entry.MsgID, Index: index, Data: entry.Data, Path: proof.Path, Checkpoint: proof.Checkpoint,
 	}
 	if e.Path == nil { // of a tree of one entry
 		e.Path = []Hash{}

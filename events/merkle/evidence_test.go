@@ -83,7 +83,7 @@ func evidenceOf(t testing.TB, signer note.Signer, o Origin, whole bool, event *e
 		by = nil
 	}
 	o.Log = signer.Name()
-	e, err := NewEvidence(entry, event, 0, path, checkpoint, o, by)
+	e, err := NewEvidence(entry, event, 0, Inclusion{Path: path, Checkpoint: checkpoint}, o, by)
 	if err != nil {
 		t.Fatal(err)
 	}

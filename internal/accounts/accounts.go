@@ -58,6 +58,8 @@ type Config struct {
 	Invitations InvitationLimits
 	// Replicas of the bucket in an outside cluster.
 	Replicas int
+	// Shared says that several processes keep these accounts.
+	Shared bool
 	// Room, if set, refuses n more bytes that the disk has no room for.
 	Room       func(n int64) error
 	Registerer prometheus.Registerer
@@ -72,9 +74,9 @@ type Accounts struct {
 	hasher *hasher
 
 	mu     sync.Mutex
-	counts map[string]int // keys by the filter that they match, once they were counted
+	counts map[string]*tally // by filter, once they were counted
 
-	// inviting is held while an invitation is counted and stored, alone by who counts anew.
+	// inviting is held while an invitation is counted and stored, alone by whoever counts anew.
 	inviting sync.RWMutex
 }
 
@@ -129,11 +131,11 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Accounts, error) {
 			return nil, fmt.Errorf("%w: bucket %s: %s", ErrBucketConfig, bucket, field)
 		}
 	}
-	return &Accounts{cfg: cfg, nc: nc, kv: kv, stream: keys, hasher: newHasher(cfg.Registerer), counts: make(map[string]int)}, nil
+	return &Accounts{cfg: cfg, nc: nc, kv: kv, stream: keys, hasher: newHasher(cfg.Registerer), counts: make(map[string]*tally)}, nil
 }
 
-// entry is what the bucket has under a key, and since when by the broker's clock.
-type entry struct {
+// record is what the bucket has under a key, and since when by the broker's clock.
+type record struct {
 	value    []byte
 	revision uint64
 	at       time.Time
@@ -142,19 +144,19 @@ type entry struct {
 // get looks a key up. The error is [jetstream.ErrKeyNotFound] if there is none. In a replicated
 // bucket it is the leader that answers: a replica that lags does not know a user whom another node
 // has just registered.
-func (a *Accounts) get(ctx context.Context, key string) (entry, error) {
+func (a *Accounts) get(ctx context.Context, key string) (record, error) {
 	if a.cfg.Replicas <= 1 {
 		e, err := a.kv.Get(ctx, key)
 		if err != nil {
-			return entry{}, err
+			return record{}, err
 		}
-		return entry{e.Value(), e.Revision(), e.Created()}, nil
+		return record{e.Value(), e.Revision(), e.Created()}, nil
 	}
 	m, err := leader.Last(ctx, a.nc, stream, subject(key))
 	if errors.Is(err, leader.ErrNotFound) || err == nil && m.Header.Get("KV-Operation") != "" {
-		return entry{}, jetstream.ErrKeyNotFound
+		return record{}, jetstream.ErrKeyNotFound
 	}
-	return entry{m.Data, m.Sequence, m.Time}, err
+	return record{m.Data, m.Sequence, m.Time}, err
 }
 
 // subject is that of the stream whose messages are the values of a key, or of those that match
@@ -172,8 +174,10 @@ func groupKey(app, group string) string      { return key("groups", app, group) 
 func groupsOf(app string) string             { return key("groups", app) + ".*" }
 func madeKey(app, user, group string) string { return key("made", app, user, group) }
 func madeBy(app, user string) string         { return key("made", app, user) + ".*" }
-func markKey(app, group, user string) string { return key("marks", app, group, user) }
-func markedIn(app, group string) string      { return key("marks", app, group) + ".*" }
+
+// banKey is of an [Accounts.Ban]; the first part of its name is that of an earlier version.
+func banKey(app, group, user string) string { return key("marks", app, group, user) }
+func bansOf(app, group string) string       { return key("marks", app, group) + ".*" }
 
 func key(kind string, names ...string) string {
 	for _, name := range names {
@@ -204,16 +208,15 @@ func (a *Accounts) Reserve(ctx context.Context, app, user string) error {
 	if err := a.room("reserve"); err != nil {
 		return err
 	}
-	switch err := a.reserve(ctx, usersOf(app), a.cfg.MaxUsers, ErrFull); {
+	done, err := a.reserve(ctx, usersOf(app), a.cfg.MaxUsers, ErrFull)
+	switch {
 	case errors.Is(err, ErrFull):
 		return nil
 	case err != nil:
 		return err
 	}
-	err := a.put(ctx, userKey(app, user), account{Created: time.Now().UTC().Truncate(time.Second)}, 0)
-	if err != nil {
-		a.release(usersOf(app))
-	}
+	err = a.put(ctx, userKey(app, user), account{Created: time.Now().UTC().Truncate(time.Second)}, 0)
+	done(err == nil)
 	if errors.Is(err, ErrExists) {
 		return nil
 	}
@@ -248,8 +251,9 @@ func (a *Accounts) register(ctx context.Context, app, user, password, nickname s
 	if err := a.room("register"); err != nil {
 		return err
 	}
+	done := func(bool) {} // a name that was reserved is counted
 	if revision == 0 {
-		if err := a.reserve(ctx, usersOf(app), a.cfg.MaxUsers, ErrFull); err != nil {
+		if done, err = a.reserve(ctx, usersOf(app), a.cfg.MaxUsers, ErrFull); err != nil {
 			return err
 		}
 	}
@@ -257,29 +261,27 @@ func (a *Accounts) register(ctx context.Context, app, user, password, nickname s
 	if err == nil {
 		err = a.put(ctx, userKey(app, user), account{hash, nickname, time.Now().UTC().Truncate(time.Second)}, revision)
 	}
-	if err != nil && revision == 0 {
-		a.release(usersOf(app))
-	}
+	done(err == nil)
 	return err
 }
 
 // free returns the revision that a new account takes the place of: that of a reserved name, or 0.
 func (a *Accounts) free(ctx context.Context, app, user string, reserved bool) (revision uint64, err error) {
-	entry, err := a.get(ctx, userKey(app, user))
+	found, err := a.get(ctx, userKey(app, user))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
 		return 0, nil
 	case err != nil:
 		return 0, wrap("register", err)
 	}
-	stored, err := parseAccount(entry.value)
+	stored, err := parseAccount(found.value)
 	if err != nil {
 		return 0, wrap("register", err)
 	}
 	if stored.Hash != "" || !reserved {
 		return 0, ErrExists
 	}
-	return entry.revision, nil
+	return found.revision, nil
 }
 
 // put stores an account in the place of a revision, 0 for none. The error is [ErrExists] if there
@@ -321,7 +323,7 @@ func (a *Accounts) Check(ctx context.Context, app, user, password string) error 
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	entry, err := a.get(ctx, userKey(app, user))
+	found, err := a.get(ctx, userKey(app, user))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
 		if _, err := a.hasher.matches(ctx, app, nobody, password); err != nil {
@@ -331,7 +333,7 @@ func (a *Accounts) Check(ctx context.Context, app, user, password string) error 
 	case err != nil:
 		return fmt.Errorf("accounts: check: %w", err)
 	}
-	stored, err := parseAccount(entry.value)
+	stored, err := parseAccount(found.value)
 	if err != nil {
 		return fmt.Errorf("accounts: check: %w", err)
 	}

@@ -188,7 +188,7 @@ func TestHashesThatAskForTooMuch(t *testing.T) {
 func TestGroupProfiles(t *testing.T) {
 	a := openAccounts(t, connection(t), 10)
 	want := GroupProfile{Name: "team", Public: true, MaxUsers: 7}
-	if err := a.PutGroup(testContext(t), app, "g1", want); err != nil {
+	if err := a.ClaimGroup(testContext(t), app, "ann", "g1", want); err != nil {
 		t.Fatal(err)
 	}
 	if p, err := a.Group(testContext(t), app, "g1"); p != want || err != nil {
@@ -245,7 +245,7 @@ func TestAccountsAreReadFromTheLeader(t *testing.T) {
 	if err := b.Check(testContext(t), app, "ann", "secret"); err != nil {
 		t.Error(err)
 	}
-	if err := a.PutGroup(testContext(t), app, "g", GroupProfile{Name: "team"}); err != nil {
+	if err := a.ClaimGroup(testContext(t), app, "", "g", GroupProfile{Name: "team"}); err != nil {
 		t.Fatal(err)
 	}
 	if g, err := b.Group(testContext(t), app, "g"); err != nil || g.Name != "team" {
@@ -257,11 +257,11 @@ func TestAccountsAreReadFromTheLeader(t *testing.T) {
 	if g, err := a.Group(testContext(t), app, "g"); err != nil || g != (GroupProfile{}) {
 		t.Errorf("%+v, %v", g, err)
 	}
-	if err := a.PutMark(testContext(t), app, "g", "ben", MarkRemoved); err != nil {
+	if err := a.Ban(testContext(t), app, "g", "ben"); err != nil {
 		t.Fatal(err)
 	}
-	if mark, err := b.Mark(testContext(t), app, "g", "ben"); err != nil || mark != MarkRemoved {
-		t.Errorf("%q, %v", mark, err)
+	if banned, err := b.Banned(testContext(t), app, "g", "ben"); err != nil || !banned {
+		t.Errorf("%v, %v", banned, err)
 	}
 	if err := a.Invite(testContext(t), app, Invitation{Group: "g", User: "cleo", Inviter: "ann"}, time.Hour); err != nil {
 		t.Fatal(err)
@@ -286,17 +286,14 @@ func TestAccountsAreReadFromTheLeader(t *testing.T) {
 	}
 }
 
-// Groups are counted by who made them and by app, across restarts; those that are gone count
+// Groups are counted by their maker and by app, across restarts; those that are gone count
 // no more.
 func TestGroupsAreBounded(t *testing.T) {
 	nc := connection(t)
 	a := openAccounts(t, nc, 10)
 	claim := func(user, group string, want error) {
 		t.Helper()
-		err := a.ClaimGroup(testContext(t), app, user, group)
-		if err == nil {
-			err = a.PutGroup(testContext(t), app, group, GroupProfile{})
-		}
+		err := a.ClaimGroup(testContext(t), app, user, group, GroupProfile{})
 		if !errors.Is(err, want) {
 			t.Fatalf("%s makes %s: %v, want %v", user, group, err, want)
 		}
@@ -316,7 +313,7 @@ func TestGroupsAreBounded(t *testing.T) {
 	}
 	claim("ann", "7", nil)
 	claim("ann", "8", ErrTooManyGroups)
-	if err := a.ClaimGroup(testContext(t), "other#app", "ann", "1"); err != nil {
+	if err := a.ClaimGroup(testContext(t), "other#app", "ann", "1", GroupProfile{}); err != nil {
 		t.Errorf("in another app: %v", err)
 	}
 }

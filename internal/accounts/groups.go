@@ -34,36 +34,17 @@ func parseGroup(text []byte) (p GroupProfile, err error) {
 	return p, err
 }
 
-// PutGroup keeps a group's profile.
-func (a *Accounts) PutGroup(ctx context.Context, app, group string, p GroupProfile) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	if a.cfg.Room != nil {
-		if err := a.cfg.Room(maxAccountBytes); err != nil {
-			return fmt.Errorf("accounts: keep group: %w", err)
-		}
-	}
-	value, err := json.Marshal(p)
-	if err == nil {
-		_, err = a.kv.Put(ctx, groupKey(app, group), value)
-	}
-	if err != nil {
-		return fmt.Errorf("accounts: keep group: %w", err)
-	}
-	return nil
-}
-
 // Group returns a group's profile. A group that was not made with the SDK has the zero profile:
 // nobody can join it without being added.
 func (a *Accounts) Group(ctx context.Context, app, group string) (p GroupProfile, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	entry, err := a.get(ctx, groupKey(app, group))
+	found, err := a.get(ctx, groupKey(app, group))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
 		return p, nil
 	case err == nil:
-		p, err = parseGroup(entry.value)
+		p, err = parseGroup(found.value)
 	}
 	if err != nil {
 		return p, fmt.Errorf("accounts: look up group: %w", err)
@@ -71,42 +52,52 @@ func (a *Accounts) Group(ctx context.Context, app, group string) (p GroupProfile
 	return p, nil
 }
 
-// ClaimGroup counts a group that is about to be made, by a user or, if that is empty, by the
-// backend, which may always make one. The error is [ErrTooManyGroups] if the user may make no more,
-// or the app may have no more.
-func (a *Accounts) ClaimGroup(ctx context.Context, app, user, group string) error {
+// ClaimGroup keeps the profile of a group that is about to be made, by a user or, if that is empty,
+// by the backend, which may always make one. The error is [ErrTooManyGroups] if the user may make
+// no more, or the app may have no more.
+func (a *Accounts) ClaimGroup(ctx context.Context, app, user, group string, p GroupProfile) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := a.room("make group"); err != nil {
 		return err
 	}
+	value, err := json.Marshal(p)
+	if err != nil {
+		return wrap("make group", err)
+	}
 	most := a.cfg.MaxGroups
 	if user == "" {
 		most = math.MaxInt
 	}
-	if err := a.reserve(ctx, groupsOf(app), most, ErrTooManyGroups); err != nil || user == "" {
+	inApp, err := a.reserve(ctx, groupsOf(app), most, ErrTooManyGroups)
+	if err != nil {
 		return err
 	}
-	err := a.reserve(ctx, madeBy(app, user), a.cfg.MaxGroupsOfUser, ErrTooManyGroups)
-	if err == nil {
-		if _, err = a.kv.Put(ctx, madeKey(app, user, group), nil); err != nil {
-			a.release(madeBy(app, user))
-			err = fmt.Errorf("accounts: make group: %w", err)
+	ofUser := func(bool) {}
+	if user != "" {
+		if ofUser, err = a.reserve(ctx, madeBy(app, user), a.cfg.MaxGroupsOfUser, ErrTooManyGroups); err != nil {
+			inApp(false)
+			return err
 		}
 	}
-	if err != nil {
-		a.release(groupsOf(app))
+	_, err = a.kv.Put(ctx, groupKey(app, group), value)
+	inApp(err == nil)
+	if err == nil && user != "" {
+		if _, err = a.kv.Put(ctx, madeKey(app, user, group), nil); err != nil {
+			err = errors.Join(err, a.DropGroup(context.WithoutCancel(ctx), app, user, group))
+		}
 	}
-	return err
+	ofUser(err == nil)
+	return wrap("make group", err)
 }
 
-// DropGroup forgets a group's profile, that its owner made it, the marks of its users, and the
+// DropGroup forgets a group's profile, that its owner made it, the bans of its users, and the
 // invitations into it.
 func (a *Accounts) DropGroup(ctx context.Context, app, owner, group string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err := errors.Join(a.drop(ctx, groupKey(app, group), groupsOf(app)), a.drop(ctx, madeKey(app, owner, group), madeBy(app, owner)),
-		a.purge(ctx, markedIn(app, group)), a.dropInvitations(ctx, app, invitedInto(app, group)))
+		a.purge(ctx, bansOf(app, group)), a.dropInvitations(ctx, app, invitedInto(app, group)))
 	if err != nil {
 		return fmt.Errorf("accounts: forget group: %w", err)
 	}
@@ -134,47 +125,42 @@ func (a *Accounts) purge(ctx context.Context, filter string) error {
 	return a.stream.Purge(ctx, jetstream.WithPurgeSubject(subject(filter)))
 }
 
-// Mark is what a group keeps of a user who is not in it.
-type Mark string
-
+// What the bucket has of a user who is not in a group, under the group and the user.
 const (
-	// MarkRemoved: the user was removed, and may not join by themselves.
-	MarkRemoved Mark = "removed"
-	// markInvited is how an earlier version kept an [Invitation].
-	markInvited Mark = "invited"
+	// banned: the user was removed, and may not join by themselves.
+	banned = "removed"
+	// invitedOnce is how an earlier version kept an [Invitation].
+	invitedOnce = "invited"
 )
 
-// PutMark keeps a mark of a user in the place of another one.
-func (a *Accounts) PutMark(ctx context.Context, app, group, user string, m Mark) error {
+// Ban keeps a user who was removed from a group from joining it by themselves.
+func (a *Accounts) Ban(ctx context.Context, app, group, user string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := a.room("mark"); err != nil {
+	if err := a.room("ban"); err != nil {
 		return err
 	}
-	_, err := a.kv.PutString(ctx, markKey(app, group, user), string(m))
-	return wrap("mark", err)
+	_, err := a.kv.PutString(ctx, banKey(app, group, user), banned)
+	return wrap("ban", err)
 }
 
-// Mark returns the mark of a user; "" if there is none.
-func (a *Accounts) Mark(ctx context.Context, app, group, user string) (Mark, error) {
+// Banned reports whether a user may not join a group by themselves.
+func (a *Accounts) Banned(ctx context.Context, app, group, user string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	entry, err := a.get(ctx, markKey(app, group, user))
+	found, err := a.get(ctx, banKey(app, group, user))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return "", nil
+		return false, nil
 	}
 	if err != nil {
-		return "", wrap("look up mark", err)
+		return false, wrap("look up ban", err)
 	}
-	if m := Mark(entry.value); m != markInvited {
-		return m, nil
-	}
-	return "", nil
+	return string(found.value) == banned, nil
 }
 
-// DropMark forgets the mark of a user.
-func (a *Accounts) DropMark(ctx context.Context, app, group, user string) error {
+// Unban lets a user join a group again.
+func (a *Accounts) Unban(ctx context.Context, app, group, user string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return wrap("forget mark", a.purge(ctx, markKey(app, group, user)))
+	return wrap("unban", a.purge(ctx, banKey(app, group, user)))
 }

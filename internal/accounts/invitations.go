@@ -149,18 +149,17 @@ func isFull(err error) bool {
 
 // keepInvitation counts an invitation for its limits, and stores it.
 func (a *Accounts) keepInvitation(ctx context.Context, app string, x Invitation) error {
-	bounds := a.bounds(app, x)
-	for i, b := range bounds {
-		if err := a.reserve(ctx, b.filter, b.most, b.full); err != nil {
-			a.releaseAll(bounds[:i])
+	stored := false
+	for _, b := range a.bounds(app, x) {
+		done, err := a.reserve(ctx, b.filter, b.most, b.full)
+		if err != nil {
 			return err
 		}
+		defer func() { done(stored) }()
 	}
-	if _, err := a.kv.Put(ctx, invites(app, x.User, x.Group, x.Inviter), nil); err != nil {
-		a.releaseAll(bounds)
-		return wrap("invite", err)
-	}
-	return nil
+	_, err := a.kv.Put(ctx, invites(app, x.User, x.Group, x.Inviter), nil)
+	stored = err == nil
+	return wrap("invite", err)
 }
 
 func (a *Accounts) releaseAll(list []bound) {
@@ -213,10 +212,10 @@ func (a *Accounts) waiting(ctx context.Context, app, group, user string, valid t
 	if !errors.Is(err, ErrNotInvited) {
 		return x, err
 	}
-	mark, err := a.get(ctx, markKey(app, group, user))
+	old, err := a.get(ctx, banKey(app, group, user))
 	switch {
-	case err == nil && Mark(mark.value) == markInvited && time.Since(mark.at) <= valid:
-		return Invitation{Group: group, User: user, At: mark.at}, nil
+	case err == nil && string(old.value) == invitedOnce && time.Since(old.at) <= valid:
+		return Invitation{Group: group, User: user, At: old.at}, nil
 	case err != nil && !errors.Is(err, jetstream.ErrKeyNotFound):
 		return Invitation{}, wrap("look up invitation", err)
 	}
@@ -230,10 +229,10 @@ func (a *Accounts) DropInvitation(ctx context.Context, app, group, user string) 
 	if err := a.dropInvitations(ctx, app, invites(app, user, group, "")); err != nil {
 		return wrap("forget invitation", err)
 	}
-	mark, err := a.get(ctx, markKey(app, group, user))
+	old, err := a.get(ctx, banKey(app, group, user))
 	switch {
-	case err == nil && Mark(mark.value) == markInvited:
-		return wrap("forget invitation", a.purge(ctx, markKey(app, group, user)))
+	case err == nil && string(old.value) == invitedOnce:
+		return wrap("forget invitation", a.purge(ctx, banKey(app, group, user)))
 	case err != nil && !errors.Is(err, jetstream.ErrKeyNotFound):
 		return wrap("forget invitation", err)
 	}
@@ -263,25 +262,34 @@ func (a *Accounts) dropInvitations(ctx context.Context, app, filter string) erro
 func (a *Accounts) InvitationsOf(
 	ctx context.Context, app, user, after string, limit int, valid time.Duration,
 ) (list []Invitation, next string, err error) {
-	return a.listInvitations(ctx, app, invites(app, user, "", ""), func(x *Invitation) string { return x.Group }, after, limit, valid)
+	of := invitationList{app, invites(app, user, "", ""), func(x *Invitation) string { return x.Group }}
+	return a.listInvitations(ctx, of, after, limit, valid)
 }
 
 // InvitationsInto is as [Accounts.InvitationsOf] for those into a group, in the order of the users.
 func (a *Accounts) InvitationsInto(
 	ctx context.Context, app, group, after string, limit int, valid time.Duration,
 ) (list []Invitation, next string, err error) {
-	return a.listInvitations(ctx, app, invitedInto(app, group), func(x *Invitation) string { return x.User }, after, limit, valid)
+	of := invitationList{app, invitedInto(app, group), func(x *Invitation) string { return x.User }}
+	return a.listInvitations(ctx, of, after, limit, valid)
+}
+
+// invitationList are the invitations of an app whose keys a filter finds, in the order of one of
+// their names.
+type invitationList struct {
+	app, filter string
+	name        func(*Invitation) string
 }
 
 func (a *Accounts) listInvitations(
-	ctx context.Context, app, filter string, name func(*Invitation) string, after string, limit int, valid time.Duration,
+	ctx context.Context, of invitationList, after string, limit int, valid time.Duration,
 ) (list []Invitation, next string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if _, err := a.oldest(ctx, app, filter, valid); err != nil && !errors.Is(err, ErrNotInvited) {
+	if _, err := a.oldest(ctx, of.app, of.filter, valid); err != nil && !errors.Is(err, ErrNotInvited) {
 		return nil, "", err
 	}
-	keys, err := a.keys(ctx, filter)
+	keys, err := a.keys(ctx, of.filter)
 	if err != nil {
 		return nil, "", wrap("list invitations", err)
 	}
@@ -291,27 +299,27 @@ func (a *Accounts) listInvitations(
 		if err != nil {
 			return nil, "", err
 		}
-		if name(&x) > after {
+		if of.name(&x) > after {
 			all = append(all, x)
 		}
 	}
 	// Two nodes may have kept one each, at the same time.
 	slices.SortFunc(all, func(x, y Invitation) int {
-		return cmp.Or(strings.Compare(name(&x), name(&y)), strings.Compare(x.Inviter, y.Inviter))
+		return cmp.Or(strings.Compare(of.name(&x), of.name(&y)), strings.Compare(x.Inviter, y.Inviter))
 	})
-	all = slices.CompactFunc(all, func(x, y Invitation) bool { return name(&x) == name(&y) })
+	all = slices.CompactFunc(all, func(x, y Invitation) bool { return of.name(&x) == of.name(&y) })
 	if len(all) > limit {
 		all = all[:limit]
-		next = name(&all[limit-1])
+		next = of.name(&all[limit-1])
 	}
 	for _, x := range all {
-		entry, err := a.get(ctx, invites(app, x.User, x.Group, x.Inviter))
+		found, err := a.get(ctx, invites(of.app, x.User, x.Group, x.Inviter))
 		switch {
 		case errors.Is(err, jetstream.ErrKeyNotFound): // answered meanwhile
 		case err != nil:
 			return nil, "", wrap("list invitations", err)
-		case time.Since(entry.at) <= valid:
-			x.At = entry.at
+		case time.Since(found.at) <= valid:
+			x.At = found.at
 			list = append(list, x)
 		}
 	}

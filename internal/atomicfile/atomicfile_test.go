@@ -93,3 +93,47 @@ func TestContentAndNameAreSyncedInOrder(t *testing.T) {
 		t.Errorf("synced %q, want %q", synced, want)
 	}
 }
+
+// syncs are the files and directories, below one, that f syncs.
+func syncs(t *testing.T, dir string, f func() error) (synced []string) {
+	t.Helper()
+	fsync = func(f *os.File) error {
+		name, err := filepath.Rel(dir, f.Name())
+		synced = append(synced, name)
+		return errors.Join(err, f.Sync())
+	}
+	defer func() { fsync = (*os.File).Sync }()
+	if err := f(); err != nil {
+		t.Error(err)
+	}
+	return synced
+}
+
+// What is made is durable with its name; what is there already has a durable name.
+func TestNamesAreSynced(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	for _, c := range []struct {
+		name string
+		do   func() error
+		want []string
+	}{
+		{"directories", func() error { return MkdirAll(in("a/b"), 0o700) }, []string{".", "a"}},
+		{"directories that are there", func() error { return MkdirAll(in("a/b"), 0o700) }, nil},
+		{"one below them", func() error { return MkdirAll(in("a/b/c"), 0o700) }, []string{"a/b"}},
+		{"a new file", func() error { return Append(in("a/f"), []byte("1"), 0o600) }, []string{"a/f", "a"}},
+		{"a file that is there", func() error { return Append(in("a/f"), []byte("2"), 0o600) }, []string{"a/f"}},
+		{"a rename", func() error { return Rename(in("a/f"), in("a/b/g")) }, []string{"a/b", "a"}},
+		{"a tree", func() error { return SyncTree(in("a")) }, []string{"a", "a/b", "a/b/c"}},
+	} {
+		if got := syncs(t, dir, c.do); !slices.Equal(got, c.want) {
+			t.Errorf("%s: synced %q, want %q", c.name, got, c.want)
+		}
+	}
+	if text, err := os.ReadFile(in("a/b/g")); err != nil || string(text) != "12" {
+		t.Errorf("appended %q, %v", text, err)
+	}
+	if err := MkdirAll(in("a/b/g/d"), 0o700); err == nil {
+		t.Error("a directory below a file was made")
+	}
+}

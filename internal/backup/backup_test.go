@@ -42,7 +42,7 @@ func TestRestoredIsWhatWasBackedUp(t *testing.T) {
 }
 
 // same compares two logs and what lies beside them.
-func same(t *testing.T, p, q *place) {
+func same(t *testing.T, p, q *logAt) {
 	t.Helper()
 	if want, got := p.entries(), q.entries(); !reflect.DeepEqual(want, got) {
 		t.Errorf("entries: %d and %d, want %d and %d, or others", len(got[0]), len(got[1]), len(want[0]), len(want[1]))
@@ -218,7 +218,7 @@ func TestEveryFlippedBitOfABackupIsFound(t *testing.T) {
 
 // secretOrRestore reads all that a restore reads.
 func (*Backup) secretOrRestore(t *testing.T, dir string) ([]byte, error) {
-	if err := newPlace(t).restore(dir); err != nil {
+	if err := newLog(t).restore(dir); err != nil {
 		return nil, err
 	}
 	b, err := Open(dir)

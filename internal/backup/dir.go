@@ -41,7 +41,7 @@ func OpenDir(path string) (*Dir, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("backup: %w", err)
 	}
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	if err := atomicfile.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("backup: %w", err)
 	}
 	d := &Dir{path: path, lock: flock.New(filepath.Join(path, lockFile)), manifest: m, have: map[string]uint64{}, known: map[string]bool{}}
@@ -152,7 +152,7 @@ func (d *Dir) writeManifest(m *Manifest) error {
 // finish makes the manifest that of the directory, and removes what it does not name.
 func (d *Dir) finish(m *Manifest) error {
 	for dir := range d.known { // the names of the directories themselves
-		if err := syncDir(filepath.Dir(dir)); err != nil {
+		if err := atomicfile.SyncDir(filepath.Dir(dir)); err != nil {
 			return err
 		}
 	}
@@ -198,12 +198,4 @@ func removeIfThere(path string) error {
 		return err
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

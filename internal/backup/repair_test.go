@@ -13,17 +13,17 @@ import (
 func TestRepairTakesFromABackup(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		damage func(p *place)
+		damage func(p *logAt)
 		loss   bool // what was damaged is not in the backup
 	}{
-		"a bit":                 {func(p *place) { p.change("RECEIPTS_1", func(b []byte) []byte { b[len(b)/3] ^= 1; return b }) }, false},
-		"bits of both":          {func(p *place) { p.flipBoth() }, false},
-		"the partition is gone": {func(p *place) { must(p.t, os.RemoveAll(p.stream("RECEIPTS_1"))) }, true},
-		"the tail is cut":       {func(p *place) { p.change("RECEIPTS_1", func(b []byte) []byte { return b[:len(b)/2] }) }, true},
-		"a bit behind it":       {func(p *place) { p.change("RECEIPTS_1", func(b []byte) []byte { b[len(b)-200] ^= 1; return b }) }, true},
-		"accounts are gone":     {func(p *place) { must(p.t, os.RemoveAll(p.stream("KV_receiptd_accounts"))) }, false},
-		"a bit of the inboxes":  {func(p *place) { p.change("RECEIPTD_INBOX", func(b []byte) []byte { b[60] ^= 1; return b }) }, false},
-		"a configuration": {func(p *place) {
+		"a bit":                 {func(p *logAt) { p.change("RECEIPTS_1", func(b []byte) []byte { b[len(b)/3] ^= 1; return b }) }, false},
+		"bits of both":          {func(p *logAt) { p.flipBoth() }, false},
+		"the partition is gone": {func(p *logAt) { must(p.t, os.RemoveAll(p.stream("RECEIPTS_1"))) }, true},
+		"the tail is cut":       {func(p *logAt) { p.change("RECEIPTS_1", func(b []byte) []byte { return b[:len(b)/2] }) }, true},
+		"a bit behind it":       {func(p *logAt) { p.change("RECEIPTS_1", func(b []byte) []byte { b[len(b)-200] ^= 1; return b }) }, true},
+		"accounts are gone":     {func(p *logAt) { must(p.t, os.RemoveAll(p.stream("KV_receiptd_accounts"))) }, false},
+		"a bit of the inboxes":  {func(p *logAt) { p.change("RECEIPTD_INBOX", func(b []byte) []byte { b[60] ^= 1; return b }) }, false},
+		"a configuration": {func(p *logAt) {
 			must(p.t, os.WriteFile(filepath.Join(p.stream("RECEIPTS_0"), "meta.inf"), []byte("nothing"), 0o600))
 		}, false},
 	} {
@@ -76,12 +76,12 @@ func TestRepairTakesFromABackup(t *testing.T) {
 	}
 }
 
-func (p *place) stream(name string) string {
+func (p *logAt) stream(name string) string {
 	return filepath.Join(p.cfg.Dir, "jetstream", "RECEIPTS", "streams", name)
 }
 
 // change changes the only block file of a stream.
-func (p *place) change(stream string, f func([]byte) []byte) {
+func (p *logAt) change(stream string, f func([]byte) []byte) {
 	p.t.Helper()
 	list, err := filepath.Glob(filepath.Join(p.stream(stream), "msgs", "*.blk"))
 	if err != nil || len(list) != 1 {
@@ -92,7 +92,7 @@ func (p *place) change(stream string, f func([]byte) []byte) {
 	must(p.t, os.WriteFile(list[0], f(b), 0o600))
 }
 
-func (p *place) flipBoth() {
+func (p *logAt) flipBoth() {
 	for _, stream := range []string{"RECEIPTS_0", "RECEIPTS_1"} {
 		p.change(stream, func(b []byte) []byte { b[100] ^= 4; b[len(b)/2] ^= 4; return b })
 	}

@@ -23,25 +23,25 @@ func TestMain(m *testing.M) {
 
 const testPartitions = 2
 
-// place is a log in a directory of its own.
-type place struct {
+// logAt is a log in a directory of its own.
+type logAt struct {
 	t   testing.TB
 	cfg eventlog.Config
 	log *eventlog.Log
 }
 
-func newPlace(t testing.TB) *place {
+func newLog(t testing.TB) *logAt {
 	t.Helper()
 	root := t.TempDir()
-	return &place{t: t, cfg: eventlog.Config{
+	return &logAt{t: t, cfg: eventlog.Config{
 		Dir: filepath.Join(root, "log"), WitnessDir: filepath.Join(root, "witness"), Logger: natstest.Logger(t),
 	}}
 }
 
 // filled is an open log with entries, accounts and inboxes.
-func filled(t testing.TB, entries int) *place {
+func filled(t testing.TB, entries int) *logAt {
 	t.Helper()
-	p := newPlace(t)
+	p := newLog(t)
 	p.cfg.Partitions = testPartitions
 	p.open()
 	p.append(entries)
@@ -72,7 +72,7 @@ const appInboxes = "RECEIPTD_INBOX_APP_0011"
 
 // mail puts messages into inboxes, removes those of one user and the last one of all, and notes a
 // position at the end.
-func (p *place) mail(n int) {
+func (p *logAt) mail(n int) {
 	p.t.Helper()
 	ctx, js := testContext(p.t), p.js()
 	var last uint64
@@ -93,14 +93,14 @@ func (p *place) mail(n int) {
 	must(p.t, err)
 }
 
-func (p *place) open() {
+func (p *logAt) open() {
 	p.t.Helper()
 	p.log = natstest.OpenLog(p.t, p.cfg)
 }
 
-func (p *place) close() { natstest.CloseLog(p.t, p.log) }
+func (p *logAt) close() { natstest.CloseLog(p.t, p.log) }
 
-func (p *place) js() jetstream.JetStream {
+func (p *logAt) js() jetstream.JetStream {
 	p.t.Helper()
 	nc, err := p.log.Connect(testContext(p.t), "test")
 	must(p.t, err)
@@ -109,7 +109,7 @@ func (p *place) js() jetstream.JetStream {
 	return js
 }
 
-func (p *place) append(n int) {
+func (p *logAt) append(n int) {
 	p.t.Helper()
 	ctx := testContext(p.t)
 	for i := range n {
@@ -122,7 +122,7 @@ func (p *place) append(n int) {
 }
 
 // entries are all that a log holds, of each partition.
-func (p *place) entries() (list [testPartitions][]eventlog.Entry) {
+func (p *logAt) entries() (list [testPartitions][]eventlog.Entry) {
 	p.t.Helper()
 	ctx := testContext(p.t)
 	for k := range testPartitions {
@@ -141,7 +141,7 @@ func (p *place) entries() (list [testPartitions][]eventlog.Entry) {
 }
 
 // origin has the ends of the log for the state's positions.
-func (p *place) origin() Origin {
+func (p *logAt) origin() Origin {
 	return Origin{Log: p.log, Secrets: map[string][]byte{"token.key": []byte("secret\n")}, Digests: func(ctx context.Context, _ []uint64) ([]State, error) {
 		list := make([]State, testPartitions)
 		for k := range list {
@@ -156,7 +156,7 @@ func (p *place) origin() Origin {
 }
 
 // sent is what Send sends to what there is.
-func (p *place) sent(have Have) []byte {
+func (p *logAt) sent(have Have) []byte {
 	p.t.Helper()
 	var b bytes.Buffer
 	must(p.t, Send(testContext(p.t), &b, p.origin(), have))
@@ -164,7 +164,7 @@ func (p *place) sent(have Have) []byte {
 }
 
 // backup brings a directory up to date and returns how many bytes that took.
-func (p *place) backup(dir string) int {
+func (p *logAt) backup(dir string) int {
 	p.t.Helper()
 	d, err := OpenDir(dir)
 	must(p.t, err)
@@ -176,15 +176,15 @@ func (p *place) backup(dir string) int {
 }
 
 // restored is an open log made from a backup.
-func restored(t *testing.T, dir string) *place {
+func restored(t *testing.T, dir string) *logAt {
 	t.Helper()
-	p := newPlace(t)
+	p := newLog(t)
 	must(t, p.restore(dir))
 	p.open()
 	return p
 }
 
-func (p *place) restore(dir string) error {
+func (p *logAt) restore(dir string) error {
 	b, err := Open(dir)
 	if err != nil {
 		return err

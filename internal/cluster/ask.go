@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/receiptd/receiptd/events/eventlog"
 )
 
 const (
@@ -44,26 +46,20 @@ func (e behindError) Error() string { return string(e) }
 // Is reports whether it is that there was not time enough.
 func (e behindError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// Entry is one of a partition.
-type Entry struct {
-	Partition int    `json:"partition"`
-	Sequence  uint64 `json:"sequence"`
-}
-
 // Question is what copies of partitions are asked.
 type Question struct {
 	Name string          `json:"name"`
 	Args json.RawMessage `json:"args"`
 	// Of are the partitions that are asked, and the entry that each must have folded to answer.
-	Of []Entry `json:"of"`
+	Of []eventlog.Position `json:"of"`
 	// Wait is how long the answer may take, in milliseconds: whoever asks is gone then.
 	Wait int64 `json:"wait_ms"`
 }
 
 // Answer is that of one partition.
 type Answer struct {
-	// Entry is the last one that is in it.
-	Entry
+	// Position is that of the last entry that is in it.
+	eventlog.Position
 	// Result is what was asked for, unless there is a Problem.
 	Result  json.RawMessage `json:"result,omitempty"`
 	Problem *Problem        `json:"problem,omitempty"`
@@ -181,7 +177,7 @@ func (r *asking) forget() {
 func (r *asking) send(ctx context.Context, list []int) {
 	for node, some := r.next(list); node != ""; node, some = r.next(list) {
 		part := *r.q
-		part.Of = make([]Entry, len(some))
+		part.Of = make([]eventlog.Position, len(some))
 		for j, i := range some {
 			part.Of[j] = r.q.Of[i]
 			r.asked[i][node] = true
@@ -276,7 +272,7 @@ func (r *asking) take(x reply) (failed []int) {
 }
 
 // lacks is why it is no answer to what was asked; nil if it is one.
-func (x *Answer) lacks(asked Entry) error {
+func (x *Answer) lacks(asked eventlog.Position) error {
 	p := x.Problem
 	switch elsewhere := p != nil && p.Code == Elsewhere; {
 	case x.Partition != asked.Partition:
@@ -293,7 +289,7 @@ func (x *Answer) lacks(asked Entry) error {
 
 // Serve answers the questions of other nodes until the context ends: f is asked for one partition
 // after the other, with a context that ends when whoever asks is gone.
-func (n *Node) Serve(ctx context.Context, f func(ctx context.Context, q *Question, of Entry) Answer) error {
+func (n *Node) Serve(ctx context.Context, f func(ctx context.Context, q *Question, of eventlog.Position) Answer) error {
 	stop, err := answer(n.o.Bus, n.o.Name, f)
 	if err != nil {
 		return err
@@ -306,7 +302,7 @@ func (n *Node) Serve(ctx context.Context, f func(ctx context.Context, q *Questio
 // maxWait bounds how long a question of another node is answered.
 const maxWait = time.Minute
 
-func answer(bus Bus, node string, f func(ctx context.Context, q *Question, of Entry) Answer) (stop func(), err error) {
+func answer(bus Bus, node string, f func(ctx context.Context, q *Question, of eventlog.Position) Answer) (stop func(), err error) {
 	all, cancelAll := context.WithCancel(context.Background())
 	unsubscribe, err := bus.Answer(node, func(text []byte) []byte {
 		var q Question

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/receiptd/receiptd/events/eventlog"
 )
 
 func isNoCopy(err error) bool {
@@ -15,12 +17,12 @@ func isNoCopy(err error) bool {
 	return ok
 }
 
-// Who asks is told whether there is a copy that was only behind, and of which partition there is
-// none.
+// Whoever asks is told whether there is a copy that was only behind, and of which partition there
+// is none.
 func TestWhyNobodyAnswers(t *testing.T) {
-	of := []Entry{{0, 5}, {1, 7}}
-	good := Answer{Entry: of[0]}
-	problem := func(p Problem) Answer { return Answer{Entry: of[1], Problem: &p} }
+	of := []eventlog.Position{{Partition: 0, Sequence: 5}, {Partition: 1, Sequence: 7}}
+	good := Answer{Position: of[0]}
+	problem := func(p Problem) Answer { return Answer{Position: of[1], Problem: &p} }
 	for name, test := range map[string]struct {
 		answers []Answer
 		nobody  bool // not even asked
@@ -30,7 +32,7 @@ func TestWhyNobodyAnswers(t *testing.T) {
 		"no answers":                  {},
 		"it is not there":             {answers: []Answer{good, problem(Problem{Code: Elsewhere, Text: "gone"})}},
 		"it is behind":                {answers: []Answer{good, problem(Problem{Code: Elsewhere, Text: "late", Behind: true})}, behind: true},
-		"it is older than was wanted": {answers: []Answer{good, {Entry: Entry{1, 6}}}, behind: true},
+		"it is older than was wanted": {answers: []Answer{good, {Position: eventlog.Position{Partition: 1, Sequence: 6}}}, behind: true},
 		"another one is not there":    {answers: []Answer{good, problem(Problem{Code: "not_found"}), good}, nobody: true},
 	} {
 		text, err := json.Marshal(test.answers)
@@ -79,7 +81,7 @@ func (b *lossyBus) Ask(ctx context.Context, node string, question []byte) ([]byt
 func TestTheOnlyCopyIsAskedAgain(t *testing.T) {
 	for lost, want := range []time.Duration{0, againAfter, 3 * againAfter} {
 		synctest.Test(t, func(t *testing.T) {
-			text, err := json.Marshal([]Answer{{Entry: Entry{0, 5}}})
+			text, err := json.Marshal([]Answer{{Position: eventlog.Position{Partition: 0, Sequence: 5}}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +91,7 @@ func TestTheOnlyCopyIsAskedAgain(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
 			began := time.Now()
-			if _, err := a.Ask(ctx, Question{Name: "q", Of: []Entry{{0, 5}}}); err != nil || time.Since(began) != want {
+			if _, err := a.Ask(ctx, Question{Name: "q", Of: []eventlog.Position{{Partition: 0, Sequence: 5}}}); err != nil || time.Since(began) != want {
 				t.Errorf("%d lost: after %s: %v", lost, time.Since(began), err)
 			}
 		})

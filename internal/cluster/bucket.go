@@ -120,16 +120,28 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 // values.
 func (b *Bucket) Keys(ctx context.Context, prefix string) (values map[string][]byte, err error) {
 	values = map[string][]byte{}
+	err = b.each(ctx, prefix, func(key string, m *leader.Message) { values[key] = m.Data })
+	return values, err
+}
+
+// putTimes returns the keys that begin with a prefix of whole tokens, with when each was put last.
+func (b *Bucket) putTimes(ctx context.Context, prefix string) (times map[string]time.Time, err error) {
+	times = map[string]time.Time{}
+	err = b.each(ctx, prefix, func(key string, m *leader.Message) { times[key] = m.Time })
+	return times, err
+}
+
+func (b *Bucket) each(ctx context.Context, prefix string, f func(key string, m *leader.Message)) error {
 	for from := uint64(1); ; {
 		m, err := b.next(ctx, from, prefix)
 		switch {
 		case errors.Is(err, leader.ErrNotFound):
-			return values, nil
+			return nil
 		case err != nil:
-			return nil, fmt.Errorf("cluster: list %s: %w", prefix, err)
+			return fmt.Errorf("cluster: list %s: %w", prefix, err)
 		}
 		if m.Header.Get("KV-Operation") == "" {
-			values[m.Subject[len("$KV."+b.name+"."):]] = m.Data
+			f(m.Subject[len("$KV."+b.name+"."):], &m)
 		}
 		from = m.Sequence + 1
 	}

@@ -30,6 +30,7 @@ var ErrNobody = errors.New("cluster: no such node listens")
 const (
 	askSubject  = "receipts.cluster.v1.ask."
 	feedSubject = "receipts.cluster.v1.feed."
+	userSubject = "receipts.cluster.v1.user."
 	// partHeader is set on all messages of an answer but the last one, whose partsHeader says how
 	// many these are.
 	partHeader  = "Receiptd-Part"
@@ -53,6 +54,10 @@ type natsBus struct {
 
 // NewBus makes a bus of a connection to the log's account, which lasts as long as that.
 func NewBus(nc *nats.Conn) (Bus, error) { return newBus(nc, askSubject, maxAnswering) }
+
+// NewUserBus makes one for questions about connections of users: each is answered at once, however
+// long those of the other one take.
+func NewUserBus(nc *nats.Conn) (Bus, error) { return newBus(nc, userSubject, maxAnswering) }
 
 // NewFeedBus makes one for feeds: what waits there keeps no question of the other one waiting.
 func NewFeedBus(nc *nats.Conn) (Bus, error) { return newBus(nc, feedSubject, maxFeeding) }

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/receiptd/receiptd/internal/presence"
+	"github.com/receiptd/receiptd/internal/copystate"
 )
 
 // State is the copy of the state that this node has.
@@ -19,12 +19,15 @@ type State interface {
 	Ready() error
 	// WaitFor returns once an entry of a partition is folded.
 	WaitFor(ctx context.Context, partition int, sequence uint64) error
-	// MarkAt returns what the copy of a partition is at an entry, which the fold has not passed
+	// ChecksumAt returns what the copy of a partition is at an entry, which the fold has not passed
 	// yet; [ErrPassed] if it has. The cost is how long that took once the fold was there.
-	MarkAt(ctx context.Context, partition int, sequence uint64) (m Mark, cost time.Duration, err error)
+	ChecksumAt(ctx context.Context, partition int, sequence uint64) (m Checksum, cost time.Duration, err error)
 	// Condemn has the state of a partition put aside and folded again from the log.
 	Condemn(partition int, reason error) error
-	// Condemned reports whether it is being folded again.
+	// Refuse has it put aside for good: it answers nothing until it is dropped, or the process
+	// ends.
+	Refuse(partition int, reason error) error
+	// Condemned reports whether it is being folded again, or was refused.
 	Condemned(partition int) bool
 	// Durable makes what a partition has folded durable and returns its last entry.
 	Durable(partition int) (sequence uint64, err error)
@@ -41,30 +44,35 @@ const (
 	compareShare = 20
 	// compareLatest is when the next one is made of a state that is too large for that.
 	compareLatest = time.Hour
-	// markWait is how long a node waits for its fold to come to the entry to be compared at.
-	markWait = 5 * time.Second
+	// checksumWait is how long a node waits for its fold to come to the entry to be compared at.
+	checksumWait = 5 * time.Second
 	// judgeWait is how long copies that differ, of which none has a majority yet, wait for the
-	// marks of others.
-	judgeWait = 2 * markWait
+	// checksums of others.
+	judgeWait = 2 * checksumWait
 )
 
 // comparison is what a node knows of comparing its copy of one partition with the others.
 type comparison struct {
-	mu       sync.Mutex
-	compare  uint64 // the entry at which to compare, if it is for this node to say
-	seen     uint64 // the position at the last look, to see whether the log stands still
-	due      time.Time
-	marking  uint64 // the entry whose mark is waited for or being taken; 0 for none
-	giveUp   context.CancelFunc
-	mark     Mark
-	agreed   uint64
-	refolded int
-	condemn  Mark // the mark for which the copy was condemned; zero for none
+	mu        sync.Mutex
+	compare   uint64 // the entry at which to compare, if it is for this node to say
+	seen      uint64 // the position at the last look, to see whether the log stands still
+	due       time.Time
+	computing uint64 // the entry whose checksum is waited for or being taken; 0 for none
+	giveUp    context.CancelFunc
+	checksum  Checksum
+	agreed    uint64
+	refolded  int
+	condemn   Checksum // the checksum here when copies were last found to differ; zero for none
+	wrong     Checksum // that for which the copy here was put aside; others are told it meanwhile
 	// unclear is since when copies differ, and others are to say which is wrong; zero if they do
 	// not.
 	unclear time.Time
 	// same has the processes, by node, whose copies were the same as the one here.
 	same map[string]string
+	// doubted is set while the copy here was folded again for being wrong, and has not been the
+	// same as all others since; refused is why it is not folded once more, empty if it is.
+	doubted bool
+	refused string
 }
 
 // forget is for a copy that is not here.
@@ -74,7 +82,8 @@ func (c *comparison) forget() {
 	if c.giveUp != nil {
 		c.giveUp()
 	}
-	c.compare, c.seen, c.mark, c.agreed, c.same, c.unclear = 0, 0, Mark{}, 0, nil, time.Time{}
+	c.compare, c.seen, c.checksum, c.agreed, c.same, c.unclear = 0, 0, Checksum{}, 0, nil, time.Time{}
+	c.doubted, c.refused = false, ""
 }
 
 // agrees reports whether a node's copy was the same as the one here, since both are there. Copies
@@ -95,13 +104,13 @@ func (n *Node) compareAll(ctx context.Context) {
 	positions := n.state.Folded()
 	nodes := n.members.list()
 	for k := range n.copies {
-		if n.state.Presence(k) != presence.Here {
+		if n.state.CopyState(k) != copystate.Here {
 			n.copies[k].forget()
 			continue
 		}
 		n.propose(k, positions[k], nodes)
 		if at := n.proposed(k, nodes); at != 0 {
-			n.takeMark(ctx, k, at, positions[k])
+			n.takeChecksum(ctx, k, at, positions[k])
 		}
 		n.judge(k, nodes)
 	}
@@ -116,7 +125,7 @@ func (n *Node) propose(partition int, position uint64, nodes []member) {
 	still := position == c.seen
 	grown := position - min(position, c.seen)
 	c.seen = position
-	if time.Now().Before(c.due) || position == 0 || c.marking != 0 && c.marking <= position {
+	if time.Now().Before(c.due) || position == 0 || c.computing != 0 && c.computing <= position {
 		return
 	}
 	if still { // even if it was compared there: a copy may have come since, and is to be, too
@@ -154,30 +163,31 @@ func (n *Node) proposed(partition int, nodes []member) uint64 {
 	return 0
 }
 
-// takeMark has the copy's mark taken at an entry, in the background. The fold stands at a position;
-// another entry that it has not come to is given up for this one, since it may never come.
-func (n *Node) takeMark(ctx context.Context, partition int, at, position uint64) {
+// takeChecksum has the copy's checksum taken at an entry, in the background. The fold stands at a
+// position; another entry that it has not come to is given up for this one, since it may never
+// come.
+func (n *Node) takeChecksum(ctx context.Context, partition int, at, position uint64) {
 	c := &n.copies[partition]
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.marking != at && c.marking > position {
+	if c.computing != at && c.computing > position {
 		c.giveUp()
 	}
-	if c.marking != 0 || c.mark.Sequence == at || n.state.Condemned(partition) {
+	if c.computing != 0 || c.checksum.Sequence == at || n.state.Condemned(partition) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, markWait)
-	c.marking, c.giveUp = at, cancel
+	ctx, cancel := context.WithTimeout(ctx, checksumWait)
+	c.computing, c.giveUp = at, cancel
 	refolded := c.refolded
 	n.background.Go(func() {
 		defer cancel()
-		mark, cost, err := n.state.MarkAt(ctx, partition, at)
+		checksum, cost, err := n.state.ChecksumAt(ctx, partition, at)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.marking = 0
+		c.computing = 0
 		if err == nil && c.refolded == refolded {
-			mark.Refolded = refolded
-			c.mark = mark
+			checksum.Refolded = refolded
+			c.checksum, c.wrong = checksum, Checksum{}
 			c.due = time.Now().Add(n.comparePause(cost))
 		}
 	})
@@ -187,43 +197,54 @@ func (n *Node) takeMark(ctx context.Context, partition int, at, position uint64)
 func (n *Node) comparePause(cost time.Duration) time.Duration {
 	here := 0
 	for k := range n.copies {
-		if n.state.Presence(k) == presence.Here {
+		if n.state.CopyState(k) == copystate.Here {
 			here++
 		}
 	}
 	return min(max(compareEvery, time.Duration(compareShare*here)*min(cost, compareLatest)), compareLatest)
 }
 
-// judge compares the copy's mark with those of the others at the same entry. States of other rules
-// say nothing about it, as there are while programs are replaced. States in which the
-// tree of the log begins elsewhere, that of an earlier version for one, say nothing about it, nor
-// it about them: they have other trees by right, and other digests with them. A copy that differs
-// from most is wrong. Where no value has a majority of all that serve, the marks of the others are
-// waited for, for some time. Where there is none then, one that was folded again is believed rather
-// than one that was not, and else the one of the first name; the other one is folded again, and by
-// then the log has said which it is.
+// judge compares the copy's checksum with those of the others at the same entry. States of other
+// rules say nothing about it, as there are while programs are replaced. States in which the tree of
+// the log begins elsewhere, that of an earlier version for one, say nothing about it, nor it about
+// them: they have other trees by right, and other digests with them. A copy that differs from most
+// is wrong. Where no value has a majority of all that serve, the checksums of the others are waited
+// for, for some time. Where there is none then, one that was folded again is believed rather than
+// one that was not, and else the one of the first name; the other one is folded again, and by then
+// the log has said which it is.
 func (n *Node) judge(partition int, nodes []member) {
 	c := &n.copies[partition]
 	c.mu.Lock()
-	mine := c.mark
+	mine := c.checksum
 	c.mu.Unlock()
 	if mine.Sequence == 0 || n.state.Condemned(partition) {
 		return
 	}
-	marks := []markOf{{n.o.Name, mine}}
-	all, missing := true, 0
+	var aside []nodeChecksum // of copies that their nodes have put aside by themselves
+	checksums := []nodeChecksum{{n.o.Name, mine}}
+	all, missing, disputed := true, 0, false
 	for i := range nodes {
 		m := &nodes[i]
+		if m.Node == n.o.Name {
+			continue
+		}
 		copied := m.copy(partition)
 		if copied == nil || !copied.serves() {
 			c.differsFrom(m.Node) // until it is compared again
+			if copied == nil || !copied.Quarantined || m.silent() {
+				continue
+			}
+			disputed = disputed || !copied.Refused
+			if other := copied.Checksum; other.comparable(mine) && other.value() != mine.value() {
+				aside = append(aside, nodeChecksum{m.Node, other})
+			}
 			continue
 		}
-		if m.Node == n.o.Name || m.silent() {
+		if m.silent() {
 			continue
 		}
-		if other := copied.Mark; other.Sequence == mine.Sequence && other.Base == mine.Base && other.Rules == mine.Rules {
-			marks = append(marks, markOf{m.Node, other})
+		if other := copied.Checksum; other.comparable(mine) {
+			checksums = append(checksums, nodeChecksum{m.Node, other})
 		} else if m.State == StateServing {
 			all = false
 			if other.Sequence != mine.Sequence {
@@ -231,7 +252,7 @@ func (n *Node) judge(partition int, nodes []member) {
 			}
 		}
 	}
-	wrong, settled := differing(marks, missing)
+	wrong, settled := differing(checksums, missing)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !settled {
@@ -244,29 +265,25 @@ func (n *Node) judge(partition int, nodes []member) {
 	}
 	c.unclear = time.Time{}
 	if len(wrong) == 0 {
-		c.sameAs(marks[1:], nodes)
+		c.sameAs(checksums[1:], nodes)
+		// While one is being folded again, those that are left may be the wrong ones.
+		c.doubted = c.doubted && (disputed || !all || len(checksums) == 1)
 		if all {
 			c.agreed = max(c.agreed, mine.Sequence)
 		}
-		return
+		wrong = aside
 	}
-	if c.condemn == mine || c.mark != mine {
-		return // that is known
+	if len(wrong) == 0 || c.condemn == mine || c.checksum != mine {
+		return // there is nothing, or it is known
 	}
 	c.condemn = mine
 	n.divergences.WithLabelValues(fmt.Sprint(partition)).Inc()
 	for _, w := range wrong {
 		n.o.Logger.Error("a copy of the state differs from the others at the same entry",
-			"partition", partition, "entry", mine.Sequence, "node", w.node, "chain", w.Chain, "digest", w.Digest, "here", mine.Digest, "chain_here", mine.Chain)
-		if w.node != n.o.Name {
-			continue
-		}
-		c.refolded++
-		c.same = nil
-		c.mark = Mark{} // the next one is taken of what is folded again
-		reason := fmt.Errorf("it differs from the copies of other nodes at entry %d", mine.Sequence)
-		if err := n.state.Condemn(partition, reason); err != nil {
-			n.o.Logger.Error("a wrong copy of the state could not be put aside", "partition", partition, "error", err)
+			"partition", partition, "entry", mine.Sequence, "node", w.node, "version", versionOf(w.node, nodes),
+			"chain", w.Chain, "digest", w.Digest, "here", mine.Digest, "chain_here", mine.Chain)
+		if w.node == n.o.Name {
+			n.putAside(partition, mine.Sequence)
 		}
 	}
 }
@@ -278,12 +295,12 @@ func (c *comparison) differsFrom(node string) {
 	delete(c.same, node)
 }
 
-// sameAs notes the nodes of marks that are the same as the one here. It is called with mu held.
-func (c *comparison) sameAs(marks []markOf, nodes []member) {
+// sameAs notes the nodes of checksums that are the same as the one here. It is called with mu held.
+func (c *comparison) sameAs(checksums []nodeChecksum, nodes []member) {
 	if c.same == nil {
 		c.same = map[string]string{}
 	}
-	for _, m := range marks {
+	for _, m := range checksums {
 		for i := range nodes {
 			if nodes[i].Node == m.node {
 				c.same[m.node] = nodes[i].Life
@@ -292,38 +309,45 @@ func (c *comparison) sameAs(marks []markOf, nodes []member) {
 	}
 }
 
-// markOf is the mark of a node's copy.
-type markOf struct {
+// nodeChecksum is the checksum of a node's copy.
+type nodeChecksum struct {
 	node string
-	Mark
+	Checksum
 }
 
-func (m markOf) value() [2]string { return [2]string{m.Chain, m.Digest} }
+// value is what copies have to have in common.
+func (m Checksum) value() [2]string { return [2]string{m.Chain, m.Digest} }
+
+// comparable reports whether two checksums are of the same entry, of trees that begin at the same
+// one, and of the same rules: then they are to have the same value.
+func (m Checksum) comparable(other Checksum) bool {
+	return m.Sequence == other.Sequence && m.Base == other.Base && m.Rules == other.Rules
+}
 
 // differing returns the copies that are taken for wrong; none if all are the same. It is settled
-// which they are once the marks that are missing can change nothing about it.
-func differing(marks []markOf, missing int) (wrong []markOf, settled bool) {
+// which they are once the checksums that are missing can change nothing about it.
+func differing(checksums []nodeChecksum, missing int) (wrong []nodeChecksum, settled bool) {
 	votes := map[[2]string]int{}
-	for _, m := range marks {
+	for _, m := range checksums {
 		votes[m.value()]++
 	}
 	if len(votes) == 1 {
 		return nil, true
 	}
-	right := marks[0]
-	for _, m := range marks[1:] {
+	right := checksums[0]
+	for _, m := range checksums[1:] {
 		switch {
-		case 2*votes[right.value()] > len(marks):
-		case 2*votes[m.value()] > len(marks),
+		case 2*votes[right.value()] > len(checksums):
+		case 2*votes[m.value()] > len(checksums),
 			m.Refolded > right.Refolded,
 			m.Refolded == right.Refolded && m.node < right.node:
 			right = m
 		}
 	}
-	for _, m := range marks {
+	for _, m := range checksums {
 		if m.value() != right.value() {
 			wrong = append(wrong, m)
 		}
 	}
-	return wrong, missing == 0 || 2*votes[right.value()] > len(marks)+missing
+	return wrong, missing == 0 || 2*votes[right.value()] > len(checksums)+missing
 }

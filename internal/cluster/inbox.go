@@ -46,7 +46,7 @@ func (b *inbox) open() (subject string, messages <-chan *nats.Msg) {
 	return subject, taker
 }
 
-// close is for who waits no longer.
+// close is for those who wait no longer.
 func (b *inbox) close(subject string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

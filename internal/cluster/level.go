@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/internal/presence"
+	"github.com/receiptd/receiptd/internal/copystate"
 )
 
 // levelEvery is how often a node looks whether the level of the rules can be raised.
@@ -20,7 +20,7 @@ func (n *Node) raiseLevel(ctx context.Context) {
 	levels := n.state.Levels()
 	var behind []int
 	for k, level := range levels {
-		if level < n.o.Raise(n.o.MaxLevel) && n.state.Presence(k) == presence.Here && n.members.first(k) == n.o.Name {
+		if level < n.o.Raise(n.o.MaxLevel) && n.state.CopyState(k) == copystate.Here && n.members.first(k) == n.o.Name {
 			behind = append(behind, k)
 		}
 	}

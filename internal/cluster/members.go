@@ -17,8 +17,6 @@ const (
 	goneAfter   = 3 * time.Second
 	// Settle is after what time a node that has just begun has heard of all others.
 	Settle = goneAfter + 2*beatEvery
-	// forgetAfter is when a silent node is not shown any more.
-	forgetAfter = 10 * time.Minute
 
 	beatSubject = "receipts.cluster.v1.beat."
 )
@@ -30,8 +28,8 @@ const (
 	StateFollowing = "following" // it answers, and is some way behind the others
 	StateDraining  = "draining"  // it is stopping
 	StateSilent    = "silent"    // nothing is heard of it
-	// StateQuarantined is of a copy that was found to be wrong: it is folded again and does not
-	// answer meanwhile.
+	// StateQuarantined is of a copy that was found to be wrong: it is folded again, or was refused,
+	// and does not answer.
 	StateQuarantined = "quarantined"
 	// StateFetching is of a copy that is not complete yet and does not answer, and StateLeaving of
 	// one that answers for a moment yet: others have it.
@@ -49,8 +47,8 @@ const (
 // farBehind is how many entries a copy is behind the others when it is called following.
 const farBehind = 64
 
-// Mark is what a copy of a partition was at an entry.
-type Mark struct {
+// Checksum is what a copy of a partition was at an entry.
+type Checksum struct {
 	Sequence uint64 `json:"sequence"`
 	// Base is the entry before the first one in the Merkle tree over the partition's entries, Chain
 	// the tree's root, and Digest that of the state, which has the tree in it.
@@ -67,14 +65,16 @@ type Mark struct {
 type copyBeat struct {
 	Applied     uint64 `json:"applied"`
 	Quarantined bool   `json:"quarantined,omitempty"`
+	// Refused is set with Quarantined if it is not folded again, and Stuck says why.
+	Refused bool `json:"refused,omitempty"`
 	// Phase is whether it comes or goes, or is not there at all, and Stuck what is in the way.
 	Phase string `json:"phase,omitempty"`
 	Stuck string `json:"stuck,omitempty"`
 	// Level is that of the rules in force.
 	Level uint64 `json:"level,omitempty"`
 	// Compare is the entry at which all copies should be compared, if this node is the one to say.
-	Compare uint64 `json:"compare,omitempty"`
-	Mark    Mark   `json:"mark"`
+	Compare  uint64   `json:"compare,omitempty"`
+	Checksum Checksum `json:"mark"`
 }
 
 // serves reports whether it is answered from, if its node can be reached.
@@ -104,10 +104,13 @@ type beat struct {
 type member struct {
 	beat
 	heard time.Time
+	// unheard is set for one of which nothing was heard since this process began, and nothing but
+	// the name is known: heard is when it told the bucket something last.
+	unheard bool
 }
 
-// membership is the nodes that are heard of, this one included. Views of different nodes may
-// differ.
+// membership is the nodes that are heard of, this one included, and those that are away. Views of
+// different nodes may differ.
 type membership struct {
 	self func() beat
 	name string
@@ -193,19 +196,48 @@ func (m *membership) receive(text []byte) {
 func (m *membership) note(b beat) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.nodes[b.Node] = &member{b, time.Now()}
+	m.nodes[b.Node] = &member{beat: b, heard: time.Now()}
 }
 
-// list returns the nodes heard of, in the order of their names.
+// know takes the names of all nodes that were not forgotten, with when each was there last. Of
+// those that are silent these are all.
+func (m *membership) know(names map[string]time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, n := range m.nodes {
+		if _, known := names[name]; !known && n.silent() {
+			delete(m.nodes, name)
+		}
+	}
+	for name, at := range names {
+		if n := m.nodes[name]; n == nil || n.unheard {
+			m.nodes[name] = &member{beat: beat{Node: name}, heard: at, unheard: true}
+		}
+	}
+}
+
+// settled waits until this process has run for so long that it would have heard of each node that
+// is there.
+func (m *membership) settled(ctx context.Context) error {
+	for {
+		rest := Settle - time.Since(m.steady())
+		if rest <= 0 {
+			return nil
+		}
+		select {
+		case <-time.After(rest):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// list returns the nodes that are known, in the order of their names.
 func (m *membership) list() []member {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	all := make([]member, 0, len(m.nodes))
-	for name, n := range m.nodes {
-		if time.Since(n.heard) > forgetAfter {
-			delete(m.nodes, name)
-			continue
-		}
+	for _, n := range m.nodes {
 		all = append(all, *n)
 	}
 	slices.SortFunc(all, func(a, b member) int { return cmp.Compare(a.Node, b.Node) })
@@ -220,7 +252,7 @@ func (n *member) copy(partition int) *copyBeat {
 	return &n.Copies[partition]
 }
 
-func (n *member) silent() bool { return time.Since(n.heard) > silentAfter }
+func (n *member) silent() bool { return n.unheard || time.Since(n.heard) > silentAfter }
 
 // alive reports whether a process of a node was heard of lately.
 func (m *membership) alive(node, life string) bool {
@@ -255,6 +287,22 @@ func (m *membership) copiesOf(partition int) (preferred, others []string) {
 		}
 	}
 	return rank(partition, preferred), rank(partition, others)
+}
+
+// others are the other nodes that are heard of. What was heard before this process stood still
+// counts: to it all others were silent then.
+func (m *membership) others() (names []string) {
+	steady := m.steady()
+	for _, n := range m.list() {
+		heard := n.heard
+		if steady.After(heard) {
+			heard = steady
+		}
+		if n.Node != m.name && time.Since(heard) < goneAfter {
+			names = append(names, n.Node)
+		}
+	}
+	return names
 }
 
 // furthest is the last entry of a partition that a node which is heard of has folded.

@@ -7,13 +7,15 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/receiptd/receiptd/events/eventlog"
 )
 
 // FuzzBeat: whatever is told as the beat of another node, what this node says of itself stays what
 // it is, all that is made of beats can be made, and the copy that is furthest is preferred.
 func FuzzBeat(f *testing.F) {
 	for _, b := range []beat{
-		{Node: "a", Life: "1", Log: 1, State: StateServing, Copies: []copyBeat{{Applied: 9, Compare: 9, Mark: Mark{Sequence: 9, Chain: "c", Digest: "y"}}}},
+		{Node: "a", Life: "1", Log: 1, State: StateServing, Copies: []copyBeat{{Applied: 9, Compare: 9, Checksum: Checksum{Sequence: 9, Chain: "c", Digest: "y"}}}},
 		{Node: "b", Life: "2", Log: 1, State: StateServing, MaxLevel: 1 << 63, Copies: []copyBeat{{Applied: 1<<64 - 1}, {Quarantined: true}}},
 		{Node: "c", Life: "2", Log: 1, State: "?"},
 		{Life: "3", Log: 1, State: StateServing, Copies: []copyBeat{{Applied: 9}}},
@@ -26,9 +28,9 @@ func FuzzBeat(f *testing.F) {
 	}
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		n, _ := newNodeC(Mark{Sequence: 9, Chain: "c", Digest: "x"})
+		n, _ := newNodeC(Checksum{Sequence: 9, Chain: "c", Digest: "x"})
 		n.members.note(n.beat())
-		n.hear("d", Mark{Sequence: 9, Chain: "c", Digest: "x"}, false)
+		n.hear("d", Checksum{Sequence: 9, Chain: "c", Digest: "x"}, false)
 		before, err := json.Marshal(n.members.nodes["c"].beat)
 		if err != nil {
 			t.Fatal(err)
@@ -100,8 +102,8 @@ func (b *oneBus) Answer(_ string, f func([]byte) []byte) (func(), error) {
 // none.
 func FuzzQuestion(f *testing.F) {
 	for _, q := range []Question{
-		{Name: "readers", Args: json.RawMessage(`{"ID":"m"}`), Of: []Entry{{0, 7}, {1, 8}}, Wait: 50},
-		{Name: "position", Args: json.RawMessage(`null`), Of: []Entry{{-1, 0}}, Wait: 1 << 62},
+		{Name: "readers", Args: json.RawMessage(`{"ID":"m"}`), Of: []eventlog.Position{{Partition: 0, Sequence: 7}, {Partition: 1, Sequence: 8}}, Wait: 50},
+		{Name: "position", Args: json.RawMessage(`null`), Of: []eventlog.Position{{Partition: -1, Sequence: 0}}, Wait: 1 << 62},
 		{Args: json.RawMessage(`[]`), Wait: -1},
 	} {
 		text, err := json.Marshal(q)
@@ -118,15 +120,15 @@ func FuzzQuestion(f *testing.F) {
 			most = time.Duration(q.Wait) * time.Millisecond
 		}
 		var bus oneBus
-		var asked []Entry
+		var asked []eventlog.Position
 		began := time.Now()
-		stop, err := answer(&bus, "a", func(ctx context.Context, _ *Question, of Entry) Answer {
+		stop, err := answer(&bus, "a", func(ctx context.Context, _ *Question, of eventlog.Position) Answer {
 			asked = append(asked, of)
 			end, ok := ctx.Deadline()
 			if left := end.Sub(began); !ok || left < most || left > most+time.Minute {
 				t.Errorf("%q: answered within %v, want %v", text, left, most)
 			}
-			return Answer{Entry: of}
+			return Answer{Position: of}
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -148,12 +150,12 @@ func FuzzQuestion(f *testing.F) {
 // FuzzAnswers: whatever another node answers, each of the partitions that were asked for has an
 // answer that is its own and as new as was asked, or nobody answers.
 func FuzzAnswers(f *testing.F) {
-	of := []Entry{{0, 7}, {3, 8}}
+	of := []eventlog.Position{{Partition: 0, Sequence: 7}, {Partition: 3, Sequence: 8}}
 	for _, list := range [][]Answer{
-		{{Entry: of[0], Result: json.RawMessage(`1`)}, {Entry: of[1], Problem: &Problem{Code: "not_found"}}},
-		{{Entry: of[1]}, {Entry: of[0]}},
-		{{Entry: of[0]}, {Entry: of[1], Problem: &Problem{Code: Elsewhere, Text: "folding"}}, {}},
-		{{Entry: Entry{0, 6}}},
+		{{Position: of[0], Result: json.RawMessage(`1`)}, {Position: of[1], Problem: &Problem{Code: "not_found"}}},
+		{{Position: of[1]}, {Position: of[0]}},
+		{{Position: of[0]}, {Position: of[1], Problem: &Problem{Code: Elsewhere, Text: "folding"}}, {}},
+		{{Position: eventlog.Position{Partition: 0, Sequence: 6}}},
 	} {
 		text, err := json.Marshal(list)
 		if err != nil {

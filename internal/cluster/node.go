@@ -1,14 +1,12 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,17 +14,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/receiptd/receiptd/internal/presence"
+	"github.com/receiptd/receiptd/internal/copystate"
 )
 
 // BucketName is that of the bucket of secrets, floors and writers.
 const BucketName = "receiptd_cluster"
-
-// floorPrefix begins the keys under which nodes say what they no longer need of the log.
-const floorPrefix = "floor."
-
-// floorMax is how often they do at least.
-const floorMax = 30 * time.Second
 
 // Options of a [Node].
 type Options struct {
@@ -50,7 +42,8 @@ type Options struct {
 	FloorEvery time.Duration
 	// MaxLevel is the highest level of the rules that this program decides by, at least 1.
 	MaxLevel uint64
-	// Raise is the level to raise where all nodes know one: others are raised by who needs them.
+	// Raise is the level to raise where all nodes know one: others are raised by those who need
+	// them.
 	Raise func(known uint64) uint64
 	// Draining is set when the node is stopping.
 	Draining   func() bool
@@ -58,20 +51,14 @@ type Options struct {
 	Logger     *slog.Logger
 }
 
-func (o *Options) floorEvery() time.Duration {
-	if o.FloorEvery == 0 {
-		return floorMax
-	}
-	return min(o.FloorEvery, floorMax)
-}
-
 // Node is this process's part in the cluster.
 type Node struct {
-	o       Options
-	state   State
-	members *membership
-	copies  []comparison
-	places  *places
+	o          Options
+	state      State
+	members    *membership
+	copies     []comparison
+	reconciler *reconciler
+	naming     sync.Mutex // held from when the names are read until they are known here
 
 	ready      atomic.Pointer[readiness]
 	background sync.WaitGroup
@@ -85,10 +72,10 @@ type Node struct {
 func New(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{o: o, state: o.State, copies: make([]comparison, o.Log.Partitions())}
 	n.members = newMembers(o.Bus, o.Name, o.Life, o.Log.Identity(), n.beat)
-	n.places = newPlaces(&n.o, n.members)
-	n.places.keepFloor, n.places.agrees = n.KeepFloor, n.agrees
-	_, _, err := o.Bucket.Get(ctx, floorPrefix+o.Name)
-	if errors.Is(err, ErrNotFound) {
+	n.reconciler = newReconciler(&n.o, n.members)
+	n.reconciler.keepFloor, n.reconciler.agrees = n.KeepFloor, n.agrees
+	names, err := n.learn(ctx)
+	if _, there := names[o.Name]; err == nil && !there {
 		err = n.putFloor(ctx, make([]uint64, len(n.copies)))
 	}
 	if err != nil {
@@ -114,7 +101,10 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return every(ctx, readyEvery, func() { n.look() }) })
 	group.Go(func() error { return every(ctx, beatEvery, func() { n.compareAll(ctx) }) })
 	group.Go(func() error { return every(ctx, levelEvery, func() { n.raiseLevel(ctx) }) })
-	group.Go(func() error { return n.places.run(ctx) })
+	group.Go(func() error { return n.reconciler.run(ctx) })
+	group.Go(func() error { // if they cannot be read, what is known has to do
+		return every(ctx, namesEvery, func() { _, _ = n.learn(ctx) })
+	})
 	group.Go(func() error {
 		return every(ctx, n.o.floorEvery(), func() {
 			if err := n.KeepFloor(ctx); err != nil && ctx.Err() == nil {
@@ -188,11 +178,13 @@ func (n *Node) beat() beat {
 	}
 	levels := n.state.Levels()
 	for k, at := range n.state.Folded() {
-		phase, stuck := n.places.now(k)
+		phase, stuck := n.reconciler.now(k)
+		refused := n.refused(k)
 		c := &n.copies[k]
 		c.mu.Lock()
 		b.Copies[k] = copyBeat{
-			Applied: at, Quarantined: n.state.Condemned(k), Phase: phase, Stuck: stuck, Level: levels[k], Compare: c.compare, Mark: c.mark,
+			Applied: at, Quarantined: n.state.Condemned(k), Refused: refused != "", Phase: phase, Stuck: cmp.Or(refused, stuck),
+			Level: levels[k], Compare: c.compare, Checksum: cmp.Or(c.checksum, c.wrong),
 		}
 		c.mu.Unlock()
 	}
@@ -214,6 +206,9 @@ func (n *Node) Copies(partition int) (preferred, others []string) {
 	return n.members.copiesOf(partition)
 }
 
+// Others are the other nodes that are heard of, or were until some seconds ago.
+func (n *Node) Others() []string { return n.members.others() }
+
 // Furthest is the last entry of a partition that a node has folded, as far as is known here.
 func (n *Node) Furthest(partition int) uint64 { return n.members.furthest(partition) }
 
@@ -223,11 +218,18 @@ func (n *Node) Describe() View {
 	n.members.note(n.beat())
 	v := n.members.view(len(n.copies))
 	v.RulesLevel = n.members.level(len(n.copies))
-	plan := n.places.planned()
-	can := n.places.can(&plan)
+	plan := n.reconciler.planned()
+	can := n.reconciler.can(&plan)
 	v.Copies, v.Moves = plan.Copies, plan.Moves
+	var undrained []string
 	for i := range v.Nodes {
-		v.Nodes[i].Drained = slices.Contains(plan.Drained, v.Nodes[i].Node)
+		x := &v.Nodes[i]
+		if x.Drained = slices.Contains(plan.Drained, x.Node); !x.Drained {
+			undrained = append(undrained, x.Node)
+		}
+	}
+	if plan.Copies == 0 {
+		can = undrained // nobody takes the place of one that is away: its copies are missing
 	}
 	for k, nodes := range plan.wanted(len(n.copies), can) {
 		v.Partitions[k].Wanted = nodes
@@ -239,116 +241,15 @@ func (n *Node) Describe() View {
 	return v
 }
 
-// KeepFloor says in the bucket what this node needs of the log: what comes after that which its
-// folds have durably, all of a partition that it is about to fold, and nothing of one that it does
-// not fold, where there are snapshots to begin from.
-func (n *Node) KeepFloor(ctx context.Context) error {
-	floor := make([]uint64, len(n.copies))
-	for k := range floor {
-		if !n.places.needs(k) {
-			if n.o.Snapshots {
-				floor[k] = ^uint64(0)
-			}
-			continue
-		}
-		if n.state.Presence(k) == presence.Absent {
-			continue
-		}
-		at, err := n.state.Durable(k)
-		if err != nil {
-			return err // being rebuilt, for one: it reads the log
-		}
-		floor[k] = at
-	}
-	return n.putFloor(ctx, floor)
-}
-
-func (n *Node) putFloor(ctx context.Context, floor []uint64) error {
-	text, err := json.Marshal(floor)
-	if err != nil {
-		return fmt.Errorf("cluster: %w", err)
-	}
-	return n.o.Bucket.Put(ctx, floorPrefix+n.o.Name, text)
-}
-
-// Floor is the last entry of a partition that no node needs again: that of all that ever were, but
-// for those that were forgotten.
-func (n *Node) Floor(ctx context.Context, partition int) (uint64, error) {
-	all, err := n.o.Bucket.Keys(ctx, floorPrefix)
-	if err != nil {
-		return 0, err
-	}
-	low := ^uint64(0)
-	for key, text := range all {
-		at, ok := parseFloor(text, partition)
-		if !ok {
-			return 0, fmt.Errorf("cluster: %s is no floor: %s", key, text)
-		}
-		low = min(low, at)
-	}
-	if len(all) == 0 {
-		return 0, nil
-	}
-	return low, nil
-}
-
-// parseFloor reads how far a node's fold of a partition is durable. It needs all of one that there
-// was not yet when it was there last.
-func parseFloor(text []byte, partition int) (at uint64, ok bool) {
-	var floor []uint64
-	if json.Unmarshal(text, &floor) != nil {
-		return 0, false
-	}
-	if partition >= len(floor) {
-		return 0, true
-	}
-	return floor[partition], true
-}
-
-// Nodes are the names of all nodes that ever were, but for those that were forgotten, in order.
-func Nodes(ctx context.Context, bucket *Bucket) (names []string, err error) {
-	all, err := bucket.Keys(ctx, floorPrefix)
-	for key := range all {
-		names = append(names, strings.TrimPrefix(key, floorPrefix))
-	}
-	slices.Sort(names)
-	return names, err
-}
-
-// Forget drops a node that will not come back: entries that only it needed may leave the log, and
-// its NATS server, if it had one of its own, is no member of the servers' cluster any more. The
-// error is [ErrConflict] for one that is heard of.
-func (n *Node) Forget(ctx context.Context, node string) error {
-	for _, m := range n.members.list() {
-		if m.Node == node && !m.silent() {
-			return fmt.Errorf("%w: %s is alive", ErrConflict, node)
-		}
-	}
-	if _, _, err := n.o.Bucket.Get(ctx, floorPrefix+node); err != nil {
-		return err
-	}
-	// First, and again if the rest fails: until it is done the node is known.
-	if err := n.o.Log.ForgetPeer(ctx, node); err != nil {
-		return fmt.Errorf("cluster: %w", err)
-	}
-	n.members.forget(node)
-	if err := n.changePlan(ctx, func(p *Plan) (bool, error) { return p.without(node), nil }); err != nil {
-		return err
-	}
-	if err := n.o.Bucket.Delete(ctx, lifePrefix+node); err != nil {
-		return err
-	}
-	return n.o.Bucket.Delete(ctx, floorPrefix+node)
-}
-
 // collector shows the cluster's figures as this node sees them.
 type collector struct{ n *Node }
 
 var (
 	descNode    = prometheus.NewDesc("receiptd_node_info", "1, with the name of the node that answers and its incarnation.", []string{"node", "incarnation"}, nil)
-	descMembers = prometheus.NewDesc("receiptd_cluster_nodes", "Nodes that are heard of, by state.", []string{"state"}, nil)
+	descMembers = prometheus.NewDesc("receiptd_cluster_nodes", "Nodes that were not forgotten, by state.", []string{"state"}, nil)
 	descCopies  = prometheus.NewDesc("receiptd_cluster_copies", "Nodes that answer for the partition from a copy of their own.", []string{"partition"}, nil)
-	descWanted  = prometheus.NewDesc("receiptd_cluster_copies_wanted", "Nodes that are to do so.", []string{"partition"}, nil)
+	descWanted  = prometheus.NewDesc("receiptd_cluster_copies_wanted", "Nodes that are to do so; without --copies those that are silent, too, until they are forgotten.", []string{"partition"}, nil)
+	descRefused = prometheus.NewDesc("receiptd_cluster_copy_refused", "1 if the copy of the partition here differed from the others again after it was folded again, and is put aside until the next start.", []string{"partition"}, nil)
 	descAgreed  = prometheus.NewDesc("receiptd_cluster_compared_sequence", "Last entry at which all copies were found to be the same.", []string{"partition"}, nil)
 )
 
@@ -368,8 +269,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, p := range v.Partitions {
 		partition := strconv.Itoa(p.Partition)
-		if c.n.state.Presence(p.Partition) == presence.Here {
+		if c.n.state.CopyState(p.Partition) == copystate.Here {
 			ch <- prometheus.MustNewConstMetric(descAgreed, prometheus.GaugeValue, float64(p.Compared), partition)
+			refused := 0.0
+			if c.n.refused(p.Partition) != "" {
+				refused = 1
+			}
+			ch <- prometheus.MustNewConstMetric(descRefused, prometheus.GaugeValue, refused, partition)
 		}
 		serving := 0
 		for _, x := range p.Copies {

@@ -192,7 +192,7 @@ func (n *Node) MoveCopy(ctx context.Context, m Move) error {
 		if !slices.Contains(p.Nodes, m.From) || !slices.Contains(p.Nodes, m.To) {
 			return false, ErrNotFound
 		}
-		can := n.places.can(p)
+		can := n.reconciler.can(p)
 		list := p.wanted(len(n.copies), can)[m.Partition]
 		switch {
 		case !slices.Contains(list, m.From):
@@ -222,7 +222,7 @@ func (n *Node) DropMove(ctx context.Context, partition int) error {
 func (n *Node) changePlan(ctx context.Context, f func(*Plan) (bool, error)) error {
 	p, err := change(ctx, n.o.Register, planKey, f)
 	if err == nil {
-		n.places.know(p)
+		n.reconciler.know(p)
 	}
 	return err
 }

@@ -133,7 +133,8 @@ func Announce(ctx context.Context, r Register, from, to int) error {
 	return err
 }
 
-// Finished ends a repartition. Nobody is on the roster then: who was has signed off or is fenced.
+// Finished ends a repartition. Nobody is on the roster then: whoever was has signed off or is
+// fenced.
 func Finished(ctx context.Context, r Register, to int) error {
 	_, err := change(ctx, r, rosterKey, func(now *Roster) (bool, error) {
 		if now.To != to {

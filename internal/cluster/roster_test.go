@@ -96,7 +96,7 @@ func TestRosterHasAllThatMayPublish(t *testing.T) {
 			t.Fatalf("afterwards: %+v, %v", now, err)
 		}
 		if err := Announce(ctx, r, 2, 4); !errors.Is(err, ErrRefused) {
-			t.Errorf("by who has not heard of it: %v", err)
+			t.Errorf("by one who has not heard of it: %v", err)
 		}
 	}
 }

@@ -12,10 +12,29 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/lab/simnet"
 )
 
-var seeds = flag.Int("seeds", 5, "how many simulations of nodes that ask each other")
+var (
+	seeds = flag.Int("seeds", 5, "how many simulations of nodes")
+	from  = flag.Int("seed", 0, "the first of them")
+)
+
+// eachSeed runs so many simulations, and names the one that fails.
+func eachSeed(t *testing.T, count int, simulate func(t *testing.T, seed uint64)) {
+	for i := range count {
+		seed := uint64(*from + i)
+		synctest.Test(t, func(t *testing.T) {
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("seed %d", seed)
+				}
+			})
+			simulate(t, seed)
+		})
+	}
+}
 
 // sim is nodes on a network.
 type sim struct {
@@ -48,7 +67,7 @@ func (x *simNode) beat() beat {
 }
 
 // waitFor waits until the node has folded an entry.
-func (x *simNode) waitFor(ctx context.Context, of Entry) error {
+func (x *simNode) waitFor(ctx context.Context, of eventlog.Position) error {
 	for {
 		x.mu.Lock()
 		at := x.folded[of.Partition]
@@ -65,11 +84,11 @@ func (x *simNode) waitFor(ctx context.Context, of Entry) error {
 }
 
 // reply answers with the value that the partition has at the entry that the node has folded.
-func (x *simNode) reply(ctx context.Context, q *Question, of Entry) Answer {
+func (x *simNode) reply(ctx context.Context, q *Question, of eventlog.Position) Answer {
 	err := x.waitFor(ctx, of)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	a := Answer{Entry: Entry{of.Partition, x.folded[of.Partition]}}
+	a := Answer{Position: eventlog.Position{Partition: of.Partition, Sequence: x.folded[of.Partition]}}
 	if err != nil || x.lost[of.Partition] {
 		a.Problem = &Problem{Code: Elsewhere, Text: "lost or behind"}
 		return a
@@ -102,12 +121,7 @@ func newSim(t *testing.T, ctx context.Context, r *rand.Rand, names ...string) *s
 // Whatever the network and the nodes do: an answer is complete, true, and as new as was asked; and
 // there is one while a node that can answer is reached.
 func TestSeedsOfAsking(t *testing.T) {
-	for seed := range *seeds {
-		synctest.Test(t, func(t *testing.T) { simulate(t, uint64(seed)) })
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
-	}
+	eachSeed(t, *seeds, simulate)
 }
 
 func simulate(t *testing.T, seed uint64) {
@@ -144,11 +158,11 @@ func simulate(t *testing.T, seed uint64) {
 		if r.IntN(2) == 0 {
 			time.Sleep(time.Duration(r.IntN(5000)) * time.Millisecond) // by the clock of the bubble
 		}
-		var of []Entry
+		var of []eventlog.Position
 		for k := range simPartitions {
 			if len(of) == 0 || r.IntN(2) == 0 {
 				asker.mu.Lock()
-				of = append(of, Entry{k, asker.folded[k]})
+				of = append(of, eventlog.Position{Partition: k, Sequence: asker.folded[k]})
 				asker.mu.Unlock()
 			}
 		}
@@ -230,7 +244,7 @@ func (n *sim) fault(r *rand.Rand, names []string) {
 
 // sure reports whether a node has copies of all that is asked, as new as is asked, and was so long
 // enough for the one that asks to know it.
-func (n *sim) sure(asker string, of []Entry) bool {
+func (n *sim) sure(asker string, of []eventlog.Position) bool {
 	for _, m := range n.nodes[asker].members.list() {
 		x := n.nodes[m.Node]
 		if m.Node == asker || m.silent() || n.net.Loss() > 0 {

@@ -27,9 +27,12 @@ type NodeView struct {
 	Problem string `json:"problem,omitempty"`
 	// Incarnation tells its processes apart.
 	Incarnation string `json:"incarnation"`
-	// HeardMS is how long ago it was heard of, in milliseconds.
+	// HeardMS is how long ago it was heard of, in milliseconds. Of one that is silent since before
+	// the process that answers began, it is since it told the bucket last what it needs of the log.
+	// Version and incarnation are not known then.
 	HeardMS int64 `json:"heard_ms"`
-	// MaxRulesLevel is the highest level of the rules that its program decides by.
+	// MaxRulesLevel is the highest level of the rules that its program decides by; 0 if that is not
+	// known.
 	MaxRulesLevel uint64 `json:"max_rules_level"`
 	// Drained is set if it is to have no copies.
 	Drained bool `json:"drained,omitempty"`
@@ -57,7 +60,7 @@ type CopyView struct {
 	Chain    string `json:"chain"`
 	Digest   string `json:"digest"`
 	Applied  uint64 `json:"applied"`
-	// Stuck is why it has not come, or not left, although it is to.
+	// Stuck is why it has not come, or not left, although it is to, or is not folded again.
 	Stuck string `json:"stuck,omitempty"`
 }
 
@@ -67,13 +70,16 @@ func (m *membership) view(partitions int) View {
 	nodes := m.list()
 	for i := range nodes {
 		n := &nodes[i]
-		state, problem := n.State, n.Problem
+		state, problem, level := n.State, n.Problem, max(1, n.MaxLevel)
 		if n.silent() {
 			state, problem = StateSilent, ""
 		}
+		if n.unheard {
+			level = 0
+		}
 		v.Nodes = append(v.Nodes, NodeView{
 			Node: n.Node, State: state, Version: n.Version, Problem: problem, Incarnation: n.Life,
-			HeardMS: time.Since(n.heard).Milliseconds(), MaxRulesLevel: max(1, n.MaxLevel),
+			HeardMS: max(0, time.Since(n.heard).Milliseconds()), MaxRulesLevel: level,
 		})
 	}
 	for k := range v.Partitions {
@@ -102,7 +108,7 @@ func (m *membership) view(partitions int) View {
 			case state == StateServing && c.behind(furthest):
 				state = StateFollowing
 			}
-			p.Copies = append(p.Copies, CopyView{nodes[i].Node, state, c.Mark.Sequence, c.Mark.Chain, c.Mark.Digest, c.Applied, c.Stuck})
+			p.Copies = append(p.Copies, CopyView{nodes[i].Node, state, c.Checksum.Sequence, c.Checksum.Chain, c.Checksum.Digest, c.Applied, c.Stuck})
 		}
 	}
 	return v

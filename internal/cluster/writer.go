@@ -13,6 +13,9 @@ import (
 // ErrFenced: another node has become the writer.
 var ErrFenced = errors.New("cluster: another node is the writer now")
 
+// errOld: what was read is older than what is there, as a server says that was deposed.
+var errOld = errors.New("cluster: the answer is of before")
+
 // Writer is the right to be the only one who writes something to the outside world, and what
 // whoever has it notes before each step. Nothing ends it but another claim, and no clock has a say:
 // each note is made on the condition that it follows the last one, so a writer that was paused, or
@@ -20,10 +23,10 @@ var ErrFenced = errors.New("cluster: another node is the writer now")
 // the last note of each part, and begins by repeating that step, which must be one that may
 // be repeated.
 type Writer struct {
-	bucket *Bucket
-	name   string
-	by     owner
-	term   uint64
+	register Register
+	name     string
+	by       owner
+	term     uint64
 
 	mu    sync.Mutex
 	parts map[int]part // by number, once they were taken over
@@ -69,11 +72,12 @@ func parsePart(text []byte) (p part, err error) {
 }
 
 // Claim makes a process of a node the writer, unless keep says of the one that is it now that it
-// should stay: the error is [ErrConflict] then, or if another node was faster.
-func Claim(ctx context.Context, b *Bucket, name, node, life string, keep func(node, life string) bool) (*Writer, error) {
-	w := &Writer{bucket: b, name: name, by: owner{node, life}, parts: map[int]part{}}
+// should stay: the error is [ErrConflict] then, or if another node was faster. With another error
+// the process may have become the writer that is returned, if one is.
+func Claim(ctx context.Context, r Register, name, node, life string, keep func(node, life string) bool) (*Writer, error) {
+	w := &Writer{register: r, name: name, by: owner{node, life}, parts: map[int]part{}}
 	var now claim
-	text, revision, err := b.Get(ctx, name)
+	text, revision, err := r.Get(ctx, name)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
@@ -91,16 +95,19 @@ func Claim(ctx context.Context, b *Bucket, name, node, life string, keep func(no
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	if now.Term == 0 && revision == 0 {
-		_, err = b.Create(ctx, name, mine)
+		_, err = r.Create(ctx, name, mine)
 	} else {
-		_, err = b.Update(ctx, name, mine, revision)
+		_, err = r.Update(ctx, name, mine, revision)
 	}
 	return w, err
 }
 
-// Release gives the right up, for whoever claims it next.
+// Release gives the right up, for whoever claims it next. After an error it may be called again.
 func (w *Writer) Release(ctx context.Context) error {
-	_, err := change(ctx, w.bucket, w.name, func(now *claim) (bool, error) {
+	_, err := change(ctx, w.register, w.name, func(now *claim) (bool, error) {
+		if now.Term < w.term {
+			return false, fmt.Errorf("%w: %s", errOld, w.name)
+		}
 		if now.owner != w.by || now.Term != w.term {
 			return false, nil // it is another one's
 		}
@@ -114,9 +121,9 @@ func (w *Writer) Release(ctx context.Context) error {
 func (w *Writer) Term() uint64 { return w.term }
 
 // ReadNote returns the last note that the writers of a name made of a part, nil if there is none,
-// for who is none of them.
-func ReadNote(ctx context.Context, b *Bucket, name string, number int) (note []byte, err error) {
-	p, err := (&Writer{bucket: b, name: name}).stored(ctx, number)
+// for those who are none of them.
+func ReadNote(ctx context.Context, r Register, name string, number int) (note []byte, err error) {
+	p, err := (&Writer{register: r, name: name}).stored(ctx, number)
 	return p.Note, err
 }
 
@@ -153,12 +160,14 @@ func (w *Writer) Write(ctx context.Context, number int, note []byte) error {
 	switch {
 	case err != nil:
 		return err
-	case now.Term != w.term:
+	case now.Term > w.term:
 		return fmt.Errorf("%w: %s", ErrFenced, w.key(number))
+	case now.Term < w.term:
+		return fmt.Errorf("%w: %s", errOld, w.key(number))
 	}
 	p.revision = now.revision
-	if err = w.store(ctx, number, p); errors.Is(err, ErrConflict) {
-		err = fmt.Errorf("%w: %s", ErrFenced, w.key(number))
+	if err = w.store(ctx, number, p); errors.Is(err, ErrConflict) { // the next try finds whose
+		err = fmt.Errorf("%w: %s", errOld, w.key(number))
 	}
 	return err
 }
@@ -166,7 +175,7 @@ func (w *Writer) Write(ctx context.Context, number int, note []byte) error {
 func (w *Writer) key(number int) string { return w.name + "." + strconv.Itoa(number) }
 
 func (w *Writer) stored(ctx context.Context, number int) (p part, err error) {
-	text, revision, err := w.bucket.Get(ctx, w.key(number))
+	text, revision, err := w.register.Get(ctx, w.key(number))
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return part{revision: revision}, nil
@@ -186,9 +195,9 @@ func (w *Writer) store(ctx context.Context, number int, p part) error {
 		return fmt.Errorf("cluster: %w", err)
 	}
 	if p.revision == 0 {
-		p.revision, err = w.bucket.Create(ctx, w.key(number), text)
+		p.revision, err = w.register.Create(ctx, w.key(number), text)
 	} else {
-		p.revision, err = w.bucket.Update(ctx, w.key(number), text, p.revision)
+		p.revision, err = w.register.Update(ctx, w.key(number), text, p.revision)
 	}
 	if err == nil {
 		w.mu.Lock()

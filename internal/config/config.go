@@ -77,8 +77,8 @@ type Log struct {
 	MinFree Bytes `default:"64MiB" placeholder:"SIZE" help:"Disk space that the embedded NATS server leaves free: events are refused before it is used, those that NATS clients publish at --nats-listen 16 MiB before."`
 	// Witness is the directory of the log's witness; empty = Data/witness.
 	Witness string `placeholder:"DIR" help:"Directory of the log's witness, by which a log that lost entries is found out at the next start; best on another disk. Empty: DATA/witness. It is for the embedded NATS server."`
-	// InspectSize bounds how much of each stream's files a start reads.
-	InspectSize Bytes `default:"16GiB" placeholder:"SIZE" help:"How much of each stream's files a start reads through before it serves, from their end. 0: all."`
+	// InspectSize bounds how much of each partition's files a start reads after a clean stop.
+	InspectSize Bytes `default:"16GiB" placeholder:"SIZE" help:"How much of each partition's files a start reads through before it serves, from their end. 0: all. After a crash it is all, too."`
 	// ScrubRate and ScrubEvery are how fast, in a second, and how often all files are read.
 	ScrubRate  Bytes         `default:"16MiB" placeholder:"SIZE" help:"How much of log and state is read from the disk against its checksums in a second, in the background. 0: none."`
 	ScrubEvery time.Duration `default:"24h" placeholder:"DURATION" help:"Time from the start of one such pass over all files to the start of the next one."`

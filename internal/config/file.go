@@ -15,8 +15,8 @@ import (
 
 // fileValue is the value of a key in the file.
 type fileValue struct {
-	text  string
-	place string // "receiptd.yaml:3"
+	text   string
+	source string // "receiptd.yaml:3"
 }
 
 // readFile reads the YAML file at path: a flat map of settings. Keys that are not known become
@@ -40,17 +40,17 @@ func (r *reader) readFile(path string, known []string) {
 	r.file = map[string]fileValue{}
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		node := keys[key]
-		place := fmt.Sprintf("%s:%d", filepath.Base(path), node.Line)
+		source := fmt.Sprintf("%s:%d", filepath.Base(path), node.Line)
 		switch {
 		case key == fileFlag || !slices.Contains(known, key):
 			near := nearest(key, slices.DeleteFunc(slices.Clone(known), func(s string) bool { return s == fileFlag }))
-			r.problems = append(r.problems, Problem{Source: place,
+			r.problems = append(r.problems, Problem{Source: source,
 				Reason: fmt.Sprintf("unknown key %q; the nearest is %q", key, near)})
 		case node.Kind != yaml.ScalarNode:
-			r.problems = append(r.problems, Problem{Source: place,
+			r.problems = append(r.problems, Problem{Source: source,
 				Reason: fmt.Sprintf("%s must have one plain value", key)})
 		case node.Tag != "!!null":
-			r.file[key] = fileValue{text: node.Value, place: place}
+			r.file[key] = fileValue{text: node.Value, source: source}
 		}
 	}
 }

@@ -125,7 +125,7 @@ func (r *reader) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 		return value, nil
 	}
 	if value, ok := r.file[flag.Name]; ok {
-		r.sources[flag.Name] = value.place
+		r.sources[flag.Name] = value.source
 		return value.text, nil
 	}
 	r.sources[flag.Name] = sourceDefault

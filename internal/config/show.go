@@ -60,7 +60,7 @@ func settings(c *Config) []*kong.Flag {
 func ToolNames() []string {
 	return []string{
 		// tail, replay, verify
-		"server", "app", "from", "cursor", "count", "projection", "json",
+		"server", "app", "from", "cursor", "count", "projection", "json", "all-nodes",
 		// demo
 		"apps", "for", "into-existing",
 		// app, token, event, message, readers, stats
@@ -75,7 +75,7 @@ func ToolNames() []string {
 		"dir", "duplicates", "duration", "early", "groups", "http", "load", "members", "seed", "cpu-profile", "cpu-profiles", "profile-phase",
 		"points", "svg", "runs", "first", "receipts",
 		// repair, backup, restore
-		"accept-loss", "secrets", "into",
+		"accept-loss", "replica", "secrets", "into",
 		// bench clients
 		"clients", "rate",
 		// bench doors, rejections, subject

@@ -20,13 +20,14 @@ import (
 // GET /v1/admin/tail?app=ORG/APP&from=now|start&cursor=CURSOR answers with lines of JSON, for as
 // long as the client listens. A line with "partition" is an event:
 // {"partition","sequence","index","stored","app", ...the event as JSON,"cursor"}. A line
-// with only "cursor" is a mark: the server sends one first, and again whenever nothing else was
-// sent for 15 seconds. The cursor of a line stands for every event, of all partitions, up to and
-// including that line; a request with it continues after them, and from is then ignored. A cursor
-// whose events have left the log is answered with 410.
+// with only "cursor" is a heartbeat: the server sends one first, and again whenever nothing else
+// was sent for 15 seconds. The cursor of a line stands for every event, of all partitions, up to
+// and including that line; a request with it continues after them, and from is then ignored. A
+// cursor whose events have left the log is answered with 410.
 const tailPath = "/v1/admin/tail"
 
-// silence is how long a server may send nothing before the connection counts as lost: three marks.
+// silence is how long a server may send nothing before the connection counts as lost: three
+// heartbeats.
 const silence = 45 * time.Second
 
 // Values of TailOptions.From.

@@ -7,6 +7,6 @@
 // took divided by its weight. A tenant that does not wait is remembered until the clock is where it
 // would be due, or nobody waits.
 //
-// What is held for long, such as connections, nobody waits for: [Places] takes it from who holds
-// most.
+// What is held for long, such as connections, nobody waits for: [Slots] takes it from whoever
+// holds most.
 package fair

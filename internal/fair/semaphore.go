@@ -57,15 +57,15 @@ type tenant struct {
 type line struct {
 	user    string
 	tenant  *tenant
-	place   *list.Element // among the lines of the tenant, of which the first is next
+	element *list.Element // among the lines of the tenant, of which the first is next
 	waiters list.List
 }
 
 type waiter struct {
-	n      int64
-	line   *line
-	place  *list.Element // in its line
-	served chan struct{} // closed when it has what it waits for
+	n       int64
+	line    *line
+	element *list.Element // in its line
+	served  chan struct{} // closed when it has what it waits for
 }
 
 // New makes a semaphore.
@@ -80,8 +80,8 @@ func (s *Semaphore) Acquire(ctx context.Context, key Key, n int64) (taken int64,
 	return s.AcquireFunc(ctx, key, n, func() {})
 }
 
-// AcquireFunc is Acquire that tells who has to wait: it calls waits before it does, once, and not
-// at all if there is enough. Nobody else is held up by that.
+// AcquireFunc is Acquire that tells those who have to wait: it calls waits before it does, once,
+// and not at all if there is enough. Nobody else is held up by that.
 func (s *Semaphore) AcquireFunc(ctx context.Context, key Key, n int64, waits func()) (taken int64, err error) {
 	s.mu.Lock()
 	n = min(n, s.o.Capacity)
@@ -183,11 +183,11 @@ func (s *Semaphore) enqueue(key Key, n int64) *waiter {
 	l := t.users[key.User]
 	if l == nil {
 		l = &line{user: key.User, tenant: t}
-		l.place = t.lines.PushBack(l)
+		l.element = t.lines.PushBack(l)
 		t.users[key.User] = l
 	}
 	w := &waiter{n: n, line: l, served: make(chan struct{})}
-	w.place = l.waiters.PushBack(w)
+	w.element = l.waiters.PushBack(w)
 	s.waiting++
 	return w
 }
@@ -212,7 +212,7 @@ func (s *Semaphore) serve() {
 		s.free -= w.n
 		s.advance(t.due)
 		t.due += float64(max(1, w.n)) / t.weight
-		t.lines.MoveToBack(l.place) // the next user's turn
+		t.lines.MoveToBack(l.element) // the next user's turn
 		heap.Fix(&s.order, t.at)
 		s.remove(w)
 		close(w.served)
@@ -232,12 +232,12 @@ func (s *Semaphore) advance(to float64) {
 // whenever it comes again, before all who have waited in the meantime.
 func (s *Semaphore) remove(w *waiter) {
 	l, t := w.line, w.line.tenant
-	l.waiters.Remove(w.place)
+	l.waiters.Remove(w.element)
 	s.waiting--
 	if l.waiters.Len() > 0 {
 		return
 	}
-	t.lines.Remove(l.place)
+	t.lines.Remove(l.element)
 	delete(t.users, l.user)
 	if t.lines.Len() > 0 {
 		return
@@ -254,5 +254,5 @@ func (s *Semaphore) remove(w *waiter) {
 	}
 }
 
-// before is the order of the tenants: who is due first is served first.
+// before is the order of the tenants: whichever is due first is served first.
 func (t *tenant) before(other *tenant) bool { return t.due < other.due }

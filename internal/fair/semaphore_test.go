@@ -211,8 +211,8 @@ func TestThereMayBeMoreOrLess(t *testing.T) {
 	})
 }
 
-// Who has to wait is told so once, before they do, and nobody else is: neither who is served at
-// once nor who may not wait.
+// Whoever has to wait is told so once, before they do, and nobody else is: neither those served at
+// once nor those who may not wait.
 func TestWhoWaitsIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Options{Capacity: 10, MaxWaiting: 1})

@@ -25,14 +25,14 @@ type line struct {
 	node, id  string
 	partition int
 
-	// turn holds a token while users are named: all of them anew, or more of them.
-	turn chan struct{}
+	// busy holds a token while users are named: all of them anew, or more of them.
+	busy chan struct{}
 	mu   sync.Mutex
 	next *naming // those who are named next, together; nil for nobody
 }
 
 func newLine(bus cluster.Bus, node, id string, partition int) *line {
-	return &line{bus: bus, node: node, id: id, partition: partition, turn: make(chan struct{}, 1)}
+	return &line{bus: bus, node: node, id: id, partition: partition, busy: make(chan struct{}, 1)}
 }
 
 // naming is of users who are named together. The copy tells of them after an entry.
@@ -67,8 +67,8 @@ func (l *line) ask(ctx context.Context, rq request, limit time.Duration) (x repl
 // open begins the feed, or has it be for other users than before. All that happens to them after
 // the entry that is returned is told.
 func (l *line) open(ctx context.Context, users func() []uint64) (after uint64, err error) {
-	l.turn <- struct{}{}
-	defer func() { <-l.turn }()
+	l.busy <- struct{}{}
+	defer func() { <-l.busy }()
 	// Whoever comes while they are listed is named once more, after that.
 	list := users()
 	for rq := (request{First: true}); !rq.Last; rq.First = false {
@@ -105,8 +105,8 @@ func (l *line) name(ctx context.Context, user uint64) (after uint64, err error) 
 }
 
 func (l *line) nameNext(ctx context.Context) {
-	l.turn <- struct{}{}
-	defer func() { <-l.turn }()
+	l.busy <- struct{}{}
+	defer func() { <-l.busy }()
 	l.mu.Lock()
 	n := l.next
 	l.next = nil

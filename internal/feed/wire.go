@@ -55,7 +55,7 @@ func (x *reply) sound(partition int) bool {
 	return true
 }
 
-// hash stands for a user. Two that share one are told of together, and who is not online is not
+// hash stands for a user. Two that share one are told of together, and one who is not online is not
 // told.
 func hash(app, user string) uint64 {
 	var d xxhash.Digest

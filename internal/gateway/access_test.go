@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/receiptd/receiptd/events"
@@ -121,6 +123,102 @@ func TestWhoMayActInAGroup(t *testing.T) {
 		role, err := c.caller.MayActIn(group, c.least)
 		if role != c.role || !errors.Is(err, c.want) || err != nil && c.want == nil {
 			t.Errorf("%+v for role %v: %v, %v; want %v, %v", c.caller, c.least, role, err, c.role, c.want)
+		}
+	}
+}
+
+// groups are who is in which group, and who is shown nobody's reads, in a group or with a peer.
+type groups struct {
+	members map[string][]string
+	hiders  map[[2]string]bool
+	err     error
+}
+
+func (g groups) IsMember(_, group, user string) (bool, error) {
+	return slices.Contains(g.members[group], user), g.err
+}
+
+func (g groups) SeesNobody(_, group, peer, user string) (bool, error) {
+	return g.hiders[[2]string{cmp.Or(group, peer), user}], g.err
+}
+
+func TestWhoMaySeeMembers(t *testing.T) {
+	state := groups{members: map[string][]string{"team": {"ann"}}}
+	for _, c := range []struct {
+		caller Caller
+		group  string
+		want   error
+	}{
+		{admin, "team", nil}, {admin, "no group", nil}, {ann, "team", nil},
+		{ben, "team", ErrNotMember}, {ann, "no group", ErrNotMember}, {nobody, "team", ErrNotMember},
+	} {
+		if err := c.caller.MaySeeMembers(state, app, c.group); !errors.Is(err, c.want) || err != nil && c.want == nil {
+			t.Errorf("%+v, %s: %v, want %v", c.caller, c.group, err, c.want)
+		}
+	}
+	state.err = errors.New("disk")
+	if err := ann.MaySeeMembers(state, app, "team"); !errors.Is(err, state.err) {
+		t.Errorf("a state that fails: %v", err)
+	}
+}
+
+func TestWhoIsShownReads(t *testing.T) {
+	team, chat := events.Conversation{App: app, Group: "team"}, events.SingleChat(app, "ben", "ann")
+	state := groups{hiders: map[[2]string]bool{{"team", "ann"}: true, {"ben", "ann"}: true, {"ann", "ben"}: true}}
+	for _, c := range []struct {
+		name       string
+		caller     Caller
+		in         events.Conversation
+		reciprocal bool
+		want       bool
+	}{
+		{"who hides, not reciprocal", ann, team, false, true},
+		{"who hides", ann, team, true, false},
+		{"who does not", ben, team, true, true},
+		{"admin", admin, team, true, true},
+		{"who hides from a peer, whose id is first", ann, chat, true, false},
+		{"who hides from a peer, whose id is last", ben, chat, true, false},
+		{"who hides from another", ann, events.SingleChat(app, "ann", "cleo"), true, true},
+	} {
+		settings := events.DefaultSettings()
+		settings.Reciprocal = c.reciprocal
+		if got, err := c.caller.SeesReads(state, c.in, &settings); got != c.want || err != nil {
+			t.Errorf("%s: %v, %v", c.name, got, err)
+		}
+	}
+	settings := events.DefaultSettings()
+	settings.Reciprocal, state.err = true, errors.New("disk")
+	if _, err := ben.SeesReads(state, team, &settings); !errors.Is(err, state.err) {
+		t.Errorf("a state that fails: %v", err)
+	}
+}
+
+func TestWhoMaySeePositions(t *testing.T) {
+	state := groups{members: map[string][]string{"team": {"ann", "ben"}}, hiders: map[[2]string]bool{{"team", "ann"}: true}}
+	cleo := Caller{App: app, User: "cleo"}
+	for _, c := range []struct {
+		name       string
+		caller     Caller
+		visibility string
+		reciprocal bool
+		want       error
+	}{
+		{"admin", admin, "", true, nil},
+		{"member, for senders only", ben, "", false, ErrDenied},
+		{"member, for members", ben, events.VisibleMembers, true, nil},
+		{"member who hides", ann, events.VisibleMembers, true, ErrHidesReads},
+		{"member who hides, not reciprocal", ann, events.VisibleMembers, false, nil},
+		{"no member", cleo, events.VisibleMembers, false, ErrNotMember},
+		{"no member, for senders only", cleo, "", false, ErrNotMember},
+	} {
+		settings := events.DefaultSettings()
+		settings.Reciprocal = c.reciprocal
+		if c.visibility != "" {
+			settings.GroupReceipts.Visibility = c.visibility
+		}
+		err := c.caller.MaySeePositions(state, app, "team", &settings)
+		if !errors.Is(err, c.want) || err != nil && c.want == nil {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 	}
 }

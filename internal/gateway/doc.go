@@ -1,8 +1,8 @@
-// Package gateway is what the edges have in common: the HTTP API (httpapi), the protocol of the
-// Easemob SDK (msync), its REST calls (easemob) and the page (internal/web). They import this
-// package and never each other, and each finds here who calls, what that caller may do, how events
-// reach the log and what was decided about them, and the JSON of a summary, which is the same for
-// all clients.
+// Package gateway is what the edges have in common: the HTTP API (httpapi), requests over NATS
+// (natsapi), the protocol of the Easemob SDK (msync), its REST calls (easemob) and the page
+// (internal/web). They import this package and never each other, and each finds here who calls,
+// what that caller may do, how events reach the log and what was decided about them, and the JSON
+// of a summary, which is the same for all clients.
 //
 // # Who may do what
 //
@@ -15,15 +15,18 @@
 //	what belongs to a user: their receipts,  yes    themselves                    Caller.MayActFor
 //	conversations, summary, stream, list of
 //	groups, invitations that wait for them
-//	who is in a group                        yes    its members                   State.IsMember
+//	who is in a group                        yes    its members                   Caller.MaySeeMembers
 //	what only a user can do: log in by       no     themselves                    Caller.Is
 //	MSYNC, renew their sessions
 //	counts and readers of a message          yes    its sender; if the app's      Caller.MaySee
 //	                                                setting visibility says so,
 //	                                                members of its group who were
 //	                                                in it when it was sent
-//	how far the members of a group have      yes    its members, if visibility    State.IsMember
-//	read                                            says so
+//	reads in a conversation, of what they    yes    unless the app's setting      Caller.SeesReads
+//	may see                                         reciprocal_read_receipts is on
+//	                                                and they hide their own
+//	how far the members of a group have      yes    its members, if visibility    Caller.MaySeePositions
+//	read                                            says so and they see reads
 //	what needs a role in a group, such as    yes    whose role is high enough     Caller.MayActIn
 //	its invitations
 //	everything else: settings, events,       yes    no                            Caller.Admin

@@ -27,9 +27,9 @@ func AwaitOutcomes(ctx context.Context, t *eventlog.Ticket, state Outcomer) ([]e
 	return outcomes, nil
 }
 
-// Members knows who is in a group. [projector.Projector] does.
+// Members knows who is in a group, and who was. [projector.Projector] does.
 type Members interface {
-	IsMember(app, group, user string) (bool, error)
+	Memberships
 	// WasMember reports whether the user is, or ever was, in the group.
 	WasMember(app, group, user string) (bool, error)
 }

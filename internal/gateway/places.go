@@ -34,7 +34,7 @@ func ConversationAt(place string) (v projections.ConversationView, ok bool) {
 }
 
 // A page of [Walk] is found in so many conversations, and ends once so many messages of them were
-// looked at, since who is in many groups may have nothing there.
+// looked at, since somebody in many groups may have nothing there.
 const (
 	MaxWalkConversations = 100
 	MaxWalkLook          = 2000

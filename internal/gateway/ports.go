@@ -16,14 +16,6 @@ type Log interface {
 	Submit(ctx context.Context, evs []events.Event) (*eventlog.Ticket, error)
 }
 
-// Budget bounds what events on their way into the log take in memory, over all doors.
-type Budget interface {
-	// Take takes n bytes, and reports whether there was so much.
-	Take(n int64) bool
-	// Give gives n bytes back.
-	Give(n int64)
-}
-
 // Settings knows how apps are configured.
 type Settings interface {
 	// Settings returns the settings in force; ok is false for an app that was never configured.

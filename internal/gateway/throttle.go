@@ -12,7 +12,7 @@ const throttleSlots = 1 << 14
 // Throttle bounds how often something happens by key: an address, a user, an app. Each key has a
 // bucket of tokens that fills at a steady rate. The number of buckets is fixed, so that no number
 // of keys makes it grow or has it forget: keys share a bucket if their hashes agree, which nobody
-// can bring about who does not know the seed. It may be used from many goroutines.
+// can bring about without knowing the seed. It may be used from many goroutines.
 type Throttle struct {
 	perSecond, burst float64
 	now              func() time.Time

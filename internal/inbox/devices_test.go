@@ -96,8 +96,8 @@ func TestPositionsOfSeveralProcesses(t *testing.T) {
 	}
 }
 
-// What a device has taken is written when it leaves, rather than in the turn of its user, where it
-// may go to another process.
+// What a device has taken is written when it leaves, rather than within a second, when it may
+// be at another process.
 func TestWhatALeavingDeviceHasTakenIsWritten(t *testing.T) {
 	for _, shared := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -195,7 +195,7 @@ func TestBodiesAreReadFromTheLeader(t *testing.T) {
 	}
 }
 
-// Who served the users alone until now leaves their positions to several.
+// A server that served the users alone until now leaves their positions to several.
 func TestPositionsOfBeforeAreTakenOver(t *testing.T) {
 	t.Parallel()
 	nc := connection(t)

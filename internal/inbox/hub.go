@@ -50,14 +50,6 @@ func (h *hub) remove(m *Mailbox) (last bool) {
 	return false
 }
 
-// Online reports whether a device of the user is connected here.
-func (b *Inbox) Online(app, user string) bool {
-	b.mu.Lock()
-	o := b.offices[app]
-	b.mu.Unlock()
-	return o != nil && o.hub.of(token(user)) != nil
-}
-
 const (
 	// followPause is how long the follower waits after an error before it tries again.
 	followPause = 100 * time.Millisecond

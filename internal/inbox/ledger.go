@@ -31,7 +31,7 @@ type ledger struct {
 	mu    sync.Mutex
 	users map[string]*userDevices // by userKey
 	// changed has the users to be written.
-	changed *writebehind.Turns[string, *userDevices]
+	changed *writebehind.Buffer[string, *userDevices]
 }
 
 // userDevices are the positions of one user's devices.
@@ -43,8 +43,8 @@ type userDevices struct {
 	acks    int           // since the last purge
 	unsaved int           // messages acknowledged since the last position that was written
 	saved   chan struct{} // if not nil: closed by the next write
-	// unstored: the devices' positions are not all in the stream. They wait for their turn to be
-	// written, or are just being written.
+	// unstored: the devices' positions are not all in the stream. They wait to be written,
+	// or are just being written.
 	unstored bool
 }
 

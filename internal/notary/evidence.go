@@ -46,15 +46,15 @@ func (n *Notary) Evidence(ctx context.Context, c events.Conversation, message, u
 	if !wholeEntry && at.events > 1 {
 		signer = n.key.signer
 	}
-	e, err := merkle.NewEvidence(eventlog.Stored(at.entry), event, at.index, proof.Path, proof.Checkpoint, origin, signer)
+	e, err := merkle.NewEvidence(eventlog.Stored(at.entry), event, at.index, proof, origin, signer)
 	if err != nil {
 		return nil, err
 	}
 	return e.Encode()
 }
 
-// place is where a receipt is.
-type place struct {
+// location is where a receipt is.
+type location struct {
 	partition int
 	entry     eventlog.Entry
 	index     int
@@ -73,7 +73,7 @@ type search struct {
 
 // find finds the event by which a user has read a message. The state knows when that was, not
 // where.
-func (n *Notary) find(ctx context.Context, c events.Conversation, message, user string) (at place, event *events.Event, err error) {
+func (n *Notary) find(ctx context.Context, c events.Conversation, message, user string) (at location, event *events.Event, err error) {
 	s := search{n: n, app: c.App, user: user, partition: c.Partition(n.o.Log.Partitions())}
 	found, err := n.o.State.MessageIn(c, message, "")
 	if err != nil {
@@ -118,7 +118,7 @@ func (n *Notary) readAt(c events.Conversation, message, user string) (int64, err
 }
 
 // between looks for the event in the entries from one time to another.
-func (s *search) between(ctx context.Context, from, to int64) (at place, event *events.Event, err error) {
+func (s *search) between(ctx context.Context, from, to int64) (at location, event *events.Event, err error) {
 	log := s.n.o.Log
 	first, last, err := log.Bounds(ctx, s.partition)
 	if err != nil {
@@ -141,7 +141,7 @@ func (s *search) between(ctx context.Context, from, to int64) (at place, event *
 			break
 		}
 		if index, x := s.in(&e); x != nil {
-			return place{s.partition, e, index, s.batch.Len()}, x, nil
+			return location{s.partition, e, index, s.batch.Len()}, x, nil
 		}
 	}
 	return at, nil, nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/receiptd/receiptd/events/merkle"
+	"github.com/receiptd/receiptd/internal/atomicfile"
 )
 
 // HeadsDir is the folder in a data directory where signed heads are kept, in a file for each
@@ -30,21 +32,17 @@ func keptFile(data string, partition int) string {
 	return filepath.Join(data, HeadsDir, fmt.Sprintf("p%03d", partition))
 }
 
-// keep appends a signed head, and syncs it.
+// keep appends a signed head, durably.
 func keep(data string, partition int, checkpoint string) error {
-	if err := os.MkdirAll(filepath.Join(data, HeadsDir), 0o700); err != nil {
-		return fmt.Errorf("notary: %w", err)
-	}
-	f, err := os.OpenFile(keptFile(data, partition), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
+	if err := atomicfile.MkdirAll(filepath.Join(data, HeadsDir), 0o700); err != nil {
 		return fmt.Errorf("notary: %w", err)
 	}
 	line, err := json.Marshal(keptHead{time.Now().UTC(), checkpoint})
 	if err == nil {
 		// What a crash left of a line ends before this one begins.
-		_, err = f.Write(append(append([]byte("\n"), line...), '\n'))
+		err = atomicfile.Append(keptFile(data, partition), slices.Concat([]byte("\n"), line, []byte("\n")), 0o644)
 	}
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err != nil {
 		return fmt.Errorf("notary: keep a head: %w", err)
 	}
 	return nil
@@ -120,7 +118,7 @@ func SetAside(data string, at time.Time) error {
 	var err error
 	for _, name := range []string{HeadsDir, KeyFile} {
 		path := filepath.Join(data, name)
-		if e := os.Rename(path, path+suffix); e != nil && !errors.Is(e, os.ErrNotExist) {
+		if e := atomicfile.Rename(path, path+suffix); e != nil && !errors.Is(e, os.ErrNotExist) {
 			err = errors.Join(err, e)
 		}
 	}

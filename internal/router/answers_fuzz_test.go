@@ -17,7 +17,7 @@ var results = []func(*cluster.Answer) (any, error){
 	decoded[projections.Message], decoded[[]events.Conversation], decoded[projections.Found], decoded[projections.ReaderPage],
 	decoded[projections.NonReaderPage], decoded[map[string]projections.Counts], decoded[[]projections.Rejection], decoded[bool],
 	decoded[projections.MemberPage], decoded[projections.Group], decoded[projections.UnreadPage], decoded[projections.MessagePage],
-	decoded[projections.ReadPage], decoded[projections.UserMessagePage], decoded[projections.PositionPage], decoded[projections.Wishes],
+	decoded[projections.ReadPage], decoded[projections.UserMessagePage], decoded[projections.PositionPage], decoded[projections.UserSettings],
 	decoded[partSummary], decoded[configuredAs], decoded[map[string]uint64], decoded[projections.PartAlerts],
 	decoded[[]projections.ConversationView], decoded[[]events.Outcome], decoded[projections.RateShare], decoded[struct{}],
 }

@@ -9,8 +9,8 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/internal/cluster"
-	"github.com/receiptd/receiptd/internal/presence"
+	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/copystate"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -109,7 +109,7 @@ func (r *Router) settingsOf(
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := time.Now()
-	answers, err := r.ask(ctx, settings.name, &args{App: app}, []cluster.Entry{{Partition: partition}})
+	answers, err := r.ask(ctx, settings.name, &args{App: app}, []eventlog.Position{{Partition: partition}})
 	if err == nil {
 		x, err = decode[configuredAs](&answers[0])
 	}
@@ -122,7 +122,7 @@ func (r *Router) settingsOf(
 
 // SettingsAt returns the settings of an app as one partition has them, and their revision.
 func (r *Router) SettingsAt(partition int, app string) (s events.Settings, revision uint64, ok bool) {
-	if r.Presence(partition) == presence.Here {
+	if r.CopyState(partition) == copystate.Here {
 		return r.Projector.SettingsAt(partition, app)
 	}
 	x, err := in(r, partition, &settings, &args{App: app})
@@ -146,7 +146,7 @@ func (r *Router) Apps() []string {
 func (r *Router) Revisions() map[string][]uint64 {
 	all := r.Projector.Revisions()
 	for k := range r.seen {
-		if r.Presence(k) == presence.Here {
+		if r.CopyState(k) == copystate.Here {
 			continue
 		}
 		revisions, err := in(r, k, &apps, &args{})

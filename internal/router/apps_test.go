@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/cluster"
 )
 
@@ -17,11 +18,11 @@ func TestAnAppIsNotGoneBecauseANodeIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	answering := true
-	b := &bus{answer: func(of cluster.Entry) *cluster.Answer {
+	b := &bus{answer: func(of eventlog.Position) *cluster.Answer {
 		if of.Partition != 0 || !answering {
 			return nil
 		}
-		return &cluster.Answer{Entry: of, Result: text}
+		return &cluster.Answer{Position: of, Result: text}
 	}}
 	r, _ := newRouterOf(t, 2, true, b)
 	if _, revision, ok := r.Settings("acme#chat"); !ok || revision != 3 {

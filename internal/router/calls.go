@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/receiptd/receiptd/internal/cluster"
+	"github.com/receiptd/receiptd/events/eventlog"
 )
 
 // Call is what a node does for another one with a partition that it has, beside answering from the
@@ -24,7 +24,7 @@ func (r *Router) Elsewhere(ctx context.Context, name string, partition int, upto
 	if err != nil {
 		return fmt.Errorf("router: %s: %w", name, err)
 	}
-	answers, err := r.askFor(ctx, name, text, []cluster.Entry{{Partition: partition, Sequence: upto}})
+	answers, err := r.askFor(ctx, name, text, []eventlog.Position{{Partition: partition, Sequence: upto}})
 	if err != nil {
 		return err
 	}

@@ -114,7 +114,7 @@ var (
 		return p.Reads(a.App, a.Group, a.Peer, a.User, a.Before, a.Limit)
 	})
 	userMessages = define("user messages", func(p *projections.Partition, a *args) (projections.UserMessagePage, error) {
-		return p.UserMessages(a.App, a.Group, a.Peer, a.User, a.To, a.Before, a.Limit)
+		return p.UserMessages(a.App, a.Group, a.Peer, a.User, projections.RelatedQuery{To: a.To, Before: a.Before, Limit: a.Limit})
 	})
 	positions = define("positions", func(p *projections.Partition, a *args) (projections.PositionPage, error) {
 		return p.Positions(a.App, a.Group, a.Offset, a.Limit)
@@ -122,11 +122,11 @@ var (
 	seesNobody = define("sees nobody", func(p *projections.Partition, a *args) (bool, error) {
 		return p.SeesNobody(a.App, a.Group, a.Peer, a.User)
 	})
-	wishesIn = define("wishes in", func(p *projections.Partition, a *args) (projections.Wishes, error) {
-		return p.WishesIn(a.App, a.Group, a.Peer, a.User)
+	userSettingsIn = define("wishes in", func(p *projections.Partition, a *args) (projections.UserSettings, error) {
+		return p.UserSettingsIn(a.App, a.Group, a.Peer, a.User)
 	})
-	wishes = define("wishes", func(p *projections.Partition, a *args) (projections.Wishes, error) {
-		return p.Wishes(a.App, a.User)
+	userSettings = define("wishes", func(p *projections.Partition, a *args) (projections.UserSettings, error) {
+		return p.UserSettings(a.App, a.User)
 	})
 	knows = define("knows", func(p *projections.Partition, a *args) (bool, error) {
 		return p.Knows(a.App, a.User)

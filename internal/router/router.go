@@ -13,6 +13,7 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -124,7 +125,7 @@ func wait[R any](
 			continue
 		}
 		asked, cancel := context.WithTimeout(ctx, waitMax)
-		answers, err := r.askOf(asked, name, []byte("{}"), []cluster.Entry{{Partition: partition, Sequence: sequence}})
+		answers, err := r.askOf(asked, name, []byte("{}"), []eventlog.Position{{Partition: partition, Sequence: sequence}})
 		cancel()
 		if err == nil {
 			return decode[R](&answers[0])
@@ -168,7 +169,7 @@ func inFrom[R any](r *Router, partition int, q *question[R], a *args, sequence u
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), askMax)
 	defer cancel()
-	answers, err := r.ask(ctx, q.name, a, []cluster.Entry{{Partition: partition, Sequence: sequence}})
+	answers, err := r.ask(ctx, q.name, a, []eventlog.Position{{Partition: partition, Sequence: sequence}})
 	if err != nil {
 		return result, err
 	}
@@ -184,7 +185,7 @@ func inAll[R any](r *Router, q *question[R], a *args) iter.Seq2[R, error] {
 			err    error
 		}
 		all := make([]answer, len(r.seen))
-		var missing []cluster.Entry
+		var missing []eventlog.Position
 		for k := range all {
 			x := &all[k]
 			x.err = projector.ErrFoldingAgain
@@ -195,7 +196,7 @@ func inAll[R any](r *Router, q *question[R], a *args) iter.Seq2[R, error] {
 				})
 			}
 			if errors.Is(x.err, projector.ErrFoldingAgain) {
-				missing = append(missing, cluster.Entry{Partition: k})
+				missing = append(missing, eventlog.Position{Partition: k})
 			}
 		}
 		if len(missing) > 0 {
@@ -222,7 +223,7 @@ func inAll[R any](r *Router, q *question[R], a *args) iter.Seq2[R, error] {
 
 // ask asks other nodes about partitions, for answers that are at least as new as what this node has
 // said. If nobody answers, the error says why; see [projector.ErrNoCopy].
-func (r *Router) ask(ctx context.Context, name string, a *args, of []cluster.Entry) ([]cluster.Answer, error) {
+func (r *Router) ask(ctx context.Context, name string, a *args, of []eventlog.Position) ([]cluster.Answer, error) {
 	text, err := json.Marshal(a)
 	if err != nil {
 		return nil, fmt.Errorf("router: %s: %w", name, err)
@@ -231,7 +232,7 @@ func (r *Router) ask(ctx context.Context, name string, a *args, of []cluster.Ent
 }
 
 // askFor is ask with arguments that are encoded.
-func (r *Router) askFor(ctx context.Context, name string, text []byte, of []cluster.Entry) ([]cluster.Answer, error) {
+func (r *Router) askFor(ctx context.Context, name string, text []byte, of []eventlog.Position) ([]cluster.Answer, error) {
 	said := r.Folded()
 	for i := range of {
 		of[i].Sequence = max(of[i].Sequence, said[of[i].Partition])
@@ -241,7 +242,7 @@ func (r *Router) askFor(ctx context.Context, name string, text []byte, of []clus
 
 // askOf asks of the very entries that are named: what was decided about one of them, say, is not
 // what was decided about a later one.
-func (r *Router) askOf(ctx context.Context, name string, text []byte, of []cluster.Entry) ([]cluster.Answer, error) {
+func (r *Router) askOf(ctx context.Context, name string, text []byte, of []eventlog.Position) ([]cluster.Answer, error) {
 	r.total.WithLabelValues(kindAsked).Inc()
 	answers, err := r.asker.Ask(ctx, cluster.Question{Name: name, Args: text, Of: of})
 	if err != nil {
@@ -267,9 +268,9 @@ func decode[R any](x *cluster.Answer) (result R, err error) {
 }
 
 // Answer answers a question of another node about a partition, from this node's own copy.
-func (r *Router) Answer(ctx context.Context, q *cluster.Question, of cluster.Entry) cluster.Answer {
+func (r *Router) Answer(ctx context.Context, q *cluster.Question, of eventlog.Position) cluster.Answer {
 	r.total.WithLabelValues(kindAnswered).Inc()
-	x := cluster.Answer{Entry: cluster.Entry{Partition: of.Partition}}
+	x := cluster.Answer{Position: eventlog.Position{Partition: of.Partition}}
 	result, err := r.answer(ctx, q, of)
 	if err == nil {
 		x.Result, err = json.Marshal(result)
@@ -283,7 +284,7 @@ func (r *Router) Answer(ctx context.Context, q *cluster.Question, of cluster.Ent
 	return x
 }
 
-func (r *Router) answer(ctx context.Context, q *cluster.Question, of cluster.Entry) (result any, err error) {
+func (r *Router) answer(ctx context.Context, q *cluster.Question, of eventlog.Position) (result any, err error) {
 	if of.Partition < 0 || of.Partition >= len(r.seen) {
 		return nil, fmt.Errorf("no partition %d", of.Partition)
 	}

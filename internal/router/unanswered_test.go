@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/consumers/projector"
+	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/lab/consumertest"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
@@ -23,7 +24,7 @@ func (f silentFeeds) Cover(context.Context, int, string, string) (uint64, error)
 // bus answers as one node does, or never.
 type bus struct {
 	cluster.Bus
-	answer func(of cluster.Entry) *cluster.Answer
+	answer func(of eventlog.Position) *cluster.Answer
 }
 
 func (b *bus) Ask(ctx context.Context, _ string, question []byte) ([]byte, error) {
@@ -68,19 +69,19 @@ func newRouterOf(t *testing.T, partitions int, sparse bool, b *bus) (*Router, *p
 // What is said of a question that nobody answers is so: only a state that was damaged is folded
 // again, a node that is slow or behind is just that, and what is nowhere is nowhere.
 func TestWhatIsSaidOfWhatNobodyAnswers(t *testing.T) {
-	behind := func(of cluster.Entry) *cluster.Answer {
-		return &cluster.Answer{Entry: of, Problem: &cluster.Problem{Code: cluster.Elsewhere, Text: "late", Behind: true}}
+	behind := func(of eventlog.Position) *cluster.Answer {
+		return &cluster.Answer{Position: of, Problem: &cluster.Problem{Code: cluster.Elsewhere, Text: "late", Behind: true}}
 	}
-	old := func(of cluster.Entry) *cluster.Answer {
-		return &cluster.Answer{Entry: cluster.Entry{Partition: of.Partition, Sequence: of.Sequence - 1}, Result: []byte("true")}
+	old := func(of eventlog.Position) *cluster.Answer {
+		return &cluster.Answer{Position: eventlog.Position{Partition: of.Partition, Sequence: of.Sequence - 1}, Result: []byte("true")}
 	}
-	gone := func(of cluster.Entry) *cluster.Answer {
-		return &cluster.Answer{Entry: of, Problem: &cluster.Problem{Code: cluster.Elsewhere, Text: "it has left"}}
+	gone := func(of eventlog.Position) *cluster.Answer {
+		return &cluster.Answer{Position: of, Problem: &cluster.Problem{Code: cluster.Elsewhere, Text: "it has left"}}
 	}
-	never := func(cluster.Entry) *cluster.Answer { return nil }
+	never := func(eventlog.Position) *cluster.Answer { return nil }
 	for name, test := range map[string]struct {
 		here   string
-		answer func(cluster.Entry) *cluster.Answer
+		answer func(eventlog.Position) *cluster.Answer
 		want   error
 	}{
 		"nowhere":                         {"absent", nil, projector.ErrNoCopy},

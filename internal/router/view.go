@@ -103,9 +103,9 @@ func (r *Router) Reads(app, name, peer, user string, before uint64, limit int) (
 }
 
 // UserMessages returns a page of what a user has sent, read or not read in a conversation.
-func (r *Router) UserMessages(app, name, peer, user string, to projections.Relation, before uint64, limit int) (projections.UserMessagePage, error) {
+func (r *Router) UserMessages(app, name, peer, user string, q projections.RelatedQuery) (projections.UserMessagePage, error) {
 	return in(r, r.ofUser(app, name, peer, user), &userMessages,
-		&args{App: app, Group: name, Peer: peer, User: user, To: to, Before: before, Limit: limit})
+		&args{App: app, Group: name, Peer: peer, User: user, To: q.To, Before: q.Before, Limit: q.Limit})
 }
 
 // Positions returns a page of how far a group's members have read.
@@ -118,14 +118,15 @@ func (r *Router) SeesNobody(app, name, peer, user string) (bool, error) {
 	return in(r, r.ofUser(app, name, peer, user), &seesNobody, &args{App: app, Group: name, Peer: peer, User: user})
 }
 
-// WishesIn returns what a user has set for one conversation.
-func (r *Router) WishesIn(app, name, peer, user string) (projections.Wishes, error) {
-	return in(r, r.ofUser(app, name, peer, user), &wishesIn, &args{App: app, Group: name, Peer: peer, User: user})
+// UserSettingsIn returns what a user has set for one conversation.
+func (r *Router) UserSettingsIn(app, name, peer, user string) (projections.UserSettings, error) {
+	return in(r, r.ofUser(app, name, peer, user), &userSettingsIn, &args{App: app, Group: name, Peer: peer, User: user})
 }
 
-// Wishes returns what a user has set for all of their conversations, as each partition has it.
-func (r *Router) Wishes(app, user string) ([]projections.Wishes, error) {
-	return projector.OfEach(inAll(r, &wishes, &args{App: app, User: user}))
+// UserSettings returns what a user has set for all of their conversations, as each partition has
+// it.
+func (r *Router) UserSettings(app, user string) ([]projections.UserSettings, error) {
+	return projector.OfEach(inAll(r, &userSettings, &args{App: app, User: user}))
 }
 
 // Knows reports whether a user is, or ever was, in a conversation.

@@ -69,9 +69,13 @@ func TestVerifyAndReplayReportAsTheyGo(t *testing.T) {
 			}
 		}
 		last := lines[len(lines)-1].Result
-		if last == nil || !last.Equal || last.Switched != switched || last.Events != uint64(stored) || len(last.Partitions) != partitions {
+		if last == nil || last.Node != "" || !last.Equal || last.Switched != switched || last.Events != uint64(stored) || len(last.Partitions) != partitions {
 			t.Errorf("%s: %+v", path, last)
 		}
+	}
+	if status, lines := post(t, base+"/v1/admin/verify?node=a"); status != http.StatusBadRequest || lines[0].Error == nil ||
+		!strings.Contains(lines[0].Error.Message, "no node") {
+		t.Errorf("a node, of a server that is alone: status %d, %+v", status, lines)
 	}
 	if status, lines := post(t, base+"/v1/admin/replay?projection=none"); status != http.StatusBadRequest || lines[0].Error == nil ||
 		!strings.Contains(lines[0].Error.Message, "none") {

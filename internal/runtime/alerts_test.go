@@ -109,7 +109,7 @@ func TestSilentPartitionsGetAnEntry(t *testing.T) {
 // TestRepeatedSettingsMoveTheClock: the entry that moves a clock on changes nothing else.
 func TestRepeatedSettingsMoveTheClock(t *testing.T) {
 	r := start(t, testConfig(t))
-	c := &commands{log: r.Log, projector: r.Projector, turns: newTurns()}
+	c := &commands{log: r.Log, projector: r.Projector, users: newUserLocks()}
 	s := events.DefaultSettings()
 	s.Alerts = []events.AlertRule{{Name: "quiet", After: events.Duration(time.Hour), ReadBelow: 30}}
 	if _, err := c.Configure(testContext(t), app, s); err != nil {

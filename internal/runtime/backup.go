@@ -108,7 +108,7 @@ func BackupStopped(ctx context.Context, cfg config.Config, secrets bool, have ba
 	if _, err := os.Stat(filepath.Join(cfg.Data, logDir)); err != nil {
 		return fmt.Errorf("%s holds no log: %w", cfg.Data, err)
 	}
-	core, err := openCore(ctx, cfg, false, logger)
+	core, err := openCore(ctx, cfg, asItIs, logger)
 	if err != nil {
 		return err
 	}
@@ -196,13 +196,10 @@ func Restore(ctx context.Context, b *backup.Backup, cfg config.Config, logger *s
 	if err := prove(ctx, b, cfg, logger, &done); err != nil {
 		return done, err
 	}
-	if err := syncDirs(work); err != nil {
+	if err := atomicfile.SyncTree(work); err != nil {
 		return done, err
 	}
-	if err := os.Rename(work, final); err != nil {
-		return done, err
-	}
-	return done, syncDir(filepath.Dir(final))
+	return done, atomicfile.Rename(work, final)
 }
 
 // isFree refuses what is there already, but for an empty directory.
@@ -217,24 +214,6 @@ func isFree(dir string) error {
 		return fmt.Errorf("%s is not empty; a restore overwrites nothing", dir)
 	}
 	return os.Remove(dir)
-}
-
-// syncDirs makes the names of all files below a directory durable.
-func syncDirs(dir string) error {
-	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.IsDir() {
-			return err
-		}
-		return syncDir(path)
-	})
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func restoreFiles(ctx context.Context, b *backup.Backup, cfg config.Config, progress func(backup.Progress)) error {
@@ -259,7 +238,7 @@ func restoreFiles(ctx context.Context, b *backup.Backup, cfg config.Config, prog
 
 // prove opens what was restored as a start would, folds it and compares the digests.
 func prove(ctx context.Context, b *backup.Backup, cfg config.Config, logger *slog.Logger, done *Restored) (err error) {
-	core, err := openCore(ctx, cfg, false, logger)
+	core, err := openCore(ctx, cfg, asItIs, logger)
 	if err != nil {
 		return err
 	}

@@ -4,17 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
+	"github.com/receiptd/receiptd/consumers/analytics"
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/notary"
 	"github.com/receiptd/receiptd/projections/store"
@@ -22,27 +20,31 @@ import (
 
 // Codes of findings that are not about the log's files; those are in package eventlog.
 const (
-	foundStateCorrupt = "state_corrupt"   // a table of the state is not what was written
-	foundStateAside   = "state_aside"     // a state that was put aside is still there
-	foundStateMissing = "state_missing"   // there is a log and no state
-	foundStateAhead   = "state_ahead"     // a state stands on an entry that the log does not have
-	foundSecretOpen   = "secret_readable" // others may read a secret
-	foundSecretBad    = "secret_damaged"  // a file holds no secret, or what cannot be one
-	foundHeadsBad     = "heads_damaged"   // the log's key is damaged, or did not sign what is kept
-	foundDisk         = "disk_full"       // less is free than is kept in reserve
-	foundClock        = "clock_behind"    // the clock is before the last entry
-	foundFiles        = "few_files"       // too few files may be open
-	foundNothing      = "nothing_there"   // there is no log
+	foundStateCorrupt = "state_corrupt"     // a table of the state is not what was written
+	foundStateAside   = "state_aside"       // a state that was put aside is still there
+	foundStateKept    = "state_kept"        // a state was kept that differs from the log
+	foundStateMissing = "state_missing"     // there is a log and no state
+	foundStateAhead   = "state_ahead"       // a state stands on an entry that the log does not have
+	foundSecretOpen   = "secret_readable"   // others may read a secret
+	foundSecretBad    = "secret_damaged"    // a file holds no secret, or what cannot be one
+	foundHeadsBad     = "heads_damaged"     // the log's key is bad, or did not sign what is kept
+	foundDisk         = "disk_full"         // less is free than is kept in reserve
+	foundClock        = "clock_behind"      // the clock is before the last entry
+	foundFiles        = "few_files"         // too few files may be open
+	foundMemory       = "little_memory"     // there is less memory than the settings ask for
+	foundConfig       = "config_invalid"    // a setting is wrong, or a file that it names is
+	foundSinkAway     = "clickhouse_away"   // ClickHouse does not answer
+	foundSinkBad      = "clickhouse_unfit"  // ClickHouse or its tables are not for this receiptd
+	foundSinkOther    = "clickhouse_other"  // ClickHouse has entries that are not of this log
+	foundSinkGap      = "clickhouse_gap"    // entries left the log before ClickHouse had them
+	foundSinkNote     = "clickhouse_note"   // the note of the last insert is lost
+	foundRepairing    = "repair_unfinished" // a repair was cut off
+	foundOutside      = "log_outside"       // the log is in other NATS servers
+	foundNothing      = "nothing_there"     // there is no log
 )
 
-const (
-	// minOpenFiles are those of the log, the state and some thousand connections.
-	minOpenFiles = 4096
-	// clockTolerance is between the broker's clock and this one.
-	clockTolerance = 5 * time.Second
-	// secretFileMode is what others must not be allowed.
-	secretFileMode os.FileMode = 0o077
-)
+// secretFileMode is what others must not be allowed.
+const secretFileMode os.FileMode = 0o077
 
 // Finding is one thing that the doctor found.
 type Finding struct {
@@ -60,11 +62,14 @@ type Examination struct {
 	Findings []Finding              `json:"findings"`
 	// StateBytes of tables were read against their checksums.
 	StateBytes int64 `json:"state_bytes"`
+	// ClickHouse is where the sink stands; nil if there is none, or it could not be asked.
+	ClickHouse *SinkStand `json:"clickhouse,omitempty"`
 }
 
-// Examine looks at everything that lies in the data directory of a stopped server, and at what it
-// needs of the machine. It changes nothing.
-func Examine(ctx context.Context, cfg config.Config) (x Examination, err error) {
+// Examine looks at everything that lies in the data directory of a stopped server, at ClickHouse if
+// it has one, at its configuration, whose problems are given, and at what it needs of the machine.
+// It changes nothing.
+func Examine(ctx context.Context, cfg config.Config, problems config.Problems) (x Examination, err error) {
 	x.Data = cfg.Data
 	if _, err := os.Stat(cfg.Data); err != nil {
 		return x, fmt.Errorf("look at the data directory: %w", err)
@@ -80,7 +85,14 @@ func Examine(ctx context.Context, cfg config.Config) (x Examination, err error) 
 	if err := x.states(ctx, cfg); err != nil {
 		return x, err
 	}
+	if err := repairing(cfg.Data); errors.Is(err, errRepairing) {
+		x.add(eventlog.Finding{Code: foundRepairing, Fatal: true, File: filepath.Join(cfg.Data, repairingFile), What: "a repair was cut off"})
+	} else if err != nil {
+		return x, err
+	}
 	x.secrets(cfg)
+	x.sink(ctx, cfg)
+	x.configuration(cfg, problems)
 	x.machine(cfg)
 	x.Healthy = true
 	for _, f := range x.Findings {
@@ -90,7 +102,11 @@ func Examine(ctx context.Context, cfg config.Config) (x Examination, err error) 
 }
 
 func (x *Examination) add(f eventlog.Finding) {
-	x.Findings = append(x.Findings, Finding{Finding: f, Do: remedies[f.Code]})
+	do := remedies[f.Code]
+	if f.Stream != "" && f.Fatal && eventlog.IsPeer(filepath.Join(x.Data, logDir)) {
+		do = replicaRemedy(f.Stream)
+	}
+	x.Findings = append(x.Findings, Finding{Finding: f, Do: do})
 }
 
 // remedies say what to do about each finding.
@@ -106,9 +122,11 @@ var remedies = map[string]string{
 	eventlog.CodeStreamForeign:  "this is another log than the one that was acknowledged: bring that one back, or take this one: receiptctl repair --data DIR --accept-loss",
 	eventlog.CodeWitnessDamaged: "if the log itself is without findings: receiptctl repair --data DIR --accept-loss begins a new witness",
 	eventlog.CodeWitnessMissing: "nothing: the next start begins a new witness; what the log may have lost before cannot be told",
+	eventlog.CodeBlockKept:      "nothing: the next start puts it back from its second name",
 	eventlog.CodeTornTail:       "nothing: the next start cuts it off",
 	foundStateCorrupt:           "nothing: the next start puts the state aside and folds it again from the log",
-	foundStateAside:             "nothing: it is removed when the state that is folded in its place is complete",
+	foundStateAside:             "nothing: it is removed when the state that is folded in its place is complete and proven",
+	foundStateKept:              "remove it when nobody needs it any more: it may be the only trace of what was lost",
 	foundStateMissing:           "nothing: the next start folds it from the log",
 	foundSecretOpen:             "chmod 600",
 	foundStateAhead:             "bring the newer log back; if it is lost: receiptctl repair --data DIR --accept-loss folds the state again from the log that there is",
@@ -117,10 +135,23 @@ var remedies = map[string]string{
 	foundDisk:                   "free disk space, or lower --min-free: until then every event is refused",
 	foundClock:                  "set the clock: until it has passed that time nothing expires",
 	foundFiles:                  "raise the limit of open files (ulimit -n, LimitNOFILE)",
+	foundMemory:                 "give it more memory, or lower --cache-size: what is not in memory is read from the disk",
+	foundConfig:                 "correct it: until then receiptd does not start",
+	foundSinkAway:               "start ClickHouse or correct --clickhouse; nothing leaves the log before ClickHouse has it",
+	foundSinkBad:                "bring ClickHouse and receiptd to versions that go together: until then nothing is stored there, and nothing leaves the log",
+	foundSinkOther:              "point --clickhouse at the database of this log or at an empty one: until then nothing is stored there. If ClickHouse has what the log lost, it can tell what that was",
+	foundSinkGap:                "restore a backup that has these entries: without them nothing more is stored there",
+	foundSinkNote:               "nothing: the next start waits a minute, until no insert can be under way that would be there twice, and goes on",
+	foundRepairing:              "run receiptctl repair with the same options again: it goes on with what is left; nothing starts before",
+	foundOutside:                "ask those servers about it; their replicas guard it",
 	foundNothing:                "nothing, if this is a new data directory; else look for the right one",
 }
 
 func (x *Examination) log(ctx context.Context, cfg config.Config) error {
+	if len(cfg.Log.NATS) > 0 {
+		x.add(eventlog.Finding{Code: foundOutside, What: "the log is in the NATS servers of --nats, and was not read"})
+		return nil
+	}
 	if _, err := os.Stat(filepath.Join(cfg.Data, logDir)); err != nil && !hasWitness(cfg) {
 		x.add(eventlog.Finding{Code: foundNothing, What: "there is no log in " + cfg.Data})
 		return nil
@@ -155,6 +186,9 @@ func (x *Examination) states(ctx context.Context, cfg config.Config) error {
 			if err := x.state(ctx, root, kind); err != nil {
 				return err
 			}
+			if err := x.note(root, kind); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -171,6 +205,8 @@ func (x *Examination) state(ctx context.Context, root, kind string) error {
 		case !d.IsDir():
 		case strings.HasPrefix(d.Name(), "aside-"):
 			x.add(eventlog.Finding{Code: foundStateAside, File: dir, What: "a state that was put aside is still there"})
+		case strings.HasPrefix(d.Name(), projector.KeptPrefix):
+			x.add(eventlog.Finding{Code: foundStateKept, File: dir, What: "a state that was kept, by a repair or since it stands on an entry that the log does not have"})
 		default:
 			n, err := store.Check(ctx, dir, nil)
 			x.StateBytes += n
@@ -185,6 +221,19 @@ func (x *Examination) state(ctx context.Context, root, kind string) error {
 		}
 	}
 	return nil
+}
+
+// note reads the note of the last insert beside a state of the sink's.
+func (x *Examination) note(root, kind string) error {
+	if kind != analyticsDir {
+		return nil
+	}
+	path, err := analytics.CheckNote(root)
+	if errors.Is(err, analytics.ErrNoteLost) {
+		x.add(eventlog.Finding{Code: foundSinkNote, File: path, What: err.Error()})
+		err = nil
+	}
+	return err
 }
 
 // position compares where a generation of the state stands with the log. The sink's goes by
@@ -207,7 +256,7 @@ func (x *Examination) position(ctx context.Context, root, dir, kind string) erro
 		return err
 	}
 	if err != nil || got != fingerprint {
-		x.add(eventlog.Finding{Code: foundStateAhead, Fatal: true, Stream: x.Streams[i].Stream, File: dir, First: sequence, Last: sequence,
+		x.add(eventlog.Finding{Code: foundStateAhead, Fatal: true, Stream: x.Streams[i].Stream, File: dir, First: min(x.Streams[i].Top+1, sequence), Last: sequence,
 			What: fmt.Sprintf("the state stands on entry %d, and the log ends with entry %d or has another one there", sequence, x.Streams[i].Top)})
 	}
 	return nil
@@ -228,100 +277,4 @@ func (x *Examination) secrets(cfg config.Config) {
 			x.add(eventlog.Finding{Code: foundSecretOpen, File: path, What: fmt.Sprintf("others may read or write it: mode %04o", info.Mode().Perm())})
 		}
 	}
-}
-
-func (x *Examination) machine(cfg config.Config) {
-	if free, err := eventlog.FreeSpace(cfg.Data); err == nil && free < int64(cfg.Log.MinFree) {
-		x.add(eventlog.Finding{Code: foundDisk, Fatal: true, What: fmt.Sprintf(
-			"%d MiB are free, %d MiB are kept in reserve", free>>20, int64(cfg.Log.MinFree)>>20)})
-	}
-	if files, known := openFilesLimit(); known && files < minOpenFiles {
-		x.add(eventlog.Finding{Code: foundFiles, What: fmt.Sprintf("%d files may be open, %d are wanted", files, minOpenFiles)})
-	}
-	for _, s := range x.Streams {
-		if last := s.LastTime; time.Until(last) > clockTolerance {
-			x.add(eventlog.Finding{Code: foundClock, Stream: s.Stream, First: s.Last, What: "the last entry is of " + last.UTC().Format(time.RFC3339) + ", which is to come"})
-		}
-	}
-}
-
-// treeRepair notices whether a repair changes the Merkle trees of the log.
-type treeRepair struct {
-	leaves  eventlog.Leaves
-	unknown bool // the hash of a lost entry is
-}
-
-func (t *treeRepair) leaf(partition int, sequence uint64) merkle.Hash {
-	leaf := t.leaves(partition, sequence)
-	t.unknown = t.unknown || leaf == merkle.Hash{}
-	return leaf
-}
-
-// changed reports whether a tree is no longer what was signed: a hash is not known, or another log
-// was taken for the right one.
-func (t *treeRepair) changed(list []eventlog.Repaired) bool {
-	return t.unknown || slices.ContainsFunc(list, func(r eventlog.Repaired) bool { return r.Partition >= 0 && r.OtherLog })
-}
-
-// Repair mends what a start refuses, in the data of a stopped server; see [eventlog.Repair]. A
-// state that stands beyond the log is put aside and folded again, and so is every state if entries
-// are lost. If the trees of the log are then other ones than were signed, key and heads are put
-// aside too. It returns what it did to the log, and folds up to its end.
-func Repair(ctx context.Context, cfg config.Config, o eventlog.RepairOptions, logger *slog.Logger) (list []eventlog.Repaired, err error) {
-	lock, err := openData(cfg.Data)
-	if err != nil {
-		return nil, err
-	}
-	leaves, closeStates := projector.StoredLeaves(filepath.Join(cfg.Data, stateDir))
-	tree := treeRepair{leaves: leaves}
-	o.Leaves = tree.leaf
-	list, err = eventlog.Repair(ctx, filepath.Join(cfg.Data, logDir), witnessOf(cfg), o)
-	err = errors.Join(err, closeStates())
-	if err == nil {
-		var ahead []eventlog.Repaired
-		ahead, err = statesAhead(ctx, cfg)
-		list = append(list, ahead...)
-	}
-	if err == nil && (tree.changed(list) || o.AcceptLoss && notary.Check(cfg.Data) != nil) {
-		err = notary.SetAside(cfg.Data, time.Now())
-		list = append(list, eventlog.Repaired{
-			Partition: -1, What: "the log's key and its signed heads are moved aside; the next start begins with new ones",
-		})
-	}
-	if err = errors.Join(err, lock.Unlock()); err != nil {
-		return list, err
-	}
-	core, err := openCore(ctx, cfg, true, logger)
-	if err != nil {
-		return list, err
-	}
-	_, err = core.Projector.CatchUp(ctx)
-	if errors.Is(err, projector.ErrNeedsArchive) {
-		err = fmt.Errorf("the log is repaired; %w", err)
-	}
-	if err == nil && slices.ContainsFunc(list, func(r eventlog.Repaired) bool { return len(r.Lost) > 0 }) {
-		// The state may have folded what the log has lost: without this it would never be what the
-		// log says. A log whose first entries have left it cannot say, and what the state has is
-		// all there is.
-		_, err = core.Projector.Rebuild(ctx, projector.RebuildOptions{Switch: true})
-		if errors.Is(err, projector.ErrNeedsArchive) {
-			err = nil
-		}
-	}
-	return list, errors.Join(err, core.Close(context.WithoutCancel(ctx)))
-}
-
-// statesAhead says which states are going to be folded again since the log does not have what they
-// stand on.
-func statesAhead(ctx context.Context, cfg config.Config) (list []eventlog.Repaired, err error) {
-	var x Examination
-	if err := errors.Join(x.log(ctx, cfg), x.states(ctx, cfg)); err != nil {
-		return nil, err
-	}
-	for _, f := range x.Findings {
-		if f.Code == foundStateAhead {
-			list = append(list, eventlog.Repaired{Stream: f.Stream, What: f.What + "; it is folded again from the log, and what was acknowledged besides is lost"})
-		}
-	}
-	return list, nil
 }

@@ -18,7 +18,9 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/feed"
+	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
+	"github.com/receiptd/receiptd/internal/presence"
 	"github.com/receiptd/receiptd/internal/router"
 	"github.com/receiptd/receiptd/internal/web"
 	"github.com/receiptd/receiptd/projections"
@@ -72,6 +74,15 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	if err != nil {
 		return err
 	}
+	jobBus, err := cluster.NewJobBus(s.nc)
+	if err != nil {
+		return err
+	}
+	s.jobs = &cluster.Jobs{Bus: jobBus, Node: name, Do: rebuilder{s.Core}.job}
+	userBus, err := cluster.NewUserBus(s.nc)
+	if err != nil {
+		return err
+	}
 	err = retry(ctx, s.logger, func(ctx context.Context) (err error) {
 		s.node, err = cluster.New(ctx, cluster.Options{
 			Name: name, Life: s.life, Version: version, Bus: bus, Bucket: s.bucket, Register: s.bucket, Log: s.Log, State: copies{s.Projector}, MaxLevel: projections.MaxLevel(), Raise: projections.RaisedLevel,
@@ -89,6 +100,7 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	})
 	s.router = router.New(s.Projector, s.node.Asker(), s.feeds, s.registry)
 	s.answerOthers()
+	s.elsewhere = presence.New(presence.Options{Node: name, Others: s.node.Others, Bus: userBus, Registerer: s.registry})
 	s.fresh = cluster.NewFresh(s.Log, s.router)
 	return nil
 }
@@ -158,13 +170,13 @@ func retry(ctx context.Context, logger *slog.Logger, step func(context.Context) 
 // copies are this node's copies of the state, as the cluster asks for them.
 type copies struct{ *projector.Projector }
 
-// MarkAt implements [cluster.State].
-func (c copies) MarkAt(ctx context.Context, partition int, sequence uint64) (cluster.Mark, time.Duration, error) {
-	m, err := c.Projector.MarkAt(ctx, partition, sequence)
+// ChecksumAt implements [cluster.State].
+func (c copies) ChecksumAt(ctx context.Context, partition int, sequence uint64) (cluster.Checksum, time.Duration, error) {
+	m, err := c.Projector.ChecksumAt(ctx, partition, sequence)
 	if errors.Is(err, projector.ErrPassed) {
 		err = cluster.ErrPassed
 	}
-	return cluster.Mark{Sequence: sequence, Base: m.Head.Base, Chain: m.Head.Root.String(), Digest: m.Digest, Rules: m.Rules}, m.Cost, err
+	return cluster.Checksum{Sequence: sequence, Base: m.Head.Base, Chain: m.Head.Root.String(), Digest: m.Digest, Rules: m.Rules}, m.Cost, err
 }
 
 // Condemned implements [cluster.State].
@@ -227,7 +239,7 @@ func (p positions) WaitFor(ctx context.Context, partition int, sequence uint64) 
 	return nil
 }
 
-// Strong implements [httpapi.Positions]. What a server that is the only one has acknowledged is in
+// Strong implements [gateway.Positions]. What a server that is the only one has acknowledged is in
 // its own log.
 func (p positions) Strong(ctx context.Context) error {
 	if p.alone {
@@ -236,11 +248,20 @@ func (p positions) Strong(ctx context.Context) error {
 	return p.fresh.Strong(ctx)
 }
 
-func (s *Server) positions() httpapi.Positions {
+func (s *Server) positions() gateway.Positions {
 	if s.node != nil {
 		return positions{s.router, s.Log, s.fresh, false}
 	}
 	return positions{s.Projector, s.Log, cluster.NewFresh(s.Log, s.Projector), true}
+}
+
+// freshness is how new what the edges answer is.
+func (s *Server) freshness() *gateway.Freshness {
+	f := &gateway.Freshness{Positions: s.positions(), Partitions: s.Log.Partitions(), Log: s.Log.Identity()}
+	if s.node != nil {
+		f.Node = s.node.Name()
+	}
+	return f
 }
 
 // neighbours is the cluster as the HTTP API asks for it.
@@ -324,7 +345,7 @@ func (n neighbours) DropMove(ctx context.Context, partition int) error {
 	return changed(n.Node.DropMove(ctx, partition))
 }
 
-// claimEvery is how often a node that does not fill ClickHouse looks whether somebody does.
+// claimEvery is how often a node looks whether it is to run what one does at a time.
 const claimEvery = time.Second
 
 // pageSessions are the sessions of the page that all nodes share; nil for a server that is alone.

@@ -16,7 +16,7 @@ import (
 type commands struct {
 	log       *eventlog.Log
 	projector folds
-	turns     *turns
+	users     *userLocks
 }
 
 // folds are the state as commands ask for it: that of the folds here, or of a node of a cluster.
@@ -27,8 +27,8 @@ type folds interface {
 	KnowsDevice(partition int, app, user, device string) (known bool, err error)
 	SummaryAt(partition int, app, user, device string) (s projections.Summary, upto uint64, err error)
 	WaitFor(ctx context.Context, partition int, sequence uint64) error
-	Wishes(app, user string) ([]projections.Wishes, error)
-	WishesIn(app, group, peer, user string) (projections.Wishes, error)
+	UserSettings(app, user string) ([]projections.UserSettings, error)
+	UserSettingsIn(app, group, peer, user string) (projections.UserSettings, error)
 }
 
 // Configure implements [httpapi.Commands]. Partition 0 has the settings first: after a crash in the

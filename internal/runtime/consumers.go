@@ -1,13 +1,15 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 
-	"github.com/receiptd/receiptd/consumers/analytics"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/receiptd/receiptd/internal/cluster"
 )
 
 // runner is a part of the server that runs until its context ends. One that has to be closed after
@@ -25,9 +27,18 @@ func (f runFunc) Run(ctx context.Context) error { return f(ctx) }
 // consumer is a line in the table of consumers.
 type consumer struct {
 	name string
-	// open makes it, and asks no other server for anything: that may be down. A nil runner is
-	// one that is not configured.
-	open func() (runner, error)
+	// off is one that is not configured.
+	off bool
+	// once is for one that acts on the world outside, as by writing into a database: of several
+	// nodes one has it at a time, and this names the right to. Each term begins with open and ends
+	// with Close; when a node is gone, or its consumer cannot go on, another one has it.
+	once string
+	// open makes it, and asks no other server for anything: that may be down. right is that of this
+	// term, with the notes of those who had it before; nil unless it is one that is had once, on
+	// a node.
+	open func(right *cluster.Writer) (runner, error)
+	// metrics are shown as long as the server runs; nil if there are none.
+	metrics prometheus.Collector
 	// optional is logged if it cannot go on, and everything else does; empty for a consumer
 	// without which the server must not go on.
 	optional string
@@ -42,25 +53,89 @@ type consumer struct {
 // notify, is no part of it: the projector tells it what was applied.
 func (s *Server) consumers() []consumer {
 	return []consumer{
-		{name: "projector", open: func() (runner, error) { return runFunc(s.Projector.Run), nil }, last: true},
-		{name: "analytics", open: s.openAnalytics,
+		{name: "projector", last: true,
+			open: func(*cluster.Writer) (runner, error) { return runFunc(s.Projector.Run), nil }},
+		{name: "analytics", off: s.Archive == nil, once: sinkName, open: s.openAnalytics,
+			metrics:  &analyticsCollector{core: s.Core, analytics: s.filling.Load},
 			optional: "ClickHouse is not filled any more; nothing leaves the log until receiptd is started again"},
-		{name: "snapshots", open: s.openSnapshotMaker},
-		{name: "retention", open: s.openRetention},
+		{name: "snapshots", off: s.cfg.State.SnapshotEvery == 0, metrics: &snapshotCollector{s.Core},
+			open: func(*cluster.Writer) (runner, error) { return snapshotMaker{s}, nil }},
 	}
 }
 
 // openConsumers opens those that are configured.
 func (s *Server) openConsumers() (err error) {
 	for _, c := range s.consumers() {
-		if c.opened, err = c.open(); err != nil {
+		if c.off {
+			continue
+		}
+		if c.once != "" && s.node != nil {
+			c.opened = onceConsumer{s, c}
+		} else if c.opened, err = c.open(nil); err != nil {
 			return fmt.Errorf("open %s: %w", c.name, err)
 		}
-		if c.opened != nil {
-			s.opened = append(s.opened, c)
+		if c.metrics != nil {
+			s.registry.MustRegister(c.metrics)
 		}
+		s.opened = append(s.opened, c)
 	}
 	return nil
+}
+
+// onceConsumer is a consumer that one node at a time runs.
+type onceConsumer struct {
+	s *Server
+	c consumer
+}
+
+// Run implements runner. A node that cannot, for its disk is full or its state cannot be opened,
+// leaves it to another one.
+func (o onceConsumer) Run(ctx context.Context) error {
+	work := o.singleton()
+	work.Run(ctx)
+	return nil
+}
+
+func (o onceConsumer) singleton() cluster.Singleton {
+	work := o.s.singleton(o.c.once, o.s.bucket)
+	work.Every, work.Work, work.Refusal = claimEvery, o.serve, "this node does not run "+o.c.name+" now"
+	work.Able = func() error { return cmp.Or(o.s.fit(), o.s.room(0)) }
+	return work
+}
+
+// singleton is work that one process at a time does. A server that is alone has the right at once.
+func (s *Server) singleton(name string, r cluster.Register) cluster.Singleton {
+	w := cluster.Singleton{
+		Register: r, Name: name, Life: s.life, Keep: func(string, string) bool { return false }, Able: s.fit, Logger: s.logger,
+	}
+	if s.node != nil {
+		w.Node, w.Keep = s.node.Name(), s.node.Alive
+		w.First = cluster.Settle // until it is known who is there
+	}
+	return w
+}
+
+// fit says why this node is not to do what one does for all: a copy of its own was refused, so that
+// whatever it folds may be wrong.
+func (s *Server) fit() error {
+	if err := s.Projector.Refused(); err != nil {
+		return fmt.Errorf("%w: %w", cluster.ErrUnfit, err)
+	}
+	return nil
+}
+
+// serve runs it until the context ends or another node has taken over.
+func (o onceConsumer) serve(ctx context.Context, right *cluster.Writer) error {
+	r, err := o.c.open(right)
+	if err != nil {
+		return err
+	}
+	o.s.logger.Info("this node runs "+o.c.name+" from now on", "node", o.s.node.Name())
+	err = r.Run(ctx)
+	if closer, ok := r.(io.Closer); ok {
+		err = errors.Join(err, closer.Close())
+	}
+	return err
 }
 
 // runConsumer runs one until ctx ends or, if it is one that runs last, until folding does.
@@ -86,41 +161,4 @@ func (s *Server) closeConsumers() (err error) {
 		}
 	}
 	return err
-}
-
-// openAnalytics makes what fills ClickHouse, if there is one.
-func (s *Server) openAnalytics() (runner, error) {
-	if s.Archive == nil {
-		return nil, nil
-	}
-	if s.node != nil {
-		s.registry.MustRegister(&analyticsCollector{core: s.Core, analytics: s.filling.Load})
-		return sink{s}, nil
-	}
-	a, err := analytics.New(s.Log, s.Archive, s.analyticsOptions(nil))
-	if err != nil {
-		return nil, err
-	}
-	s.analytics = a
-	s.registry.MustRegister(&analyticsCollector{core: s.Core, analytics: func() *analytics.Consumer { return a }})
-	return a, nil
-}
-
-func (s *Server) analyticsOptions(i analytics.Intents) analytics.Options {
-	return analytics.Options{
-		Dir:        filepath.Join(s.cfg.Data, analyticsDir),
-		CacheBytes: int(s.cfg.State.CacheSize) / 4,
-		Intents:    i,
-		Logger:     s.logger,
-	}
-}
-
-// openRetention makes what lets go of entries that are in ClickHouse, in the state and in the state
-// of the analytics, if there is a limit.
-func (s *Server) openRetention() (runner, error) {
-	// Of several nodes, the one that fills ClickHouse trims; without it, who makes snapshots.
-	if t := s.trimmer(s.analytics); t != nil && s.node == nil && s.Archive != nil {
-		return t, nil
-	}
-	return nil, nil
 }

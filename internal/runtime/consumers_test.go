@@ -3,9 +3,14 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
@@ -37,6 +42,119 @@ func TestConsumersAreClosedLastToFirst(t *testing.T) {
 	}
 	if err := s.closeConsumers(); err != nil || len(closed) != 3 {
 		t.Errorf("once more: closed %v, %v", closed, err)
+	}
+}
+
+// probe is a consumer that is had once. It notes who has the right, and ends when it is told to.
+type probe struct {
+	node    string
+	right   *cluster.Writer
+	terms   chan<- string // a node, and the note of the term before
+	broken  <-chan struct{}
+	running *atomic.Int32
+}
+
+func (p *probe) Run(ctx context.Context) error {
+	note, err := p.right.Read(ctx, 0)
+	if err == nil {
+		err = p.right.Write(ctx, 0, fmt.Appendf(nil, "%q", p.node))
+	}
+	if err != nil {
+		return err
+	}
+	if p.running.Add(1) > 1 {
+		return errors.New("another node runs it, too")
+	}
+	p.terms <- fmt.Sprintf("%s after %s", p.node, note)
+	select {
+	case <-p.broken:
+		return errors.New("broken")
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func (p *probe) Close() error {
+	p.running.Add(-1)
+	return nil
+}
+
+// What is had once runs at one node at a time, and another one goes on after the last note.
+func TestOneNodeHasWhatIsHadOnce(t *testing.T) {
+	nodes := startNodes(t, 2)
+	terms, broken := make(chan string, 8), make(chan struct{})
+	var running atomic.Int32
+	ctx, cancel := context.WithCancel(testContext(t))
+	ended := make(chan error, len(nodes))
+	for _, s := range nodes {
+		c := consumer{name: "probe", once: "probe", open: func(right *cluster.Writer) (runner, error) {
+			return &probe{s.node.Name(), right, terms, broken, &running}, nil
+		}}
+		go func() { ended <- onceConsumer{s.Server, c}.Run(ctx) }()
+	}
+	var first, second string
+	if _, err := fmt.Sscanf(<-terms, "%s after", &first); err != nil {
+		t.Fatal(err)
+	}
+	broken <- struct{}{}
+	if _, err := fmt.Sscanf(<-terms, "%s after "+strconv.Quote(first), &second); err != nil || second == first {
+		t.Errorf("%s came after %s: %v", second, first, err)
+	}
+	cancel()
+	if err := errors.Join(<-ended, <-ended); err != nil || running.Load() != 0 {
+		t.Errorf("%v, %d still run", err, running.Load())
+	}
+}
+
+// A node whose copy was refused decides otherwise than the others, or its machine is at fault: what
+// one node does for all it leaves to another one at once, and does not begin again.
+func TestNodeWithARefusedCopyGivesTheRightUp(t *testing.T) {
+	nodes := startNodes(t, 2)
+	terms := make(chan string, 8)
+	var running atomic.Int32
+	ctx, cancel := context.WithCancel(testContext(t))
+	ended := make(chan error, len(nodes))
+	for _, s := range nodes {
+		c := consumer{name: "probe", once: "probe", open: func(right *cluster.Writer) (runner, error) {
+			return &probe{s.node.Name(), right, terms, nil, &running}, nil
+		}}
+		go func() { ended <- onceConsumer{s.Server, c}.Run(ctx) }()
+	}
+	var first, second string
+	if _, err := fmt.Sscanf(<-terms, "%s after", &first); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range nodes {
+		if s.node.Name() != first {
+			continue
+		}
+		if err := s.Projector.Refuse(0, errors.New("it decides otherwise")); err != nil {
+			t.Fatal(err)
+		}
+		for _, work := range []cluster.Singleton{onceConsumer{s.Server, consumer{}}.singleton(), snapshotMaker{s.Server}.singleton(nil)} {
+			if err := work.Able(); !errors.Is(err, cluster.ErrUnfit) {
+				t.Errorf("it may have the right: %v", err)
+			}
+		}
+	}
+	select {
+	case term := <-terms:
+		if _, err := fmt.Sscanf(term, "%s after "+strconv.Quote(first), &second); err != nil || second == first {
+			t.Errorf("%s came after %s: %v", second, first, err)
+		}
+	case <-time.After(time.Minute):
+		t.Errorf("%s goes on", first)
+	}
+	cancel()
+	if err := errors.Join(<-ended, <-ended); err != nil {
+		t.Error(err)
+	}
+	for _, s := range nodes { // else its end is that of a server that is at fault
+		if s.node.Name() == first {
+			if err := s.Projector.Drop(0); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 

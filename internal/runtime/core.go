@@ -63,6 +63,7 @@ type Core struct {
 	// Of a node of a cluster; nil for a server that is alone.
 	feeds  *feed.Feeds
 	router *router.Router
+	jobs   *cluster.Jobs
 	nc     *nats.Conn
 	bucket *cluster.Bucket
 	plan   cluster.Plan // as it was when the node began
@@ -77,13 +78,19 @@ func OpenStopped(ctx context.Context, dir string, dsn config.DSN, logger *slog.L
 	}
 	cfg := config.Default()
 	cfg.Data, cfg.Analytics.ClickHouse = dir, dsn
-	return openCore(ctx, cfg, false, logger)
+	return openCore(ctx, cfg, asItIs, logger)
 }
 
+// Ways to open a state; see [projector.Options].
+const (
+	asItIs    = iota
+	startOver // a state that stands beyond the log is folded again
+	keepOld   // likewise, and the old one is kept if the new one is another
+)
+
 // openCore takes the data directory and opens log and state. Nothing is folded yet: see
-// [projector.Projector.Run]. startOver has a state folded again that stands beyond the log; see
-// [projector.Options].
-func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *slog.Logger) (c *Core, err error) {
+// [projector.Projector.Run].
+func openCore(ctx context.Context, cfg config.Config, way int, logger *slog.Logger) (c *Core, err error) {
 	c = &Core{logger: logger, data: cfg.Data}
 	if len(cfg.Log.NATS) == 0 {
 		c.minFree = int64(cfg.Log.MinFree)
@@ -95,6 +102,16 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 	}()
 	if c.lock, err = openData(cfg.Data); err != nil {
 		return c, err
+	}
+	if way != keepOld {
+		if err = repairing(cfg.Data); err != nil {
+			return c, err
+		}
+	}
+	if node := cfg.Cluster.Node; node != "" {
+		if err = checkOwner(cfg.Data, node); err != nil {
+			return c, err
+		}
 	}
 	limit := startLimit(cfg)
 	if cfg.Cluster.RestoreFrom != "" {
@@ -128,6 +145,11 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 	if err != nil {
 		return c, fmt.Errorf("open log: %w", err)
 	}
+	if node := cfg.Cluster.Node; node != "" {
+		if err := noteOwner(cfg.Data, node); err != nil {
+			return c, err
+		}
+	}
 	ctx, opened := whileStoring(ctx, c.Log)
 	defer opened(&err)
 	if dsn := cfg.Analytics.ClickHouse; dsn != "" {
@@ -149,7 +171,8 @@ func openCore(ctx context.Context, cfg config.Config, startOver bool, logger *sl
 		CheckpointEvery: cfg.State.CheckpointInterval,
 		Intake:          c.Log,
 		InVain:          c.inVain.add,
-		StartOver:       startOver,
+		StartOver:       way != asItIs,
+		Keep:            way == keepOld,
 		Logger:          logger,
 	}
 	if cfg.Cluster.Node == "" {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
 
 func TestSecretIsMadeOnceAndKeptToTheOwner(t *testing.T) {
@@ -113,5 +114,29 @@ func TestNoReserveIsNone(t *testing.T) {
 	cfg.Log.MinFree = 0
 	if got := logConfig(cfg, nil).MinFree; got != eventlog.NoMinFree {
 		t.Errorf("with 0 %d", got)
+	}
+}
+
+// A node does not start on the data directory of another one, and leaves it as it is; on one
+// without a note it does, as an earlier version leaves it, and notes whose it is.
+func TestDataDirectoryOfAnotherNodeIsRefused(t *testing.T) {
+	a := startNodes(t, 1)[0]
+	cfg := a.Server.cfg
+	a.stop()
+	note := filepath.Join(cfg.Data, nodeFile)
+	other := cfg
+	other.Cluster.Node = "b"
+	for range 2 { // it does not become its by being tried
+		_, err := Build(testContext(t), other, natstest.Logger(t), "test")
+		if !errors.Is(err, errOfAnotherNode) || !strings.Contains(err.Error(), `node "a"`) || !strings.Contains(err.Error(), cfg.Data) {
+			t.Fatalf("node b on the data of a: %v", err)
+		}
+	}
+	if err := os.Remove(note); err != nil {
+		t.Fatal(err)
+	}
+	start(t, cfg).stop()
+	if text, err := os.ReadFile(note); err != nil || string(text) != "a\n" {
+		t.Errorf("it is noted to be of %q, %v", text, err)
 	}
 }

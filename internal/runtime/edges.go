@@ -32,7 +32,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 	s.alerts = newAlertKeeper(&commands{log: s.Log, projector: s.folds()}, s.registry, s.logger)
 	s.registry.MustRegister(s.scrubber, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{core: s.Core})
-	if s.sdk, err = openSDK(ctx, s.Core, s.state(), s.folds(), s.cfg, s.intake, tokens, s.adminKey); err != nil {
+	if s.sdk, err = s.openSDK(ctx, tokens); err != nil {
 		return nil, err
 	}
 	var nodes httpapi.Cluster
@@ -52,7 +52,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		Demo:            s.demo(tokens),
 		State:           s.state(),
 		Log:             s.Log,
-		Commands:        &commands{log: s.Log, projector: s.folds(), turns: newTurns()},
+		Commands:        &commands{log: s.Log, projector: s.folds(), users: newUserLocks()},
 		Notify:          s.hub,
 		Analytics:       s.rates(),
 		Notary:          s.notaries(),

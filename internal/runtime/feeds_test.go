@@ -301,9 +301,9 @@ func groupOfEach(r *running) (groups []string) {
 	return groups
 }
 
-// Who is connected to a node that has lost copies, before or after it has, is told of every receipt
-// once, as it happens or by the summary at the login, and goes on to be when the nodes that tell it
-// go.
+// A user who is connected to a node that has lost copies, before or after it has, is told of every
+// receipt once, as it happens or by the summary at the login, and goes on to be when the nodes that
+// tell it go.
 func TestReceiptsAreToldWithoutACopy(t *testing.T) {
 	nodes := startNodes(t, 3)
 	a, b, c := nodes[0], nodes[1], nodes[2]

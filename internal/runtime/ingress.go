@@ -16,6 +16,9 @@ import (
 // newIngress says how NATS clients are let in.
 func newIngress(cfg config.Log) (in eventlog.Ingress, err error) {
 	in = eventlog.Ingress{Listen: cfg.NATSListen, Password: cfg.NATSPassword.Reveal()}
+	if files, known := openFilesLimit(); known {
+		in.MaxConnections = ingressConnections(&cfg, files)
+	}
 	if cfg.NATSUsers != "" {
 		if in.Apps, err = readIngressApps(cfg.NATSUsers); err != nil {
 			return in, err

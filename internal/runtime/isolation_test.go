@@ -358,7 +358,7 @@ func TestIsolation(t *testing.T) {
 		if why := r.provision(who, "ann"); why == "" {
 			t.Errorf("logged in over the WebSocket as ann: %s", who.name)
 		} else if other := r.provision(who, "gone"); other != why {
-			t.Errorf("%s over the WebSocket: ann is refused with %q, who is not there with %q", who.name, why, other)
+			t.Errorf("%s over the WebSocket: ann is refused with %q, one who is not there with %q", who.name, why, other)
 		}
 	}
 	t.Logf("%d cells, %d operations, %d wrong identities", cells, len(r.operations()), len(imposters))

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"log/slog"
+	"math"
 	"os"
 	"runtime/debug"
 
@@ -25,9 +26,11 @@ const (
 	leastCache = 8 << 20
 )
 
-// heapOf is the limit for Go's memory that goes with a cache. Cached state takes more than it
-// counts, and needs room to be collected in.
-func heapOf(cache int64) int64 { return 2*cache + heapLimit }
+// heapOf is the limit for Go's memory that goes with a cache: three quarters of the cache are what
+// the folds keep, the filters of large states take up to three eighths of it, and as much is left
+// for those of a replay, which shares the rest with the live state. All of it needs room to be
+// collected in.
+func heapOf(cache int64) int64 { return cache + cache/2 + heapLimit }
 
 // outside is what the process needs beside that. A quarter of the cache is that of blocks.
 func outside(cache int64) int64 { return cache/4 + outsideHeap }
@@ -43,10 +46,24 @@ func containerLimit() int64 {
 	return int64(limit)
 }
 
+// processLimit is how much memory the process may have by its cgroup, or by what GOMEMLIMIT leaves
+// to Go and what comes on top of that, whichever is less; 0 if there is no limit.
+func processLimit(container, goLimit int64) int64 {
+	if goLimit == math.MaxInt64 {
+		return container
+	}
+	byGo := goLimit + max(0, goLimit-heapLimit)/6 + outsideHeap
+	if container == 0 {
+		return byGo
+	}
+	return min(container, byGo)
+}
+
 // FitMemory makes the cache of the state and the memory for intake smaller if the process may not
-// have as much memory, by its cgroup, as they would need.
+// have as much memory, by its cgroup or GOMEMLIMIT, as they would need. It is called before
+// [TuneMemory].
 func FitMemory(cfg config.Config, logger *slog.Logger) config.Config {
-	return fitMemory(cfg, containerLimit(), logger)
+	return fitMemory(cfg, processLimit(containerLimit(), debug.SetMemoryLimit(-1)), logger)
 }
 
 func fitMemory(cfg config.Config, limit int64, logger *slog.Logger) config.Config {
@@ -59,13 +76,13 @@ func fitMemory(cfg config.Config, limit int64, logger *slog.Logger) config.Confi
 	if heapOf(cache)+outside(cache) <= limit {
 		return cfg
 	}
-	fits := max(leastCache, (limit-heapOf(0)-outside(0))*4/9) // two and a quarter of the cache
+	fits := max(leastCache, (limit-heapOf(0)-outside(0))*4/7) // one and three quarters of the cache
 	if fits >= cache {
 		return cfg
 	}
 	cfg.State.CacheSize = config.Bytes(fits)
-	logger.Warn("the container has too little memory for the cache that is set; a smaller one is used, and more is read from the disk",
-		"container", config.Bytes(limit), "cache_size", config.Bytes(cache), "used", cfg.State.CacheSize)
+	logger.Warn("there is too little memory, by cgroup or GOMEMLIMIT, for the cache that is set; a smaller one is used, and more is read from the disk",
+		"limit", config.Bytes(limit), "cache_size", config.Bytes(cache), "used", cfg.State.CacheSize)
 	return cfg
 }
 

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"log/slog"
+	"math"
 	"testing"
 
 	"github.com/receiptd/receiptd/internal/config"
@@ -15,11 +16,11 @@ func TestMemoryFitsTheContainer(t *testing.T) {
 		container, cache, wantCache, wantHeap int64
 		intake                                config.Bytes
 	}{
-		{0, 256, 256, 832, 64 * mib},
-		{0, 1024, 1024, 2368, 64 * mib},
-		{4096, 256, 256, 832, 64 * mib},
-		{1024, 256, 256, 780, 64 * mib},
-		{512, 256, 28, 351, 32 * mib},
+		{0, 256, 256, 704, 64 * mib},
+		{0, 1024, 1024, 1856, 64 * mib},
+		{4096, 256, 256, 704, 64 * mib},
+		{1024, 256, 256, 704, 64 * mib},
+		{512, 256, 36, 349, 32 * mib},
 		{256, 256, 8, 113, 32 * mib}, // less than it takes
 	} {
 		cfg := config.Default()
@@ -32,6 +33,21 @@ func TestMemoryFitsTheContainer(t *testing.T) {
 		}
 		if c.container >= 512 && heap+outside(cache) > c.container*mib {
 			t.Errorf("%+v: %d MiB in all", c, (heap+outside(cache))/mib)
+		}
+	}
+}
+
+// Who gives Go less than the cache would need gets a smaller cache, and who gives it more the one
+// that is set.
+func TestMemoryFitsGOMEMLIMIT(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct{ container, goLimit, wantCache int64 }{
+		{0, math.MaxInt64, 256}, {0, 8192 * mib, 256}, {0, 704 * mib, 256}, {0, 520 * mib, 133},
+		{0, 100 * mib, 8}, {512 * mib, 8192 * mib, 36}, {8192 * mib, 520 * mib, 133},
+	} {
+		cfg := fitMemory(config.Default(), processLimit(c.container, c.goLimit), slog.New(slog.DiscardHandler))
+		if got := int64(cfg.State.CacheSize) / mib; got != c.wantCache {
+			t.Errorf("%+v: a cache of %d MiB", c, got)
 		}
 	}
 }

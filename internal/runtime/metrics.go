@@ -8,7 +8,7 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
-	"github.com/receiptd/receiptd/internal/presence"
+	"github.com/receiptd/receiptd/internal/copystate"
 )
 
 // collector shows the figures of log and folds, read when they are asked for.
@@ -77,7 +77,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		l, s := &log[k], &states[k]
 		c.collectLog(l, send)
-		if s.Presence == presence.Absent {
+		if s.CopyState == copystate.Absent {
 			continue // nothing is folded here
 		}
 		send(descApplied, prometheus.GaugeValue, float64(s.Sequence))

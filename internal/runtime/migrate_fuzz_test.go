@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzRestoreClaim: whatever a cluster has of who restores a log into it, it is refused, or names
-// somebody: what says nothing is not taken for this process's own.
+// FuzzRestoreClaim: whatever a cluster says of whoever restores a log into it, it is refused, or
+// names somebody: what says nothing is not taken for this process's own.
 func FuzzRestoreClaim(f *testing.F) {
 	f.Add([]byte(`{"holder":"h","backup":"b","cleared":true}`))
 	f.Add([]byte(`{"cleared":true}`))

@@ -15,7 +15,7 @@ import (
 
 // FuzzProofQuestion: whatever another node asks this one to do for it, of whatever partition, it
 // is refused, or done: a head is the log's own, a proof shows what it is of, and evidence can be
-// checked by who has nothing but the log's key.
+// checked by somebody who has nothing but the log's key.
 func FuzzProofQuestion(f *testing.F) {
 	r := start(f, testConfig(f))
 	if _, err := r.Configure(testContext(f), app, limit(100)); err != nil {

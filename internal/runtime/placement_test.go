@@ -14,7 +14,7 @@ import (
 
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/config"
-	"github.com/receiptd/receiptd/internal/presence"
+	"github.com/receiptd/receiptd/internal/copystate"
 )
 
 // spreadOver are enough partitions for each of three nodes to have some, and none all.
@@ -33,7 +33,7 @@ func spread(t *testing.T, copies int) []*running {
 // here are the partitions that a node has.
 func (r *running) here() (list []int) {
 	for k := range spreadOver {
-		if r.Projector.Presence(k) != presence.Absent {
+		if r.Projector.CopyState(k) != copystate.Absent {
 			list = append(list, k)
 		}
 	}
@@ -53,7 +53,7 @@ func settled(t *testing.T, nodes []*running, copies int) {
 			}
 			var have []string
 			for _, r := range nodes {
-				if r.Projector.Presence(p.Partition) != presence.Absent {
+				if r.Projector.CopyState(p.Partition) != copystate.Absent {
 					have = append(have, r.node.Name())
 				}
 				if slices.Contains(p.Wanted, r.node.Name()) && !r.Projector.Serves(p.Partition, 0) {

@@ -8,8 +8,8 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/analytics"
 	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/copystate"
 	"github.com/receiptd/receiptd/internal/gateway"
-	"github.com/receiptd/receiptd/internal/presence"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -94,7 +94,7 @@ func (c *Core) folded() (list []counted) {
 	}
 	for k, s := range c.Projector.Stats() {
 		x := counted{s.Sequence, s.Clock}
-		if s.Presence != presence.Here && said != nil {
+		if s.CopyState != copystate.Here && said != nil {
 			x = counted{max(said[k], c.Log.Stats()[k].LastSequence), time.Now().UnixMilli()}
 		}
 		list = append(list, x)

@@ -35,7 +35,7 @@ func Repartition(ctx context.Context, cfg config.Config, to int, logger *slog.Lo
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	r, err = eventlog.Repartition(ctx, logConfig(cfg, logger), to)
 	if err == nil {
-		logger.Info("the log was repartitioned; the states are split as they are folded on", "from", r.From, "to", r.To, "entries", r.Marks)
+		logger.Info("the log was repartitioned; the states are split as they are folded on", "from", r.From, "to", r.To, "entries", r.ForkPoints)
 	}
 	return r, err
 }
@@ -151,7 +151,7 @@ func (s *Server) planRepartition(ctx context.Context, to int) (p RepartitionPlan
 	if s.node == nil {
 		err = alone(s.cfg)
 	} else {
-		err = errors.Join(s.node.AllKnow(ctx, eventlog.MarkLevel), cluster.AllSignOn(ctx, s.bucket))
+		err = errors.Join(s.node.AllKnow(ctx, eventlog.RepartitionLevel), cluster.AllSignOn(ctx, s.bucket))
 	}
 	if err != nil {
 		return p, err

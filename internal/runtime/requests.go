@@ -18,18 +18,20 @@ type requests struct {
 // openRequests opens it, once the state has all that the log held at the start: an app that exists
 // must not look unknown.
 func (s *Server) openRequests(ctx context.Context) error {
-	nc, err := s.Log.ConnectRequests(ctx, "receiptd requests")
-	if err != nil || nc == nil {
+	conns, err := s.Log.ConnectRequests(ctx, "receiptd requests")
+	if err != nil || len(conns) == 0 {
 		return err
 	}
 	s.requests.mu.Lock()
 	defer s.requests.mu.Unlock()
 	if s.requests.closed {
-		nc.Close()
+		for _, nc := range conns {
+			nc.Close()
+		}
 		return nil
 	}
 	s.requests.door, err = natsapi.New(natsapi.Config{
-		Conn: nc, Log: s.Log, State: s.state(), Budget: s.gateway.Budget(), Registerer: s.registry, Logger: s.logger,
+		Conns: conns, Log: s.Log, State: s.state(), Gate: s.intake, Registerer: s.registry, Logger: s.logger,
 		Limits: natsapi.Limits{BodyBytes: int64(s.cfg.HTTP.MaxBody), Events: s.cfg.HTTP.MaxEventsPerRequest},
 	})
 	if err != nil {

@@ -3,8 +3,6 @@ package runtime
 import (
 	"testing"
 	"time"
-
-	"github.com/receiptd/receiptd/consumers/retention"
 )
 
 // Nothing may leave the log while ClickHouse does not have it, however durable the state is.
@@ -18,11 +16,7 @@ func TestNothingLeavesTheLogWithoutTheArchive(t *testing.T) {
 	r.append(group("g", 5)...)
 	r.append(group("h", 5)...)
 	r.caughtUp()
-	opened, err := r.openRetention()
-	if err != nil {
-		t.Fatal(err)
-	}
-	trimmer := opened.(*retention.Trimmer)
+	trimmer := r.trimmer(r.analytics)
 	ctx := testContext(t)
 	for k := range partitions {
 		if folded, err := r.Projector.Durable(k); err != nil {

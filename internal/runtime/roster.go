@@ -19,7 +19,7 @@ const (
 	// repartitionName is the writer that repartitions the log of several nodes.
 	repartitionName = "repartition"
 	// signOffWithin is how long those that have the log open when it is to be repartitioned have
-	// to close it. Who still has it open then is fenced, and what it is about to store refused.
+	// to close it. Whoever still has it open then is fenced, and what it is about to store refused.
 	signOffWithin = 15 * time.Second
 	// signOffTry is how long one that closes it waits for that, and for the others to do so.
 	signOffTry = 5 * time.Second
@@ -178,7 +178,7 @@ func (r *roster) repartition(ctx context.Context, nc *nats.Conn, b *cluster.Buck
 	if err := cluster.Finished(ctx, b, to); err != nil {
 		return err
 	}
-	r.logger.Info("the log was repartitioned; the states are split as they are folded on", "from", done.From, "to", done.To, "entries", done.Marks)
+	r.logger.Info("the log was repartitioned; the states are split as they are folded on", "from", done.From, "to", done.To, "entries", done.ForkPoints)
 	return w.Release(ctx)
 }
 

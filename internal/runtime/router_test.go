@@ -14,7 +14,9 @@ import (
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/cluster"
+	"github.com/receiptd/receiptd/internal/lab/metrictest"
 	"github.com/receiptd/receiptd/internal/router"
 )
 
@@ -23,7 +25,10 @@ import (
 func (r *running) lose(partition int) {
 	r.t.Helper()
 	ctx := testContext(r.t)
-	eventually(r.t, "the other nodes are heard of", func() bool { return len(r.view().Nodes) > 1 })
+	eventually(r.t, "the other nodes are heard of", func() bool {
+		heard := slices.DeleteFunc(r.view().Nodes, func(n cluster.NodeView) bool { return n.State == cluster.StateSilent })
+		return len(heard) > 1
+	})
 	_, last, err := r.Log.Bounds(ctx, partition)
 	if err == nil {
 		err = r.Log.Trim(ctx, partition, last)
@@ -205,13 +210,9 @@ func position(t *testing.T, a said) (at uint64) {
 // metric is the value of a metric of a node.
 func metric(t *testing.T, r *running, name string) (value float64) {
 	t.Helper()
-	lines := strings.Split(r.call("GET", "/metrics", nil, nil).body, "\n")
-	i := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, name+" ") })
-	if i < 0 {
+	value, ok := metrictest.Sum(r.call("GET", "/metrics", nil, nil).body, name)
+	if !ok {
 		t.Fatalf("no metric %s", name)
-	}
-	if _, err := fmt.Sscan(strings.TrimPrefix(lines[i], name+" "), &value); err != nil {
-		t.Fatal(err)
 	}
 	return value
 }
@@ -254,7 +255,7 @@ func TestAnswersOfOtherNodesAreNotOlder(t *testing.T) {
 			case "outcomes":
 				result = fmt.Sprintf("[%d]", q.Of[0].Sequence%2)
 			}
-			return []cluster.Answer{{Entry: cluster.Entry{Partition: k, Sequence: say}, Result: []byte(result)}}
+			return []cluster.Answer{{Position: eventlog.Position{Partition: k, Sequence: say}, Result: []byte(result)}}
 		}},
 	}, a.feeds, prometheus.NewRegistry())
 	for _, test := range []struct{ say, ask uint64 }{{had - 1, had}, {had, had}, {had + 7, had}, {had + 6, had + 7}, {had + 9, had + 7}} {

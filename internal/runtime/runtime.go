@@ -18,6 +18,7 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/cluster"
 	"github.com/receiptd/receiptd/internal/config"
+	"github.com/receiptd/receiptd/internal/copystate"
 	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 	"github.com/receiptd/receiptd/internal/notary"
@@ -45,6 +46,7 @@ type Server struct {
 	// the page.
 	node        *cluster.Node
 	fresh       *cluster.Fresh
+	elsewhere   *presence.Elsewhere
 	life        string
 	releaseName func() // nil before the name is taken
 	sessions    *cluster.Bucket
@@ -53,7 +55,7 @@ type Server struct {
 	notary    *notary.Notary
 	gateway   *httpapi.API
 	opened    []consumer          // of the table of consumers
-	analytics *analytics.Consumer // one of them; nil without ClickHouse
+	analytics *analytics.Consumer // one of them; nil without ClickHouse, and on nodes
 
 	draining      context.Context // ends when draining starts
 	startDraining context.CancelFunc
@@ -67,7 +69,17 @@ type Server struct {
 
 // Build opens everything and binds the address, but serves and folds nothing yet.
 func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version string) (s *Server, err error) {
-	core, err := openCore(ctx, cfg, mayLose(cfg), logger)
+	files, known := openFilesLimit()
+	if known {
+		if err := checkFiles(&cfg.Log, files, logger); err != nil {
+			return nil, err
+		}
+	}
+	way := asItIs
+	if mayLose(cfg) {
+		way = startOver
+	}
+	core, err := openCore(ctx, cfg, way, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -118,11 +130,11 @@ func (s *Server) listen() error {
 	if err != nil {
 		return err
 	}
-	most := unknownPlaces
+	most := unknownConnections
 	if files, known := openFilesLimit(); known {
-		most = placesFor(files, s.Log.Partitions())
+		most = connectionsFor(files-uint64(ingressConnections(&s.cfg.Log, files)), s.Log.Partitions())
 	}
-	p := newPlaces(l, most, s.registry)
+	p := limitConnections(l, most, s.registry)
 	next := s.http.ConnState
 	s.http.ConnState = func(conn net.Conn, state http.ConnState) {
 		p.changed(conn, state)
@@ -172,6 +184,8 @@ func (s *Server) Run(ctx context.Context) error {
 		group.Go(func() error { return s.node.Run(folding) })
 		group.Go(func() error { return s.node.Serve(folding, s.router.Answer) })
 		group.Go(func() error { return s.feeds.Run(folding) })
+		group.Go(func() error { return s.jobs.Serve(s.draining) })
+		group.Go(func() error { return s.elsewhere.Run(folding, s.sdk.sessions) })
 		group.Go(func() error { s.watchRoster(failed); return nil })
 	}
 	group.Go(func() error {
@@ -324,7 +338,7 @@ func (s *Server) partitionStatus() []web.PartitionStatus {
 	states := s.Projector.Stats()
 	for k, log := range s.Log.Stats() {
 		p := web.PartitionStatus{
-			Partition: k, Elsewhere: states[k].Presence != presence.Here, Stored: max(log.LastSequence, states[k].Sequence), Applied: states[k].Sequence,
+			Partition: k, Elsewhere: states[k].CopyState != copystate.Here, Stored: max(log.LastSequence, states[k].Sequence), Applied: states[k].Sequence,
 			Appended: log.Events, Queued: uint64(log.Queued), Ack: log.LastAck,
 		}
 		for _, n := range states[k].Outcomes {

@@ -158,12 +158,22 @@ func (x *scrubber) found(f eventlog.Finding) {
 	x.s.logger.Error("scrub: "+f.What, slog.String("code", f.Code), slog.String("stream", f.Stream), slog.String("file", f.File),
 		slog.Int64("offset", f.Offset), slog.Uint64("first", f.First), slog.Uint64("last", f.Last))
 	do := liveRemedy
-	if f.Code == foundStateCorrupt {
+	switch {
+	case f.Code == foundStateCorrupt:
 		do = "nothing: the state is put aside and folded again from the log"
+	case x.s.cfg.Cluster.Listen != "":
+		do = replicaRemedy(f.Stream)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.status.Running.Findings = append(x.status.Running.Findings, Finding{Finding: f, Do: do})
+}
+
+// replicaRemedy is what to do about damage to a node's replica of a stream.
+func replicaRemedy(stream string) string {
+	return "the other nodes have it whole: when all of them are well, stop this node, run receiptctl repair --data DIR --replica " + stream +
+		" on its data, and start it; its NATS server gets the stream again from theirs. Look at the disk, and do not start it as it is: " +
+		"the server would cut off what follows in the damaged file"
 }
 
 // liveRemedy is what to do about damage to the log of a server that runs.
@@ -224,12 +234,13 @@ var (
 	descScrubProgress = prometheus.NewDesc("receiptd_scrub_progress_ratio", "Share of the pass under way that is done, 0 between passes.", nil, nil)
 	descScrubLast     = prometheus.NewDesc("receiptd_scrub_last_pass_timestamp_seconds", "When the last whole pass ended, 0 if there was none since the start.", nil, nil)
 	descScrubLastSize = prometheus.NewDesc("receiptd_scrub_last_pass_bytes", "Bytes that the last whole pass read.", nil, nil)
+	descLogUnread     = prometheus.NewDesc("receiptd_log_unread_bytes", "Bytes of the log that neither the start nor a whole pass has read since; 0 if all were.", nil, nil)
 	descScrubFindings = prometheus.NewDesc("receiptd_scrub_findings", "Damaged places that the last pass, or the one under way, found; codes as in receiptctl doctor.", []string{"code"}, nil)
 )
 
 // Describe implements [prometheus.Collector].
 func (x *scrubber) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descScrubBytes, descScrubProgress, descScrubLast, descScrubLastSize, descScrubFindings} {
+	for _, d := range []*prometheus.Desc{descScrubBytes, descScrubProgress, descScrubLast, descScrubLastSize, descLogUnread, descScrubFindings} {
 		ch <- d
 	}
 }
@@ -245,9 +256,13 @@ func (x *scrubber) Collect(ch chan<- prometheus.Metric) {
 	}
 	send(descScrubBytes, prometheus.CounterValue, float64(read))
 	progress, ended, size := 0.0, 0.0, 0.0
+	unread := x.s.Log.Unread()
 	counts := map[string]int{eventlog.CodeBlockDamaged: 0}
 	if p := status.Last; p != nil {
 		ended, size = float64(p.Finished.Unix()), float64(p.Bytes)
+		if p.Error == "" {
+			unread = 0
+		}
 	}
 	if p := status.Running; p != nil && p.Total > 0 {
 		progress = min(1, float64(p.Bytes)/float64(p.Total))
@@ -262,6 +277,7 @@ func (x *scrubber) Collect(ch chan<- prometheus.Metric) {
 	}
 	send(descScrubProgress, prometheus.GaugeValue, progress)
 	send(descScrubLast, prometheus.GaugeValue, ended)
+	send(descLogUnread, prometheus.GaugeValue, float64(unread))
 	send(descScrubLastSize, prometheus.GaugeValue, size)
 	for code, n := range counts {
 		send(descScrubFindings, prometheus.GaugeValue, float64(n), code)

@@ -6,9 +6,7 @@ import (
 	"fmt"
 
 	"github.com/receiptd/receiptd/internal/accounts"
-	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway"
-	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/easemob"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 	"github.com/receiptd/receiptd/internal/gateway/msync"
@@ -34,9 +32,8 @@ type edgeState interface {
 
 // openSDK opens the inboxes and accounts, which lie in the log's own server, and makes the edges
 // over them.
-func openSDK(
-	ctx context.Context, core *Core, state edgeState, folds folds, cfg config.Config, gate *admission.Gate, tokens *gateway.Tokens, adminKey string,
-) (*sdk, error) {
+func (s *Server) openSDK(ctx context.Context, tokens *gateway.Tokens) (*sdk, error) {
+	core, cfg, state := s.Core, s.cfg, s.state()
 	opening, cancel := context.WithTimeout(ctx, startLimit(cfg))
 	defer cancel()
 	nc, err := core.Log.Connect(opening, "receiptd sdk")
@@ -50,28 +47,32 @@ func openSDK(
 			return retry(opening, core.logger, step, accounts.ErrBucketConfig, inbox.ErrStreamConfig)
 		}
 	}
-	s := &sdk{ids: new(ids.Source)}
+	x := &sdk{ids: new(ids.Source)}
 	users := accounts.Config{
 		MaxUsers: cfg.SDK.MaxUsers, MaxGroups: cfg.SDK.GroupsPerApp, MaxGroupsOfUser: cfg.SDK.GroupsPerUser,
 		Invitations: accounts.InvitationLimits{
 			OfGroup: cfg.SDK.InvitationsPerGroup, OfInvitee: cfg.SDK.InvitationsPerInvitee,
 			OfInviter: cfg.SDK.InvitationsPerInviter, OfApp: cfg.SDK.InvitationsPerApp,
 		},
-		Replicas: cfg.CopiesOfLog(), Room: core.Log.ReserveDisk, Registerer: core.registry,
+		Replicas: cfg.CopiesOfLog(), Shared: cfg.Cluster.Node != "", Room: core.Log.ReserveDisk, Registerer: core.registry,
 	}
-	if err := try(func(ctx context.Context) (err error) { s.accounts, err = accounts.Open(ctx, nc, users); return err }); err != nil {
+	if err := try(func(ctx context.Context) (err error) { x.accounts, err = accounts.Open(ctx, nc, users); return err }); err != nil {
 		return nil, err
 	}
 	boxes := inbox.Config{
 		MaxMessages: cfg.SDK.InboxMessages, MaxAge: cfg.SDK.InboxAge, MaxBytes: int64(cfg.SDK.InboxSize),
 		Replicas: cfg.CopiesOfLog(), Shared: cfg.Cluster.Node != "", Room: core.Log.ReserveDisk, Registerer: core.registry, Logger: core.logger,
 	}
-	if err := try(func(ctx context.Context) (err error) { s.inbox, err = inbox.Open(ctx, nc, boxes); return err }); err != nil {
+	if err := try(func(ctx context.Context) (err error) { x.inbox, err = inbox.Open(ctx, nc, boxes); return err }); err != nil {
 		return nil, err
 	}
-	s.sessions = msync.New(msync.Config{
-		State: state, Log: core.Log, Commands: &commands{log: core.Log, projector: folds},
-		Notify: core.hub, Inbox: s.inbox, IDs: s.ids, Tokens: tokens, Gate: gate, Partitions: core.Log.Partitions(), Shared: cfg.Cluster.Node != "",
+	var elsewhere msync.Elsewhere
+	if s.elsewhere != nil {
+		elsewhere = s.elsewhere
+	}
+	x.sessions = msync.New(msync.Config{
+		State: state, Log: core.Log, Commands: &commands{log: core.Log, projector: s.folds()},
+		Notify: core.hub, Inbox: x.inbox, IDs: x.ids, Tokens: tokens, Gate: s.intake, Partitions: core.Log.Partitions(), Elsewhere: elsewhere,
 		Registerer: core.registry, Logger: core.logger,
 		Limits: msync.Limits{
 			Connections: cfg.SDK.MaxConnections, PerUser: cfg.SDK.MaxConnectionsPerUser, PendingPerAddress: cfg.SDK.PendingPerAddress,
@@ -79,15 +80,15 @@ func openSDK(
 			FramesPerSecond: cfg.SDK.FramesPerSecond, SendsPerSecond: cfg.SDK.SendsPerSecond,
 		},
 	})
-	s.rest = easemob.New(easemob.Config{
-		State: state, Log: core.Log, Accounts: s.accounts, Sessions: s.sessions, IDs: s.ids,
-		Tokens: tokens, AdminKey: adminKey, Logger: core.logger, Registerer: core.registry,
+	x.rest = easemob.New(easemob.Config{
+		State: state, Log: core.Log, Accounts: x.accounts, Sessions: x.sessions, IDs: x.ids,
+		Tokens: tokens, Fresh: s.freshness(), AdminKey: s.adminKey, Logger: core.logger, Registerer: core.registry,
 		Limits: easemob.Limits{
 			RequestsPerUser: cfg.SDK.RequestsPerUser, RequestsPerAddress: cfg.SDK.RequestsPerAddress,
 			InvitesPerUser: cfg.SDK.InvitesPerUser, InvitesPerApp: cfg.SDK.InvitesPerApp, GroupMembers: cfg.SDK.GroupMembers,
 		},
 	})
-	return s, nil
+	return x, nil
 }
 
 // close ends what Run has left: sessions whose drain was cut off, and the inboxes, which write down

@@ -65,12 +65,13 @@ func (s *Server) shareSecrets(ctx context.Context) error {
 // secretKey is where a secret file is in the bucket of the nodes.
 func secretKey(name string) string { return "secret." + strings.ReplaceAll(name, ".", "-") }
 
-// adminKeyMark is where the bucket has the mark of the admin key of the node that started last.
-const adminKeyMark = "mark.admin-key"
+// adminKeyCheck is where the bucket has the check value of the admin key of the node that started
+// last.
+const adminKeyCheck = "mark.admin-key"
 
 // compareAdminKeys tells of an admin key that is not the one of the node that started before: with
-// either of them every other request would be refused. Of the key the bucket has a mark of 16 bits,
-// made with the key of user tokens, which tells nobody the key.
+// either of them every other request would be refused. Of the key the bucket has a check value of
+// 16 bits, made with the key of user tokens, which tells nobody the key.
 func (s *Server) compareAdminKeys(ctx context.Context) error {
 	key, err := s.adminKeyGiven()
 	if err != nil {
@@ -82,18 +83,18 @@ func (s *Server) compareAdminKeys(ctx context.Context) error {
 	}
 	h := hmac.New(sha256.New, []byte(tokenKey))
 	_, _ = h.Write([]byte("admin key " + key)) // never fails
-	mark := hex.EncodeToString(h.Sum(nil)[:2])
-	before, _, err := s.bucket.Get(ctx, adminKeyMark)
+	check := hex.EncodeToString(h.Sum(nil)[:2])
+	before, _, err := s.bucket.Get(ctx, adminKeyCheck)
 	if err != nil && !errors.Is(err, cluster.ErrNotFound) {
 		return fmt.Errorf("compare admin keys: %w", err)
 	}
-	if string(before) == mark {
+	if string(before) == check {
 		return nil
 	}
 	if err == nil {
 		s.logger.Warn("the admin key of this node is not that of the node that started before: each node refuses the key of the other, so give all the same --admin-key")
 	}
-	if err := s.bucket.Put(ctx, adminKeyMark, []byte(mark)); err != nil {
+	if err := s.bucket.Put(ctx, adminKeyCheck, []byte(check)); err != nil {
 		return fmt.Errorf("compare admin keys: %w", err)
 	}
 	return nil

@@ -31,8 +31,8 @@ func TestOtherAdminKeysAreTold(t *testing.T) {
 		if told := strings.Contains(said.String(), "admin key of this node is not that"); told != x.told || strings.Contains(said.String(), x.key.Reveal()) {
 			t.Errorf("with %s: %s", x.key.Reveal(), said.String())
 		}
-		if mark, _, err := a.bucket.Get(testContext(t), adminKeyMark); err != nil || len(mark) != 4 {
-			t.Errorf("the bucket has %q, %v", mark, err)
+		if check, _, err := a.bucket.Get(testContext(t), adminKeyCheck); err != nil || len(check) != 4 {
+			t.Errorf("the bucket has %q, %v", check, err)
 		}
 	}
 }

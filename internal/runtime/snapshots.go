@@ -77,32 +77,25 @@ func (c *Core) Snapshots(ctx context.Context) (*snapshot.Reader, error) {
 	return c.snapshots, nil
 }
 
-// openSnapshotMaker makes what makes snapshots, if it is wanted.
-func (s *Server) openSnapshotMaker() (runner, error) {
-	if s.cfg.State.SnapshotEvery == 0 {
-		return nil, nil
-	}
-	s.registry.MustRegister(&snapshotCollector{s.Core})
-	return snapshotMaker{s}, nil
-}
-
-// snapshotMaker makes snapshots when it is this node's turn. Where nothing else covers what leaves
+// snapshotMaker makes snapshots, as one node at a time does. Where nothing else covers what leaves
 // the log, it lets go of it, too.
 type snapshotMaker struct{ s *Server }
 
 // Run implements runner.
 func (m snapshotMaker) Run(ctx context.Context) error {
-	s := m.s
-	turns := cluster.Turns{
-		Bucket: s.snapshots.Notes, Name: snapshot.WriterName, Life: s.life, Keep: func(string, string) bool { return false },
-		Every: snapshotsLookEvery, Refusal: "this server makes no snapshots now", Logger: s.logger,
-	}
-	if s.node != nil {
-		turns.Node, turns.Keep, turns.First, turns.Wants = s.node.Name(), s.node.Alive, cluster.Settle, m.due
-	}
-	turns.Work = func(ctx context.Context, w *cluster.Writer) error { return m.make(ctx, w, turns.Node) }
-	turns.Run(ctx)
+	work := m.singleton(m.s.snapshots.Notes)
+	work.Run(ctx)
 	return nil
+}
+
+func (m snapshotMaker) singleton(notes cluster.Register) cluster.Singleton {
+	work := m.s.singleton(snapshot.WriterName, notes)
+	work.Every, work.Refusal = snapshotsLookEvery, "this server makes no snapshots now"
+	if m.s.node != nil {
+		work.Wants = m.due
+	}
+	work.Work = func(ctx context.Context, w *cluster.Writer) error { return m.make(ctx, w, work.Node) }
+	return work
 }
 
 // due reports whether a snapshot is due of what is here: it is for those who have what there is to

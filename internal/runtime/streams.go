@@ -12,7 +12,7 @@ import (
 
 // streamsMost bounds the requests that come over HTTP/2 and are not answered. One connection has
 // room for hundreds of them, each with a client that may take no answer and costs as much as a
-// connection does, so the places of connections do not bound them.
+// connection does, so the slots of connections do not bound them.
 const streamsMost = 32 << 10
 
 // streams bounds the requests under way over HTTP/2. When there are too many, those of the address
@@ -20,14 +20,14 @@ const streamsMost = 32 << 10
 // 503 for all others. Requests over HTTP/1 have a connection each, and pass.
 type streams struct {
 	next    http.Handler
-	places  *fair.Places
+	slots   *fair.Slots
 	refused prometheus.Counter
 	dropped prometheus.Counter
 }
 
 func newStreams(next http.Handler, most int, registry prometheus.Registerer) *streams {
 	s := &streams{
-		next: next, places: fair.NewPlaces(most, nil),
+		next: next, slots: fair.NewSlots(most, nil),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "receiptd_http2_requests_refused_total", Help: "Requests over HTTP/2 that were refused, since too many were under way.",
 		}),
@@ -54,8 +54,8 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		cancel()
 		writing.end() // it may wait for a client that takes nothing
 	}
-	place := s.places.Take(gateway.Address(r.RemoteAddr), lost)
-	if place == nil {
+	slot := s.slots.Take(gateway.Address(r.RemoteAddr), lost)
+	if slot == nil {
 		s.refused.Inc()
 		w.Header().Set("Retry-After", "1")
 		gateway.WriteJSON(w, http.StatusServiceUnavailable, map[string]any{"error": map[string]string{
@@ -63,6 +63,6 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}})
 		return
 	}
-	defer place.Leave()
+	defer slot.Leave()
 	s.next.ServeHTTP(w, r.WithContext(ctx))
 }

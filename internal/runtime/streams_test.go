@@ -14,7 +14,7 @@ import (
 )
 
 // One connection of HTTP/2 carries hundreds of requests, whose client may take no answer: those of
-// one address do not keep others from being answered, and end when others need their places.
+// one address do not keep others from being answered, and end when others need their slots.
 func TestRequestsOverHTTP2AreSharedByAddresses(t *testing.T) {
 	over := make(chan string, 16)
 	endless := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -80,10 +80,10 @@ func TestAnswersThatAreOverAreLeftAlone(t *testing.T) {
 				w.returned.Store(true)
 			})
 		}
-		for s.places.Taken() < 2 {
+		for s.slots.Taken() < 2 {
 			runtime.Gosched()
 		}
-		other := s.places.Take("203.0.113.6", func() {})
+		other := s.slots.Take("203.0.113.6", func() {})
 		cancel()
 		under.Wait()
 		other.Leave()

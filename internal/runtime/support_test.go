@@ -120,6 +120,21 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
+// within is eventually for what is to take seconds, and returns how many. They are counted by looks
+// with a pause between them: while the whole machine stands still, none pass.
+func within(t testing.TB, limit time.Duration, what string, ok func() bool) time.Duration {
+	t.Helper()
+	const pause = 50 * time.Millisecond
+	for passed := time.Duration(0); passed < limit; passed += pause {
+		if ok() {
+			return passed
+		}
+		time.Sleep(pause)
+	}
+	t.Fatalf("not within %v: %s", limit, what)
+	return 0
+}
+
 // limit is settings that can be told from others.
 func limit(n int) events.Settings {
 	s := events.DefaultSettings()

@@ -17,11 +17,11 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog"
 )
 
-// markEvery is how long a tail is silent before it shows that it is alive.
-const markEvery = 15 * time.Second
+// heartbeatEvery is how long a tail is silent before it shows that it is alive.
+const heartbeatEvery = 15 * time.Second
 
-// place is where a tail stands in a partition: after the event with that index in the entry.
-type place struct {
+// tailPosition is how far a tail is in a partition: after the event with that index in the entry.
+type tailPosition struct {
 	sequence uint64
 	index    int
 }
@@ -29,11 +29,11 @@ type place struct {
 // tail follows the log: a line of JSON for each event, with a cursor to continue after it. Lines of
 // one partition are in log order.
 type tail struct {
-	core   *Core
-	w      http.ResponseWriter
-	app    string // "org#app", empty for all
-	places []place
-	line   []byte
+	core      *Core
+	w         http.ResponseWriter
+	app       string // "org#app", empty for all
+	positions []tailPosition
+	line      []byte
 
 	fromStart bool // of the log, without a cursor
 }
@@ -82,10 +82,10 @@ func (t *tail) parse(r *http.Request) (err error) {
 		t.app = events.AppKey(org, name)
 	}
 	if cursor := q.Get("cursor"); cursor != "" {
-		t.places, err = parsePlaces(cursor, t.core.Log.Partitions(), t.core.Log.Identity())
-		for k := range t.places {
-			if _, upto := t.core.Log.Fork(k); t.places[k].sequence <= upto && upto > 0 {
-				t.places[k] = placeAfter(upto)
+		t.positions, err = parsePositions(cursor, t.core.Log.Partitions(), t.core.Log.Identity())
+		for k := range t.positions {
+			if _, upto := t.core.Log.Fork(k); t.positions[k].sequence <= upto && upto > 0 {
+				t.positions[k] = positionAfter(upto)
 			}
 		}
 		return err
@@ -100,7 +100,7 @@ func (t *tail) parse(r *http.Request) (err error) {
 	return nil
 }
 
-// find sets the places of a tail without a cursor.
+// find sets the positions of a tail without a cursor.
 func (t *tail) find(ctx context.Context) error {
 	for k := range t.core.Log.Partitions() {
 		first, last, err := t.core.Log.Bounds(ctx, k)
@@ -112,21 +112,23 @@ func (t *tail) find(ctx context.Context) error {
 		}
 		_, upto := t.core.Log.Fork(k) // up to there the partition that it forked from tells
 		last = max(last, upto)
-		t.places = append(t.places, placeAfter(last))
+		t.positions = append(t.positions, positionAfter(last))
 	}
 	return nil
 }
 
-// placeAfter is the place after all events of an entry.
-func placeAfter(sequence uint64) place { return place{sequence, events.MaxBatchEvents} }
+// positionAfter is the position after all events of an entry.
+func positionAfter(sequence uint64) tailPosition {
+	return tailPosition{sequence, events.MaxBatchEvents}
+}
 
 func (t *tail) open(ctx context.Context) (readers []*eventlog.Reader, err error) {
-	if t.places == nil {
+	if t.positions == nil {
 		if err := t.find(ctx); err != nil {
 			return nil, fmt.Errorf("tail: %w", err)
 		}
 	}
-	for k, p := range t.places {
+	for k, p := range t.positions {
 		after := p.sequence
 		if p.index < events.MaxBatchEvents && after > 0 {
 			after-- // the entry itself has more
@@ -185,9 +187,9 @@ func (t *tail) read(ctx context.Context, partition int, r *eventlog.Reader, out 
 
 func (t *tail) write(ctx context.Context, entries <-chan tailed) error {
 	flush := http.NewResponseController(t.w).Flush
-	mark := time.NewTicker(markEvery)
-	defer mark.Stop()
-	if err := t.mark(); err != nil {
+	beat := time.NewTicker(heartbeatEvery)
+	defer beat.Stop()
+	if err := t.heartbeat(); err != nil {
 		return err
 	}
 	for {
@@ -197,8 +199,8 @@ func (t *tail) write(ctx context.Context, entries <-chan tailed) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-mark.C:
-			if err := t.mark(); err != nil {
+		case <-beat.C:
+			if err := t.heartbeat(); err != nil {
 				return err
 			}
 		case x := <-entries:
@@ -207,20 +209,20 @@ func (t *tail) write(ctx context.Context, entries <-chan tailed) error {
 			if err != nil {
 				return err
 			}
-			mark.Reset(markEvery)
+			beat.Reset(heartbeatEvery)
 		}
 	}
 }
 
-func (t *tail) mark() error {
+func (t *tail) heartbeat() error {
 	_, err := fmt.Fprintf(t.w, "{\"cursor\":%q}\n", t.cursor())
 	return err
 }
 
 func (t *tail) entry(x *tailed) error {
-	at := &t.places[x.partition]
+	at := &t.positions[x.partition]
 	if x.err != nil {
-		*at = placeAfter(x.entry.Sequence)
+		*at = positionAfter(x.entry.Sequence)
 		if t.app != "" {
 			return nil
 		}
@@ -235,7 +237,7 @@ func (t *tail) entry(x *tailed) error {
 		if x.batch.Event(i, &e); t.app != "" && e.App != t.app {
 			continue
 		}
-		*at = place{x.entry.Sequence, i}
+		*at = tailPosition{x.entry.Sequence, i}
 		line := append(t.head(x, i), `,"app":`...)
 		line = append(appendText(line, e.App), ',')
 		body := len(line)
@@ -245,7 +247,7 @@ func (t *tail) entry(x *tailed) error {
 			return err
 		}
 	}
-	*at = placeAfter(x.entry.Sequence)
+	*at = positionAfter(x.entry.Sequence)
 	return nil
 }
 
@@ -277,12 +279,12 @@ func (t *tail) end(line []byte) error {
 }
 
 // cursor is where the tail stands, as text.
-func (t *tail) cursor() string { return formatPlaces(t.places, t.core.Log.Identity()) }
+func (t *tail) cursor() string { return formatPositions(t.positions, t.core.Log.Identity()) }
 
-// formatPlaces writes the log's identity and all places.
-func formatPlaces(places []place, identity uint64) string {
+// formatPositions writes the log's identity and all positions.
+func formatPositions(positions []tailPosition, identity uint64) string {
 	b := fmt.Appendf(nil, "%016x/", identity)
-	for k, p := range places {
+	for k, p := range positions {
 		if k > 0 {
 			b = append(b, ',')
 		}
@@ -298,8 +300,8 @@ var (
 	errForeignCursor = errors.New("the cursor is of another log, or of this one before it was restored; begin without it")
 )
 
-// parsePlaces reads what formatPlaces wrote, for this log.
-func parsePlaces(cursor string, partitions int, identity uint64) ([]place, error) {
+// parsePositions reads what formatPositions wrote, for this log.
+func parsePositions(cursor string, partitions int, identity uint64) ([]tailPosition, error) {
 	text, err := base64.RawURLEncoding.DecodeString(cursor)
 	if err != nil {
 		return nil, errBadCursor
@@ -320,15 +322,15 @@ func parsePlaces(cursor string, partitions int, identity uint64) ([]place, error
 	if len(parts) != partitions {
 		return nil, errBadCursor
 	}
-	places := make([]place, partitions)
+	positions := make([]tailPosition, partitions)
 	for k, part := range parts {
 		sequence, index, _ := strings.Cut(part, ":")
-		if places[k].sequence, err = strconv.ParseUint(sequence, 10, 63); err != nil {
+		if positions[k].sequence, err = strconv.ParseUint(sequence, 10, 63); err != nil {
 			return nil, errBadCursor
 		}
-		if places[k].index, err = strconv.Atoi(index); err != nil || places[k].index < 0 || places[k].index > events.MaxBatchEvents {
+		if positions[k].index, err = strconv.Atoi(index); err != nil || positions[k].index < 0 || positions[k].index > events.MaxBatchEvents {
 			return nil, errBadCursor
 		}
 	}
-	return places, nil
+	return positions, nil
 }

@@ -74,7 +74,7 @@ func openTail(t *testing.T, base, query string) *tailing {
 
 func (x *tailing) close() { _ = x.body.Close() }
 
-// next returns the next line; a mark has nothing but a cursor.
+// next returns the next line; a heartbeat has nothing but a cursor.
 func (x *tailing) next() (l line) {
 	x.t.Helper()
 	if !x.lines.Scan() {
@@ -87,7 +87,7 @@ func (x *tailing) next() (l line) {
 	return l
 }
 
-// event returns the next line that is no mark.
+// event returns the next line that is no heartbeat.
 func (x *tailing) event() line {
 	x.t.Helper()
 	for {
@@ -179,13 +179,13 @@ func TestTailGoesOnBehindItsCursor(t *testing.T) {
 			t.Fatalf("after %d events, with cursor %s: %q, want %q", seen+1, last.Cursor, rest, all[seen+1:])
 		}
 	}
-	// After the last one there is nothing yet; the mark's cursor is as good.
+	// After the last one there is nothing yet; the heartbeat's cursor is as good.
 	x := openTail(t, base, "from=start")
 	_, last := x.take(entries * each)
 	after := openTail(t, base, "cursor="+last.Cursor)
-	mark := after.next()
+	beat := after.next()
 	r.append(sends(app, "h", 1)...)
-	for _, y := range []*tailing{after, openTail(t, base, "cursor="+mark.Cursor)} {
+	for _, y := range []*tailing{after, openTail(t, base, "cursor="+beat.Cursor)} {
 		if l := y.event(); l.ID != "h-0" {
 			t.Errorf("%+v", l)
 		}
@@ -236,16 +236,16 @@ func TestTailRefusesWhatItCannotFollow(t *testing.T) {
 		r.append(sends(app, "g", 2)...)
 	}
 	k := events.Partition(&events.Event{App: app, Group: "g"}, partitions)
-	encode := func(places string) string {
-		return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%016x/%s", r.Log.Identity(), places))
+	encode := func(positions string) string {
+		return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%016x/%s", r.Log.Identity(), positions))
 	}
 	cursor := func(sequence uint64, index int) string {
-		places := make([]string, partitions)
-		for i := range places {
-			places[i] = "0:8192"
+		positions := make([]string, partitions)
+		for i := range positions {
+			positions[i] = "0:8192"
 		}
-		places[k] = fmt.Sprint(sequence, ":", index)
-		return encode(strings.Join(places, ","))
+		positions[k] = fmt.Sprint(sequence, ":", index)
+		return encode(strings.Join(positions, ","))
 	}
 	x := openTail(t, base, "cursor="+cursor(2, 0))
 	if l := x.event(); l.Sequence != 2 || l.Index != 1 {
@@ -269,7 +269,7 @@ func TestTailRefusesWhatItCannotFollow(t *testing.T) {
 		"still there":           {"cursor=" + cursor(3, events.MaxBatchEvents), http.StatusOK},
 		"beyond the end":        {"cursor=" + cursor(100, 0), http.StatusGone},
 		"no base64":             {"cursor=!", http.StatusBadRequest},
-		"too few places":        {"cursor=" + encode("1:0"), http.StatusBadRequest},
+		"too few positions":     {"cursor=" + encode("1:0"), http.StatusBadRequest},
 		"no index":              {"cursor=" + encode("1,1,1"), http.StatusBadRequest},
 		"negative index":        {"cursor=" + cursor(1, -1), http.StatusBadRequest},
 		"index beyond a batch":  {"cursor=" + cursor(1, events.MaxBatchEvents+1), http.StatusBadRequest},
@@ -404,14 +404,14 @@ func TestTailCursorIsOfOneLog(t *testing.T) {
 		cursor string
 		want   error
 	}{
-		"ours":          {encode("00000000000000ff/1:2,3:4"), nil},
-		"another log":   {encode("00000000000000fe/1:2,3:4"), errForeignCursor},
-		"other places":  {encode("00000000000000fe/1:2"), errForeignCursor},
-		"without a log": {encode("1:2,3:4"), errForeignCursor},
-		"no identity":   {encode("x/1:2,3:4"), errBadCursor},
-		"nothing":       {encode(""), errBadCursor},
+		"ours":            {encode("00000000000000ff/1:2,3:4"), nil},
+		"another log":     {encode("00000000000000fe/1:2,3:4"), errForeignCursor},
+		"other positions": {encode("00000000000000fe/1:2"), errForeignCursor},
+		"without a log":   {encode("1:2,3:4"), errForeignCursor},
+		"no identity":     {encode("x/1:2,3:4"), errBadCursor},
+		"nothing":         {encode(""), errBadCursor},
 	} {
-		if _, err := parsePlaces(c.cursor, 2, 255); !errors.Is(err, c.want) {
+		if _, err := parsePositions(c.cursor, 2, 255); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

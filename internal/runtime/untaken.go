@@ -26,14 +26,14 @@ const (
 // are cut off, as whether the request did something is no longer for a status to say.
 type untaken struct {
 	next    http.Handler
-	bytes   *fair.Places
+	bytes   *fair.Slots
 	cut     prometheus.Counter
 	dropped prometheus.Counter
 }
 
 func newUntaken(next http.Handler, most int, registry prometheus.Registerer) *untaken {
 	a := &untaken{
-		next: next, bytes: fair.NewPlaces(most, nil),
+		next: next, bytes: fair.NewSlots(most, nil),
 		cut: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "receiptd_http_answers_cut_total", Help: "Answers that were cut off, since too many bytes of answers waited to be taken.",
 		}),
@@ -80,16 +80,16 @@ func (w *untakenWriter) Write(p []byte) (int, error) {
 		return w.ResponseWriter.Write(p)
 	}
 	writing := &writing{w: w.ResponseWriter, ctx: w.ctx}
-	place := w.of.bytes.TakeSize(gateway.Address(w.from), len(p), func() {
+	slot := w.of.bytes.TakeSize(gateway.Address(w.from), len(p), func() {
 		w.of.dropped.Inc()
 		writing.end()
 	})
-	if place == nil {
+	if slot == nil {
 		w.of.cut.Inc()
 		w.cut.Store(true)
 		return 0, errAnswerCut
 	}
 	defer writing.over()
-	defer place.Leave()
+	defer slot.Leave()
 	return w.ResponseWriter.Write(p)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // A request over HTTP/2 that gives way ends although its client leaves the socket full, so that it
-// cannot be told: its connection is closed. Otherwise places would be given that are not free.
+// cannot be told: its connection is closed. Otherwise slots would be given that are not free.
 func TestFullSocketsGiveWay(t *testing.T) {
 	over := make(chan struct{})
 	var written atomic.Int64
@@ -28,8 +28,8 @@ func TestFullSocketsGiveWay(t *testing.T) {
 		}
 	})
 	s := newStreams(endless, 2, prometheus.NewRegistry())
-	if s.places.Take("127.0.0.1", func() {}) == nil {
-		t.Fatal("no place")
+	if s.slots.Take("127.0.0.1", func() {}) == nil {
+		t.Fatal("no slot")
 	}
 	server := httptest.NewUnstartedServer(s)
 	server.Config.Protocols = new(http.Protocols)
@@ -55,8 +55,8 @@ func TestFullSocketsGiveWay(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 		return before > 0 && written.Load() == before
 	})
-	if s.places.Take("203.0.113.6", func() {}) == nil {
-		t.Fatal("no place for another address")
+	if s.slots.Take("203.0.113.6", func() {}) == nil {
+		t.Fatal("no slot for another address")
 	}
 	select {
 	case <-over:

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,7 +117,7 @@ func (b *Bucket) getOnce(ctx context.Context, f *File, into *target) error {
 	return errors.Join(err, r.Close())
 }
 
-// whole returns an error for an object that lacks chunks: who reads it would wait for them.
+// whole returns an error for an object that lacks chunks: whoever reads it would wait for them.
 func (b *Bucket) whole(ctx context.Context, object string) error {
 	o, err := b.store.GetInfo(ctx, object)
 	if err != nil {
@@ -176,6 +177,7 @@ func (b *Bucket) leftovers(ctx context.Context, files []File) ([]string, error) 
 			list = append(list, subject)
 		}
 	}
+	slices.Sort(list)
 	return list, nil
 }
 

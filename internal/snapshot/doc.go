@@ -5,6 +5,6 @@
 // since the snapshot before is not stored again, and a manifest with their hashes, the position,
 // and the digest of the state. One node at a time makes them ([Maker], fenced by [cluster.Writer]);
 // it reads each back and compares before it counts. The writer's note of a partition names the two
-// that are kept. Who begins from one ([Reader]) believes nothing of it: checksums, digest, rules,
-// and the entry that it stands on are compared again.
+// that are kept. Whoever begins from one ([Reader]) believes nothing of it: checksums, digest,
+// rules, and the entry that it stands on are compared again.
 package snapshot

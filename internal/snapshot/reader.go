@@ -46,7 +46,7 @@ type Status struct {
 type Reader struct {
 	// Objects has the snapshots, and Notes which of them are kept.
 	Objects *Bucket
-	Notes   *cluster.Bucket
+	Notes   cluster.Register
 	// Partitions are those of the log.
 	Partitions int
 	Logger     *slog.Logger

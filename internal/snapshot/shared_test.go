@@ -1,9 +1,13 @@
 package snapshot
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -114,5 +118,37 @@ func TestObjectWithoutItsChunksIsDamagedAtOnce(t *testing.T) {
 	}
 	if took := time.Since(began); took > getTimeout {
 		t.Errorf("what is gone was waited for: %v", took)
+	}
+}
+
+// A snapshot is none before the writer's note has it, although all its files and its manifest are
+// stored: the one before holds, and the next maker removes what is there.
+func TestSnapshotWithoutItsNoteIsNone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.more()
+	if err := w.maker.snapshot(w.ctx, w.k); err != nil {
+		t.Fatal(err)
+	}
+	kept := w.kept()[0]
+	before := consumertest.Must[[]string](t)(w.reader.Objects.leftovers(w.ctx, nil))
+
+	w.more()
+	made := w.unfinished(w.k)
+	text := consumertest.Must[[]byte](t)(json.Marshal(made))
+	name := fmt.Sprintf("%d-p%d-%d", w.maker.Writer.Term(), w.k, made.Sequence)
+	consumertest.Must[string](t)(w.reader.Objects.put(w.ctx, name, bytes.NewReader(text)))
+	if made.Sequence <= kept.Sequence {
+		t.Fatal("the state has not gone on")
+	}
+	if at := w.fetched(); at != kept.Sequence {
+		t.Errorf("fetched is the snapshot at %d, want that at %d", at, kept.Sequence)
+	}
+	w.maker = w.newMaker("b") // which sweeps
+	if at := w.fetched(); at != kept.Sequence {
+		t.Errorf("after the sweep, fetched is the snapshot at %d, want that at %d", at, kept.Sequence)
+	}
+	if left := consumertest.Must[[]string](t)(w.reader.Objects.leftovers(w.ctx, nil)); !slices.Equal(left, before) {
+		t.Errorf("%d subjects are left, want the %d of before", len(left), len(before))
 	}
 }

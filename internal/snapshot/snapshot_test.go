@@ -321,7 +321,7 @@ func TestSnapshotsThatDoNotFitArePassedOver(t *testing.T) {
 	}
 }
 
-// Who was the writer can finish nothing, and removes nothing of what the next one makes; what it
+// The writer before can finish nothing, and removes nothing of what the next one makes; what it
 // left unfinished is removed.
 func TestOneMakerAtATime(t *testing.T) {
 	t.Parallel()

@@ -27,7 +27,7 @@ type ClusterNode struct {
 	Problem string
 	// Heard is how long ago it was heard of.
 	Heard time.Duration
-	// MaxRulesLevel is the highest level of the rules that it knows.
+	// MaxRulesLevel is the highest level of the rules that it knows; 0 if that is not known here.
 	MaxRulesLevel uint64
 	// Drained is set if it is to have no copies.
 	Drained bool
@@ -51,7 +51,7 @@ type ClusterPartition struct {
 
 // ClusterCopy is a copy of a partition. Chain and Digest are of the entry Sequence; Applied is how
 // far it has folded since. State is that of its node, or fetching, following, leaving or
-// quarantined; Stuck is why it has not come or left.
+// quarantined; Stuck is why it has not come or left, or is not folded again.
 type ClusterCopy struct {
 	Node, State       string
 	Sequence, Applied uint64

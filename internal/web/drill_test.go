@@ -177,7 +177,7 @@ func TestClickHouseThatIsDown(t *testing.T) {
 func TestClusterPage(t *testing.T) {
 	f := filled()
 	f.cluster = &Cluster{
-		Node: "a", RulesLevel: 3, Wanted: 2, Moves: []ClusterMove{{Partition: 1, From: "c", To: "a"}}, Nodes: []ClusterNode{{Name: "a", State: "serving", MaxRulesLevel: 4}, {Name: "<b>", State: "starting", Problem: "partition 1 is 500 entries behind", Heard: 1500 * time.Millisecond, Drained: true}},
+		Node: "a", RulesLevel: 3, Wanted: 2, Moves: []ClusterMove{{Partition: 1, From: "c", To: "a"}}, Nodes: []ClusterNode{{Name: "a", State: "serving", MaxRulesLevel: 4}, {Name: "<b>", State: "starting", Problem: "partition 1 is 500 entries behind", Heard: 1500 * time.Millisecond, Drained: true}, {Name: "dead", State: "silent", Heard: 3 * time.Hour}},
 		Partitions: []ClusterPartition{{Partition: 1, Compared: 7, Wanted: []string{"a"}, Copies: []ClusterCopy{
 			{Node: "a", State: "serving", Sequence: 9, Applied: 510, Chain: "c0ffee", Digest: "d1"}, {Node: "<b>", State: "quarantined", Stuck: "it stays", Sequence: 9, Applied: 10, Chain: "c0ffee", Digest: "d2"},
 		}}},
@@ -186,7 +186,7 @@ func TestClusterPage(t *testing.T) {
 	b.get("/?view=cluster", 200).lacks("c0ffee", "500 entries behind")
 	b.signIn()
 	b.link(b.get("/", 200), "view=cluster").has("500 entries behind", "quarantined", "c0ffee", "differs", "1.5"+space+"s ago", "<td>500</td>",
-		"level 3 of the rules is in force", "<td>4</td>", "copies of each partition that are wanted: 2", "(drained)", "(not wanted here): it stays", "in the place of <bdi>c</bdi>")
+		"level 3 of the rules is in force", "<td>4</td>", "copies of each partition that are wanted: 2", "(drained)", "(not wanted here): it stays", "3"+space+"h ago", "Nothing leaves the log until <bdi>dead</bdi> is back", "in the place of <bdi>c</bdi>")
 	f.cluster.Partitions[0].Copies[1].Digest = "d1"
 	b.get("/?view=cluster", 200).lacks("differs")
 	f.cluster = nil

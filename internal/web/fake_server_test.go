@@ -219,8 +219,8 @@ func (f *fakeServer) Conversations(app, user string) (all []projections.Conversa
 	return all, f.failure
 }
 
-// UserMessages has the messages of the list by who has sent and read them.
-func (f *fakeServer) UserMessages(_, group, _, user string, to projections.Relation, before uint64, limit int) (page projections.UserMessagePage, err error) {
+// UserMessages has the messages of the list by those who have sent and read them.
+func (f *fakeServer) UserMessages(_, group, _, user string, q projections.RelatedQuery) (page projections.UserMessagePage, err error) {
 	for i := len(f.list); i > 0; i-- {
 		m := f.list[i-1]
 		is := projections.RelationNotRead
@@ -230,10 +230,10 @@ func (f *fakeServer) UserMessages(_, group, _, user string, to projections.Relat
 		case m.ReadAt != 0:
 			is = projections.RelationRead
 		}
-		if m.Group != group || is != to || before > 0 && uint64(i) >= before {
+		if m.Group != group || is != q.To || q.Before > 0 && uint64(i) >= q.Before {
 			continue
 		}
-		if len(page.Messages) == limit {
+		if len(page.Messages) == q.Limit {
 			page.Next = uint64(i) + 1
 			break
 		}

@@ -133,7 +133,7 @@ func timeToRead(total *totals) (figure, error) {
 	if total.bins == nil {
 		return figure{}, nil
 	}
-	f := figure{ID: "distribution", Title: "Time to read", Note: "How long readers took from sending to reading: each bar has those who took up to its time and longer than the bar before. Who has not read is in none."}
+	f := figure{ID: "distribution", Title: "Time to read", Note: "How long readers took from sending to reading: each bar has those who took up to its time and longer than the bar before. Whoever has not read is in none."}
 	buckets := total.histogram()
 	f.Table.Head = []string{"Read within", "Readers", "Of all readers", "Together"}
 	labels, shares := make([]string, len(buckets)), make([]float64, len(buckets))

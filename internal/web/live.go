@@ -21,8 +21,8 @@ type Status struct {
 	// Scrub says in a few words what reading all files through has come to; empty if nothing
 	// does that.
 	Scrub string
-	// InVain is what NATS clients published lately and had no effect, newest first. It is shown to
-	// those only who are signed in.
+	// InVain is what NATS clients published lately and had no effect, newest first. It is shown
+	// only to those who are signed in.
 	InVain []InVain
 }
 

@@ -62,9 +62,9 @@ func TestViewsAreSelfContained(t *testing.T) {
 	}
 }
 
-// TestViewsAreWellMarkedUp holds what a screen reader goes by; the browser's test has axe look
+// TestViewsAreWellFormed holds what a screen reader goes by; the browser's test has axe look
 // closer.
-func TestViewsAreWellMarkedUp(t *testing.T) {
+func TestViewsAreWellFormed(t *testing.T) {
 	b := newBrowser(t, filled())
 	b.signIn()
 	for _, path := range everyView {
@@ -351,7 +351,7 @@ func TestViewsAreMadeSideBySide(t *testing.T) {
 	running.Wait()
 }
 
-// What was published in vain may hold anything, and is for those only who are signed in.
+// What was published in vain may hold anything, and is only for those who are signed in.
 func TestWhatWasPublishedInVain(t *testing.T) {
 	f := filled()
 	f.status.InVain = []InVain{{When: "2026-03-04T12:00:00.000Z", Reason: "malformed JSON", Subject: "receipts.v1.0.x", Data: "<b>" + strings.Repeat("x", 1000)}}

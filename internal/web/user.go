@@ -125,7 +125,7 @@ func (p *Page) walk(
 	}
 	user := rq.query.Get("user")
 	found, _, err := gateway.Walk(all, string(at), limit, func(c *projections.ConversationView, before uint64, limit int) (int, int, uint64, error) {
-		page, err := p.cfg.State.UserMessages(rq.key, c.Group, c.Peer, user, to, before, limit)
+		page, err := p.cfg.State.UserMessages(rq.key, c.Group, c.Peer, user, projections.RelatedQuery{To: to, Before: before, Limit: limit})
 		if errors.Is(err, projections.ErrNotFound) { // left meanwhile
 			err = nil
 		}

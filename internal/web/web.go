@@ -40,7 +40,7 @@ type State interface {
 	Knows(app, user string) (bool, error)
 	Conversations(app, user string) ([]projections.ConversationView, error)
 	// UserMessages returns [projections.ErrNotFound] if the user is not in such a conversation.
-	UserMessages(app, group, peer, user string, to projections.Relation, before uint64, limit int) (projections.UserMessagePage, error)
+	UserMessages(app, group, peer, user string, q projections.RelatedQuery) (projections.UserMessagePage, error)
 }
 
 // Config is what a [Page] is made of. Everything is required but Now.

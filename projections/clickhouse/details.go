@@ -62,12 +62,12 @@ func byReader(q *projections.RateQuery) []string {
 	groups := `SELECT m.user AS key, count() AS messages, count() AS eligible, ` + none + ` AS delivered, ` + none + ` AS read, ` + none + ` AS recalled, ` + noTimes + `
 		FROM
 		(
-			SELECT app, ` + "`group`" + `, sender, (sequence, ` + "`index`" + `) AS place FROM events
+			SELECT app, ` + "`group`" + `, sender, (sequence, ` + "`index`" + `) AS location FROM events
 			WHERE kind = 'message.sent' AND outcome = 'applied' AND eligible > 0 AND ` + "`group`" + ` != '' AND ` + detailed(q, "message", "") + `
 				AND (app, ` + "`group`" + `, message) NOT IN (SELECT app, ` + "`group`" + `, id FROM messages FINAL WHERE recalled)
 		) AS e
 		INNER JOIN members AS m ON m.app = e.app AND m.` + "`group`" + ` = e.` + "`group`" + `
-		WHERE m.began < e.place AND e.place < m.ended AND m.user != e.sender
+		WHERE m.began < e.location AND e.location < m.ended AND m.user != e.sender
 		GROUP BY key`
 	chats := `SELECT peer AS key, count(), sum(eligible), countIf(delivered > 0 AND read = 0), ` + none + `, ` + none + `, ` + noTimes + `
 		FROM messages FINAL WHERE tracked AND NOT recalled AND eligible > 0 AND ` + "`group`" + ` = '' AND ` + detailed(q, "id", "peer") + `

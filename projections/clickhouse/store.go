@@ -88,12 +88,8 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 func (s *Store) open(ctx context.Context) error {
-	v, err := s.conn.ServerVersion()
-	if err != nil {
-		return fmt.Errorf("ask for the version: %w", err)
-	}
-	if !proto.CheckMinVersion(oldest, v.Version) {
-		return fmt.Errorf("%w: %s, needs %s", ErrVersion, v.Version, oldest)
+	if _, err := s.version(); err != nil {
+		return err
 	}
 	if err := s.migrate(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
@@ -105,6 +101,18 @@ func (s *Store) open(ctx context.Context) error {
 	}
 	s.replicated.Store(strings.HasPrefix(engine, "Replicated") || strings.HasPrefix(engine, "Shared"))
 	return nil
+}
+
+// version is the server's; [ErrVersion] if that is too old.
+func (s *Store) version() (string, error) {
+	v, err := s.conn.ServerVersion()
+	if err != nil {
+		return "", fmt.Errorf("ask for the version: %w", err)
+	}
+	if !proto.CheckMinVersion(oldest, v.Version) {
+		return "", fmt.Errorf("%w: %s, needs %s", ErrVersion, v.Version, oldest)
+	}
+	return v.Version.String(), nil
 }
 
 // hereAnd begins a condition for rows of the system tables about this database.
@@ -120,12 +128,17 @@ func makeDatabase(ctx context.Context, o clickhouse.Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	var there uint8
-	row := conn.QueryRow(ctx, "SELECT count() > 0 FROM system.databases WHERE name = "+literal(name))
-	if err := row.Scan(&there); err != nil || there == 1 {
+	if there, err := hasDatabase(ctx, conn, name); err != nil || there {
 		return err // a user who may not make databases has been given one
 	}
 	return conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+identifier(name))
+}
+
+func hasDatabase(ctx context.Context, conn driver.Conn, name string) (bool, error) {
+	var there uint8
+	row := conn.QueryRow(ctx, "SELECT count() > 0 FROM system.databases WHERE name = "+literal(name))
+	err := row.Scan(&there)
+	return there == 1, err
 }
 
 // Close ends the connections.

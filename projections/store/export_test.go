@@ -6,3 +6,12 @@ func (s *Store) WrittenBytes() uint64 {
 	t := s.db.Metrics().Total()
 	return t.TableBytesIngested + t.TableBytesFlushed + t.TableBytesCompacted
 }
+
+// CommittedBytes is how large the keys and values of the last commit are, by table.
+func (s *Store) CommittedBytes() (bytes map[byte]int) {
+	bytes = map[byte]int{}
+	for _, x := range s.changes.list {
+		bytes[x.table] += int(x.keyLen + x.valueLen)
+	}
+	return bytes
+}

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cespare/xxhash/v2"
@@ -20,7 +22,8 @@ import (
 // It rules nothing out until it has learned what was in the store when that was opened, which
 // happens in the background. Keys that are committed meanwhile are added as they come. When it is
 // full, further keys go into another, larger set: nothing is learned again, however large the store
-// gets.
+// gets. Its memory is bounded; with more keys than that is for, more and more lookups search the
+// tree although the key is not there.
 type filter struct {
 	db   *pebble.DB
 	ctx  context.Context // ends the learning
@@ -28,6 +31,7 @@ type filter struct {
 
 	mu       sync.RWMutex
 	sets     []*keySet // a key is in one of them
+	most     uint64    // keys that they may be made for, all together
 	complete bool      // every key of the store is in one of them
 	learning sync.WaitGroup
 }
@@ -41,12 +45,11 @@ type keySet struct {
 }
 
 const (
-	// firstFilterKeys is the capacity of a first set, unless less is asked for: 1.7 MB.
+	// firstFilterKeys is the capacity of a first set, unless that is too much: 1.7 MB.
 	firstFilterKeys = 1 << 20
-	// maxFilterKeys bounds the memory of a filter to 110 MB; beyond that lookups slowly get more
-	// expensive.
-	maxFilterKeys = 64 << 20
-	filterRate    = 0.005
+	// defaultFilterBytes is the bound of a filter's memory if none is given.
+	defaultFilterBytes = 64 << 20
+	filterRate         = 0.005
 	// bytesPerKey is about what a key that is looked up takes on the disk, with its value and its
 	// share of the other tables.
 	bytesPerKey = 40
@@ -59,16 +62,16 @@ func newKeySet(capacity uint64) *keySet {
 	return &keySet{capacity: capacity, bloom: blobloom.NewOptimized(blobloom.Config{Capacity: capacity, FPRate: filterRate})}
 }
 
-// newFilter is a filter for a database, made for so many keys at first, see [Options.FilterKeys];
-// failed is told why it has to do without.
-func newFilter(db *pebble.DB, empty bool, keys int, failed func(error)) *filter {
-	f := &filter{db: db, complete: empty}
+// filterKeys is for how many keys there is room in so many bytes: at [filterRate] one takes 1.75.
+func filterKeys(bytes int) uint64 { return max(1, uint64(bytes)*4/7) }
+
+// newFilter is a filter for a database that takes so many bytes at most; failed is told why it has
+// to do without.
+func newFilter(db *pebble.DB, empty bool, bytes int, failed func(error)) *filter {
+	f := &filter{db: db, complete: empty, most: filterKeys(bytes)}
 	f.ctx, f.stop = context.WithCancel(context.Background())
-	if keys <= 0 || keys > firstFilterKeys {
-		keys = firstFilterKeys
-	}
 	stored := uint64(db.Metrics().DiskSpaceUsage() / bytesPerKey)
-	f.sets = []*keySet{newKeySet(min(max(stored, uint64(keys)), maxFilterKeys))}
+	f.sets = []*keySet{newKeySet(min(max(stored, firstFilterKeys), f.most))}
 	if empty {
 		return f
 	}
@@ -80,6 +83,17 @@ func newFilter(db *pebble.DB, empty bool, keys int, failed func(error)) *filter 
 		}
 	})
 	return f
+}
+
+// SetFilterBytes changes the bound of the filter's memory: see [Options]. A filter that has more
+// keeps it.
+func (s *Store) SetFilterBytes(n int) { s.filter.bound(n) }
+
+// bound changes the memory that it may take; it has what it has.
+func (f *filter) bound(bytes int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.most = filterKeys(bytes)
 }
 
 // lacks reports whether a key is certainly not in the store. False says nothing.
@@ -121,15 +135,22 @@ func (f *filter) addLocked(h uint64) {
 }
 
 // grow returns the set to add to when the last one is full: a new one, twice as large as all before
-// it together, or the last one if the bound is reached.
+// it together, or one that takes all that is left if no more than that would be left for a further
+// one. When the bound is reached it is the one that is the least too full, so that all of them let
+// more through, bit by bit, and none everything.
 func (f *filter) grow() *keySet {
 	var total uint64
 	for _, s := range f.sets {
 		total += s.capacity
 	}
-	if total < maxFilterKeys {
-		f.sets = append(f.sets, newKeySet(min(2*total, maxFilterKeys-total)))
+	if total >= f.most {
+		return slices.MinFunc(f.sets, func(a, b *keySet) int { return cmp.Compare(a.keys*b.capacity, b.keys*a.capacity) })
 	}
+	next, left := 2*total, f.most-total
+	if left < 2*next {
+		next = left
+	}
+	f.sets = append(f.sets, newKeySet(next))
 	return f.sets[len(f.sets)-1]
 }
 

@@ -18,16 +18,16 @@ type filtered struct {
 
 func openFiltered(t *testing.T, fs vfs.FS, empty bool) *filtered {
 	t.Helper()
-	return openFilteredFor(t, fs, empty, 0)
+	return openFilteredFor(t, fs, empty, defaultFilterBytes)
 }
 
-func openFilteredFor(t *testing.T, fs vfs.FS, empty bool, keys int) *filtered {
+func openFilteredFor(t *testing.T, fs vfs.FS, empty bool, bytes int) *filtered {
 	t.Helper()
 	db, err := pebble.Open("state", &pebble.Options{FS: fs, DisableWAL: true, Logger: logger{testLogger(t), newFailure(fs, "state", nil), new(ended)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &filtered{t, newFilter(db, empty, keys, func(err error) { t.Error(err) })}
+	return &filtered{t, newFilter(db, empty, bytes, func(err error) { t.Error(err) })}
 }
 
 // commit puts numbered messages into the database, in the order of a store.
@@ -125,35 +125,48 @@ func TestFilterStopsLearning(t *testing.T) {
 
 // A store with a small cache has a small filter, and as right a one.
 func TestFilterIsNoLargerThanIsAskedFor(t *testing.T) {
-	for keys, want := range map[int]uint64{0: firstFilterKeys, 100: 100, 64 << 20: firstFilterKeys} {
-		f := openFilteredFor(t, vfs.NewMem(), true, keys)
+	for bytes, want := range map[int]uint64{1: 1, 175: 100, defaultFilterBytes: firstFilterKeys} {
+		f := openFilteredFor(t, vfs.NewMem(), true, bytes)
 		if got := f.sets[0].capacity; got != want {
-			t.Errorf("asked for %d keys it is made for %d", keys, got)
+			t.Errorf("of %d bytes it is made for %d keys, not %d", bytes, got, want)
 		}
 		f.commit(0, 300)
 		for n := range uint64(300) {
 			if f.lacks(message(n)) {
-				t.Fatalf("asked for %d keys it does not know %d", keys, n)
+				t.Fatalf("of %d bytes it does not know %d", bytes, n)
 			}
 		}
 		f.close()
 	}
 }
 
-// Memory is bounded, and so is the number of sets that each lookup asks.
+// Memory is bounded, and so is the number of sets that each lookup asks. Half as many keys again as
+// there is room for make it let through more, and not everything.
 func TestFilterGrowsToItsBound(t *testing.T) {
+	const room, first = 29_300, 1000
 	f := openFiltered(t, vfs.NewMem(), true)
-	for range 10 {
-		last := f.sets[len(f.sets)-1]
-		last.keys = last.capacity
-		f.add(message(uint64(len(f.sets))))
-	}
-	var total uint64
+	f.sets, f.most = []*keySet{newKeySet(first)}, room
+	f.commit(0, room*3/2)
+	var total, bytes uint64
 	for _, s := range f.sets {
 		total += s.capacity
+		bytes += s.bloom.NumBits() / 8
 	}
-	if total != maxFilterKeys || len(f.sets) > 6 {
-		t.Errorf("%d sets for %d keys", len(f.sets), total)
+	if total != room || len(f.sets) > 6 {
+		t.Errorf("%d sets for %d keys, not for %d", len(f.sets), total, room)
 	}
+	if filterKeys(int(bytes)) > room*11/10 {
+		t.Errorf("%d bytes are counted as room for %d keys, not for %d", bytes, filterKeys(int(bytes)), room)
+	}
+	through := 0
+	for n := range uint64(10_000) {
+		if !f.lacks(message(n + 1<<40)) {
+			through++
+		}
+	}
+	if through > 2000 {
+		t.Errorf("%d of 10000 lookups of keys that are not there are let through", through)
+	}
+	t.Logf("%d sets, %d of 10000 let through", len(f.sets), through)
 	f.close()
 }

@@ -91,7 +91,7 @@ func TestFullDiskIsWaitedFor(t *testing.T) {
 	}
 }
 
-// Who cannot wait any longer gets the error, and the process goes on.
+// Whoever cannot wait any longer gets the error, and the process goes on.
 func TestWaitingForRoomEnds(t *testing.T) {
 	for _, tableBytes := range []int{1, 1 << 30} {
 		fs, full := fullDisk(vfs.NewMem())
@@ -118,8 +118,8 @@ func TestWaitingForRoomEnds(t *testing.T) {
 	}
 }
 
-// Who can do without a state for now does not wait for the room that opening it takes, and it is no
-// corruption.
+// Whoever can do without a state for now does not wait for the room that opening it takes, and it
+// is no corruption.
 func TestOpenOnlyWithRoom(t *testing.T) {
 	disk := vfs.NewMem()
 	fs, full := fullDisk(disk)

@@ -42,9 +42,9 @@ type Options struct {
 	// OnlyWithRoom has Open fail if it finds no room, instead of waiting for it: the caller can do
 	// without the state for now.
 	OnlyWithRoom bool
-	// FilterKeys is for how many keys the filter before the lookups is made at first; it grows with
-	// the store. 0, and anything above, = a million, which take 1.7 MB.
-	FilterKeys int
+	// FilterBytes bounds the memory of the filter before the lookups, which grows with the store up
+	// to that: 1.75 bytes for each message, parked receipt and the like. 0 = 64 MiB.
+	FilterBytes int
 	// Logger takes Pebble's errors; nil = slog's default.
 	Logger *slog.Logger
 	// OnCorrupt, if not nil, is called once when the store is found corrupt while it is open. It
@@ -127,7 +127,7 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, err
 	}
 	s.full.refusing.Store(false)
-	s.filter = newFilter(db, empty, o.FilterKeys, func(err error) { o.Logger.Warn("lookups in the state will be slow", "error", err) })
+	s.filter = newFilter(db, empty, cmp.Or(o.FilterBytes, defaultFilterBytes), func(err error) { o.Logger.Warn("lookups in the state will be slow", "error", err) })
 	return s, nil
 }
 
@@ -160,8 +160,9 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		// wanted or has ended. In a simulation, where time is free, the looking is what costs.
 		opts.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	}
-	// Summaries are queues that are deleted from at the front, so that every table is dense with
-	// deletions. Nobody scans across them, and compacting for their sake doubled the work.
+	// Summaries, and what is unread in single chats, are queues that are deleted from at the front,
+	// so that tables are dense with deletions. Nobody scans across them, and compacting for their
+	// sake doubled the work.
 	opts.Experimental.TombstoneDenseCompactionThreshold = -1
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	for i := range opts.Levels {
@@ -370,6 +371,7 @@ func (s *Store) Close() error { return errors.Join(s.Flush(), s.Discard()) }
 // Discard closes the store without a flush: checkpoints that are not durable yet are lost.
 func (s *Store) Discard() error {
 	s.StopWaiting()
+	defer s.Hurry()() // compactions under way come to their end
 	err := s.readers.stop()
 	s.filter.close()
 	err = errors.Join(err, s.db.Close())

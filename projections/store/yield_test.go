@@ -25,21 +25,21 @@ func TestCommitAndCompactionLetOthersRun(t *testing.T) {
 	// The scheduler by itself would switch every ten milliseconds, a few dozen times.
 	for n := range 4 {
 		fold(t, p, log[:(n+1)*len(log)/4])
-		if turns, took := turnsDuring(func() { commit(t, s, p) }); turns < 300 {
-			t.Errorf("%d turns in a commit of %v", turns, took)
+		if yields, took := yieldsDuring(func() { commit(t, s, p) }); yields < 300 {
+			t.Errorf("%d yields in a commit of %v", yields, took)
 		}
 	}
-	if turns, took := turnsDuring(func() {
+	if yields, took := yieldsDuring(func() {
 		if err := s.Compact(t.Context()); err != nil {
 			t.Error(err)
 		}
-	}); turns < 250 {
-		t.Errorf("%d turns in a compaction of %v", turns, took)
+	}); yields < 250 {
+		t.Errorf("%d yields in a compaction of %v", yields, took)
 	}
 }
 
-// turnsDuring counts how often a goroutine that always yields gets to run while f does.
-func turnsDuring(f func()) (turns int, took time.Duration) {
+// yieldsDuring counts how often a goroutine that always yields gets to run while f does.
+func yieldsDuring(f func()) (yields int, took time.Duration) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -48,7 +48,7 @@ func turnsDuring(f func()) (turns int, took time.Duration) {
 			case <-stop:
 				return
 			default:
-				turns++
+				yields++
 				runtime.Gosched()
 			}
 		}
@@ -58,7 +58,7 @@ func turnsDuring(f func()) (turns int, took time.Duration) {
 	took = time.Since(begin)
 	close(stop)
 	<-stopped
-	return turns, took
+	return yields, took
 }
 
 // manyMessages is a log of that many messages of one group.

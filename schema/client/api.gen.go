@@ -331,8 +331,9 @@ type Accepted struct {
 	// Positions for each partition that got events, the last entry that holds any
 	Positions []Position `json:"positions,omitempty,omitzero"`
 
-	// Rejected A hint beside positions, there only while events of the app are rejected. It is of events before this request; `wait=applied`
-	// tells what became of its own. A new app has group receipts off, so that its first receipts are rejected.
+	// Rejected A hint beside positions, there only while events of the app are rejected. It is of events
+	// before this request; `wait=applied` tells what became of its own. A new app has group
+	// receipts off, so that its first receipts are rejected.
 	Rejected Rejected `json:"rejected,omitempty,omitzero"`
 }
 
@@ -403,8 +404,8 @@ type Content = string
 
 // ConversationMarkedUnread Marks the conversation for its user, until they read it. No number changes, and nobody else is told.
 type ConversationMarkedUnread struct {
-	// EventID names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
-	// 64 bytes of UTF-8 without control characters
+	// EventID names the event, together with its type, conversation, user and message, so that it has no
+	// effect when it comes again; at most 64 bytes of UTF-8 without control characters
 	EventID EventID `json:"event_id,omitempty,omitzero"`
 
 	// Group at most 128 bytes of UTF-8
@@ -421,12 +422,13 @@ type ConversationMarkedUnread struct {
 	User ID `json:"user"`
 }
 
-// ConversationRead Everything that was sent up to the message `upto`, or without one up to now. An `upto` that was not sent yet makes it wait for
-// the message. It takes the user's mark away. In a single chat it reads what the peer sent, and the peer is told; a conversation read that reads
+// ConversationRead Everything that was sent up to the message `upto`, or without one up to now. An `upto` that
+// was not sent yet makes it wait for the message. It takes the user's mark away. In a single
+// chat it reads what the peer sent, and the peer is told; a conversation read that reads
 // nothing is not told to the peer.
 type ConversationRead struct {
-	// EventID names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
-	// 64 bytes of UTF-8 without control characters
+	// EventID names the event, together with its type, conversation, user and message, so that it has no
+	// effect when it comes again; at most 64 bytes of UTF-8 without control characters
 	EventID EventID `json:"event_id,omitempty,omitzero"`
 
 	// Group at most 128 bytes of UTF-8
@@ -532,8 +534,8 @@ type errorInfo struct {
 	More bool `json:"more,omitempty,omitzero"`
 }
 
-// EventID names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
-// 64 bytes of UTF-8 without control characters
+// EventID names the event, together with its type, conversation, user and message, so that it has no
+// effect when it comes again; at most 64 bytes of UTF-8 without control characters
 type EventID = string
 
 // EventTime when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported`
@@ -543,8 +545,8 @@ type EventTime = time.Time
 type GroupCreated struct {
 	Admins []ID `json:"admins,omitempty,omitzero"`
 
-	// EventID names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
-	// 64 bytes of UTF-8 without control characters
+	// EventID names the event, together with its type, conversation, user and message, so that it has no
+	// effect when it comes again; at most 64 bytes of UTF-8 without control characters
 	EventID EventID `json:"event_id,omitempty,omitzero"`
 
 	// Group at most 128 bytes of UTF-8
@@ -561,8 +563,8 @@ type GroupCreated struct {
 
 // GroupDissolved defines model for GroupDissolved.
 type GroupDissolved struct {
-	// EventID names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
-	// 64 bytes of UTF-8 without control characters
+	// EventID names the event, together with its type, conversation, user and message, so that it has no
+	// effect when it comes again; at most 64 bytes of UTF-8 without control characters
 	EventID EventID `json:"event_id,omitempty,omitzero"`
 
 	// Group at most 128 bytes of UTF-8
@@ -575,8 +577,8 @@ type GroupDissolved struct {
 
 // GroupJoined defines model for GroupJoined.
 type GroupJoined struct {
-	// EventID names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
-	// 64 bytes of UTF-8 without control characters
+	// EventID names the event, together with its type, conversation, user and message, so that it has no
+	// effect when it comes again; at most 64 bytes of UTF-8 without control characters
 	EventID EventID `json:"event_id,omitempty,omitzero"`
 
 	// Group at most 128 bytes of UTF-8
@@ -592,8 +594,8 @@ type GroupJoined struct {
 
 // GroupLeft defines model for GroupLeft.
 type GroupLeft struct {
-	// EventID names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
-	// 64 bytes of UTF-8 without control characters
+	// EventID names the event, together with its type, conversation, user and message, so that it has no
+	// effect when it comes again; at most 64 bytes of UTF-8 without control characters
 	EventID EventID `json:"event_id,omitempty,omitzero"`
 
 	// Group at most 128 bytes of UTF-8
@@ -612,14 +614,14 @@ type GroupReceiptsEnabled = bool
 
 // GroupRole defines model for GroupRole.
 type GroupRole struct {
-	// EventID names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
-	// 64 bytes of UTF-8 without control characters
+	// EventID names the event, together with its type, conversation, user and message, so that it has no
+	// effect when it comes again; at most 64 bytes of UTF-8 without control characters
 	EventID EventID `json:"event_id,omitempty,omitzero"`
 
 	// Group at most 128 bytes of UTF-8
 	Group ID `json:"group"`
 
-	// Role owner: who was the owner until then becomes an admin
+	// Role owner: whoever was the owner until then becomes an admin
 	Role GroupRoleRole `json:"role"`
 
 	// Time when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported`
@@ -630,7 +632,7 @@ type GroupRole struct {
 	User ID `json:"user"`
 }
 
-// GroupRoleRole owner: who was the owner until then becomes an admin
+// GroupRoleRole owner: whoever was the owner until then becomes an admin
 type GroupRoleRole string
 
 // GroupValidity Examples: 72h, 1h30m, 0
@@ -733,8 +735,8 @@ type MessageCountsOnly bool
 
 // MessageDelivered Single chats only.
 type MessageDelivered struct {
-	// EventID names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
-	// 64 bytes of UTF-8 without control characters
+	// EventID names the event, together with its type, conversation, user and message, so that it has no
+	// effect when it comes again; at most 64 bytes of UTF-8 without control characters
 	EventID EventID `json:"event_id,omitempty,omitzero"`
 
 	// Message at most 128 bytes of UTF-8
@@ -759,8 +761,8 @@ type MessageRead struct {
 	// Content the reader's own text; at most 4096 bytes
 	Content OptionalContent `json:"content,omitempty,omitzero"`
 
-	// EventID names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
-	// 64 bytes of UTF-8 without control characters
+	// EventID names the event, together with its type, conversation, user and message, so that it has no
+	// effect when it comes again; at most 64 bytes of UTF-8 without control characters
 	EventID EventID `json:"event_id,omitempty,omitzero"`
 
 	// Group at most 128 bytes of UTF-8
@@ -788,8 +790,8 @@ type MessageRead struct {
 
 // MessageRecalled defines model for MessageRecalled.
 type MessageRecalled struct {
-	// EventID names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
-	// 64 bytes of UTF-8 without control characters
+	// EventID names the event, together with its type, conversation, user and message, so that it has no
+	// effect when it comes again; at most 64 bytes of UTF-8 without control characters
 	EventID EventID `json:"event_id,omitempty,omitzero"`
 
 	// Group at most 128 bytes of UTF-8
@@ -814,8 +816,8 @@ type MessageRecalled struct {
 
 // MessageSent defines model for MessageSent.
 type MessageSent struct {
-	// EventID names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
-	// 64 bytes of UTF-8 without control characters
+	// EventID names the event, together with its type, conversation, user and message, so that it has no
+	// effect when it comes again; at most 64 bytes of UTF-8 without control characters
 	EventID EventID `json:"event_id,omitempty,omitzero"`
 
 	// From at most 128 bytes of UTF-8
@@ -885,8 +887,8 @@ type Decision string
 
 // OwnConversationMarkedUnread Marks the conversation for the user, until they read it. No number changes, and nobody else is told.
 type OwnConversationMarkedUnread struct {
-	// EventID names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
-	// 64 bytes of UTF-8 without control characters
+	// EventID names the event, together with its type, conversation, user and message, so that it has no
+	// effect when it comes again; at most 64 bytes of UTF-8 without control characters
 	EventID EventID `json:"event_id,omitempty,omitzero"`
 
 	// Group at most 128 bytes of UTF-8
@@ -1072,11 +1074,12 @@ type ReadyFor struct {
 // ReceiptTime Left out if it is arrival, the default. By which time a message.read, message.delivered or conversation.read is valid, ordered and told: when it came, or its `time`, if that is earlier, though at most `max_report_age`. For clients that read offline.
 type ReceiptTime string
 
-// ReciprocalReadReceipts who hides their own reads in a conversation is shown nobody's there; off by default
+// ReciprocalReadReceipts whoever hides their own reads in a conversation is shown nobody's there; off by default
 type ReciprocalReadReceipts = bool
 
-// Rejected A hint beside positions, there only while events of the app are rejected. It is of events before this request; `wait=applied`
-// tells what became of its own. A new app has group receipts off, so that its first receipts are rejected.
+// Rejected A hint beside positions, there only while events of the app are rejected. It is of events
+// before this request; `wait=applied` tells what became of its own. A new app has group
+// receipts off, so that its first receipts are rejected.
 type Rejected struct {
 	// Last10Minutes how many were, as far as they are kept: 200 for each partition
 	Last10Minutes int `json:"last_10_minutes"`
@@ -1140,12 +1143,13 @@ type Settings struct {
 	// ReceiptTime Left out if it is arrival, the default. By which time a message.read, message.delivered or conversation.read is valid, ordered and told: when it came, or its `time`, if that is earlier, though at most `max_report_age`. For clients that read offline.
 	ReceiptTime ReceiptTime `json:"receipt_time,omitempty,omitzero"`
 
-	// ReciprocalReadReceipts who hides their own reads in a conversation is shown nobody's there; off by default
+	// ReciprocalReadReceipts whoever hides their own reads in a conversation is shown nobody's there; off by default
 	ReciprocalReadReceipts ReciprocalReadReceipts `json:"reciprocal_read_receipts"`
 	SingleReceipts         SingleReceipts         `json:"single_receipts"`
 
-	// UnreadBy What lowers unread counts: only conversation.read (the default), or message.read too, which then also changes `last_read_at`. With `message`, the ids
-	// of a group's messages are kept for the list of those that are unread.
+	// UnreadBy What lowers unread counts: only conversation.read (the default), or message.read too, which
+	// then also changes `last_read_at`. With `message`, the ids of a group's messages are kept for
+	// the list of those that are unread.
 	UnreadBy UnreadBy `json:"unread_by"`
 }
 
@@ -1204,12 +1208,13 @@ type SettingsChange struct {
 	// ReceiptTime Left out if it is arrival, the default. By which time a message.read, message.delivered or conversation.read is valid, ordered and told: when it came, or its `time`, if that is earlier, though at most `max_report_age`. For clients that read offline.
 	ReceiptTime *ReceiptTime `json:"receipt_time,omitempty"`
 
-	// ReciprocalReadReceipts who hides their own reads in a conversation is shown nobody's there; off by default
+	// ReciprocalReadReceipts whoever hides their own reads in a conversation is shown nobody's there; off by default
 	ReciprocalReadReceipts *ReciprocalReadReceipts `json:"reciprocal_read_receipts,omitempty"`
 	SingleReceipts         *SingleReceiptsChange   `json:"single_receipts,omitempty"`
 
-	// UnreadBy What lowers unread counts: only conversation.read (the default), or message.read too, which then also changes `last_read_at`. With `message`, the ids
-	// of a group's messages are kept for the list of those that are unread.
+	// UnreadBy What lowers unread counts: only conversation.read (the default), or message.read too, which
+	// then also changes `last_read_at`. With `message`, the ids of a group's messages are kept for
+	// the list of those that are unread.
 	UnreadBy *UnreadBy `json:"unread_by,omitempty"`
 }
 
@@ -1271,8 +1276,8 @@ type State struct {
 
 // Statistic defines model for Statistic.
 type Statistic struct {
-	// ConversationAck single chats that the peer has read; left out if there are none. All that the user had sent there up to `read_at` is read; what only this read is
-	// not listed in `single_ack`
+	// ConversationAck single chats that the peer has read; left out if there are none. All that the user had
+	// sent there up to `read_at` is read; what only this read is not listed in `single_ack`
 	ConversationAck []ConversationAck `json:"conversation_ack,omitempty,omitzero"`
 
 	// Cursor opaque
@@ -1479,8 +1484,9 @@ type UnreadMessage struct {
 	ID ID `json:"id"`
 }
 
-// UnreadBy What lowers unread counts: only conversation.read (the default), or message.read too, which then also changes `last_read_at`. With `message`, the ids
-// of a group's messages are kept for the list of those that are unread.
+// UnreadBy What lowers unread counts: only conversation.read (the default), or message.read too, which
+// then also changes `last_read_at`. With `message`, the ids of a group's messages are kept for
+// the list of those that are unread.
 type UnreadBy string
 
 // UserPair the two users of a single chat, as a list or, if no comma is in their ids, with a comma between them
@@ -1575,6 +1581,9 @@ type RatesTz = string
 
 // RebuildFrom defines model for rebuildFrom.
 type RebuildFrom string
+
+// RebuildNode defines model for rebuildNode.
+type RebuildNode = string
 
 // User at most 128 bytes of UTF-8
 type User = ID
@@ -1784,9 +1793,10 @@ type GetMessageParams struct {
 	// Peer the other user of the single chat that the message is in; with a user token
 	Peer WithPeer `form:"peer,omitempty" json:"peer,omitempty,omitzero"`
 
-	// Left whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
-	// or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
-	// only, these are null once a reader has been left out.) Who has come back is a member.
+	// Left whether users who have left the group since the message was sent are among those who may
+	// read it, and among its readers: `include`, the default, or `exclude`, for lists, totals and
+	// counts, and for the times of the first and the last read. (Where receipts are counted only,
+	// these are null once a reader has been left out.) Who has come back is a member.
 	Left GetMessageParamsLeft `form:"left,omitempty" json:"left,omitempty,omitzero"`
 }
 
@@ -1810,9 +1820,10 @@ type GetNonReadersParams struct {
 	// Peer the other user of the single chat that the message is in; with a user token
 	Peer WithPeer `form:"peer,omitempty" json:"peer,omitempty,omitzero"`
 
-	// Left whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
-	// or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
-	// only, these are null once a reader has been left out.) Who has come back is a member.
+	// Left whether users who have left the group since the message was sent are among those who may
+	// read it, and among its readers: `include`, the default, or `exclude`, for lists, totals and
+	// counts, and for the times of the first and the last read. (Where receipts are counted only,
+	// these are null once a reader has been left out.) Who has come back is a member.
 	Left GetNonReadersParamsLeft `form:"left,omitempty" json:"left,omitempty,omitzero"`
 }
 
@@ -1836,9 +1847,10 @@ type GetReadersParams struct {
 	// Peer the other user of the single chat that the message is in; with a user token
 	Peer WithPeer `form:"peer,omitempty" json:"peer,omitempty,omitzero"`
 
-	// Left whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
-	// or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
-	// only, these are null once a reader has been left out.) Who has come back is a member.
+	// Left whether users who have left the group since the message was sent are among those who may
+	// read it, and among its readers: `include`, the default, or `exclude`, for lists, totals and
+	// counts, and for the times of the first and the last read. (Where receipts are counted only,
+	// these are null once a reader has been left out.) Who has come back is a member.
 	Left GetReadersParamsLeft `form:"left,omitempty" json:"left,omitempty,omitzero"`
 }
 
@@ -1885,9 +1897,10 @@ type PostCountsJSONBody struct {
 
 // PostCountsParams defines parameters for PostCounts.
 type PostCountsParams struct {
-	// Left whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
-	// or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
-	// only, these are null once a reader has been left out.) Who has come back is a member.
+	// Left whether users who have left the group since the message was sent are among those who may
+	// read it, and among its readers: `include`, the default, or `exclude`, for lists, totals and
+	// counts, and for the times of the first and the last read. (Where receipts are counted only,
+	// these are null once a reader has been left out.) Who has come back is a member.
 	Left PostCountsParamsLeft `form:"left,omitempty" json:"left,omitempty,omitzero"`
 }
 

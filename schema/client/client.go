@@ -104,7 +104,7 @@ func New(cfg Config) (*Client, error) {
 	_, _ = rand.Read(name[:]) // it never fails
 	return &Client{
 		url: strings.TrimSuffix(cfg.URL, "/"), org: org, app: app, user: cfg.User, http: cfg.HTTP, retry: cfg.Retry.orDefault(),
-		token: bearer{source: cfg.Token, turn: make(chan struct{}, 1)}, name: hex.EncodeToString(name[:]),
+		token: bearer{source: cfg.Token, lock: make(chan struct{}, 1)}, name: hex.EncodeToString(name[:]),
 	}, nil
 }
 
@@ -123,15 +123,15 @@ func (c *Client) newID() string { return fmt.Sprintf("%s/%08d", c.name, c.number
 // bearer is the token in use.
 type bearer struct {
 	source Token
-	turn   chan struct{} // holds one for whoever looks at token
+	lock   chan struct{} // holds one for whoever looks at token
 	token  string
 }
 
 // get returns the token, a new one if it is the one that was refused.
 func (b *bearer) get(ctx context.Context, refused string) (string, error) {
 	select {
-	case b.turn <- struct{}{}:
-		defer func() { <-b.turn }()
+	case b.lock <- struct{}{}:
+		defer func() { <-b.lock }()
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}

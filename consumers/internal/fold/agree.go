@@ -29,6 +29,10 @@ const agreeTimeout = time.Minute
 // that has all it takes to fold the state again; without that, the error is [ErrCutOff].
 func (g *Generation) Agrees(ctx context.Context, log Log, partition int) (bool, error) {
 	seq, fingerprint := g.Part.Position()
+	return agrees(ctx, log, partition, seq, fingerprint)
+}
+
+func agrees(ctx context.Context, log Log, partition int, seq, fingerprint uint64) (bool, error) {
 	if seq == 0 {
 		return true, nil
 	}

@@ -21,7 +21,7 @@ const CurrentFile = "CURRENT"
 
 // OpenCurrent opens the current generation of a partition, or makes a first one, and removes what
 // an interrupted rebuild left behind. A generation whose files are corrupt is put aside, and an
-// empty one takes its place: see [Discard].
+// empty one takes its place: see [Prove].
 func OpenCurrent(root string, o Options) (*Generation, error) {
 	dir, err := currentDir(o.fs(), root)
 	if err != nil {
@@ -43,41 +43,6 @@ func OpenCurrent(root string, o Options) (*Generation, error) {
 	return Open(dir, o)
 }
 
-// asidePrefix begins the names of generations that were put aside.
-const asidePrefix = "aside-"
-
-// putAside renames a generation's directory, so that it is none any more. Only the latest is kept.
-func putAside(disk vfs.FS, root, dir string) (string, error) {
-	if err := Discard(disk, root); err != nil {
-		return "", err
-	}
-	aside := disk.PathJoin(root, asidePrefix+disk.PathBase(dir))
-	err := disk.Rename(dir, aside)
-	if err == nil {
-		err = syncDir(disk, root)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("put a generation aside: %w", err)
-	}
-	return aside, nil
-}
-
-// Discard removes what was put aside, once the state that was folded in its place is complete. A
-// nil file system is the disk.
-func Discard(disk vfs.FS, root string) error {
-	disk = orDefault(disk)
-	list, err := disk.List(root)
-	for _, name := range list {
-		if strings.HasPrefix(name, asidePrefix) {
-			err = errors.Join(err, disk.RemoveAll(disk.PathJoin(root, name)))
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("remove a generation that was put aside: %w", err)
-	}
-	return nil
-}
-
 // Exists reports whether there is a state in a partition's root. A nil file system is the disk.
 func Exists(disk vfs.FS, root string) bool {
 	disk = orDefault(disk)
@@ -85,20 +50,45 @@ func Exists(disk vfs.FS, root string) bool {
 	return err == nil
 }
 
-// Clear removes all there is of a partition, whose generations are closed. What a crash leaves of
-// it is no state. A nil file system is the disk.
+// Clear removes all there is of a partition, whose generations are closed, but what is kept: see
+// [Keep]. What a crash leaves of it is no state. A nil file system is the disk.
 func Clear(disk vfs.FS, root string) error {
 	disk = orDefault(disk)
 	err := disk.Remove(disk.PathJoin(root, CurrentFile))
 	if err == nil {
 		err = syncDir(disk, root)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = nil
 	}
-	if err = errors.Join(err, disk.RemoveAll(root)); err != nil {
+	if err = errors.Join(unlessGone(err), clearRoot(disk, root)); err != nil {
 		return fmt.Errorf("remove a partition's state: %w", err)
 	}
 	return nil
+}
+
+func clearRoot(disk vfs.FS, root string) error {
+	list, err := disk.List(root)
+	if err != nil {
+		return unlessGone(err)
+	}
+	kept := false
+	for _, name := range list {
+		if strings.HasPrefix(name, KeptPrefix) {
+			kept = true
+			continue
+		}
+		err = errors.Join(err, disk.RemoveAll(disk.PathJoin(root, name)))
+	}
+	if kept || err != nil {
+		return err
+	}
+	return disk.RemoveAll(root)
+}
+
+// unlessGone is an error unless it says that something is not there.
+func unlessGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // OpenNext makes an empty generation beside the current one.
@@ -158,13 +148,6 @@ func StartAgain(root string, old *Generation, o Options) (g *Generation, aside s
 	return g, aside, err
 }
 
-// IsAside reports whether a generation of the partition was put aside, and the one in its place is
-// not complete yet. A nil file system is the disk.
-func IsAside(disk vfs.FS, root string) bool {
-	list, _ := orDefault(disk).List(root)
-	return slices.ContainsFunc(list, func(name string) bool { return strings.HasPrefix(name, asidePrefix) })
-}
-
 // MakeCurrent makes the generation the current one, in one step and for good.
 func (g *Generation) MakeCurrent(root string) error { return setCurrent(g.disk, root, g.dir) }
 
@@ -201,8 +184,9 @@ func syncDir(disk vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// currentDir is the directory of the current generation, of a first one if there is none yet. All
-// other generations are removed.
+// currentDir is the directory of the current generation, of a first one if there is none yet. Other
+// generations are removed that never were the current one. One that was, until a crash came before
+// it was put aside, or may have been, is put aside now.
 func currentDir(disk vfs.FS, root string) (string, error) {
 	if err := makeRoot(disk, root); err != nil {
 		return "", fmt.Errorf("make state directory: %w", err)
@@ -214,15 +198,21 @@ func currentDir(disk vfs.FS, root string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	current, err := currentName(disk, root, numbers)
+	current, named, err := currentName(disk, root, numbers)
 	if err != nil {
 		return "", err
 	}
 	for _, n := range numbers {
-		if other := generationName(n); other != current {
-			if err := disk.RemoveAll(disk.PathJoin(root, other)); err != nil {
-				return "", fmt.Errorf("remove left-over generation: %w", err)
-			}
+		other := disk.PathJoin(root, generationName(n))
+		switch {
+		case n == generationNumber(current):
+		case named && n > generationNumber(current): // a rebuild that was cut off
+			err = disk.RemoveAll(other)
+		default:
+			_, err = putAside(disk, root, other)
+		}
+		if err != nil {
+			return "", fmt.Errorf("remove left-over generation: %w", err)
 		}
 	}
 	return disk.PathJoin(root, current), nil
@@ -248,24 +238,24 @@ func readFile(disk vfs.FS, path string) ([]byte, error) {
 }
 
 // currentName is the name of the current one of the generations in a partition's root. Where the
-// file that names it is gone or names none of them, it is made again for the oldest: every
-// generation is the fold of the log up to some position, and goes on from there; to begin a new one
-// would throw away what the log may not have any more.
-func currentName(disk vfs.FS, root string, numbers []int) (string, error) {
+// file that names it is gone or names none of them, named is false, and it is made again for the
+// oldest: every generation is the fold of the log up to some position, and goes on from there; to
+// begin a new one would throw away what the log may not have any more.
+func currentName(disk vfs.FS, root string, numbers []int) (current string, named bool, err error) {
 	text, err := readFile(disk, disk.PathJoin(root, CurrentFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("read current generation: %w", err)
+		return "", false, fmt.Errorf("read current generation: %w", err)
 	}
-	current := strings.TrimSpace(string(text))
+	current = strings.TrimSpace(string(text))
 	if n := generationNumber(current); err == nil && n > 0 && (len(numbers) == 0 || slices.Contains(numbers, n)) {
-		return current, nil
+		return current, true, nil
 	}
 	oldest := 1
 	if len(numbers) > 0 {
 		oldest = slices.Min(numbers)
 	}
 	current = generationName(oldest)
-	return current, setCurrent(disk, root, disk.PathJoin(root, current))
+	return current, false, setCurrent(disk, root, disk.PathJoin(root, current))
 }
 
 func generationName(n int) string { return fmt.Sprintf("%06d", n) }

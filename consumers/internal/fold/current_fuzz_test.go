@@ -48,15 +48,15 @@ func FuzzCurrent(f *testing.F) {
 				t.Errorf("%q, %q: generation %d is not there", dir, other, n)
 			}
 		}
-		current, err := currentName(disk, root, numbers)
+		current, _, err := currentName(disk, root, numbers)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if n := generationNumber(current); n < 1 || len(numbers) > 0 && !slices.Contains(numbers, n) {
 			t.Errorf("%q beside %q and %q: %q is current", text, dir, other, current)
 		}
-		if again, err := currentName(disk, root, numbers); err != nil || again != current {
-			t.Errorf("%q: %q is current, and then %q, %v", text, current, again, err)
+		if again, named, err := currentName(disk, root, numbers); err != nil || again != current || !named {
+			t.Errorf("%q: %q is current, and then %q, named %v, %v", text, current, again, named, err)
 		}
 	})
 }

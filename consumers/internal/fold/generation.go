@@ -17,8 +17,8 @@ import (
 // Limits on the changes that are not in a checkpoint yet. At the first a checkpoint is due whatever
 // the time, at the second the fold waits for the one under way.
 const (
-	ManyChanges = 100_000
-	MaxChanges  = 250_000
+	ManyChanges = 50_000
+	MaxChanges  = 125_000
 )
 
 // Generation is one build of a partition's state: the fold and the store below it. A rebuild makes
@@ -43,7 +43,8 @@ type Generation struct {
 
 // Options are what all generations of a partition share.
 type Options struct {
-	Partition  int
+	Partition int
+	// CacheBytes bounds the cached state. The store's filter may have half as much beside it.
 	CacheBytes int
 	// Blocks is the cache of all stores together; nil = one of its own.
 	Blocks *pebble.Cache
@@ -85,7 +86,7 @@ func Open(dir string, o Options) (*Generation, error) {
 	st, err := store.Open(dir, store.Options{
 		Cache: o.Blocks, FS: o.FS, WaitForRoom: o.WaitForRoom, OnlyWithRoom: o.OnlyWithRoom,
 		Logger: o.Logger, OnCorrupt: o.OnCorrupt,
-		FilterKeys: o.CacheBytes, // who has a megabyte for the cache has two for the filter
+		FilterBytes: filterBytes(o.CacheBytes),
 	})
 	if err != nil {
 		return nil, err
@@ -114,6 +115,15 @@ func (g *Generation) Saved() uint64 {
 	defer g.checkpointing.Unlock()
 	return g.saved
 }
+
+// SetCacheBytes changes the bound of the cached state, and how far the store's filter may still
+// grow: see [Options].
+func (g *Generation) SetCacheBytes(n int) {
+	g.Part.SetCacheBytes(n)
+	g.Store.SetFilterBytes(filterBytes(n))
+}
+
+func filterBytes(cacheBytes int) int { return max(1, cacheBytes/2) }
 
 // Checkpoint writes everything folded so far to the store, for a caller that waits for it. After a
 // failed checkpoint there is no further one: it would lack what the failed one had. The log still

@@ -62,7 +62,7 @@ func OpenIncoming(root, incoming string, o Options) (*Generation, error) {
 }
 
 // Install makes a state that has arrived the current generation, in the place of an older one,
-// which is removed. If it fails, the old one is closed.
+// which is put aside. If it fails, the old one is closed.
 func Install(root, incoming string, old *Generation, o Options) (*Generation, error) {
 	g, err := OpenIncoming(root, incoming, o)
 	if err != nil {
@@ -71,7 +71,7 @@ func Install(root, incoming string, old *Generation, o Options) (*Generation, er
 	if err := g.MakeCurrent(root); err != nil {
 		return nil, errors.Join(err, g.Remove(), old.Close())
 	}
-	if err := old.Remove(); err != nil {
+	if err := old.Retire(root); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil

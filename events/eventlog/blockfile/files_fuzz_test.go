@@ -39,36 +39,69 @@ func FuzzMeta(f *testing.F) {
 	})
 }
 
-// FuzzIndex: the last sequence of a summary is the one that was written, or none.
+// FuzzIndex: a summary is believed if it is what was written, of the blocks that are there.
 func FuzzIndex(f *testing.F) {
 	f.Add([]byte{}, uint64(7))
 	f.Add([]byte{1, 2, 3}, uint64(1)<<60)
 	f.Fuzz(func(t *testing.T, tail []byte, last uint64) {
 		s := Stream{Dir: t.TempDir(), Name: "S"}
-		body := []byte{indexMagic, 1}
-		for range 3 {
-			body = binary.AppendUvarint(body, last/3)
+		last = max(last, 1)
+		block := []byte("a block that ends so")
+		body := []byte{indexMagic, 4}
+		for _, n := range []uint64{last, 20, 1, 0, last, 0, 1, 1, 'a', last, 3, 3, 1, 3, 20, 1, 0, last, 0, 0, 0, 0, 3} {
+			body = binary.AppendUvarint(body, n)
 		}
-		body = binary.AppendVarint(body, -1)
-		body = append(binary.AppendUvarint(body, last), tail...)
+		body = append(append(body, block[len(block)-recordHashSize:]...), tail...)
 		h := newHash(s.Name)
 		h.Write(body)
 		if err := os.Mkdir(filepath.Join(s.Dir, blocksDir), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join(s.Dir, blocksDir, indexFile)
-		for content, want := range map[string]uint64{
-			string(h.Sum(body)):                   last,
-			string(h.Sum(body[:len(body)-1])):     0,
-			string(append([]byte(nil), tail...)):  0,
-			string(h.Sum(nil)) + string(body[:2]): 0,
-		} {
+		put := func(path, content string) {
 			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if got := s.IndexedLast(); got != want {
-				t.Errorf("%x: %d, want %d", content, got, want)
+		}
+		whole := string(h.Sum(body))
+		for name, c := range map[string]struct {
+			summary string
+			blocks  map[int]string
+			fits    bool
+		}{
+			"as written":       {whole, map[int]string{3: string(block)}, true},
+			"an older block":   {whole, map[int]string{2: "x", 3: string(block)}, true},
+			"a newer block":    {whole, map[int]string{3: string(block), 4: ""}, false},
+			"no block":         {whole, nil, false},
+			"a longer block":   {whole, map[int]string{3: string(block) + "more"}, false},
+			"an empty block":   {whole, map[int]string{3: ""}, false},
+			"cut off":          {string(h.Sum(body[:len(body)-1])), map[int]string{3: string(block)}, false},
+			"no summary":       {string(tail), map[int]string{3: string(block)}, false},
+			"a sum and a head": {string(h.Sum(nil)) + string(body[:2]), map[int]string{3: string(block)}, false},
+		} {
+			if err := os.RemoveAll(filepath.Join(s.Dir, blocksDir)); err != nil {
+				t.Fatal(err)
 			}
+			if err := os.Mkdir(filepath.Join(s.Dir, blocksDir), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			put(filepath.Join(s.Dir, blocksDir, indexFile), c.summary)
+			for i, content := range c.blocks {
+				put(s.BlockPath(i), content)
+			}
+			if got, fits := s.Summary(); fits != c.fits || fits && got != last {
+				t.Errorf("%s: %d, %v; it was %d", name, got, fits, last)
+			}
+		}
+	})
+}
+
+// FuzzParseIndex: whatever a summary says, reading it ends.
+func FuzzParseIndex(f *testing.F) {
+	f.Add([]byte{indexMagic, 4, 1, 20, 1, 0, 1, 0, 0, 1, 3, 20, 1, 0, 1, 0, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6, 7, 8})
+	f.Add([]byte{indexMagic, 1, 255, 255, 255, 255, 255, 255, 255, 255, 127})
+	f.Fuzz(func(_ *testing.T, body []byte) {
+		if len(body) >= indexHead {
+			_, _ = parseIndex(body)
 		}
 	})
 }

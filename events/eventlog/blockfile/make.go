@@ -35,7 +35,7 @@ func Make(dir, name, description string, subjects []string, created time.Time, l
 // What lies there is replaced. It is synced.
 func Begin(dir, name string, meta []byte) (Stream, error) {
 	s := Stream{Dir: dir, Name: name}
-	if err := os.MkdirAll(filepath.Join(dir, blocksDir), 0o700); err != nil {
+	if err := atomicfile.MkdirAll(filepath.Join(dir, blocksDir), 0o700); err != nil {
 		return s, err
 	}
 	for _, file := range []struct {
@@ -46,11 +46,11 @@ func Begin(dir, name string, meta []byte) (Stream, error) {
 		if err := atomicfile.WriteSynced(path+".new", file.content, 0o600); err != nil {
 			return s, err
 		}
-		if err := os.Rename(path+".new", path); err != nil {
+		if err := atomicfile.Rename(path+".new", path); err != nil {
 			return s, err
 		}
 	}
-	return s, atomicfile.SyncDir(dir)
+	return s, nil
 }
 
 // MetaSum is what the server keeps beside the text of a stream's configuration.

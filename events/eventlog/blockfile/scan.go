@@ -8,8 +8,12 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
+	"math"
 	"os"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/klauspost/compress/s2"
 
@@ -22,6 +26,12 @@ var ErrDamaged = errors.New("blockfile: the files are damaged")
 // Missing is what a [Damage] says where messages are missing between two blocks or records that
 // are good.
 const Missing = "messages are missing"
+
+// What a [Damage] says of a block of [Options.Blocks].
+const (
+	MissingBlock = "the block is not there any more"
+	ShortBlock   = "the block is shorter than it was"
+)
 
 // Damage is a place where a stream is not what the server wrote.
 type Damage struct {
@@ -66,8 +76,10 @@ type Report struct {
 	// Torn is what the last block ends with if that is no valid record: what a crash leaves of a
 	// write that was under way. nil if the block ends with a record.
 	Torn *Damage
-	// Skipped is how many of the oldest blocks were not read, as [Options.Newest] asked.
-	Skipped int
+	// Skipped is how many of the oldest blocks were not read, as [Options.Newest] asked, and
+	// SkippedBytes how long they are.
+	Skipped      int
+	SkippedBytes int64
 }
 
 // Options of a scan. The zero value reads everything.
@@ -76,8 +88,11 @@ type Options struct {
 	// is missing between two others is damage.
 	Contiguous bool
 	// Newest, if not 0, has only so many bytes of the newest blocks read, and at least the
-	// last block.
+	// last block, and those that were written to after Since.
 	Newest int64
+	Since  time.Time
+	// Blocks are the blocks that have to be there, by number, and how long they are at least.
+	Blocks map[int]int64
 	// Visit, if not nil, is called with every record; its error ends the scan.
 	Visit func(Record) error
 	// Progress, if not nil, is called with the bytes of each block that was read.
@@ -97,17 +112,35 @@ func (s *Stream) Scan(ctx context.Context, o Options) (Report, error) {
 	if list, err = c.newest(list); err != nil {
 		return c.report, err
 	}
+	expected := slices.Sorted(maps.Keys(o.Blocks))
 	for _, b := range list {
 		if err := ctx.Err(); err != nil {
 			return c.report, err
 		}
+		expected = c.missing(s, expected, b.index)
 		// The server keys each block by itself, so that one in the place of another is found out.
 		c.hash = newHash(s.Name + "-" + strconv.Itoa(b.index))
+		read := c.report.Bytes
 		if err := c.block(b.path); err != nil {
 			return c.report, err
 		}
+		if size := c.report.Bytes - read; size < o.Blocks[b.index] {
+			c.damaged(Damage{File: b.path, Offset: size, First: c.report.Top + 1, What: ShortBlock})
+		}
 	}
+	c.missing(s, expected, math.MaxInt)
 	return c.report, nil
+}
+
+// missing reports the expected blocks before an index, and returns those behind it.
+func (c *scan) missing(s *Stream, expected []int, before int) (rest []int) {
+	for ; len(expected) > 0 && expected[0] < before; expected = expected[1:] {
+		c.damaged(Damage{File: s.BlockPath(expected[0]), First: c.report.Top + 1, What: MissingBlock})
+	}
+	if len(expected) > 0 && expected[0] == before {
+		return expected[1:]
+	}
+	return expected
 }
 
 // scan is a scan under way.
@@ -129,12 +162,20 @@ func (c *scan) newest(list []block) ([]block, error) {
 		if err != nil {
 			return nil, err
 		}
-		if bytes += info.Size(); bytes > c.o.Newest && i < len(list)-1 {
-			c.report.Skipped = i + 1
-			return list[i+1:], nil
+		bytes += info.Size()
+		switch {
+		case c.report.Skipped > 0:
+			c.report.SkippedBytes += info.Size()
+		case bytes > c.o.Newest && i < len(list)-1 && c.old(info):
+			c.report.Skipped, c.report.SkippedBytes = i+1, info.Size()
 		}
 	}
-	return list, nil
+	return list[c.report.Skipped:], nil
+}
+
+// old reports whether nothing was written to a file for so long that it may be left out.
+func (c *scan) old(info os.FileInfo) bool {
+	return c.o.Since.IsZero() || info.ModTime().Before(c.o.Since)
 }
 
 func (c *scan) block(path string) error {
@@ -236,7 +277,7 @@ func (c *scan) found(sequence uint64) {
 		c.damaged(*c.report.Torn)
 		c.report.Torn = nil
 	}
-	if n := len(c.report.Damage); n > 0 && c.report.Damage[n-1].Last == 0 {
+	for n := len(c.report.Damage); n > 0 && c.report.Damage[n-1].Last == 0; n-- {
 		d := &c.report.Damage[n-1]
 		d.Last = max(sequence-1, d.First)
 		if sequence == d.First {

@@ -128,9 +128,19 @@ func (s *Stream) Newest() (index int, path string, err error) {
 	return last.index, last.path, nil
 }
 
-// blockPath is where the block with an index lies.
+// BlockPath is where the block with an index lies.
 func (s *Stream) BlockPath(index int) string {
 	return filepath.Join(s.Dir, blocksDir, strconv.Itoa(index)+blockSuffix)
+}
+
+// Indexes are the numbers of the blocks that there are, in their order.
+func (s *Stream) Indexes() ([]int, error) {
+	list, err := s.blocks()
+	indexes := make([]int, len(list))
+	for i, b := range list {
+		indexes[i] = b.index
+	}
+	return indexes, err
 }
 
 // Size is the size of the blocks, in bytes.

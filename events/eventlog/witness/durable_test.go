@@ -27,7 +27,7 @@ func TestNamesOfFilesAreDurable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for last, want := range [][]string{{".", "witness"}, {"witness"}, nil, nil} {
-		if err := f.Write(Marks{"A": {Stream: "A", Last: uint64(last + 1)}}); err != nil {
+		if err := f.Write(Attestations{"A": {Stream: "A", Last: uint64(last + 1)}}); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.Equal(synced, want) {

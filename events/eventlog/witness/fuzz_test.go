@@ -17,8 +17,8 @@ func FuzzRead(f *testing.F) {
 		f.Fatal(err)
 	}
 	for last := range uint64(2) {
-		m := Mark{Stream: "A", Created: time.Unix(1_700_000_000, 7).UTC(), Last: last + 1, At: 1, Fingerprint: 1 << 63, Trimmed: 1}
-		if err := w.Write(Marks{"A": m}); err != nil {
+		m := Attestation{Stream: "A", Created: time.Unix(1_700_000_000, 7).UTC(), Last: last + 1, At: 1, Fingerprint: 1 << 63, Trimmed: 1}
+		if err := w.Write(Attestations{"A": m}); err != nil {
 			f.Fatal(err)
 		}
 	}
@@ -42,19 +42,19 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		marks := file.Marks()
-		marks["added"] = Mark{Stream: "added", Last: 9}
-		if err := file.Write(marks); err != nil {
+		attestations := file.Attestations()
+		attestations["added"] = Attestation{Stream: "added", Last: 9}
+		if err := file.Write(attestations); err != nil {
 			t.Skip() // a time that JSON cannot say
 		}
 		again, err := Read(dir)
-		same := maps.EqualFunc(again, marks, func(a, b Mark) bool {
+		same := maps.EqualFunc(again, attestations, func(a, b Attestation) bool {
 			created := a.Created.Equal(b.Created)
 			a.Created, b.Created = time.Time{}, time.Time{}
 			return created && a == b
 		})
 		if err != nil || !same {
-			t.Errorf("wrote %+v, read %+v, %v", marks, again, err)
+			t.Errorf("wrote %+v, read %+v, %v", attestations, again, err)
 		}
 	})
 }

@@ -1,12 +1,12 @@
 // Package witness keeps a record of what a log is known to hold, away from the log.
 //
 // A log that lost entries looks like one that never had them: its files end earlier, and nothing in
-// them says so. The witness is what says so. It holds a mark for each stream, which is behind what
-// was acknowledged by a fraction of a second at most, lies in files of its own in a directory of
-// its own, and is compared with the log before anything is served.
+// them says so. The witness is what says so. It holds an attestation for each stream, which is
+// behind what was acknowledged by a fraction of a second at most, lies in files of its own in a
+// directory of its own, and is compared with the log before anything is served.
 //
-// The record is written in turns to two files, each time whole and synced, so that a crash in the
-// middle leaves the one before. It is JSON, for people who have to look at it.
+// The record is written alternately to two files, each time whole and synced, so that a crash in
+// the middle leaves the one before. It is JSON, for people who have to look at it.
 package witness
 
 import (
@@ -31,8 +31,8 @@ import (
 // ErrDamaged is returned when there are files of a witness and none of them can be trusted.
 var ErrDamaged = errors.New("witness: damaged")
 
-// Mark is what is known of a stream.
-type Mark struct {
+// Attestation is what is known of a stream.
+type Attestation struct {
 	Stream string `json:"stream"`
 	// Created tells the stream from another one of its name.
 	Created time.Time `json:"created"`
@@ -45,23 +45,26 @@ type Mark struct {
 	Trimmed uint64 `json:"trimmed,omitempty"`
 	// Tree is a head of the stream's Merkle tree, at Last or before; zero if none was taken.
 	Tree merkle.Head `json:"tree,omitzero"`
+	// Blocks are the block files of a stream from which single messages leave, so that a gap in
+	// its sequences says nothing; empty if they were not noted.
+	Blocks Blocks `json:"blocks,omitempty"`
 }
 
-// Marks are the marks of a log, by stream.
-type Marks map[string]Mark
+// Attestations are the attestations of a log, by stream.
+type Attestations map[string]Attestation
 
-// sorted lists the marks in the order of their streams.
-func (m Marks) sorted() []Mark {
+// sorted lists the attestations in the order of their streams.
+func (m Attestations) sorted() []Attestation {
 	list := slices.Collect(maps.Values(m))
-	slices.SortFunc(list, func(a, b Mark) int { return strings.Compare(a.Stream, b.Stream) })
+	slices.SortFunc(list, func(a, b Attestation) int { return strings.Compare(a.Stream, b.Stream) })
 	return list
 }
 
 // File is an open witness. Its methods are for one goroutine.
 type File struct {
-	dir     string
-	version uint64
-	marks   Marks
+	dir          string
+	version      uint64
+	attestations Attestations
 }
 
 // names are the two files.
@@ -69,18 +72,25 @@ var names = [2]string{"witness.0", "witness.1"}
 
 // record is what a file holds: one line of JSON and one with its checksum.
 type record struct {
+	// Format is of what is in the attestations: see [format]. Before there were more it was not
+	// written.
+	Format int `json:"format,omitempty"`
 	// Version counts the writes.
-	Version uint64 `json:"version"`
-	Marks   []Mark `json:"marks"`
+	Version      uint64        `json:"version"`
+	Attestations []Attestation `json:"marks"`
 }
 
-// Read returns the marks that a directory holds; none if there is no witness in it.
-func Read(dir string) (Marks, error) {
+// format is 1 since attestations have Blocks. Of a later one it is not known what it says, and an
+// earlier one says less.
+const format = 1
+
+// Read returns the attestations that a directory holds; none if there is no witness in it.
+func Read(dir string) (Attestations, error) {
 	f, err := read(dir)
 	if err != nil {
 		return nil, err
 	}
-	return f.marks, nil
+	return f.attestations, nil
 }
 
 // Files are the files of a witness, of which one is enough.
@@ -102,7 +112,7 @@ func Check(path string) error {
 
 // Open makes the directory if need be and returns its witness.
 func Open(dir string) (*File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := atomicfile.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("witness: %w", err)
 	}
 	if err := syncDir(filepath.Dir(dir)); err != nil {
@@ -112,7 +122,7 @@ func Open(dir string) (*File, error) {
 }
 
 func read(dir string) (*File, error) {
-	f := &File{dir: dir, marks: Marks{}}
+	f := &File{dir: dir, attestations: Attestations{}}
 	var problems []error
 	found := false
 	for _, name := range names {
@@ -131,9 +141,9 @@ func read(dir string) (*File, error) {
 		if !found || r.Version > f.version {
 			found = true
 			f.version = r.Version
-			f.marks = Marks{}
-			for _, m := range r.Marks {
-				f.marks[m.Stream] = m
+			f.attestations = Attestations{}
+			for _, m := range r.Attestations {
+				f.attestations[m.Stream] = m
 			}
 		}
 	}
@@ -148,21 +158,27 @@ func decode(text []byte) (r record, err error) {
 	if !ok || strings.TrimRight(sum, "\n") != checksum(body) {
 		return r, errors.New("its checksum does not fit")
 	}
-	return r, json.Unmarshal([]byte(body), &r)
+	if err := json.Unmarshal([]byte(body), &r); err != nil {
+		return r, err
+	}
+	if r.Format > format {
+		return r, fmt.Errorf("it is of format %d, written by a later version; this one knows %d", r.Format, format)
+	}
+	return r, nil
 }
 
 func checksum(body string) string { return fmt.Sprintf("%016x", xxhash.Sum64String(body)) }
 
-// Marks returns a copy of what was written last.
-func (f *File) Marks() Marks { return maps.Clone(f.marks) }
+// Attestations returns a copy of what was written last.
+func (f *File) Attestations() Attestations { return maps.Clone(f.attestations) }
 
-// Write makes marks durable, in the place of all that were there. It writes nothing if they are
-// the same.
-func (f *File) Write(marks Marks) error {
-	if f.version > 0 && maps.Equal(f.marks, marks) {
+// Write makes attestations durable, in the place of all that were there. It writes nothing if they
+// are the same.
+func (f *File) Write(attestations Attestations) error {
+	if f.version > 0 && maps.Equal(f.attestations, attestations) {
 		return nil
 	}
-	body, err := json.Marshal(record{Version: f.version + 1, Marks: marks.sorted()})
+	body, err := json.Marshal(record{Format: format, Version: f.version + 1, Attestations: attestations.sorted()})
 	if err != nil {
 		return fmt.Errorf("witness: %w", err)
 	}
@@ -171,7 +187,7 @@ func (f *File) Write(marks Marks) error {
 		return fmt.Errorf("witness: %w", err)
 	}
 	f.version++
-	f.marks = maps.Clone(marks)
+	f.attestations = maps.Clone(attestations)
 	return nil
 }
 

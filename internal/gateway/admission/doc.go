@@ -23,6 +23,13 @@
 // Hold counts what has arrived. No app may hold more than half of the memory, and no address more
 // than three quarters.
 //
+// What lasts, such as a stream of events, holds a [Room] for what it reads into, within the same
+// bounds, and has each piece that has come enter on its own: it waits for its turn like a request,
+// and while nothing comes it has nothing under way.
+//
+// A door that gathers the requests of an app to submit them together, such as that for NATS, has no
+// pass for each: it tells what they come to ([Gate.Gather]), by the same rules.
+//
 // Turn is for decoding, which takes several times as much memory as what is decoded and is bounded
 // by processors: those whose turn it is decode, and put what they have into the log's queue. That
 // is where intake meets the log, which takes no more than it stores and no more than its folds

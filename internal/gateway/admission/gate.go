@@ -137,37 +137,58 @@ func (g *Gate) Enter(who Who, announced int64) (Pass, error) {
 	if announced < 0 {
 		announced = unannounced
 	}
-	p := Pass{gate: g, who: who, announced: announced, presumed: min(announced, presumedMax)}
+	p := Pass{holder: holder{gate: g, who: who}, announced: announced, presumed: min(announced, presumedMax)}
 	now := time.Now()
 	p.entered = epochOf(now)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	a := g.account(who.App)
-	// An app that is quiet is not refused for what others have waiting.
-	weights := max(a.weight, g.weights)
-	if a.underWay == 0 {
-		weights = g.weights + a.weight
-	}
-	most := float64(g.mark())
-	if !who.Waits && g.waits(p.entered) >= int64(most) && a.waits(p.entered) >= int64(most*a.weight/weights) {
-		reason := QueueFull
-		if a.weight < weights {
-			reason = OverShare
+	if !who.Waits {
+		if reason := g.crowded(a, p.entered); reason != "" {
+			return Pass{}, g.refuse(a, who.Door, reason, announced)
 		}
-		return Pass{}, g.refuse(a, who.Door, reason, announced)
 	}
-	if a.underWay == 0 {
-		g.weights += a.weight
-	}
-	a.underWay++
+	g.begin(a, 1)
 	p.account = a
 	g.coming.add(p.entered, p.entered, p.presumed)
 	a.coming.add(p.entered, p.entered, p.presumed)
 	return p, nil
 }
 
-// mark is how much may wait, in bytes.
-func (g *Gate) mark() int64 {
+// crowded is why nothing more of an app may begin to wait, empty if it may. g.mu is held, as in
+// what follows.
+func (g *Gate) crowded(a *account, now int64) Reason {
+	// An app that is quiet is not refused for what others have waiting.
+	weights := max(a.weight, g.weights)
+	if a.underWay == 0 {
+		weights = g.weights + a.weight
+	}
+	most := float64(g.limit())
+	switch {
+	case g.waits(now) < int64(most) || a.waits(now) < int64(most*a.weight/weights):
+		return ""
+	case a.weight < weights:
+		return OverShare
+	}
+	return QueueFull
+}
+
+// begin counts n requests as under way, and end as no longer so.
+func (g *Gate) begin(a *account, n int) {
+	if a.underWay == 0 {
+		g.weights += a.weight
+	}
+	a.underWay += n
+}
+
+func (g *Gate) end(a *account, n int) {
+	if a.underWay -= n; a.underWay == 0 {
+		g.weights -= a.weight
+	}
+}
+
+// limit is how much may wait, in bytes.
+func (g *Gate) limit() int64 {
 	const least = 1 << 20
 	return min(max(least, int64(g.rate.value()*g.o.Queue.Seconds())), g.o.Memory/2)
 }
@@ -183,7 +204,7 @@ func (g *Gate) account(app string) *account {
 	if len(g.accounts) >= accountsMax {
 		now := time.Now()
 		for app, a := range g.accounts {
-			if a.underWay == 0 && a.due.Before(now) {
+			if a.underWay == 0 && a.held == 0 && a.due.Before(now) {
 				delete(g.accounts, app)
 			}
 		}
@@ -215,23 +236,4 @@ func (g *Gate) Ask(ctx context.Context, who Who) (answered func(), err error) {
 		return nil, err
 	}
 	return func() { g.questions.Release(taken) }, nil
-}
-
-// Take counts n bytes as held, for doors that count for themselves; ok is false if there is no
-// room, and then nothing was counted. What was taken is given back by [Gate.Give].
-func (g *Gate) Take(n int64) (ok bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.held+n > g.o.Memory {
-		return false
-	}
-	g.held += n
-	return true
-}
-
-// Give gives back what [Gate.Take] took.
-func (g *Gate) Give(n int64) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.held -= n
 }

@@ -6,7 +6,7 @@ import (
 
 // doors are the known ones: their counters exist from the start, so that an alert sees the first
 // refusal.
-var doors = []string{"http", "questions", "sdk"}
+var doors = []string{"http", "nats", "questions", "sdk", "stream"}
 
 type metrics struct {
 	refused *prometheus.CounterVec
@@ -47,7 +47,7 @@ func newMetrics(g *Gate) *metrics {
 		{"decoding_bytes", "Memory of what is decoded and not in the log's queue yet.", func() float64 { return float64(g.decoding.Taken()) }},
 		{"queue_bytes", "Bytes of requests that wait for their turn.", locked(func() float64 { return float64(g.queued) })},
 		{"queue_requests", "Requests that wait for their turn.", locked(func() float64 { return float64(g.requests) })},
-		{"queue_limit_bytes", "How many bytes may wait, at the measured rate.", locked(func() float64 { return float64(g.mark()) })},
+		{"queue_limit_bytes", "How many bytes may wait, at the measured rate.", locked(func() float64 { return float64(g.limit()) })},
 		{"drain_bytes_per_second", "How fast the queue drains.", locked(func() float64 { return g.rate.value() })},
 		{"questions", "Questions to the state that are being answered.", func() float64 { return float64(g.questions.Taken()) }},
 		{"questions_waiting", "Questions to the state that wait to be asked.", func() float64 { return float64(g.questions.Waiting()) }},

@@ -9,14 +9,12 @@ import (
 
 // Pass is a request that has entered. The zero value has not.
 type Pass struct {
-	gate    *Gate
+	holder
 	account *account // nil once it has left
-	who     Who
 
 	announced int64 // bytes of the request, as far as it said
 	presumed  int64 // bytes that count as waiting for a moment; 0 once they have arrived
 	entered   int64 // the epoch in which they began to
-	held      int64
 	decoded   int64 // what it took of the gate's memory for decoding
 }
 
@@ -26,30 +24,12 @@ func (p *Pass) Hold(n int64) error {
 	g, a := p.gate, p.account
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	all := g.o.Memory
-	// Many apps may come from one address, of a proxy.
-	if a.held+n > all/2 || g.held+n > all || p.who.Address != "" && p.held+n > freeOfAddress && g.addresses[p.who.Address]+n > all/4*3 {
+	if !p.hasRoom(a, n, g.o.Memory) {
 		return g.refuse(a, p.who.Door, MemoryFull, max(p.announced, p.held))
 	}
-	p.hold(n)
+	p.hold(a, n)
 	p.comes(time.Now())
 	return nil
-}
-
-// hold adds n, which may be less than 0, to everything that is held. g.mu is held.
-func (p *Pass) hold(n int64) {
-	g := p.gate
-	p.held += n
-	p.account.held += n
-	g.held += n
-	if p.who.Address == "" {
-		return
-	}
-	if left := g.addresses[p.who.Address] + n; left > 0 {
-		g.addresses[p.who.Address] = left
-	} else {
-		delete(g.addresses, p.who.Address)
-	}
 }
 
 // Turn waits until the request, of which size bytes have been read, may be decoded into what takes
@@ -93,9 +73,6 @@ func (p *Pass) turnAtOnce(size, weight int64) (ok bool) {
 	return false
 }
 
-// freeOfAddress is what a request may hold whatever others of its address do.
-const freeOfAddress = 16 << 10
-
 // comes has a request count as one that will soon be there, since some of it has come. g.mu
 // is held.
 func (p *Pass) comes(at time.Time) {
@@ -122,12 +99,7 @@ func (p *Pass) arrived(at time.Time) {
 }
 
 // Refused is the refusal of a request that the log had no room for in time.
-func (p *Pass) Refused() *Refusal {
-	g := p.gate
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.refuse(p.account, p.who.Door, Late, max(p.held, unannounced))
-}
+func (p *Pass) Refused() *Refusal { return p.gate.Refused(p.who, p.held) }
 
 // Leave gives back everything that the request holds: its events are in the log's queue, or it is
 // not to be. It may be called again.
@@ -140,9 +112,7 @@ func (p *Pass) Leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	p.arrived(time.Now())
-	p.hold(-p.held)
-	if a.underWay--; a.underWay == 0 {
-		g.weights -= a.weight
-	}
+	p.hold(a, -p.held)
+	g.end(a, 1)
 	p.account, p.decoded = nil, 0
 }

@@ -47,6 +47,10 @@ func (w *fuzzWorld) Group(_, group string) (projections.Group, error) {
 	return projections.Group{Owner: "ann", Members: []projections.GroupMember{{User: "ann", Role: events.RoleOwner}, {User: "bob", Role: events.RoleMember}}}, nil
 }
 
+func (w *fuzzWorld) IsMember(_, group, user string) (bool, error) {
+	return group == "1" && (user == "ann" || user == "bob"), nil
+}
+
 func (w *fuzzWorld) Knows(_, user string) (bool, error) { return user == "bob", nil }
 
 func (w *fuzzWorld) Outcomes(context.Context, int, uint64) ([]events.Outcome, error) {
@@ -102,7 +106,7 @@ func (w fuzzAccounts) Check(_ context.Context, _, user, _ string) error {
 	return accounts.ErrWrongPassword
 }
 
-func (w fuzzAccounts) PutGroup(_ context.Context, _, group string, p accounts.GroupProfile) error {
+func (w fuzzAccounts) ClaimGroup(_ context.Context, _, _, group string, p accounts.GroupProfile) error {
 	if w.name(group); len(p.Name)+len(p.Description)+len(p.Custom) > maxProfileText {
 		w.t.Errorf("a profile of %d bytes", len(p.Name)+len(p.Description)+len(p.Custom))
 	}
@@ -118,14 +122,13 @@ func (w fuzzAccounts) Invite(_ context.Context, _ string, x accounts.Invitation,
 	return nil
 }
 
-func (w fuzzAccounts) Mark(_ context.Context, _, group, user string) (accounts.Mark, error) {
+func (w fuzzAccounts) Banned(_ context.Context, _, group, user string) (bool, error) {
 	w.name(group, user)
-	return "", nil
+	return false, nil
 }
 
-func (fuzzAccounts) ClaimGroup(context.Context, string, string, string) error { return nil }
-func (fuzzAccounts) DropGroup(context.Context, string, string, string) error  { return nil }
-func (fuzzAccounts) DropMark(context.Context, string, string, string) error   { return nil }
+func (fuzzAccounts) DropGroup(context.Context, string, string, string) error { return nil }
+func (fuzzAccounts) Unban(context.Context, string, string, string) error     { return nil }
 
 func (fuzzAccounts) DropInvitation(context.Context, string, string, string) error { return nil }
 

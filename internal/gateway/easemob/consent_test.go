@@ -63,8 +63,8 @@ func (s *server) waiting(path, token string) (list []string) {
 
 const api = "/v1/apps/acme/chat"
 
-// Who was invited sees it and answers over the API as with the SDK; who may invite sees what waits
-// and takes it back; nobody else sees anything.
+// Whoever was invited sees it and answers over the API as with the SDK; whoever may invite sees
+// what waits and takes it back; nobody else sees anything.
 func TestInvitationsAreSeenAnsweredAndWithdrawn(t *testing.T) {
 	s := startServer(t)
 	s.configure("acme/chat", `{"invitations":"consent"}`)
@@ -126,7 +126,7 @@ func TestWaitingInvitationsAreBounded(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	s.want(403, "too many invitations into this group wait for an answer", "POST", g+"/invite", ann, `{"usernames":["v1","v2"]}`)
-	// Who waits already takes nothing.
+	// Whoever waits already takes nothing.
 	s.want(200, "", "POST", g+"/invite", ann, `{"usernames":`+names("u", 3)+`}`)
 	// Of a user who has ten, one inviter has made one.
 	s.want(403, "too many invitations wait for this user's answer: u0", "POST", groups, ann, `{"groupname":"y","members":["u0"]}`)
@@ -169,4 +169,31 @@ func TestRemovedMembersHaveNoInvitationLeft(t *testing.T) {
 	}
 	s.want(200, "", "DELETE", g+"/users/ben", ann, "")
 	s.want(404, "", "POST", g+"/invite_verify", ben, `{"invitee":"ben","verifyResult":true}`)
+}
+
+// What a crash leaves of an answer is the join in the log and the invitation beside it. The member
+// is not listed as invited, and answering again drops what is left.
+func TestAnswersThatWereCutOffAreCompleted(t *testing.T) {
+	s := startServer(t)
+	s.configure("acme/chat", `{"invitations":"consent"}`)
+	ann, ben := s.login("ann"), s.login("ben")
+	g := s.create(ann, `{"groupname":"x","members":["ben"]}`)
+	id := g[strings.LastIndex(g, "/")+1:]
+	into := api + "/groups/" + id + "/invitations"
+	if got := s.waiting(into, ann); len(got) != 1 {
+		t.Fatalf("%q are invited, want ben", got)
+	}
+	s.want(200, "", "POST", api+"/events?wait=applied", adminKey, fmt.Sprintf(`{"type":"group.joined","group":%q,"user":"ben"}`, id))
+	if got := append(s.waiting(into, ann), s.waiting(api+"/users/ben/invitations", ben)...); len(got) != 0 {
+		t.Errorf("a member is listed as invited: %q", got)
+	}
+	verify := func(status int) {
+		t.Helper()
+		s.want(status, "", "POST", g+"/invite_verify", ben, `{"invitee":"ben","verifyResult":true}`)
+	}
+	verify(200)
+	if got := fmt.Sprint(s.want(200, "", "GET", g+"/users", ann, "").field("data")); got != "[map[owner:ann] map[member:ben]]" {
+		t.Errorf("members %s", got)
+	}
+	verify(404) // nothing is left to answer
 }

@@ -16,14 +16,13 @@ type State interface {
 	gateway.Outcomer
 
 	Group(app, group string) (projections.Group, error)
-	IsMember(app, group, user string) (bool, error)
+	gateway.Memberships
 	// Members is asked only whether there is such a group.
 	Members(app, group string, after, limit int) (projections.MemberPage, error)
 	MessageIn(c events.Conversation, id, user string) (projections.Found, error)
 	Readers(c events.Conversation, id string, offset, limit int) (projections.ReaderPage, error)
 	Conversations(app, user string) ([]projections.ConversationView, error)
-	// SeesNobody reports whether a user is shown nobody's reads, since they hide their own.
-	SeesNobody(app, group, peer, user string) (bool, error)
+	gateway.Reciprocity
 	// Knows reports whether a user is, or ever was, in a conversation.
 	Knows(app, user string) (bool, error)
 }
@@ -35,22 +34,21 @@ type Accounts interface {
 	RegisterReserved(ctx context.Context, app, user, password, nickname string) error
 	Has(ctx context.Context, app, user string) (bool, error)
 	Check(ctx context.Context, app, user, password string) error
-	PutGroup(ctx context.Context, app, group string, p accounts.GroupProfile) error
 	Group(ctx context.Context, app, group string) (accounts.GroupProfile, error)
-	ClaimGroup(ctx context.Context, app, user, group string) error
+	ClaimGroup(ctx context.Context, app, user, group string, p accounts.GroupProfile) error
 	DropGroup(ctx context.Context, app, owner, group string) error
-	PutMark(ctx context.Context, app, group, user string, m accounts.Mark) error
-	Mark(ctx context.Context, app, group, user string) (accounts.Mark, error)
+	Ban(ctx context.Context, app, group, user string) error
+	Banned(ctx context.Context, app, group, user string) (bool, error)
 	Invite(ctx context.Context, app string, x accounts.Invitation, valid time.Duration) error
 	Invitation(ctx context.Context, app, group, user string, valid time.Duration) (accounts.Invitation, error)
 	InvitationsOf(ctx context.Context, app, user, after string, limit int, valid time.Duration) ([]accounts.Invitation, string, error)
 	InvitationsInto(ctx context.Context, app, group, after string, limit int, valid time.Duration) ([]accounts.Invitation, string, error)
 	DropInvitation(ctx context.Context, app, group, user string) error
-	DropMark(ctx context.Context, app, group, user string) error
+	Unban(ctx context.Context, app, group, user string) error
 }
 
 // Sessions are the open connections of users.
 type Sessions interface {
 	// Renew has a user's sessions go on until a later time than their tokens said.
-	Renew(app, user string, expires time.Time)
+	Renew(ctx context.Context, app, user string, expires time.Time)
 }

@@ -56,6 +56,11 @@ func tooMany(description string) *restError {
 	return &restError{http.StatusForbidden, "exceed_limit", description, 0}
 }
 
+// late is the answer where the state is not as new in time as the call asks for.
+func late(why error) *restError {
+	return &restError{http.StatusServiceUnavailable, "service_unavailable", why.Error(), 0}
+}
+
 func invalid(description string) *restError {
 	return &restError{http.StatusBadRequest, "illegal_argument", description, 0}
 }
@@ -81,10 +86,16 @@ func (h *REST) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		fail(w, e)
 		return
 	}
+	if e, ok := errors.AsType[*gateway.PositionError](err); ok {
+		fail(w, invalid(e.Error()))
+		return
+	}
 	for _, known := range []struct {
 		err    error
 		answer *restError
 	}{
+		{gateway.ErrBehind, late(gateway.ErrBehind)},
+		{gateway.ErrNotFresh, late(gateway.ErrNotFresh)},
 		{projections.ErrNotFound, errNoGroup},
 		{projections.ErrNoNames, errNoNames},
 		{gateway.ErrDenied, errForbidden},

@@ -58,10 +58,10 @@ func (h *REST) postGroup(c *call) (any, error) {
 			return nil, err
 		}
 	}
-	if err := h.cfg.Accounts.ClaimGroup(c.ctx, c.app, c.User, group); err != nil {
+	if err := h.cfg.Accounts.ClaimGroup(c.ctx, c.app, c.User, group, profile); err != nil {
 		return nil, err
 	}
-	if err := h.found(c, first, profile); err != nil {
+	if err := h.found(c, first); err != nil {
 		if !errors.Is(err, errPerhaps) { // nothing of it stays
 			err = errors.Join(err, h.cfg.Accounts.DropGroup(context.WithoutCancel(c.ctx), c.app, owner, group))
 		}
@@ -73,10 +73,7 @@ func (h *REST) postGroup(c *call) (any, error) {
 // found makes a group that was claimed. The event is last: what is stored before it nobody sees
 // without it, so that a group that is there is whole. The error wraps errPerhaps if it may
 // be there.
-func (h *REST) found(c *call, first events.Event, profile accounts.GroupProfile) error {
-	if err := h.cfg.Accounts.PutGroup(c.ctx, c.app, first.Group, profile); err != nil {
-		return err
-	}
+func (h *REST) found(c *call, first events.Event) error {
 	if h.consent(c) {
 		invited := first.Members
 		first.Members = nil

@@ -122,7 +122,7 @@ func (h *REST) answer(ctx context.Context, app, group, user string, agrees bool)
 		}
 	}
 	if agrees {
-		if err := h.cfg.Accounts.DropMark(ctx, app, group, user); err != nil {
+		if err := h.cfg.Accounts.Unban(ctx, app, group, user); err != nil {
 			return err
 		}
 	}

@@ -36,7 +36,7 @@ func TestGroupsOfAUserAndTheirMembersAreBounded(t *testing.T) {
 	s.want(403, "group is full", "POST", groups, ann, `{"groupname":"x","maxusers":4,"members":`+names("u", 4)+`}`)
 	g := s.create(ann, `{"groupname":"x","members":`+names("u", 5)+`}`)
 	s.want(403, "group is full", "POST", g+"/invite", ann, `{"usernames":`+names("v", 5)+`}`)
-	// Who is in it already takes nothing.
+	// Whoever is in it already takes nothing.
 	s.want(200, "", "POST", g+"/invite", ann, `{"usernames":`+names("u", 5)+`}`)
 	s.want(200, "", "POST", g+"/invite", ann, `{"usernames":`+names("v", 4)+`}`)
 	s.create(ann, `{"groupname":"y","members":`+names("u", 9)+`}`)
@@ -72,7 +72,7 @@ func TestInvitationsRespectTheSizeOfAGroup(t *testing.T) {
 	}
 }
 
-// Who was removed from a group comes back only when the owner or an admin has them back.
+// Whoever was removed from a group comes back only when the owner or an admin has them back.
 func TestRemovedMembersDoNotRejoin(t *testing.T) {
 	s := startServer(t)
 	ann, ben, mallory := s.login("ann"), s.login("ben"), s.login("mallory")

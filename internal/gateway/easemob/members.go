@@ -28,8 +28,8 @@ func (h *REST) getMembers(c *call) (any, error) {
 	return answer, nil
 }
 
-// postInvite adds members, by the owner, an admin, or whoever the group's profile allows. Who was
-// removed is added again by the owner and admins only.
+// postInvite adds members, by the owner, an admin, or whoever the group's profile allows. Whoever
+// was removed is added again by the owner and admins only.
 func (h *REST) postInvite(c *call) (any, error) {
 	var body struct {
 		Users []string `json:"usernames"`
@@ -61,13 +61,13 @@ func (h *REST) postInvite(c *call) (any, error) {
 	}
 	consent := h.consent(c)
 	for _, user := range invited {
-		switch mark, err := h.cfg.Accounts.Mark(c.ctx, c.app, id, user); {
+		switch banned, err := h.cfg.Accounts.Banned(c.ctx, c.app, id, user); {
 		case err != nil:
 			return nil, err
-		case mark == accounts.MarkRemoved && role < events.RoleAdmin:
+		case banned && role < events.RoleAdmin:
 			return nil, errForbidden
-		case mark != "" && !consent:
-			if err := h.cfg.Accounts.DropMark(c.ctx, c.app, id, user); err != nil {
+		case banned && !consent:
+			if err := h.cfg.Accounts.Unban(c.ctx, c.app, id, user); err != nil {
 				return nil, err
 			}
 		}
@@ -164,7 +164,7 @@ func (h *REST) postApply(c *call) (any, error) {
 	if err != nil || c.Admin || !p.Public || p.Approval {
 		return nil, orForbidden(err)
 	}
-	if mark, err := h.cfg.Accounts.Mark(c.ctx, c.app, id, c.User); err != nil || mark == accounts.MarkRemoved {
+	if banned, err := h.cfg.Accounts.Banned(c.ctx, c.app, id, c.User); err != nil || banned {
 		return nil, orForbidden(err)
 	}
 	if len(g.Members) >= h.mostMembers(p) {
@@ -210,7 +210,7 @@ func (h *REST) deleteMembers(c *call) (any, error) {
 		if err := h.cfg.Accounts.DropInvitation(c.ctx, c.app, id, user); err != nil {
 			return nil, err
 		}
-		if err := h.cfg.Accounts.PutMark(c.ctx, c.app, id, user, accounts.MarkRemoved); err != nil {
+		if err := h.cfg.Accounts.Ban(c.ctx, c.app, id, user); err != nil {
 			return nil, err
 		}
 	}

@@ -31,12 +31,10 @@ func (h *REST) getReaders(c *call) (any, error) {
 	if err := c.MaySee(&m, &c.settings); err != nil {
 		return nil, h.unlessMember(c, err)
 	}
-	if !c.Admin && c.settings.Reciprocal {
-		if nobody, err := h.cfg.State.SeesNobody(c.app, group.Group, "", c.User); err != nil {
-			return nil, err
-		} else if nobody {
-			return nil, gateway.ErrDenied
-		}
+	if sees, err := c.SeesReads(h.cfg.State, group, &c.settings); err != nil {
+		return nil, err
+	} else if !sees {
+		return nil, gateway.ErrHidesReads
 	}
 	query := c.r.URL.Query()
 	limit, err := strconv.Atoi(query.Get("limit"))
@@ -69,12 +67,8 @@ func (h *REST) getReaders(c *call) (any, error) {
 // unlessMember is the answer for what a member may not see or is not there. Whoever is not in the
 // group of the path learns neither what is in it nor whether there is one.
 func (h *REST) unlessMember(c *call, answer error) error {
-	if c.Admin {
-		return answer
-	}
-	g, err := h.cfg.State.Group(c.app, c.r.PathValue("group"))
-	switch {
-	case errors.Is(err, projections.ErrNotFound), err == nil && c.RoleIn(&g) == events.RoleNone:
+	switch err := c.MaySeeMembers(h.cfg.State, c.app, c.r.PathValue("group")); {
+	case errors.Is(err, gateway.ErrNotMember):
 		return errForbidden
 	case err != nil:
 		return err

@@ -36,6 +36,8 @@ type Config struct {
 	Sessions Sessions
 	IDs      gateway.IDs
 	Tokens   *gateway.Tokens
+	// Fresh has answers be as new as calls ask for.
+	Fresh *gateway.Freshness
 	// AdminKey opens registration and all groups.
 	AdminKey string
 	Limits   Limits
@@ -121,12 +123,19 @@ func (h *REST) Serves(r *http.Request) bool {
 	return pattern != "" || r.Method == http.MethodOptions
 }
 
+// What a page of another origin may send and read, beside what it always may.
+const (
+	allowedHeaders = "authorization, content-type, " + gateway.LogHeader + ", " + gateway.PositionHeader
+	exposedHeaders = gateway.LogHeader + ", " + gateway.NodeHeader + ", " + gateway.PositionHeader + ", Retry-After"
+)
+
 // ServeHTTP answers a call that it [REST.Serves].
 func (h *REST) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header().Set("Access-Control-Expose-Headers", exposedHeaders)
 	if r.Method == http.MethodOptions {
 		w.Header().Set("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE")
-		w.Header().Set("Access-Control-Allow-Headers", "authorization, content-type")
+		w.Header().Set("Access-Control-Allow-Headers", allowedHeaders)
 		w.Header().Set("Access-Control-Max-Age", "7200")
 		w.WriteHeader(http.StatusNoContent)
 		return
@@ -155,6 +164,9 @@ func (h *REST) serve(open bool, handle func(*call) (any, error)) http.Handler {
 		if err == nil && !c.Admin {
 			err = h.ration(c)
 		}
+		if err == nil {
+			err = h.findApp(c, open)
+		}
 		var answer any
 		if err == nil {
 			answer, err = handle(c)
@@ -167,7 +179,7 @@ func (h *REST) serve(open bool, handle func(*call) (any, error)) http.Handler {
 	})
 }
 
-// admit finds out who calls, and whether there is such an app.
+// admit finds out who calls, and that it is about an app that there may be.
 func (h *REST) admit(c *call, open bool) error {
 	org, app := c.r.PathValue("org"), c.r.PathValue("app")
 	if events.ValidateApp(org, app) != nil {
@@ -187,6 +199,17 @@ func (h *REST) admit(c *call, open bool) error {
 		c.Caller = caller
 	case !open:
 		return errUnauthorized
+	}
+	return nil
+}
+
+// findApp finds the settings of the app, in a state that is as new as the call asks for. Strangers
+// cannot have one waited for.
+func (h *REST) findApp(c *call, open bool) error {
+	if c.Admin || !open {
+		if err := h.cfg.Fresh.Await(c.ctx, c.r, gateway.CatchTime); err != nil {
+			return err
+		}
 	}
 	var known bool
 	if c.settings, _, known = h.cfg.State.Settings(c.app); !known && (c.Admin || !open) {

@@ -110,7 +110,7 @@ func (h *REST) getTokenExpires(c *call) (any, error) {
 	if !c.Is(c.r.PathValue("user")) {
 		return nil, errForbidden
 	}
-	h.cfg.Sessions.Renew(c.app, c.User, c.Expires)
+	h.cfg.Sessions.Renew(c.ctx, c.app, c.User, c.Expires)
 	return map[string]any{"expire_timestamp": c.Expires.UnixMilli()}, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/internal/gateway/admission"
+	"github.com/receiptd/receiptd/internal/lab/metrictest"
 )
 
 // gated sets up a gate of its own for a test.
@@ -25,17 +26,7 @@ func gated(o admission.Options) func(*Config) {
 // metric is the value of a metric without labels.
 func (h *harness) metric(name string) (value float64) {
 	h.t.Helper()
-	families, err := h.api.cfg.Registry.Gather()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == name {
-			return f.GetMetric()[0].GetGauge().GetValue()
-		}
-	}
-	h.t.Fatalf("no metric %s", name)
-	return 0
+	return metrictest.Value(h.t, h.api.cfg.Registry, name)
 }
 
 // await waits until a metric has a value.

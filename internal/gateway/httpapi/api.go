@@ -144,7 +144,7 @@ func (l Limits) withDefaults() Limits {
 	gateway.OrDefault(&l.Request, 30*time.Second)
 	gateway.OrDefault(&l.Submit, time.Second)
 	gateway.OrDefault(&l.Apply, 10*time.Second)
-	gateway.OrDefault(&l.Catch, 5*time.Second)
+	gateway.OrDefault(&l.Catch, gateway.CatchTime)
 	gateway.OrDefault(&l.Streams, 20_000)
 	gateway.OrDefault(&l.StreamsPerUser, 8)
 	gateway.OrDefault(&l.StreamWrite, 10*time.Second)
@@ -158,6 +158,7 @@ func (l Limits) withDefaults() Limits {
 // requests.
 type API struct {
 	cfg       Config
+	fresh     gateway.Freshness
 	mux       *http.ServeMux
 	cors      *cors.Cors // nil: no page of another origin may call
 	callers   *gateway.Authenticator
@@ -191,6 +192,7 @@ func New(cfg Config) (*API, error) {
 	}
 	a := &API{
 		cfg:         cfg,
+		fresh:       cfg.freshness(),
 		callers:     gateway.NewAuthenticator(cfg.AdminKey, cfg.Tokens),
 		summaries:   &notify.Summaries{State: cfg.State, Partitions: cfg.Partitions, Log: cfg.Identity},
 		metrics:     newMetrics(cfg.Registry),

@@ -11,8 +11,8 @@ import (
 )
 
 // Whatever body comes where a few fields are expected, it is refused with an error for the client,
-// or what was read of it is all that it says: a pair of users has no null in it, a wish that is not
-// there is left as it is, and the same is read when it is said plainly.
+// or what was read of it is all that it says: a pair of users has no null in it, a choice that is
+// not there is left as it is, and the same is read when it is said plainly.
 func FuzzBody(f *testing.F) {
 	for _, text := range []string{
 		`{"users":"ann,ben"}`, `{"users":["ann","ben"]}`, `{"users":[null]}`, `{"users":null}`, `{"users":7}`, `{"users":""}`,
@@ -35,16 +35,17 @@ func FuzzBody(f *testing.F) {
 			return
 		}
 		said := string(text)
-		// Each field is there if its name is, escaped or not: then it is not null, but for a wish.
+		// Each field is there if its name is, escaped or not: then it is not null, but for a
+		// choice.
 		plain := !strings.Contains(said, `\`)
 		if plain && strings.Contains(said, `"users"`) && body.Users == nil && body.IDs == nil {
 			t.Errorf("%q: users are read as none", text)
 		}
 		if plain && !strings.Contains(said, `"send"`) && body.Send.choice != nil {
-			t.Errorf("%q: a wish that is not there is %d", text, *body.Send.choice)
+			t.Errorf("%q: a choice that is not there is %d", text, *body.Send.choice)
 		}
 		if choice := body.Send.choice; choice != nil && *choice == events.ChoiceSend && plain && !strings.Contains(said, "true") {
-			t.Errorf("%q: a wish to send that nobody has", text)
+			t.Errorf("%q: a choice to send that nobody has", text)
 		}
 		for _, id := range append(body.IDs, body.Users...) {
 			if plain && (!strings.Contains(said, id) || id == "" && !strings.Contains(said, `""`) && !strings.Contains(said, ",")) {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/rs/cors"
+
+	"github.com/receiptd/receiptd/internal/gateway"
 )
 
 // preflightFor is how long a browser need not ask again before a call; Chromium remembers it no
@@ -17,8 +19,8 @@ func newCORS(origins []string) *cors.Cors {
 	return cors.New(cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-		AllowedHeaders: []string{"Authorization", "Content-Type", "Content-Encoding", "Idempotency-Key", "Last-Event-ID", logHeader, positionHeader, "X-Request-Id"},
-		ExposedHeaders: []string{logHeader, positionHeader, "Retry-After", "X-Request-Id"},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "Content-Encoding", "Idempotency-Key", "Last-Event-ID", gateway.LogHeader, gateway.PositionHeader, "X-Request-Id"},
+		ExposedHeaders: []string{gateway.LogHeader, gateway.NodeHeader, gateway.PositionHeader, "Retry-After", "X-Request-Id"},
 		MaxAge:         int(preflightFor.Seconds()),
 	})
 }

@@ -42,12 +42,11 @@ type State interface {
 	UnreadMessages(app, group, peer, user string, after uint64, limit int) (projections.UnreadPage, error)
 	Reads(app, group, peer, user string, before uint64, limit int) (projections.ReadPage, error)
 	// UserMessages are those to which a user stands in a relation.
-	UserMessages(app, group, peer, user string, to projections.Relation, before uint64, limit int) (projections.UserMessagePage, error)
-	WishesIn(app, group, peer, user string) (projections.Wishes, error)
-	// Wishes is what a user has set for all of their conversations, as each partition has it.
-	Wishes(app, user string) ([]projections.Wishes, error)
-	// SeesNobody reports whether a user is shown nobody's reads there, since they hide their own.
-	SeesNobody(app, group, peer, user string) (bool, error)
+	UserMessages(app, group, peer, user string, q projections.RelatedQuery) (projections.UserMessagePage, error)
+	UserSettingsIn(app, group, peer, user string) (projections.UserSettings, error)
+	// UserSettings is what a user has set for all of their conversations, as each partition has it.
+	UserSettings(app, user string) ([]projections.UserSettings, error)
+	gateway.Reciprocity
 	// GroupMessages are the messages of a group, newest first; [projections.ErrNotFound] for a
 	// group that is unknown or dissolved.
 	GroupMessages(app, group string, before uint64, limit int) (projections.MessagePage, error)
@@ -72,8 +71,8 @@ type Commands interface {
 	// ConfigureUser changes what a user has set for all of their conversations and returns it;
 	// ConfigureUserIn does so for one. An error may leave the change in force in some partitions
 	// only: it is for the caller to make it again.
-	ConfigureUser(ctx context.Context, app, user string, change gateway.WishChange) (projections.Wishes, error)
-	ConfigureUserIn(ctx context.Context, app, group, peer, user string, change gateway.WishChange) (projections.Wishes, error)
+	ConfigureUser(ctx context.Context, app, user string, change gateway.UserSettingsChange) (projections.UserSettings, error)
+	ConfigureUserIn(ctx context.Context, app, group, peer, user string, change gateway.UserSettingsChange) (projections.UserSettings, error)
 }
 
 // Notary makes what others can check of the log. An error is [merkle.ErrOutside] for what is not in

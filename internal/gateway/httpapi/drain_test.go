@@ -67,7 +67,7 @@ func TestOverloadIsReadByWhoIsStillSending(t *testing.T) {
 	}
 }
 
-// TestDrainEnds: who sends without end, or stands still, is cut off.
+// TestDrainEnds: whoever sends without end, or stands still, is cut off.
 func TestDrainEnds(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.Limits.BodyBytes = 1 << 20 })
 	address := h.server.Listener.Addr().String()

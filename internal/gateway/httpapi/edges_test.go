@@ -91,7 +91,7 @@ func TestEdges(t *testing.T) {
 		{"empty limit", get(base + "/rejections?limit="), 400, "invalid_request", "limit: "},
 		{"empty wait", request{method: "POST", path: eventsPath + "?wait=", contentType: "application/x-ndjson", body: readLine}, 400, "invalid_request", "wait: "},
 		{"unknown parameter of events", request{method: "POST", path: eventsPath + "?wiat=applied", contentType: "application/x-ndjson", body: readLine}, 400, "invalid_request", "wiat: unknown parameter"},
-		{"unknown parameter of who may not call", request{method: "GET", path: base + "/rejections?x=1", token: h.token("bob")}, 403, "forbidden", ""},
+		{"unknown parameter of one who may not call", request{method: "GET", path: base + "/rejections?x=1", token: h.token("bob")}, 403, "forbidden", ""},
 		{"name of many bytes", get(base + "/rejections?" + strings.Repeat("é", 60) + "=1"), 400, "invalid_request", strings.Repeat("é", 32) + "…: unknown"},
 
 		{"message named by a dot", get(base + "/messages/%2E"), 200, "", ""},
@@ -195,7 +195,7 @@ func TestOriginsOfOtherPages(t *testing.T) {
 	}
 	// A refusal can be read, too: else the page sees nothing but a failed fetch.
 	if res := ask(h, "GET", missing, good); res.StatusCode != 404 || res.Header.Get(allowed) != good ||
-		!strings.Contains(strings.Join(res.Header.Values("Vary"), ","), "Origin") || !strings.Contains(res.Header.Get("Access-Control-Expose-Headers"), "Retry-After") {
+		!strings.Contains(strings.Join(res.Header.Values("Vary"), ","), "Origin") || !strings.Contains(res.Header.Get("Access-Control-Expose-Headers"), "Retry-After") || !strings.Contains(res.Header.Get("Access-Control-Expose-Headers"), "Receiptd-Node") {
 		t.Errorf("call: %d %v", res.StatusCode, res.Header)
 	}
 	if res := ask(h, "GET", missing, bad); res.Header.Get(allowed) != "" {

@@ -7,14 +7,12 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/gateway"
-	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/ingest"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -62,7 +60,7 @@ var (
 	errNoConversation   = newError(http.StatusNotFound, "conversation_not_found", "no such conversation, or the user is not in it")
 	errTwoConversations = newError(http.StatusConflict, "ambiguous", "both a group and a single chat have this name: say type=group or type=peer")
 	errNotVisible       = newError(http.StatusForbidden, "forbidden", "the setting group_receipts.visibility is sender: how far members have read is not shown to members")
-	errSeesNobody       = newError(http.StatusForbidden, "hides_own_reads", "whoever hides their own reads is shown nobody's")
+	errHidesReads       = newError(http.StatusForbidden, "hides_own_reads", "whoever hides their own reads is shown nobody's")
 	errNoNames          = newError(http.StatusConflict, "names_not_kept", "the readers of this message are counted, and who they are is not kept")
 	errNoGroup          = newError(http.StatusNotFound, "group_not_found", "no such group")
 	errNotInvited       = newError(http.StatusNotFound, "invitation_not_found", "no such invitation waits")
@@ -86,16 +84,6 @@ var (
 
 // errCanceled is for requests whose client is gone, so that they do not count as failures of ours.
 var errCanceled = newError(499, "canceled", "the client went away")
-
-// overloaded is the answer to what the gate refused.
-func overloaded(r *admission.Refusal) *apiError {
-	e := *errOverloaded
-	e.RetryAfter = int(r.RetryAfter / time.Second)
-	if r.Reason == admission.OverShare {
-		e.Status, e.Message = http.StatusTooManyRequests, "the app has too much under way, while others have something, too; nothing of the request was stored"
-	}
-	return &e
-}
 
 func methodNotAllowed(allow string) *apiError {
 	e := newError(http.StatusMethodNotAllowed, "method_not_allowed", "this path takes "+allow)
@@ -128,9 +116,6 @@ func asAPIError(err error) *apiError {
 	if e, ok := errors.AsType[*apiError](err); ok {
 		return e
 	}
-	if r, ok := errors.AsType[*admission.Refusal](err); ok {
-		return overloaded(r)
-	}
 	if several, ok := errors.AsType[*projections.AmbiguousError](err); ok {
 		e := newError(http.StatusConflict, "ambiguous", "several conversations have a message with this id: name one of them by group, users or peer")
 		e.ambiguous = several
@@ -142,6 +127,7 @@ func asAPIError(err error) *apiError {
 	}{
 		{projections.ErrNotFound, errNoMessage},
 		{projections.ErrNoNames, errNoNames},
+		{gateway.ErrHidesReads, errHidesReads},
 		{projector.ErrLate, errLate},
 		{projector.ErrNoCopy, errNoCopy},
 		{projector.ErrAbsent, errNoCopy},

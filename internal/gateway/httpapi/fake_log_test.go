@@ -23,9 +23,12 @@ type fakeLog struct {
 }
 
 func (l *fakeLog) Submit(ctx context.Context, evs []events.Event) (*eventlog.Ticket, error) {
-	if l.block != nil {
+	l.mu.Lock()
+	block := l.block
+	l.mu.Unlock()
+	if block != nil {
 		select {
-		case <-l.block:
+		case <-block:
 		case <-ctx.Done():
 			return nil, eventlog.ErrOverloaded
 		}

@@ -29,10 +29,10 @@ type fakeState struct {
 	dropped       int
 	summaries     map[string][]projections.SummaryItem // by app and user
 	unread        []projections.UnreadMessage
-	sent          []projections.Message         // of every group, oldest first
-	looked        int                           // at messages that nobody read
-	wishes        map[string]projections.Wishes // by app and user, and by group and peer
-	seesNobody    map[string]bool               // by app, group, peer and user
+	sent          []projections.Message               // of every group, oldest first
+	looked        int                                 // at messages that nobody read
+	userSettings  map[string]projections.UserSettings // by app and user, and by group and peer
+	seesNobody    map[string]bool                     // by app, group, peer and user
 	positions     map[string][]projections.MemberPosition
 	upto          []uint64
 	rejections    []projections.Rejection
@@ -52,7 +52,7 @@ func newFakeState() *fakeState {
 		conversations: map[string][]projections.ConversationView{},
 		summaries:     map[string][]projections.SummaryItem{},
 		upto:          []uint64{7, 9},
-		wishes:        map[string]projections.Wishes{}, seesNobody: map[string]bool{},
+		userSettings:  map[string]projections.UserSettings{}, seesNobody: map[string]bool{},
 		positions: map[string][]projections.MemberPosition{},
 	}
 }
@@ -225,7 +225,7 @@ func (s *fakeState) Conversations(app, user string) ([]projections.ConversationV
 }
 
 func (s *fakeState) UnreadMessages(app, group, peer, user string, after uint64, limit int) (projections.UnreadPage, error) {
-	if _, err := s.WishesIn(app, group, peer, user); err != nil {
+	if _, err := s.UserSettingsIn(app, group, peer, user); err != nil {
 		return projections.UnreadPage{}, err
 	}
 	all := s.unread
@@ -281,8 +281,8 @@ func (s *fakeState) Knows(app, user string) (bool, error) {
 }
 
 // UserMessages is for the page.
-func (s *fakeState) UserMessages(app, group, peer, user string, _ projections.Relation, before uint64, limit int) (page projections.UserMessagePage, err error) {
-	reads, err := s.Reads(app, group, peer, user, before, limit)
+func (s *fakeState) UserMessages(app, group, peer, user string, q projections.RelatedQuery) (page projections.UserMessagePage, err error) {
+	reads, err := s.Reads(app, group, peer, user, q.Before, q.Limit)
 	for _, r := range reads.Reads {
 		m := projections.Message{ID: r.ID, From: r.From, Group: group, SentAt: r.SentAt}
 		page.Messages = append(page.Messages, projections.UserMessage{Message: m, ReadAt: r.ReadAt})
@@ -291,16 +291,16 @@ func (s *fakeState) UserMessages(app, group, peer, user string, _ projections.Re
 	return page, err
 }
 
-func (s *fakeState) WishesIn(app, group, peer, user string) (projections.Wishes, error) {
-	w, ok := s.wishes[in(app, user, group, peer)]
+func (s *fakeState) UserSettingsIn(app, group, peer, user string) (projections.UserSettings, error) {
+	w, ok := s.userSettings[in(app, user, group, peer)]
 	if !ok {
 		return w, projections.ErrNotFound
 	}
 	return w, s.failure
 }
 
-func (s *fakeState) Wishes(app, user string) ([]projections.Wishes, error) {
-	return []projections.Wishes{s.wishes[in(app, user)], s.wishes[in(app, user)]}, s.failure
+func (s *fakeState) UserSettings(app, user string) ([]projections.UserSettings, error) {
+	return []projections.UserSettings{s.userSettings[in(app, user)], s.userSettings[in(app, user)]}, s.failure
 }
 
 func (s *fakeState) SeesNobody(app, group, peer, user string) (bool, error) {

@@ -37,18 +37,18 @@ func (c *fakeCommands) Configure(_ context.Context, app string, s events.Setting
 	return s, nil
 }
 
-func (c *fakeCommands) ConfigureUser(ctx context.Context, app, user string, change gateway.WishChange) (projections.Wishes, error) {
-	w := change.Of(c.state.wishes[in(app, user)])
-	c.state.wishes[in(app, user)] = w
+func (c *fakeCommands) ConfigureUser(ctx context.Context, app, user string, change gateway.UserSettingsChange) (projections.UserSettings, error) {
+	w := change.Of(c.state.userSettings[in(app, user)])
+	c.state.userSettings[in(app, user)] = w
 	return w, c.failure
 }
 
-func (c *fakeCommands) ConfigureUserIn(ctx context.Context, app, group, peer, user string, change gateway.WishChange) (projections.Wishes, error) {
-	w, err := c.state.WishesIn(app, group, peer, user)
+func (c *fakeCommands) ConfigureUserIn(ctx context.Context, app, group, peer, user string, change gateway.UserSettingsChange) (projections.UserSettings, error) {
+	w, err := c.state.UserSettingsIn(app, group, peer, user)
 	if err != nil {
 		return w, err
 	}
-	c.state.wishes[in(app, user, group, peer)] = change.Of(w)
+	c.state.userSettings[in(app, user, group, peer)] = change.Of(w)
 	return change.Of(w), c.failure
 }
 

@@ -36,9 +36,6 @@ func (t *intake) end() {
 	intakes.Put(t)
 }
 
-// Budget is the room that bodies have in memory, for the doors that are not this API's.
-func (a *API) Budget() gateway.Budget { return a.gate }
-
 // postEvents appends the events of the body and answers when they are durable, or with wait=applied
 // when they are folded.
 func (a *API) postEvents(c *call) error {
@@ -131,7 +128,7 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 	defer wait.stop()
 	weight := int64(compressedBytes)
 	if encoding == "" {
-		weight = decodedBytes(f, *t.body, limits.Events)
+		weight = f.DecodedBytes(*t.body, limits.Events)
 	}
 	if err := t.pass.Turn(wait, int64(len(*t.body)), weight); err != nil {
 		return nil, 0, a.refused(c, err)
@@ -140,7 +137,7 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 		if err := t.decompress(encoding, int(limits.BodyBytes)); err != nil {
 			return nil, 0, err
 		}
-		weight = decodedBytes(f, *t.body, limits.Events)
+		weight = f.DecodedBytes(*t.body, limits.Events)
 	}
 	a.metrics.bodyBytes.Add(float64(len(*t.body)))
 	t.events = eventSlabs.get(min(int(weight/events.EventBytes), limits.Events))
@@ -170,18 +167,6 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 	return ticket, len(*t.events), err
 }
 
-// decodedBytes is what the events of a body take decoded, at most.
-func decodedBytes(f ingest.Format, body []byte, most int) int64 {
-	switch f {
-	case ingest.NDJSON:
-		return events.FormatNDJSON.DecodedBytes(body, most)
-	case ingest.JSON:
-		return events.FormatJSON.DecodedBytes(body, most)
-	default:
-		return events.EventListBytes(body, most)
-	}
-}
-
 // compressedBytes is what a compressed body counts as, of which nobody knows what it becomes: one
 // processor's share.
 const compressedBytes = 2 << 20
@@ -189,6 +174,7 @@ const compressedBytes = 2 << 20
 // The doors of this edge, to the gate.
 const (
 	doorHTTP      = "http"
+	doorStream    = "stream"
 	doorQuestions = "questions"
 )
 

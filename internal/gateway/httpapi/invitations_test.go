@@ -71,8 +71,8 @@ func (f *fakeInvitations) WithdrawInvitation(_ context.Context, c gateway.Caller
 	return f.err
 }
 
-// Invitations are listed page by page, answered by who was invited and withdrawn by who may, and
-// everybody else is told what they would be told if there were none.
+// Invitations are listed page by page, answered by those who were invited and withdrawn by those
+// who may, and everybody else is told what they would be told if there were none.
 func TestInvitations(t *testing.T) {
 	f := &fakeInvitations{invited: []string{"bob", "carol", "dan"}}
 	h := newHarness(t, func(c *Config) { c.Invitations = f })

@@ -26,14 +26,11 @@ func (a *API) getMembers(c *call) error {
 		return err
 	}
 	group := c.r.PathValue("group")
-	if !c.Admin {
-		is, err := a.cfg.State.IsMember(c.app, group, c.User)
-		if err != nil {
-			return err
-		}
-		if !is {
-			return errNoGroup
-		}
+	switch err := c.MaySeeMembers(a.cfg.State, c.app, group); {
+	case errors.Is(err, gateway.ErrNotMember):
+		return errNoGroup
+	case err != nil:
+		return err
 	}
 	page, err := a.cfg.State.Members(c.app, group, after, limit)
 	if errors.Is(err, projections.ErrNotFound) {

@@ -15,11 +15,11 @@ type slabs[T any] struct {
 	sizes  [10]sync.Pool
 }
 
-// class is the smallest size that holds n, and its place; place is that of none if n is too large
+// class is the smallest size that holds n, and its index; index is that of none if n is too large
 // to be kept.
-func (s *slabs[T]) class(n int) (place, size int) {
-	place = bits.Len(uint(max(n-1, 0)) / uint(s.least))
-	return place, s.least << min(place, len(s.sizes)-1)
+func (s *slabs[T]) class(n int) (index, size int) {
+	index = bits.Len(uint(max(n-1, 0)) / uint(s.least))
+	return index, s.least << min(index, len(s.sizes)-1)
 }
 
 // size is the capacity of the slice that get returns for n.
@@ -30,9 +30,9 @@ func (s *slabs[T]) size(n int) int {
 
 // get returns an empty slice with room for n at least.
 func (s *slabs[T]) get(n int) *[]T {
-	place, size := s.class(n)
-	if place < len(s.sizes) {
-		if p, ok := s.sizes[place].Get().(*[]T); ok {
+	index, size := s.class(n)
+	if index < len(s.sizes) {
+		if p, ok := s.sizes[index].Get().(*[]T); ok {
 			return p
 		}
 	}
@@ -45,13 +45,13 @@ func (s *slabs[T]) put(p *[]T) {
 	if p == nil {
 		return
 	}
-	place, size := s.class(cap(*p))
-	if place >= len(s.sizes) || size != cap(*p) {
+	index, size := s.class(cap(*p))
+	if index >= len(s.sizes) || size != cap(*p) {
 		return // unusual
 	}
 	if s.points {
 		clear(*p)
 	}
 	*p = (*p)[:0]
-	s.sizes[place].Put(p)
+	s.sizes[index].Put(p)
 }

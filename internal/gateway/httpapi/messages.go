@@ -63,9 +63,9 @@ func (a *API) listed(c *call) (projections.Message, error) {
 	if err != nil {
 		return m, err
 	}
-	nobody, err := a.seesNobody(c, &m)
-	if err == nil && nobody {
-		err = errSeesNobody
+	sees, err := a.seesReads(c, &m)
+	if err == nil && !sees {
+		err = gateway.ErrHidesReads
 	}
 	return m, err
 }

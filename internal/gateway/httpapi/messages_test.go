@@ -161,8 +161,8 @@ func about(id, query, body string) []request {
 	}
 }
 
-// TestWhoMaySeeAMessage goes through every caller and every call about a message. Who may not see
-// it gets the answer for a message that is not there, byte for byte.
+// TestWhoMaySeeAMessage goes through every caller and every call about a message. Whoever may not
+// see it gets the answer for a message that is not there, byte for byte.
 func TestWhoMaySeeAMessage(t *testing.T) {
 	h := newHarness(t)
 	withMessages(h)

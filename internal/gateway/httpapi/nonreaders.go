@@ -86,7 +86,7 @@ func (a *API) addNonReaders(c *call, answer *nonReadersOfMany, in events.Convers
 	if err != nil {
 		return err
 	}
-	if nobody, err := a.seesNobody(c, &m); err != nil || nobody {
+	if sees, err := a.seesReads(c, &m); err != nil || !sees {
 		return err
 	}
 	of := m.Conversation(c.app)

@@ -113,7 +113,7 @@ type readyBody struct {
 	readiness
 }
 
-// getReady answers for who is asked for, a balancer of questions or one of events; without that,
+// getReady answers for whichever is named, a balancer of questions or one of events; without that,
 // for one of both.
 func (a *API) getReady(c *call) error {
 	now := a.readiness()

@@ -34,25 +34,6 @@ func FuzzPageCursor(f *testing.F) {
 	})
 }
 
-// Whatever positions come, they are of partitions that there are.
-func FuzzPositions(f *testing.F) {
-	a := &API{cfg: Config{Identity: 0x1122334455667788, Partitions: 2}}
-	for _, text := range []string{"0:12,1:44", "0:12@1122334455667788", "0:1@0000000000000007", "2:1", "0:18446744073709551615", ",", "@"} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		list, err := a.parsePositions("at_least", text, "")
-		if _, refused := errors.AsType[*apiError](err); err != nil && !refused {
-			t.Fatalf("%q: %v", text, err)
-		}
-		for _, p := range list {
-			if p.Partition < 0 || p.Partition > 1 || int64(p.Sequence) < 0 {
-				t.Fatalf("%q: %+v", text, p)
-			}
-		}
-	})
-}
-
 // Whatever cursor comes to a page of read rates, it is a place in the answer to the same question,
 // from which the same cursor is made again, or an error for the client.
 func FuzzRateCursor(f *testing.F) {

@@ -45,7 +45,7 @@ func (w *response) WriteHeader(status int) {
 func (w *response) begin(status int) {
 	w.status = status
 	if w.node != nil {
-		w.node.stamp(w.Header(), w.stored)
+		w.node.fresh.Stamp(w.Header(), w.stored)
 	}
 }
 

@@ -20,7 +20,7 @@ var (
 	errStreamExpired  = errors.New("token_expired")
 	errStreamSlow     = errors.New("slow")
 	errStreamGone     = errors.New("gone")
-	errStreamCrowded  = errors.New("too_many_streams") // its place has gone to another app
+	errStreamCrowded  = errors.New("too_many_streams") // its slot has gone to another app
 )
 
 const (

@@ -104,7 +104,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	h.openStream("carol", "")
 }
 
-// An app with very many users holds all places only until another app asks for some: those streams
+// An app with very many users holds all slots only until another app asks for some: those streams
 // end that began last, with a word, and the app that was quiet gets as many as the other one.
 func TestStreamsAreSharedByApps(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.Limits.Streams = 4 })

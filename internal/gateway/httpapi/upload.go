@@ -1,38 +1,36 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"strconv"
 	"sync"
 	"time"
-	"unsafe"
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/ingest"
 )
 
 const (
-	// uploadChunk is how much of a stream is read, decoded and submitted at once at most. The last
+	// uploadBlock is what a stream has to read into while little comes, and uploadChunk when much
+	// does: how much is read, decoded and submitted at once at most, longer lines apart. The last
 	// line of it need not be complete.
+	uploadBlock = 4 << 10
 	uploadChunk = 64 << 10
 	// uploadUnanswered bounds the chunks of a stream that are submitted and not answered: nothing
 	// more is read then, and the client's socket fills up.
 	uploadUnanswered = 8
+	// uploadEvents are those of a chunk, usually. Lines that name many messages make more.
+	uploadEvents = 1024
 	// uploadLine bounds a line. No entry of the log holds a larger event.
 	uploadLine = events.MaxBatchBytes
-	// uploadBytes is what a stream is taken to need in memory, longer lines apart: a chunk, and its
-	// events.
-	uploadBytes = uploadChunk + uploadEvents*uploadEventBytes
-	// uploadEvents are those of a chunk, usually. Lines that name many messages make more.
-	uploadEvents     = 1000
-	uploadEventBytes = int64(unsafe.Sizeof(events.Event{}))
 )
 
 // Why a stream of events ends before its client ends it.
@@ -56,18 +54,16 @@ type upload struct {
 	control *http.ResponseController
 	applied bool
 	key     string // names the events, if it is not empty
-	room    int64  // taken of the budget
 
 	// The reader's.
-	buf      []byte
-	taken    int       // of buf: the lines that were handed on
+	room     admission.Room // for the buffer
+	buffer   *[]byte
+	taken    int       // of the buffer: the lines that were handed on
+	used     int       // of it, when something was read last
 	partial  time.Time // when the line that is not complete began; zero if there is none
 	deadline time.Time // that was set last
 	decoder  events.Decoder
-	events   []events.Event
 	count    int // of the events submitted, from where the client's count begins
-
-	roomOfEvents int64 // of the room, what is for the events of a chunk
 
 	ending sync.Mutex
 	over   bool // the handler returns
@@ -85,14 +81,14 @@ type uploaded struct {
 // postEventStream takes lines of events for as long as the client sends them and answers, on the
 // same connection and in their order, how many are durable or, with wait=applied, what was decided.
 func (a *API) postEventStream(c *call) error {
-	u := &upload{a: a, c: c, control: http.NewResponseController(c.w.ResponseWriter), room: uploadBytes, roomOfEvents: uploadEvents * uploadEventBytes}
+	u := &upload{a: a, c: c, control: http.NewResponseController(c.w.ResponseWriter), room: a.gate.Room(c.who(doorStream))}
 	if err := u.ask(); err != nil {
 		return err
 	}
-	if !a.gate.Take(u.room) {
-		return errOverloaded
+	defer u.leave()
+	if err := u.grow(uploadBlock); err != nil {
+		return a.refused(c, err)
 	}
-	defer func() { a.gate.Give(u.room) }()
 	if err := u.start(); err != nil {
 		return err
 	}
@@ -222,118 +218,66 @@ func (u *upload) receive(ctx context.Context) error {
 	}
 }
 
-// read returns the complete lines that have come, or all that is left at the end of the body, with
-// the reason why nothing comes any more. They are valid until the next call.
-func (u *upload) read(ctx context.Context) (lines []byte, end error) {
-	held := copy(u.buf, u.buf[u.taken:])
-	u.buf, u.taken = u.buf[:held], 0
-	for {
-		if err := u.grow(); err != nil {
-			return nil, err
-		}
-		if err := u.wait(ctx); err != nil {
-			return nil, err
-		}
-		n, err := u.c.r.Body.Read(u.buf[held:cap(u.buf)])
-		u.buf = u.buf[:held+n]
-		switch {
-		case errors.Is(err, io.EOF):
-			u.taken = len(u.buf)
-			return u.buf, err
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return nil, err
-		case err != nil:
-			return nil, bodyError(err) // a line that was cut off is none
-		}
-		if last := bytes.LastIndexByte(u.buf[held:], '\n'); last >= 0 {
-			u.taken = held + last + 1
-			u.partial = time.Time{}
-			return u.buf[:u.taken], nil
-		}
-		held = len(u.buf)
-	}
-}
-
-// grow makes room for more of a line.
-func (u *upload) grow() error {
-	if len(u.buf) < cap(u.buf) {
-		return nil
-	}
-	if len(u.buf) >= uploadLine {
-		return errUploadLine
-	}
-	size := max(uploadChunk, 2*cap(u.buf))
-	if size > uploadChunk {
-		more := int64(size - cap(u.buf))
-		if !u.a.gate.Take(more) {
-			return errOverloaded
-		}
-		u.room += more
-	}
-	u.buf = append(make([]byte, 0, size), u.buf...)
-	return nil
-}
-
-// wait bounds the read that follows: by the time between two lines, or by that which a line may
-// take.
-func (u *upload) wait(ctx context.Context) error {
-	deadline := time.Now()
-	if len(u.buf) == 0 {
-		deadline = deadline.Add(u.a.cfg.Limits.UploadIdle)
-	} else {
-		if u.partial.IsZero() {
-			u.partial = deadline
-		}
-		deadline = u.partial.Add(u.a.cfg.Limits.Request)
-	}
-	// One that is a little early is as good.
-	if late := deadline.Sub(u.deadline); late < 0 || late > u.a.cfg.Limits.UploadIdle/8 {
-		u.deadline = deadline
-		_ = u.control.SetReadDeadline(deadline) // where there are none, as in tests, there are none
-	}
-	// After that, since an interrupt may just have been overwritten.
-	if ctx.Err() != nil || u.a.draining.Err() != nil {
-		return os.ErrDeadlineExceeded
-	}
-	return nil
-}
-
-// submit hands the events of some lines to the log. Those before a malformed line are taken.
+// submit hands the events of some lines to the log and, once it has them, on to be answered. Those
+// before a malformed line are taken.
 func (u *upload) submit(ctx context.Context, lines []byte) error {
+	wait := &lazyTimeout{Context: ctx, limit: u.a.cfg.Limits.Request}
+	ticket, n, bad := u.take(wait, lines)
+	wait.stop()
+	if ticket != nil {
+		u.count += n
+		u.unanswered <- uploaded{ticket, n} // until the channel is closed, somebody takes them
+	}
+	return bad
+}
+
+// take decodes some lines when it is the app's turn, and submits their events. Nobody waits here
+// for room but this stream, and with it its client: it is not refused because others wait.
+func (u *upload) take(ctx context.Context, lines []byte) (*eventlog.Ticket, int, error) {
 	u.a.metrics.bodyBytes.Add(float64(len(lines)))
-	u.events = u.events[:0]
-	bad := u.decoder.Decode(lines, events.FormatNDJSON, func(_ int, e *events.Event) error {
-		u.events = append(u.events, *e)
-		u.events[len(u.events)-1].App = u.c.app
-		return nil
-	})
-	defer clear(u.events)
-	if wrong, ok := errors.AsType[*events.EventError](bad); ok {
-		wrong.Index = u.count + len(u.events) // a line may be many events
+	who := u.c.who(doorStream)
+	who.Waits = true
+	pass, err := u.a.gate.Enter(who, int64(len(lines)))
+	if err != nil {
+		return nil, 0, err
 	}
-	if errors.Is(bad, events.ErrNoEvents) { // blank lines, which keep a stream from being idle
-		return nil
+	defer pass.Leave()
+	weight := events.FormatNDJSON.DecodedBytes(lines, math.MaxInt)
+	if err := pass.Turn(ctx, int64(len(lines)), weight); err != nil {
+		return nil, 0, err
 	}
-	n := len(u.events)
-	if n == 0 {
-		return ingest.Malformed(bad)
-	}
-	if more := int64(cap(u.events))*uploadEventBytes - u.roomOfEvents; more > 0 {
-		if !u.a.gate.Take(more) {
-			return errOverloaded
-		}
-		u.room, u.roomOfEvents = u.room+more, u.roomOfEvents+more
+	slab := eventSlabs.get(min(int(weight/events.EventBytes), uploadEvents))
+	defer eventSlabs.put(slab)
+	evs, bad := u.decode(lines, (*slab)[:0])
+	*slab = evs
+	if len(evs) == 0 {
+		return nil, 0, bad
 	}
 	if u.key != "" {
-		events.NameEventsFrom(u.key, u.count, u.events)
+		events.NameEventsFrom(u.key, u.count, evs)
 	}
-	wait := &lazyTimeout{Context: ctx, limit: u.a.cfg.Limits.Request}
-	ticket, err := u.a.cfg.Log.Submit(wait, u.events)
-	wait.stop()
+	ticket, err := u.a.cfg.Log.Submit(ctx, evs)
+	if errors.Is(err, eventlog.ErrOverloaded) {
+		err = pass.Refused()
+	}
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
-	u.count += n
-	u.unanswered <- uploaded{ticket, n} // until the channel is closed, somebody takes them
-	return ingest.Malformed(bad)
+	return ticket, len(evs), bad
+}
+
+// decode appends the events of some lines, and says what is wrong with the one after them.
+func (u *upload) decode(lines []byte, evs []events.Event) ([]events.Event, error) {
+	bad := u.decoder.Decode(lines, events.FormatNDJSON, func(_ int, e *events.Event) error {
+		evs = append(evs, *e)
+		evs[len(evs)-1].App = u.c.app
+		return nil
+	})
+	if errors.Is(bad, events.ErrNoEvents) { // blank lines, which keep a stream from being idle
+		return evs, nil
+	}
+	if wrong, ok := errors.AsType[*events.EventError](bad); ok {
+		wrong.Index = u.count + len(evs) // a line may be many events
+	}
+	return evs, ingest.Malformed(bad)
 }

@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"testing"
 	"testing/iotest"
+
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 )
 
 // FuzzUpload: in whatever pieces a stream of events comes, what is read of it are whole lines, all
@@ -20,18 +22,19 @@ func FuzzUpload(f *testing.F) {
 	f.Add([]byte(good[:len(good)-9]), uint8(3), true)
 	f.Add([]byte("\n\r\n"+good+"{}\n"+good), uint8(200), false)
 	f.Add([]byte("\xef\xbb\xbf"+good), uint8(2), false)
-	a := &API{draining: context.Background()}
+	a, gate := &API{draining: context.Background()}, admission.New(admission.Options{})
 	f.Fuzz(func(t *testing.T, body []byte, piece uint8, cut bool) {
-		if len(body) > uploadChunk {
-			return // takes a budget
-		}
 		var in io.Reader = &pieces{body, int(piece)%64 + 1}
 		broken := errors.New("broken")
 		if cut {
 			in = io.MultiReader(in, iotest.ErrReader(broken))
 		}
 		c := &call{r: &http.Request{Body: io.NopCloser(in)}}
-		u := &upload{a: a, c: c, control: http.NewResponseController(httptest.NewRecorder())}
+		u := &upload{a: a, c: c, control: http.NewResponseController(httptest.NewRecorder()), room: gate.Room(admission.Who{})}
+		defer u.leave()
+		if err := u.grow(uploadBlock); err != nil {
+			t.Fatal(err)
+		}
 		var came []byte
 		var end error
 		for end == nil {

@@ -43,6 +43,18 @@ func FormatOf(contentType string) (Format, error) {
 	return f, nil
 }
 
+// DecodedBytes is what the events of a body take decoded, at most.
+func (f Format) DecodedBytes(body []byte, most int) int64 {
+	switch f {
+	case NDJSON:
+		return events.FormatNDJSON.DecodedBytes(body, most)
+	case JSON:
+		return events.FormatJSON.DecodedBytes(body, most)
+	default:
+		return events.EventListBytes(body, most)
+	}
+}
+
 // Body is a body of events, and what they must be.
 type Body struct {
 	Data   []byte

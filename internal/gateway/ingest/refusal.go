@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 )
 
 // Refusal is why events are not taken, or why it is not known what became of them. Every door says
@@ -93,7 +95,7 @@ func TooLarge(message string) *Refusal {
 	return &Refusal{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Message: message}
 }
 
-// RefusalOf is the refusal for an error of the log, or of the wait for it.
+// RefusalOf is the refusal for an error of the gate, of the log, or of the wait for it.
 func RefusalOf(err error) *Refusal {
 	if r, ok := FindRefusal(err); ok {
 		return r
@@ -101,10 +103,13 @@ func RefusalOf(err error) *Refusal {
 	return internal.because(err)
 }
 
-// FindRefusal is [RefusalOf] for an error that may be none of the log's.
+// FindRefusal is [RefusalOf] for an error that may be none of theirs.
 func FindRefusal(err error) (r *Refusal, ok bool) {
 	if r, ok := errors.AsType[*Refusal](err); ok {
 		return r, true
+	}
+	if r, ok := errors.AsType[*admission.Refusal](err); ok {
+		return refusedByGate(r), true
 	}
 	for _, known := range []struct {
 		err    error
@@ -122,6 +127,17 @@ func FindRefusal(err error) (r *Refusal, ok bool) {
 		}
 	}
 	return nil, false
+}
+
+// refusedByGate is the refusal of what the gate does not let in.
+func refusedByGate(r *admission.Refusal) *Refusal {
+	e := Overloaded.because(r)
+	e.RetryAfter = int(r.RetryAfter / time.Second)
+	if r.Reason == admission.OverShare {
+		e.Status = http.StatusTooManyRequests
+		e.Message = "the app has too much under way, while others have something, too; nothing of the request was stored"
+	}
+	return e
 }
 
 // NotDurable is the refusal when the log had taken the events and then failed: some of them may be

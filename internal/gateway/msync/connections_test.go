@@ -129,7 +129,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	s.login("ann", "3").settle()
 }
 
-// crowded checks that there is no place for a login.
+// crowded checks that there is no slot for a login.
 func (s *server) crowded(app, user string) {
 	s.t.Helper()
 	conn, _, err := websocket.Dial(context.Background(), s.url(), nil)
@@ -155,7 +155,7 @@ func (s *server) tokenOf(app, user string) string {
 	return token
 }
 
-// An app with very many users holds all places only until another app asks for some: connections
+// An app with very many users holds all slots only until another app asks for some: connections
 // that came last end, and the app that was quiet gets as many as the other one, not more.
 func TestConnectionsAreSharedByApps(t *testing.T) {
 	s := startServer(t, open, func(c *config.Config) { c.SDK.MaxConnections = 4 })
@@ -185,8 +185,8 @@ func TestConnectionsAreSharedByApps(t *testing.T) {
 	}
 }
 
-// Addresses that hold all places of connections without a login give some to those who hold few.
-func TestPlacesBeforeTheLoginAreSharedByAddresses(t *testing.T) {
+// Addresses that hold all slots of connections without a login give some to those who hold few.
+func TestSlotsBeforeTheLoginAreSharedByAddresses(t *testing.T) {
 	s := startServer(t, open, func(c *config.Config) {
 		c.SDK.MaxConnections, c.SDK.PendingPerAddress, c.SDK.ProvisionTimeout = 16, 4, patience
 		c.HTTP.TrustedProxies = "127.0.0.1/32"

@@ -2,6 +2,7 @@ package msync
 
 import (
 	"context"
+	"time"
 
 	"github.com/receiptd/receiptd/consumers/notify"
 	"github.com/receiptd/receiptd/events"
@@ -30,6 +31,12 @@ type Inbox interface {
 	Append(message inbox.Message) (*inbox.Ticket, error)
 	// Open opens the mailbox of a user's device.
 	Open(ctx context.Context, app, user, device string) (*inbox.Mailbox, error)
-	// Online reports whether a device of the user is connected.
-	Online(app, user string) bool
+}
+
+// Elsewhere is the connections of users to other processes. [presence.Elsewhere] is one.
+type Elsewhere interface {
+	// Online returns those of an app's users who are connected to one of them.
+	Online(ctx context.Context, app string, users []string) []string
+	// Renew lets a user's connections there last until a later time.
+	Renew(ctx context.Context, app, user string, expires time.Time)
 }

@@ -87,9 +87,9 @@ type userKey struct{ app, user string }
 // clients counts the connections, and knows who is logged in.
 type clients struct {
 	limits Limits
-	// pending are the places of connections that have not said who they are, by address, and joined
+	// pending are the slots of connections that have not said who they are, by address, and joined
 	// those of sessions, by app.
-	pending, joined *fair.Places
+	pending, joined *fair.Slots
 
 	mu     sync.Mutex
 	closed bool
@@ -110,14 +110,14 @@ type userSessions struct {
 func newClients(limits Limits, weight func(app string) int) *clients {
 	return &clients{
 		limits: limits, users: make(map[userKey]*userSessions),
-		pending: fair.NewPlaces(max(limits.Connections/4, limits.PendingPerAddress), nil),
-		joined:  fair.NewPlaces(limits.Connections, weight),
+		pending: fair.NewSlots(max(limits.Connections/4, limits.PendingPerAddress), nil),
+		joined:  fair.NewSlots(limits.Connections, weight),
 	}
 }
 
-// enter counts a connection until leave, and gives it a place among those that have not said who
+// enter counts a connection until leave, and gives it a slot among those that have not said who
 // they are, until it leaves that or lost is called. Or it returns why it is refused.
-func (c *clients) enter(address string, lost func()) (place *fair.Place, refused string) {
+func (c *clients) enter(address string, lost func()) (slot *fair.Slot, refused string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -126,11 +126,11 @@ func (c *clients) enter(address string, lost func()) (place *fair.Place, refused
 	case c.pending.Of(address) >= c.limits.PendingPerAddress:
 		return nil, refusedAddress
 	}
-	if place = c.pending.Take(address, lost); place == nil {
+	if slot = c.pending.Take(address, lost); slot == nil {
 		return nil, refusedTotal
 	}
 	c.connections.Add(1)
-	return place, ""
+	return slot, ""
 }
 
 func (c *clients) leave() { c.connections.Done() }
@@ -157,7 +157,7 @@ func (c *clients) join(s *session) (refused string) {
 	if len(p.sessions) >= c.limits.PerUser {
 		return refusedUser
 	}
-	if s.place = c.joined.Take(s.app, func() { s.fail(errCrowded) }); s.place == nil {
+	if s.slot = c.joined.Take(s.app, func() { s.fail(errCrowded) }); s.slot == nil {
 		c.forget(key, p)
 		return refusedTotal
 	}
@@ -170,14 +170,14 @@ func (c *clients) part(s *session) {
 	key := userKey{s.app, s.user}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.place.Leave()
+	s.slot.Leave()
 	p := c.users[key]
 	delete(p.sessions, s)
 	c.forget(key, p)
 }
 
 // forget forgets a user who has no session, once they might send a whole burst again: who connects
-// anew may send no more than who stays. c.mu is held.
+// anew may send no more than one who stays. c.mu is held.
 func (c *clients) forget(key userKey, p *userSessions) {
 	if len(p.sessions) > 0 || c.users[key] != p || p.leaving {
 		return
@@ -200,6 +200,14 @@ func (c *clients) forget(key userKey, p *userSessions) {
 func filled(l *rate.Limiter) time.Duration {
 	missing := float64(l.Burst()) - l.Tokens()
 	return time.Duration(missing / float64(l.Limit()) * float64(time.Second))
+}
+
+// online reports whether a user has a session.
+func (c *clients) online(app, user string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.users[userKey{app, user}]
+	return p != nil && len(p.sessions) > 0
 }
 
 func (c *clients) renew(app, user string, expires time.Time) {

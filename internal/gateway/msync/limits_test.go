@@ -245,7 +245,7 @@ func TestDrainAnswersWhatWasSent(t *testing.T) {
 	}
 }
 
-// Who connects anew may send no more than who stays, and is forgotten all the same.
+// Whoever connects anew may send no more than one who stays, and is forgotten all the same.
 func TestReconnectingAllowsNoMoreSends(t *testing.T) {
 	s := startServer(t, open, func(c *config.Config) { c.SDK.SendsPerSecond = 1 }) // 10 at once
 	began, taken := time.Now(), 0

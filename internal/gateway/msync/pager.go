@@ -269,8 +269,8 @@ func (c *session) takeSummary() error {
 		return errInternal
 	}
 	if pg.upto == nil && len(summary.Upto) > 0 { // the first time: from now on the device is known
-		c.srv.seen.mark(c.app, c.user, c.device, make([]uint64, len(summary.Upto)))
-		if c.srv.cfg.Shared {
+		c.srv.seen.note(c.app, c.user, c.device, make([]uint64, len(summary.Upto)))
+		if c.srv.cfg.Elsewhere != nil {
 			c.srv.seen.soon(c.app, c.user)
 		}
 	}
@@ -306,7 +306,7 @@ func (c *session) acknowledge(p *page) {
 		c.box.Acknowledge(p.position)
 	}
 	if p.upto != nil {
-		c.srv.seen.mark(c.app, c.user, c.device, p.upto)
+		c.srv.seen.note(c.app, c.user, c.device, p.upto)
 	}
 }
 

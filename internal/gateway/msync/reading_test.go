@@ -78,8 +78,8 @@ func frameTo(peer string, b *msyncpb.Body) []byte {
 	return encode(&msyncpb.Frame{Payload: encode(&msyncpb.SyncUp{Meta: meta})})
 }
 
-// Who sends large messages as a client does that was away for long, and on several devices, notices
-// nothing of the bounds.
+// A user who sends large messages as a client does that was away for long, and on several devices,
+// notices nothing of the bounds.
 func TestBurstsOfLargeMessagesAreTaken(t *testing.T) {
 	s := startServer(t, open)
 	var all sync.WaitGroup

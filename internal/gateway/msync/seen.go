@@ -19,14 +19,14 @@ const seenAtOnce = 32
 // seen gathers what authors have acknowledged of their receipts, as a watermark for each device and
 // partition. It is written in the background: an event a second for each device at most.
 type seen struct {
-	turns  *writebehind.Turns[userKey, watermarks]
+	buffer *writebehind.Buffer[userKey, watermarks]
 	log    gateway.Acknowledger
 	logger *slog.Logger
 }
 
 func newSeen(log gateway.Acknowledger, logger *slog.Logger) *seen {
 	s := &seen{log: log, logger: logger}
-	s.turns = writebehind.New(s.write, higher)
+	s.buffer = writebehind.New(s.write, higher)
 	return s
 }
 
@@ -47,10 +47,10 @@ func higher(older, newer watermarks) watermarks {
 	return newer
 }
 
-// mark notes that a user has seen their receipts up to these sequences on a device; with none but 0
-// that they have such a device. The slice is seen's from here on.
-func (s *seen) mark(app, user, device string, upto []uint64) {
-	s.turns.Put(userKey{app, user}, watermarks{device: upto})
+// note remembers that a user has seen their receipts up to these sequences on a device; with none
+// but 0 that they have such a device. The slice is seen's from here on.
+func (s *seen) note(app, user, device string, upto []uint64) {
+	s.buffer.Put(userKey{app, user}, watermarks{device: upto})
 }
 
 // write appends the events. It removes from changes what is in the log.
@@ -99,25 +99,25 @@ func (s *seen) writeUser(ctx context.Context, user userKey, devices watermarks) 
 // soon has what a user's devices have said written next, if anything waits: another process that
 // serves one of them cannot settle it.
 func (s *seen) soon(app, user string) {
-	if key := (userKey{app, user}); s.turns.Waiting(key) {
-		s.turns.Hurry(key)
+	if key := (userKey{app, user}); s.buffer.Waiting(key) {
+		s.buffer.Hurry(key)
 	}
 }
 
 func (s *seen) run(ctx context.Context) {
-	s.turns.Run(ctx, func(err error) {
+	s.buffer.Run(ctx, func(err error) {
 		s.logger.Warn("sdk: what authors have seen could not be stored, trying again", "error", err)
 	})
 }
 
 // flush writes all that was gathered. What fails is kept for the next time.
-func (s *seen) flush(ctx context.Context) error { return s.turns.Flush(ctx) }
+func (s *seen) flush(ctx context.Context) error { return s.buffer.Flush(ctx) }
 
 // settle writes what a user has acknowledged, on whichever device, and waits for what is being
 // written, so that their summary has none of it: a user who comes back within the second would be
 // told again.
 func (s *seen) settle(ctx context.Context, app, user string) {
-	if err := s.turns.FlushKey(ctx, userKey{app, user}); err != nil {
+	if err := s.buffer.FlushKey(ctx, userKey{app, user}); err != nil {
 		s.logger.Warn("sdk: what an author has seen could not be stored, trying again", "error", err)
 	}
 }

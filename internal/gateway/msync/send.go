@@ -126,7 +126,7 @@ func (c *session) complete(list []*sending) {
 			x.refused = c.decision(ctx, x)
 		}
 		if x.refused == nil && x.body != nil {
-			x.refused = c.distribute(x)
+			x.refused = c.distribute(ctx, x)
 		}
 		if x.stored == nil {
 			c.answer(x)
@@ -192,8 +192,8 @@ func (c *session) again(x *sending) *refusal {
 
 // distribute begins to put a message into the inboxes of its recipients, and into that of its
 // sender for their other devices.
-func (c *session) distribute(x *sending) *refusal {
-	to, refused := c.recipients(x)
+func (c *session) distribute(ctx context.Context, x *sending) *refusal {
+	to, refused := c.recipients(ctx, x)
 	if refused != nil {
 		return refused
 	}
@@ -231,8 +231,9 @@ func (c *session) notDistributed(x *sending, err error) *refusal {
 	return &sendUndelivered
 }
 
-func (c *session) recipients(x *sending) ([]string, *refusal) {
-	to := []string{x.event.Peer, c.user}
+// recipients are those into whose inboxes a message goes, its sender among them.
+func (c *session) recipients(ctx context.Context, x *sending) ([]string, *refusal) {
+	to := []string{x.event.Peer}
 	if x.event.Group != "" {
 		group, err := c.srv.cfg.State.Group(c.app, x.event.Group)
 		switch {
@@ -247,10 +248,13 @@ func (c *session) recipients(x *sending) ([]string, *refusal) {
 			to[i] = group.Members[i].User
 		}
 	}
-	return slices.DeleteFunc(to, func(user string) bool {
-		return user != c.user && x.route == msyncpb.Meta_DIRECTED && !slices.Contains(x.directed, user) ||
-			x.route == msyncpb.Meta_ONLINE && !c.srv.cfg.Inbox.Online(c.app, user)
-	}), nil
+	to = slices.DeleteFunc(to, func(user string) bool {
+		return user == c.user || x.route == msyncpb.Meta_DIRECTED && !slices.Contains(x.directed, user)
+	})
+	if x.route == msyncpb.Meta_ONLINE {
+		to = c.srv.online(ctx, c.app, to)
+	}
+	return append(to, c.user), nil
 }
 
 // answer tells the client what became of a send.

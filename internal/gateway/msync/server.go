@@ -18,7 +18,7 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/admission"
 )
 
-// Config is what a [Server] is made of. All fields but Limits are required.
+// Config is what a [Server] is made of. All fields but Limits, Gate and Elsewhere are required.
 type Config struct {
 	State    State
 	Log      gateway.Log
@@ -31,8 +31,8 @@ type Config struct {
 	Gate *admission.Gate
 	// Partitions is the number of partitions of the log.
 	Partitions int
-	// Shared: other processes serve devices of the same users.
-	Shared bool
+	// Elsewhere, if set, is the other processes that serve devices of the same users.
+	Elsewhere Elsewhere
 
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
@@ -98,16 +98,12 @@ func (s *Server) Close(ctx context.Context) error {
 	return s.seen.flush(ctx)
 }
 
-// Renew lets the open sessions of a user last until a later time than their tokens said, because
-// the user has presented a newer one.
-func (s *Server) Renew(app, user string, expires time.Time) { s.clients.renew(app, user, expires) }
-
 // ServeHTTP takes over one connection and returns at once, so that what the HTTP server needs for a
 // request is not kept for as long as the session lasts.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	address := gateway.Address(r.RemoteAddr)
 	pending, cut := context.WithCancelCause(context.Background())
-	place, reason := s.clients.enter(address, func() { cut(errCrowded) })
+	slot, reason := s.clients.enter(address, func() { cut(errCrowded) })
 	if reason != "" {
 		cut(nil)
 		s.metrics.refused.WithLabelValues(reason).Inc()
@@ -116,23 +112,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
-		// A page may come from anywhere: the proof of who connects is in PROVISION, never in a
-		// cookie.
+		// A page may come from anywhere: its user is proven by PROVISION, never by a cookie.
 		InsecureSkipVerify: true,
 		CompressionMode:    websocket.CompressionDisabled,
 	})
 	if err != nil {
 		s.metrics.refused.WithLabelValues(refusedUpgrade).Inc()
 		cut(nil)
-		place.Leave()
+		slot.Leave()
 		s.clients.leave()
 		return // Accept has answered
 	}
-	go s.serve(pending, conn, func() { place.Leave(); cut(nil) })
+	go s.serve(pending, conn, func() { slot.Leave(); cut(nil) })
 }
 
 // serve serves a connection until it ends. It calls known when it knows whose it is, or that nobody
-// will; until then, pending ends when it has lost its place.
+// will; until then, pending ends when it has lost its slot.
 func (s *Server) serve(pending context.Context, conn *websocket.Conn, known func()) {
 	s.metrics.connections.Inc()
 	defer s.metrics.connections.Dec() // last, so that it shows no room before there is
@@ -188,7 +183,7 @@ var (
 	errProvision = errors.New("not_provisioned")
 	errRefused   = errors.New("login_refused")
 	errInternal  = errors.New("internal")
-	errCrowded   = errors.New(refusedTotal) // or its place has gone to another app
+	errCrowded   = errors.New(refusedTotal) // or its slot has gone to another app
 )
 
 // closing returns the code and text that end a connection for a reason.

@@ -26,7 +26,7 @@ type session struct {
 
 	sub    *notify.Subscription
 	box    *inbox.Mailbox
-	place  *fair.Place
+	slot   *fair.Slot
 	sends  *rate.Limiter // the user's
 	bytes  *rate.Limiter // the user's
 	frames *rate.Limiter
@@ -53,7 +53,7 @@ type ask struct {
 }
 
 // converse serves a connection until it ends, and returns how to close it. It calls known once it
-// knows whose it is; until then, pending ends when it has lost its place.
+// knows whose it is; until then, pending ends when it has lost its slot.
 func (s *Server) converse(pending context.Context, conn *websocket.Conn, known func()) (websocket.StatusCode, string) {
 	c, err := s.provision(pending, conn)
 	if err != nil {
@@ -82,7 +82,7 @@ func (c *session) release() {
 	c.stopTimers()
 	c.sub.Close()
 	c.box.Close()
-	if c.srv.cfg.Shared {
+	if c.srv.cfg.Elsewhere != nil {
 		c.srv.seen.soon(c.app, c.user)
 	}
 	c.srv.clients.part(c)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
+	"github.com/receiptd/receiptd/internal/lab/metrictest"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 	"github.com/receiptd/receiptd/internal/runtime"
 )
@@ -225,10 +226,6 @@ func eventually(t testing.TB, what string, ok func() bool) {
 // metric is the value of a series, as /metrics shows it; 0 if it is not there.
 func (s *server) metric(series string) (value float64) {
 	s.t.Helper()
-	for line := range strings.SplitSeq(string(s.api("GET", "/metrics", "").body), "\n") {
-		if rest, ok := strings.CutPrefix(line, series+" "); ok {
-			_, _ = fmt.Sscan(rest, &value)
-		}
-	}
+	value, _ = metrictest.Sum(string(s.api("GET", "/metrics", "").body), series)
 	return value
 }

@@ -34,19 +34,19 @@ func (l *seenLog) Seen(_ context.Context, _, _, device string, upto []uint64) er
 }
 
 // A device that shows itself is known before what another one acknowledges at the same moment is
-// gone for who is not known.
+// gone for one who is not known.
 func TestDevicesShowThemselvesFirst(t *testing.T) {
 	log := new(seenLog)
 	s := newSeen(log, nil)
-	s.mark("o#a", "alice", "aphone", []uint64{7, 2})
-	s.mark("o#a", "alice", "tablet", []uint64{0, 0})
+	s.note("o#a", "alice", "aphone", []uint64{7, 2})
+	s.note("o#a", "alice", "tablet", []uint64{0, 0})
 	s.settle(t.Context(), "o#a", "alice")
 	if want := []string{"tablet[0 0]", "aphone[7 2]"}; !slices.Equal(log.calls, want) {
 		t.Errorf("%q, want %q", log.calls, want)
 	}
 }
 
-// What is wanted soon does not wait for its turn.
+// What is wanted soon does not wait for a second.
 func TestWhatIsSeenIsWrittenSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -57,7 +57,7 @@ func TestWhatIsSeenIsWrittenSoon(t *testing.T) {
 		began := time.Now()
 		for i := range 50 {
 			user := fmt.Sprint("u", i)
-			s.mark("o#a", user, "phone", []uint64{1})
+			s.note("o#a", user, "phone", []uint64{1})
 			s.soon("o#a", user)
 			s.soon("o#a", "another")
 			synctest.Wait()

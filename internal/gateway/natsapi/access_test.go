@@ -19,12 +19,12 @@ import (
 func TestAnswersGoToInboxesOnly(t *testing.T) {
 	server := natstest.StartServer(t)
 	log := natstest.OpenLog(t, eventlog.Config{URL: server.URL(), Partitions: 1})
-	nc, err := log.ConnectRequests(t.Context(), "door")
+	conns, err := log.ConnectRequests(t.Context(), "door")
 	if err != nil {
 		t.Fatal(err)
 	}
 	door, err := New(Config{
-		Conn: nc, Log: log, State: fakeState{}, Budget: &budget{room: allRoom}, Registerer: prometheus.NewRegistry(), Logger: natstest.Logger(t),
+		Conns: conns, Log: log, State: fakeState{}, Registerer: prometheus.NewRegistry(), Logger: natstest.Logger(t),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -69,12 +69,12 @@ func TestOutsideClusterAsItIsDeployed(t *testing.T) {
 	log := natstest.OpenLog(t, eventlog.Config{URL: as("receiptd", "a"), Partitions: 2})
 	var doors []*Door
 	for range 2 {
-		nc, err := log.ConnectRequests(t.Context(), "door")
+		conns, err := log.ConnectRequests(t.Context(), "door")
 		if err != nil {
 			t.Fatal(err)
 		}
 		door, err := New(Config{
-			Conn: nc, Log: log, State: fakeState{}, Budget: &budget{room: allRoom}, Registerer: prometheus.NewRegistry(), Logger: natstest.Logger(t),
+			Conns: conns, Log: log, State: fakeState{}, Registerer: prometheus.NewRegistry(), Logger: natstest.Logger(t),
 		})
 		if err != nil {
 			t.Fatal(err)

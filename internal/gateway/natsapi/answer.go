@@ -18,13 +18,12 @@ import (
 
 // settle waits until a group is durable and answers its requests.
 func (d *Door) settle(g *group, ticket *eventlog.Ticket, err error) {
-	clear(g.events) // the log has them, and they hold on to the bodies
 	defer d.recycle(g)
 	if err != nil {
 		for i := range g.requests {
-			d.refuse(g.requests[i].reply, ingest.RefusalOf(err))
-			d.done(&g.requests[i])
+			d.refuse(g.requests[i].asker, d.reason(err, g.app, &g.requests[i]))
 		}
+		d.done(g.app, len(g.requests))
 		return
 	}
 	ctx, cancel := context.WithTimeout(d.stopping, d.cfg.Limits.Store)
@@ -47,20 +46,19 @@ func (d *Door) settle(g *group, ticket *eventlog.Ticket, err error) {
 		switch {
 		case slices.ContainsFunc(locations, func(at eventlog.Location) bool { return at.Sequence == 0 }):
 			// Nothing is known of an entry that is still under way.
-			d.refuse(q.reply, ingest.NotDurable(err))
-			d.done(q)
+			d.refuse(q.asker, ingest.NotDurable(err))
 		case q.applied:
 			accepted += q.n
-			waiting = append(waiting, outcomes{*q, slices.Clone(locations)})
+			waiting = append(waiting, outcomes{*q, g.app, slices.Clone(locations)})
 		default:
 			accepted += q.n
-			g.answer = ingest.AppendPositions(ingest.AppendAccepted(g.answer[:0], q.n), positions(locations), d.hints.Of(q.app))
-			d.send(q.reply, g.answer)
-			d.done(q)
+			g.answer = ingest.AppendPositions(ingest.AppendAccepted(g.answer[:0], q.n), positions(locations), d.hints.Of(g.app))
+			d.send(q.asker, g.answer)
 		}
 		locations = locations[:0]
 	}
 	d.metrics.taken(len(g.requests), accepted)
+	d.done(g.app, len(g.requests)-len(waiting))
 	if len(waiting) > 0 {
 		d.outcomes.Go(func() { d.tell(waiting) })
 	}
@@ -87,6 +85,7 @@ func positions(locations []eventlog.Location) []eventlog.Position {
 // outcomes is a request that waits for them.
 type outcomes struct {
 	request
+	app       string
 	locations []eventlog.Location
 }
 
@@ -99,11 +98,11 @@ func (d *Door) tell(waiting []outcomes) {
 		q := &waiting[i]
 		answer, err := q.answer(ctx, &reader)
 		if err != nil {
-			d.refuse(q.reply, ingest.NotApplied(err, q.n, positions(q.locations)))
+			d.refuse(q.asker, ingest.NotApplied(err, q.n, positions(q.locations)))
 		} else {
-			d.sendAt(q.reply, answer, positions(q.locations))
+			d.sendAt(q.asker, answer, positions(q.locations))
 		}
-		d.done(&q.request)
+		d.done(q.app, 1)
 	}
 }
 
@@ -121,12 +120,12 @@ func (q *outcomes) answer(ctx context.Context, reader *gateway.OutcomeReader) ([
 }
 
 // send answers a request, if it wants to know.
-func (d *Door) send(reply string, body []byte) {
-	if reply == "" {
+func (d *Door) send(to asker, body []byte) {
+	if to.reply == "" {
 		return
 	}
-	if err := d.cfg.Conn.Publish(reply, body); err != nil {
-		d.metrics.unanswered.Inc() // the connection is gone, and so is who waited
+	if err := to.conn.Publish(to.reply, body); err != nil {
+		d.metrics.unanswered.Inc() // the connection is gone, and so is whoever waited
 	}
 }
 
@@ -135,8 +134,8 @@ func (d *Door) send(reply string, body []byte) {
 const headerPosition = "Receiptd-Position"
 
 // sendAt answers a request, and says in a header where its events are, such as 0:12,3:44.
-func (d *Door) sendAt(reply string, body []byte, at []eventlog.Position) {
-	if reply == "" {
+func (d *Door) sendAt(to asker, body []byte, at []eventlog.Position) {
+	if to.reply == "" {
 		return
 	}
 	var text []byte
@@ -147,31 +146,31 @@ func (d *Door) sendAt(reply string, body []byte, at []eventlog.Position) {
 		text = strconv.AppendInt(text, int64(p.Partition), 10)
 		text = strconv.AppendUint(append(text, ':'), p.Sequence, 10)
 	}
-	m := nats.NewMsg(reply)
+	m := nats.NewMsg(to.reply)
 	m.Header[headerPosition] = []string{string(text)}
 	m.Data = body
-	if err := d.cfg.Conn.PublishMsg(m); err != nil {
+	if err := to.conn.PublishMsg(m); err != nil {
 		d.metrics.unanswered.Inc()
 	}
 }
 
 // refuse answers a request with an error.
-func (d *Door) refuse(reply string, r *ingest.Refusal) {
+func (d *Door) refuse(to asker, r *ingest.Refusal) {
 	d.metrics.refused(r.Code, 1)
 	if r.Status == 500 {
 		d.cfg.Logger.Error("a NATS request failed", slog.Any("error", r.Cause))
 	}
-	if reply == "" {
+	if to.reply == "" {
 		return
 	}
-	m := nats.NewMsg(reply)
+	m := nats.NewMsg(to.reply)
 	m.Header[micro.ErrorHeader] = []string{r.Message}
 	m.Header[micro.ErrorCodeHeader] = []string{strconv.Itoa(r.Status)}
 	if r.RetryAfter > 0 {
 		m.Header["Retry-After"] = []string{strconv.Itoa(r.RetryAfter)}
 	}
 	m.Data = r.Body()
-	if err := d.cfg.Conn.PublishMsg(m); err != nil {
+	if err := to.conn.PublishMsg(m); err != nil {
 		d.metrics.unanswered.Inc()
 	}
 }

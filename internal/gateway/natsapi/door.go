@@ -10,22 +10,22 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/ingest"
 )
 
 // Config is what a [Door] is made of.
 type Config struct {
-	// Conn is where the requests come; it is the door's alone, and closed by it.
-	Conn  *nats.Conn
+	// Conns are where the requests come; they are the door's alone, and closed by it. What comes on
+	// one keeps no other waiting.
+	Conns []*nats.Conn
 	Log   gateway.Log
 	State State
-	// Budget bounds what the requests take in memory.
-	Budget gateway.Budget
+	// Gate admits requests; nil = one of its own, with its defaults.
+	Gate *admission.Gate
 
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
@@ -45,8 +45,6 @@ type Limits struct {
 	BodyBytes int64
 	// Events bounds the events of one request. Default 10,000.
 	Events int
-	// Requests bounds those that are not answered yet. Default 65,536.
-	Requests int64
 	// Submit is how long requests wait for room in the log's queue before they are refused. Default
 	// 5 s.
 	Submit time.Duration
@@ -60,7 +58,6 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	gateway.OrDefault(&l.BodyBytes, 8<<20)
 	gateway.OrDefault(&l.Events, 10_000)
-	gateway.OrDefault(&l.Requests, 65_536)
 	gateway.OrDefault(&l.Submit, 5*time.Second)
 	gateway.OrDefault(&l.Store, 30*time.Second)
 	gateway.OrDefault(&l.Apply, 10*time.Second)
@@ -68,13 +65,13 @@ func (l Limits) withDefaults() Limits {
 }
 
 const (
-	serviceName    = "receiptd"
-	serviceVersion = "1.0.0" // of the protocol
-	queueGroup     = "receiptd"
-
-	// groups is how many are submitted and not answered: enough for one to be stored while the next
-	// ones are put into the log's queues, and few enough for requests to gather meanwhile.
+	// groups is how many of an app are submitted and not answered: enough for one to be stored
+	// while the next ones are put into the log's queues, and few enough for requests to gather
+	// meanwhile.
 	groups = 4
+	// groupEvents bounds the events of a group of several requests. The log takes a submit whole,
+	// and those of others wait behind it.
+	groupEvents = 4096
 )
 
 // Door takes requests from [New] until [Door.Close].
@@ -82,27 +79,20 @@ type Door struct {
 	cfg     Config
 	metrics *metrics
 	hints   *ingest.Hints
-	service micro.Service
-
-	// What the one goroutine that the requests come on needs.
-	decoder events.Decoder
-	decoded []events.Event
-	app     app
+	desks   []*desk
 
 	requests atomic.Int64 // not answered yet
 
-	mu        sync.Mutex
-	gathering *group
-	spare     []*group
-	wake      chan struct{} // holds a token while there may be something to submit
+	mu    sync.Mutex
+	lanes map[string]*lane // by app, of which something has come and is not answered
+	spare []*group
+	over  bool // no more requests are taken
 
-	submitting sync.Mutex // held while a group is taken and submitted, so that groups stay in order
-	workers    sync.WaitGroup
-	outcomes   sync.WaitGroup
+	workers  sync.WaitGroup
+	outcomes sync.WaitGroup
 
 	stopping context.Context // ends when nothing is waited for any more
 	stop     context.CancelFunc
-	drained  chan struct{} // closed when no more requests come
 	closing  sync.Once
 	closed   error
 }
@@ -110,39 +100,23 @@ type Door struct {
 // New opens the door. Several servers of a cluster share the requests.
 func New(cfg Config) (*Door, error) {
 	cfg.Limits = cfg.Limits.withDefaults()
+	if cfg.Gate == nil {
+		cfg.Gate = admission.New(admission.Options{Registerer: cfg.Registerer})
+	}
 	d := &Door{
-		cfg: cfg, metrics: newMetrics(cfg.Registerer), hints: ingest.NewHints(cfg.State), gathering: new(group),
-		wake: make(chan struct{}, 1), drained: make(chan struct{}),
+		cfg: cfg, metrics: newMetrics(cfg.Registerer), hints: ingest.NewHints(cfg.State), lanes: map[string]*lane{},
 	}
 	d.metrics.watch(&d.requests)
 	d.stopping, d.stop = context.WithCancel(context.Background())
-	for range groups {
-		d.workers.Go(d.work)
-	}
-	var err error
-	d.service, err = micro.AddService(cfg.Conn, micro.Config{
-		Name: serviceName, Version: serviceVersion, Description: "takes receipts and what belongs to them",
-		QueueGroup: queueGroup,
-	})
-	if err == nil {
-		err = d.service.AddEndpoint("submit", micro.HandlerFunc(d.handle), micro.WithEndpointSubject(events.SubmitSubjects),
-			micro.WithEndpointPendingLimits(pendingMessages, pendingBytes))
-	}
-	if err == nil {
-		err = cfg.Conn.FlushTimeout(subscribeTimeout) // from here on requests arrive
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("natsapi: %w", err), d.Close(context.Background()))
+	for _, conn := range cfg.Conns {
+		x := &desk{Door: d, conn: conn}
+		d.desks = append(d.desks, x)
+		if err := x.open(); err != nil {
+			return nil, errors.Join(fmt.Errorf("natsapi: %w", err), d.Close(context.Background()))
+		}
 	}
 	return d, nil
 }
-
-// What the client library holds of requests that have come and are not looked at yet. Requests are
-// looked at as fast as they come, so that this is not where they pile up: they are refused.
-const (
-	pendingMessages = 1 << 20
-	pendingBytes    = 64 << 20
-)
 
 // Close takes no more requests, answers those that came, and closes the connection. When the
 // context ends first, the rest is not answered, and its error returned. Further calls return what
@@ -156,26 +130,32 @@ func (d *Door) close(ctx context.Context) error {
 	defer d.stop()
 	defer context.AfterFunc(ctx, d.stop)()
 	var err error
-	if d.service != nil {
-		err = d.service.Stop()
+	for _, x := range d.desks {
+		err = errors.Join(err, x.unsubscribe())
 	}
-	// It only begins to unsubscribe. What comes before that is done is taken like the rest.
-	for d.cfg.Conn.NumSubscriptions() > 0 && !d.cfg.Conn.IsClosed() && d.stopping.Err() == nil {
-		time.Sleep(drainPoll)
+	// They only begin to unsubscribe. What comes before that is done is taken like the rest.
+	for _, x := range d.desks {
+		for x.conn.NumSubscriptions() > 0 && !x.conn.IsClosed() && d.stopping.Err() == nil {
+			time.Sleep(drainPoll)
+		}
 	}
-	close(d.drained)
+	d.mu.Lock()
+	d.over = true
+	d.mu.Unlock()
 	d.workers.Wait()
 	d.outcomes.Wait()
 	cutOff := d.stopping.Err() != nil
-	// A flush may succeed although its context has ended: it does not tell whether they were.
-	if e := d.cfg.Conn.FlushWithContext(ctx); cutOff || e != nil && ctx.Err() != nil {
+	for _, x := range d.desks {
+		// A flush may succeed although its context has ended: it does not tell whether they were.
+		if e := x.conn.FlushWithContext(ctx); e != nil && ctx.Err() != nil {
+			cutOff = true
+		}
+		x.conn.Close()
+	}
+	if cutOff {
 		err = errors.Join(err, fmt.Errorf("natsapi: requests were cut off: %w", context.Cause(ctx)))
 	}
-	d.cfg.Conn.Close()
 	return err
 }
 
-const (
-	subscribeTimeout = 30 * time.Second
-	drainPoll        = 5 * time.Millisecond
-)
+const drainPoll = 5 * time.Millisecond

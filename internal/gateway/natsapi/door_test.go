@@ -201,7 +201,7 @@ func TestOutcomesAreAnswered(t *testing.T) {
 	}
 }
 
-// A fold that is behind keeps those from their answers who asked for outcomes, and nobody else.
+// A fold that is behind keeps answers from those who asked for outcomes, and from nobody else.
 func TestOutcomesThatDoNotComeInTime(t *testing.T) {
 	h := open(t, func(cfg *Config) {
 		cfg.Limits.Apply = 50 * time.Millisecond

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"unsafe"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/ingest"
 )
 
@@ -24,34 +24,41 @@ const (
 
 // request is one that was taken.
 type request struct {
-	reply   string // empty if nobody wants to know
-	app     string
+	asker
 	n       int   // of its events, which follow those of the request before
+	size    int64 // of its body
 	applied bool  // it waits for the outcomes
-	bytes   int64 // of the budget
+}
+
+// asker is whoever waits for an answer.
+type asker struct {
+	conn  *nats.Conn // on which they asked
+	reply string     // empty if nobody wants to know
+}
+
+// head is what the headers of a request say of its body.
+type head struct {
+	format  ingest.Format
+	key, id string
 }
 
 // app is the one of the last request: nearly always it is that of the next one, too.
 type app struct{ subject, key string }
 
-// What a request is taken to need in memory beside its body, itself and for each event. The body's
-// own bytes come on top, since the events share them.
-const (
-	requestBytes = 512
-	eventBytes   = int64(unsafe.Sizeof(events.Event{}))
-)
+// requestBytes is what a request is taken to need in memory until it is answered. Its body, which
+// its events share, and the events come on top until the log has them.
+const requestBytes = 512
 
 // handle takes a request. It is called for one after the other.
-func (d *Door) handle(r micro.Request) {
-	reply := r.Reply()
-	if !answerable(reply) {
+func (x *desk) handle(r micro.Request) {
+	q := request{asker: asker{x.conn, r.Reply()}}
+	if !answerable(q.reply) {
 		// Whoever asks for it could have receiptd write where the requester itself may not.
-		d.metrics.refused("bad_reply", 1)
+		x.metrics.refused("bad_reply", 1)
 		return
 	}
-	q := request{reply: reply}
-	if err := d.take(r, &q); err != nil {
-		d.refuse(reply, ingest.RefusalOf(err))
+	if err := x.take(r, &q); err != nil {
+		x.refuse(q.asker, ingest.RefusalOf(err))
 	}
 }
 
@@ -61,94 +68,94 @@ func answerable(reply string) bool {
 	return !strings.HasPrefix(reply, "$") && !strings.HasPrefix(reply, "receipts.")
 }
 
-func (d *Door) take(r micro.Request, q *request) error {
+func (x *desk) take(r micro.Request, q *request) error {
 	data := r.Data()
-	if int64(len(data)) > d.cfg.Limits.BodyBytes {
-		return ingest.TooLarge(fmt.Sprintf("the body is larger than %d bytes", d.cfg.Limits.BodyBytes))
+	if int64(len(data)) > x.cfg.Limits.BodyBytes {
+		return ingest.TooLarge(fmt.Sprintf("the body is larger than %d bytes", x.cfg.Limits.BodyBytes))
 	}
-	if err := d.find(r.Subject()); err != nil {
+	if err := x.find(r.Subject()); err != nil {
 		return err
 	}
-	if d.requests.Add(1) > d.cfg.Limits.Requests {
-		d.requests.Add(-1)
-		return ingest.Overloaded
-	}
-	q.bytes = int64(len(data)) + requestBytes
-	if !d.cfg.Budget.Take(q.bytes) {
-		d.requests.Add(-1)
-		return ingest.Overloaded
-	}
-	err := d.decode(r, q)
-	if more := int64(q.n) * eventBytes; err == nil {
-		if d.cfg.Budget.Take(more) {
-			q.bytes += more
-		} else {
-			err = ingest.Overloaded
-		}
-	}
+	h, err := headOf(r, q)
 	if err != nil {
-		clear(d.decoded)
-		d.done(q)
 		return err
 	}
-	q.app = d.app.key
-	d.gather(q)
-	return nil
+	q.size = int64(len(data))
+	body := ingest.Body{Data: data, Format: h.format, App: x.app.key, Limit: x.cfg.Limits.Events}
+	held := requestBytes + q.size + h.format.DecodedBytes(data, body.Limit)
+	weighs := admission.Gathered{Requests: 1, Size: q.size, Held: held}
+	if err := x.cfg.Gate.Gather(x.who(x.app.key), weighs); err != nil {
+		return err
+	}
+	x.requests.Add(1)
+	if err = x.decode(&body, h); err == nil {
+		q.n = len(x.decoded)
+		err = x.gather(q, weighs)
+	}
+	clear(x.decoded) // they hold on to the body
+	if err != nil {
+		x.cfg.Gate.Submitted(x.who(x.app.key), weighs, false, 0)
+		x.requests.Add(-1)
+	}
+	return err
 }
 
+// who is an app, to the gate.
+func (d *Door) who(app string) admission.Who { return admission.Who{App: app, Door: "nats"} }
+
 // find looks up the app of a subject.
-func (d *Door) find(subject string) error {
-	if subject != d.app.subject || d.app.key == "" {
+func (x *desk) find(subject string) error {
+	if subject != x.app.subject || x.app.key == "" {
 		key, err := events.ParseSubmitSubject(subject)
 		if err != nil {
 			return ingest.Invalid("subject", err.Error())
 		}
-		d.app = app{subject: subject, key: key}
+		x.app = app{subject: subject, key: key}
 	}
-	if _, _, ok := d.cfg.State.Settings(d.app.key); !ok {
+	if _, _, ok := x.cfg.State.Settings(x.app.key); !ok {
 		return ingest.NoApp
 	}
 	return nil
 }
 
-// decode fills in d.decoded, and what the headers say.
-func (d *Door) decode(r micro.Request, q *request) error {
-	format, key := ingest.JSON, ""
-	id := ""
-	if h := r.Headers(); len(h) > 0 {
-		var err error
-		if contentType := h.Get(headerContentType); contentType != "" {
-			if format, err = ingest.FormatOf(contentType); err != nil {
-				return err
-			}
-		}
-		if h.Get(headerContentEncoding) != "" {
-			return &ingest.Refusal{
-				Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Field: headerContentEncoding,
-				Message: "Content-Encoding: a request is not compressed",
-			}
-		}
-		switch wait := h.Get(headerWait); wait {
-		case "", "durable":
-		case "applied":
-			q.applied = true
-		default:
-			return ingest.Invalid(headerWait, "neither durable nor applied")
-		}
-		if key, err = ingest.KeyOf(headerKey, h.Values(headerKey)); err != nil {
-			return err
-		}
-		id = h.Get(headerMessageID)
+// headOf reads the headers.
+func headOf(r micro.Request, q *request) (x head, err error) {
+	x.format = ingest.JSON
+	h := r.Headers()
+	if len(h) == 0 {
+		return x, nil
 	}
-	var err error
-	body := ingest.Body{Data: r.Data(), Format: format, App: d.app.key, Limit: d.cfg.Limits.Events}
-	d.decoded, err = body.Decode(d.decoded[:0], &d.decoder)
-	d.decoder.Detach() // the events wait for others, and the decoder does not
+	if contentType := h.Get(headerContentType); contentType != "" {
+		if x.format, err = ingest.FormatOf(contentType); err != nil {
+			return x, err
+		}
+	}
+	if h.Get(headerContentEncoding) != "" {
+		return x, &ingest.Refusal{
+			Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Field: headerContentEncoding,
+			Message: "Content-Encoding: a request is not compressed",
+		}
+	}
+	switch wait := h.Get(headerWait); wait {
+	case "", "durable":
+	case "applied":
+		q.applied = true
+	default:
+		return x, ingest.Invalid(headerWait, "neither durable nor applied")
+	}
+	x.id = h.Get(headerMessageID)
+	x.key, err = ingest.KeyOf(headerKey, h.Values(headerKey))
+	return x, err
+}
+
+// decode fills in x.decoded.
+func (x *desk) decode(body *ingest.Body, h head) (err error) {
+	x.decoded, err = body.Decode(x.decoded[:0], &x.decoder)
+	x.decoder.Detach() // the events wait for others, and the decoder does not
 	if err != nil {
 		return err
 	}
-	q.n = len(d.decoded)
-	name(d.decoded, body.Written, key, id)
+	name(x.decoded, body.Written, h.key, h.id)
 	return nil
 }
 
@@ -171,8 +178,8 @@ func name(evs []events.Event, written int, key, id string) {
 	}
 }
 
-// done gives back what a request had, once it is answered.
-func (d *Door) done(q *request) {
-	d.requests.Add(-1)
-	d.cfg.Budget.Give(q.bytes)
+// done gives back what n requests of an app had, once they are answered.
+func (d *Door) done(app string, n int) {
+	d.requests.Add(-int64(n))
+	d.cfg.Gate.Answered(d.who(app), int64(n)*requestBytes)
 }

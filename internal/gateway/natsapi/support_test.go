@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,22 +14,24 @@ import (
 
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
+	"github.com/receiptd/receiptd/internal/lab/metrictest"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 	"github.com/receiptd/receiptd/projections"
 )
 
 const (
 	subject  = "receipts.submit.acme.chat"
+	quiet    = "receipts.submit.acme.quiet"
 	patience = time.Minute
 )
 
-// fakeState knows one app, and decides what a test says.
+// fakeState knows two apps, and decides what a test says.
 type fakeState struct {
 	decide func(ctx context.Context, partition int, sequence uint64) ([]events.Outcome, error)
 }
 
 func (fakeState) Settings(app string) (events.Settings, uint64, bool) {
-	return events.DefaultSettings(), 1, app == "acme#chat"
+	return events.DefaultSettings(), 1, app == "acme#chat" || app == "acme#quiet"
 }
 
 func (s fakeState) Outcomes(ctx context.Context, partition int, sequence uint64) ([]events.Outcome, error) {
@@ -41,58 +42,28 @@ func (fakeState) Rejections(string, int) ([]projections.Rejection, error) {
 	return []projections.Rejection{{At: time.Now().UnixMilli(), Outcome: events.RejectedNotOpen}}, nil
 }
 
-// budget counts what is taken.
-type budget struct {
-	mu   sync.Mutex
-	room int64
-}
-
-func (b *budget) Take(n int64) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if n > b.room {
-		return false
-	}
-	b.room -= n
-	return true
-}
-
-func (b *budget) Give(n int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.room += n
-}
-
-func (b *budget) left() int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.room
-}
-
-const allRoom = 64 << 20
-
 // harness is a door over a real log and a real server, and a client on that.
 type harness struct {
-	t      *testing.T
-	log    *eventlog.Log
-	door   *Door
-	budget *budget
-	client *nats.Conn
+	t        *testing.T
+	log      *eventlog.Log
+	door     *Door
+	registry *prometheus.Registry
+	client   *nats.Conn
 }
 
 // open opens a door. gate, if set, is put in the place of the log.
 func open(t *testing.T, change func(*Config)) *harness {
 	t.Helper()
-	h := &harness{t: t, budget: &budget{room: allRoom}}
+	h := &harness{t: t, registry: prometheus.NewRegistry()}
 	h.log = natstest.OpenLog(t, eventlog.Config{
 		Partitions: 3, Ingress: eventlog.Ingress{Listen: "127.0.0.1:0", Password: "let me in"},
 	})
-	nc, err := h.log.ConnectRequests(t.Context(), "door")
+	conns, err := h.log.ConnectRequests(t.Context(), "door")
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := Config{
-		Conn: nc, Log: h.log, State: fakeState{}, Budget: h.budget, Registerer: prometheus.NewRegistry(), Logger: natstest.Logger(t),
+		Conns: conns, Log: h.log, State: fakeState{}, Registerer: h.registry, Logger: natstest.Logger(t),
 	}
 	if change != nil {
 		change(&cfg)
@@ -164,17 +135,33 @@ func (h *harness) request(to, body string, headers ...string) answer {
 	return a
 }
 
+// gauge is the value of a metric without labels.
+func (h *harness) gauge(name string) float64 {
+	h.t.Helper()
+	return metrictest.Value(h.t, h.registry, name)
+}
+
 // givesBack checks that all that requests held is given back, which is soon after their answers.
 func (h *harness) givesBack() {
 	h.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		held, requests := allRoom-h.budget.left(), h.door.requests.Load()
-		if held == 0 && requests == 0 {
-			return
-		}
+	for _, name := range []string{
+		"receiptd_nats_in_flight", "receiptd_admission_held_bytes", "receiptd_admission_queue_bytes", "receiptd_admission_queue_requests",
+	} {
+		h.await(name, 0)
+	}
+	h.door.mu.Lock()
+	defer h.door.mu.Unlock()
+	if len(h.door.lanes) > 0 {
+		h.t.Errorf("%d lanes are left", len(h.door.lanes))
+	}
+}
+
+// await waits until a metric has a value.
+func (h *harness) await(name string, value float64) {
+	h.t.Helper()
+	for deadline := time.Now().Add(patience); h.gauge(name) != value; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			h.t.Errorf("%d bytes and %d requests are not given back", held, requests)
-			return
+			h.t.Fatalf("%s is %v, not %v", name, h.gauge(name), value)
 		}
 	}
 }

@@ -67,8 +67,10 @@ type Result struct {
 	LatencyLoad float64 `json:"latency_load_receipts_per_s"`
 	P50         float64 `json:"p50_ms"`
 	P99         float64 `json:"p99_ms"`
+	P999        float64 `json:"p999_ms"`
 	IdleP50     float64 `json:"idle_p50_ms"`
 	IdleP99     float64 `json:"idle_p99_ms"`
+	IdleP999    float64 `json:"idle_p999_ms"`
 
 	// EntryEvents is the mean size of a log entry at full load, AckMS how long one took to be
 	// durable.

@@ -27,6 +27,7 @@ type Point struct {
 	Rate float64 `json:"receipts_per_s"`
 	P50  float64 `json:"p50_ms"`
 	P99  float64 `json:"p99_ms"`
+	P999 float64 `json:"p999_ms"`
 }
 
 // RunCurve finds the end-to-end rate and then measures latencies at n evenly spaced loads, the last

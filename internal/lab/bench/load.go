@@ -79,7 +79,7 @@ func (r *run) latency(ctx context.Context) error {
 		return err
 	}
 	p, err := r.latencyAt(ctx, r.result.EndToEnd*r.o.Latency, r.o.Duration/2)
-	r.result.LatencyLoad, r.result.P50, r.result.P99 = p.Rate, p.P50, p.P99
+	r.result.LatencyLoad, r.result.P50, r.result.P99, r.result.P999 = p.Rate, p.P50, p.P99, p.P999
 	return err
 }
 
@@ -98,7 +98,7 @@ func (r *run) latencyAt(ctx context.Context, rate float64, duration time.Duratio
 		return p, err
 	}
 	p.Rate = done.Rate()
-	p.P50, p.P99 = latencies.Quantile(0.5), latencies.Quantile(0.99)
+	p.P50, p.P99, p.P999 = latencies.Quantile(0.5), latencies.Quantile(0.99), latencies.Quantile(0.999)
 	return p, nil
 }
 
@@ -118,7 +118,7 @@ func (r *run) idle(ctx context.Context) error {
 		}
 		all.Add(time.Since(start))
 	}
-	r.result.IdleP50, r.result.IdleP99 = all.Quantile(0.5), all.Quantile(0.99)
+	r.result.IdleP50, r.result.IdleP99, r.result.IdleP999 = all.Quantile(0.5), all.Quantile(0.99), all.Quantile(0.999)
 	return nil
 }
 

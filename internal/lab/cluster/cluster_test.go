@@ -34,9 +34,9 @@ func TestNodesByThemselves(t *testing.T) {
 	meet := n.listen(n.hosts[:3], 6222)
 	a := startArchive(t, n)
 	nodes := startNodes(t, n, dir, n.hosts[:3], func(i int) []string {
-		return a.flags("--cluster-listen", meet[i], "--cluster-routes", strings.Join(meet, ","), "--cluster-secret", "the-secret-of-the-lab")
+		return a.flags(meeting(meet)(i)...)
 	})
-	stress(&lab{t: t, net: n, nodes: nodes, archive: a}, []string{"stop", "pause", "cut", "bit of a state", "sink"})
+	stress(&lab{t: t, net: n, nodes: nodes, archive: a}, []string{"stop", "pause", "cut", "bit of a state", "bit of a log", "sink"})
 }
 
 // stress has clients at work while the nemesis goes through the faults of a short form, or through

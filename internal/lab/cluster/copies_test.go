@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// view is what a node says of all copies. What it says of other nodes, and of marks, is of up to
-// some beats ago: entries that have come into the log since are not in it.
+// view is what a node says of all copies. What it says of other nodes, and of checksums, is of up
+// to some beats ago: entries that have come into the log since are not in it.
 type view struct{ Partitions []partitionView }
 
 type partitionView struct {
@@ -21,6 +21,7 @@ type partitionView struct {
 type copyView struct {
 	Node, Chain, Digest string
 	Sequence, Applied   uint64
+	State, Stuck        string
 }
 
 // state is that of a partition at an entry.
@@ -38,7 +39,7 @@ func (v view) same(nodes int, least map[int]uint64) (states map[int]state, err e
 	for _, p := range v.Partitions {
 		at := map[uint64]copyView{}
 		for _, c := range p.Copies {
-			if c.Digest == "" {
+			if c.Digest == "" || c.State == "quarantined" { // which tells why it is
 				settled = false
 				continue
 			}
@@ -95,7 +96,7 @@ func TestStatesAreComparedAtTheSameEntry(t *testing.T) {
 		v.Partitions = append(v.Partitions, partitionView{Copies: copies})
 		return v
 	}
-	old := copyView{"a", "c7", "d7", 7, 7}
+	old := copyView{Node: "a", Chain: "c7", Digest: "d7", Sequence: 7, Applied: 7}
 	b, c := old, old
 	b.Node, c.Node = "b", "c"
 	behind, other, none, early := c, c, c, c
@@ -113,7 +114,7 @@ func TestStatesAreComparedAtTheSameEntry(t *testing.T) {
 		{"older than an entry that is known of", at(old, b, c), 8, false, false},
 		{"one is missing", at(old, b), 7, false, false},
 		{"one is further", at(old, b, behind), 7, false, false},
-		{"one has no mark", at(old, b, none), 7, false, false},
+		{"one has no checksum", at(old, b, none), 7, false, false},
 		{"one was compared elsewhere", at(old, b, early), 6, false, false},
 		{"no partition", view{}, 7, false, false},
 		{"one differs", at(old, b, other), 7, false, true},

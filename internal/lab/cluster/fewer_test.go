@@ -68,19 +68,34 @@ func (l *lab) drained(r *rand.Rand) {
 // moved has a copy of a partition go to another node and back, while one of the two stands still or
 // is cut off.
 func (l *lab) moved(r *rand.Rand) {
-	p := pick(r, l.client.view().Partitions)
-	if len(p.Wanted) == 0 || len(p.Wanted) == len(l.nodes) {
-		l.t.Errorf("partition %d is to be on %v", p.Partition, p.Wanted)
-		return
-	}
-	from := pick(r, p.Wanted)
-	to := pick(r, slices.DeleteFunc(slices.Clone(l.nodes), func(m *machine) bool { return slices.Contains(p.Wanted, m.name) }))
-	path := fmt.Sprintf("/v1/cluster/partitions/%d/move", p.Partition)
-	l.client.must(pick(r, l.nodes), http.MethodPut, path, "", map[string]string{"from": from, "to": to.name})
-	l.t.Logf("partition %d moves from %s to %s", p.Partition, from, to.name)
+	path, from, to := l.move(r)
 	time.Sleep(l.lasts(r, l.longest)) // it is on its way, or there
-	l.disturb(r, pick(r, []*machine{to, l.nodes[slices.IndexFunc(l.nodes, func(m *machine) bool { return m.name == from })]}))
+	l.disturb(r, pick(r, []*machine{to, from}))
 	l.client.must(pick(r, l.nodes), http.MethodDelete, path, "", nil)
+}
+
+// move asks for a move of some copy to another node. What a view says may be of before the plan was
+// changed last: what is refused is chosen anew.
+func (l *lab) move(r *rand.Rand) (path string, from, to *machine) {
+	l.t.Helper()
+	var a answer
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		p := pick(r, l.client.view().Partitions)
+		on := slices.DeleteFunc(slices.Clone(l.nodes), func(m *machine) bool { return !slices.Contains(p.Wanted, m.name) })
+		off := slices.DeleteFunc(slices.Clone(l.nodes), func(m *machine) bool { return slices.Contains(p.Wanted, m.name) })
+		if len(on) == 0 || len(off) == 0 {
+			l.t.Fatalf("partition %d is to be on %v", p.Partition, p.Wanted)
+		}
+		from, to, path = pick(r, on), pick(r, off), fmt.Sprintf("/v1/cluster/partitions/%d/move", p.Partition)
+		a, err = l.client.call(pick(r, l.nodes), http.MethodPut, path, "", map[string]string{"from": from.name, "to": to.name})
+		if err == nil && a.status/100 == 2 {
+			l.t.Logf("partition %d moves from %s to %s", p.Partition, from.name, to.name)
+			return path, from, to
+		}
+	}
+	l.t.Fatalf("%s from %s to %s: %d %s, %v", path, from.name, to.name, a.status, a.body, err)
+	return path, from, to
 }
 
 // disturb has a node be killed, stand still or, where that can be done, be cut off for a while.

@@ -249,7 +249,7 @@ func TestAServersLogMovesToNodesByThemselves(t *testing.T) {
 		if i > 0 {
 			from = filepath.Join(dir, "not-here")
 		}
-		return []string{"--cluster-listen", meet[i], "--cluster-routes", strings.Join(meet, ","), "--cluster-secret", "the-secret-of-the-lab", "--restore-from", from}
+		return append(meeting(meet)(i), "--restore-from", from)
 	}
 	out, err := n.hosts[0].command(program, append(flags(0), "--node", "a", "--data", old.data, "--listen", "127.0.0.1:0")...).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "receiptctl backup") || !strings.Contains(string(out), "--restore-from") {

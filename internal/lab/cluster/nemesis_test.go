@@ -147,8 +147,12 @@ var kinds = []kind{
 	}},
 	{"bit of a log", nothing, func(l *lab, r *rand.Rand) {
 		m := pick(r, l.servers())
+		if len(l.brokers) == 0 {
+			l.flipReplica(r, m)
+			return
+		}
 		m.kill()
-		l.flip(r, m, "/RECEIPTS_", ".blk")
+		l.flip(r, m, "/streams/RECEIPTS_", ".blk")
 		m.start()
 	}},
 	{clockFault, ownClocks, (*lab).wrongClock},
@@ -184,8 +188,9 @@ func (l *lab) note(kind string, m *machine) {
 	}
 }
 
-// flip flips a bit in one of a machine's files, which is not running.
-func (l *lab) flip(r *rand.Rand, m *machine, part string, suffixes ...string) {
+// flip flips a bit in one of a machine's files, in place, as a disk does, and returns its path;
+// empty if there is none. If the machine is running, it must do no more to such files than append.
+func (l *lab) flip(r *rand.Rand, m *machine, part string, suffixes ...string) string {
 	var files []string
 	err := filepath.WalkDir(m.data, func(path string, d fs.DirEntry, err error) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -200,43 +205,59 @@ func (l *lab) flip(r *rand.Rand, m *machine, part string, suffixes ...string) {
 	})
 	if err != nil || len(files) == 0 {
 		l.t.Errorf("no file %v in %s (%v)", suffixes, m.data, err)
-		return
+		return ""
 	}
 	slices.SortFunc(files, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
 	path := pick(r, files)
-	text, err := os.ReadFile(path)
+	at, bit, err := flipIn(path, r)
 	if err != nil {
 		l.t.Error(err)
-		return
-	}
-	at, bit := int(r.Float64()*float64(len(text))), r.IntN(8)
-	text[at] ^= 1 << bit
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		l.t.Error(err)
+		return ""
 	}
 	l.spoilt[m] = true
-	l.t.Logf("flip bit %d of byte %d of %d in %s", bit, at, len(text), path)
+	l.t.Logf("flip bit %d of byte %d in %s", bit, at, path)
+	return path
+}
+
+// flipIn flips a bit of a file.
+func flipIn(path string, r *rand.Rand) (at int64, bit int, err error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	at, bit = int64(r.Float64()*float64(info.Size())), r.IntN(8)
+	b := make([]byte, 1)
+	if _, err = f.ReadAt(b, at); err == nil {
+		b[0] ^= 1 << bit
+		_, err = f.WriteAt(b, at)
+	}
+	return at, bit, err
 }
 
 // nemesis goes through a deck of faults again and again for a time, and once at least. What comes
 // when, where and for how long follows from the seed. It waits after each fault until all is well.
 func (l *lab) nemesis(seed uint64, deck []string, d time.Duration, well func()) {
 	end := time.Now().Add(d)
-	for turn := uint64(0); ; {
-		shuffle := rand.New(rand.NewPCG(seed, turn))
+	for round := uint64(0); ; {
+		shuffle := rand.New(rand.NewPCG(seed, round))
 		shuffle.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 		for _, name := range deck {
-			if turn >= uint64(len(deck)) && time.Now().After(end) || l.t.Failed() {
+			if round >= uint64(len(deck)) && time.Now().After(end) || l.t.Failed() {
 				return
 			}
-			turn++
+			round++
 			k := kindOf(name)
 			if k.lacks(l) != "" {
 				continue
 			}
-			r := rand.New(rand.NewPCG(seed, 1000+turn))
+			r := rand.New(rand.NewPCG(seed, 1000+round))
 			time.Sleep(l.lasts(r, time.Second))
-			l.t.Logf("turn %d: %s", turn, name)
+			l.t.Logf("round %d: %s", round, name)
 			k.run(l, r)
 			l.fired[name]++
 			began := time.Now()

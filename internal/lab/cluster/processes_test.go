@@ -323,6 +323,13 @@ const partitions = 2
 // dataBytes is what there is room for in the data directory of a node.
 const dataBytes = 4 << 30
 
+// meeting has nodes form a cluster by themselves, whose NATS servers meet at these addresses.
+func meeting(meet []string) func(i int) []string {
+	return func(i int) []string {
+		return []string{"--cluster-listen", meet[i], "--cluster-routes", strings.Join(meet, ","), "--cluster-secret", "the-secret-of-the-lab"}
+	}
+}
+
 // startNodes starts a receiptd on each host, with further arguments of its own.
 func startNodes(t testing.TB, n *network, dir string, hosts []*host, args func(i int) []string) (nodes []*machine) {
 	t.Helper()

@@ -30,7 +30,7 @@ func TestNodesByThemselvesAreRepartitioned(t *testing.T) {
 	meet := n.listen(n.hosts[:3], 6222)
 	a := startArchive(t, n)
 	nodes := startNodes(t, n, dir, n.hosts[:3], func(i int) []string {
-		return a.flags("--cluster-listen", meet[i], "--cluster-routes", strings.Join(meet, ","), "--cluster-secret", "the-secret-of-the-lab")
+		return a.flags(meeting(meet)(i)...)
 	})
 	repartitioned(t, &lab{t: t, net: n, nodes: nodes, archive: a}, 0)
 }

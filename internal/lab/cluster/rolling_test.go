@@ -41,9 +41,7 @@ func TestRollingUpgradeUnderLoad(t *testing.T) {
 	later := laterVersion(t, dir)
 	net := newNetwork(t, "a", "b", "c")
 	meet := net.listen(net.hosts[:3], 6222)
-	nodes := startNodes(t, net, dir, net.hosts[:3], func(i int) []string {
-		return []string{"--cluster-listen", meet[i], "--cluster-routes", strings.Join(meet, ","), "--cluster-secret", "the-secret-of-the-lab"}
-	})
+	nodes := startNodes(t, net, dir, net.hosts[:3], meeting(meet))
 	c := newClient(t, nodes)
 	c.prepare()
 	c.must(nodes[0], "POST", app+"/events?wait=applied", "", map[string]any{

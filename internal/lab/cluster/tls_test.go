@@ -56,7 +56,7 @@ func TestNodesSpeakTLS(t *testing.T) {
 		flags[i] = credentials(t, dir, h.name, first.Issue(h.address), first, second)
 	}
 	nodes := startNodes(t, net, dir, net.hosts[:3], func(i int) []string {
-		return append([]string{"--cluster-listen", meet[i], "--cluster-routes", strings.Join(meet, ","), "--cluster-secret", "the-secret-of-the-lab"}, flags[i]...)
+		return append(meeting(meet)(i), flags[i]...)
 	})
 	c := newClient(t, nodes)
 	c.prepare()

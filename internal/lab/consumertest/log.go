@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/receiptd/receiptd/events"
@@ -41,8 +43,9 @@ func Must[T any](t testing.TB) func(v T, err error) T {
 // Log is a log on a server of its own, past which the test can do things.
 type Log struct {
 	*eventlog.Log
-	T  testing.TB
-	js jetstream.JetStream
+	T     testing.TB
+	js    jetstream.JetStream
+	alone eventlog.Config // of OpenAlone
 }
 
 // Open starts a server and opens a log on it.
@@ -53,6 +56,34 @@ func Open(t testing.TB, partitions int) *Log {
 		Log: natstest.OpenLog(t, eventlog.Config{URL: server.URL(), Partitions: partitions}),
 		T:   t, js: server.JetStream(),
 	}
+}
+
+// OpenAlone opens a log that no other program has, in a directory of its own: it can be
+// repartitioned.
+func OpenAlone(t testing.TB, partitions int) *Log {
+	t.Helper()
+	l := &Log{T: t, alone: eventlog.Config{
+		Dir: filepath.Join(t.TempDir(), "log"), Partitions: partitions, Fsync: eventlog.FsyncInterval, Logger: natstest.Logger(t),
+	}}
+	l.open()
+	return l
+}
+
+func (l *Log) open() {
+	l.T.Helper()
+	l.Log = natstest.OpenLog(l.T, l.alone)
+	conn := Must[*nats.Conn](l.T)(l.Connect(Context(l.T), "consumertest"))
+	l.js = Must[jetstream.JetStream](l.T)(jetstream.New(conn))
+}
+
+// Repartition doubles the number of partitions of a log that OpenAlone opened, and opens it again,
+// as a start of the server does: what follows the log has to be begun anew.
+func (l *Log) Repartition() {
+	l.T.Helper()
+	natstest.CloseLog(l.T, l.Log)
+	l.alone.Partitions = 0 // as many as there are
+	Must[eventlog.Repartitioned](l.T)(eventlog.Repartition(Context(l.T), l.alone, 2*l.Partitions()))
+	l.open()
 }
 
 // Put stores events in entries of at most n.

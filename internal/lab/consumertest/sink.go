@@ -71,7 +71,7 @@ func (s *Sink) Fill(sink analytics.Sink) *Filling {
 	s.T.Helper()
 	a := Must[*analytics.Consumer](s.T)(analytics.New(s.Log, sink, analytics.Options{
 		Dir: s.Dir, BlockRows: max(500, s.Events/40), BlockAge: 20 * time.Millisecond, RefreshEvery: 30 * time.Millisecond,
-		CheckpointEvery: 50 * time.Millisecond, Logger: natstest.Logger(s.T),
+		CheckpointEvery: 50 * time.Millisecond, InsertMost: 100 * time.Millisecond, Logger: natstest.Logger(s.T),
 	}))
 	f := &Filling{Consumer: a, Done: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())

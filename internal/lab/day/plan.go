@@ -13,8 +13,8 @@ type Options struct {
 	// Apps is how many apps there are, 1 to MaxApps, and Messages how many are sent in all of them,
 	// 1 to MaxMessages.
 	Apps, Messages int
-	// Seed decides who sends what when. Who is in which group is the same for every seed, so that a
-	// second day goes on with the groups of the first.
+	// Seed decides who sends what when. The groups and their members are the same for every seed,
+	// so that a second day goes on with the groups of the first.
 	Seed uint64
 	// End is when the day ends; it has begun 24 hours before.
 	End time.Time

@@ -88,7 +88,7 @@ func (o Pouring) Pour(ctx context.Context, plan *Plan) (Result, error) {
 	return p.result, err
 }
 
-// prepare makes the apps and the wishes of those who hide their reads.
+// prepare makes the apps and the settings of those who hide their reads.
 func (p *pour) prepare(ctx context.Context) error {
 	existing, err := p.Server.Apps(ctx)
 	if err != nil {
@@ -101,11 +101,12 @@ func (p *pour) prepare(ctx context.Context) error {
 	}
 	for _, a := range p.plan.Apps() {
 		p.result.Apps = append(p.result.Apps, a.Name)
-		if err := p.call(ctx, "PUT", a.Name, "", nil, a.Settings, nil); err != nil {
+		if err := p.call(ctx, request{method: "PUT", app: a.Name, body: a.Settings}, nil); err != nil {
 			return err
 		}
 		for _, user := range a.Hiding {
-			if err := p.call(ctx, "PUT", a.Name, "/users/"+url.PathEscape(user)+"/settings", nil, map[string]bool{"send_read_receipts": false}, nil); err != nil {
+			hide := request{method: "PUT", app: a.Name, path: "/users/" + url.PathEscape(user) + "/settings", body: map[string]bool{"send_read_receipts": false}}
+			if err := p.call(ctx, hide, nil); err != nil {
 				return err
 			}
 		}
@@ -178,7 +179,7 @@ func (p *pour) send(ctx context.Context, app string, some []json.RawMessage) err
 			Outcome string `json:"outcome"`
 		} `json:"outcomes"`
 	}
-	if err := p.call(ctx, "POST", app, "/events", url.Values{"wait": {"applied"}}, some, &answer); err != nil {
+	if err := p.call(ctx, request{"POST", app, "/events", url.Values{"wait": {"applied"}}, some}, &answer); err != nil {
 		return err
 	}
 	p.result.Events += len(some)
@@ -203,10 +204,10 @@ func (p *pour) see(ctx context.Context) error {
 			}
 			path := "/users/" + url.PathEscape(user) + "/statistics"
 			var s summary
-			if err := p.call(ctx, "GET", app, path, nil, nil, &s); err != nil {
+			if err := p.call(ctx, request{method: "GET", app: app, path: path}, &s); err != nil {
 				return err
 			}
-			if err := p.call(ctx, "POST", app, path+":ack", nil, map[string]string{"cursor": s.Cursor}, nil); err != nil {
+			if err := p.call(ctx, request{method: "POST", app: app, path: path + ":ack", body: map[string]string{"cursor": s.Cursor}}, nil); err != nil {
 				return err
 			}
 		}
@@ -239,7 +240,7 @@ func (p *pour) conclude(ctx context.Context) error {
 			continue
 		}
 		var s summary
-		if err := p.call(ctx, "GET", app, "/users/"+url.PathEscape(user)+"/statistics", nil, nil, &s); err != nil {
+		if err := p.call(ctx, request{method: "GET", app: app, path: "/users/" + url.PathEscape(user) + "/statistics"}, &s); err != nil {
 			return err
 		}
 		if n := len(s.GroupAck); n > p.result.Changes {
@@ -249,16 +250,23 @@ func (p *pour) conclude(ctx context.Context) error {
 	return nil
 }
 
-// call calls a path of an app, again and again while the server has no time for it: whatever is
-// sent may be sent twice.
-func (p *pour) call(ctx context.Context, method, app, path string, query url.Values, in, out any) error {
-	root, err := ctl.AppPath(app)
+// request is what is asked of the server, at a path of an app.
+type request struct {
+	method, app, path string
+	query             url.Values
+	body              any
+}
+
+// call makes a request, again and again while the server has no time for it: whatever is sent may
+// be sent twice.
+func (p *pour) call(ctx context.Context, r request, out any) error {
+	root, err := ctl.AppPath(r.app)
 	if err != nil {
 		return err
 	}
 	wait := backoff.NewExponentialBackOff(backoff.WithMaxElapsedTime(patience))
 	return backoff.Retry(func() error {
-		err := p.Server.Call(ctx, method, root+path, query, in, out)
+		err := p.Server.Call(ctx, r.method, root+r.path, r.query, r.body, out)
 		var answer *ctl.Error
 		if err != nil && !(errors.As(err, &answer) && answer.Temporary()) {
 			return backoff.Permanent(err)

@@ -58,8 +58,8 @@ func (w *world) sink() {
 	}
 	if w.armed() {
 		w.damage()
-		w.repartition()
 	}
+	w.repartition()
 }
 
 // loseUnsynced is a power loss where the log is synced at intervals.

@@ -1,6 +1,7 @@
 package dst
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -48,10 +49,15 @@ func (b *broker) request(l *link, what string, m message) {
 	}
 	s := b.streams[name]
 	if call == "STREAM.CREATE" {
-		if s == nil {
-			s = b.create(name, m.data)
-		}
-		answer(s.info())
+		b.configure(l, m, func() []byte {
+			if s != nil && !bytes.Equal(s.config, m.data) {
+				return apiError("", 400, 10058, "stream name already in use with a different configuration")
+			}
+			if s == nil {
+				s = b.create(name, m.data)
+			}
+			return s.info()
+		})
 		return
 	}
 	if s == nil {
@@ -61,6 +67,13 @@ func (b *broker) request(l *link, what string, m message) {
 	switch call {
 	case "STREAM.INFO":
 		answer(s.info())
+	case "STREAM.UPDATE":
+		b.configure(l, m, func() []byte {
+			s.config = slices.Clone(m.data)
+			return s.info()
+		})
+	case "STREAM.MSG":
+		answer(s.message(m.data))
 	case "DIRECT.GET":
 		b.get(l, s, m)
 	case "CONSUMER.CREATE":
@@ -75,11 +88,40 @@ func (b *broker) request(l *link, what string, m message) {
 	}
 }
 
+// configure makes or changes a stream, which is a step of a tool, and answers.
+func (b *broker) configure(l *link, m message, change func() []byte) {
+	f := b.tool.troubled(toolFates[:2])
+	if f == fateLostRequest {
+		return
+	}
+	now := alive
+	if b.tool != nil {
+		now = b.step()
+	}
+	if now == dead || now == diesBefore {
+		return
+	}
+	data := change()
+	if now == diesAfter {
+		b.dies()
+		return
+	}
+	if f != fateLostAnswer {
+		l.send(m.reply, m.reply, "", nil, data)
+	}
+}
+
 func (b *broker) create(name string, config []byte) *stream {
 	partition, _ := strconv.Atoi(strings.TrimPrefix(name, "RECEIPTS_"))
 	s := &stream{
 		name: name, partition: partition, config: slices.Clone(config), created: time.UnixMilli(b.clock).UTC(),
 		ids: map[string]remembered{}, consumers: map[string]*consumer{},
+	}
+	var c struct {
+		First uint64 `json:"first_seq"`
+	}
+	if json.Unmarshal(config, &c) == nil && c.First > 0 {
+		s.base = c.First - 1
 	}
 	b.streams[name] = s
 	return s
@@ -93,6 +135,29 @@ func (s *stream) info() []byte {
 	return fmt.Appendf(nil, `{"type":"io.nats.jetstream.api.v1.stream_info_response","config":%s,"created":%q,`+
 		`"state":{"messages":%d,"first_seq":%d,"last_seq":%d,"consumer_count":%d}}`,
 		s.config, s.created.Format(time.RFC3339Nano), len(s.entries), first, s.last(), len(s.consumers))
+}
+
+// message is what the stream's leader says of a single entry that it is asked for.
+func (s *stream) message(request []byte) []byte {
+	var want struct {
+		Sequence uint64 `json:"seq"`
+	}
+	if err := json.Unmarshal(request, &want); err != nil || want.Sequence <= s.base || want.Sequence > s.last() {
+		return apiError("", 404, 10037, "no message found")
+	}
+	e := &s.entries[want.Sequence-s.base-1]
+	type stored struct {
+		Subject  string    `json:"subject"`
+		Sequence uint64    `json:"seq"`
+		Header   []byte    `json:"hdrs,omitempty"`
+		Data     []byte    `json:"data"`
+		Time     time.Time `json:"time"`
+	}
+	text, err := json.Marshal(map[string]stored{"message": {e.Subject, e.Sequence, e.header, e.Data, e.Time}})
+	if err != nil {
+		panic(err) // there is nothing in it that cannot be told
+	}
+	return text
 }
 
 // get answers with a single entry.

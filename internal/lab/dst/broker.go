@@ -37,6 +37,7 @@ type broker struct {
 	ways    []way    // of the next deliveries
 	held    []func() // what comes late
 	tries   int
+	tool    *tool // what changes the log while the process is down; nil = nothing does
 }
 
 // stream is a JetStream stream. Sequences begin after its base and have no gaps.
@@ -158,7 +159,11 @@ func (b *broker) published(l *link, m message) {
 		return
 	}
 	b.tries++
-	f := fateOK
+	if x := b.tool; x != nil && x.stale.tries > 0 {
+		x.stale.tries--
+		x.stale.publish(b)
+	}
+	f := b.tool.troubled(toolFates)
 	if len(b.fates) > 0 {
 		f, b.fates = b.fates[0], b.fates[1:]
 	}
@@ -223,7 +228,10 @@ func (b *broker) append(s *stream, m message) []byte {
 	if expect := headerOf(m.header, jetstream.ExpectedLastSeqHeader); expect != "" && expect != strconv.FormatUint(s.last(), 10) {
 		return apiError("", 400, 10071, fmt.Sprintf("wrong last sequence: %d", s.last()))
 	}
-	now := b.store()
+	if expect := headerOf(m.header, jetstream.ExpectedLastSubjSeqHeader); expect != "" && expect != strconv.FormatUint(s.lastOf(m.subject), 10) {
+		return apiError("", 400, 10071, fmt.Sprintf("wrong last sequence: %d", s.lastOf(m.subject)))
+	}
+	now := b.step()
 	if now == dead || now == diesBefore {
 		return nil
 	}
@@ -235,13 +243,35 @@ func (b *broker) append(s *stream, m message) []byte {
 		s.ids[id] = remembered{e.Sequence, time.Now()}
 	}
 	if now == diesAfter {
-		b.died()
+		b.dies()
 		return nil
 	}
 	for _, c := range s.sorted() {
 		b.deliver(s, c)
 	}
 	return ack(s.name, e.Sequence, false)
+}
+
+// step counts a change of a stream, and says what becomes of its author there. b.mu is held.
+func (b *broker) step() moment {
+	if b.tool == nil {
+		return b.store()
+	}
+	now := b.tool.step()
+	if now == diesBefore {
+		b.frozen.Store(true)
+	}
+	return now
+}
+
+// dies is the end of the author of a change, after it. b.mu is held.
+func (b *broker) dies() {
+	if b.tool == nil {
+		b.died()
+		return
+	}
+	b.tool.dead = true
+	b.frozen.Store(true)
 }
 
 func ack(stream string, sequence uint64, duplicate bool) []byte {
@@ -255,6 +285,16 @@ func (b *broker) inject(subject string, data []byte) {
 	if s := b.streamOf(subject); s != nil && !b.frozen.Load() {
 		b.append(s, message{subject: subject, data: data})
 	}
+}
+
+// lastOf is the last entry on a subject; 0 if there is none.
+func (s *stream) lastOf(subject string) uint64 {
+	for _, e := range slices.Backward(s.entries) {
+		if e.Subject == subject {
+			return e.Sequence
+		}
+	}
+	return 0
 }
 
 func (s *stream) last() uint64 { return s.base + uint64(len(s.entries)) }

@@ -40,7 +40,7 @@ func (w *world) plan(life int, last bool) {
 	case w.CrashAt > 0 && life == 0:
 		w.crashAt, w.end = w.CrashAt, endKill+ending(w.Seed%3)
 	case last || !w.armed():
-	case w.split.mark > 0 && w.split.deaths > 0:
+	case w.split.fork > 0 && w.split.deaths > 0:
 		w.split.deaths--
 		w.crashAt, w.end = w.report.Steps+1+w.random.IntN(w.split.within), endKill+ending(w.random.IntN(3))
 	case w.random.IntN(3) > 0:
@@ -51,7 +51,11 @@ func (w *world) plan(life int, last bool) {
 // armDisk has an operation of the disk fail now and then.
 func (w *world) armDisk() {
 	if w.random.IntN(3) == 0 {
-		w.disk.arm(diskFault{kind: diskKind(w.random.IntN(int(diskKinds))), after: w.random.IntN(30)})
+		f := diskFault{kind: diskKind(w.random.IntN(int(diskKinds))), after: w.random.IntN(30)}
+		if f.kind == diskFull && w.split.fork > 0 {
+			f.kind = diskWrite // a split waits for room under a lock, which would stop the clock
+		}
+		w.disk.arm(f)
 	}
 }
 
@@ -60,6 +64,9 @@ func (w *world) steps(last bool) {
 	n := 10 + w.random.IntN(30)
 	if last || !w.armed() {
 		n = len(w.script) // all that is left
+	}
+	if w.SplitAt > 0 && !last {
+		n /= 4
 	}
 	for range n {
 		w.act()

@@ -224,5 +224,33 @@ func TestCrashAtEveryStep(t *testing.T) {
 	})
 }
 
+// A repartition may end at each of its steps, before or after it, and is finished by the next one;
+// and each of its requests may get lost, be late or be answered otherwise.
+func TestRepartitionDiesAtEveryStep(t *testing.T) {
+	play(t, func(t *testing.T) {
+		for seed := uint64(1); seed <= 2; seed++ { // each side of a step
+			run := Run{Seed: seed, Script: short(seed), Calm: true, SplitAt: 1000}
+			whole := runSeed(run)
+			if whole.Broken != "" || whole.SplitSteps < 6 {
+				t.Fatalf("seed %d: %d steps, %s", seed, whole.SplitSteps, whole.Broken)
+			}
+			for run.SplitAt = 1; run.SplitAt <= whole.SplitSteps; run.SplitAt++ {
+				if report := runSeed(run); report.Broken != "" || report.Kinds[kindSplit] != 1 {
+					t.Errorf("seed %d, crash at step %d of %d: %s\n%s", seed, run.SplitAt, whole.SplitSteps, report.Broken, strings.Join(report.Trace, "\n"))
+				}
+			}
+			for _, f := range toolFates {
+				run.SplitFate = f
+				for run.SplitAt = 1; run.SplitAt <= whole.SplitSteps; run.SplitAt++ {
+					if report := runSeed(run); report.Broken != "" || report.Kinds[kindSplit] != 1 {
+						t.Errorf("seed %d, %s, request %d: %s\n%s", seed, fateNames[f], run.SplitAt, report.Broken, strings.Join(report.Trace, "\n"))
+					}
+				}
+			}
+			t.Logf("seed %d: %d steps", seed, whole.SplitSteps)
+		}
+	})
+}
+
 // short is the beginning of a script.
 func short(seed uint64) []events.Event { return script(seed)[:16] }

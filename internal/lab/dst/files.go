@@ -126,11 +126,11 @@ func (w *world) layWitness(dir string, entries []entry, created time.Time) {
 	f, err := witness.Open(dir)
 	w.must(err)
 	write := func(last uint64) {
-		m := witness.Mark{Stream: streamName, Created: created, Last: last}
+		m := witness.Attestation{Stream: streamName, Created: created, Last: last}
 		if last > 0 {
 			m.At, m.Fingerprint = last, eventlog.Fingerprint(entries[last-1].Entry)
 		}
-		w.must(f.Write(witness.Marks{streamName: m}))
+		w.must(f.Write(witness.Attestations{streamName: m}))
 	}
 	write(w.attested)
 	if w.random.IntN(3) > 0 || int(w.attested) == len(entries) {
@@ -311,18 +311,18 @@ func record(key string, e entry) []byte {
 	const headerBit = 1 << 31
 	content := slices.Concat(e.header, e.Data)
 	length := 22 + len(e.Subject) + len(content) + 8
-	mark := 0
+	header := 0
 	if len(e.header) > 0 {
 		length += 4
-		mark = headerBit
+		header = headerBit
 	}
-	b := binary.LittleEndian.AppendUint32(nil, uint32(length|mark))
+	b := binary.LittleEndian.AppendUint32(nil, uint32(length|header))
 	b = binary.LittleEndian.AppendUint64(b, e.Sequence)
 	b = binary.LittleEndian.AppendUint64(b, uint64(e.Time.UnixNano()))
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(e.Subject)))
 	b = append(b, e.Subject...)
 	sum := keyed(key, b[4:20], []byte(e.Subject), content)
-	if mark != 0 {
+	if header != 0 {
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(e.header)))
 	}
 	return append(append(b, content...), sum...)

@@ -1,18 +1,9 @@
 package dst
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"math/rand/v2"
-	"strconv"
-	"testing/synctest"
-	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/receiptd/receiptd/events"
-	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/lab/oracle"
 )
 
@@ -20,9 +11,12 @@ import (
 // belongs to the one that forks from it comes from outside producers, and is compared with a model
 // of its own.
 type split struct {
-	after int    // how many lives there are before it; 0 = it is not repartitioned
-	half  bool   // the tool that does it dies on its way, and does it again
-	mark  uint64 // the last entry that the partitions have in common; 0 = not yet
+	after int // how many lives there are before it; 0 = it is not repartitioned
+	// random draws what befalls those who repartition it; tools are how many of them die on their
+	// way, before one comes to the end.
+	random *rand.Rand
+	tools  int
+	fork   uint64 // the last entry that the partitions have in common; 0 = not yet
 	// deaths are how many lives that follow die early, within so many steps: when they split.
 	deaths, within int
 	model          *oracle.Model
@@ -35,7 +29,10 @@ func newSplit(seed uint64) split {
 	if random.IntN(4) > 0 {
 		return split{}
 	}
-	return split{after: 1 + random.IntN(3), half: random.IntN(2) == 0, deaths: random.IntN(3), within: 20 + random.IntN(80)}
+	s := split{after: 1 + random.IntN(3), random: random, tools: random.IntN(2)}
+	s.deaths, s.within = random.IntN(3), 20+random.IntN(80)
+	s.tools *= 1 + random.IntN(3)
+	return s
 }
 
 // partitions is how many the log has.
@@ -43,7 +40,7 @@ func (w *world) partitions() int { return w.partitionsAt(^uint64(0)) }
 
 // partitionsAt is how many it had when an entry was stored.
 func (w *world) partitionsAt(sequence uint64) int {
-	if w.split.mark > 0 && sequence > w.split.mark {
+	if w.split.fork > 0 && sequence > w.split.fork {
 		return 2
 	}
 	return 1
@@ -65,91 +62,10 @@ func (w *world) leaveToOutsiders() {
 	}
 }
 
-// repartition does to the log of a server that is down what receiptctl repartition does.
-func (w *world) repartition() {
-	if w.split.after == 0 || w.split.mark > 0 || w.report.Lives < w.split.after || len(w.broker.entriesOf(0)) == 0 {
-		return
-	}
-	w.mu.Lock()
-	w.crashed, w.crashAt = false, 0
-	w.mu.Unlock()
-	w.broker.frozen.Store(false)
-	if w.split.half {
-		w.reconfigure(0, func(c *jetstream.StreamConfig) { c.Metadata["receiptd.repartition"] = "2" })
-		w.refusesHalf()
-	}
-	for _, e := range []events.Event{
-		{Kind: events.RulesLevel, App: events.LevelApp, Revision: 2},
-		{Kind: events.LogRepartitioned, App: events.LevelApp, Revision: 2},
-	} {
-		w.broker.inject(events.BatchSubject(0), batchOf(e))
-	}
-	mark := uint64(len(w.broker.entriesOf(0)))
-	w.broker.fork(mark)
-	w.reconfigure(1, func(c *jetstream.StreamConfig) {
-		c.Name, c.Description, c.Subjects, c.FirstSeq = "RECEIPTS_1", "receiptd: events of partition 1", []string{events.PartitionSubjects(1)}, mark+1
-		c.Metadata["receiptd.partitions"], c.Metadata["receiptd.parent"], c.Metadata["receiptd.fork"] = "2", "0", strconv.FormatUint(mark, 10)
-		delete(c.Metadata, "receiptd.repartition")
-	})
-	w.broker.inject(events.BatchSubject(1), batchOf(events.Event{Kind: events.LogRepartitioned, App: events.LevelApp, Revision: 2}))
-	w.reconfigure(0, func(c *jetstream.StreamConfig) {
-		c.Metadata["receiptd.partitions"] = "2"
-		delete(c.Metadata, "receiptd.repartition")
-	})
-	w.split.mark = mark
-	w.synced, w.attested = mark, mark // it stops its server in good order
-	w.fired(kindSplit)
-	w.tracef("repartitioned at entry %d", mark)
-	w.broker.die()
-	synctest.Wait()
-}
-
-// refusesHalf holds that nothing opens a log that is repartitioned in part.
-func (w *world) refusesHalf() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	log, err := eventlog.Open(ctx, w.logConfig())
-	if !errors.Is(err, eventlog.ErrRepartitioning) {
-		if err == nil {
-			_ = log.Close(ctx)
-		}
-		w.fail("a log that is repartitioned in part: %v", err)
-	}
-	w.fired(kindHalfway)
-	w.broker.die()
-	synctest.Wait()
-	w.broker.frozen.Store(false)
-}
-
-func batchOf(e events.Event) []byte {
-	b := new(events.Builder)
-	b.Add(&e)
-	return b.Encode(nil)
-}
-
-// reconfigure changes the configuration of a stream.
-func (w *world) reconfigure(partition int, change func(*jetstream.StreamConfig)) {
-	s := w.broker.streams["RECEIPTS_"+strconv.Itoa(partition)]
-	var c jetstream.StreamConfig
-	w.must(json.Unmarshal(s.config, &c))
-	change(&c)
-	var err error
-	s.config, err = json.Marshal(c)
-	w.must(err)
-}
-
-// fork makes the stream of partition 1, which begins after an entry of partition 0.
-func (b *broker) fork(after uint64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s := b.create("RECEIPTS_1", b.streams["RECEIPTS_0"].config)
-	s.base = after
-}
-
 // forked is what the model makes of the partition that forked, as far as that is folded; nil if
 // there is none.
 func (w *world) forked() *oracle.Model {
-	if w.split.mark == 0 {
+	if w.split.fork == 0 {
 		return nil
 	}
 	at, ok := w.positionOf(1)
@@ -157,7 +73,7 @@ func (w *world) forked() *oracle.Model {
 		w.split.model = oracle.New(1)
 	}
 	m := w.split.model
-	entries := append(w.broker.entriesOf(0)[:w.split.mark:w.split.mark], w.broker.entriesOf(1)...)
+	entries := append(w.broker.entriesOf(0)[:w.split.fork:w.split.fork], w.broker.entriesOf(1)...)
 	for m.Sequence() < min(at, uint64(len(entries))) {
 		w.decide(m, entries[m.Sequence()])
 	}
@@ -166,9 +82,9 @@ func (w *world) forked() *oracle.Model {
 
 // forkRests reports whether all of the partition that forked is folded.
 func (w *world) forkRests() bool {
-	if w.split.mark == 0 {
+	if w.split.fork == 0 {
 		return true
 	}
 	at, ok := w.positionOf(1)
-	return ok && at == w.split.mark+uint64(len(w.broker.entriesOf(1)))
+	return ok && at == w.split.fork+uint64(len(w.broker.entriesOf(1)))
 }

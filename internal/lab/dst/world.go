@@ -27,7 +27,12 @@ type Run struct {
 	// CrashAt, if not 0, has the first life die at that step, and all others go on without faults:
 	// for going through all steps one by one.
 	CrashAt int
-	// Calm leaves out all faults, but for CrashAt.
+	// SplitAt, if not 0, has the log repartitioned after the first life, by a tool that dies at
+	// that of its steps, and by another one that does not.
+	SplitAt int
+	// SplitFate, if not fateOK, is what becomes of that of its requests, instead of its death.
+	SplitFate fate
+	// Calm leaves out all faults, but for CrashAt and SplitAt.
 	Calm bool
 	// Plant is a fault of the world that must be found; empty for none. See [Plants].
 	Plant string
@@ -44,6 +49,8 @@ type Report struct {
 	// Steps is how many changes reached the log or the disk, Durable how many of them were syncs or
 	// entries, and Lives how often the process was started.
 	Steps, Durable, Lives int
+	// SplitSteps is how many steps the last tool took that repartitioned the log.
+	SplitSteps int
 	// Broken is the promise that was not kept; empty if all were.
 	Broken string
 }
@@ -57,7 +64,7 @@ var Plants = []string{
 // Kinds lists the faults that there are, by the names under which [Report.Kinds] counts them.
 func Kinds() []string {
 	return slices.Concat(fateNames[1:], wayNames[1:], diskNames[:], endNames[1:], logDamageNames[1:], []string{
-		kindSilent, kindAway, kindGarbage, kindBack, kindJump, kindForgot, kindAhead, kindFlipped, kindWitness, kindRepair, kindSplit, kindHalfway,
+		kindSilent, kindAway, kindGarbage, kindBack, kindJump, kindForgot, kindAhead, kindFlipped, kindWitness, kindRepair, kindSplit, kindHalfway, kindFenced,
 	})
 }
 
@@ -75,6 +82,7 @@ const (
 	kindRepair  = "log: repaired with losses"
 	kindSplit   = "log: repartitioned"
 	kindHalfway = "log: opened while it is repartitioned"
+	kindFenced  = "log: publisher of before its repartition goes on"
 )
 
 // moment says what becomes of the process at a step.

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/lab/metrictest"
 )
 
 // web is the HTTP client of all tests. It needs no timeout: the server has a limit for each
@@ -244,18 +244,7 @@ func (s *server) metric(name string) float64 {
 	if err != nil {
 		s.t.Fatalf("metrics: %v", err)
 	}
-	sum, found := 0.0, false
-	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
-		rest, ok := strings.CutPrefix(lines.Text(), name)
-		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
-			continue
-		}
-		value, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
-		if err != nil {
-			s.t.Fatalf("metric %s: %v", name, err)
-		}
-		sum, found = sum+value, true
-	}
+	sum, found := metrictest.Sum(string(text), name)
 	if !found {
 		s.t.Fatalf("there is no metric %s", name)
 	}

@@ -2,6 +2,9 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -305,4 +308,50 @@ func size(t *testing.T, f *os.File) int64 {
 		t.Fatal(err)
 	}
 	return info.Size()
+}
+
+// TestKillWhileRestoring kills restores: until one is done there is no data directory, and the next
+// one begins anew.
+func TestKillWhileRestoring(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	const app = "acme#restore"
+	s.must("PUT", appPath(app), nil, nil)
+	for n := range 20 {
+		s.apply(app, events.Event{Kind: events.MessageSent, Message: fmt.Sprint("m", n), User: "ann", Peer: "ben"})
+	}
+	dir := filepath.Join(t.TempDir(), "backup")
+	s.backup(dir)
+	s.stop()
+	data := filepath.Join(t.TempDir(), "data")
+	work := data + ".restoring"
+	for _, step := range []string{".", "log", "state"} {
+		p, err := start("receiptctl", []string{"restore", dir, "--data", data}, environ())
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the restore has begun with "+step, func() bool {
+			_, err := os.Stat(filepath.Join(work, step))
+			return err == nil || !p.running()
+		})
+		p.signal(syscall.SIGKILL)
+		if code, err := p.wait(); err != nil || code == 0 {
+			t.Fatalf("the restore ended with %d, %v before it was killed", code, err)
+		}
+		if _, err := os.Stat(data); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("killed at %s, the data directory is there: %v", step, err)
+		}
+	}
+	if got := run(t, "receiptctl", nil, "restore", dir, "--data", data, "--json"); got.code != 0 {
+		t.Fatalf("the next restore: %v", got)
+	}
+	if _, err := os.Stat(work); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was killed is left: %v", err)
+	}
+	again := newServerAt(t, data)
+	again.start()
+	for n := range 20 {
+		again.must("GET", appPath(app)+"/messages/"+fmt.Sprint("m", n), nil, nil)
+	}
+	again.verify()
 }

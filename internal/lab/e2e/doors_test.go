@@ -38,7 +38,7 @@ func readOf(user int) []byte {
 }
 
 // TestRequestsOverNATS: what the door answers as durable is there after kill -9, a rejection is
-// told to who asks, and nonsense is refused with a reason.
+// told to those who ask, and nonsense is refused with a reason.
 func TestRequestsOverNATS(t *testing.T) {
 	const clients, each = 8, 50
 	s, url := ingressServer(t)

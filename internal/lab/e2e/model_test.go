@@ -164,7 +164,7 @@ func (h *historian) step(s *script) error {
 		return h.see(s, &first)
 	case events.UserConfigured:
 		s.rest = s.rest[1:]
-		return h.wish(s, &first)
+		return h.configureUser(s, &first)
 	}
 	n := 1
 	for most := 1 + h.random.IntN(8); n < min(most, len(s.rest)); n++ {
@@ -195,8 +195,8 @@ func (h *historian) configure(s *script, e *events.Event) error {
 	return err
 }
 
-// wish sets what a user wants to be told of their receipts.
-func (h *historian) wish(s *script, e *events.Event) error {
+// configureUser sets what a user wants to be told of their receipts.
+func (h *historian) configureUser(s *script, e *events.Event) error {
 	if !s.configured[e.App] {
 		return nil
 	}

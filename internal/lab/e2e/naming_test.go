@@ -39,7 +39,7 @@ func (s *server) as(user, method, path, body string) (status int, text string) {
 }
 
 // TestMessagesAreNamedByTheirConversation: one id in 200 chats, over all partitions. Each author
-// finds their own by the id alone, a stranger finds nothing, and who may see several names one.
+// finds their own by the id alone, a stranger finds nothing, and whoever may see several names one.
 func TestMessagesAreNamedByTheirConversation(t *testing.T) {
 	const chats = 200
 	s := startServer(t, "--partitions=3")
@@ -189,12 +189,12 @@ func TestUserReportsWhatTheyRead(t *testing.T) {
 	if status, text := s.as("stranger", "GET", "/groups/team/members", ""); status != 404 {
 		t.Errorf("members for a stranger: %d %s", status, text)
 	}
-	// Who comes later does not see the readers of what was sent before.
+	// Whoever comes later does not see the readers of what was sent before.
 	s.apply(chatApp, events.Event{Kind: events.GroupJoined, Group: "team", User: "late"},
 		events.Event{Kind: events.MessageSent, Group: "team", User: "ann", Message: "later", Receipt: true})
 	for path, want := range map[string]int{"/messages/m0/readers": 404, "/messages/later/readers": 200} {
 		if status, text := s.as("late", "GET", path, ""); status != want {
-			t.Errorf("%s for who came later: %d %s", path, status, text)
+			t.Errorf("%s for one who came later: %d %s", path, status, text)
 		}
 	}
 

@@ -19,28 +19,42 @@ func (s *server) generation(dir string) string {
 	return strings.TrimSpace(string(name))
 }
 
-// oneGeneration checks that there is one generation of every partition's state, the current one.
+// oneGeneration checks that there is soon one generation of every partition's state, the current
+// one: what was put aside goes once that is proven, which a start does not wait for.
 func (s *server) oneGeneration() {
 	s.t.Helper()
-	partitions, err := filepath.Glob(filepath.Join(s.data, "state", "p*"))
-	if err != nil || len(partitions) == 0 {
-		s.t.Fatalf("state: %q, %v", partitions, err)
+	for _, dir := range s.partitions() {
+		eventually(s.t, "one generation of "+dir, func() bool {
+			list := s.generations(dir)
+			return len(list) == 1 && list[0] == s.generation(dir)
+		})
 	}
-	for _, dir := range partitions {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		var generations []string
-		for _, e := range entries {
-			if e.IsDir() {
-				generations = append(generations, e.Name())
-			}
-		}
-		if current := s.generation(dir); len(generations) != 1 || generations[0] != current {
-			s.t.Errorf("%s: generations %q, current is %q", dir, generations, current)
+}
+
+// partitions are the directories of the partitions' states.
+func (s *server) partitions() []string {
+	s.t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(s.data, "state", "p*"))
+	if err != nil || len(dirs) == 0 {
+		s.t.Fatalf("state: %q, %v", dirs, err)
+	}
+	return dirs
+}
+
+// generations are those that lie in a partition's directory, those that were put aside behind the
+// others.
+func (s *server) generations(dir string) (list []string) {
+	s.t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			list = append(list, e.Name())
 		}
 	}
+	return list
 }
 
 // swap gives a key of a table in partition 0 of a stopped server's state the value of another key;

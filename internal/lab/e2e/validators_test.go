@@ -208,7 +208,9 @@ func TestAlertsFire(t *testing.T) {
 	finds(t, check,
 		fault{"prometheus-rules.yaml", "max(receiptd_analytics_filling)", "receiptd_analytics_filling"},
 		fault{"prometheus-rules.yaml", "receiptd_log_append_age_seconds > 5", "receiptd_log_append_age_seconds > 500"},
-		fault{"prometheus-rules.yaml", `receiptd_cluster_nodes{state="silent"}) > 0`, `receiptd_cluster_nodes) > 0`})
+		fault{"prometheus-rules.yaml", " or receiptd_cluster_copy_refused > 0", ""},
+		fault{"prometheus-rules.yaml", `receiptd_cluster_nodes{state="silent"}) > 0`, `receiptd_cluster_nodes) > 0`},
+		fault{"prometheus-rules.yaml", "(receiptd_cluster_copies) < max", "(receiptd_cluster_copies) > max"})
 }
 
 // What Grafana is told to read is where the compose file puts it, and the data source is the

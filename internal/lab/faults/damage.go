@@ -22,19 +22,20 @@ func (l *lab) corruptions(ctx context.Context) ([]faultCase, error) {
 	list := make([]faultCase, l.Corruptions)
 	for i := range list {
 		list[i] = faultCase{"drawn", func(ctx context.Context, t *trial) (string, error) {
-			data := filepath.Join(t.dir, "data")
 			from := x.killed
 			if t.random.IntN(2) == 0 {
 				from = x.stopped
 			}
-			if err := clone(data, from); err != nil {
-				return "", err
-			}
-			d, err := damage(t.random, data, x.older)
+			var d damaged
+			s, err := t.damaged(from, func(data string) (err error) {
+				d, err = damage(t.random, data, x.older)
+				return err
+			})
 			if err != nil {
 				return "", err
 			}
-			seen, err := judge(ctx, t.newServer(data), x.oracle, strings.Contains(d.what, "token.key"))
+			defer s.sink.Kill()
+			seen, err := judge(ctx, s, x.oracle, strings.Contains(d.what, "token.key"))
 			if err != nil {
 				return "", fmt.Errorf("%s: %w", d.what, err)
 			}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -43,11 +45,8 @@ func TestFaults(t *testing.T) {
 		}
 	}
 	random := rand.New(rand.NewPCG(seed, 0))
-	sample := map[string]int{"inputs": 10, "kills": 1, "corruptions": 10, "calls": 4, "power": 2, "pauses": 1}
-	l := &lab{
-		runCommand: runCommand{Seed: seed, Case: -1, Kills: 5, Corruptions: 500, Calls: 8, Losses: 1},
-		dir:        t.TempDir(), programs: programs, progress: t.Output(),
-	}
+	sample := map[string]int{"inputs": 14, "kills": 1, "corruptions": 10, "calls": 4, "power": 2, "pauses": 1}
+	l := labOf(t, seed)
 	for _, s := range scenarios {
 		n := sample[s.name]
 		if n == 0 {
@@ -65,24 +64,107 @@ func TestFaults(t *testing.T) {
 			if s.name != "corruptions" && s.name != "calls" {
 				slices.Sort(order)
 			}
-			for _, i := range order[:min(n, len(order))] {
-				seen, err := l.try(t.Context(), s, i, cases[i])
-				switch {
-				case errors.Is(err, errImpossible):
-					t.Log(err)
-				case err != nil:
-					t.Errorf("%s: %v\nonly this: go run ./internal/lab/faults run --only %s --seed %d --case %d --calls 8 --losses 1 --kills 5", cases[i].name, err, s.name, seed, i)
-				default:
-					t.Logf("%s: %s", cases[i].name, seen)
-				}
+			work := make(chan int)
+			var all sync.WaitGroup
+			for range atATime(s.name) {
+				all.Go(func() {
+					for i := range work {
+						tryCase(t, l, s, i, cases[i])
+					}
+				})
 			}
+			for _, i := range order[:min(n, len(order))] {
+				work <- i
+			}
+			close(work)
+			all.Wait()
 		})
+	}
+}
+
+var (
+	lastLab  *lab
+	lastSeed uint64
+)
+
+// labOf is the lab of a seed. What is made once for all cases is made once for all tests.
+func labOf(t *testing.T, seed uint64) *lab {
+	t.Helper()
+	if lastLab == nil || lastSeed != seed {
+		dir, err := os.MkdirTemp(programs, "lab-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		lastLab, lastSeed = &lab{
+			runCommand: runCommand{Seed: seed, Case: -1, Kills: 5, Corruptions: 500, Calls: 8, Losses: 1},
+			dir:        dir, programs: programs,
+		}, seed
+	}
+	lastLab.progress = t.Output()
+	return lastLab
+}
+
+// What is missing, doubled or counted otherwise in ClickHouse is found, too.
+func TestWhatIsWrongInClickHouseIsFound(t *testing.T) {
+	l := labOf(t, 21)
+	x, err := l.makeTemplate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	trial := &trial{lab: l, dir: t.TempDir(), random: rand.New(rand.NewPCG(1, 1))}
+	s, err := trial.damaged(x.stopped, func(string) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.sink.Kill()
+	defer s.kill()
+	if err := s.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.oracle.filled(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	last := "(SELECT max(version) + 1 FROM messages)"
+	for _, wrong := range []struct{ sql, found string }{
+		{"INSERT INTO messages SELECT * REPLACE (read + 1 AS read, " + last + " AS version) FROM messages FINAL WHERE app = '" + x.oracle.app + "' LIMIT 1", "message"},
+		{"INSERT INTO hours SELECT * REPLACE (read + 1 AS read, version + 1 AS version) FROM hours FINAL LIMIT 1", "message"},
+		{"DELETE FROM events WHERE partition = 0 AND sequence = 3", "partition 0 has"},
+		{"INSERT INTO events SELECT * FROM events WHERE partition = 1 LIMIT 1", "DOUBLED"},
+	} {
+		if _, err := s.sql(t.Context(), wrong.sql); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.oracle.compareSink(t.Context(), s); err == nil || !strings.Contains(err.Error(), wrong.found) {
+			t.Errorf("%s: %v", wrong.sql, err)
+		}
+	}
+}
+
+// atATime is how many cases run beside each other: those that wait for a ClickHouse most of the
+// time do.
+func atATime(scenario string) int {
+	if scenario == "inputs" || scenario == "corruptions" {
+		return 3
+	}
+	return 1
+}
+
+// tryCase runs a case, and says how to run it again if a promise was broken.
+func tryCase(t *testing.T, l *lab, s scenario, i int, c faultCase) {
+	seen, err := l.try(t.Context(), s, i, c)
+	switch {
+	case errors.Is(err, errImpossible):
+		t.Log(err)
+	case err != nil:
+		t.Errorf("%s: %v\nonly this: go run ./internal/lab/faults run --only %s --seed %d --case %d --calls 8 --losses 1 --kills 5", c.name, err, s.name, l.Seed, i)
+	default:
+		t.Logf("%s: %s", c.name, seen)
 	}
 }
 
 // A judge that lets a wrong answer pass would let everything pass.
 func TestWrongAnswersAndLossesAreFound(t *testing.T) {
-	l := &lab{runCommand: runCommand{Seed: 1, Case: -1}, dir: t.TempDir(), programs: programs, progress: t.Output()}
+	l := labOf(t, 21)
 	x, err := l.makeTemplate(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -104,6 +186,10 @@ func TestWrongAnswersAndLossesAreFound(t *testing.T) {
 		},
 		"a message that is not there": func(o *oracle) { o.readers["none"] = []string{"a"} },
 		"a user who is not there":     func(o *oracle) { o.users = append(slices.Clone(o.users), "nobody") },
+		"a letter that is not there": func(o *oracle) {
+			o.letters = maps.Clone(o.letters)
+			o.letters["user2"] = &letters{waiting: append(slices.Clone(o.letters["user2"].waiting), "none")}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			other := *x.oracle
@@ -121,6 +207,22 @@ func TestWrongAnswersAndLossesAreFound(t *testing.T) {
 				t.Errorf("%s, %v", seen, err)
 			}
 		})
+	}
+}
+
+// Errors that last are another matter than those that pass: both belong to every run, a short one
+// and that of the command's default, for each system call and error.
+func TestFailuresThatLastAreInEveryRun(t *testing.T) {
+	for _, n := range []int{2, 4, 8, len(places)} {
+		lasting := 0
+		for _, place := range places[:n] {
+			if strings.HasSuffix(place, "+") {
+				lasting++
+			}
+		}
+		if lasting != n/2 {
+			t.Errorf("%d of the first %d places last", lasting, n)
+		}
 	}
 }
 

@@ -32,18 +32,29 @@ func (l *lab) inputs(ctx context.Context) ([]faultCase, error) {
 		{"a bit in the accounts' block", x.killed, flipMiddle(streams + "KV_receiptd_accounts/msgs/1.blk"), []string{"refused (block_damaged)"}},
 		{"the accounts' bucket is missing", x.killed, removeAll(streams + "KV_receiptd_accounts"), []string{"refused (stream_missing)"}},
 		{"a bad block in every table of the state", x.stopped, flipMiddle("state/p*/*/*.sst"), []string{"healed", "ended by itself, healed", "served"}},
+		{"the sink's state is missing", x.killed, removeAll("analytics"), []string{"healed"}},
+		{"an older state of the sink", x.stopped, bringBack(x.older, "analytics"), []string{"served", "healed"}},
+		{"states of the sink swapped", x.stopped, func(data string) error {
+			return swap(filepath.Join(data, "analytics/p000"), filepath.Join(data, "analytics/p001"))
+		}, []string{"healed", "served"}},
+		{"a bad block in every table of the sink's state", x.stopped, flipMiddle("analytics/p*/*/*.sst"), []string{"healed", "ended by itself, healed", "served"}},
+		// These take a minute each.
+		{"a bit in the note of the insert that was under way", x.killed, flipMiddle("analytics/p*/INTENT"), []string{"healed"}},
+		{"the note is missing", x.killed, removeAll("analytics/p000/INTENT"), []string{"healed"}},
+		{"an older note", x.killed, bringBack(x.older, "analytics/p000/INTENT"), []string{"healed"}},
+		{"the notes of two partitions swapped", x.killed, func(data string) error {
+			return swap(filepath.Join(data, "analytics/p000/INTENT"), filepath.Join(data, "analytics/p001/INTENT"))
+		}, []string{"served", "healed"}},
 	}
 	cases := make([]faultCase, 0, len(list))
 	for _, in := range list {
 		cases = append(cases, faultCase{in.name, func(ctx context.Context, t *trial) (string, error) {
-			data := filepath.Join(t.dir, "data")
-			if err := clone(data, in.from); err != nil {
+			s, err := t.damaged(in.from, in.harm)
+			if err != nil {
 				return "", err
 			}
-			if err := in.harm(data); err != nil {
-				return "", err
-			}
-			seen, err := judge(ctx, t.newServer(data), x.oracle, false)
+			defer s.sink.Kill()
+			seen, err := judge(ctx, s, x.oracle, false)
 			if err != nil {
 				return "", err
 			}
@@ -79,10 +90,16 @@ func flipMiddle(pattern string) func(data string) error {
 	}
 }
 
-func bringBack(older string, dirs ...string) func(data string) error {
+func bringBack(older string, names ...string) func(data string) error {
 	return func(data string) error {
-		for _, dir := range dirs {
-			if err := clone(filepath.Join(data, dir), filepath.Join(older, dir)); err != nil {
+		for _, name := range names {
+			if text, err := os.ReadFile(filepath.Join(older, name)); err == nil { // a file
+				if err := os.WriteFile(filepath.Join(data, name), text, 0o600); err != nil {
+					return err
+				}
+				continue
+			}
+			if err := clone(filepath.Join(data, name), filepath.Join(older, name)); err != nil {
 				return err
 			}
 		}

@@ -61,12 +61,18 @@ func (s *server) ends() bool {
 
 // serves compares all answers of a ready server, and those after one more start.
 func (s *server) serves(ctx context.Context, o *oracle, tokenMayEnd bool) (seen string, err error) {
-	told := strings.Contains(s.said(), "level=WARN") || strings.Contains(s.said(), "level=ERROR")
+	told := false
 	for range 2 {
 		if _, err := o.compare(ctx, s, false); err != nil {
 			return "", err
 		}
 		if _, err := o.logins(ctx, s, false); err != nil {
+			return "", err
+		}
+		if _, err := o.inboxes(ctx, s, false); err != nil {
+			return "", err
+		}
+		if err := o.filled(ctx, s); err != nil {
 			return "", err
 		}
 		if _, err := s.askAs(ctx, o.token, "GET", appPath(accountsApp)+"/users/user0/conversations", nil); err != nil && !tokenMayEnd {
@@ -75,6 +81,7 @@ func (s *server) serves(ctx context.Context, o *oracle, tokenMayEnd bool) (seen 
 		if err := s.verify(ctx); err != nil {
 			return "", err
 		}
+		told = told || strings.Contains(s.said(), "level=WARN") || strings.Contains(s.said(), "level=ERROR")
 		if err := s.stop(); err != nil {
 			return "", err
 		}
@@ -132,14 +139,27 @@ func (s *server) refused(ctx context.Context, o *oracle) (seen string, err error
 	if err != nil {
 		return "", fmt.Errorf("after the repair (%s): %w", repaired, err)
 	}
+	unheard, err := o.inboxes(ctx, s, true)
+	if err != nil {
+		return "", fmt.Errorf("after the repair (%s): %w", repaired, err)
+	}
 	if err := s.verify(ctx); err != nil {
 		return "", fmt.Errorf("after the repair (%s): %w", repaired, err)
 	}
-	if missing+gone == 0 {
+	if err := o.once(ctx, s); err != nil {
+		return "", fmt.Errorf("after the repair (%s): %w", repaired, err)
+	}
+	if missing+gone+unheard == 0 {
+		if err := o.filled(ctx, s); err != nil {
+			return "", fmt.Errorf("after the repair (%s): %w", repaired, err)
+		}
 		return fmt.Sprintf("refused (%s), repaired, nothing lost", code), nil
 	}
 	if strings.Contains(repaired, "needs no repair") {
-		return "", fmt.Errorf("LOST: %d messages and %d users, and repair says that there was nothing to repair", missing, gone)
+		return "", fmt.Errorf("LOST: %d messages, %d users and %d letters, and repair says that there was nothing to repair", missing, gone, unheard)
+	}
+	if unheard > 0 && !strings.Contains(repaired, "RECEIPTD_INBOX") && !strings.Contains(repaired, "of accounts and inboxes, too") {
+		return "", fmt.Errorf("LOST: %d letters, and repair does not name their streams: %s", unheard, repaired)
 	}
 	var poison struct{ Total int }
 	if err := s.call(ctx, "GET", "/v1/admin/poison", nil, &poison); err != nil {

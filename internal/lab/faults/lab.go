@@ -34,7 +34,7 @@ var scenarios = []scenario{
 	{"inputs", "the inputs of issue 10", "refused with a name, or healed; never served as whole", (*lab).inputs},
 	{"kills", "`kill -9` under load", "what was answered is there, once", (*lab).kills},
 	{"corruptions", "damage to the files of a stopped server", "refused by name, then the loss accepted and told; or healed and equal", (*lab).corruptions},
-	{"calls", "a system call on log, witness or state fails", "an error that names the cause or the file; after a restart all that was answered is there", (*lab).calls},
+	{"calls", "a system call on log, witness or state fails, half of the time for good", "an error that names the cause or the file; after a restart all that was answered is there", (*lab).calls},
 	{"power", "power loss: the file system is shut down under load", "what was answered is there, once", (*lab).powerLosses},
 	{"readonly", "the file system turns read-only under load", "events are refused or the process ends; after a restart all that was answered is there", (*lab).readOnly},
 	{"pauses", "SIGSTOP, then SIGCONT", "nothing is lost or doubled; the server goes on", (*lab).pauses},

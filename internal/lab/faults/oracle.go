@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 )
 
 // accountsApp is the app whose users have passwords.
@@ -24,6 +23,7 @@ type oracle struct {
 	readers map[string][]string // of each message, sorted
 	users   []string            // of accountsApp, with passwords made of their names
 	token   string              // of one of them
+	letters map[string]*letters // to each of them
 }
 
 func password(user string) string { return "secret-" + user }
@@ -130,8 +130,6 @@ type template struct {
 	oracle          *oracle
 }
 
-const witnessed = 1500 * time.Millisecond // long after the witness is written
-
 // makeTemplate makes the data, once. How much there is of it depends on the seed.
 func (l *lab) makeTemplate(ctx context.Context) (*template, error) {
 	if l.template != nil {
@@ -140,29 +138,53 @@ func (l *lab) makeTemplate(ctx context.Context) (*template, error) {
 	t := &trial{lab: l, dir: l.dir}
 	root := filepath.Join(l.dir, "template")
 	x := &template{killed: filepath.Join(root, "killed"), stopped: filepath.Join(root, "stopped"), older: filepath.Join(root, "older")}
+	tables := filepath.Join(root, "tables")
 	s := t.newServer(filepath.Join(root, "data"), "--checkpoint-interval=300ms")
+	if err := s.fill(tables); err != nil {
+		return nil, err
+	}
+	defer s.sink.Kill()
 	defer s.kill()
 	life, err := newLife(l.Seed, 2)
 	if err != nil {
 		return nil, err
 	}
-	users := &oracle{}
+	users := &oracle{letters: map[string]*letters{}}
+	var kept map[int]uint64 // where the sink's state stood last
+	keepSinkState := func() (err error) {
+		kept, err = s.keepSinkState(ctx, kept)
+		return err
+	}
 	steps := []func() error{
 		func() error { return s.start(ctx) },
 		func() error { return life.prepare(ctx, s) },
-		func() error { return users.register(ctx, s, 3) },
+		func() error { return users.register(ctx, s, 6) },
 		func() error { return life.send(ctx, s, 15) },
+		func() error { return users.correspond(ctx, s, 6) },
+		func() error { return errors.Join(users.take(ctx, s, "user0"), users.take(ctx, s, "user1")) },
 		s.stop,
+		func() error { return splitBlocks(s.data) },
+		func() error { return s.start(ctx) },
+		func() error { return life.send(ctx, s, 1) },
+		keepSinkState,
+		func() error { return lessBlocks(s.data, "RECEIPTS_0", "KV_receiptd_accounts", "RECEIPTD_INBOX_APP_*") },
 		func() error { return os.CopyFS(x.older, os.DirFS(s.data)) },
 		func() error { return s.start(ctx) },
 		func() error { return life.send(ctx, s, 25) },
-		func() error { time.Sleep(witnessed); return life.exact(ctx, s) },
-		func() error { return life.send(ctx, s, 2) }, // not in a checkpoint that is durable yet
-		func() error { time.Sleep(witnessed / 5); return s.kill() },
-		func() error { return os.CopyFS(x.killed, os.DirFS(s.data)) },
+		func() error { return users.correspond(ctx, s, 3) },
+		func() error { return users.take(ctx, s, "user0") },
+		func() error { return life.exact(ctx, s) },
+		keepSinkState,
 		func() error { return s.start(ctx) },
+		func() error { return life.oracle().filled(ctx, s) },
+		func() error { return s.interrupt(func() error { return life.send(ctx, s, 2) }) },
+		func() error { return os.CopyFS(x.killed, os.DirFS(s.data)) },
+		func() error { return s.keepTables(tables, tablesOf(x.killed)) },
+		func() error { return s.start(ctx) },
+		func() error { return life.oracle().filled(ctx, s) },
 		s.stop,
 		func() error { return os.CopyFS(x.stopped, os.DirFS(s.data)) },
+		func() error { return s.keepTables(tables, tablesOf(x.stopped)) },
 	}
 	for i, step := range steps {
 		if err := step(); err != nil {
@@ -170,7 +192,7 @@ func (l *lab) makeTemplate(ctx context.Context) (*template, error) {
 		}
 	}
 	x.oracle = life.oracle()
-	x.oracle.users, x.oracle.token = users.users, users.token
+	x.oracle.users, x.oracle.token, x.oracle.letters = users.users, users.token, users.letters
 	l.template = x
 	return x, nil
 }

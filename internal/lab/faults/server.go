@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/receiptd/receiptd/internal/lab/bench/child"
+	"github.com/receiptd/receiptd/internal/lab/chserver"
 )
 
 // server is a receiptd that is started and ended again and again on the same data.
@@ -27,6 +28,8 @@ type server struct {
 	// wrapper is a command that executes the server, which follows with its arguments.
 	wrapper []string
 	env     []string
+	// sink is the ClickHouse that it fills; nil for none.
+	sink *chserver.Process
 
 	process   child.Process
 	cmd       *exec.Cmd // nil unless it was started
@@ -34,6 +37,9 @@ type server struct {
 	starts    int
 	base, key string
 }
+
+// partitions is how many the log has.
+const partitions = 2
 
 // newServer returns a server on a directory of the trial.
 func (t *trial) newServer(data string, args ...string) *server {
@@ -59,7 +65,7 @@ func (s *server) start(ctx context.Context) error {
 
 func (s *server) launch() error {
 	s.starts++
-	line := slices.Concat(s.wrapper, []string{filepath.Join(s.programs, "receiptd"), "--data", s.data, "--listen=127.0.0.1:0", "--partitions=2"}, s.args)
+	line := slices.Concat(s.wrapper, []string{filepath.Join(s.programs, "receiptd"), "--data", s.data, "--listen=127.0.0.1:0", fmt.Sprint("--partitions=", partitions)}, s.args)
 	s.cmd = exec.Command(line[0], line[1:]...)
 	s.cmd.Env = append(os.Environ(), s.env...)
 	// A group of its own, so that a wrapper's child ends with it.

@@ -37,6 +37,7 @@ var exportedAnyway = map[string]string{
 
 // forTests are functions and methods that only tests use, and why they are there.
 var forTests = map[string]string{
+	"consumers.FollowAll":            "for a consumer that does not fold, which docs/DESIGN.md says to whoever writes one",
 	"events/eventlog.NewTicket":      "for programs that put something else in the place of a log, as their tests do",
 	"internal/gateway/easemob.Calls": "by which a test sees that it has tried all of them",
 }

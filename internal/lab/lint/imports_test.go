@@ -40,7 +40,7 @@ var layers = map[string]layer{
 		"google.golang.org/protobuf", "github.com/klauspost/compress", "github.com/go-json-experiment/json"}},
 	"events/eventlog": {sees: []string{"events", "events/merkle", "events/eventlog/blockfile", "events/eventlog/witness", "internal/atomicfile", "internal/diskread", "internal/fair", "internal/leader"}},
 	// Neither knows what is in an entry, nor the server whose files it reads.
-	"events/eventlog/blockfile": {sees: []string{"internal/atomicfile", "internal/diskread"}, libraries: []string{"github.com/minio/highwayhash", "github.com/klauspost/compress"}},
+	"events/eventlog/blockfile": {sees: []string{"internal/atomicfile", "internal/diskread"}, libraries: []string{"github.com/minio/highwayhash", "github.com/klauspost/compress", "github.com/nats-io/nats-server/v2"}},
 	"events/eventlog/witness":   {sees: []string{"events/merkle", "internal/atomicfile"}, libraries: []string{"github.com/cespare/xxhash/v2", "golang.org/x/sys"}},
 	// One can check evidence with it and without anything else of receiptd.
 	"events/merkle":          {sees: []string{"events"}, libraries: []string{"golang.org/x/mod"}, without: impure},
@@ -52,7 +52,7 @@ var layers = map[string]layer{
 	// No consumer sees another one. What several need is in consumers/internal.
 	"consumers/internal/fold": {sees: []string{"events", "events/eventlog", "projections", "projections/store", "internal/diskread"}},
 	"consumers/projector": {sees: []string{"events", "events/eventlog", "events/merkle", "projections", "projections/store", "projections/clickhouse",
-		"consumers", "consumers/internal/fold", "internal/diskread", "internal/presence"}},
+		"consumers", "consumers/internal/fold", "internal/diskread", "internal/copystate"}},
 	"consumers/analytics": {sees: []string{"events/eventlog", "projections", "projections/store", "projections/clickhouse",
 		"consumers", "consumers/internal/fold", "internal/atomicfile", "internal/diskread"}},
 	"consumers/notify":    {sees: []string{"events", "projections"}},
@@ -68,11 +68,11 @@ var layers = map[string]layer{
 	"internal/gateway/admission": {sees: []string{"internal/fair"}},
 	// What the doors for events share.
 	"internal/gateway/ingest": {
-		sees: []string{"events", "events/eventlog", "projections", "consumers/projector"},
+		sees: []string{"events", "events/eventlog", "projections", "consumers/projector", "internal/gateway/admission"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
 	"internal/gateway/natsapi": {
-		sees: []string{"events", "events/eventlog", "internal/gateway", "internal/gateway/ingest"},
+		sees: []string{"events", "events/eventlog", "internal/gateway", "internal/gateway/admission", "internal/gateway/ingest"},
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}},
 	},
 	"internal/gateway/httpapi": {
@@ -91,15 +91,16 @@ var layers = map[string]layer{
 		not:  map[string][]string{"events/eventlog": {"Open", "Config", "Ingress"}, "internal/accounts": {"Open", "Config"}},
 	},
 	"internal/leader":      {},
-	"internal/cluster":     {sees: []string{"events", "events/eventlog", "internal/leader", "internal/presence"}},
+	"internal/cluster":     {sees: []string{"events", "events/eventlog", "internal/leader", "internal/copystate"}},
+	"internal/presence":    {sees: []string{"internal/cluster"}},
 	"internal/feed":        {sees: []string{"projections", "internal/cluster"}},
-	"internal/router":      {sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "internal/cluster", "internal/presence"}},
+	"internal/router":      {sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "internal/cluster", "internal/copystate"}},
 	"internal/snapshot":    {sees: []string{"internal/atomicfile", "internal/cluster", "projections", "projections/store"}},
 	"internal/inbox":       {sees: []string{"internal/writebehind", "internal/leader"}},
 	"internal/writebehind": {},
 	"internal/accounts":    {sees: []string{"internal/leader"}},
 	"internal/ids":         {},
-	"internal/presence":    {libraries: []string{}},
+	"internal/copystate":   {libraries: []string{}},
 	"internal/fair":        {libraries: []string{}},
 	"internal/notary":      {sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "internal/atomicfile"}},
 	"internal/web":         {sees: []string{"events", "projections", "internal/gateway"}},
@@ -123,14 +124,16 @@ var layers = map[string]layer{
 	"internal/lab/loopback":     {libraries: []string{}},
 	"internal/lab/day":          {sees: []string{"events", "internal/ctl"}},
 	"internal/lab/sim/history":  {sees: []string{"events", "internal/lab/oracle"}},
-	"internal/lab/faults":       {sees: []string{"events", "internal/lab/bench/child", "internal/lab/clock", "internal/lab/sim"}},
-	"internal/lab/mutants":      {sees: []string{"internal/progress"}},
+	"internal/lab/faults": {sees: []string{"events", "events/eventlog/blockfile", "internal/gateway/msync/msyncpb", "internal/lab/bench/child", "internal/lab/chserver",
+		"internal/lab/clock", "internal/lab/sim", "projections/store"}},
+	"internal/lab/mutants": {sees: []string{"internal/progress"}},
 	"internal/lab/dst": {sees: []string{"events", "events/eventlog", "events/eventlog/blockfile", "events/eventlog/witness", "projections",
 		"consumers/notify", "consumers/projector", "internal/lab/oracle"}},
 	"internal/lab/clock":          {},
 	"internal/lab/cluster":        {},
 	"internal/lab/natstest":       {sees: []string{"internal/lab/loopback", "events", "events/eventlog"}},
 	"internal/lab/unread":         {},
+	"internal/lab/metrictest":     {libraries: []string{"github.com/prometheus/client_golang"}},
 	"internal/lab/bench":          {sees: []string{anything, "internal/lab/bench/drawing", "internal/lab/bench/embedded", "internal/lab/bench/load", "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/child":    {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/sim"}},
 	"internal/lab/bench/load":     {sees: []string{anything, "internal/lab/bench/measure", "internal/lab/sim"}},
@@ -165,13 +168,16 @@ var layers = map[string]layer{
 }
 
 // confined are libraries that only one package may need, so that no program has them by accident.
-// Those of internal/lab/peers are not even in the go.mod of receiptd.
+// Those of internal/lab/peers are not even in the go.mod of receiptd; why the others are is in
+// docs/DESIGN.md, What go.mod has.
 var confined = map[string]string{
 	"github.com/jackc/pgx/v5":      "internal/lab/peers",
 	"github.com/redis/go-redis/v9": "internal/lab/peers",
 	"github.com/ThreeDotsLabs":     "internal/lab/peers",
 	"github.com/mattn/go-sqlite3":  "internal/lab/peers",
-	"github.com/ebitengine/purego": "internal/lab/chtest/engine",
+
+	"github.com/anishathalye/porcupine": "internal/lab/cluster",
+	"github.com/ebitengine/purego":      "internal/lab/chtest/engine",
 }
 
 // instruments is the folder, with those below it, that the product must not need. A layer that

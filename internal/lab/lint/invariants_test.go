@@ -57,3 +57,66 @@ func checkInvariants(t *testing.T, tree fs.FS, files []string) (findings []strin
 	}
 	return findings
 }
+
+const (
+	design       = "docs/DESIGN.md"
+	crashSection = "## What a crash does"
+	// untested is how a row of the crash table begins to say why no test shows it.
+	untested = "no test"
+)
+
+// TestEachCrashHasItsTest holds that each row of the crash table names the test that shows it, or
+// says why there can be none; that the tests exist is held above.
+func TestEachCrashHasItsTest(t *testing.T) {
+	none(t, checkCrashes(string(read(t, repository, design))))
+}
+
+func checkCrashes(text string) (findings []string) {
+	_, section, found := strings.Cut(text, crashSection+"\n")
+	if !found {
+		return []string{design + ": has no section " + crashSection}
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	shows := false // the table's last column says what shows it
+	for row := range strings.Lines(section) {
+		row = strings.TrimSpace(row)
+		cells := strings.Split(strings.Trim(row, "|"), "|")
+		shown := strings.TrimSpace(cells[len(cells)-1])
+		switch {
+		case !strings.HasPrefix(row, "|"):
+			shows = false
+		case shown == "shown by":
+			shows = true
+		case !shows || strings.HasPrefix(row, "| ---"), testName.MatchString(shown):
+		case shown == "the same", shown == "as above": // as in the row above
+		case !strings.HasPrefix(shown, untested) || !strings.ContainsAny(shown, ":,"):
+			findings = append(findings, fmt.Sprintf("%s: no test, and no reason for there being none: %s", design, row))
+		}
+	}
+	return findings
+}
+
+func TestCrashWithoutItsTestIsFound(t *testing.T) {
+	const text = crashSection + `
+
+| moment | killed | shown by |
+| --- | --- | --- |
+| one | nothing | ` + "`TestThere`" + ` |
+| two | nothing | the same |
+| three | nothing | no test can: it takes a machine of its own |
+| four | nothing | not shown by a test |
+| five | nothing | no test |
+
+| setting | what |
+| --- | --- |
+| a | b |
+
+## Simulation
+
+| moment | shown by |
+| --- | --- |
+| six | nothing |
+`
+	exactly(t, checkCrashes(text), "four", "five")
+	exactly(t, checkCrashes("# Design"), "no section")
+}

@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxColumns is the width of a line of text, in Markdown and in the comments of Go files.
+// maxColumns is the width of a line of text: in Markdown, in comments, and in the texts of YAML.
 const maxColumns = 100
 
 func TestMarkdownLinesAreShort(t *testing.T) {

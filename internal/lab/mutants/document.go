@@ -30,6 +30,27 @@ The list is ` + "`internal/lab/mutants/list.go`" + ` and its neighbours; this pa
 list, but to write the test.
 `)
 	fmt.Fprintf(&b, "\nThere are %d.\n", len(mutants))
+	b.WriteString(`
+## What the checker of a cluster finds
+
+Some of them are bugs that only show between nodes. Each is found by a small test in seconds; that
+the [checker with a nemesis](cluster.md#how-it-is-tested) finds it, too, shows that the checker would
+notice such a bug where nobody has thought of a test. The bug is then in all nodes, while the faults
+that are named befall them, and the same run without it has to be green:
+
+` + "```sh\ngo run ./internal/lab/mutants --nemesis --timeout 30m\ngo run ./internal/lab/mutants --nemesis --timeout 30m --only at-least\n```" + `
+
+| mutant | test, faults, time | what the checker finds |
+| --- | --- | --- |
+`)
+	for i := range nemeses {
+		n := &nemeses[i]
+		how := "`" + n.Test + "`"
+		if n.For > 0 {
+			how += fmt.Sprintf("; %s; %v", strings.ReplaceAll(n.Faults, ",", ", "), n.For)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", n.Mutant, how, n.Finds)
+	}
 	var sections []string
 	rows := map[string]string{}
 	for i := range mutants {

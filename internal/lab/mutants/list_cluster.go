@@ -16,6 +16,36 @@ var clusterMutants = []Mutant{
 		Package: "consumers/projector", Test: "TestFoldOfTheLogIsThatOfTheModel",
 	},
 	{
+		Name: "folded-again-without-end", File: "internal/cluster/aside.go",
+		Old:     `if c.doubted {`,
+		New:     `if c.doubted && c.refolded > 1<<30 {`,
+		Bug:     "a node that decides otherwise folds its copy again at full speed for ever",
+		Package: "internal/cluster", Test: "TestDisputesComeToRest",
+	},
+	{
+		Name: "wrong-for-good-after-one-flipped-bit", File: "internal/cluster/aside.go",
+		Old: `	if c.doubted {
+		reason`,
+		New: `	if c.doubted || c.refolded == 0 {
+		reason`,
+		Bug:     "a copy that a disk has spoilt once is not folded again",
+		Package: "internal/cluster", Test: "TestDisputesComeToRest",
+	},
+	{
+		Name: "believed-by-nobody", File: "internal/cluster/compare.go",
+		Old:     `(disputed || !all || len(checksums) == 1)`,
+		New:     `(disputed || !all)`,
+		Bug:     "a copy that decides otherwise is folded again whenever the others were away for a moment",
+		Package: "internal/cluster", Test: "TestUntilWhenACopyIsDoubted",
+	},
+	{
+		Name: "refused-and-folded-all-the-same", File: "consumers/projector/mend.go",
+		Old:     `if why := w.mending.refused.Load(); why != nil {`,
+		New:     `if why := w.mending.refused.Load(); why != nil && w.gen == nil {`,
+		Bug:     "a copy that was refused is folded again, and answers as wrongly as before",
+		Package: "consumers/projector", Test: "TestRefusedStateStaysAside",
+	},
+	{
 		Name: "folded-again-for-a-lagging-answer", File: "consumers/internal/fold/agree.go",
 		Old:     `log.Reach(ctx, partition, seq)`,
 		New:     `log.Bounds(ctx, partition)`,
@@ -69,6 +99,20 @@ var clusterMutants = []Mutant{
 		Old:     `return is && !n.Own && n.sequence > x.after`,
 		New:     `return is && !n.Own && n.sequence > x.upto+1<<40`,
 		Bug:     "what came after a gap is pushed, and told again by the summary that closes it",
-		Package: "consumers/notify", Test: "TestWhatWasMissedIsToldInItsPlace",
+		Package: "consumers/notify", Test: "TestWhatWasMissedIsToldInOrder",
+	},
+	{
+		Name: "online-is-here", File: "internal/gateway/msync/online.go",
+		Old:     `return append(here, s.cfg.Elsewhere.Online(ctx, app, away)...)`,
+		New:     `return here`,
+		Bug:     "what is for those who are online is lost to those who are so at another node",
+		Package: "internal/gateway/msync", Test: "TestWhoIsOnlineAtAnotherNode",
+	},
+	{
+		Name: "presence-without-end", File: "internal/presence/elsewhere.go",
+		Old:     `context.WithTimeout(ctx, patience)`,
+		New:     `context.WithTimeout(ctx, 10*patience)`,
+		Bug:     "a send waits as long as it may for a node that stands still, and is not answered",
+		Package: "internal/presence", Test: "TestUsersOfNodesThatAreGoneAreOffline",
 	},
 }

@@ -3,14 +3,65 @@ package main
 // Bugs in who folds what, and in who answers meanwhile.
 var placementMutants = []Mutant{
 	{
-		Name: "leaves-before-another-serves", File: "internal/cluster/places.go",
+		Name: "leaves-before-another-serves", File: "internal/cluster/reconciler.go",
 		Old:     `good[m.Node] = m.Node != p.node && c != nil && c.serves() && !m.silent() && m.State == StateServing &&`,
 		New:     `good[m.Node] = m.Node != p.node && c != nil && !m.silent() && m.State == StateServing &&`,
 		Bug:     "a copy leaves for one that is still fetched, or was found wrong",
 		Package: "internal/cluster", Test: "TestForWhichCopiesAnotherOneLeaves",
 	},
 	{
-		Name: "leaves-for-a-copy-that-differs", File: "internal/cluster/places.go",
+		Name: "dead-node-vanishes", File: "internal/cluster/members.go",
+		Old:     `m.nodes[name] = &member{beat: beat{Node: name}, heard: at, unheard: true}`,
+		New:     `_ = at`,
+		Bug:     "a restart of the others hides a node that died, for which everything stays in the log",
+		Package: "internal/cluster", Test: "TestSilentNodesAreShownUntilTheyAreForgotten",
+	},
+	{
+		Name: "forgotten-by-one-node-only", File: "internal/cluster/members.go",
+		Old:     `if _, known := names[name]; !known && n.silent() {`,
+		New:     `if n == nil {`,
+		Bug:     "the other nodes show one that was forgotten as silent until they are restarted",
+		Package: "internal/cluster", Test: "TestSilentNodesAreShownUntilTheyAreForgotten",
+	},
+	{
+		Name: "copies-of-the-dead-are-not-missed", File: "internal/cluster/node.go",
+		Old:     `if plan.Copies == 0 {`,
+		New:     `if false {`,
+		Bug:     "a minute after a node died as many copies are there as are wanted, and nobody is told",
+		Package: "internal/cluster", Test: "TestSilentNodesAreShownUntilTheyAreForgotten",
+	},
+	{
+		Name: "forgets-whom-it-has-not-heard-yet", File: "internal/cluster/floors.go",
+		Old: `	if err := n.members.settled(ctx); err != nil {
+		return err
+	}`,
+		New:     ``,
+		Bug:     "a node that has just begun forgets one that is well, and takes its NATS server out",
+		Package: "internal/cluster", Test: "TestNobodyIsForgottenBeforeAllAreHeard",
+	},
+	{
+		Name: "job-goes-on-for-nobody", File: "internal/cluster/jobs.go",
+		Old:     `if time.Since(x.asked) > jobKeep {`,
+		New:     `if false {`,
+		Bug:     "a node goes on with a rebuild that nobody waits for, and can do none for others before long",
+		Package: "internal/cluster", Test: "TestJobsEndWithEitherNode",
+	},
+	{
+		Name: "silent-node-is-passed-over", File: "cmd/receiptctl/rebuild.go",
+		Old:     `return errors.New("it is silent, and was not asked")`,
+		New:     `return nil`,
+		Bug:     "all nodes are said to be proven, and one was not there",
+		Package: "cmd/receiptctl", Test: "TestAllNodesRebuild",
+	},
+	{
+		Name: "one-node-for-all", File: "cmd/receiptctl/rebuild.go",
+		Old:     `query.Set("node", node)`,
+		New:     `_ = node`,
+		Bug:     "the node that is asked proves its state once for each node",
+		Package: "cmd/receiptctl", Test: "TestAllNodesRebuild",
+	},
+	{
+		Name: "leaves-for-a-copy-that-differs", File: "internal/cluster/reconciler.go",
 		Old:     `!c.behind(furthest) && p.agrees(k, &m)`,
 		New:     `!c.behind(furthest)`,
 		Bug:     "the right copy leaves, and a wrong one is all that is left",
@@ -42,7 +93,7 @@ var placementMutants = []Mutant{
 		Package: "internal/cluster", Test: "TestLastCopyStays",
 	},
 	{
-		Name: "copies-without-a-majority", File: "internal/cluster/places.go",
+		Name: "copies-without-a-majority", File: "internal/cluster/reconciler.go",
 		Old: `	if err := p.keepFloor(ctx); err != nil {
 		return err
 	}`,
@@ -58,7 +109,7 @@ var placementMutants = []Mutant{
 		Package: "internal/cluster", Test: "TestWhichCopiesAreAsked",
 	},
 	{
-		Name: "answers-while-it-is-fetched", File: "consumers/projector/presence.go",
+		Name: "answers-while-it-is-fetched", File: "consumers/projector/copies.go",
 		Old: `	reason := ErrArriving
 	w.mending.reason.Store(&reason)
 	g, err`,
@@ -96,7 +147,7 @@ var placementMutants = []Mutant{
 		return
 	}
 	if c.compare > position {`,
-		New: `		if c.mark.Sequence != position {
+		New: `		if c.checksum.Sequence != position {
 			c.compare = position
 		}
 		return
@@ -126,13 +177,6 @@ var placementMutants = []Mutant{
 		New:     `return 0`,
 		Bug:     "of few partitions one node has nearly all",
 		Package: "internal/cluster", Test: "TestSharesAreEven",
-	},
-	{
-		Name: "who-cannot-keeps-the-right", File: "internal/cluster/turns.go",
-		Old:     `if err := t.release(ctx, w); err != nil && ctx.Err() == nil {`,
-		New:     `if false {`,
-		Bug:     "while the node that fills ClickHouse is there and cannot, nobody fills it",
-		Package: "internal/cluster", Test: "TestWhoCannotLeavesTheTurn",
 	},
 	{
 		Name: "judged-before-all-are-heard", File: "internal/cluster/compare.go",

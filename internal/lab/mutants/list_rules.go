@@ -110,8 +110,8 @@ var ruleMutants = []Mutant{
 	},
 	{
 		Name: "hidden-chat-read-is-told", File: "projections/conversation_read.go",
-		Old:     `reads, err := p.readChat(a, c, reader, before, to, hidden, ago)`,
-		New:     `reads, err := p.readChat(a, c, reader, before, to, false, ago)`,
+		Old:     `reads, err := p.readChat(c, reader, before, to, hidden, ago)`,
+		New:     `reads, err := p.readChat(c, reader, before, to, false, ago)`,
 		Bug:     "whoever hides reads is among the readers of what a conversation read of theirs covers",
 		Package: "projections", Test: "TestHistoriesMatchTheModel", Args: histories,
 	},

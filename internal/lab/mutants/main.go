@@ -5,7 +5,10 @@
 //
 //	go run ./internal/lab/mutants                  all of them
 //	go run ./internal/lab/mutants --only witness   those whose names match
+//	go run ./internal/lab/mutants --nemesis        those that the checker of a cluster has to find
 //
+// With --nemesis the bugs are in real nodes, which faults befall while clients are at work, until
+// the checker finds that something is wrong: minutes for each, beside nothing else.
 // It exits with 1 if a bug is not caught by the test that the table names: then a test is missing,
 // or the table is wrong. docs/mutations.md is the table for readers; go test -update writes it.
 package main
@@ -20,6 +23,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,16 +36,17 @@ func main() {
 	only := flag.String("only", "", "run the mutants whose names match this `regexp`")
 	jobs := flag.Int("jobs", 1, "run so many at a time; more than one makes tests that measure time flaky")
 	timeout := flag.Duration("timeout", 5*time.Minute, "let the tests of one mutant take so long")
+	faulty := flag.Bool("nemesis", false, "plant bugs in a cluster under stress; a --timeout of 30m leaves time to settle")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *only, *jobs, *timeout); err != nil {
+	if err := run(ctx, *only, *jobs, *timeout, *faulty); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, only string, jobs int, timeout time.Duration) error {
+func run(ctx context.Context, only string, jobs int, timeout time.Duration, faulty bool) error {
 	pattern, err := regexp.Compile(only)
 	if err != nil {
 		return err
@@ -55,13 +60,8 @@ func run(ctx context.Context, only string, jobs int, timeout time.Duration) erro
 		return err
 	}
 	defer os.RemoveAll(dir)
-	r := &runner{root: root, dir: dir, timeout: timeout}
-	var chosen []*Mutant
-	for i := range mutants {
-		if pattern.MatchString(mutants[i].Name) {
-			chosen = append(chosen, &mutants[i])
-		}
-	}
+	r := &runner{root: root, dir: dir, timeout: timeout, only: faulty}
+	chosen := slices.DeleteFunc(all(faulty), func(m *Mutant) bool { return !pattern.MatchString(m.Name) })
 	meter := progress.New(os.Stderr, progress.Options{Label: "mutants", Unit: "mutants", Total: int64(len(chosen))})
 	results := runAll(ctx, r, chosen, jobs, func(res result) {
 		meter.Add(1)
@@ -69,6 +69,20 @@ func run(ctx context.Context, only string, jobs int, timeout time.Duration) erro
 	})
 	meter.Close()
 	return summarize(results)
+}
+
+// all are those of the list, or those that the checker has to find.
+func all(faulty bool) (list []*Mutant) {
+	if faulty {
+		for i := range nemeses {
+			list = append(list, nemeses[i].mutant())
+		}
+		return list
+	}
+	for i := range mutants {
+		list = append(list, &mutants[i])
+	}
+	return list
 }
 
 // runAll runs mutants, some at a time, and tells what became of each.

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -34,6 +35,28 @@ func TestEveryMutantCanBePlanted(t *testing.T) {
 		}
 		if !testExists(t, m) {
 			t.Errorf("%s: there is no test %q in %s", m.Name, m.Test, m.Package)
+		}
+	}
+}
+
+// The bugs that the checker of a cluster has to find are in the list, and so are its tests and its
+// faults.
+func TestEveryNemesisCanBePlayed(t *testing.T) {
+	faults, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(checker), "nemesis_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range nemeses {
+		n := &nemeses[i]
+		m := n.mutant()
+		if m == nil || !testExists(t, m) {
+			t.Errorf("%s, %s: there is no such mutant or test", n.Mutant, n.Test)
+			continue
+		}
+		for fault := range strings.SplitSeq(n.Faults, ",") {
+			if n.For > 0 && !strings.Contains(string(faults), fmt.Sprintf("\t{%q, ", fault)) {
+				t.Errorf("%s: there is no fault %q", n.Mutant, fault)
+			}
 		}
 	}
 }

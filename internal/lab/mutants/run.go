@@ -48,6 +48,7 @@ type runner struct {
 	root    string        // of the module
 	dir     string        // for the changed files
 	timeout time.Duration // of the tests of one package
+	only    bool          // the test that is named, and no other one of its package
 
 	mu       sync.Mutex
 	controls map[string]outcome // what tests said without a bug
@@ -68,9 +69,16 @@ func (r *runner) run(ctx context.Context, m *Mutant) (res result) {
 			res.detail = o.broken
 			return res
 		}
+		if r.only {
+			r.keep(m, o.said)
+		}
 		if len(o.failed) > 0 {
 			res.verdict, res.tests = caught, o.failed
 			r.control(ctx, &res)
+			return res
+		}
+		if r.only {
+			res.verdict = survived
 			return res
 		}
 	}
@@ -85,6 +93,15 @@ func (r *runner) run(ctx context.Context, m *Mutant) (res result) {
 		r.control(ctx, &res)
 	}
 	return res
+}
+
+// keep writes what the test said to a file, for those who ask what it was that turned it red.
+func (r *runner) keep(m *Mutant, said string) {
+	file := filepath.Join(os.TempDir(), "mutant-"+m.Name+".log")
+	if err := os.WriteFile(file, []byte(said), 0o600); err != nil {
+		file = err.Error()
+	}
+	fmt.Printf("%s said: %s\n", m.Test, file)
 }
 
 // control runs the tests that turned red once more without the bug, unless that was done before.
@@ -133,6 +150,7 @@ func (r *runner) overlay(m *Mutant) (string, error) {
 type outcome struct {
 	failed []string // top-level tests, in the order in which they failed
 	broken string   // why there are no tests: the compiler's words
+	said   string   // what the tests have logged
 }
 
 // testEvent is a line of go test -json.
@@ -170,7 +188,7 @@ func (r *runner) test(ctx context.Context, m *Mutant, overlay, pattern string) (
 
 // judge reads the output of go test -json.
 func judge(out []byte, stderr string, err error) (o outcome) {
-	var build, text strings.Builder
+	var build, text, said strings.Builder
 	started := ""
 	lines := bufio.NewScanner(bytes.NewReader(out))
 	lines.Buffer(nil, 16<<20)
@@ -187,12 +205,15 @@ func judge(out []byte, stderr string, err error) (o outcome) {
 			started = test
 		case e.Action == "output" && test == "":
 			text.WriteString(e.Output)
+		case e.Action == "output":
+			said.WriteString(e.Output)
 		case e.Action == "fail" && e.FailedBuild != "":
 			return outcome{broken: strings.TrimSpace(build.String())}
 		case e.Action == "fail" && test != "" && test == e.Test && !slices.Contains(o.failed, test):
 			o.failed = append(o.failed, test)
 		}
 	}
+	o.said = said.String()
 	switch {
 	case err != nil && len(o.failed) == 0 && started != "": // the process died
 		o.failed = []string{started}

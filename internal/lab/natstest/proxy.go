@@ -1,6 +1,8 @@
 package natstest
 
 import (
+	"bytes"
+	"io"
 	"net"
 	"slices"
 	"sync"
@@ -19,6 +21,9 @@ type Proxy struct {
 	changed sync.Cond // signalled when holding or conns change
 	conns   []net.Conn
 	down    bool
+	snare   []byte        // what is caught when a client sends it; nil for nothing
+	deafens bool          // it reaches the server, whose answers are held back from then on
+	snared  chan struct{} // closed once it was caught
 }
 
 // StartProxy starts a proxy on loopback in front of the server at an address. It ends with the
@@ -45,6 +50,24 @@ func (p *Proxy) Hold() { p.setHolding(true) }
 // Release lets through what the server sent, late, and what it sends from now on.
 func (p *Proxy) Release() { p.setHolding(false) }
 
+// Snare has what a client publishes on a subject or below it, from now on, not reach the server,
+// nor what it sends afterwards. The channel is closed once that has happened: there a client can be
+// killed between two of its steps. [Proxy.Cut] ends it. Only what a client sends in one piece is
+// recognised, as it does unless it has very much to send.
+func (p *Proxy) Snare(subject string) <-chan struct{} { return p.watch(subject, false) }
+
+// Deafen has what a client publishes on a subject or below it reach the server, and none of what
+// the server sends from then on reach a client: the step is done, and the client does not know.
+// Otherwise it is as [Proxy.Snare].
+func (p *Proxy) Deafen(subject string) <-chan struct{} { return p.watch(subject, true) }
+
+func (p *Proxy) watch(subject string, deafens bool) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.snare, p.deafens, p.snared = []byte("PUB "+subject), deafens, make(chan struct{})
+	return p.snared
+}
+
 // Cut breaks all connections; what is held back is lost, and new connections are not held back.
 // Clients may connect again at once.
 func (p *Proxy) Cut() {
@@ -53,7 +76,7 @@ func (p *Proxy) Cut() {
 	for _, c := range p.conns {
 		c.Close()
 	}
-	p.conns, p.holding = nil, false
+	p.conns, p.holding, p.snare = nil, false, nil
 	p.changed.Broadcast()
 }
 
@@ -109,6 +132,18 @@ func (p *Proxy) forward(to, from net.Conn, holdable bool) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
+		if !holdable {
+			if upto, last := p.caught(buf[:n]); last {
+				if _, err := to.Write(buf[:upto]); err == nil {
+					p.signal()
+				}
+				if upto < n {
+					_, _ = io.Copy(io.Discard, from)
+					return
+				}
+				continue
+			}
+		}
 		if n > 0 && (!holdable || p.pass(to)) {
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
@@ -117,6 +152,35 @@ func (p *Proxy) forward(to, from net.Conn, holdable bool) {
 		if err != nil {
 			return
 		}
+	}
+}
+
+// caught reports whether what a client sends is in the snare, and how much of it the server gets.
+func (p *Proxy) caught(sent []byte) (upto int, is bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.snare == nil {
+		return 0, false
+	}
+	at := bytes.Index(sent, p.snare)
+	switch next := at + len(p.snare); {
+	case at < 0 || next == len(sent) || sent[next] != '.' && sent[next] != ' ':
+		return 0, false
+	case p.deafens:
+		p.holding = true
+		return len(sent), true
+	}
+	return bytes.LastIndexByte(sent[:at], '\n') + 1, true
+}
+
+// signal says that something was caught, once the server has what it gets.
+func (p *Proxy) signal() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.snared:
+	default:
+		close(p.snared)
 	}
 }
 

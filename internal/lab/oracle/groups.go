@@ -15,7 +15,7 @@ func (m *Model) configured(ev events.Event) events.Outcome {
 		a = &app{
 			conversations: map[events.Conversation]*conversation{},
 			summaries:     map[string]*summary{},
-			wishes:        map[string]wish{},
+			userSettings:  map[string]userSettings{},
 		}
 		m.apps[ev.App] = a
 	case a == nil || ev.Revision <= a.revision:

@@ -2,8 +2,8 @@ package oracle
 
 import "github.com/receiptd/receiptd/events"
 
-// wish is what a user has set.
-type wish struct {
+// userSettings is what a user has set.
+type userSettings struct {
 	reads, deliveries events.Choice
 	revision          uint64
 }
@@ -13,7 +13,7 @@ func (a *app) hides(c *conversation, user string) (reads, deliveries bool) {
 	if a.settings.ReadReceipts == events.ReadReceiptsAlways {
 		return false, false
 	}
-	here, everywhere := c.member(user).wish, a.wishes[user]
+	here, everywhere := c.member(user).userSettings, a.userSettings[user]
 	says := func(first, second events.Choice) bool {
 		if first == events.ChoiceNone {
 			first = second
@@ -26,21 +26,21 @@ func (a *app) hides(c *conversation, user string) (reads, deliveries bool) {
 
 // user.configured
 func (a *app) userConfigured(ev events.Event) events.Outcome {
-	w := wish{ev.SendReads, ev.SendDeliveries, ev.Revision}
+	w := userSettings{ev.SendReads, ev.SendDeliveries, ev.Revision}
 	if ev.Group == "" && ev.Peer == "" {
-		if w.revision <= a.wishes[ev.User].revision {
+		if w.revision <= a.userSettings[ev.User].revision {
 			return events.OutcomeDuplicate
 		}
-		a.wishes[ev.User] = w
+		a.userSettings[ev.User] = w
 		return events.OutcomeApplied
 	}
 	u, refused := a.memberOf(ev)
 	if u == nil {
 		return refused
 	}
-	if w.revision <= u.wish.revision {
+	if w.revision <= u.userSettings.revision {
 		return events.OutcomeDuplicate
 	}
-	u.wish = w
+	u.userSettings = w
 	return events.OutcomeApplied
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// Summary is the author's summary, in the order of the latest news, for who names no device.
+// Summary is the author's summary, in the order of the latest news, for authors who name no device.
 func (m *Model) Summary(app, author string) []projections.SummaryItem {
 	return m.SummaryFor(app, author, "")
 }

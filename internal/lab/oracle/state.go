@@ -18,7 +18,7 @@ type app struct {
 	alerts        []projections.Alert // of groups
 	alertParts    []projections.Alert // of senders and labels
 	partsDropped  bool
-	wishes        map[string]wish // of users, for all of their conversations
+	userSettings  map[string]userSettings // of users, for all of their conversations
 }
 
 type conversation struct {
@@ -33,14 +33,14 @@ type conversation struct {
 }
 
 type member struct {
-	user       string
-	role       events.Role // RoleNone for a former member
-	spans      []span
-	watermark  int
-	lastReadAt int64
-	alone      []int // seqs above the watermark that were read alone
-	marked     bool
-	wish       wish // for this conversation
+	user         string
+	role         events.Role // RoleNone for a former member
+	spans        []span
+	watermark    int
+	lastReadAt   int64
+	alone        []int // seqs above the watermark that were read alone
+	marked       bool
+	userSettings userSettings // for this conversation
 
 	// What others may be shown of watermark and lastReadAt; stays: the watermark shown does not
 	// follow.

@@ -102,10 +102,10 @@ func (c *cli) run(ctx context.Context, out, messages io.Writer) error {
 
 func printRows(w io.Writer, rows []Row) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "receipts/s\tp50/p99 ms\tat half load\tCPU s/million\tbytes\t  system\t")
+	fmt.Fprintln(t, "receipts/s\tp50/p99/p99.9 ms\tat half load\tCPU s/million\tbytes\t  system\t")
 	for _, r := range rows {
-		fmt.Fprintf(t, "%s\t%.1f / %.1f\t%.1f / %.1f\t%.1f\t%.0f\t  %s: %s; %s\t\n",
-			progress.Count(r.Rate), r.P50, r.P99, r.HalfP50, r.HalfP99, r.CPU, r.Bytes, r.System, r.Title, r.Durability)
+		fmt.Fprintf(t, "%s\t%.1f / %.1f / %.1f\t%.1f / %.1f / %.1f\t%.1f\t%.0f\t  %s: %s; %s\t\n",
+			progress.Count(r.Rate), r.P50, r.P99, r.P999, r.HalfP50, r.HalfP99, r.HalfP999, r.CPU, r.Bytes, r.System, r.Title, r.Durability)
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)

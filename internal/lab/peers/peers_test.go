@@ -52,7 +52,7 @@ func TestEverySystemCountsRight(t *testing.T) {
 				t.Errorf("nothing was loaded: %+v", r)
 			}
 			for name, figure := range map[string]float64{
-				"rate": r.Rate, "p50": r.P50, "p99": r.P99, "half rate": r.HalfRate, "half p99": r.HalfP99, "CPU": r.CPU, "bytes": r.Bytes,
+				"rate": r.Rate, "p50": r.P50, "p99": r.P99, "half rate": r.HalfRate, "half p99": r.HalfP99, "p99.9": r.P999, "half p99.9": r.HalfP999, "CPU": r.CPU, "bytes": r.Bytes,
 			} {
 				if !(figure > 0) {
 					t.Errorf("%s is %v", name, figure)

@@ -50,16 +50,18 @@ type Row struct {
 
 	// Rate is that of full load, until the last receipt was stored and counted.
 	Rate float64 `json:"receipts_per_s"`
-	// P50 and P99 are from the start of a request until all of it is stored and counted, at
+	// P50, P99 and P999 are from the start of a request until all of it is stored and counted, at
 	// full load.
-	P50 float64 `json:"p50_ms"`
-	P99 float64 `json:"p99_ms"`
-	// HalfRate is the load of the second phase, about half of Rate, and HalfP50 and HalfP99 are
+	P50  float64 `json:"p50_ms"`
+	P99  float64 `json:"p99_ms"`
+	P999 float64 `json:"p999_ms"`
+	// HalfRate is the load of the second phase, about half of Rate, and HalfP50 to HalfP999 are
 	// the latencies at it from the moment at which a request was due, whether or not it was
 	// late.
 	HalfRate float64 `json:"half_load_receipts_per_s"`
 	HalfP50  float64 `json:"half_load_p50_ms"`
 	HalfP99  float64 `json:"half_load_p99_ms"`
+	HalfP999 float64 `json:"half_load_p999_ms"`
 	// At are the rates of [Options] that the system carries.
 	At []At `json:"at,omitempty"`
 	// CPU is the processor time of the servers for a million receipts, at full load.
@@ -161,7 +163,7 @@ func (x *loaded) measure(ctx context.Context, duration time.Duration, rates []fl
 		return row, err
 	}
 	row.Rate = done.Rate()
-	row.P50, row.P99 = full.Quantile(0.5), full.Quantile(0.99)
+	row.P50, row.P99, row.P999 = full.Quantile(0.5), full.Quantile(0.99), full.Quantile(0.999)
 	row.CPU = (after - before) / float64(done.Receipts) * 1e6
 	events := float64(done.Events) / float64(done.Receipts) // of a receipt
 	if row.At, err = x.at(ctx, duration/2, rates, row.Rate, events); err != nil {
@@ -172,7 +174,7 @@ func (x *loaded) measure(ctx context.Context, duration time.Duration, rates []fl
 		return row, fmt.Errorf("half load: %w", err)
 	}
 	row.HalfRate = done.Rate()
-	row.HalfP50, row.HalfP99 = half.Quantile(0.5), half.Quantile(0.99)
+	row.HalfP50, row.HalfP99, row.HalfP999 = half.Quantile(0.5), half.Quantile(0.99), half.Quantile(0.999)
 	if row.CountsChecked, err = x.Check(ctx, 1); err != nil {
 		return row, fmt.Errorf("counts: %w", err)
 	}
@@ -206,6 +208,7 @@ func medians(rows []Row) Row {
 	for _, figure := range []func(*Row) *float64{
 		func(r *Row) *float64 { return &r.Rate }, func(r *Row) *float64 { return &r.P50 }, func(r *Row) *float64 { return &r.P99 },
 		func(r *Row) *float64 { return &r.HalfRate }, func(r *Row) *float64 { return &r.HalfP50 }, func(r *Row) *float64 { return &r.HalfP99 },
+		func(r *Row) *float64 { return &r.P999 }, func(r *Row) *float64 { return &r.HalfP999 },
 		func(r *Row) *float64 { return &r.CPU }, func(r *Row) *float64 { return &r.Bytes },
 	} {
 		var values []float64

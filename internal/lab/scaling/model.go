@@ -19,8 +19,8 @@ const (
 
 // What was measured. Times of processors are seconds for a million receipts.
 var (
-	logBytes   = figure{what: "log", value: 2.9, unit: "bytes a receipt", document: performance, quote: "| log, state | 2.9 and 4.4 bytes a receipt |"}
-	stateBytes = figure{what: "state", value: 4.4, unit: "bytes a receipt", document: performance, quote: "| log, state | 2.9 and 4.4 bytes a receipt |"}
+	logBytes   = figure{what: "log", value: 2.9, unit: "bytes a receipt", document: performance, quote: "| log, state | 2.9 and 3.9 bytes a receipt |"}
+	stateBytes = figure{what: "state", value: 3.9, unit: "bytes a receipt", document: performance, quote: "| log, state | 2.9 and 3.9 bytes a receipt |"}
 	serverCPU  = figure{what: "a server over HTTP, all of it, 100 M receipts in the state", value: 1.3, unit: "s a million", document: performance, quote: "| processor of the server, s a million | 1.0 | 1.3 | 1.25 |"}
 	growthCPU  = figure{what: "that, against a hundredth of the state", value: 1.25, unit: "times", document: performance, quote: "| processor of the server, s a million | 1.0 | 1.3 | 1.25 |"}
 	foldCPU    = figure{what: "of it the fold", value: 0.32, unit: "s a million", document: performance, quote: "| fold, most of it misses of the processor's caches | 0.23 | 0.32 |"}
@@ -29,6 +29,7 @@ var (
 	decodeCPU  = figure{what: "decoding", value: 0.05, unit: "s a million", document: performance, quote: "| decoding, encoding | 0.04 | 0.05 |"}
 	collectCPU = figure{what: "collection, scheduler", value: 0.08, unit: "s a million", document: performance, quote: "| collection, scheduler, the rest | 0.03 | 0.08 |"}
 	brokerCPU  = figure{what: "nats-server", value: 0.08, unit: "s a million", document: performance, quote: "| nats-server and its file | 0.02 | 0.08 |"}
+	clusterCPU = figure{what: "three nodes with three copies and three replicas, all of it, small state", value: 6.9, unit: "s a million", document: performance, quote: "| 3 nodes, 3 copies | 239 k | 6.9 |"}
 	replayRate = figure{what: "replay of two partitions on two cores, 200 M receipts", value: 2.1, unit: "M/s", document: performance, quote: "2.8 M/s end to end and 2.1 M/s in the replay"}
 	connection = figure{what: "an idle SDK connection", value: 45, unit: "KiB", document: performance, quote: "| memory of an idle connection, by the server's resident memory | 45 KiB |"}
 	sinkRate   = figure{what: "rows into ClickHouse, sink and engine on two cores", value: 0.9, unit: "M/s", document: analytics, quote: "| on a disk with ext4, three runs | 0.9 to 1.45 M |"}
@@ -36,7 +37,7 @@ var (
 	election   = figure{what: "election of a partition's leader, at most", value: 9, unit: "s", document: cluster, quote: "4 to 9 s, which cannot be set"}
 )
 
-var measured = []figure{logBytes, stateBytes, serverCPU, growthCPU, foldCPU, compactCPU, checkCPU, decodeCPU, collectCPU, brokerCPU, replayRate, connection, sinkRate, rowBytes, election}
+var measured = []figure{logBytes, stateBytes, serverCPU, growthCPU, foldCPU, compactCPU, checkCPU, decodeCPU, collectCPU, brokerCPU, clusterCPU, replayRate, connection, sinkRate, rowBytes, election}
 
 // What is assumed.
 var (
@@ -60,14 +61,16 @@ var assumed = []figure{receiptsADay, peakFactor, online, logDays, stateDays, nod
 // receipts in the state.
 type cost struct{ edge, copy, broker float64 }
 
-// costOf splits what was measured of one process into what an edge does once, a copy does once for
-// each copy, and a broker does once for each replica. A larger state costs more: by growthCPU for
-// each hundredfold, which is measured from one million receipts to a hundred million and assumed
-// beyond.
+// costOf splits what was measured of one process into what an edge does once and a copy does once
+// for each copy. What three nodes took beyond an edge and three copies is the brokers', a third of
+// it each: replication costs far more than the one server in a process. A larger state costs more:
+// by growthCPU for each hundredfold, which is measured from one million receipts to a hundred
+// million and assumed beyond.
 func costOf(receipts float64) cost {
 	following := foldCPU.value + compactCPU.value + checkCPU.value + decodeCPU.value + collectCPU.value
 	growth := math.Pow(growthCPU.value, max(0, math.Log(receipts/100e6)/math.Log(100)))
-	return cost{edge: serverCPU.value - following - brokerCPU.value, copy: following * growth, broker: brokerCPU.value}
+	edge := serverCPU.value - following - brokerCPU.value
+	return cost{edge: edge, copy: following * growth, broker: (clusterCPU.value-edge)/replicas.value - following/growthCPU.value}
 }
 
 // foldRate is how many receipts a second one partition's fold takes at most: it is one goroutine.
@@ -85,6 +88,7 @@ type plan struct {
 	partitions, copies              int
 	cost                            cost
 	edgeCores, copyCores            float64 // processors at peak; of one copy
+	brokerCores                     float64 // of all brokers
 	forProcessors, forDisks         int     // nodes
 	forConnections, nodes           int
 	brokers, brokersForDisks        int
@@ -104,6 +108,7 @@ func planFor(users float64) plan {
 	p.stateYear, p.clickYear = year*stateBytes.value, year*rowBytes.value*clickCopies.value
 	p.cost = costOf(year)
 	p.edgeCores, p.copyCores = p.peak/1e6*p.cost.edge, p.peak/1e6*p.cost.copy
+	p.brokerCores = p.peak / 1e6 * p.cost.broker * replicas.value
 	room := nodeDisk.value * terabyte * 0.7
 	usable := nodeCores.value * busy.value / 100
 	p.forProcessors = ceil((p.edgeCores + replicas.value*p.copyCores) / usable)
@@ -118,7 +123,7 @@ func planFor(users float64) plan {
 		p.partitions *= 2
 	}
 	p.brokersForDisks = ceil(p.logKept / room)
-	p.brokers = max(3, p.brokersForDisks, ceil(p.peak/1e6*p.cost.broker*replicas.value/usable))
+	p.brokers = max(3, p.brokersForDisks, ceil(p.brokerCores/usable))
 	p.shardsForRows = ceil(p.peak / (sinkRate.value * 1e6 * busy.value / 100))
 	p.shardsForDisks = ceil(p.clickYear / clickCopies.value / room)
 	p.shards = max(p.shardsForRows, p.shardsForDisks)

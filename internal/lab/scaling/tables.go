@@ -33,7 +33,9 @@ func Tables() string {
 	row(&b, plans, "log kept, all replicas", func(p plan) string { return size(p.logKept) })
 	row(&b, plans, "state after a year, a copy", func(p plan) string { return size(p.stateYear) })
 	row(&b, plans, "a copy, s of processor a million", func(p plan) string { return fmt.Sprintf("%.2f", p.cost.copy) })
-	row(&b, plans, "processors at peak: edges; a copy of all", func(p plan) string { return fmt.Sprintf("%.2g; %.2g", p.edgeCores, p.copyCores) })
+	row(&b, plans, "processors at peak: edges; a copy of all; a broker", func(p plan) string {
+		return fmt.Sprintf("%.2g; %.2g; %.2g", p.edgeCores, p.copyCores, p.brokerCores/float64(p.brokers))
+	})
 	row(&b, plans, "partitions", func(p plan) string { return fmt.Sprint(p.partitions) })
 	row(&b, plans, "nodes for processors; for disks", func(p plan) string { return fmt.Sprintf("%d; %d", p.forProcessors, p.forDisks) })
 	row(&b, plans, "**nodes**, with copies of each partition", func(p plan) string { return fmt.Sprintf("**%d**, %d", p.nodes, p.copies) })

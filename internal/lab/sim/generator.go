@@ -49,7 +49,7 @@ type conversation struct {
 	sent    uint32   // messages, the announced one included
 	ring    [window]message
 
-	// The turn is what happens around one message.
+	// The exchange is what happens around one message.
 	step  step
 	early int // reads still to come before the message
 }
@@ -160,7 +160,7 @@ func (g *Generator) sleep(c *conversation) {
 	}
 }
 
-// group goes on with the turn of a group by up to room events, at least one.
+// group goes on with the exchange of a group by up to room events, at least one.
 func (g *Generator) group(dst []events.Event, c *conversation, room int) []events.Event {
 	if c.step == idle {
 		if g.chance(g.config.Churn) {
@@ -192,7 +192,7 @@ func (g *Generator) group(dst []events.Event, c *conversation, room int) []event
 	return dst
 }
 
-// announce prepares a group's next message, and with it the turn.
+// announce prepares a group's next message, and with it the exchange.
 func (g *Generator) announce(c *conversation) {
 	sender := g.member(c)
 	seats := uint32(len(c.joined))
@@ -233,7 +233,7 @@ func (g *Generator) send(dst []events.Event, c *conversation, m *message) []even
 	})
 }
 
-// reads has members read one of the messages in the window, or ends the turn.
+// reads has members read one of the messages in the window, or ends the exchange.
 func (g *Generator) reads(dst []events.Event, c *conversation, room int) []events.Event {
 	m, limit := g.unfinished(c)
 	if m == nil {
@@ -261,7 +261,7 @@ func (g *Generator) reads(dst []events.Event, c *conversation, room int) []event
 }
 
 // unfinished is a message of the window that is to have readers now, and how many seats come in
-// this turn: the latest message half of the time, the one before it a quarter, and so on.
+// this exchange: the latest message half of the time, the one before it a quarter, and so on.
 func (g *Generator) unfinished(c *conversation) (*message, uint32) {
 	first := uint32(bits.TrailingZeros64(g.random.Uint64()))
 	for i := range uint32(window) {
@@ -343,7 +343,7 @@ func (g *Generator) member(c *conversation) uint32 {
 	}
 }
 
-// chat goes on with the turn of a single chat by one event, or ends it.
+// chat goes on with the exchange of a single chat by one event, or ends it.
 func (g *Generator) chat(dst []events.Event, c *conversation) []events.Event {
 	m := &c.ring[0]
 	peer := 1 - m.sender

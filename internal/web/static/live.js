@@ -1,5 +1,5 @@
-// Asks for the page again and puts what is marked as live in place of the old. Nothing else moves: not the focus,
-// not what is open or selected.
+// Asks for the page again and puts what is marked as live in place of the old. Nothing else moves:
+// not the focus, not what is open or selected.
 "use strict";
 
 const every = Number(document.body.dataset.every);

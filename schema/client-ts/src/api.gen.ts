@@ -28,13 +28,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -54,8 +55,8 @@ export interface paths {
         get: operations["getApp"];
         /**
          * Create an app, or change its settings
-         * @description What the body leaves out keeps its value; in a new app it is the default. Answers when the settings are in force for every
-         *     event from now on. Admin key only.
+         * @description What the body leaves out keeps its value; in a new app it is the default. Answers when the
+         *     settings are in force for every event from now on. Admin key only.
          */
         put: operations["putApp"];
         post?: never;
@@ -69,13 +70,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -92,25 +94,30 @@ export interface paths {
         put?: never;
         /**
          * Append events
-         * @description Answers when the log has all of them durably. Events of one conversation keep their order, within a request and from one
-         *     request to the next.
+         * @description Answers when the log has all of them durably. Events of one conversation keep their order,
+         *     within a request and from one request to the next.
          *
-         *     An event that has an `event_id` and is sent again has no effect, whatever has happened in between, and answers what the
-         *     first answered: for a day, and until another 131,072 events with ids have come in its partition. A request with the header
-         *     `Idempotency-Key` gives ids to its events that have none; send it again with the same body. Without either, a receipt still
-         *     counts once, but `conversation.read` means "up to now" and a `group.joined` after a `group.left` joins again:
-         *     docs/ingress.md says for each type what a retry does.
+         *     An event that has an `event_id` and is sent again has no effect, whatever has happened in
+         *     between, and answers what the first answered: for a day, and until another 131,072 events
+         *     with ids have come in its partition. A request with the header `Idempotency-Key` gives ids
+         *     to its events that have none; send it again with the same body. Without either, a receipt
+         *     still counts once, but `conversation.read` means "up to now" and a `group.joined` after a
+         *     `group.left` joins again: docs/ingress.md says for each type what a retry does.
          *
-         *     A malformed event refuses the whole request, and nothing of it is appended. An event that breaks a rule is not malformed: it
-         *     is appended, and rejected by the fold; `wait=applied` and `…/rejections` tell.
+         *     A malformed event refuses the whole request, and nothing of it is appended. An event that
+         *     breaks a rule is not malformed: it is appended, and rejected by the fold; `wait=applied` and
+         *     `…/rejections` tell.
          *
-         *     A `message.read` with `messages` counts as one event for each: in `accepted`, in `outcomes`, and in the limit.
+         *     A `message.read` with `messages` counts as one event for each: in `accepted`, in `outcomes`,
+         *     and in the limit.
          *
-         *     At most 8 MiB and 10,000 events in one request, unless the server is configured otherwise. Bodies may be
-         *     compressed (`Content-Encoding: gzip` or `zstd`); the limit holds for the decompressed body too. Admin key only.
+         *     At most 8 MiB and 10,000 events in one request, unless the server is configured otherwise.
+         *     Bodies may be compressed (`Content-Encoding: gzip` or `zstd`); the limit holds for the
+         *     decompressed body too. Admin key only.
          *
-         *     A 503 with the code `not_applied` or `outcome_gone` has `accepted` and `positions`: the events are durable and
-         *     need not be sent again, only their outcomes are not known in time. After `unknown_outcome` send the events again.
+         *     A 503 with the code `not_applied` or `outcome_gone` has `accepted` and `positions`: the
+         *     events are durable and need not be sent again, only their outcomes are not known in time.
+         *     After `unknown_outcome` send the events again.
          */
         post: operations["postEvents"];
         delete?: never;
@@ -123,13 +130,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -146,17 +154,20 @@ export interface paths {
         put?: never;
         /**
          * Import history
-         * @description Appends events of another system that happened earlier, each with its `time`, which is required. They are decided by
-         *     that: when a message was sent and read, whether a receipt was in time, which day's limit and which hour's read rate a
-         *     message counts for. Nobody is told: no push, no summary. In everything else this is `POST …/events`: formats, limits, ids and
+         * @description Appends events of another system that happened earlier, each with its `time`, which is
+         *     required. They are decided by that: when a message was sent and read, whether a receipt was
+         *     in time, which day's limit and which hour's read rate a message counts for. Nobody is told:
+         *     no push, no summary. In everything else this is `POST …/events`: formats, limits, ids and
          *     answers.
          *
-         *     Within a conversation, times do not go back from one imported event to the next, whatever the request, and none is
-         *     later than now: such an event is rejected (codes 409 and 400), or refuses the request if that shows at once. So sort by time, and
-         *     send requests with events of the same conversations one after the other. Events of equal times keep their order.
+         *     Within a conversation, times do not go back from one imported event to the next, whatever
+         *     the request, and none is later than now: such an event is rejected (codes 409 and 400), or
+         *     refuses the request if that shows at once. So sort by time, and send requests with events of
+         *     the same conversations one after the other. Events of equal times keep their order.
          *
-         *     Import a conversation before its first live event, beginning with `group.created`; what happens otherwise is in
-         *     docs/rules.md, "Imported events". The settings that hold now decide. Admin key only.
+         *     Import a conversation before its first live event, beginning with `group.created`; what
+         *     happens otherwise is in docs/rules.md, "Imported events". The settings that hold now decide.
+         *     Admin key only.
          */
         post: operations["importEvents"];
         delete?: never;
@@ -169,13 +180,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -192,22 +204,28 @@ export interface paths {
         put?: never;
         /**
          * Append events as they happen
-         * @description A request without an end: lines of events go up for as long as the client likes, and answers come down on the same
-         *     connection while they do, over HTTP/1.1 (`Transfer-Encoding: chunked`) or HTTP/2 (with prior knowledge). Events of many
-         *     streams are stored together, so that one event after the other costs hardly more than thousands in a request.
+         * @description A request without an end: lines of events go up for as long as the client likes, and answers
+         *     come down on the same connection while they do, over HTTP/1.1 (`Transfer-Encoding: chunked`)
+         *     or HTTP/2 (with prior knowledge). Events of many streams are stored together, so that one
+         *     event after the other costs hardly more than thousands in a request.
          *
-         *     Each line of the answer counts from the start of the stream: `{"accepted":1200,"positions":[…]}` says that the first 1200
-         *     events are durable. With `wait=applied` it has their outcomes before the positions, numbered from the start of the stream too.
+         *     Each line of the answer counts from the start of the stream:
+         *     `{"accepted":1200,"positions":[…]}` says that the first 1200 events are durable. With
+         *     `wait=applied` it has their outcomes before the positions, numbered from the start of the
+         *     stream too.
          *
-         *     The stream ends with the body, after a last line. Otherwise its last line is an error, with what was accepted until then:
-         *     `invalid_event` names the line that is malformed, and every event before it was taken; `shutting_down`, `overloaded` and
-         *     the like say that the rest is to be sent on another stream; `idle` that nothing came for two minutes (a blank line is enough), or
-         *     a line took longer than 30 seconds. Whatever ended a stream, what was accepted need not be sent again: go on with the event
-         *     after it, on a stream with `from` set to the number that was accepted. What was sent and not answered may be stored: with event
-         *     ids, its own or those of an `Idempotency-Key`, sending it again has no effect.
+         *     The stream ends with the body, after a last line. Otherwise its last line is an error, with
+         *     what was accepted until then: `invalid_event` names the line that is malformed, and every
+         *     event before it was taken; `shutting_down`, `overloaded` and the like say that the rest is
+         *     to be sent on another stream; `idle` that nothing came for two minutes (a blank line is
+         *     enough), or a line took longer than 30 seconds. Whatever ended a stream, what was accepted
+         *     need not be sent again: go on with the event after it, on a stream with `from` set to the
+         *     number that was accepted. What was sent and not answered may be stored: with event ids, its
+         *     own or those of an `Idempotency-Key`, sending it again has no effect.
          *
-         *     Flow control is that of the connection: at most some thousand events are stored and not answered, and then nothing more
-         *     is read. A client that does not read its answers is cut off after ten seconds. A line is at most 1 MiB. Admin key only.
+         *     Flow control is that of the connection: at most some thousand events are stored and not
+         *     answered, and then nothing more is read. A client that does not read its answers is cut off
+         *     after ten seconds. A line is at most 1 MiB. Admin key only.
          */
         post: operations["streamEvents"];
         delete?: never;
@@ -220,13 +238,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -246,7 +265,7 @@ export interface paths {
         };
         /**
          * A message and its counts
-         * @description For who may see the message.
+         * @description For those who may see the message.
          */
         get: operations["getMessage"];
         put?: never;
@@ -261,13 +280,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -287,7 +307,7 @@ export interface paths {
         };
         /**
          * Who read a message, in the order of reading
-         * @description For who may see the message. Of one whose receipts are counted only (`counts_only`), the answer is 409 `names_not_kept`.
+         * @description For those who may see the message. Of one whose receipts are counted only (`counts_only`), the answer is 409 `names_not_kept`.
          */
         get: operations["getReaders"];
         put?: never;
@@ -302,13 +322,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -328,8 +349,8 @@ export interface paths {
         };
         /**
          * Who may read a message and has not
-         * @description The users who were members when it was sent, in the order in which they joined. Of a message whose receipts are counted only
-         *     (`counts_only`), the answer is 409 `names_not_kept`.
+         * @description The users who were members when it was sent, in the order in which they joined. Of a message
+         *     whose receipts are counted only (`counts_only`), the answer is 409 `names_not_kept`.
          */
         get: operations["getNonReaders"];
         put?: never;
@@ -344,13 +365,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -367,12 +389,13 @@ export interface paths {
         put?: never;
         /**
          * The counts of many messages
-         * @description `ids` are messages of the conversation that `group`, `users` or `peer` names or, without these, of any; `messages` names
-         *     each with its own. What does not exist, or is not for the caller, is left out; at most 1000 in all. A plain id that is meant to
-         *     be of several conversations refuses the request with 409 `ambiguous`.
+         * @description `ids` are messages of the conversation that `group`, `users` or `peer` names or, without
+         *     these, of any; `messages` names each with its own. What does not exist, or is not for the
+         *     caller, is left out; at most 1000 in all. A plain id that is meant to be of several
+         *     conversations refuses the request with 409 `ambiguous`.
          *
-         *     `counts` has them by id, without an id that was asked for in several conversations. `messages` is there if `messages` was
-         *     asked for, in the same order.
+         *     `counts` has them by id, without an id that was asked for in several conversations.
+         *     `messages` is there if `messages` was asked for, in the same order.
          */
         post: operations["postCounts"];
         delete?: never;
@@ -397,10 +420,11 @@ export interface paths {
         put?: never;
         /**
          * Who may read many messages and has not
-         * @description Messages are named as in `messages:counts`, at most 100 in all. Of each the first `limit` nonreaders are listed, in the order in
-         *     which they joined; `total` is how many there are, and `…/messages/{id}/nonreaders` has them in pages. The number of messages
-         *     times `limit` is 10,000 at most. What does not exist, or is not for the caller, is left out; the others come in the order of the
-         *     request, `ids` first.
+         * @description Messages are named as in `messages:counts`, at most 100 in all. Of each the first `limit`
+         *     nonreaders are listed, in the order in which they joined; `total` is how many there are, and
+         *     `…/messages/{id}/nonreaders` has them in pages. The number of messages times `limit` is
+         *     10,000 at most. What does not exist, or is not for the caller, is left out; the others come
+         *     in the order of the request, `ids` first.
          */
         post: operations["postNonReaders"];
         delete?: never;
@@ -413,13 +437,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -436,7 +461,8 @@ export interface paths {
         };
         /**
          * A user's conversations and their unread counts
-         * @description Groups by id, then single chats by the peer. `total_unread` is over all of them, whatever is on the page.
+         * @description Groups by id, then single chats by the peer. `total_unread` is over all of them, whatever is
+         *     on the page.
          */
         get: operations["getConversations"];
         put?: never;
@@ -463,10 +489,11 @@ export interface paths {
         };
         /**
          * What a user has read
-         * @description The messages that the user has read one by one, conversation by conversation in the order of the list of conversations, newest
-         *     messages first. Hidden reads are not in it, nor is what was recalled or is of a conversation that the user has left. Of a single
-         *     chat, messages that a `conversation.read` has covered are not listed: `last_read_at` of the conversation stands for them. A page may
-         *     hold fewer reads than `limit`, and none, though another one follows.
+         * @description The messages that the user has read one by one, conversation by conversation in the order of
+         *     the list of conversations, newest messages first. Hidden reads are not in it, nor is what
+         *     was recalled or is of a conversation that the user has left. Of a single chat, messages that
+         *     a `conversation.read` has covered are not listed: `last_read_at` of the conversation stands
+         *     for them. A page may hold fewer reads than `limit`, and none, though another one follows.
          */
         get: operations["getReads"];
         put?: never;
@@ -481,13 +508,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -506,11 +534,13 @@ export interface paths {
         put?: never;
         /**
          * Report what the user has received and read
-         * @description `message.read`, `message.delivered`, `conversation.read` and `conversation.marked_unread` of this user, with their own token, in the formats of `…/events` and with
-         *     the same answers, `Idempotency-Key` and `wait`. With a user token, 100 receipts a second are taken, after a burst of 1000,
-         *     unless the server is configured otherwise; more is refused with 429 `rate_limited` and `Retry-After`, and nothing of it is
-         *     stored. More than a burst in one request is 413 `too_many_events`. Who is not in a group is told 602 of everything about it that
-         *     had no effect, be it that there is no such group or message.
+         * @description `message.read`, `message.delivered`, `conversation.read` and `conversation.marked_unread` of
+         *     this user, with their own token, in the formats of `…/events` and with the same answers,
+         *     `Idempotency-Key` and `wait`. With a user token, 100 receipts a second are taken, after a
+         *     burst of 1000, unless the server is configured otherwise; more is refused with 429
+         *     `rate_limited` and `Retry-After`, and nothing of it is stored. More than a burst in one
+         *     request is 413 `too_many_events`. Whoever is not in a group is told 602 of everything about
+         *     it that had no effect, be it that there is no such group or message.
          */
         post: operations["postReceipts"];
         delete?: never;
@@ -535,8 +565,8 @@ export interface paths {
         };
         /**
          * The messages of a group and their counts
-         * @description Newest first, without those that were recalled. A page may hold fewer messages than `limit`, and none, though another one follows.
-         *     Admin key only.
+         * @description Newest first, without those that were recalled. A page may hold fewer messages than `limit`,
+         *     and none, though another one follows. Admin key only.
          */
         get: operations["getGroupMessages"];
         put?: never;
@@ -563,8 +593,8 @@ export interface paths {
         };
         /**
          * Who is in a group
-         * @description In the order in which they first joined. For the admin key and for members of the group; to all others, and once it is dissolved, it
-         *     does not exist.
+         * @description In the order in which they first joined. For the admin key and for members of the group; to
+         *     all others, and once it is dissolved, it does not exist.
          */
         get: operations["getMembers"];
         put?: never;
@@ -591,8 +621,9 @@ export interface paths {
         };
         /**
          * Who was invited into a group and has not answered
-         * @description In the order of the users' ids; a page may have fewer than `limit` although others follow. For the admin key and for the owner and
-         *     admins of the group. Where an app asks for no consent (`invitations`), there are none.
+         * @description In the order of the users' ids; a page may have fewer than `limit` although others follow.
+         *     For the admin key and for the owner and admins of the group. Where an app asks for no
+         *     consent (`invitations`), there are none.
          */
         get: operations["getGroupInvitations"];
         put?: never;
@@ -648,8 +679,9 @@ export interface paths {
         };
         /**
          * The invitations that wait for the user's answer
-         * @description Into groups, by others, where the app asks for consent (`invitations`). In the order of the groups' ids; a page may have fewer than
-         *     `limit` although others follow. They end after `invitation_validity`.
+         * @description Into groups, by others, where the app asks for consent (`invitations`). In the order of the
+         *     groups' ids; a page may have fewer than `limit` although others follow. They end after
+         *     `invitation_validity`.
          */
         get: operations["getInvitations"];
         put?: never;
@@ -680,7 +712,8 @@ export interface paths {
         put?: never;
         /**
          * Accept or decline an invitation
-         * @description The user is a member once this is answered, or the invitation is gone. If the group is full (409 `group_full`) it waits on.
+         * @description The user is a member once this is answered, or the invitation is gone. If the group is full
+         *     (409 `group_full`) it waits on.
          */
         post: operations["answerInvitation"];
         delete?: never;
@@ -710,9 +743,11 @@ export interface paths {
         get: operations["getUserSettings"];
         /**
          * Hide reads or deliveries from others, or show them again
-         * @description What the body leaves out keeps its value. Whatever is reported while it is hidden stays hidden for good, and what was shown stays
-         *     shown. A hidden read lowers the user's own unread count and is told to their own devices; in counts, lists, summaries and read rates
-         *     the user stays among those who have not read. Without an answer it may hold in a part of the conversations only: send it again.
+         * @description What the body leaves out keeps its value. Whatever is reported while it is hidden stays
+         *     hidden for good, and what was shown stays shown. A hidden read lowers the user's own unread
+         *     count and is told to their own devices; in counts, lists, summaries and read rates the user
+         *     stays among those who have not read. Without an answer it may hold in a part of the
+         *     conversations only: send it again.
          */
         put: operations["putUserSettings"];
         post?: never;
@@ -785,7 +820,8 @@ export interface paths {
         };
         /**
          * The messages of a conversation that are unread to the user
-         * @description Oldest first. A page may hold fewer messages than `limit`, and none, though another one follows.
+         * @description Oldest first. A page may hold fewer messages than `limit`, and none, though another one
+         *     follows.
          */
         get: operations["getUnread"];
         put?: never;
@@ -812,10 +848,11 @@ export interface paths {
         };
         /**
          * How far the members of a group have read
-         * @description In the order in which they joined. `read_upto` is the number of the last message that the member's reads of the conversation cover;
-         *     the group's messages are numbered 1, 2, 3 … in the order of sending, and `sent` is the number of the last one. Of a member who hides
-         *     reads there is neither number nor time. For the admin key and, where `visibility` is `members`, for members; where it is `sender`,
-         *     members get 403.
+         * @description In the order in which they joined. `read_upto` is the number of the last message that the
+         *     member's reads of the conversation cover; the group's messages are numbered 1, 2, 3 … in the
+         *     order of sending, and `sent` is the number of the last one. Of a member who hides reads
+         *     there is neither number nor time. For the admin key and, where `visibility` is `members`,
+         *     for members; where it is `sender`, members get 403.
          */
         get: operations["getPositions"];
         put?: never;
@@ -830,13 +867,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -853,12 +891,16 @@ export interface paths {
         };
         /**
          * The summary of what the user has not seen
-         * @description His messages that were received or read since, those of groups with the latest count of each, and the single chats that a peer has
-         *     read since. It holds at most 1000 messages and chats of a partition of the log, the latest. Asking changes nothing; acknowledge with the cursor.
+         * @description The author's messages that were received or read since, those of groups with the latest
+         *     count of each, and the single chats that a peer has read since. It holds at most 1000
+         *     messages and chats of a partition of the log, the latest. Asking changes nothing;
+         *     acknowledge with the cursor.
          *
-         *     With `device` it is what that device has not acknowledged: what one device has, the others are still told, once. For a device that is
-         *     not known, and without `device`, it is what no device has acknowledged. Known are the 16 devices of a user that were named last, for
-         *     30 days. A device is named by acknowledging, even a summary without items, and by opening a stream.
+         *     With `device` it is what that device has not acknowledged: what one device has, the others
+         *     are still told, once. For a device that is not known, and without `device`, it is what no
+         *     device has acknowledged. Known are the 16 devices of a user that were named last, for 30
+         *     days. A device is named by acknowledging, even a summary without items, and by opening a
+         *     stream.
          */
         get: operations["getStatistics"];
         put?: never;
@@ -873,13 +915,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -898,12 +941,13 @@ export interface paths {
         put?: never;
         /**
          * Acknowledge a summary
-         * @description The next summary holds only what changed after the one that had this cursor. The id of a stream event is such a cursor too. Answers when
-         *     it is so; acknowledging again changes nothing. A cursor of another log, or of this one before it was restored from a backup, is
+         * @description The next summary holds only what changed after the one that had this cursor. The id of a
+         *     stream event is such a cursor too. Answers when it is so; acknowledging again changes
+         *     nothing. A cursor of another log, or of this one before it was restored from a backup, is
          *     refused with `foreign_cursor`, and acknowledges nothing.
          *
-         *     With `device` it is seen on that device alone, and the cursor must be one that was given to it. Without, the user has seen it: no device
-         *     is told any more.
+         *     With `device` it is seen on that device alone, and the cursor must be one that was given to
+         *     it. Without, the user has seen it: no device is told any more.
          */
         post: operations["postStatisticsAck"];
         delete?: never;
@@ -916,13 +960,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -939,8 +984,8 @@ export interface paths {
         };
         /**
          * What happens to the user's messages, live
-         * @description Server-Sent Events; each has JSON data. The schema shows an event as an object, on the wire it is lines of text
-         *     such as `event: read`, `id: …` and `data: {"message":…}`:
+         * @description Server-Sent Events; each has JSON data. The schema shows an event as an object, on the wire
+         *     it is lines of text such as `event: read`, `id: …` and `data: {"message":…}`:
          *
          *     | event | data | when |
          *     | --- | --- | --- |
@@ -952,23 +997,28 @@ export interface paths {
          *     | `own_conversation_read` | `StreamOwnConversationRead` | the user read a conversation, or took a mark away |
          *     | `own_marked_unread` | `StreamOwnMarkedUnread` | the user marked a conversation |
          *     | `resync` | `{}` | the client fell so far behind that receipts were given up, or came with the id of another log; a `statistic` follows with what is not acknowledged, if there is anything |
-         *     | `closing` | `{"reason":"shutdown"}`, `{"reason":"token_expired"}`, or `{"reason":"too_many_streams"}`: its place has gone to another app | last, before the server closes the stream |
+         *     | `closing` | `{"reason":"shutdown"}`, `{"reason":"token_expired"}`, or `{"reason":"too_many_streams"}`: its slot has gone to another app | last, before the server closes the stream |
          *
-         *     Reads of one message within 50 ms come as one event with the latest count and the last reader; the first read of a message and the one
-         *     that makes it complete come at once.
+         *     Reads of one message within 50 ms come as one event with the latest count and the last
+         *     reader; the first read of a message and the one that makes it complete come at once.
          *
-         *     What the user did themselves goes to all of their streams, that of the device itself too, hidden or not. It is in no summary: after
-         *     connecting, and after a `resync`, ask for the conversations.
+         *     What the user did themselves goes to all of their streams, that of the device itself too,
+         *     hidden or not. It is in no summary: after connecting, and after a `resync`, ask for the
+         *     conversations.
          *
-         *     The **id** of an event is a cursor. It stands for all that was sent so far, and not every event has one. A client that connects
-         *     again with the last id (`Last-Event-ID`, which a browser sends by itself) thereby acknowledges that, and gets what is left as a
-         *     `statistic`: nothing is lost when a connection breaks, some may be repeated. An id of another log, or of this one before it was
-         *     restored from a backup, acknowledges nothing and is answered by `resync`.
+         *     The **id** of an event is a cursor. It stands for all that was sent so far, and not every
+         *     event has one. A client that connects again with the last id (`Last-Event-ID`, which a
+         *     browser sends by itself) thereby acknowledges that, and gets what is left as a `statistic`:
+         *     nothing is lost when a connection breaks, some may be repeated. An id of another log, or of
+         *     this one before it was restored from a backup, acknowledges nothing and is answered by
+         *     `resync`.
          *
-         *     With `device` the summary is that of the device, and the ids acknowledge for the device alone (see `getStatistics`).
+         *     With `device` the summary is that of the device, and the ids acknowledge for the device
+         *     alone (see `getStatistics`).
          *
-         *     A comment line is sent every 15 seconds. A client that does not read for 10 seconds is disconnected. A browser's
-         *     EventSource cannot send a header; for it a user token, and no admin key, may be in `access_token`.
+         *     A comment line is sent every 15 seconds. A client that does not read for 10 seconds is
+         *     disconnected. A browser's EventSource cannot send a header; for it a user token, and no
+         *     admin key, may be in `access_token`.
          */
         get: operations["getStream"];
         put?: never;
@@ -983,13 +1033,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -1008,8 +1059,8 @@ export interface paths {
         put?: never;
         /**
          * Make a user token
-         * @description A JWT (HS256) with the claims `app`, `sub` and `exp`. It is not kept and cannot be taken back before it expires. The user need not be known. Admin key
-         *     only.
+         * @description A JWT (HS256) with the claims `app`, `sub` and `exp`. It is not kept and cannot be taken
+         *     back before it expires. The user need not be known. Admin key only.
          */
         post: operations["postToken"];
         delete?: never;
@@ -1022,13 +1073,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -1043,32 +1095,41 @@ export interface paths {
         };
         /**
          * How many of the messages sent in a span of time were read, and how soon
-         * @description Counts the messages that collect receipts (in groups those that asked for them within the size limit; all of single chats), by when they were
-         *     *sent*: a read counts for the hour its message was sent in. Recalled messages count in `recalled` only. Admin key only.
+         * @description Counts the messages that collect receipts (in groups those that asked for them within the
+         *     size limit; all of single chats), by when they were *sent*: a read counts for the hour its
+         *     message was sent in. Recalled messages count in `recalled` only. Admin key only.
          *
-         *     A row stands for an hour, day or week of sending, for an hour of the week (`weekday_hour`: `1-09` is Monday from nine on), for the app, a group, a
-         *     sender, a label, a message (by id) or a reader (the messages that they could read). Single chats have no group and messages without a label no
-         *     label: they are in no such row. Days and weeks are those of `tz`; hours are those of UTC, told in `tz`.
+         *     A row stands for an hour, day or week of sending, for an hour of the week (`weekday_hour`:
+         *     `1-09` is Monday from nine on), for the app, a group, a sender, a label, a message (by id)
+         *     or a reader (the messages that they could read). Single chats have no group and messages
+         *     without a label no label: they are in no such row. Days and weeks are those of `tz`; hours
+         *     are those of UTC, told in `tz`.
          *
-         *     A row by `message` stands for every message with that id. Where ids begin anew in each conversation, `messages` is more than 1, and
-         *     `group` or `sender` tells them apart.
+         *     A row by `message` stands for every message with that id. Where ids begin anew in each
+         *     conversation, `messages` is more than 1, and `group` or `sender` tells them apart.
          *
-         *     `from` and `to` are widened to whole UTC hours, as the answer tells, except where single messages are counted: rows by `message` and `reader`, a
-         *     set of messages, and days, weeks and hours of the week in a zone that is not whole hours from UTC. Only ClickHouse can answer these: without it
-         *     they are refused with `needs_clickhouse`.
+         *     `from` and `to` are widened to whole UTC hours, as the answer tells, except where single
+         *     messages are counted: rows by `message` and `reader`, a set of messages, and days, weeks and
+         *     hours of the week in a zone that is not whole hours from UTC. Only ClickHouse can answer
+         *     these: without it they are refused with `needs_clickhouse`.
          *
-         *     Rows in time are in the order of time, others begin with those of the most messages, unless `sort` and `order` say otherwise. A page that is not
-         *     the last has a `next_cursor`; all pages count the span of the first. With `compare`, or `compare_from` and `compare_to`, each row has
-         *     what another span has under its key in `compared`.
+         *     Rows in time are in the order of time, others begin with those of the most messages, unless
+         *     `sort` and `order` say otherwise. A page that is not the last has a `next_cursor`; all pages
+         *     count the span of the first. With `compare`, or `compare_from` and `compare_to`, each row
+         *     has what another span has under its key in `compared`.
          *
-         *     `source` says who counted: ClickHouse, if the server has one, or the state. While ClickHouse is not prepared or does not answer it is the
-         *     state, or 503 with `analytics_unavailable`, as the server is set (`--analytics-fallback`) or if the state does not know.
+         *     `source` says who counted: ClickHouse, if the server has one, or the state. While ClickHouse
+         *     is not prepared or does not answer it is the state, or 503 with `analytics_unavailable`, as
+         *     the server is set (`--analytics-fallback`) or if the state does not know.
          *
-         *     With `Accept: text/csv` or `application/x-ndjson` there is a line for each row, at most 100,000 on a page. The headers X-Total, X-Next-Cursor,
-         *     X-Source and X-Behind-Entries have what the object has beside its rows. In CSV a key that a program for tables would take for a formula,
-         *     since it begins with `=`, `@`, `+` or `-` and is no number, has an apostrophe in front.
+         *     With `Accept: text/csv` or `application/x-ndjson` there is a line for each row, at most
+         *     100,000 on a page. The headers X-Total, X-Next-Cursor, X-Source and X-Behind-Entries have
+         *     what the object has beside its rows. In CSV a key that a program for tables would take for a
+         *     formula, since it begins with `=`, `@`, `+` or `-` and is no number, has an apostrophe in
+         *     front.
          *
-         *     A range with too many different groups and senders to count answers 400 with `range_too_large`.
+         *     A range with too many different groups and senders to count answers 400 with
+         *     `range_too_large`.
          */
         get: operations["getReadRate"];
         put?: never;
@@ -1083,13 +1144,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -1099,8 +1161,9 @@ export interface paths {
         };
         /**
          * How many of the messages that all apps sent in a span of time were read, and how soon
-         * @description As of one app. A row stands for an app, by its key (`acme#chat`), or for an hour, day, week or hour of the week over all of them: groups, senders,
-         *     labels, messages and readers have their names within an app. Admin key only.
+         * @description As of one app. A row stands for an app, by its key (`acme#chat`), or for an hour, day, week
+         *     or hour of the week over all of them: groups, senders, labels, messages and readers have
+         *     their names within an app. Admin key only.
          */
         get: operations["getReadRateOfApps"];
         put?: never;
@@ -1115,13 +1178,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -1151,13 +1215,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -1172,9 +1237,11 @@ export interface paths {
         };
         /**
          * The alerts of the app's rules, newest first
-         * @description A rule of the setting `alerts` judges the messages of one UTC hour of a group, a sender or a label, so many whole hours after the end
-         *     of that hour. Where too few have read them, there is an alert. There is one of each rule, subject and hour, and it does not change. The last
-         *     1000 of groups are kept in each partition, and those of senders and labels for as long as every partition has its part of them. Admin key only.
+         * @description A rule of the setting `alerts` judges the messages of one UTC hour of a group, a sender or a
+         *     label, so many whole hours after the end of that hour. Where too few have read them, there
+         *     is an alert. There is one of each rule, subject and hour, and it does not change. The last
+         *     1000 of groups are kept in each partition, and those of senders and labels for as long as
+         *     every partition has its part of them. Admin key only.
          */
         get: operations["getAlerts"];
         put?: never;
@@ -1189,13 +1256,14 @@ export interface paths {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -1210,12 +1278,14 @@ export interface paths {
         };
         /**
          * The alerts of the app's rules, live
-         * @description Server-Sent Events; each has JSON data: `alert` with an `Alert`; `resync` with `{}`, if the client came with the id of another log;
-         *     and `closing`, last, as on the stream of a user. First come the alerts that are kept, oldest first, and then each when it is decided, which is within
-         *     about a minute of its time. Over one connection each comes once.
+         * @description Server-Sent Events; each has JSON data: `alert` with an `Alert`; `resync` with `{}`, if the
+         *     client came with the id of another log; and `closing`, last, as on the stream of a user.
+         *     First come the alerts that are kept, oldest first, and then each when it is decided, which
+         *     is within about a minute of its time. Over one connection each comes once.
          *
-         *     The **id** of an event stands for all alerts that were due until some hour; not every event has one. A client that connects again with the
-         *     last id (`Last-Event-ID`) is sent what was due after that: none is missed, some may be repeated. Rule, subject and `sent_from` tell
+         *     The **id** of an event stands for all alerts that were due until some hour; not every event
+         *     has one. A client that connects again with the last id (`Last-Event-ID`) is sent what was
+         *     due after that: none is missed, some may be repeated. Rule, subject and `sent_from` tell
          *     whether an alert is known. A comment line is sent every 15 seconds. Admin key only.
          */
         get: operations["getAlertStream"];
@@ -1248,9 +1318,11 @@ export interface paths {
         };
         /**
          * A file that shows that a user has read the message
-         * @description The receipt, its entry in the log, the path from there to a signed head, and that head. `receiptctl prove --check FILE --key KEY` accepts it
-         *     without the server, and refuses it with any byte changed. An entry of several events is left out, since they may belong to others: a
-         *     statement signed with the same key then says that the receipt is in it. `410` if the entry has left the log. Admin key only.
+         * @description The receipt, its entry in the log, the path from there to a signed head, and that head.
+         *     `receiptctl prove --check FILE --key KEY` accepts it without the server, and refuses it with
+         *     any byte changed. An entry of several events is left out, since they may belong to others: a
+         *     statement signed with the same key then says that the receipt is in it. `410` if the entry
+         *     has left the log. Admin key only.
          */
         get: operations["getEvidence"];
         put?: never;
@@ -1296,9 +1368,10 @@ export interface paths {
         };
         /**
          * The latest signed head of a partition
-         * @description A head stands for every entry of the partition up to a position: two copies of a log are the same up to there if it is the same. In the form of
-         *     https://c2sp.org/tlog-checkpoint: the name of the tree, its size, its root, and the signature. It is for everybody who keeps heads to compare
-         *     later ones with.
+         * @description A head stands for every entry of the partition up to a position: two copies of a log are the
+         *     same up to there if it is the same. In the form of https://c2sp.org/tlog-checkpoint: the
+         *     name of the tree, its size, its root, and the signature. It is for everybody who keeps heads
+         *     to compare later ones with.
          */
         get: operations["getCheckpoint"];
         put?: never;
@@ -1402,7 +1475,10 @@ export interface paths {
         put?: never;
         /**
          * Rebuild the state beside the live one, and compare
-         * @description What `receiptctl verify` asks for. Answers with lines of JSON, `{"progress":{…}}` now and then and last `{"result":{…}}` or `{"error":{…}}`. Admin key only.
+         * @description What `receiptctl verify` asks for. Answers with lines of JSON, `{"progress":{…}}` now and
+         *     then and last `{"result":{…}}` or `{"error":{…}}`. Of several servers on one log, the one
+         *     that is asked does it, or has the one do it that `node` names; the result has the `node`
+         *     whose state it was. Admin key only.
          */
         post: operations["postVerify"];
         delete?: never;
@@ -1440,8 +1516,9 @@ export interface paths {
         };
         /**
          * Follow the log
-         * @description What `receiptctl tail` asks for: a line of JSON for each event, as it was submitted and with `partition`, `sequence`, `index`, `stored`, `app` and the `cursor`
-         *     to go on after it; an entry that cannot be decoded has `error`. Without end. Admin key only.
+         * @description What `receiptctl tail` asks for: a line of JSON for each event, as it was submitted and with
+         *     `partition`, `sequence`, `index`, `stored`, `app` and the `cursor` to go on after it; an
+         *     entry that cannot be decoded has `error`. Without end. Admin key only.
          */
         get: operations["getTail"];
         put?: never;
@@ -1507,10 +1584,12 @@ export interface paths {
         put?: never;
         /**
          * Double the number of partitions of the log
-         * @description What `receiptctl repartition` asks for; with the admin key only. The server drains, splits each partition in two by an entry of the log, and
-         *     serves again at the same address; it is away for some seconds. It has done so when `GET /v1/status` lists so many partitions and `/readyz`
-         *     answers. Nodes of a cluster do it together, whichever is asked; all of them have to be there (409 `nodes_missing`). A log in an outside NATS takes
-         *     processes with names of their own for that (409 `not_alone`).
+         * @description What `receiptctl repartition` asks for; with the admin key only. The server drains, splits
+         *     each partition in two by an entry of the log, and serves again at the same address; it is
+         *     away for some seconds. It has done so when `GET /v1/status` lists so many partitions and
+         *     `/readyz` answers. Nodes of a cluster do it together, whichever is asked; all of them have
+         *     to be there (409 `nodes_missing`). A log in an outside NATS takes processes with names of
+         *     their own for that (409 `not_alone`).
          */
         post: operations["postRepartition"];
         delete?: never;
@@ -1530,10 +1609,12 @@ export interface paths {
         put?: never;
         /**
          * A backup of what the server holds
-         * @description What `receiptctl backup` asks for, which knows what to do with the answer; with the admin key only. The body says what there is of a
-         *     backup already: the identity of its log (empty for nothing yet), and of each stream up to where it goes. The answer is a stream of tar:
-         *     `begin.json`, blocks of messages, `end.json`; or `error.txt` where the server could not go on. One is served at a time (409 `busy`); a backup
-         *     of another log, or of this one before it was restored, is not gone on with (409 `foreign_log`).
+         * @description What `receiptctl backup` asks for, which knows what to do with the answer; with the admin
+         *     key only. The body says what there is of a backup already: the identity of its log (empty
+         *     for nothing yet), and of each stream up to where it goes. The answer is a stream of tar:
+         *     `begin.json`, blocks of messages, `end.json`; or `error.txt` where the server could not go
+         *     on. One is served at a time (409 `busy`); a backup of another log, or of this one before it
+         *     was restored, is not gone on with (409 `foreign_log`).
          */
         post: operations["postBackup"];
         delete?: never;
@@ -1551,10 +1632,11 @@ export interface paths {
         };
         /**
          * The nodes on this log, and their copies of the state
-         * @description As the node that is asked sees them. A copy's chain (the root of the Merkle tree over the partition's entries) and digest (of the
-         *     state) are those of the entry `sequence`; copies at the same entry must have the same, but for those in which the tree begins elsewhere
-         *     (of a state that an earlier version began). What is said of another node is as old as `heard_ms`, so entries that were just appended
-         *     may not be in it. Admin key only.
+         * @description As the node that is asked sees them. A copy's chain (the root of the Merkle tree over the
+         *     partition's entries) and digest (of the state) are those of the entry `sequence`; copies at
+         *     the same entry must have the same, but for those in which the tree begins elsewhere (of a
+         *     state that an earlier version began). What is said of another node is as old as `heard_ms`,
+         *     so entries that were just appended may not be in it. Admin key only.
          */
         get: operations["getCluster"];
         put?: never;
@@ -1577,7 +1659,8 @@ export interface paths {
         post?: never;
         /**
          * Forget a node that will not come back
-         * @description Entries that only it had not folded may leave the log then. 409 `node_alive` for one that is heard of. Admin key only.
+         * @description Entries that only it had not folded may leave the log then. 409 `node_alive` for one that is
+         *     heard of. Admin key only.
          */
         delete: operations["deleteNode"];
         options?: never;
@@ -1595,7 +1678,8 @@ export interface paths {
         get?: never;
         /**
          * Have a node have no copies of the state
-         * @description Its copies are folded elsewhere first; it goes on serving its users by asking others. It stays so until it is undone, over restarts. Admin key only.
+         * @description Its copies are folded elsewhere first; it goes on serving its users by asking others. It
+         *     stays so until it is undone, over restarts. Admin key only.
          */
         put: operations["putDrain"];
         post?: never;
@@ -1619,7 +1703,8 @@ export interface paths {
         get?: never;
         /**
          * Say how many nodes fold each partition
-         * @description For the whole cluster, whatever its nodes were started with. Copies come and go one at a time on each node. Admin key only.
+         * @description For the whole cluster, whatever its nodes were started with. Copies come and go one at a
+         *     time on each node. Admin key only.
          */
         put: operations["putCopies"];
         post?: never;
@@ -1639,7 +1724,8 @@ export interface paths {
         get?: never;
         /**
          * Have one node fold a partition in the place of another one
-         * @description An exception from where the partition would be, which holds until it is dropped, and while both nodes take part. Admin key only.
+         * @description An exception from where the partition would be, which holds until it is dropped, and while
+         *     both nodes take part. Admin key only.
          */
         put: operations["putMove"];
         post?: never;
@@ -1702,9 +1788,10 @@ export interface paths {
         };
         /**
          * The log can be written and the folds have caught up with it
-         * @description `reads` says whether questions are answered with all that was acknowledged, `writes` whether events are taken: a disk with less than `--min-free`
-         *     lets the first go on and not the second. The status is that of both, or of the one asked for. A balancer of all calls takes it as it is; one
-         *     that sends events elsewhere asks `for=reads`.
+         * @description `reads` says whether questions are answered with all that was acknowledged, `writes` whether
+         *     events are taken: a disk with less than `--min-free` lets the first go on and not the
+         *     second. The status is that of both, or of the one asked for. A balancer of all calls takes
+         *     it as it is; one that sends events elsewhere asks `for=reads`.
          */
         get: operations["getReady"];
         put?: never;
@@ -1764,8 +1851,9 @@ export interface paths {
         };
         /**
          * The page
-         * @description For people: how the server is, and for who has signed in how messages are read. The parameters are the page's own business; a
-         *     session is a cookie that opens nothing but the page.
+         * @description For people: how the server is, and for those who have signed in how messages are read. The
+         *     parameters are the page's own business; a session is a cookie that opens nothing but the
+         *     page.
          */
         get: operations["getPage"];
         put?: never;
@@ -1997,11 +2085,12 @@ export interface components {
          * @enum {string}
          */
         ReadReceipts: "user" | "always" | "never";
-        /** @description who hides their own reads in a conversation is shown nobody's there; off by default */
+        /** @description whoever hides their own reads in a conversation is shown nobody's there; off by default */
         ReciprocalReadReceipts: boolean;
         /**
-         * @description What lowers unread counts: only conversation.read (the default), or message.read too, which then also changes `last_read_at`. With `message`, the ids
-         *     of a group's messages are kept for the list of those that are unread.
+         * @description What lowers unread counts: only conversation.read (the default), or message.read too, which
+         *     then also changes `last_read_at`. With `message`, the ids of a group's messages are kept for
+         *     the list of those that are unread.
          * @enum {string}
          */
         UnreadBy: "conversation" | "message";
@@ -2097,20 +2186,26 @@ export interface components {
             }[];
             next_cursor: components["schemas"]["NextCursor"];
         };
-        /** @description A conversation is named by `group`, or in a single chat by `peer`, the other user: by one of the two. */
+        /**
+         * @description A conversation is named by `group`, or in a single chat by `peer`, the other user: by one of
+         *     the two.
+         */
         Event: components["schemas"]["MessageSent"] | components["schemas"]["MessageDelivered"] | components["schemas"]["MessageRead"] | components["schemas"]["ConversationRead"] | components["schemas"]["ConversationMarkedUnread"] | components["schemas"]["MessageRecalled"] | components["schemas"]["GroupCreated"] | components["schemas"]["GroupJoined"] | components["schemas"]["GroupLeft"] | components["schemas"]["GroupRole"] | components["schemas"]["GroupDissolved"];
         /** @description One event, or several in the order in which they are appended. */
         EventsBody: components["schemas"]["Event"] | components["schemas"]["Event"][];
         /** @description when it happened at the client. 0 is as good as none. No rule looks at it, unless it is imported or the app's `receipt_time` is `reported` */
         EventTime: string | number | null;
         /**
-         * @description names the event, together with its type, conversation, user and message, so that it has no effect when it comes again; at most
-         *     64 bytes of UTF-8 without control characters
+         * @description names the event, together with its type, conversation, user and message, so that it has no
+         *     effect when it comes again; at most 64 bytes of UTF-8 without control characters
          */
         EventID: string | null;
         /** @description several messages of the conversation; each has an outcome of its own, in their order */
         Messages: components["schemas"]["ID"][];
-        /** @description What a user reports of themselves: an `Event` of one of these types, in which `user` may be left out. One that names another user is refused. */
+        /**
+         * @description What a user reports of themselves: an `Event` of one of these types, in which `user` may be
+         *     left out. One that names another user is refused.
+         */
         Receipt: components["schemas"]["OwnMessageRead"] | components["schemas"]["OwnMessageDelivered"] | components["schemas"]["OwnConversationRead"] | components["schemas"]["OwnConversationMarkedUnread"];
         /** @description One receipt, or several in the order in which they are appended. */
         ReceiptsBody: components["schemas"]["Receipt"] | components["schemas"]["Receipt"][];
@@ -2227,8 +2322,9 @@ export interface components {
             event_id?: components["schemas"]["EventID"];
         };
         /**
-         * @description Everything that was sent up to the message `upto`, or without one up to now. An `upto` that was not sent yet makes it wait for
-         *     the message. It takes the user's mark away. In a single chat it reads what the peer sent, and the peer is told; a conversation read that reads
+         * @description Everything that was sent up to the message `upto`, or without one up to now. An `upto` that
+         *     was not sent yet makes it wait for the message. It takes the user's mark away. In a single
+         *     chat it reads what the peer sent, and the peer is told; a conversation read that reads
          *     nothing is not told to the peer.
          */
         ConversationRead: {
@@ -2317,7 +2413,7 @@ export interface components {
             group: components["schemas"]["ID"];
             user: components["schemas"]["ID"];
             /**
-             * @description owner: who was the owner until then becomes an admin
+             * @description owner: whoever was the owner until then becomes an admin
              * @enum {string}
              */
             role: "owner" | "admin" | "member";
@@ -2349,8 +2445,9 @@ export interface components {
             rejected?: components["schemas"]["Rejected"];
         };
         /**
-         * @description A hint beside positions, there only while events of the app are rejected. It is of events before this request; `wait=applied`
-         *     tells what became of its own. A new app has group receipts off, so that its first receipts are rejected.
+         * @description A hint beside positions, there only while events of the app are rejected. It is of events
+         *     before this request; `wait=applied` tells what became of its own. A new app has group
+         *     receipts off, so that its first receipts are rejected.
          */
         Rejected: {
             /** @description how many were, as far as they are kept: 200 for each partition */
@@ -2483,8 +2580,8 @@ export interface components {
                 read_at?: components["schemas"]["Time"];
             }[];
             /**
-             * @description single chats that the peer has read; left out if there are none. All that the user had sent there up to `read_at` is read; what only this read is
-             *     not listed in `single_ack`
+             * @description single chats that the peer has read; left out if there are none. All that the user had
+             *     sent there up to `read_at` is read; what only this read is not listed in `single_ack`
              */
             conversation_ack?: {
                 peer: components["schemas"]["ID"];
@@ -2889,8 +2986,9 @@ export interface components {
             };
         };
         /**
-         * @description `ambiguous`: several conversations have a message with this id that the caller may see; at most 1000 are listed, and `more` is true if there are
-         *     others. `names_not_kept`: the readers of the message are counted, and who they are is not known.
+         * @description `ambiguous`: several conversations have a message with this id that the caller may see; at
+         *     most 1000 are listed, and `more` is true if there are others. `names_not_kept`: the readers
+         *     of the message are counted, and who they are is not known.
          */
         Ambiguous: {
             headers: {
@@ -3061,15 +3159,18 @@ export interface components {
             };
         };
         /**
-         * @description Not now. `overloaded`, `unavailable`: nothing was stored, come back after `Retry-After`; who sends `Expect: 100-continue` is told before
-         *     the body is sent. `log_full`: the disk or a limit is reached. `unknown_outcome`: send the events
-         *     again. `not_applied`, `outcome_gone`: durable, need not be sent again. `folding_again`: a part of the state was found damaged and is being folded
-         *     again from the log; questions about it are answered again when that is done, events are taken all the while. `no_copy`: it is with other nodes of
-         *     the cluster, none of which is there; events are taken all the same. `timeout`: not done in time; of a question, that the nodes which have that part of
-         *     the state are busy, or behind what was answered before: ask again. `analytics_unavailable`: ClickHouse
-         *     does not answer, or has not been prepared yet. `shutting_down`: the server is stopping, or starting again; it and `idle` are also the last line of a
-         *     stream of events. `behind`, `not_fresh`: not as new as was asked for.
-         *     `too_many_streams`, `not_ready`.
+         * @description Not now. `overloaded`, `unavailable`: nothing was stored, come back after `Retry-After`;
+         *     whoever sends `Expect: 100-continue` is told before the body is sent. `log_full`: the disk
+         *     or a limit is reached. `unknown_outcome`: send the events again. `not_applied`,
+         *     `outcome_gone`: durable, need not be sent again. `folding_again`: a part of the state was
+         *     found damaged and is being folded again from the log; questions about it are answered again
+         *     when that is done, events are taken all the while. `no_copy`: it is with other nodes of the
+         *     cluster, none of which is there; events are taken all the same. `timeout`: not done in time;
+         *     of a question, that the nodes which have that part of the state are busy, or behind what was
+         *     answered before: ask again. `analytics_unavailable`: ClickHouse does not answer, or has not
+         *     been prepared yet. `shutting_down`: the server is stopping, or starting again; it and `idle`
+         *     are also the last line of a stream of events. `behind`, `not_fresh`: not as new as was asked
+         *     for. `too_many_streams`, `not_ready`.
          */
         Unavailable: {
             headers: {
@@ -3083,13 +3184,14 @@ export interface components {
     };
     parameters: {
         /**
-         * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-         *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+         * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+         *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+         *     `behind`.
          */
         at_least: string;
         /**
-         * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-         *     cannot be shown in time.
+         * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+         *     503 `not_fresh` if that cannot be shown in time.
          */
         consistency: "local" | "strong";
         /** @example acme */
@@ -3141,6 +3243,8 @@ export interface components {
         conversationType: "group" | "peer";
         /** @description where it begins: the log (if it is left out), the archive in ClickHouse, or the newest snapshot of the state */
         rebuildFrom: "log" | "archive" | "snapshot";
+        /** @description the node that is to do it; the one that is asked, if it is left out */
+        rebuildNode: string;
         /** @description the group that the message is in */
         inGroup: components["schemas"]["ID"];
         /**
@@ -3158,9 +3262,10 @@ export interface components {
          */
         device: components["schemas"]["ID"];
         /**
-         * @description whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
-         *     or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
-         *     only, these are null once a reader has been left out.) Who has come back is a member.
+         * @description whether users who have left the group since the message was sent are among those who may
+         *     read it, and among its readers: `include`, the default, or `exclude`, for lists, totals and
+         *     counts, and for the times of the first and the last read. (Where receipts are counted only,
+         *     these are null once a reader has been left out.) Who has come back is a member.
          */
         left: "include" | "exclude";
         /**
@@ -3228,13 +3333,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -3271,13 +3377,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -3320,13 +3427,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /** @description `durable` (the default) answers when the events are stored, `applied` when they are folded, with the outcome of each. */
@@ -3385,13 +3493,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /** @description `durable` (the default) answers when the events are stored, `applied` when they are folded, with the outcome of each. */
@@ -3451,13 +3560,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /** @description how many events an earlier stream has had accepted; the count goes on from there */
@@ -3513,13 +3623,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /** @description the group that the message is in */
@@ -3534,9 +3645,10 @@ export interface operations {
                 /** @description the other user of the single chat that the message is in; with a user token */
                 peer?: components["parameters"]["withPeer"];
                 /**
-                 * @description whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
-                 *     or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
-                 *     only, these are null once a reader has been left out.) Who has come back is a member.
+                 * @description whether users who have left the group since the message was sent are among those who may
+                 *     read it, and among its readers: `include`, the default, or `exclude`, for lists, totals and
+                 *     counts, and for the times of the first and the last read. (Where receipts are counted only,
+                 *     these are null once a reader has been left out.) Who has come back is a member.
                  */
                 left?: components["parameters"]["left"];
             };
@@ -3593,13 +3705,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /** @description the most items to return, 100 if it is left out */
@@ -3618,9 +3731,10 @@ export interface operations {
                 /** @description the other user of the single chat that the message is in; with a user token */
                 peer?: components["parameters"]["withPeer"];
                 /**
-                 * @description whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
-                 *     or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
-                 *     only, these are null once a reader has been left out.) Who has come back is a member.
+                 * @description whether users who have left the group since the message was sent are among those who may
+                 *     read it, and among its readers: `include`, the default, or `exclude`, for lists, totals and
+                 *     counts, and for the times of the first and the last read. (Where receipts are counted only,
+                 *     these are null once a reader has been left out.) Who has come back is a member.
                  */
                 left?: components["parameters"]["left"];
             };
@@ -3676,13 +3790,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /** @description the most items to return, 100 if it is left out */
@@ -3701,9 +3816,10 @@ export interface operations {
                 /** @description the other user of the single chat that the message is in; with a user token */
                 peer?: components["parameters"]["withPeer"];
                 /**
-                 * @description whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
-                 *     or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
-                 *     only, these are null once a reader has been left out.) Who has come back is a member.
+                 * @description whether users who have left the group since the message was sent are among those who may
+                 *     read it, and among its readers: `include`, the default, or `exclude`, for lists, totals and
+                 *     counts, and for the times of the first and the last read. (Where receipts are counted only,
+                 *     these are null once a reader has been left out.) Who has come back is a member.
                  */
                 left?: components["parameters"]["left"];
             };
@@ -3756,19 +3872,21 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /**
-                 * @description whether users who have left the group since the message was sent are among those who may read it, and among its readers: `include`, the default,
-                 *     or `exclude`, for lists, totals and counts, and for the times of the first and the last read. (Where receipts are counted
-                 *     only, these are null once a reader has been left out.) Who has come back is a member.
+                 * @description whether users who have left the group since the message was sent are among those who may
+                 *     read it, and among its readers: `include`, the default, or `exclude`, for lists, totals and
+                 *     counts, and for the times of the first and the last read. (Where receipts are counted only,
+                 *     these are null once a reader has been left out.) Who has come back is a member.
                  */
                 left?: components["parameters"]["left"];
             };
@@ -3914,13 +4032,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /** @description the most items to return, 100 if it is left out */
@@ -4051,13 +4170,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /** @description `durable` (the default) answers when the events are stored, `applied` when they are folded, with the outcome of each. */
@@ -4751,13 +4871,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /**
@@ -4801,13 +4922,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /**
@@ -4864,13 +4986,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /**
@@ -4931,13 +5054,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -4999,13 +5123,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /**
@@ -5135,13 +5260,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /**
@@ -5243,13 +5369,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /** @description the most items to return, 100 if it is left out */
@@ -5308,13 +5435,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
                 /** @description the most items to return, 100 if it is left out */
@@ -5381,13 +5509,14 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and sequence, as an answer's header
-                 *     `Receiptd-Position` says. Waits for some seconds; then 503, `behind`.
+                 * @description The answer is to have at least what the log has up to here: `0:12,3:44`, partition and
+                 *     sequence, as an answer's header `Receiptd-Position` says. Waits for some seconds; then 503,
+                 *     `behind`.
                  */
                 at_least?: components["parameters"]["at_least"];
                 /**
-                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server; 503 `not_fresh` if that
-                 *     cannot be shown in time.
+                 * @description `strong`: the answer is to have all that was acknowledged before the request, by any server;
+                 *     503 `not_fresh` if that cannot be shown in time.
                  */
                 consistency?: components["parameters"]["consistency"];
             };
@@ -5676,6 +5805,8 @@ export interface operations {
             query?: {
                 /** @description where it begins: the log (if it is left out), the archive in ClickHouse, or the newest snapshot of the state */
                 from?: components["parameters"]["rebuildFrom"];
+                /** @description the node that is to do it; the one that is asked, if it is left out */
+                node?: components["parameters"]["rebuildNode"];
             };
             header?: never;
             path?: never;
@@ -5697,6 +5828,8 @@ export interface operations {
                 projection?: string;
                 /** @description where it begins: the log (if it is left out), the archive in ClickHouse, or the newest snapshot of the state */
                 from?: components["parameters"]["rebuildFrom"];
+                /** @description the node that is to do it; the one that is asked, if it is left out */
+                node?: components["parameters"]["rebuildNode"];
             };
             header?: never;
             path?: never;
@@ -5948,9 +6081,9 @@ export interface operations {
                             problem?: string;
                             /** @description another one for each process of a node */
                             incarnation: string;
-                            /** @description how long ago it was heard of, in milliseconds */
+                            /** @description How long ago it was heard of, in milliseconds. A node that died stays `silent` until it is forgotten; of one that died before the node that answers was started, this is how long ago it said last what it needs of the log, which nodes do twice a minute, and version and incarnation are empty. */
                             heard_ms: number;
-                            /** @description the highest level of the rules that its program decides by */
+                            /** @description the highest level of the rules that its program decides by; 0 if that is not known */
                             max_rules_level: number;
                             /** @description it is to have no copies */
                             drained?: boolean;
@@ -5971,7 +6104,7 @@ export interface operations {
                                 digest: string;
                                 /** @description the last entry folded */
                                 applied: number;
-                                /** @description why it has not come, or not left, although it is to */
+                                /** @description why it has not come, or not left, although it is to, or is not folded again */
                                 stuck?: string;
                             }[];
                         }[];

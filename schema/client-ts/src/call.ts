@@ -4,7 +4,8 @@ import type { paths } from "./api.gen.js";
 
 /** The methods of calls. */
 export type Method = "get" | "put" | "post" | "delete";
-// What has no end, or is no text: the first three are stream(), follow() and followAlerts(); the others receiptctl's.
+// What has no end, or is no text: the first three are stream(), follow() and followAlerts(); the
+// others receiptctl's.
 type NotByCall =
   | "/v1/apps/{org}/{app}/events:stream"
   | "/v1/apps/{org}/{app}/users/{user}/stream"

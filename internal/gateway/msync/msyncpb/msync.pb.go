@@ -1518,8 +1518,8 @@ func (x *Body_Config) GetAllowGroupAck() bool {
 	return false
 }
 
-// Content is what an app shows of a message: text, a place, a file or a command. receiptd looks at
-// the type only.
+// Content is what an app shows of a message: text, a place, a file or a command. receiptd looks
+// at the type only.
 type Body_Content struct {
 	state                protoimpl.MessageState `protogen:"open.v1"`
 	Type                 *int32                 `protobuf:"varint,1,opt,name=type" json:"type,omitempty"`

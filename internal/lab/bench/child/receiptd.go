@@ -1,6 +1,7 @@
 package child
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -152,6 +153,29 @@ func (r *Receiptd) Counts(ctx context.Context, app string, messages []string) (m
 // Get asks for a path and decodes the answer into result, if that is not nil.
 func (r *Receiptd) Get(ctx context.Context, path string, result any) error {
 	return r.call(ctx, http.MethodGet, path, "", nil, result)
+}
+
+// Verify has the server replay its log beside the live state and returns how many events a second
+// that took. It fails if the two are not equal.
+func (r *Receiptd) Verify(ctx context.Context) (eventsPerS float64, err error) {
+	answer, err := r.ask(ctx, http.MethodPost, "/v1/admin/verify", "", nil)
+	if err != nil {
+		return 0, err
+	}
+	lines := bytes.Split(bytes.TrimSpace(answer), []byte("\n"))
+	var last struct {
+		Result struct {
+			Equal      bool    `json:"equal"`
+			EventsPerS float64 `json:"events_per_s"`
+		} `json:"result"`
+	}
+	if err := json.Unmarshal(lines[len(lines)-1], &last); err != nil {
+		return 0, err
+	}
+	if !last.Result.Equal {
+		return 0, fmt.Errorf("the replay is not proven: %s", lines[len(lines)-1])
+	}
+	return last.Result.EventsPerS, nil
 }
 
 // Metrics returns the server's metrics by name, summed over their labels.

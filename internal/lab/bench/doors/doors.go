@@ -5,7 +5,6 @@ package doors
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,7 +14,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/ctl"
 )
 
@@ -44,22 +42,20 @@ type Result struct {
 	Rate     float64 `json:"receipts_per_s"`
 	P50      float64 `json:"p50_ms"`
 	P99      float64 `json:"p99_ms"`
+	P999     float64 `json:"p999_ms"`
 	Max      float64 `json:"max_ms"`
 	// CPU is processor time of the server a million receipts, in seconds.
 	CPU float64 `json:"server_cpu_s_per_million"`
+	// CountsChecked messages had the readers that were answered, and no others, and the replayed
+	// state was the live one; anything else fails the run.
+	CountsChecked int `json:"counts_checked"`
 }
-
-// app is made for the run.
-const app = "bench#doors"
-
-// groups have one message each, which everybody reads: a repeat is a duplicate, and costs the same
-// up to the fold.
-const groups = 64
 
 // Run measures one door.
 func Run(ctx context.Context, o Options) (r Result, err error) {
+	t := newTraffic(o.Clients)
 	if o.Door != "floor" {
-		if err := prepare(ctx, o.Server); err != nil {
+		if err := t.prepare(ctx, o.Server); err != nil {
 			return r, err
 		}
 	}
@@ -83,14 +79,15 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 			return r, err
 		}
 		defer d.close()
-		clients = append(clients, &client{door: d, number: i})
+		clients = append(clients, &client{door: d, number: i, traffic: t})
 	}
 	cpu := func() float64 { return 0 }
 	if o.Door != "floor" {
 		cpu = func() float64 { return processorTime(ctx, o.Server) }
 	}
 	var group errgroup.Group
-	begin, before := time.Now(), cpu()
+	before := cpu()
+	begin := time.Now()
 	for _, c := range clients {
 		group.Go(func() error { return c.run(o, begin) })
 	}
@@ -109,9 +106,12 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 		return r, errors.New("nothing was answered")
 	}
 	r.Door, r.Clients, r.InFlight = o.Door, o.Clients, o.InFlight
-	r.Rate, r.P50, r.P99, r.Max = float64(r.Receipts)/took.Seconds(), at(.5), at(.99), at(1)
+	r.Rate, r.P50, r.P99, r.P999, r.Max = float64(r.Receipts)/took.Seconds(), at(.5), at(.99), at(.999), at(1)
 	r.CPU = used / float64(r.Receipts) * 1e6
-	return r, nil
+	if o.Door != "floor" {
+		r.CountsChecked, err = t.check(ctx, o.Server, clients)
+	}
+	return r, err
 }
 
 // processorTime is that of the server so far, in seconds; 0 if it does not say.
@@ -144,6 +144,7 @@ type door interface {
 type client struct {
 	door     door
 	number   int
+	traffic  *traffic
 	answered int64
 	took     []time.Duration
 }
@@ -196,7 +197,7 @@ func (c *client) sendAll(o Options, begin time.Time, sent chan<- time.Time, room
 		}
 		sent <- due
 		due = due.Add(every)
-		if err := c.door.send(body(c.number, n)); err != nil {
+		if err := c.door.send(c.traffic.body(c.number, n)); err != nil {
 			return err
 		}
 	}
@@ -221,29 +222,4 @@ func (c *client) takeAnswers(sent <-chan time.Time, room <-chan struct{}) error 
 		c.answered += int64(n)
 	}
 	return nil
-}
-
-// body is the n-th receipt of a client.
-func body(client, n int) []byte {
-	return fmt.Appendf(nil, `{"type":"message.read","message":"m%d","user":"u%d","group":"g%d"}`, (n+client)%groups, client*100_000+n/groups%100_000, (n+client)%groups)
-}
-
-// prepare makes the app and its groups.
-func prepare(ctx context.Context, server *ctl.Client) error {
-	path := "/v1/apps/" + strings.Replace(app, "#", "/", 1)
-	settings := map[string]any{"group_receipts": map[string]any{"enabled": true, "max_group_size": 0}}
-	if err := server.Call(ctx, "PUT", path, nil, settings, nil); err != nil {
-		return err
-	}
-	var list []json.RawMessage
-	for g := range groups {
-		name := fmt.Sprintf("g%d", g)
-		for _, e := range []events.Event{
-			{Kind: events.GroupCreated, Group: name, User: "owner"},
-			{Kind: events.MessageSent, Group: name, Message: fmt.Sprintf("m%d", g), User: "owner", Receipt: true},
-		} {
-			list = append(list, events.AppendJSON(nil, &e))
-		}
-	}
-	return server.Call(ctx, "POST", path+"/events", map[string][]string{"wait": {"applied"}}, list, nil)
 }

@@ -45,7 +45,7 @@ func TestClientsKeepWhatIsInFlight(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			d := &slowDoor{sent: make(chan struct{}, 1000)}
-			c := &client{door: d}
+			c := &client{door: d, traffic: newTraffic(1)}
 			if err := c.run(Options{Clients: 1, InFlight: test.inFlight, Rate: test.rate, Duration: time.Second}, time.Now()); err != nil {
 				t.Fatal(err)
 			}

@@ -34,6 +34,10 @@ type Figures struct {
 	CountP99   Figure `json:"count_p99_ms"`
 	ReadersP50 Figure `json:"readers_p50_ms"`
 	ReadersP99 Figure `json:"readers_p99_ms"`
+
+	// Replay is how many events a second were folded when the server replayed its log beside
+	// the live state, and proved the two equal.
+	Replay float64 `json:"replay_events_per_s"`
 }
 
 // Figure is what several runs measured: their median and their range.
@@ -66,8 +70,15 @@ func (r *run) measure(f *Figures) func(context.Context) error {
 		if err := r.latencies(ctx, f); err != nil {
 			return err
 		}
-		err := r.rates(ctx, f)
+		if err := r.rates(ctx, f); err != nil {
+			return err
+		}
 		f.To = r.totals().Receipts
+		if err := measure.Rest(ctx, r.server.CPU); err != nil {
+			return err
+		}
+		var err error
+		f.Replay, err = r.server.Verify(ctx)
 		return err
 	}
 }

@@ -53,6 +53,9 @@ func TestEverythingIsMeasured(t *testing.T) {
 			}
 		}
 	}
+	if r.Small.Replay <= 0 || r.Large.Replay <= 0 {
+		t.Errorf("replayed %v and %v events a second", r.Small.Replay, r.Large.Replay)
+	}
 	if r.Small.From < o.First || r.Small.To <= r.Small.From || r.Large.From < max(o.Receipts, r.Small.To) || r.Large.To <= r.Large.From {
 		t.Errorf("measured with %d to %d and %d to %d receipts", r.Small.From, r.Small.To, r.Large.From, r.Large.To)
 	}

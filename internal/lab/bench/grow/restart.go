@@ -47,9 +47,16 @@ func (r *run) restart(ctx context.Context) error {
 	if err := r.killUnderLoad(ctx); err != nil {
 		return err
 	}
-	most := map[string]int{}
+	most := make(map[string]int, len(before))
+	for _, m := range before {
+		most[m.id] = 0
+	}
 	for _, g := range r.streams {
-		g.Expected(func(_, _, id string, readers int) { most[id] = readers })
+		g.Expected(func(_, _, id string, readers int) {
+			if _, ok := most[id]; ok {
+				most[id] = readers
+			}
+		})
 	}
 	start := time.Now()
 	if err := r.server.Start(ctx, r.dir); err != nil {

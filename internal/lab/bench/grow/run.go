@@ -45,7 +45,7 @@ type Result struct {
 	// Pour is the rate in receipts a second at which the state grew from one size to the other,
 	// measured each second.
 	Pour Figure `json:"pour_receipts_per_s"`
-	// Ratios are the large state's figures divided by the small one's. For the rate more is
+	// Ratios are the large state's figures divided by the small one's. For the rates more is
 	// better, for the others less.
 	Ratios Ratios `json:"ratios"`
 
@@ -70,6 +70,7 @@ type Ratios struct {
 	P99        float64 `json:"p99"`
 	CountP99   float64 `json:"count_p99"`
 	ReadersP99 float64 `json:"readers_p99"`
+	Replay     float64 `json:"replay"`
 }
 
 const (
@@ -93,7 +94,8 @@ type run struct {
 	unanswered unanswered
 }
 
-// Run measures. The context ends it early, with an error.
+// Run measures. The context ends it early, with an error. With an error, the result is what was
+// measured before.
 func Run(ctx context.Context, o Options) (result Result, err error) {
 	dir, err := os.MkdirTemp(o.Dir, "receiptd-grow-")
 	if err != nil {
@@ -119,7 +121,7 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 			o.Phase(step.name)
 		}
 		if err := step.do(ctx); err != nil {
-			return result, fmt.Errorf("grow: %s: %w", step.name, err)
+			return r.result, fmt.Errorf("grow: %s: %w", step.name, err)
 		}
 	}
 	r.ratios()
@@ -206,5 +208,6 @@ func (r *run) ratios() {
 		Rate: large.Rate.Median / small.Rate.Median, CPU: large.CPU.Median / small.CPU.Median,
 		P50: large.P50.Median / small.P50.Median, P99: large.P99.Median / small.P99.Median,
 		CountP99: large.CountP99.Median / small.CountP99.Median, ReadersP99: large.ReadersP99.Median / small.ReadersP99.Median,
+		Replay: large.Replay / small.Replay,
 	}
 }

@@ -1,6 +1,8 @@
 // Package load pours the traffic of package sim into a system, on a schedule or as fast as the
-// system takes it, and compares the system's counts with what the traffic must lead to. It is the
-// one load generator of all benchmarks.
+// system takes it, and compares the system's counts with what the traffic must lead to. All that
+// measure a log or a state are loaded by it: receiptd, its nodes and what it is compared with.
+// What loads a server through its doors keeps time by itself, since how the door's clients behave
+// is what is measured: packages doors, overload and clients, and the day that package day pours.
 package load
 
 import (

@@ -18,7 +18,7 @@ import (
 type Options struct {
 	// Dir is where the data of the run lies; it is removed at the end.
 	Dir string
-	// Runs is how often each layout is measured, in turns, each phase for Duration.
+	// Runs is how often each layout is measured, alternately, each phase for Duration.
 	Runs     int
 	Duration time.Duration
 	// Receipts are in the log, at least, when a node has lost its state.

@@ -41,8 +41,10 @@ func (c *client) ask(ctx context.Context, method, path string, size int, write f
 		if err != nil {
 			return a, err
 		}
-		// What waits to be sent is not to be this machine's memory.
-		_ = conn.(*net.TCPConn).SetWriteBuffer(16 << 10)
+		// What waits to be sent is not to be this machine's memory. With less than what a packet
+		// holds on loopback the sender would wait for acknowledgements that the receiver delays
+		// by 40 ms.
+		_ = conn.(*net.TCPConn).SetWriteBuffer(64 << 10)
 		c.conn = conn
 		if c.answer == nil {
 			c.answer = bufio.NewReaderSize(conn, 1<<10)

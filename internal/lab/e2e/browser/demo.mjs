@@ -60,7 +60,7 @@ async function chat (page, name) {
   for (const w of [ann, ben, cleo]) await shows(w, 'Online')
   if (name.startsWith('desk')) await look(page, `${name}-empty`)
 
-  // The team: who is not in a window has the message, and has not read it.
+  // The team: whoever is not in a window has the message, and has not read it.
   await write(ann, 'Lunch at noon? The new place by the river.')
   await shows(ann, 'Read by 0 of 5')
   await shows(ben, 'Lunch at noon? The new place by the river.')

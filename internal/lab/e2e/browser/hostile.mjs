@@ -1,5 +1,5 @@
-// Does to the page of a running receiptd what a hostile page elsewhere and a user with hostile names
-// do, in a real browser, and fails if any of it works. The Go test that starts it says by the
+// Does to the page of a running receiptd what a hostile page elsewhere and a user with hostile
+// names do, in a real browser, and fails if any of it works. The Go test that starts it says by the
 // environment where the server is and which names are in it.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";

@@ -88,7 +88,7 @@ const fact = (page, name) => page.locator("dl div", { has: page.locator("dt", { 
 async function everyView(name, page, expect) {
   await page.goto("/");
   await look(page, `${name}-0-start`, "Live");
-  assert.equal(await page.getByText(APP).count(), 0, "an app is named to who has not signed in");
+  assert.equal(await page.getByText(APP).count(), 0, "an app is named to somebody who has not signed in");
   expect.refused();
   await signIn(page, KEY.slice(1));
   await page.getByRole("alert").filter({ hasText: "not the admin key" }).waitFor();

@@ -165,9 +165,9 @@ export class Client {
   summary () { return this.got.onStatisticMessage.flatMap(m => JSON.parse(m.location).group_ack ?? []) }
 }
 
-// logout closes a connection once all that it has sent is answered. The SDK acknowledges messages by
-// itself and rejects what is not answered when it is closed; nobody can catch that for its own sends,
-// and Node takes it for an error of the test that runs.
+// logout closes a connection once all that it has sent is answered. The SDK acknowledges messages
+// by itself and rejects what is not answered when it is closed; nobody can catch that for its own
+// sends, and Node takes it for an error of the test that runs.
 export async function logout (conn) {
   await until('all sends are answered', () => Object.keys(conn._msgHash ?? {}).length === 0)
   conn.close()

@@ -43,6 +43,23 @@ test('every device of an author is told of a read, and gets what they sent with 
   assert.equal(phone.texts.length, 0) // not its own
 })
 
+test('a message for those who are online reaches each of them, and nobody later', async () => {
+  const author = await Client.open('uma')
+  const here = []
+  for (const user of ['vic', 'wes', 'xia']) here.push(await Client.open(user))
+  const group = await api.group('g-online', 'uma', ['vic', 'wes', 'xia', 'yan'])
+  await author.send({ type: 'txt', chatType: 'groupChat', to: group, msg: 'now', deliverOnlineOnly: true })
+  for (const member of here) await until('the member has it', () => member.texts.length === 1)
+  await here[0].close()
+  await author.send({ type: 'txt', chatType: 'groupChat', to: group, msg: 'and now', deliverOnlineOnly: true })
+  for (const member of here.slice(1)) await until('the member has it', () => member.texts.length === 2)
+  for (const user of ['vic', 'yan']) {
+    const late = await Client.open(user)
+    await sleep(300)
+    assert.deepEqual(late.texts, [])
+  }
+})
+
 test('two tabs of one browser share a device, and both get everything', async () => {
   const author = await Client.open('fay')
   const tabs = [await Client.open('gus'), await Client.open('gus')]

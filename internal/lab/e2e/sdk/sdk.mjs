@@ -5,8 +5,9 @@ import WS from 'ws'
 const require = createRequire(import.meta.url)
 
 // A socket that breaks emits error, and the SDK listens to none: in a browser that is no exception.
-// And a browser hands out one message in each turn, when the promises of the one before are settled.
-// The SDK relies on it: it looks for the send that an answer belongs to after several of them.
+// And a browser hands out one message in each turn, when the promises of the one before are
+// settled. The SDK relies on it: it looks for the send that an answer belongs to after several of
+// them.
 class WebSocket extends WS {
   constructor (url, protocols) {
     super(url, protocols, { allowSynchronousEvents: false })

@@ -152,7 +152,7 @@ func (w *world) chat(t *rapid.T, app string) events.Kind {
 	switch pick(t, 5) {
 	case 4: // hides, or stops hiding
 		ev.Kind, ev.Revision = events.UserConfigured, uint64(1+pick(t, 12))
-		ev.SendReads, ev.SendDeliveries = events.Choice(pick(t, 3)), wishes[pick(t, 4)]
+		ev.SendReads, ev.SendDeliveries = events.Choice(pick(t, 3)), deliveryChoices[pick(t, 4)]
 		if seldom(t, 1) {
 			ev.Peer = ""
 		}

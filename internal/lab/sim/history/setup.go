@@ -122,15 +122,15 @@ func (w *world) change(t *rapid.T, kind events.Kind, app string) {
 	w.add(t, ev)
 }
 
-// wishes are what users want of deliveries: there are few, so more are hidden.
-var wishes = [...]events.Choice{events.ChoiceNone, events.ChoiceHide, events.ChoiceSend, events.ChoiceHide}
+// deliveryChoices are what users want of deliveries: there are few, so more are hidden.
+var deliveryChoices = [...]events.Choice{events.ChoiceNone, events.ChoiceHide, events.ChoiceSend, events.ChoiceHide}
 
-// wish has a user set what is told of their receipts: somebody who is written to, as a rule, and
-// mostly in a conversation where they are.
-func (w *world) wish(t *rapid.T, app string) {
+// configureUser has a user set what is told of their receipts: somebody who is written to, as a
+// rule, and mostly in a conversation where they are.
+func (w *world) configureUser(t *rapid.T, app string) {
 	ev := events.Event{
 		App: app, Kind: events.UserConfigured, User: w.user(t),
-		SendReads: events.Choice(pick(t, 3)), SendDeliveries: wishes[pick(t, 4)], Revision: uint64(1 + pick(t, 12)),
+		SendReads: events.Choice(pick(t, 3)), SendDeliveries: deliveryChoices[pick(t, 4)], Revision: uint64(1 + pick(t, 12)),
 	}
 	if m := w.target(t, ev.Kind); m != nil && often(t, 2) {
 		ev.App, ev.Group = m.App, m.Group

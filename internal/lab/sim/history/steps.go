@@ -76,7 +76,7 @@ func (w *world) step(t *rapid.T) events.Kind {
 	case events.ConversationRead, events.ConversationMarkedUnread:
 		w.readAll(t, kind, app)
 	case events.UserConfigured:
-		w.wish(t, app)
+		w.configureUser(t, app)
 	case events.StatisticSeen:
 		w.see(t, app)
 	default:

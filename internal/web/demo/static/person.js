@@ -1,4 +1,5 @@
-// A person: a connection of the SDK, and what it has told them. Tells 'change' when there is something new to see.
+// A person: a connection of the SDK, and what it has told them. Tells 'change' when there is
+// something new to see.
 
 const sdk = window.websdk?.default ?? window.websdk
 sdk?.logger?.disableAll()
@@ -100,7 +101,8 @@ export class Person extends EventTarget {
     this.#changed()
   }
 
-  // read says that everything in a chat was read. entering: the chat was opened just now, so that one receipt is enough for all.
+  // read says that everything in a chat was read. entering: the chat was opened just now, so that
+  // one receipt is enough for all.
   read (chat, entering) {
     if (!this.online || chat.unread === 0) return
     const unread = chat.messages.filter(m => m.unread)
