@@ -35,7 +35,7 @@ type bodies struct {
 }
 
 type bodyKey struct {
-	office   *office
+	inboxes  *appInboxes
 	sequence uint64
 }
 
@@ -78,7 +78,7 @@ func parseRecord(record []byte) (message []byte, body uint64, err error) {
 }
 
 // resolve returns the message that a record of an inbox stands for; nil if its body has made room.
-func (o *office) resolve(ctx context.Context, record []byte) ([]byte, error) {
+func (o *appInboxes) resolve(ctx context.Context, record []byte) ([]byte, error) {
 	message, sequence, err := parseRecord(record)
 	if err != nil || message != nil {
 		return message, err
@@ -103,7 +103,7 @@ func (o *office) resolve(ctx context.Context, record []byte) ([]byte, error) {
 
 // at returns what the stream has at a sequence. Where processes share it, the leader is asked: a
 // body that is not yet in a replica would be taken for one that has made room.
-func (o *office) at(ctx context.Context, sequence uint64) (subject string, data []byte, err error) {
+func (o *appInboxes) at(ctx context.Context, sequence uint64) (subject string, data []byte, err error) {
 	if o.inbox.cfg.Shared {
 		m, err := leader.At(ctx, o.inbox.js.Conn(), o.stream.CachedInfo().Config.Name, sequence)
 		return m.Subject, m.Data, err

@@ -103,7 +103,7 @@ func TestWhatALeavingDeviceHasTakenIsWritten(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			b := &Inbox{cfg: Config{Shared: shared}, metrics: newMetrics(nil)}
-			o := &office{inbox: b}
+			o := &appInboxes{inbox: b}
 			o.hub.init()
 			written := 0
 			b.ledger.init(func(_ context.Context, users map[string]*userDevices) error {
@@ -115,7 +115,7 @@ func TestWhatALeavingDeviceHasTakenIsWritten(t *testing.T) {
 			running.Go(func() { b.ledger.changed.Run(ctx, func(err error) { t.Error(err) }) })
 			for i := range 30 {
 				key := fmt.Sprint("ann", i)
-				m := &Mailbox{office: o, box: key, key: key, device: "phone", cursor: 5}
+				m := &Mailbox{inboxes: o, box: key, key: key, device: "phone", cursor: 5}
 				o.hub.add(m)
 				b.ledger.users[key] = &userDevices{boxes: 1}
 				m.Acknowledge(5)

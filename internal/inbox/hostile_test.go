@@ -90,11 +90,11 @@ func TestSendersTakeTurns(t *testing.T) {
 	var q queue
 	q.init()
 	put := func(sender string, cost int) error {
-		return q.put(&letter{Message: Message{Sender: sender, Users: []string{"u"}}, cost: cost})
+		return q.put(&queuedMessage{Message: Message{Sender: sender, Users: []string{"u"}}, cost: cost})
 	}
 	for i := range 100 {
 		if err := put("mallory", maxBatchBytes/100); err != nil {
-			t.Fatalf("letter %d: %v", i, err)
+			t.Fatalf("message %d: %v", i, err)
 		}
 	}
 	if err := put("mallory", 1<<20); !errors.Is(err, ErrOverloaded) {
@@ -242,7 +242,7 @@ func TestReferencesAreResolved(t *testing.T) {
 	b.bodies.forget() // as after a restart
 	b.mailbox(t, "ben", "web").wants(t, large, "after")
 
-	o := b.offices[app]
+	o := b.apps[app]
 	b.bodies.forget()
 	if err := o.stream.Purge(testContext(t), jetstream.WithPurgeSubject(o.bodies+">")); err != nil {
 		t.Fatal(err)

@@ -58,7 +58,7 @@ const (
 )
 
 // follow reads the end of the stream for as long as the inbox is open.
-func (o *office) follow() {
+func (o *appInboxes) follow() {
 	ctx := o.inbox.ctx
 	for ctx.Err() == nil {
 		err := o.followOnce(ctx)
@@ -73,7 +73,7 @@ func (o *office) follow() {
 	}
 }
 
-func (o *office) followOnce(ctx context.Context) error {
+func (o *appInboxes) followOnce(ctx context.Context) error {
 	consumer, err := o.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: o.hub.last.Load() + 1,
 	})
@@ -112,7 +112,7 @@ func (o *office) followOnce(ctx context.Context) error {
 }
 
 // offer gives the mailboxes of a user what their inbox got.
-func (o *office) offer(to []*Mailbox, sequence uint64, record []byte) {
+func (o *appInboxes) offer(to []*Mailbox, sequence uint64, record []byte) {
 	if len(to) == 0 {
 		return
 	}

@@ -66,9 +66,9 @@ type Inbox struct {
 	bodies bodies
 	queued atomic.Int64 // bytes that wait to be stored, of all apps
 
-	mu      sync.Mutex
-	offices map[string]*office // by app
-	closed  bool
+	mu     sync.Mutex
+	apps   map[string]*appInboxes // by app
+	closed bool
 
 	running sync.WaitGroup
 	ctx     context.Context // ends with Close
@@ -84,7 +84,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Inbox, error) {
 	}
 	b := &Inbox{
 		cfg: cfg, logger: cfg.Logger.With(slog.String("component", "inbox")),
-		offices: make(map[string]*office), first: 1,
+		apps: make(map[string]*appInboxes), first: 1,
 	}
 	var err error
 	if b.js, err = jetstream.New(nc); err != nil {
@@ -129,17 +129,17 @@ func (b *Inbox) Close(ctx context.Context) error {
 	return err
 }
 
-// office returns what keeps the inboxes of an app, and begins it if need be.
-func (b *Inbox) office(app string) (*office, error) {
+// app returns what keeps the inboxes of an app, and begins it if need be.
+func (b *Inbox) app(app string) (*appInboxes, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	o := b.offices[app]
+	o := b.apps[app]
 	switch {
 	case b.closed:
 		return nil, errClosed
 	case o == nil:
-		o = newOffice(b, app)
-		b.offices[app] = o
+		o = newAppInboxes(b, app)
+		b.apps[app] = o
 		b.running.Go(o.run)
 	}
 	return o, nil

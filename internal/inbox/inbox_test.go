@@ -79,7 +79,7 @@ func (b *Inbox) appendFrom(t testing.TB, sender string, message []byte, users ..
 // state is that of the app's stream.
 func (b *Inbox) state(t testing.TB) jetstream.StreamState {
 	t.Helper()
-	o, err := b.office(app)
+	o, err := b.app(app)
 	if err == nil {
 		err = o.await(testContext(t))
 	}
@@ -351,7 +351,7 @@ func TestStreamsOfAnotherConfigurationAreRefused(t *testing.T) {
 	cfg.MaxMessages = 7
 	b = openInbox(t, nc, cfg)
 	b.mailbox(t, "ann", "web").wants(t, "x")
-	if got := b.offices[app].stream.CachedInfo().Config.MaxMsgsPerSubject; got != 7 {
+	if got := b.apps[app].stream.CachedInfo().Config.MaxMsgsPerSubject; got != 7 {
 		t.Errorf("max_msgs_per_subject is %d", got)
 	}
 }

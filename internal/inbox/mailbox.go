@@ -26,11 +26,11 @@ const maxLive = 64
 // Mailbox is one connected device's view of its user's inbox. Next and Acknowledge are for one
 // goroutine.
 type Mailbox struct {
-	office *office
-	box    string // token(user)
-	key    string // userKey
-	device string
-	wake   chan struct{}
+	inboxes *appInboxes
+	box     string // token(user)
+	key     string // userKey
+	device  string
+	wake    chan struct{}
 
 	acknowledged   uint64   // up to here the device has everything
 	cursor         uint64   // up to here Next has handed out
@@ -45,11 +45,11 @@ type Mailbox struct {
 // Open opens a device's mailbox. It begins with what the device has not acknowledged. The caller
 // must Close it.
 func (b *Inbox) Open(ctx context.Context, app, user, device string) (*Mailbox, error) {
-	o, err := b.office(app)
+	o, err := b.app(app)
 	if err != nil {
 		return nil, err
 	}
-	m := &Mailbox{office: o, box: token(user), key: userKey(app, user), device: device, wake: make(chan struct{}, 1), lagging: true}
+	m := &Mailbox{inboxes: o, box: token(user), key: userKey(app, user), device: device, wake: make(chan struct{}, 1), lagging: true}
 	// Before the position is looked up, so that what comes meanwhile is either read or offered.
 	o.hub.add(m)
 	if err := o.await(ctx); err != nil {
@@ -87,7 +87,7 @@ func (m *Mailbox) offer(item Item) {
 			m.live = append(m.live, item)
 		} else {
 			m.live, m.lagging = nil, true
-			m.office.inbox.metrics.missed.Inc()
+			m.inboxes.inbox.metrics.missed.Inc()
 		}
 	}
 	m.mu.Unlock()
@@ -101,7 +101,7 @@ func (m *Mailbox) offer(item Item) {
 // of them, and none that would begin beyond so many bytes. more is a lower bound on how many there
 // are besides. It waits only while many acknowledgements are not written, for the disk.
 func (m *Mailbox) Next(ctx context.Context, limit, bytes int) (items []Item, more int, err error) {
-	if err := m.office.inbox.ledger.settle(ctx, m.key); err != nil {
+	if err := m.inboxes.inbox.ledger.settle(ctx, m.key); err != nil {
 		return nil, 0, err
 	}
 	m.mu.Lock()
@@ -114,7 +114,7 @@ func (m *Mailbox) Next(ctx context.Context, limit, bytes int) (items []Item, mor
 	}
 	m.mu.Unlock()
 	if lagging {
-		if items, more, err = m.office.read(ctx, m, m.cursor+1, limit, bytes); err != nil || more > 0 {
+		if items, more, err = m.inboxes.read(ctx, m, m.cursor+1, limit, bytes); err != nil || more > 0 {
 			m.mu.Lock()
 			m.live, m.lagging = nil, true
 			m.mu.Unlock()
@@ -157,7 +157,7 @@ func (m *Mailbox) Acknowledge(sequence uint64) {
 		n++
 	}
 	m.unacknowledged = append(m.unacknowledged[:0], m.unacknowledged[n:]...)
-	m.office.inbox.ledger.acknowledge(m.key, m.device, sequence, n)
+	m.inboxes.inbox.ledger.acknowledge(m.key, m.device, sequence, n)
 }
 
 // Refresh makes the next call of Next read the stream, whatever is in memory.
@@ -176,17 +176,17 @@ func (m *Mailbox) Close() {
 	if closed {
 		return
 	}
-	m.office.hub.remove(m)
-	if m.office.inbox.cfg.Shared {
-		m.office.inbox.ledger.soon(m.key)
+	m.inboxes.hub.remove(m)
+	if m.inboxes.inbox.cfg.Shared {
+		m.inboxes.inbox.ledger.soon(m.key)
 	}
-	m.office.inbox.ledger.close(m.key)
-	m.office.inbox.metrics.open.Dec()
+	m.inboxes.inbox.ledger.close(m.key)
+	m.inboxes.inbox.metrics.open.Dec()
 }
 
 // read returns up to limit messages of a mailbox from a sequence on, and how many records there are
 // after them.
-func (o *office) read(ctx context.Context, m *Mailbox, from uint64, limit, bytes int) (items []Item, more int, err error) {
+func (o *appInboxes) read(ctx context.Context, m *Mailbox, from uint64, limit, bytes int) (items []Item, more int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if b := o.inbox; from < b.first {

@@ -15,8 +15,8 @@ const (
 	maxQueuedBytes    = 64 << 20
 )
 
-// letter is a message on its way to the inboxes of its recipients.
-type letter struct {
+// queuedMessage is a message on its way to the inboxes of its recipients.
+type queuedMessage struct {
 	Message
 	cost   int
 	ticket *Ticket
@@ -44,30 +44,31 @@ func (t *Ticket) finish(err error) {
 	close(t.done)
 }
 
-// queue holds the letters of one app that wait. Its senders take turns, so that nobody waits for
+// queue holds the messages of one app that wait. Its senders take turns, so that nobody waits for
 // what another one sends by the thousand.
 type queue struct {
-	mu     sync.Mutex
-	lines  map[string]*line
-	turns  []*line // those with letters, the next one first
-	bytes  int
-	closed bool
-	wake   chan struct{}
-}
-
-// line is the letters of one sender, in order. bytes counts those that are being stored, too.
-type line struct {
-	letters []*letter
+	mu      sync.Mutex
+	senders map[string]*senderQueue
+	turns   []*senderQueue // those with messages, the next one first
 	bytes   int
+	closed  bool
+	wake    chan struct{}
 }
 
-func (q *queue) init() { q.lines, q.wake = make(map[string]*line), make(chan struct{}, 1) }
+// senderQueue is the messages of one sender, in order. bytes counts those that are being stored,
+// too.
+type senderQueue struct {
+	messages []*queuedMessage
+	bytes    int
+}
 
-// put queues a letter, or says why not.
-func (q *queue) put(l *letter) error {
+func (q *queue) init() { q.senders, q.wake = make(map[string]*senderQueue), make(chan struct{}, 1) }
+
+// put queues a message, or says why not.
+func (q *queue) put(l *queuedMessage) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	of := q.lines[l.Sender]
+	of := q.senders[l.Sender]
 	switch {
 	case q.closed:
 		return errClosed
@@ -77,13 +78,13 @@ func (q *queue) put(l *letter) error {
 		return ErrOverloaded
 	}
 	if of == nil {
-		of = new(line)
-		q.lines[l.Sender] = of
+		of = new(senderQueue)
+		q.senders[l.Sender] = of
 	}
-	if len(of.letters) == 0 {
+	if len(of.messages) == 0 {
 		q.turns = append(q.turns, of)
 	}
-	of.letters = append(of.letters, l)
+	of.messages = append(of.messages, l)
 	of.bytes += l.cost
 	q.bytes += l.cost
 	select {
@@ -93,22 +94,22 @@ func (q *queue) put(l *letter) error {
 	return nil
 }
 
-// take takes letters off the queue, one of each sender in turn, as many as are stored together.
-func (q *queue) take() (list []*letter) {
+// take takes messages off the queue, one of each sender in turn, as many as are stored together.
+func (q *queue) take() (list []*queuedMessage) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	messages, bytes := 0, 0
 	for len(q.turns) > 0 {
 		of := q.turns[0]
-		l := of.letters[0]
+		l := of.messages[0]
 		if n := len(l.Users); len(list) > 0 && (messages+n > maxBatch || bytes+l.cost > maxBatchBytes) {
 			break
 		}
 		messages, bytes = messages+len(l.Users), bytes+l.cost
 		list = append(list, l)
 		q.turns = slices.Delete(q.turns, 0, 1)
-		if of.letters = of.letters[1:]; len(of.letters) == 0 {
-			of.letters = nil
+		if of.messages = of.messages[1:]; len(of.messages) == 0 {
+			of.messages = nil
 		} else {
 			q.turns = append(q.turns, of)
 		}
@@ -116,15 +117,15 @@ func (q *queue) take() (list []*letter) {
 	return list
 }
 
-// stored gives back the room of letters that were taken.
-func (q *queue) stored(list []*letter) {
+// stored gives back the room of messages that were taken.
+func (q *queue) stored(list []*queuedMessage) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, l := range list {
 		q.bytes -= l.cost
-		of := q.lines[l.Sender]
+		of := q.senders[l.Sender]
 		if of.bytes -= l.cost; of.bytes == 0 {
-			delete(q.lines, l.Sender)
+			delete(q.senders, l.Sender)
 		}
 	}
 }
@@ -136,7 +137,7 @@ func (q *queue) idle() bool {
 	return q.bytes == 0
 }
 
-// close refuses further letters.
+// close refuses further messages.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

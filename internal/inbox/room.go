@@ -27,7 +27,7 @@ type shares struct {
 
 func (s *shares) init() { s.bytes = make(map[string]int64) }
 
-func (s *shares) add(list []*letter) {
+func (s *shares) add(list []*queuedMessage) {
 	for _, l := range list {
 		s.bytes[l.Sender] += int64(l.cost)
 		s.since += int64(l.cost)
@@ -62,7 +62,7 @@ func (s *shares) largest() (sender string, bytes int64) {
 
 // makeRoom keeps an app's stream from reaching its size, where the server would remove the oldest
 // messages whosesoever they are. The senders who have stored most lose the older half of theirs.
-func (o *office) makeRoom(list []*letter) {
+func (o *appInboxes) makeRoom(list []*queuedMessage) {
 	s, limit := &o.shares, o.inbox.cfg.MaxBytes
 	if s.add(list); s.since < limit/lookAfter {
 		return
@@ -93,7 +93,7 @@ func (o *office) makeRoom(list []*letter) {
 }
 
 // halve removes the older half of what a sender has in the stream, which ends with a sequence.
-func (o *office) halve(ctx context.Context, sender string, last uint64) error {
+func (o *appInboxes) halve(ctx context.Context, sender string, last uint64) error {
 	first, err := o.stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(o.boxes+"*."+sender))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil

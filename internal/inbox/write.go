@@ -59,7 +59,7 @@ func (m *Message) cost() int {
 // [Ticket.Wait] does. With an error nothing is queued: [ErrTooLarge], [ErrOverloaded], errClosed,
 // or that the disk has no room.
 func (b *Inbox) Append(m Message) (*Ticket, error) {
-	l := &letter{Message: m, cost: m.cost(), ticket: &Ticket{done: make(chan struct{})}}
+	l := &queuedMessage{Message: m, cost: m.cost(), ticket: &Ticket{done: make(chan struct{})}}
 	if len(m.Data) > maxMessageBytes || int64(l.cost) > b.cfg.MaxBytes/appShare {
 		return nil, ErrTooLarge
 	}
@@ -72,7 +72,7 @@ func (b *Inbox) Append(m Message) (*Ticket, error) {
 			return nil, fmt.Errorf("inbox: %w", err)
 		}
 	}
-	o, err := b.office(m.App)
+	o, err := b.app(m.App)
 	if err != nil {
 		return nil, err
 	}
@@ -95,15 +95,15 @@ func (b *Inbox) addQueued(n int) int64 {
 	return all
 }
 
-// store puts letters into the stream, bodies first, and finishes their tickets; with an error, any
-// part of a letter may be there. An attempt whose answer was lost is repeated, which may store a
+// store puts messages into the stream, bodies first, and finishes their tickets; with an error, any
+// part of a message may be there. An attempt whose answer was lost is repeated, which may store a
 // message twice; its id is the same, and clients drop what they have seen.
-func (o *office) store(list []*letter) {
-	failed := make(map[*letter]error)
+func (o *appInboxes) store(list []*queuedMessage) {
+	failed := make(map[*queuedMessage]error)
 	sequences := o.storeBodies(list, failed)
 	// Of each record, whose it is.
 	var records []*nats.Msg
-	var of []*letter
+	var of []*queuedMessage
 	for _, l := range list {
 		if failed[l] != nil {
 			continue
@@ -135,7 +135,7 @@ func (o *office) store(list []*letter) {
 }
 
 // put stores records of inboxes.
-func (o *office) put(records []*nats.Msg) error {
+func (o *appInboxes) put(records []*nats.Msg) error {
 	_, err := o.inbox.publish(o.inbox.ctx, records)
 	if err != nil {
 		return o.failed(len(records), err)
@@ -145,7 +145,7 @@ func (o *office) put(records []*nats.Msg) error {
 	return nil
 }
 
-func (o *office) failed(n int, err error) error {
+func (o *appInboxes) failed(n int, err error) error {
 	o.inbox.metrics.failed.Inc()
 	if o.inbox.ctx.Err() != nil {
 		return errClosed
@@ -154,11 +154,11 @@ func (o *office) failed(n int, err error) error {
 	return fmt.Errorf("inbox: store: %w", err)
 }
 
-// storeBodies stores the bodies of letters that are not copied into the inboxes, a sync for each,
+// storeBodies stores the bodies of messages that are not copied into the inboxes, a sync for each,
 // and returns their sequences.
-func (o *office) storeBodies(list []*letter, failed map[*letter]error) map[*letter]uint64 {
-	whole := slices.DeleteFunc(slices.Clone(list), func(l *letter) bool { return l.copied() })
-	sequences := make(map[*letter]uint64, len(whole))
+func (o *appInboxes) storeBodies(list []*queuedMessage, failed map[*queuedMessage]error) map[*queuedMessage]uint64 {
+	whole := slices.DeleteFunc(slices.Clone(list), func(l *queuedMessage) bool { return l.copied() })
+	sequences := make(map[*queuedMessage]uint64, len(whole))
 	for part := range slices.Chunk(whole, minBatch-1) {
 		msgs := make([]*nats.Msg, len(part))
 		for i, l := range part {

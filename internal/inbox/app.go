@@ -8,9 +8,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// office keeps the inboxes of one app: it opens their stream, stores what is queued, and follows
-// the stream's end. Apps share nothing but the server.
-type office struct {
+// appInboxes keeps the inboxes of one app: it opens their stream, stores what is queued, and
+// follows the stream's end. Apps share nothing but the server.
+type appInboxes struct {
 	inbox *Inbox
 	app   string
 	// bodies and boxes are the beginnings of the subjects of bodies and inboxes.
@@ -23,20 +23,20 @@ type office struct {
 	shares shares
 }
 
-func newOffice(b *Inbox, app string) *office {
+func newAppInboxes(b *Inbox, app string) *appInboxes {
 	prefix := appPrefix + token(app)
-	o := &office{inbox: b, app: app, bodies: prefix + ".b.", boxes: prefix + ".u.", opened: make(chan struct{})}
+	o := &appInboxes{inbox: b, app: app, bodies: prefix + ".b.", boxes: prefix + ".u.", opened: make(chan struct{})}
 	o.queue.init()
 	o.hub.init()
 	o.shares.init()
 	return o
 }
 
-// reopenPause is how long an office waits after its stream could not be opened.
+// reopenPause is how long an app waits after its stream could not be opened.
 const reopenPause = time.Second
 
 // run opens the stream and stores what is queued until the inbox is closed.
-func (o *office) run() {
+func (o *appInboxes) run() {
 	defer o.end()
 	for {
 		err := o.open()
@@ -70,7 +70,7 @@ func (o *office) run() {
 	}
 }
 
-func (o *office) open() error {
+func (o *appInboxes) open() error {
 	ctx, cancel := context.WithTimeout(o.inbox.ctx, publishTimeout)
 	defer cancel()
 	stream, err := openStream(ctx, o.inbox.js, o.inbox.appStream(o.app))
@@ -89,7 +89,7 @@ func (o *office) open() error {
 }
 
 // await waits until the stream is open.
-func (o *office) await(ctx context.Context) error {
+func (o *appInboxes) await(ctx context.Context) error {
 	select {
 	case <-o.opened:
 		return nil
@@ -101,7 +101,7 @@ func (o *office) await(ctx context.Context) error {
 // within returns a position, or the end of the stream if that is before it: a device's position may
 // be of a stream that was lost, or that a restore brought back without its end, and must not skip
 // what comes.
-func (o *office) within(ctx context.Context, position uint64) (uint64, error) {
+func (o *appInboxes) within(ctx context.Context, position uint64) (uint64, error) {
 	if position <= o.hub.last.Load() || position < o.inbox.first {
 		return position, nil
 	}
@@ -112,8 +112,8 @@ func (o *office) within(ctx context.Context, position uint64) (uint64, error) {
 	return min(position, info.State.LastSeq), nil
 }
 
-// finish gives back the room of letters that were stored, or failed.
-func (o *office) finish(list []*letter) {
+// finish gives back the room of messages that were stored, or failed.
+func (o *appInboxes) finish(list []*queuedMessage) {
 	o.queue.stored(list)
 	sum := 0
 	for _, l := range list {
@@ -123,7 +123,7 @@ func (o *office) finish(list []*letter) {
 }
 
 // refuse fails all that waits.
-func (o *office) refuse(err error) {
+func (o *appInboxes) refuse(err error) {
 	for list := o.queue.take(); len(list) > 0; list = o.queue.take() {
 		for _, l := range list {
 			l.ticket.finish(err)
@@ -132,7 +132,7 @@ func (o *office) refuse(err error) {
 	}
 }
 
-func (o *office) end() {
+func (o *appInboxes) end() {
 	o.queue.close()
 	o.refuse(errClosed)
 }
