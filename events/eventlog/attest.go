@@ -169,7 +169,7 @@ func (a *attester) forgetLocked(before, collected witness.Attestations) {
 			held = append(held, w.attestations)
 		}
 		if err := a.keeper.forget(held...); err != nil {
-			a.log.logger.Warn("a second name of a block was not removed", slog.Any("error", err))
+			a.log.logger.Warn("a hard link of a block was not removed", slog.Any("error", err))
 		}
 		return
 	}

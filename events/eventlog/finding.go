@@ -24,7 +24,7 @@ const (
 	CodeWitnessMissing = "witness_missing" // the log had a witness and has none
 	CodeMetaStale      = "meta_stale"      // a configuration has an older checksum; it heals
 	CodeTornTail       = "torn_tail"       // a write that was under way was cut off; it heals
-	CodeBlockKept      = "block_kept"      // a block is missing that has a second name; it heals
+	CodeBlockKept      = "block_kept"      // a block is missing that has a hard link; it heals
 )
 
 // Finding is one thing that an inspection found.

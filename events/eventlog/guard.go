@@ -17,7 +17,7 @@ import (
 
 // A stream that nats-server cannot open at a start, be it for a descriptor that it did not get, it
 // removes, files and all, and goes on without. So before it starts every file of every stream gets
-// a second name, in a directory that it knows nothing of; when all streams are there again the
+// a hard link, in a directory that it knows nothing of; when all streams are there again the
 // names are taken away. What a start took away, the next one puts back.
 const (
 	guardDir    = "guard"
@@ -28,14 +28,14 @@ const (
 	indexFile = "index.db" // the server's summary of a stream
 )
 
-// guard is the second names of a log's files.
+// guard is the hard links of a log's files.
 type guard struct {
 	dir     string // of the log
 	streams []StreamFiles
 	logger  *slog.Logger
 }
 
-// raise gives the files of the streams their second names, all in one step: what has no second name
+// raise gives the files of the streams their hard links, all in one step: what has no hard link
 // while there is a guard was not there before the server started.
 func (g *guard) raise() error {
 	making := filepath.Join(g.dir, guardMaking)
@@ -57,7 +57,7 @@ func (g *guard) raise() error {
 	return nil
 }
 
-// lower takes the second names away, in one step too.
+// lower takes the hard links away, in one step too.
 func (g *guard) lower() error {
 	done := filepath.Join(g.dir, guardDone)
 	err := atomicfile.Rename(filepath.Join(g.dir, guardDir), done)
@@ -70,7 +70,7 @@ func (g *guard) lower() error {
 	return nil
 }
 
-// linkTree gives every file of a stream a second name below another directory. Of nats-server's own
+// linkTree gives every file of a stream a hard link below another directory. Of nats-server's own
 // consumers nothing is needed.
 func linkTree(from, to string) error {
 	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
@@ -97,7 +97,7 @@ func linkTree(from, to string) error {
 }
 
 // restoreGuarded puts back what a start that failed or was cut off took away: files that have only
-// their second name, or that something else lies in the place of, which is put aside. So is a block
+// their hard link, or that something else lies in the place of, which is put aside. So is a block
 // that this start began: it may say that entries which it could not find are gone. streams is the
 // directory in which the log's streams lie.
 func restoreGuarded(dir, streams string, logger *slog.Logger) error {
@@ -154,7 +154,7 @@ func restoreGuarded(dir, streams string, logger *slog.Logger) error {
 	return os.RemoveAll(root)
 }
 
-// putNewAside moves the blocks away that have no second name.
+// putNewAside moves the blocks away that have no hard link.
 func putNewAside(dir, guarded, streams, name string) error {
 	blocks, err := filepath.Glob(filepath.Join(streams, "*.blk"))
 	for _, block := range blocks {
@@ -173,7 +173,7 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-// sameFile reports whether a second name is that of the file with the first one.
+// sameFile reports whether a hard link is that of the file with the first one.
 func sameFile(second, first string) (bool, error) {
 	x, err := os.Stat(second)
 	if err != nil {

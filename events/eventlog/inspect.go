@@ -195,7 +195,7 @@ func (n *inspector) stream(ctx context.Context, s blockfile.Stream) error {
 	kept := lostButKept(n.dir, &s, attested)
 	for _, b := range kept {
 		n.add(Finding{Code: CodeBlockKept, Stream: s.Name, File: s.BlockPath(b.Index),
-			What: "the block was removed, or written anew, after the witness was written; it has a second name, from which a start puts it back"})
+			What: "the block was removed, or written anew, after the witness was written; it has a hard link, from which a start puts it back"})
 	}
 	var differs error
 	r, err := s.Scan(ctx, blockfile.Options{
@@ -232,7 +232,7 @@ func (n *inspector) stream(ctx context.Context, s blockfile.Stream) error {
 const unreadAge = 5 * duplicateWindow
 
 // bound is how much of a stream is read, 0 for all of it. What the server reads at its start is
-// read before: where a record is not whole it cuts the file off, and a second name is no help.
+// read before: where a record is not whole it cuts the file off, and a hard link is no help.
 // That is every block if its summary does not fit, as after a crash, and any block of a stream that
 // expires or has limits.
 func (n *inspector) bound(s *blockfile.Stream) int64 {

@@ -18,7 +18,7 @@ import (
 
 // From the streams beside the log single messages leave at any time: they expire, others take their
 // place, devices take them. So neither a gap nor a count tells that one is lost. What tells are the
-// block files: the witness has a list of them, and each has a second name in keptDir until one
+// block files: the witness has a list of them, and each has a hard link in keptDir until one
 // without it is written. What the server removed or wrote anew just before a crash is put back from
 // there, and what may go leaves it again; what is missing in both places was lost.
 const keptDir = "kept"
@@ -39,7 +39,7 @@ type noted struct {
 	blocks      witness.Blocks
 }
 
-// note returns the blocks of a stream, all of which have second names then, and are on the disk.
+// note returns the blocks of a stream, all of which have hard links then, and are on the disk.
 // The newest, which grows, counts as being there at all: how far it goes the last sequence says.
 func (k *keeper) note(stream string) (witness.Blocks, error) {
 	s := blockfile.Stream{Dir: streamDir(k.dir, stream), Name: stream}
@@ -74,7 +74,7 @@ func (k *keeper) note(stream string) (witness.Blocks, error) {
 	return now.blocks, nil
 }
 
-// keep gives a block its second name, which says how long it is. It is linked first and looked at
+// keep gives a block its hard link, which says how long it is. It is linked first and looked at
 // then: the server may put another one in its place.
 func (k *keeper) keep(s *blockfile.Stream, index int, newest bool) (witness.Block, error) {
 	b, err := measured(s.BlockPath(index), index, newest)
@@ -119,12 +119,12 @@ func syncFile(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// keptName is a block's second name.
+// keptName is a block's hard link.
 func keptName(dir, stream string, b witness.Block) string {
 	return filepath.Join(dir, keptDir, stream, fmt.Sprintf("%d-%d.blk", b.Index, b.Size))
 }
 
-// forget takes away the second names of blocks that are in none of the attestations.
+// forget takes away the hard links of blocks that are in none of the attestations.
 func (k *keeper) forget(attestations ...witness.Attestations) error {
 	wanted := map[string]bool{}
 	for _, m := range attestations {
@@ -144,7 +144,7 @@ func (k *keeper) forget(attestations ...witness.Attestations) error {
 }
 
 // putBackKept puts the blocks back that the witness has, that are not there as it has them, and
-// that have a second name. What lies in their place goes aside.
+// that have a hard link. What lies in their place goes aside.
 func putBackKept(dir string, attestations witness.Attestations, logger *slog.Logger) error {
 	for stream, attested := range attestations {
 		s := blockfile.Stream{Dir: streamDir(dir, stream), Name: stream}
@@ -172,7 +172,7 @@ func putBackKept(dir string, attestations witness.Attestations, logger *slog.Log
 }
 
 // lostButKept are the blocks that the witness has, that are missing or shorter, and that have a
-// second name by which they are whole.
+// hard link by which they are whole.
 func lostButKept(dir string, s *blockfile.Stream, attested witness.Attestation) (list []witness.Block) {
 	meta, err := s.Meta()
 	if err != nil || !meta.Created.Equal(attested.Created) {

@@ -132,7 +132,7 @@ func TestLossBesideTheLogIsRefused(t *testing.T) {
 	}
 }
 
-// A block that somebody removes has a second name, from which a start puts it back.
+// A block that somebody removes has a hard link, from which a start puts it back.
 func TestBlockBesideTheLogIsPutBack(t *testing.T) {
 	t.Parallel()
 	for n := 1; n <= 3; n++ {
@@ -235,7 +235,7 @@ func TestWhatRightlyLeftIsNotMissed(t *testing.T) {
 				blocks, err := filepath.Glob(filepath.Join(filepath.Dir(d.sideBlock(1)), "*.blk"))
 				d.must(err)
 				if len(kept) > len(blocks)+1 {
-					t.Errorf("%d second names of %d blocks", len(kept), len(blocks))
+					t.Errorf("%d hard links of %d blocks", len(kept), len(blocks))
 				}
 			}
 		})

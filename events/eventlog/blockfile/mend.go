@@ -169,7 +169,7 @@ func (s *Stream) replace(path string, data []byte, aside string) error {
 	return atomicfile.Rename(tmp, path)
 }
 
-// linkAside gives a file, which need not be there, a second name. One that an earlier call gave it
+// linkAside gives a file, which need not be there, a hard link. One that an earlier call gave it
 // stays.
 func linkAside(path, aside string) error {
 	if err := atomicfile.MkdirAll(aside, 0o700); err != nil {

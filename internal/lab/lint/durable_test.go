@@ -20,7 +20,7 @@ var makesByItself = map[string]string{
 	"events/eventlog/guard.go linkTree":            "raise syncs the whole tree before it has its name",
 	"events/eventlog/guard.go restoreGuarded":      "it syncs the directories that it put something into",
 	"events/eventlog/blockfile/mend.go linkAside":  "it syncs the directory",
-	"events/eventlog/kept.go keep":                 "the second name is made durable by its rename",
+	"events/eventlog/kept.go keep":                 "the hard link is made durable by its rename",
 	"events/eventlog/kept.go putBackKept":          "it syncs the directory",
 	"events/eventlog/witness/witness.go overwrite": "in place, and it syncs the directory of a file that it made",
 	"internal/snapshot/reader.go file":             "files syncs the directory when all of them are there",

@@ -34,14 +34,14 @@ var guardMutants = []Mutant{
 		Name: "kept-blocks-are-forgotten", File: "events/eventlog/kept.go",
 		Old:     `return b, errors.Join(atomicfile.Rename(making, keptName(k.dir, s.Name, b)), removeIfThere(making))`,
 		New:     `return b, removeIfThere(making)`,
-		Bug:     "blocks are attested that have no second name: a kill after the server removed one is taken for a loss",
+		Bug:     "blocks are attested that have no hard link: a kill after the server removed one is taken for a loss",
 		Package: "events/eventlog", Test: "TestBlockBesideTheLogIsPutBack",
 	},
 	{
 		Name: "kept-blocks-pile-up", File: "events/eventlog/kept.go",
 		Old:     `if !wanted[name] {`,
 		New:     `if !wanted[name] && len(wanted) == 0 {`,
-		Bug:     "the second names of blocks stay when the server has removed them, and their disk space with them",
+		Bug:     "the hard links of blocks stay when the server has removed them, and their disk space with them",
 		Package: "events/eventlog", Test: "TestWhatRightlyLeftIsNotMissed",
 	},
 	{
@@ -69,14 +69,14 @@ var guardMutants = []Mutant{
 		Name: "guard-lowered-too-early", File: "events/eventlog/guard.go",
 		Old:     `case stream.CachedInfo().State.LastSeq < s.Top:`,
 		New:     `case stream.CachedInfo().State.LastSeq < s.First && s.Top == 0:`,
-		Bug:     "the second names of the files are taken away although the server opened less than they hold",
+		Bug:     "the hard links of the files are taken away although the server opened less than they hold",
 		Package: "events/eventlog", Test: "TestWhatTheServerCutsOffIsPutBack",
 	},
 	{
 		Name: "guard-does-not-count", File: "events/eventlog/guard.go",
 		Old:     `&& state.Msgs == last+1-first:`,
 		New:     `&& state.Msgs > 0:`,
-		Bug:     "the server cut a block off and kept the last sequence: what is lost is not noticed, and its second name is taken away",
+		Bug:     "the server cut a block off and kept the last sequence: what is lost is not noticed, and its hard link is taken away",
 		Package: "events/eventlog", Test: "TestWhatTheServerCutsOffIsPutBack",
 	},
 	{
