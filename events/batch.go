@@ -23,7 +23,7 @@ func SingleChat(app, a, b string) Conversation {
 	return Conversation{App: app, A: min(a, b), B: max(a, b)}
 }
 
-// Partition is that of the conversation's events in a log of so many partitions.
+// Partition returns the partition that the conversation's events are in, in a log of so many.
 func (c *Conversation) Partition(partitions int) int {
 	return Partition(&Event{App: c.App, Group: c.Group, User: c.A, Peer: c.B}, partitions)
 }

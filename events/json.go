@@ -98,8 +98,8 @@ func (d *Decoder) Decode(body []byte, format Format, f func(i int, e *Event) err
 	return d.decodeLine(0, body, f)
 }
 
-// Detach leaves the strings and lists of the last body to whoever has them: they stay valid as long
-// as that body is not changed, whatever is decoded next.
+// Detach gives up the memory of the last body's strings and lists, so that the next Decode does not
+// reuse it: they stay valid for as long as that body is not changed.
 func (d *Decoder) Detach() {
 	if len(d.text) > 0 {
 		d.text = nil

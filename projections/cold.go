@@ -48,7 +48,8 @@ func coldIn(err error) *coldError {
 	return cold
 }
 
-// coldLoad is one that is being read. All who ask for it meanwhile wait for the same.
+// coldLoad is an object that is being read from the backing. All who ask for it meanwhile wait for
+// the same read.
 type coldLoad struct {
 	done chan struct{} // closed when it is over
 	// spoilt: it was in the cache meanwhile, so that what is read may be out of date. Nothing

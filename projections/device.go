@@ -20,12 +20,12 @@ type devices struct {
 	seen, next uint64
 }
 
-// device is one of them.
+// device is a device that has named itself, and how far it has acknowledged the summary.
 type device struct {
 	name string
 	// seen and next are as in devices, for this one.
 	seen, next uint64
-	// named is when it was named last.
+	// named is when it last named itself.
 	named   int64
 	dropped dropped // that it had not acknowledged
 }
@@ -34,7 +34,7 @@ type device struct {
 const (
 	devicesCost = 64
 	deviceCost  = 64
-	// showAgain is after what time it is worth an event that a device is still there.
+	// showAgain is how old named has to be for an event that renews it to be worth its cost.
 	showAgain = 24 * time.Hour
 )
 

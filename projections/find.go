@@ -13,7 +13,7 @@ import (
 // how an id finds its conversations, without a look at those of all other ids, and without holding
 // up the fold for longer than a few lookups.
 
-// Standing is what a user is to a message.
+// Standing is a user's part in one message, by which access to it is decided.
 type Standing uint8
 
 // The standings.
@@ -29,13 +29,13 @@ const (
 	Sender
 )
 
-// Found is a message, and what the user who asks for it is to it.
+// Found is a message, and the standing of the user who asks for it.
 type Found struct {
 	Message
 	Standing Standing
 }
 
-// AmbiguousError is the error for an id that is that of messages of several conversations.
+// AmbiguousError is the error for a message id that several conversations use.
 type AmbiguousError struct {
 	ID string
 	// Conversations are those that have a message with the id, at most [MaxHolders] of them; More

@@ -156,9 +156,9 @@ func hourKey(dst []byte, table byte, app uint32, hour int64) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(hour)^1<<63)
 }
 
-// table is what is said of a table's values, besides how they are read and written.
+// table describes a table of the state, apart from the encoding of its values.
 type table struct {
-	// name is what operators are told of its keys.
+	// name is what its keys are called in messages for operators.
 	name string
 	// scanned says that values are only found by scanning, and never by their very key.
 	scanned bool

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// labels are those of an app's messages: each has a number, from 1, for good. They stay in memory,
-// and only grow.
+// labels numbers the labels of an app's messages, from 1. A label keeps its number for good. They
+// stay in memory, and only grow.
 type labels struct {
 	names  []string
 	byName map[string]uint16

@@ -1,16 +1,16 @@
 package projections
 
-// Relation is what a user is to a message.
+// Relation selects the messages in a list of a user's: read, not read, or sent by them.
 type Relation uint8
 
-// What lists of a user's messages can have.
+// The relations, each with what holds for the user and every message in the list.
 const (
 	RelationRead    Relation = iota // has read it one by one, and does not hide that
 	RelationNotRead                 // could read it, and has not, or hides it
 	RelationSent                    // has sent it
 )
 
-// UserMessage is a message, and what a user has to do with it.
+// UserMessage is a message in a list of a user's, with their own receipt if they have read it.
 type UserMessage struct {
 	Message
 	// ReadAt is when the user has read it, in Unix milliseconds, and ReadContent their own text

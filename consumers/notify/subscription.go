@@ -59,8 +59,8 @@ type Push struct {
 	Resync bool
 	// Missed, when not nil, has for partitions of which receipts were not pushed the entry after
 	// which they come: up to there the subscriber has been handed out everything. The author's
-	// summary has them, and until [Subscription.Told] says that the subscriber was told, nothing
-	// of these partitions that came later is handed out. It comes alone.
+	// summary has them, and until [Subscription.SkipUpto] says that the subscriber was told,
+	// nothing of these partitions that came later is handed out. It comes alone.
 	Missed map[int]uint64
 }
 

@@ -73,7 +73,7 @@ type File struct {
 	Sum
 }
 
-// Sum is by what a file is known.
+// Sum is the length and the hash of a file, by which every read of it is checked.
 type Sum struct {
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"`

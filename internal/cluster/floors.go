@@ -61,8 +61,8 @@ func (n *Node) putFloor(ctx context.Context, floor []uint64) error {
 	return n.o.Bucket.Put(ctx, floorPrefix+n.o.Name, text)
 }
 
-// Floor is the last entry of a partition that no node needs again: that of all that ever were, but
-// for those that were forgotten.
+// Floor is the last entry of a partition that no node needs again. Every node counts that ever took
+// part, whether or not it is heard of, until it is forgotten ([Node.Forget]).
 func (n *Node) Floor(ctx context.Context, partition int) (uint64, error) {
 	all, err := n.o.Bucket.Keys(ctx, floorPrefix)
 	if err != nil {

@@ -16,8 +16,8 @@ const (
 	copiesPrefix = "copies."
 )
 
-// Plan is what is wanted of the nodes together. There is one for the cluster, in the bucket, and
-// whoever changes it does so by compare-and-set.
+// Plan says how the copies of the partitions are to be spread over the nodes. There is one for the
+// cluster, in the bucket; whoever changes it does so by compare-and-set.
 type Plan struct {
 	// Copies is how many nodes are to fold each partition; 0 = all. Chosen is set once a node's
 	// flag, or a command, has said so: flags of nodes that start later change nothing.

@@ -16,8 +16,8 @@ var ErrFenced = errors.New("cluster: another node is the writer now")
 // errOld: what was read is older than what is there, as a server says that was deposed.
 var errOld = errors.New("cluster: the answer is of before")
 
-// Writer is the right to be the only one who writes something to the outside world, and what
-// whoever has it notes before each step. Nothing ends it but another claim, and no clock has a say:
+// Writer is the exclusive right to write something to the outside world, with the notes that its
+// holder makes before each step. Nothing ends it but another claim, and no clock has a say:
 // each note is made on the condition that it follows the last one, so a writer that was paused, or
 // cut off, is told [ErrFenced] at its next note, and does not take the step. Its successor finds
 // the last note of each part, and begins by repeating that step, which must be one that may

@@ -22,7 +22,7 @@ func Server(file string, flags, environ []string) (Config, Sources, error) {
 	return cli.Settings, sources, err
 }
 
-// Setting is one that somebody set.
+// Setting is a setting that is not left at its default.
 type Setting struct {
 	Name string `json:"name"`
 	// Value is masked if it is a secret.

@@ -43,7 +43,7 @@ type Semaphore struct {
 	ahead ordered[*tenant]
 }
 
-// tenant is one for whom somebody waits, or did lately.
+// tenant is a tenant with waiters, or one that had some lately.
 type tenant struct {
 	app    string
 	weight float64

@@ -23,7 +23,7 @@ type Slots struct {
 	order   ordered[*holder] // the same
 }
 
-// holder is a tenant who holds slots.
+// holder is a tenant, and the slots it holds.
 type holder struct {
 	tenant string
 	weight float64
@@ -32,7 +32,7 @@ type holder struct {
 	rank             // in the order
 }
 
-// Slot is one that is held, or several as one.
+// Slot is a slot that is held, or several that were taken together.
 type Slot struct {
 	of      *Slots
 	holder  *holder

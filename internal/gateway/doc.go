@@ -36,5 +36,5 @@
 // A message is found by [Caller.Find], which answers for one that the caller may not see as for one
 // that is not there. The admin counts as the owner of every group. Whether somebody may send, read
 // or recall a message is none of this: the fold decides it, in log order (docs/rules.md), and
-// [Told] keeps from whoever is not in a group why it did.
+// [VisibleOutcome] keeps from whoever is not in a group why it did.
 package gateway

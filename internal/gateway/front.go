@@ -79,8 +79,8 @@ func (f *Front) isProxy(remote string) bool {
 	return err == nil && slices.ContainsFunc(f.Proxies, func(p netip.Prefix) bool { return p.Contains(at.Addr().Unmap()) })
 }
 
-// Address is by what clients are told apart, as text: the address of a RemoteAddr, for IPv6 the
-// network, since one host has many addresses of it. All that cannot be told apart are "".
+// Address is the key by which limits tell clients apart: the IP address of a RemoteAddr or, for
+// IPv6, its network, since one host has many addresses of that. It is empty for what is no address.
 func Address(remote string) string {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {

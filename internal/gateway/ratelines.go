@@ -7,7 +7,7 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// RateNumbers are what is told of some messages.
+// RateNumbers are the numbers of one row of an answer about read rates.
 type RateNumbers struct {
 	Messages  uint64  `json:"messages"`
 	Eligible  uint64  `json:"eligible"`

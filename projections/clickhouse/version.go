@@ -17,7 +17,8 @@ import (
 // rulesShift is how far up in a version the number of the rules is; below it is the position.
 const rulesShift = 48
 
-// Version is that of numbers as of the entry with a sequence, by the rules of this program.
+// Version is the version column of a row with the numbers as of the entry with a sequence, counted
+// by this program's rules: of two rows with the same key the larger version wins.
 func Version(sequence uint64) uint64 { return projections.Rules<<rulesShift | sequence }
 
 // latestTables are those that keep the rows with the largest version.

@@ -81,7 +81,7 @@ func (o Options) part(online func(app, user string) bool) projections.Options {
 }
 
 // Open opens the generation in a directory, or makes an empty one. It makes no effects: see
-// [projections.Partition.Live].
+// [projections.Partition.MakeEffects].
 func Open(dir string, o Options) (*Generation, error) {
 	st, err := store.Open(dir, store.Options{
 		Cache: o.Blocks, FS: o.FS, WaitForRoom: o.WaitForRoom, OnlyWithRoom: o.OnlyWithRoom,

@@ -33,7 +33,7 @@ type Hints struct {
 // NewHints makes the hints of a state.
 func NewHints(state Rejecter) *Hints { return &Hints{state: state} }
 
-// hint is that of one app.
+// hint is the cached hint of one app.
 type hint struct {
 	mu    sync.Mutex
 	asked time.Time

@@ -90,7 +90,7 @@ func invalidEvent(index int, field, problem string) *Refusal {
 	return r
 }
 
-// TooLarge refuses what is larger than may be.
+// TooLarge refuses a body that is larger than the limit.
 func TooLarge(message string) *Refusal {
 	return &Refusal{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Message: message}
 }
@@ -103,7 +103,7 @@ func RefusalOf(err error) *Refusal {
 	return internal.because(err)
 }
 
-// FindRefusal is [RefusalOf] for an error that may be none of theirs.
+// FindRefusal is [RefusalOf] for an error that may come from elsewhere: ok is false then.
 func FindRefusal(err error) (r *Refusal, ok bool) {
 	if r, ok := errors.AsType[*Refusal](err); ok {
 		return r, true
