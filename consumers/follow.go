@@ -25,15 +25,15 @@ type Log interface {
 	Read(ctx context.Context, partition int, after uint64) (*eventlog.Reader, error)
 }
 
-// Stretches are where the entries of a partition after one and up to another one lie: see
-// [eventlog.Log.Stretches]. A log that does not say has them in one place.
-func Stretches(log Log, partition int, after, upto uint64) []eventlog.Stretch {
+// Spans are where the entries of a partition after one and up to another one lie: see
+// [eventlog.Log.Spans]. A log that does not say has them in one place.
+func Spans(log Log, partition int, after, upto uint64) []eventlog.Span {
 	if l, says := log.(interface {
-		Stretches(partition int, after, upto uint64) []eventlog.Stretch
+		Spans(partition int, after, upto uint64) []eventlog.Span
 	}); says {
-		return l.Stretches(partition, after, upto)
+		return l.Spans(partition, after, upto)
 	}
-	return []eventlog.Stretch{{Partition: partition, Partitions: log.Partitions(), After: after, Upto: upto}}
+	return []eventlog.Span{{Partition: partition, Partitions: log.Partitions(), After: after, Upto: upto}}
 }
 
 // Handler takes the entries of one partition in the order of the log, from one goroutine.

@@ -51,9 +51,9 @@ func (t *taps) addCohort(x *cohort) {
 	}
 }
 
-// Live has effects made from now on, for users of whom online is true; nil makes none. It is called
-// when a replayed state becomes the live one.
-func (p *Partition) Live(online func(app, user string) bool) {
+// MakeEffects has effects made from now on, for users of whom online is true; nil makes none. It is
+// called when a replayed state becomes the live one.
+func (p *Partition) MakeEffects(online func(app, user string) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taps.online = online

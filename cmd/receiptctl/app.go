@@ -44,7 +44,7 @@ func (c appListCommand) Run(ctx context.Context, target ctl.Target, std streams)
 	}
 	return show(std.out, c.JSON, &apps, func(w io.Writer, apps *[]string) (err error) {
 		for _, app := range *apps {
-			if _, err = fmt.Fprintln(w, ctl.Harmless(app)); err != nil {
+			if _, err = fmt.Fprintln(w, ctl.TerminalSafe(app)); err != nil {
 				break
 			}
 		}

@@ -121,7 +121,7 @@ func table(w io.Writer, heading string, rows []string) error {
 func columns(values ...any) string {
 	text := make([]string, len(values))
 	for i, v := range values {
-		text[i] = ctl.Harmless(fmt.Sprint(v))
+		text[i] = ctl.TerminalSafe(fmt.Sprint(v))
 		if at, ok := v.(time.Time); ok {
 			text[i] = "never"
 			if !at.IsZero() {

@@ -44,7 +44,7 @@ func (c clusterStatusCommand) Run(ctx context.Context, target ctl.Target, std st
 		return json.NewEncoder(std.out).Encode(v)
 	}
 	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "as node %s sees it; level %d of the rules is in force; %s\n\nNODE\tSTATE\tHEARD\tVERSION\tKNOWS LEVEL\n", ctl.Harmless(v.Node), v.RulesLevel, copiesWanted(v))
+	fmt.Fprintf(w, "as node %s sees it; level %d of the rules is in force; %s\n\nNODE\tSTATE\tHEARD\tVERSION\tKNOWS LEVEL\n", ctl.TerminalSafe(v.Node), v.RulesLevel, copiesWanted(v))
 	for _, n := range v.Nodes {
 		state := n.State
 		if n.Drained {
@@ -91,9 +91,9 @@ func orDash[V comparable](v V) string {
 func showTrouble(out io.Writer, nodes []cluster.NodeView) {
 	for i := range nodes {
 		n := &nodes[i]
-		name := ctl.Harmless(n.Node)
+		name := ctl.TerminalSafe(n.Node)
 		if n.Problem != "" {
-			fmt.Fprintf(out, "\n%s is not ready: %s\n", name, ctl.Harmless(n.Problem))
+			fmt.Fprintf(out, "\n%s is not ready: %s\n", name, ctl.TerminalSafe(n.Problem))
 		}
 		if n.State == cluster.StateSilent {
 			fmt.Fprintf(out, "\n%s is silent: nothing leaves the log until it is back; if it will not come back: receiptctl cluster forget %s\n", name, name)
@@ -115,12 +115,12 @@ func copiesWanted(v cluster.View) string {
 // showMoves lists the exceptions, and what is in the way of copies that are to come or to leave.
 func showMoves(out io.Writer, v cluster.View) {
 	for _, m := range v.Moves {
-		fmt.Fprintf(out, "\npartition %d is to be on %s in the place of %s\n", m.Partition, ctl.Harmless(m.To), ctl.Harmless(m.From))
+		fmt.Fprintf(out, "\npartition %d is to be on %s in the place of %s\n", m.Partition, ctl.TerminalSafe(m.To), ctl.TerminalSafe(m.From))
 	}
 	for _, p := range v.Partitions {
 		for _, x := range p.Copies {
 			if x.Stuck != "" {
-				fmt.Fprintf(out, "\npartition %d on %s: %s\n", p.Partition, ctl.Harmless(x.Node), ctl.Harmless(x.Stuck))
+				fmt.Fprintf(out, "\npartition %d on %s: %s\n", p.Partition, ctl.TerminalSafe(x.Node), ctl.TerminalSafe(x.Stuck))
 			}
 		}
 	}

@@ -122,11 +122,11 @@ func printOutcomes(w io.Writer, answer *client.Accepted) (err error) {
 		switch {
 		case err != nil:
 		case x.Outcome == "rejected":
-			_, err = fmt.Fprintf(w, "rejected: %s (%d)\n", ctl.Harmless(x.Reason), x.Code)
+			_, err = fmt.Fprintf(w, "rejected: %s (%d)\n", ctl.TerminalSafe(x.Reason), x.Code)
 		case x.Outcome == "parked":
 			_, err = fmt.Fprintln(w, "parked: it waits for its message")
 		default:
-			_, err = fmt.Fprintln(w, ctl.Harmless(string(x.Outcome)))
+			_, err = fmt.Fprintln(w, ctl.TerminalSafe(string(x.Outcome)))
 		}
 	}
 	return err

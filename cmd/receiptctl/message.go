@@ -150,7 +150,7 @@ func printReaders(w io.Writer, readers *client.Readers, others *client.NonReader
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "%d have not%s: %s\n", others.Total, more(others.Total, len(others.Users)), ctl.Harmless(strings.Join(others.Users, ", ")))
+	_, err := fmt.Fprintf(w, "%d have not%s: %s\n", others.Total, more(others.Total, len(others.Users)), ctl.TerminalSafe(strings.Join(others.Users, ", ")))
 	return err
 }
 

@@ -23,8 +23,8 @@ app that does not exist (these since the server's start), with what was publishe
 receipts.submit.… would have been refused with the same reason.`
 }
 
-// inVainEntry is an entry without effect.
-type inVainEntry struct {
+// deadLetter is an entry of a NATS client that had no effect.
+type deadLetter struct {
 	Partition int    `json:"partition"`
 	Sequence  uint64 `json:"sequence"`
 	Time      string `json:"time"`
@@ -49,32 +49,32 @@ func (c poisonCommand) Run(ctx context.Context, target ctl.Target, std streams) 
 		return err
 	}
 	var answer struct {
-		Total      uint64        `json:"total"`
-		Latest     []inVainEntry `json:"latest"`
+		Total      uint64       `json:"total"`
+		Latest     []deadLetter `json:"latest"`
 		UnknownApp struct {
-			Total  uint64        `json:"total"`
-			Latest []inVainEntry `json:"latest"`
+			Total  uint64       `json:"total"`
+			Latest []deadLetter `json:"latest"`
 		} `json:"unknown_app"`
 	}
 	if err := json.Unmarshal(raw, &answer); err != nil {
 		return fmt.Errorf("decode the answer: %w", err)
 	}
 	fmt.Fprintf(std.out, "entries that are no events: %d; events of apps that do not exist: %d\n", answer.Total, answer.UnknownApp.Total)
-	return printInVain(std.out, append(answer.Latest, answer.UnknownApp.Latest...))
+	return printDeadLetters(std.out, append(answer.Latest, answer.UnknownApp.Latest...))
 }
 
-func printInVain(w io.Writer, list []inVainEntry) error {
+func printDeadLetters(w io.Writer, list []deadLetter) error {
 	if len(list) == 0 {
 		return nil
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "TIME\tPOSITION\tREASON\tSUBJECT\tDATA")
 	for _, x := range list {
-		data := ctl.Harmless(x.Data)
+		data := ctl.TerminalSafe(x.Data)
 		if x.Bytes != nil {
 			data = fmt.Sprintf("%q", x.Bytes)
 		}
-		fmt.Fprintf(t, "%s\t%d:%d\t%s\t%s\t%s\n", ctl.Harmless(x.Time), x.Partition, x.Sequence, ctl.Harmless(x.Reason), ctl.Harmless(x.Subject), data)
+		fmt.Fprintf(t, "%s\t%d:%d\t%s\t%s\t%s\n", ctl.TerminalSafe(x.Time), x.Partition, x.Sequence, ctl.TerminalSafe(x.Reason), ctl.TerminalSafe(x.Subject), data)
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)

@@ -138,7 +138,7 @@ func (r rebuilding) each(ctx context.Context, target ctl.Target, std streams, f 
 	for i := range v.Nodes {
 		n := &v.Nodes[i]
 		if err := r.at(ctx, target, n, std, f); err != nil {
-			wrong = append(wrong, fmt.Errorf("node %s: %w", ctl.Harmless(n.Node), err))
+			wrong = append(wrong, fmt.Errorf("node %s: %w", ctl.TerminalSafe(n.Node), err))
 		}
 		if ctx.Err() != nil {
 			break
@@ -157,7 +157,7 @@ func (r rebuilding) at(ctx context.Context, target ctl.Target, n *cluster.NodeVi
 		return err
 	}
 	if result.Node != n.Node {
-		return fmt.Errorf("the answer is of node %q", ctl.Harmless(result.Node))
+		return fmt.Errorf("the answer is of node %q", ctl.TerminalSafe(result.Node))
 	}
 	return f(result)
 }
@@ -167,7 +167,7 @@ func (r rebuilding) at(ctx context.Context, target ctl.Target, n *cluster.NodeVi
 func (r rebuilding) run(ctx context.Context, target ctl.Target, node string, std streams) (projector.RebuildResult, error) {
 	label := r.name
 	if node != "" {
-		label += " " + ctl.Harmless(node)
+		label += " " + ctl.TerminalSafe(node)
 	}
 	bar := progress.New(std.err, progress.Options{Label: label, Unit: "entries", Quiet: r.quiet})
 	defer bar.Close()
@@ -246,7 +246,7 @@ func report(w io.Writer, r projector.RebuildResult, asJSON bool) error {
 		return json.NewEncoder(w).Encode(r)
 	}
 	if r.Node != "" {
-		if _, err := fmt.Fprintf(w, "the state of node %s\n", ctl.Harmless(r.Node)); err != nil {
+		if _, err := fmt.Fprintf(w, "the state of node %s\n", ctl.TerminalSafe(r.Node)); err != nil {
 			return err
 		}
 	}
@@ -300,7 +300,7 @@ func report(w io.Writer, r projector.RebuildResult, asJSON bool) error {
 		}
 		if d := p.Difference; d != nil && err == nil {
 			_, err = fmt.Fprintf(w, "partition %d, first difference: %s: %s\n  live     %s\n  replayed %s\n",
-				p.Partition, ctl.Harmless(d.Key), ctl.Harmless(d.What), ctl.Harmless(d.Live), ctl.Harmless(d.Replayed))
+				p.Partition, ctl.TerminalSafe(d.Key), ctl.TerminalSafe(d.What), ctl.TerminalSafe(d.Live), ctl.TerminalSafe(d.Replayed))
 		}
 	}
 	return err
@@ -314,10 +314,10 @@ func reportLog(w io.Writer, streams []eventlog.StreamFiles, findings []eventlog.
 	}
 	for _, s := range streams {
 		_, err = fmt.Fprintf(w, "log: %s: entries %d to %d, %s bytes read from the disk against their checksums\n",
-			ctl.Harmless(s.Stream), s.First, s.Last, progress.Count(float64(s.Bytes)))
+			ctl.TerminalSafe(s.Stream), s.First, s.Last, progress.Count(float64(s.Bytes)))
 	}
 	for _, f := range findings {
-		_, err = fmt.Fprintf(w, "PROBLEM %s\n", ctl.Harmless(f.String()))
+		_, err = fmt.Fprintf(w, "PROBLEM %s\n", ctl.TerminalSafe(f.String()))
 	}
 	return err
 }

@@ -40,7 +40,7 @@ func (s scrubCommand) Run(ctx context.Context, target ctl.Target, std streams) e
 	} else {
 		_, err = fmt.Fprintf(std.out, "%s bytes read in %s\n", progress.Count(float64(pass.Bytes)), pass.Finished.Sub(pass.Started).Round(time.Millisecond))
 		for _, f := range pass.Findings {
-			fmt.Fprintf(std.out, "PROBLEM %s\n    what to do: %s\n", ctl.Harmless(f.String()), ctl.Harmless(f.Do))
+			fmt.Fprintf(std.out, "PROBLEM %s\n    what to do: %s\n", ctl.TerminalSafe(f.String()), ctl.TerminalSafe(f.Do))
 		}
 	}
 	switch {

@@ -34,7 +34,7 @@ func (c tokenCommand) Run(ctx context.Context, target ctl.Target, std streams) e
 	}
 	q.in = in
 	_, err := ask(ctx, target, std, q, func(w io.Writer, answer *client.PostTokenAnswer) error {
-		_, err := fmt.Fprintln(w, ctl.Harmless(answer.Token))
+		_, err := fmt.Fprintln(w, ctl.TerminalSafe(answer.Token))
 		return err
 	})
 	return err

@@ -46,7 +46,7 @@ func serve(ctx context.Context, settings config.Config, logger *slog.Logger, std
 		return again, 0, err
 	}
 	tell(stdout, server, settings.Demo.On)
-	again = server.Again()
+	again = server.RestartConfig()
 	err = server.Run(ctx)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.ShutdownTimeout)
 	defer cancel()

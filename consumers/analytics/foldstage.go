@@ -46,7 +46,7 @@ func (f *foldStage) resume(ctx context.Context) (err error) {
 	// Before anything else: from here on whoever filled the sink before notes no other block. The
 	// last one may still arrive, which is why it is repeated if the sink does not have it.
 	var lost error
-	if f.interrupted, lost = w.c.o.Intents.Read(ctx, w.partition); lost != nil && !errors.Is(lost, ErrNoteLost) {
+	if f.interrupted, lost = w.c.o.Intents.Read(ctx, w.partition); lost != nil && !errors.Is(lost, ErrIntentLost) {
 		return lost
 	}
 	last, err := f.compare(ctx)
@@ -168,7 +168,7 @@ func (f *foldStage) fromArchive(ctx context.Context) error {
 		return fmt.Errorf("%w: and ClickHouse has it only up to %d",
 			&eventlog.TrimmedError{Partition: w.partition, After: at, First: first}, f.stored.Sequence)
 	}
-	for _, s := range consumers.Stretches(w.c.log, w.partition, at, first-1) {
+	for _, s := range consumers.Spans(w.c.log, w.partition, at, first-1) {
 		err := w.c.sink.Replay(ctx, clickhouse.Span(s), func(x *projections.Decoded) error {
 			return f.Handle(ctx, x, nil) // which is in the sink
 		})

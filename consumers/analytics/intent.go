@@ -27,7 +27,7 @@ type Intent struct {
 // Intents keep the intent of each partition.
 type Intents interface {
 	// Read returns the last intent that was written, whoever wrote it; zero if nothing was
-	// inserted yet. The error wraps [ErrNoteLost] if what was written is not there any more.
+	// inserted yet. The error wraps [ErrIntentLost] if what was written is not there any more.
 	Read(ctx context.Context, partition int) (Intent, error)
 	// Write makes an intent durable before the insert. The error wraps [ErrFenced] if another
 	// process fills the sink now.
@@ -51,8 +51,8 @@ func (f files) Write(_ context.Context, partition int, i Intent) error {
 
 const intentFile = "INTENT"
 
-// ErrNoteLost: the note of the last insert is missing, or is not as it was written.
-var ErrNoteLost = errors.New("the note of the last insert is missing or damaged")
+// ErrIntentLost: the note of the last insert is missing, or is not as it was written.
+var ErrIntentLost = errors.New("the note of the last insert is missing or damaged")
 
 // follows reports whether the intent is the last one that was written, if the sink has all up to an
 // entry: that block is there, or is what comes next.
@@ -63,7 +63,7 @@ func readIntent(dir string) (Intent, error) {
 	path := filepath.Join(dir, intentFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return Intent{}, fmt.Errorf("%w: %w", ErrNoteLost, err)
+		return Intent{}, fmt.Errorf("%w: %w", ErrIntentLost, err)
 	}
 	if err != nil {
 		return Intent{}, fmt.Errorf("read intent: %w", err)
@@ -85,9 +85,10 @@ func (f files) begin(partition int) error {
 	return writeIntent(root, Intent{})
 }
 
-// CheckNote reads the note that lies beside the state of a partition, at the path that it returns.
-// The error is [ErrNoteLost] if the next start has to wait for inserts that it does not know of.
-func CheckNote(root string) (path string, err error) {
+// CheckIntent reads the note that lies beside the state of a partition, at the path that it
+// returns. The error is [ErrIntentLost] if the next start has to wait for inserts that it does not
+// know of.
+func CheckIntent(root string) (path string, err error) {
 	_, err = readIntent(root)
 	return filepath.Join(root, intentFile), err
 }
@@ -96,10 +97,10 @@ func CheckNote(root string) (path string, err error) {
 // zero, for none; anything else is refused: nobody would get to the end of a range that has none.
 func ParseIntent(text []byte) (i Intent, err error) {
 	if err := json.Unmarshal(text, &i, json.RejectUnknownMembers(true)); err != nil {
-		return Intent{}, fmt.Errorf("%w: %w", ErrNoteLost, err)
+		return Intent{}, fmt.Errorf("%w: %w", ErrIntentLost, err)
 	}
 	if i != (Intent{}) && (i.First == 0 || i.First > i.Last || i.Attempt < 0) {
-		return Intent{}, fmt.Errorf("%w: attempt %d at entries %d to %d", ErrNoteLost, i.Attempt, i.First, i.Last)
+		return Intent{}, fmt.Errorf("%w: attempt %d at entries %d to %d", ErrIntentLost, i.Attempt, i.First, i.Last)
 	}
 	return i, nil
 }
@@ -110,7 +111,7 @@ func ParseIntent(text []byte) (i Intent, err error) {
 func parseIntent(text []byte) (i Intent, err error) {
 	line, sum, _ := bytes.Cut(text, []byte("\n"))
 	if len(sum) > 0 && string(sum) != intentSum(line) {
-		return Intent{}, ErrNoteLost
+		return Intent{}, ErrIntentLost
 	}
 	return ParseIntent(line)
 }

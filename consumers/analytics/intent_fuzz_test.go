@@ -20,7 +20,7 @@ func TestDamagedIntentIsRefused(t *testing.T) {
 		for bit := range bits.UintSize / 8 {
 			damaged := append([]byte(nil), text...)
 			damaged[i] ^= 1 << bit
-			if got, err := parseIntent(damaged); !errors.Is(err, ErrNoteLost) {
+			if got, err := parseIntent(damaged); !errors.Is(err, ErrIntentLost) {
 				t.Errorf("bit %d of byte %d: %+v, %v", bit, i, got, err)
 			}
 		}
@@ -39,7 +39,7 @@ func TestIntentOfNoEntriesIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := parseIntent(text); !errors.Is(err, ErrNoteLost) {
+		if got, err := parseIntent(text); !errors.Is(err, ErrIntentLost) {
 			t.Errorf("%+v is read as %+v, %v", i, got, err)
 		}
 	}
@@ -57,7 +57,7 @@ func FuzzSinkNote(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		i, err := ParseIntent(text)
 		if err != nil {
-			if !errors.Is(err, ErrNoteLost) || i != (Intent{}) {
+			if !errors.Is(err, ErrIntentLost) || i != (Intent{}) {
 				t.Fatalf("%+v, %v", i, err)
 			}
 			return
@@ -87,7 +87,7 @@ func FuzzIntent(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		i, err := parseIntent(text)
 		if err != nil {
-			if !errors.Is(err, ErrNoteLost) || i != (Intent{}) {
+			if !errors.Is(err, ErrIntentLost) || i != (Intent{}) {
 				t.Fatalf("%+v, %v", i, err)
 			}
 			return

@@ -46,11 +46,11 @@ func (g gaps) afters() map[int]uint64 {
 	return all
 }
 
-// Told says that a summary has told the subscriber of all receipts up to a sequence of each
-// partition. They are not handed out once more, be it that they wait here already, or that they are
-// still on their way: the state shows an entry before its effects are told. What users did
+// SkipUpto keeps receipts of up to a sequence of each partition from being handed out, since a
+// summary has told the subscriber of them: those that wait here already, and those that are still
+// on their way, as the state shows an entry before its effects are pushed. What users did
 // themselves is in no summary, and is handed out as ever.
-func (s *Subscription) Told(upto []uint64) {
+func (s *Subscription) SkipUpto(upto []uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.told == nil {
@@ -66,18 +66,18 @@ func (s *Subscription) Told(upto []uint64) {
 	}
 }
 
-// ToldElsewhere is Told for the partitions that another node's fold tells of: see [Hub.Elsewhere].
-// All that the folds here push is handed out.
-func (s *Subscription) ToldElsewhere(upto []uint64) {
+// SkipRemoteUpto is SkipUpto for those partitions only whose effects come from another node: see
+// [Hub.SetRemote]. All that the folds here push is handed out.
+func (s *Subscription) SkipRemoteUpto(upto []uint64) {
 	some := make([]uint64, len(upto))
 	any := false
 	for k := range upto {
-		if k < len(s.hub.elsewhere) && s.hub.elsewhere[k].Load() {
+		if k < len(s.hub.remote) && s.hub.remote[k].Load() {
 			some[k], any = upto[k], true
 		}
 	}
 	if any {
-		s.Told(some)
+		s.SkipUpto(some)
 	}
 }
 

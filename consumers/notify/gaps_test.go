@@ -42,7 +42,7 @@ func TestWhatWasMissedIsToldInOrder(t *testing.T) {
 				t.Fatalf("told %v, missed %v; want %v and %v", got, m, want, missed)
 			}
 		}
-		n.Elsewhere(0)
+		n.SetRemote(0)
 		elsewhere, own := groupRead(50, "m9", "bob", 2, 9), groupRead(21, "m8", "alice", 2, 9)
 		elsewhere.Partition, own.Own = 1, true
 		n.Push([]projections.Effect{groupRead(10, "m1", "bob", 2, 9), groupRead(10, "m2", "bob", 2, 9)})
@@ -51,9 +51,9 @@ func TestWhatWasMissedIsToldInOrder(t *testing.T) {
 		expect(map[string]int{"m1": 2, "m8": 2, "m9": 2}, map[int]uint64{0: 10})
 		n.Missed(0, 25, 30) // before the first one was told
 		n.Push([]projections.Effect{groupRead(31, "m4", "bob", 2, 9)})
-		s.Told([]uint64{22, 0})
+		s.SkipUpto([]uint64{22, 0})
 		expect(map[string]int{}, map[int]uint64{0: 22})
-		s.ToldElsewhere([]uint64{30, 60})
+		s.SkipRemoteUpto([]uint64{30, 60})
 		n.Push([]projections.Effect{groupRead(30, "m3", "bob", 3, 9), groupRead(32, "m5", "bob", 2, 9)})
 		elsewhere.Sequence = 55
 		n.Push([]projections.Effect{elsewhere})

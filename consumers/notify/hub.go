@@ -64,8 +64,8 @@ type Hub struct {
 	online atomic.Int64
 	shards [shardCount]shard
 	closed atomic.Bool
-	// elsewhere are the partitions that another node's fold has told of.
-	elsewhere []atomic.Bool
+	// remote are the partitions that another node's fold has told of.
+	remote []atomic.Bool
 
 	effects   prometheus.Counter
 	overflows prometheus.Counter
@@ -90,7 +90,7 @@ func New(partitions int, o Options) *Hub {
 	h := &Hub{
 		o:          o.withDefaults(),
 		partitions: partitions,
-		elsewhere:  make([]atomic.Bool, partitions),
+		remote:     make([]atomic.Bool, partitions),
 		seed:       maphash.MakeSeed(),
 		effects: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "receiptd_notify_effects_total",
@@ -174,9 +174,9 @@ func (h *Hub) Users() iter.Seq2[string, string] {
 // Count is how many users are online.
 func (h *Hub) Count() int { return int(h.online.Load()) }
 
-// Elsewhere says that what is pushed of a partition comes from another node's fold, from now on now
-// and then. It may come a good while after a summary that has it.
-func (h *Hub) Elsewhere(partition int) { h.elsewhere[partition].Store(true) }
+// SetRemote says that from now on another node's fold may be what a partition's effects come from.
+// These may come a good while after a summary that has them.
+func (h *Hub) SetRemote(partition int) { h.remote[partition].Store(true) }
 
 // Missed tells all subscribers that what a partition's entries after one did, up to another one, is
 // not pushed. Each is told of it by their summary: see [Push.Missed].

@@ -404,7 +404,7 @@ func TestWhatASummaryToldIsNotPushed(t *testing.T) {
 		own := groupRead(4, "m4", "alice", 0, 3)
 		own.Own = true
 		n.Push([]projections.Effect{groupRead(5, "m1", "bob", 1, 3), groupRead(5, "m2", "bob", 1, 3), groupRead(8, "m2", "cleo", 2, 3), elsewhere, own})
-		s.Told([]uint64{7, 2})
+		s.SkipUpto([]uint64{7, 2})
 		n.Push([]projections.Effect{groupRead(6, "m1", "cleo", 2, 3), groupRead(7, "m5", "cleo", 1, 3), groupRead(9, "m6", "cleo", 1, 3)})
 		got := map[string]int{}
 		for range 4 {

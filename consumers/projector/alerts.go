@@ -4,7 +4,7 @@ import "github.com/receiptd/receiptd/projections"
 
 // PartAlerts returns what each partition has decided about the alerts of an app.
 func (p *Projector) PartAlerts(app string) ([]projections.PartAlerts, error) {
-	return OfEach(ofAll(p, func(part *projections.Partition) (projections.PartAlerts, error) { return part.Alerts(app), nil }))
+	return Collect(ofAll(p, func(part *projections.Partition) (projections.PartAlerts, error) { return part.Alerts(app), nil }))
 }
 
 // Alerts returns the alerts of an app that are kept, and the hour until whose beginning all are

@@ -80,7 +80,7 @@ func (r *replica) replayArchive(ctx context.Context, upto uint64) error {
 		return fmt.Errorf("%w: entry %d is another one", errOtherArchive, last.Sequence)
 	}
 	return r.whileCheckpointing(ctx, func(ctx context.Context) error {
-		for _, s := range consumers.Stretches(r.w.p.log, r.w.partition, at, upto) {
+		for _, s := range consumers.Spans(r.w.p.log, r.w.partition, at, upto) {
 			if err := r.archive.Replay(ctx, clickhouse.Span(s), r.apply); err != nil {
 				return err
 			}

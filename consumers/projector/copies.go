@@ -122,10 +122,10 @@ func (p *Projector) here() (list []*worker) {
 	return list
 }
 
-// Begin brings a copy of a partition here, unless there is one: from a snapshot if there are any,
+// AddCopy brings a copy of a partition here, unless there is one: from a snapshot if there are any,
 // and from the log. It returns when it is opened; the partition is answered for once it has come to
 // where the log ended. One that failed on the way is begun anew.
-func (p *Projector) Begin(ctx context.Context, partition int) error {
+func (p *Projector) AddCopy(ctx context.Context, partition int) error {
 	w := p.workers[partition]
 	w.changing.Lock()
 	defer w.changing.Unlock()
@@ -185,10 +185,10 @@ func (w *worker) bring(ctx context.Context) error {
 	return nil
 }
 
-// Drop ends the fold of a partition and removes its copy, if there is one here: nothing of it
+// DropCopy ends the fold of a partition and removes its copy, if there is one here: nothing of it
 // stays, in memory or on the disk. From then on its questions get [ErrAbsent]. The error is
 // [ErrRebuilding] while the copies here are rebuilt.
-func (p *Projector) Drop(partition int) error {
+func (p *Projector) DropCopy(partition int) error {
 	w := p.workers[partition]
 	if !p.rebuilding.TryRLock() {
 		return ErrRebuilding

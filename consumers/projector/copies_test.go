@@ -25,7 +25,7 @@ func sparse(t *testing.T, log Log, dir string) *running {
 type exported struct{ *Projector }
 
 // Fetch implements Snapshots.
-func (x exported) Fetch(ctx context.Context, partition int, dir string, use func(store.Facts) error) (f store.Facts, ok bool, err error) {
+func (x exported) Fetch(ctx context.Context, partition int, dir string, use func(store.StateInfo) error) (f store.StateInfo, ok bool, err error) {
 	if err := os.Remove(dir); err != nil {
 		return f, false, err
 	}
@@ -38,7 +38,7 @@ func (x exported) Fetch(ctx context.Context, partition int, dir string, use func
 // bring has a partition be here, and waits until it answers.
 func (r *running) bring(partition int) {
 	r.t.Helper()
-	if err := r.Begin(testContext(r.t), partition); err != nil {
+	if err := r.AddCopy(testContext(r.t), partition); err != nil {
 		r.t.Fatal(err)
 	}
 	eventually(r.t, "the copy answers", func() bool { return r.Serves(partition, 0) })
@@ -72,7 +72,7 @@ func TestPartitionsComeAndGo(t *testing.T) {
 		if _, known, ok := r.Settings(app); !ok || known == 0 {
 			t.Error("the app is not known")
 		}
-		if err := r.Drop(1); err != nil {
+		if err := r.DropCopy(1); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat(r.workers[1].root); !errors.Is(err, os.ErrNotExist) {
@@ -88,7 +88,7 @@ func TestPartitionsComeAndGo(t *testing.T) {
 		if err != nil || !result.Equal || len(result.Partitions) != 2 || result.Partitions[1].Partition != 2 || !slices.Equal(result.Elsewhere, []int{1}) {
 			t.Errorf("a rebuild of what is here: %+v, %v", result, err)
 		}
-		if err := errors.Join(r.Drop(0), r.Drop(2), r.Drop(2), r.Ready()); err != nil {
+		if err := errors.Join(r.DropCopy(0), r.DropCopy(2), r.DropCopy(2), r.Ready()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -104,7 +104,7 @@ func TestPartitionsThatAreHereStayOverRestarts(t *testing.T) {
 		r := sparse(t, log, dir)
 		r.bring(1)
 		r.bring(2)
-		if err := r.Drop(2); err != nil {
+		if err := r.DropCopy(2); err != nil {
 			t.Fatal(err)
 		}
 		if crash {
@@ -166,7 +166,7 @@ func TestWaitersOfPartitionsThatComeFromSnapshots(t *testing.T) {
 	if at := r.Folded()[0]; at != last {
 		t.Fatalf("it stands at %d, want %d", at, last)
 	}
-	if err := r.Drop(0); err != nil {
+	if err := r.DropCopy(0); err != nil {
 		t.Fatal(err)
 	}
 	log.Put(2, burst(5, 5, 2)...)
@@ -253,7 +253,7 @@ func TestPartitionsGoUnderQuestions(t *testing.T) {
 	for range 4 {
 		r.bring(1)
 		eventually(t, "it leaves", func() bool {
-			err := r.Drop(1)
+			err := r.DropCopy(1)
 			harmless("drop", err)
 			return err == nil
 		})

@@ -98,7 +98,7 @@ func JoinConversations(answers iter.Seq2[[]projections.ConversationView, error])
 	return all, err
 }
 
-// Any reports whether one partition says so.
+// Any reports whether the answer of at least one partition is true.
 func Any(answers iter.Seq2[bool, error]) (is bool, err error) {
 	for here, err := range answers {
 		if err != nil {
@@ -109,8 +109,8 @@ func Any(answers iter.Seq2[bool, error]) (is bool, err error) {
 	return is, nil
 }
 
-// OfEach has what each partition answered.
-func OfEach[R any](answers iter.Seq2[R, error]) (all []R, err error) {
+// Collect returns the answers of all partitions, in their order, or the first error.
+func Collect[R any](answers iter.Seq2[R, error]) (all []R, err error) {
 	for one, err := range answers {
 		if err != nil {
 			return nil, err
@@ -122,7 +122,7 @@ func OfEach[R any](answers iter.Seq2[R, error]) (all []R, err error) {
 
 // concat puts the lists of all partitions one after the other.
 func concat[T any](answers iter.Seq2[[]T, error]) ([]T, error) {
-	lists, err := OfEach(answers)
+	lists, err := Collect(answers)
 	return slices.Concat(lists...), err
 }
 

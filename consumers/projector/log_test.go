@@ -329,11 +329,11 @@ func TestPoisonDoesNotStopTheRest(t *testing.T) {
 }
 
 // What outside producers publish in vain is told as it is folded, and not again in a replay.
-func TestEntriesInVainAreTold(t *testing.T) {
+func TestDeadLettersAreTold(t *testing.T) {
 	log := openLog(t, 2)
 	var mu sync.Mutex
-	var told []InVain
-	o := Options{Dir: t.TempDir(), InVain: func(v InVain) {
+	var told []DeadLetter
+	o := Options{Dir: t.TempDir(), DeadLetters: func(v DeadLetter) {
 		mu.Lock()
 		defer mu.Unlock()
 		v.Data = slices.Clone(v.Data)

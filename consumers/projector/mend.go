@@ -18,7 +18,7 @@ import (
 // is complete again. Other partitions answer.
 var ErrFoldingAgain = errors.New("projector: the state of a partition is corrupt and is being folded again from the log")
 
-// mending is what a worker does about a state that is found corrupt while it is in use.
+// mending is the part of a worker that replaces its state when that is found corrupt while in use.
 type mending struct {
 	found chan struct{} // holds a token when a state of this partition was found corrupt
 	count atomic.Uint64
@@ -207,7 +207,7 @@ func (w *worker) beginAgain(ctx context.Context) (dir string, err error) {
 // replayed ends the replay of a state that is complete. It is called by the fold, or with mu held.
 func (w *worker) replayed(g *fold.Generation) {
 	w.replaying = false
-	g.Part.Live(w.online())
+	g.Part.MakeEffects(w.online())
 	switch was := w.unanswered(); was {
 	case nil: // at a start
 	case ErrArriving:

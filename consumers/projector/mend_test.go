@@ -227,7 +227,7 @@ func TestRefusedStateStaysAside(t *testing.T) {
 	if s := r.Stats()[0]; s.Corruptions != 1 {
 		t.Errorf("it was put aside %d times", s.Corruptions)
 	}
-	if err := r.Drop(0); err != nil {
+	if err := r.DropCopy(0); err != nil {
 		t.Fatal(err)
 	}
 	r.bring(0)

@@ -39,9 +39,9 @@ type Audience interface {
 // Follower is an [Audience] of one partition that is also told how far its live fold is.
 type Follower interface {
 	Audience
-	// Told says that the fold has come to an entry, whose effects were pushed before. It must not
+	// Folded says that the fold has come to an entry, whose effects were pushed before. It must not
 	// hold up the fold.
-	Told(sequence uint64)
+	Folded(sequence uint64)
 }
 
 // Intake follows the folds.
@@ -51,9 +51,9 @@ type Intake interface {
 	Folded(partition int, sequence uint64)
 }
 
-// InVain is an entry without effect: it could not be decoded, or it is the only event of an app
+// DeadLetter is an entry without effect: it could not be decoded, or it is the only event of an app
 // that does not exist. Whoever published it was told that it is stored, and nothing else.
-type InVain struct {
+type DeadLetter struct {
 	Partition int
 	Sequence  uint64
 	At        int64 // the broker's time, Unix milliseconds
@@ -85,9 +85,9 @@ type Options struct {
 	// Intake, if set, is told how far each partition is folded, so that it can follow.
 	// [eventlog.Log] is one.
 	Intake Intake
-	// InVain is told of entries of outside producers that had no effect, and that nobody was told
-	// of; nil = nobody.
-	InVain func(InVain)
+	// DeadLetters is told of entries of outside producers that had no effect, and that nobody was
+	// told of; nil = nobody.
+	DeadLetters func(DeadLetter)
 	// StartOver has a state that the log does not agree with, because the log came back shorter or
 	// different, put aside and folded again from the start of the log. It is for a log that may
 	// lose what it acknowledged. Without it such a state is refused with [ErrAheadOfLog]: it may be
@@ -97,7 +97,7 @@ type Options struct {
 	// log that has lost entries, of which it may be the only trace. It is for people, who remove
 	// it: nothing is read from it any more.
 	Keep bool
-	// Sparse has only those partitions be here whose state lies in Dir; see [Projector.Begin] for
+	// Sparse has only those partitions be here whose state lies in Dir; see [Projector.AddCopy] for
 	// the others. Without it all are.
 	Sparse bool
 	// Snapshots, if not nil, are what a state begins from that is empty, or that the log cannot

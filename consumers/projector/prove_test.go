@@ -204,7 +204,7 @@ func TestKeptStatesStayWhenPartitionsMove(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if err := r.Drop(0); err != nil {
+		if err := r.DropCopy(0); err != nil {
 			t.Fatal(err)
 		}
 		there()
@@ -214,7 +214,7 @@ func TestKeptStatesStayWhenPartitionsMove(t *testing.T) {
 	if got := r.digests(t); !slices.Equal(got, want) {
 		t.Errorf("digests %v, want %v", got, want)
 	}
-	if err := r.Drop(0); err != nil {
+	if err := r.DropCopy(0); err != nil {
 		t.Fatal(err)
 	}
 	r.stop()

@@ -249,7 +249,7 @@ func (r *replica) switchOver(ctx context.Context, projection string) error {
 		return err
 	}
 	r.unused, w.gen = w.gen, r.gen
-	w.gen.Part.Live(w.online())
+	w.gen.Part.MakeEffects(w.online())
 	return nil
 }
 

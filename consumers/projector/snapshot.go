@@ -17,7 +17,7 @@ type Snapshots interface {
 	// directory, which is empty, and syncs them. ok is false if there is none; the directory may
 	// have anything in it then. use returns why a snapshot with these facts is of no use, nil if it
 	// is. The error is for what kept it from looking.
-	Fetch(ctx context.Context, partition int, dir string, use func(store.Facts) error) (f store.Facts, ok bool, err error)
+	Fetch(ctx context.Context, partition int, dir string, use func(store.StateInfo) error) (f store.StateInfo, ok bool, err error)
 }
 
 var (
@@ -35,7 +35,7 @@ var (
 // Export writes the state of a partition to a directory, which must not be there: files that a
 // start can begin from. The fold goes on, but for the moment of a checkpoint. The error is
 // [ErrFoldingAgain] for a state that is not complete.
-func (p *Projector) Export(ctx context.Context, partition int, dir string) (f store.Facts, err error) {
+func (p *Projector) Export(ctx context.Context, partition int, dir string) (f store.StateInfo, err error) {
 	w := p.workers[partition]
 	var snap *store.Snapshot
 	err = w.use(func(g *fold.Generation) error {
@@ -46,7 +46,7 @@ func (p *Projector) Export(ctx context.Context, partition int, dir string) (f st
 		return w.answered(g, err)
 	})
 	if err == nil {
-		f, err = snap.Facts(ctx)
+		f, err = snap.Info(ctx)
 		err = errors.Join(err, snap.Close())
 	}
 	if err != nil {
@@ -57,7 +57,7 @@ func (p *Projector) Export(ctx context.Context, partition int, dir string) (f st
 
 // fits returns why a snapshot cannot be gone on from with this log, nil if it can. Its entry has to
 // be there still: an entry that has left cannot be compared.
-func (w *worker) fits(ctx context.Context, f store.Facts) error {
+func (w *worker) fits(ctx context.Context, f store.StateInfo) error {
 	first, last, err := w.p.log.Reach(ctx, w.partition, f.Sequence)
 	switch {
 	case err != nil:
@@ -81,11 +81,11 @@ func (w *worker) fits(ctx context.Context, f store.Facts) error {
 
 // fetch gets the newest snapshot that is of use into a directory beside the generations; the name
 // is empty if there is none.
-func (w *worker) fetch(ctx context.Context, from Snapshots, use func(store.Facts) error) (dir string, at uint64, err error) {
+func (w *worker) fetch(ctx context.Context, from Snapshots, use func(store.StateInfo) error) (dir string, at uint64, err error) {
 	if dir, err = fold.NewIncoming(w.root); err != nil {
 		return "", 0, err
 	}
-	f, ok, err := from.Fetch(ctx, w.partition, dir, func(f store.Facts) error {
+	f, ok, err := from.Fetch(ctx, w.partition, dir, func(f store.StateInfo) error {
 		if err := use(f); err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func (w *worker) fromSnapshot(ctx context.Context, position uint64) (dir string,
 	if w.p.o.Snapshots == nil {
 		return "", 0, nil
 	}
-	return w.fetch(ctx, w.p.o.Snapshots, func(f store.Facts) error {
+	return w.fetch(ctx, w.p.o.Snapshots, func(f store.StateInfo) error {
 		if f.Sequence <= position {
 			return errOlder
 		}
@@ -151,7 +151,7 @@ func (r *replica) newFrom(ctx context.Context, from Snapshots) error {
 		return fmt.Errorf("start of the log: %w", err)
 	}
 	r.cutOff = first > position+1
-	dir, at, err := w.fetch(ctx, from, func(f store.Facts) error {
+	dir, at, err := w.fetch(ctx, from, func(f store.StateInfo) error {
 		if f.Sequence > position && !r.cutOff {
 			return errNewer
 		}

@@ -123,7 +123,7 @@ func (p *Projector) UserSettingsIn(app, group, peer, user string) (w projections
 // UserSettings returns what a user has set for all of their conversations, as each partition has
 // it.
 func (p *Projector) UserSettings(app, user string) ([]projections.UserSettings, error) {
-	return OfEach(ofAll(p, func(part *projections.Partition) (projections.UserSettings, error) {
+	return Collect(ofAll(p, func(part *projections.Partition) (projections.UserSettings, error) {
 		return part.UserSettings(app, user)
 	}))
 }

@@ -120,7 +120,7 @@ func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 	if !w.replaying {
 		w.provenSoon()
 	}
-	g.Part.Live(w.online())
+	g.Part.MakeEffects(w.online())
 	w.outcomes = newOutcomes(seq)
 	w.settle()
 	return w, nil
@@ -157,7 +157,7 @@ func (w *worker) Handle(_ context.Context, x *projections.Decoded, stored *event
 		return err
 	}
 	if x.Poison != "" || len(list) == 1 && list[0] == events.RejectedNoApp {
-		w.inVain(x, stored)
+		w.tellDeadLetter(x, stored)
 	}
 	if w.replaying && x.Sequence >= w.replayUpto {
 		w.replayed(g)
@@ -174,7 +174,7 @@ func (w *worker) Handle(_ context.Context, x *projections.Decoded, stored *event
 		}
 	}
 	if w.follower != nil && !w.replaying {
-		w.follower.Told(x.Sequence)
+		w.follower.Folded(x.Sequence)
 	}
 	return g.Relieve(w.checkpointWanted)
 }
@@ -193,18 +193,18 @@ func (w *worker) leave() {
 	}
 }
 
-// inVain tells of an entry without effect, unless it is one of long ago.
-func (w *worker) inVain(x *projections.Decoded, stored *eventlog.Entry) {
-	if w.p.o.InVain == nil || w.replaying {
+// tellDeadLetter tells of an entry without effect, unless it is one of long ago.
+func (w *worker) tellDeadLetter(x *projections.Decoded, stored *eventlog.Entry) {
+	if w.p.o.DeadLetters == nil || w.replaying {
 		return
 	}
-	v := InVain{
+	v := DeadLetter{
 		Partition: w.partition, Sequence: x.Sequence, At: x.At, Subject: stored.Subject, Reason: x.Poison, Data: stored.Data,
 	}
 	if v.Reason == "" {
 		v.UnknownApp, v.Reason = true, events.RejectedNoApp.Reason()
 	}
-	w.p.o.InVain(v)
+	w.p.o.DeadLetters(v)
 }
 
 // use calls f with the generation, which is neither switched nor closed meanwhile. The error is

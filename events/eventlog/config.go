@@ -80,15 +80,15 @@ type Config struct {
 	// Ingress opens the embedded server to outside producers.
 	Ingress Ingress
 
-	// Before, if set, is called when the server is there, before the log is looked up or made: it
-	// may restore one, or wait until another process has. Its error ends the opening.
-	Before func(ctx context.Context, nc *nats.Conn) error
-	// After, if set, is called when the log is closing, while there still is a connection, if it is
-	// known of all that this process has appended what became of it: nothing of it comes later.
-	After func(ctx context.Context, nc *nats.Conn)
-	// AtLeast is how many partitions the log is known to have, if it is: a server that says that it
-	// has fewer lags, and is asked again.
-	AtLeast func() int
+	// BeforeOpen, if set, is called when the server is there, before the log is looked up or made:
+	// it may restore one, or wait until another process has. Its error ends the opening.
+	BeforeOpen func(ctx context.Context, nc *nats.Conn) error
+	// OnClose, if set, is called when the log is closing, while there still is a connection, if it
+	// is known of all that this process has appended what became of it: nothing of it comes later.
+	OnClose func(ctx context.Context, nc *nats.Conn)
+	// MinPartitions is how many partitions the log is known to have, if it is: a server that says
+	// that it has fewer lags, and is asked again.
+	MinPartitions func() int
 
 	// Logger is told what happens outside of calls; [slog.Default] if nil.
 	Logger *slog.Logger

@@ -56,14 +56,14 @@ func (d *depth) stored(n int64, took time.Duration, now time.Time, alone bool) (
 	return min(max(bytes, depthMin), maxQueuedBytes)
 }
 
-// company knows whether events come for more than one tenant.
-type company struct {
+// tenantMix knows whether events come for more than one tenant.
+type tenantMix struct {
 	last  []byte    // whose events came last; nil = none did
 	since time.Time // that they are not those of another one
 }
 
 // came notes the app of events that came.
-func (c *company) came(app string) {
+func (c *tenantMix) came(app string) {
 	if app == string(c.last) {
 		return
 	}
@@ -74,4 +74,4 @@ func (c *company) came(app string) {
 }
 
 // alone reports whether all events have been for one tenant for a while.
-func (c *company) alone(now time.Time) bool { return now.Sub(c.since) >= aloneAfter }
+func (c *tenantMix) alone(now time.Time) bool { return now.Sub(c.since) >= aloneAfter }

@@ -43,7 +43,7 @@ func TestQueueIsAsDeepAsEntriesTake(t *testing.T) {
 // A tenant is alone once no other one has submitted for a while.
 func TestTenantsAreAloneAfterAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var c company
+		var c tenantMix
 		for _, step := range []struct {
 			app   string
 			after time.Duration

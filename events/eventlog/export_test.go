@@ -62,7 +62,7 @@ func WithStep(cfg Config, step func(name string)) Config {
 }
 
 // WithPartTimeout sets how long a server is waited for that takes a part of a stream.
-func (m *Moving) WithPartTimeout(d time.Duration) { m.partAfter = d }
+func (m *Mover) WithPartTimeout(d time.Duration) { m.partAfter = d }
 
 // Buffered is the number of entries that are here already, for TryNext.
 func (r *Reader) Buffered() int {

@@ -126,18 +126,18 @@ func (l *Log) partitionsAt(partition int, sequence uint64) (n int) {
 	return n
 }
 
-// Stretch is a run of entries that lie in one stream.
-type Stretch struct {
+// Span is a run of entries that lie in one stream.
+type Span struct {
 	// Partition is that of the stream, which was one of so many then.
 	Partition, Partitions int
 	// After is the entry before the first, Upto the last.
 	After, Upto uint64
 }
 
-// Stretches are where the entries of a partition after one and up to another one lie, in order.
-func (l *Log) Stretches(partition int, after, upto uint64) (list []Stretch) {
+// Spans are where the entries of a partition after one and up to another one lie, in order.
+func (l *Log) Spans(partition int, after, upto uint64) (list []Span) {
 	for after < upto {
-		s := Stretch{Partitions: l.partitionsAt(partition, after+1), After: after, Upto: upto}
+		s := Span{Partitions: l.partitionsAt(partition, after+1), After: after, Upto: upto}
 		s.Partition, _ = l.home(partition, after+1)
 		for _, e := range l.forks[partition].epochs {
 			if e.after > after && e.after < s.Upto {

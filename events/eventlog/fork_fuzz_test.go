@@ -51,9 +51,9 @@ func FuzzForks(f *testing.F) {
 				t.Errorf("%q: entry %d of partition %d is in %d up to %d, of %d then", text, sequence, p, home, upto, n)
 			}
 			after := sequence - 1
-			for _, s := range l.Stretches(p, after, sequence+1) {
+			for _, s := range l.Spans(p, after, sequence+1) {
 				if s.After != after || s.Upto <= after {
-					t.Errorf("%q: the stretch %+v comes after entry %d of partition %d", text, s, after, p)
+					t.Errorf("%q: the span %+v comes after entry %d of partition %d", text, s, after, p)
 				}
 				after = s.Upto
 			}

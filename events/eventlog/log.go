@@ -120,8 +120,8 @@ func (l *Log) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if l.cfg.Before != nil {
-		if err := l.cfg.Before(ctx, l.read.nc); err != nil {
+	if l.cfg.BeforeOpen != nil {
+		if err := l.cfg.BeforeOpen(ctx, l.read.nc); err != nil {
 			return err
 		}
 	}
@@ -153,13 +153,13 @@ func (l *Log) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// Unread is how many bytes of an embedded log the start did not read: see [Config.InspectBytes].
-// Whether they are what was written only [Log.Scrub] says.
-func (l *Log) Unread() int64 {
+// UninspectedBytes is how many bytes of an embedded log the start did not read: see
+// [Config.InspectBytes]. Whether they are what was written only [Log.Scrub] says.
+func (l *Log) UninspectedBytes() int64 {
 	if l.server == nil {
 		return 0
 	}
-	return l.server.unread
+	return l.server.uninspected
 }
 
 // NewEpoch makes an [Config.Epoch].
@@ -242,8 +242,8 @@ func (l *Log) close(ctx context.Context) error {
 	defer cut()
 	l.running.Wait()
 	dropped := l.dropped.Load()
-	if l.cfg.After != nil && healthy && dropped == 0 {
-		l.cfg.After(ctx, l.write.nc)
+	if l.cfg.OnClose != nil && healthy && dropped == 0 {
+		l.cfg.OnClose(ctx, l.write.nc)
 	}
 	l.stop(ErrClosed)
 	l.attesting.Wait()

@@ -41,10 +41,10 @@ var (
 	ErrOccupied = errors.New("eventlog: the cluster has a log of receiptd, or what is left of one; a restore overwrites nothing")
 )
 
-// Moving brings the streams of a stopped embedded log into the JetStream of another server, each
+// Mover brings the streams of a stopped embedded log into the JetStream of another server, each
 // with its sequences, times and subjects, and then makes it the log there. Whoever moves must be
 // the only one who does: see [RestoreClaim].
-type Moving struct {
+type Mover struct {
 	Conn *nats.Conn
 	// Dir is the directory of the embedded log, Witness that of its witness.
 	Dir, Witness string
@@ -83,7 +83,7 @@ func Restored(ctx context.Context, nc *nats.Conn) (backup string, err error) {
 
 // Occupied reports with [ErrOccupied] whether the server has one of the streams already, or one of
 // others that may not be there.
-func (m *Moving) Occupied(ctx context.Context, others ...string) error {
+func (m *Mover) Occupied(ctx context.Context, others ...string) error {
 	streams, err := m.open()
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func (m *Moving) Occupied(ctx context.Context, others ...string) error {
 
 // open lists the streams in the order in which they are brought in: that of partition 0 is the
 // last, as where a log is created.
-func (m *Moving) open() (streams []blockfile.Stream, err error) {
+func (m *Mover) open() (streams []blockfile.Stream, err error) {
 	if m.js, err = jetstream.New(m.Conn); err != nil {
 		return nil, fmt.Errorf("eventlog: %w", err)
 	}
@@ -135,7 +135,7 @@ func (m *Moving) open() (streams []blockfile.Stream, err error) {
 // Run brings in what is not there yet, until all of it is and the log is whole, or ctx ends, or
 // something is wrong that no repetition mends. A stream that is there and is not what it should be
 // is taken for what an interrupted run left: it is removed, and brought in again.
-func (m *Moving) Run(ctx context.Context) error {
+func (m *Mover) Run(ctx context.Context) error {
 	streams, err := m.open()
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func (m *Moving) Run(ctx context.Context) error {
 	return m.try(ctx, m.finish)
 }
 
-func (m *Moving) tell(of int64) {
+func (m *Mover) tell(of int64) {
 	if m.Progress != nil {
 		m.Progress(m.sent+of, m.total)
 	}
@@ -162,7 +162,7 @@ func (m *Moving) tell(of int64) {
 
 // try does a step again until it succeeds or the context ends. A step bounds what it asks a server
 // for, each time, and not itself: a stream may take hours.
-func (m *Moving) try(ctx context.Context, step func(context.Context) error) error {
+func (m *Mover) try(ctx context.Context, step func(context.Context) error) error {
 	for {
 		err := step(ctx)
 		if err == nil || ctx.Err() != nil || errors.Is(err, errSource) {
@@ -181,7 +181,7 @@ func (m *Moving) try(ctx context.Context, step func(context.Context) error) erro
 var errSource = errors.New("what is restored cannot be read")
 
 // bring makes a stream what it is here, with all its replicas.
-func (m *Moving) bring(ctx context.Context, s blockfile.Stream) error {
+func (m *Mover) bring(ctx context.Context, s blockfile.Stream) error {
 	meta, err := m.metaOf(s)
 	var first uint64
 	if err == nil && partitionOf(s.Name) >= 0 {
@@ -240,7 +240,7 @@ var errWreck = errors.New("it is not whole")
 const lookTimeout = 10 * time.Second
 
 // remove removes what is there of a stream.
-func (m *Moving) remove(ctx context.Context, name string) error {
+func (m *Mover) remove(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	if err := m.js.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -250,7 +250,7 @@ func (m *Moving) remove(ctx context.Context, name string) error {
 }
 
 // look asks what a server knows of a stream.
-func (m *Moving) look(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
+func (m *Mover) look(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	stream, err := m.js.Stream(ctx, name)
@@ -261,7 +261,7 @@ func (m *Moving) look(ctx context.Context, name string) (*jetstream.StreamInfo, 
 }
 
 // metaOf is the configuration that a stream gets.
-func (m *Moving) metaOf(s blockfile.Stream) (meta []byte, err error) {
+func (m *Mover) metaOf(s blockfile.Stream) (meta []byte, err error) {
 	was, err := s.Meta()
 	if err != nil {
 		return nil, err
@@ -282,7 +282,7 @@ func (m *Moving) metaOf(s blockfile.Stream) (meta []byte, err error) {
 }
 
 // finish makes what was brought in the log.
-func (m *Moving) finish(ctx context.Context) error {
+func (m *Mover) finish(ctx context.Context) error {
 	info, err := m.look(ctx, streamName(0))
 	if err != nil {
 		return err
@@ -294,7 +294,7 @@ func (m *Moving) finish(ctx context.Context) error {
 }
 
 // whole is the configuration of the stream of partition 0 from when on the log is there.
-func (m *Moving) whole(c jetstream.StreamConfig) jetstream.StreamConfig {
+func (m *Mover) whole(c jetstream.StreamConfig) jetstream.StreamConfig {
 	metadata := map[string]string{}
 	maps.Copy(metadata, c.Metadata)
 	delete(metadata, metaRestoring)

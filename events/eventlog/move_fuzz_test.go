@@ -54,7 +54,7 @@ func FuzzMovedStream(f *testing.F) {
 		if json.Unmarshal(text, &info) != nil {
 			return // as the client does
 		}
-		m := &Moving{Backup: "b", Replicas: 3, attestations: witness.Attestations{name: {Last: 10}}}
+		m := &Mover{Backup: "b", Replicas: 3, attestations: witness.Attestations{name: {Last: 10}}}
 		first = min(first, 11)
 		is := info.Config.Metadata[metaRestoring] == "b" && info.State.LastSeq == 10 &&
 			(first == 0 && info.State.Msgs == 0 || first > 0 && info.State.Msgs == 11-first && (first == 11 || info.State.FirstSeq == first))

@@ -130,7 +130,7 @@ func TestLogMovesIntoACluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := eventlog.Moving{Conn: conn, Dir: dir, Witness: dir + ".witness", Replicas: 3, Backup: "b", Logger: natstest.Logger(t)}
+	m := eventlog.Mover{Conn: conn, Dir: dir, Witness: dir + ".witness", Replicas: 3, Backup: "b", Logger: natstest.Logger(t)}
 	if err := m.Occupied(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestLargeLogsMove(t *testing.T) {
 	defer conn.Close()
 	const limit = time.Second
 	parts, began := 0, time.Now()
-	m := eventlog.Moving{
+	m := eventlog.Mover{
 		Conn: conn, Dir: dir, Witness: dir + ".witness", Replicas: 1, Backup: "b", Logger: natstest.Logger(t),
 		Progress: func(sent, total int64) {
 			parts++

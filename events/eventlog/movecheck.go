@@ -13,7 +13,7 @@ import (
 
 // compare says in what the server's stream is not the one that it should be, which begins with the
 // entry first: it wraps errWreck then.
-func (m *Moving) compare(ctx context.Context, name string, first uint64) error {
+func (m *Mover) compare(ctx context.Context, name string, first uint64) error {
 	info, err := m.look(ctx, name)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
@@ -38,7 +38,7 @@ func (m *Moving) compare(ctx context.Context, name string, first uint64) error {
 }
 
 // lacks says in what a stream is not the one that it should be, by what a server says of it.
-func (m *Moving) lacks(name string, info *jetstream.StreamInfo, first uint64) error {
+func (m *Mover) lacks(name string, info *jetstream.StreamInfo, first uint64) error {
 	attested, metadata := m.attestations[name], info.Config.Metadata
 	switch {
 	case metadata[metaRestoring] != m.Backup:
@@ -63,7 +63,7 @@ func (m *Moving) lacks(name string, info *jetstream.StreamInfo, first uint64) er
 const settleMax = 20 * time.Second
 
 // settled waits until all replicas of a stream have what its leader has.
-func (m *Moving) settled(ctx context.Context, name string) error {
+func (m *Mover) settled(ctx context.Context, name string) error {
 	var before string
 	moved := time.Now()
 	for {
@@ -91,7 +91,7 @@ func (m *Moving) settled(ctx context.Context, name string) error {
 
 // behind is how many replicas have not got all that their leader has, by what the server says of
 // them.
-func (m *Moving) behind(c *jetstream.ClusterInfo) (n int, state string) {
+func (m *Mover) behind(c *jetstream.ClusterInfo) (n int, state string) {
 	if m.Replicas <= 1 || c == nil {
 		return 0, ""
 	}

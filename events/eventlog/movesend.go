@@ -28,7 +28,7 @@ type restoreAnswer struct {
 
 // send has the server restore a stream: JetStream's own way for it, which `nats stream restore`
 // takes too.
-func (m *Moving) send(ctx context.Context, s blockfile.Stream, meta []byte) error {
+func (m *Mover) send(ctx context.Context, s blockfile.Stream, meta []byte) error {
 	request, err := json.Marshal(map[string]any{"config": json.RawMessage(meta), "state": map[string]any{"last_seq": m.attestations[s.Name].Last}})
 	if err != nil {
 		return err
@@ -87,12 +87,12 @@ const (
 	endRate = 10 << 20
 )
 
-func (m *Moving) partLimit() time.Duration {
+func (m *Mover) partLimit() time.Duration {
 	return cmp.Or(m.partAfter, partTimeout)
 }
 
 // ask sends a request, whose answer is waited for up to a limit. A refusal is an error.
-func (m *Moving) ask(ctx context.Context, limit time.Duration, subject string, data []byte) (answer restoreAnswer, err error) {
+func (m *Mover) ask(ctx context.Context, limit time.Duration, subject string, data []byte) (answer restoreAnswer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	reply, err := m.Conn.RequestWithContext(ctx, subject, data)

@@ -32,7 +32,7 @@ type publisher struct {
 	free   []*batch // empty, for reuse; as many as were ever queued at once
 	closed bool
 	wake   chan struct{}
-	tenant company
+	tenant tenantMix
 
 	stats stats
 

@@ -64,7 +64,7 @@ func Repartition(ctx context.Context, cfg Config, to int) (r Repartitioned, err 
 // finds that somebody else has published on its subject, stores nothing any more, and its log fails
 // with [ErrFenced]. Several processes may call it at the same time, and one of any time ago goes on
 // without harm: each step is taken on the condition that nothing came in between.
-func RepartitionShared(ctx context.Context, nc *nats.Conn, cfg Config, to int, fence []Publisher) (r Repartitioned, err error) {
+func RepartitionShared(ctx context.Context, nc *nats.Conn, cfg Config, to int, fence []PublisherID) (r Repartitioned, err error) {
 	cfg.repartitioning, cfg.Partitions = true, 0
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -86,7 +86,7 @@ func RepartitionShared(ctx context.Context, nc *nats.Conn, cfg Config, to int, f
 
 // Publisher is what appends to a log beside others: a process, which says by an epoch of its own
 // when it opened the log.
-type Publisher struct {
+type PublisherID struct {
 	Node  string `json:"node"`
 	Epoch string `json:"epoch"`
 }
@@ -103,7 +103,7 @@ type repartition struct {
 	js      jetstream.JetStream
 	cfg     *Config
 	streams []jetstream.Stream // those that there were
-	fence   []Publisher
+	fence   []PublisherID
 }
 
 func (s *repartition) run(ctx context.Context, to int) (r Repartitioned, err error) {

@@ -63,11 +63,11 @@ func repartitionFences(t *testing.T, wake func(*natstest.Proxy)) {
 		}
 		return c
 	}
-	var fence []eventlog.Publisher
+	var fence []eventlog.PublisherID
 	logs := map[string]*eventlog.Log{}
 	for _, node := range []string{"busy", "idle", "paused"} {
 		c := cfg(node)
-		fence = append(fence, eventlog.Publisher{Node: node, Epoch: c.Epoch})
+		fence = append(fence, eventlog.PublisherID{Node: node, Epoch: c.Epoch})
 		logs[node] = natstest.OpenLog(t, c)
 	}
 	a := acked{at: map[string]eventlog.Location{}}

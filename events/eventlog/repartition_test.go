@@ -166,14 +166,14 @@ func TestRepartitionGoesOnAfterEachStep(t *testing.T) {
 		}
 		last := uint64(len(all))
 		at := uint64(0)
-		for _, s := range l.Stretches(p, 0, last) {
+		for _, s := range l.Spans(p, 0, last) {
 			if s.After != at || s.Upto <= s.After || s.Partition%2 != p%2 {
-				t.Errorf("stretch %+v of partition %d after entry %d", s, p, at)
+				t.Errorf("span %+v of partition %d after entry %d", s, p, at)
 			}
 			at = s.Upto
 		}
 		if at != last {
-			t.Errorf("the stretches of partition %d end with entry %d of %d", p, at, last)
+			t.Errorf("the spans of partition %d end with entry %d of %d", p, at, last)
 		}
 	}
 }

@@ -13,26 +13,26 @@ import (
 // restoreBlock is from which size on a block file that is restored is followed by the next one.
 const restoreBlock = 8 << 20
 
-// Restoring makes the files of an embedded log from records that were kept elsewhere. Sequences,
+// Restorer makes the files of an embedded log from records that were kept elsewhere. Sequences,
 // times, subjects and headers of the records are what they were; the log begins another life (see
 // [Log.Identity]). The directory must have no log.
-type Restoring struct {
+type Restorer struct {
 	dir          string
 	life         string
 	attestations witness.Attestations
 }
 
 // Restore begins to restore a log.
-func Restore(dir string) (*Restoring, error) {
+func Restore(dir string) (*Restorer, error) {
 	if _, err := os.Stat(filepath.Dir(streamDir(dir, "x"))); err == nil {
 		return nil, fmt.Errorf("eventlog: restore: there is a log in %s", dir)
 	}
-	return &Restoring{dir: dir, life: newLife(), attestations: witness.Attestations{}}, nil
+	return &Restorer{dir: dir, life: newLife(), attestations: witness.Attestations{}}, nil
 }
 
 // Stream restores one stream: the text of its configuration, and the records that fill hands on, in
 // order. last is the largest sequence the stream ever had, which counts on from it.
-func (r *Restoring) Stream(name string, meta []byte, last uint64, fill func(add func(blockfile.Record) error) error) (err error) {
+func (r *Restorer) Stream(name string, meta []byte, last uint64, fill func(add func(blockfile.Record) error) error) (err error) {
 	if meta, err = blockfile.OfOne(meta); err != nil {
 		return fmt.Errorf("eventlog: restore stream %s: %w", name, err)
 	}
@@ -61,7 +61,7 @@ func (r *Restoring) Stream(name string, meta []byte, last uint64, fill func(add 
 }
 
 // Witness writes a witness of all that was restored, in the place of what is there.
-func (r *Restoring) Witness(dir string) error {
+func (r *Restorer) Witness(dir string) error {
 	file, err := witness.Open(dir)
 	if err != nil {
 		return err

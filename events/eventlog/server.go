@@ -39,15 +39,15 @@ const (
 
 // embedded is a nats-server inside this process, with its store below one directory.
 type embedded struct {
-	srv      *server.Server
-	logs     *serverLog
-	logger   *slog.Logger
-	lock     *flock.Flock
-	dir      string
-	space    diskSpace
-	password string
-	guard    guard
-	unread   int64 // bytes that the start did not read
+	srv         *server.Server
+	logs        *serverLog
+	logger      *slog.Logger
+	lock        *flock.Flock
+	dir         string
+	space       diskSpace
+	password    string
+	guard       guard
+	uninspected int64 // bytes that the start did not read
 
 	watching sync.WaitGroup
 	stopping chan struct{} // closed when the server stops
@@ -125,7 +125,7 @@ func (e *embedded) prepare(ctx context.Context, cfg *Config) error {
 		return err
 	}
 	logFindings(cfg.Logger, i.Findings)
-	e.unread = i.unread(cfg.Logger)
+	e.uninspected = i.unread(cfg.Logger)
 	if err := i.dispose(cfg.Dir); err != nil {
 		return err
 	}

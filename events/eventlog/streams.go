@@ -192,8 +192,8 @@ func openStreams(ctx context.Context, js jetstream.JetStream, cfg *Config) ([]je
 	if err != nil {
 		return nil, err
 	}
-	if cfg.AtLeast != nil && partitions < cfg.AtLeast() {
-		return nil, fmt.Errorf("a server that lags: the log has %d partitions, and not %d", cfg.AtLeast(), partitions)
+	if cfg.MinPartitions != nil && partitions < cfg.MinPartitions() {
+		return nil, fmt.Errorf("a server that lags: the log has %d partitions, and not %d", cfg.MinPartitions(), partitions)
 	}
 	if to := first.CachedInfo().Config.Metadata[metaRepartition]; to != "" && to != strconv.Itoa(partitions) && !cfg.repartitioning {
 		return nil, fmt.Errorf("%w: to %s", ErrRepartitioning, to)

@@ -86,7 +86,7 @@ func TestOldBlocksAreLeftAlone(t *testing.T) {
 	var said bytes.Buffer
 	d.cfg.Logger = slog.New(slog.NewJSONHandler(&said, nil))
 	l := natstest.OpenLog(t, d.cfg)
-	if got := l.Unread(); got < int64(len(before)) {
+	if got := l.UninspectedBytes(); got < int64(len(before)) {
 		t.Errorf("%d bytes were not read, of which the block alone has %d", got, len(before))
 	}
 	natstest.CloseLog(t, l)

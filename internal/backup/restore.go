@@ -8,7 +8,7 @@ import (
 )
 
 // Restore writes all streams. Everything is compared with its checksum on the way.
-func (b *Backup) Restore(ctx context.Context, to *eventlog.Restoring, progress func(Progress)) error {
+func (b *Backup) Restore(ctx context.Context, to *eventlog.Restorer, progress func(Progress)) error {
 	at := Progress{Total: b.Size()}
 	for _, s := range b.Streams {
 		err := to.Stream(s.Stream, []byte(s.Meta), s.Last, func(add func(blockfile.Record) error) error {

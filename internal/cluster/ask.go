@@ -56,9 +56,9 @@ type Question struct {
 	Wait int64 `json:"wait_ms"`
 }
 
-// Answer is that of one partition.
+// Answer is what a copy of one partition answers to a [Question].
 type Answer struct {
-	// Position is that of the last entry that is in it.
+	// Position is the last entry that the answer has in it.
 	eventlog.Position
 	// Result is what was asked for, unless there is a Problem.
 	Result  json.RawMessage `json:"result,omitempty"`
@@ -67,17 +67,17 @@ type Answer struct {
 
 // Problem is an error that goes from node to node.
 type Problem struct {
-	// Code tells those apart that the one who asked must know; [Elsewhere] is for cluster itself.
+	// Code tells those apart that the one who asked must know; [Unavailable] is for cluster itself.
 	Code string `json:"code"`
 	Text string `json:"text,omitempty"`
-	// Behind is set with [Elsewhere] if there is a copy, which did not come to the entry in time.
+	// Behind is set with [Unavailable] if there is a copy, which did not come to the entry in time.
 	Behind bool `json:"behind,omitempty"`
 	// Details are for the code.
 	Details json.RawMessage `json:"details,omitempty"`
 }
 
-// Elsewhere is the code of a copy that cannot answer now, while another one may.
-const Elsewhere = "elsewhere"
+// Unavailable is the code of a copy that cannot answer now, while another one may.
+const Unavailable = "elsewhere"
 
 // Asker asks the copies that other nodes have.
 type Asker struct {
@@ -139,18 +139,19 @@ var (
 	errNoAnswer    = errors.New("the answer is to something else")
 )
 
-// asking is a question under way. Its partitions go by their place in it.
+// asking is a question under way. Its slices have an element for each partition of the question, in
+// its order.
 type asking struct {
 	a        *Asker
 	q        *Question
 	got      []*Answer         // nil for what is missing
-	asked    []map[string]bool // the nodes that were
+	asked    []map[string]bool // the nodes that were asked
 	underWay int
 	replies  chan reply
 	why      []error // the last reason why one did not answer; nil if none was asked
 }
 
-// reply is that of a node to what it was asked.
+// reply is what one node answered, or why it did not.
 type reply struct {
 	of      []int
 	answers []Answer
@@ -274,7 +275,7 @@ func (r *asking) take(x reply) (failed []int) {
 // lacks is why it is no answer to what was asked; nil if it is one.
 func (x *Answer) lacks(asked eventlog.Position) error {
 	p := x.Problem
-	switch elsewhere := p != nil && p.Code == Elsewhere; {
+	switch elsewhere := p != nil && p.Code == Unavailable; {
 	case x.Partition != asked.Partition:
 		return errNoAnswer
 	case elsewhere && p.Behind:

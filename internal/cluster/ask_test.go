@@ -30,8 +30,8 @@ func TestWhyNobodyAnswers(t *testing.T) {
 	}{
 		"none is heard of":            {nobody: true},
 		"no answers":                  {},
-		"it is not there":             {answers: []Answer{good, problem(Problem{Code: Elsewhere, Text: "gone"})}},
-		"it is behind":                {answers: []Answer{good, problem(Problem{Code: Elsewhere, Text: "late", Behind: true})}, behind: true},
+		"it is not there":             {answers: []Answer{good, problem(Problem{Code: Unavailable, Text: "gone"})}},
+		"it is behind":                {answers: []Answer{good, problem(Problem{Code: Unavailable, Text: "late", Behind: true})}, behind: true},
 		"it is older than was wanted": {answers: []Answer{good, {Position: eventlog.Position{Partition: 1, Sequence: 6}}}, behind: true},
 		"another one is not there":    {answers: []Answer{good, problem(Problem{Code: "not_found"}), good}, nobody: true},
 	} {

@@ -32,8 +32,9 @@ type Waiter interface {
 	Apps() []string
 }
 
-// Fresh makes this node's state as new as the log. Many who ask at a time share the work.
-type Fresh struct {
+// FreshReads waits until this node's state is as new as the log, before a question is answered from
+// it. Questions that wait at the same time share one look at the log.
+type FreshReads struct {
 	log            Log
 	state          Waiter
 	newest, strong rounds
@@ -43,9 +44,9 @@ type Fresh struct {
 // the event changes nothing.
 const barrierUser = "receiptd-barrier"
 
-// NewFresh makes one for a log and the state folded from it here.
-func NewFresh(log Log, state Waiter) *Fresh {
-	f := &Fresh{log: log, state: state}
+// NewFreshReads returns a FreshReads for a log and the state that this node folds from it.
+func NewFreshReads(log Log, state Waiter) *FreshReads {
+	f := &FreshReads{log: log, state: state}
 	f.newest.do = f.each(func(ctx context.Context, k int) (uint64, error) {
 		_, last, err := log.Bounds(ctx, k)
 		return last, err
@@ -67,14 +68,14 @@ func NewFresh(log Log, state Waiter) *Fresh {
 // node. Nothing that a NATS server says can prove that, since it may have been deposed, except for
 // one thing: the acknowledgement of an entry. So an entry that changes nothing is appended to every
 // partition, and folded up to.
-func (f *Fresh) Strong(ctx context.Context) error { return f.strong.join(ctx) }
+func (f *FreshReads) Strong(ctx context.Context) error { return f.strong.join(ctx) }
 
 // Newest returns when the state here has what the log holds as its leaders say. That is enough to
 // find what another node has just made, and costs the log nothing; a leader that was deposed and
 // has not noticed may say too little.
-func (f *Fresh) Newest(ctx context.Context) error { return f.newest.join(ctx) }
+func (f *FreshReads) Newest(ctx context.Context) error { return f.newest.join(ctx) }
 
-func (f *Fresh) append(ctx context.Context, partition int, app string) (uint64, error) {
+func (f *FreshReads) append(ctx context.Context, partition int, app string) (uint64, error) {
 	t, err := f.log.SubmitTo(ctx, partition, []events.Event{{Kind: events.StatisticSeen, App: app, User: barrierUser, Upto: 1}})
 	if err == nil {
 		err = t.Wait(ctx)
@@ -86,7 +87,7 @@ func (f *Fresh) append(ctx context.Context, partition int, app string) (uint64, 
 }
 
 // each finds an entry of every partition and waits until it is folded.
-func (f *Fresh) each(entry func(ctx context.Context, partition int) (uint64, error)) func(context.Context) error {
+func (f *FreshReads) each(entry func(ctx context.Context, partition int) (uint64, error)) func(context.Context) error {
 	return func(ctx context.Context) error {
 		group, ctx := errgroup.WithContext(ctx)
 		for k := range f.log.Partitions() {

@@ -28,10 +28,10 @@ const (
 // NewJobBus makes a bus for jobs: what waits there keeps no question of the other ones waiting.
 func NewJobBus(nc *nats.Conn) (Bus, error) { return newBus(nc, jobSubject, maxJobs) }
 
-// Jobs are what one node has another one do that takes its time. Whoever has it done asks for its
-// newest line, again and again. So each of them notices when the other one is gone, and a message
-// that is lost is made good by the next one. If the process that does it ends, the next one of its
-// node begins again.
+// Jobs has nodes do work for each other that takes longer than a question may. The node that wants
+// a job done polls for its newest line of output: so each side notices when the other one is gone,
+// and the next poll makes up for a message that was lost. If the process that does the job ends,
+// the next process of that node begins the job again.
 type Jobs struct {
 	Bus Bus
 	// Node is this node's name.
@@ -61,7 +61,7 @@ type jobAnswer struct {
 
 // Have has another node do a job, passes its lines on, of which some may be left out, and returns
 // the last one.
-func (j *Jobs) Have(ctx context.Context, node, call string, tell func(line json.RawMessage)) (last json.RawMessage, err error) {
+func (j *Jobs) RunOn(ctx context.Context, node, call string, tell func(line json.RawMessage)) (last json.RawMessage, err error) {
 	q, heard := jobQuestion{ID: rand.Text(), Call: call}, time.Now()
 	for {
 		a, err := j.ask(ctx, node, &q)
@@ -176,7 +176,7 @@ func (j *Jobs) begin(ctx context.Context, q *jobQuestion) *job {
 	return x
 }
 
-// job is one for another node.
+// job is a job under way here, for another node.
 type job struct {
 	asked time.Time // last; under the mutex of the jobs
 

@@ -74,7 +74,7 @@ func errands(t *testing.T, takes time.Duration, f func(t *testing.T, ctx context
 
 // have has b do a job, and returns what it was told meanwhile.
 func (e *errand) have(ctx context.Context, call string) (last string, told []string, err error) {
-	text, err := e.asker.Have(ctx, "b", call, func(line json.RawMessage) {
+	text, err := e.asker.RunOn(ctx, "b", call, func(line json.RawMessage) {
 		var s string
 		_ = json.Unmarshal(line, &s)
 		told = append(told, s)

@@ -154,7 +154,7 @@ func FuzzAnswers(f *testing.F) {
 	for _, list := range [][]Answer{
 		{{Position: of[0], Result: json.RawMessage(`1`)}, {Position: of[1], Problem: &Problem{Code: "not_found"}}},
 		{{Position: of[1]}, {Position: of[0]}},
-		{{Position: of[0]}, {Position: of[1], Problem: &Problem{Code: Elsewhere, Text: "folding"}}, {}},
+		{{Position: of[0]}, {Position: of[1], Problem: &Problem{Code: Unavailable, Text: "folding"}}, {}},
 		{{Position: eventlog.Position{Partition: 0, Sequence: 6}}},
 	} {
 		text, err := json.Marshal(list)
@@ -178,7 +178,7 @@ func FuzzAnswers(f *testing.F) {
 			t.Fatalf("%q: %d answers", text, len(got))
 		}
 		for i, x := range got {
-			if x.Partition != of[i].Partition || x.Sequence < of[i].Sequence || x.Problem != nil && x.Problem.Code == Elsewhere {
+			if x.Partition != of[i].Partition || x.Sequence < of[i].Sequence || x.Problem != nil && x.Problem.Code == Unavailable {
 				t.Errorf("%q: %+v was asked, and the answer is %+v", text, of[i], x)
 			}
 		}

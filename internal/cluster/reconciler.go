@@ -32,10 +32,10 @@ type holdings interface {
 	Serves(partition int, sequence uint64) bool
 	// Folded is the last entry folded, of each partition.
 	Folded() []uint64
-	// Begin brings a copy here, unless there is one. It arrives until it is complete.
-	Begin(ctx context.Context, partition int) error
-	// Drop removes a copy.
-	Drop(partition int) error
+	// AddCopy brings a copy here, unless there is one. It arrives until it is complete.
+	AddCopy(ctx context.Context, partition int) error
+	// DropCopy removes a copy.
+	DropCopy(partition int) error
 }
 
 // copyStatus is what a node does about its copy of a partition.
@@ -209,7 +209,7 @@ func (p *reconciler) step(ctx context.Context, k int, wanted bool, others int) e
 			x.vouched = true
 		}
 	case is == copystate.Arriving: // nobody counts on it
-		if err := p.copies.Drop(k); err != nil {
+		if err := p.copies.DropCopy(k); err != nil {
 			return err
 		}
 	case x.leaving.IsZero() && p.leavesOne(), !x.leaving.IsZero() && time.Since(x.leaving) < leaveAfter:
@@ -228,7 +228,7 @@ func (p *reconciler) step(ctx context.Context, k int, wanted bool, others int) e
 			p.logger.Info("a copy of the state leaves: others have it", "partition", k)
 			break
 		}
-		if err := p.copies.Drop(k); err != nil {
+		if err := p.copies.DropCopy(k); err != nil {
 			return err
 		}
 		x = copyStatus{}
@@ -324,7 +324,7 @@ func (p *reconciler) begin(ctx context.Context, k int) error {
 	if err := p.keepFloor(ctx); err != nil {
 		return err
 	}
-	return p.copies.Begin(ctx, k)
+	return p.copies.AddCopy(ctx, k)
 }
 
 // now is what is being done about a partition's copy, for the beat, and what is in the way of that.

@@ -83,14 +83,14 @@ type worldState struct {
 	held
 }
 
-func (s worldState) CopyState(k int) copystate.State        { return s.held.CopyState(k) }
-func (s worldState) Serves(k int, at uint64) bool           { return s.held.Serves(k, at) }
-func (s worldState) Folded() []uint64                       { return s.held.Folded() }
-func (s worldState) Begin(ctx context.Context, k int) error { return s.held.Begin(ctx, k) }
-func (s worldState) Drop(k int) error                       { return s.held.Drop(k) }
-func (worldState) Ready() error                             { return nil }
-func (worldState) Levels() []uint64                         { return make([]uint64, worldPartitions) }
-func (worldState) Condemned(int) bool                       { return false }
+func (s worldState) CopyState(k int) copystate.State          { return s.held.CopyState(k) }
+func (s worldState) Serves(k int, at uint64) bool             { return s.held.Serves(k, at) }
+func (s worldState) Folded() []uint64                         { return s.held.Folded() }
+func (s worldState) AddCopy(ctx context.Context, k int) error { return s.held.AddCopy(ctx, k) }
+func (s worldState) DropCopy(k int) error                     { return s.held.DropCopy(k) }
+func (worldState) Ready() error                               { return nil }
+func (worldState) Levels() []uint64                           { return make([]uint64, worldPartitions) }
+func (worldState) Condemned(int) bool                         { return false }
 
 // Condemn is never called: all copies are right.
 func (s worldState) Condemn(k int, reason error) error {
@@ -164,7 +164,7 @@ func (h held) Folded() []uint64 {
 	return slices.Clone(h.m.folded[:])
 }
 
-func (h held) Begin(_ context.Context, k int) error {
+func (h held) AddCopy(_ context.Context, k int) error {
 	if !h.runs() {
 		return errCut
 	}
@@ -194,7 +194,7 @@ func (h held) Begin(_ context.Context, k int) error {
 }
 
 // Drop holds that whatever left before, there are as many others as there are to be.
-func (h held) Drop(k int) error {
+func (h held) DropCopy(k int) error {
 	if !h.runs() {
 		return errCut
 	}

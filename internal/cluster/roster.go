@@ -23,8 +23,8 @@ type Roster struct {
 	// Publishers are those that have it open, one of each node. Superseded are those of which it is
 	// not known whether they have: they never signed off, and the node has signed on again. Such
 	// a process was killed, or stands still.
-	Publishers []eventlog.Publisher `json:"publishers,omitempty"`
-	Superseded []eventlog.Publisher `json:"superseded,omitempty"`
+	Publishers []eventlog.PublisherID `json:"publishers,omitempty"`
+	Superseded []eventlog.PublisherID `json:"superseded,omitempty"`
 }
 
 // supersededKept is how many of a node are kept: one that stood still while its node was started so
@@ -43,7 +43,7 @@ func (e *RepartitioningError) Error() string {
 
 // SignOn puts a publisher on the roster. The error is a [*RepartitioningError] while it cannot open
 // the log.
-func SignOn(ctx context.Context, r Register, p eventlog.Publisher) (Roster, error) {
+func SignOn(ctx context.Context, r Register, p eventlog.PublisherID) (Roster, error) {
 	return change(ctx, r, rosterKey, func(now *Roster) (bool, error) {
 		if now.To != 0 {
 			return false, &RepartitioningError{*now}
@@ -66,7 +66,7 @@ func (r *Roster) supersede(node string) {
 			break
 		}
 	}
-	of := func(p eventlog.Publisher) bool { return p.Node == node }
+	of := func(p eventlog.PublisherID) bool { return p.Node == node }
 	n := 0
 	for _, p := range r.Superseded {
 		if of(p) {
@@ -79,9 +79,9 @@ func (r *Roster) supersede(node string) {
 	}
 }
 
-// AllSignOn returns nil if every node that ever was, and was not forgotten, has the log open and is
-// on the roster. A version that knows none would not be fenced.
-func AllSignOn(ctx context.Context, b *Bucket) error {
+// AllSignedOn returns nil if every node that ever was, and was not forgotten, has the log open and
+// is on the roster. A version that knows none would not be fenced.
+func AllSignedOn(ctx context.Context, b *Bucket) error {
 	names, err := Nodes(ctx, b)
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func AllSignOn(ctx context.Context, b *Bucket) error {
 		return err
 	}
 	for _, name := range names {
-		if !slices.ContainsFunc(now.Publishers, func(p eventlog.Publisher) bool { return p.Node == name }) {
+		if !slices.ContainsFunc(now.Publishers, func(p eventlog.PublisherID) bool { return p.Node == name }) {
 			return fmt.Errorf("%w: %s has not signed on to the log: it is away, or has a version that cannot: start it with this one, or receiptctl cluster forget it", ErrRefused, name)
 		}
 	}
@@ -99,9 +99,9 @@ func AllSignOn(ctx context.Context, b *Bucket) error {
 }
 
 // SignOff takes a publisher off the roster, of which nothing will come any more.
-func SignOff(ctx context.Context, r Register, p eventlog.Publisher) error {
+func SignOff(ctx context.Context, r Register, p eventlog.PublisherID) error {
 	_, err := change(ctx, r, rosterKey, func(now *Roster) (bool, error) {
-		is := func(x eventlog.Publisher) bool { return x == p }
+		is := func(x eventlog.PublisherID) bool { return x == p }
 		before := len(now.Publishers) + len(now.Superseded)
 		now.Publishers = slices.DeleteFunc(now.Publishers, is)
 		now.Superseded = slices.DeleteFunc(now.Superseded, is)
@@ -115,9 +115,9 @@ func ReadRoster(ctx context.Context, r Register) (Roster, error) {
 	return change(ctx, r, rosterKey, func(*Roster) (bool, error) { return false, nil })
 }
 
-// Announce begins a repartition of a log of so many partitions: from then on nobody opens it, until
-// [Finished]. The error is [ErrRefused] if another one is under way.
-func Announce(ctx context.Context, r Register, from, to int) error {
+// BeginRepartition begins a repartition of a log of so many partitions: from then on nobody opens
+// it, until [FinishRepartition]. The error is [ErrRefused] if another one is under way.
+func BeginRepartition(ctx context.Context, r Register, from, to int) error {
 	_, err := change(ctx, r, rosterKey, func(now *Roster) (bool, error) {
 		switch {
 		case now.To == to:
@@ -133,9 +133,9 @@ func Announce(ctx context.Context, r Register, from, to int) error {
 	return err
 }
 
-// Finished ends a repartition. Nobody is on the roster then: whoever was has signed off or is
-// fenced.
-func Finished(ctx context.Context, r Register, to int) error {
+// FinishRepartition ends a repartition. Nobody is on the roster then: whoever was has signed off or
+// is fenced.
+func FinishRepartition(ctx context.Context, r Register, to int) error {
 	_, err := change(ctx, r, rosterKey, func(now *Roster) (bool, error) {
 		if now.To != to {
 			return false, nil // another process was faster
@@ -146,10 +146,10 @@ func Finished(ctx context.Context, r Register, to int) error {
 	return err
 }
 
-// StillOpen are those that may have had the log open when a repartition was announced and have not
-// signed off: no other one can. It writes, since only a server that takes a write knows of all
+// OpenPublishers are those that may have had the log open when a repartition was announced and have
+// not signed off: no other one can. It writes, since only a server that takes a write knows of all
 // before it.
-func StillOpen(ctx context.Context, r Register) ([]eventlog.Publisher, error) {
+func OpenPublishers(ctx context.Context, r Register) ([]eventlog.PublisherID, error) {
 	now, err := change(ctx, r, rosterKey, func(*Roster) (bool, error) { return true, nil })
 	return slices.Concat(now.Publishers, now.Superseded), err
 }

@@ -49,10 +49,10 @@ func TestRosterHasAllThatMayPublish(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
 		r, ctx := newKeys(random), t.Context()
-		may := map[eventlog.Publisher]bool{} // killed ones may stand still
-		var open []eventlog.Publisher
+		may := map[eventlog.PublisherID]bool{} // killed ones may stand still
+		var open []eventlog.PublisherID
 		for i := range 1 + random.IntN(20) {
-			p := eventlog.Publisher{Node: fmt.Sprint("n", random.IntN(3)), Epoch: fmt.Sprint(i)}
+			p := eventlog.PublisherID{Node: fmt.Sprint("n", random.IntN(3)), Epoch: fmt.Sprint(i)}
 			if now, err := SignOn(ctx, r, p); err != nil || now.Partitions != 0 {
 				t.Fatalf("%+v, %v", now, err)
 			}
@@ -66,18 +66,18 @@ func TestRosterHasAllThatMayPublish(t *testing.T) {
 				open = slices.Delete(open, gone, gone+1)
 			}
 		}
-		if err := Announce(ctx, r, 2, 4); err != nil {
+		if err := BeginRepartition(ctx, r, 2, 4); err != nil {
 			t.Fatal(err)
 		}
-		if err := Announce(ctx, r, 4, 8); !errors.Is(err, ErrRefused) {
+		if err := BeginRepartition(ctx, r, 4, 8); !errors.Is(err, ErrRefused) {
 			t.Errorf("a second one at the same time: %v", err)
 		}
-		late := eventlog.Publisher{Node: "n0", Epoch: "late"}
+		late := eventlog.PublisherID{Node: "n0", Epoch: "late"}
 		_, err := SignOn(ctx, r, late)
 		if under, ok := errors.AsType[*RepartitioningError](err); !ok || under.Roster.To != 4 {
 			t.Fatalf("one that begins meanwhile: %v", err)
 		}
-		still, err := StillOpen(ctx, r)
+		still, err := OpenPublishers(ctx, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,14 +88,14 @@ func TestRosterHasAllThatMayPublish(t *testing.T) {
 			t.Fatalf("not on the roster: %v", may)
 		}
 		for range 2 { // by two nodes
-			if err := Finished(ctx, r, 4); err != nil {
+			if err := FinishRepartition(ctx, r, 4); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if now, err := SignOn(ctx, r, late); err != nil || now.Partitions != 4 || len(now.Publishers) != 1 || len(now.Superseded) > 0 {
 			t.Fatalf("afterwards: %+v, %v", now, err)
 		}
-		if err := Announce(ctx, r, 2, 4); !errors.Is(err, ErrRefused) {
+		if err := BeginRepartition(ctx, r, 2, 4); !errors.Is(err, ErrRefused) {
 			t.Errorf("by one who has not heard of it: %v", err)
 		}
 	}
@@ -108,12 +108,12 @@ func TestRosterForgetsTheOldest(t *testing.T) {
 	for i := range 50 {
 		for _, node := range []string{"a", "b"} {
 			var err error
-			if now, err = SignOn(t.Context(), r, eventlog.Publisher{Node: node, Epoch: fmt.Sprint(i)}); err != nil {
+			if now, err = SignOn(t.Context(), r, eventlog.PublisherID{Node: node, Epoch: fmt.Sprint(i)}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if len(now.Publishers) != 2 || len(now.Superseded) != 2*supersededKept || !slices.Contains(now.Superseded, eventlog.Publisher{Node: "a", Epoch: "48"}) {
+	if len(now.Publishers) != 2 || len(now.Superseded) != 2*supersededKept || !slices.Contains(now.Superseded, eventlog.PublisherID{Node: "a", Epoch: "48"}) {
 		t.Errorf("%+v", now)
 	}
 }

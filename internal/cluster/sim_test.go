@@ -90,7 +90,7 @@ func (x *simNode) reply(ctx context.Context, q *Question, of eventlog.Position) 
 	defer x.mu.Unlock()
 	a := Answer{Position: eventlog.Position{Partition: of.Partition, Sequence: x.folded[of.Partition]}}
 	if err != nil || x.lost[of.Partition] {
-		a.Problem = &Problem{Code: Elsewhere, Text: "lost or behind"}
+		a.Problem = &Problem{Code: Unavailable, Text: "lost or behind"}
 		return a
 	}
 	a.Result, _ = json.Marshal(simValue(of.Partition, a.Sequence))

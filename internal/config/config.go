@@ -45,8 +45,8 @@ type HTTP struct {
 	AdminKey Secret `placeholder:"KEY" help:"Bearer key that may do everything. Empty: made at the first start and kept in DATA/admin.key, mode 0600."`
 	// Hosts are the names that the server goes by, and TrustedProxies networks whose
 	// X-Forwarded-For is believed.
-	Hosts          Words `placeholder:"NAME,…" help:"Names that the server goes by; requests with another name in the Host header are refused, except addresses and localhost. Empty: all names, but none where --listen is an address of this machine only."`
-	TrustedProxies Words `placeholder:"NETWORK,…" help:"Networks, such as 10.0.0.0/8, of proxies that are believed in X-Forwarded-For whom they pass requests on for. Without it all clients behind a proxy share the limits of its address."`
+	Hosts          CommaList `placeholder:"NAME,…" help:"Names that the server goes by; requests with another name in the Host header are refused, except addresses and localhost. Empty: all names, but none where --listen is an address of this machine only."`
+	TrustedProxies CommaList `placeholder:"NETWORK,…" help:"Networks, such as 10.0.0.0/8, of proxies that are believed in X-Forwarded-For whom they pass requests on for. Without it all clients behind a proxy share the limits of its address."`
 	// Metrics is MetricsAuto, MetricsOpen or MetricsKey.
 	Metrics string `default:"auto" placeholder:"WHO" help:"Who may see /metrics, /v1/status and the totals on the page: open (everybody), key (who has the admin key), auto (everybody where --listen is an address of this machine only, else who has the key)."`
 	// CORSOrigin are the origins whose pages may call the API from a browser; empty = none.

@@ -98,7 +98,7 @@ func (u ServerURLs) String() string {
 	return strings.Join(parts, ",")
 }
 
-// Origins is one origin of the web, as a browser sends it, or several with commas; * is all.
+// Origins is a list of web origins, each as a browser sends it, with commas between them; * is all.
 type Origins string
 
 // List returns the origins, none if it is empty.
@@ -197,11 +197,11 @@ func (d DSN) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 // LogValue masks it in logs.
 func (d DSN) LogValue() slog.Value { return slog.StringValue(d.String()) }
 
-// Words is a list of words with commas between them.
-type Words string
+// CommaList is a list of words with commas between them.
+type CommaList string
 
 // List returns the words.
-func (w Words) List() (list []string) {
+func (w CommaList) List() (list []string) {
 	for word := range strings.SplitSeq(string(w), ",") {
 		if word = strings.TrimSpace(word); word != "" {
 			list = append(list, word)

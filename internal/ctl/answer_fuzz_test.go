@@ -50,7 +50,7 @@ func FuzzAnswer(f *testing.F) {
 			if err == nil {
 				return
 			}
-			if said := err.Error(); Harmless(said) != said {
+			if said := err.Error(); TerminalSafe(said) != said {
 				t.Errorf("%d %q: the error %q", status, body, said)
 			}
 		}

@@ -75,7 +75,7 @@ type Error struct {
 
 // Error is the message with status and code.
 func (e *Error) Error() string {
-	return "server: " + Harmless(e.Message) + " (" + Harmless(strings.TrimSpace(strconv.Itoa(e.Status)+" "+e.Code)) + ")"
+	return "server: " + TerminalSafe(e.Message) + " (" + TerminalSafe(strings.TrimSpace(strconv.Itoa(e.Status)+" "+e.Code)) + ")"
 }
 
 // Temporary reports whether the same request may succeed later: the server is overloaded, starting

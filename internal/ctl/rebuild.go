@@ -41,7 +41,7 @@ func (c *Client) Rebuild(ctx context.Context, name string, query url.Values, rep
 		case err != nil:
 			return none, fmt.Errorf("%s: read the answer: %w", name, err)
 		case line.Error != nil:
-			return none, fmt.Errorf("%s: %s", name, Harmless(line.Error.Message))
+			return none, fmt.Errorf("%s: %s", name, TerminalSafe(line.Error.Message))
 		case line.Result != nil:
 			return *line.Result, nil
 		case line.Progress != nil && report != nil:

@@ -20,8 +20,8 @@ import (
 type Hub interface {
 	Online(app, user string) bool
 	Push(effects []projections.Effect)
-	// Elsewhere says that what is pushed of a partition comes from another node, now and then.
-	Elsewhere(partition int)
+	// SetRemote says that what is pushed of a partition comes from another node, now and then.
+	SetRemote(partition int)
 	// Missed has all of them look in their summaries for what a partition's entries after one did,
 	// up to another one.
 	Missed(partition int, after, upto uint64)
@@ -100,8 +100,8 @@ func (p *Partition) Push(list []projections.Effect) {
 	p.in.push(list)
 }
 
-// Told notes that the fold has come to an entry.
-func (p *Partition) Told(sequence uint64) { p.out.told(sequence) }
+// Folded notes that the fold has come to an entry.
+func (p *Partition) Folded(sequence uint64) { p.out.folded(sequence) }
 
 // Kinds of what is counted.
 const (

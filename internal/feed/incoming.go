@@ -87,7 +87,7 @@ func (n *incoming) begin(told uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.upto = max(n.upto, told)
-	n.hub.Elsewhere(n.partition)
+	n.hub.SetRemote(n.partition)
 	n.change(other, nil)
 }
 

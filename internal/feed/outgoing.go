@@ -12,16 +12,16 @@ import (
 )
 
 const (
-	// queueMax bounds what waits in a feed. One that is not taken in time is over, and whoever
-	// took it begins another one.
+	// queueMax bounds the bytes that wait in a feed. A feed whose node does not take them in time
+	// is over, and that node begins another one.
 	queueMax = 1 << 20
-	// answerMax is about what goes over at a time.
+	// answerMax is about how many bytes of effects one answer has.
 	answerMax = 256 << 10
 	// gather is how long a feed waits for more once there is something: a burst is one answer.
 	gather = 2 * time.Millisecond
 	// waitMax bounds how long an answer waits for something to tell.
 	waitMax = time.Second
-	// unasked is how long a feed is kept that nobody asks for.
+	// unasked is how long a feed is kept whose node does not ask for it.
 	unasked = 3 * time.Second
 )
 
@@ -36,8 +36,8 @@ type outgoing struct {
 	upto  uint64 // the last entry that the fold has come to, its effects pushed
 }
 
-// feed is one of them. The maps are those of users; replacing is nil unless they are being named
-// anew.
+// feed is one feed to one node. The maps are those of users; replacing is nil unless they are being
+// named anew.
 type feed struct {
 	users, replacing map[uint64]struct{}
 	begun            bool
@@ -92,7 +92,7 @@ func (o *outgoing) push(list []projections.Effect) {
 
 // told notes that the fold has come to an entry. A feed is over if it has left out some: what they
 // did was told to nobody.
-func (o *outgoing) told(sequence uint64) {
+func (o *outgoing) folded(sequence uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.upto = max(o.upto, sequence)

@@ -14,7 +14,7 @@ import (
 // given is a partition's feeds with one that is for some users, after entry 10.
 func given(users ...string) *outgoing {
 	o := new(outgoing)
-	o.told(10)
+	o.folded(10)
 	named(o, request{First: true, Last: true}, users...)
 	return o
 }
@@ -58,8 +58,8 @@ func TestFeedsHaveWhatIsNotTaken(t *testing.T) {
 		expect(10, "10-10 ")
 		o.push([]projections.Effect{effect(11, "alice"), effect(11, "bob"), effect(11, "alice")})
 		expect(10, "10-11 alice11 alice11") // complete, though the fold has not said so
-		o.told(11)
-		o.told(12)
+		o.folded(11)
+		o.folded(12)
 		expect(10, "10-12 alice11 alice11") // the answer may have been lost
 		expect(12, "12-12 ")
 		expect(11, "12-12 ") // that was taken: whoever asks for it sees a gap
@@ -94,7 +94,7 @@ func TestAnswersHaveWholeEntries(t *testing.T) {
 				o.feeds["x"].queue.list = append(o.feeds["x"].queue.list, list[1+i])
 			}
 			o.mu.Unlock()
-			o.told(o.upto + 1)
+			o.folded(o.upto + 1)
 		}
 		if got := polled(o, 10); got != "10-12 alice11 alice11 alice11 alice12 alice12 alice12" {
 			t.Error(got)
@@ -116,7 +116,7 @@ func TestFeedsThatLackSomethingAreOver(t *testing.T) {
 				o.push([]projections.Effect{e})
 			}
 		},
-		"entries left out": func(o *outgoing) { o.told(12) },
+		"entries left out": func(o *outgoing) { o.folded(12) },
 		"nobody asks": func(o *outgoing) {
 			time.Sleep(unasked + time.Millisecond) // the bubble's time
 			o.expire()

@@ -62,7 +62,7 @@ func (c *client) summary(after uint64) {
 			}) != nil {
 				continue
 			}
-			c.sub.Told([]uint64{upto})
+			c.sub.SkipUpto([]uint64{upto})
 			for _, item := range s.Items {
 				c.hear(item.Message)
 			}

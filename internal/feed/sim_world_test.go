@@ -132,7 +132,7 @@ func (n *node) begin(live uint64) {
 	}
 	n.part, n.folded, n.live = part, 0, live
 	if live == 0 {
-		part.Live(n.feeds.Of(0).Online)
+		part.MakeEffects(n.feeds.Of(0).Online)
 	}
 }
 
@@ -148,13 +148,13 @@ func (n *node) run() {
 			}
 			n.folded++
 			if n.folded == n.live {
-				n.part.Live(n.feeds.Of(0).Online)
+				n.part.MakeEffects(n.feeds.Of(0).Online)
 			}
 			if n.folded >= n.live {
 				if list := n.part.TakeEffects(nil); len(list) > 0 {
 					n.feeds.Of(0).Push(list)
 				}
-				n.feeds.Of(0).Told(n.folded)
+				n.feeds.Of(0).Folded(n.folded)
 			}
 		}
 		n.fold.Unlock()

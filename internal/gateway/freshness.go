@@ -22,9 +22,9 @@ const (
 	NodeHeader     = "Receiptd-Node"
 )
 
-// CatchTime is how long a request waits for the state to be as new as it asks for, unless it is
+// CatchUpTime is how long a request waits for the state to be as new as it asks for, unless it is
 // said otherwise.
-const CatchTime = 5 * time.Second
+const CatchUpTime = 5 * time.Second
 
 var (
 	// ErrBehind: the state has not come in time to a position that was asked for.

@@ -34,11 +34,11 @@ type Members interface {
 	WasMember(app, group, user string) (bool, error)
 }
 
-// Told is what a user is told of the outcome of an event of theirs in a group; without a group it
-// is the outcome. Whoever is not in the group learns neither what is in it nor whether there is
-// one: all that had no effect is answered in one way, but for the repeat of what they did when they
-// were in it.
-func Told(state Members, app, group, user string, o events.Outcome) (events.Outcome, error) {
+// VisibleOutcome is what a user is told of the outcome of an event of theirs in a group; without a
+// group it is the outcome. Whoever is not in the group learns neither what is in it nor whether
+// there is one: all that had no effect is answered in one way, but for the repeat of what they did
+// when they were in it.
+func VisibleOutcome(state Members, app, group, user string, o events.Outcome) (events.Outcome, error) {
 	first := o.First()
 	if group == "" || first == events.OutcomeApplied || first == events.OutcomeHidden {
 		return o, nil

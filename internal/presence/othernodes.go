@@ -29,7 +29,7 @@ type Sessions interface {
 	RenewHere(app, user string, expires time.Time)
 }
 
-// Options are what an [Elsewhere] is made of. All are required.
+// Options are what an [OtherNodes] is made of. All are required.
 type Options struct {
 	// Node is the name that others ask this node by, and Others are those of the nodes that are
 	// heard of.
@@ -40,8 +40,8 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-// Elsewhere is the other nodes. Its methods may be called from many goroutines.
-type Elsewhere struct {
+// OtherNodes asks the other nodes. Its methods may be called from many goroutines.
+type OtherNodes struct {
 	o     Options
 	asked *prometheus.CounterVec
 }
@@ -53,8 +53,8 @@ const (
 )
 
 // New makes the other nodes known.
-func New(o Options) *Elsewhere {
-	e := &Elsewhere{o: o, asked: prometheus.NewCounterVec(prometheus.CounterOpts{
+func New(o Options) *OtherNodes {
+	e := &OtherNodes{o: o, asked: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "receiptd_cluster_whereabouts_total",
 		Help: "Nodes that this one asked about connections of users with the SDK, by whether they answered in time. Users of one that did not count as offline.",
 	}, []string{"result"})}
@@ -66,7 +66,7 @@ func New(o Options) *Elsewhere {
 }
 
 // Run answers the other nodes until the context ends.
-func (e *Elsewhere) Run(ctx context.Context, sessions Sessions) error {
+func (e *OtherNodes) Run(ctx context.Context, sessions Sessions) error {
 	stop, err := e.o.Bus.Answer(e.o.Node, func(text []byte) []byte { return answer(sessions, text) })
 	if err != nil {
 		return fmt.Errorf("answer where users are: %w", err)
@@ -78,7 +78,7 @@ func (e *Elsewhere) Run(ctx context.Context, sessions Sessions) error {
 
 // Online returns those of an app's users who are connected to another node, in the order in which
 // they are named. It takes as long as the slowest node that is heard of, and a second at most.
-func (e *Elsewhere) Online(ctx context.Context, app string, users []string) []string {
+func (e *OtherNodes) Online(ctx context.Context, app string, users []string) []string {
 	if len(users) == 0 {
 		return nil
 	}
@@ -103,7 +103,7 @@ func (e *Elsewhere) Online(ctx context.Context, app string, users []string) []st
 
 // Renew lets the connections of a user to other nodes last until a later time. To a node that does
 // not answer they end when they would have.
-func (e *Elsewhere) Renew(ctx context.Context, app, user string, expires time.Time) {
+func (e *OtherNodes) Renew(ctx context.Context, app, user string, expires time.Time) {
 	until := expires.UnixMilli()
 	e.each(ctx, func(ctx context.Context, node string) error {
 		_, err := e.ask(ctx, node, &question{App: app, Users: []string{user}, Until: until})
@@ -112,7 +112,7 @@ func (e *Elsewhere) Renew(ctx context.Context, app, user string, expires time.Ti
 }
 
 // each asks all nodes at the same time, and waits for their answers, as long as patience lasts.
-func (e *Elsewhere) each(ctx context.Context, f func(ctx context.Context, node string) error) {
+func (e *OtherNodes) each(ctx context.Context, f func(ctx context.Context, node string) error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var asking sync.WaitGroup
@@ -128,7 +128,7 @@ func (e *Elsewhere) each(ctx context.Context, f func(ctx context.Context, node s
 	asking.Wait()
 }
 
-func (e *Elsewhere) ask(ctx context.Context, node string, q *question) (x reply, err error) {
+func (e *OtherNodes) ask(ctx context.Context, node string, q *question) (x reply, err error) {
 	text, err := json.Marshal(q)
 	if err == nil {
 		text, err = e.o.Bus.Ask(ctx, node, text)

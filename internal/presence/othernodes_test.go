@@ -92,7 +92,7 @@ func (s *sessions) until(user string) time.Time {
 }
 
 // node runs one until kill.
-func (w *world) node(t *testing.T, name string, s Sessions, others ...string) (e *Elsewhere, kill func()) {
+func (w *world) node(t *testing.T, name string, s Sessions, others ...string) (e *OtherNodes, kill func()) {
 	e = New(Options{Node: name, Others: func() []string { return others }, Bus: w, Registerer: prometheus.NewRegistry()})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

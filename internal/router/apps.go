@@ -31,8 +31,9 @@ const (
 	rememberMost = 1024
 )
 
-// remembered are settings that another node has told, for a node that has no partition at all.
-type remembered struct {
+// settingsCache has the settings of apps as other nodes told them, for a node without a copy of any
+// partition.
+type settingsCache struct {
 	mu  sync.Mutex
 	all map[string]told
 }
@@ -43,7 +44,7 @@ type told struct {
 	at    time.Time
 }
 
-func (r *remembered) get(app string, entry uint64) (configuredAs, bool) {
+func (r *settingsCache) get(app string, entry uint64) (configuredAs, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	x, known := r.all[app]
@@ -51,14 +52,14 @@ func (r *remembered) get(app string, entry uint64) (configuredAs, bool) {
 }
 
 // latest is what was told last, however long ago.
-func (r *remembered) latest(app string) (configuredAs, bool) {
+func (r *settingsCache) latest(app string) (configuredAs, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	x, known := r.all[app]
 	return x.configuredAs, known
 }
 
-func (r *remembered) put(app string, x told) {
+func (r *settingsCache) put(app string, x told) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.all == nil || len(r.all) >= rememberMost {
@@ -165,7 +166,7 @@ func (r *Router) Revisions() map[string][]uint64 {
 
 // PartAlerts returns what each partition has decided about the alerts of an app.
 func (r *Router) PartAlerts(app string) ([]projections.PartAlerts, error) {
-	return projector.OfEach(inAll(r, &partAlerts, &args{App: app}))
+	return projector.Collect(inAll(r, &partAlerts, &args{App: app}))
 }
 
 // Alerts returns the alerts of an app that are kept; see [projector.Projector.Alerts].

@@ -17,9 +17,9 @@ type Call func(ctx context.Context, partition int, args json.RawMessage) (any, e
 // has another node asked.
 func (r *Router) Handle(name string, f Call) { r.calls[name] = f }
 
-// Elsewhere has another node do what Handle names, with a copy of a partition that has an entry in
+// CallOther has another node do what Handle names, with a copy of a partition that has an entry in
 // it, and decodes what it answers. If no node can, the error says why; see [projector.ErrNoCopy].
-func (r *Router) Elsewhere(ctx context.Context, name string, partition int, upto uint64, with, result any) error {
+func (r *Router) CallOther(ctx context.Context, name string, partition int, upto uint64, with, result any) error {
 	text, err := json.Marshal(with)
 	if err != nil {
 		return fmt.Errorf("router: %s: %w", name, err)

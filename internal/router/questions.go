@@ -172,7 +172,7 @@ const (
 
 // problem makes of an error what goes to the node that asked.
 func problem(err error) *cluster.Problem {
-	p := &cluster.Problem{Code: cluster.Elsewhere, Text: err.Error()}
+	p := &cluster.Problem{Code: cluster.Unavailable, Text: err.Error()}
 	several, ambiguous := errors.AsType[*projections.AmbiguousError](err)
 	switch {
 	case errors.Is(err, projector.ErrFoldingAgain): // may wrap others
@@ -197,17 +197,17 @@ func problem(err error) *cluster.Problem {
 	return p
 }
 
-// said is an error of another node, in its words.
-type said struct {
+// remoteError is an error of another node, in its words.
+type remoteError struct {
 	text string
 	is   error
 }
 
 // Error implements error.
-func (e said) Error() string { return e.text }
+func (e remoteError) Error() string { return e.text }
 
 // Unwrap is which error it is.
-func (e said) Unwrap() error { return e.is }
+func (e remoteError) Unwrap() error { return e.is }
 
 // cause makes the error again.
 func cause(p *cluster.Problem) error {
@@ -219,11 +219,11 @@ func cause(p *cluster.Problem) error {
 	case codeGone:
 		return projector.ErrOutcomeGone
 	case codeOutside:
-		return said{p.Text, merkle.ErrOutside}
+		return remoteError{p.Text, merkle.ErrOutside}
 	case codeTooMany:
 		return projections.ErrTooManyCohorts
 	case codeTrimmed:
-		return said{p.Text, eventlog.ErrTrimmed}
+		return remoteError{p.Text, eventlog.ErrTrimmed}
 	case codeAmbiguous:
 		var several projections.AmbiguousError
 		if err := json.Unmarshal(p.Details, &several); err != nil {

@@ -43,7 +43,7 @@ func (r *Router) ReadRates(ctx context.Context, q projections.RateQuery) (page p
 
 func (r *Router) scanElsewhere(ctx context.Context, partition int, scan *projections.RateScan) error {
 	var share projections.RateShare
-	if err := r.Elsewhere(ctx, callRates, partition, 0, scan.At(), &share); err != nil {
+	if err := r.CallOther(ctx, callRates, partition, 0, scan.At(), &share); err != nil {
 		return fmt.Errorf("read rates: %w", err)
 	}
 	return scan.Add(share)

@@ -37,7 +37,7 @@ type Router struct {
 	// seen is the last entry of each partition that an answer of another node had in it: this node
 	// answers by itself again once it has come as far.
 	seen  []atomic.Uint64
-	apps  remembered
+	apps  settingsCache
 	calls map[string]Call
 	total *prometheus.CounterVec
 }

@@ -70,13 +70,13 @@ func newRouterOf(t *testing.T, partitions int, sparse bool, b *bus) (*Router, *p
 // again, a node that is slow or behind is just that, and what is nowhere is nowhere.
 func TestWhatIsSaidOfWhatNobodyAnswers(t *testing.T) {
 	behind := func(of eventlog.Position) *cluster.Answer {
-		return &cluster.Answer{Position: of, Problem: &cluster.Problem{Code: cluster.Elsewhere, Text: "late", Behind: true}}
+		return &cluster.Answer{Position: of, Problem: &cluster.Problem{Code: cluster.Unavailable, Text: "late", Behind: true}}
 	}
 	old := func(of eventlog.Position) *cluster.Answer {
 		return &cluster.Answer{Position: eventlog.Position{Partition: of.Partition, Sequence: of.Sequence - 1}, Result: []byte("true")}
 	}
 	gone := func(of eventlog.Position) *cluster.Answer {
-		return &cluster.Answer{Position: of, Problem: &cluster.Problem{Code: cluster.Elsewhere, Text: "it has left"}}
+		return &cluster.Answer{Position: of, Problem: &cluster.Problem{Code: cluster.Unavailable, Text: "it has left"}}
 	}
 	never := func(eventlog.Position) *cluster.Answer { return nil }
 	for name, test := range map[string]struct {
@@ -109,7 +109,7 @@ func TestWhatIsSaidOfWhatNobodyAnswers(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
 			var result bool
-			err := r.Elsewhere(ctx, "a call", 0, 7, struct{}{}, &result)
+			err := r.CallOther(ctx, "a call", 0, 7, struct{}{}, &result)
 			all := []error{projector.ErrNoCopy, projector.ErrLate, projector.ErrFoldingAgain}
 			for _, is := range all {
 				if errors.Is(err, is) != (is == test.want) {

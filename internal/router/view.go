@@ -126,7 +126,7 @@ func (r *Router) UserSettingsIn(app, name, peer, user string) (projections.UserS
 // UserSettings returns what a user has set for all of their conversations, as each partition has
 // it.
 func (r *Router) UserSettings(app, user string) ([]projections.UserSettings, error) {
-	return projector.OfEach(inAll(r, &userSettings, &args{App: app, User: user}))
+	return projector.Collect(inAll(r, &userSettings, &args{App: app, User: user}))
 }
 
 // Knows reports whether a user is, or ever was, in a conversation.

@@ -126,7 +126,7 @@ func TestPoisonIsListed(t *testing.T) {
 	defer response.Body.Close()
 	var body struct {
 		Total  int
-		Latest []vainEntry
+		Latest []deadLetter
 	}
 	text, _ := io.ReadAll(response.Body)
 	if err := json.Unmarshal(text, &body); err != nil || body.Total != 1 || len(body.Latest) != 1 {

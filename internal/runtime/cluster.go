@@ -100,8 +100,8 @@ func (s *Server) joinCluster(ctx context.Context, version string) error {
 	})
 	s.router = router.New(s.Projector, s.node.Asker(), s.feeds, s.registry)
 	s.answerOthers()
-	s.elsewhere = presence.New(presence.Options{Node: name, Others: s.node.Others, Bus: userBus, Registerer: s.registry})
-	s.fresh = cluster.NewFresh(s.Log, s.router)
+	s.otherNodes = presence.New(presence.Options{Node: name, Others: s.node.Others, Bus: userBus, Registerer: s.registry})
+	s.fresh = cluster.NewFreshReads(s.Log, s.router)
 	return nil
 }
 
@@ -186,7 +186,7 @@ func (c copies) Condemned(partition int) bool { return c.FoldingAgain(partition)
 type nodeState struct {
 	*router.Router
 	node  *cluster.Node
-	fresh *cluster.Fresh
+	fresh *cluster.FreshReads
 }
 
 // newestTimeout bounds how long a question for an unknown app looks for it in the log.
@@ -217,7 +217,7 @@ type folded interface {
 type positions struct {
 	folded
 	log   *eventlog.Log
-	fresh *cluster.Fresh
+	fresh *cluster.FreshReads
 	alone bool
 }
 
@@ -252,7 +252,7 @@ func (s *Server) positions() gateway.Positions {
 	if s.node != nil {
 		return positions{s.router, s.Log, s.fresh, false}
 	}
-	return positions{s.Projector, s.Log, cluster.NewFresh(s.Log, s.Projector), true}
+	return positions{s.Projector, s.Log, cluster.NewFreshReads(s.Log, s.Projector), true}
 }
 
 // freshness is how new what the edges answer is.
@@ -264,14 +264,14 @@ func (s *Server) freshness() *gateway.Freshness {
 	return f
 }
 
-// neighbours is the cluster as the HTTP API asks for it.
-type neighbours struct {
+// clusterAPI is the cluster as the HTTP API asks for it.
+type clusterAPI struct {
 	*cluster.Node
 	snapshots func() []any
 }
 
 // View implements [httpapi.Cluster].
-func (n neighbours) View() any {
+func (n clusterAPI) View() any {
 	v := n.Describe()
 	for k, last := range n.snapshots() {
 		v.Partitions[k].Snapshot = last
@@ -316,32 +316,32 @@ func changed(err error) error {
 }
 
 // Forget implements [httpapi.Cluster].
-func (n neighbours) Forget(ctx context.Context, node string) error {
+func (n clusterAPI) Forget(ctx context.Context, node string) error {
 	return changed(n.Node.Forget(ctx, node))
 }
 
 // SetCopies implements [httpapi.Cluster].
-func (n neighbours) SetCopies(ctx context.Context, copies int) error {
+func (n clusterAPI) SetCopies(ctx context.Context, copies int) error {
 	return changed(n.Node.SetCopies(ctx, copies))
 }
 
 // Drain implements [httpapi.Cluster].
-func (n neighbours) Drain(ctx context.Context, node string) error {
+func (n clusterAPI) Drain(ctx context.Context, node string) error {
 	return changed(n.Node.Drain(ctx, node))
 }
 
 // Undrain implements [httpapi.Cluster].
-func (n neighbours) Undrain(ctx context.Context, node string) error {
+func (n clusterAPI) Undrain(ctx context.Context, node string) error {
 	return changed(n.Node.Undrain(ctx, node))
 }
 
 // Move implements [httpapi.Cluster].
-func (n neighbours) Move(ctx context.Context, partition int, from, to string) error {
+func (n clusterAPI) Move(ctx context.Context, partition int, from, to string) error {
 	return changed(n.MoveCopy(ctx, cluster.Move{Partition: partition, From: from, To: to}))
 }
 
 // DropMove implements [httpapi.Cluster].
-func (n neighbours) DropMove(ctx context.Context, partition int) error {
+func (n clusterAPI) DropMove(ctx context.Context, partition int) error {
 	return changed(n.Node.DropMove(ctx, partition))
 }
 

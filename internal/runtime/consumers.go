@@ -29,13 +29,14 @@ type consumer struct {
 	name string
 	// off is one that is not configured.
 	off bool
-	// once is for one that acts on the world outside, as by writing into a database: of several
-	// nodes one has it at a time, and this names the right to. Each term begins with open and ends
-	// with Close; when a node is gone, or its consumer cannot go on, another one has it.
-	once string
+	// singleton, if set, names the right to run a consumer that only one node at a time may run,
+	// since it acts on the world outside, as by writing into a database. Each term begins with open
+	// and ends with Close; when a node is gone, or its consumer cannot go on, another node takes
+	// over.
+	singleton string
 	// open makes it, and asks no other server for anything: that may be down. right is that of this
-	// term, with the notes of those who had it before; nil unless it is one that is had once, on
-	// a node.
+	// term, with the notes of those who had it before; nil unless the consumer is a singleton and
+	// this is a node.
 	open func(right *cluster.Writer) (runner, error)
 	// metrics are shown as long as the server runs; nil if there are none.
 	metrics prometheus.Collector
@@ -55,7 +56,7 @@ func (s *Server) consumers() []consumer {
 	return []consumer{
 		{name: "projector", last: true,
 			open: func(*cluster.Writer) (runner, error) { return runFunc(s.Projector.Run), nil }},
-		{name: "analytics", off: s.Archive == nil, once: sinkName, open: s.openAnalytics,
+		{name: "analytics", off: s.Archive == nil, singleton: sinkName, open: s.openAnalytics,
 			metrics:  &analyticsCollector{core: s.Core, analytics: s.filling.Load},
 			optional: "ClickHouse is not filled any more; nothing leaves the log until receiptd is started again"},
 		{name: "snapshots", off: s.cfg.State.SnapshotEvery == 0, metrics: &snapshotCollector{s.Core},
@@ -69,8 +70,8 @@ func (s *Server) openConsumers() (err error) {
 		if c.off {
 			continue
 		}
-		if c.once != "" && s.node != nil {
-			c.opened = onceConsumer{s, c}
+		if c.singleton != "" && s.node != nil {
+			c.opened = singletonConsumer{s, c}
 		} else if c.opened, err = c.open(nil); err != nil {
 			return fmt.Errorf("open %s: %w", c.name, err)
 		}
@@ -82,22 +83,22 @@ func (s *Server) openConsumers() (err error) {
 	return nil
 }
 
-// onceConsumer is a consumer that one node at a time runs.
-type onceConsumer struct {
+// singletonConsumer is a consumer that one node at a time runs.
+type singletonConsumer struct {
 	s *Server
 	c consumer
 }
 
 // Run implements runner. A node that cannot, for its disk is full or its state cannot be opened,
 // leaves it to another one.
-func (o onceConsumer) Run(ctx context.Context) error {
+func (o singletonConsumer) Run(ctx context.Context) error {
 	work := o.singleton()
 	work.Run(ctx)
 	return nil
 }
 
-func (o onceConsumer) singleton() cluster.Singleton {
-	work := o.s.singleton(o.c.once, o.s.bucket)
+func (o singletonConsumer) singleton() cluster.Singleton {
+	work := o.s.singleton(o.c.singleton, o.s.bucket)
 	work.Every, work.Work, work.Refusal = claimEvery, o.serve, "this node does not run "+o.c.name+" now"
 	work.Able = func() error { return cmp.Or(o.s.fit(), o.s.room(0)) }
 	return work
@@ -125,7 +126,7 @@ func (s *Server) fit() error {
 }
 
 // serve runs it until the context ends or another node has taken over.
-func (o onceConsumer) serve(ctx context.Context, right *cluster.Writer) error {
+func (o singletonConsumer) serve(ctx context.Context, right *cluster.Writer) error {
 	r, err := o.c.open(right)
 	if err != nil {
 		return err

@@ -87,10 +87,10 @@ func TestOneNodeHasWhatIsHadOnce(t *testing.T) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	ended := make(chan error, len(nodes))
 	for _, s := range nodes {
-		c := consumer{name: "probe", once: "probe", open: func(right *cluster.Writer) (runner, error) {
+		c := consumer{name: "probe", singleton: "probe", open: func(right *cluster.Writer) (runner, error) {
 			return &probe{s.node.Name(), right, terms, broken, &running}, nil
 		}}
-		go func() { ended <- onceConsumer{s.Server, c}.Run(ctx) }()
+		go func() { ended <- singletonConsumer{s.Server, c}.Run(ctx) }()
 	}
 	var first, second string
 	if _, err := fmt.Sscanf(<-terms, "%s after", &first); err != nil {
@@ -115,10 +115,10 @@ func TestNodeWithARefusedCopyGivesTheRightUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	ended := make(chan error, len(nodes))
 	for _, s := range nodes {
-		c := consumer{name: "probe", once: "probe", open: func(right *cluster.Writer) (runner, error) {
+		c := consumer{name: "probe", singleton: "probe", open: func(right *cluster.Writer) (runner, error) {
 			return &probe{s.node.Name(), right, terms, nil, &running}, nil
 		}}
-		go func() { ended <- onceConsumer{s.Server, c}.Run(ctx) }()
+		go func() { ended <- singletonConsumer{s.Server, c}.Run(ctx) }()
 	}
 	var first, second string
 	if _, err := fmt.Sscanf(<-terms, "%s after", &first); err != nil {
@@ -131,7 +131,7 @@ func TestNodeWithARefusedCopyGivesTheRightUp(t *testing.T) {
 		if err := s.Projector.Refuse(0, errors.New("it decides otherwise")); err != nil {
 			t.Fatal(err)
 		}
-		for _, work := range []cluster.Singleton{onceConsumer{s.Server, consumer{}}.singleton(), snapshotMaker{s.Server}.singleton(nil)} {
+		for _, work := range []cluster.Singleton{singletonConsumer{s.Server, consumer{}}.singleton(), snapshotMaker{s.Server}.singleton(nil)} {
 			if err := work.Able(); !errors.Is(err, cluster.ErrUnfit) {
 				t.Errorf("it may have the right: %v", err)
 			}
@@ -151,7 +151,7 @@ func TestNodeWithARefusedCopyGivesTheRightUp(t *testing.T) {
 	}
 	for _, s := range nodes { // else its end is that of a server that is at fault
 		if s.node.Name() == first {
-			if err := s.Projector.Drop(0); err != nil {
+			if err := s.Projector.DropCopy(0); err != nil {
 				t.Error(err)
 			}
 		}

@@ -51,14 +51,14 @@ type Core struct {
 	// Archive is ClickHouse; nil if there is none.
 	Archive *clickhouse.Store
 
-	data      string           // the directory
-	snapshots *snapshot.Reader // nil if there are none
-	minFree   int64            // bytes that the embedded log leaves free there
-	hub       *notify.Hub
-	inVain    *inVain
-	registry  *prometheus.Registry
-	lock      *flock.Flock
-	logger    *slog.Logger
+	data        string           // the directory
+	snapshots   *snapshot.Reader // nil if there are none
+	minFree     int64            // bytes that the embedded log leaves free there
+	hub         *notify.Hub
+	deadLetters *deadLetters
+	registry    *prometheus.Registry
+	lock        *flock.Flock
+	logger      *slog.Logger
 
 	// Of a node of a cluster; nil for a server that is alone.
 	feeds  *feed.Feeds
@@ -123,7 +123,7 @@ func openCore(ctx context.Context, cfg config.Config, way int, logger *slog.Logg
 	inTime, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	logCfg := logConfig(cfg, logger)
-	logCfg.Before = restoreFirst(cfg, logger)
+	logCfg.BeforeOpen = restoreFirst(cfg, logger)
 	if cfg.Cluster.Node != "" {
 		newRoster(cfg, logger).enlist(&logCfg)
 	}
@@ -158,7 +158,7 @@ func openCore(ctx context.Context, cfg config.Config, way int, logger *slog.Logg
 		}
 	}
 	c.registry = prometheus.NewRegistry()
-	c.inVain = newInVain(c.registry, logger)
+	c.deadLetters = newDeadLetters(c.registry, logger)
 	c.hub = notify.New(c.Log.Partitions(), notify.Options{
 		// Half of the 50 ms in which an author hears of a reader in the middle: the other
 		// half is for the way there.
@@ -170,7 +170,7 @@ func openCore(ctx context.Context, cfg config.Config, way int, logger *slog.Logg
 		CacheBytes:      int(cfg.State.CacheSize),
 		CheckpointEvery: cfg.State.CheckpointInterval,
 		Intake:          c.Log,
-		InVain:          c.inVain.add,
+		DeadLetters:     c.deadLetters.add,
 		StartOver:       way != asItIs,
 		Keep:            way == keepOld,
 		Logger:          logger,
@@ -194,7 +194,8 @@ func openCore(ctx context.Context, cfg config.Config, way int, logger *slog.Logg
 	return c, nil
 }
 
-// failing is a log that may come to store nothing any more. [eventlog.Log] is one.
+// failing is a log that may fail for good, so that nothing is stored until the process is started
+// again. [eventlog.Log] is one.
 type failing interface {
 	Failed() <-chan struct{}
 	Err() error

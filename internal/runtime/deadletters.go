@@ -20,26 +20,26 @@ import (
 )
 
 const (
-	// maxInVain bounds the entries that are kept.
-	maxInVain = 100
-	// maxInVainData bounds what is shown of an entry, in bytes.
-	maxInVainData = 4 << 10
+	// maxDeadLetters bounds the entries that are kept.
+	maxDeadLetters = 100
+	// maxDeadLetterData bounds what is shown of an entry, in bytes.
+	maxDeadLetterData = 4 << 10
 )
 
-// inVain makes seen what outside producers published and nobody took: it is counted, logged, and
-// the latest are kept. They were acknowledged as stored, so that nobody else would tell.
-type inVain struct {
+// deadLetters are the entries of outside producers that had no effect. They were acknowledged as
+// stored, so nobody else tells of them: they are counted and logged, and the latest are kept.
+type deadLetters struct {
 	logger  *slog.Logger
 	total   *prometheus.CounterVec // by reason
 	lines   *rate.Limiter
 	mu      sync.Mutex
-	latest  []vainEntry // oldest first
-	unknown uint64      // of apps that do not exist
-	silent  int         // not logged since the last line
+	latest  []deadLetter // oldest first
+	unknown uint64       // of apps that do not exist
+	silent  int          // not logged since the last line
 }
 
-// vainEntry is an entry without effect, as the API shows it.
-type vainEntry struct {
+// deadLetter is an entry without effect, as the API shows it.
+type deadLetter struct {
 	Partition int    `json:"partition"`
 	Sequence  uint64 `json:"sequence"`
 	Time      string `json:"time"`
@@ -54,12 +54,12 @@ type vainEntry struct {
 
 // Reasons: values of the metric's label.
 const (
-	inVainPoison = "poison"
-	inVainApp    = "app_not_found"
+	deadPoison     = "poison"
+	deadUnknownApp = "app_not_found"
 )
 
-func newInVain(registry prometheus.Registerer, logger *slog.Logger) *inVain {
-	v := &inVain{
+func newDeadLetters(registry prometheus.Registerer, logger *slog.Logger) *deadLetters {
+	v := &deadLetters{
 		logger: logger,
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "receiptd_ingress_in_vain_total", Help: "Entries of outside producers without effect since the start, by reason.",
@@ -67,19 +67,19 @@ func newInVain(registry prometheus.Registerer, logger *slog.Logger) *inVain {
 		lines: rate.NewLimiter(rate.Every(time.Second), 5),
 	}
 	registry.MustRegister(v.total)
-	for _, reason := range []string{inVainPoison, inVainApp} {
+	for _, reason := range []string{deadPoison, deadUnknownApp} {
 		v.total.WithLabelValues(reason)
 	}
 	return v
 }
 
-// add is for [projector.Options.InVain]. It does not hold up the fold.
-func (v *inVain) add(x projector.InVain) {
-	e := vainEntry{Partition: x.Partition, Sequence: x.Sequence, Time: string(events.AppendTime(nil, x.At)), Reason: x.Reason, unknownApp: x.UnknownApp}
+// add is for [projector.Options.DeadLetters]. It does not hold up the fold.
+func (v *deadLetters) add(x projector.DeadLetter) {
+	e := deadLetter{Partition: x.Partition, Sequence: x.Sequence, Time: string(events.AppendTime(nil, x.At)), Reason: x.Reason, unknownApp: x.UnknownApp}
 	e.show(x.Subject, x.Data)
-	reason := inVainPoison
+	reason := deadPoison
 	if x.UnknownApp {
-		reason = inVainApp
+		reason = deadUnknownApp
 	}
 	v.total.WithLabelValues(reason).Inc()
 	v.mu.Lock()
@@ -87,7 +87,7 @@ func (v *inVain) add(x projector.InVain) {
 	if x.UnknownApp {
 		v.unknown++
 	}
-	if v.latest = append(v.latest, e); len(v.latest) > maxInVain {
+	if v.latest = append(v.latest, e); len(v.latest) > maxDeadLetters {
 		v.latest = slices.Delete(v.latest, 0, 1)
 	}
 	if !v.lines.Allow() {
@@ -101,9 +101,9 @@ func (v *inVain) add(x projector.InVain) {
 }
 
 // show fills in what was published.
-func (e *vainEntry) show(subject string, data []byte) {
+func (e *deadLetter) show(subject string, data []byte) {
 	e.Subject = subject
-	data = data[:min(len(data), maxInVainData)]
+	data = data[:min(len(data), maxDeadLetterData)]
 	if utf8.Valid(data) {
 		e.Data = string(data)
 	} else {
@@ -112,10 +112,10 @@ func (e *vainEntry) show(subject string, data []byte) {
 }
 
 // unknownApps are the events of apps that do not exist: how many since the start, and the latest.
-func (v *inVain) unknownApps() (total uint64, latest []vainEntry) {
+func (v *deadLetters) unknownApps() (total uint64, latest []deadLetter) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	latest = []vainEntry{}
+	latest = []deadLetter{}
 	for _, e := range v.latest {
 		if e.unknownApp {
 			latest = append(latest, e)
@@ -124,25 +124,25 @@ func (v *inVain) unknownApps() (total uint64, latest []vainEntry) {
 	return v.unknown, latest
 }
 
-// line says it on the page, in a few words; empty if there is nothing to say.
-func (v *inVain) shown() []web.InVain {
+// shown are the latest, newest first, for the page.
+func (v *deadLetters) shown() []web.DeadLetter {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	var list []web.InVain
+	var list []web.DeadLetter
 	for _, e := range slices.Backward(v.latest) {
-		x := web.InVain{When: e.Time, Reason: e.Reason, Subject: e.Subject, Data: e.Data}
+		x := web.DeadLetter{When: e.Time, Reason: e.Reason, Subject: e.Subject, Data: e.Data}
 		if e.Bytes != nil {
 			x.Data = string(mustJSON(e.Bytes))
 		}
-		if list = append(list, x); len(list) == maxInVainShown {
+		if list = append(list, x); len(list) == maxDeadLettersShown {
 			break
 		}
 	}
 	return list
 }
 
-// maxInVainShown bounds what the page shows.
-const maxInVainShown = 10
+// maxDeadLettersShown bounds what the page shows.
+const maxDeadLettersShown = 10
 
 func mustJSON(v any) []byte {
 	text, err := json.Marshal(v)
@@ -156,15 +156,15 @@ func mustJSON(v any) []byte {
 // it, and the events of apps that do not exist.
 func (a *admin) poison(w http.ResponseWriter, r *http.Request) {
 	total, latest := a.core.Projector.Poison()
-	list := make([]vainEntry, len(latest))
+	list := make([]deadLetter, len(latest))
 	for i, x := range latest {
-		list[i] = vainEntry{Partition: x.Partition, Sequence: x.Sequence, Time: string(events.AppendTime(nil, x.At)), Reason: x.Reason}
+		list[i] = deadLetter{Partition: x.Partition, Sequence: x.Sequence, Time: string(events.AppendTime(nil, x.At)), Reason: x.Reason}
 		// What has left the log is listed without.
 		if entry, err := a.entry(r.Context(), x.Partition, x.Sequence); err == nil {
 			list[i].show(entry.Subject, entry.Data)
 		}
 	}
-	unknown, apps := a.core.inVain.unknownApps()
+	unknown, apps := a.core.deadLetters.unknownApps()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{
 		"total": total, "latest": list, "unknown_app": map[string]any{"total": unknown, "latest": apps},

@@ -63,7 +63,7 @@ type Examination struct {
 	// StateBytes of tables were read against their checksums.
 	StateBytes int64 `json:"state_bytes"`
 	// ClickHouse is where the sink stands; nil if there is none, or it could not be asked.
-	ClickHouse *SinkStand `json:"clickhouse,omitempty"`
+	ClickHouse *SinkStatus `json:"clickhouse,omitempty"`
 }
 
 // Examine looks at everything that lies in the data directory of a stopped server, at ClickHouse if
@@ -122,7 +122,7 @@ var remedies = map[string]string{
 	eventlog.CodeStreamForeign:  "this is another log than the one that was acknowledged: bring that one back, or take this one: receiptctl repair --data DIR --accept-loss",
 	eventlog.CodeWitnessDamaged: "if the log itself is without findings: receiptctl repair --data DIR --accept-loss begins a new witness",
 	eventlog.CodeWitnessMissing: "nothing: the next start begins a new witness; what the log may have lost before cannot be told",
-	eventlog.CodeBlockKept:      "nothing: the next start puts it back from its second name",
+	eventlog.CodeBlockKept:      "nothing: the next start puts it back from its hard link",
 	eventlog.CodeTornTail:       "nothing: the next start cuts it off",
 	foundStateCorrupt:           "nothing: the next start puts the state aside and folds it again from the log",
 	foundStateAside:             "nothing: it is removed when the state that is folded in its place is complete and proven",
@@ -228,8 +228,8 @@ func (x *Examination) note(root, kind string) error {
 	if kind != analyticsDir {
 		return nil
 	}
-	path, err := analytics.CheckNote(root)
-	if errors.Is(err, analytics.ErrNoteLost) {
+	path, err := analytics.CheckIntent(root)
+	if errors.Is(err, analytics.ErrIntentLost) {
 		x.add(eventlog.Finding{Code: foundSinkNote, File: path, What: err.Error()})
 		err = nil
 	}

@@ -38,7 +38,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 	var nodes httpapi.Cluster
 	var clusterPage func() web.Cluster
 	if s.node != nil {
-		nodes, clusterPage = neighbours{s.node, s.lastSnapshots}, s.clusterPage
+		nodes, clusterPage = clusterAPI{s.node, s.lastSnapshots}, s.clusterPage
 	}
 	return httpapi.New(httpapi.Config{
 		Positions:       s.positions(),
@@ -66,7 +66,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		Scrub:           s.scrubber.line,
 		Snapshots:       s.lastSnapshots,
 		Writable:        s.Core.writable,
-		InVain:          s.inVain.shown,
+		DeadLetters:     s.deadLetters.shown,
 		PartitionStatus: s.partitionStatus,
 		PrivateTotals:   s.cfg.HTTP.PrivateTotals(),
 		Version:         version,
@@ -93,7 +93,7 @@ func (s *Server) state() edgeState {
 // notaries are who makes proofs.
 func (s *Server) notaries() httpapi.Notary {
 	if s.node != nil {
-		return notaries{s.notary, s.router}
+		return routedNotary{s.notary, s.router}
 	}
 	return s.notary
 }

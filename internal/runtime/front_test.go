@@ -114,7 +114,7 @@ func (r *running) get(path, key string) (status int, body string) {
 func TestUnencryptedKeysAreWarnedOf(t *testing.T) {
 	for _, test := range []struct {
 		listen  string
-		proxies config.Words
+		proxies config.CommaList
 		warned  bool
 	}{
 		{"0.0.0.0:0", "", true}, {"0.0.0.0:0", "10.0.0.0/8", false}, {"127.0.0.1:0", "", false},

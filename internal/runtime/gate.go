@@ -22,7 +22,7 @@ func newFront(cfg config.HTTP, next http.Handler) *gateway.Front {
 
 // gate turns questions and events away until the state has everything that the log held at the
 // start: before that an app that exists looks unknown, and counts look smaller than they were.
-type gate struct {
+type readinessGate struct {
 	next http.Handler
 	open atomic.Bool
 }
@@ -31,7 +31,7 @@ type gate struct {
 const drainBytes = 16 << 20
 
 // ServeHTTP passes a request on, or says that the server is not ready.
-func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (g *readinessGate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !g.open.Load() && needsState(r.URL.Path) {
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusServiceUnavailable, "not_ready", "the server is starting: it has not folded all of the log yet")

@@ -75,7 +75,7 @@ func parseRestoreClaim(text []byte) (c restoreClaim, err error) {
 }
 
 // into is a restore of a backup into a cluster.
-type into struct {
+type clusterRestore struct {
 	backup   *backup.Backup
 	conn     *nats.Conn
 	replicas int
@@ -92,7 +92,7 @@ func backupName(b *backup.Backup) string { return b.Log + "@" + b.Made.UTC().For
 
 // run restores the backup beside, proves it there, and brings it into the cluster, from where on it
 // is the log. What was interrupted goes on; what is done already is left alone.
-func (i *into) run(ctx context.Context) (done Restored, err error) {
+func (i *clusterRestore) run(ctx context.Context) (done Restored, err error) {
 	there, err := i.there(ctx)
 	if there {
 		return Restored{Already: true}, i.tidy(ctx)
@@ -107,7 +107,7 @@ func (i *into) run(ctx context.Context) (done Restored, err error) {
 		i.logger.Warn("the state of the backup could not be folded and compared", "reason", done.Unproven)
 	}
 	local := filepath.Join(i.work, restoringDir)
-	m := &eventlog.Moving{
+	m := &eventlog.Mover{
 		Conn: i.conn, Dir: filepath.Join(local, logDir), Witness: filepath.Join(local, witnessDir), Replicas: i.replicas, Backup: backupName(i.backup),
 		Logger: i.logger, Progress: func(sent, total int64) {
 			if i.progress != nil {
@@ -130,7 +130,7 @@ func (i *into) run(ctx context.Context) (done Restored, err error) {
 }
 
 // there reports whether the cluster has the log of the backup.
-func (i *into) there(ctx context.Context) (bool, error) {
+func (i *clusterRestore) there(ctx context.Context) (bool, error) {
 	name := ""
 	err := retry(ctx, i.logger, func(ctx context.Context) (err error) {
 		name, err = eventlog.Restored(ctx, i.conn)
@@ -148,7 +148,7 @@ func (i *into) there(ctx context.Context) (bool, error) {
 }
 
 // prove restores the backup to a directory beside, and folds it there, unless that was done before.
-func (i *into) prove(ctx context.Context) (done Restored, err error) {
+func (i *clusterRestore) prove(ctx context.Context) (done Restored, err error) {
 	local := filepath.Join(i.work, restoringDir)
 	proven := struct {
 		Backup string
@@ -175,7 +175,7 @@ func (i *into) prove(ctx context.Context) (done Restored, err error) {
 
 // claim makes this process the only one that restores, for good: only what has its holder's name
 // goes on. Until it is sure that the cluster had nothing before, nothing may be removed there.
-func (i *into) claim(ctx context.Context, m *eventlog.Moving) error {
+func (i *clusterRestore) claim(ctx context.Context, m *eventlog.Mover) error {
 	ctx, cancel := context.WithTimeout(ctx, peersTimeout)
 	defer cancel()
 	return retry(ctx, i.logger, func(ctx context.Context) (err error) {
@@ -215,7 +215,7 @@ func (i *into) claim(ctx context.Context, m *eventlog.Moving) error {
 	}, errClaimed, eventlog.ErrOccupied)
 }
 
-func (i *into) put(ctx context.Context, c restoreClaim, revision uint64) (uint64, error) {
+func (i *clusterRestore) put(ctx context.Context, c restoreClaim, revision uint64) (uint64, error) {
 	text, err := json.Marshal(c)
 	if err != nil {
 		return 0, err
@@ -227,7 +227,7 @@ func (i *into) put(ctx context.Context, c restoreClaim, revision uint64) (uint64
 }
 
 // forget removes the claim.
-func (i *into) forget(ctx context.Context) error {
+func (i *clusterRestore) forget(ctx context.Context) error {
 	js, err := jetstream.New(i.conn)
 	if err != nil {
 		return err
@@ -239,7 +239,7 @@ func (i *into) forget(ctx context.Context) error {
 }
 
 // tidy removes what only the restore needed.
-func (i *into) tidy(ctx context.Context) error {
+func (i *clusterRestore) tidy(ctx context.Context) error {
 	if err := i.forget(ctx); err != nil {
 		i.logger.Warn("the note of a restore that is done is still in the cluster", "error", err)
 	}
@@ -247,7 +247,7 @@ func (i *into) tidy(ctx context.Context) error {
 }
 
 // giveSecrets makes the secrets of the backup those of the cluster, as its first node does.
-func (i *into) giveSecrets(ctx context.Context, local string) error {
+func (i *clusterRestore) giveSecrets(ctx context.Context, local string) error {
 	if len(i.backup.Secrets) == 0 {
 		return nil
 	}
@@ -290,7 +290,7 @@ func restoreFirst(cfg config.Config, logger *slog.Logger) func(context.Context, 
 		if err != nil {
 			return err
 		}
-		i := &into{backup: b, conn: nc, replicas: cfg.CopiesOfLog(), work: cfg.Data, holder: "node " + cfg.Cluster.Node, logger: logger}
+		i := &clusterRestore{backup: b, conn: nc, replicas: cfg.CopiesOfLog(), work: cfg.Data, holder: "node " + cfg.Cluster.Node, logger: logger}
 		_, err = i.run(ctx)
 		if errors.Is(err, errClaimed) {
 			logger.Info("another node restores the log", "reason", err)
@@ -342,7 +342,7 @@ func RestoreInto(ctx context.Context, b *backup.Backup, cfg config.Config, logge
 		return done, fmt.Errorf("connect: %w", err)
 	}
 	defer nc.Close()
-	i := &into{backup: b, conn: nc, replicas: cfg.Log.Replicas, work: cfg.Data, holder: "receiptctl " + holder, logger: logger, progress: progress}
+	i := &clusterRestore{backup: b, conn: nc, replicas: cfg.Log.Replicas, work: cfg.Data, holder: "receiptctl " + holder, logger: logger, progress: progress}
 	done, err = i.run(ctx)
 	done.Data = nc.ConnectedUrlRedacted()
 	return done, err

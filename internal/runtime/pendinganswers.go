@@ -24,15 +24,15 @@ const (
 // these may delay until the request's time is up. When there is too much of it, the answers of the
 // address that has most give way, the last one first, to those of an address that has less; others
 // are cut off, as whether the request did something is no longer for a status to say.
-type untaken struct {
+type pendingAnswers struct {
 	next    http.Handler
 	bytes   *fair.Slots
 	cut     prometheus.Counter
 	dropped prometheus.Counter
 }
 
-func newUntaken(next http.Handler, most int, registry prometheus.Registerer) *untaken {
-	a := &untaken{
+func newPendingAnswers(next http.Handler, most int, registry prometheus.Registerer) *pendingAnswers {
+	a := &pendingAnswers{
 		next: next, bytes: fair.NewSlots(most, nil),
 		cut: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "receiptd_http_answers_cut_total", Help: "Answers that were cut off, since too many bytes of answers waited to be taken.",
@@ -48,8 +48,8 @@ func newUntaken(next http.Handler, most int, registry prometheus.Registerer) *un
 }
 
 // ServeHTTP implements [http.Handler].
-func (a *untaken) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	answer := &untakenWriter{ResponseWriter: w, of: a, ctx: r.Context(), from: r.RemoteAddr}
+func (a *pendingAnswers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	answer := &pendingAnswerWriter{ResponseWriter: w, of: a, ctx: r.Context(), from: r.RemoteAddr}
 	a.next.ServeHTTP(answer, r)
 	if answer.cut.Load() {
 		panic(http.ErrAbortHandler) // here, as handlers may write in goroutines of their own
@@ -59,20 +59,20 @@ func (a *untaken) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 var errAnswerCut = errors.New("runtime: too many bytes of answers wait to be taken")
 
 // untakenWriter counts what waits in a Write.
-type untakenWriter struct {
+type pendingAnswerWriter struct {
 	http.ResponseWriter
-	of   *untaken
+	of   *pendingAnswers
 	ctx  context.Context // of the request
 	from string
 	cut  atomic.Bool
 }
 
 // Unwrap is for http.ResponseController.
-func (w *untakenWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *pendingAnswerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Write writes a part of the answer. If there is no room for it, nothing more of the answer is
 // written, and the client sees that it is not whole.
-func (w *untakenWriter) Write(p []byte) (int, error) {
+func (w *pendingAnswerWriter) Write(p []byte) (int, error) {
 	if w.cut.Load() {
 		return 0, errAnswerCut
 	}

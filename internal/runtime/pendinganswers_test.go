@@ -22,7 +22,7 @@ func TestAnswersThatAreNotTakenAreShared(t *testing.T) {
 				}
 				_, _ = w.Write(body)
 			})
-			a := newUntaken(large, 3*size, prometheus.NewRegistry())
+			a := newPendingAnswers(large, 3*size, prometheus.NewRegistry())
 			one, two := askers(t, a)
 			ask := []func(string) *http.Response{one, two}[version]
 			const greedy, other = "203.0.113.5", "203.0.113.6"
@@ -73,7 +73,7 @@ func TestAnswersOfOtherGoroutinesAreCutOff(t *testing.T) {
 				}()
 				<-done
 			})
-			a := newUntaken(apart, smallAnswer, prometheus.NewRegistry())
+			a := newPendingAnswers(apart, smallAnswer, prometheus.NewRegistry())
 			one, two := askers(t, a)
 			ask := []func(string) *http.Response{one, two}[version]
 			if n, err := io.Copy(io.Discard, ask("203.0.113.5").Body); n != 0 || err == nil {

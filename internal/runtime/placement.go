@@ -107,24 +107,24 @@ func (s *Server) calls() map[string]router.Call {
 
 // notaries are this node's notary and, for partitions that it does not answer for, those of others,
 // who have the same key.
-type notaries struct {
+type routedNotary struct {
 	*notary.Notary
 	router *router.Router
 }
 
 // elsewhere has another node do what this one could not.
-func elsewhere[R any](ctx context.Context, n notaries, here error, name string, partition int, x proofOf) (result R, err error) {
+func elsewhere[R any](ctx context.Context, n routedNotary, here error, name string, partition int, x proofOf) (result R, err error) {
 	if !errors.Is(here, projector.ErrFoldingAgain) {
 		return result, here
 	}
 	ctx, cancel := context.WithTimeout(ctx, proofMax)
 	defer cancel()
-	err = n.router.Elsewhere(ctx, name, partition, 0, x, &result)
+	err = n.router.CallOther(ctx, name, partition, 0, x, &result)
 	return result, err
 }
 
 // Checkpoint implements [httpapi.Notary].
-func (n notaries) Checkpoint(partition int, size uint64) (string, error) {
+func (n routedNotary) Checkpoint(partition int, size uint64) (string, error) {
 	signed, err := n.Notary.Checkpoint(partition, size)
 	if err == nil {
 		return signed, nil
@@ -133,7 +133,7 @@ func (n notaries) Checkpoint(partition int, size uint64) (string, error) {
 }
 
 // Consistency implements [httpapi.Notary].
-func (n notaries) Consistency(partition int, from, to uint64) (merkle.Consistency, error) {
+func (n routedNotary) Consistency(partition int, from, to uint64) (merkle.Consistency, error) {
 	c, err := n.Notary.Consistency(partition, from, to)
 	if err == nil {
 		return c, nil
@@ -142,7 +142,7 @@ func (n notaries) Consistency(partition int, from, to uint64) (merkle.Consistenc
 }
 
 // Inclusion implements [httpapi.Notary].
-func (n notaries) Inclusion(partition int, sequence, size uint64) (merkle.Inclusion, error) {
+func (n routedNotary) Inclusion(partition int, sequence, size uint64) (merkle.Inclusion, error) {
 	i, err := n.Notary.Inclusion(partition, sequence, size)
 	if err == nil {
 		return i, nil
@@ -151,7 +151,7 @@ func (n notaries) Inclusion(partition int, sequence, size uint64) (merkle.Inclus
 }
 
 // Evidence implements [httpapi.Notary].
-func (n notaries) Evidence(ctx context.Context, c events.Conversation, message, user string, whole bool) ([]byte, error) {
+func (n routedNotary) Evidence(ctx context.Context, c events.Conversation, message, user string, whole bool) ([]byte, error) {
 	file, err := n.Notary.Evidence(ctx, c, message, user, whole)
 	if err == nil {
 		return file, nil
@@ -176,7 +176,7 @@ func (c *Core) digest(ctx context.Context, partition int, upto uint64) (d projec
 			return d, err
 		}
 	}
-	err = c.router.Elsewhere(ctx, callDigest, partition, upto, struct{}{}, &d)
+	err = c.router.CallOther(ctx, callDigest, partition, upto, struct{}{}, &d)
 	return d, err
 }
 

@@ -21,7 +21,7 @@ const (
 
 const progressEvery = 200 * time.Millisecond
 
-// rebuilder rebuilds the state, for whoever asks this node for it.
+// rebuilder serves rebuilds and proofs of this node's state, for the API and for other nodes.
 type rebuilder struct{ core *Core }
 
 // options are those of a rebuild as a request has them.
@@ -116,7 +116,7 @@ func (a *admin) rebuild(name string) http.HandlerFunc {
 		lines := &lineWriter{w: w}
 		if node != "" && node != jobs.Node {
 			w.Header().Set("Content-Type", "application/x-ndjson")
-			last, err := jobs.Have(r.Context(), node, name+"?"+query.Encode(), func(line json.RawMessage) { lines.write(line) })
+			last, err := jobs.RunOn(r.Context(), node, name+"?"+query.Encode(), func(line json.RawMessage) { lines.write(line) })
 			if err != nil {
 				lines.write(failed("node_away", err))
 				return

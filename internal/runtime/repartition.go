@@ -151,7 +151,7 @@ func (s *Server) planRepartition(ctx context.Context, to int) (p RepartitionPlan
 	if s.node == nil {
 		err = alone(s.cfg)
 	} else {
-		err = errors.Join(s.node.AllKnow(ctx, eventlog.RepartitionLevel), cluster.AllSignOn(ctx, s.bucket))
+		err = errors.Join(s.node.AllKnow(ctx, eventlog.RepartitionLevel), cluster.AllSignedOn(ctx, s.bucket))
 	}
 	if err != nil {
 		return p, err
@@ -164,15 +164,16 @@ func (s *Server) announce(ctx context.Context, p RepartitionPlan) error {
 	if s.node == nil {
 		return nil
 	}
-	return cluster.Announce(ctx, s.bucket, p.From, p.To)
+	return cluster.BeginRepartition(ctx, s.bucket, p.From, p.To)
 }
 
 // Repartitions is how many partitions the log is to have before the server is started again; 0 = it
 // ended for another reason.
 func (s *Server) Repartitions() int { return int(s.repartitionTo.Load()) }
 
-// Again are the settings of a server that takes this one's place, at the same addresses.
-func (s *Server) Again() config.Config {
+// RestartConfig is the configuration of a server that takes this one's place, at the same
+// addresses.
+func (s *Server) RestartConfig() config.Config {
 	cfg := s.cfg
 	cfg.HTTP.Listen = s.Addr().String()
 	if addr := s.Log.IngressAddr(); addr != nil {

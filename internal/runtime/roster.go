@@ -35,21 +35,21 @@ const (
 // roster is this process on the roster of those that have the log of several nodes open.
 type roster struct {
 	cfg    config.Config
-	me     eventlog.Publisher
+	me     eventlog.PublisherID
 	logger *slog.Logger
 
 	partitions atomic.Int64 // that the log has at least
 }
 
 func newRoster(cfg config.Config, logger *slog.Logger) *roster {
-	return &roster{cfg: cfg, me: eventlog.Publisher{Node: cfg.Cluster.Node, Epoch: eventlog.NewEpoch()}, logger: logger}
+	return &roster{cfg: cfg, me: eventlog.PublisherID{Node: cfg.Cluster.Node, Epoch: eventlog.NewEpoch()}, logger: logger}
 }
 
 // enlist has a log sign on before it opens and off when it is closed.
 func (r *roster) enlist(o *eventlog.Config) {
-	before := o.Before
-	o.Epoch, o.AtLeast = r.me.Epoch, func() int { return int(r.partitions.Load()) }
-	o.Before = func(ctx context.Context, nc *nats.Conn) error {
+	before := o.BeforeOpen
+	o.Epoch, o.MinPartitions = r.me.Epoch, func() int { return int(r.partitions.Load()) }
+	o.BeforeOpen = func(ctx context.Context, nc *nats.Conn) error {
 		if before != nil {
 			if err := before(ctx, nc); err != nil {
 				return err
@@ -60,7 +60,7 @@ func (r *roster) enlist(o *eventlog.Config) {
 		}
 		return nil
 	}
-	o.After = func(ctx context.Context, nc *nats.Conn) {
+	o.OnClose = func(ctx context.Context, nc *nats.Conn) {
 		if err := r.signOff(ctx, nc); err != nil {
 			r.logger.Info("the log is closed and this node is still on the roster; a repartition will wait for it", "error", err)
 		}
@@ -164,7 +164,7 @@ func (r *roster) repartition(ctx context.Context, nc *nats.Conn, b *cluster.Buck
 	if err != nil {
 		return err
 	}
-	open, err := cluster.StillOpen(ctx, b)
+	open, err := cluster.OpenPublishers(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (r *roster) repartition(ctx context.Context, nc *nats.Conn, b *cluster.Buck
 	if err != nil {
 		return err
 	}
-	if err := cluster.Finished(ctx, b, to); err != nil {
+	if err := cluster.FinishRepartition(ctx, b, to); err != nil {
 		return err
 	}
 	r.logger.Info("the log was repartitioned; the states are split as they are folded on", "from", done.From, "to", done.To, "entries", done.ForkPoints)

@@ -35,7 +35,7 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	sdk      *sdk
-	gate     gate
+	gate     readinessGate
 	intake   *admission.Gate
 	requests requests
 	scrubber *scrubber
@@ -45,8 +45,8 @@ type Server struct {
 	// Of a node of a cluster; nil and empty if this server is alone. sessions are those of
 	// the page.
 	node        *cluster.Node
-	fresh       *cluster.Fresh
-	elsewhere   *presence.Elsewhere
+	fresh       *cluster.FreshReads
+	otherNodes  *presence.OtherNodes
 	life        string
 	releaseName func() // nil before the name is taken
 	sessions    *cluster.Bucket
@@ -112,7 +112,7 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 	s.http = s.gateway.Server()
 	s.http.RegisterOnShutdown(s.sdk.sessions.Drain)
 	s.gate.next = s.http.Handler
-	s.http.Handler = newFront(cfg.HTTP, newStreams(newUntaken(&s.gate, answersMost, s.registry), streamsMost, s.registry))
+	s.http.Handler = newFront(cfg.HTTP, newStreams(newPendingAnswers(&s.gate, answersMost, s.registry), streamsMost, s.registry))
 	if err := s.listen(); err != nil {
 		return s, fmt.Errorf("listen: %w", err)
 	}
@@ -185,7 +185,7 @@ func (s *Server) Run(ctx context.Context) error {
 		group.Go(func() error { return s.node.Serve(folding, s.router.Answer) })
 		group.Go(func() error { return s.feeds.Run(folding) })
 		group.Go(func() error { return s.jobs.Serve(s.draining) })
-		group.Go(func() error { return s.elsewhere.Run(folding, s.sdk.sessions) })
+		group.Go(func() error { return s.otherNodes.Run(folding, s.sdk.sessions) })
 		group.Go(func() error { s.watchRoster(failed); return nil })
 	}
 	group.Go(func() error {

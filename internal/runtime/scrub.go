@@ -256,7 +256,7 @@ func (x *scrubber) Collect(ch chan<- prometheus.Metric) {
 	}
 	send(descScrubBytes, prometheus.CounterValue, float64(read))
 	progress, ended, size := 0.0, 0.0, 0.0
-	unread := x.s.Log.Unread()
+	unread := x.s.Log.UninspectedBytes()
 	counts := map[string]int{eventlog.CodeBlockDamaged: 0}
 	if p := status.Last; p != nil {
 		ended, size = float64(p.Finished.Unix()), float64(p.Bytes)

@@ -66,13 +66,13 @@ func (s *Server) openSDK(ctx context.Context, tokens *gateway.Tokens) (*sdk, err
 	if err := try(func(ctx context.Context) (err error) { x.inbox, err = inbox.Open(ctx, nc, boxes); return err }); err != nil {
 		return nil, err
 	}
-	var elsewhere msync.Elsewhere
-	if s.elsewhere != nil {
-		elsewhere = s.elsewhere
+	var elsewhere msync.OtherNodes
+	if s.otherNodes != nil {
+		elsewhere = s.otherNodes
 	}
 	x.sessions = msync.New(msync.Config{
 		State: state, Log: core.Log, Commands: &commands{log: core.Log, projector: s.folds()},
-		Notify: core.hub, Inbox: x.inbox, IDs: x.ids, Tokens: tokens, Gate: s.intake, Partitions: core.Log.Partitions(), Elsewhere: elsewhere,
+		Notify: core.hub, Inbox: x.inbox, IDs: x.ids, Tokens: tokens, Gate: s.intake, Partitions: core.Log.Partitions(), OtherNodes: elsewhere,
 		Registerer: core.registry, Logger: core.logger,
 		Limits: msync.Limits{
 			Connections: cfg.SDK.MaxConnections, PerUser: cfg.SDK.MaxConnectionsPerUser, PendingPerAddress: cfg.SDK.PendingPerAddress,

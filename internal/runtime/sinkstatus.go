@@ -14,8 +14,8 @@ import (
 // sinkPatience is how long the doctor waits for an answer of ClickHouse.
 const sinkPatience = 10 * time.Second
 
-// SinkStand is what ClickHouse has of the log.
-type SinkStand struct {
+// SinkStatus is what ClickHouse has of the log.
+type SinkStatus struct {
 	clickhouse.Outline
 	Partitions []SinkPosition `json:"partitions"`
 }
@@ -53,11 +53,11 @@ func (x *Examination) askSink(ctx context.Context, dsn config.DSN) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	outline, err := s.Look(ctx)
+	outline, err := s.Inspect(ctx)
 	if err != nil {
 		return err
 	}
-	stand := SinkStand{Outline: outline}
+	stand := SinkStatus{Outline: outline}
 	for i := range x.Streams {
 		if log := &x.Streams[i]; log.Partition >= 0 && outline.Filled {
 			first, last, err := s.Archived(ctx, log.Partition)

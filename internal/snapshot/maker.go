@@ -27,7 +27,7 @@ type State interface {
 	// Serves reports whether there is a copy of a partition that has an entry in it.
 	Serves(partition int, sequence uint64) bool
 	// Export writes the state of a partition to a directory, which is not there yet.
-	Export(ctx context.Context, partition int, dir string) (store.Facts, error)
+	Export(ctx context.Context, partition int, dir string) (store.StateInfo, error)
 }
 
 // Maker makes snapshots, as the one writer.
@@ -181,7 +181,7 @@ func (m *Maker) snapshot(ctx context.Context, k int) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := m.Room(2 * total); err != nil { // of the state's second names, and to read it back
+	if err := m.Room(2 * total); err != nil { // of the state's hard links, and to read it back
 		return fmt.Errorf("snapshot: %w", err)
 	}
 	stored, err := m.storedFiles(ctx, k)
@@ -189,7 +189,7 @@ func (m *Maker) snapshot(ctx context.Context, k int) (err error) {
 		return err
 	}
 	made := manifest{
-		Version: manifestVersion, Partition: k, Partitions: m.Reader.Partitions, Made: began.UTC(), Node: m.Node, Facts: facts, Files: files,
+		Version: manifestVersion, Partition: k, Partitions: m.Reader.Partitions, Made: began.UTC(), Node: m.Node, StateInfo: facts, Files: files,
 	}
 	uploaded, err := m.store(ctx, &made, export, stored)
 	if err == nil {

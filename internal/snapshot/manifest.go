@@ -34,7 +34,7 @@ type manifest struct {
 	Made       time.Time `json:"made"`
 	// Node made it; empty for a server that is alone.
 	Node string `json:"node,omitempty"`
-	store.Facts
+	store.StateInfo
 	Files []File `json:"files"`
 }
 

@@ -18,7 +18,7 @@ func FuzzSnapshotManifest(f *testing.F) {
 	k := Kept{Sequence: 9, Digest: "d"}
 	add := func(files ...File) {
 		text, err := json.Marshal(manifest{
-			Version: manifestVersion, Partitions: 2, Made: time.Unix(1_700_000_000, 0).UTC(), Facts: store.Facts{Sequence: 9, Digest: "d", Level: 1}, Files: files,
+			Version: manifestVersion, Partitions: 2, Made: time.Unix(1_700_000_000, 0).UTC(), StateInfo: store.StateInfo{Sequence: 9, Digest: "d", Level: 1}, Files: files,
 		})
 		if err != nil {
 			f.Fatal(err)
@@ -38,7 +38,7 @@ func FuzzSnapshotManifest(f *testing.F) {
 			return
 		}
 		if m.Sequence != k.Sequence || m.Digest != k.Digest || m.Level < 1 {
-			t.Errorf("%q: %+v", text, m.Facts)
+			t.Errorf("%q: %+v", text, m.StateInfo)
 		}
 		seen := map[string]bool{}
 		for _, x := range m.Files {

@@ -132,7 +132,7 @@ const fetchRounds = 3
 
 // Fetch implements the projector's Snapshots: it writes the files of the newest snapshot that is
 // good, and that use has nothing against, to a directory.
-func (r *Reader) Fetch(ctx context.Context, partition int, dir string, use func(store.Facts) error) (f store.Facts, ok bool, err error) {
+func (r *Reader) Fetch(ctx context.Context, partition int, dir string, use func(store.StateInfo) error) (f store.StateInfo, ok bool, err error) {
 	var tried []Kept
 	for range fetchRounds {
 		kept, err := r.kept(ctx, partition)
@@ -148,7 +148,7 @@ func (r *Reader) Fetch(ctx context.Context, partition int, dir string, use func(
 				return f, false, context.Cause(ctx)
 			}
 			if err == nil {
-				return m.Facts, true, nil
+				return m.StateInfo, true, nil
 			}
 			if !r.passOver(partition, &kept[i], err) {
 				return f, false, err
@@ -180,7 +180,7 @@ func (r *Reader) passOver(partition int, k *Kept, err error) bool {
 	return true
 }
 
-func (r *Reader) fetch(ctx context.Context, partition int, k *Kept, dir string, use func(store.Facts) error) (m manifest, err error) {
+func (r *Reader) fetch(ctx context.Context, partition int, k *Kept, dir string, use func(store.StateInfo) error) (m manifest, err error) {
 	if m, err = r.manifest(ctx, k); err != nil {
 		return m, err
 	}
@@ -192,7 +192,7 @@ func (r *Reader) fetch(ctx context.Context, partition int, k *Kept, dir string, 
 	case m.Partition != partition || !grownTo(m.Partitions, r.Partitions):
 		return m, fmt.Errorf("%w: it is of partition %d of %d", errUnfit, m.Partition, m.Partitions)
 	}
-	if err := use(m.Facts); err != nil {
+	if err := use(m.StateInfo); err != nil {
 		return m, fmt.Errorf("%w: %w", errUnfit, err)
 	}
 	return m, r.files(ctx, &m, dir, nil)
@@ -231,9 +231,9 @@ func (r *Reader) files(ctx context.Context, m *manifest, dir string, pace func(b
 	if err := atomicfile.SyncDir(dir); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
-	facts, err := store.Look(ctx, dir)
-	if err == nil && facts != m.Facts {
-		err = fmt.Errorf("%w: its state is %+v, the manifest says %+v", errDamaged, facts, m.Facts)
+	facts, err := store.Inspect(ctx, dir)
+	if err == nil && facts != m.StateInfo {
+		err = fmt.Errorf("%w: its state is %+v, the manifest says %+v", errDamaged, facts, m.StateInfo)
 	}
 	return err
 }

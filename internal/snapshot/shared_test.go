@@ -53,7 +53,7 @@ func (w *world) unfinished(k int) (made manifest) {
 	w.t.Helper()
 	export := filepath.Join(w.t.TempDir(), "export")
 	var err error
-	if made.Facts, err = w.live.Export(w.ctx, k, export); err == nil {
+	if made.StateInfo, err = w.live.Export(w.ctx, k, export); err == nil {
 		made.Partition = k
 		made.Files, _, err = listFiles(export, w.maker.waitFor(w.ctx))
 	}

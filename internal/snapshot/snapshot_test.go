@@ -123,7 +123,7 @@ func (w *world) kept() []Kept {
 // fetched is the entry of the snapshot of the partition that one would begin from; 0 for none.
 func (w *world) fetched() uint64 {
 	w.t.Helper()
-	f, ok, err := w.reader.Fetch(w.ctx, w.k, w.t.TempDir(), func(store.Facts) error { return nil })
+	f, ok, err := w.reader.Fetch(w.ctx, w.k, w.t.TempDir(), func(store.StateInfo) error { return nil })
 	if err != nil {
 		w.t.Fatal(err)
 	}

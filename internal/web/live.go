@@ -21,13 +21,13 @@ type Status struct {
 	// Scrub says in a few words what reading all files through has come to; empty if nothing
 	// does that.
 	Scrub string
-	// InVain is what NATS clients published lately and had no effect, newest first. It is shown
-	// only to those who are signed in.
-	InVain []InVain
+	// DeadLetters is what NATS clients published lately and had no effect, newest first. It is
+	// shown only to those who are signed in.
+	DeadLetters []DeadLetter
 }
 
-// InVain is an entry of the log without effect.
-type InVain struct {
+// DeadLetter is an entry of the log without effect.
+type DeadLetter struct {
 	// When is the time in RFC 3339, Subject what it was published to by the server's mapping, and
 	// Data what it holds.
 	When, Reason, Subject, Data string
@@ -160,14 +160,14 @@ func perSecond(before, after uint64, seconds float64) float64 {
 // liveView is what the start page shows of the whole server.
 type liveView struct {
 	Status
-	Uptime          string
-	Rate, Lag       string
-	Ack             string
-	Accepted        string
-	Throughput      figure
-	LagFigure       figure
-	PartitionsTable table
-	InVainTable     table // without rows if there is nothing to show
+	Uptime           string
+	Rate, Lag        string
+	Ack              string
+	Accepted         string
+	Throughput       figure
+	LagFigure        figure
+	PartitionsTable  table
+	DeadLettersTable table // without rows if there is nothing to show
 }
 
 func (p *Page) live() (*liveView, error) {
@@ -184,9 +184,9 @@ func (p *Page) live() (*liveView, error) {
 			count(x.Partition), count(x.Stored), count(x.Applied), count(x.lag()), count(x.Queued), ack(x.Ack),
 		})
 	}
-	v.InVainTable.Head = []string{"Published", "Why it has no effect", "Subject in the log", "Data"}
-	for _, x := range status.InVain {
-		v.InVainTable.Rows = append(v.InVainTable.Rows, []string{x.When, x.Reason, x.Subject, clip(x.Data)})
+	v.DeadLettersTable.Head = []string{"Published", "Why it has no effect", "Subject in the log", "Data"}
+	for _, x := range status.DeadLetters {
+		v.DeadLettersTable.Rows = append(v.DeadLettersTable.Rows, []string{x.When, x.Reason, x.Subject, clip(x.Data)})
 	}
 	v.Lag, v.Ack = count(lag), ack(slowest)
 	recent, err := p.recent()

@@ -351,12 +351,12 @@ func TestViewsAreMadeSideBySide(t *testing.T) {
 	running.Wait()
 }
 
-// What was published in vain may hold anything, and is only for those who are signed in.
-func TestWhatWasPublishedInVain(t *testing.T) {
+// A dead letter may hold anything, and is only for those who are signed in.
+func TestDeadLettersAreShown(t *testing.T) {
 	f := filled()
-	f.status.InVain = []InVain{{When: "2026-03-04T12:00:00.000Z", Reason: "malformed JSON", Subject: "receipts.v1.0.x", Data: "<b>" + strings.Repeat("x", 1000)}}
+	f.status.DeadLetters = []DeadLetter{{When: "2026-03-04T12:00:00.000Z", Reason: "malformed JSON", Subject: "receipts.v1.0.x", Data: "<b>" + strings.Repeat("x", 1000)}}
 	b := newBrowser(t, f)
-	if body := b.get("/", 200).body; strings.Contains(body, "malformed JSON") || strings.Contains(body, "in vain") {
+	if body := b.get("/", 200).body; strings.Contains(body, "malformed JSON") || strings.Contains(body, "Dead letters") {
 		t.Error("it is shown to everybody")
 	}
 	b.signIn()

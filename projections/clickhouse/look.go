@@ -8,7 +8,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
-// Outline is what [Store.Look] finds.
+// Outline says what there is of the database, without its rows: see [Store.Inspect].
 type Outline struct {
 	Version string `json:"version"`
 	// Filled is false where the database or the table events is missing: nothing was stored yet.
@@ -17,11 +17,11 @@ type Outline struct {
 	Pending int `json:"pending_migrations"`
 }
 
-// Look connects and says what is there, as far as [Store.Ready] would go by it, and changes
+// Inspect connects and says what is there, as far as [Store.Ready] would go by it, and changes
 // nothing. The error wraps [ErrVersion] or [ErrSchema] for a ClickHouse that Ready refuses; after
 // any other one it may answer later. It takes the place of Ready for [Store.Archived], whose answer
 // may then lag behind other replicas.
-func (s *Store) Look(ctx context.Context) (o Outline, err error) {
+func (s *Store) Inspect(ctx context.Context) (o Outline, err error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	there, err := s.hasDatabase(ctx)

@@ -8,8 +8,8 @@ import (
 	"github.com/receiptd/receiptd/projections"
 )
 
-// Facts tell a state from any other one.
-type Facts struct {
+// StateInfo identifies a state: where it stands in the log, by which rules, and its digest.
+type StateInfo struct {
 	// Sequence is the last entry folded, and Fingerprint tells that from another one.
 	Sequence    uint64 `json:"sequence"`
 	Fingerprint uint64 `json:"fingerprint"`
@@ -25,7 +25,7 @@ type Facts struct {
 }
 
 // Export writes the state of the last committed checkpoint to a directory, which must not be there:
-// files that [Open] opens. Tables get second names where the file system has them, and so cost no
+// files that [Open] opens. Tables get hard links where the file system has them, and so cost no
 // room until the store lets go of them. No commit may be made meanwhile.
 func (s *Store) Export(dir string) error {
 	if err := s.Flush(); err != nil {
@@ -37,8 +37,8 @@ func (s *Store) Export(dir string) error {
 	return nil
 }
 
-// Facts reads all of the state.
-func (s *Snapshot) Facts(ctx context.Context) (f Facts, err error) {
+// Info reads all of the state.
+func (s *Snapshot) Info(ctx context.Context) (f StateInfo, err error) {
 	if f.Sequence, f.Fingerprint, err = projections.StoredPosition(s.Get); err != nil {
 		return f, err
 	}
@@ -59,11 +59,11 @@ func (s *Snapshot) Facts(ctx context.Context) (f Facts, err error) {
 	return f, err
 }
 
-// Look reads all of the state in a directory, which is not open, and changes nothing. The error is
-// [ErrCorrupt] as in [Open].
-func Look(ctx context.Context, dir string) (f Facts, err error) {
+// Inspect reads all of the state in a directory, which is not open, and changes nothing. The error
+// is [ErrCorrupt] as in [Open].
+func Inspect(ctx context.Context, dir string) (f StateInfo, err error) {
 	err = lookAt(dir, func(s *Snapshot) error {
-		f, err = s.Facts(ctx)
+		f, err = s.Info(ctx)
 		return err
 	})
 	return f, err

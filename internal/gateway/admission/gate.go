@@ -110,8 +110,9 @@ func New(o Options) *Gate {
 	return g
 }
 
-// Who asks, and where.
-type Who struct {
+// Requester says whom a request is from and by which door it comes: the gate shares by app, user
+// and address.
+type Requester struct {
 	// App is the tenant and User the user who is known to send, if it is one.
 	App, User string
 	// Door is where the request comes in: a label of the metrics, such as "http".
@@ -133,7 +134,7 @@ const (
 // Enter begins a request, of which nothing has been read but what it says of itself. announced is
 // how many bytes it says will come, -1 if it does not say. The error is a [*Refusal]. A pass is for
 // one goroutine at a time, and ends with [Pass.Leave].
-func (g *Gate) Enter(who Who, announced int64) (Pass, error) {
+func (g *Gate) Enter(who Requester, announced int64) (Pass, error) {
 	if announced < 0 {
 		announced = unannounced
 	}
@@ -224,7 +225,7 @@ func (g *Gate) Weight(app string) int {
 
 // Ask waits until a question of the app to the state may be asked, fairly by app and user. The
 // error is a [*Refusal], or the cause of the context's end. answered must be called when it is.
-func (g *Gate) Ask(ctx context.Context, who Who) (answered func(), err error) {
+func (g *Gate) Ask(ctx context.Context, who Requester) (answered func(), err error) {
 	taken, err := g.questions.Acquire(ctx, fair.Key{App: who.App, User: who.User}, 1)
 	switch {
 	case errors.Is(err, fair.ErrCrowded):

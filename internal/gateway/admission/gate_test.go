@@ -17,7 +17,7 @@ const kib = 1 << 10
 // in has a request of size bytes read, and returns its pass.
 func in(t *testing.T, g *Gate, app string, size int64) (Pass, error) {
 	t.Helper()
-	p, err := g.Enter(Who{App: app, Door: "test"}, size)
+	p, err := g.Enter(Requester{App: app, Door: "test"}, size)
 	if err != nil {
 		return p, err
 	}
@@ -101,7 +101,7 @@ func TestQueueIsShortAndShared(t *testing.T) {
 		if r := refusal(t, err); r.Reason != OverShare {
 			t.Errorf("the app with all that waits is refused as %s", r.Reason)
 		}
-		patient, err := g.Enter(Who{App: "flood", User: "one", Door: "test", Waits: true}, kib)
+		patient, err := g.Enter(Requester{App: "flood", User: "one", Door: "test", Waits: true}, kib)
 		if err != nil {
 			t.Errorf("one that waits is refused: %v", err)
 		}
@@ -163,7 +163,7 @@ func TestWhatDoesNotComeDoesNotWait(t *testing.T) {
 		g := New(Options{})
 		var slow []Pass
 		for {
-			p, err := g.Enter(Who{App: "app", Door: "test"}, 8<<20)
+			p, err := g.Enter(Requester{App: "app", Door: "test"}, 8<<20)
 			if err != nil {
 				break
 			}
@@ -191,7 +191,7 @@ func TestWhatDoesNotComeDoesNotWait(t *testing.T) {
 func TestMemoryIsBounded(t *testing.T) {
 	g := New(Options{Memory: 1000 * kib})
 	hold := func(app, address string, n int64) (Pass, error) {
-		p, err := g.Enter(Who{App: app, Address: address, Door: "test"}, kib)
+		p, err := g.Enter(Requester{App: app, Address: address, Door: "test"}, kib)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -314,7 +314,7 @@ func TestRetryAfterCountsWholeBodies(t *testing.T) {
 		const size = 8 << 20
 		var last time.Duration
 		for range 5 * rateAtFirst / size { // five seconds
-			p, err := g.Enter(Who{App: "app", Door: "test"}, size)
+			p, err := g.Enter(Requester{App: "app", Door: "test"}, size)
 			if err == nil {
 				err = p.Hold(size)
 				p.Leave()
@@ -353,7 +353,7 @@ func TestQuestionsAreShared(t *testing.T) {
 		var mu sync.Mutex
 		var order []string
 		ask := func(app string) {
-			answered, err := g.Ask(t.Context(), Who{App: app, Door: "questions"})
+			answered, err := g.Ask(t.Context(), Requester{App: app, Door: "questions"})
 			if err != nil {
 				t.Error(err)
 				return
@@ -372,7 +372,7 @@ func TestQuestionsAreShared(t *testing.T) {
 		synctest.Wait()
 		go ask("flood") // the last that may wait
 		synctest.Wait()
-		_, err := g.Ask(t.Context(), Who{App: "quiet", Door: "questions"})
+		_, err := g.Ask(t.Context(), Requester{App: "quiet", Door: "questions"})
 		if r := refusal(t, err); r.Reason != Crowded {
 			t.Errorf("%v", r)
 		}
@@ -390,7 +390,7 @@ func TestQuestionsAreShared(t *testing.T) {
 func TestAppsThatAreRememberedAreBounded(t *testing.T) {
 	g := New(Options{})
 	for i := range 3 * accountsMax {
-		p, err := g.Enter(Who{App: fmt.Sprint("app", i), Door: "test"}, 1)
+		p, err := g.Enter(Requester{App: fmt.Sprint("app", i), Door: "test"}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -405,7 +405,7 @@ func BenchmarkAdmit(b *testing.B) {
 	g := New(Options{})
 	b.ReportAllocs()
 	for b.Loop() {
-		p, _ := g.Enter(Who{App: "acme#chat", Door: "http", Address: "127.0.0.1"}, 100)
+		p, _ := g.Enter(Requester{App: "acme#chat", Door: "http", Address: "127.0.0.1"}, 100)
 		_ = p.Hold(4 << 10)
 		_ = p.Turn(b.Context(), 100, 300)
 		p.Leave()

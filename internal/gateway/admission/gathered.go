@@ -20,7 +20,7 @@ func (x *Gathered) Add(o Gathered) {
 
 // Gather admits requests by the rules of [Gate.Enter] and [Pass.Hold]. The error is a [*Refusal].
 // They wait until [Gate.Submitted].
-func (g *Gate) Gather(who Who, x Gathered) error {
+func (g *Gate) Gather(who Requester, x Gathered) error {
 	now := epochOf(time.Now())
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -43,7 +43,7 @@ func (g *Gate) Gather(who Who, x Gathered) error {
 // Submitted ends the waiting of what was gathered: the log has it or, unless taken, it is not to be
 // stored. What is still held then, such as the addresses of answers, is given back with
 // [Gate.Answered].
-func (g *Gate) Submitted(who Who, x Gathered, taken bool, still int64) {
+func (g *Gate) Submitted(who Requester, x Gathered, taken bool, still int64) {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -62,7 +62,7 @@ func (g *Gate) Submitted(who Who, x Gathered, taken bool, still int64) {
 }
 
 // Answered gives back n bytes that requests held which were gathered.
-func (g *Gate) Answered(who Who, n int64) {
+func (g *Gate) Answered(who Requester, n int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	h := holder{gate: g, who: who}
@@ -70,7 +70,7 @@ func (g *Gate) Answered(who Who, n int64) {
 }
 
 // Refused is the refusal of a request of n bytes that the log had no room for in time.
-func (g *Gate) Refused(who Who, n int64) *Refusal {
+func (g *Gate) Refused(who Requester, n int64) *Refusal {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.refuse(g.account(who.App), who.Door, Late, max(n, unannounced))

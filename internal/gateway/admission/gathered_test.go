@@ -12,7 +12,7 @@ import (
 func TestGatheredAndLastingAreCountedByApp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{Memory: 1000 * kib})
-		flood, quiet := Who{App: "flood", Door: "test"}, Who{App: "quiet", Door: "test"}
+		flood, quiet := Requester{App: "flood", Door: "test"}, Requester{App: "quiet", Door: "test"}
 		one := Gathered{Requests: 1, Size: kib, Held: 100 * kib}
 		var all Gathered
 		for range 5 {
@@ -41,7 +41,7 @@ func TestGatheredAndLastingAreCountedByApp(t *testing.T) {
 		}
 		g.Answered(flood, 200*kib)
 		for i := range 2 * accountsMax { // to be forgotten, if it were not for the room
-			p, _ := g.Enter(Who{App: fmt.Sprint("app", i), Door: "test"}, 1)
+			p, _ := g.Enter(Requester{App: fmt.Sprint("app", i), Door: "test"}, 1)
 			p.Leave()
 		}
 		if r := refusal(t, room.Hold(201*kib)); r.Reason != MemoryFull {

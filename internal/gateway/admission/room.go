@@ -3,17 +3,17 @@ package admission
 // holder is who holds some of the gate's memory.
 type holder struct {
 	gate *Gate
-	who  Who
+	who  Requester
 	held int64 // bytes
 }
 
-// Room is what something that lasts holds of the gate's memory while nothing of it waits, such as
-// the buffer of a stream. It counts with the requests of its app, and of its address. It is for one
+// Room is memory of the gate's that something long-lived holds between requests, such as the buffer
+// of a stream. It counts with the requests of its app, and of its address. It is for one
 // goroutine at a time, and ends with [Room.Leave].
 type Room struct{ holder }
 
 // Room begins to hold, nothing at first.
-func (g *Gate) Room(who Who) Room { return Room{holder{gate: g, who: who}} }
+func (g *Gate) Room(who Requester) Room { return Room{holder{gate: g, who: who}} }
 
 // Hold counts n more bytes. The error is a [*Refusal].
 func (r *Room) Hold(n int64) error {

@@ -65,9 +65,9 @@ const (
 	requestTime = 20 * time.Second
 )
 
-// Call is one of the SDK's.
+// Call is a REST call of the SDK.
 type Call struct {
-	// Pattern is that of [http.ServeMux].
+	// Pattern is its pattern for [http.ServeMux].
 	Pattern string
 	// Open calls need no token.
 	Open   bool
@@ -207,7 +207,7 @@ func (h *REST) admit(c *call, open bool) error {
 // cannot have one waited for.
 func (h *REST) findApp(c *call, open bool) error {
 	if c.Admin || !open {
-		if err := h.cfg.Fresh.Await(c.ctx, c.r, gateway.CatchTime); err != nil {
+		if err := h.cfg.Fresh.Await(c.ctx, c.r, gateway.CatchUpTime); err != nil {
 			return err
 		}
 	}

@@ -71,8 +71,8 @@ type Config struct {
 	Snapshots func() []any
 	// Scrub, if set, says in a few words what reading all files through has come to, for the page.
 	Scrub func() string
-	// InVain, if set, is what NATS clients published lately and had no effect, for the page.
-	InVain func() []web.InVain
+	// DeadLetters, if set, is what NATS clients published lately and had no effect, for the page.
+	DeadLetters func() []web.DeadLetter
 	// ClickHouse says that the server has one, for the page.
 	ClickHouse bool
 	// ClusterPage, if set, is the cluster as this node sees it, for the page.
@@ -121,8 +121,8 @@ type Limits struct {
 	Submit time.Duration
 	// Apply is how long wait=applied waits for the fold once the events are durable. Default 10 s.
 	Apply time.Duration
-	// Catch is how long a request waits for the state to be as new as it asks for. Default 5 s.
-	Catch time.Duration
+	// CatchUp is how long a request waits for the state to be as new as it asks for. Default 5 s.
+	CatchUp time.Duration
 	// Streams bounds the open event streams, which apps share by weight, StreamsPerUser those of
 	// one user. Defaults 20,000 and 8.
 	Streams, StreamsPerUser int
@@ -144,7 +144,7 @@ func (l Limits) withDefaults() Limits {
 	gateway.OrDefault(&l.Request, 30*time.Second)
 	gateway.OrDefault(&l.Submit, time.Second)
 	gateway.OrDefault(&l.Apply, 10*time.Second)
-	gateway.OrDefault(&l.Catch, gateway.CatchTime)
+	gateway.OrDefault(&l.CatchUp, gateway.CatchUpTime)
 	gateway.OrDefault(&l.Streams, 20_000)
 	gateway.OrDefault(&l.StreamsPerUser, 8)
 	gateway.OrDefault(&l.StreamWrite, 10*time.Second)

@@ -179,12 +179,12 @@ const (
 )
 
 // who is the call, to the gate.
-func (c *call) who(door string) admission.Who {
+func (c *call) who(door string) admission.Requester {
 	address := c.r.RemoteAddr
 	if end := strings.LastIndexByte(address, ':'); end >= 0 {
 		address = address[:end]
 	}
-	return admission.Who{App: c.app, User: c.User, Door: door, Address: address}
+	return admission.Requester{App: c.app, User: c.User, Door: door, Address: address}
 }
 
 // refused has a refusal wait until it may be answered. Other errors are returned at once.
@@ -212,7 +212,7 @@ func (a *API) answerOutcomes(c *call, ticket *eventlog.Ticket, n int) error {
 			return ingest.NotApplied(err, n, ticket.Positions())
 		}
 		if c.groups != nil {
-			if outcome, err = gateway.Told(a.cfg.State, c.app, c.groups[i], c.User, outcome); err != nil {
+			if outcome, err = gateway.VisibleOutcome(a.cfg.State, c.app, c.groups[i], c.User, outcome); err != nil {
 				return err
 			}
 		}

@@ -240,8 +240,8 @@ func (a *API) status() web.Status {
 	if a.cfg.Scrub != nil {
 		s.Scrub = a.cfg.Scrub()
 	}
-	if a.cfg.InVain != nil {
-		s.InVain = a.cfg.InVain()
+	if a.cfg.DeadLetters != nil {
+		s.DeadLetters = a.cfg.DeadLetters()
 	}
 	return s
 }

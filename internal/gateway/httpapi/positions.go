@@ -27,7 +27,7 @@ func (cfg *Config) freshness() gateway.Freshness {
 
 // awaitPosition waits until the state is as new as the request asks for.
 func (a *API) awaitPosition(c *call) error {
-	return notAwaited(a.fresh.Await(c.r.Context(), c.r, min(a.cfg.Limits.Catch, time.Until(c.deadline))))
+	return notAwaited(a.fresh.Await(c.r.Context(), c.r, min(a.cfg.Limits.CatchUp, time.Until(c.deadline))))
 }
 
 // notAwaited is the answer for an error of [gateway.Freshness.Await].

@@ -139,7 +139,7 @@ func newNode(t *testing.T) (*harness, *fakePositions, *fakeCluster) {
 	p, k := &fakePositions{at: []uint64{12, 44}}, &fakeCluster{}
 	return newHarness(t, func(c *Config) {
 		c.Positions, c.Cluster = p, k
-		c.Limits.Catch = 300 * time.Millisecond
+		c.Limits.CatchUp = 300 * time.Millisecond
 	}), p, k
 }
 

@@ -199,7 +199,7 @@ func (s *stream) cause(ctx context.Context) error {
 // summary writes the summary as statistic events, if there is anything in it, and sets the cursor
 // to it. What it tells of is not pushed besides.
 func (s *stream) summary(summary notify.Summary) {
-	s.sub.Told(summary.Upto)
+	s.sub.SkipUpto(summary.Upto)
 	s.upto = notify.Higher(s.upto, summary.Upto)
 	for page := range summary.Pages(summaryPage) {
 		s.event("statistic", gateway.NewSummaryBody(page), page.Cursor)

@@ -30,7 +30,7 @@ func FuzzUpload(f *testing.F) {
 			in = io.MultiReader(in, iotest.ErrReader(broken))
 		}
 		c := &call{r: &http.Request{Body: io.NopCloser(in)}}
-		u := &upload{a: a, c: c, control: http.NewResponseController(httptest.NewRecorder()), room: gate.Room(admission.Who{})}
+		u := &upload{a: a, c: c, control: http.NewResponseController(httptest.NewRecorder()), room: gate.Room(admission.Requester{})}
 		defer u.leave()
 		if err := u.grow(uploadBlock); err != nil {
 			t.Fatal(err)

@@ -33,8 +33,8 @@ type Inbox interface {
 	Open(ctx context.Context, app, user, device string) (*inbox.Mailbox, error)
 }
 
-// Elsewhere is the connections of users to other processes. [presence.Elsewhere] is one.
-type Elsewhere interface {
+// OtherNodes has the connections of users to other processes. [presence.OtherNodes] is one.
+type OtherNodes interface {
 	// Online returns those of an app's users who are connected to one of them.
 	Online(ctx context.Context, app string, users []string) []string
 	// Renew lets a user's connections there last until a later time.

@@ -18,10 +18,10 @@ func (s *Server) online(ctx context.Context, app string, users []string) []strin
 			away = append(away, user)
 		}
 	}
-	if s.cfg.Elsewhere == nil {
+	if s.cfg.OtherNodes == nil {
 		return here
 	}
-	return append(here, s.cfg.Elsewhere.Online(ctx, app, away)...)
+	return append(here, s.cfg.OtherNodes.Online(ctx, app, away)...)
 }
 
 // RenewHere lets the sessions of a user at this process last until a later time.
@@ -31,7 +31,7 @@ func (s *Server) RenewHere(app, user string, expires time.Time) { s.clients.rene
 // tokens said, because the user has presented a newer one.
 func (s *Server) Renew(ctx context.Context, app, user string, expires time.Time) {
 	s.RenewHere(app, user, expires)
-	if s.cfg.Elsewhere != nil {
-		s.cfg.Elsewhere.Renew(ctx, app, user, expires)
+	if s.cfg.OtherNodes != nil {
+		s.cfg.OtherNodes.Renew(ctx, app, user, expires)
 	}
 }

@@ -270,7 +270,7 @@ func (c *session) takeSummary() error {
 	}
 	if pg.upto == nil && len(summary.Upto) > 0 { // the first time: from now on the device is known
 		c.srv.seen.note(c.app, c.user, c.device, make([]uint64, len(summary.Upto)))
-		if c.srv.cfg.Elsewhere != nil {
+		if c.srv.cfg.OtherNodes != nil {
 			c.srv.seen.soon(c.app, c.user)
 		}
 	}
@@ -293,7 +293,7 @@ func (c *session) takeMissed(after map[int]uint64) error {
 // queueSummary puts a summary into the backlog.
 func (c *session) queueSummary(summary *notify.Summary) {
 	pg := &c.pager
-	c.sub.ToldElsewhere(summary.Upto)
+	c.sub.SkipRemoteUpto(summary.Upto)
 	pg.upto = notify.Higher(pg.upto, summary.Upto)
 	if pg.backlog = c.appendSummary(pg.backlog, summary); len(pg.backlog) > 0 {
 		pg.uptoBacklog = slices.Clone(pg.upto)

@@ -102,7 +102,7 @@ func (c *session) submit(x *sending) {
 // only one that was read, so none needs to be refused.
 func (c *session) admitted(ctx context.Context, evs []events.Event) (*eventlog.Ticket, error) {
 	const size = events.EventBytes
-	pass, err := c.srv.cfg.Gate.Enter(admission.Who{App: c.app, User: c.user, Door: doorSDK, Waits: true}, size)
+	pass, err := c.srv.cfg.Gate.Enter(admission.Requester{App: c.app, User: c.user, Door: doorSDK, Waits: true}, size)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func (c *session) decision(ctx context.Context, x *sending) *refusal {
 		}
 		return &sendUnknown
 	}
-	told, err := gateway.Told(c.srv.cfg.State, c.app, x.event.Group, c.user, outcomes[0])
+	told, err := gateway.VisibleOutcome(c.srv.cfg.State, c.app, x.event.Group, c.user, outcomes[0])
 	switch {
 	case err != nil:
 		c.srv.cfg.Logger.Error("sdk: the members of a group could not be read", "error", err)

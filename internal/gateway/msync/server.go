@@ -18,7 +18,7 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/admission"
 )
 
-// Config is what a [Server] is made of. All fields but Limits, Gate and Elsewhere are required.
+// Config is what a [Server] is made of. All fields but Limits, Gate and OtherNodes are required.
 type Config struct {
 	State    State
 	Log      gateway.Log
@@ -31,8 +31,8 @@ type Config struct {
 	Gate *admission.Gate
 	// Partitions is the number of partitions of the log.
 	Partitions int
-	// Elsewhere, if set, is the other processes that serve devices of the same users.
-	Elsewhere Elsewhere
+	// OtherNodes, if set, is the other processes that serve devices of the same users.
+	OtherNodes OtherNodes
 
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger

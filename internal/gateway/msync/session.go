@@ -82,7 +82,7 @@ func (c *session) release() {
 	c.stopTimers()
 	c.sub.Close()
 	c.box.Close()
-	if c.srv.cfg.Elsewhere != nil {
+	if c.srv.cfg.OtherNodes != nil {
 		c.srv.seen.soon(c.app, c.user)
 	}
 	c.srv.clients.part(c)

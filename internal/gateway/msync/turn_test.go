@@ -30,7 +30,7 @@ func TestUsersTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := new(order)
 		server := &Server{cfg: Config{Gate: admission.New(admission.Options{Decoding: 1}), Log: log}}
-		busy, err := server.cfg.Gate.Enter(admission.Who{App: "o#a"}, 1)
+		busy, err := server.cfg.Gate.Enter(admission.Requester{App: "o#a"}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -191,7 +191,7 @@ func TestRequestsAreToldWhenItPays(t *testing.T) {
 				h.flood(subject, body)
 			}
 			// What was refused before takes half a minute, by the rate that is presumed.
-			h.door.cfg.Gate.Refused(admission.Who{App: "acme#chat", Door: "nats"}, 1<<30)
+			h.door.cfg.Gate.Refused(admission.Requester{App: "acme#chat", Door: "nats"}, 1<<30)
 			after, err := strconv.Atoi(h.request(subject, body).retry)
 			if err != nil || after < 5 || after > 30 {
 				t.Errorf("the next one is told %d s, %v", after, err)

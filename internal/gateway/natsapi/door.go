@@ -76,17 +76,17 @@ const (
 
 // Door takes requests from [New] until [Door.Close].
 type Door struct {
-	cfg     Config
-	metrics *metrics
-	hints   *ingest.Hints
-	desks   []*desk
+	cfg       Config
+	metrics   *metrics
+	hints     *ingest.Hints
+	receivers []*receiver
 
 	requests atomic.Int64 // not answered yet
 
-	mu    sync.Mutex
-	lanes map[string]*lane // by app, of which something has come and is not answered
-	spare []*group
-	over  bool // no more requests are taken
+	mu     sync.Mutex
+	queues map[string]*appQueue // by app, of which something has come and is not answered
+	spare  []*group
+	over   bool // no more requests are taken
 
 	workers  sync.WaitGroup
 	outcomes sync.WaitGroup
@@ -104,13 +104,13 @@ func New(cfg Config) (*Door, error) {
 		cfg.Gate = admission.New(admission.Options{Registerer: cfg.Registerer})
 	}
 	d := &Door{
-		cfg: cfg, metrics: newMetrics(cfg.Registerer), hints: ingest.NewHints(cfg.State), lanes: map[string]*lane{},
+		cfg: cfg, metrics: newMetrics(cfg.Registerer), hints: ingest.NewHints(cfg.State), queues: map[string]*appQueue{},
 	}
 	d.metrics.watch(&d.requests)
 	d.stopping, d.stop = context.WithCancel(context.Background())
 	for _, conn := range cfg.Conns {
-		x := &desk{Door: d, conn: conn}
-		d.desks = append(d.desks, x)
+		x := &receiver{Door: d, conn: conn}
+		d.receivers = append(d.receivers, x)
 		if err := x.open(); err != nil {
 			return nil, errors.Join(fmt.Errorf("natsapi: %w", err), d.Close(context.Background()))
 		}
@@ -130,11 +130,11 @@ func (d *Door) close(ctx context.Context) error {
 	defer d.stop()
 	defer context.AfterFunc(ctx, d.stop)()
 	var err error
-	for _, x := range d.desks {
+	for _, x := range d.receivers {
 		err = errors.Join(err, x.unsubscribe())
 	}
 	// They only begin to unsubscribe. What comes before that is done is taken like the rest.
-	for _, x := range d.desks {
+	for _, x := range d.receivers {
 		for x.conn.NumSubscriptions() > 0 && !x.conn.IsClosed() && d.stopping.Err() == nil {
 			time.Sleep(drainPoll)
 		}
@@ -145,7 +145,7 @@ func (d *Door) close(ctx context.Context) error {
 	d.workers.Wait()
 	d.outcomes.Wait()
 	cutOff := d.stopping.Err() != nil
-	for _, x := range d.desks {
+	for _, x := range d.receivers {
 		// A flush may succeed although its context has ended: it does not tell whether they were.
 		if e := x.conn.FlushWithContext(ctx); e != nil && ctx.Err() != nil {
 			cutOff = true

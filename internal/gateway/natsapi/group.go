@@ -22,8 +22,8 @@ type group struct {
 	answer   []byte // memory of answers
 }
 
-// lane is what comes of an app, in order. What it waits for keeps no other app waiting.
-type lane struct {
+// appQueue is the requests of an app, in order. What it waits for keeps no other app waiting.
+type appQueue struct {
 	app        string
 	gathering  []*group   // of the door's, as is workers; never none, and all but the last are full
 	workers    int        // each with a group that is submitted and not answered
@@ -31,14 +31,14 @@ type lane struct {
 }
 
 // gather puts the request that was decoded into the next group of its app.
-func (x *desk) gather(q *request, weighs admission.Gathered) error {
+func (x *receiver) gather(q *request, weighs admission.Gathered) error {
 	d := x.Door
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.over {
 		return ingest.Unavailable
 	}
-	l := d.lane(x.app.key)
+	l := d.queueOf(x.app.key)
 	g := l.gathering[len(l.gathering)-1]
 	if n := len(g.events); n > 0 && n+len(x.decoded) > groupEvents {
 		g = d.group(l.app)
@@ -55,12 +55,12 @@ func (x *desk) gather(q *request, weighs admission.Gathered) error {
 	return nil
 }
 
-// lane returns that of an app. d.mu is held.
-func (d *Door) lane(app string) *lane {
-	l := d.lanes[app]
+// queueOf returns that of an app. d.mu is held.
+func (d *Door) queueOf(app string) *appQueue {
+	l := d.queues[app]
 	if l == nil {
-		l = &lane{app: app, gathering: []*group{d.group(app)}}
-		d.lanes[app] = l
+		l = &appQueue{app: app, gathering: []*group{d.group(app)}}
+		d.queues[app] = l
 	}
 	return l
 }
@@ -76,7 +76,7 @@ func (d *Door) group(app string) *group {
 }
 
 // work submits groups of an app and answers them, one after the other, until nothing more has come.
-func (d *Door) work(l *lane) {
+func (d *Door) work(l *appQueue) {
 	for {
 		// What else has come is to be in the group: its requests are looked at first.
 		runtime.Gosched()
@@ -88,9 +88,9 @@ func (d *Door) work(l *lane) {
 	}
 }
 
-// submit hands what has gathered to the log. The group is nil if there is nothing, and the lane has
-// a worker less.
-func (d *Door) submit(l *lane) (*group, *eventlog.Ticket, error) {
+// submit hands what has gathered to the log. The group is nil if there is nothing, and the queue
+// has a worker less.
+func (d *Door) submit(l *appQueue) (*group, *eventlog.Ticket, error) {
 	l.submitting.Lock()
 	defer l.submitting.Unlock()
 	g := d.next(l)
@@ -105,8 +105,8 @@ func (d *Door) submit(l *lane) (*group, *eventlog.Ticket, error) {
 	return g, ticket, err
 }
 
-// next takes what has gathered, or ends the worker and, with the last one, the lane.
-func (d *Door) next(l *lane) *group {
+// next takes what has gathered, or ends the worker and, with the last one, the queue.
+func (d *Door) next(l *appQueue) *group {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	g := l.gathering[0]
@@ -119,7 +119,7 @@ func (d *Door) next(l *lane) *group {
 		return g
 	}
 	if l.workers--; l.workers == 0 {
-		delete(d.lanes, l.app)
+		delete(d.queues, l.app)
 		d.keep(g)
 	}
 	return nil

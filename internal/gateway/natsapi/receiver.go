@@ -25,8 +25,8 @@ const (
 	pendingBytesMin    = 16 << 20
 )
 
-// desk takes the requests of one connection, one after the other.
-type desk struct {
+// receiver takes the requests of one connection, one after the other.
+type receiver struct {
 	*Door
 	conn    *nats.Conn
 	service micro.Service // nil before it is open
@@ -37,7 +37,7 @@ type desk struct {
 }
 
 // open takes requests from now on.
-func (x *desk) open() (err error) {
+func (x *receiver) open() (err error) {
 	x.service, err = micro.AddService(x.conn, micro.Config{
 		Name: serviceName, Version: serviceVersion, Description: "takes receipts and what belongs to them",
 		QueueGroup: queueGroup,
@@ -55,7 +55,7 @@ func (x *desk) open() (err error) {
 }
 
 // unsubscribe begins to take no more.
-func (x *desk) unsubscribe() error {
+func (x *receiver) unsubscribe() error {
 	if x.service == nil {
 		return nil
 	}

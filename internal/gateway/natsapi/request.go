@@ -30,7 +30,7 @@ type request struct {
 	applied bool  // it waits for the outcomes
 }
 
-// asker is whoever waits for an answer.
+// asker is where the answer to a request goes.
 type asker struct {
 	conn  *nats.Conn // on which they asked
 	reply string     // empty if nobody wants to know
@@ -42,7 +42,8 @@ type head struct {
 	key, id string
 }
 
-// app is the one of the last request: nearly always it is that of the next one, too.
+// app caches the app of the last request by its subject: nearly always the next request has the
+// same.
 type app struct{ subject, key string }
 
 // requestBytes is what a request is taken to need in memory until it is answered. Its body, which
@@ -50,7 +51,7 @@ type app struct{ subject, key string }
 const requestBytes = 512
 
 // handle takes a request. It is called for one after the other.
-func (x *desk) handle(r micro.Request) {
+func (x *receiver) handle(r micro.Request) {
 	q := request{asker: asker{x.conn, r.Reply()}}
 	if !answerable(q.reply) {
 		// Whoever asks for it could have receiptd write where the requester itself may not.
@@ -68,7 +69,7 @@ func answerable(reply string) bool {
 	return !strings.HasPrefix(reply, "$") && !strings.HasPrefix(reply, "receipts.")
 }
 
-func (x *desk) take(r micro.Request, q *request) error {
+func (x *receiver) take(r micro.Request, q *request) error {
 	data := r.Data()
 	if int64(len(data)) > x.cfg.Limits.BodyBytes {
 		return ingest.TooLarge(fmt.Sprintf("the body is larger than %d bytes", x.cfg.Limits.BodyBytes))
@@ -101,10 +102,12 @@ func (x *desk) take(r micro.Request, q *request) error {
 }
 
 // who is an app, to the gate.
-func (d *Door) who(app string) admission.Who { return admission.Who{App: app, Door: "nats"} }
+func (d *Door) who(app string) admission.Requester {
+	return admission.Requester{App: app, Door: "nats"}
+}
 
 // find looks up the app of a subject.
-func (x *desk) find(subject string) error {
+func (x *receiver) find(subject string) error {
 	if subject != x.app.subject || x.app.key == "" {
 		key, err := events.ParseSubmitSubject(subject)
 		if err != nil {
@@ -149,7 +152,7 @@ func headOf(r micro.Request, q *request) (x head, err error) {
 }
 
 // decode fills in x.decoded.
-func (x *desk) decode(body *ingest.Body, h head) (err error) {
+func (x *receiver) decode(body *ingest.Body, h head) (err error) {
 	x.decoded, err = body.Decode(x.decoded[:0], &x.decoder)
 	x.decoder.Detach() // the events wait for others, and the decoder does not
 	if err != nil {

@@ -151,8 +151,8 @@ func (h *harness) givesBack() {
 	}
 	h.door.mu.Lock()
 	defer h.door.mu.Unlock()
-	if len(h.door.lanes) > 0 {
-		h.t.Errorf("%d lanes are left", len(h.door.lanes))
+	if len(h.door.queues) > 0 {
+		h.t.Errorf("%d queues are left", len(h.door.queues))
 	}
 }
 

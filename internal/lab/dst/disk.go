@@ -258,15 +258,7 @@ func (f *diskFile) mark(synced bool) {
 }
 
 // SyncData implements [vfs.File].
-func (f *diskFile) SyncData() error {
-	if err := f.d.failure(diskSync, f.name); err != nil {
-		return err
-	}
-	if f.d.lies {
-		return nil
-	}
-	return f.d.change(true, f.sync)
-}
+func (f *diskFile) SyncData() error { return f.Sync() }
 
 // SyncTo implements [vfs.File].
 func (f *diskFile) SyncTo(length int64) (fullSync bool, err error) {

@@ -42,7 +42,7 @@ type stale struct {
 }
 
 // staleName is what the tool knows of the stale publisher.
-var staleName = eventlog.Publisher{Node: "n2", Epoch: "e1"}
+var staleName = eventlog.PublisherID{Node: "n2", Epoch: "e1"}
 
 // step counts a step of the tool and says what becomes of it there.
 func (x *tool) step() moment {
@@ -187,7 +187,7 @@ func (w *world) runTool(x *tool) (done eventlog.Repartitioned, err error) {
 	}()
 	cfg := w.logConfig()
 	cfg.Logger = slog.New(slog.DiscardHandler)
-	done, err = eventlog.RepartitionShared(ctx, nc, cfg, 2, []eventlog.Publisher{staleName})
+	done, err = eventlog.RepartitionShared(ctx, nc, cfg, 2, []eventlog.PublisherID{staleName})
 	late.Stop()
 	cancel()
 	<-died

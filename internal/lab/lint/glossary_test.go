@@ -18,6 +18,7 @@ var wordsOf = map[string][]string{
 	"mark":  {"events", "projections", "consumers/notify", "schema/client", "internal/gateway/httpapi"},
 	"place": {"projections", "internal/gateway", "internal/web"},
 	"turn":  {"consumers/projector", "events/eventlog", "internal/accounts", "internal/fair", "internal/gateway", "internal/inbox"},
+	"vain":  {},
 	"wish":  {},
 }
 

@@ -103,13 +103,13 @@ var clusterMutants = []Mutant{
 	},
 	{
 		Name: "online-is-here", File: "internal/gateway/msync/online.go",
-		Old:     `return append(here, s.cfg.Elsewhere.Online(ctx, app, away)...)`,
+		Old:     `return append(here, s.cfg.OtherNodes.Online(ctx, app, away)...)`,
 		New:     `return here`,
 		Bug:     "what is for those who are online is lost to those who are so at another node",
 		Package: "internal/gateway/msync", Test: "TestWhoIsOnlineAtAnotherNode",
 	},
 	{
-		Name: "presence-without-end", File: "internal/presence/elsewhere.go",
+		Name: "presence-without-end", File: "internal/presence/othernodes.go",
 		Old:     `context.WithTimeout(ctx, patience)`,
 		New:     `context.WithTimeout(ctx, 10*patience)`,
 		Bug:     "a send waits as long as it may for a node that stands still, and is not answered",

@@ -11,7 +11,7 @@ var edgeMutants = []Mutant{
 	},
 	{
 		Name: "sdk-calls-take-no-position", File: "internal/gateway/easemob/rest.go",
-		Old:     `h.cfg.Fresh.Await(c.ctx, c.r, gateway.CatchTime)`,
+		Old:     `h.cfg.Fresh.Await(c.ctx, c.r, gateway.CatchUpTime)`,
 		New:     `error(nil)`,
 		Bug:     "a call of the SDK's that asks for a position is answered by a node that has not come to it",
 		Package: "internal/gateway/easemob", Test: "TestCallsTellAndTakePositions",
@@ -291,8 +291,8 @@ var edgeMutants = []Mutant{
 	},
 	{
 		Name: "apps-share-a-group", File: "internal/gateway/natsapi/group.go",
-		Old:     `d.lane(x.app.key)`,
-		New:     `d.lane("")`,
+		Old:     `d.queueOf(x.app.key)`,
+		New:     `d.queueOf("")`,
 		Bug:     "NATS requests of a quiet app wait behind a flood of another one, and its events are charged to that",
 		Package: "internal/gateway/natsapi", Test: "TestAppsDoNotWaitForEachOther",
 	},
@@ -375,10 +375,10 @@ var edgeMutants = []Mutant{
 	},
 	{
 		Name: "replay-tells-of-old-poison", File: "consumers/projector/worker.go",
-		Old:     `if w.p.o.InVain == nil || w.replaying {`,
-		New:     `if w.p.o.InVain == nil {`,
+		Old:     `if w.p.o.DeadLetters == nil || w.replaying {`,
+		New:     `if w.p.o.DeadLetters == nil {`,
 		Bug:     "a replay logs everything again that producers ever sent in vain, and alerts",
-		Package: "consumers/projector", Test: "TestEntriesInVainAreTold",
+		Package: "consumers/projector", Test: "TestDeadLettersAreTold",
 	},
 	{
 		Name: "answer-ended-after-it-is-over", File: "internal/runtime/writing.go",
@@ -388,7 +388,7 @@ var edgeMutants = []Mutant{
 		Package: "internal/runtime", Test: "TestAnswersThatAreOverAreLeftAlone",
 	},
 	{
-		Name: "answer-cut-where-it-is-written", File: "internal/runtime/untaken.go",
+		Name: "answer-cut-where-it-is-written", File: "internal/runtime/pendinganswers.go",
 		Old:     `w.cut.Store(true)`,
 		New:     `panic(http.ErrAbortHandler)`,
 		Bug:     "an answer for which there is no room ends the process if a goroutine of its own writes it",

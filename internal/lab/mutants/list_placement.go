@@ -120,7 +120,7 @@ var placementMutants = []Mutant{
 	},
 	{
 		Name: "part-for-the-whole", File: "internal/cluster/ask.go",
-		Old:     `switch elsewhere := p != nil && p.Code == Elsewhere; {`,
+		Old:     `switch elsewhere := p != nil && p.Code == Unavailable; {`,
 		New:     `switch elsewhere := false; {`,
 		Bug:     "what one node cannot answer is asked of no other one",
 		Package: "internal/cluster", Test: "TestSeedsOfAsking", Args: seeds,
