@@ -4,8 +4,8 @@ package notify
 // another one.
 type gap struct{ after, upto uint64 }
 
-// gaps are those that a subscriber was not told of, by partition. Two of a partition are one with
-// what lies between.
+// gaps are the gaps that a subscriber was not told of yet, by partition. Two gaps of a partition
+// are kept as one, with what lies between them.
 type gaps map[int]gap
 
 func (g *gaps) open(partition int, x gap) {

@@ -75,7 +75,7 @@ func (s *Summaries) Missed(app, user, device string, missed map[int]uint64, told
 	return Summary{Summary: x, Upto: upto, Cursor: s.Cursor(app, user, device, Higher(told, upto))}, nil
 }
 
-// Higher has for each partition the higher one of two sequences.
+// Higher returns for each partition the larger of its two sequences.
 func Higher(a, b []uint64) []uint64 {
 	if len(a) < len(b) {
 		a, b = b, a

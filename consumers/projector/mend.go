@@ -263,8 +263,8 @@ func (p *Projector) Scrub(ctx context.Context, pace diskread.Pace) (bytes int64,
 	return bytes, corrupt, nil
 }
 
-// settings are those of an app in this partition; while the state is folded again, those that it
-// had before. It has none while it is not here.
+// settings returns the settings of an app in this partition. While the state is folded again, they
+// are those that it had before; while there is no copy here, there are none.
 func (w *worker) settings(app string) (s events.Settings, revision uint64, ok bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
@@ -290,7 +290,7 @@ func (w *worker) knew() map[string]configured {
 // configured reports whether the partition has a say in what apps there are.
 func (w *worker) configured() bool { return w.unanswered() == nil || w.knew() != nil }
 
-// revisions are those of all apps, in the same way.
+// revisions returns the revisions of the settings of all apps, as settings does those of one.
 func (w *worker) revisions() map[string]uint64 {
 	w.mu.RLock()
 	defer w.mu.RUnlock()

@@ -22,7 +22,7 @@ type worker struct {
 	root      string
 	logger    *slog.Logger
 	outcomes  *outcomes
-	// audience is who is told, follower the same if it follows the fold; nil for nobody.
+	// audience takes the effects; nil for none. follower is audience, if that is a [Follower].
 	audience Audience
 	follower Follower
 	// endAtOpen is the last entry of the log when it was opened: what was acknowledged before

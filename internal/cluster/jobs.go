@@ -59,7 +59,7 @@ type jobAnswer struct {
 	Refused string          `json:"refused,omitempty"`
 }
 
-// Have has another node do a job, passes its lines on, of which some may be left out, and returns
+// RunOn has another node do a job, passes its lines on, of which some may be left out, and returns
 // the last one.
 func (j *Jobs) RunOn(ctx context.Context, node, call string, tell func(line json.RawMessage)) (last json.RawMessage, err error) {
 	q, heard := jobQuestion{ID: rand.Text(), Call: call}, time.Now()

@@ -302,7 +302,7 @@ func (s *Server) clusterPage() web.Cluster {
 	return c
 }
 
-// changed is what came of a change of the cluster.
+// changed is the error of a change of the cluster, as the API knows it.
 func changed(err error) error {
 	switch {
 	case errors.Is(err, cluster.ErrNotFound):

@@ -27,7 +27,7 @@ func (f runFunc) Run(ctx context.Context) error { return f(ctx) }
 // consumer is a line in the table of consumers.
 type consumer struct {
 	name string
-	// off is one that is not configured.
+	// off says that it is not configured.
 	off bool
 	// singleton, if set, names the right to run a consumer that only one node at a time may run,
 	// since it acts on the world outside, as by writing into a database. Each term begins with open
@@ -40,8 +40,8 @@ type consumer struct {
 	open func(right *cluster.Writer) (runner, error)
 	// metrics are shown as long as the server runs; nil if there are none.
 	metrics prometheus.Collector
-	// optional is logged if it cannot go on, and everything else does; empty for a consumer
-	// without which the server must not go on.
+	// optional, if set, is logged when the consumer fails for good, and the server goes on without
+	// it. Without optional the server ends.
 	optional string
 	// last has it run until all requests have been answered: they wait for what it does.
 	last bool

@@ -43,7 +43,7 @@ const (
 	foundNothing      = "nothing_there"     // there is no log
 )
 
-// secretFileMode is what others must not be allowed.
+// secretFileMode are the permission bits that no file with a secret may have.
 const secretFileMode os.FileMode = 0o077
 
 // Finding is one thing that the doctor found.

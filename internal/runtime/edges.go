@@ -82,7 +82,8 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 	})
 }
 
-// state is what the edges ask: that of the folds, or of a node of a cluster.
+// state answers the questions of the edges: from the folds here or, on a node, also from other
+// nodes.
 func (s *Server) state() edgeState {
 	if s.node != nil {
 		return nodeState{s.router, s.node, s.fresh}
@@ -90,7 +91,7 @@ func (s *Server) state() edgeState {
 	return s.Projector
 }
 
-// notaries are who makes proofs.
+// notaries makes proofs of partitions here and, on a node, has other nodes make those of theirs.
 func (s *Server) notaries() httpapi.Notary {
 	if s.node != nil {
 		return routedNotary{s.notary, s.router}

@@ -11,7 +11,7 @@ import (
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
 )
 
-// newFront is what requests pass first.
+// newFront returns the handler that every request passes first.
 func newFront(cfg config.HTTP, next http.Handler) *gateway.Front {
 	f := &gateway.Front{Hosts: cfg.Hosts.List(), Local: config.Loopback(cfg.Listen), Next: next}
 	for _, network := range cfg.TrustedProxies.List() {
@@ -20,8 +20,8 @@ func newFront(cfg config.HTTP, next http.Handler) *gateway.Front {
 	return f
 }
 
-// gate turns questions and events away until the state has everything that the log held at the
-// start: before that an app that exists looks unknown, and counts look smaller than they were.
+// readinessGate turns questions and events away until the state has everything that the log held at
+// the start: before that an app that exists looks unknown, and counts look smaller than they were.
 type readinessGate struct {
 	next http.Handler
 	open atomic.Bool

@@ -32,7 +32,8 @@ const (
 // collected in.
 func heapOf(cache int64) int64 { return cache + cache/2 + heapLimit }
 
-// outside is what the process needs beside that. A quarter of the cache is that of blocks.
+// outside is the memory that the process needs beside Go's heap. A quarter of the cache holds
+// Pebble's blocks, which are there.
 func outside(cache int64) int64 { return cache/4 + outsideHeap }
 
 // containerLimit is how much memory the process may have by its cgroup, of version 1 or 2; 0 if

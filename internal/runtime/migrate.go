@@ -74,7 +74,7 @@ func parseRestoreClaim(text []byte) (c restoreClaim, err error) {
 	return c, err
 }
 
-// into is a restore of a backup into a cluster.
+// clusterRestore is a restore of a backup into a cluster.
 type clusterRestore struct {
 	backup   *backup.Backup
 	conn     *nats.Conn

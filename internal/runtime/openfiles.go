@@ -9,10 +9,11 @@ import (
 	"github.com/receiptd/receiptd/internal/config"
 )
 
-// minFilesToServe are without which no log and state can be opened and connections be let in.
+// minFilesToServe is how many files a server needs at least to open log and state and to let
+// connections in.
 const minFilesToServe = 256
 
-// errTooFewFiles is why a start is refused before it touches anything.
+// errTooFewFiles refuses a start before anything is touched.
 var errTooFewFiles = errors.New("too few files may be open")
 
 // checkFiles looks at how many files may be open before any is: where a file of the log cannot be

@@ -20,10 +20,11 @@ const (
 	smallAnswer = 16 << 10
 )
 
-// untaken bounds the memory of answers that were made and wait until their clients take them, which
-// these may delay until the request's time is up. When there is too much of it, the answers of the
-// address that has most give way, the last one first, to those of an address that has less; others
-// are cut off, as whether the request did something is no longer for a status to say.
+// pendingAnswers bounds the memory of answers that were made and wait until their clients take
+// them, which these may delay until the request's time is up. When there is too much of it, the
+// answers of the address that has most give way, the last one first, to those of an address that
+// has less; others are cut off, as whether the request did something is no longer for a status to
+// say.
 type pendingAnswers struct {
 	next    http.Handler
 	bytes   *fair.Slots
@@ -58,7 +59,7 @@ func (a *pendingAnswers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 var errAnswerCut = errors.New("runtime: too many bytes of answers wait to be taken")
 
-// untakenWriter counts what waits in a Write.
+// pendingAnswerWriter counts what waits in a Write.
 type pendingAnswerWriter struct {
 	http.ResponseWriter
 	of   *pendingAnswers

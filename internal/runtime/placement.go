@@ -105,8 +105,8 @@ func (s *Server) calls() map[string]router.Call {
 	}
 }
 
-// notaries are this node's notary and, for partitions that it does not answer for, those of others,
-// who have the same key.
+// routedNotary makes proofs by this node's notary or, for partitions that it does not answer for,
+// by those of other nodes, who have the same key.
 type routedNotary struct {
 	*notary.Notary
 	router *router.Router
