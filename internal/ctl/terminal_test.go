@@ -2,7 +2,7 @@ package ctl
 
 import "testing"
 
-func TestHarmless(t *testing.T) {
+func TestTerminalSafe(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		`{"type":"message.read"}`: `{"type":"message.read"}`, "Zoë, 李 🙂": "Zoë, 李 🙂",
