@@ -32,17 +32,30 @@ func EntryName(subject, id string) string {
 func NameEvents(key string, events []Event) { NameEventsFrom(key, 0, events) }
 
 // NameEventsFrom is NameEvents for a part of the events under a key, the first of which has that
-// index among all of them.
+// index among all of them. Each id is a valid one, whatever the key and the index.
 func NameEventsFrom(key string, first int, events []Event) {
-	const index = 8 // bytes: no request has ten million events
-	if len(key) > MaxEventIDBytes-index || eventIDProblem(key) != "" {
-		sum := sha256.Sum256([]byte(key))
-		key = hex.EncodeToString(sum[:len(sum)/2])
+	const usual = 8 // bytes of an index, unless a stream of events goes on and on
+	if len(key) > MaxEventIDBytes-usual || eventIDProblem(key) != "" {
+		key = hashedKey(key)
 	}
 	for i := range events {
 		if events[i].EventID == "" {
-			// Of constant width, as the encoding of an entry has it as a number.
-			events[i].EventID = fmt.Sprintf("%s/%05d", key, first+i)
+			events[i].EventID = nameEvent(key, first+i)
 		}
 	}
+}
+
+// nameEvent makes the id of one event. It is of constant width, as the encoding of an entry has it
+// as a number. The log refuses no id that is too long: nobody could read the entry that has it, with
+// the events of all others in it.
+func nameEvent(key string, index int) string {
+	if id := fmt.Sprintf("%s/%05d", key, index); len(id) <= MaxEventIDBytes {
+		return id
+	}
+	return fmt.Sprintf("%s/%05d", hashedKey(key), index)
+}
+
+func hashedKey(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:len(sum)/2])
 }

@@ -24,22 +24,28 @@ func TestEventIDOf(t *testing.T) {
 
 func TestNameEvents(t *testing.T) {
 	for _, key := range []string{"k", strings.Repeat("k", 56), strings.Repeat("k", 57), strings.Repeat("k", 300), "\xff"} {
-		named, again := make([]Event, 3), make([]Event, 3)
-		named[1].EventID, again[1].EventID = "own", "own"
-		NameEvents(key, named)
-		NameEvents(key, again)
-		for i := range named {
-			if bad := eventIDProblem(named[i].EventID); bad != "" || named[i].EventID != again[i].EventID {
-				t.Errorf("key of %d bytes: %q, then %q: %s", len(key), named[i].EventID, again[i].EventID, bad)
-			}
+		for _, first := range []int{0, 9_999_998, 1 << 53} {
+			testNameEvents(t, key, first)
 		}
-		if named[1].EventID != "own" || named[0].EventID == named[2].EventID {
-			t.Errorf("key of %d bytes: %+v", len(key), named)
+	}
+}
+
+func testNameEvents(t *testing.T, key string, first int) {
+	named, again := make([]Event, 3), make([]Event, 3)
+	named[1].EventID, again[1].EventID = "own", "own"
+	NameEventsFrom(key, first, named)
+	NameEventsFrom(key, first, again)
+	for i := range named {
+		if bad := eventIDProblem(named[i].EventID); bad != "" || named[i].EventID != again[i].EventID {
+			t.Errorf("key of %d bytes, from %d: %q, then %q: %s", len(key), first, named[i].EventID, again[i].EventID, bad)
 		}
-		other := make([]Event, 1)
-		if NameEvents(key+"'", other); other[0].EventID == named[0].EventID {
-			t.Errorf("two keys make the same id, %q", other[0].EventID)
-		}
+	}
+	if named[1].EventID != "own" || named[0].EventID == named[2].EventID {
+		t.Errorf("key of %d bytes: %+v", len(key), named)
+	}
+	other := make([]Event, 1)
+	if NameEventsFrom(key+"'", first, other); other[0].EventID == named[0].EventID {
+		t.Errorf("two keys make the same id, %q", other[0].EventID)
 	}
 }
 

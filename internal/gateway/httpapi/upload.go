@@ -31,6 +31,8 @@ const (
 	uploadEvents = 1024
 	// uploadLine bounds a line. No entry of the log holds a larger event.
 	uploadLine = events.MaxBatchBytes
+	// uploadFrom bounds where a count may begin: so far a client of any language counts exactly.
+	uploadFrom = 1 << 53
 )
 
 // Why a stream of events ends before its client ends it.
@@ -140,7 +142,7 @@ func (u *upload) ask() (err error) {
 		return err
 	}
 	if from := r.URL.Query().Get("from"); from != "" {
-		if u.count, err = strconv.Atoi(from); err != nil || u.count < 0 {
+		if u.count, err = strconv.Atoi(from); err != nil || u.count < 0 || u.count > uploadFrom {
 			return invalid("from", "not the number of events that were accepted before")
 		}
 	}

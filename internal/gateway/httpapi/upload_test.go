@@ -288,6 +288,7 @@ func TestUploadThatIsRefused(t *testing.T) {
 		{request{path: path, contentType: "application/json", wrong: true}, 415, "unsupported_media_type"},
 		{request{path: path, contentType: "application/x-ndjson", header: map[string]string{"Content-Encoding": "gzip"}}, 415, "unsupported_media_type"},
 		{request{path: path + "?from=-1", contentType: "application/x-ndjson", wrong: true}, 400, "invalid_request"},
+		{request{path: path + "?from=9007199254740993", contentType: "application/x-ndjson", wrong: true}, 400, "invalid_request"},
 		{request{path: path + "?wait=soon", contentType: "application/x-ndjson", wrong: true}, 400, "invalid_request"},
 		{request{path: path, contentType: "application/x-ndjson", header: map[string]string{"Idempotency-Key": strings.Repeat("k", 256)}, wrong: true}, 400, "invalid_request"},
 		{request{path: strings.Replace(path, "chat", "other", 1), contentType: "application/x-ndjson"}, 404, "app_not_found"},
