@@ -1,10 +1,14 @@
 package msync_test
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -42,6 +46,43 @@ func asCloseError(err error, e *websocket.CloseError) bool {
 		e.Reason, _, _ = strings.Cut(rest, `"`)
 	}
 	return true
+}
+
+// Whoever is told that the connection closes, and answers by the beginning of a frame that does not
+// end, is let go of all the same; so is one whose frame was too large to be read to its end.
+func TestStrangersWhoDoNotCloseAreCut(t *testing.T) {
+	s := startServer(t, open)
+	const endless = "\x82\xff\x00\x00\x00\xff\xff\xff\xff\xff\x00\x00\x00\x00" // a head, with a length and a mask
+	for name, say := range map[string][2]string{
+		"a frame instead of a close": {"\x82\x81\x00\x00\x00\x00\xff", endless},
+		"a frame that is too large":  {endless + strings.Repeat("a", 20<<10), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", s.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			in := bufio.NewReader(conn)
+			if _, err := io.WriteString(conn, "GET /websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+				"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"+say[0]); err != nil {
+				t.Fatal(err)
+			}
+			if res, err := http.ReadResponse(in, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+				t.Fatal(res, err)
+			}
+			if b, err := in.ReadByte(); err != nil || b != 0x88 {
+				t.Fatalf("%x, %v: not a close", b, err)
+			}
+			if _, err := io.WriteString(conn, say[1]); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, in); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("it stays open")
+			}
+		})
+	}
 }
 
 func TestFramesOfStrangers(t *testing.T) {

@@ -1,10 +1,12 @@
 package msync
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -111,7 +113,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no more connections: "+reason, http.StatusServiceUnavailable)
 		return
 	}
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+	taken := &hijacker{ResponseWriter: w}
+	conn, err := websocket.Accept(taken, r, &websocket.AcceptOptions{
 		// A page may come from anywhere: its user is proven by PROVISION, never by a cookie.
 		InsecureSkipVerify: true,
 		CompressionMode:    websocket.CompressionDisabled,
@@ -123,12 +126,31 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.clients.leave()
 		return // Accept has answered
 	}
-	go s.serve(pending, conn, func() { slot.Leave(); cut(nil) })
+	go s.serve(pending, &socket{conn, taken.conn}, func() { slot.Leave(); cut(nil) })
+}
+
+// socket is a WebSocket that can be cut whatever it is about.
+type socket struct {
+	*websocket.Conn
+	under net.Conn
+}
+
+// hijacker keeps the connection that is taken over.
+type hijacker struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+// Hijack implements [http.Hijacker].
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	h.conn = conn
+	return conn, rw, err
 }
 
 // serve serves a connection until it ends. It calls known when it knows whose it is, or that nobody
 // will; until then, pending ends when it has lost its slot.
-func (s *Server) serve(pending context.Context, conn *websocket.Conn, known func()) {
+func (s *Server) serve(pending context.Context, conn *socket, known func()) {
 	s.metrics.connections.Inc()
 	defer s.metrics.connections.Dec() // last, so that it shows no room before there is
 	defer s.clients.leave()
@@ -155,13 +177,15 @@ func (s *Server) guard(f func()) {
 // goodbyeTime is how long a client has to answer the close of its connection.
 const goodbyeTime = time.Second
 
-// hangUp closes a connection. The SDK ignores the code, which is for people who debug.
-func (s *Server) hangUp(conn *websocket.Conn, code websocket.StatusCode, reason string) {
+// hangUp closes a connection. The SDK ignores the code, which is for people who debug. The library
+// waits for the client's own close without an end if a frame comes instead and does not end, and to
+// close what it is closing already makes no difference to it.
+func (s *Server) hangUp(conn *socket, code websocket.StatusCode, reason string) {
 	if code == closedByPeer {
 		_ = conn.CloseNow()
 		return
 	}
-	cut := time.AfterFunc(goodbyeTime, func() { _ = conn.CloseNow() })
+	cut := time.AfterFunc(goodbyeTime, func() { _ = conn.under.Close() })
 	defer cut.Stop()
 	_ = conn.Close(code, reason)
 }

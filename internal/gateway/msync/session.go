@@ -54,8 +54,8 @@ type ask struct {
 
 // converse serves a connection until it ends, and returns how to close it. It calls known once it
 // knows whose it is; until then, pending ends when it has lost its slot.
-func (s *Server) converse(pending context.Context, conn *websocket.Conn, known func()) (websocket.StatusCode, string) {
-	c, err := s.provision(pending, conn)
+func (s *Server) converse(pending context.Context, conn *socket, known func()) (websocket.StatusCode, string) {
+	c, err := s.provision(pending, conn.Conn)
 	if err != nil {
 		return closing(err)
 	}
