@@ -71,7 +71,7 @@ func (s *Server) newGateway(ctx context.Context, version string) (*httpapi.API, 
 		PrivateTotals:   s.cfg.HTTP.PrivateTotals(),
 		Version:         version,
 		Registry:        s.registry,
-		Logger:          s.logger,
+		Logger:          s.edgeLog,
 		Origins:         s.cfg.HTTP.CORSOrigin.List(),
 		Limits: httpapi.Limits{
 			BodyBytes: int64(s.cfg.HTTP.MaxBody),
@@ -105,6 +105,6 @@ func (s *Server) demo(tokens *gateway.Tokens) http.Handler {
 		return nil
 	}
 	return demo.New(demo.Config{
-		Host: &demoHost{s.Core, tokens, s.sdk.ids}, SDK: s.cfg.Demo.SDK, Logger: s.logger,
+		Host: &demoHost{s.Core, tokens, s.sdk.ids}, SDK: s.cfg.Demo.SDK, Logger: s.edgeLog,
 	})
 }

@@ -31,7 +31,7 @@ func (s *Server) openRequests(ctx context.Context) error {
 		return nil
 	}
 	s.requests.door, err = natsapi.New(natsapi.Config{
-		Conns: conns, Log: s.Log, State: s.state(), Gate: s.intake, Registerer: s.registry, Logger: s.logger,
+		Conns: conns, Log: s.Log, State: s.state(), Gate: s.intake, Registerer: s.registry, Logger: s.edgeLog,
 		Limits: natsapi.Limits{BodyBytes: int64(s.cfg.HTTP.MaxBody), Events: s.cfg.HTTP.MaxEventsPerRequest},
 	})
 	if err != nil {

@@ -32,6 +32,7 @@ type Server struct {
 	*Core
 	cfg      config.Config
 	logger   *slog.Logger
+	edgeLog  *slog.Logger // for the edges: see sparingLog
 	listener net.Listener
 	http     *http.Server
 	sdk      *sdk
@@ -83,7 +84,7 @@ func Build(ctx context.Context, cfg config.Config, logger *slog.Logger, version 
 	if err != nil {
 		return nil, err
 	}
-	s = &Server{Core: core, cfg: cfg, logger: logger}
+	s = &Server{Core: core, cfg: cfg, logger: logger, edgeLog: newSparingLog(logger)}
 	s.draining, s.startDraining = context.WithCancel(context.Background())
 	s.ended, s.end = context.WithCancel(context.Background())
 	defer func() {

@@ -61,7 +61,7 @@ func (s *Server) openSDK(ctx context.Context, tokens *gateway.Tokens) (*sdk, err
 	}
 	boxes := inbox.Config{
 		MaxMessages: cfg.SDK.InboxMessages, MaxAge: cfg.SDK.InboxAge, MaxBytes: int64(cfg.SDK.InboxSize),
-		Replicas: cfg.CopiesOfLog(), Shared: cfg.Cluster.Node != "", Room: core.Log.ReserveDisk, Registerer: core.registry, Logger: core.logger,
+		Replicas: cfg.CopiesOfLog(), Shared: cfg.Cluster.Node != "", Room: core.Log.ReserveDisk, Registerer: core.registry, Logger: s.edgeLog,
 	}
 	if err := try(func(ctx context.Context) (err error) { x.inbox, err = inbox.Open(ctx, nc, boxes); return err }); err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (s *Server) openSDK(ctx context.Context, tokens *gateway.Tokens) (*sdk, err
 	x.sessions = msync.New(msync.Config{
 		State: state, Log: core.Log, Commands: &commands{log: core.Log, projector: s.folds()},
 		Notify: core.hub, Inbox: x.inbox, IDs: x.ids, Tokens: tokens, Gate: s.intake, Partitions: core.Log.Partitions(), OtherNodes: elsewhere,
-		Registerer: core.registry, Logger: core.logger,
+		Registerer: core.registry, Logger: s.edgeLog,
 		Limits: msync.Limits{
 			Connections: cfg.SDK.MaxConnections, PerUser: cfg.SDK.MaxConnectionsPerUser, PendingPerAddress: cfg.SDK.PendingPerAddress,
 			Provision: cfg.SDK.ProvisionTimeout, Idle: cfg.SDK.IdleTimeout, Write: cfg.SDK.WriteTimeout,
@@ -82,7 +82,7 @@ func (s *Server) openSDK(ctx context.Context, tokens *gateway.Tokens) (*sdk, err
 	})
 	x.rest = easemob.New(easemob.Config{
 		State: state, Log: core.Log, Accounts: x.accounts, Sessions: x.sessions, IDs: x.ids,
-		Tokens: tokens, Fresh: s.freshness(), AdminKey: s.adminKey, Logger: core.logger, Registerer: core.registry,
+		Tokens: tokens, Fresh: s.freshness(), AdminKey: s.adminKey, Logger: s.edgeLog, Registerer: core.registry,
 		Limits: easemob.Limits{
 			RequestsPerUser: cfg.SDK.RequestsPerUser, RequestsPerAddress: cfg.SDK.RequestsPerAddress,
 			InvitesPerUser: cfg.SDK.InvitesPerUser, InvitesPerApp: cfg.SDK.InvitesPerApp, GroupMembers: cfg.SDK.GroupMembers,

@@ -13,6 +13,7 @@ import (
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/events/merkle"
 	"github.com/receiptd/receiptd/internal/gateway"
+	"github.com/receiptd/receiptd/internal/gateway/admission"
 	"github.com/receiptd/receiptd/internal/gateway/ingest"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -185,10 +186,12 @@ type errorInfo struct {
 	More          bool               `json:"more,omitempty"`
 }
 
-// fail answers with an error. Errors of ours are logged, those of clients are theirs.
+// fail answers with an error. Errors of ours are logged, those of clients are theirs. What the gate
+// refuses is neither, and counted: clients decide how many lines that would be.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := asAPIError(err)
-	if e.Cause != nil && e.Status >= 500 && r.Context().Err() == nil {
+	_, crowded := errors.AsType[*admission.Refusal](e.Cause)
+	if e.Cause != nil && e.Status >= 500 && !crowded && r.Context().Err() == nil {
 		a.cfg.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed",
 			slog.Any("error", e.Cause), slog.Int("status", e.Status),
 			slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()),
