@@ -3,11 +3,16 @@ package runtime
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
@@ -134,5 +139,56 @@ func TestPoisonIsListed(t *testing.T) {
 	}
 	if x := body.Latest[0]; x.Partition != 2 || x.Sequence != ack.Sequence || x.Reason == "" || x.Time == "" || x.Subject != events.BatchSubject(2) || x.Data != "not a batch" {
 		t.Errorf("%+v", x)
+	}
+}
+
+// Whoever asks for an answer without an end and reads nothing of it is let go of.
+func TestAnswersOfOperationsThatAreNotReadEnd(t *testing.T) {
+	t.Parallel()
+	for _, flushed := range []bool{false, true} {
+		over := make(chan error, 1)
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			out := &patientWriter{ResponseWriter: w, limit: 100 * time.Millisecond, http1: true}
+			piece := make([]byte, 64<<10)
+			for {
+				_, err := out.Write(piece)
+				if err == nil && flushed {
+					err = http.NewResponseController(out).Flush()
+				}
+				if err != nil {
+					over <- err
+					return
+				}
+			}
+		}))
+		conn, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-over:
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error(err)
+			}
+		case <-time.After(patience):
+			t.Error("it is written on and on")
+		}
+		_ = conn.Close()
+		s.Close()
+	}
+}
+
+// Each tail reads the log by consumers of its own, so that only so many are open.
+func TestTailsAreBounded(t *testing.T) {
+	t.Parallel()
+	a := &admin{tails: make(chan struct{}, 1)}
+	a.tails <- struct{}{}
+	w := httptest.NewRecorder()
+	a.tail(w, httptest.NewRequest("GET", "/v1/admin/tail", nil))
+	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"busy"`) || w.Header().Get("Retry-After") == "" {
+		t.Errorf("%d: %s", w.Code, w.Body)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -60,7 +61,10 @@ func (c *Core) digests(ctx context.Context, upto []uint64) ([]backup.State, erro
 
 // backup answers with a stream of tar: see [backup.Send]. The body says what the caller has.
 func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(adminPatience)) // without deadlines, as in tests, there is none
 	have, err := backup.ReadHave(r.Body)
+	_ = control.SetReadDeadline(time.Time{})
 	if err != nil {
 		refuse(w, http.StatusBadRequest, "bad_request", "the body does not say what there is: "+err.Error())
 		return

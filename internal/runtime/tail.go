@@ -48,6 +48,14 @@ type tailed struct {
 }
 
 func (a *admin) tail(w http.ResponseWriter, r *http.Request) {
+	select {
+	case a.tails <- struct{}{}:
+		defer func() { <-a.tails }()
+	default:
+		w.Header().Set("Retry-After", "10")
+		refuse(w, http.StatusServiceUnavailable, "busy", fmt.Sprintf("%d tails are open already", tailsMost))
+		return
+	}
 	t := &tail{core: a.core, w: w}
 	if err := t.parse(r); err != nil {
 		code := "bad_request"
