@@ -1,31 +1,55 @@
 package web
 
 import (
+	"bytes"
 	"net/http"
 
+	"github.com/receiptd/receiptd/internal/fair"
 	"github.com/receiptd/receiptd/internal/gateway"
 )
 
 // maxLinesOnce are asked for at one time for a file.
 const maxLinesOnce = 1000
 
+// downloadsAtOnce is how many files are made at a time. Each is in memory as a whole. Addresses take
+// turns.
+const downloadsAtOnce = 2
+
 // download answers with what a view lists, all of it, as a file: the lines that the API gives.
 func (p *Page) download(w http.ResponseWriter, rq *request, v view) {
-	table, err := v.table(p, rq)
-	if err != nil {
+	var file bytes.Buffer
+	if err := p.makeFile(rq, v, &file); err != nil {
 		p.fail(w, rq, err)
 		return
 	}
-	contentType, write := "text/csv; charset=utf-8", table.WriteCSV
+	contentType := "text/csv; charset=utf-8"
 	if rq.format == "ndjson" {
-		contentType, write = "application/x-ndjson", table.WriteLines
+		contentType = "application/x-ndjson"
 	}
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("X-Content-Type-Options", "nosniff")
 	// The name is ours: nothing of the address is in it.
 	h.Set("Content-Disposition", `attachment; filename="`+v.Name+"."+rq.format+`"`)
-	_ = write(w) // an error means that the client is gone
+	_, _ = w.Write(file.Bytes()) // an error means that the client is gone
+}
+
+// makeFile makes a file when it is its turn. It is written in one piece afterwards: those who take
+// their time to read keep nobody from their turn, and what they leave waiting is counted.
+func (p *Page) makeFile(rq *request, v view, file *bytes.Buffer) error {
+	turn, err := p.downloads.Acquire(rq.Context(), fair.Key{App: gateway.Address(rq.RemoteAddr)}, 1)
+	if err != nil {
+		return &problem{http.StatusServiceUnavailable, "Not now", "Others are downloading. Try again in a moment."}
+	}
+	defer p.downloads.Release(turn)
+	table, err := v.table(p, rq)
+	if err != nil {
+		return err
+	}
+	if rq.format == "ndjson" {
+		return table.WriteLines(file)
+	}
+	return table.WriteCSV(file)
 }
 
 // formats of files, as they stand in the address.

@@ -1,13 +1,18 @@
 package web
 
 import (
+	"context"
 	"html"
+	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/receiptd/receiptd/internal/fair"
 	"github.com/receiptd/receiptd/projections"
 )
 
@@ -111,6 +116,45 @@ func TestFindLeadsToWhatHasTheID(t *testing.T) {
 	b.get("/?app=acme/chat&view=find&q="+strings.Repeat("x", 300), 200).has("cannot be an id")
 	b.get("/?app=acme/chat&view=user&user=none", 404)
 	b.get("/?app=acme/chat&view=group&group=none", 404)
+}
+
+// Files are made a few at a time, as each is in memory as a whole: whoever asks for many waits.
+func TestFilesAreMadeInTurns(t *testing.T) {
+	f := filled()
+	var now, most atomic.Int64
+	f.reading = func() {
+		n := now.Add(1)
+		for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
+		}
+		time.Sleep(10 * time.Millisecond) // so that all come meanwhile
+		now.Add(-1)
+	}
+	b := newBrowser(t, f)
+	b.signIn()
+	var all sync.WaitGroup
+	for range 4 * downloadsAtOnce {
+		all.Go(func() {
+			r := httptest.NewRequest("GET", "/?app=acme/chat&format=csv&view=message&id=m1&list=readers", nil)
+			r.AddCookie(b.cookie)
+			w := httptest.NewRecorder()
+			if b.page.ServeHTTP(w, r); w.Code != http.StatusOK {
+				t.Errorf("%d: %s", w.Code, w.Body)
+			}
+		})
+	}
+	all.Wait()
+	if n := most.Load(); n > downloadsAtOnce {
+		t.Errorf("%d files were made at a time, want %d at most", n, downloadsAtOnce)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.page.downloads.Acquire(t.Context(), fair.Key{}, downloadsAtOnce); err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequestWithContext(ctx, "GET", "/?app=acme/chat&format=csv&view=message&id=m1&list=readers", nil)
+	if w := b.send(r); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("%d for one whose time ended before it was its turn", w.Code)
+	}
 }
 
 // TestFilesHaveAllThatIsListed, with ids that a spreadsheet does not take for formulas.

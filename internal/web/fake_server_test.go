@@ -36,6 +36,7 @@ type fakeServer struct {
 	queries    []projections.RateQuery
 	alerts     []projections.Alert
 	failure    error
+	reading    func() // if set, is called by each question for readers
 	status     Status
 }
 
@@ -116,6 +117,9 @@ func (f *fakeServer) Holders(string, string, string, int) ([]events.Conversation
 }
 
 func (f *fakeServer) Readers(_ events.Conversation, id string, offset, limit int) (projections.ReaderPage, error) {
+	if f.reading != nil {
+		f.reading()
+	}
 	all := f.readers[id]
 	page := projections.ReaderPage{Total: len(all), Before: offset, Readers: all[min(offset, len(all)):]}
 	if len(page.Readers) > limit {

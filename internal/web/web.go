@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/events"
+	"github.com/receiptd/receiptd/internal/fair"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -75,6 +76,7 @@ type Page struct {
 	samples     *sampler
 	crossOrigin *http.CrossOriginProtection
 	signIns     *prometheus.CounterVec // by result
+	downloads   *fair.Semaphore
 
 	drawing sync.Mutex
 	drawn   recent
@@ -105,6 +107,7 @@ func New(cfg Config) *Page {
 		sessions: newSessions(cfg.Now, cfg.Sessions), attempts: newAttempts(cfg.Now),
 		samples:     &sampler{status: cfg.Status, now: cfg.Now},
 		crossOrigin: http.NewCrossOriginProtection(),
+		downloads:   fair.New(fair.Options{Capacity: downloadsAtOnce}),
 	}
 }
 

@@ -103,7 +103,7 @@ var layers = map[string]layer{
 	"internal/copystate":   {libraries: []string{}},
 	"internal/fair":        {libraries: []string{}},
 	"internal/notary":      {sees: []string{"events", "events/eventlog", "events/merkle", "projections", "consumers/projector", "internal/atomicfile"}},
-	"internal/web":         {sees: []string{"events", "projections", "internal/gateway"}},
+	"internal/web":         {sees: []string{"events", "projections", "internal/fair", "internal/gateway"}},
 	"internal/web/demo":    {},
 	"internal/config":      {},
 	"internal/progress":    {},
