@@ -72,6 +72,16 @@ func TestAuthenticate(t *testing.T) {
 	if err != nil || caller.Admin || caller.App != app || caller.User != "ann" || !caller.Expires.Equal(expires) {
 		t.Errorf("a token: %+v, %v", caller, err)
 	}
+	// The last character of a signature has two bits that stand for nothing.
+	same := 0
+	for _, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" {
+		if _, err := a.Authenticate(token[:len(token)-1]+string(c), "192.0.2.1:1"); err == nil {
+			same++
+		}
+	}
+	if same != 1 {
+		t.Errorf("%d texts are the same token", same)
+	}
 	now = expires
 	if caller, err := a.Authenticate(token, "192.0.2.1:1"); !errors.Is(err, ErrTokenExpired) || caller != (Caller{}) {
 		t.Errorf("an expired token: %+v, %v", caller, err)

@@ -39,6 +39,7 @@ func NewTokens(key []byte, now func() time.Time) (*Tokens, error) {
 		// secret).
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
 		jwt.WithExpirationRequired(),
+		jwt.WithStrictDecoding(), // else a signature's last character could be another one
 		jwt.WithTimeFunc(now),
 	)}, nil
 }
