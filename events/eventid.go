@@ -46,8 +46,8 @@ func NameEventsFrom(key string, first int, events []Event) {
 }
 
 // nameEvent makes the id of one event. It is of constant width, as the encoding of an entry has it
-// as a number. The log refuses no id that is too long: nobody could read the entry that has it, with
-// the events of all others in it.
+// as a number. The log refuses no id that is too long: nobody could read the entry with it, and the
+// events of all others in that.
 func nameEvent(key string, index int) string {
 	if id := fmt.Sprintf("%s/%05d", key, index); len(id) <= MaxEventIDBytes {
 		return id

@@ -61,8 +61,8 @@ func (c *Core) digests(ctx context.Context, upto []uint64) ([]backup.State, erro
 
 // backup answers with a stream of tar: see [backup.Send]. The body says what the caller has.
 func (a *admin) backup(w http.ResponseWriter, r *http.Request) {
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(adminPatience)) // without deadlines, as in tests, there is none
+	control := http.NewResponseController(w) // one without deadlines, as in tests, stays without
+	_ = control.SetReadDeadline(time.Now().Add(adminPatience))
 	have, err := backup.ReadHave(r.Body)
 	_ = control.SetReadDeadline(time.Time{})
 	if err != nil {

@@ -16,10 +16,10 @@ const (
 	sparingKinds = 512
 )
 
-// sparingLog passes on so many lines of each message. It is for the edges, where clients decide how
-// often something happens: whoever makes the same thing fail without end does not fill the disk with
-// lines about it, nor keep others from being seen. What was not passed on is counted in the next
-// line with that message. Debugging is told everything.
+// sparingLog passes on so many lines of each message. It is for the edges, where clients decide
+// how often something happens: whoever makes the same thing fail without end does not fill the disk
+// with lines about it, nor keep others from being seen. What was not passed on is counted in the
+// next line with that message. Debugging is told everything.
 type sparingLog struct {
 	slog.Handler
 	seed  maphash.Seed

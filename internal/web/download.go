@@ -11,8 +11,8 @@ import (
 // maxLinesOnce are asked for at one time for a file.
 const maxLinesOnce = 1000
 
-// downloadsAtOnce is how many files are made at a time. Each is in memory as a whole. Addresses take
-// turns.
+// downloadsAtOnce is how many files are made at a time. Each is in memory as a whole. Addresses
+// share them.
 const downloadsAtOnce = 2
 
 // download answers with what a view lists, all of it, as a file: the lines that the API gives.
@@ -34,14 +34,14 @@ func (p *Page) download(w http.ResponseWriter, rq *request, v view) {
 	_, _ = w.Write(file.Bytes()) // an error means that the client is gone
 }
 
-// makeFile makes a file when it is its turn. It is written in one piece afterwards: those who take
-// their time to read keep nobody from their turn, and what they leave waiting is counted.
+// makeFile makes a file once there is room for one more. It is written in one piece afterwards:
+// those who take their time to read keep nobody from theirs, and what they leave waiting counts.
 func (p *Page) makeFile(rq *request, v view, file *bytes.Buffer) error {
-	turn, err := p.downloads.Acquire(rq.Context(), fair.Key{App: gateway.Address(rq.RemoteAddr)}, 1)
+	room, err := p.downloads.Acquire(rq.Context(), fair.Key{App: gateway.Address(rq.RemoteAddr)}, 1)
 	if err != nil {
 		return &problem{http.StatusServiceUnavailable, "Not now", "Others are downloading. Try again in a moment."}
 	}
-	defer p.downloads.Release(turn)
+	defer p.downloads.Release(room)
 	table, err := v.table(p, rq)
 	if err != nil {
 		return err

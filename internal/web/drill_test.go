@@ -119,7 +119,7 @@ func TestFindLeadsToWhatHasTheID(t *testing.T) {
 }
 
 // Files are made a few at a time, as each is in memory as a whole: whoever asks for many waits.
-func TestFilesAreMadeInTurns(t *testing.T) {
+func TestFilesAreMadeAFewAtATime(t *testing.T) {
 	f := filled()
 	var now, most atomic.Int64
 	f.reading = func() {
@@ -153,7 +153,7 @@ func TestFilesAreMadeInTurns(t *testing.T) {
 	}
 	r := httptest.NewRequestWithContext(ctx, "GET", "/?app=acme/chat&format=csv&view=message&id=m1&list=readers", nil)
 	if w := b.send(r); w.Code != http.StatusServiceUnavailable {
-		t.Errorf("%d for one whose time ended before it was its turn", w.Code)
+		t.Errorf("%d for one whose time ended while others were made", w.Code)
 	}
 }
 

@@ -52,7 +52,8 @@ func asCloseError(err error, e *websocket.CloseError) bool {
 // end, is let go of all the same; so is one whose frame was too large to be read to its end.
 func TestStrangersWhoDoNotCloseAreCut(t *testing.T) {
 	s := startServer(t, open)
-	const endless = "\x82\xff\x00\x00\x00\xff\xff\xff\xff\xff\x00\x00\x00\x00" // a head, with a length and a mask
+	// A head, with a length and a mask.
+	const endless = "\x82\xff\x00\x00\x00\xff\xff\xff\xff\xff\x00\x00\x00\x00"
 	for name, say := range map[string][2]string{
 		"a frame instead of a close": {"\x82\x81\x00\x00\x00\x00\xff", endless},
 		"a frame that is too large":  {endless + strings.Repeat("a", 20<<10), ""},

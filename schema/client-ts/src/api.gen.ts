@@ -1518,7 +1518,8 @@ export interface paths {
          * Follow the log
          * @description What `receiptctl tail` asks for: a line of JSON for each event, as it was submitted and with
          *     `partition`, `sequence`, `index`, `stored`, `app` and the `cursor` to go on after it; an
-         *     entry that cannot be decoded has `error`. Without end. Admin key only.
+         *     entry that cannot be decoded has `error`. Without end, unless the client leaves its socket
+         *     full for a minute. 64 may be open at a time (503 `busy`). Admin key only.
          */
         get: operations["getTail"];
         put?: never;
