@@ -66,7 +66,7 @@ type cli struct {
 
 	Tail       tailCommand       `cmd:"" help:"Follow events as JSON lines."`
 	Rejections rejectionsCommand `cmd:"" help:"List the latest events of an app that broke a rule."`
-	Poison     poisonCommand     `cmd:"" help:"List what NATS clients published in vain, with the reason."`
+	Poison     poisonCommand     `cmd:"" help:"List dead letters: what NATS clients published without effect, with the reason."`
 	Subject    subjectCommand    `cmd:"" help:"Print the NATS subject of an event."`
 
 	Schema schemaCommand `cmd:"" help:"Print the ClickHouse tables for a cluster."`

@@ -10,7 +10,7 @@ import (
 	"github.com/receiptd/receiptd/internal/ctl"
 )
 
-// poisonCommand lists what NATS clients published in vain.
+// poisonCommand lists dead letters: what NATS clients published without effect.
 type poisonCommand struct {
 	JSON bool `name:"json" help:"Print the server's answer as it is."`
 }

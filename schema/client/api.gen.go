@@ -493,6 +493,22 @@ type Counts struct {
 	Read      Count `json:"read"`
 }
 
+// DeadLetter An entry without effect.
+type DeadLetter struct {
+	// Bytes what was published if it is no text
+	Bytes []byte `json:"bytes,omitempty,omitzero"`
+
+	// Data what was published, cut off when it is long, if it is text
+	Data      string `json:"data,omitempty,omitzero"`
+	Partition int    `json:"partition"`
+	Reason    string `json:"reason"`
+	Sequence  int    `json:"sequence"`
+
+	// Subject left out if the entry has left the log
+	Subject string `json:"subject,omitempty,omitzero"`
+	Time    Time   `json:"time"`
+}
+
 // Duration Examples: 72h, 1h30m, 0
 type Duration = string
 
@@ -643,22 +659,6 @@ type Hash = []byte
 
 // ID at most 128 bytes of UTF-8
 type ID = string
-
-// InVain An entry without effect.
-type InVain struct {
-	// Bytes what was published if it is no text
-	Bytes []byte `json:"bytes,omitempty,omitzero"`
-
-	// Data what was published, cut off when it is long, if it is text
-	Data      string `json:"data,omitempty,omitzero"`
-	Partition int    `json:"partition"`
-	Reason    string `json:"reason"`
-	Sequence  int    `json:"sequence"`
-
-	// Subject left out if the entry has left the log
-	Subject string `json:"subject,omitempty,omitzero"`
-	Time    Time   `json:"time"`
-}
 
 // InvitationPage defines model for InvitationPage.
 type InvitationPage struct {

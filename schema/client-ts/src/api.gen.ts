@@ -1538,7 +1538,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What NATS clients published in vain
+         * Dead letters, which NATS clients published without effect
          * @description Log entries that could not be decoded, and events of apps that do not exist. Admin key only.
          */
         get: operations["getPoison"];
@@ -1896,7 +1896,7 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /** @description An entry without effect. */
-        InVain: {
+        DeadLetter: {
             partition: number;
             sequence: number;
             time: components["schemas"]["Time"];
@@ -5906,10 +5906,10 @@ export interface operations {
                      */
                     "application/json": {
                         total: number;
-                        latest: components["schemas"]["InVain"][];
+                        latest: components["schemas"]["DeadLetter"][];
                         unknown_app: {
                             total: number;
-                            latest: components["schemas"]["InVain"][];
+                            latest: components["schemas"]["DeadLetter"][];
                         };
                     };
                 };
