@@ -21,9 +21,10 @@ func TestCountsAreWhatWasAnswered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := t.TempDir() // removed after the server has ended
 	server := child.NewReceiptd(self, child.NDJSON).WithNATS()
 	t.Cleanup(func() { _ = server.Stop() })
-	if err := server.Start(t.Context(), t.TempDir()); err != nil {
+	if err := server.Start(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	client, err := ctl.NewClient(server.URL(), server.Key())
