@@ -61,6 +61,18 @@ func (p *Projector) Settings(app string) (s events.Settings, revision uint64, ok
 	return s, revision, ok
 }
 
+// ErrNoApp: the app was never configured.
+var ErrNoApp = errors.New("projector: no such app")
+
+// FindApp is Settings with [ErrNoApp] for an app that has none.
+func (p *Projector) FindApp(app string) (s events.Settings, revision uint64, err error) {
+	s, revision, ok := p.Settings(app)
+	if !ok {
+		err = ErrNoApp
+	}
+	return s, revision, err
+}
+
 // Apps returns the keys of the apps that have settings in force in every partition that is here, in
 // order.
 func (p *Projector) Apps() []string {

@@ -18,8 +18,10 @@ type Log interface {
 
 // Settings knows how apps are configured.
 type Settings interface {
-	// Settings returns the settings in force; ok is false for an app that was never configured.
-	Settings(app string) (s events.Settings, revision uint64, ok bool)
+	// FindApp returns the settings in force. The error is [projector.ErrNoApp] for an app that was
+	// never configured; any other one says that this cannot be told now, which is no answer that a
+	// client may take for good.
+	FindApp(app string) (s events.Settings, revision uint64, err error)
 }
 
 // Outcomer knows what the folds decided.

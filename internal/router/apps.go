@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -75,38 +76,49 @@ func (r *Router) last() int { return len(r.seen) - 1 }
 // node without any partition asks another one, which is as good as its own fold: it may be some
 // milliseconds behind, and has all that this node has heard of.
 func (r *Router) Settings(app string) (s events.Settings, revision uint64, ok bool) {
-	if s, revision, ok = r.Projector.Settings(app); ok || r.Configured() {
-		return s, revision, ok
+	s, revision, err := r.FindApp(app)
+	return s, revision, err == nil
+}
+
+// FindApp is Settings with [projector.ErrNoApp] for an app that has none. Any other error says that
+// nobody who could tell answers.
+func (r *Router) FindApp(app string) (s events.Settings, revision uint64, err error) {
+	if s, revision, err = r.Projector.FindApp(app); err == nil || r.Configured() {
+		return s, revision, err
 	}
 	x, known := r.apps.get(app, r.seen[r.last()].Load())
 	if !known {
-		x = r.settingsElsewhere(app)
+		if x, err = r.settingsElsewhere(app); err != nil {
+			return s, 0, err
+		}
 	}
-	return x.Settings, x.Revision, x.OK
+	if !x.OK {
+		return s, 0, projector.ErrNoApp
+	}
+	return x.Settings, x.Revision, nil
 }
 
 // settingsElsewhere asks for the settings of an app as the last partition has them. Where nobody
 // answers for that one, an earlier one has them as well, and else what was told before is the best
 // that there is: an app is not gone because a node is.
-func (r *Router) settingsElsewhere(app string) configuredAs {
+func (r *Router) settingsElsewhere(app string) (configuredAs, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), askMax)
 	defer cancel()
 	for k := r.last(); k >= 0; k-- {
-		if x, ok := r.settingsOf(ctx, app, k, askSoon); ok {
-			return x
+		if x, err := r.settingsOf(ctx, app, k, askSoon); err == nil {
+			return x, nil
 		}
 	}
 	if x, ok := r.apps.latest(app); ok {
-		return x
+		return x, nil
 	}
-	x, _ := r.settingsOf(ctx, app, r.last(), askMax)
-	return x // unknown, as far as this node can tell, if nobody answers
+	return r.settingsOf(ctx, app, r.last(), askMax)
 }
 
 // settingsOf asks for the settings of an app in one partition, and remembers them.
 func (r *Router) settingsOf(
 	ctx context.Context, app string, partition int, limit time.Duration,
-) (x configuredAs, ok bool) {
+) (x configuredAs, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := time.Now()
@@ -115,10 +127,10 @@ func (r *Router) settingsOf(
 		x, err = decode[configuredAs](&answers[0])
 	}
 	if err != nil {
-		return configuredAs{}, false
+		return configuredAs{}, fmt.Errorf("ask for the settings of an app: %w", err)
 	}
 	r.apps.put(app, told{x, r.seen[r.last()].Load(), began})
-	return x, true
+	return x, nil
 }
 
 // SettingsAt returns the settings of an app as one partition has them, and their revision.

@@ -2,9 +2,11 @@ package router
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/cluster"
 )
@@ -32,5 +34,8 @@ func TestAnAppIsNotGoneBecauseANodeIs(t *testing.T) {
 	time.Sleep(rememberFor) // what was told is to be asked for again
 	if _, revision, ok := r.Settings("acme#chat"); !ok || revision != 3 {
 		t.Errorf("nobody answers: revision %d, known %v", revision, ok)
+	}
+	if _, _, err := r.FindApp("acme#other"); err == nil || errors.Is(err, projector.ErrNoApp) {
+		t.Errorf("nobody answers, and nothing was told before: %v", err)
 	}
 }

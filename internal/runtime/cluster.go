@@ -192,16 +192,18 @@ type nodeState struct {
 // newestTimeout bounds how long a question for an unknown app looks for it in the log.
 const newestTimeout = 3 * time.Second
 
-// Settings looks for an app that is unknown here in what the log has by now: another node may have
-// just made it.
-func (n nodeState) Settings(app string) (s events.Settings, revision uint64, ok bool) {
-	if s, revision, ok = n.Router.Settings(app); ok {
-		return s, revision, ok
+// FindApp looks for an app that is unknown here in what the log has by now: another node may have
+// just made it. While the log does not answer, as when its leader has died, nobody can tell.
+func (n nodeState) FindApp(app string) (s events.Settings, revision uint64, err error) {
+	if s, revision, err = n.Router.FindApp(app); !errors.Is(err, projector.ErrNoApp) {
+		return s, revision, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), newestTimeout)
 	defer cancel()
-	_ = n.fresh.Newest(ctx) // if it fails, what is known has to do
-	return n.Router.Settings(app)
+	if err := n.fresh.Newest(ctx); err != nil {
+		return s, 0, fmt.Errorf("look for an app in the log: %w: %w", projector.ErrLate, err)
+	}
+	return n.Router.FindApp(app)
 }
 
 // Ready is the node's.

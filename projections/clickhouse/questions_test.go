@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/consumers/notify"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
@@ -112,8 +113,11 @@ func (s *questionsServer) Rates(ctx context.Context, q projections.RateQuery) (g
 func (s *questionsServer) Apps() []string { return []string{questionsApp} }
 func (s *questionsServer) Ready() error   { return nil }
 
-func (s *questionsServer) Settings(app string) (events.Settings, uint64, bool) {
-	return events.DefaultSettings(), 1, app == questionsApp
+func (s *questionsServer) FindApp(app string) (events.Settings, uint64, error) {
+	if app != questionsApp {
+		return events.Settings{}, 0, projector.ErrNoApp
+	}
+	return events.DefaultSettings(), 1, nil
 }
 
 func serveQuestions(t *testing.T, store *clickhouse.Store) *questionsServer {

@@ -31,13 +31,13 @@ type fuzzWorld struct {
 
 const fuzzMembers = 50
 
-func (w *fuzzWorld) Settings(string) (s events.Settings, revision uint64, ok bool) {
+func (w *fuzzWorld) FindApp(string) (s events.Settings, revision uint64, err error) {
 	s = events.DefaultSettings()
 	s.OpenRegistration = true
 	if w.consent {
 		s.Invitations = events.InvitationsConsent
 	}
-	return s, 1, true
+	return s, 1, nil
 }
 
 func (w *fuzzWorld) Group(_, group string) (projections.Group, error) {

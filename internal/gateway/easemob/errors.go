@@ -110,6 +110,7 @@ func (h *REST) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		{accounts.ErrNotFound, errLogin},
 		{accounts.ErrWrongPassword, errLogin},
 		{accounts.ErrBusy, errBusy},
+		{projector.ErrNoApp, errNoApp},
 		{projector.ErrFoldingAgain, errBusy},
 		{projector.ErrNoCopy, errBusy},
 		{eventlog.ErrOverloaded, errBusy},

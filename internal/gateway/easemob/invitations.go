@@ -132,7 +132,10 @@ func (h *REST) answer(ctx context.Context, app, group, user string, agrees bool)
 // waiting returns the invitation of a user into a group. The error is [gateway.ErrNotInvited] if
 // there is none.
 func (h *REST) waiting(ctx context.Context, app, group, user string) (accounts.Invitation, error) {
-	s, _, _ := h.cfg.State.Settings(app)
+	s, _, err := h.cfg.State.FindApp(app)
+	if err != nil {
+		return accounts.Invitation{}, err
+	}
 	x, err := h.cfg.Accounts.Invitation(ctx, app, group, user, wait(&s))
 	if errors.Is(err, accounts.ErrNotInvited) {
 		err = gateway.ErrNotInvited
@@ -160,7 +163,10 @@ func (h *REST) InvitationsOf(
 	if err := h.rationUser(caller, app); err != nil {
 		return page, err
 	}
-	s, _, _ := h.cfg.State.Settings(app)
+	s, _, err := h.cfg.State.FindApp(app)
+	if err != nil {
+		return page, err
+	}
 	list, next, err := h.cfg.Accounts.InvitationsOf(ctx, app, user, after, limit, wait(&s))
 	if err != nil {
 		return page, err
@@ -207,7 +213,10 @@ func (h *REST) InvitationsInto(
 	if err != nil {
 		return page, err
 	}
-	s, _, _ := h.cfg.State.Settings(app)
+	s, _, err := h.cfg.State.FindApp(app)
+	if err != nil {
+		return page, err
+	}
 	list, next, err := h.cfg.Accounts.InvitationsInto(ctx, app, group, after, limit, wait(&s))
 	if err != nil {
 		return page, err

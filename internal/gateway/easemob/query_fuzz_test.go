@@ -19,10 +19,10 @@ import (
 // readersWorld is a world with a message of ann's that all have read.
 type readersWorld struct{ *fuzzWorld }
 
-func (readersWorld) Settings(string) (s events.Settings, revision uint64, ok bool) {
+func (readersWorld) FindApp(string) (s events.Settings, revision uint64, err error) {
 	s = events.DefaultSettings()
 	s.GroupReceipts.Enabled = true
-	return s, 1, true
+	return s, 1, nil
 }
 
 func (readersWorld) MessageIn(c events.Conversation, id, _ string) (projections.Found, error) {

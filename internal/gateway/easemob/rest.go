@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 )
@@ -211,11 +212,11 @@ func (h *REST) findApp(c *call, open bool) error {
 			return err
 		}
 	}
-	var known bool
-	if c.settings, _, known = h.cfg.State.Settings(c.app); !known && (c.Admin || !open) {
-		return errNoApp // to others an app that is not there looks like one that lets nobody in
+	var err error
+	if c.settings, _, err = h.cfg.State.FindApp(c.app); errors.Is(err, projector.ErrNoApp) && !c.Admin && open {
+		return nil // to strangers an app that is not there looks like one that lets nobody in
 	}
-	return nil
+	return err
 }
 
 // ration refuses the calls of a user, or from an address, that come too often.

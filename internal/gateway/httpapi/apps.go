@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/gateway"
@@ -48,9 +49,12 @@ func (a *API) putApp(c *call) error {
 	case <-c.r.Context().Done():
 		return c.r.Context().Err()
 	}
-	current, _, ok := a.cfg.State.Settings(c.app)
-	if !ok {
+	current, _, err := a.cfg.State.FindApp(c.app)
+	switch {
+	case errors.Is(err, projector.ErrNoApp):
 		current = events.DefaultSettings()
+	case err != nil:
+		return err // and not the defaults, which would put an app back to them
 	}
 	wanted, err := events.ParseSettings(current, body)
 	if err != nil {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
@@ -48,7 +49,7 @@ func TestPutAppRefused(t *testing.T) {
 			}
 		})
 	}
-	if _, _, ok := h.state.Settings("acme#new"); ok {
+	if _, _, err := h.state.FindApp("acme#new"); err == nil {
 		t.Error("a refused request created the app")
 	}
 }
@@ -57,6 +58,25 @@ func TestPutAppSaysWhenItFailed(t *testing.T) {
 	h := newHarness(t)
 	h.commands.failure = errors.New("partition 1 does not answer")
 	h.want(request{method: "PUT", path: "/v1/apps/acme/new"}, 500, "internal")
+}
+
+// While nobody can tell whether there is an app, it is not said to be unknown, which clients take
+// for good, nor put back to the defaults by a change of one setting.
+func TestAppsThatNobodyCanTellOf(t *testing.T) {
+	h := newHarness(t)
+	before := h.state.settings[testApp]
+	h.state.unsure = true
+	for _, rq := range []request{
+		{method: "POST", path: base + "/events", body: `[{"type":"message.read","group":"g","message":"m","user":"ann"}]`},
+		{method: "GET", path: base},
+		{method: "PUT", path: base, body: `{"delivery_receipts":true}`},
+		{method: "PUT", path: "/v1/apps/acme/new"},
+	} {
+		h.want(rq, 503, "timeout")
+	}
+	if now := h.state.settings; len(now) != 1 || !reflect.DeepEqual(now[testApp], before) {
+		t.Errorf("%+v", now)
+	}
 }
 
 func TestRejections(t *testing.T) {

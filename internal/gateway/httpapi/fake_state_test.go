@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -40,6 +41,7 @@ type fakeState struct {
 	alertsUpto    int64
 	outcomes      func(ctx context.Context, partition int, sequence uint64) ([]events.Outcome, error)
 	notReady      error
+	unsure        bool  // whether there is an app
 	failure       error // of every query
 }
 
@@ -59,11 +61,17 @@ func newFakeState() *fakeState {
 
 func in(parts ...string) string { return strings.Join(parts, "\x00") }
 
-func (s *fakeState) Settings(app string) (events.Settings, uint64, bool) {
+func (s *fakeState) FindApp(app string) (v events.Settings, revision uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v, ok := s.settings[app]
-	return v, 1, ok
+	switch {
+	case s.unsure:
+		return v, 0, projector.ErrLate
+	case !ok:
+		return v, 0, projector.ErrNoApp
+	}
+	return v, 1, nil
 }
 
 func (s *fakeState) Apps() []string {

@@ -2,12 +2,14 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 )
@@ -306,12 +308,11 @@ func (a *API) findApp(c *call, org string, creates bool) error {
 	if !c.MayUse(c.app) {
 		return errNoApp
 	}
-	settings, _, ok := a.cfg.State.Settings(c.app)
-	if !ok && !creates {
-		return errNoApp
+	var err error
+	if c.settings, _, err = a.cfg.State.FindApp(c.app); creates && errors.Is(err, projector.ErrNoApp) {
+		return nil
 	}
-	c.settings = settings
-	return nil
+	return err
 }
 
 // ServeHTTP serves one request, with its request id, metrics and log line, and recovers panics.

@@ -82,7 +82,10 @@ func (a *API) postToken(c *call) error {
 // reserveName keeps a user of the backend from being registered by a stranger, where strangers may
 // register.
 func (a *API) reserveName(c *call, user string) error {
-	settings, _, _ := a.cfg.State.Settings(c.app)
+	settings, _, err := a.cfg.State.FindApp(c.app)
+	if err != nil {
+		return err
+	}
 	if a.cfg.Names == nil || !settings.OpenRegistration || events.IDProblem(user) != "" {
 		return nil
 	}

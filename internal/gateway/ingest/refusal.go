@@ -95,7 +95,8 @@ func TooLarge(message string) *Refusal {
 	return &Refusal{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Message: message}
 }
 
-// RefusalOf is the refusal for an error of the gate, of the log, or of the wait for it.
+// RefusalOf is the refusal for an error of the gate, of the log, of the search for an app, or of
+// the wait for an answer.
 func RefusalOf(err error) *Refusal {
 	if r, ok := FindRefusal(err); ok {
 		return r
@@ -120,6 +121,7 @@ func FindRefusal(err error) (r *Refusal, ok bool) {
 		{eventlog.ErrLogFull, LogFull}, // this too
 		{eventlog.ErrUnavailable, Unavailable},
 		{eventlog.ErrClosed, Unavailable},
+		{projector.ErrNoApp, NoApp},
 		{context.DeadlineExceeded, Timeout},
 	} {
 		if errors.Is(err, known.err) {

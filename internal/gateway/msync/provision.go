@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/msync/msyncpb"
@@ -60,7 +62,10 @@ func (s *Server) provision(pending context.Context, conn *websocket.Conn) (*sess
 		return nil, errProvision
 	}
 	conn.SetReadLimit(s.cfg.Limits.FrameBytes)
-	expires, refused := s.check(rq.login)
+	expires, refused, err := s.check(rq.login)
+	if err != nil {
+		return nil, err
+	}
 	var c *session
 	if refused == nil {
 		c = s.newSession(conn, rq.login, expires)
@@ -89,23 +94,27 @@ func (s *Server) provision(pending context.Context, conn *websocket.Conn) (*sess
 	return c, nil
 }
 
-// check finds out whether a login is allowed, and until when.
-func (s *Server) check(l *login) (expires time.Time, refused *refusal) {
+// check finds out whether a login is allowed, and until when. The error is [errUnsure] if that
+// cannot be told now.
+func (s *Server) check(l *login) (expires time.Time, refused *refusal, err error) {
 	token := strings.TrimPrefix(l.token, tokenPrefix)
 	caller, err := s.cfg.Tokens.Verify(token)
 	switch {
 	case errors.Is(err, gateway.ErrTokenExpired):
-		return expires, &loginExpired
+		return expires, &loginExpired, nil
 	case err != nil, !caller.MayUse(l.app), !caller.Is(l.user):
-		return expires, &loginBadToken
+		return expires, &loginBadToken, nil
 	}
-	if _, _, ok := s.cfg.State.Settings(l.app); !ok {
-		return expires, &loginNoApp
+	switch _, _, err := s.cfg.State.FindApp(l.app); {
+	case errors.Is(err, projector.ErrNoApp):
+		return expires, &loginNoApp, nil
+	case err != nil:
+		return expires, nil, fmt.Errorf("%w: %w", errUnsure, err)
 	}
 	if events.IDProblem(l.device) != "" {
-		return expires, &loginDevice
+		return expires, &loginDevice, nil
 	}
-	return caller.Expires, nil
+	return caller.Expires, nil, nil
 }
 
 func (s *Server) newSession(conn *websocket.Conn, l *login, expires time.Time) *session {

@@ -207,7 +207,8 @@ var (
 	errProvision = errors.New("not_provisioned")
 	errRefused   = errors.New("login_refused")
 	errInternal  = errors.New("internal")
-	errCrowded   = errors.New(refusedTotal) // or its slot has gone to another app
+	errCrowded   = errors.New(refusedTotal)   // or its slot has gone to another app
+	errUnsure    = errors.New("login_unsure") // without an answer, too
 )
 
 // closing returns the code and text that end a connection for a reason.
@@ -224,6 +225,8 @@ func closing(reason error) (websocket.StatusCode, string) {
 		code = websocket.StatusProtocolError
 	case errors.Is(reason, errInternal):
 		code = websocket.StatusInternalError
+	case errors.Is(reason, errUnsure):
+		return websocket.StatusTryAgainLater, errUnsure.Error()
 	case errors.Is(reason, errCrowded):
 		code = websocket.StatusTryAgainLater
 	}

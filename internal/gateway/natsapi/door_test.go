@@ -79,6 +79,7 @@ func TestRefusalsSayWhy(t *testing.T) {
 		{"too many", subject, "[" + read("a") + "," + read("b") + "," + read("c") + "]", nil, "413", "too_many_events", "", -1},
 		{"too large", subject, strings.Repeat(" ", 4097), nil, "413", "too_large", "", -1},
 		{"an unknown app", "receipts.submit.acme.other", read("ann"), nil, "404", "app_not_found", "", -1},
+		{"an app that nobody can tell of", "receipts.submit.acme.unsure", read("ann"), nil, "503", "timeout", "", -1},
 		{"a subject that is not escaped", "receipts.submit.acme.ch@t", read("ann"), nil, "400", "invalid_request", "subject", -1},
 		{"a content type", subject, read("ann"), []string{"Content-Type", "text/plain"}, "415", "unsupported_media_type", "Content-Type", -1},
 		{"compression", subject, read("ann"), []string{"Content-Encoding", "gzip"}, "415", "unsupported_media_type", "Content-Encoding", -1},

@@ -115,10 +115,8 @@ func (x *receiver) find(subject string) error {
 		}
 		x.app = app{subject: subject, key: key}
 	}
-	if _, _, ok := x.cfg.State.Settings(x.app.key); !ok {
-		return ingest.NoApp
-	}
-	return nil
+	_, _, err := x.cfg.State.FindApp(x.app.key)
+	return err
 }
 
 // headOf reads the headers.

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/events/eventlog"
 	"github.com/receiptd/receiptd/internal/lab/metrictest"
@@ -30,8 +31,14 @@ type fakeState struct {
 	decide func(ctx context.Context, partition int, sequence uint64) ([]events.Outcome, error)
 }
 
-func (fakeState) Settings(app string) (events.Settings, uint64, bool) {
-	return events.DefaultSettings(), 1, app == "acme#chat" || app == "acme#quiet"
+func (fakeState) FindApp(app string) (s events.Settings, revision uint64, err error) {
+	switch app {
+	case "acme#chat", "acme#quiet":
+		return events.DefaultSettings(), 1, nil
+	case "acme#unsure":
+		return s, 0, projector.ErrLate
+	}
+	return s, 0, projector.ErrNoApp
 }
 
 func (s fakeState) Outcomes(ctx context.Context, partition int, sequence uint64) ([]events.Outcome, error) {

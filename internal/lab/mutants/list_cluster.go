@@ -16,6 +16,13 @@ var clusterMutants = []Mutant{
 		Package: "consumers/projector", Test: "TestFoldOfTheLogIsThatOfTheModel",
 	},
 	{
+		Name: "unknown-while-the-log-is-away", File: "internal/runtime/cluster.go",
+		Old:     `if err := n.fresh.Newest(ctx); err != nil {`,
+		New:     `if err := n.fresh.Newest(ctx); err != nil && ctx.Err() == nil {`,
+		Bug:     "a node whose log does not answer in time says of an app that there is none",
+		Package: "internal/runtime", Test: "TestAppsAreNotUnknownWhileTheLogIsAway",
+	},
+	{
 		Name: "folded-again-without-end", File: "internal/cluster/aside.go",
 		Old:     `if c.doubted {`,
 		New:     `if c.doubted && c.refolded > 1<<30 {`,

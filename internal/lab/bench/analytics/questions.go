@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/receiptd/receiptd/consumers/notify"
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/gateway/httpapi"
@@ -224,8 +225,11 @@ func (s filledState) Ready() error   { return nil }
 // Alerts: no app has any.
 func (s filledState) Alerts(string) ([]projections.Alert, int64, error) { return nil, 0, nil }
 
-func (s filledState) Settings(app string) (events.Settings, uint64, bool) {
-	return s.settings, 1, app == benchApp
+func (s filledState) FindApp(app string) (events.Settings, uint64, error) {
+	if app != benchApp {
+		return events.Settings{}, 0, projector.ErrNoApp
+	}
+	return s.settings, 1, nil
 }
 
 // Nobody asks these.
