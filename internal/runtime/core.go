@@ -100,55 +100,11 @@ func openCore(ctx context.Context, cfg config.Config, way int, logger *slog.Logg
 			err = errors.Join(err, c.Close(context.WithoutCancel(ctx)))
 		}
 	}()
-	if c.lock, err = openData(cfg.Data); err != nil {
+	if err = c.takeData(&cfg, way); err != nil {
 		return c, err
 	}
-	if way != keepOld {
-		if err = repairing(cfg.Data); err != nil {
-			return c, err
-		}
-	}
-	if node := cfg.Cluster.Node; node != "" {
-		if err = checkOwner(cfg.Data, node); err != nil {
-			return c, err
-		}
-	}
-	limit := startLimit(cfg)
-	if cfg.Cluster.RestoreFrom != "" {
-		limit = restoreTimeout
-	}
-	if err := checkOutside(&cfg); err != nil {
+	if err = c.openLog(ctx, &cfg); err != nil {
 		return c, err
-	}
-	inTime, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	logCfg := logConfig(cfg, logger)
-	logCfg.BeforeOpen = restoreFirst(cfg, logger)
-	if cfg.Cluster.Node != "" {
-		newRoster(cfg, logger).enlist(&logCfg)
-	}
-	if logCfg.Peers != nil {
-		if logCfg.Peers.TLS, err = newPeerTLS(cfg.Cluster); err != nil {
-			return c, err
-		}
-	}
-	if logCfg.Ingress, err = newIngress(cfg.Log); err != nil {
-		return c, err
-	}
-	c.Log, err = eventlog.Open(inTime, logCfg)
-	if errors.Is(err, eventlog.ErrRepartitioning) && cfg.Cluster.Node == "" {
-		logger.Warn("a repartition of the log was cut off; it is finished now")
-		if _, err = eventlog.Repartition(inTime, logCfg, 0); err == nil {
-			c.Log, err = eventlog.Open(inTime, logCfg)
-		}
-	}
-	if err != nil {
-		return c, fmt.Errorf("open log: %w", err)
-	}
-	if node := cfg.Cluster.Node; node != "" {
-		if err := noteOwner(cfg.Data, node); err != nil {
-			return c, err
-		}
 	}
 	ctx, opened := whileStoring(ctx, c.Log)
 	defer opened(&err)
@@ -157,8 +113,72 @@ func openCore(ctx context.Context, cfg config.Config, way int, logger *slog.Logg
 			return c, err
 		}
 	}
+	return c, c.openState(ctx, cfg, way)
+}
+
+// takeData makes the data directory this process's own, unless another one has it, it belongs to
+// another node, or a repair of it was cut off.
+func (c *Core) takeData(cfg *config.Config, way int) (err error) {
+	if c.lock, err = openData(cfg.Data); err != nil {
+		return err
+	}
+	if way != keepOld {
+		if err := repairing(cfg.Data); err != nil {
+			return err
+		}
+	}
+	if node := cfg.Cluster.Node; node != "" {
+		return checkOwner(cfg.Data, node)
+	}
+	return nil
+}
+
+// openLog opens the log, with whatever has to be done before: a restore, or the rest of a
+// repartition that was cut off.
+func (c *Core) openLog(ctx context.Context, cfg *config.Config) (err error) {
+	limit := startLimit(*cfg)
+	if cfg.Cluster.RestoreFrom != "" {
+		limit = restoreTimeout
+	}
+	if err := checkOutside(cfg); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	o := logConfig(*cfg, c.logger)
+	o.BeforeOpen = restoreFirst(*cfg, c.logger)
+	node := cfg.Cluster.Node
+	if node != "" {
+		newRoster(*cfg, c.logger).enlist(&o)
+	}
+	if o.Peers != nil {
+		if o.Peers.TLS, err = newPeerTLS(cfg.Cluster); err != nil {
+			return err
+		}
+	}
+	if o.Ingress, err = newIngress(cfg.Log); err != nil {
+		return err
+	}
+	c.Log, err = eventlog.Open(ctx, o)
+	if errors.Is(err, eventlog.ErrRepartitioning) && node == "" {
+		c.logger.Warn("a repartition of the log was cut off; it is finished now")
+		if _, err = eventlog.Repartition(ctx, o, 0); err == nil {
+			c.Log, err = eventlog.Open(ctx, o)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	if node != "" {
+		return noteOwner(cfg.Data, node)
+	}
+	return nil
+}
+
+// openState opens the state of every partition that is here, and what hears of its changes.
+func (c *Core) openState(ctx context.Context, cfg config.Config, way int) (err error) {
 	c.registry = prometheus.NewRegistry()
-	c.deadLetters = newDeadLetters(c.registry, logger)
+	c.deadLetters = newDeadLetters(c.registry, c.logger)
 	c.hub = notify.New(c.Log.Partitions(), notify.Options{
 		// Half of the 50 ms in which an author hears of a reader in the middle: the other
 		// half is for the way there.
@@ -173,25 +193,25 @@ func openCore(ctx context.Context, cfg config.Config, way int, logger *slog.Logg
 		DeadLetters:     c.deadLetters.add,
 		StartOver:       way != asItIs,
 		Keep:            way == keepOld,
-		Logger:          logger,
+		Logger:          c.logger,
 	}
 	if cfg.Cluster.Node == "" {
 		o.Audience = c.hub
 	} else {
 		c.feeds = feed.New(c.hub, c.Log.Partitions())
 		o.Followers = func(k int) projector.Follower { return c.feeds.Of(k) }
-		if err = c.joinPlan(ctx, cfg); err != nil {
-			return c, err
+		if err := c.joinPlan(ctx, cfg); err != nil {
+			return err
 		}
 		o.Sparse = !c.plan.Everywhere()
 	}
-	if err = c.beginFrom(ctx, cfg, &o); err != nil {
-		return c, err
+	if err := c.beginFrom(ctx, cfg, &o); err != nil {
+		return err
 	}
 	if c.Projector, err = projector.New(ctx, c.Log, o); err != nil {
-		return c, fmt.Errorf("open state: %w", err)
+		return fmt.Errorf("open state: %w", err)
 	}
-	return c, nil
+	return nil
 }
 
 // failing is a log that may fail for good, so that nothing is stored until the process is started

@@ -68,8 +68,8 @@ var singletonMutants = []Mutant{
 	},
 	{
 		Name: "data-of-any-node", File: "internal/runtime/core.go",
-		Old:     `if err = checkOwner(cfg.Data, node); err != nil {`,
-		New:     `if err = checkOwner("", node); err != nil {`,
+		Old:     `return checkOwner(cfg.Data, node)`,
+		New:     `return checkOwner("", node)`,
 		Bug:     "a node takes the state of another one, for which entries may have left the log that it needs",
 		Package: "internal/runtime", Test: "TestDataDirectoryOfAnotherNodeIsRefused",
 	},
