@@ -3,9 +3,7 @@ package analytics
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -79,15 +77,6 @@ func sizes(ctx context.Context, server *chserver.Process, database string, n int
 // first is the time of the earliest row that is queried.
 var first = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 
-// filter is what a query is restricted to.
-type filter int
-
-const (
-	noFilter filter = iota
-	oneGroup
-	oneSender
-)
-
 // measureQueries makes rows over many days and queries read rates.
 func measureQueries(ctx context.Context, server *chserver.Process, o *Options) (*QueryResult, error) {
 	store, err := ch.New(ch.Options{DSN: server.DSN("queries") + bounds, Timeout: questionMax})
@@ -129,64 +118,11 @@ func measureQueries(ctx context.Context, server *chserver.Process, o *Options) (
 			return nil, fmt.Errorf("questions: %w", err)
 		}
 	}
-	if o.Queries == 0 {
-		return r, nil
-	}
-	all := int64(o.Days) * 24
-	found, err := store.ReadRates(ctx, projections.RateQuery{App: "bench#app1", By: projections.BySender, From: first, To: first + all*projections.HourMillis, Limit: 1000})
-	if err != nil {
-		return nil, err
-	}
-	senders := found.Rows
-	for _, kind := range []struct {
-		name  string
-		by    projections.RateBy
-		hours int64
-		of    filter
-	}{
-		{"hours of all days", projections.ByHour, all, noFilter}, {"hours of one day", projections.ByHour, 24, noFilter},
-		{"groups of all days", projections.ByGroup, all, noFilter}, {"groups of all days but 30 hours", projections.ByGroup, all - 30, noFilter},
-		{"groups of one day", projections.ByGroup, 24, noFilter},
-		{"senders of all days", projections.BySender, all, noFilter}, {"senders of all days but 30 hours", projections.BySender, all - 30, noFilter},
-		{"senders of one day", projections.BySender, 24, noFilter},
-		{"hours of a week of one group", projections.ByHour, 7 * 24, oneGroup}, {"days of all days of one group", projections.ByDay, all, oneGroup},
-		{"hours of a week of one sender", projections.ByHour, 7 * 24, oneSender}, {"days of all days of one sender", projections.ByDay, all, oneSender},
-		{"weeks of all days", projections.ByWeek, all, noFilter}, {"hours of the week of all days", projections.ByWeekHour, all, noFilter},
-		// What no cohort tells.
-		{"messages of one day", projections.ByMessage, 24, noFilter}, {"readers of one day", projections.ByReader, 24, noFilter},
-		{"readers of all days of one group", projections.ByReader, all, oneGroup},
-	} {
-		t := QueryTimes{Kind: kind.name}
-		var took []float64
-		for range o.Queries {
-			q := projections.RateQuery{App: "bench#app1", By: kind.by, Limit: 100}
-			q.From = first + rand.Int64N(max(1, all-kind.hours+1))*projections.HourMillis
-			q.To = q.From + kind.hours*projections.HourMillis
-			switch kind.of {
-			case oneGroup:
-				q.Group = groups[rand.IntN(len(groups))]
-			case oneSender:
-				q.Sender = senders[rand.IntN(len(senders))].Key
-			}
-			before, err := server.RowsRead()
-			if err != nil {
-				return nil, err
-			}
-			asked := time.Now()
-			if _, err := store.ReadRates(ctx, q); err != nil {
-				return nil, err
-			}
-			took = append(took, float64(time.Since(asked).Microseconds())/1000)
-			after, err := server.RowsRead()
-			if err != nil {
-				return nil, err
-			}
-			t.RowsRead = max(t.RowsRead, after-before)
+	if o.Queries > 0 {
+		x := &rates{store: store, server: server, span: int64(o.Days) * 24, rows: r.Rows}
+		if r.Kinds, err = x.measure(ctx, o.Queries); err != nil {
+			return nil, fmt.Errorf("ask for read rates: %w", err)
 		}
-		slices.Sort(took)
-		t.P50MS, t.P95MS = took[len(took)/2], took[len(took)*95/100]
-		t.Percent = 100 * float64(t.RowsRead) / float64(r.Rows)
-		r.Kinds = append(r.Kinds, t)
 	}
 	return r, nil
 }
