@@ -137,6 +137,20 @@ var readerAttacks = []attack{
 	}},
 }
 
+// Requests that cost their sender next to nothing.
+var cheapAttacks = []attack{
+	{"strangers who ask on and on, 100 connections", true, func(x *attacker) string {
+		return x.pipeline(100, "GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	}},
+	{"paths that are none, on and on, 100 connections", false, func(x *attacker) string {
+		return x.pipeline(100, "GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	}},
+	{"posts with a key, on and on, 100 connections", false, func(x *attacker) string {
+		body := string(readOf(1))
+		return x.pipeline(100, x.head("POST", appPath(evilApp)+"/events", fmt.Sprint("Content-Length: ", len(body)))+body)
+	}},
+}
+
 // signIn returns a cookie of the page.
 func (x *attacker) signIn() string {
 	_, key := x.address()

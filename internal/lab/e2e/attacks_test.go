@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ func TestAttacks(t *testing.T) {
 	s, url := ingressServer(t, "--fsync=always")
 	x := &attacker{server: s, nats: strings.TrimPrefix(url, "nats://")}
 	x.prepare(t)
-	for _, a := range slices.Concat(connectionAttacks, bodyAttacks, readerAttacks, http2Attacks, socketAttacks, nameAttacks) {
+	for _, a := range slices.Concat(connectionAttacks, bodyAttacks, readerAttacks, cheapAttacks, http2Attacks, socketAttacks, nameAttacks) {
 		if testing.Short() && !a.short {
 			continue
 		}
@@ -315,6 +316,41 @@ func (x *attacker) flood(times, atOnce int, request func(i int) *http.Request) s
 	}
 	all.Wait()
 	return tally(answers)
+}
+
+// pipeline sends the same request on each of so many connections for five seconds, without waiting
+// for an answer; all are read.
+func (x *attacker) pipeline(conns int, request string) string {
+	var all sync.WaitGroup
+	var answered atomic.Int64
+	text := strings.Repeat(request, 1+16_000/len(request))
+	for range conns {
+		conn, err := x.dial(x.door())
+		if err != nil {
+			continue
+		}
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		all.Go(func() {
+			defer conn.Close()
+			for {
+				if _, err := io.WriteString(conn, text); err != nil {
+					return
+				}
+			}
+		})
+		all.Go(func() {
+			part := make([]byte, 64<<10)
+			for {
+				n, err := conn.Read(part)
+				answered.Add(int64(bytes.Count(part[:n], []byte("HTTP/1.1 "))))
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return fmt.Sprintf("%d answers in 5 s", answered.Load())
 }
 
 func tally(answers map[string]int) string {

@@ -10,6 +10,13 @@ var edgeMutants = []Mutant{
 		Package: "internal/inbox", Test: "TestNothingIsStoredBeforeItsAnswer",
 	},
 	{
+		Name: "requests-in-a-row-give-no-way", File: "internal/gateway/httpapi/connections.go",
+		Old:     `case http.StateIdle:`,
+		New:     `case http.ConnState(-1):`,
+		Bug:     "a hundred connections with requests in a row make all others wait for half a second",
+		Package: "internal/gateway/httpapi", Test: "TestRequestsInARowGiveWay",
+	},
+	{
 		Name: "sdk-calls-take-no-position", File: "internal/gateway/easemob/rest.go",
 		Old:     `h.cfg.Fresh.Await(c.ctx, c.r, gateway.CatchUpTime)`,
 		New:     `error(nil)`,

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -72,5 +74,52 @@ func TestStopDoesNotWaitForStalledBodies(t *testing.T) {
 	}
 	if err := <-stopped; err != nil || time.Since(began) > 20*time.Second {
 		t.Errorf("stopped after %v: %v", time.Since(began), err)
+	}
+}
+
+// A connection gives way after each of its requests, though the next one is there already: another
+// goroutine sees every few of them.
+func TestRequestsInARowGiveWay(t *testing.T) {
+	const n = 2000
+	var served atomic.Int64
+	begun, over := make(chan struct{}), make(chan struct{})
+	a := &API{cfg: Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Limits: Limits{}.withDefaults()}}
+	s := a.Server()
+	s.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		switch served.Add(1) {
+		case 1:
+			close(begun)
+		case n:
+			close(over)
+		}
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.Serve(l) }()
+	defer s.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	go func() { _, _ = io.WriteString(conn, strings.Repeat("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", n)) }()
+	<-begun
+	most, last := int64(0), served.Load()
+	for looking := true; looking; {
+		select {
+		case <-over:
+			looking = false
+		default:
+			runtime.Gosched()
+		}
+		now := served.Load()
+		most, last = max(most, now-last), now
+	}
+	if most > 20 {
+		t.Errorf("%d requests were served in a row, while another goroutine waited", most)
 	}
 }
