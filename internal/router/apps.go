@@ -72,16 +72,12 @@ func (r *settingsCache) put(app string, x told) {
 // last is the partition that has settings of an app after all others.
 func (r *Router) last() int { return len(r.seen) - 1 }
 
-// Settings returns the settings of an app that are in force; see [projector.Projector.Settings]. A
+// FindApp returns the settings of an app that are in force; see [projector.Projector.Settings]. A
 // node without any partition asks another one, which is as good as its own fold: it may be some
 // milliseconds behind, and has all that this node has heard of.
-func (r *Router) Settings(app string) (s events.Settings, revision uint64, ok bool) {
-	s, revision, err := r.FindApp(app)
-	return s, revision, err == nil
-}
-
-// FindApp is Settings with [projector.ErrNoApp] for an app that has none. Any other error says that
-// nobody who could tell answers.
+//
+// The error is [projector.ErrNoApp] for an app that has none. Any other one says that nobody who
+// could tell answers.
 func (r *Router) FindApp(app string) (s events.Settings, revision uint64, err error) {
 	if s, revision, err = r.Projector.FindApp(app); err == nil || r.Configured() {
 		return s, revision, err

@@ -27,13 +27,13 @@ func TestAnAppIsNotGoneBecauseANodeIs(t *testing.T) {
 		return &cluster.Answer{Position: of, Result: text}
 	}}
 	r, _ := newRouterOf(t, 2, true, b)
-	if _, revision, ok := r.Settings("acme#chat"); !ok || revision != 3 {
-		t.Errorf("the last partition does not answer: revision %d, known %v", revision, ok)
+	if _, revision, err := r.FindApp("acme#chat"); err != nil || revision != 3 {
+		t.Errorf("the last partition does not answer: revision %d, %v", revision, err)
 	}
 	answering = false
 	time.Sleep(rememberFor) // what was told is to be asked for again
-	if _, revision, ok := r.Settings("acme#chat"); !ok || revision != 3 {
-		t.Errorf("nobody answers: revision %d, known %v", revision, ok)
+	if _, revision, err := r.FindApp("acme#chat"); err != nil || revision != 3 {
+		t.Errorf("nobody answers: revision %d, %v", revision, err)
 	}
 	if _, _, err := r.FindApp("acme#other"); err == nil || errors.Is(err, projector.ErrNoApp) {
 		t.Errorf("nobody answers, and nothing was told before: %v", err)

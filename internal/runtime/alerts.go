@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -27,7 +28,7 @@ const (
 type alertFolds interface {
 	Ready() error
 	Apps() []string
-	Settings(app string) (s events.Settings, revision uint64, ok bool)
+	FindApp(app string) (s events.Settings, revision uint64, err error)
 	SettingsAt(partition int, app string) (s events.Settings, revision uint64, ok bool)
 	PartAlerts(app string) ([]projections.PartAlerts, error)
 }
@@ -92,7 +93,10 @@ func (k *alertKeeper) look(ctx context.Context) error {
 	known := map[string]map[projections.AlertName]bool{}
 	late := ""
 	for _, app := range k.folds.Apps() {
-		s, _, _ := k.folds.Settings(app)
+		s, _, err := k.folds.FindApp(app)
+		if err != nil {
+			return fmt.Errorf("find app %s: %w", app, err)
+		}
 		if len(s.Alerts) == 0 && k.known[app] == nil {
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/projections"
 )
@@ -32,13 +33,17 @@ func (f *fakeFolds) Apps() (apps []string) {
 	return apps
 }
 
-func (f *fakeFolds) Settings(app string) (events.Settings, uint64, bool) {
+func (f *fakeFolds) FindApp(app string) (events.Settings, uint64, error) {
 	s, ok := f.settings[app]
-	return s, 7, ok
+	if !ok {
+		return s, 0, projector.ErrNoApp
+	}
+	return s, 7, nil
 }
 
 func (f *fakeFolds) SettingsAt(_ int, app string) (events.Settings, uint64, bool) {
-	return f.Settings(app)
+	s, ok := f.settings[app]
+	return s, 7, ok
 }
 
 func (f *fakeFolds) PartAlerts(app string) ([]projections.PartAlerts, error) {

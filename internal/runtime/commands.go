@@ -43,8 +43,8 @@ func (c *commands) Configure(ctx context.Context, app string, s events.Settings)
 			return s, err
 		}
 	}
-	inForce, _, _ := c.projector.Settings(app)
-	return inForce, nil
+	inForce, _, err := c.projector.FindApp(app)
+	return inForce, err
 }
 
 // propose puts settings in force in partition 0 and returns their revision. Of several that have

@@ -2,10 +2,12 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
+	"github.com/receiptd/receiptd/consumers/projector"
 	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/gateway"
 	"github.com/receiptd/receiptd/internal/ids"
@@ -24,7 +26,11 @@ type demoHost struct {
 
 // Begin implements [demo.Host].
 func (h *demoHost) Begin(ctx context.Context, users []string) (group string, tokens []string, err error) {
-	if _, _, known := h.core.folds().Settings(demo.AppKey); !known {
+	_, _, err = h.core.folds().FindApp(demo.AppKey)
+	if err != nil && !errors.Is(err, projector.ErrNoApp) {
+		return "", nil, fmt.Errorf("find the demo's app: %w", err)
+	}
+	if err != nil {
 		settings := events.DefaultSettings()
 		settings.GroupReceipts.Enabled = true
 		if _, err := h.core.Configure(ctx, demo.AppKey, settings); err != nil {
