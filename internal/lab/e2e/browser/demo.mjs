@@ -67,6 +67,7 @@ async function chat (page, name) {
   await ben.getByRole('textbox').click() // Ben enters his window, and so reads it
   await shows(ann, 'Read by 1 of 5')
   await cleo.getByRole('log').click()
+  await shows(ann, 'Read by 2 of 5') // readers are listed in the order of their reads
   await other('Dan').click()
   await ann.getByRole('button', { name: 'Read by 3 of 5' }).click()
   const readers = ann.locator('.readers')
