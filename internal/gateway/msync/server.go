@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -118,6 +119,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// A page may come from anywhere: its user is proven by PROVISION, never by a cookie.
 		InsecureSkipVerify: true,
 		CompressionMode:    websocket.CompressionDisabled,
+		OnPingReceived: func(context.Context, []byte) bool {
+			runtime.Gosched()
+			return true
+		},
 	})
 	if err != nil {
 		s.metrics.refused.WithLabelValues(refusedUpgrade).Inc()
@@ -145,7 +150,18 @@ type hijacker struct {
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
 	h.conn = conn
-	return conn, rw, err
+	return yielding{conn}, rw, err
+}
+
+// yielding is a connection that gives way each time it is read, which is for some hundred of the
+// smallest frames. Else one that always has more would go on until its processor is taken from it,
+// after 10 ms; it gives way after what costs more than to be read, too, see [Server.receive].
+type yielding struct{ net.Conn }
+
+// Read implements [io.Reader].
+func (c yielding) Read(p []byte) (int, error) {
+	runtime.Gosched()
+	return c.Conn.Read(p)
 }
 
 // serve serves a connection until it ends. It calls known when it knows whose it is, or that nobody

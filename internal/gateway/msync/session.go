@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 	"time"
 
@@ -111,8 +112,9 @@ func (c *session) renew(expires time.Time) {
 // frameBuffers hold one frame each while it is decoded.
 var frameBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// receive reads one frame.
+// receive reads one frame, after others had their turn.
 func (s *Server) receive(ctx context.Context, conn *websocket.Conn) (request, error) {
+	runtime.Gosched()
 	kind, r, err := conn.Reader(ctx)
 	if err != nil {
 		return request{}, received(err)

@@ -17,6 +17,14 @@ var edgeMutants = []Mutant{
 		Package: "internal/gateway/httpapi", Test: "TestRequestsInARowGiveWay",
 	},
 	{
+		Name: "pings-in-a-row-give-no-way", File: "internal/gateway/msync/server.go",
+		Old: `OnPingReceived: func(context.Context, []byte) bool {
+			runtime.Gosched()`,
+		New:     `OnPingReceived: func(context.Context, []byte) bool {`,
+		Bug:     "eight WebSockets with pings in a row make all others wait for 40 ms",
+		Package: "internal/gateway/msync", Test: "TestFramesInARowGiveWay",
+	},
+	{
 		Name: "sdk-calls-take-no-position", File: "internal/gateway/easemob/rest.go",
 		Old:     `h.cfg.Fresh.Await(c.ctx, c.r, gateway.CatchUpTime)`,
 		New:     `error(nil)`,
