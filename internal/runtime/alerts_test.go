@@ -19,6 +19,7 @@ import (
 // fakeFolds are two partitions whose clocks tests move.
 type fakeFolds struct {
 	unready  error
+	unsure   error // nobody can tell which apps there are
 	settings map[string]events.Settings
 	parts    []projections.PartAlerts
 	moved    []int // partitions that got an entry
@@ -34,6 +35,9 @@ func (f *fakeFolds) Apps() (apps []string) {
 }
 
 func (f *fakeFolds) FindApp(app string) (events.Settings, uint64, error) {
+	if f.unsure != nil {
+		return events.Settings{}, 0, f.unsure
+	}
 	s, ok := f.settings[app]
 	if !ok {
 		return s, 0, projector.ErrNoApp
@@ -105,6 +109,11 @@ func TestSilentPartitionsGetAnEntry(t *testing.T) {
 	f.parts[0].Groups = append(f.parts[0].Groups, alert("g2"))
 	f.parts[1].Groups = []projections.Alert{alert("g3")}
 	look(0, "two more")
+	f.unsure = projector.ErrLate
+	if err := k.look(t.Context()); !errors.Is(err, projector.ErrLate) {
+		t.Errorf("nobody can tell whether there are apps with rules: %v", err)
+	}
+	f.unsure = nil
 	look(0, "none more")
 	if got := counted(events.AlertByGroup); got != 2 || counted(events.AlertByLabel) != 0 {
 		t.Errorf("%v alerts of groups counted, want 2", got)

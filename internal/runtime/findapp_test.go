@@ -3,9 +3,11 @@ package runtime
 import (
 	"errors"
 	"net/http"
+	"reflect"
 	"testing"
 
 	"github.com/receiptd/receiptd/consumers/projector"
+	"github.com/receiptd/receiptd/events"
 	"github.com/receiptd/receiptd/internal/config"
 	"github.com/receiptd/receiptd/internal/lab/natstest"
 )
@@ -36,5 +38,25 @@ func TestAppsAreNotUnknownWhileTheLogIsAway(t *testing.T) {
 	}
 	if a := r.call("GET", "/v1/apps/acme/other", nil, nil); a.status != http.StatusServiceUnavailable {
 		t.Errorf("without the log: %v", a)
+	}
+}
+
+// unsureFolds cannot tell which apps there are.
+type unsureFolds struct{ folds }
+
+func (unsureFolds) FindApp(string) (events.Settings, uint64, error) {
+	return events.Settings{}, 0, projector.ErrLate
+}
+
+// Whoever configures an app is told what is in force, or that nobody can tell.
+func TestNobodyCanTellWhatIsInForce(t *testing.T) {
+	t.Parallel()
+	r := start(t, testConfig(t))
+	c := &commands{log: r.Log, projector: unsureFolds{r.Projector}, users: newUserLocks()}
+	if s, err := c.Configure(testContext(t), app, limit(3)); !errors.Is(err, projector.ErrLate) {
+		t.Errorf("in force: %+v, %v", s, err)
+	}
+	if s, _ := r.inForce(); !reflect.DeepEqual(s, limit(3)) {
+		t.Errorf("in force: %+v", s)
 	}
 }
