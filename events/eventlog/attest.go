@@ -46,7 +46,7 @@ type attester struct {
 	trimmedAt map[string]time.Time
 
 	presence presence
-	keeper   keeper
+	links    blockLinks
 }
 
 type datedAttestations struct {
@@ -62,7 +62,7 @@ func (l *Log) startAttesting(ctx context.Context, js jetstream.JetStream) error 
 	}
 	a := &attester{
 		log: l, js: js, file: file, trimmed: map[string]uint64{}, trimmedAt: map[string]time.Time{}, trees: map[string]merkle.Head{},
-		keeper: keeper{dir: l.cfg.Dir, noted: map[string]noted{}},
+		links: blockLinks{dir: l.cfg.Dir, noted: map[string]noted{}},
 	}
 	if l.cfg.Fsync != FsyncAlways {
 		a.lag = attestUnsynced
@@ -76,7 +76,7 @@ func (l *Log) startAttesting(ctx context.Context, js jetstream.JetStream) error 
 		err = a.write(attestations)
 	}
 	if err == nil {
-		err = a.keeper.forget(attestations)
+		err = a.links.forget(attestations)
 	}
 	if err == nil && !hasWitnessed(l.cfg.Dir) {
 		err = atomicfile.Write(filepath.Join(l.cfg.Dir, witnessedFile), nil, 0o600)
@@ -168,7 +168,7 @@ func (a *attester) forgetLocked(before, collected witness.Attestations) {
 		for _, w := range a.waiting {
 			held = append(held, w.attestations)
 		}
-		if err := a.keeper.forget(held...); err != nil {
+		if err := a.links.forget(held...); err != nil {
 			a.log.logger.Warn("a hard link of a block was not removed", slog.Any("error", err))
 		}
 		return
@@ -245,7 +245,7 @@ func (a *attester) collect(ctx context.Context) (witness.Attestations, error) {
 		}
 		if hasBlocks(name) {
 			var err error
-			if m.Blocks, err = a.keeper.note(name); err != nil {
+			if m.Blocks, err = a.links.note(name); err != nil {
 				return nil, err
 			}
 		}

@@ -21,12 +21,12 @@ const (
 type fork struct {
 	parent int    // -1 = they have always been its own
 	upto   uint64 // the last one that lies with the parent
-	// epochs are how many partitions the log had, in order.
-	epochs []epoch
+	// layouts are how many partitions the log had, in order.
+	layouts []layout
 }
 
-// epoch is a number of partitions, and the entry after which the log had so many.
-type epoch struct {
+// layout is a number of partitions, and the entry after which the log had so many.
+type layout struct {
 	after      uint64
 	partitions int
 }
@@ -38,7 +38,7 @@ func forksOf(metas []map[string]string) ([]fork, error) {
 	for originals < len(metas) && metas[originals][metaParent] == "" {
 		originals++
 	}
-	if n := wholeEpochs(originals, len(metas)); n != len(metas) {
+	if n := wholeLayouts(originals, len(metas)); n != len(metas) {
 		return nil, badFork(metas, min(originals, n))
 	}
 	forks := make([]fork, len(metas))
@@ -62,21 +62,21 @@ func forksOf(metas []map[string]string) ([]fork, error) {
 	for p := range forks {
 		f := &forks[p]
 		if f.parent < 0 {
-			f.epochs = []epoch{{0, originals}}
+			f.layouts = []layout{{0, originals}}
 			continue
 		}
 		// Partitions that came later have higher numbers.
 		parent := &forks[f.parent]
-		of := epoch{f.upto, 2 * parent.epochs[len(parent.epochs)-1].partitions}
-		f.epochs = append(append(f.epochs, parent.epochs...), of)
-		parent.epochs = append(parent.epochs, of)
+		of := layout{f.upto, 2 * parent.layouts[len(parent.layouts)-1].partitions}
+		f.layouts = append(append(f.layouts, parent.layouts...), of)
+		parent.layouts = append(parent.layouts, of)
 	}
 	return forks, nil
 }
 
-// wholeEpochs is how many of so many partitions there can be that began as originals and were
+// wholeLayouts is how many of so many partitions there can be that began as originals and were
 // doubled: all, if it fits.
-func wholeEpochs(originals, partitions int) (n int) {
+func wholeLayouts(originals, partitions int) (n int) {
 	for n = originals; n > 0 && 2*n <= partitions; n *= 2 {
 	}
 	return n
@@ -118,9 +118,9 @@ func (l *Log) home(partition int, sequence uint64) (home int, upto uint64) {
 
 // partitionsAt is how many partitions the log had when an entry was stored.
 func (l *Log) partitionsAt(partition int, sequence uint64) (n int) {
-	for _, e := range l.forks[partition].epochs {
-		if sequence > e.after {
-			n = e.partitions
+	for _, x := range l.forks[partition].layouts {
+		if sequence > x.after {
+			n = x.partitions
 		}
 	}
 	return n
@@ -139,7 +139,7 @@ func (l *Log) Spans(partition int, after, upto uint64) (list []Span) {
 	for after < upto {
 		s := Span{Partitions: l.partitionsAt(partition, after+1), After: after, Upto: upto}
 		s.Partition, _ = l.home(partition, after+1)
-		for _, e := range l.forks[partition].epochs {
+		for _, e := range l.forks[partition].layouts {
 			if e.after > after && e.after < s.Upto {
 				s.Upto = e.after
 			}

@@ -229,7 +229,7 @@ func metadata(streams []jetstream.Stream) []map[string]string {
 // askedFor returns an error if the log never had so many partitions; 0 asks for none. Whoever asked
 // for what it was made with did not ask for less than it has since.
 func askedFor(partitions int, forks []fork) error {
-	created := forks[0].epochs[0].partitions
+	created := forks[0].layouts[0].partitions
 	for had := created; had <= len(forks); had *= 2 {
 		if partitions == 0 || partitions == had {
 			return nil

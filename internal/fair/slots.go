@@ -47,7 +47,7 @@ func NewSlots(most int, weight func(tenant string) int) *Slots {
 	return &Slots{most: most, weight: weight, holders: map[string]*holder{}}
 }
 
-// Take takes a slot until [Slot.Leave]; nil if there is none for the tenant. lost is called, at
+// Take takes a slot until [Slot.Release]; nil if there is none for the tenant. lost is called, at
 // most once, when the slot has gone to another tenant: from inside that one's Take, so it must not
 // wait for anything.
 func (p *Slots) Take(tenant string, lost func()) *Slot { return p.TakeSize(tenant, 1, lost) }
@@ -114,8 +114,8 @@ func (p *Slots) gives(to *holder, size int) *Slot {
 	return from.slots.Back().Value.(*Slot)
 }
 
-// Leave gives a slot back. It may be called again, and after the slot was lost.
-func (x *Slot) Leave() {
+// Release gives a slot back. It may be called again, and after the slot was lost.
+func (x *Slot) Release() {
 	x.of.mu.Lock()
 	defer x.of.mu.Unlock()
 	if x.element != nil {

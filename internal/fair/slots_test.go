@@ -64,8 +64,8 @@ func TestSlotsAreCounted(t *testing.T) {
 			}
 		} else {
 			for x := range held {
-				x.Leave()
-				x.Leave()
+				x.Release()
+				x.Release()
 				delete(held, x)
 				break
 			}
@@ -116,8 +116,8 @@ func TestSlotsOfASize(t *testing.T) {
 	if take("c", 11) != nil {
 		t.Error("more than there are")
 	}
-	b.Leave()
-	b.Leave()
+	b.Release()
+	b.Release()
 	if p.Taken() != 3 || lost["b"] != 0 {
 		t.Errorf("%d taken, lost %v", p.Taken(), lost)
 	}

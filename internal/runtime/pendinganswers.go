@@ -91,6 +91,6 @@ func (w *pendingAnswerWriter) Write(p []byte) (int, error) {
 		return 0, errAnswerCut
 	}
 	defer writing.over()
-	defer slot.Leave()
+	defer slot.Release()
 	return w.ResponseWriter.Write(p)
 }

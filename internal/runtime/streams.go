@@ -63,6 +63,6 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}})
 		return
 	}
-	defer slot.Leave()
+	defer slot.Release()
 	s.next.ServeHTTP(w, r.WithContext(ctx))
 }

@@ -86,7 +86,7 @@ func TestAnswersThatAreOverAreLeftAlone(t *testing.T) {
 		other := s.slots.Take("203.0.113.6", func() {})
 		cancel()
 		under.Wait()
-		other.Leave()
+		other.Release()
 		for range 10 {
 			runtime.Gosched()
 		}

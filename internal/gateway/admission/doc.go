@@ -5,7 +5,7 @@
 // # The scheme
 //
 //	 header read      bytes arrive        all there            decoded      in the log's queue
-//	──── Enter ───────── Hold ─────────── Turn ──────────────── Submit ──── Leave ───► answer
+//	──── Enter ───────── Hold ─────────── Turn ──────────────── Submit ─── Release ──► answer
 //	     │               │                │
 //	     │ refused at    │ refused when   │ waits, fairly by app and user; refused when the
 //	     │ once when     │ the memory     │ context ends

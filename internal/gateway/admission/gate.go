@@ -133,14 +133,14 @@ const (
 
 // Enter begins a request, of which nothing has been read but what it says of itself. announced is
 // how many bytes it says will come, -1 if it does not say. The error is a [*Refusal]. A pass is for
-// one goroutine at a time, and ends with [Pass.Leave].
+// one goroutine at a time, and ends with [Pass.Release].
 func (g *Gate) Enter(who Requester, announced int64) (Pass, error) {
 	if announced < 0 {
 		announced = unannounced
 	}
 	p := Pass{holder: holder{gate: g, who: who}, announced: announced, presumed: min(announced, presumedMax)}
 	now := time.Now()
-	p.entered = epochOf(now)
+	p.entered = spanOf(now)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	a := g.account(who.App)

@@ -22,7 +22,7 @@ func in(t *testing.T, g *Gate, app string, size int64) (Pass, error) {
 		return p, err
 	}
 	if err := p.Hold(size); err != nil {
-		p.Leave()
+		p.Release()
 		return p, err
 	}
 	return p, nil
@@ -46,7 +46,7 @@ func empty(t *testing.T, g *Gate) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.held != 0 || g.queued != 0 || g.requests != 0 || g.weights != 0 || len(g.addresses) != 0 ||
-		g.coming.sum(epochOf(time.Now())) != 0 || g.decoding.Taken() != 0 || g.questions.Taken() != 0 {
+		g.coming.sum(spanOf(time.Now())) != 0 || g.decoding.Taken() != 0 || g.questions.Taken() != 0 {
 		t.Errorf("held %d, queued %d in %d requests, weights %v, %d addresses, coming %v, decoding %d", g.held, g.queued, g.requests,
 			g.weights, len(g.addresses), g.coming, g.decoding.Taken())
 	}
@@ -69,7 +69,7 @@ func flood(t *testing.T, ctx context.Context, g *Gate, app string, size int64) (
 		waiting++
 		go func() {
 			_ = p.Turn(ctx, size, size)
-			p.Leave()
+			p.Release()
 		}()
 		synctest.Wait()
 	}
@@ -105,17 +105,17 @@ func TestQueueIsShortAndShared(t *testing.T) {
 		if err != nil {
 			t.Errorf("one that waits is refused: %v", err)
 		}
-		patient.Leave()
+		patient.Release()
 		// It is served next.
 		served := make(chan struct{})
 		go func() {
 			if quiet.Turn(ctx, size, size) == nil {
 				close(served)
 			}
-			quiet.Leave()
+			quiet.Release()
 		}()
 		synctest.Wait()
-		first.Leave()
+		first.Release()
 		synctest.Wait()
 		select {
 		case <-served:
@@ -151,7 +151,7 @@ func TestSharesAreByWeight(t *testing.T) {
 		}
 		end()
 		synctest.Wait()
-		first.Leave()
+		first.Release()
 		time.Sleep(recentFor)
 		empty(t, g)
 	})
@@ -177,10 +177,10 @@ func TestWhatDoesNotComeDoesNotWait(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Leave()
+		p.Release()
 		for i := range slow {
-			slow[i].Leave()
-			slow[i].Leave()
+			slow[i].Release()
+			slow[i].Release()
 		}
 		empty(t, g)
 	})
@@ -224,7 +224,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Error(err)
 	}
 	for _, p := range []*Pass{&a, &b, &c, &d, &e} {
-		p.Leave()
+		p.Release()
 	}
 	empty(t, g)
 }
@@ -244,7 +244,7 @@ func TestQueueFollowsTheRate(t *testing.T) {
 				if p.Turn(t.Context(), size, size) == nil {
 					time.Sleep(each)
 				}
-				p.Leave()
+				p.Release()
 			})
 		}
 		g.mu.Lock()
@@ -317,7 +317,7 @@ func TestRetryAfterCountsWholeBodies(t *testing.T) {
 			p, err := g.Enter(Requester{App: "app", Door: "test"}, size)
 			if err == nil {
 				err = p.Hold(size)
-				p.Leave()
+				p.Release()
 			}
 			last = refusal(t, err).RetryAfter
 		}
@@ -325,7 +325,7 @@ func TestRetryAfterCountsWholeBodies(t *testing.T) {
 			t.Errorf("the last one is told %v", last)
 		}
 		for i := range held {
-			held[i].Leave()
+			held[i].Release()
 		}
 	})
 }
@@ -394,7 +394,7 @@ func TestAppsThatAreRememberedAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Leave()
+		p.Release()
 	}
 	if n := len(g.accounts); n > accountsMax {
 		t.Errorf("%d apps", n)
@@ -408,6 +408,6 @@ func BenchmarkAdmit(b *testing.B) {
 		p, _ := g.Enter(Requester{App: "acme#chat", Door: "http", Address: "127.0.0.1"}, 100)
 		_ = p.Hold(4 << 10)
 		_ = p.Turn(b.Context(), 100, 300)
-		p.Leave()
+		p.Release()
 	}
 }

@@ -21,7 +21,7 @@ func (x *Gathered) Add(o Gathered) {
 // Gather admits requests by the rules of [Gate.Enter] and [Pass.Hold]. The error is a [*Refusal].
 // They wait until [Gate.Submitted].
 func (g *Gate) Gather(who Requester, x Gathered) error {
-	now := epochOf(time.Now())
+	now := spanOf(time.Now())
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	a := g.account(who.App)

@@ -42,13 +42,13 @@ func TestGatheredAndLastingAreCountedByApp(t *testing.T) {
 		g.Answered(flood, 200*kib)
 		for i := range 2 * accountsMax { // to be forgotten, if it were not for the room
 			p, _ := g.Enter(Requester{App: fmt.Sprint("app", i), Door: "test"}, 1)
-			p.Leave()
+			p.Release()
 		}
 		if r := refusal(t, room.Hold(201*kib)); r.Reason != MemoryFull {
 			t.Errorf("what lasts is forgotten: %v", r)
 		}
-		room.Leave()
-		room.Leave()
+		room.Release()
+		room.Release()
 
 		// The queue.
 		small := Gathered{Requests: 1, Size: 100 * kib}

@@ -14,7 +14,7 @@ type Pass struct {
 
 	announced int64 // bytes of the request, as far as it said
 	presumed  int64 // bytes that count as waiting for a moment; 0 once they have arrived
-	entered   int64 // the epoch in which they began to
+	entered   int64 // the span in which they began to
 	decoded   int64 // what it took of the gate's memory for decoding
 }
 
@@ -76,7 +76,7 @@ func (p *Pass) turnAtOnce(size, weight int64) (ok bool) {
 // comes has a request count as one that will soon be there, since some of it has come. g.mu
 // is held.
 func (p *Pass) comes(at time.Time) {
-	now := epochOf(at)
+	now := spanOf(at)
 	if now == p.entered || p.presumed == 0 {
 		return
 	}
@@ -92,7 +92,7 @@ func (p *Pass) arrived(at time.Time) {
 	if p.presumed == 0 {
 		return
 	}
-	now := epochOf(at)
+	now := spanOf(at)
 	p.gate.coming.add(now, p.entered, -p.presumed)
 	p.account.coming.add(now, p.entered, -p.presumed)
 	p.presumed = 0
@@ -101,9 +101,9 @@ func (p *Pass) arrived(at time.Time) {
 // Refused is the refusal of a request that the log had no room for in time.
 func (p *Pass) Refused() *Refusal { return p.gate.Refused(p.who, p.held) }
 
-// Leave gives back everything that the request holds: its events are in the log's queue, or it is
+// Release gives back everything that the request holds: its events are in the log's queue, or it is
 // not to be. It may be called again.
-func (p *Pass) Leave() {
+func (p *Pass) Release() {
 	if p.account == nil {
 		return
 	}

@@ -46,36 +46,36 @@ func (r *drainRate) value() float64 {
 
 // recent counts bytes of requests for a moment after each has entered.
 type recent struct {
-	epoch int64 // the one that began last
-	bytes [recentEpochs]int64
+	span  int64 // the one that began last
+	bytes [recentSpans]int64
 }
 
 // What is being read is expected to be there in recentFor.
 const (
-	recentEpochs = 4
-	recentEpoch  = 75 * time.Millisecond
-	recentFor    = recentEpochs * recentEpoch
+	recentSpans = 4
+	recentSpan  = 75 * time.Millisecond
+	recentFor   = recentSpans * recentSpan
 )
 
-// epochOf is the number of the span of time in which now lies.
-func epochOf(now time.Time) int64 { return now.UnixNano() / int64(recentEpoch) }
+// spanOf is the number of the span of time in which now lies.
+func spanOf(now time.Time) int64 { return now.UnixNano() / int64(recentSpan) }
 
-func (r *recent) advance(epoch int64) {
-	if epoch-r.epoch >= recentEpochs {
-		*r = recent{epoch: epoch}
+func (r *recent) advance(span int64) {
+	if span-r.span >= recentSpans {
+		*r = recent{span: span}
 		return
 	}
-	for r.epoch < epoch {
-		r.epoch++
-		r.bytes[r.epoch%recentEpochs] = 0
+	for r.span < span {
+		r.span++
+		r.bytes[r.span%recentSpans] = 0
 	}
 }
 
-// add counts n bytes, n less than 0 takes them back, of a request that entered in an epoch.
+// add counts n bytes, n less than 0 takes them back, of a request that entered in a span.
 func (r *recent) add(now, entered, n int64) {
 	r.advance(now)
-	if r.epoch-entered < recentEpochs {
-		r.bytes[entered%recentEpochs] += n
+	if r.span-entered < recentSpans {
+		r.bytes[entered%recentSpans] += n
 	}
 }
 

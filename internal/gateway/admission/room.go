@@ -9,7 +9,7 @@ type holder struct {
 
 // Room is memory of the gate's that something long-lived holds between requests, such as the buffer
 // of a stream. It counts with the requests of its app, and of its address. It is for one
-// goroutine at a time, and ends with [Room.Leave].
+// goroutine at a time, and ends with [Room.Release].
 type Room struct{ holder }
 
 // Room begins to hold, nothing at first.
@@ -43,8 +43,8 @@ func (r *Room) Fit(n int64) (ok bool) {
 	return true
 }
 
-// Leave gives everything back. It may be called again.
-func (r *Room) Leave() { r.Fit(-r.held) }
+// Release gives everything back. It may be called again.
+func (r *Room) Release() { r.Fit(-r.held) }
 
 // hasRoom reports whether there is room for n more bytes, all being so much. g.mu is held, as in
 // what follows.

@@ -29,7 +29,7 @@ var (
 
 // end gives back what the request holds.
 func (t *intake) end() {
-	t.pass.Leave()
+	t.pass.Release()
 	eventSlabs.put(t.events)
 	bodies.put(t.body)
 	t.events, t.body = nil, nil

@@ -36,7 +36,7 @@ func (n *streamCount) admit(app, user string, lost func()) (release func(), err 
 	}
 	n.users[key]++
 	return func() {
-		slot.Leave()
+		slot.Release()
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if n.users[key]--; n.users[key] == 0 {

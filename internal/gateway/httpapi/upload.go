@@ -243,7 +243,7 @@ func (u *upload) take(ctx context.Context, lines []byte) (*eventlog.Ticket, int,
 	if err != nil {
 		return nil, 0, err
 	}
-	defer pass.Leave()
+	defer pass.Release()
 	weight := events.FormatNDJSON.DecodedBytes(lines, math.MaxInt)
 	if err := pass.Turn(ctx, int64(len(lines)), weight); err != nil {
 		return nil, 0, err

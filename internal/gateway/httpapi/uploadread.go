@@ -89,7 +89,7 @@ func (u *upload) move(size int) {
 func (u *upload) leave() {
 	bodies.put(u.buffer)
 	u.buffer = nil
-	u.room.Leave()
+	u.room.Release()
 }
 
 // wait bounds the read that follows: by the time between two lines, or by that which a line may

@@ -170,7 +170,7 @@ func (c *clients) part(s *session) {
 	key := userKey{s.app, s.user}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.slot.Leave()
+	s.slot.Release()
 	p := c.users[key]
 	delete(p.sessions, s)
 	c.forget(key, p)

@@ -106,7 +106,7 @@ func (c *session) admitted(ctx context.Context, evs []events.Event) (*eventlog.T
 	if err != nil {
 		return nil, err
 	}
-	defer pass.Leave()
+	defer pass.Release()
 	if err := pass.Turn(ctx, size, size); err != nil {
 		return nil, err
 	}

@@ -127,11 +127,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.metrics.refused.WithLabelValues(refusedUpgrade).Inc()
 		cut(nil)
-		slot.Leave()
+		slot.Release()
 		s.clients.leave()
 		return // Accept has answered
 	}
-	go s.serve(pending, &socket{conn, taken.conn}, func() { slot.Leave(); cut(nil) })
+	go s.serve(pending, &socket{conn, taken.conn}, func() { slot.Release(); cut(nil) })
 }
 
 // socket is a WebSocket that can be cut whatever it is about.

@@ -49,7 +49,7 @@ func TestUsersTakeTurns(t *testing.T) {
 		if len(log.users) > 0 {
 			t.Fatalf("%v went past the gate", log.users)
 		}
-		busy.Leave()
+		busy.Release()
 		synctest.Wait()
 		if at := slices.Index(log.users, "quiet"); len(log.users) != 17 || at > 1 {
 			t.Errorf("the quiet user was served in the order %v", log.users)

@@ -164,7 +164,7 @@ var placementMutants = []Mutant{
 		Package: "events/eventlog", Test: "TestOwnEntryThatIsStoredTwice",
 	},
 	{
-		Name: "store-of-a-node-is-off", File: "events/eventlog/storeoff.go",
+		Name: "store-of-a-node-is-off", File: "events/eventlog/serverstore.go",
 		Old: `	case l.peer != nil:
 		return l.peer.srv`,
 		New:     ``,

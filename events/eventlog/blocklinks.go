@@ -27,8 +27,8 @@ const keptDir = "kept"
 // systems count in steps of a few milliseconds.
 const mtimeSettled = 100 * time.Millisecond
 
-// keeper notes the blocks of the streams beside the log.
-type keeper struct {
+// blockLinks note the blocks of the streams beside the log.
+type blockLinks struct {
 	dir   string // of the log
 	noted map[string]noted
 }
@@ -41,8 +41,8 @@ type noted struct {
 
 // note returns the blocks of a stream, all of which have hard links then, and are on the disk.
 // The newest, which grows, counts as being there at all: how far it goes the last sequence says.
-func (k *keeper) note(stream string) (witness.Blocks, error) {
-	s := blockfile.Stream{Dir: streamDir(k.dir, stream), Name: stream}
+func (l *blockLinks) note(stream string) (witness.Blocks, error) {
+	s := blockfile.Stream{Dir: streamDir(l.dir, stream), Name: stream}
 	info, err := os.Stat(filepath.Dir(s.BlockPath(1)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil // it is in memory, or was deleted just now
@@ -51,7 +51,7 @@ func (k *keeper) note(stream string) (witness.Blocks, error) {
 		return "", fmt.Errorf("note the blocks of %s: %w", stream, err)
 	}
 	now := noted{at: time.Now(), changed: info.ModTime()}
-	if was, ok := k.noted[stream]; ok && was.changed.Equal(now.changed) && was.at.Sub(was.changed) > mtimeSettled {
+	if was, ok := l.noted[stream]; ok && was.changed.Equal(now.changed) && was.at.Sub(was.changed) > mtimeSettled {
 		return was.blocks, nil
 	}
 	indexes, err := s.Indexes()
@@ -60,7 +60,7 @@ func (k *keeper) note(stream string) (witness.Blocks, error) {
 	}
 	var list []witness.Block
 	for i, index := range indexes {
-		b, err := k.keep(&s, index, i == len(indexes)-1)
+		b, err := l.keep(&s, index, i == len(indexes)-1)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it went meanwhile
 		}
@@ -70,21 +70,21 @@ func (k *keeper) note(stream string) (witness.Blocks, error) {
 		list = append(list, b)
 	}
 	now.blocks = witness.Join(list)
-	k.noted[stream] = now
+	l.noted[stream] = now
 	return now.blocks, nil
 }
 
 // keep gives a block its hard link, which says how long it is. It is linked first and looked at
 // then: the server may put another one in its place.
-func (k *keeper) keep(s *blockfile.Stream, index int, newest bool) (witness.Block, error) {
+func (l *blockLinks) keep(s *blockfile.Stream, index int, newest bool) (witness.Block, error) {
 	b, err := measured(s.BlockPath(index), index, newest)
 	if err != nil {
 		return b, err
 	}
-	if same, err := sameFile(s.BlockPath(index), keptName(k.dir, s.Name, b)); err != nil || same {
+	if same, err := sameFile(s.BlockPath(index), keptName(l.dir, s.Name, b)); err != nil || same {
 		return b, err
 	}
-	making := filepath.Join(k.dir, keptDir, s.Name, "making")
+	making := filepath.Join(l.dir, keptDir, s.Name, "making")
 	err = errors.Join(atomicfile.MkdirAll(filepath.Dir(making), 0o700), removeIfThere(making))
 	if err == nil {
 		err = os.Link(s.BlockPath(index), making)
@@ -99,7 +99,7 @@ func (k *keeper) keep(s *blockfile.Stream, index int, newest bool) (witness.Bloc
 		return b, err
 	}
 	// A rename does nothing if both are names of one file.
-	return b, errors.Join(atomicfile.Rename(making, keptName(k.dir, s.Name, b)), removeIfThere(making))
+	return b, errors.Join(atomicfile.Rename(making, keptName(l.dir, s.Name, b)), removeIfThere(making))
 }
 
 // measured is a block as it counts.
@@ -125,16 +125,16 @@ func keptName(dir, stream string, b witness.Block) string {
 }
 
 // forget takes away the hard links of blocks that are in none of the attestations.
-func (k *keeper) forget(attestations ...witness.Attestations) error {
+func (l *blockLinks) forget(attestations ...witness.Attestations) error {
 	wanted := map[string]bool{}
 	for _, m := range attestations {
 		for stream, attested := range m {
 			for b := range attested.Blocks.All() {
-				wanted[keptName(k.dir, stream, b)] = true
+				wanted[keptName(l.dir, stream, b)] = true
 			}
 		}
 	}
-	names, err := filepath.Glob(filepath.Join(k.dir, keptDir, "*", "*.blk"))
+	names, err := filepath.Glob(filepath.Join(l.dir, keptDir, "*", "*.blk"))
 	for _, name := range names {
 		if !wanted[name] {
 			err = errors.Join(err, removeIfThere(name))

@@ -24,14 +24,14 @@ func BenchmarkNoteBlocks(b *testing.B) {
 			for i := range 128 {
 				must(os.WriteFile(s.BlockPath(i+1), []byte("a block"), 0o600))
 			}
-			k := keeper{dir: dir, noted: map[string]noted{}}
-			_, err := k.note("S")
+			l := blockLinks{dir: dir, noted: map[string]noted{}}
+			_, err := l.note("S")
 			must(err)
 			for b.Loop() {
 				if changes {
-					clear(k.noted)
+					clear(l.noted)
 				}
-				_, err := k.note("S")
+				_, err := l.note("S")
 				must(err)
 			}
 		})
