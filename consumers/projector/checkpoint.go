@@ -52,10 +52,11 @@ func (w *worker) checkpoint(flush bool) error {
 // Durable makes what a partition has folded durable and returns its last entry: nothing before it
 // is needed again. The error is [ErrRebuilding] while a rebuild reads the log.
 func (p *Projector) Durable(partition int) (sequence uint64, err error) {
-	if !p.rebuilding.TryLock() {
+	p.letting.RLock()
+	defer p.letting.RUnlock()
+	if p.giveUp.Load() != nil {
 		return 0, ErrRebuilding
 	}
-	defer p.rebuilding.Unlock()
 	err = p.workers[partition].use(func(g *fold.Generation) (err error) {
 		sequence, err = g.Durable()
 		return err

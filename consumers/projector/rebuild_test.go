@@ -186,6 +186,42 @@ func TestOnlyOneRebuildAtATime(t *testing.T) {
 	}
 }
 
+// What asks all the time how much of the log is still needed is refused while a rebuild reads it, and
+// keeps none from beginning.
+func TestRebuildBesideRetention(t *testing.T) {
+	log := openLog(t, 2)
+	log.Traffic(smallTraffic(5), 3000)
+	r := start(t, log, Options{})
+	r.caughtUp()
+	over, end := context.WithCancel(testContext(t))
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer end()
+	var answered, refused atomic.Int64
+	asking.Go(func() {
+		for over.Err() == nil {
+			switch _, err := r.Durable(0); {
+			case err == nil:
+				answered.Add(1)
+			case errors.Is(err, ErrRebuilding):
+				refused.Add(1)
+			default:
+				t.Error(err)
+			}
+		}
+	})
+	for range 5 {
+		answered.Store(0)
+		eventually(t, "the log is asked about", func() bool { return answered.Load() > 0 })
+		if _, err := r.Rebuild(testContext(t), RebuildOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if refused.Load() == 0 {
+		t.Error("what a rebuild reads may go meanwhile")
+	}
+}
+
 // A rebuild that is cut off, at any phase, leaves nothing behind and the live state alone; so does
 // one that a shutdown ends.
 func TestCancelledRebuildLeavesNothing(t *testing.T) {
