@@ -100,7 +100,7 @@ func TestStateLargerThanTheCache(t *testing.T) {
 // While a rebuild is under way the live state has half of its cache, and afterwards whichever is
 // live has all of it.
 func TestARebuildSharesTheCache(t *testing.T) {
-	const messages, cacheBytes = 10_000, 1 << 20
+	const messages, cacheBytes = 3_000, 320 << 10
 	log := openLog(t, 1)
 	log.Configure(app, events.DefaultSettings(), 1)
 	var ids []string
