@@ -186,8 +186,8 @@ func TestOnlyOneRebuildAtATime(t *testing.T) {
 	}
 }
 
-// What asks all the time how much of the log is still needed is refused while a rebuild reads it, and
-// keeps none from beginning.
+// What asks all the time how much of the log is still needed is refused while a rebuild reads it,
+// and keeps none from beginning.
 func TestRebuildBesideRetention(t *testing.T) {
 	log := openLog(t, 2)
 	log.Traffic(smallTraffic(5), 3000)

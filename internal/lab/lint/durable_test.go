@@ -20,14 +20,14 @@ var makesByItself = map[string]string{
 	"events/eventlog/guard.go linkTree":            "raise syncs the whole tree before it has its name",
 	"events/eventlog/guard.go restoreGuarded":      "it syncs the directories that it put something into",
 	"events/eventlog/blockfile/mend.go linkAside":  "it syncs the directory",
-	"events/eventlog/blocklinks.go keep":                 "the hard link is made durable by its rename",
-	"events/eventlog/blocklinks.go putBackKept":          "it syncs the directory",
+	"events/eventlog/blocklinks.go keep":           "the hard link is made durable by its rename",
+	"events/eventlog/blocklinks.go putBackKept":    "it syncs the directory",
 	"events/eventlog/witness/witness.go overwrite": "in place, and it syncs the directory of a file that it made",
 	"internal/snapshot/reader.go file":             "files syncs the directory when all of them are there",
 	"cmd/receiptctl/prove.go Run":                  "a file for whoever asked, who can ask again",
 	"cmd/receiptctl/curve.go writePicture":         "a picture of a measurement",
 	"cmd/receiptctl/bench.go Run":                  "a profile",
-	"events/eventlog/blocklinks.go syncFile":             "it opens what is there",
+	"events/eventlog/blocklinks.go syncFile":       "it opens what is there",
 	"internal/diskread/open_linux.go open":         "it opens what is there",
 }
 
