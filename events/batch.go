@@ -65,7 +65,7 @@ type Batch struct {
 	// Uptos are the messages up to which conversations were read. It is empty when no event of the
 	// batch has one; "" = none.
 	Uptos []string
-	// Labels are those of messages that were sent. It is empty when no event of the batch has one;
+	// Labels are what sent messages are counted by. It is empty when no event of the batch has one;
 	// "" = none.
 	Labels []string
 

@@ -50,7 +50,7 @@ type Event struct {
 	// Imported says that the event is history from elsewhere, decided by the time that it states:
 	// docs/rules.md, "Imported events". It has a Time, and only the door for imports sets it.
 	Imported bool
-	// Settings and Revision are those of an app.configured event. In a rules.level event Revision
+	// Settings and Revision belong to an app.configured event. In a rules.level event Revision
 	// is the level, in a log.repartitioned event the number of partitions.
 	Settings *Settings
 	Revision uint64

@@ -5,8 +5,8 @@ package events
 // bit marks a repeat, see [Outcome.Repeat]. The numbers are part of checkpoints and never change.
 type Outcome uint8
 
-// The outcomes. The texts and codes of the receipt limits are those of the requirement document;
-// the other codes are those that the SDK maps the same texts to.
+// The outcomes. The texts and codes of the receipt limits are from the requirement document; the
+// other codes are what the SDK maps the same texts to.
 const (
 	// OutcomeApplied: the state changed.
 	OutcomeApplied Outcome = iota

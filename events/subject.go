@@ -95,7 +95,7 @@ func partitionPrefix(partition int) string { return logPrefix + strconv.Itoa(par
 // entrySubject is a parsed subject of the log.
 type entrySubject struct {
 	partition int
-	// kind and app are those of the only event of the entry; both are zero for a batch.
+	// kind and app belong to the only event of the entry; both are zero for a batch.
 	kind Kind
 	app  string
 }

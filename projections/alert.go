@@ -106,7 +106,7 @@ type appHour struct {
 // changedCohorts are those that the backing does not have, or not as they are now.
 type changedCohorts map[appHour]map[cohortKey]*cohort
 
-// changedCohorts are those of apps that have rules.
+// changedCohorts are the cohorts that changed, of apps that have rules.
 func (p *Partition) changedCohorts() changedCohorts {
 	changed := changedCohorts{}
 	for _, list := range [][]*cohort{p.changes.cohorts, p.changes.capturedCohorts} {

@@ -22,7 +22,7 @@ func (p *Partition) appConfigured(i int) (events.Outcome, error) {
 		a = newApp(uint32(len(p.apps.byNum)), strings.Clone(key))
 		p.apps.add(a)
 	}
-	// The settings in force are those of the largest revision.
+	// The settings of the largest revision are in force.
 	if x.Revision <= a.revision {
 		return events.OutcomeDuplicate, nil
 	}

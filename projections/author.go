@@ -13,8 +13,8 @@ type author struct {
 	next uint64
 	// devices are nil until one has named itself.
 	devices *devices
-	// numbers are those of the items, items the last of the items themselves, with all of the block
-	// that is not full.
+	// numbers has the numbers of the items, items the last of the items themselves, with all of the
+	// block that is not full.
 	numbers intervals
 	items   tail[summaryRef]
 	// rowed is up to which number items have rows, of an earlier version; those after it are in

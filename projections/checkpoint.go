@@ -3,7 +3,7 @@ package projections
 // Checkpoint is what changed in a partition up to a position, ready to be written in one piece. It
 // does not change while the fold goes on.
 type Checkpoint struct {
-	// Sequence is that of the log entry the state stands on: everything up to it is in.
+	// Sequence is the log entry that the state stands on: everything up to it is in.
 	Sequence uint64
 
 	epoch    uint64

@@ -43,8 +43,8 @@ type cohort struct {
 	// tapped: it is among those that TakeCohorts returns next.
 	tapped bool
 
-	// total is that of the hour; nil for a total. days are those of the sender and of the group, if
-	// they are kept.
+	// total is the total of the hour; nil for a total. days are the days of the sender and of the
+	// group, if they are kept.
 	total *cohort
 	days  []*cohort
 

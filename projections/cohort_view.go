@@ -21,7 +21,7 @@ type Cohort struct {
 	// sender, a total has only what it is the total of.
 	Group, Peer string
 	Sender      string
-	// Label is that of all its messages, empty for none; of a cohort proper only.
+	// Label is what all its messages have, empty for none; of a cohort proper only.
 	Label string
 	CohortCounts
 	// Bins are the times from sending to reading, by bin, ascending, without empty bins. Their

@@ -29,7 +29,7 @@ type Effect struct {
 	At int64
 	// Count and Eligible are the message's read count after the receipt, and its frozen readers.
 	Count, Eligible int
-	// Sequence is that of the log entry, in the partition whose fold made the effect.
+	// Sequence is the log entry, in the partition whose fold made the effect.
 	Partition int
 	Sequence  uint64
 }

@@ -12,7 +12,7 @@ type labels struct {
 	byName map[string]uint16
 }
 
-// name is that of a number; empty for 0, no label.
+// name is the label with a number; empty for 0, no label.
 func (l *labels) name(number uint16) string {
 	if number == 0 {
 		return ""

@@ -111,8 +111,8 @@ type departed []bool
 
 func (d departed) has(ordinal uint32) bool { return d != nil && d[ordinal] }
 
-// departed are those of the first n members who are none any more. Members do not cease to be
-// listed, and the fold goes on between some of them and the next.
+// departed are who of the first n members are none any more. Members do not cease to be listed,
+// and the fold goes on between some of them and the next.
 func (p *Partition) departed(c *events.Conversation, n int) (departed, error) {
 	left := make(departed, n)
 	return left, p.eachMember(c, n, func(o uint32, u *member) { left[o] = !u.active() })

@@ -259,7 +259,7 @@ func (s *RateScan) parseKey(key []byte) (cohortKey, error) {
 	return parseCohortKey(uint32(app), s.kind, key[1+width:])
 }
 
-// label is that of a cohort; empty for none, and for one that is newer than the scan.
+// label is a cohort's; empty for none, and for one that is newer than the scan.
 func (s *RateScan) label(k *cohortKey) string {
 	if k.label == 0 || int(k.label) > len(s.at.labels) {
 		return ""

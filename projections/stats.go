@@ -8,7 +8,7 @@ type Stats struct {
 	Clock    int64 // Unix milliseconds
 	// ClockSetBack is how often the clock was taken back, since the log began.
 	ClockSetBack uint64
-	// Level is that of the rules that decide the next event.
+	// Level is the level of the rules that decide the next event.
 	Level      uint64
 	CacheBytes int
 	Changed    int // messages changed since the last capture

@@ -119,7 +119,7 @@ func (p *Partition) placeOf(u *author, c *conversation, m *message) *summaryPlac
 // complete: what statistic.seen names to acknowledge it. Without a device it is what no device of
 // the author has acknowledged.
 //
-// What is listed is that of one moment, between two entries. The items themselves are made one
+// What is listed belongs to one moment, between two entries. The items themselves are made one
 // after the other while the fold goes on, and may tell of what came later: values are the latest
 // anyway, and what came later is not acknowledged with the sequence.
 func (p *Partition) Summary(appKey, user, device string) (s Summary, upto uint64, err error) {

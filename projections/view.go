@@ -79,7 +79,7 @@ type ReaderPage struct {
 type NonReaderPage struct {
 	Total int
 	Users []string
-	// Left are those of the users who are no members any more.
+	// Left are the users who are no members any more.
 	Left []string
 	Next int
 }
@@ -188,7 +188,7 @@ type SummaryItem struct {
 	Message string
 	// Group is set for a group message, Peer for all others: who received or read.
 	Group, Peer string
-	// Count, LastReader and FirstReadAt are those of a group message; LastReader is empty if its
+	// Count, LastReader and FirstReadAt belong to a group message; LastReader is empty if its
 	// receipts are counted only.
 	Count       int
 	LastReader  string

@@ -41,7 +41,7 @@ that receiptd is started with after --:
     receiptctl doctor --data /var/lib/receiptd -- --min-free 1GiB --clickhouse clickhouse://db:9000`
 }
 
-// dataConfig is that of a server with the data, for what goes by nothing else.
+// dataConfig is the configuration of a server with the data, for what goes by nothing else.
 func dataConfig(target ctl.Target, witness string) config.Config {
 	cfg := config.Default()
 	cfg.Data = cmp.Or(target.Data, cfg.Data)
@@ -49,8 +49,8 @@ func dataConfig(target ctl.Target, witness string) config.Config {
 	return cfg
 }
 
-// serverConfig is that of the server whose data it is; what the tool itself was told wins. The
-// problems are those of the settings.
+// serverConfig is the configuration of the server whose data it is; what the tool itself was told
+// wins. The problems are what is wrong with the settings.
 func (g given) serverConfig(target ctl.Target, witness string, flags []string) (config.Config, config.Sources, config.Problems, error) {
 	cfg, sources, err := config.Server(g.file, flags, g.environ)
 	problems, ok := errors.AsType[config.Problems](err)

@@ -24,7 +24,7 @@ type job struct {
 	// say, refreshedAt the broker's time of it; 0 if this one says nothing.
 	refreshed   uint64
 	refreshedAt int64
-	// capture is that of the fold's state at the end of the block; nil for none. It is committed
+	// capture is the fold's state at the end of the block; nil for none. It is committed
 	// once everything before it is confirmed.
 	capture *projections.Checkpoint
 	// written is closed when all of that is done; nil = nobody waits.

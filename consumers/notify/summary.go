@@ -114,7 +114,7 @@ const (
 	cursorVersion    = 2
 	cursorSumBytes   = 4
 	cursorWithoutLog = 1
-	// maxCursorBytes is that of a log with the most partitions there may be: a foreign cursor may
+	// maxCursorBytes is a cursor's size with the most partitions there may be: a foreign one may
 	// be longer than ours.
 	maxCursorBytes = 1 + 8 + binary.MaxVarintLen64*events.MaxPartitions + cursorSumBytes
 )

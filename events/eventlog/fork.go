@@ -128,7 +128,7 @@ func (l *Log) partitionsAt(partition int, sequence uint64) (n int) {
 
 // Span is a run of entries that lie in one stream.
 type Span struct {
-	// Partition is that of the stream, which was one of so many then.
+	// Partition is where the stream's entries lie, which was one of so many partitions then.
 	Partition, Partitions int
 	// After is the entry before the first, Upto the last.
 	After, Upto uint64

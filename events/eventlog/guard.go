@@ -173,7 +173,7 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-// sameFile reports whether a hard link is that of the file with the first one.
+// sameFile reports whether two hard links are names of the same file.
 func sameFile(second, first string) (bool, error) {
 	x, err := os.Stat(second)
 	if err != nil {

@@ -28,7 +28,7 @@ type Inspection struct {
 // StreamFiles is what the files of one stream hold.
 type StreamFiles struct {
 	Stream string `json:"stream"`
-	// Partition is that of the log, -1 of a stream that is not the log's.
+	// Partition is -1 for a stream that is not the log's.
 	Partition int       `json:"partition"`
 	Created   time.Time `json:"created"`
 	// First and Last are the sequences of the first and last entry, zeros if there is none; Top is

@@ -206,7 +206,7 @@ system_account: SYS
 }
 
 // checkPeer refuses the store of a server that was alone, and marks a new one as a node's. A node's
-// store is that of one node: under another name its server would be another member of the cluster.
+// store belongs to one node: under another name its server would be another member of the cluster.
 func checkPeer(dir, node string) error {
 	path := filepath.Join(dir, peerFile)
 	text, err := os.ReadFile(path)

@@ -149,7 +149,7 @@ func (p *publisher) encode(b *batch) *outgoing {
 	return out
 }
 
-// named reports whether an id is that of an entry of this publisher.
+// named reports whether this publisher gave an entry its id.
 func (p *publisher) named(id string) bool { return strings.HasPrefix(id, p.names) }
 
 // finish tells the tickets what became of an entry.

@@ -21,7 +21,7 @@ import (
 // Repaired is what a repair did to one stream.
 type Repaired struct {
 	Stream string `json:"stream"`
-	// Partition is that of the log, -1 of a stream that is not the log's.
+	// Partition is -1 for a stream that is not the log's.
 	Partition int `json:"partition"`
 	// Lost are the entries that something stands for now: they are told as poison, with the reason.
 	Lost []blockfile.Lost `json:"lost,omitempty"`

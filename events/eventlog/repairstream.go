@@ -29,7 +29,7 @@ type Source interface {
 // ErrForeignSource: what entries were to be taken from is of another log.
 var ErrForeignSource = errors.New("eventlog: the backup is not of this log")
 
-// bounds are those of the source, zeros without one.
+// bounds are the first and last sequence that the source has, zeros without a source.
 func (r *repair) bounds(stream string) (first, last uint64) {
 	if r.o.From == nil {
 		return 0, 0

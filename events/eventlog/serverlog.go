@@ -58,7 +58,7 @@ func (l *serverLog) log(level slog.Level, format string, args []any) {
 	l.logger.LogAttrs(context.Background(), level, text, attrs...)
 }
 
-// meanings are those of lines about another node's server that do not tell the operator what to do.
+// meanings explain lines about another node's server that do not tell the operator what to do.
 // TLS that meets a server without it is taken for a wrong secret.
 var meanings = []struct{ words, meaning string }{
 	{" - authentication error", "the other node has another --cluster-secret, or speaks TLS and this one does not: --cluster-tls-cert, --cluster-tls-key and --cluster-tls-ca are for all nodes or none"},

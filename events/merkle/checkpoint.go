@@ -20,7 +20,7 @@ type Origin struct {
 	Log string
 	// Partition is one of Partitions, which is how many the log has.
 	Partition, Partitions int
-	// Base is that of the tree's heads.
+	// Base is the entry before the tree's first leaf, as the heads have it.
 	Base uint64
 }
 
@@ -60,7 +60,7 @@ func parseOrigin(log, s string) (o Origin, err error) {
 }
 
 // Sign makes a checkpoint: the head of a tree, in the form of https://c2sp.org/tlog-checkpoint. The
-// origin's Log and Base are those of the signer and the head.
+// origin's Log and Base are taken from the signer and the head.
 func Sign(signer note.Signer, o Origin, head Head) (string, error) {
 	o.Log, o.Base = signer.Name(), head.Base
 	return sign(signer, fmt.Sprintf("%s\n%d\n%s\n", o, head.Size, head.Root))

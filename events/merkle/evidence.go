@@ -30,13 +30,13 @@ type Evidence struct {
 	// App and Event are what is shown; the event is as the API has it.
 	App   string          `json:"app"`
 	Event json.RawMessage `json:"event"`
-	// Sequence, Time, Subject and MsgID are those of the entry, Index is that of the event in it.
+	// Sequence, Time, Subject and MsgID name the entry, Index the event in it.
 	Sequence uint64    `json:"sequence"`
 	Time     time.Time `json:"time"`
 	Subject  string    `json:"subject"`
 	MsgID    string    `json:"msg_id,omitempty"`
 	Index    int       `json:"index"`
-	// Data is that of the entry.
+	// Data is the entry's content.
 	Data []byte `json:"data,omitempty"`
 	// DataHash and Statement stand for Data where that is not disclosed.
 	DataHash  Hash   `json:"data_hash,omitzero"`
@@ -97,7 +97,7 @@ type Proven struct {
 	// Origin names the log and the partition, Head is the head that binds the entry.
 	Origin Origin
 	Head   Head
-	// Sequence and Time are those of the entry: when the broker stored the event.
+	// Sequence and Time say where the entry is, and when the broker stored it.
 	Sequence uint64
 	Time     time.Time
 	// Stated reports that the event is in the entry by the word of the key's owner: see [Evidence].

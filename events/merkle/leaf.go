@@ -17,7 +17,7 @@ func ParseHash(s string) (Hash, error) { return tlog.ParseHash(s) }
 // What a leaf binds begins with its version.
 const (
 	leafUnnamed = 1
-	// leafNamed is that of an entry whose name decides something.
+	// leafNamed is the form for an entry whose name decides something.
 	leafNamed = 2
 )
 

@@ -5,7 +5,7 @@ type Consistency struct {
 	// From and To are the signed heads, the earlier one first.
 	From string `json:"from"`
 	To   string `json:"to"`
-	// Proof is that of RFC 6962.
+	// Proof is as RFC 6962 has it.
 	Proof []Hash `json:"proof"`
 }
 

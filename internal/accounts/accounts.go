@@ -159,8 +159,7 @@ func (a *Accounts) get(ctx context.Context, key string) (record, error) {
 	return record{m.Data, m.Sequence, m.Time}, err
 }
 
-// subject is that of the stream whose messages are the values of a key, or of those that match
-// a filter.
+// subject is where the bucket's stream has the values of a key, or of the keys that match a filter.
 func subject(key string) string { return "$KV." + bucket + "." + key }
 
 func encode(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
@@ -175,7 +174,7 @@ func groupsOf(app string) string             { return key("groups", app) + ".*" 
 func madeKey(app, user, group string) string { return key("made", app, user, group) }
 func madeBy(app, user string) string         { return key("made", app, user) + ".*" }
 
-// banKey is of an [Accounts.Ban]; the first part of its name is that of an earlier version.
+// banKey names an [Accounts.Ban]; its first part is what an earlier version called it.
 func banKey(app, group, user string) string { return key("marks", app, group, user) }
 func bansOf(app, group string) string       { return key("marks", app, group) + ".*" }
 

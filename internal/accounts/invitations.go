@@ -256,7 +256,7 @@ func (a *Accounts) dropInvitations(ctx context.Context, app, filter string) erro
 	return nil
 }
 
-// InvitationsOf are those of a user that are not older than valid, one for each group, in the order
+// InvitationsOf lists a user's invitations no older than valid, one for each group, in the order
 // of the groups' ids after the one given: at most limit, and the id that the next page begins
 // after, empty if this is the last one. What an earlier version kept is not among them.
 func (a *Accounts) InvitationsOf(

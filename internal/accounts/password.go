@@ -184,7 +184,7 @@ func parseHash(encoded string) (x storedHash, err error) {
 	return x, nil
 }
 
-// matches reports whether the hash is that of the password.
+// matches reports whether the hash was made from the password.
 func (h *hasher) matches(ctx context.Context, app, encoded, password string) (bool, error) {
 	x, err := parseHash(encoded)
 	if err != nil {

@@ -46,10 +46,10 @@ type Manifest struct {
 // Stream is one stream of the log's server.
 type Stream struct {
 	Stream string `json:"stream"`
-	// Partition is that of the log, -1 of what lies beside it.
+	// Partition is -1 for what lies beside the log.
 	Partition int       `json:"partition"`
 	Created   time.Time `json:"created"`
-	// Last is up to where the stream is in the backup. Fingerprint is that of entry Last of a
+	// Last is up to where the stream is in the backup. Fingerprint stands for entry Last of a
 	// partition, as the log has it; 0 if it has left the log.
 	Last        uint64 `json:"last"`
 	Fingerprint uint64 `json:"fingerprint,omitempty"`

@@ -153,7 +153,7 @@ func (b *Bucket) next(ctx context.Context, from uint64, prefix string) (leader.M
 	return leader.Next(ctx, b.nc, b.stream, from, "$KV."+b.name+"."+prefix+">")
 }
 
-// Codes of JetStream for a key that is not at the expected revision; the second one is that of a
+// Codes of JetStream for a key that is not at the expected revision; the second one comes from a
 // replicated stream in which another change of the key is under way.
 const (
 	codeWrongLastSequence   = 10071

@@ -70,7 +70,7 @@ type copyBeat struct {
 	// Phase is whether it comes or goes, or is not there at all, and Stuck what is in the way.
 	Phase string `json:"phase,omitempty"`
 	Stuck string `json:"stuck,omitempty"`
-	// Level is that of the rules in force.
+	// Level is the level of the rules in force.
 	Level uint64 `json:"level,omitempty"`
 	// Compare is the entry at which all copies should be compared, if this node is the one to say.
 	Compare  uint64   `json:"compare,omitempty"`
@@ -325,8 +325,8 @@ func (m *membership) first(partition int) string {
 	return ""
 }
 
-// level is that of the rules in force in all of so many partitions, as far as the nodes tell; 0 if
-// none does.
+// level is the level of the rules in force in all of so many partitions, as far as the nodes tell; 0
+// if none does.
 func (m *membership) level(partitions int) uint64 {
 	lowest, nodes := ^uint64(0), m.list()
 	for k := range partitions {

@@ -17,7 +17,7 @@ import (
 	"github.com/receiptd/receiptd/internal/copystate"
 )
 
-// BucketName is that of the bucket of secrets, floors and writers.
+// BucketName names the bucket of secrets, floors and writers.
 const BucketName = "receiptd_cluster"
 
 // Options of a [Node].

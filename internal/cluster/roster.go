@@ -20,9 +20,8 @@ type Roster struct {
 	Partitions int `json:"partitions,omitempty"`
 	// To is how many it is to have, by a repartition under way; 0 = there is none.
 	To int `json:"to,omitempty"`
-	// Publishers are those that have it open, one of each node. Superseded are those of which it is
-	// not known whether they have: they never signed off, and the node has signed on again. Such
-	// a process was killed, or stands still.
+	// Publishers have it open, one of each node. Superseded may have: they never signed off, and
+	// their node has signed on again. Such a process was killed, or stands still.
 	Publishers []eventlog.PublisherID `json:"publishers,omitempty"`
 	Superseded []eventlog.PublisherID `json:"superseded,omitempty"`
 }

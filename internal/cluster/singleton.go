@@ -15,7 +15,7 @@ var ErrUnfit = errors.New("cluster: this node is not fit to do it for all")
 // does not get on, and in which no clock has a say.
 type Singleton struct {
 	Register Register
-	// Name is that of the writer, Node and Life are this process.
+	// Name is the writer's, Node and Life are this process.
 	Name, Node, Life string
 	// Keep says of the process that is the writer that it is there.
 	Keep func(node, life string) bool

@@ -30,8 +30,8 @@ const dialTimeout = 5 * time.Second
 const (
 	// maxErrorBody is how much of a failed answer is read.
 	maxErrorBody = 64 << 10
-	// maxAnswer is the most of an answer that is read as a whole; the largest are those of imports,
-	// with an outcome for each event.
+	// maxAnswer is the most of an answer that is read as a whole; the largest answer imports, with
+	// an outcome for each event.
 	maxAnswer = 64 << 20
 	// maxLine is the most of a line in an answer without an end: an event with all its members.
 	maxLine = 16 << 20
@@ -58,7 +58,7 @@ func NewClient(server, key string) (*Client, error) {
 	return &Client{base: base, key: key, http: &http.Client{Transport: transport}}, nil
 }
 
-// URL is that of a path on the server.
+// URL is the address of a path on the server.
 func (c *Client) URL(path string) *url.URL { return c.base.JoinPath(path) }
 
 // Key is the admin key.
@@ -68,7 +68,7 @@ func (c *Client) Key() string { return c.key }
 type Error struct {
 	// Status is the HTTP status.
 	Status int
-	// Code and Message are those of the answer's body; without one, Message is the status in
+	// Code and Message are from the answer's body; without one, Message is the status in
 	// words.
 	Code, Message string
 }

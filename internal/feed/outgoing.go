@@ -36,7 +36,7 @@ type outgoing struct {
 	upto  uint64 // the last entry that the fold has come to, its effects pushed
 }
 
-// feed is one feed to one node. The maps are those of users; replacing is nil unless they are being
+// feed is one feed to one node. The maps are by user; replacing is nil unless the users are being
 // named anew.
 type feed struct {
 	users, replacing map[uint64]struct{}

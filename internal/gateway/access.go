@@ -102,8 +102,8 @@ func (c Caller) SeesReads(state Reciprocity, in events.Conversation, s *events.S
 }
 
 // MaySeePositions returns nil if the caller may see how far the members of a group have read: those
-// may who see the readers of every message of it. The errors are those of [Caller.MaySeeMembers],
-// and [ErrHidesReads] or another [ErrDenied].
+// may who see the readers of every message of it. It fails as [Caller.MaySeeMembers]
+// does, and with [ErrHidesReads] or another [ErrDenied].
 func (c Caller) MaySeePositions(state interface {
 	Memberships
 	Reciprocity

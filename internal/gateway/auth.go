@@ -68,7 +68,7 @@ func NewAuthenticator(adminKey string, tokens *Tokens) *Authenticator {
 }
 
 // Authenticate returns the caller that the bearer proves, which came from an address as in
-// [http.Request.RemoteAddr]. The errors are those of [Tokens.Verify] and [ErrGuessing].
+// [http.Request.RemoteAddr]. It fails as [Tokens.Verify] does, and with [ErrGuessing].
 func (a *Authenticator) Authenticate(bearer, remote string) (Caller, error) {
 	if a.adminKey.Matches(bearer) {
 		return a.admin(Address(remote))

@@ -70,7 +70,7 @@ type OutcomeReader struct {
 // entry has events, which is a defect.
 var ErrFewOutcomes = errors.New("an entry has fewer outcomes than events")
 
-// Await waits until the event's entry is folded, and returns its outcome. Errors are those of the
+// Await waits until the event's entry is folded, and returns its outcome. Errors come from the
 // state, or wrap [ErrFewOutcomes].
 func (r *OutcomeReader) Await(ctx context.Context, at eventlog.Location) (events.Outcome, error) {
 	entry := eventlog.Position{Partition: at.Partition, Sequence: at.Sequence}

@@ -12,7 +12,7 @@ import (
 type Log interface {
 	// Submit queues all events for the log, or with an error none of them; the ticket knows when
 	// they are durable. It keeps nothing of evs, or of the strings in it, after it has returned.
-	// Errors are those of package eventlog.
+	// Errors are package eventlog's.
 	Submit(ctx context.Context, evs []events.Event) (*eventlog.Ticket, error)
 }
 

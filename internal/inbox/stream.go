@@ -16,7 +16,7 @@ import (
 const (
 	appStreamPrefix = "RECEIPTD_INBOX_APP_"
 	positionStream  = "RECEIPTD_INBOX_POSITIONS"
-	// streamBefore is that of version 1.
+	// streamBefore is the stream of version 1.
 	streamBefore = "RECEIPTD_INBOX"
 
 	// Below appPrefix.APP lie bodies, under b.SENDER.CONVERSATION, and inboxes, under

@@ -31,7 +31,7 @@ type Sessions interface {
 
 // Options are what an [OtherNodes] is made of. All are required.
 type Options struct {
-	// Node is the name that others ask this node by, and Others are those of the nodes that are
+	// Node is the name that others ask this node by, and Others are the names of the nodes that are
 	// heard of.
 	Node   string
 	Others func() []string

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// minOpenFiles are those of the log, the state and some thousand connections.
+	// minOpenFiles are enough for the log, the state and some thousand connections.
 	minOpenFiles = 4096
 	// clockTolerance is between the broker's clock and this one.
 	clockTolerance = 5 * time.Second

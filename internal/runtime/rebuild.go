@@ -24,7 +24,7 @@ const progressEvery = 200 * time.Millisecond
 // rebuilder serves rebuilds and proofs of this node's state, for the API and for other nodes.
 type rebuilder struct{ core *Core }
 
-// options are those of a rebuild as a request has them.
+// options are what a request asks of a rebuild.
 func (b rebuilder) options(ctx context.Context, name string, query url.Values) (o projector.RebuildOptions, err error) {
 	switch name {
 	case callVerify:

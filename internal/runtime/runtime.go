@@ -43,8 +43,7 @@ type Server struct {
 	alerts   *alertKeeper
 	adminKey string
 
-	// Of a node of a cluster; nil and empty if this server is alone. sessions are those of
-	// the page.
+	// Of a node of a cluster; nil and empty if this server is alone. sessions are the page's.
 	node        *cluster.Node
 	fresh       *cluster.FreshReads
 	otherNodes  *presence.OtherNodes

@@ -13,7 +13,7 @@ import (
 	"github.com/receiptd/receiptd/internal/cluster"
 )
 
-// openAnalytics makes what fills ClickHouse; right is that of the node that does, of several.
+// openAnalytics makes what fills ClickHouse; of several nodes, the one that has the right does.
 func (s *Server) openAnalytics(right *cluster.Writer) (runner, error) {
 	o := analytics.Options{
 		Dir:        filepath.Join(s.cfg.Data, analyticsDir),

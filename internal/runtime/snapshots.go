@@ -144,7 +144,7 @@ type lastSnapshot struct {
 	Covered  uint64    `json:"covered"`
 }
 
-// lastSnapshots are those of all partitions, as they were known last; nil where there is none.
+// lastSnapshots has each partition's newest snapshot that is known; nil where there is none.
 func (c *Core) lastSnapshots() []any {
 	if c.snapshots == nil {
 		return nil

@@ -17,7 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// BucketName is that of the object store, and of the bucket of the notes about it.
+// BucketName names the object store, and the bucket of the notes about it.
 const BucketName = "receiptd_snapshots"
 
 const (

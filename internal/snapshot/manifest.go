@@ -10,7 +10,7 @@ import (
 	"github.com/receiptd/receiptd/projections/store"
 )
 
-// manifestVersion is that of the manifest's text.
+// manifestVersion numbers the forms of the manifest's text.
 const manifestVersion = 1
 
 // errDamaged: a snapshot is not what was made.

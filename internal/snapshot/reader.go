@@ -19,7 +19,7 @@ import (
 	"github.com/receiptd/receiptd/projections/store"
 )
 
-// WriterName is that of the writer that makes snapshots.
+// WriterName names the writer that makes snapshots.
 const WriterName = "snapshots"
 
 // Reasons for which a snapshot is passed over.
@@ -47,7 +47,7 @@ type Reader struct {
 	// Objects has the snapshots, and Notes which of them are kept.
 	Objects *Bucket
 	Notes   cluster.Register
-	// Partitions are those of the log.
+	// Partitions is how many the log has.
 	Partitions int
 	Logger     *slog.Logger
 	Counts     Counts

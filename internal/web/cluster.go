@@ -50,7 +50,7 @@ type ClusterPartition struct {
 }
 
 // ClusterCopy is a copy of a partition. Chain and Digest are of the entry Sequence; Applied is how
-// far it has folded since. State is that of its node, or fetching, following, leaving or
+// far it has folded since. State is its node's, or fetching, following, leaving or
 // quarantined; Stuck is why it has not come or left, or is not folded again.
 type ClusterCopy struct {
 	Node, State       string

@@ -20,7 +20,7 @@ type findView struct {
 	Group, User   bool
 }
 
-// find looks an id up. If it is that of one thing only, the answer leads there.
+// find looks an id up. If one thing only has it, the answer leads there.
 func (p *Page) find(rq *request) (any, error) {
 	v := &findView{Query: rq.query.Get("q")}
 	if v.Query == "" {

@@ -26,7 +26,7 @@ type request struct {
 	filter
 	// wrong is what of the filter cannot be read; nil if all can.
 	wrong *problem
-	// format is that of the file that is asked for; empty asks for the view.
+	// format is what kind of file is asked for; empty asks for the view.
 	format string
 }
 
@@ -72,7 +72,7 @@ func parsePages(names ...string) map[string]*template.Template {
 // rendering is a view on its way to a browser.
 type rendering struct {
 	status int
-	// name is that of the template, title what the view is called.
+	// name is the template's, title what the view is called.
 	name, title string
 	data        any
 	// every is how often the browser asks again; 0 is never.
@@ -241,7 +241,7 @@ func (f *frame) Link(pairs ...string) string {
 // LinkOf is Link with a list.
 func (f *frame) LinkOf(pairs []string) string { return f.Link(pairs...) }
 
-// address is that of some parameters, replaced by others.
+// address is a view's with some parameters, of which pairs replace some.
 func address(q url.Values, pairs []string) string {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] == "" {

@@ -86,7 +86,7 @@ func (p *Page) user(rq *request) (any, error) {
 	return v, err
 }
 
-// conversations are those of the user of a request.
+// conversations lists what the user of a request talks in.
 func (p *Page) conversations(rq *request) ([]projections.ConversationView, error) {
 	user := rq.query.Get("user")
 	if events.IDProblem(user) != "" {

@@ -30,7 +30,7 @@ type State interface {
 	gateway.Messages
 	Readers(c events.Conversation, id string, offset, limit int) (projections.ReaderPage, error)
 	NonReaders(c events.Conversation, id string, after, limit int) (projections.NonReaderPage, error)
-	// Alerts are those of the app that are kept, oldest first, and the hour until whose beginning
+	// Alerts lists the app's alerts that are kept, oldest first, and the hour until whose beginning
 	// all are decided.
 	Alerts(app string) (list []projections.Alert, upto int64, err error)
 	// Members and GroupMessages return [projections.ErrNotFound] for a group that is unknown or

@@ -53,7 +53,7 @@ type eventExtra struct {
 	Admins   []string         `json:"admins,omitempty"`
 	Settings *events.Settings `json:"settings,omitempty"`
 	Revision uint64           `json:"revision,omitzero"`
-	// RulesLevel is that of a rules.level event, for which the column kind has no name.
+	// RulesLevel is what a rules.level event raises, for which the column kind has no name.
 	RulesLevel uint64 `json:"rules_level,omitzero"`
 	// Repartitioned is the number of partitions of a log.repartitioned event, of which the same
 	// holds.

@@ -55,7 +55,7 @@ func (s *Store) ReadRates(ctx context.Context, q projections.RateQuery) (page pr
 // maxParts are added up here: the quarters of an hour of fourteen years.
 const maxParts = 500_000
 
-// ask answers a query whose rows are those of one SELECT.
+// ask answers a query whose rows one SELECT returns.
 func (s *Store) ask(ctx context.Context, sums *rateSums, q *projections.RateQuery) (page projections.RatePage, err error) {
 	if page, err = s.askOnce(ctx, sums, q); err == nil && len(page.Rows) == 0 && q.Offset > 0 {
 		first := *q
@@ -356,8 +356,8 @@ func conditions(q *projections.RateQuery) []string {
 	return where
 }
 
-// distribution is that of the times to read, from the counts of their bins, ascending, and how many
-// reads there are. Of more times than that the longest are left out: a read is in events before the
+// distribution makes the distribution of the times to read, from the counts of their bins, ascending,
+// and how many reads there are. Of more times than that the longest are left out: a read is in events before the
 // numbers of its message have it.
 func distribution(bins []uint16, counts []uint64, reads uint64) (*projections.Distribution, error) {
 	if len(bins) != len(counts) {

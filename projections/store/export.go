@@ -15,11 +15,11 @@ type StateInfo struct {
 	Fingerprint uint64 `json:"fingerprint"`
 	// Rules is the number of the rules that decided: see [projections.Rules].
 	Rules uint64 `json:"rules"`
-	// Level is that of the rules that decide the next entry: see [projections.Level].
+	// Level is the level of the rules that decide the next entry: see [projections.Level].
 	Level uint64 `json:"level"`
 	// Tree is the head of the Merkle tree of the log at the entry.
 	Tree merkle.Head `json:"tree"`
-	// Digest is that of the state, and Keys how many keys it has.
+	// Digest is the state's, and Keys how many keys it has.
 	Digest string `json:"digest"`
 	Keys   int    `json:"keys"`
 }

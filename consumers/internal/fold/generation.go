@@ -50,9 +50,9 @@ type Options struct {
 	Blocks *pebble.Cache
 	// FS is where all of a partition lies; nil = the disk.
 	FS vfs.FS
-	// WaitForRoom is that of the store's options.
+	// WaitForRoom is handed on to the store: see [store.Options].
 	WaitForRoom bool
-	// OnlyWithRoom is that of the store's options.
+	// OnlyWithRoom is handed on to the store: see [store.Options].
 	OnlyWithRoom bool
 	// OnCorrupt is called once when an open generation is found corrupt; see [store.Options].
 	OnCorrupt func()

@@ -85,7 +85,7 @@ type index struct {
 	total  counts // of the blocks
 }
 
-// agrees reports whether the counts of the stream are those of its blocks.
+// agrees reports whether the counts of the stream are the sums of its blocks'.
 func (x *index) agrees() bool {
 	if x.total.first <= 1 {
 		x.total.first = x.state.first

@@ -60,7 +60,7 @@ func MetaSum(name string, meta []byte) []byte {
 	return []byte(hex.EncodeToString(h.Sum(nil)))
 }
 
-// MetaText is the text of the stream's configuration. The errors are those of [Stream.Meta].
+// MetaText is the text of the stream's configuration. It fails as [Stream.Meta] does.
 func (s *Stream) MetaText() ([]byte, error) {
 	if _, err := s.Meta(); err != nil {
 		return nil, err

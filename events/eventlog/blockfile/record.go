@@ -23,7 +23,7 @@ const (
 
 // Record is one record of a block. Its slices are valid until the next one is read.
 type Record struct {
-	// Sequence is that of the message, or of the one that the record stands for.
+	// Sequence is the message's, or that of the one that the record stands for.
 	Sequence uint64
 	// Time is when the server stored it, in nanoseconds since 1970.
 	Time    int64

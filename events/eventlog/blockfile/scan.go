@@ -66,7 +66,7 @@ type Report struct {
 	// Top is the largest sequence that any record names, those that stand for deleted
 	// messages included.
 	Top uint64
-	// LastTime is that of the last message, in nanoseconds since 1970.
+	// LastTime is when the last message was stored, in nanoseconds since 1970.
 	LastTime int64
 	// Blocks and Bytes were read.
 	Blocks int

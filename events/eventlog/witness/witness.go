@@ -38,7 +38,7 @@ type Attestation struct {
 	Created time.Time `json:"created"`
 	// Last is the sequence of the last entry that was durable.
 	Last uint64 `json:"last"`
-	// Fingerprint is that of entry At, one of the last; 0 if none was taken.
+	// Fingerprint stands for entry At, one of the last; 0 if none was taken.
 	At          uint64 `json:"at,omitempty"`
 	Fingerprint uint64 `json:"fingerprint,omitempty"`
 	// Trimmed is the last entry that left the stream on purpose.

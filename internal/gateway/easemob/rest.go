@@ -148,7 +148,7 @@ func (h *REST) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type call struct {
 	r   *http.Request
 	ctx context.Context
-	// app is that of the path, settings are those in force.
+	// app is in the path, settings are in force there.
 	app      string
 	settings events.Settings
 	// Caller is who calls; on open calls it is the admin or nobody.

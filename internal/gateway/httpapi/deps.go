@@ -54,7 +54,7 @@ type State interface {
 	Positions(app, group string, after, limit int) (projections.PositionPage, error)
 	// Rejections are the latest, newest first.
 	Rejections(app string, limit int) ([]projections.Rejection, error)
-	// Alerts are those of the app that are kept, oldest first, and the hour until whose beginning
+	// Alerts lists the app's alerts that are kept, oldest first, and the hour until whose beginning
 	// all are decided.
 	Alerts(app string) (list []projections.Alert, upto int64, err error)
 	// Ready returns nil once the folds have caught up with the log, or what is still missing.
@@ -100,8 +100,9 @@ type Names interface {
 // Invitations are those that wait for the consent of users. [easemob.REST] keeps them. Errors are
 // [gateway.ErrTooOften] and those of the log and the state.
 type Invitations interface {
-	// InvitationsOf are those of a user, for whoever may act for them; AnswerInvitation answers
-	// one. The errors of the latter are [gateway.ErrNotInvited] and [gateway.ErrGroupFull], too.
+	// InvitationsOf lists a user's invitations, for whoever may act for them; AnswerInvitation
+	// answers one. The errors of the latter are [gateway.ErrNotInvited] and [gateway.ErrGroupFull],
+	// too.
 	InvitationsOf(ctx context.Context, caller gateway.Caller, app, user, after string, limit int) (gateway.InvitationPage, error)
 	AnswerInvitation(ctx context.Context, caller gateway.Caller, app, group, user string, agrees bool) error
 	// InvitationsInto are those into a group, for its owner and admins; WithdrawInvitation takes

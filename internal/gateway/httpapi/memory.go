@@ -15,8 +15,8 @@ type slabs[T any] struct {
 	sizes  [10]sync.Pool
 }
 
-// class is the smallest size that holds n, and its index; index is that of none if n is too large
-// to be kept.
+// class is the smallest size that holds n, and its index; the index is out of range if n is too
+// large to be kept.
 func (s *slabs[T]) class(n int) (index, size int) {
 	index = bits.Len(uint(max(n-1, 0)) / uint(s.least))
 	return index, s.least << min(index, len(s.sizes)-1)

@@ -77,7 +77,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	return m
 }
 
-// routeMetrics are those of one pattern, found once: to find them by their labels again would be a
+// routeMetrics are the metrics of one pattern, found once: to find them by labels again would be a
 // tenth of what the handler does for a small request.
 type routeMetrics struct {
 	path     string

@@ -13,7 +13,7 @@ import (
 // parameters are the names that a call's query may have, and whether several times.
 type parameters map[string]bool
 
-// allParameters are those of every call, as the description has them. What it does not have does
+// allParameters has the parameters of every call, from the description. What it does not have does
 // not exist, so that neither can have one that the other lacks.
 var allParameters = sync.OnceValue(func() map[string]map[string]bool {
 	all, err := schema.QueryParameters()

@@ -213,7 +213,7 @@ type call struct {
 	reporter string
 	// imports: the events are history, and state their own time.
 	imports bool
-	// groups are those of the events that a user reported of themselves, in their order.
+	// groups are where the events happened that a user reported of themselves, in their order.
 	groups []string
 }
 

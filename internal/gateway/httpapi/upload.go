@@ -27,7 +27,7 @@ const (
 	// uploadUnanswered bounds the chunks of a stream that are submitted and not answered: nothing
 	// more is read then, and the client's socket fills up.
 	uploadUnanswered = 8
-	// uploadEvents are those of a chunk, usually. Lines that name many messages make more.
+	// uploadEvents is how many a chunk has, usually. Lines that name many messages make more.
 	uploadEvents = 1024
 	// uploadLine bounds a line. No entry of the log holds a larger event.
 	uploadLine = events.MaxBatchBytes

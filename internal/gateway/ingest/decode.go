@@ -59,7 +59,7 @@ func (f Format) DecodedBytes(body []byte, most int) int64 {
 type Body struct {
 	Data   []byte
 	Format Format
-	// App is that of the events, and Limit how many there may be.
+	// App is whose events they are, and Limit how many there may be.
 	App   string
 	Limit int
 	// User, if set, is whose receipts they are; those that name none are of that user. Check then

@@ -17,7 +17,7 @@ import (
 // it in the same words; the codes are part of the API. The other errors of the HTTP API are made of
 // it, too.
 type Refusal struct {
-	// Status is that of HTTP.
+	// Status is an HTTP status.
 	Status        int
 	Code, Message string
 	// Field is the parameter, header or field that is wrong, if it is one.

@@ -30,7 +30,7 @@ func newSeen(log gateway.Acknowledger, logger *slog.Logger) *seen {
 	return s
 }
 
-// watermarks are those of a user's devices.
+// watermarks are by device of a user.
 type watermarks map[string][]uint64
 
 // higher merges watermarks.

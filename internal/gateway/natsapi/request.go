@@ -160,8 +160,8 @@ func (x *receiver) decode(body *ingest.Body, h head) (err error) {
 	return nil
 }
 
-// name gives the events of a request their ids. The name of a message with one event is that of the
-// event, or of those that it stands for, as it is on the ingress subjects, so that it may be sent
+// name gives the events of a request their ids. The name of a message with one event names the
+// event, or those that it stands for, as it is on the ingress subjects, so that it may be sent
 // again either way.
 func name(evs []events.Event, written int, key, id string) {
 	switch {

@@ -85,7 +85,7 @@ var settings = []map[string]any{
 	{"group_receipts": map[string]any{"enabled": true, "who_may_request": "admins"}},
 }
 
-// sizes are those of an app's groups. The largest is above the limit for receipts.
+// sizes are how many members an app's groups have. The largest is above the limit for receipts.
 var sizes = []int{3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 24, 28, 34, 40, 50, 64, 80, 110, 150, 240}
 
 const (
@@ -186,7 +186,7 @@ func moment(random *rand.Rand, begin int64) int64 {
 	}
 }
 
-// messages are those of the day, in the order in which they are sent.
+// messages are what is sent on the day, in order.
 func messages(o Options, apps []*App, random *rand.Rand) []*sent {
 	begin := o.End.UnixMilli() - dayMillis
 	all := make([]*sent, 0, o.Messages)

@@ -66,7 +66,7 @@ type remembered struct {
 	at       time.Time
 }
 
-// duplicateWindow is that of the streams, which package eventlog sets.
+// duplicateWindow is as package eventlog sets it for the streams.
 const duplicateWindow = time.Minute
 
 // fate is what becomes of one try to store an entry.

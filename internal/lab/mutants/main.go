@@ -71,7 +71,7 @@ func run(ctx context.Context, only string, jobs int, timeout time.Duration, faul
 	return summarize(results)
 }
 
-// all are those of the list, or those that the checker has to find.
+// all are the mutants that the tests have to find, or those that the checker has to.
 func all(faulty bool) (list []*Mutant) {
 	if faulty {
 		for i := range nemeses {

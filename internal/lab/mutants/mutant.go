@@ -21,7 +21,7 @@ type Mutant struct {
 	Needs string
 	// Bug says what is wrong then, and what would come of it.
 	Bug string
-	// Package is that of the test which catches it, Test the test. Without a Test the whole package
+	// Package has the test that catches it, Test is the test. Without a Test the whole package
 	// is run, to find out which one does.
 	Package, Test string
 	// Args are further arguments of the test, as in the long tests of the test command.

@@ -108,7 +108,7 @@ func (m *Model) DecidedAlerts(key string) (groups, parts []projections.Alert) {
 	return nil, nil
 }
 
-// Alerts are those of an app over all partitions, in their order.
+// Alerts lists an app's alerts of all partitions, in their order.
 func (c *Cluster) Alerts(key string) []projections.Alert {
 	type subject struct {
 		rule events.AlertRule

@@ -66,7 +66,7 @@ func first(ev events.Event) (list []member) {
 	return list
 }
 
-// firstOf are those of the first members that have a role.
+// firstOf has the first members that have a role.
 func firstOf(ev events.Event, role events.Role) map[string]bool {
 	users := map[string]bool{}
 	for _, u := range first(ev) {

@@ -101,7 +101,7 @@ func (m *Model) NonReaders(c events.Conversation, id string) []string {
 	return users
 }
 
-// LeftNonReaders are those of the nonreaders who are no members any more.
+// LeftNonReaders are the nonreaders who are no members any more.
 func (m *Model) LeftNonReaders(c events.Conversation, id string) []string {
 	var users []string
 	for _, user := range m.NonReaders(c, id) {

@@ -15,7 +15,7 @@ type item struct {
 	lastEntry uint64
 }
 
-// summary is that of an author.
+// summary is what an author has missed.
 type summary struct {
 	items   []*item // in list order
 	put     int     // how many items were put at the end

@@ -215,10 +215,10 @@ func (p *postgres) Counts(ctx context.Context, _ string, messages []string) (map
 	return counts, err
 }
 
-// CPU is that of the server and of its processes for the connections.
+// CPU counts the server and its processes for the connections.
 func (p *postgres) CPU() (float64, error) { return p.server.CPU() }
 
-// Bytes are those of the tables and their indexes. The write-ahead log comes on top, as does what a
+// Bytes counts the tables and their indexes. The write-ahead log comes on top, as does what a
 // full server keeps of it.
 func (p *postgres) Bytes(ctx context.Context) (n float64, err error) {
 	err = p.pool.QueryRow(ctx, postgresBytes).Scan(&n)

@@ -23,7 +23,7 @@ func (r *remote) Start(ctx context.Context, dir string, traffic *sim.Traffic) er
 	return r.Prepare(ctx, traffic)
 }
 
-// Bytes are those of log and state after a stop, when all of the state is written.
+// Bytes counts log and state after a stop, when all of the state is written.
 func (r *remote) Bytes(context.Context) (float64, error) {
 	if err := r.Stop(); err != nil {
 		return 0, err
@@ -49,10 +49,10 @@ func (b *builtIn) Start(ctx context.Context, dir string, traffic *sim.Traffic) (
 	return b.Prepare(ctx, traffic)
 }
 
-// CPU is that of this process.
+// CPU counts this process.
 func (b *builtIn) CPU() (float64, error) { return measure.CPUSeconds(), nil }
 
-// Bytes are those of log and state after a stop, when all of the state is written.
+// Bytes counts log and state after a stop, when all of the state is written.
 func (b *builtIn) Bytes(context.Context) (float64, error) {
 	if err := b.Stop(); err != nil {
 		return 0, err

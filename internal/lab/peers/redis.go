@@ -106,10 +106,10 @@ func (c *cache) Counts(ctx context.Context, _ string, messages []string) (map[st
 	return counts, nil
 }
 
-// CPU is that of the server.
+// CPU counts the server.
 func (c *cache) CPU() (float64, error) { return c.server.CPU() }
 
-// Bytes are those of the append-only file, in whatever state Redis has rewritten it by itself.
+// Bytes counts the append-only file, in whatever state Redis has rewritten it by itself.
 func (c *cache) Bytes(context.Context) (float64, error) { return measure.DiskBytes(c.data) }
 
 // Stop ends the server. Nothing is saved: the data is discarded.

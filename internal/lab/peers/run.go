@@ -48,7 +48,7 @@ type Row struct {
 	Connections int `json:"connections"`
 	Batch       int `json:"events_per_request"`
 
-	// Rate is that of full load, until the last receipt was stored and counted.
+	// Rate is at full load, until the last receipt was stored and counted.
 	Rate float64 `json:"receipts_per_s"`
 	// P50, P99 and P999 are from the start of a request until all of it is stored and counted, at
 	// full load.
@@ -76,7 +76,7 @@ type Row struct {
 	Runs          int `json:"runs"`
 }
 
-// At is a system under a load that others have, too. Latencies are those of HalfP50.
+// At is a system under a load that others have, too. Latencies are as in HalfP50.
 type At struct {
 	Load float64 `json:"load_receipts_per_s"`
 	P50  float64 `json:"p50_ms"`

@@ -135,10 +135,10 @@ FROM messages WHERE id IN (?`+strings.Repeat(",?", len(messages)-1)+`)`, args...
 	return counts, rows.Err()
 }
 
-// CPU is that of this process.
+// CPU counts this process.
 func (s *sqlite) CPU() (float64, error) { return measure.CPUSeconds(), nil }
 
-// Bytes are those of the database, once its log is in it.
+// Bytes counts the database, once its log is in it.
 func (s *sqlite) Bytes(context.Context) (float64, error) {
 	if err := s.Stop(); err != nil {
 		return 0, err

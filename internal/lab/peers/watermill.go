@@ -128,7 +128,7 @@ func (w *watermillPeer) Counts(ctx context.Context, app string, messages []strin
 	return w.database.Counts(ctx, app, messages)
 }
 
-// CPU is that of broker and database.
+// CPU counts broker and database.
 func (w *watermillPeer) CPU() (float64, error) {
 	broker, err := w.broker.CPU()
 	if err != nil {
@@ -138,7 +138,7 @@ func (w *watermillPeer) CPU() (float64, error) {
 	return broker + database, err
 }
 
-// Bytes are those of the stream and of the tables.
+// Bytes counts the stream and the tables.
 func (w *watermillPeer) Bytes(ctx context.Context) (float64, error) {
 	stream, err := measure.DiskBytes(w.store)
 	if err != nil {

@@ -58,7 +58,7 @@ type asker struct {
 	store  *ch.Store
 	conn   driver.Conn
 	server *chserver.Process
-	// settings are those of the app.
+	// settings are the app's.
 	settings events.Settings
 	result   *QueryResult
 

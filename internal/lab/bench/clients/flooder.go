@@ -62,7 +62,7 @@ type floodAnswers struct {
 	// Answered requests of the flood, and those that were Refused or had no answer.
 	Answered int64 `json:"answered"`
 	Refused  int64 `json:"refused"`
-	// Reason is that of the last refusal.
+	// Reason is why the last one was refused.
 	Reason string `json:"reason,omitempty"`
 }
 

@@ -114,7 +114,7 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 	return r, err
 }
 
-// processorTime is that of the server so far, in seconds; 0 if it does not say.
+// processorTime is what the server has used so far, in seconds; 0 if it does not say.
 func processorTime(ctx context.Context, server *ctl.Client) float64 {
 	text, err := server.Stream(ctx, "GET", "/metrics", nil, nil)
 	if err != nil {

@@ -60,7 +60,7 @@ func (l Layout) String() string {
 // targets are the layouts of the design's targets.
 var targets = []Layout{{Nodes: 1}, {Nodes: 3}, {Nodes: 3, Copies: 1}}
 
-// partitions is that of all layouts: each node has two if each has one copy.
+// partitions is the same in all layouts: each node has two if each has one copy.
 const partitions = 6
 
 // Row is what was measured of a layout: medians of all runs, latencies in milliseconds.

@@ -53,12 +53,12 @@ func newTraffic(batch int) *traffic {
 // readers is how many have read each message in the end.
 func (t *traffic) readers() int { return t.events - 1 }
 
-// size is that of a body.
+// size is how many bytes a body has.
 func (t *traffic) size() int { return t.messages * len(t.message) }
 
 func member(i int) string { return fmt.Sprintf("member-%04d", i) }
 
-// id is that of a message of a request, by the numbers of both and of its sender.
+// id names a message of a request, by the numbers of both and of its sender.
 func id(sender, request, message int) string {
 	return fmt.Sprintf("%05d%08d%03d", sender, request, message)
 }
@@ -100,7 +100,7 @@ func setup() []byte {
 	return body
 }
 
-// path is that of an app's calls.
+// path is where an app's calls are.
 func path(tenant int) string { return "/v1/apps/overload/" + tenantName(tenant) }
 
 // quietTenant has the number after the others.

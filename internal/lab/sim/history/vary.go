@@ -107,7 +107,7 @@ const (
 	opApply opKind = iota
 	// opCheckpoint makes the state and its position durable.
 	opCheckpoint
-	// opRestart drops what is not durable; the state is that of the last checkpoint, or empty.
+	// opRestart drops what is not durable: back to the last checkpoint, or to nothing.
 	opRestart
 )
 
