@@ -82,7 +82,7 @@ func (r *repair) lossesBeyond(ctx context.Context, damaged []string) (list []Fin
 			continue
 		}
 		s := blockfile.Stream{Dir: streamDir(r.dir, name), Name: name}
-		m := r.mendingOf(name, partition, r.attestations[name])
+		m := r.rewriteOf(name, partition, r.attestations[name])
 		lost, err := s.Losses(m.first, m.last, m.isSound, m.replacement)
 		if err != nil || m.failed != nil {
 			return nil, fmt.Errorf("eventlog: repair stream %s: look for what is lost: %w", name, errors.Join(err, m.failed))

@@ -150,7 +150,7 @@ func (r *repair) mend(s blockfile.Stream, partition int, attested witness.Attest
 	if _, last := r.bounds(s.Name); last > 0 {
 		done.What = "what was damaged or missing is taken from the backup, as far as that reaches; the rest stays"
 	}
-	m := r.mendingOf(s.Name, partition, attested)
+	m := r.rewriteOf(s.Name, partition, attested)
 	done.Lost, err = s.Mend(m.first, m.last, m.isSound, m.replacement, done.Aside)
 	done.Restored += m.restored
 	if err = errors.Join(err, m.failed); err != nil {
@@ -164,8 +164,8 @@ func (r *repair) mend(s blockfile.Stream, partition int, attested witness.Attest
 	return done, nil
 }
 
-// mending is what a stream's blocks are written again with.
-type mending struct {
+// rewrite is what a stream's blocks are written again with.
+type rewrite struct {
 	r           *repair
 	name        string
 	partition   int
@@ -176,12 +176,12 @@ type mending struct {
 	failed      error // of the source
 }
 
-func (r *repair) mendingOf(name string, partition int, attested witness.Attestation) *mending {
+func (r *repair) rewriteOf(name string, partition int, attested witness.Attestation) *rewrite {
 	top := uint64(0)
 	if i := slices.IndexFunc(r.inspection.Streams, func(f StreamFiles) bool { return f.Stream == name }); i >= 0 {
 		top = r.inspection.Streams[i].Top
 	}
-	m := &mending{r: r, name: name, partition: partition, first: attested.Trimmed + 1, last: max(attested.Last, top), unsound: map[uint64]bool{}}
+	m := &rewrite{r: r, name: name, partition: partition, first: attested.Trimmed + 1, last: max(attested.Last, top), unsound: map[uint64]bool{}}
 	m.fallback = r.leftOut(attested.Last)
 	if partition >= 0 {
 		m.fallback = r.lostRecord(partition)
@@ -189,7 +189,7 @@ func (r *repair) mendingOf(name string, partition int, attested witness.Attestat
 	return m
 }
 
-func (m *mending) isSound(x *blockfile.Record) bool {
+func (m *rewrite) isSound(x *blockfile.Record) bool {
 	if checkSubject(x, m.partition) == nil {
 		return true
 	}
@@ -198,7 +198,7 @@ func (m *mending) isSound(x *blockfile.Record) bool {
 }
 
 // replacement is what comes in the place of a message: from the source, or what stands for it.
-func (m *mending) replacement(sequence uint64) (blockfile.Record, bool) {
+func (m *rewrite) replacement(sequence uint64) (blockfile.Record, bool) {
 	if m.r.o.From != nil && (m.unsound[sequence] || m.r.isDamaged(m.name, sequence)) {
 		x, ok, err := m.r.record(m.name, sequence)
 		m.failed = errors.Join(m.failed, err)

@@ -96,7 +96,7 @@ type Asker struct {
 func (a *Asker) Ask(ctx context.Context, q Question) ([]Answer, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := asking{a: a, q: &q, got: make([]*Answer, len(q.Of)), asked: make([]map[string]bool, len(q.Of)), replies: make(chan reply), why: make([]error, len(q.Of))}
+	r := inquiry{a: a, q: &q, got: make([]*Answer, len(q.Of)), asked: make([]map[string]bool, len(q.Of)), replies: make(chan reply), why: make([]error, len(q.Of))}
 	r.forget()
 	r.send(ctx, r.missing())
 	hedge, again := time.NewTimer(hedgeAfter), time.NewTimer(againAfter)
@@ -139,9 +139,9 @@ var (
 	errNoAnswer    = errors.New("the answer is to something else")
 )
 
-// asking is a question under way. Its slices have an element for each partition of the question, in
+// inquiry is a question under way. Its slices have an element for each partition of the question, in
 // its order.
-type asking struct {
+type inquiry struct {
 	a        *Asker
 	q        *Question
 	got      []*Answer         // nil for what is missing
@@ -158,7 +158,7 @@ type reply struct {
 	err     error
 }
 
-func (r *asking) missing() (list []int) {
+func (r *inquiry) missing() (list []int) {
 	for i, x := range r.got {
 		if x == nil {
 			list = append(list, i)
@@ -168,14 +168,14 @@ func (r *asking) missing() (list []int) {
 }
 
 // forget has all nodes asked again.
-func (r *asking) forget() {
+func (r *inquiry) forget() {
 	for i := range r.asked {
 		r.asked[i] = map[string]bool{}
 	}
 }
 
 // send asks nodes that were not asked yet for some partitions.
-func (r *asking) send(ctx context.Context, list []int) {
+func (r *inquiry) send(ctx context.Context, list []int) {
 	for node, some := r.next(list); node != ""; node, some = r.next(list) {
 		part := *r.q
 		part.Of = make([]eventlog.Position, len(some))
@@ -202,7 +202,7 @@ func (r *asking) send(ctx context.Context, list []int) {
 	}
 }
 
-func (r *asking) ask(ctx context.Context, node string, question []byte) (list []Answer, err error) {
+func (r *inquiry) ask(ctx context.Context, node string, question []byte) (list []Answer, err error) {
 	text, err := r.a.Bus.Ask(ctx, node, question)
 	if err != nil {
 		return nil, err
@@ -216,7 +216,7 @@ func (r *asking) ask(ctx context.Context, node string, question []byte) (list []
 // next is the node that was not asked yet and has most of some partitions, and which these are. Of
 // several it is the one that the first of the partitions prefers. The name is empty when there is
 // none.
-func (r *asking) next(list []int) (node string, of []int) {
+func (r *inquiry) next(list []int) (node string, of []int) {
 	has := map[string][]int{}
 	var order []string
 	for _, others := range []bool{false, true} {
@@ -248,7 +248,7 @@ func (r *asking) next(list []int) (node string, of []int) {
 }
 
 // take keeps the answers of a reply and returns the partitions that it leaves without one.
-func (r *asking) take(x reply) (failed []int) {
+func (r *inquiry) take(x reply) (failed []int) {
 	for j, i := range x.of {
 		if r.got[i] != nil {
 			continue

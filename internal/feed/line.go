@@ -28,15 +28,15 @@ type line struct {
 	// busy holds a token while users are named: all of them anew, or more of them.
 	busy chan struct{}
 	mu   sync.Mutex
-	next *naming // those who are named next, together; nil for nobody
+	next *namedUsers // those who are named next, together; nil for nobody
 }
 
 func newLine(bus cluster.Bus, node, id string, partition int) *line {
 	return &line{bus: bus, node: node, id: id, partition: partition, busy: make(chan struct{}, 1)}
 }
 
-// naming is of users who are named together. The copy tells of them after an entry.
-type naming struct {
+// namedUsers are users who are named together. The copy tells of them after an entry.
+type namedUsers struct {
 	users []uint64
 	done  chan struct{}
 	after uint64
@@ -90,7 +90,7 @@ func (l *line) name(ctx context.Context, user uint64) (after uint64, err error) 
 	l.mu.Lock()
 	n := l.next
 	if n == nil {
-		n = &naming{done: make(chan struct{})}
+		n = &namedUsers{done: make(chan struct{})}
 		l.next = n
 		go l.nameNext(context.WithoutCancel(ctx))
 	}

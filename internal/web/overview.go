@@ -69,7 +69,7 @@ func compared(now, before *totals) []fact {
 }
 
 // before are the totals of the span before.
-func (a *asking) before(rq *request) (*totals, error) {
+func (a *rateAsker) before(rq *request) (*totals, error) {
 	q := rq.filter.query(rq.key, projections.ByApp, 1)
 	q.From, q.To = rq.Span.before()
 	q.Bins = true

@@ -133,7 +133,7 @@ func (p *Page) ranking(rq *request) (any, error) {
 }
 
 // lines are the rows of an answer, and how many there are in all; compared, if that was asked for.
-func (a *asking) lines(q projections.RateQuery, rq *request) ([]gateway.RateLine, int, error) {
+func (a *rateAsker) lines(q projections.RateQuery, rq *request) ([]gateway.RateLine, int, error) {
 	rates, err := a.rates(q)
 	if beyond, ok := errors.AsType[*projections.BeyondRollupError](err); ok {
 		return nil, 0, &problem{http.StatusUnprocessableEntity, "This takes ClickHouse", "This server has no ClickHouse, which answers questions about " + beyond.What + "."}

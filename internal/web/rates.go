@@ -16,16 +16,16 @@ const (
 	noteHours      = "Whole hours of UTC are counted: in this time zone, what begins at midnight begins within the hour before."
 )
 
-// asking asks for read rates for a view, and gathers what is to be said about the answers.
-type asking struct {
+// rateAsker asks for read rates for a view, and gathers what is to be said about the answers.
+type rateAsker struct {
 	page  *Page
 	ctx   context.Context
 	notes []string
 }
 
-func (p *Page) ask(rq *request) *asking { return &asking{page: p, ctx: rq.Context()} }
+func (p *Page) ask(rq *request) *rateAsker { return &rateAsker{page: p, ctx: rq.Context()} }
 
-func (a *asking) note(text string) {
+func (a *rateAsker) note(text string) {
 	for _, n := range a.notes {
 		if n == text {
 			return
@@ -34,7 +34,7 @@ func (a *asking) note(text string) {
 	a.notes = append(a.notes, text)
 }
 
-func (a *asking) rates(q projections.RateQuery) (gateway.Rates, error) {
+func (a *rateAsker) rates(q projections.RateQuery) (gateway.Rates, error) {
 	rates, err := a.page.cfg.Rates.Rates(a.ctx, q)
 	if err != nil {
 		return rates, fmt.Errorf("read rates: %w", err)
@@ -50,7 +50,7 @@ func (a *asking) rates(q projections.RateQuery) (gateway.Rates, error) {
 
 // inTime asks for rows in the steps of a span. hourly says that they are by hours of UTC, since
 // there was nobody to ask for days of the zone.
-func (a *asking) inTime(q projections.RateQuery, s *span) (rows []projections.RateRow, hourly bool, err error) {
+func (a *rateAsker) inTime(q projections.RateQuery, s *span) (rows []projections.RateRow, hourly bool, err error) {
 	q.By, hourly = s.by(), s.by() == projections.ByHour
 	rates, err := a.rates(q)
 	_, beyond := errors.AsType[*projections.BeyondRollupError](err)

@@ -9,7 +9,7 @@ import (
 )
 
 // classify finds out which event a Meta stands for, and what its recipients get.
-func (c *session) classify(x *sending, meta *msyncpb.Meta) *refusal {
+func (c *session) classify(x *pendingSend, meta *msyncpb.Meta) *refusal {
 	if meta.GetNs() != int32(msyncpb.Meta_CHAT) {
 		return &sendUnsupported
 	}
@@ -64,7 +64,7 @@ func (c *session) classify(x *sending, meta *msyncpb.Meta) *refusal {
 // refused or its answer was lost, is the same message to the log and to those who get it, at
 // whichever node and after whatever crash; one that says something else is another one, whatever
 // its number.
-func (c *session) idOf(x *sending, meta *msyncpb.Meta) uint64 {
+func (c *session) idOf(x *pendingSend, meta *msyncpb.Meta) uint64 {
 	if x.metaID == 0 {
 		return x.id
 	}

@@ -38,7 +38,7 @@ func FuzzFrame(f *testing.F) {
 		if rq.meta == nil {
 			return
 		}
-		x := &sending{id: 42, at: time.Now()}
+		x := &pendingSend{id: 42, at: time.Now()}
 		if refused := c.classify(x, rq.meta); refused != nil {
 			if refused.code == msyncpb.Status_OK || refused.reason == "" {
 				t.Errorf("refused with %v", refused)

@@ -10,7 +10,7 @@ type pendingSends struct {
 	waiting sync.WaitGroup
 
 	mu      sync.Mutex
-	queue   []*sending
+	queue   []*pendingSend
 	busy    bool // the goroutine is there
 	refused bool
 }
@@ -35,7 +35,7 @@ func (p *pendingSends) admit(ended <-chan struct{}) bool {
 }
 
 // add has an admitted send completed, together with others that come meanwhile.
-func (p *pendingSends) add(x *sending, complete func([]*sending)) {
+func (p *pendingSends) add(x *pendingSend, complete func([]*pendingSend)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.queue = append(p.queue, x)
@@ -45,7 +45,7 @@ func (p *pendingSends) add(x *sending, complete func([]*sending)) {
 	}
 }
 
-func (p *pendingSends) run(complete func([]*sending)) {
+func (p *pendingSends) run(complete func([]*pendingSend)) {
 	for {
 		p.mu.Lock()
 		list := p.queue

@@ -167,7 +167,7 @@ func TestWhatBreaksTheSDKIsRefused(t *testing.T) {
 			"exts":   {Type: bodyType(msyncpb.Body_CHAT), Contents: []*msyncpb.Body_Content{{CustomExts: kv}}},
 			"recall": {Type: bodyType(msyncpb.Body_RECALL), AckMessageId: proto.Uint64(7), Ext: kv},
 		} {
-			x := &sending{id: 42, at: time.Now()}
+			x := &pendingSend{id: 42, at: time.Now()}
 			refused := c.classify(x, &msyncpb.Meta{To: &msyncpb.Name{Name: proto.String("bob")}, Ns: proto.Int32(int32(msyncpb.Meta_CHAT)), Payload: marshal(body)})
 			if taken := refused == nil; taken != want {
 				t.Errorf("%s with %q: taken %v", name, text, taken)

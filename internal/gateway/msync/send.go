@@ -35,8 +35,8 @@ var (
 	sendNotMember   = refusal{msyncpb.Status_FAIL, events.RejectedNotMember.Reason()}
 )
 
-// sending is one Meta of a client on its way to an answer.
-type sending struct {
+// pendingSend is one Meta of a client on its way to an answer.
+type pendingSend struct {
 	metaID uint64
 	id     uint64 // the server's
 	at     time.Time
@@ -56,18 +56,18 @@ func (c *session) send(meta *msyncpb.Meta) error {
 		// No answer: the SDK reports that the connection broke.
 		return nil
 	}
-	x := &sending{metaID: meta.GetId(), id: c.srv.cfg.IDs.Next(), at: time.Now()}
+	x := &pendingSend{metaID: meta.GetId(), id: c.srv.cfg.IDs.Next(), at: time.Now()}
 	if x.refused = c.classify(x, meta); x.refused == nil {
 		c.submit(x)
 	}
-	c.pending.add(x, func(list []*sending) {
+	c.pending.add(x, func(list []*pendingSend) {
 		c.srv.guard(func() { c.complete(list) })
 	})
 	return nil
 }
 
 // submit queues the event for the log; complete waits for it.
-func (c *session) submit(x *sending) {
+func (c *session) submit(x *pendingSend) {
 	// The SDK sends it unasked, and must get no error.
 	quiet := x.event.Kind == events.MessageDelivered
 	switch {
@@ -118,7 +118,7 @@ const doorSDK = "sdk"
 
 // complete waits for the decisions, stores messages in inboxes, and answers. A group of sends is
 // stored together, so that it waits for two syncs and not for two each.
-func (c *session) complete(list []*sending) {
+func (c *session) complete(list []*pendingSend) {
 	ctx, cancel := context.WithDeadline(context.Background(), list[len(list)-1].at.Add(c.srv.cfg.Limits.Answer))
 	defer cancel()
 	for _, x := range list {
@@ -144,7 +144,7 @@ func (c *session) complete(list []*sending) {
 }
 
 // decision waits until the event is durable and folded.
-func (c *session) decision(ctx context.Context, x *sending) *refusal {
+func (c *session) decision(ctx context.Context, x *pendingSend) *refusal {
 	outcomes, err := gateway.AwaitOutcomes(ctx, x.ticket, c.srv.cfg.State)
 	switch {
 	case errors.Is(err, projector.ErrOutcomeGone):
@@ -174,7 +174,7 @@ func (c *session) decision(ctx context.Context, x *sending) *refusal {
 // again is for a message that is in the log already: the device sends it again, and whether it is
 // in the inboxes it cannot know. It is put there unless it was recalled meanwhile; whoever has it
 // drops it by its id.
-func (c *session) again(x *sending) *refusal {
+func (c *session) again(x *pendingSend) *refusal {
 	in := events.Conversation{App: c.app, Group: x.event.Group}
 	if in.Group == "" {
 		in = events.SingleChat(c.app, c.user, x.event.Peer)
@@ -192,7 +192,7 @@ func (c *session) again(x *sending) *refusal {
 
 // distribute begins to put a message into the inboxes of its recipients, and into that of its
 // sender for their other devices.
-func (c *session) distribute(ctx context.Context, x *sending) *refusal {
+func (c *session) distribute(ctx context.Context, x *pendingSend) *refusal {
 	to, refused := c.recipients(ctx, x)
 	if refused != nil {
 		return refused
@@ -220,7 +220,7 @@ func (c *session) distribute(ctx context.Context, x *sending) *refusal {
 // inboxes have no room just now it is in none of them: the sender may send it again, and the
 // answers are counted instead of logged, since whoever sends too much would fill the log of
 // the process.
-func (c *session) notDistributed(x *sending, err error) *refusal {
+func (c *session) notDistributed(x *pendingSend, err error) *refusal {
 	switch {
 	case errors.Is(err, inbox.ErrTooLarge):
 		return &sendTooLarge
@@ -232,7 +232,7 @@ func (c *session) notDistributed(x *sending, err error) *refusal {
 }
 
 // recipients are those into whose inboxes a message goes, its sender among them.
-func (c *session) recipients(ctx context.Context, x *sending) ([]string, *refusal) {
+func (c *session) recipients(ctx context.Context, x *pendingSend) ([]string, *refusal) {
 	to := []string{x.event.Peer}
 	if x.event.Group != "" {
 		group, err := c.srv.cfg.State.Group(c.app, x.event.Group)
@@ -258,7 +258,7 @@ func (c *session) recipients(ctx context.Context, x *sending) ([]string, *refusa
 }
 
 // answer tells the client what became of a send.
-func (c *session) answer(x *sending) {
+func (c *session) answer(x *pendingSend) {
 	status, reason := ok(), "ok"
 	if x.refused != nil {
 		status, reason = x.refused.status(), x.refused.reason
