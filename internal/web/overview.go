@@ -10,16 +10,16 @@ type overviewView struct {
 	Empty bool
 	Notes []string
 	Total projections.CohortCounts
-	// Facts are the numbers over all.
-	Facts   []fact
+	// Tiles are the numbers over all.
+	Tiles   []tile
 	Figures []figure
 	// Alerts became due in the span, and MoreAlerts besides them.
 	Alerts     []alertView
 	MoreAlerts int
 }
 
-// fact is a number with its name, and what it was in the span before if that is compared.
-type fact struct{ Name, Value, Before string }
+// tile is a number with its name, and what it was in the span before if that is compared.
+type tile struct{ Name, Value, Before string }
 
 func (v *overviewView) nothing() bool { return v.Empty }
 
@@ -42,13 +42,13 @@ func (p *Page) overview(rq *request) (any, error) {
 		return nil, err
 	}
 	v.Total, v.Empty = x.total.CohortCounts, x.total.Messages == 0
-	v.Facts = x.total.facts(x.total.deliveries())
+	v.Tiles = x.total.tiles(x.total.deliveries())
 	if rq.Compare {
 		before, err := ask.before(rq)
 		if err != nil {
 			return nil, err
 		}
-		v.Facts = compared(&x.total, before)
+		v.Tiles = compared(&x.total, before)
 	}
 	v.Notes = ask.notes
 	if !v.Empty {
@@ -59,13 +59,13 @@ func (p *Page) overview(rq *request) (any, error) {
 
 // compared are the totals of a span beside those of the span before. What one of them has both
 // have: a tile without its number before would seem to be new.
-func compared(now, before *totals) []fact {
+func compared(now, before *totals) []tile {
 	delivered := now.deliveries() || before.deliveries()
-	facts, earlier := now.facts(delivered), before.facts(delivered)
-	for i := range facts {
-		facts[i].Before = earlier[i].Value
+	tiles, earlier := now.tiles(delivered), before.tiles(delivered)
+	for i := range tiles {
+		tiles[i].Before = earlier[i].Value
 	}
-	return facts
+	return tiles
 }
 
 // before are the totals of the span before.
@@ -88,22 +88,22 @@ func (a *rateAsker) before(rq *request) (*totals, error) {
 // receipts.
 func (c *totals) deliveries() bool { return c.Delivered > c.Read }
 
-// facts are the totals for people.
-func (c *totals) facts(delivered bool) []fact {
-	list := []fact{{Name: "Messages", Value: count(c.Messages)}, {Name: "Recipients", Value: count(c.Eligible)}}
+// tiles are the totals for people.
+func (c *totals) tiles(delivered bool) []tile {
+	list := []tile{{Name: "Messages", Value: count(c.Messages)}, {Name: "Recipients", Value: count(c.Eligible)}}
 	share, reached, halfOfAll, median, p99 := "–", "–", "–", "–", "–"
 	if c.Eligible > 0 {
 		share, reached = percent(c.Rate()), percent(ratio(c.Delivered, c.Eligible))
 	}
 	if delivered {
-		list = append(list, fact{Name: "Delivered", Value: reached})
+		list = append(list, tile{Name: "Delivered", Value: reached})
 	}
 	if times, read := c.percentiles(); read {
 		median, p99 = millis(times[0]), millis(times[2])
 		halfOfAll, _ = c.reached(5)
 	}
-	return append(list, fact{Name: "Read", Value: share}, fact{Name: "Half of recipients within", Value: halfOfAll},
-		fact{Name: "Half of readers within", Value: median}, fact{Name: "99 of 100 readers within", Value: p99})
+	return append(list, tile{Name: "Read", Value: share}, tile{Name: "Half of recipients within", Value: halfOfAll},
+		tile{Name: "Half of readers within", Value: median}, tile{Name: "99 of 100 readers within", Value: p99})
 }
 
 // overviewTable is what the overview counts, by time.

@@ -179,8 +179,8 @@ func TestHalfOfTheReadersIsNotHalfOfTheRecipients(t *testing.T) {
 func TestComparedTilesAreThoseOfBothSpans(t *testing.T) {
 	chats := &totals{CohortCounts: projections.CohortCounts{Messages: 4, Eligible: 4, Delivered: 3, Read: 1}}
 	groups := &totals{CohortCounts: projections.CohortCounts{Messages: 1, Eligible: 10, Delivered: 5, Read: 5}}
-	of := func(facts []fact, name string) string {
-		for _, f := range facts {
+	of := func(tiles []tile, name string) string {
+		for _, f := range tiles {
 			if f.Name == name {
 				return f.Value + ", before " + f.Before
 			}

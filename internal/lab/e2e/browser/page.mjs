@@ -58,12 +58,12 @@ async function look(page, name, heading) {
       range.setEnd(th.firstChild, word.index + word[0].length);
       return new Set([...range.getClientRects()].map(r => r.top)).size > 1;
     })).map(String),
-    cut: [...document.querySelectorAll(".facts dd")].filter(dd => dd.scrollWidth > dd.clientWidth).map(dd => dd.textContent),
+    cut: [...document.querySelectorAll(".tiles dd")].filter(dd => dd.scrollWidth > dd.clientWidth).map(dd => dd.textContent),
     tall: [...document.querySelectorAll("svg.chart")].filter(c => c.checkVisibility()).length,
   }));
   assert.ok(over <= 0, `${name} is ${over} pixels wider than the screen`);
   assert.deepEqual(broken, [], `${name}: words of heads on two lines`);
-  assert.deepEqual(cut, [], `${name}: facts that are cut off`);
+  assert.deepEqual(cut, [], `${name}: tiles that are cut off`);
   const figures = await page.locator("figure").count();
   assert.equal(tall, figures, `${name}: each figure shows one drawing`);
   if (SHOTS) await page.screenshot({ path: `${SHOTS}/${name}.png`, fullPage: true });
@@ -82,7 +82,7 @@ async function signIn(page, key) {
 // time zones that end with it have in them what is sent now.
 const day = days => new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10);
 
-const fact = (page, name) => page.locator("dl div", { has: page.locator("dt", { hasText: name }) }).locator("dd");
+const tile = (page, name) => page.locator("dl div", { has: page.locator("dt", { hasText: name }) }).locator("dd");
 
 // everyView clicks through all that there is.
 async function everyView(name, page, expect) {
@@ -98,7 +98,7 @@ async function everyView(name, page, expect) {
 
   await page.getByRole("link", { name: APP }).click();
   await look(page, `${name}-2-overview`, "Overview");
-  assert.match(await fact(page, "Read").last().innerText(), /\d/);
+  assert.match(await tile(page, "Read").last().innerText(), /\d/);
   assert.ok(await page.locator("figure").count() >= 5, "the overview lacks figures");
   const funnel = page.locator("#funnel");
   await funnel.getByText("The numbers").click();
@@ -133,7 +133,7 @@ async function everyView(name, page, expect) {
   await page.getByRole("button", { name: "Count" }).click();
   await page.locator("summary", { hasText: "Asia/Kolkata" }).waitFor();
   await look(page, `${name}-5-span`, "Overview");
-  assert.match(await page.locator("#facts").innerText(), /before: 0/);
+  assert.match(await page.locator("#tiles").innerText(), /before: 0/);
   await page.getByLabel("From", { exact: true }).fill(day(3));
   expect.refused();
   await page.getByRole("button", { name: "Count" }).click();
@@ -152,7 +152,7 @@ async function everyView(name, page, expect) {
   await page.getByRole("link", { name: MESSAGE }).click();
   await page.getByRole("heading", { name: "Have read", exact: true }).waitFor();
   await look(page, `${name}-7-message`, "Message");
-  assert.equal(await fact(page, "Recipients").innerText(), "129");
+  assert.equal(await tile(page, "Recipients").innerText(), "129");
   for (const first of ["51", "101"]) {
     await page.getByRole("link", { name: "More readers" }).click();
     await page.getByRole("row", { name: new RegExp(`^${first} `) }).waitFor();
@@ -218,8 +218,8 @@ await visit("files", { viewport: screens.desktop }, async page => {
   const total = await fetch(`${BASE}/v1/apps/${APP}/analytics/read-rate?group_by=app${span}`, { headers: { Authorization: `Bearer ${KEY}` } });
   const { messages, eligible } = (await total.json()).rows[0];
   const digits = text => text.replace(/\D/g, "");
-  assert.equal(digits(await fact(page, "Messages").innerText()), String(messages));
-  assert.equal(digits(await fact(page, "Recipients").first().innerText()), String(eligible));
+  assert.equal(digits(await tile(page, "Messages").innerText()), String(messages));
+  assert.equal(digits(await tile(page, "Recipients").first().innerText()), String(eligible));
   const place = () => page.locator("#distribution-drawing").evaluate(e => e.getBoundingClientRect().top - e.closest("figure").getBoundingClientRect().top);
   const before = await place();
   await page.locator("#rate summary").click();
@@ -231,15 +231,15 @@ await visit("refresh", { viewport: screens.desktop }, async page => {
   await page.goto("/");
   await signIn(page, KEY);
   await page.getByRole("link", { name: APP }).waitFor();
-  const events = fact(page, "Events over HTTP");
+  const events = tile(page, "Events over HTTP");
   const before = await events.innerText();
   await page.locator("#throughput summary").click();
   await page.evaluate(() => { globalThis.stayed = true; });
-  const height = await page.evaluate(() => document.getElementById("facts").offsetHeight + document.getElementById("throughput-drawing").offsetHeight);
-  await page.waitForFunction(text => !document.getElementById("facts").innerText.includes(text), before);
+  const height = await page.evaluate(() => document.getElementById("tiles").offsetHeight + document.getElementById("throughput-drawing").offsetHeight);
+  await page.waitForFunction(text => !document.getElementById("tiles").innerText.includes(text), before);
   assert.ok(await page.evaluate(() => globalThis.stayed), "the page was loaded anew");
   assert.ok(await page.locator("#throughput details").evaluate(d => d.open), "what was open is closed");
-  assert.equal(await page.evaluate(() => document.getElementById("facts").offsetHeight + document.getElementById("throughput-drawing").offsetHeight), height, "the layout jumped");
+  assert.equal(await page.evaluate(() => document.getElementById("tiles").offsetHeight + document.getElementById("throughput-drawing").offsetHeight), height, "the layout jumped");
 });
 
 await visit("keyboard", { viewport: screens.phone }, async page => {
